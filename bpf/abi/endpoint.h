@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Endpoints: what the data path knows of each pod of this node. */
+#ifndef WARREN_ABI_ENDPOINT_H
+#define WARREN_ABI_ENDPOINT_H
+
+#include <linux/types.h>
+
+struct wr_addr4 {
+	__be32 v4;
+};
+
+/* Four words rather than 16 bytes: clang 14 compares words, and the key needs no more than 4-byte alignment. */
+struct wr_addr6 {
+	__be32 v6[4];
+};
+_Static_assert(sizeof(struct wr_addr4) == 4, "wr_addr4");
+_Static_assert(sizeof(struct wr_addr6) == 16, "wr_addr6");
+
+enum wr_endpoint_flags {
+	WR_EP_V4 = 1 << 0,         /* addr4 is valid; without it every IPv4 packet of the pod is spoofed */
+	WR_EP_V6 = 1 << 1,         /* addr6 is valid; likewise */
+	WR_EP_MASQUERADE = 1 << 2, /* traffic that leaves the node is masqueraded */
+};
+
+/*
+ * Value of map `endpoints`; key: ifindex of the pod's host-side device, which is also the endpoint's id in every tool
+ * (an ifindex is not used again before the next boot). Owner: warren-cni writes it at ADD, before the device is up, and
+ * deletes it at DEL, before the device goes.
+ */
+struct wr_endpoint {
+	struct wr_addr4 addr4;
+	struct wr_addr6 addr6;
+	__u8 mac[6];        /* of the pod's side */
+	__u16 flags;        /* enum wr_endpoint_flags */
+	__u32 peer_ifindex; /* of the pod's side, in the pod's netns */
+	/* One aligned 64-bit word, so that class and revision change in a single write. */
+	__u32 policy_class __attribute__((aligned(8))); /* enum wr_class, or a class of the policy compiler */
+	__u32 revision;
+	__u64 identity; /* enum wr_identity or a pod's identity */
+};
+_Static_assert(sizeof(struct wr_endpoint) == 48, "wr_endpoint");
+_Static_assert(__builtin_offsetof(struct wr_endpoint, policy_class) == 32, "policy word");
+
+/* Value of `addr4` and `addr6`: which endpoint has this address. */
+struct wr_local {
+	__u32 ifindex; /* key of `endpoints` */
+};
+_Static_assert(sizeof(struct wr_local) == 4, "wr_local");
+
+/* Keys of `frag4` and `frag6`: one fragmented datagram (RFC 791 section 3.2, RFC 8200 section 4.5). */
+struct wr_frag4_key {
+	__be32 saddr;
+	__be32 daddr;
+	__be32 id; /* IPv4's 16 bits in the low half */
+	__u32 l4_proto;
+};
+struct wr_frag6_key {
+	struct wr_addr6 saddr;
+	struct wr_addr6 daddr;
+	__be32 id;
+	__u32 l4_proto;
+};
+_Static_assert(sizeof(struct wr_frag4_key) == 16, "wr_frag4_key");
+_Static_assert(sizeof(struct wr_frag6_key) == 40, "wr_frag6_key");
+
+/* Value of `frag4` and `frag6`: what the first fragment said. Fragments must come in order, so `end` only grows. */
+struct wr_frag {
+	__be16 sport; /* of the first fragment; 0 where the protocol has no ports */
+	__be16 dport;
+	__u32 end;    /* first byte of the datagram's payload not yet seen */
+};
+_Static_assert(sizeof(struct wr_frag) == 8, "wr_frag");
+
+#endif

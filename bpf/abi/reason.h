@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The one list of everything that can happen to a packet. Counters, events, the CLI and the documentation derive from it.
+ *
+ * X(NAME, name, KIND, text): enum constant, the name that tools print and filter by, PASS or DROP, and one sentence.
+ * Append only: the numbers are part of the ABI.
+ */
+#ifndef WARREN_ABI_REASON_H
+#define WARREN_ABI_REASON_H
+
+#include <linux/types.h>
+
+#define WARREN_REASONS(X)                                                                                           \
+	X(NONE, none, PASS, "not judged")                                                                           \
+	X(TO_ENDPOINT, to_endpoint, PASS, "redirected into another pod of this node")                               \
+	X(TO_STACK, to_stack, PASS, "handed to the host's stack")                                                   \
+	X(DELIVERED, delivered, PASS, "from the host's stack into the pod")                                         \
+	X(GATEWAY_REPLY, gateway_reply, PASS, "answered as the pod's gateway (ARP, neighbour discovery, echo)")     \
+	X(HOP_LIMIT, hop_limit, PASS, "hop limit used up; handed to the host's stack, which answers")               \
+	X(NO_ENDPOINT, no_endpoint, DROP, "the device belongs to no endpoint")                                      \
+	X(RUNT, runt, DROP, "the frame ends before its headers do")                                                 \
+	X(ETHERTYPE, ethertype, DROP, "neither IPv4, IPv6 nor ARP, or tagged with a VLAN")                          \
+	X(SPOOFED_MAC, spoofed_mac, DROP, "the source MAC address is not the pod's")                                \
+	X(SPOOFED_SOURCE, spoofed_source, DROP, "the source address is not the pod's")                              \
+	X(SPOOFED_OUTSIDE, spoofed_outside, DROP, "a pod's address as source, but it did not come from that pod")   \
+	X(MALFORMED_IP, malformed_ip, DROP, "the IP header contradicts itself or the frame")                        \
+	X(IP_OPTIONS, ip_options, DROP, "IPv4 options")                                                             \
+	X(EXT_HEADERS, ext_headers, DROP, "an IPv6 extension header, or a chain of them, that is not let through")  \
+	X(MALFORMED_L4, malformed_l4, DROP, "the transport header is cut short or contradicts itself")              \
+	X(FRAGMENT, fragment, DROP, "a fragment without its first one, or a first one without the whole L4 header") \
+	X(FRAGMENT_OVERLAP, fragment_overlap, DROP, "a fragment that overlaps or precedes what was already sent")   \
+	X(MULTICAST, multicast, DROP, "multicast or broadcast")                                                     \
+	X(BAD_DESTINATION, bad_destination, DROP, "a destination that must not leave a host (loopback, reserved, link-local)") \
+	X(GATEWAY, gateway, DROP, "to the gateway's own address, and no echo request")                              \
+	X(ARP, arp, DROP, "ARP that is not a request for the gateway")                                              \
+	X(NEIGHBOUR, neighbour, DROP, "neighbour discovery that is not a solicitation of the gateway")              \
+	X(QUARANTINE, quarantine, DROP, "one side has no policy yet: only its own host may talk with it")           \
+	X(NOT_FOR_POD, not_for_pod, DROP, "routed to the pod's device, but not to its address")
+
+enum wr_reason {
+#define X(NAME, name, KIND, text) WR_REASON_##NAME,
+	WARREN_REASONS(X)
+#undef X
+	WR_REASONS,
+};
+
+/* Value of the per-CPU array `metrics`; key: wr_metric_key(reason, direction). */
+struct wr_metric {
+	__u64 packets;
+	__u64 bytes; /* of the frame, Ethernet header included */
+};
+_Static_assert(sizeof(struct wr_metric) == 16, "wr_metric");
+
+/* Reasons are added without a new ABI version, so the array has room for more than there are. */
+#define WR_METRICS 256
+
+static inline __u32 wr_metric_key(__u32 reason, __u32 direction)
+{
+	return reason * 2 + direction;
+}
+_Static_assert(WR_REASONS * 2 <= WR_METRICS, "more reasons than the metrics array has room for");
+
+#endif

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The open data plane: endpoints, their addresses, and the programs on their devices. */
+#include "internal.h"
+
+#include <net/if.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "paths.h"
+#include "tc.h"
+
+/* Attach types of kernel 6.6, which libbpf 1.1 does not name. */
+#define ATTACH_TCX_INGRESS 46
+#define ATTACH_TCX_EGRESS 47
+
+static int open_prog(const char *name, struct err *err)
+{
+	char path[PIN_PATH_MAX];
+	int fd = bpf_obj_get(pin_path(path, PIN_PROG_DIR, name));
+
+	if (fd >= 0)
+		return fd;
+	if (errno != ENOENT)
+		return err_errno(err, errno, "cannot open the pinned program %s", path);
+	err_set(err, ENOENT, "Warren is not loaded here: there is no %s", path);
+	return err_hint(err, "`warren node init` loads it; so does the first pod");
+}
+
+int dp_open(struct dp *out, struct err *err)
+{
+	_cleanup_dp_ struct dp dp = DP_CLOSED;
+	_cleanup_fd_ int config = -1;
+	const __u32 zero = 0;
+
+	dp.from_pod = open_prog(WARREN_PROG_FROM_POD, err);
+	if (dp.from_pod < 0)
+		return dp.from_pod;
+	dp.to_pod = open_prog(WARREN_PROG_TO_POD, err);
+	if (dp.to_pod < 0)
+		return dp.to_pod;
+	dp.endpoints = dp_map_open("endpoints", err);
+	if (dp.endpoints < 0)
+		return dp.endpoints;
+	dp.addr4 = dp_map_open("addr4", err);
+	if (dp.addr4 < 0)
+		return dp.addr4;
+	dp.addr6 = dp_map_open("addr6", err);
+	if (dp.addr6 < 0)
+		return dp.addr6;
+	config = dp_map_open("config", err);
+	if (config < 0)
+		return config;
+	if (bpf_map_lookup_elem(config, &zero, &dp.config) < 0)
+		return err_errno(err, errno, "cannot read map config");
+	if (dp.config.abi_version != WR_ABI_VERSION || !dp.config.mark_pod) {
+		err_set(err, EPROTO, "map config says ABI version %u, this build has %d", dp.config.abi_version, WR_ABI_VERSION);
+		return err_hint(err, "an interrupted load: `warren node init` finishes it");
+	}
+	*out = dp;
+	dp = (struct dp)DP_CLOSED;
+	return 0;
+}
+
+void dp_close(struct dp *dp)
+{
+	closep(&dp->endpoints);
+	closep(&dp->addr4);
+	closep(&dp->addr6);
+	closep(&dp->from_pod);
+	closep(&dp->to_pod);
+}
+
+static int full_or(int num, const char *map, const char *what, struct err *err)
+{
+	if (num != E2BIG && num != ENOSPC)
+		return err_errno(err, num, "cannot write %s into map %s", what, map);
+	err_set(err, ENOSPC, "map %s is full: no room for %s", map, what);
+	return err_hint(err, "delete pods, or make a larger node: `warren node down`, `warren node init --max-endpoints N`");
+}
+
+/* Adds address -> ifindex unless another living endpoint has it. */
+static int address_put(struct dp *dp, int map, const char *map_name, const void *key, const struct ip *ip, uint32_t ifindex,
+		       struct err *err)
+{
+	struct wr_local local = { .ifindex = ifindex }, old;
+	struct wr_endpoint owner;
+	char text[IP_STRLEN];
+
+	ip_format(ip, text);
+	if (bpf_map_update_elem(map, key, &local, BPF_NOEXIST) == 0)
+		return 0;
+	if (errno != EEXIST)
+		return full_or(errno, map_name, text, err);
+	if (bpf_map_lookup_elem(map, key, &old) == 0 && old.ifindex != ifindex &&
+	    bpf_map_lookup_elem(dp->endpoints, &old.ifindex, &owner) == 0) {
+		err_set(err, EEXIST, "%s belongs to endpoint %u", text, old.ifindex);
+		return err_hint(err, "`warren endpoint get %u` says whose it is; delete that pod or ask for another address",
+				old.ifindex);
+	}
+	if (bpf_map_update_elem(map, key, &local, BPF_ANY) < 0)
+		return full_or(errno, map_name, text, err);
+	return 0;
+}
+
+/* Deletes address -> ifindex, unless it leads to another endpoint by now. */
+static void address_delete(int map, const void *key, uint32_t ifindex)
+{
+	struct wr_local local;
+
+	if (bpf_map_lookup_elem(map, key, &local) == 0 && local.ifindex == ifindex)
+		bpf_map_delete_elem(map, key);
+}
+
+static void addresses_delete(struct dp *dp, uint32_t ifindex, const struct wr_endpoint *ep)
+{
+	if (ep->flags & WR_EP_V4)
+		address_delete(dp->addr4, &ep->addr4, ifindex);
+	if (ep->flags & WR_EP_V6)
+		address_delete(dp->addr6, &ep->addr6, ifindex);
+}
+
+int dp_endpoint_put(struct dp *dp, uint32_t ifindex, const struct wr_endpoint *ep, struct err *err)
+{
+	struct ip ip4 = ip_from(AF_INET, &ep->addr4), ip6 = ip_from(AF_INET6, &ep->addr6);
+	char what[32];
+	int r = 0;
+
+	if (ep->flags & WR_EP_V4)
+		r = address_put(dp, dp->addr4, "addr4", &ep->addr4, &ip4, ifindex, err);
+	if (r == 0 && (ep->flags & WR_EP_V6))
+		r = address_put(dp, dp->addr6, "addr6", &ep->addr6, &ip6, ifindex, err);
+	if (r == 0 && bpf_map_update_elem(dp->endpoints, &ifindex, ep, BPF_ANY) < 0) {
+		r = errno;
+		snprintf(what, sizeof(what), "endpoint %u", ifindex);
+		r = full_or(r, "endpoints", what, err);
+	}
+	if (r < 0)
+		addresses_delete(dp, ifindex, ep);
+	return r;
+}
+
+int dp_endpoint_delete(struct dp *dp, uint32_t ifindex, struct err *err)
+{
+	struct wr_endpoint ep;
+
+	if (bpf_map_lookup_elem(dp->endpoints, &ifindex, &ep) < 0)
+		return errno == ENOENT ? 0 : err_errno(err, errno, "cannot look into map endpoints");
+	/* The endpoint first: from then on its device's packets are drops, whatever else happens. */
+	if (bpf_map_delete_elem(dp->endpoints, &ifindex) < 0 && errno != ENOENT)
+		return err_errno(err, errno, "cannot delete endpoint %u", ifindex);
+	addresses_delete(dp, ifindex, &ep);
+	return 0;
+}
+
+int dp_endpoint_get(struct dp *dp, uint32_t ifindex, struct wr_endpoint *ep, struct err *err)
+{
+	if (bpf_map_lookup_elem(dp->endpoints, &ifindex, ep) == 0)
+		return 0;
+	if (errno == ENOENT) {
+		err_set(err, ENOENT, "there is no endpoint %u", ifindex);
+		return err_hint(err, "`warren endpoint list` shows them");
+	}
+	return err_errno(err, errno, "cannot look into map endpoints");
+}
+
+struct each_endpoint {
+	int (*fn)(uint32_t ifindex, const struct wr_endpoint *ep, void *arg);
+	void *arg;
+};
+
+static int on_endpoint(const void *key, const void *value, int cpus, void *arg)
+{
+	struct each_endpoint *each = arg;
+
+	return each->fn(*(const uint32_t *)key, value, each->arg);
+}
+
+int dp_endpoint_each(struct dp *dp, int (*fn)(uint32_t ifindex, const struct wr_endpoint *ep, void *arg), void *arg,
+		     struct err *err)
+{
+	struct each_endpoint each = { fn, arg };
+
+	return dp_map_each("endpoints", on_endpoint, &each, err);
+}
+
+void dp_attach(struct dp *dp, struct nl *nl, struct nl_batch *b, uint32_t ifindex)
+{
+	tc_clsact_add(nl, b, ifindex);
+	tc_filter_replace(nl, b, ifindex, TC_INGRESS, dp->from_pod, WARREN_PROG_FROM_POD);
+	tc_filter_replace(nl, b, ifindex, TC_EGRESS, dp->to_pod, WARREN_PROG_TO_POD);
+}
+
+uint32_t dp_prog_id(int fd)
+{
+	struct bpf_prog_info info = { 0 };
+	__u32 len = sizeof(info);
+
+	return bpf_obj_get_info_by_fd(fd, &info, &len) == 0 ? info.id : 0;
+}
+
+/* Kernels before 6.6 refuse to be asked (EINVAL): there is no tcx then. */
+static bool has_tcx(uint32_t ifindex, int attach_type)
+{
+	__u32 count = 0;
+
+	return bpf_prog_query((int)ifindex, attach_type, 0, NULL, NULL, &count) == 0 && count > 0;
+}
+
+int dp_endpoint_check(struct dp *dp, struct nl *nl, uint32_t ifindex, unsigned *faults, struct err *err)
+{
+	static const struct {
+		enum tc_hook hook;
+		enum dp_fault fault;
+	} hooks[] = { { TC_INGRESS, DP_FAULT_NO_FROM_POD }, { TC_EGRESS, DP_FAULT_NO_TO_POD } };
+	const uint32_t want[] = { dp_prog_id(dp->from_pod), dp_prog_id(dp->to_pod) };
+	struct link_info link;
+	uint32_t id;
+	int r;
+
+	*faults = 0;
+	r = link_get(nl, NULL, ifindex, &link, err);
+	if (r == -ENODEV) {
+		*faults = DP_FAULT_NO_DEVICE;
+		return 0;
+	}
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < sizeof(hooks) / sizeof(hooks[0]); i++) {
+		r = tc_filter_get(nl, ifindex, hooks[i].hook, &id, err);
+		if (r < 0)
+			return r;
+		if (!id || id != want[i])
+			*faults |= hooks[i].fault;
+	}
+	if (has_tcx(ifindex, ATTACH_TCX_INGRESS) || has_tcx(ifindex, ATTACH_TCX_EGRESS))
+		*faults |= DP_FAULT_FOREIGN_TCX;
+	if (link.xdp_prog_id)
+		*faults |= DP_FAULT_FOREIGN_XDP;
+	return 0;
+}
+
+const char *dp_fault_text(enum dp_fault fault)
+{
+	switch (fault) {
+	case DP_FAULT_NONE:
+		return "no fault";
+	case DP_FAULT_NO_DEVICE:
+		return "its device is gone";
+	case DP_FAULT_NO_FROM_POD:
+		return "from_pod is not attached to its device, or another program is in its place";
+	case DP_FAULT_NO_TO_POD:
+		return "to_pod is not attached to its device, or another program is in its place";
+	case DP_FAULT_FOREIGN_TCX:
+		return "a foreign tcx program runs ahead of Warren's on its device";
+	case DP_FAULT_FOREIGN_XDP:
+		return "a foreign XDP program runs ahead of Warren's on its device";
+	}
+	return "unknown fault";
+}

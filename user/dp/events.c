@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The event ring, read by one process at a time. */
+#include "internal.h"
+
+#include "cleanup.h"
+#include "file.h"
+
+struct dp_events {
+	int lock, map;
+	struct ring_buffer *ring;
+	int (*fn)(const struct wr_event *ev, void *arg); /* NULL while old events are skipped */
+	void *arg;
+	int stopped; /* what fn returned to stop */
+};
+
+static int on_event(void *ctx, void *data, size_t size)
+{
+	struct dp_events *events = ctx;
+
+	if (!events->fn || size < sizeof(struct wr_event))
+		return 0;
+	events->stopped = events->fn(data, events->arg);
+	/* libbpf takes negative returns only as a reason to stop. */
+	return events->stopped ? -ECANCELED : 0;
+}
+
+int dp_events_open(struct dp_events **out, struct err *err)
+{
+	struct dp_events *events;
+	int r;
+
+	events = calloc(1, sizeof(*events));
+	if (!events)
+		return err_errno(err, ENOMEM, "event ring");
+	events->lock = -1;
+	events->map = dp_map_open("events", err);
+	if (events->map < 0) {
+		r = events->map;
+		goto fail;
+	}
+	events->lock = lock_take(LOCK_EVENTS, "", 0, err);
+	if (events->lock == -ETIMEDOUT) {
+		err_set(err, EBUSY, "another process reads the events (the ring has one reader)");
+		r = err_hint(err, "end the other `warren monitor` first");
+		goto fail;
+	}
+	if (events->lock < 0) {
+		r = events->lock;
+		goto fail;
+	}
+	events->ring = ring_buffer__new(events->map, on_event, events, NULL);
+	if (!events->ring) {
+		r = err_errno(err, errno, "cannot map the event ring");
+		goto fail;
+	}
+	ring_buffer__consume(events->ring);
+	*out = events;
+	return 0;
+fail:
+	dp_events_close(events);
+	return r;
+}
+
+int dp_events_fd(struct dp_events *events)
+{
+	return ring_buffer__epoll_fd(events->ring);
+}
+
+int dp_events_poll(struct dp_events *events, int timeout_ms, int (*fn)(const struct wr_event *ev, void *arg), void *arg,
+		   struct err *err)
+{
+	int n;
+
+	events->fn = fn;
+	events->arg = arg;
+	events->stopped = 0;
+	n = ring_buffer__poll(events->ring, timeout_ms);
+	if (events->stopped)
+		return events->stopped;
+	if (n == -EINTR)
+		return n;
+	return n < 0 ? err_errno(err, -n, "cannot read the event ring") : n;
+}
+
+void dp_events_close(struct dp_events *events)
+{
+	if (!events)
+		return;
+	ring_buffer__free(events->ring);
+	closep(&events->map);
+	closep(&events->lock);
+	free(events);
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Loading and pinning the programs: the part of node_init() that deals with BPF only. The caller holds LOCK_NODE. */
+#ifndef WARREN_LOAD_H
+#define WARREN_LOAD_H
+
+#include "node.h"
+
+/* Mounts bpffs at WARREN_BPFFS if nothing of that kind is there (*mounted says so). cni_code 50 on failure. */
+int load_bpffs(bool *mounted, struct err *err);
+
+/*
+ * Loads this build's programs over what maps are pinned already, pins what is not, and puts the programs' pins in place
+ * atomically. `fresh`: no map was pinned before; then nothing stays pinned on failure.
+ */
+int load_programs(const struct node_options *options, bool *fresh, struct err *err);
+
+/* Removes every pin, of every ABI version. */
+int load_unpin(struct err *err);
+
+#endif

@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "node.h"
+
+#include <errno.h>
+#include <linux/rtnetlink.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+
+#include "cleanup.h"
+#include "file.h"
+#include "internal.h"
+#include "load.h"
+#include "nft.h"
+#include "paths.h"
+#include "sysctl.h"
+
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+#define LOCK_TIMEOUT_MS 30000
+#define BPFFS_MOUNTED_FILE WARREN_RUN_DIR "/bpffs-mounted" /* node_init mounted bpffs, so node_down unmounts it */
+
+/* Worse than any route that somebody else has for the same CIDR, so that `replace` never replaces theirs. */
+#define UNREACHABLE_PRIORITY 0x57520000u
+
+static int open_route_socket(struct nl *nl, struct err *err)
+{
+	return nl_open(nl, NETLINK_ROUTE, err);
+}
+
+/* --- the gateway link ------------------------------------------------------------------------------------------------- */
+
+static int gateway_link_make(struct nl *nl, struct err *err)
+{
+	struct veth_end host = { .name = WARREN_GATEWAY_LINK, .netns_fd = -1, .noarp = true };
+	struct veth_end peer = { .name = WARREN_GATEWAY_PEER, .netns_fd = -1, .noarp = true };
+	struct nl_batch b = { 0 };
+	struct link_info info[2];
+	int r;
+
+	veth_add(nl, &b, &host, &peer);
+	r = nl_batch_run(nl, &b, err);
+	if (r < 0 && r != -EEXIST)
+		return r;
+	r = link_get(nl, WARREN_GATEWAY_LINK, 0, &info[0], err);
+	if (r == 0)
+		r = link_get(nl, WARREN_GATEWAY_PEER, 0, &info[1], err);
+	if (r < 0)
+		return r;
+	b = (struct nl_batch){ 0 };
+	for (int i = 0; i < 2; i++) {
+		link_set_no_addrgen(nl, &b, info[i].ifindex);
+		link_set_up(nl, &b, info[i].ifindex);
+	}
+	return nl_batch_run(nl, &b, err);
+}
+
+int node_gateway_ifindex(struct nl *nl, uint32_t *ifindex, struct err *err)
+{
+	struct link_info info;
+	int r = link_get(nl, WARREN_GATEWAY_LINK, 0, &info, err);
+
+	if (r == -ENODEV)
+		return err_hint(err, "`warren node init` makes it again");
+	if (r == 0)
+		*ifindex = info.ifindex;
+	return r;
+}
+
+void node_gateway_add(struct nl *nl, struct nl_batch *b, uint32_t warren0_ifindex, const struct prefix *cidr,
+		      const struct ip *gateway)
+{
+	struct prefix own = { .ip = *gateway, .len = (uint8_t)ip_bits(gateway) };
+	struct route rest = {
+		.dst = { prefix_first(cidr), cidr->len },
+		.type = RTN_UNREACHABLE,
+		.scope = RT_SCOPE_UNIVERSE,
+		.priority = UNREACHABLE_PRIORITY,
+	};
+
+	addr_add(nl, b, warren0_ifindex, &own);
+	route_replace(nl, b, &rest);
+}
+
+/* --- down ------------------------------------------------------------------------------------------------------------- */
+
+struct down {
+	struct nl *nl;
+	struct nl_batch *batch;
+	uint32_t found[64];
+	int count;
+};
+
+static int collect_pod_link(const struct link_info *info, void *arg)
+{
+	struct down *down = arg;
+
+	if (info->group != WR_LINK_GROUP || strcmp(info->kind, "veth") != 0)
+		return 0;
+	down->found[down->count++] = info->ifindex;
+	return down->count == ARRAY_SIZE(down->found);
+}
+
+/* Every host-side pod device, also those of which no map knows any more (an interrupted ADD or reaper). */
+static int delete_pod_links(struct nl *nl, struct err *err)
+{
+	int r;
+
+	do {
+		struct down down = { .nl = nl };
+
+		r = link_each(nl, collect_pod_link, &down, err);
+		if (r < 0)
+			return r;
+		for (int i = 0; i < down.count; i++) {
+			int d = link_delete(nl, down.found[i], err);
+
+			if (d < 0 && d != -ENODEV)
+				return d;
+		}
+	} while (r > 0);
+	return 0;
+}
+
+static int collect_route(const struct route *route, void *arg)
+{
+	struct down *down = arg;
+
+	if (route->protocol != WR_RTPROT)
+		return 0;
+	route_delete(down->nl, down->batch, route);
+	return ++down->count == 16;
+}
+
+static int delete_routes(struct nl *nl, int family, struct err *err)
+{
+	int r;
+
+	do {
+		struct nl_batch b = { 0 };
+		struct down down = { .nl = nl, .batch = &b };
+		int d;
+
+		r = route_each(nl, family, collect_route, &down, err);
+		if (r < 0)
+			return r;
+		d = nl_batch_run(nl, &b, err);
+		if (d < 0)
+			return d;
+	} while (r > 0);
+	return 0;
+}
+
+static int delete_gateway_link(struct nl *nl, struct err *err)
+{
+	struct link_info info;
+	int r = link_get(nl, WARREN_GATEWAY_LINK, 0, &info, err);
+
+	if (r == 0)
+		r = link_delete(nl, info.ifindex, err);
+	return r == -ENODEV ? 0 : r;
+}
+
+/* Fails if others use it by now: then it stays. */
+static void unmount_own_bpffs(void)
+{
+	if (access(BPFFS_MOUNTED_FILE, F_OK) == 0 && umount(WARREN_BPFFS) == 0)
+		unlink(BPFFS_MOUNTED_FILE);
+}
+
+static int endpoint_exists(uint32_t ifindex, const struct wr_endpoint *ep, void *arg)
+{
+	++*(unsigned *)arg;
+	return 0;
+}
+
+static int refuse_with_endpoints(struct err *err)
+{
+	_cleanup_dp_ struct dp dp = DP_CLOSED;
+	unsigned count = 0;
+
+	if (dp_open(&dp, NULL) < 0 || dp_endpoint_each(&dp, endpoint_exists, &count, NULL) < 0 || !count)
+		return 0;
+	err_set(err, EBUSY, "%u endpoint%s still here", count, count == 1 ? " is" : "s are");
+	return err_hint(err, "delete the pods first (`warren endpoint list`), or use --force to cut them off");
+}
+
+static int delete_all_routes(struct nl *nl, struct err *err)
+{
+	int r = delete_routes(nl, AF_INET, err);
+
+	return r < 0 ? r : delete_routes(nl, AF_INET6, err);
+}
+
+static int delete_table(struct nl *nl, struct err *err)
+{
+	return nft_table_delete(err);
+}
+
+static int restore_sysctls(struct nl *nl, struct err *err)
+{
+	return sysctl_restore(err);
+}
+
+static int remove_pins(struct nl *nl, struct err *err)
+{
+	int r = load_unpin(err);
+
+	unmount_own_bpffs();
+	return r;
+}
+
+typedef int (*undo_step)(struct nl *nl, struct err *err);
+
+/* What node_init() made, in an order in which no packet passes between two steps and an interrupted undo can be repeated. */
+static const undo_step undo_init[] = { delete_gateway_link, delete_all_routes, delete_table, restore_sysctls, remove_pins };
+
+/* Runs every step, past errors; reports the first. */
+static int run_steps(const undo_step *steps, size_t count, struct nl *nl, struct err *err)
+{
+	int first = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		struct err step_err = { 0 };
+		int r = steps[i](nl, &step_err);
+
+		if (r < 0 && !first) {
+			first = r;
+			if (err)
+				*err = step_err;
+		}
+	}
+	return first;
+}
+
+static int down_locked(bool force, struct err *err)
+{
+	_cleanup_nl_ struct nl nl = { 0 };
+	int r;
+
+	if (!force) {
+		r = refuse_with_endpoints(err);
+		if (r < 0)
+			return r;
+	}
+	r = open_route_socket(&nl, err);
+	if (r == 0)
+		r = delete_pod_links(&nl, err);
+	if (r == 0)
+		r = run_steps(undo_init, ARRAY_SIZE(undo_init), &nl, err);
+	return r < 0 ? r : dir_remove(WARREN_RUN_DIR, err);
+}
+
+int node_down(bool force, struct err *err)
+{
+	_cleanup_fd_ int lock = -1;
+
+	if (access(WARREN_RUN_DIR, F_OK) == 0) {
+		lock = lock_take(LOCK_NODE, "", LOCK_TIMEOUT_MS, err);
+		if (lock < 0)
+			return lock;
+	}
+	return down_locked(force, err);
+}
+
+/* --- init ------------------------------------------------------------------------------------------------------------- */
+
+struct reattach {
+	struct dp *dp;
+	struct nl *nl;
+	unsigned count;
+	struct err *err;
+};
+
+static int reattach_one(uint32_t ifindex, const struct wr_endpoint *ep, void *arg)
+{
+	struct reattach *re = arg;
+	struct nl_batch b = { 0 };
+	int r;
+
+	dp_attach(re->dp, re->nl, &b, ifindex);
+	r = nl_batch_run(re->nl, &b, re->err);
+	if (r == -ENODEV || r == -EINVAL) /* the device is going away */
+		return 0;
+	if (r == 0)
+		re->count++;
+	return r;
+}
+
+static int nft_ensure(const struct wr_config *cfg, struct err *err)
+{
+	bool present, whole;
+	int r = nft_table_check(cfg, &present, &whole, err);
+
+	return r < 0 || whole ? r : nft_table_replace(cfg, err);
+}
+
+static int init_locked(const struct node_options *options, struct node_report *report, struct err *err)
+{
+	_cleanup_dp_ struct dp dp = DP_CLOSED;
+	_cleanup_nl_ struct nl nl = { 0 };
+	struct reattach re = { &dp, &nl, 0, err };
+	int r;
+
+	r = open_route_socket(&nl, err);
+	if (r == 0)
+		r = load_programs(options, &report->fresh, err);
+	if (r == 0)
+		r = dp_open(&dp, err);
+	if (r == 0)
+		r = nft_ensure(&dp.config, err);
+	if (r == 0)
+		r = sysctl_setup(&nl, err);
+	if (r == 0)
+		r = gateway_link_make(&nl, err);
+	if (r == 0)
+		r = dp_endpoint_each(&dp, reattach_one, &re, err);
+	report->replaced = re.count;
+	return r;
+}
+
+/* The records of pods that an earlier load has wired stay, and so does the directory then. */
+static void undo_failed_init(void)
+{
+	_cleanup_nl_ struct nl nl = { 0 };
+
+	if (open_route_socket(&nl, NULL) == 0)
+		run_steps(undo_init, ARRAY_SIZE(undo_init), &nl, NULL);
+	unlink(WARREN_LOCK_FILE);
+	rmdir(WARREN_RUN_DIR);
+}
+
+static void remember_mount(bool mounted)
+{
+	if (mounted)
+		file_write(BPFFS_MOUNTED_FILE, "", 0, NULL);
+}
+
+int node_init(const struct node_options *options, struct node_report *report, struct err *err)
+{
+	_cleanup_fd_ int lock = -1;
+	bool mounted;
+	int r;
+
+	*report = (struct node_report){ 0 };
+	if (options->mark_shift > 29)
+		return err_set(err, EINVAL, "mark bits %d to %d do not fit into 32", options->mark_shift, options->mark_shift + 2);
+	r = dir_make(WARREN_RUN_DIR, err);
+	if (r < 0)
+		return r;
+	lock = lock_take(LOCK_NODE, "", LOCK_TIMEOUT_MS, err);
+	if (lock < 0)
+		return lock;
+	r = load_bpffs(&mounted, err);
+	if (r < 0)
+		return r;
+	remember_mount(mounted);
+	r = init_locked(options, report, err);
+	if (r < 0 && report->fresh)
+		undo_failed_init();
+	return r < 0 ? err_wrap(err, "node init") : 0;
+}
+
+int node_ensure(struct dp *dp, struct err *err)
+{
+	const struct node_options options = NODE_OPTIONS_DEFAULT;
+	struct node_report report;
+	int r;
+
+	r = dp_open(dp, err);
+	if (r == -ENOENT || (r == 0 && !if_nametoindex(WARREN_GATEWAY_LINK))) {
+		dp_close(dp);
+		r = node_init(&options, &report, err);
+		if (r == 0)
+			r = dp_open(dp, err);
+		return r;
+	}
+	if (r == 0)
+		r = nft_ensure(&dp->config, err);
+	if (r < 0)
+		dp_close(dp);
+	return r;
+}
+
+/* --- check ------------------------------------------------------------------------------------------------------------ */
+
+struct checking {
+	struct dp *dp;
+	struct nl *nl;
+	struct node_check *check;
+	struct err *err;
+};
+
+static int check_endpoint(uint32_t ifindex, const struct wr_endpoint *ep, void *arg)
+{
+	struct checking *c = arg;
+	unsigned faults;
+	int r = dp_endpoint_check(c->dp, c->nl, ifindex, &faults, c->err);
+
+	if (r < 0)
+		return r;
+	c->check->endpoints++;
+	c->check->faulty += faults != 0;
+	return 0;
+}
+
+int node_check(struct node_check *check, struct err *err)
+{
+	_cleanup_dp_ struct dp dp = DP_CLOSED;
+	_cleanup_nl_ struct nl nl = { 0 };
+	struct checking checking = { &dp, &nl, check, err };
+	struct dp_map_info maps;
+	struct link_info link;
+	int r;
+
+	*check = (struct node_check){ 0 };
+	r = dp_open(&dp, err);
+	if (r == -ENOENT)
+		return 0;
+	if (r < 0)
+		return r;
+	check->loaded = true;
+	snprintf(check->version, sizeof(check->version), "%.31s", dp.config.version);
+	r = nft_table_check(&dp.config, &check->nft_present, &check->nft_whole, err);
+	if (r == 0)
+		r = open_route_socket(&nl, err);
+	if (r < 0)
+		return r;
+	r = link_get(&nl, WARREN_GATEWAY_LINK, 0, &link, err);
+	if (r < 0 && r != -ENODEV)
+		return r;
+	check->gateway_link = r == 0 && (link.flags & IFF_UP);
+	check->forwarding4 = sysctl_get("net/ipv4/ip_forward") == 1;
+	check->forwarding6 = sysctl_get("net/ipv6/conf/all/forwarding") == 1;
+	r = dp_map_info("endpoints", &maps, err);
+	if (r < 0)
+		return r;
+	check->endpoints_max = maps.max_entries;
+	return dp_endpoint_each(&dp, check_endpoint, &checking, err);
+}

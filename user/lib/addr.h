@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* IP addresses, prefixes and MAC addresses as values. Bytes are in network order. */
+#ifndef WARREN_ADDR_H
+#define WARREN_ADDR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct ip {
+	uint8_t family;    /* AF_INET, AF_INET6, or 0: none */
+	uint8_t bytes[16]; /* 4 or 16 of them, the rest 0 */
+};
+
+struct prefix {
+	struct ip ip;
+	uint8_t len; /* bits */
+};
+
+#define IP_STRLEN 46     /* INET6_ADDRSTRLEN */
+#define PREFIX_STRLEN 50
+#define MAC_STRLEN 18
+
+/* Number of bytes and bits of an address of that family. */
+static inline unsigned ip_bytes(const struct ip *ip)
+{
+	return ip->family == 2 /* AF_INET */ ? 4 : 16;
+}
+static inline unsigned ip_bits(const struct ip *ip)
+{
+	return ip_bytes(ip) * 8;
+}
+
+/* Parse the whole text; -EINVAL otherwise. prefix_parse wants "address/len" and keeps the host bits. */
+int ip_parse(const char *text, struct ip *ip);
+int prefix_parse(const char *text, struct prefix *prefix);
+int mac_parse(const char *text, uint8_t mac[6]); /* unicast and not zero, else -EINVAL */
+
+/* Format into `buf` and return it. */
+const char *ip_format(const struct ip *ip, char buf[IP_STRLEN]);
+const char *prefix_format(const struct prefix *prefix, char buf[PREFIX_STRLEN]);
+const char *mac_format(const uint8_t mac[6], char buf[MAC_STRLEN]);
+
+struct ip ip_from(int family, const void *bytes);
+int ip_cmp(const struct ip *a, const struct ip *b); /* by family, then as a number */
+bool ip_equal(const struct ip *a, const struct ip *b);
+
+/* The address `n` above (modulo the size of the address space). */
+struct ip ip_add(struct ip ip, uint64_t n);
+/* b - a, saturated at UINT64_MAX; 0 if b < a. Same family. */
+uint64_t ip_distance(const struct ip *a, const struct ip *b);
+
+bool prefix_contains(const struct prefix *prefix, const struct ip *ip);
+struct ip prefix_first(const struct prefix *prefix); /* host bits 0 */
+struct ip prefix_last(const struct prefix *prefix);  /* host bits 1 */
+bool prefix_overlaps(const struct prefix *a, const struct prefix *b);
+
+#endif

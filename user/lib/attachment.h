@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The record of one attachment (container, ifname): what ADD did or is about to do, so that DEL, CHECK, GC and the next
+ * ADD can finish or undo it after a crash at any instruction. One JSON file each in WARREN_ATTACHMENT_DIR, written
+ * before the kernel is touched. Writers hold LOCK_ATTACHMENT of its key; readers need no lock.
+ */
+#ifndef WARREN_ATTACHMENT_H
+#define WARREN_ATTACHMENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "addr.h"
+#include "err.h"
+
+enum attachment_state {
+	ATTACHMENT_ADDING,   /* ADD has begun: whatever exists of it is to be undone */
+	ATTACHMENT_READY,    /* ADD has returned success (or is about to) */
+	ATTACHMENT_DELETING, /* DEL has returned; the reaper still deletes the link */
+};
+
+#define ATTACHMENT_KEY_MAX 220 /* bytes of a key: a file name, with room for a suffix */
+
+struct attachment {
+	enum attachment_state state;
+	char container_id[200];
+	char ifname[16];
+	char network[200];
+	char host_ifname[16]; /* unique per ADD, so never that of a link which is still going away */
+	uint32_t host_ifindex; /* 0 until the link exists */
+	char netns[512];       /* path given by the runtime */
+	uint64_t netns_dev;    /* ... and what it was: device and inode */
+	uint64_t netns_inode;
+	char boot_id[40];      /* of /proc/sys/kernel/random/boot_id at ADD */
+	struct ip ip4, ip6;    /* family 0: none */
+	uint8_t mac[6];
+	char pod_namespace[256]; /* K8S_POD_*; empty outside Kubernetes */
+	char pod_name[256];
+	char pod_uid[128];
+};
+
+/* "<container>@<ifname>" into key; neither part may contain '@' or '/'. -ENAMETOOLONG if it does not fit. */
+int attachment_key(const char *container_id, const char *ifname, char key[ATTACHMENT_KEY_MAX + 1], struct err *err);
+
+int attachment_save(const struct attachment *a, struct err *err);
+/* -ENOENT (err set) if there is none; -EBADMSG if the file is damaged (then only its name can be trusted). */
+int attachment_load(const char *container_id, const char *ifname, struct attachment *a, struct err *err);
+int attachment_remove(const char *container_id, const char *ifname, struct err *err); /* success if absent */
+
+/*
+ * Calls fn for every attachment, in no order; stops at its first non-zero return and returns it. A damaged record is
+ * passed with only container_id and ifname set and damaged = true.
+ */
+int attachment_each(int (*fn)(const struct attachment *a, bool damaged, void *arg), void *arg, struct err *err);
+
+/* True if the attachment's boot, netns path or inode is gone (then its pod cannot be alive). */
+bool attachment_dead(const struct attachment *a);
+
+/* This boot's id into buf (36 characters and NUL). */
+int boot_id(char buf[40], struct err *err);
+
+#endif

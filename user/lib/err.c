@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "err.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static int status(const struct err *e)
+{
+	return e && e->num ? -e->num : -EINVAL;
+}
+
+int err_set(struct err *e, int num, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (!e)
+		return -num;
+	*e = (struct err){ .num = num };
+	va_start(ap, fmt);
+	vsnprintf(e->msg, sizeof(e->msg), fmt, ap);
+	va_end(ap);
+	return -num;
+}
+
+int err_errno(struct err *e, int num, const char *fmt, ...)
+{
+	va_list ap;
+	size_t n;
+
+	if (!e)
+		return -num;
+	*e = (struct err){ .num = num };
+	va_start(ap, fmt);
+	vsnprintf(e->msg, sizeof(e->msg), fmt, ap);
+	va_end(ap);
+	n = strlen(e->msg);
+	snprintf(e->msg + n, sizeof(e->msg) - n, ": %s", strerror(num));
+	return -num;
+}
+
+int err_wrap(struct err *e, const char *fmt, ...)
+{
+	char text[sizeof(e->msg)];
+	va_list ap;
+	size_t n;
+
+	if (!e)
+		return status(e);
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	n = strlen(text);
+	snprintf(text + n, sizeof(text) - n, ": %s", e->msg);
+	memcpy(e->msg, text, sizeof(e->msg));
+	return status(e);
+}
+
+int err_hint(struct err *e, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (e) {
+		va_start(ap, fmt);
+		vsnprintf(e->hint, sizeof(e->hint), fmt, ap);
+		va_end(ap);
+	}
+	return status(e);
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Errors with context. Functions return 0 or -errno; those that take a `struct err *` also fill it in, so that the
+ * program can say once what failed, on what, and what to do next. Callers may pass NULL.
+ */
+#ifndef WARREN_ERR_H
+#define WARREN_ERR_H
+
+struct err {
+	int num;        /* positive errno */
+	int cni_code;   /* CNI error code if the place that failed knows better than the program, else 0 */
+	char msg[512];  /* what failed, on what */
+	char hint[256]; /* what to do next; may be empty */
+};
+
+/* Sets the message (replacing an earlier one) and returns -num. */
+int err_set(struct err *e, int num, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+/* As err_set, with ": " and strerror(num) appended. */
+int err_errno(struct err *e, int num, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+/* Puts "context: " before the message on the way up; returns -e->num (-EINVAL if e is NULL). */
+int err_wrap(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Says what to do next. Returns -e->num (-EINVAL if e is NULL), so that `return err_hint(...)` may end a function. */
+int err_hint(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+#endif

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * jansson (own a value with its json_auto_t) with strict parsing and typed getters whose errors name the key. Getters: 0 if found, -ENOENT if the key is
+ * absent or null (output untouched, no error set), -EINVAL (err set) if it has another type.
+ */
+#ifndef WARREN_JSON_H
+#define WARREN_JSON_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "err.h"
+
+/*
+ * Exactly one JSON object: duplicate keys, NUL bytes (also as \u0000), invalid UTF-8, trailing text and deep nesting are
+ * errors that give line and column. `what` names the input in them. NULL on error.
+ */
+json_t *json_parse_object(const char *text, size_t size, const char *what, struct err *err);
+
+int json_get_string(const json_t *obj, const char *key, const char **value, struct err *err); /* borrowed */
+int json_get_bool(const json_t *obj, const char *key, bool *value, struct err *err);
+int json_get_int(const json_t *obj, const char *key, int64_t min, int64_t max, int64_t *value, struct err *err);
+int json_get_object(const json_t *obj, const char *key, json_t **value, struct err *err); /* borrowed */
+int json_get_array(const json_t *obj, const char *key, json_t **value, struct err *err);  /* borrowed */
+
+#endif

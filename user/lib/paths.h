@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Every path that Warren owns. Nothing here is global to a host: a node is a netns and a mount namespace. */
+#ifndef WARREN_PATHS_H
+#define WARREN_PATHS_H
+
+#define WARREN_RUN_DIR "/run/warren"                        /* tmpfs: ends with the boot, as pods do */
+#define WARREN_LOCK_FILE WARREN_RUN_DIR "/lock"             /* see file.h: byte-range locks */
+#define WARREN_ATTACHMENT_DIR WARREN_RUN_DIR "/attachments" /* one file per (container, ifname) */
+#define WARREN_IPAM_DIR WARREN_RUN_DIR "/ipam"              /* one file per network */
+#define WARREN_SYSCTL_FILE WARREN_RUN_DIR "/sysctls"        /* what `node init` found before it changed it */
+
+#define WARREN_BPFFS "/sys/fs/bpf"
+#define WARREN_PIN_ROOT WARREN_BPFFS "/warren" /* below it: v<ABI version>/{maps,progs}/<name> */
+
+#endif

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Network namespaces by path. */
+#ifndef WARREN_NETNS_H
+#define WARREN_NETNS_H
+
+#include <stdint.h>
+
+#include "err.h"
+
+/* Opens `path` and checks that it is a network namespace (nsfs, CLONE_NEWNET). -ENOENT if gone. Returns an fd >= 0. */
+int netns_open(const char *path, struct err *err);
+/* The current one. */
+int netns_open_self(struct err *err);
+/* Device and inode number: what identifies a namespace as long as anything holds it. */
+int netns_id(int fd, uint64_t *dev, uint64_t *inode, struct err *err);
+/* Makes the calling thread enter it. */
+int netns_enter(int fd, struct err *err);
+
+#endif

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Warren's nftables table (`table inet warren`), made by libnftnl in one transaction:
+ *
+ *   input, forward (priority mangle)  what comes from a pod device (interface group) without from_pod's mark is dropped
+ *   forward                           what carries mark_host_only is dropped (quarantine)
+ *   postrouting (priority srcnat)     what carries mark_masquerade and leaves by no pod device is masqueraded
+ *
+ * Each rule counts and carries a comment that says why.
+ */
+#ifndef WARREN_NFT_H
+#define WARREN_NFT_H
+
+#include <stdbool.h>
+
+#include "abi/abi.h"
+#include "err.h"
+
+/* Replaces the table atomically: no moment without the guard. */
+int nft_table_replace(const struct wr_config *cfg, struct err *err);
+int nft_table_delete(struct err *err); /* absent is no error */
+/*
+ * Whether the table stands as nft_table_replace makes it (every chain with its hook, priority and rules): *whole.
+ * `present`: whether there is a table of that name at all.
+ */
+int nft_table_check(const struct wr_config *cfg, bool *present, bool *whole, struct err *err);
+
+#endif

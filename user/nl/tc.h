@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * cls_bpf on clsact, direct action, always at prio 1 handle 1: replacing a filter there is atomic (facts, 15), on every
+ * kernel from 6.1 on, in 0.4 ms.
+ */
+#ifndef WARREN_TC_H
+#define WARREN_TC_H
+
+#include "nl.h"
+
+enum tc_hook { TC_INGRESS, TC_EGRESS };
+
+/* Both append to a batch. A clsact that exists already is no error. */
+void tc_clsact_add(struct nl *nl, struct nl_batch *b, uint32_t ifindex);
+void tc_filter_replace(struct nl *nl, struct nl_batch *b, uint32_t ifindex, enum tc_hook hook, int prog_fd,
+		       const char *name);
+
+/* Id of the BPF program at prio 1 handle 1, or 0 if there is none; -ENODEV if the device is gone. */
+int tc_filter_get(struct nl *nl, uint32_t ifindex, enum tc_hook hook, uint32_t *prog_id, struct err *err);
+
+#endif

@@ -15,7 +15,7 @@ say = $(if $(V),,@printf '  %-8s %s\n' '$(1)' '$(2)')
 
 # --- flags --------------------------------------------------------------------------------------------------------------
 
-WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wformat=2 -Wundef \
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wformat=2 $(if $(findstring clang,$(CC)),,-Wno-format-truncation) -Wundef \
 	-Wno-unused-parameter -Wno-missing-field-initializers $(if $(WERROR),-Werror)
 OPT ?= -O2
 CFLAGS_ALL := -std=gnu11 -D_GNU_SOURCE -DWARREN_VERSION='"$(VERSION)"' $(OPT) -g -fno-strict-aliasing -MMD -MP $(WARN) $(CFLAGS)
@@ -25,8 +25,8 @@ CFLAGS_ALL += -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointe
 LDFLAGS_ALL += -fsanitize=$(SAN)
 endif
 
-# clang finds asm/types.h of the build machine only if told where it is.
-ARCH_INCLUDE := /usr/include/$(shell $(CC) -dumpmachine)
+# With -target bpf clang finds asm/types.h only if told where this machine's is.
+ARCH_INCLUDE := /usr/include/$(shell uname -m)-linux-gnu
 BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Wno-unused-parameter $(if $(WERROR),-Werror) -MMD -MP -Ibpf \
 	-idirafter $(ARCH_INCLUDE)
 

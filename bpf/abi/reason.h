@@ -30,12 +30,14 @@
 	X(FRAGMENT, fragment, DROP, "a fragment without its first one, or a first one without the whole L4 header") \
 	X(FRAGMENT_OVERLAP, fragment_overlap, DROP, "a fragment that overlaps or precedes what was already sent")   \
 	X(MULTICAST, multicast, DROP, "multicast or broadcast")                                                     \
-	X(BAD_DESTINATION, bad_destination, DROP, "a destination that must not leave a host (loopback, reserved, link-local)") \
+	X(BAD_DESTINATION, bad_destination, DROP, "a destination that must not leave a host (loopback, reserved, link-local), or not by this MAC address") \
 	X(GATEWAY, gateway, DROP, "to the gateway's own address, and no echo request")                              \
 	X(ARP, arp, DROP, "ARP that is not a request for the gateway")                                              \
 	X(NEIGHBOUR, neighbour, DROP, "neighbour discovery that is not a solicitation of the gateway")              \
 	X(QUARANTINE, quarantine, DROP, "one side has no policy yet: only its own host may talk with it")           \
-	X(NOT_FOR_POD, not_for_pod, DROP, "routed to the pod's device, but not to its address")
+	X(NOT_FOR_POD, not_for_pod, DROP, "routed to the pod's device, but not to its address")                      \
+	X(ICMP_ERROR, icmp_error, DROP, "an ICMP error about a packet that was not sent to the pod, or a redirect") \
+	X(NO_CONFIG, no_config, DROP, "the node's settings (map config) have not been written")
 
 enum wr_reason {
 #define X(NAME, name, KIND, text) WR_REASON_##NAME,

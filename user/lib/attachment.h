@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The record of one attachment (container, ifname): what ADD did or is about to do, so that DEL, CHECK, GC and the next
- * ADD can finish or undo it after a crash at any instruction. One JSON file each in WARREN_ATTACHMENT_DIR, written
- * before the kernel is touched. Writers hold LOCK_ATTACHMENT of its key; readers need no lock.
+ * ADD can finish or undo it after a crash at any instruction. One JSON file each below WARREN_ATTACHMENT_DIR, in a
+ * folder named after its state, written before the kernel is touched. Writers hold LOCK_ATTACHMENT of its key; readers
+ * need no lock.
  */
 #ifndef WARREN_ATTACHMENT_H
 #define WARREN_ATTACHMENT_H
@@ -42,7 +43,10 @@ struct attachment {
 /* "<container>@<ifname>" into key; neither part may contain '@' or '/'. -ENAMETOOLONG if it does not fit. */
 int attachment_key(const char *container_id, const char *ifname, char key[ATTACHMENT_KEY_MAX + 1], struct err *err);
 
+/* Writes the record in the state it has; only attachment_set_state() changes the state of one that was saved. */
 int attachment_save(const struct attachment *a, struct err *err);
+/* Moves the record on to a later state. Needs no space on disk. */
+int attachment_set_state(struct attachment *a, enum attachment_state state, struct err *err);
 /* -ENOENT (err set) if there is none; -EBADMSG if the file is damaged (then only its name can be trusted). */
 int attachment_load(const char *container_id, const char *ifname, struct attachment *a, struct err *err);
 int attachment_remove(const char *container_id, const char *ifname, struct err *err); /* success if absent */
@@ -52,6 +56,10 @@ int attachment_remove(const char *container_id, const char *ifname, struct err *
  * passed with only container_id and ifname set and damaged = true.
  */
 int attachment_each(int (*fn)(const struct attachment *a, bool damaged, void *arg), void *arg, struct err *err);
+
+/* The same for those of one state. */
+int attachment_each_in(enum attachment_state state, int (*fn)(const struct attachment *a, bool damaged, void *arg),
+		       void *arg, struct err *err);
 
 /* True if the attachment's boot, netns path or inode is gone (then its pod cannot be alive). */
 bool attachment_dead(const struct attachment *a);

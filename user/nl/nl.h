@@ -7,6 +7,7 @@
 #define WARREN_NL_H
 
 #include <libmnl/libmnl.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "err.h"
@@ -23,27 +24,44 @@ void nl_close(struct nl *nl);
 
 /*
  * Several requests in one buffer, sent at once and acknowledged one by one: nl_request() starts each, libmnl's
- * mnl_attr_put_* fills it (they take its bounds from the caller: use nl_room()), nl_batch_run() sends all.
+ * mnl_attr_put_* fills it with at most NL_REQUEST_ROOM bytes, nl_batch_run() sends all. A batch starts as `{ 0 }`.
  */
+#define NL_BATCH_MAX 64
+#define NL_REQUEST_ROOM 1024
+
 struct nl_batch {
 	char buf[16384];
-	size_t used;
+	size_t used; /* where the request begins that is being filled */
 	struct {
-		char what[96]; /* for the error message */
+		char what[96]; /* for the error message: "cannot <what>" */
 		int ignore;    /* an errno that counts as success, or 0 */
 		uint32_t seq;
-	} req[24];
+	} req[NL_BATCH_MAX];
 	int count;
+	bool overflow; /* more was asked for than fits: nl_batch_run() refuses all of it */
 };
 
-/* Starts a request of `type` with `flags` (NLM_F_REQUEST | NLM_F_ACK are added). `ignore`: errno that counts as success. */
+/*
+ * Starts a request of `type` with `flags` (NLM_F_REQUEST | NLM_F_ACK are added). `ignore`: errno that counts as success.
+ * Never NULL: what does not fit is written to a spare place, and nl_batch_run() fails with -E2BIG.
+ */
 struct nlmsghdr *nl_request(struct nl *nl, struct nl_batch *b, uint16_t type, uint16_t flags, int ignore,
 			    const char *fmt, ...) __attribute__((format(printf, 6, 7)));
 
-/* Sends all requests and waits for all answers. The first failure is returned, named by its `what` and the kernel's text. */
+/*
+ * Sends all requests, waits for all answers and empties the batch. The kernel tries each of them, also after one has
+ * failed. The first failure is returned, named by its `what` and the kernel's text.
+ */
 int nl_batch_run(struct nl *nl, struct nl_batch *b, struct err *err);
 
-/* Sends one request (NLM_F_DUMP or a get) and calls cb for every answer, as mnl_cb_run. */
+/*
+ * Sends one request (NLM_F_DUMP or a get) and calls cb for every answer until it returns MNL_CB_STOP. A dump during which
+ * the kernel's tables changed is taken again; cb sees only the consistent one, and may use the socket itself.
+ */
 int nl_dump(struct nl *nl, struct nlmsghdr *nlh, mnl_cb_t cb, void *arg, struct err *err, const char *what);
+
+/* Attributes by type into tb[0..max] (NULL where absent): those of a message after `hdrlen` bytes, those of a nest. */
+void nl_attrs(const struct nlmsghdr *nlh, size_t hdrlen, const struct nlattr **tb, uint16_t max);
+void nl_attrs_nested(const struct nlattr *nest, const struct nlattr **tb, uint16_t max);
 
 #endif

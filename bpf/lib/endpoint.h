@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Endpoints by device and by address, and what the frame's own header must say. */
+#ifndef WARREN_LIB_ENDPOINT_H
+#define WARREN_LIB_ENDPOINT_H
+
+#include "lib/ip.h"
+#include "lib/maps.h"
+
+static __always_inline const struct wr_endpoint *endpoint_get(__u32 ifindex)
+{
+	return bpf_map_lookup_elem(&endpoints, &ifindex);
+}
+
+/* Key of the endpoint that has this address, or 0. */
+static __always_inline __u32 endpoint_ifindex_of(const union addr *addr, const bool v6)
+{
+	const struct wr_local *local;
+
+	if (v6) {
+		struct wr_addr6 key = addr->a6;
+
+		local = bpf_map_lookup_elem(&addr6, &key);
+	} else {
+		struct wr_addr4 key = addr->a4;
+
+		local = bpf_map_lookup_elem(&addr4, &key);
+	}
+	return local ? local->ifindex : 0;
+}
+
+static __always_inline bool in_quarantine(const struct wr_endpoint *ep)
+{
+	return ep->policy_class == WR_CLASS_QUARANTINE;
+}
+
+/*
+ * The endpoint whose device this is and the frame's ethertype (host order, 0 with a VLAN tag). A tag that the sender
+ * left to the hardware is in the skb and not in the frame.
+ */
+static __always_inline enum wr_reason packet_begin(struct packet *p, struct ethhdr *eth, __u16 *proto)
+{
+	const struct ethhdr *frame;
+
+	p->ep = endpoint_get(p->ifindex);
+	if (!p->ep)
+		return WR_REASON_NO_ENDPOINT;
+	frame = packet_at(p, 0, sizeof(*frame));
+	if (!frame)
+		return WR_REASON_RUNT;
+	mac_copy(eth->h_source, frame->h_source);
+	*proto = p->skb->vlan_present ? 0 : bpf_ntohs(frame->h_proto);
+	return WR_REASON_NONE;
+}
+
+#endif

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The pod's gateway, 169.254.1.1 and fe80::1, is no device's address: its ARP, neighbour discovery and echo are answered
+ * here, by turning the question into the answer and handing it back into the pod it came from. It goes back by
+ * bpf_redirect_peer: plain bpf_redirect would run the device's egress, where to_pod would judge and count it once more.
+ */
+#ifndef WARREN_LIB_GATEWAY_H
+#define WARREN_LIB_GATEWAY_H
+
+#include <linux/if_packet.h>
+
+#include "lib/l4.h"
+
+#define GATEWAY_HOP_LIMIT 64
+#define ND_HOP_LIMIT 255 /* RFC 4861 section 7.1: proves that no router forwarded it */
+
+/* RFC 826, for IPv4 over Ethernet. (<linux/if_arp.h> needs a C library for the target.) */
+struct arp_frame {
+	struct ethhdr eth;
+	__be16 hardware, protocol;
+	__u8 hardware_len, protocol_len;
+	__be16 op;
+	__u8 sender_mac[6];
+	__u8 sender_ip[4];
+	__u8 target_mac[6];
+	__u8 target_ip[4];
+} __attribute__((packed, aligned(2)));
+#define ARP_HARDWARE_ETHER 1
+#define ARP_REQUEST 1
+#define ARP_REPLY 2
+
+struct nd_option {
+	__u8 type;
+	__u8 units; /* of 8 bytes */
+	__u8 mac[6];
+} __attribute__((packed, aligned(2)));
+#define ND_OPT_SOURCE 1
+#define ND_OPT_TARGET 2
+
+struct nd_message {
+	__u8 type;
+	__u8 code;
+	__u16 csum;
+	__be32 flags;
+	__u8 target[16];
+} __attribute__((packed, aligned(2)));
+#define ND_FLAGS 0xe0000000u /* router, solicited, override */
+
+struct nd_frame {
+	struct ethhdr eth;
+	struct ipv6hdr ip;
+	struct nd_message nd;
+	struct nd_option opt; /* may be absent: then the frame is shorter */
+} __attribute__((packed, aligned(2)));
+#define ND_FRAME_BARE __builtin_offsetof(struct nd_frame, opt)
+
+static __always_inline bool is_gateway6(const struct wr_addr6 *a)
+{
+	return a->v6[0] == bpf_htonl(0xfe800000) && !a->v6[1] && !a->v6[2] && a->v6[3] == bpf_htonl(1);
+}
+
+/* ff02::1:ff00:1, the solicited-node group of the gateway (RFC 4291 section 2.7.1). */
+static __always_inline bool is_gateway6_group(const struct wr_addr6 *a)
+{
+	return a->v6[0] == bpf_htonl(0xff020000) && !a->v6[1] && a->v6[2] == bpf_htonl(1) &&
+	       a->v6[3] == bpf_htonl(0xff000001);
+}
+
+/* The answer's way: back to who asked. */
+static __always_inline enum wr_reason gateway_reply(struct packet *p, struct ethhdr *eth)
+{
+	mac_copy(eth->h_dest, p->ep->mac);
+	mac_write_host(eth->h_source);
+	p->redirect = p->ifindex;
+	/* The question may have been broadcast; the answer is not. */
+	if (p->skb->pkt_type != PACKET_HOST)
+		bpf_skb_change_type(p->skb, PACKET_HOST);
+	return WR_REASON_GATEWAY_REPLY;
+}
+
+static __always_inline enum wr_reason gateway_arp(struct packet *p)
+{
+	struct arp_frame *f = packet_at(p, 0, sizeof(*f));
+	__be32 sender, target;
+
+	if (!f)
+		return WR_REASON_RUNT;
+	__builtin_memcpy(&sender, f->sender_ip, 4);
+	__builtin_memcpy(&target, f->target_ip, 4);
+	if (!mac_equal(f->sender_mac, p->ep->mac))
+		return WR_REASON_SPOOFED_MAC;
+	/* No sender address: a probe (RFC 5227), which claims nothing. */
+	if (sender && !((p->ep->flags & WR_EP_V4) && sender == p->ep->addr4.v4))
+		return WR_REASON_SPOOFED_SOURCE;
+	if (!sender || target != bpf_htonl(WR_GATEWAY4) || f->op != bpf_htons(ARP_REQUEST) ||
+	    f->hardware != bpf_htons(ARP_HARDWARE_ETHER) || f->protocol != bpf_htons(ETH_P_IP) ||
+	    f->hardware_len != 6 || f->protocol_len != 4)
+		return WR_REASON_ARP;
+	f->op = bpf_htons(ARP_REPLY);
+	mac_copy(f->target_mac, f->sender_mac);
+	mac_write_host(f->sender_mac);
+	__builtin_memcpy(f->target_ip, &sender, 4);
+	__builtin_memcpy(f->sender_ip, &target, 4);
+	return gateway_reply(p, &f->eth);
+}
+
+static __always_inline __u16 csum_fold(__u64 sum)
+{
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return ~sum;
+}
+
+/* Turns the solicitation into the advertisement; `option`: there is room for the address, and it is given. */
+static __always_inline void nd_advertise(const struct packet *p, struct nd_frame *f, const bool option)
+{
+	const __u32 len = sizeof(f->nd) + (option ? sizeof(f->opt) : 0);
+	__s64 sum;
+
+	__builtin_memcpy(&f->ip.saddr, f->nd.target, 16);
+	__builtin_memcpy(&f->ip.daddr, &p->saddr.a6, 16);
+	f->nd.type = ND_ADVERT;
+	f->nd.csum = 0;
+	f->nd.flags = bpf_htonl(ND_FLAGS);
+	if (option) {
+		f->opt.type = ND_OPT_TARGET;
+		mac_write_host(f->opt.mac);
+	}
+	/* RFC 8200 section 8.1: both addresses, length and protocol are part of it. */
+	sum = bpf_csum_diff(NULL, 0, (void *)&f->ip + sizeof(f->ip) - 32, 32, bpf_htonl(len + IPPROTO_ICMPV6));
+	sum = bpf_csum_diff(NULL, 0, (void *)&f->nd, len, sum);
+	f->nd.csum = csum_fold(sum);
+}
+
+/*
+ * Any neighbour discovery from the pod. What Linux sends for the gateway is answered: a solicitation with the sender's
+ * address as its one option, or, if it is unicast, with none (RFC 4861 section 7.2.2; then the answer needs none either).
+ */
+static __always_inline enum wr_reason gateway_neighbour(struct packet *p)
+{
+	const bool unicast = is_gateway6(&p->daddr.a6);
+	struct wr_addr6 target;
+	struct nd_frame *f;
+
+	f = packet_at(p, 0, ND_FRAME_BARE);
+	if (!f)
+		return WR_REASON_NEIGHBOUR;
+	__builtin_memcpy(&target, f->nd.target, sizeof(target));
+	if (f->ip.nexthdr != IPPROTO_ICMPV6 || f->nd.type != ND_SOLICIT || f->nd.code ||
+	    p->hop_limit != ND_HOP_LIMIT || !is_gateway6(&target) || !(unicast || is_gateway6_group(&p->daddr.a6)))
+		return WR_REASON_NEIGHBOUR;
+	if (p->end == ND_FRAME_BARE && unicast) {
+		nd_advertise(p, f, false);
+		return gateway_reply(p, &f->eth);
+	}
+	f = packet_at(p, 0, sizeof(*f));
+	if (p->end != sizeof(*f) || !f || f->opt.type != ND_OPT_SOURCE || f->opt.units != 1)
+		return WR_REASON_NEIGHBOUR;
+	nd_advertise(p, f, true);
+	return gateway_reply(p, &f->eth);
+}
+
+static __always_inline void echo_turn4(struct iphdr *ip)
+{
+	__be32 saddr = ip->saddr;
+	__u16 old, new;
+
+	/* Swapped addresses leave the sum as it is; the hop limit shares a word with the protocol. */
+	ip->saddr = ip->daddr;
+	ip->daddr = saddr;
+	old = bpf_htons(ip->ttl << 8 | ip->protocol);
+	new = bpf_htons(GATEWAY_HOP_LIMIT << 8 | ip->protocol);
+	ip->ttl = GATEWAY_HOP_LIMIT;
+	ip->check = csum_replace(ip->check, old, new);
+}
+
+static __always_inline void echo_turn6(struct ipv6hdr *ip)
+{
+	struct in6_addr saddr = ip->saddr;
+
+	ip->saddr = ip->daddr;
+	ip->daddr = saddr;
+	ip->hop_limit = GATEWAY_HOP_LIMIT;
+}
+
+/* To the gateway's own address. Only an echo request in one piece, right behind the IP header, is answered. */
+static __always_inline enum wr_reason gateway_echo(struct packet *p, const bool v6)
+{
+	const __u8 request = v6 ? ICMPV6_ECHO_REQUEST : ICMP4_ECHO_REQUEST,
+		   reply = v6 ? ICMPV6_ECHO_REPLY : ICMP4_ECHO_REPLY;
+	const __u32 l4_off = ETH_HLEN + (v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr));
+	struct icmp_start *icmp;
+	void *frame;
+
+	if (p->fragmented || !is_icmp(p, v6) || p->icmp_type != request || p->l4_off != l4_off)
+		return WR_REASON_GATEWAY;
+	frame = packet_at(p, 0, l4_off + ICMP_HEADER_SIZE);
+	if (!frame)
+		return WR_REASON_GATEWAY;
+	if (v6)
+		echo_turn6(frame + ETH_HLEN);
+	else
+		echo_turn4(frame + ETH_HLEN);
+	icmp = frame + l4_off;
+	icmp->type = reply;
+	icmp->checksum = csum_replace(icmp->checksum, bpf_htons(request << 8), bpf_htons(reply << 8));
+	return gateway_reply(p, frame);
+}
+
+#endif

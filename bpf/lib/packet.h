@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The packet under judgement: what has been learnt of it so far, and access to its bytes.
+ *
+ * Parsers copy what they need into struct packet instead of keeping pointers: a pull, and every helper that changes the
+ * packet, makes the verifier forget all of them. Keys for map lookups are copied to locals, so that no address of a
+ * struct packet reaches a helper and the compiler can keep all of it in registers.
+ */
+#ifndef WARREN_LIB_PACKET_H
+#define WARREN_LIB_PACKET_H
+
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <stdbool.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "abi/abi.h"
+#include "abi/endpoint.h"
+#include "abi/reason.h"
+
+union addr {
+	struct wr_addr4 a4;
+	struct wr_addr6 a6;
+};
+
+struct packet {
+	struct __sk_buff *skb;
+	const struct wr_endpoint *ep; /* whose program runs */
+	__u32 ifindex;                /* ... and its key */
+	__u32 direction;              /* enum wr_direction */
+	const struct wr_endpoint *peer; /* the other side, if it is an endpoint of this node */
+	__u32 peer_ifindex;           /* ... and its key, else 0 */
+	__u64 peer_identity;          /* as far as it is known */
+	__u32 redirect;               /* endpoint into whose pod the verdict redirects */
+
+	/* By ip_parse(). Offsets count from the start of the frame. */
+	union addr saddr, daddr;
+	__u32 l4_off;       /* of the transport header (of a later fragment: its data) */
+	__u32 end;          /* of the IP packet; the frame may be padded */
+	__u32 frag_data;    /* where the fragment's data begins */
+	__u32 frag_off;     /* ... and where it belongs in the datagram */
+	__be32 frag_id;
+	bool fragmented, frag_more;
+	__u8 frag_proto;    /* next header of the fragment: the same in all of one datagram */
+	__u8 l4_proto;
+	__u8 hop_limit;
+	bool to_gateway;
+
+	/* By l4_parse(), of a packet that has its transport header. */
+	__u8 icmp_type;
+	__be16 sport, dport;
+};
+
+/*
+ * In assembly because clang, once it sees the same field read in several places, keeps the field's address in a register,
+ * and the verifier refuses reads of the context by anything but its own pointer and a constant offset.
+ */
+#define ctx_pointer(skb, field)                                                                                        \
+	({                                                                                                             \
+		void *at_;                                                                                             \
+		asm volatile("%0 = *(u32 *)(%1 + %2)"                                                                  \
+			     : "=r"(at_)                                                                               \
+			     : "r"(skb), "i"(__builtin_offsetof(struct __sk_buff, field)));                            \
+		at_;                                                                                                   \
+	})
+
+/*
+ * `len` bytes at `off`, or NULL if the frame ends before them. Pulls them into the linear part if they are not there:
+ * every pointer obtained before is invalid afterwards. `len` is a constant, `off` at most PACKET_OFF_MAX.
+ */
+#define PACKET_OFF_MAX 0x3fff
+static __always_inline void *packet_at(const struct packet *p, __u32 off, const __u32 len)
+{
+	void *at = ctx_pointer(p->skb, data) + off;
+
+	if (at + len <= ctx_pointer(p->skb, data_end))
+		return at;
+	if (bpf_skb_pull_data(p->skb, off + len))
+		return NULL;
+	at = ctx_pointer(p->skb, data) + off;
+	return at + len <= ctx_pointer(p->skb, data_end) ? at : NULL;
+}
+
+static __always_inline bool mac_equal(const void *a, const void *b)
+{
+	const __u16 *x = a, *y = b;
+
+	return !((x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]));
+}
+
+static __always_inline void mac_copy(void *to, const void *from)
+{
+	const __u16 *x = from;
+	__u16 *y = to;
+
+	y[0] = x[0];
+	y[1] = x[1];
+	y[2] = x[2];
+}
+
+/* A local, so that it becomes immediates in the code rather than a map of constants. */
+static __always_inline void mac_write_host(void *to)
+{
+	const __u8 mac[6] __attribute__((aligned(2))) = WR_HOST_MAC;
+
+	mac_copy(to, mac);
+}
+
+static __always_inline bool addr6_equal(const struct wr_addr6 *a, const struct wr_addr6 *b)
+{
+	return !((a->v6[0] ^ b->v6[0]) | (a->v6[1] ^ b->v6[1]) | (a->v6[2] ^ b->v6[2]) | (a->v6[3] ^ b->v6[3]));
+}
+
+/* Whether `a` is the endpoint's address of that family. */
+static __always_inline bool addr_is_endpoints(const union addr *a, const struct wr_endpoint *ep, const bool v6)
+{
+	if (v6)
+		return (ep->flags & WR_EP_V6) && addr6_equal(&a->a6, &ep->addr6);
+	return (ep->flags & WR_EP_V4) && a->a4.v4 == ep->addr4.v4;
+}
+
+/* RFC 1624, equation 3: one 16-bit word under an Internet checksum changes. */
+static __always_inline __u16 csum_replace(__u16 sum, __u16 from, __u16 to)
+{
+	__u32 s = (__u16)~sum + (__u32)(__u16)~from + to;
+
+	s = (s & 0xffff) + (s >> 16);
+	s = (s & 0xffff) + (s >> 16);
+	return ~s;
+}
+
+#endif

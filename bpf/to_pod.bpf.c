@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * tc egress of a pod's host-side device: what the host's stack sends to the pod. (What from_pod redirects does not come
+ * by here.) Normal delivery only: bpf_redirect_peer drops at egress.
+ */
+#include "lib/endpoint.h"
+#include "lib/ip.h"
+#include "lib/verdict.h"
+
+char LICENSE[] __weak SEC("license") = "Dual BSD/GPL";
+
+/*
+ * Who the peer is follows from where the packet entered the host, never from its source address: at this hook
+ * ingress_ifindex is 0 for what the host made itself, the device for what it forwards.
+ */
+static __always_inline void name_peer(struct packet *p)
+{
+	__u32 entered = p->skb->ingress_ifindex;
+
+	p->peer_identity = WR_ID_HOST;
+	if (!entered)
+		return;
+	p->peer = endpoint_get(entered);
+	p->peer_identity = p->peer ? p->peer->identity : WR_ID_WORLD;
+	p->peer_ifindex = p->peer ? entered : 0;
+}
+
+static __always_inline enum wr_reason judge_ip(struct packet *p, const bool v6)
+{
+	enum wr_reason reason = ip_parse(p, v6);
+	__u32 owner;
+
+	if (reason)
+		return reason;
+	if (v6 && is_neighbour_discovery(p))
+		return WR_REASON_NEIGHBOUR;
+	if (is_multicast(&p->daddr, v6))
+		return WR_REASON_MULTICAST;
+	if (!addr_is_endpoints(&p->daddr, p->ep, v6))
+		return WR_REASON_NOT_FOR_POD;
+	if (!p->skb->ingress_ifindex)
+		return WR_REASON_DELIVERED;
+	/* A pod's own source address is right only in what entered by its device. */
+	owner = endpoint_ifindex_of(&p->saddr, v6);
+	if (owner && owner != p->peer_ifindex)
+		return WR_REASON_SPOOFED_OUTSIDE;
+	if (in_quarantine(p->ep) || (p->peer && in_quarantine(p->peer)))
+		return WR_REASON_QUARANTINE;
+	return WR_REASON_DELIVERED;
+}
+
+static __always_inline enum wr_reason judge(struct packet *p)
+{
+	struct ethhdr eth;
+	__u16 proto;
+	enum wr_reason reason = packet_begin(p, &eth, &proto);
+
+	if (reason)
+		return reason;
+	name_peer(p);
+	if (proto == ETH_P_IP)
+		return judge_ip(p, false);
+	if (proto == ETH_P_IPV6)
+		return judge_ip(p, true);
+	return proto == ETH_P_ARP ? WR_REASON_ARP : WR_REASON_ETHERTYPE;
+}
+
+SEC("tc")
+int to_pod(struct __sk_buff *skb)
+{
+	struct packet p = { .skb = skb, .ifindex = skb->ifindex, .direction = WR_INGRESS };
+
+	return verdict(&p, judge(&p));
+}

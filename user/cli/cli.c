@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Running a command, and saying what came of it. */
+#include "cli.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "names.h"
+
+int cli_open(struct cli *cli, struct dp *dp)
+{
+	int r = dp_open(dp, &cli->err);
+
+	if (r == -ENOENT)
+		cli->exit = CLI_NOT_RUNNING;
+	return r;
+}
+
+static void report(struct cli *cli)
+{
+	const struct err *err = &cli->err;
+
+	if ((err->num == EPERM || err->num == EACCES) && !err->hint[0] && geteuid() != 0)
+		err_hint(&cli->err, "run it as root");
+	fflush(stdout);
+	fprintf(stderr, "warren: %s\n", err->msg[0] ? err->msg : strerror(err->num));
+	if (err->hint[0])
+		fprintf(stderr, "%s\n", err->hint);
+	if (!cli->out || !cli->options.json)
+		return;
+	out_drop(cli->out);
+	out_record(cli->out, NULL);
+	out_record(cli->out, "error");
+	out_string(cli->out, "message", err->msg);
+	out_string(cli->out, "hint", err->hint[0] ? err->hint : NULL);
+	out_string(cli->out, "errno", strerrorname_np(err->num));
+	out_uint(cli->out, "exit", cli->exit);
+	out_end(cli->out);
+	out_end(cli->out);
+	/* A stream (monitor) stays one document a line. */
+	if (cli->command && cli->command->run == cmd_monitor)
+		out_flush_line(cli->out, NULL);
+	else
+		out_flush(cli->out, NULL);
+}
+
+/* A command that is not understood is answered in JSON too if that was asked for. */
+static bool wants_json(char **argv)
+{
+	for (argv++; *argv && strcmp(*argv, "--") != 0; argv++) {
+		if (strcmp(*argv, "--json") == 0)
+			return true;
+	}
+	return false;
+}
+
+int cli_main(int argc, char **argv)
+{
+	struct cli cli = { .options = CLI_OPTIONS_DEFAULT };
+	int r;
+
+	/* A reader that has seen enough (`| head`) must not kill us within an operation. */
+	signal(SIGPIPE, SIG_IGN);
+	r = argc > 0 ? cli_parse(&cli, argv) : -EINVAL;
+	if (r < 0)
+		cli.options.json = wants_json(argv);
+	cli.out = out_new(cli.options.json ? OUT_JSON : OUT_TEXT, stdout);
+	if (!cli.out)
+		r = err_errno(&cli.err, ENOMEM, "cannot start");
+	if (r == 0)
+		r = cli.command->run(&cli);
+	if (r == 0)
+		r = out_flush(cli.out, &cli.err);
+	if (r < 0 && r != -EPIPE) {
+		if (cli.exit == CLI_OK)
+			cli.exit = CLI_FAILED;
+		report(&cli);
+	}
+	out_free(cli.out);
+	return cli.exit;
+}

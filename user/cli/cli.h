@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The commands: one table (commands.c), from which parsing, usage, help, completion and the manual's test derive.
+ *
+ * With --json, stdout carries one JSON document, whatever happens: the result, or {"error": {...}}. What failed is said
+ * on stderr in either case.
+ */
+#ifndef WARREN_CLI_H
+#define WARREN_CLI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "dp.h"
+#include "err.h"
+#include "out.h"
+
+enum cli_exit {
+	CLI_OK = 0,
+	CLI_FAILED = 1,	     /* the command failed, or `status` found something wrong */
+	CLI_USAGE = 2,	     /* it was not understood */
+	CLI_NOT_RUNNING = 3, /* Warren is not loaded on this node */
+};
+
+#define CLI_ARGS_MAX 2
+#define CLI_OPTIONS_MAX 5
+
+/* What can complete an argument or an option's value. */
+enum cli_complete { COMPLETE_NOTHING, COMPLETE_MAP, COMPLETE_REASON, COMPLETE_ENDPOINT, COMPLETE_COMMAND };
+
+/* Values of all options; a command sees those of its own row of the table. Numbers are -1 when not given. */
+struct cli_options {
+	bool json, help;
+	bool all, force, raw, btf;
+	int64_t max_endpoints, mark_shift;
+	int64_t endpoint, count, timeout;
+	const char *reason;
+};
+
+enum cli_option_type { OPTION_FLAG, OPTION_NUMBER, OPTION_TEXT };
+
+struct cli_option {
+	const char *name;  /* without the dashes; NULL ends a list */
+	const char *value; /* what usage calls its value; NULL for a flag */
+	enum cli_option_type type;
+	size_t field; /* offset in struct cli_options */
+	int64_t min, max;
+	enum cli_complete complete;
+	const char *summary;
+};
+
+struct cli_arg {
+	const char *name; /* NULL ends a list */
+	bool optional;
+	enum cli_complete complete;
+};
+
+struct cli;
+
+struct command {
+	const char *name; /* one or two words; NULL ends the table */
+	struct cli_arg args[CLI_ARGS_MAX + 1];
+	struct cli_option options[CLI_OPTIONS_MAX + 1];
+	const char *summary;
+	int (*run)(struct cli *cli); /* 0 or -errno (err set); describes its result to cli->out */
+};
+
+extern const struct command commands[];
+extern const struct cli_option common_options[]; /* --json, --help */
+
+#define TOPIC_MAX 64
+#define CLI_OPTIONS_DEFAULT                                                                                            \
+	{                                                                                                              \
+		.max_endpoints = -1, .mark_shift = -1, .endpoint = -1, .count = -1, .timeout = -1                      \
+	}
+
+struct cli {
+	const struct command *command; /* NULL until it is known */
+	char topic[TOPIC_MAX];	       /* the words of its name so far */
+	struct cli_options options;
+	const char *args[CLI_ARGS_MAX];
+	struct out *out;
+	enum cli_exit exit; /* what to exit with; CLI_OK becomes CLI_FAILED if run() fails */
+	struct err err;
+};
+
+int cli_main(int argc, char **argv);
+
+/* Parses into cli: command, args, options. -EINVAL: not understood (err and exit set). */
+int cli_parse(struct cli *cli, char **argv);
+const struct command *command_find(const char *name);
+bool command_is_group(const char *word); /* "node": commands begin with it */
+const struct cli_option *option_find(const struct command *command, const char *name, size_t length);
+
+/* "warren node init [--max-endpoints N] [--mark-shift N]". Returns buf. */
+#define USAGE_MAX 192
+const char *command_usage(const struct command *command, char *buf, size_t size);
+
+/* The command was not understood. Returns -EINVAL. */
+int cli_usage_error(struct cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Opens the data plane; a node where nothing is loaded makes the command exit with CLI_NOT_RUNNING. */
+int cli_open(struct cli *cli, struct dp *dp);
+
+int cmd_node_init(struct cli *cli);
+int cmd_node_show(struct cli *cli);
+int cmd_node_down(struct cli *cli);
+int cmd_status(struct cli *cli);
+int cmd_endpoint_list(struct cli *cli);
+int cmd_endpoint_get(struct cli *cli);
+int cmd_map_list(struct cli *cli);
+int cmd_map_dump(struct cli *cli);
+int cmd_map_get(struct cli *cli);
+int cmd_metrics(struct cli *cli);
+int cmd_monitor(struct cli *cli);
+int cmd_completion_bash(struct cli *cli);
+int cmd_version(struct cli *cli);
+int cmd_help(struct cli *cli);
+
+#endif

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* warren completion: three arrays made from the table of commands, and a function that reads them. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "cli.h"
+#include "names.h"
+
+static const char script_head[] = "# bash completion of warren, made by `warren completion bash`\n"
+				  "_warren()\n"
+				  "{\n"
+				  "\tlocal cur=${COMP_WORDS[COMP_CWORD]} command='' args='' option='' words='' word\n"
+				  "\t# What may follow a command, which options it has, what their values may be.\n";
+
+static const char script_tail[] = "\tfor word in \"${COMP_WORDS[@]:1:COMP_CWORD-1}\"; do\n"
+				  "\t\tif [[ $word == '=' ]]; then\n"
+				  "\t\t\tcontinue\n"
+				  "\t\telif [[ $option ]]; then\n"
+				  "\t\t\toption=''\n"
+				  "\t\telif [[ $word == -* ]]; then\n"
+				  "\t\t\t[[ ${values[$command $word]+known} ]] && option=$word\n"
+				  "\t\telif [[ ${options[${command:+$command }$word]+known} ]]; then\n"
+				  "\t\t\tcommand+=${command:+ }$word\n"
+				  "\t\telse\n"
+				  "\t\t\targs+=\" $word\"\n"
+				  "\t\tfi\n"
+				  "\tdone\n"
+				  "\tif [[ $option ]]; then\n"
+				  "\t\twords=${values[$command $option]}\n"
+				  "\telif [[ $cur == -* ]]; then\n"
+				  "\t\twords=${options[${command:- }]}\n"
+				  "\telif [[ ! $args ]]; then\n"
+				  "\t\twords=${next[${command:- }]}\n"
+				  "\tfi\n"
+				  "\tif [[ $words == ENDPOINTS ]]; then\n"
+				  "\t\twords=$(warren endpoint list 2>/dev/null | awk 'NR > 1 { print $1 }')\n"
+				  "\tfi\n"
+				  "\tmapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$cur\")\n"
+				  "}\n"
+				  "complete -F _warren warren\n";
+
+/* The next words of all commands that begin with `prefix`, each once: they stand together in the table. */
+static void next_words(FILE *f, const char *prefix)
+{
+	const char *last = "";
+	size_t n = strlen(prefix), length = 0;
+
+	for (const struct command *c = commands; c->name; c++) {
+		const char *word = c->name + n + (n > 0);
+
+		if (n && (strncmp(c->name, prefix, n) != 0 || c->name[n] != ' '))
+			continue;
+		if (length == strcspn(word, " ") && strncmp(word, last, length) == 0)
+			continue;
+		last = word;
+		length = strcspn(word, " ");
+		fprintf(f, "%.*s ", (int)length, word);
+	}
+}
+
+static void value_words(FILE *f, enum cli_complete complete)
+{
+	switch (complete) {
+	case COMPLETE_NOTHING:
+		break;
+	case COMPLETE_MAP:
+		for (const struct dp_map *m = dp_maps; m->name; m++) {
+			if (m->kind != DP_MAP_RING)
+				fprintf(f, "%s ", m->name);
+		}
+		break;
+	case COMPLETE_REASON:
+		for (uint32_t i = 0; i < WR_REASONS; i++) {
+			if (reason_drops(i))
+				fprintf(f, "%s ", reason_name(i));
+		}
+		break;
+	case COMPLETE_ENDPOINT:
+		fprintf(f, "ENDPOINTS");
+		break;
+	case COMPLETE_COMMAND:
+		next_words(f, "");
+		break;
+	}
+}
+
+static void option_words(FILE *f, const struct cli_option *options)
+{
+	for (const struct cli_option *o = options; o->name; o++)
+		fprintf(f, "--%s ", o->name);
+}
+
+/* fn for every command, and for every group with `command` NULL, before its first command. */
+static void each_name(FILE *f, void (*fn)(FILE *f, const char *name, const struct command *command))
+{
+	char group[TOPIC_MAX] = "", word[TOPIC_MAX];
+
+	for (const struct command *c = commands; c->name; c++) {
+		snprintf(word, sizeof(word), "%.*s", (int)strcspn(c->name, " "), c->name);
+		if (strchr(c->name, ' ') && strcmp(word, group) != 0) {
+			strcpy(group, word);
+			fn(f, group, NULL);
+		}
+		fn(f, c->name, c);
+	}
+}
+
+static void entry_next(FILE *f, const char *name, const struct command *command)
+{
+	fprintf(f, "\t\t['%s']='", name);
+	if (command)
+		value_words(f, command->args[0].complete);
+	else
+		next_words(f, name);
+	fprintf(f, "'\n");
+}
+
+static void entry_options(FILE *f, const char *name, const struct command *command)
+{
+	fprintf(f, "\t\t['%s']='", name);
+	if (command)
+		option_words(f, command->options);
+	option_words(f, common_options);
+	fprintf(f, "'\n");
+}
+
+static void entry_values(FILE *f, const char *name, const struct command *command)
+{
+	for (const struct cli_option *o = command ? command->options : NULL; o && o->name; o++) {
+		if (!o->value)
+			continue;
+		fprintf(f, "\t\t['%s --%s']='", name, o->name);
+		value_words(f, o->complete);
+		fprintf(f, "'\n");
+	}
+}
+
+int cmd_completion_bash(struct cli *cli)
+{
+	_cleanup_free_ char *script = NULL;
+	size_t size;
+	FILE *f = open_memstream(&script, &size);
+
+	if (!f)
+		return err_errno(&cli->err, errno, "cannot write the completion script");
+	fputs(script_head, f);
+	fputs("\tlocal -A next=(\n\t\t[' ']='", f);
+	next_words(f, "");
+	fputs("'\n", f);
+	each_name(f, entry_next);
+	fputs("\t)\n\tlocal -A options=(\n\t\t[' ']='", f);
+	option_words(f, common_options);
+	fputs("'\n", f);
+	each_name(f, entry_options);
+	fputs("\t)\n\tlocal -A values=(\n", f);
+	each_name(f, entry_values);
+	fputs("\t)\n", f);
+	fputs(script_tail, f);
+	if (fclose(f) != 0)
+		return err_errno(&cli->err, errno, "cannot write the completion script");
+	out_record(cli->out, NULL);
+	out_block(cli->out, "script", script);
+	out_end(cli->out);
+	return 0;
+}

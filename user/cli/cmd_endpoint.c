@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* warren endpoint list, get. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "endpoints.h"
+#include "names.h"
+
+static json_t *addresses(const struct wr_endpoint *ep)
+{
+	json_t *array = json_array();
+	char buf[IP_STRLEN];
+	struct ip ip;
+
+	if (ep->flags & WR_EP_V4) {
+		ip = ip_from4(&ep->addr4);
+		json_array_append_new(array, json_string(ip_format(&ip, buf)));
+	}
+	if (ep->flags & WR_EP_V6) {
+		ip = ip_from6(&ep->addr6);
+		json_array_append_new(array, json_string(ip_format(&ip, buf)));
+	}
+	return array;
+}
+
+static const char *state_word(const struct endpoint *endpoint, const struct pod *pod)
+{
+	if (endpoint->faults)
+		return "faulty";
+	if (!pod)
+		return "no record";
+	return pod->state == ATTACHMENT_READY ? "ok" : attachment_state_name(pod->state);
+}
+
+static void describe(struct out *o, const struct endpoints *e, const struct endpoint *endpoint)
+{
+	const struct pod *pod = pods_find(&e->pods, endpoint->id);
+	const char *state = state_word(endpoint, pod);
+	char mac[MAC_STRLEN], number[NUMBER_STRLEN];
+
+	out_uint(o, "id", endpoint->id);
+	out_string(o, "device", endpoint->device[0] ? endpoint->device : NULL);
+	out_pod(o, "pod", pod);
+	out_strings(o, "addresses", addresses(&endpoint->ep), " ");
+	out_string(o, "mac", mac_format(endpoint->ep.mac, mac));
+	out_string(o, "class", class_name(endpoint->ep.policy_class, number));
+	out_strings(o, "flags", endpoint_flags(endpoint->ep.flags), ",");
+	out_word(o, "state", state, endpoint->faults ? OUT_RED : strcmp(state, "ok") == 0 ? OUT_GREEN : OUT_PLAIN);
+}
+
+int cmd_endpoint_list(struct cli *cli)
+{
+	_cleanup_endpoints_ struct endpoints e = ENDPOINTS_NONE;
+	bool faulty = false;
+	int r = endpoints_load(cli, &e);
+
+	if (r < 0)
+		return r;
+	out_table(cli->out, NULL, "no endpoints: there is no pod on this node");
+	for (size_t i = 0; i < e.count; i++) {
+		const struct pod *pod = pods_find(&e.pods, e.list[i].id);
+
+		out_record(cli->out, NULL);
+		describe(cli->out, &e, &e.list[i]);
+		out_field(cli->out, "container", pod ? json_string(pod->container) : json_null(), NULL, OUT_PLAIN);
+		out_field(cli->out, "faults", endpoint_faults(&e.list[i]), NULL, OUT_PLAIN);
+		out_end(cli->out);
+		faulty |= e.list[i].faults;
+	}
+	out_end(cli->out);
+	if (faulty)
+		out_note(cli->out, "\n`warren status` says what is wrong and what to do.");
+	return 0;
+}
+
+/* --- get --- */
+
+struct wanted {
+	uint32_t ifindex;
+	struct attachment *found;
+};
+
+static int match_attachment(const struct attachment *a, bool damaged, void *arg)
+{
+	struct wanted *wanted = arg;
+
+	if (damaged || a->host_ifindex != wanted->ifindex)
+		return 0;
+	*wanted->found = *a;
+	return 1;
+}
+
+static void describe_attachment(struct out *o, const struct attachment *a)
+{
+	out_record(o, "attachment");
+	out_string(o, "state", attachment_state_name(a->state));
+	out_string(o, "network", a->network);
+	out_string(o, "container", a->container_id);
+	out_string(o, "interface", a->ifname);
+	out_string(o, "netns", a->netns);
+	out_uint(o, "netns_inode", a->netns_inode);
+	out_string(o, "pod_namespace", a->pod_namespace[0] ? a->pod_namespace : NULL);
+	out_string(o, "pod_name", a->pod_name[0] ? a->pod_name : NULL);
+	out_string(o, "pod_uid", a->pod_uid[0] ? a->pod_uid : NULL);
+	out_string(o, "boot_id", a->boot_id);
+	out_bool(o, "dead", attachment_dead(a));
+	out_end(o);
+}
+
+static void describe_faults(struct out *o, const struct endpoint *endpoint)
+{
+	json_auto_t *texts = endpoint_faults(endpoint);
+	json_t *text;
+	size_t i;
+
+	out_table(o, "faults", NULL);
+	json_array_foreach(texts, i, text)
+	{
+		out_record(o, NULL);
+		out_string(o, "fault", json_string_value(text));
+		out_end(o);
+	}
+	out_end(o);
+	out_string(o, "advice", endpoint_advice(endpoint));
+}
+
+int cmd_endpoint_get(struct cli *cli)
+{
+	_cleanup_endpoints_ struct endpoints e = ENDPOINTS_NONE;
+	struct attachment attachment;
+	struct wanted wanted = { .found = &attachment };
+	char number[NUMBER_STRLEN], *end;
+	unsigned long id = strtoul(cli->args[0], &end, 10);
+	const struct wr_endpoint *ep;
+	int r;
+
+	if (cli->args[0][0] < '0' || cli->args[0][0] > '9' || *end || id > UINT32_MAX)
+		return cli_usage_error(cli, "'%s' is no endpoint's id: a number, see `warren endpoint list`",
+				       cli->args[0]);
+	r = endpoints_load_one(cli, &e, (uint32_t)id);
+	if (r < 0)
+		return r;
+	wanted.ifindex = (uint32_t)id;
+	r = attachment_each(match_attachment, &wanted, &cli->err);
+	if (r < 0)
+		return r;
+	ep = &e.list[0].ep;
+	out_record(cli->out, NULL);
+	describe(cli->out, &e, &e.list[0]);
+	out_uint(cli->out, "peer_ifindex", ep->peer_ifindex);
+	out_string(cli->out, "identity", identity_name(ep->identity, number));
+	out_uint(cli->out, "revision", ep->revision);
+	if (r)
+		describe_attachment(cli->out, &attachment);
+	else
+		out_string(cli->out, "attachment", NULL);
+	describe_faults(cli->out, &e.list[0]);
+	out_end(cli->out);
+	return 0;
+}

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* warren map list, dump, get. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "cli.h"
+#include "codec.h"
+
+/* --- list --- */
+
+static int describe_map(struct out *o, const struct dp_map *map, struct err *err)
+{
+	struct dp_map_info info;
+	int r = dp_map_info(map->name, &info, err);
+
+	if (r < 0)
+		return r;
+	out_record(o, NULL);
+	out_string(o, "name", map->name);
+	out_string(o, "type", info.type_name);
+	out_uint(o, "key_size", info.key_size);
+	out_uint(o, "value_size", info.value_size);
+	if (map->kind == DP_MAP_RING)
+		out_string(o, "entries", NULL);
+	else
+		out_uint(o, "entries", info.entries);
+	out_uint(o, "max", info.max_entries);
+	out_uint(o, "memory", info.memory);
+	out_uint(o, "id", info.id);
+	out_string(o, "what", map->text);
+	out_end(o);
+	return 0;
+}
+
+int cmd_map_list(struct cli *cli)
+{
+	_cleanup_dp_ struct dp dp = DP_CLOSED;
+	int r = cli_open(cli, &dp);
+
+	if (r < 0)
+		return r;
+	out_table(cli->out, NULL, NULL);
+	for (const struct dp_map *m = dp_maps; m->name && r == 0; m++)
+		r = describe_map(cli->out, m, &cli->err);
+	out_end(cli->out);
+	return r;
+}
+
+/* --- one entry --- */
+
+struct dump {
+	struct cli *cli;
+	const struct map_codec *codec;
+	const struct dp_map *map;
+	unsigned zero; /* entries left out */
+};
+
+static size_t value_bytes(const struct dump *d, int cpus)
+{
+	return d->map->kind == DP_MAP_PERCPU ? map_value_stride(d->codec->value_size) * (size_t)cpus
+					     : d->codec->value_size;
+}
+
+static int describe_raw(const struct dump *d, const void *key, const void *value, int cpus)
+{
+	size_t size = value_bytes(d, cpus);
+	_cleanup_free_ char *hex = malloc(HEX_ROOM(size > d->codec->key_size ? size : d->codec->key_size));
+
+	if (!hex)
+		return err_errno(&d->cli->err, ENOMEM, "cannot print map %s", d->codec->name);
+	out_string(d->cli->out, "key", hex_format(key, d->codec->key_size, hex));
+	out_string(d->cli->out, "value", hex_format(value, size, hex));
+	return 0;
+}
+
+static int describe_btf(const struct dump *d, const void *key, const void *value)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t size;
+	FILE *f = open_memstream(&text, &size);
+	int r;
+
+	if (!f)
+		return err_errno(&d->cli->err, errno, "cannot print map %s", d->codec->name);
+	r = dp_map_print_btf(d->codec->name, key, value, f, &d->cli->err);
+	if (fclose(f) != 0 && r == 0)
+		r = err_errno(&d->cli->err, errno, "cannot print map %s", d->codec->name);
+	if (r == 0)
+		out_block(d->cli->out, "btf", text);
+	return r;
+}
+
+static int describe_entry(const struct dump *d, const void *key, const void *value, int cpus)
+{
+	struct out *o = d->cli->out;
+	int r = 0;
+
+	out_record(o, NULL);
+	if (d->cli->options.raw) {
+		r = describe_raw(d, key, value, cpus);
+	} else if (d->cli->options.btf) {
+		r = describe_btf(d, key, value);
+	} else {
+		out_record(o, "key");
+		d->codec->key(o, key);
+		out_end(o);
+		out_record(o, "value");
+		d->codec->value(o, value, cpus);
+		out_end(o);
+	}
+	out_end(o);
+	return r;
+}
+
+/* --- dump --- */
+
+static bool is_zero(const void *data, size_t size)
+{
+	const char *bytes = data;
+
+	return !size || (!bytes[0] && memcmp(bytes, bytes + 1, size - 1) == 0);
+}
+
+static int on_entry(const void *key, const void *value, int cpus, void *arg)
+{
+	struct dump *d = arg;
+
+	/* An array has all its entries from the start, used or not. */
+	if (d->map->kind == DP_MAP_PERCPU && !d->cli->options.all && is_zero(value, value_bytes(d, cpus))) {
+		d->zero++;
+		return 0;
+	}
+	return describe_entry(d, key, value, cpus);
+}
+
+/* Finds the map in the registry. A wrong name is a usage error; a ring has nothing to dump. */
+static int find_map(struct dump *d)
+{
+	struct cli *cli = d->cli;
+	const char *name = cli->args[0];
+
+	if (cli->options.raw && cli->options.btf)
+		return cli_usage_error(cli, "--raw and --btf exclude one another");
+	d->codec = map_codec_find(name);
+	for (d->map = dp_maps; d->map->name && strcmp(d->map->name, name) != 0; d->map++)
+		;
+	if (d->map->name && d->map->kind == DP_MAP_RING)
+		return cli_usage_error(cli, "%s is a ring buffer without entries: `warren monitor` reads it", name);
+	if (!d->codec)
+		return cli_usage_error(cli, "there is no map '%s': see `warren map list`", name);
+	return 0;
+}
+
+int cmd_map_dump(struct cli *cli)
+{
+	_cleanup_dp_ struct dp dp = DP_CLOSED;
+	struct dump d = { .cli = cli };
+	int r = find_map(&d);
+
+	if (r == 0)
+		r = cli_open(cli, &dp);
+	if (r < 0)
+		return r;
+	if (cli->options.btf)
+		out_list(cli->out, NULL, "no entries");
+	else
+		out_table(cli->out, NULL, "no entries");
+	r = dp_map_each(d.codec->name, on_entry, &d, &cli->err);
+	out_end(cli->out);
+	if (d.zero)
+		out_note(cli->out, "\n%u entries are zero and not shown (--all).", d.zero);
+	return r;
+}
+
+/* --- get --- */
+
+static int parse_key(const struct dump *d, void *key)
+{
+	const char *text = d->cli->args[1];
+
+	if (d->cli->options.raw) {
+		if (hex_parse(text, key, d->codec->key_size) < 0)
+			return cli_usage_error(d->cli, "a key of map %s is %zu bytes in hex, not '%s'", d->codec->name,
+					       d->codec->key_size, text);
+	} else if (d->codec->parse_key(text, key) < 0) {
+		return cli_usage_error(d->cli, "a key of map %s is %s, not '%s'", d->codec->name, d->codec->key_form,
+				       text);
+	}
+	return 0;
+}
+
+int cmd_map_get(struct cli *cli)
+{
+	_cleanup_dp_ struct dp dp = DP_CLOSED;
+	_cleanup_free_ void *key = NULL, *value = NULL;
+	struct dump d = { .cli = cli };
+	int cpus, r = find_map(&d);
+
+	if (r < 0)
+		return r;
+	key = calloc(1, d.codec->key_size);
+	value = calloc(1, dp_map_value_room(d.codec->name));
+	if (!key || !value)
+		return err_errno(&cli->err, ENOMEM, "cannot look into map %s", d.codec->name);
+	r = parse_key(&d, key);
+	if (r == 0)
+		r = cli_open(cli, &dp);
+	if (r == 0)
+		r = dp_map_lookup(d.codec->name, key, value, &cpus, &cli->err);
+	return r < 0 ? r : describe_entry(&d, key, value, cpus);
+}

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* warren monitor: drops, as they happen. */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+
+#include "cleanup.h"
+#include "cli.h"
+#include "names.h"
+#include "packet_text.h"
+#include "pods.h"
+
+#define NS_PER_S 1000000000ull
+#define NS_PER_MS 1000000ull
+
+struct monitor {
+	struct cli *cli;
+	struct pods pods;
+	uint64_t pods_read; /* when: CLOCK_MONOTONIC */
+	int reason;	    /* only this one; -1: any */
+	int64_t left;	    /* events still to show; -1: no end */
+};
+
+static uint64_t now(clockid_t clock)
+{
+	struct timespec ts;
+
+	clock_gettime(clock, &ts);
+	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
+}
+
+/* --- who --- */
+
+/* A pod that is not known may be new: the records are read again, but not for every packet of a stranger. */
+static const struct pod *find_pod(struct monitor *m, uint32_t ifindex)
+{
+	const struct pod *pod = pods_find(&m->pods, ifindex);
+
+	if (pod || !ifindex || now(CLOCK_MONOTONIC) - m->pods_read < NS_PER_S)
+		return pod;
+	m->pods_read = now(CLOCK_MONOTONIC);
+	if (pods_load(&m->pods, NULL) < 0)
+		return NULL; /* the packet matters more than its pod's name */
+	return pods_find(&m->pods, ifindex);
+}
+
+static void describe_peer(struct monitor *m, const struct wr_event *ev)
+{
+	const char *way = ev->direction == WR_EGRESS ? "to" : "from";
+	const struct pod *pod = find_pod(m, ev->peer_ifindex);
+	struct out *o = m->cli->out;
+	char text[POD_LABEL_MAX + 64], label[POD_LABEL_MAX], number[NUMBER_STRLEN];
+
+	if (!ev->peer_ifindex) {
+		snprintf(text, sizeof(text), "%s %s", way, identity_name(ev->peer_identity, number));
+		out_field(o, "peer", json_string(identity_name(ev->peer_identity, number)), text, OUT_PLAIN);
+		return;
+	}
+	snprintf(text, sizeof(text), "%s endpoint %u %s", way, ev->peer_ifindex, pod_label(pod, label));
+	out_field(o, "peer", json_string("endpoint"), text, OUT_PLAIN);
+	out_field(o, "peer_endpoint", json_integer(ev->peer_ifindex), NULL, OUT_PLAIN);
+	out_field(o, "peer_pod", pod && pod->name ? json_string(pod->name) : json_null(), NULL, OUT_PLAIN);
+}
+
+/* --- when --- */
+
+/* Events carry the time since boot; people know the time of day. */
+static void describe_time(struct out *o, const struct wr_event *ev)
+{
+	uint64_t wall = now(CLOCK_REALTIME) - now(CLOCK_BOOTTIME) + ev->time_ns;
+	time_t seconds = (time_t)(wall / NS_PER_S);
+	unsigned ms = (unsigned)(wall % NS_PER_S / NS_PER_MS);
+	char json[40], text[40];
+	struct tm tm;
+	size_t n;
+
+	gmtime_r(&seconds, &tm);
+	n = strftime(json, sizeof(json), "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(json + n, sizeof(json) - n, ".%03uZ", ms);
+	localtime_r(&seconds, &tm);
+	n = strftime(text, sizeof(text), "%H:%M:%S", &tm);
+	snprintf(text + n, sizeof(text) - n, ".%03u", ms);
+	out_field(o, "time", json_string(json), text, OUT_PLAIN);
+}
+
+/* --- what --- */
+
+static void describe_packet(struct out *o, const struct wr_event *ev)
+{
+	size_t captured = ev->captured < WR_EVENT_HEADERS ? ev->captured : WR_EVENT_HEADERS;
+	/* Where MAC addresses are what is wrong, they are shown. */
+	bool macs = ev->reason == WR_REASON_SPOOFED_MAC || ev->reason == WR_REASON_BAD_DESTINATION;
+	const char *meaning = reason_text(ev->reason);
+	char packet[PACKET_TEXT_MAX], text[PACKET_TEXT_MAX + 160];
+	struct packet p;
+
+	packet_parse(&p, ev->headers, captured);
+	packet_format(&p, macs, packet, sizeof(packet));
+	snprintf(text, sizeof(text), "%s, %u bytes%s%s", packet, ev->length, meaning ? ": " : "", meaning ?: "");
+	out_field(o, "packet", json_string(packet), text, OUT_PLAIN);
+	out_field(o, "meaning", meaning ? json_string(meaning) : json_null(), NULL, OUT_PLAIN);
+	out_field(o, "length", json_integer(ev->length), NULL, OUT_PLAIN);
+	out_field(o, "headers", packet_json(&p), NULL, OUT_PLAIN);
+}
+
+static void describe(struct monitor *m, const struct wr_event *ev)
+{
+	const struct pod *pod = find_pod(m, ev->ifindex);
+	const char *reason = reason_name(ev->reason), *direction = direction_name(ev->direction);
+	struct out *o = m->cli->out;
+	char text[NUMBER_STRLEN + 12];
+
+	out_record(o, NULL);
+	describe_time(o, ev);
+	snprintf(text, sizeof(text), "endpoint %u", ev->ifindex);
+	out_field(o, "endpoint", json_integer(ev->ifindex), text, OUT_PLAIN);
+	out_pod(o, "pod", pod);
+	out_field(o, "direction", direction ? json_string(direction) : json_null(), NULL, OUT_PLAIN);
+	describe_peer(m, ev);
+	snprintf(text, sizeof(text), "reason %u", ev->reason);
+	out_word(o, "reason", reason ?: text, OUT_RED);
+	describe_packet(o, ev);
+	out_end(o);
+}
+
+/* 1: enough has been seen. */
+static int on_event(const struct wr_event *ev, void *arg)
+{
+	struct monitor *m = arg;
+	int r;
+
+	if ((m->cli->options.endpoint >= 0 && m->cli->options.endpoint != ev->ifindex) ||
+	    (m->reason >= 0 && m->reason != ev->reason))
+		return 0;
+	describe(m, ev);
+	r = out_flush_line(m->cli->out, &m->cli->err);
+	if (r < 0)
+		return r;
+	return m->left > 0 && --m->left == 0;
+}
+
+/* --- until when --- */
+
+static int stop_fd = -1;
+
+static void on_signal(int sig)
+{
+	uint64_t one = 1;
+	int saved = errno;
+
+	(void)!write(stop_fd, &one, sizeof(one));
+	errno = saved;
+}
+
+/* Without SA_RESTART: a write to a reader that has stalled ends, too. */
+static int catch_signals(struct err *err)
+{
+	const struct sigaction action = { .sa_handler = on_signal };
+
+	stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (stop_fd < 0 || sigaction(SIGINT, &action, NULL) < 0 || sigaction(SIGTERM, &action, NULL) < 0)
+		return err_errno(err, errno, "cannot wait for signals");
+	return 0;
+}
+
+static int wait_ms(uint64_t deadline)
+{
+	uint64_t time = now(CLOCK_MONOTONIC);
+
+	if (!deadline)
+		return -1;
+	return time >= deadline ? 0 : (int)((deadline - time + NS_PER_MS - 1) / NS_PER_MS);
+}
+
+/* Until a signal, the deadline, the reader's end of stdout is closed, or enough has been seen. */
+static int watch(struct monitor *m, struct dp_events *events, uint64_t deadline)
+{
+	struct pollfd fds[] = {
+		{ .fd = dp_events_fd(events), .events = POLLIN },
+		{ .fd = stop_fd, .events = POLLIN },
+		{ .fd = STDOUT_FILENO }, /* asks for nothing: errors are always told */
+	};
+
+	for (;;) {
+		int timeout = wait_ms(deadline);
+		int r = timeout ? poll(fds, 3, timeout) : 0;
+
+		if (r < 0 && errno != EINTR)
+			return err_errno(&m->cli->err, errno, "cannot wait for events");
+		if (r == 0 || (r > 0 && (fds[1].revents || fds[2].revents)))
+			return 0;
+		if (r < 0 || !fds[0].revents)
+			continue;
+		r = dp_events_poll(events, 0, on_event, m, &m->cli->err);
+		if (m->left == 0 || r == -EINTR)
+			return 0;
+		if (r < 0)
+			return r;
+	}
+}
+
+int cmd_monitor(struct cli *cli)
+{
+	struct monitor m = { .cli = cli, .reason = -1, .left = cli->options.count };
+	_cleanup_dp_ struct dp dp = DP_CLOSED;
+	struct dp_events *events;
+	uint64_t deadline = 0;
+	uint8_t reason;
+	int r;
+
+	if (cli->options.reason) {
+		if (reason_parse(cli->options.reason, &reason) < 0 || !reason_drops(reason))
+			return cli_usage_error(cli, "'%s' is no reason for a drop: see `warren metrics --all`",
+					       cli->options.reason);
+		m.reason = reason;
+	}
+	r = cli_open(cli, &dp);
+	if (r == 0)
+		r = catch_signals(&cli->err);
+	if (r == 0)
+		r = dp_events_open(&events, &cli->err);
+	if (r < 0)
+		return r;
+	fprintf(stderr, "listening for drops ... Ctrl-C ends\n");
+	if (cli->options.timeout >= 0)
+		deadline = now(CLOCK_MONOTONIC) + (uint64_t)cli->options.timeout * NS_PER_S;
+	r = watch(&m, events, deadline);
+	dp_events_close(events);
+	closep(&stop_fd);
+	pods_free(&m.pods);
+	return r;
+}

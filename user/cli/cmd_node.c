@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* warren node init, show, down. */
+#include "node.h"
+
+#include <errno.h>
+
+#include "cleanup.h"
+#include "cli.h"
+#include "link.h"
+#include "nl.h"
+#include "paths.h"
+
+int cmd_node_init(struct cli *cli)
+{
+	struct node_options options = NODE_OPTIONS_DEFAULT;
+	struct node_report report;
+	int r;
+
+	if (cli->options.max_endpoints >= 0)
+		options.max_endpoints = (uint32_t)cli->options.max_endpoints;
+	if (cli->options.mark_shift >= 0)
+		options.mark_shift = (int)cli->options.mark_shift;
+	r = node_init(&options, &report, &cli->err);
+	if (r < 0)
+		return r;
+	out_record(cli->out, NULL);
+	out_word(cli->out, "node", report.fresh ? "loaded" : "was loaded, now up to date", OUT_GREEN);
+	out_field(cli->out, "fresh", json_boolean(report.fresh), NULL, OUT_PLAIN);
+	out_string(cli->out, "version", WARREN_VERSION);
+	out_uint(cli->out, "endpoints_replaced", report.replaced);
+	out_end(cli->out);
+	return 0;
+}
+
+int cmd_node_down(struct cli *cli)
+{
+	int r = node_down(cli->options.force, &cli->err);
+
+	if (r < 0)
+		return r;
+	out_record(cli->out, NULL);
+	out_string(cli->out, "node", "unloaded");
+	out_end(cli->out);
+	return 0;
+}
+
+/* --- show --- */
+
+static int collect_address(const struct prefix *prefix, void *arg)
+{
+	char buf[PREFIX_STRLEN];
+
+	json_array_append_new(arg, json_string(prefix_format(prefix, buf)));
+	return 0;
+}
+
+/* Addresses of the gateway link; without the link there are none, which `status` complains about. */
+static int gateway_addresses(json_t *array, struct err *err)
+{
+	_cleanup_nl_ struct nl nl = { 0 };
+	uint32_t ifindex;
+	int r = nl_open(&nl, NETLINK_ROUTE, err);
+
+	if (r == 0)
+		r = node_gateway_ifindex(&nl, &ifindex, err);
+	if (r == -ENODEV)
+		return 0;
+	return r < 0 ? r : addr_each(&nl, ifindex, collect_address, array, err);
+}
+
+static void out_mark(struct out *o, const char *key, uint32_t mark)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "0x%08x", mark);
+	out_string(o, key, text);
+}
+
+static int map_totals(struct dp_map_info *endpoints, uint64_t *memory, struct err *err)
+{
+	struct dp_map_info info;
+	int r = dp_map_info("endpoints", endpoints, err);
+
+	for (const struct dp_map *m = dp_maps; m->name && r == 0; m++) {
+		r = dp_map_info(m->name, &info, err);
+		*memory += info.memory;
+	}
+	return r;
+}
+
+int cmd_node_show(struct cli *cli)
+{
+	_cleanup_dp_ struct dp dp = DP_CLOSED;
+	json_auto_t *gateways = json_array();
+	struct dp_map_info endpoints;
+	char pins[64];
+	uint64_t memory = 0;
+	int r = cli_open(cli, &dp);
+
+	if (r == 0)
+		r = map_totals(&endpoints, &memory, &cli->err);
+	if (r == 0)
+		r = gateway_addresses(gateways, &cli->err);
+	if (r < 0)
+		return r;
+	snprintf(pins, sizeof(pins), "%s/v%u", WARREN_PIN_ROOT, dp.config.abi_version);
+	out_record(cli->out, NULL);
+	out_string(cli->out, "version", dp.config.version);
+	out_uint(cli->out, "abi", dp.config.abi_version);
+	out_string(cli->out, "pins", pins);
+	out_string(cli->out, "state_directory", WARREN_RUN_DIR);
+	out_uint(cli->out, "endpoints", endpoints.entries);
+	out_uint(cli->out, "max_endpoints", endpoints.max_entries);
+	out_mark(cli->out, "mark_pod", dp.config.mark_pod);
+	out_mark(cli->out, "mark_masquerade", dp.config.mark_masquerade);
+	out_mark(cli->out, "mark_host_only", dp.config.mark_host_only);
+	out_string(cli->out, "gateway_link", WARREN_GATEWAY_LINK);
+	out_strings(cli->out, "gateway_addresses", take_ptr(gateways), " ");
+	out_uint(cli->out, "map_memory", memory);
+	out_end(cli->out);
+	return 0;
+}

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "endpoints.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "link.h"
+
+void endpoints_free(struct endpoints *e)
+{
+	free(e->list);
+	pods_free(&e->pods);
+	nl_close(&e->nl);
+	dp_close(&e->dp);
+}
+
+static int add_endpoint(uint32_t ifindex, const struct wr_endpoint *ep, void *arg)
+{
+	struct endpoints *e = arg;
+	struct endpoint *grown = reallocarray(e->list, e->count + 1, sizeof(*grown));
+
+	if (!grown)
+		return -ENOMEM;
+	e->list = grown;
+	grown[e->count++] = (struct endpoint){ .id = ifindex, .ep = *ep };
+	return 0;
+}
+
+static int by_id(const void *a, const void *b)
+{
+	const struct endpoint *x = a, *y = b;
+
+	return (x->id > y->id) - (x->id < y->id);
+}
+
+/* Fills in device and faults. -ENOENT: the endpoint has gone meanwhile. */
+static int examine(struct endpoints *e, struct endpoint *endpoint, struct err *err)
+{
+	int r = dp_endpoint_check(&e->dp, &e->nl, endpoint->id, &endpoint->faults, err);
+
+	if (r == 0 && endpoint->faults && dp_endpoint_get(&e->dp, endpoint->id, &endpoint->ep, NULL) == -ENOENT)
+		return -ENOENT; /* a pod on its way out is no fault */
+	if (!if_indextoname(endpoint->id, endpoint->device))
+		endpoint->device[0] = '\0';
+	return r;
+}
+
+static int open_all(struct cli *cli, struct endpoints *e)
+{
+	int r = cli_open(cli, &e->dp);
+
+	if (r == 0)
+		r = nl_open(&e->nl, NETLINK_ROUTE, &cli->err);
+	if (r == 0)
+		r = pods_load(&e->pods, &cli->err);
+	return r;
+}
+
+int endpoints_load(struct cli *cli, struct endpoints *e)
+{
+	size_t kept = 0;
+	int r = open_all(cli, e);
+
+	if (r < 0)
+		return r;
+	r = dp_endpoint_each(&e->dp, add_endpoint, e, &cli->err);
+	if (r == -ENOMEM)
+		return err_errno(&cli->err, ENOMEM, "cannot list the endpoints");
+	if (r < 0)
+		return r;
+	qsort(e->list, e->count, sizeof(*e->list), by_id);
+	for (size_t i = 0; i < e->count; i++) {
+		r = examine(e, &e->list[i], &cli->err);
+		if (r == 0)
+			e->list[kept++] = e->list[i];
+		else if (r != -ENOENT)
+			return r;
+	}
+	e->count = kept;
+	return 0;
+}
+
+int endpoints_load_one(struct cli *cli, struct endpoints *e, uint32_t id)
+{
+	struct wr_endpoint ep;
+	int r = open_all(cli, e);
+
+	if (r == 0)
+		r = dp_endpoint_get(&e->dp, id, &ep, &cli->err);
+	if (r == 0 && add_endpoint(id, &ep, e) < 0)
+		r = err_errno(&cli->err, ENOMEM, "cannot show endpoint %u", id);
+	if (r == 0)
+		r = examine(e, &e->list[0], &cli->err);
+	return r;
+}
+
+/* The device first: without it the rest is moot. */
+static const struct {
+	enum dp_fault fault;
+	const char *advice;
+} faults[] = {
+	{ DP_FAULT_NO_DEVICE, "the link was deleted behind the plugin's back: delete the pod" },
+	{ DP_FAULT_NO_FROM_POD, "`warren node init` attaches it again" },
+	{ DP_FAULT_NO_TO_POD, "`warren node init` attaches it again" },
+	{ DP_FAULT_FOREIGN_TCX, "`bpftool net show dev DEVICE` names it: remove it" },
+	{ DP_FAULT_FOREIGN_XDP, "`ip link set dev DEVICE xdp off` removes it" },
+};
+
+json_t *endpoint_faults(const struct endpoint *endpoint)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+		if (endpoint->faults & faults[i].fault)
+			json_array_append_new(array, json_string(dp_fault_text(faults[i].fault)));
+	}
+	return array;
+}
+
+const char *endpoint_advice(const struct endpoint *endpoint)
+{
+	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+		if (endpoint->faults & faults[i].fault)
+			return faults[i].advice;
+	}
+	return NULL;
+}

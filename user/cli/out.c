@@ -1,0 +1,491 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "out.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+
+#define COLUMNS_MAX 32
+#define DEPTH_MAX 16
+
+enum kind { RECORD, TABLE, LIST, FIELD, BLOCK, NOTE };
+
+struct node {
+	enum kind kind;
+	const char *key; /* a literal of the caller's */
+	json_t *value;	 /* of a field */
+	char *text;	 /* of a field or note, or what an empty table shows */
+	enum out_colour colour;
+	struct node *first, *last, *next;
+};
+
+struct out {
+	enum out_format format;
+	FILE *file;
+	bool colours;
+	bool failed;
+	struct node *root;
+	struct node *open[DEPTH_MAX]; /* containers not yet ended, outermost first */
+	int depth;
+	size_t widths[COLUMNS_MAX]; /* of a stream's columns so far */
+};
+
+struct out *out_new(enum out_format format, FILE *file)
+{
+	struct out *o = calloc(1, sizeof(*o));
+	const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
+
+	if (!o)
+		return NULL;
+	o->format = format;
+	o->file = file;
+	o->colours = isatty(fileno(file)) && !(no_color && *no_color) && !(term && strcmp(term, "dumb") == 0);
+	return o;
+}
+
+static void node_free(struct node *n)
+{
+	while (n) {
+		struct node *next = n->next;
+
+		node_free(n->first);
+		json_decref(n->value);
+		free(n->text);
+		free(n);
+		n = next;
+	}
+}
+
+void out_drop(struct out *o)
+{
+	node_free(o->root);
+	o->root = NULL;
+	o->depth = 0;
+	o->failed = false;
+}
+
+void out_free(struct out *o)
+{
+	if (!o)
+		return;
+	node_free(o->root);
+	free(o);
+}
+
+/* --- describing --- */
+
+/* Names and packets come from strangers: nothing but printable text may reach the terminal. */
+static char *printable(const char *text, bool lines)
+{
+	char *copy = strdup(text);
+
+	for (char *p = copy; p && *p; p++) {
+		unsigned char c = (unsigned char)*p;
+
+		if ((c < ' ' && !(lines && (c == '\n' || c == '\t'))) || c == 0x7f)
+			*p = '?';
+	}
+	return copy;
+}
+
+static struct node *append(struct out *o, enum kind kind, const char *key, const char *text)
+{
+	struct node *n = calloc(1, sizeof(*n));
+	struct node *parent = o->depth ? o->open[o->depth - 1] : NULL;
+
+	if (!n)
+		goto fail;
+	n->kind = kind;
+	n->key = key;
+	if (text) {
+		n->text = printable(text, kind == BLOCK || kind == NOTE);
+		if (!n->text)
+			goto fail;
+	}
+	if (!parent && o->root && kind != NOTE)
+		goto fail; /* a document has one root; notes may follow it */
+	if (!parent && o->root)
+		o->root->next = n;
+	else if (!parent)
+		o->root = n;
+	else if (parent->last)
+		parent->last->next = n;
+	else
+		parent->first = n;
+	if (parent)
+		parent->last = n;
+	return n;
+fail:
+	if (n)
+		free(n->text);
+	free(n);
+	o->failed = true;
+	return NULL;
+}
+
+static void begin(struct out *o, enum kind kind, const char *key, const char *empty)
+{
+	struct node *n = o->depth < DEPTH_MAX ? append(o, kind, key, empty) : NULL;
+
+	if (n)
+		o->open[o->depth++] = n;
+	else
+		o->failed = true;
+}
+
+void out_record(struct out *o, const char *key)
+{
+	begin(o, RECORD, key, NULL);
+}
+
+void out_table(struct out *o, const char *key, const char *empty)
+{
+	begin(o, TABLE, key, empty);
+}
+
+void out_list(struct out *o, const char *key, const char *empty)
+{
+	begin(o, LIST, key, empty);
+}
+
+void out_end(struct out *o)
+{
+	if (o->depth)
+		o->depth--;
+	else
+		o->failed = true;
+}
+
+static void field(struct out *o, enum kind kind, const char *key, json_t *value, const char *text,
+		  enum out_colour colour)
+{
+	struct node *n = value ? append(o, kind, key, text && !*text ? "-" : text) : NULL;
+
+	if (!n) {
+		json_decref(value);
+		o->failed = true;
+		return;
+	}
+	n->value = value;
+	n->colour = colour;
+}
+
+void out_field(struct out *o, const char *key, json_t *value, const char *text, enum out_colour colour)
+{
+	field(o, FIELD, key, value, text, colour);
+}
+
+/* JSON must be UTF-8; a string that is not loses its bytes above 127. */
+static json_t *json_text(const char *text)
+{
+	json_t *value = json_string(text);
+	_cleanup_free_ char *copy = NULL;
+
+	if (value)
+		return value;
+	copy = strdup(text);
+	for (char *p = copy; p && *p; p++) {
+		if (*p & 0x80)
+			*p = '?';
+	}
+	return copy ? json_string(copy) : NULL;
+}
+
+void out_word(struct out *o, const char *key, const char *word, enum out_colour colour)
+{
+	field(o, FIELD, key, word ? json_text(word) : json_null(), word ?: "-", colour);
+}
+
+void out_string(struct out *o, const char *key, const char *value)
+{
+	out_word(o, key, value, OUT_PLAIN);
+}
+
+void out_block(struct out *o, const char *key, const char *text)
+{
+	field(o, BLOCK, key, json_text(text), text, OUT_PLAIN);
+}
+
+void out_uint(struct out *o, const char *key, uint64_t value)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)value);
+	field(o, FIELD, key, json_integer((json_int_t)value), text, OUT_PLAIN);
+}
+
+void out_bool(struct out *o, const char *key, bool value)
+{
+	field(o, FIELD, key, json_boolean(value), value ? "yes" : "no", OUT_PLAIN);
+}
+
+void out_strings(struct out *o, const char *key, json_t *array, const char *separator)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t size, i;
+	json_t *item;
+	FILE *f = open_memstream(&text, &size);
+
+	if (!f) {
+		json_decref(array);
+		o->failed = true;
+		return;
+	}
+	json_array_foreach(array, i, item) fprintf(f, "%s%s", i ? separator : "", json_string_value(item));
+	if (fclose(f) != 0)
+		o->failed = true;
+	field(o, FIELD, key, array, text, OUT_PLAIN);
+}
+
+void out_note(struct out *o, const char *fmt, ...)
+{
+	_cleanup_free_ char *text = NULL;
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vasprintf(&text, fmt, ap);
+	va_end(ap);
+	if (n < 0) {
+		text = NULL;
+		o->failed = true;
+		return;
+	}
+	append(o, NOTE, NULL, text);
+}
+
+/* --- JSON --- */
+
+static json_t *render_json(const struct node *n)
+{
+	bool array = n->kind == TABLE || n->kind == LIST;
+	json_t *value;
+
+	if (n->kind == FIELD || n->kind == BLOCK)
+		return json_incref(n->value);
+	value = array ? json_array() : json_object();
+	for (const struct node *c = n->first; c; c = c->next) {
+		int failed;
+
+		if (c->kind == NOTE)
+			continue;
+		if (array)
+			failed = json_array_append_new(value, render_json(c));
+		else
+			failed = json_object_set_new(value, c->key ?: "", render_json(c));
+		if (failed) {
+			json_decref(value);
+			return NULL;
+		}
+	}
+	return value;
+}
+
+/* --- text --- */
+
+/* Characters, not bytes: UTF-8 continuation bytes take no room. */
+static size_t width(const char *text)
+{
+	size_t n = 0;
+
+	for (; *text; text++)
+		n += (*text & 0xc0) != 0x80;
+	return n;
+}
+
+static void spaces(struct out *o, size_t n)
+{
+	fprintf(o->file, "%*s", (int)n, "");
+}
+
+static void put_text(struct out *o, const struct node *n)
+{
+	static const char *const on[] = { [OUT_GREEN] = "\033[32m", [OUT_RED] = "\033[31m" };
+
+	if (o->colours && n->colour != OUT_PLAIN)
+		fprintf(o->file, "%s%s\033[0m", on[n->colour], n->text);
+	else
+		fputs(n->text, o->file);
+}
+
+static void put_label(struct out *o, const char *key, bool upper)
+{
+	for (; *key; key++)
+		fputc(*key == '_' ? ' ' : upper ? toupper((unsigned char)*key) : *key, o->file);
+}
+
+/* The fields of a row, nested records included, as columns. */
+static int columns(const struct node *row, const struct node **cells, int n)
+{
+	for (const struct node *c = row->first; c; c = c->next) {
+		if (c->kind == RECORD)
+			n = columns(c, cells, n);
+		else if (c->kind == FIELD && c->text && n < COLUMNS_MAX)
+			cells[n++] = c;
+	}
+	return n;
+}
+
+static void put_cell(struct out *o, const struct node *cell, size_t room, bool right, bool last)
+{
+	size_t pad = room > width(cell->text) ? room - width(cell->text) : 0;
+
+	if (right)
+		spaces(o, pad);
+	put_text(o, cell);
+	if (!right && !last)
+		spaces(o, pad);
+	fputs(last ? "\n" : "  ", o->file);
+}
+
+static void render_table(struct out *o, const struct node *table, size_t indent)
+{
+	const struct node *head[COLUMNS_MAX], *cells[COLUMNS_MAX];
+	size_t room[COLUMNS_MAX];
+	bool right[COLUMNS_MAX];
+	int count = columns(table->first, head, 0);
+
+	for (int i = 0; i < count; i++) {
+		room[i] = width(head[i]->key);
+		right[i] = true;
+	}
+	for (const struct node *row = table->first; row; row = row->next) {
+		int n = columns(row, cells, 0);
+
+		for (int i = 0; i < n && i < count; i++) {
+			if (width(cells[i]->text) > room[i])
+				room[i] = width(cells[i]->text);
+			if (!json_is_integer(cells[i]->value) && !json_is_null(cells[i]->value))
+				right[i] = false;
+		}
+	}
+	spaces(o, indent);
+	for (int i = 0; i < count; i++) {
+		size_t pad = room[i] - width(head[i]->key);
+
+		spaces(o, right[i] ? pad : 0);
+		put_label(o, head[i]->key, true);
+		spaces(o, right[i] || i + 1 == count ? 0 : pad);
+		fputs(i + 1 == count ? "\n" : "  ", o->file);
+	}
+	for (const struct node *row = table->first; row; row = row->next) {
+		int n = columns(row, cells, 0);
+
+		spaces(o, indent);
+		for (int i = 0; i < n && i < count; i++)
+			put_cell(o, cells[i], room[i], right[i], i + 1 == n);
+	}
+}
+
+static void render_text(struct out *o, const struct node *n, size_t indent);
+
+static void render_record(struct out *o, const struct node *record, size_t indent)
+{
+	size_t room = 0;
+
+	for (const struct node *c = record->first; c; c = c->next) {
+		if (c->kind == FIELD && c->text && width(c->key) > room)
+			room = width(c->key);
+	}
+	for (const struct node *c = record->first; c; c = c->next) {
+		if (c->kind == FIELD && c->text) {
+			spaces(o, indent);
+			put_label(o, c->key, false);
+			fputc(':', o->file);
+			spaces(o, room - width(c->key) + 1);
+			put_text(o, c);
+			fputc('\n', o->file);
+		} else if (c->kind != FIELD) {
+			bool titled = c->key && c->kind != BLOCK;
+
+			if (titled) {
+				spaces(o, indent);
+				put_label(o, c->key, false);
+				fputs(":\n", o->file);
+			}
+			render_text(o, c, indent + (titled ? 2 : 0));
+		}
+	}
+}
+
+static void render_text(struct out *o, const struct node *n, size_t indent)
+{
+	switch (n->kind) {
+	case RECORD:
+		render_record(o, n, indent);
+		break;
+	case TABLE:
+	case LIST:
+		if (!n->first) {
+			spaces(o, indent);
+			fprintf(o->file, "%s\n", n->text ?: "none");
+		} else if (n->kind == TABLE) {
+			render_table(o, n, indent);
+		}
+		for (const struct node *c = n->kind == LIST ? n->first : NULL; c; c = c->next) {
+			render_text(o, c, indent);
+			if (c->next)
+				fputc('\n', o->file);
+		}
+		break;
+	case FIELD:
+	case BLOCK:
+	case NOTE:
+		spaces(o, indent);
+		put_text(o, n);
+		if (n->text[0] == '\0' || n->text[strlen(n->text) - 1] != '\n')
+			fputc('\n', o->file);
+		break;
+	}
+}
+
+static void render_line(struct out *o)
+{
+	const struct node *cells[COLUMNS_MAX];
+	int n = columns(o->root, cells, 0);
+
+	for (int i = 0; i < n; i++) {
+		if (width(cells[i]->text) > o->widths[i])
+			o->widths[i] = width(cells[i]->text);
+		put_cell(o, cells[i], o->widths[i], false, i + 1 == n);
+	}
+}
+
+static int flush(struct out *o, bool line, struct err *err)
+{
+	json_auto_t *json = NULL;
+	bool failed = o->failed || o->depth;
+
+	if (o->root && !failed && o->format == OUT_JSON) {
+		json = render_json(o->root);
+		failed = !json;
+		if (!failed && json_dumpf(json, o->file, line ? JSON_COMPACT : JSON_INDENT(2)) == 0)
+			fputc('\n', o->file);
+	} else if (o->root && !failed) {
+		if (line)
+			render_line(o);
+		for (const struct node *n = line ? NULL : o->root; n; n = n->next)
+			render_text(o, n, 0);
+	}
+	out_drop(o);
+	if (failed)
+		return err_set(err, ENOMEM, "cannot format the output");
+	if (fflush(o->file) != 0 || ferror(o->file))
+		return err_errno(err, errno ?: EIO, "cannot write the output");
+	return 0;
+}
+
+int out_flush(struct out *o, struct err *err)
+{
+	return flush(o, false, err);
+}
+
+int out_flush_line(struct out *o, struct err *err)
+{
+	return flush(o, true, err);
+}

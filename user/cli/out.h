@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The one print path. A command describes what it knows once, as records, tables and fields; out_flush() renders that
+ * as aligned text or as JSON. A field's key is also its label in text: "host_device" is shown as "host device:" in a
+ * record and as HOST DEVICE above a column.
+ *
+ * Nothing here returns an error: the first one (memory, a value that cannot be encoded) is kept for out_flush().
+ */
+#ifndef WARREN_OUT_H
+#define WARREN_OUT_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "err.h"
+
+struct out;
+
+enum out_format { OUT_TEXT, OUT_JSON };
+enum out_colour { OUT_PLAIN, OUT_GREEN, OUT_RED };
+
+/* NULL without memory. Colours are used if `file` is a terminal and NO_COLOR is not set. */
+struct out *out_new(enum out_format format, FILE *file);
+void out_free(struct out *o);
+
+/*
+ * Containers; `key` is NULL at the top of a document, and for the rows of a table or list. In JSON a record is an
+ * object, a table or list an array. In text a table has a line for each of its records (records nested in these are
+ * flattened into columns), and is replaced by `empty` if it has none; a list shows its records one below the other.
+ */
+void out_record(struct out *o, const char *key);
+void out_table(struct out *o, const char *key, const char *empty);
+void out_list(struct out *o, const char *key, const char *empty);
+void out_end(struct out *o);
+
+/* Fields. NULL is null in JSON and "-" in text; so is an empty string in text. */
+void out_string(struct out *o, const char *key, const char *value);
+void out_uint(struct out *o, const char *key, uint64_t value);
+void out_bool(struct out *o, const char *key, bool value); /* text: yes, no */
+void out_word(struct out *o, const char *key, const char *word, enum out_colour colour);
+void out_block(struct out *o, const char *key, const char *text); /* several lines, without a label */
+/* Any JSON value (taken over) and its text; text NULL: it is shown in JSON only. */
+void out_field(struct out *o, const char *key, json_t *value, const char *text, enum out_colour colour);
+/* An array of strings (taken over); in text joined by `separator`. */
+void out_strings(struct out *o, const char *key, json_t *array, const char *separator);
+/* A line that is shown in text only. */
+void out_note(struct out *o, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Writes the document and forgets it. -EPIPE: whoever read the output is gone. */
+int out_flush(struct out *o, struct err *err);
+/* The same for one record of a stream: one line of text (columns grow as they must) or of JSON. */
+int out_flush_line(struct out *o, struct err *err);
+/* Forgets what has been described and not written. */
+void out_drop(struct out *o);
+
+#endif

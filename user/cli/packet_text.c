@@ -1,0 +1,505 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "packet_text.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/icmp.h>
+#include <linux/icmpv6.h>
+#include <linux/if_arp.h>
+#include <linux/if_ether.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/tcp.h>
+#include <linux/udp.h>
+#include <netinet/in.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ND_NEIGHBOUR_SOLICITATION 135
+#define ND_NEIGHBOUR_ADVERTISEMENT 136
+
+/* A name for a number; tables end with name NULL. */
+struct name {
+	unsigned number;
+	const char *name;
+};
+
+static const char *find_name(const struct name *names, unsigned number)
+{
+	while (names->name && names->number != number)
+		names++;
+	return names->name;
+}
+
+static const struct name l4_protos[] = {
+	{ IPPROTO_ICMP, "icmp" },     { IPPROTO_IGMP, "igmp" }, { IPPROTO_IPIP, "ipip" },	{ IPPROTO_TCP, "tcp" },
+	{ IPPROTO_UDP, "udp" },	      { IPPROTO_IPV6, "ipv6" }, { IPPROTO_GRE, "gre" },		{ IPPROTO_ESP, "esp" },
+	{ IPPROTO_ICMPV6, "icmpv6" }, { IPPROTO_SCTP, "sctp" }, { IPPROTO_UDPLITE, "udplite" }, { 0, NULL },
+};
+
+static const struct name ext_headers[] = {
+	{ IPPROTO_HOPOPTS, "hop-by-hop" },
+	{ IPPROTO_ROUTING, "routing" },
+	{ IPPROTO_FRAGMENT, "fragment" },
+	{ IPPROTO_AH, "authentication" },
+	{ IPPROTO_DSTOPTS, "destination" },
+	{ IPPROTO_MH, "mobility" },
+	{ 139, "host-identity" },
+	{ 140, "shim6" },
+	{ 0, NULL },
+};
+
+static const struct name icmp_types[] = {
+	{ ICMP_ECHOREPLY, "echo reply" },
+	{ ICMP_DEST_UNREACH, "destination unreachable" },
+	{ ICMP_SOURCE_QUENCH, "source quench" },
+	{ ICMP_REDIRECT, "redirect" },
+	{ ICMP_ECHO, "echo request" },
+	{ 9, "router advertisement" },
+	{ 10, "router solicitation" },
+	{ ICMP_TIME_EXCEEDED, "time exceeded" },
+	{ ICMP_PARAMETERPROB, "parameter problem" },
+	{ ICMP_TIMESTAMP, "timestamp request" },
+	{ ICMP_TIMESTAMPREPLY, "timestamp reply" },
+	{ 0, NULL },
+};
+
+static const struct name icmpv6_types[] = {
+	{ ICMPV6_DEST_UNREACH, "destination unreachable" },
+	{ ICMPV6_PKT_TOOBIG, "packet too big" },
+	{ ICMPV6_TIME_EXCEED, "time exceeded" },
+	{ ICMPV6_PARAMPROB, "parameter problem" },
+	{ ICMPV6_ECHO_REQUEST, "echo request" },
+	{ ICMPV6_ECHO_REPLY, "echo reply" },
+	{ ICMPV6_MGM_QUERY, "multicast listener query" },
+	{ ICMPV6_MGM_REPORT, "multicast listener report" },
+	{ ICMPV6_MGM_REDUCTION, "multicast listener done" },
+	{ 133, "router solicitation" },
+	{ 134, "router advertisement" },
+	{ ND_NEIGHBOUR_SOLICITATION, "neighbour solicitation" },
+	{ ND_NEIGHBOUR_ADVERTISEMENT, "neighbour advertisement" },
+	{ 137, "redirect" },
+	{ ICMPV6_MLD2_REPORT, "multicast listener report v2" },
+	{ 0, NULL },
+};
+
+const char *l4_proto_name(uint8_t l4_proto)
+{
+	return find_name(l4_protos, l4_proto);
+}
+
+int l4_proto_parse(const char *text, uint8_t *l4_proto)
+{
+	unsigned long number;
+	char *end;
+
+	for (const struct name *n = l4_protos; n->name; n++) {
+		if (strcmp(n->name, text) == 0) {
+			*l4_proto = (uint8_t)n->number;
+			return 0;
+		}
+	}
+	if (*text < '0' || *text > '9')
+		return -EINVAL;
+	number = strtoul(text, &end, 10);
+	if (*end || number > 255)
+		return -EINVAL;
+	*l4_proto = (uint8_t)number;
+	return 0;
+}
+
+const char *ext_header_name(uint8_t type)
+{
+	return find_name(ext_headers, type);
+}
+
+const char *icmp_type_name(int family, uint8_t type)
+{
+	return find_name(family == AF_INET ? icmp_types : icmpv6_types, type);
+}
+
+const char *tcp_flags_format(uint8_t flags, char *buf, size_t size)
+{
+	static const char *const names[] = { "FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR" };
+	size_t n = 0;
+
+	snprintf(buf, size, "none");
+	for (int bit = 0; bit < 8; bit++) {
+		if (flags >> bit & 1 && n < size)
+			n += (size_t)snprintf(buf + n, size - n, "%s%s", n ? "," : "", names[bit]);
+	}
+	return buf;
+}
+
+/* --- parsing --- */
+
+/* What is left of the frame. */
+struct cursor {
+	const uint8_t *at;
+	size_t left;
+};
+
+/* Copies the next `size` bytes, or says where the bytes ended. */
+static bool take(struct packet *p, struct cursor *c, void *header, size_t size, const char *name)
+{
+	if (c->left < size) {
+		p->end = PACKET_CUT;
+		p->where = name;
+		return false;
+	}
+	memcpy(header, c->at, size);
+	c->at += size;
+	c->left -= size;
+	return true;
+}
+
+static bool skip(struct packet *p, struct cursor *c, size_t size, const char *name)
+{
+	if (c->left < size) {
+		p->end = PACKET_CUT;
+		p->where = name;
+		return false;
+	}
+	c->at += size;
+	c->left -= size;
+	return true;
+}
+
+static void contradiction(struct packet *p, const char *name)
+{
+	p->end = PACKET_CONTRADICTION;
+	p->where = name;
+}
+
+static void parse_arp(struct packet *p, struct cursor *c)
+{
+	struct {
+		struct arphdr head;
+		uint8_t sender_mac[6], sender_ip[4], target_mac[6], target_ip[4];
+	} arp;
+
+	_Static_assert(sizeof(arp) == 28, "ARP for IPv4 over Ethernet");
+	if (!take(p, c, &arp, sizeof(arp), "ARP"))
+		return;
+	if (arp.head.ar_hrd != htons(ARPHRD_ETHER) || arp.head.ar_pro != htons(ETH_P_IP) || arp.head.ar_hln != 6 ||
+	    arp.head.ar_pln != 4) {
+		contradiction(p, "ARP");
+		return;
+	}
+	p->arp = true;
+	p->arp_op = ntohs(arp.head.ar_op);
+	memcpy(p->arp_mac, arp.sender_mac, 6);
+	p->source = ip_from(AF_INET, arp.sender_ip);
+	p->destination = ip_from(AF_INET, arp.target_ip);
+}
+
+static void parse_icmp(struct packet *p, struct cursor *c)
+{
+	const char *name = p->l4_proto == IPPROTO_ICMP ? "ICMP" : "ICMPv6";
+	bool v6 = p->l4_proto == IPPROTO_ICMPV6;
+	struct icmphdr icmp; /* ICMPv6 has the same first eight bytes */
+	uint8_t target[16];
+
+	if (!take(p, c, &icmp, sizeof(icmp), name))
+		return;
+	p->icmp = true;
+	p->icmp_type = icmp.type;
+	p->icmp_code = icmp.code;
+	if (v6 ? icmp.type == ICMPV6_ECHO_REQUEST || icmp.type == ICMPV6_ECHO_REPLY
+	       : icmp.type == ICMP_ECHO || icmp.type == ICMP_ECHOREPLY) {
+		p->echo = true;
+		p->echo_id = ntohs(icmp.un.echo.id);
+		p->echo_seq = ntohs(icmp.un.echo.sequence);
+	}
+	if (v6 && (icmp.type == ND_NEIGHBOUR_SOLICITATION || icmp.type == ND_NEIGHBOUR_ADVERTISEMENT) &&
+	    take(p, c, target, sizeof(target), name))
+		p->nd_target = ip_from(AF_INET6, target);
+}
+
+static void parse_transport(struct packet *p, struct cursor *c)
+{
+	struct tcphdr tcp;
+	struct udphdr udp;
+	uint16_t ports[2]; /* what SCTP and UDP-Lite start with, too */
+
+	p->transport = true;
+	if (p->fragment && p->fragment_offset)
+		return; /* data, not a header */
+	switch (p->l4_proto) {
+	case IPPROTO_TCP:
+		if (!take(p, c, &tcp, sizeof(tcp), "TCP"))
+			return;
+		p->tcp = p->ports = true;
+		p->source_port = ntohs(tcp.source);
+		p->destination_port = ntohs(tcp.dest);
+		p->tcp_flags = ((const uint8_t *)&tcp)[13];
+		if (tcp.doff < 5)
+			contradiction(p, "TCP");
+		break;
+	case IPPROTO_UDP:
+		if (!take(p, c, &udp, sizeof(udp), "UDP"))
+			return;
+		p->ports = true;
+		p->source_port = ntohs(udp.source);
+		p->destination_port = ntohs(udp.dest);
+		break;
+	case IPPROTO_SCTP:
+	case IPPROTO_UDPLITE:
+		if (!take(p, c, ports, sizeof(ports), "transport"))
+			return;
+		p->ports = true;
+		p->source_port = ntohs(ports[0]);
+		p->destination_port = ntohs(ports[1]);
+		break;
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6:
+		parse_icmp(p, c);
+		break;
+	}
+}
+
+static void parse_ipv4(struct packet *p, struct cursor *c)
+{
+	struct iphdr ip;
+	uint16_t frag;
+
+	if (!take(p, c, &ip, sizeof(ip), "IPv4"))
+		return;
+	p->source = ip_from(AF_INET, &ip.saddr);
+	p->destination = ip_from(AF_INET, &ip.daddr);
+	p->hop_limit = ip.ttl;
+	if (ip.version != 4 || ip.ihl < 5 || ntohs(ip.tot_len) < ip.ihl * 4) {
+		contradiction(p, "IPv4");
+		return;
+	}
+	p->options = (uint8_t)((ip.ihl - 5) * 4);
+	p->l4_proto = ip.protocol;
+	frag = ntohs(ip.frag_off);
+	if (frag & 0x3fff) {
+		p->fragment = true;
+		p->more_fragments = frag & 0x2000;
+		p->fragment_id = ntohs(ip.id);
+		p->fragment_offset = (frag & 0x1fffu) * 8;
+	}
+	if (skip(p, c, p->options, "IPv4 options"))
+		parse_transport(p, c);
+}
+
+static bool parse_fragment_header(struct packet *p, struct cursor *c, uint8_t *next)
+{
+	struct {
+		uint8_t next, reserved;
+		uint16_t offset; /* 13 bits, 2 reserved, 1: more */
+		uint32_t id;
+	} frag;
+
+	if (!take(p, c, &frag, sizeof(frag), "fragment header"))
+		return false;
+	*next = frag.next;
+	p->fragment = true;
+	p->more_fragments = ntohs(frag.offset) & 1;
+	p->fragment_offset = ntohs(frag.offset) & 0xfff8u;
+	p->fragment_id = ntohl(frag.id);
+	return true;
+}
+
+static bool parse_ext_header(struct packet *p, struct cursor *c, uint8_t type, uint8_t *next)
+{
+	uint8_t head[2];
+	size_t length;
+
+	if (p->ext_count < PACKET_EXT_MAX)
+		p->ext[p->ext_count++] = type;
+	if (type == IPPROTO_FRAGMENT)
+		return parse_fragment_header(p, c, next);
+	if (!take(p, c, head, sizeof(head), "IPv6 extension header"))
+		return false;
+	*next = head[0];
+	/* RFC 4302: the authentication header alone counts in words of four bytes, minus two. */
+	length = type == IPPROTO_AH ? (head[1] + 2u) * 4 : (head[1] + 1u) * 8;
+	return skip(p, c, length - sizeof(head), "IPv6 extension header");
+}
+
+static void parse_ipv6(struct packet *p, struct cursor *c)
+{
+	struct ipv6hdr ip;
+	uint8_t next;
+
+	if (!take(p, c, &ip, sizeof(ip), "IPv6"))
+		return;
+	p->source = ip_from(AF_INET6, &ip.saddr);
+	p->destination = ip_from(AF_INET6, &ip.daddr);
+	p->hop_limit = ip.hop_limit;
+	if (ip.version != 6) {
+		contradiction(p, "IPv6");
+		return;
+	}
+	next = ip.nexthdr;
+	/* Every header takes bytes, so this ends. After a fragment's first piece the rest is data. */
+	while (ext_header_name(next) && !(p->fragment && p->fragment_offset)) {
+		if (!parse_ext_header(p, c, next, &next))
+			return;
+	}
+	p->l4_proto = next;
+	parse_transport(p, c);
+}
+
+void packet_parse(struct packet *p, const uint8_t *data, size_t size)
+{
+	struct cursor c = { data, size };
+	struct ethhdr eth;
+	uint16_t tag[2];
+
+	*p = (struct packet){ .end = PACKET_COMPLETE };
+	if (!take(p, &c, &eth, sizeof(eth), "Ethernet"))
+		return;
+	p->ethernet = true;
+	memcpy(p->mac_source, eth.h_source, 6);
+	memcpy(p->mac_destination, eth.h_dest, 6);
+	p->eth_proto = ntohs(eth.h_proto);
+	if (p->eth_proto == ETH_P_8021Q || p->eth_proto == ETH_P_8021AD) {
+		if (!take(p, &c, tag, sizeof(tag), "VLAN"))
+			return;
+		p->vlan = true;
+		p->vlan_id = ntohs(tag[0]) & 0xfff;
+		p->eth_proto = ntohs(tag[1]);
+	}
+	switch (p->eth_proto) {
+	case ETH_P_ARP:
+		parse_arp(p, &c);
+		break;
+	case ETH_P_IP:
+		parse_ipv4(p, &c);
+		break;
+	case ETH_P_IPV6:
+		parse_ipv6(p, &c);
+		break;
+	}
+}
+
+/* --- words --- */
+
+struct text {
+	char *buf;
+	size_t size, used;
+};
+
+static void __attribute__((format(printf, 2, 3))) add(struct text *t, const char *fmt, ...)
+{
+	va_list ap;
+	int n;
+
+	if (t->used >= t->size)
+		return;
+	va_start(ap, fmt);
+	n = vsnprintf(t->buf + t->used, t->size - t->used, fmt, ap);
+	va_end(ap);
+	if (n > 0)
+		t->used += (size_t)n;
+}
+
+static void add_arp(struct text *t, const struct packet *p)
+{
+	char source[IP_STRLEN], target[IP_STRLEN], mac[MAC_STRLEN];
+
+	ip_format(&p->source, source);
+	ip_format(&p->destination, target);
+	if (p->arp_op == ARPOP_REQUEST)
+		add(t, "ARP request: who has %s? tell %s", target, source);
+	else if (p->arp_op == ARPOP_REPLY)
+		add(t, "ARP reply: %s is at %s", source, mac_format(p->arp_mac, mac));
+	else
+		add(t, "ARP operation %u of %s", p->arp_op, source);
+}
+
+static void add_address(struct text *t, const struct ip *ip, bool port_known, uint16_t port)
+{
+	char buf[IP_STRLEN];
+
+	ip_format(ip, buf);
+	if (!port_known)
+		add(t, "%s", buf);
+	else
+		add(t, ip->family == AF_INET6 ? "[%s]:%u" : "%s:%u", buf, port);
+}
+
+static void add_icmp(struct text *t, const struct packet *p)
+{
+	int family = p->l4_proto == IPPROTO_ICMP ? AF_INET : AF_INET6;
+	const char *name = icmp_type_name(family, p->icmp_type);
+	char target[IP_STRLEN];
+
+	if (name)
+		add(t, " %s", name);
+	else
+		add(t, " type %u", p->icmp_type);
+	if (p->icmp_code)
+		add(t, " code %u", p->icmp_code);
+	if (p->echo)
+		add(t, " id %u seq %u", p->echo_id, p->echo_seq);
+	if (p->nd_target.family)
+		add(t, " for %s", ip_format(&p->nd_target, target));
+}
+
+static void add_transport(struct text *t, const struct packet *p)
+{
+	const char *name = l4_proto_name(p->l4_proto);
+	char flags[40];
+
+	if (p->l4_proto == IPPROTO_ICMPV6)
+		add(t, " ICMPv6");
+	else if (name)
+		for (add(t, " "); *name; name++)
+			add(t, "%c", *name >= 'a' && *name <= 'z' ? *name - 'a' + 'A' : *name);
+	else
+		add(t, " protocol %u", p->l4_proto);
+	if (p->tcp)
+		add(t, " %s", tcp_flags_format(p->tcp_flags, flags, sizeof(flags)));
+	if (p->icmp)
+		add_icmp(t, p);
+}
+
+static void add_ip(struct text *t, const struct packet *p)
+{
+	add_address(t, &p->source, p->ports, p->source_port);
+	add(t, " > ");
+	add_address(t, &p->destination, p->ports, p->destination_port);
+	if (p->transport)
+		add_transport(t, p);
+	if (p->options)
+		add(t, ", %u bytes of IPv4 options", p->options);
+	for (int i = 0; i < p->ext_count; i++)
+		add(t, "%s%s", i ? "+" : ", IPv6 headers ", ext_header_name(p->ext[i]));
+	if (p->fragment)
+		add(t, ", %s fragment id %u offset %u",
+		    p->more_fragments ? (p->fragment_offset ? "middle" : "first") : "last", p->fragment_id,
+		    p->fragment_offset);
+}
+
+const char *packet_format(const struct packet *p, bool macs, char *buf, size_t size)
+{
+	struct text t = { buf, size, 0 };
+	char mac[MAC_STRLEN];
+
+	if (size)
+		buf[0] = '\0';
+	if (p->ethernet && (macs || (!p->source.family && !p->arp))) {
+		add(&t, "%s > ", mac_format(p->mac_source, mac));
+		add(&t, "%s ", mac_format(p->mac_destination, mac));
+	}
+	if (p->vlan)
+		add(&t, "VLAN %u ", p->vlan_id);
+	if (p->arp)
+		add_arp(&t, p);
+	else if (p->source.family)
+		add_ip(&t, p);
+	else if (p->ethernet)
+		add(&t, "ethertype 0x%04x", p->eth_proto);
+	if (p->end == PACKET_CUT)
+		add(&t, "%s(ends within %s)", t.used ? " " : "", p->where);
+	else if (p->end == PACKET_CONTRADICTION)
+		add(&t, " (%s header contradicts itself)", p->where);
+	return buf;
+}

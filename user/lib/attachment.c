@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "attachment.h"
+
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include "cleanup.h"
+#include "file.h"
+#include "json.h"
+#include "paths.h"
+
+#define RECORD_LIMIT 16384 /* bytes; several times the longest record */
+
+/*
+ * One folder per state: a rename changes it, which needs no space on a full disk, and whoever looks for unfinished
+ * deletions reads a folder that is nearly always empty. In the order of a record's life: a reader without a lock that
+ * looks through the folders in this order cannot miss a record that moves meanwhile.
+ */
+static const char *const folders[] = {
+	[ATTACHMENT_ADDING] = WARREN_ATTACHMENT_DIR "/adding",
+	[ATTACHMENT_READY] = WARREN_ATTACHMENT_DIR "/ready",
+	[ATTACHMENT_DELETING] = WARREN_ATTACHMENT_DIR "/deleting",
+};
+#define STATES 3
+
+/* The text members of a record, by key. */
+static const struct text_member {
+	const char *key;
+	size_t offset, room;
+} text_members[] = {
+#define TEXT(key, member) { key, offsetof(struct attachment, member), sizeof(((struct attachment *)0)->member) }
+	TEXT("containerID", container_id),
+	TEXT("ifname", ifname),
+	TEXT("network", network),
+	TEXT("hostIfname", host_ifname),
+	TEXT("netns", netns),
+	TEXT("bootID", boot_id),
+	TEXT("podNamespace", pod_namespace),
+	TEXT("podName", pod_name),
+	TEXT("podUID", pod_uid),
+#undef TEXT
+};
+#define TEXT_MEMBERS (sizeof(text_members) / sizeof(text_members[0]))
+
+int attachment_key(const char *container_id, const char *ifname, char key[ATTACHMENT_KEY_MAX + 1], struct err *err)
+{
+	if (!*container_id || !*ifname || strpbrk(container_id, "@/") || strpbrk(ifname, "@/") || *container_id == '.')
+		return err_set(err, EINVAL, "container \"%s\", interface \"%s\" cannot name an attachment", container_id,
+			       ifname);
+	if (snprintf(key, ATTACHMENT_KEY_MAX + 1, "%s@%s", container_id, ifname) > ATTACHMENT_KEY_MAX)
+		return err_set(err, ENAMETOOLONG, "container id %.32s... is too long: it and the interface's name have %d bytes",
+			       container_id, ATTACHMENT_KEY_MAX - 1);
+	return 0;
+}
+
+static int path_of(enum attachment_state state, const char *container_id, const char *ifname, char path[FILE_PATH_MAX],
+		   struct err *err)
+{
+	char key[ATTACHMENT_KEY_MAX + 1];
+	int ret = attachment_key(container_id, ifname, key, err);
+
+	if (ret == 0)
+		snprintf(path, FILE_PATH_MAX, "%s/%s", folders[state], key);
+	return ret;
+}
+
+static json_t *encode(const struct attachment *a)
+{
+	char ip[IP_STRLEN], mac[MAC_STRLEN];
+	json_t *json = json_object(), *ips = json_array();
+
+	for (size_t i = 0; i < TEXT_MEMBERS; i++)
+		json_object_set_new(json, text_members[i].key,
+				    json_string((const char *)a + text_members[i].offset));
+	if (a->ip4.family)
+		json_array_append_new(ips, json_string(ip_format(&a->ip4, ip)));
+	if (a->ip6.family)
+		json_array_append_new(ips, json_string(ip_format(&a->ip6, ip)));
+	if (json_object_set_new(json, "ips", ips) < 0 ||
+	    json_object_set_new(json, "mac", json_string(mac_format(a->mac, mac))) < 0 ||
+	    json_object_set_new(json, "hostIfindex", json_integer(a->host_ifindex)) < 0 ||
+	    json_object_set_new(json, "netnsDevice", json_integer((json_int_t)a->netns_dev)) < 0 ||
+	    json_object_set_new(json, "netnsInode", json_integer((json_int_t)a->netns_inode)) < 0 ||
+	    json_object_size(json) != TEXT_MEMBERS + 5) {
+		json_decref(json);
+		return NULL;
+	}
+	return json;
+}
+
+int attachment_save(const struct attachment *a, struct err *err)
+{
+	char path[FILE_PATH_MAX];
+	json_auto_t *json = encode(a);
+	_cleanup_free_ char *text = NULL;
+	int ret = path_of(a->state, a->container_id, a->ifname, path, err);
+
+	if (ret < 0)
+		return ret;
+	text = json ? json_dumps(json, JSON_INDENT(1)) : NULL;
+	if (!text)
+		return err_set(err, EINVAL, "cannot write %s: not text in UTF-8", path);
+	ret = file_write(path, text, strlen(text), err);
+	if (ret != -ENOENT)
+		return ret;
+	for (int i = 0; i < STATES; i++) {
+		ret = dir_make(folders[i], err);
+		if (ret < 0)
+			return ret;
+	}
+	return file_write(path, text, strlen(text), err);
+}
+
+int attachment_set_state(struct attachment *a, enum attachment_state state, struct err *err)
+{
+	char from[FILE_PATH_MAX], to[FILE_PATH_MAX];
+	int ret = path_of(a->state, a->container_id, a->ifname, from, err);
+
+	if (ret < 0 || a->state == state)
+		return ret;
+	path_of(state, a->container_id, a->ifname, to, NULL);
+	if (rename(from, to) < 0)
+		return err_errno(err, errno, "cannot rename %s to %s", from, to);
+	a->state = state;
+	return 0;
+}
+
+static int decode_text(const json_t *json, struct attachment *a, struct err *err)
+{
+	for (size_t i = 0; i < TEXT_MEMBERS; i++) {
+		const char *value = "";
+		int ret = json_get_string(json, text_members[i].key, &value, err);
+
+		if (ret < 0 && ret != -ENOENT)
+			return ret;
+		if (strlen(value) >= text_members[i].room)
+			return err_set(err, EINVAL, "\"%s\" is too long", text_members[i].key);
+		strcpy((char *)a + text_members[i].offset, value);
+	}
+	return 0;
+}
+
+static int decode_ips(const json_t *json, struct attachment *a, struct err *err)
+{
+	json_t *ips = NULL, *item;
+	size_t i;
+	int ret = json_get_array(json, "ips", &ips, err);
+
+	if (ret < 0 && ret != -ENOENT)
+		return ret;
+	json_array_foreach(ips, i, item) {
+		struct ip ip;
+
+		if (!json_is_string(item) || ip_parse(json_string_value(item), &ip) < 0)
+			return err_set(err, EINVAL, "\"ips\" must be addresses");
+		if (ip.family == AF_INET)
+			a->ip4 = ip;
+		else
+			a->ip6 = ip;
+	}
+	return 0;
+}
+
+static int decode(const json_t *json, struct attachment *a, struct err *err)
+{
+	int64_t ifindex = 0, dev = 0, inode = 0;
+	const char *mac = "";
+	int ret = decode_text(json, a, err);
+
+	if (ret == 0)
+		ret = decode_ips(json, a, err);
+	if (ret < 0)
+		return ret;
+	if (json_get_int(json, "hostIfindex", 0, INT32_MAX, &ifindex, err) == -EINVAL ||
+	    json_get_int(json, "netnsDevice", INT64_MIN, INT64_MAX, &dev, err) == -EINVAL ||
+	    json_get_int(json, "netnsInode", INT64_MIN, INT64_MAX, &inode, err) == -EINVAL ||
+	    json_get_string(json, "mac", &mac, err) == -EINVAL)
+		return -EINVAL;
+	if (mac_parse(mac, a->mac) < 0)
+		memset(a->mac, 0, sizeof(a->mac)); /* ADD has not come that far */
+	a->host_ifindex = (uint32_t)ifindex;
+	a->netns_dev = (uint64_t)dev;
+	a->netns_inode = (uint64_t)inode;
+	return 0;
+}
+
+/* One file. -EBADMSG if it is damaged, or speaks of another attachment than its name does. */
+static int load_path(const char *path, const char *container_id, const char *ifname, struct attachment *a,
+		     struct err *err)
+{
+	_cleanup_free_ char *text = NULL;
+	json_auto_t *json = NULL;
+	size_t size;
+	int ret = file_read(path, RECORD_LIMIT, &text, &size, err);
+
+	if (ret < 0 && ret != -EFBIG)
+		return ret;
+	if (ret == 0) {
+		json = json_parse_object(text, size, path, err);
+		ret = json ? decode(json, a, err) : -EINVAL;
+	}
+	if (ret == 0 && (strcmp(a->container_id, container_id) != 0 || strcmp(a->ifname, ifname) != 0))
+		ret = err_set(err, EINVAL, "it is the record of another attachment");
+	if (ret < 0) {
+		err_wrap(err, "the record %s is damaged", path);
+		return -EBADMSG;
+	}
+	return 0;
+}
+
+int attachment_load(const char *container_id, const char *ifname, struct attachment *a, struct err *err)
+{
+	int ret = -ENOENT;
+
+	for (int state = 0; state < STATES && ret == -ENOENT; state++) {
+		char path[FILE_PATH_MAX];
+
+		*a = (struct attachment){ .state = state };
+		ret = path_of(state, container_id, ifname, path, err);
+		if (ret == 0)
+			ret = load_path(path, container_id, ifname, a, err);
+	}
+	return ret;
+}
+
+int attachment_remove(const char *container_id, const char *ifname, struct err *err)
+{
+	for (int state = 0; state < STATES; state++) {
+		char path[FILE_PATH_MAX], temporary[FILE_PATH_MAX];
+		int ret = path_of(state, container_id, ifname, path, err);
+
+		if (ret == 0)
+			ret = file_temporary(path, temporary, err);
+		if (ret < 0)
+			return ret;
+		unlink(temporary); /* of a killed writer */
+		if (unlink(path) < 0 && errno != ENOENT)
+			return err_errno(err, errno, "cannot remove %s", path);
+	}
+	return 0;
+}
+
+/* Calls fn for one file of a folder; 0 for what is no record. */
+static int each_file(enum attachment_state state, const char *name,
+		     int (*fn)(const struct attachment *a, bool damaged, void *arg), void *arg)
+{
+	struct attachment a = { .state = state };
+	const char *at = strchr(name, '@');
+	char path[FILE_PATH_MAX];
+	char container_id[sizeof(a.container_id)];
+	char ifname[sizeof(a.ifname)];
+	int ret;
+
+	if (name[0] == '.' || !at || (size_t)(at - name) >= sizeof(container_id) || strlen(at + 1) >= sizeof(ifname))
+		return 0;
+	memcpy(container_id, name, at - name);
+	container_id[at - name] = '\0';
+	strcpy(ifname, at + 1);
+	if (path_of(state, container_id, ifname, path, NULL) < 0)
+		return 0;
+	ret = load_path(path, container_id, ifname, &a, NULL);
+	if (ret == -ENOENT)
+		return 0; /* it went, or moved to a folder that comes after this one */
+	if (ret < 0) {
+		a = (struct attachment){ .state = state };
+		strcpy(a.container_id, container_id);
+		strcpy(a.ifname, ifname);
+	}
+	return fn(&a, ret < 0, arg);
+}
+
+int attachment_each_in(enum attachment_state state, int (*fn)(const struct attachment *a, bool damaged, void *arg),
+		       void *arg, struct err *err)
+{
+	_cleanup_closedir_ DIR *dir = opendir(folders[state]);
+	struct dirent *entry;
+
+	if (!dir)
+		return errno == ENOENT ? 0 : err_errno(err, errno, "cannot open %s", folders[state]);
+	while ((errno = 0, entry = readdir(dir))) {
+		int ret = each_file(state, entry->d_name, fn, arg);
+
+		if (ret)
+			return ret;
+	}
+	return errno ? err_errno(err, errno, "cannot read %s", folders[state]) : 0;
+}
+
+int attachment_each(int (*fn)(const struct attachment *a, bool damaged, void *arg), void *arg, struct err *err)
+{
+	for (int state = 0; state < STATES; state++) {
+		int ret = attachment_each_in(state, fn, arg, err);
+
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+bool attachment_dead(const struct attachment *a)
+{
+	char now[sizeof(a->boot_id)];
+	struct stat st;
+
+	if (boot_id(now, NULL) == 0 && strcmp(now, a->boot_id) != 0)
+		return true;
+	if (stat(a->netns, &st) < 0)
+		return errno == ENOENT || errno == ENOTDIR;
+	return st.st_dev != a->netns_dev || st.st_ino != a->netns_inode;
+}
+
+int boot_id(char buf[40], struct err *err)
+{
+	static const char path[] = "/proc/sys/kernel/random/boot_id";
+	_cleanup_free_ char *text = NULL;
+	size_t size;
+	int ret = file_read(path, 64, &text, &size, err);
+
+	if (ret < 0)
+		return ret;
+	text[strcspn(text, "\n")] = '\0';
+	if (strlen(text) != 36)
+		return err_set(err, EPROTO, "%s holds no boot id", path);
+	strcpy(buf, text);
+	return 0;
+}

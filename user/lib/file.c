@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "file.h"
+
+#include <fcntl.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "cleanup.h"
+#include "paths.h"
+
+int file_read_fd(int fd, const char *path, size_t limit, char **data, size_t *size, struct err *err)
+{
+	size_t room = limit < 4095 ? limit : 4095, used = 0;
+	_cleanup_free_ char *buf = malloc(room + 1);
+
+	for (;;) {
+		ssize_t n;
+
+		if (!buf)
+			return err_errno(err, ENOMEM, "cannot read %s", path);
+		/* One byte more than the limit tells a file that just fits from one that is too large. */
+		n = read(fd, buf + used, room + 1 - used);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_errno(err, errno, "cannot read %s", path);
+		if (n == 0)
+			break;
+		used += (size_t)n;
+		if (used <= room)
+			continue;
+		if (room == limit)
+			return err_set(err, EFBIG, "%s is larger than %zu bytes", path, limit);
+		room = room > limit / 4 ? limit : room * 4;
+
+		char *more = realloc(buf, room + 1);
+
+		if (!more)
+			return err_errno(err, ENOMEM, "cannot read %s", path);
+		buf = more;
+	}
+	buf[used] = '\0';
+	*data = take_ptr(buf);
+	*size = used;
+	return 0;
+}
+
+int file_read(const char *path, size_t limit, char **data, size_t *size, struct err *err)
+{
+	_cleanup_fd_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+
+	if (fd < 0)
+		return err_errno(err, errno, "cannot open %s", path);
+	return file_read_fd(fd, path, limit, data, size, err);
+}
+
+static int write_all(int fd, const char *data, size_t size)
+{
+	while (size) {
+		ssize_t n = write(fd, data, size);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		data += n;
+		size -= (size_t)n;
+	}
+	return 0;
+}
+
+int file_temporary(const char *path, char temporary[FILE_PATH_MAX], struct err *err)
+{
+	const char *slash = strrchr(path, '/');
+	int dir = slash ? (int)(slash + 1 - path) : 0;
+
+	if (snprintf(temporary, FILE_PATH_MAX, "%.*s.%s", dir, path, path + dir) >= FILE_PATH_MAX)
+		return err_errno(err, ENAMETOOLONG, "cannot write %s", path);
+	return 0;
+}
+
+int file_write(const char *path, const void *data, size_t size, struct err *err)
+{
+	char temporary[FILE_PATH_MAX];
+	_cleanup_fd_ int fd = -1;
+	int ret = file_temporary(path, temporary, err);
+
+	if (ret < 0)
+		return ret;
+	fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return err_errno(err, errno, "cannot create %s", temporary);
+	ret = write_all(fd, data, size);
+	if (ret == 0 && rename(temporary, path) < 0)
+		ret = -errno;
+	if (ret < 0) {
+		unlink(temporary);
+		return err_errno(err, -ret, "cannot write %s", path);
+	}
+	return 0;
+}
+
+int dir_make(const char *path, struct err *err)
+{
+	char part[FILE_PATH_MAX];
+	size_t len = strlen(path);
+
+	if (len == 0 || len >= sizeof(part))
+		return err_errno(err, ENAMETOOLONG, "cannot make directory %s", path);
+	if (mkdir(path, 0700) == 0 || errno == EEXIST)
+		return 0;
+	memcpy(part, path, len + 1);
+	for (char *p = part + 1;; p++) {
+		char end = *p;
+
+		if (end && end != '/')
+			continue;
+		*p = '\0';
+		if (mkdir(part, 0700) < 0 && errno != EEXIST)
+			return err_errno(err, errno, "cannot make directory %s", part);
+		if (!end)
+			return 0;
+		*p = end;
+	}
+}
+
+/* What is below `dir`, an open folder; `dev`: the filesystem to stay on. */
+static int remove_below(int fd, const char *path, dev_t dev, struct err *err)
+{
+	_cleanup_closedir_ DIR *dir = fdopendir(fd);
+	struct dirent *entry;
+
+	if (!dir) {
+		close(fd);
+		return err_errno(err, ENOMEM, "cannot read %s", path);
+	}
+	while ((errno = 0, entry = readdir(dir))) {
+		struct stat st;
+		int sub, ret;
+
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+			continue;
+		if (unlinkat(fd, entry->d_name, 0) == 0 || errno == ENOENT)
+			continue;
+		sub = openat(fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (sub < 0)
+			return err_errno(err, errno, "cannot remove %s/%s", path, entry->d_name);
+		if (fstat(sub, &st) == 0 && st.st_dev != dev) {
+			close(sub);
+			return err_set(err, EXDEV, "cannot remove %s/%s: something is mounted there", path, entry->d_name);
+		}
+		ret = remove_below(sub, path, dev, err);
+		if (ret < 0)
+			return ret;
+		if (unlinkat(fd, entry->d_name, AT_REMOVEDIR) < 0)
+			return err_errno(err, errno, "cannot remove %s/%s", path, entry->d_name);
+	}
+	return errno ? err_errno(err, errno, "cannot read %s", path) : 0;
+}
+
+int dir_remove(const char *path, struct err *err)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	struct stat st;
+	int ret;
+
+	if (fd < 0)
+		return errno == ENOENT ? 0 : err_errno(err, errno, "cannot open %s", path);
+	if (fstat(fd, &st) < 0) {
+		ret = err_errno(err, errno, "cannot examine %s", path);
+		close(fd);
+		return ret;
+	}
+	ret = remove_below(fd, path, st.st_dev, err);
+	/* EBUSY: the folder is itself a mount point, which is not ours to unmount. */
+	if (ret == 0 && rmdir(path) < 0 && errno != EBUSY)
+		return err_errno(err, errno, "cannot remove %s", path);
+	return ret;
+}
+
+static const struct {
+	const char *text;
+	bool named;
+} lock_kinds[] = {
+	[LOCK_NODE] = { "the node", false },
+	[LOCK_NETWORK] = { "network ", true },
+	[LOCK_ATTACHMENT] = { "attachment ", true },
+	[LOCK_EVENTS] = { "the event ring", false },
+};
+
+/* The byte that stands for a lock: kinds apart, so that one process may hold one of each; names by their FNV-1a hash. */
+static off_t lock_offset(enum lock_kind kind, const char *name)
+{
+	uint64_t hash = 0xcbf29ce484222325u;
+
+	if (!lock_kinds[kind].named)
+		return (off_t)((uint64_t)kind << 56);
+	for (; *name; name++)
+		hash = (hash ^ (uint8_t)*name) * 0x100000001b3u;
+	return (off_t)((uint64_t)kind << 56 | hash >> 8);
+}
+
+static int lock_open(struct err *err)
+{
+	for (int attempt = 0;; attempt++) {
+		int fd = open(WARREN_LOCK_FILE, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+		int ret;
+
+		if (fd >= 0)
+			return fd;
+		if (errno != ENOENT || attempt)
+			return err_errno(err, errno, "cannot open %s", WARREN_LOCK_FILE);
+		ret = dir_make(WARREN_RUN_DIR, err);
+		if (ret < 0)
+			return ret;
+	}
+}
+
+/* Whether the locked file is still the one that others open: `node down` removes it. */
+static bool lock_current(int fd)
+{
+	struct stat ours, now;
+
+	return fstat(fd, &ours) == 0 && stat(WARREN_LOCK_FILE, &now) == 0 && ours.st_dev == now.st_dev &&
+	       ours.st_ino == now.st_ino;
+}
+
+static int64_t now_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000LL + ts.tv_nsec / 1000;
+}
+
+int lock_take(enum lock_kind kind, const char *name, int timeout_ms, struct err *err)
+{
+	struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = lock_offset(kind, name), .l_len = 1 };
+	int64_t deadline = now_us() + timeout_ms * 1000LL;
+	long pause_us = 100;
+	_cleanup_fd_ int fd = lock_open(err);
+
+	/*
+	 * Asking again rather than F_OFD_SETLKW: a wait with a time limit would take a signal, and libraries own none.
+	 */
+	while (fd >= 0) {
+		if (fcntl(fd, F_OFD_SETLK, &fl) == 0) {
+			if (lock_current(fd))
+				return take_fd(&fd);
+			closep(&fd);
+			fd = lock_open(err);
+			continue;
+		}
+		if (errno != EAGAIN && errno != EACCES && errno != EINTR)
+			return err_errno(err, errno, "cannot lock %s", WARREN_LOCK_FILE);
+		if (now_us() >= deadline) {
+			err_set(err, ETIMEDOUT, "%s%s is locked by another process", lock_kinds[kind].text,
+				lock_kinds[kind].named ? name : "");
+			return -ETIMEDOUT;
+		}
+		nanosleep(&(struct timespec){ .tv_nsec = pause_us * 1000 }, NULL);
+		pause_us = pause_us < 1000 ? pause_us * 2 : 1600;
+	}
+	return fd;
+}

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Addresses, routes and neighbours: link.h. */
+#include <errno.h>
+#include <linux/if_addr.h>
+#include <linux/neighbour.h>
+#include <linux/rtnetlink.h>
+#include <string.h>
+
+#include "link.h"
+
+static void put_ip(struct nlmsghdr *nlh, uint16_t type, const struct ip *ip)
+{
+	mnl_attr_put(nlh, type, ip_bytes(ip), ip->bytes);
+}
+
+/* An address attribute of `family`; none (family 0) if it is absent. */
+static struct ip get_ip(int family, const struct nlattr *attr)
+{
+	struct ip ip = { .family = (uint8_t)family };
+
+	if (!attr || mnl_attr_get_payload_len(attr) != ip_bytes(&ip))
+		return (struct ip){ 0 };
+	return ip_from(family, mnl_attr_get_payload(attr));
+}
+
+static bool is_inet(int family)
+{
+	return family == AF_INET || family == AF_INET6;
+}
+
+/* --- addresses --- */
+
+void addr_add(struct nl *nl, struct nl_batch *b, uint32_t ifindex, const struct prefix *prefix)
+{
+	char text[PREFIX_STRLEN];
+	struct nlmsghdr *nlh = nl_request(nl, b, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, EEXIST,
+					  "add address %s to device %u", prefix_format(prefix, text), ifindex);
+	struct ifaddrmsg *ifa = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifa));
+
+	ifa->ifa_family = prefix->ip.family;
+	ifa->ifa_prefixlen = prefix->len;
+	ifa->ifa_index = ifindex;
+	put_ip(nlh, IFA_LOCAL, &prefix->ip);
+	put_ip(nlh, IFA_ADDRESS, &prefix->ip);
+	/* Who assigns it knows that it is unique, and a tentative address cannot be used for a second. */
+	if (prefix->ip.family == AF_INET6)
+		mnl_attr_put_u32(nlh, IFA_FLAGS, IFA_F_NODAD);
+}
+
+struct addr_each {
+	uint32_t ifindex;
+	int (*fn)(const struct prefix *p, void *arg);
+	void *arg;
+	int rc;
+};
+
+static int addr_cb(const struct nlmsghdr *nlh, void *arg)
+{
+	const struct ifaddrmsg *ifa = mnl_nlmsg_get_payload(nlh);
+	const struct nlattr *tb[IFA_MAX + 1];
+	struct addr_each *each = arg;
+	struct prefix prefix;
+
+	if (nlh->nlmsg_type != RTM_NEWADDR || ifa->ifa_index != each->ifindex || !is_inet(ifa->ifa_family))
+		return MNL_CB_OK;
+	nl_attrs(nlh, sizeof(*ifa), tb, IFA_MAX);
+	/* IFA_ADDRESS is the peer's on a point-to-point address; IFA_LOCAL is absent in most IPv6 ones. */
+	prefix.ip = get_ip(ifa->ifa_family, tb[IFA_LOCAL] ? tb[IFA_LOCAL] : tb[IFA_ADDRESS]);
+	prefix.len = ifa->ifa_prefixlen;
+	each->rc = each->fn(&prefix, each->arg);
+	return each->rc ? MNL_CB_STOP : MNL_CB_OK;
+}
+
+int addr_each(struct nl *nl, uint32_t ifindex, int (*fn)(const struct prefix *p, void *arg), void *arg, struct err *err)
+{
+	char buf[256] __attribute__((aligned(NLMSG_ALIGNTO)));
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct addr_each each = { ifindex, fn, arg, 0 };
+	struct ifaddrmsg *ifa;
+	int rc;
+
+	nlh->nlmsg_type = RTM_GETADDR;
+	nlh->nlmsg_flags = NLM_F_DUMP;
+	ifa = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifa));
+	ifa->ifa_index = ifindex;
+	rc = nl_dump(nl, nlh, addr_cb, &each, err, "list addresses");
+	return rc ? rc : each.rc;
+}
+
+/* --- routes --- */
+
+/* What names a route, for adding and for deleting it. */
+static void put_route_key(struct nlmsghdr *nlh, const struct route *r, uint8_t scope)
+{
+	struct rtmsg *rtm = mnl_nlmsg_put_extra_header(nlh, sizeof(*rtm));
+
+	rtm->rtm_family = r->dst.ip.family;
+	rtm->rtm_dst_len = r->dst.len;
+	rtm->rtm_table = RT_TABLE_MAIN;
+	rtm->rtm_protocol = r->protocol ? r->protocol : WR_RTPROT;
+	rtm->rtm_scope = scope;
+	rtm->rtm_type = r->type;
+	if (r->dst.len)
+		put_ip(nlh, RTA_DST, &r->dst.ip);
+	if (r->gateway.family) {
+		/* A pod's gateway is in no prefix of the pod's. */
+		rtm->rtm_flags = RTNH_F_ONLINK;
+		put_ip(nlh, RTA_GATEWAY, &r->gateway);
+	}
+	if (r->ifindex)
+		mnl_attr_put_u32(nlh, RTA_OIF, r->ifindex);
+	if (r->priority)
+		mnl_attr_put_u32(nlh, RTA_PRIORITY, r->priority);
+}
+
+void route_replace(struct nl *nl, struct nl_batch *b, const struct route *r)
+{
+	char text[PREFIX_STRLEN];
+	struct nlmsghdr *nlh = nl_request(nl, b, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, 0,
+					  "add the route to %s by device %u", prefix_format(&r->dst, text), r->ifindex);
+
+	put_route_key(nlh, r, r->scope);
+	if (r->source.family)
+		put_ip(nlh, RTA_PREFSRC, &r->source);
+	if (r->mtu) {
+		struct nlattr *metrics = mnl_attr_nest_start(nlh, RTA_METRICS);
+
+		mnl_attr_put_u32(nlh, RTAX_MTU, r->mtu);
+		mnl_attr_nest_end(nlh, metrics);
+	}
+}
+
+void route_delete(struct nl *nl, struct nl_batch *b, const struct route *r)
+{
+	char text[PREFIX_STRLEN];
+	struct nlmsghdr *nlh = nl_request(nl, b, RTM_DELROUTE, 0, ESRCH, "delete the route to %s by device %u",
+					  prefix_format(&r->dst, text), r->ifindex);
+
+	put_route_key(nlh, r, RT_SCOPE_NOWHERE); /* of any scope */
+}
+
+struct route_each {
+	int (*fn)(const struct route *r, void *arg);
+	void *arg;
+	int rc;
+};
+
+static int route_cb(const struct nlmsghdr *nlh, void *arg)
+{
+	const struct rtmsg *rtm = mnl_nlmsg_get_payload(nlh);
+	const struct nlattr *tb[RTA_MAX + 1], *metrics[RTAX_MAX + 1];
+	struct route_each *each = arg;
+	struct route r;
+
+	if (nlh->nlmsg_type != RTM_NEWROUTE || rtm->rtm_table != RT_TABLE_MAIN || !is_inet(rtm->rtm_family))
+		return MNL_CB_OK;
+	nl_attrs(nlh, sizeof(*rtm), tb, RTA_MAX);
+	r = (struct route){
+		.dst = { .ip = get_ip(rtm->rtm_family, tb[RTA_DST]), .len = rtm->rtm_dst_len },
+		.gateway = get_ip(rtm->rtm_family, tb[RTA_GATEWAY]),
+		.source = get_ip(rtm->rtm_family, tb[RTA_PREFSRC]),
+		.type = rtm->rtm_type,
+		.scope = rtm->rtm_scope,
+		.protocol = rtm->rtm_protocol,
+	};
+	r.dst.ip.family = rtm->rtm_family; /* the default route has no RTA_DST */
+	if (tb[RTA_OIF])
+		r.ifindex = mnl_attr_get_u32(tb[RTA_OIF]);
+	if (tb[RTA_PRIORITY])
+		r.priority = mnl_attr_get_u32(tb[RTA_PRIORITY]);
+	if (tb[RTA_METRICS]) {
+		nl_attrs_nested(tb[RTA_METRICS], metrics, RTAX_MAX);
+		if (metrics[RTAX_MTU])
+			r.mtu = mnl_attr_get_u32(metrics[RTAX_MTU]);
+	}
+	each->rc = each->fn(&r, each->arg);
+	return each->rc ? MNL_CB_STOP : MNL_CB_OK;
+}
+
+int route_each(struct nl *nl, int family, int (*fn)(const struct route *r, void *arg), void *arg, struct err *err)
+{
+	char buf[256] __attribute__((aligned(NLMSG_ALIGNTO)));
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct route_each each = { fn, arg, 0 };
+	struct rtmsg *rtm;
+	int rc;
+
+	nlh->nlmsg_type = RTM_GETROUTE;
+	nlh->nlmsg_flags = NLM_F_DUMP;
+	rtm = mnl_nlmsg_put_extra_header(nlh, sizeof(*rtm));
+	rtm->rtm_family = (uint8_t)family;
+	rc = nl_dump(nl, nlh, route_cb, &each, err, "list routes");
+	return rc ? rc : each.rc;
+}
+
+/* --- neighbours --- */
+
+void neigh_replace(struct nl *nl, struct nl_batch *b, uint32_t ifindex, const struct ip *ip, const uint8_t mac[6])
+{
+	char text[IP_STRLEN];
+	struct nlmsghdr *nlh = nl_request(nl, b, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, 0,
+					  "add neighbour %s to device %u", ip_format(ip, text), ifindex);
+	struct ndmsg *ndm = mnl_nlmsg_put_extra_header(nlh, sizeof(*ndm));
+
+	ndm->ndm_family = ip->family;
+	ndm->ndm_ifindex = (int)ifindex;
+	ndm->ndm_state = NUD_PERMANENT;
+	put_ip(nlh, NDA_DST, ip);
+	mnl_attr_put(nlh, NDA_LLADDR, 6, mac);
+}
+
+struct neigh_each {
+	int (*fn)(const struct ip *ip, const uint8_t mac[6], bool permanent, void *arg);
+	void *arg;
+	int rc;
+};
+
+static int neigh_cb(const struct nlmsghdr *nlh, void *arg)
+{
+	const struct ndmsg *ndm = mnl_nlmsg_get_payload(nlh);
+	const struct nlattr *tb[NDA_MAX + 1];
+	struct neigh_each *each = arg;
+	struct ip ip;
+
+	if (nlh->nlmsg_type != RTM_NEWNEIGH || !is_inet(ndm->ndm_family))
+		return MNL_CB_OK;
+	nl_attrs(nlh, sizeof(*ndm), tb, NDA_MAX);
+	ip = get_ip(ndm->ndm_family, tb[NDA_DST]);
+	/* One that is not resolved has no MAC address. */
+	if (!ip.family || !tb[NDA_LLADDR] || mnl_attr_get_payload_len(tb[NDA_LLADDR]) != 6)
+		return MNL_CB_OK;
+	each->rc = each->fn(&ip, mnl_attr_get_payload(tb[NDA_LLADDR]), ndm->ndm_state & NUD_PERMANENT, each->arg);
+	return each->rc ? MNL_CB_STOP : MNL_CB_OK;
+}
+
+int neigh_each(struct nl *nl, uint32_t ifindex, int (*fn)(const struct ip *ip, const uint8_t mac[6], bool permanent, void *arg),
+	       void *arg, struct err *err)
+{
+	char buf[256] __attribute__((aligned(NLMSG_ALIGNTO)));
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct neigh_each each = { fn, arg, 0 };
+	int rc;
+
+	nlh->nlmsg_type = RTM_GETNEIGH;
+	nlh->nlmsg_flags = NLM_F_DUMP;
+	mnl_nlmsg_put_extra_header(nlh, sizeof(struct ndmsg));
+	mnl_attr_put_u32(nlh, NDA_IFINDEX, ifindex);
+	rc = nl_dump(nl, nlh, neigh_cb, &each, err, "list neighbours");
+	return rc ? rc : each.rc;
+}

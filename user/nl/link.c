@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "link.h"
+
+#include <errno.h>
+#include <linux/if_link.h>
+#include <linux/rtnetlink.h>
+#include <linux/veth.h>
+#include <stdio.h>
+#include <string.h>
+
+#define ADDR_GEN_NONE 1 /* IN6_ADDR_GEN_MODE_NONE; its header collides with libc's */
+
+/* A name that is too long goes out one byte too long, so that the kernel refuses it instead of taking its beginning. */
+static void put_ifname(struct nlmsghdr *nlh, const char *name)
+{
+	mnl_attr_put(nlh, IFLA_IFNAME, strnlen(name, IFNAMSIZ) + 1, name);
+}
+
+static void parse_xdp(const struct nlattr *xdp, struct link_info *info)
+{
+	/* With programs in two modes at once there is no IFLA_XDP_PROG_ID: any of them answers "is there one". */
+	static const uint16_t ids[] = { IFLA_XDP_PROG_ID, IFLA_XDP_DRV_PROG_ID, IFLA_XDP_SKB_PROG_ID,
+					IFLA_XDP_HW_PROG_ID };
+	const struct nlattr *tb[IFLA_XDP_MAX + 1];
+
+	nl_attrs_nested(xdp, tb, IFLA_XDP_MAX);
+	for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]) && !info->xdp_prog_id; i++) {
+		if (tb[ids[i]])
+			info->xdp_prog_id = mnl_attr_get_u32(tb[ids[i]]);
+	}
+}
+
+static void parse_link(const struct nlmsghdr *nlh, struct link_info *info)
+{
+	const struct nlattr *tb[IFLA_MAX + 1], *kind[IFLA_INFO_MAX + 1];
+	const struct ifinfomsg *ifi = mnl_nlmsg_get_payload(nlh);
+
+	*info = (struct link_info){ .ifindex = (uint32_t)ifi->ifi_index, .flags = ifi->ifi_flags };
+	nl_attrs(nlh, sizeof(*ifi), tb, IFLA_MAX);
+	if (tb[IFLA_IFNAME])
+		snprintf(info->name, sizeof(info->name), "%s", mnl_attr_get_str(tb[IFLA_IFNAME]));
+	if (tb[IFLA_ADDRESS] && mnl_attr_get_payload_len(tb[IFLA_ADDRESS]) == sizeof(info->mac))
+		memcpy(info->mac, mnl_attr_get_payload(tb[IFLA_ADDRESS]), sizeof(info->mac));
+	if (tb[IFLA_MTU])
+		info->mtu = mnl_attr_get_u32(tb[IFLA_MTU]);
+	if (tb[IFLA_GROUP])
+		info->group = mnl_attr_get_u32(tb[IFLA_GROUP]);
+	if (tb[IFLA_LINK])
+		info->peer_ifindex = mnl_attr_get_u32(tb[IFLA_LINK]);
+	if (tb[IFLA_XDP])
+		parse_xdp(tb[IFLA_XDP], info);
+	if (!tb[IFLA_LINKINFO])
+		return;
+	nl_attrs_nested(tb[IFLA_LINKINFO], kind, IFLA_INFO_MAX);
+	if (kind[IFLA_INFO_KIND])
+		snprintf(info->kind, sizeof(info->kind), "%s", mnl_attr_get_str(kind[IFLA_INFO_KIND]));
+}
+
+static int get_cb(const struct nlmsghdr *nlh, void *arg)
+{
+	parse_link(nlh, arg);
+	return MNL_CB_OK;
+}
+
+static struct nlmsghdr *getlink(void *buf, uint16_t flags, uint32_t ifindex)
+{
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct ifinfomsg *ifi;
+
+	nlh->nlmsg_type = RTM_GETLINK;
+	nlh->nlmsg_flags = flags;
+	ifi = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifi));
+	ifi->ifi_index = (int)ifindex;
+	mnl_attr_put_u32(nlh, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS); /* most of the answer otherwise */
+	return nlh;
+}
+
+int link_get(struct nl *nl, const char *name, uint32_t ifindex, struct link_info *info, struct err *err)
+{
+	char buf[256] __attribute__((aligned(NLMSG_ALIGNTO)));
+	struct nlmsghdr *nlh = getlink(buf, 0, name ? 0 : ifindex);
+	char what[64];
+
+	if (name)
+		put_ifname(nlh, name);
+	else if (!ifindex)
+		return err_set(err, ENODEV, "no device has index 0");
+	if (name)
+		snprintf(what, sizeof(what), "read device %.16s", name);
+	else
+		snprintf(what, sizeof(what), "read device %u", ifindex);
+	return nl_dump(nl, nlh, get_cb, info, err, what);
+}
+
+struct each {
+	int (*fn)(const struct link_info *info, void *arg);
+	void *arg;
+	int rc;
+};
+
+static int each_cb(const struct nlmsghdr *nlh, void *arg)
+{
+	struct each *each = arg;
+	struct link_info info;
+
+	parse_link(nlh, &info);
+	each->rc = each->fn(&info, each->arg);
+	return each->rc ? MNL_CB_STOP : MNL_CB_OK;
+}
+
+int link_each(struct nl *nl, int (*fn)(const struct link_info *info, void *arg), void *arg, struct err *err)
+{
+	char buf[256] __attribute__((aligned(NLMSG_ALIGNTO)));
+	struct each each = { fn, arg, 0 };
+	int rc = nl_dump(nl, getlink(buf, NLM_F_DUMP, 0), each_cb, &each, err, "list devices");
+
+	return rc ? rc : each.rc;
+}
+
+int link_delete(struct nl *nl, uint32_t ifindex, struct err *err)
+{
+	struct nl_batch b = { .count = 0 };
+	struct nlmsghdr *nlh = nl_request(nl, &b, RTM_DELLINK, 0, 0, "delete device %u", ifindex);
+	struct ifinfomsg *ifi = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifi));
+
+	/* The kernel takes index 0 for "see the other attributes": EINVAL. */
+	if (!ifindex)
+		return err_set(err, ENODEV, "no device has index 0");
+	ifi->ifi_index = (int)ifindex;
+	return nl_batch_run(nl, &b, err);
+}
+
+/* ifinfomsg and attributes of one end: the same at the top level and inside VETH_INFO_PEER. */
+static void put_end(struct nlmsghdr *nlh, const struct veth_end *end)
+{
+	struct ifinfomsg *ifi = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifi));
+
+	if (end->noarp) {
+		ifi->ifi_flags = IFF_NOARP;
+		ifi->ifi_change = IFF_NOARP;
+	}
+	put_ifname(nlh, end->name);
+	if (end->mac)
+		mnl_attr_put(nlh, IFLA_ADDRESS, 6, end->mac);
+	if (end->mtu)
+		mnl_attr_put_u32(nlh, IFLA_MTU, end->mtu);
+	if (end->group)
+		mnl_attr_put_u32(nlh, IFLA_GROUP, end->group);
+	if (end->netns_fd >= 0)
+		mnl_attr_put_u32(nlh, IFLA_NET_NS_FD, (uint32_t)end->netns_fd);
+}
+
+void veth_add(struct nl *nl, struct nl_batch *b, const struct veth_end *host, const struct veth_end *peer)
+{
+	struct nlmsghdr *nlh = nl_request(nl, b, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, 0,
+					  "add the veth pair %.16s, %.16s", host->name, peer->name);
+	struct nlattr *linkinfo, *data, *info;
+
+	put_end(nlh, host);
+	linkinfo = mnl_attr_nest_start(nlh, IFLA_LINKINFO);
+	mnl_attr_put_strz(nlh, IFLA_INFO_KIND, "veth");
+	data = mnl_attr_nest_start(nlh, IFLA_INFO_DATA);
+	info = mnl_attr_nest_start(nlh, VETH_INFO_PEER);
+	put_end(nlh, peer);
+	mnl_attr_nest_end(nlh, info);
+	mnl_attr_nest_end(nlh, data);
+	mnl_attr_nest_end(nlh, linkinfo);
+}
+
+void link_set_no_addrgen(struct nl *nl, struct nl_batch *b, uint32_t ifindex)
+{
+	/* Where the device (or the host) does no IPv6 there is nothing to turn off. */
+	struct nlmsghdr *nlh = nl_request(nl, b, RTM_SETLINK, 0, EAFNOSUPPORT,
+					  "turn off IPv6 address generation on device %u", ifindex);
+	struct ifinfomsg *ifi = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifi));
+	struct nlattr *spec, *inet6;
+
+	ifi->ifi_index = (int)ifindex;
+	spec = mnl_attr_nest_start(nlh, IFLA_AF_SPEC);
+	inet6 = mnl_attr_nest_start(nlh, AF_INET6);
+	mnl_attr_put_u8(nlh, IFLA_INET6_ADDR_GEN_MODE, ADDR_GEN_NONE);
+	mnl_attr_nest_end(nlh, inet6);
+	mnl_attr_nest_end(nlh, spec);
+}
+
+void link_set_up(struct nl *nl, struct nl_batch *b, uint32_t ifindex)
+{
+	struct nlmsghdr *nlh = nl_request(nl, b, RTM_SETLINK, 0, 0, "set device %u up", ifindex);
+	struct ifinfomsg *ifi = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifi));
+
+	ifi->ifi_index = (int)ifindex;
+	ifi->ifi_flags = IFF_UP;
+	ifi->ifi_change = IFF_UP;
+}

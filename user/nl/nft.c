@@ -1,0 +1,480 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "nft.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <libnftnl/chain.h>
+#include <libnftnl/expr.h>
+#include <libnftnl/rule.h>
+#include <libnftnl/table.h>
+#include <libnftnl/udata.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_nat.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter_ipv4.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "nl.h"
+
+#define TABLE "warren"
+#define LOOPBACK_IFINDEX 1 /* of "lo", in every network namespace */
+
+/* --- what the table holds --- */
+
+static const struct chain {
+	const char *name, *type;
+	uint32_t hook;
+	int32_t priority;
+} chains[] = {
+	{ "input", "filter", NF_INET_LOCAL_IN, NF_IP_PRI_MANGLE },
+	{ "forward", "filter", NF_INET_FORWARD, NF_IP_PRI_MANGLE },
+	{ "postrouting", "nat", NF_INET_POST_ROUTING, NF_IP_PRI_NAT_SRC },
+};
+#define CHAINS (sizeof(chains) / sizeof(chains[0]))
+
+/* One condition: a meta key, of which `mask` is looked at (0: all), is (or is not) `value`. */
+struct match {
+	uint32_t key; /* enum nft_meta_keys */
+	uint32_t mask;
+	uint32_t op; /* enum nft_cmp_ops */
+	uint32_t value;
+};
+
+#define MATCHES 3
+#define RULES 4
+
+struct rule {
+	const char *chain, *comment;
+	struct match match[MATCHES];
+	int matches;
+	bool masquerade; /* else drop */
+};
+
+/* In the order of the chains, as a dump gives them. */
+static void make_rules(const struct wr_config *cfg, struct rule rules[RULES])
+{
+	const struct match from_pod = { NFT_META_IIFGROUP, 0, NFT_CMP_EQ, WR_LINK_GROUP };
+	const struct match unseen = { NFT_META_MARK, cfg->mark_pod, NFT_CMP_NEQ, cfg->mark_pod };
+	const struct match host_only = { NFT_META_MARK, cfg->mark_host_only, NFT_CMP_EQ, cfg->mark_host_only };
+	const struct match masquerade = { NFT_META_MARK, cfg->mark_masquerade, NFT_CMP_EQ, cfg->mark_masquerade };
+	const struct match not_to_pod = { NFT_META_OIFGROUP, 0, NFT_CMP_NEQ, WR_LINK_GROUP };
+	const struct match not_to_self = { NFT_META_OIF, 0, NFT_CMP_NEQ, LOOPBACK_IFINDEX };
+
+	rules[0] = (struct rule){ "input", "from a pod, but from_pod has not seen it", { from_pod, unseen }, 2, false };
+	rules[1] = (struct rule){ "forward", "from a pod, but from_pod has not seen it", { from_pod, unseen }, 2, false };
+	rules[2] = (struct rule){ "forward", "from a pod in quarantine: no further than this host",
+				  { from_pod, host_only }, 2, false };
+	rules[3] = (struct rule){ "postrouting", "from a pod, leaving the node",
+				  { masquerade, not_to_pod, not_to_self }, 3, true };
+}
+
+/* --- libnftnl objects --- */
+
+/* libnftnl's destructors, for _cleanup_. */
+static void table_freep(struct nftnl_table **t)
+{
+	if (*t)
+		nftnl_table_free(*t);
+}
+
+static void chain_freep(struct nftnl_chain **c)
+{
+	if (*c)
+		nftnl_chain_free(*c);
+}
+
+static void rule_freep(struct nftnl_rule **r)
+{
+	if (*r)
+		nftnl_rule_free(*r);
+}
+
+static void udata_freep(struct nftnl_udata_buf **u)
+{
+	if (*u)
+		nftnl_udata_buf_free(*u);
+}
+
+static struct nftnl_expr *add_expr(struct nftnl_rule *r, const char *name)
+{
+	struct nftnl_expr *e = nftnl_expr_alloc(name);
+
+	if (e)
+		nftnl_rule_add_expr(r, e);
+	return e;
+}
+
+static int add_match(struct nftnl_rule *r, const struct match *m)
+{
+	const uint32_t no_xor = 0;
+	struct nftnl_expr *e = add_expr(r, "meta");
+
+	if (!e)
+		return -ENOMEM;
+	nftnl_expr_set_u32(e, NFTNL_EXPR_META_KEY, m->key);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_META_DREG, NFT_REG_1);
+	if (m->mask) {
+		e = add_expr(r, "bitwise");
+		if (!e)
+			return -ENOMEM;
+		nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_SREG, NFT_REG_1);
+		nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_DREG, NFT_REG_1);
+		nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_LEN, sizeof(m->mask));
+		nftnl_expr_set(e, NFTNL_EXPR_BITWISE_MASK, &m->mask, sizeof(m->mask));
+		nftnl_expr_set(e, NFTNL_EXPR_BITWISE_XOR, &no_xor, sizeof(no_xor));
+	}
+	e = add_expr(r, "cmp");
+	if (!e)
+		return -ENOMEM;
+	nftnl_expr_set_u32(e, NFTNL_EXPR_CMP_SREG, NFT_REG_1);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_CMP_OP, m->op);
+	nftnl_expr_set(e, NFTNL_EXPR_CMP_DATA, &m->value, sizeof(m->value));
+	return 0;
+}
+
+/* Counter and verdict. */
+static int add_action(struct nftnl_rule *r, bool masquerade)
+{
+	struct nftnl_expr *e = add_expr(r, "counter");
+
+	if (!e)
+		return -ENOMEM;
+	nftnl_expr_set_u64(e, NFTNL_EXPR_CTR_PACKETS, 0);
+	nftnl_expr_set_u64(e, NFTNL_EXPR_CTR_BYTES, 0);
+	e = add_expr(r, masquerade ? "masq" : "immediate");
+	if (!e)
+		return -ENOMEM;
+	if (masquerade) {
+		/* Without it, two pods that choose the same source port race for one translation (kubernetes#56903). */
+		nftnl_expr_set_u32(e, NFTNL_EXPR_MASQ_FLAGS, NF_NAT_RANGE_PROTO_RANDOM_FULLY);
+	} else {
+		nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_DREG, NFT_REG_VERDICT);
+		nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_VERDICT, NF_DROP);
+	}
+	return 0;
+}
+
+/* NULL: out of memory. */
+static struct nftnl_rule *build_rule(const struct rule *rule)
+{
+	_cleanup_(rule_freep) struct nftnl_rule *r = nftnl_rule_alloc();
+	_cleanup_(udata_freep) struct nftnl_udata_buf *udata = nftnl_udata_buf_alloc(NFT_USERDATA_MAXLEN);
+
+	if (!r || !udata)
+		return NULL;
+	nftnl_rule_set_u32(r, NFTNL_RULE_FAMILY, NFPROTO_INET);
+	if (nftnl_rule_set_str(r, NFTNL_RULE_TABLE, TABLE) < 0 || nftnl_rule_set_str(r, NFTNL_RULE_CHAIN, rule->chain) < 0)
+		return NULL;
+	for (int i = 0; i < rule->matches; i++) {
+		if (add_match(r, &rule->match[i]) < 0)
+			return NULL;
+	}
+	if (add_action(r, rule->masquerade) < 0 ||
+	    !nftnl_udata_put_strz(udata, NFTNL_UDATA_RULE_COMMENT, rule->comment) ||
+	    nftnl_rule_set_data(r, NFTNL_RULE_USERDATA, nftnl_udata_buf_data(udata), nftnl_udata_buf_len(udata)) < 0)
+		return NULL;
+	return take_ptr(r);
+}
+
+static struct nftnl_chain *build_chain(const struct chain *chain)
+{
+	_cleanup_(chain_freep) struct nftnl_chain *c = nftnl_chain_alloc();
+
+	if (!c || nftnl_chain_set_str(c, NFTNL_CHAIN_TABLE, TABLE) < 0 ||
+	    nftnl_chain_set_str(c, NFTNL_CHAIN_NAME, chain->name) < 0 ||
+	    nftnl_chain_set_str(c, NFTNL_CHAIN_TYPE, chain->type) < 0)
+		return NULL;
+	nftnl_chain_set_u32(c, NFTNL_CHAIN_HOOKNUM, chain->hook);
+	nftnl_chain_set_s32(c, NFTNL_CHAIN_PRIO, chain->priority);
+	nftnl_chain_set_u32(c, NFTNL_CHAIN_POLICY, NF_ACCEPT);
+	return take_ptr(c);
+}
+
+static struct nftnl_table *build_table(void)
+{
+	_cleanup_(table_freep) struct nftnl_table *t = nftnl_table_alloc();
+
+	if (!t || nftnl_table_set_str(t, NFTNL_TABLE_NAME, TABLE) < 0)
+		return NULL;
+	return take_ptr(t);
+}
+
+/* --- requests --- */
+
+static int no_memory(struct err *err)
+{
+	return err_errno(err, ENOMEM, "cannot prepare the nftables table");
+}
+
+/* What the kernel says when it has no nf_tables, or not all that the table needs. */
+static int explain(struct err *err, int rc)
+{
+	if (rc == -EOPNOTSUPP || rc == -EPROTONOSUPPORT || rc == -EAFNOSUPPORT)
+		err_hint(err, "the kernel needs nf_tables: CONFIG_NF_TABLES, CONFIG_NF_TABLES_INET (modprobe nf_tables)");
+	else if (rc == -ENOENT)
+		err_hint(err, "the kernel needs nftables NAT: CONFIG_NFT_NAT, CONFIG_NFT_MASQ (modprobe nft_chain_nat nft_masq)");
+	return rc;
+}
+
+static int nft_open(struct nl *nl, struct err *err)
+{
+	return explain(err, nl_open(nl, NETLINK_NETFILTER, err));
+}
+
+static void put_nfgen(struct nlmsghdr *nlh, uint8_t family, uint16_t res_id)
+{
+	struct nfgenmsg *nfg = mnl_nlmsg_put_extra_header(nlh, sizeof(*nfg));
+
+	nfg->nfgen_family = family;
+	nfg->version = NFNETLINK_V0;
+	nfg->res_id = htons(res_id);
+}
+
+/* Marks where a transaction begins or ends; not acknowledged (kernels before 6.10 know no such thing). */
+static void put_marker(struct nl *nl, struct nl_batch *b, uint16_t type, const char *what)
+{
+	struct nlmsghdr *nlh = nl_request(nl, b, type, 0, 0, "%s the nftables table inet " TABLE, what);
+
+	nlh->nlmsg_flags &= (uint16_t)~NLM_F_ACK;
+	put_nfgen(nlh, AF_UNSPEC, NFNL_SUBSYS_NFTABLES);
+}
+
+static struct nlmsghdr *put_header(struct nl *nl, struct nl_batch *b, uint16_t msg, uint16_t flags, int ignore,
+				   const char *verb, const char *object)
+{
+	struct nlmsghdr *nlh = nl_request(nl, b, NFNL_SUBSYS_NFTABLES << 8 | msg, flags, ignore,
+					  "%s nftables %s", verb, object);
+
+	put_nfgen(nlh, NFPROTO_INET, 0);
+	return nlh;
+}
+
+static int put_chains(struct nl *nl, struct nl_batch *b, struct err *err)
+{
+	for (size_t i = 0; i < CHAINS; i++) {
+		_cleanup_(chain_freep) struct nftnl_chain *c = build_chain(&chains[i]);
+
+		if (!c)
+			return no_memory(err);
+		nftnl_chain_nlmsg_build_payload(
+			put_header(nl, b, NFT_MSG_NEWCHAIN, NLM_F_CREATE, 0, "add the chain", chains[i].name), c);
+	}
+	return 0;
+}
+
+static int put_rules(struct nl *nl, struct nl_batch *b, const struct wr_config *cfg, struct err *err)
+{
+	struct rule rules[RULES];
+
+	make_rules(cfg, rules);
+	for (int i = 0; i < RULES; i++) {
+		_cleanup_(rule_freep) struct nftnl_rule *r = build_rule(&rules[i]);
+
+		if (!r)
+			return no_memory(err);
+		nftnl_rule_nlmsg_build_payload(put_header(nl, b, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, 0,
+							  "add a rule to the chain", rules[i].chain),
+					       r);
+	}
+	return 0;
+}
+
+int nft_table_replace(const struct wr_config *cfg, struct err *err)
+{
+	_cleanup_(table_freep) struct nftnl_table *t = build_table();
+	_cleanup_nl_ struct nl nl = { 0 };
+	struct nl_batch b = { .count = 0 };
+	int rc = nft_open(&nl, err);
+
+	if (rc < 0)
+		return rc;
+	if (!t)
+		return no_memory(err);
+	put_marker(&nl, &b, NFNL_MSG_BATCH_BEGIN, "replace");
+	/* Deleting needs a table: the first makes one where there was none. */
+	nftnl_table_nlmsg_build_payload(put_header(&nl, &b, NFT_MSG_NEWTABLE, NLM_F_CREATE, 0, "add table", TABLE), t);
+	nftnl_table_nlmsg_build_payload(put_header(&nl, &b, NFT_MSG_DELTABLE, 0, 0, "delete table", TABLE), t);
+	nftnl_table_nlmsg_build_payload(put_header(&nl, &b, NFT_MSG_NEWTABLE, NLM_F_CREATE, 0, "add table", TABLE), t);
+	rc = put_chains(&nl, &b, err);
+	if (rc == 0)
+		rc = put_rules(&nl, &b, cfg, err);
+	if (rc < 0)
+		return rc;
+	put_marker(&nl, &b, NFNL_MSG_BATCH_END, "replace");
+	return explain(err, nl_batch_run(&nl, &b, err));
+}
+
+int nft_table_delete(struct err *err)
+{
+	_cleanup_(table_freep) struct nftnl_table *t = build_table();
+	_cleanup_nl_ struct nl nl = { 0 };
+	struct nl_batch b = { .count = 0 };
+	int rc = nft_open(&nl, err);
+
+	if (rc < 0)
+		return rc;
+	if (!t)
+		return no_memory(err);
+	put_marker(&nl, &b, NFNL_MSG_BATCH_BEGIN, "delete");
+	nftnl_table_nlmsg_build_payload(put_header(&nl, &b, NFT_MSG_DELTABLE, 0, ENOENT, "delete table", TABLE), t);
+	put_marker(&nl, &b, NFNL_MSG_BATCH_END, "delete");
+	return nl_batch_run(&nl, &b, err);
+}
+
+/* --- comparing --- */
+
+static struct nlmsghdr *put_get(void *buf, uint16_t msg, uint16_t flags)
+{
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+
+	nlh->nlmsg_type = NFNL_SUBSYS_NFTABLES << 8 | msg;
+	nlh->nlmsg_flags = flags;
+	put_nfgen(nlh, NFPROTO_INET, 0);
+	return nlh;
+}
+
+static int table_cb(const struct nlmsghdr *nlh, void *arg)
+{
+	_cleanup_(table_freep) struct nftnl_table *t = nftnl_table_alloc();
+	bool *same = arg;
+
+	/*
+	 * A dormant table (a flag) hooks nowhere. USE counts chains, sets and whatever else a table can hold: with our
+	 * chains present, it says that there is nothing besides them.
+	 */
+	*same = t && nftnl_table_nlmsg_parse(nlh, t) >= 0 && nftnl_table_get_u32(t, NFTNL_TABLE_FLAGS) == 0 &&
+		nftnl_table_get_u32(t, NFTNL_TABLE_USE) == CHAINS;
+	return MNL_CB_OK;
+}
+
+static int check_table(struct nl *nl, bool *same, struct err *err)
+{
+	char buf[256] __attribute__((aligned(NLMSG_ALIGNTO)));
+	struct nlmsghdr *nlh = put_get(buf, NFT_MSG_GETTABLE, 0);
+
+	mnl_attr_put_strz(nlh, NFTA_TABLE_NAME, TABLE);
+	return nl_dump(nl, nlh, table_cb, same, err, "read nftables table inet " TABLE);
+}
+
+struct chain_check {
+	const struct chain *want;
+	bool same;
+};
+
+static int chain_cb(const struct nlmsghdr *nlh, void *arg)
+{
+	_cleanup_(chain_freep) struct nftnl_chain *c = nftnl_chain_alloc();
+	struct chain_check *check = arg;
+	const struct chain *want = check->want;
+	const char *type;
+
+	if (!c || nftnl_chain_nlmsg_parse(nlh, c) < 0)
+		return MNL_CB_OK;
+	type = nftnl_chain_get_str(c, NFTNL_CHAIN_TYPE); /* NULL: no base chain */
+	check->same = type && strcmp(type, want->type) == 0 && nftnl_chain_get_u32(c, NFTNL_CHAIN_HOOKNUM) == want->hook &&
+		      nftnl_chain_get_s32(c, NFTNL_CHAIN_PRIO) == want->priority &&
+		      nftnl_chain_get_u32(c, NFTNL_CHAIN_POLICY) == NF_ACCEPT;
+	return MNL_CB_OK;
+}
+
+static int check_chain(struct nl *nl, const struct chain *want, bool *same, struct err *err)
+{
+	char buf[256] __attribute__((aligned(NLMSG_ALIGNTO)));
+	struct nlmsghdr *nlh = put_get(buf, NFT_MSG_GETCHAIN, 0);
+	struct chain_check check = { .want = want };
+	int rc;
+
+	mnl_attr_put_strz(nlh, NFTA_CHAIN_TABLE, TABLE);
+	mnl_attr_put_strz(nlh, NFTA_CHAIN_NAME, want->name);
+	rc = nl_dump(nl, nlh, chain_cb, &check, err, "read a chain of nftables table inet " TABLE);
+	*same = check.same;
+	return rc == -ENOENT ? 0 : rc;
+}
+
+#define RULE_TEXT 1024
+
+/* A rule as libnftnl prints it, without what differs between two that do the same: handles and counters. */
+static void rule_text(struct nftnl_rule *r, char text[RULE_TEXT])
+{
+	struct nftnl_expr_iter *it = nftnl_expr_iter_create(r);
+	struct nftnl_expr *e;
+
+	*text = '\0';
+	if (!it)
+		return;
+	while ((e = nftnl_expr_iter_next(it))) {
+		if (strcmp(nftnl_expr_get_str(e, NFTNL_EXPR_NAME), "counter") == 0) {
+			nftnl_expr_set_u64(e, NFTNL_EXPR_CTR_PACKETS, 0);
+			nftnl_expr_set_u64(e, NFTNL_EXPR_CTR_BYTES, 0);
+		}
+	}
+	nftnl_expr_iter_destroy(it);
+	nftnl_rule_unset(r, NFTNL_RULE_HANDLE);
+	nftnl_rule_unset(r, NFTNL_RULE_POSITION);
+	nftnl_rule_snprintf(text, RULE_TEXT, r, NFTNL_OUTPUT_DEFAULT, 0);
+}
+
+struct rules_check {
+	struct rule want[RULES];
+	int seen;
+	bool same;
+};
+
+static int rule_cb(const struct nlmsghdr *nlh, void *arg)
+{
+	_cleanup_(rule_freep) struct nftnl_rule *have = nftnl_rule_alloc(), *want = NULL;
+	char have_text[RULE_TEXT], want_text[RULE_TEXT];
+	struct rules_check *check = arg;
+
+	if (check->seen < RULES)
+		want = build_rule(&check->want[check->seen]);
+	check->seen++;
+	if (!have || !want || nftnl_rule_nlmsg_parse(nlh, have) < 0) {
+		check->same = false;
+		return MNL_CB_STOP;
+	}
+	rule_text(have, have_text);
+	rule_text(want, want_text);
+	check->same = *want_text && strcmp(have_text, want_text) == 0;
+	return check->same ? MNL_CB_OK : MNL_CB_STOP;
+}
+
+static int check_rules(struct nl *nl, const struct wr_config *cfg, bool *same, struct err *err)
+{
+	char buf[256] __attribute__((aligned(NLMSG_ALIGNTO)));
+	struct nlmsghdr *nlh = put_get(buf, NFT_MSG_GETRULE, NLM_F_DUMP);
+	struct rules_check check = { .seen = 0 };
+	int rc;
+
+	make_rules(cfg, check.want);
+	mnl_attr_put_strz(nlh, NFTA_RULE_TABLE, TABLE);
+	rc = nl_dump(nl, nlh, rule_cb, &check, err, "read the rules of nftables table inet " TABLE);
+	*same = check.same && check.seen == RULES;
+	return rc;
+}
+
+int nft_table_check(const struct wr_config *cfg, bool *present, bool *whole, struct err *err)
+{
+	_cleanup_nl_ struct nl nl = { 0 };
+	bool same = false;
+	int rc = nft_open(&nl, err);
+
+	*present = false;
+	*whole = false;
+	if (rc < 0)
+		return rc;
+	rc = check_table(&nl, &same, err);
+	if (rc == -ENOENT)
+		return 0;
+	if (rc < 0)
+		return explain(err, rc);
+	*present = true;
+	for (size_t i = 0; i < CHAINS && same && rc == 0; i++)
+		rc = check_chain(&nl, &chains[i], &same, err);
+	if (same && rc == 0)
+		rc = check_rules(&nl, cfg, &same, err);
+	*whole = same && rc == 0;
+	return rc;
+}

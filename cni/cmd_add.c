@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * ADD: a list of steps, each with its undo. A crash undoes nothing; so the attachment's record is written before anything
+ * else is touched, says at every instant enough to find what exists, and is removed after everything else is gone.
+ */
+#include <string.h>
+
+#include "addresses.h"
+#include "cleanup.h"
+#include "file.h"
+#include "log.h"
+#include "netns.h"
+#include "node.h"
+#include "result.h"
+#include "sweep.h"
+#include "teardown.h"
+#include "wire.h"
+
+struct add {
+	struct cni *cni;
+	char key[ATTACHMENT_KEY_MAX + 1];
+	struct attachment a;
+	struct leases leases;
+	json_t *dns;  /* of a delegate, or NULL */
+	json_t *prev; /* prevResult in the shape of 1.1.0, or NULL */
+	struct nl host;
+	struct dp dp;
+	struct wire wire;
+};
+
+/* --- before the first step --- */
+
+static int copy(char *to, size_t room, const char *from, const char *what, struct err *err)
+{
+	if ((size_t)snprintf(to, room, "%s", from) < room)
+		return 0;
+	err_set(err, ENAMETOOLONG, "%s is longer than %zu bytes", what, room - 1);
+	return cni_code(err, CNI_ERR_ENVIRONMENT);
+}
+
+static int open_netns(struct add *add, struct err *err)
+{
+	struct attachment *a = &add->a;
+	uint64_t dev, inode;
+	int ret;
+
+	add->wire.netns = netns_open(a->netns, err);
+	if (add->wire.netns < 0)
+		return cni_code(err, add->wire.netns == -ENOENT ? CNI_ERR_UNKNOWN_CONTAINER : CNI_ERR_ENVIRONMENT);
+	add->wire.self = netns_open_self(err);
+	if (add->wire.self < 0)
+		return add->wire.self;
+	ret = netns_id(add->wire.netns, &a->netns_dev, &a->netns_inode, err);
+	if (ret == 0)
+		ret = netns_id(add->wire.self, &dev, &inode, err);
+	if (ret == 0 && dev == a->netns_dev && inode == a->netns_inode) {
+		err_set(err, EINVAL, "CNI_NETNS (%.200s) is the node's own network namespace", a->netns);
+		return cni_code(err, CNI_ERR_ENVIRONMENT);
+	}
+	return ret;
+}
+
+static int describe(struct add *add, struct err *err)
+{
+	const struct cni_env *env = &add->cni->env;
+	const struct conf *conf = &add->cni->conf;
+	struct attachment *a = &add->a;
+
+	if (copy(a->container_id, sizeof(a->container_id), env->container_id, "CNI_CONTAINERID", err) < 0 ||
+	    copy(a->netns, sizeof(a->netns), env->netns, "CNI_NETNS", err) < 0)
+		return -ENAMETOOLONG;
+	strcpy(a->ifname, env->ifname);
+	strcpy(a->network, conf->name);
+	strcpy(a->pod_namespace, env->args.pod_namespace);
+	strcpy(a->pod_name, env->args.pod_name);
+	strcpy(a->pod_uid, env->args.pod_uid);
+	if (conf->has_mac)
+		memcpy(a->mac, conf->mac, sizeof(a->mac));
+	else if (env->args.has_mac)
+		memcpy(a->mac, env->args.mac, sizeof(a->mac));
+	return wire_names(a, err);
+}
+
+/* Whether an ADD that was finished still stands. */
+static bool stands(struct add *add, const struct attachment *old)
+{
+	struct link_info link;
+
+	return old->state == ATTACHMENT_READY && !attachment_dead(old) &&
+	       link_get(&add->host, old->host_ifname, 0, &link, NULL) == 0;
+}
+
+/* What an earlier ADD or DEL of the same attachment did not finish. */
+static int finish_earlier(struct add *add, struct err *err)
+{
+	const char *container_id = add->cni->env.container_id, *ifname = add->cni->env.ifname;
+	struct attachment old;
+	int ret = attachment_load(container_id, ifname, &old, err);
+
+	if (ret == -ENOENT)
+		return 0;
+	if (ret == -EBADMSG)
+		return err_hint(err, "DEL of this attachment removes it");
+	if (ret < 0)
+		return ret;
+	if (stands(add, &old)) {
+		err_set(err, EEXIST, "container %s has interface %s of network %s already", container_id, ifname, old.network);
+		err_hint(err, "DEL it first");
+		return cni_code(err, CNI_ERR_EXISTS);
+	}
+	log_info("finishing what is left of %s", add->key);
+	ret = teardown(add->cni, &add->host, &old, FREE_DELEGATE, err);
+	if (ret == 0)
+		ret = teardown_link(&add->host, &old, err);
+	return ret < 0 ? err_wrap(err, "cannot finish what an earlier ADD or DEL left") : 0;
+}
+
+static int parse_prev(struct add *add, struct err *err)
+{
+	if (!add->cni->conf.prev_result)
+		return 0;
+	add->prev = result_parse(add->cni->conf.prev_result, "prevResult", err);
+	return add->prev ? 0 : cni_code(err, CNI_ERR_CONFIG);
+}
+
+static int prepare(struct add *add, struct err *err)
+{
+	int ret = parse_prev(add, err);
+
+	if (ret == 0)
+		ret = describe(add, err);
+	if (ret == 0)
+		ret = boot_id(add->a.boot_id, err);
+	if (ret == 0)
+		ret = open_netns(add, err);
+	if (ret == 0)
+		ret = nl_open(&add->host, NETLINK_ROUTE, err);
+	if (ret == 0)
+		ret = finish_earlier(add, err);
+	if (ret < 0)
+		return ret;
+	sweep_deleting(add->cni);
+	ret = node_ensure(&add->dp, err);
+	return ret < 0 ? cni_code(err, CNI_ERR_KERNEL) : 0;
+}
+
+/* --- the steps --- */
+
+static int record_do(struct add *add, struct err *err)
+{
+	return attachment_save(&add->a, err);
+}
+
+static int record_undo(struct add *add, struct err *err)
+{
+	return attachment_remove(add->a.container_id, add->a.ifname, err);
+}
+
+static int addresses_do(struct add *add, struct err *err)
+{
+	int ret = addresses_add(add->cni, add->key, &add->leases, &add->dns, err);
+
+	/* No runtime may ever tell us that a pod has gone: before saying that nothing is free, look. */
+	if (ret == -ENOSPC && err->cni_code == CNI_ERR_NO_ADDRESS && sweep_dead(add->cni, &add->host) > 0)
+		ret = addresses_add(add->cni, add->key, &add->leases, &add->dns, err);
+	add->a.ip4 = add->leases.v4.ip;
+	add->a.ip6 = add->leases.v6.ip;
+	return ret;
+}
+
+static int addresses_undo(struct add *add, struct err *err)
+{
+	return addresses_free(add->cni, &add->a, FREE_DELEGATE, err);
+}
+
+static int link_do(struct add *add, struct err *err)
+{
+	int ret = wire_link(&add->wire, err);
+
+	/* From here on there are things that can only be found by the link's index and the addresses. */
+	return ret < 0 ? ret : attachment_save(&add->a, err);
+}
+
+static int link_undo(struct add *add, struct err *err)
+{
+	return unwire_link(&add->host, &add->a, err);
+}
+
+static int endpoint_do(struct add *add, struct err *err)
+{
+	return wire_endpoint(&add->wire, &add->dp, &add->cni->conf, err);
+}
+
+static int endpoint_undo(struct add *add, struct err *err)
+{
+	return unwire_endpoint(&add->a, err);
+}
+
+static int host_do(struct add *add, struct err *err)
+{
+	return wire_host_side(&add->wire, &add->dp, err);
+}
+
+static int host_undo(struct add *add, struct err *err)
+{
+	return unwire_routes(&add->host, &add->a, err);
+}
+
+static int pod_do(struct add *add, struct err *err)
+{
+	return wire_pod_side(&add->wire, err);
+}
+
+static int print(const char *text, struct err *err)
+{
+	size_t left = strlen(text);
+
+	while (left) {
+		ssize_t n = write(STDOUT_FILENO, text, left);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_errno(err, errno, "cannot write the result");
+		text += n;
+		left -= (size_t)n;
+	}
+	return 0;
+}
+
+static int result_do(struct add *add, struct err *err)
+{
+	const struct result_pod pod = {
+		.host_ifname = add->a.host_ifname, .host_mac = wire_host_mac, .ifname = add->a.ifname,
+		.mac = add->a.mac, .netns = add->a.netns, .mtu = add->wire.mtu, .leases = &add->leases,
+	};
+	const struct conf *conf = &add->cni->conf;
+	json_auto_t *result = result_build(add->prev, &pod, conf->dns ? conf->dns : add->dns);
+	json_auto_t *wanted = result ? result_convert(result, conf->version) : NULL;
+	_cleanup_free_ char *text = wanted ? json_dumps(wanted, JSON_INDENT(2)) : NULL;
+	int ret;
+
+	if (!text)
+		return err_set(err, EINVAL, "cannot write the result: a name is not UTF-8, or there is no memory");
+	ret = print(text, err);
+	return ret < 0 ? ret : print("\n", err);
+}
+
+static const struct step {
+	const char *what;
+	int (*run)(struct add *add, struct err *err);
+	int (*undo)(struct add *add, struct err *err); /* also of a step that failed; NULL: an earlier undo includes it */
+	enum cni_code code;                            /* unless the place that failed knows better */
+} steps[] = {
+	{ "the attachment's record", record_do, record_undo, CNI_ERR_IO },
+	{ "addresses", addresses_do, addresses_undo, CNI_ERR_IO },
+	{ "the link", link_do, link_undo, CNI_ERR_KERNEL },
+	{ "the endpoint", endpoint_do, endpoint_undo, CNI_ERR_KERNEL },
+	{ "the node's side", host_do, host_undo, CNI_ERR_KERNEL },
+	{ "the pod's side", pod_do, NULL, CNI_ERR_KERNEL },
+	/* Delivered before the record says so: whoever is killed in between has failed, and can try again. */
+	{ "the result", result_do, NULL, CNI_ERR_IO },
+};
+#define STEPS ((int)(sizeof(steps) / sizeof(steps[0])))
+
+static void undo(struct add *add, int failed)
+{
+	for (int i = failed; i >= 0; i--) {
+		struct err err = { 0 };
+
+		if (!steps[i].undo || steps[i].undo(add, &err) == 0)
+			continue;
+		/* The record stays, so that DEL, GC or the next ADD finds the rest. */
+		log_error("undoing ADD of %s, %s: %s", add->key, steps[i].what, err.msg);
+		return;
+	}
+}
+
+static int run_steps(struct add *add, struct err *err)
+{
+	struct err late = { 0 };
+
+	for (int i = 0; i < STEPS; i++) {
+		if (steps[i].run(add, err) == 0)
+			continue;
+		cni_code(err, steps[i].code);
+		undo(add, i);
+		return -err->num;
+	}
+	/* A rename, which needs no space. If it fails nevertheless, the pod works, and the record still leads to all of it. */
+	if (attachment_set_state(&add->a, ATTACHMENT_READY, &late) < 0)
+		log_warn("%s", late.msg);
+	return 0;
+}
+
+static void add_free(struct add *add)
+{
+	json_decref(add->dns);
+	json_decref(add->prev);
+	nl_close(&add->wire.pod);
+	nl_close(&add->wire.ethtool);
+	nl_close(&add->host);
+	dp_close(&add->dp);
+	closep(&add->wire.netns);
+	closep(&add->wire.self);
+}
+
+int cmd_add(struct cni *cni, struct err *err)
+{
+	_cleanup_(add_free) struct add add = {
+		.cni = cni, .dp = DP_CLOSED, .wire = { .netns = -1, .self = -1, .mtu = cni->conf.mtu },
+	};
+	_cleanup_fd_ int lock = -1;
+	int ret;
+
+	add.wire.a = &add.a;
+	add.wire.leases = &add.leases;
+	add.wire.host = &add.host;
+	ret = attachment_key(cni->env.container_id, cni->env.ifname, add.key, err);
+	if (ret < 0)
+		return cni_code(err, CNI_ERR_ENVIRONMENT);
+	lock = lock_take(LOCK_ATTACHMENT, add.key, CNI_LOCK_TIMEOUT_MS, err);
+	ret = lock < 0 ? lock : prepare(&add, err);
+	if (ret == 0)
+		ret = run_steps(&add, err);
+	if (ret == 0)
+		log_info("ADD %s: device %s (%u)", add.key, add.a.host_ifname, add.a.host_ifindex);
+	return ret;
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* DEL: succeeds when repeated, without netns, prevResult, record or data plane; does not wait for the link to go. */
+#include <string.h>
+
+#include "cleanup.h"
+#include "file.h"
+#include "log.h"
+#include "teardown.h"
+#include "wire.h"
+
+/* What can be known without a (legible) record. */
+static int recover(const struct cni *cni, struct nl *host, struct attachment *a, int why, const struct err *load,
+		   struct err *err)
+{
+	int ret;
+
+	if (why != -ENOENT)
+		log_warn("%s", load->msg);
+	*a = (struct attachment){ .state = ATTACHMENT_DELETING };
+	if ((size_t)snprintf(a->container_id, sizeof(a->container_id), "%s", cni->env.container_id) >=
+	    sizeof(a->container_id))
+		return err_errno(err, ENAMETOOLONG, "CNI_CONTAINERID");
+	strcpy(a->ifname, cni->env.ifname);
+	ret = wire_recover(host, cni->env.netns, a->ifname, a, err);
+	return ret == -ENODEV ? 0 : ret;
+}
+
+/* Loads the record, or makes up for it. 1: there is nothing to do, as it is of another network. */
+static int find(const struct cni *cni, struct nl *host, struct attachment *a, bool *recorded, struct err *err)
+{
+	struct err load = { 0 };
+	int ret = attachment_load(cni->env.container_id, cni->env.ifname, a, &load);
+
+	*recorded = ret == 0;
+	if (ret == 0 && strcmp(a->network, cni->conf.name) != 0) {
+		log_warn("DEL of %s@%s in network %s: it is attached to network %s, and stays", a->container_id, a->ifname,
+			 cni->conf.name, a->network);
+		return 1;
+	}
+	if (ret == -ENOENT || ret == -EBADMSG)
+		return recover(cni, host, a, ret, &load, err);
+	if (ret < 0)
+		*err = load;
+	return ret;
+}
+
+int cmd_del(struct cni *cni, struct err *err)
+{
+	_cleanup_nl_ struct nl host = { .sock = NULL };
+	_cleanup_fd_ int lock = -1;
+	char key[ATTACHMENT_KEY_MAX + 1];
+	struct err step = { 0 };
+	struct link_info link;
+	struct attachment a;
+	bool recorded = false, later;
+	int ret = attachment_key(cni->env.container_id, cni->env.ifname, key, err);
+
+	if (ret < 0)
+		return cni_code(err, CNI_ERR_ENVIRONMENT);
+	lock = lock_take(LOCK_ATTACHMENT, key, CNI_LOCK_TIMEOUT_MS, err);
+	ret = lock < 0 ? lock : nl_open(&host, NETLINK_ROUTE, err);
+	if (ret == 0)
+		ret = find(cni, &host, &a, &recorded, err);
+	if (ret)
+		return ret < 0 ? ret : 0;
+	/* Without the mark, whoever comes next would take the attachment for whole: then nothing is left for later. */
+	later = recorded && attachment_set_state(&a, ATTACHMENT_DELETING, &step) == 0;
+	ret = teardown(cni, &host, &a, FREE_DELEGATE, err);
+	if (ret < 0) {
+		if (unwire_link(&host, &a, &step) < 0)
+			log_warn("%s", step.msg);
+		return ret; /* the record stays: DEL is to be repeated */
+	}
+	if (later && link_get(&host, a.host_ifname, 0, &link, NULL) == 0 && teardown_link_later(&a, lock, &step) == 0)
+		return 0;
+	return teardown_link(&host, &a, err);
+}

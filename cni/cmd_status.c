@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * STATUS: fails only when an ADD would, since the kubelet then takes the node for not ready and evicts. It is asked every
+ * few seconds, so it takes no lock and changes nothing.
+ */
+#include <linux/magic.h>
+#include <sys/statvfs.h>
+#include <sys/vfs.h>
+
+#include "cleanup.h"
+#include "cni.h"
+#include "delegate.h"
+#include "dp.h"
+#include "paths.h"
+
+/* Whether ADD could load the programs. It mounts a bpffs itself if there is only the place for one. */
+static int check_loadable(struct err *err)
+{
+	struct statfs fs;
+
+	if (statfs(WARREN_BPFFS, &fs) < 0) {
+		err_errno(err, errno, "there is no place for a bpffs at %s", WARREN_BPFFS);
+		return err_hint(err, "mount sysfs, then: mount -t bpf bpf %s", WARREN_BPFFS);
+	}
+	if (fs.f_type == BPF_FS_MAGIC && access(WARREN_BPFFS, W_OK) < 0)
+		return err_errno(err, errno, "cannot write to the bpffs at %s", WARREN_BPFFS);
+	return 0;
+}
+
+static int check_data_plane(struct err *err)
+{
+	_cleanup_dp_ struct dp dp = DP_CLOSED;
+	int ret = dp_open(&dp, err);
+
+	return ret == -ENOENT ? check_loadable(err) : ret;
+}
+
+/* ADD writes its records there. A folder that does not exist yet is made by the first ADD. */
+static int check_space(struct err *err)
+{
+	struct statvfs fs;
+
+	if (statvfs(WARREN_RUN_DIR, &fs) < 0 || fs.f_blocks == 0 || fs.f_bavail > 0)
+		return 0;
+	err_set(err, ENOSPC, "the filesystem of %s is full", WARREN_RUN_DIR);
+	return err_hint(err, "df %s", WARREN_RUN_DIR);
+}
+
+int cmd_status(struct cni *cni, struct err *err)
+{
+	int ret;
+
+	if (cni->conf.ipam_type) {
+		ret = delegate_run(cni, CNI_STATUS, err);
+		if (ret < 0)
+			return ret;
+	} else if (ipam_status(&cni->conf.ipam, cni->conf.name, err) < 0) {
+		err->cni_code = CNI_ERR_NOT_AVAILABLE;
+		return -err->num;
+	}
+	ret = check_space(err);
+	if (ret == 0)
+		ret = check_data_plane(err);
+	return ret < 0 ? cni_code(err, CNI_ERR_NOT_AVAILABLE) : 0;
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The network configuration on standard input. */
+#ifndef WARREN_CNI_CONF_H
+#define WARREN_CNI_CONF_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "ipam.h"
+#include "json.h"
+#include "log.h"
+
+/* Versions of the specification that we speak, in order. */
+enum cni_version { CNI_0_3_0, CNI_0_3_1, CNI_0_4_0, CNI_1_0_0, CNI_1_1_0, CNI_VERSIONS };
+
+const char *cni_version_name(enum cni_version version);
+int cni_version_parse(const char *text, enum cni_version *version); /* -EINVAL */
+
+#define CNI_MTU_MIN 68    /* RFC 791 */
+#define CNI_MTU_MIN6 1280 /* RFC 8200 section 5 */
+
+struct conf {
+	json_t *json; /* owns every string and JSON value below */
+	enum cni_version version;
+	const char *name;
+	uint32_t mtu;          /* 0: that of the device of the default route */
+	bool agent;            /* policy: quarantine until an agent has spoken */
+	bool masquerade;       /* ipMasq */
+	const char *log_file;  /* NULL: stderr */
+	enum log_level log_level;
+	const char *ipam_type; /* plugin to delegate to; NULL: built in */
+	struct ipam_conf ipam;
+	struct ip_request request; /* runtimeConfig.ips, else args.cni.ips */
+	bool has_mac;
+	uint8_t mac[6];      /* runtimeConfig.mac, else args.cni.mac */
+	json_t *dns;         /* or NULL */
+	json_t *prev_result; /* or NULL */
+	json_t *valid;       /* cni.dev/valid-attachments, or NULL */
+};
+
+/*
+ * Decodes and checks. On error err->cni_code says which of the two failed; conf->version is valid as soon as the input
+ * names a version that we know (CNI_1_1_0 before), so that the error can be given in that version.
+ */
+int conf_parse(const char *text, size_t size, struct conf *conf, struct err *err);
+void conf_free(struct conf *conf);
+
+/* What "ipam" says for the built-in address management. */
+int ipam_conf_parse(const json_t *ipam, struct ipam_conf *conf, struct err *err);
+void ipam_conf_free(struct ipam_conf *conf);
+
+#endif

@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "wire.h"
+
+#include <fcntl.h>
+#include <linux/rtnetlink.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "cleanup.h"
+#include "cni.h"
+#include "ethtool.h"
+#include "log.h"
+#include "netns.h"
+#include "node.h"
+
+#define MTU_DEFAULT 1500
+
+const uint8_t wire_host_mac[6] = WR_HOST_MAC;
+
+const char *const wire_features_off[] = {
+	"tx-udp-segmentation",     "tx-sctp-segmentation", "tx-udp_tnl-segmentation",
+	"tx-udp_tnl-csum-segmentation", "tx-gre-segmentation",  "tx-gre-csum-segmentation",
+	"tx-ipxip4-segmentation",  "tx-ipxip6-segmentation", "tx-gso-list",
+};
+const size_t wire_features_off_count = sizeof(wire_features_off) / sizeof(wire_features_off[0]);
+
+struct ip wire_gateway(int family)
+{
+	static const uint8_t v4[4] = { WR_GATEWAY4 >> 24, WR_GATEWAY4 >> 16 & 0xff, WR_GATEWAY4 >> 8 & 0xff,
+				       WR_GATEWAY4 & 0xff };
+	static const uint8_t v6[16] = WR_GATEWAY6;
+
+	return family == AF_INET ? ip_from(AF_INET, v4) : ip_from(AF_INET6, v6);
+}
+
+int wire_names(struct attachment *a, struct err *err)
+{
+	static const char digits[] = "abcdefghijklmnopqrstuvwxyz234567";
+	static const uint8_t none[6];
+	uint8_t random[13 + 6];
+
+	if (getrandom(random, sizeof(random), 0) != sizeof(random))
+		return err_errno(err, errno, "no random numbers");
+	memcpy(a->host_ifname, "wr", 2);
+	for (int i = 0; i < 13; i++)
+		a->host_ifname[2 + i] = digits[random[i] & 31];
+	a->host_ifname[15] = '\0';
+	if (memcmp(a->mac, none, sizeof(none)) == 0) {
+		memcpy(a->mac, random + 13, sizeof(a->mac));
+		a->mac[0] = (a->mac[0] & 0xfc) | 0x02; /* unicast, locally administered */
+	}
+	return 0;
+}
+
+int wire_in_netns(int netns, int self, int (*fn)(void *arg, struct err *err), void *arg, struct err *err)
+{
+	int ret = netns_enter(netns, err), back;
+
+	if (ret < 0)
+		return ret;
+	ret = fn(arg, err);
+	back = netns_enter(self, ret == 0 ? err : NULL);
+	return ret ? ret : back;
+}
+
+/* --- the link --- */
+
+static int oif_cb(const struct nlmsghdr *nlh, void *arg)
+{
+	const struct nlattr *attr;
+
+	mnl_attr_for_each(attr, nlh, sizeof(struct rtmsg)) {
+		if (mnl_attr_get_type(attr) == RTA_OIF && mnl_attr_get_payload_len(attr) == sizeof(uint32_t))
+			*(uint32_t *)arg = mnl_attr_get_u32(attr);
+	}
+	return MNL_CB_OK;
+}
+
+/* The device by which the node reaches the world: where a packet for a documentation address (RFC 5737, RFC 3849) goes. */
+static uint32_t world_ifindex(struct nl *nl, const char *address)
+{
+	char buf[256] __attribute__((aligned(NLMSG_ALIGNTO)));
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct rtmsg *rtm;
+	uint32_t ifindex = 0;
+	struct ip ip;
+
+	ip_parse(address, &ip);
+	nlh->nlmsg_type = RTM_GETROUTE;
+	rtm = mnl_nlmsg_put_extra_header(nlh, sizeof(*rtm));
+	rtm->rtm_family = ip.family;
+	rtm->rtm_dst_len = (uint8_t)ip_bits(&ip);
+	mnl_attr_put(nlh, RTA_DST, ip_bytes(&ip), ip.bytes);
+	return nl_dump(nl, nlh, oif_cb, &ifindex, NULL, "find the default route") == 0 ? ifindex : 0;
+}
+
+static uint32_t default_mtu(struct nl *nl)
+{
+	uint32_t ifindex = world_ifindex(nl, "192.0.2.1");
+	struct link_info link;
+
+	if (!ifindex)
+		ifindex = world_ifindex(nl, "2001:db8::1");
+	if (!ifindex || link_get(nl, NULL, ifindex, &link, NULL) < 0 || link.mtu > UINT16_MAX)
+		return MTU_DEFAULT; /* lo, for example, where the node is on its own */
+	return link.mtu;
+}
+
+/* In the pod's netns: the sockets stay there. */
+static int open_pod(void *arg, struct err *err)
+{
+	struct wire *w = arg;
+	int ret = nl_open(&w->pod, NETLINK_ROUTE, err);
+
+	return ret < 0 ? ret : nl_open(&w->ethtool, NETLINK_GENERIC, err);
+}
+
+int wire_link(struct wire *w, struct err *err)
+{
+	struct veth_end host = { w->a->host_ifname, wire_host_mac, 0, WR_LINK_GROUP, -1, false };
+	struct veth_end pod = { w->a->ifname, w->a->mac, 0, 0, w->netns, false };
+	struct nl_batch b = { .count = 0 };
+	struct link_info link;
+	int ret;
+
+	if (!w->mtu)
+		w->mtu = default_mtu(w->host);
+	if (w->leases->v6.ip.family && w->mtu < CNI_MTU_MIN6) {
+		err_set(err, EINVAL, "MTU %u is too small for IPv6, which needs %d", w->mtu, CNI_MTU_MIN6);
+		return cni_code(err, CNI_ERR_CONFIG);
+	}
+	host.mtu = pod.mtu = w->mtu;
+	veth_add(w->host, &b, &host, &pod);
+	ret = nl_batch_run(w->host, &b, err);
+	if (ret == -EEXIST) {
+		err_set(err, EEXIST, "the pod has a device %s already", w->a->ifname);
+		err_hint(err, "it is not of this attachment: remove it, or use another interface name");
+		return cni_code(err, CNI_ERR_EXISTS);
+	}
+	if (ret == 0)
+		ret = link_get(w->host, w->a->host_ifname, 0, &link, err);
+	if (ret < 0)
+		return ret;
+	w->a->host_ifindex = link.ifindex;
+	w->pod_ifindex = link.peer_ifindex;
+	return wire_in_netns(w->netns, w->self, open_pod, w, err);
+}
+
+/* --- the endpoint --- */
+
+/* The endpoint that the record describes, in quarantine. */
+static struct wr_endpoint endpoint_of(const struct attachment *a)
+{
+	struct wr_endpoint ep = { .policy_class = WR_CLASS_QUARANTINE, .identity = WR_ID_UNKNOWN };
+
+	memcpy(ep.mac, a->mac, sizeof(ep.mac));
+	if (a->ip4.family) {
+		memcpy(&ep.addr4, a->ip4.bytes, sizeof(ep.addr4));
+		ep.flags |= WR_EP_V4;
+	}
+	if (a->ip6.family) {
+		memcpy(&ep.addr6, a->ip6.bytes, sizeof(ep.addr6));
+		ep.flags |= WR_EP_V6;
+	}
+	return ep;
+}
+
+int wire_endpoint(struct wire *w, struct dp *dp, const struct conf *conf, struct err *err)
+{
+	struct wr_endpoint ep = endpoint_of(w->a);
+
+	ep.peer_ifindex = w->pod_ifindex;
+	if (conf->masquerade)
+		ep.flags |= WR_EP_MASQUERADE;
+	if (!conf->agent)
+		ep.policy_class = WR_CLASS_NOT_ISOLATED;
+	return dp_endpoint_put(dp, w->a->host_ifindex, &ep, err);
+}
+
+int unwire_endpoint(const struct attachment *a, struct err *err)
+{
+	_cleanup_dp_ struct dp dp = DP_CLOSED;
+	struct wr_endpoint ep;
+	int ret;
+
+	if (!a->host_ifindex)
+		return 0; /* ADD had not come that far */
+	ret = dp_open(&dp, err);
+	if (ret == -ENOENT)
+		return 0;
+	if (ret < 0)
+		return ret;
+	/*
+	 * Killed between two map writes, ADD or DEL leaves addresses without their endpoint. The whole, in quarantine for
+	 * a moment, is then deleted as usual; where an address has got another owner meanwhile, put leaves nothing.
+	 */
+	if (dp_endpoint_get(&dp, a->host_ifindex, &ep, NULL) == -ENOENT) {
+		ep = endpoint_of(a);
+		if (ep.flags && dp_endpoint_put(&dp, a->host_ifindex, &ep, NULL) < 0)
+			return 0;
+	}
+	return dp_endpoint_delete(&dp, a->host_ifindex, err);
+}
+
+/* --- the node's side --- */
+
+/* Some hosts turn IPv6 off for new devices; one that gets an address needs it. `arg`: the device's name. */
+static int ipv6_enable(void *arg, struct err *err)
+{
+	const char *ifname = arg;
+	_cleanup_fd_ int fd = -1;
+	char path[80], value = '0';
+
+	snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/disable_ipv6", ifname);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return err_errno(err, errno, "this kernel has no IPv6: cannot open %s", path);
+	if (read(fd, &value, 1) == 1 && value == '0')
+		return 0;
+	closep(&fd);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, "0\n", 2) != 2)
+		return err_errno(err, errno, "cannot turn on IPv6 for %s: cannot write %s", ifname, path);
+	return 0;
+}
+
+static struct prefix whole(const struct ip *ip)
+{
+	return (struct prefix){ *ip, (uint8_t)ip_bits(ip) };
+}
+
+static struct route host_route(const struct ip *ip, uint32_t ifindex)
+{
+	return (struct route){ .dst = whole(ip), .ifindex = ifindex, .type = RTN_UNICAST, .scope = RT_SCOPE_LINK };
+}
+
+static void host_family(struct wire *w, struct nl_batch *b, const struct lease *lease, uint32_t gateway_ifindex)
+{
+	struct route route = host_route(&lease->ip, w->a->host_ifindex);
+
+	if (!lease->ip.family)
+		return;
+	if (lease->gateway.family) {
+		node_gateway_add(w->host, b, gateway_ifindex, &lease->subnet, &lease->gateway);
+		route.source = lease->gateway;
+	}
+	route_replace(w->host, b, &route);
+	neigh_replace(w->host, b, w->a->host_ifindex, &lease->ip, w->a->mac);
+}
+
+int wire_host_side(struct wire *w, struct dp *dp, struct err *err)
+{
+	struct nl_batch b = { .count = 0 };
+	uint32_t gateway_ifindex;
+	int ret = node_gateway_ifindex(w->host, &gateway_ifindex, err);
+
+	if (ret == 0 && w->leases->v6.ip.family) {
+		ret = ipv6_enable(w->a->host_ifname, err);
+		if (ret == 0)
+			ret = ipv6_enable((void *)WARREN_GATEWAY_LINK, err);
+	}
+	if (ret < 0)
+		return ret;
+	link_set_no_addrgen(w->host, &b, w->a->host_ifindex);
+	dp_attach(dp, w->host, &b, w->a->host_ifindex); /* before it is up: no packet goes unseen */
+	link_set_up(w->host, &b, w->a->host_ifindex);
+	host_family(w, &b, &w->leases->v4, gateway_ifindex);
+	host_family(w, &b, &w->leases->v6, gateway_ifindex);
+	return nl_batch_run(w->host, &b, err);
+}
+
+int unwire_routes(struct nl *host, const struct attachment *a, struct err *err)
+{
+	struct route route4 = host_route(&a->ip4, a->host_ifindex), route6 = host_route(&a->ip6, a->host_ifindex);
+	struct nl_batch b = { .count = 0 };
+	int ret;
+
+	if (!a->host_ifindex)
+		return 0;
+	if (a->ip4.family)
+		route_delete(host, &b, &route4);
+	if (a->ip6.family)
+		route_delete(host, &b, &route6);
+	ret = nl_batch_run(host, &b, err);
+	return ret == -ENODEV ? 0 : ret; /* they went with the link */
+}
+
+int unwire_link(struct nl *host, const struct attachment *a, struct err *err)
+{
+	struct link_info link;
+	int ret;
+
+	if (!a->host_ifname[0])
+		return 0;
+	/* By its name, which is unique, since ADD may have died before it knew the index. */
+	ret = link_get(host, a->host_ifname, 0, &link, err);
+	if (ret == 0)
+		ret = link_delete(host, link.ifindex, err);
+	return ret == -ENODEV ? 0 : ret;
+}
+
+/* --- the pod's side --- */
+
+static int is_default(const struct route *route, void *arg)
+{
+	return route->dst.len == 0;
+}
+
+/*
+ * A pod's first attachment has its default route; that of a further one comes after it, so that no route of another
+ * attachment is replaced.
+ */
+static int pod_family(struct wire *w, struct nl_batch *b, const struct ip *ip, struct err *err)
+{
+	struct ip gateway = wire_gateway(ip->family);
+	struct route link = { .dst = whole(&gateway), .type = RTN_UNICAST, .scope = RT_SCOPE_LINK };
+	struct route all = { .dst = { .ip.family = ip->family }, .gateway = gateway, .type = RTN_UNICAST };
+	struct prefix own = whole(ip);
+	int ret;
+
+	if (!ip->family)
+		return 0;
+	ret = route_each(&w->pod, ip->family, is_default, NULL, err);
+	if (ret < 0)
+		return ret;
+	link.ifindex = all.ifindex = w->pod_ifindex;
+	link.priority = all.priority = ret ? 1024 + w->pod_ifindex : 0;
+	addr_add(&w->pod, b, w->pod_ifindex, &own);
+	neigh_replace(&w->pod, b, w->pod_ifindex, &gateway, wire_host_mac);
+	route_replace(&w->pod, b, &link);
+	route_replace(&w->pod, b, &all);
+	return 0;
+}
+
+int wire_pod_side(struct wire *w, struct err *err)
+{
+	struct nl_batch b = { .count = 0 };
+	int ret = ethtool_features_off(&w->ethtool, w->pod_ifindex, wire_features_off, wire_features_off_count, err);
+
+	if (ret == 0 && w->leases->v6.ip.family)
+		ret = wire_in_netns(w->netns, w->self, ipv6_enable, w->a->ifname, err);
+	if (ret < 0)
+		return ret;
+	link_set_no_addrgen(&w->pod, &b, w->pod_ifindex);
+	link_set_up(&w->pod, &b, w->pod_ifindex);
+	ret = pod_family(w, &b, &w->leases->v4.ip, err);
+	if (ret == 0)
+		ret = pod_family(w, &b, &w->leases->v6.ip, err);
+	return ret < 0 ? ret : nl_batch_run(&w->pod, &b, err);
+}
+
+/* --- without a record --- */
+
+static int open_route(void *arg, struct err *err)
+{
+	return nl_open(arg, NETLINK_ROUTE, err);
+}
+
+int wire_recover(struct nl *host, const char *netns, const char *ifname, struct attachment *a, struct err *err)
+{
+	_cleanup_nl_ struct nl pod = { .sock = NULL };
+	_cleanup_fd_ int fd = -1, self = -1;
+	struct link_info inner, outer;
+	int ret;
+
+	fd = *netns ? netns_open(netns, err) : -ENODEV;
+	if (fd < 0)
+		return -ENODEV; /* the link went with its netns */
+	self = netns_open_self(err);
+	ret = self < 0 ? self : wire_in_netns(fd, self, open_route, &pod, err);
+	if (ret == 0)
+		ret = link_get(&pod, ifname, 0, &inner, err);
+	if (ret == 0)
+		ret = link_get(host, NULL, inner.peer_ifindex, &outer, err);
+	if (ret < 0)
+		return ret;
+	if (strcmp(inner.kind, "veth") != 0 || strcmp(outer.kind, "veth") != 0 || outer.group != WR_LINK_GROUP ||
+	    outer.peer_ifindex != inner.ifindex)
+		return -ENODEV;
+	snprintf(a->host_ifname, sizeof(a->host_ifname), "%s", outer.name);
+	a->host_ifindex = outer.ifindex;
+	return 0;
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The kernel's side of one attachment: the veth pair, its endpoint in the data plane, addresses, routes, neighbours. */
+#ifndef WARREN_CNI_WIRE_H
+#define WARREN_CNI_WIRE_H
+
+#include "attachment.h"
+#include "conf.h"
+#include "dp.h"
+#include "ipam.h"
+#include "nl.h"
+
+extern const uint8_t wire_host_mac[6]; /* WR_HOST_MAC */
+
+/* Features that the pod's device must not have: such packets are lost through encapsulation, while a ping passes. */
+extern const char *const wire_features_off[];
+extern const size_t wire_features_off_count;
+
+/* The gateway of every pod, in that family. */
+struct ip wire_gateway(int family);
+
+/* One attachment while ADD makes it. */
+struct wire {
+	struct attachment *a;
+	const struct leases *leases;
+	struct nl *host;       /* NETLINK_ROUTE in the node's netns */
+	struct nl pod, ethtool; /* NETLINK_ROUTE and NETLINK_GENERIC in the pod's; opened by wire_link() */
+	int netns, self;       /* the pod's and our own */
+	uint32_t mtu;          /* 0: as the device of the default route */
+	uint32_t pod_ifindex;
+};
+
+/* A host-side name that was never used before: "wr" and 13 random characters. A random MAC address if `mac` is zero. */
+int wire_names(struct attachment *a, struct err *err);
+
+/* Makes the veth pair, notes its index in w->a, and opens the pod's sockets. -EEXIST: the pod has such a device. */
+int wire_link(struct wire *w, struct err *err);
+int wire_endpoint(struct wire *w, struct dp *dp, const struct conf *conf, struct err *err);
+int wire_host_side(struct wire *w, struct dp *dp, struct err *err);
+int wire_pod_side(struct wire *w, struct err *err);
+
+/* Undoing needs nothing but the record. What is gone already is no error. */
+int unwire_endpoint(const struct attachment *a, struct err *err);
+int unwire_routes(struct nl *host, const struct attachment *a, struct err *err);
+int unwire_link(struct nl *host, const struct attachment *a, struct err *err);
+
+/*
+ * Without a (legible) record: whether device `ifname` of the netns is the pod's side of one of ours, and if so its host
+ * side into a->host_ifname and a->host_ifindex. -ENODEV if not.
+ */
+int wire_recover(struct nl *host, const char *netns, const char *ifname, struct attachment *a, struct err *err);
+
+/* Runs fn in the netns, then comes back. */
+int wire_in_netns(int netns, int self, int (*fn)(void *arg, struct err *err), void *arg, struct err *err);
+
+#endif

@@ -99,9 +99,12 @@ bool ip_equal(const struct ip *a, const struct ip *b)
 
 struct ip ip_add(struct ip ip, uint64_t n)
 {
-	for (int i = (int)ip_bytes(&ip) - 1; i >= 0 && n; i--) {
-		n += ip.bytes[i];
-		ip.bytes[i] = (uint8_t)n;
+	unsigned sum = 0;
+
+	for (int i = (int)ip_bytes(&ip) - 1; i >= 0 && (n || sum); i--) {
+		sum += ip.bytes[i] + (unsigned)(n & 0xff); /* n + byte would overflow near UINT64_MAX */
+		ip.bytes[i] = (uint8_t)sum;
+		sum >>= 8;
 		n >>= 8;
 	}
 	return ip;

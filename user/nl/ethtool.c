@@ -117,8 +117,8 @@ static void select_bit(uint32_t index, const char *name, void *arg)
 }
 
 /*
- * The "wanted" features are those that can be turned off: what is on and not wanted is fixed. Names that the kernel does
- * not know are not among them, and asking for them by name would fail the whole request.
+ * The "wanted" features are those that can be turned off: what is on and not wanted is fixed. Names that the kernel
+ * does not know are not among them, and asking for them by name would fail the whole request.
  */
 static int select_cb(const struct nlmsghdr *nlh, void *arg)
 {

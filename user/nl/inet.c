@@ -233,8 +233,9 @@ static int neigh_cb(const struct nlmsghdr *nlh, void *arg)
 	return each->rc ? MNL_CB_STOP : MNL_CB_OK;
 }
 
-int neigh_each(struct nl *nl, uint32_t ifindex, int (*fn)(const struct ip *ip, const uint8_t mac[6], bool permanent, void *arg),
-	       void *arg, struct err *err)
+int neigh_each(struct nl *nl, uint32_t ifindex,
+	       int (*fn)(const struct ip *ip, const uint8_t mac[6], bool permanent, void *arg), void *arg,
+	       struct err *err)
 {
 	char buf[256] __attribute__((aligned(NLMSG_ALIGNTO)));
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);

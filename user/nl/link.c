@@ -170,8 +170,8 @@ void veth_add(struct nl *nl, struct nl_batch *b, const struct veth_end *host, co
 void link_set_no_addrgen(struct nl *nl, struct nl_batch *b, uint32_t ifindex)
 {
 	/* Where the device (or the host) does no IPv6 there is nothing to turn off. */
-	struct nlmsghdr *nlh = nl_request(nl, b, RTM_SETLINK, 0, EAFNOSUPPORT,
-					  "turn off IPv6 address generation on device %u", ifindex);
+	struct nlmsghdr *nlh =
+	    nl_request(nl, b, RTM_SETLINK, 0, EAFNOSUPPORT, "turn off IPv6 address generation on device %u", ifindex);
 	struct ifinfomsg *ifi = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifi));
 	struct nlattr *spec, *inet6;
 

@@ -17,11 +17,11 @@ struct link_info {
 	char name[IFNAMSIZ];
 	uint8_t mac[6];
 	uint32_t mtu;
-	uint32_t flags;        /* IFF_* */
-	uint32_t group;        /* IFLA_GROUP */
+	uint32_t flags;	       /* IFF_* */
+	uint32_t group;	       /* IFLA_GROUP */
 	uint32_t peer_ifindex; /* IFLA_LINK of a veth; 0 if none */
 	uint32_t xdp_prog_id;  /* 0: none */
-	char kind[16];         /* IFLA_INFO_KIND */
+	char kind[16];	       /* IFLA_INFO_KIND */
 };
 
 /* By name, or by ifindex if name is NULL. -ENODEV if there is none. */
@@ -34,41 +34,49 @@ int link_delete(struct nl *nl, uint32_t ifindex, struct err *err);
 struct veth_end {
 	const char *name;
 	const uint8_t *mac; /* NULL: the kernel chooses */
-	uint32_t mtu;       /* 0: default */
-	uint32_t group;     /* 0: default */
-	int netns_fd;       /* -1: the socket's own */
+	uint32_t mtu;	    /* 0: default */
+	uint32_t group;	    /* 0: default */
+	int netns_fd;	    /* -1: the socket's own */
 	bool noarp;
 };
 /* -EEXIST: the name is taken at either end. Neither end is up, nor generates IPv6 addresses until asked to. */
 void veth_add(struct nl *nl, struct nl_batch *b, const struct veth_end *host, const struct veth_end *peer);
 
-void link_set_no_addrgen(struct nl *nl, struct nl_batch *b, uint32_t ifindex); /* second message, before up: facts, 20 */
+/* In a message after the one that made the device, and before it is up: facts, 20. No error where there is no IPv6. */
+void link_set_no_addrgen(struct nl *nl, struct nl_batch *b, uint32_t ifindex);
 void link_set_up(struct nl *nl, struct nl_batch *b, uint32_t ifindex);
 
 /* Without duplicate address detection; `prefix` keeps its host bits. An address that is there already is no error. */
 void addr_add(struct nl *nl, struct nl_batch *b, uint32_t ifindex, const struct prefix *prefix);
-int addr_each(struct nl *nl, uint32_t ifindex, int (*fn)(const struct prefix *p, void *arg), void *arg, struct err *err);
+int addr_each(struct nl *nl, uint32_t ifindex, int (*fn)(const struct prefix *p, void *arg), void *arg,
+	      struct err *err);
 
 struct route {
-	struct prefix dst;   /* length 0: default (family must be set) */
-	struct ip gateway;   /* family 0: none; else used with ONLINK */
-	struct ip source;    /* preferred source, family 0: none */
-	uint32_t ifindex;    /* 0 for type RTN_UNREACHABLE */
-	uint32_t mtu;        /* metric; 0: none */
-	uint32_t priority;   /* 0: the kernel's default */
-	uint8_t type;        /* RTN_UNICAST, RTN_UNREACHABLE */
-	uint8_t scope;       /* RT_SCOPE_UNIVERSE, RT_SCOPE_LINK */
-	uint8_t protocol;    /* RTPROT_*; 0: WR_RTPROT */
+	struct prefix dst; /* length 0: default (family must be set) */
+	struct ip gateway; /* family 0: none; else used with ONLINK */
+	struct ip source;  /* preferred source, family 0: none */
+	uint32_t ifindex;  /* 0 for type RTN_UNREACHABLE */
+	uint32_t mtu;	   /* metric; 0: none */
+	uint32_t priority; /* 0: the kernel's default */
+	uint8_t type;	   /* RTN_UNICAST, RTN_UNREACHABLE */
+	uint8_t scope;	   /* RT_SCOPE_UNIVERSE, RT_SCOPE_LINK */
+	uint8_t protocol;  /* RTPROT_*; 0: WR_RTPROT */
 };
 /* So that a reader of `ip route` (and `node down`) knows whose route it is: `proto 87`. */
 #define WR_RTPROT 87
 void route_replace(struct nl *nl, struct nl_batch *b, const struct route *route);
-void route_delete(struct nl *nl, struct nl_batch *b, const struct route *route); /* absent is no error */
+/*
+ * Of any scope; source and metrics do not matter, gateway, device and priority only if given, protocol always. An
+ * absent route is no error.
+ */
+void route_delete(struct nl *nl, struct nl_batch *b, const struct route *route);
+/* Of the main table. */
 int route_each(struct nl *nl, int family, int (*fn)(const struct route *r, void *arg), void *arg, struct err *err);
 
 /* A permanent neighbour entry, replacing another one. */
 void neigh_replace(struct nl *nl, struct nl_batch *b, uint32_t ifindex, const struct ip *ip, const uint8_t mac[6]);
-int neigh_each(struct nl *nl, uint32_t ifindex, int (*fn)(const struct ip *ip, const uint8_t mac[6], bool permanent, void *arg),
-	       void *arg, struct err *err);
+int neigh_each(struct nl *nl, uint32_t ifindex,
+	       int (*fn)(const struct ip *ip, const uint8_t mac[6], bool permanent, void *arg), void *arg,
+	       struct err *err);
 
 #endif

@@ -7,7 +7,7 @@
 
 #include "err.h"
 
-/* Opens `path` and checks that it is a network namespace (nsfs, CLONE_NEWNET). -ENOENT if gone. Returns an fd >= 0. */
+/* Opens a network namespace by path and returns an fd >= 0. -ENOENT: it is gone; -EINVAL: it is something else. */
 int netns_open(const char *path, struct err *err);
 /* The current one. */
 int netns_open_self(struct err *err);

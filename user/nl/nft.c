@@ -55,19 +55,20 @@ struct rule {
 /* In the order of the chains, as a dump gives them. */
 static void make_rules(const struct wr_config *cfg, struct rule rules[RULES])
 {
+	static const char unseen_text[] = "from a pod, but from_pod has not seen it";
+	static const char quarantine_text[] = "from a pod in quarantine: no further than this host";
+	static const char leaving_text[] = "from a pod, leaving the node";
 	const struct match from_pod = { NFT_META_IIFGROUP, 0, NFT_CMP_EQ, WR_LINK_GROUP };
 	const struct match unseen = { NFT_META_MARK, cfg->mark_pod, NFT_CMP_NEQ, cfg->mark_pod };
 	const struct match host_only = { NFT_META_MARK, cfg->mark_host_only, NFT_CMP_EQ, cfg->mark_host_only };
-	const struct match masquerade = { NFT_META_MARK, cfg->mark_masquerade, NFT_CMP_EQ, cfg->mark_masquerade };
+	const struct match leaving = { NFT_META_MARK, cfg->mark_masquerade, NFT_CMP_EQ, cfg->mark_masquerade };
 	const struct match not_to_pod = { NFT_META_OIFGROUP, 0, NFT_CMP_NEQ, WR_LINK_GROUP };
 	const struct match not_to_self = { NFT_META_OIF, 0, NFT_CMP_NEQ, LOOPBACK_IFINDEX };
 
-	rules[0] = (struct rule){ "input", "from a pod, but from_pod has not seen it", { from_pod, unseen }, 2, false };
-	rules[1] = (struct rule){ "forward", "from a pod, but from_pod has not seen it", { from_pod, unseen }, 2, false };
-	rules[2] = (struct rule){ "forward", "from a pod in quarantine: no further than this host",
-				  { from_pod, host_only }, 2, false };
-	rules[3] = (struct rule){ "postrouting", "from a pod, leaving the node",
-				  { masquerade, not_to_pod, not_to_self }, 3, true };
+	rules[0] = (struct rule){ "input", unseen_text, { from_pod, unseen }, 2, false };
+	rules[1] = (struct rule){ "forward", unseen_text, { from_pod, unseen }, 2, false };
+	rules[2] = (struct rule){ "forward", quarantine_text, { from_pod, host_only }, 2, false };
+	rules[3] = (struct rule){ "postrouting", leaving_text, { leaving, not_to_pod, not_to_self }, 3, true };
 }
 
 /* --- libnftnl objects --- */
@@ -165,7 +166,8 @@ static struct nftnl_rule *build_rule(const struct rule *rule)
 	if (!r || !udata)
 		return NULL;
 	nftnl_rule_set_u32(r, NFTNL_RULE_FAMILY, NFPROTO_INET);
-	if (nftnl_rule_set_str(r, NFTNL_RULE_TABLE, TABLE) < 0 || nftnl_rule_set_str(r, NFTNL_RULE_CHAIN, rule->chain) < 0)
+	if (nftnl_rule_set_str(r, NFTNL_RULE_TABLE, TABLE) < 0 ||
+	    nftnl_rule_set_str(r, NFTNL_RULE_CHAIN, rule->chain) < 0)
 		return NULL;
 	for (int i = 0; i < rule->matches; i++) {
 		if (add_match(r, &rule->match[i]) < 0)
@@ -212,9 +214,9 @@ static int no_memory(struct err *err)
 static int explain(struct err *err, int rc)
 {
 	if (rc == -EOPNOTSUPP || rc == -EPROTONOSUPPORT || rc == -EAFNOSUPPORT)
-		err_hint(err, "the kernel needs nf_tables: CONFIG_NF_TABLES, CONFIG_NF_TABLES_INET (modprobe nf_tables)");
+		err_hint(err, "the kernel needs CONFIG_NF_TABLES and CONFIG_NF_TABLES_INET (modprobe nf_tables)");
 	else if (rc == -ENOENT)
-		err_hint(err, "the kernel needs nftables NAT: CONFIG_NFT_NAT, CONFIG_NFT_MASQ (modprobe nft_chain_nat nft_masq)");
+		err_hint(err, "the kernel needs CONFIG_NFT_NAT and CONFIG_NFT_MASQ (modprobe nft_chain_nat nft_masq)");
 	return rc;
 }
 
@@ -244,22 +246,35 @@ static void put_marker(struct nl *nl, struct nl_batch *b, uint16_t type, const c
 static struct nlmsghdr *put_header(struct nl *nl, struct nl_batch *b, uint16_t msg, uint16_t flags, int ignore,
 				   const char *verb, const char *object)
 {
-	struct nlmsghdr *nlh = nl_request(nl, b, NFNL_SUBSYS_NFTABLES << 8 | msg, flags, ignore,
-					  "%s nftables %s", verb, object);
+	struct nlmsghdr *nlh;
 
+	nlh = nl_request(nl, b, NFNL_SUBSYS_NFTABLES << 8 | msg, flags, ignore, "%s %s (nftables)", verb, object);
 	put_nfgen(nlh, NFPROTO_INET, 0);
 	return nlh;
+}
+
+/* Deleting what is not there is no error: the other requests of the transaction say what there must be. */
+static void put_table(struct nl *nl, struct nl_batch *b, uint16_t msg, const struct nftnl_table *t)
+{
+	struct nlmsghdr *nlh;
+
+	if (msg == NFT_MSG_NEWTABLE)
+		nlh = put_header(nl, b, msg, NLM_F_CREATE, 0, "add table", TABLE);
+	else
+		nlh = put_header(nl, b, msg, 0, ENOENT, "delete table", TABLE);
+	nftnl_table_nlmsg_build_payload(nlh, t);
 }
 
 static int put_chains(struct nl *nl, struct nl_batch *b, struct err *err)
 {
 	for (size_t i = 0; i < CHAINS; i++) {
 		_cleanup_(chain_freep) struct nftnl_chain *c = build_chain(&chains[i]);
+		struct nlmsghdr *nlh;
 
 		if (!c)
 			return no_memory(err);
-		nftnl_chain_nlmsg_build_payload(
-			put_header(nl, b, NFT_MSG_NEWCHAIN, NLM_F_CREATE, 0, "add the chain", chains[i].name), c);
+		nlh = put_header(nl, b, NFT_MSG_NEWCHAIN, NLM_F_CREATE, 0, "add chain", chains[i].name);
+		nftnl_chain_nlmsg_build_payload(nlh, c);
 	}
 	return 0;
 }
@@ -271,12 +286,13 @@ static int put_rules(struct nl *nl, struct nl_batch *b, const struct wr_config *
 	make_rules(cfg, rules);
 	for (int i = 0; i < RULES; i++) {
 		_cleanup_(rule_freep) struct nftnl_rule *r = build_rule(&rules[i]);
+		struct nlmsghdr *nlh;
 
 		if (!r)
 			return no_memory(err);
-		nftnl_rule_nlmsg_build_payload(put_header(nl, b, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, 0,
-							  "add a rule to the chain", rules[i].chain),
-					       r);
+		nlh = put_header(nl, b, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, 0, "add a rule to chain",
+				 rules[i].chain);
+		nftnl_rule_nlmsg_build_payload(nlh, r);
 	}
 	return 0;
 }
@@ -294,9 +310,9 @@ int nft_table_replace(const struct wr_config *cfg, struct err *err)
 		return no_memory(err);
 	put_marker(&nl, &b, NFNL_MSG_BATCH_BEGIN, "replace");
 	/* Deleting needs a table: the first makes one where there was none. */
-	nftnl_table_nlmsg_build_payload(put_header(&nl, &b, NFT_MSG_NEWTABLE, NLM_F_CREATE, 0, "add table", TABLE), t);
-	nftnl_table_nlmsg_build_payload(put_header(&nl, &b, NFT_MSG_DELTABLE, 0, 0, "delete table", TABLE), t);
-	nftnl_table_nlmsg_build_payload(put_header(&nl, &b, NFT_MSG_NEWTABLE, NLM_F_CREATE, 0, "add table", TABLE), t);
+	put_table(&nl, &b, NFT_MSG_NEWTABLE, t);
+	put_table(&nl, &b, NFT_MSG_DELTABLE, t);
+	put_table(&nl, &b, NFT_MSG_NEWTABLE, t);
 	rc = put_chains(&nl, &b, err);
 	if (rc == 0)
 		rc = put_rules(&nl, &b, cfg, err);
@@ -318,7 +334,7 @@ int nft_table_delete(struct err *err)
 	if (!t)
 		return no_memory(err);
 	put_marker(&nl, &b, NFNL_MSG_BATCH_BEGIN, "delete");
-	nftnl_table_nlmsg_build_payload(put_header(&nl, &b, NFT_MSG_DELTABLE, 0, ENOENT, "delete table", TABLE), t);
+	put_table(&nl, &b, NFT_MSG_DELTABLE, t);
 	put_marker(&nl, &b, NFNL_MSG_BATCH_END, "delete");
 	return nl_batch_run(&nl, &b, err);
 }
@@ -373,7 +389,8 @@ static int chain_cb(const struct nlmsghdr *nlh, void *arg)
 	if (!c || nftnl_chain_nlmsg_parse(nlh, c) < 0)
 		return MNL_CB_OK;
 	type = nftnl_chain_get_str(c, NFTNL_CHAIN_TYPE); /* NULL: no base chain */
-	check->same = type && strcmp(type, want->type) == 0 && nftnl_chain_get_u32(c, NFTNL_CHAIN_HOOKNUM) == want->hook &&
+	check->same = type && strcmp(type, want->type) == 0 &&
+		      nftnl_chain_get_u32(c, NFTNL_CHAIN_HOOKNUM) == want->hook &&
 		      nftnl_chain_get_s32(c, NFTNL_CHAIN_PRIO) == want->priority &&
 		      nftnl_chain_get_u32(c, NFTNL_CHAIN_POLICY) == NF_ACCEPT;
 	return MNL_CB_OK;
@@ -468,6 +485,8 @@ int nft_table_check(const struct wr_config *cfg, bool *present, bool *whole, str
 	rc = check_table(&nl, &same, err);
 	if (rc == -ENOENT)
 		return 0;
+	if (rc == -EINVAL) /* where there is no nf_tables at all, a request outside a transaction is called invalid */
+		rc = err_set(err, EOPNOTSUPP, "cannot read nftables tables: this kernel has no nf_tables");
 	if (rc < 0)
 		return explain(err, rc);
 	*present = true;

@@ -16,7 +16,10 @@
 #include "abi/abi.h"
 #include "err.h"
 
-/* Replaces the table atomically: no moment without the guard. */
+/*
+ * Replaces the table atomically: no moment without the guard. Where there was one, it takes about 10 ms: the kernel
+ * frees the old one, after a grace period, while the socket is closed.
+ */
 int nft_table_replace(const struct wr_config *cfg, struct err *err);
 int nft_table_delete(struct err *err); /* absent is no error */
 /*

@@ -177,7 +177,8 @@ static int batch_exchange(struct nl *nl, struct nl_batch *b, struct err *err)
 		     nlh = mnl_nlmsg_next(nlh, &left)) {
 			take_answer(b, nlh, &p, err);
 			/* A transaction refused as a whole is answered at its first message only. */
-			if (p.failed && nlh->nlmsg_seq == first && !(((struct nlmsghdr *)b->buf)->nlmsg_flags & NLM_F_ACK))
+			if (p.failed && nlh->nlmsg_seq == first &&
+			    !(((struct nlmsghdr *)b->buf)->nlmsg_flags & NLM_F_ACK))
 				return p.status;
 		}
 	}

@@ -42,8 +42,8 @@ struct nl_batch {
 };
 
 /*
- * Starts a request of `type` with `flags` (NLM_F_REQUEST | NLM_F_ACK are added). `ignore`: errno that counts as success.
- * Never NULL: what does not fit is written to a spare place, and nl_batch_run() fails with -E2BIG.
+ * Starts a request of `type` with `flags` (NLM_F_REQUEST | NLM_F_ACK are added). `ignore`: errno that counts as
+ * success. Never NULL: what does not fit is written to a spare place, and nl_batch_run() fails with -E2BIG.
  */
 struct nlmsghdr *nl_request(struct nl *nl, struct nl_batch *b, uint16_t type, uint16_t flags, int ignore,
 			    const char *fmt, ...) __attribute__((format(printf, 6, 7)));
@@ -55,8 +55,8 @@ struct nlmsghdr *nl_request(struct nl *nl, struct nl_batch *b, uint16_t type, ui
 int nl_batch_run(struct nl *nl, struct nl_batch *b, struct err *err);
 
 /*
- * Sends one request (NLM_F_DUMP or a get) and calls cb for every answer until it returns MNL_CB_STOP. A dump during which
- * the kernel's tables changed is taken again; cb sees only the consistent one, and may use the socket itself.
+ * Sends one request (NLM_F_DUMP or a get) and calls cb for every answer until it returns MNL_CB_STOP. A dump during
+ * which the kernel's tables changed is taken again; cb sees only the consistent one, and may use the socket itself.
  */
 int nl_dump(struct nl *nl, struct nlmsghdr *nlh, mnl_cb_t cb, void *arg, struct err *err, const char *what);
 

@@ -19,8 +19,8 @@ static const char *hook_name(enum tc_hook hook)
 
 void tc_clsact_add(struct nl *nl, struct nl_batch *b, uint32_t ifindex)
 {
-	struct nlmsghdr *nlh = nl_request(nl, b, RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, EEXIST,
-					  "add clsact to device %u", ifindex);
+	struct nlmsghdr *nlh =
+	    nl_request(nl, b, RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, EEXIST, "add clsact to device %u", ifindex);
 	struct tcmsg *tcm = mnl_nlmsg_put_extra_header(nlh, sizeof(*tcm));
 
 	tcm->tcm_ifindex = (int)ifindex;

@@ -4,7 +4,9 @@
 O ?= build
 PREFIX ?= /usr/local
 CNI_BIN_DIR ?= /opt/cni/bin
-CC ?= gcc
+ifeq ($(origin CC),default)
+CC := gcc
+endif
 CLANG ?= clang
 BPFTOOL ?= $(shell command -v bpftool || ls /usr/sbin/bpftool /usr/local/sbin/bpftool 2>/dev/null | head -n 1)
 PYTHON ?= /usr/bin/python3
@@ -34,9 +36,6 @@ BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Wno-unused-parameter $(
 # (It also starts faster and touches fewer pages than with seven shared objects.)
 STATIC_LIBS := -lbpf -lelf -lz $(shell grep -aq ZSTD_ /usr/lib/*/libelf.a 2>/dev/null && echo -lzstd) -lnftnl -ljansson
 LIBS := -Wl,-Bstatic $(STATIC_LIBS) -Wl,-Bdynamic -lmnl
-ifneq ($(SAN),)
-LIBS := -lbpf -lnftnl -ljansson -lmnl
-endif
 
 # --- who may include what -------------------------------------------------------------------------------------------------
 # A layer sees its own folder and those below it; bpf/abi is seen as "abi/...", bpf/lib by nobody here.
@@ -169,10 +168,10 @@ bpftest: $(BPFTEST_BIN) ## build the BPF packet tests
 
 # libFuzzer comes with clang; everything it sees is instrumented, in a build folder of its own.
 FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(O)/tests/fuzz/%,$(FUZZ_SRC))
-$(O)/tests/fuzz/%: tests/fuzz/%.c $(O)/libcni.a $(ARCHIVES)
+$(O)/tests/fuzz/%: tests/fuzz/%.c $(O)/libcni.a $(O)/libcli.a $(ARCHIVES)
 	$(call say,FUZZ,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS_ALL) $(INC_unit) -fsanitize=fuzzer $(LDFLAGS_ALL) -o $@ $< $(O)/libcni.a $(ARCHIVES) $(LIBS)
+	$(Q)$(CC) $(CFLAGS_ALL) $(INC_unit) -fsanitize=fuzzer $(LDFLAGS_ALL) -o $@ $< $(filter %.a,$^) $(LIBS)
 fuzz-targets: $(FUZZ_BIN)
 fuzz: ## build the fuzz targets into $(O)-fuzz
 	$(Q)$(MAKE) O=$(O)-fuzz CC=$(CLANG) SAN=address,undefined CFLAGS='-fsanitize=fuzzer-no-link' fuzz-targets

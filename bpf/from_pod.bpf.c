@@ -34,28 +34,28 @@ static __always_inline enum wr_reason judge_ip(struct packet *p, const bool v6)
 {
 	enum wr_reason reason = ip_parse(p, v6);
 
-	if (reason)
+	if (unlikely(reason))
 		return reason;
-	if (!addr_is_endpoints(&p->saddr, p->ep, v6))
+	if (unlikely(!addr_is_endpoints(&p->saddr, p->ep, v6)))
 		return foreign_source(p, v6);
-	if (v6 && is_neighbour_discovery(p))
+	if (v6 && unlikely(is_neighbour_discovery(p)))
 		return gateway_neighbour(p);
 	reason = destination_check(p, v6);
-	if (reason)
+	if (unlikely(reason))
 		return reason;
-	if (!is_later_fragment(p)) {
+	if (likely(!is_later_fragment(p))) {
 		reason = l4_parse(p, v6);
-		if (reason)
+		if (unlikely(reason))
 			return reason;
-		if (is_icmp_error(p, v6) && !icmp_error_is_ours(p, v6))
+		if (unlikely(is_icmp_error(p, v6)) && !icmp_error_is_ours(p, v6))
 			return WR_REASON_ICMP_ERROR;
 	}
-	if (p->fragmented) {
+	if (unlikely(p->fragmented)) {
 		reason = fragment_check(p, v6);
-		if (reason)
+		if (unlikely(reason))
 			return reason;
 	}
-	return p->to_gateway ? gateway_echo(p, v6) : forward(p, v6);
+	return unlikely(p->to_gateway) ? gateway_echo(p, v6) : forward(p, v6);
 }
 
 static __always_inline enum wr_reason judge(struct packet *p)
@@ -64,11 +64,11 @@ static __always_inline enum wr_reason judge(struct packet *p)
 	__u16 proto;
 	enum wr_reason reason = packet_begin(p, &eth, &proto);
 
-	if (reason)
+	if (unlikely(reason))
 		return reason;
-	if (proto != ETH_P_IP && proto != ETH_P_IPV6 && proto != ETH_P_ARP)
+	if (unlikely(proto != ETH_P_IP && proto != ETH_P_IPV6 && proto != ETH_P_ARP))
 		return WR_REASON_ETHERTYPE;
-	if (!mac_equal(eth.h_source, p->ep->mac))
+	if (unlikely(!mac_equal(eth.h_source, p->ep->mac)))
 		return WR_REASON_SPOOFED_MAC;
 	if (proto == ETH_P_IP)
 		return judge_ip(p, false);

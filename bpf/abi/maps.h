@@ -13,11 +13,12 @@
 #include "abi/event.h"
 #include "abi/reason.h"
 
-#define WR_MAX_ENDPOINTS 4096 /* default; `warren node init --max-endpoints` */
+/* An array used as a table with fixed places: an element whose first word is 0 is empty. */
+#define BPF_MAP_TYPE_SLOTS BPF_MAP_TYPE_ARRAY
 
 #define WARREN_MAPS(X)                                                                                               \
 	X(config, ARRAY, __u32, struct wr_config, 1, "the node's settings")                                          \
-	X(endpoints, HASH, __u32, struct wr_endpoint, WR_MAX_ENDPOINTS, "ifindex of the host-side device -> endpoint") \
+	X(endpoints, SLOTS, __u32, struct wr_endpoint, WR_ENDPOINT_SLOTS, "slot (by ifindex of the host-side device) -> endpoint") \
 	X(addr4, HASH, struct wr_addr4, struct wr_local, WR_MAX_ENDPOINTS, "pod IPv4 address -> endpoint")           \
 	X(addr6, HASH, struct wr_addr6, struct wr_local, WR_MAX_ENDPOINTS, "pod IPv6 address -> endpoint")           \
 	X(frag4, LRU_HASH, struct wr_frag4_key, struct wr_frag, 4096, "IPv4 datagrams in fragments")                 \

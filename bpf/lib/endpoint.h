@@ -6,9 +6,26 @@
 #include "lib/ip.h"
 #include "lib/maps.h"
 
+/* Out of line, since it is rarely needed: the first place holds nearly every endpoint. */
+static __noinline const struct wr_endpoint *endpoint_probe(__u32 ifindex)
+{
+#pragma unroll
+	for (__u32 n = 1; n < WR_ENDPOINT_PROBES; n++) {
+		__u32 slot = wr_endpoint_slot(ifindex, n);
+		const struct wr_endpoint *ep = bpf_map_lookup_elem(&endpoints, &slot);
+
+		if (ep && ep->ifindex == ifindex)
+			return ep;
+	}
+	return NULL;
+}
+
 static __always_inline const struct wr_endpoint *endpoint_get(__u32 ifindex)
 {
-	return bpf_map_lookup_elem(&endpoints, &ifindex);
+	__u32 slot = wr_endpoint_slot(ifindex, 0);
+	const struct wr_endpoint *ep = bpf_map_lookup_elem(&endpoints, &slot);
+
+	return ep && ep->ifindex == ifindex ? ep : endpoint_probe(ifindex);
 }
 
 /* Key of the endpoint that has this address, or 0. */

@@ -133,7 +133,7 @@ static __always_inline enum wr_reason ip6_parse(struct packet *p)
 #pragma unroll
 	for (n = 0; n <= IP6_EXT_HEADERS_MAX; n++) {
 		reason = ip6_extension(p, n, &more);
-		if (reason || !more)
+		if (likely(reason || !more))
 			return reason;
 		/* What follows in a later fragment is data. */
 		if (p->fragmented && p->frag_off)
@@ -158,7 +158,7 @@ static __always_inline enum wr_reason ip_parse(struct packet *p, const bool v6)
 {
 	enum wr_reason reason = v6 ? ip6_parse(p) : ip4_parse(p);
 
-	if (!reason && p->fragmented && !fragment_valid(p, v6))
+	if (!reason && unlikely(p->fragmented) && !fragment_valid(p, v6))
 		return WR_REASON_MALFORMED_IP;
 	return reason;
 }

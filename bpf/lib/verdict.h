@@ -54,7 +54,7 @@ static __always_inline void report(const struct packet *p, enum wr_reason reason
 static __always_inline int verdict(const struct packet *p, enum wr_reason reason)
 {
 	count(p, reason);
-	if (drop_reasons >> reason & 1) {
+	if (unlikely(drop_reasons >> reason & 1)) {
 		report(p, reason);
 		return TC_ACT_SHOT;
 	}

@@ -37,10 +37,10 @@ void dp_close(struct dp *dp);
 /* --- endpoints --- */
 
 /*
- * Writes addr4/addr6 and then the endpoint. -EEXIST: one of the addresses belongs to another endpoint. -ENOSPC: a map is
- * full. On failure nothing of it stays.
+ * Writes the endpoint (ep->ifindex says whose it is) and its addresses. -EEXIST: one of the addresses belongs to another
+ * endpoint. -ENOSPC: a map is full. On failure nothing of it stays.
  */
-int dp_endpoint_put(struct dp *dp, uint32_t ifindex, const struct wr_endpoint *ep, struct err *err);
+int dp_endpoint_put(struct dp *dp, const struct wr_endpoint *ep, struct err *err);
 /* Deletes the endpoint and those of its addresses that still lead to it. An absent endpoint is no error. */
 int dp_endpoint_delete(struct dp *dp, uint32_t ifindex, struct err *err);
 int dp_endpoint_get(struct dp *dp, uint32_t ifindex, struct wr_endpoint *ep, struct err *err); /* -ENOENT */
@@ -64,7 +64,7 @@ const char *dp_fault_text(enum dp_fault fault); /* of one bit */
 
 /* --- maps --- */
 
-enum dp_map_kind { DP_MAP_TABLE, DP_MAP_PERCPU, DP_MAP_RING };
+enum dp_map_kind { DP_MAP_TABLE, DP_MAP_SLOTS /* empty elements are skipped */, DP_MAP_PERCPU, DP_MAP_RING };
 
 struct dp_map {
 	const char *name, *text; /* from the registry (abi/maps.h) */

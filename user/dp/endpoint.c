@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cleanup.h"
+#include "file.h"
 #include "paths.h"
 #include "tc.h"
 
@@ -70,12 +71,48 @@ void dp_close(struct dp *dp)
 	closep(&dp->to_pod);
 }
 
+#define LOCK_TIMEOUT_MS 10000
+
 static int full_or(int num, const char *map, const char *what, struct err *err)
 {
 	if (num != E2BIG && num != ENOSPC)
 		return err_errno(err, num, "cannot write %s into map %s", what, map);
 	err_set(err, ENOSPC, "map %s is full: no room for %s", map, what);
 	return err_hint(err, "delete pods, or make a larger node: `warren node down`, `warren node init --max-endpoints N`");
+}
+
+/* The slot of the device's endpoint and what it holds; ifindex 0: a free slot for `place`. -ENOENT if there is none. */
+static int slot_find(struct dp *dp, uint32_t place, uint32_t ifindex, __u32 *slot, struct wr_endpoint *ep, struct err *err)
+{
+	for (__u32 n = 0; n < WR_ENDPOINT_PROBES; n++) {
+		*slot = wr_endpoint_slot(place, n);
+		if (bpf_map_lookup_elem(dp->endpoints, slot, ep) < 0)
+			return err_errno(err, errno, "cannot look into map endpoints");
+		if (ep->ifindex == ifindex)
+			return 0;
+	}
+	return -ENOENT;
+}
+
+/* The device's own slot, or a free one. The caller holds LOCK_ENDPOINTS, so that nobody else takes it. */
+static int slot_put(struct dp *dp, const struct wr_endpoint *ep, struct err *err)
+{
+	struct wr_endpoint old;
+	char what[32];
+	__u32 slot;
+	int r = slot_find(dp, ep->ifindex, ep->ifindex, &slot, &old, err);
+
+	if (r == -ENOENT)
+		r = slot_find(dp, ep->ifindex, 0, &slot, &old, err);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	if (r == -ENOENT || bpf_map_update_elem(dp->endpoints, &slot, ep, BPF_ANY) < 0) {
+		int num = r == -ENOENT ? ENOSPC : errno;
+
+		snprintf(what, sizeof(what), "endpoint %u", ep->ifindex);
+		return full_or(num, "endpoints", what, err);
+	}
+	return 0;
 }
 
 /* Adds address -> ifindex unless another living endpoint has it. */
@@ -85,6 +122,7 @@ static int address_put(struct dp *dp, int map, const char *map_name, const void 
 	struct wr_local local = { .ifindex = ifindex }, old;
 	struct wr_endpoint owner;
 	char text[IP_STRLEN];
+	__u32 slot;
 
 	ip_format(ip, text);
 	if (bpf_map_update_elem(map, key, &local, BPF_NOEXIST) == 0)
@@ -92,7 +130,7 @@ static int address_put(struct dp *dp, int map, const char *map_name, const void 
 	if (errno != EEXIST)
 		return full_or(errno, map_name, text, err);
 	if (bpf_map_lookup_elem(map, key, &old) == 0 && old.ifindex != ifindex &&
-	    bpf_map_lookup_elem(dp->endpoints, &old.ifindex, &owner) == 0) {
+	    slot_find(dp, old.ifindex, old.ifindex, &slot, &owner, NULL) == 0) {
 		err_set(err, EEXIST, "%s belongs to endpoint %u", text, old.ifindex);
 		return err_hint(err, "`warren endpoint get %u` says whose it is; delete that pod or ask for another address",
 				old.ifindex);
@@ -111,56 +149,69 @@ static void address_delete(int map, const void *key, uint32_t ifindex)
 		bpf_map_delete_elem(map, key);
 }
 
-static void addresses_delete(struct dp *dp, uint32_t ifindex, const struct wr_endpoint *ep)
+/*
+ * An address is in its map only while its endpoint is in a slot: written after it and deleted before it. So whoever is
+ * killed in between leaves nothing that the next delete does not find.
+ */
+static int endpoint_clear(struct dp *dp, __u32 slot, const struct wr_endpoint *ep, struct err *err)
 {
+	const struct wr_endpoint empty = { 0 };
+
 	if (ep->flags & WR_EP_V4)
-		address_delete(dp->addr4, &ep->addr4, ifindex);
+		address_delete(dp->addr4, &ep->addr4, ep->ifindex);
 	if (ep->flags & WR_EP_V6)
-		address_delete(dp->addr6, &ep->addr6, ifindex);
+		address_delete(dp->addr6, &ep->addr6, ep->ifindex);
+	if (bpf_map_update_elem(dp->endpoints, &slot, &empty, BPF_ANY) < 0)
+		return err_errno(err, errno, "cannot delete endpoint %u", ep->ifindex);
+	return 0;
 }
 
-int dp_endpoint_put(struct dp *dp, uint32_t ifindex, const struct wr_endpoint *ep, struct err *err)
+int dp_endpoint_put(struct dp *dp, const struct wr_endpoint *ep, struct err *err)
 {
 	struct ip ip4 = ip_from(AF_INET, &ep->addr4), ip6 = ip_from(AF_INET6, &ep->addr6);
-	char what[32];
-	int r = 0;
+	_cleanup_fd_ int lock = -1;
+	struct wr_endpoint written;
+	__u32 slot;
+	int r;
 
-	if (ep->flags & WR_EP_V4)
-		r = address_put(dp, dp->addr4, "addr4", &ep->addr4, &ip4, ifindex, err);
-	if (r == 0 && (ep->flags & WR_EP_V6))
-		r = address_put(dp, dp->addr6, "addr6", &ep->addr6, &ip6, ifindex, err);
-	if (r == 0 && bpf_map_update_elem(dp->endpoints, &ifindex, ep, BPF_ANY) < 0) {
-		r = errno;
-		snprintf(what, sizeof(what), "endpoint %u", ifindex);
-		r = full_or(r, "endpoints", what, err);
-	}
+	lock = lock_take(LOCK_ENDPOINTS, "", LOCK_TIMEOUT_MS, err);
+	r = lock < 0 ? lock : slot_put(dp, ep, err);
 	if (r < 0)
-		addresses_delete(dp, ifindex, ep);
+		return r;
+	if (ep->flags & WR_EP_V4)
+		r = address_put(dp, dp->addr4, "addr4", &ep->addr4, &ip4, ep->ifindex, err);
+	if (r == 0 && (ep->flags & WR_EP_V6))
+		r = address_put(dp, dp->addr6, "addr6", &ep->addr6, &ip6, ep->ifindex, err);
+	if (r < 0 && slot_find(dp, ep->ifindex, ep->ifindex, &slot, &written, NULL) == 0)
+		endpoint_clear(dp, slot, ep, NULL);
 	return r;
 }
 
 int dp_endpoint_delete(struct dp *dp, uint32_t ifindex, struct err *err)
 {
+	_cleanup_fd_ int lock = lock_take(LOCK_ENDPOINTS, "", LOCK_TIMEOUT_MS, err);
 	struct wr_endpoint ep;
+	__u32 slot;
+	int r;
 
-	if (bpf_map_lookup_elem(dp->endpoints, &ifindex, &ep) < 0)
-		return errno == ENOENT ? 0 : err_errno(err, errno, "cannot look into map endpoints");
-	/* The endpoint first: from then on its device's packets are drops, whatever else happens. */
-	if (bpf_map_delete_elem(dp->endpoints, &ifindex) < 0 && errno != ENOENT)
-		return err_errno(err, errno, "cannot delete endpoint %u", ifindex);
-	addresses_delete(dp, ifindex, &ep);
-	return 0;
+	if (lock < 0)
+		return lock;
+	r = slot_find(dp, ifindex, ifindex, &slot, &ep, err);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	return endpoint_clear(dp, slot, &ep, err);
 }
 
 int dp_endpoint_get(struct dp *dp, uint32_t ifindex, struct wr_endpoint *ep, struct err *err)
 {
-	if (bpf_map_lookup_elem(dp->endpoints, &ifindex, ep) == 0)
-		return 0;
-	if (errno == ENOENT) {
+	__u32 slot;
+	int r = ifindex ? slot_find(dp, ifindex, ifindex, &slot, ep, err) : -ENOENT;
+
+	if (r == -ENOENT) {
 		err_set(err, ENOENT, "there is no endpoint %u", ifindex);
 		return err_hint(err, "`warren endpoint list` shows them");
 	}
-	return err_errno(err, errno, "cannot look into map endpoints");
+	return r;
 }
 
 struct each_endpoint {
@@ -171,8 +222,9 @@ struct each_endpoint {
 static int on_endpoint(const void *key, const void *value, int cpus, void *arg)
 {
 	struct each_endpoint *each = arg;
+	const struct wr_endpoint *ep = value;
 
-	return each->fn(*(const uint32_t *)key, value, each->arg);
+	return each->fn(ep->ifindex, ep, each->arg);
 }
 
 int dp_endpoint_each(struct dp *dp, int (*fn)(uint32_t ifindex, const struct wr_endpoint *ep, void *arg), void *arg,

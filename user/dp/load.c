@@ -17,7 +17,7 @@
 /* libbpf explains failures only through its print callback: keep the last complaint for the error message. */
 static char libbpf_complaint[300];
 
-static int keep_complaint(enum libbpf_print_level level, const char *fmt, va_list ap)
+__attribute__((format(printf, 2, 0))) static int keep_complaint(enum libbpf_print_level level, const char *fmt, va_list ap)
 {
 	if (level == LIBBPF_WARN && strncmp(fmt, "libbpf: prog '%s': -- BEGIN", 27) != 0)
 		vsnprintf(libbpf_complaint, sizeof(libbpf_complaint), fmt, ap);
@@ -73,14 +73,14 @@ static int make_pin_dirs(struct err *err)
 	return 0;
 }
 
-/* Ties the object's map to its pin if there is one; *pinned says so. */
+/* Ties the object's map to its pin if there is one; *pinned says so, also on failure. */
 static int reuse_map(struct bpf_object *obj, const struct dp_map *map, bool *pinned, struct err *err)
 {
 	char path[PIN_PATH_MAX];
 	_cleanup_fd_ int fd = bpf_obj_get(pin_path(path, PIN_MAP_DIR, map->name));
 	int r;
 
-	*pinned = fd >= 0;
+	*pinned = fd >= 0 || errno != ENOENT;
 	if (fd < 0)
 		return errno == ENOENT ? 0 : err_errno(err, errno, "cannot open the pinned map %s", path);
 	r = dp_map_verify(fd, map, err);
@@ -98,28 +98,26 @@ static int reuse_maps(struct bpf_object *obj, unsigned *pinned_count, struct err
 	*pinned_count = 0;
 	for (const struct dp_map *map = dp_maps; map->name; map++) {
 		r = reuse_map(obj, map, &pinned, err);
+		*pinned_count += pinned;
 		if (r < 0)
 			return r;
-		*pinned_count += pinned;
 	}
 	return 0;
 }
 
+/* The addresses' maps are what bounds the number of endpoints; the slots have room for the most there can be. */
 static int set_max_endpoints(struct warren_bpf *skel, uint32_t wanted, bool fresh, struct err *err)
 {
-	struct bpf_map *const maps[] = { skel->maps.endpoints, skel->maps.addr4, skel->maps.addr6 };
+	uint32_t loaded = bpf_map__max_entries(skel->maps.addr4);
 
-	if (!wanted)
+	if (!wanted || (!fresh && wanted == loaded))
 		return 0;
 	if (!fresh) {
-		if (bpf_map__max_entries(skel->maps.endpoints) == wanted)
-			return 0;
-		err_set(err, EBUSY, "the endpoint maps are loaded with room for %u endpoints, not %u",
-			bpf_map__max_entries(skel->maps.endpoints), wanted);
+		err_set(err, EBUSY, "the maps are loaded with room for %u endpoints, not %u", loaded, wanted);
 		return err_hint(err, "`warren node down` first, or leave --max-endpoints out");
 	}
-	for (size_t i = 0; i < sizeof(maps) / sizeof(maps[0]); i++)
-		bpf_map__set_max_entries(maps[i], wanted);
+	bpf_map__set_max_entries(skel->maps.addr4, wanted);
+	bpf_map__set_max_entries(skel->maps.addr6, wanted);
 	return 0;
 }
 
@@ -132,6 +130,8 @@ static int write_config(struct warren_bpf *skel, int mark_shift, struct err *err
 
 	if (bpf_map_lookup_elem(fd, &zero, &cfg) < 0)
 		return err_errno(err, errno, "cannot read map config");
+	if (cfg.abi_version && cfg.abi_version != WR_ABI_VERSION)
+		return err_set(err, EPROTO, "what is loaded has ABI version %u, this build has %d", cfg.abi_version, WR_ABI_VERSION);
 	if (mark_shift < 0 && !cfg.mark_pod)
 		mark_shift = NODE_MARK_SHIFT;
 	if (mark_shift >= 0) {

@@ -9,7 +9,7 @@
 #include "cleanup.h"
 #include "paths.h"
 
-enum { KIND_ARRAY = DP_MAP_TABLE, KIND_HASH = DP_MAP_TABLE, KIND_LRU_HASH = DP_MAP_TABLE, KIND_PERCPU_ARRAY = DP_MAP_PERCPU };
+enum { KIND_ARRAY = DP_MAP_TABLE, KIND_SLOTS = DP_MAP_SLOTS, KIND_HASH = DP_MAP_TABLE, KIND_LRU_HASH = DP_MAP_TABLE, KIND_PERCPU_ARRAY = DP_MAP_PERCPU };
 
 const struct dp_map dp_maps[] = {
 #define X(name, TYPE, key, value, max, text) \
@@ -142,14 +142,63 @@ size_t dp_map_value_room(const char *name)
 	return map ? value_room(map) : 0;
 }
 
+/* One call for the whole array, since most slots are empty. */
+static int each_slot(int fd, const struct dp_map *map, int (*fn)(const void *key, const void *value, int cpus, void *arg),
+		     void *arg, struct err *err)
+{
+	struct bpf_map_info info = { 0 };
+	__u32 len = sizeof(info), next, count;
+	_cleanup_free_ char *values = NULL;
+	_cleanup_free_ __u32 *keys = NULL;
+
+	if (bpf_obj_get_info_by_fd(fd, &info, &len) < 0)
+		return err_errno(err, errno, "cannot ask the kernel about map %s", map->name);
+	count = info.max_entries;
+	keys = calloc(count, sizeof(*keys));
+	values = calloc(count, map->value_size);
+	if (!keys || !values)
+		return err_errno(err, ENOMEM, "map %s", map->name);
+	/* ENOENT: that was the last batch. */
+	if (bpf_map_lookup_batch(fd, NULL, &next, keys, values, &count, NULL) < 0 && errno != ENOENT)
+		return err_errno(err, errno, "cannot walk map %s", map->name);
+	for (__u32 i = 0; i < count; i++) {
+		const char *value = values + (size_t)i * map->value_size;
+		int r = *(const __u32 *)value ? fn(&keys[i], value, 1, arg) : 0;
+
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+static int each_key(int fd, const struct dp_map *map, int (*fn)(const void *key, const void *value, int cpus, void *arg),
+		    void *arg, struct err *err)
+{
+	_cleanup_free_ char *keys = calloc(2, map->key_size);
+	_cleanup_free_ void *value = calloc(1, value_room(map));
+	void *prev = NULL, *next = keys;
+
+	if (!keys || !value)
+		return err_errno(err, ENOMEM, "map %s", map->name);
+	while (bpf_map_get_next_key(fd, prev, next) == 0) {
+		/* An entry that went away since is no error; the kernel then starts again at the front at worst. */
+		if (bpf_map_lookup_elem(fd, next, value) == 0) {
+			int r = fn(next, value, cpu_count(map), arg);
+
+			if (r)
+				return r;
+		}
+		prev = next;
+		next = next == keys ? keys + map->key_size : keys;
+	}
+	return errno == ENOENT ? 0 : err_errno(err, errno, "cannot walk map %s", map->name);
+}
+
 int dp_map_each(const char *name, int (*fn)(const void *key, const void *value, int cpus, void *arg), void *arg,
 		struct err *err)
 {
 	_cleanup_fd_ int fd = dp_map_open(name, err);
 	const struct dp_map *map;
-	_cleanup_free_ void *keys = NULL, *value = NULL;
-	void *prev = NULL, *next;
-	int r;
 
 	if (fd < 0)
 		return fd;
@@ -158,22 +207,7 @@ int dp_map_each(const char *name, int (*fn)(const void *key, const void *value, 
 		err_set(err, EINVAL, "%s is a ring buffer: it has no entries to list", name);
 		return err_hint(err, "`warren monitor` reads it");
 	}
-	keys = calloc(2, map->key_size);
-	value = calloc(1, value_room(map));
-	if (!keys || !value)
-		return err_errno(err, ENOMEM, "map %s", name);
-	next = keys;
-	while (bpf_map_get_next_key(fd, prev, next) == 0) {
-		/* An entry that went away since is no error; the kernel then starts again at the front at worst. */
-		if (bpf_map_lookup_elem(fd, next, value) == 0) {
-			r = fn(next, value, cpu_count(map), arg);
-			if (r)
-				return r;
-		}
-		prev = next;
-		next = next == keys ? (char *)keys + map->key_size : keys;
-	}
-	return errno == ENOENT ? 0 : err_errno(err, errno, "cannot walk map %s", name);
+	return map->kind == DP_MAP_SLOTS ? each_slot(fd, map, fn, arg, err) : each_key(fd, map, fn, arg, err);
 }
 
 int dp_map_lookup(const char *name, const void *key, void *value, int *cpus, struct err *err)
@@ -191,7 +225,7 @@ int dp_map_lookup(const char *name, const void *key, void *value, int *cpus, str
 	return 0;
 }
 
-static void print_to(void *ctx, const char *fmt, va_list args)
+__attribute__((format(printf, 2, 0))) static void print_to(void *ctx, const char *fmt, va_list args)
 {
 	vfprintf(ctx, fmt, args);
 }

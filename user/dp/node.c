@@ -344,6 +344,9 @@ int node_init(const struct node_options *options, struct node_report *report, st
 	*report = (struct node_report){ 0 };
 	if (options->mark_shift > 29)
 		return err_set(err, EINVAL, "mark bits %d to %d do not fit into 32", options->mark_shift, options->mark_shift + 2);
+	if (options->max_endpoints > WR_MAX_ENDPOINTS)
+		return err_set(err, EINVAL, "%u endpoints are more than the %d a node can have", options->max_endpoints,
+			       WR_MAX_ENDPOINTS);
 	r = dir_make(WARREN_RUN_DIR, err);
 	if (r < 0)
 		return r;
@@ -431,7 +434,7 @@ int node_check(struct node_check *check, struct err *err)
 	check->gateway_link = r == 0 && (link.flags & IFF_UP);
 	check->forwarding4 = sysctl_get("net/ipv4/ip_forward") == 1;
 	check->forwarding6 = sysctl_get("net/ipv6/conf/all/forwarding") == 1;
-	r = dp_map_info("endpoints", &maps, err);
+	r = dp_map_info("addr4", &maps, err);
 	if (r < 0)
 		return r;
 	check->endpoints_max = maps.max_entries;

@@ -97,7 +97,10 @@ int file_write(const char *path, const void *data, size_t size, struct err *err)
 		ret = -errno;
 	if (ret < 0) {
 		unlink(temporary);
-		return err_errno(err, -ret, "cannot write %s", path);
+		err_errno(err, -ret, "cannot write %s", path);
+		if (ret == -ENOSPC)
+			err_hint(err, "make room on its filesystem (df)");
+		return ret;
 	}
 	return 0;
 }
@@ -149,7 +152,8 @@ static int remove_below(int fd, const char *path, dev_t dev, struct err *err)
 			return err_errno(err, errno, "cannot remove %s/%s", path, entry->d_name);
 		if (fstat(sub, &st) == 0 && st.st_dev != dev) {
 			close(sub);
-			return err_set(err, EXDEV, "cannot remove %s/%s: something is mounted there", path, entry->d_name);
+			return err_set(err, EXDEV, "cannot remove %s/%s: something is mounted there", path,
+				       entry->d_name);
 		}
 		ret = remove_below(sub, path, dev, err);
 		if (ret < 0)
@@ -187,10 +191,12 @@ static const struct {
 	[LOCK_NODE] = { "the node", false },
 	[LOCK_NETWORK] = { "network ", true },
 	[LOCK_ATTACHMENT] = { "attachment ", true },
+	[LOCK_ENDPOINTS] = { "the endpoint map", false },
 	[LOCK_EVENTS] = { "the event ring", false },
 };
 
-/* The byte that stands for a lock: kinds apart, so that one process may hold one of each; names by their FNV-1a hash. */
+/* The byte that stands for a lock: kinds apart, so that one process may hold one of each; names by their FNV-1a hash.
+ */
 static off_t lock_offset(enum lock_kind kind, const char *name)
 {
 	uint64_t hash = 0xcbf29ce484222325u;

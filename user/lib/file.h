@@ -34,12 +34,13 @@ int dir_remove(const char *path, struct err *err);
 /*
  * An exclusive lock on one byte of WARREN_LOCK_FILE (an open-file-description lock): the kernel drops it when the holder
  * dies, and nothing is left on disk. Waits at most `timeout_ms`, then -ETIMEDOUT. Returns an fd >= 0 (close to unlock).
- * Lock order: attachment, then node, then network.
+ * Lock order: attachment, node, network, endpoints.
  */
 enum lock_kind {
 	LOCK_NODE,       /* loading and unloading programs; `name` is ignored */
 	LOCK_NETWORK,    /* the IPAM state of network `name` */
 	LOCK_ATTACHMENT, /* one attachment; `name` is its key */
+	LOCK_ENDPOINTS,  /* which slot of map endpoints is free; `name` is ignored */
 	LOCK_EVENTS,     /* reading the event ring, which has one reader; `name` is ignored */
 };
 int lock_take(enum lock_kind kind, const char *name, int timeout_ms, struct err *err);

@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "layers.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "abi/abi.h"
+
+const struct layer_defaults defaults_from_pod = { MAC_A, MAC_HOST, POD_A, POD_B };
+const struct layer_defaults defaults_to_pod = { MAC_HOST, MAC_A, WORLD, POD_A };
+
+static const struct {
+	uint8_t v4[4], v6[16];
+} whos[WHOS] = {
+	[POD_A] = { { 10, 88, 0, 10 }, { 0xfd, 0x88, [15] = 0x10 } },
+	[POD_B] = { { 10, 88, 0, 11 }, { 0xfd, 0x88, [15] = 0x11 } },
+	[HOST] = { { 10, 88, 0, 1 }, { 0xfd, 0x88, [15] = 1 } },
+	[WORLD] = { { 198, 51, 100, 7 }, { 0x20, 0x01, 0x0d, 0xb8, [15] = 7 } },
+	[GW] = { { 169, 254, 1, 1 }, { 0xfe, 0x80, [15] = 1 } },
+	[GW_GROUP] = { { 224, 0, 0, 1 }, { 0xff, 2, [11] = 1, [12] = 0xff, [15] = 1 } },
+	[MULTI] = { { 224, 0, 0, 251 }, { 0xff, 2, [15] = 0xfb } },
+	[BROADCAST] = { { 255, 255, 255, 255 }, { 0xff, 2, [15] = 1 } },
+	[LOOPBACK] = { { 127, 0, 0, 1 }, { [15] = 1 } },
+	[ZERO] = { { 0 }, { 0 } },
+	[RESERVED] = { { 240, 0, 0, 1 }, { [10] = 0xff, 0xff, 10, 88, 0, 11 } },
+	[METADATA] = { { 169, 254, 169, 254 }, { 0xfd, 0, 0x0e, 0xc2, [14] = 2, 0x54 } },
+	[LINK_LOCAL] = { { 169, 254, 7, 7 }, { 0xfe, 0x80, [15] = 2 } },
+};
+
+static const uint8_t macs[MACS][6] = {
+	[MAC_A] = { 0x0a, 0, 0, 0, 0, 0x0a },  [MAC_B] = { 0x0a, 0, 0, 0, 0, 0x0b },
+	[MAC_HOST] = WR_HOST_MAC,              [MAC_OTHER] = { 0x0a, 0, 0, 0, 0xff, 0x0f },
+	[MAC_BROADCAST] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff },
+};
+
+const uint8_t *who_address(enum who who, bool v6)
+{
+	return v6 ? whos[who].v6 : whos[who].v4;
+}
+
+const uint8_t *mac_address(enum mac mac)
+{
+	return macs[mac];
+}
+
+enum { P_HOP = 0, P_ICMP4 = 1, P_IPIP = 4, P_TCP = 6, P_UDP = 17, P_IP6 = 41, P_ROUTE = 43, P_FRAG = 44, P_ICMP6 = 58,
+       P_NONE = 59, P_DST = 60, P_SCTP = 132 };
+
+struct builder {
+	struct frame *f;
+	const struct layer *layers;
+	const struct layer_defaults *d;
+	bool v6;
+	size_t off[LAYERS + 1]; /* where each layer starts */
+	size_t end;             /* of the packet, before any padding */
+};
+
+static int value(int given, int otherwise)
+{
+	return given ? given & 0xffffff : otherwise;
+}
+
+static void put16(uint8_t *at, unsigned v)
+{
+	at[0] = v >> 8;
+	at[1] = v;
+}
+
+static void put32(uint8_t *at, uint32_t v)
+{
+	put16(at, v >> 16);
+	put16(at + 2, v);
+}
+
+static uint32_t sum_bytes(uint32_t sum, const uint8_t *data, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		sum += i % 2 ? data[i] : (uint32_t)data[i] << 8;
+	return sum;
+}
+
+static uint16_t fold(uint32_t sum)
+{
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	return ~sum;
+}
+
+static size_t layer_size(const struct layer *l, bool v6)
+{
+	switch (l->kind) {
+	case L_ETH:
+		return 14;
+	case L_VLAN:
+		return 4;
+	case L_ARP:
+		return 28;
+	case L_IP:
+		return v6 ? 40 : 20 + (value(l->words, 5) > 5 ? (value(l->words, 5) - 5) * 4 : 0);
+	case L_HOP:
+	case L_DST:
+	case L_ROUTE:
+		return 8 * (size_t)value(l->words, 1);
+	case L_FRAG:
+		return v6 ? 8 : 0;
+	case L_TCP:
+		return (value(l->words, 5) > 5 ? value(l->words, 5) * 4 : 20) + l->n;
+	case L_UDP:
+	case L_ICMP:
+		return 8 + l->n;
+	case L_SCTP:
+		return 12 + l->n;
+	case L_ND:
+		return l->option ? 32 : 24;
+	case L_RAW:
+	case L_PAD:
+		return l->n;
+	default:
+		return 0;
+	}
+}
+
+/* What a header is to say about the layer behind it. */
+static int layer_proto(const struct layer *l, bool v6)
+{
+	static const int protos[] = { [L_HOP] = P_HOP,   [L_DST] = P_DST,   [L_ROUTE] = P_ROUTE, [L_FRAG] = P_FRAG,
+				      [L_TCP] = P_TCP,   [L_UDP] = P_UDP,   [L_ND] = P_ICMP6,    [L_SCTP] = P_SCTP };
+
+	switch (l->kind) {
+	case L_FRAG:
+		return v6 ? P_FRAG : layer_proto(l + 1, v6);
+	case L_ICMP:
+		return v6 ? P_ICMP6 : P_ICMP4;
+	case L_IP:
+		return v6 ? P_IP6 : P_IPIP;
+	case L_RAW:
+		return l->proto;
+	case L_END:
+	case L_PAD:
+		return P_NONE;
+	default:
+		return protos[l->kind];
+	}
+}
+
+static int icmp_number(int type, bool v6)
+{
+	static const uint8_t numbers[][2] = { [ECHO] = { 8, 128 },    [ECHO_REPLY] = { 0, 129 },
+					      [UNREACHABLE] = { 3, 1 }, [TOO_BIG] = { 3, 2 },
+					      [EXCEEDED] = { 11, 3 },   [PARAMETER] = { 12, 4 } };
+
+	return type > PARAMETER ? value(type, 0) : numbers[type][v6];
+}
+
+static const uint8_t *address(const struct builder *b, enum who given, enum who otherwise)
+{
+	return who_address(given ? given : otherwise, b->v6);
+}
+
+static void fill_ip(struct builder *b, int i, uint8_t *h)
+{
+	const struct layer *l = &b->layers[i];
+	const struct layer *frag = l[1].kind == L_FRAG ? &l[1] : NULL;
+	size_t total = b->end - b->off[i];
+
+	h[0] = value(l->version, b->v6 ? 6 : 4) << 4;
+	if (b->v6) {
+		put16(h + 4, value(l->len, total - 40));
+		h[6] = value(l->proto, layer_proto(l + 1, true));
+		h[7] = value(l->ttl, 64);
+		memcpy(h + 8, address(b, l->src, b->d->src), 16);
+		memcpy(h + 24, address(b, l->dst, b->d->dst), 16);
+		return;
+	}
+	h[0] |= value(l->words, 5);
+	put16(h + 2, value(l->len, total));
+	if (frag) {
+		put16(h + 4, value(frag->id, 0x4242));
+		put16(h + 6, frag->off / 8 | (frag->more ? 0x2000 : 0));
+	}
+	h[8] = value(l->ttl, 64);
+	h[9] = value(l->proto, layer_proto(l + 1, false));
+	memcpy(h + 12, address(b, l->src, b->d->src), 4);
+	memcpy(h + 16, address(b, l->dst, b->d->dst), 4);
+	memset(h + 20, 1, layer_size(l, false) - 20); /* options: no-operation */
+	put16(h + 10, 0);
+	put16(h + 10, fold(sum_bytes(0, h, layer_size(l, false))));
+}
+
+/* The checksum at `at` over everything from layer i on, with the pseudo header of the IP header before it. */
+static void fill_checksum(struct builder *b, int i, uint8_t *at, int proto, bool pseudo)
+{
+	size_t len = b->end - b->off[i], n = b->v6 ? 16 : 4;
+	const struct layer *ip = &b->layers[i];
+	uint32_t sum = 0;
+
+	while (ip > b->layers && ip->kind != L_IP)
+		ip--;
+	if (pseudo) {
+		sum = sum_bytes(sum, address(b, ip->src, b->d->src), n);
+		sum = sum_bytes(sum, address(b, ip->dst, b->d->dst), n);
+		sum += len + proto;
+	}
+	put16(at, 0);
+	put16(at, fold(sum_bytes(sum, b->f->data + b->off[i], len)));
+}
+
+static void fill_nd(struct builder *b, int i, uint8_t *h)
+{
+	const struct layer *l = &b->layers[i];
+
+	h[0] = value(l->type, 135);
+	h[1] = l->code;
+	put32(h + 4, h[0] == 136 ? 0xe0000000 : 0);
+	memcpy(h + 8, who_address(l->target ? l->target : GW, true), 16);
+	if (l->option) {
+		h[24] = value(l->option, 0);
+		h[25] = value(l->words, 1);
+		memcpy(h + 26, macs[l->smac ? l->smac : b->d->smac], 6);
+	}
+	fill_checksum(b, i, h + 2, P_ICMP6, true);
+}
+
+static void fill_arp(struct builder *b, const struct layer *l, uint8_t *h)
+{
+	put16(h, value(l->proto, 1)); /* hardware type */
+	put16(h + 2, 0x0800);
+	h[4] = 6;
+	h[5] = value(l->len, 4);
+	put16(h + 6, value(l->type, 1));
+	memcpy(h + 8, macs[l->smac ? l->smac : b->d->smac], 6);
+	memcpy(h + 14, address(b, l->src, b->d->src), 4);
+	memcpy(h + 18, macs[l->dmac ? l->dmac : MAC_ZERO], 6);
+	memcpy(h + 24, address(b, l->dst, GW), 4);
+}
+
+static void fill_l4(struct builder *b, int i, uint8_t *h)
+{
+	const struct layer *l = &b->layers[i];
+
+	switch (l->kind) {
+	case L_TCP:
+		put16(h, 40000);
+		put16(h + 2, 80);
+		h[12] = value(l->words, 5) << 4;
+		h[13] = 0x10;
+		fill_checksum(b, i, h + 16, P_TCP, true);
+		break;
+	case L_UDP:
+		put16(h, 40000);
+		put16(h + 2, 53);
+		put16(h + 4, value(l->len, b->end - b->off[i]));
+		fill_checksum(b, i, h + 6, P_UDP, true);
+		break;
+	case L_SCTP:
+		put16(h, 40000);
+		put16(h + 2, 5000);
+		break;
+	case L_ICMP:
+		h[0] = icmp_number(l->type ? l->type : ECHO, b->v6);
+		h[1] = l->code;
+		put32(h + 4, value(l->id, 0x12340001));
+		fill_checksum(b, i, h + 2, P_ICMP6, b->v6);
+		break;
+	default:
+		break;
+	}
+}
+
+static void fill_layer(struct builder *b, int i)
+{
+	const struct layer *l = &b->layers[i];
+	uint8_t *h = b->f->data + b->off[i];
+	static const uint16_t ethertypes[] = { [L_VLAN] = 0x8100, [L_ARP] = 0x0806 };
+	unsigned type = l[1].kind == L_VLAN || l[1].kind == L_ARP ? ethertypes[l[1].kind] : b->v6 ? 0x86dd : 0x0800;
+
+	switch (l->kind) {
+	case L_ETH:
+		memcpy(h, macs[l->dmac ? l->dmac : b->d->dmac], 6);
+		memcpy(h + 6, macs[l->smac ? l->smac : b->d->smac], 6);
+		put16(h + 12, value(l->proto, type));
+		break;
+	case L_VLAN:
+		put16(h, 5);
+		put16(h + 2, type);
+		break;
+	case L_ARP:
+		fill_arp(b, l, h);
+		break;
+	case L_IP:
+		fill_ip(b, i, h);
+		break;
+	case L_HOP:
+	case L_DST:
+	case L_ROUTE:
+		h[0] = value(l->proto, layer_proto(l + 1, true));
+		h[1] = value(l->len, value(l->words, 1) - 1);
+		h[2] = 1; /* PadN over the rest */
+		h[3] = 4;
+		memset(h + 4, 0, 4);
+		break;
+	case L_FRAG:
+		if (b->v6) {
+			h[0] = value(l->proto, layer_proto(l + 1, true));
+			put16(h + 2, l->off | !!l->more);
+			put32(h + 4, value(l->id, 0x4242));
+		}
+		break;
+	case L_ND:
+		fill_nd(b, i, h);
+		break;
+	case L_TCP:
+	case L_UDP:
+	case L_SCTP:
+	case L_ICMP:
+		fill_l4(b, i, h);
+		break;
+	default:
+		break;
+	}
+}
+
+void frame_build(struct frame *f, const struct layer *layers, const struct layer_defaults *defaults, bool v6)
+{
+	struct builder b = { .f = f, .layers = layers, .d = defaults, .v6 = v6 };
+	int n = 0;
+
+	f->len = 0;
+	for (; layers[n].kind != L_END; n++) {
+		size_t size = layer_size(&layers[n], v6);
+
+		assert(n < LAYERS && f->len + size <= FRAME_MAX);
+		b.off[n] = f->len;
+		memset(f->data + f->len, 0, size);
+		if (layers[n].kind == L_RAW || layers[n].kind == L_PAD)
+			for (size_t i = 0; i < size; i++)
+				f->data[f->len + i] = i * 7 + 1;
+		f->len += size;
+		if (layers[n].kind != L_PAD)
+			b.end = f->len;
+	}
+	while (n--)
+		fill_layer(&b, n);
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Packets as data: a list of layers, outermost first, is built into bytes for one address family. Lengths, next-header
+ * fields and checksums are computed from what follows unless a layer says otherwise; so an expected packet, built from
+ * scratch, also checks whatever a program updated incrementally.
+ */
+#ifndef WARREN_TEST_LAYERS_H
+#define WARREN_TEST_LAYERS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define FRAME_MAX 4096
+#define LAYERS 12
+
+struct frame {
+	size_t len;
+	uint8_t data[FRAME_MAX];
+};
+
+/* Addresses by role: one of each family. 0 means the layer's default. */
+enum who {
+	WHO_DEFAULT,
+	POD_A, /* the endpoint under test */
+	POD_B, /* another pod of the node */
+	HOST,
+	WORLD,
+	GW,
+	GW_GROUP, /* solicited-node group of the gateway; IPv4: all hosts */
+	MULTI,
+	BROADCAST, /* limited broadcast; IPv6: all nodes */
+	LOOPBACK,
+	ZERO,
+	RESERVED, /* 240/4; IPv6: an IPv4-mapped address */
+	METADATA, /* 169.254.169.254; IPv6: fd00:ec2::254 */
+	LINK_LOCAL, /* of somebody else */
+	WHOS,
+};
+
+enum mac { MAC_DEFAULT, MAC_A, MAC_B, MAC_HOST, MAC_OTHER, MAC_BROADCAST, MAC_ZERO, MACS };
+
+/* An explicit value where 0 means "as it should be". */
+#define V(x) ((x) | 0x1000000)
+
+/* ICMP types by meaning; V(n) for any other. */
+enum icmp_type { ECHO = 1, ECHO_REPLY, UNREACHABLE, TOO_BIG, EXCEEDED, PARAMETER };
+
+enum layer_kind {
+	L_END,
+	L_ETH,
+	L_VLAN,
+	L_ARP,
+	L_IP,
+	L_HOP,   /* IPv6 hop-by-hop options */
+	L_DST,   /* IPv6 destination options */
+	L_ROUTE, /* IPv6 routing header */
+	L_FRAG,  /* IPv6 fragment header; IPv4: fields of the IP header before it */
+	L_TCP,
+	L_UDP,
+	L_ICMP,
+	L_ND,
+	L_SCTP,
+	L_RAW,   /* n bytes of protocol proto */
+	L_PAD,   /* n bytes behind the packet, in no length field */
+};
+
+struct layer {
+	enum layer_kind kind;
+	enum mac smac, dmac;          /* ETH, ARP; ND: smac is the option's */
+	enum who src, dst;            /* IP, ARP */
+	int version, words, ttl, len; /* IP (words: ihl), TCP (words: data offset), UDP len, options (words of 8 bytes) */
+	int proto;                    /* what the header says comes next; RAW: what the header before it is to say */
+	int off, more, id;            /* FRAG; off in bytes */
+	int type, code;               /* ICMP, ND, ARP (operation) */
+	int option;                   /* ND: type of the option, 0 for none */
+	enum who target;              /* ND */
+	int n;                        /* RAW, PAD; payload bytes behind TCP, UDP, ICMP and SCTP; negative: so many are cut off */
+};
+
+#define ETH(...) { .kind = L_ETH, ##__VA_ARGS__ }
+#define VLAN(...) { .kind = L_VLAN, ##__VA_ARGS__ }
+#define ARP(...) { .kind = L_ARP, ##__VA_ARGS__ }
+#define IP(...) { .kind = L_IP, ##__VA_ARGS__ }
+#define HOP(...) { .kind = L_HOP, ##__VA_ARGS__ }
+#define DST(...) { .kind = L_DST, ##__VA_ARGS__ }
+#define ROUTE(...) { .kind = L_ROUTE, ##__VA_ARGS__ }
+#define FRAG(...) { .kind = L_FRAG, ##__VA_ARGS__ }
+#define TCP(...) { .kind = L_TCP, ##__VA_ARGS__ }
+#define UDP(...) { .kind = L_UDP, ##__VA_ARGS__ }
+#define ICMP(...) { .kind = L_ICMP, ##__VA_ARGS__ }
+#define ND(...) { .kind = L_ND, ##__VA_ARGS__ }
+#define SCTP(...) { .kind = L_SCTP, ##__VA_ARGS__ }
+#define RAW(...) { .kind = L_RAW, ##__VA_ARGS__ }
+#define PAD(...) { .kind = L_PAD, ##__VA_ARGS__ }
+
+/* What MAC_DEFAULT and WHO_DEFAULT stand for. */
+struct layer_defaults {
+	enum mac smac, dmac;
+	enum who src, dst;
+};
+extern const struct layer_defaults defaults_from_pod, defaults_to_pod;
+
+const uint8_t *who_address(enum who who, bool v6); /* 4 or 16 bytes */
+const uint8_t *mac_address(enum mac mac);
+
+void frame_build(struct frame *f, const struct layer *layers, const struct layer_defaults *defaults, bool v6);
+
+#endif

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Packet tests of the BPF programs (root). `bpftest --bench` prints what the hot paths cost instead, as lines of JSON.
+ * Everything happens in network namespaces that end with the process.
+ */
+#include <string.h>
+
+#include "harness.h"
+
+int main(int argc, char **argv)
+{
+	if (argc > 1 && !strcmp(argv[1], "--bench"))
+		return bench();
+	return !!(run_table_tests() + run_property_tests() + run_wire_tests());
+}

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What holds for every packet: good ones cut at every length, and random damage. */
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "rows.h"
+
+/* Calls fn for every packet of the program's table that passes, as its row wants it. */
+static void each_good(enum program program, void (*fn)(const struct row *, enum program, bool v6))
+{
+	for (const struct row *row = tables[program]; row->name; row++)
+		for (int v6 = 0; v6 < 2; v6++)
+			if (row_has_family(row, v6) && !reason_drops(row->reason))
+				fn(row, program, v6);
+}
+
+static bool has_padding(const struct row *row)
+{
+	for (const struct layer *l = row->in; l->kind != L_END; l++)
+		if (l->kind == L_PAD)
+			return true;
+	return false;
+}
+
+static void cut_everywhere(const struct row *row, enum program program, bool v6)
+{
+	struct frame f, cut;
+
+	if (has_padding(row))
+		return;
+	row_prepare(row, program, v6);
+	row_in(row, program, v6, &f);
+	for (size_t len = 14; len < f.len; len++) {
+		cut = f;
+		cut.len = len;
+		if (frame_runnable(&cut) && run_verdict(program, &cut, NULL) != reason_verdict(WR_REASON_RUNT))
+			fail_msg("%s: %zu of %zu bytes passed", row->name, len, f.len);
+	}
+}
+
+static void test_truncation(void **state)
+{
+	(void)state;
+	each_good(FROM_POD, cut_everywhere);
+	each_good(TO_POD, cut_everywhere);
+}
+
+/* --- random damage --- */
+
+static uint64_t random_state = 0x5752;
+
+static uint32_t random_below(uint32_t n)
+{
+	/* xorshift64*: the same sequence everywhere. */
+	random_state ^= random_state >> 12;
+	random_state ^= random_state << 25;
+	random_state ^= random_state >> 27;
+	return (random_state * 0x2545f4914f6cdd1dull >> 33) % n;
+}
+
+static void damage(struct frame *f)
+{
+	static const uint8_t interesting[] = { 0, 1, 4, 6, 17, 43, 44, 58, 60, 0x45, 0x46, 0x60, 0x7f, 0x80, 0xff };
+
+	for (uint32_t n = random_below(3) + 1; n; n--) {
+		/* The headers, mostly. */
+		uint32_t at = random_below(random_below(4) && f->len > 80 ? 80 : f->len);
+
+		switch (random_below(5)) {
+		case 0:
+			f->data[at] ^= 1u << random_below(8);
+			break;
+		case 1:
+			f->data[at] = random_below(256);
+			break;
+		case 2:
+			f->data[at] = interesting[random_below(sizeof(interesting))];
+			break;
+		case 3:
+			f->len = at < 14 ? 14 : at;
+			break;
+		default:
+			if (f->len + 16 <= FRAME_MAX) {
+				memset(f->data + f->len, random_below(256), 16);
+				f->len += 1 + random_below(16);
+			}
+		}
+	}
+	if (!frame_runnable(f))
+		f->len = 54;
+}
+
+static unsigned read16(const uint8_t *at)
+{
+	return at[0] << 8 | at[1];
+}
+
+/* What from_pod let through says that it comes from A, and nothing that it must not say. */
+static void check_passed_from_pod(const struct frame *f)
+{
+	unsigned type = read16(f->data + 12);
+	const uint8_t *ip = f->data + 14;
+
+	assert_memory_equal(f->data + 6, mac_address(MAC_A), 6);
+	if (type == 0x0800) {
+		assert_true(f->len >= 34);
+		assert_int_equal(ip[0], 0x45);
+		assert_in_range(read16(ip + 2), 20, f->len - 14);
+		assert_memory_equal(ip + 12, who_address(POD_A, false), 4);
+		assert_false(ip[16] == 0 || ip[16] == 127 || ip[16] >= 224);
+	} else if (type == 0x86dd) {
+		assert_true(f->len >= 54);
+		assert_int_equal(ip[0] >> 4, 6);
+		assert_in_range(read16(ip + 4), 1, f->len - 54);
+		assert_memory_equal(ip + 8, who_address(POD_A, true), 16);
+		/* Of multicast, only a solicitation of the gateway. */
+		assert_true(ip[24] != 0xff || (ip[6] == 58 && ip[40] == 135));
+	} else {
+		assert_int_equal(type, 0x0806);
+		assert_memory_equal(ip + 8, mac_address(MAC_A), 6);
+		assert_memory_equal(ip + 14, who_address(POD_A, false), 4);
+		assert_memory_equal(ip + 24, who_address(GW, false), 4);
+	}
+}
+
+static void check_passed_to_pod(const struct frame *f)
+{
+	unsigned type = read16(f->data + 12);
+
+	if (type == 0x0800)
+		assert_memory_equal(f->data + 30, who_address(POD_A, false), 4);
+	else if (type == 0x86dd)
+		assert_memory_equal(f->data + 38, who_address(POD_A, true), 16);
+	else
+		fail_msg("ethertype %#x was delivered", type);
+}
+
+static double seconds(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec + ts.tv_nsec / 1e9;
+}
+
+#define ROUNDS 300 /* of every good packet; less on a slow machine */
+#define SECONDS 2.0
+
+static struct {
+	double until;
+	unsigned runs, passed, events;
+} tally;
+
+static void damage_often(const struct row *row, enum program program, bool v6)
+{
+	struct frame good, f;
+
+	row_prepare(row, program, v6);
+	row_in(row, program, v6, &good);
+	for (int i = 0; i < ROUNDS && seconds() < tally.until; i++) {
+		f = good;
+		damage(&f);
+		tally.runs++;
+		if (run_verdict(program, &f, NULL) != reason_verdict(WR_REASON_RUNT)) {
+			tally.passed++;
+			if (program == FROM_POD)
+				check_passed_from_pod(&f);
+			else
+				check_passed_to_pod(&f);
+		}
+	}
+	tally.events += events_drain(NULL);
+}
+
+static void damage_table(enum program program)
+{
+	struct wr_metric before[WR_METRICS], after[WR_METRICS];
+	unsigned counted = 0, drops = 0;
+
+	/* What runs before a row's packet is counted too: so count with those that stand alone. */
+	memset(&tally, 0, sizeof(tally));
+	tally.until = seconds() + SECONDS / PROGRAMS;
+	metrics_read(before);
+	for (const struct row *row = tables[program]; row->name; row++)
+		for (int v6 = 0; v6 < 2; v6++)
+			if (row_has_family(row, v6) && !reason_drops(row->reason) && row->before[0][0].kind == L_END)
+				damage_often(row, program, v6);
+	metrics_read(after);
+	for (uint32_t key = 0; key < WR_REASONS * WR_DIRECTIONS; key++) {
+		unsigned moved = after[key].packets - before[key].packets;
+
+		counted += moved;
+		drops += reason_drops(key / WR_DIRECTIONS) ? moved : 0;
+	}
+	assert_int_equal(counted, tally.runs);
+	assert_int_equal(drops, tally.runs - tally.passed);
+	assert_int_equal(drops, tally.events);
+	assert_true(tally.passed > 0 && drops > 0);
+	print_message("%u damaged packets, %u passed\n", tally.runs, tally.passed);
+}
+
+static void test_damage_from_pod(void **state)
+{
+	(void)state;
+	damage_table(FROM_POD);
+}
+
+static void test_damage_to_pod(void **state)
+{
+	(void)state;
+	damage_table(TO_POD);
+}
+
+/* A ring that nobody reads loses events, never counts and never verdicts. */
+static void test_full_ring(void **state)
+{
+	static const struct layer layers[] = { ETH(.smac = MAC_B), IP(), TCP(), { 0 } };
+	enum { DROPS = 4000 }; /* more than 262144 bytes hold */
+	struct wr_metric before[WR_METRICS], after[WR_METRICS];
+	uint32_t key = wr_metric_key(WR_REASON_SPOOFED_MAC, WR_EGRESS);
+	struct frame f;
+	int events;
+
+	(void)state;
+	node_reset(0, false);
+	frame_build(&f, layers, &defaults_from_pod, false);
+	metrics_read(before);
+	for (int i = 0; i < DROPS; i++)
+		assert_int_equal(run_verdict(FROM_POD, &f, NULL), reason_verdict(WR_REASON_SPOOFED_MAC));
+	metrics_read(after);
+	assert_int_equal(after[key].packets - before[key].packets, DROPS);
+	events = events_drain(NULL);
+	assert_in_range(events, 1, DROPS - 1);
+}
+
+int run_property_tests(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_truncation),
+		cmocka_unit_test(test_damage_from_pod),
+		cmocka_unit_test(test_damage_to_pod),
+		cmocka_unit_test(test_full_ring),
+	};
+
+	return cmocka_run_group_tests_name("bpf_property", tests, harness_setup, NULL);
+}

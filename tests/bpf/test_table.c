@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Every row of the tables, in both families; and that the rows cover every reason. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "rows.h"
+
+#define X(NAME, name, KIND, text) #name,
+const char *const reason_names[WR_REASONS] = { WARREN_REASONS(X) };
+#undef X
+
+bool reason_drops(enum wr_reason reason)
+{
+	enum { PASS, DROP };
+#define X(NAME, name, KIND, text) KIND,
+	static const bool drops[WR_REASONS] = { WARREN_REASONS(X) };
+#undef X
+
+	return drops[reason];
+}
+
+int reason_verdict(enum wr_reason reason)
+{
+	enum { OK = 0, SHOT = 2, REDIRECT = 7 };
+
+	if (reason_drops(reason))
+		return SHOT;
+	return reason == WR_REASON_TO_ENDPOINT || reason == WR_REASON_GATEWAY_REPLY ? REDIRECT : OK;
+}
+
+const struct row *const tables[PROGRAMS] = { rows_from_pod, rows_to_pod };
+static const struct layer_defaults *const defaults[PROGRAMS] = { &defaults_from_pod, &defaults_to_pod };
+
+bool row_has_family(const struct row *row, bool v6)
+{
+	return row->family == BOTH || (row->family == V6) == v6;
+}
+
+void row_in(const struct row *row, enum program program, bool v6, struct frame *f)
+{
+	frame_build(f, row->in, defaults[program], v6);
+	if (row->cut)
+		f->len = row->cut;
+}
+
+void row_out(const struct row *row, enum program program, bool v6, struct frame *f)
+{
+	if (row->out[0].kind == L_END)
+		row_in(row, program, v6, f);
+	else
+		frame_build(f, row->out, defaults[program], v6);
+}
+
+void row_prepare(const struct row *row, enum program program, bool v6)
+{
+	struct frame f;
+
+	node_reset(row->state, v6);
+	for (int i = 0; i < 2 && row->before[i][0].kind != L_END; i++) {
+		frame_build(&f, row->before[i], defaults[program], v6);
+		assert_int_not_equal(run_verdict(program, &f, NULL), reason_verdict(WR_REASON_FRAGMENT));
+	}
+}
+
+/* One test: a row in one family. */
+struct test {
+	const struct row *row;
+	enum program program;
+	bool v6;
+	char name[128];
+};
+
+static void check_frame(const struct frame *got, const struct frame *want)
+{
+	assert_int_equal(got->len, want->len);
+	assert_memory_equal(got->data, want->data, want->len);
+}
+
+static void check_peer(const struct test *t, const struct wr_event *ev)
+{
+	const struct row *row = t->row;
+	uint32_t ifindex = 0;
+	uint64_t identity = WR_ID_UNKNOWN;
+
+	if (t->program == FROM_POD) {
+		ifindex = row->peer ? device_ifindex(row->peer) : 0;
+		identity = row->peer && !(row->state & S_B_GOING) ? IDENTITY_B : WR_ID_UNKNOWN;
+	} else if (row->reason == WR_REASON_NO_ENDPOINT) {
+		identity = WR_ID_UNKNOWN;
+	} else if (row->entered == NO_DEVICE) {
+		identity = WR_ID_HOST;
+	} else if (row->entered == DEVICE_UPLINK || row->state & S_B_GOING) {
+		identity = WR_ID_WORLD;
+	} else {
+		ifindex = device_ifindex(row->entered);
+		identity = row->entered == DEVICE_A ? IDENTITY_A : IDENTITY_B;
+	}
+	assert_int_equal(ev->peer_ifindex, ifindex);
+	assert_int_equal(ev->peer_identity, identity);
+}
+
+static void check_event(const struct test *t, const struct run *r, const struct frame *in)
+{
+	const struct wr_event *ev = &r->event;
+	size_t captured = in->len < WR_EVENT_HEADERS ? in->len : WR_EVENT_HEADERS;
+
+	assert_int_equal(r->events, 1);
+	assert_int_equal(ev->reason, t->row->reason);
+	assert_int_equal(ev->direction, t->program == FROM_POD ? WR_EGRESS : WR_INGRESS);
+	assert_int_equal(ev->ifindex, device_ifindex(DEVICE_A));
+	assert_int_equal(ev->length, in->len);
+	assert_int_equal(ev->captured, captured);
+	assert_memory_equal(ev->headers, in->data, captured);
+	assert_true(ev->time_ns > 0);
+	check_peer(t, ev);
+}
+
+static void test_row(void **state)
+{
+	const struct test *t = *state;
+	const struct row *row = t->row;
+	struct run r = { .program = t->program, .entered = row->entered, .mark_in = row->mark_in };
+	enum wr_direction direction = t->program == FROM_POD ? WR_EGRESS : WR_INGRESS;
+	struct frame in, want;
+
+	row_prepare(row, t->program, t->v6);
+	row_in(row, t->program, t->v6, &in);
+	run_program(&r, &in);
+
+	assert_int_equal(r.counters_moved, 1);
+	if (r.counter != wr_metric_key(row->reason, direction))
+		fail_msg("counted as %s in direction %u, not as %s", reason_names[r.counter / 2], r.counter % 2,
+			 reason_names[row->reason]);
+	assert_int_equal(r.moved.packets, 1);
+	assert_int_equal(r.moved.bytes, in.len);
+	assert_int_equal(r.verdict, reason_verdict(row->reason));
+	row_out(row, t->program, t->v6, &want);
+	check_frame(&r.out, &want);
+	if (reason_drops(row->reason)) {
+		check_event(t, &r, &in);
+	} else {
+		assert_int_equal(r.events, 0);
+		assert_int_equal(r.mark, row->mark);
+	}
+}
+
+/* Everything in the registry has a row; NONE is what no packet may be. */
+static void test_coverage(void **state)
+{
+	bool seen[WR_REASONS] = { [WR_REASON_NONE] = true };
+	struct wr_metric totals[WR_METRICS];
+
+	(void)state;
+	for (int program = 0; program < PROGRAMS; program++)
+		for (const struct row *row = tables[program]; row->name; row++)
+			seen[row->reason] = true;
+	for (int reason = 0; reason < WR_REASONS; reason++)
+		if (!seen[reason])
+			fail_msg("no row expects the reason %s", reason_names[reason]);
+	metrics_read(totals);
+	assert_int_equal(totals[wr_metric_key(WR_REASON_NONE, WR_EGRESS)].packets, 0);
+	assert_int_equal(totals[wr_metric_key(WR_REASON_NONE, WR_INGRESS)].packets, 0);
+}
+
+static bool test_add(struct test *t, struct CMUnitTest *u, const struct row *row, enum program program, bool v6)
+{
+	struct frame f;
+
+	row_in(row, program, v6, &f);
+	if (!row_has_family(row, v6) || !frame_runnable(&f))
+		return false;
+	*t = (struct test){ .row = row, .program = program, .v6 = v6 };
+	snprintf(t->name, sizeof(t->name), "%s v%d: %s", program == FROM_POD ? "from_pod" : "to_pod", v6 ? 6 : 4,
+		 row->name);
+	*u = (struct CMUnitTest){ .name = t->name, .test_func = test_row, .initial_state = t };
+	return true;
+}
+
+int run_table_tests(void)
+{
+	enum { MAX = 1024 };
+	static struct test tests[MAX];
+	static struct CMUnitTest units[MAX + 1];
+	size_t n = 0;
+
+	for (int program = 0; program < PROGRAMS; program++)
+		for (const struct row *row = tables[program]; row->name; row++)
+			for (int v6 = 0; v6 < 2; v6++) {
+				if (n == MAX)
+					abort();
+				n += test_add(&tests[n], &units[n], row, program, v6);
+			}
+	units[n++] = (struct CMUnitTest)cmocka_unit_test(test_coverage);
+	return _cmocka_run_group_tests("bpf_table", units, n, harness_setup, NULL);
+}

@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The rows again as real frames on attached programs: what BPF_PROG_TEST_RUN cannot show. Where a redirect leads to, that
+ * a gateway's answer is not judged once more by to_pod, frames too short for it, VLAN tags (the receiving device's core moves
+ * them from the frame into the skb), super-packets, and skbs of which only the Ethernet header is linear (a packet socket's
+ * ring sends such).
+ */
+#include <arpa/inet.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <linux/virtio_net.h>
+#include <net/if.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "rows.h"
+
+#define DEADLINE_SECONDS 5
+#define RING_FRAMES 8u
+#define RING_FRAME 8192u
+
+enum sender { PLAIN, RING, SENDERS };
+
+static struct {
+	int out[PROGRAMS][SENDERS]; /* sockets that put frames before each program */
+	uint8_t *ring[PROGRAMS];
+	unsigned next[PROGRAMS];
+	int in[DEVICES]; /* of the pods' ends */
+} wire;
+
+/* --- sockets --- */
+
+static int socket_open(enum device netns, const char *device, int protocol)
+{
+	struct sockaddr_ll addr = { .sll_family = AF_PACKET, .sll_protocol = htons(protocol) };
+	int fd;
+
+	assert_int_equal(setns(device_netns(netns), CLONE_NEWNET), 0);
+	addr.sll_ifindex = if_nametoindex(device);
+	fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, htons(protocol));
+	if (fd < 0 || bind(fd, (struct sockaddr *)&addr, sizeof(addr)))
+		fail_msg("packet socket on %s: %m", device);
+	assert_int_equal(setns(device_netns(NO_DEVICE), CLONE_NEWNET), 0);
+	return fd;
+}
+
+static void ring_open(enum program program)
+{
+	struct tpacket_req req = { .tp_block_size = RING_FRAMES * RING_FRAME,
+				   .tp_block_nr = 1,
+				   .tp_frame_size = RING_FRAME,
+				   .tp_frame_nr = RING_FRAMES };
+	int fd = wire.out[program][RING], version = TPACKET_V2;
+
+	if (setsockopt(fd, SOL_PACKET, PACKET_VERSION, &version, sizeof(version)) ||
+	    setsockopt(fd, SOL_PACKET, PACKET_TX_RING, &req, sizeof(req)))
+		fail_msg("transmit ring: %m");
+	wire.ring[program] = mmap(NULL, req.tp_block_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (wire.ring[program] == MAP_FAILED)
+		fail_msg("transmit ring: %m");
+}
+
+/* A frame dropped at egress, by to_pod, would be sent again by the next call: it is taken back. */
+static void send_ring(enum program program, const struct frame *f)
+{
+	struct tpacket2_hdr *h = (void *)(wire.ring[program] + wire.next[program] % RING_FRAMES * RING_FRAME);
+
+	assert_int_equal(h->tp_status, TP_STATUS_AVAILABLE);
+	h->tp_len = f->len;
+	memcpy((uint8_t *)h + TPACKET2_HDRLEN - sizeof(struct sockaddr_ll), f->data, f->len);
+	__atomic_store_n(&h->tp_status, TP_STATUS_SEND_REQUEST, __ATOMIC_RELEASE);
+	if (send(wire.out[program][RING], NULL, 0, 0) >= 0)
+		wire.next[program]++;
+	else if (errno == ENOBUFS)
+		h->tp_status = TP_STATUS_AVAILABLE;
+	else
+		fail_msg("transmit ring: %m");
+}
+
+/* The sender learns of a drop at egress: ENOBUFS. */
+static void send_frame(enum program program, enum sender sender, const struct frame *f)
+{
+	if (sender == RING)
+		send_ring(program, f);
+	else if (send(wire.out[program][PLAIN], f->data, f->len, 0) != (ssize_t)f->len && errno != ENOBUFS)
+		fail_msg("sending %zu bytes: %m", f->len);
+}
+
+/* The next frame that came in at the pod's end of the device, or false if there is none. */
+static bool receive(enum device d, struct frame *f)
+{
+	struct sockaddr_ll from;
+	socklen_t len = sizeof(from);
+	ssize_t n;
+
+	do {
+		n = recvfrom(wire.in[d], f->data, sizeof(f->data), MSG_TRUNC, (struct sockaddr *)&from, &len);
+		if (n < 0 && errno == EAGAIN)
+			return false;
+		if (n < 0)
+			fail_msg("recv: %m");
+	} while (from.sll_pkttype == PACKET_OUTGOING);
+	f->len = n;
+	return true;
+}
+
+static void receive_wait(enum device d, struct frame *f)
+{
+	struct pollfd p = { .fd = wire.in[d], .events = POLLIN };
+
+	while (!receive(d, f))
+		if (poll(&p, 1, DEADLINE_SECONDS * 1000) != 1)
+			fail_msg("nothing came to %s", device_name(d));
+}
+
+static void frame_expect(const struct frame *got, const struct frame *want)
+{
+	assert_int_equal(got->len, want->len);
+	assert_memory_equal(got->data, want->data, want->len);
+}
+
+/* --- counters --- */
+
+static uint64_t packets_counted(void)
+{
+	struct wr_metric totals[WR_METRICS];
+	uint64_t sum = 0;
+
+	metrics_read(totals);
+	for (int key = 0; key < WR_METRICS; key++)
+		sum += totals[key].packets;
+	return sum;
+}
+
+/* The packet may be judged in another thread's context: waits for that. */
+static void wait_counted(uint64_t target)
+{
+	time_t until = time(NULL) + DEADLINE_SECONDS;
+
+	while (packets_counted() < target) {
+		if (time(NULL) > until)
+			fail_msg("the packet was never counted");
+		sched_yield();
+	}
+}
+
+/* --- rows --- */
+
+static const struct layer marker_from_pod[] = { ETH(), IP(.ttl = 99), UDP(.n = 3), { 0 } };
+static const struct layer marker_from_pod_out[] = { ETH(.smac = MAC_HOST, .dmac = MAC_B), IP(.ttl = 98), UDP(.n = 3),
+						    { 0 } };
+static const struct layer marker_to_pod[] = { ETH(), IP(.src = HOST, .ttl = 99), UDP(.n = 3), { 0 } };
+
+/*
+ * A packet that certainly arrives, behind the one in question: what has not come before it does not come.
+ */
+static void marker_expect(enum program program, bool v6)
+{
+	struct frame f, got;
+
+	node_reset(0, v6);
+	if (program == FROM_POD) {
+		frame_build(&f, marker_from_pod, &defaults_from_pod, v6);
+		send_frame(program, PLAIN, &f);
+		frame_build(&f, marker_from_pod_out, &defaults_from_pod, v6);
+	} else {
+		frame_build(&f, marker_to_pod, &defaults_to_pod, v6);
+		send_frame(program, PLAIN, &f);
+	}
+	receive_wait(program == FROM_POD ? DEVICE_B : DEVICE_A, &got);
+	frame_expect(&got, &f);
+	if (receive(DEVICE_A, &got) || receive(DEVICE_B, &got))
+		fail_msg("a packet of %zu bytes that nobody sent", got.len);
+}
+
+static enum device receiver_of(enum wr_reason reason)
+{
+	switch (reason) {
+	case WR_REASON_TO_ENDPOINT:
+		return DEVICE_B;
+	case WR_REASON_GATEWAY_REPLY:
+	case WR_REASON_DELIVERED:
+		return DEVICE_A;
+	default:
+		return NO_DEVICE;
+	}
+}
+
+static void row_on_wire(const struct row *row, enum program program, enum sender sender, bool v6)
+{
+	uint32_t key = wr_metric_key(row->reason, program == FROM_POD ? WR_EGRESS : WR_INGRESS);
+	enum device receiver = receiver_of(row->reason);
+	struct wr_metric before[WR_METRICS], after[WR_METRICS];
+	struct frame f, got;
+	uint64_t counted;
+
+	row_prepare(row, program, v6);
+	row_in(row, program, v6, &f);
+	metrics_read(before);
+	counted = packets_counted();
+	send_frame(program, sender, &f);
+	wait_counted(counted + 1);
+	metrics_read(after);
+	if (after[key].packets != before[key].packets + 1)
+		fail_msg("%s: not counted as %s", row->name, reason_names[row->reason]);
+	assert_int_equal(events_drain(NULL), reason_drops(row->reason));
+	if (receiver) {
+		receive_wait(receiver, &got);
+		row_out(row, program, v6, &f);
+		frame_expect(&got, &f);
+	}
+	marker_expect(program, v6);
+	/* Once each, and the marker: no answer of the gateway went through to_pod. */
+	assert_int_equal(packets_counted(), counted + 2);
+}
+
+/* A row's mark and a to_pod row's peer cannot be had by a packet socket. */
+static bool row_has_wire(const struct row *row, bool v6)
+{
+	return row_has_family(row, v6) && !row->mark_in && row->entered == NO_DEVICE;
+}
+
+static void table_on_wire(enum program program, enum sender sender)
+{
+	unsigned rows = 0;
+
+	for (const struct row *row = tables[program]; row->name; row++)
+		for (int v6 = 0; v6 < 2; v6++)
+			if (row_has_wire(row, v6)) {
+				row_on_wire(row, program, sender, v6);
+				rows++;
+			}
+	print_message("%u rows\n", rows);
+}
+
+static void test_from_pod(void **state)
+{
+	(void)state;
+	table_on_wire(FROM_POD, PLAIN);
+}
+
+static void test_from_pod_headers_not_linear(void **state)
+{
+	(void)state;
+	table_on_wire(FROM_POD, RING);
+}
+
+static void test_to_pod(void **state)
+{
+	(void)state;
+	table_on_wire(TO_POD, PLAIN);
+}
+
+static void test_to_pod_headers_not_linear(void **state)
+{
+	(void)state;
+	table_on_wire(TO_POD, RING);
+}
+
+/* A TCP super-packet goes through in one piece, and is counted as the frame that it is. */
+static void super_packet(bool v6)
+{
+	enum { DATA = 60000, SEGMENT = 1400, HEADERS_MAX = 74 };
+	static const struct layer layers[] = { ETH(), IP(), TCP(), { 0 } };
+	static uint8_t buf[sizeof(struct virtio_net_hdr) + HEADERS_MAX + DATA];
+	struct virtio_net_hdr *vnet = (void *)buf;
+	uint8_t *data = buf + sizeof(*vnet);
+	unsigned length_at = v6 ? 18 : 16, length, ip = v6 ? 40 : 20;
+	struct frame f, got;
+	int fd, on = 1;
+
+	node_reset(0, v6);
+	frame_build(&f, layers, &defaults_from_pod, v6);
+	memset(buf, 0, sizeof(buf));
+	memcpy(data, f.data, f.len);
+	length = f.len - 14 - (v6 ? 40 : 0) + DATA;
+	data[length_at] = length >> 8;
+	data[length_at + 1] = length;
+	*vnet = (struct virtio_net_hdr){ .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+					 .gso_type = v6 ? VIRTIO_NET_HDR_GSO_TCPV6 : VIRTIO_NET_HDR_GSO_TCPV4,
+					 .hdr_len = f.len,
+					 .gso_size = SEGMENT,
+					 .csum_start = 14 + ip,
+					 .csum_offset = 16 };
+	fd = socket_open(DEVICE_A, "eth0", 0);
+	assert_int_equal(setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &on, sizeof(on)), 0);
+	if (send(fd, buf, sizeof(*vnet) + f.len + DATA, 0) < 0)
+		fail_msg("super-packet: %m");
+	close(fd);
+	receive_wait(DEVICE_B, &got);
+	assert_int_equal(got.len, f.len + DATA);
+	assert_memory_equal(got.data, mac_address(MAC_B), 6);
+	assert_int_equal(got.data[v6 ? 21 : 22], 63);
+	marker_expect(FROM_POD, v6);
+}
+
+static void test_super_packets(void **state)
+{
+	(void)state;
+	super_packet(false);
+	super_packet(true);
+}
+
+/* --- setup --- */
+
+static void attach(enum program program, enum bpf_tc_attach_point point)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = device_ifindex(DEVICE_A), .attach_point = point);
+	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = 1, .priority = 1, .prog_fd = program_fd(program));
+
+	assert_int_equal(bpf_tc_attach(&hook, &opts), 0);
+}
+
+static int wire_setup(void **state)
+{
+	harness_setup(state);
+	shell("tc qdisc add dev %s clsact", device_name(DEVICE_A));
+	attach(FROM_POD, BPF_TC_INGRESS);
+	attach(TO_POD, BPF_TC_EGRESS);
+	for (int sender = 0; sender < SENDERS; sender++) {
+		wire.out[FROM_POD][sender] = socket_open(DEVICE_A, "eth0", 0);
+		wire.out[TO_POD][sender] = socket_open(NO_DEVICE, device_name(DEVICE_A), 0);
+	}
+	ring_open(FROM_POD);
+	ring_open(TO_POD);
+	wire.in[DEVICE_A] = socket_open(DEVICE_A, "eth0", ETH_P_ALL);
+	wire.in[DEVICE_B] = socket_open(DEVICE_B, "eth0", ETH_P_ALL);
+	return 0;
+}
+
+static int wire_teardown(void **state)
+{
+	for (int program = 0; program < PROGRAMS; program++) {
+		munmap(wire.ring[program], RING_FRAMES * RING_FRAME);
+		for (int sender = 0; sender < SENDERS; sender++)
+			close(wire.out[program][sender]);
+	}
+	close(wire.in[DEVICE_A]);
+	close(wire.in[DEVICE_B]);
+	return harness_teardown(state);
+}
+
+int run_wire_tests(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_from_pod),
+		cmocka_unit_test(test_from_pod_headers_not_linear),
+		cmocka_unit_test(test_to_pod),
+		cmocka_unit_test(test_to_pod_headers_not_linear),
+		cmocka_unit_test(test_super_packets),
+	};
+
+	return cmocka_run_group_tests_name("bpf_wire", tests, wire_setup, wire_teardown);
+}

@@ -12,12 +12,8 @@
 #include "cni.h"
 
 static const char *const command_names[] = {
-	[CNI_ADD] = "ADD",
-	[CNI_DEL] = "DEL",
-	[CNI_CHECK] = "CHECK",
-	[CNI_GC] = "GC",
-	[CNI_STATUS] = "STATUS",
-	[CNI_VERSION] = "VERSION",
+	[CNI_ADD] = "ADD", [CNI_DEL] = "DEL",	    [CNI_CHECK] = "CHECK",
+	[CNI_GC] = "GC",   [CNI_STATUS] = "STATUS", [CNI_VERSION] = "VERSION",
 };
 
 int env_command(const char *text, enum cni_command *command, struct err *err)
@@ -169,8 +165,10 @@ static int check_container(const char *id, struct err *err)
 	if (!*id)
 		return err_set(err, EINVAL, "CNI_CONTAINERID is not set");
 	if (!name_valid(id))
-		return err_set(err, EINVAL,
-			       "CNI_CONTAINERID \"%.64s\" is not a letter or digit followed by letters, digits, '_', '.', '-'", id);
+		return err_set(
+		    err, EINVAL,
+		    "CNI_CONTAINERID \"%.64s\" is not a letter or digit followed by letters, digits, '_', '.', '-'",
+		    id);
 	return 0;
 }
 
@@ -179,8 +177,10 @@ static int check_ifname(const char *name, struct err *err)
 	if (!*name)
 		return err_set(err, EINVAL, "CNI_IFNAME is not set");
 	if (!ifname_valid(name))
-		return err_set(err, EINVAL,
-			       "CNI_IFNAME \"%.64s\" is not 1 to 15 bytes without '/', ':', '%%' and space, nor \".\" or \"..\"", name);
+		return err_set(
+		    err, EINVAL,
+		    "CNI_IFNAME \"%.64s\" is not 1 to 15 bytes without '/', ':', '%%' and space, nor \".\" or \"..\"",
+		    name);
 	return 0;
 }
 
@@ -189,7 +189,9 @@ int env_read(enum cni_command command, struct cni_env *e, struct err *err)
 	bool wires = command == CNI_ADD || command == CNI_CHECK;
 	int ret = 0;
 
-	*e = (struct cni_env){ .command = command, .container_id = "", .netns = "", .ifname = "", .path = env("CNI_PATH") };
+	*e = (struct cni_env){
+		.command = command, .container_id = "", .netns = "", .ifname = "", .path = env("CNI_PATH")
+	};
 	if (!wires && command != CNI_DEL)
 		return 0;
 	e->container_id = env("CNI_CONTAINERID");

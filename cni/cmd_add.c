@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * ADD: a list of steps, each with its undo. A crash undoes nothing; so the attachment's record is written before anything
- * else is touched, says at every instant enough to find what exists, and is removed after everything else is gone.
+ * ADD: a list of steps, each with its undo. A crash undoes nothing; so the attachment's record is written before
+ * anything else is touched, says at every instant enough to find what exists, and is removed after everything else is
+ * gone.
  */
 #include <string.h>
 
@@ -104,7 +105,8 @@ static int finish_earlier(struct add *add, struct err *err)
 	if (ret < 0)
 		return ret;
 	if (stands(add, &old)) {
-		err_set(err, EEXIST, "container %s has interface %s of network %s already", container_id, ifname, old.network);
+		err_set(err, EEXIST, "container %s has interface %s of network %s already", container_id, ifname,
+			old.network);
 		err_hint(err, "DEL it first");
 		return cni_code(err, CNI_ERR_EXISTS);
 	}
@@ -170,7 +172,13 @@ static int addresses_do(struct add *add, struct err *err)
 
 static int addresses_undo(struct add *add, struct err *err)
 {
-	return addresses_free(add->cni, &add->a, FREE_DELEGATE, err);
+	int ret = addresses_free(add->cni, &add->a, FREE_DELEGATE, err);
+
+	if (ret == 0 || add->a.ip4.family || add->a.ip6.family)
+		return ret;
+	/* A delegate that has given nothing, and cannot be run or understood for a DEL either, keeps nothing alive. */
+	log_warn("%s", err->msg);
+	return 0;
 }
 
 static int link_do(struct add *add, struct err *err)
@@ -211,46 +219,33 @@ static int pod_do(struct add *add, struct err *err)
 	return wire_pod_side(&add->wire, err);
 }
 
-static int print(const char *text, struct err *err)
-{
-	size_t left = strlen(text);
-
-	while (left) {
-		ssize_t n = write(STDOUT_FILENO, text, left);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return err_errno(err, errno, "cannot write the result");
-		text += n;
-		left -= (size_t)n;
-	}
-	return 0;
-}
-
 static int result_do(struct add *add, struct err *err)
 {
 	const struct result_pod pod = {
-		.host_ifname = add->a.host_ifname, .host_mac = wire_host_mac, .ifname = add->a.ifname,
-		.mac = add->a.mac, .netns = add->a.netns, .mtu = add->wire.mtu, .leases = &add->leases,
+		.host_ifname = add->a.host_ifname,
+		.host_mac = wire_host_mac,
+		.ifname = add->a.ifname,
+		.mac = add->a.mac,
+		.netns = add->a.netns,
+		.mtu = add->wire.mtu,
+		.leases = &add->leases,
 	};
 	const struct conf *conf = &add->cni->conf;
 	json_auto_t *result = result_build(add->prev, &pod, conf->dns ? conf->dns : add->dns);
 	json_auto_t *wanted = result ? result_convert(result, conf->version) : NULL;
 	_cleanup_free_ char *text = wanted ? json_dumps(wanted, JSON_INDENT(2)) : NULL;
-	int ret;
 
 	if (!text)
 		return err_set(err, EINVAL, "cannot write the result: a name is not UTF-8, or there is no memory");
-	ret = print(text, err);
-	return ret < 0 ? ret : print("\n", err);
+	return dprintf(STDOUT_FILENO, "%s\n", text) < 0 ? err_errno(err, errno, "cannot write the result") : 0;
 }
 
 static const struct step {
 	const char *what;
 	int (*run)(struct add *add, struct err *err);
-	int (*undo)(struct add *add, struct err *err); /* also of a step that failed; NULL: an earlier undo includes it */
-	enum cni_code code;                            /* unless the place that failed knows better */
+	int (*undo)(struct add *add,
+		    struct err *err); /* also of a step that failed; NULL: an earlier undo includes it */
+	enum cni_code code;	      /* unless the place that failed knows better */
 } steps[] = {
 	{ "the attachment's record", record_do, record_undo, CNI_ERR_IO },
 	{ "addresses", addresses_do, addresses_undo, CNI_ERR_IO },
@@ -258,7 +253,7 @@ static const struct step {
 	{ "the endpoint", endpoint_do, endpoint_undo, CNI_ERR_KERNEL },
 	{ "the node's side", host_do, host_undo, CNI_ERR_KERNEL },
 	{ "the pod's side", pod_do, NULL, CNI_ERR_KERNEL },
-	/* Delivered before the record says so: whoever is killed in between has failed, and can try again. */
+	/* Delivered before the record says so: see finish(). */
 	{ "the result", result_do, NULL, CNI_ERR_IO },
 };
 #define STEPS ((int)(sizeof(steps) / sizeof(steps[0])))
@@ -278,8 +273,6 @@ static void undo(struct add *add, int failed)
 
 static int run_steps(struct add *add, struct err *err)
 {
-	struct err late = { 0 };
-
 	for (int i = 0; i < STEPS; i++) {
 		if (steps[i].run(add, err) == 0)
 			continue;
@@ -287,9 +280,22 @@ static int run_steps(struct add *add, struct err *err)
 		undo(add, i);
 		return -err->num;
 	}
-	/* A rename, which needs no space. If it fails nevertheless, the pod works, and the record still leads to all of it. */
-	if (attachment_set_state(&add->a, ATTACHMENT_READY, &late) < 0)
-		log_warn("%s", late.msg);
+	return 0;
+}
+
+/*
+ * The record says that ADD has succeeded, and ADD ends at once: killed in between it would have failed, and the
+ * runtime's next try would meet an attachment that stands.
+ */
+static int finish(struct add *add)
+{
+	struct err err = { 0 };
+
+	log_info("ADD %s: device %s (%u)", add->key, add->a.host_ifname, add->a.host_ifindex);
+	if (attachment_set_state(&add->a, ATTACHMENT_READY, &err) == 0)
+		_exit(0);
+	/* It works nevertheless, and its record still leads to all of it. */
+	log_warn("%s", err.msg);
 	return 0;
 }
 
@@ -308,7 +314,9 @@ static void add_free(struct add *add)
 int cmd_add(struct cni *cni, struct err *err)
 {
 	_cleanup_(add_free) struct add add = {
-		.cni = cni, .dp = DP_CLOSED, .wire = { .netns = -1, .self = -1, .mtu = cni->conf.mtu },
+		.cni = cni,
+		.dp = DP_CLOSED,
+		.wire = { .netns = -1, .self = -1, .mtu = cni->conf.mtu },
 	};
 	_cleanup_fd_ int lock = -1;
 	int ret;
@@ -323,7 +331,5 @@ int cmd_add(struct cni *cni, struct err *err)
 	ret = lock < 0 ? lock : prepare(&add, err);
 	if (ret == 0)
 		ret = run_steps(&add, err);
-	if (ret == 0)
-		log_info("ADD %s: device %s (%u)", add.key, add.a.host_ifname, add.a.host_ifindex);
-	return ret;
+	return ret == 0 ? finish(&add) : ret;
 }

@@ -33,8 +33,8 @@ static int find(const struct cni *cni, struct nl *host, struct attachment *a, bo
 
 	*recorded = ret == 0;
 	if (ret == 0 && strcmp(a->network, cni->conf.name) != 0) {
-		log_warn("DEL of %s@%s in network %s: it is attached to network %s, and stays", a->container_id, a->ifname,
-			 cni->conf.name, a->network);
+		log_warn("DEL of %s@%s in network %s: it is attached to network %s, and stays", a->container_id,
+			 a->ifname, cni->conf.name, a->network);
 		return 1;
 	}
 	if (ret == -ENOENT || ret == -EBADMSG)
@@ -69,7 +69,14 @@ int cmd_del(struct cni *cni, struct err *err)
 	if (ret < 0) {
 		if (unwire_link(&host, &a, &step) < 0)
 			log_warn("%s", step.msg);
-		return ret; /* the record stays: DEL is to be repeated */
+		/*
+		 * The record stays. On a full disk it is what frees the address later, by the next ADD or GC: a runtime
+		 * that got an error here would keep the pod, and with it perhaps what fills the disk.
+		 */
+		if (!later || cni->conf.ipam_type || err->num != ENOSPC)
+			return ret;
+		log_warn("%s", err->msg);
+		return 0;
 	}
 	if (later && link_get(&host, a.host_ifname, 0, &link, NULL) == 0 && teardown_link_later(&a, lock, &step) == 0)
 		return 0;

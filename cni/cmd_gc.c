@@ -37,7 +37,8 @@ static int check_valid(const json_t *valid, struct err *err)
 	json_array_foreach(valid, i, item) {
 		if (!json_string_value(json_object_get(item, "containerID")) ||
 		    !json_string_value(json_object_get(item, "ifname"))) {
-			err_set(err, EINVAL, "\"cni.dev/valid-attachments\" must hold objects with \"containerID\" and \"ifname\"");
+			err_set(err, EINVAL,
+				"\"cni.dev/valid-attachments\" must hold objects with \"containerID\" and \"ifname\"");
 			return cni_code(err, CNI_ERR_CONFIG);
 		}
 	}
@@ -129,7 +130,12 @@ int cmd_gc(struct cni *cni, struct err *err)
 {
 	struct gc gc = { .cni = cni, .err = err };
 	struct sweep sweep = {
-		.cni = cni, .host = &gc.host, .lock_timeout_ms = LOCK_WAIT_MS, .valid = is_valid, .failed = failed, .arg = &gc,
+		.cni = cni,
+		.host = &gc.host,
+		.lock_timeout_ms = LOCK_WAIT_MS,
+		.valid = is_valid,
+		.failed = failed,
+		.arg = &gc,
 	};
 	int ret = check_valid(cni->conf.valid, err);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * STATUS: fails only when an ADD would, since the kubelet then takes the node for not ready and evicts. It is asked every
- * few seconds, so it takes no lock and changes nothing.
+ * STATUS: fails only when an ADD would, since the kubelet then takes the node for not ready and evicts. It is asked
+ * every few seconds, so it takes no lock and changes nothing.
  */
 #include <linux/magic.h>
 #include <sys/statvfs.h>
@@ -12,6 +12,7 @@
 #include "delegate.h"
 #include "dp.h"
 #include "paths.h"
+#include "sweep.h"
 
 /* Whether ADD could load the programs. It mounts a bpffs itself if there is only the place for one. */
 static int check_loadable(struct err *err)
@@ -46,6 +47,14 @@ static int check_space(struct err *err)
 	return err_hint(err, "df %s", WARREN_RUN_DIR);
 }
 
+/* Where no address is left, ADD takes those of pods that have gone without a DEL. */
+static int check_pool(const struct cni *cni, struct err *err)
+{
+	int ret = ipam_status(&cni->conf.ipam, cni->conf.name, err);
+
+	return ret < 0 && err->cni_code == CNI_ERR_NO_ADDRESS && sweep_needed(cni) ? 0 : ret;
+}
+
 int cmd_status(struct cni *cni, struct err *err)
 {
 	int ret;
@@ -54,7 +63,7 @@ int cmd_status(struct cni *cni, struct err *err)
 		ret = delegate_run(cni, CNI_STATUS, err);
 		if (ret < 0)
 			return ret;
-	} else if (ipam_status(&cni->conf.ipam, cni->conf.name, err) < 0) {
+	} else if (check_pool(cni, err) < 0) {
 		err->cni_code = CNI_ERR_NOT_AVAILABLE;
 		return -err->num;
 	}

@@ -44,7 +44,12 @@ int cmd_check(struct cni *cni, struct err *err);
 int cmd_gc(struct cni *cni, struct err *err);
 int cmd_status(struct cni *cni, struct err *err);
 
-/* Gives the error a code if the place that failed did not. Returns -e->num, as err_hint(). */
+/*
+ * Gives the error a code if the place that failed did not; CNI_ERR_TRY_AGAIN if it is of the kind that passes. Returns
+ * -err->num, as err_hint().
+ */
 int cni_code(struct err *err, enum cni_code code);
+/* The error object for standard output. */
+json_t *cni_error(struct err *err, enum cni_version version);
 
 #endif

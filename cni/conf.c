@@ -9,7 +9,8 @@
 #include "cni.h"
 
 static const char *const version_names[] = {
-	[CNI_0_3_0] = "0.3.0", [CNI_0_3_1] = "0.3.1", [CNI_0_4_0] = "0.4.0", [CNI_1_0_0] = "1.0.0", [CNI_1_1_0] = "1.1.0",
+	[CNI_0_3_0] = "0.3.0", [CNI_0_3_1] = "0.3.1", [CNI_0_4_0] = "0.4.0",
+	[CNI_1_0_0] = "1.0.0", [CNI_1_1_0] = "1.1.0",
 };
 
 const char *cni_version_name(enum cni_version version)

@@ -21,7 +21,8 @@ static int find_plugin(const struct cni *cni, char path[FILE_PATH_MAX], struct e
 		struct stat st;
 
 		end = strchrnul(dir, ':');
-		if (end == dir || snprintf(path, FILE_PATH_MAX, "%.*s/%s", (int)(end - dir), dir, type) >= FILE_PATH_MAX)
+		if (end == dir ||
+		    snprintf(path, FILE_PATH_MAX, "%.*s/%s", (int)(end - dir), dir, type) >= FILE_PATH_MAX)
 			continue;
 		if (stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0)
 			return 0;
@@ -71,7 +72,8 @@ static int input_fd(const struct cni *cni, struct err *err)
 	return take_fd(&fd);
 }
 
-static int spawn(const struct cni *cni, const char *path, enum cni_command command, int out, pid_t *pid, struct err *err)
+static int spawn(const struct cni *cni, const char *path, enum cni_command command, int out, pid_t *pid,
+		 struct err *err)
 {
 	char var[32], *argv[] = { (char *)path, NULL };
 	_cleanup_fd_ int in = input_fd(cni, err);

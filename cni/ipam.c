@@ -21,7 +21,7 @@ struct state {
 	json_t *json;
 	json_t *allocations; /* address -> owner; this and those below are borrowed from json */
 	json_t *resting;     /* address -> when it was freed: milliseconds of CLOCK_BOOTTIME */
-	json_t *last;        /* family ("4", "6") -> the address given last */
+	json_t *last;	     /* family ("4", "6") -> the address given last */
 };
 
 static void state_free(struct state *state)
@@ -65,7 +65,7 @@ static bool is_owner(const json_t *value)
 
 static bool is_time(const json_t *value)
 {
-	return json_is_integer(value);
+	return json_is_integer(value) && json_integer_value(value) >= 0;
 }
 
 static bool state_whole(struct state *state)
@@ -87,7 +87,8 @@ static int rebuild_one(const struct attachment *a, bool damaged, void *arg)
 	struct rebuild *rebuild = arg;
 	char key[ATTACHMENT_KEY_MAX + 1], text[IP_STRLEN];
 
-	if (damaged || strcmp(a->network, rebuild->network) != 0 || attachment_key(a->container_id, a->ifname, key, NULL) < 0)
+	if (damaged || strcmp(a->network, rebuild->network) != 0 ||
+	    attachment_key(a->container_id, a->ifname, key, NULL) < 0)
 		return 0;
 	if (a->ip4.family)
 		json_object_set_new(rebuild->state->allocations, ip_format(&a->ip4, text), json_string(key));
@@ -184,7 +185,7 @@ static bool is_resting(const struct state *state, const struct ipam_conf *conf, 
 {
 	const json_t *freed = json_object_get(state->resting, address);
 
-	return freed && now - json_integer_value(freed) < conf->rest * 1000LL;
+	return freed && json_integer_value(freed) <= now && now - json_integer_value(freed) < conf->rest * 1000LL;
 }
 
 /* The exclusion that holds the address, or NULL. */
@@ -223,12 +224,13 @@ struct search {
 	const struct ipam_conf *conf;
 	const struct range_set *set;
 	int64_t now;
-	struct ip free;   /* found: neither allocated nor resting */
+	struct ip free;	  /* found: neither allocated nor resting */
 	struct ip oldest; /* the address that has rested longest, should nothing be free; family 0: none */
 	int64_t oldest_freed;
 };
 
-/* Looks from `from` to `to`. Each step finds an address, passes one that is in use, or leaves a whole exclusion behind. */
+/* Looks from `from` to `to`. Each step finds an address, passes one that is in use, or leaves a whole exclusion behind.
+ */
 static bool search_part(struct search *s, struct ip from, const struct ip *to)
 {
 	char text[IP_STRLEN];
@@ -238,7 +240,8 @@ static bool search_part(struct search *s, struct ip from, const struct ip *to)
 
 		if (hole) {
 			from = prefix_last(hole);
-		} else if (!is_gateway(s->set, &from) && !json_object_get(s->state->allocations, ip_format(&from, text))) {
+		} else if (!is_gateway(s->set, &from) &&
+			   !json_object_get(s->state->allocations, ip_format(&from, text))) {
 			if (!is_resting(s->state, s->conf, text, s->now)) {
 				s->free = from;
 				return true;
@@ -260,8 +263,8 @@ static bool search_part(struct search *s, struct ip from, const struct ip *to)
 /* Round robin: the first free address after the one given last, through all ranges of the set and around. */
 static bool search_set(struct search *s)
 {
-	const char *last_text = json_string_value(
-		json_object_get(s->state->last, family_key(s->set->ranges[0].subnet.ip.family)));
+	const char *last_text =
+	    json_string_value(json_object_get(s->state->last, family_key(s->set->ranges[0].subnet.ip.family)));
 	const struct ip_range *start = NULL;
 	struct ip last = { 0 };
 	size_t first = 0;
@@ -370,7 +373,8 @@ static unsigned release(struct state *state, bool (*loses)(const char *owner, vo
 	const char *key;
 	void *next;
 
-	json_object_foreach_safe(state->allocations, next, key, value) {
+	json_object_foreach_safe(state->allocations, next, key, value)
+	{
 		if (!loses(json_string_value(value), arg))
 			continue;
 		json_object_set_new(state->resting, key, json_integer(now_ms()));
@@ -393,7 +397,8 @@ static void prune(struct state *state, const struct ipam_conf *conf)
 	const char *key;
 	void *next;
 
-	json_object_foreach_safe(state->resting, next, key, value) {
+	json_object_foreach_safe(state->resting, next, key, value)
+	{
 		if (!is_resting(state, conf, key, now))
 			json_object_del(state->resting, key);
 	}

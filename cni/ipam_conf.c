@@ -29,7 +29,8 @@ static void subnet_bounds(struct ip_range *range)
 }
 
 /* An address of `key` that lies in the range's subnet. */
-static int get_address(const json_t *json, const char *key, const struct ip_range *range, struct ip *ip, struct err *err)
+static int get_address(const json_t *json, const char *key, const struct ip_range *range, struct ip *ip,
+		       struct err *err)
 {
 	char text[PREFIX_STRLEN];
 	const char *value;
@@ -40,7 +41,8 @@ static int get_address(const json_t *json, const char *key, const struct ip_rang
 	if (ip_parse(value, ip) < 0)
 		return err_set(err, EINVAL, "\"%s\" (%.64s) is not an address", key, value);
 	if (!prefix_contains(&range->subnet, ip))
-		return err_set(err, EINVAL, "\"%s\" (%.64s) is not in %s", key, value, prefix_format(&range->subnet, text));
+		return err_set(err, EINVAL, "\"%s\" (%.64s) is not in %s", key, value,
+			       prefix_format(&range->subnet, text));
 	return 0;
 }
 
@@ -90,8 +92,10 @@ static int parse_range(const json_t *json, struct ip_range *range, struct err *e
 	if (ip_cmp(&end, &range->last) < 0)
 		range->last = end;
 	if (ip_cmp(&range->first, &range->last) > 0)
-		return err_set(err, EINVAL, "a range is empty: \"rangeStart\" comes after \"rangeEnd\", or nothing is usable");
-	if (range->gateway.family && ip_equal(&range->first, &range->gateway) && ip_equal(&range->last, &range->gateway))
+		return err_set(err, EINVAL,
+			       "a range is empty: \"rangeStart\" comes after \"rangeEnd\", or nothing is usable");
+	if (range->gateway.family && ip_equal(&range->first, &range->gateway) &&
+	    ip_equal(&range->last, &range->gateway))
 		return err_set(err, EINVAL, "a range is empty: its only address is the gateway");
 	return 0;
 }
@@ -105,7 +109,8 @@ static int check_overlap(const struct range_set *set, size_t n, struct err *err)
 			return err_set(err, EINVAL, "a set of ranges mixes IPv4 and IPv6: write one set for each");
 		if (ip_cmp(&set->ranges[i].first, &set->ranges[n].last) <= 0 &&
 		    ip_cmp(&set->ranges[n].first, &set->ranges[i].last) <= 0)
-			return err_set(err, EINVAL, "ranges of %s and %s overlap", prefix_format(&set->ranges[i].subnet, a),
+			return err_set(err, EINVAL, "ranges of %s and %s overlap",
+				       prefix_format(&set->ranges[i].subnet, a),
 				       prefix_format(&set->ranges[n].subnet, b));
 	}
 	return 0;
@@ -186,7 +191,8 @@ static int parse_exclusions(const json_t *ipam, struct ipam_conf *conf, struct e
 	if (!conf->exclude)
 		return err_errno(err, ENOMEM, "exclude");
 	for (; conf->exclude_count < count; conf->exclude_count++) {
-		ret = parse_exclusion(json_array_get(list, conf->exclude_count), &conf->exclude[conf->exclude_count], err);
+		ret = parse_exclusion(json_array_get(list, conf->exclude_count), &conf->exclude[conf->exclude_count],
+				      err);
 		if (ret < 0)
 			return ret;
 	}

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* warren-cni: the CNI plugin. Reads environment and input, runs one command, and is the one place that reports errors. */
+/* warren-cni: the CNI plugin. Reads environment and input, runs one command, and is the one place that reports errors.
+ */
 #include <string.h>
 
 #include "cleanup.h"
@@ -10,8 +11,9 @@ static const struct command {
 	int (*run)(struct cni *cni, struct err *err);
 	enum cni_version since; /* of the specification */
 } commands[CNI_COMMANDS] = {
-	[CNI_ADD] = { cmd_add, CNI_0_3_0 },	  [CNI_DEL] = { cmd_del, CNI_0_3_0 }, [CNI_CHECK] = { cmd_check, CNI_0_4_0 },
-	[CNI_STATUS] = { cmd_status, CNI_1_1_0 }, [CNI_GC] = { cmd_gc, CNI_1_1_0 },
+	[CNI_ADD] = { cmd_add, CNI_0_3_0 },	[CNI_DEL] = { cmd_del, CNI_0_3_0 },
+	[CNI_CHECK] = { cmd_check, CNI_0_4_0 }, [CNI_STATUS] = { cmd_status, CNI_1_1_0 },
+	[CNI_GC] = { cmd_gc, CNI_1_1_0 },
 };
 
 static void cni_free(struct cni *cni)
@@ -87,38 +89,17 @@ static int run(struct cni *cni, struct err *err)
 	return command == CNI_VERSION ? cmd_version(cni, err) : cmd_network(cni, err);
 }
 
-int cni_code(struct err *err, enum cni_code code)
-{
-	if (!err)
-		return -EINVAL;
-	if (!err->cni_code)
-		err->cni_code = err->num == ETIMEDOUT || err->num == EAGAIN || err->num == EBUSY ? CNI_ERR_TRY_AGAIN : code;
-	return err->num ? -err->num : -EINVAL;
-}
-
-/* A message may quote what is not UTF-8, or have been cut within a character. */
-static json_t *printable(char *text)
-{
-	json_t *json = json_string(text);
-
-	for (char *c = text; !json && *c; c++) {
-		if (*c & 0x80)
-			*c = '?';
-	}
-	return json ? json : json_string(text);
-}
-
 int main(void)
 {
 	_cleanup_(cni_free) struct cni cni = { .conf.version = CNI_1_1_0 };
 	struct err err = { 0 };
 
+	log_open(NULL, LOG_WARN, "warren-cni", NULL);
 	if (run(&cni, &err) == 0)
 		return 0;
 	cni_code(&err, CNI_ERR_IO);
 	log_error("%s: %s%s%s", cni.env.container_id && *cni.env.container_id ? cni.env.container_id : "-", err.msg,
 		  *err.hint ? "; " : "", err.hint);
-	print_json(json_pack("{s:s, s:i, s:o, s:o}", "cniVersion", cni_version_name(cni.conf.version), "code",
-			     err.cni_code, "msg", printable(err.msg), "details", printable(err.hint)));
+	print_json(cni_error(&err, cni.conf.version));
 	return 1;
 }

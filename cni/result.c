@@ -19,9 +19,12 @@ struct member {
 };
 
 static const struct member interface_members[] = {
-	{ "name", TEXT, true, CNI_0_3_0 },        { "mac", TEXT, false, CNI_0_3_0 },
-	{ "mtu", INTEGER, false, CNI_1_1_0 },     { "sandbox", TEXT, false, CNI_0_3_0 },
-	{ "socketPath", TEXT, false, CNI_1_1_0 }, { "pciID", TEXT, false, CNI_1_1_0 },
+	{ "name", TEXT, true, CNI_0_3_0 },
+	{ "mac", TEXT, false, CNI_0_3_0 },
+	{ "mtu", INTEGER, false, CNI_1_1_0 },
+	{ "sandbox", TEXT, false, CNI_0_3_0 },
+	{ "socketPath", TEXT, false, CNI_1_1_0 },
+	{ "pciID", TEXT, false, CNI_1_1_0 },
 	{ NULL },
 };
 
@@ -33,10 +36,10 @@ static const struct member ip_members[] = {
 };
 
 static const struct member route_members[] = {
-	{ "dst", PREFIX, true, CNI_0_3_0 },       { "gw", ADDRESS, false, CNI_0_3_0 },
-	{ "mtu", INTEGER, false, CNI_1_1_0 },     { "advmss", INTEGER, false, CNI_1_1_0 },
+	{ "dst", PREFIX, true, CNI_0_3_0 },	   { "gw", ADDRESS, false, CNI_0_3_0 },
+	{ "mtu", INTEGER, false, CNI_1_1_0 },	   { "advmss", INTEGER, false, CNI_1_1_0 },
 	{ "priority", INTEGER, false, CNI_1_1_0 }, { "table", INTEGER, false, CNI_1_1_0 },
-	{ "scope", INTEGER, false, CNI_1_1_0 },   { NULL },
+	{ "scope", INTEGER, false, CNI_1_1_0 },	   { NULL },
 };
 
 static const struct member dns_members[] = {
@@ -158,7 +161,8 @@ static int parse_legacy(const json_t *from, json_t *to, const char *key, struct 
 
 	if (ret < 0)
 		return ret == -ENOENT ? 0 : ret;
-	as_ip = json_pack("{s:O?, s:O?}", "address", json_object_get(old, "ip"), "gateway", json_object_get(old, "gateway"));
+	as_ip = json_pack("{s:O?, s:O?}", "address", json_object_get(old, "ip"), "gateway",
+			  json_object_get(old, "gateway"));
 	copy = as_ip ? copy_object(as_ip, ip_members, CNI_1_1_0, key, err) : NULL;
 	json_decref(as_ip);
 	if (!copy)
@@ -289,24 +293,25 @@ static int add_lease(json_t *result, const struct lease *lease, size_t interface
 				  json_pack("{s:i, s:s, s:s}", "interface", (int)interface, "address",
 					    prefix_format(&own, text), "gateway", gateway)) < 0)
 		return -ENOMEM;
-	return json_array_append_new(json_object_get(result, "routes"),
-				     json_pack("{s:s, s:s}", "dst", lease->ip.family == AF_INET ? "0.0.0.0/0" : "::/0",
-					       "gw", gateway));
+	return json_array_append_new(
+	    json_object_get(result, "routes"),
+	    json_pack("{s:s, s:s}", "dst", lease->ip.family == AF_INET ? "0.0.0.0/0" : "::/0", "gw", gateway));
 }
 
 json_t *result_build(const json_t *prev, const struct result_pod *pod, const json_t *dns)
 {
 	char host_mac[MAC_STRLEN], mac[MAC_STRLEN];
-	json_auto_t *result = prev ? json_deep_copy(prev) : json_pack("{s:[], s:[], s:[], s:{}}", "interfaces", "ips",
-								      "routes", "dns");
+	json_auto_t *result =
+	    prev ? json_deep_copy(prev) : json_pack("{s:[], s:[], s:[], s:{}}", "interfaces", "ips", "routes", "dns");
 	json_t *interfaces = json_object_get(result, "interfaces");
 	size_t first = json_array_size(interfaces);
 
 	if (json_array_append_new(interfaces, json_pack("{s:s, s:s, s:i}", "name", pod->host_ifname, "mac",
-							mac_format(pod->host_mac, host_mac), "mtu", (int)pod->mtu)) < 0 ||
-	    json_array_append_new(interfaces,
-				  json_pack("{s:s, s:s, s:i, s:s}", "name", pod->ifname, "mac", mac_format(pod->mac, mac),
-					    "mtu", (int)pod->mtu, "sandbox", pod->netns)) < 0 ||
+							mac_format(pod->host_mac, host_mac), "mtu", (int)pod->mtu)) <
+		0 ||
+	    json_array_append_new(interfaces, json_pack("{s:s, s:s, s:i, s:s}", "name", pod->ifname, "mac",
+							mac_format(pod->mac, mac), "mtu", (int)pod->mtu, "sandbox",
+							pod->netns)) < 0 ||
 	    add_lease(result, &pod->leases->v4, first + 1) < 0 || add_lease(result, &pod->leases->v6, first + 1) < 0)
 		return NULL;
 	if (dns) {
@@ -339,7 +344,8 @@ json_t *result_convert(const json_t *result, enum cni_version version)
 
 	if (!to || copy_array(result, to, "interfaces", interface_members, version, NULL) < 0 ||
 	    copy_array(result, to, "ips", ip_members, version, NULL) < 0 ||
-	    copy_array(result, to, "routes", route_members, version, NULL) < 0 || copy_dns(result, to, version, NULL) < 0)
+	    copy_array(result, to, "routes", route_members, version, NULL) < 0 ||
+	    copy_dns(result, to, version, NULL) < 0)
 		return NULL;
 	if (version < CNI_1_0_0 && add_ip_versions(to) < 0)
 		return NULL;

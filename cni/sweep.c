@@ -72,7 +72,8 @@ static int sweep_one(const struct attachment *seen, bool damaged, void *arg)
 	int ret;
 
 	if (damaged) {
-		err_set(&err, EBADMSG, "the record of %s@%s is damaged; DEL removes it", seen->container_id, seen->ifname);
+		err_set(&err, EBADMSG, "the record of %s@%s is damaged; DEL removes it", seen->container_id,
+			seen->ifname);
 		report(sweep, &err);
 		return 0;
 	}
@@ -111,4 +112,14 @@ unsigned sweep_dead(const struct cni *cni, struct nl *host)
 
 	sweep_attachments(&sweep);
 	return sweep.count;
+}
+
+static int is_left(const struct attachment *a, bool damaged, void *arg)
+{
+	return !damaged && ours(arg, a) && (a->state == ATTACHMENT_DELETING || attachment_dead(a));
+}
+
+bool sweep_needed(const struct cni *cni)
+{
+	return attachment_each(is_left, (void *)cni, NULL) > 0;
 }

@@ -15,6 +15,9 @@ void sweep_deleting(const struct cni *cni);
 /* Takes down every attachment that is dead or being deleted, and that nobody is working on; returns how many. */
 unsigned sweep_dead(const struct cni *cni, struct nl *host);
 
+/* Whether sweep_dead() would find anything. Takes no lock. */
+bool sweep_needed(const struct cni *cni);
+
 /* As sweep_dead, for GC: spares those that `valid` names, waits for others' work, tells `failed` of each error. */
 struct sweep {
 	const struct cni *cni;

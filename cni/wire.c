@@ -18,9 +18,9 @@
 const uint8_t wire_host_mac[6] = WR_HOST_MAC;
 
 const char *const wire_features_off[] = {
-	"tx-udp-segmentation",     "tx-sctp-segmentation", "tx-udp_tnl-segmentation",
-	"tx-udp_tnl-csum-segmentation", "tx-gre-segmentation",  "tx-gre-csum-segmentation",
-	"tx-ipxip4-segmentation",  "tx-ipxip6-segmentation", "tx-gso-list",
+	"tx-udp-segmentation",		"tx-sctp-segmentation",	  "tx-udp_tnl-segmentation",
+	"tx-udp_tnl-csum-segmentation", "tx-gre-segmentation",	  "tx-gre-csum-segmentation",
+	"tx-ipxip4-segmentation",	"tx-ipxip6-segmentation", "tx-gso-list",
 };
 const size_t wire_features_off_count = sizeof(wire_features_off) / sizeof(wire_features_off[0]);
 
@@ -76,7 +76,8 @@ static int oif_cb(const struct nlmsghdr *nlh, void *arg)
 	return MNL_CB_OK;
 }
 
-/* The device by which the node reaches the world: where a packet for a documentation address (RFC 5737, RFC 3849) goes. */
+/* The device by which the node reaches the world: where a packet for a documentation address (RFC 5737, RFC 3849) goes.
+ */
 static uint32_t world_ifindex(struct nl *nl, const char *address)
 {
 	char buf[256] __attribute__((aligned(NLMSG_ALIGNTO)));
@@ -148,11 +149,18 @@ int wire_link(struct wire *w, struct err *err)
 
 /* --- the endpoint --- */
 
-/* The endpoint that the record describes, in quarantine. */
-static struct wr_endpoint endpoint_of(const struct attachment *a)
+int wire_endpoint(struct wire *w, struct dp *dp, const struct conf *conf, struct err *err)
 {
-	struct wr_endpoint ep = { .policy_class = WR_CLASS_QUARANTINE, .identity = WR_ID_UNKNOWN };
+	const struct attachment *a = w->a;
+	struct wr_endpoint ep = {
+		.ifindex = a->host_ifindex,
+		.peer_ifindex = w->pod_ifindex,
+		.policy_class = conf->agent ? WR_CLASS_QUARANTINE : WR_CLASS_NOT_ISOLATED,
+		.identity = WR_ID_UNKNOWN,
+	};
 
+	if (conf->masquerade)
+		ep.flags |= WR_EP_MASQUERADE;
 	memcpy(ep.mac, a->mac, sizeof(ep.mac));
 	if (a->ip4.family) {
 		memcpy(&ep.addr4, a->ip4.bytes, sizeof(ep.addr4));
@@ -162,25 +170,12 @@ static struct wr_endpoint endpoint_of(const struct attachment *a)
 		memcpy(&ep.addr6, a->ip6.bytes, sizeof(ep.addr6));
 		ep.flags |= WR_EP_V6;
 	}
-	return ep;
-}
-
-int wire_endpoint(struct wire *w, struct dp *dp, const struct conf *conf, struct err *err)
-{
-	struct wr_endpoint ep = endpoint_of(w->a);
-
-	ep.peer_ifindex = w->pod_ifindex;
-	if (conf->masquerade)
-		ep.flags |= WR_EP_MASQUERADE;
-	if (!conf->agent)
-		ep.policy_class = WR_CLASS_NOT_ISOLATED;
-	return dp_endpoint_put(dp, w->a->host_ifindex, &ep, err);
+	return dp_endpoint_put(dp, &ep, err);
 }
 
 int unwire_endpoint(const struct attachment *a, struct err *err)
 {
 	_cleanup_dp_ struct dp dp = DP_CLOSED;
-	struct wr_endpoint ep;
 	int ret;
 
 	if (!a->host_ifindex)
@@ -190,15 +185,6 @@ int unwire_endpoint(const struct attachment *a, struct err *err)
 		return 0;
 	if (ret < 0)
 		return ret;
-	/*
-	 * Killed between two map writes, ADD or DEL leaves addresses without their endpoint. The whole, in quarantine for
-	 * a moment, is then deleted as usual; where an address has got another owner meanwhile, put leaves nothing.
-	 */
-	if (dp_endpoint_get(&dp, a->host_ifindex, &ep, NULL) == -ENOENT) {
-		ep = endpoint_of(a);
-		if (ep.flags && dp_endpoint_put(&dp, a->host_ifindex, &ep, NULL) < 0)
-			return 0;
-	}
 	return dp_endpoint_delete(&dp, a->host_ifindex, err);
 }
 

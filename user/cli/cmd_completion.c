@@ -100,7 +100,7 @@ static void each_name(FILE *f, void (*fn)(FILE *f, const char *name, const struc
 	for (const struct command *c = commands; c->name; c++) {
 		snprintf(word, sizeof(word), "%.*s", (int)strcspn(c->name, " "), c->name);
 		if (strchr(c->name, ' ') && strcmp(word, group) != 0) {
-			strcpy(group, word);
+			memcpy(group, word, sizeof(group));
 			fn(f, group, NULL);
 		}
 		fn(f, c->name, c);

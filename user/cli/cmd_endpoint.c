@@ -115,8 +115,7 @@ static void describe_faults(struct out *o, const struct endpoint *endpoint)
 	size_t i;
 
 	out_table(o, "faults", NULL);
-	json_array_foreach(texts, i, text)
-	{
+	json_array_foreach(texts, i, text) {
 		out_record(o, NULL);
 		out_string(o, "fault", json_string_value(text));
 		out_end(o);

@@ -135,32 +135,33 @@ static int on_entry(const void *key, const void *value, int cpus, void *arg)
 	return describe_entry(d, key, value, cpus);
 }
 
-/* Finds the map in the registry. A wrong name is a usage error; a ring has nothing to dump. */
-static int find_map(struct dump *d)
+/* Finds the map in the registry; false (a usage error) if it is not there, or is a ring, which has no entries. */
+static bool find_map(struct dump *d)
 {
 	struct cli *cli = d->cli;
 	const char *name = cli->args[0];
 
-	if (cli->options.raw && cli->options.btf)
-		return cli_usage_error(cli, "--raw and --btf exclude one another");
 	d->codec = map_codec_find(name);
 	for (d->map = dp_maps; d->map->name && strcmp(d->map->name, name) != 0; d->map++)
 		;
 	if (d->map->name && d->map->kind == DP_MAP_RING)
-		return cli_usage_error(cli, "%s is a ring buffer without entries: `warren monitor` reads it", name);
-	if (!d->codec)
-		return cli_usage_error(cli, "there is no map '%s': see `warren map list`", name);
-	return 0;
+		cli_usage_error(cli, "%s is a ring buffer without entries: `warren monitor` reads it", name);
+	else if (!d->codec)
+		cli_usage_error(cli, "there is no map '%s': see `warren map list`", name);
+	else if (cli->options.raw && cli->options.btf)
+		cli_usage_error(cli, "--raw and --btf exclude one another");
+	return cli->exit != CLI_USAGE && d->codec;
 }
 
 int cmd_map_dump(struct cli *cli)
 {
 	_cleanup_dp_ struct dp dp = DP_CLOSED;
 	struct dump d = { .cli = cli };
-	int r = find_map(&d);
+	int r;
 
-	if (r == 0)
-		r = cli_open(cli, &dp);
+	if (!find_map(&d))
+		return -EINVAL;
+	r = cli_open(cli, &dp);
 	if (r < 0)
 		return r;
 	if (cli->options.btf)
@@ -193,21 +194,24 @@ static int parse_key(const struct dump *d, void *key)
 
 int cmd_map_get(struct cli *cli)
 {
+	uint8_t key[MAP_KEY_MAX] __attribute__((aligned(8)));
 	_cleanup_dp_ struct dp dp = DP_CLOSED;
-	_cleanup_free_ void *key = NULL, *value = NULL;
+	_cleanup_free_ void *value = NULL;
 	struct dump d = { .cli = cli };
-	int cpus, r = find_map(&d);
+	int r, cpus = 0;
 
-	if (r < 0)
-		return r;
-	key = calloc(1, d.codec->key_size);
-	value = calloc(1, dp_map_value_room(d.codec->name));
-	if (!key || !value)
-		return err_errno(&cli->err, ENOMEM, "cannot look into map %s", d.codec->name);
+	if (!find_map(&d))
+		return -EINVAL;
 	r = parse_key(&d, key);
 	if (r == 0)
 		r = cli_open(cli, &dp);
-	if (r == 0)
-		r = dp_map_lookup(d.codec->name, key, value, &cpus, &cli->err);
+	if (r < 0)
+		return r;
+	value = calloc(1, dp_map_value_room(d.codec->name));
+	if (!value)
+		return err_errno(&cli->err, ENOMEM, "cannot look into map %s", d.codec->name);
+	r = dp_map_lookup(d.codec->name, key, value, &cpus, &cli->err);
+	if (r == -ENOENT)
+		return err_set(&cli->err, ENOENT, "map %s has no entry %s", d.codec->name, cli->args[1]);
 	return r < 0 ? r : describe_entry(&d, key, value, cpus);
 }

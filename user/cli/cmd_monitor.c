@@ -206,7 +206,7 @@ int cmd_monitor(struct cli *cli)
 {
 	struct monitor m = { .cli = cli, .reason = -1, .left = cli->options.count };
 	_cleanup_dp_ struct dp dp = DP_CLOSED;
-	struct dp_events *events;
+	struct dp_events *events = NULL;
 	uint64_t deadline = 0;
 	uint8_t reason;
 	int r;

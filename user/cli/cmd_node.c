@@ -58,7 +58,7 @@ static int collect_address(const struct prefix *prefix, void *arg)
 static int gateway_addresses(json_t *array, struct err *err)
 {
 	_cleanup_nl_ struct nl nl = { 0 };
-	uint32_t ifindex;
+	uint32_t ifindex = 0;
 	int r = nl_open(&nl, NETLINK_ROUTE, err);
 
 	if (r == 0)
@@ -76,10 +76,10 @@ static void out_mark(struct out *o, const char *key, uint32_t mark)
 	out_string(o, key, text);
 }
 
-static int map_totals(struct dp_map_info *endpoints, uint64_t *memory, struct err *err)
+static int map_memory(uint64_t *memory, struct err *err)
 {
 	struct dp_map_info info;
-	int r = dp_map_info("endpoints", endpoints, err);
+	int r = 0;
 
 	for (const struct dp_map *m = dp_maps; m->name && r == 0; m++) {
 		r = dp_map_info(m->name, &info, err);
@@ -92,13 +92,17 @@ int cmd_node_show(struct cli *cli)
 {
 	_cleanup_dp_ struct dp dp = DP_CLOSED;
 	json_auto_t *gateways = json_array();
-	struct dp_map_info endpoints;
+	struct dp_map_info endpoints = { 0 }, addresses = { 0 };
 	char pins[64];
 	uint64_t memory = 0;
 	int r = cli_open(cli, &dp);
 
 	if (r == 0)
-		r = map_totals(&endpoints, &memory, &cli->err);
+		r = map_memory(&memory, &cli->err);
+	if (r == 0)
+		r = dp_map_info("endpoints", &endpoints, &cli->err);
+	if (r == 0)
+		r = dp_map_info("addr4", &addresses, &cli->err);
 	if (r == 0)
 		r = gateway_addresses(gateways, &cli->err);
 	if (r < 0)
@@ -110,7 +114,7 @@ int cmd_node_show(struct cli *cli)
 	out_string(cli->out, "pins", pins);
 	out_string(cli->out, "state_directory", WARREN_RUN_DIR);
 	out_uint(cli->out, "endpoints", endpoints.entries);
-	out_uint(cli->out, "max_endpoints", endpoints.max_entries);
+	out_uint(cli->out, "max_endpoints", addresses.max_entries);
 	out_mark(cli->out, "mark_pod", dp.config.mark_pod);
 	out_mark(cli->out, "mark_masquerade", dp.config.mark_masquerade);
 	out_mark(cli->out, "mark_host_only", dp.config.mark_host_only);

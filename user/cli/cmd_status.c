@@ -61,8 +61,7 @@ static void check_endpoints(struct status *s, const struct endpoints *e)
 
 		snprintf(name, sizeof(name), "endpoint %u", endpoint->id);
 		pod_label(pods_find(&e->pods, endpoint->id), label);
-		json_array_foreach(faults, n, fault)
-		{
+		json_array_foreach(faults, n, fault) {
 			check(s, name, false, endpoint_advice(endpoint), "%s (pod %s): %s",
 			      endpoint->device[0] ? endpoint->device : "no device", label, json_string_value(fault));
 		}

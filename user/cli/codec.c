@@ -33,13 +33,16 @@ static int hex_digit(char c)
 int hex_parse(const char *text, void *data, size_t size)
 {
 	uint8_t *bytes = data;
+	int high, low;
 
 	for (size_t i = 0; i < size; i++, text += 2) {
 		if (i && (*text == ' ' || *text == ':'))
 			text++;
-		if (hex_digit(text[0]) < 0 || hex_digit(text[1]) < 0)
+		high = hex_digit(text[0]);
+		low = high < 0 ? -1 : hex_digit(text[1]);
+		if (low < 0)
 			return -EINVAL;
-		bytes[i] = (uint8_t)(hex_digit(text[0]) << 4 | hex_digit(text[1]));
+		bytes[i] = (uint8_t)(high * 16 + low);
 	}
 	return *text ? -EINVAL : 0;
 }
@@ -114,22 +117,23 @@ static void config_value(struct out *o, const struct wr_config *cfg, int cpus)
 
 /* --- endpoints --- */
 
-static const char endpoints_form[] = "IFINDEX";
+static const char endpoints_form[] = "SLOT";
 
 static int endpoints_parse(const char *text, __u32 *key)
 {
-	return parse_u32(text, UINT32_MAX, key);
+	return parse_u32(text, WR_ENDPOINT_SLOTS - 1, key);
 }
 
 static void endpoints_key(struct out *o, const __u32 *key)
 {
-	out_uint(o, "ifindex", *key);
+	out_uint(o, "slot", *key);
 }
 
 static void endpoints_value(struct out *o, const struct wr_endpoint *ep, int cpus)
 {
 	char mac[MAC_STRLEN], number[NUMBER_STRLEN];
 
+	out_uint(o, "ifindex", ep->ifindex);
 	if (ep->flags & WR_EP_V4)
 		out_ip(o, "addr4", ip_from4(&ep->addr4));
 	else
@@ -194,7 +198,7 @@ static int frag_parse(const char *text, int family, void *source, void *destinat
 
 	if (strlen(text) >= sizeof(copy))
 		return -EINVAL;
-	strcpy(copy, text);
+	memcpy(copy, text, strlen(text) + 1);
 	for (int i = 0; i < 4; i++)
 		part[i] = strsep(&rest, ",");
 	if (rest || !part[3] || parse_ip(part[0], family, source) < 0 || parse_ip(part[1], family, destination) < 0 ||
@@ -304,6 +308,7 @@ _Static_assert(sizeof(struct wr_metric) % 8 == 0, "per-CPU values are padded to 
 /* --- the table, from the registry --- */
 
 #define X(name, TYPE, key_t, value_t, max, text)                                                                       \
+	_Static_assert(sizeof(key_t) <= MAP_KEY_MAX, #name);                                                           \
 	static int name##_parse_any(const char *t, void *key)                                                          \
 	{                                                                                                              \
 		return name##_parse(t, (key_t *)key);                                                                  \

@@ -22,6 +22,8 @@ struct map_codec {
 	void (*value)(struct out *o, const void *value, int cpus);
 };
 
+#define MAP_KEY_MAX 64 /* bytes of the largest key */
+
 extern const struct map_codec map_codecs[]; /* ends with name NULL */
 const struct map_codec *map_codec_find(const char *name);
 

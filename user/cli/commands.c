@@ -34,8 +34,8 @@ const struct command commands[] = {
 	{
 		.name = "node init",
 		.options = {
-			NUMBER("max-endpoints", "N", max_endpoints, 1, 1 << 20, COMPLETE_NOTHING,
-			       "room for so many pods (default 4096; only while nothing is loaded)"),
+			NUMBER("max-endpoints", "N", max_endpoints, 1, WR_MAX_ENDPOINTS, COMPLETE_NOTHING,
+			       "room for so many pods (default and most: 4096; only while nothing is loaded)"),
 			NUMBER("mark-shift", "N", mark_shift, 0, 29, COMPLETE_NOTHING,
 			       "lowest of the three packet mark bits to use (default 24)"),
 		},

@@ -69,7 +69,8 @@ int endpoints_load(struct cli *cli, struct endpoints *e)
 		return err_errno(&cli->err, ENOMEM, "cannot list the endpoints");
 	if (r < 0)
 		return r;
-	qsort(e->list, e->count, sizeof(*e->list), by_id);
+	if (e->count)
+		qsort(e->list, e->count, sizeof(*e->list), by_id);
 	for (size_t i = 0; i < e->count; i++) {
 		r = examine(e, &e->list[i], &cli->err);
 		if (r == 0)

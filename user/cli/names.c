@@ -36,9 +36,9 @@ bool reason_drops(uint32_t reason)
 
 int reason_parse(const char *name, uint8_t *reason)
 {
-	for (uint8_t i = 0; i < WR_REASONS; i++) {
+	for (uint32_t i = 0; i < WR_REASONS; i++) {
 		if (strcmp(reasons[i].name, name) == 0) {
-			*reason = i;
+			*reason = (uint8_t)i;
 			return 0;
 		}
 	}

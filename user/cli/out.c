@@ -24,6 +24,12 @@ struct node {
 	struct node *first, *last, *next;
 };
 
+/* How a column is laid out. Numbers stand at the right, below one another. */
+struct layout {
+	size_t room;
+	bool numbers, words;
+};
+
 struct out {
 	enum out_format format;
 	FILE *file;
@@ -32,7 +38,7 @@ struct out {
 	struct node *root;
 	struct node *open[DEPTH_MAX]; /* containers not yet ended, outermost first */
 	int depth;
-	size_t widths[COLUMNS_MAX]; /* of a stream's columns so far */
+	struct layout stream[COLUMNS_MAX]; /* of a stream's lines so far */
 };
 
 struct out *out_new(enum out_format format, FILE *file)
@@ -79,16 +85,29 @@ void out_free(struct out *o)
 
 /* --- describing --- */
 
-/* Names and packets come from strangers: nothing but printable text may reach the terminal. */
-static char *printable(const char *text, bool lines)
+/* JSON must be UTF-8, and so should text be: what is not loses its bytes above 127. The caller frees. */
+static char *utf8(const char *text)
 {
+	json_auto_t *valid = json_string(text);
 	char *copy = strdup(text);
 
-	for (char *p = copy; p && *p; p++) {
-		unsigned char c = (unsigned char)*p;
-
-		if ((c < ' ' && !(lines && (c == '\n' || c == '\t'))) || c == 0x7f)
+	for (char *p = copy; p && *p && !valid; p++) {
+		if (*p & 0x80)
 			*p = '?';
+	}
+	return copy;
+}
+
+/* Names and packets come from strangers: no control character (C0 or, in UTF-8, C1) may reach the terminal. */
+static char *printable(const char *text, bool lines)
+{
+	char *copy = utf8(text);
+
+	for (unsigned char *p = (unsigned char *)copy; p && *p; p++) {
+		if ((*p < ' ' && !(lines && (*p == '\n' || *p == '\t'))) || *p == 0x7f)
+			*p = '?';
+		else if (*p == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0)
+			p[0] = p[1] = '?';
 	}
 	return copy;
 }
@@ -180,20 +199,11 @@ void out_field(struct out *o, const char *key, json_t *value, const char *text, 
 	field(o, FIELD, key, value, text, colour);
 }
 
-/* JSON must be UTF-8; a string that is not loses its bytes above 127. */
 static json_t *json_text(const char *text)
 {
-	json_t *value = json_string(text);
-	_cleanup_free_ char *copy = NULL;
+	_cleanup_free_ char *valid = utf8(text);
 
-	if (value)
-		return value;
-	copy = strdup(text);
-	for (char *p = copy; p && *p; p++) {
-		if (*p & 0x80)
-			*p = '?';
-	}
-	return copy ? json_string(copy) : NULL;
+	return valid ? json_string(valid) : NULL;
 }
 
 void out_word(struct out *o, const char *key, const char *word, enum out_colour colour)
@@ -236,7 +246,8 @@ void out_strings(struct out *o, const char *key, json_t *array, const char *sepa
 		o->failed = true;
 		return;
 	}
-	json_array_foreach(array, i, item) fprintf(f, "%s%s", i ? separator : "", json_string_value(item));
+	json_array_foreach(array, i, item)
+		fprintf(f, "%s%s", i ? separator : "", json_string_value(item));
 	if (fclose(f) != 0)
 		o->failed = true;
 	field(o, FIELD, key, array, text, OUT_PLAIN);
@@ -331,54 +342,62 @@ static int columns(const struct node *row, const struct node **cells, int n)
 	return n;
 }
 
-static void put_cell(struct out *o, const struct node *cell, size_t room, bool right, bool last)
+static void lay_out(const struct node *table, struct layout *layout, int count)
 {
-	size_t pad = room > width(cell->text) ? room - width(cell->text) : 0;
+	const struct node *cells[COLUMNS_MAX];
 
-	if (right)
-		spaces(o, pad);
-	put_text(o, cell);
-	if (!right && !last)
-		spaces(o, pad);
-	fputs(last ? "\n" : "  ", o->file);
-}
-
-static void render_table(struct out *o, const struct node *table, size_t indent)
-{
-	const struct node *head[COLUMNS_MAX], *cells[COLUMNS_MAX];
-	size_t room[COLUMNS_MAX];
-	bool right[COLUMNS_MAX];
-	int count = columns(table->first, head, 0);
-
-	for (int i = 0; i < count; i++) {
-		room[i] = width(head[i]->key);
-		right[i] = true;
-	}
 	for (const struct node *row = table->first; row; row = row->next) {
 		int n = columns(row, cells, 0);
 
 		for (int i = 0; i < n && i < count; i++) {
-			if (width(cells[i]->text) > room[i])
-				room[i] = width(cells[i]->text);
-			if (!json_is_integer(cells[i]->value) && !json_is_null(cells[i]->value))
-				right[i] = false;
+			if (width(cells[i]->text) > layout[i].room)
+				layout[i].room = width(cells[i]->text);
+			layout[i].numbers |= json_is_integer(cells[i]->value);
+			layout[i].words |= !json_is_integer(cells[i]->value) && !json_is_null(cells[i]->value);
 		}
 	}
+}
+
+/* The blanks before or after a cell's text. */
+static void pad(struct out *o, const struct layout *layout, size_t taken, bool before, bool last)
+{
+	bool right = layout->numbers && !layout->words;
+
+	if (before == right && layout->room > taken && !(last && !before))
+		spaces(o, layout->room - taken);
+	if (!before)
+		fputs(last ? "\n" : "  ", o->file);
+}
+
+static void put_row(struct out *o, const struct node *const *cells, const struct layout *layout, int count)
+{
+	for (int i = 0; i < count; i++) {
+		pad(o, &layout[i], width(cells[i]->text), true, i + 1 == count);
+		put_text(o, cells[i]);
+		pad(o, &layout[i], width(cells[i]->text), false, i + 1 == count);
+	}
+}
+
+static void render_table(struct out *o, const struct node *table, size_t indent)
+{
+	const struct node *cells[COLUMNS_MAX];
+	struct layout layout[COLUMNS_MAX] = { 0 };
+	int count = columns(table->first, cells, 0);
+
+	for (int i = 0; i < count; i++)
+		layout[i].room = width(cells[i]->key);
+	lay_out(table, layout, count);
 	spaces(o, indent);
 	for (int i = 0; i < count; i++) {
-		size_t pad = room[i] - width(head[i]->key);
-
-		spaces(o, right[i] ? pad : 0);
-		put_label(o, head[i]->key, true);
-		spaces(o, right[i] || i + 1 == count ? 0 : pad);
-		fputs(i + 1 == count ? "\n" : "  ", o->file);
+		pad(o, &layout[i], width(cells[i]->key), true, i + 1 == count);
+		put_label(o, cells[i]->key, true);
+		pad(o, &layout[i], width(cells[i]->key), false, i + 1 == count);
 	}
 	for (const struct node *row = table->first; row; row = row->next) {
 		int n = columns(row, cells, 0);
 
 		spaces(o, indent);
-		for (int i = 0; i < n && i < count; i++)
-			put_cell(o, cells[i], room[i], right[i], i + 1 == n);
+		put_row(o, cells, layout, n < count ? n : count);
 	}
 }
 
@@ -444,16 +463,17 @@ static void render_text(struct out *o, const struct node *n, size_t indent)
 	}
 }
 
+/* A stream has no end to wait for: its columns grow as they must. */
 static void render_line(struct out *o)
 {
 	const struct node *cells[COLUMNS_MAX];
 	int n = columns(o->root, cells, 0);
 
 	for (int i = 0; i < n; i++) {
-		if (width(cells[i]->text) > o->widths[i])
-			o->widths[i] = width(cells[i]->text);
-		put_cell(o, cells[i], o->widths[i], false, i + 1 == n);
+		if (width(cells[i]->text) > o->stream[i].room)
+			o->stream[i].room = width(cells[i]->text);
 	}
+	put_row(o, cells, o->stream, n);
 }
 
 static int flush(struct out *o, bool line, struct err *err)

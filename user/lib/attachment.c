@@ -29,16 +29,13 @@ static const struct text_member {
 	const char *key;
 	size_t offset, room;
 } text_members[] = {
-#define TEXT(key, member) { key, offsetof(struct attachment, member), sizeof(((struct attachment *)0)->member) }
-	TEXT("containerID", container_id),
-	TEXT("ifname", ifname),
-	TEXT("network", network),
-	TEXT("hostIfname", host_ifname),
-	TEXT("netns", netns),
-	TEXT("bootID", boot_id),
-	TEXT("podNamespace", pod_namespace),
-	TEXT("podName", pod_name),
-	TEXT("podUID", pod_uid),
+#define TEXT(key, member)                                                                                              \
+	{                                                                                                              \
+		key, offsetof(struct attachment, member), sizeof(((struct attachment *)0)->member)                     \
+	}
+	TEXT("containerID", container_id),   TEXT("ifname", ifname),	TEXT("network", network),
+	TEXT("hostIfname", host_ifname),     TEXT("netns", netns),	TEXT("bootID", boot_id),
+	TEXT("podNamespace", pod_namespace), TEXT("podName", pod_name), TEXT("podUID", pod_uid),
 #undef TEXT
 };
 #define TEXT_MEMBERS (sizeof(text_members) / sizeof(text_members[0]))
@@ -46,10 +43,11 @@ static const struct text_member {
 int attachment_key(const char *container_id, const char *ifname, char key[ATTACHMENT_KEY_MAX + 1], struct err *err)
 {
 	if (!*container_id || !*ifname || strpbrk(container_id, "@/") || strpbrk(ifname, "@/") || *container_id == '.')
-		return err_set(err, EINVAL, "container \"%s\", interface \"%s\" cannot name an attachment", container_id,
-			       ifname);
+		return err_set(err, EINVAL, "container \"%s\", interface \"%s\" cannot name an attachment",
+			       container_id, ifname);
 	if (snprintf(key, ATTACHMENT_KEY_MAX + 1, "%s@%s", container_id, ifname) > ATTACHMENT_KEY_MAX)
-		return err_set(err, ENAMETOOLONG, "container id %.32s... is too long: it and the interface's name have %d bytes",
+		return err_set(err, ENAMETOOLONG,
+			       "container id %.32s... is too long: it and the interface's name have %d bytes",
 			       container_id, ATTACHMENT_KEY_MAX - 1);
 	return 0;
 }
@@ -71,8 +69,7 @@ static json_t *encode(const struct attachment *a)
 	json_t *json = json_object(), *ips = json_array();
 
 	for (size_t i = 0; i < TEXT_MEMBERS; i++)
-		json_object_set_new(json, text_members[i].key,
-				    json_string((const char *)a + text_members[i].offset));
+		json_object_set_new(json, text_members[i].key, json_string((const char *)a + text_members[i].offset));
 	if (a->ip4.family)
 		json_array_append_new(ips, json_string(ip_format(&a->ip4, ip)));
 	if (a->ip6.family)
@@ -197,7 +194,7 @@ static int load_path(const char *path, const char *container_id, const char *ifn
 	if (ret < 0 && ret != -EFBIG)
 		return ret;
 	if (ret == 0) {
-		json = json_parse_object(text, size, path, err);
+		json = json_parse_object(text, size, "its text", err);
 		ret = json ? decode(json, a, err) : -EINVAL;
 	}
 	if (ret == 0 && (strcmp(a->container_id, container_id) != 0 || strcmp(a->ifname, ifname) != 0))

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* packet_text.c takes what a pod sent: any bytes must become one line of printable ASCII, and an object. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "packet_text.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	char text[PACKET_TEXT_MAX], cut[16];
+	struct packet p;
+	json_t *json;
+
+	packet_parse(&p, data, size);
+	for (int macs = 0; macs < 2; macs++) {
+		packet_format(&p, macs, text, sizeof(text));
+		/* All that can be said fits, and says something. */
+		if (!*text || strlen(text) >= sizeof(text) - 1)
+			abort();
+		for (const char *c = text; *c; c++) {
+			if (*c < ' ' || *c > '~')
+				abort();
+		}
+		packet_format(&p, macs, cut, sizeof(cut));
+		if (strncmp(cut, text, sizeof(cut) - 1) != 0)
+			abort();
+	}
+	json = packet_json(&p);
+	if (!json)
+		abort();
+	json_decref(json);
+	return 0;
+}

@@ -1,0 +1,699 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The table of commands and all that derives from it; every command on a node of its own. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_packet.h>
+#include <net/ethernet.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "attachment.h"
+#include "cleanup.h"
+#include "cli.h"
+#include "codec.h"
+#include "file.h"
+#include "link.h"
+#include "names.h"
+#include "nft.h"
+
+#define WORDS_MAX 12
+
+/* --- parsing --- */
+
+static const struct {
+	const char *words[WORDS_MAX];
+	const char *command; /* NULL: not understood */
+	const char *error;   /* a piece of the message */
+	struct cli_options options;
+	const char *args[CLI_ARGS_MAX];
+	enum cli_exit exit;
+} lines[] = {
+	{ { "status" }, "status", .options = CLI_OPTIONS_DEFAULT },
+	{ { "--json", "node", "init" },
+	  "node init",
+	  .options = { true, .max_endpoints = -1, .mark_shift = -1, .endpoint = -1, .count = -1, .timeout = -1 } },
+	{ { "node", "init", "--max-endpoints", "7", "--mark-shift=0" },
+	  "node init",
+	  .options = { .max_endpoints = 7, .mark_shift = 0, .endpoint = -1, .count = -1, .timeout = -1 } },
+	{ { "map", "get", "--raw", "addr4", "--json", "10.0.0.1" },
+	  "map get",
+	  .args = { "addr4", "10.0.0.1" },
+	  .options = { true, .raw = true, .max_endpoints = -1, .mark_shift = -1, .endpoint = -1, .count = -1,
+		       .timeout = -1 } },
+	{ { "map", "get", "--", "addr4", "--x" },
+	  "map get",
+	  .args = { "addr4", "--x" },
+	  .options = CLI_OPTIONS_DEFAULT },
+	{ { "monitor", "--reason=runt", "--reason", "arp" },
+	  "monitor",
+	  .options = { .reason = "arp",
+		       .max_endpoints = -1,
+		       .mark_shift = -1,
+		       .endpoint = -1,
+		       .count = -1,
+		       .timeout = -1 } },
+	{ { "endpoint", "get", "--help" },
+	  "help",
+	  .options = { .help = true,
+		       .max_endpoints = -1,
+		       .mark_shift = -1,
+		       .endpoint = -1,
+		       .count = -1,
+		       .timeout = -1 } },
+	{ { "-h" },
+	  "help",
+	  .options = { .help = true,
+		       .max_endpoints = -1,
+		       .mark_shift = -1,
+		       .endpoint = -1,
+		       .count = -1,
+		       .timeout = -1 } },
+	{ { "node" }, "help", .options = CLI_OPTIONS_DEFAULT, .exit = CLI_USAGE },
+	{ { NULL }, "help", .options = CLI_OPTIONS_DEFAULT, .exit = CLI_USAGE },
+	{ { "help", "node", "init" }, "help", .args = { "node", "init" }, .options = CLI_OPTIONS_DEFAULT },
+	{ { "bogus" }, NULL, "no command 'bogus'" },
+	{ { "node", "bogus" }, NULL, "no command 'node bogus'" },
+	{ { "" }, NULL, "no command ''" },
+	{ { "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" },
+	  NULL,
+	  "no command" },
+	{ { "--force", "node", "down" }, NULL, "before the command" },
+	{ { "status", "--force" }, NULL, "`warren status` has no option --force" },
+	{ { "status", "extra" }, NULL, "one word too many" },
+	{ { "endpoint", "get" }, NULL, "ID is missing" },
+	{ { "map", "get", "addr4" }, NULL, "KEY is missing" },
+	{ { "monitor", "--count" }, NULL, "--count wants a value" },
+	{ { "monitor", "--count", "0" }, NULL, "--count wants a number from 1" },
+	{ { "monitor", "--count", "-1" }, NULL, "--count wants a number from 1" },
+	{ { "monitor", "--count", "1x" }, NULL, "--count wants a number from 1" },
+	{ { "monitor", "--count=" }, NULL, "--count wants a number from 1" },
+	{ { "monitor", "--endpoint", "99999999999999999999" }, NULL, "--endpoint wants a number from 1 to 4294967295" },
+	{ { "node", "init", "--mark-shift", "30" }, NULL, "from 0 to 29" },
+	{ { "node", "down", "--force=yes" }, NULL, "--force takes no value" },
+	{ { "monitor", "--cou", "1" }, NULL, "has no option --cou" },
+};
+
+static void assert_options(const char *line, const struct cli_options *have, const struct cli_options *want)
+{
+	if (have->json != want->json || have->help != want->help || have->all != want->all ||
+	    have->force != want->force || have->raw != want->raw || have->btf != want->btf ||
+	    have->max_endpoints != want->max_endpoints || have->mark_shift != want->mark_shift ||
+	    have->endpoint != want->endpoint || have->count != want->count || have->timeout != want->timeout ||
+	    strcmp(have->reason ?: "", want->reason ?: "") != 0)
+		fail_msg("%s: other options", line);
+}
+
+static void parsing(void **state)
+{
+	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+		struct cli cli = { .options = CLI_OPTIONS_DEFAULT };
+		const char *line = lines[i].words[0] ?: "(nothing)";
+		char *argv[WORDS_MAX + 2] = { (char *)"warren" };
+		int r;
+
+		memcpy(argv + 1, lines[i].words, sizeof(lines[i].words));
+		r = cli_parse(&cli, argv);
+		if (!lines[i].command) {
+			assert_int_equal(r, -EINVAL);
+			assert_int_equal(cli.exit, CLI_USAGE);
+			if (!strstr(cli.err.msg, lines[i].error))
+				fail_msg("'%s' says '%s', not '%s'", line, cli.err.msg, lines[i].error);
+			assert_true(cli.err.hint[0]);
+			continue;
+		}
+		if (r < 0)
+			fail_msg("%s: %s", line, cli.err.msg);
+		assert_string_equal(cli.command->name, lines[i].command);
+		assert_int_equal(cli.exit, lines[i].exit);
+		assert_options(line, &cli.options, &lines[i].options);
+		for (int a = 0; a < CLI_ARGS_MAX; a++)
+			assert_string_equal(cli.args[a] ?: "", lines[i].args[a] ?: "");
+	}
+}
+
+/* --- the manual --- */
+
+/* The page's source, without the escapes of '-'. */
+static char *manual(void)
+{
+	char *text, *to;
+	size_t size;
+	struct err err = { 0 };
+
+	if (file_read("user/man/warren.8", 1 << 20, &text, &size, &err) < 0)
+		fail_msg("%s (run from the top folder)", err.msg);
+	to = text;
+	for (const char *from = text; *from; from++) {
+		if (from[0] == '\\' && from[1] == '-')
+			from++;
+		*to++ = *from;
+	}
+	*to = '\0';
+	return text;
+}
+
+/* Every option that a section defines: lines ".B --name" or ".BI --name " VALUE"" after a .TP. */
+static void assert_section(const char *title, const char *section, const char *end, const struct cli_option *options)
+{
+	char want[128];
+	int count = 0;
+
+	for (const struct cli_option *o = options; o->name; o++, count++) {
+		if (o->value)
+			snprintf(want, sizeof(want), "\n.TP\n.BI --%s \" %s\"\n", o->name, o->value);
+		else
+			snprintf(want, sizeof(want), "\n.TP\n.B --%s\n", o->name);
+		if (!memmem(section, (size_t)(end - section), want, strlen(want)))
+			fail_msg("the manual's section '%s' does not define --%s", title, o->name);
+	}
+	for (const char *p = section; (p = strstr(p, "\n.TP\n.B")) && p < end; p++)
+		count--;
+	if (count)
+		fail_msg("the manual's section '%s' defines options that the table has not", title);
+}
+
+static void the_manual_agrees(void **state)
+{
+	_cleanup_free_ char *text = manual();
+	const char *options = strstr(text, "\n.SH OPTIONS"), *commands_begin = strstr(text, "\n.SH COMMANDS");
+	int sections = 0;
+
+	assert_non_null(options);
+	assert_non_null(commands_begin);
+
+	for (const struct command *c = commands; c->name; c++) {
+		char usage[USAGE_MAX], title[USAGE_MAX + 8], *section, *end;
+
+		snprintf(title, sizeof(title), "\n.SS %s\n", command_usage(c, usage, sizeof(usage)));
+		assert_true(strlen(usage) < sizeof(usage) - 1);
+		section = strstr(text, title);
+		if (!section) {
+			fail_msg("the manual has no section '%s'", usage);
+			return;
+		}
+		section += strlen(title) - 1;
+		end = strstr(section, "\n.S");
+		assert_section(usage, section, end, c->options);
+		sections++;
+	}
+	for (const char *p = text; (p = strstr(p, "\n.SS ")); p++)
+		sections--;
+	assert_int_equal(sections, 0);
+	assert_section("OPTIONS", options, commands_begin, common_options);
+	/* The forms of keys, as the codecs take them. */
+	for (const struct map_codec *m = map_codecs; m->name; m++) {
+		char form[80];
+
+		snprintf(form, sizeof(form), "\n    %-10s %s\n", m->name, m->key_form);
+		if (!strstr(text, form))
+			fail_msg("the manual does not say that a key of %s is %s", m->name, m->key_form);
+	}
+}
+
+/* No option is named anywhere in the manual that no command has. */
+static void the_manual_invents_nothing(void **state)
+{
+	_cleanup_free_ char *text = manual();
+
+	for (const char *p = text; (p = strstr(p, "--")); p += 2) {
+		size_t length = strspn(p + 2, "abcdefghijklmnopqrstuvwxyz-");
+		bool found = option_find(NULL, p + 2, length);
+
+		for (const struct command *c = commands; c->name && !found; c++)
+			found = option_find(c, p + 2, length);
+		if (!found)
+			fail_msg("the manual names --%.*s", (int)length, p + 2);
+	}
+}
+
+/* --- running commands --- */
+
+struct output {
+	int exit;
+	char out[1 << 20], err[4096];
+};
+
+static void read_back(FILE *f, char *text, size_t size)
+{
+	rewind(f);
+	text[fread(text, 1, size - 1, f)] = '\0';
+	fclose(f);
+}
+
+static pid_t start(const char *line, int out, int err)
+{
+	char copy[256], *argv[WORDS_MAX + 2] = { (char *)"warren" }, *rest = copy;
+	pid_t pid = fork();
+	int argc = 1;
+
+	assert_true(pid >= 0);
+	if (pid)
+		return pid;
+	snprintf(copy, sizeof(copy), "%s", line);
+	while (argc <= WORDS_MAX && (argv[argc] = strsep(&rest, " ")) && *argv[argc])
+		argc++;
+	argv[argc] = NULL;
+	dup2(out, STDOUT_FILENO);
+	dup2(err, STDERR_FILENO);
+	close_range(3, ~0u, 0); /* above all the other end of its own stdout */
+	exit(cli_main(argc, argv));
+}
+
+static int status_of(pid_t pid)
+{
+	int status;
+
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+static void run(const char *line, struct output *output)
+{
+	FILE *out = tmpfile(), *err = tmpfile();
+
+	output->exit = status_of(start(line, fileno(out), fileno(err)));
+	read_back(out, output->out, sizeof(output->out));
+	read_back(err, output->err, sizeof(output->err));
+}
+
+/* Runs it twice: as text, which must contain `text`, and as JSON, which is returned. */
+static json_t *run_both(const char *line, int want_exit, const char *text)
+{
+	static struct output output;
+	char with_json[256];
+	json_t *json;
+
+	run(line, &output);
+	if (output.exit != want_exit || !strstr(output.out, text))
+		fail_msg("`warren %s` exits with %d, not %d, and prints:\n%s%s", line, output.exit, want_exit,
+			 output.out, output.err);
+	snprintf(with_json, sizeof(with_json), "%s --json", line);
+	run(with_json, &output);
+	json = json_loads(output.out, 0, NULL);
+	if (output.exit != want_exit || !json)
+		fail_msg("`warren %s` exits with %d, not %d, and prints:\n%s%s", with_json, output.exit, want_exit,
+			 output.out, output.err);
+	return json;
+}
+
+static void expect(const char *line, int want_exit, const char *text)
+{
+	json_decref(run_both(line, want_exit, text));
+}
+
+static void expect_failure(const char *line, int want_exit, const char *message)
+{
+	json_auto_t *json = run_both(line, want_exit, "");
+	json_t *error = json_object_get(json, "error");
+	const char *have = json_string_value(json_object_get(error, "message"));
+
+	if (!have || !strstr(have, message))
+		fail_msg("`warren %s` says '%s', not '%s'", line, have, message);
+	assert_int_equal(json_integer_value(json_object_get(error, "exit")), want_exit);
+}
+
+static void without_a_node(void **state)
+{
+	expect("version", 0, "version: " WARREN_VERSION);
+	expect("help", 0, "endpoint list");
+	expect("help node", 0, "node init");
+	expect("help map get", 0, "usage:   warren map get NAME KEY [--raw] [--btf]");
+	expect("map get --help", 0, "usage:   warren map get NAME KEY [--raw] [--btf]");
+	expect("map", 2, "map dump");
+	expect("completion bash", 0, "complete -F _warren warren");
+	expect_failure("help bogus", 2, "no command 'bogus'");
+	expect_failure("map dump bogus", 2, "no map 'bogus'");
+	expect_failure("map dump events", 2, "warren monitor");
+	expect_failure("map get addr4 x", 2, "IPV4-ADDRESS");
+	expect_failure("map dump addr4 --raw --btf", 2, "exclude one another");
+	expect_failure("map get addr4 0a --raw", 2, "4 bytes in hex");
+	expect_failure("monitor --reason bogus", 2, "no reason");
+	expect_failure("monitor --reason delivered", 2, "no reason");
+	expect_failure("endpoint get x", 2, "no endpoint's id");
+}
+
+/* A reader that is gone is no failure. */
+static void nobody_reads(void **state)
+{
+	int fds[2];
+
+	assert_int_equal(pipe(fds), 0);
+	close(fds[0]);
+	assert_int_equal(status_of(start("help", fds[1], STDERR_FILENO)), 0);
+	close(fds[1]);
+}
+
+static void output_that_is_lost(void **state)
+{
+	_cleanup_fd_ int full = open("/dev/full", O_WRONLY);
+	_cleanup_fclose_ FILE *err = tmpfile();
+
+	assert_int_equal(status_of(start("help", full, fileno(err))), CLI_FAILED);
+}
+
+/* --- completion, by bash itself --- */
+
+static const struct {
+	const char *words; /* as typed, the last one being completed */
+	const char *want;  /* all of the candidates */
+} completions[] = {
+	{ "warren ''", "status node endpoint map metrics monitor completion version help" },
+	{ "warren node ''", "init show down" },
+	{ "warren m", "map metrics monitor" },
+	{ "warren map dump a", "addr4 addr6" },
+	{ "warren map dump --raw a", "addr4 addr6" },
+	{ "warren map dump addr4 ''", "" },
+	{ "warren map get fr", "frag4 frag6" },
+	{ "warren node init --m", "--max-endpoints --mark-shift" },
+	{ "warren node init --max-endpoints 5 --", "--max-endpoints --mark-shift --json --help" },
+	{ "warren --json node d", "down" },
+	{ "warren monitor --reason spoofed", "spoofed_mac spoofed_source spoofed_outside" },
+	{ "warren monitor --endpoint 3 --reason = arp", "arp" },
+	{ "warren monitor --count ''", "" },
+	{ "warren --", "--json --help" },
+	{ "warren help no", "node" },
+};
+
+static void completion(void **state)
+{
+	char path[] = "/tmp/warren-completion.XXXXXX";
+	int fd = mkstemp(path);
+
+	assert_true(fd >= 0);
+	assert_int_equal(status_of(start("completion bash", fd, STDERR_FILENO)), 0);
+	close(fd);
+	for (size_t i = 0; i < sizeof(completions) / sizeof(completions[0]); i++) {
+		char script[512], have[1024] = "";
+		FILE *f;
+
+		snprintf(script, sizeof(script),
+			 "bash -c 'source %s; COMP_WORDS=(%s); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _warren;"
+			 " echo -n \"${COMPREPLY[*]}\"'",
+			 path, completions[i].words);
+		for (char *quote = strstr(script, "''"); quote; quote = strstr(quote + 2, "''"))
+			memcpy(quote, "\"\"", 2); /* within the outer quotes */
+		f = popen(script, "r");
+		assert_non_null(f);
+		have[fread(have, 1, sizeof(have) - 1, f)] = '\0';
+		assert_int_equal(pclose(f), 0);
+		if (strcmp(have, completions[i].want) != 0)
+			fail_msg("%s: '%s', not '%s'", completions[i].words, have, completions[i].want);
+	}
+	unlink(path);
+}
+
+/* --- on a node of its own --- */
+
+#define POD_DEVICE "wrunittest"
+#define POD_PEER "podunittest"
+static const uint8_t pod_mac[6] = { 2, 0, 0, 0, 0, 7 };
+
+/* A network and a mount namespace with their own /run and bpffs: the rest of this program lives in them. */
+static int own_node(void **state)
+{
+	int flags = MS_REC | MS_PRIVATE;
+
+	if (geteuid() != 0)
+		return 0; /* needs_root() skips the tests */
+	if (unshare(CLONE_NEWNS | CLONE_NEWNET) < 0 || mount(NULL, "/", NULL, (unsigned long)flags, NULL) < 0 ||
+	    mount("tmpfs", "/run", "tmpfs", 0, NULL) < 0 || mount("bpf", "/sys/fs/bpf", "bpf", 0, NULL) < 0)
+		fail_msg("no namespaces: %s", strerror(errno));
+	return 0;
+}
+
+static void needs_root(void)
+{
+	if (geteuid() != 0) {
+		print_message("skipped: needs root\n");
+		skip();
+	}
+}
+
+/* A pod's device with programs, and its endpoint; the pod's side stays here, so that packets can be sent from it. */
+static uint32_t make_pod(struct nl *nl)
+{
+	_cleanup_dp_ struct dp dp = DP_CLOSED;
+	struct veth_end host = { .name = POD_DEVICE, .netns_fd = -1, .group = WR_LINK_GROUP };
+	struct veth_end peer = { .name = POD_PEER, .netns_fd = -1, .mac = pod_mac };
+	struct wr_endpoint ep = { .addr4.v4 = htonl(0x0a010007),
+				  .flags = WR_EP_V4,
+				  .policy_class = WR_CLASS_NOT_ISOLATED };
+	struct nl_batch b = { 0 };
+	struct link_info info[2];
+	struct err err = { 0 };
+
+	veth_add(nl, &b, &host, &peer);
+	assert_int_equal(nl_batch_run(nl, &b, &err), 0);
+	assert_int_equal(link_get(nl, POD_DEVICE, 0, &info[0], &err), 0);
+	assert_int_equal(link_get(nl, POD_PEER, 0, &info[1], &err), 0);
+	assert_int_equal(dp_open(&dp, &err), 0);
+	memcpy(ep.mac, pod_mac, 6);
+	ep.peer_ifindex = info[1].ifindex;
+	ep.ifindex = info[0].ifindex;
+	assert_int_equal(dp_endpoint_put(&dp, &ep, &err), 0);
+	b = (struct nl_batch){ 0 };
+	dp_attach(&dp, nl, &b, info[0].ifindex);
+	for (int i = 0; i < 2; i++) {
+		link_set_no_addrgen(nl, &b, info[i].ifindex);
+		link_set_up(nl, &b, info[i].ifindex);
+	}
+	assert_int_equal(nl_batch_run(nl, &b, &err), 0);
+	return info[0].ifindex;
+}
+
+/* The plugin's record of that pod. */
+static void record_pod(uint32_t id)
+{
+	struct attachment a = {
+		.state = ATTACHMENT_READY,
+		.container_id = "0123456789abcdef",
+		.ifname = "eth0",
+		.network = "net",
+		.host_ifname = POD_DEVICE,
+		.host_ifindex = id,
+		.netns = "/proc/self/ns/net",
+		.pod_namespace = "default",
+		.pod_name = "web",
+		.mac = { 2, 0, 0, 0, 0, 7 },
+	};
+	struct err err = { 0 };
+
+	assert_int_equal(boot_id(a.boot_id, &err), 0);
+	if (attachment_save(&a, &err) < 0)
+		fail_msg("%s", err.msg);
+}
+
+/* From the pod: a UDP datagram with a source address that is not the pod's, or to an unknown ethertype. */
+static void send_frame(uint16_t eth_proto)
+{
+	static const uint8_t ip[] = {
+		0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 10, 1, 0, 9, 10, 1, 0, 3, 0x12, 0x34, 0, 53, 0, 8, 0, 0,
+	};
+	const struct sockaddr_ll to = { .sll_family = AF_PACKET, .sll_ifindex = (int)if_nametoindex(POD_PEER) };
+	uint8_t frame[14 + sizeof(ip)] = WR_HOST_MAC;
+	_cleanup_fd_ int fd = socket(AF_PACKET, SOCK_RAW, 0);
+
+	memcpy(frame + 6, pod_mac, 6);
+	frame[12] = (uint8_t)(eth_proto >> 8);
+	frame[13] = (uint8_t)eth_proto;
+	memcpy(frame + 14, ip, sizeof(ip));
+	assert_int_equal(sendto(fd, frame, sizeof(frame), 0, (const struct sockaddr *)&to, sizeof(to)), sizeof(frame));
+}
+
+/* Starts a monitor and waits until it listens. */
+static pid_t start_monitor(const char *line, FILE *out)
+{
+	char said[128] = "";
+	int fds[2];
+	pid_t pid;
+
+	assert_int_equal(pipe(fds), 0);
+	pid = start(line, fileno(out), fds[1]);
+	close(fds[1]);
+	assert_true(read(fds[0], said, sizeof(said) - 1) > 0);
+	close(fds[0]);
+	if (!strstr(said, "listening"))
+		fail_msg("the monitor says: %s", said);
+	return pid;
+}
+
+/* It ends by itself, long before the time-out that keeps a broken one from staying. */
+static void assert_ends_soon(pid_t pid)
+{
+	time_t begin = time(NULL);
+
+	assert_int_equal(status_of(pid), 0);
+	assert_true(time(NULL) - begin < 10);
+}
+
+static void monitor_shows_a_drop(uint32_t id)
+{
+	FILE *out = tmpfile();
+	char text[4096], line[128];
+	json_auto_t *json = NULL;
+	pid_t pid;
+
+	/* The filters let the second and third through, the count only the second. */
+	snprintf(line, sizeof(line), "monitor --json --count 1 --timeout 20 --endpoint %u --reason spoofed_source", id);
+	pid = start_monitor(line, out);
+	send_frame(0x88cc);
+	send_frame(0x0800);
+	send_frame(0x0800);
+	assert_ends_soon(pid);
+	read_back(out, text, sizeof(text));
+	json = json_loads(text, 0, NULL);
+	if (!json)
+		fail_msg("the monitor prints: %s", text);
+	assert_string_equal(json_string_value(json_object_get(json, "reason")), "spoofed_source");
+	assert_string_equal(json_string_value(json_object_get(json, "direction")), "egress");
+	assert_string_equal(json_string_value(json_object_get(json, "pod")), "default/web");
+	assert_int_equal(json_integer_value(json_object_get(json, "endpoint")), id);
+	assert_int_equal(json_integer_value(json_object_get(json, "length")), 42);
+	assert_string_equal(json_string_value(json_object_get(json, "packet")), "10.1.0.9:4660 > 10.1.0.3:53 UDP");
+
+	out = tmpfile();
+	pid = start_monitor("monitor --count 1 --timeout 20", out);
+	send_frame(0x88cc);
+	assert_ends_soon(pid);
+	read_back(out, text, sizeof(text));
+	if (!strstr(text, "ethertype 0x88cc, 42 bytes: neither IPv4"))
+		fail_msg("the monitor prints: %s", text);
+
+	out = tmpfile();
+	pid = start_monitor("monitor --endpoint 1 --timeout 1", out);
+	send_frame(0x88cc);
+	assert_ends_soon(pid);
+	read_back(out, text, sizeof(text));
+	assert_string_equal(text, "");
+}
+
+static void monitor_ends(void)
+{
+	static struct output output;
+	FILE *out = tmpfile();
+	int fds[2];
+	pid_t pid;
+
+	for (const int *sig = (const int[]){ SIGINT, SIGTERM, 0 }; *sig; sig++) {
+		pid = start_monitor("monitor --timeout 20", out);
+		/* One reader at a time. */
+		run("monitor", &output);
+		assert_int_equal(output.exit, CLI_FAILED);
+		assert_non_null(strstr(output.err, "one reader"));
+		kill(pid, *sig);
+		assert_ends_soon(pid);
+	}
+	fclose(out);
+	run("monitor --timeout 1", &output);
+	assert_int_equal(output.exit, 0);
+	/* Its reader goes: it ends without waiting for another drop. */
+	assert_int_equal(pipe(fds), 0);
+	out = fdopen(fds[1], "w");
+	pid = start_monitor("monitor --timeout 20", out);
+	fclose(out);
+	close(fds[0]);
+	assert_ends_soon(pid);
+}
+
+static void maps_of_a_node(uint32_t id)
+{
+	json_auto_t *raw = NULL, *one = NULL;
+	char line[64];
+
+	expect("map list", 0, "endpoints");
+	for (const struct map_codec *m = map_codecs; m->name; m++) {
+		for (const char *const *how = (const char *[]){ "", " --raw", " --btf", NULL }; *how; how++) {
+			snprintf(line, sizeof(line), "map dump %s%s", m->name, *how);
+			expect(line, 0, strcmp(m->name, "addr4") == 0 && !**how ? "10.1.0.7" : "");
+		}
+	}
+	snprintf(line, sizeof(line), "map get endpoints %u", wr_endpoint_slot(id, 0));
+	one = run_both(line, 0, "10.1.0.7");
+	assert_string_equal(json_string_value(json_object_get(json_object_get(one, "value"), "addr4")), "10.1.0.7");
+	expect_failure("map get endpoints 999999", 2, "SLOT");
+	expect("map get addr4 10.1.0.7 --btf", 0, "wr_local");
+	raw = run_both("map get --raw addr4 0a:01:00:07", 0, "0a 01 00 07");
+	assert_string_equal(json_string_value(json_object_get(raw, "key")), "0a 01 00 07");
+	expect("map get metrics spoofed_source/egress", 0, "packets");
+	expect("map dump metrics --all", 0, "not_for_pod");
+}
+
+static void every_command(void **state)
+{
+	_cleanup_nl_ struct nl nl = { 0 };
+	struct err err = { 0 };
+	uint32_t id;
+	char line[64];
+
+	needs_root();
+	expect("status", 3, "not loaded");
+	for (const char *const *c =
+		 (const char *[]){ "node show", "endpoint list", "endpoint get 1", "map list", "map dump config",
+				   "map get config 0", "metrics", "monitor", NULL };
+	     *c; c++)
+		expect_failure(*c, CLI_NOT_RUNNING, "not loaded");
+
+	expect("node init --max-endpoints 64 --mark-shift 8", 0, "loaded");
+	expect("node show", 0, "0x00000100");
+	expect("status", 0, "healthy");
+	expect("endpoint list", 0, "no endpoints");
+	expect("metrics", 0, "no packet");
+	assert_int_equal(nl_open(&nl, NETLINK_ROUTE, &err), 0);
+	id = make_pod(&nl);
+	expect("endpoint list", 0, "no record");
+	record_pod(id);
+	monitor_shows_a_drop(id);
+	monitor_ends();
+	maps_of_a_node(id);
+	expect("metrics", 0, "spoofed_source  egress");
+	expect("metrics --all", 0, "not_for_pod");
+	expect("endpoint list", 0, POD_DEVICE "  default/web  10.1.0.7   02:00:00:00:00:07  not-isolated  v4     ok");
+	expect_failure("endpoint get 999999", 1, "no endpoint 999999");
+	snprintf(line, sizeof(line), "endpoint get %u", id);
+	expect(line, 0, "10.1.0.7");
+	expect(line, 0, "container:     0123456789abcdef");
+	expect("status", 0, "healthy");
+
+	assert_int_equal(nft_table_delete(&err), 0);
+	expect("status", 1, "table inet warren is missing");
+	assert_int_equal(link_delete(&nl, id, &err), 0);
+	expect("status", 1, "its device is gone");
+	expect("endpoint list", 0, "faulty");
+	expect(line, 0, "its device is gone");
+	expect_failure("node down", 1, "endpoint");
+	expect("node init", 0, "up to date");
+	expect("node down --force", 0, "unloaded");
+	expect("status", 3, "not loaded");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(parsing),
+		cmocka_unit_test(the_manual_agrees),
+		cmocka_unit_test(the_manual_invents_nothing),
+		cmocka_unit_test(without_a_node),
+		cmocka_unit_test(nobody_reads),
+		cmocka_unit_test(output_that_is_lost),
+		cmocka_unit_test(completion),
+		cmocka_unit_test_setup(every_command, own_node),
+	};
+
+	return cmocka_run_group_tests_name("cli", tests, NULL, NULL);
+}

@@ -118,7 +118,7 @@ $(eval $(call compile,user/dp,$(INC_dp),$(SKEL)))
 $(eval $(call compile,user/cli,$(INC_cli)))
 $(eval $(call compile,cni,$(INC_cni)))
 $(eval $(call compile,tests/unit,$(INC_unit)))
-$(eval $(call compile,tests/bpf,$(INC_bpftest)))
+$(eval $(call compile,tests/bpf,$(INC_bpftest),$(SKEL)))
 $(eval $(call compile,tests/bench,$(INC_bench)))
 
 # Skeletons are generated code: their warnings are not ours.

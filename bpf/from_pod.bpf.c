@@ -34,28 +34,28 @@ static __always_inline enum wr_reason judge_ip(struct packet *p, const bool v6)
 {
 	enum wr_reason reason = ip_parse(p, v6);
 
-	if (unlikely(reason))
+	if (reason)
 		return reason;
-	if (unlikely(!addr_is_endpoints(&p->saddr, p->ep, v6)))
+	if (!addr_is_endpoints(&p->saddr, p->ep, v6))
 		return foreign_source(p, v6);
-	if (v6 && unlikely(is_neighbour_discovery(p)))
+	if (v6 && is_neighbour_discovery(p))
 		return gateway_neighbour(p);
 	reason = destination_check(p, v6);
-	if (unlikely(reason))
+	if (reason)
 		return reason;
-	if (likely(!is_later_fragment(p))) {
+	if (!is_later_fragment(p)) {
 		reason = l4_parse(p, v6);
-		if (unlikely(reason))
+		if (reason)
 			return reason;
-		if (unlikely(is_icmp_error(p, v6)) && !icmp_error_is_ours(p, v6))
+		if (is_icmp_error(p, v6) && !icmp_error_is_ours(p, v6))
 			return WR_REASON_ICMP_ERROR;
 	}
-	if (unlikely(p->fragmented)) {
+	if (p->fragmented) {
 		reason = fragment_check(p, v6);
-		if (unlikely(reason))
+		if (reason)
 			return reason;
 	}
-	return unlikely(p->to_gateway) ? gateway_echo(p, v6) : forward(p, v6);
+	return p->to_gateway ? gateway_echo(p, v6) : forward(p, v6);
 }
 
 static __always_inline enum wr_reason judge(struct packet *p)
@@ -64,11 +64,11 @@ static __always_inline enum wr_reason judge(struct packet *p)
 	__u16 proto;
 	enum wr_reason reason = packet_begin(p, &eth, &proto);
 
-	if (unlikely(reason))
+	if (reason)
 		return reason;
-	if (unlikely(proto != ETH_P_IP && proto != ETH_P_IPV6 && proto != ETH_P_ARP))
+	if (proto != ETH_P_IP && proto != ETH_P_IPV6 && proto != ETH_P_ARP)
 		return WR_REASON_ETHERTYPE;
-	if (unlikely(!mac_equal(eth.h_source, p->ep->mac)))
+	if (!mac_equal(eth.h_source, p->ep->mac))
 		return WR_REASON_SPOOFED_MAC;
 	if (proto == ETH_P_IP)
 		return judge_ip(p, false);

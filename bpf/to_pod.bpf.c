@@ -30,7 +30,7 @@ static __always_inline enum wr_reason judge_ip(struct packet *p, const bool v6)
 	enum wr_reason reason = ip_parse(p, v6);
 	__u32 owner;
 
-	if (unlikely(reason))
+	if (reason)
 		return reason;
 	if (v6 && is_neighbour_discovery(p))
 		return WR_REASON_NEIGHBOUR;
@@ -55,7 +55,7 @@ static __always_inline enum wr_reason judge(struct packet *p)
 	__u16 proto;
 	enum wr_reason reason = packet_begin(p, &eth, &proto);
 
-	if (unlikely(reason))
+	if (reason)
 		return reason;
 	name_peer(p);
 	if (proto == ETH_P_IP)

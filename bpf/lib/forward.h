@@ -15,7 +15,7 @@ static __always_inline enum wr_reason destination4_check(struct packet *p)
 	__u32 top = bpf_ntohl(p->daddr.a4.v4) >> 24;
 
 	p->to_gateway = p->daddr.a4.v4 == bpf_htonl(WR_GATEWAY4);
-	if (unlikely(top == 0 || top == 127 || top >= 224))
+	if (top == 0 || top == 127 || top >= 224)
 		return is_multicast(&p->daddr, false) ? WR_REASON_MULTICAST : WR_REASON_BAD_DESTINATION;
 	return WR_REASON_NONE;
 }
@@ -47,7 +47,7 @@ static __always_inline enum wr_reason destination_check(struct packet *p, const 
 	enum wr_reason reason = v6 ? destination6_check(p) : destination4_check(p);
 	__u32 type = p->skb->pkt_type;
 
-	if (likely(reason || type == PACKET_HOST))
+	if (reason || type == PACKET_HOST)
 		return reason;
 	return type == PACKET_OTHERHOST ? WR_REASON_BAD_DESTINATION : WR_REASON_MULTICAST;
 }
@@ -123,16 +123,16 @@ static __always_inline enum wr_reason forward(struct packet *p, const bool v6)
 
 	if (!to)
 		return forward_stack(p, v6, WR_REASON_TO_STACK);
-	if (unlikely(to == p->ifindex))
+	if (to == p->ifindex)
 		return WR_REASON_BAD_DESTINATION;
 	p->peer_ifindex = to;
 	p->peer = endpoint_get(to);
-	if (unlikely(!p->peer))
+	if (!p->peer)
 		return WR_REASON_NO_ENDPOINT;
 	p->peer_identity = p->peer->identity;
-	if (unlikely(in_quarantine(p->ep) || in_quarantine(p->peer)))
+	if (in_quarantine(p->ep) || in_quarantine(p->peer))
 		return WR_REASON_QUARANTINE;
-	if (unlikely(p->hop_limit <= 1))
+	if (p->hop_limit <= 1)
 		return forward_stack(p, v6, WR_REASON_HOP_LIMIT);
 	if (!forward_rewrite(p, v6))
 		return WR_REASON_RUNT;

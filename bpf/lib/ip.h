@@ -88,23 +88,25 @@ static __always_inline enum wr_reason ip6_options(struct packet *p)
 	return p->l4_off > p->end ? WR_REASON_MALFORMED_IP : WR_REASON_NONE;
 }
 
-/* The extension header at p->l4_off, the n-th of the chain from 0; *more is false if there is none. */
-static __always_inline enum wr_reason ip6_extension(struct packet *p, int n, bool *more)
+static __always_inline bool is_extension(__u8 proto)
 {
-	*more = true;
-	switch (p->l4_proto) {
-	case IPPROTO_HOPOPTS:
-		return n == 0 ? ip6_options(p) : WR_REASON_EXT_HEADERS;
-	case IPPROTO_DSTOPTS:
-		return n < IP6_EXT_HEADERS_MAX ? ip6_options(p) : WR_REASON_EXT_HEADERS;
-	case IPPROTO_FRAGMENT:
-		return n < IP6_EXT_HEADERS_MAX ? ip6_fragment(p) : WR_REASON_EXT_HEADERS;
-	case IPPROTO_ROUTING:
-		return WR_REASON_EXT_HEADERS;
-	default:
-		*more = false;
-		return WR_REASON_NONE;
-	}
+	return proto == IPPROTO_HOPOPTS || proto == IPPROTO_DSTOPTS || proto == IPPROTO_FRAGMENT ||
+	       proto == IPPROTO_ROUTING;
+}
+
+/* The extension header at p->l4_off. */
+static __always_inline enum wr_reason ip6_extension(struct packet *p, bool first)
+{
+	if (p->l4_proto == IPPROTO_FRAGMENT)
+		return ip6_fragment(p);
+	if (p->l4_proto == IPPROTO_DSTOPTS || (p->l4_proto == IPPROTO_HOPOPTS && first))
+		return ip6_options(p);
+	return WR_REASON_EXT_HEADERS;
+}
+
+static __always_inline bool is_later_fragment(const struct packet *p)
+{
+	return p->fragmented && p->frag_off;
 }
 
 static __always_inline enum wr_reason ip6_parse(struct packet *p)
@@ -112,7 +114,6 @@ static __always_inline enum wr_reason ip6_parse(struct packet *p)
 	const struct ipv6hdr *ip = packet_at(p, ETH_HLEN, sizeof(*ip));
 	enum wr_reason reason;
 	__u32 payload;
-	bool more;
 	int n;
 
 	if (!ip)
@@ -130,16 +131,15 @@ static __always_inline enum wr_reason ip6_parse(struct packet *p)
 	p->fragmented = false;
 	p->frag_off = 0;
 	p->frag_data = 0;
-#pragma unroll
-	for (n = 0; n <= IP6_EXT_HEADERS_MAX; n++) {
-		reason = ip6_extension(p, n, &more);
-		if (likely(reason || !more))
-			return reason;
+	for (n = 0; n < IP6_EXT_HEADERS_MAX; n++) {
 		/* What follows in a later fragment is data. */
-		if (p->fragmented && p->frag_off)
+		if (!is_extension(p->l4_proto) || is_later_fragment(p))
 			return WR_REASON_NONE;
+		reason = ip6_extension(p, n == 0);
+		if (reason)
+			return reason;
 	}
-	return WR_REASON_EXT_HEADERS;
+	return is_extension(p->l4_proto) && !is_later_fragment(p) ? WR_REASON_EXT_HEADERS : WR_REASON_NONE;
 }
 
 /*
@@ -158,14 +158,9 @@ static __always_inline enum wr_reason ip_parse(struct packet *p, const bool v6)
 {
 	enum wr_reason reason = v6 ? ip6_parse(p) : ip4_parse(p);
 
-	if (!reason && unlikely(p->fragmented) && !fragment_valid(p, v6))
+	if (!reason && p->fragmented && !fragment_valid(p, v6))
 		return WR_REASON_MALFORMED_IP;
 	return reason;
-}
-
-static __always_inline bool is_later_fragment(const struct packet *p)
-{
-	return p->fragmented && p->frag_off;
 }
 
 /* Neighbour discovery (RFC 4861): router and neighbour solicitation and advertisement, redirect. */

@@ -32,7 +32,7 @@ static __always_inline enum wr_reason tcp_parse(struct packet *p, __u32 len, enu
 {
 	const struct tcphdr *tcp = packet_at(p, p->l4_off & PACKET_OFF_MAX, sizeof(*tcp));
 
-	if (unlikely(len < sizeof(*tcp) || !tcp))
+	if (len < sizeof(*tcp) || !tcp)
 		return cut;
 	if (tcp->doff < 5)
 		return WR_REASON_MALFORMED_L4;
@@ -47,7 +47,7 @@ static __always_inline enum wr_reason udp_parse(struct packet *p, __u32 len, enu
 	const struct udphdr *udp = packet_at(p, p->l4_off & PACKET_OFF_MAX, sizeof(*udp));
 	__u32 claimed;
 
-	if (unlikely(len < sizeof(*udp) || !udp))
+	if (len < sizeof(*udp) || !udp)
 		return cut;
 	claimed = bpf_ntohs(udp->len);
 	if (claimed < sizeof(*udp) || (claimed > len && !p->fragmented))

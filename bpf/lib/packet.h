@@ -19,10 +19,6 @@
 #include "abi/endpoint.h"
 #include "abi/reason.h"
 
-/* The path of a good packet to another pod is laid out in one piece: less code to fetch on a busy core. */
-#define likely(x) __builtin_expect(!!(x), 1)
-#define unlikely(x) __builtin_expect(!!(x), 0)
-
 union addr {
 	struct wr_addr4 a4;
 	struct wr_addr6 a6;
@@ -78,7 +74,7 @@ static __always_inline void *packet_at(const struct packet *p, __u32 off, const 
 {
 	void *at = ctx_pointer(p->skb, data) + off;
 
-	if (likely(at + len <= ctx_pointer(p->skb, data_end)))
+	if (at + len <= ctx_pointer(p->skb, data_end))
 		return at;
 	if (bpf_skb_pull_data(p->skb, off + len))
 		return NULL;

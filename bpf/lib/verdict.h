@@ -45,8 +45,8 @@ static __always_inline void report(const struct packet *p, enum wr_reason reason
 	ev->direction = p->direction;
 	if (len > WR_EVENT_HEADERS)
 		len = WR_EVENT_HEADERS;
-	/* The verifier wants to see that this is not 0; a frame never is. */
-	if (len && !bpf_skb_load_bytes(p->skb, 0, ev->headers, len))
+	/* A frame always is that long; 6.1's verifier needs a lower bound that is no mere "not 0". */
+	if (len >= ETH_HLEN && !bpf_skb_load_bytes(p->skb, 0, ev->headers, len))
 		ev->captured = len;
 	bpf_ringbuf_submit(ev, 0);
 }
@@ -54,7 +54,7 @@ static __always_inline void report(const struct packet *p, enum wr_reason reason
 static __always_inline int verdict(const struct packet *p, enum wr_reason reason)
 {
 	count(p, reason);
-	if (unlikely(drop_reasons >> reason & 1)) {
+	if (drop_reasons >> reason & 1) {
 		report(p, reason);
 		return TC_ACT_SHOT;
 	}

@@ -66,6 +66,8 @@ static int netns_new(void)
 static void device_make(enum device d)
 {
 	static const char host_mac[] = "02:57:52:00:00:01";
+	static const enum mac peer_macs[DEVICES] = { [DEVICE_A] = MAC_A, [DEVICE_B] = MAC_B, [DEVICE_UPLINK] = MAC_OTHER };
+	const uint8_t *mac = mac_address(peer_macs[d]);
 	const char *name = device_names[d];
 
 	shell("ip link add %s mtu 3000 address %s type veth peer name eth0 mtu 3000 netns /proc/%d/fd/%d", name, host_mac,
@@ -75,7 +77,8 @@ static void device_make(enum device d)
 	lab.ifindex[d] = if_nametoindex(name);
 	if (setns(lab.netns[d], CLONE_NEWNET))
 		fail_msg("setns: %m");
-	shell("ip link set eth0 multicast off up");
+	shell("ip link set eth0 address %02x:%02x:%02x:%02x:%02x:%02x multicast off up", mac[0], mac[1], mac[2], mac[3],
+	      mac[4], mac[5]);
 	if (setns(lab.netns[NO_DEVICE], CLONE_NEWNET))
 		fail_msg("setns: %m");
 }
@@ -213,15 +216,6 @@ static void endpoint_put(enum device d, const struct wr_endpoint *ep, bool endpo
 	map_put(lab.skel->maps.addr6, &ep->addr6, &local);
 	if (endpoint_too)
 		endpoint_place(ep, lab.ifindex[d], last);
-}
-
-/* As DEL begins: the endpoint goes, its addresses are still there. */
-static void endpoint_remove(enum device d)
-{
-	static const struct wr_endpoint empty;
-	const uint32_t slot = wr_endpoint_slot(lab.ifindex[d], 0);
-
-	map_put(lab.skel->maps.endpoints, &slot, &empty);
 }
 
 static struct wr_endpoint endpoint_of(enum who who, enum mac mac, uint64_t identity)

@@ -26,7 +26,6 @@ enum state {
 	S_NO_CONFIG = 1 << 4,
 	S_MASQUERADE = 1 << 5,    /* A's traffic is masqueraded */
 	S_B_GOING = 1 << 6,       /* B's address is still known, its endpoint is not */
-	S_SLOTS_TAKEN = 1 << 7,   /* others are in the first places of A and B */
 	S_LAST_PLACE = 1 << 7,    /* all endpoints are in the last slot they may be in, others' in the first */
 };
 

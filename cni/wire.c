@@ -321,6 +321,7 @@ static int pod_family(struct wire *w, struct nl_batch *b, const struct ip *ip, s
 int wire_pod_side(struct wire *w, struct err *err)
 {
 	struct nl_batch b = { .count = 0 };
+	struct link_info link;
 	int ret = ethtool_features_off(&w->ethtool, w->pod_ifindex, wire_features_off, wire_features_off_count, err);
 
 	if (ret == 0 && w->leases->v6.ip.family)
@@ -332,7 +333,13 @@ int wire_pod_side(struct wire *w, struct err *err)
 	ret = pod_family(w, &b, &w->leases->v4.ip, err);
 	if (ret == 0)
 		ret = pod_family(w, &b, &w->leases->v6.ip, err);
-	return ret < 0 ? ret : nl_batch_run(&w->pod, &b, err);
+	if (ret == 0)
+		ret = nl_batch_run(&w->pod, &b, err);
+	/*
+	 * Now that both ends are up, a work queue is to start the host's end; what the host sends before that is lost.
+	 * From 6.8 on the kernel does it at once when somebody asks for the link (facd15dfd691).
+	 */
+	return ret < 0 ? ret : link_get(w->host, NULL, w->a->host_ifindex, &link, err);
 }
 
 /* --- without a record --- */

@@ -1,0 +1,109 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""Measures Warren against what else could join two pods. Started by run.sh, in PID and mount namespaces of its own."""
+
+import argparse
+import json
+import os
+import re
+import sys
+
+import cnilatency
+import datapath
+import nodes
+import report
+from nodes import BenchError, run
+from report import Row, say
+
+PATHS = {
+    "direct": nodes.Direct,
+    "warren": nodes.Warren,
+    "bridge": nodes.Bridge,
+    "ptp": nodes.Ptp,
+    "routed-nft-10": nodes.Nft,
+    "routed-nft-1000": nodes.Nft1000,
+    "iptables-1000": nodes.Iptables1000,
+}
+
+
+def options():
+    parser = argparse.ArgumentParser(prog="tests/bench/run.sh", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="less of everything: two minutes, noisier")
+    parser.add_argument("--rounds", type=int, metavar="N", help="rounds of traffic (default 15, quick 3)")
+    parser.add_argument("--seconds", type=float, metavar="S", help="of each sample (default 0.5, quick 0.3)")
+    parser.add_argument("--only", default="", metavar="PATTERN",
+                        help="regular expression: the paths and plugins to measure; their baseline is always measured")
+    parser.add_argument("--build", default="build", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    args.rounds = args.rounds or (3 if args.quick else 15)
+    args.seconds = args.seconds or (0.3 if args.quick else 0.5)
+    args.runs = 20 if args.quick else 60
+    args.build = os.path.abspath(args.build)
+    return args
+
+
+def private_mounts():
+    run("mount", "-t", "tmpfs", "tmpfs", "/run")
+    run("mount", "-t", "bpf", "bpf", "/sys/fs/bpf")
+    os.mkdir("/run/bench")
+
+
+def build_paths(args, failures):
+    built = []
+    for number, (name, make) in enumerate(PATHS.items(), start=1):
+        is_baseline = name in (datapath.BASELINE, cnilatency.BASELINE)
+        if not is_baseline and not re.search(args.only, name):
+            continue
+        try:
+            path = make(name, number, args.build)
+            path.wait()
+            built.append(path)
+        except BenchError as error:
+            if is_baseline:
+                raise
+            failures.append(f"{name}: {error}")
+    return built
+
+
+def programs(args):
+    """Run time of the BPF programs alone, by BPF_PROG_TEST_RUN."""
+    say("programs")
+    values = {}
+    for line in run(f"{args.build}/tests/bpf/bpftest", "--bench").splitlines():
+        figure = json.loads(line)
+        values.setdefault(figure["id"], []).append(figure["ns"])
+    return [Row.plain(f"prog.{name}", "ns", ns) for name, ns in values.items()]
+
+
+def measure(args, failures):
+    private_mounts()
+    say("namespaces")
+    paths = build_paths(args, failures)
+    rows, failed = datapath.measure(args.build, paths, args.rounds, args.seconds)
+    failures += failed
+    plugins = [path.plugin for path in paths if isinstance(path, nodes.CniPath)]
+    for part in (lambda: cnilatency.measure(args.build, plugins, args.runs), lambda: programs(args)):
+        try:
+            rows += part()
+        except BenchError as error:
+            failures.append(str(error))
+    return rows
+
+
+def main():
+    args = options()
+    failures = []
+    try:
+        rows = measure(args, failures)
+        report.table(rows)
+        report.save_json(rows, f"{args.build}/bench/results.json")
+        report.plot(rows, f"{args.build}/bench/results")
+    except BenchError as error:
+        failures.append(str(error))
+    for failure in failures:
+        say(f"FAILED: {failure}")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

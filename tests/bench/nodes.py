@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Namespaces, and the paths between two pods that are measured. All of them exist at once, each with its own host."""
+
+import json
+import os
+import subprocess
+import time
+
+CNI_DIR = "/usr/lib/cni"  # Debian's containernetworking-plugins
+NETNS_DIR = "/run/netns"
+
+# TCP must be the same everywhere, whatever the machine's defaults: reno is in every kernel and may be chosen in every
+# namespace, and paces nothing. TIME_WAIT sockets of one sample would expire in the middle of another.
+SYSCTLS = {
+    "net/ipv6/conf/all/accept_dad": 0,
+    "net/ipv6/conf/default/accept_dad": 0,
+    "net/ipv4/tcp_congestion_control": "reno",
+    "net/ipv4/tcp_max_tw_buckets": 64,
+}
+HOST_SYSCTLS = {
+    "net/ipv4/ip_forward": 1,
+    "net/ipv6/conf/all/forwarding": 1,
+    # Absent without br_netfilter. Off, the bridge is at its fastest.
+    "net/bridge/bridge-nf-call-iptables": 0,
+    "net/bridge/bridge-nf-call-ip6tables": 0,
+}
+
+
+class BenchError(Exception):
+    """A measurement that could not be made."""
+
+
+def run(*command, netns=None, stdin=None, env=None):
+    if netns:
+        command = ("nsenter", f"--net={NETNS_DIR}/{netns}") + command
+    try:
+        done = subprocess.run(command, input=stdin, env=env, text=True, capture_output=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise BenchError(str(error)) from error
+    if done.returncode:
+        raise BenchError(f"{' '.join(command)}: exit {done.returncode}: {(done.stderr + done.stdout).strip()}")
+    return done.stdout
+
+
+def write_sysctls(netns, sysctls):
+    # The shell enters the namespace: /proc/sys/net shows that of the process which opens it.
+    script = "".join(f"[ ! -e /proc/sys/{key} ] || echo {value} >/proc/sys/{key}\n" for key, value in sysctls.items())
+    run("sh", "-e", netns=netns, stdin=script)
+
+
+def netns_add(name, host=False):
+    run("ip", "netns", "add", name)
+    write_sysctls(name, {**SYSCTLS, **HOST_SYSCTLS} if host else SYSCTLS)
+    run("ip", "link", "set", "lo", "up", netns=name)
+    return f"{NETNS_DIR}/{name}"
+
+
+class Plugin:
+    """A CNI network: one configuration, run in its host namespace."""
+
+    def __init__(self, name, host, config, path):
+        self.name, self.host, self.path = name, host, path
+        self.config = config
+        self.config_file = f"/run/bench/{name}.conf"
+        with open(self.config_file, "w", encoding="utf-8") as file:
+            json.dump(config, file)
+
+    def program(self):
+        return f"{self.path.split(':')[0]}/{self.config['type']}"
+
+    def environment(self, command, container, netns):
+        return {
+            "PATH": os.environ["PATH"],
+            "CNI_COMMAND": command,
+            "CNI_CONTAINERID": container,
+            "CNI_NETNS": f"{NETNS_DIR}/{netns}",
+            "CNI_IFNAME": "eth0",
+            "CNI_PATH": self.path,
+        }
+
+    def add(self, container, netns):
+        """Adds a pod and gives its addresses by family."""
+        out = run(self.program(), netns=self.host, stdin=json.dumps(self.config),
+                  env=self.environment("ADD", container, netns))
+        return addresses(json.loads(out))
+
+
+def addresses(result):
+    found = {}
+    for entry in result["ips"]:
+        address = entry["address"].split("/")[0]
+        found["v6" if ":" in address else "v4"] = address
+    return found
+
+
+def host_device(result):
+    """The host's end of the pod's link: the last interface outside the sandbox (bridge names the bridge first)."""
+    return [i["name"] for i in result["interfaces"] if not i.get("sandbox")][-1]
+
+
+class Path:
+    """Two pods (name-a, name-b) and what is between them; `target` is the address of b by family."""
+
+    def __init__(self, name, number, build):
+        self.name, self.number, self.programs = name, number, build
+        self.pods = [f"{name}-a", f"{name}-b"]
+        self.host = f"{name}-host"
+        self.target = {}
+        for pod in self.pods:
+            netns_add(pod)
+        self.build()
+
+    def build(self):
+        raise NotImplementedError
+
+    def super_packets(self, on):
+        """Segmentation offload of the pods' ends: without it TCP sends packets of one MTU."""
+        for pod in self.pods:
+            run("ethtool", "-K", "eth0", "tso", on, "gso", on, netns=pod)
+
+    def wait(self):
+        """Until both families get through (a bridge port or a link may still come up)."""
+        for family, target in self.target.items():
+            deadline = time.monotonic() + 10
+            while True:
+                try:
+                    run("ping", "-nqc1", "-W1", target, netns=self.pods[0])
+                    break
+                except BenchError as error:
+                    if time.monotonic() > deadline:
+                        raise BenchError(f"{self.name}: no {family} path between its pods: {error}") from error
+
+
+class Direct(Path):
+    """One veth pair, a pod at each end: the limit of what a veth can do."""
+
+    def build(self):
+        a, b = self.pods
+        run("ip", "link", "add", "eth0", "netns", a, "type", "veth", "peer", "name", "eth0", "netns", b)
+        for i, pod in enumerate(self.pods):
+            run("ip", "address", "add", f"10.{self.number}.0.{i + 1}/24", "dev", "eth0", netns=pod)
+            run("ip", "address", "add", f"fd00:{self.number}::{i + 1}/64", "dev", "eth0", netns=pod)
+            run("ip", "link", "set", "eth0", "up", netns=pod)
+        self.target = {"v4": f"10.{self.number}.0.2", "v6": f"fd00:{self.number}::2"}
+
+
+class Routed(Path):
+    """A veth pair to each pod, a subnet each, and the host's stack between them."""
+
+    rules = None  # function: text of the ruleset and the program that loads it
+
+    def build(self):
+        netns_add(self.host, host=True)
+        for i, pod in enumerate(self.pods):
+            self.wire(f"10.{self.number}.{i}", f"fd00:{self.number}:{i}:", f"p{i}", pod)
+        self.target = {"v4": f"10.{self.number}.1.2", "v6": f"fd00:{self.number}:1::2"}
+        for text, loader in self.rules():
+            run(*loader, netns=self.host, stdin=text)
+
+    def wire(self, net4, net6, device, pod):
+        run("ip", "link", "add", device, "netns", self.host, "type", "veth", "peer", "name", "eth0", "netns", pod)
+        for netns, dev, last in ((self.host, device, 1), (pod, "eth0", 2)):
+            run("ip", "address", "add", f"{net4}.{last}/24", "dev", dev, netns=netns)
+            run("ip", "address", "add", f"{net6}:{last}/64", "dev", dev, netns=netns)
+            run("ip", "link", "set", dev, "up", netns=netns)
+        run("ip", "route", "add", "default", "via", f"{net4}.1", netns=pod)
+        run("ip", "route", "add", "default", "via", f"{net6}:1", netns=pod)
+
+
+class Nft(Routed):
+    """Established flows pass first; new ones go through as many rules as there are, none of which matches."""
+
+    count = 10
+
+    def rules(self):
+        rule = "ip saddr 203.0.{}.{} drop"
+        rule6 = "ip6 saddr 2001:db8:{:x}::{:x} drop"
+        lines = [(rule if i % 2 else rule6).format(i >> 8, i & 255) for i in range(self.count)]
+        yield "\n".join(["table inet bench {", "chain forward {",
+                         "type filter hook forward priority filter; policy accept;",
+                         "ct state established,related accept", *lines, "}", "}", ""]), ("nft", "-f", "-")
+
+
+class Nft1000(Nft):
+    count = 1000
+
+
+class Iptables1000(Routed):
+    """What a rule for every pod comes to: no conntrack, each packet goes through all of them. iptables-nft."""
+
+    def rules(self):
+        for tool, source in (("iptables-nft-restore", "203.0.{}.{}/32"),
+                             ("ip6tables-nft-restore", "2001:db8:{:x}::{:x}/128")):
+            rules = "".join(f"-A FORWARD -s {source.format(i >> 8, i & 255)} -j DROP\n" for i in range(1000))
+            yield f"*filter\n:FORWARD ACCEPT [0:0]\n{rules}COMMIT\n", (tool,)
+
+
+class CniPath(Path):
+    """Two pods of a CNI plugin; more of them are added by the latency measurement."""
+
+    def build(self):
+        netns_add(self.host, host=True)
+        self.plugin = self.make_plugin()
+        for pod in self.pods:
+            self.target = self.plugin.add(pod, pod)
+
+    def make_plugin(self):
+        raise NotImplementedError
+
+    def host_local(self):
+        return {
+            "type": "host-local",
+            "dataDir": "/run/bench/host-local",
+            "ranges": [[{"subnet": f"10.{self.number}.0.0/16"}], [{"subnet": f"fd00:{self.number}::/64"}]],
+            "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}],
+        }
+
+
+class Bridge(CniPath):
+    """The reference plugin as a node has it, without its masquerading (which costs it more)."""
+
+    def make_plugin(self):
+        return Plugin(self.name, self.host, {
+            "cniVersion": "1.0.0", "name": self.name, "type": "bridge", "bridge": "cni0", "isGateway": True,
+            "mtu": 1500, "ipam": self.host_local(),
+        }, CNI_DIR)
+
+
+class Ptp(CniPath):
+    """The reference plugin that routes between its pods."""
+
+    def make_plugin(self):
+        return Plugin(self.name, self.host, {
+            "cniVersion": "1.0.0", "name": self.name, "type": "ptp", "mtu": 1500, "ipam": self.host_local(),
+        }, CNI_DIR)
+
+
+class Warren(CniPath):
+    """This project's plugin with its own IPAM."""
+
+    def make_plugin(self):
+        ranges = [[{"subnet": f"10.{self.number}.0.0/16"}], [{"subnet": f"fd00:{self.number}::/64"}]]
+        return Plugin(self.name, self.host, {
+            "cniVersion": "1.1.0", "name": self.name, "type": "warren-cni", "policy": "none", "mtu": 1500,
+            "ipam": {"ranges": ranges},
+        }, f"{self.programs}:{CNI_DIR}")

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Rows of results: as a table, as JSON and as a plot."""
+
+import json
+import statistics
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+
+
+def say(text):
+    print(f"bench: {text}", file=sys.stderr, flush=True)
+
+
+@dataclass
+class Row:
+    """`value` and `baseline` are medians (of memory: maxima); `min` and `max` are those of the ratio; `goal` is for the
+    ratio, and for the value itself (MB) in cni.rss_peak."""
+
+    id: str
+    value: float
+    unit: str
+    baseline: float
+    ratio: float
+    min: float
+    max: float
+    runs: int
+    goal: float
+    met: bool
+
+    @classmethod
+    def of(cls, name, unit, value, baseline, ratios, ratio=None, runs=None, goal=None, more_is_better=False,
+           absolute=False):
+        ratio = statistics.median(ratios) if ratio is None else ratio
+        judged = value if absolute else ratio
+        met = None if goal is None else (judged >= goal if more_is_better else judged <= goal)
+        return cls(name, value, unit, baseline, ratio, min(ratios), max(ratios), runs or len(ratios), goal, met)
+
+    @classmethod
+    def plain(cls, name, unit, values):
+        """A figure without a baseline."""
+        return cls(name, statistics.median(values), unit, None, None, None, None, len(values), None, None)
+
+
+def number(value, digits=2):
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+def table(rows):
+    width = max((len(row.id) for row in rows), default=2)
+    columns = f"{{:{width}}} {{:>10}} {{:5}} {{:>10}} {{:>6}} {{:>6}} {{:>6}} {{:>5}} {{:>5}} {{}}"
+    print(columns.format("id", "value", "unit", "baseline", "ratio", "min", "max", "runs", "goal", "").rstrip())
+    group = None
+    for row in rows:
+        mine = row.id.split(".")[0 if row.id.startswith("prog.") else 1]
+        if group not in (None, mine):
+            print()
+        group = mine
+        numbers = map(number, (row.value, row.baseline, row.ratio, row.min, row.max, row.goal))
+        value, baseline, ratio, least, most, goal = numbers
+        verdict = {None: "", True: "met", False: "NOT MET"}[row.met]
+        print(columns.format(row.id, value, row.unit, baseline, ratio, least, most, row.runs, goal, verdict).rstrip())
+
+
+def save_json(rows, path):
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump([{k: round(v, 4) if isinstance(v, float) else v for k, v in asdict(row).items()} for row in rows],
+                  file, indent=1)
+        file.write("\n")
+
+
+# --- the plot: one panel a figure, one bar a path --------------------------------------------------------------------
+
+PANELS = (
+    ("rr_p50", "TCP round trip, p50: ratio to direct (less is better)"),
+    ("crr_p50", "connect + round trip + close, p50: ratio (less is better)"),
+    ("udp", "UDP packets per second: ratio (more is better)"),
+    ("stream_gso_off", "TCP stream, GSO off: ratio (more is better)"),
+    ("add_p50", "CNI ADD, p50: ms"),
+    ("del_p50", "CNI DEL, p50: ms"),
+    ("del_gone_p50", "CNI DEL until the link is gone, p50: ms"),
+    ("rss_peak", "plugin's peak memory: MB"),
+)
+
+
+def panel(figure, series, names, goals, top):
+    """Bars with their minimum and maximum, cut off at `top`, each with its number. `series`: title -> name -> (value,
+    min, max)."""
+    lines = []
+    for name in names:
+        cells = [" ".join(map(str, values.get(name, ("NaN",) * 3))) for values in series.values()]
+        lines.append(f'"{name}" ' + " ".join(cells))
+    width = 1 / (len(series) + 1)  # of a bar; a gap of one is between the clusters
+    plots, labels = [], []
+    for i, title in enumerate(series):
+        column, shift = 2 + 3 * i, (i - (len(series) - 1) / 2) * width
+        plots.append(f"${figure} using {column}:{column + 1}:{column + 2}:xtic(1) title '{title}'")
+        height = f"(column({column + 2}) > {top * 0.9} ? {top * 0.9} : column({column + 2}))"
+        labels.append(f"${figure} using ($0{shift:+}):{height}:"
+                      f"(sprintf('%.2f', column({column}))) with labels offset 0,0.6 font ',8' notitle")
+    plots += labels
+    plots += [f"{goal} with lines dashtype 2 linecolor 'black' title 'goal'" for goal in goals]
+    data = "\n".join(lines)
+    return f"${figure} << EOD\n{data}\nEOD\nset yrange [0:{top}]\nplot {', '.join(plots)}\n"
+
+
+def net_panel(figure, rows):
+    series = {"IPv4": {}, "IPv6": {}}
+    for row in rows:
+        _, _, family, path = row.id.split(".")
+        series["IPv4" if family == "v4" else "IPv6"][path] = (row.ratio, row.min, row.max)
+    names = list(dict.fromkeys(row.id.split(".")[3] for row in rows))
+    goals = [row.goal for row in rows if row.goal]
+    return panel(figure, series, names, goals, top=min(max(r.max for r in rows) * 1.35, 2.5))
+
+
+def cni_panel(figure, rows):
+    series = {row.id.split(".")[2]: (row.value, row.min * row.baseline, row.max * row.baseline) for row in rows}
+    goals = [row.goal if figure == "rss_peak" else row.goal * row.baseline for row in rows if row.goal]
+    return panel(figure, {"": series}, list(series), goals,
+                 top=1.35 * max([most for _, _, most in series.values()] + goals))
+
+
+def plot(rows, stem):
+    drawn = []
+    for figure, title in PANELS:
+        mine = [row for row in rows if row.id.split(".")[1] == figure]
+        if mine:
+            draw = net_panel if mine[0].id.startswith("net.") else cni_panel
+            drawn.append(f"set title \"{title}\"\n" + draw(figure, mine))
+    if not drawn:
+        return
+    head = (
+        f"set multiplot layout {(len(drawn) + 1) // 2},2\n"
+        "set style data histograms\nset style histogram errorbars gap 1 linewidth 1\n"
+        "set style fill solid 0.7 border -1\n"
+        "set boxwidth 0.9\nset grid ytics\nset xtics rotate by -20 nomirror\nset key horizontal top left samplen 2\n"
+    )
+    for kind, terminal in (("svg", "svg size 1200,1400 background 'white'"), ("png", "pngcairo size 1200,1400")):
+        script = f"set terminal {terminal}\nset output '{stem}.{kind}'\n{head}{''.join(drawn)}unset multiplot\n"
+        subprocess.run(["gnuplot"], input=script, text=True, check=True)

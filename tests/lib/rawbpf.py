@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What a test needs of bpf(2), without a compiler, a library or the product: the entries of a pinned map, and somebody
+else's program on a device.
+"""
+
+import contextlib
+import ctypes
+import errno
+import os
+import platform
+import struct
+
+BPF_PROG_LOAD, BPF_OBJ_GET, BPF_OBJ_GET_INFO_BY_FD, BPF_MAP_LOOKUP_BATCH, BPF_LINK_CREATE = 5, 7, 15, 24, 28
+BPF_PROG_TYPE_SCHED_CLS, BPF_PROG_TYPE_XDP = 3, 6
+ATTACH = {"tcx ingress": 46, "tcx egress": 47, "xdp": 37}
+TCX_PASS, XDP_PASS = 0, 2
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_SYS_bpf = {"x86_64": 321, "aarch64": 280}[platform.machine()]
+
+
+def _bpf(command, attr, fmt, *values, harmless=0):
+    """The system call. `attr` is a buffer, which the kernel may write to."""
+    struct.pack_into(fmt, attr, 0, *values)
+    result = _libc.syscall(_SYS_bpf, command, attr, len(attr))
+    if result < 0 and ctypes.get_errno() != harmless:
+        raise OSError(ctypes.get_errno(), f"bpf({command}): {os.strerror(ctypes.get_errno())}")
+    return result
+
+
+def _attr():
+    return ctypes.create_string_buffer(128)
+
+
+def map_entries(path):
+    """{key: value}, as bytes, of the hash or array that is pinned at `path`; None if there is no such pin."""
+    name = ctypes.create_string_buffer(str(path).encode())
+    try:
+        fd = _bpf(BPF_OBJ_GET, _attr(), "<QII", ctypes.addressof(name), 0, 0)
+    except FileNotFoundError:
+        return None
+    try:
+        info = ctypes.create_string_buffer(88)
+        _bpf(BPF_OBJ_GET_INFO_BY_FD, _attr(), "<IIQ", fd, len(info), ctypes.addressof(info))
+        key_size, value_size, room = struct.unpack_from("<III", info, 8)
+        position, attr = ctypes.create_string_buffer(max(key_size, 8)), _attr()
+        keys, values = ctypes.create_string_buffer(key_size * room), ctypes.create_string_buffer(value_size * room)
+        buffers = [ctypes.addressof(b) for b in (position, keys, values)]
+        # ENOENT says that this was all; how many that is stands in the attributes then.
+        _bpf(BPF_MAP_LOOKUP_BATCH, attr, "<QQQQIIQQ", 0, *buffers, room, fd, 0, 0, harmless=errno.ENOENT)
+        (count,) = struct.unpack_from("<I", attr, 32)
+    finally:
+        os.close(fd)
+
+    def item(data, size, i):
+        return data[i * size : (i + 1) * size]
+
+    return {item(keys, key_size, i): item(values, value_size, i) for i in range(count)}
+
+
+@contextlib.contextmanager
+def foreign_program(netns, ifindex, hook):
+    """A program that lets everything pass, attached by a link at `hook` (a key of ATTACH), ahead of what is there."""
+    prog_type, verdict = (BPF_PROG_TYPE_XDP, XDP_PASS) if hook == "xdp" else (BPF_PROG_TYPE_SCHED_CLS, TCX_PASS)
+    insns = ctypes.create_string_buffer(
+        struct.pack("<BBhi", 0xB7, 0, 0, verdict) + struct.pack("<BBhi", 0x95, 0, 0, 0)  # r0 = verdict; exit
+    )
+    license_ = ctypes.create_string_buffer(b"BSD")
+    prog = _bpf(BPF_PROG_LOAD, _attr(), "<IIQQ", prog_type, 2, ctypes.addressof(insns), ctypes.addressof(license_))
+    try:
+        with netns.entered():
+            link = _bpf(BPF_LINK_CREATE, _attr(), "<IIII", prog, ifindex, ATTACH[hook], 0)
+        try:
+            yield
+        finally:
+            os.close(link)
+    finally:
+        os.close(prog)

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: BSD-2-Clause
+import pytest
+
+from lab import LINK_GROUP, Lab, Monitor
+
+
+@pytest.fixture(scope="module")
+def lab():
+    """A node whose uplink leads to the world, with Warren loaded; for the tests of one module."""
+    with Lab() as lab:
+        lab.node.warren("node", "init")
+        yield lab
+
+
+@pytest.fixture(scope="module")
+def node(lab):
+    return lab.node
+
+
+@pytest.fixture(scope="module")
+def world(lab):
+    return lab.world
+
+
+@pytest.fixture
+def pods(node):
+    """Makes pods that end with the test; then nothing of them may be left."""
+    made, before = [], node.leftovers()
+
+    def make(name, conf, **kwargs):
+        made.append(node.pod(name, conf, **kwargs))
+        return made[-1]
+
+    yield make
+    for pod in made:
+        if pod in node.pods:
+            pod.delete()
+    node.assert_clean(besides=before)
+
+
+@pytest.fixture(params=[4, 6], ids=["v4", "v6"])
+def family(request):
+    return request.param
+
+
+@pytest.fixture
+def monitor(node):
+    with Monitor(node) as monitor:
+        yield monitor
+
+
+@pytest.fixture
+def watch(node):
+    """Counts what gets past the guard from any pod: watch() is the number of packets."""
+    node.run(
+        "nft",
+        "-f",
+        "-",
+        input=f"""
+        table inet watch {{
+            chain input {{ type filter hook input priority 300; iifgroup {LINK_GROUP} counter; }}
+            chain forward {{ type filter hook forward priority 300; iifgroup {LINK_GROUP} counter; }}
+        }}""",
+    )
+    yield lambda: sum(count for _, count in node.nft_counters("watch"))
+    node.run("nft", "delete", "table", "inet", "watch")

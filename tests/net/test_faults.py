@@ -1,0 +1,552 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Crowds, crashes, full tables and disks, damaged files, bad input: the right error code with a message, everything
+undone, and a retry that works.
+"""
+
+import contextlib
+import json
+import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from lab import NODE_GATEWAY, Node, network, wait_for
+
+IO_ERROR, DECODE_ERROR, CONFIG_ERROR, ENVIRONMENT_ERROR, VERSION_ERROR = 5, 6, 7, 4, 1
+NOT_AVAILABLE = 50
+KERNEL_ERROR, NO_ADDRESS, EXISTS = 100, 101, 103
+WIDE = {"ipam": {"ranges": [[{"subnet": "10.88.0.0/16"}], [{"subnet": "fd00:88::/64"}]]}}
+
+
+@pytest.fixture(scope="module")
+def node():
+    """No uplink: nothing here leaves the node."""
+    with Node() as node:
+        node.warren("node", "init")
+        yield node
+
+
+@pytest.fixture
+def fresh():
+    """A node of one's own, to break."""
+    with Node() as node:
+        yield node
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(request):
+    node = request.getfixturevalue("node") if "node" in request.fixturenames else None
+    before = node and node.leftovers()
+    yield
+    if node:
+        node.assert_clean(besides=before)
+
+
+def allocations(node, name="lab"):
+    """Addresses in use by a network; resting ones are not."""
+    path = node.outside(f"/run/warren/ipam/{name}.json")
+    return json.loads(path.read_text())["allocations"] if path.exists() else {}
+
+
+def assert_error(done, *codes):
+    assert done.code != 0
+    assert done.json, f"no error in JSON: {done!r}"
+    assert done.json["code"] in codes, done
+    assert len(done.json["msg"]) > 10, done
+    assert done.json["cniVersion"]
+
+
+@pytest.fixture
+def namespaces(node):
+    """Makes network namespaces by the dozen."""
+    made = []
+
+    def make(count):
+        names = [f"ns-{len(made) + i}" for i in range(count)]
+        made.extend(names)
+        node.run("ip", "-batch", "-", input="".join(f"netns add {n}\n" for n in names))
+        return [f"/run/netns/{n}" for n in names]
+
+    yield make
+    node.run("ip", "-batch", "-", input="".join(f"netns delete {n}\n" for n in made))
+
+
+# --- crowds -------------------------------------------------------------------------------------------------------------
+
+
+def test_crowd(node, namespaces):
+    """200 ADDs and then 200 DELs, by 16 at once."""
+    paths = namespaces(200)
+    conf = network(**WIDE)
+    with ThreadPoolExecutor(16) as pool:
+        done = list(pool.map(lambda i: node.cni("ADD", conf, f"crowd-{i}", "eth0", paths[i]), range(200)))
+        assert [d for d in done if not d.ok] == []
+        addresses = [ip["address"] for d in done for ip in d.json["ips"]]
+        assert len(addresses) == len(set(addresses)) == 400
+        assert len(node.bpf_map("endpoints")) == len(node.pod_devices()) == 200
+        assert len(allocations(node)) == 400
+        done = list(pool.map(lambda i: node.cni("DEL", conf, f"crowd-{i}", "eth0", paths[i]), range(200)))
+        assert [d for d in done if not d.ok] == []
+    assert allocations(node) == {}
+    wait_for(lambda: not node.leftovers(), "200 devices to go", 60)
+
+
+def test_one_container_many_interfaces(node, namespaces):
+    """The same container on several networks and interfaces at once."""
+    (path,) = namespaces(1)
+    with ThreadPoolExecutor(8) as pool:
+        confs = [network(name=f"net{i % 2}", ipam={"ranges": [[{"subnet": f"10.9{i % 2}.0.0/24"}]]}) for i in range(8)]
+        done = list(pool.map(lambda i: node.cni("ADD", confs[i], "many", f"eth{i}", path), range(8)))
+        assert [d for d in done if not d.ok] == []
+        assert len(node.pod_devices()) == 8
+        done = list(pool.map(lambda i: node.cni("DEL", confs[i], "many", f"eth{i}", path), range(8)))
+        assert [d for d in done if not d.ok] == []
+
+
+# --- crashes ------------------------------------------------------------------------------------------------------------
+
+
+def killed_after(seconds):
+    """Wraps a command: SIGKILL after that time, for the process alone."""
+    return ["timeout", "--foreground", "--signal=KILL", f"{seconds:.6f}"]
+
+
+def crash_rounds(node, conf, worker, path, rounds, seed):
+    """ADD and DEL of one container, again and again, most of them killed; what is not killed must succeed."""
+    dice = random.Random(seed)
+    container = f"crash-{worker}"
+    killed = 0
+    for _ in range(rounds):
+        killed += not node.cni("ADD", conf, container, "eth0", path, wrap=killed_after(dice.uniform(0, 0.006))).ok
+        if dice.random() < 0.3:
+            killed += not node.cni("DEL", conf, container, "eth0", path, wrap=killed_after(dice.uniform(0, 0.006))).ok
+        if dice.random() < 0.2:
+            done = node.cni("DEL", conf, container, "eth0", path)
+            assert done.ok, f"DEL after a crash: {done!r}"
+            done = node.cni("ADD", conf, container, "eth0", path)
+            assert done.ok, f"ADD after a crash: {done!r}"
+        if dice.random() < 0.2:
+            done = node.cni("DEL", conf, container, "eth0", path)
+            assert done.ok, f"DEL after a crash: {done!r}"
+    return killed
+
+
+def test_kill_at_random_instants(node, namespaces):
+    conf = network(**WIDE)
+    paths = namespaces(2)
+    with ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(crash_rounds, node, conf, i, paths[i], 250, seed=i) for i in range(2)]
+        killed = sum(run.result() for run in runs)
+    assert killed > 100, "hardly anything was killed: the delays do not fit this machine"
+    gc = node.cni("GC", {**conf, "cni.dev/valid-attachments": []})
+    assert gc.ok and gc.stdout == "", gc
+    for i in range(2):
+        assert node.cni("DEL", conf, f"crash-{i}", "eth0", paths[i]).ok
+    assert allocations(node) == {}
+    node.assert_clean()
+    pod = node.pod("after", conf)
+    pod.ping(NODE_GATEWAY_WIDE[4])
+    pod.delete()
+
+
+NODE_GATEWAY_WIDE = {4: "10.88.0.1", 6: "fd00:88::1"}
+
+
+def test_kill_while_loading(fresh):
+    """The first ADD loads the programs; killed halfway, the next one finishes the work."""
+    dice = random.Random(1)
+    path = fresh.netns_add("pod")
+    for _ in range(25):
+        fresh.cni("ADD", network(), "first", "eth0", path, wrap=killed_after(dice.uniform(0, 0.12)))
+        if dice.random() < 0.5:
+            assert fresh.warren("node", "down", "--force", check=False).returncode in (0, 3)
+    assert fresh.cni("DEL", network(), "first", "eth0", path).ok
+    done = fresh.cni("ADD", network(), "first", "eth0", path)
+    assert done.ok, done
+    assert fresh.warren("status").returncode == 0
+    assert fresh.cni("DEL", network(), "first", "eth0", path).ok
+    fresh.assert_clean()
+
+
+# Runs the plugin, then kills at once what it has left running in the background; the exit status is the plugin's.
+AND_KILL_REAPER = """
+"$@"
+status=$?
+for dir in /proc/[0-9]*; do
+    read -r name <$dir/comm && [ "$name" = warren-cni ] && kill -KILL ${dir#/proc/}
+done 2>/dev/null
+exit $status
+"""
+
+
+def test_reaper_killed(node, namespaces):
+    """DEL leaves the slow end of the device to a background process. Without it: ADD again works, GC finishes."""
+    (path,) = namespaces(1)
+    conf = network()
+    orphaned = 0
+    for _ in range(10):
+        assert node.cni("ADD", conf, "reaped", "eth0", path).ok
+        assert node.cni("DEL", conf, "reaped", "eth0", path, wrap=["bash", "-c", AND_KILL_REAPER, "bash"]).ok
+        wait_for(lambda: not node.run("pgrep", "-x", "warren-cni", check=False).stdout, "the reaper's end")
+        orphaned += bool(node.leftovers())
+    assert orphaned >= 5, "the reaper was faster than its killer"
+    assert node.cni("ADD", conf, "reaped", "eth0", path).ok
+    assert node.cni("DEL", conf, "reaped", "eth0", path, wrap=["bash", "-c", AND_KILL_REAPER, "bash"]).ok
+    assert node.cni("GC", {**conf, "cni.dev/valid-attachments": []}).ok
+    node.assert_clean()
+
+
+@pytest.mark.smoke
+def test_add_again_at_once(node, namespaces):
+    (path,) = namespaces(1)
+    conf = network()
+    seen = set()
+    for _ in range(30):
+        done = node.cni("ADD", conf, "again", "eth0", path)
+        assert done.ok, done
+        seen.add(done.json["interfaces"][0]["name"])
+        assert node.cni("DEL", conf, "again", "eth0", path).ok
+    assert len(seen) == 30, "a host-side name was used again"
+
+
+def test_namespace_outlives_its_del(node):
+    """After DEL has returned nothing of the pod gets anywhere, though its device may still be there."""
+    from scapy.layers.inet import UDP
+
+    a, b = node.pod("a", network()), node.pod("b", network())
+    frames = [a.packet(f, dst) / UDP(dport=9) / b"late" for f in (4, 6) for dst in (b.ips[f], NODE_GATEWAY[f])]
+    with b.wire() as seen, a.wire() as out:
+        guarded, stack = node.guard_drops(), node.metrics()[("to_stack", "egress")]
+        done = node.cni("DEL", a.chain[0], a.container, "eth0", a.path)
+        assert done.ok
+        with contextlib.suppress(OSError):  # the device has gone already
+            for _ in range(100):
+                out.send(*frames)
+        wait_for(lambda: a.host_ifname not in node.pod_devices(), "the device to go")
+        node.ping(b.ips[4])
+        assert [f for f in seen.drain() if b"late" in f] == []
+        assert node.metrics()[("to_stack", "egress")] == stack + 1  # the answer to that ping
+        assert node.guard_drops() == guarded
+    assert a.ip("link", "show", "type", "veth") == []
+    # And the namespace can be used again.
+    again = node.cni("ADD", a.chain[0], "other", "eth0", a.path)
+    assert again.ok
+    assert node.cni("DEL", a.chain[0], "other", "eth0", a.path).ok
+    a.gone()
+    b.delete()
+
+
+def test_namespace_vanishes_during_add(node):
+    conf = network()
+    dice = random.Random(2)
+    failed = 0
+    for i in range(40):
+        path = node.netns_add("gone")
+        killer = threading.Timer(dice.uniform(0, 0.008), node.netns_delete, ["gone"])
+        killer.start()
+        done = node.cni("ADD", conf, f"gone-{i}", "eth0", path)
+        killer.join()
+        if not done.ok:
+            failed += 1
+            assert done.json and done.json["msg"], done
+        assert node.cni("DEL", conf, f"gone-{i}", "eth0", path).ok
+    assert allocations(node) == {}
+
+
+@pytest.mark.smoke
+def test_gc(node):
+    """Removes the attachment whose namespace is gone, and neither one that is valid nor one whose namespace lives."""
+    valid, alive, dead = (node.pod(name, network()) for name in ("valid", "alive", "dead"))
+    dead.gone()
+    attachments = [{"containerID": valid.container, "ifname": "eth0"}]
+    done = node.cni("GC", {**network(), "cni.dev/valid-attachments": attachments})
+    assert done.ok and done.stdout == ""
+    wait_for(lambda: node.pod_devices() == sorted([valid.host_ifname, alive.host_ifname]), "the dead one's device to go")
+    assert sorted(allocations(node)) == sorted([*valid.ips.values(), *alive.ips.values()])
+    for pod in (valid, alive):
+        pod.ping(NODE_GATEWAY[4])
+        pod.delete()
+
+
+def test_gc_is_of_one_network(node):
+    pod = node.pod("other", network(name="other"))
+    pod.gone()
+    assert node.cni("GC", {**network(), "cni.dev/valid-attachments": []}).ok
+    assert node.pod_devices() == [pod.host_ifname] or node.leftovers()["attachments"]
+    assert node.cni("GC", {**network(name="other"), "cni.dev/valid-attachments": []}).ok
+
+
+# --- what runs out ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.smoke
+def test_pool_exhausted(node):
+    """And a freed address is given at once when there is no other."""
+    conf = network(name="small", ipam={"ranges": [[{"subnet": "10.89.0.0/29"}]]})
+    pods = [node.pod(f"p{i}", conf) for i in range(5)]
+    path = node.netns_add("sixth")
+    assert_error(node.cni("ADD", conf, "sixth", "eth0", path), NO_ADDRESS)
+    assert_error(node.cni("STATUS", conf), NOT_AVAILABLE)
+    assert len(node.pod_devices()) == 5
+    free = pods[2].ips[4]
+    pods.pop(2).delete()
+    assert node.cni("STATUS", conf).ok
+    done = node.cni("ADD", conf, "sixth", "eth0", path)
+    assert done.ok and done.json["ips"][0]["address"].split("/")[0] == free
+    assert node.cni("DEL", conf, "sixth", "eth0", path).ok
+    node.netns_delete("sixth")
+    for pod in pods:
+        pod.delete()
+
+
+def test_one_family_exhausted(node):
+    """The other family's address is given back."""
+    conf = network(name="half", ipam={"ranges": [[{"subnet": "10.89.1.0/24"}], [{"subnet": "fd00:89::/127"}]]})
+    pods = [node.pod(f"p{i}", conf) for i in range(1)]
+    path = node.netns_add("next")
+    done = node.cni("ADD", conf, "next", "eth0", path)
+    if done.ok:  # a /127 has room for two, without a gateway
+        assert node.cni("DEL", conf, "next", "eth0", path).ok
+    else:
+        assert_error(done, NO_ADDRESS)
+    assert sorted(allocations(node, "half")) == sorted(pods[0].ips.values())
+    node.netns_delete("next")
+    pods[0].delete()
+
+
+def test_endpoint_map_full(fresh):
+    fresh.warren("node", "init", "--max-endpoints", "4")
+    conf = network()
+    pods = [fresh.pod(f"p{i}", conf) for i in range(4)]
+    assert "endpoints" in fresh.warren("status", check=False).stdout
+    path = fresh.netns_add("fifth")
+    before = (fresh.pod_devices(), allocations(fresh))
+    done = fresh.cni("ADD", conf, "fifth", "eth0", path)
+    assert_error(done, KERNEL_ERROR, 11)
+    assert "--max-endpoints" in json.dumps(done.json)
+    wait_for(lambda: fresh.pod_devices() == before[0], "the fifth device to go")
+    assert allocations(fresh) == before[1]
+    for pod in pods:
+        pod.ping(NODE_GATEWAY[4])
+    pods.pop().delete()
+    wait_for(lambda: fresh.cni("ADD", conf, "fifth", "eth0", path).ok, "room for the fifth")
+    assert fresh.cni("DEL", conf, "fifth", "eth0", path).ok
+    for pod in pods:
+        pod.delete()
+    fresh.assert_clean()
+
+
+@pytest.mark.smoke
+def test_full_disk(fresh):
+    fresh.run("mkdir", "/run/warren")
+    fresh.run("mount", "-t", "tmpfs", "-o", "size=256k,nr_inodes=200", "full", "/run/warren")
+    conf = network()
+    pod = fresh.pod("early", conf)
+    fresh.run("sh", "-c", "cat /dev/zero > /run/warren/filler", check=False)
+    path = fresh.netns_add("late")
+    before = (fresh.files("/run/warren"), fresh.pod_devices(), allocations(fresh))
+    assert_error(fresh.cni("ADD", conf, "late", "eth0", path), IO_ERROR)
+    wait_for(lambda: fresh.pod_devices() == before[1], "the device to go")
+    assert (fresh.files("/run/warren"), allocations(fresh)) == (before[0], before[2])
+    pod.ping(NODE_GATEWAY[4])
+    pod.delete()  # the pod may be what fills the disk
+    wait_for(lambda: not fresh.pod_devices(), "its device to go")
+    fresh.run("rm", "/run/warren/filler")
+    done = fresh.cni("ADD", conf, "late", "eth0", path)
+    assert done.ok, done
+    assert fresh.cni("DEL", conf, "late", "eth0", path).ok
+    assert fresh.cni("GC", {**conf, "cni.dev/valid-attachments": []}).ok
+    assert allocations(fresh) == {}
+    fresh.assert_clean()
+
+
+# --- damaged files ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"garbage\0garbage", b"[]", b'{"allocations": 1}', b'{"allocations": {"10.87.0.9": []}}'],
+    ids=["empty", "cut short", "binary", "other type", "wrong member", "wrong value"],
+)
+def test_damaged_address_file(fresh, content):
+    conf = network()
+    pod = fresh.pod("early", conf)
+    path = fresh.outside("/run/warren/ipam/lab.json")
+    path.write_bytes(content)
+    other = fresh.netns_add("late")
+    done = fresh.cni("ADD", conf, "late", "eth0", other)
+    assert_error(done, IO_ERROR)
+    assert "/run/warren/ipam/lab.json" in json.dumps(done.json)
+    assert path.read_bytes() == content, "evidence was destroyed"
+    assert fresh.pod_devices() == [pod.host_ifname]
+    path.unlink()  # what the message advises
+    done = fresh.cni("ADD", conf, "late", "eth0", other)
+    assert done.ok
+    assert not set(pod.ips.values()) & {ip["address"].split("/")[0] for ip in done.json["ips"]}
+    assert fresh.cni("DEL", conf, "late", "eth0", other).ok
+    pod.delete()
+    fresh.assert_clean()
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("content", [b"", b"{", b"garbage\0", b'{"containerID": 7}'], ids=["empty", "cut", "binary", "type"])
+def test_damaged_record(fresh, content):
+    """DEL still leaves nothing; GC, which cannot know whether the pod lives, says so and leaves it alone."""
+    conf = network()
+    pod = fresh.pod("early", conf)
+    (record,) = [p for p in fresh.outside("/run/warren/attachments").rglob("*") if p.is_file()]
+    record.write_bytes(content)
+    pod.delete()
+    fresh.assert_clean()
+    assert allocations(fresh) == {}
+    pod = fresh.pod("again", conf)
+    pod.ping(NODE_GATEWAY[6])
+    (record,) = [p for p in fresh.outside("/run/warren/attachments").rglob("*") if p.is_file()]
+    record.write_bytes(content)
+    gc = fresh.cni("GC", {**conf, "cni.dev/valid-attachments": []})
+    assert_error(gc, IO_ERROR)
+    assert pod.container in gc.json["msg"] and "DEL" in gc.json["msg"]
+    pod.ping(NODE_GATEWAY[6])
+    assert fresh.cni("DEL", conf, pod.container, "eth0").ok  # without a namespace: its device cannot be found
+    pod.gone()
+    wait_for(lambda: not fresh.pod_devices(), "the device to go with its namespace")
+    assert fresh.cni("GC", {**conf, "cni.dev/valid-attachments": []}).ok
+    fresh.assert_clean()
+    assert allocations(fresh) == {}
+
+
+# --- bad input ----------------------------------------------------------------------------------------------------------
+
+GOOD = json.dumps(network())
+
+
+def conf_with(**members):
+    return json.dumps({**network(), **members})
+
+
+INPUTS = {  # name: (standard input, code)
+    "empty": ("", DECODE_ERROR),
+    "cut short": (GOOD[:-1], DECODE_ERROR),
+    "half": (GOOD[: len(GOOD) // 2], DECODE_ERROR),
+    "not JSON": ("cniVersion: 1.0.0", DECODE_ERROR),
+    "an array": ("[]", DECODE_ERROR),
+    "a string": ('"x"', DECODE_ERROR),
+    "text after the object": (GOOD + "x", DECODE_ERROR),
+    "two objects": (GOOD + GOOD, DECODE_ERROR),
+    "a NUL byte": (GOOD.replace("lab", "l\0b").encode(), DECODE_ERROR),
+    "an escaped NUL": (GOOD.replace("lab", "l\\u0000b"), DECODE_ERROR),
+    "invalid UTF-8": (GOOD.encode().replace(b"lab", b"l\xff\xfeb"), DECODE_ERROR),
+    "a key twice": (GOOD.replace('"name": "lab"', '"name": "lab", "name": "lab"'), DECODE_ERROR),
+    "a key twice, deep": (GOOD.replace('"subnet":', '"subnet": "10.0.0.0/8", "subnet":', 1), DECODE_ERROR),
+    "10,000 brackets": ('{"a":' + "[" * 10000 + "]" * 10000 + "}", DECODE_ERROR),
+    "two megabytes": (conf_with(filler="x" * (2 << 20)), (DECODE_ERROR, IO_ERROR)),
+    "unknown version": (conf_with(cniVersion="9.9.9"), VERSION_ERROR),
+    "old version": (conf_with(cniVersion="0.2.0"), VERSION_ERROR),
+    "no version": (GOOD.replace('"cniVersion": "1.1.0", ', ""), VERSION_ERROR),
+    "version of another type": (conf_with(cniVersion=1), (VERSION_ERROR, DECODE_ERROR, CONFIG_ERROR)),
+    "no name": (GOOD.replace('"name": "lab", ', ""), CONFIG_ERROR),
+    "empty name": (conf_with(name=""), CONFIG_ERROR),
+    "name with a slash": (conf_with(name="../../etc/passwd"), CONFIG_ERROR),
+    "long name": (conf_with(name="n" * 300), CONFIG_ERROR),
+    "name of another type": (conf_with(name=7), CONFIG_ERROR),
+    "mtu of another type": (conf_with(mtu="1500"), CONFIG_ERROR),
+    "negative mtu": (conf_with(mtu=-1), CONFIG_ERROR),
+    "mtu too small": (conf_with(mtu=67), CONFIG_ERROR),
+    "mtu too small for IPv6": (conf_with(mtu=1279), CONFIG_ERROR),
+    "mtu too large": (conf_with(mtu=65536), CONFIG_ERROR),
+    "unknown policy": (conf_with(policy="perhaps"), CONFIG_ERROR),
+    "no ipam": (GOOD.replace('"ipam"', '"nothing"'), CONFIG_ERROR),
+    "ipam of another type": (conf_with(ipam=[]), CONFIG_ERROR),
+    "no ranges": (conf_with(ipam={}), CONFIG_ERROR),
+    "bad subnet": (conf_with(ipam={"ranges": [[{"subnet": "10.0.0.0/33"}]]}), CONFIG_ERROR),
+    "host bits": (conf_with(ipam={"ranges": [[{"subnet": "10.0.0.7/24"}]]}), CONFIG_ERROR),
+    "empty range": (
+        conf_with(ipam={"ranges": [[{"subnet": "10.0.0.0/24", "rangeStart": "10.0.0.9", "rangeEnd": "10.0.0.8"}]]}),
+        CONFIG_ERROR,
+    ),
+    "overlapping ranges": (conf_with(ipam={"ranges": [[{"subnet": "10.0.0.0/24"}, {"subnet": "10.0.0.0/16"}]]}), CONFIG_ERROR),
+    "bad log level": (conf_with(logLevel="shout"), CONFIG_ERROR),
+    "log file in no folder": (conf_with(logFile="/nowhere/log"), (CONFIG_ERROR, IO_ERROR)),
+    "group address as mac": (conf_with(runtimeConfig={"mac": "01:00:5e:00:00:01"}), CONFIG_ERROR),
+    "nonsense as ips": (conf_with(runtimeConfig={"ips": ["10.0.0"]}), CONFIG_ERROR),
+    "ips outside the ranges": (conf_with(runtimeConfig={"ips": ["203.0.113.5"]}), (CONFIG_ERROR, 102)),
+    "ips is the gateway": (conf_with(runtimeConfig={"ips": [NODE_GATEWAY[4]]}), (CONFIG_ERROR, 102)),
+    "ipam plugin that does not exist": (conf_with(ipam={"type": "no-such-plugin"}), (CONFIG_ERROR, IO_ERROR, ENVIRONMENT_ERROR)),
+    "ipam plugin outside CNI_PATH": (conf_with(ipam={"type": "../bin/true"}), CONFIG_ERROR),
+}
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("name", INPUTS)
+def test_bad_input(node, namespaces, name):
+    text, codes = INPUTS[name]
+    (path,) = namespaces(1)
+    done = node.plugin(node.cni_env("ADD", "bad-input", "eth0", path), text)
+    assert_error(done, *(codes if isinstance(codes, tuple) else (codes,)))
+    assert node.leftovers() == {} and allocations(node) == {}
+
+
+ENVIRONMENTS = {  # what is changed in a good environment, code
+    "no command": ({"CNI_COMMAND": None}, ENVIRONMENT_ERROR),
+    "unknown command": ({"CNI_COMMAND": "UPDATE"}, ENVIRONMENT_ERROR),
+    "lower case command": ({"CNI_COMMAND": "add"}, ENVIRONMENT_ERROR),
+    "no container": ({"CNI_CONTAINERID": None}, ENVIRONMENT_ERROR),
+    "container with a slash": ({"CNI_CONTAINERID": "a/b"}, ENVIRONMENT_ERROR),
+    "container is a path": ({"CNI_CONTAINERID": "../x"}, ENVIRONMENT_ERROR),
+    "container of 1,000 bytes": ({"CNI_CONTAINERID": "c" * 1000}, ENVIRONMENT_ERROR),
+    "no interface": ({"CNI_IFNAME": None}, ENVIRONMENT_ERROR),
+    "interface name too long": ({"CNI_IFNAME": "e" * 16}, ENVIRONMENT_ERROR),
+    "interface named ..": ({"CNI_IFNAME": ".."}, ENVIRONMENT_ERROR),
+    "interface with a blank": ({"CNI_IFNAME": "eth 0"}, ENVIRONMENT_ERROR),
+    "interface with a slash": ({"CNI_IFNAME": "eth/0"}, ENVIRONMENT_ERROR),
+    "no netns": ({"CNI_NETNS": None}, ENVIRONMENT_ERROR),
+    "netns that does not exist": ({"CNI_NETNS": "/run/netns/nowhere"}, (ENVIRONMENT_ERROR, 3, IO_ERROR)),
+    "netns is a plain file": ({"CNI_NETNS": "/etc/passwd"}, (ENVIRONMENT_ERROR, IO_ERROR)),
+    "netns is another kind of namespace": ({"CNI_NETNS": "/proc/1/ns/mnt"}, (ENVIRONMENT_ERROR, IO_ERROR)),
+    "netns is the node's own": ({"CNI_NETNS": "/proc/1/ns/net"}, (ENVIRONMENT_ERROR, IO_ERROR)),
+    "netns path too long": ({"CNI_NETNS": "/run/" + "n" * 5000}, (ENVIRONMENT_ERROR, IO_ERROR)),
+    "args without value": ({"CNI_ARGS": "IP"}, ENVIRONMENT_ERROR),
+    "unknown args": ({"CNI_ARGS": "FOO=bar"}, ENVIRONMENT_ERROR),
+    "bad address in args": ({"CNI_ARGS": "IP=10.0.0"}, ENVIRONMENT_ERROR),
+    "bad mac in args": ({"CNI_ARGS": "MAC=zz"}, ENVIRONMENT_ERROR),
+}
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_bad_environment(node, namespaces, name):
+    change, codes = ENVIRONMENTS[name]
+    (path,) = namespaces(1)
+    env = {**node.cni_env("ADD", "bad-environment", "eth0", path), **change}
+    done = node.plugin({k: v for k, v in env.items() if v is not None}, GOOD)
+    assert_error(done, *(codes if isinstance(codes, tuple) else (codes,)))
+    assert node.leftovers() == {} and allocations(node) == {}
+
+
+@pytest.mark.smoke
+def test_interface_exists(node):
+    """A second ADD of one attachment, and an interface that somebody else has made: refused, nothing harmed."""
+    pod = node.pod("a", network())
+    done = node.cni("ADD", pod.chain[0], "somebody-else", "eth0", pod.path)
+    assert_error(done, EXISTS)
+    pod.run("ip", "link", "add", "eth1", "type", "veth", "peer", "name", "eth2")
+    assert_error(node.cni("ADD", pod.chain[0], pod.container, "eth1", pod.path), EXISTS)
+    assert {link["ifname"] for link in pod.ip("link", "show")} >= {"eth0", "eth1", "eth2"}
+    pod.ping(NODE_GATEWAY[4])
+    wait_for(lambda: node.pod_devices() == [pod.host_ifname], "the others to go")
+    assert sorted(allocations(node)) == sorted(pod.ips.values())
+    pod.delete()
+
+
+@pytest.mark.smoke
+def test_del_is_forgiving(node):
+    """Repeated, of what never was, without netns, without prevResult."""
+    conf = network()
+    assert node.cni("DEL", conf, "never-was", "eth0").ok
+    pod = node.pod("a", conf)
+    assert node.cni("DEL", conf, pod.container, "eth0").ok
+    assert node.cni("DEL", conf, pod.container, "eth0", "/run/netns/long-gone").ok
+    assert node.cni("DEL", conf, pod.container, "eth0", pod.path).ok
+    pod.gone()

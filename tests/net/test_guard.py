@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The attach point does not fail open: whoever gets in ahead of from_pod, or removes it, opens nothing. Packets that
+from_pod has not marked end in nftables, and `warren status` says what is wrong.
+"""
+
+import json
+
+import pytest
+from scapy.layers.inet import UDP
+
+from lab import NODE_GATEWAY, Lab, network, tcp, wait_for
+from rawbpf import foreign_program
+
+
+def wrong(node):
+    """What `warren status` finds wrong, as text; its exit status must agree."""
+    done = node.warren("status", "--json", check=False)
+    found = [c for c in json.loads(done.stdout)["checks"] if c["state"] != "ok"]
+    assert done.returncode == (1 if found else 0), done.stdout
+    return "\n".join(f"{c['check']}: {c['detail']}" for c in found)
+
+
+def attempts(a, b):
+    """What a pod may try once nothing watches it: every destination, with its own address and with another's."""
+    for family in (4, 6):
+        for dst in (b.ips, NODE_GATEWAY, Lab.UPLINK, Lab.WORLD, Lab.BEYOND):
+            for src in (a.ips, b.ips, Lab.WORLD):
+                if src[family] != dst[family]:
+                    yield a.packet(family, dst[family], src=src[family]) / UDP(sport=1, dport=9) / b"unguarded"
+
+
+def assert_shut(lab, a, b, watch):
+    """Nothing that pod a sends arrives: at pod b, in the host's stack, in the world."""
+    frames = list(attempts(a, b))
+    before, passed = lab.node.guard_drops(), watch()
+    with a.wire() as out, b.wire() as at_b, lab.world.wire() as at_world:
+        out.send(*frames)
+        # The kernel itself drops some whose source is impossible; what it lets through ends at the guard.
+        possible = len([f for f in frames if f[1].src != Lab.WORLD[4 if f[1].version == 4 else 6]])
+        wait_for(lambda: lab.node.guard_drops() - before >= possible, "the guard has dropped everything")
+        assert watch() == passed
+        lab.node.ping(b.ips[4])  # on the same ways, later: whatever was to come has come
+        lab.node.ping(Lab.WORLD[4])
+        assert [f for f in at_b.drain() + at_world.drain() if b"unguarded" in f] == []
+
+
+def test_foreign_tcx_ahead(lab, node, pods, watch):
+    a, b = pods("a", network()), pods("b", network())
+    assert wrong(node) == ""
+    with foreign_program(node, a.ifindex, "tcx ingress"):
+        assert_shut(lab, a, b, watch)
+        complaint = wrong(node)
+        assert a.host_ifname in complaint and "tcx" in complaint
+    assert wrong(node) == ""
+    a.ping(b.ips[4])
+
+
+def test_foreign_xdp_is_named(node, pods):
+    a = pods("a", network())
+    with foreign_program(node, a.ifindex, "xdp"):
+        complaint = wrong(node)
+        assert a.host_ifname in complaint and "XDP" in complaint
+    wait_for(lambda: wrong(node) == "", "green again")
+
+
+@pytest.mark.parametrize(
+    "command,missing",
+    [
+        (["tc", "qdisc", "del", "dev", "{}", "clsact"], ["from_pod", "to_pod"]),
+        (["tc", "filter", "del", "dev", "{}", "ingress"], ["from_pod"]),
+    ],
+    ids=["clsact deleted", "filter deleted"],
+)
+def test_program_removed(lab, node, pods, watch, command, missing):
+    a, b = pods("a", network()), pods("b", network())
+    node.run(*[part.format(a.host_ifname) for part in command])
+    assert_shut(lab, a, b, watch)
+    complaint = wrong(node)
+    assert all(name in complaint for name in missing) and a.host_ifname in complaint
+    node.warren("node", "init")  # attaches again
+    assert wrong(node) == ""
+    a.ping(b.ips[6])
+
+
+def test_quarantine_without_program(lab, node, pods):
+    """With to_pod gone a quarantined pod is open to what enters from outside: status must say so."""
+    a = pods("a", network(policy="agent"))
+    node.run("tc", "filter", "del", "dev", a.host_ifname, "egress")
+    assert "to_pod" in wrong(node)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "delete table inet warren",
+        "flush table inet warren",
+        "flush chain inet warren forward",
+        "insert rule inet warren forward accept",
+        "add table inet warren { flags dormant; }",
+    ],
+)
+@pytest.mark.parametrize("repair", ["ADD", "node init"])
+def test_nft_table_restored(lab, node, pods, damage, repair):
+    a = pods("a", network())
+    before = node.run("nft", "-s", "list", "table", "inet", "warren").stdout
+    node.run("nft", damage)
+    assert "nftables" in wrong(node)
+    if repair == "ADD":
+        pods("b", network())
+    else:
+        node.warren("node", "init")
+    assert wrong(node) == ""
+    assert node.run("nft", "-s", "list", "table", "inet", "warren").stdout == before
+    assert tcp(a, lab.world, Lab.WORLD[4]) == Lab.UPLINK[4]

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""`warren node init` and `down`: what they make, that they can be repeated, and that nothing stays."""
+
+import json
+
+import pytest
+
+from lab import NODE_GATEWAY, Node, network, tcp
+
+
+@pytest.fixture
+def node():
+    with Node() as node:
+        node.netns_delete(node.netns_add("first"))  # leaves the folder of namespaces, which is not ours
+        # An uplink whose default route a router has announced: forwarding would make the kernel deaf to that router.
+        node.run("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "lan")
+        for name in ("eth0", "lan"):
+            node.run("ip", "link", "set", name, "up")
+        node.run("ip", "address", "add", "2001:db8::1/64", "dev", "eth0", "nodad")
+        node.run("ip", "-6", "route", "add", "default", "via", "2001:db8::2", "dev", "eth0", "proto", "ra")
+        yield node
+
+
+def traces(node):
+    """Everything that Warren changes on a node: {what: text}."""
+    sysctls = node.run("sysctl", "-a", "-r", r"^net\.(ipv4\.(ip_)?(conf\.|forward)|ipv6\.conf)").stdout
+    return {
+        "links": [(link["ifname"], link["address"], link["flags"]) for link in node.ip("link", "show")],
+        "addresses": node.run("ip", "-o", "address", "show").stdout,
+        "routes": node.run("ip", "route", "show", "table", "all").stdout + node.run("ip", "-6", "route", "show", "table", "all").stdout,
+        "rules": node.run("ip", "rule").stdout,
+        "neighbours": node.run("ip", "neighbour").stdout,
+        "nftables": node.run("nft", "-s", "list", "ruleset").stdout,
+        "sysctls": [line for line in sysctls.splitlines() if ".warren" not in line],
+        "files": node.run("find", "/sys/fs/bpf", "/run", "-path", "/run/.lab", "-prune", "-o", "-print").stdout,
+        "mounts": node.run("cat", "/proc/mounts").stdout,
+    }
+
+
+@pytest.mark.smoke
+def test_down_leaves_nothing(node):
+    before = traces(node)
+    node.warren("node", "init")
+    made = traces(node)
+    assert all(made[what] != before[what] for what in ("links", "nftables", "sysctls", "files"))
+    assert node.sysctl("ipv6/conf/eth0/accept_ra") == "2"
+    node.pod("a", network()).delete()
+    node.assert_clean()
+    node.warren("node", "down")
+    assert traces(node) == before
+    assert node.warren("status", check=False).returncode == 3
+
+
+def test_down_without_init(node):
+    before = traces(node)
+    node.warren("node", "down", check=False)
+    assert traces(node) == before
+
+
+@pytest.mark.smoke
+def test_init_is_idempotent(node):
+    assert node.warren_json("node", "init")["fresh"]
+    once, maps = traces(node), node.warren_json("map", "list")
+    assert not node.warren_json("node", "init")["fresh"]
+    assert (traces(node), [m["id"] for m in node.warren_json("map", "list")]) == (once, [m["id"] for m in maps])
+
+
+def test_down_refuses_while_there_are_pods(node):
+    before = traces(node)
+    node.warren("node", "init")
+    pod = node.pod("a", network())
+    refused = node.warren("node", "down", check=False)
+    assert refused.returncode == 1 and "--force" in refused.stderr
+    pod.ping(NODE_GATEWAY[4])
+    node.warren("node", "down", "--force")
+    pod.delete()  # the runtime does not know: its DEL succeeds all the same
+    after = traces(node)
+    assert (after["links"], after["nftables"], after["routes"]) == (before["links"], before["nftables"], before["routes"])
+    assert after["sysctls"] == before["sysctls"]
+
+
+@pytest.mark.smoke
+def test_first_add_loads(node):
+    pod = node.pod("a", network())
+    assert node.warren("status").returncode == 0
+    pod.ping(NODE_GATEWAY[6])
+    pod.delete()
+
+
+def test_gateway_link_is_made_again(node):
+    a = node.pod("a", network())
+    node.run("ip", "link", "delete", "warren0")
+    assert node.warren("status", check=False).returncode == 1
+    b = node.pod("b", network())
+    assert node.warren("status").returncode == 0
+    b.ping(NODE_GATEWAY[4])
+    a.ping(NODE_GATEWAY[6])
+    a.delete()
+    b.delete()
+
+
+@pytest.mark.parametrize("shift", [0, 8, 29])
+def test_mark_bits(node, shift):
+    """Another three bits, clear of whatever else uses marks here."""
+    node.warren("node", "init", "--mark-shift", shift)
+    shown = node.warren_json("node", "show")
+    marks = [int(shown[f"mark_{name}"], 0) for name in ("pod", "masquerade", "host_only")]
+    assert marks == [1 << shift, 2 << shift, 4 << shift]
+    a, b = node.pod("a", network()), node.pod("b", network())
+    tcp(a, node, NODE_GATEWAY[4])
+    tcp(a, b, b.ips[6])
+    node.warren("node", "init")  # keeps them
+    assert node.warren_json("node", "show") == {**shown, "endpoints": 2, "gateway_addresses": list(NODE_GATEWAY.values())} or (
+        [int(node.warren_json("node", "show")[f"mark_{name}"], 0) for name in ("pod", "masquerade", "host_only")] == marks
+    )
+    tcp(a, node, NODE_GATEWAY[6])
+    a.delete()
+    b.delete()
+
+
+# --- what may be wrong with the host ------------------------------------------------------------------------------------
+
+
+def test_bpffs_is_mounted_and_unmounted(node):
+    node.run("umount", "/sys/fs/bpf")
+    before = traces(node)
+    node.warren("node", "init")
+    node.pod("a", network()).delete()
+    node.assert_clean()
+    node.warren("node", "down")
+    assert traces(node) == before
+
+
+def test_no_bpffs_and_none_can_be_mounted(node):
+    node.run("umount", "/sys/fs/bpf")
+    before = traces(node)
+    crippled = ["setpriv", "--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin"]
+    done = node.run(*crippled, "warren", "node", "init", check=False)
+    assert done.returncode == 1 and "bpffs" in done.stderr
+    path = node.netns_add("pod")
+    done = node.cni("ADD", network(), "pod-1", "eth0", path, wrap=crippled)
+    assert not done.ok and done.json["code"] and "bpffs" in done.json["msg"]
+    node.netns_delete("pod")
+    assert node.cni("DEL", network(), "pod-1", "eth0", wrap=crippled).ok
+    after = traces(node)
+    assert {f for f in after.pop("files").split()} - {f for f in before.pop("files").split()} <= {"/run/warren", "/run/warren/lock"}
+    assert after == before
+    assert node.leftovers() == {}
+
+
+@pytest.mark.smoke
+def test_pinned_map_of_another_shape(node):
+    """As if another release had pinned it under our ABI version: refused, nothing changed."""
+    node.run("mkdir", "-p", "/sys/fs/bpf/warren/v1/maps")
+    pin = "/sys/fs/bpf/warren/v1/maps/endpoints"
+    node.run("bpftool", "map", "create", pin, "type", "hash", "key", 4, "value", 8, "entries", 10, "name", "endpoints")
+    before = traces(node)
+    done = node.warren("node", "init", check=False)
+    assert done.returncode == 1 and "endpoints" in done.stderr
+    after = traces(node)
+    assert {k: v for k, v in after.items() if k != "files"} == {k: v for k, v in before.items() if k != "files"}
+    assert [f for f in before["files"].split() if f not in after["files"].split()] == []
+
+
+@pytest.mark.smoke
+def test_other_abi_version(node):
+    """The settings say another version than the pins' folder: neither init nor ADD touches what is there."""
+    pod = node.pod("a", network())
+    config = "/sys/fs/bpf/warren/v1/maps/config"
+    (good,) = node.bpf_map("config").values()
+    bad = bytes([77]) + good[1:]
+
+    def write(value):
+        node.run("bpftool", "map", "update", "pinned", config, "key", 0, 0, 0, 0, "value", *value)
+
+    write(bad)
+    before = traces(node)
+    done = node.warren("node", "init", check=False)
+    assert done.returncode == 1 and "77" in done.stderr
+    assert traces(node) == before
+    path = node.netns_add("pod")
+    done = node.cni("ADD", network(), "pod-1", "eth0", path)
+    assert not done.ok and done.json["msg"]
+    node.netns_delete("pod")
+    assert node.cni("DEL", network(), "pod-1", "eth0").ok
+    write(good)
+    node.warren("node", "init")
+    pod.ping(NODE_GATEWAY[4])
+    pod.delete()
+    node.assert_clean()
+
+
+def test_kernel_state_outlives_user_space(node):
+    """With the run folder lost, pods go on; `down --force` still removes everything."""
+    a, b = node.pod("a", network()), node.pod("b", network())
+    node.run("rm", "-r", "/run/warren")
+    tcp(a, b, b.ips[4])
+    tcp(a, b, b.ips[6])
+    node.warren("node", "down", "--force")
+    assert node.pod_devices() == []
+    assert json.loads(node.run("nft", "-j", "list", "tables").stdout)["nftables"][1:] == []

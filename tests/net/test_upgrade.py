@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Programs are replaced in place under load: no spoofed packet gets through between the old and the new one, and no
+packet of an honest pod is lost.
+"""
+
+import threading
+
+from scapy.layers.inet import UDP
+from scapy.layers.l2 import Ether
+
+from lab import FAMILY, NODE_GATEWAY, Lab, moved, network
+
+REPLACEMENTS = 25
+
+
+class Load:
+    """Runs its steps in a thread until it is stopped; counts them, and keeps what went wrong."""
+
+    def __init__(self, step):
+        self.step, self.count, self.error = step, 0, None
+        self.stopping = threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self):
+        try:
+            while not self.stopping.is_set():
+                self.step()
+                self.count += 1
+        except Exception as error:  # noqa: BLE001 (reported by the test)
+            self.error = error
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stopping.set()
+        self.thread.join()
+
+
+def spoofer(a, b):
+    """A step: 64 frames with another pod's address, to that pod's neighbours and to the host."""
+    wire = a.wire()
+    frames = [
+        bytes(a.packet(f, dst, src=b.ips[f]) / UDP(sport=1, dport=9) / b"spoofed")
+        for f in (4, 6)
+        for dst in (b.ips[f], NODE_GATEWAY[f], Lab.WORLD[f])
+    ]
+    return lambda: wire.send(*frames * 11)
+
+
+def exchange(client, server, address):
+    """A step: one datagram there and back, each awaited. A lost one is a time-out, and so an error."""
+    family = 6 if ":" in address else 4
+    b = server.udp(family)
+    a = client.udp(family)
+    a.settimeout(2)
+    b.settimeout(2)
+    a.connect((address, b.getsockname()[1]))
+
+    def step():
+        a.send(b"ping")
+        _, source = b.recvfrom(16)
+        b.sendto(b"pong", source)
+        a.recv(16)
+
+    return step
+
+
+def stream(client, server, address):
+    """A step: 64 KB over one TCP connection that lives through all of it."""
+    listener = server.tcp_listen(6 if ":" in address else 4)
+    a = client.tcp_connect(address, listener.getsockname()[1])
+    b, _ = listener.accept()
+    b.settimeout(5)
+
+    def step():
+        a.sendall(b"x" * 65536)
+        left = 65536
+        while left:
+            left -= len(b.recv(left))
+
+    return step
+
+
+def test_replacement_under_load(lab, node, pods, watch):
+    hostile, a, b = pods("hostile", network()), pods("a", network()), pods("b", network())
+    honest = [
+        *(exchange(a, b, b.ips[f]) for f in FAMILY),
+        *(exchange(node, a, a.ips[f]) for f in FAMILY),
+        *(exchange(a, lab.world, Lab.WORLD[f]) for f in FAMILY),
+        *(stream(a, b, b.ips[f]) for f in FAMILY),
+    ]
+    loads = [Load(step) for step in honest]
+    spoofing = Load(spoofer(hostile, b))
+    before, guarded = node.metrics(), node.guard_drops()
+    programs = set()
+    with b.wire() as at_b, lab.world.wire() as at_world:
+        for load in [*loads, spoofing]:
+            load.__enter__()
+        for _ in range(REPLACEMENTS):
+            seen = spoofing.count
+            assert node.warren_json("node", "init")["endpoints_replaced"] == 3
+            programs.add(node.run("tc", "filter", "show", "dev", hostile.host_ifname, "ingress").stdout)
+            assert spoofing.count > seen or spoofing.error, "the spoofer was idle"
+        for load in [*loads, spoofing]:
+            load.__exit__()
+        frames = [Ether(f).summary() for f in at_b.drain() + at_world.drain() if b"spoofed" in f]
+
+    assert len(programs) == REPLACEMENTS, "nothing was replaced"
+    assert [load.error for load in [*loads, spoofing] if load.error] == []
+    assert min(load.count for load in loads) > 20
+    sent = spoofing.count * 66
+    delta = moved(before, node.metrics())
+    assert frames == []
+    # Every one of them met a program: what had slipped by unseen would have reached the guard, unmarked.
+    assert node.guard_drops() == guarded
+    assert sent * 0.5 < delta.pop(("spoofed_source", "egress")) <= sent
+    assert set(delta) == {("to_endpoint", "egress"), ("to_stack", "egress"), ("delivered", "ingress")}
+    assert watch() <= delta[("to_stack", "egress")]

@@ -16,7 +16,8 @@ export WARREN_TEST_RUN=$$-$RANDOM$RANDOM
 export PYTHONDONTWRITEBYTECODE=1
 unset MAKEFLAGS MFLAGS MAKELEVEL
 
-passed=0 failed=0 skipped=0 job=
+passed=0 failed=0 skipped=0
+job='' watchdog='' # process groups: the stage's, and the one that ends it when it takes too long
 
 if [ "$(id -u)" != 0 ]; then
 	echo "tests make namespaces and load programs: run them as root (sudo make test)" >&2
@@ -60,7 +61,7 @@ count_fuzz() { # a line for each target
 
 # stage NAME COUNT SECONDS COMMAND...
 stage() {
-	local name=$1 count=$2 limit=$3 begin=$EPOCHREALTIME status watchdog p f s
+	local name=$1 count=$2 limit=$3 begin=$EPOCHREALTIME status p f s
 	shift 3
 	printf '%-12s ' "$name"
 	(set +m; "$@") </dev/null >"$out/$name.log" 2>&1 &
@@ -87,7 +88,8 @@ stage() {
 		echo "---"
 		return 1
 	fi
-	[ "$s" = 0 ] || grep -aE '^SKIPPED|^\[  SKIPPED \]|^skipped' "$out/$name.log" | sort -u
+	[ "$s" = 0 ] || grep -aE '^SKIPPED|^\[  SKIPPED \]' "$out/$name.log" | sort -u
+	return 0
 }
 
 # Ends a process group; it has 20 s to clean up. (Not by SIGINT, which is ignored in all that a background job starts.)
@@ -172,6 +174,7 @@ interrupted() {
 	trap '' INT TERM HUP
 	echo "interrupted"
 	if [ -n "$job" ]; then
+		kill -- "-$watchdog"
 		end_job "$job"
 		wait "$job" 2>/dev/null
 	fi

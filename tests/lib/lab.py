@@ -165,9 +165,7 @@ class Netns:
 
     def popen(self, *argv, env=None, **kwargs):
         kwargs.setdefault("stdin", subprocess.DEVNULL)
-        return subprocess.Popen(
-            self.argv(argv), env={**self.node.env, **(env or {})}, pass_fds=(self.fd, *kwargs.pop("pass_fds", ())), **kwargs
-        )
+        return subprocess.Popen(self.argv(argv), env={**self.node.env, **(env or {})}, pass_fds=(self.fd,), **kwargs)
 
     def run(self, *argv, check=True, env=None, input=None, timeout=60):
         """Runs a command here and returns its CompletedProcess (text)."""
@@ -409,7 +407,8 @@ class Node(Netns):
 
     def pod_devices(self):
         """Names of the host-side pod devices."""
-        return sorted(link["ifname"] for link in self.ip("link", "show") if re.fullmatch(r"wr[a-z2-7]{13}", link["ifname"]))
+        names = [link["ifname"] for link in self.ip("link", "show")]
+        return sorted(name for name in names if re.fullmatch(r"wr[a-z2-7]{13}", name))
 
     def files(self, path):
         root = self.outside(path)
@@ -424,7 +423,7 @@ class Node(Netns):
         }
         for family in (4, 6):
             routes = self.ip(f"-{family}", "route", "show", "table", "all", "proto", "87")
-            found[f"IPv{family} routes"] = [r["dst"] for r in routes if r.get("dev", "").startswith("wr") and r["dev"] != "warren0"]
+            found[f"IPv{family} routes"] = [r["dst"] for r in routes if re.match("wr", r.get("dev", ""))]
         for name in ("endpoints", "addr4", "addr6"):
             found[f"map {name}"] = self.bpf_map(name)
         return {what: value for what, value in found.items() if value}

@@ -72,7 +72,7 @@ def namespaces(node):
     node.run("ip", "-batch", "-", input="".join(f"netns delete {n}\n" for n in made))
 
 
-# --- crowds -------------------------------------------------------------------------------------------------------------
+# --- crowds -----------------------------------------------------------------------------------------------------------
 
 
 def test_crowd(node, namespaces):
@@ -96,7 +96,8 @@ def test_one_container_many_interfaces(node, namespaces):
     """The same container on several networks and interfaces at once."""
     (path,) = namespaces(1)
     with ThreadPoolExecutor(8) as pool:
-        confs = [network(name=f"net{i % 2}", ipam={"ranges": [[{"subnet": f"10.9{i % 2}.0.0/24"}]]}) for i in range(8)]
+        ranges = [[[{"subnet": f"10.9{i}.0.0/24"}]] for i in range(2)]
+        confs = [network(name=f"net{i % 2}", ipam={"ranges": ranges[i % 2]}) for i in range(8)]
         done = list(pool.map(lambda i: node.cni("ADD", confs[i], "many", f"eth{i}", path), range(8)))
         assert [d for d in done if not d.ok] == []
         assert len(node.pod_devices()) == 8
@@ -104,7 +105,7 @@ def test_one_container_many_interfaces(node, namespaces):
         assert [d for d in done if not d.ok] == []
 
 
-# --- crashes ------------------------------------------------------------------------------------------------------------
+# --- crashes ----------------------------------------------------------------------------------------------------------
 
 
 def killed_after(seconds):
@@ -262,7 +263,8 @@ def test_gc(node):
     attachments = [{"containerID": valid.container, "ifname": "eth0"}]
     done = node.cni("GC", {**network(), "cni.dev/valid-attachments": attachments})
     assert done.ok and done.stdout == ""
-    wait_for(lambda: node.pod_devices() == sorted([valid.host_ifname, alive.host_ifname]), "the dead one's device to go")
+    kept = sorted([valid.host_ifname, alive.host_ifname])
+    wait_for(lambda: node.pod_devices() == kept, "the dead one's device to go")
     assert sorted(allocations(node)) == sorted([*valid.ips.values(), *alive.ips.values()])
     for pod in (valid, alive):
         pod.ping(NODE_GATEWAY[4])
@@ -273,11 +275,11 @@ def test_gc_is_of_one_network(node):
     pod = node.pod("other", network(name="other"))
     pod.gone()
     assert node.cni("GC", {**network(), "cni.dev/valid-attachments": []}).ok
-    assert node.pod_devices() == [pod.host_ifname] or node.leftovers()["attachments"]
+    assert node.files("/run/warren/attachments") != []
     assert node.cni("GC", {**network(name="other"), "cni.dev/valid-attachments": []}).ok
 
 
-# --- what runs out ------------------------------------------------------------------------------------------------------
+# --- what runs out ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.smoke
@@ -302,17 +304,14 @@ def test_pool_exhausted(node):
 
 def test_one_family_exhausted(node):
     """The other family's address is given back."""
-    conf = network(name="half", ipam={"ranges": [[{"subnet": "10.89.1.0/24"}], [{"subnet": "fd00:89::/127"}]]})
-    pods = [node.pod(f"p{i}", conf) for i in range(1)]
-    path = node.netns_add("next")
-    done = node.cni("ADD", conf, "next", "eth0", path)
-    if done.ok:  # a /127 has room for two, without a gateway
-        assert node.cni("DEL", conf, "next", "eth0", path).ok
-    else:
-        assert_error(done, NO_ADDRESS)
-    assert sorted(allocations(node, "half")) == sorted(pods[0].ips.values())
-    node.netns_delete("next")
-    pods[0].delete()
+    conf = network(name="half", ipam={"ranges": [[{"subnet": "10.89.1.0/24"}], [{"subnet": "fd00:89::/126"}]]})
+    pods = [node.pod(f"p{i}", conf) for i in range(2)]
+    path = node.netns_add("third")
+    assert_error(node.cni("ADD", conf, "third", "eth0", path), NO_ADDRESS)
+    assert sorted(allocations(node, "half")) == sorted(ip for pod in pods for ip in pod.ips.values())
+    node.netns_delete(path)
+    for pod in pods:
+        pod.delete()
 
 
 def test_endpoint_map_full(fresh):
@@ -361,7 +360,7 @@ def test_full_disk(fresh):
     fresh.assert_clean()
 
 
-# --- damaged files ------------------------------------------------------------------------------------------------------
+# --- damaged files ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.smoke
@@ -391,7 +390,9 @@ def test_damaged_address_file(fresh, content):
 
 
 @pytest.mark.smoke
-@pytest.mark.parametrize("content", [b"", b"{", b"garbage\0", b'{"containerID": 7}'], ids=["empty", "cut", "binary", "type"])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"garbage\0", b'{"containerID": 7}'], ids=["empty", "cut", "binary", "type"]
+)
 def test_damaged_record(fresh, content):
     """DEL still leaves nothing; GC, which cannot know whether the pod lives, says so and leaves it alone."""
     conf = network()
@@ -417,7 +418,7 @@ def test_damaged_record(fresh, content):
     assert allocations(fresh) == {}
 
 
-# --- bad input ----------------------------------------------------------------------------------------------------------
+# --- bad input --------------------------------------------------------------------------------------------------------
 
 GOOD = json.dumps(network())
 
@@ -466,14 +467,20 @@ INPUTS = {  # name: (standard input, code)
         conf_with(ipam={"ranges": [[{"subnet": "10.0.0.0/24", "rangeStart": "10.0.0.9", "rangeEnd": "10.0.0.8"}]]}),
         CONFIG_ERROR,
     ),
-    "overlapping ranges": (conf_with(ipam={"ranges": [[{"subnet": "10.0.0.0/24"}, {"subnet": "10.0.0.0/16"}]]}), CONFIG_ERROR),
+    "overlapping ranges": (
+        conf_with(ipam={"ranges": [[{"subnet": "10.0.0.0/24"}, {"subnet": "10.0.0.0/16"}]]}),
+        CONFIG_ERROR,
+    ),
     "bad log level": (conf_with(logLevel="shout"), CONFIG_ERROR),
     "log file in no folder": (conf_with(logFile="/nowhere/log"), (CONFIG_ERROR, IO_ERROR)),
     "group address as mac": (conf_with(runtimeConfig={"mac": "01:00:5e:00:00:01"}), CONFIG_ERROR),
     "nonsense as ips": (conf_with(runtimeConfig={"ips": ["10.0.0"]}), CONFIG_ERROR),
     "ips outside the ranges": (conf_with(runtimeConfig={"ips": ["203.0.113.5"]}), (CONFIG_ERROR, 102)),
     "ips is the gateway": (conf_with(runtimeConfig={"ips": [NODE_GATEWAY[4]]}), (CONFIG_ERROR, 102)),
-    "ipam plugin that does not exist": (conf_with(ipam={"type": "no-such-plugin"}), (CONFIG_ERROR, IO_ERROR, ENVIRONMENT_ERROR)),
+    "ipam plugin that does not exist": (
+        conf_with(ipam={"type": "no-such-plugin"}),
+        (CONFIG_ERROR, IO_ERROR, ENVIRONMENT_ERROR),
+    ),
     "ipam plugin outside CNI_PATH": (conf_with(ipam={"type": "../bin/true"}), CONFIG_ERROR),
 }
 

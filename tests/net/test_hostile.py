@@ -75,7 +75,7 @@ def good(c):
     return c.ether() / c.ip() / c.udp
 
 
-# --- whose packet it claims to be ---------------------------------------------------------------------------------------
+# --- whose packet it claims to be -------------------------------------------------------------------------------------
 
 rows(
     "spoofed_source",
@@ -97,7 +97,7 @@ rows(
     source_mac_is_zero=lambda c: c.ether(src="00:00:00:00:00:00") / c.ip() / c.udp,
 )
 
-# --- frames -------------------------------------------------------------------------------------------------------------
+# --- frames -----------------------------------------------------------------------------------------------------------
 
 rows(
     "ethertype",
@@ -122,7 +122,7 @@ rows(
 )
 row("arp cut short", "runt", (4,))(lambda c: bytes(c.ether() / ARP(hwsrc=c.a.mac, psrc=c.own, pdst=GATEWAY[4]))[:40])
 
-# --- IP headers ---------------------------------------------------------------------------------------------------------
+# --- IP headers -------------------------------------------------------------------------------------------------------
 
 rows(
     "malformed_ip",
@@ -184,7 +184,7 @@ EXTENSIONS = {
 }
 
 
-# --- transport headers --------------------------------------------------------------------------------------------------
+# --- transport headers ------------------------------------------------------------------------------------------------
 
 rows(
     "malformed_l4",
@@ -227,7 +227,7 @@ def too_big(c):
     )
 
 
-# --- fragments ----------------------------------------------------------------------------------------------------------
+# --- fragments --------------------------------------------------------------------------------------------------------
 
 
 def fragment(c, offset, more, data, ident=7, proto_number=17, **fields):
@@ -244,7 +244,8 @@ rows(
     "fragment",
     no_first_fragment=lambda c: c.ether() / fragment(c, 24, False, b"x" * 40, ident=100),
     first_one_of_8_bytes_of_tcp=lambda c: c.ether() / fragment(c, 0, True, bytes(TCP())[:8], ident=101, proto_number=6),
-    first_one_of_16_bytes_of_tcp=lambda c: c.ether() / fragment(c, 0, True, bytes(TCP())[:16], ident=102, proto_number=6),
+    first_one_of_16_bytes_of_tcp=lambda c: c.ether()
+    / fragment(c, 0, True, bytes(TCP())[:16], ident=102, proto_number=6),
     tcp_options_in_the_second=lambda c: c.ether()
     / fragment(c, 0, True, bytes(TCP(dataofs=8))[:20] + b"\0" * 4, ident=103, proto_number=6),
     another_protocol=lambda c: (
@@ -276,7 +277,7 @@ rows(
     ),
 )
 
-# --- where it is to go --------------------------------------------------------------------------------------------------
+# --- where it is to go ------------------------------------------------------------------------------------------------
 
 rows(
     "multicast",
@@ -295,7 +296,10 @@ row("IGMP report", "multicast", (4,))(
     lambda c: c.ether(dst="01:00:5e:00:00:16") / c.ip(dst="224.0.0.22", proto=2) / Raw(b"\x22\0\0\0\0\0\0\0")
 )
 row("MLD report", "multicast", (6,))(
-    lambda c: c.ether(dst="33:33:00:00:00:16") / c.ip(dst="ff02::16", hlim=1) / IPv6ExtHdrHopByHop(nh=58) / ICMPv6MLReport2()
+    lambda c: c.ether(dst="33:33:00:00:00:16")
+    / c.ip(dst="ff02::16", hlim=1)
+    / IPv6ExtHdrHopByHop(nh=58)
+    / ICMPv6MLReport2()
 )
 
 BAD_DESTINATIONS = {
@@ -319,7 +323,7 @@ rows(
     ),
 )
 
-# --- ARP and neighbour discovery ----------------------------------------------------------------------------------------
+# --- ARP and neighbour discovery --------------------------------------------------------------------------------------
 
 
 def arp(c, **fields):
@@ -353,7 +357,9 @@ rows(
     "neighbour",
     families=(6,),
     solicit_another_pod=lambda c: nd(c, ICMPv6ND_NS(tgt=c.victim) / ICMPv6NDOptSrcLLAddr(lladdr=c.a.mac)),
-    solicit_to_another_group=lambda c: nd(c, ICMPv6ND_NS(tgt=GATEWAY[6]) / ICMPv6NDOptSrcLLAddr(lladdr=c.a.mac), "ff02::1"),
+    solicit_to_another_group=lambda c: nd(
+        c, ICMPv6ND_NS(tgt=GATEWAY[6]) / ICMPv6NDOptSrcLLAddr(lladdr=c.a.mac), "ff02::1"
+    ),
     duplicate_address_detection=lambda c: nd(c, ICMPv6ND_NS(tgt=c.own), src="::"),
     advertise_itself=lambda c: nd(c, ICMPv6ND_NA(tgt=c.own), "ff02::1"),
     advertise_the_gateway_to_a_pod=lambda c: nd(c, ICMPv6ND_NA(tgt=GATEWAY[6], R=1, O=1), c.victim),
@@ -367,7 +373,7 @@ rows(
 row("advertise as another", "spoofed_source", (6,))(lambda c: nd(c, ICMPv6ND_NA(tgt=c.victim), "ff02::1", src=c.victim))
 
 
-# --- the tests ----------------------------------------------------------------------------------------------------------
+# --- the tests --------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

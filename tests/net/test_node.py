@@ -27,7 +27,7 @@ def traces(node):
     return {
         "links": [(link["ifname"], link["address"], link["flags"]) for link in node.ip("link", "show")],
         "addresses": node.run("ip", "-o", "address", "show").stdout,
-        "routes": node.run("ip", "route", "show", "table", "all").stdout + node.run("ip", "-6", "route", "show", "table", "all").stdout,
+        "routes": [node.run("ip", f"-{family}", "route", "show", "table", "all").stdout for family in (4, 6)],
         "rules": node.run("ip", "rule").stdout,
         "neighbours": node.run("ip", "neighbour").stdout,
         "nftables": node.run("nft", "-s", "list", "ruleset").stdout,
@@ -75,8 +75,8 @@ def test_down_refuses_while_there_are_pods(node):
     node.warren("node", "down", "--force")
     pod.delete()  # the runtime does not know: its DEL succeeds all the same
     after = traces(node)
-    assert (after["links"], after["nftables"], after["routes"]) == (before["links"], before["nftables"], before["routes"])
-    assert after["sysctls"] == before["sysctls"]
+    for what in ("links", "addresses", "routes", "nftables", "sysctls"):
+        assert after[what] == before[what]
 
 
 @pytest.mark.smoke
@@ -110,15 +110,15 @@ def test_mark_bits(node, shift):
     tcp(a, node, NODE_GATEWAY[4])
     tcp(a, b, b.ips[6])
     node.warren("node", "init")  # keeps them
-    assert node.warren_json("node", "show") == {**shown, "endpoints": 2, "gateway_addresses": list(NODE_GATEWAY.values())} or (
-        [int(node.warren_json("node", "show")[f"mark_{name}"], 0) for name in ("pod", "masquerade", "host_only")] == marks
-    )
+    assert {k: v for k, v in node.warren_json("node", "show").items() if k.startswith("mark_")} == {
+        k: v for k, v in shown.items() if k.startswith("mark_")
+    }
     tcp(a, node, NODE_GATEWAY[6])
     a.delete()
     b.delete()
 
 
-# --- what may be wrong with the host ------------------------------------------------------------------------------------
+# --- what may be wrong with the host ----------------------------------------------------------------------------------
 
 
 def test_bpffs_is_mounted_and_unmounted(node):
@@ -143,7 +143,8 @@ def test_no_bpffs_and_none_can_be_mounted(node):
     node.netns_delete("pod")
     assert node.cni("DEL", network(), "pod-1", "eth0", wrap=crippled).ok
     after = traces(node)
-    assert {f for f in after.pop("files").split()} - {f for f in before.pop("files").split()} <= {"/run/warren", "/run/warren/lock"}
+    new = set(after.pop("files").split()) - set(before.pop("files").split())
+    assert new <= {"/run/warren", "/run/warren/lock"}
     assert after == before
     assert node.leftovers() == {}
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Who the peer is follows from where a packet entered the node: what comes from outside, or round by NAT, is never taken
-for the host or for a pod. And quarantine: a pod that no agent has spoken for talks with its own host only.
+"""Who the peer is follows from where a packet entered the node: what comes from outside, or round by NAT, is never
+taken for the host or for a pod. And quarantine: a pod that no agent has spoken for talks with its own host only.
 """
 
 import pytest
@@ -90,7 +90,7 @@ def test_packet_for_another_address_is_not_delivered(lab, node, plain, family):
         assert seen.drain() == []
 
 
-# --- quarantine ---------------------------------------------------------------------------------------------------------
+# --- quarantine -------------------------------------------------------------------------------------------------------
 
 
 def test_quarantined_pod_and_its_host(node, quarantined, family):

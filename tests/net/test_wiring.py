@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from scapy.layers.inet import ICMP, IP, UDP
+from scapy.layers.inet import ICMP, UDP
 from scapy.layers.inet6 import (
     ICMPv6MLReport2,
     ICMPv6ND_NA,
@@ -36,7 +36,7 @@ OFFLOADS_OFF = (
 ).split()
 
 
-# --- what is made -------------------------------------------------------------------------------------------------------
+# --- what is made -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.smoke
@@ -127,7 +127,8 @@ def test_delegated_ipam(pods, node, family):
 
 
 def test_segmentation_that_encapsulation_loses_is_off(pods):
-    features = dict(re.findall(r"^\s*([\w-]+): (on|off)", pods("a", network()).run("ethtool", "-k", "eth0").stdout, re.M))
+    shown = pods("a", network()).run("ethtool", "-k", "eth0").stdout
+    features = dict(re.findall(r"^\s*([\w-]+): (on|off)", shown, re.M))
     assert {name: features[name] for name in OFFLOADS_OFF if name in features} == {
         name: "off" for name in OFFLOADS_OFF if name in features
     }
@@ -144,7 +145,10 @@ def test_nothing_but_traffic_on_the_wire(node, pods, family):
     # MLD reports of both ends' kernels are all that is to be had without asking, and are dropped.
     frames = [f for f in frames if ICMPv6MLReport2 not in f]
     assert len(frames) >= 102  # of the pings between the pods the host sees the requests' and the replies' way in
-    echo = {4: lambda f: ICMP in f and f[ICMP].type in (0, 8), 6: lambda f: IPv6 in f and f[IPv6].nh == 58 and bytes(f)[54] in (128, 129)}
+    echo = {
+        4: lambda f: ICMP in f and f[ICMP].type in (0, 8),
+        6: lambda f: IPv6 in f and f[IPv6].nh == 58 and bytes(f)[54] in (128, 129),
+    }
     assert [f.summary() for f in frames if not echo[family](f)] == []
 
 
@@ -156,7 +160,7 @@ def test_check_names_what_is_missing(pods, node):
     assert not done.ok and "route" in done.json["msg"]
 
 
-# --- traffic ------------------------------------------------------------------------------------------------------------
+# --- traffic ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(params=["loose", "strict"])
@@ -219,7 +223,7 @@ def test_many_connections(pods, family):
         assert tcp(a, b, b.ips[family]) == a.ips[family]
 
 
-# --- the gateway --------------------------------------------------------------------------------------------------------
+# --- the gateway ------------------------------------------------------------------------------------------------------
 
 
 def test_gateway_answers_echo(pods, node, family):
@@ -271,7 +275,7 @@ def test_traceroute(lab, node, pods, family, target):
     a.ping(address, args=["-t", 2])
 
 
-# --- errors -------------------------------------------------------------------------------------------------------------
+# --- errors -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", ["pod to pod", "pod to host", "host to pod", "pod to world", "world to pod"])
@@ -317,7 +321,7 @@ def test_no_such_pod(lab, node, pods, family):
         assert failure.value.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH)
 
 
-# --- hostPort -----------------------------------------------------------------------------------------------------------
+# --- hostPort ---------------------------------------------------------------------------------------------------------
 
 
 def hostport_chain():

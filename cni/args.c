@@ -10,6 +10,7 @@
 #include <strings.h>
 
 #include "cni.h"
+#include "str.h"
 
 static const char *const command_names[] = {
 	[CNI_ADD] = "ADD", [CNI_DEL] = "DEL",	    [CNI_CHECK] = "CHECK",
@@ -68,9 +69,8 @@ bool ifname_valid(const char *name)
 
 static int set_text(char *to, size_t room, const char *key, const char *value, struct err *err)
 {
-	if (strlen(value) >= room)
+	if (!str_copy(to, room, value))
 		return err_set(err, EINVAL, "CNI_ARGS: %s is longer than %zu bytes", key, room - 1);
-	strcpy(to, value);
 	return 0;
 }
 

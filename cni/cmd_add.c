@@ -13,6 +13,7 @@
 #include "netns.h"
 #include "node.h"
 #include "result.h"
+#include "str.h"
 #include "sweep.h"
 #include "teardown.h"
 #include "wire.h"
@@ -33,7 +34,7 @@ struct add {
 
 static int copy(char *to, size_t room, const char *from, const char *what, struct err *err)
 {
-	if ((size_t)snprintf(to, room, "%s", from) < room)
+	if (str_copy(to, room, from))
 		return 0;
 	err_set(err, ENAMETOOLONG, "%s is longer than %zu bytes", what, room - 1);
 	return cni_code(err, CNI_ERR_ENVIRONMENT);
@@ -70,11 +71,11 @@ static int describe(struct add *add, struct err *err)
 	if (copy(a->container_id, sizeof(a->container_id), env->container_id, "CNI_CONTAINERID", err) < 0 ||
 	    copy(a->netns, sizeof(a->netns), env->netns, "CNI_NETNS", err) < 0)
 		return -ENAMETOOLONG;
-	strcpy(a->ifname, env->ifname);
-	strcpy(a->network, conf->name);
-	strcpy(a->pod_namespace, env->args.pod_namespace);
-	strcpy(a->pod_name, env->args.pod_name);
-	strcpy(a->pod_uid, env->args.pod_uid);
+	str_copy(a->ifname, sizeof(a->ifname), env->ifname);
+	str_copy(a->network, sizeof(a->network), conf->name);
+	str_copy(a->pod_namespace, sizeof(a->pod_namespace), env->args.pod_namespace);
+	str_copy(a->pod_name, sizeof(a->pod_name), env->args.pod_name);
+	str_copy(a->pod_uid, sizeof(a->pod_uid), env->args.pod_uid);
 	if (conf->has_mac)
 		memcpy(a->mac, conf->mac, sizeof(a->mac));
 	else if (env->args.has_mac)

@@ -121,7 +121,7 @@ static int check_endpoint(struct check *c, struct err *err)
 {
 	_cleanup_dp_ struct dp dp = DP_CLOSED;
 	const struct attachment *a = &c->a;
-	struct wr_endpoint ep;
+	struct wr_endpoint ep = { 0 };
 	unsigned faults;
 	int ret = dp_open(&dp, err);
 

@@ -5,6 +5,7 @@
 #include "cleanup.h"
 #include "file.h"
 #include "log.h"
+#include "str.h"
 #include "teardown.h"
 #include "wire.h"
 
@@ -17,10 +18,9 @@ static int recover(const struct cni *cni, struct nl *host, struct attachment *a,
 	if (why != -ENOENT)
 		log_warn("%s", load->msg);
 	*a = (struct attachment){ .state = ATTACHMENT_DELETING };
-	if ((size_t)snprintf(a->container_id, sizeof(a->container_id), "%s", cni->env.container_id) >=
-	    sizeof(a->container_id))
+	if (!str_copy(a->container_id, sizeof(a->container_id), cni->env.container_id))
 		return err_errno(err, ENAMETOOLONG, "CNI_CONTAINERID");
-	strcpy(a->ifname, cni->env.ifname);
+	str_copy(a->ifname, sizeof(a->ifname), cni->env.ifname);
 	ret = wire_recover(host, cni->env.netns, a->ifname, a, err);
 	return ret == -ENODEV ? 0 : ret;
 }

@@ -120,7 +120,7 @@ static int run(const struct cni *cni, enum cni_command command, char **output, s
 	_cleanup_fd_ int out = -1;
 	char path[FILE_PATH_MAX];
 	int fds[2], status = 0, ret;
-	pid_t pid;
+	pid_t pid = 0;
 
 	ret = find_plugin(cni, path, err);
 	if (ret < 0)

@@ -12,6 +12,7 @@
 #include "log.h"
 #include "netns.h"
 #include "node.h"
+#include "str.h"
 
 #define MTU_DEFAULT 1500
 
@@ -121,7 +122,7 @@ int wire_link(struct wire *w, struct err *err)
 	struct veth_end host = { w->a->host_ifname, wire_host_mac, 0, WR_LINK_GROUP, -1, false };
 	struct veth_end pod = { w->a->ifname, w->a->mac, 0, 0, w->netns, false };
 	struct nl_batch b = { .count = 0 };
-	struct link_info link;
+	struct link_info link = { 0 };
 	int ret;
 
 	if (!w->mtu)
@@ -337,7 +338,7 @@ int wire_pod_side(struct wire *w, struct err *err)
 		ret = nl_batch_run(&w->pod, &b, err);
 	/*
 	 * Now that both ends are up, a work queue is to start the host's end; what the host sends before that is lost.
-	 * From 6.8 on the kernel does it at once when somebody asks for the link (facd15dfd691).
+	 * From 6.8 on the kernel does it at once when somebody asks for the link (rtnl_getlink and linkwatch).
 	 */
 	return ret < 0 ? ret : link_get(w->host, NULL, w->a->host_ifindex, &link, err);
 }
@@ -353,7 +354,7 @@ int wire_recover(struct nl *host, const char *netns, const char *ifname, struct 
 {
 	_cleanup_nl_ struct nl pod = { .sock = NULL };
 	_cleanup_fd_ int fd = -1, self = -1;
-	struct link_info inner, outer;
+	struct link_info inner = { 0 }, outer = { 0 };
 	int ret;
 
 	fd = *netns ? netns_open(netns, err) : -ENODEV;
@@ -370,7 +371,7 @@ int wire_recover(struct nl *host, const char *netns, const char *ifname, struct 
 	if (strcmp(inner.kind, "veth") != 0 || strcmp(outer.kind, "veth") != 0 || outer.group != WR_LINK_GROUP ||
 	    outer.peer_ifindex != inner.ifindex)
 		return -ENODEV;
-	snprintf(a->host_ifname, sizeof(a->host_ifname), "%s", outer.name);
+	str_copy(a->host_ifname, sizeof(a->host_ifname), outer.name);
 	a->host_ifindex = outer.ifindex;
 	return 0;
 }

@@ -24,6 +24,7 @@ PATHS = {
     "routed-nft-1000": nodes.Nft1000,
     "iptables-1000": nodes.Iptables1000,
 }
+EXPLAIN = {"redirect-only": nodes.RedirectOnly, "warren-tcx": nodes.WarrenTcx}
 
 
 def options():
@@ -65,6 +66,19 @@ def build_paths(args, failures):
     return built
 
 
+def build_explanations(args, paths):
+    """What they need may be absent (tcx before kernel 6.6): then a shortfall goes without its explanation."""
+    nodes.BesideWarren.warren = next((path.plugin for path in paths if path.name == "warren"), None)
+    for number, (name, make) in enumerate(EXPLAIN.items(), start=len(PATHS) + 1):
+        if nodes.BesideWarren.warren:
+            try:
+                path = make(name, number, args.build)
+                path.wait()
+                paths.append(path)
+            except BenchError as error:
+                say(f"left out: {name}: {error}")
+
+
 def programs(args):
     """Run time of the BPF programs alone, by BPF_PROG_TEST_RUN."""
     say("programs")
@@ -79,6 +93,7 @@ def measure(args, failures):
     private_mounts()
     say("namespaces")
     paths = build_paths(args, failures)
+    build_explanations(args, paths)
     rows, failed = datapath.measure(args.build, paths, args.rounds, args.seconds)
     failures += failed
     plugins = [path.plugin for path in paths if isinstance(path, nodes.CniPath)]
@@ -96,6 +111,7 @@ def main():
     try:
         rows = measure(args, failures)
         report.table(rows)
+        report.explain(rows)
         report.save_json(rows, f"{args.build}/bench/results.json")
         report.plot(rows, f"{args.build}/bench/results")
     except BenchError as error:

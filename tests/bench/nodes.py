@@ -8,6 +8,7 @@ import time
 
 CNI_DIR = "/usr/lib/cni"  # Debian's containernetworking-plugins
 NETNS_DIR = "/run/netns"
+RAWBPF_DIR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib")
 
 # TCP must be the same everywhere, whatever the machine's defaults: reno is in every kernel and may be chosen in every
 # namespace, and paces nothing. TIME_WAIT sockets of one sample would expire in the middle of another.
@@ -79,10 +80,9 @@ class Plugin:
         }
 
     def add(self, container, netns):
-        """Adds a pod and gives its addresses by family."""
-        out = run(self.program(), netns=self.host, stdin=json.dumps(self.config),
-                  env=self.environment("ADD", container, netns))
-        return addresses(json.loads(out))
+        """Adds a pod and gives the plugin's result."""
+        return json.loads(run(self.program(), netns=self.host, stdin=json.dumps(self.config),
+                              env=self.environment("ADD", container, netns)))
 
 
 def addresses(result):
@@ -202,7 +202,7 @@ class CniPath(Path):
         netns_add(self.host, host=True)
         self.plugin = self.make_plugin()
         for pod in self.pods:
-            self.target = self.plugin.add(pod, pod)
+            self.target = addresses(self.plugin.add(pod, pod))
 
     def make_plugin(self):
         raise NotImplementedError
@@ -244,3 +244,43 @@ class Warren(CniPath):
             "cniVersion": "1.1.0", "name": self.name, "type": "warren-cni", "policy": "none", "mtu": 1500,
             "ipam": {"ranges": ranges},
         }, f"{self.programs}:{CNI_DIR}")
+
+
+class BesideWarren(Path):
+    """Two more pods of warren's node, with something else at their host-side devices: what explains warren's figures."""
+
+    warren = None  # the Plugin
+
+    def build(self):
+        results = [self.warren.add(pod, pod) for pod in self.pods]
+        self.target = addresses(results[1])
+        devices = [host_device(result) for result in results]
+        ifindexes = [json.loads(run("ip", "-j", "link", "show", "dev", device, netns=self.warren.host))[0]["ifindex"]
+                     for device in devices]
+        for i in (0, 1):
+            self.attach(devices[i], ifindexes[i], ifindexes[1 - i])
+
+    def attach(self, device, ifindex, other):
+        raise NotImplementedError
+
+    def rawbpf(self, *arguments):
+        """In a process of its own, which may enter a network namespace."""
+        run("/usr/bin/python3", "-c", "import sys, rawbpf; eval(sys.argv[1])", "rawbpf.{}({!r}, {!r})".format(*arguments),
+            netns=self.warren.host, env={**os.environ, "PYTHONPATH": RAWBPF_DIR})
+
+
+class RedirectOnly(BesideWarren):
+    """The floor of this design: a program that looks at nothing and only redirects, at the same hook."""
+
+    def attach(self, device, ifindex, other):
+        pin = f"/sys/fs/bpf/redirect-{device}"
+        self.rawbpf("pin_redirect_peer", other, pin)
+        run("tc", "filter", "replace", "dev", device, "ingress", "prio", "1", "handle", "1", "bpf", "da", "pinned", pin,
+            netns=self.warren.host)
+
+
+class WarrenTcx(BesideWarren):
+    """The same program at tcx (kernel 6.6) instead of cls_bpf: faster, but attaching takes a grace period under rtnl."""
+
+    def attach(self, device, ifindex, other):
+        self.rawbpf("attach_tcx", "/sys/fs/bpf/warren/v1/progs/from_pod", ifindex)

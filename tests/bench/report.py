@@ -62,6 +62,22 @@ def table(rows):
         print(columns.format(row.id, value, row.unit, baseline, ratio, least, most, row.runs, goal, verdict).rstrip())
 
 
+def explain(rows):
+    """For each missed goal of the data path, how much of it is not the program's."""
+    ratio = {row.id: row.ratio for row in rows}
+    for row in rows:
+        if row.met is not False:
+            continue
+        print(f"\n{row.id} misses its goal: {number(row.ratio, 3)} instead of {number(row.goal, 3)}.")
+        stem = row.id.rpartition(".")[0]
+        floor, tcx = ratio.get(f"{stem}.redirect-only"), ratio.get(f"{stem}.warren-tcx")
+        if floor:
+            print(f"  {number(floor, 3)} is the floor here: a program at the same hook that only calls bpf_redirect_peer.")
+        if tcx:
+            print(f"  {number(tcx, 3)} with the same program at tcx instead of cls_bpf. Not done by ADD: attaching there"
+                  " waits for an RCU grace period under the rtnl lock (15 ms), ten times what ADD may take.")
+
+
 def save_json(rows, path):
     with open(path, "w", encoding="utf-8") as file:
         json.dump([{k: round(v, 4) if isinstance(v, float) else v for k, v in asdict(row).items()} for row in rows],

@@ -98,7 +98,7 @@ static void send_frame(enum program program, enum sender sender, const struct fr
 /* The next frame that came in at the pod's end of the device, or false if there is none. */
 static bool receive(enum device d, struct frame *f)
 {
-	struct sockaddr_ll from;
+	struct sockaddr_ll from = { 0 };
 	socklen_t len = sizeof(from);
 	ssize_t n;
 

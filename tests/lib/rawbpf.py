@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What a test needs of bpf(2), without a compiler, a library or the product: the entries of a pinned map, and somebody
-else's program on a device.
+"""What tests and the benchmark need of bpf(2), without a compiler, a library or the product: the entries of a pinned map,
+somebody else's program on a device, a program that only redirects.
 """
 
 import contextlib
@@ -10,7 +10,9 @@ import os
 import platform
 import struct
 
-BPF_PROG_LOAD, BPF_OBJ_GET, BPF_OBJ_GET_INFO_BY_FD, BPF_MAP_LOOKUP_BATCH, BPF_LINK_CREATE = 5, 7, 15, 24, 28
+BPF_PROG_LOAD, BPF_OBJ_PIN, BPF_OBJ_GET, BPF_PROG_ATTACH, BPF_OBJ_GET_INFO_BY_FD = 5, 6, 7, 8, 15
+BPF_MAP_LOOKUP_BATCH, BPF_LINK_CREATE = 24, 28
+BPF_FUNC_redirect_peer = 155
 BPF_PROG_TYPE_SCHED_CLS, BPF_PROG_TYPE_XDP = 3, 6
 ATTACH = {"tcx ingress": 46, "tcx egress": 47, "xdp": 37}
 TCX_PASS, XDP_PASS = 0, 2
@@ -58,15 +60,45 @@ def map_entries(path):
     return {item(keys, key_size, i): item(values, value_size, i) for i in range(count)}
 
 
+def _mov(register, value):
+    return struct.pack("<BBhi", 0xB7, register, 0, value)
+
+
+_EXIT = struct.pack("<BBhi", 0x95, 0, 0, 0)
+
+
+def _load(prog_type, *insns):
+    code = ctypes.create_string_buffer(b"".join(insns))
+    license_ = ctypes.create_string_buffer(b"Dual BSD/GPL")
+    return _bpf(BPF_PROG_LOAD, _attr(), "<IIQQ", prog_type, len(insns), ctypes.addressof(code), ctypes.addressof(license_))
+
+
+def pin_redirect_peer(ifindex, path):
+    """Pins a tc program that sends whatever it sees to the peer of a veth and does nothing else."""
+    call = struct.pack("<BBhi", 0x85, 0, 0, BPF_FUNC_redirect_peer)
+    prog = _load(BPF_PROG_TYPE_SCHED_CLS, _mov(1, ifindex), _mov(2, 0), call, _EXIT)
+    name = ctypes.create_string_buffer(str(path).encode())
+    try:
+        _bpf(BPF_OBJ_PIN, _attr(), "<QI", ctypes.addressof(name), prog)
+    finally:
+        os.close(prog)
+
+
+def attach_tcx(path, ifindex):
+    """Attaches the program pinned at `path` to tcx ingress of a device of this network namespace, for as long as it lives."""
+    name = ctypes.create_string_buffer(str(path).encode())
+    prog = _bpf(BPF_OBJ_GET, _attr(), "<QII", ctypes.addressof(name), 0, 0)
+    try:
+        _bpf(BPF_PROG_ATTACH, _attr(), "<III", ifindex, prog, ATTACH["tcx ingress"])
+    finally:
+        os.close(prog)
+
+
 @contextlib.contextmanager
 def foreign_program(netns, ifindex, hook):
     """A program that lets everything pass, attached by a link at `hook` (a key of ATTACH), ahead of what is there."""
     prog_type, verdict = (BPF_PROG_TYPE_XDP, XDP_PASS) if hook == "xdp" else (BPF_PROG_TYPE_SCHED_CLS, TCX_PASS)
-    insns = ctypes.create_string_buffer(
-        struct.pack("<BBhi", 0xB7, 0, 0, verdict) + struct.pack("<BBhi", 0x95, 0, 0, 0)  # r0 = verdict; exit
-    )
-    license_ = ctypes.create_string_buffer(b"BSD")
-    prog = _bpf(BPF_PROG_LOAD, _attr(), "<IIQQ", prog_type, 2, ctypes.addressof(insns), ctypes.addressof(license_))
+    prog = _load(prog_type, _mov(0, verdict), _EXIT)
     try:
         with netns.entered():
             link = _bpf(BPF_LINK_CREATE, _attr(), "<IIII", prog, ifindex, ATTACH[hook], 0)

@@ -12,6 +12,7 @@
 #include "attachment.h"
 #include "file.h"
 #include "private_run.h"
+#include "str.h"
 
 static int setup(void **state)
 {
@@ -156,7 +157,7 @@ static int note(const struct attachment *a, bool damaged, void *arg)
 
 	seen->count++;
 	seen->damaged += damaged;
-	strcpy(seen->last, a->container_id);
+	str_copy(seen->last, sizeof(seen->last), a->container_id);
 	return 0;
 }
 
@@ -190,7 +191,7 @@ static void knows_the_dead(void **state)
 	struct attachment a = sample();
 
 	assert_false(attachment_dead(&a));
-	strcpy(a.netns, "/proc/self/ns/none");
+	str_copy(a.netns, sizeof(a.netns), "/proc/self/ns/none");
 	assert_true(attachment_dead(&a));
 	a = sample();
 	a.netns_inode++;

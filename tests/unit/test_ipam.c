@@ -16,6 +16,7 @@
 #include "cni.h"
 #include "file.h"
 #include "private_run.h"
+#include "str.h"
 
 #define FILE_OF_NET WARREN_IPAM_DIR "/net.json"
 
@@ -294,8 +295,8 @@ static struct attachment attached(const char *id, const char *network, const cha
 {
 	struct attachment a = { .state = ATTACHMENT_ADDING, .ifname = "eth0" };
 
-	strcpy(a.container_id, id);
-	strcpy(a.network, network);
+	str_copy(a.container_id, sizeof(a.container_id), id);
+	str_copy(a.network, sizeof(a.network), network);
 	ip_parse(ip4, &a.ip4);
 	return a;
 }

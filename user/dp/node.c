@@ -318,15 +318,14 @@ static int init_locked(const struct node_options *options, struct node_report *r
 	return r;
 }
 
-/* The records of pods that an earlier load has wired stay, and so does the directory then. */
+/* The lock file stays, since somebody may hold another lock in it; and all of it, where pods live whose pins were lost. */
 static void undo_failed_init(void)
 {
 	_cleanup_nl_ struct nl nl = { 0 };
+	struct down down = { .nl = &nl };
 
-	if (open_route_socket(&nl, NULL) == 0)
+	if (open_route_socket(&nl, NULL) == 0 && link_each(&nl, collect_pod_link, &down, NULL) == 0 && !down.count)
 		run_steps(undo_init, ARRAY_SIZE(undo_init), &nl, NULL);
-	unlink(WARREN_LOCK_FILE);
-	rmdir(WARREN_RUN_DIR);
 }
 
 static void remember_mount(bool mounted)
@@ -354,12 +353,12 @@ int node_init(const struct node_options *options, struct node_report *report, st
 	if (lock < 0)
 		return lock;
 	r = load_bpffs(&mounted, err);
-	if (r < 0)
-		return r;
-	remember_mount(mounted);
-	r = init_locked(options, report, err);
-	if (r < 0 && report->fresh)
-		undo_failed_init();
+	if (r == 0) {
+		remember_mount(mounted);
+		r = init_locked(options, report, err);
+		if (r < 0 && report->fresh)
+			undo_failed_init();
+	}
 	return r < 0 ? err_wrap(err, "node init") : 0;
 }
 

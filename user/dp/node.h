@@ -20,7 +20,7 @@ struct node_report {
 /*
  * Loads this build's programs and pins them; what is already loaded is upgraded in place: maps are kept, programs are
  * replaced on every endpoint without a gap. Also (re)makes the nftables table, warren0 and the sysctls. Idempotent;
- * takes LOCK_NODE. On failure of a first init nothing is left.
+ * takes LOCK_NODE. On failure of a first init nothing is left but WARREN_LOCK_FILE.
  */
 int node_init(const struct node_options *options, struct node_report *report, struct err *err);
 

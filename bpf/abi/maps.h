@@ -21,6 +21,7 @@
 	X(endpoints, SLOTS, __u32, struct wr_endpoint, WR_ENDPOINT_SLOTS, "slot (by ifindex of the host-side device) -> endpoint") \
 	X(addr4, HASH, struct wr_addr4, struct wr_local, WR_MAX_ENDPOINTS, "pod IPv4 address -> endpoint")           \
 	X(addr6, HASH, struct wr_addr6, struct wr_local, WR_MAX_ENDPOINTS, "pod IPv6 address -> endpoint")           \
+	X(addr_cache, SLOTS, __u32, struct wr_local, 1 << WR_ADDR_CACHE_BITS, "hash of a pod address -> endpoint, a guess") \
 	X(frag4, LRU_HASH, struct wr_frag4_key, struct wr_frag, 4096, "IPv4 datagrams in fragments")                 \
 	X(frag6, LRU_HASH, struct wr_frag6_key, struct wr_frag, 4096, "IPv6 datagrams in fragments")                 \
 	X(metrics, PERCPU_ARRAY, __u32, struct wr_metric, WR_METRICS, "reason x direction -> packets, bytes")

@@ -28,11 +28,24 @@ static __always_inline const struct wr_endpoint *endpoint_get(__u32 ifindex)
 	return ep && ep->ifindex == ifindex ? ep : endpoint_probe(ifindex);
 }
 
-/* Key of the endpoint that has this address, or 0. */
-static __always_inline __u32 endpoint_ifindex_of(const union addr *addr, const bool v6)
+static __always_inline __u32 endpoint_guess(const union addr *addr, const bool v6)
 {
+	const __be32 *w = addr->a6.v6;
+	__u32 key = wr_addr_cache_key(v6 ? w[0] ^ w[1] ^ w[2] ^ w[3] : addr->a4.v4);
+	const struct wr_local *local = bpf_map_lookup_elem(&addr_cache, &key);
+
+	return local ? local->ifindex : 0;
+}
+
+/* Key of the endpoint that has this address, or 0; *ep is the endpoint, NULL if it has just gone. */
+static __always_inline __u32 endpoint_by_address(const union addr *addr, const struct wr_endpoint **ep, const bool v6)
+{
+	__u32 guess = endpoint_guess(addr, v6);
 	const struct wr_local *local;
 
+	*ep = guess ? endpoint_get(guess) : NULL;
+	if (*ep && addr_is_endpoints(addr, *ep, v6))
+		return guess;
 	if (v6) {
 		struct wr_addr6 key = addr->a6;
 
@@ -42,6 +55,7 @@ static __always_inline __u32 endpoint_ifindex_of(const union addr *addr, const b
 
 		local = bpf_map_lookup_elem(&addr4, &key);
 	}
+	*ep = local ? endpoint_get(local->ifindex) : NULL;
 	return local ? local->ifindex : 0;
 }
 

@@ -119,14 +119,15 @@ static __always_inline enum wr_reason forward_stack(const struct packet *p, cons
  */
 static __always_inline enum wr_reason forward(struct packet *p, const bool v6)
 {
-	__u32 to = endpoint_ifindex_of(&p->daddr, v6);
+	const struct wr_endpoint *peer;
+	__u32 to = endpoint_by_address(&p->daddr, &peer, v6);
 
 	if (!to)
 		return forward_stack(p, v6, WR_REASON_TO_STACK);
 	if (to == p->ifindex)
 		return WR_REASON_BAD_DESTINATION;
 	p->peer_ifindex = to;
-	p->peer = endpoint_get(to);
+	p->peer = peer;
 	if (!p->peer)
 		return WR_REASON_NO_ENDPOINT;
 	p->peer_identity = p->peer->identity;

@@ -74,8 +74,8 @@ def explain(rows):
         if floor:
             print(f"  {number(floor, 3)} is the floor here: a program at the same hook that only calls bpf_redirect_peer.")
         if tcx:
-            print(f"  {number(tcx, 3)} with the same program at tcx instead of cls_bpf. Not done by ADD: attaching there"
-                  " waits for an RCU grace period under the rtnl lock (15 ms), ten times what ADD may take.")
+            print(f"  {number(tcx, 3)} with the same program at tcx instead of cls_bpf. ADD does not attach it there, since"
+                  " that waits for an RCU grace period with the rtnl lock held.")
 
 
 def save_json(rows, path):

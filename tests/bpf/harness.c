@@ -218,6 +218,16 @@ static void endpoint_put(enum device d, const struct wr_endpoint *ep, bool endpo
 		endpoint_place(ep, lab.ifindex[d], last);
 }
 
+static void cache_put(const struct wr_endpoint *ep, uint32_t ifindex)
+{
+	const __be32 *w = ep->addr6.v6;
+	const uint32_t keys[] = { wr_addr_cache_key(ep->addr4.v4), wr_addr_cache_key(w[0] ^ w[1] ^ w[2] ^ w[3]) };
+	const struct wr_local local = { ifindex };
+
+	for (int i = 0; i < 2; i++)
+		map_put(lab.skel->maps.addr_cache, &keys[i], &local);
+}
+
 static struct wr_endpoint endpoint_of(enum who who, enum mac mac, uint64_t identity)
 {
 	struct wr_endpoint ep = { .flags = WR_EP_V4 | WR_EP_V6,
@@ -253,6 +263,8 @@ void node_reset(unsigned state, bool v6)
 	slots_clear();
 	map_clear(lab.skel->maps.addr4);
 	map_clear(lab.skel->maps.addr6);
+	cache_put(&a, state & S_NOT_CACHED ? 0 : lab.ifindex[DEVICE_A]);
+	cache_put(&b, state & S_NOT_CACHED ? 0 : lab.ifindex[state & S_CACHE_WRONG ? DEVICE_A : DEVICE_B]);
 	map_clear(lab.skel->maps.frag4);
 	map_clear(lab.skel->maps.frag6);
 	map_put(lab.skel->maps.config, &zero, &cfg);

@@ -26,7 +26,9 @@ enum state {
 	S_NO_CONFIG = 1 << 4,
 	S_MASQUERADE = 1 << 5,    /* A's traffic is masqueraded */
 	S_B_GOING = 1 << 6,       /* B's address is still known, its endpoint is not */
-	S_LAST_PLACE = 1 << 7,    /* all endpoints are in the last slot they may be in, others' in the first */
+	S_NOT_CACHED = 1 << 7,    /* addr_cache is empty */
+	S_CACHE_WRONG = 1 << 8,   /* addr_cache takes B's addresses for A's */
+	S_LAST_PLACE = 1 << 9,    /* all endpoints are in the last slot they may be in, others' in the first */
 };
 
 #define MARK_POD (1u << 24)

@@ -41,6 +41,8 @@ const struct row rows_to_pod[] = {
 	  .entered = DEVICE_B, .in = { ETH(), IP(.src = POD_B), TCP() }, .reason = WR_REASON_QUARANTINE },
 	{ "from a quarantined pod, masqueraded", .state = S_B_QUARANTINE, .entered = DEVICE_B,
 	  .in = { ETH(), IP(.src = HOST), TCP() }, .reason = WR_REASON_QUARANTINE },
+	{ "a pod that the cache takes for another", .state = S_CACHE_WRONG | S_A_QUARANTINE, .entered = DEVICE_B,
+	  .in = { ETH(), IP(.src = POD_B), TCP() }, .reason = WR_REASON_QUARANTINE },
 	{ "a pod that is going counts as outside", .state = S_B_GOING, .entered = DEVICE_B,
 	  .in = { ETH(), IP(.src = POD_B), TCP() }, .reason = WR_REASON_SPOOFED_OUTSIDE },
 

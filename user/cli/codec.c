@@ -185,6 +185,25 @@ static void addr6_value(struct out *o, const struct wr_local *local, int cpus)
 	addr4_value(o, local, cpus);
 }
 
+/* --- addr_cache --- */
+
+static const char addr_cache_form[] = "SLOT";
+
+static int addr_cache_parse(const char *text, __u32 *key)
+{
+	return parse_u32(text, (1 << WR_ADDR_CACHE_BITS) - 1, key);
+}
+
+static void addr_cache_key(struct out *o, const __u32 *key)
+{
+	endpoints_key(o, key);
+}
+
+static void addr_cache_value(struct out *o, const struct wr_local *local, int cpus)
+{
+	addr4_value(o, local, cpus);
+}
+
 /* --- frag4, frag6 --- */
 
 static const char frag4_form[] = "SOURCE,DESTINATION,ID,PROTOCOL";

@@ -23,11 +23,11 @@
 
 /* An open data plane: pinned maps by fd, as far as the plugin and the CLI write to or read from them. */
 struct dp {
-	int endpoints, addr4, addr6;
+	int endpoints, addr4, addr6, addr_cache;
 	int from_pod, to_pod; /* programs */
 	struct wr_config config;
 };
-#define DP_CLOSED { -1, -1, -1, -1, -1, { 0 } }
+#define DP_CLOSED { -1, -1, -1, -1, -1, -1, { 0 } }
 
 /* -ENOENT (err set, with a hint) if nothing is loaded, -EPROTO if what is pinned does not match this ABI. */
 int dp_open(struct dp *dp, struct err *err);

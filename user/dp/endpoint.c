@@ -48,6 +48,9 @@ int dp_open(struct dp *out, struct err *err)
 	dp.addr6 = dp_map_open("addr6", err);
 	if (dp.addr6 < 0)
 		return dp.addr6;
+	dp.addr_cache = dp_map_open("addr_cache", err);
+	if (dp.addr_cache < 0)
+		return dp.addr_cache;
 	config = dp_map_open("config", err);
 	if (config < 0)
 		return config;
@@ -67,6 +70,7 @@ void dp_close(struct dp *dp)
 	closep(&dp->endpoints);
 	closep(&dp->addr4);
 	closep(&dp->addr6);
+	closep(&dp->addr_cache);
 	closep(&dp->from_pod);
 	closep(&dp->to_pod);
 }
@@ -140,6 +144,19 @@ static int address_put(struct dp *dp, int map, const char *map_name, const void 
 	return 0;
 }
 
+/* A cache: whoever comes last is in it, and an entry that could not be written is no error. */
+static void addresses_cache(struct dp *dp, const struct wr_endpoint *ep)
+{
+	const __be32 *w = ep->addr6.v6;
+	const __u32 key4 = wr_addr_cache_key(ep->addr4.v4), key6 = wr_addr_cache_key(w[0] ^ w[1] ^ w[2] ^ w[3]);
+	const struct wr_local local = { .ifindex = ep->ifindex };
+
+	if (ep->flags & WR_EP_V4)
+		bpf_map_update_elem(dp->addr_cache, &key4, &local, BPF_ANY);
+	if (ep->flags & WR_EP_V6)
+		bpf_map_update_elem(dp->addr_cache, &key6, &local, BPF_ANY);
+}
+
 /* Deletes address -> ifindex, unless it leads to another endpoint by now. */
 static void address_delete(int map, const void *key, uint32_t ifindex)
 {
@@ -182,7 +199,9 @@ int dp_endpoint_put(struct dp *dp, const struct wr_endpoint *ep, struct err *err
 		r = address_put(dp, dp->addr4, "addr4", &ep->addr4, &ip4, ep->ifindex, err);
 	if (r == 0 && (ep->flags & WR_EP_V6))
 		r = address_put(dp, dp->addr6, "addr6", &ep->addr6, &ip6, ep->ifindex, err);
-	if (r < 0 && slot_find(dp, ep->ifindex, ep->ifindex, &slot, &written, NULL) == 0)
+	if (r == 0)
+		addresses_cache(dp, ep);
+	else if (slot_find(dp, ep->ifindex, ep->ifindex, &slot, &written, NULL) == 0)
 		endpoint_clear(dp, slot, ep, NULL);
 	return r;
 }

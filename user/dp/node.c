@@ -432,7 +432,7 @@ int node_check(struct node_check *check, struct err *err)
 		return r;
 	check->gateway_link = r == 0 && (link.flags & IFF_UP);
 	check->forwarding4 = sysctl_get("net/ipv4/ip_forward") == 1;
-	check->forwarding6 = sysctl_get("net/ipv6/conf/all/forwarding") == 1;
+	check->forwarding6 = sysctl_get("net/ipv6/conf/all/forwarding") != 0; /* a kernel without IPv6 needs none */
 	r = dp_map_info("addr4", &maps, err);
 	if (r < 0)
 		return r;

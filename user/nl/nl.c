@@ -251,7 +251,6 @@ static int collect(struct nl *nl, struct nlmsghdr *nlh, struct answers *a, struc
 			return err_errno(err, -rc, "cannot %s: netlink receive", what);
 		a->used += NLMSG_ALIGN((size_t)len);
 		for (; mnl_nlmsg_ok(msg, len); msg = mnl_nlmsg_next(msg, &len)) {
-			/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): mnl_nlmsg_ok(), in a library, has looked */
 			if (msg->nlmsg_seq != nlh->nlmsg_seq)
 				continue;
 			interrupted |= !!(msg->nlmsg_flags & NLM_F_DUMP_INTR);
@@ -285,6 +284,7 @@ int nl_dump(struct nl *nl, struct nlmsghdr *nlh, mnl_cb_t cb, void *arg, struct 
 	msg = (const struct nlmsghdr *)a.buf;
 	len = (int)a.used;
 	for (; mnl_nlmsg_ok(msg, len); msg = mnl_nlmsg_next(msg, &len)) {
+		/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): collect() has received something */
 		if (msg->nlmsg_seq != nlh->nlmsg_seq || msg->nlmsg_type < NLMSG_MIN_TYPE)
 			continue;
 		if (cb(msg, arg) == MNL_CB_STOP)

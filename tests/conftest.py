@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -11,6 +12,30 @@ pytest.register_assert_rewrite("lab")
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "smoke: the few that the run under sanitizers repeats")
+
+    def terminated(*_):
+        raise KeyboardInterrupt
+
+    # So that fixtures clean up.
+    signal.signal(signal.SIGTERM, terminated)
+
+
+# Each folder has a `lab` of its own, and these go with it.
+
+
+@pytest.fixture(scope="module")
+def node(lab):
+    return lab.node
+
+
+@pytest.fixture(scope="module")
+def world(lab):
+    return lab.world
+
+
+@pytest.fixture(params=[4, 6], ids=["v4", "v6"])
+def family(request):
+    return request.param
 
 
 def pytest_collection_modifyitems(items):

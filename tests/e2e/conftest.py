@@ -3,7 +3,6 @@
 
 import json
 import os
-import signal
 import subprocess
 
 import pytest
@@ -11,16 +10,6 @@ import pytest
 from lab import BUILD, REPO, TIMEOUT, Lab, wait_for
 
 CONTAINERD = REPO / "examples/lab/containerd"
-
-
-def pytest_configure(config):
-    config.addinivalue_line("markers", "smoke: also run with the sanitized programs")
-
-    def terminated(*_):
-        raise KeyboardInterrupt
-
-    # So that fixtures clean up.
-    signal.signal(signal.SIGTERM, terminated)
 
 
 def write_conflist(node, name, plugins, **extra):
@@ -36,21 +25,6 @@ def lab():
     """A node with an uplink to the world. Nobody loads the programs: that is the first ADD's work."""
     with Lab() as lab:
         yield lab
-
-
-@pytest.fixture(scope="module")
-def node(lab):
-    return lab.node
-
-
-@pytest.fixture(scope="module")
-def world(lab):
-    return lab.world
-
-
-@pytest.fixture(params=[4, 6], ids=["v4", "v6"])
-def family(request):
-    return request.param
 
 
 # --- containerd ---------------------------------------------------------------------------------------------------------

@@ -12,16 +12,6 @@ def lab():
         yield lab
 
 
-@pytest.fixture(scope="module")
-def node(lab):
-    return lab.node
-
-
-@pytest.fixture(scope="module")
-def world(lab):
-    return lab.world
-
-
 @pytest.fixture
 def pods(node):
     """Makes pods that end with the test; then nothing of them may be left."""
@@ -36,11 +26,6 @@ def pods(node):
         if pod in node.pods:
             pod.delete()
     node.assert_clean(besides=before)
-
-
-@pytest.fixture(params=[4, 6], ids=["v4", "v6"])
-def family(request):
-    return request.param
 
 
 @pytest.fixture

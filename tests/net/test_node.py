@@ -131,6 +131,20 @@ def test_bpffs_is_mounted_and_unmounted(node):
     assert traces(node) == before
 
 
+def test_pins_removed_under_a_pod(node):
+    """It runs on with programs and maps that nobody can reach any more: status names it until it is deleted."""
+    node.warren("node", "init")
+    pod = node.pod("a", network())
+    assert node.warren("status").returncode == 0
+    node.run("rm", "-r", "/sys/fs/bpf/warren")
+    node.warren("node", "init")
+    done = node.warren("status", check=False)
+    assert done.returncode == 1 and f"{pod.host_ifname} of container" in done.stdout
+    pod.delete()
+    assert node.warren("status").returncode == 0
+    node.assert_clean()
+
+
 def test_no_bpffs_and_none_can_be_mounted(node):
     node.run("umount", "/sys/fs/bpf")
     before = traces(node)

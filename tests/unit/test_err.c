@@ -82,8 +82,8 @@ static void no_err(void **state)
 {
 	assert_int_equal(err_set(NULL, ENOSPC, "x %d", 1), -ENOSPC);
 	assert_int_equal(err_errno(NULL, EIO, "x %d", 1), -EIO);
-	assert_int_equal(err_wrap(NULL, "x %d", 1), -EINVAL);
-	assert_int_equal(err_hint(NULL, "x %d", 1), -EINVAL);
+	assert_int_equal(err_wrap(NULL, "x %d", 1), -EIO);
+	assert_int_equal(err_hint(NULL, "x %d", 1), -EIO);
 }
 
 /* Wrapping what was never set is a mistake, but not a success. */

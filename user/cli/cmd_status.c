@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "attachment.h"
 #include "endpoints.h"
 #include "node.h"
 
@@ -68,6 +69,40 @@ static void check_endpoints(struct status *s, const struct endpoints *e)
 	}
 }
 
+struct strangers {
+	struct status *status;
+	struct dp dp;
+};
+
+/*
+ * A pod whose record says that it is wired, but which these maps do not know: their pins were removed under it, and it
+ * runs on with programs and maps that nobody can reach any more. Looked up twice, since DEL may be at work.
+ */
+static int check_stranger(const struct attachment *a, bool damaged, void *arg)
+{
+	struct strangers *strangers = arg;
+	struct wr_endpoint ep;
+	struct attachment again;
+
+	if (damaged || dp_endpoint_get(&strangers->dp, a->host_ifindex, &ep, NULL) != -ENOENT ||
+	    attachment_load(a->container_id, a->ifname, &again, NULL) < 0 || again.state != ATTACHMENT_READY)
+		return 0;
+	check(strangers->status, "attachment", false, "delete the pod: its programs are no longer pinned",
+	      "%s of container %.64s is recorded, but is no endpoint", a->host_ifname, a->container_id);
+	return 0;
+}
+
+static int check_strangers(struct status *s, struct cli *cli)
+{
+	struct strangers strangers = { s, DP_CLOSED };
+	int r = cli_open(cli, &strangers.dp);
+
+	if (r == 0)
+		r = attachment_each_in(ATTACHMENT_READY, check_stranger, &strangers, &cli->err);
+	dp_close(&strangers.dp);
+	return r;
+}
+
 static void not_loaded(struct cli *cli)
 {
 	static const char advice[] = "`warren node init` loads it; so does the first pod";
@@ -117,6 +152,9 @@ int cmd_status(struct cli *cli)
 	out_table(cli->out, "checks", NULL);
 	check_node(&s, &node);
 	check_endpoints(&s, &e);
+	r = check_strangers(&s, cli);
+	if (r < 0)
+		return r;
 	out_end(cli->out);
 	summarise(cli, &s, &node);
 	out_end(cli->out);

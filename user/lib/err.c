@@ -6,15 +6,21 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Of the last error, so that a caller who passes NULL gets its number through err_wrap() and err_hint() all the same. */
+static _Thread_local int last_num = EINVAL;
+
 static int status(const struct err *e)
 {
-	return e && e->num ? -e->num : -EINVAL;
+	if (!e)
+		return -last_num;
+	return e->num ? -e->num : -EINVAL;
 }
 
 int err_set(struct err *e, int num, const char *fmt, ...)
 {
 	va_list ap;
 
+	last_num = num;
 	if (!e)
 		return -num;
 	*e = (struct err){ .num = num };
@@ -29,6 +35,7 @@ int err_errno(struct err *e, int num, const char *fmt, ...)
 	va_list ap;
 	size_t n;
 
+	last_num = num;
 	if (!e)
 		return -num;
 	*e = (struct err){ .num = num };

@@ -19,10 +19,10 @@ int err_set(struct err *e, int num, const char *fmt, ...) __attribute__((format(
 /* As err_set, with ": " and strerror(num) appended. */
 int err_errno(struct err *e, int num, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
-/* Puts "context: " before the message on the way up; returns -e->num (-EINVAL if e is NULL). */
+/* Puts "context: " before the message on the way up. Returns -e->num; if e is NULL, that of the last err_set(). */
 int err_wrap(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* Says what to do next. Returns -e->num (-EINVAL if e is NULL), so that `return err_hint(...)` may end a function. */
+/* Says what to do next. Returns as err_wrap(), so that `return err_hint(...)` may end a function. */
 int err_hint(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

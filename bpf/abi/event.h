@@ -8,7 +8,7 @@
 /* Enough for Ethernet, IPv6 with two extension headers and TCP with options. */
 #define WR_EVENT_HEADERS 112
 
-/* One dropped packet. The ring is written without waking readers of other events; who reads it is the reader's lock. */
+/* One dropped packet. The ring has one reader; when nobody reads and it is full, the drop is only counted. */
 struct wr_event {
 	__u64 time_ns;       /* CLOCK_BOOTTIME */
 	__u64 peer_identity; /* of the other side, as far as it is known: enum wr_identity */

@@ -47,7 +47,7 @@ static void check_node(struct status *s, const struct node_check *node)
 	      node->forwarding4 ? "on" : "off: pods reach nothing outside this node");
 	check(s, "forwarding IPv6", node->forwarding6, "`sysctl -w net.ipv6.conf.all.forwarding=1`", "is %s",
 	      node->forwarding6 ? "on" : "off: pods reach nothing outside this node");
-	check(s, "endpoints", !full, "delete pods, or `warren node down`, `warren node init --max-endpoints N`",
+	check(s, "endpoints", !full, "delete pods; a node made with a smaller --max-endpoints can be made anew: `warren node down`, `warren node init`",
 	      "%u of at most %u", node->endpoints, node->endpoints_max);
 }
 

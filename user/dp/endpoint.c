@@ -82,7 +82,7 @@ static int full_or(int num, const char *map, const char *what, struct err *err)
 	if (num != E2BIG && num != ENOSPC)
 		return err_errno(err, num, "cannot write %s into map %s", what, map);
 	err_set(err, ENOSPC, "map %s is full: no room for %s", map, what);
-	return err_hint(err, "delete pods, or make a larger node: `warren node down`, `warren node init --max-endpoints N`");
+	return err_hint(err, "delete pods; a node made with a smaller --max-endpoints can be made anew: `warren node down`, `warren node init`");
 }
 
 /* The slot of the device's endpoint and what it holds; ifindex 0: a free slot for `place`. -ENOENT if there is none. */

@@ -83,7 +83,8 @@ void node_gateway_add(struct nl *nl, struct nl_batch *b, uint32_t warren0_ifinde
 
 /* --- down ------------------------------------------------------------------------------------------------------------- */
 
-struct down {
+/* What a walk over links or routes has found: ids, or requests in a batch, since the walk itself must not delete. */
+struct collected {
 	struct nl *nl;
 	struct nl_batch *batch;
 	uint32_t found[64];
@@ -92,12 +93,12 @@ struct down {
 
 static int collect_pod_link(const struct link_info *info, void *arg)
 {
-	struct down *down = arg;
+	struct collected *c = arg;
 
 	if (info->group != WR_LINK_GROUP || strcmp(info->kind, "veth") != 0)
 		return 0;
-	down->found[down->count++] = info->ifindex;
-	return down->count == ARRAY_SIZE(down->found);
+	c->found[c->count++] = info->ifindex;
+	return c->count == ARRAY_SIZE(c->found);
 }
 
 /* Every host-side pod device, also those of which no map knows any more (an interrupted ADD or reaper). */
@@ -106,13 +107,13 @@ static int delete_pod_links(struct nl *nl, struct err *err)
 	int r;
 
 	do {
-		struct down down = { .nl = nl };
+		struct collected c = { .nl = nl };
 
-		r = link_each(nl, collect_pod_link, &down, err);
+		r = link_each(nl, collect_pod_link, &c, err);
 		if (r < 0)
 			return r;
-		for (int i = 0; i < down.count; i++) {
-			int d = link_delete(nl, down.found[i], err);
+		for (int i = 0; i < c.count; i++) {
+			int d = link_delete(nl, c.found[i], err);
 
 			if (d < 0 && d != -ENODEV)
 				return d;
@@ -123,12 +124,12 @@ static int delete_pod_links(struct nl *nl, struct err *err)
 
 static int collect_route(const struct route *route, void *arg)
 {
-	struct down *down = arg;
+	struct collected *c = arg;
 
 	if (route->protocol != WR_RTPROT)
 		return 0;
-	route_delete(down->nl, down->batch, route);
-	return ++down->count == 16;
+	route_delete(c->nl, c->batch, route);
+	return ++c->count == 16;
 }
 
 static int delete_routes(struct nl *nl, int family, struct err *err)
@@ -137,10 +138,10 @@ static int delete_routes(struct nl *nl, int family, struct err *err)
 
 	do {
 		struct nl_batch b = { 0 };
-		struct down down = { .nl = nl, .batch = &b };
+		struct collected c = { .nl = nl, .batch = &b };
 		int d;
 
-		r = route_each(nl, family, collect_route, &down, err);
+		r = route_each(nl, family, collect_route, &c, err);
 		if (r < 0)
 			return r;
 		d = nl_batch_run(nl, &b, err);
@@ -322,9 +323,9 @@ static int init_locked(const struct node_options *options, struct node_report *r
 static void undo_failed_init(void)
 {
 	_cleanup_nl_ struct nl nl = { 0 };
-	struct down down = { .nl = &nl };
+	struct collected c = { .nl = &nl };
 
-	if (open_route_socket(&nl, NULL) == 0 && link_each(&nl, collect_pod_link, &down, NULL) == 0 && !down.count)
+	if (open_route_socket(&nl, NULL) == 0 && link_each(&nl, collect_pod_link, &c, NULL) == 0 && !c.count)
 		run_steps(undo_init, ARRAY_SIZE(undo_init), &nl, NULL);
 }
 

@@ -64,28 +64,20 @@ static int sysctl_set(const char *path, int value, struct err *err)
 	return r < 0 ? r : sysctl_write(path, value, err);
 }
 
-struct accept_ra {
-	struct nl *nl;
-	struct err *err;
-};
-
+/* `arg`: where an error goes. */
 static int accept_ra_on(const struct route *route, void *arg)
 {
-	struct accept_ra *ra = arg;
 	char path[64], name[IFNAMSIZ];
 
 	if (route->protocol != RTPROT_RA || route->dst.len != 0 || !if_indextoname(route->ifindex, name))
 		return 0;
 	snprintf(path, sizeof(path), "net/ipv6/conf/%s/accept_ra", name);
-	return sysctl_set(path, 2, ra->err);
+	return sysctl_set(path, 2, arg);
 }
 
 int sysctl_setup(struct nl *nl, struct err *err)
 {
-	struct accept_ra ra = { nl, err };
-	int r;
-
-	r = route_each(nl, AF_INET6, accept_ra_on, &ra, err);
+	int r = route_each(nl, AF_INET6, accept_ra_on, err, err);
 	if (r == 0)
 		r = sysctl_set("net/ipv4/ip_forward", 1, err);
 	if (r == 0)

@@ -44,10 +44,14 @@ ABI := -I$(O)/include
 INC_lib := -Iuser/lib
 INC_nl := $(INC_lib) -Iuser/nl $(ABI)
 INC_dp := $(INC_nl) -Iuser/dp
-INC_cli := $(INC_dp) -Iuser/cli
+INC_policy := $(INC_lib) -Iuser/policy $(ABI)
+INC_k8s := $(INC_policy) -Iuser/k8s
+INC_agent := $(INC_dp) -Iuser/policy -Iuser/k8s -Iuser/agent
+INC_cli := $(INC_dp) -Iuser/policy -Iuser/cli
 INC_cni := $(INC_dp) -Icni
-INC_unit := $(INC_cni) -Iuser/cli -Itests/lib
-INC_bpftest := $(INC_dp) -Itests/lib
+INC_unit := $(INC_cni) -Iuser/cli -Iuser/policy -Iuser/k8s -Iuser/agent -Itests/lib
+INC_bpftest := $(INC_dp) -Iuser/policy -Itests/lib
+INC_policytest := $(INC_policy) -Itests/lib
 INC_bench := -Iuser/lib
 
 # --- what there is --------------------------------------------------------------------------------------------------------
@@ -56,9 +60,13 @@ objs = $(patsubst %.c,$(O)/%.o,$(1))
 LIB_SRC := $(sort $(wildcard user/lib/*.c))
 NL_SRC := $(sort $(wildcard user/nl/*.c))
 DP_SRC := $(sort $(wildcard user/dp/*.c))
+POLICY_SRC := $(sort $(wildcard user/policy/*.c))
+K8S_SRC := $(sort $(wildcard user/k8s/*.c))
+AGENT_SRC := $(sort $(wildcard user/agent/*.c))
 CLI_SRC := $(sort $(wildcard user/cli/*.c))
 CNI_SRC := $(sort $(wildcard cni/*.c))
 UNIT_SRC := $(sort $(wildcard tests/unit/test_*.c))
+POLICYTEST_SRC := $(sort $(wildcard tests/policy/*.c))
 BPFTEST_SRC := $(sort $(wildcard tests/bpf/*.c))
 FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 BENCH_SRC := $(sort $(wildcard tests/bench/*.c))
@@ -66,13 +74,17 @@ BPF_SRC := $(sort $(wildcard bpf/*.bpf.c))
 
 ARCHIVES := $(O)/libwarren-dp.a $(O)/libwarren-nl.a $(O)/libwarren.a
 SKEL := $(O)/include/warren.skel.h
-PROGRAMS := $(O)/warren-cni $(O)/warren
+POLICY_LIB := $(O)/libpolicy.a
+K8S_LIB := $(O)/libk8s.a
+# What only the agent needs is linked dynamically: it is one process a node, not one a pod.
+AGENT_LIBS := -lyaml -luv -lmicrohttpd
+PROGRAMS := $(O)/warren-cni $(O)/warren $(O)/warren-agent
 
-.PHONY: all programs help deps install uninstall test demo bench lint format clean unit bpftest fuzz benchtools cnitool compile_commands.json
+.PHONY: all programs help deps install uninstall test demo bench lint format clean unit bpftest policytest fuzz benchtools cnitool compile_commands.json
 .DELETE_ON_ERROR:
 .SECONDARY:
 
-all: programs $(O)/warren.bash-completion ## build the plugin, the CLI and its completion
+all: programs $(O)/warren.bash-completion ## build the agent, the plugin, the CLI and its completion
 
 programs: $(PROGRAMS)
 
@@ -115,9 +127,13 @@ endef
 $(eval $(call compile,user/lib,$(INC_lib)))
 $(eval $(call compile,user/nl,$(INC_nl)))
 $(eval $(call compile,user/dp,$(INC_dp),$(SKEL)))
+$(eval $(call compile,user/policy,$(INC_policy)))
+$(eval $(call compile,user/k8s,$(INC_k8s)))
+$(eval $(call compile,user/agent,$(INC_agent)))
 $(eval $(call compile,user/cli,$(INC_cli)))
 $(eval $(call compile,cni,$(INC_cni)))
 $(eval $(call compile,tests/unit,$(INC_unit)))
+$(eval $(call compile,tests/policy,$(INC_policytest)))
 $(eval $(call compile,tests/bpf,$(INC_bpftest),$(SKEL)))
 $(eval $(call compile,tests/bench,$(INC_bench)))
 
@@ -132,7 +148,10 @@ endef
 $(eval $(call archive,$(O)/libwarren.a,$(call objs,$(LIB_SRC))))
 $(eval $(call archive,$(O)/libwarren-nl.a,$(call objs,$(NL_SRC))))
 $(eval $(call archive,$(O)/libwarren-dp.a,$(call objs,$(DP_SRC))))
-# The plugin and the CLI without main(), for the tests.
+$(eval $(call archive,$(POLICY_LIB),$(call objs,$(POLICY_SRC))))
+$(eval $(call archive,$(K8S_LIB),$(call objs,$(K8S_SRC))))
+# The programs without main(), for the tests.
+$(eval $(call archive,$(O)/libagent.a,$(call objs,$(filter-out user/agent/main.c,$(AGENT_SRC)))))
 $(eval $(call archive,$(O)/libcni.a,$(call objs,$(filter-out cni/main.c,$(CNI_SRC)))))
 $(eval $(call archive,$(O)/libcli.a,$(call objs,$(filter-out user/cli/main.c,$(CLI_SRC)))))
 
@@ -143,9 +162,13 @@ $(O)/warren-cni: $(O)/cni/main.o $(O)/libcni.a $(ARCHIVES)
 	$(link)
 	$(do_link)
 
-$(O)/warren: $(O)/user/cli/main.o $(O)/libcli.a $(ARCHIVES)
+$(O)/warren: $(O)/user/cli/main.o $(O)/libcli.a $(POLICY_LIB) $(ARCHIVES)
 	$(link)
 	$(do_link)
+
+$(O)/warren-agent: $(O)/user/agent/main.o $(O)/libagent.a $(K8S_LIB) $(POLICY_LIB) $(ARCHIVES)
+	$(link)
+	$(do_link) $(AGENT_LIBS)
 
 $(O)/warren.bash-completion: $(O)/warren
 	$(call say,GEN,$@)
@@ -154,24 +177,32 @@ $(O)/warren.bash-completion: $(O)/warren
 # --- tests ----------------------------------------------------------------------------------------------------------------
 
 UNIT_BIN := $(patsubst tests/unit/%.c,$(O)/tests/unit/%,$(UNIT_SRC))
-$(O)/tests/unit/%: $(O)/tests/unit/%.o $(O)/libcni.a $(O)/libcli.a $(ARCHIVES)
+# Everything that a unit or fuzz test may link: the programs' archives before the layers below them.
+TEST_ARCHIVES := $(O)/libcni.a $(O)/libcli.a $(O)/libagent.a $(K8S_LIB) $(POLICY_LIB) $(ARCHIVES)
+$(O)/tests/unit/%: $(O)/tests/unit/%.o $(TEST_ARCHIVES)
+	$(link)
+	$(do_link) $(AGENT_LIBS) -lcmocka
+
+POLICYTEST_BIN := $(O)/tests/policy/policytest
+$(POLICYTEST_BIN): $(call objs,$(POLICYTEST_SRC)) $(POLICY_LIB) $(O)/libwarren.a
 	$(link)
 	$(do_link) -lcmocka
 
 BPFTEST_BIN := $(O)/tests/bpf/bpftest
-$(BPFTEST_BIN): $(call objs,$(BPFTEST_SRC)) $(ARCHIVES)
+$(BPFTEST_BIN): $(call objs,$(BPFTEST_SRC)) $(POLICY_LIB) $(ARCHIVES)
 	$(link)
 	$(do_link) -lcmocka
 
 unit: $(UNIT_BIN) ## build the unit tests
 bpftest: $(BPFTEST_BIN) ## build the BPF packet tests
+policytest: $(POLICYTEST_BIN) ## build the compiler's differential tests
 
 # libFuzzer comes with clang; everything it sees is instrumented, in a build folder of its own.
 FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(O)/tests/fuzz/%,$(FUZZ_SRC))
-$(O)/tests/fuzz/%: tests/fuzz/%.c $(O)/libcni.a $(O)/libcli.a $(ARCHIVES)
+$(O)/tests/fuzz/%: tests/fuzz/%.c $(TEST_ARCHIVES)
 	$(call say,FUZZ,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS_ALL) $(INC_unit) -fsanitize=fuzzer $(LDFLAGS_ALL) -o $@ $< $(filter %.a,$^) $(LIBS)
+	$(Q)$(CC) $(CFLAGS_ALL) $(INC_unit) -fsanitize=fuzzer $(LDFLAGS_ALL) -o $@ $< $(filter %.a,$^) $(LIBS) $(AGENT_LIBS)
 fuzz-targets: $(FUZZ_BIN)
 fuzz: ## build the fuzz targets into $(O)-fuzz
 	$(Q)$(MAKE) O=$(O)-fuzz CC=$(CLANG) SAN=address,undefined CFLAGS='-fsanitize=fuzzer-no-link' fuzz-targets
@@ -208,17 +239,18 @@ format: ## clang-format, in place
 	$(Q)clang-format -i $(C_FILES)
 
 compile_commands.json: ## for editors and clang-tidy
-	$(Q)$(MAKE) -nB V=1 O=$(O) programs unit bpftest CC=$(CC) | tests/lib/compile_commands.py > $@
+	$(Q)$(MAKE) -nB V=1 O=$(O) programs unit bpftest policytest CC=$(CC) | tests/lib/compile_commands.py > $@
 
 install: all ## install the programs, completion and man pages below DESTDIR
 	install -D -m 0755 $(O)/warren $(DESTDIR)$(PREFIX)/sbin/warren
+	install -D -m 0755 $(O)/warren-agent $(DESTDIR)$(PREFIX)/sbin/warren-agent
 	install -D -m 0755 $(O)/warren-cni $(DESTDIR)$(CNI_BIN_DIR)/warren-cni
 	install -D -m 0644 $(O)/warren.bash-completion $(DESTDIR)$(PREFIX)/share/bash-completion/completions/warren
 	install -D -m 0644 user/man/warren.8 $(DESTDIR)$(PREFIX)/share/man/man8/warren.8
 	install -D -m 0644 user/man/warren-cni.8 $(DESTDIR)$(PREFIX)/share/man/man8/warren-cni.8
 
 uninstall: ## remove what install put there
-	rm -f $(DESTDIR)$(PREFIX)/sbin/warren $(DESTDIR)$(CNI_BIN_DIR)/warren-cni
+	rm -f $(DESTDIR)$(PREFIX)/sbin/warren $(DESTDIR)$(PREFIX)/sbin/warren-agent $(DESTDIR)$(CNI_BIN_DIR)/warren-cni
 	rm -f $(DESTDIR)$(PREFIX)/share/bash-completion/completions/warren
 	rm -f $(DESTDIR)$(PREFIX)/share/man/man8/warren.8 $(DESTDIR)$(PREFIX)/share/man/man8/warren-cni.8
 

@@ -14,7 +14,7 @@
  * Version of everything in bpf/abi. It names the pin directory (<bpffs>/warren/v<N>), so that a program never opens
  * the maps of a version it does not know. Raise it when a layout or a meaning changes.
  */
-#define WR_ABI_VERSION 1
+#define WR_ABI_VERSION 2
 
 /* Every host-side device of a pod has this MAC address, so that a pod's neighbour entry for its gateway never changes. */
 #define WR_HOST_MAC { 0x02, 0x57, 0x52, 0x00, 0x00, 0x01 }
@@ -26,7 +26,9 @@
 /* Interface group (IFLA_GROUP) of every host-side pod device: what the nftables guard matches on ("WR"). */
 #define WR_LINK_GROUP 0x5752u
 
-/* Reserved identities: top byte 0. Pod identities (top byte 2) come with the policy engine. */
+/* Identities: the top byte says of what kind they are. Reserved ones have 0, pods' (a keyed hash of labels) 2. */
+#define WR_ID_KIND_SHIFT 56
+#define WR_ID_KIND_POD 2ull
 enum wr_identity {
 	WR_ID_UNKNOWN = 0, /* not known (yet): a pod without an agent, or a packet not yet classified */
 	WR_ID_HOST = 1,    /* this node's own stack */
@@ -37,6 +39,7 @@ enum wr_identity {
 enum wr_class {
 	WR_CLASS_QUARANTINE = 0,   /* only the own node's host may talk with the pod */
 	WR_CLASS_NOT_ISOLATED = 1, /* no policy selects the pod */
+	WR_CLASS_FIRST = 16,       /* first of the policy compiler's: see abi/policy.h */
 };
 
 /* Which way a packet goes, seen from the pod whose program judges it. */
@@ -58,7 +61,9 @@ struct wr_config {
 	__u32 mark_masquerade; /* ... and it is to be masqueraded when it leaves the node */
 	__u32 mark_host_only;  /* ... and it may go no further than this host (quarantine): dropped in forward */
 	char version[32];      /* release that loaded the programs, NUL-terminated */
+	__u32 ct_share;        /* how many entries of ct4 and ct6 together one endpoint may own */
+	__u32 pad;
 };
-_Static_assert(sizeof(struct wr_config) == 48, "wr_config");
+_Static_assert(sizeof(struct wr_config) == 56, "wr_config");
 
 #endif

@@ -38,7 +38,10 @@ struct wr_endpoint {
 	struct wr_addr6 addr6;
 	__u8 mac[6];   /* of the pod's side */
 	__u16 flags;   /* enum wr_endpoint_flags */
-	/* One aligned 64-bit word, so that class and revision change in a single write. */
+	/*
+	 * One aligned 64-bit word, so that class and revision change in a single store (the map can be mmapped). Readers
+	 * take it in one load, before they look at the policy.
+	 */
 	__u32 policy_class __attribute__((aligned(8))); /* enum wr_class, or a class of the policy compiler */
 	__u32 revision;
 	__u64 identity;     /* enum wr_identity or a pod's identity */
@@ -82,13 +85,17 @@ struct wr_frag4_key {
 	__be32 saddr;
 	__be32 daddr;
 	__be32 id; /* IPv4's 16 bits in the low half */
-	__u32 l4_proto;
+	__u8 l4_proto;
+	__u8 direction; /* enum wr_direction: a datagram may pass both programs */
+	__u16 pad;
 };
 struct wr_frag6_key {
 	struct wr_addr6 saddr;
 	struct wr_addr6 daddr;
 	__be32 id;
-	__u32 l4_proto;
+	__u8 l4_proto;
+	__u8 direction;
+	__u16 pad;
 };
 _Static_assert(sizeof(struct wr_frag4_key) == 16, "wr_frag4_key");
 _Static_assert(sizeof(struct wr_frag6_key) == 40, "wr_frag6_key");

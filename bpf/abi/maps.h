@@ -3,30 +3,54 @@
  * The registry of maps: the programs' definitions (bpf/lib/maps.h), the pins, the CLI's decoders and its help all come
  * from this list.
  *
- * X(name, TYPE, key type, value type, max entries, text)
+ * X(name, TYPE, key type, value type, max entries, flags, text)
  */
 #ifndef WARREN_ABI_MAPS_H
 #define WARREN_ABI_MAPS_H
 
 #include "abi/abi.h"
+#include "abi/conntrack.h"
 #include "abi/endpoint.h"
 #include "abi/event.h"
+#include "abi/policy.h"
 #include "abi/reason.h"
+#include "abi/trace.h"
 
 /* An array used as a table with fixed places: an element whose first word is 0 is empty. */
 #define BPF_MAP_TYPE_SLOTS BPF_MAP_TYPE_ARRAY
 
 #define WARREN_MAPS(X)                                                                                               \
-	X(config, ARRAY, __u32, struct wr_config, 1, "the node's settings")                                          \
-	X(endpoints, SLOTS, __u32, struct wr_endpoint, WR_ENDPOINT_SLOTS, "slot (by ifindex of the host-side device) -> endpoint") \
-	X(addr4, HASH, struct wr_addr4, struct wr_local, WR_MAX_ENDPOINTS, "pod IPv4 address -> endpoint")           \
-	X(addr6, HASH, struct wr_addr6, struct wr_local, WR_MAX_ENDPOINTS, "pod IPv6 address -> endpoint")           \
-	X(addr_cache, SLOTS, __u32, struct wr_local, 1 << WR_ADDR_CACHE_BITS, "hash of a pod address -> endpoint, a guess") \
-	X(frag4, LRU_HASH, struct wr_frag4_key, struct wr_frag, 4096, "IPv4 datagrams in fragments")                 \
-	X(frag6, LRU_HASH, struct wr_frag6_key, struct wr_frag, 4096, "IPv6 datagrams in fragments")                 \
-	X(metrics, PERCPU_ARRAY, __u32, struct wr_metric, WR_METRICS, "reason x direction -> packets, bytes")
+	X(config, ARRAY, __u32, struct wr_config, 1, 0, "the node's settings")                                       \
+	X(endpoints, SLOTS, __u32, struct wr_endpoint, WR_ENDPOINT_SLOTS, BPF_F_MMAPABLE, "slot (by ifindex of the host-side device) -> endpoint") \
+	X(addr4, HASH, struct wr_addr4, struct wr_local, WR_MAX_ENDPOINTS, 0, "pod IPv4 address -> endpoint")        \
+	X(addr6, HASH, struct wr_addr6, struct wr_local, WR_MAX_ENDPOINTS, 0, "pod IPv6 address -> endpoint")        \
+	X(addr_cache, SLOTS, __u32, struct wr_local, 1 << WR_ADDR_CACHE_BITS, 0, "hash of a pod address -> endpoint, a guess") \
+	X(ct4, HASH, struct wr_ct4_key, struct wr_ct, WR_CT_ENTRIES, BPF_F_NO_PREALLOC, "IPv4 flows that were answered") \
+	X(ct6, HASH, struct wr_ct6_key, struct wr_ct, WR_CT_ENTRIES, BPF_F_NO_PREALLOC, "IPv6 flows that were answered") \
+	X(ct_new4, LRU_HASH, struct wr_ct4_key, struct wr_ct, WR_CT_NEW_ENTRIES, 0, "IPv4 flows not answered yet, or denied") \
+	X(ct_new6, LRU_HASH, struct wr_ct6_key, struct wr_ct, WR_CT_NEW_ENTRIES, 0, "IPv6 flows not answered yet, or denied") \
+	X(ct_usage, SLOTS, __u32, struct wr_ct_usage, WR_ENDPOINT_SLOTS, 0, "endpoint -> entries of ct4 and ct6 that it owns") \
+	X(ct_stats, PERCPU_ARRAY, __u32, __u64, WR_CT_STATS, 0, "what happened to flows -> how often")               \
+	X(sweep, ARRAY, __u32, struct wr_sweep, 1, 0, "the timer that removes dead flows")                           \
+	X(classes, HASH, __u32, struct wr_class_info, 2 * WR_MAX_ENDPOINTS, BPF_F_NO_PREALLOC, "policy class -> what it may hold") \
+	X(cidrs4, LPM_TRIE, struct wr_cidr4_key, struct wr_peer, 1 << 20, BPF_F_NO_PREALLOC, "class, direction, IPv4 prefix -> CIDR peer") \
+	X(cidrs6, LPM_TRIE, struct wr_cidr6_key, struct wr_peer, 1 << 20, BPF_F_NO_PREALLOC, "class, direction, IPv6 prefix -> CIDR peer") \
+	X(rules, HASH, __u32, struct wr_rule_text, 32768, BPF_F_NO_PREALLOC, "rule -> its name")                     \
+	X(policy_state, ARRAY, __u32, struct wr_policy_state, 1, 0, "what the agent leaves behind for the next one") \
+	X(frag4, LRU_HASH, struct wr_frag4_key, struct wr_frag, 4096, 0, "IPv4 datagrams in fragments")              \
+	X(frag6, LRU_HASH, struct wr_frag6_key, struct wr_frag, 4096, 0, "IPv6 datagrams in fragments")              \
+	X(trace, ARRAY, __u32, struct wr_trace, 1, 0, "what the last dry run found")                                 \
+	X(metrics, PERCPU_ARRAY, __u32, struct wr_metric, WR_METRICS, 0, "reason x direction -> packets, bytes")
+
+/*
+ * Hashes that grow by being replaced: each is the one element of an array of maps, and readers see the old one or the
+ * new one. X(name, key type, value type, entries at first, entries at most, text)
+ */
+#define WARREN_GROWING_MAPS(X)                                                                                       \
+	X(policy, struct wr_policy_key, struct wr_policy_entry, 16384, 1 << 22, "class, direction, protocol, port prefix, peer -> rule") \
+	X(identities, __u64, struct wr_peer, 4096, 1 << 20, "identity -> peer class")
 
 /* Ring buffers have neither keys nor values: X(name, bytes, text). */
-#define WARREN_RINGS(X) X(events, 262144, "drops, as they happen")
+#define WARREN_RINGS(X) X(events, 262144, "drops and verdicts, as they happen")
 
 #endif

@@ -37,7 +37,11 @@
 	X(QUARANTINE, quarantine, DROP, "one side has no policy yet: only its own host may talk with it")           \
 	X(NOT_FOR_POD, not_for_pod, DROP, "routed to the pod's device, but not to its address")                      \
 	X(ICMP_ERROR, icmp_error, DROP, "an ICMP error about a packet that was not sent to the pod, or a redirect") \
-	X(NO_CONFIG, no_config, DROP, "the node's settings (map config) have not been written")
+	X(NO_CONFIG, no_config, DROP, "the node's settings (map config) have not been written")       \
+	X(EGRESS_DENIED, egress_denied, DROP, "no policy of the sender of this flow allows it")                     \
+	X(INGRESS_DENIED, ingress_denied, DROP, "no policy of the receiver of this flow allows it")                 \
+	X(NO_CONNECTION, no_connection, DROP, "in the middle of a connection, or an answer, that nobody has begun") \
+	X(CT_FULL, ct_full, DROP, "no memory for a conntrack entry")
 
 enum wr_reason {
 #define X(NAME, name, KIND, text) WR_REASON_##NAME,

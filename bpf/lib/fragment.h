@@ -35,12 +35,12 @@ static __always_inline enum wr_reason fragment_check(const struct packet *p, con
 {
 	if (v6) {
 		struct wr_frag6_key key = {
-			.saddr = p->saddr.a6, .daddr = p->daddr.a6, .id = p->frag_id, .l4_proto = p->frag_proto
+			.saddr = p->saddr.a6, .daddr = p->daddr.a6, .id = p->frag_id, .l4_proto = p->frag_proto, .direction = p->direction
 		};
 		return fragment_follow(p, &frag6, &key);
 	} else {
 		struct wr_frag4_key key = {
-			.saddr = p->saddr.a4.v4, .daddr = p->daddr.a4.v4, .id = p->frag_id, .l4_proto = p->frag_proto
+			.saddr = p->saddr.a4.v4, .daddr = p->daddr.a4.v4, .id = p->frag_id, .l4_proto = p->frag_proto, .direction = p->direction
 		};
 		return fragment_follow(p, &frag4, &key);
 	}

@@ -11,14 +11,34 @@
 
 #include "abi/maps.h"
 
-#define X(name_, TYPE, key_type, value_type, entries, text)                                                            \
+#define X(name_, TYPE, key_type, value_type, entries, flags, text)                                                     \
 	struct {                                                                                                       \
 		__uint(type, BPF_MAP_TYPE_##TYPE);                                                                     \
 		__uint(max_entries, entries);                                                                          \
+		__uint(map_flags, flags);                                                                              \
 		__type(key, key_type);                                                                                 \
 		__type(value, value_type);                                                                             \
 	} name_ SEC(".maps") __weak;
 WARREN_MAPS(X)
+#undef X
+
+/* The loader puts the first inner map in. Sizes, not types: bpftool 7.1 cannot link an inner map that has types. */
+#define X(name_, key_type, value_type, first, most, text)                                                              \
+	struct name_##_inner {                                                                                         \
+		__uint(type, BPF_MAP_TYPE_HASH);                                                                       \
+		__uint(max_entries, first);                                                                            \
+		__uint(map_flags, BPF_F_NO_PREALLOC);                                                                  \
+		__uint(key_size, sizeof(key_type));                                                                    \
+		__uint(value_size, sizeof(value_type));                                                                \
+	};                                                                                                             \
+	struct {                                                                                                       \
+		__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);                                                              \
+		__uint(max_entries, 1);                                                                                \
+		__uint(key_size, sizeof(__u32));                                                                       \
+		__uint(value_size, sizeof(__u32));                                                                     \
+		__array(values, struct name_##_inner);                                                                 \
+	} name_ SEC(".maps") __weak;
+WARREN_GROWING_MAPS(X)
 #undef X
 
 #define X(name_, bytes, text)                                                                                          \

@@ -283,4 +283,4 @@ class WarrenTcx(BesideWarren):
     """The same program at tcx (kernel 6.6) instead of cls_bpf: faster, but attaching takes a grace period under rtnl."""
 
     def attach(self, device, ifindex, other):
-        self.rawbpf("attach_tcx", "/sys/fs/bpf/warren/v1/progs/from_pod", ifindex)
+        self.rawbpf("attach_tcx", "/sys/fs/bpf/warren/v2/progs/from_pod", ifindex)

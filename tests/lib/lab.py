@@ -346,7 +346,7 @@ class Node(Netns):
 
     def bpf_map(self, name):
         """The entries of a pinned map that are not all zeros, read without the product: {key: value} in bytes."""
-        entries = map_entries(self.outside(f"/sys/fs/bpf/warren/v1/maps/{name}")) or {}
+        entries = map_entries(self.outside(f"/sys/fs/bpf/warren/v2/maps/{name}")) or {}
         return {key: value for key, value in entries.items() if any(value)}
 
     def nft_counters(self, table):

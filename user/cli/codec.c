@@ -209,7 +209,7 @@ static void addr_cache_value(struct out *o, const struct wr_local *local, int cp
 static const char frag4_form[] = "SOURCE,DESTINATION,ID,PROTOCOL";
 static const char frag6_form[] = "SOURCE,DESTINATION,ID,PROTOCOL";
 
-static int frag_parse(const char *text, int family, void *source, void *destination, __be32 *id, __u32 *l4_proto)
+static int frag_parse(const char *text, int family, void *source, void *destination, __be32 *id, __u8 *l4_proto)
 {
 	char copy[2 * IP_STRLEN + 32], *part[4], *rest = copy;
 	uint8_t proto;
@@ -324,9 +324,41 @@ static void metrics_value(struct out *o, const struct wr_metric *metric, int cpu
 }
 _Static_assert(sizeof(struct wr_metric) % 8 == 0, "per-CPU values are padded to 8 bytes");
 
+#define OPAQUE(name, key_t, value_t)                                                                                   \
+	static const char name##_form[] = "bytes in hex";                                                              \
+	static int name##_parse(const char *t, key_t *key)                                                             \
+	{                                                                                                              \
+		return hex_parse(t, key, sizeof(*key));                                                                \
+	}                                                                                                              \
+	static void name##_key(struct out *o, const key_t *key)                                                        \
+	{                                                                                                              \
+		char buf[HEX_ROOM(sizeof(*key))];                                                                      \
+		out_string(o, "key", hex_format(key, sizeof(*key), buf));                                              \
+	}                                                                                                              \
+	static void name##_value(struct out *o, const value_t *value, int cpus)                                        \
+	{                                                                                                              \
+		char buf[HEX_ROOM(sizeof(*value))];                                                                    \
+		out_string(o, "value", hex_format(value, sizeof(*value), buf));                                        \
+	}
+OPAQUE(ct4, struct wr_ct4_key, struct wr_ct)
+OPAQUE(ct6, struct wr_ct6_key, struct wr_ct)
+OPAQUE(ct_new4, struct wr_ct4_key, struct wr_ct)
+OPAQUE(ct_new6, struct wr_ct6_key, struct wr_ct)
+OPAQUE(ct_usage, __u32, struct wr_ct_usage)
+OPAQUE(ct_stats, __u32, __u64)
+OPAQUE(sweep, __u32, struct wr_sweep)
+OPAQUE(classes, __u32, struct wr_class_info)
+OPAQUE(cidrs4, struct wr_cidr4_key, struct wr_peer)
+OPAQUE(cidrs6, struct wr_cidr6_key, struct wr_peer)
+OPAQUE(rules, __u32, struct wr_rule_text)
+OPAQUE(policy_state, __u32, struct wr_policy_state)
+OPAQUE(trace, __u32, struct wr_trace)
+OPAQUE(policy, struct wr_policy_key, struct wr_policy_entry)
+OPAQUE(identities, __u64, struct wr_peer)
+
 /* --- the table, from the registry --- */
 
-#define X(name, TYPE, key_t, value_t, max, text)                                                                       \
+#define X(name, TYPE, key_t, value_t, max, flags, text)                                                                    \
 	_Static_assert(sizeof(key_t) <= MAP_KEY_MAX, #name);                                                           \
 	static int name##_parse_any(const char *t, void *key)                                                          \
 	{                                                                                                              \
@@ -341,14 +373,17 @@ _Static_assert(sizeof(struct wr_metric) % 8 == 0, "per-CPU values are padded to 
 		name##_value(o, (const value_t *)value, cpus);                                                         \
 	}
 WARREN_MAPS(X)
+#define GROWING(name, key_t, value_t, first, most, text) X(name, HASH, key_t, value_t, first, 0, text)
+WARREN_GROWING_MAPS(GROWING)
 #undef X
 
 const struct map_codec map_codecs[] = {
-#define X(name, TYPE, key_t, value_t, max, text)                                                                       \
+#define X(name, TYPE, key_t, value_t, max, flags, text)                                                                    \
 	{ #name, sizeof(key_t), sizeof(value_t), name##_form, name##_parse_any, name##_key_any, name##_value_any },
-	WARREN_MAPS(X)
+	WARREN_MAPS(X) WARREN_GROWING_MAPS(GROWING)
+#undef GROWING
 #undef X
-	    { NULL },
+	{ NULL },
 };
 
 const struct map_codec *map_codec_find(const char *name)

@@ -64,13 +64,14 @@ const char *dp_fault_text(enum dp_fault fault); /* of one bit */
 
 /* --- maps --- */
 
-enum dp_map_kind { DP_MAP_TABLE, DP_MAP_SLOTS /* empty elements are skipped */, DP_MAP_PERCPU, DP_MAP_RING };
+enum dp_map_kind { DP_MAP_TABLE, DP_MAP_SLOTS /* empty elements are skipped */, DP_MAP_PERCPU, DP_MAP_RING, DP_MAP_GROWING /* an array of maps; opened, it is the hash inside */ };
 
 struct dp_map {
 	const char *name, *text; /* from the registry (abi/maps.h) */
 	enum dp_map_kind kind;
 	uint32_t type; /* BPF_MAP_TYPE_* */
 	uint32_t key_size, value_size;
+	uint32_t max_entries; /* as in the registry: of a growing map, at most */
 };
 extern const struct dp_map dp_maps[]; /* ends with name NULL */
 

@@ -25,6 +25,9 @@ static inline const char *pin_path(char buf[PIN_PATH_MAX], const char *dir, cons
 /* -EPROTO if the map behind fd is not what the registry says it is (`max_entries` may differ). */
 int dp_map_verify(int fd, const struct dp_map *map, struct err *err);
 
+/* A new inner map for the growing map `name`, with room for `entries`. Returns its fd. */
+int dp_growing_create(const char *name, uint32_t entries, struct err *err);
+
 /* Id of the program behind fd, 0 if that cannot be said. */
 uint32_t dp_prog_id(int fd);
 

@@ -140,10 +140,35 @@ static int write_config(struct warren_bpf *skel, int mark_shift, struct err *err
 		cfg.mark_host_only = 4u << mark_shift;
 	}
 	cfg.abi_version = WR_ABI_VERSION;
+	cfg.ct_share = bpf_map__max_entries(skel->maps.ct4) >> WR_CT_SHARE_SHIFT;
 	memset(cfg.version, 0, sizeof(cfg.version));
 	snprintf(cfg.version, sizeof(cfg.version), "%s", WARREN_VERSION);
 	if (bpf_map_update_elem(fd, &zero, &cfg, BPF_ANY) < 0)
 		return err_errno(err, errno, "cannot write map config");
+	return 0;
+}
+
+/* The first inner map of each growing one that has none. */
+static int fill_growing(struct bpf_object *obj, struct err *err)
+{
+	const __u32 zero = 0;
+	__u32 id;
+
+#define X(name, key, value, first, most, text)                                                                         \
+	do {                                                                                                           \
+		int outer = bpf_map__fd(bpf_object__find_map_by_name(obj, #name));                                     \
+		_cleanup_fd_ int inner = -1;                                                                           \
+                                                                                                                       \
+		if (bpf_map_lookup_elem(outer, &zero, &id) == 0)                                                       \
+			break;                                                                                         \
+		inner = dp_growing_create(#name, first, err);                                                          \
+		if (inner < 0)                                                                                         \
+			return inner;                                                                                  \
+		if (bpf_map_update_elem(outer, &zero, &inner, BPF_ANY) < 0)                                            \
+			return err_errno(err, errno, "cannot put the first map into %s", #name);                       \
+	} while (0);
+	WARREN_GROWING_MAPS(X)
+#undef X
 	return 0;
 }
 
@@ -187,6 +212,8 @@ static int pin_all(struct warren_bpf *skel, int mark_shift, struct err *err)
 
 	if (r == 0)
 		r = write_config(skel, mark_shift, err);
+	if (r == 0)
+		r = fill_growing(skel->obj, err);
 	if (r == 0)
 		r = pin_maps(skel->obj, err);
 	if (r == 0)

@@ -9,14 +9,18 @@
 #include "cleanup.h"
 #include "paths.h"
 
-enum { KIND_ARRAY = DP_MAP_TABLE, KIND_SLOTS = DP_MAP_SLOTS, KIND_HASH = DP_MAP_TABLE, KIND_LRU_HASH = DP_MAP_TABLE, KIND_PERCPU_ARRAY = DP_MAP_PERCPU };
+enum { KIND_ARRAY = DP_MAP_TABLE, KIND_SLOTS = DP_MAP_SLOTS, KIND_HASH = DP_MAP_TABLE, KIND_LRU_HASH = DP_MAP_TABLE, KIND_LPM_TRIE = DP_MAP_TABLE, KIND_PERCPU_ARRAY = DP_MAP_PERCPU };
 
 const struct dp_map dp_maps[] = {
-#define X(name, TYPE, key, value, max, text) \
-	{ #name, text, (enum dp_map_kind)KIND_##TYPE, BPF_MAP_TYPE_##TYPE, sizeof(key), sizeof(value) },
+#define X(name, TYPE, key, value, max, flags, text) \
+	{ #name, text, (enum dp_map_kind)KIND_##TYPE, BPF_MAP_TYPE_##TYPE, sizeof(key), sizeof(value), max },
 	WARREN_MAPS(X)
 #undef X
-#define X(name, bytes, text) { #name, text, DP_MAP_RING, BPF_MAP_TYPE_RINGBUF, 0, 0 },
+#define X(name, key, value, first, most, text) \
+	{ #name, text, DP_MAP_GROWING, BPF_MAP_TYPE_HASH, sizeof(key), sizeof(value), most },
+	WARREN_GROWING_MAPS(X)
+#undef X
+#define X(name, bytes, text) { #name, text, DP_MAP_RING, BPF_MAP_TYPE_RINGBUF, 0, 0, 0 },
 	WARREN_RINGS(X)
 #undef X
 	{ 0 },
@@ -33,6 +37,15 @@ static const struct dp_map *map_find(const char *name, struct err *err)
 	return NULL;
 }
 
+int dp_growing_create(const char *name, uint32_t entries, struct err *err)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_NO_PREALLOC);
+	const struct dp_map *map = map_find(name, err);
+	int fd = map ? bpf_map_create(BPF_MAP_TYPE_HASH, name, map->key_size, map->value_size, entries, &opts) : -ENOENT;
+
+	return fd < 0 ? err_errno(err, -fd, "cannot make a map of %u entries for %s", entries, name) : fd;
+}
+
 int dp_map_verify(int fd, const struct dp_map *map, struct err *err)
 {
 	struct bpf_map_info info = { 0 };
@@ -40,12 +53,31 @@ int dp_map_verify(int fd, const struct dp_map *map, struct err *err)
 
 	if (bpf_obj_get_info_by_fd(fd, &info, &len) < 0)
 		return err_errno(err, errno, "cannot ask the kernel about map %s", map->name);
+	if (map->kind == DP_MAP_GROWING && info.type == BPF_MAP_TYPE_ARRAY_OF_MAPS)
+		return 0;
 	if (info.type != map->type || info.key_size != map->key_size || info.value_size != map->value_size) {
 		err_set(err, EPROTO, "the pinned map %s is not of ABI version %d (type %u, key %u, value %u bytes)", map->name,
 			WR_ABI_VERSION, info.type, info.key_size, info.value_size);
 		return err_hint(err, "something else wrote to %s: `warren node down --force`, then `warren node init`", PIN_MAP_DIR);
 	}
 	return 0;
+}
+
+/* The map that stands in the outer one now. */
+static int open_inner(int outer, const struct dp_map *map, struct err *err)
+{
+	const __u32 zero = 0;
+	_cleanup_fd_ int fd = -1;
+	__u32 id;
+	int r;
+
+	if (bpf_map_lookup_elem(outer, &zero, &id) < 0)
+		return err_errno(err, errno, "cannot look into map %s", map->name);
+	fd = bpf_map_get_fd_by_id(id);
+	if (fd < 0)
+		return err_errno(err, errno, "cannot open the inner map of %s", map->name);
+	r = dp_map_verify(fd, map, err);
+	return r < 0 ? r : take_fd(&fd);
 }
 
 int dp_map_open(const char *name, struct err *err)
@@ -65,7 +97,9 @@ int dp_map_open(const char *name, struct err *err)
 		return err_hint(err, "`warren node init` loads it; so does the first pod");
 	}
 	r = dp_map_verify(fd, map, err);
-	return r < 0 ? r : take_fd(&fd);
+	if (r < 0)
+		return r;
+	return map->kind == DP_MAP_GROWING ? open_inner(fd, map, err) : take_fd(&fd);
 }
 
 static const char *type_name(uint32_t type)

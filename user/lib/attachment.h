@@ -38,6 +38,7 @@ struct attachment {
 	char pod_namespace[256]; /* K8S_POD_*; empty outside Kubernetes */
 	char pod_name[256];
 	char pod_uid[128];
+	char labels[4096]; /* args.cni.labels of the network config as a JSON object of strings, or "" */
 };
 
 /* "<container>@<ifname>" into key; neither part may contain '@' or '/'. -ENAMETOOLONG if it does not fit. */

@@ -193,6 +193,8 @@ static const struct {
 	[LOCK_ATTACHMENT] = { "attachment ", true },
 	[LOCK_ENDPOINTS] = { "the endpoint map", false },
 	[LOCK_EVENTS] = { "the event ring", false },
+	[LOCK_AGENT] = { "being this node's agent", false },
+	[LOCK_TRACE] = { "the dry run", false },
 };
 
 /* The byte that stands for a lock: kinds apart, so that one process may hold one of each; names by their FNV-1a hash.

@@ -42,6 +42,8 @@ enum lock_kind {
 	LOCK_ATTACHMENT, /* one attachment; `name` is its key */
 	LOCK_ENDPOINTS,  /* which slot of map endpoints is free; `name` is ignored */
 	LOCK_EVENTS,     /* reading the event ring, which has one reader; `name` is ignored */
+	LOCK_AGENT,      /* being the node's agent; `name` is ignored */
+	LOCK_TRACE,      /* a dry run, whose result stands in map trace; `name` is ignored */
 };
 int lock_take(enum lock_kind kind, const char *name, int timeout_ms, struct err *err);
 

@@ -7,6 +7,8 @@
 #define WARREN_LOCK_FILE WARREN_RUN_DIR "/lock"             /* see file.h: byte-range locks */
 #define WARREN_ATTACHMENT_DIR WARREN_RUN_DIR "/attachments" /* one file per (container, ifname) */
 #define WARREN_IPAM_DIR WARREN_RUN_DIR "/ipam"              /* one file per network */
+#define WARREN_AGENT_SOCKET WARREN_RUN_DIR "/agent.sock"    /* see agent_socket.h */
+#define WARREN_CLUSTER_KEY WARREN_RUN_DIR "/cluster.key"    /* 16 bytes, root only: made by the first agent unless one is given */
 #define WARREN_SYSCTL_FILE WARREN_RUN_DIR "/sysctls"        /* what `node init` found before it changed it */
 
 #define WARREN_BPFFS "/sys/fs/bpf"

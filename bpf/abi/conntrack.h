@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Conntrack: one entry for a flow, both directions and both enforcement points.
+ *
+ * `ct_new4/6` (LRU) hold flows whose responder has not answered yet, and denied ones; `ct4/6` (plain hashes, which evict
+ * nothing) those that were answered. An endpoint owns at most a share of ct4/6 (wr_config.ct_share); beyond it its flows
+ * stay in ct_new4/6.
+ */
+#ifndef WARREN_ABI_CONNTRACK_H
+#define WARREN_ABI_CONNTRACK_H
+
+#include <linux/bpf.h>
+
+#include "abi/abi.h"
+#include "abi/endpoint.h"
+
+/*
+ * A flow's two ends in a fixed order (wr_ct4_swapped(), wr_ct6_swapped()), so that both directions have one key. An ICMP
+ * echo flow has its id as the port of who asks and WR_CT_ECHO_PORT as that of who answers; what has no ports has zeros.
+ */
+struct wr_ct4_key {
+	struct wr_addr4 addr[2];
+	__be16 port[2];
+	__u8 l4_proto;
+	__u8 pad[3];
+};
+struct wr_ct6_key {
+	struct wr_addr6 addr[2];
+	__be16 port[2];
+	__u8 l4_proto;
+	__u8 pad[3];
+};
+_Static_assert(sizeof(struct wr_ct4_key) == 16, "wr_ct4_key");
+_Static_assert(sizeof(struct wr_ct6_key) == 40, "wr_ct6_key");
+
+#define WR_CT_ECHO_PORT 0xffff /* the same in either byte order */
+
+/* Whether (source, destination) stand in a key as (addr[1], addr[0]). Any total order does: words as they are in memory. */
+static inline int wr_ct4_swapped(struct wr_addr4 s, __be16 sport, struct wr_addr4 d, __be16 dport)
+{
+	return s.v4 != d.v4 ? s.v4 > d.v4 : sport > dport;
+}
+static inline int wr_ct6_swapped(const struct wr_addr6 *s, __be16 sport, const struct wr_addr6 *d, __be16 dport)
+{
+	if (s->v6[3] != d->v6[3])
+		return s->v6[3] > d->v6[3];
+	if (s->v6[2] != d->v6[2])
+		return s->v6[2] > d->v6[2];
+	if (s->v6[1] != d->v6[1])
+		return s->v6[1] > d->v6[1];
+	if (s->v6[0] != d->v6[0])
+		return s->v6[0] > d->v6[0];
+	return sport > dport;
+}
+
+enum wr_ct_flags {
+	WR_CT_SWAPPED = 1 << 0,      /* the initiator is the key's end 1 */
+	WR_CT_VIA_STACK = 1 << 1,    /* first seen at to_pod: its replies go through the stack too */
+	WR_CT_DENIED_EGRESS = 1 << 2,  /* the initiator's egress was denied: nothing passes, either way */
+	WR_CT_DENIED_INGRESS = 1 << 3, /* the responder's ingress was */
+	WR_CT_ANSWERED = 1 << 4,     /* the responder has answered */
+	WR_CT_FIN_INITIATOR = 1 << 5, /* TCP: that side has sent FIN */
+	WR_CT_FIN_RESPONDER = 1 << 6,
+	WR_CT_RESET = 1 << 7,        /* TCP: the last thing seen was RST */
+};
+
+/* Under what an enforcement point let the flow pass (or not). */
+struct wr_judgement {
+	__u64 peer;     /* identity of the other side */
+	__u32 revision; /* of the endpoint's policy word */
+	__u32 rule;     /* enum wr_rule, or a key of map `rules` */
+};
+
+/* Time in ticks of 2^27 ns (134 ms) of CLOCK_MONOTONIC (bpf_ktime_get_coarse_ns()); wraps after 18 years. */
+#define WR_CT_TICK_SHIFT 27
+#define WR_CT_SECONDS(s) ((__u32)((s) * 1000000000ull >> WR_CT_TICK_SHIFT))
+
+/* How long a flow lives after its last packet. TCP's 8000 s outlive the keepalives that hosts send after 7200 s. */
+#define WR_CT_LIFE_TCP WR_CT_SECONDS(8000)
+#define WR_CT_LIFE_TCP_NEW WR_CT_SECONDS(60)
+#define WR_CT_LIFE_TCP_CLOSING WR_CT_SECONDS(10)
+#define WR_CT_LIFE_SCTP WR_CT_SECONDS(8000)
+#define WR_CT_LIFE_OTHER WR_CT_SECONDS(120)    /* UDP, answered, and whatever has no ports */
+#define WR_CT_LIFE_OTHER_NEW WR_CT_SECONDS(30)
+#define WR_CT_LIFE_DENIED WR_CT_SECONDS(10)
+
+struct wr_ct {
+	__u32 expires;   /* tick after which the entry is dead, swept or not */
+	__u32 flags;     /* enum wr_ct_flags */
+	__u32 initiator; /* ifindex of the endpoint that began it; 0: the host, or from outside */
+	__u32 responder; /* ... of the one that it was sent to; 0: the stack's business */
+	struct wr_judgement at[WR_DIRECTIONS]; /* [WR_EGRESS] by the initiator's policy, [WR_INGRESS] by the responder's */
+};
+_Static_assert(sizeof(struct wr_ct) == 48, "wr_ct");
+
+/* Default sizes; `warren node init` can set others. ct is not preallocated: an entry costs memory while it lives. */
+#define WR_CT_ENTRIES 262144
+#define WR_CT_NEW_ENTRIES 16384
+#define WR_CT_SHARE_SHIFT 3 /* an endpoint may own, of both families together, 1/8 of what one table holds */
+
+/* Value of `ct_usage`, key: ifindex modulo WR_ENDPOINT_SLOTS. */
+struct wr_ct_usage {
+	__u32 entries; /* of ct4 and ct6 that the endpoint owns: the initiator, or the responder if the initiator is none of ours */
+};
+_Static_assert(sizeof(struct wr_ct_usage) == 4, "wr_ct_usage");
+
+/* Value of `sweep`: the timer that removes dead entries from ct4/6 without any process, and what it found last. */
+#define WR_SWEEP_SECONDS 10
+struct wr_sweep {
+	struct bpf_timer timer;
+	__u64 time_ns;    /* CLOCK_MONOTONIC of the last run */
+	__u64 runs;
+	__u64 removed;    /* since the maps were made */
+	__u32 live[2];    /* entries of ct4 and ct6 that the last run left */
+};
+
+/* Value of the per-CPU array `ct_stats`, key: enum wr_ct_stat. */
+enum wr_ct_stat {
+	WR_CT_STAT_CREATED,
+	WR_CT_STAT_ANSWERED,   /* moved from ct_new to ct */
+	WR_CT_STAT_OVER_SHARE, /* answered, but stays in ct_new: its endpoint has used up its share */
+	WR_CT_STAT_FULL,       /* answered, but stays in ct_new: ct is full */
+	WR_CT_STAT_REJUDGED,   /* judged again, since the policy has changed */
+	WR_CT_STATS,
+};
+
+#endif

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Conntrack and dry runs, as user space sees them. */
+#ifndef WARREN_DP_FLOWS_H
+#define WARREN_DP_FLOWS_H
+
+#include "dp.h"
+
+/* One flow, its ends put into the order initiator, responder. */
+struct dp_flow {
+	struct ip ip[2];      /* [0] of the initiator */
+	uint16_t port[2];     /* host order; of an echo flow: [0] its id, [1] 0 */
+	uint8_t protocol;
+	bool answered_table;  /* in ct4/6, else in ct_new4/6 */
+	bool dead;            /* expired, and not swept yet */
+	uint32_t expires_in_ms;
+	struct wr_ct ct;
+};
+/* Every flow of all four maps, living or (with `dead`) not. */
+int dp_flows_each(bool dead, int (*fn)(const struct dp_flow *flow, void *arg), void *arg, struct err *err);
+/* The flow of these two ends, in either order; -ENOENT. */
+int dp_flow_get(uint8_t protocol, const struct ip ip[2], const uint16_t port[2], struct dp_flow *flow, struct err *err);
+/* Ends the flow: it is dead at once and is swept as any other. -ENOENT if it is gone already. */
+int dp_flow_end(const struct dp_flow *flow, struct err *err);
+
+struct dp_flow_stats {
+	uint64_t counters[WR_CT_STATS];
+	uint64_t entries[4], capacity[4]; /* ct4, ct6, ct_new4, ct_new6 */
+	uint32_t share;
+	struct wr_sweep sweep; /* its timer is meaningless here */
+};
+int dp_flow_stats(struct dp_flow_stats *stats, struct err *err);
+
+/* Makes a twin's run of from_pod (`ingress` false) or to_pod on this frame. `entered`: ifindex by which it came into the host, 0: made by it (to_pod only). Writes the verdict that tc would get
+ * to *tc_verdict. Takes turns with other dry runs by a lock. */
+int dp_trace(bool ingress, uint32_t ifindex, uint32_t entered, const void *frame, size_t length, struct wr_trace *trace,
+	     int *tc_verdict, struct err *err);
+
+#endif

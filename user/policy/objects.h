@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The Kubernetes objects that policy is computed from, reduced to the fields it needs. They are decoded and validated by
+ * user/k8s and owned by the compiler (policy.h) once they were put into it. Strings are NUL-terminated UTF-8, owned by
+ * their object. An object is made with object_new(), filled, and freed with its *_free(), which accept NULL and half-built
+ * objects.
+ */
+#ifndef WARREN_POLICY_OBJECTS_H
+#define WARREN_POLICY_OBJECTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "addr.h"
+
+struct label {
+	char *key, *value;
+};
+
+/* Sorted by key (strcmp), keys unique. */
+struct labels {
+	struct label *v;
+	size_t count;
+};
+
+/* core/v1 Namespace. The decoder adds the label kubernetes.io/metadata.name, as the API server does. */
+struct namespace_object {
+	char *name;
+	struct labels labels;
+};
+
+/* A container port with a name. Protocols are IPPROTO_TCP, _UDP, _SCTP. */
+struct named_port {
+	char name[16]; /* IANA_SVC_NAME: at most 15 characters */
+	uint8_t protocol;
+	uint16_t port; /* host order */
+};
+
+/* core/v1 Pod. */
+struct pod_object {
+	char *namespace, *name;
+	char *uid; /* "": a manifest without one */
+	struct labels labels;
+	struct named_port *ports; /* of all containers; sorted by name, protocol, port; no duplicates */
+	size_t port_count;
+	struct ip ips[2]; /* status.podIPs; family 0: none */
+	bool host_network; /* it is its node: selects nothing, is selected by nothing */
+	bool completed;    /* phase Succeeded or Failed: as if it did not exist. A terminating pod is not completed. */
+};
+
+enum requirement_op { REQUIRE_IN, REQUIRE_NOT_IN, REQUIRE_EXISTS, REQUIRE_NOT_EXISTS };
+
+/* matchLabels become requirements of one value. */
+struct requirement {
+	char *key;
+	enum requirement_op op;
+	char **values; /* sorted, unique */
+	size_t value_count;
+};
+
+/*
+ * A label selector: all requirements hold. None: everything matches. NotIn and DoesNotExist hold where the key is absent
+ * (k8s.io/apimachinery labels.Requirement.Matches).
+ */
+struct selector {
+	struct requirement *v; /* sorted by key, op, values */
+	size_t count;
+};
+
+/*
+ * One element of from/to: either an ipBlock, or pods. `namespaces` missing: those of the policy's own namespace; `pods`
+ * missing: all pods of the selected namespaces.
+ */
+struct policy_peer {
+	bool is_block;
+	struct prefix block;   /* host bits zero */
+	struct prefix *except; /* each inside block */
+	size_t except_count;
+	bool has_namespaces, has_pods;
+	struct selector namespaces, pods;
+};
+
+/* One element of ports. */
+struct policy_port {
+	uint8_t protocol; /* IPPROTO_TCP, _UDP, _SCTP */
+	bool all;         /* no port: all of the protocol */
+	char name[16];    /* a named port, if not empty: resolved by the pod that the flow goes to */
+	uint16_t first, last; /* host order; last = endPort, or first */
+};
+
+struct policy_rule {
+	struct policy_peer *peers; /* none: every peer (from/to missing or empty) */
+	size_t peer_count;
+	struct policy_port *ports; /* none: every port of every protocol, ICMP included */
+	size_t port_count;
+};
+
+enum { POLICY_EGRESS, POLICY_INGRESS, POLICY_DIRECTIONS }; /* as enum wr_direction */
+
+/* networking.k8s.io/v1 NetworkPolicy. */
+struct policy_object {
+	char *namespace, *name;
+	struct selector pods;
+	bool isolates[POLICY_DIRECTIONS]; /* policyTypes, after defaulting */
+	struct policy_rule *rules[POLICY_DIRECTIONS];
+	size_t rule_count[POLICY_DIRECTIONS];
+	/*
+	 * NULL, or why the object is not valid. It then isolates, in both directions and without a rule, the pods that it
+	 * selects, as far as its selector could be read; else all of its namespace.
+	 */
+	char *invalid;
+};
+
+void labels_free(struct labels *labels);
+void selector_free(struct selector *selector);
+void namespace_object_free(struct namespace_object *object);
+void pod_object_free(struct pod_object *object);
+void policy_object_free(struct policy_object *object);
+
+/* The value of `key`, NULL if there is none. */
+const char *labels_get(const struct labels *labels, const char *key);
+bool selector_matches(const struct selector *selector, const struct labels *labels);
+
+/* Brings what was filled in any order into the order that the fields above promise; -EEXIST: a key twice. */
+int labels_sort(struct labels *labels);
+void selector_sort(struct selector *selector);
+void pod_ports_sort(struct pod_object *pod);
+
+#endif

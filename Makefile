@@ -183,6 +183,9 @@ $(O)/tests/unit/%: $(O)/tests/unit/%.o $(TEST_ARCHIVES)
 	$(link)
 	$(do_link) $(AGENT_LIBS) -lcmocka
 
+# The random clusters of the compiler's tests drive the agent's, too.
+$(O)/tests/unit/test_apply: $(call objs,$(addprefix tests/policy/,cluster.c copy.c check.c naive.c tables.c))
+
 POLICYTEST_BIN := $(O)/tests/policy/policytest
 $(POLICYTEST_BIN): $(call objs,$(POLICYTEST_SRC)) $(POLICY_LIB) $(O)/libwarren.a
 	$(link)
@@ -248,11 +251,12 @@ install: all ## install the programs, completion and man pages below DESTDIR
 	install -D -m 0644 $(O)/warren.bash-completion $(DESTDIR)$(PREFIX)/share/bash-completion/completions/warren
 	install -D -m 0644 user/man/warren.8 $(DESTDIR)$(PREFIX)/share/man/man8/warren.8
 	install -D -m 0644 user/man/warren-cni.8 $(DESTDIR)$(PREFIX)/share/man/man8/warren-cni.8
+	install -D -m 0644 user/man/warren-agent.8 $(DESTDIR)$(PREFIX)/share/man/man8/warren-agent.8
 
 uninstall: ## remove what install put there
 	rm -f $(DESTDIR)$(PREFIX)/sbin/warren $(DESTDIR)$(PREFIX)/sbin/warren-agent $(DESTDIR)$(CNI_BIN_DIR)/warren-cni
 	rm -f $(DESTDIR)$(PREFIX)/share/bash-completion/completions/warren
-	rm -f $(DESTDIR)$(PREFIX)/share/man/man8/warren.8 $(DESTDIR)$(PREFIX)/share/man/man8/warren-cni.8
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/man/man8/,warren.8 warren-cni.8 warren-agent.8)
 
 clean: ## remove what was built
 	rm -rf $(O) $(O)-* compile_commands.json

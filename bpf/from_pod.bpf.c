@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* tc ingress of a pod's host-side device: everything that the pod sends. */
-#include "lib/endpoint.h"
+#include "lib/flow.h"
 #include "lib/forward.h"
-#include "lib/fragment.h"
 #include "lib/gateway.h"
-#include "lib/ip.h"
-#include "lib/l4.h"
+#include "lib/transport.h"
 #include "lib/verdict.h"
 
 char LICENSE[] __weak SEC("license") = "Dual BSD/GPL";
@@ -16,49 +14,51 @@ char LICENSE[] __weak SEC("license") = "Dual BSD/GPL";
  */
 static __always_inline enum wr_reason foreign_source(const struct packet *p, const bool v6)
 {
-	const __be32 *s = p->saddr.a6.v6;
+	const __be32 *s = p->at->saddr.a6.v6;
 	bool unclaimed;
 
 	if (v6)
 		unclaimed = !(s[0] | s[1] | s[2] | s[3]) || (s[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000);
 	else
-		unclaimed = !p->saddr.a4.v4;
+		unclaimed = !p->at->saddr.a4.v4;
 	if (!unclaimed)
 		return WR_REASON_SPOOFED_SOURCE;
 	if (v6 && is_neighbour_discovery(p))
 		return WR_REASON_NEIGHBOUR;
-	return is_multicast(&p->daddr, v6) ? WR_REASON_MULTICAST : WR_REASON_SPOOFED_SOURCE;
+	return is_multicast(&p->at->daddr, v6) ? WR_REASON_MULTICAST : WR_REASON_SPOOFED_SOURCE;
 }
 
-static __always_inline enum wr_reason judge_ip(struct packet *p, const bool v6)
+/* In one piece and right behind the IP header. */
+static __always_inline bool is_plain_icmp(const struct packet *p, const bool v6)
+{
+	return !p->fragmented && is_icmp(p, v6) &&
+	       p->l4_off == ETH_HLEN + (v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr));
+}
+
+static __always_inline enum wr_reason judge_ip(struct packet *p, struct scratch *s, const bool v6)
 {
 	enum wr_reason reason = ip_parse(p, v6);
 
 	if (reason)
 		return reason;
-	if (!addr_is_endpoints(&p->saddr, p->ep, v6))
+	if (!addr_is_endpoints(&p->at->saddr, p->ep, v6))
 		return foreign_source(p, v6);
 	if (v6 && is_neighbour_discovery(p))
-		return gateway_neighbour(p);
+		return gateway_neighbour(p->skb, p->at, p->end, p->hop_limit);
 	reason = destination_check(p, v6);
 	if (reason)
 		return reason;
-	if (!is_later_fragment(p)) {
-		reason = l4_parse(p, v6);
-		if (reason)
-			return reason;
-		if (is_icmp_error(p, v6) && !icmp_error_is_ours(p, v6))
-			return WR_REASON_ICMP_ERROR;
-	}
-	if (p->fragmented) {
-		reason = fragment_check(p, v6);
-		if (reason)
-			return reason;
-	}
-	return p->to_gateway ? gateway_echo(p, v6) : forward(p, v6);
+	reason = transport_parse(p, v6);
+	if (reason)
+		return reason;
+	trace_step(WR_TRACE_PARSED);
+	if (p->to_gateway)
+		return is_plain_icmp(p, v6) ? gateway_echo(p->skb, v6) : WR_REASON_GATEWAY;
+	reason = flow_pass(p, &s->flow, true, v6);
+	return reason ? reason : forward(p, v6);
 }
 
-static __always_inline enum wr_reason judge(struct packet *p)
+static __always_inline enum wr_reason judge(struct packet *p, struct scratch *s)
 {
 	struct ethhdr eth;
 	__u16 proto;
@@ -71,16 +71,20 @@ static __always_inline enum wr_reason judge(struct packet *p)
 	if (!mac_equal(eth.h_source, p->ep->mac))
 		return WR_REASON_SPOOFED_MAC;
 	if (proto == ETH_P_IP)
-		return judge_ip(p, false);
+		return judge_ip(p, s, false);
 	if (proto == ETH_P_IPV6)
-		return judge_ip(p, true);
-	return gateway_arp(p);
+		return judge_ip(p, s, true);
+	return gateway_arp(p->skb);
 }
 
 SEC("tc")
 int from_pod(struct __sk_buff *skb)
 {
-	struct packet p = { .skb = skb, .ifindex = skb->ifindex, .direction = WR_EGRESS };
+	struct scratch s;
+	struct packet p = { .skb = skb, .ifindex = skb->ifindex, .direction = WR_EGRESS, .at = &s.at,
+			    .rest = &s.transport };
 
-	return verdict(&p, judge(&p));
+	__builtin_memset(&s.at, 0, sizeof(s.at));
+	trace_begin(p.ifindex);
+	return verdict(&p, &s.flow, judge(&p, &s));
 }

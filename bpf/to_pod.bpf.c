@@ -3,8 +3,8 @@
  * tc egress of a pod's host-side device: what the host's stack sends to the pod. (What from_pod redirects does not come
  * by here.) Normal delivery only: bpf_redirect_peer drops at egress.
  */
-#include "lib/endpoint.h"
-#include "lib/ip.h"
+#include "lib/flow.h"
+#include "lib/transport.h"
 #include "lib/verdict.h"
 
 char LICENSE[] __weak SEC("license") = "Dual BSD/GPL";
@@ -25,32 +25,41 @@ static __always_inline void name_peer(struct packet *p)
 	p->peer_ifindex = p->peer ? entered : 0;
 }
 
-static __always_inline enum wr_reason judge_ip(struct packet *p, const bool v6)
+/* A pod's own source address is right only in what entered by its device; what the host itself sends is believed. */
+static __always_inline bool is_spoofed(const struct packet *p, const bool v6)
 {
-	enum wr_reason reason = ip_parse(p, v6);
 	const struct wr_endpoint *ep;
 	__u32 owner;
+
+	if (!p->skb->ingress_ifindex)
+		return false;
+	owner = endpoint_by_address(&p->at->saddr, &ep, v6);
+	return owner && owner != p->peer_ifindex;
+}
+
+static __always_inline enum wr_reason judge_ip(struct packet *p, struct scratch *s, const bool v6)
+{
+	enum wr_reason reason = ip_parse(p, v6);
 
 	if (reason)
 		return reason;
 	if (v6 && is_neighbour_discovery(p))
 		return WR_REASON_NEIGHBOUR;
-	if (is_multicast(&p->daddr, v6))
+	if (is_multicast(&p->at->daddr, v6))
 		return WR_REASON_MULTICAST;
-	if (!addr_is_endpoints(&p->daddr, p->ep, v6))
+	if (!addr_is_endpoints(&p->at->daddr, p->ep, v6))
 		return WR_REASON_NOT_FOR_POD;
-	if (!p->skb->ingress_ifindex)
-		return WR_REASON_DELIVERED;
-	/* A pod's own source address is right only in what entered by its device. */
-	owner = endpoint_by_address(&p->saddr, &ep, v6);
-	if (owner && owner != p->peer_ifindex)
+	if (is_spoofed(p, v6))
 		return WR_REASON_SPOOFED_OUTSIDE;
-	if (in_quarantine(p->ep) || (p->peer && in_quarantine(p->peer)))
-		return WR_REASON_QUARANTINE;
-	return WR_REASON_DELIVERED;
+	reason = transport_parse(p, v6);
+	if (reason)
+		return reason;
+	trace_step(WR_TRACE_PARSED);
+	reason = flow_pass(p, &s->flow, false, v6);
+	return reason ? reason : WR_REASON_DELIVERED;
 }
 
-static __always_inline enum wr_reason judge(struct packet *p)
+static __always_inline enum wr_reason judge(struct packet *p, struct scratch *s)
 {
 	struct ethhdr eth;
 	__u16 proto;
@@ -60,16 +69,20 @@ static __always_inline enum wr_reason judge(struct packet *p)
 		return reason;
 	name_peer(p);
 	if (proto == ETH_P_IP)
-		return judge_ip(p, false);
+		return judge_ip(p, s, false);
 	if (proto == ETH_P_IPV6)
-		return judge_ip(p, true);
+		return judge_ip(p, s, true);
 	return proto == ETH_P_ARP ? WR_REASON_ARP : WR_REASON_ETHERTYPE;
 }
 
 SEC("tc")
 int to_pod(struct __sk_buff *skb)
 {
-	struct packet p = { .skb = skb, .ifindex = skb->ifindex, .direction = WR_INGRESS };
+	struct scratch s;
+	struct packet p = { .skb = skb, .ifindex = skb->ifindex, .direction = WR_INGRESS, .at = &s.at,
+			    .rest = &s.transport };
 
-	return verdict(&p, judge(&p));
+	__builtin_memset(&s.at, 0, sizeof(s.at));
+	trace_begin(p.ifindex);
+	return verdict(&p, &s.flow, judge(&p, &s));
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "addresses.h"
+#include "agent_socket.h"
 #include "cleanup.h"
 #include "file.h"
 #include "log.h"
@@ -17,6 +18,8 @@
 #include "sweep.h"
 #include "teardown.h"
 #include "wire.h"
+
+#define ANSWER_MS 200 /* what an agent's answer may take to arrive */
 
 struct add {
 	struct cni *cni;
@@ -76,6 +79,8 @@ static int describe(struct add *add, struct err *err)
 	str_copy(a->pod_namespace, sizeof(a->pod_namespace), env->args.pod_namespace);
 	str_copy(a->pod_name, sizeof(a->pod_name), env->args.pod_name);
 	str_copy(a->pod_uid, sizeof(a->pod_uid), env->args.pod_uid);
+	a->agent = conf->agent;
+	str_copy(a->labels, sizeof(a->labels), conf->labels ? conf->labels : "");
 	if (conf->has_mac)
 		memcpy(a->mac, conf->mac, sizeof(a->mac));
 	else if (env->args.has_mac)
@@ -220,6 +225,32 @@ static int pod_do(struct add *add, struct err *err)
 	return wire_pod_side(&add->wire, err);
 }
 
+/*
+ * The pod is whole, and in quarantine: ADD returns when its policy is in force. The agent has found it by its record;
+ * the question is only for the moment. It answers by `wait_ms` whether or not that has come, saying why not.
+ */
+static int policy_do(struct add *add, struct err *err)
+{
+	const struct conf *conf = &add->cni->conf;
+	const int wait_ms = (int)conf->policy_wait * 1000;
+	json_auto_t *answer = NULL;
+	struct err failed = { 0 };
+
+	if (!conf->agent || !wait_ms)
+		return 0;
+	if (agent_request(json_pack("{s:s, s:s, s:s, s:i}", "method", "endpoint", "container", add->a.container_id,
+				    "ifname", add->a.ifname, "wait_ms", wait_ms),
+			  wait_ms + ANSWER_MS, &answer, &failed) == 0)
+		return 0;
+	if (!conf->policy_needed) {
+		log_warn("ADD %s: in quarantine, as its policy is not in force: %s%s%s", add->key, failed.msg,
+			 *failed.hint ? "; " : "", failed.hint);
+		return 0;
+	}
+	*err = failed;
+	return err_wrap(err, "the pod's policy is not in force");
+}
+
 static int result_do(struct add *add, struct err *err)
 {
 	const struct result_pod pod = {
@@ -254,6 +285,7 @@ static const struct step {
 	{ "the endpoint", endpoint_do, endpoint_undo, CNI_ERR_KERNEL },
 	{ "the node's side", host_do, host_undo, CNI_ERR_KERNEL },
 	{ "the pod's side", pod_do, NULL, CNI_ERR_KERNEL },
+	{ "its policy", policy_do, NULL, CNI_ERR_TRY_AGAIN },
 	/* Delivered before the record says so: see finish(). */
 	{ "the result", result_do, NULL, CNI_ERR_IO },
 };

@@ -29,6 +29,10 @@ int cni_version_parse(const char *text, enum cni_version *version)
 	return -EINVAL;
 }
 
+/* Seconds. A runtime gives up after two minutes or so; ours ends well before, and says why. */
+#define POLICY_WAIT_DEFAULT 5
+#define POLICY_WAIT_MAX 60
+
 /* A getter's result where the key may be absent. */
 static int optional(int ret)
 {
@@ -66,6 +70,25 @@ static int parse_name(struct conf *conf, struct err *err)
 	return ret;
 }
 
+static int parse_policy_wait(struct conf *conf, struct err *err)
+{
+	const char *failure = "quarantine";
+	int64_t wait = POLICY_WAIT_DEFAULT;
+	int ret = optional(json_get_int(conf->json, "policyTimeout", 0, POLICY_WAIT_MAX, &wait, err));
+
+	if (ret == 0)
+		ret = optional(json_get_string(conf->json, "policyFailure", &failure, err));
+	if (ret < 0)
+		return ret;
+	conf->policy_wait = (unsigned)wait;
+	conf->policy_needed = strcmp(failure, "fail") == 0;
+	if (!conf->policy_needed && strcmp(failure, "quarantine") != 0)
+		return err_set(err, EINVAL, "\"policyFailure\" must be \"quarantine\" or \"fail\"");
+	if (conf->policy_needed && wait == 0)
+		return err_set(err, EINVAL, "\"policyFailure\": \"fail\" needs a \"policyTimeout\" above 0");
+	return 0;
+}
+
 static int parse_policy(struct conf *conf, struct err *err)
 {
 	const char *policy = "none";
@@ -74,7 +97,7 @@ static int parse_policy(struct conf *conf, struct err *err)
 	if (ret == 0 && strcmp(policy, "none") != 0 && strcmp(policy, "agent") != 0)
 		return err_set(err, EINVAL, "\"policy\" must be \"none\" or \"agent\"");
 	conf->agent = ret == 0 && strcmp(policy, "agent") == 0;
-	return ret;
+	return ret < 0 ? ret : parse_policy_wait(conf, err);
 }
 
 static int parse_log(struct conf *conf, struct err *err)
@@ -137,6 +160,40 @@ static int parse_request(const json_t *from, struct conf *conf, struct err *err)
 	return 0;
 }
 
+/*
+ * `labels` of args.cni: an array of objects with "key" and "value", of which one object is made. What a label may consist
+ * of is the agent's to say.
+ */
+static int parse_labels(const json_t *from, struct conf *conf, struct err *err)
+{
+	const size_t room = sizeof(((struct attachment *)0)->labels);
+	json_auto_t *labels = json_object();
+	json_t *items = NULL, *item;
+	size_t i;
+	int ret = json_get_array(from, "labels", &items, err);
+
+	if (ret < 0)
+		return optional(ret);
+	json_array_foreach(items, i, item) {
+		const char *key = json_string_value(json_object_get(item, "key"));
+		json_t *value = json_object_get(item, "value");
+
+		if (!key || !json_is_string(value))
+			return err_set(err, EINVAL,
+				       "\"labels\" must be objects with the strings \"key\" and \"value\"");
+		if (json_object_get(labels, key))
+			return err_set(err, EINVAL, "\"labels\" has the key \"%.64s\" twice", key);
+		if (json_object_set(labels, key, value) < 0)
+			return err_errno(err, ENOMEM, "\"labels\"");
+	}
+	conf->labels = json_dumps(labels, JSON_COMPACT);
+	if (!conf->labels)
+		return err_errno(err, ENOMEM, "\"labels\"");
+	if (strlen(conf->labels) >= room)
+		return err_set(err, EINVAL, "\"labels\" are longer than %zu bytes, written as one object", room - 1);
+	return 0;
+}
+
 static int parse_requests(struct conf *conf, struct err *err)
 {
 	json_t *runtime = NULL, *args = NULL, *cni = NULL;
@@ -148,7 +205,7 @@ static int parse_requests(struct conf *conf, struct err *err)
 		ret = optional(json_get_object(args, "cni", &cni, err));
 	if (ret == 0 && runtime && (ret = parse_request(runtime, conf, err)) < 0)
 		return err_wrap(err, "runtimeConfig");
-	if (ret == 0 && cni && (ret = parse_request(cni, conf, err)) < 0)
+	if (ret == 0 && cni && ((ret = parse_request(cni, conf, err)) < 0 || (ret = parse_labels(cni, conf, err)) < 0))
 		return err_wrap(err, "args.cni");
 	return ret;
 }
@@ -230,6 +287,8 @@ int conf_parse(const char *text, size_t size, struct conf *conf, struct err *err
 void conf_free(struct conf *conf)
 {
 	ipam_conf_free(&conf->ipam);
+	free(conf->labels);
+	conf->labels = NULL;
 	json_decref(conf->json);
 	conf->json = NULL;
 }

@@ -20,11 +20,14 @@ int cni_version_parse(const char *text, enum cni_version *version); /* -EINVAL *
 #define CNI_MTU_MIN6 1280 /* RFC 8200 section 5 */
 
 struct conf {
-	json_t *json; /* owns every string and JSON value below */
+	json_t *json; /* owns every string and JSON value below but `labels` */
 	enum cni_version version;
 	const char *name;
 	uint32_t mtu;          /* 0: that of the device of the default route */
 	bool agent;            /* policy: quarantine until an agent has spoken */
+	unsigned policy_wait;  /* policyTimeout: seconds that ADD waits for it; 0: none */
+	bool policy_needed;    /* policyFailure: ADD fails if it waited in vain */
+	char *labels;          /* args.cni.labels as the text of a JSON object; NULL: none */
 	bool masquerade;       /* ipMasq */
 	const char *log_file;  /* NULL: stderr */
 	enum log_level log_level;

@@ -108,7 +108,7 @@ seconds_since() {
 }
 
 build() { # FOLDER VARIABLE...
-	make -k -j"$(nproc)" O="$1" WERROR=1 "${@:2}" all unit bpftest benchtools
+	make -k -j"$(nproc)" O="$1" WERROR=1 "${@:2}" all unit bpftest policytest benchtools
 }
 
 unit() { # BUILD: all programs, whichever fails
@@ -194,6 +194,8 @@ stage unit cmocka 300 unit build
 stage unit-clang cmocka 300 unit build-clang
 stage unit-san cmocka 300 unit build-san
 stage bpf cmocka 300 build/tests/bpf/bpftest
+stage policy cmocka 900 build/tests/policy/policytest
+stage policy-san cmocka 600 env WARREN_CLUSTERS=1000 build-san/tests/policy/policytest
 stage fuzz fuzz 600 fuzz 10
 stage net junit 900 pytests net build tests/net
 stage e2e junit 600 pytests e2e build tests/e2e

@@ -100,11 +100,13 @@ struct wr_frag6_key {
 _Static_assert(sizeof(struct wr_frag4_key) == 16, "wr_frag4_key");
 _Static_assert(sizeof(struct wr_frag6_key) == 40, "wr_frag6_key");
 
-/* Value of `frag4` and `frag6`: what the first fragment said. Fragments must come in order, so `end` only grows. */
+/* Value of `frag4` and `frag6`: what the first fragment said. from_pod takes fragments in order only, so `end` grows. */
 struct wr_frag {
-	__be16 sport; /* of the first fragment; 0 where the protocol has no ports */
+	__be16 sport; /* as conntrack has them (abi/conntrack.h): an echo's id is a port; 0 where there are none */
 	__be16 dport;
-	__u32 end;    /* first byte of the datagram's payload not yet seen */
+	__u16 end;    /* first byte of the datagram's payload not yet seen; in to_pod: not in the first fragment */
+	__u8 l4_proto; /* behind the extension headers that only the first fragment has */
+	__u8 pad;
 };
 _Static_assert(sizeof(struct wr_frag) == 8, "wr_frag");
 

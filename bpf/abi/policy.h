@@ -6,6 +6,10 @@
  * port. The peer is what its identity's peer class says, what the longest prefix of the class that holds its address
  * says, "any pod" if it is one, and "anybody": up to four numbers. The flow is allowed if for one of them there is an
  * entry without a protocol, or one with the flow's protocol and a prefix of its port. Nothing matches: denied.
+ *
+ * A program's lookup can miss a key of a hash whose value is being replaced, if the bucket holds another one (the new
+ * element goes to the front, behind a reader that is past it, and the old one is unlinked ahead of it; seen on 6.18, once
+ * in 600 lookups at worst). So who is about to deny judges once more.
  */
 #ifndef WARREN_ABI_POLICY_H
 #define WARREN_ABI_POLICY_H
@@ -111,7 +115,7 @@ struct wr_peer {
 struct wr_policy_state {
 	__u32 revision;     /* the last one drawn: node-wide, never used twice */
 	__u32 policy_class; /* the last class number drawn */
-	__u64 applied_ns;   /* CLOCK_BOOTTIME of the last change */
+	__u64 applied_ns;   /* CLOCK_BOOTTIME of the last change; 0: none yet, or one is being written (by one who died?) */
 	__u64 changes;      /* how many there were */
 	__u32 classes_denied; /* classes that did not fit */
 	__u32 policies_invalid; /* policies that could not be understood */

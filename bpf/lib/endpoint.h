@@ -5,19 +5,19 @@
 
 #include "lib/ip.h"
 #include "lib/maps.h"
+#include "lib/trace.h"
 
-/* Out of line, since it is rarely needed: the first place holds nearly every endpoint. */
-static __noinline const struct wr_endpoint *endpoint_probe(__u32 ifindex)
+/* In which of the other places the endpoint is; the first one, which nearly always holds, if in none. */
+OUT_OF_LINE __u32 endpoint_probe(__u32 ifindex)
 {
-#pragma unroll
 	for (__u32 n = 1; n < WR_ENDPOINT_PROBES; n++) {
 		__u32 slot = wr_endpoint_slot(ifindex, n);
 		const struct wr_endpoint *ep = bpf_map_lookup_elem(&endpoints, &slot);
 
 		if (ep && ep->ifindex == ifindex)
-			return ep;
+			return slot;
 	}
-	return NULL;
+	return wr_endpoint_slot(ifindex, 0);
 }
 
 static __always_inline const struct wr_endpoint *endpoint_get(__u32 ifindex)
@@ -25,7 +25,11 @@ static __always_inline const struct wr_endpoint *endpoint_get(__u32 ifindex)
 	__u32 slot = wr_endpoint_slot(ifindex, 0);
 	const struct wr_endpoint *ep = bpf_map_lookup_elem(&endpoints, &slot);
 
-	return ep && ep->ifindex == ifindex ? ep : endpoint_probe(ifindex);
+	if (ep && ep->ifindex == ifindex)
+		return ep;
+	slot = endpoint_probe(ifindex);
+	ep = bpf_map_lookup_elem(&endpoints, &slot);
+	return ep && ep->ifindex == ifindex ? ep : NULL;
 }
 
 static __always_inline __u32 endpoint_guess(const union addr *addr, const bool v6)
@@ -46,22 +50,14 @@ static __always_inline __u32 endpoint_by_address(const union addr *addr, const s
 	*ep = guess ? endpoint_get(guess) : NULL;
 	if (*ep && addr_is_endpoints(addr, *ep, v6))
 		return guess;
-	if (v6) {
-		struct wr_addr6 key = addr->a6;
-
-		local = bpf_map_lookup_elem(&addr6, &key);
-	} else {
-		struct wr_addr4 key = addr->a4;
-
-		local = bpf_map_lookup_elem(&addr4, &key);
-	}
+	local = v6 ? bpf_map_lookup_elem(&addr6, &addr->a6) : bpf_map_lookup_elem(&addr4, &addr->a4);
 	*ep = local ? endpoint_get(local->ifindex) : NULL;
 	return local ? local->ifindex : 0;
 }
 
-static __always_inline bool in_quarantine(const struct wr_endpoint *ep)
+static __always_inline __u64 policy_word_read(const struct wr_endpoint *ep)
 {
-	return ep->policy_class == WR_CLASS_QUARANTINE;
+	return *(const volatile __u64 *)&ep->policy_class;
 }
 
 /*
@@ -75,6 +71,8 @@ static __always_inline enum wr_reason packet_begin(struct packet *p, struct ethh
 	p->ep = endpoint_get(p->ifindex);
 	if (!p->ep)
 		return WR_REASON_NO_ENDPOINT;
+	p->word.both = policy_word_read(p->ep);
+	trace_step(WR_TRACE_ENDPOINT);
 	frame = packet_at(p, 0, sizeof(*frame));
 	if (!frame)
 		return WR_REASON_RUNT;

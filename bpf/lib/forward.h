@@ -6,29 +6,25 @@
 #include "lib/endpoint.h"
 #include "lib/gateway.h"
 
-/* UAPI leaves these to the C library. */
-#define FAMILY_INET 2
-#define FAMILY_INET6 10
-
 static __always_inline enum wr_reason destination4_check(struct packet *p)
 {
-	__u32 top = bpf_ntohl(p->daddr.a4.v4) >> 24;
+	__u32 top = bpf_ntohl(p->at->daddr.a4.v4) >> 24;
 
-	p->to_gateway = p->daddr.a4.v4 == bpf_htonl(WR_GATEWAY4);
+	p->to_gateway = p->at->daddr.a4.v4 == bpf_htonl(WR_GATEWAY4);
 	if (top == 0 || top == 127 || top >= 224)
-		return is_multicast(&p->daddr, false) ? WR_REASON_MULTICAST : WR_REASON_BAD_DESTINATION;
+		return is_multicast(&p->at->daddr, false) ? WR_REASON_MULTICAST : WR_REASON_BAD_DESTINATION;
 	return WR_REASON_NONE;
 }
 
 static __always_inline enum wr_reason destination6_check(struct packet *p)
 {
-	const struct wr_addr6 *a = &p->daddr.a6;
+	const struct wr_addr6 *a = &p->at->daddr.a6;
 
 	p->to_gateway = false;
 	/* ::/96 holds ::, ::1 and the IPv4-compatible addresses, ::ffff:0:0/96 the IPv4-mapped ones. */
 	if (!a->v6[0] && !a->v6[1] && (!a->v6[2] || a->v6[2] == bpf_htonl(0xffff)))
 		return WR_REASON_BAD_DESTINATION;
-	if (is_multicast(&p->daddr, true))
+	if (is_multicast(&p->at->daddr, true))
 		return WR_REASON_MULTICAST;
 	if ((a->v6[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000)) {
 		p->to_gateway = is_gateway6(a);
@@ -40,15 +36,20 @@ static __always_inline enum wr_reason destination6_check(struct packet *p)
 /*
  * The destination address, and that the frame went to the gateway's MAC address: the stack ignores what was addressed
  * to another one, and unicast IP in a broadcast frame is a trick (RFC 1122 section 3.3.6). IPv4 link-local destinations
- * pass: hosts offer services there (169.254.169.254, a node's DNS cache).
+ * pass: hosts offer services there (169.254.169.254, a node's DNS cache). A pod's own address is nothing that leaves a pod:
+ * its stack delivers to itself.
  */
 static __always_inline enum wr_reason destination_check(struct packet *p, const bool v6)
 {
 	enum wr_reason reason = v6 ? destination6_check(p) : destination4_check(p);
 	__u32 type = p->skb->pkt_type;
 
-	if (reason || type == PACKET_HOST)
+	if (reason)
 		return reason;
+	if (addr_is_endpoints(&p->at->daddr, p->ep, v6))
+		return WR_REASON_BAD_DESTINATION;
+	if (type == PACKET_HOST)
+		return WR_REASON_NONE;
 	return type == PACKET_OTHERHOST ? WR_REASON_BAD_DESTINATION : WR_REASON_MULTICAST;
 }
 
@@ -75,24 +76,8 @@ static __always_inline bool forward_rewrite(const struct packet *p, const bool v
 	return true;
 }
 
-/* Whether the host itself has the destination address. */
-static __always_inline bool destination_is_host(const struct packet *p, const bool v6)
-{
-	struct bpf_fib_lookup fib = { .family = v6 ? FAMILY_INET6 : FAMILY_INET, .ifindex = p->ifindex };
-
-	if (v6) {
-		__builtin_memcpy(fib.ipv6_src, &p->saddr.a6, sizeof(fib.ipv6_src));
-		__builtin_memcpy(fib.ipv6_dst, &p->daddr.a6, sizeof(fib.ipv6_dst));
-	} else {
-		fib.ipv4_src = p->saddr.a4.v4;
-		fib.ipv4_dst = p->daddr.a4.v4;
-	}
-	/* Also when there is no route: then it ends in the stack as well, and mark_host_only says so once more. */
-	return bpf_fib_lookup(p->skb, &fib, sizeof(fib), 0) == BPF_FIB_LKUP_RET_NOT_FWDED;
-}
-
 /* To the host's stack, marked, for `reason`. Without marks nftables would drop it: better dropped and named here. */
-static __always_inline enum wr_reason forward_stack(const struct packet *p, const bool v6, enum wr_reason reason)
+static __always_inline enum wr_reason forward_stack(const struct packet *p, enum wr_reason reason)
 {
 	const __u32 key = 0;
 	const struct wr_config *cfg = bpf_map_lookup_elem(&config, &key);
@@ -104,40 +89,21 @@ static __always_inline enum wr_reason forward_stack(const struct packet *p, cons
 	mark |= cfg->mark_pod;
 	if (p->ep->flags & WR_EP_MASQUERADE)
 		mark |= cfg->mark_masquerade;
-	if (in_quarantine(p->ep)) {
-		if (!destination_is_host(p, v6))
-			return WR_REASON_QUARANTINE;
+	if (p->word.policy_class == WR_CLASS_QUARANTINE)
 		mark |= cfg->mark_host_only;
-	}
 	p->skb->mark = mark;
 	return reason;
 }
 
-/*
- * Into another pod of this node if it has the destination address, else to the stack. A pod's own address is nothing
- * that leaves a pod: its stack delivers to itself.
- */
+/* Where the packet's flow, which lets it pass, goes: straight into the other pod, or to the stack. */
 static __always_inline enum wr_reason forward(struct packet *p, const bool v6)
 {
-	const struct wr_endpoint *peer;
-	__u32 to = endpoint_by_address(&p->daddr, &peer, v6);
-
-	if (!to)
-		return forward_stack(p, v6, WR_REASON_TO_STACK);
-	if (to == p->ifindex)
-		return WR_REASON_BAD_DESTINATION;
-	p->peer_ifindex = to;
-	p->peer = peer;
-	if (!p->peer)
-		return WR_REASON_NO_ENDPOINT;
-	p->peer_identity = p->peer->identity;
-	if (in_quarantine(p->ep) || in_quarantine(p->peer))
-		return WR_REASON_QUARANTINE;
+	if (!p->peer || p->via_stack)
+		return forward_stack(p, WR_REASON_TO_STACK);
 	if (p->hop_limit <= 1)
-		return forward_stack(p, v6, WR_REASON_HOP_LIMIT);
+		return forward_stack(p, WR_REASON_HOP_LIMIT);
 	if (!forward_rewrite(p, v6))
 		return WR_REASON_RUNT;
-	p->redirect = to;
 	return WR_REASON_TO_ENDPOINT;
 }
 

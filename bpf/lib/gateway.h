@@ -9,6 +9,7 @@
 
 #include <linux/if_packet.h>
 
+#include "lib/endpoint.h"
 #include "lib/l4.h"
 
 #define GATEWAY_HOP_LIMIT 64
@@ -67,22 +68,34 @@ static __always_inline bool is_gateway6_group(const struct wr_addr6 *a)
 }
 
 /* The answer's way: back to who asked. */
-static __always_inline enum wr_reason gateway_reply(struct packet *p, struct ethhdr *eth)
+static __always_inline enum wr_reason gateway_reply(const struct packet *p, struct ethhdr *eth)
 {
 	mac_copy(eth->h_dest, p->ep->mac);
 	mac_write_host(eth->h_source);
-	p->redirect = p->ifindex;
 	/* The question may have been broadcast; the answer is not. */
 	if (p->skb->pkt_type != PACKET_HOST)
 		bpf_skb_change_type(p->skb, PACKET_HOST);
 	return WR_REASON_GATEWAY_REPLY;
 }
 
-static __always_inline enum wr_reason gateway_arp(struct packet *p)
+/* As it is known to the functions out of line. */
+static __always_inline bool gateway_packet(struct packet *p, struct __sk_buff *skb, struct addresses *at)
 {
-	struct arp_frame *f = packet_at(p, 0, sizeof(*f));
+	p->skb = skb;
+	p->at = at;
+	p->ep = endpoint_get(skb->ifindex);
+	return p->ep;
+}
+
+OUT_OF_LINE int gateway_arp(struct __sk_buff *skb)
+{
+	struct packet packet, *p = &packet;
+	struct arp_frame *f;
 	__be32 sender, target;
 
+	if (!gateway_packet(p, skb, NULL))
+		return WR_REASON_NO_ENDPOINT;
+	f = packet_at(p, 0, sizeof(*f));
 	if (!f)
 		return WR_REASON_RUNT;
 	__builtin_memcpy(&sender, f->sender_ip, 4);
@@ -121,7 +134,7 @@ static __always_inline void nd_advertise(const struct packet *p, struct nd_frame
 	__s64 sum;
 
 	__builtin_memcpy(&f->ip.saddr, f->nd.target, 16);
-	__builtin_memcpy(&f->ip.daddr, &p->saddr.a6, 16);
+	__builtin_memcpy(&f->ip.daddr, &p->at->saddr.a6, 16);
 	f->nd.type = ND_ADVERT;
 	f->nd.csum = 0;
 	f->nd.flags = bpf_htonl(ND_FLAGS);
@@ -139,25 +152,29 @@ static __always_inline void nd_advertise(const struct packet *p, struct nd_frame
  * Any neighbour discovery from the pod. What Linux sends for the gateway is answered: a solicitation with the sender's
  * address as its one option, or, if it is unicast, with none (RFC 4861 section 7.2.2; then the answer needs none either).
  */
-static __always_inline enum wr_reason gateway_neighbour(struct packet *p)
+OUT_OF_LINE int gateway_neighbour(struct __sk_buff *skb, struct addresses *at, __u32 end, __u32 hop_limit)
 {
-	const bool unicast = is_gateway6(&p->daddr.a6);
+	struct packet packet, *p = &packet;
 	struct wr_addr6 target;
 	struct nd_frame *f;
+	bool unicast;
 
+	if (!at || !gateway_packet(p, skb, at))
+		return WR_REASON_NO_ENDPOINT;
+	unicast = is_gateway6(&at->daddr.a6);
 	f = packet_at(p, 0, ND_FRAME_BARE);
 	if (!f)
 		return WR_REASON_NEIGHBOUR;
 	__builtin_memcpy(&target, f->nd.target, sizeof(target));
 	if (f->ip.nexthdr != IPPROTO_ICMPV6 || f->nd.type != ND_SOLICIT || f->nd.code ||
-	    p->hop_limit != ND_HOP_LIMIT || !is_gateway6(&target) || !(unicast || is_gateway6_group(&p->daddr.a6)))
+	    hop_limit != ND_HOP_LIMIT || !is_gateway6(&target) || !(unicast || is_gateway6_group(&p->at->daddr.a6)))
 		return WR_REASON_NEIGHBOUR;
-	if (p->end == ND_FRAME_BARE && unicast) {
+	if (end == ND_FRAME_BARE && unicast) {
 		nd_advertise(p, f, false);
 		return gateway_reply(p, &f->eth);
 	}
 	f = packet_at(p, 0, sizeof(*f));
-	if (p->end != sizeof(*f) || !f || f->opt.type != ND_OPT_SOURCE || f->opt.units != 1)
+	if (end != sizeof(*f) || !f || f->opt.type != ND_OPT_SOURCE || f->opt.units != 1)
 		return WR_REASON_NEIGHBOUR;
 	nd_advertise(p, f, true);
 	return gateway_reply(p, &f->eth);
@@ -186,8 +203,7 @@ static __always_inline void echo_turn6(struct ipv6hdr *ip)
 	ip->hop_limit = GATEWAY_HOP_LIMIT;
 }
 
-/* To the gateway's own address. Only an echo request in one piece, right behind the IP header, is answered. */
-static __always_inline enum wr_reason gateway_echo(struct packet *p, const bool v6)
+static __always_inline enum wr_reason echo_turn(const struct packet *p, const bool v6)
 {
 	const __u8 request = v6 ? ICMPV6_ECHO_REQUEST : ICMP4_ECHO_REQUEST,
 		   reply = v6 ? ICMPV6_ECHO_REPLY : ICMP4_ECHO_REPLY;
@@ -195,19 +211,29 @@ static __always_inline enum wr_reason gateway_echo(struct packet *p, const bool 
 	struct icmp_start *icmp;
 	void *frame;
 
-	if (p->fragmented || !is_icmp(p, v6) || p->icmp_type != request || p->l4_off != l4_off)
-		return WR_REASON_GATEWAY;
 	frame = packet_at(p, 0, l4_off + ICMP_HEADER_SIZE);
 	if (!frame)
+		return WR_REASON_GATEWAY;
+	icmp = frame + l4_off;
+	if (icmp->type != request)
 		return WR_REASON_GATEWAY;
 	if (v6)
 		echo_turn6(frame + ETH_HLEN);
 	else
 		echo_turn4(frame + ETH_HLEN);
-	icmp = frame + l4_off;
 	icmp->type = reply;
 	icmp->checksum = csum_replace(icmp->checksum, bpf_htons(request << 8), bpf_htons(reply << 8));
 	return gateway_reply(p, frame);
+}
+
+/* To the gateway's own address. Only an echo request in one piece, right behind the IP header, is answered. */
+OUT_OF_LINE int gateway_echo(struct __sk_buff *skb, __u32 v6)
+{
+	struct packet p;
+
+	if (!gateway_packet(&p, skb, NULL))
+		return WR_REASON_NO_ENDPOINT;
+	return v6 ? echo_turn(&p, true) : echo_turn(&p, false);
 }
 
 #endif

@@ -27,10 +27,38 @@ struct frag6_hdr {
 	__be32 id;
 };
 
+/*
+ * A fragment has data, all but the last a multiple of 8 bytes of it, and the datagram fits its length field once it is
+ * put together (the "ping of death" did not).
+ */
+static __always_inline bool fragment_valid(const struct transport *t, const bool v6)
+{
+	__u32 len = t->end - t->frag_data;
+	__u32 headers = t->frag_data - ETH_HLEN - (v6 ? sizeof(struct ipv6hdr) + sizeof(struct frag6_hdr) : 0);
+
+	return len && !(t->frag_more && len % 8) && headers + t->frag_off + len <= 0xffff;
+}
+
+static __always_inline enum wr_reason ip4_fragment(struct packet *p, const struct iphdr *ip)
+{
+	const __u32 frag = bpf_ntohs(ip->frag_off);
+
+	p->later = frag & IP4_FRAGMENT_OFFSET;
+	*p->rest = (struct transport){ .l4_off = p->l4_off,
+				       .end = p->end,
+				       .frag_data = p->l4_off,
+				       .frag_off = (frag & IP4_FRAGMENT_OFFSET) * 8,
+				       .frag_id = ip->id,
+				       .frag_proto = p->l4_proto,
+				       .frag_more = frag & IP4_MORE_FRAGMENTS,
+				       .fragmented = true };
+	return fragment_valid(p->rest, false) ? WR_REASON_NONE : WR_REASON_MALFORMED_IP;
+}
+
 static __always_inline enum wr_reason ip4_parse(struct packet *p)
 {
 	const struct iphdr *ip = packet_at(p, ETH_HLEN, sizeof(*ip));
-	__u32 total, frag;
+	__u32 total;
 
 	if (!ip)
 		return WR_REASON_RUNT;
@@ -39,53 +67,14 @@ static __always_inline enum wr_reason ip4_parse(struct packet *p)
 		return WR_REASON_MALFORMED_IP;
 	if (ip->ihl > 5)
 		return WR_REASON_IP_OPTIONS;
-	p->saddr.a4.v4 = ip->saddr;
-	p->daddr.a4.v4 = ip->daddr;
+	p->at->saddr.a4.v4 = ip->saddr;
+	p->at->daddr.a4.v4 = ip->daddr;
 	p->l4_proto = ip->protocol;
 	p->hop_limit = ip->ttl;
 	p->l4_off = ETH_HLEN + sizeof(*ip);
 	p->end = ETH_HLEN + total;
-	frag = bpf_ntohs(ip->frag_off);
-	p->fragmented = frag & (IP4_MORE_FRAGMENTS | IP4_FRAGMENT_OFFSET);
-	p->frag_more = frag & IP4_MORE_FRAGMENTS;
-	p->frag_off = (frag & IP4_FRAGMENT_OFFSET) * 8;
-	p->frag_id = ip->id;
-	p->frag_proto = ip->protocol;
-	p->frag_data = p->l4_off;
-	return WR_REASON_NONE;
-}
-
-/* The fragment header at p->l4_off. One that fragments nothing (RFC 6946) is no more than an option. */
-static __always_inline enum wr_reason ip6_fragment(struct packet *p)
-{
-	struct frag6_hdr frag;
-	__u32 off;
-
-	if (p->frag_data)
-		return WR_REASON_EXT_HEADERS;
-	if (p->l4_off + sizeof(frag) > p->end || bpf_skb_load_bytes(p->skb, p->l4_off, &frag, sizeof(frag)))
-		return WR_REASON_MALFORMED_IP;
-	off = bpf_ntohs(frag.frag_off);
-	p->frag_more = off & 1;
-	p->frag_off = off & 0xfff8;
-	p->fragmented = p->frag_more || p->frag_off;
-	p->frag_id = frag.id;
-	p->frag_proto = frag.nexthdr;
-	p->l4_proto = frag.nexthdr;
-	p->l4_off += sizeof(frag);
-	p->frag_data = p->l4_off;
-	return WR_REASON_NONE;
-}
-
-static __always_inline enum wr_reason ip6_options(struct packet *p)
-{
-	struct ipv6_opt_hdr opt;
-
-	if (p->l4_off + 8 > p->end || bpf_skb_load_bytes(p->skb, p->l4_off, &opt, sizeof(opt)))
-		return WR_REASON_MALFORMED_IP;
-	p->l4_proto = opt.nexthdr;
-	p->l4_off += (opt.hdrlen + 1) * 8;
-	return p->l4_off > p->end ? WR_REASON_MALFORMED_IP : WR_REASON_NONE;
+	p->fragmented = ip->frag_off & bpf_htons(IP4_MORE_FRAGMENTS | IP4_FRAGMENT_OFFSET);
+	return p->fragmented ? ip4_fragment(p, ip) : WR_REASON_NONE;
 }
 
 static __always_inline bool is_extension(__u8 proto)
@@ -94,27 +83,84 @@ static __always_inline bool is_extension(__u8 proto)
 	       proto == IPPROTO_ROUTING;
 }
 
-/* The extension header at p->l4_off. */
-static __always_inline enum wr_reason ip6_extension(struct packet *p, bool first)
+/* The fragment header at t->l4_off. One that fragments nothing (RFC 6946) is no more than an option. */
+static __always_inline enum wr_reason ip6_fragment(struct __sk_buff *skb, struct transport *t)
 {
-	if (p->l4_proto == IPPROTO_FRAGMENT)
-		return ip6_fragment(p);
-	if (p->l4_proto == IPPROTO_DSTOPTS || (p->l4_proto == IPPROTO_HOPOPTS && first))
-		return ip6_options(p);
+	struct frag6_hdr frag;
+	__u32 off;
+
+	if (t->frag_data)
+		return WR_REASON_EXT_HEADERS;
+	if (t->l4_off + sizeof(frag) > t->end || bpf_skb_load_bytes(skb, t->l4_off, &frag, sizeof(frag)))
+		return WR_REASON_MALFORMED_IP;
+	off = bpf_ntohs(frag.frag_off);
+	t->frag_more = off & 1;
+	t->frag_off = off & 0xfff8;
+	t->fragmented = t->frag_more || t->frag_off;
+	t->frag_id = frag.id;
+	t->frag_proto = frag.nexthdr;
+	t->l4_proto = frag.nexthdr;
+	t->l4_off += sizeof(frag);
+	t->frag_data = t->l4_off;
+	return WR_REASON_NONE;
+}
+
+static __always_inline enum wr_reason ip6_options(struct __sk_buff *skb, struct transport *t)
+{
+	struct ipv6_opt_hdr opt;
+
+	if (t->l4_off + 8 > t->end || bpf_skb_load_bytes(skb, t->l4_off, &opt, sizeof(opt)))
+		return WR_REASON_MALFORMED_IP;
+	t->l4_proto = opt.nexthdr;
+	t->l4_off += (opt.hdrlen + 1) * 8;
+	return t->l4_off > t->end ? WR_REASON_MALFORMED_IP : WR_REASON_NONE;
+}
+
+/* The extension header at t->l4_off. */
+static __always_inline enum wr_reason ip6_extension(struct __sk_buff *skb, struct transport *t, bool first)
+{
+	if (t->l4_proto == IPPROTO_FRAGMENT)
+		return ip6_fragment(skb, t);
+	if (t->l4_proto == IPPROTO_DSTOPTS || (t->l4_proto == IPPROTO_HOPOPTS && first))
+		return ip6_options(skb, t);
 	return WR_REASON_EXT_HEADERS;
 }
 
-static __always_inline bool is_later_fragment(const struct packet *p)
+OUT_OF_LINE int ip6_extensions(struct __sk_buff *skb, struct transport *t)
 {
-	return p->fragmented && p->frag_off;
+	enum wr_reason reason;
+
+	if (!t)
+		return WR_REASON_EXT_HEADERS;
+	/* What follows in a later fragment is data. */
+	for (int n = 0; n < IP6_EXT_HEADERS_MAX && is_extension(t->l4_proto) && !t->frag_off; n++) {
+		reason = ip6_extension(skb, t, n == 0);
+		if (reason)
+			return reason;
+	}
+	if (is_extension(t->l4_proto) && !t->frag_off)
+		return WR_REASON_EXT_HEADERS;
+	return t->fragmented && !fragment_valid(t, true) ? WR_REASON_MALFORMED_IP : WR_REASON_NONE;
+}
+
+static __always_inline enum wr_reason ip6_follow_extensions(struct packet *p)
+{
+	struct transport *t = p->rest;
+	enum wr_reason reason;
+
+	*t = (struct transport){ .l4_off = p->l4_off, .end = p->end, .l4_proto = p->l4_proto };
+	reason = ip6_extensions(p->skb, t);
+	p->l4_off = t->l4_off;
+	p->l4_proto = t->l4_proto;
+	p->fragmented = t->fragmented;
+	p->later = t->fragmented && t->frag_off;
+	return reason;
 }
 
 static __always_inline enum wr_reason ip6_parse(struct packet *p)
 {
 	const struct ipv6hdr *ip = packet_at(p, ETH_HLEN, sizeof(*ip));
-	enum wr_reason reason;
 	__u32 payload;
-	int n;
 
 	if (!ip)
 		return WR_REASON_RUNT;
@@ -122,45 +168,18 @@ static __always_inline enum wr_reason ip6_parse(struct packet *p)
 	/* No payload length means a jumbogram (RFC 2675), which no device here makes. */
 	if (ip->version != 6 || !payload || payload > p->skb->len - ETH_HLEN - sizeof(*ip))
 		return WR_REASON_MALFORMED_IP;
-	__builtin_memcpy(&p->saddr.a6, &ip->saddr, sizeof(p->saddr.a6));
-	__builtin_memcpy(&p->daddr.a6, &ip->daddr, sizeof(p->daddr.a6));
+	__builtin_memcpy(&p->at->saddr.a6, &ip->saddr, sizeof(p->at->saddr.a6));
+	__builtin_memcpy(&p->at->daddr.a6, &ip->daddr, sizeof(p->at->daddr.a6));
 	p->l4_proto = ip->nexthdr;
 	p->hop_limit = ip->hop_limit;
 	p->l4_off = ETH_HLEN + sizeof(*ip);
 	p->end = ETH_HLEN + sizeof(*ip) + payload;
-	p->fragmented = false;
-	p->frag_off = 0;
-	p->frag_data = 0;
-	for (n = 0; n < IP6_EXT_HEADERS_MAX; n++) {
-		/* What follows in a later fragment is data. */
-		if (!is_extension(p->l4_proto) || is_later_fragment(p))
-			return WR_REASON_NONE;
-		reason = ip6_extension(p, n == 0);
-		if (reason)
-			return reason;
-	}
-	return is_extension(p->l4_proto) && !is_later_fragment(p) ? WR_REASON_EXT_HEADERS : WR_REASON_NONE;
-}
-
-/*
- * A fragment has data, all but the last a multiple of 8 bytes of it, and the datagram fits its length field once it is
- * put together (the "ping of death" did not).
- */
-static __always_inline bool fragment_valid(const struct packet *p, const bool v6)
-{
-	__u32 len = p->end - p->frag_data;
-	__u32 headers = p->frag_data - ETH_HLEN - (v6 ? sizeof(struct ipv6hdr) + sizeof(struct frag6_hdr) : 0);
-
-	return len && !(p->frag_more && len % 8) && headers + p->frag_off + len <= 0xffff;
+	return is_extension(p->l4_proto) ? ip6_follow_extensions(p) : WR_REASON_NONE;
 }
 
 static __always_inline enum wr_reason ip_parse(struct packet *p, const bool v6)
 {
-	enum wr_reason reason = v6 ? ip6_parse(p) : ip4_parse(p);
-
-	if (!reason && p->fragmented && !fragment_valid(p, v6))
-		return WR_REASON_MALFORMED_IP;
-	return reason;
+	return v6 ? ip6_parse(p) : ip4_parse(p);
 }
 
 /* Neighbour discovery (RFC 4861): router and neighbour solicitation and advertisement, redirect. */
@@ -172,7 +191,7 @@ static __always_inline bool is_neighbour_discovery(const struct packet *p)
 {
 	const __u8 *type;
 
-	if (p->l4_proto != IPPROTO_ICMPV6 || is_later_fragment(p) || p->l4_off >= p->end)
+	if (p->l4_proto != IPPROTO_ICMPV6 || p->later || p->l4_off >= p->end)
 		return false;
 	type = packet_at(p, p->l4_off & PACKET_OFF_MAX, 1);
 	return type && *type >= ND_FIRST && *type <= ND_LAST;

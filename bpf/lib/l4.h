@@ -7,6 +7,7 @@
 #include <linux/tcp.h>
 #include <linux/udp.h>
 
+#include "abi/conntrack.h"
 #include "lib/ip.h"
 
 #define SCTP_HEADER_SIZE 12 /* RFC 9260 section 3.1; UAPI has no struct for it */
@@ -18,6 +19,7 @@ struct icmp_start {
 	__u8 code;
 	__u16 checksum;
 };
+#define ICMP_ID_OFFSET 4 /* of an echo */
 enum icmp4_type {
 	ICMP4_ECHO_REPLY = 0,
 	ICMP4_DEST_UNREACH = 3,
@@ -28,9 +30,12 @@ enum icmp4_type {
 	ICMP4_PARAMETER_PROBLEM = 12,
 };
 
+#define TCP_FLAGS_OFFSET 13
+
 static __always_inline enum wr_reason tcp_parse(struct packet *p, __u32 len, enum wr_reason cut)
 {
 	const struct tcphdr *tcp = packet_at(p, p->l4_off & PACKET_OFF_MAX, sizeof(*tcp));
+	__u32 flags, begins;
 
 	if (len < sizeof(*tcp) || !tcp)
 		return cut;
@@ -38,6 +43,10 @@ static __always_inline enum wr_reason tcp_parse(struct packet *p, __u32 len, enu
 		return WR_REASON_MALFORMED_L4;
 	p->sport = tcp->source;
 	p->dport = tcp->dest;
+	flags = ((const __u8 *)tcp)[TCP_FLAGS_OFFSET];
+	/* Without a branch, after which the verifier would go through all that follows twice. */
+	begins = ((__u64)((flags & (TCP_FIN | TCP_SYN | TCP_RST | TCP_ACK)) ^ TCP_SYN) - 1) >> 63;
+	p->traits = flags | (MIDDLE >> begins);
 	return tcp->doff * 4u > len ? cut : WR_REASON_NONE;
 }
 
@@ -73,13 +82,30 @@ static __always_inline bool is_icmp(const struct packet *p, const bool v6)
 	return p->l4_proto == (v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP);
 }
 
-static __always_inline enum wr_reason icmp_parse(struct packet *p, __u32 len, enum wr_reason cut)
+/* The ports of an echo flow (abi/conntrack.h); every other ICMP message has none. */
+static __always_inline void icmp_ports(struct packet *p, const __u8 *icmp, const bool v6)
 {
-	const __u8 *type = packet_at(p, p->l4_off & PACKET_OFF_MAX, ICMP_HEADER_SIZE);
+	const __be16 id = *(const __be16 *)(icmp + ICMP_ID_OFFSET);
 
-	if (len < ICMP_HEADER_SIZE || !type)
+	if (*icmp == (v6 ? ICMPV6_ECHO_REQUEST : ICMP4_ECHO_REQUEST)) {
+		p->traits = BEGINS;
+		p->sport = id;
+		p->dport = WR_CT_ECHO_PORT;
+	} else if (*icmp == (v6 ? ICMPV6_ECHO_REPLY : ICMP4_ECHO_REPLY)) {
+		p->traits = MIDDLE;
+		p->sport = WR_CT_ECHO_PORT;
+		p->dport = id;
+	}
+}
+
+static __always_inline enum wr_reason icmp_parse(struct packet *p, __u32 len, enum wr_reason cut, const bool v6)
+{
+	const __u8 *icmp = packet_at(p, p->l4_off & PACKET_OFF_MAX, ICMP_HEADER_SIZE);
+
+	if (len < ICMP_HEADER_SIZE || !icmp)
 		return cut;
-	p->icmp_type = *type;
+	p->icmp_type = *icmp;
+	icmp_ports(p, icmp, v6);
 	return WR_REASON_NONE;
 }
 
@@ -88,13 +114,12 @@ static __always_inline enum wr_reason l4_parse(struct packet *p, const bool v6)
 	enum wr_reason cut = p->fragmented ? WR_REASON_FRAGMENT : WR_REASON_MALFORMED_L4;
 	__u32 len = p->end - p->l4_off;
 
-	p->sport = p->dport = 0;
 	if (p->l4_proto == IPPROTO_TCP)
 		return tcp_parse(p, len, cut);
 	if (p->l4_proto == IPPROTO_UDP)
 		return udp_parse(p, len, cut);
 	if (is_icmp(p, v6))
-		return icmp_parse(p, len, cut);
+		return icmp_parse(p, len, cut, v6);
 	if (p->l4_proto == IPPROTO_SCTP)
 		return sctp_parse(p, len, cut);
 	return WR_REASON_NONE;
@@ -109,29 +134,6 @@ static __always_inline bool is_icmp_error(const struct packet *p, const bool v6)
 	return p->icmp_type == ICMP4_DEST_UNREACH || p->icmp_type == ICMP4_SOURCE_QUENCH ||
 	       p->icmp_type == ICMP4_REDIRECT || p->icmp_type == ICMP4_TIME_EXCEEDED ||
 	       p->icmp_type == ICMP4_PARAMETER_PROBLEM;
-}
-
-/*
- * Whether an error that the pod sends is about a packet which was addressed to the pod: an error about anybody else's
- * could cut connections that are not the pod's. Redirects never are: a pod is nobody's router.
- */
-static __always_inline bool icmp_error_is_ours(struct packet *p, const bool v6)
-{
-	const __u32 size = v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
-	__u32 off = p->l4_off + ICMP_HEADER_SIZE;
-	union addr quoted;
-	const __u8 *ip;
-
-	if (off + size > p->end || (!v6 && p->icmp_type == ICMP4_REDIRECT))
-		return false;
-	ip = packet_at(p, off & PACKET_OFF_MAX, size);
-	if (!ip || *ip >> 4 != (v6 ? 6 : 4))
-		return false;
-	if (v6)
-		__builtin_memcpy(&quoted.a6, &((const struct ipv6hdr *)ip)->daddr, sizeof(quoted.a6));
-	else
-		quoted.a4.v4 = ((const struct iphdr *)ip)->daddr;
-	return addr_is_endpoints(&quoted, p->ep, v6);
 }
 
 #endif

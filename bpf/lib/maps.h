@@ -22,7 +22,10 @@
 WARREN_MAPS(X)
 #undef X
 
-/* The loader puts the first inner map in. Sizes, not types: bpftool 7.1 cannot link an inner map that has types. */
+/*
+ * The loader puts the first inner map in. Sizes, not types: bpftool 7.1 cannot link an inner map that has types. The
+ * pointer, which nobody follows, brings them into the BTF that the loader makes that map with.
+ */
 #define X(name_, key_type, value_type, first, most, text)                                                              \
 	struct name_##_inner {                                                                                         \
 		__uint(type, BPF_MAP_TYPE_HASH);                                                                       \
@@ -37,7 +40,11 @@ WARREN_MAPS(X)
 		__uint(key_size, sizeof(__u32));                                                                       \
 		__uint(value_size, sizeof(__u32));                                                                     \
 		__array(values, struct name_##_inner);                                                                 \
-	} name_ SEC(".maps") __weak;
+	} name_ SEC(".maps") __weak;                                                                                   \
+	const volatile struct name_##_element {                                                                        \
+		key_type key;                                                                                          \
+		value_type value;                                                                                      \
+	} *const volatile name_##_types __weak = NULL;
 WARREN_GROWING_MAPS(X)
 #undef X
 

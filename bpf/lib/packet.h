@@ -19,9 +19,62 @@
 #include "abi/endpoint.h"
 #include "abi/reason.h"
 
+/*
+ * A function that the verifier looks at once, by itself, instead of at every call with all that is known there: what is
+ * needed for few packets and has many branches. Its pointers may be NULL for all that the verifier knows.
+ */
+#define OUT_OF_LINE __noinline __weak
+
 union addr {
 	struct wr_addr4 a4;
 	struct wr_addr6 a6;
+};
+
+/* Apart from the rest, in memory: as long as they are in registers, nothing else fits. */
+struct addresses {
+	union addr saddr, daddr;
+};
+
+/* An endpoint's policy word: read in one load, so that the class is the one that the revision is of. */
+union policy_word {
+	__u64 both;
+	struct {
+		__u32 policy_class;
+		__u32 revision;
+	};
+};
+
+/* What a packet is to its flow, in one word, which takes one register. */
+enum packet_trait {
+	TCP_FIN = 0x01, /* as they are in the TCP header; of other protocols none */
+	TCP_SYN = 0x02,
+	TCP_RST = 0x04,
+	TCP_ACK = 0x10,
+	TCP_FLAGS = 0xff,
+	BEGINS = 0x100,  /* the first packet of a TCP connection or of an echo, and nothing else */
+	MIDDLE = 0x200,  /* never the first packet: TCP without SYN, or an echo reply */
+	FOLLOWS = 0x400, /* goes with an entry, or not at all, and changes none: a later fragment or ... */
+	RELATED = 0x800, /* ... an ICMP error; addresses and ports are its flow's, in the direction that it goes */
+};
+
+/*
+ * What is in the way between the IP header and the transport header's end, apart from TCP and UDP in one piece: extension
+ * headers, fragments, ICMP and the rest. In memory too: it is rare, and for functions out of line.
+ */
+struct transport {
+	__u32 l4_off, end;
+	__u32 frag_data;    /* where the fragment's data begins */
+	__u32 frag_off;     /* ... and where it belongs in the datagram */
+	__be32 frag_id;
+	__u8 frag_proto;    /* next header of the fragment: the same in all of one datagram */
+	__u8 l4_proto;
+	bool fragmented, frag_more;
+	__be16 sport, dport;
+	__u32 traits;
+	__u8 icmp_type;
+	bool error;         /* an ICMP error */
+	bool v6;
+	__u8 direction;
 };
 
 struct packet {
@@ -29,27 +82,30 @@ struct packet {
 	const struct wr_endpoint *ep; /* whose program runs */
 	__u32 ifindex;                /* ... and its key */
 	__u32 direction;              /* enum wr_direction */
+	union policy_word word;       /* ep's */
 	const struct wr_endpoint *peer; /* the other side, if it is an endpoint of this node */
 	__u32 peer_ifindex;           /* ... and its key, else 0 */
 	__u64 peer_identity;          /* as far as it is known */
-	__u32 redirect;               /* endpoint into whose pod the verdict redirects */
 
 	/* By ip_parse(). Offsets count from the start of the frame. */
-	union addr saddr, daddr;
-	__u32 l4_off;       /* of the transport header (of a later fragment: its data) */
-	__u32 end;          /* of the IP packet; the frame may be padded */
-	__u32 frag_data;    /* where the fragment's data begins */
-	__u32 frag_off;     /* ... and where it belongs in the datagram */
-	__be32 frag_id;
-	bool fragmented, frag_more;
-	__u8 frag_proto;    /* next header of the fragment: the same in all of one datagram */
+	struct addresses *at;
+	struct transport *rest; /* valid if `fragmented` */
+	__u32 l4_off;           /* of the transport header (of a later fragment: its data) */
+	__u32 end;              /* of the IP packet; the frame may be padded */
+	bool fragmented;
+	bool later;             /* a fragment, and not the first one */
 	__u8 l4_proto;
 	__u8 hop_limit;
 	bool to_gateway;
 
-	/* By l4_parse(), of a packet that has its transport header. */
+	/* By l4_parse(), of a packet that has its transport header; the ports of a later fragment by transport_parse(). */
 	__u8 icmp_type;
+	__u32 traits; /* set of enum packet_trait */
 	__be16 sport, dport;
+
+	/* By flow_pass(). */
+	bool via_stack; /* not straight to the peer: the stack has something to undo */
+	__u8 judged;    /* bit per enum wr_direction: the flow's judgement there is known, and new unless it denies */
 };
 
 /*
@@ -110,6 +166,11 @@ static __always_inline void mac_write_host(void *to)
 static __always_inline bool addr6_equal(const struct wr_addr6 *a, const struct wr_addr6 *b)
 {
 	return !((a->v6[0] ^ b->v6[0]) | (a->v6[1] ^ b->v6[1]) | (a->v6[2] ^ b->v6[2]) | (a->v6[3] ^ b->v6[3]));
+}
+
+static __always_inline bool addr_equal(const union addr *a, const union addr *b, const bool v6)
+{
+	return v6 ? addr6_equal(&a->a6, &b->a6) : a->a4.v4 == b->a4.v4;
 }
 
 /* Whether `a` is the endpoint's address of that family. */

@@ -1,15 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The one way out of every program: counts the packet, reports a drop, and says what tc is to do. */
+/* The one way out of every program: counts the packet, reports drops and new flows, and says what tc is to do. */
 #ifndef WARREN_LIB_VERDICT_H
 #define WARREN_LIB_VERDICT_H
 
 #include <linux/pkt_cls.h>
 
-#include "lib/maps.h"
-#include "lib/packet.h"
-
-/* Set in the twins that `warren trace` runs; in the attached programs the verifier removes what depends on it. */
-const volatile bool dry_run __weak = false;
+#include "lib/conntrack.h"
 
 /* One bit for each reason that drops, from the registry. */
 #define WR_KIND_PASS 0ull
@@ -22,7 +18,7 @@ _Static_assert(WR_REASONS <= 64, "drop_reasons has one bit a reason");
 static __always_inline void count(const struct packet *p, enum wr_reason reason)
 {
 	__u32 key = wr_metric_key(reason, p->direction);
-	struct wr_metric *m = dry_run ? NULL : bpf_map_lookup_elem(&metrics, &key);
+	struct wr_metric *m = bpf_map_lookup_elem(&metrics, &key);
 
 	if (m) {
 		m->packets++;
@@ -31,7 +27,7 @@ static __always_inline void count(const struct packet *p, enum wr_reason reason)
 }
 
 /* A full ring loses the event and nothing else: the drop is counted all the same. */
-static __always_inline void report(const struct packet *p, enum wr_reason reason)
+static __always_inline void report(const struct packet *p, const struct flow *f, enum wr_reason reason)
 {
 	struct wr_event *ev = bpf_ringbuf_reserve(&events, sizeof(*ev), 0);
 	__u32 len = p->skb->len;
@@ -46,6 +42,13 @@ static __always_inline void report(const struct packet *p, enum wr_reason reason
 	ev->length = len;
 	ev->reason = reason;
 	ev->direction = p->direction;
+	ev->judged = p->judged;
+	if (p->judged) {
+		ev->rule[WR_EGRESS] = f->ct.at[WR_EGRESS].rule;
+		ev->rule[WR_INGRESS] = f->ct.at[WR_INGRESS].rule;
+		ev->policy_class[WR_EGRESS] = f->policy_class[WR_EGRESS];
+		ev->policy_class[WR_INGRESS] = f->policy_class[WR_INGRESS];
+	}
 	if (len > WR_EVENT_HEADERS)
 		len = WR_EVENT_HEADERS;
 	/* A frame always is that long; 6.1's verifier needs a lower bound that is no mere "not 0". */
@@ -54,15 +57,42 @@ static __always_inline void report(const struct packet *p, enum wr_reason reason
 	bpf_ringbuf_submit(ev, 0);
 }
 
-static __always_inline int verdict(const struct packet *p, enum wr_reason reason)
+static __always_inline bool ring_is_half_empty(void)
 {
-	count(p, reason);
-	if (drop_reasons >> reason & 1) {
-		report(p, reason);
-		return TC_ACT_SHOT;
+	return bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) < bpf_ringbuf_query(&events, BPF_RB_RING_SIZE) / 2;
+}
+
+static __always_inline void trace_end(const struct packet *p, enum wr_reason reason)
+{
+	struct wr_trace *t = trace_get();
+
+	if (!t)
+		return;
+	t->reason = reason;
+	t->peer_ifindex = p->peer_ifindex;
+	t->peer_identity = p->peer_identity;
+	t->redirect = reason == WR_REASON_TO_ENDPOINT ? p->peer_ifindex : reason == WR_REASON_GATEWAY_REPLY ? p->ifindex : 0;
+	t->mark = p->skb->mark;
+}
+
+static __always_inline int verdict(const struct packet *p, const struct flow *f, enum wr_reason reason)
+{
+	const bool drops = drop_reasons >> reason & 1;
+
+	if (dry_run) {
+		trace_end(p, reason);
+	} else {
+		count(p, reason);
+		if (drops || (p->judged && ring_is_half_empty()))
+			report(p, f, reason);
 	}
-	if (reason == WR_REASON_TO_ENDPOINT || reason == WR_REASON_GATEWAY_REPLY)
-		return bpf_redirect_peer(p->redirect, 0);
+	if (drops)
+		return TC_ACT_SHOT;
+	if (reason == WR_REASON_TO_ENDPOINT)
+		return bpf_redirect_peer(p->peer_ifindex, 0);
+	/* Back into the pod that asked. */
+	if (reason == WR_REASON_GATEWAY_REPLY)
+		return bpf_redirect_peer(p->ifindex, 0);
 	return TC_ACT_OK;
 }
 

@@ -6,11 +6,13 @@ import argparse
 import json
 import os
 import re
+import statistics
 import sys
 
 import cnilatency
 import datapath
 import nodes
+import policybench
 import report
 from nodes import BenchError, run
 from report import Row, say
@@ -24,6 +26,7 @@ PATHS = {
     "routed-nft-1000": nodes.Nft1000,
     "iptables-1000": nodes.Iptables1000,
 }
+BESIDE = {"warren-policy": nodes.WarrenPolicy}  # on warren's own node
 EXPLAIN = {"redirect-only": nodes.RedirectOnly, "warren-tcx": nodes.WarrenTcx}
 
 
@@ -66,17 +69,21 @@ def build_paths(args, failures):
     return built
 
 
-def build_explanations(args, paths):
-    """What they need may be absent (tcx before kernel 6.6): then a shortfall goes without its explanation."""
+def build_beside_warren(args, paths, failures):
+    """What explains a shortfall may be absent (tcx before kernel 6.6)."""
     nodes.BesideWarren.warren = next((path.plugin for path in paths if path.name == "warren"), None)
-    for number, (name, make) in enumerate(EXPLAIN.items(), start=len(PATHS) + 1):
-        if nodes.BesideWarren.warren:
-            try:
-                path = make(name, number, args.build)
-                path.wait()
-                paths.append(path)
-            except BenchError as error:
+    if not nodes.BesideWarren.warren:
+        return
+    for number, (name, make) in enumerate({**BESIDE, **EXPLAIN}.items(), start=len(PATHS) + 1):
+        try:
+            path = make(name, number, args.build)
+            path.wait()
+            paths.append(path)
+        except BenchError as error:
+            if name in EXPLAIN:
                 say(f"left out: {name}: {error}")
+            else:
+                failures.append(f"{name}: {error}")
 
 
 def programs(args):
@@ -86,18 +93,37 @@ def programs(args):
     for line in run(f"{args.build}/tests/bpf/bpftest", "--bench").splitlines():
         figure = json.loads(line)
         values.setdefault(figure["id"], []).append(figure["ns"])
-    return [Row.plain(f"prog.{name}", "ns", ns) for name, ns in values.items()]
+    return [program_row(name, ns, values) for name, ns in values.items()]
+
+
+# What a figure of `bpftest --bench` is to be: at most so many ns, or at most so much of another figure.
+PROGRAM_GOALS = {
+}
+
+
+def program_row(name, ns, values):
+    limit = PROGRAM_GOALS.get(name)
+    if limit is None:
+        return Row.plain(f"prog.{name}", "ns", ns)
+    if isinstance(limit, tuple):
+        return Row.of(f"prog.{name}", "ns", statistics.median(ns), statistics.median(values[limit[0]]),
+                      [a / b for a, b in zip(ns, values[limit[0]])], goal=limit[1])
+    return Row.limit(f"prog.{name}", "ns", ns, limit)
 
 
 def measure(args, failures):
     private_mounts()
     say("namespaces")
     paths = build_paths(args, failures)
-    build_explanations(args, paths)
+    build_beside_warren(args, paths, failures)
     rows, failed = datapath.measure(args.build, paths, args.rounds, args.seconds)
     failures += failed
     plugins = [path.plugin for path in paths if isinstance(path, nodes.CniPath)]
-    for part in (lambda: cnilatency.measure(args.build, plugins, args.runs), lambda: programs(args)):
+    pods = next((path for path in paths if path.name == "warren-policy"), None)
+    parts = [lambda: cnilatency.measure(args.build, plugins, args.runs), lambda: programs(args)]
+    if pods:
+        parts.append(lambda: policybench.measure(args, pods))
+    for part in parts:
         try:
             rows += part()
         except BenchError as error:

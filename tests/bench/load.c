@@ -8,6 +8,8 @@
  *   crr     connect, one round trip, close, again: time of the whole
  *   udp     small datagrams as fast as one sender can: packets per second that arrive
  *   stream  one TCP connection, one way: bits per second that arrive
+ *   flood   a new UDP flow with every datagram, as fast as one sender can; nobody answers: packets that arrive
+ *   answered  the same, and the server answers each
  *
  * Server and client are two processes, as they are in pods: a switch between them changes the address space.
  */
@@ -18,6 +20,7 @@
 #include <math.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <netinet/udp.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -67,6 +70,7 @@ struct mode {
 	int (*server)(const struct load *l, struct shared *sh, int sock);
 	int (*client)(const struct load *l, struct shared *sh);
 	void (*print)(const struct load *l, struct shared *sh);
+	bool answers;
 };
 
 static int fail(const char *what)
@@ -313,6 +317,64 @@ static int udp_client(const struct load *l, struct shared *sh)
 	return 0;
 }
 
+/* --- floods: each datagram from another port, by a raw socket --- */
+
+static ssize_t flood_receive(const struct load *l, int sock, void *buf)
+{
+	struct datagrams *d = buf;
+	struct sockaddr_storage from[BATCH];
+	int n;
+
+	for (int i = 0; i < BATCH; i++) {
+		d->msgs[i].msg_hdr.msg_name = &from[i];
+		d->msgs[i].msg_hdr.msg_namelen = sizeof(from[i]);
+	}
+	n = recvmmsg(sock, d->msgs, BATCH, MSG_DONTWAIT, NULL);
+	/* An answer that does not fit anywhere is as good as lost: the flow was answered often enough. */
+	if (n > 0 && l->mode->answers)
+		sendmmsg(sock, d->msgs, (unsigned)n, MSG_DONTWAIT);
+	return n;
+}
+
+static int flood_server(const struct load *l, struct shared *sh, int sock)
+{
+	_cleanup_free_ struct datagrams *d = datagrams_new(l->size);
+
+	return d ? receive_window(l, sh, sock, d, flood_receive) : -ENOMEM;
+}
+
+static int flood_client(const struct load *l, struct shared *sh)
+{
+	const struct sockaddr_in *to = (const struct sockaddr_in *)&l->addr; /* the port is at the same place in IPv6's */
+	const size_t size = l->size < sizeof(struct udphdr) ? sizeof(struct udphdr) : l->size;
+	_cleanup_fd_ int sock = socket(l->addr.ss_family, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_UDP);
+	_cleanup_free_ struct datagrams *d = datagrams_new(size);
+	struct sockaddr_storage addr = l->addr;
+	uint16_t port = 0;
+
+	if (sock < 0 || !d)
+		return fail("raw socket");
+	((struct sockaddr_in *)&addr)->sin_port = 0; /* a raw IPv6 socket takes it for a protocol */
+	if (connect(sock, (const struct sockaddr *)&addr, l->addr_len) ||
+	    setsockopt(sock, SOL_SOCKET, SO_RCVBUF, &(int){ 0 }, sizeof(int)))
+		return fail("raw socket");
+	/* IPv6 has no datagrams without a checksum. */
+	if (l->addr.ss_family == AF_INET6 &&
+	    setsockopt(sock, IPPROTO_IPV6, IPV6_CHECKSUM, &(int){ offsetof(struct udphdr, check) }, sizeof(int)))
+		return fail("IPV6_CHECKSUM");
+	while (!sh->done) {
+		for (int i = 0; i < BATCH; i++) {
+			struct udphdr udp = { .dest = to->sin_port, .source = htons(++port), .len = htons((uint16_t)size) };
+
+			memcpy(d->data[i], &udp, sizeof(udp));
+		}
+		/* EPERM is what tc makes of a packet that was dropped. */
+		if (sendmmsg(sock, d->msgs, BATCH, 0) < 0 && errno != ENOBUFS && errno != EPERM)
+			return fail("sendmmsg");
+	}
+	return 0;
+}
+
 static ssize_t stream_receive(const struct load *l, int sock, void *buf)
 {
 	return read(sock, buf, STREAM_BUFFER);
@@ -356,6 +418,8 @@ static const struct mode modes[] = {
 	{ "crr", SOCK_STREAM, crr_server, crr_client, transactions_print },
 	{ "udp", SOCK_DGRAM, udp_server, udp_client, rate_print },
 	{ "stream", SOCK_STREAM, stream_server, stream_client, rate_print },
+	{ "flood", SOCK_DGRAM, flood_server, flood_client, rate_print },
+	{ "answered", SOCK_DGRAM, flood_server, flood_client, rate_print, true },
 };
 
 /* --- both ends ------------------------------------------------------------------------------------------------------
@@ -453,7 +517,7 @@ static int parse_address(struct load *l, const char *text, uint16_t port)
 static int usage(void)
 {
 	fputs("usage: load [-t seconds] [-b message bytes] [-p port] [-s server CPU] [-c client CPU]\n"
-	      "            rr|crr|udp|stream SERVER_NETNS CLIENT_NETNS SERVER_ADDRESS\n",
+	      "            rr|crr|udp|stream|flood|answered SERVER_NETNS CLIENT_NETNS SERVER_ADDRESS\n",
 	      stderr);
 	return 2;
 }

@@ -3,6 +3,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import time
 
@@ -69,8 +70,9 @@ class Plugin:
     def program(self):
         return f"{self.path.split(':')[0]}/{self.config['type']}"
 
-    def environment(self, command, container, netns):
+    def environment(self, command, container, netns, args=""):
         return {
+            "CNI_ARGS": args,
             "PATH": os.environ["PATH"],
             "CNI_COMMAND": command,
             "CNI_CONTAINERID": container,
@@ -79,10 +81,13 @@ class Plugin:
             "CNI_PATH": self.path,
         }
 
-    def add(self, container, netns):
+    def add(self, container, netns, args="", labels=None):
         """Adds a pod and gives the plugin's result."""
-        return json.loads(run(self.program(), netns=self.host, stdin=json.dumps(self.config),
-                              env=self.environment("ADD", container, netns)))
+        config = self.config
+        if labels:
+            config = {**config, "args": {"cni": {"labels": [{"key": k, "value": v} for k, v in labels.items()]}}}
+        return json.loads(run(self.program(), netns=self.host, stdin=json.dumps(config),
+                              env=self.environment("ADD", container, netns, args)))
 
 
 def addresses(result):
@@ -235,15 +240,19 @@ class Ptp(CniPath):
         }, CNI_DIR)
 
 
+def warren_plugin(path, policy):
+    ranges = [[{"subnet": f"10.{path.number}.0.0/16"}], [{"subnet": f"fd00:{path.number}::/64"}]]
+    return Plugin(path.name, path.host, {
+        "cniVersion": "1.1.0", "name": path.name, "type": "warren-cni", "policy": policy, "mtu": 1500,
+        "ipam": {"ranges": ranges},
+    }, f"{path.programs}:{CNI_DIR}")
+
+
 class Warren(CniPath):
-    """This project's plugin with its own IPAM."""
+    """This project's plugin with its own IPAM; no pod is isolated."""
 
     def make_plugin(self):
-        ranges = [[{"subnet": f"10.{self.number}.0.0/16"}], [{"subnet": f"fd00:{self.number}::/64"}]]
-        return Plugin(self.name, self.host, {
-            "cniVersion": "1.1.0", "name": self.name, "type": "warren-cni", "policy": "none", "mtu": 1500,
-            "ipam": {"ranges": ranges},
-        }, f"{self.programs}:{CNI_DIR}")
+        return warren_plugin(self, "none")
 
 
 class BesideWarren(Path):
@@ -267,6 +276,72 @@ class BesideWarren(Path):
         """In a process of its own, which may enter a network namespace."""
         run("/usr/bin/python3", "-c", "import sys, rawbpf; eval(sys.argv[1])", "rawbpf.{}({!r}, {!r})".format(*arguments),
             netns=self.warren.host, env={**os.environ, "PYTHONPATH": RAWBPF_DIR})
+
+
+class WarrenPolicy(BesideWarren):
+    """Two pods of warren's node that are isolated both ways, by ten policies, one of which allows what is measured."""
+
+    agent = None
+
+    def build(self):
+        self.host = self.warren.host
+        self.plugin = warren_plugin(self, "agent")
+        WarrenPolicy.agent = Agent(self.programs, self.host)
+        self.agent.write("bench", *policies())
+        for pod, app in zip(self.pods, ("client", "server")):
+            self.target = addresses(self.plugin.add(pod, pod, labels={"app": app}))
+
+
+def policy(name, selector, namespace="default", **spec):
+    return {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+            "metadata": {"namespace": namespace, "name": name}, "spec": {"podSelector": selector, **spec}}
+
+
+def app(name):
+    return {"podSelector": {"matchLabels": {"app": name}}}
+
+
+def policies():
+    ports = [{"protocol": "TCP"}, {"protocol": "UDP"}]
+    yield policy("deny", {}, policyTypes=["Ingress", "Egress"])
+    yield policy("out", app("client")["podSelector"], policyTypes=["Egress"], egress=[{"to": [app("server")], "ports": ports}])
+    yield policy("in", app("server")["podSelector"], ingress=[{"from": [app("client")], "ports": ports}])
+    yield policy("ping-out", app("client")["podSelector"], policyTypes=["Egress"], egress=[{"to": [app("server")]}])
+    yield policy("ping-in", app("server")["podSelector"], ingress=[{"from": [app("client")]}])
+    for i in range(5):
+        yield policy(f"other-{i}", {}, ingress=[{"from": [app(f"other-{i}")], "ports": [{"port": 8000 + i}]}])
+
+
+class Agent:
+    """warren-agent on a node, following a directory of manifests."""
+
+    def __init__(self, programs, host):
+        self.directory = "/run/bench/manifests"
+        os.mkdir(self.directory)
+        ready = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        ready.bind("/run/bench/notify")
+        ready.settimeout(10)
+        with open("/run/bench/agent.log", "w", encoding="utf-8") as log:
+            self.process = subprocess.Popen(
+                ["nsenter", f"--net={NETNS_DIR}/{host}", f"{programs}/warren-agent", "--manifests", self.directory],
+                env={**os.environ, "NOTIFY_SOCKET": "/run/bench/notify"}, stderr=log)
+        try:
+            while b"READY=1" not in ready.recv(4096):
+                pass
+        except OSError as error:
+            with open("/run/bench/agent.log", encoding="utf-8") as log:
+                raise BenchError(f"warren-agent does not become ready: {log.read()}") from error
+
+    def write(self, name, *objects):
+        """Replaces one manifest by rename."""
+        path = f"{self.directory}/{name}.json"
+        with open(path + ".tmp", "w", encoding="utf-8") as file:
+            json.dump({"apiVersion": "v1", "kind": "List", "items": list(objects)}, file)
+        os.rename(path + ".tmp", path)
+
+    def status(self):
+        with open(f"/proc/{self.process.pid}/status", encoding="utf-8") as file:
+            return dict(line.split(":", 1) for line in file)
 
 
 class RedirectOnly(BesideWarren):

@@ -42,6 +42,13 @@ class Row:
         return cls(name, statistics.median(values), unit, None, None, None, None, len(values), None, None)
 
 
+    @classmethod
+    def limit(cls, name, unit, values, goal, value=None):
+        """A figure that has a limit of its own; `value` instead of the median."""
+        value = statistics.median(values) if value is None else value
+        return cls(name, value, unit, None, None, None, None, len(values), goal, value <= goal)
+
+
 def number(value, digits=2):
     return "" if value is None else f"{value:.{digits}f}"
 
@@ -66,7 +73,7 @@ def explain(rows):
     """For each missed goal of the data path, how much of it is not the program's."""
     ratio = {row.id: row.ratio for row in rows}
     for row in rows:
-        if row.met is not False:
+        if row.met is not False or row.ratio is None:
             continue
         print(f"\n{row.id} misses its goal: {number(row.ratio, 3)} instead of {number(row.goal, 3)}.")
         stem = row.id.rpartition(".")[0]

@@ -22,7 +22,7 @@ for tool in ip nft iptables-nft-restore ethtool gnuplot setpriv unshare nsenter 
 		exit 2
 	}
 done
-make -s O="$O" all benchtools bpftest >&2
+make -s O="$O" all benchtools bpftest policytest >&2
 mkdir -p "$O/bench"
 
 # The first process of a PID namespace takes everything in it along, plugins' background children included; a shell is

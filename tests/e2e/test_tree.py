@@ -1,28 +1,43 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What the tree promises a person: the examples work as they are, and `make install` puts what `make uninstall` removes."""
 
+import contextlib
 import subprocess
 
 import pytest
 
+from agent_lab import Agent
 from lab import BUILD, REPO
 
 EXAMPLES = sorted(REPO.glob("examples/*.conflist"))
+
+
+@contextlib.contextmanager
+def agent_if_needed(node, example):
+    """With the example application's pods, and none of its policies."""
+    if '"policy": "agent"' not in example.read_text():
+        yield
+        return
+    with Agent(node) as agent:
+        agent.write("cluster.yaml", (REPO / "examples/policy/cluster.yaml").read_text())
+        yield
+        agent.clear()
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_example(cnitool, node, example):
     node.outside("/etc/cni/net.d").mkdir(parents=True, exist_ok=True)
     node.outside(f"/etc/cni/net.d/{example.name}").write_text(example.read_text())
-    first, second = cnitool.pod("first"), cnitool.pod("second")
-    cnitool.add("pods", first)
-    ips = [ip["address"].split("/")[0] for ip in cnitool.add("pods", second)["ips"]]
-    assert len(ips) == 2
-    for ip in ips:
-        node.run("ip", "netns", "exec", "first", "ping", "-n", "-c", "1", "-W", "5", ip)
-    for netns in (first, second):
-        cnitool("check", "pods", netns)
-        cnitool("del", "pods", netns)
+    pods = {cnitool.pod(name): f"IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME={name}" for name in ("web", "api")}
+    with agent_if_needed(node, example):
+        *_, result = [cnitool.add("pods", netns, args=args) for netns, args in pods.items()]
+        ips = [ip["address"].split("/")[0] for ip in result["ips"]]
+        assert len(ips) == 2
+        for ip in ips:
+            node.run("ip", "netns", "exec", "web", "ping", "-n", "-c", "1", "-W", "5", ip)
+        for netns, args in pods.items():
+            cnitool("check", "pods", netns, args=args)
+            cnitool("del", "pods", netns, args=args)
     node.outside(f"/etc/cni/net.d/{example.name}").unlink()
     node.assert_clean()
 
@@ -37,6 +52,7 @@ def test_install(tmp_path):
     assert make("install") == {
         "opt/cni/bin/warren-cni",
         "usr/sbin/warren",
+        "usr/sbin/warren-agent",
         "usr/share/bash-completion/completions/warren",
         "usr/share/man/man8/warren-cni.8",
         "usr/share/man/man8/warren.8",

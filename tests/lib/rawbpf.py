@@ -6,6 +6,7 @@ somebody else's program on a device, a program that only redirects.
 import contextlib
 import ctypes
 import errno
+import mmap
 import os
 import platform
 import struct
@@ -58,6 +59,21 @@ def map_entries(path):
         return data[i * size : (i + 1) * size]
 
     return {item(keys, key_size, i): item(values, value_size, i) for i in range(count)}
+
+
+@contextlib.contextmanager
+def map_memory(path):
+    """The memory of the (mmapable) array that is pinned at `path`, to be read as it changes."""
+    name = ctypes.create_string_buffer(str(path).encode())
+    fd = _bpf(BPF_OBJ_GET, _attr(), "<QII", ctypes.addressof(name), 0, 0)
+    try:
+        info = ctypes.create_string_buffer(88)
+        _bpf(BPF_OBJ_GET_INFO_BY_FD, _attr(), "<IIQ", fd, len(info), ctypes.addressof(info))
+        value_size, entries = struct.unpack_from("<II", info, 12)
+        with mmap.mmap(fd, value_size * entries, mmap.MAP_SHARED, mmap.PROT_READ) as memory:
+            yield memory
+    finally:
+        os.close(fd)
 
 
 def _mov(register, value):

@@ -29,7 +29,7 @@ static struct attachment sample(void)
 	struct attachment a = {
 		.state = ATTACHMENT_ADDING, .container_id = "c1", .ifname = "eth0", .network = "net", .host_ifname = "wrabc",
 		.host_ifindex = 7, .netns = "/proc/self/ns/net", .mac = { 2, 0, 0, 0, 0, 1 }, .pod_namespace = "ns",
-		.pod_name = "pod", .pod_uid = "uid",
+		.pod_name = "pod", .pod_uid = "uid", .agent = true, .labels = "{\"app\":\"web\"}",
 	};
 	struct stat st;
 
@@ -83,6 +83,8 @@ static void same(const struct attachment *a, const struct attachment *b)
 	assert_string_equal(a->pod_namespace, b->pod_namespace);
 	assert_string_equal(a->pod_name, b->pod_name);
 	assert_string_equal(a->pod_uid, b->pod_uid);
+	assert_int_equal(a->agent, b->agent);
+	assert_string_equal(a->labels, b->labels);
 }
 
 static void lives_through_its_states(void **state)
@@ -107,6 +109,40 @@ static void lives_through_its_states(void **state)
 	assert_int_equal(attachment_remove("c1", "eth0", &err), 0);
 	assert_int_equal(attachment_remove("c1", "eth0", &err), 0);
 	assert_int_equal(attachment_load("c1", "eth0", &b, &err), -ENOENT);
+}
+
+/* Every text as long as it can be, and every character of it escaped. */
+static void holds_the_longest(void **state)
+{
+	struct attachment a = sample(), b;
+	struct err err = { 0 };
+
+	memset(a.netns, '\1', sizeof(a.netns) - 1);
+	memset(a.pod_namespace, '\1', sizeof(a.pod_namespace) - 1);
+	memset(a.pod_name, '\1', sizeof(a.pod_name) - 1);
+	memset(a.pod_uid, '\1', sizeof(a.pod_uid) - 1);
+	memset(a.labels, '"', sizeof(a.labels) - 1);
+	assert_int_equal(attachment_save(&a, &err), 0);
+	assert_int_equal(attachment_load("c1", "eth0", &b, &err), 0);
+	same(&a, &b);
+}
+
+/* As the release before labels wrote them. */
+static void reads_old_records(void **state)
+{
+	static const char text[] = "{\"containerID\": \"c1\", \"ifname\": \"eth0\", \"network\": \"net\", \"hostIfname\": \"wrabc\","
+				   "\"netns\": \"/n\", \"bootID\": \"\", \"podNamespace\": \"ns\", \"podName\": \"pod\","
+				   "\"podUID\": \"\", \"ips\": [\"10.0.0.1\"], \"mac\": \"02:00:00:00:00:01\","
+				   "\"hostIfindex\": 7, \"netnsDevice\": 4, \"netnsInode\": 5}";
+	struct attachment a = sample(), b;
+
+	assert_int_equal(attachment_save(&a, NULL), 0); /* makes the folder */
+	assert_int_equal(file_write(WARREN_ATTACHMENT_DIR "/adding/c1@eth0", text, strlen(text), NULL), 0);
+	assert_int_equal(attachment_load("c1", "eth0", &b, NULL), 0);
+	assert_string_equal(b.pod_name, "pod");
+	assert_int_equal(b.host_ifindex, 7);
+	assert_false(b.agent);
+	assert_string_equal(b.labels, "");
 }
 
 static void changes_state_on_a_full_disk(void **state)
@@ -134,6 +170,8 @@ static void tells_damage(void **state)
 		"{\"containerID\": \"c1\", \"ifname\": \"eth0\", \"ips\": [\"x\"]}",
 		"{\"containerID\": \"c1\", \"ifname\": \"eth0\", \"hostIfindex\": \"7\"}",
 		"{\"containerID\": \"c1\", \"ifname\": \"eth0\", \"hostIfname\": \"longer-than-15-bytes\"}",
+		"{\"containerID\": \"c1\", \"ifname\": \"eth0\", \"agent\": 1}",
+		"{\"containerID\": \"c1\", \"ifname\": \"eth0\", \"labels\": {\"app\": \"web\"}}",
 	};
 	struct attachment a = sample();
 	struct err err = { 0 };
@@ -206,6 +244,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(keys),
 		cmocka_unit_test_setup(lives_through_its_states, fresh),
+		cmocka_unit_test_setup(holds_the_longest, fresh),
+		cmocka_unit_test_setup(reads_old_records, fresh),
 		cmocka_unit_test_setup(changes_state_on_a_full_disk, fresh),
 		cmocka_unit_test_setup(tells_damage, fresh),
 		cmocka_unit_test_setup(lists_all, fresh),

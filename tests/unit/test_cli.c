@@ -1,40 +1,21 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The table of commands and all that derives from it; every command on a node of its own. */
-#include <arpa/inet.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <linux/if_packet.h>
 #include <net/ethernet.h>
-#include <sched.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mount.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <time.h>
-#include <unistd.h>
 
-#include <cmocka.h>
-
-#include "attachment.h"
-#include "cleanup.h"
-#include "cli.h"
+#include "cli_rig.h"
 #include "codec.h"
-#include "file.h"
-#include "link.h"
 #include "names.h"
 #include "nft.h"
 
-#define WORDS_MAX 12
-
 /* --- parsing --- */
+
+/* Numbers that are not given. */
+#define NO_NODE_OPTIONS .max_endpoints = -1, .mark_shift = -1
+#define NO_NUMBERS .endpoint = -1, .count = -1, .timeout = -1, .family = -1, .sport = -1
 
 static const struct {
 	const char *words[WORDS_MAX];
@@ -45,45 +26,28 @@ static const struct {
 	enum cli_exit exit;
 } lines[] = {
 	{ { "status" }, "status", .options = CLI_OPTIONS_DEFAULT },
-	{ { "--json", "node", "init" },
-	  "node init",
-	  .options = { true, .max_endpoints = -1, .mark_shift = -1, .endpoint = -1, .count = -1, .timeout = -1 } },
+	{ { "--json", "node", "init" }, "node init", .options = { true, NO_NODE_OPTIONS, NO_NUMBERS } },
 	{ { "node", "init", "--max-endpoints", "7", "--mark-shift=0" },
 	  "node init",
-	  .options = { .max_endpoints = 7, .mark_shift = 0, .endpoint = -1, .count = -1, .timeout = -1 } },
+	  .options = { .max_endpoints = 7, .mark_shift = 0, NO_NUMBERS } },
 	{ { "map", "get", "--raw", "addr4", "--json", "10.0.0.1" },
 	  "map get",
 	  .args = { "addr4", "10.0.0.1" },
-	  .options = { true, .raw = true, .max_endpoints = -1, .mark_shift = -1, .endpoint = -1, .count = -1,
-		       .timeout = -1 } },
+	  .options = { true, .raw = true, NO_NODE_OPTIONS, NO_NUMBERS } },
 	{ { "map", "get", "--", "addr4", "--x" },
 	  "map get",
 	  .args = { "addr4", "--x" },
 	  .options = CLI_OPTIONS_DEFAULT },
-	{ { "monitor", "--reason=runt", "--reason", "arp" },
+	{ { "monitor", "--reason=runt", "--reason", "arp", "--drops" },
 	  "monitor",
-	  .options = { .reason = "arp",
-		       .max_endpoints = -1,
-		       .mark_shift = -1,
-		       .endpoint = -1,
-		       .count = -1,
-		       .timeout = -1 } },
-	{ { "endpoint", "get", "--help" },
-	  "help",
-	  .options = { .help = true,
-		       .max_endpoints = -1,
-		       .mark_shift = -1,
-		       .endpoint = -1,
-		       .count = -1,
-		       .timeout = -1 } },
-	{ { "-h" },
-	  "help",
-	  .options = { .help = true,
-		       .max_endpoints = -1,
-		       .mark_shift = -1,
-		       .endpoint = -1,
-		       .count = -1,
-		       .timeout = -1 } },
+	  .options = { .reason = "arp", .drops = true, NO_NODE_OPTIONS, NO_NUMBERS } },
+	{ { "trace", "a", "b:80/tcp", "--flags", "syn,ack" },
+	  "trace",
+	  .args = { "a", "b:80/tcp" },
+	  .options = { .flags = "syn,ack", NO_NODE_OPTIONS, NO_NUMBERS } },
+	{ { "ct", "list", "--dead" }, "ct list", .options = { .dead = true, NO_NODE_OPTIONS, NO_NUMBERS } },
+	{ { "endpoint", "get", "--help" }, "help", .options = { .help = true, NO_NODE_OPTIONS, NO_NUMBERS } },
+	{ { "-h" }, "help", .options = { .help = true, NO_NODE_OPTIONS, NO_NUMBERS } },
 	{ { "node" }, "help", .options = CLI_OPTIONS_DEFAULT, .exit = CLI_USAGE },
 	{ { NULL }, "help", .options = CLI_OPTIONS_DEFAULT, .exit = CLI_USAGE },
 	{ { "help", "node", "init" }, "help", .args = { "node", "init" }, .options = CLI_OPTIONS_DEFAULT },
@@ -107,6 +71,10 @@ static const struct {
 	{ { "node", "init", "--mark-shift", "30" }, NULL, "from 0 to 29" },
 	{ { "node", "down", "--force=yes" }, NULL, "--force takes no value" },
 	{ { "monitor", "--cou", "1" }, NULL, "has no option --cou" },
+	{ { "trace", "a" }, NULL, "DST[:PORT/PROTO] is missing" },
+	{ { "trace", "a", "b", "--family", "7" }, NULL, "--family wants a number from 4 to 6" },
+	{ { "trace", "a", "b", "--sport", "0" }, NULL, "--sport wants a number from 1 to 65535" },
+	{ { "ct", "flush", "--dead" }, NULL, "`warren ct flush` has no option --dead" },
 };
 
 static void assert_options(const char *line, const struct cli_options *have, const struct cli_options *want)
@@ -115,7 +83,9 @@ static void assert_options(const char *line, const struct cli_options *have, con
 	    have->force != want->force || have->raw != want->raw || have->btf != want->btf ||
 	    have->max_endpoints != want->max_endpoints || have->mark_shift != want->mark_shift ||
 	    have->endpoint != want->endpoint || have->count != want->count || have->timeout != want->timeout ||
-	    strcmp(have->reason ?: "", want->reason ?: "") != 0)
+	    have->drops != want->drops || have->allows != want->allows || have->dead != want->dead ||
+	    have->family != want->family || have->sport != want->sport ||
+	    strcmp(have->flags ?: "", want->flags ?: "") != 0 || strcmp(have->reason ?: "", want->reason ?: "") != 0)
 		fail_msg("%s: other options", line);
 }
 
@@ -217,12 +187,12 @@ static void the_manual_agrees(void **state)
 	assert_int_equal(sections, 0);
 	assert_section("OPTIONS", options, commands_begin, common_options);
 	/* The forms of keys, as the codecs take them. */
-	for (const struct map_codec *m = map_codecs; m->name; m++) {
+	for (const struct map_codec *const *m = map_codecs; *m; m++) {
 		char form[80];
 
-		snprintf(form, sizeof(form), "\n    %-10s %s\n", m->name, m->key_form);
+		snprintf(form, sizeof(form), "\n    %-12s %s\n", (*m)->name, (*m)->key_form);
 		if (!strstr(text, form))
-			fail_msg("the manual does not say that a key of %s is %s", m->name, m->key_form);
+			fail_msg("the manual does not say that a key of %s is %s", (*m)->name, (*m)->key_form);
 	}
 }
 
@@ -242,91 +212,7 @@ static void the_manual_invents_nothing(void **state)
 	}
 }
 
-/* --- running commands --- */
-
-struct output {
-	int exit;
-	char out[1 << 20], err[4096];
-};
-
-static void read_back(FILE *f, char *text, size_t size)
-{
-	rewind(f);
-	text[fread(text, 1, size - 1, f)] = '\0';
-	fclose(f);
-}
-
-static pid_t start(const char *line, int out, int err)
-{
-	char copy[256], *argv[WORDS_MAX + 2] = { (char *)"warren" }, *rest = copy;
-	pid_t pid = fork();
-	int argc = 1;
-
-	assert_true(pid >= 0);
-	if (pid)
-		return pid;
-	snprintf(copy, sizeof(copy), "%s", line);
-	while (argc <= WORDS_MAX && (argv[argc] = strsep(&rest, " ")) && *argv[argc])
-		argc++;
-	argv[argc] = NULL;
-	dup2(out, STDOUT_FILENO);
-	dup2(err, STDERR_FILENO);
-	close_range(3, ~0u, 0); /* above all the other end of its own stdout */
-	exit(cli_main(argc, argv));
-}
-
-static int status_of(pid_t pid)
-{
-	int status;
-
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
-}
-
-static void run(const char *line, struct output *output)
-{
-	FILE *out = tmpfile(), *err = tmpfile();
-
-	output->exit = status_of(start(line, fileno(out), fileno(err)));
-	read_back(out, output->out, sizeof(output->out));
-	read_back(err, output->err, sizeof(output->err));
-}
-
-/* Runs it twice: as text, which must contain `text`, and as JSON, which is returned. */
-static json_t *run_both(const char *line, int want_exit, const char *text)
-{
-	static struct output output;
-	char with_json[256];
-	json_t *json;
-
-	run(line, &output);
-	if (output.exit != want_exit || !strstr(output.out, text))
-		fail_msg("`warren %s` exits with %d, not %d, and prints:\n%s%s", line, output.exit, want_exit,
-			 output.out, output.err);
-	snprintf(with_json, sizeof(with_json), "%s --json", line);
-	run(with_json, &output);
-	json = json_loads(output.out, 0, NULL);
-	if (output.exit != want_exit || !json)
-		fail_msg("`warren %s` exits with %d, not %d, and prints:\n%s%s", with_json, output.exit, want_exit,
-			 output.out, output.err);
-	return json;
-}
-
-static void expect(const char *line, int want_exit, const char *text)
-{
-	json_decref(run_both(line, want_exit, text));
-}
-
-static void expect_failure(const char *line, int want_exit, const char *message)
-{
-	json_auto_t *json = run_both(line, want_exit, "");
-	json_t *error = json_object_get(json, "error");
-	const char *have = json_string_value(json_object_get(error, "message"));
-
-	if (!have || !strstr(have, message))
-		fail_msg("`warren %s` says '%s', not '%s'", line, have, message);
-	assert_int_equal(json_integer_value(json_object_get(error, "exit")), want_exit);
-}
+/* --- without a node --- */
 
 static void without_a_node(void **state)
 {
@@ -344,8 +230,11 @@ static void without_a_node(void **state)
 	expect_failure("map dump addr4 --raw --btf", 2, "exclude one another");
 	expect_failure("map get addr4 0a --raw", 2, "4 bytes in hex");
 	expect_failure("monitor --reason bogus", 2, "no reason");
-	expect_failure("monitor --reason delivered", 2, "no reason");
+	expect_failure("monitor --reason 5", 2, "no reason");
 	expect_failure("endpoint get x", 2, "no endpoint's id");
+	expect_failure("endpoint get 4294967296", 2, "no endpoint's id");
+	expect_failure("identity get x", 2, "no identity");
+	expect_failure("policy get x", 2, "NAMESPACE/NAME");
 }
 
 /* A reader that is gone is no failure. */
@@ -373,9 +262,14 @@ static const struct {
 	const char *words; /* as typed, the last one being completed */
 	const char *want;  /* all of the candidates */
 } completions[] = {
-	{ "warren ''", "status node endpoint map metrics monitor completion version help" },
+	{ "warren ''", "status node endpoint identity policy trace ct map metrics monitor completion version help" },
 	{ "warren node ''", "init show down" },
 	{ "warren m", "map metrics monitor" },
+	{ "warren policy ''", "list get why" },
+	{ "warren trace h", "host" },
+	{ "warren trace host w", "world" },
+	{ "warren trace host world --f", "--family --flags" },
+	{ "warren ct list --", "--endpoint --dead --json --help" },
 	{ "warren map dump a", "addr4 addr6 addr_cache" },
 	{ "warren map dump --raw a", "addr4 addr6 addr_cache" },
 	{ "warren map dump addr4 ''", "" },
@@ -384,6 +278,7 @@ static const struct {
 	{ "warren node init --max-endpoints 5 --", "--max-endpoints --mark-shift --json --help" },
 	{ "warren --json node d", "down" },
 	{ "warren monitor --reason spoofed", "spoofed_mac spoofed_source spoofed_outside" },
+	{ "warren monitor --reason to_e", "to_endpoint" },
 	{ "warren monitor --endpoint 3 --reason = arp", "arp" },
 	{ "warren monitor --count ''", "" },
 	{ "warren --", "--json --help" },
@@ -423,81 +318,6 @@ static void completion(void **state)
 #define POD_DEVICE "wrunittest"
 #define POD_PEER "podunittest"
 static const uint8_t pod_mac[6] = { 2, 0, 0, 0, 0, 7 };
-
-/* A network and a mount namespace with their own /run and bpffs: the rest of this program lives in them. */
-static int own_node(void **state)
-{
-	int flags = MS_REC | MS_PRIVATE;
-
-	if (geteuid() != 0)
-		return 0; /* needs_root() skips the tests */
-	if (unshare(CLONE_NEWNS | CLONE_NEWNET) < 0 || mount(NULL, "/", NULL, (unsigned long)flags, NULL) < 0 ||
-	    mount("tmpfs", "/run", "tmpfs", 0, NULL) < 0 || mount("bpf", "/sys/fs/bpf", "bpf", 0, NULL) < 0)
-		fail_msg("no namespaces: %s", strerror(errno));
-	return 0;
-}
-
-static void needs_root(void)
-{
-	if (geteuid() != 0) {
-		print_message("skipped: needs root\n");
-		skip();
-	}
-}
-
-/* A pod's device with programs, and its endpoint; the pod's side stays here, so that packets can be sent from it. */
-static uint32_t make_pod(struct nl *nl)
-{
-	_cleanup_dp_ struct dp dp = DP_CLOSED;
-	struct veth_end host = { .name = POD_DEVICE, .netns_fd = -1, .group = WR_LINK_GROUP };
-	struct veth_end peer = { .name = POD_PEER, .netns_fd = -1, .mac = pod_mac };
-	struct wr_endpoint ep = { .addr4.v4 = htonl(0x0a010007),
-				  .flags = WR_EP_V4,
-				  .policy_class = WR_CLASS_NOT_ISOLATED };
-	struct nl_batch b = { 0 };
-	struct link_info info[2];
-	struct err err = { 0 };
-
-	veth_add(nl, &b, &host, &peer);
-	assert_int_equal(nl_batch_run(nl, &b, &err), 0);
-	assert_int_equal(link_get(nl, POD_DEVICE, 0, &info[0], &err), 0);
-	assert_int_equal(link_get(nl, POD_PEER, 0, &info[1], &err), 0);
-	assert_int_equal(dp_open(&dp, &err), 0);
-	memcpy(ep.mac, pod_mac, 6);
-	ep.peer_ifindex = info[1].ifindex;
-	ep.ifindex = info[0].ifindex;
-	assert_int_equal(dp_endpoint_put(&dp, &ep, &err), 0);
-	b = (struct nl_batch){ 0 };
-	dp_attach(&dp, nl, &b, info[0].ifindex);
-	for (int i = 0; i < 2; i++) {
-		link_set_no_addrgen(nl, &b, info[i].ifindex);
-		link_set_up(nl, &b, info[i].ifindex);
-	}
-	assert_int_equal(nl_batch_run(nl, &b, &err), 0);
-	return info[0].ifindex;
-}
-
-/* The plugin's record of that pod. */
-static void record_pod(uint32_t id)
-{
-	struct attachment a = {
-		.state = ATTACHMENT_READY,
-		.container_id = "0123456789abcdef",
-		.ifname = "eth0",
-		.network = "net",
-		.host_ifname = POD_DEVICE,
-		.host_ifindex = id,
-		.netns = "/proc/self/ns/net",
-		.pod_namespace = "default",
-		.pod_name = "web",
-		.mac = { 2, 0, 0, 0, 0, 7 },
-	};
-	struct err err = { 0 };
-
-	assert_int_equal(boot_id(a.boot_id, &err), 0);
-	if (attachment_save(&a, &err) < 0)
-		fail_msg("%s", err.msg);
-}
 
 /* From the pod: a UDP datagram with a source address that is not the pod's, or to an unknown ethertype. */
 static void send_frame(uint16_t eth_proto)
@@ -617,10 +437,10 @@ static void maps_of_a_node(uint32_t id)
 	char line[64];
 
 	expect("map list", 0, "endpoints");
-	for (const struct map_codec *m = map_codecs; m->name; m++) {
+	for (const struct map_codec *const *m = map_codecs; *m; m++) {
 		for (const char *const *how = (const char *[]){ "", " --raw", " --btf", NULL }; *how; how++) {
-			snprintf(line, sizeof(line), "map dump %s%s", m->name, *how);
-			expect(line, 0, strcmp(m->name, "addr4") == 0 && !**how ? "10.1.0.7" : "");
+			snprintf(line, sizeof(line), "map dump %s%s", (*m)->name, *how);
+			expect(line, 0, strcmp((*m)->name, "addr4") == 0 && !**how ? "10.1.0.7" : "");
 		}
 	}
 	snprintf(line, sizeof(line), "map get endpoints %u", wr_endpoint_slot(id, 0));
@@ -636,6 +456,9 @@ static void maps_of_a_node(uint32_t id)
 
 static void every_command(void **state)
 {
+	const struct wr_endpoint web = {
+		.addr4.v4 = htonl(0x0a010007), .flags = WR_EP_V4, .policy_class = WR_CLASS_NOT_ISOLATED
+	};
 	_cleanup_nl_ struct nl nl = { 0 };
 	struct err err = { 0 };
 	uint32_t id;
@@ -655,15 +478,15 @@ static void every_command(void **state)
 	expect("endpoint list", 0, "no endpoints");
 	expect("metrics", 0, "no packet");
 	assert_int_equal(nl_open(&nl, NETLINK_ROUTE, &err), 0);
-	id = make_pod(&nl);
+	id = make_pod(&nl, POD_DEVICE, POD_PEER, pod_mac, &web);
 	expect("endpoint list", 0, "no record");
-	record_pod(id);
+	record_pod(id, POD_DEVICE, "web");
 	monitor_shows_a_drop(id);
 	monitor_ends();
 	maps_of_a_node(id);
 	expect("metrics", 0, "spoofed_source  egress");
 	expect("metrics --all", 0, "not_for_pod");
-	expect("endpoint list", 0, POD_DEVICE "  default/web  10.1.0.7   02:00:00:00:00:07  not-isolated  v4     ok");
+	expect("endpoint list", 0, POD_DEVICE "  default/web  10.1.0.7   unknown   not isolated         0  v4     ok");
 	expect_failure("endpoint get 999999", 1, "no endpoint 999999");
 	snprintf(line, sizeof(line), "endpoint get %u", id);
 	expect(line, 0, "10.1.0.7");

@@ -2,6 +2,7 @@
 /* Map codecs: every registered map has one, and its keys and values read as the manual says. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,19 +20,19 @@
 
 static void every_map_has_a_codec(void **state)
 {
-	const struct map_codec *codec = map_codecs;
+	const struct map_codec *const *codec = map_codecs;
 
 	for (const struct dp_map *m = dp_maps; m->name; m++) {
 		if (m->kind == DP_MAP_RING) {
 			assert_null(map_codec_find(m->name));
 			continue;
 		}
-		assert_string_equal(codec->name, m->name);
-		assert_int_equal(codec->key_size, m->key_size);
-		assert_int_equal(codec->value_size, m->value_size);
+		assert_string_equal((*codec)->name, m->name);
+		assert_int_equal((*codec)->key_size, m->key_size);
+		assert_int_equal((*codec)->value_size, m->value_size);
 		codec++;
 	}
-	assert_null(codec->name);
+	assert_null(*codec);
 }
 
 static const struct {
@@ -51,16 +52,62 @@ static const struct {
 	{ "addr4", "10.1.0.7/24", NULL, NULL },
 	{ "addr6", "fd00::7", "fd000000000000000000000000000007", "{\"address\": \"fd00::7\"}" },
 	{ "addr6", "10.1.0.7", NULL, NULL },
-	{ "frag4", "10.1.0.2,10.1.0.3,4660,udp", "0a0100020a0100031234000011000000",
-	  "{\"source\": \"10.1.0.2\", \"destination\": \"10.1.0.3\", \"id\": 4660, \"protocol\": \"udp\"}" },
-	{ "frag4", "10.1.0.2,10.1.0.3,65536,udp", NULL, NULL },
-	{ "frag4", "10.1.0.2,10.1.0.3,1", NULL, NULL },
-	{ "frag4", "10.1.0.2,10.1.0.3,1,udp,", NULL, NULL },
-	{ "frag6", "fd00::2,fd00::3,0x12345678,200",
+	{ "addr_cache", "16383", "ff3f0000", "{\"slot\": 16383}" },
+	{ "addr_cache", "16384", NULL, NULL },
+	/* Given in the order initiator, responder; the key has its own. */
+	{ "ct4", "10.1.0.2:40000,10.1.0.3:80,tcp", "0a010002" "0a010003" "9c40" "0050" "06000000",
+	  "{\"end_0\": \"10.1.0.2:40000\", \"end_1\": \"10.1.0.3:80\", \"protocol\": \"tcp\"}" },
+	{ "ct4", "10.1.0.3:80,10.1.0.2:40000,tcp", "0a010002" "0a010003" "9c40" "0050" "06000000",
+	  "{\"end_0\": \"10.1.0.2:40000\", \"end_1\": \"10.1.0.3:80\", \"protocol\": \"tcp\"}" },
+	{ "ct_new4", "10.1.0.3:7,10.1.0.2:65535,icmp", "0a010002" "0a010003" "ffff" "0007" "01000000",
+	  "{\"end_0\": \"10.1.0.2:65535\", \"end_1\": \"10.1.0.3:7\", \"protocol\": \"icmp\"}" },
+	{ "ct4", "10.1.0.2:40000,10.1.0.3,tcp", NULL, NULL },
+	{ "ct4", "10.1.0.2:40000,10.1.0.3:80", NULL, NULL },
+	{ "ct4", "10.1.0.2:65536,10.1.0.3:80,tcp", NULL, NULL },
+	{ "ct4", "[fd00::2]:1,[fd00::3]:2,udp", NULL, NULL },
+	{ "ct6", "[fd00::3]:2,[fd00::2]:1,udp",
+	  "fd000000000000000000000000000002" "fd000000000000000000000000000003" "0001" "0002" "11000000",
+	  "{\"end_0\": \"[fd00::2]:1\", \"end_1\": \"[fd00::3]:2\", \"protocol\": \"udp\"}" },
+	{ "ct_new6", "[fd00::2]:1,[fd00::3:2,udp", NULL, NULL },
+	{ "ct6", "fd00::2,fd00::3,udp", NULL, NULL },
+	{ "ct_usage", "258", "02010000", "{\"slot\": 258}" },
+	{ "ct_stats", "rejudged", "04000000", "{\"counter\": \"rejudged\"}" },
+	{ "ct_stats", "4", NULL, NULL },
+	{ "sweep", "1", NULL, NULL },
+	{ "classes", "17", "11000000", "{\"class\": 17}" },
+	{ "rules", "0x10", "10000000", "{\"rule\": 16}" },
+	{ "cidrs4", "17,egress,10.0.0.0/8", "28000000" "22000000" "0a000000",
+	  "{\"class\": 17, \"direction\": \"egress\", \"prefix\": \"10.0.0.0/8\"}" },
+	{ "cidrs4", "17,egress,10.0.0.0/33", NULL, NULL },
+	{ "cidrs4", "17,egress,fd00::/8", NULL, NULL },
+	{ "cidrs6", "16,ingress,fd00::/8", "28000000" "21000000" "fd000000000000000000000000000000",
+	  "{\"class\": 16, \"direction\": \"ingress\", \"prefix\": \"fd00::/8\"}" },
+	{ "cidrs6", "16,fd00::/8", NULL, NULL },
+	{ "policy", "17,ingress,tcp,8080/13,0x1234", "3412000000000000" "11000000" "1f90" "06" "8d",
+	  "{\"class\": 17, \"direction\": \"ingress\", \"protocol\": \"tcp\", \"port\": \"8080/13\","
+	  "\"peer\": \"0x0000000000001234\"}" },
+	{ "policy", "17,egress,any,0/0,all-pods", "0100000000000000" "11000000" "0000" "00" "00",
+	  "{\"class\": 17, \"direction\": \"egress\", \"protocol\": \"any\", \"port\": \"0/0\", \"peer\": \"all-pods\"}" },
+	{ "policy", "17,egress,any,0/17,any", NULL, NULL },
+	{ "policy", "17,egress,any,80,any", NULL, NULL },
+	{ "policy", "17,egress,any,0/0", NULL, NULL },
+	{ "identities", "0x0200000000000001", "0100000000000002", "{\"identity\": \"0x0200000000000001\"}" },
+	{ "identities", "world", "0200000000000000", "{\"identity\": \"world\"}" },
+	{ "identities", "worlds", NULL, NULL },
+	{ "policy_state", "0", "00000000", "{\"index\": 0}" },
+	{ "trace", "1", NULL, NULL },
+	{ "frag4", "10.1.0.2,10.1.0.3,4660,udp,ingress", "0a0100020a0100031234000011010000",
+	  "{\"source\": \"10.1.0.2\", \"destination\": \"10.1.0.3\", \"id\": 4660, \"protocol\": \"udp\","
+	  "\"direction\": \"ingress\"}" },
+	{ "frag4", "10.1.0.2,10.1.0.3,65536,udp,egress", NULL, NULL },
+	{ "frag4", "10.1.0.2,10.1.0.3,1,udp", NULL, NULL },
+	{ "frag4", "10.1.0.2,10.1.0.3,1,udp,egress,", NULL, NULL },
+	{ "frag6", "fd00::2,fd00::3,0x12345678,200,egress",
 	  "fd000000000000000000000000000002fd000000000000000000000000000003"
 	  "12345678c8000000",
-	  "{\"source\": \"fd00::2\", \"destination\": \"fd00::3\", \"id\": 305419896, \"protocol\": 200}" },
-	{ "frag6", "fd00::2,10.0.0.1,1,udp", NULL, NULL },
+	  "{\"source\": \"fd00::2\", \"destination\": \"fd00::3\", \"id\": 305419896, \"protocol\": 200,"
+	  "\"direction\": \"egress\"}" },
+	{ "frag6", "fd00::2,10.0.0.1,1,udp,egress", NULL, NULL },
 	{ "metrics", "none/egress", "00000000", "{\"reason\": \"none\", \"direction\": \"egress\"}" },
 	{ "metrics", "to_endpoint/ingress", "03000000", "{\"reason\": \"to_endpoint\", \"direction\": \"ingress\"}" },
 	{ "metrics", "to_endpoint", NULL, NULL },
@@ -120,7 +167,15 @@ static void keys_as_people_write_them(void **state)
 	}
 }
 
-static void values(void **state)
+/* A value, and how it reads. */
+static void assert_value(const char *map, const void *value, int cpus, const char *want)
+{
+	json_auto_t *json = described(map_codec_find(map), NULL, value, cpus);
+
+	assert_json(map, want, json);
+}
+
+static void values_of_the_node(void **state)
 {
 	const struct wr_endpoint ep = {
 		.addr4.v4 = htonl(0x0a010007),
@@ -133,34 +188,83 @@ static void values(void **state)
 		.identity = 0x0200000000000001ull,
 	};
 	const struct wr_metric metric[2] = { { 1, 60 }, { 2, 140 } };
-	const struct wr_frag frag = { htons(1), htons(2), 1480 };
-	struct wr_config cfg = { 1, 1 << 24, 2 << 24, 4 << 24, "" };
-	json_t *json;
+	const struct wr_frag frag = { htons(1), htons(2), 1480, IPPROTO_UDP };
+	struct wr_config cfg = { .abi_version = 2, 1 << 24, 2 << 24, 4 << 24, "", .ct_share = 32768 };
 
-	json = described(map_codec_find("endpoints"), NULL, &ep, 1);
-	assert_json(
-	    "endpoints",
-	    "{\"ifindex\": 9, \"addr4\": \"10.1.0.7\", \"addr6\": null, \"mac\": \"02:00:00:00:00:07\","
-	    "\"flags\": [\"v4\", \"masquerade\", \"0x0100\"], \"peer_ifindex\": 2, \"policy_class\": \"not-isolated\","
-	    "\"revision\": 3, \"identity\": \"0x0200000000000001\"}",
-	    json);
-	json_decref(json);
-	json = described(map_codec_find("metrics"), NULL, metric, 2);
-	assert_json("metrics",
-		    "{\"packets\": 3, \"bytes\": 200, \"cpus\": [{\"packets\": 1, \"bytes\": 60},"
-		    "{\"packets\": 2, \"bytes\": 140}]}",
-		    json);
-	json_decref(json);
-	json = described(map_codec_find("frag6"), NULL, &frag, 1);
-	assert_json("frag6", "{\"source_port\": 1, \"destination_port\": 2, \"end\": 1480}", json);
-	json_decref(json);
+	assert_value("endpoints", &ep, 1,
+		     "{\"ifindex\": 9, \"addr4\": \"10.1.0.7\", \"addr6\": null, \"mac\": \"02:00:00:00:00:07\","
+		     "\"flags\": [\"v4\", \"masquerade\", \"0x100\"], \"peer_ifindex\": 2, \"policy_class\": 1,"
+		     "\"revision\": 3, \"identity\": \"0x0200000000000001\"}");
+	assert_value("metrics", metric, 2,
+		     "{\"packets\": 3, \"bytes\": 200, \"cpus\": [{\"packets\": 1, \"bytes\": 60},"
+		     "{\"packets\": 2, \"bytes\": 140}]}");
+	assert_value("frag6", &frag, 1,
+		     "{\"source_port\": 1, \"destination_port\": 2, \"end\": 1480, \"transport\": \"udp\"}");
 	memset(cfg.version, 'x', sizeof(cfg.version)); /* not ended, as only a foreign writer leaves it */
-	json = described(map_codec_find("config"), NULL, &cfg, 1);
-	assert_json("config",
-		    "{\"abi_version\": 1, \"mark_pod\": \"0x01000000\", \"mark_masquerade\": \"0x02000000\","
-		    "\"mark_host_only\": \"0x04000000\", \"version\": \"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\"}",
-		    json);
-	json_decref(json);
+	assert_value("config", &cfg, 1,
+		     "{\"abi_version\": 2, \"mark_pod\": \"0x01000000\", \"mark_masquerade\": \"0x02000000\","
+		     "\"mark_host_only\": \"0x04000000\", \"ct_share\": 32768,"
+		     "\"version\": \"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\"}");
+}
+
+static void values_of_conntrack(void **state)
+{
+	const struct wr_ct ct = {
+		.expires = 100,
+		.flags = WR_CT_SWAPPED | WR_CT_ANSWERED | 1 << 20,
+		.initiator = 9,
+		.at = { [WR_EGRESS] = { WR_ID_WORLD, 3, 17 }, [WR_INGRESS] = { 0x0200000000000001ull, 4, 1 } },
+	};
+	const uint64_t counter[2] = { 3, 4 };
+	struct wr_sweep sweep = { .time_ns = 5, .runs = 6, .removed = 7, .live = { 8, 9 } };
+
+	assert_value("ct_new6", &ct, 1,
+		     "{\"expires\": 100, \"flags\": [\"swapped\", \"answered\", \"0x100000\"], \"initiator\": 9,"
+		     "\"responder\": 0, \"egress_peer\": \"world\", \"egress_revision\": 3, \"egress_rule\": 17,"
+		     "\"ingress_peer\": \"0x0200000000000001\", \"ingress_revision\": 4, \"ingress_rule\": 1}");
+	assert_value("ct_stats", counter, 2, "{\"flows\": 7}");
+	assert_value("sweep", &sweep, 1,
+		     "{\"time_ns\": 5, \"runs\": 6, \"removed\": 7, \"live4\": 8, \"live6\": 9}");
+}
+
+static void values_of_policy(void **state)
+{
+	const struct wr_class_info info = {
+		.flags = { [WR_EGRESS] = 0, [WR_INGRESS] = WR_CLASS_ISOLATED | WR_CLASS_CIDRS },
+		.port_bits = { [WR_EGRESS] = 0, [WR_INGRESS] = 1 << 16 | 1 },
+	};
+	const struct wr_peer peer = { WR_PEER_CIDR | 5 };
+	const struct wr_policy_state policy_state = { 1, 2, 3, 4, 5, 6 };
+	struct wr_rule_text rule = { "shop/db ingress[0]" };
+	const struct wr_trace trace = {
+		.steps = WR_TRACE_ENDPOINT | WR_TRACE_JUDGED_INGRESS,
+		.reason = WR_REASON_INGRESS_DENIED,
+		.ifindex = 9,
+		.peer_ifindex = 10,
+		.mark = 1,
+		.ct = { .flags = WR_CT_VIA_STACK, .initiator = 9 },
+		.judgement[WR_INGRESS] = { .policy_class = 17, .peer_class = WR_PEER_NONE, .l4_proto = IPPROTO_TCP },
+	};
+
+	assert_value("classes", &info, 1,
+		     "{\"egress\": [], \"egress_port_bits\": [], \"ingress\": [\"isolated\", \"cidrs\"],"
+		     "\"ingress_port_bits\": [\"0\", \"16\"]}");
+	assert_value("identities", &peer, 1, "{\"peer\": \"0x8000000000000005\"}");
+	assert_value("policy_state", &policy_state, 1,
+		     "{\"revision\": 1, \"class\": 2, \"applied_ns\": 3, \"changes\": 4, \"classes_denied\": 5,"
+		     "\"policies_invalid\": 6}");
+	assert_value("rules", &rule, 1, "{\"text\": \"shop/db ingress[0]\"}");
+	memset(&rule, 'x', sizeof(rule)); /* not ended */
+	json_decref(described(map_codec_find("rules"), NULL, &rule, 1));
+	assert_value("trace", &trace, 1,
+		     "{\"steps\": [\"endpoint\", \"judged-ingress\"], \"reason\": \"ingress_denied\", \"ifindex\": 9,"
+		     "\"peer_ifindex\": 10, \"peer_identity\": \"unknown\", \"redirect\": 0, \"mark\": \"0x00000001\","
+		     "\"ct\": {\"expires\": 0, \"flags\": [\"via-stack\"], \"initiator\": 9, \"responder\": 0},"
+		     "\"egress\": {\"allowed\": false, \"rule\": 0, \"class\": 0, \"revision\": 0, \"peer_identity\": \"unknown\","
+		     "\"peer_class\": \"any\", \"cidr_peer\": \"any\", \"matched\": \"any\", \"protocol\": 0, \"port_bits\": 0},"
+		     "\"ingress\": {\"allowed\": false, \"rule\": 0, \"class\": 17, \"revision\": 0,"
+		     "\"peer_identity\": \"unknown\", \"peer_class\": \"none\", \"cidr_peer\": \"any\", \"matched\": \"any\","
+		     "\"protocol\": 6, \"port_bits\": 0}}");
 }
 
 static void hex(void **state)
@@ -182,7 +286,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_map_has_a_codec),
 		cmocka_unit_test(keys_as_people_write_them),
-		cmocka_unit_test(values),
+		cmocka_unit_test(values_of_the_node),
+		cmocka_unit_test(values_of_conntrack),
+		cmocka_unit_test(values_of_policy),
 		cmocka_unit_test(hex),
 	};
 

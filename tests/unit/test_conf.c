@@ -4,13 +4,16 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "attachment.h"
 #include "cni.h"
 
 #define IPAM "\"ipam\":{\"ranges\":[[{\"subnet\":\"10.1.0.0/24\"}],[{\"subnet\":\"fd00::/64\"}]]}"
 #define NET(more) "{\"cniVersion\":\"1.1.0\",\"name\":\"net\",\"type\":\"warren-cni\"," IPAM more "}"
+#define LABELS(l) NET(",\"args\":{\"cni\":{\"labels\":" l "}}")
 #define RANGES(r) "{\"cniVersion\":\"1.1.0\",\"name\":\"net\",\"ipam\":{\"ranges\":" r "}}"
 #define RANGE(r) RANGES("[[{" r "}]]")
 #define IPAM_MORE(m) "{\"cniVersion\":\"1.1.0\",\"name\":\"net\",\"ipam\":{\"ranges\":[[{\"subnet\":\"10.1.0.0/24\"}]]," m "}}"
@@ -47,6 +50,17 @@ static const struct {
 	{ NET(",\"mtu\":1280"), 0, NULL },
 	{ IPAM_MORE("\"x\":1"), 0, NULL },
 	{ NET(",\"policy\":\"deny\""), CNI_ERR_CONFIG, "\"policy\" must be" },
+	{ NET(",\"policy\":7"), CNI_ERR_CONFIG, "\"policy\" must be a string" },
+	{ NET(",\"policyTimeout\":0"), 0, NULL },
+	{ NET(",\"policyTimeout\":60,\"policyFailure\":\"fail\""), 0, NULL },
+	{ NET(",\"policyTimeout\":null,\"policyFailure\":null"), 0, NULL },
+	{ NET(",\"policyTimeout\":61"), CNI_ERR_CONFIG, "\"policyTimeout\" must be from 0 to 60" },
+	{ NET(",\"policyTimeout\":-1"), CNI_ERR_CONFIG, "\"policyTimeout\" must be from 0 to 60" },
+	{ NET(",\"policyTimeout\":1.5"), CNI_ERR_CONFIG, "\"policyTimeout\" must be an integer" },
+	{ NET(",\"policyTimeout\":\"5\""), CNI_ERR_CONFIG, "\"policyTimeout\" must be an integer" },
+	{ NET(",\"policyFailure\":\"open\""), CNI_ERR_CONFIG, "\"policyFailure\" must be \"quarantine\" or \"fail\"" },
+	{ NET(",\"policyFailure\":true"), CNI_ERR_CONFIG, "\"policyFailure\" must be a string" },
+	{ NET(",\"policyFailure\":\"fail\",\"policyTimeout\":0"), CNI_ERR_CONFIG, "needs a \"policyTimeout\"" },
 	{ NET(",\"ipMasq\":1"), CNI_ERR_CONFIG, "\"ipMasq\" must be true or false" },
 	{ NET(",\"logLevel\":\"loud\""), CNI_ERR_CONFIG, "\"logLevel\" must be" },
 	{ NET(",\"dns\":[]"), CNI_ERR_CONFIG, "\"dns\" must be an object" },
@@ -59,6 +73,15 @@ static const struct {
 	{ NET(",\"runtimeConfig\":{\"ips\":[\"x\"]}"), CNI_ERR_CONFIG, "runtimeConfig: \"ips\"" },
 	{ NET(",\"runtimeConfig\":{\"mac\":\"ff:00:00:00:00:01\"}"), CNI_ERR_CONFIG, "unicast" },
 	{ NET(",\"args\":{\"cni\":{\"mac\":3}}"), CNI_ERR_CONFIG, "args.cni: \"mac\" must be a string" },
+	{ LABELS("[]"), 0, NULL },
+	{ LABELS("null"), 0, NULL },
+	{ LABELS("[{\"key\":\"app\",\"value\":\"\",\"more\":1}]"), 0, NULL },
+	{ LABELS("{\"app\":\"web\"}"), CNI_ERR_CONFIG, "args.cni: \"labels\" must be an array" },
+	{ LABELS("[\"app\"]"), CNI_ERR_CONFIG, "strings \"key\" and \"value\"" },
+	{ LABELS("[{\"key\":\"app\"}]"), CNI_ERR_CONFIG, "strings \"key\" and \"value\"" },
+	{ LABELS("[{\"key\":\"app\",\"value\":7}]"), CNI_ERR_CONFIG, "strings \"key\" and \"value\"" },
+	{ LABELS("[{\"key\":7,\"value\":\"web\"}]"), CNI_ERR_CONFIG, "strings \"key\" and \"value\"" },
+	{ LABELS("[{\"key\":\"a\",\"value\":\"1\"},{\"key\":\"a\",\"value\":\"1\"}]"), CNI_ERR_CONFIG, "\"a\" twice" },
 	{ NET(",\"args\":7"), CNI_ERR_CONFIG, "\"args\" must be an object" },
 	/* address management */
 	{ "{\"cniVersion\":\"1.1.0\",\"name\":\"net\"}", CNI_ERR_CONFIG, "\"ipam\" is missing" },
@@ -109,7 +132,9 @@ static void members_are_read(void **state)
 {
 	static const char text[] = NET(",\"mtu\":1400,\"policy\":\"agent\",\"ipMasq\":false,\"logFile\":\"/x\",\"logLevel\":\"info\","
 				       "\"runtimeConfig\":{\"ips\":[\"10.1.0.9/24\"]},"
-				       "\"args\":{\"cni\":{\"ips\":[\"10.1.0.8\",\"fd00::8\"],\"mac\":\"02:00:00:00:00:01\"}}");
+				       "\"policyTimeout\":3,\"policyFailure\":\"fail\","
+				       "\"args\":{\"cni\":{\"ips\":[\"10.1.0.8\",\"fd00::8\"],\"mac\":\"02:00:00:00:00:01\","
+				       "\"labels\":[{\"key\":\"app\",\"value\":\"web\"},{\"key\":\"x/tier\",\"value\":\"\"}]}}");
 	char ip[IP_STRLEN];
 	struct conf conf;
 
@@ -126,7 +151,31 @@ static void members_are_read(void **state)
 	assert_string_equal(ip_format(&conf.request.v4, ip), "10.1.0.9");
 	assert_string_equal(ip_format(&conf.request.v6, ip), "fd00::8");
 	assert_true(conf.has_mac);
+	assert_int_equal(conf.policy_wait, 3);
+	assert_true(conf.policy_needed);
+	assert_string_equal(conf.labels, "{\"app\":\"web\",\"x/tier\":\"\"}");
 	conf_free(&conf);
+}
+
+/* One label whose text as an object is as long as a record has room for, and one byte more. */
+static void labels_have_a_limit(void **state)
+{
+	const int fits = sizeof(((struct attachment *)0)->labels) - 1 - strlen("{\"a\":\"\"}");
+
+	for (int more = 0; more <= 1; more++) {
+		struct err err = { 0 };
+		struct conf conf;
+		char text[6000];
+		int ret;
+
+		snprintf(text, sizeof(text), LABELS("[{\"key\":\"a\",\"value\":\"%0*d\"}]"), fits + more, 0);
+		ret = conf_parse(text, strlen(text), &conf, &err);
+		assert_int_equal(ret, more ? -EINVAL : 0);
+		assert_int_equal(err.cni_code, more ? CNI_ERR_CONFIG : 0);
+		if (more)
+			assert_non_null(strstr(err.msg, "\"labels\" are longer than 4095 bytes"));
+		conf_free(&conf);
+	}
 }
 
 static void defaults(void **state)
@@ -136,6 +185,9 @@ static void defaults(void **state)
 	assert_int_equal(conf_parse(NET(""), strlen(NET("")), &conf, NULL), 0);
 	assert_int_equal(conf.mtu, 0);
 	assert_false(conf.agent);
+	assert_int_equal(conf.policy_wait, 5);
+	assert_false(conf.policy_needed);
+	assert_null(conf.labels);
 	assert_true(conf.masquerade);
 	assert_int_equal(conf.log_level, LOG_WARN);
 	assert_int_equal(conf.ipam.rest, 30);
@@ -183,6 +235,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(configurations_are_judged),
 		cmocka_unit_test(members_are_read),
+		cmocka_unit_test(labels_have_a_limit),
 		cmocka_unit_test(defaults),
 		cmocka_unit_test(ranges_have_bounds),
 	};

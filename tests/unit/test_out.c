@@ -148,6 +148,22 @@ static void test_list(void **state)
 }
 
 /* A terminal must not obey what a stranger named his pod; JSON must stay UTF-8. */
+static void members(struct out *o)
+{
+	json_auto_t *json = json_loads("{\"text\": \"x\", \"number\": 5, \"null\": null, \"array\": [1], \"object\": {}}", 0, NULL);
+
+	out_record(o, NULL);
+	for (const char *const *key = (const char *[]){ "text", "number", "null", "array", "object", "absent", NULL }; *key; key++)
+		out_member(o, *key, json);
+	out_end(o);
+}
+
+static void test_members(void **state)
+{
+	expect(members, "text:   x\nnumber: 5\nnull:   -\nabsent: -\n",
+	       "{\"text\": \"x\", \"number\": 5, \"null\": null, \"array\": [1], \"object\": {}, \"absent\": null}");
+}
+
 static void hostile(struct out *o)
 {
 	out_record(o, NULL);
@@ -197,6 +213,10 @@ static void a_state(struct out *o)
 	out_word(o, "state", "wrong", OUT_RED);
 	out_string(o, "detail", "y");
 	out_end(o);
+	out_record(o, NULL);
+	out_word(o, "state", "notice", OUT_YELLOW);
+	out_string(o, "detail", "z");
+	out_end(o);
 	out_end(o);
 }
 
@@ -234,9 +254,10 @@ static void test_colours(void **state)
 	coloured = render_on_terminal();
 	setenv("NO_COLOR", "1", 1);
 	plain = render_on_terminal();
-	assert_string_equal(coloured, "STATE  DETAIL\r\n\033[32mok\033[0m     x\r\n\033[31mwrong\033[0m  y\r\n");
-	assert_string_equal(plain, "STATE  DETAIL\r\nok     x\r\nwrong  y\r\n");
-	assert_string_equal(file, "STATE  DETAIL\nok     x\nwrong  y\n");
+	assert_string_equal(coloured, "STATE   DETAIL\r\n\033[32mok\033[0m      x\r\n\033[31mwrong\033[0m   y\r\n"
+				      "\033[33mnotice\033[0m  z\r\n");
+	assert_string_equal(plain, "STATE   DETAIL\r\nok      x\r\nwrong   y\r\nnotice  z\r\n");
+	assert_string_equal(file, "STATE   DETAIL\nok      x\nwrong   y\nnotice  z\n");
 }
 
 /* Misuse and lost output are errors, and the next document is not touched by them. */
@@ -263,7 +284,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_record),	cmocka_unit_test(test_table),	 cmocka_unit_test(test_empty),
 		cmocka_unit_test(test_list),	cmocka_unit_test(test_hostile),	 cmocka_unit_test(test_stream),
-		cmocka_unit_test(test_colours), cmocka_unit_test(test_failures),
+		cmocka_unit_test(test_colours), cmocka_unit_test(test_failures), cmocka_unit_test(test_members),
 	};
 
 	return cmocka_run_group_tests_name("out", tests, NULL, NULL);

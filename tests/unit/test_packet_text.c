@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Bytes in, words out. Every packet is tried at every shorter length too. */
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,6 +12,7 @@
 #include <cmocka.h>
 
 #include "codec.h"
+#include "frame.h"
 #include "packet_text.h"
 
 #define MACS                                                                                                           \
@@ -298,6 +300,76 @@ static void test_protocol_names(void **state)
 	assert_string_equal(icmp_type_name(AF_INET6, 3), "time exceeded");
 }
 
+static void test_flag_names(void **state)
+{
+	assert_int_equal(tcp_flag_parse("fin"), 0);
+	assert_int_equal(tcp_flag_parse("SYN"), 1);
+	assert_int_equal(tcp_flag_parse("cwr"), 7);
+	assert_int_equal(tcp_flag_parse("sy"), -22);
+	assert_int_equal(tcp_flag_parse(""), -22);
+}
+
+/* --- what `trace` makes up is what it says --- */
+
+static const struct {
+	const char *source, *destination;
+	uint8_t protocol, tcp_flags;
+	const char *text;
+	size_t length;
+} frames[] = {
+	{ "10.1.0.2", "10.1.0.3", IPPROTO_TCP, 0x12, "10.1.0.2:7 > 10.1.0.3:80 TCP SYN,ACK", 54 },
+	{ "10.1.0.2", "10.1.0.3", IPPROTO_UDP, 0, "10.1.0.2:7 > 10.1.0.3:80 UDP", 42 },
+	{ "10.1.0.2", "10.1.0.3", IPPROTO_SCTP, 0, "10.1.0.2:7 > 10.1.0.3:80 SCTP", 66 },
+	{ "10.1.0.2", "10.1.0.3", IPPROTO_ICMP, 0, "10.1.0.2 > 10.1.0.3 ICMP echo request id 7 seq 1", 42 },
+	{ "fd00::2", "fd00::3", IPPROTO_TCP, 0x02, "[fd00::2]:7 > [fd00::3]:80 TCP SYN", 74 },
+	{ "fd00::2", "fd00::3", IPPROTO_UDP, 0, "[fd00::2]:7 > [fd00::3]:80 UDP", 62 },
+	{ "fd00::2", "fd00::3", IPPROTO_SCTP, 0, "[fd00::2]:7 > [fd00::3]:80 SCTP", 86 },
+	{ "fd00::2", "fd00::3", IPPROTO_ICMPV6, 0, "fd00::2 > fd00::3 ICMPv6 echo request id 7 seq 1", 62 },
+};
+
+/* RFC 1071: the sum over a right header is all ones. */
+static uint16_t header_sum(const uint8_t *header)
+{
+	uint32_t sum = 0;
+
+	for (int i = 0; i < 20; i += 2)
+		sum += (uint32_t)(header[i] << 8 | header[i + 1]);
+	return (uint16_t)((sum & 0xffff) + (sum >> 16));
+}
+
+static void test_frames(void **state)
+{
+	for (size_t i = 0; i < sizeof(frames) / sizeof(frames[0]); i++) {
+		struct frame f = {
+			.mac_source = { 2, 0, 0, 0, 0, 1 },
+			.mac_destination = { 2, 0, 0, 0, 0, 2 },
+			.protocol = frames[i].protocol,
+			.tcp_flags = frames[i].tcp_flags,
+			.source_port = 7,
+			.destination_port = 80,
+		};
+		char text[PACKET_TEXT_MAX];
+		uint8_t bytes[FRAME_MAX];
+		struct packet p;
+		size_t length;
+
+		assert_int_equal(ip_parse(frames[i].source, &f.source), 0);
+		assert_int_equal(ip_parse(frames[i].destination, &f.destination), 0);
+		length = frame_make(&f, bytes);
+		assert_int_equal(length, frames[i].length);
+		packet_parse(&p, bytes, length);
+		assert_string_equal(packet_format(&p, false, text, sizeof(text)), frames[i].text);
+		assert_memory_equal(p.mac_source, f.mac_source, 6);
+		assert_memory_equal(p.mac_destination, f.mac_destination, 6);
+		if (f.source.family == AF_INET) {
+			assert_int_equal(header_sum(bytes + 14), 0xffff);
+			assert_int_equal(bytes[16] << 8 | bytes[17], length - 14);
+		} else {
+			assert_int_equal(bytes[18] << 8 | bytes[19], length - 54);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -305,6 +377,8 @@ int main(void)
 		cmocka_unit_test(test_every_length),
 		cmocka_unit_test(test_small_buffers),
 		cmocka_unit_test(test_protocol_names),
+		cmocka_unit_test(test_flag_names),
+		cmocka_unit_test(test_frames),
 	};
 
 	return cmocka_run_group_tests_name("packet_text", tests, NULL, NULL);

@@ -1,5 +1,29 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-int main(void)
+/* warren-agent: the node's daemon. */
+#include <stdio.h>
+
+#include "agent.h"
+
+int main(int argc, char **argv)
 {
-	return 0;
+	struct options options;
+	struct err err;
+
+	if (options_parse(argc, argv, &options, &err) < 0) {
+		fprintf(stderr, "warren-agent: %s\n(--help tells more)\n", err.msg);
+		return 2;
+	}
+	if (options.help) {
+		options_help(stdout);
+		return 0;
+	}
+	if (options.version) {
+		puts("warren-agent " WARREN_VERSION);
+		return 0;
+	}
+	if (log_open(options.log_file, options.log_level, "warren-agent", &err) < 0) {
+		fprintf(stderr, "warren-agent: %s\n", err.msg);
+		return 1;
+	}
+	return agent_run(&options);
 }

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "names.h"
+#include "agent_socket.h"
 
 int cli_open(struct cli *cli, struct dp *dp)
 {
@@ -17,6 +17,16 @@ int cli_open(struct cli *cli, struct dp *dp)
 	if (r == -ENOENT)
 		cli->exit = CLI_NOT_RUNNING;
 	return r;
+}
+
+#define AGENT_TIMEOUT_MS 5000
+
+json_t *cli_ask_agent(const char *method, struct err *why)
+{
+	json_t *answer = NULL;
+
+	*why = (struct err){ 0 };
+	return agent_request(json_pack("{ss}", "method", method), AGENT_TIMEOUT_MS, &answer, why) < 0 ? NULL : answer;
 }
 
 static void report(struct cli *cli)

@@ -24,18 +24,29 @@ enum cli_exit {
 };
 
 #define CLI_ARGS_MAX 2
-#define CLI_OPTIONS_MAX 5
+#define CLI_OPTIONS_MAX 6
 
 /* What can complete an argument or an option's value. */
-enum cli_complete { COMPLETE_NOTHING, COMPLETE_MAP, COMPLETE_REASON, COMPLETE_ENDPOINT, COMPLETE_COMMAND };
+enum cli_complete {
+	COMPLETE_NOTHING,
+	COMPLETE_MAP,
+	COMPLETE_REASON,
+	COMPLETE_ENDPOINT,
+	COMPLETE_POD, /* by name; 'host' and 'world' too */
+	COMPLETE_POLICY,
+	COMPLETE_IDENTITY,
+	COMPLETE_COMMAND,
+};
 
 /* Values of all options; a command sees those of its own row of the table. Numbers are -1 when not given. */
 struct cli_options {
 	bool json, help;
 	bool all, force, raw, btf;
+	bool drops, allows, dead;
 	int64_t max_endpoints, mark_shift;
 	int64_t endpoint, count, timeout;
-	const char *reason;
+	int64_t family, sport;
+	const char *reason, *flags;
 };
 
 enum cli_option_type { OPTION_FLAG, OPTION_NUMBER, OPTION_TEXT };
@@ -72,7 +83,8 @@ extern const struct cli_option common_options[]; /* --json, --help */
 #define TOPIC_MAX 64
 #define CLI_OPTIONS_DEFAULT                                                                                            \
 	{                                                                                                              \
-		.max_endpoints = -1, .mark_shift = -1, .endpoint = -1, .count = -1, .timeout = -1                      \
+		.max_endpoints = -1, .mark_shift = -1, .endpoint = -1, .count = -1, .timeout = -1,                     \
+		.family = -1, .sport = -1                                                                              \
 	}
 
 struct cli {
@@ -102,12 +114,25 @@ int cli_usage_error(struct cli *cli, const char *fmt, ...) __attribute__((format
 /* Opens the data plane; a node where nothing is loaded makes the command exit with CLI_NOT_RUNNING. */
 int cli_open(struct cli *cli, struct dp *dp);
 
+/* The agent's answer to a request without arguments; NULL if it does not give one, which is no failure: `why` says it. */
+json_t *cli_ask_agent(const char *method, struct err *why);
+
 int cmd_node_init(struct cli *cli);
 int cmd_node_show(struct cli *cli);
 int cmd_node_down(struct cli *cli);
 int cmd_status(struct cli *cli);
 int cmd_endpoint_list(struct cli *cli);
 int cmd_endpoint_get(struct cli *cli);
+int cmd_identity_list(struct cli *cli);
+int cmd_identity_get(struct cli *cli);
+int cmd_policy_list(struct cli *cli);
+int cmd_policy_get(struct cli *cli);
+int cmd_policy_why(struct cli *cli);
+int cmd_trace(struct cli *cli);
+int cmd_ct_list(struct cli *cli);
+int cmd_ct_get(struct cli *cli);
+int cmd_ct_flush(struct cli *cli);
+int cmd_ct_stats(struct cli *cli);
 int cmd_map_list(struct cli *cli);
 int cmd_map_dump(struct cli *cli);
 int cmd_map_get(struct cli *cli);

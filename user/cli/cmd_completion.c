@@ -9,6 +9,11 @@
 #include "names.h"
 
 static const char script_head[] = "# bash completion of warren, made by `warren completion bash`\n"
+				  "# The words of one column of what a command lists.\n"
+				  "_warren_column()\n"
+				  "{\n"
+				  "\twarren $1 2>/dev/null | awk -v n=\"$2\" 'NR > 1 && !NF { exit } NR > 1 { print $n }'\n"
+				  "}\n"
 				  "_warren()\n"
 				  "{\n"
 				  "\tlocal cur=${COMP_WORDS[COMP_CWORD]} command='' args='' option='' words='' word\n"
@@ -31,12 +36,15 @@ static const char script_tail[] = "\tfor word in \"${COMP_WORDS[@]:1:COMP_CWORD-
 				  "\t\twords=${values[$command $option]}\n"
 				  "\telif [[ $cur == -* ]]; then\n"
 				  "\t\twords=${options[${command:- }]}\n"
-				  "\telif [[ ! $args ]]; then\n"
+				  "\telif [[ ! $args || ${next[${command:- }]} == PODS ]]; then\n"
 				  "\t\twords=${next[${command:- }]}\n"
 				  "\tfi\n"
-				  "\tif [[ $words == ENDPOINTS ]]; then\n"
-				  "\t\twords=$(warren endpoint list 2>/dev/null | awk 'NR > 1 { print $1 }')\n"
-				  "\tfi\n"
+				  "\tcase $words in\n"
+				  "\tENDPOINTS) words=$(_warren_column 'endpoint list' 1) ;;\n"
+				  "\tPODS) words=\"host world $(_warren_column 'endpoint list' 3)\" ;;\n"
+				  "\tPOLICIES) words=$(_warren_column 'policy list' 1) ;;\n"
+				  "\tIDENTITIES) words=$(_warren_column 'identity list' 1) ;;\n"
+				  "\tesac\n"
 				  "\tmapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$cur\")\n"
 				  "}\n"
 				  "complete -F _warren warren\n";
@@ -72,13 +80,20 @@ static void value_words(FILE *f, enum cli_complete complete)
 		}
 		break;
 	case COMPLETE_REASON:
-		for (uint32_t i = 0; i < WR_REASONS; i++) {
-			if (reason_drops(i))
-				fprintf(f, "%s ", reason_name(i));
-		}
+		for (uint32_t i = 0; i < WR_REASONS; i++)
+			fprintf(f, "%s ", reason_name(i));
 		break;
 	case COMPLETE_ENDPOINT:
 		fprintf(f, "ENDPOINTS");
+		break;
+	case COMPLETE_POD:
+		fprintf(f, "PODS");
+		break;
+	case COMPLETE_POLICY:
+		fprintf(f, "POLICIES");
+		break;
+	case COMPLETE_IDENTITY:
+		fprintf(f, "IDENTITIES");
 		break;
 	case COMPLETE_COMMAND:
 		next_words(f, "");

@@ -11,15 +11,12 @@ static json_t *addresses(const struct wr_endpoint *ep)
 {
 	json_t *array = json_array();
 	char buf[IP_STRLEN];
-	struct ip ip;
+	struct ip ip[2];
 
-	if (ep->flags & WR_EP_V4) {
-		ip = ip_from4(&ep->addr4);
-		json_array_append_new(array, json_string(ip_format(&ip, buf)));
-	}
-	if (ep->flags & WR_EP_V6) {
-		ip = ip_from6(&ep->addr6);
-		json_array_append_new(array, json_string(ip_format(&ip, buf)));
+	endpoint_addresses(ep, ip);
+	for (int i = 0; i < 2; i++) {
+		if (ip[i].family)
+			json_array_append_new(array, json_string(ip_format(&ip[i], buf)));
 	}
 	return array;
 }
@@ -33,19 +30,26 @@ static const char *state_word(const struct endpoint *endpoint, const struct pod 
 	return pod->state == ATTACHMENT_READY ? "ok" : attachment_state_name(pod->state);
 }
 
-static void describe(struct out *o, const struct endpoints *e, const struct endpoint *endpoint)
+/* `full`: also what a table has no room for. */
+static void describe(struct out *o, const struct endpoints *e, const struct endpoint *endpoint, bool full)
 {
 	const struct pod *pod = pods_find(&e->pods, endpoint->id);
 	const char *state = state_word(endpoint, pod);
-	char mac[MAC_STRLEN], number[NUMBER_STRLEN];
+	const struct wr_endpoint *ep = &endpoint->ep;
+	char number[NUMBER_STRLEN], mac[MAC_STRLEN];
 
+	mac_format(ep->mac, mac);
 	out_uint(o, "id", endpoint->id);
 	out_string(o, "device", endpoint->device[0] ? endpoint->device : NULL);
 	out_pod(o, "pod", pod);
-	out_strings(o, "addresses", addresses(&endpoint->ep), " ");
-	out_string(o, "mac", mac_format(endpoint->ep.mac, mac));
-	out_string(o, "class", class_name(endpoint->ep.policy_class, number));
-	out_strings(o, "flags", endpoint_flags(endpoint->ep.flags), ",");
+	out_strings(o, "addresses", addresses(ep), " ");
+	out_field(o, "mac", json_string(mac), full ? mac : NULL, OUT_PLAIN);
+	out_string(o, "identity", identity_name(ep->identity, number));
+	out_field(o, "class", json_integer(ep->policy_class), NULL, OUT_PLAIN);
+	out_word(o, "policy", class_name(ep->policy_class, number),
+		 ep->policy_class == WR_CLASS_QUARANTINE ? OUT_YELLOW : OUT_PLAIN);
+	out_uint(o, "revision", ep->revision);
+	out_strings(o, "flags", flags_json(endpoint_flags, ep->flags), ",");
 	out_word(o, "state", state, endpoint->faults ? OUT_RED : strcmp(state, "ok") == 0 ? OUT_GREEN : OUT_PLAIN);
 }
 
@@ -62,7 +66,7 @@ int cmd_endpoint_list(struct cli *cli)
 		const struct pod *pod = pods_find(&e.pods, e.list[i].id);
 
 		out_record(cli->out, NULL);
-		describe(cli->out, &e, &e.list[i]);
+		describe(cli->out, &e, &e.list[i], false);
 		out_field(cli->out, "container", pod ? json_string(pod->container) : json_null(), NULL, OUT_PLAIN);
 		out_field(cli->out, "faults", endpoint_faults(&e.list[i]), NULL, OUT_PLAIN);
 		out_end(cli->out);
@@ -129,12 +133,10 @@ int cmd_endpoint_get(struct cli *cli)
 	_cleanup_endpoints_ struct endpoints e = ENDPOINTS_NONE;
 	struct attachment attachment;
 	struct wanted wanted = { .found = &attachment };
-	char number[NUMBER_STRLEN], *end;
-	unsigned long id = strtoul(cli->args[0], &end, 10);
-	const struct wr_endpoint *ep;
+	uint64_t id;
 	int r;
 
-	if (cli->args[0][0] < '0' || cli->args[0][0] > '9' || *end || id > UINT32_MAX)
+	if (number_parse(cli->args[0], UINT32_MAX, &id) < 0)
 		return cli_usage_error(cli, "'%s' is no endpoint's id: a number, see `warren endpoint list`",
 				       cli->args[0]);
 	r = endpoints_load_one(cli, &e, (uint32_t)id);
@@ -144,12 +146,9 @@ int cmd_endpoint_get(struct cli *cli)
 	r = attachment_each(match_attachment, &wanted, &cli->err);
 	if (r < 0)
 		return r;
-	ep = &e.list[0].ep;
 	out_record(cli->out, NULL);
-	describe(cli->out, &e, &e.list[0]);
-	out_uint(cli->out, "peer_ifindex", ep->peer_ifindex);
-	out_string(cli->out, "identity", identity_name(ep->identity, number));
-	out_uint(cli->out, "revision", ep->revision);
+	describe(cli->out, &e, &e.list[0], true);
+	out_uint(cli->out, "peer_ifindex", e.list[0].ep.peer_ifindex);
 	if (r)
 		describe_attachment(cli->out, &attachment);
 	else

@@ -27,6 +27,7 @@ static int describe_map(struct out *o, const struct dp_map *map, struct err *err
 	else
 		out_uint(o, "entries", info.entries);
 	out_uint(o, "max", info.max_entries);
+	out_uint(o, "limit", info.limit);
 	out_uint(o, "memory", info.memory);
 	out_uint(o, "id", info.id);
 	out_string(o, "what", map->text);
@@ -194,7 +195,7 @@ static int parse_key(const struct dump *d, void *key)
 
 int cmd_map_get(struct cli *cli)
 {
-	uint8_t key[MAP_KEY_MAX] __attribute__((aligned(8)));
+	uint8_t key[MAP_KEY_MAX] __attribute__((aligned(8))) = { 0 };
 	_cleanup_dp_ struct dp dp = DP_CLOSED;
 	_cleanup_free_ void *value = NULL;
 	struct dump d = { .cli = cli };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* warren monitor: drops, as they happen. */
+/* warren monitor: drops and newly judged flows, as they happen. */
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -21,6 +21,7 @@ struct monitor {
 	struct pods pods;
 	uint64_t pods_read; /* when: CLOCK_MONOTONIC */
 	int reason;	    /* only this one; -1: any */
+	bool drops, allows; /* of these kinds */
 	int64_t left;	    /* events still to show; -1: no end */
 };
 
@@ -88,22 +89,56 @@ static void describe_time(struct out *o, const struct wr_event *ev)
 
 /* --- what --- */
 
+/* The rules by which it was judged, as text; "" if it was not. In JSON an object for each point. */
+static const char *describe_rules(struct out *o, const struct wr_event *ev, char *buf, size_t size)
+{
+	size_t used = 0;
+
+	buf[0] = '\0';
+	for (uint32_t i = 0; i < WR_DIRECTIONS; i++) {
+		char text[RULE_STRLEN];
+		const char *rule;
+
+		if (!(ev->judged >> i & 1)) {
+			out_field(o, direction_name(i), json_null(), NULL, OUT_PLAIN);
+			continue;
+		}
+		rule = rule_text(ev->rule[i], ev->policy_class[i], text);
+		if (used < size)
+			used += (size_t)snprintf(buf + used, size - used, "%s%s: %s", used ? "; " : "", direction_name(i), rule);
+		out_field(o, direction_name(i),
+			  json_pack("{sssIsI}", "because", rule, "rule", (json_int_t)ev->rule[i], "class",
+				    (json_int_t)ev->policy_class[i]),
+			  NULL, OUT_PLAIN);
+	}
+	return buf;
+}
+
 static void describe_packet(struct out *o, const struct wr_event *ev)
 {
 	size_t captured = ev->captured < WR_EVENT_HEADERS ? ev->captured : WR_EVENT_HEADERS;
 	/* Where MAC addresses are what is wrong, they are shown. */
 	bool macs = ev->reason == WR_REASON_SPOOFED_MAC || ev->reason == WR_REASON_BAD_DESTINATION;
-	const char *meaning = reason_text(ev->reason);
-	char packet[PACKET_TEXT_MAX], text[PACKET_TEXT_MAX + 160];
+	const char *meaning = reason_text(ev->reason), *why;
+	char packet[PACKET_TEXT_MAX], rules[2 * RULE_STRLEN + 32], text[PACKET_TEXT_MAX + sizeof(rules) + 32];
 	struct packet p;
 
 	packet_parse(&p, ev->headers, captured);
 	packet_format(&p, macs, packet, sizeof(packet));
-	snprintf(text, sizeof(text), "%s, %u bytes%s%s", packet, ev->length, meaning ? ": " : "", meaning ?: "");
+	why = describe_rules(o, ev, rules, sizeof(rules));
+	if (!*why)
+		why = meaning ?: "";
+	snprintf(text, sizeof(text), "%s, %u bytes%s%s", packet, ev->length, *why ? ": " : "", why);
 	out_field(o, "packet", json_string(packet), text, OUT_PLAIN);
 	out_field(o, "meaning", meaning ? json_string(meaning) : json_null(), NULL, OUT_PLAIN);
 	out_field(o, "length", json_integer(ev->length), NULL, OUT_PLAIN);
 	out_field(o, "headers", packet_json(&p), NULL, OUT_PLAIN);
+}
+
+/* What a newer release knows as reasons is shown as drops: most are. */
+static bool is_drop(const struct wr_event *ev)
+{
+	return !reason_name(ev->reason) || reason_drops(ev->reason);
 }
 
 static void describe(struct monitor *m, const struct wr_event *ev)
@@ -121,7 +156,8 @@ static void describe(struct monitor *m, const struct wr_event *ev)
 	out_field(o, "direction", direction ? json_string(direction) : json_null(), NULL, OUT_PLAIN);
 	describe_peer(m, ev);
 	snprintf(text, sizeof(text), "reason %u", ev->reason);
-	out_word(o, "reason", reason ?: text, OUT_RED);
+	out_word(o, "reason", reason ?: text, is_drop(ev) ? OUT_RED : OUT_GREEN);
+	out_field(o, "verdict", json_string(is_drop(ev) ? "drop" : "pass"), NULL, OUT_PLAIN);
 	describe_packet(o, ev);
 	out_end(o);
 }
@@ -133,7 +169,7 @@ static int on_event(const struct wr_event *ev, void *arg)
 	int r;
 
 	if ((m->cli->options.endpoint >= 0 && m->cli->options.endpoint != ev->ifindex) ||
-	    (m->reason >= 0 && m->reason != ev->reason))
+	    (m->reason >= 0 && m->reason != ev->reason) || !(is_drop(ev) ? m->drops : m->allows))
 		return 0;
 	describe(m, ev);
 	r = out_flush_line(m->cli->out, &m->cli->err);
@@ -204,7 +240,14 @@ static int watch(struct monitor *m, struct dp_events *events, uint64_t deadline)
 
 int cmd_monitor(struct cli *cli)
 {
-	struct monitor m = { .cli = cli, .reason = -1, .left = cli->options.count };
+	/* Neither is asked for: both are shown. */
+	struct monitor m = {
+		.cli = cli,
+		.reason = -1,
+		.drops = cli->options.drops || !cli->options.allows,
+		.allows = cli->options.allows || !cli->options.drops,
+		.left = cli->options.count,
+	};
 	_cleanup_dp_ struct dp dp = DP_CLOSED;
 	struct dp_events *events = NULL;
 	uint64_t deadline = 0;
@@ -212,8 +255,8 @@ int cmd_monitor(struct cli *cli)
 	int r;
 
 	if (cli->options.reason) {
-		if (reason_parse(cli->options.reason, &reason) < 0 || !reason_drops(reason))
-			return cli_usage_error(cli, "'%s' is no reason for a drop: see `warren metrics --all`",
+		if (reason_parse(cli->options.reason, &reason) < 0)
+			return cli_usage_error(cli, "'%s' is no reason: see `warren metrics --all`",
 					       cli->options.reason);
 		m.reason = reason;
 	}
@@ -224,7 +267,7 @@ int cmd_monitor(struct cli *cli)
 		r = dp_events_open(&events, &cli->err);
 	if (r < 0)
 		return r;
-	fprintf(stderr, "listening for drops ... Ctrl-C ends\n");
+	fprintf(stderr, "listening ... Ctrl-C ends\n");
 	if (cli->options.timeout >= 0)
 		deadline = now(CLOCK_MONOTONIC) + (uint64_t)cli->options.timeout * NS_PER_S;
 	r = watch(&m, events, deadline);

@@ -1,23 +1,32 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* warren status: one line a check, green or red, and what to do about the red ones. */
+/* warren status: one line a check, green, yellow or red, and what to do about what is not green. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <string.h>
+#include <time.h>
 
 #include "attachment.h"
 #include "endpoints.h"
+#include "flows.h"
 #include "node.h"
+#include "tables.h"
+
+/* A notice is worth knowing, and leaves the node healthy. */
+enum state { STATE_OK, STATE_NOTICE, STATE_WRONG };
 
 struct status {
 	struct out *out;
 	unsigned wrong;
 };
 
-/* `advice` is shown if something is wrong. */
+/* `advice` is shown unless all is well. */
 static void __attribute__((format(printf, 5, 6)))
-check(struct status *s, const char *name, bool good, const char *advice, const char *fmt, ...)
+check(struct status *s, const char *name, enum state state, const char *advice, const char *fmt, ...)
 {
-	char detail[256];
+	static const char *const words[] = { "ok", "notice", "wrong" };
+	static const enum out_colour colours[] = { OUT_GREEN, OUT_YELLOW, OUT_RED };
+	char detail[600];
 	va_list ap;
 
 	va_start(ap, fmt);
@@ -25,29 +34,34 @@ check(struct status *s, const char *name, bool good, const char *advice, const c
 	va_end(ap);
 	out_record(s->out, NULL);
 	out_string(s->out, "check", name);
-	out_word(s->out, "state", good ? "ok" : "wrong", good ? OUT_GREEN : OUT_RED);
+	out_word(s->out, "state", words[state], colours[state]);
 	out_string(s->out, "detail", detail);
-	out_string(s->out, "what_to_do", good ? NULL : advice);
+	out_string(s->out, "what_to_do", state == STATE_OK ? NULL : advice);
 	out_end(s->out);
-	s->wrong += !good;
+	s->wrong += state == STATE_WRONG;
+}
+
+static enum state good(bool is_good)
+{
+	return is_good ? STATE_OK : STATE_WRONG;
 }
 
 static void check_node(struct status *s, const struct node_check *node)
 {
 	bool full = node->endpoints >= node->endpoints_max;
 
-	check(s, "programs", true, NULL, "loaded by release %s, ABI %d", node->version, WR_ABI_VERSION);
-	check(s, "nftables", node->nft_whole, "`warren node init` makes it again",
+	check(s, "programs", STATE_OK, NULL, "loaded by release %s, ABI %d", node->version, WR_ABI_VERSION);
+	check(s, "nftables", good(node->nft_whole), "`warren node init` makes it again",
 	      !node->nft_present ? "table inet warren is missing: nothing guards against packets that bypass from_pod"
 	      : !node->nft_whole ? "table inet warren has been changed: its guard may not hold"
 				 : "table inet warren stands");
-	check(s, "gateway link", node->gateway_link, "`warren node init` makes it again", "%s is %s",
+	check(s, "gateway link", good(node->gateway_link), "`warren node init` makes it again", "%s is %s",
 	      WARREN_GATEWAY_LINK, node->gateway_link ? "up" : "missing or down");
-	check(s, "forwarding IPv4", node->forwarding4, "`sysctl -w net.ipv4.ip_forward=1`", "is %s",
+	check(s, "forwarding IPv4", good(node->forwarding4), "`sysctl -w net.ipv4.ip_forward=1`", "is %s",
 	      node->forwarding4 ? "on" : "off: pods reach nothing outside this node");
-	check(s, "forwarding IPv6", node->forwarding6, "`sysctl -w net.ipv6.conf.all.forwarding=1`", "is %s",
+	check(s, "forwarding IPv6", good(node->forwarding6), "`sysctl -w net.ipv6.conf.all.forwarding=1`", "is %s",
 	      node->forwarding6 ? "on" : "off: pods reach nothing outside this node");
-	check(s, "endpoints", !full, "delete pods; a node made with a smaller --max-endpoints can be made anew: `warren node down`, `warren node init`",
+	check(s, "endpoints", good(!full), "delete pods; a node made with a smaller --max-endpoints can be made anew: `warren node down`, `warren node init`",
 	      "%u of at most %u", node->endpoints, node->endpoints_max);
 }
 
@@ -63,7 +77,7 @@ static void check_endpoints(struct status *s, const struct endpoints *e)
 		snprintf(name, sizeof(name), "endpoint %u", endpoint->id);
 		pod_label(pods_find(&e->pods, endpoint->id), label);
 		json_array_foreach(faults, n, fault) {
-			check(s, name, false, endpoint_advice(endpoint), "%s (pod %s): %s",
+			check(s, name, STATE_WRONG, endpoint_advice(endpoint), "%s (pod %s): %s",
 			      endpoint->device[0] ? endpoint->device : "no device", label, json_string_value(fault));
 		}
 	}
@@ -87,7 +101,7 @@ static int check_stranger(const struct attachment *a, bool damaged, void *arg)
 	if (damaged || dp_endpoint_get(&strangers->dp, a->host_ifindex, &ep, NULL) != -ENOENT ||
 	    attachment_load(a->container_id, a->ifname, &again, NULL) < 0 || again.state != ATTACHMENT_READY)
 		return 0;
-	check(strangers->status, "attachment", false, "delete the pod: its programs are no longer pinned",
+	check(strangers->status, "attachment", STATE_WRONG, "delete the pod: its programs are no longer pinned",
 	      "%s of container %.64s is recorded, but is no endpoint", a->host_ifname, a->container_id);
 	return 0;
 }
@@ -102,6 +116,137 @@ static int check_strangers(struct status *s, struct cli *cli)
 	dp_close(&strangers.dp);
 	return r;
 }
+
+/* --- policy --- */
+
+/* What of the endpoints matters for policy. */
+struct policies {
+	unsigned quarantined, isolated;
+};
+
+static int count_policy(uint32_t ifindex, const struct wr_endpoint *ep, void *arg)
+{
+	struct policies *p = arg;
+
+	p->quarantined += ep->policy_class == WR_CLASS_QUARANTINE;
+	p->isolated += ep->policy_class >= WR_CLASS_FIRST;
+	return 0;
+}
+
+static void check_no_agent(struct status *s, const struct policies *p, const struct err *why)
+{
+	bool silent = why->num != ECONNREFUSED; /* it runs, and does not answer */
+	const char *advice = why->hint[0] ? why->hint : "look at its log";
+
+	if (p->quarantined)
+		check(s, "agent", STATE_WRONG, advice, "%s, and %u pod%s in quarantine", why->msg, p->quarantined,
+		      p->quarantined == 1 ? " is" : "s are");
+	else if (silent)
+		check(s, "agent", STATE_WRONG, advice, "%s", why->msg);
+	else
+		check(s, "agent", STATE_NOTICE, advice, "%s: %s", why->msg,
+		      p->isolated ? "policies stay as they are" : "nobody computes policies");
+}
+
+/* What the agent itself says is wrong. */
+static void check_complaints(struct status *s, const json_t *answer)
+{
+	const json_t *counts = json_object_get(answer, "counts");
+	const char *failure = json_string_value(json_object_get(answer, "failure"));
+	json_int_t left_out = json_integer_value(json_object_get(answer, "identities_left_out"));
+	json_t *complaint;
+	size_t i;
+
+	if (failure)
+		check(s, "agent", STATE_WRONG, "it tries again; its log says more", "the maps could not be written: %s", failure);
+	json_array_foreach(json_object_get(answer, "complaints"), i, complaint) {
+		check(s, "manifest", STATE_WRONG, "mend it: what it said before is still in force", "%s: %s",
+		      json_string_value(json_object_get(complaint, "file")) ?: "",
+		      json_string_value(json_object_get(complaint, "message")) ?: "");
+	}
+	if (json_integer_value(json_object_get(counts, "collisions")))
+		check(s, "identities", STATE_WRONG, "`warren identity list` shows them: change a label of one of the two",
+		      "two label sets have one number, and match no selector");
+	if (left_out)
+		check(s, "identities", STATE_WRONG, "fewer pods with labels of their own; `warren map list` shows the room",
+		      "%lld did not fit into the maps: rules for them do not hold", (long long)left_out);
+}
+
+static void check_agent(struct status *s, const struct policies *p)
+{
+	struct err why;
+	json_auto_t *answer = cli_ask_agent("status", &why);
+	const json_t *counts = json_object_get(answer, "counts");
+	const char *version = json_string_value(json_object_get(answer, "version")) ?: "unknown";
+
+	if (!answer)
+		check_no_agent(s, p, &why);
+	else if (!json_is_true(json_object_get(answer, "synced")))
+		check(s, "agent", STATE_NOTICE, "wait; its log says for what", "release %s has not read all its sources yet", version);
+	else
+		check(s, "agent", STATE_OK, NULL, "release %s runs, %lld pods and %lld policies known", version,
+		      (long long)json_integer_value(json_object_get(counts, "pods")),
+		      (long long)json_integer_value(json_object_get(counts, "policies")));
+	check_complaints(s, answer);
+}
+
+static void check_policy_state(struct status *s, const struct wr_policy_state *state, const struct policies *p)
+{
+	if (state->classes_denied)
+		check(s, "policy", STATE_WRONG, "fewer rules or pods on this node; `warren map list` shows which map is full",
+		      "%u set%s of policies did not fit into the maps: their pods are denied everything", state->classes_denied,
+		      state->classes_denied == 1 ? "" : "s");
+	if (state->policies_invalid)
+		check(s, "policy", STATE_WRONG, "`warren policy list` names them; they isolate what they select",
+		      "%u %s not valid", state->policies_invalid, state->policies_invalid == 1 ? "policy is" : "policies are");
+	check(s, "policy", p->quarantined ? STATE_NOTICE : STATE_OK, "`warren endpoint list` shows which",
+	      "revision %u, %u pod%s isolated, %u in quarantine", state->revision, p->isolated, p->isolated == 1 ? "" : "s",
+	      p->quarantined);
+}
+
+/* --- conntrack --- */
+
+#define SWEEP_LATE_S (3 * WR_SWEEP_SECONDS)
+
+static void check_conntrack(struct status *s, const struct dp_flow_stats *stats)
+{
+	const struct wr_sweep *sweep = &stats->sweep;
+	struct timespec now;
+	bool stands;
+
+	check(s, "conntrack", good(stats->entries[0] < stats->capacity[0] && stats->entries[1] < stats->capacity[1]),
+	      "`warren ct list` shows whose flows they are; new ones live, but may be evicted",
+	      "%" PRIu64 " of %" PRIu64 " IPv4 flows, %" PRIu64 " of %" PRIu64 " IPv6", stats->entries[0],
+	      stats->capacity[0], stats->entries[1], stats->capacity[1]);
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	stands = now.tv_sec - (int64_t)(sweep->time_ns / 1000000000) > SWEEP_LATE_S;
+	check(s, "sweep", good(!stands), "`warren node init` starts it again", "%s%" PRIu64 " runs, %" PRIu64 " dead flows removed",
+	      stands ? "its timer stands still: " : "", (uint64_t)sweep->runs, (uint64_t)sweep->removed);
+}
+
+static int check_policies(struct status *s, struct cli *cli)
+{
+	_cleanup_dp_ struct dp dp = DP_CLOSED;
+	struct wr_policy_state state;
+	struct policies p = { 0 };
+	struct dp_flow_stats stats;
+	int r = cli_open(cli, &dp);
+
+	if (r == 0)
+		r = dp_endpoint_each(&dp, count_policy, &p, &cli->err);
+	if (r == 0)
+		r = dp_policy_state_get(&state, &cli->err);
+	if (r == 0)
+		r = dp_flow_stats(&stats, &cli->err);
+	if (r < 0)
+		return r;
+	check_agent(s, &p);
+	check_policy_state(s, &state, &p);
+	check_conntrack(s, &stats);
+	return 0;
+}
+
+/* --- the command --- */
 
 static void not_loaded(struct cli *cli)
 {
@@ -151,6 +296,9 @@ int cmd_status(struct cli *cli)
 	out_record(cli->out, NULL);
 	out_table(cli->out, "checks", NULL);
 	check_node(&s, &node);
+	r = check_policies(&s, cli);
+	if (r < 0)
+		return r;
 	check_endpoints(&s, &e);
 	r = check_strangers(&s, cli);
 	if (r < 0)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Map codecs: the keys and values of each registered map as a human writes and reads them. A map that is added to
- * the registry (abi/maps.h) without a codec does not compile.
+ * the registry (abi/maps.h) without a codec does not link.
  */
 #ifndef WARREN_CODEC_H
 #define WARREN_CODEC_H
@@ -17,14 +17,14 @@ struct map_codec {
 	const char *name;
 	size_t key_size, value_size;
 	const char *key_form;			       /* how a key is written, for messages and the manual */
-	int (*parse_key)(const char *text, void *key); /* -EINVAL */
+	int (*parse_key)(const char *text, void *key); /* -EINVAL; key is zeroed before */
 	void (*key)(struct out *o, const void *key);   /* fields, into the open record */
 	void (*value)(struct out *o, const void *value, int cpus);
 };
 
 #define MAP_KEY_MAX 64 /* bytes of the largest key */
 
-extern const struct map_codec map_codecs[]; /* ends with name NULL */
+extern const struct map_codec *const map_codecs[]; /* in the registry's order; ends with NULL */
 const struct map_codec *map_codec_find(const char *name);
 
 /* From one CPU's value to the next: the kernel pads them to 8 bytes. */

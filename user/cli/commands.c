@@ -19,6 +19,8 @@
 	(offsetof(struct cli_options, member) +                                                                        \
 	 0 * sizeof(char[__builtin_types_compatible_p(__typeof__(((struct cli_options *)0)->member), type) ? 1 : -1]))
 
+#define FAMILY NUMBER("family", "N", family, 4, 6, COMPLETE_NOTHING, "4 or 6 (default: the first that both sides have)")
+
 const struct cli_option common_options[] = {
 	FLAG("json", json, "print JSON"),
 	FLAG("help", help, "print what the command does and takes"),
@@ -65,6 +67,75 @@ const struct command commands[] = {
 		.run = cmd_endpoint_get,
 	},
 	{
+		.name = "identity list",
+		.summary = "List the identities of pods: label sets, and who has them",
+		.run = cmd_identity_list,
+	},
+	{
+		.name = "identity get",
+		.args = { { "ID", false, COMPLETE_IDENTITY } },
+		.summary = "Show one identity: labels, named ports, the selectors that match it, its pods",
+		.run = cmd_identity_get,
+	},
+	{
+		.name = "policy list",
+		.summary = "List the policies, whom they isolate and how many entries they need",
+		.run = cmd_policy_list,
+	},
+	{
+		.name = "policy get",
+		.args = { { "NAMESPACE/NAME", false, COMPLETE_POLICY } },
+		.summary = "Show one policy: what it selects, and its rules in force",
+		.run = cmd_policy_get,
+	},
+	{
+		.name = "policy why",
+		.args = { { "SRC", false, COMPLETE_POD }, { "DST[:PORT/PROTO]", false, COMPLETE_POD } },
+		.options = { FAMILY },
+		.summary = "Say whether SRC may reach DST, and by which rules",
+		.run = cmd_policy_why,
+	},
+	{
+		.name = "trace",
+		.args = { { "SRC", false, COMPLETE_POD }, { "DST[:PORT/PROTO]", false, COMPLETE_POD } },
+		.options = {
+			FAMILY,
+			NUMBER("sport", "PORT", sport, 1, UINT16_MAX, COMPLETE_NOTHING,
+			       "source port, or the id of an echo (default 40000)"),
+			TEXT("flags", "LIST", flags, COMPLETE_NOTHING, "TCP flags, as in syn,ack (default syn)"),
+		},
+		.summary = "Run a made-up packet through the programs, without effect, and show each step",
+		.run = cmd_trace,
+	},
+	{
+		.name = "ct list",
+		.options = {
+			NUMBER("endpoint", "ID", endpoint, 1, UINT32_MAX, COMPLETE_ENDPOINT, "only flows of this endpoint"),
+			FLAG("dead", dead, "also flows that have expired and are not swept yet"),
+		},
+		.summary = "List the flows: who began them, their state, the rules that let them pass",
+		.run = cmd_ct_list,
+	},
+	{
+		.name = "ct get",
+		.args = { { "SRC", false, COMPLETE_POD }, { "DST[:PORT/PROTO]", false, COMPLETE_POD } },
+		.summary = "Show the flows that SRC began with DST",
+		.run = cmd_ct_get,
+	},
+	{
+		.name = "ct flush",
+		.options = {
+			NUMBER("endpoint", "ID", endpoint, 1, UINT32_MAX, COMPLETE_ENDPOINT, "only flows of this endpoint"),
+		},
+		.summary = "Forget flows: their next packet is judged as the first one",
+		.run = cmd_ct_flush,
+	},
+	{
+		.name = "ct stats",
+		.summary = "Show how full the flow tables are, and what happened to flows",
+		.run = cmd_ct_stats,
+	},
+	{
 		.name = "map list",
 		.summary = "List the pinned maps, with their sizes",
 		.run = cmd_map_list,
@@ -99,12 +170,14 @@ const struct command commands[] = {
 	{
 		.name = "monitor",
 		.options = {
-			NUMBER("endpoint", "ID", endpoint, 1, UINT32_MAX, COMPLETE_ENDPOINT, "only drops of this endpoint"),
-			TEXT("reason", "NAME", reason, COMPLETE_REASON, "only drops for this reason"),
-			NUMBER("count", "N", count, 1, INT64_MAX, COMPLETE_NOTHING, "end after so many drops"),
+			FLAG("drops", drops, "only dropped packets"),
+			FLAG("allows", allows, "only flows that were allowed"),
+			NUMBER("endpoint", "ID", endpoint, 1, UINT32_MAX, COMPLETE_ENDPOINT, "only events of this endpoint"),
+			TEXT("reason", "NAME", reason, COMPLETE_REASON, "only events for this reason"),
+			NUMBER("count", "N", count, 1, INT64_MAX, COMPLETE_NOTHING, "end after so many events"),
 			NUMBER("timeout", "SECONDS", timeout, 1, 1000000, COMPLETE_NOTHING, "end after so many seconds"),
 		},
-		.summary = "Print every dropped packet as it is dropped, and why",
+		.summary = "Print dropped packets and new flows as they happen, and by which rule",
 		.run = cmd_monitor,
 	},
 	{

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "link.h"
+#include "names.h"
 
 void endpoints_free(struct endpoints *e)
 {
@@ -57,9 +58,8 @@ static int open_all(struct cli *cli, struct endpoints *e)
 	return r;
 }
 
-int endpoints_load(struct cli *cli, struct endpoints *e)
+int endpoints_list(struct cli *cli, struct endpoints *e)
 {
-	size_t kept = 0;
 	int r = open_all(cli, e);
 
 	if (r < 0)
@@ -71,6 +71,16 @@ int endpoints_load(struct cli *cli, struct endpoints *e)
 		return r;
 	if (e->count)
 		qsort(e->list, e->count, sizeof(*e->list), by_id);
+	return 0;
+}
+
+int endpoints_load(struct cli *cli, struct endpoints *e)
+{
+	size_t kept = 0;
+	int r = endpoints_list(cli, e);
+
+	if (r < 0)
+		return r;
 	for (size_t i = 0; i < e->count; i++) {
 		r = examine(e, &e->list[i], &cli->err);
 		if (r == 0)
@@ -94,6 +104,24 @@ int endpoints_load_one(struct cli *cli, struct endpoints *e, uint32_t id)
 	if (r == 0)
 		r = examine(e, &e->list[0], &cli->err);
 	return r;
+}
+
+const struct endpoint *endpoints_find(const struct endpoints *e, uint32_t id)
+{
+	const struct endpoint wanted = { .id = id };
+
+	return e->count ? bsearch(&wanted, e->list, e->count, sizeof(wanted), by_id) : NULL;
+}
+
+const char *endpoint_label(const struct endpoints *e, uint32_t id, char buf[POD_LABEL_MAX])
+{
+	return pod_label(pods_find(&e->pods, id), buf);
+}
+
+void endpoint_addresses(const struct wr_endpoint *ep, struct ip ip[2])
+{
+	ip[0] = ep->flags & WR_EP_V4 ? ip_from4(&ep->addr4) : (struct ip){ 0 };
+	ip[1] = ep->flags & WR_EP_V6 ? ip_from6(&ep->addr6) : (struct ip){ 0 };
 }
 
 /* The device first: without it the rest is moot. */

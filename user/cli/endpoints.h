@@ -29,10 +29,17 @@ struct endpoints {
 	}
 #define _cleanup_endpoints_ __attribute__((cleanup(endpoints_free)))
 
+/* All, without a look at their devices: no names, no faults. */
+int endpoints_list(struct cli *cli, struct endpoints *e);
 int endpoints_load(struct cli *cli, struct endpoints *e);
 /* Only the one with this id; -ENOENT. */
 int endpoints_load_one(struct cli *cli, struct endpoints *e, uint32_t id);
 void endpoints_free(struct endpoints *e);
+const struct endpoint *endpoints_find(const struct endpoints *e, uint32_t id); /* NULL */
+/* "default/web", or the start of the container's id; "-" if there is no such pod. */
+const char *endpoint_label(const struct endpoints *e, uint32_t id, char buf[POD_LABEL_MAX]);
+/* The endpoint's addresses: [0] IPv4, [1] IPv6; family 0: none. */
+void endpoint_addresses(const struct wr_endpoint *ep, struct ip ip[2]);
 
 /* Array of texts. */
 json_t *endpoint_faults(const struct endpoint *endpoint);

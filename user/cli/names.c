@@ -3,8 +3,11 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+
+#include "dp.h"
 
 static const struct {
 	const char *name, *text;
@@ -63,18 +66,81 @@ int direction_parse(const char *name, uint32_t *direction)
 	return -EINVAL;
 }
 
+int number_parse(const char *text, uint64_t max, uint64_t *number)
+{
+	unsigned long long n;
+	char *end;
+
+	if (*text < '0' || *text > '9')
+		return -EINVAL;
+	errno = 0;
+	n = strtoull(text, &end, strncmp(text, "0x", 2) == 0 ? 16 : 10);
+	if (*end || errno || n > max)
+		return -EINVAL;
+	*number = n;
+	return 0;
+}
+
+/* --- numbers of which some have names --- */
+
+struct number_name {
+	uint64_t number;
+	const char *name; /* NULL ends a table */
+};
+
+static const char *number_name(const struct number_name *names, uint64_t number, char buf[NUMBER_STRLEN])
+{
+	for (; names->name; names++) {
+		if (names->number == number)
+			return names->name;
+	}
+	snprintf(buf, NUMBER_STRLEN, "0x%016llx", (unsigned long long)number);
+	return buf;
+}
+
+static int named_parse(const struct number_name *names, const char *text, uint64_t *number)
+{
+	for (; names->name; names++) {
+		if (strcmp(names->name, text) == 0) {
+			*number = names->number;
+			return 0;
+		}
+	}
+	return number_parse(text, UINT64_MAX, number);
+}
+
+static const struct number_name identities[] = {
+	{ WR_ID_UNKNOWN, "unknown" },
+	{ WR_ID_HOST, "host" },
+	{ WR_ID_WORLD, "world" },
+	{ 0 },
+};
+
+static const struct number_name peers[] = {
+	{ WR_PEER_ANY, "any" },
+	{ WR_PEER_ALL_PODS, "all-pods" },
+	{ WR_PEER_NONE, "none" },
+	{ 0 },
+};
+
 const char *identity_name(uint64_t identity, char buf[NUMBER_STRLEN])
 {
-	switch (identity) {
-	case WR_ID_UNKNOWN:
-		return "unknown";
-	case WR_ID_HOST:
-		return "host";
-	case WR_ID_WORLD:
-		return "world";
-	}
-	snprintf(buf, NUMBER_STRLEN, "0x%016llx", (unsigned long long)identity);
-	return buf;
+	return number_name(identities, identity, buf);
+}
+
+int identity_parse(const char *text, uint64_t *identity)
+{
+	return named_parse(identities, text, identity);
+}
+
+const char *peer_name(uint64_t peer, char buf[NUMBER_STRLEN])
+{
+	return number_name(peers, peer, buf);
+}
+
+int peer_parse(const char *text, uint64_t *peer)
+{
+	return named_parse(peers, text, peer);
 }
 
 const char *class_name(uint32_t class, char buf[NUMBER_STRLEN])
@@ -83,28 +149,161 @@ const char *class_name(uint32_t class, char buf[NUMBER_STRLEN])
 	case WR_CLASS_QUARANTINE:
 		return "quarantine";
 	case WR_CLASS_NOT_ISOLATED:
-		return "not-isolated";
+		return "not isolated";
 	}
-	snprintf(buf, NUMBER_STRLEN, "%u", class);
+	snprintf(buf, NUMBER_STRLEN, "class %u", class);
 	return buf;
 }
 
-json_t *endpoint_flags(uint16_t flags)
+static const struct {
+	const char *name, *text;
+} ct_stats[WR_CT_STATS] = {
+	[WR_CT_STAT_CREATED] = { "created", "flows that were begun" },
+	[WR_CT_STAT_ANSWERED] = { "answered", "flows that were answered" },
+	[WR_CT_STAT_OVER_SHARE] = { "over_share", "answered, but evictable: their endpoint has used up its share" },
+	[WR_CT_STAT_FULL] = { "full", "answered, but evictable: the table is full" },
+	[WR_CT_STAT_REJUDGED] = { "rejudged", "judged again, since policy or identity had changed" },
+};
+
+const char *ct_stat_name(uint32_t stat)
 {
-	static const struct {
-		enum wr_endpoint_flags flag;
-		const char *name;
-	} names[] = { { WR_EP_V4, "v4" }, { WR_EP_V6, "v6" }, { WR_EP_MASQUERADE, "masquerade" } };
+	return stat < WR_CT_STATS ? ct_stats[stat].name : NULL;
+}
+
+const char *ct_stat_text(uint32_t stat)
+{
+	return stat < WR_CT_STATS ? ct_stats[stat].text : NULL;
+}
+
+/* --- rules --- */
+
+bool rule_lookup(uint32_t rule, char buf[RULE_STRLEN])
+{
+	int cpus;
+
+	buf[WR_RULE_TEXT] = '\0';
+	return rule >= WR_RULE_FIRST && dp_map_lookup("rules", &rule, buf, &cpus, NULL) == 0;
+}
+
+const char *rule_text(uint32_t rule, uint32_t class, char buf[RULE_STRLEN])
+{
+	char of[32] = "";
+
+	if (class)
+		snprintf(of, sizeof(of), " of class %u", class);
+	switch (rule) {
+	case WR_RULE_NONE:
+		snprintf(buf, RULE_STRLEN, "no rule%s matched", of);
+		return buf;
+	case WR_RULE_NOT_ISOLATED:
+		return "not isolated";
+	case WR_RULE_OWN_NODE:
+		return "between a pod and its own node's host";
+	case WR_RULE_QUARANTINE:
+		return "in quarantine: no policy has been computed yet";
+	case WR_RULE_NO_ROOM:
+		snprintf(buf, RULE_STRLEN, "the rules%s did not fit into the maps", of);
+		return buf;
+	case WR_RULE_NO_CLASS:
+		snprintf(buf, RULE_STRLEN, "there are no rules%s in the maps", of);
+		return buf;
+	}
+	if (!rule_lookup(rule, buf))
+		snprintf(buf, RULE_STRLEN, "rule %u", rule);
+	return buf;
+}
+
+/* --- bits --- */
+
+const struct flag_name endpoint_flags[] = {
+	{ WR_EP_V4, "v4" },
+	{ WR_EP_V6, "v6" },
+	{ WR_EP_MASQUERADE, "masquerade" },
+	{ 0 },
+};
+
+const struct flag_name ct_flags[] = {
+	{ WR_CT_SWAPPED, "swapped" },
+	{ WR_CT_VIA_STACK, "via-stack" },
+	{ WR_CT_DENIED_EGRESS, "denied-egress" },
+	{ WR_CT_DENIED_INGRESS, "denied-ingress" },
+	{ WR_CT_ANSWERED, "answered" },
+	{ WR_CT_FIN_INITIATOR, "fin-initiator" },
+	{ WR_CT_FIN_RESPONDER, "fin-responder" },
+	{ WR_CT_RESET, "reset" },
+	{ 0 },
+};
+
+const struct flag_name class_flags[] = {
+	{ WR_CLASS_ISOLATED, "isolated" },
+	{ WR_CLASS_NO_ROOM, "no-room" },
+	{ WR_CLASS_CIDRS, "cidrs" },
+	{ WR_CLASS_ALL_PODS, "all-pods" },
+	{ WR_CLASS_ANYBODY, "anybody" },
+	{ WR_CLASS_SELECTORS, "selectors" },
+	{ WR_CLASS_ANY_PROTO, "any-protocol" },
+	{ 0 },
+};
+
+const struct flag_name trace_steps[] = {
+	{ WR_TRACE_ENDPOINT, "endpoint" },
+	{ WR_TRACE_PARSED, "parsed" },
+	{ WR_TRACE_CT_FOUND, "ct-found" },
+	{ WR_TRACE_CT_NEW, "ct-new" },
+	{ WR_TRACE_CT_STALE, "ct-stale" },
+	{ WR_TRACE_CT_REJUDGED, "ct-rejudged" },
+	{ WR_TRACE_CT_REPLY, "ct-reply" },
+	{ WR_TRACE_CT_RELATED, "ct-related" },
+	{ WR_TRACE_JUDGED_EGRESS, "judged-egress" },
+	{ WR_TRACE_JUDGED_INGRESS, "judged-ingress" },
+	{ 0 },
+};
+
+json_t *flags_json(const struct flag_name *names, uint32_t flags)
+{
 	json_t *array = json_array();
 
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		if (flags & names[i].flag)
-			json_array_append_new(array, json_string(names[i].name));
-		flags &= (uint16_t)~names[i].flag;
+	for (; names->name; names++) {
+		if (flags & names->flag)
+			json_array_append_new(array, json_string(names->name));
+		flags &= ~names->flag;
 	}
 	if (flags)
-		json_array_append_new(array, json_sprintf("0x%04x", flags));
+		json_array_append_new(array, json_sprintf("0x%x", flags));
 	return array;
+}
+
+/* --- addresses --- */
+
+const char *socket_format(const struct ip *ip, uint16_t port, char buf[SOCKET_STRLEN])
+{
+	char address[IP_STRLEN];
+
+	snprintf(buf, SOCKET_STRLEN, ip->family == AF_INET6 ? "[%s]:%u" : "%s:%u", ip_format(ip, address), port);
+	return buf;
+}
+
+int host_split(const char *text, char *host, size_t room, const char **rest)
+{
+	const char *end, *colon = strchr(text, ':');
+
+	if (*text == '[') {
+		end = strchr(++text, ']');
+		if (!end || (end[1] && end[1] != ':'))
+			return -EINVAL;
+		colon = end[1] ? end + 1 : NULL;
+	} else if (colon && strchr(colon + 1, ':')) {
+		colon = NULL; /* an IPv6 address */
+		end = text + strlen(text);
+	} else {
+		end = colon ?: text + strlen(text);
+	}
+	if (end == text || (size_t)(end - text) >= room)
+		return -EINVAL;
+	memcpy(host, text, (size_t)(end - text));
+	host[end - text] = '\0';
+	*rest = colon ? colon + 1 : NULL;
+	return 0;
 }
 
 struct ip ip_from4(const struct wr_addr4 *addr)

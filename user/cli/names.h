@@ -23,12 +23,48 @@ int direction_parse(const char *name, uint32_t *direction); /* -EINVAL */
 #define NUMBER_STRLEN 24
 /* A name, or the number in `buf` if it has none. */
 const char *identity_name(uint64_t identity, char buf[NUMBER_STRLEN]);
+int identity_parse(const char *text, uint64_t *identity); /* -EINVAL */
+/* "quarantine", "not isolated", "class 17". */
 const char *class_name(uint32_t class, char buf[NUMBER_STRLEN]);
+/* A peer class or CIDR peer: "any", "all-pods", "none", or the number. */
+const char *peer_name(uint64_t peer, char buf[NUMBER_STRLEN]);
+int peer_parse(const char *text, uint64_t *peer); /* -EINVAL */
+/* NULL for a number without a name. */
+const char *ct_stat_name(uint32_t stat);
+const char *ct_stat_text(uint32_t stat);
 
-/* Array of the names of an endpoint's flags. */
-json_t *endpoint_flags(uint16_t flags);
+/*
+ * Why a judgement allowed or denied: "shop/db ingress[0].ports[1]" (from map `rules`), "no rule of class 17 matched", ...
+ * `class` 0: it is not known. Returns buf or a constant.
+ */
+#define RULE_STRLEN (WR_RULE_TEXT + 1)
+const char *rule_text(uint32_t rule, uint32_t class, char buf[RULE_STRLEN]);
+/* Only for rules of policies (WR_RULE_FIRST and above): false if the map does not know it. */
+bool rule_lookup(uint32_t rule, char buf[RULE_STRLEN]);
+
+/* The names of bits; ends with name NULL. */
+struct flag_name {
+	uint32_t flag;
+	const char *name;
+};
+extern const struct flag_name endpoint_flags[], ct_flags[], class_flags[], trace_steps[];
+/* Array of the names of the bits that are set; bits without a name as one number. */
+json_t *flags_json(const struct flag_name *names, uint32_t flags);
 
 struct ip ip_from4(const struct wr_addr4 *addr);
 struct ip ip_from6(const struct wr_addr6 *addr);
+
+/* An address with a port: "10.1.0.7:80", "[fd00::7]:80". */
+#define SOCKET_STRLEN (IP_STRLEN + 8)
+const char *socket_format(const struct ip *ip, uint16_t port, char buf[SOCKET_STRLEN]);
+
+/*
+ * Takes "HOST:REST" apart at the colon ("[IPV6]:REST" if HOST is an IPv6 address, which may stand alone without brackets).
+ * *rest is NULL if there is no colon. -EINVAL.
+ */
+int host_split(const char *text, char *host, size_t room, const char **rest);
+
+/* The whole text as a number (decimal, or hex after 0x) of at most `max`; -EINVAL. */
+int number_parse(const char *text, uint64_t max, uint64_t *number);
 
 #endif

@@ -253,6 +253,18 @@ void out_strings(struct out *o, const char *key, json_t *array, const char *sepa
 	field(o, FIELD, key, array, text, OUT_PLAIN);
 }
 
+void out_member(struct out *o, const char *key, const json_t *object)
+{
+	json_t *value = json_object_get(object, key);
+
+	if (json_is_integer(value))
+		out_uint(o, key, (uint64_t)json_integer_value(value));
+	else if (json_is_array(value) || json_is_object(value))
+		out_field(o, key, json_incref(value), NULL, OUT_PLAIN);
+	else
+		out_string(o, key, json_string_value(value));
+}
+
 void out_note(struct out *o, const char *fmt, ...)
 {
 	_cleanup_free_ char *text = NULL;
@@ -316,7 +328,7 @@ static void spaces(struct out *o, size_t n)
 
 static void put_text(struct out *o, const struct node *n)
 {
-	static const char *const on[] = { [OUT_GREEN] = "\033[32m", [OUT_RED] = "\033[31m" };
+	static const char *const on[] = { [OUT_GREEN] = "\033[32m", [OUT_YELLOW] = "\033[33m", [OUT_RED] = "\033[31m" };
 
 	if (o->colours && n->colour != OUT_PLAIN)
 		fprintf(o->file, "%s%s\033[0m", on[n->colour], n->text);
@@ -342,6 +354,12 @@ static int columns(const struct node *row, const struct node **cells, int n)
 	return n;
 }
 
+/* A number that is shown as a word stands with the words. */
+static bool is_number(const struct node *cell)
+{
+	return json_is_integer(cell->value) && !isalpha((unsigned char)cell->text[0]);
+}
+
 static void lay_out(const struct node *table, struct layout *layout, int count)
 {
 	const struct node *cells[COLUMNS_MAX];
@@ -352,8 +370,8 @@ static void lay_out(const struct node *table, struct layout *layout, int count)
 		for (int i = 0; i < n && i < count; i++) {
 			if (width(cells[i]->text) > layout[i].room)
 				layout[i].room = width(cells[i]->text);
-			layout[i].numbers |= json_is_integer(cells[i]->value);
-			layout[i].words |= !json_is_integer(cells[i]->value) && !json_is_null(cells[i]->value);
+			layout[i].numbers |= is_number(cells[i]);
+			layout[i].words |= !is_number(cells[i]) && !json_is_null(cells[i]->value);
 		}
 	}
 }

@@ -19,7 +19,7 @@
 struct out;
 
 enum out_format { OUT_TEXT, OUT_JSON };
-enum out_colour { OUT_PLAIN, OUT_GREEN, OUT_RED };
+enum out_colour { OUT_PLAIN, OUT_GREEN, OUT_YELLOW, OUT_RED };
 
 /* NULL without memory. Colours are used if `file` is a terminal and NO_COLOR is not set. */
 struct out *out_new(enum out_format format, FILE *file);
@@ -45,6 +45,8 @@ void out_block(struct out *o, const char *key, const char *text); /* several lin
 void out_field(struct out *o, const char *key, json_t *value, const char *text, enum out_colour colour);
 /* An array of strings (taken over); in text joined by `separator`. */
 void out_strings(struct out *o, const char *key, json_t *array, const char *separator);
+/* A member of an object that came as JSON. In text, numbers and texts show themselves; arrays and objects are left out. */
+void out_member(struct out *o, const char *key, const json_t *object);
 /* A line that is shown in text only. */
 void out_note(struct out *o, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

@@ -17,6 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "names.h"
+
 #define ND_NEIGHBOUR_SOLICITATION 135
 #define ND_NEIGHBOUR_ADVERTISEMENT 136
 
@@ -120,15 +122,25 @@ const char *icmp_type_name(int family, uint8_t type)
 	return find_name(family == AF_INET ? icmp_types : icmpv6_types, type);
 }
 
+static const char *const tcp_flags[8] = { "FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR" };
+
+int tcp_flag_parse(const char *name)
+{
+	for (int bit = 0; bit < 8; bit++) {
+		if (strcasecmp(tcp_flags[bit], name) == 0)
+			return bit;
+	}
+	return -EINVAL;
+}
+
 const char *tcp_flags_format(uint8_t flags, char *buf, size_t size)
 {
-	static const char *const names[] = { "FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR" };
 	size_t n = 0;
 
 	snprintf(buf, size, "none");
 	for (int bit = 0; bit < 8; bit++) {
 		if (flags >> bit & 1 && n < size)
-			n += (size_t)snprintf(buf + n, size - n, "%s%s", n ? "," : "", names[bit]);
+			n += (size_t)snprintf(buf + n, size - n, "%s%s", n ? "," : "", tcp_flags[bit]);
 	}
 	return buf;
 }
@@ -416,13 +428,9 @@ static void add_arp(struct text *t, const struct packet *p)
 
 static void add_address(struct text *t, const struct ip *ip, bool port_known, uint16_t port)
 {
-	char buf[IP_STRLEN];
+	char buf[SOCKET_STRLEN];
 
-	ip_format(ip, buf);
-	if (!port_known)
-		add(t, "%s", buf);
-	else
-		add(t, ip->family == AF_INET6 ? "[%s]:%u" : "%s:%u", buf, port);
+	add(t, "%s", port_known ? socket_format(ip, port, buf) : ip_format(ip, buf));
 }
 
 static void add_icmp(struct text *t, const struct packet *p)

@@ -68,6 +68,8 @@ const char *l4_proto_name(uint8_t l4_proto);
 int l4_proto_parse(const char *text, uint8_t *l4_proto);
 /* "SYN,ACK"; "none" without flags. Returns buf. */
 const char *tcp_flags_format(uint8_t flags, char *buf, size_t size);
+/* The bit of "syn", "ack", ...; -EINVAL. */
+int tcp_flag_parse(const char *name);
 /* "echo request"; NULL for a type without a name here. `family`: AF_INET or AF_INET6. */
 const char *icmp_type_name(int family, uint8_t type);
 const char *ext_header_name(uint8_t type);

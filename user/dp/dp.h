@@ -64,13 +64,20 @@ const char *dp_fault_text(enum dp_fault fault); /* of one bit */
 
 /* --- maps --- */
 
-enum dp_map_kind { DP_MAP_TABLE, DP_MAP_SLOTS /* empty elements are skipped */, DP_MAP_PERCPU, DP_MAP_RING, DP_MAP_GROWING /* an array of maps; opened, it is the hash inside */ };
+enum dp_map_kind {
+	DP_MAP_TABLE,
+	DP_MAP_SLOTS,   /* empty elements are skipped */
+	DP_MAP_PERCPU,
+	DP_MAP_RING,
+	DP_MAP_GROWING, /* pinned is an array of maps; opened, it is the hash inside, until that is replaced by a larger one */
+};
 
 struct dp_map {
 	const char *name, *text; /* from the registry (abi/maps.h) */
 	enum dp_map_kind kind;
 	uint32_t type; /* BPF_MAP_TYPE_* */
 	uint32_t key_size, value_size;
+	uint32_t flags; /* BPF_F_* */
 	uint32_t max_entries; /* as in the registry: of a growing map, at most */
 };
 extern const struct dp_map dp_maps[]; /* ends with name NULL */
@@ -78,11 +85,14 @@ extern const struct dp_map dp_maps[]; /* ends with name NULL */
 struct dp_map_info {
 	uint32_t id, type, key_size, value_size, max_entries, flags;
 	const char *type_name;
+	uint32_t limit;   /* max_entries, or what a growing map can grow to */
 	uint64_t memory;  /* bytes, as the kernel accounts for them */
 	uint64_t entries; /* counted now */
 };
 int dp_map_open(const char *name, struct err *err); /* fd of the pinned map; -ENOENT */
 int dp_map_info(const char *name, struct dp_map_info *info, struct err *err);
+/* All of that but `entries`, which takes a walk through the map. */
+int dp_map_describe(const char *name, struct dp_map_info *info, struct err *err);
 /* Every element. A per-CPU value is the array of all CPUs' values (each padded to 8 bytes): `cpus` says how many. */
 int dp_map_each(const char *name, int (*fn)(const void *key, const void *value, int cpus, void *arg), void *arg,
 		struct err *err);

@@ -7,11 +7,11 @@
 
 /* One flow, its ends put into the order initiator, responder. */
 struct dp_flow {
-	struct ip ip[2];      /* [0] of the initiator */
-	uint16_t port[2];     /* host order; of an echo flow: [0] its id, [1] 0 */
+	struct ip ip[2];  /* [0] of the initiator */
+	uint16_t port[2]; /* host order; of an echo flow: [0] its id, [1] 0 */
 	uint8_t protocol;
-	bool answered_table;  /* in ct4/6, else in ct_new4/6 */
-	bool dead;            /* expired, and not swept yet */
+	bool answered_table; /* in ct4/6, else in ct_new4/6 */
+	bool dead;	     /* expired, and not swept yet */
 	uint32_t expires_in_ms;
 	struct wr_ct ct;
 };
@@ -30,8 +30,11 @@ struct dp_flow_stats {
 };
 int dp_flow_stats(struct dp_flow_stats *stats, struct err *err);
 
-/* Makes a twin's run of from_pod (`ingress` false) or to_pod on this frame. `entered`: ifindex by which it came into the host, 0: made by it (to_pod only). Writes the verdict that tc would get
- * to *tc_verdict. Takes turns with other dry runs by a lock. */
+/*
+ * Makes a twin's run of from_pod (`ingress` false) or to_pod on this frame. `entered`: ifindex by which it came into
+ * the host, 0: made by it (to_pod only). Writes the verdict that tc would get to *tc_verdict. Takes turns with other
+ * dry runs by a lock. -EPROTO: what is loaded is another build's. -ENODEV: no such device in the caller's netns.
+ */
 int dp_trace(bool ingress, uint32_t ifindex, uint32_t entered, const void *frame, size_t length, struct wr_trace *trace,
 	     int *tc_verdict, struct err *err);
 

@@ -22,11 +22,29 @@ static inline const char *pin_path(char buf[PIN_PATH_MAX], const char *dir, cons
 	return buf;
 }
 
-/* -EPROTO if the map behind fd is not what the registry says it is (`max_entries` may differ). */
-int dp_map_verify(int fd, const struct dp_map *map, struct err *err);
+/* NULL with err set: there is no such map in the registry. */
+const struct dp_map *dp_map_find(const char *name, struct err *err);
 
-/* A new inner map for the growing map `name`, with room for `entries`. Returns its fd. */
-int dp_growing_create(const char *name, uint32_t entries, struct err *err);
+/* -EPROTO if the map behind a pin is not what the registry says it is (`max_entries` may differ). */
+int dp_map_verify(int fd, const struct dp_map *map, struct err *err);
+/* The pinned map; of a growing one, the outer. */
+int dp_map_open_pin(const struct dp_map *map, struct err *err);
+int dp_map_fd_info(int fd, const struct dp_map *map, struct bpf_map_info *info, struct err *err);
+/* Every element of the map behind fd (of a growing map: of the hash inside), as dp_map_each() does. */
+int dp_map_walk(int fd, const struct dp_map *map, int (*fn)(const void *key, const void *value, int cpus, void *arg),
+		void *arg, struct err *err);
+
+/* What a growing map's hash is made with, so that dumps of it can be read. All zero: no BTF. */
+struct dp_btf {
+	int fd;
+	__u32 key, value; /* types in it */
+};
+/* A new hash for a growing map, with room for `entries`. Returns its fd. */
+int dp_growing_create(const struct dp_map *map, uint32_t entries, const struct dp_btf *btf, struct err *err);
+/* Puts it in the place of the one that stood there. Programs that still read that have ended when this returns. */
+int dp_growing_set(int outer, const struct dp_map *map, int inner, struct err *err);
+/* The hash that stands in the outer map now. */
+int dp_growing_get(int outer, const struct dp_map *map, struct err *err);
 
 /* Id of the program behind fd, 0 if that cannot be said. */
 uint32_t dp_prog_id(int fd);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "load.h"
 
+#include <bpf/btf.h>
+#include <linux/if_ether.h>
 #include <linux/magic.h>
 #include <stdarg.h>
 #include <string.h>
@@ -17,12 +19,18 @@
 /* libbpf explains failures only through its print callback: keep the last complaint for the error message. */
 static char libbpf_complaint[300];
 
-__attribute__((format(printf, 2, 0))) static int keep_complaint(enum libbpf_print_level level, const char *fmt, va_list ap)
+__attribute__((format(printf, 2, 0))) static int keep_complaint(enum libbpf_print_level level, const char *fmt,
+								va_list ap)
 {
+	if (getenv("WARREN_LIBBPF_LOG")) {
+		va_list again;
+
+		va_copy(again, ap);
+		vfprintf(stderr, fmt, again);
+		va_end(again);
+	}
 	if (level == LIBBPF_WARN && strncmp(fmt, "libbpf: prog '%s': -- BEGIN", 27) != 0)
 		vsnprintf(libbpf_complaint, sizeof(libbpf_complaint), fmt, ap);
-	if (getenv("WARREN_LIBBPF_LOG"))
-		return vfprintf(stderr, fmt, ap);
 	return 0;
 }
 
@@ -105,20 +113,31 @@ static int reuse_maps(struct bpf_object *obj, unsigned *pinned_count, struct err
 	return 0;
 }
 
-/* The addresses' maps are what bounds the number of endpoints; the slots have room for the most there can be. */
-static int set_max_endpoints(struct warren_bpf *skel, uint32_t wanted, bool fresh, struct err *err)
+/* Sizes that can be chosen when the maps are made: as loaded, unless the caller asks for others. */
+static int set_size(struct bpf_map *const maps[2], uint32_t wanted, bool fresh, const char *what, const char *option,
+		    struct err *err)
 {
-	uint32_t loaded = bpf_map__max_entries(skel->maps.addr4);
+	uint32_t loaded = bpf_map__max_entries(maps[0]);
 
 	if (!wanted || (!fresh && wanted == loaded))
 		return 0;
 	if (!fresh) {
-		err_set(err, EBUSY, "the maps are loaded with room for %u endpoints, not %u", loaded, wanted);
-		return err_hint(err, "`warren node down` first, or leave --max-endpoints out");
+		err_set(err, EBUSY, "the maps are loaded with room for %u %s, not %u", loaded, what, wanted);
+		return err_hint(err, "`warren node down` first, or leave %s out", option);
 	}
-	bpf_map__set_max_entries(skel->maps.addr4, wanted);
-	bpf_map__set_max_entries(skel->maps.addr6, wanted);
+	bpf_map__set_max_entries(maps[0], wanted);
+	bpf_map__set_max_entries(maps[1], wanted);
 	return 0;
+}
+
+static int set_sizes(struct warren_bpf *skel, const struct node_options *options, bool fresh, struct err *err)
+{
+	/* The addresses' maps bound the number of endpoints; the slots have room for the most there can be. */
+	struct bpf_map *const addresses[] = { skel->maps.addr4, skel->maps.addr6 };
+	struct bpf_map *const flows[] = { skel->maps.ct4, skel->maps.ct6 };
+	int r = set_size(addresses, options->max_endpoints, fresh, "endpoints", "--max-endpoints", err);
+
+	return r < 0 ? r : set_size(flows, options->ct_entries, fresh, "flows", "--ct-entries", err);
 }
 
 /* Marks as loaded, unless the caller asks for others. */
@@ -131,7 +150,8 @@ static int write_config(struct warren_bpf *skel, int mark_shift, struct err *err
 	if (bpf_map_lookup_elem(fd, &zero, &cfg) < 0)
 		return err_errno(err, errno, "cannot read map config");
 	if (cfg.abi_version && cfg.abi_version != WR_ABI_VERSION)
-		return err_set(err, EPROTO, "what is loaded has ABI version %u, this build has %d", cfg.abi_version, WR_ABI_VERSION);
+		return err_set(err, EPROTO, "what is loaded has ABI version %u, this build has %d", cfg.abi_version,
+			       WR_ABI_VERSION);
 	if (mark_shift < 0 && !cfg.mark_pod)
 		mark_shift = NODE_MARK_SHIFT;
 	if (mark_shift >= 0) {
@@ -148,27 +168,46 @@ static int write_config(struct warren_bpf *skel, int mark_shift, struct err *err
 	return 0;
 }
 
-/* The first inner map of each growing one that has none. */
+static __u32 btf_type(const struct btf *btf, const char *c_type)
+{
+	bool is_struct = strncmp(c_type, "struct ", 7) == 0;
+	int id = btf__find_by_name_kind(btf, is_struct ? c_type + 7 : c_type,
+					is_struct ? BTF_KIND_STRUCT : BTF_KIND_TYPEDEF);
+
+	return id > 0 ? (__u32)id : 0;
+}
+
+/* The first hash inside each growing map that has none. Its definition cannot name its types (bpf/lib/maps.h). */
 static int fill_growing(struct bpf_object *obj, struct err *err)
 {
+	static const struct {
+		const char *name, *key, *value;
+		uint32_t first;
+	} growing[] = {
+#define X(name, key, value, first, most, text) { #name, #key, #value, first },
+		WARREN_GROWING_MAPS(X)
+#undef X
+	};
+	const struct btf *btf = bpf_object__btf(obj);
 	const __u32 zero = 0;
 	__u32 id;
 
-#define X(name, key, value, first, most, text)                                                                         \
-	do {                                                                                                           \
-		int outer = bpf_map__fd(bpf_object__find_map_by_name(obj, #name));                                     \
-		_cleanup_fd_ int inner = -1;                                                                           \
-                                                                                                                       \
-		if (bpf_map_lookup_elem(outer, &zero, &id) == 0)                                                       \
-			break;                                                                                         \
-		inner = dp_growing_create(#name, first, err);                                                          \
-		if (inner < 0)                                                                                         \
-			return inner;                                                                                  \
-		if (bpf_map_update_elem(outer, &zero, &inner, BPF_ANY) < 0)                                            \
-			return err_errno(err, errno, "cannot put the first map into %s", #name);                       \
-	} while (0);
-	WARREN_GROWING_MAPS(X)
-#undef X
+	for (size_t i = 0; i < sizeof(growing) / sizeof(growing[0]); i++) {
+		struct dp_btf types = { bpf_object__btf_fd(obj), btf_type(btf, growing[i].key),
+					btf_type(btf, growing[i].value) };
+		const struct dp_map *map = dp_map_find(growing[i].name, err);
+		int outer = bpf_map__fd(bpf_object__find_map_by_name(obj, map->name)), r;
+		_cleanup_fd_ int inner = -1;
+
+		if (bpf_map_lookup_elem(outer, &zero, &id) == 0)
+			continue;
+		if (types.fd < 0 || !types.key || !types.value)
+			types = (struct dp_btf){ 0 };
+		inner = dp_growing_create(map, growing[i].first, &types, err);
+		r = inner < 0 ? inner : dp_growing_set(outer, map, inner, err);
+		if (r < 0)
+			return r;
+	}
 	return 0;
 }
 
@@ -205,6 +244,21 @@ static int pin_program(const struct bpf_program *prog, struct err *err)
 	return 0;
 }
 
+/*
+ * Starts the timer that removes dead flows, or gives a running one this build's program. It lives as long as map
+ * `sweep` is pinned (or open), and holds the program by itself.
+ */
+static int start_sweep(struct warren_bpf *skel, struct err *err)
+{
+	char frame[ETH_ZLEN] = { 0 }; /* a program of this type cannot be run without one */
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = sizeof(frame), .repeat = 1);
+	int r = bpf_prog_test_run_opts(bpf_program__fd(skel->progs.sweep_start), &opts);
+
+	if (r < 0)
+		return err_errno(err, -r, "cannot run sweep_start");
+	return opts.retval ? err_set(err, EIO, "sweep_start could not start its timer") : 0;
+}
+
 /* Programs last: with them in place a reader takes the node for loaded. */
 static int pin_all(struct warren_bpf *skel, int mark_shift, struct err *err)
 {
@@ -217,28 +271,47 @@ static int pin_all(struct warren_bpf *skel, int mark_shift, struct err *err)
 	if (r == 0)
 		r = pin_maps(skel->obj, err);
 	if (r == 0)
+		r = start_sweep(skel, err);
+	if (r == 0)
 		r = pin_program(skel->progs.to_pod, err);
 	if (r == 0)
 		r = pin_program(skel->progs.from_pod, err);
 	return r;
 }
 
-int load_programs(const struct node_options *options, bool *fresh, struct err *err)
+/* Opens this build's programs over the maps that are pinned, and counts those. */
+static int open_programs(struct warren_bpf **out, unsigned *pinned, struct err *err)
 {
 	struct warren_bpf *skel;
-	unsigned pinned = 0;
 	int r;
 
 	libbpf_set_print(keep_complaint);
 	libbpf_set_memlock_rlim(0); /* maps are charged to the memory cgroup since 5.11; runtimes must not raise rlimits */
 	libbpf_complaint[0] = '\0';
+	*pinned = 0;
 	skel = warren_bpf__open();
 	if (!skel)
 		return load_error(err, errno, "cannot open the embedded programs");
-	r = reuse_maps(skel->obj, &pinned, err);
+	r = reuse_maps(skel->obj, pinned, err);
+	if (r < 0)
+		warren_bpf__destroy(skel);
+	else
+		*out = skel;
+	return r;
+}
+
+int load_programs(const struct node_options *options, bool *fresh, struct err *err)
+{
+	struct warren_bpf *skel;
+	unsigned pinned;
+	int r;
+
+	r = open_programs(&skel, &pinned, err);
 	*fresh = pinned == 0;
-	if (r == 0)
-		r = set_max_endpoints(skel, options->max_endpoints, *fresh, err);
+	if (r < 0)
+		return r;
+	r = set_sizes(skel, options, *fresh, err);
+	bpf_program__set_autoload(skel->progs.sweep_now, false); /* for tests, which cannot wait */
 	if (r == 0) {
 		r = warren_bpf__load(skel);
 		if (r < 0)
@@ -251,4 +324,69 @@ int load_programs(const struct node_options *options, bool *fresh, struct err *e
 	}
 	warren_bpf__destroy(skel);
 	return r;
+}
+
+/* --- twins -------------------------------------------------------------------------------------------------------- */
+
+static int prog_tag(int fd, __u8 tag[BPF_TAG_SIZE])
+{
+	struct bpf_prog_info info = { 0 };
+	__u32 len = sizeof(info);
+
+	if (bpf_obj_get_info_by_fd(fd, &info, &len) < 0)
+		return -errno;
+	memcpy(tag, info.tag, BPF_TAG_SIZE);
+	return 0;
+}
+
+/* The tag is a hash of the instructions before the verifier sees what `dry_run` is: a twin has that of its original. */
+static int same_program(int twin, const char *name, struct err *err)
+{
+	char path[PIN_PATH_MAX];
+	_cleanup_fd_ int original = bpf_obj_get(pin_path(path, PIN_PROG_DIR, name));
+	__u8 tags[2][BPF_TAG_SIZE];
+
+	if (original < 0 || prog_tag(original, tags[0]) < 0 || prog_tag(twin, tags[1]) < 0)
+		return err_errno(err, errno, "cannot examine program %s", path);
+	if (memcmp(tags[0], tags[1], BPF_TAG_SIZE) == 0)
+		return 0;
+	err_set(err, EPROTO, "the loaded program %s is not this build's (%s)", name, WARREN_VERSION);
+	return err_hint(err, "use the `warren` that loaded it, or upgrade with `warren node init`");
+}
+
+static int load_dry(struct warren_bpf *skel, const char *name, int *prog, struct err *err)
+{
+	struct bpf_program *p;
+	int r;
+
+	bpf_object__for_each_program(p, skel->obj)
+	    bpf_program__set_autoload(p, strcmp(bpf_program__name(p), name) == 0);
+	skel->rodata->dry_run = true;
+	r = warren_bpf__load(skel);
+	if (r < 0)
+		return load_error(err, -r, "cannot load the program for a dry run");
+	*prog = bpf_program__fd(bpf_object__find_program_by_name(skel->obj, name));
+	return same_program(*prog, name, err);
+}
+
+int load_twin(const char *name, struct load_twin *twin, struct err *err)
+{
+	unsigned pinned, registered = 0;
+	int r = open_programs(&twin->skel, &pinned, err);
+
+	if (r < 0)
+		return r;
+	for (const struct dp_map *map = dp_maps; map->name; map++)
+		registered++;
+	if (pinned != registered) {
+		err_set(err, ENOENT, "Warren is not loaded here: %u of %u maps are pinned", pinned, registered);
+		return err_hint(err, "`warren node init` loads it; so does the first pod");
+	}
+	return load_dry(twin->skel, name, &twin->prog, err);
+}
+
+void load_twin_free(struct load_twin *twin)
+{
+	warren_bpf__destroy(twin->skel);
+	*twin = (struct load_twin)LOAD_NO_TWIN;
 }

@@ -14,6 +14,18 @@ int load_bpffs(bool *mounted, struct err *err);
  */
 int load_programs(const struct node_options *options, bool *fresh, struct err *err);
 
+/*
+ * A program of this build loaded a second time over the pinned maps, with `dry_run` set: it changes nothing but map
+ * trace, and is neither pinned nor attached. -EPROTO if what is loaded is not this build's.
+ */
+struct load_twin {
+	struct warren_bpf *skel;
+	int prog; /* borrowed from it */
+};
+#define LOAD_NO_TWIN { NULL, -1 }
+int load_twin(const char *name, struct load_twin *twin, struct err *err);
+void load_twin_free(struct load_twin *twin);
+
 /* Removes every pin, of every ABI version. */
 int load_unpin(struct err *err);
 

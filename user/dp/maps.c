@@ -9,24 +9,32 @@
 #include "cleanup.h"
 #include "paths.h"
 
-enum { KIND_ARRAY = DP_MAP_TABLE, KIND_SLOTS = DP_MAP_SLOTS, KIND_HASH = DP_MAP_TABLE, KIND_LRU_HASH = DP_MAP_TABLE, KIND_LPM_TRIE = DP_MAP_TABLE, KIND_PERCPU_ARRAY = DP_MAP_PERCPU };
+/* An LPM trie, an array and the two hashes are walked alike. */
+enum {
+	KIND_ARRAY = DP_MAP_TABLE,
+	KIND_HASH = DP_MAP_TABLE,
+	KIND_LRU_HASH = DP_MAP_TABLE,
+	KIND_LPM_TRIE = DP_MAP_TABLE,
+	KIND_SLOTS = DP_MAP_SLOTS,
+	KIND_PERCPU_ARRAY = DP_MAP_PERCPU,
+};
 
 const struct dp_map dp_maps[] = {
-#define X(name, TYPE, key, value, max, flags, text) \
-	{ #name, text, (enum dp_map_kind)KIND_##TYPE, BPF_MAP_TYPE_##TYPE, sizeof(key), sizeof(value), max },
+#define X(name, TYPE, key, value, max, flags, text)                                                                    \
+	{ #name, text, (enum dp_map_kind)KIND_##TYPE, BPF_MAP_TYPE_##TYPE, sizeof(key), sizeof(value), flags, max },
 	WARREN_MAPS(X)
 #undef X
-#define X(name, key, value, first, most, text) \
-	{ #name, text, DP_MAP_GROWING, BPF_MAP_TYPE_HASH, sizeof(key), sizeof(value), most },
+#define X(name, key, value, first, most, text)                                                                         \
+	{ #name, text, DP_MAP_GROWING, BPF_MAP_TYPE_HASH, sizeof(key), sizeof(value), BPF_F_NO_PREALLOC, most },
 	WARREN_GROWING_MAPS(X)
 #undef X
-#define X(name, bytes, text) { #name, text, DP_MAP_RING, BPF_MAP_TYPE_RINGBUF, 0, 0, 0 },
+#define X(name, bytes, text) { #name, text, DP_MAP_RING, BPF_MAP_TYPE_RINGBUF, 0, 0, 0, 0 },
 	WARREN_RINGS(X)
 #undef X
 	{ 0 },
 };
 
-static const struct dp_map *map_find(const char *name, struct err *err)
+const struct dp_map *dp_map_find(const char *name, struct err *err)
 {
 	for (const struct dp_map *m = dp_maps; m->name; m++) {
 		if (strcmp(m->name, name) == 0)
@@ -37,59 +45,87 @@ static const struct dp_map *map_find(const char *name, struct err *err)
 	return NULL;
 }
 
-int dp_growing_create(const char *name, uint32_t entries, struct err *err)
+int dp_map_fd_info(int fd, const struct dp_map *map, struct bpf_map_info *info, struct err *err)
 {
-	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_NO_PREALLOC);
-	const struct dp_map *map = map_find(name, err);
-	int fd = map ? bpf_map_create(BPF_MAP_TYPE_HASH, name, map->key_size, map->value_size, entries, &opts) : -ENOENT;
+	__u32 len = sizeof(*info);
 
-	return fd < 0 ? err_errno(err, -fd, "cannot make a map of %u entries for %s", entries, name) : fd;
+	*info = (struct bpf_map_info){ 0 };
+	if (bpf_obj_get_info_by_fd(fd, info, &len) < 0)
+		return err_errno(err, errno, "cannot ask the kernel about map %s", map->name);
+	return 0;
+}
+
+static int verify(int fd, const struct dp_map *map, const struct dp_map *want, struct err *err)
+{
+	struct bpf_map_info info;
+	int r = dp_map_fd_info(fd, map, &info, err);
+
+	if (r < 0)
+		return r;
+	if (info.type == want->type && info.key_size == want->key_size && info.value_size == want->value_size &&
+	    info.map_flags == want->flags)
+		return 0;
+	err_set(err, EPROTO, "the pinned map %s is not of ABI version %d (type %u, key %u, value %u bytes, flags %#x)",
+		map->name, WR_ABI_VERSION, info.type, info.key_size, info.value_size, info.map_flags);
+	return err_hint(err, "something else wrote to %s: `warren node down --force`, then `warren node init`",
+			PIN_MAP_DIR);
 }
 
 int dp_map_verify(int fd, const struct dp_map *map, struct err *err)
 {
-	struct bpf_map_info info = { 0 };
-	__u32 len = sizeof(info);
+	static const struct dp_map outer = { .type = BPF_MAP_TYPE_ARRAY_OF_MAPS, .key_size = 4, .value_size = 4 };
 
-	if (bpf_obj_get_info_by_fd(fd, &info, &len) < 0)
-		return err_errno(err, errno, "cannot ask the kernel about map %s", map->name);
-	if (map->kind == DP_MAP_GROWING && info.type == BPF_MAP_TYPE_ARRAY_OF_MAPS)
-		return 0;
-	if (info.type != map->type || info.key_size != map->key_size || info.value_size != map->value_size) {
-		err_set(err, EPROTO, "the pinned map %s is not of ABI version %d (type %u, key %u, value %u bytes)", map->name,
-			WR_ABI_VERSION, info.type, info.key_size, info.value_size);
-		return err_hint(err, "something else wrote to %s: `warren node down --force`, then `warren node init`", PIN_MAP_DIR);
-	}
+	return verify(fd, map, map->kind == DP_MAP_GROWING ? &outer : map, err);
+}
+
+/* --- growing maps ------------------------------------------------------------------------------------------------- */
+
+int dp_growing_create(const struct dp_map *map, uint32_t entries, const struct dp_btf *btf, struct err *err)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = map->flags, .btf_fd = (__u32)btf->fd,
+		    .btf_key_type_id = btf->key, .btf_value_type_id = btf->value);
+	int fd =
+	    bpf_map_create((enum bpf_map_type)map->type, map->name, map->key_size, map->value_size, entries, &opts);
+
+	return fd < 0 ? err_errno(err, -fd, "cannot make a map of %u entries for %s", entries, map->name) : fd;
+}
+
+int dp_growing_set(int outer, const struct dp_map *map, int inner, struct err *err)
+{
+	const __u32 zero = 0;
+
+	if (bpf_map_update_elem(outer, &zero, &inner, BPF_ANY) < 0)
+		return err_errno(err, errno, "cannot put another map into %s", map->name);
 	return 0;
 }
 
-/* The map that stands in the outer one now. */
-static int open_inner(int outer, const struct dp_map *map, struct err *err)
+int dp_growing_get(int outer, const struct dp_map *map, struct err *err)
 {
 	const __u32 zero = 0;
 	_cleanup_fd_ int fd = -1;
 	__u32 id;
 	int r;
 
-	if (bpf_map_lookup_elem(outer, &zero, &id) < 0)
-		return err_errno(err, errno, "cannot look into map %s", map->name);
-	fd = bpf_map_get_fd_by_id(id);
+	/* Between these two it may be replaced, and the one that was there be gone. */
+	do {
+		if (bpf_map_lookup_elem(outer, &zero, &id) < 0)
+			return err_errno(err, errno, "cannot look into map %s", map->name);
+		fd = bpf_map_get_fd_by_id(id);
+	} while (fd == -ENOENT);
 	if (fd < 0)
-		return err_errno(err, errno, "cannot open the inner map of %s", map->name);
-	r = dp_map_verify(fd, map, err);
+		return err_errno(err, -fd, "cannot open the map inside %s", map->name);
+	r = verify(fd, map, map, err);
 	return r < 0 ? r : take_fd(&fd);
 }
 
-int dp_map_open(const char *name, struct err *err)
+/* --- open and describe -------------------------------------------------------------------------------------------- */
+
+int dp_map_open_pin(const struct dp_map *map, struct err *err)
 {
-	const struct dp_map *map = map_find(name, err);
 	char path[PIN_PATH_MAX];
-	_cleanup_fd_ int fd = -1;
+	_cleanup_fd_ int fd = bpf_obj_get(pin_path(path, PIN_MAP_DIR, map->name));
 	int r;
 
-	if (!map)
-		return -ENOENT;
-	fd = bpf_obj_get(pin_path(path, PIN_MAP_DIR, name));
 	if (fd < 0) {
 		if (errno != ENOENT)
 			return err_errno(err, errno, "cannot open the pinned map %s", path);
@@ -97,9 +133,15 @@ int dp_map_open(const char *name, struct err *err)
 		return err_hint(err, "`warren node init` loads it; so does the first pod");
 	}
 	r = dp_map_verify(fd, map, err);
-	if (r < 0)
-		return r;
-	return map->kind == DP_MAP_GROWING ? open_inner(fd, map, err) : take_fd(&fd);
+	return r < 0 ? r : take_fd(&fd);
+}
+
+int dp_map_open(const char *name, struct err *err)
+{
+	const struct dp_map *map = dp_map_find(name, err);
+	_cleanup_fd_ int fd = map ? dp_map_open_pin(map, err) : -ENOENT;
+
+	return fd < 0 || map->kind != DP_MAP_GROWING ? take_fd(&fd) : dp_growing_get(fd, map, err);
 }
 
 static const char *type_name(uint32_t type)
@@ -131,16 +173,13 @@ static int count_one(const void *key, const void *value, int cpus, void *arg)
 	return 0;
 }
 
-int dp_map_info(const char *name, struct dp_map_info *info, struct err *err)
+static int describe(int fd, const struct dp_map *map, struct dp_map_info *info, struct err *err)
 {
-	_cleanup_fd_ int fd = dp_map_open(name, err);
-	struct bpf_map_info mi = { 0 };
-	__u32 len = sizeof(mi);
+	struct bpf_map_info mi;
+	int r = dp_map_fd_info(fd, map, &mi, err);
 
-	if (fd < 0)
-		return fd;
-	if (bpf_obj_get_info_by_fd(fd, &mi, &len) < 0)
-		return err_errno(err, errno, "cannot ask the kernel about map %s", name);
+	if (r < 0)
+		return r;
 	*info = (struct dp_map_info){
 		.id = mi.id,
 		.type = mi.type,
@@ -148,13 +187,33 @@ int dp_map_info(const char *name, struct dp_map_info *info, struct err *err)
 		.value_size = mi.value_size,
 		.max_entries = mi.max_entries,
 		.flags = mi.map_flags,
+		.limit = map->kind == DP_MAP_GROWING ? map->max_entries : mi.max_entries,
 		.type_name = type_name(mi.type),
 		.memory = map_memory(fd),
 	};
-	if (mi.type == BPF_MAP_TYPE_RINGBUF)
-		return 0;
-	return dp_map_each(name, count_one, &info->entries, err);
+	return 0;
 }
+
+int dp_map_describe(const char *name, struct dp_map_info *info, struct err *err)
+{
+	_cleanup_fd_ int fd = dp_map_open(name, err);
+
+	return fd < 0 ? fd : describe(fd, dp_map_find(name, NULL), info, err);
+}
+
+int dp_map_info(const char *name, struct dp_map_info *info, struct err *err)
+{
+	_cleanup_fd_ int fd = dp_map_open(name, err);
+	const struct dp_map *map = dp_map_find(name, NULL);
+	int r;
+
+	if (fd < 0)
+		return fd;
+	r = describe(fd, map, info, err);
+	return r < 0 || map->kind == DP_MAP_RING ? r : dp_map_walk(fd, map, count_one, &info->entries, err);
+}
+
+/* --- elements ----------------------------------------------------------------------------------------------------- */
 
 static int cpu_count(const struct dp_map *map)
 {
@@ -171,61 +230,46 @@ static size_t value_room(const struct dp_map *map)
 
 size_t dp_map_value_room(const char *name)
 {
-	const struct dp_map *map = map_find(name, NULL);
+	const struct dp_map *map = dp_map_find(name, NULL);
 
 	return map ? value_room(map) : 0;
 }
 
-/* One call for the whole array, since most slots are empty. */
-static int each_slot(int fd, const struct dp_map *map, int (*fn)(const void *key, const void *value, int cpus, void *arg),
-		     void *arg, struct err *err)
+/*
+ * In batches: a call for each element takes thrice as long, and a walk by keys starts again at the front whenever the
+ * element that it stands on goes away. A bucket of a hash must fit into a batch; they hold one or two elements.
+ */
+#define WALK_BATCH 1024
+
+int dp_map_walk(int fd, const struct dp_map *map, int (*fn)(const void *key, const void *value, int cpus, void *arg),
+		void *arg, struct err *err)
 {
-	struct bpf_map_info info = { 0 };
-	__u32 len = sizeof(info), next, count;
-	_cleanup_free_ char *values = NULL;
-	_cleanup_free_ __u32 *keys = NULL;
+	const size_t room = value_room(map);
+	_cleanup_free_ char *keys = calloc(WALK_BATCH, map->key_size), *values = calloc(WALK_BATCH, room);
+	_cleanup_free_ char *position = calloc(1, map->key_size + sizeof(__u64)); /* a key, or a bucket's number */
+	void *from = NULL;
+	int last;
 
-	if (bpf_obj_get_info_by_fd(fd, &info, &len) < 0)
-		return err_errno(err, errno, "cannot ask the kernel about map %s", map->name);
-	count = info.max_entries;
-	keys = calloc(count, sizeof(*keys));
-	values = calloc(count, map->value_size);
-	if (!keys || !values)
+	if (!keys || !values || !position)
 		return err_errno(err, ENOMEM, "map %s", map->name);
-	/* ENOENT: that was the last batch. */
-	if (bpf_map_lookup_batch(fd, NULL, &next, keys, values, &count, NULL) < 0 && errno != ENOENT)
-		return err_errno(err, errno, "cannot walk map %s", map->name);
-	for (__u32 i = 0; i < count; i++) {
-		const char *value = values + (size_t)i * map->value_size;
-		int r = *(const __u32 *)value ? fn(&keys[i], value, 1, arg) : 0;
+	do {
+		__u32 count = WALK_BATCH;
 
-		if (r)
-			return r;
-	}
-	return 0;
-}
+		last = bpf_map_lookup_batch(fd, from, position, keys, values, &count, NULL);
+		if (last < 0 && last != -ENOENT)
+			return err_errno(err, -last, "cannot walk map %s", map->name);
+		for (__u32 i = 0; i < count; i++) {
+			const char *value = values + i * room;
+			int r = 0;
 
-static int each_key(int fd, const struct dp_map *map, int (*fn)(const void *key, const void *value, int cpus, void *arg),
-		    void *arg, struct err *err)
-{
-	_cleanup_free_ char *keys = calloc(2, map->key_size);
-	_cleanup_free_ void *value = calloc(1, value_room(map));
-	void *prev = NULL, *next = keys;
-
-	if (!keys || !value)
-		return err_errno(err, ENOMEM, "map %s", map->name);
-	while (bpf_map_get_next_key(fd, prev, next) == 0) {
-		/* An entry that went away since is no error; the kernel then starts again at the front at worst. */
-		if (bpf_map_lookup_elem(fd, next, value) == 0) {
-			int r = fn(next, value, cpu_count(map), arg);
-
+			if (map->kind != DP_MAP_SLOTS || *(const __u32 *)value)
+				r = fn(keys + i * map->key_size, value, cpu_count(map), arg);
 			if (r)
 				return r;
 		}
-		prev = next;
-		next = next == keys ? keys + map->key_size : keys;
-	}
-	return errno == ENOENT ? 0 : err_errno(err, errno, "cannot walk map %s", map->name);
+		from = position;
+	} while (last == 0);
+	return 0;
 }
 
 int dp_map_each(const char *name, int (*fn)(const void *key, const void *value, int cpus, void *arg), void *arg,
@@ -236,12 +280,12 @@ int dp_map_each(const char *name, int (*fn)(const void *key, const void *value, 
 
 	if (fd < 0)
 		return fd;
-	map = map_find(name, err);
+	map = dp_map_find(name, err);
 	if (map->kind == DP_MAP_RING) {
 		err_set(err, EINVAL, "%s is a ring buffer: it has no entries to list", name);
 		return err_hint(err, "`warren monitor` reads it");
 	}
-	return map->kind == DP_MAP_SLOTS ? each_slot(fd, map, fn, arg, err) : each_key(fd, map, fn, arg, err);
+	return dp_map_walk(fd, map, fn, arg, err);
 }
 
 int dp_map_lookup(const char *name, const void *key, void *value, int *cpus, struct err *err)
@@ -255,7 +299,7 @@ int dp_map_lookup(const char *name, const void *key, void *value, int *cpus, str
 			return err_set(err, ENOENT, "map %s has no such entry", name);
 		return err_errno(err, errno, "cannot look into map %s", name);
 	}
-	*cpus = cpu_count(map_find(name, NULL));
+	*cpus = cpu_count(dp_map_find(name, NULL));
 	return 0;
 }
 
@@ -268,17 +312,17 @@ int dp_map_print_btf(const char *name, const void *key, const void *value, FILE 
 {
 	LIBBPF_OPTS(btf_dump_type_data_opts, opts, .compact = true, .skip_names = false, .emit_zeroes = true);
 	_cleanup_fd_ int fd = dp_map_open(name, err);
-	const struct dp_map *map = map_find(name, err);
-	struct bpf_map_info info = { 0 };
-	__u32 len = sizeof(info);
+	const struct dp_map *map = dp_map_find(name, err);
+	struct bpf_map_info info;
 	struct btf_dump *dump = NULL;
 	struct btf *btf;
 	int r;
 
 	if (fd < 0 || !map)
 		return fd;
-	if (bpf_obj_get_info_by_fd(fd, &info, &len) < 0)
-		return err_errno(err, errno, "cannot ask the kernel about map %s", name);
+	r = dp_map_fd_info(fd, map, &info, err);
+	if (r < 0)
+		return r;
 	btf = info.btf_id ? btf__load_from_kernel_by_id(info.btf_id) : NULL;
 	if (!btf)
 		return err_set(err, ENOENT, "map %s carries no BTF", name);

@@ -347,6 +347,9 @@ int node_init(const struct node_options *options, struct node_report *report, st
 	if (options->max_endpoints > WR_MAX_ENDPOINTS)
 		return err_set(err, EINVAL, "%u endpoints are more than the %d a node can have", options->max_endpoints,
 			       WR_MAX_ENDPOINTS);
+	if (options->ct_entries && (options->ct_entries < NODE_CT_ENTRIES_MIN || options->ct_entries > NODE_CT_ENTRIES_MAX))
+		return err_set(err, EINVAL, "%u flows: the conntrack maps can hold %d to %d", options->ct_entries,
+			       NODE_CT_ENTRIES_MIN, NODE_CT_ENTRIES_MAX);
 	r = dir_make(WARREN_RUN_DIR, err);
 	if (r < 0)
 		return r;
@@ -434,7 +437,7 @@ int node_check(struct node_check *check, struct err *err)
 	check->gateway_link = r == 0 && (link.flags & IFF_UP);
 	check->forwarding4 = sysctl_get("net/ipv4/ip_forward") == 1;
 	check->forwarding6 = sysctl_get("net/ipv6/conf/all/forwarding") != 0; /* a kernel without IPv6 needs none */
-	r = dp_map_info("addr4", &maps, err);
+	r = dp_map_describe("addr4", &maps, err);
 	if (r < 0)
 		return r;
 	check->endpoints_max = maps.max_entries;

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A directory of manifests as a source of objects: *.yaml, *.yml and *.json of one directory, not below it; names that
- * begin with a dot are ignored. Followed by inotify. A file is read when it was renamed into place, or when its writer
- * has closed it; what has just been half-written by somebody who keeps it open is not.
+ * begin with a dot are ignored. Followed by inotify. A file is read when it was renamed or linked into place, or when
+ * its writer has closed it; what has just been half-written by somebody who keeps it open is not. Symbolic links are
+ * followed when they are made, and when a ConfigMap volume's ..data is replaced.
  *
- * A file that cannot be parsed keeps the objects it gave before (so a typo opens nothing), and is complained about until
- * it is mended. An object that two files hold counts once, from the first file by name; its twin is complained about.
+ * Nothing that is wrong opens anything: a file that cannot be parsed keeps the objects it gave before, one that holds
+ * an invalid object loses none of them, and so do all files while the directory is away, or has come back empty. It is
+ * complained about until it is mended. An object that two files hold counts once, from the first file by name; its twin
+ * is complained about. An object that moves from one file to another is never removed in between.
  */
 #ifndef WARREN_K8S_MANIFESTS_H
 #define WARREN_K8S_MANIFESTS_H
@@ -15,10 +18,11 @@
 /* The object-store interface: what any source of objects (manifests; later the API server) tells its owner. */
 struct object_events {
 	int (*put)(void *arg, struct object *o); /* added or changed; takes it over */
-	void (*remove)(void *arg, enum object_kind kind, const char *namespace, const char *name); /* namespace "": it has none */
+	void (*remove)(void *arg, enum object_kind kind, const char *namespace,
+		       const char *name); /* namespace "": it has none */
 	/* Everything that was there at the start has been put (called once; nothing may be compiled before). */
 	void (*synced)(void *arg);
-	/* Something is wrong (err), or no longer (NULL); `what` names it: a file. */
+	/* Something is wrong (err), or no longer (NULL); `what` names it: a file, or the directory by its path. */
 	void (*complain)(void *arg, const char *what, const struct err *err);
 	void *arg;
 };
@@ -27,8 +31,10 @@ struct manifests;
 /* Opens and reads the directory whole: put() for everything, then synced(). */
 int manifests_open(struct manifests **m, const char *directory, const struct object_events *events, struct err *err);
 int manifests_fd(const struct manifests *m); /* to be polled for reading; then: */
-int manifests_run(struct manifests *m, struct err *err); /* reads what has changed */
-int manifests_reload(struct manifests *m, struct err *err); /* reads everything again (SIGHUP); unchanged objects are put again too */
+/* Reads what has changed. If it fails (-ENOMEM, also of put()), the next run goes on where it stopped. */
+int manifests_run(struct manifests *m, struct err *err);
+/* Reads everything again (SIGHUP); unchanged objects are put again too. */
+int manifests_reload(struct manifests *m, struct err *err);
 void manifests_close(struct manifests *m);
 
 #endif

@@ -9,7 +9,21 @@
  *   {"method": "policies"}                   {"policies": [...]}
  *   {"method": "status"}                     {"version": ..., "synced": bool, "complaints": [...], ...}
  *
- * An answer is the result, or {"error": {"errno": N, "message": TEXT, "hint": TEXT}}.
+ * An answer is the result, or {"error": {"errno": N, "message": TEXT, "hint": TEXT}}. 64-bit numbers are texts ("0x1f").
+ *
+ * identities: [{identity, namespace, namespace_labels: {} or null, labels: {}, ports: [{name, protocol, port}],
+ *     peer_class (null: none), pods, collision, endpoints: [ifindex], selectors: [text]}]
+ * policies: [{namespace, name, invalid: text or null, selector: text ("": all pods), isolates: ["egress", "ingress"],
+ *     rules: {egress, ingress: [{peers: [{block, except: []} or {namespaces, pods: text or null}],
+ *     ports: [{protocol, port: number, name or null, end_port}]}]},
+ *     endpoints: [ifindex], entries, classes: [{key, class (number in the maps; 0: none), denied}]}]
+ * status: {version, pid, uptime_ms, rss_bytes, synced, enforced (once at least), pending (something is not yet in force),
+ *     revision, changes, applied_ms (how long ago; -1: never), compile_us, apply_us (the last ones), classes_denied,
+ *     identities_left_out, failure: text or null (why the maps could not be written), counts: {of struct policy_counts},
+ *     complaints: [{file, message}],
+ *     endpoints: [{ifindex, container, ifname, namespace, name, uid, identity, class, revision, state}]}
+ *     state: "enforced", "not isolated", "quarantine" (no labels), "denied" (no room), "missing" (not in the maps) or
+ *     "pending"
  */
 #ifndef WARREN_AGENT_SOCKET_H
 #define WARREN_AGENT_SOCKET_H
@@ -18,7 +32,8 @@
 
 #include "err.h"
 
-#define AGENT_MESSAGE_MAX (1 << 20) /* bytes of a request; answers may be longer */
+#define AGENT_MESSAGE_MAX (1 << 20)    /* bytes of a request */
+#define AGENT_ANSWER_MAX (256 << 20) /* bytes of an answer */
 
 /*
  * Sends the request (taken over) and waits for the answer. -ECONNREFUSED: no agent runs (a hint says what to do);

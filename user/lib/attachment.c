@@ -11,7 +11,7 @@
 #include "paths.h"
 #include "str.h"
 
-#define RECORD_LIMIT 16384 /* bytes; several times the longest record */
+#define RECORD_LIMIT 32768 /* bytes; twice the longest record, every character of which is escaped */
 
 /*
  * One folder per state: a rename changes it, which needs no space on a full disk, and whoever looks for unfinished
@@ -25,6 +25,11 @@ static const char *const folders[] = {
 };
 #define STATES 3
 
+const char *attachment_folder(enum attachment_state state)
+{
+	return folders[state];
+}
+
 /* The text members of a record, by key. */
 static const struct text_member {
 	const char *key;
@@ -37,6 +42,7 @@ static const struct text_member {
 	TEXT("containerID", container_id),   TEXT("ifname", ifname),	TEXT("network", network),
 	TEXT("hostIfname", host_ifname),     TEXT("netns", netns),	TEXT("bootID", boot_id),
 	TEXT("podNamespace", pod_namespace), TEXT("podName", pod_name), TEXT("podUID", pod_uid),
+	TEXT("labels", labels),
 #undef TEXT
 };
 #define TEXT_MEMBERS (sizeof(text_members) / sizeof(text_members[0]))
@@ -77,10 +83,11 @@ static json_t *encode(const struct attachment *a)
 		json_array_append_new(ips, json_string(ip_format(&a->ip6, ip)));
 	if (json_object_set_new(json, "ips", ips) < 0 ||
 	    json_object_set_new(json, "mac", json_string(mac_format(a->mac, mac))) < 0 ||
+	    json_object_set_new(json, "agent", json_boolean(a->agent)) < 0 ||
 	    json_object_set_new(json, "hostIfindex", json_integer(a->host_ifindex)) < 0 ||
 	    json_object_set_new(json, "netnsDevice", json_integer((json_int_t)a->netns_dev)) < 0 ||
 	    json_object_set_new(json, "netnsInode", json_integer((json_int_t)a->netns_inode)) < 0 ||
-	    json_object_size(json) != TEXT_MEMBERS + 5) {
+	    json_object_size(json) != TEXT_MEMBERS + 6) {
 		json_decref(json);
 		return NULL;
 	}
@@ -172,7 +179,8 @@ static int decode(const json_t *json, struct attachment *a, struct err *err)
 	if (json_get_int(json, "hostIfindex", 0, INT32_MAX, &ifindex, err) == -EINVAL ||
 	    json_get_int(json, "netnsDevice", INT64_MIN, INT64_MAX, &dev, err) == -EINVAL ||
 	    json_get_int(json, "netnsInode", INT64_MIN, INT64_MAX, &inode, err) == -EINVAL ||
-	    json_get_string(json, "mac", &mac, err) == -EINVAL)
+	    json_get_string(json, "mac", &mac, err) == -EINVAL ||
+	    json_get_bool(json, "agent", &a->agent, err) == -EINVAL)
 		return -EINVAL;
 	if (mac_parse(mac, a->mac) < 0)
 		memset(a->mac, 0, sizeof(a->mac)); /* ADD has not come that far */

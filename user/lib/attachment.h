@@ -38,8 +38,12 @@ struct attachment {
 	char pod_namespace[256]; /* K8S_POD_*; empty outside Kubernetes */
 	char pod_name[256];
 	char pod_uid[128];
+	bool agent;        /* an agent decides about its policy */
 	char labels[4096]; /* args.cni.labels of the network config as a JSON object of strings, or "" */
 };
+
+/* Where the records of a state are: for whoever watches them come and go. The folder may not exist yet. */
+const char *attachment_folder(enum attachment_state state);
 
 /* "<container>@<ifname>" into key; neither part may contain '@' or '/'. -ENAMETOOLONG if it does not fit. */
 int attachment_key(const char *container_id, const char *ifname, char key[ATTACHMENT_KEY_MAX + 1], struct err *err);

@@ -31,7 +31,7 @@ struct lookup_result {
 	bool allowed;
 	uint32_t rule;            /* enum wr_rule, or a key of map `rules` */
 	struct wr_policy_key key; /* of the entry that matched, if rule >= WR_RULE_FIRST */
-	uint64_t peer_class, cidr_peer; /* what was found of the peer; WR_PEER_NONE: nothing */
+	uint64_t peer_class, cidr_peer; /* what is known of the peer; WR_PEER_NONE: nothing, or not asked */
 };
 
 void policy_lookup(const struct lookup_tables *tables, const struct lookup_query *query, struct lookup_result *result);

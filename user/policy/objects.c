@@ -1,2 +1,276 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "objects.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+void labels_free(struct labels *labels)
+{
+	if (!labels)
+		return;
+	for (size_t i = 0; i < labels->count; i++) {
+		free(labels->v[i].key);
+		free(labels->v[i].value);
+	}
+	free(labels->v);
+	*labels = (struct labels){ 0 };
+}
+
+static void requirement_free(struct requirement *r)
+{
+	for (size_t i = 0; i < r->value_count; i++)
+		free(r->values[i]);
+	free(r->values);
+	free(r->key);
+}
+
+void selector_free(struct selector *selector)
+{
+	if (!selector)
+		return;
+	for (size_t i = 0; i < selector->count; i++)
+		requirement_free(&selector->v[i]);
+	free(selector->v);
+	*selector = (struct selector){ 0 };
+}
+
+void namespace_object_free(struct namespace_object *object)
+{
+	if (!object)
+		return;
+	labels_free(&object->labels);
+	free(object->name);
+	free(object);
+}
+
+void pod_object_free(struct pod_object *object)
+{
+	if (!object)
+		return;
+	labels_free(&object->labels);
+	free(object->ports);
+	free(object->namespace);
+	free(object->name);
+	free(object->uid);
+	free(object);
+}
+
+static void rule_free(struct policy_rule *rule)
+{
+	for (size_t i = 0; i < rule->peer_count; i++) {
+		free(rule->peers[i].except);
+		selector_free(&rule->peers[i].namespaces);
+		selector_free(&rule->peers[i].pods);
+	}
+	free(rule->peers);
+	free(rule->ports);
+}
+
+void policy_object_free(struct policy_object *object)
+{
+	if (!object)
+		return;
+	for (int d = 0; d < POLICY_DIRECTIONS; d++) {
+		for (size_t i = 0; i < object->rule_count[d]; i++)
+			rule_free(&object->rules[d][i]);
+		free(object->rules[d]);
+	}
+	selector_free(&object->pods);
+	free(object->namespace);
+	free(object->name);
+	free(object->invalid);
+	free(object);
+}
+
+/* --- copies --- */
+
+static int requirement_copy(struct requirement *to, const struct requirement *from)
+{
+	to->op = from->op;
+	to->key = strdup(from->key);
+	to->values = calloc(from->value_count ? from->value_count : 1, sizeof(*to->values));
+	if (!to->key || !to->values)
+		return -ENOMEM;
+	for (size_t i = 0; i < from->value_count; i++) {
+		to->values[i] = strdup(from->values[i]);
+		if (!to->values[i])
+			return -ENOMEM;
+		to->value_count++;
+	}
+	return 0;
+}
+
+int selector_copy(struct selector *to, const struct selector *from)
+{
+	*to = (struct selector){ 0 };
+	if (!from->count)
+		return 0;
+	to->v = calloc(from->count, sizeof(*to->v));
+	if (!to->v)
+		return -ENOMEM;
+	for (size_t i = 0; i < from->count; i++) {
+		to->count++; /* before it is filled, so that selector_free() finds what there is of it */
+		if (requirement_copy(&to->v[i], &from->v[i]) < 0) {
+			selector_free(to);
+			return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+/* --- matching --- */
+
+static int label_cmp(const void *a, const void *b)
+{
+	return strcmp(((const struct label *)a)->key, ((const struct label *)b)->key);
+}
+
+const char *labels_get(const struct labels *labels, const char *key)
+{
+	size_t low = 0, high = labels->count;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+		int c = strcmp(labels->v[middle].key, key);
+
+		if (c == 0)
+			return labels->v[middle].value;
+		if (c < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return NULL;
+}
+
+static bool requirement_has(const struct requirement *r, const char *value)
+{
+	for (size_t i = 0; i < r->value_count; i++) {
+		if (strcmp(r->values[i], value) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool requirement_matches(const struct requirement *r, const struct labels *labels)
+{
+	const char *value = labels_get(labels, r->key);
+
+	switch (r->op) {
+	case REQUIRE_IN:
+		return value && requirement_has(r, value);
+	case REQUIRE_NOT_IN:
+		return !value || !requirement_has(r, value);
+	case REQUIRE_EXISTS:
+		return value;
+	case REQUIRE_NOT_EXISTS:
+		return !value;
+	}
+	return false;
+}
+
+bool selector_matches(const struct selector *selector, const struct labels *labels)
+{
+	for (size_t i = 0; i < selector->count; i++) {
+		if (!requirement_matches(&selector->v[i], labels))
+			return false;
+	}
+	return true;
+}
+
+bool labels_equal(const struct labels *a, const struct labels *b)
+{
+	if (a->count != b->count)
+		return false;
+	for (size_t i = 0; i < a->count; i++) {
+		if (strcmp(a->v[i].key, b->v[i].key) != 0 || strcmp(a->v[i].value, b->v[i].value) != 0)
+			return false;
+	}
+	return true;
+}
+
+/* --- order --- */
+
+int labels_sort(struct labels *labels)
+{
+	if (labels->count)
+		qsort(labels->v, labels->count, sizeof(*labels->v), label_cmp);
+	for (size_t i = 1; i < labels->count; i++) {
+		if (strcmp(labels->v[i - 1].key, labels->v[i].key) == 0)
+			return -EEXIST;
+	}
+	return 0;
+}
+
+static int string_cmp(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static void values_sort(struct requirement *r)
+{
+	size_t kept = 0;
+
+	if (r->value_count)
+		qsort(r->values, r->value_count, sizeof(*r->values), string_cmp);
+	for (size_t i = 0; i < r->value_count; i++) {
+		if (kept && strcmp(r->values[kept - 1], r->values[i]) == 0)
+			free(r->values[i]);
+		else
+			r->values[kept++] = r->values[i];
+	}
+	r->value_count = kept;
+}
+
+static int requirement_cmp(const void *pa, const void *pb)
+{
+	const struct requirement *a = pa, *b = pb;
+	int c = strcmp(a->key, b->key);
+
+	if (c == 0)
+		c = (int)a->op - (int)b->op;
+	for (size_t i = 0; c == 0 && i < a->value_count && i < b->value_count; i++)
+		c = strcmp(a->values[i], b->values[i]);
+	return c ? c : (a->value_count > b->value_count) - (a->value_count < b->value_count);
+}
+
+void selector_sort(struct selector *selector)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < selector->count; i++)
+		values_sort(&selector->v[i]);
+	if (selector->count)
+		qsort(selector->v, selector->count, sizeof(*selector->v), requirement_cmp);
+	for (size_t i = 0; i < selector->count; i++) {
+		if (kept && requirement_cmp(&selector->v[kept - 1], &selector->v[i]) == 0)
+			requirement_free(&selector->v[i]);
+		else
+			selector->v[kept++] = selector->v[i];
+	}
+	selector->count = kept;
+}
+
+static int port_cmp(const void *pa, const void *pb)
+{
+	const struct named_port *a = pa, *b = pb;
+	int c = strcmp(a->name, b->name);
+
+	if (c == 0)
+		c = a->protocol - b->protocol;
+	return c ? c : a->port - b->port;
+}
+
+void pod_ports_sort(struct pod_object *pod)
+{
+	size_t kept = 0;
+
+	if (pod->port_count)
+		qsort(pod->ports, pod->port_count, sizeof(*pod->ports), port_cmp);
+	for (size_t i = 0; i < pod->port_count; i++) {
+		if (!kept || port_cmp(&pod->ports[kept - 1], &pod->ports[i]) != 0)
+			pod->ports[kept++] = pod->ports[i];
+	}
+	pod->port_count = kept;
+}

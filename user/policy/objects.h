@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "addr.h"
 
@@ -121,8 +122,14 @@ void policy_object_free(struct policy_object *object);
 /* The value of `key`, NULL if there is none. */
 const char *labels_get(const struct labels *labels, const char *key);
 bool selector_matches(const struct selector *selector, const struct labels *labels);
+bool labels_equal(const struct labels *a, const struct labels *b); /* both sorted */
+int selector_copy(struct selector *to, const struct selector *from);
+void selector_print(FILE *f, const struct selector *selector); /* app=web,tier in (a,b); everything: * */
 
-/* Brings what was filled in any order into the order that the fields above promise; -EEXIST: a key twice. */
+/*
+ * Brings what was filled in any order into the order that the fields above promise, without duplicates; -EEXIST: a key
+ * twice.
+ */
 int labels_sort(struct labels *labels);
 void selector_sort(struct selector *selector);
 void pod_ports_sort(struct pod_object *pod);

@@ -24,6 +24,9 @@ struct policy;
 struct policy *policy_new(const uint8_t key[POLICY_KEY_SIZE]); /* NULL without memory */
 void policy_free(struct policy *p);
 
+/* For tests of collisions: identities have only the low `bits` of their hash (56 unless told). Before anything is put. */
+void policy_set_identity_bits(struct policy *p, unsigned bits);
+
 /*
  * Objects: added or replaced by namespace and name. Owned by the compiler from here on, also on failure (-ENOMEM). An
  * object that equals the one it replaces changes nothing.

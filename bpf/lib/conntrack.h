@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Entries: finding one, writing one, how long it lives, who owns it.
+ *
+ * A lookup's pointer may come to point to another flow's entry at any moment: both kinds of map reuse elements at once. So
+ * what decides over a flow (its ends, judgements, denials) is only ever written whole, by key. In place go `expires` and,
+ * by atomic AND and OR, the flags that only say how long an entry lives: there a stray write costs nobody anything.
+ */
+#ifndef WARREN_LIB_CONNTRACK_H
+#define WARREN_LIB_CONNTRACK_H
+
+#include <linux/in.h>
+
+#include "lib/packet.h"
+#include "lib/trace.h"
+
+union ct_key {
+	struct wr_ct4_key k4;
+	struct wr_ct6_key k6;
+};
+
+/* What is to be done about a flow. */
+enum flow_step {
+	FLOW_PASSES,   /* nothing more */
+	FLOW_BEGINS,   /* it has no entry: to be judged and written */
+	FLOW_STALE,    /* was judged under another policy or identity: to be judged again */
+	FLOW_DENIED,   /* its denial is remembered */
+	FLOW_ANSWERED, /* allowed, and its responder has answered: to be written to ct */
+};
+
+/* A packet's flow where it takes more than a look at its entry: what the functions out of line are told, and tell. */
+struct flow {
+	union ct_key key;
+	/* Of the packet. */
+	__u64 peer_identity; /* see struct packet; in to_pod by where it entered, in from_pod found out */
+	__u32 peer_ifindex;
+	__u32 traits;
+	__u8 swapped;        /* its source is the key's end 1 */
+	bool sent;           /* by the endpoint whose program runs, else for it */
+	bool v6;
+	/* Of what was found. */
+	__u8 step;           /* enum flow_step */
+	bool established;    /* there is an entry, in ct4/6 */
+	bool lives;          /* ... and it lets another flow pass: one that is denied must not replace it */
+	bool answers;        /* the packet is one by which an entry moves from ct_new to ct */
+	__u32 old_owner;     /* of an entry that is replaced */
+	/* Of the flow. */
+	__u32 now;
+	__u64 stranger;      /* identity of the end that is no endpoint of this node, if one is not */
+	struct wr_ct ct;     /* the entry as it was found, then as it is to be */
+	__u32 policy_class[WR_DIRECTIONS]; /* of the judgements in it */
+	__u8 judged;         /* see struct packet */
+	bool via_stack;      /* likewise */
+	__u8 pad[2];
+};
+
+#define CT_DENIED (WR_CT_DENIED_EGRESS | WR_CT_DENIED_INGRESS)
+#define CT_FIN_BOTH (WR_CT_FIN_INITIATOR | WR_CT_FIN_RESPONDER)
+#define CT_ENDED (CT_FIN_BOTH | WR_CT_RESET)
+
+static __always_inline __u32 ct_now(void)
+{
+	return bpf_ktime_get_coarse_ns() >> WR_CT_TICK_SHIFT;
+}
+
+static __always_inline bool ct_expired(const struct wr_ct *ct, __u32 now)
+{
+	return (__s32)(ct->expires - now) < 0;
+}
+
+static __always_inline __u32 ct_life(__u8 l4_proto, __u32 flags)
+{
+	if (flags & CT_DENIED)
+		return WR_CT_LIFE_DENIED;
+	if (l4_proto == IPPROTO_TCP) {
+		if ((flags & WR_CT_RESET) || (flags & CT_FIN_BOTH) == CT_FIN_BOTH)
+			return WR_CT_LIFE_TCP_CLOSING;
+		return flags & WR_CT_ANSWERED ? WR_CT_LIFE_TCP : WR_CT_LIFE_TCP_NEW;
+	}
+	if (!(flags & WR_CT_ANSWERED))
+		return WR_CT_LIFE_OTHER_NEW;
+	return l4_proto == IPPROTO_SCTP ? WR_CT_LIFE_SCTP : WR_CT_LIFE_OTHER;
+}
+
+/*
+ * wr_ct4_swapped() and wr_ct6_swapped() without a branch for the result, here and below: a branch would make the verifier go
+ * through all that follows twice.
+ */
+static __always_inline __u32 ct_swapped(const struct packet *p, const bool v6)
+{
+	__u64 from = p->sport, to = p->dport;
+
+	if (!v6) {
+		from |= (__u64)p->at->saddr.a4.v4 << 16;
+		to |= (__u64)p->at->daddr.a4.v4 << 16;
+	} else {
+		const __be32 *s = p->at->saddr.a6.v6, *d = p->at->daddr.a6.v6;
+
+#pragma unroll
+		for (int n = 0; n < 4; n++) {
+			if (s[n] != d[n]) {
+				from = s[n];
+				to = d[n];
+			}
+		}
+	}
+	return (to - from) >> 63;
+}
+
+/* The packet's key; returns whether its source is the key's end 1. */
+static __always_inline __u32 ct_key(const struct packet *p, union ct_key *key, const bool v6)
+{
+	const __u32 swapped = ct_swapped(p, v6), mask = -swapped;
+	const __be16 port = (p->sport ^ p->dport) & mask;
+
+	if (v6) {
+#pragma unroll
+		for (int n = 0; n < 4; n++) {
+			const __be32 word = (p->at->saddr.a6.v6[n] ^ p->at->daddr.a6.v6[n]) & mask;
+
+			key->k6.addr[0].v6[n] = p->at->saddr.a6.v6[n] ^ word;
+			key->k6.addr[1].v6[n] = p->at->daddr.a6.v6[n] ^ word;
+		}
+		key->k6.port[0] = p->sport ^ port;
+		key->k6.port[1] = p->dport ^ port;
+		key->k6.l4_proto = p->l4_proto;
+		__builtin_memset(key->k6.pad, 0, sizeof(key->k6.pad));
+	} else {
+		const __be32 word = (p->at->saddr.a4.v4 ^ p->at->daddr.a4.v4) & mask;
+
+		key->k4.addr[0].v4 = p->at->saddr.a4.v4 ^ word;
+		key->k4.addr[1].v4 = p->at->daddr.a4.v4 ^ word;
+		key->k4.port[0] = p->sport ^ port;
+		key->k4.port[1] = p->dport ^ port;
+		key->k4.l4_proto = p->l4_proto;
+		__builtin_memset(key->k4.pad, 0, sizeof(key->k4.pad));
+	}
+	return swapped;
+}
+
+static __always_inline __u8 ct_l4_proto(const struct flow *f)
+{
+	return f->v6 ? f->key.k6.l4_proto : f->key.k4.l4_proto;
+}
+
+static __always_inline struct wr_ct *ct_find(const union ct_key *key, bool *established, const bool v6)
+{
+	struct wr_ct *ct = v6 ? bpf_map_lookup_elem(&ct6, &key->k6) : bpf_map_lookup_elem(&ct4, &key->k4);
+
+	*established = ct;
+	if (ct)
+		return ct;
+	return v6 ? bpf_map_lookup_elem(&ct_new6, &key->k6) : bpf_map_lookup_elem(&ct_new4, &key->k4);
+}
+
+/* Writes f->ct into ct (`established`) or ct_new. */
+static __always_inline int ct_write(const struct flow *f, bool established, __u64 how)
+{
+	if (established)
+		return f->v6 ? bpf_map_update_elem(&ct6, &f->key.k6, &f->ct, how)
+			     : bpf_map_update_elem(&ct4, &f->key.k4, &f->ct, how);
+	return f->v6 ? bpf_map_update_elem(&ct_new6, &f->key.k6, &f->ct, how)
+		     : bpf_map_update_elem(&ct_new4, &f->key.k4, &f->ct, how);
+}
+
+static __always_inline int ct_delete(const struct flow *f, bool established)
+{
+	if (established)
+		return f->v6 ? bpf_map_delete_elem(&ct6, &f->key.k6) : bpf_map_delete_elem(&ct4, &f->key.k4);
+	return f->v6 ? bpf_map_delete_elem(&ct_new6, &f->key.k6) : bpf_map_delete_elem(&ct_new4, &f->key.k4);
+}
+
+static __always_inline void ct_count(__u32 stat)
+{
+	__u64 *n = bpf_map_lookup_elem(&ct_stats, &stat);
+
+	if (n)
+		(*n)++;
+}
+
+/* --- who owns what is in ct --- */
+
+static __always_inline __u32 ct_owner(const struct wr_ct *ct)
+{
+	return ct->initiator ? ct->initiator : ct->responder;
+}
+
+static __always_inline struct wr_ct_usage *ct_usage_of(__u32 owner)
+{
+	const __u32 slot = owner & (WR_ENDPOINT_SLOTS - 1);
+
+	return bpf_map_lookup_elem(&ct_usage, &slot);
+}
+
+/* Of several who delete an entry only one succeeds, and that one settles the account. */
+static __always_inline void ct_usage_drop(__u32 owner)
+{
+	struct wr_ct_usage *usage = ct_usage_of(owner);
+
+	if (usage)
+		__sync_fetch_and_sub(&usage->entries, 1);
+}
+
+/* Writes f->ct into ct, at its owner's expense; false if that has used up its share, or there is no room. */
+static __always_inline bool ct_establish(const struct flow *f, bool counted)
+{
+	const __u32 zero = 0;
+	const struct wr_config *cfg = bpf_map_lookup_elem(&config, &zero);
+	struct wr_ct_usage *usage = ct_usage_of(ct_owner(&f->ct));
+	bool full = false;
+
+	if (!cfg || !usage)
+		return false;
+	if (__sync_fetch_and_add(&usage->entries, 1) < cfg->ct_share) {
+		if (!ct_write(f, true, BPF_NOEXIST))
+			return true;
+		full = true;
+	}
+	__sync_fetch_and_sub(&usage->entries, 1);
+	if (!counted)
+		ct_count(full ? WR_CT_STAT_FULL : WR_CT_STAT_OVER_SHARE);
+	return false;
+}
+
+#endif

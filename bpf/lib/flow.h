@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * A packet's flow: its entry is found and still right, or it is judged again, or it begins. Both programs come by here.
+ * from_pod's packets are judged by the pod as sender; to_pod's by the pod as receiver and, if the packet entered by
+ * another pod's device, by that one as sender, whose address the stack may have translated.
+ *
+ * Nearly every packet goes on with a flow whose judgement holds and whose state stays as it is: flow_goes_on(). Everything
+ * else is decided out of line, from the lookup on again: flow_look() says what is to be done, flow_ends() between whom a new
+ * flow is, judge_flow() judges, flow_settle() writes. One after the other, since a BPF stack is small.
+ */
+#ifndef WARREN_LIB_FLOW_H
+#define WARREN_LIB_FLOW_H
+
+#include "lib/ip.h"
+#include "lib/judge.h"
+#include "lib/l4.h"
+
+/* UAPI leaves these to the C library. */
+#define FAMILY_INET 2
+#define FAMILY_INET6 10
+
+/* `expires` is written only if it moves by more than that, about a second: a shared line stays clean. */
+#define REFRESH_TICKS 8
+
+/* What was found of a packet's flow. */
+struct found {
+	struct wr_ct *ct;
+	const struct wr_endpoint *other; /* by flow_fits(): the other side, if it is an endpoint */
+	__u32 now;
+	__u32 flags;      /* the entry's, read once */
+	bool established; /* in ct4/6, not in ct_new4/6 */
+	bool forward;     /* the packet goes from initiator to responder */
+};
+
+/* --- about an entry --- */
+
+static __always_inline bool flow_find(struct found *found, const union ct_key *key, __u32 swapped, const bool v6)
+{
+	found->ct = ct_find(key, &found->established, v6);
+	found->now = ct_now();
+	if (!found->ct)
+		return false;
+	found->flags = found->ct->flags;
+	found->forward = !(swapped ^ (found->flags & WR_CT_SWAPPED));
+	return !ct_expired(found->ct, found->now);
+}
+
+/*
+ * Whether the entry is about those between whom the packet goes: an address may have another owner by now. What the stack
+ * has translated is not checked for the other side's address.
+ */
+static __always_inline bool flow_fits(const struct packet *p, struct found *found, const bool sent, const bool v6)
+{
+	const struct wr_ct *ct = found->ct;
+	const __u32 mine = found->forward == sent ? ct->initiator : ct->responder;
+	const __u32 theirs = found->forward == sent ? ct->responder : ct->initiator;
+	const struct wr_endpoint *owner;
+
+	found->other = NULL;
+	if (mine != p->ifindex)
+		return false;
+	/* Answers pass wherever they enter: the stack may have translated them. */
+	if (!sent && found->forward && !(p->traits & RELATED) && theirs != p->peer_ifindex)
+		return false;
+	if (!theirs)
+		return !sent || (found->flags & WR_CT_VIA_STACK) || !endpoint_by_address(&p->at->daddr, &owner, v6);
+	found->other = endpoint_get(theirs);
+	if (!found->other)
+		return false;
+	if (found->flags & WR_CT_VIA_STACK)
+		return true;
+	return sent ? addr_is_endpoints(&p->at->daddr, found->other, v6) : addr_is_endpoints(&p->at->saddr, found->other, v6);
+}
+
+/* Whether both sides are still judged by the policy, and taken for whom, that the entry remembers. */
+static __always_inline bool flow_is_current(const struct packet *p, const struct found *found, const bool sent)
+{
+	const bool initiated = found->forward == sent; /* by the endpoint whose program runs */
+	const struct wr_judgement *mine = initiated ? &found->ct->at[WR_EGRESS] : &found->ct->at[WR_INGRESS];
+	const struct wr_judgement *theirs = initiated ? &found->ct->at[WR_INGRESS] : &found->ct->at[WR_EGRESS];
+	union policy_word word;
+
+	if (mine->revision != p->word.revision)
+		return false;
+	if (!found->other)
+		/* Who begins a flow towards a pod is the host or the world: an address does not say which. */
+		return sent || !found->forward || (p->traits & RELATED) || mine->peer == p->peer_identity;
+	word.both = policy_word_read(found->other);
+	return theirs->revision == word.revision && mine->peer == found->other->identity && theirs->peer == p->ep->identity;
+}
+
+/* The flags that say how far a TCP connection has come. What goes on after a RST shows that nobody believed it. */
+static __always_inline __u32 tcp_progress(const struct packet *p, const struct found *found)
+{
+	if (p->traits & TCP_RST)
+		return found->flags | WR_CT_RESET;
+	if (p->traits & TCP_FIN)
+		return found->flags | (found->forward ? WR_CT_FIN_INITIATOR : WR_CT_FIN_RESPONDER);
+	return found->flags & ~WR_CT_RESET;
+}
+
+/*
+ * Whether the packet is the first of a new flow, although its key has a living entry: a SYN or an echo request against the
+ * old one's direction, or a SYN after an end or a denial.
+ */
+static __always_inline bool flow_begins_anew(const struct packet *p, const struct found *found)
+{
+	if (!(p->traits & BEGINS))
+		return false;
+	return !found->forward || (p->l4_proto == IPPROTO_TCP && (found->flags & (CT_DENIED | CT_ENDED)));
+}
+
+/* Whether the responder shows by this packet that it takes part in the flow. */
+static __always_inline bool packet_answers(const struct packet *p, const struct found *found)
+{
+	if (found->forward)
+		return false;
+	return p->l4_proto != IPPROTO_TCP || (p->traits & (TCP_ACK | TCP_RST)) == TCP_ACK;
+}
+
+/* --- what is rare --- */
+
+static __always_inline void trace_entry(const struct flow *f, __u32 steps)
+{
+	struct wr_trace *t = trace_get();
+
+	if (!t)
+		return;
+	t->ct = f->ct;
+	t->steps |= steps;
+}
+
+/* struct packet as far as the functions above go by it. */
+static __always_inline bool flow_packet(struct packet *p, const struct flow *f)
+{
+	p->ep = endpoint_get(p->ifindex);
+	if (!p->ep)
+		return false;
+	p->word.both = policy_word_read(p->ep);
+	p->l4_proto = ct_l4_proto(f);
+	p->peer_ifindex = f->peer_ifindex;
+	p->peer_identity = f->peer_identity;
+	p->traits = f->traits;
+	return true;
+}
+
+/* The packet belongs to no entry: what was found, if anything, is dead or about others. */
+static __always_inline enum wr_reason flow_unknown(struct flow *f, const struct found *found, bool lives)
+{
+	const struct wr_ct *old = found->ct;
+
+	if (old)
+		trace_step(WR_TRACE_CT_FOUND | WR_TRACE_CT_STALE);
+	if (f->traits & FOLLOWS)
+		return f->traits & RELATED ? WR_REASON_ICMP_ERROR : WR_REASON_FRAGMENT;
+	f->step = FLOW_BEGINS;
+	f->lives = lives && !(found->flags & CT_DENIED);
+	f->established = found->established;
+	f->old_owner = old ? ct_owner(old) : 0;
+	return WR_REASON_NONE;
+}
+
+/* A living, allowed entry in place: its state and its time. */
+static __always_inline void flow_touch(const struct found *found, __u32 next, __u32 expires)
+{
+	struct wr_ct *ct = found->ct;
+
+	if (next & ~found->flags)
+		__sync_fetch_and_or(&ct->flags, next & ~found->flags);
+	if (found->flags & ~next)
+		__sync_fetch_and_and(&ct->flags, ~(found->flags & ~next));
+	ct->expires = expires;
+}
+
+/* The packet belongs to the entry that was found. */
+static __always_inline void flow_known(const struct packet *p, struct flow *f, const struct found *found)
+{
+	const __u32 next = tcp_progress(p, found);
+
+	f->ct = *found->ct;
+	f->established = found->established;
+	f->answers = !found->established && packet_answers(p, found);
+	f->stranger = f->ct.initiator ? f->ct.at[WR_EGRESS].peer : f->ct.at[WR_INGRESS].peer;
+	if (f->sent) {
+		f->via_stack = found->flags & WR_CT_VIA_STACK;
+		f->peer_ifindex = found->forward ? f->ct.responder : f->ct.initiator;
+		f->peer_identity = found->other ? found->other->identity : f->stranger;
+	} else if (found->forward && !(p->traits & RELATED)) {
+		f->stranger = p->peer_identity;
+	}
+	trace_entry(f, WR_TRACE_CT_FOUND | (found->established ? 0 : WR_TRACE_CT_NEW) | (found->forward ? 0 : WR_TRACE_CT_REPLY) |
+			       (p->traits & RELATED ? WR_TRACE_CT_RELATED : 0));
+	if (!flow_is_current(p, found, f->sent)) {
+		trace_step(WR_TRACE_CT_REJUDGED);
+		f->step = FLOW_STALE;
+		f->ct.flags = next;
+	} else if (found->flags & CT_DENIED) {
+		f->step = FLOW_DENIED;
+	} else if (dry_run || (p->traits & FOLLOWS)) {
+		f->step = FLOW_PASSES;
+	} else if (f->answers) {
+		f->step = FLOW_ANSWERED;
+		f->ct.flags = next;
+	} else {
+		f->step = FLOW_PASSES;
+		flow_touch(found, next, found->now + ct_life(p->l4_proto, next));
+	}
+}
+
+OUT_OF_LINE int flow_look(struct __sk_buff *skb, struct addresses *at, struct flow *f)
+{
+	struct packet p = { .at = at, .ifindex = skb->ifindex };
+	struct found found = { 0 };
+	bool fits;
+
+	if (!at || !f || !flow_packet(&p, f))
+		return WR_REASON_NO_ENDPOINT;
+	f->now = ct_now();
+	if (!flow_find(&found, &f->key, f->swapped, f->v6))
+		return flow_unknown(f, &found, false);
+	fits = flow_fits(&p, &found, f->sent, f->v6);
+	if (!fits || flow_begins_anew(&p, &found))
+		/* Against a living flow's direction, or from elsewhere in the place of a flow towards the pod. */
+		return flow_unknown(f, &found, fits ? !found.forward
+						    : !f->sent && found.forward && found.ct->responder == p.ifindex);
+	flow_known(&p, f, &found);
+	return WR_REASON_NONE;
+}
+
+/* Whether the host itself has the address that the pod sends to. Without a route it is the world's. */
+static __always_inline bool destination_is_host(struct __sk_buff *skb, const struct addresses *at, const bool v6)
+{
+	struct bpf_fib_lookup fib = { .family = v6 ? FAMILY_INET6 : FAMILY_INET, .ifindex = skb->ifindex };
+
+	if (v6) {
+		__builtin_memcpy(fib.ipv6_src, &at->saddr, sizeof(fib.ipv6_src));
+		__builtin_memcpy(fib.ipv6_dst, &at->daddr, sizeof(fib.ipv6_dst));
+	} else {
+		fib.ipv4_src = at->saddr.a4.v4;
+		fib.ipv4_dst = at->daddr.a4.v4;
+	}
+	return bpf_fib_lookup(skb, &fib, sizeof(fib), 0) == BPF_FIB_LKUP_RET_NOT_FWDED;
+}
+
+/* Between whom the flow is that this packet begins. */
+OUT_OF_LINE int flow_ends(struct __sk_buff *skb, const struct addresses *at, struct flow *f)
+{
+	const struct wr_endpoint *peer;
+
+	if (!at || !f)
+		return WR_REASON_NO_ENDPOINT;
+	f->ct.flags = f->swapped * WR_CT_SWAPPED;
+	if (!f->sent) {
+		f->ct.flags |= WR_CT_VIA_STACK;
+		f->ct.initiator = f->peer_ifindex;
+		f->ct.responder = skb->ifindex;
+		f->stranger = f->peer_identity;
+		return WR_REASON_NONE;
+	}
+	f->peer_ifindex = endpoint_by_address(&at->daddr, &peer, f->v6);
+	f->ct.initiator = skb->ifindex;
+	f->ct.responder = f->peer_ifindex;
+	if (f->peer_ifindex) {
+		f->peer_identity = peer ? peer->identity : WR_ID_UNKNOWN;
+		return peer ? WR_REASON_NONE : WR_REASON_NO_ENDPOINT;
+	}
+	f->stranger = destination_is_host(skb, at, f->v6) ? WR_ID_HOST : WR_ID_WORLD;
+	f->peer_identity = f->stranger;
+	return WR_REASON_NONE;
+}
+
+/*
+ * The responder of f->ct, which is in ct_new, has answered: it moves to ct, or stays if it may not. Then a later answer
+ * tries again, uncounted. It is in ct before it leaves ct_new, so that nobody finds it in neither.
+ */
+static __always_inline void flow_answered(struct flow *f)
+{
+	const bool before = f->ct.flags & WR_CT_ANSWERED;
+
+	f->ct.flags |= WR_CT_ANSWERED;
+	f->ct.expires = f->now + ct_life(ct_l4_proto(f), f->ct.flags);
+	if (!ct_establish(f, before)) {
+		ct_write(f, false, BPF_EXIST);
+		return;
+	}
+	ct_count(WR_CT_STAT_ANSWERED);
+	ct_delete(f, false);
+}
+
+/* Whether it matters who began the flow: then a packet from its middle does not say what to judge. */
+static __always_inline bool is_isolated(const struct flow *f)
+{
+	return f->policy_class[WR_EGRESS] >= WR_CLASS_FIRST || f->policy_class[WR_INGRESS] >= WR_CLASS_FIRST;
+}
+
+static __always_inline enum wr_reason flow_create(struct flow *f, enum wr_reason reason)
+{
+	trace_entry(f, 0);
+	if ((f->traits & MIDDLE) && (reason || is_isolated(f))) {
+		f->judged = 0;
+		return reason == WR_REASON_QUARANTINE ? WR_REASON_QUARANTINE : WR_REASON_NO_CONNECTION;
+	}
+	if (dry_run || (reason && f->lives))
+		return reason;
+	f->ct.expires = f->now + ct_life(ct_l4_proto(f), f->ct.flags);
+	if (ct_write(f, false, BPF_ANY))
+		return reason ? reason : WR_REASON_CT_FULL;
+	if (f->established && !ct_delete(f, true))
+		ct_usage_drop(f->old_owner);
+	ct_count(WR_CT_STAT_CREATED);
+	return reason;
+}
+
+/* f->ct has been judged, or has answered. */
+OUT_OF_LINE int flow_settle(struct flow *f)
+{
+	enum wr_reason reason;
+
+	if (!f)
+		return WR_REASON_NO_ENDPOINT;
+	reason = denial(&f->ct);
+	if (f->step == FLOW_BEGINS)
+		return flow_create(f, reason);
+	if (dry_run || (f->traits & FOLLOWS) || f->step == FLOW_DENIED)
+		return reason;
+	if (f->step == FLOW_STALE)
+		ct_count(WR_CT_STAT_REJUDGED);
+	if (f->answers && !reason) {
+		flow_answered(f);
+		return WR_REASON_NONE;
+	}
+	/* Fails only if the entry has gone meanwhile, or without memory: then the next packet is judged again. */
+	f->ct.expires = f->now + ct_life(ct_l4_proto(f), f->ct.flags);
+	ct_write(f, f->established, BPF_EXIST);
+	return reason;
+}
+
+static __always_inline enum wr_reason flow_decide(struct __sk_buff *skb, struct addresses *at, struct flow *f)
+{
+	enum wr_reason reason = flow_look(skb, at, f);
+
+	if (!reason && f->step == FLOW_BEGINS)
+		reason = flow_ends(skb, at, f);
+	if (reason || f->step == FLOW_PASSES)
+		return reason;
+	judge_flow(f);
+	return flow_settle(f);
+}
+
+/* --- what is not --- */
+
+/* What the functions above are told; the key is there. */
+static __always_inline void flow_fill(const struct packet *p, struct flow *f, __u32 swapped, const bool sent, const bool v6)
+{
+	const __u32 key = v6 ? sizeof(f->key.k6) : sizeof(f->key.k4);
+
+	__builtin_memset((void *)f + key, 0, sizeof(*f) - key);
+	f->peer_ifindex = p->peer_ifindex;
+	f->peer_identity = p->peer_identity;
+	f->swapped = swapped;
+	f->sent = sent;
+	f->v6 = v6;
+	f->traits = p->traits;
+}
+
+/* Whether the packet just goes on with its flow, whose only change is that it lives on. */
+static __always_inline bool flow_goes_on(const struct packet *p, const struct flow *f, struct found *found, __u32 swapped,
+					 const bool sent, const bool v6)
+{
+	__u32 expires;
+
+	if (!flow_find(found, &f->key, swapped, v6) || (p->traits & (FOLLOWS | TCP_FIN | TCP_RST)))
+		return false;
+	if ((found->flags & (CT_DENIED | WR_CT_RESET)) || !(found->forward || (found->flags & WR_CT_ANSWERED)))
+		return false;
+	if (flow_begins_anew(p, found) || !flow_fits(p, found, sent, v6) || !flow_is_current(p, found, sent))
+		return false;
+	expires = found->now + ct_life(p->l4_proto, found->flags);
+	if (expires - found->ct->expires + REFRESH_TICKS <= 2 * REFRESH_TICKS)
+		return true;
+	/* An answered flow that is in ct_new for want of room tries again. */
+	if (!found->forward && !found->established)
+		return false;
+	found->ct->expires = expires;
+	return true;
+}
+
+/*
+ * Whether the packet's flow lets it pass. `sent`: the pod has sent it (from_pod); then p->peer is who gets it, if not the
+ * stack. Otherwise it is for the pod.
+ */
+static __always_inline enum wr_reason flow_pass(struct packet *p, struct flow *f, const bool sent, const bool v6)
+{
+	const __u32 swapped = ct_key(p, &f->key, v6);
+	struct found found = { 0 };
+	enum wr_reason reason;
+
+	if (!dry_run && flow_goes_on(p, f, &found, swapped, sent, v6)) {
+		if (!sent)
+			return WR_REASON_NONE;
+		p->via_stack = found.flags & WR_CT_VIA_STACK;
+		p->peer = found.other;
+		p->peer_ifindex = found.forward ? found.ct->responder : found.ct->initiator;
+		p->peer_identity = p->peer ? p->peer->identity : WR_ID_UNKNOWN;
+		return WR_REASON_NONE;
+	}
+	flow_fill(p, f, swapped, sent, v6);
+	reason = flow_decide(p->skb, p->at, f);
+	if (reason && (p->traits & RELATED))
+		reason = WR_REASON_ICMP_ERROR;
+	p->judged = f->judged;
+	if (!sent)
+		return reason;
+	p->peer_ifindex = f->peer_ifindex;
+	p->peer_identity = f->peer_identity;
+	p->via_stack = f->via_stack;
+	p->peer = f->peer_ifindex ? endpoint_get(f->peer_ifindex) : NULL;
+	return !reason && f->peer_ifindex && !p->peer ? WR_REASON_NO_ENDPOINT : reason;
+}
+
+#endif

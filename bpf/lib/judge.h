@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Judging a flow: always in its initiator's direction, by the initiator's egress policy and the responder's ingress
+ * policy, as far as these are endpoints of this node. What comes out is in the entry; `policy_class` says of which classes.
+ */
+#ifndef WARREN_LIB_JUDGE_H
+#define WARREN_LIB_JUDGE_H
+
+#include "lib/endpoint.h"
+#include "lib/policy.h"
+
+/* All that is read of the policy must be read after the revision under which the verdict is kept. */
+static __always_inline void read_barrier(void)
+{
+	__u64 scratch = 0, was = __sync_fetch_and_add(&scratch, 0); /* an atomic operation with a result orders everything */
+
+	asm volatile("" : : "r"(was) : "memory");
+}
+
+static __always_inline bool rule_allows(__u32 rule)
+{
+	return rule >= WR_RULE_FIRST || rule == WR_RULE_NOT_ISOLATED || rule == WR_RULE_OWN_NODE;
+}
+
+static __always_inline __u32 point_rule(const struct flow *f, __u32 direction, __u64 peer_identity)
+{
+	const __u32 policy_class = f->policy_class[direction];
+	__u32 rule;
+
+	if (peer_identity == WR_ID_HOST && (direction == WR_INGRESS || policy_class == WR_CLASS_QUARANTINE))
+		return WR_RULE_OWN_NODE;
+	if (policy_class == WR_CLASS_QUARANTINE)
+		return WR_RULE_QUARANTINE;
+	if (policy_class == WR_CLASS_NOT_ISOLATED)
+		return WR_RULE_NOT_ISOLATED;
+	rule = policy_verdict(f, direction, peer_identity);
+	/* A lookup may have missed an element that was being replaced (abi/policy.h): once more. */
+	return rule_allows(rule) ? rule : policy_verdict(f, direction, peer_identity);
+}
+
+static __always_inline void trace_judgement(const struct flow *f, __u32 direction)
+{
+	struct wr_trace *t = trace_get();
+	const struct wr_judgement *at = &f->ct.at[direction];
+
+	if (!t)
+		return;
+	t->steps |= direction == WR_EGRESS ? WR_TRACE_JUDGED_EGRESS : WR_TRACE_JUDGED_INGRESS;
+	t->judgement[direction].peer_identity = at->peer;
+	t->judgement[direction].policy_class = f->policy_class[direction];
+	t->judgement[direction].revision = at->revision;
+	t->judgement[direction].rule = at->rule;
+	t->judgement[direction].allowed = rule_allows(at->rule);
+	if (!t->judgement[direction].peer_class)
+		t->judgement[direction].peer_class = WR_PEER_NONE;
+	if (!t->judgement[direction].cidr_peer)
+		t->judgement[direction].cidr_peer = WR_PEER_NONE;
+}
+
+static __always_inline void judge_point(struct flow *f, __u32 direction, __u64 peer_identity)
+{
+	struct wr_judgement *at = &f->ct.at[direction];
+
+	at->peer = peer_identity;
+	at->rule = point_rule(f, direction, peer_identity);
+	if (!rule_allows(at->rule))
+		f->ct.flags |= direction == WR_EGRESS ? WR_CT_DENIED_EGRESS : WR_CT_DENIED_INGRESS;
+	trace_judgement(f, direction);
+}
+
+/* What an endpoint is judged by now. One that has gone meanwhile is in quarantine. */
+static __always_inline __u64 point_read(struct flow *f, __u32 direction, const struct wr_endpoint *ep)
+{
+	const union policy_word word = { .both = ep ? policy_word_read(ep) : 0 };
+
+	f->policy_class[direction] = word.policy_class;
+	f->ct.at[direction].revision = word.revision;
+	return ep ? ep->identity : WR_ID_UNKNOWN;
+}
+
+/*
+ * Judges f->ct: both points, also when the first one denies, so that the entry says of each under what it was judged. Of a
+ * denial that is remembered, only the classes are found again: they are the ones that have its revisions.
+ */
+OUT_OF_LINE int judge_flow(struct flow *f)
+{
+	__u64 initiator, responder;
+
+	if (!f || f->step == FLOW_ANSWERED)
+		return 0;
+	f->judged = (f->ct.initiator ? 1 << WR_EGRESS : 0) | (f->ct.responder ? 1 << WR_INGRESS : 0);
+	initiator = responder = f->stranger;
+	if (f->ct.initiator)
+		initiator = point_read(f, WR_EGRESS, endpoint_get(f->ct.initiator));
+	if (f->ct.responder)
+		responder = point_read(f, WR_INGRESS, endpoint_get(f->ct.responder));
+	if (f->step == FLOW_DENIED)
+		return 0;
+	f->ct.flags &= ~CT_DENIED;
+	read_barrier();
+	if (f->ct.initiator)
+		judge_point(f, WR_EGRESS, responder);
+	if (f->ct.responder)
+		judge_point(f, WR_INGRESS, initiator);
+	return 0;
+}
+
+/* Why the entry lets nothing pass; WR_REASON_NONE: it does. */
+static __always_inline enum wr_reason denial(const struct wr_ct *ct)
+{
+	if (!(ct->flags & CT_DENIED))
+		return WR_REASON_NONE;
+	if (ct->at[WR_EGRESS].rule == WR_RULE_QUARANTINE || ct->at[WR_INGRESS].rule == WR_RULE_QUARANTINE)
+		return WR_REASON_QUARANTINE;
+	return ct->flags & WR_CT_DENIED_EGRESS ? WR_REASON_EGRESS_DENIED : WR_REASON_INGRESS_DENIED;
+}
+
+#endif

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * A verdict of a policy class: abi/policy.h says what is looked up. Out of line and with the family as a value, so that
+ * there is one copy of it, and each map is asked only for what the class says it may hold.
+ */
+#ifndef WARREN_LIB_POLICY_H
+#define WARREN_LIB_POLICY_H
+
+#include "lib/conntrack.h"
+
+/* Whether end 0 of the key is the initiator's. */
+static __always_inline bool initiator_is_first(const struct flow *f)
+{
+	return !(f->ct.flags & WR_CT_SWAPPED);
+}
+
+static __always_inline __be16 responder_port(const struct flow *f)
+{
+	const __be16 *port = f->v6 ? f->key.k6.port : f->key.k4.port;
+
+	return initiator_is_first(f) ? port[1] : port[0];
+}
+
+static __always_inline bool has_ports(__u8 l4_proto)
+{
+	return l4_proto == IPPROTO_TCP || l4_proto == IPPROTO_UDP || l4_proto == IPPROTO_SCTP;
+}
+
+/* The rule by which the class allows this peer, or WR_RULE_NONE. */
+static __noinline __u32 policy_ask(const struct flow *f, __u32 direction, const struct wr_class_info *info, __u64 peer)
+{
+	const __u32 zero = 0, slot = direction & 1, bits = info->port_bits[slot];
+	const __u32 port = bpf_ntohs(responder_port(f));
+	struct wr_policy_key key = { .peer = peer, .policy_class = f->policy_class[slot] };
+	struct wr_trace *t = trace_get();
+	const struct wr_policy_entry *entry;
+	void *table = bpf_map_lookup_elem(&policy, &zero);
+
+	if (!table)
+		return WR_RULE_NONE;
+	if (info->flags[slot] & WR_CLASS_ANY_PROTO) {
+		key.shape = wr_policy_shape(slot, 0);
+		entry = bpf_map_lookup_elem(table, &key);
+		if (entry) {
+			if (t)
+				t->judgement[slot].matched = peer;
+			return entry->rule;
+		}
+	}
+	key.l4_proto = ct_l4_proto(f);
+	if (!has_ports(key.l4_proto))
+		return WR_RULE_NONE;
+#pragma clang loop unroll(disable)
+	for (__u32 n = 0; n <= 16; n++) {
+		if (!(bits >> n & 1))
+			continue;
+		key.port = bpf_htons(port & (0xffff0000u >> n));
+		key.shape = wr_policy_shape(slot, n);
+		entry = bpf_map_lookup_elem(table, &key);
+		if (!entry)
+			continue;
+		if (t) {
+			t->judgement[slot].matched = peer;
+			t->judgement[slot].port_bits = n;
+			t->judgement[slot].l4_proto = key.l4_proto;
+		}
+		return entry->rule;
+	}
+	return WR_RULE_NONE;
+}
+
+/* The CIDR peer that holds the peer's address: of egress that is the responder, of ingress the initiator. */
+static __noinline __u64 policy_cidr(const struct flow *f, __u32 direction)
+{
+	const __u32 class_direction = wr_cidr_class(f->policy_class[direction & 1], direction);
+	const bool first = initiator_is_first(f) == (direction == WR_INGRESS);
+	const struct wr_peer *peer;
+
+	if (f->v6) {
+		struct wr_cidr6_key key = { .prefixlen = WR_CIDR_CLASS_BITS + 128, .class_direction = class_direction };
+
+		key.addr = first ? f->key.k6.addr[0] : f->key.k6.addr[1];
+		peer = bpf_map_lookup_elem(&cidrs6, &key);
+	} else {
+		struct wr_cidr4_key key = { .prefixlen = WR_CIDR_CLASS_BITS + 32, .class_direction = class_direction };
+
+		key.addr = first ? f->key.k4.addr[0] : f->key.k4.addr[1];
+		peer = bpf_map_lookup_elem(&cidrs4, &key);
+	}
+	return peer ? peer->peer : WR_PEER_NONE;
+}
+
+static __noinline __u64 policy_peer_class(__u64 identity)
+{
+	const __u32 zero = 0;
+	void *table = bpf_map_lookup_elem(&identities, &zero);
+	const struct wr_peer *peer = table ? bpf_map_lookup_elem(table, &identity) : NULL;
+
+	return peer ? peer->peer : WR_PEER_NONE;
+}
+
+/* By which rule the endpoint's class in f allows the flow, or why not (enum wr_rule). */
+OUT_OF_LINE __u32 policy_verdict(const struct flow *f, __u32 direction, __u64 peer_identity)
+{
+	const __u32 slot = direction & 1;
+	const struct wr_class_info *info;
+	struct wr_trace *t = trace_get();
+	__u32 policy_class, flags, rule = WR_RULE_NONE;
+	__u64 peer;
+
+	if (!f)
+		return WR_RULE_NONE;
+	policy_class = f->policy_class[slot];
+	info = bpf_map_lookup_elem(&classes, &policy_class);
+	if (!info)
+		return WR_RULE_NO_CLASS;
+	flags = info->flags[slot];
+	if (flags & WR_CLASS_NO_ROOM)
+		return WR_RULE_NO_ROOM;
+	if (!(flags & WR_CLASS_ISOLATED))
+		return WR_RULE_NOT_ISOLATED;
+	if (flags & WR_CLASS_SELECTORS) {
+		peer = policy_peer_class(peer_identity);
+		if (t)
+			t->judgement[slot].peer_class = peer;
+		if (peer != WR_PEER_NONE)
+			rule = policy_ask(f, direction, info, peer);
+	}
+	if (!rule && (flags & WR_CLASS_ANYBODY))
+		rule = policy_ask(f, direction, info, WR_PEER_ANY);
+	if (!rule && (flags & WR_CLASS_ALL_PODS) && peer_identity >> WR_ID_KIND_SHIFT == WR_ID_KIND_POD)
+		rule = policy_ask(f, direction, info, WR_PEER_ALL_PODS);
+	if (!rule && (flags & WR_CLASS_CIDRS)) {
+		peer = policy_cidr(f, direction);
+		if (t)
+			t->judgement[slot].cidr_peer = peer;
+		if (peer != WR_PEER_NONE)
+			rule = policy_ask(f, direction, info, peer);
+	}
+	return rule;
+}
+
+#endif

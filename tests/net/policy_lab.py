@@ -1,0 +1,742 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Pods under policy: manifests from a few words, expectations as text, and probes that find out by real packets.
+
+A Cluster is a lab with an agent and pods; its Sides are who may talk with whom: the pods, the node's host, and two
+addresses of the world. A Flow is one probe. What becomes of it is learnt from its answer, or from the event of its
+drop: nobody waits for something that does not happen.
+"""
+
+import contextlib
+import errno
+import itertools
+import json
+import os
+import random
+import re
+import select
+import selectors
+import socket
+import struct
+import threading
+import time
+from typing import NamedTuple
+
+from agent_lab import Agent
+from lab import FAMILY, NODE_GATEWAY, TIMEOUT, Lab, Monitor, network, wait_for
+
+SERVICES = ("tcp/53", "tcp/8080", "tcp/9090", "udp/53", "udp/5353", "sctp/3868", "icmp")
+DENIALS = ("egress_denied", "ingress_denied")
+
+IPPROTO_SCTP = 132
+SCTP_INIT, SCTP_INIT_ACK = 1, 2
+ECHO = {4: (8, 0), 6: (128, 129)}  # request, reply
+LINGER_NONE = struct.pack("ii", 1, 0)  # a close() that leaves nothing behind: RST
+
+# --- manifests --------------------------------------------------------------------------------------------------------
+
+
+def split(name):
+    namespace, _, short = name.rpartition("/")
+    return namespace or "default", short
+
+
+def namespace(name, **labels):
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+
+
+def pod_object(name, labels=None, ports=(), uid=None, phase="Running", **metadata):
+    """`ports`: (name, number, protocol)."""
+    namespace, short = split(name)
+    metadata = {"name": short, "namespace": namespace, "labels": labels or {}, **metadata}
+    if uid:
+        metadata["uid"] = uid
+    ports = [{"name": n, "containerPort": number, "protocol": protocol} for n, number, protocol in ports]
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": metadata,
+        "spec": {"containers": [{"name": "main", "image": "example", "ports": ports}]},
+        "status": {"phase": phase},
+    }
+
+
+def policy(name, pods=None, ingress=None, egress=None, types=None):
+    """A NetworkPolicy for the pods with these labels (or of this select()). Rules as the API has them."""
+    namespace, short = split(name)
+    whole = pods and pods.keys() <= {"matchLabels", "matchExpressions"}
+    spec = {"podSelector": pods if whole else select(**(pods or {}))}
+    for key, value in (("ingress", ingress), ("egress", egress), ("policyTypes", types)):
+        if value is not None:
+            spec[key] = value
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": short, "namespace": namespace},
+        "spec": spec,
+    }
+
+
+def select(*requirements, **labels):
+    """A selector: labels, and requirements (key, operator, values...)."""
+    expressions = [
+        {"key": key, "operator": operator, **({"values": values} if values else {})}
+        for key, operator, *values in requirements
+    ]
+    parts = {"matchLabels": labels, "matchExpressions": expressions}
+    return {key: value for key, value in parts.items() if value}
+
+
+def pods(*requirements, **labels):
+    return {"podSelector": select(*requirements, **labels)}
+
+
+def namespaces(*requirements, **labels):
+    return {"namespaceSelector": select(*requirements, **labels)}
+
+
+def block(cidr, *except_):
+    return {"ipBlock": {"cidr": cidr, **({"except": list(except_)} if except_ else {})}}
+
+
+def port(number=None, protocol="TCP", end=None):
+    parts = {"protocol": protocol, "port": number, "endPort": end}
+    return {key: value for key, value in parts.items() if value is not None}
+
+
+def sources(*peers, ports=None):
+    """One rule of ingress."""
+    return {"from": list(peers), **({"ports": ports} if ports is not None else {})}
+
+
+def targets(*peers, ports=None):
+    """One rule of egress."""
+    return {"to": list(peers), **({"ports": ports} if ports is not None else {})}
+
+
+# --- what is expected -------------------------------------------------------------------------------------------------
+
+
+class Flow(NamedTuple):
+    src: str
+    dst: str
+    family: int
+    service: str  # "tcp/80", "icmp"
+
+    def __str__(self):
+        return f"{self.src} -> {self.dst} {self.service} v{self.family}"
+
+    @property
+    def protocol(self):
+        return self.service.partition("/")[0]
+
+    @property
+    def port(self):
+        return int(self.service.partition("/")[2] or 0)
+
+
+class Expectation:
+    """Who reaches whom: lines "allow|deny SOURCES -> TARGETS [SERVICES] [v4|v6]".
+
+    The last one that matches counts; where none does, it is allowed.
+
+    Sources and targets are names separated by commas; "*" stands for every pod, "NAMESPACE/*" for those of a namespace,
+    "outside" for world and beyond.
+    """
+
+    def __init__(self, text):
+        self.lines = []
+        for line in filter(None, (line.strip() for line in text.splitlines())):
+            parsed = re.fullmatch(r"(allow|deny) (\S+) -> (\S+)((?: \S+)*)", line)
+            assert parsed, line
+            verdict, sources, targets, rest = parsed.groups()
+            rest = rest.split()
+            families = [int(word[1]) for word in rest if word in ("v4", "v6")] or [4, 6]
+            services = [s for word in rest if word not in ("v4", "v6") for s in word.split(",")] or SERVICES
+            self.lines.append((verdict == "allow", sources.split(","), targets.split(","), services, families))
+
+    @staticmethod
+    def _is_one(name, patterns):
+        return any(
+            name == p
+            or (p == "*" and "/" in name)
+            or (p == "outside" and name in ("world", "beyond"))
+            or (p.endswith("/*") and name.startswith(p[:-1]))
+            for p in patterns
+        )
+
+    def __call__(self, flow):
+        verdict = True
+        for allows, sources, targets, services, families in self.lines:
+            if (
+                flow.family in families
+                and flow.service in services
+                and self._is_one(flow.src, sources)
+                and self._is_one(flow.dst, targets)
+            ):
+                verdict = allows
+        return verdict
+
+
+# --- probes -----------------------------------------------------------------------------------------------------------
+
+
+class Side:
+    """Somebody who can talk: a name, a network namespace, addresses."""
+
+    def __init__(self, name, netns, addresses):
+        self.name, self.netns, self.addresses = name, netns, addresses
+
+
+def checksum(data):
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def crc32c(data):
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+def sctp_packet(sport, dport, chunk):
+    """Header (RFC 9260, 3.1) and one INIT or INIT ACK chunk, checksum included."""
+    body = struct.pack("!BBHIIHHI", chunk, 0, 20, 0x1234, 65536, 1, 1, 0x4321)
+    head = struct.pack("!HHI", sport, dport, 0)
+    return head + struct.pack("<I", crc32c(head + b"\0\0\0\0" + body)) + body
+
+
+def echo_request(family, ident):
+    head = struct.pack("!BBHHH", ECHO[family][0], 0, 0, ident, 1)
+    if family == 4:
+        head = head[:2] + struct.pack("!H", checksum(head)) + head[4:]
+    return head
+
+
+class Drops(Monitor):
+    """Events of drops only."""
+
+    def __init__(self, node):
+        super().__init__(node, "--drops")
+
+    def drain(self):
+        """What has been told so far."""
+        events = []
+        while event := self.next(0.001):
+            events.append(event)
+        return events
+
+
+class Outcome:
+    """What became of a flow: it `passed`, or the `reason` of the drop; `event`: the last one about it."""
+
+    def __init__(self):
+        self.passed, self.reason, self.event = False, None, None
+
+    def __repr__(self):
+        return "passed" if self.passed else self.reason or "nothing seen"
+
+
+class Prober:
+    """Servers at every side, and what sends to them. One thread; it does what is to be done as it comes."""
+
+    BATCH = 256
+
+    def __init__(self, node, services=SERVICES):
+        self.sides, self.services = {}, services
+        self.selector = selectors.DefaultSelector()
+        self.monitor = Monitor(node)
+        os.set_blocking(self.monitor.proc.stdout.fileno(), False)
+        self.selector.register(self.monitor.proc.stdout, selectors.EVENT_READ, self._on_events)
+        self.text = b""
+        self.numbers = itertools.cycle(range(20000, 60000))
+        self.raw = {}  # (side, family, protocol): socket
+        self.watched = {}  # (protocol, source, source port, destination, port): Outcome
+        self.drops = []  # events of drops that are nobody's
+
+    # --- servers ---
+
+    def add(self, name, netns, addresses):
+        side = self.sides[name] = Side(name, netns, addresses)
+        with netns.entered():
+            for family, address in addresses.items():
+                for service in self.services:
+                    protocol, _, number = service.partition("/")
+                    getattr(self, f"_serve_{protocol}")(side, family, address, int(number or 0))
+
+    def _register(self, side, sock, on_ready):
+        sock.setblocking(False)
+        self.selector.register(sock, selectors.EVENT_READ, (on_ready, side))
+
+    def _serve_tcp(self, side, family, address, number):
+        sock = socket.socket(FAMILY[family], socket.SOCK_STREAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((address, number))
+        sock.listen(self.BATCH)
+        self._register(side, sock, self._on_connection)
+
+    def _on_connection(self, sock):
+        with contextlib.suppress(OSError):
+            while True:
+                sock.accept()[0].close()
+
+    def _serve_udp(self, side, family, address, number):
+        sock = socket.socket(FAMILY[family], socket.SOCK_DGRAM)
+        sock.bind((address, number))
+        self._register(side, sock, self._on_datagram)
+
+    def _on_datagram(self, sock):
+        with contextlib.suppress(OSError):
+            while True:
+                data, source = sock.recvfrom(2048)
+                sock.sendto(data, source)
+
+    def _serve_raw(self, side, family, address, protocol, on_ready):
+        sock = self.raw[side.name, family, protocol] = socket.socket(FAMILY[family], socket.SOCK_RAW, protocol)
+        sock.bind((address, 0))
+        self._register(side, sock, lambda sock: on_ready(sock, side, family))
+
+    def _serve_sctp(self, side, family, address, number):
+        self._serve_raw(side, family, address, IPPROTO_SCTP, self._on_sctp)
+
+    def _on_sctp(self, sock, side, family):
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                data, source = sock.recvfrom(2048)
+                data = data[(data[0] & 15) * 4 :] if family == 4 else data
+                sport, dport = struct.unpack_from("!HH", data)
+                if data[12] == SCTP_INIT:
+                    sock.sendto(sctp_packet(dport, sport, SCTP_INIT_ACK), (source[0], 0))
+                elif data[12] == SCTP_INIT_ACK:
+                    self._pass(("sctp", side.addresses[family], dport, source[0], sport))
+
+    def _serve_icmp(self, side, family, address, number):
+        protocol = socket.IPPROTO_ICMP if family == 4 else socket.IPPROTO_ICMPV6
+        self._serve_raw(side, family, address, protocol, self._on_icmp)
+
+    def _on_icmp(self, sock, side, family):
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                data, source = sock.recvfrom(2048)
+                data = data[(data[0] & 15) * 4 :] if family == 4 else data
+                if data[0] == ECHO[family][1]:
+                    ident = struct.unpack_from("!H", data, 4)[0]
+                    self._pass(("icmp", side.addresses[family], ident, source[0], 0))
+
+    # --- clients ---
+
+    def _begin(self, flow):
+        src, dst = self.sides[flow.src], self.sides[flow.dst]
+        own, peer = src.addresses[flow.family], dst.addresses[flow.family]
+        if flow.protocol in ("tcp", "udp"):
+            number = self._connect(src, flow, own, peer)
+        else:
+            number = next(self.numbers)
+        key = (flow.protocol, own, number, peer, flow.port)
+        outcome = self.watched[key] = Outcome()
+        if flow.protocol == "sctp":
+            self.raw[src.name, flow.family, IPPROTO_SCTP].sendto(sctp_packet(number, flow.port, SCTP_INIT), (peer, 0))
+        elif flow.protocol == "icmp":
+            protocol = socket.IPPROTO_ICMP if flow.family == 4 else socket.IPPROTO_ICMPV6
+            self.raw[src.name, flow.family, protocol].sendto(echo_request(flow.family, number), (peer, 0))
+        return outcome
+
+    def _connect(self, src, flow, own, peer):
+        kind = socket.SOCK_STREAM if flow.protocol == "tcp" else socket.SOCK_DGRAM
+        with src.netns.entered():
+            sock = socket.socket(FAMILY[flow.family], kind)
+        sock.setblocking(False)
+        sock.bind((own, 0))
+        number = sock.getsockname()[1]
+        key = (flow.protocol, own, number, peer, flow.port)
+        if flow.protocol == "tcp":
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NONE)
+        wanted = selectors.EVENT_WRITE if flow.protocol == "tcp" else selectors.EVENT_READ
+        self.selector.register(sock, wanted, (lambda sock: self._on_client(sock, key), None))
+        self.clients.append(sock)
+        result = sock.connect_ex((peer, flow.port))
+        assert result in (0, errno.EINPROGRESS), f"{flow}: {os.strerror(result)}"
+        if flow.protocol == "udp":
+            sock.send(b"probe")
+        return number
+
+    def _on_client(self, sock, key):
+        error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        self.selector.unregister(sock)
+        if error:
+            self.watched[key].reason = os.strerror(error)
+        else:
+            self._pass(key)
+
+    # --- outcomes ---
+
+    def _pass(self, key):
+        if key in self.watched:
+            self.watched[key].passed = True
+
+    def _on_events(self, stream):
+        with contextlib.suppress(BlockingIOError):
+            data = os.read(stream.fileno(), 1 << 18)
+            assert data, f"warren monitor ended: {self.monitor.proc.stderr.read().decode()}"
+            *lines, self.text = (self.text + data).split(b"\n")
+            for line in lines:
+                self._on_event(json.loads(line))
+
+    def _on_event(self, event):
+        headers = event["headers"]
+        protocol = str(headers.get("protocol")).replace("icmpv6", "icmp")
+        ends = [headers.get("source"), headers.get("source_port", 0)]
+        ends += [headers.get("destination"), headers.get("destination_port", 0)]
+        if protocol == "icmp":
+            ends[1 if headers.get("icmp_type") in (8, 128) else 3] = headers.get("echo_id", 0)
+        there, back = (protocol, *ends), (protocol, *ends[2:], *ends[:2])
+        drops = event["verdict"] == "drop" if "verdict" in event else True
+        if there in self.watched:
+            outcome = self.watched[there]
+            outcome.event = event
+            if drops:
+                outcome.reason = event["reason"]
+        elif back in self.watched:
+            if drops:
+                self.watched[back].reason = f"answer: {event['reason']}"
+        elif drops and not Monitor.is_noise(event):
+            self.drops.append(event)
+
+    def _turn(self, seconds):
+        for key, _ in self.selector.select(seconds):
+            if key.fileobj is self.monitor.proc.stdout:
+                key.data(key.fileobj)
+            else:
+                key.data[0](key.fileobj)
+
+    def run(self, flows, timeout=TIMEOUT):
+        """{flow: Outcome}. Fails if nothing is heard of one, or if one passes and is dropped."""
+        outcomes, flows = {}, list(flows)
+        for i in range(0, len(flows), self.BATCH):
+            self._run_batch(flows[i : i + self.BATCH], outcomes, timeout)
+        return outcomes
+
+    def _run_batch(self, flows, outcomes, timeout):
+        self.clients, batch = [], {}
+        for flow in flows:
+            batch[flow] = self._begin(flow)
+            self._turn(0)
+        deadline = time.monotonic() + timeout
+        while any(not o.passed and not o.reason for o in batch.values()) and time.monotonic() < deadline:
+            self._turn(max(0, min(0.1, deadline - time.monotonic())))
+        for sock in self.clients:
+            with contextlib.suppress(KeyError):
+                self.selector.unregister(sock)
+            sock.close()
+        self._turn(0)
+        self.watched.clear()
+        lost = [str(flow) for flow, o in batch.items() if not o.passed and not o.reason]
+        both = [f"{flow}: {o.reason}" for flow, o in batch.items() if o.passed and o.reason]
+        assert not lost, f"neither answered nor dropped: {lost[:10]} ({len(lost)})"
+        assert not both, f"answered and dropped: {both[:10]} ({len(both)})"
+        outcomes.update(batch)
+
+    def reaches(self, src, dst, service="tcp/8080", family=4):
+        """One probe: None if it passed, else the reason."""
+        flow = Flow(src, dst, family, service)
+        return self.run([flow])[flow].reason
+
+    def remove(self, name):
+        side = self.sides.pop(name)
+        for key in list(self.selector.get_map().values()):
+            if isinstance(key.data, tuple) and key.data[1] is side:
+                self.selector.unregister(key.fileobj)
+                key.fileobj.close()
+        self.raw = {key: sock for key, sock in self.raw.items() if key[0] != name}
+
+    def close(self):
+        for name in list(self.sides):
+            self.remove(name)
+        self.selector.unregister(self.monitor.proc.stdout)
+        self.selector.close()
+        self.monitor.close()
+
+
+# --- the cluster ------------------------------------------------------------------------------------------------------
+
+
+class Cluster:
+    """A lab with an agent; pods and policies come as asked."""
+
+    def __init__(self, *objects, init=(), options=()):
+        self.lab = Lab()
+        self.node, self.world = self.lab.node, self.lab.world
+        self.pods = {}
+        self.files = set()
+        self._prober = None
+        try:
+            self.node.warren("node", "init", *init)
+            self.agent = Agent(self.node, *options)
+        except BaseException:
+            self.lab.__exit__()
+            raise
+        if objects:
+            self.apply("cluster", *objects)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.end_probes()
+        self.agent.close()
+        self.lab.__exit__()
+
+    def apply(self, name, *objects):
+        """Renames a manifest into place, and waits until it is in force."""
+        self.write(name, *objects)
+        self.agent.wait_applied()
+
+    def write(self, name, *objects):
+        self.agent.write(f"{name}.json", *objects)
+        self.files.add(name)
+
+    def unlink(self, name):
+        self.agent.remove(f"{name}.json")
+        self.files.discard(name)
+
+    def remove(self, *names):
+        for name in names:
+            self.unlink(name)
+        self.agent.wait_applied()
+
+    def pod(self, name, labels=None, ports=(), uid=None, manifest=True, **conf):
+        """A pod and its manifest. `conf`: of the network."""
+        namespace, short = split(name)
+        if manifest:
+            self.write(f"pod-{namespace}-{short}", pod_object(name, labels, ports, uid))
+        args = f"IgnoreUnknown=1;K8S_POD_NAMESPACE={namespace};K8S_POD_NAME={short}"
+        if uid:
+            args += f";K8S_POD_UID={uid}"
+        chain = conf.pop("chain", [])
+        runtime = conf.pop("runtime", None)
+        first = network(policy=conf.pop("policy", "agent"), **conf)
+        self.pods[name] = self.node.pod(short, [first, *chain] if chain else first, args=args, runtime=runtime)
+        return self.pods[name]
+
+    def delete(self, name):
+        """The pod; and its manifest, if it has one."""
+        if self._prober and name in self._prober.sides:
+            self._prober.remove(name)
+        self.pods.pop(name).delete()
+        file = "pod-{}-{}".format(*split(name))
+        if file in self.files:
+            self.remove(file)
+
+    def end_probes(self):
+        """Frees the events, which have one reader."""
+        if self._prober:
+            self._prober.close()
+            self._prober = None
+
+    @property
+    def prober(self):
+        """With all pods that there are, the host and the world."""
+        if not self._prober:
+            self._prober = Prober(self.node)
+            self._prober.add("world", self.world, Lab.WORLD)
+            self._prober.add("beyond", self.world, Lab.BEYOND)
+        sides = self._prober.sides
+        for name, pod in self.pods.items():
+            if name not in sides:
+                self._prober.add(name, pod, pod.ips)
+        if self.pods and "host" not in sides:
+            self._prober.add("host", self.node, NODE_GATEWAY)
+        return self._prober
+
+    def flows(self, services=SERVICES):
+        """Every probe there is: pods with pods, with the host, with the world."""
+        names, others = list(self.pods), ("host", "world", "beyond")
+        pairs = [*itertools.permutations(names, 2)]
+        pairs += [pair for name in names for other in others for pair in ((name, other), (other, name))]
+        for (src, dst), family, service in itertools.product(pairs, (4, 6), services):
+            # This kernel's masquerading does not know SCTP.
+            if service.startswith("sctp") and dst in ("world", "beyond"):
+                continue
+            yield Flow(src, dst, family, service)
+
+    def check(self, expectation, flows=None):
+        """Every flow by real packets; fails with all that went otherwise. Returns {flow: Outcome}."""
+        expectation = Expectation(expectation) if isinstance(expectation, str) else expectation
+        outcomes = self.prober.run(flows if flows is not None else self.flows())
+        wrong = [f"{flow}: {outcome}" for flow, outcome in outcomes.items() if outcome.passed != expectation(flow)]
+        odd = [f"{f}: {o}" for f, o in outcomes.items() if not o.passed and o.reason not in DENIALS]
+        assert not wrong, "\n".join([f"{len(wrong)} of {len(outcomes)} flows went otherwise:", *wrong[:40]])
+        assert not odd, f"dropped for another reason: {odd[:10]}"
+        return outcomes
+
+    # --- the independent check: `warren trace`, `warren policy why` ---
+
+    def address_of(self, name, family):
+        if name in self.pods:
+            return name
+        return {"host": NODE_GATEWAY, "world": Lab.WORLD, "beyond": Lab.BEYOND}[name][family]
+
+    def words(self, flow):
+        src, dst = (self.address_of(name, flow.family) for name in (flow.src, flow.dst))
+        dst = f"[{dst}]" if dst.count(":") > 1 else dst
+        service = f"{flow.port}/{flow.protocol}" if flow.port else flow.protocol
+        return [src, f"{dst}:{service}", "--family", str(flow.family)]
+
+    def ask(self, command, flows):
+        """[answer] of `warren <command> SRC DST` for each flow, by one shell in the node."""
+        commands = [" ".join(["warren", command, *self.words(flow), "--json"]) for flow in flows]
+        lines = [f"{command} || echo null; echo ," for command in commands]
+        out = self.node.run("sh", "-c", "\n".join(["echo [", *lines, "echo null ]"])).stdout
+        return json.loads(out)[:-1]
+
+    def agree(self, outcomes, count=None, seed=0):
+        """`trace` and `policy why` say of a sample of these flows what the traffic found."""
+        flows = sorted(outcomes)
+        if count and count < len(flows):
+            kinds = [[f for f in flows if outcomes[f].passed is passed] for passed in (True, False)]
+            draw = random.Random(seed)
+            flows = [f for kind in kinds for f in draw.sample(kind, min(count // 2, len(kind)))]
+        wrong = []
+        for command in ("trace", "policy why"):
+            asked = [f for f in flows if command == "trace" or {f.src, f.dst} & set(self.pods)]
+            for flow, answer in zip(asked, self.ask(command, asked)):
+                if not answer or (answer["verdict"] in ("allowed", "pass")) != outcomes[flow].passed:
+                    wrong.append(f"{command}: {flow}: {outcomes[flow]}, said {json.dumps(answer)}")
+        assert not wrong, "\n".join(wrong)
+
+
+# --- traffic that goes on ---------------------------------------------------------------------------------------------
+
+
+class Worker(threading.Thread):
+    """A thread that calls turn() until it is closed; what it fails with, close() raises."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.ended, self.error = threading.Event(), None
+        self.start()
+
+    def run(self):
+        try:
+            while not self.ended.is_set():
+                self.turn()
+        except BaseException as error:
+            self.error = error
+
+    def close(self):
+        self.ended.set()
+        self.join()
+        if self.error:
+            raise self.error
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        with contextlib.suppress(Exception) if kind else contextlib.nullcontext():
+            self.close()
+
+
+class Transfer(Worker):
+    """A TCP connection from `client` to `server` that carries 1000 bytes a millisecond, up or (`down`) back.
+
+    `last`: when bytes last arrived; `got`: how many there were.
+    """
+
+    def __init__(self, client, server, address, port=0, listen_port=0, down=False, half_closed=False):
+        family = 6 if ":" in address else 4
+        with server.tcp_listen(family, listen_port) as listener:
+            self.a = client.tcp_connect(address, port or listener.getsockname()[1])
+            self.b, _ = listener.accept()
+        self.source, self.sink = (self.b, self.a) if down else (self.a, self.b)
+        if half_closed:
+            self.sink.shutdown(socket.SHUT_WR)
+        for sock in (self.a, self.b):
+            sock.setblocking(False)
+        self.got, self.last, self.arrived = 0, 0.0, threading.Condition()
+        super().__init__()
+
+    def turn(self):
+        with contextlib.suppress(BlockingIOError):
+            self.source.send(bytes(1000))
+        if select.select([self.sink], [], [], 0.001)[0]:
+            data = self.sink.recv(1 << 16)
+            assert data, "the connection has ended"
+            with self.arrived:
+                self.got += len(data)
+                self.last = time.monotonic()
+                self.arrived.notify_all()
+
+    def wait_more(self, size=1, timeout=TIMEOUT):
+        """Until `size` more bytes have arrived."""
+        with self.arrived:
+            goal = self.got + size
+            assert self.arrived.wait_for(lambda: self.error or self.got >= goal, timeout), "nothing arrives"
+            assert not self.error, self.error
+
+    @property
+    def retransmits(self):
+        """tcpi_total_retrans"""
+        return struct.unpack_from("<I", self.source.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192), 100)[0]
+
+    def pause(self):
+        """No bytes from here on; the connection stands."""
+        super().close()
+
+    def close(self):
+        self.pause()
+        for sock in (self.a, self.b):
+            sock.close()
+
+
+class Datagrams(Worker):
+    """Numbered datagrams from one connected socket to another, one every half millisecond, each answered."""
+
+    def __init__(self, client, server, address, listen_address=None, port=0, listen_port=0):
+        family = 6 if ":" in address else 4
+        self.b = server.udp(family, listen_port, listen_address or address)
+        self.a = client.udp(family)
+        self.a.connect((address, port or self.b.getsockname()[1]))
+        for sock in (self.a, self.b):
+            sock.setblocking(False)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        self.sent, self.heard, self.answered = 0, set(), set()
+        super().__init__()
+
+    def turn(self):
+        self.a.send(struct.pack("<Q", self.sent))
+        self.sent += 1
+        self.collect()
+        self.ended.wait(0.0005)
+
+    def collect(self):
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                data, source = self.b.recvfrom(64)
+                self.heard.add(struct.unpack("<Q", data)[0])
+                self.b.sendto(data, source)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self.answered.add(struct.unpack("<Q", self.a.recv(64))[0])
+
+    def wait_more(self, count=20):
+        goal = self.sent + count
+        wait_for(lambda: self.error or self.sent >= goal, "datagrams are sent")
+
+    def finish(self):
+        """Ends it; {number} of the datagrams that were lost, there or back."""
+        self.close()
+
+        def complete():
+            self.collect()
+            return len(self.answered) == self.sent
+
+        with contextlib.suppress(AssertionError):
+            wait_for(complete, "all answers", timeout=1)
+        for sock in (self.a, self.b):
+            sock.close()
+        return set(range(self.sent)) - self.answered

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""ADD and the real agent: when ADD has returned, the first packet is judged under the pod's policy."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from agent_lab import Agent
+from lab import Lab, moved, network, tcp, wait_for
+
+FIRST_SYN = 0.9  # seconds: a lost SYN would be repeated after one
+QUARANTINE = 0
+
+
+def namespace(name):
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+
+
+def pod_object(name, uid=None, **labels):
+    metadata = {"namespace": "shop", "name": name, "labels": labels, **({"uid": uid} if uid else {})}
+    spec = {"containers": [{"name": "main", "image": "example"}]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+def policy(name, labels, ingress):
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"namespace": "shop", "name": name},
+        "spec": {"podSelector": {"matchLabels": labels}, "policyTypes": ["Ingress"], "ingress": ingress},
+    }
+
+
+PORT = 5432
+# db answers web on one port, and nobody else.
+DB = policy("db", {"app": "db"}, [{"from": [{"podSelector": {"matchLabels": {"app": "web"}}}], "ports": [{"port": PORT}]}])
+
+
+@pytest.fixture(scope="module")
+def lab():
+    with Lab() as lab:
+        lab.node.warren("node", "init")
+        yield lab
+
+
+@pytest.fixture
+def agent(node):
+    with Agent(node) as agent:
+        agent.write("shop.json", namespace("shop"), DB)
+        agent.wait_applied()
+        yield agent
+        agent.clear()
+
+
+def arguments(name, uid=None):
+    return f"K8S_POD_NAMESPACE=shop;K8S_POD_NAME={name}" + (f";K8S_POD_UID={uid}" if uid else "")
+
+
+def strict(wait=10, **extra):
+    return network(policy="agent", policyTimeout=wait, policyFailure="fail", **extra)
+
+
+def lax(wait=1, **extra):
+    return network(policy="agent", policyTimeout=wait, **extra)
+
+
+def endpoint_class(node, pod):
+    return {e["id"]: e["class"] for e in node.warren_json("endpoint", "list")}[pod.ifindex]
+
+
+def reaches(client, server, family, port=PORT):
+    try:
+        tcp(client, server, server.ips[family], listen_port=port, timeout=FIRST_SYN)
+    except OSError:
+        return False
+    return True
+
+
+def test_first_packet_is_judged(node, agent, pods, family):
+    """Ten pods one after the other: what is allowed passes at once, what is not is a matter of policy at once."""
+    agent.write("pods.json", *(pod_object(n, app=n.rstrip("0123456789")) for n in ["web", "x", *(f"db{i}" for i in range(10))]))
+    web, other = (pods(name, strict(), args=arguments(name)) for name in ("web", "x"))
+    for i in range(10):
+        db = pods(f"db{i}", strict(), args=arguments(f"db{i}"))
+        # Before anything else: one datagram, which the policy does not allow.
+        before = node.metrics()
+        with other.udp(family) as sock:
+            sock.sendto(b"first", (db.ips[family], PORT))
+        drops = {key: count for key, count in moved(before, node.metrics()).items() if key[0] in ("ingress_denied", "quarantine")}
+        assert drops == {("ingress_denied", "egress"): 1}
+        assert reaches(web, db, family)
+        db.delete()
+
+
+def test_many_at_once(node, agent, pods, family):
+    """Ten ADDs together; every one of them returns with the policy in force."""
+    names = [f"db{i}" for i in range(10)]
+    agent.write("pods.json", pod_object("web", app="web"), *(pod_object(name, app="db") for name in names))
+    web = pods("web", strict(), args=arguments("web"))
+    with ThreadPoolExecutor(10) as pool:
+        many = list(pool.map(lambda name: pods(name, strict(), args=arguments(name)), names))
+    classes = {endpoint_class(node, pod) for pod in many}
+    assert len(classes) == 1 and classes.pop() > 1
+    assert all(reaches(web, pod, family) for pod in many)
+
+
+def test_labels_of_the_configuration(node, agent, pods, family):
+    """A pod that no object describes."""
+
+    def labelled(name, app):
+        return pods(name, strict(args={"cni": {"labels": [{"key": "app", "value": app}]}}), args=arguments(name))
+
+    web, other, db = labelled("a", "web"), labelled("b", "x"), labelled("c", "db")
+    assert reaches(web, db, family)
+    assert not reaches(other, db, family)
+    assert not reaches(web, db, family, PORT + 1)
+
+
+def test_labels_that_are_none(node, agent):
+    """What Kubernetes would refuse as a label is nobody's label: the pod stays in quarantine, and somebody hears of it."""
+    conf = lax(args={"cni": {"labels": [{"key": "app", "value": "not a label!"}]}})
+    pod = node.pod("a", conf, args=arguments("a"))
+    assert endpoint_class(node, pod) == QUARANTINE
+    pod.delete()
+
+
+def test_an_older_pod_of_the_name(node, agent, pods, family):
+    """Its object never lends its labels; the right one takes the pod out of quarantine."""
+    agent.write("pods.json", pod_object("web", app="web"), pod_object("db", uid="old", app="web"))
+    agent.wait_applied()
+    web = pods("web", strict(), args=arguments("web"))
+    db = pods("db", lax(), args=arguments("db", "new"))
+    assert endpoint_class(node, db) == QUARANTINE
+    assert not reaches(web, db, family)
+    done = node.cni("ADD", strict(1), "second", "eth0", node.netns_add("second"), arguments("db", "new"))
+    assert not done.ok and done.json["code"] == 11, done
+    node.netns_delete("/run/netns/second")
+    agent.write("pods.json", pod_object("web", app="web"), pod_object("db", uid="new", app="db"))
+    wait_for(lambda: endpoint_class(node, db) > 1, "the pod's policy")
+    assert reaches(web, db, family)
+    assert not reaches(web, db, family, PORT + 1)
+
+
+def test_object_comes_while_add_waits(node, agent, pods):
+    with ThreadPoolExecutor(1) as pool:
+        adding = pool.submit(pods, "late", strict(30), args=arguments("late"))
+        wait_for(lambda: node.files("/run/warren/attachments/adding"), "ADD to begin")
+        wait_for(lambda: node.warren_json("endpoint", "list"), "the endpoint")
+        assert not adding.done()
+        begin = time.monotonic()
+        agent.write("late.json", pod_object("late", app="db"))
+        pod = adding.result(30)
+        assert time.monotonic() - begin < 2
+    assert endpoint_class(node, pod) > 1
+
+
+def test_agent_dies_while_add_waits(node, agent, pods):
+    """ADD does not sit out its time; the next agent takes the pod out of quarantine."""
+    with ThreadPoolExecutor(1) as pool:
+        adding = pool.submit(pods, "orphan", lax(30), args=arguments("orphan"))
+        wait_for(lambda: node.warren_json("endpoint", "list"), "the endpoint")
+        begin = time.monotonic()
+        agent.kill()
+        pod = adding.result(30)
+        assert time.monotonic() - begin < 2
+    assert endpoint_class(node, pod) == QUARANTINE
+    agent.start()
+    agent.write("orphan.json", pod_object("orphan", app="db"))
+    wait_for(lambda: endpoint_class(node, pod) > 1, "the pod's policy")
+
+
+def test_started_without_an_agent(node, pods, family):
+    """In quarantine at once, and out of it once there is an agent."""
+    web, db = (pods(name, lax(60), args=arguments(name)) for name in ("web", "db"))
+    assert not reaches(web, db, family)
+    with Agent(node) as agent:
+        agent.write("shop.json", namespace("shop"), DB, pod_object("web", app="web"), pod_object("db", app="db"))
+        wait_for(lambda: endpoint_class(node, db) > 1 and endpoint_class(node, web) != QUARANTINE, "policy")
+        assert reaches(web, db, family)
+        assert not reaches(web, db, family, PORT + 1)

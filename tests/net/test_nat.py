@@ -1,0 +1,330 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Flows that the host's stack translates on their way: hostPort by the reference `portmap` plugin chained behind ours,
+a service address by a hand-made nft rule, masquerading. Policy is judged on both sides, on who really talks with whom,
+and answers find back by way of the stack.
+"""
+
+import contextlib
+import errno
+import os
+import socket
+
+import pytest
+
+from lab import FAMILY, NODE_GATEWAY, Lab, _transfer, tcp, udp, wait_for
+from policy_lab import Cluster, Drops, block, namespace, namespaces, pod_object, pods, policy, port, sources, targets
+
+NAMESPACES = [namespace("front", team="red"), namespace("back", team="blue")]
+CLIENT, SERVER = "front/client", "back/server"
+LABELS = {CLIENT: {"app": "client"}, SERVER: {"app": "server"}}
+SERVICE = {4: "192.0.2.10", 6: "2001:db8:5::10"}  # an address that is nobody's, as a ClusterIP is
+HOST_PORT, SERVICE_PORT, PORT = 18080, 80, 8080
+BIG = 8 << 20
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """The server has port 8080 of both protocols, as hostPort 18080 and as port 80 of a service."""
+    with Cluster(*NAMESPACES) as cluster:
+        cluster.pod(CLIENT, LABELS[CLIENT])
+        mappings = [{"hostPort": HOST_PORT, "containerPort": PORT, "protocol": p} for p in ("tcp", "udp")]
+        portmap = {
+            "cniVersion": "1.0.0",
+            "name": "lab",
+            "type": "portmap",
+            "capabilities": {"portMappings": True},
+            "snat": True,
+        }
+        server = cluster.pod(
+            SERVER, LABELS[SERVER], chain=[portmap], runtime={"portMappings": mappings}, cniVersion="1.0.0"
+        )
+        for family in (4, 6):
+            ip = "ip" if family == 4 else "ip6"
+            to = f"{server.ips[family]}:{PORT}" if family == 4 else f"[{server.ips[family]}]:{PORT}"
+            match = f"{ip} daddr {SERVICE[family]}"
+            cluster.node.run(
+                "nft",
+                "-f",
+                "-",
+                input=f"""
+                table {ip} service {{
+                    chain prerouting {{
+                        type nat hook prerouting priority dstnat
+                        {match} tcp dport {SERVICE_PORT} dnat to {to}
+                        {match} udp dport {SERVICE_PORT} dnat to {to}
+                    }}
+                    chain postrouting {{
+                        type nat hook postrouting priority srcnat
+                        {ip} saddr {server.ips[family]} {ip} daddr {server.ips[family]} masquerade
+                    }}
+                }}""",
+            )
+            cluster.world.run("ip", f"-{family}", "route", "add", SERVICE[family], "via", Lab.UPLINK[family])
+        yield cluster
+
+
+@pytest.fixture(autouse=True)
+def as_before(cluster):
+    yield
+    cluster.end_probes()
+    cluster.write("pod-front-client", pod_object(CLIENT, LABELS[CLIENT]))
+    cluster.remove(*[f for f in cluster.files if f not in ("cluster", "pod-front-client", "pod-back-server")])
+
+
+@pytest.fixture
+def client(cluster):
+    return cluster.pods[CLIENT]
+
+
+@pytest.fixture
+def server(cluster):
+    return cluster.pods[SERVER]
+
+
+@pytest.fixture
+def monitor(cluster):
+    with Drops(cluster.node) as monitor:
+        yield monitor
+
+
+@pytest.fixture(params=["hostPort", "hostPort at the gateway", "service"])
+def way(request, family):
+    """(address, port) by which the server is reached, translated."""
+    return {
+        "hostPort": (Lab.UPLINK[family], HOST_PORT),
+        "hostPort at the gateway": (NODE_GATEWAY[family], HOST_PORT),
+        "service": (SERVICE[family], SERVICE_PORT),
+    }[request.param]
+
+
+def by_udp(sender, receiver, way, size=5):
+    """A datagram there and one back; the address that the receiver saw."""
+    payload = os.urandom(size)
+    return udp(sender, receiver, way[0], way[1], PORT, receiver.ips[6 if ":" in way[0] else 4], payload=payload)
+
+
+def by_tcp(sender, receiver, way, size=1):
+    return tcp(sender, receiver, way[0], way[1], PORT, size=size)
+
+
+def assert_dropped(monitor, pod, way, reason, at):
+    """TCP and UDP; `at`: the pod whose program drops it."""
+    family = 6 if ":" in way[0] else 4
+    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+        with pod.socket(FAMILY[family], kind) as sock:
+            sock.setblocking(False)
+            sock.connect_ex(way)
+            if kind == socket.SOCK_DGRAM:
+                sock.send(b"not this one")
+            protocol = "udp" if kind == socket.SOCK_DGRAM else "tcp"
+            event = monitor.wait(lambda e: e["headers"].get("protocol") == protocol)
+            assert event and (event["reason"], event["endpoint"]) == (reason, at.ifindex), event
+
+
+# --- pod to pod -------------------------------------------------------------------------------------------------------
+
+
+def test_allowed(client, server, family, way):
+    """Not isolated; the server sees the client's own address."""
+    for _ in range(2):
+        assert by_tcp(client, server, way) == client.ips[family]
+        assert by_udp(client, server, way) == client.ips[family]
+
+
+def test_allowed_by_rules_on_both_sides(cluster, client, server, family, way):
+    """The receiver's: by who the client is, at the pod's own port. The sender's: by the address, and by the pod."""
+    length = 32 if family == 4 else 128
+    client_pods = {**namespaces(team="red"), **pods(app="client")}
+    cluster.apply(
+        "rules",
+        policy("back/in", ingress=[sources(client_pods, ports=[port(PORT), port(PORT, "UDP")])]),
+        policy(
+            "front/out",
+            egress=[targets({**namespaces(), **pods(app="server")}), targets(block(f"{way[0]}/{length}"))],
+            types=["Egress"],
+        ),
+    )
+    assert by_tcp(client, server, way, size=100000) == client.ips[family]
+    assert by_udp(client, server, way) == client.ips[family]
+
+
+def test_denied_by_the_receiver(cluster, client, server, family, way, monitor):
+    cluster.apply("deny", policy("back/deny", ingress=[sources(pods(app="nobody"))]))
+    assert_dropped(monitor, client, way, "ingress_denied", at=server)
+
+
+def test_denied_by_the_receiver_by_port(cluster, client, server, family, way, monitor):
+    """A rule for the translated port is none for the pod's."""
+    ports = [port(number, protocol) for number in (HOST_PORT, SERVICE_PORT) for protocol in ("TCP", "UDP")]
+    cluster.apply("deny", policy("back/deny", ingress=[sources(namespaces(), ports=ports)]))
+    assert_dropped(monitor, client, way, "ingress_denied", at=server)
+
+
+def test_denied_by_the_sender_at_once(cluster, client, server, family, way, monitor):
+    """The address that it sends to is allowed by nothing."""
+    cluster.apply("deny", policy("front/deny", egress=[], types=["Egress"]))
+    assert_dropped(monitor, client, way, "egress_denied", at=client)
+
+
+def test_denied_by_the_sender_after_translation(cluster, client, server, family, way, monitor):
+    """The address is allowed, the pod that it leads to is not."""
+    length = 32 if family == 4 else 128
+    cluster.apply("deny", policy("front/deny", egress=[targets(block(f"{way[0]}/{length}"))], types=["Egress"]))
+    assert_dropped(monitor, client, way, "egress_denied", at=server)
+
+
+def test_quarantined_sender(cluster, client, server, family, way, monitor):
+    """It may talk with its host, and a hostPort is its host's. Not with the pod behind."""
+    lost = cluster.pod("front/lost", manifest=False, policyTimeout=0)
+    try:
+        to_host = way[0] != SERVICE[family]
+        assert_dropped(monitor, lost, way, "quarantine", at=server if to_host else lost)
+    finally:
+        cluster.delete("front/lost")
+
+
+def test_deny_reaches_a_live_connection(cluster, client, server, family, way):
+    """Cut by the receiver's policy, revived by the next."""
+    with server.tcp_listen(family, PORT) as listener:
+        a = client.tcp_connect(*way)
+        b, _ = listener.accept()
+    with a, b:
+        a.send(b"there")
+        assert b.recv(64) == b"there"
+        cluster.apply("deny", policy("back/deny", ingress=[]))
+        with Drops(cluster.node) as monitor:
+            a.send(b"later")
+            event = monitor.wait(lambda e: e["endpoint"] == server.ifindex)
+            assert event["reason"] == "ingress_denied", event
+            b.send(b"answer")
+            event = monitor.wait(lambda e: e["headers"].get("source") == server.ips[family])
+            assert event["reason"] == "ingress_denied", event
+        cluster.remove("deny")
+        assert b.recv(64) == b"later"
+        assert a.recv(64) == b"answer"
+
+
+def test_big_transfers(client, server, family, way):
+    by_tcp(client, server, way, size=BIG)
+    by_udp(client, server, way, size=40000)  # in fragments
+
+
+def test_port_unreachable_comes_back(client, server, family, way):
+    """The error names the pod's address in a packet that the stack has translated; the client learns what it asked."""
+    with client.udp(family) as sock:
+        sock.connect(way)
+        sock.send(b"nobody listens")
+        with pytest.raises(ConnectionRefusedError):
+            sock.recv(64)
+
+
+def test_reset_comes_back(client, server, family, way):
+    with pytest.raises(ConnectionRefusedError):
+        client.tcp_connect(*way)
+
+
+def test_to_itself(server, family, way):
+    """Through the stack and back into the same pod; as a pair like any other."""
+    assert by_tcp(server, server, way, size=100000) != server.ips[family]
+    by_udp(server, server, way)
+
+
+def test_to_itself_denied(cluster, server, family, way, monitor):
+    cluster.apply("deny", policy("back/deny", ingress=[]))
+    assert_dropped(monitor, server, way, "ingress_denied", at=server)
+
+
+def test_both_entries(cluster, client, server, family, way):
+    """One for what the client asked, one for what the server was asked; the second goes through the stack."""
+    with server.tcp_listen(family, PORT) as listener:
+        a = client.tcp_connect(*way)
+        b, _ = listener.accept()
+        with a, b:
+            number = a.getsockname()[1]
+            flows = [
+                f
+                for f in cluster.node.warren_json("ct", "list")
+                if (f["from"]["address"], f["from"]["port"], f["protocol"]) == (client.ips[family], number, "tcp")
+            ]
+            found = {(f["to"]["address"], f["to"]["port"]): f for f in flows}
+            assert set(found) == {way, (server.ips[family], PORT)}, flows
+            first, second = found[way], found[server.ips[family], PORT]
+            assert first["from"]["pod"] == CLIENT and "pod" not in first["to"]
+            assert (second["from"]["pod"], second["to"]["pod"]) == (CLIENT, SERVER)
+            assert "via-stack" not in first["flags"] and "via-stack" in second["flags"]
+            assert {first["table"], second["table"]} == {"ct"} and {f["state"] for f in flows} == {"answered"}
+
+
+# --- the world --------------------------------------------------------------------------------------------------------
+
+
+def test_world_by_host_port(cluster, server, family, monitor):
+    """The world reaches it as the world: its source is what an ipBlock says, and no pod's rule."""
+    way = Lab.UPLINK[family], HOST_PORT
+    assert by_tcp(cluster.world, server, way, size=BIG) == Lab.WORLD[family]
+    assert by_udp(cluster.world, server, way) == Lab.WORLD[family]
+    cluster.apply("in", policy("back/in", ingress=[sources(block(f"{Lab.WORLD[family]}/{(32, 128)[family == 6]}"))]))
+    assert by_tcp(cluster.world, server, way) == Lab.WORLD[family]
+    cluster.apply("in", policy("back/in", ingress=[sources(namespaces())]))
+    monitor.drain()
+    assert_dropped(monitor, cluster.world, way, "ingress_denied", at=server)
+
+
+def test_masqueraded(cluster, client, server, family):
+    """From a pod that may begin nothing but this; the answers pass, though nobody may begin anything with it."""
+    only = targets(block(f"{Lab.WORLD[family]}/{32 if family == 4 else 128}"))
+    cluster.apply("out", policy("front/out", ingress=[], egress=[only]))
+    world = cluster.world
+    assert tcp(client, world, Lab.WORLD[family], size=BIG) == Lab.UPLINK[family]
+    assert udp(client, world, Lab.WORLD[family], payload=os.urandom(20000)) == Lab.UPLINK[family]
+    client.ping(Lab.WORLD[family], size=4000)
+    with client.udp(family) as sock:
+        sock.connect((Lab.WORLD[family], 9))
+        sock.send(b"nobody listens")
+        with pytest.raises(ConnectionRefusedError):
+            sock.recv(64)
+    assert cluster.prober.reaches(CLIENT, "beyond", "udp/53", family) == "egress_denied"
+    assert cluster.prober.reaches("world", CLIENT, "udp/53", family) == "ingress_denied"
+
+
+def test_world_to_a_pod_that_may_send_nothing(cluster, client, family):
+    """Its answers pass, with its own address."""
+    cluster.apply("mute", policy("front/mute", egress=[], types=["Egress"]))
+    world = cluster.world
+    assert tcp(world, client, client.ips[family], size=BIG) == Lab.WORLD[family]
+    assert udp(world, client, client.ips[family]) == Lab.WORLD[family]
+    world.ping(client.ips[family])
+
+
+@pytest.mark.parametrize("flags", ["SA", "A", "PA", "FA", "R"])
+def test_unsolicited_answers_from_outside(cluster, client, family, monitor, flags):
+    """To a pod that is isolated: nobody asked."""
+    from scapy.layers.inet import IP, TCP
+    from scapy.layers.inet6 import IPv6
+    from scapy.layers.l2 import Ether
+
+    cluster.apply("in", policy("front/in", {"app": "client"}, ingress=[], egress=[{}], types=["Ingress", "Egress"]))
+    macs = [n.ip("link", "show", "eth0")[0]["address"] for n in (cluster.world, cluster.node)]
+    ip = (IP if family == 4 else IPv6)(src=Lab.WORLD[family], dst=client.ips[family])
+    with cluster.world.wire() as out, client.wire() as seen:
+        out.send(Ether(src=macs[0], dst=macs[1]) / ip / TCP(sport=443, dport=40001, flags=flags) / b"unsolicited")
+        event = monitor.wait(lambda e: e["endpoint"] == client.ifindex)
+        assert event["reason"] == "no_connection", event
+        assert not [f for f in seen.drain() if b"unsolicited" in f]
+
+
+def test_unrelated_errors_from_outside(cluster, client, family, monitor):
+    """An ICMP error about a packet that the pod never sent."""
+    from scapy.layers.inet import ICMP, IP, UDP
+    from scapy.layers.inet6 import ICMPv6DestUnreach, IPv6
+    from scapy.layers.l2 import Ether
+
+    layer = IP if family == 4 else IPv6
+    quoted = layer(src=client.ips[family], dst=Lab.WORLD[family]) / UDP(sport=40002, dport=9) / b"quoted!!"
+    error = (ICMP(type=3, code=3) if family == 4 else ICMPv6DestUnreach(code=4)) / quoted
+    macs = [n.ip("link", "show", "eth0")[0]["address"] for n in (cluster.world, cluster.node)]
+    with cluster.world.wire() as out, client.wire() as seen:
+        out.send(Ether(src=macs[0], dst=macs[1]) / layer(src=Lab.WORLD[family], dst=client.ips[family]) / error)
+        event = monitor.wait(lambda e: e["endpoint"] == client.ifindex)
+        assert event["reason"] == "icmp_error", event
+        assert not [f for f in seen.drain() if b"quoted!!" in f]

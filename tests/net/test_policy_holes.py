@@ -1,0 +1,517 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Holes that systems of this kind have had: each is a way to reach what policy denies, or to lose what it allows."""
+
+import contextlib
+import itertools
+import random
+import socket
+import struct
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from lab import FAMILY, network, tcp, udp, wait_for
+from policy_lab import (
+    Cluster,
+    Datagrams,
+    Drops,
+    Transfer,
+    block,
+    echo_request,
+    namespace,
+    namespaces,
+    pod_object,
+    pods,
+    policy,
+    port,
+    sources,
+)
+
+NAMESPACES = [namespace("front", team="red"), namespace("back", team="blue")]
+CLIENT, SERVER = "front/client", "back/server"
+LABELS = {CLIENT: {"app": "client"}, SERVER: {"app": "server"}}
+ONLY_CLIENT = policy("back/only", {"app": "server"}, ingress=[sources({**namespaces(), **pods(app="client")})])
+COPIES = 20
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with Cluster(*NAMESPACES) as cluster:
+        for name, labels in LABELS.items():
+            cluster.pod(name, labels)
+        yield cluster
+
+
+@pytest.fixture(autouse=True)
+def as_before(request):
+    """Every test leaves the cluster as it found it: these two pods, no policies."""
+    yield
+    if "cluster" in request.fixturenames:
+        cluster = request.getfixturevalue("cluster")
+        cluster.end_probes()
+        if not cluster.agent.proc:
+            cluster.agent.start()
+        for name in [n for n in cluster.pods if n not in LABELS]:
+            cluster.delete(name)
+        for name, labels in LABELS.items():
+            cluster.write("pod-{}-{}".format(*name.split("/")), pod_object(name, labels))
+        cluster.write("cluster", *NAMESPACES)
+        cluster.remove(*[f for f in cluster.files if f not in ("cluster", "pod-front-client", "pod-back-server")])
+
+
+@pytest.fixture
+def client(cluster):
+    return cluster.pods[CLIENT]
+
+
+@pytest.fixture
+def server(cluster):
+    return cluster.pods[SERVER]
+
+
+@pytest.fixture
+def monitor(cluster):
+    with Drops(cluster.node) as monitor:
+        yield monitor
+
+
+def words(cluster):
+    """{pod: (class, identity, revision)}"""
+    return {e["pod"]: (e["class"], e["identity"], e["revision"]) for e in cluster.node.warren_json("endpoint", "list")}
+
+
+def class_of(cluster, name):
+    return words(cluster)[name][0]
+
+
+# --- the reply side ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("protocol", ["udp", "tcp"])
+def test_deny_is_not_reopened_from_the_reply_side(cluster, client, server, monitor, family, protocol):
+    """The server is not isolated in what it sends; its packets on the denied flow pass nowhere and open nothing."""
+    kind = socket.SOCK_DGRAM if protocol == "udp" else socket.SOCK_STREAM
+    with contextlib.ExitStack() as stack:
+        if protocol == "tcp":
+            listener = stack.enter_context(server.tcp_listen(family))
+            a = stack.enter_context(client.tcp_connect(server.ips[family], listener.getsockname()[1]))
+            b = stack.enter_context(listener.accept()[0])
+        else:
+            b = stack.enter_context(server.socket(FAMILY[family], kind))
+            b.bind((server.ips[family], 0))
+            a = stack.enter_context(client.socket(FAMILY[family], kind))
+            a.connect(b.getsockname()[:2])
+            a.send(b"there")
+            b.connect(b.recvfrom(64)[1][:2])
+        cluster.apply("deny", policy("back/deny", ingress=[]))
+        for _ in range(3):
+            for sock, pod in ((b, server), (a, client)):
+                sock.send(b"not this one")
+                event = monitor.wait(lambda e: e["endpoint"] == pod.ifindex)
+                assert event and event["reason"] == "ingress_denied", event
+        for sock in (a, b):
+            sock.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                sock.recv(64)
+
+
+def test_crafted_answers_open_nothing(cluster, client, server, monitor, family):
+    """SYN-ACKs, ACKs, data, FINs and RSTs with the ports of a connection that was denied, or that nobody began."""
+    from scapy.layers.inet import TCP
+
+    cluster.apply("deny", policy("back/deny", ingress=[]))
+    a = client.socket(FAMILY[family], socket.SOCK_STREAM)
+    with a, server.wire() as out, client.wire() as seen:
+        a.setblocking(False)
+        a.connect_ex((server.ips[family], 8080))
+        event = monitor.wait(lambda e: e["reason"] == "ingress_denied")
+        assert event["headers"]["destination_port"] == 8080
+        for flags, sport in itertools.product(("SA", "A", "PA", "FA", "R"), (8080, 8081)):
+            dport = a.getsockname()[1]
+            out.send(server.packet(family, client.ips[family]) / TCP(sport=sport, dport=dport, flags=flags) / b"answer")
+            event = monitor.wait(lambda e: e["endpoint"] == server.ifindex)
+            assert event["reason"] == ("ingress_denied" if sport == 8080 else "no_connection"), (flags, sport, event)
+        assert not [f for f in seen.drain() if b"answer" in f]
+
+
+def test_echo_request_is_no_reply(cluster, client, server, monitor, family):
+    """The server may ask the client, and is answered. A request of the client's with the same number is no answer."""
+    cluster.apply("deny", policy("back/deny", ingress=[]))
+    protocol = socket.IPPROTO_ICMP if family == 4 else socket.IPPROTO_ICMPV6
+    ident = 0x5757
+    with (
+        server.socket(FAMILY[family], socket.SOCK_RAW, protocol) as asks,
+        client.socket(FAMILY[family], socket.SOCK_RAW, protocol) as other,
+        server.wire() as seen,
+    ):
+        asks.bind((server.ips[family], 0))
+        asks.sendto(echo_request(family, ident), (client.ips[family], 0))
+        assert asks.recv(2048), "no answer"
+        seen.drain()
+        for _ in range(3):
+            other.sendto(echo_request(family, ident), (server.ips[family], 0))
+            event = monitor.wait(lambda e: e["endpoint"] == client.ifindex)
+            assert event["reason"] == "ingress_denied", event
+            assert seen.drain() == []
+        asks.sendto(echo_request(family, ident), (client.ips[family], 0))
+        assert asks.recv(2048), "no answer any more"
+
+
+def test_echo_reply_opens_nothing(cluster, client, server, monitor, family):
+    cluster.apply("deny", policy("back/deny", ingress=[]))
+    protocol = socket.IPPROTO_ICMP if family == 4 else socket.IPPROTO_ICMPV6
+    reply = bytes([0 if family == 4 else 129]) + echo_request(family, 0x5858)[1:]
+    if family == 4:  # the checksum of the other type
+        reply = b"\0\0" + struct.pack("!H", struct.unpack("!H", reply[2:4])[0] + 0x0800) + reply[4:]
+    with client.socket(FAMILY[family], socket.SOCK_RAW, protocol) as sock, server.wire() as seen:
+        sock.sendto(reply, (server.ips[family], 0))
+        event = monitor.wait(lambda e: e["endpoint"] == client.ifindex)
+        assert event["reason"] == "no_connection", event
+        assert seen.drain() == []
+
+
+# --- who the sender is ------------------------------------------------------------------------------------------------
+
+
+def test_relabelled_while_packets_flow(cluster, client, server, family):
+    """From allowed to denied and back, twenty times: once it is in force, all of it counts, in either way."""
+    cluster.apply("only", ONLY_CLIENT)
+    with server.udp(family, address=server.ips[family]) as b, client.udp(family) as a, client.udp(family) as fresh:
+        number = b.getsockname()[1]
+        a.connect((server.ips[family], number))
+        b.setblocking(False)
+        stream = Datagrams(client, server, server.ips[family])
+        try:
+            for i in range(20):
+                allowed = i % 2 == 0
+                labels = LABELS[CLIENT] if allowed else {"app": "thief", "round": str(i)}
+                cluster.apply("pod-front-client", pod_object(CLIENT, labels))
+                for n in range(COPIES):
+                    a.send(bytes([i, n]))
+                fresh.sendto(bytes([i, 255]), (server.ips[family], number))
+                got = []
+                if allowed:
+                    wait_for(lambda: drain(b, got) and len(got) == COPIES + 1, f"datagrams of round {i}")
+                else:
+                    drain(b, got)
+                assert {data[0] for data in got} == ({i} if allowed else set()), f"round {i}"
+        finally:
+            lost = stream.finish()
+    assert stream.answered and lost
+
+
+def drain(sock, into):
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            into.append(sock.recv(64))
+    return True
+
+
+def test_pod_without_labels(cluster, server, family):
+    """It has no labels, but a namespace: selectors that ask for nothing match it, others do not."""
+    bare = cluster.pod("front/bare")
+    assert class_of(cluster, "front/bare") == "not-isolated"
+    cluster.apply("any", policy("back/any", ingress=[sources(namespaces(team="red"))]))
+    tcp(bare, server, server.ips[family])
+    without, having = ({**namespaces(), **pods(("app", how))} for how in ("DoesNotExist", "Exists"))
+    cluster.apply("any", policy("back/any", ingress=[sources(without)]))
+    tcp(bare, server, server.ips[family])
+    assert cluster.prober.reaches(CLIENT, SERVER, "tcp/8080", family) == "ingress_denied"
+    cluster.apply("any", policy("back/any", ingress=[sources(having)]))
+    assert cluster.prober.reaches("front/bare", SERVER, "tcp/8080", family) == "ingress_denied"
+    cluster.apply("deny", policy("front/deny", ingress=[]))
+    assert cluster.prober.reaches(SERVER, "front/bare", "tcp/8080", family) == "ingress_denied"
+
+
+def test_namespace_without_object(cluster, server, family):
+    """Its pods are pods; by a label of a namespace nobody finds them, until the object is there."""
+    cluster.pod("ghost/pod", {"app": "client"})
+    reaches = cluster.prober.reaches
+    assert reaches("ghost/pod", SERVER, family=family) is None
+    cluster.apply("some", policy("back/some", ingress=[sources(namespaces(team="red"))]))
+    assert reaches("ghost/pod", SERVER, family=family) == "ingress_denied"
+    cluster.apply("some", policy("back/some", ingress=[sources(namespaces())]))
+    assert reaches("ghost/pod", SERVER, family=family) is None
+    cluster.apply("own", policy("ghost/own", ingress=[]))
+    assert reaches(SERVER, "ghost/pod", family=family) == "ingress_denied"
+    cluster.remove("own")
+    cluster.apply("some", policy("back/some", ingress=[sources(namespaces(team="red"))]))
+    cluster.apply("ghost", namespace("ghost", team="red"))
+    assert reaches("ghost/pod", SERVER, family=family) is None
+    cluster.remove("ghost")
+    assert reaches("ghost/pod", SERVER, family=family) == "ingress_denied"
+
+
+def test_address_of_another_pod_before(cluster, server, monitor, family):
+    """An address is given to another pod at once. What the first one was allowed died with it, its connections too."""
+    cluster.apply("only", ONLY_CLIENT)
+    ipam = {**network()["ipam"], "rest": 0}
+    first = cluster.pod("front/first", {"app": "client"}, ipam=ipam)
+    address = first.ips
+    with server.udp(family, address=server.ips[family]) as b, server.tcp_listen(family) as listener:
+        a = first.udp(family, address=address[family])
+        source = a.getsockname()[1]
+        a.sendto(b"there", b.getsockname()[:2])
+        assert b.recv(64) == b"there"
+        b.sendto(b"back", (address[family], source))
+        assert a.recv(64) == b"back"
+        stream = first.tcp_connect(server.ips[family], listener.getsockname()[1])
+        accepted, (_, stream_port, *_) = listener.accept()
+        accepted.setblocking(False)
+        a.close()
+        stream.close()
+        cluster.delete("front/first")
+        ips = {"ips": [f"{address[4]}/24", f"{address[6]}/64"]}
+        second = cluster.pod("front/second", {"app": "thief"}, ipam=ipam, runtime=ips)
+        assert second.ips == address
+        monitor.drain()
+        with second.udp(family, port=source, address=address[family]) as thief:
+            for _ in range(3):
+                thief.sendto(b"not this one", b.getsockname()[:2])
+                event = monitor.wait(lambda e: e["endpoint"] == second.ifindex)
+                assert event["reason"] == "ingress_denied", event
+        from scapy.layers.inet import TCP
+
+        with second.wire() as out:
+            dport = listener.getsockname()[1]
+            out.send(second.packet(family, server.ips[family]) / TCP(sport=stream_port, dport=dport, flags="PA") / b"x")
+            event = monitor.wait(lambda e: e["endpoint"] == second.ifindex)
+            assert event["reason"] == "no_connection", event
+        # Nor does what the server still sends on the old connection reach the new pod as an answer.
+        with second.wire() as seen:
+            with contextlib.suppress(OSError):
+                accepted.send(b"for the first one")
+            event = monitor.wait(lambda e: e["endpoint"] == server.ifindex)
+            assert event["reason"] == "no_connection", event
+            assert not [f for f in seen.drain() if b"for the first one" in f]
+        accepted.close()
+
+
+# --- when the policy is not known -------------------------------------------------------------------------------------
+
+
+def test_manifest_comes_late(cluster, server, family):
+    """ADD waits for it, and returns with its policy in force: the first packet is judged."""
+    cluster.apply("only", ONLY_CLIENT)
+    with ThreadPoolExecutor(1) as pool:
+        adding = pool.submit(cluster.pod, "front/late", manifest=False, policyTimeout=20)
+        wait_for(lambda: "front/late" in words(cluster), "the endpoint")
+        assert class_of(cluster, "front/late") == "quarantine" and not adding.done()
+        cluster.write("pod-front-late", pod_object("front/late", {"app": "thief"}))
+        late = adding.result()
+    assert class_of(cluster, "front/late") == "not-isolated"
+    with Drops(cluster.node) as monitor, late.udp(family) as sock:
+        sock.sendto(b"not this one", (server.ips[family], 9))
+        event = monitor.wait(lambda e: e["endpoint"] == late.ifindex)
+        assert event["reason"] == "ingress_denied", event
+    cluster.apply("pod-front-late", pod_object("front/late", {"app": "client"}))
+    tcp(late, server, server.ips[family])
+
+
+def test_manifest_never_comes(cluster, client, server, family):
+    """ADD gives up in time; the pod is in quarantine until somebody says what it is."""
+    cluster.pod("front/never", manifest=False, policyTimeout=1)
+    never = cluster.pods["front/never"]
+    assert class_of(cluster, "front/never") == "quarantine"
+    tcp(cluster.node, never, never.ips[family])
+    reaches = cluster.prober.reaches
+    for other in (SERVER, "world"):
+        for src, dst in ((other, "front/never"), ("front/never", other)):
+            assert reaches(src, dst, family=family) == "quarantine", (src, dst)
+    assert "quarantine" in cluster.node.warren("status", check=False).stdout
+    cluster.apply("pod-front-never", pod_object("front/never", {"app": "client"}))
+    assert reaches("front/never", SERVER, family=family) is None
+    cluster.remove("pod-front-never")
+    assert reaches("front/never", SERVER, family=family) == "quarantine"
+
+
+def test_uid_mismatch(cluster, server, family):
+    """An older object of the name never lends its labels."""
+    cluster.apply("only", ONLY_CLIENT)
+    cluster.write("pod-front-twin", pod_object("front/twin", {"app": "client"}, uid="old"))
+    cluster.pod("front/twin", uid="new", manifest=False, policyTimeout=1)
+    assert class_of(cluster, "front/twin") == "quarantine"
+    cluster.apply("pod-front-twin", pod_object("front/twin", {"app": "client"}, uid="new"))
+    assert cluster.prober.reaches("front/twin", SERVER, family=family) is None
+    cluster.apply("pod-front-twin", pod_object("front/twin", {"app": "client"}, uid="next"))
+    assert cluster.prober.reaches("front/twin", SERVER, family=family) == "quarantine"
+
+
+def test_terminating_pod_stays_enforced_and_connected(cluster, client, server, family):
+    cluster.apply("only", ONLY_CLIENT)
+    going = {"deletionTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": 30}
+    with Transfer(client, server, server.ips[family]) as transfer:
+        for name in (CLIENT, SERVER):
+            cluster.apply("pod-{}-{}".format(*name.split("/")), pod_object(name, LABELS[name], **going))
+            transfer.wait_more(5000)
+    assert cluster.prober.reaches(CLIENT, SERVER, family=family) is None
+    assert cluster.prober.reaches("world", SERVER, family=family) == "ingress_denied"
+
+
+@pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
+def test_completed_pod_is_gone(cluster, client, server, family, phase):
+    """Its labels count no more, whoever still sends in its name."""
+    cluster.apply("only", ONLY_CLIENT)
+    cluster.apply("pod-front-client", pod_object(CLIENT, LABELS[CLIENT], phase=phase))
+    assert cluster.prober.reaches(CLIENT, SERVER, family=family) == "quarantine"
+
+
+def test_agent_is_dead(cluster, client, server, family):
+    """Verdicts go on; who comes is in quarantine; what has changed meanwhile counts when it is back."""
+    cluster.apply("only", ONLY_CLIENT)
+    with Transfer(client, server, server.ips[family]) as transfer:
+        before = words(cluster)
+        cluster.agent.kill()
+        transfer.wait_more(5000)
+        reaches = cluster.prober.reaches
+        assert reaches(CLIENT, SERVER, family=family) is None
+        assert reaches("world", SERVER, family=family) == "ingress_denied"
+        cluster.pod("front/new", {"app": "client"})
+        assert class_of(cluster, "front/new") == "quarantine"
+        assert cluster.prober.reaches("front/new", SERVER, family=family) == "quarantine"
+        assert cluster.node.warren("status", check=False).returncode == 1
+        cluster.agent.start()
+        cluster.agent.wait_applied()
+        assert {name: words(cluster)[name] for name in before} == before, "an unchanged policy was applied again"
+        assert reaches("front/new", SERVER, family=family) is None
+        assert cluster.node.warren("status", check=False).returncode == 0
+        transfer.wait_more(5000)
+        cluster.agent.kill()
+        cluster.write("deny", policy("back/deny", ingress=[]))
+        cluster.unlink("only")
+        transfer.wait_more(5000)
+        cluster.agent.start()
+        cluster.agent.wait_applied()
+        assert reaches(CLIENT, SERVER, family=family) == "ingress_denied"
+
+
+INVALID = {  # a rule of ingress
+    "endPort below port": {"ports": [port(80, end=79)]},
+    "except outside of its block": sources(block("10.0.0.0/8", "11.0.0.0/8")),
+    "block and selector": sources({**block("10.0.0.0/8"), **pods()}),
+    "a protocol that is none": {"ports": [port(80, "ICMP")]},
+}
+
+
+@pytest.mark.parametrize("what", INVALID)
+def test_invalid_policy_isolates(cluster, client, server, what):
+    """What it selects, in both directions; status says so, until it is mended."""
+    assert cluster.node.warren("status", check=False).returncode == 0
+    cluster.apply("bad", policy("back/bad", {"app": "server"}, ingress=[INVALID[what]]))
+    for family in (4, 6):
+        assert cluster.prober.reaches(CLIENT, SERVER, family=family) == "ingress_denied"
+        assert cluster.prober.reaches(SERVER, CLIENT, family=family) == "egress_denied"
+    status = cluster.node.warren("status", check=False)
+    assert status.returncode == 1 and "invalid" in status.stdout, status.stdout
+    cluster.apply("bad", policy("back/bad", {"app": "server"}, ingress=[{}]))
+    assert cluster.node.warren("status", check=False).returncode == 0
+    assert cluster.prober.reaches(CLIENT, SERVER) is None
+
+
+def test_broken_file_opens_nothing(cluster, client, server, family):
+    """What it said before goes on to count, and status complains."""
+    cluster.apply("deny", policy("back/deny", ingress=[]))
+    cluster.agent.write("deny.json", '{"apiVersion": "networking.k8s.io/v1", "kind": ')
+    cluster.agent.wait_applied()
+    assert cluster.prober.reaches(CLIENT, SERVER, family=family) == "ingress_denied"
+    status = cluster.node.warren("status", check=False)
+    assert status.returncode == 1 and "deny.json" in status.stdout, status.stdout
+
+
+# --- crowds -----------------------------------------------------------------------------------------------------------
+
+
+def test_colluding_pods_cannot_push_others_out(family):
+    """Two pods answer each other on ever more flows: they fill their share, and nobody else notices."""
+    with Cluster(*NAMESPACES, init=["--ct-entries", 1024]) as cluster:
+        client, server = cluster.pod(CLIENT, LABELS[CLIENT]), cluster.pod(SERVER, LABELS[SERVER])
+        one, two = (cluster.pod(f"front/{name}", {"app": name}) for name in ("one", "two"))
+        cluster.apply("only", ONLY_CLIENT)
+        share = cluster.node.warren_json("ct", "stats")["share_of_one_endpoint"]
+        flows = 2 * 1024
+        with Transfer(client, server, server.ips[family]) as transfer:
+            idle = Transfer(client, server, server.ips[family])
+            idle.wait_more(5000)
+            idle.pause()  # silent from here on
+            for _ in range(flows // 256):
+                answered_flows(one, two, family, 256)
+                transfer.wait_more(1000)
+            stats = cluster.node.warren_json("ct", "stats")
+            counters = {c["counter"]: c["flows"] for c in stats["flows"]}
+            assert counters["over_share"] >= flows - share, counters
+            listed = cluster.node.warren_json("ct", "list", "--endpoint", one.ifindex)
+            assert sum(f["table"] == "ct" for f in listed) == share
+            assert transfer.retransmits == 0
+            # The silent one has been forgotten by nobody, and newcomers find room.
+            for sock, peer in ((idle.a, idle.b), (idle.b, idle.a)):
+                sock.setblocking(True)
+                peer.settimeout(5)
+                sock.send(b"still here")
+                assert peer.recv(10) == b"still here"
+            idle.a.close()
+            idle.b.close()
+            udp(client, server, server.ips[family])
+            mine = cluster.node.warren_json("ct", "list", "--endpoint", client.ifindex)
+            assert [f["table"] for f in mine if f["protocol"] == "udp"] == ["ct"], mine
+
+
+def answered_flows(one, two, family, count):
+    """UDP, there and back, from a port of its own each."""
+    with two.udp(family, address=two.ips[family]) as b, contextlib.ExitStack() as stack:
+        for _ in range(count):
+            a = stack.enter_context(one.udp(family))
+            a.connect(b.getsockname()[:2])
+            a.send(b"x")
+            data, source = b.recvfrom(64)
+            b.sendto(data, source)
+            assert a.recv(64) == data
+
+
+def test_flood_of_new_flows(cluster, client, server, family):
+    """As fast as one thread can send them, more than there is room for: connections that stand are not touched."""
+    cluster.apply("only", ONLY_CLIENT)
+    target = cluster.pod("front/target", {"app": "target"})
+    flooder = cluster.pod("front/flooder", {"app": "flooder"})
+    room = {t["table"]: t["room"] for t in cluster.node.warren_json("ct", "stats")["tables"]}[f"ct_new{family}"]
+    sent = 0
+    with Transfer(client, server, server.ips[family]) as transfer, flooder.udp(family) as sock:
+        while sent < 2 * room:
+            for number in random.sample(range(1, 65536), 4096):
+                sock.sendto(b"", (target.ips[family], number))
+            sent += 4096
+        transfer.wait_more(5000)
+        assert transfer.retransmits == 0
+    tcp(client, server, server.ips[family])
+
+
+# --- all at once ------------------------------------------------------------------------------------------------------
+
+
+def test_pods_come_and_go_under_policy_edits(cluster, client, server, family):
+    """ADDs and DELs beside policy edits: each new pod is judged rightly by its first packet."""
+    stop = threading.Event()
+
+    def edit():
+        for i in itertools.count():
+            if stop.is_set():
+                return
+            cluster.write("edit", policy(f"back/edit{i % 3}", {"app": "server"}, ingress=[sources(pods(app=f"x{i}"))]))
+            time.sleep(0.002)
+
+    cluster.apply("only", ONLY_CLIENT)
+    with ThreadPoolExecutor(1) as pool, Transfer(client, server, server.ips[family]) as transfer:
+        editing = pool.submit(edit)
+        try:
+            for i in range(5):
+                name, allowed = f"front/p{i}", i % 2 == 0
+                cluster.pod(name, {"app": "client" if allowed else "thief"})
+                reason = cluster.prober.reaches(name, SERVER, family=family)
+                assert reason == (None if allowed else "ingress_denied"), name
+                cluster.delete(name)
+        finally:
+            stop.set()
+            editing.result()
+        transfer.wait_more(5000)
+        assert transfer.retransmits == 0

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What the tests of user/dp run in: a mount namespace, and a network namespace for each test, in which this build's
+ * programs are loaded.
+ */
+#ifndef WARREN_DP_RIG_H
+#define WARREN_DP_RIG_H
+
+#include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "internal.h"
+#include "load.h"
+#include "private_run.h"
+
+#define assert_ok(expr)                                                                                                \
+	do {                                                                                                           \
+		int rc_ = (expr);                                                                                      \
+		if (rc_)                                                                                               \
+			fail_msg("%s: %d, %s (hint: %s)", #expr, rc_, err.msg, err.hint);                              \
+	} while (0)
+
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+
+/* cmocka's group setup. */
+static inline int dp_rig_make(void **state)
+{
+	if (private_run(NULL) < 0)
+		return -1;
+	return mount("bpf", WARREN_BPFFS, "bpf", 0, "mode=0700");
+}
+
+/* Setup and teardown of a test: freshly loaded. */
+static inline int dp_rig_load(void **state)
+{
+	const struct node_options options = NODE_OPTIONS_DEFAULT;
+	struct err err = { 0 };
+	bool fresh;
+
+	assert_int_equal(unshare(CLONE_NEWNET), 0);
+	assert_ok(load_programs(&options, &fresh, &err));
+	assert_true(fresh);
+	return 0;
+}
+
+static inline int dp_rig_unload(void **state)
+{
+	struct err err = { 0 };
+
+	assert_ok(load_unpin(&err));
+	return 0;
+}
+
+/* The fd of a pinned map (of a growing one: of what is inside). */
+static inline int map_fd(const char *name)
+{
+	struct err err = { 0 };
+	int fd = dp_map_open(name, &err);
+
+	if (fd < 0)
+		fail_msg("%s: %s", name, err.msg);
+	return fd;
+}
+
+/* A thread that runs fn(arg) until the test says stop, and must not assert: cmocka's failures belong to the main
+ * thread. */
+struct background {
+	pthread_t thread;
+	bool stop;
+	void (*fn)(void *arg);
+	void *arg;
+	uint64_t rounds;
+};
+
+static inline void *background_main(void *arg)
+{
+	struct background *b = arg;
+
+	while (!__atomic_load_n(&b->stop, __ATOMIC_ACQUIRE)) {
+		b->fn(b->arg);
+		__atomic_add_fetch(&b->rounds, 1, __ATOMIC_RELEASE);
+	}
+	return NULL;
+}
+
+/* Returns when it has run once. */
+static inline void background_start(struct background *b, void (*fn)(void *arg), void *arg)
+{
+	*b = (struct background){ .fn = fn, .arg = arg };
+	assert_int_equal(pthread_create(&b->thread, NULL, background_main, b), 0);
+	while (!__atomic_load_n(&b->rounds, __ATOMIC_ACQUIRE))
+		sched_yield();
+}
+
+static inline void background_stop(struct background *b)
+{
+	__atomic_store_n(&b->stop, true, __ATOMIC_RELEASE);
+	pthread_join(b->thread, NULL);
+}
+
+#endif

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Decoded objects as one line of text each, for tests to compare. */
+#ifndef WARREN_TEST_OBJECT_TEXT_H
+#define WARREN_TEST_OBJECT_TEXT_H
+
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "decode.h"
+
+static inline const char *protocol_text(uint8_t protocol)
+{
+	return protocol == IPPROTO_TCP ? "TCP" : protocol == IPPROTO_UDP ? "UDP" : protocol == IPPROTO_SCTP ? "SCTP" : "?";
+}
+
+static inline void labels_text(FILE *out, const struct labels *labels)
+{
+	fputc('{', out);
+	for (size_t i = 0; i < labels->count; i++)
+		fprintf(out, "%s%s=%s", i ? "," : "", labels->v[i].key, labels->v[i].value);
+	fputc('}', out);
+}
+
+static inline void selector_text(FILE *out, const struct selector *selector)
+{
+	static const char *const ops[] = { " in ", " notin ", "", "" };
+
+	fputc('(', out);
+	for (size_t i = 0; i < selector->count; i++) {
+		const struct requirement *r = &selector->v[i];
+
+		fprintf(out, "%s%s%s%s", i ? "; " : "", r->op == REQUIRE_NOT_EXISTS ? "!" : "", r->key, ops[r->op]);
+		for (size_t v = 0; v < r->value_count; v++)
+			fprintf(out, "%s%s", v ? "|" : "", r->values[v]);
+	}
+	fputc(')', out);
+}
+
+static inline void pod_text(FILE *out, const struct pod_object *pod)
+{
+	fprintf(out, "Pod %s/%s ", pod->namespace, pod->name);
+	labels_text(out, &pod->labels);
+	if (*pod->uid)
+		fprintf(out, " uid %s", pod->uid);
+	for (size_t i = 0; i < pod->port_count; i++)
+		fprintf(out, " %s:%u/%s", pod->ports[i].name, pod->ports[i].port, protocol_text(pod->ports[i].protocol));
+	for (int i = 0; i < 2 && pod->ips[i].family; i++) {
+		char buf[IP_STRLEN];
+
+		fprintf(out, " %s", ip_format(&pod->ips[i], buf));
+	}
+	fprintf(out, "%s%s", pod->host_network ? " host" : "", pod->completed ? " completed" : "");
+}
+
+static inline void peer_text(FILE *out, const struct policy_peer *peer)
+{
+	char buf[PREFIX_STRLEN];
+
+	if (peer->is_block)
+		fprintf(out, " %s", prefix_format(&peer->block, buf));
+	for (size_t i = 0; i < peer->except_count; i++)
+		fprintf(out, " -%s", prefix_format(&peer->except[i], buf));
+	if (peer->has_namespaces)
+		fputs(" ns", out);
+	if (peer->has_namespaces)
+		selector_text(out, &peer->namespaces);
+	if (peer->has_pods)
+		fputs(" pods", out);
+	if (peer->has_pods)
+		selector_text(out, &peer->pods);
+}
+
+static inline void rule_text(FILE *out, const struct policy_rule *rule)
+{
+	fputs(" [", out);
+	for (size_t i = 0; i < rule->peer_count; i++) {
+		fputs(i ? "," : "", out);
+		peer_text(out, &rule->peers[i]);
+	}
+	fputs(" :", out);
+	for (size_t i = 0; i < rule->port_count; i++) {
+		const struct policy_port *p = &rule->ports[i];
+
+		fprintf(out, " %s", protocol_text(p->protocol));
+		if (p->name[0])
+			fprintf(out, "/%s", p->name);
+		else if (!p->all)
+			fprintf(out, p->last == p->first ? "/%u" : "/%u-%u", p->first, p->last);
+	}
+	fputs(" ]", out);
+}
+
+static inline void policy_text(FILE *out, const struct policy_object *p)
+{
+	static const struct {
+		int direction;
+		const char *name;
+	} directions[] = { { POLICY_INGRESS, " ingress" }, { POLICY_EGRESS, " egress" } };
+
+	fprintf(out, "NetworkPolicy %s/%s ", p->namespace, p->name);
+	selector_text(out, &p->pods);
+	for (int d = 0; d < 2; d++) {
+		int direction = directions[d].direction;
+
+		if (p->isolates[direction])
+			fputs(directions[d].name, out);
+		for (size_t i = 0; i < p->rule_count[direction]; i++)
+			rule_text(out, &p->rules[direction][i]);
+	}
+	if (p->invalid)
+		fprintf(out, " INVALID %s", p->invalid);
+}
+
+static inline void object_text(FILE *out, const struct object *o)
+{
+	if (o->kind == OBJECT_NAMESPACE) {
+		fprintf(out, "Namespace %s ", o->namespace->name);
+		labels_text(out, &o->namespace->labels);
+	} else if (o->kind == OBJECT_POD) {
+		pod_text(out, o->pod);
+	} else if (o->kind == OBJECT_POLICY) {
+		policy_text(out, o->policy);
+	}
+}
+
+#endif

@@ -1,0 +1,754 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Conntrack as user space sees it, and dry runs, in the maps and programs of the real kernel. */
+#include "dp_rig.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/if_ether.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/udp.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "cleanup.h"
+#include "flows.h"
+#include "node.h"
+
+static struct ip ip(const char *text)
+{
+	struct ip ip;
+
+	assert_int_equal(ip_parse(text, &ip), 0);
+	return ip;
+}
+
+static uint32_t tick(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
+	return (uint32_t)(((uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec) >> WR_CT_TICK_SHIFT);
+}
+
+/* --- flows in the maps -------------------------------------------------------------------------------------------- */
+
+/* A flow as the programs would write it; the initiator first. */
+struct row {
+	const char *map;
+	uint8_t protocol;
+	const char *from;
+	uint16_t from_port;
+	const char *to;
+	uint16_t to_port;
+	int seconds; /* left to live */
+};
+static const struct row rows[] = {
+	{ "ct4", IPPROTO_TCP, "10.0.0.1", 40000, "10.0.0.2", 80, 100 },
+	{ "ct4", IPPROTO_TCP, "10.0.0.2", 40000, "10.0.0.1", 80, 100 },
+	{ "ct4", IPPROTO_ICMP, "10.0.0.9", 4711, "10.0.0.2", 0, 100 },
+	{ "ct4", IPPROTO_UDP, "10.0.0.1", 53, "10.0.0.1", 5353, 50 },
+	{ "ct6", IPPROTO_SCTP, "fd00::1", 9, "fd00::2", 7, 8000 },
+	{ "ct6", IPPROTO_ICMPV6, "fd00::2", 0, "fd00::1", 0, 100 },
+	{ "ct6", IPPROTO_UDP, "fd00::2", 1000, "2001:db8::1", 53, -100 },
+	{ "ct_new4", IPPROTO_UDP, "10.0.0.2", 1000, "192.0.2.1", 53, 30 },
+	{ "ct_new4", 47, "10.0.0.2", 0, "192.0.2.1", 0, 30 },
+	{ "ct_new6", IPPROTO_TCP, "fd00::9", 1000, "fd00::8", 53, -1 },
+};
+
+static const union row_key {
+	struct wr_ct4_key v4;
+	struct wr_ct6_key v6;
+} * row_key(const struct row *row, bool *swapped)
+{
+	static union row_key key;
+	const bool echo = row->protocol == IPPROTO_ICMP || row->protocol == IPPROTO_ICMPV6;
+	const __be16 port[2] = { htons(row->from_port), echo ? 0xffff : htons(row->to_port) };
+
+	memset(&key, 0, sizeof(key));
+	if (strchr(row->from, ':')) {
+		struct wr_addr6 addr[2];
+
+		inet_pton(AF_INET6, row->from, &addr[0]);
+		inet_pton(AF_INET6, row->to, &addr[1]);
+		*swapped = wr_ct6_swapped(&addr[0], port[0], &addr[1], port[1]);
+		for (int i = 0; i < 2; i++) {
+			key.v6.addr[i ^ *swapped] = addr[i];
+			key.v6.port[i ^ *swapped] = port[i];
+		}
+		key.v6.l4_proto = row->protocol;
+	} else {
+		struct wr_addr4 addr[2];
+
+		inet_pton(AF_INET, row->from, &addr[0]);
+		inet_pton(AF_INET, row->to, &addr[1]);
+		*swapped = wr_ct4_swapped(addr[0], port[0], addr[1], port[1]);
+		for (int i = 0; i < 2; i++) {
+			key.v4.addr[i ^ *swapped] = addr[i];
+			key.v4.port[i ^ *swapped] = port[i];
+		}
+		key.v4.l4_proto = row->protocol;
+	}
+	return &key;
+}
+
+static void put_row(const struct row *row, uint32_t initiator)
+{
+	_cleanup_fd_ int fd = map_fd(row->map);
+	bool swapped;
+	const union row_key *key = row_key(row, &swapped);
+	struct wr_ct ct = {
+		.expires =
+		    row->seconds < 0 ? tick() - WR_CT_SECONDS(-row->seconds) : tick() + WR_CT_SECONDS(row->seconds),
+		.flags = (swapped ? WR_CT_SWAPPED : 0) | WR_CT_VIA_STACK,
+		.initiator = initiator,
+	};
+
+	assert_int_equal(bpf_map_update_elem(fd, key, &ct, BPF_NOEXIST), 0);
+}
+
+static void put_rows(void)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		put_row(&rows[i], 100 + (uint32_t)i);
+}
+
+static void assert_flow_is(const struct dp_flow *flow, const struct row *row)
+{
+	struct ip from = ip(row->from), to = ip(row->to);
+	uint32_t ms = (uint32_t)row->seconds * 1000;
+
+	assert_int_equal(flow->protocol, row->protocol);
+	assert_true(ip_equal(&flow->ip[0], &from));
+	assert_true(ip_equal(&flow->ip[1], &to));
+	assert_int_equal(flow->port[0], row->from_port);
+	assert_int_equal(flow->port[1], row->to_port);
+	assert_int_equal(flow->answered_table, !strstr(row->map, "new"));
+	assert_int_equal(flow->dead, row->seconds < 0);
+	if (flow->dead)
+		assert_int_equal(flow->expires_in_ms, 0);
+	else
+		assert_in_range(flow->expires_in_ms, ms - 5000, ms + 1000);
+}
+
+static int see_flow(const struct dp_flow *flow, void *arg)
+{
+	unsigned *seen = arg, n = flow->ct.initiator - 100;
+
+	assert_true(n < ARRAY_SIZE(rows));
+	assert_flow_is(flow, &rows[n]);
+	assert_false(*seen & 1u << n);
+	*seen |= 1u << n;
+	return 0;
+}
+
+static void flows_listed(void **state)
+{
+	struct err err = { 0 };
+	unsigned seen = 0;
+
+	put_rows();
+	assert_ok(dp_flows_each(true, see_flow, &seen, &err));
+	assert_int_equal(seen, (1u << ARRAY_SIZE(rows)) - 1);
+	seen = 0;
+	assert_ok(dp_flows_each(false, see_flow, &seen, &err));
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		assert_int_equal(seen >> i & 1, rows[i].seconds >= 0);
+}
+
+static int stop_at_first(const struct dp_flow *flow, void *arg)
+{
+	++*(int *)arg;
+	return 7;
+}
+
+static void flows_stopped(void **state)
+{
+	struct err err = { 0 };
+	int calls = 0;
+
+	put_rows();
+	assert_int_equal(dp_flows_each(true, stop_at_first, &calls, &err), 7);
+	assert_int_equal(calls, 1);
+}
+
+static void flows_found_from_either_end(void **state)
+{
+	put_rows();
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		const struct row *row = &rows[i];
+		const struct ip there[2] = { ip(row->from), ip(row->to) }, back[2] = { there[1], there[0] };
+		const uint16_t ports[2] = { row->from_port, row->to_port },
+			       ports_back[2] = { row->to_port, row->from_port };
+		struct dp_flow flow;
+		struct err err = { 0 };
+
+		assert_ok(dp_flow_get(row->protocol, there, ports, &flow, &err));
+		assert_flow_is(&flow, row);
+		assert_ok(dp_flow_get(row->protocol, back, ports_back, &flow, &err));
+		assert_flow_is(&flow, row);
+	}
+}
+
+static void flows_not_found(void **state)
+{
+	const struct ip ends[2] = { ip("10.0.0.1"), ip("10.0.0.2") }, mixed[2] = { ip("10.0.0.1"), ip("fd00::1") };
+	const uint16_t ports[2] = { 40000, 80 }, others[2] = { 40001, 80 };
+	struct dp_flow flow;
+	struct err err = { 0 };
+
+	put_rows();
+	assert_int_equal(dp_flow_get(IPPROTO_TCP, ends, others, &flow, &err), -ENOENT);
+	assert_int_equal(dp_flow_get(IPPROTO_UDP, ends, ports, &flow, &err), -ENOENT);
+	assert_int_equal(dp_flow_get(IPPROTO_TCP, mixed, ports, &flow, &err), -EINVAL);
+	assert_ok(dp_flow_get(IPPROTO_TCP, ends, ports, &flow, &err));
+}
+
+static int collect(const struct dp_flow *flow, void *arg)
+{
+	struct dp_flow *flows = arg;
+
+	flows[flow->ct.initiator - 100] = *flow;
+	return 0;
+}
+
+static void flows_ended(void **state)
+{
+	struct dp_flow flows[ARRAY_SIZE(rows)] = { 0 }, after[ARRAY_SIZE(rows)] = { 0 };
+	struct err err = { 0 };
+
+	put_rows();
+	assert_ok(dp_flows_each(true, collect, flows, &err));
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i += 2)
+		assert_ok(dp_flow_end(&flows[i], &err));
+	assert_ok(dp_flows_each(true, collect, after, &err));
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		assert_int_equal(after[i].ct.initiator, 100 + i); /* dead, not deleted */
+		assert_int_equal(after[i].dead, i % 2 == 0 || rows[i].seconds < 0);
+		assert_int_equal(after[i].ct.flags, flows[i].ct.flags);
+	}
+}
+
+/* Of a flow that is in both kinds of map for a moment, both entries end; of one that is in neither, nothing is made. */
+static void flow_ended_while_it_moves(void **state)
+{
+	static const struct row both[] = {
+		{ "ct_new6", IPPROTO_TCP, "fd00::1", 40000, "fd00::2", 80, 100 },
+		{ "ct6", IPPROTO_TCP, "fd00::1", 40000, "fd00::2", 80, 100 },
+	};
+	struct dp_flow flows[2] = { 0 }, gone;
+	struct err err = { 0 };
+
+	put_row(&both[0], 100);
+	assert_ok(dp_flows_each(false, collect, flows, &err));
+	gone = flows[0];
+	put_row(&both[1], 101);
+	assert_ok(dp_flow_end(&flows[0], &err));
+	assert_ok(dp_flows_each(true, collect, flows, &err));
+	assert_true(flows[0].dead);
+	assert_true(flows[1].dead);
+	gone.port[0]++;
+	assert_int_equal(dp_flow_end(&gone, &err), -ENOENT);
+	memset(flows, 0, sizeof(flows));
+	assert_ok(dp_flows_each(false, collect, flows, &err));
+	assert_int_equal(flows[0].protocol, 0);
+}
+
+static void figures(void **state)
+{
+	_cleanup_fd_ int fd = map_fd("ct_stats");
+	const int cpus = libbpf_num_possible_cpus();
+	_cleanup_free_ uint64_t *values = calloc((size_t)cpus, sizeof(*values));
+	const uint32_t key = WR_CT_STAT_REJUDGED;
+	struct dp_flow_stats stats;
+	struct err err = { 0 };
+
+	for (int cpu = 0; cpu < cpus; cpu++)
+		values[cpu] = 10 + (uint64_t)cpu;
+	assert_int_equal(bpf_map_update_elem(fd, &key, values, BPF_ANY), 0);
+	put_rows();
+	assert_ok(dp_flow_stats(&stats, &err));
+	assert_int_equal(stats.counters[WR_CT_STAT_REJUDGED], 10 * cpus + cpus * (cpus - 1) / 2);
+	assert_int_equal(stats.counters[WR_CT_STAT_CREATED], 0);
+	assert_int_equal(stats.entries[0], 4);
+	assert_int_equal(stats.entries[1], 3);
+	assert_int_equal(stats.entries[2], 2);
+	assert_int_equal(stats.entries[3], 1);
+	assert_int_equal(stats.capacity[0], WR_CT_ENTRIES);
+	assert_int_equal(stats.capacity[3], WR_CT_NEW_ENTRIES);
+	assert_int_equal(stats.share, WR_CT_ENTRIES >> WR_CT_SHARE_SHIFT);
+}
+
+/* --- sizes -------------------------------------------------------------------------------------------------------- */
+
+static void sizes_are_as_asked_for(void **state)
+{
+	struct node_options options = { .mark_shift = -1, .ct_entries = 2048 };
+	struct dp_flow_stats stats;
+	struct err err = { 0 };
+	bool fresh;
+
+	assert_ok(load_programs(&options, &fresh, &err));
+	assert_true(fresh);
+	assert_ok(dp_flow_stats(&stats, &err));
+	assert_int_equal(stats.capacity[0], 2048);
+	assert_int_equal(stats.capacity[1], 2048);
+	assert_int_equal(stats.share, 256);
+	/* Again: as loaded, unless another size is asked for. */
+	options.ct_entries = 0;
+	assert_ok(load_programs(&options, &fresh, &err));
+	assert_false(fresh);
+	assert_ok(dp_flow_stats(&stats, &err));
+	assert_int_equal(stats.share, 256);
+	options.ct_entries = 4096;
+	assert_int_equal(load_programs(&options, &fresh, &err), -EBUSY);
+	assert_non_null(strstr(err.hint, "--ct-entries"));
+}
+
+static void nodes_of_impossible_sizes(void **state)
+{
+	static const uint32_t sizes[] = { 1, NODE_CT_ENTRIES_MIN - 1, NODE_CT_ENTRIES_MAX + 1 };
+	struct node_report report;
+	struct err err = { 0 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		const struct node_options options = { .mark_shift = -1, .ct_entries = sizes[i] };
+
+		assert_int_equal(node_init(&options, &report, &err), -EINVAL);
+	}
+}
+
+static void maps_of_other_flags_are_refused(void **state)
+{
+	struct node_options options = NODE_OPTIONS_DEFAULT;
+	_cleanup_fd_ int fd =
+	    bpf_map_create(BPF_MAP_TYPE_ARRAY, "endpoints", 4, sizeof(struct wr_endpoint), WR_ENDPOINT_SLOTS, NULL);
+	char path[PIN_PATH_MAX];
+	struct err err = { 0 };
+	bool fresh;
+
+	pin_path(path, PIN_MAP_DIR, "endpoints");
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(bpf_obj_pin(fd, path), 0); /* all is as it should be, but it cannot be mapped into memory */
+	assert_int_equal(load_programs(&options, &fresh, &err), -EPROTO);
+	assert_non_null(strstr(err.msg, "endpoints"));
+}
+
+/* --- the sweep ---------------------------------------------------------------------------------------------------- */
+
+/* Polls until fn(arg) says true; for what nothing announces. */
+static bool wait_for(int seconds, bool (*fn)(void *arg), void *arg)
+{
+	for (int i = 0; i < seconds * 200; i++) {
+		if (fn(arg))
+			return true;
+		nanosleep(&(struct timespec){ .tv_nsec = 5000000 }, NULL);
+	}
+	return false;
+}
+
+static struct wr_sweep sweep_read(void)
+{
+	struct wr_sweep sweep;
+	const __u32 zero = 0;
+	struct err err = { 0 };
+	int cpus;
+
+	assert_ok(dp_map_lookup("sweep", &zero, &sweep, &cpus, &err));
+	return sweep;
+}
+
+static bool has_swept(void *arg)
+{
+	return sweep_read().runs > 0;
+}
+
+/* Whether the program uses that map: the kernel is everybody's, so a name says nothing. */
+static bool uses_map(int prog, uint32_t map)
+{
+	__u32 maps[64], len = sizeof(struct bpf_prog_info);
+	struct bpf_prog_info info = { .nr_map_ids = ARRAY_SIZE(maps), .map_ids = (uintptr_t)maps };
+
+	if (bpf_obj_get_info_by_fd(prog, &info, &len) < 0)
+		return false;
+	for (__u32 i = 0; i < info.nr_map_ids && i < ARRAY_SIZE(maps); i++) {
+		if (maps[i] == map)
+			return true;
+	}
+	return false;
+}
+
+/* Programs that are alive and use map `sweep`: the timer's, since no other process holds one. */
+static int count_sweepers(uint32_t map)
+{
+	__u32 id = 0;
+	int count = 0;
+
+	while (bpf_prog_get_next_id(id, &id) == 0) {
+		_cleanup_fd_ int fd = bpf_prog_get_fd_by_id(id);
+
+		count += fd >= 0 && uses_map(fd, map);
+	}
+	return count;
+}
+
+static bool one_sweeper(void *arg)
+{
+	return count_sweepers(*(uint32_t *)arg) == 1;
+}
+
+static bool no_sweeper(void *arg)
+{
+	return count_sweepers(*(uint32_t *)arg) == 0;
+}
+
+/* Loads in a process that ends at once. */
+static void load_and_exit(void)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		const struct node_options options = NODE_OPTIONS_DEFAULT;
+		struct err err;
+		bool fresh;
+
+		_exit(load_programs(&options, &fresh, &err) < 0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+static uint32_t usage_read(uint32_t ifindex)
+{
+	_cleanup_fd_ int fd = map_fd("ct_usage");
+	struct wr_ct_usage usage;
+
+	assert_int_equal(bpf_map_lookup_elem(fd, &ifindex, &usage), 0);
+	return usage.entries;
+}
+
+static void usage_write(uint32_t ifindex, uint32_t entries)
+{
+	_cleanup_fd_ int fd = map_fd("ct_usage");
+	struct wr_ct_usage usage = { entries };
+
+	assert_int_equal(bpf_map_update_elem(fd, &ifindex, &usage, BPF_ANY), 0);
+}
+
+static int count_flow(const struct dp_flow *flow, void *arg)
+{
+	++*(int *)arg;
+	return 0;
+}
+
+/* The only test that takes its time: the sweep's own. */
+static void sweep_goes_on_without_its_loader(void **state)
+{
+	static const struct row flows[] = {
+		{ "ct4", IPPROTO_TCP, "10.0.0.1", 40000, "10.0.0.2", 80, 1000 },
+		{ "ct4", IPPROTO_TCP, "10.0.0.1", 40001, "10.0.0.2", 80, 1000 },
+		{ "ct6", IPPROTO_TCP, "fd00::1", 40000, "fd00::2", 80, 1000 },
+	};
+	const struct wr_endpoint ep = { .ifindex = 9, .flags = WR_EP_V4, .addr4 = { htonl(0x0a000001) } };
+	const uint16_t ports[2] = { 40000, 80 };
+	_cleanup_dp_ struct dp dp = DP_CLOSED;
+	struct dp_map_info map;
+	struct dp_flow flow;
+	struct err err = { 0 };
+	struct wr_sweep sweep;
+	int left = 0;
+
+	load_and_exit();
+	assert_true(sweep_read().time_ns > 0); /* begun, though it has not run: whoever looks takes it for alive */
+	assert_ok(dp_map_describe("sweep", &map, &err));
+	assert_true(wait_for(5, one_sweeper, &map.id));
+	assert_ok(dp_open(&dp, &err));
+	assert_ok(dp_endpoint_put(&dp, &ep, &err));
+	for (size_t i = 0; i < ARRAY_SIZE(flows); i++)
+		put_row(&flows[i], 9);
+	usage_write(9, ARRAY_SIZE(flows));
+	assert_ok(dp_flow_get(IPPROTO_TCP, (struct ip[]){ ip("10.0.0.2"), ip("10.0.0.1") }, (uint16_t[]){ 80, 40000 },
+			      &flow, &err));
+	assert_ok(dp_flow_end(&flow, &err));
+	assert_ok(dp_flow_get(IPPROTO_TCP, (struct ip[]){ ip("fd00::1"), ip("fd00::2") }, ports, &flow, &err));
+	assert_ok(dp_flow_end(&flow, &err));
+
+	assert_true(wait_for(2 * WR_SWEEP_SECONDS, has_swept, NULL));
+	sweep = sweep_read();
+	assert_int_equal(sweep.removed, 2);
+	assert_int_equal(sweep.live[0], 1);
+	assert_int_equal(sweep.live[1], 0);
+	assert_ok(dp_flows_each(true, count_flow, &left, &err));
+	assert_int_equal(left, 1);
+	assert_int_equal(usage_read(9), 1);
+
+	/* An upgrade: the timer has the new program then, and nobody the old one. */
+	load_and_exit();
+	assert_true(wait_for(5, one_sweeper, &map.id));
+	dp_close(&dp);
+	assert_ok(load_unpin(&err));
+	assert_true(wait_for(5, no_sweeper, &map.id));
+}
+
+/* --- dry runs ----------------------------------------------------------------------------------------------------- */
+
+static const uint8_t pod_mac[6] = { 0x02, 0xaa, 0, 0, 0, 1 }, host_mac[6] = WR_HOST_MAC;
+
+/* Two pods of this node: 10.0.0.1, fd00::1 and 10.0.0.2, fd00::2. */
+struct pods {
+	uint32_t ifindex[2];
+};
+
+static void pods_make(struct pods *pods)
+{
+	_cleanup_nl_ struct nl nl = { 0 };
+	_cleanup_dp_ struct dp dp = DP_CLOSED;
+	struct err err = { 0 };
+
+	assert_ok(nl_open(&nl, NETLINK_ROUTE, &err));
+	assert_ok(dp_open(&dp, &err));
+	for (uint32_t i = 0; i < 2; i++) {
+		struct wr_endpoint ep = {
+			.flags = WR_EP_V4 | WR_EP_V6,
+			.addr4 = { htonl(0x0a000001 + i) },
+			.addr6 = { { htonl(0xfd000000), 0, 0, htonl(1 + i) } },
+			.policy_class = WR_CLASS_NOT_ISOLATED,
+			.revision = 1,
+		};
+		struct veth_end host = { .netns_fd = -1, .mac = host_mac }, pod = { .netns_fd = -1 };
+		struct nl_batch b = { 0 };
+		struct link_info info;
+		char names[2][16];
+
+		snprintf(names[0], sizeof(names[0]), "wr%u", i);
+		snprintf(names[1], sizeof(names[1]), "pod%u", i);
+		host.name = names[0];
+		pod.name = names[1];
+		veth_add(&nl, &b, &host, &pod);
+		assert_ok(nl_batch_run(&nl, &b, &err));
+		assert_ok(link_get(&nl, host.name, 0, &info, &err));
+		b = (struct nl_batch){ 0 };
+		link_set_up(&nl, &b, info.ifindex);
+		assert_ok(nl_batch_run(&nl, &b, &err));
+		pods->ifindex[i] = ep.ifindex = info.ifindex;
+		memcpy(ep.mac, pod_mac, sizeof(ep.mac));
+		assert_ok(dp_endpoint_put(&dp, &ep, &err));
+	}
+}
+
+/* A datagram without a checksum (IPv6: with any; programs do not look at it). Returns its length. */
+static size_t datagram(uint8_t frame[128], const char *from, const char *to, bool from_pod)
+{
+	const bool v6 = strchr(from, ':');
+	struct ethhdr *eth = (struct ethhdr *)frame;
+	struct udphdr udp = { htons(1000), htons(2000), htons(sizeof(udp) + 4), htons(1) };
+	size_t at = sizeof(*eth);
+
+	memset(frame, 0, 128);
+	memcpy(eth->h_source, from_pod ? pod_mac : host_mac, 6);
+	memcpy(eth->h_dest, from_pod ? host_mac : pod_mac, 6);
+	eth->h_proto = htons(v6 ? ETH_P_IPV6 : ETH_P_IP);
+	if (v6) {
+		struct ipv6hdr ip6 = { .version = 6, .payload_len = udp.len, .nexthdr = IPPROTO_UDP, .hop_limit = 64 };
+
+		inet_pton(AF_INET6, from, &ip6.saddr);
+		inet_pton(AF_INET6, to, &ip6.daddr);
+		memcpy(frame + at, &ip6, sizeof(ip6));
+		at += sizeof(ip6);
+	} else {
+		struct iphdr ip4 = { .version = 4, .ihl = 5, .ttl = 64, .protocol = IPPROTO_UDP };
+
+		ip4.tot_len = htons(sizeof(ip4) + sizeof(udp) + 4);
+		inet_pton(AF_INET, from, &ip4.saddr);
+		inet_pton(AF_INET, to, &ip4.daddr);
+		memcpy(frame + at, &ip4, sizeof(ip4));
+		at += sizeof(ip4);
+	}
+	memcpy(frame + at, &udp, sizeof(udp));
+	return at + sizeof(udp) + 4;
+}
+
+struct digest {
+	const struct dp_map *map;
+	uint64_t sum;
+};
+
+static int digest_element(const void *key, const void *value, int cpus, void *arg)
+{
+	struct digest *d = arg;
+	uint64_t hash = 0xcbf29ce484222325u;
+	const uint8_t *bytes = key;
+
+	for (size_t i = 0; i < d->map->key_size; i++)
+		hash = (hash ^ bytes[i]) * 0x100000001b3u;
+	bytes = value;
+	for (size_t i = 0; i < dp_map_value_room(d->map->name); i++)
+		hash = (hash ^ bytes[i]) * 0x100000001b3u;
+	d->sum += hash;
+	return 0;
+}
+
+/* Of all maps but the one that dry runs write, whatever the order of their elements; and of what waits in the event
+ * ring. */
+static uint64_t digest_all(void)
+{
+	struct digest d = { 0 };
+	struct err err = { 0 };
+
+	for (d.map = dp_maps; d.map->name; d.map++) {
+		if (d.map->kind != DP_MAP_RING && strcmp(d.map->name, "trace") != 0)
+			assert_ok(dp_map_each(d.map->name, digest_element, &d, &err));
+	}
+	return d.sum;
+}
+
+static int see_event(const struct wr_event *ev, void *arg)
+{
+	return 0;
+}
+
+#define OUTSIDE 99
+
+static const struct dry_row {
+	const char *name;
+	bool ingress;
+	int device, entered; /* of pods; -1: none; OUTSIDE: a device that is no pod's */
+	const char *from, *to;
+	int tc_verdict;
+	enum wr_reason reason;
+	int redirect; /* of pods; -1: none */
+} dry_rows[] = {
+	{ "pod to pod", false, 0, -1, "10.0.0.1", "10.0.0.2", 7, WR_REASON_TO_ENDPOINT, 1 },
+	{ "pod to pod", false, 0, -1, "fd00::1", "fd00::2", 7, WR_REASON_TO_ENDPOINT, 1 },
+	{ "pod to world", false, 1, -1, "10.0.0.2", "192.0.2.1", 0, WR_REASON_TO_STACK, -1 },
+	{ "pod to world", false, 1, -1, "fd00::2", "2001:db8::1", 0, WR_REASON_TO_STACK, -1 },
+	{ "spoofed", false, 1, -1, "10.0.0.1", "10.0.0.2", 2, WR_REASON_SPOOFED_SOURCE, -1 },
+	{ "spoofed", false, 1, -1, "fd00::1", "fd00::2", 2, WR_REASON_SPOOFED_SOURCE, -1 },
+	{ "host to pod", true, 1, -1, "10.0.0.254", "10.0.0.2", 0, WR_REASON_DELIVERED, -1 },
+	{ "host to pod", true, 1, -1, "fd00::ff", "fd00::2", 0, WR_REASON_DELIVERED, -1 },
+	{ "pod through the stack", true, 1, 0, "10.0.0.1", "10.0.0.2", 0, WR_REASON_DELIVERED, -1 },
+	{ "pod through the stack", true, 1, 0, "fd00::1", "fd00::2", 0, WR_REASON_DELIVERED, -1 },
+	{ "pod's address, not from there", true, 1, OUTSIDE, "10.0.0.1", "10.0.0.2", 2, WR_REASON_SPOOFED_OUTSIDE, -1 },
+	{ "pod's address, not from there", true, 1, OUTSIDE, "fd00::1", "fd00::2", 2, WR_REASON_SPOOFED_OUTSIDE, -1 },
+};
+
+static uint32_t entered_by(const struct dry_row *row, const struct pods *pods)
+{
+	if (row->entered == OUTSIDE)
+		return if_nametoindex("lo");
+	return row->entered < 0 ? 0 : pods->ifindex[row->entered];
+}
+
+static void dry_runs_change_nothing(void **state)
+{
+	struct dp_events *events;
+	struct err err = { 0 };
+	struct pods pods;
+	uint64_t before;
+
+	pods_make(&pods);
+	assert_ok(dp_events_open(&events, &err));
+	before = digest_all();
+	for (size_t i = 0; i < ARRAY_SIZE(dry_rows); i++) {
+		const struct dry_row *row = &dry_rows[i];
+		struct wr_trace trace;
+		uint8_t frame[128];
+		size_t length = datagram(frame, row->from, row->to, !row->ingress);
+		int tc_verdict = -1;
+
+		assert_ok(dp_trace(row->ingress, pods.ifindex[row->device], entered_by(row, &pods), frame, length,
+				   &trace, &tc_verdict, &err));
+		if (tc_verdict != row->tc_verdict || trace.reason != row->reason)
+			fail_msg("%s, %s: tc verdict %d, reason %u", row->name, row->from, tc_verdict, trace.reason);
+		assert_int_equal(trace.ifindex, pods.ifindex[row->device]);
+		assert_int_equal(trace.redirect, row->redirect < 0 ? 0 : pods.ifindex[row->redirect]);
+		assert_true(digest_all() == before);
+	}
+	assert_int_equal(dp_events_poll(events, 0, see_event, NULL, &err), 0);
+	dp_events_close(events);
+}
+
+/* What the digest is worth: the attached program, on one of these packets, changes maps; and one on another is an
+ * event. */
+static void real_runs_change_something(void **state)
+{
+	_cleanup_dp_ struct dp dp = DP_CLOSED;
+	struct dp_events *events;
+	struct err err = { 0 };
+	struct pods pods;
+	uint8_t frame[128];
+	uint64_t before;
+
+	pods_make(&pods);
+	assert_ok(dp_open(&dp, &err));
+	assert_ok(dp_events_open(&events, &err));
+	before = digest_all();
+	for (int pod = 0; pod < 2; pod++) {
+		struct __sk_buff skb = { .ifindex = pods.ifindex[pod] };
+		LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .ctx_in = &skb, .ctx_size_in = sizeof(skb),
+			    .repeat = 1);
+
+		opts.data_size_in = (__u32)datagram(frame, "fd00::1", "fd00::2", true);
+		assert_int_equal(bpf_prog_test_run_opts(dp.from_pod, &opts), 0);
+		assert_int_equal(opts.retval, pod ? 2 : 7);
+		assert_true(digest_all() != before);
+		before = digest_all();
+	}
+	assert_int_equal(dp_events_poll(events, 0, see_event, NULL, &err), 1);
+	dp_events_close(events);
+}
+
+static void dry_runs_refused(void **state)
+{
+	uint8_t frame[128];
+	size_t length = datagram(frame, "10.0.0.1", "10.0.0.2", true);
+	const struct bpf_insn pass[] = {
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = 0 },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+	_cleanup_fd_ int other = bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "from_pod", "BSD", pass, 2, NULL);
+	struct wr_trace trace;
+	struct pods pods;
+	char path[PIN_PATH_MAX];
+	struct err err = { 0 };
+	int tc_verdict;
+
+	pods_make(&pods);
+	assert_int_equal(dp_trace(false, 4711, 0, frame, length, &trace, &tc_verdict, &err), -ENODEV);
+	assert_int_equal(dp_trace(false, pods.ifindex[0], 0, frame, 3, &trace, &tc_verdict, &err), -EINVAL);
+	/* Another build's programs are loaded: a dry run of ours would prove nothing about them. */
+	pin_path(path, PIN_PROG_DIR, "from_pod");
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(bpf_obj_pin(other, path), 0);
+	assert_int_equal(dp_trace(false, pods.ifindex[0], 0, frame, length, &trace, &tc_verdict, &err), -EPROTO);
+	assert_non_null(strstr(err.hint, "warren node init"));
+	assert_ok(load_unpin(&err));
+	assert_int_equal(dp_trace(false, pods.ifindex[0], 0, frame, length, &trace, &tc_verdict, &err), -ENOENT);
+}
+
+#define LOADED(f) cmocka_unit_test_setup_teardown(f, dp_rig_load, dp_rig_unload)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		LOADED(flows_listed),
+		LOADED(flows_stopped),
+		LOADED(flows_found_from_either_end),
+		LOADED(flows_not_found),
+		LOADED(flows_ended),
+		LOADED(flow_ended_while_it_moves),
+		LOADED(figures),
+		cmocka_unit_test_teardown(sizes_are_as_asked_for, dp_rig_unload),
+		cmocka_unit_test(nodes_of_impossible_sizes),
+		LOADED(maps_of_other_flags_are_refused),
+		cmocka_unit_test_teardown(sweep_goes_on_without_its_loader, dp_rig_unload),
+		LOADED(dry_runs_change_nothing),
+		LOADED(real_runs_change_something),
+		LOADED(dry_runs_refused),
+	};
+
+	return cmocka_run_group_tests_name("flows", tests, dp_rig_make, NULL);
+}

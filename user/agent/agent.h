@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * warren-agent: one thread, one event loop. Sources (manifests, attachment records) put objects and endpoints into the
+ * compiler; what came in one turn of the loop is compiled and applied together at its end; then whoever waits is told.
+ */
+#ifndef WARREN_AGENT_H
+#define WARREN_AGENT_H
+
+#include <jansson.h>
+#include <uv.h>
+
+#include "apply_dp.h"
+#include "histogram.h"
+#include "manifests.h"
+#include "options.h"
+#include "records.h"
+
+struct complaint {
+	char *what, *message;
+};
+
+struct agent {
+	const struct options *options;
+	uv_loop_t loop;
+	uv_signal_t hangup, terminate, interrupt;
+	uv_check_t turn_end;
+	uv_timer_t retry;
+	uv_poll_t manifests_ready, records_ready;
+	int status; /* exit status */
+
+	int lock; /* LOCK_AGENT */
+	struct policy *policy;
+	struct apply_tables *tables;
+	struct apply *apply;
+	struct manifests *manifests;
+	struct records *records;
+	struct server *server;
+	struct metrics *metrics;
+
+	bool synced;  /* every source has been read once */
+	bool dirty;   /* something is to be compiled, or applied */
+	bool full;    /* the next compile is about everything */
+	bool lost;    /* what the maps hold is not known */
+	bool enforced; /* what was read at the start is in force */
+	uint64_t changed_ns; /* since when something is waiting to be enforced; 0: nothing is */
+	unsigned retries;
+	char failure[512]; /* why the maps could not be written; empty: they could */
+	size_t denied_told, left_out_told; /* as last logged */
+	struct complaint *complaints;
+	size_t complaint_count;
+
+	uint64_t started_ns, compile_ns, apply_ns; /* the last ones */
+	struct histogram compiles, applies, latency;
+};
+
+/* Runs until it is told to end. Returns the exit status. */
+int agent_run(const struct options *options);
+
+uint64_t clock_ns(void);
+
+/*
+ * Whether the policy of that attachment's endpoint is in force: 0, or -EAGAIN and why not yet (err). What may make it so
+ * (an endpoint that was not in the maps and is now) is seen to.
+ */
+int agent_endpoint_enforced(struct agent *agent, const char *container, const char *ifname, struct err *err);
+
+/* --- answers.c --- */
+
+json_t *answer_identities(struct agent *agent); /* NULL without memory */
+json_t *answer_policies(struct agent *agent);
+json_t *answer_status(struct agent *agent);
+/* In a word: "enforced", "not isolated", "quarantine", "denied", "missing". */
+const char *endpoint_state(const struct apply_endpoint *ep);
+size_t rss_bytes(void);
+
+/* --- server.c --- */
+
+struct server;
+int server_open(struct agent *agent, struct server **server, struct err *err);
+void server_applied(struct server *server); /* looks whether somebody need not wait any longer */
+void server_close(struct server *server);   /* its handles are closed by the loop */
+
+/* --- metrics.c --- */
+
+struct metrics;
+int metrics_open(struct agent *agent, const char *address, struct metrics **metrics, struct err *err);
+void metrics_close(struct metrics *metrics); /* its handles are closed by the loop */
+void metrics_free(struct metrics *metrics);  /* then */
+/* The whole text; NULL without memory. */
+char *metrics_text(struct agent *agent, size_t *size);
+
+#endif

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the agent knows, as JSON. */
+#include <inttypes.h>
+#include <netinet/in.h>
+#include <string.h>
+
+#include "agent.h"
+#include "cleanup.h"
+
+static json_t *hex(uint64_t number)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "0x%" PRIx64, number);
+	return json_string(text);
+}
+
+static json_t *numbers_json(const uint32_t *v, size_t count)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < count; i++)
+		json_array_append_new(array, json_integer(v[i]));
+	return array;
+}
+
+static json_t *labels_json(const struct labels *labels)
+{
+	json_t *object = labels ? json_object() : json_null();
+
+	for (size_t i = 0; labels && i < labels->count; i++)
+		json_object_set_new(object, labels->v[i].key, json_string(labels->v[i].value));
+	return object;
+}
+
+static const char *protocol_name(uint8_t protocol)
+{
+	return protocol == IPPROTO_TCP ? "TCP" : protocol == IPPROTO_UDP ? "UDP" : "SCTP";
+}
+
+/* --- identities --- */
+
+static int add_identity(const struct policy_identity_info *info, void *arg)
+{
+	json_t *ports = json_array(), *selectors = json_array(), *json;
+
+	for (size_t i = 0; i < info->port_count; i++)
+		json_array_append_new(ports, json_pack("{s:s, s:s, s:i}", "name", info->ports[i].name, "protocol",
+						       protocol_name(info->ports[i].protocol), "port",
+						       (int)info->ports[i].port));
+	for (size_t i = 0; i < info->selector_count; i++)
+		json_array_append_new(selectors, json_string(info->selectors[i]));
+	json = json_pack("{s:o, s:s, s:o, s:o, s:o, s:o, s:I, s:b, s:o, s:o}", "identity", hex(info->identity), "namespace",
+			 info->namespace, "namespace_labels", labels_json(info->namespace_labels), "labels",
+			 labels_json(info->labels), "ports", ports, "peer_class",
+			 info->peer == WR_PEER_NONE ? json_null() : hex(info->peer), "pods", (json_int_t)info->pods,
+			 "collision", info->collision, "endpoints", numbers_json(info->endpoints, info->endpoint_count),
+			 "selectors", selectors);
+	return json_array_append_new(arg, json) < 0 ? -ENOMEM : 0;
+}
+
+json_t *answer_identities(struct agent *agent)
+{
+	json_auto_t *list = json_array();
+
+	if (policy_each_identity(agent->policy, add_identity, list) < 0)
+		return NULL;
+	return json_pack("{s:O}", "identities", list);
+}
+
+/* --- policies --- */
+
+static json_t *selector_json(const struct selector *selector)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t size;
+	FILE *f = selector->count ? open_memstream(&text, &size) : NULL;
+
+	if (!f)
+		return json_string("");
+	selector_print(f, selector);
+	fclose(f);
+	return json_string(text);
+}
+
+static json_t *prefix_json(const struct prefix *prefix)
+{
+	char text[PREFIX_STRLEN];
+
+	return json_string(prefix_format(prefix, text));
+}
+
+static json_t *peer_json(const struct policy_peer *peer)
+{
+	json_t *except = json_array();
+
+	for (size_t i = 0; i < peer->except_count; i++)
+		json_array_append_new(except, prefix_json(&peer->except[i]));
+	if (peer->is_block)
+		return json_pack("{s:o, s:o}", "block", prefix_json(&peer->block), "except", except);
+	json_decref(except);
+	return json_pack("{s:o, s:o}", "namespaces", peer->has_namespaces ? selector_json(&peer->namespaces) : json_null(),
+			 "pods", peer->has_pods ? selector_json(&peer->pods) : json_null());
+}
+
+static json_t *port_json(const struct policy_port *port)
+{
+	json_t *number = port->all     ? json_null() :
+			 port->name[0] ? json_string(port->name) :
+					 json_integer(port->first);
+
+	return json_pack("{s:s, s:o, s:o}", "protocol", protocol_name(port->protocol), "port", number, "end_port",
+			 !port->all && !port->name[0] && port->last != port->first ? json_integer(port->last) : json_null());
+}
+
+static json_t *rules_json(const struct policy_rule *rules, size_t count)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < count; i++) {
+		json_t *peers = json_array(), *ports = json_array();
+
+		for (size_t j = 0; j < rules[i].peer_count; j++)
+			json_array_append_new(peers, peer_json(&rules[i].peers[j]));
+		for (size_t j = 0; j < rules[i].port_count; j++)
+			json_array_append_new(ports, port_json(&rules[i].ports[j]));
+		json_array_append_new(list, json_pack("{s:o, s:o}", "peers", peers, "ports", ports));
+	}
+	return list;
+}
+
+struct policies {
+	struct agent *agent;
+	json_t *list;
+};
+
+static int add_policy(const struct policy_policy_info *info, void *arg)
+{
+	static const char *const directions[] = { [POLICY_EGRESS] = "egress", [POLICY_INGRESS] = "ingress" };
+	const struct policy_object *object = info->object;
+	struct policies *policies = arg;
+	json_t *isolates = json_array(), *rules = json_object(), *classes = json_array(), *json;
+
+	for (int d = 0; d < POLICY_DIRECTIONS; d++) {
+		if (!object->isolates[d])
+			continue;
+		json_array_append_new(isolates, json_string(directions[d]));
+		json_object_set_new(rules, directions[d], rules_json(object->rules[d], object->rule_count[d]));
+	}
+	for (size_t i = 0; i < info->class_count; i++) {
+		bool denied;
+		uint32_t number = apply_class(policies->agent->apply, info->classes[i], &denied);
+
+		json_array_append_new(classes, json_pack("{s:o, s:I, s:b}", "key", hex(info->classes[i]), "class",
+							 (json_int_t)number, "denied", denied));
+	}
+	json = json_pack("{s:s, s:s, s:s?, s:o, s:o, s:o, s:o, s:I, s:o}", "namespace", object->namespace, "name", object->name,
+			 "invalid", object->invalid, "selector", selector_json(&object->pods), "isolates", isolates, "rules",
+			 rules, "endpoints", numbers_json(info->endpoints, info->endpoint_count), "entries",
+			 (json_int_t)info->entries, "classes", classes);
+	return json_array_append_new(policies->list, json) < 0 ? -ENOMEM : 0;
+}
+
+json_t *answer_policies(struct agent *agent)
+{
+	json_auto_t *list = json_array();
+
+	if (policy_each_policy(agent->policy, add_policy, &(struct policies){ agent, list }) < 0)
+		return NULL;
+	return json_pack("{s:O}", "policies", list);
+}
+
+/* --- status --- */
+
+size_t rss_bytes(void)
+{
+	unsigned long size, resident = 0;
+	FILE *f = fopen("/proc/self/statm", "re");
+
+	if (f && fscanf(f, "%lu %lu", &size, &resident) != 2)
+		resident = 0;
+	if (f)
+		fclose(f);
+	return resident * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+const char *endpoint_state(const struct apply_endpoint *ep)
+{
+	if (!ep || !ep->compiled)
+		return "pending";
+	if (ep->missing)
+		return "missing";
+	if (ep->denied)
+		return "denied";
+	return ep->class_key == WR_CLASS_QUARANTINE   ? "quarantine" :
+	       ep->class_key == WR_CLASS_NOT_ISOLATED ? "not isolated" :
+							"enforced";
+}
+
+static json_t *endpoints_json(struct agent *agent)
+{
+	json_t *list = json_array();
+	size_t count;
+	const struct apply_endpoint *endpoints = apply_endpoints(agent->apply, &count);
+
+	for (size_t i = 0; i < count; i++) {
+		const struct apply_endpoint *ep = &endpoints[i];
+		const struct record *r = records_by_ifindex(agent->records, ep->ifindex);
+
+		if (r)
+			json_array_append_new(list,
+					      json_pack("{s:I, s:s, s:s, s:s, s:s, s:s, s:o, s:I, s:I, s:s}", "ifindex",
+							(json_int_t)ep->ifindex, "container", r->container, "ifname",
+							r->ifname, "namespace", r->pod_namespace, "name", r->pod_name, "uid",
+							r->pod_uid, "identity", hex(ep->identity), "class",
+							(json_int_t)ep->policy_class, "revision", (json_int_t)ep->revision,
+							"state", endpoint_state(ep)));
+	}
+	return list;
+}
+
+static json_t *counts_json(const struct policy *policy)
+{
+	struct policy_counts c;
+
+	policy_count(policy, &c);
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "namespaces",
+			 (json_int_t)c.namespaces, "pods", (json_int_t)c.pods, "policies", (json_int_t)c.policies,
+			 "policies_invalid", (json_int_t)c.policies_invalid, "endpoints", (json_int_t)c.endpoints,
+			 "endpoints_waiting", (json_int_t)c.endpoints_waiting, "identities", (json_int_t)c.identities,
+			 "collisions", (json_int_t)c.collisions, "selectors", (json_int_t)c.selectors, "peer_classes",
+			 (json_int_t)c.peer_classes, "classes", (json_int_t)c.classes, "entries", (json_int_t)c.entries,
+			 "cidrs", (json_int_t)c.cidrs, "rules", (json_int_t)c.rules);
+}
+
+static int64_t applied_ms(const struct wr_policy_state *state)
+{
+	struct timespec ts;
+
+	if (!state->applied_ns)
+		return -1;
+	clock_gettime(CLOCK_BOOTTIME, &ts);
+	return ts.tv_sec * 1000LL + ts.tv_nsec / 1000000 - (int64_t)(state->applied_ns / 1000000);
+}
+
+json_t *answer_status(struct agent *agent)
+{
+	json_t *complaints = json_array();
+	struct apply_counts counts;
+
+	apply_count(agent->apply, &counts);
+	for (size_t i = 0; i < agent->complaint_count; i++)
+		json_array_append_new(complaints, json_pack("{s:s, s:s}", "file", agent->complaints[i].what, "message",
+							    agent->complaints[i].message));
+	return json_pack("{s:s, s:i, s:I, s:I, s:b, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s?, s:o, s:o, s:o}", "version",
+			 WARREN_VERSION, "pid", (int)getpid(), "uptime_ms",
+			 (json_int_t)((clock_ns() - agent->started_ns) / 1000000), "rss_bytes", (json_int_t)rss_bytes(),
+			 "synced", agent->synced, "enforced", agent->enforced, "pending", agent->dirty || agent->failure[0],
+			 "revision", (json_int_t)counts.state.revision, "changes", (json_int_t)counts.state.changes, "applied_ms",
+			 (json_int_t)applied_ms(&counts.state), "compile_us", (json_int_t)(agent->compile_ns / 1000), "apply_us",
+			 (json_int_t)(agent->apply_ns / 1000), "classes_denied", (json_int_t)counts.state.classes_denied,
+			 "identities_left_out", (json_int_t)counts.identities_left_out, "failure",
+			 agent->failure[0] ? agent->failure : NULL, "counts", counts_json(agent->policy), "complaints", complaints,
+			 "endpoints", endpoints_json(agent));
+}

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "apply_dp.h"
+
+#include <errno.h>
+
+#include "cleanup.h"
+
+struct apply_tables {
+	struct dp_table *tables[APPLY_TABLES];
+	struct dp_words *words;
+	struct dp dp;
+	size_t max_policy_entries;
+};
+
+static const char *const names[APPLY_TABLES] = {
+	[APPLY_POLICY] = "policy", [APPLY_CLASSES] = "classes",       [APPLY_CIDRS4] = "cidrs4",
+	[APPLY_CIDRS6] = "cidrs6", [APPLY_IDENTITIES] = "identities", [APPLY_RULES] = "rules",
+};
+
+const char *apply_table_name(enum apply_table table)
+{
+	return names[table];
+}
+
+static size_t limit(const struct apply_tables *t, enum apply_table table)
+{
+	size_t most = dp_table_limit(t->tables[table]);
+
+	return table == APPLY_POLICY && t->max_policy_entries && t->max_policy_entries < most ? t->max_policy_entries : most;
+}
+
+void apply_table_use(const struct apply_tables *t, enum apply_table table, size_t *used, size_t *most)
+{
+	*used = dp_table_used(t->tables[table]);
+	*most = limit(t, table);
+}
+
+static int put(void *arg, enum apply_table table, const void *keys, const void *values, size_t count, struct err *err)
+{
+	struct apply_tables *t = arg;
+	size_t used = dp_table_used(t->tables[table]);
+
+	if (table == APPLY_POLICY && used + count > limit(t, table))
+		return err_set(err, ENOSPC, "map policy has %zu entries, %zu more are wanted, it may hold %zu", used, count,
+			       limit(t, table));
+	return dp_table_put(t->tables[table], keys, values, count, err);
+}
+
+static int delete(void *arg, enum apply_table table, const void *keys, size_t count, struct err *err)
+{
+	struct apply_tables *t = arg;
+
+	return dp_table_delete(t->tables[table], keys, count, err);
+}
+
+static int each(void *arg, enum apply_table table, int (*fn)(const void *key, const void *value, void *fn_arg), void *fn_arg,
+		struct err *err)
+{
+	struct apply_tables *t = arg;
+
+	return dp_table_each(t->tables[table], fn, fn_arg, err);
+}
+
+static int words(void *arg, const struct dp_word *set, size_t count, bool *missing, struct err *err)
+{
+	struct apply_tables *t = arg;
+	struct wr_endpoint ep;
+	size_t absent = 0;
+	int ret = dp_words_set(t->words, set, count, &absent, err);
+
+	for (size_t i = 0; i < count && ret == 0 && absent; i++)
+		missing[i] = dp_endpoint_get(&t->dp, set[i].ifindex, &ep, NULL) == -ENOENT;
+	return ret;
+}
+
+struct each_word {
+	int (*fn)(const struct dp_word *word, void *arg);
+	void *arg;
+};
+
+static int on_endpoint(uint32_t ifindex, const struct wr_endpoint *ep, void *arg)
+{
+	struct each_word *each_word = arg;
+	struct dp_word word = { ifindex, ep->policy_class, ep->revision, ep->identity };
+
+	return each_word->fn(&word, each_word->arg);
+}
+
+static int each_word(void *arg, int (*fn)(const struct dp_word *word, void *fn_arg), void *fn_arg, struct err *err)
+{
+	struct apply_tables *t = arg;
+
+	return dp_endpoint_each(&t->dp, on_endpoint, &(struct each_word){ fn, fn_arg }, err);
+}
+
+static int state_get(void *arg, struct wr_policy_state *state, struct err *err)
+{
+	return dp_policy_state_get(state, err);
+}
+
+static int state_set(void *arg, const struct wr_policy_state *state, struct err *err)
+{
+	return dp_policy_state_set(state, err);
+}
+
+const struct apply_ops apply_tables_ops = { put, delete, each, words, each_word, state_get, state_set };
+
+void apply_tables_close(struct apply_tables *t)
+{
+	if (!t)
+		return;
+	for (int i = 0; i < APPLY_TABLES; i++)
+		dp_table_close(t->tables[i]);
+	dp_words_close(t->words);
+	dp_close(&t->dp);
+	free(t);
+}
+
+int apply_tables_open(struct apply_tables **out, size_t max_policy_entries, struct err *err)
+{
+	struct apply_tables *t = calloc(1, sizeof(*t));
+	int ret;
+
+	if (!t)
+		return err_errno(err, ENOMEM, "cannot open the policy maps");
+	t->max_policy_entries = max_policy_entries;
+	t->dp = (struct dp)DP_CLOSED;
+	ret = dp_open(&t->dp, err);
+	for (int i = 0; i < APPLY_TABLES && ret == 0; i++)
+		ret = dp_table_open(names[i], &t->tables[i], err);
+	if (ret == 0)
+		ret = dp_words_open(&t->words, err);
+	if (ret < 0) {
+		apply_tables_close(t);
+		return ret;
+	}
+	*out = t;
+	return 0;
+}

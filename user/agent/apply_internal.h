@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What apply.c, apply_plan.c and apply_load.c share. */
+#ifndef WARREN_AGENT_APPLY_INTERNAL_H
+#define WARREN_AGENT_APPLY_INTERNAL_H
+
+#include "apply.h"
+#include "content.h"
+#include "numbers.h"
+
+enum class_step {
+	STEP_KEEP, /* stays as it is */
+	STEP_EDIT, /* in place: `content` becomes `next` */
+	STEP_NEW,  /* `next` is to be written; nobody is in it yet */
+	STEP_GONE, /* no endpoint stays in it: deleted at the end */
+};
+
+/* A class in the maps. */
+struct class {
+	uint32_t number;
+	uint64_t key; /* of the compiler's class that it is; 0: of none (any more) */
+	bool denied;  /* does not fit: holds nothing but WR_CLASS_NO_ROOM, and `next` is what it should be */
+	enum class_step step;
+	struct content content; /* what the maps hold */
+	struct content next;    /* STEP_EDIT, STEP_NEW, denied: what is to come */
+	struct entries bridge_old, bridge_new; /* for transitional peers: what it had, what it will have */
+	bool left;    /* an endpoint that is in it is to be in another one */
+	bool changed; /* its content has changed in this run: flows of its endpoints are to be judged again */
+};
+
+/* Identities that change from one peer class to another (WR_PEER_NONE: none). */
+struct move {
+	uint64_t identity, from, to;
+};
+
+struct bridge {
+	uint64_t from, to, peer; /* peer: the transitional one */
+};
+
+/* What one run is about, besides the classes' steps. */
+struct plan {
+	struct move *moves;
+	size_t move_count;
+	struct bridge *bridges;
+	size_t bridge_count;
+	bool moving;    /* an identity that was known has another peer class */
+	bool judge_all; /* flows of every policy class are to be judged again */
+};
+
+struct apply {
+	const struct apply_ops *ops;
+	void *arg;
+	struct wr_policy_state state;
+	struct class **classes; /* in no order */
+	size_t class_count, class_room;
+	struct numbers by_key;  /* key -> struct class * */
+	struct numbers by_number;
+	struct numbers identities; /* identity -> peer class, as in the maps */
+	struct numbers left_out;   /* identities for which there was no room */
+	struct numbers rules;      /* rule -> hash of its text */
+	struct apply_endpoint *endpoints; /* by ifindex */
+	size_t endpoint_count, endpoint_room;
+	size_t strays;
+	bool interrupted; /* somebody died while writing: what endpoints were judged by may be gone */
+	bool freed;      /* room has come free since something did not fit */
+	bool lacks_room; /* something did not fit */
+};
+
+static inline struct class *class_by(const struct numbers *index, uint64_t number)
+{
+	uint64_t found;
+
+	return numbers_get(index, number, &found) ? (struct class *)(uintptr_t)found : NULL;
+}
+
+/* apply_load.c */
+struct class *class_add(struct apply *a, uint32_t number); /* NULL without memory */
+void class_remove(struct apply *a, struct class *class);
+int class_set_key(struct apply *a, struct class *class, uint64_t key);
+struct apply_endpoint *endpoint_find(const struct apply *a, uint32_t ifindex);
+struct apply_endpoint *endpoint_add(struct apply *a, uint32_t ifindex); /* found or made; NULL without memory */
+uint64_t text_hash(const char *text);
+
+/* apply_plan.c: decides what becomes of every class, number by number; draws what it needs from `state`. */
+int plan_make(struct apply *a, const struct policy_changes *changes, bool full, struct plan *plan); /* or -ENOMEM */
+void plan_free(struct plan *plan);
+/* The class that the endpoint is to be in. */
+uint32_t endpoint_target(const struct apply *a, const struct apply_endpoint *ep);
+/* A class with a number that no other has, drawn from `state`, and this key; NULL without memory. */
+struct class *draw_class(struct apply *a, uint64_t key);
+
+#endif

@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What is to become of every class, and how identities get from peer class to peer class. */
+#include "apply_internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "identity.h"
+
+#define CLASS_NUMBERS (1u << 31) /* wr_cidr_class() has room for no more */
+
+static bool is_policy_class(uint64_t number)
+{
+	return number >= WR_CLASS_FIRST;
+}
+
+uint32_t endpoint_target(const struct apply *a, const struct apply_endpoint *ep)
+{
+	const struct class *class;
+
+	if (!is_policy_class(ep->class_key))
+		return (uint32_t)ep->class_key;
+	class = class_by(&a->by_key, ep->class_key);
+	return class ? class->number : WR_CLASS_QUARANTINE;
+}
+
+struct class *draw_class(struct apply *a, uint64_t key)
+{
+	uint32_t number = a->state.policy_class;
+	struct class *class;
+
+	do {
+		number = number + 1 < WR_CLASS_FIRST || number + 1 >= CLASS_NUMBERS ? WR_CLASS_FIRST : number + 1;
+	} while (class_by(&a->by_number, number));
+	a->state.policy_class = number;
+	class = class_add(a, number);
+	if (class && class_set_key(a, class, key) < 0)
+		return NULL;
+	return class;
+}
+
+/* --- endpoints -------------------------------------------------------------------------------------------------- */
+
+static int take_endpoints(struct apply *a, const struct policy_changes *changes, bool full)
+{
+	for (size_t i = 0; i < a->endpoint_count && full; i++)
+		a->endpoints[i].compiled = false;
+	for (size_t i = 0; i < changes->endpoint_count; i++) {
+		const struct policy_endpoint *from = &changes->endpoints[i];
+		struct apply_endpoint *ep = endpoint_add(a, from->ifindex);
+
+		if (!ep)
+			return -ENOMEM;
+		ep->class_key = from->class_key;
+		ep->wanted_identity = from->identity;
+		ep->compiled = true;
+	}
+	if (!full)
+		return 0;
+	/* An endpoint that has a class and that nobody answers for: its class is to go, so it must not stay in it. */
+	a->strays = 0;
+	for (size_t i = 0; i < a->endpoint_count; i++) {
+		struct apply_endpoint *ep = &a->endpoints[i];
+
+		if (ep->compiled || !is_policy_class(ep->policy_class))
+			continue;
+		ep->compiled = true;
+		ep->class_key = WR_CLASS_QUARANTINE;
+		ep->wanted_identity = WR_ID_UNKNOWN;
+		a->strays++;
+	}
+	return 0;
+}
+
+/* --- classes ---------------------------------------------------------------------------------------------------- */
+
+static bool same_as(const struct class *class, const struct policy_class *compiled)
+{
+	struct content content;
+	bool same;
+
+	if (content_copy(&content, compiled) < 0)
+		return false;
+	same = content_same(&class->content, &content);
+	content_free(&content);
+	return same;
+}
+
+/*
+ * Classes that were found in the maps are known by their endpoints: one whose class is now this one of the compiler's was
+ * in it before, if the content is the same; or else in what it was before somebody changed it.
+ */
+static int adopt(struct apply *a, const struct policy_changes *changes, bool same)
+{
+	for (size_t i = 0; i < changes->class_count; i++) {
+		const struct policy_class *compiled = &changes->classes[i];
+
+		for (size_t j = 0; j < a->endpoint_count && !class_by(&a->by_key, compiled->key); j++) {
+			const struct apply_endpoint *ep = &a->endpoints[j];
+			struct class *class = class_by(&a->by_number, ep->policy_class);
+
+			if (!ep->compiled || ep->class_key != compiled->key || !class || class->key)
+				continue;
+			if (same && !same_as(class, compiled))
+				continue;
+			if (class_set_key(a, class, compiled->key) < 0)
+				return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+static void mark_left(struct apply *a)
+{
+	for (size_t i = 0; i < a->class_count; i++) {
+		struct class *class = a->classes[i];
+
+		class->step = STEP_KEEP;
+		class->left = class->changed = false;
+	}
+	for (size_t i = 0; i < a->endpoint_count; i++) {
+		const struct apply_endpoint *ep = &a->endpoints[i];
+		struct class *class = class_by(&a->by_number, ep->policy_class);
+
+		if (class && ep->compiled && ep->class_key != class->key)
+			class->left = true;
+	}
+}
+
+/*
+ * Whether `content` may become `next` under the number that it has. Not if somebody leaves the class, who would see the
+ * new content on the way out; and not if prefixes change together with identities, of which a flow may need the one that
+ * has changed or the one that has not.
+ */
+static bool may_edit(const struct class *class, const struct content *next, bool moving)
+{
+	if (class->left)
+		return false;
+	if (moving && !content_same_cidrs(&class->content, next))
+		return false;
+	return class->denied || content_same_isolation(&class->content, next);
+}
+
+static int take_class(struct apply *a, const struct policy_class *compiled, bool moving)
+{
+	struct class *class = class_by(&a->by_key, compiled->key);
+	struct content next;
+
+	if (compiled->gone)
+		return class ? class_set_key(a, class, 0) : 0;
+	if (content_copy(&next, compiled) < 0)
+		return -ENOMEM;
+	if (class && !class->denied && content_same(&class->content, &next)) {
+		content_free(&next);
+		return 0;
+	}
+	if (class && may_edit(class, &next, moving)) {
+		class->step = STEP_EDIT;
+	} else {
+		if (class)
+			class_set_key(a, class, 0);
+		class = draw_class(a, compiled->key);
+		if (class)
+			class->step = STEP_NEW;
+	}
+	if (!class) {
+		content_free(&next);
+		return -ENOMEM;
+	}
+	content_free(&class->next);
+	class->next = next;
+	return 0;
+}
+
+static int take_classes(struct apply *a, const struct policy_changes *changes, bool full, bool moving)
+{
+	int ret = 0;
+
+	if (full) {
+		ret = adopt(a, changes, true);
+		if (ret == 0)
+			ret = adopt(a, changes, false);
+	}
+	mark_left(a);
+	for (size_t i = 0; i < changes->class_count && ret == 0; i++)
+		ret = take_class(a, &changes->classes[i], moving);
+	for (size_t i = 0; i < a->class_count; i++) {
+		struct class *class = a->classes[i];
+
+		if (!class->key)
+			class->step = STEP_GONE;
+		else if (class->denied && class->step == STEP_KEEP && a->freed && may_edit(class, &class->next, moving))
+			class->step = STEP_EDIT;
+	}
+	return ret;
+}
+
+/* --- identities -------------------------------------------------------------------------------------------------- */
+
+static void add_move(struct apply *a, struct plan *plan, uint64_t identity, uint64_t to)
+{
+	uint64_t from = WR_PEER_NONE;
+
+	numbers_remove(&a->left_out, identity);
+	numbers_get(&a->identities, identity, &from);
+	if (from != to)
+		plan->moves[plan->move_count++] = (struct move){ identity, from, to };
+	if (from != to && from != WR_PEER_NONE)
+		plan->moving = true;
+}
+
+static int take_identities(struct apply *a, const struct policy_changes *changes, bool full, struct plan *plan)
+{
+	size_t most = changes->identity_count + (full ? a->identities.count : 0) + (a->freed ? a->left_out.count : 0);
+	struct numbers named = { 0 };
+	int ret = 0;
+
+	plan->moves = calloc(most ? most : 1, sizeof(*plan->moves));
+	if (!plan->moves)
+		return -ENOMEM;
+	for (size_t i = 0; i < changes->identity_count && ret == 0; i++) {
+		const struct policy_identity *id = &changes->identities[i];
+
+		add_move(a, plan, id->identity, id->peer);
+		if (full)
+			ret = numbers_set(&named, id->identity, 1);
+	}
+	/* Those that are still waiting, and that nothing new is said of. */
+	numbers_for_each(&a->left_out, pair) {
+		if (!a->freed)
+			continue;
+		plan->moves[plan->move_count++] = (struct move){ pair->key, WR_PEER_NONE, pair->value };
+		plan->judge_all = true;
+	}
+	numbers_for_each(&a->identities, pair) {
+		uint64_t one;
+
+		if (full && ret == 0 && !numbers_get(&named, pair->key, &one))
+			add_move(a, plan, pair->key, WR_PEER_NONE);
+	}
+	numbers_free(&named);
+	return ret;
+}
+
+static int bridge_cmp(const void *a, const void *b)
+{
+	return memcmp(a, b, 2 * sizeof(uint64_t));
+}
+
+/* The number of a transitional peer class: another one in each run, as an agent that was killed leaves entries for its own. */
+static uint64_t bridge_peer(const struct bridge *b, uint64_t run)
+{
+	static const uint8_t no_key[POLICY_KEY_SIZE]; /* both numbers are keyed hashes already */
+	uint64_t text[] = { b->from, b->to, run };
+	uint64_t peer = siphash24(no_key, text, sizeof(text)) & ~WR_PEER_CIDR;
+
+	return peer < WR_PEER_FIRST ? peer + WR_PEER_FIRST : peer;
+}
+
+static int make_bridges(struct plan *plan, uint64_t run)
+{
+	size_t kept = 0;
+
+	plan->bridges = calloc(plan->move_count, sizeof(*plan->bridges));
+	if (!plan->bridges)
+		return -ENOMEM;
+	for (size_t i = 0; i < plan->move_count; i++) {
+		const struct move *move = &plan->moves[i];
+
+		if (move->from != WR_PEER_NONE)
+			plan->bridges[plan->bridge_count++] = (struct bridge){ move->from, move->to, 0 };
+	}
+	qsort(plan->bridges, plan->bridge_count, sizeof(*plan->bridges), bridge_cmp);
+	for (size_t i = 0; i < plan->bridge_count; i++) {
+		struct bridge *b = &plan->bridges[i];
+
+		if (kept && bridge_cmp(&plan->bridges[kept - 1], b) == 0)
+			continue;
+		b->peer = bridge_peer(b, run);
+		plan->bridges[kept++] = *b;
+	}
+	plan->bridge_count = kept;
+	return 0;
+}
+
+static int class_bridges(struct class *class, const struct plan *plan)
+{
+	const struct entries *had = class->step == STEP_NEW ? NULL : &class->content.entries;
+	const struct entries *gets = class->step == STEP_EDIT || class->step == STEP_NEW ? &class->next.entries :
+				     class->step == STEP_KEEP			       ? &class->content.entries :
+										 NULL;
+	int ret = 0;
+
+	for (size_t i = 0; i < plan->bridge_count && ret == 0; i++) {
+		const struct bridge *b = &plan->bridges[i];
+
+		if (had)
+			ret = entries_for_peer(had, b->from, b->peer, &class->bridge_old);
+		if (ret == 0 && gets && b->to != WR_PEER_NONE)
+			ret = entries_for_peer(gets, b->to, b->peer, &class->bridge_new);
+	}
+	entries_sort(&class->bridge_old);
+	entries_sort(&class->bridge_new);
+	return ret;
+}
+
+/* --- the plan ---------------------------------------------------------------------------------------------------- */
+
+/* An endpoint goes from one policy class to another, or out of it. */
+static bool leaving(const struct apply *a)
+{
+	bool leaves = false;
+
+	for (size_t i = 0; i < a->endpoint_count && !leaves; i++) {
+		const struct apply_endpoint *ep = &a->endpoints[i];
+
+		leaves = ep->compiled && is_policy_class(ep->policy_class) && endpoint_target(a, ep) != ep->policy_class;
+	}
+	return leaves;
+}
+
+int plan_make(struct apply *a, const struct policy_changes *changes, bool full, struct plan *plan)
+{
+	int ret = take_endpoints(a, changes, full);
+
+	if (ret == 0)
+		ret = take_identities(a, changes, full, plan);
+	if (ret == 0)
+		ret = take_classes(a, changes, full, plan->moving);
+	/* A compiler that has just begun does not know what was known; the maps do. */
+	plan->judge_all |= full ? plan->moving || a->interrupted : changes->peers_moved;
+	if (ret < 0 || !plan->moving || !leaving(a))
+		return ret;
+	ret = make_bridges(plan, (uint64_t)a->state.revision + 1);
+	for (size_t i = 0; i < a->class_count && ret == 0; i++)
+		ret = class_bridges(a->classes[i], plan);
+	return ret;
+}
+
+void plan_free(struct plan *plan)
+{
+	free(plan->moves);
+	free(plan->bridges);
+}

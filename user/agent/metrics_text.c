@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The metrics themselves, in Prometheus' text format 0.0.4. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "agent.h"
+#include "cleanup.h"
+#include "flows.h"
+
+static void head(FILE *f, const char *name, const char *type, const char *help)
+{
+	fprintf(f, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+static void single(FILE *f, const char *name, const char *type, const char *help, uint64_t value)
+{
+	head(f, name, type, help);
+	fprintf(f, "%s %" PRIu64 "\n", name, value);
+}
+
+static void histogram(FILE *f, const char *name, const char *help, const struct histogram *h)
+{
+	uint64_t below = 0;
+
+	head(f, name, "histogram", help);
+	for (size_t i = 0; i < HISTOGRAM_BUCKETS; i++) {
+		below += h->buckets[i];
+		fprintf(f, "%s_bucket{le=\"%g\"} %" PRIu64 "\n", name, histogram_bounds[i], below);
+	}
+	fprintf(f, "%s_bucket{le=\"+Inf\"} %" PRIu64 "\n%s_sum %.9f\n%s_count %" PRIu64 "\n", name, h->count, name,
+		(double)h->sum_ns / 1e9, name, h->count);
+}
+
+/* --- packets --- */
+
+static const struct {
+	const char *name, *kind;
+} reasons[] = {
+#define PASS "pass"
+#define DROP "drop"
+#define X(NAME, name, KIND, text) { #name, KIND },
+	WARREN_REASONS(X)
+#undef X
+#undef PASS
+#undef DROP
+};
+
+static void packets(FILE *f)
+{
+	static const char *const directions[] = { [WR_EGRESS] = "egress", [WR_INGRESS] = "ingress" };
+	struct wr_metric totals[WR_METRICS];
+
+	if (dp_metrics_read(totals, NULL) < 0)
+		return;
+	for (int bytes = 0; bytes < 2; bytes++) {
+		const char *name = bytes ? "warren_bytes_total" : "warren_packets_total";
+
+		head(f, name, "counter", bytes ? "Bytes of the frames, by what happened to them." :
+						 "Packets of pods, by what happened to them.");
+		for (uint32_t r = 1; r < WR_REASONS; r++) {
+			for (uint32_t d = 0; d < WR_DIRECTIONS; d++) {
+				const struct wr_metric *m = &totals[wr_metric_key(r, d)];
+
+				fprintf(f, "%s{reason=\"%s\",direction=\"%s\",kind=\"%s\"} %" PRIu64 "\n", name, reasons[r].name,
+					directions[d], reasons[r].kind, (uint64_t)(bytes ? m->bytes : m->packets));
+			}
+		}
+	}
+}
+
+/* --- conntrack --- */
+
+static void flows(FILE *f, const struct dp_flow_stats *stats)
+{
+	static const char *const events[WR_CT_STATS] = {
+		[WR_CT_STAT_CREATED] = "created", [WR_CT_STAT_ANSWERED] = "answered", [WR_CT_STAT_OVER_SHARE] = "over_share",
+		[WR_CT_STAT_FULL] = "full",       [WR_CT_STAT_REJUDGED] = "rejudged",
+	};
+
+	head(f, "warren_conntrack_events_total", "counter", "What happened to flows.");
+	for (int i = 0; i < WR_CT_STATS; i++)
+		fprintf(f, "warren_conntrack_events_total{event=\"%s\"} %" PRIu64 "\n", events[i], stats->counters[i]);
+	single(f, "warren_conntrack_swept_total", "counter", "Dead flows that the sweep has removed.", stats->sweep.removed);
+}
+
+/* --- maps --- */
+
+struct map_use {
+	const char *name;
+	uint64_t entries, capacity;
+};
+
+static size_t map_uses(const struct agent *agent, const struct dp_flow_stats *stats, struct map_use *uses)
+{
+	static const char *const flow_maps[] = { "ct4", "ct6", "ct_new4", "ct_new6" };
+	static const char *const counted[] = { "addr4", "addr6" };
+	size_t count = 0;
+
+	for (int t = 0; t < APPLY_TABLES; t++) {
+		size_t used, limit;
+
+		apply_table_use(agent->tables, t, &used, &limit);
+		uses[count++] = (struct map_use){ apply_table_name(t), used, limit };
+	}
+	for (int i = 0; i < 4 && stats; i++)
+		uses[count++] = (struct map_use){ flow_maps[i], stats->entries[i], stats->capacity[i] };
+	for (int i = 0; i < 2; i++) {
+		struct dp_map_info info;
+
+		if (dp_map_info(counted[i], &info, NULL) == 0)
+			uses[count++] = (struct map_use){ counted[i], info.entries, info.limit };
+	}
+	return count;
+}
+
+static void maps(FILE *f, const struct agent *agent, const struct dp_flow_stats *stats)
+{
+	struct map_use uses[APPLY_TABLES + 6];
+	size_t count = map_uses(agent, stats, uses);
+
+	head(f, "warren_map_entries", "gauge", "Elements in a map.");
+	for (size_t i = 0; i < count; i++)
+		fprintf(f, "warren_map_entries{map=\"%s\"} %" PRIu64 "\n", uses[i].name, uses[i].entries);
+	head(f, "warren_map_capacity", "gauge", "Elements that a map can hold at most.");
+	for (size_t i = 0; i < count; i++)
+		fprintf(f, "warren_map_capacity{map=\"%s\"} %" PRIu64 "\n", uses[i].name, uses[i].capacity);
+}
+
+/* --- policy --- */
+
+static void endpoints(FILE *f, const struct agent *agent)
+{
+	static const char *const states[] = { "enforced", "not isolated", "quarantine", "denied", "missing", "pending" };
+	static const char *const labels[] = { "enforced", "not_isolated", "quarantine", "denied", "missing", "pending" };
+	size_t counts[sizeof(states) / sizeof(states[0])] = { 0 }, count;
+	const struct apply_endpoint *v = apply_endpoints(agent->apply, &count);
+
+	for (size_t i = 0; i < count; i++) {
+		if (!records_by_ifindex(agent->records, v[i].ifindex))
+			continue;
+		for (size_t s = 0; s < sizeof(states) / sizeof(states[0]); s++)
+			counts[s] += strcmp(endpoint_state(&v[i]), states[s]) == 0;
+	}
+	head(f, "warren_endpoints", "gauge", "Endpoints of this node whose policy the agent decides, by state.");
+	for (size_t s = 0; s < sizeof(states) / sizeof(states[0]); s++)
+		fprintf(f, "warren_endpoints{state=\"%s\"} %zu\n", labels[s], counts[s]);
+}
+
+static void policy(FILE *f, const struct agent *agent)
+{
+	struct apply_counts applied;
+	struct policy_counts c;
+
+	policy_count(agent->policy, &c);
+	apply_count(agent->apply, &applied);
+	head(f, "warren_objects", "gauge", "Objects that the agent knows.");
+	fprintf(f, "warren_objects{kind=\"Namespace\"} %zu\nwarren_objects{kind=\"Pod\"} %zu\n"
+		   "warren_objects{kind=\"NetworkPolicy\"} %zu\n", c.namespaces, c.pods, c.policies);
+	single(f, "warren_policies_invalid", "gauge", "Policies that could not be understood; they isolate what they select.",
+	       c.policies_invalid);
+	single(f, "warren_policy_classes", "gauge", "Distinct sets of policies that select pods of this node.", c.classes);
+	single(f, "warren_policy_classes_denied", "gauge", "Of these, those that do not fit into the maps.",
+	       applied.state.classes_denied);
+	single(f, "warren_identities", "gauge", "Distinct label sets that are known.", c.identities);
+	single(f, "warren_identity_collisions", "gauge", "Identities that two label sets share; no selector matches them.",
+	       c.collisions);
+	single(f, "warren_identities_left_out", "gauge", "Identities for which there was no room in the maps.",
+	       applied.identities_left_out);
+	single(f, "warren_manifest_complaints", "gauge", "Files that could not be read.", agent->complaint_count);
+	single(f, "warren_policy_revision", "gauge", "Revision of the policy in force.", applied.state.revision);
+	single(f, "warren_policy_changes_total", "counter", "Changes of policy since the maps were made.", applied.state.changes);
+	single(f, "warren_policy_failing", "gauge", "1 while the maps cannot be written.", agent->failure[0] != '\0');
+	endpoints(f, agent);
+	histogram(f, "warren_policy_compile_seconds", "What compiling takes.", &agent->compiles);
+	histogram(f, "warren_policy_apply_seconds", "What writing the maps takes.", &agent->applies);
+	histogram(f, "warren_policy_latency_seconds", "From the news of a change to its being in force.", &agent->latency);
+}
+
+char *metrics_text(struct agent *agent, size_t *size)
+{
+	char *text = NULL;
+	FILE *f = open_memstream(&text, size);
+	struct dp_flow_stats stats;
+	bool have = dp_flow_stats(&stats, NULL) == 0;
+
+	if (!f)
+		return NULL;
+	head(f, "warren_build_info", "gauge", "1; the label is the release.");
+	fprintf(f, "warren_build_info{version=\"%s\"} 1\n", WARREN_VERSION);
+	packets(f);
+	if (have)
+		flows(f, &stats);
+	maps(f, agent, have ? &stats : NULL);
+	policy(f, agent);
+	single(f, "process_resident_memory_bytes", "gauge", "Resident memory of the agent in bytes.", rss_bytes());
+	if (fclose(f) == 0)
+		return text;
+	free(text);
+	return NULL;
+}

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "options.h"
+
+#include <getopt.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "cleanup.h"
+#include "file.h"
+#include "paths.h"
+
+enum { OPT_MANIFESTS = 1, OPT_KEY, OPT_METRICS, OPT_LOG_FILE, OPT_LOG_LEVEL, OPT_MAX_POLICY, OPT_HELP, OPT_VERSION };
+
+static const struct option table[] = {
+	{ "manifests", required_argument, NULL, OPT_MANIFESTS },
+	{ "cluster-key", required_argument, NULL, OPT_KEY },
+	{ "metrics", required_argument, NULL, OPT_METRICS },
+	{ "log-file", required_argument, NULL, OPT_LOG_FILE },
+	{ "log-level", required_argument, NULL, OPT_LOG_LEVEL },
+	{ "max-policy-entries", required_argument, NULL, OPT_MAX_POLICY },
+	{ "help", no_argument, NULL, OPT_HELP },
+	{ "version", no_argument, NULL, OPT_VERSION },
+	{ 0 },
+};
+
+void options_help(FILE *f)
+{
+	fputs("usage: warren-agent --manifests DIR [OPTION...]\n\n"
+	      "The node's agent: follows Kubernetes objects, computes policy, and keeps the maps at it.\n\n"
+	      "  --manifests DIR          a directory of Kubernetes manifests (YAML, JSON), followed as it changes\n"
+	      "  --cluster-key FILE       16 bytes or 32 hex digits, the same on every node of the cluster\n"
+	      "                           (default: " WARREN_CLUSTER_KEY ", made at random)\n"
+	      "  --metrics ADDRESS        where to serve metrics: IPV4:PORT, [IPV6]:PORT, unix:PATH or off\n"
+	      "                           (default: " METRICS_ADDRESS ")\n"
+	      "  --max-policy-entries N   entries that the policy map may have at most\n"
+	      "  --log-file FILE          (default: standard error)\n"
+	      "  --log-level LEVEL        error, warn, info or debug (default: info)\n"
+	      "  --help, --version\n\n"
+	      "SIGHUP reads everything again; SIGTERM ends the agent and leaves the data plane as it is.\n",
+	      f);
+}
+
+static int parse_count(const char *text, size_t *count, struct err *err)
+{
+	char *end;
+
+	errno = 0;
+	*count = strtoul(text, &end, 10);
+	if (errno || *end || text[0] < '0' || text[0] > '9' || *count == 0)
+		return err_set(err, EINVAL, "--max-policy-entries %s: not a number from 1", text);
+	return 0;
+}
+
+static int take_option(int option, struct options *options, struct err *err)
+{
+	switch (option) {
+	case OPT_MANIFESTS:
+		options->manifests = optarg;
+		return 0;
+	case OPT_KEY:
+		options->key_file = optarg;
+		return 0;
+	case OPT_METRICS:
+		options->metrics = strcmp(optarg, "off") == 0 ? NULL : optarg;
+		return 0;
+	case OPT_LOG_FILE:
+		options->log_file = optarg;
+		return 0;
+	case OPT_LOG_LEVEL:
+		if (log_level_parse(optarg, &options->log_level) < 0)
+			return err_set(err, EINVAL, "--log-level %s: not error, warn, info or debug", optarg);
+		return 0;
+	case OPT_MAX_POLICY:
+		return parse_count(optarg, &options->max_policy_entries, err);
+	case OPT_HELP:
+		options->help = true;
+		return 0;
+	case OPT_VERSION:
+		options->version = true;
+		return 0;
+	default:
+		return -EINVAL;
+	}
+}
+
+int options_parse(int argc, char **argv, struct options *options, struct err *err)
+{
+	int option;
+
+	*options = (struct options){ .metrics = METRICS_ADDRESS, .log_level = LOG_INFO };
+	optind = 0; /* may be called again */
+	opterr = 0;
+	while ((option = getopt_long(argc, argv, ":", table, NULL)) != -1) {
+		int ret;
+
+		if (option == '?' || option == ':')
+			return err_set(err, EINVAL, "%s: %s", argv[optind - 1],
+				       option == '?' ? "no such option" : "needs a value");
+		ret = take_option(option, options, err);
+		if (ret < 0)
+			return ret;
+	}
+	if (options->help || options->version)
+		return 0;
+	if (optind < argc)
+		return err_set(err, EINVAL, "%s: not an option", argv[optind]);
+	if (!options->manifests)
+		return err_set(err, EINVAL, "no source of objects: --manifests DIR");
+	return 0;
+}
+
+/* --- the cluster key --- */
+
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 0x20;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+int cluster_key_parse(const char *data, size_t size, uint8_t key[POLICY_KEY_SIZE])
+{
+	if (size == POLICY_KEY_SIZE) {
+		memcpy(key, data, POLICY_KEY_SIZE);
+		return 0;
+	}
+	if (size == 2 * POLICY_KEY_SIZE + 1 && data[size - 1] == '\n')
+		size--;
+	if (size != 2 * POLICY_KEY_SIZE)
+		return -EINVAL;
+	for (size_t i = 0; i < POLICY_KEY_SIZE; i++) {
+		int high = hex_digit(data[2 * i]), low = hex_digit(data[2 * i + 1]);
+
+		if (high < 0 || low < 0)
+			return -EINVAL;
+		key[i] = (uint8_t)(high << 4 | low);
+	}
+	return 0;
+}
+
+static int make_key(const char *path, uint8_t key[POLICY_KEY_SIZE], struct err *err)
+{
+	if (getrandom(key, POLICY_KEY_SIZE, 0) != POLICY_KEY_SIZE)
+		return err_errno(err, errno, "cannot draw a cluster key");
+	return file_write(path, key, POLICY_KEY_SIZE, err);
+}
+
+int cluster_key_read(const char *path, bool make, uint8_t key[POLICY_KEY_SIZE], struct err *err)
+{
+	_cleanup_free_ char *data = NULL;
+	size_t size;
+	int ret = file_read(path, 256, &data, &size, err);
+
+	if (ret == -ENOENT && make)
+		return make_key(path, key, err);
+	if (ret < 0)
+		return ret;
+	if (cluster_key_parse(data, size, key) < 0)
+		return err_set(err, EINVAL, "%s is no cluster key: neither 16 bytes nor 32 hex digits", path);
+	return 0;
+}

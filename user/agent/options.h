@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef WARREN_AGENT_OPTIONS_H
+#define WARREN_AGENT_OPTIONS_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+#include "err.h"
+#include "log.h"
+#include "policy.h"
+
+#define METRICS_ADDRESS "127.0.0.1:9962"
+
+struct options {
+	const char *manifests;
+	const char *key_file; /* NULL: WARREN_CLUSTER_KEY, made if it is not there */
+	const char *metrics;  /* NULL: off */
+	const char *log_file;
+	enum log_level log_level;
+	size_t max_policy_entries; /* 0: as many as the map can hold */
+	bool help, version;
+};
+
+/* -EINVAL (err set): not understood. Borrows from argv. */
+int options_parse(int argc, char **argv, struct options *options, struct err *err);
+void options_help(FILE *f);
+
+/* 16 bytes or 32 hex digits, with or without a newline after them. */
+int cluster_key_parse(const char *data, size_t size, uint8_t key[POLICY_KEY_SIZE]);
+/* From the file; `make`: made at random if there is none. */
+int cluster_key_read(const char *path, bool make, uint8_t key[POLICY_KEY_SIZE], struct err *err);
+
+#endif

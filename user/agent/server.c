@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The agent's socket (user/lib/agent_socket.h): one request and one answer each connection, as many as may come. */
+#include <string.h>
+#include <sys/stat.h>
+
+#include "agent.h"
+#include "agent_socket.h"
+#include "cleanup.h"
+#include "file.h"
+#include "json.h"
+#include "paths.h"
+#include "request.h"
+
+#define CLIENTS_MOST 1024
+#define EXCHANGE_MS 10000 /* what a request may take to arrive, or an answer to be read */
+#define WAIT_MS_MOST 600000
+
+struct client {
+	struct client *next;
+	struct server *server;
+	uv_pipe_t pipe;
+	uv_timer_t timer;
+	uv_write_t write;
+	char *in; /* what has come of the request; NULL when it is complete */
+	size_t used, room;
+	char *answer;
+	bool waiting; /* for an endpoint */
+	struct request request;
+	int open_handles;
+};
+
+struct server {
+	struct agent *agent;
+	uv_pipe_t listener;
+	struct client *clients;
+	size_t count;
+};
+
+/* --- the end of a client --- */
+
+static void client_free(uv_handle_t *handle)
+{
+	struct client *client = handle->data;
+
+	if (--client->open_handles)
+		return;
+	free(client->in);
+	free(client->answer);
+	free(client);
+}
+
+static void client_close(struct client *client)
+{
+	struct client **at = &client->server->clients;
+
+	if (uv_is_closing((uv_handle_t *)&client->pipe))
+		return;
+	while (*at != client)
+		at = &(*at)->next;
+	*at = client->next;
+	client->server->count--;
+	uv_close((uv_handle_t *)&client->pipe, client_free);
+	uv_close((uv_handle_t *)&client->timer, client_free);
+}
+
+/* --- answers --- */
+
+static void on_written(uv_write_t *write, int status)
+{
+	client_close(write->data);
+}
+
+static void on_timeout(uv_timer_t *timer);
+
+/* Takes the answer over; NULL: there was no memory for it. */
+static void answer(struct client *client, json_t *json)
+{
+	uv_buf_t buf;
+
+	client->waiting = false;
+	client->answer = json ? json_dumps(json, JSON_COMPACT) : NULL;
+	json_decref(json);
+	if (!client->answer) {
+		client_close(client);
+		return;
+	}
+	buf = uv_buf_init(client->answer, (unsigned)strlen(client->answer) + 1);
+	client->answer[buf.len - 1] = '\n'; /* in the place of the NUL, which is not sent */
+	client->write.data = client;
+	uv_timer_start(&client->timer, on_timeout, EXCHANGE_MS, 0);
+	if (uv_write(&client->write, (uv_stream_t *)&client->pipe, &buf, 1, on_written) < 0)
+		client_close(client);
+}
+
+static void answer_error(struct client *client, const struct err *err)
+{
+	answer(client, json_pack("{s:{s:i, s:s, s:s}}", "error", "errno", err->num, "message", err->msg, "hint", err->hint));
+}
+
+/* --- requests --- */
+
+static void ask_endpoint(struct client *client, bool last)
+{
+	const struct request *request = &client->request;
+	struct err err;
+	int ret = agent_endpoint_enforced(client->server->agent, request->container, request->ifname, &err);
+
+	client->waiting = ret < 0;
+	if (ret == 0)
+		answer(client, json_object());
+	else if (last)
+		answer_error(client, &err);
+}
+
+static void serve(struct client *client)
+{
+	struct agent *agent = client->server->agent;
+	struct err err;
+
+	if (request_parse(client->in, client->used, &client->request, &err) < 0) {
+		answer_error(client, &err);
+		return;
+	}
+	switch (client->request.method) {
+	case REQUEST_ENDPOINT:
+		uv_timer_start(&client->timer, on_timeout,
+			       client->request.wait_ms < WAIT_MS_MOST ? client->request.wait_ms : WAIT_MS_MOST, 0);
+		ask_endpoint(client, false);
+		return;
+	case REQUEST_IDENTITIES:
+		answer(client, answer_identities(agent));
+		return;
+	case REQUEST_POLICIES:
+		answer(client, answer_policies(agent));
+		return;
+	case REQUEST_STATUS:
+		answer(client, answer_status(agent));
+		return;
+	}
+}
+
+static void on_timeout(uv_timer_t *timer)
+{
+	struct client *client = timer->data;
+
+	if (client->waiting)
+		ask_endpoint(client, true);
+	else
+		client_close(client);
+}
+
+void server_applied(struct server *server)
+{
+	for (struct client *client = server->clients, *next; client; client = next) {
+		next = client->next;
+		if (client->waiting)
+			ask_endpoint(client, false);
+	}
+}
+
+/* --- reading --- */
+
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+{
+	static char nowhere[4096]; /* what comes after the request is not read by anybody */
+	struct client *client = handle->data;
+
+	if (!client->in && client->used) {
+		*buf = uv_buf_init(nowhere, sizeof(nowhere));
+		return;
+	}
+	if (client->used == client->room) {
+		size_t room = client->room ? 2 * client->room : 512;
+		char *more = realloc(client->in, room);
+
+		if (!more) {
+			*buf = uv_buf_init(NULL, 0); /* read as an error */
+			return;
+		}
+		client->in = more;
+		client->room = room;
+	}
+	*buf = uv_buf_init(client->in + client->used, (unsigned)(client->room - client->used));
+}
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+	struct client *client = stream->data;
+	char *end;
+
+	if (n < 0) {
+		/* Who has asked all and closed that half still reads the answer; who waits for an endpoint has hung up. */
+		if (n != UV_EOF || !client->answer)
+			client_close(client);
+		return;
+	}
+	if (n == 0 || !client->in)
+		return;
+	end = memchr(client->in + client->used, '\n', (size_t)n);
+	client->used += (size_t)n;
+	if (end) {
+		client->used = (size_t)(end - client->in);
+		serve(client);
+		free(client->in);
+		client->in = NULL;
+		client->used = 1;
+	} else if (client->used > AGENT_MESSAGE_MAX) {
+		struct err err;
+
+		err_set(&err, EMSGSIZE, "the request has more than %d bytes", AGENT_MESSAGE_MAX);
+		answer_error(client, &err);
+		free(client->in);
+		client->in = NULL;
+	}
+}
+
+static void on_client(uv_stream_t *listener, int status)
+{
+	struct server *server = listener->data;
+	struct client *client = status < 0 ? NULL : calloc(1, sizeof(*client));
+
+	if (!client)
+		return;
+	client->server = server;
+	client->open_handles = 2;
+	uv_pipe_init(listener->loop, &client->pipe, 0);
+	uv_timer_init(listener->loop, &client->timer);
+	client->pipe.data = client->timer.data = client;
+	client->next = server->clients;
+	server->clients = client;
+	server->count++;
+	if (uv_accept(listener, (uv_stream_t *)&client->pipe) < 0 || server->count > CLIENTS_MOST ||
+	    uv_read_start((uv_stream_t *)&client->pipe, on_alloc, on_read) < 0)
+		client_close(client);
+	else
+		uv_timer_start(&client->timer, on_timeout, EXCHANGE_MS, 0);
+}
+
+/* --- the socket --- */
+
+int server_open(struct agent *agent, struct server **out, struct err *err)
+{
+	struct server *server = calloc(1, sizeof(*server));
+	int ret = server ? dir_make(WARREN_RUN_DIR, err) : err_set(err, ENOMEM, "no memory");
+
+	if (ret < 0) {
+		free(server);
+		return ret;
+	}
+	server->agent = agent;
+	uv_pipe_init(&agent->loop, &server->listener, 0);
+	server->listener.data = server;
+	*out = server;
+	/* One that a killed agent has left: this one holds LOCK_AGENT, so nobody listens there. */
+	unlink(WARREN_AGENT_SOCKET);
+	ret = uv_pipe_bind(&server->listener, WARREN_AGENT_SOCKET);
+	if (ret == 0 && chmod(WARREN_AGENT_SOCKET, 0600) < 0)
+		ret = -errno;
+	if (ret == 0)
+		ret = uv_listen((uv_stream_t *)&server->listener, 128, on_client);
+	return ret < 0 ? err_errno(err, -ret, "cannot listen at %s", WARREN_AGENT_SOCKET) : 0;
+}
+
+void server_close(struct server *server)
+{
+	while (server->clients)
+		client_close(server->clients);
+}

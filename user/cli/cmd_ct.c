@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* warren ct list, get, flush, stats. */
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+
+#include "flows.h"
+#include "names.h"
+#include "packet_text.h"
+#include "party.h"
+
+/* --- one flow --- */
+
+struct shown {
+	struct cli *cli;
+	struct endpoints endpoints;
+	const struct flow *wanted; /* of `get` */
+	size_t count;
+};
+
+static void out_side(struct shown *s, const char *key, const struct ip *ip, uint16_t port, uint32_t id)
+{
+	char text[SOCKET_STRLEN + POD_LABEL_MAX], socket[SOCKET_STRLEN], label[POD_LABEL_MAX], address[IP_STRLEN];
+	json_t *json = json_pack("{sssI}", "address", ip_format(ip, address), "port", (json_int_t)port);
+
+	socket_format(ip, port, socket);
+	snprintf(text, sizeof(text), "%s", port ? socket : address);
+	if (id) {
+		endpoint_label(&s->endpoints, id, label);
+		json_object_set_new(json, "endpoint", json_integer(id));
+		json_object_set_new(json, "pod", json_string(label));
+		snprintf(text, sizeof(text), "%s %s", port ? socket : address, label);
+	}
+	out_field(s->cli->out, key, json, text, OUT_PLAIN);
+}
+
+static void out_flow_state(struct out *o, const struct dp_flow *f)
+{
+	uint32_t flags = f->ct.flags;
+
+	if (f->dead)
+		out_word(o, "state", "dead", OUT_PLAIN);
+	else if (flags & (WR_CT_DENIED_EGRESS | WR_CT_DENIED_INGRESS))
+		out_word(o, "state", "denied", OUT_RED);
+	else if (flags & WR_CT_RESET)
+		out_word(o, "state", "reset", OUT_PLAIN);
+	else if (flags & (WR_CT_FIN_INITIATOR | WR_CT_FIN_RESPONDER))
+		out_word(o, "state", "closing", OUT_PLAIN);
+	else if (flags & WR_CT_ANSWERED)
+		out_word(o, "state", "answered", OUT_GREEN);
+	else
+		out_word(o, "state", "new", OUT_PLAIN);
+}
+
+/* By which rule a point lets the flow pass, or why not; "-" where it was not judged, the side being no pod of this node. */
+static void out_point(struct out *o, const struct dp_flow *f, uint32_t direction)
+{
+	const struct wr_judgement *at = &f->ct.at[direction];
+	bool denied = f->ct.flags & (direction == WR_EGRESS ? WR_CT_DENIED_EGRESS : WR_CT_DENIED_INGRESS);
+	bool judged = at->rule != WR_RULE_NONE || denied;
+	char text[RULE_STRLEN], number[NUMBER_STRLEN];
+	const char *because = judged ? rule_text(at->rule, 0, text) : NULL;
+
+	out_field(o, direction_name(direction),
+		  json_pack("{ss?sbsIsIss}", "because", because, "denied", denied, "rule", (json_int_t)at->rule,
+			    "revision", (json_int_t)at->revision, "peer_identity", identity_name(at->peer, number)),
+		  because ?: "-", denied ? OUT_RED : OUT_PLAIN);
+}
+
+static void out_life(struct out *o, const struct dp_flow *f)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%u s", (f->expires_in_ms + 999) / 1000);
+	out_field(o, "expires", json_integer(f->expires_in_ms), f->dead ? "-" : text, OUT_PLAIN);
+}
+
+static int describe(const struct dp_flow *f, void *arg)
+{
+	const char *protocol = l4_proto_name(f->protocol);
+	struct shown *s = arg;
+	struct out *o = s->cli->out;
+	char number[8];
+
+	snprintf(number, sizeof(number), "%u", f->protocol);
+	out_record(o, NULL);
+	out_string(o, "protocol", protocol ?: number);
+	out_side(s, "from", &f->ip[0], f->port[0], f->ct.initiator);
+	out_side(s, "to", &f->ip[1], f->port[1], f->ct.responder);
+	out_flow_state(o, f);
+	out_life(o, f);
+	out_field(o, "flags", flags_json(ct_flags, f->ct.flags), NULL, OUT_PLAIN);
+	out_field(o, "table", json_string(f->answered_table ? "ct" : "ct_new"), NULL, OUT_PLAIN);
+	for (uint32_t i = 0; i < WR_DIRECTIONS; i++)
+		out_point(o, f, i);
+	out_end(o);
+	s->count++;
+	return 0;
+}
+
+/* --- list --- */
+
+static bool is_of_endpoint(const struct cli *cli, const struct dp_flow *f)
+{
+	return cli->options.endpoint < 0 || cli->options.endpoint == f->ct.initiator ||
+	       cli->options.endpoint == f->ct.responder;
+}
+
+static int list_flow(const struct dp_flow *f, void *arg)
+{
+	struct shown *s = arg;
+
+	return is_of_endpoint(s->cli, f) ? describe(f, s) : 0;
+}
+
+int cmd_ct_list(struct cli *cli)
+{
+	struct shown s = { .cli = cli, .endpoints = ENDPOINTS_NONE };
+	int r = endpoints_list(cli, &s.endpoints);
+
+	out_table(cli->out, NULL, "no flows");
+	if (r == 0)
+		r = dp_flows_each(cli->options.dead, list_flow, &s, &cli->err);
+	out_end(cli->out);
+	endpoints_free(&s.endpoints);
+	return r;
+}
+
+/* --- get --- */
+
+static bool is_party(const struct party *party, const struct ip *ip)
+{
+	return ip_equal(&party->ip[ip->family == AF_INET6], ip);
+}
+
+/* A pod has flows of both families, whichever of them PORT/PROTO was understood for. */
+static bool is_protocol(const struct flow *wanted, uint8_t protocol)
+{
+	bool icmp = wanted->protocol == IPPROTO_ICMP || wanted->protocol == IPPROTO_ICMPV6;
+
+	return wanted->any || wanted->protocol == protocol ||
+	       (icmp && (protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6));
+}
+
+static int get_flow(const struct dp_flow *f, void *arg)
+{
+	struct shown *s = arg;
+
+	if (is_party(&s->wanted->from, &f->ip[0]) && is_party(&s->wanted->to, &f->ip[1]) &&
+	    is_protocol(s->wanted, f->protocol) && (s->wanted->any || s->wanted->port == f->port[1]))
+		return describe(f, s);
+	return 0;
+}
+
+int cmd_ct_get(struct cli *cli)
+{
+	struct shown s = { .cli = cli, .endpoints = ENDPOINTS_NONE };
+	struct flow wanted;
+	int r = endpoints_list(cli, &s.endpoints);
+
+	if (r == 0)
+		r = flow_parse(cli, &s.endpoints, &wanted);
+	s.wanted = &wanted;
+	out_list(cli->out, NULL, NULL);
+	if (r == 0)
+		r = dp_flows_each(true, get_flow, &s, &cli->err);
+	out_end(cli->out);
+	endpoints_free(&s.endpoints);
+	if (r == 0 && !s.count) {
+		err_set(&cli->err, ENOENT, "there is no flow from %s to %s", cli->args[0], cli->args[1]);
+		r = err_hint(&cli->err, "`warren ct list` lists those there are; who began a flow comes first");
+	}
+	return r;
+}
+
+/* --- flush --- */
+
+struct flush {
+	struct cli *cli;
+	uint64_t ended;
+};
+
+static int end_flow(const struct dp_flow *f, void *arg)
+{
+	struct flush *flush = arg;
+	int r;
+
+	if (!is_of_endpoint(flush->cli, f))
+		return 0;
+	r = dp_flow_end(f, &flush->cli->err);
+	flush->ended += r == 0;
+	return r == -ENOENT ? 0 : r;
+}
+
+int cmd_ct_flush(struct cli *cli)
+{
+	_cleanup_dp_ struct dp dp = DP_CLOSED;
+	struct flush flush = { .cli = cli };
+	int r = cli_open(cli, &dp);
+
+	if (r == 0)
+		r = dp_flows_each(false, end_flow, &flush, &cli->err);
+	if (r < 0)
+		return r;
+	out_record(cli->out, NULL);
+	out_uint(cli->out, "flows_ended", flush.ended);
+	out_end(cli->out);
+	return 0;
+}
+
+/* --- stats --- */
+
+static void describe_table(struct out *o, const char *name, uint64_t entries, uint64_t capacity, const char *what)
+{
+	out_record(o, NULL);
+	out_string(o, "table", name);
+	out_uint(o, "entries", entries);
+	out_uint(o, "room", capacity);
+	out_string(o, "what", what);
+	out_end(o);
+}
+
+static void describe_stats(struct out *o, const struct dp_flow_stats *stats)
+{
+	static const struct {
+		const char *name, *what;
+	} tables[4] = {
+		{ "ct4", "IPv4, answered" },
+		{ "ct6", "IPv6, answered" },
+		{ "ct_new4", "IPv4, not answered or denied" },
+		{ "ct_new6", "IPv6, not answered or denied" },
+	};
+
+	out_record(o, NULL);
+	out_table(o, "tables", NULL);
+	for (int i = 0; i < 4; i++)
+		describe_table(o, tables[i].name, stats->entries[i], stats->capacity[i], tables[i].what);
+	out_end(o);
+	out_table(o, "flows", NULL);
+	for (uint32_t i = 0; i < WR_CT_STATS; i++) {
+		out_record(o, NULL);
+		out_string(o, "counter", ct_stat_name(i));
+		out_uint(o, "flows", stats->counters[i]);
+		out_string(o, "meaning", ct_stat_text(i));
+		out_end(o);
+	}
+	out_end(o);
+	out_uint(o, "share_of_one_endpoint", stats->share);
+	out_uint(o, "sweeps", stats->sweep.runs);
+	out_uint(o, "swept", stats->sweep.removed);
+	out_end(o);
+}
+
+int cmd_ct_stats(struct cli *cli)
+{
+	_cleanup_dp_ struct dp dp = DP_CLOSED;
+	struct dp_flow_stats stats;
+	int r = cli_open(cli, &dp);
+
+	if (r == 0)
+		r = dp_flow_stats(&stats, &cli->err);
+	if (r == 0)
+		describe_stats(cli->out, &stats);
+	return r;
+}

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* warren identity list, get: the agent's label sets; without it, what the maps know. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "endpoints.h"
+#include "names.h"
+
+/* --- from the agent --- */
+
+/* {"app": "web", "tier": "front"} as "app=web,tier=front", in order. The caller frees. */
+static char *labels_text(json_t *labels)
+{
+	const char *key;
+	json_t *value;
+	char *text = NULL;
+	size_t size;
+	FILE *f = open_memstream(&text, &size);
+	bool first = true;
+
+	if (!f)
+		return NULL;
+	json_object_foreach(labels, key, value) {
+		fprintf(f, "%s%s=%s", first ? "" : ",", key, json_string_value(value) ?: "");
+		first = false;
+	}
+	fclose(f);
+	return text;
+}
+
+static void out_labels(struct out *o, const char *key, const json_t *identity)
+{
+	json_t *labels = json_object_get(identity, key);
+	_cleanup_free_ char *text = labels_text(labels);
+
+	out_field(o, key, labels ? json_incref(labels) : json_null(), text ?: "", OUT_PLAIN);
+}
+
+static void out_collision(struct out *o, const json_t *identity)
+{
+	if (json_is_true(json_object_get(identity, "collision")))
+		out_field(o, "collision", json_true(), "two label sets have this number: no selector matches it", OUT_RED);
+	else
+		out_field(o, "collision", json_false(), NULL, OUT_PLAIN);
+}
+
+static void list_from_agent(struct out *o, const json_t *identities)
+{
+	json_t *identity;
+	size_t i;
+
+	json_array_foreach(identities, i, identity) {
+		out_record(o, NULL);
+		out_member(o, "identity", identity);
+		out_member(o, "namespace", identity);
+		out_labels(o, "labels", identity);
+		out_member(o, "pods", identity);
+		out_uint(o, "local", json_array_size(json_object_get(identity, "endpoints")));
+		out_member(o, "endpoints", identity);
+		out_member(o, "peer_class", identity);
+		out_collision(o, identity);
+		out_end(o);
+	}
+}
+
+/* --- from the maps --- */
+
+/* What the maps say of one: its peer class, if a selector matches it. */
+static int map_peer(uint64_t identity, uint64_t *peer, struct err *err)
+{
+	struct wr_peer value;
+	int cpus, r = dp_map_lookup("identities", &identity, &value, &cpus, err);
+
+	*peer = r == 0 ? value.peer : WR_PEER_NONE;
+	return r == -ENOENT ? 0 : r;
+}
+
+struct listing {
+	uint64_t *v;
+	size_t count;
+};
+
+static int add_identity(const void *key, const void *value, int cpus, void *arg)
+{
+	struct listing *listing = arg;
+	uint64_t *grown = reallocarray(listing->v, listing->count + 1, sizeof(*grown));
+
+	if (!grown)
+		return -ENOMEM;
+	listing->v = grown;
+	memcpy(&grown[listing->count++], key, sizeof(*grown));
+	return 0;
+}
+
+static int by_value(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static size_t count_local(const struct endpoints *e, uint64_t identity)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < e->count; i++)
+		n += e->list[i].ep.identity == identity;
+	return n;
+}
+
+static json_t *local_json(const struct endpoints *e, uint64_t identity)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < e->count; i++) {
+		if (e->list[i].ep.identity == identity)
+			json_array_append_new(array, json_integer(e->list[i].id));
+	}
+	return array;
+}
+
+static int describe_from_maps(struct out *o, const struct endpoints *e, uint64_t identity, struct err *err)
+{
+	char number[NUMBER_STRLEN];
+	uint64_t peer;
+	int r = map_peer(identity, &peer, err);
+
+	out_string(o, "identity", identity_name(identity, number));
+	out_uint(o, "local", count_local(e, identity));
+	out_field(o, "endpoints", local_json(e, identity), NULL, OUT_PLAIN);
+	out_string(o, "peer_class", peer == WR_PEER_NONE ? NULL : peer_name(peer, number));
+	return r;
+}
+
+/* Those of this node's endpoints and those that a selector matches. */
+static int list_from_maps(struct cli *cli, const struct endpoints *e)
+{
+	struct listing listing = { 0 };
+	int r = dp_map_each("identities", add_identity, &listing, &cli->err);
+
+	for (size_t i = 0; i < e->count && r == 0; i++)
+		r = add_identity(&e->list[i].ep.identity, NULL, 1, &listing);
+	if (listing.count)
+		qsort(listing.v, listing.count, sizeof(*listing.v), by_value);
+	for (size_t i = 0; i < listing.count && r == 0; i++) {
+		if (i && listing.v[i] == listing.v[i - 1])
+			continue;
+		out_record(cli->out, NULL);
+		r = describe_from_maps(cli->out, e, listing.v[i], &cli->err);
+		out_end(cli->out);
+	}
+	free(listing.v);
+	return r == -ENOMEM ? err_errno(&cli->err, ENOMEM, "cannot list the identities") : r;
+}
+
+/* --- list --- */
+
+int cmd_identity_list(struct cli *cli)
+{
+	_cleanup_endpoints_ struct endpoints e = ENDPOINTS_NONE;
+	json_auto_t *answer = NULL;
+	struct err why;
+	int r = endpoints_list(cli, &e);
+
+	if (r < 0)
+		return r;
+	answer = cli_ask_agent("identities", &why);
+	out_table(cli->out, NULL, "no identities");
+	if (answer)
+		list_from_agent(cli->out, json_object_get(answer, "identities"));
+	else
+		r = list_from_maps(cli, &e);
+	out_end(cli->out);
+	if (!answer)
+		out_note(cli->out, "\n%s: the maps know no labels.", why.msg);
+	return r;
+}
+
+/* --- get --- */
+
+static const json_t *find_identity(const json_t *answer, uint64_t wanted)
+{
+	json_t *identity;
+	uint64_t number;
+	size_t i;
+
+	json_array_foreach(json_object_get(answer, "identities"), i, identity) {
+		if (identity_parse(json_string_value(json_object_get(identity, "identity")) ?: "", &number) == 0 &&
+		    number == wanted)
+			return identity;
+	}
+	return NULL;
+}
+
+static void describe_ports(struct out *o, const json_t *ports)
+{
+	json_t *port;
+	size_t i;
+
+	out_table(o, "ports", "none has a name");
+	json_array_foreach(ports, i, port) {
+		out_record(o, NULL);
+		out_member(o, "name", port);
+		out_member(o, "protocol", port);
+		out_member(o, "port", port);
+		out_end(o);
+	}
+	out_end(o);
+}
+
+static void describe_selectors(struct out *o, const json_t *selectors)
+{
+	json_t *selector;
+	size_t i;
+
+	out_table(o, "selectors", "none of a policy in use on this node matches");
+	json_array_foreach(selectors, i, selector) {
+		out_record(o, NULL);
+		out_string(o, "selector", json_string_value(selector));
+		out_end(o);
+	}
+	out_end(o);
+}
+
+static void describe_pods(struct out *o, const struct endpoints *e, uint64_t identity)
+{
+	char label[POD_LABEL_MAX];
+
+	out_table(o, "endpoints", "none on this node");
+	for (size_t i = 0; i < e->count; i++) {
+		if (e->list[i].ep.identity != identity)
+			continue;
+		out_record(o, NULL);
+		out_uint(o, "endpoint", e->list[i].id);
+		out_string(o, "pod", endpoint_label(e, e->list[i].id, label));
+		out_end(o);
+	}
+	out_end(o);
+}
+
+static void describe_from_agent(struct out *o, const struct endpoints *e, const json_t *identity, uint64_t number)
+{
+	out_member(o, "identity", identity);
+	out_member(o, "namespace", identity);
+	out_labels(o, "namespace_labels", identity);
+	out_labels(o, "labels", identity);
+	out_member(o, "pods", identity);
+	out_member(o, "peer_class", identity);
+	out_collision(o, identity);
+	describe_ports(o, json_object_get(identity, "ports"));
+	describe_selectors(o, json_object_get(identity, "selectors"));
+	describe_pods(o, e, number);
+}
+
+int cmd_identity_get(struct cli *cli)
+{
+	_cleanup_endpoints_ struct endpoints e = ENDPOINTS_NONE;
+	json_auto_t *answer = NULL;
+	const json_t *identity;
+	uint64_t number, peer;
+	struct err why;
+	int r;
+
+	if (identity_parse(cli->args[0], &number) < 0)
+		return cli_usage_error(cli, "'%s' is no identity: a number as `warren identity list` shows it", cli->args[0]);
+	r = endpoints_list(cli, &e);
+	if (r == 0)
+		r = map_peer(number, &peer, &cli->err);
+	if (r < 0)
+		return r;
+	answer = cli_ask_agent("identities", &why);
+	identity = find_identity(answer, number);
+	if (!identity && peer == WR_PEER_NONE && !count_local(&e, number)) {
+		err_set(&cli->err, ENOENT, "nobody has the identity %s", cli->args[0]);
+		return err_hint(&cli->err, "`warren identity list` lists them%s%s", answer ? "" : "; ", answer ? "" : why.msg);
+	}
+	out_record(cli->out, NULL);
+	if (identity)
+		describe_from_agent(cli->out, &e, identity, number);
+	else
+		r = describe_from_maps(cli->out, &e, number, &cli->err);
+	out_end(cli->out);
+	if (!answer)
+		out_note(cli->out, "\n%s: the maps know no labels.", why.msg);
+	return r;
+}

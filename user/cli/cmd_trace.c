@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* warren trace: a made-up packet through the twins of the attached programs, and what they found, step by step. */
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "codec.h"
+#include "flows.h"
+#include "frame.h"
+#include "names.h"
+#include "packet_text.h"
+#include "party.h"
+
+#define SOURCE_PORT 40000
+#define TCP_SYN 0x02
+
+/*
+ * What a packet from outside seems to have entered by: any device that is no pod's, and the loopback device never is one,
+ * nor 0, which stands for packets that the host made.
+ */
+#define OUTSIDE_IFINDEX 1
+
+struct run {
+	struct cli *cli;
+	struct endpoints endpoints;
+	struct flow flow;
+	bool ingress; /* to_pod runs, not from_pod */
+	uint32_t id;  /* of the endpoint whose program runs */
+	struct frame frame;
+	uint8_t bytes[FRAME_MAX];
+	size_t length;
+	struct wr_trace trace;
+	int tc_verdict;
+};
+
+/* --- the packet --- */
+
+/* "syn,ack" */
+static int parse_flags(struct cli *cli, uint8_t *flags)
+{
+	char copy[64], *rest = copy, *word;
+
+	snprintf(copy, sizeof(copy), "%s", cli->options.flags);
+	for (*flags = 0; (word = strsep(&rest, ","));) {
+		int bit = tcp_flag_parse(word);
+
+		if (bit < 0)
+			return cli_usage_error(cli, "'%s' is no TCP flag: fin, syn, rst, psh, ack, urg, ece, cwr", word);
+		*flags |= (uint8_t)(1 << bit);
+	}
+	return 0;
+}
+
+static int make_packet(struct run *run)
+{
+	const struct flow *flow = &run->flow;
+	struct cli *cli = run->cli;
+	struct frame *f = &run->frame;
+	int r = 0;
+
+	*f = (struct frame){
+		.mac_source = WR_HOST_MAC,
+		.mac_destination = WR_HOST_MAC,
+		.source = flow->from.ip[flow->family],
+		.destination = flow->to.ip[flow->family],
+		.protocol = flow->protocol,
+		.source_port = cli->options.sport >= 0 ? (uint16_t)cli->options.sport : SOURCE_PORT,
+		.destination_port = flow->port,
+		.tcp_flags = TCP_SYN,
+	};
+	if (cli->options.flags && flow->protocol != IPPROTO_TCP)
+		return cli_usage_error(cli, "--flags are TCP's, and this is %s", l4_proto_name(flow->protocol));
+	if (cli->options.flags)
+		r = parse_flags(cli, &f->tcp_flags);
+	if (run->ingress)
+		memcpy(f->mac_destination, flow->to.endpoint->ep.mac, 6);
+	else
+		memcpy(f->mac_source, flow->from.endpoint->ep.mac, 6);
+	run->length = frame_make(f, run->bytes);
+	return r;
+}
+
+/* --- steps --- */
+
+static void __attribute__((format(printf, 4, 5)))
+step(struct run *run, const char *name, enum out_colour colour, const char *fmt, ...)
+{
+	char text[RULE_STRLEN + 160];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	out_record(run->cli->out, NULL);
+	out_string(run->cli->out, "step", name);
+	out_word(run->cli->out, "result", text, colour);
+	out_end(run->cli->out);
+}
+
+static void step_endpoint(struct run *run)
+{
+	const struct endpoint *endpoint = endpoints_find(&run->endpoints, run->id);
+	char label[POD_LABEL_MAX], identity[NUMBER_STRLEN], class[NUMBER_STRLEN];
+
+	if (!(run->trace.steps & WR_TRACE_ENDPOINT) || !endpoint) {
+		step(run, "endpoint", OUT_RED, "device %u belongs to none", run->id);
+		return;
+	}
+	step(run, "endpoint", OUT_PLAIN, "%u %s, identity %s, %s, revision %u", run->id,
+	     endpoint_label(&run->endpoints, run->id, label), identity_name(endpoint->ep.identity, identity),
+	     class_name(endpoint->ep.policy_class, class), endpoint->ep.revision);
+}
+
+static void step_peer(struct run *run)
+{
+	char label[POD_LABEL_MAX], number[NUMBER_STRLEN];
+	const struct wr_trace *t = &run->trace;
+	const char *identity = identity_name(t->peer_identity, number);
+
+	if (t->peer_ifindex)
+		step(run, "peer", OUT_PLAIN, "endpoint %u %s, identity %s", t->peer_ifindex,
+		     endpoint_label(&run->endpoints, t->peer_ifindex, label), identity);
+	else
+		step(run, "peer", OUT_PLAIN, "%s", identity);
+}
+
+static void step_conntrack(struct run *run)
+{
+	uint32_t steps = run->trace.steps;
+	const char *state = steps & WR_TRACE_CT_NEW ? "not answered yet" : "answered";
+
+	if (run->trace.ct.flags & (WR_CT_DENIED_EGRESS | WR_CT_DENIED_INGRESS))
+		state = "denied";
+	if (!(steps & WR_TRACE_CT_FOUND))
+		step(run, "conntrack", OUT_PLAIN, "no entry for this flow");
+	else if (steps & WR_TRACE_CT_STALE)
+		step(run, "conntrack", OUT_PLAIN, "an entry that does not count any more: this packet begins a flow");
+	else
+		step(run, "conntrack", OUT_PLAIN, "an entry, %s%s%s%s%s", state,
+		     steps & WR_TRACE_CT_REPLY ? ", this is a reply" : "",
+		     steps & WR_TRACE_CT_RELATED ? ", this is an error about it" : "",
+		     run->trace.ct.flags & WR_CT_VIA_STACK ? ", by way of the host's stack" : "",
+		     steps & WR_TRACE_CT_REJUDGED ? ", to be judged again: policy or identity has changed" : "");
+}
+
+/* The class and what was found of the peer, where a class's rules were asked. */
+static const char *details(const struct wr_trace_judgement *j, char *buf, size_t size)
+{
+	char peer[NUMBER_STRLEN];
+	int n;
+
+	if (j->policy_class < WR_CLASS_FIRST)
+		return "";
+	n = snprintf(buf, size, " (class %u, peer class %s", j->policy_class, peer_name(j->peer_class, peer));
+	if (j->cidr_peer != WR_PEER_NONE)
+		n += snprintf(buf + n, size - (size_t)n, ", CIDR peer %s", peer_name(j->cidr_peer, peer));
+	snprintf(buf + n, size - (size_t)n, ")");
+	return buf;
+}
+
+static void step_judgement(struct run *run, uint32_t direction)
+{
+	const struct wr_trace *t = &run->trace;
+	const struct wr_trace_judgement *j = &t->judgement[direction];
+	bool judged = t->steps & (direction == WR_EGRESS ? WR_TRACE_JUDGED_EGRESS : WR_TRACE_JUDGED_INGRESS);
+	bool remembered = (t->steps & WR_TRACE_CT_FOUND) && !(t->steps & WR_TRACE_CT_STALE);
+	bool denied = t->ct.flags & (direction == WR_EGRESS ? WR_CT_DENIED_EGRESS : WR_CT_DENIED_INGRESS);
+	uint32_t rule = t->ct.at[direction].rule;
+	char text[RULE_STRLEN], more[96];
+
+	if (judged)
+		step(run, direction_name(direction), j->allowed ? OUT_GREEN : OUT_RED, "%s: %s%s",
+		     j->allowed ? "allowed" : "denied", rule_text(j->rule, j->policy_class, text),
+		     details(j, more, sizeof(more)));
+	else if (remembered && (rule != WR_RULE_NONE || denied))
+		step(run, direction_name(direction), denied ? OUT_RED : OUT_GREEN, "%s before: %s",
+		     denied ? "denied" : "allowed", rule_text(rule, 0, text));
+	else
+		step(run, direction_name(direction), OUT_PLAIN, "not judged");
+}
+
+/* What becomes of a packet that from_pod hands to the host's stack. */
+static void step_stack(struct run *run)
+{
+	const struct wr_config *cfg = &run->endpoints.dp.config;
+	const struct party *to = &run->flow.to;
+	uint32_t mark = run->trace.mark;
+	char marks[96];
+
+	snprintf(marks, sizeof(marks), "0x%08x:%s%s%s", mark, mark & cfg->mark_pod ? " from a pod" : "",
+		 mark & cfg->mark_masquerade ? ", to be masqueraded" : "",
+		 mark & cfg->mark_host_only ? ", not further than this host" : "");
+	step(run, "forwarding", OUT_GREEN, "to the host's stack, with mark %s", marks);
+	if (to->kind == PARTY_HOST)
+		step(run, "stack", OUT_PLAIN, "its input chain, then a socket of this host");
+	else if (mark & cfg->mark_host_only)
+		step(run, "stack", OUT_YELLOW, "its forward chain drops it");
+	else if (to->kind == PARTY_POD)
+		step(run, "stack", OUT_PLAIN, "undoes its own translation; to_pod of the pod behind it judges what comes of it");
+	else
+		step(run, "stack", OUT_PLAIN, "its routes and its forward chain%s",
+		     mark & cfg->mark_masquerade ? "; it leaves with the node's address as source" : "");
+}
+
+static void step_forwarding(struct run *run)
+{
+	const struct wr_trace *t = &run->trace;
+	char label[POD_LABEL_MAX];
+
+	if (reason_drops(t->reason))
+		step(run, "forwarding", OUT_RED, "dropped: %s", reason_text(t->reason));
+	else if (t->redirect)
+		step(run, "forwarding", OUT_GREEN, "redirected into the pod of endpoint %u %s", t->redirect,
+		     endpoint_label(&run->endpoints, t->redirect, label));
+	else if (!run->ingress && (t->reason == WR_REASON_TO_STACK || t->reason == WR_REASON_HOP_LIMIT))
+		step_stack(run);
+	else
+		step(run, "forwarding", OUT_GREEN, "%s", reason_text(t->reason) ?: "passed");
+}
+
+static void describe_steps(struct run *run)
+{
+	const struct wr_trace *t = &run->trace;
+
+	out_table(run->cli->out, "steps", NULL);
+	step_endpoint(run);
+	if (t->steps & WR_TRACE_PARSED) {
+		step_peer(run);
+		step_conntrack(run);
+		step_judgement(run, WR_EGRESS);
+		step_judgement(run, WR_INGRESS);
+	}
+	step_forwarding(run);
+	out_end(run->cli->out);
+}
+
+/* --- the command --- */
+
+static void describe(struct run *run)
+{
+	const char *name = reason_name(run->trace.reason);
+	char text[PACKET_TEXT_MAX];
+	struct out *o = run->cli->out;
+	bool drops = reason_drops(run->trace.reason);
+	struct packet p;
+
+	packet_parse(&p, run->bytes, run->length);
+	out_record(o, NULL);
+	out_string(o, "packet", packet_format(&p, false, text, sizeof(text)));
+	out_field(o, "headers", packet_json(&p), NULL, OUT_PLAIN);
+	out_party(o, "from", &run->flow.from, &run->frame.source);
+	out_party(o, "to", &run->flow.to, &run->frame.destination);
+	snprintf(text, sizeof(text), "%s of endpoint %u", run->ingress ? WARREN_PROG_TO_POD : WARREN_PROG_FROM_POD, run->id);
+	out_field(o, "program", json_string(run->ingress ? WARREN_PROG_TO_POD : WARREN_PROG_FROM_POD), text, OUT_PLAIN);
+	out_field(o, "tc_verdict", json_integer(run->tc_verdict), NULL, OUT_PLAIN);
+	out_word(o, "verdict", drops ? "drop" : "pass", drops ? OUT_RED : OUT_GREEN);
+	out_string(o, "reason", name);
+	describe_steps(run);
+	if (run->cli->options.json) {
+		out_record(o, "trace");
+		map_codec_find("trace")->value(o, &run->trace, 1);
+		out_end(o);
+	}
+	out_end(o);
+	if (run->flow.any)
+		out_note(o, "\nNo PORT/PROTO was given: tcp to port %u stands for it.", FLOW_PORT);
+}
+
+static int trace(struct run *run)
+{
+	const struct flow *flow = &run->flow;
+	uint32_t entered = 0;
+	int r = flow_parse(run->cli, &run->endpoints, &run->flow);
+
+	if (r < 0)
+		return r;
+	if (flow->from.kind != PARTY_POD && flow->to.kind != PARTY_POD)
+		return cli_usage_error(run->cli, "neither %s nor %s is a pod of this node: its programs see no such packet",
+				       run->cli->args[0], run->cli->args[1]);
+	run->ingress = flow->from.kind != PARTY_POD;
+	run->id = (run->ingress ? flow->to.endpoint : flow->from.endpoint)->id;
+	if (flow->from.kind == PARTY_WORLD)
+		entered = OUTSIDE_IFINDEX;
+	r = make_packet(run);
+	if (r == 0)
+		r = dp_trace(run->ingress, run->id, entered, run->bytes, run->length, &run->trace, &run->tc_verdict,
+			     &run->cli->err);
+	return r;
+}
+
+int cmd_trace(struct cli *cli)
+{
+	struct run run = { .cli = cli, .endpoints = ENDPOINTS_NONE };
+	int r = endpoints_list(cli, &run.endpoints);
+
+	if (r == 0)
+		r = trace(&run);
+	if (r == 0)
+		describe(&run);
+	endpoints_free(&run.endpoints);
+	return r;
+}

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* warren policy why: both verdicts of a flow, from the pinned maps, as the data path would reach them on its first packet. */
+#include <errno.h>
+#include <string.h>
+
+#include "lookup.h"
+#include "names.h"
+#include "packet_text.h"
+#include "party.h"
+
+/* --- the pinned maps as tables --- */
+
+/* policy_lookup() knows only "not there": what else goes wrong is kept here. */
+struct maps {
+	int failed;
+	struct err err;
+};
+
+static int look(struct maps *maps, const char *map, const void *key, void *value)
+{
+	struct err err;
+	int cpus, r = dp_map_lookup(map, key, value, &cpus, &err);
+
+	if (r < 0 && r != -ENOENT && !maps->failed) {
+		maps->failed = r;
+		maps->err = err;
+	}
+	return r < 0 ? -ENOENT : 0;
+}
+
+static int look_class(void *arg, uint32_t policy_class, struct wr_class_info *info)
+{
+	return look(arg, "classes", &policy_class, info);
+}
+
+static int look_identity(void *arg, uint64_t identity, uint64_t *peer)
+{
+	return look(arg, "identities", &identity, peer);
+}
+
+static int look_cidr(void *arg, uint32_t policy_class, uint32_t direction, const struct ip *ip, uint64_t *peer)
+{
+	struct wr_cidr4_key key4 = { WR_CIDR_CLASS_BITS + 32, wr_cidr_class(policy_class, direction) };
+	struct wr_cidr6_key key6 = { WR_CIDR_CLASS_BITS + 128, wr_cidr_class(policy_class, direction) };
+
+	memcpy(&key4.addr, ip->bytes, sizeof(key4.addr));
+	memcpy(&key6.addr, ip->bytes, sizeof(key6.addr));
+	return ip->family == AF_INET ? look(arg, "cidrs4", &key4, peer) : look(arg, "cidrs6", &key6, peer);
+}
+
+static int look_entry(void *arg, const struct wr_policy_key *key, uint32_t *rule)
+{
+	return look(arg, "policy", key, rule);
+}
+
+/* --- one judgement --- */
+
+static bool is_host_exempt(uint32_t direction, const struct party *judged, const struct party *peer)
+{
+	/* A pod in quarantine may talk with its own host; an isolated one may be talked to by it. */
+	return peer->kind == PARTY_HOST &&
+	       (direction == WR_INGRESS || judged->endpoint->ep.policy_class == WR_CLASS_QUARANTINE);
+}
+
+/* By the policy of `judged`, which is a pod. */
+static void judge(struct maps *maps, const struct flow *flow, uint32_t direction, struct wr_trace_judgement *j)
+{
+	const struct lookup_tables tables = { look_class, look_identity, look_cidr, look_entry, maps };
+	const struct party *judged = direction == WR_EGRESS ? &flow->from : &flow->to;
+	const struct party *peer = direction == WR_EGRESS ? &flow->to : &flow->from;
+	const struct wr_endpoint *ep = &judged->endpoint->ep;
+	const struct lookup_query query = { ep->policy_class, direction,      party_identity(peer),
+					    peer->ip[flow->family], flow->protocol, flow->port };
+	struct lookup_result result = { .peer_class = WR_PEER_NONE, .cidr_peer = WR_PEER_NONE };
+
+	if (is_host_exempt(direction, judged, peer))
+		result.rule = WR_RULE_OWN_NODE;
+	else if (ep->policy_class == WR_CLASS_QUARANTINE)
+		result.rule = WR_RULE_QUARANTINE;
+	else if (ep->policy_class == WR_CLASS_NOT_ISOLATED)
+		result.rule = WR_RULE_NOT_ISOLATED;
+	else
+		policy_lookup(&tables, &query, &result);
+	*j = (struct wr_trace_judgement){
+		.peer_identity = query.peer_identity,
+		.peer_class = result.peer_class,
+		.cidr_peer = result.cidr_peer,
+		.matched = result.rule >= WR_RULE_FIRST ? result.key.peer : WR_PEER_NONE,
+		.policy_class = ep->policy_class,
+		.revision = ep->revision,
+		.rule = result.rule,
+		.allowed = result.allowed || result.rule == WR_RULE_OWN_NODE || result.rule == WR_RULE_NOT_ISOLATED,
+		.port_bits = result.key.shape & 0x7f,
+		.l4_proto = result.key.l4_proto,
+	};
+}
+
+/* --- shown --- */
+
+/* "allowed" or "denied", in colour. */
+static void out_verdict(struct out *o, bool allowed)
+{
+	out_word(o, "verdict", allowed ? "allowed" : "denied", allowed ? OUT_GREEN : OUT_RED);
+}
+
+/* Which entry matched. */
+static void out_matched(struct out *o, const struct wr_trace_judgement *j)
+{
+	char peer[NUMBER_STRLEN];
+
+	if (j->rule < WR_RULE_FIRST) {
+		out_field(o, "matched", json_null(), NULL, OUT_PLAIN);
+		return;
+	}
+	out_field(o, "matched",
+		  json_pack("{sssosI}", "peer", peer_name(j->matched, peer), "protocol",
+			    j->l4_proto ? json_string(l4_proto_name(j->l4_proto)) : json_null(), "port_bits",
+			    (json_int_t)j->port_bits),
+		  NULL, OUT_PLAIN);
+}
+
+/* Nothing, in JSON null: it was not asked for, or nothing was found. */
+static void out_found(struct out *o, const char *key, const struct wr_trace_judgement *j, uint64_t peer)
+{
+	bool found = j->policy_class >= WR_CLASS_FIRST && peer != WR_PEER_NONE;
+	char text[NUMBER_STRLEN];
+
+	out_string(o, key, found ? peer_name(peer, text) : NULL);
+}
+
+static void out_details(struct out *o, const struct wr_trace_judgement *j)
+{
+	char identity[NUMBER_STRLEN];
+
+	out_field(o, "revision", json_integer(j->revision), NULL, OUT_PLAIN);
+	out_field(o, "peer_identity", json_string(identity_name(j->peer_identity, identity)), NULL, OUT_PLAIN);
+	out_found(o, "peer_class", j, j->peer_class);
+	out_found(o, "cidr_peer", j, j->cidr_peer);
+	out_matched(o, j);
+}
+
+static void describe_point(struct out *o, const struct flow *flow, uint32_t direction,
+			   const struct wr_trace_judgement *j)
+{
+	const struct party *judged = direction == WR_EGRESS ? &flow->from : &flow->to;
+	char number[NUMBER_STRLEN], rule[RULE_STRLEN];
+
+	out_record(o, NULL);
+	out_string(o, "point", direction_name(direction));
+	out_string(o, "pod", judged->label);
+	out_verdict(o, j->allowed);
+	out_string(o, "because", rule_text(j->rule, j->policy_class, rule));
+	out_field(o, "rule", json_integer(j->rule), NULL, OUT_PLAIN);
+	out_field(o, "class", json_integer(j->policy_class), class_name(j->policy_class, number), OUT_PLAIN);
+	out_details(o, j);
+	out_end(o);
+}
+
+/* --- the command --- */
+
+static int check_sides(struct cli *cli, const struct flow *flow)
+{
+	if (flow->from.kind != PARTY_POD && flow->to.kind != PARTY_POD)
+		return cli_usage_error(cli, "neither %s nor %s is a pod of this node: there is no policy to ask", cli->args[0],
+				       cli->args[1]);
+	return 0;
+}
+
+static void describe(struct out *o, const struct flow *flow, const struct wr_trace_judgement *j, bool judged[2])
+{
+	bool itself = flow->from.endpoint && flow->from.endpoint == flow->to.endpoint;
+	char text[FLOW_STRLEN];
+
+	out_record(o, NULL);
+	out_verdict(o, itself || ((!judged[WR_EGRESS] || j[WR_EGRESS].allowed) &&
+				  (!judged[WR_INGRESS] || j[WR_INGRESS].allowed)));
+	out_party(o, "from", &flow->from, &flow->from.ip[flow->family]);
+	out_party(o, "to", &flow->to, &flow->to.ip[flow->family]);
+	out_string(o, "flow", flow_format(flow, text));
+	out_field(o, "protocol", json_integer(flow->protocol), NULL, OUT_PLAIN);
+	out_field(o, "port", json_integer(flow->port), NULL, OUT_PLAIN);
+	out_table(o, "judged", "nothing: a pod reaches its own address without leaving its namespace");
+	for (uint32_t i = 0; i < WR_DIRECTIONS && !itself; i++) {
+		if (judged[i])
+			describe_point(o, flow, i, &j[i]);
+	}
+	out_end(o);
+	out_end(o);
+	if (flow->any)
+		out_note(o, "\nNo PORT/PROTO was given: %s stands for it.", text);
+}
+
+int cmd_policy_why(struct cli *cli)
+{
+	_cleanup_endpoints_ struct endpoints e = ENDPOINTS_NONE;
+	struct wr_trace_judgement j[WR_DIRECTIONS];
+	struct maps maps = { 0 };
+	struct flow flow;
+	bool judged[WR_DIRECTIONS];
+	int r = endpoints_list(cli, &e);
+
+	if (r == 0)
+		r = flow_parse(cli, &e, &flow);
+	if (r == 0)
+		r = check_sides(cli, &flow);
+	if (r < 0)
+		return r;
+	judged[WR_EGRESS] = flow.from.kind == PARTY_POD;
+	judged[WR_INGRESS] = flow.to.kind == PARTY_POD;
+	for (uint32_t i = 0; i < WR_DIRECTIONS; i++) {
+		if (judged[i])
+			judge(&maps, &flow, i, &j[i]);
+	}
+	if (maps.failed) {
+		cli->err = maps.err;
+		return maps.failed;
+	}
+	describe(cli->out, &flow, j, judged);
+	return 0;
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Made-up packets for dry runs. Pure. */
+#ifndef WARREN_FRAME_H
+#define WARREN_FRAME_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "addr.h"
+
+struct frame {
+	uint8_t mac_source[6], mac_destination[6];
+	struct ip source, destination; /* of one family */
+	uint8_t protocol;	       /* IPPROTO_TCP, _UDP, _SCTP, _ICMP, _ICMPV6 (an echo request) */
+	uint16_t source_port;	       /* of an echo: its id */
+	uint16_t destination_port;
+	uint8_t tcp_flags;
+};
+
+#define FRAME_MAX 128
+/* Returns its length. Checksums of the transport are left out: the packet goes nowhere, and the programs check none. */
+size_t frame_make(const struct frame *f, uint8_t buf[FRAME_MAX]);
+
+#endif

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Conntrack entries, listed and ended; dry runs of the programs. */
+#include "flows.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <time.h>
+
+#include "cleanup.h"
+#include "file.h"
+#include "internal.h"
+#include "load.h"
+
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+#define LOCK_TIMEOUT_MS 10000
+
+union ct_key {
+	struct wr_ct4_key v4;
+	struct wr_ct6_key v6;
+};
+
+/* In the order of dp_flow_stats. */
+static const struct flow_map {
+	const char *name;
+	int family;
+	bool answered;
+} flow_maps[] = {
+	{ "ct4", AF_INET, true },
+	{ "ct6", AF_INET6, true },
+	{ "ct_new4", AF_INET, false },
+	{ "ct_new6", AF_INET6, false },
+};
+
+/* As bpf_ktime_get_coarse_ns() counts. */
+static uint32_t now_tick(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
+	return (uint32_t)(((uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec) >> WR_CT_TICK_SHIFT);
+}
+
+static bool is_echo(uint8_t protocol)
+{
+	return protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6;
+}
+
+/* --- keys --------------------------------------------------------------------------------------------------------- */
+
+/* Of a flow between two ends that ip[0] began. */
+static void key_make(uint8_t protocol, const struct ip *ip, const uint16_t *port, union ct_key *key)
+{
+	__be16 ports[2] = { htons(port[0]), is_echo(protocol) ? WR_CT_ECHO_PORT : htons(port[1]) };
+	int first;
+
+	memset(key, 0, sizeof(*key));
+	if (ip[0].family == AF_INET) {
+		struct wr_addr4 addr[2];
+
+		for (int i = 0; i < 2; i++)
+			memcpy(&addr[i], ip[i].bytes, sizeof(addr[i]));
+		first = wr_ct4_swapped(addr[0], ports[0], addr[1], ports[1]);
+		key->v4 = (struct wr_ct4_key){
+			.addr = { addr[first], addr[!first] },
+			.port = { ports[first], ports[!first] },
+			.l4_proto = protocol,
+		};
+	} else {
+		struct wr_addr6 addr[2];
+
+		for (int i = 0; i < 2; i++)
+			memcpy(&addr[i], ip[i].bytes, sizeof(addr[i]));
+		first = wr_ct6_swapped(&addr[0], ports[0], &addr[1], ports[1]);
+		key->v6 = (struct wr_ct6_key){
+			.addr = { addr[first], addr[!first] },
+			.port = { ports[first], ports[!first] },
+			.l4_proto = protocol,
+		};
+	}
+}
+
+static void flow_read(const struct flow_map *map, const void *key, const struct wr_ct *ct, struct dp_flow *flow)
+{
+	const union ct_key *k = key;
+	const bool v6 = map->family == AF_INET6;
+	const int initiator = ct->flags & WR_CT_SWAPPED ? 1 : 0;
+	int32_t left = (int32_t)(ct->expires - now_tick());
+
+	*flow = (struct dp_flow){
+		.protocol = v6 ? k->v6.l4_proto : k->v4.l4_proto,
+		.answered_table = map->answered,
+		.dead = left < 0,
+		.expires_in_ms = left < 0 ? 0 : (uint32_t)(((uint64_t)left << WR_CT_TICK_SHIFT) / 1000000),
+		.ct = *ct,
+	};
+	for (int i = 0; i < 2; i++) {
+		int end = i ^ initiator;
+
+		flow->ip[i] = v6 ? ip_from(AF_INET6, &k->v6.addr[end]) : ip_from(AF_INET, &k->v4.addr[end]);
+		flow->port[i] = ntohs(v6 ? k->v6.port[end] : k->v4.port[end]);
+	}
+	if (is_echo(flow->protocol))
+		flow->port[1] = 0;
+}
+
+/* --- listed, found, ended ----------------------------------------------------------------------------------------- */
+
+struct each_flow {
+	const struct flow_map *map;
+	bool dead;
+	int (*fn)(const struct dp_flow *flow, void *arg);
+	void *arg;
+};
+
+static int on_flow(const void *key, const void *value, int cpus, void *arg)
+{
+	struct each_flow *each = arg;
+	struct dp_flow flow;
+
+	flow_read(each->map, key, value, &flow);
+	return flow.dead && !each->dead ? 0 : each->fn(&flow, each->arg);
+}
+
+int dp_flows_each(bool dead, int (*fn)(const struct dp_flow *flow, void *arg), void *arg, struct err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(flow_maps) && r == 0; i++) {
+		struct each_flow each = { &flow_maps[i], dead, fn, arg };
+
+		r = dp_map_each(flow_maps[i].name, on_flow, &each, err);
+	}
+	return r;
+}
+
+static int no_flow(struct err *err)
+{
+	err_set(err, ENOENT, "there is no such flow");
+	return err_hint(err, "`warren ct list` shows those there are");
+}
+
+/* Of a flow that ip[0] began, if who began it makes a difference. */
+static int flow_lookup(uint8_t protocol, const struct ip ip[2], const uint16_t port[2], struct dp_flow *flow,
+		       struct err *err)
+{
+	union ct_key key;
+	struct wr_ct ct;
+	int cpus;
+
+	key_make(protocol, ip, port, &key);
+	for (size_t i = 0; i < ARRAY_SIZE(flow_maps); i++) {
+		int r;
+
+		if (flow_maps[i].family != ip[0].family)
+			continue;
+		r = dp_map_lookup(flow_maps[i].name, &key, &ct, &cpus, err);
+		if (r == 0)
+			flow_read(&flow_maps[i], &key, &ct, flow);
+		if (r != -ENOENT)
+			return r;
+	}
+	return no_flow(err);
+}
+
+int dp_flow_get(uint8_t protocol, const struct ip ip[2], const uint16_t port[2], struct dp_flow *flow, struct err *err)
+{
+	const struct ip other_ip[2] = { ip[1], ip[0] };
+	const uint16_t id[2] = { port[0] ? port[0] : port[1], 0 };
+	int r;
+
+	if (ip[0].family != ip[1].family)
+		return err_set(err, EINVAL, "the two ends of a flow are of one address family");
+	if (!is_echo(protocol))
+		return flow_lookup(protocol, ip, port, flow, err);
+	r = flow_lookup(protocol, ip, id, flow, err);
+	return r == -ENOENT ? flow_lookup(protocol, other_ip, id, flow, err) : r;
+}
+
+/*
+ * Written anew, so that a program which holds the old element refreshes that and not this one; but only where it still
+ * is, and never deleted: the sweep owns deletion, with it the counting of who owns how many.
+ */
+static int end_in(const char *name, const union ct_key *key, struct err *err)
+{
+	_cleanup_fd_ int fd = dp_map_open(name, err);
+	struct wr_ct ct;
+
+	if (fd < 0)
+		return fd;
+	if (bpf_map_lookup_elem(fd, key, &ct) == 0) {
+		ct.expires = now_tick() - 1;
+		if (bpf_map_update_elem(fd, key, &ct, BPF_EXIST) == 0)
+			return 0;
+	}
+	return errno == ENOENT ? -ENOENT : err_errno(err, errno, "cannot end a flow in map %s", name);
+}
+
+int dp_flow_end(const struct dp_flow *flow, struct err *err)
+{
+	const bool v6 = flow->ip[0].family == AF_INET6;
+	union ct_key key;
+	int young, answered;
+
+	key_make(flow->protocol, flow->ip, flow->port, &key);
+	/* In this order, in which no flow slips past that moves from the one to the other meanwhile. */
+	young = end_in(v6 ? "ct_new6" : "ct_new4", &key, err);
+	if (young < 0 && young != -ENOENT)
+		return young;
+	answered = end_in(v6 ? "ct6" : "ct4", &key, err);
+	if (answered == -ENOENT)
+		return young == 0 ? 0 : no_flow(err);
+	return answered;
+}
+
+/* --- figures ------------------------------------------------------------------------------------------------------ */
+
+static int add_counter(const void *key, const void *value, int cpus, void *arg)
+{
+	const uint64_t *per_cpu = value;
+
+	for (int cpu = 0; cpu < cpus; cpu++)
+		((uint64_t *)arg)[*(const uint32_t *)key] += per_cpu[cpu];
+	return 0;
+}
+
+int dp_flow_stats(struct dp_flow_stats *stats, struct err *err)
+{
+	struct wr_config config;
+	const __u32 zero = 0;
+	int cpus, r;
+
+	*stats = (struct dp_flow_stats){ 0 };
+	r = dp_map_each("ct_stats", add_counter, stats->counters, err);
+	for (size_t i = 0; i < ARRAY_SIZE(flow_maps) && r == 0; i++) {
+		struct dp_map_info info;
+
+		r = dp_map_info(flow_maps[i].name, &info, err);
+		stats->entries[i] = info.entries;
+		stats->capacity[i] = info.max_entries;
+	}
+	if (r == 0)
+		r = dp_map_lookup("sweep", &zero, &stats->sweep, &cpus, err);
+	if (r == 0)
+		r = dp_map_lookup("config", &zero, &config, &cpus, err);
+	if (r == 0)
+		stats->share = config.ct_share;
+	return r;
+}
+
+/* --- dry runs ----------------------------------------------------------------------------------------------------- */
+
+static int run_twin(int prog, uint32_t ifindex, uint32_t entered, const void *frame, size_t length, int *tc_verdict,
+		    struct err *err)
+{
+	struct __sk_buff skb = { .ifindex = ifindex, .ingress_ifindex = entered };
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = (__u32)length, .ctx_in = &skb,
+		    .ctx_size_in = sizeof(skb), .repeat = 1);
+	int r = bpf_prog_test_run_opts(prog, &opts);
+
+	if (r == -ENODEV)
+		return err_set(err, ENODEV, "there is no device %u in this network namespace", ifindex);
+	if (r < 0)
+		return err_errno(err, -r, "the kernel refuses a dry run");
+	*tc_verdict = (int)opts.retval;
+	return 0;
+}
+
+int dp_trace(bool ingress, uint32_t ifindex, uint32_t entered, const void *frame, size_t length, struct wr_trace *trace,
+	     int *tc_verdict, struct err *err)
+{
+	_cleanup_fd_ int lock = lock_take(LOCK_TRACE, "", LOCK_TIMEOUT_MS, err);
+	_cleanup_fd_ int map = lock < 0 ? lock : dp_map_open("trace", err);
+	_cleanup_(load_twin_free) struct load_twin twin = LOAD_NO_TWIN;
+	const __u32 zero = 0;
+	int r;
+
+	if (map < 0)
+		return map;
+	r = load_twin(ingress ? WARREN_PROG_TO_POD : WARREN_PROG_FROM_POD, &twin, err);
+	if (r < 0)
+		return r;
+	*trace = (struct wr_trace){ 0 };
+	if (bpf_map_update_elem(map, &zero, trace, BPF_ANY) < 0)
+		return err_errno(err, errno, "cannot write map trace");
+	r = run_twin(twin.prog, ifindex, entered, frame, length, tc_verdict, err);
+	if (r == 0 && bpf_map_lookup_elem(map, &zero, trace) < 0)
+		r = err_errno(err, errno, "cannot read map trace");
+	return r;
+}

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* core/v1: Namespace and Pod. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "kinds.h"
+#include "syntax.h"
+#include "str.h"
+
+#define LABEL_METADATA_NAME "kubernetes.io/metadata.name"
+
+/* The API server sets it, whatever the object says. */
+static int label_with_name(const struct field *document, struct namespace_object *ns)
+{
+	struct label *grown;
+	char *value = strdup(ns->name);
+	size_t i = 0;
+
+	if (!value)
+		return out_of_memory(document);
+	while (i < ns->labels.count && strcmp(ns->labels.v[i].key, LABEL_METADATA_NAME) != 0)
+		i++;
+	if (i < ns->labels.count) {
+		free(ns->labels.v[i].value);
+		ns->labels.v[i].value = value;
+		return 0;
+	}
+	grown = realloc(ns->labels.v, (i + 1) * sizeof(*grown));
+	if (grown) {
+		ns->labels.v = grown;
+		grown[i] = (struct label){ strdup(LABEL_METADATA_NAME), value };
+		ns->labels.count++;
+	} else {
+		free(value);
+	}
+	return grown && grown[i].key ? labels_sort(&ns->labels) : out_of_memory(document);
+}
+
+int namespace_decode(const struct field *document, const struct kind *kind, struct object *o)
+{
+	struct namespace_object *ns = calloc(1, sizeof(*ns));
+	struct metadata m;
+	int ret;
+
+	*o = (struct object){ .kind = OBJECT_NAMESPACE, .namespace = ns };
+	if (!ns)
+		return out_of_memory(document);
+	ret = metadata_read(document, kind, &m);
+	if (ret == 0)
+		ret = metadata_check(document, kind, &m, &ns->labels);
+	if (ret < 0)
+		return ret;
+	ns->name = strdup(m.name);
+	return ns->name ? label_with_name(document, ns) : out_of_memory(document);
+}
+
+/* --- pods --- */
+
+static bool has_port_name(const struct named_port *ports, size_t count, const char *name)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (strcmp(ports[i].name, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* One of a container's ports; it is of interest only if it has a name. `first`: where the container's begin. */
+static int container_port(const struct field *f, struct pod_object *pod, size_t first)
+{
+	struct named_port *port = &pod->ports[pod->port_count];
+	const char *name;
+	int ret = port_read(f, "containerPort", &port->port);
+
+	if (ret == -ENOENT)
+		return field_error(f, "containerPort", "required");
+	if (ret < 0 || protocol_read(f, &port->protocol) < 0 || field_string(f, "name", &name) < 0)
+		return -EINVAL;
+	if (!name || !*name)
+		return 0;
+	if (!name_is_port(name))
+		return field_error(f, "name", "\"%s\" " NAME_PORT, name);
+	if (has_port_name(pod->ports + first, pod->port_count - first, name))
+		return field_error(f, "name", "\"%s\" is there twice in one container", name);
+	str_copy(port->name, sizeof(port->name), name);
+	pod->port_count++;
+	return 0;
+}
+
+static int container_ports(const struct field *container, struct pod_object *pod)
+{
+	size_t first = pod->port_count, count;
+	struct named_port *grown;
+	struct field ports;
+	int ret = field_array(container, "ports", &ports);
+
+	count = field_count(&ports);
+	if (ret < 0 || !count)
+		return ret;
+	grown = realloc(pod->ports, (first + count) * sizeof(*grown));
+	if (!grown)
+		return out_of_memory(container);
+	pod->ports = grown;
+	for (size_t i = 0; ret == 0 && i < count; i++) {
+		struct field port;
+
+		ret = field_object_at(&ports, i, &port);
+		if (ret == 0)
+			ret = container_port(&port, pod, first);
+	}
+	return ret;
+}
+
+/* Only init containers that stay (sidecars: restartPolicy Always) have ports that anybody can reach. */
+static int containers(const struct field *spec, const char *key, bool sidecars_only, struct pod_object *pod)
+{
+	struct field list;
+	int ret = field_array(spec, key, &list);
+
+	for (size_t i = 0; ret == 0 && i < field_count(&list); i++) {
+		const char *restart = NULL;
+		struct field container;
+
+		ret = field_object_at(&list, i, &container);
+		if (ret == 0)
+			ret = field_string(&container, "restartPolicy", &restart);
+		if (ret == 0 && (!sidecars_only || (restart && strcmp(restart, "Always") == 0)))
+			ret = container_ports(&container, pod);
+	}
+	return ret;
+}
+
+static int pod_spec(const struct field *document, struct pod_object *pod)
+{
+	struct field spec;
+
+	if (field_object(document, "spec", &spec) < 0 || field_bool(&spec, "hostNetwork", &pod->host_network) < 0)
+		return -EINVAL;
+	int ret = containers(&spec, "containers", false, pod);
+
+	if (ret == 0)
+		ret = containers(&spec, "initContainers", true, pod);
+	if (ret == 0)
+		pod_ports_sort(pod);
+	return ret;
+}
+
+/* At most one of each family. */
+static int pod_ip(const struct field *f, const char *key, struct pod_object *pod)
+{
+	const char *text;
+	struct ip ip;
+
+	if (field_string(f, key, &text) < 0)
+		return -EINVAL;
+	if (!text || !*text)
+		return 0;
+	if (ip_parse(text, &ip) < 0)
+		return field_error(f, key, "\"%s\" is not an IP address", text);
+	for (int i = 0; i < 2; i++) {
+		if (pod->ips[i].family == ip.family)
+			return field_error(f, key, "a second IPv%d address", ip.family == AF_INET ? 4 : 6);
+	}
+	pod->ips[pod->ips[0].family ? 1 : 0] = ip;
+	return 0;
+}
+
+static int pod_status(const struct field *document, struct pod_object *pod)
+{
+	struct field status, list, element;
+	const char *phase;
+	int ret;
+
+	if (field_object(document, "status", &status) < 0 || field_string(&status, "phase", &phase) < 0)
+		return -EINVAL;
+	pod->completed = phase && (strcmp(phase, "Succeeded") == 0 || strcmp(phase, "Failed") == 0);
+	ret = field_array(&status, "podIPs", &list);
+	for (size_t i = 0; ret == 0 && i < field_count(&list); i++) {
+		ret = field_object_at(&list, i, &element);
+		if (ret == 0)
+			ret = pod_ip(&element, "ip", pod);
+	}
+	if (ret == 0 && !field_count(&list))
+		ret = pod_ip(&status, "podIP", pod);
+	return ret;
+}
+
+int pod_decode(const struct field *document, const struct kind *kind, struct object *o)
+{
+	struct pod_object *pod = calloc(1, sizeof(*pod));
+	const char *uid = NULL;
+	struct metadata m;
+	int ret;
+
+	*o = (struct object){ .kind = OBJECT_POD, .pod = pod };
+	if (!pod)
+		return out_of_memory(document);
+	ret = metadata_read(document, kind, &m);
+	if (ret == 0)
+		ret = metadata_check(document, kind, &m, &pod->labels);
+	if (ret == 0)
+		ret = field_string(&m.field, "uid", &uid);
+	if (ret == 0)
+		ret = pod_spec(document, pod);
+	if (ret == 0)
+		ret = pod_status(document, pod);
+	if (ret < 0)
+		return ret;
+	pod->namespace = strdup(m.namespace);
+	pod->name = strdup(m.name);
+	pod->uid = strdup(uid ? uid : "");
+	return pod->namespace && pod->name && pod->uid ? 0 : out_of_memory(document);
+}

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "fields.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define NOT_A_STRING "must be a string (in quotes, if it looks like a number or a truth value)"
+
+void text_printable(char *text)
+{
+	for (; *text; text++) {
+		if (*text < ' ' || *text > '~')
+			*text = '?';
+	}
+}
+
+/* Appends the path of `f`; returns the number of bytes used, cut short where the room ends. */
+static size_t path(const struct field *f, char *text, size_t room)
+{
+	size_t used = f->parent ? path(f->parent, text, room) : 0;
+	int n = 0;
+
+	if (!f->parent)
+		text[0] = '\0';
+	else if (f->key)
+		n = snprintf(text + used, room - used, "%s%s", used ? "." : "", f->key);
+	else
+		n = snprintf(text + used, room - used, "[%zu]", f->index);
+	used += (size_t)n;
+	return used < room ? used : room - 1;
+}
+
+int field_error(const struct field *f, const char *key, const char *fmt, ...)
+{
+	struct field member = { .parent = f, .key = key };
+	char where[192], message[288];
+	va_list ap;
+
+	path(key ? &member : f, where, sizeof(where));
+	va_start(ap, fmt);
+	vsnprintf(message, sizeof(message), fmt, ap);
+	va_end(ap);
+	text_printable(where);
+	text_printable(message);
+	return err_set(f->err, EINVAL, "%s%s%s", where, where[0] ? ": " : "", message);
+}
+
+const json_t *field_json(const struct field *parent, const char *key)
+{
+	const json_t *json = json_object_get(parent->json, key);
+
+	return json_is_null(json) ? NULL : json;
+}
+
+int field_object(const struct field *parent, const char *key, struct field *object)
+{
+	*object = (struct field){ field_json(parent, key), parent, key, 0, parent->err };
+	if (object->json && !json_is_object(object->json))
+		return field_error(object, NULL, "must be an object");
+	return 0;
+}
+
+int field_array(const struct field *parent, const char *key, struct field *array)
+{
+	*array = (struct field){ field_json(parent, key), parent, key, 0, parent->err };
+	if (array->json && !json_is_array(array->json))
+		return field_error(array, NULL, "must be a list");
+	return 0;
+}
+
+size_t field_count(const struct field *array)
+{
+	return json_array_size(array->json);
+}
+
+static struct field element(const struct field *array, size_t index)
+{
+	const json_t *json = json_array_get(array->json, index);
+
+	return (struct field){ json_is_null(json) ? NULL : json, array, NULL, index, array->err };
+}
+
+int field_object_at(const struct field *array, size_t index, struct field *object)
+{
+	*object = element(array, index);
+	if (object->json && !json_is_object(object->json))
+		return field_error(object, NULL, "must be an object");
+	return 0;
+}
+
+int field_string_at(const struct field *array, size_t index, const char **string)
+{
+	struct field f = element(array, index);
+
+	*string = "";
+	if (!f.json)
+		return 0;
+	if (!json_is_string(f.json))
+		return field_error(&f, NULL, NOT_A_STRING);
+	*string = json_string_value(f.json);
+	return 0;
+}
+
+int field_string(const struct field *parent, const char *key, const char **string)
+{
+	const json_t *json = field_json(parent, key);
+
+	*string = NULL;
+	if (!json)
+		return 0;
+	if (!json_is_string(json))
+		return field_error(parent, key, NOT_A_STRING);
+	*string = json_string_value(json);
+	return 0;
+}
+
+int field_bool(const struct field *parent, const char *key, bool *value)
+{
+	const json_t *json = field_json(parent, key);
+
+	*value = json_is_true(json);
+	if (json && !json_is_boolean(json))
+		return field_error(parent, key, "must be true or false");
+	return 0;
+}
+
+int field_integer(const struct field *parent, const char *key, int64_t *value)
+{
+	const json_t *json = field_json(parent, key);
+
+	if (!json)
+		return -ENOENT;
+	if (!json_is_integer(json))
+		return field_error(parent, key, "must be an integer");
+	*value = json_integer_value(json);
+	return 0;
+}
+
+/* "a, b, c" into text. */
+static void list_keys(const char *const *keys, char *text, size_t room)
+{
+	size_t used = 0;
+
+	for (size_t i = 0; keys[i] && used < room; i++)
+		used += (size_t)snprintf(text + used, room - used, "%s%s", i ? ", " : "", keys[i]);
+}
+
+int field_known(const struct field *object, const char *const *keys)
+{
+	char known[160];
+	const char *key;
+	json_t *value;
+
+	json_object_foreach((json_t *)object->json, key, value) {
+		size_t i = 0;
+
+		while (keys[i] && strcmp(keys[i], key) != 0)
+			i++;
+		if (keys[i])
+			continue;
+		list_keys(keys, known, sizeof(known));
+		return field_error(object, key, "unknown field (there are: %s)", known);
+	}
+	return 0;
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Between decode.c, which knows documents, lists and metadata, and the decoders of single kinds. */
+#ifndef WARREN_K8S_KINDS_H
+#define WARREN_K8S_KINDS_H
+
+#include "decode.h"
+#include "fields.h"
+
+struct kind {
+	const char *name, *list, *group, *version; /* group "": the core group */
+	bool namespaced;
+	bool (*name_valid)(const char *s);
+	const char *name_rule; /* what to say of a name that is not */
+	/* Fills in the object, or returns -EINVAL or -ENOMEM. */
+	int (*decode)(const struct field *document, const struct kind *kind, struct object *o);
+};
+
+struct metadata {
+	struct field field;
+	const char *namespace, *name; /* namespace: the default filled in; "" if the kind has none */
+};
+
+/* Whose metadata it is; -EINVAL if that cannot be read. Nothing is validated yet. */
+int metadata_read(const struct field *document, const struct kind *kind, struct metadata *m);
+/* apiVersion, names and labels are valid. `labels` may be NULL. */
+int metadata_check(const struct field *document, const struct kind *kind, const struct metadata *m,
+		   struct labels *labels);
+
+/* A map of labels, checked; an absent one is empty. */
+int labels_read(const struct field *map, struct labels *labels);
+/* An array of `count` elements of `size`, zeroed; NULL for none. */
+int array_make(const struct field *f, void *array, size_t count, size_t size);
+/* A member that is one of TCP, UDP, SCTP; default TCP. */
+int protocol_read(const struct field *parent, uint8_t *protocol);
+int port_read(const struct field *parent, const char *key, uint16_t *port); /* 1 to 65535; -ENOENT */
+int out_of_memory(const struct field *f);
+
+int namespace_decode(const struct field *document, const struct kind *kind, struct object *o);
+int pod_decode(const struct field *document, const struct kind *kind, struct object *o);
+int network_policy_decode(const struct field *document, const struct kind *kind, struct object *o);
+
+#endif

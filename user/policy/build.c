@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The entries of a class: its policies' terms, multiplied by the peer classes and CIDR peers that they mean. */
+#include <arpa/inet.h>
+#include <endian.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+
+struct entry {
+	struct wr_policy_key key;
+	const struct rule *rule;
+};
+
+struct build {
+	const struct policy *p;
+	const struct class *class;
+	struct entry *entries;
+	size_t count, room;
+	struct block_use *blocks;
+	size_t block_count, block_room;
+	struct cidr_build cidr;
+};
+
+static int add(struct build *b, const struct term *term, uint64_t peer, uint16_t port, unsigned bits)
+{
+	if (array_grow(&b->entries, &b->room, b->count, sizeof(*b->entries)) < 0)
+		return -ENOMEM;
+	b->entries[b->count++] = (struct entry){
+		.key = { .peer = peer,
+			 .port = htons(port),
+			 .l4_proto = term->protocol,
+			 .shape = wr_policy_shape(term->direction, bits) },
+		.rule = term->rule,
+	};
+	return 0;
+}
+
+/* A range of ports as the fewest prefixes. */
+static int add_range(struct build *b, const struct term *term, uint64_t peer)
+{
+	uint32_t at = term->first;
+
+	while (at <= term->last) {
+		uint32_t size = 1;
+		unsigned bits = 16;
+
+		while (bits && !(at & size) && at + 2 * size - 1 <= term->last) {
+			size *= 2;
+			bits--;
+		}
+		if (add(b, term, peer, (uint16_t)at, bits) < 0)
+			return -ENOMEM;
+		at += size;
+	}
+	return 0;
+}
+
+static int add_named(struct build *b, const struct term *term, uint64_t peer)
+{
+	for (size_t i = 0; i < b->class->port_count; i++) {
+		const struct named_port *port = &b->class->ports[i];
+
+		if (port->protocol == term->protocol && strcmp(port->name, term->port_name) == 0 &&
+		    add(b, term, peer, port->port, 16) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static int add_ports(struct build *b, const struct term *term, uint64_t peer)
+{
+	if (term->port_name)
+		return add_named(b, term, peer);
+	if (!term->last)
+		return add(b, term, peer, 0, 0);
+	return add_range(b, term, peer);
+}
+
+static int add_matcher(struct build *b, const struct term *term)
+{
+	const struct peer_member *m;
+
+	list_each(m, &term->matcher->peers, in_matcher) {
+		int r = term->matcher->port_name[0] ? add(b, term, m->peer->number, m->port, 16)
+						    : add_ports(b, term, m->peer->number);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int add_block(struct build *b, const struct term *term)
+{
+	const struct block_peer *peers = b->cidr.peers;
+	size_t low = 0, high = b->cidr.peer_count;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (peers[middle].hash < term->block_hash)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	for (; low < b->cidr.peer_count && peers[low].hash == term->block_hash; low++) {
+		if (add_ports(b, term, peers[low].peer) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static int add_term(struct build *b, const struct term *term)
+{
+	switch (term->who) {
+	case TERM_ANY:
+		return add_ports(b, term, WR_PEER_ANY);
+	case TERM_ALL_PODS:
+		return add_ports(b, term, WR_PEER_ALL_PODS);
+	case TERM_MATCHER:
+		return add_matcher(b, term);
+	case TERM_BLOCK:
+		return add_block(b, term);
+	}
+	return 0;
+}
+
+static int block_cmp(const void *pa, const void *pb)
+{
+	const struct block_use *a = pa, *b = pb;
+
+	return (a->hash > b->hash) - (a->hash < b->hash);
+}
+
+static int collect_blocks(struct build *b, uint8_t direction)
+{
+	size_t kept = 0;
+
+	b->block_count = 0;
+	for (size_t i = 0; i < b->class->count; i++) {
+		const struct netpol *netpol = b->class->members[i].netpol;
+
+		for (size_t j = 0; j < netpol->term_count; j++) {
+			const struct term *term = &netpol->terms[j];
+
+			if (term->who != TERM_BLOCK || term->direction != direction)
+				continue;
+			if (array_grow(&b->blocks, &b->block_room, b->block_count, sizeof(*b->blocks)) < 0)
+				return -ENOMEM;
+			b->blocks[b->block_count++] = (struct block_use){ term->block, term->block_hash };
+		}
+	}
+	if (!b->block_count)
+		return 0;
+	qsort(b->blocks, b->block_count, sizeof(*b->blocks), block_cmp);
+	for (size_t i = 0; i < b->block_count; i++) {
+		if (!kept || b->blocks[kept - 1].hash != b->blocks[i].hash)
+			b->blocks[kept++] = b->blocks[i];
+	}
+	b->block_count = kept;
+	return 0;
+}
+
+static int build_direction(struct build *b, uint8_t direction)
+{
+	if (collect_blocks(b, direction) < 0 || cidrs_build(b->p, direction, b->blocks, b->block_count, &b->cidr) < 0)
+		return -ENOMEM;
+	for (size_t i = 0; i < b->class->count; i++) {
+		const struct netpol *netpol = b->class->members[i].netpol;
+
+		for (size_t j = 0; j < netpol->term_count; j++) {
+			if (netpol->terms[j].direction == direction && add_term(b, &netpol->terms[j]) < 0)
+				return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+/* As memcmp(), by words. */
+static int key_cmp(const struct wr_policy_key *a, const struct wr_policy_key *b)
+{
+	uint64_t x[2], y[2];
+
+	memcpy(x, a, sizeof(x));
+	memcpy(y, b, sizeof(y));
+	for (int i = 0; i < 2; i++) {
+		if (x[i] != y[i])
+			return be64toh(x[i]) < be64toh(y[i]) ? -1 : 1;
+	}
+	return 0;
+}
+
+/* Of rules with the same key the first one by its text is the one that is shown, whatever was compiled first. */
+static int entry_cmp(const void *pa, const void *pb)
+{
+	const struct entry *a = pa, *b = pb;
+	int c = key_cmp(&a->key, &b->key);
+
+	return c || a->rule == b->rule ? c : strcmp(a->rule->text, b->rule->text);
+}
+
+static void note_entry(struct wr_class_info *info, const struct wr_policy_key *key)
+{
+	unsigned direction = key->shape >> 7, bits = key->shape & 0x7f;
+
+	if (key->l4_proto)
+		info->port_bits[direction] |= 1u << bits;
+	else
+		info->flags[direction] |= WR_CLASS_ANY_PROTO;
+	if (key->peer == WR_PEER_ANY)
+		info->flags[direction] |= WR_CLASS_ANYBODY;
+	else if (key->peer == WR_PEER_ALL_PODS)
+		info->flags[direction] |= WR_CLASS_ALL_PODS;
+	else if (!(key->peer & WR_PEER_CIDR))
+		info->flags[direction] |= WR_CLASS_SELECTORS;
+}
+
+static int fill(struct build *b, struct policy_class *out)
+{
+	out->keys = malloc((b->count ? b->count : 1) * sizeof(*out->keys));
+	out->entries = malloc((b->count ? b->count : 1) * sizeof(*out->entries));
+	if (!out->keys || !out->entries)
+		return -ENOMEM;
+	if (b->count)
+		qsort(b->entries, b->count, sizeof(*b->entries), entry_cmp);
+	for (size_t i = 0; i < b->count; i++) {
+		if (i && key_cmp(&b->entries[i].key, &b->entries[i - 1].key) == 0)
+			continue;
+		out->keys[out->count] = b->entries[i].key;
+		out->entries[out->count++].rule = b->entries[i].rule->number;
+		note_entry(&out->info, &b->entries[i].key);
+	}
+	return 0;
+}
+
+static void note_class(const struct class *class, struct policy_class *out)
+{
+	for (size_t i = 0; i < class->count; i++) {
+		const struct policy_object *object = class->members[i].netpol->object;
+
+		for (int d = 0; d < POLICY_DIRECTIONS; d++) {
+			if (object->isolates[d] || object->invalid)
+				out->info.flags[d] |= WR_CLASS_ISOLATED;
+		}
+	}
+	for (size_t i = 0; i < out->cidr_count; i++)
+		out->info.flags[out->cidrs[i].direction] |= WR_CLASS_CIDRS;
+}
+
+int class_build(const struct policy *p, const struct class *class, struct policy_class *out)
+{
+	struct build b = { .p = p, .class = class };
+	int r = 0;
+
+	*out = (struct policy_class){ .key = class->key };
+	for (uint8_t direction = 0; r == 0 && direction < POLICY_DIRECTIONS; direction++)
+		r = build_direction(&b, direction);
+	out->cidrs = b.cidr.cidrs;
+	out->cidr_count = b.cidr.count;
+	if (r == 0)
+		r = fill(&b, out);
+	if (r == 0)
+		note_class(class, out);
+	free(b.entries);
+	free(b.blocks);
+	free(b.cidr.peers);
+	if (r < 0)
+		policy_class_free(out);
+	return r;
+}
+
+void policy_class_free(struct policy_class *out)
+{
+	free(out->keys);
+	free(out->entries);
+	free(out->cidrs);
+	*out = (struct policy_class){ 0 };
+}
+
+uint64_t policy_class_content(const struct policy *p, const struct policy_class *out)
+{
+	struct siphash h;
+
+	siphash_begin(&h, p->key);
+	siphash_bytes(&h, &out->info, sizeof(out->info));
+	siphash_number(&h, out->count);
+	siphash_bytes(&h, out->keys, out->count * sizeof(*out->keys));
+	siphash_bytes(&h, out->entries, out->count * sizeof(*out->entries));
+	for (size_t i = 0; i < out->cidr_count; i++) {
+		const struct policy_cidr *c = &out->cidrs[i];
+
+		siphash_bytes(&h, &c->ip, sizeof(c->ip));
+		siphash_number(&h, (uint64_t)c->length << 8 | c->direction);
+		siphash_number(&h, c->peer);
+	}
+	return siphash_end(&h);
+}

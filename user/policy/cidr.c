@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The ipBlocks of a class in one direction as longest-prefix matches: for each prefix at which a block begins or an
+ * `except` ends it, the set of blocks that hold there. Between two such prefixes that set does not change, so the
+ * longest one that holds an address says all about it.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+
+/* At this prefix block number `block` begins, or ends. */
+struct edge {
+	struct prefix prefix;
+	bool except;
+	uint32_t block;
+};
+
+/* A prefix that encloses the one being looked at, with the blocks that hold in it (sorted numbers). */
+struct level {
+	struct prefix prefix;
+	uint32_t *set;
+	size_t count;
+	uint64_t peer;
+};
+
+struct sweep {
+	const struct policy *p;
+	uint8_t direction;
+	const struct block_use *blocks;
+	struct level *levels;
+	size_t depth, room;
+	struct cidr_build *out;
+};
+
+static int edge_cmp(const void *pa, const void *pb)
+{
+	const struct edge *a = pa, *b = pb;
+	int c = ip_cmp(&a->prefix.ip, &b->prefix.ip);
+
+	if (c == 0)
+		c = a->prefix.len - b->prefix.len;
+	if (c == 0)
+		c = a->except - b->except; /* a block that excepts all of itself is empty */
+	return c ? c : (a->block > b->block) - (a->block < b->block);
+}
+
+static struct edge *edges_make(const struct block_use *blocks, size_t count, size_t *edge_count)
+{
+	size_t n = count, at = 0;
+	struct edge *edges;
+
+	for (size_t i = 0; i < count; i++)
+		n += blocks[i].block->except_count;
+	edges = calloc(n ? n : 1, sizeof(*edges));
+	if (!edges)
+		return NULL;
+	for (size_t i = 0; i < count; i++) {
+		const struct policy_peer *block = blocks[i].block;
+
+		edges[at++] = (struct edge){ block->block, false, (uint32_t)i };
+		for (size_t j = 0; j < block->except_count; j++)
+			edges[at++] = (struct edge){ block->except[j], true, (uint32_t)i };
+	}
+	qsort(edges, n, sizeof(*edges), edge_cmp);
+	*edge_count = n;
+	return edges;
+}
+
+static void level_pop(struct sweep *s)
+{
+	free(s->levels[--s->depth].set);
+}
+
+static size_t lower_bound(const struct level *l, uint32_t block)
+{
+	size_t low = 0, high = l->count;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (l->set[middle] < block)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static void level_apply(struct level *l, const struct edge *e)
+{
+	size_t at = lower_bound(l, e->block);
+	bool has = at < l->count && l->set[at] == e->block;
+
+	if (!e->except && !has) {
+		memmove(&l->set[at + 1], &l->set[at], (l->count++ - at) * sizeof(*l->set));
+		l->set[at] = e->block;
+	} else if (e->except && has) {
+		memmove(&l->set[at], &l->set[at + 1], (--l->count - at) * sizeof(*l->set));
+	}
+}
+
+static uint64_t level_peer(const struct sweep *s, const struct level *l)
+{
+	struct siphash h;
+
+	if (!l->count)
+		return WR_PEER_NONE;
+	siphash_begin(&h, s->p->key);
+	for (size_t i = 0; i < l->count; i++)
+		siphash_number(&h, s->blocks[l->set[i]].hash);
+	return siphash_end(&h) | WR_PEER_CIDR;
+}
+
+/* Opens the level of edges[0] and applies the `count` edges at its prefix. */
+static int level_push(struct sweep *s, const struct edge *edges, size_t count)
+{
+	const struct level *outer;
+	struct level *l;
+
+	if (array_grow(&s->levels, &s->room, s->depth, sizeof(*s->levels)) < 0)
+		return -ENOMEM;
+	outer = s->depth ? &s->levels[s->depth - 1] : NULL;
+	l = &s->levels[s->depth];
+	*l = (struct level){ .prefix = edges->prefix };
+	l->set = calloc((outer ? outer->count : 0) + count, sizeof(*l->set));
+	if (!l->set)
+		return -ENOMEM;
+	s->depth++;
+	if (outer) {
+		memcpy(l->set, outer->set, outer->count * sizeof(*l->set));
+		l->count = outer->count;
+	}
+	for (size_t i = 0; i < count; i++)
+		level_apply(l, &edges[i]);
+	l->peer = level_peer(s, l);
+	return 0;
+}
+
+/* Writes the level down, unless it says what the one around it says already. */
+static int level_emit(struct sweep *s)
+{
+	const struct level *l = &s->levels[s->depth - 1];
+	struct cidr_build *out = s->out;
+
+	if (l->peer == (s->depth > 1 ? s->levels[s->depth - 2].peer : WR_PEER_NONE))
+		return 0;
+	if (array_grow(&out->cidrs, &out->room, out->count, sizeof(*out->cidrs)) < 0)
+		return -ENOMEM;
+	out->cidrs[out->count++] = (struct policy_cidr){
+		.ip = l->prefix.ip, .length = l->prefix.len, .direction = s->direction, .peer = l->peer
+	};
+	for (size_t i = 0; i < l->count; i++) {
+		if (array_grow(&out->peers, &out->peer_room, out->peer_count, sizeof(*out->peers)) < 0)
+			return -ENOMEM;
+		out->peers[out->peer_count++] = (struct block_peer){ s->blocks[l->set[i]].hash, l->peer };
+	}
+	return 0;
+}
+
+static int sweep_edges(struct sweep *s, const struct edge *edges, size_t count)
+{
+	for (size_t i = 0, same; i < count; i += same) {
+		for (same = 1; i + same < count; same++) {
+			if (edges[i + same].prefix.len != edges[i].prefix.len ||
+			    !ip_equal(&edges[i + same].prefix.ip, &edges[i].prefix.ip))
+				break;
+		}
+		while (s->depth && !prefix_contains(&s->levels[s->depth - 1].prefix, &edges[i].prefix.ip))
+			level_pop(s);
+		if (level_push(s, &edges[i], same) < 0 || level_emit(s) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static int peer_cmp(const void *pa, const void *pb)
+{
+	const struct block_peer *a = pa, *b = pb;
+
+	if (a->hash != b->hash)
+		return a->hash < b->hash ? -1 : 1;
+	return (a->peer > b->peer) - (a->peer < b->peer);
+}
+
+static void peers_sort(struct cidr_build *out)
+{
+	size_t kept = 0;
+
+	if (!out->peer_count)
+		return;
+	qsort(out->peers, out->peer_count, sizeof(*out->peers), peer_cmp);
+	for (size_t i = 0; i < out->peer_count; i++) {
+		if (!kept || peer_cmp(&out->peers[kept - 1], &out->peers[i]) != 0)
+			out->peers[kept++] = out->peers[i];
+	}
+	out->peer_count = kept;
+}
+
+/* Appends to out->cidrs, and makes out->peers. */
+int cidrs_build(const struct policy *p, uint8_t direction, const struct block_use *blocks, size_t count,
+		struct cidr_build *out)
+{
+	struct sweep s = { .p = p, .direction = direction, .blocks = blocks, .out = out };
+	size_t edge_count = 0;
+	struct edge *edges = edges_make(blocks, count, &edge_count);
+	int r;
+
+	out->peer_count = 0;
+	if (!edges)
+		return -ENOMEM;
+	r = sweep_edges(&s, edges, edge_count);
+	while (s.depth)
+		level_pop(&s);
+	free(s.levels);
+	free(edges);
+	peers_sort(out);
+	return r;
+}

@@ -1,0 +1,433 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The compile: takes what has changed through the stages below, each of which marks what the next ones have to look at,
+ * and hands out what is not as it was last told.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "identity.h"
+#include "internal.h"
+
+struct policy *policy_new(const uint8_t key[POLICY_KEY_SIZE])
+{
+	struct policy *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return NULL;
+	memcpy(p->key, key, POLICY_KEY_SIZE);
+	p->last_rule = WR_RULE_FIRST - 1;
+	policy_set_identity_bits(p, WR_ID_KIND_SHIFT);
+	list_init(&p->scopes);
+	list_init(&p->dirty_namespaces);
+	list_init(&p->idle_sets);
+	list_init(&p->rematch_sets);
+	list_init(&p->select_sets);
+	list_init(&p->dirty_numbers);
+	list_init(&p->dirty_endpoints);
+	list_init(&p->edited_netpols);
+	list_init(&p->check_netpols);
+	list_init(&p->dirty_classes);
+	list_init(&p->fresh_matchers);
+	list_init(&p->dead_matchers);
+	list_init(&p->touched_peers);
+	list_init(&p->changed_rules);
+	return p;
+}
+
+void policy_set_identity_bits(struct policy *p, unsigned bits)
+{
+	p->identity_mask = ~0ull << WR_ID_KIND_SHIFT | ((1ull << bits) - 1);
+}
+
+/* What the last compile handed out is valid no longer. */
+static void output_reset(struct policy *p)
+{
+	struct output *out = &p->out;
+
+	for (size_t i = 0; i < out->class_count; i++)
+		policy_class_free(&out->classes[i]);
+	free(out->classes);
+	free(out->identities);
+	free(out->endpoints);
+	free(out->rules);
+	*out = (struct output){ 0 };
+}
+
+/* --- stages --- */
+
+static void drop_idle_sets(struct policy *p)
+{
+	struct labelset *set;
+
+	while ((set = list_first(&p->idle_sets, struct labelset, rematch)))
+		labelset_idle(p, set);
+}
+
+/* Namespaces that are new or whose labels have changed: other scopes hold them, their pods have other identities. */
+static int update_namespaces(struct policy *p)
+{
+	struct ns *ns, *after;
+
+	list_each_safe(ns, after, &p->dirty_namespaces, dirty) {
+		struct labelset *set;
+
+		if (scopes_of_namespace(p, ns) < 0)
+			return -ENOMEM;
+		list_each(set, &ns->sets, in_ns) {
+			list_append(&p->rematch_sets, &set->rematch);
+			if (labelset_number(p, set) < 0)
+				return -ENOMEM;
+		}
+		list_remove(&ns->dirty);
+	}
+	return 0;
+}
+
+static int number_new_sets(struct policy *p)
+{
+	struct labelset *set;
+
+	list_each(set, &p->rematch_sets, rematch) {
+		if (!set->number && labelset_number(p, set) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static int select_all(struct policy *p)
+{
+	struct netpol *netpol, *next;
+	struct labelset *set, *after;
+
+	list_each_safe(netpol, next, &p->edited_netpols, edited) {
+		if (select_edited(p, netpol) < 0)
+			return -ENOMEM;
+		netpol->has_names = netpol->object && netpol_has_names(netpol->object);
+		list_remove(&netpol->edited);
+	}
+	list_each_safe(set, after, &p->select_sets, select) {
+		if (select_full(p, set) < 0)
+			return -ENOMEM;
+		list_remove(&set->select);
+	}
+	return 0;
+}
+
+static int drop_empty_classes(struct policy *p)
+{
+	struct class *class, *after;
+	struct output *out = &p->out;
+
+	list_each_safe(class, after, &p->dirty_classes, dirty) {
+		if (!list_empty(&class->sets))
+			continue;
+		if (class->told) {
+			if (array_grow(&out->classes, &out->class_room, out->class_count, sizeof(*out->classes)) < 0)
+				return -ENOMEM;
+			out->classes[out->class_count++] = (struct policy_class){ .key = class->key, .gone = true };
+		}
+		class_free(p, class);
+	}
+	return 0;
+}
+
+static void netpol_free(struct policy *p, struct netpol *netpol)
+{
+	table_remove(&p->netpols, &netpol->by_name);
+	list_remove(&netpol->in_ns);
+	list_remove(&netpol->edited);
+	list_remove(&netpol->check);
+	policy_object_free(netpol->object);
+	ns_put(p, netpol->ns);
+	free(netpol);
+}
+
+static int update_netpols(struct policy *p)
+{
+	struct netpol *netpol, *after;
+
+	list_each_safe(netpol, after, &p->check_netpols, check) {
+		if (netpol_update(p, netpol) < 0)
+			return -ENOMEM;
+		list_remove(&netpol->check);
+		if (!netpol->object)
+			netpol_free(p, netpol);
+	}
+	return 0;
+}
+
+static int build_classes(struct policy *p)
+{
+	struct output *out = &p->out;
+	struct class *class;
+
+	while ((class = list_first(&p->dirty_classes, struct class, dirty))) {
+		struct policy_class built;
+		uint64_t content;
+
+		if (array_grow(&out->classes, &out->class_room, out->class_count, sizeof(*out->classes)) < 0 ||
+		    class_build(p, class, &built) < 0)
+			return -ENOMEM;
+		content = policy_class_content(p, &built);
+		list_remove(&class->dirty);
+		if (class->told && class->told_content == content) {
+			policy_class_free(&built);
+			continue;
+		}
+		class->told = true;
+		class->told_content = content;
+		class->entries = built.count;
+		class->cidrs = built.cidr_count;
+		out->classes[out->class_count++] = built;
+	}
+	return 0;
+}
+
+/* --- what to tell --- */
+
+static uint64_t number_peer(const struct number *number)
+{
+	const struct labelset *set = list_first(&number->sets, struct labelset, in_number);
+
+	return set && !number->collision && set->peer ? set->peer->number : WR_PEER_NONE;
+}
+
+static void number_collision(struct policy *p, struct number *number)
+{
+	bool collision = !list_empty(&number->sets) && number->sets.next != number->sets.prev;
+	struct labelset *set;
+	struct endpoint *ep;
+
+	if (collision == number->collision)
+		return;
+	number->collision = collision;
+	list_each(set, &number->sets, in_number) {
+		list_each(ep, &set->endpoints, in_set)
+			list_mark(&p->dirty_endpoints, &ep->dirty);
+	}
+}
+
+static int tell_numbers(struct policy *p)
+{
+	struct output *out = &p->out;
+	struct number *number, *after;
+
+	list_each_safe(number, after, &p->dirty_numbers, dirty) {
+		uint64_t peer;
+
+		number_collision(p, number);
+		peer = number_peer(number);
+		if (peer != number->told) {
+			if (array_grow(&out->identities, &out->identity_room, out->identity_count,
+				       sizeof(*out->identities)) < 0)
+				return -ENOMEM;
+			out->identities[out->identity_count++] =
+			    (struct policy_identity){ number->by_number.hash, peer };
+			out->peers_moved |= number->known && !list_empty(&number->sets);
+		}
+		number->told = peer;
+		number->known = true;
+		list_remove(&number->dirty);
+		if (list_empty(&number->sets)) {
+			table_remove(&p->numbers, &number->by_number);
+			free(number);
+		}
+	}
+	return 0;
+}
+
+static struct policy_endpoint endpoint_now(const struct endpoint *ep)
+{
+	const struct labelset *set = ep->set;
+	struct policy_endpoint now = { ep->ifindex, WR_ID_UNKNOWN, WR_CLASS_QUARANTINE };
+
+	if (!set)
+		return now;
+	now.identity = set->number->by_number.hash;
+	if (!set->number->collision)
+		now.class_key = set->class ? set->class->key : WR_CLASS_NOT_ISOLATED;
+	return now;
+}
+
+static int tell_endpoints(struct policy *p)
+{
+	struct output *out = &p->out;
+	struct endpoint *ep, *after;
+
+	list_each_safe(ep, after, &p->dirty_endpoints, dirty) {
+		struct policy_endpoint now = endpoint_now(ep);
+
+		if (!ep->told || ep->told_identity != now.identity || ep->told_class != now.class_key) {
+			if (array_grow(&out->endpoints, &out->endpoint_room, out->endpoint_count,
+				       sizeof(*out->endpoints)) < 0)
+				return -ENOMEM;
+			out->endpoints[out->endpoint_count++] = now;
+		}
+		ep->told = true;
+		ep->told_identity = now.identity;
+		ep->told_class = now.class_key;
+		list_remove(&ep->dirty);
+	}
+	return 0;
+}
+
+/* A rule that is gone stays until the next compile, for its text; its number is not given to another. */
+static int tell_rules(struct policy *p)
+{
+	struct output *out = &p->out;
+	struct rule *rule, *after;
+
+	list_each_safe(rule, after, &p->changed_rules, changed) {
+		bool gone = !rule->refs;
+
+		if (gone == rule->told || (p->whole && !gone)) {
+			if (array_grow(&out->rules, &out->rule_room, out->rule_count, sizeof(*out->rules)) < 0)
+				return -ENOMEM;
+			out->rules[out->rule_count++] = (struct policy_rule_name){ rule->number, gone, rule->text };
+		}
+		rule->told = !gone;
+		if (!gone)
+			list_remove(&rule->changed);
+	}
+	return 0;
+}
+
+static void drop_unused_rules(struct policy *p)
+{
+	struct rule *rule, *after;
+
+	list_each_safe(rule, after, &p->changed_rules, changed) {
+		if (rule->refs || rule->told)
+			continue;
+		list_remove(&rule->changed);
+		table_remove(&p->rules, &rule->by_text);
+		free(rule);
+	}
+}
+
+static int run(struct policy *p)
+{
+	int (*const stages[])(struct policy *) = {
+		update_namespaces, number_new_sets, select_all,	  drop_empty_classes, update_netpols,
+		peers_update,	   build_classes,   tell_numbers, tell_endpoints,     tell_rules,
+	};
+
+	drop_unused_rules(p);
+	drop_idle_sets(p);
+	for (size_t i = 0; i < sizeof(stages) / sizeof(stages[0]); i++) {
+		if (stages[i](p) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+int policy_compile(struct policy *p, struct policy_changes *changes, struct err *err)
+{
+	const struct output *out = &p->out;
+
+	*changes = (struct policy_changes){ 0 };
+	output_reset(p);
+	if (p->failed || run(p) < 0) {
+		p->failed = true;
+		output_reset(p);
+		return err_set(err, ENOMEM, "no memory to compile the policy");
+	}
+	p->whole = false;
+	*changes = (struct policy_changes){
+		out->classes,	     out->class_count, out->identities, out->identity_count, out->endpoints,
+		out->endpoint_count, out->rules,       out->rule_count, out->peers_moved,
+	};
+	return 0;
+}
+
+/* --- from scratch --- */
+
+/* Label sets back to what they are without policies, and without having been told to anybody. */
+static void forget_sets(struct policy *p)
+{
+	struct labelset *set;
+
+	table_each(set, &p->sets, by_text) {
+		number_leave(p, set);
+		peer_set(p, set, NULL);
+		class_set(p, set, NULL);
+		if (set->users)
+			list_append(&p->rematch_sets, &set->rematch);
+		if (!list_empty(&set->endpoints))
+			list_append(&p->select_sets, &set->select);
+	}
+}
+
+/* Everything that was computed. What was put stays. */
+static void forget(struct policy *p)
+{
+	struct peer_class *peer;
+	struct matcher *matcher;
+	struct netpol *netpol;
+	struct endpoint *ep;
+	struct number *number;
+	struct class *class;
+	struct rule *rule;
+
+	forget_sets(p);
+	table_each(class, &p->classes, by_key)
+		class_free(p, class);
+	table_each(netpol, &p->netpols, by_name) {
+		netpol_uncompile(p, netpol);
+		list_mark(&p->check_netpols, &netpol->check);
+	}
+	table_each(peer, &p->peers, by_number)
+		peer_class_free(p, peer);
+	table_each(matcher, &p->matchers, by_hash)
+		matcher_free(p, matcher);
+	table_each(number, &p->numbers, by_number) {
+		table_remove(&p->numbers, &number->by_number);
+		free(number);
+	}
+	list_init(&p->dirty_numbers);
+	table_each(ep, &p->endpoints, by_ifindex) {
+		ep->told = false;
+		list_mark(&p->dirty_endpoints, &ep->dirty);
+	}
+	table_each(rule, &p->rules, by_text)
+		list_mark(&p->changed_rules, &rule->changed);
+}
+
+int policy_compile_all(struct policy *p, struct policy_changes *changes, struct err *err)
+{
+	drop_idle_sets(p);
+	forget(p);
+	p->failed = false;
+	p->whole = true;
+	return policy_compile(p, changes, err);
+}
+
+void policy_free(struct policy *p)
+{
+	struct endpoint *ep;
+	struct netpol *netpol;
+	struct rule *rule;
+	struct pod *pod;
+	struct ns *ns;
+
+	if (!p)
+		return;
+	output_reset(p);
+	forget(p);
+	table_each(ep, &p->endpoints, by_ifindex)
+		policy_remove_endpoint(p, ep->ifindex);
+	table_each(pod, &p->pods, by_name)
+		policy_remove_pod(p, pod->ns->name, pod->name);
+	table_each(netpol, &p->netpols, by_name)
+		netpol_free(p, netpol);
+	drop_idle_sets(p);
+	table_each(ns, &p->namespaces, by_name)
+		policy_remove_namespace(p, ns->name);
+	table_each(rule, &p->rules, by_text)
+		free(rule);
+	for (size_t i = 0; i < sizeof(p->tables) / sizeof(p->tables[0]); i++)
+		table_free(&p->tables[i]);
+	free(p);
+}

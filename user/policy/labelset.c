@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Label sets and the identities that are computed from them. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "identity.h"
+#include "internal.h"
+
+static bool same_ports(const struct labelset *set, const struct named_port *ports, size_t count)
+{
+	if (set->port_count != count)
+		return false;
+	for (size_t i = 0; i < count; i++) {
+		if (strcmp(set->ports[i].name, ports[i].name) != 0 || set->ports[i].protocol != ports[i].protocol ||
+		    set->ports[i].port != ports[i].port)
+			return false;
+	}
+	return true;
+}
+
+static uint64_t labelset_hash(const struct policy *p, const struct ns *ns, const struct labels *labels,
+			      const struct named_port *ports, size_t port_count)
+{
+	struct siphash h;
+
+	siphash_begin(&h, p->key);
+	siphash_string(&h, ns->name);
+	siphash_labels(&h, labels);
+	siphash_ports(&h, ports, port_count);
+	return siphash_end(&h);
+}
+
+static char *text_put(char *to, char **text, const char *from)
+{
+	size_t size = strlen(from) + 1;
+
+	memcpy(to, from, size);
+	*text = to;
+	return to + size;
+}
+
+/* The whole set in one block of memory: there may be as many as pods. */
+static struct labelset *labelset_new(const struct labels *labels, const struct named_port *ports, size_t port_count)
+{
+	size_t size = sizeof(struct labelset) + labels->count * sizeof(struct label) + port_count * sizeof(*ports);
+	struct labelset *set;
+	char *text;
+
+	for (size_t i = 0; i < labels->count; i++)
+		size += strlen(labels->v[i].key) + strlen(labels->v[i].value) + 2;
+	set = calloc(1, size);
+	if (!set)
+		return NULL;
+	set->labels.v = (struct label *)(set + 1);
+	set->labels.count = labels->count;
+	set->ports = (struct named_port *)(set->labels.v + labels->count);
+	set->port_count = port_count;
+	for (size_t i = 0; i < port_count; i++)
+		set->ports[i] = ports[i];
+	text = (char *)(set->ports + port_count);
+	for (size_t i = 0; i < labels->count; i++) {
+		text = text_put(text, &set->labels.v[i].key, labels->v[i].key);
+		text = text_put(text, &set->labels.v[i].value, labels->v[i].value);
+	}
+	return set;
+}
+
+struct labelset *labelset_get(struct policy *p, struct ns *ns, const struct labels *labels,
+			      const struct named_port *ports, size_t port_count)
+{
+	uint64_t hash = labelset_hash(p, ns, labels, ports, port_count);
+	struct labelset *set;
+
+	table_each_hash(set, &p->sets, hash, by_text) {
+		if (set->ns == ns && labels_equal(&set->labels, labels) && same_ports(set, ports, port_count)) {
+			set->refs++;
+			return set;
+		}
+	}
+	set = labelset_new(labels, ports, port_count);
+	if (!set)
+		return NULL;
+	set->refs = 1;
+	set->ns = ns;
+	ns->refs++;
+	list_init(&set->in_ns);
+	list_init(&set->in_local);
+	list_init(&set->in_number);
+	list_init(&set->in_peer);
+	list_init(&set->in_class);
+	list_init(&set->endpoints);
+	list_init(&set->rematch);
+	list_init(&set->select);
+	table_add(&p->sets, &set->by_text, hash);
+	return set;
+}
+
+void labelset_put(struct policy *p, struct labelset *set)
+{
+	if (!set || --set->refs)
+		return;
+	/* It may still stand in what was told: the next compile lets go of it. */
+	list_append(&p->idle_sets, &set->rematch);
+}
+
+void labelset_use(struct policy *p, struct labelset *set)
+{
+	if (set && set->users++ == 0) {
+		list_append(&set->ns->sets, &set->in_ns);
+		list_append(&p->rematch_sets, &set->rematch);
+	}
+}
+
+void labelset_unuse(struct policy *p, struct labelset *set)
+{
+	if (set && --set->users == 0)
+		list_append(&p->idle_sets, &set->rematch);
+}
+
+static void endpoints_dirty(struct policy *p, struct labelset *set)
+{
+	struct endpoint *ep;
+
+	list_each(ep, &set->endpoints, in_set)
+		list_mark(&p->dirty_endpoints, &ep->dirty);
+}
+
+void number_leave(struct policy *p, struct labelset *set)
+{
+	if (!set->number)
+		return;
+	list_remove(&set->in_number);
+	list_mark(&p->dirty_numbers, &set->number->dirty);
+	set->number = NULL;
+	endpoints_dirty(p, set);
+}
+
+static struct number *number_get(struct policy *p, uint64_t identity)
+{
+	struct number *number;
+
+	table_each_hash(number, &p->numbers, identity, by_number)
+		return number;
+	number = calloc(1, sizeof(*number));
+	if (!number)
+		return NULL;
+	number->told = WR_PEER_NONE;
+	list_init(&number->sets);
+	list_init(&number->dirty);
+	table_add(&p->numbers, &number->by_number, identity);
+	return number;
+}
+
+int labelset_number(struct policy *p, struct labelset *set)
+{
+	const struct namespace_object *object = set->ns->object;
+	uint64_t identity = identity_compute(p->key, set->ns->name, object ? &object->labels : NULL, &set->labels,
+					     set->ports, set->port_count);
+	struct number *number = number_get(p, identity & p->identity_mask);
+
+	if (!number)
+		return -ENOMEM;
+	if (number == set->number)
+		return 0;
+	number_leave(p, set);
+	set->number = number;
+	list_append(&number->sets, &set->in_number);
+	list_mark(&p->dirty_numbers, &number->dirty);
+	endpoints_dirty(p, set);
+	return 0;
+}
+
+void labelset_idle(struct policy *p, struct labelset *set)
+{
+	number_leave(p, set);
+	peer_set(p, set, NULL);
+	class_set(p, set, NULL);
+	list_remove(&set->in_ns);
+	list_remove(&set->rematch);
+	list_remove(&set->select);
+	if (set->refs)
+		return;
+	table_remove(&p->sets, &set->by_text);
+	list_remove(&set->in_local);
+	ns_put(p, set->ns);
+	free(set);
+}

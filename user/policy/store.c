@@ -1,0 +1,405 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What was put into the compiler: namespaces, pods, policies, endpoints. Notes what the next compile has to look at. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+
+uint64_t names_hash(const struct policy *p, const char *a, const char *b)
+{
+	struct siphash h;
+
+	siphash_begin(&h, p->key);
+	siphash_string(&h, a);
+	siphash_string(&h, b);
+	return siphash_end(&h);
+}
+
+/* --- namespaces --- */
+
+static struct ns *ns_find(const struct policy *p, const char *name)
+{
+	struct ns *ns;
+
+	table_each_hash(ns, &p->namespaces, names_hash(p, name, ""), by_name) {
+		if (strcmp(ns->name, name) == 0)
+			return ns;
+	}
+	return NULL;
+}
+
+struct ns *ns_get(struct policy *p, const char *name)
+{
+	struct ns *ns = ns_find(p, name);
+
+	if (!ns) {
+		ns = calloc(1, sizeof(*ns) + strlen(name) + 1);
+		if (!ns)
+			return NULL;
+		memcpy(ns->name, name, strlen(name) + 1);
+		list_init(&ns->netpols);
+		list_init(&ns->sets);
+		list_init(&ns->local_sets);
+		list_init(&ns->dirty);
+		list_append(&p->dirty_namespaces, &ns->dirty);
+		table_add(&p->namespaces, &ns->by_name, names_hash(p, name, ""));
+	}
+	ns->refs++;
+	return ns;
+}
+
+void ns_put(struct policy *p, struct ns *ns)
+{
+	if (--ns->refs)
+		return;
+	table_remove(&p->namespaces, &ns->by_name);
+	list_remove(&ns->dirty);
+	free(ns->scopes);
+	free(ns);
+}
+
+int policy_put_namespace(struct policy *p, struct namespace_object *object)
+{
+	struct ns *ns = ns_get(p, object->name);
+
+	if (!ns) {
+		namespace_object_free(object);
+		return -ENOMEM;
+	}
+	if (ns->object) {
+		ns->refs--; /* the old object's, which the new one takes over */
+		if (labels_equal(&ns->object->labels, &object->labels)) {
+			namespace_object_free(object);
+			return 0;
+		}
+	}
+	namespace_object_free(ns->object);
+	ns->object = object;
+	list_mark(&p->dirty_namespaces, &ns->dirty);
+	return 0;
+}
+
+void policy_remove_namespace(struct policy *p, const char *name)
+{
+	struct ns *ns = ns_find(p, name);
+
+	if (!ns || !ns->object)
+		return;
+	namespace_object_free(ns->object);
+	ns->object = NULL;
+	list_mark(&p->dirty_namespaces, &ns->dirty);
+	ns_put(p, ns);
+}
+
+/* --- endpoints and the label sets that they have --- */
+
+static void endpoint_set(struct policy *p, struct endpoint *ep, struct labelset *set)
+{
+	struct labelset *old = ep->set;
+
+	if (old == set)
+		return;
+	if (set) {
+		set->refs++;
+		if (list_empty(&set->endpoints)) {
+			list_append(&set->ns->local_sets, &set->in_local);
+			list_append(&p->select_sets, &set->select);
+		}
+		if (set == ep->own)
+			labelset_use(p, set);
+	}
+	list_remove(&ep->in_set);
+	ep->set = set;
+	if (set)
+		list_append(&set->endpoints, &ep->in_set);
+	list_mark(&p->dirty_endpoints, &ep->dirty);
+	if (!old)
+		return;
+	if (list_empty(&old->endpoints)) {
+		list_remove(&old->in_local);
+		list_remove(&old->select);
+		class_set(p, old, NULL);
+	}
+	if (old == ep->own)
+		labelset_unuse(p, old);
+	labelset_put(p, old);
+}
+
+/* A uid that either side does not know is no obstacle. */
+static bool same_uid(const char *a, const char *b)
+{
+	return !a || !b || !*a || !*b || strcmp(a, b) == 0;
+}
+
+static void endpoint_resolve(struct policy *p, struct endpoint *ep)
+{
+	const struct pod *pod = ep->pod;
+
+	endpoint_set(p, ep, pod->set && same_uid(pod->uid, ep->uid) ? pod->set : ep->own);
+}
+
+/* --- pods --- */
+
+static struct pod *pod_find(const struct policy *p, const char *namespace, const char *name)
+{
+	struct pod *pod;
+
+	table_each_hash(pod, &p->pods, names_hash(p, namespace, name), by_name) {
+		if (strcmp(pod->name, name) == 0 && strcmp(pod->ns->name, namespace) == 0)
+			return pod;
+	}
+	return NULL;
+}
+
+static struct pod *pod_get(struct policy *p, const char *namespace, const char *name)
+{
+	struct pod *pod = pod_find(p, namespace, name);
+
+	if (pod)
+		return pod;
+	pod = calloc(1, sizeof(*pod) + strlen(name) + 1);
+	if (!pod)
+		return NULL;
+	pod->ns = ns_get(p, namespace);
+	if (!pod->ns) {
+		free(pod);
+		return NULL;
+	}
+	memcpy(pod->name, name, strlen(name) + 1);
+	list_init(&pod->endpoints);
+	table_add(&p->pods, &pod->by_name, names_hash(p, namespace, name));
+	return pod;
+}
+
+/* Frees the pod if neither an object nor an endpoint needs it. */
+static void pod_unneeded(struct policy *p, struct pod *pod)
+{
+	if (pod->present || !list_empty(&pod->endpoints))
+		return;
+	table_remove(&p->pods, &pod->by_name);
+	ns_put(p, pod->ns);
+	free(pod->uid);
+	free(pod);
+}
+
+/* Takes over the reference to the set. */
+static void pod_set(struct policy *p, struct pod *pod, struct labelset *set)
+{
+	struct labelset *old = pod->set;
+	struct endpoint *ep;
+
+	pod->set = set;
+	labelset_use(p, set);
+	list_each(ep, &pod->endpoints, in_pod)
+		endpoint_resolve(p, ep);
+	if (old) {
+		labelset_unuse(p, old);
+		labelset_put(p, old);
+	}
+}
+
+int policy_put_pod(struct policy *p, struct pod_object *object)
+{
+	struct pod *pod = pod_get(p, object->namespace, object->name);
+	struct labelset *set = NULL;
+	char *uid;
+
+	if (pod && !object->host_network && !object->completed) {
+		set = labelset_get(p, pod->ns, &object->labels, object->ports, object->port_count);
+		if (!set) {
+			pod_unneeded(p, pod);
+			pod = NULL;
+		}
+	}
+	if (!pod) {
+		pod_object_free(object);
+		return -ENOMEM;
+	}
+	uid = object->uid;
+	object->uid = pod->uid;
+	pod->uid = uid;
+	pod->present = true;
+	pod_set(p, pod, set);
+	pod_object_free(object);
+	return 0;
+}
+
+void policy_remove_pod(struct policy *p, const char *namespace, const char *name)
+{
+	struct pod *pod = pod_find(p, namespace, name);
+
+	if (!pod)
+		return;
+	pod->present = false;
+	free(pod->uid);
+	pod->uid = NULL;
+	pod_set(p, pod, NULL);
+	pod_unneeded(p, pod);
+}
+
+static struct endpoint *endpoint_find(const struct policy *p, uint32_t ifindex)
+{
+	struct endpoint *ep;
+
+	table_each_hash(ep, &p->endpoints, ifindex, by_ifindex)
+		return ep;
+	return NULL;
+}
+
+static void endpoint_free(struct policy *p, struct endpoint *ep)
+{
+	table_remove(&p->endpoints, &ep->by_ifindex);
+	endpoint_set(p, ep, NULL);
+	list_remove(&ep->in_pod);
+	list_remove(&ep->dirty);
+	if (ep->pod)
+		pod_unneeded(p, ep->pod);
+	labelset_put(p, ep->own);
+	free(ep->uid);
+	free(ep);
+}
+
+static struct endpoint *endpoint_new(struct policy *p, uint32_t ifindex)
+{
+	struct endpoint *ep = calloc(1, sizeof(*ep));
+
+	if (!ep)
+		return NULL;
+	ep->ifindex = ifindex;
+	list_init(&ep->in_pod);
+	list_init(&ep->in_set);
+	list_init(&ep->dirty);
+	table_add(&p->endpoints, &ep->by_ifindex, ifindex);
+	list_append(&p->dirty_endpoints, &ep->dirty);
+	return ep;
+}
+
+static int endpoint_fill(struct policy *p, struct endpoint *ep, const char *namespace, const char *name,
+			 const char *uid, const struct labels *own)
+{
+	ep->pod = pod_get(p, namespace, name);
+	ep->uid = strdup(uid ? uid : "");
+	if (ep->pod)
+		list_append(&ep->pod->endpoints, &ep->in_pod);
+	if (ep->pod && own)
+		ep->own = labelset_get(p, ep->pod->ns, own, NULL, 0);
+	return ep->pod && ep->uid && (ep->own || !own) ? 0 : -ENOMEM;
+}
+
+int policy_put_endpoint(struct policy *p, uint32_t ifindex, const char *namespace, const char *name, const char *uid,
+			struct labels *own)
+{
+	struct endpoint *old = endpoint_find(p, ifindex), *ep = endpoint_new(p, ifindex);
+	int r = ep ? endpoint_fill(p, ep, namespace, name, uid, own) : -ENOMEM;
+
+	labels_free(own);
+	if (r < 0) {
+		if (ep)
+			endpoint_free(p, ep);
+		return r;
+	}
+	endpoint_resolve(p, ep);
+	if (old) { /* what is the same is not told again */
+		ep->told = old->told;
+		ep->told_identity = old->told_identity;
+		ep->told_class = old->told_class;
+		endpoint_free(p, old);
+	}
+	return 0;
+}
+
+void policy_remove_endpoint(struct policy *p, uint32_t ifindex)
+{
+	struct endpoint *ep = endpoint_find(p, ifindex);
+
+	if (ep)
+		endpoint_free(p, ep);
+}
+
+/* --- policies --- */
+
+static struct netpol *netpol_find(const struct policy *p, const char *namespace, const char *name)
+{
+	struct netpol *netpol;
+
+	table_each_hash(netpol, &p->netpols, names_hash(p, namespace, name), by_name) {
+		if (strcmp(netpol->name, name) == 0 && strcmp(netpol->ns->name, namespace) == 0)
+			return netpol;
+	}
+	return NULL;
+}
+
+static struct netpol *netpol_get(struct policy *p, const char *namespace, const char *name)
+{
+	struct netpol *netpol = netpol_find(p, namespace, name);
+
+	if (netpol)
+		return netpol;
+	netpol = calloc(1, sizeof(*netpol) + strlen(name) + 1);
+	if (!netpol)
+		return NULL;
+	netpol->ns = ns_get(p, namespace);
+	if (!netpol->ns) {
+		free(netpol);
+		return NULL;
+	}
+	memcpy(netpol->name, name, strlen(name) + 1);
+	list_init(&netpol->in_ns);
+	list_init(&netpol->edited);
+	list_init(&netpol->check);
+	list_init(&netpol->classes);
+	list_append(&netpol->ns->netpols, &netpol->in_ns);
+	table_add(&p->netpols, &netpol->by_name, names_hash(p, namespace, name));
+	return netpol;
+}
+
+int policy_put_policy(struct policy *p, struct policy_object *object)
+{
+	struct netpol *netpol = netpol_get(p, object->namespace, object->name);
+	uint64_t content = netpol_content(p, object);
+
+	if (!netpol || (netpol->object && netpol->content == content)) {
+		policy_object_free(object);
+		return netpol ? 0 : -ENOMEM;
+	}
+	policy_object_free(netpol->object);
+	netpol->object = object;
+	netpol->content = content;
+	netpol->has_names |= netpol_has_names(object);
+	netpol->changed = true;
+	list_mark(&p->edited_netpols, &netpol->edited);
+	list_mark(&p->check_netpols, &netpol->check);
+	return 0;
+}
+
+void policy_remove_policy(struct policy *p, const char *namespace, const char *name)
+{
+	struct netpol *netpol = netpol_find(p, namespace, name);
+
+	if (!netpol || !netpol->object)
+		return;
+	policy_object_free(netpol->object);
+	netpol->object = NULL;
+	netpol->has_names = false;
+	netpol->changed = true;
+	list_mark(&p->edited_netpols, &netpol->edited);
+	list_mark(&p->check_netpols, &netpol->check);
+}
+
+int policy_seed_rule(struct policy *p, uint32_t number, const char *text)
+{
+	struct rule *rule;
+
+	if (number < WR_RULE_FIRST)
+		return -EINVAL;
+	if (number > p->last_rule)
+		p->last_rule = number;
+	if (rule_find(p, text))
+		return -EEXIST;
+	rule = rule_new(p, number, text);
+	if (!rule)
+		return -ENOMEM;
+	rule->told = true;
+	return 0;
+}

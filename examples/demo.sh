@@ -238,7 +238,7 @@ watch() { # MONITOR-OPTION...
 }
 
 watch --reason spoofed_source
-in_pod client "ip address add 10.87.0.99/32 dev eth0; ping -c 1 -W 1 -I 10.87.0.99 ${address[web 4]}" >/dev/null || true
+in_pod client "ip address add 10.87.0.99/32 dev eth0; ping -c 1 -W 1 -I 10.87.0.99 ${address[web 4]} >/dev/null" || true
 read -r line <&"$monitor" || true
 echo "$line"
 [[ $line == *spoofed_source*10.87.0.99* ]] || fail "no drop of 10.87.0.99 was seen"
@@ -251,7 +251,8 @@ say "The shop's policies: nothing passes but visitors to web, web to api, api to
 prompt node "cp examples/policy/*.yaml /run/manifests/"
 cp examples/policy/*.yaml "$root/run/manifests/"
 isolated() {
-	endpoints '[.[] | select(.class > 1)] | length == 3' >/dev/null
+	"$lab/node" exec $node warren policy list --json | jq -e 'length == 5' >/dev/null &&
+		endpoints '[.[] | select(.class > 1)] | length == 3' >/dev/null
 }
 await "the shop's pods are isolated" isolated || { cat "$root/run/agent.log"; exit 1; }
 on_node warren policy list

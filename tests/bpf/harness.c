@@ -15,7 +15,7 @@
 #include "warren.skel.h"
 
 static struct {
-	struct warren_bpf *skel;
+	struct warren_bpf *skel, *twin;
 	struct ring_buffer *ring;
 	struct wr_event last;
 	int events;
@@ -118,6 +118,38 @@ static void processor_choose(void)
 		fail_msg("sched_setaffinity: %m");
 }
 
+/* The first inner map of a growing one. */
+static void growing_fill(struct bpf_map *outer, size_t key_size, size_t value_size, uint32_t entries)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_NO_PREALLOC);
+	const uint32_t zero = 0;
+	int fd = bpf_map_create(BPF_MAP_TYPE_HASH, bpf_map__name(outer), key_size, value_size, entries, &opts);
+
+	if (fd < 0 || bpf_map_update_elem(bpf_map__fd(outer), &zero, &fd, BPF_ANY))
+		fail_msg("%s: %m", bpf_map__name(outer));
+	close(fd);
+}
+
+/* A second copy of the programs, over the same maps, that changes nothing. */
+static struct warren_bpf *twin_load(void)
+{
+	struct warren_bpf *twin = warren_bpf__open();
+	struct bpf_map *map;
+
+	if (!twin)
+		fail_msg("opening the programs: %m");
+	twin->rodata->dry_run = true;
+	bpf_object__for_each_map(map, twin->obj) {
+		struct bpf_map *live = bpf_object__find_map_by_name(lab.skel->obj, bpf_map__name(map));
+
+		if (!bpf_map__is_internal(map) && bpf_map__reuse_fd(map, bpf_map__fd(live)))
+			fail_msg("%s: %m", bpf_map__name(map));
+	}
+	if (warren_bpf__load(twin))
+		fail_msg("loading the twins: %m");
+	return twin;
+}
+
 int harness_setup(void **state)
 {
 	(void)state;
@@ -128,6 +160,10 @@ int harness_setup(void **state)
 	lab.skel = warren_bpf__open_and_load();
 	if (!lab.skel)
 		fail_msg("loading the programs: %m");
+#define X(name, key, value, first, most, text) growing_fill(lab.skel->maps.name, sizeof(key), sizeof(value), 1 << 18);
+	WARREN_GROWING_MAPS(X)
+#undef X
+	lab.twin = twin_load();
 	lab.ring = ring_buffer__new(bpf_map__fd(lab.skel->maps.events), event_seen, NULL, NULL);
 	lab.cpus = libbpf_num_possible_cpus();
 	if (!lab.ring || lab.cpus < 1)
@@ -139,6 +175,7 @@ int harness_teardown(void **state)
 {
 	(void)state;
 	ring_buffer__free(lab.ring);
+	warren_bpf__destroy(lab.twin);
 	warren_bpf__destroy(lab.skel);
 	for (int d = 0; d < DEVICES; d++)
 		close(lab.netns[d]);
@@ -160,118 +197,41 @@ const char *device_name(enum device device)
 	return device_names[device];
 }
 
+static int skel_program_fd(const struct warren_bpf *skel, enum program program)
+{
+	const struct bpf_program *programs[] = { [FROM_POD] = skel->progs.from_pod,
+						 [TO_POD] = skel->progs.to_pod,
+						 [SWEEP_START] = skel->progs.sweep_start,
+						 [SWEEP_NOW] = skel->progs.sweep_now };
+
+	return bpf_program__fd(programs[program]);
+}
+
 int program_fd(enum program program)
 {
-	return bpf_program__fd(program == FROM_POD ? lab.skel->progs.from_pod : lab.skel->progs.to_pod);
+	return skel_program_fd(lab.skel, program);
 }
 
-/* --- the node's state --- */
-
-static void map_put(struct bpf_map *map, const void *key, const void *value)
+int map_fd(const char *name)
 {
-	if (bpf_map_update_elem(bpf_map__fd(map), key, value, BPF_ANY))
-		fail_msg("%s: %m", bpf_map__name(map));
+	struct bpf_map *map = bpf_object__find_map_by_name(lab.skel->obj, name);
+
+	if (!map)
+		fail_msg("there is no map %s", name);
+	return bpf_map__fd(map);
 }
 
-static void map_clear(struct bpf_map *map)
+int growing_map_fd(const char *name)
 {
-	char key[64];
-
-	while (!bpf_map_get_next_key(bpf_map__fd(map), NULL, key))
-		bpf_map_delete_elem(bpf_map__fd(map), key);
-}
-
-static void slot_put(uint32_t slot, const struct wr_endpoint *ep, uint32_t ifindex)
-{
-	struct wr_endpoint owned = *ep;
-
-	owned.ifindex = ifindex;
-	map_put(lab.skel->maps.endpoints, &slot, &owned);
-}
-
-/* Every place of every device's endpoint. */
-static void slots_clear(void)
-{
-	const struct wr_endpoint empty = { 0 };
-
-	for (int d = DEVICE_A; d < DEVICES; d++) {
-		for (uint32_t n = 0; n < WR_ENDPOINT_PROBES; n++)
-			slot_put(wr_endpoint_slot(lab.ifindex[d], n), &empty, 0);
-	}
-}
-
-/* In its first place, or in its last one with somebody else's endpoint in the first. */
-static void endpoint_place(const struct wr_endpoint *ep, uint32_t ifindex, bool last)
-{
-	if (last)
-		slot_put(wr_endpoint_slot(ifindex, 0), ep, ifindex + WR_ENDPOINT_SLOTS);
-	slot_put(wr_endpoint_slot(ifindex, last ? WR_ENDPOINT_PROBES - 1 : 0), ep, ifindex);
-}
-
-static void endpoint_put(enum device d, const struct wr_endpoint *ep, bool endpoint_too, bool last)
-{
-	const struct wr_local local = { lab.ifindex[d] };
-
-	map_put(lab.skel->maps.addr4, &ep->addr4, &local);
-	map_put(lab.skel->maps.addr6, &ep->addr6, &local);
-	if (endpoint_too)
-		endpoint_place(ep, lab.ifindex[d], last);
-}
-
-static void cache_put(const struct wr_endpoint *ep, uint32_t ifindex)
-{
-	const __be32 *w = ep->addr6.v6;
-	const uint32_t keys[] = { wr_addr_cache_key(ep->addr4.v4), wr_addr_cache_key(w[0] ^ w[1] ^ w[2] ^ w[3]) };
-	const struct wr_local local = { ifindex };
-
-	for (int i = 0; i < 2; i++)
-		map_put(lab.skel->maps.addr_cache, &keys[i], &local);
-}
-
-static struct wr_endpoint endpoint_of(enum who who, enum mac mac, uint64_t identity)
-{
-	struct wr_endpoint ep = { .flags = WR_EP_V4 | WR_EP_V6,
-				  .policy_class = WR_CLASS_NOT_ISOLATED,
-				  .revision = 1,
-				  .identity = identity };
-
-	memcpy(&ep.addr4, who_address(who, false), 4);
-	memcpy(&ep.addr6, who_address(who, true), 16);
-	memcpy(ep.mac, mac_address(mac), 6);
-	return ep;
-}
-
-void node_reset(unsigned state, bool v6)
-{
-	struct wr_endpoint a = endpoint_of(POD_A, MAC_A, IDENTITY_A), b = endpoint_of(POD_B, MAC_B, IDENTITY_B);
-	struct wr_config cfg = { .abi_version = WR_ABI_VERSION,
-				 .mark_pod = MARK_POD,
-				 .mark_masquerade = MARK_MASQUERADE,
-				 .mark_host_only = MARK_HOST_ONLY };
 	const uint32_t zero = 0;
+	uint32_t id = 0;
+	int fd = -1;
 
-	if (state & S_NO_CONFIG)
-		memset(&cfg, 0, sizeof(cfg));
-	if (state & S_A_QUARANTINE)
-		a.policy_class = WR_CLASS_QUARANTINE;
-	if (state & S_B_QUARANTINE)
-		b.policy_class = WR_CLASS_QUARANTINE;
-	if (state & S_NO_FAMILY)
-		a.flags &= ~(v6 ? WR_EP_V6 : WR_EP_V4);
-	if (state & S_MASQUERADE)
-		a.flags |= WR_EP_MASQUERADE;
-	slots_clear();
-	map_clear(lab.skel->maps.addr4);
-	map_clear(lab.skel->maps.addr6);
-	cache_put(&a, state & S_NOT_CACHED ? 0 : lab.ifindex[DEVICE_A]);
-	cache_put(&b, state & S_NOT_CACHED ? 0 : lab.ifindex[state & S_CACHE_WRONG ? DEVICE_A : DEVICE_B]);
-	map_clear(lab.skel->maps.frag4);
-	map_clear(lab.skel->maps.frag6);
-	map_put(lab.skel->maps.config, &zero, &cfg);
-	if (!(state & S_NO_ENDPOINT))
-		endpoint_put(DEVICE_A, &a, true, state & S_LAST_PLACE);
-	endpoint_put(DEVICE_B, &b, !(state & S_B_GOING), state & S_LAST_PLACE);
-	events_drain(NULL);
+	if (!bpf_map_lookup_elem(map_fd(name), &zero, &id))
+		fd = bpf_map_get_fd_by_id(id);
+	if (fd < 0)
+		fail_msg("%s: %m", name);
+	return fd;
 }
 
 void metrics_read(struct wr_metric totals[WR_METRICS])
@@ -302,14 +262,14 @@ int events_drain(struct wr_event *last)
 
 static int test_run(struct run *r, const struct frame *in)
 {
-	struct __sk_buff ctx = { .ifindex = lab.ifindex[DEVICE_A], .mark = r->mark_in }, ctx_out = { 0 };
+	struct __sk_buff ctx = { .ifindex = lab.ifindex[r->on ? r->on : DEVICE_A], .mark = r->mark_in }, ctx_out = { 0 };
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = in->data, .data_size_in = in->len, .data_out = r->out.data,
 		    .data_size_out = FRAME_MAX, .ctx_in = &ctx, .ctx_size_in = sizeof(ctx), .ctx_out = &ctx_out,
 		    .ctx_size_out = sizeof(ctx_out), .repeat = 1);
 
 	if (r->program == TO_POD)
 		ctx.ingress_ifindex = lab.ifindex[r->entered];
-	if (bpf_prog_test_run_opts(program_fd(r->program), &opts))
+	if (bpf_prog_test_run_opts(skel_program_fd(r->dry ? lab.twin : lab.skel, r->program), &opts))
 		return -1;
 	r->out.len = opts.data_size_out;
 	r->verdict = opts.retval;
@@ -338,14 +298,37 @@ void run_program(struct run *r, const struct frame *in)
 	r->events = events_drain(&r->event);
 }
 
-int run_verdict(enum program program, const struct frame *in, struct frame *out)
+void run_quietly(struct run *r, const struct frame *in)
+{
+	if (test_run(r, in))
+		fail_msg("BPF_PROG_TEST_RUN of %zu bytes: %m", in->len);
+}
+
+int run_verdict(enum program program, const struct frame *in)
 {
 	struct run r = { .program = program };
 
-	if (test_run(&r, in))
-		fail_msg("BPF_PROG_TEST_RUN of %zu bytes: %m", in->len);
-	if (out)
-		*out = r.out;
+	run_quietly(&r, in);
+	return r.verdict;
+}
+
+int run_dry(struct run *r, const struct frame *in, struct wr_trace *trace)
+{
+	const uint32_t zero = 0;
+
+	r->dry = true;
+	run_quietly(r, in);
+	r->dry = false;
+	assert_int_equal(bpf_map_lookup_elem(map_fd("trace"), &zero, trace), 0);
+	return r->verdict;
+}
+
+int run_sweep(enum program program)
+{
+	struct frame f = { .len = 64 };
+	struct run r = { .program = program };
+
+	run_quietly(&r, &f);
 	return r.verdict;
 }
 
@@ -356,57 +339,3 @@ bool frame_runnable(const struct frame *f)
 	return f->len >= (type == 0x0800 ? 34 : type == 0x86dd ? 54 : 14);
 }
 
-/* --- bench --- */
-
-/*
- * A run may repeat a program only on the packet that the program left. So the packet is one that forwarding leaves good:
- * A has the MAC address that forwarding writes as source, and the hop limit lasts for one call.
- */
-static int bench_path(const char *id, enum program program, const struct frame *in)
-{
-	enum { CALLS = 4000, REPEAT = 200 };
-	struct __sk_buff ctx = { .ifindex = lab.ifindex[DEVICE_A] };
-	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = in->data, .data_size_in = in->len, .ctx_in = &ctx,
-		    .ctx_size_in = sizeof(ctx), .repeat = REPEAT);
-	unsigned long long total = 0;
-
-	for (int i = 0; i < CALLS; i++) {
-		if (bpf_prog_test_run_opts(program_fd(program), &opts) || opts.retval == 2)
-			return fprintf(stderr, "%s: verdict %d: %m\n", id, opts.retval), 1;
-		total += opts.duration;
-	}
-	printf("{\"id\": \"bpf_%s\", \"ns\": %.1f}\n", id, (double)total / CALLS);
-	return 0;
-}
-
-int bench(void)
-{
-	static const struct {
-		const char *id;
-		enum program program;
-		struct layer layers[4];
-	} paths[] = {
-		{ "from_pod_to_pod_tcp", FROM_POD, { ETH(.smac = MAC_HOST), IP(.ttl = 255), TCP() } },
-		{ "from_pod_to_pod_udp", FROM_POD, { ETH(.smac = MAC_HOST), IP(.ttl = 255), UDP(.n = 16) } },
-		{ "from_pod_to_stack_tcp", FROM_POD, { ETH(.smac = MAC_HOST), IP(.dst = WORLD), TCP() } },
-		{ "to_pod_from_host_tcp", TO_POD, { ETH(), IP(.src = HOST), TCP() } },
-	};
-	struct wr_endpoint a = endpoint_of(POD_A, MAC_HOST, IDENTITY_A);
-	char id[64];
-	struct frame f;
-	int failed = 0;
-
-	harness_setup(NULL);
-	node_reset(0, false);
-	endpoint_put(DEVICE_A, &a, true, false);
-	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
-		for (int v6 = 0; v6 < 2; v6++) {
-			snprintf(id, sizeof(id), "%s_v%d", paths[i].id, v6 ? 6 : 4);
-			frame_build(&f, paths[i].layers,
-				    paths[i].program == FROM_POD ? &defaults_from_pod : &defaults_to_pod, v6);
-			failed |= bench_path(id, paths[i].program, &f);
-		}
-	}
-	harness_teardown(NULL);
-	return failed;
-}

@@ -12,24 +12,10 @@
 #include "abi/maps.h"
 #include "layers.h"
 
-enum program { FROM_POD, TO_POD, PROGRAMS };
+enum program { FROM_POD, TO_POD, PROGRAMS, SWEEP_START = PROGRAMS, SWEEP_NOW };
 
 /* Host-side devices; their other ends are `eth0` in namespaces of their own. NO_DEVICE: the host itself. */
 enum device { NO_DEVICE, DEVICE_A, DEVICE_B, DEVICE_UPLINK, DEVICES };
-
-/* How the node differs from its usual state: two endpoints, not isolated, with both families. */
-enum state {
-	S_NO_ENDPOINT = 1 << 0,   /* A is no endpoint */
-	S_A_QUARANTINE = 1 << 1,
-	S_B_QUARANTINE = 1 << 2,
-	S_NO_FAMILY = 1 << 3,     /* A has no address of the packet's family */
-	S_NO_CONFIG = 1 << 4,
-	S_MASQUERADE = 1 << 5,    /* A's traffic is masqueraded */
-	S_B_GOING = 1 << 6,       /* B's address is still known, its endpoint is not */
-	S_NOT_CACHED = 1 << 7,    /* addr_cache is empty */
-	S_CACHE_WRONG = 1 << 8,   /* addr_cache takes B's addresses for A's */
-	S_LAST_PLACE = 1 << 9,    /* all endpoints are in the last slot they may be in, others' in the first */
-};
 
 #define MARK_POD (1u << 24)
 #define MARK_MASQUERADE (2u << 24)
@@ -39,7 +25,9 @@ enum state {
 
 struct run {
 	enum program program;
+	enum device on;      /* whose; default: A's */
 	enum device entered; /* to_pod */
+	bool dry;            /* the program's twin */
 	uint32_t mark_in;
 
 	int verdict;
@@ -57,17 +45,20 @@ struct run {
 int harness_setup(void **state);
 int harness_teardown(void **state);
 
-/* The node as `state` (a set of enum state) says, counters as they are, no events, no fragments. */
-void node_reset(unsigned state, bool v6);
 /*
  * Whether BPF_PROG_TEST_RUN takes the frame: since Linux 6.18 not one that ends before its IP header does. Those are
  * tested on the wire.
  */
 bool frame_runnable(const struct frame *f);
-/* Runs the program on A's device. */
+/* Runs the program. */
 void run_program(struct run *r, const struct frame *in);
-/* The same without looking at counters and events: verdict only. */
-int run_verdict(enum program program, const struct frame *in, struct frame *out);
+/* The same without looking at counters and events. */
+void run_quietly(struct run *r, const struct frame *in);
+/* On A's device, verdict only. */
+int run_verdict(enum program program, const struct frame *in);
+/* Runs the program's twin, which changes nothing; returns the verdict. */
+int run_dry(struct run *r, const struct frame *in, struct wr_trace *trace);
+int run_sweep(enum program program);
 /* All events since the last call are forgotten; returns how many. */
 int events_drain(struct wr_event *last);
 void metrics_read(struct wr_metric totals[WR_METRICS]);
@@ -78,6 +69,8 @@ const char *device_name(enum device device);
 /* Runs a command line; a test fails if it does. */
 void shell(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 int program_fd(enum program program);
+int map_fd(const char *name);
+int growing_map_fd(const char *name); /* of the hash inside, to be closed */
 
 /* One line of JSON a path: {"id": ..., "ns": ...}. */
 int bench(void);
@@ -85,5 +78,8 @@ int bench(void);
 int run_table_tests(void);
 int run_property_tests(void);
 int run_wire_tests(void);
+int run_policy_tests(void);
+int run_flow_tests(void);
+int run_ct_tests(void);
 
 #endif

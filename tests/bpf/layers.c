@@ -8,6 +8,8 @@
 
 const struct layer_defaults defaults_from_pod = { MAC_A, MAC_HOST, POD_A, POD_B };
 const struct layer_defaults defaults_to_pod = { MAC_HOST, MAC_A, WORLD, POD_A };
+const struct layer_defaults defaults_from_b = { MAC_B, MAC_HOST, POD_B, POD_A };
+const struct layer_defaults defaults_to_b = { MAC_HOST, MAC_B, WORLD, POD_B };
 
 static const struct {
 	uint8_t v4[4], v6[16];
@@ -25,6 +27,8 @@ static const struct {
 	[RESERVED] = { { 240, 0, 0, 1 }, { [10] = 0xff, 0xff, 10, 88, 0, 11 } },
 	[METADATA] = { { 169, 254, 169, 254 }, { 0xfd, 0, 0x0e, 0xc2, [14] = 2, 0x54 } },
 	[LINK_LOCAL] = { { 169, 254, 7, 7 }, { 0xfe, 0x80, [15] = 2 } },
+	[WORLD_NEAR] = { { 198, 51, 100, 6 }, { 0x20, 0x01, 0x0d, 0xb8, [15] = 6 } },
+	[WORLD_FAR] = { { 198, 18, 0, 1 }, { 0x20, 0x01, 0x0d, 0xb9, [15] = 1 } },
 };
 
 static const uint8_t macs[MACS][6] = {
@@ -240,21 +244,21 @@ static void fill_l4(struct builder *b, int i, uint8_t *h)
 
 	switch (l->kind) {
 	case L_TCP:
-		put16(h, 40000);
-		put16(h + 2, 80);
+		put16(h, value(l->sport, 40000));
+		put16(h + 2, value(l->dport, 80));
 		h[12] = value(l->words, 5) << 4;
-		h[13] = 0x10;
+		h[13] = value(l->flags, ACK);
 		fill_checksum(b, i, h + 16, P_TCP, true);
 		break;
 	case L_UDP:
-		put16(h, 40000);
-		put16(h + 2, 53);
+		put16(h, value(l->sport, 40000));
+		put16(h + 2, value(l->dport, 53));
 		put16(h + 4, value(l->len, b->end - b->off[i]));
 		fill_checksum(b, i, h + 6, P_UDP, true);
 		break;
 	case L_SCTP:
-		put16(h, 40000);
-		put16(h + 2, 5000);
+		put16(h, value(l->sport, 40000));
+		put16(h + 2, value(l->dport, 5000));
 		break;
 	case L_ICMP:
 		h[0] = icmp_number(l->type ? l->type : ECHO, b->v6);

@@ -35,6 +35,8 @@ enum who {
 	RESERVED, /* 240/4; IPv6: an IPv4-mapped address */
 	METADATA, /* 169.254.169.254; IPv6: fd00:ec2::254 */
 	LINK_LOCAL, /* of somebody else */
+	WORLD_NEAR, /* differs from WORLD in the last bit */
+	WORLD_FAR, /* shares only the first quarter with WORLD */
 	WHOS,
 };
 
@@ -45,6 +47,8 @@ enum mac { MAC_DEFAULT, MAC_A, MAC_B, MAC_HOST, MAC_OTHER, MAC_BROADCAST, MAC_ZE
 
 /* ICMP types by meaning; V(n) for any other. */
 enum icmp_type { ECHO = 1, ECHO_REPLY, UNREACHABLE, TOO_BIG, EXCEEDED, PARAMETER };
+
+enum tcp_flag { FIN = 1, SYN = 2, RST = 4, PSH = 8, ACK = 16 };
 
 enum layer_kind {
 	L_END,
@@ -70,6 +74,8 @@ struct layer {
 	enum mac smac, dmac;          /* ETH, ARP; ND: smac is the option's */
 	enum who src, dst;            /* IP, ARP */
 	int version, words, ttl, len; /* IP (words: ihl), TCP (words: data offset), UDP len, options (words of 8 bytes) */
+	int flags;                    /* TCP; default: ACK */
+	int sport, dport;             /* TCP, UDP, SCTP */
 	int proto;                    /* what the header says comes next; RAW: what the header before it is to say */
 	int off, more, id;            /* FRAG; off in bytes */
 	int type, code;               /* ICMP, ND, ARP (operation) */
@@ -99,7 +105,8 @@ struct layer_defaults {
 	enum mac smac, dmac;
 	enum who src, dst;
 };
-extern const struct layer_defaults defaults_from_pod, defaults_to_pod;
+extern const struct layer_defaults defaults_from_pod, defaults_to_pod; /* A's */
+extern const struct layer_defaults defaults_from_b, defaults_to_b;
 
 const uint8_t *who_address(enum who who, bool v6); /* 4 or 16 bytes */
 const uint8_t *mac_address(enum mac mac);

@@ -3,7 +3,7 @@
 #ifndef WARREN_TEST_ROWS_H
 #define WARREN_TEST_ROWS_H
 
-#include "harness.h"
+#include "state.h"
 
 enum family { BOTH, V4, V6 };
 
@@ -14,13 +14,14 @@ struct row {
 	enum device entered;          /* to_pod: where the packet entered the host */
 	struct layer before[2][LAYERS]; /* packets that the program sees first */
 	struct layer in[LAYERS];
+	bool old;                     /* it goes on with what came before: nothing new to report */
 	size_t cut;                   /* the frame's length, if it is cut short */
 	uint32_t mark_in;
 
 	enum wr_reason reason;        /* it gives the verdict */
 	uint32_t mark;
 	struct layer out[LAYERS];     /* empty: as it went in */
-	enum device peer;             /* from_pod, drops: the receiver, where the event names it */
+	enum device peer;             /* from_pod: the receiver, where the event names it */
 };
 
 extern const struct row rows_from_pod[], rows_to_pod[]; /* end with name NULL */
@@ -32,6 +33,8 @@ void row_in(const struct row *row, enum program program, bool v6, struct frame *
 void row_out(const struct row *row, enum program program, bool v6, struct frame *f);
 /* Puts the node into the row's state and runs what comes before. */
 void row_prepare(const struct row *row, enum program program, bool v6);
+/* Whether an event tells of it: drops and new flows. */
+bool row_is_reported(const struct row *row);
 /* What tc returns for a reason. */
 int reason_verdict(enum wr_reason reason);
 extern const char *const reason_names[WR_REASONS];

@@ -34,7 +34,7 @@ static void cut_everywhere(const struct row *row, enum program program, bool v6)
 	for (size_t len = 14; len < f.len; len++) {
 		cut = f;
 		cut.len = len;
-		if (frame_runnable(&cut) && run_verdict(program, &cut, NULL) != reason_verdict(WR_REASON_RUNT))
+		if (frame_runnable(&cut) && run_verdict(program, &cut) != reason_verdict(WR_REASON_RUNT))
 			fail_msg("%s: %zu of %zu bytes passed", row->name, len, f.len);
 	}
 }
@@ -162,7 +162,7 @@ static void damage_often(const struct row *row, enum program program, bool v6)
 		f = good;
 		damage(&f);
 		tally.runs++;
-		if (run_verdict(program, &f, NULL) != reason_verdict(WR_REASON_RUNT)) {
+		if (run_verdict(program, &f) != reason_verdict(WR_REASON_RUNT)) {
 			tally.passed++;
 			if (program == FROM_POD)
 				check_passed_from_pod(&f);
@@ -195,7 +195,8 @@ static void damage_table(enum program program)
 	}
 	assert_int_equal(counted, tally.runs);
 	assert_int_equal(drops, tally.runs - tally.passed);
-	assert_int_equal(drops, tally.events);
+	/* And of the others those that began a flow. */
+	assert_in_range(tally.events, drops, drops + tally.passed);
 	assert_true(tally.passed > 0 && drops > 0);
 	print_message("%u damaged packets, %u passed\n", tally.runs, tally.passed);
 }
@@ -227,7 +228,7 @@ static void test_full_ring(void **state)
 	frame_build(&f, layers, &defaults_from_pod, false);
 	metrics_read(before);
 	for (int i = 0; i < DROPS; i++)
-		assert_int_equal(run_verdict(FROM_POD, &f, NULL), reason_verdict(WR_REASON_SPOOFED_MAC));
+		assert_int_equal(run_verdict(FROM_POD, &f), reason_verdict(WR_REASON_SPOOFED_MAC));
 	metrics_read(after);
 	assert_int_equal(after[key].packets - before[key].packets, DROPS);
 	events = events_drain(NULL);

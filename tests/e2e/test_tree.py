@@ -54,6 +54,7 @@ def test_install(tmp_path):
         "usr/sbin/warren",
         "usr/sbin/warren-agent",
         "usr/share/bash-completion/completions/warren",
+        "usr/share/man/man8/warren-agent.8",
         "usr/share/man/man8/warren-cni.8",
         "usr/share/man/man8/warren.8",
     }

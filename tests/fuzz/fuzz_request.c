@@ -21,8 +21,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (!err.msg[0])
 			abort();
 	} else if (request.method == REQUEST_ENDPOINT) {
-		if (!request.container[0] || strlen(request.container) >= sizeof(request.container) || !request.ifname[0] ||
-		    strlen(request.ifname) >= sizeof(request.ifname))
+		if (!request.container[0] || strlen(request.container) >= sizeof(request.container) ||
+		    !request.ifname[0] || strlen(request.ifname) >= sizeof(request.ifname))
 			abort();
 	} else if (request.method > REQUEST_STATUS) {
 		abort();

@@ -61,10 +61,10 @@ def pod_object(name, labels=None, ports=(), uid=None, phase="Running", **metadat
 
 
 def policy(name, pods=None, ingress=None, egress=None, types=None):
-    """A NetworkPolicy for the pods with these labels (or of this select()). Rules as the API has them."""
+    """A NetworkPolicy for the pods with these labels (or of this matching()). Rules as the API has them."""
     namespace, short = split(name)
     whole = pods and pods.keys() <= {"matchLabels", "matchExpressions"}
-    spec = {"podSelector": pods if whole else select(**(pods or {}))}
+    spec = {"podSelector": pods if whole else matching(**(pods or {}))}
     for key, value in (("ingress", ingress), ("egress", egress), ("policyTypes", types)):
         if value is not None:
             spec[key] = value
@@ -76,7 +76,7 @@ def policy(name, pods=None, ingress=None, egress=None, types=None):
     }
 
 
-def select(*requirements, **labels):
+def matching(*requirements, **labels):
     """A selector: labels, and requirements (key, operator, values...)."""
     expressions = [
         {"key": key, "operator": operator, **({"values": values} if values else {})}
@@ -87,11 +87,11 @@ def select(*requirements, **labels):
 
 
 def pods(*requirements, **labels):
-    return {"podSelector": select(*requirements, **labels)}
+    return {"podSelector": matching(*requirements, **labels)}
 
 
 def namespaces(*requirements, **labels):
-    return {"namespaceSelector": select(*requirements, **labels)}
+    return {"namespaceSelector": matching(*requirements, **labels)}
 
 
 def block(cidr, *except_):

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """ADD and the real agent: when ADD has returned, the first packet is judged under the pod's policy."""
 
+import contextlib
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from agent_lab import Agent
-from lab import Lab, moved, network, tcp, wait_for
+from agent_lab import SOCKET, Agent
+from lab import TIMEOUT, Lab, moved, network, tcp, wait_for
 
 FIRST_SYN = 0.9  # seconds: a lost SYN would be repeated after one
 QUARANTINE = 0
@@ -65,6 +67,23 @@ def lax(wait=1, **extra):
     return network(policy="agent", policyTimeout=wait, **extra)
 
 
+@contextlib.contextmanager
+def stopped(agent):
+    """The agent does nothing meanwhile. (nsenter, its parent, stops with it, and wakes it.)"""
+    agent.signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        agent.signal(signal.SIGCONT)
+        agent.proc.send_signal(signal.SIGCONT)
+
+
+def asking(node):
+    """How many wait for the agent's socket to accept them."""
+    (line,) = node.run("ss", "-Hxln", "src", SOCKET).stdout.splitlines()
+    return int(line.split()[2])
+
+
 def endpoint_class(node, pod):
     return {e["id"]: e["class"] for e in node.warren_json("endpoint", "list")}[pod.ifindex]
 
@@ -78,16 +97,23 @@ def reaches(client, server, family, port=PORT):
 
 
 def test_first_packet_is_judged(node, agent, pods, family):
-    """Ten pods one after the other: what is allowed passes at once, what is not is a matter of policy at once."""
-    agent.write("pods.json", *(pod_object(n, app=n.rstrip("0123456789")) for n in ["web", "x", *(f"db{i}" for i in range(10))]))
+    """However long the agent takes: what is allowed passes at once, what is not is a matter of policy at once."""
+    names = ["web", "x", *(f"db{i}" for i in range(5))]
+    agent.write("pods.json", *(pod_object(name, app=name.rstrip("0123456789")) for name in names))
     web, other = (pods(name, strict(), args=arguments(name)) for name in ("web", "x"))
-    for i in range(10):
-        db = pods(f"db{i}", strict(), args=arguments(f"db{i}"))
+    for i in range(5):
+        with ThreadPoolExecutor(1) as pool:
+            with stopped(agent):
+                adding = pool.submit(pods, f"db{i}", strict(), args=arguments(f"db{i}"))
+                wait_for(lambda: adding.done() or asking(node), "ADD to ask")
+                assert not adding.done()
+            db = adding.result(TIMEOUT)
         # Before anything else: one datagram, which the policy does not allow.
         before = node.metrics()
         with other.udp(family) as sock:
             sock.sendto(b"first", (db.ips[family], PORT))
-        drops = {key: count for key, count in moved(before, node.metrics()).items() if key[0] in ("ingress_denied", "quarantine")}
+        reasons = ("egress_denied", "ingress_denied", "quarantine")
+        drops = {key: count for key, count in moved(before, node.metrics()).items() if key[0] in reasons}
         assert drops == {("ingress_denied", "egress"): 1}
         assert reaches(web, db, family)
         db.delete()

@@ -173,12 +173,19 @@ def test_denied_by_the_sender_after_translation(cluster, client, server, family,
     assert_dropped(monitor, client, way, "egress_denied", at=server)
 
 
-def test_quarantined_sender(cluster, client, server, family, way, monitor):
-    """It may talk with its host, and a hostPort is its host's. Not with the pod behind."""
+def test_quarantined_sender(cluster, server, family, way, monitor):
+    """It may talk with its host, and a hostPort is its host's: but no further, says the guard."""
     lost = cluster.pod("front/lost", manifest=False, policyTimeout=0)
     try:
-        to_host = way[0] != SERVICE[family]
-        assert_dropped(monitor, lost, way, "quarantine", at=server if to_host else lost)
+        if way[0] == SERVICE[family]:
+            assert_dropped(monitor, lost, way, "quarantine", at=lost)
+            return
+        before = cluster.node.guard_drops()
+        with lost.udp(family) as sock, server.wire() as seen:
+            for i in range(3):
+                sock.sendto(b"not this one", way)
+                wait_for(lambda: cluster.node.guard_drops() == before + i + 1, "the guard's counter")
+            assert not [f for f in seen.drain() if b"not this one" in f]
     finally:
         cluster.delete("front/lost")
 

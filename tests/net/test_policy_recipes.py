@@ -10,7 +10,7 @@ import zlib
 import pytest
 
 from lab import POD_CIDR
-from policy_lab import Cluster, block, namespace, namespaces, pods, policy, port, select, sources, targets
+from policy_lab import Cluster, block, matching, namespace, namespaces, pods, policy, port, sources, targets
 
 NAMESPACES = [
     namespace("shop", team="blue", purpose="production"),
@@ -185,7 +185,7 @@ recipe(
     "match expressions",
     policy(
         "shop/words",
-        select(("app", "In", "web", "api"), ("tier", "Exists")),
+        matching(("app", "In", "web", "api"), ("tier", "Exists")),
         ingress=[
             sources(
                 {**namespaces(("team", "NotIn", "red", "green")), **pods(("app", "DoesNotExist"))},

@@ -10,7 +10,7 @@ import json
 import pytest
 from scapy.layers.inet import TCP
 
-from lab import HOST_MAC, Lab, wait_for
+from lab import HOST_MAC, Lab, moved
 from policy_lab import (
     Cluster,
     Drops,
@@ -72,22 +72,9 @@ def trace(cluster, src, dst, *options, check=True):
 
 
 def maps(cluster):
-    """All that the programs can write to, as text: {map: entries}."""
-    names = {m["name"] for m in cluster.node.warren_json("map", "list")} - {"events", "trace", "sweep"}
+    """All that the programs can write to, as text: {map: entries}. (For counters there is Node.metrics().)"""
+    names = {m["name"] for m in cluster.node.warren_json("map", "list")} - {"events", "metrics", "sweep", "trace"}
     return {name: cluster.node.warren("map", "dump", name, "--raw", "--json").stdout for name in sorted(names)}
-
-
-def quiet_maps(cluster):
-    """Once a new pod's kernel has said what it has to say."""
-    last = {}
-
-    def same():
-        nonlocal last
-        before, last = last, maps(cluster)
-        return before == last
-
-    wait_for(same, "maps that do not change")
-    return last
 
 
 def test_leaves_nothing(cluster):
@@ -95,7 +82,7 @@ def test_leaves_nothing(cluster):
     flows = list(cluster.flows(("tcp/8080", "udp/53", "icmp")))
     cluster.prober.run(flows)
     cluster.end_probes()
-    before = quiet_maps(cluster)
+    before, counters = maps(cluster), cluster.node.metrics()
     with Drops(cluster.node) as monitor, contextlib.ExitStack() as stack:
         wires = [stack.enter_context(pod.wire()) for pod in cluster.pods.values()]
         answers = cluster.ask("trace", flows[::3])
@@ -103,6 +90,7 @@ def test_leaves_nothing(cluster):
         assert {a["verdict"] for a in answers} == {"pass", "drop"}
         after = maps(cluster)
         assert [name for name in before if before[name] != after[name]] == []
+        assert moved(counters, cluster.node.metrics()) == {}
         assert monitor.drain() == []
         assert [wire.drain() for wire in wires] == [[] for _ in wires]
 

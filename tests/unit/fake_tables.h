@@ -117,7 +117,8 @@ static inline size_t fake_fresh(const struct fake *f, enum apply_table t, const 
 	return fresh;
 }
 
-static inline int fake_put(void *arg, enum apply_table t, const void *keys, const void *values, size_t count, struct err *err)
+static inline int fake_put(void *arg, enum apply_table t, const void *keys, const void *values, size_t count,
+			   struct err *err)
 {
 	struct fake *f = arg;
 
@@ -132,7 +133,8 @@ static inline int fake_put(void *arg, enum apply_table t, const void *keys, cons
 			return err_set(err, EIO, "failed as asked");
 		if (!found)
 			fake_insert(f, t, i, key);
-		memcpy(fake_at(f, t, i) + fake_sizes[t].key, (const char *)values + n * fake_sizes[t].value, fake_sizes[t].value);
+		memcpy(fake_at(f, t, i) + fake_sizes[t].key, (const char *)values + n * fake_sizes[t].value,
+		       fake_sizes[t].value);
 		fake_observed(f);
 	}
 	return 0;
@@ -202,7 +204,8 @@ static inline int fake_words(void *arg, const struct dp_word *set, size_t count,
 	return 0;
 }
 
-static inline int fake_each_word(void *arg, int (*fn)(const struct dp_word *word, void *fn_arg), void *fn_arg, struct err *err)
+static inline int fake_each_word(void *arg, int (*fn)(const struct dp_word *word, void *fn_arg), void *fn_arg,
+				 struct err *err)
 {
 	struct fake *f = arg;
 	int ret = 0;

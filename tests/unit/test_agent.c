@@ -52,8 +52,10 @@ static void options(void **state)
 		{ { "--manifests", "/d", "more" }, "more: not an option" },
 		{ { "--manifests", "/d", "--log-level", "loud" }, "--log-level loud: not error, warn, info or debug" },
 		{ { "--manifests", "/d", "--max-policy-entries", "0" }, "--max-policy-entries 0: not a number from 1" },
-		{ { "--manifests", "/d", "--max-policy-entries", "-1" }, "--max-policy-entries -1: not a number from 1" },
-		{ { "--manifests", "/d", "--max-policy-entries", "9x" }, "--max-policy-entries 9x: not a number from 1" },
+		{ { "--manifests", "/d", "--max-policy-entries", "-1" },
+		  "--max-policy-entries -1: not a number from 1" },
+		{ { "--manifests", "/d", "--max-policy-entries", "9x" },
+		  "--max-policy-entries 9x: not a number from 1" },
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -73,7 +75,8 @@ static void options(void **state)
 
 static void options_values(void **state)
 {
-	char *argv[] = { "warren-agent", "--manifests", "/d", "--cluster-key", "/k", "--max-policy-entries", "77", "--log-file", "/l" };
+	char *argv[] = { "warren-agent", "--manifests", "/d", "--cluster-key", "/k", "--max-policy-entries",
+			 "77",		 "--log-file",	"/l" };
 	struct options o;
 
 	assert_int_equal(options_parse(3, argv, &o, NULL), 0);
@@ -87,7 +90,8 @@ static void options_values(void **state)
 	assert_int_equal(o.max_policy_entries, 77);
 }
 
-/* --- the cluster key ------------------------------------------------------------------------------------------------ */
+/* --- the cluster key ------------------------------------------------------------------------------------------------
+ */
 
 static void key_forms(void **state)
 {
@@ -135,7 +139,8 @@ static void key_is_made_once(void **state)
 	assert_int_equal(cluster_key_read(WARREN_CLUSTER_KEY, true, second, &err), -EINVAL);
 }
 
-/* --- requests -------------------------------------------------------------------------------------------------------- */
+/* --- requests --------------------------------------------------------------------------------------------------------
+ */
 
 static void requests(void **state)
 {
@@ -147,7 +152,8 @@ static void requests(void **state)
 		{ "{\"method\": \"status\"}", REQUEST_STATUS, NULL },
 		{ "{\"method\": \"identities\", \"more\": 1}", REQUEST_IDENTITIES, NULL },
 		{ "{\"method\": \"policies\"}", REQUEST_POLICIES, NULL },
-		{ "{\"method\": \"endpoint\", \"container\": \"c\", \"ifname\": \"eth0\", \"wait_ms\": 5}", REQUEST_ENDPOINT, NULL },
+		{ "{\"method\": \"endpoint\", \"container\": \"c\", \"ifname\": \"eth0\", \"wait_ms\": 5}",
+		  REQUEST_ENDPOINT, NULL },
 		{ "{\"method\": \"endpoint\", \"container\": \"c\", \"ifname\": \"eth0\"}", REQUEST_ENDPOINT, NULL },
 		{ "", -1, "the request: line 1, column 0: '[' or '{' expected near end of file" },
 		{ "[]", -1, "the request: line 1, column 1: not a JSON object" },
@@ -174,7 +180,8 @@ static void requests(void **state)
 	}
 }
 
-/* --- the client's side of the socket ----------------------------------------------------------------------------------- */
+/* --- the client's side of the socket
+ * ----------------------------------------------------------------------------------- */
 
 /* An agent that reads one line and then says `pieces`, one write each; then it hangs up, or waits for the client to. */
 static pid_t fake_agent(const char *const *pieces, bool hang_up)
@@ -215,10 +222,15 @@ static void answers(void **state)
 		{ { "{\"a\": 1}\n" }, false, 0, NULL },
 		{ { "{\"a\"", ": 1", "}\n" }, false, 0, NULL },
 		{ { "{\"a\": 1}\nand more\n" }, true, 0, NULL },
-		{ { "{\"error\": {\"errno\": 11, \"message\": \"not yet\", \"hint\": \"wait\"}}\n" }, true, -EAGAIN, "not yet" },
+		{ { "{\"error\": {\"errno\": 11, \"message\": \"not yet\", \"hint\": \"wait\"}}\n" },
+		  true,
+		  -EAGAIN,
+		  "not yet" },
 		{ { "{\"error\": {}}\n" }, true, -EIO, "the agent reports an error without a text" },
 		{ { "{\"error\": 3}\n" }, true, -EINVAL, "the agent's answer: \"error\" must be an object" },
-		{ { "garbage\n" }, true, -EPROTO,
+		{ { "garbage\n" },
+		  true,
+		  -EPROTO,
 		  "the agent's answer: line 1, column 7: '[' or '{' expected near 'garbage'" },
 		{ { "{\"a\": 1}" }, true, -ECONNRESET, "the agent has hung up" },
 		{ { NULL }, true, -ECONNRESET, "the agent has hung up" },
@@ -229,7 +241,8 @@ static void answers(void **state)
 		pid_t pid = fake_agent(rows[i].pieces, rows[i].hang_up);
 		struct err err = { 0 };
 		json_t *answer;
-		int ret = agent_request(json_pack("{s:s}", "method", "x"), rows[i].ret == -ETIMEDOUT ? 50 : 5000, &answer, &err);
+		int ret = agent_request(json_pack("{s:s}", "method", "x"), rows[i].ret == -ETIMEDOUT ? 50 : 5000,
+					&answer, &err);
 
 		assert_int_equal(waitpid(pid, NULL, 0), pid);
 		assert_int_equal(ret, rows[i].ret);
@@ -277,7 +290,8 @@ static void no_agent(void **state)
 	assert_int_equal(agent_request(json_object(), 1000, &answer, &err), -ECONNREFUSED);
 }
 
-/* --- telling the service manager ----------------------------------------------------------------------------------------- */
+/* --- telling the service manager
+ * ----------------------------------------------------------------------------------------- */
 
 static void notifications(void **state)
 {
@@ -292,7 +306,9 @@ static void notifications(void **state)
 		memcpy(sa.sun_path, names[i], strlen(names[i]));
 		if (sa.sun_path[0] == '@')
 			sa.sun_path[0] = '\0';
-		assert_int_equal(bind(fd, (struct sockaddr *)&sa, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(names[i]))), 0);
+		assert_int_equal(bind(fd, (struct sockaddr *)&sa,
+				      (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(names[i]))),
+				 0);
 		setenv("NOTIFY_SOCKET", names[i], 1);
 		notify("READY=1");
 		assert_int_equal(recv(fd, buf, sizeof(buf), 0), 7);
@@ -303,7 +319,8 @@ static void notifications(void **state)
 	unsetenv("NOTIFY_SOCKET");
 }
 
-/* --- numbers, durations ------------------------------------------------------------------------------------------------------ */
+/* --- numbers, durations
+ * ------------------------------------------------------------------------------------------------------ */
 
 static void numbers(void **state)
 {
@@ -335,7 +352,8 @@ static void numbers(void **state)
 			assert_int_equal(value, naive[k]);
 	}
 	count = 0;
-	numbers_for_each(&n, pair) {
+	numbers_for_each(&n, pair)
+	{
 		assert_int_equal(naive[pair->key >> 32], pair->value);
 		count++;
 	}
@@ -356,7 +374,9 @@ static void histograms(void **state)
 	assert_int_equal(h.sum_ns, 60000200001u);
 }
 
-/* --- records -------------------------------------------------------------------------------------------------------------------- */
+/* --- records
+ * --------------------------------------------------------------------------------------------------------------------
+ */
 
 struct seen {
 	char text[4096];
@@ -367,7 +387,8 @@ static void seen_put(void *arg, const struct attachment *a)
 	struct seen *seen = arg;
 	size_t used = strlen(seen->text);
 
-	snprintf(seen->text + used, sizeof(seen->text) - used, "+%u %s/%s ", a->host_ifindex, a->pod_namespace, a->pod_name);
+	snprintf(seen->text + used, sizeof(seen->text) - used, "+%u %s/%s ", a->host_ifindex, a->pod_namespace,
+		 a->pod_name);
 }
 
 static void seen_remove(void *arg, uint32_t ifindex)
@@ -380,8 +401,13 @@ static void seen_remove(void *arg, uint32_t ifindex)
 
 static struct attachment record(const char *container, uint32_t ifindex, bool agent)
 {
-	struct attachment a = { .state = ATTACHMENT_ADDING, .ifname = "eth0", .network = "net", .host_ifname = "wrabc",
-				.host_ifindex = ifindex, .pod_namespace = "ns", .agent = agent };
+	struct attachment a = { .state = ATTACHMENT_ADDING,
+				.ifname = "eth0",
+				.network = "net",
+				.host_ifname = "wrabc",
+				.host_ifindex = ifindex,
+				.pod_namespace = "ns",
+				.agent = agent };
 
 	snprintf(a.container_id, sizeof(a.container_id), "%s", container);
 	snprintf(a.pod_name, sizeof(a.pod_name), "pod-%s", container);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Policy into the maps: an observer stands at every single step. Over random clusters and random edits, by the real
- * compiler: no verdict is more open than the old or the new policy makes it, none that both allow is denied, and what is
- * judged under the revision that an endpoint ends with is judged as the new policy says.
+ * compiler: no verdict is more open than the old or the new policy makes it, none that both allow is denied, and what
+ * is judged under the revision that an endpoint ends with is judged as the new policy says.
  */
 #include <stdarg.h>
 #include <setjmp.h>
@@ -87,7 +87,8 @@ static struct ip random_ip(struct random *r)
 		assert_int_equal(ip_parse(cluster_outside[random_below(r, (uint32_t)cluster_outside_count)], &ip), 0);
 		return ip;
 	}
-	snprintf(text, sizeof(text), random_chance(r, 50) ? "10.0.%u.%u" : "fd00:%x::%x", random_below(r, 3), random_below(r, 12));
+	snprintf(text, sizeof(text), random_chance(r, 50) ? "10.0.%u.%u" : "fd00:%x::%x", random_below(r, 3),
+		 random_below(r, 12));
 	assert_int_equal(ip_parse(text, &ip), 0);
 	return ip;
 }
@@ -97,7 +98,8 @@ static uint64_t random_identity(const struct known *old, const struct known *mov
 	const struct known *from = random_chance(r, 50) ? old : moved;
 	static const uint64_t others[] = { WR_ID_UNKNOWN, WR_ID_WORLD, WR_ID_KIND_POD << WR_ID_KIND_SHIFT | 12345 };
 
-	return from->count && random_chance(r, 85) ? from->v[random_below(r, (uint32_t)from->count)] : others[random_below(r, 3)];
+	return from->count && random_chance(r, 85) ? from->v[random_below(r, (uint32_t)from->count)]
+						   : others[random_below(r, 3)];
 }
 
 static bool is_pod(uint64_t identity)
@@ -116,7 +118,8 @@ static void make_questions(struct node *n, const struct known *old, const struct
 		struct question *q = &n->questions[i];
 		uint64_t identity = random_identity(old, moved, r);
 
-		*q = (struct question){ .ifindex = n->fake.words[random_below(r, (uint32_t)n->fake.word_count)].ifindex };
+		*q = (struct question){ .ifindex =
+					    n->fake.words[random_below(r, (uint32_t)n->fake.word_count)].ifindex };
 		q->query.direction = random_below(r, 2);
 		q->query.peer_identity = identity;
 		q->query.peer_ip = random_ip(r);
@@ -180,7 +183,8 @@ static void check_observations(struct node *n, bool denies)
 				wrong = "allowed by neither the old policy nor the new one, and yet";
 			else if (!now && q->old_verdict && new_verdict && !denies)
 				wrong = "allowed by the old policy and the new one, and denied";
-			else if (now != new_verdict && q->was_known && o->revisions[word - n->fake.words] == word->revision)
+			else if (now != new_verdict && q->was_known &&
+				 o->revisions[word - n->fake.words] == word->revision)
 				wrong = "judged otherwise under the revision that stays";
 			if (!wrong)
 				continue;
@@ -220,7 +224,8 @@ static void compile(struct node *n, bool full, struct policy_changes *changes)
 {
 	struct err err;
 
-	assert_int_equal(full ? policy_compile_all(n->policy, changes, &err) : policy_compile(n->policy, changes, &err), 0);
+	assert_int_equal(full ? policy_compile_all(n->policy, changes, &err) : policy_compile(n->policy, changes, &err),
+			 0);
 }
 
 static int apply(struct node *n, const struct policy_changes *changes, bool full)
@@ -296,7 +301,8 @@ static void edit(struct node *n)
 	register_endpoints(n);
 }
 
-/* --- what the tables must be in the end ----------------------------------------------------------------------------- */
+/* --- what the tables must be in the end -----------------------------------------------------------------------------
+ */
 
 struct canon {
 	uint32_t numbers[64]; /* class numbers by first appearance */
@@ -326,7 +332,8 @@ static void dump_elements(struct fake *f, enum apply_table t, struct canon *cano
 		uint32_t word;
 
 		memcpy(key, fake_at(f, t, i), fake_sizes[t].key);
-		memcpy(&word, key + (t == APPLY_POLICY ? offsetof(struct wr_policy_key, policy_class) : 0), sizeof(word));
+		memcpy(&word, key + (t == APPLY_POLICY ? offsetof(struct wr_policy_key, policy_class) : 0),
+		       sizeof(word));
 		if (t == APPLY_CIDRS4 || t == APPLY_CIDRS6)
 			memcpy(&word, key + offsetof(struct wr_cidr4_key, class_direction), sizeof(word));
 		if (t == APPLY_POLICY || t == APPLY_CLASSES)
@@ -364,8 +371,10 @@ static char *dump(struct fake *f)
 		const struct dp_word *word = fake_word(f, ifindex);
 
 		if (word)
-			fprintf(out, "endpoint %u: identity %llx class %u\n", ifindex, (unsigned long long)word->identity,
-				word->policy_class < WR_CLASS_FIRST ? word->policy_class : canonical(&canon, word->policy_class));
+			fprintf(out, "endpoint %u: identity %llx class %u\n", ifindex,
+				(unsigned long long)word->identity,
+				word->policy_class < WR_CLASS_FIRST ? word->policy_class
+								    : canonical(&canon, word->policy_class));
 	}
 	for (int t = 0; t < APPLY_TABLES; t++) {
 		if (t != APPLY_RULES)
@@ -394,8 +403,8 @@ static void check_same(const struct node *n, const char *is, const char *wanted)
 		return;
 	while (same && is[same - 1] != '\n')
 		same--;
-	fail_msg("seed %lu: the tables hold\n%.*s\nand should hold\n%.*s", n->seed, (int)strcspn(is + same, "\n"), is + same,
-		 (int)strcspn(wanted + same, "\n"), wanted + same);
+	fail_msg("seed %lu: the tables hold\n%.*s\nand should hold\n%.*s", n->seed, (int)strcspn(is + same, "\n"),
+		 is + same, (int)strcspn(wanted + same, "\n"), wanted + same);
 }
 
 /* The tables are those of an agent that has just been told everything, on a node that holds nothing. */
@@ -418,7 +427,8 @@ static void check_fresh(struct node *n)
 	fake_free(&fresh.fake);
 }
 
-/* --- tests ---------------------------------------------------------------------------------------------------------- */
+/* --- tests ----------------------------------------------------------------------------------------------------------
+ */
 
 static struct known learn_all(struct node *n)
 {
@@ -456,7 +466,8 @@ static void start(struct node *n, unsigned long seed)
 
 static void no_step_is_wrong(void **state)
 {
-	unsigned long clusters = from_environment("WARREN_CLUSTERS", 800), seed = from_environment("WARREN_SEED", 1), steps = 0;
+	unsigned long clusters = from_environment("WARREN_CLUSTERS", 800), seed = from_environment("WARREN_SEED", 1),
+		      steps = 0;
 
 	for (unsigned long i = 0; i < clusters; i++) {
 		struct node n;
@@ -479,7 +490,8 @@ static void no_step_is_wrong(void **state)
 /* kill -9 (or an error of the kernel) at any step: the next agent goes on from there. */
 static void death_at_any_step(void **state)
 {
-	unsigned long clusters = from_environment("WARREN_CLUSTERS", 800), seed = from_environment("WARREN_SEED", 1), deaths = 0;
+	unsigned long clusters = from_environment("WARREN_CLUSTERS", 800), seed = from_environment("WARREN_SEED", 1),
+		      deaths = 0;
 
 	for (unsigned long i = 0; i < clusters; i++) {
 		struct node n;
@@ -533,8 +545,8 @@ static void restart_changes_nothing(void **state)
 /* Where the tables are full: nothing opens, the others have what they should have, and all comes back with the room. */
 static void short_of_room(void **state)
 {
-	static const enum apply_table shorts[] = { APPLY_POLICY, APPLY_POLICY, APPLY_IDENTITIES, APPLY_CIDRS4, APPLY_CLASSES,
-						   APPLY_RULES };
+	static const enum apply_table shorts[] = { APPLY_POLICY, APPLY_POLICY,	APPLY_IDENTITIES,
+						   APPLY_CIDRS4, APPLY_CLASSES, APPLY_RULES };
 	unsigned long denied = 0, left_out = 0;
 
 	for (unsigned long seed = 1; seed <= 300; seed++) {
@@ -572,14 +584,20 @@ static void short_of_room(void **state)
 }
 
 /* A class by hand: isolates ingress, allows `count` ports to everybody. */
-static struct policy_class class_of(uint64_t key, size_t count, struct wr_policy_key *keys, struct wr_policy_entry *entries)
+static struct policy_class class_of(uint64_t key, size_t count, struct wr_policy_key *keys,
+				    struct wr_policy_entry *entries)
 {
 	for (size_t i = 0; i < count; i++) {
-		keys[i] = (struct wr_policy_key){ .peer = WR_PEER_ANY, .port = (uint16_t)i, .l4_proto = IPPROTO_TCP,
+		keys[i] = (struct wr_policy_key){ .peer = WR_PEER_ANY,
+						  .port = (uint16_t)i,
+						  .l4_proto = IPPROTO_TCP,
 						  .shape = wr_policy_shape(WR_INGRESS, 16) };
 		entries[i].rule = WR_RULE_FIRST;
 	}
-	return (struct policy_class){ .key = key, .keys = keys, .entries = entries, .count = count,
+	return (struct policy_class){ .key = key,
+				      .keys = keys,
+				      .entries = entries,
+				      .count = count,
 				      .info = { .flags[WR_INGRESS] = WR_CLASS_ISOLATED | WR_CLASS_ANYBODY,
 						.port_bits[WR_INGRESS] = 1 << 16 } };
 }
@@ -587,17 +605,22 @@ static struct policy_class class_of(uint64_t key, size_t count, struct wr_policy
 /* Room that one class leaves is another's at once, and whoever has nothing to do with it stays as it is. */
 static void room_goes_to_who_waits(void **state)
 {
-	struct fake fake = { .steps_left = -1, .word_count = 3, .tables[APPLY_POLICY].limit = 10,
+	struct fake fake = { .steps_left = -1,
+			     .word_count = 3,
+			     .tables[APPLY_POLICY].limit = 10,
 			     .words = { { .ifindex = 1 }, { .ifindex = 2 }, { .ifindex = 3 } } };
 	struct apply *a = apply_new(&fake_ops, &fake);
 	struct wr_policy_key keys[3][8];
 	struct wr_policy_entry entries[3][8];
-	const struct policy_class classes[] = { class_of(100, 2, keys[0], entries[0]), class_of(200, 7, keys[1], entries[1]),
+	const struct policy_class classes[] = { class_of(100, 2, keys[0], entries[0]),
+						class_of(200, 7, keys[1], entries[1]),
 						class_of(300, 6, keys[2], entries[2]) };
 	const struct policy_class gone = { .key = 200, .gone = true };
 	const struct policy_endpoint endpoints[] = { { 1, 0, 100 }, { 2, 0, 200 }, { 3, 0, 300 } };
 	const struct policy_endpoint freed = { 2, 0, WR_CLASS_NOT_ISOLATED };
-	struct policy_changes changes = { .classes = classes, .class_count = 3, .endpoints = endpoints, .endpoint_count = 3 };
+	struct policy_changes changes = {
+		.classes = classes, .class_count = 3, .endpoints = endpoints, .endpoint_count = 3
+	};
 	struct apply_counts counts;
 	struct dp_word first;
 	struct err err;
@@ -614,7 +637,8 @@ static void room_goes_to_who_waits(void **state)
 	assert_true(apply_endpoint(a, 3)->denied && !apply_endpoint(a, 2)->denied);
 	assert_int_equal(fake.tables[APPLY_POLICY].count, 9);
 
-	changes = (struct policy_changes){ .classes = &gone, .class_count = 1, .endpoints = &freed, .endpoint_count = 1 };
+	changes =
+	    (struct policy_changes){ .classes = &gone, .class_count = 1, .endpoints = &freed, .endpoint_count = 1 };
 	assert_int_equal(apply_run(a, &changes, false, &err), 0);
 	assert_true(apply_again(a));
 	changes = (struct policy_changes){ 0 };
@@ -653,12 +677,9 @@ static void endpoint_that_comes_late(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(no_step_is_wrong),
-		cmocka_unit_test(death_at_any_step),
-		cmocka_unit_test(restart_changes_nothing),
-		cmocka_unit_test(short_of_room),
-		cmocka_unit_test(room_goes_to_who_waits),
-		cmocka_unit_test(endpoint_that_comes_late),
+		cmocka_unit_test(no_step_is_wrong),	   cmocka_unit_test(death_at_any_step),
+		cmocka_unit_test(restart_changes_nothing), cmocka_unit_test(short_of_room),
+		cmocka_unit_test(room_goes_to_who_waits),  cmocka_unit_test(endpoint_that_comes_late),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,7 +14,7 @@
 /* --- parsing --- */
 
 /* Numbers that are not given. */
-#define NO_NODE_OPTIONS .max_endpoints = -1, .mark_shift = -1
+#define NO_NODE_OPTIONS .max_endpoints = -1, .mark_shift = -1, .ct_entries = -1
 #define NO_NUMBERS .endpoint = -1, .count = -1, .timeout = -1, .family = -1, .sport = -1
 
 static const struct {
@@ -27,9 +27,9 @@ static const struct {
 } lines[] = {
 	{ { "status" }, "status", .options = CLI_OPTIONS_DEFAULT },
 	{ { "--json", "node", "init" }, "node init", .options = { true, NO_NODE_OPTIONS, NO_NUMBERS } },
-	{ { "node", "init", "--max-endpoints", "7", "--mark-shift=0" },
+	{ { "node", "init", "--max-endpoints", "7", "--mark-shift=0", "--ct-entries", "2048" },
 	  "node init",
-	  .options = { .max_endpoints = 7, .mark_shift = 0, NO_NUMBERS } },
+	  .options = { .max_endpoints = 7, .mark_shift = 0, .ct_entries = 2048, NO_NUMBERS } },
 	{ { "map", "get", "--raw", "addr4", "--json", "10.0.0.1" },
 	  "map get",
 	  .args = { "addr4", "10.0.0.1" },
@@ -82,6 +82,7 @@ static void assert_options(const char *line, const struct cli_options *have, con
 	if (have->json != want->json || have->help != want->help || have->all != want->all ||
 	    have->force != want->force || have->raw != want->raw || have->btf != want->btf ||
 	    have->max_endpoints != want->max_endpoints || have->mark_shift != want->mark_shift ||
+	    have->ct_entries != want->ct_entries ||
 	    have->endpoint != want->endpoint || have->count != want->count || have->timeout != want->timeout ||
 	    have->drops != want->drops || have->allows != want->allows || have->dead != want->dead ||
 	    have->family != want->family || have->sport != want->sport ||
@@ -275,7 +276,7 @@ static const struct {
 	{ "warren map dump addr4 ''", "" },
 	{ "warren map get fr", "frag4 frag6" },
 	{ "warren node init --m", "--max-endpoints --mark-shift" },
-	{ "warren node init --max-endpoints 5 --", "--max-endpoints --mark-shift --json --help" },
+	{ "warren node init --max-endpoints 5 --", "--max-endpoints --mark-shift --ct-entries --json --help" },
 	{ "warren --json node d", "down" },
 	{ "warren monitor --reason spoofed", "spoofed_mac spoofed_source spoofed_outside" },
 	{ "warren monitor --reason to_e", "to_endpoint" },

@@ -697,7 +697,7 @@ static void real_runs_change_something(void **state)
 		assert_true(digest_all() != before);
 		before = digest_all();
 	}
-	assert_int_equal(dp_events_poll(events, 0, see_event, NULL, &err), 1);
+	assert_true(dp_events_poll(events, 0, see_event, NULL, &err) > 0);
 	dp_events_close(events);
 }
 

@@ -37,7 +37,8 @@ static void mark_dirty(struct agent *agent)
 		agent->changed_ns = clock_ns();
 }
 
-/* --- what sources say ---------------------------------------------------------------------------------------------- */
+/* --- what sources say ----------------------------------------------------------------------------------------------
+ */
 
 static int on_object(void *arg, struct object *o)
 {
@@ -155,7 +156,8 @@ static void on_record_gone(void *arg, uint32_t ifindex)
 	apply_endpoint_gone(agent->apply, ifindex);
 }
 
-/* --- compile and apply ----------------------------------------------------------------------------------------------- */
+/* --- compile and apply -----------------------------------------------------------------------------------------------
+ */
 
 /* The compiler has been told nothing that it may forget, the maps are in a safe state: again, soon. */
 static void failed(struct agent *agent, const struct err *err)
@@ -178,7 +180,8 @@ static int compile(struct agent *agent, struct policy_changes *changes, struct e
 {
 	uint64_t begin = clock_ns();
 	struct policy_counts counts;
-	int ret = agent->full ? policy_compile_all(agent->policy, changes, err) : policy_compile(agent->policy, changes, err);
+	int ret =
+	    agent->full ? policy_compile_all(agent->policy, changes, err) : policy_compile(agent->policy, changes, err);
 
 	if (ret < 0)
 		return ret;
@@ -213,12 +216,14 @@ static void tell_room(struct agent *agent)
 
 	apply_count(agent->apply, &counts);
 	if (counts.state.classes_denied != agent->denied_told)
-		log_line(counts.state.classes_denied ? LOG_ERROR : LOG_INFO,
-			 "%u sets of policies do not fit into the maps: the pods they select are denied what they isolate",
-			 counts.state.classes_denied);
+		log_line(
+		    counts.state.classes_denied ? LOG_ERROR : LOG_INFO,
+		    "%u sets of policies do not fit into the maps: the pods they select are denied what they isolate",
+		    counts.state.classes_denied);
 	if (counts.identities_left_out != agent->left_out_told)
 		log_line(counts.identities_left_out ? LOG_ERROR : LOG_INFO,
-			 "%zu identities do not fit into the maps: no selector matches them", counts.identities_left_out);
+			 "%zu identities do not fit into the maps: no selector matches them",
+			 counts.identities_left_out);
 	if (agent->full && counts.strays)
 		log_warn("%zu endpoints had a policy class and have no record: they are in quarantine", counts.strays);
 	agent->denied_told = counts.state.classes_denied;
@@ -294,9 +299,11 @@ int agent_endpoint_enforced(struct agent *agent, const char *container, const ch
 	const struct apply_endpoint *ep = record ? apply_endpoint(agent->apply, record->ifindex) : NULL;
 
 	if (!record)
-		return err_set(err, EAGAIN, "there is no attachment %s@%s whose policy the agent decides", container, ifname);
+		return err_set(err, EAGAIN, "there is no attachment %s@%s whose policy the agent decides", container,
+			       ifname);
 	if (!agent->enforced || !ep || !ep->compiled || agent->dirty || agent->failure[0])
-		return err_set(err, EAGAIN, "%s", agent->failure[0] ? agent->failure : "policy is still being computed");
+		return err_set(err, EAGAIN, "%s",
+			       agent->failure[0] ? agent->failure : "policy is still being computed");
 	if (ep->missing) {
 		agent->dirty = true; /* it may be there now */
 		return err_set(err, EAGAIN, "endpoint %u is not in the maps", ep->ifindex);
@@ -312,7 +319,8 @@ int agent_endpoint_enforced(struct agent *agent, const char *container, const ch
 	return 0;
 }
 
-/* --- events ---------------------------------------------------------------------------------------------------------- */
+/* --- events ----------------------------------------------------------------------------------------------------------
+ */
 
 static void stop(struct agent *agent, int status)
 {
@@ -368,7 +376,8 @@ static void on_end(uv_signal_t *signal, int number)
 	stop(agent, 0);
 }
 
-/* --- begin and end ----------------------------------------------------------------------------------------------------- */
+/* --- begin and end
+ * ----------------------------------------------------------------------------------------------------- */
 
 static int seed_rule(uint32_t rule, const char *text, void *arg)
 {
@@ -417,8 +426,8 @@ static int begin(struct agent *agent, struct err *err)
 		err_set(err, EBUSY, "another agent runs on this node");
 		return err_hint(err, "end it first");
 	}
-	ret = agent->lock < 0 ? agent->lock :
-				cluster_key_read(options->key_file ? options->key_file : WARREN_CLUSTER_KEY,
+	ret = agent->lock < 0 ? agent->lock
+			      : cluster_key_read(options->key_file ? options->key_file : WARREN_CLUSTER_KEY,
 						 !options->key_file, key, err);
 	if (ret < 0)
 		return ret;

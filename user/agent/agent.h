@@ -37,14 +37,14 @@ struct agent {
 	struct server *server;
 	struct metrics *metrics;
 
-	bool synced;  /* every source has been read once */
-	bool dirty;   /* something is to be compiled, or applied */
-	bool full;    /* the next compile is about everything */
-	bool lost;    /* what the maps hold is not known */
-	bool enforced; /* what was read at the start is in force */
+	bool synced;	     /* every source has been read once */
+	bool dirty;	     /* something is to be compiled, or applied */
+	bool full;	     /* the next compile is about everything */
+	bool lost;	     /* what the maps hold is not known */
+	bool enforced;	     /* what was read at the start is in force */
 	uint64_t changed_ns; /* since when something is waiting to be enforced; 0: nothing is */
 	unsigned retries;
-	char failure[512]; /* why the maps could not be written; empty: they could */
+	char failure[512];		   /* why the maps could not be written; empty: they could */
 	size_t denied_told, left_out_told; /* as last logged */
 	struct complaint *complaints;
 	size_t complaint_count;
@@ -59,8 +59,8 @@ int agent_run(const struct options *options);
 uint64_t clock_ns(void);
 
 /*
- * Whether the policy of that attachment's endpoint is in force: 0, or -EAGAIN and why not yet (err). What may make it so
- * (an endpoint that was not in the maps and is now) is seen to.
+ * Whether the policy of that attachment's endpoint is in force: 0, or -EAGAIN and why not yet (err). What may make it
+ * so (an endpoint that was not in the maps and is now) is seen to.
  */
 int agent_endpoint_enforced(struct agent *agent, const char *container, const char *ifname, struct err *err);
 

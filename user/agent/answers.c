@@ -50,9 +50,9 @@ static int add_identity(const struct policy_identity_info *info, void *arg)
 						       (int)info->ports[i].port));
 	for (size_t i = 0; i < info->selector_count; i++)
 		json_array_append_new(selectors, json_string(info->selectors[i]));
-	json = json_pack("{s:o, s:s, s:o, s:o, s:o, s:o, s:I, s:b, s:o, s:o}", "identity", hex(info->identity), "namespace",
-			 info->namespace, "namespace_labels", labels_json(info->namespace_labels), "labels",
-			 labels_json(info->labels), "ports", ports, "peer_class",
+	json = json_pack("{s:o, s:s, s:o, s:o, s:o, s:o, s:I, s:b, s:o, s:o}", "identity", hex(info->identity),
+			 "namespace", info->namespace, "namespace_labels", labels_json(info->namespace_labels),
+			 "labels", labels_json(info->labels), "ports", ports, "peer_class",
 			 info->peer == WR_PEER_NONE ? json_null() : hex(info->peer), "pods", (json_int_t)info->pods,
 			 "collision", info->collision, "endpoints", numbers_json(info->endpoints, info->endpoint_count),
 			 "selectors", selectors);
@@ -99,18 +99,18 @@ static json_t *peer_json(const struct policy_peer *peer)
 	if (peer->is_block)
 		return json_pack("{s:o, s:o}", "block", prefix_json(&peer->block), "except", except);
 	json_decref(except);
-	return json_pack("{s:o, s:o}", "namespaces", peer->has_namespaces ? selector_json(&peer->namespaces) : json_null(),
-			 "pods", peer->has_pods ? selector_json(&peer->pods) : json_null());
+	return json_pack("{s:o, s:o}", "namespaces",
+			 peer->has_namespaces ? selector_json(&peer->namespaces) : json_null(), "pods",
+			 peer->has_pods ? selector_json(&peer->pods) : json_null());
 }
 
 static json_t *port_json(const struct policy_port *port)
 {
-	json_t *number = port->all     ? json_null() :
-			 port->name[0] ? json_string(port->name) :
-					 json_integer(port->first);
+	json_t *number = port->all ? json_null() : port->name[0] ? json_string(port->name) : json_integer(port->first);
 
 	return json_pack("{s:s, s:o, s:o}", "protocol", protocol_name(port->protocol), "port", number, "end_port",
-			 !port->all && !port->name[0] && port->last != port->first ? json_integer(port->last) : json_null());
+			 !port->all && !port->name[0] && port->last != port->first ? json_integer(port->last)
+										   : json_null());
 }
 
 static json_t *rules_json(const struct policy_rule *rules, size_t count)
@@ -154,10 +154,10 @@ static int add_policy(const struct policy_policy_info *info, void *arg)
 		json_array_append_new(classes, json_pack("{s:o, s:I, s:b}", "key", hex(info->classes[i]), "class",
 							 (json_int_t)number, "denied", denied));
 	}
-	json = json_pack("{s:s, s:s, s:s?, s:o, s:o, s:o, s:o, s:I, s:o}", "namespace", object->namespace, "name", object->name,
-			 "invalid", object->invalid, "selector", selector_json(&object->pods), "isolates", isolates, "rules",
-			 rules, "endpoints", numbers_json(info->endpoints, info->endpoint_count), "entries",
-			 (json_int_t)info->entries, "classes", classes);
+	json = json_pack("{s:s, s:s, s:s?, s:o, s:o, s:o, s:o, s:I, s:o}", "namespace", object->namespace, "name",
+			 object->name, "invalid", object->invalid, "selector", selector_json(&object->pods), "isolates",
+			 isolates, "rules", rules, "endpoints", numbers_json(info->endpoints, info->endpoint_count),
+			 "entries", (json_int_t)info->entries, "classes", classes);
 	return json_array_append_new(policies->list, json) < 0 ? -ENOMEM : 0;
 }
 
@@ -192,9 +192,9 @@ const char *endpoint_state(const struct apply_endpoint *ep)
 		return "missing";
 	if (ep->denied)
 		return "denied";
-	return ep->class_key == WR_CLASS_QUARANTINE   ? "quarantine" :
-	       ep->class_key == WR_CLASS_NOT_ISOLATED ? "not isolated" :
-							"enforced";
+	return ep->class_key == WR_CLASS_QUARANTINE	? "quarantine"
+	       : ep->class_key == WR_CLASS_NOT_ISOLATED ? "not isolated"
+							: "enforced";
 }
 
 static json_t *endpoints_json(struct agent *agent)
@@ -208,13 +208,12 @@ static json_t *endpoints_json(struct agent *agent)
 		const struct record *r = records_by_ifindex(agent->records, ep->ifindex);
 
 		if (r)
-			json_array_append_new(list,
-					      json_pack("{s:I, s:s, s:s, s:s, s:s, s:s, s:o, s:I, s:I, s:s}", "ifindex",
-							(json_int_t)ep->ifindex, "container", r->container, "ifname",
-							r->ifname, "namespace", r->pod_namespace, "name", r->pod_name, "uid",
-							r->pod_uid, "identity", hex(ep->identity), "class",
-							(json_int_t)ep->policy_class, "revision", (json_int_t)ep->revision,
-							"state", endpoint_state(ep)));
+			json_array_append_new(
+			    list, json_pack("{s:I, s:s, s:s, s:s, s:s, s:s, s:o, s:I, s:I, s:s}", "ifindex",
+					    (json_int_t)ep->ifindex, "container", r->container, "ifname", r->ifname,
+					    "namespace", r->pod_namespace, "name", r->pod_name, "uid", r->pod_uid,
+					    "identity", hex(ep->identity), "class", (json_int_t)ep->policy_class,
+					    "revision", (json_int_t)ep->revision, "state", endpoint_state(ep)));
 	}
 	return list;
 }
@@ -252,14 +251,14 @@ json_t *answer_status(struct agent *agent)
 	for (size_t i = 0; i < agent->complaint_count; i++)
 		json_array_append_new(complaints, json_pack("{s:s, s:s}", "file", agent->complaints[i].what, "message",
 							    agent->complaints[i].message));
-	return json_pack("{s:s, s:i, s:I, s:I, s:b, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s?, s:o, s:o, s:o}", "version",
-			 WARREN_VERSION, "pid", (int)getpid(), "uptime_ms",
-			 (json_int_t)((clock_ns() - agent->started_ns) / 1000000), "rss_bytes", (json_int_t)rss_bytes(),
-			 "synced", agent->synced, "enforced", agent->enforced, "pending", agent->dirty || agent->failure[0],
-			 "revision", (json_int_t)counts.state.revision, "changes", (json_int_t)counts.state.changes, "applied_ms",
-			 (json_int_t)applied_ms(&counts.state), "compile_us", (json_int_t)(agent->compile_ns / 1000), "apply_us",
-			 (json_int_t)(agent->apply_ns / 1000), "classes_denied", (json_int_t)counts.state.classes_denied,
-			 "identities_left_out", (json_int_t)counts.identities_left_out, "failure",
-			 agent->failure[0] ? agent->failure : NULL, "counts", counts_json(agent->policy), "complaints", complaints,
-			 "endpoints", endpoints_json(agent));
+	return json_pack(
+	    "{s:s, s:i, s:I, s:I, s:b, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s?, s:o, s:o, s:o}", "version",
+	    WARREN_VERSION, "pid", (int)getpid(), "uptime_ms", (json_int_t)((clock_ns() - agent->started_ns) / 1000000),
+	    "rss_bytes", (json_int_t)rss_bytes(), "synced", agent->synced, "enforced", agent->enforced, "pending",
+	    agent->dirty || agent->failure[0], "revision", (json_int_t)counts.state.revision, "changes",
+	    (json_int_t)counts.state.changes, "applied_ms", (json_int_t)applied_ms(&counts.state), "compile_us",
+	    (json_int_t)(agent->compile_ns / 1000), "apply_us", (json_int_t)(agent->apply_ns / 1000), "classes_denied",
+	    (json_int_t)counts.state.classes_denied, "identities_left_out", (json_int_t)counts.identities_left_out,
+	    "failure", agent->failure[0] ? agent->failure : NULL, "counts", counts_json(agent->policy), "complaints",
+	    complaints, "endpoints", endpoints_json(agent));
 }

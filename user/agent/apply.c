@@ -12,7 +12,8 @@
 
 enum write { PUT, DELETE };
 
-static int write_entries(struct apply *a, enum write write, uint32_t number, const struct entries *list, struct err *err)
+static int write_entries(struct apply *a, enum write write, uint32_t number, const struct entries *list,
+			 struct err *err)
 {
 	_cleanup_free_ struct wr_policy_key *keys = calloc(list->count + 1, sizeof(*keys));
 	_cleanup_free_ struct wr_policy_entry *values = calloc(list->count + 1, sizeof(*values));
@@ -26,8 +27,8 @@ static int write_entries(struct apply *a, enum write write, uint32_t number, con
 		keys[i].policy_class = number;
 		values[i] = list->v[i].value;
 	}
-	return write == PUT ? a->ops->put(a->arg, APPLY_POLICY, keys, values, list->count, err) :
-			      a->ops->delete(a->arg, APPLY_POLICY, keys, list->count, err);
+	return write == PUT ? a->ops->put(a->arg, APPLY_POLICY, keys, values, list->count, err)
+			    : a->ops->delete (a->arg, APPLY_POLICY, keys, list->count, err);
 }
 
 static int longer_first(const void *a, const void *b)
@@ -64,8 +65,8 @@ static int write_family(struct apply *a, enum write write, uint32_t number, int 
 	}
 	if (count == 0)
 		return 0;
-	return write == PUT ? a->ops->put(a->arg, table, keys, values, count, err) :
-			      a->ops->delete(a->arg, table, keys, count, err);
+	return write == PUT ? a->ops->put(a->arg, table, keys, values, count, err)
+			    : a->ops->delete (a->arg, table, keys, count, err);
 }
 _Static_assert(offsetof(struct wr_cidr4_key, addr) == offsetof(struct wr_cidr6_key, addr), "keys of one shape");
 
@@ -97,7 +98,8 @@ static bool no_room(int ret)
 	return ret == -ENOSPC || ret == -ENOMEM || ret == -E2BIG;
 }
 
-/* --- classes --------------------------------------------------------------------------------------------------------- */
+/* --- classes ---------------------------------------------------------------------------------------------------------
+ */
 
 static int delete_content(struct apply *a, uint32_t number, struct content *content, struct err *err)
 {
@@ -119,8 +121,8 @@ static int content_append(struct content *to, const struct content *from)
 }
 
 /*
- * The class does not fit. Whoever is in it goes into one that denies, and what there is of it goes; `next` is kept, to be
- * tried again.
+ * The class does not fit. Whoever is in it goes into one that denies, and what there is of it goes; `next` is kept, to
+ * be tried again.
  */
 static int class_deny(struct apply *a, struct class *class, struct err *err)
 {
@@ -242,7 +244,7 @@ static int class_clean(struct apply *a, struct class *class, struct err *err)
 
 	if (class->step == STEP_GONE) {
 		if (ret == 0)
-			ret = a->ops->delete(a->arg, APPLY_CLASSES, &class->number, 1, err);
+			ret = a->ops->delete (a->arg, APPLY_CLASSES, &class->number, 1, err);
 		if (ret == 0)
 			ret = write_entries(a, DELETE, class->number, &class->bridge_old, err);
 		if (ret == 0)
@@ -297,7 +299,8 @@ static int put_bridges(struct apply *a, struct plan *plan, struct err *err)
 	return ret;
 }
 
-/* --- identities --------------------------------------------------------------------------------------------------------- */
+/* --- identities
+ * --------------------------------------------------------------------------------------------------------- */
 
 /* Identities to one table operation each kind. */
 struct identity_batch {
@@ -334,7 +337,9 @@ static void identity_batch_add(struct identity_batch *batch, uint64_t identity, 
 /* Those for which there is no room are left out: they match fewer rules then. */
 static int put_identities(struct apply *a, const struct identity_batch *batch, struct err *err)
 {
-	int ret = batch->put_count ? a->ops->put(a->arg, APPLY_IDENTITIES, batch->put, batch->peers, batch->put_count, err) : 0;
+	int ret = batch->put_count
+		      ? a->ops->put(a->arg, APPLY_IDENTITIES, batch->put, batch->peers, batch->put_count, err)
+		      : 0;
 	bool all = ret == 0;
 
 	if (ret < 0 && !no_room(ret))
@@ -360,7 +365,7 @@ static int write_identities(struct apply *a, const struct identity_batch *batch,
 	int ret = put_identities(a, batch, err);
 
 	if (ret == 0 && batch->gone_count)
-		ret = a->ops->delete(a->arg, APPLY_IDENTITIES, batch->gone, batch->gone_count, err);
+		ret = a->ops->delete (a->arg, APPLY_IDENTITIES, batch->gone, batch->gone_count, err);
 	for (size_t i = 0; i < batch->gone_count && ret == 0; i++)
 		numbers_remove(&a->identities, batch->gone[i]);
 	a->freed |= batch->gone_count > 0;
@@ -401,7 +406,8 @@ static int move_identities(struct apply *a, const struct plan *plan, bool settle
 	return ret < 0 ? ret : write_identities(a, &batch, err);
 }
 
-/* --- rules ---------------------------------------------------------------------------------------------------------- */
+/* --- rules ----------------------------------------------------------------------------------------------------------
+ */
 
 static int put_texts(struct apply *a, const struct policy_changes *changes, struct err *err)
 {
@@ -431,7 +437,7 @@ static int delete_rule(struct apply *a, uint32_t rule, struct err *err)
 	if (!numbers_get(&a->rules, rule, &known))
 		return 0;
 	numbers_remove(&a->rules, rule);
-	return a->ops->delete(a->arg, APPLY_RULES, &rule, 1, err);
+	return a->ops->delete (a->arg, APPLY_RULES, &rule, 1, err);
 }
 
 static int delete_texts(struct apply *a, const struct policy_changes *changes, bool full, struct err *err)
@@ -452,7 +458,8 @@ static int delete_texts(struct apply *a, const struct policy_changes *changes, b
 	if (full && ret == 0) {
 		uint64_t one;
 
-		numbers_for_each(&a->rules, pair) {
+		numbers_for_each(&a->rules, pair)
+		{
 			if (!numbers_get(&named, pair->key, &one))
 				gone[count++] = (uint32_t)pair->key;
 		}
@@ -463,7 +470,8 @@ static int delete_texts(struct apply *a, const struct policy_changes *changes, b
 	return ret;
 }
 
-/* --- endpoints --------------------------------------------------------------------------------------------------------- */
+/* --- endpoints
+ * --------------------------------------------------------------------------------------------------------- */
 
 static bool needs_word(const struct apply *a, const struct apply_endpoint *ep, bool judge_all)
 {
@@ -509,9 +517,11 @@ static int set_words(struct apply *a, bool judge_all, struct err *err)
 	return ret;
 }
 
-/* --- the run ---------------------------------------------------------------------------------------------------------- */
+/* --- the run
+ * ---------------------------------------------------------------------------------------------------------- */
 
-static bool anything_to_do(const struct apply *a, const struct policy_changes *changes, bool full, const struct plan *plan)
+static bool anything_to_do(const struct apply *a, const struct policy_changes *changes, bool full,
+			   const struct plan *plan)
 {
 	bool something = full || plan->move_count || plan->judge_all || changes->rule_count;
 
@@ -549,7 +559,8 @@ static int finish(struct apply *a, struct err *err)
 	return a->ops->state_set(a->arg, &a->state, err);
 }
 
-static int run_steps(struct apply *a, const struct policy_changes *changes, bool full, struct plan *plan, struct err *err)
+static int run_steps(struct apply *a, const struct policy_changes *changes, bool full, struct plan *plan,
+		     struct err *err)
 {
 	int ret = put_texts(a, changes, err);
 

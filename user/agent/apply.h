@@ -14,10 +14,10 @@
  *   settle, clean  what is left of the old
  *
  * Identities move for all classes at once, while endpoints change their class one by one. So if an endpoint leaves a
- * class in the same change, neither order of the two is safe: the class it leaves knows only the old peer classes, the one
- * it enters only the new ones. Then each identity goes by way of a transitional peer class, which stands for (old, new):
- * classes that are left get for it the entries that they had for the old one, those that are entered what they have for
- * the new one.
+ * class in the same change, neither order of the two is safe: the class it leaves knows only the old peer classes, the
+ * one it enters only the new ones. Then each identity goes by way of a transitional peer class, which stands for (old,
+ * new): classes that are left get for it the entries that they had for the old one, those that are entered what they
+ * have for the new one.
  */
 #ifndef WARREN_AGENT_APPLY_H
 #define WARREN_AGENT_APPLY_H
@@ -25,12 +25,21 @@
 #include "policy.h"
 #include "tables.h"
 
-enum apply_table { APPLY_POLICY, APPLY_CLASSES, APPLY_CIDRS4, APPLY_CIDRS6, APPLY_IDENTITIES, APPLY_RULES, APPLY_TABLES };
+enum apply_table {
+	APPLY_POLICY,
+	APPLY_CLASSES,
+	APPLY_CIDRS4,
+	APPLY_CIDRS6,
+	APPLY_IDENTITIES,
+	APPLY_RULES,
+	APPLY_TABLES
+};
 
 /* Arrays of the keys and values of the map (abi/maps.h); elements are written in the order of the array. */
 struct apply_ops {
 	/* -ENOSPC or -ENOMEM: no room, and none of the new keys is there. */
-	int (*put)(void *arg, enum apply_table table, const void *keys, const void *values, size_t count, struct err *err);
+	int (*put)(void *arg, enum apply_table table, const void *keys, const void *values, size_t count,
+		   struct err *err);
 	int (*delete)(void *arg, enum apply_table table, const void *keys, size_t count, struct err *err);
 	int (*each)(void *arg, enum apply_table table, int (*fn)(const void *key, const void *value, void *fn_arg),
 		    void *fn_arg, struct err *err);
@@ -77,7 +86,8 @@ uint32_t apply_class(const struct apply *a, uint64_t class_key, bool *denied);
 
 struct apply_counts {
 	struct wr_policy_state state;
-	size_t identities_left_out, strays; /* strays: endpoints that nobody knows, put into quarantine (last full run) */
+	size_t identities_left_out,
+	    strays; /* strays: endpoints that nobody knows, put into quarantine (last full run) */
 };
 void apply_count(const struct apply *a, struct apply_counts *counts);
 

@@ -13,7 +13,7 @@ struct apply_tables {
 };
 
 static const char *const names[APPLY_TABLES] = {
-	[APPLY_POLICY] = "policy", [APPLY_CLASSES] = "classes",       [APPLY_CIDRS4] = "cidrs4",
+	[APPLY_POLICY] = "policy", [APPLY_CLASSES] = "classes",	      [APPLY_CIDRS4] = "cidrs4",
 	[APPLY_CIDRS6] = "cidrs6", [APPLY_IDENTITIES] = "identities", [APPLY_RULES] = "rules",
 };
 
@@ -26,7 +26,8 @@ static size_t limit(const struct apply_tables *t, enum apply_table table)
 {
 	size_t most = dp_table_limit(t->tables[table]);
 
-	return table == APPLY_POLICY && t->max_policy_entries && t->max_policy_entries < most ? t->max_policy_entries : most;
+	return table == APPLY_POLICY && t->max_policy_entries && t->max_policy_entries < most ? t->max_policy_entries
+											      : most;
 }
 
 void apply_table_use(const struct apply_tables *t, enum apply_table table, size_t *used, size_t *most)
@@ -41,20 +42,20 @@ static int put(void *arg, enum apply_table table, const void *keys, const void *
 	size_t used = dp_table_used(t->tables[table]);
 
 	if (table == APPLY_POLICY && used + count > limit(t, table))
-		return err_set(err, ENOSPC, "map policy has %zu entries, %zu more are wanted, it may hold %zu", used, count,
-			       limit(t, table));
+		return err_set(err, ENOSPC, "map policy has %zu entries, %zu more are wanted, it may hold %zu", used,
+			       count, limit(t, table));
 	return dp_table_put(t->tables[table], keys, values, count, err);
 }
 
-static int delete(void *arg, enum apply_table table, const void *keys, size_t count, struct err *err)
+static int delete (void *arg, enum apply_table table, const void *keys, size_t count, struct err *err)
 {
 	struct apply_tables *t = arg;
 
 	return dp_table_delete(t->tables[table], keys, count, err);
 }
 
-static int each(void *arg, enum apply_table table, int (*fn)(const void *key, const void *value, void *fn_arg), void *fn_arg,
-		struct err *err)
+static int each(void *arg, enum apply_table table, int (*fn)(const void *key, const void *value, void *fn_arg),
+		void *fn_arg, struct err *err)
 {
 	struct apply_tables *t = arg;
 

@@ -15,15 +15,16 @@ enum class_step {
 };
 
 /* A class in the maps. */
-struct class {
+struct class
+{
 	uint32_t number;
 	uint64_t key; /* of the compiler's class that it is; 0: of none (any more) */
 	bool denied;  /* does not fit: holds nothing but WR_CLASS_NO_ROOM, and `next` is what it should be */
 	enum class_step step;
-	struct content content; /* what the maps hold */
-	struct content next;    /* STEP_EDIT, STEP_NEW, denied: what is to come */
+	struct content content;		       /* what the maps hold */
+	struct content next;		       /* STEP_EDIT, STEP_NEW, denied: what is to come */
 	struct entries bridge_old, bridge_new; /* for transitional peers: what it had, what it will have */
-	bool left;    /* an endpoint that is in it is to be in another one */
+	bool left;			       /* an endpoint that is in it is to be in another one */
 	bool changed; /* its content has changed in this run: flows of its endpoints are to be judged again */
 };
 
@@ -42,7 +43,7 @@ struct plan {
 	size_t move_count;
 	struct bridge *bridges;
 	size_t bridge_count;
-	bool moving;    /* an identity that was known has another peer class */
+	bool moving;	/* an identity that was known has another peer class */
 	bool judge_all; /* flows of every policy class are to be judged again */
 };
 
@@ -52,24 +53,37 @@ struct apply {
 	struct wr_policy_state state;
 	struct class **classes; /* in no order */
 	size_t class_count, class_room;
-	struct numbers by_key;  /* key -> struct class * */
+	struct numbers by_key; /* key -> class_ref */
 	struct numbers by_number;
-	struct numbers identities; /* identity -> peer class, as in the maps */
-	struct numbers left_out;   /* identities for which there was no room */
-	struct numbers rules;      /* rule -> hash of its text */
+	struct numbers identities;	  /* identity -> peer class, as in the maps */
+	struct numbers left_out;	  /* identities for which there was no room */
+	struct numbers rules;		  /* rule -> hash of its text */
 	struct apply_endpoint *endpoints; /* by ifindex */
 	size_t endpoint_count, endpoint_room;
 	size_t strays;
 	bool interrupted; /* somebody died while writing: what endpoints were judged by may be gone */
-	bool freed;      /* room has come free since something did not fit */
-	bool lacks_room; /* something did not fit */
+	bool freed;	  /* room has come free since something did not fit */
+	bool lacks_room;  /* something did not fit */
+};
+
+/* A class as the value of a table of numbers. */
+union class_ref {
+	uint64_t number;
+	struct class *class;
 };
 
 static inline struct class *class_by(const struct numbers *index, uint64_t number)
 {
-	uint64_t found;
+	union class_ref ref = { .class = NULL };
 
-	return numbers_get(index, number, &found) ? (struct class *)(uintptr_t)found : NULL;
+	return numbers_get(index, number, &ref.number) ? ref.class : NULL;
+}
+
+static inline int class_index(struct numbers *index, uint64_t number, struct class *class)
+{
+	union class_ref ref = { .class = class };
+
+	return numbers_set(index, number, ref.number);
 }
 
 /* apply_load.c */

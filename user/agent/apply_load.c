@@ -40,7 +40,7 @@ struct class *class_add(struct apply *a, uint32_t number)
 		a->classes = more;
 		a->class_room = room;
 	}
-	if (!class || numbers_set(&a->by_number, number, (uintptr_t)class) < 0) {
+	if (!class || class_index(&a->by_number, number, class) < 0) {
 		free(class);
 		return NULL;
 	}
@@ -67,7 +67,7 @@ int class_set_key(struct apply *a, struct class *class, uint64_t key)
 	if (class->key && class_by(&a->by_key, class->key) == class)
 		numbers_remove(&a->by_key, class->key);
 	class->key = key;
-	return key ? numbers_set(&a->by_key, key, (uintptr_t)class) : 0;
+	return key ? class_index(&a->by_key, key, class) : 0;
 }
 
 /* Where the endpoint is, or belongs. */
@@ -147,10 +147,12 @@ static int load_entry(const void *key, const void *value, void *arg)
 	struct class *class = class_get(arg, k.policy_class);
 
 	k.policy_class = 0;
-	return class ? entries_add(&class->content.entries, &k, ((const struct wr_policy_entry *)value)->rule) : -ENOMEM;
+	return class ? entries_add(&class->content.entries, &k, ((const struct wr_policy_entry *)value)->rule)
+		     : -ENOMEM;
 }
 
-static int load_cidr(struct apply *a, uint32_t class_direction, struct ip ip, uint32_t prefixlen, const struct wr_peer *peer)
+static int load_cidr(struct apply *a, uint32_t class_direction, struct ip ip, uint32_t prefixlen,
+		     const struct wr_peer *peer)
 {
 	struct class *class = class_get(a, class_direction / 2);
 	struct policy_cidr cidr = { ip, (uint8_t)(prefixlen - WR_CIDR_CLASS_BITS), class_direction % 2, peer->peer };
@@ -217,8 +219,8 @@ static void forget(struct apply *a)
 int apply_load(struct apply *a, struct err *err)
 {
 	static int (*const load[APPLY_TABLES])(const void *key, const void *value, void *arg) = {
-		[APPLY_POLICY] = load_entry,  [APPLY_CLASSES] = load_class,       [APPLY_CIDRS4] = load_cidr4,
-		[APPLY_CIDRS6] = load_cidr6,  [APPLY_IDENTITIES] = load_identity, [APPLY_RULES] = load_rule,
+		[APPLY_POLICY] = load_entry, [APPLY_CLASSES] = load_class,	 [APPLY_CIDRS4] = load_cidr4,
+		[APPLY_CIDRS6] = load_cidr6, [APPLY_IDENTITIES] = load_identity, [APPLY_RULES] = load_rule,
 	};
 	uint32_t invalid = a->state.policies_invalid;
 	int ret = a->ops->state_get(a->arg, &a->state, err);

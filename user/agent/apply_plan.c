@@ -88,8 +88,8 @@ static bool same_as(const struct class *class, const struct policy_class *compil
 }
 
 /*
- * Classes that were found in the maps are known by their endpoints: one whose class is now this one of the compiler's was
- * in it before, if the content is the same; or else in what it was before somebody changed it.
+ * Classes that were found in the maps are known by their endpoints: one whose class is now this one of the compiler's
+ * was in it before, if the content is the same; or else in what it was before somebody changed it.
  */
 static int adopt(struct apply *a, const struct policy_changes *changes, bool same)
 {
@@ -130,8 +130,8 @@ static void mark_left(struct apply *a)
 
 /*
  * Whether `content` may become `next` under the number that it has. Not if somebody leaves the class, who would see the
- * new content on the way out; and not if prefixes change together with identities, of which a flow may need the one that
- * has changed or the one that has not.
+ * new content on the way out; and not if prefixes change together with identities, of which a flow may need the one
+ * that has changed or the one that has not.
  */
 static bool may_edit(const struct class *class, const struct content *next, bool moving)
 {
@@ -227,13 +227,15 @@ static int take_identities(struct apply *a, const struct policy_changes *changes
 			ret = numbers_set(&named, id->identity, 1);
 	}
 	/* Those that are still waiting, and that nothing new is said of. */
-	numbers_for_each(&a->left_out, pair) {
+	numbers_for_each(&a->left_out, pair)
+	{
 		if (!a->freed)
 			continue;
 		plan->moves[plan->move_count++] = (struct move){ pair->key, WR_PEER_NONE, pair->value };
 		plan->judge_all = true;
 	}
-	numbers_for_each(&a->identities, pair) {
+	numbers_for_each(&a->identities, pair)
+	{
 		uint64_t one;
 
 		if (full && ret == 0 && !numbers_get(&named, pair->key, &one))
@@ -248,7 +250,8 @@ static int bridge_cmp(const void *a, const void *b)
 	return memcmp(a, b, 2 * sizeof(uint64_t));
 }
 
-/* The number of a transitional peer class: another one in each run, as an agent that was killed leaves entries for its own. */
+/* The number of a transitional peer class: another one in each run, as an agent that was killed leaves entries for its
+ * own. */
 static uint64_t bridge_peer(const struct bridge *b, uint64_t run)
 {
 	static const uint8_t no_key[POLICY_KEY_SIZE]; /* both numbers are keyed hashes already */
@@ -287,9 +290,9 @@ static int make_bridges(struct plan *plan, uint64_t run)
 static int class_bridges(struct class *class, const struct plan *plan)
 {
 	const struct entries *had = class->step == STEP_NEW ? NULL : &class->content.entries;
-	const struct entries *gets = class->step == STEP_EDIT || class->step == STEP_NEW ? &class->next.entries :
-				     class->step == STEP_KEEP			       ? &class->content.entries :
-										 NULL;
+	const struct entries *gets = class->step == STEP_EDIT || class->step == STEP_NEW ? &class->next.entries
+				     : class->step == STEP_KEEP				 ? &class->content.entries
+											 : NULL;
 	int ret = 0;
 
 	for (size_t i = 0; i < plan->bridge_count && ret == 0; i++) {
@@ -315,7 +318,8 @@ static bool leaving(const struct apply *a)
 	for (size_t i = 0; i < a->endpoint_count && !leaves; i++) {
 		const struct apply_endpoint *ep = &a->endpoints[i];
 
-		leaves = ep->compiled && is_policy_class(ep->policy_class) && endpoint_target(a, ep) != ep->policy_class;
+		leaves =
+		    ep->compiled && is_policy_class(ep->policy_class) && endpoint_target(a, ep) != ep->policy_class;
 	}
 	return leaves;
 }

@@ -110,54 +110,87 @@ void content_free(struct content *content)
 	cidrs_free(&content->cidrs);
 }
 
-/*
- * Calls for what is in `a` and not in `b`, both sorted. The two lists differ in their element only: `SAME` says whether
- * two elements of equal key have the same value.
- */
-#define MINUS(type, CMP, SAME, ADD)                                                                            \
-	size_t j = 0;                                                                                          \
-	for (size_t i = 0; i < a->count; i++) {                                                                \
-		const type *x = &a->v[i], *y;                                                                  \
-		while (j < b->count && CMP(&b->v[j], x) < 0)                                                   \
-			j++;                                                                                   \
-		y = j < b->count && CMP(&b->v[j], x) == 0 ? &b->v[j] : NULL;                                   \
-		if ((!y || (values && !(SAME))) && (ADD) < 0)                                                  \
-			return -ENOMEM;                                                                        \
-	}                                                                                                      \
-	return 0
+/* Two sorted arrays of one kind of element. */
+struct kind {
+	size_t size;
+	int (*cmp)(const void *a, const void *b);   /* of their keys */
+	bool (*same)(const void *a, const void *b); /* their values, if the keys are */
+	int (*add)(void *list, const void *element);
+};
+
+static int minus(const struct kind *kind, const void *a, size_t a_count, const void *b, size_t b_count, bool values,
+		 void *out)
+{
+	const char *y = b, *end = y + b_count * kind->size;
+	int ret = 0;
+
+	for (size_t i = 0; i < a_count && ret == 0; i++) {
+		const char *x = (const char *)a + i * kind->size;
+
+		while (y < end && kind->cmp(y, x) < 0)
+			y += kind->size;
+		if (y == end || kind->cmp(y, x) != 0 || (values && !kind->same(x, y)))
+			ret = kind->add(out, x);
+	}
+	return ret;
+}
+
+static bool entry_same(const void *a, const void *b)
+{
+	return ((const struct entry *)a)->value.rule == ((const struct entry *)b)->value.rule;
+}
+
+static int entry_add(void *list, const void *element)
+{
+	const struct entry *entry = element;
+
+	return entries_add(list, &entry->key, entry->value.rule);
+}
+
+static bool cidr_same(const void *a, const void *b)
+{
+	return ((const struct policy_cidr *)a)->peer == ((const struct policy_cidr *)b)->peer;
+}
+
+static int cidr_add(void *list, const void *element)
+{
+	return cidrs_add(list, element);
+}
+
+static const struct kind entry_kind = { sizeof(struct entry), entry_cmp, entry_same, entry_add };
+static const struct kind cidr_kind = { sizeof(struct policy_cidr), cidr_cmp, cidr_same, cidr_add };
 
 int entries_minus(const struct entries *a, const struct entries *b, bool values, struct entries *out)
 {
-	MINUS(struct entry, entry_cmp, x->value.rule == y->value.rule, entries_add(out, &x->key, x->value.rule));
+	return minus(&entry_kind, a->v, a->count, b->v, b->count, values, out);
 }
 
 int cidrs_minus(const struct cidrs *a, const struct cidrs *b, bool values, struct cidrs *out)
 {
-	MINUS(struct policy_cidr, cidr_cmp, x->peer == y->peer, cidrs_add(out, x));
+	return minus(&cidr_kind, a->v, a->count, b->v, b->count, values, out);
 }
 
-static bool same_entries(const struct entries *a, const struct entries *b)
+static bool same(const struct kind *kind, const void *a, size_t a_count, const void *b, size_t b_count)
 {
-	bool same = a->count == b->count;
+	bool equal = a_count == b_count;
 
-	for (size_t i = 0; i < a->count && same; i++)
-		same = entry_cmp(&a->v[i], &b->v[i]) == 0 && a->v[i].value.rule == b->v[i].value.rule;
-	return same;
+	for (size_t i = 0; i < a_count && equal; i++) {
+		const char *x = (const char *)a + i * kind->size, *y = (const char *)b + i * kind->size;
+
+		equal = kind->cmp(x, y) == 0 && kind->same(x, y);
+	}
+	return equal;
 }
 
 bool content_same_cidrs(const struct content *a, const struct content *b)
 {
-	bool same = a->cidrs.count == b->cidrs.count;
-
-	for (size_t i = 0; i < a->cidrs.count && same; i++)
-		same = cidr_cmp(&a->cidrs.v[i], &b->cidrs.v[i]) == 0 && a->cidrs.v[i].peer == b->cidrs.v[i].peer;
-	return same;
+	return same(&cidr_kind, a->cidrs.v, a->cidrs.count, b->cidrs.v, b->cidrs.count);
 }
 
 bool content_same(const struct content *a, const struct content *b)
 {
-	return memcmp(&a->info, &b->info, sizeof(a->info)) == 0 && same_entries(&a->entries, &b->entries) &&
-	       content_same_cidrs(a, b);
+	return memcmp(&a->info, &b->info, sizeof(a->info)) == 0 && content_same_cidrs(a, b) &&
+	       same(&entry_kind, a->entries.v, a->entries.count, b->entries.v, b->entries.count);
 }
 
 bool content_same_isolation(const struct content *a, const struct content *b)

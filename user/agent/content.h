@@ -32,7 +32,7 @@ void cidrs_free(struct cidrs *list);
 struct content {
 	struct wr_class_info info;
 	struct entries entries; /* sorted by key (memcmp) */
-	struct cidrs cidrs;     /* sorted as those of struct policy_class */
+	struct cidrs cidrs;	/* sorted as those of struct policy_class */
 };
 int content_copy(struct content *to, const struct policy_class *from);
 void content_free(struct content *content);

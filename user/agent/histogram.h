@@ -7,7 +7,8 @@
 #include <stdint.h>
 
 /* Upper bounds in seconds. */
-static const double histogram_bounds[] = { 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1, 5 };
+static const double histogram_bounds[] = { 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01,
+					   0.02,   0.05,    0.1,    0.25,  1,	   5 };
 #define HISTOGRAM_BUCKETS (sizeof(histogram_bounds) / sizeof(histogram_bounds[0]))
 
 struct histogram {

@@ -98,7 +98,8 @@ static int bind_unix(const char *path, struct err *err)
 	struct stat st;
 
 	if (!*path || strlen(path) >= sizeof(sa.sun_path))
-		return err_set(err, EINVAL, "--metrics unix:%s: not a path of 1 to %zu bytes", path, sizeof(sa.sun_path) - 1);
+		return err_set(err, EINVAL, "--metrics unix:%s: not a path of 1 to %zu bytes", path,
+			       sizeof(sa.sun_path) - 1);
 	memcpy(sa.sun_path, path, strlen(path) + 1);
 	/* One agent a node: a socket there is what a killed one has left. */
 	if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode))
@@ -134,7 +135,8 @@ static int bind_ip(const char *address, struct err *err)
 	fd = socket(ip.family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd >= 0)
 		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (fd < 0 || bind(fd, v6 ? (struct sockaddr *)&sa6 : (struct sockaddr *)&sa4, v6 ? sizeof(sa6) : sizeof(sa4)) < 0) {
+	if (fd < 0 ||
+	    bind(fd, v6 ? (struct sockaddr *)&sa6 : (struct sockaddr *)&sa4, v6 ? sizeof(sa6) : sizeof(sa4)) < 0) {
 		err_errno(err, errno, "cannot serve metrics at %s", address);
 		return err_hint(err, "give another address with --metrics, or `--metrics off`");
 	}
@@ -153,9 +155,10 @@ int metrics_open(struct agent *agent, const char *address, struct metrics **out,
 		return err_errno(err, errno, "cannot serve metrics at %s", address);
 	metrics = calloc(1, sizeof(*metrics));
 	if (metrics)
-		metrics->daemon = MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, on_request, metrics, MHD_OPTION_LISTEN_SOCKET,
-						   fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MOST,
-						   MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)CONNECTION_SECONDS, MHD_OPTION_END);
+		metrics->daemon =
+		    MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, on_request, metrics, MHD_OPTION_LISTEN_SOCKET, fd,
+				     MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MOST,
+				     MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)CONNECTION_SECONDS, MHD_OPTION_END);
 	if (!metrics || !metrics->daemon) {
 		free(metrics);
 		return err_set(err, ENOMEM, "cannot serve metrics at %s", address);
@@ -164,7 +167,8 @@ int metrics_open(struct agent *agent, const char *address, struct metrics **out,
 	metrics->agent = agent;
 	metrics->path = is_unix ? address + 5 : NULL;
 	uv_timer_init(&agent->loop, &metrics->timer);
-	uv_poll_init(&agent->loop, &metrics->ready, MHD_get_daemon_info(metrics->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd);
+	uv_poll_init(&agent->loop, &metrics->ready,
+		     MHD_get_daemon_info(metrics->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd);
 	metrics->timer.data = metrics->ready.data = metrics;
 	uv_poll_start(&metrics->ready, UV_READABLE, on_ready);
 	*out = metrics;

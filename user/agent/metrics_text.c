@@ -55,14 +55,16 @@ static void packets(FILE *f)
 	for (int bytes = 0; bytes < 2; bytes++) {
 		const char *name = bytes ? "warren_bytes_total" : "warren_packets_total";
 
-		head(f, name, "counter", bytes ? "Bytes of the frames, by what happened to them." :
-						 "Packets of pods, by what happened to them.");
+		head(f, name, "counter",
+		     bytes ? "Bytes of the frames, by what happened to them."
+			   : "Packets of pods, by what happened to them.");
 		for (uint32_t r = 1; r < WR_REASONS; r++) {
 			for (uint32_t d = 0; d < WR_DIRECTIONS; d++) {
 				const struct wr_metric *m = &totals[wr_metric_key(r, d)];
 
-				fprintf(f, "%s{reason=\"%s\",direction=\"%s\",kind=\"%s\"} %" PRIu64 "\n", name, reasons[r].name,
-					directions[d], reasons[r].kind, (uint64_t)(bytes ? m->bytes : m->packets));
+				fprintf(f, "%s{reason=\"%s\",direction=\"%s\",kind=\"%s\"} %" PRIu64 "\n", name,
+					reasons[r].name, directions[d], reasons[r].kind,
+					(uint64_t)(bytes ? m->bytes : m->packets));
 			}
 		}
 	}
@@ -73,14 +75,16 @@ static void packets(FILE *f)
 static void flows(FILE *f, const struct dp_flow_stats *stats)
 {
 	static const char *const events[WR_CT_STATS] = {
-		[WR_CT_STAT_CREATED] = "created", [WR_CT_STAT_ANSWERED] = "answered", [WR_CT_STAT_OVER_SHARE] = "over_share",
-		[WR_CT_STAT_FULL] = "full",       [WR_CT_STAT_REJUDGED] = "rejudged",
+		[WR_CT_STAT_CREATED] = "created",	[WR_CT_STAT_ANSWERED] = "answered",
+		[WR_CT_STAT_OVER_SHARE] = "over_share", [WR_CT_STAT_FULL] = "full",
+		[WR_CT_STAT_REJUDGED] = "rejudged",
 	};
 
 	head(f, "warren_conntrack_events_total", "counter", "What happened to flows.");
 	for (int i = 0; i < WR_CT_STATS; i++)
 		fprintf(f, "warren_conntrack_events_total{event=\"%s\"} %" PRIu64 "\n", events[i], stats->counters[i]);
-	single(f, "warren_conntrack_swept_total", "counter", "Dead flows that the sweep has removed.", stats->sweep.removed);
+	single(f, "warren_conntrack_swept_total", "counter", "Dead flows that the sweep has removed.",
+	       stats->sweep.removed);
 }
 
 /* --- maps --- */
@@ -130,8 +134,12 @@ static void maps(FILE *f, const struct agent *agent, const struct dp_flow_stats 
 
 static void endpoints(FILE *f, const struct agent *agent)
 {
-	static const char *const states[] = { "enforced", "not isolated", "quarantine", "denied", "missing", "pending" };
-	static const char *const labels[] = { "enforced", "not_isolated", "quarantine", "denied", "missing", "pending" };
+	static const char *const states[] = {
+		"enforced", "not isolated", "quarantine", "denied", "missing", "pending"
+	};
+	static const char *const labels[] = {
+		"enforced", "not_isolated", "quarantine", "denied", "missing", "pending"
+	};
 	size_t counts[sizeof(states) / sizeof(states[0])] = { 0 }, count;
 	const struct apply_endpoint *v = apply_endpoints(agent->apply, &count);
 
@@ -154,26 +162,31 @@ static void policy(FILE *f, const struct agent *agent)
 	policy_count(agent->policy, &c);
 	apply_count(agent->apply, &applied);
 	head(f, "warren_objects", "gauge", "Objects that the agent knows.");
-	fprintf(f, "warren_objects{kind=\"Namespace\"} %zu\nwarren_objects{kind=\"Pod\"} %zu\n"
-		   "warren_objects{kind=\"NetworkPolicy\"} %zu\n", c.namespaces, c.pods, c.policies);
-	single(f, "warren_policies_invalid", "gauge", "Policies that could not be understood; they isolate what they select.",
-	       c.policies_invalid);
-	single(f, "warren_policy_classes", "gauge", "Distinct sets of policies that select pods of this node.", c.classes);
+	fprintf(f,
+		"warren_objects{kind=\"Namespace\"} %zu\nwarren_objects{kind=\"Pod\"} %zu\n"
+		"warren_objects{kind=\"NetworkPolicy\"} %zu\n",
+		c.namespaces, c.pods, c.policies);
+	single(f, "warren_policies_invalid", "gauge",
+	       "Policies that could not be understood; they isolate what they select.", c.policies_invalid);
+	single(f, "warren_policy_classes", "gauge", "Distinct sets of policies that select pods of this node.",
+	       c.classes);
 	single(f, "warren_policy_classes_denied", "gauge", "Of these, those that do not fit into the maps.",
 	       applied.state.classes_denied);
 	single(f, "warren_identities", "gauge", "Distinct label sets that are known.", c.identities);
-	single(f, "warren_identity_collisions", "gauge", "Identities that two label sets share; no selector matches them.",
-	       c.collisions);
+	single(f, "warren_identity_collisions", "gauge",
+	       "Identities that two label sets share; no selector matches them.", c.collisions);
 	single(f, "warren_identities_left_out", "gauge", "Identities for which there was no room in the maps.",
 	       applied.identities_left_out);
 	single(f, "warren_manifest_complaints", "gauge", "Files that could not be read.", agent->complaint_count);
 	single(f, "warren_policy_revision", "gauge", "Revision of the policy in force.", applied.state.revision);
-	single(f, "warren_policy_changes_total", "counter", "Changes of policy since the maps were made.", applied.state.changes);
+	single(f, "warren_policy_changes_total", "counter", "Changes of policy since the maps were made.",
+	       applied.state.changes);
 	single(f, "warren_policy_failing", "gauge", "1 while the maps cannot be written.", agent->failure[0] != '\0');
 	endpoints(f, agent);
 	histogram(f, "warren_policy_compile_seconds", "What compiling takes.", &agent->compiles);
 	histogram(f, "warren_policy_apply_seconds", "What writing the maps takes.", &agent->applies);
-	histogram(f, "warren_policy_latency_seconds", "From the news of a change to its being in force.", &agent->latency);
+	histogram(f, "warren_policy_latency_seconds", "From the news of a change to its being in force.",
+		  &agent->latency);
 }
 
 char *metrics_text(struct agent *agent, size_t *size)

@@ -26,8 +26,7 @@ static int grow(struct numbers *n)
 	more.slots = calloc(more.room, sizeof(*more.slots));
 	if (!more.slots)
 		return -ENOMEM;
-	numbers_for_each(n, pair)
-		*find(&more, pair->key) = *pair;
+	numbers_for_each(n, pair) * find(&more, pair->key) = *pair;
 	more.count = n->count;
 	free(n->slots);
 	*n = more;

@@ -23,8 +23,8 @@ void numbers_remove(struct numbers *n, uint64_t key);
 void numbers_free(struct numbers *n);
 
 /* Every pair, in no order; the table must not be changed meanwhile. */
-#define numbers_for_each(n, pair)                                                                              \
-	for (const struct number_pair *pair = (n)->slots; pair != (n)->slots + (n)->room; pair++)              \
+#define numbers_for_each(n, pair)                                                                                      \
+	for (const struct number_pair *pair = (n)->slots; pair != (n)->slots + (n)->room; pair++)                      \
 		if (pair->key)
 
 #endif

@@ -82,8 +82,8 @@ static int remember(struct records *r, const struct attachment *a)
 		r->room = room;
 	}
 	record = &r->v[r->count];
-	*record = (struct record){ strdup(a->container_id), strdup(a->ifname), strdup(a->pod_namespace),
-				   strdup(a->pod_name), strdup(a->pod_uid), a->host_ifindex };
+	*record = (struct record){ strdup(a->container_id), strdup(a->ifname),	strdup(a->pod_namespace),
+				   strdup(a->pod_name),	    strdup(a->pod_uid), a->host_ifindex };
 	if (!record->container || !record->ifname || !record->pod_namespace || !record->pod_name || !record->pod_uid) {
 		record_free(record);
 		return -ENOMEM;
@@ -183,7 +183,8 @@ int records_run(struct records *r, struct err *err)
 			if (event->mask & IN_Q_OVERFLOW)
 				ret = records_rescan(r, err);
 			else if (event->mask & IN_IGNORED)
-				return err_set(err, ESHUTDOWN, "the folder of attachments is gone: the node was taken down");
+				return err_set(err, ESHUTDOWN,
+					       "the folder of attachments is gone: the node was taken down");
 			else if (event->len)
 				ret = no_memory(changed(r, event->name), err);
 			if (ret < 0)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The endpoints of this node, from the attachments' records, followed by inotify: those whose network leaves policy to the
- * agent. An endpoint is there from the moment its device has an ifindex to the moment that its deletion begins.
+ * The endpoints of this node, from the attachments' records, followed by inotify: those whose network leaves policy to
+ * the agent. An endpoint is there from the moment its device has an ifindex to the moment that its deletion begins.
  */
 #ifndef WARREN_AGENT_RECORDS_H
 #define WARREN_AGENT_RECORDS_H
@@ -21,8 +21,9 @@ struct record_events {
 };
 
 struct records;
-int records_open(struct records **r, const struct record_events *events, struct err *err); /* puts those that are there */
-int records_fd(const struct records *r); /* to be polled for reading; then: */
+int records_open(struct records **r, const struct record_events *events,
+		 struct err *err);		     /* puts those that are there */
+int records_fd(const struct records *r);	     /* to be polled for reading; then: */
 int records_run(struct records *r, struct err *err); /* -ESHUTDOWN: somebody has taken the node down */
 int records_rescan(struct records *r, struct err *err);
 void records_close(struct records *r);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The agent's socket (user/lib/agent_socket.h): one request and one answer each connection, as many as may come. */
+#include <malloc.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -14,6 +15,7 @@
 #define CLIENTS_MOST 1024
 #define EXCHANGE_MS 10000 /* what a request may take to arrive, or an answer to be read */
 #define WAIT_MS_MOST 600000
+#define LONG_ANSWER (128 << 10) /* bytes: what it took is given back to the system */
 
 struct client {
 	struct client *next;
@@ -24,6 +26,7 @@ struct client {
 	char *in; /* what has come of the request; NULL when it is complete */
 	size_t used, room;
 	char *answer;
+	size_t answer_size;
 	bool waiting; /* for an endpoint */
 	struct request request;
 	int open_handles;
@@ -42,11 +45,15 @@ static void client_free(uv_handle_t *handle)
 {
 	struct client *client = handle->data;
 
+	bool trim = client->answer_size > LONG_ANSWER;
+
 	if (--client->open_handles)
 		return;
 	free(client->in);
 	free(client->answer);
 	free(client);
+	if (trim)
+		malloc_trim(0);
 }
 
 static void client_close(struct client *client)
@@ -84,8 +91,9 @@ static void answer(struct client *client, json_t *json)
 		client_close(client);
 		return;
 	}
-	buf = uv_buf_init(client->answer, (unsigned)strlen(client->answer) + 1);
-	client->answer[buf.len - 1] = '\n'; /* in the place of the NUL, which is not sent */
+	client->answer_size = strlen(client->answer) + 1;
+	client->answer[client->answer_size - 1] = '\n'; /* in the place of the NUL, which is not sent */
+	buf = uv_buf_init(client->answer, (unsigned)client->answer_size);
 	client->write.data = client;
 	uv_timer_start(&client->timer, on_timeout, EXCHANGE_MS, 0);
 	if (uv_write(&client->write, (uv_stream_t *)&client->pipe, &buf, 1, on_written) < 0)
@@ -94,7 +102,8 @@ static void answer(struct client *client, json_t *json)
 
 static void answer_error(struct client *client, const struct err *err)
 {
-	answer(client, json_pack("{s:{s:i, s:s, s:s}}", "error", "errno", err->num, "message", err->msg, "hint", err->hint));
+	answer(client,
+	       json_pack("{s:{s:i, s:s, s:s}}", "error", "errno", err->num, "message", err->msg, "hint", err->hint));
 }
 
 /* --- requests --- */
@@ -189,7 +198,8 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 	char *end;
 
 	if (n < 0) {
-		/* Who has asked all and closed that half still reads the answer; who waits for an endpoint has hung up. */
+		/* Who has asked all and closed that half still reads the answer; who waits for an endpoint has hung up.
+		 */
 		if (n != UV_EOF || !client->answer)
 			client_close(client);
 		return;
@@ -241,8 +251,11 @@ static void on_client(uv_stream_t *listener, int status)
 int server_open(struct agent *agent, struct server **out, struct err *err)
 {
 	struct server *server = calloc(1, sizeof(*server));
-	int ret = server ? dir_make(WARREN_RUN_DIR, err) : err_set(err, ENOMEM, "no memory");
+	int ret;
 
+	if (!server)
+		return err_set(err, ENOMEM, "no memory");
+	ret = dir_make(WARREN_RUN_DIR, err);
 	if (ret < 0) {
 		free(server);
 		return ret;

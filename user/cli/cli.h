@@ -43,7 +43,7 @@ struct cli_options {
 	bool json, help;
 	bool all, force, raw, btf;
 	bool drops, allows, dead;
-	int64_t max_endpoints, mark_shift;
+	int64_t max_endpoints, mark_shift, ct_entries;
 	int64_t endpoint, count, timeout;
 	int64_t family, sport;
 	const char *reason, *flags;
@@ -83,7 +83,7 @@ extern const struct cli_option common_options[]; /* --json, --help */
 #define TOPIC_MAX 64
 #define CLI_OPTIONS_DEFAULT                                                                                            \
 	{                                                                                                              \
-		.max_endpoints = -1, .mark_shift = -1, .endpoint = -1, .count = -1, .timeout = -1,                     \
+		.max_endpoints = -1, .mark_shift = -1, .ct_entries = -1, .endpoint = -1, .count = -1, .timeout = -1,   \
 		.family = -1, .sport = -1                                                                              \
 	}
 

@@ -20,6 +20,8 @@ int cmd_node_init(struct cli *cli)
 		options.max_endpoints = (uint32_t)cli->options.max_endpoints;
 	if (cli->options.mark_shift >= 0)
 		options.mark_shift = (int)cli->options.mark_shift;
+	if (cli->options.ct_entries >= 0)
+		options.ct_entries = (uint32_t)cli->options.ct_entries;
 	r = node_init(&options, &report, &cli->err);
 	if (r < 0)
 		return r;

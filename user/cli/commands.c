@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The table of commands. */
 #include "cli.h"
+#include "node.h"
 
 #define FLAG(option, member, text)                                                                                     \
 	{                                                                                                              \
@@ -40,6 +41,8 @@ const struct command commands[] = {
 			       "room for so many pods (default and most: 4096; only while nothing is loaded)"),
 			NUMBER("mark-shift", "N", mark_shift, 0, 29, COMPLETE_NOTHING,
 			       "lowest of the three packet mark bits to use (default 24)"),
+			NUMBER("ct-entries", "N", ct_entries, NODE_CT_ENTRIES_MIN, NODE_CT_ENTRIES_MAX, COMPLETE_NOTHING,
+			       "room for so many answered flows of each family (default 262144; only while nothing is loaded)"),
 		},
 		.summary = "Load the programs, or replace those of another release without a gap",
 		.run = cmd_node_init,

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the hot paths cost, as lines of JSON. */
+#include <bpf/bpf.h>
+#include <linux/bpf.h>
+#include <linux/types.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "state.h"
+
+#define CLASS 16
+#define PEER_OF(n) (WR_PEER_FIRST + (n))
+
+static int run_repeated(enum program program, enum device on, const struct frame *in, int repeat, unsigned *ns)
+{
+	struct __sk_buff ctx = { .ifindex = device_ifindex(on) };
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = in->data, .data_size_in = in->len, .ctx_in = &ctx,
+		    .ctx_size_in = sizeof(ctx), .repeat = repeat);
+
+	if (bpf_prog_test_run_opts(program_fd(program), &opts) || opts.retval == 2)
+		return fprintf(stderr, "verdict %d: %m\n", opts.retval), -1;
+	*ns = opts.duration;
+	return 0;
+}
+
+static int compare(const void *a, const void *b)
+{
+	return *(const unsigned *)a < *(const unsigned *)b ? -1 : 1;
+}
+
+static int print_median(const char *id, bool v6, unsigned *ns, size_t n)
+{
+	qsort(ns, n, sizeof(*ns), compare);
+	printf("{\"id\": \"bpf_%s_v%d\", \"ns\": %u, \"p99\": %u}\n", id, v6 ? 6 : 4, ns[n / 2], ns[n * 99 / 100]);
+	return 0;
+}
+
+/*
+ * A run may repeat a program only on the packet that the program left. So the packet is one that forwarding leaves good:
+ * its sender has the MAC address that forwarding writes as source, and the hop limit lasts for one call.
+ */
+static int bench_repeated(const char *id, enum program program, enum device on, const struct frame *in, bool v6)
+{
+	enum { CALLS = 2000, REPEAT = 200 };
+	static unsigned ns[CALLS];
+
+	for (int i = 0; i < CALLS; i++)
+		if (run_repeated(program, on, in, REPEAT, &ns[i]))
+			return 1;
+	return print_median(id, v6, ns, CALLS);
+}
+
+struct path {
+	const char *id;
+	enum program program;
+	struct layer packet[4], answer[4]; /* the answer comes from B, or, if A's host or the world is asked, to A */
+};
+
+/* The flow is begun and answered, so that its entry is where those of most packets are. */
+static int bench_path(const struct path *path, bool v6)
+{
+	struct frame f;
+	struct run r = { .program = FROM_POD, .on = DEVICE_B };
+
+	frame_build(&f, path->packet, path->program == FROM_POD ? &defaults_from_pod : &defaults_to_pod, v6);
+	run_verdict(path->program, &f);
+	if (path->answer[0].kind != L_END) {
+		struct frame answer;
+
+		frame_build(&answer, path->answer, &defaults_from_b, v6);
+		run_quietly(&r, &answer);
+	}
+	return bench_repeated(path->id, path->program, DEVICE_A, &f, v6);
+}
+
+#define FROM_A ETH(.smac = MAC_HOST), IP(.ttl = 255)
+#define ANSWER_TCP { ETH(), IP(), TCP(.sport = 80, .dport = 40000) }
+#define ANSWER_UDP { ETH(), IP(), UDP(.sport = 53, .dport = 40000) }
+static const struct path paths[] = {
+	{ "from_pod_to_pod_tcp", FROM_POD, { FROM_A, TCP() }, ANSWER_TCP },
+	{ "from_pod_to_pod_udp", FROM_POD, { FROM_A, UDP(.n = 16) }, ANSWER_UDP },
+	{ "from_pod_to_pod_udp_unanswered", FROM_POD, { FROM_A, UDP(.n = 16) }, { { 0 } } },
+	{ "from_pod_to_stack_tcp", FROM_POD, { ETH(.smac = MAC_HOST), IP(.dst = WORLD), TCP() }, { { 0 } } },
+	{ "to_pod_from_host_tcp", TO_POD, { ETH(), IP(.src = HOST), TCP() }, { { 0 } } },
+};
+
+/* --- policy --- */
+
+/* A class for A's egress and B's ingress, and as many entries as `entries` says: rules for other peers and ports. */
+static void policy_fill(unsigned entries)
+{
+	unsigned have = 0;
+
+	class_set(CLASS, WR_EGRESS, WR_CLASS_ISOLATED | WR_CLASS_SELECTORS, 1u << 16);
+	class_set(CLASS, WR_INGRESS, WR_CLASS_ISOLATED | WR_CLASS_SELECTORS, 1u << 16);
+	identity_set_peer(IDENTITY_A, PEER_OF(0));
+	identity_set_peer(IDENTITY_B, PEER_OF(0));
+	for (unsigned peer = 0; have < entries; peer++) {
+		for (unsigned port = 0; port < 50 && have < entries; port++, have += 2) {
+			policy_allow(CLASS, WR_EGRESS, PEER_OF(peer), 17, 1000 + port, 16, WR_RULE_FIRST);
+			policy_allow(CLASS, WR_INGRESS, PEER_OF(peer), 17, 1000 + port, 16, WR_RULE_FIRST);
+		}
+	}
+	endpoint_set_class(DEVICE_A, CLASS);
+	endpoint_set_class(DEVICE_B, CLASS);
+}
+
+static void udp_frame(struct frame *f, unsigned sport, unsigned dport, bool v6)
+{
+	const struct layer layers[] = { FROM_A, UDP(.n = 16, .sport = (int)sport, .dport = (int)dport), { 0 } };
+
+	frame_build(f, layers, &defaults_from_pod, v6);
+}
+
+/* Each packet begins a flow: judged at both ends, and written. */
+static int bench_new(const char *id, bool v6)
+{
+	enum { FLOWS = 20000 };
+	static unsigned ns[FLOWS];
+	struct frame f;
+
+	for (unsigned i = 0; i < FLOWS; i++) {
+		udp_frame(&f, 10000 + i, 1000 + i % 50, v6);
+		if (run_repeated(FROM_POD, DEVICE_A, &f, 1, &ns[i]))
+			return 1;
+	}
+	return print_median(id, v6, ns, FLOWS);
+}
+
+static int bench_policy(unsigned entries, bool v6)
+{
+	struct frame f;
+	char id[64];
+
+	node_reset(0, v6);
+	endpoint_set_mac(DEVICE_A, MAC_HOST);
+	policy_fill(entries);
+	udp_frame(&f, 9999, 1000, v6);
+	run_verdict(FROM_POD, &f);
+	snprintf(id, sizeof(id), "from_pod_known_flow_policy_%u", entries);
+	if (bench_repeated(id, FROM_POD, DEVICE_A, &f, v6))
+		return 1;
+	snprintf(id, sizeof(id), "from_pod_new_flow_policy_%u", entries);
+	return bench_new(id, v6);
+}
+
+int bench(void)
+{
+	static const unsigned sizes[] = { 100, 100000 };
+	int failed = 0;
+
+	harness_setup(NULL);
+	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+		for (int v6 = 0; v6 < 2; v6++) {
+			node_reset(0, v6);
+			endpoint_set_mac(DEVICE_A, MAC_HOST);
+			failed |= bench_path(&paths[i], v6);
+		}
+	}
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
+		for (int v6 = 0; v6 < 2; v6++)
+			failed |= bench_policy(sizes[i], v6);
+	harness_teardown(NULL);
+	return failed;
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The node's state: endpoints, policy and flows in the maps. */
+#ifndef WARREN_TEST_STATE_H
+#define WARREN_TEST_STATE_H
+
+#include "harness.h"
+
+/* How the node differs from its usual state: two endpoints, not isolated, with both families. */
+enum state {
+	S_NO_ENDPOINT = 1 << 0,   /* A is no endpoint */
+	S_A_QUARANTINE = 1 << 1,
+	S_B_QUARANTINE = 1 << 2,
+	S_NO_FAMILY = 1 << 3,     /* A has no address of the packet's family */
+	S_NO_CONFIG = 1 << 4,
+	S_MASQUERADE = 1 << 5,    /* A's traffic is masqueraded */
+	S_B_GOING = 1 << 6,       /* B's address is still known, its endpoint is not */
+	S_NOT_CACHED = 1 << 7,    /* addr_cache is empty */
+	S_CACHE_WRONG = 1 << 8,   /* addr_cache takes B's addresses for A's */
+	S_LAST_PLACE = 1 << 9,    /* all endpoints are in the last slot they may be in, others' in the first */
+};
+
+/* The node as `state` (a set of enum state) says, without policies and flows; counters as they are, no events. */
+void node_reset(unsigned state, bool v6);
+
+/* --- policy --- */
+
+/* Of A or B, from now on: the class, under a new revision; the identity; the MAC address. */
+void endpoint_set_class(enum device d, uint32_t policy_class);
+void endpoint_set_identity(enum device d, uint64_t identity);
+void endpoint_set_mac(enum device d, enum mac mac);
+uint32_t endpoint_revision(enum device d);
+void endpoint_remove(enum device d);
+/* The endpoint goes, and one like it, with the same addresses, comes on another device. */
+void endpoint_take_address(enum device from, enum device by);
+
+void class_set(uint32_t policy_class, enum wr_direction direction, uint32_t flags, uint32_t port_bits);
+void class_remove(uint32_t policy_class);
+void policy_allow(uint32_t policy_class, enum wr_direction direction, uint64_t peer, uint8_t l4_proto, uint16_t port,
+		  unsigned port_bits, uint32_t rule);
+void policy_remove(uint32_t policy_class, enum wr_direction direction, uint64_t peer, uint8_t l4_proto, uint16_t port,
+		   unsigned port_bits);
+void policy_cidr(uint32_t policy_class, enum wr_direction direction, enum who who, unsigned bits, uint64_t peer, bool v6);
+void identity_set_peer(uint64_t identity, uint64_t peer);
+
+/* --- flows --- */
+
+enum table { CT, CT_NEW };
+
+unsigned flows_count(enum table table, bool v6);
+/* The only flow there is; false if there is none. */
+bool flow_only(enum table table, bool v6, struct wr_ct *ct);
+/* Time passes for every flow. */
+void flows_age(uint32_t ticks);
+uint32_t tick_now(void);
+uint32_t flows_owned(enum device d);
+uint64_t flow_stat(enum wr_ct_stat stat);
+/* How many flows in ct an endpoint may own. */
+void flows_set_share(uint32_t share);
+
+/* A hash of everything in every map but `trace`, and of how many events wait, which are then forgotten. */
+uint64_t maps_digest(bool endpoints_too);
+
+#endif

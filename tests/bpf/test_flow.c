@@ -1,0 +1,2 @@
+#include "harness.h"
+int run_flow_tests(void) { return 0; }

@@ -72,7 +72,7 @@ int sweep_start(struct __sk_buff *skb)
 	if (bpf_timer_set_callback(&s->timer, sweep_tick))
 		return -1;
 	s->time_ns = bpf_ktime_get_ns(); /* so that a timer which has just been started is told from one that has stopped */
-	return bpf_timer_start(&s->timer, WR_SWEEP_SECONDS * 1000000000ull, 0);
+	return bpf_timer_start(&s->timer, 0, 0); /* the first time at once */
 }
 
 /* At once, for whoever cannot wait. */

@@ -98,6 +98,10 @@ def programs(args):
 
 # What a figure of `bpftest --bench` is to be: at most so many ns, or at most so much of another figure.
 PROGRAM_GOALS = {
+    "bpf_from_pod_to_pod_tcp_v4": 60,
+    "bpf_from_pod_to_pod_tcp_v6": 75,
+    **{f"bpf_from_pod_{kind}_flow_policy_100000_{family}": (f"bpf_from_pod_{kind}_flow_policy_100_{family}", goal)
+       for kind, goal in (("known", 1.02), ("new", 1.25)) for family in ("v4", "v6")},
 }
 
 

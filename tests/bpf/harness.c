@@ -15,7 +15,7 @@
 #include "warren.skel.h"
 
 static struct {
-	struct warren_bpf *skel, *twin;
+	struct warren_bpf *skel, *twin, *large;
 	struct ring_buffer *ring;
 	struct wr_event last;
 	int events;
@@ -130,6 +130,13 @@ static void growing_fill(struct bpf_map *outer, size_t key_size, size_t value_si
 	close(fd);
 }
 
+static void growing_fill_all(void)
+{
+#define X(name, key, value, first, most, text) growing_fill(lab.skel->maps.name, sizeof(key), sizeof(value), 1 << 18);
+	WARREN_GROWING_MAPS(X)
+#undef X
+}
+
 /* A second copy of the programs, over the same maps, that changes nothing. */
 static struct warren_bpf *twin_load(void)
 {
@@ -160,15 +167,36 @@ int harness_setup(void **state)
 	lab.skel = warren_bpf__open_and_load();
 	if (!lab.skel)
 		fail_msg("loading the programs: %m");
-#define X(name, key, value, first, most, text) growing_fill(lab.skel->maps.name, sizeof(key), sizeof(value), 1 << 18);
-	WARREN_GROWING_MAPS(X)
-#undef X
+	growing_fill_all();
 	lab.twin = twin_load();
 	lab.ring = ring_buffer__new(bpf_map__fd(lab.skel->maps.events), event_seen, NULL, NULL);
 	lab.cpus = libbpf_num_possible_cpus();
 	if (!lab.ring || lab.cpus < 1)
 		fail_msg("ring buffer: %m");
 	return 0;
+}
+
+void harness_use_small_tables(void)
+{
+	lab.large = lab.skel;
+	lab.skel = warren_bpf__open();
+	if (!lab.skel)
+		fail_msg("opening the programs: %m");
+	bpf_map__set_max_entries(lab.skel->maps.ct4, 1);
+	bpf_map__set_max_entries(lab.skel->maps.ct6, 1);
+	bpf_map__set_type(lab.skel->maps.ct_new4, BPF_MAP_TYPE_HASH);
+	bpf_map__set_type(lab.skel->maps.ct_new6, BPF_MAP_TYPE_HASH);
+	bpf_map__set_max_entries(lab.skel->maps.ct_new4, 2);
+	bpf_map__set_max_entries(lab.skel->maps.ct_new6, 2);
+	if (warren_bpf__load(lab.skel))
+		fail_msg("loading the programs: %m");
+	growing_fill_all();
+}
+
+void harness_use_usual_tables(void)
+{
+	warren_bpf__destroy(lab.skel);
+	lab.skel = lab.large;
 }
 
 int harness_teardown(void **state)

@@ -44,6 +44,9 @@ struct run {
 
 int harness_setup(void **state);
 int harness_teardown(void **state);
+/* Programs over other maps: there is room for one flow in ct, for two in ct_new, which evicts none. And back. */
+void harness_use_small_tables(void);
+void harness_use_usual_tables(void);
 
 /*
  * Whether BPF_PROG_TEST_RUN takes the frame: since Linux 6.18 not one that ends before its IP header does. Those are

@@ -187,6 +187,11 @@ void endpoint_remove(enum device d)
 	slot_put(wr_endpoint_slot(device_ifindex(d), 0), &empty, 0);
 }
 
+void endpoint_restore(enum device d)
+{
+	endpoint_put(d, true, false);
+}
+
 void endpoint_take_address(enum device from, enum device by)
 {
 	endpoint_remove(from);

@@ -30,6 +30,7 @@ void endpoint_set_identity(enum device d, uint64_t identity);
 void endpoint_set_mac(enum device d, enum mac mac);
 uint32_t endpoint_revision(enum device d);
 void endpoint_remove(enum device d);
+void endpoint_restore(enum device d);
 /* The endpoint goes, and one like it, with the same addresses, comes on another device. */
 void endpoint_take_address(enum device from, enum device by);
 

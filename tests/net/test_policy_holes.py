@@ -137,6 +137,28 @@ def test_crafted_answers_open_nothing(cluster, client, server, monitor, family):
         assert not [f for f in seen.drain() if b"answer" in f]
 
 
+def test_connection_is_not_turned_round(cluster, client, server, monitor, family):
+    """The client may open no connections, but may be connected to. The server's bare SYN between the same ports does not
+    make answers of what the client sends on the connection that it has opened before.
+    """
+    from scapy.layers.inet import TCP
+
+    with server.tcp_listen(family) as listener:
+        a = client.tcp_connect(server.ips[family], listener.getsockname()[1])
+        b, _ = listener.accept()
+    with a, b:
+        ports = {"sport": b.getsockname()[1], "dport": a.getsockname()[1]}
+        cluster.apply("deny", policy("front/deny", egress=[], types=["Egress"]))
+        a.send(b"not this one")
+        assert monitor.wait(lambda e: e["reason"] == "egress_denied" and e["endpoint"] == client.ifindex)
+        with server.wire() as out, server.wire() as seen:
+            out.send(server.packet(family, client.ips[family]) / TCP(**ports, flags="S", seq=1))
+            for _ in range(2):
+                monitor.drain()
+                assert monitor.wait(lambda e: e["endpoint"] == client.ifindex), "nothing of the client's is dropped"
+            assert not [f for f in seen.drain() if b"not this one" in f]
+
+
 def test_echo_request_is_no_reply(cluster, client, server, monitor, family):
     """The server may ask the client, and is answered. A request of the client's with the same number is no answer."""
     cluster.apply("deny", policy("back/deny", ingress=[]))

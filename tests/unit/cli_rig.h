@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -137,8 +138,8 @@ static inline void needs_root(void)
 }
 
 /*
- * A pod's device with programs, and its endpoint (the template, with what the device has); the pod's side stays here, so that
- * packets can be sent from it. Returns its id.
+ * A pod's device with programs, and its endpoint: the template, with what the device has. The pod's side stays here, so
+ * that packets can be sent from it. Returns its id.
  */
 static inline uint32_t make_pod(struct nl *nl, const char *device, const char *peer_device, const uint8_t mac[6],
 				const struct wr_endpoint *template)
@@ -190,6 +191,32 @@ static inline void record_pod(uint32_t id, const char *device, const char *name)
 	assert_int_equal(boot_id(a.boot_id, &err), 0);
 	if (attachment_save(&a, &err) < 0)
 		fail_msg("%s", err.msg);
+}
+
+/* Starts a monitor and waits until it listens. */
+static inline pid_t start_monitor(const char *line, FILE *out)
+{
+	char said[128] = "";
+	int fds[2];
+	pid_t pid;
+
+	assert_int_equal(pipe(fds), 0);
+	pid = start(line, fileno(out), fds[1]);
+	close(fds[1]);
+	assert_true(read(fds[0], said, sizeof(said) - 1) > 0);
+	close(fds[0]);
+	if (!strstr(said, "listening"))
+		fail_msg("the monitor says: %s", said);
+	return pid;
+}
+
+/* It ends by itself, long before the time-out that keeps a broken one from staying. */
+static inline void assert_ends_soon(pid_t pid)
+{
+	time_t begin = time(NULL);
+
+	assert_int_equal(status_of(pid), 0);
+	assert_true(time(NULL) - begin < 10);
 }
 
 #endif

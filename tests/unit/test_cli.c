@@ -337,32 +337,6 @@ static void send_frame(uint16_t eth_proto)
 	assert_int_equal(sendto(fd, frame, sizeof(frame), 0, (const struct sockaddr *)&to, sizeof(to)), sizeof(frame));
 }
 
-/* Starts a monitor and waits until it listens. */
-static pid_t start_monitor(const char *line, FILE *out)
-{
-	char said[128] = "";
-	int fds[2];
-	pid_t pid;
-
-	assert_int_equal(pipe(fds), 0);
-	pid = start(line, fileno(out), fds[1]);
-	close(fds[1]);
-	assert_true(read(fds[0], said, sizeof(said) - 1) > 0);
-	close(fds[0]);
-	if (!strstr(said, "listening"))
-		fail_msg("the monitor says: %s", said);
-	return pid;
-}
-
-/* It ends by itself, long before the time-out that keeps a broken one from staying. */
-static void assert_ends_soon(pid_t pid)
-{
-	time_t begin = time(NULL);
-
-	assert_int_equal(status_of(pid), 0);
-	assert_true(time(NULL) - begin < 10);
-}
-
 static void monitor_shows_a_drop(uint32_t id)
 {
 	FILE *out = tmpfile();

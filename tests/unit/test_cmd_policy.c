@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* identity, policy, trace, ct and what status says of them: on a node of its own, with and without an agent. */
 #include <bpf/bpf.h>
+#include <linux/if_packet.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -9,6 +11,7 @@
 #include <time.h>
 
 #include "cli_rig.h"
+#include "frame.h"
 #include "names.h"
 #include "node.h"
 #include "paths.h"
@@ -267,9 +270,12 @@ static void trace_says_what_it_found(void **state)
 	needs_root();
 	expect("trace client web:80/tcp", 0, "packet:  10.1.0.8:40000 > 10.1.0.7:80 TCP SYN");
 	expect("trace client web:80/tcp", 0, "no entry for this flow");
-	expect("trace client web:80/tcp", 0, "ingress     allowed: shop/db ingress[0].ports[1] (class 17, peer class 0x0000000000001234)");
+	expect("trace client web:80/tcp", 0,
+	       "ingress     allowed: shop/db ingress[0].ports[1] (class 17, peer class 0x0000000000001234)");
 	expect("trace client web:80/tcp", 0, "redirected into the pod of endpoint");
-	expect("trace client web:81/tcp --family 6", 0, "ingress     denied: no rule of class 17 matched");
+	expect("trace client web:81/tcp --family 6", 0,
+	       "ingress     denied: no rule of class 17 matched (peer class 0x0000000000001234)");
+	expect("trace world web:icmp", 0, "(class 17, peer class none, CIDR peer 0x8000000000000009)");
 	expect("trace client world:53/udp --sport 7", 0, "10.1.0.8:7 > 192.0.2.1:53 UDP");
 	expect("trace client world:53/udp", 0, "to the host's stack");
 	expect("trace web client --flags ack", 0, "TCP ACK");
@@ -358,17 +364,75 @@ static void conntrack(void **state)
 	assert_int_equal(json_integer_value(json_object_get(json_array_get(json_object_get(stats, "tables"), 0), "entries")), 2);
 
 	expect("ct flush --endpoint 999999", 0, "flows ended: 0");
-	run_both("ct flush", 0, "flows ended: 3");
+	expect("ct flush", 0, "flows ended: 3");
 	expect("ct list", 0, "no flows");
 	expect("ct flush", 0, "flows ended: 0");
+}
+
+/* --- monitor --- */
+
+static void send_syn(uint16_t port)
+{
+	const struct sockaddr_ll to = { .sll_family = AF_PACKET, .sll_ifindex = (int)if_nametoindex("podclient") };
+	struct frame f = {
+		.mac_source = { 2, 0, 0, 0, 0, 8 },
+		.mac_destination = WR_HOST_MAC,
+		.protocol = IPPROTO_TCP,
+		.source_port = 50000,
+		.destination_port = port,
+		.tcp_flags = 0x02,
+	};
+	_cleanup_fd_ int fd = socket(AF_PACKET, SOCK_RAW, 0);
+	uint8_t bytes[FRAME_MAX];
+	size_t length;
+
+	assert_int_equal(ip_parse("10.1.0.8", &f.source), 0);
+	assert_int_equal(ip_parse("10.1.0.7", &f.destination), 0);
+	length = frame_make(&f, bytes);
+	assert_int_equal(sendto(fd, bytes, length, 0, (const struct sockaddr *)&to, sizeof(to)), length);
+}
+
+/* Of a denied and an allowed packet each shows its own. */
+static void monitor_names_the_rules(void **state)
+{
+	static const struct {
+		const char *options, *reason, *verdict, *because;
+	} monitors[] = {
+		{ "--drops --reason ingress_denied", "ingress_denied", "drop", "no rule of class 17 matched" },
+		{ "--allows", "to_endpoint", "pass", "shop/db ingress[0].ports[1]" },
+	};
+
+	needs_root();
+	for (size_t i = 0; i < sizeof(monitors) / sizeof(monitors[0]); i++) {
+		FILE *out = tmpfile();
+		json_auto_t *json = NULL;
+		char text[4096], line[128];
+		pid_t pid;
+
+		snprintf(line, sizeof(line), "monitor --json --count 1 --timeout 20 --endpoint %u %s", client, monitors[i].options);
+		expect("ct flush", 0, "flows ended");
+		pid = start_monitor(line, out);
+		send_syn(81);
+		send_syn(80);
+		assert_ends_soon(pid);
+		read_back(out, text, sizeof(text));
+		json = json_loads(text, 0, NULL);
+		if (!json)
+			fail_msg("the monitor prints: %s", text);
+		assert_string_equal(json_text(json, "reason"), monitors[i].reason);
+		assert_string_equal(json_text(json, "verdict"), monitors[i].verdict);
+		assert_string_equal(json_text(json_object_get(json, "egress"), "because"), "not isolated");
+		assert_string_equal(json_text(json_object_get(json, "ingress"), "because"), monitors[i].because);
+		assert_int_equal(json_integer_value(json_object_get(json_object_get(json, "ingress"), "class")), CLASS);
+	}
 }
 
 /* --- the agent --- */
 
 static const char identities[] =
-	"{\"identities\": [{\"identity\": \"0x0200000000000c11\", \"namespace\": \"default\", \"namespace_labels\": null,"
+	"{\"identities\": [{\"identity\": \"0x200000000000c11\", \"namespace\": \"default\", \"namespace_labels\": null,"
 	"\"labels\": {\"app\": \"client\", \"tier\": \"front\"}, \"ports\": [{\"name\": \"http\", \"protocol\": \"tcp\","
-	"\"port\": 8080}], \"peer_class\": \"0x0000000000001234\", \"pods\": 3, \"collision\": false, \"endpoints\": [],"
+	"\"port\": 8080}], \"peer_class\": \"0x1234\", \"pods\": 3, \"collision\": false, \"endpoints\": [],"
 	"\"selectors\": [\"app=client\"]}]}\n";
 static const char policies[] =
 	"{\"policies\": [{\"namespace\": \"shop\", \"name\": \"db\", \"selector\": \"\", \"isolates\": [\"ingress\"],"
@@ -381,7 +445,8 @@ static const char policies[] =
 	"\"rules\": {}, \"invalid\": \"spec.ingress[0]: no such field\", \"endpoints\": [],"
 	"\"entries\": 0, \"classes\": []}]}\n";
 static const char status[] = "{\"version\": \"9\", \"synced\": true, \"complaints\": [{\"file\": \"odd.yaml\", \"message\":"
-			     " \"line 3: a tab\"}], \"failure\": \"no memory\", \"identities_left_out\": 7, \"counts\": {\"pods\": 4, \"policies\": 2, \"collisions\": 0}}\n";
+			     " \"line 3: a tab\"}], \"failure\": \"no memory\", \"identities_left_out\": 7,"
+			     "\"counts\": {\"pods\": 4, \"policies\": 2, \"collisions\": 0}}\n";
 
 /* One that answers with what stands above, in a child. */
 static pid_t start_agent(void)
@@ -435,7 +500,8 @@ static void with_an_agent(void **state)
 
 	needs_root();
 	agent = start_agent();
-	expect("identity list", 0, "default    app=client,tier=front     3");
+	expect("identity list", 0, "0x0200000000000c11  default    app=client,tier=front     3");
+	expect("identity list", 0, "0x0000000000001234");
 	expect("identity get 0x0200000000000c11", 0, "app=client");
 	expect("identity get 0x0200000000000c11", 0, "8080");
 	expect("identity get unknown", 0, "unknown");
@@ -482,6 +548,7 @@ int main(void)
 		cmocka_unit_test(trace_agrees_and_leaves_nothing),
 		cmocka_unit_test(trace_says_what_it_found),
 		cmocka_unit_test(conntrack),
+		cmocka_unit_test(monitor_names_the_rules),
 		cmocka_unit_test(without_an_agent),
 		cmocka_unit_test(with_an_agent),
 		cmocka_unit_test(status_of_policy),

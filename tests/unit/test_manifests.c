@@ -368,7 +368,23 @@ static void starts_with_broken_files(void **state)
 	open_all(r);
 	expect(r, "+ " IS_NS("one") "+ " IS_NS("two")
 		  "! a.yaml: manifest: line 2, column 1: did not find expected node content\n"
-		  "! c.yaml: document 1: Pod default/?: metadata.name: required\nsynced\n");
+		  "! c.yaml: document 1: Pod default/?: metadata.name: required\n");
+	/* It may have held any policy. */
+	put_file(r, "d.yaml", NS("three"));
+	run(r, "+ " IS_NS("three"));
+	put_file(r, "a.yaml", NS("four"));
+	run(r, "+ " IS_NS("four") "ok a.yaml\nsynced\n");
+}
+
+static void a_broken_file_that_goes_is_no_obstacle(void **state)
+{
+	struct rig *r = *state;
+
+	put_file(r, "a.yaml", "a: [\n");
+	open_all(r);
+	expect(r, "! a.yaml: manifest: line 2, column 1: did not find expected node content\n");
+	assert_int_equal(unlink(path(r, "a.yaml")), 0);
+	run(r, "ok a.yaml\nsynced\n");
 }
 
 static void the_first_file_of_twins_counts(void **state)
@@ -637,7 +653,7 @@ static void refuses_what_is_no_manifest(void **state)
 	open_all(r);
 	expect(r, "! a.yaml: not a regular file\n! b.yaml: not a regular file\n"
 		  "! d.yaml: cannot open it: Too many levels of symbolic links\n! e.yaml: it is larger than 16777216 bytes\n"
-		  "! f.yaml: not a regular file\nsynced\n");
+		  "! f.yaml: not a regular file\n");
 	put_file(r, "a.yaml", NS("one"));
 	run(r, "+ " IS_NS("one") "ok a.yaml\n");
 }
@@ -697,6 +713,7 @@ int main(void)
 		RIG(does_not_read_half_a_file),
 		RIG(keeps_what_a_broken_file_held),
 		RIG(starts_with_broken_files),
+		RIG(a_broken_file_that_goes_is_no_obstacle),
 		RIG(the_first_file_of_twins_counts),
 		RIG(moves_without_removal),
 		RIG(follows_configmap_volumes),

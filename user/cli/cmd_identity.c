@@ -38,6 +38,16 @@ static void out_labels(struct out *o, const char *key, const json_t *identity)
 	out_field(o, key, labels ? json_incref(labels) : json_null(), text ?: "", OUT_PLAIN);
 }
 
+/* A number of the agent's, written as everywhere else; null if there is none. */
+static void out_number(struct out *o, const char *key, const json_t *identity, const char *(*name)(uint64_t, char *))
+{
+	const char *text = json_string_value(json_object_get(identity, key));
+	char buf[NUMBER_STRLEN];
+	uint64_t number;
+
+	out_string(o, key, text && number_parse(text, UINT64_MAX, &number) == 0 ? name(number, buf) : NULL);
+}
+
 static void out_collision(struct out *o, const json_t *identity)
 {
 	if (json_is_true(json_object_get(identity, "collision")))
@@ -53,13 +63,13 @@ static void list_from_agent(struct out *o, const json_t *identities)
 
 	json_array_foreach(identities, i, identity) {
 		out_record(o, NULL);
-		out_member(o, "identity", identity);
+		out_number(o, "identity", identity, identity_name);
 		out_member(o, "namespace", identity);
 		out_labels(o, "labels", identity);
 		out_member(o, "pods", identity);
 		out_uint(o, "local", json_array_size(json_object_get(identity, "endpoints")));
 		out_member(o, "endpoints", identity);
-		out_member(o, "peer_class", identity);
+		out_number(o, "peer_class", identity, peer_name);
 		out_collision(o, identity);
 		out_end(o);
 	}
@@ -242,12 +252,12 @@ static void describe_pods(struct out *o, const struct endpoints *e, uint64_t ide
 
 static void describe_from_agent(struct out *o, const struct endpoints *e, const json_t *identity, uint64_t number)
 {
-	out_member(o, "identity", identity);
+	out_number(o, "identity", identity, identity_name);
 	out_member(o, "namespace", identity);
 	out_labels(o, "namespace_labels", identity);
 	out_labels(o, "labels", identity);
 	out_member(o, "pods", identity);
-	out_member(o, "peer_class", identity);
+	out_number(o, "peer_class", identity, peer_name);
 	out_collision(o, identity);
 	describe_ports(o, json_object_get(identity, "ports"));
 	describe_selectors(o, json_object_get(identity, "selectors"));

@@ -145,15 +145,17 @@ static void step_conntrack(struct run *run)
 		     steps & WR_TRACE_CT_REJUDGED ? ", to be judged again: policy or identity has changed" : "");
 }
 
-/* The class and what was found of the peer, where a class's rules were asked. */
+/* The class and what was found of the peer, where rules were asked. */
 static const char *details(const struct wr_trace_judgement *j, char *buf, size_t size)
 {
-	char peer[NUMBER_STRLEN];
+	char peer[NUMBER_STRLEN], class[32] = "";
 	int n;
 
-	if (j->policy_class < WR_CLASS_FIRST)
+	if (j->rule != WR_RULE_NONE && j->rule < WR_RULE_FIRST)
 		return "";
-	n = snprintf(buf, size, " (class %u, peer class %s", j->policy_class, peer_name(j->peer_class, peer));
+	if (j->rule != WR_RULE_NONE) /* else it is named already */
+		snprintf(class, sizeof(class), "class %u, ", j->policy_class);
+	n = snprintf(buf, size, " (%speer class %s", class, peer_name(j->peer_class, peer));
 	if (j->cidr_peer != WR_PEER_NONE)
 		n += snprintf(buf + n, size - (size_t)n, ", CIDR peer %s", peer_name(j->cidr_peer, peer));
 	snprintf(buf + n, size - (size_t)n, ")");

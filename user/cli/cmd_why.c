@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* warren policy why: both verdicts of a flow, from the pinned maps, as the data path would reach them on its first packet. */
+/* warren policy why: both verdicts of a flow, from the pinned maps, as its first packet would meet them. */
 #include <errno.h>
 #include <string.h>
 

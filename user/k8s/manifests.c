@@ -63,6 +63,7 @@ struct manifests {
 	dev_t device;	    /* which folder that is */
 	ino_t inode;
 	int directory; /* open only while it is read: an open folder would not be known to be deleted */
+	bool synced;   /* told so */
 	bool missing;  /* complained about: the directory is away, or came back empty */
 	bool force;    /* everything is put again */
 	struct table files, items;
@@ -377,6 +378,24 @@ static int work_off(struct manifests *m, struct err *err)
 	return 0;
 }
 
+/*
+ * A file of which nothing could ever be read may hold any policy: until it is mended or gone, nothing may be computed. (Later on a
+ * broken file stands for what it held before.)
+ */
+static void tell_synced(struct manifests *m)
+{
+	struct manifest_file *f;
+
+	if (m->synced)
+		return;
+	table_each(f, &m->files, by_name) {
+		if (f->told && list_empty(&f->items))
+			return;
+	}
+	m->synced = true;
+	m->events.synced(m->events.arg);
+}
+
 /* --- the directory --- */
 
 static void directory_missing(struct manifests *m, const struct err *err)
@@ -592,6 +611,8 @@ static int run(struct manifests *m, bool rescan, struct err *err)
 	if (ret == 0)
 		ret = work_off(m, err);
 	closep(&m->directory);
+	if (ret == 0)
+		tell_synced(m);
 	return ret;
 }
 
@@ -673,7 +694,7 @@ int manifests_open(struct manifests **out, const char *directory, const struct o
 		return ret;
 	}
 	*out = m;
-	m->events.synced(m->events.arg);
+	tell_synced(m);
 	return 0;
 }
 

@@ -28,7 +28,10 @@ struct object_events {
 };
 
 struct manifests;
-/* Opens and reads the directory whole: put() for everything, then synced(). */
+/*
+ * Opens and reads the directory whole: put() for everything, then synced(). While there is a file of which nothing can be
+ * read, synced() waits: it may hold any policy.
+ */
 int manifests_open(struct manifests **m, const char *directory, const struct object_events *events, struct err *err);
 int manifests_fd(const struct manifests *m); /* to be polled for reading; then: */
 /* Reads what has changed. If it fails (-ENOMEM, also of put()), the next run goes on where it stopped. */

@@ -30,7 +30,7 @@ def pods(node):
 
 @pytest.fixture
 def monitor(node):
-    with Monitor(node) as monitor:
+    with Monitor(node, "--drops") as monitor:
         yield monitor
 
 

@@ -118,6 +118,21 @@ static __always_inline bool packet_answers(const struct packet *p, const struct 
 	return p->l4_proto != IPPROTO_TCP || (p->traits & (TCP_ACK | TCP_RST)) == TCP_ACK;
 }
 
+/*
+ * Whether the responder's segment neither accepts nor refuses the connection. It is of another one, which it has begun
+ * itself between the same ports, and which the initiator's bare SYN is to turn round: where there is policy, who may
+ * answer may not be made to answer by that.
+ */
+static __always_inline bool flow_is_turned(const struct packet *p, const struct found *found)
+{
+	const __u32 other = found->other ? found->other->policy_class : 0;
+
+	if (found->forward || p->l4_proto != IPPROTO_TCP || (found->flags & WR_CT_ANSWERED) ||
+	    (p->traits & (TCP_RST | RELATED)) || (p->traits & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK))
+		return false;
+	return p->word.policy_class >= WR_CLASS_FIRST || other >= WR_CLASS_FIRST;
+}
+
 /* --- what is rare --- */
 
 static __always_inline void trace_entry(const struct flow *f, __u32 steps)
@@ -173,9 +188,10 @@ static __always_inline void flow_touch(const struct found *found, __u32 next, __
 }
 
 /* The packet belongs to the entry that was found. */
-static __always_inline void flow_known(const struct packet *p, struct flow *f, const struct found *found)
+static __always_inline enum wr_reason flow_known(const struct packet *p, struct flow *f, const struct found *found)
 {
 	const __u32 next = tcp_progress(p, found);
+	const bool current = flow_is_current(p, found, f->sent);
 
 	f->ct = *found->ct;
 	f->established = found->established;
@@ -190,7 +206,9 @@ static __always_inline void flow_known(const struct packet *p, struct flow *f, c
 	}
 	trace_entry(f, WR_TRACE_CT_FOUND | (found->established ? 0 : WR_TRACE_CT_NEW) | (found->forward ? 0 : WR_TRACE_CT_REPLY) |
 			       (p->traits & RELATED ? WR_TRACE_CT_RELATED : 0));
-	if (!flow_is_current(p, found, f->sent)) {
+	if (!(current && (found->flags & CT_DENIED)) && flow_is_turned(p, found))
+		return WR_REASON_NO_CONNECTION;
+	if (!current) {
 		trace_step(WR_TRACE_CT_REJUDGED);
 		f->step = FLOW_STALE;
 		f->ct.flags = next;
@@ -205,6 +223,7 @@ static __always_inline void flow_known(const struct packet *p, struct flow *f, c
 		f->step = FLOW_PASSES;
 		flow_touch(found, next, found->now + ct_life(p->l4_proto, next));
 	}
+	return WR_REASON_NONE;
 }
 
 OUT_OF_LINE int flow_look(struct __sk_buff *skb, struct addresses *at, struct flow *f)
@@ -223,8 +242,7 @@ OUT_OF_LINE int flow_look(struct __sk_buff *skb, struct addresses *at, struct fl
 		/* Against a living flow's direction, or from elsewhere in the place of a flow towards the pod. */
 		return flow_unknown(f, &found, fits ? !found.forward
 						    : !f->sent && found.forward && found.ct->responder == p.ifindex);
-	flow_known(&p, f, &found);
-	return WR_REASON_NONE;
+	return flow_known(&p, f, &found);
 }
 
 /* Whether the host itself has the address that the pod sends to. Without a route it is the world's. */

@@ -263,7 +263,7 @@ static void fill_l4(struct builder *b, int i, uint8_t *h)
 	case L_ICMP:
 		h[0] = icmp_number(l->type ? l->type : ECHO, b->v6);
 		h[1] = l->code;
-		put32(h + 4, value(l->id, 0x12340001));
+		put32(h + 4, l->id ? (uint32_t)l->id : 0x12340001);
 		fill_checksum(b, i, h + 2, P_ICMP6, b->v6);
 		break;
 	default:

@@ -77,7 +77,8 @@ struct layer {
 	int flags;                    /* TCP; default: ACK */
 	int sport, dport;             /* TCP, UDP, SCTP */
 	int proto;                    /* what the header says comes next; RAW: what the header before it is to say */
-	int off, more, id;            /* FRAG; off in bytes */
+	int off, more;                /* FRAG; off in bytes */
+	uint32_t id;                  /* FRAG; ICMP: identifier and sequence number */
 	int type, code;               /* ICMP, ND, ARP (operation) */
 	int option;                   /* ND: type of the option, 0 for none */
 	enum who target;              /* ND */

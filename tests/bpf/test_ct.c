@@ -1,2 +1,279 @@
-#include "harness.h"
-int run_ct_tests(void) { return 0; }
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Conntrack beyond single flows: floods, full tables, keys, the timer, and a policy that changes while it is read. */
+#include <bpf/bpf.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "rows.h"
+
+#define DEADLINE_SECONDS 5
+
+static enum wr_reason send_from(enum device d, const struct layer *layers, bool v6)
+{
+	struct run r = { .program = FROM_POD, .on = d };
+	struct frame f;
+
+	frame_build(&f, layers, d == DEVICE_A ? &defaults_from_pod : &defaults_from_b, v6);
+	run_program(&r, &f);
+	assert_int_equal(r.counters_moved, 1);
+	return r.counter / WR_DIRECTIONS;
+}
+
+static enum wr_reason send_udp(enum device d, int sport, int dport, bool v6)
+{
+	const struct layer layers[] = { ETH(), IP(), UDP(.sport = sport, .dport = dport), { 0 } };
+
+	return send_from(d, layers, v6);
+}
+
+/* --- floods --- */
+
+static void set_port(struct frame *f, bool v6, unsigned port)
+{
+	uint8_t *udp = f->data + (v6 ? 54 : 34);
+
+	udp[0] = port >> 8;
+	udp[1] = port;
+}
+
+/* More new flows than ct_new holds: what was answered is not touched. */
+static void flood(bool v6)
+{
+	static const struct layer layers[] = { ETH(), IP(), UDP(), { 0 } };
+	struct run r = { .program = FROM_POD, .on = DEVICE_B };
+	struct frame f;
+
+	node_reset(0, v6);
+	send_udp(DEVICE_A, 7, 53, v6);
+	send_udp(DEVICE_B, 53, 7, v6);
+	assert_int_equal(flows_count(CT, v6), 1);
+	frame_build(&f, layers, &defaults_from_b, v6);
+	for (unsigned i = 1; i <= 2 * WR_CT_NEW_ENTRIES; i++) {
+		set_port(&f, v6, i);
+		run_quietly(&r, &f);
+		assert_int_equal(r.verdict, reason_verdict(WR_REASON_TO_ENDPOINT));
+	}
+	assert_int_equal(flows_count(CT, v6), 1);
+	assert_in_range(flows_count(CT_NEW, v6), WR_CT_NEW_ENTRIES / 2, WR_CT_NEW_ENTRIES);
+	assert_int_equal(send_udp(DEVICE_A, 7, 53, v6), WR_REASON_TO_ENDPOINT);
+	assert_int_equal(flows_owned(DEVICE_A), 1);
+}
+
+static void test_flood(void **state)
+{
+	(void)state;
+	flood(false);
+	flood(true);
+}
+
+/* --- keys --- */
+
+/* Of random addresses and ports: both directions have one key, its ends stand as abi/conntrack.h says. */
+static void key_of_world(bool v6, unsigned round)
+{
+	static const struct layer layers[] = { ETH(), IP(.dst = WORLD), UDP(), { 0 } };
+	const size_t n = v6 ? 16 : 4, dst = v6 ? 38 : 30;
+	struct run out = { .program = FROM_POD }, in = { .program = TO_POD, .entered = DEVICE_UPLINK };
+	struct wr_ct4_key k4;
+	struct wr_ct6_key k6;
+	struct frame f, back;
+	struct wr_ct ct;
+
+	node_reset(0, v6);
+	frame_build(&f, layers, &defaults_from_pod, v6);
+	/* Differs from A's address in one byte or in all, so that each word decides now and then. */
+	for (size_t i = 0; i < n; i++)
+		f.data[dst + i] = round & 1 || i == round / 2 % n ? (round * 37 + i * 91) % 199 + 1
+								  : who_address(POD_A, v6)[i];
+	f.data[dst] = v6 ? 0x20 | (f.data[dst] & 1) : f.data[dst] % 100 + 1;
+	run_quietly(&out, &f);
+	assert_int_equal(out.verdict, reason_verdict(WR_REASON_TO_STACK));
+	assert_true(flow_only(CT_NEW, v6, &ct));
+	assert_int_equal(bpf_map_get_next_key(map_fd(v6 ? "ct_new6" : "ct_new4"), NULL, v6 ? (void *)&k6 : &k4), 0);
+	if (v6)
+		assert_false(wr_ct6_swapped(&k6.addr[0], k6.port[0], &k6.addr[1], k6.port[1]));
+	else
+		assert_false(wr_ct4_swapped(k4.addr[0], k4.port[0], k4.addr[1], k4.port[1]));
+	assert_memory_equal(v6 ? (void *)&k6.addr[!!(ct.flags & WR_CT_SWAPPED)] : &k4.addr[!!(ct.flags & WR_CT_SWAPPED)],
+			    who_address(POD_A, v6), n);
+
+	back = f;
+	memcpy(back.data, mac_address(MAC_A), 6);
+	memcpy(back.data + 6, mac_address(MAC_HOST), 6);
+	memcpy(back.data + dst - n, f.data + dst, n);
+	memcpy(back.data + dst, f.data + dst - n, n);
+	memcpy(back.data + dst + n, f.data + dst + n + 2, 2);
+	memcpy(back.data + dst + n + 2, f.data + dst + n, 2);
+	run_quietly(&in, &back);
+	assert_int_equal(in.verdict, reason_verdict(WR_REASON_DELIVERED));
+	assert_int_equal(flows_count(CT, v6), 1);
+	assert_int_equal(flows_count(CT_NEW, v6), 0);
+}
+
+static void test_keys(void **state)
+{
+	(void)state;
+	for (unsigned round = 0; round < 200; round++) {
+		key_of_world(false, round);
+		key_of_world(true, round);
+	}
+}
+
+/* --- full tables --- */
+
+static void full(bool v6)
+{
+	uint64_t full_before = flow_stat(WR_CT_STAT_FULL);
+
+	node_reset(0, v6);
+	assert_int_equal(send_udp(DEVICE_A, 1, 53, v6), WR_REASON_TO_ENDPOINT);
+	assert_int_equal(send_udp(DEVICE_B, 53, 1, v6), WR_REASON_TO_ENDPOINT);
+	assert_int_equal(flows_count(CT, v6), 1);
+	/* Answered, and there is no room: the flow stays where it is, and passes. */
+	assert_int_equal(send_udp(DEVICE_A, 2, 53, v6), WR_REASON_TO_ENDPOINT);
+	assert_int_equal(send_udp(DEVICE_B, 53, 2, v6), WR_REASON_TO_ENDPOINT);
+	assert_int_equal(send_udp(DEVICE_A, 2, 53, v6), WR_REASON_TO_ENDPOINT);
+	assert_int_equal(flow_stat(WR_CT_STAT_FULL) - full_before, 1);
+	assert_int_equal(flows_owned(DEVICE_A), 1);
+	assert_int_equal(flows_count(CT_NEW, v6), 1);
+	/* No memory for an entry at all: what is allowed is dropped, what is denied is dropped for that. */
+	assert_int_equal(send_udp(DEVICE_A, 3, 53, v6), WR_REASON_TO_ENDPOINT);
+	assert_int_equal(send_udp(DEVICE_A, 4, 53, v6), WR_REASON_CT_FULL);
+	endpoint_set_class(DEVICE_A, WR_CLASS_QUARANTINE);
+	assert_int_equal(send_udp(DEVICE_A, 4, 53, v6), WR_REASON_QUARANTINE);
+}
+
+static struct wr_sweep sweep_state(void)
+{
+	const uint32_t zero = 0;
+	struct wr_sweep s;
+
+	assert_int_equal(bpf_map_lookup_elem(map_fd("sweep"), &zero, &s), 0);
+	return s;
+}
+
+/* The timer runs at once, without anybody's doing; the one who starts it again takes it over. */
+static void timer_runs(void)
+{
+	time_t until = time(NULL) + DEADLINE_SECONDS;
+	uint64_t runs = sweep_state().runs;
+
+	assert_int_equal(run_sweep(SWEEP_START), 0);
+	while (sweep_state().runs == runs) {
+		if (time(NULL) > until)
+			fail_msg("the timer has not run");
+		sched_yield();
+	}
+	assert_true(sweep_state().time_ns > 0);
+}
+
+static void test_small_tables(void **state)
+{
+	(void)state;
+	harness_use_small_tables();
+	full(false);
+	full(true);
+	node_reset(0, false);
+	send_udp(DEVICE_A, 1, 53, false);
+	send_udp(DEVICE_B, 53, 1, false);
+	flows_age(WR_CT_LIFE_OTHER + 1);
+	timer_runs();
+	assert_int_equal(sweep_state().removed, 1);
+	assert_int_equal(flows_count(CT, false), 0);
+	assert_int_equal(flows_owned(DEVICE_A), 0);
+	timer_runs();
+	harness_use_usual_tables();
+}
+
+/* --- a policy that changes while it is read --- */
+
+enum { CLASS = 16, PEER_B = WR_PEER_FIRST, RULE = WR_RULE_FIRST };
+
+static struct {
+	pthread_barrier_t go;
+	int policy;
+	struct wr_policy_key key;
+	bool stop;
+} writer;
+
+/* Takes the allow away, then gives the endpoint a new revision: the order in which an agent does it. */
+static void *writer_run(void *arg)
+{
+	cpu_set_t others;
+
+	(void)arg;
+	CPU_ZERO(&others);
+	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+		CPU_SET(cpu, &others);
+	CPU_CLR(sched_getcpu(), &others);
+	sched_setaffinity(0, sizeof(others), &others); /* if there is another one */
+	for (;;) {
+		pthread_barrier_wait(&writer.go);
+		if (writer.stop)
+			return NULL;
+		bpf_map_delete_elem(writer.policy, &writer.key);
+		endpoint_set_class(DEVICE_A, CLASS);
+		pthread_barrier_wait(&writer.go);
+	}
+}
+
+static void deny_during_packets(struct frame *f, unsigned round)
+{
+	const struct wr_policy_entry entry = { RULE };
+	struct run r = { .program = FROM_POD };
+
+	assert_int_equal(bpf_map_update_elem(writer.policy, &writer.key, &entry, BPF_ANY), 0);
+	endpoint_set_class(DEVICE_A, CLASS);
+	pthread_barrier_wait(&writer.go);
+	for (unsigned i = 0; i < 20; i++) {
+		set_port(f, false, 1 + (round * 20 + i) % 60000);
+		run_quietly(&r, f);
+	}
+	pthread_barrier_wait(&writer.go);
+	/* Whenever they were judged, now all of them are denied. */
+	for (unsigned i = 0; i < 20; i++) {
+		set_port(f, false, 1 + (round * 20 + i) % 60000);
+		run_quietly(&r, f);
+		assert_int_equal(r.verdict, reason_verdict(WR_REASON_EGRESS_DENIED));
+	}
+}
+
+static void test_revision_before_policy(void **state)
+{
+	static const struct layer layers[] = { ETH(), IP(), UDP(), { 0 } };
+	pthread_t thread;
+	struct frame f;
+
+	(void)state;
+	node_reset(0, false);
+	identity_set_peer(IDENTITY_B, PEER_B);
+	class_set(CLASS, WR_EGRESS, WR_CLASS_ISOLATED | WR_CLASS_SELECTORS | WR_CLASS_ANY_PROTO, 0);
+	writer.policy = growing_map_fd("policy");
+	writer.key = (struct wr_policy_key){ .peer = PEER_B, .policy_class = CLASS, .shape = wr_policy_shape(WR_EGRESS, 0) };
+	frame_build(&f, layers, &defaults_from_pod, false);
+	pthread_barrier_init(&writer.go, NULL, 2);
+	assert_int_equal(pthread_create(&thread, NULL, writer_run, NULL), 0);
+	for (unsigned round = 0; round < 2000; round++)
+		deny_during_packets(&f, round);
+	writer.stop = true;
+	pthread_barrier_wait(&writer.go);
+	pthread_join(thread, NULL);
+	close(writer.policy);
+}
+
+int run_ct_tests(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_flood),
+		cmocka_unit_test(test_keys),
+		cmocka_unit_test(test_small_tables),
+		cmocka_unit_test(test_revision_before_policy),
+	};
+
+	return cmocka_run_group_tests_name("bpf_ct", tests, harness_setup, NULL);
+}

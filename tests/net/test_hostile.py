@@ -424,7 +424,6 @@ PASSES = {
     "unknown protocol": lambda c: c.ether() / c.ip(**proto(c, 253)) / Raw(b"anything"),
     "ESP": lambda c: c.ether() / c.ip(**proto(c, 50)) / Raw(b"\0" * 32),
     "SCTP": lambda c: c.ether() / c.ip(**proto(c, 132)) / Raw(b"\0" * 12),
-    "error about a packet to the pod": lambda c: c.ether() / c.ip() / unreachable(c, src=c.victim, dst=c.own),
 }
 PASSES6 = {
     "hop-by-hop options": lambda c: c.ether() / chain(c, HOP_BY_HOP),
@@ -448,3 +447,18 @@ def test_passes(node, pods, family, build):
     assert got and got[-1][hops] == frame[hops] - 1
     assert got[-1][:12] == bytes.fromhex((b.mac + HOST_MAC).replace(":", ""))
     assert got[-1][hops + 4 :] == frame[hops + 4 :]
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_error_about_a_packet_to_the_pod(node, pods, family):
+    """It passes if there was such a packet, and not without."""
+    a, b = pods("a", network()), pods("b", network())
+    c = case(a, b, family)
+    error = bytes(c.ether() / c.ip() / unreachable(c, src=c.victim, dst=c.own))
+    with a.wire() as at_a, b.wire() as at_b:
+        before = node.metrics()
+        at_a.send(error)
+        assert moved(before, node.metrics()) == {("icmp_error", "egress"): 1}
+        at_b.send(bytes(b.packet(family, c.own) / UDP(sport=2000, dport=1000)))
+        at_a.send(error)
+        assert at_b.until(lambda f: len(f) == len(error) and f[:6] != error[:6])

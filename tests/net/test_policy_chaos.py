@@ -26,6 +26,8 @@ PENDING = 3  # edits at most that may be on their way at a time
 PORTS = (7000, 7001)
 NAMESPACES = ("red", "blue")
 NAMES = ("red/a", "red/b", "blue/c", "blue/d")
+INVALID = "invalid"  # isolates what it selects, in both directions
+POLICIES = ("p0", "p1", "p2", INVALID)
 FIRST = {
     **{f"ns-{name}": namespace(name, team=name) for name in NAMESPACES},
     **{f"pod-{'-'.join(split(name))}": pod_object(name, {"app": split(name)[1]}) for name in NAMES},
@@ -63,6 +65,8 @@ class Model:
                 self.policies.append(obj)
 
     def allows(self, src, dst, number):
+        if not {src, dst} <= self.pods.keys():
+            return False  # quarantine
         return self._side("Egress", src, dst, number) and self._side("Ingress", dst, src, number)
 
     def _side(self, kind, pod, peer, number):
@@ -71,9 +75,12 @@ class Model:
             spec = obj["spec"]
             if obj["metadata"]["namespace"] != own or not matches(spec["podSelector"], self.pods[pod]):
                 continue
-            if kind not in spec["policyTypes"]:
+            invalid = obj["metadata"]["name"] == INVALID
+            if kind not in spec["policyTypes"] and not invalid:
                 continue
             isolated = True
+            if invalid:
+                continue
             for rule in spec.get(kind.lower(), []):
                 if self._rule(rule, "to" if kind == "Egress" else "from", own, peer, number):
                     return True
@@ -122,15 +129,19 @@ def random_edit(draw):
     kind = draw.random()
     if kind < 0.2:
         name = draw.choice(NAMES)
+        if kind < 0.03:
+            return f"pod-{'-'.join(split(name))}", None
         labels = {"app": draw.choice([split(name)[1], *"abcd"]), **draw.choice([{}, {"extra": draw.choice("12")}])}
         return f"pod-{'-'.join(split(name))}", pod_object(name, labels)
     if kind < 0.3:
         name = draw.choice(NAMESPACES)
         return f"ns-{name}", namespace(name, team=draw.choice([name, name, "green"]))
-    name = f"{draw.choice(NAMESPACES)}/p{draw.randrange(3)}"
+    name = f"{draw.choice(NAMESPACES)}/{draw.choice(POLICIES)}"
     file = f"policy-{'-'.join(split(name))}"
     if kind < 0.5:
         return file, None
+    if split(name)[1] == INVALID:
+        return file, policy(name, {"app": draw.choice("abcd")}, ingress=[{"ports": [port(2, end=1)]}], types=["Ingress"])
     types = draw.choice([["Ingress"], ["Egress"], ["Ingress", "Egress"]])
     rules = {"ingress": random_rules(draw, sources), "egress": random_rules(draw, targets)}
     rules = {key: value for key, value in rules.items() if key.capitalize() in types}

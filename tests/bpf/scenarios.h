@@ -107,6 +107,10 @@ static const struct scenario scenarios[] = {
 	{ "a fin under a new policy counts", .a = CLIENT, .b = SERVER, .steps = {
 		HANDSHAKE, DO(set_class, X(DEVICE_A), Y(CLIENT)), SENDS(A, TO_ENDPOINT, TCP_TO_B(.flags = FIN | ACK)),
 		DO(flags_are, X(WR_CT_ANSWERED | WR_CT_FIN_INITIATOR)) } },
+	{ "a syn from the other side does not revive what was denied", .steps = {
+		HANDSHAKE, DO(set_class, X(DEVICE_A), Y(HOST_ONLY)), SENDS(A, EGRESS_DENIED, ACK_TO_B),
+		SENDS(B, TO_ENDPOINT, TCP_TO_A(.flags = SYN)), SENDS(A, NO_CONNECTION, ACK_TO_B),
+		SENDS(A, TO_ENDPOINT, TCP_TO_B(.flags = SYN | ACK)), SENDS(A, TO_ENDPOINT, ACK_TO_B) } },
 	{ "quarantine cuts", .a = CLIENT, .b = SERVER, .steps = {
 		HANDSHAKE, DO(set_class, X(DEVICE_B), Y(WR_CLASS_QUARANTINE)), SENDS(A, QUARANTINE, ACK_TO_B),
 		SENDS(B, QUARANTINE, ACK_TO_A) } },

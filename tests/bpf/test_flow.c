@@ -51,7 +51,7 @@ struct scenario {
 /* --- the policies of all scenarios --- */
 
 enum {
-	CLIENT = 16, /* egress: TCP 80, UDP 53, SCTP 5000 and protocol-less... to B; no ingress */
+	CLIENT = 16, /* egress: TCP 80, UDP 53 and SCTP 5000 to B; no ingress */
 	SERVER,      /* ingress: the same from A; no egress */
 	CLOSED,      /* nothing */
 	OPEN,        /* everything, by rules */

@@ -141,7 +141,8 @@ def random_edit(draw):
     if kind < 0.5:
         return file, None
     if split(name)[1] == INVALID:
-        return file, policy(name, {"app": draw.choice("abcd")}, ingress=[{"ports": [port(2, end=1)]}], types=["Ingress"])
+        bad = {"ports": [port(2, end=1)]}
+        return file, policy(name, {"app": draw.choice("abcd")}, ingress=[bad], types=["Ingress"])
     types = draw.choice([["Ingress"], ["Egress"], ["Ingress", "Egress"]])
     rules = {"ingress": random_rules(draw, sources), "egress": random_rules(draw, targets)}
     rules = {key: value for key, value in rules.items() if key.capitalize() in types}

@@ -138,8 +138,8 @@ def test_crafted_answers_open_nothing(cluster, client, server, monitor, family):
 
 
 def test_connection_is_not_turned_round(cluster, client, server, monitor, family):
-    """The client may open no connections, but may be connected to. The server's bare SYN between the same ports does not
-    make answers of what the client sends on the connection that it has opened before.
+    """The client may open no connections, but may be connected to. The server's bare SYN between the same ports makes no
+    answers of what the client sends on the connection that it has opened before.
     """
     from scapy.layers.inet import TCP
 

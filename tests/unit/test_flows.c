@@ -362,7 +362,7 @@ static struct wr_sweep sweep_read(void)
 
 static bool has_swept(void *arg)
 {
-	return sweep_read().runs > 0;
+	return sweep_read().removed > 0;
 }
 
 /* Whether the program uses that map: the kernel is everybody's, so a name says nothing. */

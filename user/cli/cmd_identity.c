@@ -269,7 +269,7 @@ int cmd_identity_get(struct cli *cli)
 	_cleanup_endpoints_ struct endpoints e = ENDPOINTS_NONE;
 	json_auto_t *answer = NULL;
 	const json_t *identity;
-	uint64_t number, peer;
+	uint64_t number, peer = WR_PEER_NONE;
 	struct err why;
 	int r;
 

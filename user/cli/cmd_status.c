@@ -227,9 +227,9 @@ static void check_conntrack(struct status *s, const struct dp_flow_stats *stats)
 static int check_policies(struct status *s, struct cli *cli)
 {
 	_cleanup_dp_ struct dp dp = DP_CLOSED;
-	struct wr_policy_state state;
+	struct wr_policy_state state = { 0 };
 	struct policies p = { 0 };
-	struct dp_flow_stats stats;
+	struct dp_flow_stats stats = { 0 };
 	int r = cli_open(cli, &dp);
 
 	if (r == 0)

@@ -195,7 +195,7 @@ int cmd_policy_why(struct cli *cli)
 	_cleanup_endpoints_ struct endpoints e = ENDPOINTS_NONE;
 	struct wr_trace_judgement j[WR_DIRECTIONS];
 	struct maps maps = { 0 };
-	struct flow flow;
+	struct flow flow = { 0 };
 	bool judged[WR_DIRECTIONS];
 	int r = endpoints_list(cli, &e);
 
@@ -205,8 +205,8 @@ int cmd_policy_why(struct cli *cli)
 		r = check_sides(cli, &flow);
 	if (r < 0)
 		return r;
-	judged[WR_EGRESS] = flow.from.kind == PARTY_POD;
-	judged[WR_INGRESS] = flow.to.kind == PARTY_POD;
+	judged[WR_EGRESS] = flow.from.endpoint;
+	judged[WR_INGRESS] = flow.to.endpoint;
 	for (uint32_t i = 0; i < WR_DIRECTIONS; i++) {
 		if (judged[i])
 			judge(&maps, &flow, i, &j[i]);

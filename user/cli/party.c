@@ -140,7 +140,7 @@ static void find_address(const struct endpoints *e, const struct ip *ip, struct 
 	memset(party->ip, 0, sizeof(party->ip));
 	party->ip[ip->family == AF_INET6] = *ip;
 	party->kind = is_own_address(ip) ? PARTY_HOST : PARTY_WORLD;
-	strcpy(party->label, party->kind == PARTY_HOST ? "host" : "world");
+	str_copy(party->label, sizeof(party->label), party->kind == PARTY_HOST ? "host" : "world");
 }
 
 static int find_party(struct cli *cli, const struct endpoints *e, const char *text, struct party *party)
@@ -150,12 +150,12 @@ static int find_party(struct cli *cli, const struct endpoints *e, const char *te
 	*party = (struct party){ 0 };
 	if (strcmp(text, "host") == 0) {
 		party->kind = PARTY_HOST;
-		strcpy(party->label, text);
+		str_copy(party->label, sizeof(party->label), text);
 		return find_host(cli, party);
 	}
 	if (strcmp(text, "world") == 0) {
 		party->kind = PARTY_WORLD;
-		strcpy(party->label, text);
+		str_copy(party->label, sizeof(party->label), text);
 		for (int i = 0; i < 2; i++)
 			(void)ip_parse(world_addresses[i], &party->ip[i]);
 		return 0;

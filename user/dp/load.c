@@ -302,13 +302,13 @@ static int open_programs(struct warren_bpf **out, unsigned *pinned, struct err *
 
 int load_programs(const struct node_options *options, bool *fresh, struct err *err)
 {
-	struct warren_bpf *skel;
+	struct warren_bpf *skel = NULL;
 	unsigned pinned;
 	int r;
 
 	r = open_programs(&skel, &pinned, err);
 	*fresh = pinned == 0;
-	if (r < 0)
+	if (!skel)
 		return r;
 	r = set_sizes(skel, options, *fresh, err);
 	bpf_program__set_autoload(skel->progs.sweep_now, false); /* for tests, which cannot wait */

@@ -301,7 +301,7 @@ static int document_decode(const struct field *document, const struct kind *assu
 		sink->complain(sink->arg, document->err);
 		return 0;
 	}
-	kind = assumed ? assumed : find_kind(version, name, false);
+	kind = assumed || !version || !name ? assumed : find_kind(version, name, false);
 	if (kind)
 		return object_decode(&object, kind, sink);
 	kind = find_kind(version, name, true);

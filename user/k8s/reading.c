@@ -79,7 +79,7 @@ int reading_fill(struct reading *r, int directory, const char *name)
 {
 	_cleanup_free_ char *text = NULL;
 	struct err err = { 0 };
-	size_t size;
+	size_t size = 0;
 	int ret = file_text(directory, name, &text, &size, &err);
 
 	if (ret == 0)

@@ -297,11 +297,11 @@ static int document_decode(const struct field *document, const struct kind *assu
 	const char *version = NULL, *name = NULL;
 	const struct kind *kind;
 
-	if (type_read(document, assumed, &version, &name) < 0) {
+	if (type_read(document, assumed, &version, &name) < 0 || (!assumed && (!version || !name))) {
 		sink->complain(sink->arg, document->err);
 		return 0;
 	}
-	kind = assumed || !version || !name ? assumed : find_kind(version, name, false);
+	kind = assumed ? assumed : find_kind(version, name, false);
 	if (kind)
 		return object_decode(&object, kind, sink);
 	kind = find_kind(version, name, true);

@@ -25,6 +25,7 @@ enum flow_step {
 	FLOW_BEGINS,   /* it has no entry: to be judged and written */
 	FLOW_STALE,    /* was judged under another policy or identity: to be judged again */
 	FLOW_DENIED,   /* its denial is remembered */
+	FLOW_TURNS,    /* the packet does not belong to it, if one side has a policy */
 	FLOW_ANSWERED, /* allowed, and its responder has answered: to be written to ct */
 };
 
@@ -42,6 +43,7 @@ struct flow {
 	__u8 step;           /* enum flow_step */
 	bool established;    /* there is an entry, in ct4/6 */
 	bool lives;          /* ... and it lets another flow pass: one that is denied must not replace it */
+	bool turns;          /* see packet_turns() */
 	bool answers;        /* the packet is one by which an entry moves from ct_new to ct */
 	__u32 old_owner;     /* of an entry that is replaced */
 	/* Of the flow. */
@@ -51,16 +53,24 @@ struct flow {
 	__u32 policy_class[WR_DIRECTIONS]; /* of the judgements in it */
 	__u8 judged;         /* see struct packet */
 	bool via_stack;      /* likewise */
-	__u8 pad[2];
 };
 
 #define CT_DENIED (WR_CT_DENIED_EGRESS | WR_CT_DENIED_INGRESS)
 #define CT_FIN_BOTH (WR_CT_FIN_INITIATOR | WR_CT_FIN_RESPONDER)
 #define CT_ENDED (CT_FIN_BOTH | WR_CT_RESET)
 
+/*
+ * Set by the loader: how long a jiffy is, and how many there were when CLOCK_MONOTONIC began. Jiffies are counted by that
+ * clock, and reading them costs nothing, while bpf_ktime_get_coarse_ns() takes 15 ns.
+ */
+const volatile __u32 jiffy_ns __weak = 0;
+const volatile __u64 jiffies_at_boot __weak = 0;
+
 static __always_inline __u32 ct_now(void)
 {
-	return bpf_ktime_get_coarse_ns() >> WR_CT_TICK_SHIFT;
+	if (!jiffy_ns)
+		return bpf_ktime_get_coarse_ns() >> WR_CT_TICK_SHIFT;
+	return (bpf_jiffies64() - jiffies_at_boot) * jiffy_ns >> WR_CT_TICK_SHIFT;
 }
 
 static __always_inline bool ct_expired(const struct wr_ct *ct, __u32 now)
@@ -120,6 +130,7 @@ static __always_inline __u32 ct_key(const struct packet *p, union ct_key *key, c
 
 			key->k6.addr[0].v6[n] = p->at->saddr.a6.v6[n] ^ word;
 			key->k6.addr[1].v6[n] = p->at->daddr.a6.v6[n] ^ word;
+			asm volatile("" : : : "memory"); /* one after the other: together they do not fit into the registers */
 		}
 		key->k6.port[0] = p->sport ^ port;
 		key->k6.port[1] = p->dport ^ port;

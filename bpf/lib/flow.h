@@ -14,6 +14,7 @@
 #include "lib/ip.h"
 #include "lib/judge.h"
 #include "lib/l4.h"
+#include "lib/lease.h"
 
 /* UAPI leaves these to the C library. */
 #define FAMILY_INET 2
@@ -123,14 +124,11 @@ static __always_inline bool packet_answers(const struct packet *p, const struct 
  * itself between the same ports, and which the initiator's bare SYN is to turn round: where there is policy, who may
  * answer may not be made to answer by that.
  */
-static __always_inline bool flow_is_turned(const struct packet *p, const struct found *found)
+static __always_inline bool packet_turns(const struct packet *p, const struct found *found)
 {
-	const __u32 other = found->other ? found->other->policy_class : 0;
-
-	if (found->forward || p->l4_proto != IPPROTO_TCP || (found->flags & WR_CT_ANSWERED) ||
-	    (p->traits & (TCP_RST | RELATED)) || (p->traits & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK))
+	if (found->forward || p->l4_proto != IPPROTO_TCP || (found->flags & WR_CT_ANSWERED) || (p->traits & (TCP_RST | FOLLOWS)))
 		return false;
-	return p->word.policy_class >= WR_CLASS_FIRST || other >= WR_CLASS_FIRST;
+	return (p->traits & (TCP_SYN | TCP_ACK)) != (TCP_SYN | TCP_ACK);
 }
 
 /* --- what is rare --- */
@@ -143,20 +141,6 @@ static __always_inline void trace_entry(const struct flow *f, __u32 steps)
 		return;
 	t->ct = f->ct;
 	t->steps |= steps;
-}
-
-/* struct packet as far as the functions above go by it. */
-static __always_inline bool flow_packet(struct packet *p, const struct flow *f)
-{
-	p->ep = endpoint_get(p->ifindex);
-	if (!p->ep)
-		return false;
-	p->word.both = policy_word_read(p->ep);
-	p->l4_proto = ct_l4_proto(f);
-	p->peer_ifindex = f->peer_ifindex;
-	p->peer_identity = f->peer_identity;
-	p->traits = f->traits;
-	return true;
 }
 
 /* The packet belongs to no entry: what was found, if anything, is dead or about others. */
@@ -188,10 +172,9 @@ static __always_inline void flow_touch(const struct found *found, __u32 next, __
 }
 
 /* The packet belongs to the entry that was found. */
-static __always_inline enum wr_reason flow_known(const struct packet *p, struct flow *f, const struct found *found)
+static __always_inline void flow_known(const struct packet *p, struct flow *f, const struct found *found)
 {
 	const __u32 next = tcp_progress(p, found);
-	const bool current = flow_is_current(p, found, f->sent);
 
 	f->ct = *found->ct;
 	f->established = found->established;
@@ -206,14 +189,16 @@ static __always_inline enum wr_reason flow_known(const struct packet *p, struct 
 	}
 	trace_entry(f, WR_TRACE_CT_FOUND | (found->established ? 0 : WR_TRACE_CT_NEW) | (found->forward ? 0 : WR_TRACE_CT_REPLY) |
 			       (p->traits & RELATED ? WR_TRACE_CT_RELATED : 0));
-	if (!(current && (found->flags & CT_DENIED)) && flow_is_turned(p, found))
-		return WR_REASON_NO_CONNECTION;
-	if (!current) {
+	f->turns = packet_turns(p, found);
+	if (!flow_is_current(p, found, f->sent)) {
 		trace_step(WR_TRACE_CT_REJUDGED);
 		f->step = FLOW_STALE;
 		f->ct.flags = next;
 	} else if (found->flags & CT_DENIED) {
 		f->step = FLOW_DENIED;
+	} else if (f->turns) {
+		f->step = FLOW_TURNS;
+		f->ct.flags = next;
 	} else if (dry_run || (p->traits & FOLLOWS)) {
 		f->step = FLOW_PASSES;
 	} else if (f->answers) {
@@ -223,7 +208,6 @@ static __always_inline enum wr_reason flow_known(const struct packet *p, struct 
 		f->step = FLOW_PASSES;
 		flow_touch(found, next, found->now + ct_life(p->l4_proto, next));
 	}
-	return WR_REASON_NONE;
 }
 
 OUT_OF_LINE int flow_look(struct __sk_buff *skb, struct addresses *at, struct flow *f)
@@ -232,8 +216,12 @@ OUT_OF_LINE int flow_look(struct __sk_buff *skb, struct addresses *at, struct fl
 	struct found found = { 0 };
 	bool fits;
 
-	if (!at || !f || !flow_packet(&p, f))
+	if (!at || !f)
 		return WR_REASON_NO_ENDPOINT;
+	p.l4_proto = ct_l4_proto(f);
+	p.peer_ifindex = f->peer_ifindex;
+	p.peer_identity = f->peer_identity;
+	p.traits = f->traits;
 	f->now = ct_now();
 	if (!flow_find(&found, &f->key, f->swapped, f->v6))
 		return flow_unknown(f, &found, false);
@@ -242,7 +230,12 @@ OUT_OF_LINE int flow_look(struct __sk_buff *skb, struct addresses *at, struct fl
 		/* Against a living flow's direction, or from elsewhere in the place of a flow towards the pod. */
 		return flow_unknown(f, &found, fits ? !found.forward
 						    : !f->sent && found.forward && found.ct->responder == p.ifindex);
-	return flow_known(&p, f, &found);
+	p.ep = endpoint_get(p.ifindex);
+	if (!p.ep)
+		return WR_REASON_NO_ENDPOINT;
+	p.word.both = policy_word_read(p.ep);
+	flow_known(&p, f, &found);
+	return WR_REASON_NONE;
 }
 
 /* Whether the host itself has the address that the pod sends to. Without a route it is the world's. */
@@ -339,6 +332,12 @@ OUT_OF_LINE int flow_settle(struct flow *f)
 	reason = denial(&f->ct);
 	if (f->step == FLOW_BEGINS)
 		return flow_create(f, reason);
+	if (f->step == FLOW_TURNS)
+		f->judged = 0;
+	if (f->turns && f->step != FLOW_DENIED && is_isolated(f)) {
+		f->judged = 0;
+		return WR_REASON_NO_CONNECTION;
+	}
 	if (dry_run || (f->traits & FOLLOWS) || f->step == FLOW_DENIED)
 		return reason;
 	if (f->step == FLOW_STALE)
@@ -409,10 +408,13 @@ static __always_inline bool flow_goes_on(const struct packet *p, const struct fl
  */
 static __always_inline enum wr_reason flow_pass(struct packet *p, struct flow *f, const bool sent, const bool v6)
 {
-	const __u32 swapped = ct_key(p, &f->key, v6);
 	struct found found = { 0 };
 	enum wr_reason reason;
+	__u32 swapped;
 
+	if (sent && lease_holds(p, v6))
+		return WR_REASON_NONE;
+	swapped = ct_key(p, &f->key, v6);
 	if (!dry_run && flow_goes_on(p, f, &found, swapped, sent, v6)) {
 		if (!sent)
 			return WR_REASON_NONE;
@@ -420,6 +422,8 @@ static __always_inline enum wr_reason flow_pass(struct packet *p, struct flow *f
 		p->peer = found.other;
 		p->peer_ifindex = found.forward ? found.ct->responder : found.ct->initiator;
 		p->peer_identity = p->peer ? p->peer->identity : WR_ID_UNKNOWN;
+		if (p->peer && !p->via_stack)
+			lease_give(p, v6);
 		return WR_REASON_NONE;
 	}
 	flow_fill(p, f, swapped, sent, v6);

@@ -79,8 +79,8 @@ static __always_inline __u64 point_read(struct flow *f, __u32 direction, const s
 }
 
 /*
- * Judges f->ct: both points, also when the first one denies, so that the entry says of each under what it was judged. Of a
- * denial that is remembered, only the classes are found again: they are the ones that have its revisions.
+ * Judges f->ct: both points, also when the first one denies, so that the entry says of each under what it was judged. Of one
+ * whose judgement still holds only the classes are found again: they are the ones that have its revisions.
  */
 OUT_OF_LINE int judge_flow(struct flow *f)
 {
@@ -94,7 +94,7 @@ OUT_OF_LINE int judge_flow(struct flow *f)
 		initiator = point_read(f, WR_EGRESS, endpoint_get(f->ct.initiator));
 	if (f->ct.responder)
 		responder = point_read(f, WR_INGRESS, endpoint_get(f->ct.responder));
-	if (f->step == FLOW_DENIED)
+	if (f->step == FLOW_DENIED || f->step == FLOW_TURNS)
 		return 0;
 	f->ct.flags &= ~CT_DENIED;
 	read_barrier();

@@ -26,13 +26,24 @@ static __always_inline bool has_ports(__u8 l4_proto)
 	return l4_proto == IPPROTO_TCP || l4_proto == IPPROTO_UDP || l4_proto == IPPROTO_SCTP;
 }
 
+static __always_inline __u32 policy_matched(__u32 direction, const struct wr_policy_key *key, __u32 rule)
+{
+	struct wr_trace *t = trace_get();
+
+	if (t) {
+		t->judgement[direction & 1].matched = key->peer;
+		t->judgement[direction & 1].port_bits = key->shape & 0x7f;
+		t->judgement[direction & 1].l4_proto = key->l4_proto;
+	}
+	return rule;
+}
+
 /* The rule by which the class allows this peer, or WR_RULE_NONE. */
 static __noinline __u32 policy_ask(const struct flow *f, __u32 direction, const struct wr_class_info *info, __u64 peer)
 {
 	const __u32 zero = 0, slot = direction & 1, bits = info->port_bits[slot];
 	const __u32 port = bpf_ntohs(responder_port(f));
 	struct wr_policy_key key = { .peer = peer, .policy_class = f->policy_class[slot] };
-	struct wr_trace *t = trace_get();
 	const struct wr_policy_entry *entry;
 	void *table = bpf_map_lookup_elem(&policy, &zero);
 
@@ -41,11 +52,8 @@ static __noinline __u32 policy_ask(const struct flow *f, __u32 direction, const 
 	if (info->flags[slot] & WR_CLASS_ANY_PROTO) {
 		key.shape = wr_policy_shape(slot, 0);
 		entry = bpf_map_lookup_elem(table, &key);
-		if (entry) {
-			if (t)
-				t->judgement[slot].matched = peer;
-			return entry->rule;
-		}
+		if (entry)
+			return policy_matched(slot, &key, entry->rule);
 	}
 	key.l4_proto = ct_l4_proto(f);
 	if (!has_ports(key.l4_proto))
@@ -57,14 +65,8 @@ static __noinline __u32 policy_ask(const struct flow *f, __u32 direction, const 
 		key.port = bpf_htons(port & (0xffff0000u >> n));
 		key.shape = wr_policy_shape(slot, n);
 		entry = bpf_map_lookup_elem(table, &key);
-		if (!entry)
-			continue;
-		if (t) {
-			t->judgement[slot].matched = peer;
-			t->judgement[slot].port_bits = n;
-			t->judgement[slot].l4_proto = key.l4_proto;
-		}
-		return entry->rule;
+		if (entry)
+			return policy_matched(slot, &key, entry->rule);
 	}
 	return WR_RULE_NONE;
 }

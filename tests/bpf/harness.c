@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "load.h"
 #include "warren.skel.h"
 
 static struct {
@@ -145,6 +146,7 @@ static struct warren_bpf *twin_load(void)
 
 	if (!twin)
 		fail_msg("opening the programs: %m");
+	load_constants(twin);
 	twin->rodata->dry_run = true;
 	bpf_object__for_each_map(map, twin->obj) {
 		struct bpf_map *live = bpf_object__find_map_by_name(lab.skel->obj, bpf_map__name(map));
@@ -164,8 +166,11 @@ int harness_setup(void **state)
 		return 0;
 	processor_choose();
 	namespaces_make();
-	lab.skel = warren_bpf__open_and_load();
+	lab.skel = warren_bpf__open();
 	if (!lab.skel)
+		fail_msg("opening the programs: %m");
+	load_constants(lab.skel);
+	if (warren_bpf__load(lab.skel))
 		fail_msg("loading the programs: %m");
 	growing_fill_all();
 	lab.twin = twin_load();
@@ -182,6 +187,7 @@ void harness_use_small_tables(void)
 	lab.skel = warren_bpf__open();
 	if (!lab.skel)
 		fail_msg("opening the programs: %m");
+	load_constants(lab.skel);
 	bpf_map__set_max_entries(lab.skel->maps.ct4, 1);
 	bpf_map__set_max_entries(lab.skel->maps.ct6, 1);
 	bpf_map__set_type(lab.skel->maps.ct_new4, BPF_MAP_TYPE_HASH);

@@ -416,6 +416,8 @@ const struct row rows_from_pod[] = {
 	  .out = { ANSWER, IP(.src = GW, .dst = POD_A), ICMP(.type = ECHO_REPLY, .id = 0xfff6) } },
 	{ "echo to the gateway with hop limit 1", .in = { ETH(), IP(.dst = GW, .ttl = 1), ICMP() },
 	  .reason = WR_REASON_GATEWAY_REPLY, .out = { ANSWER, IP(.src = GW, .dst = POD_A), ICMP(.type = ECHO_REPLY) } },
+	{ "an error to the gateway", .in = { ETH(), IP(.dst = GW), ICMP(.type = UNREACHABLE), QUOTED },
+	  .reason = WR_REASON_GATEWAY },
 	{ "echo reply to the gateway", .in = { ETH(), IP(.dst = GW), ICMP(.type = ECHO_REPLY) },
 	  .reason = WR_REASON_GATEWAY },
 	{ "tcp to the gateway", .in = { ETH(), IP(.dst = GW), TCP() }, .reason = WR_REASON_GATEWAY },

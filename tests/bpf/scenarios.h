@@ -119,6 +119,8 @@ static const struct scenario scenarios[] = {
 		DO(set_identity, X(DEVICE_B), Y(0xbbb)), SENDS(A, TO_ENDPOINT, ACK_TO_B) } },
 	{ "the sender becomes somebody else", .a = CLIENT, .b = SERVER, .steps = {
 		HANDSHAKE, DO(set_identity, X(DEVICE_A), Y(0xccc)), SENDS(B, INGRESS_DENIED, ACK_TO_A) } },
+	{ "the sender becomes somebody else, and sends", .a = CLIENT, .b = SERVER, .steps = {
+		HANDSHAKE, DO(set_identity, X(DEVICE_A), Y(0xccc)), SENDS(A, INGRESS_DENIED, ACK_TO_B) } },
 	{ "a half-written class", .a = CLIENT, .b = CLIENT + 1000, .steps = {
 		SENDS(A, INGRESS_DENIED, SYN_TO_B), DO(rules_are, X(RULE), Y(WR_RULE_NO_CLASS)) } },
 
@@ -130,6 +132,10 @@ static const struct scenario scenarios[] = {
 	{ "another pod gets the sender's address", .a = CLIENT, .b = SERVER, .steps = {
 		HANDSHAKE, DO(replace_pod, X(DEVICE_A), Y(DEVICE_UPLINK)), SENDS(B, NO_CONNECTION, ACK_TO_A),
 		DO(flows_are, X(1), Y(0)) } },
+	{ "another pod gets the address of one that has another now", .a = CLIENT, .b = SERVER, .steps = {
+		HANDSHAKE, DO(replace_pod, X(DEVICE_B), Y(DEVICE_UPLINK)), DO(readdress_pod, X(DEVICE_B), Y(WORLD_NEAR)),
+		DO(set_class, X(DEVICE_B), Y(SERVER)), SENDS(A, NO_CONNECTION, ACK_TO_B), SENDS(A, TO_ENDPOINT, SYN_TO_B),
+		DO(is_between, X(DEVICE_A), Y(DEVICE_UPLINK)) } },
 	{ "a pod comes to where there was none", .steps = {
 		DO(remove_pod, X(DEVICE_B)), SENDS(A, TO_STACK, UDP_TO_B), DO(is_between, X(DEVICE_A), Y(NO_DEVICE)),
 		DO(restore_pod, X(DEVICE_B)), SENDS(A, TO_ENDPOINT, UDP_TO_B), DO(is_between, X(DEVICE_A), Y(DEVICE_B)) } },

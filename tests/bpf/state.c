@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -178,6 +179,14 @@ uint32_t endpoint_revision(enum device d)
 	return node.ep[d].revision;
 }
 
+void endpoint_set_address(enum device d, enum who who)
+{
+	endpoint_remove(d);
+	memcpy(&node.ep[d].addr4, who_address(who, false), 4);
+	memcpy(&node.ep[d].addr6, who_address(who, true), 16);
+	endpoint_put(d, true, false);
+}
+
 void endpoint_remove(enum device d)
 {
 	const struct wr_endpoint empty = { 0 };
@@ -198,6 +207,16 @@ void endpoint_take_address(enum device from, enum device by)
 	node.ep[by] = node.ep[from];
 	node.ep[by].revision = ++node.revision;
 	endpoint_put(by, true, false);
+}
+
+uint64_t *endpoint_map_word(enum device d)
+{
+	const size_t size = sizeof(struct wr_endpoint) * WR_ENDPOINT_SLOTS;
+	struct wr_endpoint *all = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, map_fd("endpoints"), 0);
+
+	if (all == MAP_FAILED)
+		fail_msg("endpoints: %m");
+	return (uint64_t *)&all[wr_endpoint_slot(device_ifindex(d), 0)].policy_class;
 }
 
 /* --- policy --- */
@@ -304,6 +323,26 @@ bool flow_only(enum table table, bool v6, struct wr_ct *ct)
 	return true;
 }
 
+/* Leases end with the second. */
+static void leases_end(void)
+{
+	enum { MAX = 1 << 16 };
+	static uint32_t keys[MAX];
+	static uint64_t words[MAX];
+	int fd = map_fd("leases");
+	uint32_t count = 0;
+
+	struct bpf_map_info info = { 0 };
+	uint32_t len = sizeof(info);
+
+	assert_int_equal(bpf_obj_get_info_by_fd(fd, &info, &len), 0);
+	assert_in_range(info.max_entries, 1, MAX);
+	for (; count < info.max_entries; count++)
+		keys[count] = count;
+	if (bpf_map_update_batch(fd, keys, words, &count, NULL))
+		fail_msg("leases: %m");
+}
+
 void flows_age(uint32_t ticks)
 {
 	struct wr_ct ct;
@@ -318,6 +357,7 @@ void flows_age(uint32_t ticks)
 			assert_int_equal(bpf_map_update_elem(fd, key, &ct, BPF_EXIST), 0);
 		}
 	}
+	leases_end();
 }
 
 uint32_t tick_now(void)

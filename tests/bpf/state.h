@@ -29,6 +29,9 @@ void endpoint_set_class(enum device d, uint32_t policy_class);
 void endpoint_set_identity(enum device d, uint64_t identity);
 void endpoint_set_mac(enum device d, enum mac mac);
 uint32_t endpoint_revision(enum device d);
+void endpoint_set_address(enum device d, enum who who);
+/* Its policy word, where user space writes it while programs run. Mapped for good. */
+uint64_t *endpoint_map_word(enum device d);
 void endpoint_remove(enum device d);
 void endpoint_restore(enum device d);
 /* The endpoint goes, and one like it, with the same addresses, comes on another device. */

@@ -198,8 +198,15 @@ static struct {
 	pthread_barrier_t go;
 	int policy;
 	struct wr_policy_key key;
+	uint64_t *word;    /* A's policy word, written as an agent writes it */
+	uint32_t revision;
 	bool stop;
 } writer;
+
+static void write_revision(void)
+{
+	__atomic_store_n(writer.word, (uint64_t)++writer.revision << 32 | CLASS, __ATOMIC_RELEASE);
+}
 
 /* Takes the allow away, then gives the endpoint a new revision: the order in which an agent does it. */
 static void *writer_run(void *arg)
@@ -207,9 +214,7 @@ static void *writer_run(void *arg)
 	cpu_set_t others;
 
 	(void)arg;
-	CPU_ZERO(&others);
-	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
-		CPU_SET(cpu, &others);
+	memset(&others, 0xff, sizeof(others));
 	CPU_CLR(sched_getcpu(), &others);
 	sched_setaffinity(0, sizeof(others), &others); /* if there is another one */
 	for (;;) {
@@ -217,29 +222,32 @@ static void *writer_run(void *arg)
 		if (writer.stop)
 			return NULL;
 		bpf_map_delete_elem(writer.policy, &writer.key);
-		endpoint_set_class(DEVICE_A, CLASS);
+		write_revision();
 		pthread_barrier_wait(&writer.go);
 	}
 }
 
 static void deny_during_packets(struct frame *f, unsigned round)
 {
+	enum { PACKETS = 20 };
 	const struct wr_policy_entry entry = { RULE };
+	const unsigned first = round * PACKETS % 60000 + 1;
 	struct run r = { .program = FROM_POD };
 
 	assert_int_equal(bpf_map_update_elem(writer.policy, &writer.key, &entry, BPF_ANY), 0);
-	endpoint_set_class(DEVICE_A, CLASS);
+	write_revision();
 	pthread_barrier_wait(&writer.go);
-	for (unsigned i = 0; i < 20; i++) {
-		set_port(f, false, 1 + (round * 20 + i) % 60000);
+	for (unsigned i = 0; i < PACKETS; i++) {
+		set_port(f, false, first + i);
 		run_quietly(&r, f);
 	}
 	pthread_barrier_wait(&writer.go);
 	/* Whenever they were judged, now all of them are denied. */
-	for (unsigned i = 0; i < 20; i++) {
-		set_port(f, false, 1 + (round * 20 + i) % 60000);
+	for (unsigned i = 0; i < PACKETS; i++) {
+		set_port(f, false, first + i);
 		run_quietly(&r, f);
-		assert_int_equal(r.verdict, reason_verdict(WR_REASON_EGRESS_DENIED));
+		if (r.verdict != reason_verdict(WR_REASON_EGRESS_DENIED))
+			fail_msg("round %u: packet %u still passes", round, i);
 	}
 }
 
@@ -251,10 +259,18 @@ static void test_revision_before_policy(void **state)
 
 	(void)state;
 	node_reset(0, false);
+	identity_set_peer(IDENTITY_A, PEER_B + 1);
 	identity_set_peer(IDENTITY_B, PEER_B);
 	class_set(CLASS, WR_EGRESS, WR_CLASS_ISOLATED | WR_CLASS_SELECTORS | WR_CLASS_ANY_PROTO, 0);
+	/* The receiver's verdict, with an entry that is found last, takes its time after the sender's. */
+	class_set(CLASS + 1, WR_INGRESS, WR_CLASS_ISOLATED | WR_CLASS_SELECTORS | WR_CLASS_ANYBODY, 0x1ffff);
+	policy_allow(CLASS + 1, WR_INGRESS, WR_PEER_ANY, IPPROTO_UDP, 53, 16, RULE);
+	endpoint_set_class(DEVICE_A, CLASS);
+	endpoint_set_class(DEVICE_B, CLASS + 1);
 	writer.policy = growing_map_fd("policy");
 	writer.key = (struct wr_policy_key){ .peer = PEER_B, .policy_class = CLASS, .shape = wr_policy_shape(WR_EGRESS, 0) };
+	writer.word = endpoint_map_word(DEVICE_A);
+	writer.revision = endpoint_revision(DEVICE_A) + 1000000;
 	frame_build(&f, layers, &defaults_from_pod, false);
 	pthread_barrier_init(&writer.go, NULL, 2);
 	assert_int_equal(pthread_create(&thread, NULL, writer_run, NULL), 0);
@@ -266,6 +282,30 @@ static void test_revision_before_policy(void **state)
 	close(writer.policy);
 }
 
+/* --- events --- */
+
+/* New flows are told of while the ring is less than half full, drops as long as there is any room. */
+static void test_events_leave_room(void **state)
+{
+	static const struct layer layers[] = { ETH(), IP(), UDP(), { 0 } }, bad[] = { ETH(.smac = MAC_B), IP(), UDP(), { 0 } };
+	enum { RING = 262144, ROOM = RING / (8 + sizeof(struct wr_event)) };
+	struct run r = { .program = FROM_POD };
+	struct frame f;
+
+	(void)state;
+	node_reset(0, false);
+	frame_build(&f, layers, &defaults_from_pod, false);
+	for (unsigned i = 1; i <= ROOM; i++) {
+		set_port(&f, false, i);
+		run_quietly(&r, &f);
+	}
+	frame_build(&f, bad, &defaults_from_pod, false);
+	for (unsigned i = 0; i < 100; i++)
+		run_quietly(&r, &f);
+	assert_in_range(events_drain(&r.event), ROOM / 2 + 100 - 2, ROOM / 2 + 100 + 2);
+	assert_int_equal(r.event.reason, WR_REASON_SPOOFED_MAC);
+}
+
 int run_ct_tests(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -273,6 +313,7 @@ int run_ct_tests(void)
 		cmocka_unit_test(test_keys),
 		cmocka_unit_test(test_small_tables),
 		cmocka_unit_test(test_revision_before_policy),
+		cmocka_unit_test(test_events_leave_room),
 	};
 
 	return cmocka_run_group_tests_name("bpf_ct", tests, harness_setup, NULL);

@@ -119,6 +119,11 @@ static void restore_pod(bool v6, uint32_t device, uint32_t none)
 	endpoint_restore(device);
 }
 
+static void readdress_pod(bool v6, uint32_t device, uint32_t who)
+{
+	endpoint_set_address(device, who);
+}
+
 static void replace_pod(bool v6, uint32_t device, uint32_t by)
 {
 	endpoint_take_address(device, by);

@@ -96,7 +96,6 @@ def end_abruptly(*socks):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
-
 @pytest.mark.parametrize("protocol", ["udp", "tcp"])
 def test_deny_is_not_reopened_from_the_reply_side(cluster, client, server, monitor, family, protocol):
     """The server is not isolated in what it sends; its packets on the denied flow pass nowhere and open nothing."""

@@ -7,8 +7,10 @@
 #include <stdarg.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <time.h>
 
 #include "cleanup.h"
 #include "file.h"
@@ -279,6 +281,22 @@ static int pin_all(struct warren_bpf *skel, int mark_shift, struct err *err)
 	return r;
 }
 
+/*
+ * Jiffies begin at -300 seconds, as a number of 32 bits (INITIAL_JIFFIES), when CLOCK_MONOTONIC begins at 0, and are counted
+ * by it; the resolution of the coarse clock is their length. Without either value the programs do it in a slower way.
+ */
+void load_constants(struct warren_bpf *skel)
+{
+	struct timespec tick;
+
+	if (clock_getres(CLOCK_MONOTONIC_COARSE, &tick) == 0 && tick.tv_sec == 0 && tick.tv_nsec > 0) {
+		skel->rodata->jiffy_ns = tick.tv_nsec;
+		skel->rodata->jiffies_at_boot = (uint32_t)(-300 * (1000000000 / tick.tv_nsec));
+	}
+	if (getrandom(&skel->rodata->lease_secret, sizeof(skel->rodata->lease_secret), GRND_NONBLOCK) < 0)
+		skel->rodata->lease_secret = 0;
+}
+
 /* Opens this build's programs over the maps that are pinned, and counts those. */
 static int open_programs(struct warren_bpf **out, unsigned *pinned, struct err *err)
 {
@@ -292,6 +310,7 @@ static int open_programs(struct warren_bpf **out, unsigned *pinned, struct err *
 	skel = warren_bpf__open();
 	if (!skel)
 		return load_error(err, errno, "cannot open the embedded programs");
+	load_constants(skel);
 	r = reuse_maps(skel->obj, pinned, err);
 	if (r < 0)
 		warren_bpf__destroy(skel);

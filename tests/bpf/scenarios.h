@@ -143,6 +143,16 @@ static const struct scenario scenarios[] = {
 		SENDS(A, TO_ENDPOINT, UDP_TO_B), SENDS(B, TO_ENDPOINT, UDP_TO_A), DO(remove_pod, X(DEVICE_B)),
 		SENDS(A, TO_STACK, UDP_TO_B), DO(is_between, X(DEVICE_A), Y(NO_DEVICE)), DO(owns, X(DEVICE_A), Y(0)) } },
 
+	/* --- leases: what goes by conntrack for a second --- */
+	{ "a lease is for one flow", .a = CLIENT, .b = SERVER, .steps = {
+		SENDS(A, TO_ENDPOINT, UDP_TO_B), SENDS(A, TO_ENDPOINT, UDP_TO_B), SENDS(A, TO_ENDPOINT, UDP_TO_B),
+		SENDS(A, EGRESS_DENIED, IP(), UDP(.dport = 54)), SENDS(A, EGRESS_DENIED, IP(), SCTP(.dport = 53)),
+		DO(guess_wrongly, X(HOST), Y(DEVICE_B)), SENDS(A, EGRESS_DENIED, IP(.dst = HOST), UDP()) } },
+	{ "a denial ends a lease, and has none", .a = CLIENT, .b = SERVER, .steps = {
+		SENDS(A, TO_ENDPOINT, UDP_TO_B), SENDS(A, TO_ENDPOINT, UDP_TO_B), SENDS(A, TO_ENDPOINT, UDP_TO_B),
+		DO(set_class, X(DEVICE_B), Y(CLOSED)), SENDS(A, INGRESS_DENIED, UDP_TO_B), SENDS(A, INGRESS_DENIED, UDP_TO_B),
+		SENDS(A, INGRESS_DENIED, UDP_TO_B) } },
+
 	/* --- other protocols --- */
 	{ "udp", .a = CLIENT, .b = SERVER, .steps = {
 		SENDS(A, TO_ENDPOINT, UDP_TO_B), DO(lives, X(WR_CT_LIFE_OTHER_NEW)), SENDS(B, TO_ENDPOINT, UDP_TO_A),
@@ -248,7 +258,7 @@ static const struct scenario scenarios[] = {
 		SENDS(B, TO_STACK, SYNACK_TO_A), DO(flows_are, X(1), Y(1)),
 		GETS(A, FROM_B, DELIVERED, IP(.src = HOST), TCP(.flags = SYN | ACK, .sport = 8080, .dport = 40000)),
 		DO(flows_are, X(2), Y(0)), SENDS(A, TO_STACK, IP(.dst = HOST), TCP(.dport = 8080)),
-		GETS(B, FROM_A, DELIVERED, IP(.src = POD_A), TCP()), SENDS(B, TO_STACK, ACK_TO_A) } },
+		GETS(B, FROM_A, DELIVERED, IP(.src = POD_A), TCP()), SENDS(B, TO_STACK, ACK_TO_A), SENDS(B, TO_STACK, ACK_TO_A) } },
 	{ "a pod by the node's address, masqueraded", .steps = {
 		SENDS(A, TO_STACK, IP(.dst = HOST), TCP(.flags = SYN, .dport = 8080)),
 		GETS(B, FROM_A, DELIVERED, IP(.src = HOST), TCP(.flags = SYN, .sport = 5555)),

@@ -34,6 +34,8 @@ void endpoint_set_address(enum device d, enum who who);
 uint64_t *endpoint_map_word(enum device d);
 void endpoint_remove(enum device d);
 void endpoint_restore(enum device d);
+/* addr_cache takes the address for that endpoint's. */
+void cache_set(enum who who, enum device d);
 /* The endpoint goes, and one like it, with the same addresses, comes on another device. */
 void endpoint_take_address(enum device from, enum device by);
 
@@ -55,13 +57,18 @@ unsigned flows_count(enum table table, bool v6);
 bool flow_only(enum table table, bool v6, struct wr_ct *ct);
 /* Time passes for every flow. */
 void flows_age(uint32_t ticks);
+/* Every flow has expired long ago; but what was leased is leased. */
+void flows_kill(void);
 uint32_t tick_now(void);
 uint32_t flows_owned(enum device d);
 uint64_t flow_stat(enum wr_ct_stat stat);
 /* How many flows in ct an endpoint may own. */
 void flows_set_share(uint32_t share);
 
-/* A hash of everything in every map but `trace`, and of how many events wait, which are then forgotten. */
-uint64_t maps_digest(bool endpoints_too);
+/*
+ * A hash of everything in every map but `trace`, and of how many events wait, which are then forgotten. `slots_too`: also of
+ * the large arrays, of which it is otherwise only what A, B and the others own.
+ */
+uint64_t maps_digest(bool slots_too);
 
 #endif

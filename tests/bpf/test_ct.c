@@ -124,6 +124,59 @@ static void test_keys(void **state)
 	}
 }
 
+/* --- leases --- */
+
+static const struct layer tcp_ack[] = { ETH(), IP(), TCP(), { 0 } };
+static const struct layer tcp_syn[] = { ETH(), IP(), TCP(.flags = SYN), { 0 } };
+static const struct layer tcp_syn_ack[] = { ETH(), IP(), TCP(.flags = SYN | ACK, .sport = 80, .dport = 40000), { 0 } };
+
+/* What was leased passes for what is left of the second, then conntrack is asked again. */
+static void lease_ends(bool v6)
+{
+	struct timespec start, now;
+	double seconds = 0;
+
+	node_reset(0, v6);
+	class_set(100, WR_EGRESS, WR_CLASS_ISOLATED | WR_CLASS_ANYBODY | WR_CLASS_ANY_PROTO, 0);
+	policy_allow(100, WR_EGRESS, WR_PEER_ANY, 0, 0, 0, WR_RULE_FIRST);
+	endpoint_set_class(DEVICE_A, 100);
+	send_from(DEVICE_A, tcp_syn, v6);
+	send_from(DEVICE_B, tcp_syn_ack, v6);
+	assert_int_equal(send_from(DEVICE_A, tcp_ack, v6), WR_REASON_TO_ENDPOINT);
+	flows_kill();
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	while (send_from(DEVICE_A, tcp_ack, v6) == WR_REASON_TO_ENDPOINT) {
+		clock_gettime(CLOCK_MONOTONIC, &now);
+		seconds = (double)(now.tv_sec - start.tv_sec) + (double)(now.tv_nsec - start.tv_nsec) / 1e9;
+		if (seconds > 1.3)
+			fail_msg("leased for %.1f s", seconds);
+	}
+	assert_int_equal(send_from(DEVICE_A, tcp_ack, v6), WR_REASON_NO_CONNECTION);
+}
+
+static void test_lease_ends(void **state)
+{
+	(void)state;
+	lease_ends(false);
+	lease_ends(true);
+}
+
+/* Of two flows between the same pods and ports one is IPv4's. */
+static void test_lease_family(void **state)
+{
+	enum { CLASS4 = 101 };
+
+	(void)state;
+	node_reset(0, false);
+	class_set(CLASS4, WR_EGRESS, WR_CLASS_ISOLATED | WR_CLASS_CIDRS | WR_CLASS_ANY_PROTO, 0);
+	policy_allow(CLASS4, WR_EGRESS, WR_PEER_CIDR | 1, 0, 0, 0, WR_RULE_FIRST);
+	policy_cidr(CLASS4, WR_EGRESS, POD_B, 0, WR_PEER_CIDR | 1, false);
+	endpoint_set_class(DEVICE_A, CLASS4);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(send_udp(DEVICE_A, 1, 53, false), WR_REASON_TO_ENDPOINT);
+	assert_int_equal(send_udp(DEVICE_A, 1, 53, true), WR_REASON_EGRESS_DENIED);
+}
+
 /* --- full tables --- */
 
 static void full(bool v6)
@@ -311,6 +364,8 @@ int run_ct_tests(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_flood),
 		cmocka_unit_test(test_keys),
+		cmocka_unit_test(test_lease_ends),
+		cmocka_unit_test(test_lease_family),
 		cmocka_unit_test(test_small_tables),
 		cmocka_unit_test(test_revision_before_policy),
 		cmocka_unit_test(test_events_leave_room),

@@ -32,7 +32,7 @@ static const struct flow_map {
 	{ "ct_new6", AF_INET6, false },
 };
 
-/* As bpf_ktime_get_coarse_ns() counts. */
+/* As the programs count, but for the moments that the kernel took to start its tick: they may be a little behind. */
 static uint32_t now_tick(void)
 {
 	struct timespec ts;
@@ -189,7 +189,7 @@ static int end_in(const char *name, const union ct_key *key, struct err *err)
 	if (fd < 0)
 		return fd;
 	if (bpf_map_lookup_elem(fd, key, &ct) == 0) {
-		ct.expires = now_tick() - 1;
+		ct.expires = now_tick() - WR_CT_SECONDS(60); /* in the past by the programs' clock, too */
 		if (bpf_map_update_elem(fd, key, &ct, BPF_EXIST) == 0)
 			return 0;
 	}

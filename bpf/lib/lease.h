@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Leases. What conntrack has said about a packet from one pod to another holds for the next ones, as long as nothing has
+ * changed and for about a second: then the entry is asked again, and lives on. A lease is one word, a hash of everything
+ * by which the packet was let through, in an array: the hash lookup that it saves is the dearest part of from_pod (35 of 87
+ * ns). Nobody reads one but by computing the same word, so it needs no deletion: another revision, identity, endpoint or
+ * second makes another word. The hash is keyed, so that nobody can look for flows that share one.
+ */
+#ifndef WARREN_LIB_LEASE_H
+#define WARREN_LIB_LEASE_H
+
+#include "lib/conntrack.h"
+#include "lib/endpoint.h"
+
+#define LEASE_BITS 15
+#define LEASE_TICKS_SHIFT 3 /* 1.07 s */
+
+/* Set by the loader, another one each time; without it there are no leases. */
+const volatile __u64 lease_secret __weak = 0;
+
+/* The programs' own: what is in it means nothing to anybody else, and it is neither pinned nor in the registry. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1 << LEASE_BITS);
+	__type(key, __u32);
+	__type(value, __u64);
+} leases SEC(".maps") __weak;
+
+static __always_inline __u64 lease_mix(__u64 h, __u64 x)
+{
+	h = (h ^ x) * 0x9e3779b97f4a7c15ull;
+	return h ^ h >> 32;
+}
+
+/* Where the lease of a packet to p->peer would be, and what it would say. The endpoints stand for their addresses. */
+static __always_inline __u64 *lease_at(const struct packet *p, __u64 *word, const bool v6)
+{
+	const union policy_word theirs = { .both = policy_word_read(p->peer) };
+	__u32 slot;
+	__u64 h;
+
+	h = lease_mix(lease_secret, (__u64)p->sport << 48 | (__u64)p->dport << 32 | (__u64)p->l4_proto << 24 | v6);
+	h = lease_mix(h, (__u64)p->ifindex << 32 | p->peer_ifindex);
+	slot = h >> (64 - LEASE_BITS);
+	h = lease_mix(h, (__u64)p->word.revision << 32 | theirs.revision);
+	h = lease_mix(h, p->ep->identity + (ct_now() >> LEASE_TICKS_SHIFT));
+	*word = lease_mix(h, p->peer->identity);
+	return bpf_map_lookup_elem(&leases, &slot);
+}
+
+/* Only what neither begins nor ends anything has one. */
+static __always_inline bool lease_is_for(const struct packet *p)
+{
+	return !dry_run && lease_secret && !(p->traits & (TCP_SYN | TCP_FIN | TCP_RST | BEGINS | FOLLOWS));
+}
+
+/* Whether the packet is for a pod, which is p->peer then, and there is a lease for it. */
+static __always_inline bool lease_holds(struct packet *p, const bool v6)
+{
+	__u64 word, *at;
+
+	if (!lease_is_for(p))
+		return false;
+	p->peer_ifindex = endpoint_guess(&p->at->daddr, v6);
+	p->peer = p->peer_ifindex ? endpoint_get(p->peer_ifindex) : NULL;
+	if (!p->peer || !addr_is_endpoints(&p->at->daddr, p->peer, v6))
+		return false;
+	p->peer_identity = p->peer->identity;
+	at = lease_at(p, &word, v6);
+	return at && *at == word;
+}
+
+/* Conntrack has let the packet through to p->peer. */
+static __always_inline void lease_give(const struct packet *p, const bool v6)
+{
+	__u64 word, *at;
+
+	if (!lease_is_for(p))
+		return;
+	at = lease_at(p, &word, v6);
+	if (at)
+		*at = word;
+}
+
+#endif

@@ -409,10 +409,11 @@ static __always_inline bool flow_goes_on(const struct packet *p, const struct fl
 static __always_inline enum wr_reason flow_pass(struct packet *p, struct flow *f, const bool sent, const bool v6)
 {
 	struct found found = { 0 };
+	struct lease lease;
 	enum wr_reason reason;
 	__u32 swapped;
 
-	if (sent && lease_holds(p, v6))
+	if (sent && lease_holds(p, &lease, v6))
 		return WR_REASON_NONE;
 	swapped = ct_key(p, &f->key, v6);
 	if (!dry_run && flow_goes_on(p, f, &found, swapped, sent, v6)) {
@@ -422,8 +423,8 @@ static __always_inline enum wr_reason flow_pass(struct packet *p, struct flow *f
 		p->peer = found.other;
 		p->peer_ifindex = found.forward ? found.ct->responder : found.ct->initiator;
 		p->peer_identity = p->peer ? p->peer->identity : WR_ID_UNKNOWN;
-		if (p->peer && !p->via_stack)
-			lease_give(p, v6);
+		if (p->peer && !p->via_stack && lease.at)
+			*lease.at = lease.word;
 		return WR_REASON_NONE;
 	}
 	flow_fill(p, f, swapped, sent, v6);

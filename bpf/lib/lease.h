@@ -54,11 +54,20 @@ static __always_inline bool lease_is_for(const struct packet *p)
 	return !dry_run && lease_secret && !(p->traits & (TCP_SYN | TCP_FIN | TCP_RST | BEGINS | FOLLOWS));
 }
 
-/* Whether the packet is for a pod, which is p->peer then, and there is a lease for it. */
-static __always_inline bool lease_holds(struct packet *p, const bool v6)
-{
-	__u64 word, *at;
+/* A lease as it would be for this packet. `at` NULL: there can be none. */
+struct lease {
+	__u64 *at;
+	__u64 word;
+};
 
+/*
+ * Whether the packet is for a pod, which is p->peer then, and there is a lease for it. Else `lease` is what conntrack may give: made of
+ * revisions and identities that were read before it looks at the entry. Read afterwards they could already be those of a policy
+ * that denies.
+ */
+static __always_inline bool lease_holds(struct packet *p, struct lease *lease, const bool v6)
+{
+	lease->at = NULL;
 	if (!lease_is_for(p))
 		return false;
 	p->peer_ifindex = endpoint_guess(&p->at->daddr, v6);
@@ -66,20 +75,8 @@ static __always_inline bool lease_holds(struct packet *p, const bool v6)
 	if (!p->peer || !addr_is_endpoints(&p->at->daddr, p->peer, v6))
 		return false;
 	p->peer_identity = p->peer->identity;
-	at = lease_at(p, &word, v6);
-	return at && *at == word;
-}
-
-/* Conntrack has let the packet through to p->peer. */
-static __always_inline void lease_give(const struct packet *p, const bool v6)
-{
-	__u64 word, *at;
-
-	if (!lease_is_for(p))
-		return;
-	at = lease_at(p, &word, v6);
-	if (at)
-		*at = word;
+	lease->at = lease_at(p, &lease->word, v6);
+	return lease->at && *lease->at == lease->word;
 }
 
 #endif

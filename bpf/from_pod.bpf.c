@@ -54,7 +54,7 @@ static __always_inline enum wr_reason judge_ip(struct packet *p, struct scratch 
 	trace_step(WR_TRACE_PARSED);
 	if (p->to_gateway)
 		return is_plain_icmp(p, v6) ? gateway_echo(p->skb, v6) : WR_REASON_GATEWAY;
-	reason = flow_pass(p, &s->flow, true, v6);
+	reason = flow_pass(p, s, true, v6);
 	return reason ? reason : forward(p, v6);
 }
 

@@ -22,6 +22,7 @@ union ct_key {
 /* What is to be done about a flow. */
 enum flow_step {
 	FLOW_PASSES,   /* nothing more */
+	FLOW_MOVES_ON, /* allowed, as it was; its state changes, or its time is extended */
 	FLOW_BEGINS,   /* it has no entry: to be judged and written */
 	FLOW_STALE,    /* was judged under another policy or identity: to be judged again */
 	FLOW_DENIED,   /* its denial is remembered */
@@ -29,24 +30,34 @@ enum flow_step {
 	FLOW_ANSWERED, /* allowed, and its responder has answered: to be written to ct */
 };
 
+/* What was found of a flow. */
+enum flow_found {
+	FLOW_NONE, /* no entry */
+	FLOW_DEAD, /* one that has expired */
+	FLOW_LIVES,
+};
+
 /* A packet's flow where it takes more than a look at its entry: what the functions out of line are told, and tell. */
 struct flow {
-	union ct_key key;
-	/* Of the packet. */
+	/* Of the packet, apart from its addresses. */
 	__u64 peer_identity; /* see struct packet; in to_pod by where it entered, in from_pod found out */
 	__u32 peer_ifindex;
 	__u32 traits;
-	__u8 swapped;        /* its source is the key's end 1 */
+	__be16 sport, dport;
+	__u8 l4_proto;
 	bool sent;           /* by the endpoint whose program runs, else for it */
 	bool v6;
-	/* Of what was found. */
 	__u8 step;           /* enum flow_step */
+	/* Of what was found. */
+	__u8 found;          /* enum flow_found */
+	bool swapped;        /* the packet's source is the key's end 1 */
+	bool forward;        /* it goes from initiator to responder */
 	bool established;    /* there is an entry, in ct4/6 */
 	bool lives;          /* ... and it lets another flow pass: one that is denied must not replace it */
 	bool turns;          /* see packet_turns() */
 	bool answers;        /* the packet is one by which an entry moves from ct_new to ct */
-	__u32 old_owner;     /* of an entry that is replaced */
 	/* Of the flow. */
+	__u32 old_owner;     /* of an entry that is replaced */
 	__u32 now;
 	__u64 stranger;      /* identity of the end that is no endpoint of this node, if one is not */
 	struct wr_ct ct;     /* the entry as it was found, then as it is to be */
@@ -149,11 +160,6 @@ static __always_inline __u32 ct_key(const struct packet *p, union ct_key *key, c
 	return swapped;
 }
 
-static __always_inline __u8 ct_l4_proto(const struct flow *f)
-{
-	return f->v6 ? f->key.k6.l4_proto : f->key.k4.l4_proto;
-}
-
 static __always_inline struct wr_ct *ct_find(const union ct_key *key, bool *established, const bool v6)
 {
 	struct wr_ct *ct = v6 ? bpf_map_lookup_elem(&ct6, &key->k6) : bpf_map_lookup_elem(&ct4, &key->k4);
@@ -164,21 +170,19 @@ static __always_inline struct wr_ct *ct_find(const union ct_key *key, bool *esta
 	return v6 ? bpf_map_lookup_elem(&ct_new6, &key->k6) : bpf_map_lookup_elem(&ct_new4, &key->k4);
 }
 
-/* Writes f->ct into ct (`established`) or ct_new. */
-static __always_inline int ct_write(const struct flow *f, bool established, __u64 how)
+/* Into ct (`established`) or ct_new. Key and entry are on the stack: 6.1 takes them from nowhere else, or from a map. */
+static __always_inline int ct_write(const union ct_key *key, const struct wr_ct *ct, bool established, __u64 how, bool v6)
 {
 	if (established)
-		return f->v6 ? bpf_map_update_elem(&ct6, &f->key.k6, &f->ct, how)
-			     : bpf_map_update_elem(&ct4, &f->key.k4, &f->ct, how);
-	return f->v6 ? bpf_map_update_elem(&ct_new6, &f->key.k6, &f->ct, how)
-		     : bpf_map_update_elem(&ct_new4, &f->key.k4, &f->ct, how);
+		return v6 ? bpf_map_update_elem(&ct6, &key->k6, ct, how) : bpf_map_update_elem(&ct4, &key->k4, ct, how);
+	return v6 ? bpf_map_update_elem(&ct_new6, &key->k6, ct, how) : bpf_map_update_elem(&ct_new4, &key->k4, ct, how);
 }
 
-static __always_inline int ct_delete(const struct flow *f, bool established)
+static __always_inline int ct_delete(const union ct_key *key, bool established, bool v6)
 {
 	if (established)
-		return f->v6 ? bpf_map_delete_elem(&ct6, &f->key.k6) : bpf_map_delete_elem(&ct4, &f->key.k4);
-	return f->v6 ? bpf_map_delete_elem(&ct_new6, &f->key.k6) : bpf_map_delete_elem(&ct_new4, &f->key.k4);
+		return v6 ? bpf_map_delete_elem(&ct6, &key->k6) : bpf_map_delete_elem(&ct4, &key->k4);
+	return v6 ? bpf_map_delete_elem(&ct_new6, &key->k6) : bpf_map_delete_elem(&ct_new4, &key->k4);
 }
 
 static __always_inline void ct_count(__u32 stat)
@@ -212,18 +216,18 @@ static __always_inline void ct_usage_drop(__u32 owner)
 		__sync_fetch_and_sub(&usage->entries, 1);
 }
 
-/* Writes f->ct into ct, at its owner's expense; false if that has used up its share, or there is no room. */
-static __always_inline bool ct_establish(const struct flow *f, bool counted)
+/* Writes into ct, at the owner's expense; false if that has used up its share, or there is no room. */
+static __always_inline bool ct_establish(const union ct_key *key, const struct wr_ct *ct, bool counted, bool v6)
 {
 	const __u32 zero = 0;
 	const struct wr_config *cfg = bpf_map_lookup_elem(&config, &zero);
-	struct wr_ct_usage *usage = ct_usage_of(ct_owner(&f->ct));
+	struct wr_ct_usage *usage = ct_usage_of(ct_owner(ct));
 	bool full = false;
 
 	if (!cfg || !usage)
 		return false;
 	if (__sync_fetch_and_add(&usage->entries, 1) < cfg->ct_share) {
-		if (!ct_write(f, true, BPF_NOEXIST))
+		if (!ct_write(key, ct, true, BPF_NOEXIST, v6))
 			return true;
 		full = true;
 	}

@@ -5,8 +5,9 @@
  * another pod's device, by that one as sender, whose address the stack may have translated.
  *
  * Nearly every packet goes on with a flow whose judgement holds and whose state stays as it is: flow_goes_on(). Everything
- * else is decided out of line, from the lookup on again: flow_look() says what is to be done, flow_ends() between whom a new
- * flow is, judge_flow() judges, flow_settle() writes. One after the other, since a BPF stack is small.
+ * else is decided out of line, from the lookup on again: flow_load() finds the entry, flow_look() says what is to be done,
+ * flow_ends() between whom a new flow is, judge_flow() judges, flow_settle() writes. One after the other, since a BPF stack
+ * is small: 512 bytes for whoever calls whom, each rounded up to 32.
  */
 #ifndef WARREN_LIB_FLOW_H
 #define WARREN_LIB_FLOW_H
@@ -22,6 +23,16 @@
 
 /* `expires` is written only if it moves by more than that, about a second: a shared line stays clean. */
 #define REFRESH_TICKS 8
+
+/* What a program has in memory: the addresses, and one after the other what reading, finding and judging need. */
+struct scratch {
+	struct addresses at;
+	union {
+		struct transport transport;
+		union ct_key key;
+		struct flow flow;
+	};
+};
 
 /* What was found of a packet's flow. */
 struct found {
@@ -143,73 +154,84 @@ static __always_inline void trace_entry(const struct flow *f, __u32 steps)
 	t->steps |= steps;
 }
 
-/* The packet belongs to no entry: what was found, if anything, is dead or about others. */
-static __always_inline enum wr_reason flow_unknown(struct flow *f, const struct found *found, bool lives)
+/* The key of f, which a function out of line knows; p is filled in as far as that needs it. */
+static __always_inline __u32 flow_key(struct packet *p, struct addresses *at, const struct flow *f, union ct_key *key)
 {
-	const struct wr_ct *old = found->ct;
+	p->at = at;
+	p->sport = f->sport;
+	p->dport = f->dport;
+	p->l4_proto = f->l4_proto;
+	return f->v6 ? ct_key(p, key, true) : ct_key(p, key, false);
+}
 
-	if (old)
+/* f->ct becomes a copy of the packet's entry, if there is one. */
+OUT_OF_LINE int flow_load(struct addresses *at, struct flow *f)
+{
+	struct packet p = { 0 };
+	struct found found = { 0 };
+	union ct_key key;
+
+	if (!at || !f)
+		return 0;
+	f->swapped = flow_key(&p, at, f, &key);
+	f->found = flow_find(&found, &key, f->swapped, f->v6) ? FLOW_LIVES : found.ct ? FLOW_DEAD : FLOW_NONE;
+	f->now = found.now;
+	if (!found.ct)
+		return 0;
+	f->ct = *found.ct;
+	f->established = found.established;
+	f->forward = found.forward;
+	return 0;
+}
+
+/* The packet belongs to no entry: what was found, if anything, is dead or about others. */
+static __always_inline enum wr_reason flow_unknown(struct flow *f, bool lives)
+{
+	if (f->found != FLOW_NONE)
 		trace_step(WR_TRACE_CT_FOUND | WR_TRACE_CT_STALE);
 	if (f->traits & FOLLOWS)
 		return f->traits & RELATED ? WR_REASON_ICMP_ERROR : WR_REASON_FRAGMENT;
 	f->step = FLOW_BEGINS;
-	f->lives = lives && !(found->flags & CT_DENIED);
-	f->established = found->established;
-	f->old_owner = old ? ct_owner(old) : 0;
+	f->forward = true;
+	f->lives = lives && !(f->ct.flags & CT_DENIED);
+	f->old_owner = ct_owner(&f->ct);
+	__builtin_memset(&f->ct, 0, sizeof(f->ct));
 	return WR_REASON_NONE;
 }
 
-/* A living, allowed entry in place: its state and its time. */
-static __always_inline void flow_touch(const struct found *found, __u32 next, __u32 expires)
-{
-	struct wr_ct *ct = found->ct;
-
-	if (next & ~found->flags)
-		__sync_fetch_and_or(&ct->flags, next & ~found->flags);
-	if (found->flags & ~next)
-		__sync_fetch_and_and(&ct->flags, ~(found->flags & ~next));
-	ct->expires = expires;
-}
-
-/* The packet belongs to the entry that was found. */
+/* The packet belongs to the entry that was found, of which f->ct is a copy. */
 static __always_inline void flow_known(const struct packet *p, struct flow *f, const struct found *found)
 {
 	const __u32 next = tcp_progress(p, found);
 
-	f->ct = *found->ct;
-	f->established = found->established;
-	f->answers = !found->established && packet_answers(p, found);
+	f->answers = !f->established && packet_answers(p, found);
+	f->turns = packet_turns(p, found);
 	f->stranger = f->ct.initiator ? f->ct.at[WR_EGRESS].peer : f->ct.at[WR_INGRESS].peer;
 	if (f->sent) {
 		f->via_stack = found->flags & WR_CT_VIA_STACK;
-		f->peer_ifindex = found->forward ? f->ct.responder : f->ct.initiator;
+		f->peer_ifindex = f->forward ? f->ct.responder : f->ct.initiator;
 		f->peer_identity = found->other ? found->other->identity : f->stranger;
-	} else if (found->forward && !(p->traits & RELATED)) {
+	} else if (f->forward && !(p->traits & RELATED)) {
 		f->stranger = p->peer_identity;
 	}
-	trace_entry(f, WR_TRACE_CT_FOUND | (found->established ? 0 : WR_TRACE_CT_NEW) | (found->forward ? 0 : WR_TRACE_CT_REPLY) |
+	trace_entry(f, WR_TRACE_CT_FOUND | (f->established ? 0 : WR_TRACE_CT_NEW) | (f->forward ? 0 : WR_TRACE_CT_REPLY) |
 			       (p->traits & RELATED ? WR_TRACE_CT_RELATED : 0));
-	f->turns = packet_turns(p, found);
 	if (!flow_is_current(p, found, f->sent)) {
 		trace_step(WR_TRACE_CT_REJUDGED);
 		f->step = FLOW_STALE;
-		f->ct.flags = next;
 	} else if (found->flags & CT_DENIED) {
 		f->step = FLOW_DENIED;
 	} else if (f->turns) {
 		f->step = FLOW_TURNS;
-		f->ct.flags = next;
 	} else if (dry_run || (p->traits & FOLLOWS)) {
 		f->step = FLOW_PASSES;
-	} else if (f->answers) {
-		f->step = FLOW_ANSWERED;
-		f->ct.flags = next;
 	} else {
-		f->step = FLOW_PASSES;
-		flow_touch(found, next, found->now + ct_life(p->l4_proto, next));
+		f->step = f->answers ? FLOW_ANSWERED : FLOW_MOVES_ON;
 	}
+	f->ct.flags = next;
 }
 
+/* What is to be done about the packet's flow. */
 OUT_OF_LINE int flow_look(struct __sk_buff *skb, struct addresses *at, struct flow *f)
 {
 	struct packet p = { .at = at, .ifindex = skb->ifindex };
@@ -218,18 +240,19 @@ OUT_OF_LINE int flow_look(struct __sk_buff *skb, struct addresses *at, struct fl
 
 	if (!at || !f)
 		return WR_REASON_NO_ENDPOINT;
-	p.l4_proto = ct_l4_proto(f);
+	if (f->found != FLOW_LIVES)
+		return flow_unknown(f, false);
+	p.l4_proto = f->l4_proto;
 	p.peer_ifindex = f->peer_ifindex;
 	p.peer_identity = f->peer_identity;
 	p.traits = f->traits;
-	f->now = ct_now();
-	if (!flow_find(&found, &f->key, f->swapped, f->v6))
-		return flow_unknown(f, &found, false);
+	found.ct = &f->ct;
+	found.flags = f->ct.flags;
+	found.forward = f->forward;
 	fits = flow_fits(&p, &found, f->sent, f->v6);
 	if (!fits || flow_begins_anew(&p, &found))
 		/* Against a living flow's direction, or from elsewhere in the place of a flow towards the pod. */
-		return flow_unknown(f, &found, fits ? !found.forward
-						    : !f->sent && found.forward && found.ct->responder == p.ifindex);
+		return flow_unknown(f, fits ? !f->forward : !f->sent && f->forward && f->ct.responder == p.ifindex);
 	p.ep = endpoint_get(p.ifindex);
 	if (!p.ep)
 		return WR_REASON_NO_ENDPOINT;
@@ -281,21 +304,21 @@ OUT_OF_LINE int flow_ends(struct __sk_buff *skb, const struct addresses *at, str
 }
 
 /*
- * The responder of f->ct, which is in ct_new, has answered: it moves to ct, or stays if it may not. Then a later answer
- * tries again, uncounted. It is in ct before it leaves ct_new, so that nobody finds it in neither.
+ * The responder of a flow that is in ct_new has answered: it moves to ct, or stays if it may not. Then a later answer tries
+ * again, uncounted. It is in ct before it leaves ct_new, so that nobody finds it in neither.
  */
-static __always_inline void flow_answered(struct flow *f)
+static __always_inline void flow_answered(const struct flow *f, const union ct_key *key, struct wr_ct *ct)
 {
-	const bool before = f->ct.flags & WR_CT_ANSWERED;
+	const bool before = ct->flags & WR_CT_ANSWERED;
 
-	f->ct.flags |= WR_CT_ANSWERED;
-	f->ct.expires = f->now + ct_life(ct_l4_proto(f), f->ct.flags);
-	if (!ct_establish(f, before)) {
-		ct_write(f, false, BPF_EXIST);
+	ct->flags |= WR_CT_ANSWERED;
+	ct->expires = f->now + ct_life(f->l4_proto, ct->flags);
+	if (!ct_establish(key, ct, before, f->v6)) {
+		ct_write(key, ct, false, BPF_EXIST, f->v6);
 		return;
 	}
 	ct_count(WR_CT_STAT_ANSWERED);
-	ct_delete(f, false);
+	ct_delete(key, false, f->v6);
 }
 
 /* Whether it matters who began the flow: then a packet from its middle does not say what to judge. */
@@ -304,7 +327,8 @@ static __always_inline bool is_isolated(const struct flow *f)
 	return f->policy_class[WR_EGRESS] >= WR_CLASS_FIRST || f->policy_class[WR_INGRESS] >= WR_CLASS_FIRST;
 }
 
-static __always_inline enum wr_reason flow_create(struct flow *f, enum wr_reason reason)
+static __always_inline enum wr_reason flow_create(struct flow *f, const union ct_key *key, const struct wr_ct *ct,
+						  enum wr_reason reason)
 {
 	trace_entry(f, 0);
 	if ((f->traits & MIDDLE) && (reason || is_isolated(f))) {
@@ -313,80 +337,108 @@ static __always_inline enum wr_reason flow_create(struct flow *f, enum wr_reason
 	}
 	if (dry_run || (reason && f->lives))
 		return reason;
-	f->ct.expires = f->now + ct_life(ct_l4_proto(f), f->ct.flags);
-	if (ct_write(f, false, BPF_ANY))
+	if (ct_write(key, ct, false, BPF_ANY, f->v6))
 		return reason ? reason : WR_REASON_CT_FULL;
-	if (f->established && !ct_delete(f, true))
+	if (f->established && !ct_delete(key, true, f->v6))
 		ct_usage_drop(f->old_owner);
 	ct_count(WR_CT_STAT_CREATED);
 	return reason;
 }
 
-/* f->ct has been judged, or has answered. */
-OUT_OF_LINE int flow_settle(struct flow *f)
+/* A living, allowed entry in place: its state and its time. */
+static __always_inline void flow_move_on(const struct flow *f, const union ct_key *key, const struct wr_ct *next)
 {
-	enum wr_reason reason;
+	bool established;
+	struct wr_ct *ct = ct_find(key, &established, f->v6);
 
-	if (!f)
+	if (!ct)
+		return;
+	if (next->flags & CT_ENDED)
+		__sync_fetch_and_or(&ct->flags, next->flags & CT_ENDED);
+	if (!(next->flags & WR_CT_RESET))
+		__sync_fetch_and_and(&ct->flags, ~WR_CT_RESET);
+	ct->expires = next->expires;
+}
+
+/* Writes what has been decided about f->ct. */
+static __always_inline void flow_write(const struct flow *f, const union ct_key *key, struct wr_ct *ct, bool denied)
+{
+	if (f->step == FLOW_STALE)
+		ct_count(WR_CT_STAT_REJUDGED);
+	if (f->answers && !denied)
+		flow_answered(f, key, ct);
+	else if (f->step == FLOW_MOVES_ON)
+		flow_move_on(f, key, ct);
+	else
+		/* Fails only if the entry has gone meanwhile, or without memory: then the next packet is judged again. */
+		ct_write(key, ct, f->established, BPF_EXIST, f->v6);
+}
+
+OUT_OF_LINE int flow_settle(struct addresses *at, struct flow *f)
+{
+	struct packet p = { 0 };
+	enum wr_reason reason;
+	union ct_key key;
+	struct wr_ct ct;
+
+	if (!at || !f)
 		return WR_REASON_NO_ENDPOINT;
-	reason = denial(&f->ct);
+	flow_key(&p, at, f, &key);
+	ct = f->ct;
+	ct.expires = f->now + ct_life(f->l4_proto, ct.flags);
+	reason = denial(&ct);
 	if (f->step == FLOW_BEGINS)
-		return flow_create(f, reason);
-	if (f->step == FLOW_TURNS)
-		f->judged = 0;
+		return flow_create(f, &key, &ct, reason);
 	if (f->turns && f->step != FLOW_DENIED && is_isolated(f)) {
 		f->judged = 0;
 		return WR_REASON_NO_CONNECTION;
 	}
-	if (dry_run || (f->traits & FOLLOWS) || f->step == FLOW_DENIED)
-		return reason;
-	if (f->step == FLOW_STALE)
-		ct_count(WR_CT_STAT_REJUDGED);
-	if (f->answers && !reason) {
-		flow_answered(f);
-		return WR_REASON_NONE;
-	}
-	/* Fails only if the entry has gone meanwhile, or without memory: then the next packet is judged again. */
-	f->ct.expires = f->now + ct_life(ct_l4_proto(f), f->ct.flags);
-	ct_write(f, f->established, BPF_EXIST);
+	if (f->step == FLOW_TURNS)
+		f->judged = 0;
+	if (!dry_run && !(f->traits & FOLLOWS) && f->step != FLOW_DENIED)
+		flow_write(f, &key, &ct, reason);
 	return reason;
 }
 
 static __always_inline enum wr_reason flow_decide(struct __sk_buff *skb, struct addresses *at, struct flow *f)
 {
-	enum wr_reason reason = flow_look(skb, at, f);
+	enum wr_reason reason;
 
+	flow_load(at, f);
+	reason = flow_look(skb, at, f);
 	if (!reason && f->step == FLOW_BEGINS)
 		reason = flow_ends(skb, at, f);
 	if (reason || f->step == FLOW_PASSES)
 		return reason;
-	judge_flow(f);
-	return flow_settle(f);
+	if (f->step != FLOW_ANSWERED && f->step != FLOW_MOVES_ON)
+		judge_flow(at, f);
+	return flow_settle(at, f);
 }
 
 /* --- what is not --- */
 
-/* What the functions above are told; the key is there. */
-static __always_inline void flow_fill(const struct packet *p, struct flow *f, __u32 swapped, const bool sent, const bool v6)
+/* What the functions above are told. */
+static __always_inline void flow_fill(const struct packet *p, struct flow *f, const bool sent, const bool v6)
 {
-	const __u32 key = v6 ? sizeof(f->key.k6) : sizeof(f->key.k4);
-
-	__builtin_memset((void *)f + key, 0, sizeof(*f) - key);
+	__builtin_memset(f, 0, sizeof(*f));
 	f->peer_ifindex = p->peer_ifindex;
 	f->peer_identity = p->peer_identity;
-	f->swapped = swapped;
+	f->traits = p->traits;
+	f->sport = p->sport;
+	f->dport = p->dport;
+	f->l4_proto = p->l4_proto;
 	f->sent = sent;
 	f->v6 = v6;
-	f->traits = p->traits;
 }
 
 /* Whether the packet just goes on with its flow, whose only change is that it lives on. */
-static __always_inline bool flow_goes_on(const struct packet *p, const struct flow *f, struct found *found, __u32 swapped,
-					 const bool sent, const bool v6)
+static __always_inline bool flow_goes_on(const struct packet *p, union ct_key *key, struct found *found, const bool sent,
+					 const bool v6)
 {
+	const __u32 swapped = ct_key(p, key, v6);
 	__u32 expires;
 
-	if (!flow_find(found, &f->key, swapped, v6) || (p->traits & (FOLLOWS | TCP_FIN | TCP_RST)))
+	if (!flow_find(found, key, swapped, v6) || (p->traits & (FOLLOWS | TCP_FIN | TCP_RST)))
 		return false;
 	if ((found->flags & (CT_DENIED | WR_CT_RESET)) || !(found->forward || (found->flags & WR_CT_ANSWERED)))
 		return false;
@@ -406,17 +458,16 @@ static __always_inline bool flow_goes_on(const struct packet *p, const struct fl
  * Whether the packet's flow lets it pass. `sent`: the pod has sent it (from_pod); then p->peer is who gets it, if not the
  * stack. Otherwise it is for the pod.
  */
-static __always_inline enum wr_reason flow_pass(struct packet *p, struct flow *f, const bool sent, const bool v6)
+static __always_inline enum wr_reason flow_pass(struct packet *p, struct scratch *s, const bool sent, const bool v6)
 {
 	struct found found = { 0 };
-	struct lease lease;
+	struct flow *f = &s->flow;
 	enum wr_reason reason;
-	__u32 swapped;
+	struct lease lease;
 
 	if (sent && lease_holds(p, &lease, v6))
 		return WR_REASON_NONE;
-	swapped = ct_key(p, &f->key, v6);
-	if (!dry_run && flow_goes_on(p, f, &found, swapped, sent, v6)) {
+	if (!dry_run && flow_goes_on(p, &s->key, &found, sent, v6)) {
 		if (!sent)
 			return WR_REASON_NONE;
 		p->via_stack = found.flags & WR_CT_VIA_STACK;
@@ -427,7 +478,7 @@ static __always_inline enum wr_reason flow_pass(struct packet *p, struct flow *f
 			*lease.at = lease.word;
 		return WR_REASON_NONE;
 	}
-	flow_fill(p, f, swapped, sent, v6);
+	flow_fill(p, f, sent, v6);
 	reason = flow_decide(p->skb, p->at, f);
 	if (reason && (p->traits & RELATED))
 		reason = WR_REASON_ICMP_ERROR;

@@ -22,7 +22,7 @@ static __always_inline bool rule_allows(__u32 rule)
 	return rule >= WR_RULE_FIRST || rule == WR_RULE_NOT_ISOLATED || rule == WR_RULE_OWN_NODE;
 }
 
-static __always_inline __u32 point_rule(const struct flow *f, __u32 direction, __u64 peer_identity)
+static __always_inline __u32 point_rule(const struct addresses *at, const struct flow *f, __u32 direction, __u64 peer_identity)
 {
 	const __u32 policy_class = f->policy_class[direction];
 	__u32 rule;
@@ -33,9 +33,9 @@ static __always_inline __u32 point_rule(const struct flow *f, __u32 direction, _
 		return WR_RULE_QUARANTINE;
 	if (policy_class == WR_CLASS_NOT_ISOLATED)
 		return WR_RULE_NOT_ISOLATED;
-	rule = policy_verdict(f, direction, peer_identity);
+	rule = policy_verdict(at, f, direction, peer_identity);
 	/* A lookup may have missed an element that was being replaced (abi/policy.h): once more. */
-	return rule_allows(rule) ? rule : policy_verdict(f, direction, peer_identity);
+	return rule_allows(rule) ? rule : policy_verdict(at, f, direction, peer_identity);
 }
 
 static __always_inline void trace_judgement(const struct flow *f, __u32 direction)
@@ -57,13 +57,13 @@ static __always_inline void trace_judgement(const struct flow *f, __u32 directio
 		t->judgement[direction].cidr_peer = WR_PEER_NONE;
 }
 
-static __always_inline void judge_point(struct flow *f, __u32 direction, __u64 peer_identity)
+static __always_inline void judge_point(const struct addresses *at, struct flow *f, __u32 direction, __u64 peer_identity)
 {
-	struct wr_judgement *at = &f->ct.at[direction];
+	struct wr_judgement *j = &f->ct.at[direction];
 
-	at->peer = peer_identity;
-	at->rule = point_rule(f, direction, peer_identity);
-	if (!rule_allows(at->rule))
+	j->peer = peer_identity;
+	j->rule = point_rule(at, f, direction, peer_identity);
+	if (!rule_allows(j->rule))
 		f->ct.flags |= direction == WR_EGRESS ? WR_CT_DENIED_EGRESS : WR_CT_DENIED_INGRESS;
 	trace_judgement(f, direction);
 }
@@ -82,11 +82,11 @@ static __always_inline __u64 point_read(struct flow *f, __u32 direction, const s
  * Judges f->ct: both points, also when the first one denies, so that the entry says of each under what it was judged. Of one
  * whose judgement still holds only the classes are found again: they are the ones that have its revisions.
  */
-OUT_OF_LINE int judge_flow(struct flow *f)
+OUT_OF_LINE int judge_flow(const struct addresses *at, struct flow *f)
 {
 	__u64 initiator, responder;
 
-	if (!f || f->step == FLOW_ANSWERED)
+	if (!at || !f)
 		return 0;
 	f->judged = (f->ct.initiator ? 1 << WR_EGRESS : 0) | (f->ct.responder ? 1 << WR_INGRESS : 0);
 	initiator = responder = f->stranger;
@@ -99,9 +99,9 @@ OUT_OF_LINE int judge_flow(struct flow *f)
 	f->ct.flags &= ~CT_DENIED;
 	read_barrier();
 	if (f->ct.initiator)
-		judge_point(f, WR_EGRESS, responder);
+		judge_point(at, f, WR_EGRESS, responder);
 	if (f->ct.responder)
-		judge_point(f, WR_INGRESS, initiator);
+		judge_point(at, f, WR_INGRESS, initiator);
 	return 0;
 }
 

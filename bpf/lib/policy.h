@@ -8,19 +8,6 @@
 
 #include "lib/conntrack.h"
 
-/* Whether end 0 of the key is the initiator's. */
-static __always_inline bool initiator_is_first(const struct flow *f)
-{
-	return !(f->ct.flags & WR_CT_SWAPPED);
-}
-
-static __always_inline __be16 responder_port(const struct flow *f)
-{
-	const __be16 *port = f->v6 ? f->key.k6.port : f->key.k4.port;
-
-	return initiator_is_first(f) ? port[1] : port[0];
-}
-
 static __always_inline bool has_ports(__u8 l4_proto)
 {
 	return l4_proto == IPPROTO_TCP || l4_proto == IPPROTO_UDP || l4_proto == IPPROTO_SCTP;
@@ -42,7 +29,7 @@ static __always_inline __u32 policy_matched(__u32 direction, const struct wr_pol
 static __noinline __u32 policy_ask(const struct flow *f, __u32 direction, const struct wr_class_info *info, __u64 peer)
 {
 	const __u32 zero = 0, slot = direction & 1, bits = info->port_bits[slot];
-	const __u32 port = bpf_ntohs(responder_port(f));
+	const __u32 port = bpf_ntohs(f->forward ? f->dport : f->sport);
 	struct wr_policy_key key = { .peer = peer, .policy_class = f->policy_class[slot] };
 	const struct wr_policy_entry *entry;
 	void *table = bpf_map_lookup_elem(&policy, &zero);
@@ -55,7 +42,7 @@ static __noinline __u32 policy_ask(const struct flow *f, __u32 direction, const 
 		if (entry)
 			return policy_matched(slot, &key, entry->rule);
 	}
-	key.l4_proto = ct_l4_proto(f);
+	key.l4_proto = f->l4_proto;
 	if (!has_ports(key.l4_proto))
 		return WR_RULE_NONE;
 #pragma clang loop unroll(disable)
@@ -72,45 +59,50 @@ static __noinline __u32 policy_ask(const struct flow *f, __u32 direction, const 
 }
 
 /* The CIDR peer that holds the peer's address: of egress that is the responder, of ingress the initiator. */
-static __noinline __u64 policy_cidr(const struct flow *f, __u32 direction)
+static __noinline __u64 policy_cidr(const struct addresses *at, const struct flow *f, __u32 direction)
 {
 	const __u32 class_direction = wr_cidr_class(f->policy_class[direction & 1], direction);
-	const bool first = initiator_is_first(f) == (direction == WR_INGRESS);
+	const bool source = f->forward == (direction == WR_INGRESS);
+	struct wr_trace *t = trace_get();
 	const struct wr_peer *peer;
 
 	if (f->v6) {
 		struct wr_cidr6_key key = { .prefixlen = WR_CIDR_CLASS_BITS + 128, .class_direction = class_direction };
 
-		key.addr = first ? f->key.k6.addr[0] : f->key.k6.addr[1];
+		key.addr = source ? at->saddr.a6 : at->daddr.a6;
 		peer = bpf_map_lookup_elem(&cidrs6, &key);
 	} else {
 		struct wr_cidr4_key key = { .prefixlen = WR_CIDR_CLASS_BITS + 32, .class_direction = class_direction };
 
-		key.addr = first ? f->key.k4.addr[0] : f->key.k4.addr[1];
+		key.addr = source ? at->saddr.a4 : at->daddr.a4;
 		peer = bpf_map_lookup_elem(&cidrs4, &key);
 	}
+	if (t)
+		t->judgement[direction & 1].cidr_peer = peer ? peer->peer : WR_PEER_NONE;
 	return peer ? peer->peer : WR_PEER_NONE;
 }
 
-static __noinline __u64 policy_peer_class(__u64 identity)
+static __noinline __u64 policy_peer_class(__u64 identity, __u32 direction)
 {
+	struct wr_trace *t = trace_get();
 	const __u32 zero = 0;
 	void *table = bpf_map_lookup_elem(&identities, &zero);
 	const struct wr_peer *peer = table ? bpf_map_lookup_elem(table, &identity) : NULL;
 
+	if (t)
+		t->judgement[direction & 1].peer_class = peer ? peer->peer : WR_PEER_NONE;
 	return peer ? peer->peer : WR_PEER_NONE;
 }
 
 /* By which rule the endpoint's class in f allows the flow, or why not (enum wr_rule). */
-OUT_OF_LINE __u32 policy_verdict(const struct flow *f, __u32 direction, __u64 peer_identity)
+OUT_OF_LINE __u32 policy_verdict(const struct addresses *at, const struct flow *f, __u32 direction, __u64 peer_identity)
 {
 	const __u32 slot = direction & 1;
 	const struct wr_class_info *info;
-	struct wr_trace *t = trace_get();
 	__u32 policy_class, flags, rule = WR_RULE_NONE;
 	__u64 peer;
 
-	if (!f)
+	if (!at || !f)
 		return WR_RULE_NONE;
 	policy_class = f->policy_class[slot];
 	info = bpf_map_lookup_elem(&classes, &policy_class);
@@ -122,9 +114,7 @@ OUT_OF_LINE __u32 policy_verdict(const struct flow *f, __u32 direction, __u64 pe
 	if (!(flags & WR_CLASS_ISOLATED))
 		return WR_RULE_NOT_ISOLATED;
 	if (flags & WR_CLASS_SELECTORS) {
-		peer = policy_peer_class(peer_identity);
-		if (t)
-			t->judgement[slot].peer_class = peer;
+		peer = policy_peer_class(peer_identity, slot);
 		if (peer != WR_PEER_NONE)
 			rule = policy_ask(f, direction, info, peer);
 	}
@@ -133,9 +123,7 @@ OUT_OF_LINE __u32 policy_verdict(const struct flow *f, __u32 direction, __u64 pe
 	if (!rule && (flags & WR_CLASS_ALL_PODS) && peer_identity >> WR_ID_KIND_SHIFT == WR_ID_KIND_POD)
 		rule = policy_ask(f, direction, info, WR_PEER_ALL_PODS);
 	if (!rule && (flags & WR_CLASS_CIDRS)) {
-		peer = policy_cidr(f, direction);
-		if (t)
-			t->judgement[slot].cidr_peer = peer;
+		peer = policy_cidr(at, f, slot);
 		if (peer != WR_PEER_NONE)
 			rule = policy_ask(f, direction, info, peer);
 	}

@@ -9,15 +9,6 @@
 #include "lib/flow.h"
 #include "lib/l4.h"
 
-/* What a program has in memory: a transport first, then a flow. */
-struct scratch {
-	struct addresses at;
-	union {
-		struct transport transport;
-		struct flow flow;
-	};
-};
-
 OUT_OF_LINE int transport_ports(struct __sk_buff *skb, struct transport *t)
 {
 	struct packet p = { .skb = skb };

@@ -25,7 +25,6 @@ static __always_inline bool rule_allows(__u32 rule)
 static __always_inline __u32 point_rule(const struct addresses *at, const struct flow *f, __u32 direction, __u64 peer_identity)
 {
 	const __u32 policy_class = f->policy_class[direction];
-	__u32 rule;
 
 	if (peer_identity == WR_ID_HOST && (direction == WR_INGRESS || policy_class == WR_CLASS_QUARANTINE))
 		return WR_RULE_OWN_NODE;
@@ -33,9 +32,7 @@ static __always_inline __u32 point_rule(const struct addresses *at, const struct
 		return WR_RULE_QUARANTINE;
 	if (policy_class == WR_CLASS_NOT_ISOLATED)
 		return WR_RULE_NOT_ISOLATED;
-	rule = policy_verdict(at, f, direction, peer_identity);
-	/* A lookup may have missed an element that was being replaced (abi/policy.h): once more. */
-	return rule_allows(rule) ? rule : policy_verdict(at, f, direction, peer_identity);
+	return policy_verdict(at, f, direction, peer_identity);
 }
 
 static __always_inline void trace_judgement(const struct flow *f, __u32 direction)
@@ -68,19 +65,41 @@ static __always_inline void judge_point(const struct addresses *at, struct flow 
 	trace_judgement(f, direction);
 }
 
-/* What an endpoint is judged by now. One that has gone meanwhile is in quarantine. */
-static __always_inline __u64 point_read(struct flow *f, __u32 direction, const struct wr_endpoint *ep)
+/* What an endpoint is judged by now, and as whom. One that has gone meanwhile is in quarantine. */
+static __always_inline bool point_read(struct flow *f, __u32 direction, __u32 ifindex, __u64 *identity)
 {
+	const struct wr_endpoint *ep = ifindex ? endpoint_get(ifindex) : NULL;
 	const union policy_word word = { .both = ep ? policy_word_read(ep) : 0 };
+	const __u64 was = *identity;
 
+	if (!ifindex)
+		return false;
+	*identity = ep ? *(const volatile __u64 *)&ep->identity : WR_ID_UNKNOWN;
+	if (f->ct.at[direction].revision == word.revision && f->policy_class[direction] == word.policy_class &&
+	    *identity == was)
+		return false;
 	f->policy_class[direction] = word.policy_class;
 	f->ct.at[direction].revision = word.revision;
-	return ep ? ep->identity : WR_ID_UNKNOWN;
+	return true;
 }
+
+/* Both ends as they are now; false: they were so already. */
+static __always_inline bool ends_read(struct flow *f, __u64 *initiator, __u64 *responder)
+{
+	const bool one = point_read(f, WR_EGRESS, f->ct.initiator, initiator);
+
+	return point_read(f, WR_INGRESS, f->ct.responder, responder) || one;
+}
+
+/* A denial is believed when it was reached twice; but not for ever, if all changes again and again meanwhile. */
+#define JUDGE_ROUNDS 6
 
 /*
  * Judges f->ct: both points, also when the first one denies, so that the entry says of each under what it was judged. Of one
  * whose judgement still holds only the classes are found again: they are the ones that have its revisions.
+ *
+ * Who is about to deny judges once more: a lookup may have missed an element that was being replaced (abi/policy.h). And
+ * again as long as the ends change: a class or an identity that was read a moment ago may be in no map any more.
  */
 OUT_OF_LINE int judge_flow(const struct addresses *at, struct flow *f)
 {
@@ -90,18 +109,23 @@ OUT_OF_LINE int judge_flow(const struct addresses *at, struct flow *f)
 		return 0;
 	f->judged = (f->ct.initiator ? 1 << WR_EGRESS : 0) | (f->ct.responder ? 1 << WR_INGRESS : 0);
 	initiator = responder = f->stranger;
-	if (f->ct.initiator)
-		initiator = point_read(f, WR_EGRESS, endpoint_get(f->ct.initiator));
-	if (f->ct.responder)
-		responder = point_read(f, WR_INGRESS, endpoint_get(f->ct.responder));
+	ends_read(f, &initiator, &responder);
 	if (f->step == FLOW_DENIED || f->step == FLOW_TURNS)
 		return 0;
-	f->ct.flags &= ~CT_DENIED;
-	read_barrier();
-	if (f->ct.initiator)
-		judge_point(at, f, WR_EGRESS, responder);
-	if (f->ct.responder)
-		judge_point(at, f, WR_INGRESS, initiator);
+#pragma clang loop unroll(disable)
+	for (int round = 1; round <= JUDGE_ROUNDS; round++) {
+		f->ct.flags &= ~CT_DENIED;
+		read_barrier();
+		if (f->ct.initiator)
+			judge_point(at, f, WR_EGRESS, responder);
+		if (f->ct.responder)
+			judge_point(at, f, WR_INGRESS, initiator);
+		if (!(f->ct.flags & CT_DENIED))
+			break;
+		read_barrier();
+		if (!ends_read(f, &initiator, &responder) && round > 1)
+			break;
+	}
 	return 0;
 }
 

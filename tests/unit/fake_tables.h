@@ -92,7 +92,7 @@ static inline void fake_drop(struct fake *f, enum apply_table t, size_t i)
 	memmove(fake_at(f, t, i), fake_at(f, t, i + 1), (--f->tables[t].count - i) * fake_stride(t));
 }
 
-static inline void fake_insert(struct fake *f, enum apply_table t, size_t i, const void *key)
+static inline void fake_insert(struct fake *f, enum apply_table t, size_t i, const void *key, const void *value)
 {
 	struct fake_table *table = &f->tables[t];
 
@@ -102,6 +102,7 @@ static inline void fake_insert(struct fake *f, enum apply_table t, size_t i, con
 	}
 	memmove(fake_at(f, t, i + 1), fake_at(f, t, i), (table->count++ - i) * fake_stride(t));
 	memcpy(fake_at(f, t, i), key, fake_sizes[t].key);
+	memcpy(fake_at(f, t, i) + fake_sizes[t].key, value, fake_sizes[t].value);
 }
 
 /* How many of the keys are new. */
@@ -126,15 +127,16 @@ static inline int fake_put(void *arg, enum apply_table t, const void *keys, cons
 		return err_set(err, ENOSPC, "full");
 	for (size_t n = 0; n < count; n++) {
 		const char *key = (const char *)keys + n * fake_sizes[t].key;
+		const char *value = (const char *)values + n * fake_sizes[t].value;
 		bool found;
 		size_t i = fake_find(f, t, key, &found);
 
 		if (fake_step(f) < 0)
 			return err_set(err, EIO, "failed as asked");
-		if (!found)
-			fake_insert(f, t, i, key);
-		memcpy(fake_at(f, t, i) + fake_sizes[t].key, (const char *)values + n * fake_sizes[t].value,
-		       fake_sizes[t].value);
+		if (found)
+			memcpy(fake_at(f, t, i) + fake_sizes[t].key, value, fake_sizes[t].value);
+		else
+			fake_insert(f, t, i, key, value);
 		fake_observed(f);
 	}
 	return 0;

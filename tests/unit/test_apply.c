@@ -21,9 +21,13 @@
 
 struct question {
 	uint32_t ifindex;
+	uint32_t peer;	/* ifindex of the endpoint that asks, by whatever identity it has; 0: of the query's */
 	struct lookup_query query;
 	bool was_known; /* its identity, to the old policy */
 	bool old_verdict;
+	uint64_t next;	/* the identity that `peer` is going to have */
+	bool next_was_known, next_old_verdict; /* by the old policy, as if it had known it */
+	bool alone; /* all endpoints that get this identity come from the same one */
 };
 
 struct observation {
@@ -107,8 +111,64 @@ static bool is_pod(uint64_t identity)
 	return identity >> WR_ID_KIND_SHIFT == WR_ID_KIND_POD;
 }
 
+static uint64_t next_identity(const struct dp_word *word, const struct policy_changes *changes)
+{
+	uint64_t next = word->identity;
+
+	for (size_t i = 0; i < changes->endpoint_count; i++) {
+		if (changes->endpoints[i].ifindex == word->ifindex)
+			next = changes->endpoints[i].identity;
+	}
+	return next;
+}
+
+/* The old policy's verdict of an identity that may be new: of the selectors that are going to match it. */
+static bool old_verdict(struct node *n, const struct question *q, uint64_t identity,
+			const struct policy_changes *changes)
+{
+	struct lookup_query query = q->query;
+	uint64_t peer = WR_PEER_NONE, known;
+	bool is_known = fake_get_identity(&n->fake, identity, &known) == 0, allows, found;
+
+	for (size_t i = 0; i < changes->identity_count; i++) {
+		if (changes->identities[i].identity == identity)
+			peer = changes->identities[i].peer;
+	}
+	if (!is_known)
+		fake_insert(&n->fake, APPLY_IDENTITIES, fake_find(&n->fake, APPLY_IDENTITIES, &identity, &found),
+			    &identity, &peer);
+	query.peer_identity = identity;
+	allows = fake_allows(&n->fake, fake_word(&n->fake, q->ifindex), query);
+	if (!is_known)
+		fake_drop(&n->fake, APPLY_IDENTITIES, fake_find(&n->fake, APPLY_IDENTITIES, &identity, &found));
+	return allows;
+}
+
+/* The question is about the packets of an endpoint, whose identity may change meanwhile. */
+static void ask_endpoint(struct node *n, struct question *q, const struct known *old,
+			 const struct policy_changes *changes)
+{
+	const struct dp_word *peer = &n->fake.words[random_below(&n->random, (uint32_t)n->fake.word_count)];
+
+	/* One that has just come, or goes into quarantine, is another matter. */
+	q->next = next_identity(peer, changes);
+	if (!peer->identity || !q->next)
+		return;
+	q->peer = peer->ifindex;
+	q->query.peer_identity = peer->identity;
+	q->next_was_known = knows(old, q->next);
+	q->next_old_verdict = old_verdict(n, q, q->next, changes);
+	q->alone = true;
+	for (size_t i = 0; i < n->fake.word_count && q->alone; i++) {
+		const struct dp_word *other = &n->fake.words[i];
+
+		q->alone = next_identity(other, changes) != q->next || other->identity == peer->identity;
+	}
+}
+
 /* `moved`: identities that the new policy speaks of. */
-static void make_questions(struct node *n, const struct known *old, const struct known *moved)
+static void make_questions(struct node *n, const struct known *old, const struct known *moved,
+			   const struct policy_changes *changes)
 {
 	static const uint8_t protocols[] = { IPPROTO_TCP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP, IPPROTO_ICMP };
 	struct random *r = &n->random;
@@ -126,6 +186,9 @@ static void make_questions(struct node *n, const struct known *old, const struct
 		q->query.protocol = protocols[random_below(r, 5)];
 		if (q->query.protocol != IPPROTO_ICMP)
 			q->query.port = cluster_ports[random_below(r, (uint32_t)cluster_port_count)];
+		if (random_chance(r, 40))
+			ask_endpoint(n, q, old, changes);
+		identity = q->query.peer_identity;
 		q->was_known = !is_pod(identity) || knows(old, identity);
 		q->old_verdict = fake_allows(&n->fake, fake_word(&n->fake, q->ifindex), q->query);
 	}
@@ -144,8 +207,11 @@ static void observe(void *arg)
 		o->revisions[i] = n->fake.words[i].revision;
 	for (size_t i = 0; i < n->question_count; i++) {
 		const struct question *q = &n->questions[i];
+		struct lookup_query query = q->query;
 
-		if (fake_allows(&n->fake, fake_word(&n->fake, q->ifindex), q->query))
+		if (q->peer)
+			query.peer_identity = fake_word(&n->fake, q->peer)->identity;
+		if (fake_allows(&n->fake, fake_word(&n->fake, q->ifindex), query))
 			o->allowed[i / 64] |= 1ull << i % 64;
 	}
 }
@@ -160,6 +226,34 @@ static void print_question(const struct node *n, const struct question *q, size_
 		    q->query.port);
 }
 
+/*
+ * What an endpoint's packets met. Each end changes by itself: there are four verdicts, by the old and new policy of the
+ * one who judges, of the old and new identity of the one who asks, as far as each policy knows them.
+ */
+static void check_endpoint(struct node *n, const struct question *q, size_t number, const struct known *new,
+			   bool denies)
+{
+	const struct dp_word *word = fake_word(&n->fake, q->ifindex);
+	struct lookup_query query = q->query;
+	bool known = knows(new, query.peer_identity), by_new = fake_allows(&n->fake, word, query), by_both;
+	bool allows, forbids;
+
+	query.peer_identity = q->next;
+	assert_int_equal(fake_word(&n->fake, q->peer)->identity, q->next);
+	by_both = fake_allows(&n->fake, word, query);
+	allows = q->old_verdict || by_both || (known && by_new) || q->next_old_verdict;
+	forbids = !q->old_verdict || !by_both || (known && !by_new) || (q->next_was_known && !q->next_old_verdict);
+	for (size_t s = 0; s < n->observation_count; s++) {
+		bool now = n->observations[s].allowed[number / 64] >> number % 64 & 1;
+
+		if (now ? allows : forbids || denies || !q->alone)
+			continue;
+		print_question(n, q, s);
+		fail_msg("endpoint %u, that has now identity 0x%llx: %s", q->peer, (unsigned long long)q->next,
+			 now ? "allowed by none, and yet" : "allowed by all, and denied");
+	}
+}
+
 /* `denies`: whether what both allow may be denied meanwhile (it may where room is short). */
 static void check_observations(struct node *n, bool denies)
 {
@@ -168,13 +262,19 @@ static void check_observations(struct node *n, bool denies)
 	policy_each_identity(n->policy, learn, &new);
 	for (size_t i = 0; i < n->question_count; i++) {
 		const struct question *q = &n->questions[i];
+
+		if (q->peer)
+			check_endpoint(n, q, i, &new, denies);
+	}
+	for (size_t i = 0; i < n->question_count; i++) {
+		const struct question *q = &n->questions[i];
 		const struct dp_word *word = fake_word(&n->fake, q->ifindex);
 		bool new_verdict = fake_allows(&n->fake, word, q->query);
 
 		/* Nobody has an identity any more that the new policy does not know. */
 		bool is_known = !is_pod(q->query.peer_identity) || knows(&new, q->query.peer_identity) || !q->was_known;
 
-		for (size_t s = 0; s < n->observation_count && is_known; s++) {
+		for (size_t s = 0; s < n->observation_count && is_known && !q->peer; s++) {
 			const struct observation *o = &n->observations[s];
 			bool now = o->allowed[i / 64] >> i % 64 & 1;
 			const char *wrong = NULL;
@@ -448,7 +548,7 @@ static int observed_run(struct node *n, const struct known *old)
 	compile(n, false, &changes);
 	for (; moved.count < changes.identity_count && moved.count < IDENTITIES; moved.count++)
 		moved.v[moved.count] = changes.identities[moved.count].identity;
-	make_questions(n, old, &moved);
+	make_questions(n, old, &moved, &changes);
 	n->fake.observe = observe;
 	n->fake.arg = n;
 	ret = apply(n, &changes, false);

@@ -108,18 +108,6 @@ static int delete_content(struct apply *a, uint32_t number, struct content *cont
 	return ret < 0 ? ret : write_entries(a, DELETE, number, &content->entries, err);
 }
 
-static int content_append(struct content *to, const struct content *from)
-{
-	int ret = 0;
-
-	for (size_t i = 0; i < from->entries.count && ret == 0; i++)
-		ret = entries_add(&to->entries, &from->entries.v[i].key, from->entries.v[i].value.rule);
-	for (size_t i = 0; i < from->cidrs.count && ret == 0; i++)
-		ret = cidrs_add(&to->cidrs, &from->cidrs.v[i]);
-	entries_sort(&to->entries);
-	return ret;
-}
-
 /*
  * The class does not fit. Whoever is in it goes into one that denies, and what there is of it goes; `next` is kept, to
  * be tried again.
@@ -374,9 +362,11 @@ static int write_identities(struct apply *a, const struct identity_batch *batch,
 
 static uint64_t transitional(const struct plan *plan, const struct move *move)
 {
+	const struct bridge wanted = { move->as_from, move->to, 0 };
+
 	for (size_t low = 0, high = plan->bridge_count; low < high;) {
 		size_t middle = (low + high) / 2;
-		int cmp = memcmp(&plan->bridges[middle], &move->from, 2 * sizeof(uint64_t));
+		int cmp = bridge_cmp(&plan->bridges[middle], &wanted);
 
 		if (cmp == 0)
 			return plan->bridges[middle].peer;
@@ -388,20 +378,23 @@ static uint64_t transitional(const struct plan *plan, const struct move *move)
 	return move->to;
 }
 
-/* All moves, to the transitional peer classes where there are any; or those that went there, on to their end. */
-static int move_identities(struct apply *a, const struct plan *plan, bool settle, struct err *err)
+enum phase {
+	ENTER,  /* to the transitional peer classes, where there are any */
+	LEAVE,  /* those that no selector matches (or nobody has) any more, after endpoints have got their new ones */
+	SETTLE, /* from the transitional ones on to their end */
+};
+
+static int move_identities(struct apply *a, const struct plan *plan, enum phase phase, struct err *err)
 {
 	_cleanup_(identity_batch_free) struct identity_batch batch = { 0 };
 	int ret = identity_batch_new(&batch, plan->move_count, err);
 
 	for (size_t i = 0; i < plan->move_count && ret == 0; i++) {
 		const struct move *move = &plan->moves[i];
-		uint64_t by = move->from == WR_PEER_NONE ? move->to : transitional(plan, move);
+		uint64_t by = transitional(plan, move);
 
-		if (!settle)
-			identity_batch_add(&batch, move->identity, by);
-		else if (by != move->to)
-			identity_batch_add(&batch, move->identity, move->to);
+		if (phase == SETTLE ? by != move->to : phase == (by == WR_PEER_NONE ? LEAVE : ENTER))
+			identity_batch_add(&batch, move->identity, phase == SETTLE ? move->to : by);
 	}
 	return ret < 0 ? ret : write_identities(a, &batch, err);
 }
@@ -480,8 +473,28 @@ static bool needs_word(const struct apply *a, const struct apply_endpoint *ep, b
 
 	if (!ep->compiled)
 		return false;
-	return ep->missing || target != ep->policy_class || ep->wanted_identity != ep->identity ||
+	return ep->missing || ep->renamed || target != ep->policy_class || ep->wanted_identity != ep->identity ||
 	       (class && (class->changed || judge_all));
+}
+
+/* Another identity, and otherwise what they had. */
+static int set_names(struct apply *a, struct err *err)
+{
+	_cleanup_free_ struct dp_word *words = calloc(a->endpoint_count + 1, sizeof(*words));
+	_cleanup_free_ bool *missing = calloc(a->endpoint_count + 1, sizeof(*missing));
+	size_t count = 0;
+
+	if (!words || !missing)
+		return err_set(err, ENOMEM, "no memory for endpoints");
+	for (size_t i = 0; i < a->endpoint_count; i++) {
+		struct apply_endpoint *ep = &a->endpoints[i];
+
+		if (!ep->compiled || ep->missing || ep->wanted_identity == ep->identity)
+			continue;
+		ep->renamed = true;
+		words[count++] = (struct dp_word){ ep->ifindex, ep->policy_class, ep->revision, ep->wanted_identity };
+	}
+	return count ? a->ops->words(a->arg, words, count, missing, err) : 0;
 }
 
 static int set_words(struct apply *a, bool judge_all, struct err *err)
@@ -513,6 +526,7 @@ static int set_words(struct apply *a, bool judge_all, struct err *err)
 		ep->revision = words[i].revision;
 		ep->identity = words[i].identity;
 		ep->missing = missing[i];
+		ep->renamed = false;
 	}
 	return ret;
 }
@@ -569,7 +583,11 @@ static int run_steps(struct apply *a, const struct policy_changes *changes, bool
 	if (ret == 0)
 		ret = each_class(a, class_extend, err);
 	if (ret == 0)
-		ret = move_identities(a, plan, false, err);
+		ret = move_identities(a, plan, ENTER, err);
+	if (ret == 0)
+		ret = set_names(a, err);
+	if (ret == 0)
+		ret = move_identities(a, plan, LEAVE, err);
 	if (ret == 0)
 		ret = each_class(a, class_edit_cidrs, err);
 	if (ret == 0)
@@ -577,7 +595,7 @@ static int run_steps(struct apply *a, const struct policy_changes *changes, bool
 	if (ret == 0)
 		ret = set_words(a, plan->judge_all, err);
 	if (ret == 0)
-		ret = move_identities(a, plan, true, err);
+		ret = move_identities(a, plan, SETTLE, err);
 	if (ret == 0)
 		ret = each_class(a, class_clean, err);
 	return ret < 0 ? ret : delete_texts(a, changes, full, err);

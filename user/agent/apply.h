@@ -8,16 +8,22 @@
  *
  *   texts     names of rules, before anything can refer to them
  *   extend    classes that are edited in place get their new entries; new classes are written whole
- *   identities  move to their new peer class
+ *   enter     identities move to their new peer class, new ones come in; those that go stay yet
+ *   names     endpoints get their new identities
+ *   leave     identities go that no selector matches, or nobody has, any more
  *   cidrs, shrink  prefixes of classes edited in place; then the entries that they have no longer
- *   words     endpoints get {class, revision} and identity
+ *   words     endpoints get {class, revision}
  *   settle, clean  what is left of the old
  *
  * Identities move for all classes at once, while endpoints change their class one by one. So if an endpoint leaves a
  * class in the same change, neither order of the two is safe: the class it leaves knows only the old peer classes, the
  * one it enters only the new ones. Then each identity goes by way of a transitional peer class, which stands for (old,
  * new): classes that are left get for it the entries that they had for the old one, those that are entered what they
- * have for the new one.
+ * have for the new one. A new identity that endpoints get in the place of another one begins in such a class too: of
+ * theirs and its own. (If they come from different ones it cannot: some flow of theirs may be refused meanwhile.)
+ *
+ * What "old" and "new" mean is each enforcement point's own: it may judge by its own old policy the peer's new identity,
+ * and the other way round, as if the objects that have changed had done so one after the other.
  */
 #ifndef WARREN_AGENT_APPLY_H
 #define WARREN_AGENT_APPLY_H
@@ -76,6 +82,7 @@ struct apply_endpoint {
 	uint64_t wanted_identity;
 	bool compiled; /* the compiler has spoken of it */
 	bool missing;  /* not in the maps: every run tries again */
+	bool renamed;  /* has its new identity, and not yet a revision to go with it */
 	bool denied;   /* its class did not fit */
 };
 const struct apply_endpoint *apply_endpoint(const struct apply *a, uint32_t ifindex); /* NULL: unknown */

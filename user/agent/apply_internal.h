@@ -31,6 +31,7 @@ struct class
 /* Identities that change from one peer class to another (WR_PEER_NONE: none). */
 struct move {
 	uint64_t identity, from, to;
+	uint64_t as_from; /* whose entries it needs in classes that are left: `from`, or that of who becomes this identity */
 };
 
 struct bridge {
@@ -43,7 +44,7 @@ struct plan {
 	size_t move_count;
 	struct bridge *bridges;
 	size_t bridge_count;
-	bool moving;	/* an identity that was known has another peer class */
+	bool moving;	/* an identity that was known, or an endpoint's old and new one, have different peer classes */
 	bool judge_all; /* flows of every policy class are to be judged again */
 };
 
@@ -97,6 +98,7 @@ uint64_t text_hash(const char *text);
 /* apply_plan.c: decides what becomes of every class, number by number; draws what it needs from `state`. */
 int plan_make(struct apply *a, const struct policy_changes *changes, bool full, struct plan *plan); /* or -ENOMEM */
 void plan_free(struct plan *plan);
+int bridge_cmp(const void *a, const void *b); /* by from and to */
 /* The class that the endpoint is to be in. */
 uint32_t endpoint_target(const struct apply *a, const struct apply_endpoint *ep);
 /* A class with a number that no other has, drawn from `state`, and this key; NULL without memory. */

@@ -198,40 +198,86 @@ static int take_classes(struct apply *a, const struct policy_changes *changes, b
 
 /* --- identities -------------------------------------------------------------------------------------------------- */
 
-static void add_move(struct apply *a, struct plan *plan, uint64_t identity, uint64_t to)
+#define SEVERAL UINT64_MAX
+
+static uint64_t peer_of(const struct apply *a, uint64_t identity)
 {
-	uint64_t from = WR_PEER_NONE;
+	uint64_t peer = WR_PEER_NONE;
+
+	numbers_get(&a->identities, identity, &peer);
+	return peer;
+}
+
+/* The identity that endpoints have which are to have this one; 0: none, or there are several. */
+static uint64_t former(const struct numbers *formers, uint64_t identity)
+{
+	uint64_t was;
+
+	return numbers_get(formers, identity, &was) && was != SEVERAL ? was : 0;
+}
+
+static int find_formers(const struct apply *a, struct numbers *formers)
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < a->endpoint_count && ret == 0; i++) {
+		const struct apply_endpoint *ep = &a->endpoints[i];
+		uint64_t known;
+
+		if (!ep->compiled || ep->identity == ep->wanted_identity || !ep->identity || !ep->wanted_identity)
+			continue;
+		if (!numbers_get(formers, ep->wanted_identity, &known))
+			known = ep->identity;
+		ret = numbers_set(formers, ep->wanted_identity, known == ep->identity ? known : SEVERAL);
+	}
+	return ret;
+}
+
+static void add_move(struct apply *a, struct plan *plan, const struct numbers *formers, uint64_t identity, uint64_t to)
+{
+	uint64_t from = peer_of(a, identity), as_from = from;
 
 	numbers_remove(&a->left_out, identity);
-	numbers_get(&a->identities, identity, &from);
-	if (from != to)
-		plan->moves[plan->move_count++] = (struct move){ identity, from, to };
-	if (from != to && from != WR_PEER_NONE)
+	if (from == WR_PEER_NONE && former(formers, identity))
+		as_from = peer_of(a, former(formers, identity));
+	if (from == to && as_from == from)
+		return;
+	plan->moves[plan->move_count++] = (struct move){ identity, from, to, as_from };
+	if (as_from != to && as_from != WR_PEER_NONE)
 		plan->moving = true;
 }
 
 static int take_identities(struct apply *a, const struct policy_changes *changes, bool full, struct plan *plan)
 {
-	size_t most = changes->identity_count + (full ? a->identities.count : 0) + (a->freed ? a->left_out.count : 0);
-	struct numbers named = { 0 };
-	int ret = 0;
+	struct numbers named = { 0 }, formers = { 0 };
+	int ret = find_formers(a, &formers);
+	size_t most = changes->identity_count + formers.count + (full ? a->identities.count : 0) +
+		      (a->freed ? a->left_out.count : 0);
 
 	plan->moves = calloc(most ? most : 1, sizeof(*plan->moves));
 	if (!plan->moves)
-		return -ENOMEM;
+		ret = -ENOMEM;
 	for (size_t i = 0; i < changes->identity_count && ret == 0; i++) {
 		const struct policy_identity *id = &changes->identities[i];
 
-		add_move(a, plan, id->identity, id->peer);
-		if (full)
-			ret = numbers_set(&named, id->identity, 1);
+		add_move(a, plan, &formers, id->identity, id->peer);
+		ret = numbers_set(&named, id->identity, 1);
+	}
+	/* New ones that no selector matches are in no map; those whose place they take may be. */
+	numbers_for_each(&formers, pair)
+	{
+		uint64_t one;
+
+		if (ret == 0 && peer_of(a, pair->key) == WR_PEER_NONE && !numbers_get(&named, pair->key, &one))
+			add_move(a, plan, &formers, pair->key, WR_PEER_NONE);
 	}
 	/* Those that are still waiting, and that nothing new is said of. */
 	numbers_for_each(&a->left_out, pair)
 	{
 		if (!a->freed)
 			continue;
-		plan->moves[plan->move_count++] = (struct move){ pair->key, WR_PEER_NONE, pair->value };
+		plan->moves[plan->move_count++] =
+		    (struct move){ pair->key, WR_PEER_NONE, pair->value, WR_PEER_NONE };
 		plan->judge_all = true;
 	}
 	numbers_for_each(&a->identities, pair)
@@ -239,13 +285,14 @@ static int take_identities(struct apply *a, const struct policy_changes *changes
 		uint64_t one;
 
 		if (full && ret == 0 && !numbers_get(&named, pair->key, &one))
-			add_move(a, plan, pair->key, WR_PEER_NONE);
+			add_move(a, plan, &formers, pair->key, WR_PEER_NONE);
 	}
 	numbers_free(&named);
+	numbers_free(&formers);
 	return ret;
 }
 
-static int bridge_cmp(const void *a, const void *b)
+int bridge_cmp(const void *a, const void *b)
 {
 	return memcmp(a, b, 2 * sizeof(uint64_t));
 }
@@ -271,8 +318,9 @@ static int make_bridges(struct plan *plan, uint64_t run)
 	for (size_t i = 0; i < plan->move_count; i++) {
 		const struct move *move = &plan->moves[i];
 
-		if (move->from != WR_PEER_NONE)
-			plan->bridges[plan->bridge_count++] = (struct bridge){ move->from, move->to, 0 };
+
+		if (move->as_from != WR_PEER_NONE && move->as_from != move->to)
+			plan->bridges[plan->bridge_count++] = (struct bridge){ move->as_from, move->to, 0 };
 	}
 	qsort(plan->bridges, plan->bridge_count, sizeof(*plan->bridges), bridge_cmp);
 	for (size_t i = 0; i < plan->bridge_count; i++) {
@@ -308,6 +356,44 @@ static int class_bridges(struct class *class, const struct plan *plan)
 	return ret;
 }
 
+/*
+ * A class that stays as it is, which one endpoint leaves and others stay in, while it treats an endpoint's new identity
+ * otherwise than the old one: those that leave need the transitional entries for longer than those that stay may have
+ * them. So who stays gets another one of the same content.
+ */
+static int class_split(struct apply *a, struct class *class)
+{
+	uint64_t key = class->key;
+	struct class *twin;
+	int ret = class_set_key(a, class, 0);
+
+	twin = ret == 0 ? draw_class(a, key) : NULL;
+	if (!twin)
+		return -ENOMEM;
+	class->step = STEP_GONE;
+	twin->step = STEP_NEW;
+	twin->next.info = class->content.info;
+	return content_append(&twin->next, &class->content);
+}
+
+static int split_left(struct apply *a, const struct plan *plan)
+{
+	int ret = 0;
+
+	for (size_t i = 0, count = a->class_count; i < count && ret == 0; i++) {
+		struct class *class = a->classes[i];
+
+		if (!class->left || class->step != STEP_KEEP)
+			continue;
+		ret = class_bridges(class, plan);
+		if (ret == 0 && !entries_same(&class->bridge_old, &class->bridge_new))
+			ret = class_split(a, class);
+		entries_free(&class->bridge_old);
+		entries_free(&class->bridge_new);
+	}
+	return ret;
+}
+
 /* --- the plan ---------------------------------------------------------------------------------------------------- */
 
 /* An endpoint goes from one policy class to another, or out of it. */
@@ -337,6 +423,8 @@ int plan_make(struct apply *a, const struct policy_changes *changes, bool full, 
 	if (ret < 0 || !plan->moving || !leaving(a))
 		return ret;
 	ret = make_bridges(plan, (uint64_t)a->state.revision + 1);
+	if (ret == 0)
+		ret = split_left(a, plan);
 	for (size_t i = 0; i < a->class_count && ret == 0; i++)
 		ret = class_bridges(a->classes[i], plan);
 	return ret;

@@ -104,6 +104,18 @@ int content_copy(struct content *to, const struct policy_class *from)
 	return 0;
 }
 
+int content_append(struct content *to, const struct content *from)
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < from->entries.count && ret == 0; i++)
+		ret = entries_add(&to->entries, &from->entries.v[i].key, from->entries.v[i].value.rule);
+	for (size_t i = 0; i < from->cidrs.count && ret == 0; i++)
+		ret = cidrs_add(&to->cidrs, &from->cidrs.v[i]);
+	entries_sort(&to->entries);
+	return ret;
+}
+
 void content_free(struct content *content)
 {
 	entries_free(&content->entries);
@@ -187,10 +199,15 @@ bool content_same_cidrs(const struct content *a, const struct content *b)
 	return same(&cidr_kind, a->cidrs.v, a->cidrs.count, b->cidrs.v, b->cidrs.count);
 }
 
+bool entries_same(const struct entries *a, const struct entries *b)
+{
+	return same(&entry_kind, a->v, a->count, b->v, b->count);
+}
+
 bool content_same(const struct content *a, const struct content *b)
 {
 	return memcmp(&a->info, &b->info, sizeof(a->info)) == 0 && content_same_cidrs(a, b) &&
-	       same(&entry_kind, a->entries.v, a->entries.count, b->entries.v, b->entries.count);
+	       entries_same(&a->entries, &b->entries);
 }
 
 bool content_same_isolation(const struct content *a, const struct content *b)

@@ -19,6 +19,7 @@ struct entries {
 int entries_add(struct entries *list, const struct wr_policy_key *key, uint32_t rule); /* -ENOMEM */
 /* By key; of equal keys one stays. */
 void entries_sort(struct entries *list);
+bool entries_same(const struct entries *a, const struct entries *b);
 void entries_free(struct entries *list);
 
 struct cidrs {
@@ -35,6 +36,7 @@ struct content {
 	struct cidrs cidrs;	/* sorted as those of struct policy_class */
 };
 int content_copy(struct content *to, const struct policy_class *from);
+int content_append(struct content *to, const struct content *from); /* entries and prefixes; -ENOMEM */
 void content_free(struct content *content);
 
 bool content_same(const struct content *a, const struct content *b);

@@ -254,9 +254,11 @@ static int take_identities(struct apply *a, const struct policy_changes *changes
 	size_t most = changes->identity_count + formers.count + (full ? a->identities.count : 0) +
 		      (a->freed ? a->left_out.count : 0);
 
-	plan->moves = calloc(most ? most : 1, sizeof(*plan->moves));
-	if (!plan->moves)
-		ret = -ENOMEM;
+	plan->moves = calloc(most + 1, sizeof(*plan->moves));
+	if (ret < 0 || !plan->moves) {
+		numbers_free(&formers);
+		return -ENOMEM;
+	}
 	for (size_t i = 0; i < changes->identity_count && ret == 0; i++) {
 		const struct policy_identity *id = &changes->identities[i];
 

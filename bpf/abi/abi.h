@@ -14,7 +14,7 @@
  * Version of everything in bpf/abi. It names the pin directory (<bpffs>/warren/v<N>), so that a program never opens
  * the maps of a version it does not know. Raise it when a layout or a meaning changes.
  */
-#define WR_ABI_VERSION 2
+#define WR_ABI_VERSION 3
 
 /* Every host-side device of a pod has this MAC address, so that a pod's neighbour entry for its gateway never changes. */
 #define WR_HOST_MAC { 0x02, 0x57, 0x52, 0x00, 0x00, 0x01 }
@@ -33,7 +33,10 @@ enum wr_identity {
 	WR_ID_UNKNOWN = 0, /* not known (yet): a pod without an agent, or a packet not yet classified */
 	WR_ID_HOST = 1,    /* this node's own stack */
 	WR_ID_WORLD = 2,   /* anything that entered through a device which is not a pod's */
+	WR_ID_REMOTE_NODE = 3, /* another node's own stack; on the wire, what the sending node's stack has sent */
 };
+/* A pod of which nobody knows more than that (its address is in another node's pod CIDR): matches rules for all pods only. */
+#define WR_ID_SOME_POD (WR_ID_KIND_POD << WR_ID_KIND_SHIFT)
 
 /* Policy classes with a fixed meaning. */
 enum wr_class {

@@ -13,6 +13,7 @@
 
 #include "abi/abi.h"
 #include "abi/endpoint.h"
+#include "abi/node.h"
 
 /*
  * A flow's two ends in a fixed order (wr_ct4_swapped(), wr_ct6_swapped()), so that both directions have one key. An ICMP
@@ -87,8 +88,9 @@ struct wr_judgement {
 struct wr_ct {
 	__u32 expires;   /* tick after which the entry is dead, swept or not */
 	__u32 flags;     /* enum wr_ct_flags */
-	__u32 initiator; /* ifindex of the endpoint that began it; 0: the host, or from outside */
-	__u32 responder; /* ... of the one that it was sent to; 0: the stack's business */
+	/* ifindex of the endpoint that began it; WR_REMOTE | slot: a pod of that node (abi/node.h); 0: the host, or from outside */
+	__u32 initiator;
+	__u32 responder; /* likewise of the one that it was sent to; 0: the stack's business */
 	struct wr_judgement at[WR_DIRECTIONS]; /* [WR_EGRESS] by the initiator's policy, [WR_INGRESS] by the responder's */
 };
 _Static_assert(sizeof(struct wr_ct) == 48, "wr_ct");
@@ -100,7 +102,7 @@ _Static_assert(sizeof(struct wr_ct) == 48, "wr_ct");
 
 /* Value of `ct_usage`, key: ifindex modulo WR_ENDPOINT_SLOTS. */
 struct wr_ct_usage {
-	__u32 entries; /* of ct4 and ct6 that the endpoint owns: the initiator, or the responder if the initiator is none of ours */
+	__u32 entries; /* of ct4 and ct6 that the endpoint owns: the initiator, or the responder if the initiator is none of this node's */
 };
 _Static_assert(sizeof(struct wr_ct_usage) == 4, "wr_ct_usage");
 

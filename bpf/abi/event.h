@@ -18,8 +18,8 @@
 struct wr_event {
 	__u64 time_ns;       /* CLOCK_BOOTTIME */
 	__u64 peer_identity; /* of the other side, as far as it is known: enum wr_identity */
-	__u32 ifindex;       /* the endpoint whose program judged it */
-	__u32 peer_ifindex;  /* the other endpoint if it is one of this node, else 0 */
+	__u32 ifindex;       /* the endpoint whose program judged it; from_uplink, from_host: the one it is for or from, else the device */
+	__u32 peer_ifindex;  /* the other endpoint if it is one of this node, WR_REMOTE | slot if it is on another node, else 0 */
 	__u32 length;        /* of the frame in bytes, Ethernet header included */
 	__u8 reason;         /* enum wr_reason */
 	__u8 direction;      /* enum wr_direction */

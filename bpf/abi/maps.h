@@ -12,6 +12,7 @@
 #include "abi/conntrack.h"
 #include "abi/endpoint.h"
 #include "abi/event.h"
+#include "abi/node.h"
 #include "abi/policy.h"
 #include "abi/reason.h"
 #include "abi/trace.h"
@@ -37,6 +38,15 @@
 	X(cidrs6, LPM_TRIE, struct wr_cidr6_key, struct wr_peer, 1 << 20, BPF_F_NO_PREALLOC, "class, direction, IPv6 prefix -> CIDR peer") \
 	X(rules, HASH, __u32, struct wr_rule_text, 32768, BPF_F_NO_PREALLOC, "rule -> its name")                     \
 	X(policy_state, ARRAY, __u32, struct wr_policy_state, 1, 0, "what the agent leaves behind for the next one") \
+	X(cluster, ARRAY, __u32, struct wr_cluster, 1, 0, "this node's place in the cluster")                        \
+	X(nodes, SLOTS, __u32, struct wr_node, WR_NODE_SLOTS, 0, "slot -> another node")                             \
+	X(nodes4, LPM_TRIE, struct wr_prefix4, struct wr_node_ref, WR_MAX_NODES, BPF_F_NO_PREALLOC, "IPv4 pod CIDR -> node") \
+	X(nodes6, LPM_TRIE, struct wr_prefix6, struct wr_node_ref, WR_MAX_NODES, BPF_F_NO_PREALLOC, "IPv6 pod CIDR -> node") \
+	X(node_addr4, HASH, struct wr_addr4, struct wr_node_ref, 4 * WR_MAX_NODES, BPF_F_NO_PREALLOC, "node IPv4 address -> node") \
+	X(node_addr6, HASH, struct wr_addr6, struct wr_node_ref, 4 * WR_MAX_NODES, BPF_F_NO_PREALLOC, "node IPv6 address -> node") \
+	X(ipcache4, HASH, struct wr_addr4, struct wr_ipcache, 1 << 18, BPF_F_NO_PREALLOC, "IPv4 address elsewhere -> identity") \
+	X(ipcache6, HASH, struct wr_addr6, struct wr_ipcache, 1 << 18, BPF_F_NO_PREALLOC, "IPv6 address elsewhere -> identity") \
+	X(node_metrics, PERCPU_HASH, __u32, struct wr_metric, 2 * WR_MAX_NODES, BPF_F_NO_PREALLOC, "node's slot x direction -> packets, bytes") \
 	X(frag4, LRU_HASH, struct wr_frag4_key, struct wr_frag, 4096, 0, "IPv4 datagrams in fragments")              \
 	X(frag6, LRU_HASH, struct wr_frag6_key, struct wr_frag, 4096, 0, "IPv6 datagrams in fragments")              \
 	X(trace, ARRAY, __u32, struct wr_trace, 1, 0, "what the last dry run found")                                 \

@@ -41,7 +41,22 @@
 	X(EGRESS_DENIED, egress_denied, DROP, "no policy of the sender of this flow allows it")                     \
 	X(INGRESS_DENIED, ingress_denied, DROP, "no policy of the receiver of this flow allows it")                 \
 	X(NO_CONNECTION, no_connection, DROP, "in the middle of a connection, or an answer, that nobody has begun") \
-	X(CT_FULL, ct_full, DROP, "no memory for a conntrack entry")
+	X(CT_FULL, ct_full, DROP, "no memory for a conntrack entry")                                                \
+	X(TO_NODE, to_node, PASS, "sent to another node: encapsulated, or as it is where there is no tunnel")       \
+	X(TO_HOST, to_host, PASS, "from another node, through the tunnel, to this node's own stack")                \
+	X(TOO_BIG, too_big, DROP, "larger than the way to the other node allows; the sender was told, if it may be") \
+	X(TUNNEL_PORT, tunnel_port, DROP, "to the tunnel's port: only the programs send there")                     \
+	X(TUNNEL_MALFORMED, tunnel_malformed, DROP, "a tunnel packet whose headers or lengths contradict each other") \
+	X(TUNNEL_FRAGMENT, tunnel_fragment, DROP, "a fragment of a tunnel packet")                                  \
+	X(TUNNEL_OPTION, tunnel_option, DROP, "an unknown critical Geneve option, a control packet, or no identity") \
+	X(TUNNEL_VNI, tunnel_vni, DROP, "a tunnel packet of another cluster (VNI)")                                 \
+	X(TUNNEL_SENDER, tunnel_sender, DROP, "a tunnel packet from an address that is no known node's")            \
+	X(TUNNEL_SOURCE, tunnel_source, DROP, "a tunnel packet whose inner source is not the sending node's to use") \
+	X(TUNNEL_IDENTITY, tunnel_identity, DROP, "a tunnel packet with an identity that means nothing outside its node") \
+	X(TUNNEL_TARGET, tunnel_target, DROP, "a tunnel packet for an address that is not on this node")            \
+	X(NOT_TUNNELLED, not_tunnelled, DROP, "a pod's or this node's own address as source, from outside and not through the tunnel") \
+	X(ENCAP_FAILED, encap_failed, DROP, "the kernel cannot encapsulate or decapsulate a packet like this")      \
+	X(DENYLIST, denylist, DROP, "the source is on the denylist")
 
 enum wr_reason {
 #define X(NAME, name, KIND, text) WR_REASON_##NAME,
@@ -50,7 +65,10 @@ enum wr_reason {
 	WR_REASONS,
 };
 
-/* Value of the per-CPU array `metrics`; key: wr_metric_key(reason, direction). */
+/*
+ * Value of the per-CPU array `metrics`; key: wr_metric_key(reason, direction). Also of `node_metrics` (elements are made by
+ * the agent, with the node); key: wr_metric_key(slot, direction).
+ */
 struct wr_metric {
 	__u64 packets;
 	__u64 bytes; /* of the frame, Ethernet header included */

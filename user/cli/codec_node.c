@@ -55,7 +55,7 @@ static void metrics_key(struct out *o, const __u32 *key)
 	out_string(o, "direction", direction_name(*key % 2));
 }
 
-static void metrics_value(struct out *o, const struct wr_metric *metric, int cpus)
+void metrics_value(struct out *o, const struct wr_metric *metric, int cpus)
 {
 	struct wr_metric sum = { 0 };
 	json_t *each = json_array();
@@ -104,12 +104,12 @@ CODEC(endpoints, "SLOT", endpoint_slot_parse, slot_key, endpoints_value);
 
 /* --- addr4, addr6, addr_cache --- */
 
-static int addr4_parse(const char *text, struct wr_addr4 *key)
+int addr4_parse(const char *text, struct wr_addr4 *key)
 {
 	return parse_ip(text, AF_INET, key);
 }
 
-static int addr6_parse(const char *text, struct wr_addr6 *key)
+int addr6_parse(const char *text, struct wr_addr6 *key)
 {
 	return parse_ip(text, AF_INET6, key);
 }
@@ -119,12 +119,12 @@ static int addr_cache_parse(const char *text, __u32 *key)
 	return parse_u32(text, (1 << WR_ADDR_CACHE_BITS) - 1, key);
 }
 
-static void addr4_key(struct out *o, const struct wr_addr4 *key)
+void addr4_key(struct out *o, const struct wr_addr4 *key)
 {
 	out_ip(o, "address", ip_from4(key));
 }
 
-static void addr6_key(struct out *o, const struct wr_addr6 *key)
+void addr6_key(struct out *o, const struct wr_addr6 *key)
 {
 	out_ip(o, "address", ip_from6(key));
 }

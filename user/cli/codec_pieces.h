@@ -52,6 +52,14 @@ struct parts {
 };
 int parts_split(const char *text, struct parts *parts, int count);
 
+/* A key that is an address. */
+int addr4_parse(const char *text, struct wr_addr4 *key);
+int addr6_parse(const char *text, struct wr_addr6 *key);
+void addr4_key(struct out *o, const struct wr_addr4 *key);
+void addr6_key(struct out *o, const struct wr_addr6 *key);
+/* Packets and bytes, summed up and by CPU. */
+void metrics_value(struct out *o, const struct wr_metric *metric, int cpus);
+
 void out_ip(struct out *o, const char *key, struct ip ip);
 void out_hex(struct out *o, const char *key, uint32_t number); /* 0x01000000 */
 void out_protocol(struct out *o, const char *key, uint32_t l4_proto);

@@ -17,6 +17,7 @@ enum {
 	KIND_LPM_TRIE = DP_MAP_TABLE,
 	KIND_SLOTS = DP_MAP_SLOTS,
 	KIND_PERCPU_ARRAY = DP_MAP_PERCPU,
+	KIND_PERCPU_HASH = DP_MAP_PERCPU,
 };
 
 const struct dp_map dp_maps[] = {

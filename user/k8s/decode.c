@@ -34,6 +34,9 @@ void object_free(struct object *o)
 	case OBJECT_POLICY:
 		policy_object_free(o->policy);
 		break;
+	case OBJECT_NODE:
+		node_object_free(o->node);
+		break;
 	}
 	*o = (struct object){ 0 };
 }

@@ -21,7 +21,7 @@
 int documents_parse(const char *text, size_t size, const char *what, int (*fn)(json_t *document, int number, void *arg),
 		    void *arg, struct err *err);
 
-enum object_kind { OBJECT_NONE /* a kind that nobody here needs */, OBJECT_NAMESPACE, OBJECT_POD, OBJECT_POLICY };
+enum object_kind { OBJECT_NONE /* a kind that nobody here needs */, OBJECT_NAMESPACE, OBJECT_POD, OBJECT_POLICY, OBJECT_NODE };
 
 struct object {
 	enum object_kind kind;
@@ -29,12 +29,13 @@ struct object {
 		struct namespace_object *namespace;
 		struct pod_object *pod;
 		struct policy_object *policy;
+		struct node_object *node;
 	};
 };
 void object_free(struct object *o);
 
 /*
- * One document: one object, or those of a List (v1 List, PodList, NamespaceList, NetworkPolicyList), to fn, which takes
+ * One document: one object, or those of a List (v1 List, PodList, NamespaceList, NetworkPolicyList, NodeList), to fn, which takes
  * the object over; nothing for other kinds. An invalid NetworkPolicy whose namespace and name can be read is an object
  * with `invalid` set; any other invalid object is an error to `complain` (and the rest of a list goes on). Returns the
  * first non-zero of fn, or -ENOMEM.

@@ -53,6 +53,7 @@ void pod_object_free(struct pod_object *object)
 	free(object->namespace);
 	free(object->name);
 	free(object->uid);
+	free(object->node);
 	free(object);
 }
 
@@ -65,6 +66,13 @@ static void rule_free(struct policy_rule *rule)
 	}
 	free(rule->peers);
 	free(rule->ports);
+}
+
+void node_object_free(struct node_object *object)
+{
+	if (object)
+		free(object->name);
+	free(object);
 }
 
 void policy_object_free(struct policy_object *object)

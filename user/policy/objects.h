@@ -45,9 +45,19 @@ struct pod_object {
 	struct labels labels;
 	struct named_port *ports; /* of all containers; sorted by name, protocol, port; no duplicates */
 	size_t port_count;
+	char *node; /* spec.nodeName; "": not said */
 	struct ip ips[2]; /* status.podIPs; family 0: none */
 	bool host_network; /* it is its node: selects nothing, is selected by nothing */
 	bool completed;    /* phase Succeeded or Failed: as if it did not exist. A terminating pod is not completed. */
+};
+
+/* core/v1 Node: no input of the compiler, but decoded and owned in the same way. */
+#define NODE_ADDRESSES 8
+struct node_object {
+	char *name;
+	struct prefix cidrs[2];	 /* spec.podCIDRs (or podCIDR): at most one of each family; host bits zero; family 0: none */
+	struct ip addresses[NODE_ADDRESSES]; /* status.addresses of type InternalIP, as listed: the first of a family is the tunnel's */
+	size_t address_count;
 };
 
 enum requirement_op { REQUIRE_IN, REQUIRE_NOT_IN, REQUIRE_EXISTS, REQUIRE_NOT_EXISTS };
@@ -118,6 +128,7 @@ void selector_free(struct selector *selector);
 void namespace_object_free(struct namespace_object *object);
 void pod_object_free(struct pod_object *object);
 void policy_object_free(struct policy_object *object);
+void node_object_free(struct node_object *object);
 
 /* The value of `key`, NULL if there is none. */
 const char *labels_get(const struct labels *labels, const char *key);

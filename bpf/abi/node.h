@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Other nodes, who their pods are, and how packets get there: Geneve (RFC 8926) over IPv4 or IPv6.
+ *
+ * On the wire: outer Ethernet, IPv4 (DF, no options) or IPv6 (no extension headers), UDP to `port` (over IPv6 without
+ * checksum, RFC 6935), Geneve with one option and protocol 0x6558, inner Ethernet, the pod's IP packet. The option, class
+ * `option_class`, type WR_TUNNEL_OPTION, 8 bytes of data, carries the sender's identity in network order.
+ */
+#ifndef WARREN_ABI_NODE_H
+#define WARREN_ABI_NODE_H
+
+#include <linux/types.h>
+
+#include "abi/endpoint.h"
+
+#define WR_TUNNEL_PORT 6081
+#define WR_TUNNEL_VNI 1
+#define WR_TUNNEL_OPTION_CLASS 0xfff1 /* of the range for experiments, RFC 8926 section 7 */
+#define WR_TUNNEL_OPTION 0x01         /* not critical: who does not know it may deliver the packet */
+#define WR_TUNNEL_IDENTITY_SIZE 8
+
+/* What encapsulation adds to an inner IP packet: outer IP, UDP, Geneve, option, inner Ethernet. */
+#define WR_TUNNEL_HEADERS (8 + 8 + 4 + WR_TUNNEL_IDENTITY_SIZE + 14)
+#define WR_TUNNEL_OVERHEAD4 (20 + WR_TUNNEL_HEADERS) /* 62 */
+#define WR_TUNNEL_OVERHEAD6 (40 + WR_TUNNEL_HEADERS) /* 82 */
+
+/*
+ * Where a peer stands that is no endpoint of this node: in wr_ct.initiator and .responder, in events and in traces the
+ * place of an ifindex (which is never that large) may hold WR_REMOTE | its node's slot.
+ */
+#define WR_REMOTE (1u << 31)
+
+enum wr_node_flags {
+	WR_NODE_V4 = 1 << 0,       /* cidr4 is valid */
+	WR_NODE_V6 = 1 << 1,       /* cidr6 is valid */
+	WR_NODE_OVER6 = 1 << 2,    /* local and remote are IPv6 addresses; else IPv4, in the first word of each */
+	WR_NODE_DIRECT = 1 << 3,   /* on the same link, without encapsulation: frames as they are, to dmac */
+	WR_NODE_RESOLVED = 1 << 4, /* uplink and both MAC addresses are valid; else the stack finds the next hop (bpf_redirect_neigh) */
+};
+
+/*
+ * One slot of map `nodes`: another node of the cluster. Written whole before anything leads to it (nodes4/6,
+ * node_addr4/6), and emptied, `id` first, after nothing does. What changes in place is only the next hop's MAC address,
+ * the uplink and RESOLVED; everything else makes a new slot. A flow remembers the slot; it is believed only if the remote
+ * address is in the slot's CIDR, so a slot that has another node by now misleads nobody.
+ */
+struct wr_node {
+	__u32 id;     /* never used twice; 0: the slot is empty */
+	__u32 flags;  /* enum wr_node_flags */
+	__u32 uplink; /* ifindex of the device by which packets leave */
+	__u32 mtu;    /* bytes: the largest inner IP packet */
+	struct wr_addr4 cidr4, mask4; /* pod CIDR: address & mask == cidr */
+	struct wr_addr6 cidr6, mask6;
+	struct wr_addr6 local, remote; /* outer addresses: this node's own, and the other's */
+	__u8 dmac[6], smac[6];
+	__u32 pad;
+};
+_Static_assert(sizeof(struct wr_node) == 104, "wr_node");
+
+#define WR_MAX_NODES 8192
+#define WR_NODE_SLOTS (2 * WR_MAX_NODES) /* slot 0 is never used; twice as many, so that a slot rests before it is used again */
+
+/* Keys of the LPM tries `nodes4` and `nodes6`: a node's pod CIDR. */
+struct wr_prefix4 {
+	__u32 prefixlen;
+	struct wr_addr4 addr;
+};
+struct wr_prefix6 {
+	__u32 prefixlen;
+	struct wr_addr6 addr;
+};
+_Static_assert(sizeof(struct wr_prefix4) == 8 && sizeof(struct wr_prefix6) == 20, "wr_prefix");
+
+/*
+ * Value of nodes4/6 and node_addr4/6. node_addr4/6 hold every address of every other node: a tunnel packet is believed only
+ * from one of these.
+ */
+struct wr_node_ref {
+	__u32 slot;
+};
+
+/*
+ * Value of `ipcache4` and `ipcache6`: whose address it is, if it is not an endpoint's of this node. Pods of other nodes by
+ * what their objects say; addresses of other nodes with WR_ID_REMOTE_NODE.
+ */
+struct wr_ipcache {
+	__u64 identity;
+};
+
+enum wr_cluster_flags {
+	WR_CLUSTER_V4 = 1 << 0,    /* addr4 is valid: tunnels over IPv4 end here */
+	WR_CLUSTER_V6 = 1 << 1,    /* addr6 is valid */
+	WR_CLUSTER_POD4 = 1 << 2,  /* cidr4 is valid */
+	WR_CLUSTER_POD6 = 1 << 3,
+	WR_CLUSTER_DSCP = 1 << 4,  /* the inner DSCP is copied outwards (RFC 2983's uniform model); else 0. ECN always is (RFC 6040). */
+	WR_CLUSTER_DECAP_L3 = 1 << 5, /* the kernel has BPF_F_ADJ_ROOM_DECAP_L3_* (facts: not 6.1): mixed families may be decapsulated in place */
+};
+
+/*
+ * The one element of `cluster`: this node's own place among the others. All zeros: there are no others, and no packet goes
+ * anywhere but by the stack. Written whole by the agent; `revision` last.
+ */
+struct wr_cluster {
+	__u32 revision; /* changes after every change of nodes, nodes4/6, node_addr4/6 and ipcache4/6: what was found there may be remembered as long as it stands */
+	__u32 flags;    /* enum wr_cluster_flags */
+	__u32 vni;      /* 24 bits */
+	__be16 port;
+	__be16 option_class;
+	__u32 host_ifindex; /* warren0 */
+	struct wr_addr4 addr4; /* this node's own outer addresses */
+	struct wr_addr6 addr6;
+	struct wr_addr4 cidr4, mask4; /* this node's own pod CIDR */
+	struct wr_addr6 cidr6, mask6;
+};
+_Static_assert(sizeof(struct wr_cluster) == 80, "wr_cluster");
+
+#endif

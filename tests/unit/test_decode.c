@@ -327,7 +327,7 @@ static void decodes_a_list_of_nodes(void **state)
 {
 	char *out = decode("apiVersion: v1\nkind: NodeList\nitems: [{metadata: {name: a}}, {metadata: {name: b}}]\n");
 
-	assert_string_equal(out, "Node a at\nNode b at\n");
+	assert_string_equal(out, "Node a at\nNode b at");
 	free(out);
 }
 

@@ -7,14 +7,10 @@ import random
 import statistics
 import struct
 import subprocess
-import sys
 import time
 
-from nodes import NETNS_DIR, RAWBPF_DIR, BenchError, app, netns_add, policy, run
+from nodes import NETNS_DIR, BenchError, app, netns_add, policy, rawbpf, run
 from report import Row, say
-
-sys.path.append(RAWBPF_DIR)
-import rawbpf  # noqa: E402
 
 NAMESPACES, POLICIES, PODS = 50, 1000, 5000
 LOCAL_PODS = 30

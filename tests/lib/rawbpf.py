@@ -13,16 +13,15 @@ import re
 import struct
 from pathlib import Path
 
+ABI = Path(__file__).resolve().parents[2] / "bpf/abi/abi.h"
+PINS = "/sys/fs/bpf/warren/v" + re.search(r"#define WR_ABI_VERSION (\d+)", ABI.read_text())[1]
+
 BPF_PROG_LOAD, BPF_OBJ_PIN, BPF_OBJ_GET, BPF_PROG_ATTACH, BPF_OBJ_GET_INFO_BY_FD = 5, 6, 7, 8, 15
 BPF_MAP_LOOKUP_BATCH, BPF_LINK_CREATE = 24, 28
 BPF_FUNC_redirect_peer = 155
 BPF_PROG_TYPE_SCHED_CLS, BPF_PROG_TYPE_XDP = 3, 6
 ATTACH = {"tcx ingress": 46, "tcx egress": 47, "xdp": 37}
 TCX_PASS, XDP_PASS = 0, 2
-
-# Where a node of this tree's ABI has its pins.
-ABI = re.search(r"define WR_ABI_VERSION (\d+)", (Path(__file__).resolve().parents[2] / "bpf/abi/abi.h").read_text())[1]
-PINS = f"/sys/fs/bpf/warren/v{ABI}"
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _SYS_bpf = {"x86_64": 321, "aarch64": 280}[platform.machine()]

@@ -183,6 +183,13 @@ class Overlay:
         if file in self.manifests:
             self.remove(file)
 
+    def pod_mtu_probe(self):
+        """The MTU that a new pod gets."""
+        pod = self.pod("default/probe", next(iter(self.nodes)))
+        mtu = pod.ip("link", "show", "eth0")[0]["mtu"]
+        self.delete("default/probe")
+        return mtu
+
     # --- probes ---
 
     @property

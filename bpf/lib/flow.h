@@ -21,10 +21,6 @@
 #include "lib/l4.h"
 #include "lib/lease.h"
 
-/* UAPI leaves these to the C library. */
-#define FAMILY_INET 2
-#define FAMILY_INET6 10
-
 /* `expires` is written only if it moves by more than that, about a second: a shared line stays clean. */
 #define REFRESH_TICKS 8
 

@@ -17,7 +17,12 @@
 
 #include "abi/abi.h"
 #include "abi/endpoint.h"
+#include "abi/node.h"
 #include "abi/reason.h"
+
+/* UAPI leaves these to the C library. */
+#define FAMILY_INET 2
+#define FAMILY_INET6 10
 
 /*
  * A function that the verifier looks at once, by itself, instead of at every call with all that is known there: what is
@@ -117,6 +122,9 @@ struct packet {
 	__u8 icmp_type;
 	__u32 traits; /* set of enum packet_trait */
 	__be16 sport, dport;
+
+	const struct wr_node *node; /* to which it is sent */
+	bool by_device; /* into the pod by its host-side device: it is not in the family that its skb says */
 
 	/* By flow_pass(). */
 	bool via_stack; /* not straight to the peer: the stack has something to undo */

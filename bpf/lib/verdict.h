@@ -62,6 +62,29 @@ static __always_inline bool ring_is_half_empty(void)
 	return bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) < bpf_ringbuf_query(&events, BPF_RB_RING_SIZE) / 2;
 }
 
+/* The endpoint into whose pod a packet goes: with what goes out that is the other end. */
+static __always_inline __u32 receiver(const struct packet *p, enum wr_reason reason)
+{
+	return reason == WR_REASON_GATEWAY_REPLY || p->direction == WR_INGRESS ? p->ifindex : p->peer_ifindex;
+}
+
+static __always_inline __u32 host_ifindex(void)
+{
+	const struct wr_cluster *c = cluster_get();
+
+	return c ? c->host_ifindex : 0;
+}
+
+/* The device by which the packet leaves this program, 0: as it came. */
+static __always_inline __u32 redirect_target(const struct packet *p, enum wr_reason reason)
+{
+	if (reason == WR_REASON_TO_ENDPOINT || reason == WR_REASON_GATEWAY_REPLY)
+		return receiver(p, reason);
+	if (reason == WR_REASON_TO_HOST)
+		return host_ifindex();
+	return reason == WR_REASON_TO_NODE && p->node ? p->node->uplink : 0;
+}
+
 static __always_inline void trace_end(const struct packet *p, enum wr_reason reason)
 {
 	struct wr_trace *t = trace_get();
@@ -71,8 +94,42 @@ static __always_inline void trace_end(const struct packet *p, enum wr_reason rea
 	t->reason = reason;
 	t->peer_ifindex = p->peer_ifindex;
 	t->peer_identity = p->peer_identity;
-	t->redirect = reason == WR_REASON_TO_ENDPOINT ? p->peer_ifindex : reason == WR_REASON_GATEWAY_REPLY ? p->ifindex : 0;
+	t->redirect = redirect_target(p, reason);
 	t->mark = p->skb->mark;
+}
+
+/*
+ * While the next hop's MAC address is not known the stack finds it: by the outer destination's route, or, of what is not
+ * encapsulated, by the node's address, since the destination's route would lead back to where we are.
+ */
+static __always_inline int redirect_to_node(const struct wr_node *node)
+{
+	struct bpf_redir_neigh next = { 0 };
+
+	if (!node)
+		return TC_ACT_SHOT;
+	if (node->flags & WR_NODE_RESOLVED)
+		return bpf_redirect(node->uplink, 0);
+	if (!(node->flags & WR_NODE_DIRECT))
+		return bpf_redirect_neigh(node->uplink, NULL, 0, 0);
+	next.nh_family = node->flags & WR_NODE_OVER6 ? FAMILY_INET6 : FAMILY_INET;
+	if (node->flags & WR_NODE_OVER6)
+		__builtin_memcpy(next.ipv6_nh, &node->remote, sizeof(next.ipv6_nh));
+	else
+		next.ipv4_nh = node->remote.v6[0];
+	return bpf_redirect_neigh(node->uplink, &next, sizeof(next), 0);
+}
+
+/*
+ * bpf_redirect_peer would hand on what the kernel takes for a packet of the outer family. The way over the device re-reads
+ * the Ethernet type; to_pod, which sits there, knows by the mark that it has been judged.
+ */
+static __always_inline int redirect_to_endpoint(const struct packet *p, enum wr_reason reason)
+{
+	if (!p->by_device)
+		return bpf_redirect_peer(receiver(p, reason), 0);
+	p->skb->mark = host_secret;
+	return bpf_redirect(p->ifindex, 0);
 }
 
 static __always_inline int verdict(const struct packet *p, const struct flow *f, enum wr_reason reason)
@@ -88,11 +145,13 @@ static __always_inline int verdict(const struct packet *p, const struct flow *f,
 	}
 	if (drops)
 		return TC_ACT_SHOT;
-	if (reason == WR_REASON_TO_ENDPOINT)
-		return bpf_redirect_peer(p->peer_ifindex, 0);
-	/* Back into the pod that asked. */
-	if (reason == WR_REASON_GATEWAY_REPLY)
-		return bpf_redirect_peer(p->ifindex, 0);
+	/* GATEWAY_REPLY: back into the pod that asked. */
+	if (reason == WR_REASON_TO_ENDPOINT || reason == WR_REASON_GATEWAY_REPLY)
+		return redirect_to_endpoint(p, reason);
+	if (reason == WR_REASON_TO_NODE)
+		return redirect_to_node(p->node);
+	if (reason == WR_REASON_TO_HOST)
+		return bpf_redirect(host_ifindex(), BPF_F_INGRESS);
 	return TC_ACT_OK;
 }
 

@@ -82,11 +82,6 @@ int to_pod(struct __sk_buff *skb)
 	struct packet p = { .skb = skb, .ifindex = skb->ifindex, .direction = WR_INGRESS, .at = &s.at,
 			    .rest = &s.transport };
 
-	/* From from_uplink, which has judged and counted it: see redirect_to_endpoint(). */
-	if (host_secret && skb->mark == host_secret) {
-		skb->mark = 0;
-		return TC_ACT_OK;
-	}
 	__builtin_memset(&s.at, 0, sizeof(s.at));
 	trace_begin(p.ifindex);
 	return verdict(&p, &s.flow, judge(&p, &s));

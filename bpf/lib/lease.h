@@ -62,7 +62,7 @@ static __always_inline __u64 *lease_at(const struct packet *p, __u64 *word, cons
 	slot = h >> (64 - LEASE_BITS);
 	h = lease_mix(h, (__u64)p->word.revision << 32 | theirs.revision);
 	h = lease_mix(h, p->ep->identity + (ct_now() >> LEASE_TICKS_SHIFT));
-	*word = lease_mix(h, p->peer->identity);
+	*word = lease_mix(h, p->peer->identity) & ~(__u64)LEASE_NODE;
 	return bpf_map_lookup_elem(&leases, &slot);
 }
 
@@ -84,7 +84,6 @@ static __always_inline __u64 lease_mix_address(__u64 h, const union addr *addr, 
 struct lease {
 	__u64 *at;
 	__u64 word;
-	bool remote; /* for a flow with another node: the slot is in the word */
 };
 
 /* Where the lease of a packet between p->ep and an address elsewhere would be, and what it would say but for the slot. */
@@ -98,7 +97,6 @@ static __always_inline void lease_remote(const struct packet *p, struct lease *l
 	slot = h >> (64 - LEASE_BITS);
 	h = lease_mix(h, (__u64)p->cluster_revision << 32 | (__u32)(ct_now() >> LEASE_TICKS_SHIFT));
 	h = lease_mix(h, via);
-	lease->remote = true;
 	lease->word = lease_mix(h, p->ep->identity) & ~(__u64)LEASE_NODE;
 	lease->at = bpf_map_lookup_elem(&leases, &slot);
 }
@@ -111,11 +109,14 @@ static __always_inline __u32 lease_slot(const struct lease *lease)
 	return (word & ~(__u64)LEASE_NODE) == lease->word ? word & LEASE_NODE : 0;
 }
 
-/* The flow lets such packets pass: `end` is its other end. */
+/*
+ * The flow lets such packets pass: `end` is its other end. Of an end on this node a lease for another node would say slot 0, and
+ * the other way round the word would be no lease's: neither is ever believed.
+ */
 static __always_inline void lease_give(const struct lease *lease, __u32 end)
 {
-	if (lease->at && lease->remote == end_is_remote(end))
-		*lease->at = lease->remote ? lease->word | (end & LEASE_NODE) : lease->word;
+	if (lease->at)
+		*lease->at = end_is_remote(end) ? lease->word | (end & LEASE_NODE) : lease->word;
 }
 
 /* The same for a pod of another node. */
@@ -143,7 +144,6 @@ static __always_inline bool lease_to_node_holds(struct packet *p, struct lease *
 static __always_inline bool lease_holds(struct packet *p, struct lease *lease, const bool v6)
 {
 	lease->at = NULL;
-	lease->remote = false;
 	if (!lease_is_for(p))
 		return false;
 	p->peer_ifindex = endpoint_guess(&p->at->daddr, v6);

@@ -123,9 +123,6 @@ struct packet {
 	__u32 traits; /* set of enum packet_trait */
 	__be16 sport, dport;
 
-	const struct wr_node *node; /* to which it is sent */
-	bool by_device; /* into the pod by its host-side device: it is not in the family that its skb says */
-
 	/* By flow_pass(). */
 	bool via_stack; /* not straight to the peer: the stack has something to undo */
 	__u8 judged;    /* bit per enum wr_direction: the flow's judgement there is known, and new unless it denies */

@@ -6,6 +6,8 @@
 #include <linux/pkt_cls.h>
 
 #include "lib/conntrack.h"
+#include "lib/too_big.h"
+#include "lib/tunnel.h"
 
 /* One bit for each reason that drops, from the registry. */
 #define WR_KIND_PASS 0ull
@@ -68,21 +70,18 @@ static __always_inline __u32 receiver(const struct packet *p, enum wr_reason rea
 	return reason == WR_REASON_GATEWAY_REPLY || p->direction == WR_INGRESS ? p->ifindex : p->peer_ifindex;
 }
 
-static __always_inline __u32 host_ifindex(void)
-{
-	const struct wr_cluster *c = cluster_get();
-
-	return c ? c->host_ifindex : 0;
-}
-
-/* The device by which the packet leaves this program, 0: as it came. */
+/* For a dry run: the device that the packet would be handed to, 0: as it came. */
 static __always_inline __u32 redirect_target(const struct packet *p, enum wr_reason reason)
 {
+	const struct wr_cluster *c = cluster_get();
+	const struct wr_node *node;
+
 	if (reason == WR_REASON_TO_ENDPOINT || reason == WR_REASON_GATEWAY_REPLY)
 		return receiver(p, reason);
 	if (reason == WR_REASON_TO_HOST)
-		return host_ifindex();
-	return reason == WR_REASON_TO_NODE && p->node ? p->node->uplink : 0;
+		return c ? c->host_ifindex : 0;
+	node = reason == WR_REASON_TO_NODE ? node_get(p->peer_ifindex & ~WR_REMOTE) : NULL;
+	return node ? node->uplink : 0;
 }
 
 static __always_inline void trace_end(const struct packet *p, enum wr_reason reason)
@@ -98,40 +97,6 @@ static __always_inline void trace_end(const struct packet *p, enum wr_reason rea
 	t->mark = p->skb->mark;
 }
 
-/*
- * While the next hop's MAC address is not known the stack finds it: by the outer destination's route, or, of what is not
- * encapsulated, by the node's address, since the destination's route would lead back to where we are.
- */
-static __always_inline int redirect_to_node(const struct wr_node *node)
-{
-	struct bpf_redir_neigh next = { 0 };
-
-	if (!node)
-		return TC_ACT_SHOT;
-	if (node->flags & WR_NODE_RESOLVED)
-		return bpf_redirect(node->uplink, 0);
-	if (!(node->flags & WR_NODE_DIRECT))
-		return bpf_redirect_neigh(node->uplink, NULL, 0, 0);
-	next.nh_family = node->flags & WR_NODE_OVER6 ? FAMILY_INET6 : FAMILY_INET;
-	if (node->flags & WR_NODE_OVER6)
-		__builtin_memcpy(next.ipv6_nh, &node->remote, sizeof(next.ipv6_nh));
-	else
-		next.ipv4_nh = node->remote.v6[0];
-	return bpf_redirect_neigh(node->uplink, &next, sizeof(next), 0);
-}
-
-/*
- * bpf_redirect_peer would hand on what the kernel takes for a packet of the outer family. The way over the device re-reads
- * the Ethernet type; to_pod, which sits there, knows by the mark that it has been judged.
- */
-static __always_inline int redirect_to_endpoint(const struct packet *p, enum wr_reason reason)
-{
-	if (!p->by_device)
-		return bpf_redirect_peer(receiver(p, reason), 0);
-	p->skb->mark = host_secret;
-	return bpf_redirect(p->ifindex, 0);
-}
-
 static __always_inline int verdict(const struct packet *p, const struct flow *f, enum wr_reason reason)
 {
 	const bool drops = drop_reasons >> reason & 1;
@@ -143,15 +108,17 @@ static __always_inline int verdict(const struct packet *p, const struct flow *f,
 		if (drops || (p->judged && ring_is_half_empty()))
 			report(p, f, reason);
 	}
+	if (reason == WR_REASON_TOO_BIG && !dry_run)
+		return too_big_tell(p->skb, p->peer_ifindex & ~WR_REMOTE);
 	if (drops)
 		return TC_ACT_SHOT;
 	/* GATEWAY_REPLY: back into the pod that asked. */
 	if (reason == WR_REASON_TO_ENDPOINT || reason == WR_REASON_GATEWAY_REPLY)
-		return redirect_to_endpoint(p, reason);
+		return bpf_redirect_peer(receiver(p, reason), 0);
 	if (reason == WR_REASON_TO_NODE)
-		return redirect_to_node(p->node);
+		return tunnel_redirect(p);
 	if (reason == WR_REASON_TO_HOST)
-		return bpf_redirect(host_ifindex(), BPF_F_INGRESS);
+		return tunnel_redirect_host();
 	return TC_ACT_OK;
 }
 

@@ -295,8 +295,6 @@ void load_constants(struct warren_bpf *skel)
 	}
 	if (getrandom(&skel->rodata->lease_secret, sizeof(skel->rodata->lease_secret), GRND_NONBLOCK) < 0)
 		skel->rodata->lease_secret = 0;
-	if (getrandom(&skel->rodata->host_secret, sizeof(skel->rodata->host_secret), GRND_NONBLOCK) < 0)
-		skel->rodata->host_secret = 0;
 }
 
 /* Opens this build's programs over the maps that are pinned, and counts those. */

@@ -47,6 +47,9 @@ __attribute__((format(printf, 1, 2))) static void sh(const char *fmt, ...)
 #define NOTIFY                                                                                                         \
 	"echo 1 > /proc/sys/net/ipv4/conf/far0/arp_notify && echo 1 > /proc/sys/net/ipv6/conf/far0/ndisc_notify"
 
+/* Link-local addresses, from which neighbours are solicited, can be used at once. */
+#define NO_DAD "for dad in /proc/sys/net/ipv6/conf/*/accept_dad; do echo 0 > $dad; done; "
+
 static int make(void **state)
 {
 	struct veth_end near = { .name = "up0", .netns_fd = -1 }, far = { .name = "far0" };
@@ -60,8 +63,8 @@ static int make(void **state)
 	veth_add(&rig->host, &b, &near, &far);
 	assert_ok(nl_batch_run(&rig->host, &b, &err));
 	far_sh(rig, NOTIFY);
-	far_sh(rig, "ip link set far0 up && ip addr add 192.0.2.2/24 dev far0 && ip addr add fd00:2::2/64 dev far0 nodad");
-	sh("ip link set up0 up && ip addr add 192.0.2.1/24 dev up0 && ip addr add fd00:2::1/64 dev up0 nodad");
+	far_sh(rig, NO_DAD "ip link set far0 up && ip addr add 192.0.2.2/24 dev far0 && ip addr add fd00:2::2/64 dev far0 nodad");
+	sh(NO_DAD "ip link set up0 up && ip addr add 192.0.2.1/24 dev up0 && ip addr add fd00:2::1/64 dev up0 nodad");
 	for (size_t i = 0; i < FAMILIES; i++) {
 		const struct family *f = &families[i];
 
@@ -415,9 +418,7 @@ static void flap(void **state)
 		reported(&watch);
 		far_sh(rig, "ip link set far0 down");
 		await(&watch, HOP_LINK);
-		far_sh(rig, "ip link set far0 up");
-		if (i)
-			far_sh(rig, "ip addr replace fd00:2::2/64 dev far0 nodad"); /* it does not survive */
+		far_sh(rig, "ip link set far0 up && ip addr replace fd00:2::2/64 dev far0 nodad"); /* which went with it */
 		await(&watch, HOP_LINK);
 		keep(rig, &hop);
 		await_resolved(rig, &watch, f->next, rig->eth0.mac);

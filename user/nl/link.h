@@ -12,6 +12,8 @@
 #include "addr.h"
 #include "nl.h"
 
+#define WARREN_GATEWAY_LINK "warren0" /* carries the node's gateway addresses */
+
 struct link_info {
 	uint32_t ifindex;
 	char name[IFNAMSIZ];

@@ -281,7 +281,7 @@ static void step_node(struct run *run)
 		return;
 	}
 	node_label(node, label);
-	device = if_indextoname(node->dp.uplink, uplink) ?: "(gone)";
+	device = if_indextoname(run->trace.redirect, uplink) ?: "(gone)";
 	if (node->dp.direct)
 		step(run, "forwarding", OUT_GREEN, "to %s: as it is, by uplink %s", label, device);
 	else
@@ -301,11 +301,13 @@ static void step_forwarding(struct run *run)
 
 	if (reason_drops(t->reason))
 		step(run, "forwarding", OUT_RED, "dropped: %s", reason_text(t->reason));
-	else if (t->redirect)
+	else if (t->reason == WR_REASON_TO_ENDPOINT)
 		step(run, "forwarding", OUT_GREEN, "redirected into the pod of endpoint %u %s", t->redirect,
 		     endpoint_label(&run->endpoints, t->redirect, label));
 	else if (t->reason == WR_REASON_TO_NODE)
 		step_node(run);
+	else if (t->reason == WR_REASON_TO_HOST)
+		step(run, "forwarding", OUT_GREEN, "decapsulated, to this host's own stack by %s", WARREN_GATEWAY_LINK);
 	else if (t->reason == WR_REASON_NONE && run->sender)
 		step(run, "forwarding", OUT_GREEN, "not judged: left to the host's stack as it is");
 	else if (is_program(run, WARREN_PROG_FROM_POD) && (t->reason == WR_REASON_TO_STACK || t->reason == WR_REASON_HOP_LIMIT))

@@ -107,12 +107,7 @@ static int add_own(struct remotes *r)
 /* The array of that name in its answer; NULL: none. */
 static const json_t *ask(struct remotes *r, size_t which, const char *method)
 {
-	struct err why;
-
-	r->answers[which] = cli_ask_agent(method, &why);
-	r->agent = r->answers[which];
-	if (!r->agent)
-		r->why = why;
+	r->answers[which] = cli_ask_agent(method, &r->why);
 	return json_object_get(r->answers[which], method);
 }
 
@@ -231,6 +226,7 @@ int remotes_load(struct remotes *r, bool pods, struct err *err)
 	r->mapped = r->node_count;
 	if (ret == 0)
 		ret = add_names(r, ask(r, 0, "nodes"));
+	r->agent = r->answers[0];
 	if (ret == 0 && r->agent && pods)
 		ret = add_pods(r, ask(r, 1, "pods"));
 	return ret == -ENOMEM ? err_errno(err, ENOMEM, "cannot list the nodes") : ret;

@@ -26,11 +26,6 @@ bool remotes_in_cluster(const struct remotes *r)
 
 /* --- addresses --- */
 
-struct ip cidr_gateway(const struct prefix *cidr)
-{
-	return cidr->len < ip_bits(&cidr->ip) ? ip_add(prefix_first(cidr), 1) : cidr->ip;
-}
-
 int ipcache_lookup(const struct ip *ip, uint64_t *identity, struct err *err)
 {
 	struct wr_ipcache entry;
@@ -194,6 +189,20 @@ static int add_pod(struct remotes *r, size_t *room, const json_t *pod, const jso
 	return 0;
 }
 
+/* An address that several pods claim is nobody's: no name is shown that may be another one's. */
+static void leave_out_disputed(struct remotes *r)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0, next; i < r->pod_count; i = next) {
+		for (next = i + 1; next < r->pod_count && ip_equal(&r->pods[next].ip, &r->pods[i].ip);)
+			next++;
+		if (next == i + 1)
+			r->pods[kept++] = r->pods[i];
+	}
+	r->pod_count = kept;
+}
+
 static int add_pods(struct remotes *r, const json_t *pods)
 {
 	const json_t *pod, *address;
@@ -207,6 +216,7 @@ static int add_pods(struct remotes *r, const json_t *pods)
 	}
 	if (r->pod_count)
 		qsort(r->pods, r->pod_count, sizeof(*r->pods), by_address);
+	leave_out_disputed(r);
 	return 0;
 }
 

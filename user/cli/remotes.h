@@ -57,8 +57,6 @@ const struct remote_node *remotes_by_cidr(const struct remotes *r, const struct 
 const struct remote_node *remotes_by_text(const struct remotes *r, const char *text);
 const struct remote_pod *remotes_pod(const struct remotes *r, const struct ip *ip);
 
-/* The host's address towards pods: the first of a pod CIDR. */
-struct ip cidr_gateway(const struct prefix *cidr);
 /* Map ipcache4 or 6 says whose the address is; -ENOENT. */
 int ipcache_lookup(const struct ip *ip, uint64_t *identity, struct err *err);
 /* How tunnel packets are known here. */

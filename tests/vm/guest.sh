@@ -52,9 +52,10 @@ echo "== begin"
 echo "$(uname -r), up in $(cut -d' ' -f1 /proc/uptime) s"
 stage verify check 60 build/tests/vm/verify
 sed 's/^/verify: /' "$out/verify.log"
+stage net junit 300 pytests net build --durations=60 -m smoke tests/vm tests/net/test_wiring.py tests/net/test_node.py tests/net/test_agent.py
+cat $out/net.log
 stage bpf cmocka 240 build/tests/bpf/bpftest
-stage unit cmocka 240 unit build
-stage net junit 240 pytests net build --durations=40 -m smoke tests/vm
+for u in attachment device nft nl nl_answers tables flows; do stage $u cmocka 240 build/tests/unit/test_$u; done
 stage kernel-log check 10 kernel_log
 (finish) | sed "s/^/$(uname -r): /"
 echo "== end"

@@ -13,7 +13,7 @@ cd "$(dirname "$(readlink -f "$0")")/../.." || exit 1
 build=${WARREN_BUILD:-$PWD/build}
 vm=$build/vm
 export LC_ALL=C PATH=$PATH:/usr/sbin:/sbin
-limit=${WARREN_VM_SECONDS:-330} # for one machine
+limit=${WARREN_VM_SECONDS:-540} # for one machine
 memory=3072                   # MiB of one machine
 
 series=("$@")

@@ -31,6 +31,9 @@ int link_each(struct nl *nl, int (*fn)(const struct link_info *info, void *arg),
 /* Synchronous: the link is gone when it returns (facts: 16-24 ms for a veth). -ENODEV if there is none. */
 int link_delete(struct nl *nl, uint32_t ifindex, struct err *err);
 
+/* What an RTM_NEWLINK says. */
+void link_parse(const struct nlmsghdr *nlh, struct link_info *info);
+
 struct veth_end {
 	const char *name;
 	const uint8_t *mac; /* NULL: the kernel chooses */

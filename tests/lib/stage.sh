@@ -106,9 +106,15 @@ finish() {
 
 # --- what several runs have -------------------------------------------------------------------------------------------------
 
-unit() { # BUILD: all programs, whichever fails
+unit() { # BUILD [NAME...]: these programs, or all of them, whichever fails
 	local program status=0
-	for program in "$1"/tests/unit/test_*; do
+	local -a programs=("${@:2}")
+	if [ ${#programs[@]} = 0 ]; then
+		programs=("$1"/tests/unit/test_*)
+	else
+		programs=("${programs[@]/#/$1/tests/unit/test_}")
+	fi
+	for program in "${programs[@]}"; do
 		[[ $program != *.[od] ]] || continue
 		echo "# $program"
 		"$program" || status=1

@@ -31,7 +31,7 @@ system_up() {
 # The first process runs nothing but this: whatever happens to the tests, the machine ends.
 if [ $$ = 1 ]; then
 	system_up
-	setsid --wait "$0" </dev/console >/dev/console 2>&1
+	setsid --wait "$0" "$@" </dev/console >/dev/console 2>&1
 	stty -F /dev/console sane # waits until everything is written
 	echo b >/proc/sysrq-trigger
 	sleep infinity
@@ -48,14 +48,21 @@ kernel_log() {
 		grep -v 'geneve_udp_encap_recv' # 6.12, on any Geneve option
 }
 
+wanted() { # STAGE
+	[ ${#stages[@]} = 0 ] || [[ " ${stages[*]} " == *" $1 "* ]]
+}
+
+stages=("$@")
 echo "== begin"
 echo "$(uname -r), up in $(cut -d' ' -f1 /proc/uptime) s"
-stage verify check 60 build/tests/vm/verify
-sed 's/^/verify: /' "$out/verify.log"
-stage net junit 300 pytests net build --durations=60 -m smoke tests/vm tests/net/test_wiring.py tests/net/test_node.py tests/net/test_agent.py
-cat $out/net.log
-stage bpf cmocka 240 build/tests/bpf/bpftest
-for u in attachment device nft nl nl_answers tables flows; do stage $u cmocka 240 build/tests/unit/test_$u; done
+if wanted verify; then
+	stage verify check 60 build/tests/vm/verify
+	sed 's/^/verify: /' "$out/verify.log"
+fi
+# Of the unit tests those that ask the kernel for something; of the network's those that need no quick machine.
+wanted unit && stage unit cmocka 120 unit build attachment device nft nl nl_answers
+wanted net && stage net junit 240 pytests net build -m smoke tests/vm tests/net/test_wiring.py tests/net/test_agent.py
+wanted bpf && stage bpf cmocka 240 build/tests/bpf/bpftest
 stage kernel-log check 10 kernel_log
 (finish) | sed "s/^/$(uname -r): /"
 echo "== end"

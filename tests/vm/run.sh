@@ -6,14 +6,14 @@
 # "KERNEL: N passed, N failed, N skipped" for each. A machine that hangs or dies has failed. A kernel whose package cannot be
 # had is skipped, with the reason. The last part is what the verifiers say of each program, side by side.
 #
-# usage: run.sh [SERIES...]; a series is 6.1 or 6.12
+# usage: run.sh [SERIES...]; a series is 6.1 or 6.12. WARREN_VM_STAGES="verify net" runs only these.
 set -uo pipefail
 
 cd "$(dirname "$(readlink -f "$0")")/../.." || exit 1
 build=${WARREN_BUILD:-$PWD/build}
 vm=$build/vm
 export LC_ALL=C PATH=$PATH:/usr/sbin:/sbin
-limit=${WARREN_VM_SECONDS:-540} # for one machine
+limit=${WARREN_VM_SECONDS:-330} # for one machine
 memory=3072                   # MiB of one machine
 
 series=("$@")
@@ -154,11 +154,11 @@ image_modules() { # KERNEL ARCHIVE
 
 # --- machines -----------------------------------------------------------------------------------------------------------------
 
-# The console, as it comes; ends when the machine does.
-boot() { # KERNEL INITRD
-	timeout --foreground -k 5 "$limit" qemu-system-x86_64 -nodefaults -no-user-config -no-reboot -display none -serial stdio \
+# Ends when the machine does. What follows "--" in its command line is the first process's arguments.
+boot() { # KERNEL INITRD CONSOLE
+	timeout -k 5 "$limit" qemu-system-x86_64 -nodefaults -no-user-config -no-reboot -display none -serial "file:$3" \
 		-accel tcg,thread=multi -cpu max,la57=off -smp 2 -m "$memory" -kernel "$1" -initrd "$2" \
-		-append "console=ttyS0 quiet loglevel=3 panic=-1 oops=panic mitigations=off" </dev/null | tr -d '\r'
+		-append "console=ttyS0 quiet loglevel=3 panic=-1 oops=panic mitigations=off -- ${WARREN_VM_STAGES:-}" </dev/null
 }
 
 # One machine from its package to its results, which are in $vm/SERIES.report.
@@ -169,13 +169,14 @@ machine() { # SERIES
 		return
 	fi
 	image_modules "$dir" "$vm/$1.modules" && cat "$vm/base" "$vm/$1.modules" >"$vm/$1.initrd" || return
-	boot "$dir"/boot/vmlinuz-* "$vm/$1.initrd" >"$vm/$1.console" 2>&1
+	boot "$dir"/boot/vmlinuz-* "$vm/$1.initrd" "$vm/$1.console" || echo "the machine was ended after $limit s" >>"$vm/$1.console"
+	sed -i 's/\r$//' "$vm/$1.console"
 	rm -f "$vm/$1.initrd" "$vm/$1.modules"
 	if grep -q '^== end' "$vm/$1.console"; then
 		sed -n '/^== begin/,/^== end/ { /^==/d; p }' "$vm/$1.console" >"$report"
 	else
 		{
-			echo "the machine was ended after $limit s, or died; the end of its console:"
+			echo "the machine came to no end; of its console the last is:"
 			tail -n 40 "$vm/$1.console"
 			echo "$1: 0 passed, 1 failed"
 		} >"$report"

@@ -3,6 +3,7 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/bpf.h>
 #include <net/if.h>
@@ -122,6 +123,18 @@ static void processor_choose(void)
 		fail_msg("sched_setaffinity: %m");
 }
 
+/* Before every packet the tables are emptied, which means a walk through them, so they are made smaller. */
+#define TABLE_ENTRIES 4096
+
+static void tables_shrink(struct warren_bpf *skel)
+{
+	struct bpf_map *map;
+
+	bpf_object__for_each_map(map, skel->obj)
+		if (bpf_map__type(map) == BPF_MAP_TYPE_HASH && bpf_map__max_entries(map) > TABLE_ENTRIES)
+			bpf_map__set_max_entries(map, TABLE_ENTRIES);
+}
+
 /* The first inner map of a growing one. */
 static void growing_fill(struct bpf_map *outer, size_t key_size, size_t value_size, uint32_t entries)
 {
@@ -136,7 +149,7 @@ static void growing_fill(struct bpf_map *outer, size_t key_size, size_t value_si
 
 static void growing_fill_all(void)
 {
-#define X(name, key, value, first, most, text) growing_fill(lab.skel->maps.name, sizeof(key), sizeof(value), 1 << 18);
+#define X(name, key, value, first, most, text) growing_fill(lab.skel->maps.name, sizeof(key), sizeof(value), TABLE_ENTRIES);
 	WARREN_GROWING_MAPS(X)
 #undef X
 }
@@ -173,6 +186,7 @@ int harness_setup(void **state)
 	if (!lab.skel)
 		fail_msg("opening the programs: %m");
 	load_constants(lab.skel);
+	tables_shrink(lab.skel);
 	if (warren_bpf__load(lab.skel))
 		fail_msg("loading the programs: %m");
 	growing_fill_all();
@@ -273,16 +287,21 @@ int growing_map_fd(const char *name)
 	return fd;
 }
 
+/* All at once: it is done before and after every packet. */
 void metrics_read(struct wr_metric totals[WR_METRICS])
 {
-	struct wr_metric cpus[lab.cpus];
+	enum { USED = WR_REASONS * WR_DIRECTIONS };
+	uint32_t keys[USED], count = USED, next;
+	struct wr_metric cpus[USED][lab.cpus];
 
+	if (bpf_map_lookup_batch(bpf_map__fd(lab.skel->maps.metrics), NULL, &next, keys, cpus, &count, NULL) &&
+	    errno != ENOENT)
+		fail_msg("metrics: %m");
 	memset(totals, 0, sizeof(totals[0]) * WR_METRICS);
-	for (uint32_t key = 0; key < WR_REASONS * WR_DIRECTIONS; key++) {
-		assert_int_equal(bpf_map_lookup_elem(bpf_map__fd(lab.skel->maps.metrics), &key, cpus), 0);
+	for (uint32_t i = 0; i < count; i++) {
 		for (int cpu = 0; cpu < lab.cpus; cpu++) {
-			totals[key].packets += cpus[cpu].packets;
-			totals[key].bytes += cpus[cpu].bytes;
+			totals[keys[i]].packets += cpus[i][cpu].packets;
+			totals[keys[i]].bytes += cpus[i][cpu].bytes;
 		}
 	}
 }

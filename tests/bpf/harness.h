@@ -86,6 +86,7 @@ int run_policy_tests(void);
 int run_flow_tests(void);
 int run_ct_tests(void);
 int run_tunnel_tests(void);
+int run_tunnel_fuzz_tests(void);
 int run_tunnel_wire_tests(void);
 
 #endif

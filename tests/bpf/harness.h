@@ -87,5 +87,7 @@ int run_flow_tests(void);
 int run_ct_tests(void);
 int run_tunnel_tests(void);
 int run_remote_tests(void);
+int run_tunnel_fuzz_tests(void);
+int run_tunnel_wire_tests(void);
 
 #endif

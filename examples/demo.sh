@@ -1,19 +1,21 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# `make demo`: a node with a three-tier application in pods, started by containerd and runc through our plugin; who reaches
-# whom without an agent, with one, and under policy; and what Warren says of it all. The node is made of namespaces
-# (examples/lab/node): nothing of it is seen outside, and nothing stays.
+# `make demo`: two nodes with a three-tier application in pods, started by containerd and runc through our plugin; who
+# reaches whom without agents, with them, and under policy; and what Warren says of it all. The nodes are made of namespaces
+# (examples/lab/cluster): nothing of them is seen outside, and nothing stays.
 #
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 lab=$PWD/examples/lab
-node=demo
+nodes=(demo1 demo2)
 tiers=(web api db dns) # and a client
 declare -A pod=([client]=visitors/client [web]=shop/web [api]=shop/api [db]=shop/db [dns]=infra/dns)
+# Whom a client's request passes through, each on another node than the one before it.
+declare -A at=([client]=demo1 [web]=demo2 [api]=demo1 [db]=demo2 [dns]=demo1 [demo1]=demo1 [demo2]=demo2)
 declare -A port=([web]=80 [api]=8080 [db]=5432 [dns]=53)
 failures=0
-export WARREN_BUILD=$PWD/build
+export WARREN_BUILD=$PWD/build LAB_CLUSTER=demo
 
 if [ "$(id -u)" != 0 ]; then
 	echo "The demo makes namespaces and loads programs: run it as root (sudo make demo)." >&2
@@ -34,20 +36,20 @@ prompt() {
 	printf '\n%s%s$%s %s\n' "$dim" "$1" "$plain" "$2"
 }
 
-# A command on the node, shown before its output.
-on_node() {
-	prompt node "$*"
-	"$lab/node" exec $node "$@"
+# A command on a node, shown before its output.
+on() { # NODE COMMAND...
+	prompt "$1" "${*:2}"
+	"$lab/node" exec "$@"
 }
 
 # A shell script in a pod.
 in_pod() { # NAME SCRIPT
-	"$lab/containerd" exec $node "${pod[$1]/\//.}" sh -c "$2" </dev/null
+	"$lab/containerd" exec "${at[$1]}" "${pod[$1]/\//.}" sh -c "$2" </dev/null
 }
 
-# A shell script of the node's, in its own network or in a pod's.
+# A shell script of a node's, in its own network or in a pod's.
 from() { # NAME SCRIPT
-	"$lab/node" exec $node nsenter --net="/proc/${pid[$1]}/ns/net" busybox sh -c "$2" </dev/null
+	"$lab/node" exec "${at[$1]}" nsenter --net="/proc/${pid[$1]}/ns/net" busybox sh -c "$2" </dev/null
 }
 
 fail() {
@@ -67,11 +69,10 @@ await() { # WHAT COMMAND...
 cleanup() {
 	local status=$?
 	trap '' INT TERM
-	[ -z "${node_up:-}" ] || {
+	[ -z "${cluster_up:-}" ] || {
 		title "Cleaning up"
-		[ -z "${containerd_up:-}" ] || "$lab/containerd" down $node || true
-		"$lab/node" down $node
-		echo "The node is gone, with all that was in it."
+		"$lab/cluster" down
+		echo "The nodes are gone, with all that was in them."
 	}
 	exit $status
 }
@@ -88,46 +89,60 @@ make -j"$(nproc)" all >build/demo.log 2>&1 || { tail -n 30 build/demo.log; exit 
 ls -sh build/warren-cni build/warren-agent build/warren
 say "Plugin, agent and command line tool. The BPF programs are inside; no compiler is needed where they run."
 
-# --- node ------------------------------------------------------------------------------------------------------------------
+# --- nodes -----------------------------------------------------------------------------------------------------------------
 
-title "A node"
-"$lab/node" up $node
-node_up=1
-root=/proc/$("$lab/node" pid $node)/root # the node's files, from here
-cp examples/40-agent.conflist "$root/etc/cni/net.d/"
-say "Network, mount, process and host name of its own; our plugin in /opt/cni/bin and this in /etc/cni/net.d:"
-on_node cat /etc/cni/net.d/40-agent.conflist
+title "Two nodes"
+"$lab/cluster" nodes ${#nodes[@]}
+cluster_up=1
+root=/proc/$("$lab/node" pid demo1)/root # a node's files, from here
+manifests=$root/run/manifests            # which is one folder for all of them
+say "Network, mount, process and host names of their own, on one switch, which is the third namespace. Each has our plugin" \
+	"in /opt/cni/bin, and addresses for its pods in /etc/cni/net.d:"
+on demo1 cat /etc/cni/net.d/40-agent.conflist
 
 title "Five pods, and no agent"
-containerd_up=1
-"$lab/containerd" up $node
-prompt node "ctr run --rm --cni ... warren.example/busybox:1 POD    # for each of: client ${tiers[*]}"
-starting=()
-for name in client "${tiers[@]}"; do
-	options=(--env "PORT=${port[$name]:-80}")
+in_parallel() { # JOB ARGUMENT...: the job with each argument
+	local job jobs=() argument
+	for argument in "${@:2}"; do
+		"$1" "$argument" &
+		jobs+=($!)
+	done
+	for job in "${jobs[@]}"; do
+		wait "$job"
+	done
+}
+start_containerd() {
+	"$lab/containerd" up "$1"
+}
+start_pod() {
+	local options=(--env "PORT=${port[$1]:-80}")
 	# This one may change its own addresses: it will try to be somebody else.
-	[ "$name" != client ] || options+=(--cap-add CAP_NET_ADMIN)
-	"$lab/containerd" run $node "${pod[$name]/\//.}" "${options[@]}" &
-	starting+=($!)
-done
-for job in "${starting[@]}"; do
-	wait "$job"
-done
+	[ "$1" != client ] || options+=(--cap-add CAP_NET_ADMIN)
+	"$lab/containerd" run "${at[$1]}" "${pod[$1]/\//.}" "${options[@]}"
+}
+in_parallel start_containerd "${nodes[@]}"
+prompt node "ctr run --rm --cni ... warren.example/busybox:1 POD    # for each of: client ${tiers[*]}"
+in_parallel start_pod client "${tiers[@]}"
 say "containerd asked libcni, libcni ran warren-cni, and that loaded the BPF programs (nobody had) and wired each pod." \
 	"The configuration leaves policy to an agent, and none runs: pods start all the same, but in quarantine, where only" \
 	"their own node can talk with them."
-on_node warren endpoint list
+on demo1 warren endpoint list
+on demo2 warren endpoint list
 
+# Those of all nodes, as one list.
 endpoints() { # JQ-FILTER ARGUMENT...
-	"$lab/node" exec $node warren endpoint list --json | jq -re "$@"
+	local node
+	for node in "${nodes[@]}"; do
+		"$lab/node" exec "$node" warren endpoint list --json
+	done | jq -s add | jq -re "$@"
 }
 
-declare -A address pid=([node]=1)
+declare -A address pid=([demo1]=1 [demo2]=1)
 # shellcheck disable=SC2016 # $pod is jq's
 for name in client "${tiers[@]}"; do
 	read -r address["$name 4"] address["$name 6"] < <(
 		endpoints --arg pod "${pod[$name]}" '.[] | select(.pod == $pod) | .addresses | join(" ")')
-	pid[$name]=$("$lab/containerd" pid $node "${pod[$name]/\//.}")
+	pid[$name]=$("$lab/containerd" pid "${at[$name]}" "${pod[$name]/\//.}")
 done
 
 # --- who reaches whom ------------------------------------------------------------------------------------------------------
@@ -158,11 +173,15 @@ reach() { # FROM EXPECTED-TIER...
 
 # Everybody asks every tier; `expected` says who is to get answers: [FROM]="TIER...".
 matrix() {
-	local row='%-10s %-8s %-8s %-8s %-8s\n' source tier got cell wanted job
+	local row='%-14s %-8s %-8s %-8s %-8s\n' source tier got cell wanted job
+	local tiers_at=() sources=(client web api db "${nodes[@]}")
 	local -a cells asking=()
-	for source in client web api db node; do
+	for tier in "${tiers[@]}"; do
+		tiers_at+=("@${at[$tier]}")
+	done
+	for source in "${sources[@]}"; do
 		# shellcheck disable=SC2086 # words
-		reach $source ${expected[$source]} >"$root/run/reach.$source" &
+		reach "$source" ${expected[$source]} >"$root/run/reach.$source" &
 		asking+=($!)
 	done
 	for job in "${asking[@]}"; do
@@ -171,7 +190,9 @@ matrix() {
 	echo
 	# shellcheck disable=SC2059 # one format for all rows
 	printf "$row" 'FROM \ TO' web:80 api:8080 db:5432 dns:53/udp
-	for source in client web api db node; do
+	# shellcheck disable=SC2059
+	printf "$row" '' "${tiers_at[@]}"
+	for source in "${sources[@]}"; do
 		got=$(sort "$root/run/reach.$source")
 		cells=()
 		for tier in "${tiers[@]}"; do
@@ -181,12 +202,13 @@ matrix() {
 			*) cell='one IP' ;;
 			esac
 			[[ " ${expected[$source]} " = *" $tier "* ]] && wanted=yes || wanted=-
-			[ "$tier" != $source ] || wanted=-
+			[ "$tier" != "$source" ] || wanted=-
 			[ "$cell" = $wanted ] || { cell=FAILED; failures=$((failures + 1)); }
 			cells+=("$cell")
 		done
+		[ "${at[$source]}" = "$source" ] && cell=$source || cell="$source@${at[$source]}"
 		# shellcheck disable=SC2059
-		printf "$row" $source "${cells[@]}"
+		printf "$row" "$cell" "${cells[@]}"
 	done
 }
 
@@ -195,85 +217,118 @@ names=()
 for name in "${tiers[@]}"; do
 	names+=("${pod[$name]#*/}.${pod[$name]%/*}=${address[$name 4]}" "${pod[$name]#*/}.${pod[$name]%/*}=${address[$name 6]}")
 done
-exec {dns}< <(exec "$lab/node" exec $node nsenter --net="/proc/${pid[dns]}/ns/net" "$lab/dns" "${names[@]}")
+exec {dns}< <(exec "$lab/node" exec "${at[dns]}" nsenter --net="/proc/${pid[dns]}/ns/net" "$lab/dns" "${names[@]}")
 read -r _ <&"$dns" # "serving"
 
 title "Quarantine"
-declare -A expected=([client]='' [web]='' [api]='' [db]='' [node]="${tiers[*]}")
+declare -A expected=([client]='' [web]='' [api]='' [db]='' [demo1]='api dns' [demo2]='web db')
 say "HTTP over TCP, and a name server by UDP, over IPv4 and IPv6 (\"yes\": both):"
 matrix
 
 # --- agent -----------------------------------------------------------------------------------------------------------------
 
-title "An agent"
-mkdir "$root/run/manifests"
-cp examples/policy/cluster.yaml "$root/run/manifests/"
-say "It follows a directory of Kubernetes manifests. There is one file yet, with the namespaces and pods, and no policy." \
-	"What no policy selects is not isolated:"
-prompt node "warren-agent --manifests /run/manifests &"
-"$lab/node" exec $node warren-agent --manifests /run/manifests </dev/null >"$root/run/agent.log" 2>&1 &
-disown
+title "An agent on each node"
+say "They follow a directory of Kubernetes manifests, which both nodes see. There are the nodes, with their addresses and" \
+	"the pods' (\`podCIDRs\`), and the namespaces and pods, and no policy. What no policy selects is not isolated:"
+on demo1 cat /run/manifests/node-demo2.yaml
+# With the pods' nodes and addresses, as kubelets would report them.
+"$lab/cluster" report examples/policy/cluster.yaml >"$root/run/cluster.yaml"
+cp "$root/run/cluster.yaml" "$manifests/"
+for name in "${nodes[@]}"; do
+	prompt "$name" "warren-agent --manifests /run/manifests --node-name $name &"
+	"$lab/cluster" agent "$name"
+done
+agent_logs() {
+	local name
+	for name in "${nodes[@]}"; do
+		"$lab/node" exec "$name" cat /run/agent.log
+	done
+}
 released() {
 	endpoints 'all(.class != 0)' >/dev/null
 }
-await "the pods leave quarantine" released || { cat "$root/run/agent.log"; exit 1; }
-for source in client web api db; do
+joined() {
+	from demo1 "ping -c 1 -W 1 ${address[web 4]} >/dev/null" && from demo2 "ping -c 1 -W 1 ${address[api 6]} >/dev/null"
+}
+await "the pods leave quarantine" released || { agent_logs; exit 1; }
+await "the nodes reach each other's pods" joined || { agent_logs; exit 1; }
+for source in client web api db "${nodes[@]}"; do
 	expected[$source]=${tiers[*]}
 done
 matrix
+on demo1 warren node list
+
+# --- a packet --------------------------------------------------------------------------------------------------------------
+
+title "What passes between the nodes"
+say "Web asks api. On the switch, that is Geneve (RFC 8926) with one option: who sent it, as a number that every node" \
+	"computes from the sender's labels. (The first packet of the connection, by tshark.)"
+prompt switch "tcpdump -ni lan -c 1 -w packet.pcap udp dst port 6081; tshark -r packet.pcap -O geneve,tcp"
+capture=$root/run/packet.pcap
+exec {tcpdump}< <(exec "$lab/node" exec demo-lan tcpdump -ni lan -Z root -c 1 -U -w - "ip src 198.18.10.2 and udp dst port 6081" 2>&1 >"$capture")
+read -r _ <&"$tcpdump" # it says when it listens
+from web "$(ask api 4) >/dev/null" || fail "web does not reach api"
+read -r -t 5 _ <&"$tcpdump" || true # and when it has seen it
+tshark -r "$capture" -O geneve,tcp 2>/dev/null | grep -E '^(Ethernet|Internet|User|Generic|Transmission)|Virtual Network|Option|Unknown' | cut -c 1-120
+identity=0x$(tshark -r "$capture" -T fields -e geneve.option.unknown.data 2>/dev/null)
+on demo1 warren identity get "$identity" || fail "no identity in the packet"
 
 # --- a drop ----------------------------------------------------------------------------------------------------------------
 
 title "A pod that lies about its address"
 say "The client gives itself another address and pings web from it. The program at its wire knows which addresses are" \
 	"the client's, drops the rest and says so; \`warren monitor\` prints each drop as it happens."
-prompt "pod client" "ip address add 10.87.0.99/32 dev eth0; ping -I 10.87.0.99 ${address[web 4]}"
-prompt node "warren monitor --reason spoofed_source --count 1"
+prompt "pod client" "ip address add 10.87.1.99/32 dev eth0; ping -I 10.87.1.99 ${address[web 4]}"
+prompt demo1 "warren monitor --reason spoofed_source --count 1"
 
 # Starts `warren monitor`, whose next line is read by `read -r line <&$monitor`.
-watch() { # MONITOR-OPTION...
+watch() { # NODE MONITOR-OPTION...
 	local line
-	exec {monitor}< <(exec "$lab/node" exec $node warren monitor "$@" --count 1 --timeout 20 2>&1)
+	exec {monitor}< <(exec "$lab/node" exec "$1" warren monitor "${@:2}" --count 1 --timeout 20 2>&1)
 	read -r line <&"$monitor" # it says when it listens
 }
 
-watch --reason spoofed_source
-in_pod client "ip address add 10.87.0.99/32 dev eth0; ping -c 1 -W 1 -I 10.87.0.99 ${address[web 4]} >/dev/null" || true
+watch demo1 --reason spoofed_source
+in_pod client "ip address add 10.87.1.99/32 dev eth0; ping -c 1 -W 1 -I 10.87.1.99 ${address[web 4]} >/dev/null" || true
 read -r line <&"$monitor" || true
 echo "$line"
-[[ $line == *spoofed_source*10.87.0.99* ]] || fail "no drop of 10.87.0.99 was seen"
+[[ $line == *spoofed_source*10.87.1.99* ]] || fail "no drop of 10.87.1.99 was seen"
 exec {monitor}<&-
 
 # --- policy ----------------------------------------------------------------------------------------------------------------
 
 title "Policy"
 say "The shop's policies: nothing passes but visitors to web, web to api, api to db, and names (examples/policy):"
-prompt node "cp examples/policy/*.yaml /run/manifests/"
-cp examples/policy/*.yaml "$root/run/manifests/"
+policies=(examples/policy/{default-deny,web,api,db}.yaml)
+prompt demo1 "cp ${policies[*]##*/} /run/manifests/"
+cp "${policies[@]}" "$manifests/"
 isolated() {
-	"$lab/node" exec $node warren policy list --json | jq -e 'length == 5' >/dev/null &&
-		endpoints '[.[] | select(.class > 1)] | length == 3' >/dev/null
+	local node
+	for node in "${nodes[@]}"; do
+		"$lab/node" exec "$node" warren policy list --json | jq -e 'length == 5' >/dev/null || return
+	done
+	endpoints '[.[] | select(.class > 1)] | length == 3' >/dev/null
 }
-await "the shop's pods are isolated" isolated || { cat "$root/run/agent.log"; exit 1; }
-on_node warren policy list
-expected=([client]='web dns' [web]='api dns' [api]='db dns' [db]=dns [node]="${tiers[*]}")
+await "the shop's pods are isolated" isolated || { agent_logs; exit 1; }
+on demo1 warren policy list
+expected=([client]='web dns' [web]='api dns' [api]='db dns' [db]=dns [demo1]='api dns' [demo2]='web db dns')
 matrix
 
 title "Why, and why not"
 say "A dry run of the very programs that are attached, on a packet that is never sent:"
-on_node warren trace "${pod[web]}" "${pod[api]}:8080/tcp"
-on_node warren trace "${pod[client]}" "${pod[db]}:5432/tcp"
+on demo2 warren trace "${pod[web]}" "${pod[api]}:8080/tcp"
+on demo2 warren trace "${pod[web]}" "${pod[db]}:5432/tcp"
 
 # --- a live connection -----------------------------------------------------------------------------------------------------
 
 title "A live connection"
-say "The api pod reads an endless answer from db. A manifest that takes the rule away is renamed into place; after that," \
+say "The api pod reads an endless answer from db, on the other node. A manifest that takes the rule away is renamed into place; after that," \
 	"not one packet of the connection passes. With the rule back, it goes on where it was."
 
 put() { # FILE
-	cp "$1" "$root/run/manifests/.new"
+	cp "$1" "$manifests/.new"
 	renamed=$EPOCHREALTIME
-	mv "$root/run/manifests/.new" "$root/run/manifests/db.yaml"
+	mv "$manifests/.new" "$manifests/db.yaml"
 }
 
 from api "$(ask db 4)cgi-bin/ticks" >"$root/run/ticks" 2>/dev/null &
@@ -285,8 +340,8 @@ grows() {
 	[ "$(stat -c %s "$root/run/ticks")" -gt "$bytes" ]
 }
 await "the connection stands" grows
-watch --reason ingress_denied
-prompt node "mv maintenance/db.yaml /run/manifests/db.yaml"
+watch demo2 --reason ingress_denied
+prompt demo1 "mv maintenance/db.yaml /run/manifests/db.yaml"
 put examples/policy/maintenance/db.yaml
 read -r line <&"$monitor" || true
 dropped=$EPOCHREALTIME
@@ -297,7 +352,7 @@ if [[ $line == *shop/api*ingress_denied* || $line == *shop/db*ingress_denied* ]]
 else
 	fail "the connection was not cut"
 fi
-prompt node "mv db.yaml /run/manifests/db.yaml"
+prompt demo1 "mv db.yaml /run/manifests/db.yaml"
 put examples/policy/db.yaml
 await "the connection goes on" grows
 echo "it goes on"
@@ -306,16 +361,19 @@ echo "it goes on"
 
 title "What the programs know"
 say "All state is in BPF maps, which outlive every process. \`warren map list\` names them, \`warren map dump\` decodes each:"
-on_node warren map dump endpoints
-on_node warren map dump policy
+for name in endpoints nodes4 ipcache4 policy; do
+	on demo2 warren map dump $name
+done
 say "And what happened to packets so far, by reason:"
-on_node warren metrics
-on_node warren status || fail "something is wrong with the node"
+on demo2 warren metrics
+for name in "${nodes[@]}"; do
+	on "$name" warren status || fail "something is wrong with $name"
+done
 
 title "A pod ends"
-prompt node "kill pod client"
-"$lab/containerd" kill $node visitors.client
-on_node warren endpoint list
+prompt demo1 "kill pod client"
+"$lab/containerd" kill demo1 visitors.client
+on demo1 warren endpoint list
 
 title "Result"
 if [ $failures = 0 ]; then

@@ -545,6 +545,63 @@ class Lab:
         self.node.__exit__()
 
 
+class Underlay(Node):
+    """What joins nodes, and their way to the world: a switch; or, `routed`, a router with each node on a link of its own.
+
+    `switch` hears all that passes between them. A node's uplink is eth0; nodes are numbered from 1.
+    """
+
+    BEYOND = Lab.BEYOND
+
+    def __init__(self, mtu=1500, routed=False):
+        super().__init__()
+        self.mtu, self.routed = mtu, routed
+        self.run("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
+        for f in (4, 6):
+            self.run("ip", f"-{f}", "address", "add", self.BEYOND[f], "dev", "lo")
+        if not routed:
+            # A bridge takes the smallest MTU of its ports, and does not wait before it forwards.
+            self.run("ip", "link", "add", "lan", "type", "bridge", "forward_delay", 0, "mcast_snooping", 0)
+            for f in (4, 6):
+                self.run("ip", f"-{f}", "address", "add", self._with_length(f, self.router(1, f)), "dev", "lan", *self._nodad(f))
+            self.run("ip", "link", "set", "lan", "up")
+
+    @staticmethod
+    def _nodad(family):
+        return ["nodad"] if family == 6 else []
+
+    @staticmethod
+    def _with_length(family, address):
+        return f"{address}/{ {4: 24, 6: 64}[family] }"
+
+    def address(self, number, family):
+        """A node's own address."""
+        link = number if self.routed else 0
+        return {4: f"198.18.{link}.{number}", 6: f"2001:db8:10:{link:x}::{number:x}"}[family]
+
+    def router(self, number, family):
+        """The next hop of a node's default route."""
+        link = number if self.routed else 0
+        return {4: f"198.18.{link}.254", 6: f"2001:db8:10:{link:x}::fe"}[family]
+
+    def port(self, number):
+        return f"port{number}"
+
+    def join(self, node, number):
+        port = self.port(number)
+        own = [self._with_length(f, self.address(number, f)) for f in (4, 6)]
+        theirs = [self._with_length(f, self.router(number, f)) for f in (4, 6)] if self.routed else []
+        node.link("eth0", own, self, port, theirs)
+        self.run("ip", "link", "set", port, "mtu", self.mtu, *([] if self.routed else ["master", "lan"]))
+        node.run("ip", "link", "set", "eth0", "mtu", self.mtu)
+        for f in (4, 6):
+            node.run("ip", f"-{f}", "route", "add", "default", "via", self.router(number, f))
+
+    def set_mtu(self, node, number, mtu):
+        self.run("ip", "link", "set", self.port(number), "mtu", mtu)
+        node.run("ip", "link", "set", "eth0", "mtu", mtu)
+
+
 class Monitor:
     """`warren monitor --json`: its events as they come."""
 

@@ -125,13 +125,17 @@ class Agent:
     # --- manifests --------------------------------------------------------------------------------------------------
 
     def write(self, name, *objects):
+        self.write_into(self.dir, name, *objects)
+
+    @staticmethod
+    def write_into(directory, name, *objects):
         """Renames a manifest of these objects (dicts, or text as it is) into place."""
         text = objects[0] if len(objects) == 1 and isinstance(objects[0], str) else None
         if text is None:
             text = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
             assert name.endswith(".json"), name
-        (self.dir / f".{name}").write_text(text)
-        (self.dir / f".{name}").rename(self.dir / name)
+        (directory / f".{name}").write_text(text)
+        (directory / f".{name}").rename(directory / name)
 
     def remove(self, *names):
         for name in names:

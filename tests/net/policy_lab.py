@@ -246,13 +246,15 @@ class Prober:
 
     BATCH = 256
 
-    def __init__(self, node, services=SERVICES):
+    def __init__(self, *nodes, services=SERVICES):
         self.sides, self.services = {}, services
         self.selector = selectors.DefaultSelector()
-        self.monitor = Monitor(node)
-        os.set_blocking(self.monitor.proc.stdout.fileno(), False)
-        self.selector.register(self.monitor.proc.stdout, selectors.EVENT_READ, self._on_events)
-        self.text = b""
+        self.monitors = {}  # its standard output: a Monitor
+        for node in nodes:
+            monitor = Monitor(node)
+            os.set_blocking(monitor.proc.stdout.fileno(), False)
+            self.selector.register(monitor.proc.stdout, selectors.EVENT_READ, self._on_events)
+            self.monitors[monitor.proc.stdout] = monitor
         self.numbers = itertools.cycle(range(20000, 60000))
         self.raw = {}  # (side, family, protocol): socket
         self.watched = {}  # (protocol, source, source port, destination, port): Outcome
@@ -380,9 +382,10 @@ class Prober:
 
     def _on_events(self, stream):
         with contextlib.suppress(BlockingIOError):
+            monitor = self.monitors[stream]
             data = os.read(stream.fileno(), 1 << 18)
-            assert data, f"warren monitor ended: {self.monitor.proc.stderr.read().decode()}"
-            *lines, self.text = (self.text + data).split(b"\n")
+            assert data, f"warren monitor ended: {monitor.proc.stderr.read().decode()}"
+            *lines, monitor.pending = (monitor.pending + data).split(b"\n")
             for line in lines:
                 self._on_event(json.loads(line))
 
@@ -408,7 +411,7 @@ class Prober:
 
     def _turn(self, seconds):
         for key, _ in self.selector.select(seconds):
-            if key.fileobj is self.monitor.proc.stdout:
+            if key.fileobj in self.monitors:
                 key.data(key.fileobj)
             else:
                 key.data[0](key.fileobj)
@@ -440,6 +443,16 @@ class Prober:
         assert not both, f"answered and dropped: {both[:10]} ({len(both)})"
         outcomes.update(batch)
 
+    def check(self, expectation, flows):
+        """As run(); fails with all that went otherwise."""
+        expectation = Expectation(expectation) if isinstance(expectation, str) else expectation
+        outcomes = self.run(flows)
+        wrong = [f"{flow}: {outcome}" for flow, outcome in outcomes.items() if outcome.passed != expectation(flow)]
+        odd = [f"{f}: {o}" for f, o in outcomes.items() if not o.passed and o.reason not in DENIALS]
+        assert not wrong, "\n".join([f"{len(wrong)} of {len(outcomes)} flows went otherwise:", *wrong[:40]])
+        assert not odd, f"dropped for another reason: {odd[:10]}"
+        return outcomes
+
     def reaches(self, src, dst, service="tcp/8080", family=4):
         """One probe: None if it passed, else the reason."""
         flow = Flow(src, dst, family, service)
@@ -456,9 +469,10 @@ class Prober:
     def close(self):
         for name in list(self.sides):
             self.remove(name)
-        self.selector.unregister(self.monitor.proc.stdout)
+        for stream, monitor in self.monitors.items():
+            self.selector.unregister(stream)
+            monitor.close()
         self.selector.close()
-        self.monitor.close()
 
 
 # --- the cluster ------------------------------------------------------------------------------------------------------
@@ -565,13 +579,7 @@ class Cluster:
 
     def check(self, expectation, flows=None):
         """Every flow by real packets; fails with all that went otherwise. Returns {flow: Outcome}."""
-        expectation = Expectation(expectation) if isinstance(expectation, str) else expectation
-        outcomes = self.prober.run(flows if flows is not None else self.flows())
-        wrong = [f"{flow}: {outcome}" for flow, outcome in outcomes.items() if outcome.passed != expectation(flow)]
-        odd = [f"{f}: {o}" for f, o in outcomes.items() if not o.passed and o.reason not in DENIALS]
-        assert not wrong, "\n".join([f"{len(wrong)} of {len(outcomes)} flows went otherwise:", *wrong[:40]])
-        assert not odd, f"dropped for another reason: {odd[:10]}"
-        return outcomes
+        return self.prober.check(expectation, flows if flows is not None else self.flows())
 
     # --- the independent check: `warren trace`, `warren policy why` ---
 

@@ -45,13 +45,6 @@ const struct prefix *member_cidr(const struct member *m, int family)
 	return NULL;
 }
 
-struct ip cidr_gateway(const struct prefix *cidr)
-{
-	struct ip first = prefix_first(cidr);
-
-	return cidr->len < ip_bits(&first) ? ip_add(first, 1) : first;
-}
-
 /* --- addresses in ipcache --- */
 
 static size_t addresses_of(const struct member *m, struct ip *ips)

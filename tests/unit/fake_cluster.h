@@ -328,6 +328,8 @@ static inline int fake_hop_keep(void *arg, const struct hop *hop, bool keep, str
 		if (ip_equal(&k->kept[i], &hop->next))
 			k->kept[i] = k->kept[--k->kept_count];
 	}
+	for (size_t i = 0; i < k->kept_count && keep; i++)
+		keep = !ip_equal(&k->kept[i], &hop->next);
 	if (keep)
 		k->kept[k->kept_count++] = hop->next;
 	return 0;

@@ -403,6 +403,11 @@ static void the_next_hop_changes(void **state)
 	assert_int_equal(run(&r), 0);
 	assert_false(in_maps(&r, "b")->resolved);
 	assert_int_equal(counts(&r).unresolved, 1);
+	/* its neighbour entry has gone with its link: it is asked for again */
+	r.k.kept_count = 0;
+	cluster_look_again(r.c, HOP_LINK);
+	assert_int_equal(run(&r), 0);
+	assert_int_equal(r.k.kept_count, 1);
 	/* another uplink, with a smaller MTU */
 	hop_to(&r, "192.0.2.2", "192.0.2.2", UPLINK2, 1400, 5);
 	cluster_look_again(r.c, HOP_ROUTE);

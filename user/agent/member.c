@@ -109,9 +109,13 @@ static void forget_hop(struct cluster *c, struct member *m)
 
 static void keep_hop(struct cluster *c, struct member *m, const struct hop *hop)
 {
-	if (m->kept && same_hop(&m->hop, hop))
+	bool same = m->kept && same_hop(&m->hop, hop);
+
+	/* One that is not resolved may have gone, with its link, or by somebody's hand: it is asked for once more. */
+	if (same && hop->resolved)
 		return;
-	forget_hop(c, m);
+	if (!same)
+		forget_hop(c, m);
 	m->hop = *hop;
 	/* A kernel that cannot keep it resolved has been asked to resolve it, at least. */
 	m->kept = c->ops->hop_keep(c->arg, hop, true, NULL) == 0;

@@ -67,6 +67,7 @@ CLI_SRC := $(sort $(wildcard user/cli/*.c))
 CNI_SRC := $(sort $(wildcard cni/*.c))
 UNIT_SRC := $(sort $(wildcard tests/unit/test_*.c))
 POLICYTEST_SRC := $(sort $(wildcard tests/policy/*.c))
+VM_SRC := $(sort $(wildcard tests/vm/*.c))
 BPFTEST_SRC := $(sort $(wildcard tests/bpf/*.c))
 FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 BENCH_SRC := $(sort $(wildcard tests/bench/*.c))
@@ -80,7 +81,7 @@ K8S_LIB := $(O)/libk8s.a
 AGENT_LIBS := -lyaml -luv -lmicrohttpd
 PROGRAMS := $(O)/warren-cni $(O)/warren $(O)/warren-agent
 
-.PHONY: all programs help deps install uninstall test demo bench lint format clean unit bpftest policytest fuzz benchtools cnitool compile_commands.json
+.PHONY: all programs help deps install uninstall test test-vm demo bench lint format clean unit bpftest policytest fuzz verify benchtools cnitool compile_commands.json
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -135,6 +136,7 @@ $(eval $(call compile,cni,$(INC_cni)))
 $(eval $(call compile,tests/unit,$(INC_unit)))
 $(eval $(call compile,tests/policy,$(INC_policytest)))
 $(eval $(call compile,tests/bpf,$(INC_bpftest),$(SKEL)))
+$(eval $(call compile,tests/vm,$(INC_dp),$(SKEL)))
 $(eval $(call compile,tests/bench,$(INC_bench)))
 
 # Skeletons are generated code: their warnings are not ours.
@@ -196,8 +198,14 @@ $(BPFTEST_BIN): $(call objs,$(BPFTEST_SRC)) $(POLICY_LIB) $(ARCHIVES)
 	$(link)
 	$(do_link) -lcmocka
 
+VM_BIN := $(O)/tests/vm/verify
+$(VM_BIN): $(call objs,$(VM_SRC)) $(ARCHIVES)
+	$(link)
+	$(do_link)
+
 unit: $(UNIT_BIN) ## build the unit tests
 bpftest: $(BPFTEST_BIN) ## build the BPF packet tests
+verify: $(VM_BIN) ## build what asks the verifier about each program
 policytest: $(POLICYTEST_BIN) ## build the compiler's differential tests
 
 # libFuzzer comes with clang; everything it sees is instrumented, in a build folder of its own.
@@ -225,6 +233,9 @@ cnitool: $(O)/cnitool
 
 test: ## install what is missing, build, run every test (root)
 	$(Q)tests/run.sh
+
+test-vm: programs $(UNIT_BIN) $(BPFTEST_BIN) $(VM_BIN) ## run what depends on the kernel on Debian's 6.1 and 6.12, in QEMU
+	$(Q)WARREN_BUILD=$(abspath $(O)) tests/vm/run.sh
 
 demo: ## install what is missing, build, and show a node with real pods (root)
 	$(Q)examples/demo.sh

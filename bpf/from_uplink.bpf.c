@@ -1,51 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * tc ingress of an uplink: tunnel packets of other nodes are decapsulated and delivered; what pretends to be a pod's or this
- * node's own is dropped; everything else passes untouched, and costs a look at its IP header.
+ * tc ingress of an uplink: tunnel packets of other nodes are decapsulated, judged and delivered; what pretends to be a pod's or
+ * this node's own is dropped; everything else passes untouched, and costs a look at its IP header.
  */
-#include "lib/flow.h"
-#include "lib/transport.h"
+#include "lib/arrive.h"
+#include "lib/outside.h"
 #include "lib/verdict.h"
 
 char LICENSE[] __weak SEC("license") = "Dual BSD/GPL";
 
-/* Not through the tunnel: NONE lets it pass. p->at->saddr is its source. */
-static __always_inline enum wr_reason judge_plain(struct packet *p, const struct wr_cluster *c, const bool v6)
-{
-	return cluster_holds(c, &p->at->saddr, v6) ? WR_REASON_NOT_TUNNELLED : WR_REASON_NONE;
-}
-
-/* To this node's own stack. */
-static __always_inline enum wr_reason deliver_host(struct packet *p)
-{
-	const __u8 mac[6] __attribute__((aligned(2))) = WR_HOST_MAC;
-
-	return tunnel_readdress(p, mac) ? WR_REASON_TO_HOST : WR_REASON_RUNT;
-}
-
-/* The inner packet, which is the frame's only one now. */
-static __always_inline enum wr_reason judge_inner(struct packet *p, const struct wr_cluster *c, const struct tunnel *t,
-						  const bool v6)
-{
-	enum wr_reason reason = ip_parse(p, v6);
-	__u32 owner;
-
-	if (reason)
-		return reason;
-	p->peer_identity = tunnel_identity(p, t, v6);
-	owner = endpoint_by_address(&p->at->daddr, &p->ep, v6);
-	if (owner) {
-		p->ifindex = owner;
-		if (!p->ep)
-			return WR_REASON_NO_ENDPOINT;
-		return tunnel_readdress(p, p->ep->mac) ? WR_REASON_TO_ENDPOINT : WR_REASON_RUNT;
-	}
-	if (cluster_has_own(c, &p->at->daddr, v6))
-		return deliver_host(p);
-	return WR_REASON_TUNNEL_TARGET;
-}
-
-static __always_inline enum wr_reason judge_outer(struct packet *p, const struct wr_cluster *c, const bool v6)
+/*
+ * Whether the frame, of that family, is one of another node: then it is as that node's sender has sent it, and *v6 its family.
+ * NONE with no p->peer_ifindex: none of our business.
+ */
+static __always_inline enum wr_reason open(struct packet *p, const struct wr_cluster *c, bool *is_v6, const bool v6)
 {
 	struct tunnel t = { 0 };
 	enum wr_reason reason = tunnel_open(p, c, &t, v6);
@@ -53,29 +21,34 @@ static __always_inline enum wr_reason judge_outer(struct packet *p, const struct
 	if (reason)
 		return reason;
 	if (!t.node)
-		return judge_plain(p, c, v6);
-	reason = tunnel_decap(p, &t);
-	if (reason)
-		return reason;
-	return t.v6 ? judge_inner(p, c, &t, true) : judge_inner(p, c, &t, false);
+		return outside_check(p, c, v6);
+	p->peer_identity = t.v6 ? tunnel_identity(p, &t, true) : tunnel_identity(p, &t, false);
+	*is_v6 = t.v6;
+	return tunnel_decap(p, &t);
 }
 
 /* What is not addressed to this host, or is of a VLAN's device, is none of our business. */
-static __always_inline enum wr_reason judge(struct packet *p)
+static __always_inline enum wr_reason judge(struct packet *p, struct scratch *s)
 {
 	const struct wr_cluster *c = cluster_get();
 	const struct ethhdr *eth;
+	enum wr_reason reason;
+	bool v6;
 
+	p->cluster_revision = cluster_revision();
 	if (!c || !c->flags || p->skb->pkt_type != PACKET_HOST || p->skb->vlan_present)
 		return WR_REASON_NONE;
 	eth = packet_at(p, 0, sizeof(*eth));
-	if (!eth)
+	if (!eth || (eth->h_proto != bpf_htons(ETH_P_IP) && eth->h_proto != bpf_htons(ETH_P_IPV6)))
 		return WR_REASON_NONE;
-	if (eth->h_proto == bpf_htons(ETH_P_IP))
-		return judge_outer(p, c, false);
-	if (eth->h_proto == bpf_htons(ETH_P_IPV6))
-		return judge_outer(p, c, true);
-	return WR_REASON_NONE;
+	v6 = eth->h_proto == bpf_htons(ETH_P_IPV6);
+	reason = v6 ? open(p, c, &v6, true) : open(p, c, &v6, false);
+	if (reason || !p->peer_ifindex)
+		return reason;
+	/* The world's is nobody's: it only came by that node. */
+	if (p->peer_identity == WR_ID_WORLD)
+		p->peer_ifindex = 0;
+	return v6 ? arrive(p, s, true) : arrive(p, s, false);
 }
 
 SEC("tc")
@@ -88,6 +61,6 @@ int from_uplink(struct __sk_buff *skb)
 
 	__builtin_memset(&s.at, 0, sizeof(s.at));
 	trace_begin(p.ifindex);
-	reason = judge(&p);
+	reason = judge(&p, &s);
 	return reason ? verdict(&p, &s.flow, reason) : TC_ACT_OK;
 }

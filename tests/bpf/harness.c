@@ -3,6 +3,7 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/bpf.h>
 #include <net/if.h>
@@ -23,9 +24,9 @@ static struct {
 	int netns[DEVICES]; /* [NO_DEVICE]: the host's */
 	uint32_t ifindex[DEVICES];
 	int cpus;
-} lab = { .netns = { -1, -1, -1, -1 } };
+} lab = { .netns = { -1, -1, -1, -1, -1 } };
 
-static const char *const device_names[DEVICES] = { NULL, "wra", "wrb", "uplink" };
+static const char *const device_names[DEVICES] = { NULL, "wra", "wrb", "uplink", "warren0" };
 
 /* --- the namespaces --- */
 
@@ -67,7 +68,8 @@ static int netns_new(void)
 static void device_make(enum device d)
 {
 	static const char host_mac[] = "02:57:52:00:00:01";
-	static const enum mac peer_macs[DEVICES] = { [DEVICE_A] = MAC_A, [DEVICE_B] = MAC_B, [DEVICE_UPLINK] = MAC_OTHER };
+	static const enum mac peer_macs[DEVICES] = { [DEVICE_A] = MAC_A, [DEVICE_B] = MAC_B, [DEVICE_UPLINK] = MAC_OTHER,
+						    [DEVICE_WARREN0] = MAC_OTHER };
 	const uint8_t *mac = mac_address(peer_macs[d]);
 	const char *name = device_names[d];
 
@@ -75,6 +77,8 @@ static void device_make(enum device d)
 	      getpid(), lab.netns[d]);
 	/* No multicast: the kernel would report its group memberships, some seconds later. */
 	shell("ip link set %s multicast off up", name);
+	if (d == DEVICE_WARREN0)
+		shell("ip link set %s arp off", name);
 	lab.ifindex[d] = if_nametoindex(name);
 	if (setns(lab.netns[d], CLONE_NEWNET))
 		fail_msg("setns: %m");
@@ -119,6 +123,18 @@ static void processor_choose(void)
 		fail_msg("sched_setaffinity: %m");
 }
 
+/* Before every packet the tables are emptied, which means a walk through them, so they are made smaller. */
+#define TABLE_ENTRIES 4096
+
+static void tables_shrink(struct warren_bpf *skel)
+{
+	struct bpf_map *map;
+
+	bpf_object__for_each_map(map, skel->obj)
+		if (bpf_map__type(map) == BPF_MAP_TYPE_HASH && bpf_map__max_entries(map) > TABLE_ENTRIES)
+			bpf_map__set_max_entries(map, TABLE_ENTRIES);
+}
+
 /* The first inner map of a growing one. */
 static void growing_fill(struct bpf_map *outer, size_t key_size, size_t value_size, uint32_t entries)
 {
@@ -133,7 +149,7 @@ static void growing_fill(struct bpf_map *outer, size_t key_size, size_t value_si
 
 static void growing_fill_all(void)
 {
-#define X(name, key, value, first, most, text) growing_fill(lab.skel->maps.name, sizeof(key), sizeof(value), 1 << 18);
+#define X(name, key, value, first, most, text) growing_fill(lab.skel->maps.name, sizeof(key), sizeof(value), TABLE_ENTRIES);
 	WARREN_GROWING_MAPS(X)
 #undef X
 }
@@ -170,6 +186,7 @@ int harness_setup(void **state)
 	if (!lab.skel)
 		fail_msg("opening the programs: %m");
 	load_constants(lab.skel);
+	tables_shrink(lab.skel);
 	if (warren_bpf__load(lab.skel))
 		fail_msg("loading the programs: %m");
 	growing_fill_all();
@@ -236,7 +253,9 @@ static int skel_program_fd(const struct warren_bpf *skel, enum program program)
 	const struct bpf_program *programs[] = { [FROM_POD] = skel->progs.from_pod,
 						 [TO_POD] = skel->progs.to_pod,
 						 [SWEEP_START] = skel->progs.sweep_start,
-						 [SWEEP_NOW] = skel->progs.sweep_now };
+						 [SWEEP_NOW] = skel->progs.sweep_now,
+						 [FROM_UPLINK] = skel->progs.from_uplink,
+						 [FROM_HOST] = skel->progs.from_host };
 
 	return bpf_program__fd(programs[program]);
 }
@@ -268,16 +287,21 @@ int growing_map_fd(const char *name)
 	return fd;
 }
 
+/* All at once: it is done before and after every packet. */
 void metrics_read(struct wr_metric totals[WR_METRICS])
 {
-	struct wr_metric cpus[lab.cpus];
+	enum { USED = WR_REASONS * WR_DIRECTIONS };
+	uint32_t keys[USED], count = USED, next;
+	struct wr_metric cpus[USED][lab.cpus];
 
+	if (bpf_map_lookup_batch(bpf_map__fd(lab.skel->maps.metrics), NULL, &next, keys, cpus, &count, NULL) &&
+	    errno != ENOENT)
+		fail_msg("metrics: %m");
 	memset(totals, 0, sizeof(totals[0]) * WR_METRICS);
-	for (uint32_t key = 0; key < WR_REASONS * WR_DIRECTIONS; key++) {
-		assert_int_equal(bpf_map_lookup_elem(bpf_map__fd(lab.skel->maps.metrics), &key, cpus), 0);
+	for (uint32_t i = 0; i < count; i++) {
 		for (int cpu = 0; cpu < lab.cpus; cpu++) {
-			totals[key].packets += cpus[cpu].packets;
-			totals[key].bytes += cpus[cpu].bytes;
+			totals[keys[i]].packets += cpus[i][cpu].packets;
+			totals[keys[i]].bytes += cpus[i][cpu].bytes;
 		}
 	}
 }
@@ -296,12 +320,15 @@ int events_drain(struct wr_event *last)
 
 static int test_run(struct run *r, const struct frame *in)
 {
-	struct __sk_buff ctx = { .ifindex = lab.ifindex[r->on ? r->on : DEVICE_A], .mark = r->mark_in }, ctx_out = { 0 };
+	const enum device usual = r->program == FROM_UPLINK ? DEVICE_UPLINK
+				  : r->program == FROM_HOST ? DEVICE_WARREN0
+							    : DEVICE_A;
+	struct __sk_buff ctx = { .gso_size = r->gso_size, .ifindex = lab.ifindex[r->on ? r->on : usual], .mark = r->mark_in }, ctx_out = { 0 };
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = in->data, .data_size_in = in->len, .data_out = r->out.data,
 		    .data_size_out = FRAME_MAX, .ctx_in = &ctx, .ctx_size_in = sizeof(ctx), .ctx_out = &ctx_out,
 		    .ctx_size_out = sizeof(ctx_out), .repeat = 1);
 
-	if (r->program == TO_POD)
+	if (r->program == TO_POD || r->program == FROM_HOST)
 		ctx.ingress_ifindex = lab.ifindex[r->entered];
 	if (bpf_prog_test_run_opts(skel_program_fd(r->dry ? lab.twin : lab.skel, r->program), &opts))
 		return -1;

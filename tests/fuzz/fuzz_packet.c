@@ -9,11 +9,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	static const struct packet_tunnel tunnel = { 6081, 0xfff1 };
 	char text[PACKET_TEXT_MAX], cut[16];
-	struct packet p;
+	struct packet p, inner;
 	json_t *json;
 
-	packet_parse(&p, data, size);
+	packet_parse_tunnel(&p, &inner, &tunnel, data, size);
 	for (int macs = 0; macs < 2; macs++) {
 		packet_format(&p, macs, text, sizeof(text));
 		/* All that can be said fits, and says something. */

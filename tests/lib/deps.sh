@@ -19,7 +19,7 @@ build=(gcc make pkg-config git clang libc6-dev linux-libc-dev libbpf-dev libelf-
 	libjansson-dev libuv1-dev libyaml-dev libmicrohttpd-dev)
 tests=(llvm libcmocka-dev clang-tidy clang-format shellcheck python3 python3-pytest python3-scapy jq man-db gnuplot-nox
 	busybox-static openvswitch-switch containernetworking-plugins iproute2 nftables iptables ethtool tcpdump tshark iputils-ping traceroute
-	strace procps ca-certificates)
+	strace procps ca-certificates cpio kmod)
 
 # shellcheck source=/dev/null
 release=$(. /etc/os-release && echo "${ID:-unknown}-${VERSION_ID:-}")
@@ -37,7 +37,7 @@ ubuntu-24.04) packages=(linux-tools-common linux-tools-generic libclang-rt-18-de
 		             libbpf >= 1.0, libelf, zlib, libmnl, libnftnl, jansson, libuv, libyaml, libmicrohttpd
 		  to test:   cmocka, python3 with pytest and scapy, containerd (with ctr), runc, the CNI reference plugins,
 		             a static busybox, Open vSwitch, iproute2, nft, iptables, ethtool, tcpdump, tshark, ping, traceroute, strace, jq,
-		             man, clang's sanitizer run time, Go (for cnitool)
+		             man, clang's sanitizer run time, Go (for cnitool); qemu-system-x86_64, cpio, kmod and dpkg (for test-vm)
 		  to lint and to measure: clang-tidy, clang-format, shellcheck, gnuplot
 		Then use make all, tests/run.sh and examples/demo.sh with DEPS=skip in the environment.
 	TEXT
@@ -48,6 +48,7 @@ packages+=("${build[@]}" "${tests[@]}")
 # Other people's packages of these conflict with the distribution's: take what is there.
 have containerd && have ctr || packages+=(containerd)
 have runc || packages+=(runc)
+[ "$(uname -m)" != x86_64 ] || packages+=(qemu-system-x86)
 have go || [ -x /usr/local/go/bin/go ] || packages+=(golang-go)
 
 missing=()

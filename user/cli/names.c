@@ -113,6 +113,8 @@ static const struct number_name identities[] = {
 	{ WR_ID_UNKNOWN, "unknown" },
 	{ WR_ID_HOST, "host" },
 	{ WR_ID_WORLD, "world" },
+	{ WR_ID_REMOTE_NODE, "remote-node" },
+	{ WR_ID_SOME_POD, "some-pod" },
 	{ 0 },
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <sys/socket.h>
 
+#include "names.h"
 #include "packet_text.h"
 
 static void set(json_t *o, const char *key, json_t *value)
@@ -74,6 +75,16 @@ static void set_transport(json_t *o, const struct packet *p)
 	set_ip(o, "neighbour", &p->nd_target);
 }
 
+static void set_tunnel(json_t *o, const struct packet *p)
+{
+	char number[NUMBER_STRLEN];
+
+	set(o, "tunnel",
+	    json_pack("{sssIsbsbso?so?}", "protocol", "geneve", "vni", (json_int_t)p->vni, "control", p->control, "critical",
+		      p->critical, "identity", p->identified ? json_string(identity_name(p->identity, number)) : NULL,
+		      "inner", p->inner ? packet_json(p->inner) : NULL));
+}
+
 json_t *packet_json(const struct packet *p)
 {
 	json_t *o = json_object();
@@ -87,6 +98,8 @@ json_t *packet_json(const struct packet *p)
 	}
 	set_network(o, p);
 	set_transport(o, p);
+	if (p->tunnel)
+		set_tunnel(o, p);
 	if (p->end == PACKET_CUT)
 		set(o, "ends_within", json_string(p->where));
 	else if (p->end == PACKET_CONTRADICTION)

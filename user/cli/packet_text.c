@@ -9,7 +9,6 @@
 #include <linux/if_ether.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
-#include <linux/tcp.h>
 #include <linux/udp.h>
 #include <netinet/in.h>
 #include <stdarg.h>
@@ -17,8 +16,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "abi/node.h"
 #include "names.h"
 
+#define ETH_P_BRIDGED 0x6558 /* Ethernet in Geneve (RFC 8926 section 3.4) */
+#define TCP_HEADER 20
 #define ND_NEIGHBOUR_SOLICITATION 135
 #define ND_NEIGHBOUR_ADVERTISEMENT 136
 
@@ -230,11 +232,18 @@ static void parse_icmp(struct packet *p, struct cursor *c)
 		p->nd_target = ip_from(AF_INET6, target);
 }
 
+static void set_ports(struct packet *p, const uint16_t ports[2])
+{
+	p->ports = true;
+	p->source_port = ntohs(ports[0]);
+	p->destination_port = ntohs(ports[1]);
+}
+
 static void parse_transport(struct packet *p, struct cursor *c)
 {
-	struct tcphdr tcp;
+	uint8_t tcp[14]; /* up to the flags: of what a tunnel carries there may be no more */
 	struct udphdr udp;
-	uint16_t ports[2]; /* what SCTP and UDP-Lite start with, too */
+	uint16_t ports[2]; /* what every one of these starts with */
 
 	p->transport = true;
 	if (p->fragment && p->fragment_offset)
@@ -243,27 +252,24 @@ static void parse_transport(struct packet *p, struct cursor *c)
 	case IPPROTO_TCP:
 		if (!take(p, c, &tcp, sizeof(tcp), "TCP"))
 			return;
-		p->tcp = p->ports = true;
-		p->source_port = ntohs(tcp.source);
-		p->destination_port = ntohs(tcp.dest);
-		p->tcp_flags = ((const uint8_t *)&tcp)[13];
-		if (tcp.doff < 5)
+		p->tcp = true;
+		set_ports(p, memcpy(ports, tcp, sizeof(ports)));
+		p->tcp_flags = tcp[13];
+		if (tcp[12] >> 4 < TCP_HEADER / 4)
 			contradiction(p, "TCP");
+		else
+			skip(p, c, TCP_HEADER - sizeof(tcp), "TCP");
 		break;
 	case IPPROTO_UDP:
 		if (!take(p, c, &udp, sizeof(udp), "UDP"))
 			return;
-		p->ports = true;
-		p->source_port = ntohs(udp.source);
-		p->destination_port = ntohs(udp.dest);
+		set_ports(p, memcpy(ports, &udp, sizeof(ports)));
 		break;
 	case IPPROTO_SCTP:
 	case IPPROTO_UDPLITE:
 		if (!take(p, c, ports, sizeof(ports), "transport"))
 			return;
-		p->ports = true;
-		p->source_port = ntohs(ports[0]);
-		p->destination_port = ntohs(ports[1]);
+		set_ports(p, ports);
 		break;
 	case IPPROTO_ICMP:
 	case IPPROTO_ICMPV6:
@@ -272,13 +278,28 @@ static void parse_transport(struct packet *p, struct cursor *c)
 	}
 }
 
+/* Of a header that is not all there: who sent it, if that much is. */
+static void parse_ip_start(struct packet *p, const struct cursor *c, int family)
+{
+	const bool v6 = family == AF_INET6;
+	const size_t source = v6 ? offsetof(struct ipv6hdr, saddr) : offsetof(struct iphdr, saddr);
+
+	if (c->left < source + (v6 ? 16 : 4))
+		return;
+	p->source = ip_from(family, c->at + source);
+	p->l4_proto = c->at[v6 ? offsetof(struct ipv6hdr, nexthdr) : offsetof(struct iphdr, protocol)];
+	p->transport = !ext_header_name(p->l4_proto);
+}
+
 static void parse_ipv4(struct packet *p, struct cursor *c)
 {
 	struct iphdr ip;
 	uint16_t frag;
 
-	if (!take(p, c, &ip, sizeof(ip), "IPv4"))
+	if (!take(p, c, &ip, sizeof(ip), "IPv4")) {
+		parse_ip_start(p, c, AF_INET);
 		return;
+	}
 	p->source = ip_from(AF_INET, &ip.saddr);
 	p->destination = ip_from(AF_INET, &ip.daddr);
 	p->hop_limit = ip.ttl;
@@ -339,8 +360,10 @@ static void parse_ipv6(struct packet *p, struct cursor *c)
 	struct ipv6hdr ip;
 	uint8_t next;
 
-	if (!take(p, c, &ip, sizeof(ip), "IPv6"))
+	if (!take(p, c, &ip, sizeof(ip), "IPv6")) {
+		parse_ip_start(p, c, AF_INET6);
 		return;
+	}
 	p->source = ip_from(AF_INET6, &ip.saddr);
 	p->destination = ip_from(AF_INET6, &ip.daddr);
 	p->hop_limit = ip.hop_limit;
@@ -358,21 +381,20 @@ static void parse_ipv6(struct packet *p, struct cursor *c)
 	parse_transport(p, c);
 }
 
-void packet_parse(struct packet *p, const uint8_t *data, size_t size)
+static void parse_ethernet(struct packet *p, struct cursor *c)
 {
-	struct cursor c = { data, size };
 	struct ethhdr eth;
 	uint16_t tag[2];
 
 	*p = (struct packet){ .end = PACKET_COMPLETE };
-	if (!take(p, &c, &eth, sizeof(eth), "Ethernet"))
+	if (!take(p, c, &eth, sizeof(eth), "Ethernet"))
 		return;
 	p->ethernet = true;
 	memcpy(p->mac_source, eth.h_source, 6);
 	memcpy(p->mac_destination, eth.h_dest, 6);
 	p->eth_proto = ntohs(eth.h_proto);
 	if (p->eth_proto == ETH_P_8021Q || p->eth_proto == ETH_P_8021AD) {
-		if (!take(p, &c, tag, sizeof(tag), "VLAN"))
+		if (!take(p, c, tag, sizeof(tag), "VLAN"))
 			return;
 		p->vlan = true;
 		p->vlan_id = ntohs(tag[0]) & 0xfff;
@@ -380,15 +402,93 @@ void packet_parse(struct packet *p, const uint8_t *data, size_t size)
 	}
 	switch (p->eth_proto) {
 	case ETH_P_ARP:
-		parse_arp(p, &c);
+		parse_arp(p, c);
 		break;
 	case ETH_P_IP:
-		parse_ipv4(p, &c);
+		parse_ipv4(p, c);
 		break;
 	case ETH_P_IPV6:
-		parse_ipv6(p, &c);
+		parse_ipv6(p, c);
 		break;
 	}
+}
+
+void packet_parse(struct packet *p, const uint8_t *data, size_t size)
+{
+	struct cursor c = { data, size };
+
+	parse_ethernet(p, &c);
+}
+
+/* --- Geneve (RFC 8926 sections 3.4, 3.5) --- */
+
+/* One option; returns its length, or 0 if the bytes end within it. */
+static size_t parse_option(struct packet *p, struct cursor *c, uint16_t option_class)
+{
+	struct {
+		uint16_t class;
+		uint8_t type, words; /* three reserved bits, five of length */
+	} option;
+	uint8_t identity[WR_TUNNEL_IDENTITY_SIZE];
+	size_t length;
+
+	if (!take(p, c, &option, sizeof(option), "Geneve option"))
+		return 0;
+	length = (option.words & 0x1f) * 4u;
+	if (ntohs(option.class) != option_class || option.type != WR_TUNNEL_OPTION || length != sizeof(identity))
+		return skip(p, c, length, "Geneve option") ? sizeof(option) + length : 0;
+	if (!take(p, c, identity, sizeof(identity), "Geneve option"))
+		return 0;
+	p->identified = true;
+	p->identity = 0;
+	for (size_t i = 0; i < sizeof(identity); i++)
+		p->identity = p->identity << 8 | identity[i];
+	return sizeof(option) + length;
+}
+
+/* False: there is nothing behind it to look at. */
+static bool parse_geneve(struct packet *p, struct cursor *c, uint16_t option_class)
+{
+	struct {
+		uint8_t version_words, flags;
+		uint16_t proto;
+		uint8_t vni[3], reserved;
+	} geneve;
+	size_t options, length;
+
+	if (!take(p, c, &geneve, sizeof(geneve), "Geneve"))
+		return false;
+	p->tunnel = true;
+	p->control = geneve.flags & 0x80;
+	p->critical = geneve.flags & 0x40;
+	p->vni = (uint32_t)geneve.vni[0] << 16 | (uint32_t)geneve.vni[1] << 8 | geneve.vni[2];
+	if (geneve.version_words >> 6) {
+		contradiction(p, "Geneve");
+		return false;
+	}
+	for (options = (geneve.version_words & 0x3f) * 4u; options; options -= length) {
+		length = parse_option(p, c, option_class);
+		if (!length)
+			return false;
+		if (length > options) {
+			contradiction(p, "Geneve option");
+			return false;
+		}
+	}
+	return ntohs(geneve.proto) == ETH_P_BRIDGED;
+}
+
+void packet_parse_tunnel(struct packet *p, struct packet *inner, const struct packet_tunnel *tunnel,
+			 const uint8_t *data, size_t size)
+{
+	struct cursor c = { data, size };
+
+	parse_ethernet(p, &c);
+	if (p->end != PACKET_COMPLETE || p->fragment || !p->ports || p->l4_proto != IPPROTO_UDP ||
+	    p->destination_port != tunnel->port || !parse_geneve(p, &c, tunnel->option_class))
+		return;
+	parse_ethernet(inner, &c);
+	p->inner = inner;
 }
 
 /* --- words --- */
@@ -430,7 +530,10 @@ static void add_address(struct text *t, const struct ip *ip, bool port_known, ui
 {
 	char buf[SOCKET_STRLEN];
 
-	add(t, "%s", port_known ? socket_format(ip, port, buf) : ip_format(ip, buf));
+	if (!ip->family)
+		add(t, "?");
+	else
+		add(t, "%s", port_known ? socket_format(ip, port, buf) : ip_format(ip, buf));
 }
 
 static void add_icmp(struct text *t, const struct packet *p)
@@ -486,28 +589,50 @@ static void add_ip(struct text *t, const struct packet *p)
 		    p->fragment_offset);
 }
 
+static void add_tunnel(struct text *t, const struct packet *p)
+{
+	char number[NUMBER_STRLEN];
+
+	add(t, ", Geneve VNI %u%s%s", p->vni, p->control ? " control" : "", p->critical ? " critical" : "");
+	if (p->identified)
+		add(t, " identity %s", identity_name(p->identity, number));
+}
+
+/* `of`: "inner " for what a tunnel carries. */
+static void add_frame(struct text *t, const struct packet *p, bool macs, const char *of)
+{
+	char mac[MAC_STRLEN];
+
+	if (p->ethernet && (macs || (!p->source.family && !p->arp))) {
+		add(t, "%s > ", mac_format(p->mac_source, mac));
+		add(t, "%s ", mac_format(p->mac_destination, mac));
+	}
+	if (p->vlan)
+		add(t, "VLAN %u ", p->vlan_id);
+	if (p->arp)
+		add_arp(t, p);
+	else if (p->source.family)
+		add_ip(t, p);
+	else if (p->ethernet)
+		add(t, "ethertype 0x%04x", p->eth_proto);
+	if (p->tunnel)
+		add_tunnel(t, p);
+	if (p->end == PACKET_CUT)
+		add(t, "%s(ends within %s%s)", t->used ? " " : "", of, p->where);
+	else if (p->end == PACKET_CONTRADICTION)
+		add(t, " (%s%s header contradicts itself)", of, p->where);
+}
+
 const char *packet_format(const struct packet *p, bool macs, char *buf, size_t size)
 {
 	struct text t = { buf, size, 0 };
-	char mac[MAC_STRLEN];
 
 	if (size)
 		buf[0] = '\0';
-	if (p->ethernet && (macs || (!p->source.family && !p->arp))) {
-		add(&t, "%s > ", mac_format(p->mac_source, mac));
-		add(&t, "%s ", mac_format(p->mac_destination, mac));
+	add_frame(&t, p, macs, "");
+	if (p->inner) {
+		add(&t, ": ");
+		add_frame(&t, p->inner, false, "inner ");
 	}
-	if (p->vlan)
-		add(&t, "VLAN %u ", p->vlan_id);
-	if (p->arp)
-		add_arp(&t, p);
-	else if (p->source.family)
-		add_ip(&t, p);
-	else if (p->ethernet)
-		add(&t, "ethertype 0x%04x", p->eth_proto);
-	if (p->end == PACKET_CUT)
-		add(&t, "%s(ends within %s)", t.used ? " " : "", p->where);
-	else if (p->end == PACKET_CONTRADICTION)
-		add(&t, " (%s header contradicts itself)", p->where);
 	return buf;
 }

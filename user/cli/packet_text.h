@@ -13,7 +13,7 @@
 
 #include "addr.h"
 
-#define PACKET_TEXT_MAX 512
+#define PACKET_TEXT_MAX 1024
 #define PACKET_EXT_MAX 8
 
 /* Where the bytes ended, or what they contradict. */
@@ -48,6 +48,13 @@ struct packet {
 	bool echo;
 	uint16_t echo_id, echo_seq;
 	struct ip nd_target; /* of a neighbour solicitation or advertisement */
+	/* Geneve */
+	bool tunnel;
+	bool control, critical; /* its O and C bits */
+	uint32_t vni;
+	bool identified; /* there is an identity option */
+	uint64_t identity;
+	const struct packet *inner; /* what the tunnel carries, as far as it was captured; NULL: nothing, or no Ethernet */
 	/* Why nothing more is known */
 	enum packet_end end;
 	const char *where; /* which header */
@@ -55,6 +62,14 @@ struct packet {
 
 /* `size` bytes were captured. Never fails: what cannot be read is not set. */
 void packet_parse(struct packet *p, const uint8_t *data, size_t size);
+
+/* How to know a tunnel packet (abi/node.h); host order. */
+struct packet_tunnel {
+	uint16_t port, option_class;
+};
+/* The same, and into a tunnel packet: what it carries is taken apart into *inner, which must stay as long as *p. */
+void packet_parse_tunnel(struct packet *p, struct packet *inner, const struct packet_tunnel *tunnel,
+			 const uint8_t *data, size_t size);
 
 /* One line of printable ASCII. `macs`: MAC addresses too. Returns buf. */
 const char *packet_format(const struct packet *p, bool macs, char *buf, size_t size);

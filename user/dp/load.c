@@ -179,7 +179,19 @@ static __u32 btf_type(const struct btf *btf, const char *c_type)
 	return id > 0 ? (__u32)id : 0;
 }
 
-/* The first hash inside each growing map that has none. Its definition cannot name its types (bpf/lib/maps.h). */
+static int growing_put_first(int outer, const struct dp_map *map, uint32_t entries, const struct dp_btf *types,
+			     struct err *err)
+{
+	_cleanup_fd_ int inner = dp_growing_create(map, entries, types, err);
+
+	return inner < 0 ? inner : dp_growing_set(outer, map, inner, err);
+}
+
+/*
+ * The first hash inside each growing map that has none. Its definition cannot name its types (bpf/lib/maps.h), and to a
+ * kernel before 6.2 a hash with types is then another kind of map (bpf_map_meta_equal() compares where a timer would be:
+ * -ENOENT is not the -EINVAL of a map without BTF). There it has none, and dumps of it are bytes.
+ */
 static int fill_growing(struct bpf_object *obj, struct err *err)
 {
 	static const struct {
@@ -199,14 +211,14 @@ static int fill_growing(struct bpf_object *obj, struct err *err)
 					btf_type(btf, growing[i].value) };
 		const struct dp_map *map = dp_map_find(growing[i].name, err);
 		int outer = bpf_map__fd(bpf_object__find_map_by_name(obj, map->name)), r;
-		_cleanup_fd_ int inner = -1;
 
 		if (bpf_map_lookup_elem(outer, &zero, &id) == 0)
 			continue;
 		if (types.fd < 0 || !types.key || !types.value)
 			types = (struct dp_btf){ 0 };
-		inner = dp_growing_create(map, growing[i].first, &types, err);
-		r = inner < 0 ? inner : dp_growing_set(outer, map, inner, err);
+		r = growing_put_first(outer, map, growing[i].first, &types, err);
+		if (r == -EINVAL)
+			r = growing_put_first(outer, map, growing[i].first, &(struct dp_btf){ 0 }, err);
 		if (r < 0)
 			return r;
 	}

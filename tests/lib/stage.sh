@@ -1,0 +1,127 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# Stages of a test run: each is a process group of its own, ends in time, writes $out/<stage>.log and is counted. Sourced by
+# tests/run.sh and, inside the virtual machines, by tests/vm/guest.sh.
+#
+# shellcheck disable=SC2154 # $root (the tree) and $out are the sourcing script's
+
+set -m # job control: each stage is a process group of its own
+passed=0 failed=0 skipped=0
+job='' watchdog='' # process groups: the stage's, and the one that ends it when it takes too long
+
+# How a stage's results are counted: each prints "passed failed skipped" of the log.
+count_check() { # the exit status is all there is
+	[ "$2" = 0 ] && echo 1 0 0 || echo 0 1 0
+}
+
+count_cmocka() {
+	awk '/^\[  PASSED  \] [0-9]+ test/ { p += $4 }
+	     /^\[  FAILED  \] [0-9]+ test/ { f += $4 }
+	     /^\[  SKIPPED \] [0-9]+ test/ { s += $4 }
+	     END { print p + 0, f + 0, s + 0 }' "$out/$1.log"
+}
+
+count_junit() {
+	/usr/bin/python3 - "$out/$1.xml" <<-'PY'
+		import sys, xml.etree.ElementTree as tree
+		try:
+		    suites = list(tree.parse(sys.argv[1]).iter("testsuite"))
+		except (OSError, tree.ParseError):
+		    suites = []
+		total, bad, skipped = (sum(int(s.get(k, 0)) for s in suites for k in keys)
+		                       for keys in (("tests",), ("failures", "errors"), ("skipped",)))
+		print(max(total - bad - skipped, 0), bad, skipped)
+	PY
+}
+
+count_fuzz() { # a line for each target
+	awk '/^[a-z]+: Done/ { p++ }
+	     /^[a-z]+: FINDING/ { f++ }
+	     END { print p + 0, f + 0, 0 }' "$out/$1.log"
+}
+
+count_vm() { # a line for each machine: "KERNEL: N passed, N failed, N skipped"
+	awk '/^[0-9][^ ]*: [0-9]+ passed, [0-9]+ failed/ { p += $2; f += $4; s += $6 }
+	     /^SKIPPED [0-9.]+: / { s++ } # a kernel that is not to be had
+	     END { print p + 0, f + 0, s + 0 }' "$out/$1.log"
+}
+
+# stage NAME COUNT SECONDS COMMAND...
+stage() {
+	local name=$1 count=$2 limit=$3 begin=$EPOCHREALTIME status p f s
+	shift 3
+	printf '%-12s ' "$name"
+	(set +m; "$@") </dev/null >"$out/$name.log" 2>&1 &
+	job=$!
+	(WARREN_TEST_RUN='' sleep "$limit" && echo "longer than $limit s" >>"$out/$name.log" && end_job "$job") &
+	watchdog=$!
+	wait "$job" 2>/dev/null
+	status=$?
+	job=
+	kill -- "-$watchdog" && wait "$watchdog" 2>/dev/null
+	read -r p f s < <("count_$count" "$name" "$status")
+	p=${p:-0} f=${f:-0} s=${s:-0}
+	# A crash, a time-out or an empty run is a failure, whatever was counted before it.
+	if [ "$f" = 0 ] && { [ "$status" != 0 ] || [ $((p + s)) = 0 ]; }; then
+		f=1
+	fi
+	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+	printf '%6.1f s   %d passed, %d failed, %d skipped\n' "$(seconds_since "$begin")" "$p" "$f" "$s"
+	if [ "$f" != 0 ]; then
+		echo "--- exit status $status; ${out#"$root/"}/$name.log has, first the errors, then its end:"
+		grep -anE 'error:|undefined reference|ERROR: |runtime error|FINDING|^\[  (FAILED|ERROR) |^(FAILED|ERROR) ' "$out/$name.log" | head -n 40
+		echo "..."
+		tail -n 20 "$out/$name.log"
+		echo "---"
+		return 1
+	fi
+	[ "$s" = 0 ] || grep -aE '^SKIPPED|^\[  SKIPPED \]' "$out/$name.log" | sort -u
+	return 0
+}
+
+# Ends a process group; it has 20 s to clean up. (Not by SIGINT, which is ignored in all that a background job starts.)
+end_job() {
+	local i
+	kill -TERM -- "-$1"
+	for ((i = 0; i < 200; i++)); do
+		kill -0 -- "-$1" 2>/dev/null || return
+		sleep 0.1
+	done
+	kill -KILL -- "-$1"
+}
+
+seconds_since() {
+	awk -v a="$1" -v b="$EPOCHREALTIME" 'BEGIN { print b - a }'
+}
+
+# The last line of a run, and its exit.
+finish() {
+	local line="$passed passed, $failed failed"
+	[ "$skipped" = 0 ] || line+=", $skipped skipped"
+	echo "$line"
+	[ "$failed" = 0 ] && exit 0
+	exit 1
+}
+
+# --- what several runs have -------------------------------------------------------------------------------------------------
+
+unit() { # BUILD [NAME...]: these programs, or all of them, whichever fails
+	local program status=0
+	local -a programs=("${@:2}")
+	if [ ${#programs[@]} = 0 ]; then
+		programs=("$1"/tests/unit/test_*)
+	else
+		programs=("${programs[@]/#/$1/tests/unit/test_}")
+	fi
+	for program in "${programs[@]}"; do
+		[[ $program != *.[od] ]] || continue
+		echo "# $program"
+		"$program" || status=1
+	done
+	return "$status"
+}
+
+pytests() { # STAGE BUILD ARGUMENT...
+	WARREN_BUILD=$root/$2 /usr/bin/python3 -m pytest -p no:cacheprovider -q -rs --tb=short --junitxml="$out/$1.xml" "${@:3}"
+}

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What some kernels do not have. These tests run wherever it is; in the machines of `make test-vm` all of it is."""
+
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from lab import REPO
+
+sys.path.append(str(REPO / "tests/net"))  # agent_lab, policy_lab
+
+
+def has_sctp():
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_SCTP).close()
+    except OSError:
+        return False
+    return True
+
+
+def module(name):
+    return subprocess.run(["modprobe", name], capture_output=True).returncode == 0
+
+
+NEEDS = {
+    "sctp": (has_sctp, "this kernel has no SCTP sockets"),
+    "netem": (lambda: module("sch_netem"), "this kernel has no netem"),
+    "geneve": (lambda: module("geneve"), "this kernel has no geneve devices"),
+}
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "needs(what): something that not every kernel has")
+
+
+@pytest.fixture(autouse=True)
+def needs(request):
+    for marker in request.node.iter_markers("needs"):
+        there, reason = NEEDS[marker.args[0]]
+        if not there():
+            pytest.skip(reason)

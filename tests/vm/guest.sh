@@ -1,0 +1,68 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# The first process of a test machine (tests/vm/run.sh): makes it a Linux system, runs the tests that another kernel could
+# fail, prints the results between two lines that begin with "==", and ends the machine.
+#
+# shellcheck disable=SC2317 # functions are called by name, through stage
+set -u
+
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C
+export PYTHONDONTWRITEBYTECODE=1
+root=/warren out=/run/test
+
+system_up() {
+	mount -t proc proc /proc
+	mount -t sysfs sysfs /sys
+	mount -t devtmpfs dev /dev
+	mkdir -p /dev/pts /dev/shm
+	mount -t devpts devpts /dev/pts
+	mount -t tmpfs -o mode=755 run /run
+	mount -t tmpfs tmp /tmp
+	mount -t cgroup2 cgroup /sys/fs/cgroup
+	mount -t bpf -o mode=700 bpf /sys/fs/bpf
+	ln -s /proc/self/fd /dev/fd
+	hostname vm
+	ip link set lo up
+	# Without them: no autoloading for a family's sockets, nor for what Warren or a test asks of netlink by name.
+	modprobe -a overlay sctp veth sch_ingress cls_bpf 2>&1
+}
+
+# The first process runs nothing but this: whatever happens to the tests, the machine ends.
+if [ $$ = 1 ]; then
+	system_up
+	setsid --wait "$0" "$@" </dev/console >/dev/console 2>&1
+	stty -F /dev/console sane # waits until everything is written
+	echo b >/proc/sysrq-trigger
+	sleep infinity
+fi
+
+cd "$root" || exit
+mkdir -p "$out"
+# shellcheck source=tests/lib/stage.sh
+source tests/lib/stage.sh
+
+# The kernel's own complaints are failures, but for what is known and is not about us.
+kernel_log() {
+	! dmesg | grep -E 'WARNING:|BUG:|Oops|general protection|refcount|lockup' |
+		grep -v 'geneve_udp_encap_recv' # 6.12, on any Geneve option
+}
+
+wanted() { # STAGE
+	[ ${#stages[@]} = 0 ] || [[ " ${stages[*]} " == *" $1 "* ]]
+}
+
+stages=("$@")
+echo "== begin"
+echo "$(uname -r), up in $(cut -d' ' -f1 /proc/uptime) s"
+if wanted verify; then
+	stage verify check 60 build/tests/vm/verify
+	sed 's/^/verify: /' "$out/verify.log"
+fi
+# Of the unit tests those that ask the kernel for something; of the network's those that need no quick machine.
+wanted unit && stage unit cmocka 120 unit build attachment device nft nl nl_answers
+wanted net && stage net junit 240 pytests net build -m smoke tests/vm tests/net/test_wiring.py tests/net/test_agent.py
+wanted bpf && stage bpf cmocka 240 build/tests/bpf/bpftest
+stage kernel-log check 10 kernel_log
+(finish) | sed "s/^/$(uname -r): /"
+echo "== end"

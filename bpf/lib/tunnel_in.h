@@ -337,17 +337,6 @@ static __always_inline enum wr_reason tunnel_open(struct packet *p, const struct
 	return tunnel_check(p, c, t);
 }
 
-/* Whose the inner source is: this node's own word counts more than the sender's, for pods. */
-static __always_inline __u64 tunnel_identity(const struct packet *p, const struct tunnel *t, const bool v6)
-{
-	__u64 known;
-
-	if (t->identity >> WR_ID_KIND_SHIFT != WR_ID_KIND_POD)
-		return t->identity;
-	known = identity_by_address(&p->at->saddr, v6);
-	return known ? known : t->identity;
-}
-
 /* --- decapsulation --- */
 
 /* The inner packet is the frame's only one now. Written so that a hardware checksum over all of it stays true. */

@@ -86,5 +86,8 @@ int run_policy_tests(void);
 int run_flow_tests(void);
 int run_ct_tests(void);
 int run_tunnel_tests(void);
+int run_remote_tests(void);
+int run_tunnel_fuzz_tests(void);
+int run_tunnel_wire_tests(void);
 
 #endif

@@ -78,7 +78,7 @@ static void outer_copy_hash(struct frame *want, const struct frame *got, bool ov
 	memcpy(want->data + 16, got->data + 16, 2);
 }
 
-static void frame_expect(const struct frame *got, const struct frame *want)
+void frame_expect(const struct frame *got, const struct frame *want)
 {
 	assert_int_equal(got->len, want->len);
 	assert_memory_equal(got->data, want->data, want->len);

@@ -34,8 +34,14 @@ struct tunnel_row {
 
 extern const struct tunnel_row rows_from_uplink[], rows_from_host[];
 
+/* A test fails unless they are equal. */
+void frame_expect(const struct frame *got, const struct frame *want);
 /* Puts the node into the row's state. */
 void tunnel_prepare(unsigned state, bool over6);
 extern const struct layer_defaults defaults_from_uplink, defaults_from_host;
+
+/* By test_property.c, random but the same in every run: a number, and damage to a frame, which remains one that can be run. */
+uint32_t random_below(uint32_t n);
+void frame_damage(struct frame *f);
 
 #endif

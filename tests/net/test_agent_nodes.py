@@ -99,6 +99,10 @@ def mac(node):
     return json.loads(node.run("ip", "-j", "link", "show", "dev", "uplink").stdout)[0]["address"]
 
 
+def set_neighbour(node, mac):
+    node.run("ip", "neigh", "replace", THERE[4], "lladdr", mac, "dev", "uplink", "nud", "reachable")
+
+
 def guard(node):
     return "6081" in node.run("nft", "list", "ruleset").stdout
 
@@ -143,12 +147,12 @@ def test_neighbours_routes_and_links_are_followed(agent, here, there):
     before = mac(there)
     there.run("ip", "link", "set", "dev", "uplink", "address", "02:00:00:00:00:99")
     try:
-        here.run("ip", "neigh", "replace", THERE[4], "lladdr", "02:00:00:00:00:99", "dev", "uplink", "nud", "reachable")
+        set_neighbour(here, "02:00:00:00:00:99")
         wait_for(lambda: known(agent, "other")["dmac"] == "02:00:00:00:00:99", "the new MAC address")
         assert known(agent, "other")["slot"] == node["slot"]
     finally:
         there.run("ip", "link", "set", "dev", "uplink", "address", before)
-        here.run("ip", "neigh", "replace", THERE[4], "lladdr", before, "dev", "uplink", "nud", "reachable")
+        set_neighbour(here, before)
     # routes that somebody deletes come back
     here.run("ip", "route", "del", CIDR[4])
     wait_for(lambda: CIDR[4] in routes(here), "the route to be back")
@@ -170,6 +174,25 @@ def test_neighbours_routes_and_links_are_followed(agent, here, there):
         here.run("ip", "address", "replace", f"{HERE[6]}/64", "dev", "uplink", "nodad")
     resolved(agent, "other")
     wait_for(lambda: not complaints(agent), "no complaint to be left")
+
+
+def test_news_that_are_lost_do_no_harm(agent, here, there):
+    """More changes of routes than the agent's socket has room for while the agent does not run."""
+    agent.write("other.json", OTHER)
+    agent.wait_applied()
+    resolved(agent, "other")
+    add = "".join(f"route add 198.51.{i >> 8}.{i & 255} dev uplink\n" for i in range(4000))
+    agent.signal(signal.SIGSTOP)
+    try:
+        here.run("ip", "-batch", "-", input=add)
+        set_neighbour(here, "02:00:00:00:00:77")
+        here.run("ip", "-batch", "-", input=add.replace("add", "del"))
+    finally:
+        agent.proc.send_signal(signal.SIGCONT)  # nsenter, which has stopped itself too
+        agent.signal(signal.SIGCONT)
+    wait_for(lambda: known(agent, "other")["dmac"] == "02:00:00:00:00:77", "the MAC address changed meanwhile")
+    set_neighbour(here, mac(there))
+    wait_for(lambda: known(agent, "other")["dmac"] == mac(there), "the MAC address changed afterwards")
 
 
 def test_a_restart_changes_nothing(agent, here):

@@ -63,7 +63,7 @@ static size_t addresses_of(const struct member *m, struct ip *ips)
 
 static void set_known(struct cluster *c, struct member *m, const struct ip *ips, size_t count)
 {
-	if (count == m->known_count && memcmp(ips, m->known, count * sizeof(*ips)) == 0)
+	if (count == m->known_count && (!count || memcmp(ips, m->known, count * sizeof(*ips)) == 0))
 		return;
 	for (size_t i = 0; i < count; i++) {
 		if (ipcache_add_node(c->ipcache, &ips[i]) < 0) {
@@ -76,7 +76,8 @@ static void set_known(struct cluster *c, struct member *m, const struct ip *ips,
 	}
 	for (size_t i = 0; i < m->known_count; i++)
 		ipcache_remove_node(c->ipcache, &m->known[i]);
-	memcpy(m->known, ips, count * sizeof(*ips));
+	if (count)
+		memcpy(m->known, ips, count * sizeof(*ips));
 	m->known_count = count;
 }
 

@@ -167,8 +167,9 @@ int cmd_ipcache_get(struct cli *cli)
 	if (ip_parse(cli->args[0], &who.ip) < 0)
 		return cli_usage_error(cli, "'%s' is no IP address", cli->args[0]);
 	r = endpoints_list_all(cli, &e);
-	if (r == 0)
-		r = ipcache_lookup(&who.ip, &who.identity, &cli->err);
+	if (r < 0)
+		return r;
+	r = ipcache_lookup(&who.ip, &who.identity, &cli->err);
 	if (r < 0 && r != -ENOENT)
 		return r;
 	who.cached = r == 0;

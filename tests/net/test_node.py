@@ -15,6 +15,8 @@ def node():
         # An uplink whose default route a router has announced: forwarding would make the kernel deaf to that router.
         node.run("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "lan")
         for name in ("eth0", "lan"):
+            # No link-local address, whose duplicate address detection ends at some time during a test.
+            node.run("ip", "link", "set", name, "addrgenmode", "none")
             node.run("ip", "link", "set", name, "up")
         node.run("ip", "address", "add", "2001:db8::1/64", "dev", "eth0", "nodad")
         node.run("ip", "-6", "route", "add", "default", "via", "2001:db8::2", "dev", "eth0", "proto", "ra")

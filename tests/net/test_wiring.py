@@ -4,6 +4,7 @@
 import errno
 import json
 import re
+import sys
 
 import pytest
 from scapy.layers.inet import ICMP, UDP
@@ -22,6 +23,7 @@ from lab import (
     HOST_MAC,
     LINK_GROUP,
     NODE_GATEWAY,
+    PINS,
     Lab,
     Wire,
     network,
@@ -89,6 +91,24 @@ def test_mtu_follows_the_uplink(pods, node, world, uplink):
     finally:
         for place in (node, world):
             place.run("ip", "link", "set", "eth0", "mtu", 1500)
+
+
+@pytest.mark.smoke
+def test_mtu_of_a_member_of_a_cluster(pods, node):
+    """What the agent has set (pod_mtu, the last two bytes of the settings) holds where the network names no MTU."""
+    (config,) = node.bpf_map("config").values()
+
+    def write(value):
+        node.run("bpftool", "map", "update", "pinned", f"{PINS}/maps/config", "key", 0, 0, 0, 0, "value", *value)
+
+    write(config[:-2] + (1438).to_bytes(2, sys.byteorder))
+    try:
+        assert pods("a", network()).ip("link", "show", "eth0")[0]["mtu"] == 1438
+        assert pods("b", network(mtu=1300)).ip("link", "show", "eth0")[0]["mtu"] == 1300
+        node.warren("node", "init")  # keeps it
+        assert pods("c", network()).ip("link", "show", "eth0")[0]["mtu"] == 1438
+    finally:
+        write(config)
 
 
 REQUESTS = {  # how a runtime asks for an address and a MAC address

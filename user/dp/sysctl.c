@@ -89,7 +89,9 @@ int sysctl_setup(struct nl *nl, struct err *err)
 /* The kernel takes the larger of a device's value and that for all: 2, loose, is larger than 1, strict. */
 int sysctl_gateway(struct err *err)
 {
-	return sysctl_write("net/ipv4/conf/" WARREN_GATEWAY_LINK "/rp_filter", 2, err);
+	static const char path[] = "net/ipv4/conf/" WARREN_GATEWAY_LINK "/rp_filter";
+
+	return sysctl_get(path) == 2 ? 0 : sysctl_write(path, 2, err);
 }
 
 static bool recorded_earlier(const char *text, const char *line, size_t path_len)

@@ -256,7 +256,7 @@ for source in client web api db "${nodes[@]}"; do
 	expected[$source]=${tiers[*]}
 done
 matrix
-on demo1 warren map dump nodes
+on demo1 warren node list
 
 # --- a packet --------------------------------------------------------------------------------------------------------------
 
@@ -269,9 +269,10 @@ exec {tcpdump}< <(exec "$lab/node" exec demo-lan tcpdump -ni lan -Z root -c 1 -U
 read -r _ <&"$tcpdump" # it says when it listens
 from web "$(ask api 4) >/dev/null" || fail "web does not reach api"
 read -r -t 5 _ <&"$tcpdump" || true # and when it has seen it
-tshark -r "$capture" -O geneve 2>/dev/null | grep -E '^(Ethernet|Internet|User|Generic|Transmission)|Virtual Network|Option' | cut -c 1-120
-identity=0x$(tshark -r "$capture" -T fields -e geneve.option.unknown.data 2>/dev/null)
-on demo2 warren identity get "$identity" || fail "no identity in the packet"
+dissected=$(tshark -r "$capture" -O geneve 2>/dev/null | grep -E '^(Ethernet|Internet|User|Generic|Transmission)|Virtual Network|Option|Class:')
+cut -c 1-120 <<<"$dissected"
+identity=${dissected##*Unknown Option Data: }
+on demo2 warren identity get "0x${identity%%$'\n'*}" || fail "no identity in the packet"
 
 # --- a drop ----------------------------------------------------------------------------------------------------------------
 

@@ -256,7 +256,7 @@ for source in client web api db "${nodes[@]}"; do
 	expected[$source]=${tiers[*]}
 done
 matrix
-on demo1 warren node list
+on demo1 warren map dump nodes
 
 # --- a packet --------------------------------------------------------------------------------------------------------------
 

@@ -15,7 +15,9 @@ static __always_inline bool destination_is_own(struct __sk_buff *skb, const stru
 {
 	const struct wr_cluster *c = cluster_get();
 
-	return c && (cluster_has_own(c, &at->daddr, v6) || destination_is_host(skb, at, v6));
+	if (!c || source_is_strange(&at->daddr, v6))
+		return false;
+	return cluster_has_own(c, &at->daddr, v6) || destination_is_host(skb, at, v6);
 }
 
 OUT_OF_LINE int arrive_elsewhere(struct __sk_buff *skb, const struct addresses *at, __u32 v6)

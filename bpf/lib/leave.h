@@ -78,7 +78,7 @@ static __always_inline enum wr_reason leave(struct packet *p, struct scratch *s,
 	p->cluster_revision = cluster_revision();
 	slot = node_by_cidr(&p->at->daddr, v6);
 	if (!slot)
-		return WR_REASON_TUNNEL_TARGET;
+		return WR_REASON_BAD_DESTINATION;
 	p->peer_ifindex = WR_REMOTE | slot;
 	reason = leave_identity(p->skb, p->at, identity, v6);
 	return reason ? reason : leave_judge(p, s, v6);

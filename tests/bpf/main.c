@@ -9,8 +9,17 @@
 
 int main(int argc, char **argv)
 {
+	static int (*const tests[])(void) = {
+		run_table_tests,    run_policy_tests,	   run_flow_tests,	   run_ct_tests,   run_tunnel_tests,
+		run_remote_tests,   run_property_tests,	   run_tunnel_fuzz_tests,
+		/* These use the programs as they are attached. */
+		run_tunnel_wire_tests, run_wire_tests,
+	};
+	int failed = 0;
+
 	if (argc > 1 && !strcmp(argv[1], "--bench"))
 		return bench();
-	return !!(run_table_tests() + run_policy_tests() + run_flow_tests() + run_ct_tests() + run_property_tests() +
-		  run_wire_tests());
+	for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)
+		failed += tests[i]();
+	return !!failed;
 }

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "rows.h"
+#include "tunnel.h"
 
 /* Calls fn for every packet of the program's table that passes, as its row wants it. */
 static void each_good(enum program program, void (*fn)(const struct row *, enum program, bool v6))
@@ -50,7 +50,7 @@ static void test_truncation(void **state)
 
 static uint64_t random_state = 0x5752;
 
-static uint32_t random_below(uint32_t n)
+uint32_t random_below(uint32_t n)
 {
 	/* xorshift64*: the same sequence everywhere. */
 	random_state ^= random_state >> 12;
@@ -59,7 +59,7 @@ static uint32_t random_below(uint32_t n)
 	return (random_state * 0x2545f4914f6cdd1dull >> 33) % n;
 }
 
-static void damage(struct frame *f)
+void frame_damage(struct frame *f)
 {
 	static const uint8_t interesting[] = { 0, 1, 4, 6, 17, 43, 44, 58, 60, 0x45, 0x46, 0x60, 0x7f, 0x80, 0xff };
 
@@ -160,7 +160,7 @@ static void damage_often(const struct row *row, enum program program, bool v6)
 	row_in(row, program, v6, &good);
 	for (int i = 0; i < ROUNDS && seconds() < tally.until; i++) {
 		f = good;
-		damage(&f);
+		frame_damage(&f);
 		tally.runs++;
 		if (run_verdict(program, &f) != reason_verdict(WR_REASON_RUNT)) {
 			tally.passed++;

@@ -61,6 +61,10 @@ class Member(Node):
             self.agent.close()
         super().__exit__()
 
+    def known(self):
+        """{name: what the agent says of that node}."""
+        return {node["name"]: node for node in self.agent.ask("nodes")["nodes"]}
+
     @property
     def uplink_mac(self):
         return self.ip("link", "show", "eth0")[0]["address"]

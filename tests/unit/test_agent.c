@@ -23,6 +23,7 @@
 #include "private_run.h"
 #include "records.h"
 #include "request.h"
+#include "syntax.h"
 
 static int setup(void **state)
 {
@@ -54,6 +55,12 @@ static void options(void **state)
 		{ { "--manifests", "/d", "--max-policy-entries", "0" }, "--max-policy-entries 0: not a number from 1" },
 		{ { "--manifests", "/d", "--max-policy-entries", "-1" },
 		  "--max-policy-entries -1: not a number from 1" },
+		{ { "--manifests", "/d", "--node-name", "n-1.example" }, NULL },
+		{ { "--manifests", "/d", "--node-name", "N_1" }, "--node-name N_1: " NAME_DNS_SUBDOMAIN },
+		{ { "--manifests", "/d", "--routing-mode", "auto" }, NULL },
+		{ { "--manifests", "/d", "--routing-mode", "bgp" }, "--routing-mode bgp: not tunnel, direct or auto" },
+		{ { "--manifests", "/d", "--underlay", "ipv6" }, NULL },
+		{ { "--manifests", "/d", "--underlay", "4" }, "--underlay 4: not auto, ipv4 or ipv6" },
 		{ { "--manifests", "/d", "--max-policy-entries", "9x" },
 		  "--max-policy-entries 9x: not a number from 1" },
 	};
@@ -88,6 +95,23 @@ static void options_values(void **state)
 	assert_string_equal(o.key_file, "/k");
 	assert_string_equal(o.log_file, "/l");
 	assert_int_equal(o.max_policy_entries, 77);
+}
+
+static void options_of_the_cluster(void **state)
+{
+	char *argv[] = { "warren-agent", "--manifests", "/d", "--node-name", "n1", "--routing-mode", "direct",
+			 "--underlay",	 "ipv6" };
+	struct options o;
+
+	assert_int_equal(options_parse(3, argv, &o, NULL), 0);
+	assert_ptr_equal(o.cluster.node_name, o.host_name);
+	assert_true(*o.host_name);
+	assert_int_equal(o.cluster.mode, ROUTING_TUNNEL);
+	assert_int_equal(o.cluster.underlay, 0);
+	assert_int_equal(options_parse(9, argv, &o, NULL), 0);
+	assert_string_equal(o.cluster.node_name, "n1");
+	assert_int_equal(o.cluster.mode, ROUTING_DIRECT);
+	assert_int_equal(o.cluster.underlay, AF_INET6);
 }
 
 /* --- the cluster key ------------------------------------------------------------------------------------------------
@@ -484,6 +508,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(options),
 		cmocka_unit_test(options_values),
+		cmocka_unit_test(options_of_the_cluster),
 		cmocka_unit_test(key_forms),
 		cmocka_unit_test_setup(key_is_made_once, fresh),
 		cmocka_unit_test(requests),

@@ -36,7 +36,11 @@ struct observation {
 };
 
 /* One node: its tables, and an agent that is born and dies. */
+#define NAMES 256
+
 struct node {
+	unsigned long names; /* runs that have told of names */
+	bool was_known[NAMES]; /* identities of the changes, before they were applied */
 	struct fake fake;
 	struct policy *policy;
 	struct apply *apply;
@@ -301,6 +305,33 @@ static int seed_rule(uint32_t rule, const char *text, void *arg)
 	return policy_seed_rule(arg, rule, text);
 }
 
+static bool is_known(const struct node *n, uint64_t identity)
+{
+	bool found;
+
+	fake_find(&n->fake, APPLY_IDENTITIES, &identity, &found);
+	return found;
+}
+
+/*
+ * Where others give identities to addresses: those that come are known by now, those that go still are. (Those of a run
+ * that changes nothing, which is told of too, are no news.)
+ */
+static void on_names(void *arg, const struct policy_changes *changes, bool full)
+{
+	struct node *n = arg;
+
+	n->names++;
+	for (size_t i = 0; i < changes->identity_count && !n->fake.tables[APPLY_IDENTITIES].limit; i++) {
+		const struct policy_identity *identity = &changes->identities[i];
+
+		if (identity->peer != WR_PEER_NONE)
+			assert_true(is_known(n, identity->identity));
+		else if (i < NAMES && n->was_known[i])
+			assert_true(is_known(n, identity->identity));
+	}
+}
+
 /* An agent is born: it knows nothing but what the tables hold, and what its sources tell. */
 static void birth(struct node *n)
 {
@@ -309,6 +340,7 @@ static void birth(struct node *n)
 
 	n->policy = policy_new(check_key);
 	n->apply = apply_new(&fake_ops, &n->fake);
+	apply_set_names(n->apply, on_names, n);
 	assert_int_equal(apply_load(n->apply, &err), 0);
 	assert_int_equal(apply_each_rule(n->apply, seed_rule, n->policy, &err), 0);
 	assert_int_equal(check_tell(n->policy, &nothing, &n->cluster), 0);
@@ -331,8 +363,15 @@ static void compile(struct node *n, bool full, struct policy_changes *changes)
 static int apply(struct node *n, const struct policy_changes *changes, bool full)
 {
 	static const struct policy_changes none;
+	unsigned long names = n->names;
 	struct err err;
-	int ret = apply_run(n->apply, changes, full, &err);
+	int ret;
+
+	for (size_t i = 0; i < changes->identity_count && i < NAMES; i++)
+		n->was_known[i] = is_known(n, changes->identities[i].identity);
+	ret = apply_run(n->apply, changes, full, &err);
+	if (ret == 0)
+		assert_int_equal(n->names, names + 1);
 
 	for (int i = 0; i < 3 && ret == 0 && apply_again(n->apply); i++)
 		ret = apply_run(n->apply, &none, false, &err);

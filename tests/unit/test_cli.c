@@ -15,7 +15,7 @@
 
 /* Numbers that are not given. */
 #define NO_NODE_OPTIONS .max_endpoints = -1, .mark_shift = -1, .ct_entries = -1
-#define NO_NUMBERS .endpoint = -1, .count = -1, .timeout = -1, .family = -1, .sport = -1
+#define NO_NUMBERS .endpoint = -1, .count = -1, .timeout = -1, .family = -1, .sport = -1, .interval = -1
 
 static const struct {
 	const char *words[WORDS_MAX];
@@ -24,6 +24,7 @@ static const struct {
 	struct cli_options options;
 	const char *args[CLI_ARGS_MAX];
 	enum cli_exit exit;
+	const char *more[2];
 } lines[] = {
 	{ { "status" }, "status", .options = CLI_OPTIONS_DEFAULT },
 	{ { "--json", "node", "init" }, "node init", .options = { true, NO_NODE_OPTIONS, NO_NUMBERS } },
@@ -45,6 +46,16 @@ static const struct {
 	  "trace",
 	  .args = { "a", "b:80/tcp" },
 	  .options = { .flags = "syn,ack", NO_NODE_OPTIONS, NO_NUMBERS } },
+	{ { "trace", "a", "b", "--from-node", "n2", "--identity=world" },
+	  "trace",
+	  .args = { "a", "b" },
+	  .options = { .from_node = "n2", .identity = "world", NO_NODE_OPTIONS, NO_NUMBERS } },
+	{ { "node", "ping" }, "node ping", .options = CLI_OPTIONS_DEFAULT },
+	{ { "node", "ping", "a", "b", "--json", "c" },
+	  "node ping",
+	  .args = { "a" },
+	  .more = { "b", "c" },
+	  .options = { true, NO_NODE_OPTIONS, NO_NUMBERS } },
 	{ { "ct", "list", "--dead" }, "ct list", .options = { .dead = true, NO_NODE_OPTIONS, NO_NUMBERS } },
 	{ { "endpoint", "get", "--help" }, "help", .options = { .help = true, NO_NODE_OPTIONS, NO_NUMBERS } },
 	{ { "-h" }, "help", .options = { .help = true, NO_NODE_OPTIONS, NO_NUMBERS } },
@@ -74,6 +85,10 @@ static const struct {
 	{ { "trace", "a" }, NULL, "DST[:PORT/PROTO] is missing" },
 	{ { "trace", "a", "b", "--family", "7" }, NULL, "--family wants a number from 4 to 6" },
 	{ { "trace", "a", "b", "--sport", "0" }, NULL, "--sport wants a number from 1 to 65535" },
+	{ { "node", "get" }, NULL, "NODE is missing" },
+	{ { "node", "get", "a", "b" }, NULL, "one word too many" },
+	{ { "node", "ping", "--count", "0" }, NULL, "--count wants a number from 1 to 10000" },
+	{ { "ipcache", "get" }, NULL, "IP is missing" },
 	{ { "ct", "flush", "--dead" }, NULL, "`warren ct flush` has no option --dead" },
 };
 
@@ -85,7 +100,9 @@ static void assert_options(const char *line, const struct cli_options *have, con
 	    have->ct_entries != want->ct_entries ||
 	    have->endpoint != want->endpoint || have->count != want->count || have->timeout != want->timeout ||
 	    have->drops != want->drops || have->allows != want->allows || have->dead != want->dead ||
-	    have->family != want->family || have->sport != want->sport ||
+	    have->family != want->family || have->sport != want->sport || have->interval != want->interval ||
+	    strcmp(have->from_node ?: "", want->from_node ?: "") != 0 ||
+	    strcmp(have->identity ?: "", want->identity ?: "") != 0 ||
 	    strcmp(have->flags ?: "", want->flags ?: "") != 0 || strcmp(have->reason ?: "", want->reason ?: "") != 0)
 		fail_msg("%s: other options", line);
 }
@@ -115,6 +132,9 @@ static void parsing(void **state)
 		assert_options(line, &cli.options, &lines[i].options);
 		for (int a = 0; a < CLI_ARGS_MAX; a++)
 			assert_string_equal(cli.args[a] ?: "", lines[i].args[a] ?: "");
+		for (size_t m = 0; m < 2; m++)
+			assert_string_equal(cli.more[m] ?: "", lines[i].more[m] ?: "");
+		assert_int_equal(cli.more_count, !!lines[i].more[0] + !!lines[i].more[1]);
 	}
 }
 
@@ -235,6 +255,8 @@ static void without_a_node(void **state)
 	expect_failure("endpoint get x", 2, "no endpoint's id");
 	expect_failure("endpoint get 4294967296", 2, "no endpoint's id");
 	expect_failure("identity get x", 2, "no identity");
+	expect_failure("ipcache get x", 2, "no IP address");
+	expect_failure("node ping --family 5", 2, "--family is 4 or 6");
 	expect_failure("policy get x", 2, "NAMESPACE/NAME");
 }
 
@@ -263,13 +285,16 @@ static const struct {
 	const char *words; /* as typed, the last one being completed */
 	const char *want;  /* all of the candidates */
 } completions[] = {
-	{ "warren ''", "status node endpoint identity policy trace ct map metrics monitor completion version help" },
-	{ "warren node ''", "init show down" },
+	{ "warren ''", "status node endpoint identity ipcache policy trace ct map metrics monitor completion version help" },
+	{ "warren node ''", "init show down list get ping" },
+	{ "warren node p", "ping" },
+	{ "warren node ping --i", "--interval" },
+	{ "warren ipcache ''", "list get" },
 	{ "warren m", "map metrics monitor" },
 	{ "warren policy ''", "list get why" },
 	{ "warren trace h", "host" },
 	{ "warren trace host w", "world" },
-	{ "warren trace host world --f", "--family --flags" },
+	{ "warren trace host world --f", "--family --flags --from-node" },
 	{ "warren ct list --", "--endpoint --dead --json --help" },
 	{ "warren map dump a", "addr4 addr6 addr_cache" },
 	{ "warren map dump --raw a", "addr4 addr6 addr_cache" },
@@ -443,7 +468,8 @@ static void every_command(void **state)
 	expect("status", 3, "not loaded");
 	for (const char *const *c =
 		 (const char *[]){ "node show", "endpoint list", "endpoint get 1", "map list", "map dump config",
-				   "map get config 0", "metrics", "monitor", NULL };
+				   "map get config 0", "metrics", "monitor", "node list", "node get 1", "node ping",
+				   "ipcache list", "ipcache get 10.0.0.1", NULL };
 	     *c; c++)
 		expect_failure(*c, CLI_NOT_RUNNING, "not loaded");
 
@@ -451,7 +477,11 @@ static void every_command(void **state)
 	expect("node show", 0, "0x00000100");
 	expect("status", 0, "healthy");
 	expect("endpoint list", 0, "no endpoints");
-	expect("metrics", 0, "no packet");
+	expect("node list", 0, "this node is in no cluster");
+	expect_failure("node get 1", 1, "this node is in no cluster");
+	expect_failure("node ping", 1, "this node is in no cluster");
+	expect("ipcache list", 0, "no address elsewhere is known");
+	expect("ipcache get 10.1.0.9", 0, "outside the cluster");
 	assert_int_equal(nl_open(&nl, NETLINK_ROUTE, &err), 0);
 	id = make_pod(&nl, POD_DEVICE, POD_PEER, pod_mac, &web);
 	expect("endpoint list", 0, "no record");

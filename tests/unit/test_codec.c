@@ -96,6 +96,24 @@ static const struct {
 	{ "identities", "worlds", NULL, NULL },
 	{ "policy_state", "0", "00000000", "{\"index\": 0}" },
 	{ "trace", "1", NULL, NULL },
+	{ "cluster", "0", "00000000", "{\"index\": 0}" },
+	{ "cluster", "1", NULL, NULL },
+	{ "nodes", "258", "02010000", "{\"slot\": 258}" },
+	{ "nodes", "16384", NULL, NULL },
+	{ "nodes4", "10.2.0.0/24", "18000000" "0a020000", "{\"prefix\": \"10.2.0.0/24\"}" },
+	{ "nodes4", "10.2.0.0", NULL, NULL },
+	{ "nodes4", "fd00::/64", NULL, NULL },
+	{ "nodes6", "fd00:2::/64", "40000000" "fd000002000000000000000000000000", "{\"prefix\": \"fd00:2::/64\"}" },
+	{ "node_addr4", "192.0.2.2", "c0000202", "{\"address\": \"192.0.2.2\"}" },
+	{ "node_addr6", "2001:db8::2", "20010db8000000000000000000000002", "{\"address\": \"2001:db8::2\"}" },
+	{ "ipcache4", "10.2.0.7", "0a020007", "{\"address\": \"10.2.0.7\"}" },
+	{ "ipcache6", "10.2.0.7", NULL, NULL },
+	{ "ipcache6", "fd00:2::7", "fd000002000000000000000000000007", "{\"address\": \"fd00:2::7\"}" },
+	{ "node_metrics", "3/ingress", "07000000", "{\"slot\": 3, \"direction\": \"ingress\"}" },
+	{ "node_metrics", "3/egress", "06000000", "{\"slot\": 3, \"direction\": \"egress\"}" },
+	{ "node_metrics", "3", NULL, NULL },
+	{ "node_metrics", "16384/egress", NULL, NULL },
+	{ "node_metrics", "3/up", NULL, NULL },
 	{ "frag4", "10.1.0.2,10.1.0.3,4660,udp,ingress", "0a0100020a0100031234000011010000",
 	  "{\"source\": \"10.1.0.2\", \"destination\": \"10.1.0.3\", \"id\": 4660, \"protocol\": \"udp\","
 	  "\"direction\": \"ingress\"}" },
@@ -189,7 +207,8 @@ static void values_of_the_node(void **state)
 	};
 	const struct wr_metric metric[2] = { { 1, 60 }, { 2, 140 } };
 	const struct wr_frag frag = { htons(1), htons(2), 1480, IPPROTO_UDP };
-	struct wr_config cfg = { .abi_version = 2, 1 << 24, 2 << 24, 4 << 24, "", .ct_share = 32768 };
+	struct wr_config cfg = { .abi_version = 2, 1 << 24, 2 << 24, 4 << 24, "", .ct_share = 32768,
+				 .tunnel_port = htons(6081), .pod_mtu = 1438 };
 
 	assert_value("endpoints", &ep, 1,
 		     "{\"ifindex\": 9, \"addr4\": \"10.1.0.7\", \"addr6\": null, \"mac\": \"02:00:00:00:00:07\","
@@ -204,7 +223,61 @@ static void values_of_the_node(void **state)
 	assert_value("config", &cfg, 1,
 		     "{\"abi_version\": 2, \"mark_pod\": \"0x01000000\", \"mark_masquerade\": \"0x02000000\","
 		     "\"mark_host_only\": \"0x04000000\", \"ct_share\": 32768,"
+		     "\"tunnel_port\": 6081, \"pod_mtu\": 1438,"
 		     "\"version\": \"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\"}");
+}
+
+static void values_of_the_cluster(void **state)
+{
+	const struct wr_cluster cluster = {
+		.revision = 3,
+		.flags = WR_CLUSTER_V4 | WR_CLUSTER_POD4 | WR_CLUSTER_POD6 | 1 << 20,
+		.vni = 1,
+		.port = htons(6081),
+		.option_class = htons(0xfff1),
+		.host_ifindex = 4,
+		.addr4 = { htonl(0xc0000201) },
+		.cidr4 = { htonl(0x0a010000) },
+		.mask4 = { htonl(0xffffff00) },
+		.cidr6 = { { htonl(0xfd000001) } },
+		.mask6 = { { ~0u, ~0u } },
+	};
+	const struct wr_node over4 = {
+		.id = 7,
+		.last_id = 7,
+		.flags = WR_NODE_V4 | WR_NODE_RESOLVED,
+		.uplink = 2,
+		.mtu = 1438,
+		.cidr4 = { htonl(0x0a020000) },
+		.mask4 = { htonl(0xfffffe00) },
+		.local.v6 = { htonl(0xc0000201) },
+		.remote.v6 = { htonl(0xc0000202) },
+		.dmac = { 2, 0, 0, 0, 0, 2 },
+		.smac = { 2, 0, 0, 0, 0, 1 },
+	};
+	struct wr_node over6 = { .id = 8, .flags = WR_NODE_V6 | WR_NODE_OVER6 | WR_NODE_DIRECT };
+	const struct wr_ipcache remote = { WR_ID_REMOTE_NODE }, some = { WR_ID_SOME_POD };
+	const struct wr_node_ref ref = { 3 };
+
+	assert_value("cluster", &cluster, 1,
+		     "{\"revision\": 3, \"flags\": [\"v4\", \"pod4\", \"pod6\", \"0x100000\"], \"vni\": 1, \"port\": 6081,"
+		     "\"option_class\": \"0x0000fff1\", \"host_ifindex\": 4, \"addr4\": \"192.0.2.1\", \"addr6\": null,"
+		     "\"cidr4\": \"10.1.0.0/24\", \"cidr6\": \"fd00:1::/64\"}");
+	assert_value("nodes", &over4, 1,
+		     "{\"id\": 7, \"last_id\": 7, \"flags\": [\"v4\", \"resolved\"], \"cidr4\": \"10.2.0.0/23\","
+		     "\"cidr6\": null, \"local\": \"192.0.2.1\", \"remote\": \"192.0.2.2\", \"uplink\": 2, \"mtu\": 1438,"
+		     "\"dmac\": \"02:00:00:00:00:02\", \"smac\": \"02:00:00:00:00:01\"}");
+	memcpy(&over6.cidr6, "\xfd\0\0\2", 4);
+	memset(&over6.mask6, 0xff, sizeof(over6.mask6));
+	memcpy(&over6.remote, "\x20\1\x0d\xb8", 4);
+	assert_value("nodes", &over6, 1,
+		     "{\"id\": 8, \"last_id\": 0, \"flags\": [\"v6\", \"over6\", \"direct\"], \"cidr4\": null,"
+		     "\"cidr6\": \"fd00:2::/128\", \"local\": \"::\", \"remote\": \"2001:db8::\", \"uplink\": 0, \"mtu\": 0,"
+		     "\"dmac\": \"00:00:00:00:00:00\", \"smac\": \"00:00:00:00:00:00\"}");
+	assert_value("nodes6", &ref, 1, "{\"slot\": 3}");
+	assert_value("node_addr4", &ref, 1, "{\"slot\": 3}");
+	assert_value("ipcache4", &remote, 1, "{\"identity\": \"remote-node\"}");
+	assert_value("ipcache6", &some, 1, "{\"identity\": \"some-pod\"}");
 }
 
 static void values_of_conntrack(void **state)
@@ -287,6 +360,7 @@ int main(void)
 		cmocka_unit_test(every_map_has_a_codec),
 		cmocka_unit_test(keys_as_people_write_them),
 		cmocka_unit_test(values_of_the_node),
+		cmocka_unit_test(values_of_the_cluster),
 		cmocka_unit_test(values_of_conntrack),
 		cmocka_unit_test(values_of_policy),
 		cmocka_unit_test(hex),

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "abi/event.h"
 #include "codec.h"
 #include "frame.h"
 #include "packet_text.h"
@@ -311,6 +312,129 @@ static void test_flag_names(void **state)
 
 /* --- what `trace` makes up is what it says --- */
 
+/* What another node would put around a frame, and what of it an event's headers hold. */
+static const struct {
+	const char *outer[2], *inner[2];
+	uint64_t identity;
+	size_t captured; /* 0: all */
+	const char *text;
+} tunnels[] = {
+	{ { "192.0.2.1", "192.0.2.2" }, { "10.1.0.2", "10.2.0.3" }, 0x0200000000000001ull, 0,
+	  "192.0.2.1:50000 > 192.0.2.2:6081 UDP, Geneve VNI 5 identity 0x0200000000000001: 10.1.0.2:7 > 10.2.0.3:80 TCP SYN" },
+	{ { "2001:db8::1", "2001:db8::2" }, { "fd00:1::2", "fd00:2::3" }, WR_ID_REMOTE_NODE, 0,
+	  "[2001:db8::1]:50000 > [2001:db8::2]:6081 UDP, Geneve VNI 5 identity remote-node: [fd00:1::2]:7 > [fd00:2::3]:80 TCP SYN" },
+	{ { "192.0.2.1", "192.0.2.2" }, { "10.1.0.2", "10.2.0.3" }, WR_ID_WORLD, WR_EVENT_HEADERS,
+	  "192.0.2.1:50000 > 192.0.2.2:6081 UDP, Geneve VNI 5 identity world: 10.1.0.2:7 > 10.2.0.3:80 TCP SYN"
+	  " (ends within inner TCP)" },
+	{ { "192.0.2.1", "192.0.2.2" }, { "fd00:1::2", "fd00:2::3" }, WR_ID_WORLD, WR_EVENT_HEADERS,
+	  "192.0.2.1:50000 > 192.0.2.2:6081 UDP, Geneve VNI 5 identity world: fd00:1::2 > ? TCP (ends within inner IPv6)" },
+	{ { "2001:db8::1", "2001:db8::2" }, { "10.1.0.2", "10.2.0.3" }, WR_ID_WORLD, WR_EVENT_HEADERS,
+	  "[2001:db8::1]:50000 > [2001:db8::2]:6081 UDP, Geneve VNI 5 identity world: 10.1.0.2 > ? TCP (ends within inner IPv4)" },
+	{ { "2001:db8::1", "2001:db8::2" }, { "fd00:1::2", "fd00:2::3" }, WR_ID_WORLD, WR_EVENT_HEADERS,
+	  "[2001:db8::1]:50000 > [2001:db8::2]:6081 UDP, Geneve VNI 5 identity world: 02:00:00:00:00:01 > 02:00:00:00:00:02"
+	  " ethertype 0x86dd (ends within inner IPv6)" },
+	{ { "192.0.2.1", "192.0.2.2" }, { "10.1.0.2", "10.2.0.3" }, WR_ID_WORLD, 14 + 20 + 8 + 8 + 4,
+	  "192.0.2.1:50000 > 192.0.2.2:6081 UDP, Geneve VNI 5 (ends within Geneve option)" },
+	{ { "192.0.2.1", "192.0.2.2" }, { "10.1.0.2", "10.2.0.3" }, WR_ID_WORLD, 14 + 20 + 8,
+	  "192.0.2.1:50000 > 192.0.2.2:6081 UDP (ends within Geneve)" },
+};
+
+static const struct packet_tunnel form = { WR_TUNNEL_PORT, WR_TUNNEL_OPTION_CLASS };
+
+static size_t make_tunnel(size_t i, uint8_t buf[FRAME_TUNNEL_MAX])
+{
+	struct frame_tunnel outer = { { 2, 0, 0, 0, 0, 3 },   { 2, 0, 0, 0, 0, 4 },	 .port = WR_TUNNEL_PORT,
+				      .vni = 5,		      .option_class = WR_TUNNEL_OPTION_CLASS,
+				      .identity = tunnels[i].identity };
+	struct frame f = {
+		.mac_source = { 2, 0, 0, 0, 0, 1 },
+		.mac_destination = { 2, 0, 0, 0, 0, 2 },
+		.protocol = IPPROTO_TCP,
+		.tcp_flags = 0x02,
+		.source_port = 7,
+		.destination_port = 80,
+	};
+	uint8_t inner[FRAME_MAX];
+
+	assert_int_equal(ip_parse(tunnels[i].outer[0], &outer.source) + ip_parse(tunnels[i].outer[1], &outer.destination), 0);
+	assert_int_equal(ip_parse(tunnels[i].inner[0], &f.source) + ip_parse(tunnels[i].inner[1], &f.destination), 0);
+	return frame_encapsulate(&outer, inner, frame_make(&f, inner), buf);
+}
+
+static void test_tunnels(void **state)
+{
+	for (size_t i = 0; i < sizeof(tunnels) / sizeof(tunnels[0]); i++) {
+		const bool over6 = strchr(tunnels[i].outer[0], ':'), v6 = strchr(tunnels[i].inner[0], ':');
+		uint8_t bytes[FRAME_TUNNEL_MAX];
+		size_t length = make_tunnel(i, bytes), used = tunnels[i].captured ?: length;
+		char text[PACKET_TEXT_MAX];
+		struct packet p, inner;
+
+		assert_int_equal(length, (over6 ? WR_TUNNEL_OVERHEAD6 : WR_TUNNEL_OVERHEAD4) + (v6 ? 74 : 54));
+		packet_parse_tunnel(&p, &inner, &form, bytes, used);
+		assert_string_equal(packet_format(&p, false, text, sizeof(text)), tunnels[i].text);
+	}
+}
+
+/* Of every length, in a block of exactly that size; and with every byte of the tunnel's headers damaged. */
+static void test_tunnels_cut_and_damaged(void **state)
+{
+	for (size_t i = 0; i < 2; i++) {
+		uint8_t bytes[FRAME_TUNNEL_MAX], *exact;
+		const size_t length = make_tunnel(i, bytes);
+		char text[PACKET_TEXT_MAX];
+		struct packet p, inner;
+
+		for (size_t n = 0; n <= length; n++) {
+			exact = malloc(n ?: 1);
+			memcpy(exact, bytes, n);
+			packet_parse_tunnel(&p, &inner, &form, exact, n);
+			free(exact);
+			packet_format(&p, true, text, sizeof(text));
+			json_decref(packet_json(&p));
+			if ((n < length) != (strstr(text, "(ends within ") != NULL))
+				fail_msg("%zu bytes of %zu: %s", n, length, text);
+		}
+		for (size_t n = 0; n < length; n++) {
+			bytes[n] ^= 0xff;
+			packet_parse_tunnel(&p, &inner, &form, bytes, length);
+			packet_format(&p, true, text, sizeof(text));
+			json_decref(packet_json(&p));
+			bytes[n] ^= 0xff;
+		}
+	}
+}
+
+/* Whatever else comes by that port, or by another one. */
+static void test_no_tunnels(void **state)
+{
+	uint8_t bytes[FRAME_TUNNEL_MAX];
+	const size_t length = make_tunnel(0, bytes), geneve = 14 + 20 + 8;
+	const struct packet_tunnel other = { 4789, WR_TUNNEL_OPTION_CLASS }, other_class = { WR_TUNNEL_PORT, 0x0102 };
+	struct packet p, inner;
+
+	packet_parse_tunnel(&p, &inner, &other, bytes, length);
+	assert_false(p.tunnel);
+	packet_parse_tunnel(&p, &inner, &other_class, bytes, length);
+	assert_true(p.tunnel && p.inner);
+	assert_false(p.identified);
+	bytes[geneve] |= 0x40; /* version 1 */
+	packet_parse_tunnel(&p, &inner, &form, bytes, length);
+	assert_int_equal(p.end, PACKET_CONTRADICTION);
+	assert_null(p.inner);
+	bytes[geneve] = 2; /* words of options: less than the one that is there has */
+	packet_parse_tunnel(&p, &inner, &form, bytes, length);
+	assert_int_equal(p.end, PACKET_CONTRADICTION);
+	bytes[geneve] = 3;
+	bytes[geneve + 1] = 0xc0;
+	packet_parse_tunnel(&p, &inner, &form, bytes, length);
+	assert_true(p.control && p.critical && p.inner);
+	bytes[geneve + 2] = 0x08; /* IP without Ethernet */
+	packet_parse_tunnel(&p, &inner, &form, bytes, length);
+	assert_true(p.tunnel && p.identified);
+	assert_null(p.inner);
+}
+
 static const struct {
 	const char *source, *destination;
 	uint8_t protocol, tcp_flags;
@@ -379,6 +503,9 @@ int main(void)
 		cmocka_unit_test(test_protocol_names),
 		cmocka_unit_test(test_flag_names),
 		cmocka_unit_test(test_frames),
+		cmocka_unit_test(test_tunnels),
+		cmocka_unit_test(test_tunnels_cut_and_damaged),
+		cmocka_unit_test(test_no_tunnels),
 	};
 
 	return cmocka_run_group_tests_name("packet_text", tests, NULL, NULL);

@@ -464,6 +464,9 @@ static void on_hops(uv_poll_t *poll, int status, int events)
 	unsigned changes = 0;
 	struct err err;
 
+	/* An overrun of the socket is an error to libuv, which then stops to poll it. */
+	if (status < 0)
+		uv_poll_start(poll, UV_READABLE, on_hops);
 	if (cluster_kernel_read(agent->kernel, &changes, &err) < 0) {
 		log_err(LOG_ERROR, &err);
 		changes = HOP_LOST;

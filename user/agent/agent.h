@@ -83,6 +83,7 @@ size_t rss_bytes(void);
 /* --- answers_nodes.c --- */
 
 json_t *answer_nodes(struct agent *agent);
+json_t *answer_pods(struct agent *agent); /* of other nodes */
 json_t *cluster_json(struct agent *agent); /* of the status */
 
 /* --- server.c --- */

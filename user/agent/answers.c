@@ -256,7 +256,7 @@ json_t *answer_status(struct agent *agent)
 	    "version",
 	    WARREN_VERSION, "pid", (int)getpid(), "uptime_ms", (json_int_t)((clock_ns() - agent->started_ns) / 1000000),
 	    "rss_bytes", (json_int_t)rss_bytes(), "synced", agent->synced, "enforced", agent->enforced, "pending",
-	    agent->dirty || agent->failure[0], "revision", (json_int_t)counts.state.revision, "changes",
+	    agent->dirty || agent->failure[0] || cluster_pending(agent->cluster), "revision", (json_int_t)counts.state.revision, "changes",
 	    (json_int_t)counts.state.changes, "applied_ms", (json_int_t)applied_ms(&counts.state), "compile_us",
 	    (json_int_t)(agent->compile_ns / 1000), "apply_us", (json_int_t)(agent->apply_ns / 1000), "classes_denied",
 	    (json_int_t)counts.state.classes_denied, "identities_left_out", (json_int_t)counts.identities_left_out,

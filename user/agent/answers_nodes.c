@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The nodes of the cluster, as JSON. */
+#include <inttypes.h>
+
 #include "agent.h"
 
 static json_t *ip_json(const struct ip *ip)
@@ -53,6 +55,32 @@ json_t *answer_nodes(struct agent *agent)
 
 	if (cluster_each(agent->cluster, add_node, list) == 0)
 		return json_pack("{s:o}", "nodes", list);
+	json_decref(list);
+	return NULL;
+}
+
+static int add_pod(const struct ipcache_pod *pod, void *arg)
+{
+	json_t *addresses = json_array();
+	char identity[24];
+
+	for (int i = 0; i < 2; i++) {
+		if (pod->ips[i].family)
+			json_array_append_new(addresses, ip_json(&pod->ips[i]));
+	}
+	snprintf(identity, sizeof(identity), "0x%" PRIx64, pod->identity);
+	return json_array_append_new(arg, json_pack("{s:s, s:s, s:s, s:o}", "namespace", pod->namespace, "name", pod->name,
+						    "identity", identity, "addresses", addresses)) < 0
+		       ? -ENOMEM
+		       : 0;
+}
+
+json_t *answer_pods(struct agent *agent)
+{
+	json_t *list = json_array();
+
+	if (ipcache_each_pod(agent->ipcache, add_pod, list) == 0)
+		return json_pack("{s:o}", "pods", list);
 	json_decref(list);
 	return NULL;
 }

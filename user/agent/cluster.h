@@ -114,7 +114,4 @@ struct cluster_counts {
 void cluster_count(const struct cluster *c, struct cluster_counts *counts);
 const struct histogram *cluster_joins(const struct cluster *c); /* from the object's coming to the maps */
 
-/* The gateway address of a pod CIDR: its first, unless it is a single pod's. */
-struct ip cidr_gateway(const struct prefix *cidr);
-
 #endif

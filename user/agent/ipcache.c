@@ -403,6 +403,26 @@ int ipcache_load(struct ipcache *c, struct err *err)
 
 /* --- to look at --- */
 
+int ipcache_each_pod(const struct ipcache *c, int (*fn)(const struct ipcache_pod *pod, void *arg), void *arg)
+{
+	struct remote_pod *pod;
+
+	table_each(pod, &c->pods, by_name)
+	{
+		struct ipcache_pod info = { .namespace = pod->text, .name = pod->name, .identity = pod->identity };
+		int r;
+
+		for (int i = 0; i < 2; i++) {
+			if (pod->claims[i].entry)
+				info.ips[i] = pod->claims[i].entry->ip;
+		}
+		r = fn(&info, arg);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
 void ipcache_count(const struct ipcache *c, struct ipcache_counts *counts)
 {
 	const struct entry *e = list_first(&c->disputed, struct entry, disputed);

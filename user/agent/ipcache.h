@@ -45,6 +45,14 @@ int ipcache_run(struct ipcache *c, const struct policy_changes *changes, bool fu
  */
 int ipcache_flush(struct ipcache *c, struct err *err);
 
+struct ipcache_pod {
+	const char *namespace, *name;
+	uint64_t identity;
+	struct ip ips[2]; /* family 0: none */
+};
+/* The pods of other nodes, whether or not their claims stand; stops at fn's first non-zero return. */
+int ipcache_each_pod(const struct ipcache *c, int (*fn)(const struct ipcache_pod *pod, void *arg), void *arg);
+
 struct ipcache_counts {
 	size_t entries, left_out;
 	size_t disputed;	/* addresses that several pods claim */

@@ -45,13 +45,6 @@ const struct prefix *member_cidr(const struct member *m, int family)
 	return NULL;
 }
 
-struct ip cidr_gateway(const struct prefix *cidr)
-{
-	struct ip first = prefix_first(cidr);
-
-	return cidr->len < ip_bits(&first) ? ip_add(first, 1) : first;
-}
-
 /* --- addresses in ipcache --- */
 
 static size_t addresses_of(const struct member *m, struct ip *ips)
@@ -70,7 +63,7 @@ static size_t addresses_of(const struct member *m, struct ip *ips)
 
 static void set_known(struct cluster *c, struct member *m, const struct ip *ips, size_t count)
 {
-	if (count == m->known_count && memcmp(ips, m->known, count * sizeof(*ips)) == 0)
+	if (count == m->known_count && (!count || memcmp(ips, m->known, count * sizeof(*ips)) == 0))
 		return;
 	for (size_t i = 0; i < count; i++) {
 		if (ipcache_add_node(c->ipcache, &ips[i]) < 0) {
@@ -83,7 +76,8 @@ static void set_known(struct cluster *c, struct member *m, const struct ip *ips,
 	}
 	for (size_t i = 0; i < m->known_count; i++)
 		ipcache_remove_node(c->ipcache, &m->known[i]);
-	memcpy(m->known, ips, count * sizeof(*ips));
+	if (count)
+		memcpy(m->known, ips, count * sizeof(*ips));
 	m->known_count = count;
 }
 
@@ -116,9 +110,13 @@ static void forget_hop(struct cluster *c, struct member *m)
 
 static void keep_hop(struct cluster *c, struct member *m, const struct hop *hop)
 {
-	if (m->kept && same_hop(&m->hop, hop))
+	bool same = m->kept && same_hop(&m->hop, hop);
+
+	/* One that is not resolved may have gone, with its link, or by somebody's hand: it is asked for once more. */
+	if (same && hop->resolved)
 		return;
-	forget_hop(c, m);
+	if (!same)
+		forget_hop(c, m);
 	m->hop = *hop;
 	/* A kernel that cannot keep it resolved has been asked to resolve it, at least. */
 	m->kept = c->ops->hop_keep(c->arg, hop, true, NULL) == 0;
@@ -269,9 +267,27 @@ static int put_node(struct cluster *c, struct member *m, const struct dp_node *n
 
 /* --- routes --- */
 
-static int delete_route(struct cluster *c, struct route *route, struct err *err)
+static bool same_dst(const struct route *a, const struct route *b)
 {
-	int ret = route->dst.ip.family ? c->ops->route_delete(c->arg, route, err) : 0;
+	return ip_equal(&a->dst.ip, &b->dst.ip) && a->dst.len == b->dst.len;
+}
+
+/* Where another member has the CIDR now, its route has taken the place of this one. */
+static bool route_is_replaced(const struct cluster *c, const struct member *m, const struct route *route)
+{
+	for (size_t i = 0; i < c->count; i++) {
+		const struct route *others = c->members[i]->routes;
+
+		if (c->members[i] != m && (same_dst(&others[0], route) || same_dst(&others[1], route)))
+			return true;
+	}
+	return false;
+}
+
+static int delete_route(struct cluster *c, const struct member *m, struct route *route, struct err *err)
+{
+	int ret = route->dst.ip.family && !route_is_replaced(c, m, route) ? c->ops->route_delete(c->arg, route, err)
+									   : 0;
 
 	if (ret == 0)
 		*route = (struct route){ 0 };
@@ -305,7 +321,7 @@ static int put_routes(struct cluster *c, struct member *m, struct err *err)
 		struct route old = m->routes[i], wanted;
 
 		if (!cidr->ip.family) {
-			ret = delete_route(c, &m->routes[i], err);
+			ret = delete_route(c, m, &m->routes[i], err);
 			continue;
 		}
 		wanted = route_wanted(c, m, cidr);
@@ -316,8 +332,8 @@ static int put_routes(struct cluster *c, struct member *m, struct err *err)
 		if (ret < 0)
 			break;
 		m->routes[i] = wanted;
-		if (old.dst.ip.family && (!ip_equal(&old.dst.ip, &wanted.dst.ip) || old.dst.len != wanted.dst.len))
-			ret = delete_route(c, &old, err);
+		if (!same_dst(&old, &wanted))
+			ret = delete_route(c, m, &old, err);
 	}
 	return ret;
 }
@@ -333,7 +349,7 @@ int member_withdraw(struct cluster *c, struct member *m)
 	if (ret == 0)
 		m->slot = 0;
 	for (int i = 0; i < 2 && ret == 0; i++)
-		ret = delete_route(c, &m->routes[i], &err);
+		ret = delete_route(c, m, &m->routes[i], &err);
 	if (ret < 0) {
 		member_failed(c, m, &err);
 		return ret;

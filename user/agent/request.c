@@ -12,6 +12,7 @@ static const char *const methods[] = {
 	[REQUEST_IDENTITIES] = "identities",
 	[REQUEST_POLICIES] = "policies",
 	[REQUEST_NODES] = "nodes",
+	[REQUEST_PODS] = "pods",
 	[REQUEST_STATUS] = "status",
 };
 #define METHODS (sizeof(methods) / sizeof(methods[0]))

@@ -145,6 +145,9 @@ static void serve(struct client *client)
 	case REQUEST_NODES:
 		answer(client, answer_nodes(agent));
 		return;
+	case REQUEST_PODS:
+		answer(client, answer_pods(agent));
+		return;
 	case REQUEST_STATUS:
 		answer(client, answer_status(agent));
 		return;

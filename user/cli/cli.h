@@ -24,6 +24,7 @@ enum cli_exit {
 };
 
 #define CLI_ARGS_MAX 2
+#define CLI_MORE_MAX 255
 #define CLI_OPTIONS_MAX 6
 
 /* What can complete an argument or an option's value. */
@@ -35,6 +36,7 @@ enum cli_complete {
 	COMPLETE_POD, /* by name; 'host' and 'world' too */
 	COMPLETE_POLICY,
 	COMPLETE_IDENTITY,
+	COMPLETE_NODE, /* by name */
 	COMPLETE_COMMAND,
 };
 
@@ -46,7 +48,8 @@ struct cli_options {
 	int64_t max_endpoints, mark_shift, ct_entries;
 	int64_t endpoint, count, timeout;
 	int64_t family, sport;
-	const char *reason, *flags;
+	int64_t interval;
+	const char *reason, *flags, *from_node, *identity;
 };
 
 enum cli_option_type { OPTION_FLAG, OPTION_NUMBER, OPTION_TEXT };
@@ -65,6 +68,7 @@ struct cli_arg {
 	const char *name; /* NULL ends a list */
 	bool optional;
 	enum cli_complete complete;
+	bool many; /* the last one: any number of them */
 };
 
 struct cli;
@@ -84,7 +88,7 @@ extern const struct cli_option common_options[]; /* --json, --help */
 #define CLI_OPTIONS_DEFAULT                                                                                            \
 	{                                                                                                              \
 		.max_endpoints = -1, .mark_shift = -1, .ct_entries = -1, .endpoint = -1, .count = -1, .timeout = -1,   \
-		.family = -1, .sport = -1                                                                              \
+		.family = -1, .sport = -1, .interval = -1                                                              \
 	}
 
 struct cli {
@@ -92,6 +96,8 @@ struct cli {
 	char topic[TOPIC_MAX];	       /* the words of its name so far */
 	struct cli_options options;
 	const char *args[CLI_ARGS_MAX];
+	const char *more[CLI_MORE_MAX]; /* of an argument that may be given many times: all but the first */
+	size_t more_count;
 	struct out *out;
 	enum cli_exit exit; /* what to exit with; CLI_OK becomes CLI_FAILED if run() fails */
 	struct err err;
@@ -120,11 +126,16 @@ json_t *cli_ask_agent(const char *method, struct err *why);
 int cmd_node_init(struct cli *cli);
 int cmd_node_show(struct cli *cli);
 int cmd_node_down(struct cli *cli);
+int cmd_node_list(struct cli *cli);
+int cmd_node_get(struct cli *cli);
+int cmd_node_ping(struct cli *cli);
 int cmd_status(struct cli *cli);
 int cmd_endpoint_list(struct cli *cli);
 int cmd_endpoint_get(struct cli *cli);
 int cmd_identity_list(struct cli *cli);
 int cmd_identity_get(struct cli *cli);
+int cmd_ipcache_list(struct cli *cli);
+int cmd_ipcache_get(struct cli *cli);
 int cmd_policy_list(struct cli *cli);
 int cmd_policy_get(struct cli *cli);
 int cmd_policy_why(struct cli *cli);

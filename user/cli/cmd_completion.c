@@ -36,13 +36,14 @@ static const char script_tail[] = "\tfor word in \"${COMP_WORDS[@]:1:COMP_CWORD-
 				  "\t\twords=${values[$command $option]}\n"
 				  "\telif [[ $cur == -* ]]; then\n"
 				  "\t\twords=${options[${command:- }]}\n"
-				  "\telif [[ ! $args || ${next[${command:- }]} == PODS ]]; then\n"
+				  "\telif [[ ! $args || ${next[${command:- }]} == @(PODS|NODES) ]]; then\n"
 				  "\t\twords=${next[${command:- }]}\n"
 				  "\tfi\n"
 				  "\tcase $words in\n"
 				  "\tENDPOINTS) words=$(_warren_column 'endpoint list' 1) ;;\n"
 				  "\tPODS) words=\"host world $(_warren_column 'endpoint list' 3)\" ;;\n"
 				  "\tPOLICIES) words=$(_warren_column 'policy list' 1) ;;\n"
+				  "\tNODES) words=$(_warren_column 'node list' 1) ;;\n"
 				  "\tIDENTITIES) words=$(_warren_column 'identity list' 1) ;;\n"
 				  "\tesac\n"
 				  "\tmapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$cur\")\n"
@@ -94,6 +95,9 @@ static void value_words(FILE *f, enum cli_complete complete)
 		break;
 	case COMPLETE_IDENTITY:
 		fprintf(f, "IDENTITIES");
+		break;
+	case COMPLETE_NODE:
+		fprintf(f, "NODES");
 		break;
 	case COMPLETE_COMMAND:
 		next_words(f, "");

@@ -20,17 +20,13 @@ struct shown {
 
 static void out_side(struct shown *s, const char *key, const struct ip *ip, uint16_t port, uint32_t id)
 {
-	char text[SOCKET_STRLEN + POD_LABEL_MAX], socket[SOCKET_STRLEN], label[POD_LABEL_MAX], address[IP_STRLEN];
+	char text[SOCKET_STRLEN + REMOTE_LABEL_MAX], socket[SOCKET_STRLEN], label[REMOTE_LABEL_MAX], address[IP_STRLEN];
 	json_t *json = json_pack("{sssI}", "address", ip_format(ip, address), "port", (json_int_t)port);
 
 	socket_format(ip, port, socket);
-	snprintf(text, sizeof(text), "%s", port ? socket : address);
-	if (id) {
-		endpoint_label(&s->endpoints, id, label);
-		json_object_set_new(json, "endpoint", json_integer(id));
-		json_object_set_new(json, "pod", json_string(label));
-		snprintf(text, sizeof(text), "%s %s", port ? socket : address, label);
-	}
+	end_label(&s->endpoints, id, ip, label);
+	end_json(&s->endpoints, id, ip, json);
+	snprintf(text, sizeof(text), "%s%s%s", port ? socket : address, *label ? " " : "", label);
 	out_field(s->cli->out, key, json, text, OUT_PLAIN);
 }
 
@@ -116,7 +112,7 @@ static int list_flow(const struct dp_flow *f, void *arg)
 int cmd_ct_list(struct cli *cli)
 {
 	struct shown s = { .cli = cli, .endpoints = ENDPOINTS_NONE };
-	int r = endpoints_list(cli, &s.endpoints);
+	int r = endpoints_list_all(cli, &s.endpoints);
 
 	out_table(cli->out, NULL, "no flows");
 	if (r == 0)
@@ -156,7 +152,7 @@ int cmd_ct_get(struct cli *cli)
 {
 	struct shown s = { .cli = cli, .endpoints = ENDPOINTS_NONE };
 	struct flow wanted;
-	int r = endpoints_list(cli, &s.endpoints);
+	int r = endpoints_list_all(cli, &s.endpoints);
 
 	if (r == 0)
 		r = flow_parse(cli, &s.endpoints, &wanted);

@@ -10,34 +10,6 @@
 
 /* --- from the agent --- */
 
-/* {"app": "web", "tier": "front"} as "app=web,tier=front", in order. The caller frees. */
-static char *labels_text(json_t *labels)
-{
-	const char *key;
-	json_t *value;
-	char *text = NULL;
-	size_t size;
-	FILE *f = open_memstream(&text, &size);
-	bool first = true;
-
-	if (!f)
-		return NULL;
-	json_object_foreach(labels, key, value) {
-		fprintf(f, "%s%s=%s", first ? "" : ",", key, json_string_value(value) ?: "");
-		first = false;
-	}
-	fclose(f);
-	return text;
-}
-
-static void out_labels(struct out *o, const char *key, const json_t *identity)
-{
-	json_t *labels = json_object_get(identity, key);
-	_cleanup_free_ char *text = labels_text(labels);
-
-	out_field(o, key, labels ? json_incref(labels) : json_null(), text ?: "", OUT_PLAIN);
-}
-
 /* A number of the agent's, written as everywhere else; null if there is none. */
 static void out_number(struct out *o, const char *key, const json_t *identity, const char *(*name)(uint64_t, char *))
 {
@@ -65,7 +37,7 @@ static void list_from_agent(struct out *o, const json_t *identities)
 		out_record(o, NULL);
 		out_number(o, "identity", identity, identity_name);
 		out_member(o, "namespace", identity);
-		out_labels(o, "labels", identity);
+		out_labels(o, "labels", json_object_get(identity, "labels"));
 		out_member(o, "pods", identity);
 		out_uint(o, "local", json_array_size(json_object_get(identity, "endpoints")));
 		out_member(o, "endpoints", identity);
@@ -254,8 +226,8 @@ static void describe_from_agent(struct out *o, const struct endpoints *e, const 
 {
 	out_number(o, "identity", identity, identity_name);
 	out_member(o, "namespace", identity);
-	out_labels(o, "namespace_labels", identity);
-	out_labels(o, "labels", identity);
+	out_labels(o, "namespace_labels", json_object_get(identity, "namespace_labels"));
+	out_labels(o, "labels", json_object_get(identity, "labels"));
 	out_member(o, "pods", identity);
 	out_number(o, "peer_class", identity, peer_name);
 	out_collision(o, identity);

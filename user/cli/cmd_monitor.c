@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* warren monitor: drops and newly judged flows, as they happen. */
 #include <errno.h>
+#include <net/if.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -12,14 +13,17 @@
 #include "names.h"
 #include "packet_text.h"
 #include "pods.h"
+#include "remotes.h"
 
 #define NS_PER_S 1000000000ull
 #define NS_PER_MS 1000000ull
 
 struct monitor {
 	struct cli *cli;
+	struct dp dp;
 	struct pods pods;
-	uint64_t pods_read; /* when: CLOCK_MONOTONIC */
+	struct remotes remotes;
+	uint64_t pods_read, remotes_read; /* when: CLOCK_MONOTONIC */
 	int reason;	    /* only this one; -1: any */
 	bool drops, allows; /* of these kinds */
 	int64_t left;	    /* events still to show; -1: no end */
@@ -48,13 +52,52 @@ static const struct pod *find_pod(struct monitor *m, uint32_t ifindex)
 	return pods_find(&m->pods, ifindex);
 }
 
-static void describe_peer(struct monitor *m, const struct wr_event *ev)
+/* Nodes and their pods are asked for again if this one is not known, but not for every packet of a stranger. */
+static void find_remote(struct monitor *m, uint32_t end, const struct ip *ip)
+{
+	if ((remotes_by_slot(&m->remotes, end & ~WR_REMOTE) && remotes_pod(&m->remotes, ip)) ||
+	    now(CLOCK_MONOTONIC) - m->remotes_read < NS_PER_S)
+		return;
+	m->remotes_read = now(CLOCK_MONOTONIC);
+	(void)remotes_load(&m->remotes, true, NULL); /* the packet matters more than its sender's name */
+}
+
+/* The one of the packet's addresses that is the other side's. */
+static const struct ip *peer_ip(const struct wr_event *ev, const struct packet *p)
+{
+	const struct packet *innermost = p->inner ?: p;
+
+	return ev->direction == WR_EGRESS ? &innermost->destination : &innermost->source;
+}
+
+static void describe_remote(struct monitor *m, const struct wr_event *ev, const struct packet *p, const char *way)
+{
+	const struct ip *ip = peer_ip(ev, p);
+	char text[REMOTE_LABEL_MAX + 16], label[REMOTE_LABEL_MAX];
+	json_t *json = json_object();
+
+	find_remote(m, ev->peer_ifindex, ip);
+	snprintf(text, sizeof(text), "%s %s", way, remote_label(&m->remotes, ev->peer_ifindex, ip, label));
+	remote_json(&m->remotes, ev->peer_ifindex, ip, json);
+	out_field(m->cli->out, "peer", json_string("node"), text, OUT_PLAIN);
+	out_field(m->cli->out, "peer_node", json_incref(json_object_get(json, "node")), NULL, OUT_PLAIN);
+	out_field(m->cli->out, "peer_slot", json_incref(json_object_get(json, "slot")), NULL, OUT_PLAIN);
+	out_field(m->cli->out, "peer_pod", json_incref(json_object_get(json, "pod")), NULL, OUT_PLAIN);
+	json_decref(json);
+}
+
+static void describe_peer(struct monitor *m, const struct wr_event *ev, const struct packet *p)
 {
 	const char *way = ev->direction == WR_EGRESS ? "to" : "from";
-	const struct pod *pod = find_pod(m, ev->peer_ifindex);
+	const struct pod *pod;
 	struct out *o = m->cli->out;
 	char text[POD_LABEL_MAX + 64], label[POD_LABEL_MAX], number[NUMBER_STRLEN];
 
+	if (ev->peer_ifindex & WR_REMOTE) {
+		describe_remote(m, ev, p, way);
+		return;
+	}
+	pod = find_pod(m, ev->peer_ifindex);
 	if (!ev->peer_ifindex) {
 		snprintf(text, sizeof(text), "%s %s", way, identity_name(ev->peer_identity, number));
 		out_field(o, "peer", json_string(identity_name(ev->peer_identity, number)), text, OUT_PLAIN);
@@ -114,17 +157,14 @@ static const char *describe_rules(struct out *o, const struct wr_event *ev, char
 	return buf;
 }
 
-static void describe_packet(struct out *o, const struct wr_event *ev)
+static void describe_packet(struct out *o, const struct wr_event *ev, const struct packet *p)
 {
-	size_t captured = ev->captured < WR_EVENT_HEADERS ? ev->captured : WR_EVENT_HEADERS;
 	/* Where MAC addresses are what is wrong, they are shown. */
 	bool macs = ev->reason == WR_REASON_SPOOFED_MAC || ev->reason == WR_REASON_BAD_DESTINATION;
 	const char *meaning = reason_text(ev->reason), *why;
 	char packet[PACKET_TEXT_MAX], rules[2 * RULE_STRLEN + 32], text[PACKET_TEXT_MAX + sizeof(rules) + 32];
-	struct packet p;
 
-	packet_parse(&p, ev->headers, captured);
-	packet_format(&p, macs, packet, sizeof(packet));
+	packet_format(p, macs, packet, sizeof(packet));
 	why = describe_rules(o, ev, rules, sizeof(rules));
 	if (!*why)
 		why = meaning ?: "";
@@ -132,7 +172,24 @@ static void describe_packet(struct out *o, const struct wr_event *ev)
 	out_field(o, "packet", json_string(packet), text, OUT_PLAIN);
 	out_field(o, "meaning", meaning ? json_string(meaning) : json_null(), NULL, OUT_PLAIN);
 	out_field(o, "length", json_integer(ev->length), NULL, OUT_PLAIN);
-	out_field(o, "headers", packet_json(&p), NULL, OUT_PLAIN);
+	out_field(o, "headers", packet_json(p), NULL, OUT_PLAIN);
+}
+
+/* Whose program judged it: an endpoint's, or one that sits on an uplink or on warren0. */
+static void describe_where(struct monitor *m, const struct wr_event *ev)
+{
+	const struct pod *pod = find_pod(m, ev->ifindex);
+	const bool endpoint = pod || dp_endpoint_get(&m->dp, ev->ifindex, &(struct wr_endpoint){ 0 }, NULL) == 0;
+	char name[IF_NAMESIZE], text[IF_NAMESIZE + NUMBER_STRLEN];
+	const char *device = endpoint ? NULL : if_indextoname(ev->ifindex, name);
+
+	if (device)
+		snprintf(text, sizeof(text), "device %s", device);
+	else
+		snprintf(text, sizeof(text), "endpoint %u", ev->ifindex);
+	out_field(m->cli->out, "endpoint", device ? json_null() : json_integer(ev->ifindex), text, OUT_PLAIN);
+	out_field(m->cli->out, "device", device ? json_string(device) : json_null(), NULL, OUT_PLAIN);
+	out_pod(m->cli->out, "pod", pod);
 }
 
 /* What a newer release knows as reasons is shown as drops: most are. */
@@ -143,22 +200,23 @@ static bool is_drop(const struct wr_event *ev)
 
 static void describe(struct monitor *m, const struct wr_event *ev)
 {
-	const struct pod *pod = find_pod(m, ev->ifindex);
 	const char *reason = reason_name(ev->reason), *direction = direction_name(ev->direction);
+	const struct packet_tunnel tunnel = tunnel_form(&m->remotes.cluster);
 	struct out *o = m->cli->out;
+	struct packet p, inner;
 	char text[NUMBER_STRLEN + 12];
 
+	packet_parse_tunnel(&p, &inner, &tunnel, ev->headers,
+			    ev->captured < WR_EVENT_HEADERS ? ev->captured : WR_EVENT_HEADERS);
 	out_record(o, NULL);
 	describe_time(o, ev);
-	snprintf(text, sizeof(text), "endpoint %u", ev->ifindex);
-	out_field(o, "endpoint", json_integer(ev->ifindex), text, OUT_PLAIN);
-	out_pod(o, "pod", pod);
+	describe_where(m, ev);
 	out_field(o, "direction", direction ? json_string(direction) : json_null(), NULL, OUT_PLAIN);
-	describe_peer(m, ev);
+	describe_peer(m, ev, &p);
 	snprintf(text, sizeof(text), "reason %u", ev->reason);
 	out_word(o, "reason", reason ?: text, is_drop(ev) ? OUT_RED : OUT_GREEN);
 	out_field(o, "verdict", json_string(is_drop(ev) ? "drop" : "pass"), NULL, OUT_PLAIN);
-	describe_packet(o, ev);
+	describe_packet(o, ev, &p);
 	out_end(o);
 }
 
@@ -243,12 +301,12 @@ int cmd_monitor(struct cli *cli)
 	/* Neither is asked for: both are shown. */
 	struct monitor m = {
 		.cli = cli,
+		.dp = DP_CLOSED,
 		.reason = -1,
 		.drops = cli->options.drops || !cli->options.allows,
 		.allows = cli->options.allows || !cli->options.drops,
 		.left = cli->options.count,
 	};
-	_cleanup_dp_ struct dp dp = DP_CLOSED;
 	struct dp_events *events = NULL;
 	uint64_t deadline = 0;
 	uint8_t reason;
@@ -260,19 +318,23 @@ int cmd_monitor(struct cli *cli)
 					       cli->options.reason);
 		m.reason = reason;
 	}
-	r = cli_open(cli, &dp);
+	r = cli_open(cli, &m.dp);
+	if (r == 0)
+		r = remotes_load(&m.remotes, true, &cli->err);
 	if (r == 0)
 		r = catch_signals(&cli->err);
 	if (r == 0)
 		r = dp_events_open(&events, &cli->err);
-	if (r < 0)
-		return r;
-	fprintf(stderr, "listening ... Ctrl-C ends\n");
-	if (cli->options.timeout >= 0)
-		deadline = now(CLOCK_MONOTONIC) + (uint64_t)cli->options.timeout * NS_PER_S;
-	r = watch(&m, events, deadline);
-	dp_events_close(events);
+	if (r == 0) {
+		fprintf(stderr, "listening ... Ctrl-C ends\n");
+		if (cli->options.timeout >= 0)
+			deadline = now(CLOCK_MONOTONIC) + (uint64_t)cli->options.timeout * NS_PER_S;
+		r = watch(&m, events, deadline);
+		dp_events_close(events);
+	}
 	closep(&stop_fd);
+	remotes_free(&m.remotes);
 	pods_free(&m.pods);
+	dp_close(&m.dp);
 	return r;
 }

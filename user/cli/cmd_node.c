@@ -120,6 +120,7 @@ int cmd_node_show(struct cli *cli)
 	out_mark(cli->out, "mark_pod", dp.config.mark_pod);
 	out_mark(cli->out, "mark_masquerade", dp.config.mark_masquerade);
 	out_mark(cli->out, "mark_host_only", dp.config.mark_host_only);
+	out_uint(cli->out, "pod_mtu", dp.config.pod_mtu);
 	out_string(cli->out, "gateway_link", WARREN_GATEWAY_LINK);
 	out_strings(cli->out, "gateway_addresses", take_ptr(gateways), " ");
 	out_uint(cli->out, "map_memory", memory);

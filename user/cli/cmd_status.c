@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* warren status: one line a check, green, yellow or red, and what to do about what is not green. */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -9,6 +10,7 @@
 #include "attachment.h"
 #include "endpoints.h"
 #include "flows.h"
+#include "names.h"
 #include "node.h"
 #include "tables.h"
 
@@ -57,6 +59,14 @@ static void check_node(struct status *s, const struct node_check *node)
 				 : "table inet warren stands");
 	check(s, "gateway link", good(node->gateway_link), "`warren node init` makes it again", "%s is %s",
 	      WARREN_GATEWAY_LINK, node->gateway_link ? "up" : "missing or down");
+	check(s, "from_host", good(node->from_host || !node->gateway_link), "`warren node init` attaches it again", "%s %s",
+	      node->from_host ? "sits on" : "is not on", WARREN_GATEWAY_LINK);
+	if (node->uplinks)
+		check(s, "uplinks", good(!node->uplinks_faulty),
+		      "the agent attaches it again; `bpftool net show` names what runs ahead of it",
+		      node->uplinks_faulty ? "%u of %u: gone, without from_uplink, or with another program ahead of it"
+					   : "from_uplink sits on all %u",
+		      node->uplinks_faulty ?: node->uplinks, node->uplinks);
 	check(s, "forwarding IPv4", good(node->forwarding4), "`sysctl -w net.ipv4.ip_forward=1`", "is %s",
 	      node->forwarding4 ? "on" : "off: pods reach nothing outside this node");
 	check(s, "forwarding IPv6", good(node->forwarding6), "`sysctl -w net.ipv6.conf.all.forwarding=1`", "is %s",
@@ -204,6 +214,56 @@ static void check_policy_state(struct status *s, const struct wr_policy_state *s
 	      p->quarantined);
 }
 
+/* --- the cluster --- */
+
+static void cluster_words(const struct wr_cluster *c, char *buf, size_t size)
+{
+	char text[IP_STRLEN];
+	struct ip ip;
+	int n = 0;
+
+	if (c->flags & WR_CLUSTER_V4) {
+		ip = ip_from4(&c->addr4);
+		n = snprintf(buf, size, "%s", ip_format(&ip, text));
+	}
+	if (c->flags & WR_CLUSTER_V6) {
+		ip = ip_from6(&c->addr6);
+		n += snprintf(buf + n, size - (size_t)n, "%s%s", n ? ", " : "", ip_format(&ip, text));
+	}
+	snprintf(buf + n, size - (size_t)n, " UDP port %u, VNI %u", ntohs(c->port), c->vni);
+}
+
+static void check_nodes(struct status *s, const struct remotes *remotes)
+{
+	unsigned mapped = 0, direct = 0, unresolved = 0;
+	char words[160], label[NODE_LABEL_MAX];
+
+	for (size_t i = 0; i < remotes->node_count; i++) {
+		const struct remote_node *node = &remotes->nodes[i];
+
+		mapped += node->slot != 0;
+		direct += node->slot && node->dp.direct;
+		unresolved += node->slot && !node->dp.resolved;
+		if (node->problem)
+			check(s, "node", STATE_WRONG, "`warren node list` shows all; mend its Node object or the way to it",
+			      "%s: %s", node_label(node, label), node->problem);
+	}
+	cluster_words(&remotes->cluster, words, sizeof(words));
+	check(s, "cluster", unresolved ? STATE_NOTICE : STATE_OK, "`warren node list` shows which; `warren node ping` tries them",
+	      "tunnels end at %s; %u other node%s: %u by tunnel, %u direct, %u unresolved", words, mapped, mapped == 1 ? "" : "s",
+	      mapped - direct, direct, unresolved);
+}
+
+static int check_cluster(struct status *s, struct cli *cli)
+{
+	_cleanup_remotes_ struct remotes remotes = { 0 };
+	int r = remotes_load(&remotes, false, &cli->err);
+
+	if (r == 0 && remotes_in_cluster(&remotes))
+		check_nodes(s, &remotes);
+	return r;
+}
+
 /* --- conntrack --- */
 
 #define SWEEP_LATE_S (3 * WR_SWEEP_SECONDS)
@@ -297,6 +357,9 @@ int cmd_status(struct cli *cli)
 	out_table(cli->out, "checks", NULL);
 	check_node(&s, &node);
 	r = check_policies(&s, cli);
+	if (r < 0)
+		return r;
+	r = check_cluster(&s, cli);
 	if (r < 0)
 		return r;
 	check_endpoints(&s, &e);

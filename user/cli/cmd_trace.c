@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* warren trace: a made-up packet through the twins of the attached programs, and what they found, step by step. */
+#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
+#include <net/if.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,18 +23,30 @@
  */
 #define OUTSIDE_IFINDEX 1
 
+/* What another node sends without knowing whose it is; nobody here has that identity either. */
+#define CARRIED_IDENTITY (WR_ID_SOME_POD | 1)
+
 struct run {
 	struct cli *cli;
 	struct endpoints endpoints;
 	struct flow flow;
-	bool ingress; /* to_pod runs, not from_pod */
-	uint32_t id;  /* of the endpoint whose program runs */
+	const char *program; /* WARREN_PROG_* */
+	uint32_t device;     /* on which it sits: of the endpoint whose program runs, an uplink, warren0 */
+	uint32_t entered;    /* by which the packet came into the host; 0: it made it */
+	const struct remote_node *sender; /* whose tunnel packet it is, or NULL */
+	struct link_info link;		  /* the uplink */
+	uint64_t carried;		  /* the identity in it */
 	struct frame frame;
-	uint8_t bytes[FRAME_MAX];
+	uint8_t bytes[FRAME_TUNNEL_MAX];
 	size_t length;
 	struct wr_trace trace;
 	int tc_verdict;
 };
+
+static bool is_program(const struct run *run, const char *program)
+{
+	return strcmp(run->program, program) == 0;
+}
 
 /* --- the packet --- */
 
@@ -51,6 +64,32 @@ static int parse_flags(struct cli *cli, uint8_t *flags)
 		*flags |= (uint8_t)(1 << bit);
 	}
 	return 0;
+}
+
+/* As the other node would send it: in the tunnel, or as it is if it is on the same link. */
+static void wrap_packet(struct run *run)
+{
+	const struct dp_node *node = &run->sender->dp;
+	const struct wr_cluster *cluster = &run->endpoints.remotes.cluster;
+	struct frame_tunnel tunnel = {
+		.source = node->remote,
+		.destination = node->local,
+		.port = ntohs(cluster->port),
+		.option_class = ntohs(cluster->option_class),
+		.vni = cluster->vni,
+		.identity = run->carried,
+	};
+	struct frame direct = run->frame;
+	uint8_t inner[FRAME_MAX];
+
+	memcpy(tunnel.mac_source, node->dmac, 6);
+	memcpy(tunnel.mac_destination, run->link.mac, 6);
+	memcpy(direct.mac_source, node->dmac, 6);
+	memcpy(direct.mac_destination, run->link.mac, 6);
+	if (node->direct)
+		run->length = frame_make(&direct, run->bytes);
+	else
+		run->length = frame_encapsulate(&tunnel, inner, frame_make(&run->frame, inner), run->bytes);
 }
 
 static int make_packet(struct run *run)
@@ -74,11 +113,14 @@ static int make_packet(struct run *run)
 		return cli_usage_error(cli, "--flags are TCP's, and this is %s", l4_proto_name(flow->protocol));
 	if (cli->options.flags)
 		r = parse_flags(cli, &f->tcp_flags);
-	if (run->ingress)
+	if (is_program(run, WARREN_PROG_TO_POD))
 		memcpy(f->mac_destination, flow->to.endpoint->ep.mac, 6);
-	else
+	else if (is_program(run, WARREN_PROG_FROM_POD))
 		memcpy(f->mac_source, flow->from.endpoint->ep.mac, 6);
-	run->length = frame_make(f, run->bytes);
+	if (run->sender)
+		wrap_packet(run);
+	else
+		run->length = frame_make(f, run->bytes);
 	return r;
 }
 
@@ -87,7 +129,7 @@ static int make_packet(struct run *run)
 static void __attribute__((format(printf, 4, 5)))
 step(struct run *run, const char *name, enum out_colour colour, const char *fmt, ...)
 {
-	char text[RULE_STRLEN + 160];
+	char text[REMOTE_LABEL_MAX + 256];
 	va_list ap;
 
 	va_start(ap, fmt);
@@ -99,27 +141,48 @@ step(struct run *run, const char *name, enum out_colour colour, const char *fmt,
 	out_end(run->cli->out);
 }
 
+/* How a packet of another node comes in. */
+static void step_tunnel(struct run *run)
+{
+	char label[NODE_LABEL_MAX], from[IP_STRLEN], to[IP_STRLEN], number[NUMBER_STRLEN];
+	const struct dp_node *node = &run->sender->dp;
+
+	if (node->direct)
+		step(run, "uplink", OUT_PLAIN, "%s, from %s as it is: on the same link", run->link.name,
+		     node_label(run->sender, label));
+	else
+		step(run, "uplink", OUT_PLAIN, "%s, from %s: Geneve VNI %u from %s to %s, identity %s carried", run->link.name,
+		     node_label(run->sender, label), run->endpoints.remotes.cluster.vni, ip_format(&node->remote, from),
+		     ip_format(&node->local, to), identity_name(run->carried, number));
+}
+
 static void step_endpoint(struct run *run)
 {
-	const struct endpoint *endpoint = endpoints_find(&run->endpoints, run->id);
+	const uint32_t id = run->trace.ifindex;
+	const struct endpoint *endpoint = endpoints_find(&run->endpoints, id);
 	char label[POD_LABEL_MAX], identity[NUMBER_STRLEN], class[NUMBER_STRLEN];
 
-	if (!(run->trace.steps & WR_TRACE_ENDPOINT) || !endpoint) {
-		step(run, "endpoint", OUT_RED, "device %u belongs to none", run->id);
-		return;
-	}
-	step(run, "endpoint", OUT_PLAIN, "%u %s, identity %s, %s, revision %u", run->id,
-	     endpoint_label(&run->endpoints, run->id, label), identity_name(endpoint->ep.identity, identity),
-	     class_name(endpoint->ep.policy_class, class), endpoint->ep.revision);
+	if (endpoint)
+		step(run, "endpoint", OUT_PLAIN, "%u %s, identity %s, %s, revision %u", id,
+		     endpoint_label(&run->endpoints, id, label), identity_name(endpoint->ep.identity, identity),
+		     class_name(endpoint->ep.policy_class, class), endpoint->ep.revision);
+	else if (is_program(run, WARREN_PROG_FROM_POD) || is_program(run, WARREN_PROG_TO_POD))
+		step(run, "endpoint", OUT_RED, "device %u belongs to none", run->device);
 }
 
 static void step_peer(struct run *run)
 {
-	char label[POD_LABEL_MAX], number[NUMBER_STRLEN];
+	const bool sent = is_program(run, WARREN_PROG_FROM_POD) || is_program(run, WARREN_PROG_FROM_HOST);
+	char label[REMOTE_LABEL_MAX], number[NUMBER_STRLEN];
 	const struct wr_trace *t = &run->trace;
 	const char *identity = identity_name(t->peer_identity, number);
 
-	if (t->peer_ifindex)
+	if (t->peer_ifindex & WR_REMOTE)
+		step(run, "peer", OUT_PLAIN, "%s, identity %s",
+		     remote_label(&run->endpoints.remotes, t->peer_ifindex,
+				  sent ? &run->frame.destination : &run->frame.source, label),
+		     identity);
+	else if (t->peer_ifindex)
 		step(run, "peer", OUT_PLAIN, "endpoint %u %s, identity %s", t->peer_ifindex,
 		     endpoint_label(&run->endpoints, t->peer_ifindex, label), identity);
 	else
@@ -206,6 +269,31 @@ static void step_stack(struct run *run)
 		     mark & cfg->mark_masquerade ? "; it leaves with the node's address as source" : "");
 }
 
+/* Out by an uplink, to another node. */
+static void step_node(struct run *run)
+{
+	const struct remote_node *node = remotes_by_slot(&run->endpoints.remotes, run->trace.peer_ifindex & ~WR_REMOTE);
+	char label[NODE_LABEL_MAX], from[IP_STRLEN], to[IP_STRLEN], number[NUMBER_STRLEN], uplink[IF_NAMESIZE], mac[MAC_STRLEN];
+	const char *device;
+
+	if (!node) {
+		step(run, "forwarding", OUT_GREEN, "%s", reason_text(run->trace.reason));
+		return;
+	}
+	node_label(node, label);
+	device = if_indextoname(run->trace.redirect, uplink) ?: "(gone)";
+	if (node->dp.direct)
+		step(run, "forwarding", OUT_GREEN, "to %s: as it is, by uplink %s", label, device);
+	else
+		step(run, "forwarding", OUT_GREEN, "to %s: encapsulated, Geneve VNI %u from %s to %s by uplink %s, identity %s",
+		     label, run->endpoints.remotes.cluster.vni, ip_format(&node->dp.local, from),
+		     ip_format(&node->dp.remote, to), device, identity_name(run->carried, number));
+	if (node->dp.resolved)
+		step(run, "next hop", OUT_PLAIN, "%s", mac_format(node->dp.dmac, mac));
+	else
+		step(run, "next hop", OUT_YELLOW, "not resolved yet: the stack finds it");
+}
+
 static void step_forwarding(struct run *run)
 {
 	const struct wr_trace *t = &run->trace;
@@ -213,10 +301,16 @@ static void step_forwarding(struct run *run)
 
 	if (reason_drops(t->reason))
 		step(run, "forwarding", OUT_RED, "dropped: %s", reason_text(t->reason));
-	else if (t->redirect)
+	else if (t->reason == WR_REASON_TO_ENDPOINT)
 		step(run, "forwarding", OUT_GREEN, "redirected into the pod of endpoint %u %s", t->redirect,
 		     endpoint_label(&run->endpoints, t->redirect, label));
-	else if (!run->ingress && (t->reason == WR_REASON_TO_STACK || t->reason == WR_REASON_HOP_LIMIT))
+	else if (t->reason == WR_REASON_TO_NODE)
+		step_node(run);
+	else if (t->reason == WR_REASON_TO_HOST)
+		step(run, "forwarding", OUT_GREEN, "decapsulated, to this host's own stack by %s", WARREN_GATEWAY_LINK);
+	else if (t->reason == WR_REASON_NONE && run->sender)
+		step(run, "forwarding", OUT_GREEN, "not judged: left to the host's stack as it is");
+	else if (is_program(run, WARREN_PROG_FROM_POD) && (t->reason == WR_REASON_TO_STACK || t->reason == WR_REASON_HOP_LIMIT))
 		step_stack(run);
 	else
 		step(run, "forwarding", OUT_GREEN, "%s", reason_text(t->reason) ?: "passed");
@@ -227,6 +321,8 @@ static void describe_steps(struct run *run)
 	const struct wr_trace *t = &run->trace;
 
 	out_table(run->cli->out, "steps", NULL);
+	if (run->sender)
+		step_tunnel(run);
 	step_endpoint(run);
 	if (t->steps & WR_TRACE_PARSED) {
 		step_peer(run);
@@ -244,18 +340,26 @@ static void describe(struct run *run)
 {
 	const char *name = reason_name(run->trace.reason);
 	char text[PACKET_TEXT_MAX];
+	const struct remotes *remotes = &run->endpoints.remotes;
+	const struct packet_tunnel tunnel = tunnel_form(&remotes->cluster);
 	struct out *o = run->cli->out;
 	bool drops = reason_drops(run->trace.reason);
-	struct packet p;
+	struct packet p, inner;
 
-	packet_parse(&p, run->bytes, run->length);
+	packet_parse_tunnel(&p, &inner, &tunnel, run->bytes, run->length);
 	out_record(o, NULL);
 	out_string(o, "packet", packet_format(&p, false, text, sizeof(text)));
 	out_field(o, "headers", packet_json(&p), NULL, OUT_PLAIN);
-	out_party(o, "from", &run->flow.from, &run->frame.source);
-	out_party(o, "to", &run->flow.to, &run->frame.destination);
-	snprintf(text, sizeof(text), "%s of endpoint %u", run->ingress ? WARREN_PROG_TO_POD : WARREN_PROG_FROM_POD, run->id);
-	out_field(o, "program", json_string(run->ingress ? WARREN_PROG_TO_POD : WARREN_PROG_FROM_POD), text, OUT_PLAIN);
+	out_party(o, "from", remotes, &run->flow.from, &run->frame.source);
+	out_party(o, "to", remotes, &run->flow.to, &run->frame.destination);
+	if (run->sender)
+		snprintf(text, sizeof(text), "%s of %s", run->program, run->link.name);
+	else if (is_program(run, WARREN_PROG_FROM_HOST))
+		snprintf(text, sizeof(text), "%s of %s", run->program, WARREN_GATEWAY_LINK);
+	else
+		snprintf(text, sizeof(text), "%s of endpoint %u", run->program, run->device);
+	out_field(o, "program", json_string(run->program), text, OUT_PLAIN);
+	out_field(o, "device", json_integer(run->device), NULL, OUT_PLAIN);
 	out_field(o, "tc_verdict", json_integer(run->tc_verdict), NULL, OUT_PLAIN);
 	out_word(o, "verdict", drops ? "drop" : "pass", drops ? OUT_RED : OUT_GREEN);
 	out_string(o, "reason", name);
@@ -268,34 +372,97 @@ static void describe(struct run *run)
 	out_end(o);
 	if (run->flow.any)
 		out_note(o, "\nNo PORT/PROTO was given: tcp to port %u stands for it.", FLOW_PORT);
+	out_guess(o, &run->flow.to);
+}
+
+/* From another node, through the tunnel: the receiving half of the way. */
+static int enter_by_uplink(struct run *run, const struct remote_node *node)
+{
+	const struct party *from = &run->flow.from;
+	struct cli *cli = run->cli;
+	char label[NODE_LABEL_MAX];
+
+	if (!node->slot) {
+		err_set(&cli->err, ENETUNREACH, "%s is not in the maps: nothing of it is believed", node_label(node, label));
+		return err_hint(&cli->err, "`warren node get %s` says why", node->name ?: "");
+	}
+	run->program = WARREN_PROG_FROM_UPLINK;
+	run->device = run->entered = node->dp.uplink;
+	run->sender = node;
+	run->carried = from->kind == PARTY_NODE		    ? WR_ID_REMOTE_NODE
+		       : from->kind == PARTY_REMOTE && !from->known ? CARRIED_IDENTITY
+							    : from->identity;
+	if (cli->options.identity && identity_parse(cli->options.identity, &run->carried) < 0)
+		return cli_usage_error(cli, "'%s' is no identity: a number as `warren identity list` shows it",
+				       cli->options.identity);
+	return link_get(&run->endpoints.nl, NULL, run->device, &run->link, &cli->err);
+}
+
+static int find_sender(struct run *run, const struct remote_node **node)
+{
+	const char *name = run->cli->options.from_node;
+
+	*node = run->flow.from.node;
+	if (!name)
+		return 0;
+	*node = remotes_by_text(&run->endpoints.remotes, name);
+	if (*node && !(*node)->own)
+		return 0;
+	err_set(&run->cli->err, ENOENT, "there is no other node '%s'", name);
+	return err_hint(&run->cli->err, "`warren node list` lists them");
+}
+
+/* Which program would see it, and where. */
+static int choose_program(struct run *run)
+{
+	const struct flow *flow = &run->flow;
+	const struct remotes *remotes = &run->endpoints.remotes;
+	const struct remote_node *sender, *holder = remotes_by_cidr(remotes, &flow->to.ip[flow->family]);
+	int r = find_sender(run, &sender);
+
+	if (r < 0)
+		return r;
+	if (sender)
+		return enter_by_uplink(run, sender);
+	if (run->cli->options.identity)
+		return cli_usage_error(run->cli, "--identity is carried by what another node sends, and %s is none",
+				       run->cli->args[0]);
+	run->carried = flow->from.kind == PARTY_HOST ? WR_ID_REMOTE_NODE : flow->from.identity;
+	run->entered = flow->from.kind == PARTY_WORLD ? OUTSIDE_IFINDEX : 0;
+	if (flow->from.kind == PARTY_POD) {
+		run->program = WARREN_PROG_FROM_POD;
+		run->device = flow->from.endpoint->id;
+	} else if (flow->to.kind == PARTY_POD) {
+		run->program = WARREN_PROG_TO_POD;
+		run->device = flow->to.endpoint->id;
+	} else if (holder && !holder->own) {
+		run->program = WARREN_PROG_FROM_HOST;
+		run->device = remotes->cluster.host_ifindex;
+	} else {
+		return cli_usage_error(run->cli, "neither %s nor %s is a pod of this node: its programs see no such packet",
+				       run->cli->args[0], run->cli->args[1]);
+	}
+	return 0;
 }
 
 static int trace(struct run *run)
 {
-	const struct flow *flow = &run->flow;
-	uint32_t entered = 0;
 	int r = flow_parse(run->cli, &run->endpoints, &run->flow);
 
-	if (r < 0)
-		return r;
-	if (flow->from.kind != PARTY_POD && flow->to.kind != PARTY_POD)
-		return cli_usage_error(run->cli, "neither %s nor %s is a pod of this node: its programs see no such packet",
-				       run->cli->args[0], run->cli->args[1]);
-	run->ingress = flow->from.kind != PARTY_POD;
-	run->id = (run->ingress ? flow->to.endpoint : flow->from.endpoint)->id;
-	if (flow->from.kind == PARTY_WORLD)
-		entered = OUTSIDE_IFINDEX;
-	r = make_packet(run);
 	if (r == 0)
-		r = dp_trace(run->ingress ? WARREN_PROG_TO_POD : WARREN_PROG_FROM_POD, run->id, entered, run->bytes,
-			     run->length, &run->trace, &run->tc_verdict, &run->cli->err);
+		r = choose_program(run);
+	if (r == 0)
+		r = make_packet(run);
+	if (r == 0)
+		r = dp_trace(run->program, run->device, run->entered, run->bytes, run->length, &run->trace, &run->tc_verdict,
+			     &run->cli->err);
 	return r;
 }
 
 int cmd_trace(struct cli *cli)
 {
 	struct run run = { .cli = cli, .endpoints = ENDPOINTS_NONE };
-	int r = endpoints_list(cli, &run.endpoints);
+	int r = endpoints_list_all(cli, &run.endpoints);
 
 	if (r == 0)
 		r = trace(&run);

@@ -69,8 +69,8 @@ static void judge(struct maps *maps, const struct flow *flow, uint32_t direction
 	const struct party *judged = direction == WR_EGRESS ? &flow->from : &flow->to;
 	const struct party *peer = direction == WR_EGRESS ? &flow->to : &flow->from;
 	const struct wr_endpoint *ep = &judged->endpoint->ep;
-	const struct lookup_query query = { ep->policy_class, direction,      party_identity(peer),
-					    peer->ip[flow->family], flow->protocol, flow->port };
+	struct lookup_query query = { ep->policy_class,	      direction,      peer->identity,
+				      peer->ip[flow->family], flow->protocol, flow->port };
 	struct lookup_result result = { .peer_class = WR_PEER_NONE, .cidr_peer = WR_PEER_NONE };
 
 	if (is_host_exempt(direction, judged, peer))
@@ -81,6 +81,11 @@ static void judge(struct maps *maps, const struct flow *flow, uint32_t direction
 		result.rule = WR_RULE_NOT_ISOLATED;
 	else
 		policy_lookup(&tables, &query, &result);
+	/* A block that holds a node's address holds the node, whichever address it sends from. */
+	if (result.rule == WR_RULE_NONE && peer->kind == PARTY_NODE) {
+		query.peer_ip = peer->node->dp.remote;
+		policy_lookup(&tables, &query, &result);
+	}
 	*j = (struct wr_trace_judgement){
 		.peer_identity = query.peer_identity,
 		.peer_class = result.peer_class,
@@ -166,7 +171,8 @@ static int check_sides(struct cli *cli, const struct flow *flow)
 	return 0;
 }
 
-static void describe(struct out *o, const struct flow *flow, const struct wr_trace_judgement *j, bool judged[2])
+static void describe(struct out *o, const struct remotes *remotes, const struct flow *flow,
+		     const struct wr_trace_judgement *j, bool judged[2])
 {
 	bool itself = flow->from.endpoint && flow->from.endpoint == flow->to.endpoint;
 	char text[FLOW_STRLEN];
@@ -174,8 +180,8 @@ static void describe(struct out *o, const struct flow *flow, const struct wr_tra
 	out_record(o, NULL);
 	out_verdict(o, itself || ((!judged[WR_EGRESS] || j[WR_EGRESS].allowed) &&
 				  (!judged[WR_INGRESS] || j[WR_INGRESS].allowed)));
-	out_party(o, "from", &flow->from, &flow->from.ip[flow->family]);
-	out_party(o, "to", &flow->to, &flow->to.ip[flow->family]);
+	out_party(o, "from", remotes, &flow->from, &flow->from.ip[flow->family]);
+	out_party(o, "to", remotes, &flow->to, &flow->to.ip[flow->family]);
 	out_string(o, "flow", flow_format(flow, text));
 	out_field(o, "protocol", json_integer(flow->protocol), NULL, OUT_PLAIN);
 	out_field(o, "port", json_integer(flow->port), NULL, OUT_PLAIN);
@@ -188,6 +194,8 @@ static void describe(struct out *o, const struct flow *flow, const struct wr_tra
 	out_end(o);
 	if (flow->any)
 		out_note(o, "\nNo PORT/PROTO was given: %s stands for it.", text);
+	out_guess(o, &flow->from);
+	out_guess(o, &flow->to);
 }
 
 int cmd_policy_why(struct cli *cli)
@@ -197,7 +205,7 @@ int cmd_policy_why(struct cli *cli)
 	struct maps maps = { 0 };
 	struct flow flow = { 0 };
 	bool judged[WR_DIRECTIONS];
-	int r = endpoints_list(cli, &e);
+	int r = endpoints_list_all(cli, &e);
 
 	if (r == 0)
 		r = flow_parse(cli, &e, &flow);
@@ -215,6 +223,6 @@ int cmd_policy_why(struct cli *cli)
 		cli->err = maps.err;
 		return maps.failed;
 	}
-	describe(cli->out, &flow, j, judged);
+	describe(cli->out, &e.remotes, &flow, j, judged);
 	return 0;
 }

@@ -99,7 +99,7 @@ void out_ip(struct out *o, const char *key, struct ip ip)
 {
 	char buf[IP_STRLEN];
 
-	out_string(o, key, ip_format(&ip, buf));
+	out_string(o, key, ip.family ? ip_format(&ip, buf) : NULL);
 }
 
 void out_hex(struct out *o, const char *key, uint32_t number)
@@ -132,6 +132,14 @@ void out_peer(struct out *o, const char *key, uint64_t peer)
 	char buf[NUMBER_STRLEN];
 
 	out_string(o, key, peer_name(peer, buf));
+}
+
+void out_end_of(struct out *o, const char *key, uint32_t end)
+{
+	char text[NUMBER_STRLEN];
+
+	snprintf(text, sizeof(text), "%s%u", end & WR_REMOTE ? "slot " : "", end & ~WR_REMOTE);
+	out_field(o, key, json_integer(end), text, OUT_PLAIN);
 }
 
 /* --- the table, from the registry --- */

@@ -34,8 +34,8 @@ static void cluster_value(struct out *o, const struct wr_cluster *c, int cpus)
 	out_uint(o, "port", ntohs(c->port));
 	out_hex(o, "option_class", ntohs(c->option_class));
 	out_uint(o, "host_ifindex", c->host_ifindex);
-	out_ip(o, "addr4", ip_from4(&c->addr4));
-	out_ip(o, "addr6", ip_from6(&c->addr6));
+	out_ip(o, "addr4", c->flags & WR_CLUSTER_V4 ? ip_from4(&c->addr4) : (struct ip){ 0 });
+	out_ip(o, "addr6", c->flags & WR_CLUSTER_V6 ? ip_from6(&c->addr6) : (struct ip){ 0 });
 	out_masked(o, "cidr4", c->flags & WR_CLUSTER_POD4, AF_INET, &c->cidr4, &c->mask4);
 	out_masked(o, "cidr6", c->flags & WR_CLUSTER_POD6, AF_INET6, &c->cidr6, &c->mask6);
 }
@@ -59,6 +59,7 @@ static void nodes_value(struct out *o, const struct wr_node *n, int cpus)
 	char mac[MAC_STRLEN];
 
 	out_uint(o, "id", n->id);
+	out_uint(o, "last_id", n->last_id);
 	out_strings(o, "flags", flags_json(node_flags, n->flags), ",");
 	out_masked(o, "cidr4", n->flags & WR_NODE_V4, AF_INET, &n->cidr4, &n->mask4);
 	out_masked(o, "cidr6", n->flags & WR_NODE_V6, AF_INET6, &n->cidr6, &n->mask6);

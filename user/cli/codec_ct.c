@@ -63,7 +63,7 @@ static int ct6_parse(const char *text, struct wr_ct6_key *key)
 	return 0;
 }
 
-static void out_end_of(struct out *o, const char *key, struct ip ip, __be16 port)
+static void out_side_of(struct out *o, const char *key, struct ip ip, __be16 port)
 {
 	char buf[SOCKET_STRLEN];
 
@@ -72,15 +72,15 @@ static void out_end_of(struct out *o, const char *key, struct ip ip, __be16 port
 
 static void ct4_key(struct out *o, const struct wr_ct4_key *key)
 {
-	out_end_of(o, "end_0", ip_from4(&key->addr[0]), key->port[0]);
-	out_end_of(o, "end_1", ip_from4(&key->addr[1]), key->port[1]);
+	out_side_of(o, "end_0", ip_from4(&key->addr[0]), key->port[0]);
+	out_side_of(o, "end_1", ip_from4(&key->addr[1]), key->port[1]);
 	out_protocol(o, "protocol", key->l4_proto);
 }
 
 static void ct6_key(struct out *o, const struct wr_ct6_key *key)
 {
-	out_end_of(o, "end_0", ip_from6(&key->addr[0]), key->port[0]);
-	out_end_of(o, "end_1", ip_from6(&key->addr[1]), key->port[1]);
+	out_side_of(o, "end_0", ip_from6(&key->addr[0]), key->port[0]);
+	out_side_of(o, "end_1", ip_from6(&key->addr[1]), key->port[1]);
 	out_protocol(o, "protocol", key->l4_proto);
 }
 
@@ -88,8 +88,8 @@ static void ct_value(struct out *o, const struct wr_ct *ct, int cpus)
 {
 	out_uint(o, "expires", ct->expires);
 	out_strings(o, "flags", flags_json(ct_flags, ct->flags), ",");
-	out_uint(o, "initiator", ct->initiator);
-	out_uint(o, "responder", ct->responder);
+	out_end_of(o, "initiator", ct->initiator);
+	out_end_of(o, "responder", ct->responder);
 	out_identity(o, "egress_peer", ct->at[WR_EGRESS].peer);
 	out_uint(o, "egress_revision", ct->at[WR_EGRESS].revision);
 	out_uint(o, "egress_rule", ct->at[WR_EGRESS].rule);

@@ -21,6 +21,8 @@ static void config_value(struct out *o, const struct wr_config *cfg, int cpus)
 	out_hex(o, "mark_masquerade", cfg->mark_masquerade);
 	out_hex(o, "mark_host_only", cfg->mark_host_only);
 	out_uint(o, "ct_share", cfg->ct_share);
+	out_uint(o, "tunnel_port", ntohs(cfg->tunnel_port));
+	out_uint(o, "pod_mtu", cfg->pod_mtu);
 	out_string(o, "version", version);
 }
 CODEC(config, "0", only_parse, only_key, config_value);

@@ -60,10 +60,12 @@ void addr6_key(struct out *o, const struct wr_addr6 *key);
 /* Packets and bytes, summed up and by CPU. */
 void metrics_value(struct out *o, const struct wr_metric *metric, int cpus);
 
-void out_ip(struct out *o, const char *key, struct ip ip);
+void out_ip(struct out *o, const char *key, struct ip ip); /* family 0: none */
 void out_hex(struct out *o, const char *key, uint32_t number); /* 0x01000000 */
 void out_protocol(struct out *o, const char *key, uint32_t l4_proto);
 void out_identity(struct out *o, const char *key, uint64_t identity);
 void out_peer(struct out *o, const char *key, uint64_t peer);
+/* Where a side of a flow is: an endpoint's id, or "slot 3" for a node's pod. In JSON the number that is in the map. */
+void out_end_of(struct out *o, const char *key, uint32_t end);
 
 #endif

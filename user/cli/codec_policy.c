@@ -239,7 +239,7 @@ static void trace_value(struct out *o, const struct wr_trace *trace, int cpus)
 	else
 		out_uint(o, "reason", trace->reason);
 	out_uint(o, "ifindex", trace->ifindex);
-	out_uint(o, "peer_ifindex", trace->peer_ifindex);
+	out_end_of(o, "peer_ifindex", trace->peer_ifindex);
 	out_identity(o, "peer_identity", trace->peer_identity);
 	out_uint(o, "redirect", trace->redirect);
 	out_hex(o, "mark", trace->mark);

@@ -2,6 +2,7 @@
 /* The table of commands. */
 #include "cli.h"
 #include "node.h"
+#include "ping.h"
 
 #define FLAG(option, member, text)                                                                                     \
 	{                                                                                                              \
@@ -20,7 +21,8 @@
 	(offsetof(struct cli_options, member) +                                                                        \
 	 0 * sizeof(char[__builtin_types_compatible_p(__typeof__(((struct cli_options *)0)->member), type) ? 1 : -1]))
 
-#define FAMILY NUMBER("family", "N", family, 4, 6, COMPLETE_NOTHING, "4 or 6 (default: the first that both sides have)")
+#define FAMILY_OF(text) NUMBER("family", "N", family, 4, 6, COMPLETE_NOTHING, text)
+#define FAMILY FAMILY_OF("4 or 6 (default: the first that both sides have)")
 
 const struct cli_option common_options[] = {
 	FLAG("json", json, "print JSON"),
@@ -59,6 +61,29 @@ const struct command commands[] = {
 		.run = cmd_node_down,
 	},
 	{
+		.name = "node list",
+		.summary = "List the nodes of the cluster: where they are, how packets get there, how many did",
+		.run = cmd_node_list,
+	},
+	{
+		.name = "node get",
+		.args = { { "NODE", false, COMPLETE_NODE } },
+		.summary = "Show everything that is known of one node",
+		.run = cmd_node_get,
+	},
+	{
+		.name = "node ping",
+		.args = { { "NODE", true, COMPLETE_NODE, true } },
+		.options = {
+			NUMBER("count", "N", count, 1, PING_COUNT_MAX, COMPLETE_NOTHING, "echo requests to each (default 5)"),
+			NUMBER("interval", "MS", interval, 0, 60000, COMPLETE_NOTHING, "from one to the next (default 200)"),
+			NUMBER("timeout", "MS", timeout, 1, 60000, COMPLETE_NOTHING, "for the last answer (default 1000)"),
+			FAMILY_OF("only these: 4 or 6 (default: both)"),
+		},
+		.summary = "Measure whether and how fast other nodes answer, the way that packets of pods take",
+		.run = cmd_node_ping,
+	},
+	{
 		.name = "endpoint list",
 		.summary = "List the pods of this node as the data path knows them",
 		.run = cmd_endpoint_list,
@@ -79,6 +104,17 @@ const struct command commands[] = {
 		.args = { { "ID", false, COMPLETE_IDENTITY } },
 		.summary = "Show one identity: labels, named ports, the selectors that match it, its pods",
 		.run = cmd_identity_get,
+	},
+	{
+		.name = "ipcache list",
+		.summary = "List the addresses elsewhere whose identity is known: pods of other nodes, and these nodes",
+		.run = cmd_ipcache_list,
+	},
+	{
+		.name = "ipcache get",
+		.args = { { "IP" } },
+		.summary = "Say who an address is, here or elsewhere",
+		.run = cmd_ipcache_get,
 	},
 	{
 		.name = "policy list",
@@ -106,6 +142,8 @@ const struct command commands[] = {
 			NUMBER("sport", "PORT", sport, 1, UINT16_MAX, COMPLETE_NOTHING,
 			       "source port, or the id of an echo (default 40000)"),
 			TEXT("flags", "LIST", flags, COMPLETE_NOTHING, "TCP flags, as in syn,ack (default syn)"),
+			TEXT("from-node", "NODE", from_node, COMPLETE_NODE, "as if that node had sent it through the tunnel"),
+			TEXT("identity", "ID", identity, COMPLETE_IDENTITY, "what another node says in it who SRC is"),
 		},
 		.summary = "Run a made-up packet through the programs, without effect, and show each step",
 		.run = cmd_trace,

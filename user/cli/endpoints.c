@@ -12,6 +12,7 @@ void endpoints_free(struct endpoints *e)
 {
 	free(e->list);
 	pods_free(&e->pods);
+	remotes_free(&e->remotes);
 	nl_close(&e->nl);
 	dp_close(&e->dp);
 }
@@ -74,6 +75,13 @@ int endpoints_list(struct cli *cli, struct endpoints *e)
 	return 0;
 }
 
+int endpoints_list_all(struct cli *cli, struct endpoints *e)
+{
+	int r = endpoints_list(cli, e);
+
+	return r < 0 ? r : remotes_load(&e->remotes, true, &cli->err);
+}
+
 int endpoints_load(struct cli *cli, struct endpoints *e)
 {
 	size_t kept = 0;
@@ -116,6 +124,28 @@ const struct endpoint *endpoints_find(const struct endpoints *e, uint32_t id)
 const char *endpoint_label(const struct endpoints *e, uint32_t id, char buf[POD_LABEL_MAX])
 {
 	return pod_label(pods_find(&e->pods, id), buf);
+}
+
+const char *end_label(const struct endpoints *e, uint32_t end, const struct ip *ip, char buf[REMOTE_LABEL_MAX])
+{
+	if (end & WR_REMOTE)
+		return remote_label(&e->remotes, end, ip, buf);
+	if (end)
+		return endpoint_label(e, end, buf);
+	buf[0] = '\0';
+	return buf;
+}
+
+void end_json(const struct endpoints *e, uint32_t end, const struct ip *ip, json_t *object)
+{
+	char label[POD_LABEL_MAX];
+
+	if (end & WR_REMOTE) {
+		remote_json(&e->remotes, end, ip, object);
+	} else if (end) {
+		json_object_set_new(object, "endpoint", json_integer(end));
+		json_object_set_new(object, "pod", json_string(endpoint_label(e, end, label)));
+	}
 }
 
 void endpoint_addresses(const struct wr_endpoint *ep, struct ip ip[2])

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Endpoints as tools show them: the map's entry, the pod it belongs to, and the state of its device. */
+/* Endpoints as tools show them: the map's entry, the pod it belongs to, the state of its device; and who is elsewhere. */
 #ifndef WARREN_ENDPOINTS_H
 #define WARREN_ENDPOINTS_H
 
@@ -8,6 +8,7 @@
 #include "cli.h"
 #include "nl.h"
 #include "pods.h"
+#include "remotes.h"
 
 struct endpoint {
 	uint32_t id; /* ifindex of the host-side device */
@@ -20,6 +21,7 @@ struct endpoints {
 	struct dp dp;
 	struct nl nl;
 	struct pods pods;
+	struct remotes remotes;
 	struct endpoint *list; /* by id */
 	size_t count;
 };
@@ -31,6 +33,8 @@ struct endpoints {
 
 /* All, without a look at their devices: no names, no faults. */
 int endpoints_list(struct cli *cli, struct endpoints *e);
+/* The same, and other nodes with their pods. */
+int endpoints_list_all(struct cli *cli, struct endpoints *e);
 int endpoints_load(struct cli *cli, struct endpoints *e);
 /* Only the one with this id; -ENOENT. */
 int endpoints_load_one(struct cli *cli, struct endpoints *e, uint32_t id);
@@ -38,6 +42,10 @@ void endpoints_free(struct endpoints *e);
 const struct endpoint *endpoints_find(const struct endpoints *e, uint32_t id); /* NULL */
 /* "default/web", or the start of the container's id; "-" if there is no such pod. */
 const char *endpoint_label(const struct endpoints *e, uint32_t id, char buf[POD_LABEL_MAX]);
+/* An end of a flow with that address: "default/web", or on another node "node b pod shop/db"; "" for end 0. */
+const char *end_label(const struct endpoints *e, uint32_t end, const struct ip *ip, char buf[REMOTE_LABEL_MAX]);
+/* Sets endpoint and pod, or node, slot and pod of an object; nothing for end 0. */
+void end_json(const struct endpoints *e, uint32_t end, const struct ip *ip, json_t *object);
 /* The endpoint's addresses: [0] IPv4, [1] IPv6; family 0: none. */
 void endpoint_addresses(const struct wr_endpoint *ep, struct ip ip[2]);
 

@@ -104,7 +104,7 @@ static uint16_t header_checksum(const struct iphdr *ip)
 	return (uint16_t) ~(sum + (sum >> 16));
 }
 
-static void make_ipv4(const struct frame *f, size_t payload, void *at)
+static void make_ipv4(const struct ip *source, const struct ip *destination, uint8_t protocol, size_t payload, void *at)
 {
 	struct iphdr ip = {
 		.version = 4,
@@ -112,43 +112,92 @@ static void make_ipv4(const struct frame *f, size_t payload, void *at)
 		.tot_len = htons((uint16_t)(sizeof(ip) + payload)),
 		.frag_off = htons(0x4000), /* do not fragment */
 		.ttl = HOP_LIMIT,
-		.protocol = f->protocol,
+		.protocol = protocol,
 	};
 
-	memcpy(&ip.saddr, f->source.bytes, 4);
-	memcpy(&ip.daddr, f->destination.bytes, 4);
+	memcpy(&ip.saddr, source->bytes, 4);
+	memcpy(&ip.daddr, destination->bytes, 4);
 	ip.check = header_checksum(&ip);
 	memcpy(at, &ip, sizeof(ip));
 }
 
-static void make_ipv6(const struct frame *f, size_t payload, void *at)
+static void make_ipv6(const struct ip *source, const struct ip *destination, uint8_t protocol, size_t payload, void *at)
 {
 	struct ipv6hdr ip = {
 		.version = 6,
 		.payload_len = htons((uint16_t)payload),
-		.nexthdr = f->protocol,
+		.nexthdr = protocol,
 		.hop_limit = HOP_LIMIT,
 	};
 
-	memcpy(&ip.saddr, f->source.bytes, 16);
-	memcpy(&ip.daddr, f->destination.bytes, 16);
+	memcpy(&ip.saddr, source->bytes, 16);
+	memcpy(&ip.daddr, destination->bytes, 16);
 	memcpy(at, &ip, sizeof(ip));
+}
+
+static size_t headers_length(const struct ip *source)
+{
+	return sizeof(struct ethhdr) + (source->family == AF_INET6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr));
+}
+
+/* Ethernet and IP. */
+static void make_headers(const uint8_t mac_source[6], const uint8_t mac_destination[6], const struct ip *source,
+			 const struct ip *destination, uint8_t protocol, size_t payload, uint8_t *at)
+{
+	const bool v6 = source->family == AF_INET6;
+	struct ethhdr eth = { .h_proto = htons(v6 ? ETH_P_IPV6 : ETH_P_IP) };
+
+	memcpy(eth.h_source, mac_source, 6);
+	memcpy(eth.h_dest, mac_destination, 6);
+	memcpy(at, &eth, sizeof(eth));
+	if (v6)
+		make_ipv6(source, destination, protocol, payload, at + sizeof(eth));
+	else
+		make_ipv4(source, destination, protocol, payload, at + sizeof(eth));
 }
 
 size_t frame_make(const struct frame *f, uint8_t buf[FRAME_MAX])
 {
-	bool v6 = f->source.family == AF_INET6;
-	size_t transport = sizeof(struct ethhdr) + (v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr)), payload;
-	struct ethhdr eth = { .h_proto = htons(v6 ? ETH_P_IPV6 : ETH_P_IP) };
+	size_t headers = headers_length(&f->source), payload;
 
 	memset(buf, 0, FRAME_MAX);
-	memcpy(eth.h_source, f->mac_source, 6);
-	memcpy(eth.h_dest, f->mac_destination, 6);
-	memcpy(buf, &eth, sizeof(eth));
-	payload = make_transport(f, buf + transport);
-	if (v6)
-		make_ipv6(f, payload, buf + sizeof(eth));
-	else
-		make_ipv4(f, payload, buf + sizeof(eth));
-	return transport + payload;
+	payload = make_transport(f, buf + headers);
+	make_headers(f->mac_source, f->mac_destination, &f->source, &f->destination, f->protocol, payload, buf);
+	return headers + payload;
+}
+
+/* --- around it --- */
+
+struct geneve {
+	struct udphdr udp;
+	uint8_t words, flags;
+	__be16 proto;
+	__be32 vni; /* the low byte is reserved */
+	__be16 option_class;
+	uint8_t option, option_words;
+	__be32 identity[2];
+} __attribute__((packed));
+_Static_assert(sizeof(struct geneve) == WR_TUNNEL_HEADERS - sizeof(struct ethhdr), "geneve");
+
+#define SOURCE_PORT 50000 /* as of a flow's hash */
+
+size_t frame_encapsulate(const struct frame_tunnel *t, const uint8_t *frame, size_t length,
+			 uint8_t buf[FRAME_TUNNEL_MAX])
+{
+	const size_t headers = headers_length(&t->source), payload = sizeof(struct geneve) + length;
+	const struct geneve geneve = {
+		.udp = { .source = htons(SOURCE_PORT), .dest = htons(t->port), .len = htons((uint16_t)payload) },
+		.words = (4 + WR_TUNNEL_IDENTITY_SIZE) / 4,
+		.proto = htons(0x6558),
+		.vni = htonl(t->vni << 8),
+		.option_class = htons(t->option_class),
+		.option = WR_TUNNEL_OPTION,
+		.option_words = WR_TUNNEL_IDENTITY_SIZE / 4,
+		.identity = { htonl((uint32_t)(t->identity >> 32)), htonl((uint32_t)t->identity) },
+	};
+
+	make_headers(t->mac_source, t->mac_destination, &t->source, &t->destination, IPPROTO_UDP, payload, buf);
+	memcpy(buf + headers, &geneve, sizeof(geneve));
+	memcpy(buf + headers + sizeof(geneve), frame, length);
+	return headers + payload;
 }

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "abi/node.h"
 #include "addr.h"
 
 struct frame {
@@ -20,5 +21,17 @@ struct frame {
 #define FRAME_MAX 128
 /* Returns its length. Checksums of the transport are left out: the packet goes nowhere, and the programs check none. */
 size_t frame_make(const struct frame *f, uint8_t buf[FRAME_MAX]);
+
+/* What another node would put around it (abi/node.h). */
+struct frame_tunnel {
+	uint8_t mac_source[6], mac_destination[6];
+	struct ip source, destination; /* of one family, not necessarily that of the frame */
+	uint16_t port, option_class;
+	uint32_t vni;
+	uint64_t identity;
+};
+#define FRAME_TUNNEL_MAX (FRAME_MAX + 14 + WR_TUNNEL_OVERHEAD6)
+size_t frame_encapsulate(const struct frame_tunnel *t, const uint8_t *frame, size_t length,
+			 uint8_t buf[FRAME_TUNNEL_MAX]);
 
 #endif

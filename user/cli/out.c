@@ -265,6 +265,33 @@ void out_member(struct out *o, const char *key, const json_t *object)
 		out_string(o, key, json_string_value(value));
 }
 
+/* {"app": "web", "tier": "front"} as "app=web,tier=front", in order. The caller frees. */
+static char *labels_text(json_t *labels)
+{
+	const char *key;
+	json_t *value;
+	char *text = NULL;
+	size_t size;
+	FILE *f = open_memstream(&text, &size);
+	bool first = true;
+
+	if (!f)
+		return NULL;
+	json_object_foreach(labels, key, value) {
+		fprintf(f, "%s%s=%s", first ? "" : ",", key, json_string_value(value) ?: "");
+		first = false;
+	}
+	fclose(f);
+	return text;
+}
+
+void out_labels(struct out *o, const char *key, json_t *labels)
+{
+	_cleanup_free_ char *text = labels_text(labels);
+
+	out_field(o, key, labels ? json_incref(labels) : json_null(), text ?: "", OUT_PLAIN);
+}
+
 void out_note(struct out *o, const char *fmt, ...)
 {
 	_cleanup_free_ char *text = NULL;

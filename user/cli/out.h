@@ -47,6 +47,8 @@ void out_field(struct out *o, const char *key, json_t *value, const char *text, 
 void out_strings(struct out *o, const char *key, json_t *array, const char *separator);
 /* A member of an object that came as JSON. In text, numbers and texts show themselves; arrays and objects are left out. */
 void out_member(struct out *o, const char *key, const json_t *object);
+/* An object of texts, in text "app=web,tier=front"; NULL: null. */
+void out_labels(struct out *o, const char *key, json_t *labels);
 /* A line that is shown in text only. */
 void out_note(struct out *o, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

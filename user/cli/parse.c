@@ -64,7 +64,7 @@ const char *command_usage(const struct command *command, char *buf, size_t size)
 
 	add(buf, size, &used, "warren %s", command->name);
 	for (const struct cli_arg *a = command->args; a->name; a++)
-		add(buf, size, &used, a->optional ? " [%s]" : " %s", a->name);
+		add(buf, size, &used, a->optional ? " [%s%s]" : " %s%s", a->name, a->many ? "..." : "");
 	for (const struct cli_option *o = command->options; o->name; o++)
 		add(buf, size, &used, o->value ? " [--%s %s]" : " [--%s]", o->name, o->value);
 	return buf;
@@ -153,6 +153,10 @@ static int parse_arg(struct cli *cli, const char *word)
 	for (int i = 0; cli->command->args[i].name; i++) {
 		if (!cli->args[i]) {
 			cli->args[i] = word;
+			return 0;
+		}
+		if (cli->command->args[i].many && cli->more_count < CLI_MORE_MAX) {
+			cli->more[cli->more_count++] = word;
 			return 0;
 		}
 	}

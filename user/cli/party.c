@@ -66,12 +66,30 @@ static bool is_own_address(const struct ip *ip)
 	return found;
 }
 
+static void set_host(struct party *party)
+{
+	party->kind = PARTY_HOST;
+	party->identity = WR_ID_HOST;
+	party->known = true;
+	str_copy(party->label, sizeof(party->label), "host");
+}
+
+static void set_world(struct party *party)
+{
+	party->kind = PARTY_WORLD;
+	party->identity = WR_ID_WORLD;
+	party->known = true;
+	str_copy(party->label, sizeof(party->label), "world");
+}
+
 /* --- pods --- */
 
 static void set_pod(const struct endpoints *e, struct party *party, const struct endpoint *endpoint)
 {
 	party->kind = PARTY_POD;
 	party->endpoint = endpoint;
+	party->identity = endpoint->ep.identity;
+	party->known = true;
 	endpoint_addresses(&endpoint->ep, party->ip);
 	endpoint_label(e, endpoint->id, party->label);
 }
@@ -102,9 +120,79 @@ static bool pod_is(const struct pod *pod, const char *text)
 	       strcmp(pod->container, text) == 0;
 }
 
+/* --- elsewhere --- */
+
+/* A pod of another node, or with another node's own address that node. */
+static void set_remote(const struct endpoints *e, struct party *party, const struct ip *ip,
+		       const struct remote_node *node, bool pod)
+{
+	const struct remote_pod *named = remotes_pod(&e->remotes, ip);
+	char label[NODE_LABEL_MAX];
+
+	party->kind = pod ? PARTY_REMOTE : PARTY_NODE;
+	party->node = node;
+	party->ip[ip->family == AF_INET6] = *ip;
+	party->known = ipcache_lookup(ip, &party->identity, NULL) == 0;
+	if (!party->known)
+		party->identity = pod ? WR_ID_SOME_POD : WR_ID_REMOTE_NODE;
+	node_label(node, label);
+	if (!pod)
+		snprintf(party->label, sizeof(party->label), "%s", label);
+	else if (named)
+		snprintf(party->label, sizeof(party->label), "%.63s/%.253s of %s", named->namespace, named->name, label);
+	else
+		snprintf(party->label, sizeof(party->label), "a pod of %s", label);
+}
+
+/* "namespace/name" or "name". */
+static bool remote_pod_is(const struct remote_pod *pod, const char *text)
+{
+	const size_t n = strlen(pod->namespace);
+
+	return strcmp(pod->name, text) == 0 ||
+	       (strncmp(pod->namespace, text, n) == 0 && text[n] == '/' && strcmp(pod->name, text + n + 1) == 0);
+}
+
+/* Its addresses stand apart in the list. 0: there is none; 1: found. */
+static int find_remote_pod(struct cli *cli, const struct endpoints *e, const char *text, struct party *party)
+{
+	const struct remote_pod *found = NULL;
+
+	for (size_t i = 0; i < e->remotes.pod_count; i++) {
+		const struct remote_pod *pod = &e->remotes.pods[i];
+		const struct remote_node *node = remotes_by_cidr(&e->remotes, &pod->ip);
+
+		if (!remote_pod_is(pod, text) || !node || node->own)
+			continue;
+		if (found && (strcmp(found->namespace, pod->namespace) != 0 || strcmp(found->name, pod->name) != 0))
+			return err_set(&cli->err, ENOTUNIQ, "more than one pod is named '%s': %s/%s and %s/%s", text,
+				       found->namespace, found->name, pod->namespace, pod->name);
+		found = pod;
+		set_remote(e, party, &pod->ip, node, true);
+	}
+	return found != NULL;
+}
+
+/* By its name only: a number is an endpoint. Its addresses towards pods are those that its own stack sends from. */
+static bool find_node(const struct endpoints *e, const char *text, struct party *party)
+{
+	const struct remote_node *node = remotes_by_text(&e->remotes, text);
+
+	if (!node || node->own)
+		return false;
+	for (int i = 0; i < 2; i++) {
+		const struct ip gateway = cidr_gateway(&node->dp.cidrs[i]);
+
+		if (gateway.family)
+			set_remote(e, party, &gateway, node, false);
+	}
+	return party->node;
+}
+
 static int find_name(struct cli *cli, const struct endpoints *e, const char *text, struct party *party)
 {
 	const struct endpoint *found = NULL;
+	int r;
 
 	for (size_t i = 0; i < e->count; i++) {
 		const struct pod *pod = pods_find(&e->pods, e->list[i].id);
@@ -118,16 +206,24 @@ static int find_name(struct cli *cli, const struct endpoints *e, const char *tex
 		}
 		found = &e->list[i];
 	}
-	if (!found) {
-		err_set(&cli->err, ENOENT, "no pod of this node is named '%s'", text);
-		return err_hint(&cli->err, "`warren endpoint list` lists them; an id, an address, 'host' and 'world' do as well");
+	if (found) {
+		set_pod(e, party, found);
+		return 0;
 	}
-	set_pod(e, party, found);
-	return 0;
+	r = find_remote_pod(cli, e, text, party);
+	if (r || find_node(e, text, party))
+		return r < 0 ? r : 0;
+	err_set(&cli->err, ENOENT, "no pod of this node is named '%s'%s", text,
+		!remotes_in_cluster(&e->remotes) ? ""
+		: e->remotes.agent		 ? ", nor one of another node, nor a node"
+						 : "; names of other nodes and their pods are known while the agent runs");
+	return err_hint(&cli->err, "`warren endpoint list` lists them; an id, an address, 'host' and 'world' do as well");
 }
 
 static void find_address(const struct endpoints *e, const struct ip *ip, struct party *party)
 {
+	const struct remote_node *node = remotes_by_address(&e->remotes, ip), *pods = remotes_by_cidr(&e->remotes, ip);
+
 	for (size_t i = 0; i < e->count; i++) {
 		endpoint_addresses(&e->list[i].ep, party->ip);
 		if (ip_equal(&party->ip[ip->family == AF_INET6], ip)) {
@@ -139,8 +235,15 @@ static void find_address(const struct endpoints *e, const struct ip *ip, struct 
 	}
 	memset(party->ip, 0, sizeof(party->ip));
 	party->ip[ip->family == AF_INET6] = *ip;
-	party->kind = is_own_address(ip) ? PARTY_HOST : PARTY_WORLD;
-	str_copy(party->label, sizeof(party->label), party->kind == PARTY_HOST ? "host" : "world");
+	if (is_own_address(ip)) {
+		set_host(party);
+	} else if (node && !node->own) {
+		set_remote(e, party, ip, node, false);
+	} else if (pods && !pods->own) {
+		set_remote(e, party, ip, pods, true);
+	} else {
+		set_world(party);
+	}
 }
 
 static int find_party(struct cli *cli, const struct endpoints *e, const char *text, struct party *party)
@@ -149,13 +252,11 @@ static int find_party(struct cli *cli, const struct endpoints *e, const char *te
 
 	*party = (struct party){ 0 };
 	if (strcmp(text, "host") == 0) {
-		party->kind = PARTY_HOST;
-		str_copy(party->label, sizeof(party->label), text);
+		set_host(party);
 		return find_host(cli, party);
 	}
 	if (strcmp(text, "world") == 0) {
-		party->kind = PARTY_WORLD;
-		str_copy(party->label, sizeof(party->label), text);
+		set_world(party);
 		for (int i = 0; i < 2; i++)
 			(void)ip_parse(world_addresses[i], &party->ip[i]);
 		return 0;
@@ -240,24 +341,12 @@ int flow_parse(struct cli *cli, const struct endpoints *e, struct flow *flow)
 
 /* --- words --- */
 
-uint64_t party_identity(const struct party *party)
+void out_party(struct out *o, const char *key, const struct remotes *remotes, const struct party *party,
+	       const struct ip *ip)
 {
-	switch (party->kind) {
-	case PARTY_POD:
-		return party->endpoint->ep.identity;
-	case PARTY_HOST:
-		return WR_ID_HOST;
-	case PARTY_WORLD:
-		break;
-	}
-	return WR_ID_WORLD;
-}
-
-void out_party(struct out *o, const char *key, const struct party *party, const struct ip *ip)
-{
-	char text[POD_LABEL_MAX + IP_STRLEN + 32], address[IP_STRLEN], number[NUMBER_STRLEN];
+	char text[REMOTE_LABEL_MAX + IP_STRLEN + 32], address[IP_STRLEN], number[NUMBER_STRLEN];
 	json_t *json = json_pack("{ssss}", "address", ip_format(ip, address), "identity",
-				 identity_name(party_identity(party), number));
+				 identity_name(party->identity, number));
 
 	if (party->kind == PARTY_POD) {
 		json_object_set_new(json, "endpoint", json_integer(party->endpoint->id));
@@ -266,7 +355,16 @@ void out_party(struct out *o, const char *key, const struct party *party, const 
 	} else {
 		snprintf(text, sizeof(text), "%s (%s)", party->label, address);
 	}
+	if (party->node)
+		remote_json(remotes, WR_REMOTE | party->node->slot, ip, json);
 	out_field(o, key, json, text, OUT_PLAIN);
+}
+
+void out_guess(struct out *o, const struct party *party)
+{
+	if (!party->known && party->kind == PARTY_REMOTE)
+		out_note(o, "\nWho %s is, the maps do not know: its packets say it, and only rules for all pods match it for certain.",
+			 party->label);
 }
 
 const char *flow_format(const struct flow *flow, char buf[FLOW_STRLEN])

@@ -1,20 +1,30 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The two sides of a flow, as people name them: an endpoint's id, a pod ("default/web", or "web" if there is only one),
- * an address, "host" (this node) or "world" (an address that is nobody's).
+ * The two sides of a flow, as people name them: an endpoint's id, a pod ("default/web", or "web" if there is only one; those
+ * of other nodes are known by name while the agent runs), an address, a node's name, "host" (this node) or "world" (an
+ * address that is nobody's).
  */
 #ifndef WARREN_PARTY_H
 #define WARREN_PARTY_H
 
 #include "endpoints.h"
 
-enum party_kind { PARTY_POD, PARTY_HOST, PARTY_WORLD };
+enum party_kind {
+	PARTY_POD,
+	PARTY_HOST,
+	PARTY_WORLD,
+	PARTY_REMOTE, /* a pod of another node: an address in its pod CIDR */
+	PARTY_NODE,   /* another node's own stack */
+};
 
 struct party {
 	enum party_kind kind;
 	const struct endpoint *endpoint; /* of a pod, else NULL */
 	struct ip ip[2];		 /* [0] IPv4, [1] IPv6; family 0: none */
-	char label[POD_LABEL_MAX];	 /* "default/web", "host", "world" */
+	const struct remote_node *node;	 /* where it is, if not here: of a node or of its pod */
+	uint64_t identity;		 /* what a policy sees it by */
+	bool known;			 /* that is what the maps say; else it is a guess */
+	char label[REMOTE_LABEL_MAX];	 /* "default/web", "host", "world", "shop/db of node b", "node b" */
 };
 
 struct flow {
@@ -35,10 +45,11 @@ struct flow {
  */
 int flow_parse(struct cli *cli, const struct endpoints *e, struct flow *flow);
 
-/* The identity that a policy sees it by. */
-uint64_t party_identity(const struct party *party);
-/* Field `key`: "default/web (endpoint 12, 10.1.0.5)"; in JSON an object. */
-void out_party(struct out *o, const char *key, const struct party *party, const struct ip *ip);
+/* Field `key`: "default/web (endpoint 12, 10.1.0.5)", "shop/db of node b (10.2.0.7)"; in JSON an object. */
+void out_party(struct out *o, const char *key, const struct remotes *remotes, const struct party *party,
+	       const struct ip *ip);
+/* A note, if its identity is a guess. */
+void out_guess(struct out *o, const struct party *party);
 /* "tcp to port 80", "icmp". */
 #define FLOW_STRLEN 48
 const char *flow_format(const struct flow *flow, char buf[FLOW_STRLEN]);

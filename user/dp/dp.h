@@ -16,7 +16,6 @@
 #include "err.h"
 #include "link.h"
 
-#define WARREN_GATEWAY_LINK "warren0" /* carries the node's gateway addresses */
 #define WARREN_GATEWAY_PEER "warren1" /* its other end */
 #define WARREN_PROG_FROM_POD "from_pod"
 #define WARREN_PROG_TO_POD "to_pod"

@@ -33,6 +33,7 @@ static int open_route_socket(struct nl *nl, struct err *err)
 
 static int gateway_link_make(struct nl *nl, uint32_t *ifindex, struct err *err)
 {
+	static const uint8_t mac[6] = WR_HOST_MAC;
 	struct veth_end host = { .name = WARREN_GATEWAY_LINK, .netns_fd = -1, .noarp = true };
 	struct veth_end peer = { .name = WARREN_GATEWAY_PEER, .netns_fd = -1, .noarp = true };
 	struct nl_batch b = { 0 };
@@ -49,6 +50,9 @@ static int gateway_link_make(struct nl *nl, uint32_t *ifindex, struct err *err)
 	if (r < 0)
 		return r;
 	b = (struct nl_batch){ 0 };
+	/* What from_uplink re-enters there is addressed to it. An earlier release's has a random one. */
+	if (memcmp(info[0].mac, mac, sizeof(mac)) != 0)
+		link_set_mac(nl, &b, info[0].ifindex, mac);
 	for (int i = 0; i < 2; i++) {
 		link_set_no_addrgen(nl, &b, info[i].ifindex);
 		link_set_up(nl, &b, info[i].ifindex);

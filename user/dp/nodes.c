@@ -72,7 +72,7 @@ static int slot_write(struct dp_nodes *nodes, uint32_t slot, const struct wr_nod
 
 /*
  * `id` alone is cleared: a program that reads meanwhile sees a node or none, never a part of one. What else is in an empty
- * slot means nothing, but for last_id.
+ * slot means nothing, but for last_id. Counters that could not be deleted are the next dp_nodes_open()'s.
  */
 int node_slot_clear(struct dp_nodes *nodes, uint32_t slot, const struct wr_node *was, struct err *err)
 {
@@ -84,8 +84,7 @@ int node_slot_clear(struct dp_nodes *nodes, uint32_t slot, const struct wr_node 
 	for (uint32_t direction = 0; direction < WR_DIRECTIONS && r == 0; direction++) {
 		const __u32 key = wr_metric_key(slot, direction);
 
-		if (bpf_map_delete_elem(nodes->metrics, &key) < 0 && errno != ENOENT)
-			r = err_errno(err, errno, "cannot delete the counters of slot %u", slot);
+		bpf_map_delete_elem(nodes->metrics, &key);
 	}
 	return r;
 }
@@ -216,7 +215,7 @@ static int references_put(struct dp_nodes *nodes, const struct dp_node *node, ui
 	return r;
 }
 
-/* No room for all of it: as it was before. What belongs to the old node leads there again. */
+/* Not all of it could be written: as it was before. What belongs to the old node leads there again. */
 static void references_take_back(struct dp_nodes *nodes, const struct dp_node *node, uint32_t old)
 {
 	const struct dp_node *was = old ? &nodes->slots[old]->node : NULL;
@@ -257,6 +256,8 @@ static int put_anew(struct dp_nodes *nodes, uint32_t old, const struct dp_node *
 		r = references_put(nodes, node, slot, err);
 		if (r == 0 && old)
 			r = references_delete(nodes, &nodes->slots[old]->node, node, err);
+		if (r == 0 && old)
+			r = node_slot_clear(nodes, old, &nodes->slots[old]->raw, err);
 		if (r < 0)
 			references_take_back(nodes, node, old);
 	}
@@ -264,13 +265,11 @@ static int put_anew(struct dp_nodes *nodes, uint32_t old, const struct dp_node *
 		node_slot_clear(nodes, slot, &entry->raw, NULL);
 		return r;
 	}
-	if (old) {
-		r = node_slot_clear(nodes, old, &nodes->slots[old]->raw, err);
+	if (old)
 		entry_forget(nodes, old);
-	}
 	nodes->slots[slot] = take_ptr(entry);
 	cidrs_learn(nodes, slot);
-	return r < 0 ? r : (int)slot;
+	return (int)slot;
 }
 
 static bool same_hop(const struct wr_node *a, const struct wr_node *b)

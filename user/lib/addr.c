@@ -166,6 +166,13 @@ bool prefix_contains(const struct prefix *prefix, const struct ip *ip)
 	return ip->family == first.family && ip_cmp(&first, ip) <= 0 && ip_cmp(ip, &last) <= 0;
 }
 
+struct ip cidr_gateway(const struct prefix *cidr)
+{
+	struct ip first = prefix_first(cidr);
+
+	return cidr->len < ip_bits(&first) ? ip_add(first, 1) : first;
+}
+
 bool prefix_overlaps(const struct prefix *a, const struct prefix *b)
 {
 	return prefix_contains(a, &b->ip) || prefix_contains(b, &a->ip);

@@ -53,6 +53,8 @@ uint64_t ip_distance(const struct ip *a, const struct ip *b);
 bool prefix_contains(const struct prefix *prefix, const struct ip *ip);
 struct ip prefix_first(const struct prefix *prefix); /* host bits 0 */
 struct ip prefix_last(const struct prefix *prefix);  /* host bits 1 */
+/* Of a pod CIDR the host's own address, the gateway of its pods: the first one, unless it is a single pod's. */
+struct ip cidr_gateway(const struct prefix *cidr);
 bool prefix_overlaps(const struct prefix *a, const struct prefix *b);
 
 #endif

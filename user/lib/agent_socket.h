@@ -7,6 +7,8 @@
  *        answers {} once the policy of that attachment's endpoint is in force, or after N ms {"error": ...}
  *   {"method": "identities"}                 {"identities": [...]}
  *   {"method": "policies"}                   {"policies": [...]}
+ *   {"method": "nodes"}                      {"nodes": [...]}
+ *   {"method": "pods"}                       {"pods": [...]}
  *   {"method": "status"}                     {"version": ..., "synced": bool, "complaints": [...], ...}
  *
  * An answer is the result, or {"error": {"errno": N, "message": TEXT, "hint": TEXT}}. 64-bit numbers are texts ("0x1f").
@@ -17,6 +19,9 @@
  *     rules: {egress, ingress: [{peers: [{block, except: []} or {namespaces, pods: text or null}],
  *     ports: [{protocol, port: number, name or null, end_port}]}]},
  *     endpoints: [ifindex], entries, classes: [{key, class (number in the maps; 0: none), denied}]}]
+ * nodes: [{name, slot (0: in no map), own, cidrs: [], addresses: [], local, remote, uplink (ifindex), mtu, mode: "tunnel" or
+ *     "direct", resolved, dmac, problem: text or null}]; from `local` on null for our own and for what is in no map
+ * pods: [{namespace, name, identity, addresses: []}] of other nodes
  * status: {version, pid, uptime_ms, rss_bytes, synced, enforced (once at least), pending (something is not yet in force),
  *     revision, changes, applied_ms (how long ago; -1: never), compile_us, apply_us (the last ones), classes_denied,
  *     identities_left_out, failure: text or null (why the maps could not be written), counts: {of struct policy_counts},

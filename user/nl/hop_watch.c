@@ -164,14 +164,14 @@ static unsigned on_neighbour(struct hop_memory *memory, const struct nlmsghdr *n
 	return changed ? HOP_NEIGHBOUR : 0;
 }
 
-/* Our own routes and those by pods' devices lead to no node. */
+/* Our own routes and those by pods' devices lead to no node. But one of ours that is deleted may have to be made again. */
 static unsigned on_route(const struct hop_memory *memory, const struct nlmsghdr *nlh)
 {
 	const struct rtmsg *rtm = mnl_nlmsg_get_payload(nlh);
 	const struct nlattr *tb[RTA_MAX + 1];
 
 	nl_attrs(nlh, sizeof(*rtm), tb, RTA_MAX);
-	if (rtm->rtm_protocol == WR_RTPROT || (tb[RTA_OIF] && is_pods(memory, mnl_attr_get_u32(tb[RTA_OIF]))))
+	if ((rtm->rtm_protocol == WR_RTPROT && nlh->nlmsg_type == RTM_NEWROUTE) || (tb[RTA_OIF] && is_pods(memory, mnl_attr_get_u32(tb[RTA_OIF]))))
 		return 0;
 	return HOP_ROUTE;
 }

@@ -183,6 +183,15 @@ void link_set_no_addrgen(struct nl *nl, struct nl_batch *b, uint32_t ifindex)
 	mnl_attr_nest_end(nlh, spec);
 }
 
+void link_set_mac(struct nl *nl, struct nl_batch *b, uint32_t ifindex, const uint8_t mac[6])
+{
+	struct nlmsghdr *nlh = nl_request(nl, b, RTM_SETLINK, 0, 0, "set the MAC address of device %u", ifindex);
+	struct ifinfomsg *ifi = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifi));
+
+	ifi->ifi_index = (int)ifindex;
+	mnl_attr_put(nlh, IFLA_ADDRESS, 6, mac);
+}
+
 void link_set_up(struct nl *nl, struct nl_batch *b, uint32_t ifindex)
 {
 	struct nlmsghdr *nlh = nl_request(nl, b, RTM_SETLINK, 0, 0, "set device %u up", ifindex);

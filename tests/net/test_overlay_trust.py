@@ -1,0 +1,378 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Who may put packets into the tunnel, and what is believed of them: nothing but the programs sends to the tunnel's port,
+and a tunnel packet is taken only from a known node, about its own pods. Each exploit is tried; each is dropped, and
+counted by its own reason.
+"""
+
+import contextlib
+import struct
+
+import pytest
+from scapy.layers.inet import IP, UDP
+from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment
+from scapy.layers.l2 import Ether
+
+from lab import FAMILY, TIMEOUT, Underlay, moved, udp, wait_for
+from overlay_lab import ALL, OPTION, PORT, REMOTE_NODE, VNI, WORLD, Overlay, geneve, geneve_payload, is_tunnel
+
+HOST = 1
+COPIES = 5
+SERVICE = {4: "192.0.2.10", 6: "2001:db8:5::10"}
+NOBODY = 65534
+
+
+@pytest.fixture(scope="module", params=ALL, ids=["over-v4", "over-v6"])
+def overlay(request):
+    with Overlay(outer=request.param) as overlay:
+        for name, node in (("default/a1", "n1"), ("default/b1", "n1"), ("default/b2", "n2")):
+            overlay.pod(name, node, app=name[8])
+        yield overlay
+
+
+@pytest.fixture
+def n1(overlay):
+    return overlay.nodes["n1"]
+
+
+@pytest.fixture
+def n2(overlay):
+    return overlay.nodes["n2"]
+
+
+@pytest.fixture
+def a1(overlay):
+    return overlay.pods["default/a1"]
+
+
+def pod_identity(pod):
+    return int(str(pod.node.agent.endpoint(pod)["identity"]), 0)
+
+
+def datagram(src, dst):
+    return (IPv6 if ":" in src else IP)(src=src, dst=dst) / UDP(sport=4444, dport=7777) / b"from nowhere"
+
+
+class Arrivals:
+    """What reaches a pod, or a host, on port 7777 of either family."""
+
+    def __init__(self, netns):
+        self.sock = netns.udp(6, 7777)
+        self.sock.setblocking(False)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.sock.close()
+
+    def __call__(self):
+        """How many there were since the last call."""
+        count = 0
+        with contextlib.suppress(BlockingIOError):
+            while self.sock.recv(65536):
+                count += 1
+        return count
+
+    def wait(self, count):
+        self.sock.settimeout(TIMEOUT)
+        for _ in range(count):
+            assert self.sock.recv(65536)
+        self.sock.setblocking(False)
+
+
+def assert_counted(node, before, expected):
+    """These counters have moved, and no others."""
+    with contextlib.suppress(AssertionError):
+        wait_for(lambda: moved(before, node.metrics()) == expected, "the counters", timeout=1)
+    assert moved(before, node.metrics()) == expected
+
+
+# --- sending to the tunnel's port --------------------------------------------------------------------------------------
+
+
+def forged(overlay, family, to):
+    """What would come out at n2 as a packet from its neighbour's host, if the sender were believed."""
+    n1 = overlay.nodes["n1"]
+    return geneve_payload(datagram(n1.gateway[family], to), REMOTE_NODE)
+
+
+@pytest.fixture
+def quiet(overlay):
+    """quiet(): nothing has passed to the tunnel's port between the nodes."""
+    with overlay.capture() as wire:
+        yield lambda: not any(is_tunnel(frame) for frame in wire.drain())
+
+
+@pytest.mark.parametrize("whose", ["the other node's", "its own node's"])
+def test_pod_sends_to_the_tunnel_port(overlay, n1, n2, a1, quiet, family, whose):
+    target = n2 if whose.startswith("the other") else n1
+    payload = forged(overlay, family, overlay.pods["default/b2"].ips[family])
+    with a1.udp(family) as sock, Arrivals(overlay.pods["default/b2"]) as arrived:
+        before = n1.metrics()
+        for _ in range(COPIES):
+            sock.sendto(payload, (target.address[family], PORT))
+        assert_counted(n1, before, {("tunnel_port", "egress"): COPIES})
+        assert quiet() and not arrived()
+
+
+def test_pod_sends_fragments_to_the_tunnel_port(overlay, n1, n2, a1, quiet, family):
+    with a1.udp(family) as sock:
+        before = n1.metrics()
+        sock.sendto(forged(overlay, family, overlay.pods["default/b2"].ips[family]) + bytes(4000), (n2.address[family], PORT))
+        # The later ones go by the first one's ports.
+        assert_counted(n1, before, {("tunnel_port", "egress"): 3})
+    assert quiet()
+
+
+@pytest.fixture
+def service(n1, n2, family):
+    """Port 80 of an address that is nobody's leads to the other node's tunnel."""
+    ip, to = ("ip", f"{n2.address[4]}:{PORT}") if family == 4 else ("ip6", f"[{n2.address[6]}]:{PORT}")
+    rule = f"{ip} daddr {SERVICE[family]} udp dport 80 dnat to {to}"
+    n1.run(
+        "nft",
+        "-f",
+        "-",
+        input=f"""
+        table {ip} service {{
+            chain prerouting {{ type nat hook prerouting priority dstnat; {rule}; }}
+            chain output {{ type nat hook output priority -100; {rule}; }}
+        }}""",
+    )
+    yield SERVICE[family]
+    n1.run("nft", "delete", "table", ip, "service")
+
+
+def test_pod_sends_to_the_tunnel_port_through_a_service(overlay, n1, n2, a1, quiet, family, service):
+    target = overlay.pods["default/b2"]
+    with a1.udp(family) as sock, Arrivals(target) as arrived:
+        before = n1.guard_drops()
+        for _ in range(COPIES):
+            sock.sendto(forged(overlay, family, target.ips[family]), (service, 80))
+        assert n1.guard_drops() == before + COPIES
+        assert quiet() and not arrived()
+
+
+SEND = """
+import socket, sys
+sock = socket.socket(int(sys.argv[1]), socket.SOCK_DGRAM)
+for _ in range(int(sys.argv[5])):
+    try:
+        sock.sendto(bytes.fromhex(sys.argv[4]), (sys.argv[2], int(sys.argv[3])))
+    except PermissionError:
+        pass
+"""
+
+
+@pytest.mark.parametrize("way", ["straight", "through a service"])
+@pytest.mark.parametrize("user", [NOBODY, 0])
+def test_host_process_sends_to_the_tunnel_port(overlay, n1, n2, quiet, family, service, user, way):
+    target = overlay.pods["default/b2"]
+    address, number = (n2.address[family], PORT) if way == "straight" else (service, 80)
+    payload = forged(overlay, family, target.ips[family]).hex()
+    with Arrivals(target) as arrived:
+        before = n1.guard_drops()
+        n1.run(
+            *("setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "/usr/bin/python3", "-c", SEND),
+            *(int(FAMILY[family]), address, number, payload, COPIES),
+        )
+        assert n1.guard_drops() == before + COPIES
+        assert quiet() and not arrived()
+
+
+# --- what comes from the LAN -------------------------------------------------------------------------------------------
+
+
+class Lan:
+    """Somebody on the nodes' link. What it sends to n1 carries, where it may be believed at all, the other node's name."""
+
+    def __init__(self, overlay):
+        self.overlay, self.outer = overlay, overlay.outer
+        self.n1, self.n2 = overlay.nodes["n1"], overlay.nodes["n2"]
+        self.a1, self.b1, self.b2 = (overlay.pods[f"default/{name}"] for name in ("a1", "b1", "b2"))
+        self.identity = pod_identity(self.b2)
+
+    def frame(self, packet):
+        return Ether(src=self.n2.uplink_mac, dst=self.n1.uplink_mac) / packet
+
+    def tunnel(self, inner, identity=None, outer_src=None, **kwargs):
+        src = outer_src or self.n2.address[self.outer]
+        if "options" not in kwargs and identity is None:
+            identity = self.identity
+        return self.frame(geneve(src, self.n1.address[self.outer], inner, identity, **kwargs))
+
+
+def critical_option(identity):
+    return struct.pack("!HBBI", OPTION[0], 0x80 | 0x22, 1, 0) + struct.pack("!HBBQ", *OPTION, 2, identity)
+
+
+TUNNELLED = {  # what it is: (frame, reason)
+    "from an address that is no node's": (
+        lambda l, f: l.tunnel(datagram(l.b2.ips[f], l.a1.ips[f]), outer_src=Underlay.BEYOND[l.outer]),
+        "tunnel_sender",
+    ),
+    "from this node's own address": (
+        lambda l, f: l.tunnel(datagram(l.b2.ips[f], l.a1.ips[f]), outer_src=l.n1.address[l.outer]),
+        "tunnel_sender",
+    ),
+    "about a pod of this node": (lambda l, f: l.tunnel(datagram(l.b1.ips[f], l.a1.ips[f])), "tunnel_source"),
+    "about a third node's pod": (
+        lambda l, f: l.tunnel(datagram({4: "10.87.3.2", 6: "fd00:87:0:3::2"}[f], l.a1.ips[f])),
+        "tunnel_source",
+    ),
+    "a pod's identity, the world's source": (
+        lambda l, f: l.tunnel(datagram(Underlay.BEYOND[f], l.a1.ips[f])),
+        "tunnel_source",
+    ),
+    "a host with a pod's source": (
+        lambda l, f: l.tunnel(datagram(l.b2.ips[f], l.a1.ips[f]), REMOTE_NODE),
+        "tunnel_source",
+    ),
+    "a host with this node's address": (
+        lambda l, f: l.tunnel(datagram(l.n1.gateway[f], l.a1.ips[f]), REMOTE_NODE),
+        "tunnel_source",
+    ),
+    "the world with a pod's source": (
+        lambda l, f: l.tunnel(datagram(l.b2.ips[f], l.a1.ips[f]), WORLD),
+        "tunnel_source",
+    ),
+    "the world with a node's address": (
+        lambda l, f: l.tunnel(datagram(l.n2.address[f], l.a1.ips[f]), WORLD),
+        "tunnel_source",
+    ),
+    "an identity that is the host's own": (
+        lambda l, f: l.tunnel(datagram(l.b2.ips[f], l.a1.ips[f]), HOST),
+        "tunnel_identity",
+    ),
+    "the unknown identity": (lambda l, f: l.tunnel(datagram(l.b2.ips[f], l.a1.ips[f]), 0), "tunnel_identity"),
+    "an identity of a kind that there is not": (
+        lambda l, f: l.tunnel(datagram(l.b2.ips[f], l.a1.ips[f]), 7 << 56 | 1),
+        "tunnel_identity",
+    ),
+    "no identity": (lambda l, f: l.tunnel(datagram(l.b2.ips[f], l.a1.ips[f]), options=b""), "tunnel_option"),
+    "an unknown critical option": (
+        lambda l, f: l.tunnel(datagram(l.b2.ips[f], l.a1.ips[f]), options=critical_option(l.identity), flags=0x40),
+        "tunnel_option",
+    ),
+    "a control packet": (
+        lambda l, f: l.tunnel(datagram(l.b2.ips[f], l.a1.ips[f]), flags=0x80),
+        "tunnel_option",
+    ),
+    "another cluster": (lambda l, f: l.tunnel(datagram(l.b2.ips[f], l.a1.ips[f]), vni=VNI + 1), "tunnel_vni"),
+    "another version": (
+        lambda l, f: l.tunnel(datagram(l.b2.ips[f], l.a1.ips[f]), version=1),
+        "tunnel_malformed",
+    ),
+    "for a pod of the other node": (lambda l, f: l.tunnel(datagram(l.b2.ips[f], l.b2.ips[f])), "tunnel_target"),
+    "for the world": (lambda l, f: l.tunnel(datagram(l.b2.ips[f], Underlay.BEYOND[f])), "tunnel_target"),
+    "for a pod that is not there": (
+        lambda l, f: l.tunnel(datagram(l.b2.ips[f], {4: "10.87.1.222", 6: "fd00:87:0:1::222"}[f])),
+        "tunnel_target",
+    ),
+}
+
+
+def send(lan, frame):
+    with lan.overlay.underlay.wire(lan.overlay.underlay.port(1)) as out:
+        out.send(*[frame] * COPIES)
+
+
+def test_what_is_right_is_believed(overlay, family):
+    """Else the tests below would pass for no reason. (The underlay is trusted as far as this.)"""
+    lan = Lan(overlay)
+    with Arrivals(lan.a1) as arrived:
+        send(lan, lan.tunnel(datagram(lan.b2.ips[family], lan.a1.ips[family])))
+        arrived.wait(COPIES)
+        send(lan, lan.tunnel(datagram(lan.n2.gateway[family], lan.a1.ips[family]), REMOTE_NODE))
+        arrived.wait(COPIES)
+        send(lan, lan.tunnel(datagram(Underlay.BEYOND[family], lan.a1.ips[family]), WORLD))
+        arrived.wait(COPIES)
+
+
+@pytest.mark.parametrize("case", TUNNELLED)
+def test_tunnel_packet_is_not_believed(overlay, family, case):
+    make, reason = TUNNELLED[case]
+    lan = Lan(overlay)
+    with Arrivals(lan.a1) as arrived, Arrivals(lan.n1) as at_host:
+        before = lan.n1.metrics()
+        send(lan, make(lan, family))
+        assert_counted(lan.n1, before, {(reason, "ingress"): COPIES})
+        assert not arrived() and not at_host()
+
+
+PLAIN = {  # source of a packet that is not tunnelled
+    "a pod of this node": lambda l, f: l.b1.ips[f],
+    "a pod of the other node": lambda l, f: l.b2.ips[f],
+    "the other node's gateway address": lambda l, f: l.n2.gateway[f],
+    "this node's gateway address": lambda l, f: l.n1.gateway[f],
+    "this node's own address": lambda l, f: l.n1.address[f],
+}
+
+
+@pytest.mark.parametrize("to", ["pod", "host"])
+@pytest.mark.parametrize("source", PLAIN)
+def test_pods_and_own_sources_come_by_the_tunnel_only(overlay, family, source, to):
+    lan = Lan(overlay)
+    target = lan.a1.ips if to == "pod" else lan.n1.address
+    with Arrivals(lan.a1) as arrived, Arrivals(lan.n1) as at_host:
+        before = lan.n1.metrics()
+        send(lan, lan.frame(datagram(PLAIN[source](lan, family), target[family])))
+        assert_counted(lan.n1, before, {("not_tunnelled", "ingress"): COPIES})
+        assert not arrived() and not at_host()
+
+
+def test_outer_fragments_are_not_put_together(overlay, family):
+    """Nor decapsulated when the host's stack has."""
+    lan = Lan(overlay)
+    inner = datagram(lan.b2.ips[family], lan.a1.ips[family]) / bytes(1000)
+    packet = lan.tunnel(inner)
+    payload = bytes(packet[UDP])
+    outer = {"src": lan.n2.address[lan.outer], "dst": lan.n1.address[lan.outer]}
+    if lan.outer == 4:
+        parts = [IP(**outer, id=7, proto=17, flags=1) / payload[:800], IP(**outer, id=7, proto=17, frag=100) / payload[800:]]
+    else:
+        parts = [
+            IPv6(**outer) / IPv6ExtHdrFragment(nh=17, id=7, m=1) / payload[:800],
+            IPv6(**outer) / IPv6ExtHdrFragment(nh=17, id=7, offset=100) / payload[800:],
+        ]
+    with Arrivals(lan.a1) as arrived:
+        before = lan.n1.metrics()
+        for part in parts:
+            send(lan, lan.frame(part))
+        delta = moved(before, lan.n1.metrics())
+        assert delta.get(("tunnel_fragment", "ingress"), 0) >= COPIES and {key[0] for key in delta} == {"tunnel_fragment"}
+        assert not arrived()
+
+
+def test_pod_answers_no_lies(overlay, family):
+    """After all of this the nodes are as they were."""
+    lan = Lan(overlay)
+    udp(lan.a1, lan.b2, lan.b2.ips[family])
+    udp(lan.b2, lan.a1, lan.a1.ips[family])
+
+
+# --- direct ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def direct():
+    with Overlay(mode="direct") as overlay:
+        for name, node in (("default/a1", "n1"), ("default/b1", "n1"), ("default/b2", "n2")):
+            overlay.pod(name, node, app=name[8])
+        yield overlay
+
+
+def test_without_a_tunnel_a_pods_packet_comes_from_its_node(direct, family):
+    """By the node's MAC address it is its pod's; by any other it is nobody's."""
+    lan = Lan(direct)
+    packet = datagram(lan.b2.ips[family], lan.a1.ips[family])
+    with Arrivals(lan.a1) as arrived:
+        send(lan, lan.frame(packet))
+        arrived.wait(COPIES)
+        before = lan.n1.metrics()
+        send(lan, Ether(src="02:00:00:00:66:06", dst=lan.n1.uplink_mac) / packet)
+        assert_counted(lan.n1, before, {("not_tunnelled", "ingress"): COPIES})
+        before = lan.n1.metrics()
+        send(lan, lan.frame(datagram(lan.b1.ips[family], lan.a1.ips[family])))
+        assert_counted(lan.n1, before, {("not_tunnelled", "ingress"): COPIES})
+        assert not arrived()

@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* user/agent/ipcache.c: who has an address elsewhere, from what the compiler says; the compiler's part of it, too. */
+#include <stdarg.h>
+#include <setjmp.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+
+#include "fake_cluster.h"
+
+static struct fake_kernel k;
+
+static const uint8_t key[POLICY_KEY_SIZE] = { 7 };
+
+static struct prefix own_cidrs[2];
+
+static struct ipcache *begin(void)
+{
+	struct ipcache *c = ipcache_new(&fake_ipcache_ops, &k);
+
+	assert_non_null(c);
+	assert_int_equal(prefix_parse("10.1.0.0/24", &own_cidrs[0]), 0);
+	assert_int_equal(ipcache_load(c, NULL), 0);
+	assert_int_equal(ipcache_set_own(c, "self", own_cidrs), 0);
+	return c;
+}
+
+static int fresh(void **state)
+{
+	memset(&k, 0, sizeof(k));
+	k.writes_left = -1;
+	return 0;
+}
+
+static struct ip ip_of(const char *text)
+{
+	struct ip ip = { 0 };
+
+	if (text && *text)
+		assert_int_equal(ip_parse(text, &ip), 0);
+	return ip;
+}
+
+struct pod {
+	const char *name, *node, *ip;
+	uint64_t identity;
+	bool terminating;
+};
+
+static int tell(struct ipcache *c, bool full, const struct pod *pods, size_t count)
+{
+	struct policy_pod told[16] = { 0 };
+	struct policy_changes changes = { .pods = told, .pod_count = count };
+
+	for (size_t i = 0; i < count; i++)
+		told[i] = (struct policy_pod){ "default", pods[i].name, pods[i].node, { ip_of(pods[i].ip) },
+					       pods[i].terminating, pods[i].identity };
+	return ipcache_run(c, &changes, full, NULL);
+}
+
+#define TELL(c, full, ...)                                                                                             \
+	do {                                                                                                           \
+		const struct pod pods_[] = { __VA_ARGS__ };                                                            \
+		assert_int_equal(tell(c, full, pods_, sizeof(pods_) / sizeof(pods_[0])), 0);                           \
+	} while (0)
+
+#define RED 0x0200000000000011ull
+#define BLUE 0x0200000000000022ull
+
+/* --- who is in it --- */
+
+static void pods_of_other_nodes(void **state)
+{
+	struct ipcache *c = begin();
+
+	TELL(c, true, { "a", "n2", "10.2.0.5", RED }, { "b", "self", "10.9.0.5", BLUE }, { "c", "n2", "", BLUE },
+	     { "d", "", "10.1.0.7", BLUE }, { "e", "", "10.3.0.7", BLUE }, { "f", "n2", "10.2.0.8", WR_ID_UNKNOWN },
+	     { "g", "n2", "10.1.0.9", RED });
+	assert_int_equal(fake_identity(&k, "10.2.0.5"), RED);
+	assert_int_equal(fake_identity(&k, "10.9.0.5"), WR_ID_UNKNOWN); /* ours by its node */
+	assert_int_equal(fake_identity(&k, "10.1.0.7"), WR_ID_UNKNOWN); /* ours by its address */
+	assert_int_equal(fake_identity(&k, "10.1.0.9"), WR_ID_UNKNOWN); /* whatever it says */
+	assert_int_equal(fake_identity(&k, "10.3.0.7"), BLUE);
+	assert_int_equal(k.address_count, 2);
+	assert_int_equal(k.uncommitted, 0);
+	assert_int_equal(k.commits, 1);
+	/* other labels; another address; gone */
+	TELL(c, false, { "a", "n2", "10.2.0.5", BLUE });
+	assert_int_equal(fake_identity(&k, "10.2.0.5"), BLUE);
+	assert_int_equal(k.writes, 3);
+	TELL(c, false, { "a", "n2", "10.2.0.6", BLUE });
+	assert_int_equal(fake_identity(&k, "10.2.0.5"), WR_ID_UNKNOWN);
+	assert_int_equal(fake_identity(&k, "10.2.0.6"), BLUE);
+	TELL(c, false, { "a", "n2", "10.2.0.6", WR_ID_UNKNOWN });
+	assert_int_equal(k.address_count, 1);
+	/* it moves to this node */
+	TELL(c, false, { "e", "self", "10.3.0.7", BLUE });
+	assert_int_equal(k.address_count, 0);
+	ipcache_free(c);
+}
+
+static void without_a_cluster_nobody_is(void **state)
+{
+	struct ipcache *c = begin();
+
+	TELL(c, true, { "a", "n2", "10.2.0.5", RED });
+	assert_int_equal(ipcache_set_own(c, NULL, own_cidrs), 0);
+	TELL(c, true, { "a", "n2", "10.2.0.5", RED });
+	assert_int_equal(k.address_count, 0);
+	ipcache_free(c);
+}
+
+static void what_an_earlier_agent_left(void **state)
+{
+	struct ipcache *c = begin();
+
+	TELL(c, true, { "a", "n2", "10.2.0.5", RED }, { "b", "n2", "10.2.0.6", RED }, { "c", "n2", "10.2.0.7", RED });
+	ipcache_free(c);
+	c = begin();
+	k.writes = 0;
+	TELL(c, true, { "a", "n2", "10.2.0.5", RED }, { "b", "n2", "10.2.0.6", BLUE });
+	assert_int_equal(k.writes, 2);
+	assert_int_equal(k.address_count, 2);
+	assert_int_equal(fake_identity(&k, "10.2.0.6"), BLUE);
+	/* a full run drops who is not told of */
+	TELL(c, true, { "a", "n2", "10.2.0.5", RED });
+	assert_int_equal(k.address_count, 1);
+	ipcache_free(c);
+}
+
+/* --- two of them --- */
+
+static void nobody_gets_the_labels_of_another_one(void **state)
+{
+	struct ipcache_counts counts;
+	struct ipcache *c = begin();
+
+	TELL(c, true, { "a", "n2", "10.2.0.5", RED }, { "b", "n3", "10.2.0.5", BLUE });
+	assert_int_equal(fake_identity(&k, "10.2.0.5"), WR_ID_SOME_POD);
+	ipcache_count(c, &counts);
+	assert_int_equal(counts.disputed, 1);
+	assert_string_equal(counts.example, "10.2.0.5: default/a, default/b");
+	/* one of them is being deleted: the other one has it */
+	TELL(c, false, { "a", "n2", "10.2.0.5", RED, true });
+	assert_int_equal(fake_identity(&k, "10.2.0.5"), BLUE);
+	TELL(c, false, { "b", "n3", "10.2.0.5", BLUE, true });
+	assert_int_equal(fake_identity(&k, "10.2.0.5"), WR_ID_SOME_POD);
+	/* the order does not matter */
+	TELL(c, false, { "b", "n3", "10.2.0.5", BLUE, true }, { "a", "n2", "10.2.0.5", RED, false });
+	assert_int_equal(fake_identity(&k, "10.2.0.5"), RED);
+	/* alike, there is nothing to dispute */
+	TELL(c, false, { "b", "n3", "10.2.0.5", RED });
+	assert_int_equal(fake_identity(&k, "10.2.0.5"), RED);
+	ipcache_count(c, &counts);
+	assert_int_equal(counts.disputed, 0);
+	TELL(c, false, { "a", "n2", "10.2.0.5", WR_ID_UNKNOWN });
+	assert_int_equal(fake_identity(&k, "10.2.0.5"), RED);
+	ipcache_free(c);
+}
+
+static void a_nodes_address_is_no_pods(void **state)
+{
+	const struct ip ip = ip_of("192.0.2.2");
+	struct ipcache_counts counts;
+	struct ipcache *c = begin();
+
+	assert_int_equal(ipcache_add_node(c, &ip), 0);
+	assert_int_equal(ipcache_flush(c, NULL), 0);
+	TELL(c, true, { "a", "n2", "192.0.2.2", RED });
+	assert_int_equal(fake_identity(&k, "192.0.2.2"), WR_ID_REMOTE_NODE);
+	ipcache_count(c, &counts);
+	assert_string_equal(counts.example, "192.0.2.2: a node, default/a");
+	ipcache_remove_node(c, &ip);
+	assert_int_equal(ipcache_flush(c, NULL), 0);
+	assert_int_equal(fake_identity(&k, "192.0.2.2"), RED);
+	ipcache_free(c);
+}
+
+/* --- failures --- */
+
+static void what_does_not_fit_waits(void **state)
+{
+	struct ipcache_counts counts;
+	struct ipcache *c = begin();
+
+	k.address_limit = 1;
+	TELL(c, true, { "a", "n2", "10.2.0.5", RED }, { "b", "n2", "10.2.0.6", BLUE });
+	ipcache_count(c, &counts);
+	assert_int_equal(counts.left_out, 1);
+	assert_int_equal(counts.entries, 1);
+	TELL(c, false, { "a", "n2", "10.2.0.5", WR_ID_UNKNOWN });
+	assert_int_equal(fake_identity(&k, "10.2.0.6"), BLUE);
+	ipcache_count(c, &counts);
+	assert_int_equal(counts.left_out, 0);
+	/* left out, and gone before there was room */
+	TELL(c, false, { "c", "n2", "10.2.0.7", RED });
+	TELL(c, false, { "c", "n2", "10.2.0.7", WR_ID_UNKNOWN });
+	ipcache_count(c, &counts);
+	assert_int_equal(counts.left_out, 0);
+	ipcache_free(c);
+}
+
+static void a_write_that_failed_is_done_by_the_next_flush(void **state)
+{
+	const struct pod pods[] = { { "a", "n2", "10.2.0.5", RED }, { "b", "n2", "10.2.0.6", BLUE } };
+	struct ipcache *c = begin();
+
+	k.writes_left = 1;
+	assert_int_equal(tell(c, true, pods, 2), -EIO);
+	assert_int_equal(k.address_count, 1);
+	k.writes_left = -1;
+	assert_int_equal(ipcache_flush(c, NULL), 0);
+	assert_int_equal(k.address_count, 2);
+	assert_int_equal(k.uncommitted, 0);
+	ipcache_free(c);
+}
+
+/* --- the compiler --- */
+
+static struct pod_object *pod_object(const char *name, const char *label, const char *ip)
+{
+	struct pod_object *pod = calloc(1, sizeof(*pod));
+
+	pod->namespace = strdup("shop");
+	pod->name = strdup(name);
+	pod->uid = strdup("");
+	pod->node = strdup("n2");
+	pod->labels.v = calloc(1, sizeof(*pod->labels.v));
+	pod->labels.v[pod->labels.count++] = (struct label){ strdup("app"), strdup(label) };
+	pod->ips[0] = ip_of(ip);
+	return pod;
+}
+
+static struct policy_changes compile(struct policy *p)
+{
+	struct policy_changes changes;
+
+	assert_int_equal(policy_compile(p, &changes, NULL), 0);
+	return changes;
+}
+
+static void the_compiler_tells_who_pods_are(void **state)
+{
+	struct namespace_object *ns = calloc(1, sizeof(*ns));
+	struct policy *p = policy_new(key);
+	struct policy_changes changes;
+	struct pod_object *pod;
+	uint64_t web;
+
+	policy_put_pod(p, pod_object("a", "web", "10.2.0.5"));
+	policy_put_pod(p, pod_object("b", "web", "10.2.0.6"));
+	changes = compile(p);
+	assert_int_equal(changes.pod_count, 2);
+	web = changes.pods[0].identity;
+	assert_int_equal(web >> WR_ID_KIND_SHIFT, WR_ID_KIND_POD);
+	assert_int_equal(changes.pods[1].identity, web);
+	assert_string_equal(changes.pods[0].node, "n2");
+	/* the same again; another address; other labels */
+	policy_put_pod(p, pod_object("a", "web", "10.2.0.5"));
+	assert_int_equal(compile(p).pod_count, 0);
+	policy_put_pod(p, pod_object("a", "web", "10.2.0.7"));
+	changes = compile(p);
+	assert_int_equal(changes.pod_count, 1);
+	assert_int_equal(changes.pods[0].identity, web);
+	policy_put_pod(p, pod_object("a", "db", "10.2.0.7"));
+	changes = compile(p);
+	assert_int_equal(changes.pod_count, 1);
+	assert_int_not_equal(changes.pods[0].identity, web);
+	/* their namespace's labels make all of them others */
+	ns->name = strdup("shop");
+	policy_put_namespace(p, ns);
+	changes = compile(p);
+	assert_int_equal(changes.pod_count, 2);
+	/* completed; deleted; deleted before anybody heard of it */
+	pod = pod_object("a", "db", "10.2.0.7");
+	pod->completed = true;
+	policy_put_pod(p, pod);
+	changes = compile(p);
+	assert_int_equal(changes.pod_count, 1);
+	assert_int_equal(changes.pods[0].identity, WR_ID_UNKNOWN);
+	policy_remove_pod(p, "shop", "a");
+	policy_put_pod(p, pod_object("c", "web", "10.2.0.8"));
+	policy_remove_pod(p, "shop", "c");
+	changes = compile(p);
+	assert_int_equal(changes.pod_count, 1);
+	assert_string_equal(changes.pods[0].name, "a");
+	assert_int_equal(changes.pods[0].identity, WR_ID_UNKNOWN);
+	assert_int_equal(compile(p).pod_count, 0);
+	/* everything: who is there, and nobody else */
+	assert_int_equal(policy_compile_all(p, &changes, NULL), 0);
+	assert_int_equal(changes.pod_count, 1);
+	assert_string_equal(changes.pods[0].name, "b");
+	/* gone and here again in one go */
+	policy_remove_pod(p, "shop", "b");
+	policy_put_pod(p, pod_object("b", "web", "10.2.0.9"));
+	changes = compile(p);
+	assert_int_equal(changes.pod_count, 1);
+	assert_int_not_equal(changes.pods[0].identity, WR_ID_UNKNOWN);
+	policy_free(p);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(pods_of_other_nodes, fresh),
+		cmocka_unit_test_setup(without_a_cluster_nobody_is, fresh),
+		cmocka_unit_test_setup(what_an_earlier_agent_left, fresh),
+		cmocka_unit_test_setup(nobody_gets_the_labels_of_another_one, fresh),
+		cmocka_unit_test_setup(a_nodes_address_is_no_pods, fresh),
+		cmocka_unit_test_setup(what_does_not_fit_waits, fresh),
+		cmocka_unit_test_setup(a_write_that_failed_is_done_by_the_next_flush, fresh),
+		cmocka_unit_test(the_compiler_tells_who_pods_are),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "remotes.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "names.h"
+
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+
+void remotes_free(struct remotes *r)
+{
+	free(r->nodes);
+	free(r->pods);
+	for (size_t i = 0; i < ARRAY_SIZE(r->answers); i++)
+		json_decref(r->answers[i]);
+	*r = (struct remotes){ 0 };
+}
+
+bool remotes_in_cluster(const struct remotes *r)
+{
+	return r->cluster.flags;
+}
+
+/* --- addresses --- */
+
+int ipcache_lookup(const struct ip *ip, uint64_t *identity, struct err *err)
+{
+	struct wr_ipcache entry;
+	int cpus, r = dp_map_lookup(ip->family == AF_INET ? "ipcache4" : "ipcache6", ip->bytes, &entry, &cpus, err);
+
+	if (r == 0)
+		*identity = entry.identity;
+	return r;
+}
+
+struct packet_tunnel tunnel_form(const struct wr_cluster *cluster)
+{
+	if (!cluster->flags)
+		return (struct packet_tunnel){ WR_TUNNEL_PORT, WR_TUNNEL_OPTION_CLASS };
+	return (struct packet_tunnel){ ntohs(cluster->port), ntohs(cluster->option_class) };
+}
+
+/* --- from the maps --- */
+
+static struct remote_node *add_node(struct remotes *r)
+{
+	struct remote_node *grown = reallocarray(r->nodes, r->node_count + 1, sizeof(*grown));
+
+	if (!grown)
+		return NULL;
+	r->nodes = grown;
+	grown[r->node_count] = (struct remote_node){ 0 };
+	return &grown[r->node_count++];
+}
+
+static int add_from_maps(uint32_t slot, const struct dp_node *node, const struct wr_metric totals[WR_DIRECTIONS], void *arg)
+{
+	struct remote_node *added = add_node(arg);
+
+	if (!added)
+		return -ENOMEM;
+	added->slot = slot;
+	added->dp = *node;
+	memcpy(added->totals, totals, sizeof(added->totals));
+	return 0;
+}
+
+static struct prefix masked(int family, const void *address, const void *mask)
+{
+	struct prefix p = { .ip = ip_from(family, address) };
+
+	for (size_t i = 0; i < ip_bytes(&p.ip); i++)
+		p.len = (uint8_t)(p.len + __builtin_popcount(((const uint8_t *)mask)[i]));
+	return p;
+}
+
+/* What the maps say of this node itself. */
+static int add_own(struct remotes *r)
+{
+	const struct wr_cluster *c = &r->cluster;
+	struct remote_node *own = add_node(r);
+
+	if (!own)
+		return -ENOMEM;
+	own->own = true;
+	if (c->flags & WR_CLUSTER_POD4)
+		own->dp.cidrs[0] = masked(AF_INET, &c->cidr4, &c->mask4);
+	if (c->flags & WR_CLUSTER_POD6)
+		own->dp.cidrs[1] = masked(AF_INET6, &c->cidr6, &c->mask6);
+	if (c->flags & WR_CLUSTER_V4)
+		own->dp.addresses[own->dp.address_count++] = ip_from4(&c->addr4);
+	if (c->flags & WR_CLUSTER_V6)
+		own->dp.addresses[own->dp.address_count++] = ip_from6(&c->addr6);
+	return 0;
+}
+
+/* --- from the agent --- */
+
+/* The array of that name in its answer; NULL: none. */
+static const json_t *ask(struct remotes *r, size_t which, const char *method)
+{
+	r->answers[which] = cli_ask_agent(method, &r->why);
+	return json_object_get(r->answers[which], method);
+}
+
+static const char *text_of(const json_t *object, const char *key)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+
+	return text && *text ? text : NULL;
+}
+
+/* CIDRs and addresses of one that is in no map. */
+static void read_addresses(const json_t *json, struct dp_node *dp)
+{
+	const json_t *item;
+	size_t i;
+
+	*dp = (struct dp_node){ 0 };
+	json_array_foreach(json_object_get(json, "cidrs"), i, item) {
+		struct prefix p;
+
+		if (prefix_parse(json_string_value(item) ?: "", &p) == 0)
+			dp->cidrs[p.ip.family == AF_INET6] = p;
+	}
+	json_array_foreach(json_object_get(json, "addresses"), i, item) {
+		if (dp->address_count < ARRAY_SIZE(dp->addresses) &&
+		    ip_parse(json_string_value(item) ?: "", &dp->addresses[dp->address_count]) == 0)
+			dp->address_count++;
+	}
+}
+
+/* The one that the agent means; added if the maps do not have it. */
+static struct remote_node *match_node(struct remotes *r, const json_t *json)
+{
+	const uint32_t slot = (uint32_t)json_integer_value(json_object_get(json, "slot"));
+	const struct remote_node *known = remotes_by_slot(r, slot);
+	struct remote_node *node;
+
+	if (known)
+		return &r->nodes[known - r->nodes];
+	node = json_is_true(json_object_get(json, "own")) ? &r->nodes[0] : add_node(r);
+	if (node)
+		read_addresses(json, &node->dp);
+	return node;
+}
+
+static int add_names(struct remotes *r, const json_t *nodes)
+{
+	const json_t *json;
+	size_t i;
+
+	json_array_foreach(nodes, i, json) {
+		struct remote_node *node = match_node(r, json);
+
+		if (!node)
+			return -ENOMEM;
+		node->name = text_of(json, "name");
+		node->problem = text_of(json, "problem");
+	}
+	return 0;
+}
+
+static int by_address(const void *a, const void *b)
+{
+	const struct remote_pod *x = a, *y = b;
+
+	return ip_cmp(&x->ip, &y->ip);
+}
+
+static int add_pod(struct remotes *r, size_t *room, const json_t *pod, const json_t *address)
+{
+	struct remote_pod *grown = r->pods;
+	struct remote_pod added = { .namespace = text_of(pod, "namespace"), .name = text_of(pod, "name") };
+
+	if (!added.namespace || !added.name || ip_parse(json_string_value(address) ?: "", &added.ip) < 0)
+		return 0;
+	if (r->pod_count == *room) {
+		*room = *room ? 2 * *room : 64;
+		grown = reallocarray(r->pods, *room, sizeof(*grown));
+		if (!grown)
+			return -ENOMEM;
+		r->pods = grown;
+	}
+	grown[r->pod_count++] = added;
+	return 0;
+}
+
+/* An address that several pods claim is nobody's: no name is shown that may be another one's. */
+static void leave_out_disputed(struct remotes *r)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0, next; i < r->pod_count; i = next) {
+		for (next = i + 1; next < r->pod_count && ip_equal(&r->pods[next].ip, &r->pods[i].ip);)
+			next++;
+		if (next == i + 1)
+			r->pods[kept++] = r->pods[i];
+	}
+	r->pod_count = kept;
+}
+
+static int add_pods(struct remotes *r, const json_t *pods)
+{
+	const json_t *pod, *address;
+	size_t i, j, room = 0;
+
+	json_array_foreach(pods, i, pod) {
+		json_array_foreach(json_object_get(pod, "addresses"), j, address) {
+			if (add_pod(r, &room, pod, address) < 0)
+				return -ENOMEM;
+		}
+	}
+	if (r->pod_count)
+		qsort(r->pods, r->pod_count, sizeof(*r->pods), by_address);
+	leave_out_disputed(r);
+	return 0;
+}
+
+/* --- all --- */
+
+int remotes_load(struct remotes *r, bool pods, struct err *err)
+{
+	int ret;
+
+	remotes_free(r);
+	ret = dp_cluster_get(&r->cluster, err);
+	if (ret < 0 || !remotes_in_cluster(r))
+		return ret;
+	ret = add_own(r);
+	if (ret == 0)
+		ret = dp_node_each(add_from_maps, r, err);
+	r->mapped = r->node_count;
+	if (ret == 0)
+		ret = add_names(r, ask(r, 0, "nodes"));
+	r->agent = r->answers[0];
+	if (ret == 0 && r->agent && pods)
+		ret = add_pods(r, ask(r, 1, "pods"));
+	return ret == -ENOMEM ? err_errno(err, ENOMEM, "cannot list the nodes") : ret;
+}
+
+/* --- finding --- */
+
+const struct remote_node *remotes_own(const struct remotes *r)
+{
+	return r->node_count && r->nodes[0].own ? &r->nodes[0] : NULL;
+}
+
+const struct remote_node *remotes_by_slot(const struct remotes *r, uint32_t slot)
+{
+	size_t low = 0, high = r->mapped;
+
+	while (low < high) {
+		const size_t middle = (low + high) / 2;
+
+		if (r->nodes[middle].slot == slot)
+			return slot ? &r->nodes[middle] : NULL;
+		if (r->nodes[middle].slot < slot)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return NULL;
+}
+
+static bool has_address(const struct remote_node *node, const struct ip *ip)
+{
+	const struct prefix *cidr = &node->dp.cidrs[ip->family == AF_INET6];
+	const struct ip gateway = cidr_gateway(cidr);
+
+	for (size_t i = 0; i < node->dp.address_count; i++) {
+		if (ip_equal(&node->dp.addresses[i], ip))
+			return true;
+	}
+	return cidr->ip.family && ip_equal(&gateway, ip);
+}
+
+const struct remote_node *remotes_by_address(const struct remotes *r, const struct ip *ip)
+{
+	for (size_t i = 0; i < r->node_count; i++) {
+		if (has_address(&r->nodes[i], ip))
+			return &r->nodes[i];
+	}
+	return NULL;
+}
+
+const struct remote_node *remotes_by_cidr(const struct remotes *r, const struct ip *ip)
+{
+	for (size_t i = 0; i < r->node_count; i++) {
+		const struct prefix *cidr = &r->nodes[i].dp.cidrs[ip->family == AF_INET6];
+
+		if (cidr->ip.family && prefix_contains(cidr, ip))
+			return &r->nodes[i];
+	}
+	return NULL;
+}
+
+const struct remote_node *remotes_by_text(const struct remotes *r, const char *text)
+{
+	uint64_t slot;
+	struct ip ip;
+
+	for (size_t i = 0; i < r->node_count; i++) {
+		if (r->nodes[i].name && strcmp(r->nodes[i].name, text) == 0)
+			return &r->nodes[i];
+	}
+	if (ip_parse(text, &ip) == 0)
+		return remotes_by_address(r, &ip);
+	return number_parse(text, WR_NODE_SLOTS - 1, &slot) == 0 ? remotes_by_slot(r, (uint32_t)slot) : NULL;
+}
+
+const struct remote_pod *remotes_pod(const struct remotes *r, const struct ip *ip)
+{
+	const struct remote_pod wanted = { .ip = *ip };
+
+	return r->pod_count ? bsearch(&wanted, r->pods, r->pod_count, sizeof(wanted), by_address) : NULL;
+}
+
+int node_unknown(struct cli *cli, const struct remotes *r, const char *text)
+{
+	if (!remotes_in_cluster(r))
+		return err_set(&cli->err, ENOENT, "this node is in no cluster");
+	err_set(&cli->err, ENOENT, "there is no node '%s'%s%s", text, r->agent ? "" : ", as far as the maps know: ",
+		r->agent ? "" : r->why.msg);
+	return err_hint(&cli->err, "`warren node list` lists them; a slot or an address does as well");
+}
+
+/* --- words --- */
+
+const char *node_label(const struct remote_node *node, char buf[NODE_LABEL_MAX])
+{
+	if (node->name)
+		snprintf(buf, NODE_LABEL_MAX, "node %.253s", node->name);
+	else if (node->own)
+		snprintf(buf, NODE_LABEL_MAX, "this node");
+	else
+		snprintf(buf, NODE_LABEL_MAX, "node slot %u", node->slot);
+	return buf;
+}
+
+const char *remote_label(const struct remotes *r, uint32_t end, const struct ip *ip, char buf[REMOTE_LABEL_MAX])
+{
+	const struct remote_node none = { .slot = end & ~WR_REMOTE };
+	const struct remote_pod *pod = remotes_pod(r, ip);
+	char label[NODE_LABEL_MAX];
+
+	node_label(remotes_by_slot(r, none.slot) ?: &none, label);
+	if (pod)
+		snprintf(buf, REMOTE_LABEL_MAX, "%s pod %.63s/%.253s", label, pod->namespace, pod->name);
+	else
+		snprintf(buf, REMOTE_LABEL_MAX, "%s", label);
+	return buf;
+}
+
+void remote_json(const struct remotes *r, uint32_t end, const struct ip *ip, json_t *object)
+{
+	const struct remote_node *node = remotes_by_slot(r, end & ~WR_REMOTE);
+	const struct remote_pod *pod = remotes_pod(r, ip);
+
+	json_object_set_new(object, "node", node && node->name ? json_string(node->name) : json_null());
+	json_object_set_new(object, "slot", json_integer(end & ~WR_REMOTE));
+	json_object_set_new(object, "pod", pod ? json_sprintf("%s/%s", pod->namespace, pod->name) : json_null());
+}

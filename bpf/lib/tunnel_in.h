@@ -105,7 +105,7 @@ static __always_inline enum wr_reason tunnel6_outer(struct packet *p, const stru
 /* --- its checksum --- */
 
 /* bpf_csum_diff() over what is left of the packet, as much at a time as the stack has room for. */
-#define SUM_CHUNK 128
+#define SUM_CHUNK 64
 
 struct sum {
 	struct __sk_buff *skb;

@@ -142,7 +142,9 @@ static enum model model_udp(const struct frame *f, size_t udp, size_t end, bool 
 /* Not through the tunnel: by its source. */
 static enum model model_plain(const uint8_t *source, bool v6)
 {
-	return in_cidr(source, POD_A, v6) || is_who(source, NODE, v6) ? FORBIDDEN : PASSES_BY;
+	return in_cidr(source, POD_A, v6) || in_cidr(source, POD_C, v6) || in_cidr(source, POD_D, v6) || is_who(source, NODE, v6)
+		       ? FORBIDDEN
+		       : PASSES_BY;
 }
 
 static bool is_port(const struct frame *f, size_t udp)

@@ -5,7 +5,7 @@ import ipaddress
 import socket
 
 import pytest
-from lab import FAMILY
+from lab import FAMILY, wait_for
 from overlay_lab import ALL, Overlay
 from policy_lab import Drops, Flow, namespaces, pods, policy, port, sources
 
@@ -64,6 +64,8 @@ def test_nodes_by_name(overlay):
 def test_ping(overlay):
     """Both families of every other node; in a tunnel, each request and each answer is one of its packets."""
     n1 = overlay.nodes["n1"]
+    # Without a tunnel the stack may yet have to find the neighbour of the other family.
+    wait_for(lambda: n1.warren("node", "ping", "--count", "1", check=False).returncode == 0, "both answer")
     before = n1.warren_json("node", "get", "n2")
     rows = n1.warren_json("node", "ping", "--count", 3, "--interval", 1)
     assert [(r["node"], r["family"], r["sent"], r["received"], r["result"]) for r in rows] == [

@@ -106,13 +106,14 @@ static int open_socket(const struct ip *source, struct err *err)
 
 /* --- sending --- */
 
-static uint16_t checksum(const void *data, size_t size)
+static uint16_t checksum(const struct echo *echo)
 {
-	const uint16_t *word = data;
+	uint16_t words[sizeof(*echo) / sizeof(uint16_t)];
 	uint32_t sum = 0;
 
-	for (size_t i = 0; i < size / 2; i++)
-		sum += word[i];
+	memcpy(words, echo, sizeof(words));
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		sum += words[i];
 	sum = (sum & 0xffff) + (sum >> 16);
 	return (uint16_t) ~(sum + (sum >> 16));
 }
@@ -131,7 +132,7 @@ static int send_one(struct running *r)
 	const socklen_t size = set_address(&to, &target->to);
 
 	if (!v6) /* the kernel sums ICMPv6 itself */
-		echo.icmp.checksum = checksum(&echo, sizeof(echo));
+		echo.icmp.checksum = checksum(&echo);
 	/* An error that an earlier one has met is told by the next call; it is in the queue, too. */
 	for (int tries = 0; sendto(r->fd[v6], &echo, sizeof(echo), 0, &to.any, size) < 0; tries++) {
 		if (errno == EAGAIN || errno == ENOBUFS)
@@ -198,7 +199,7 @@ static void take_answer(struct running *r, const struct ip *from, const struct p
 static void read_answers(struct running *r, bool v6)
 {
 	uint8_t buf[512];
-	union address from;
+	union address from = { 0 };
 	socklen_t size = sizeof(from);
 	struct probe probe;
 	ssize_t n;
@@ -220,7 +221,7 @@ static void read_answers(struct running *r, bool v6)
 static void read_errors(struct running *r, bool v6)
 {
 	uint8_t data[64], control[512];
-	union address to;
+	union address to = { 0 };
 
 	for (;;) {
 		struct iovec iov = { data, sizeof(data) };

@@ -139,6 +139,40 @@ const struct command commands[] = {
 		.run = cmd_ct_stats,
 	},
 	{
+		.name = "deny add",
+		.args = { { "PREFIX...", .many = true } },
+		.options = { FLAG("force", force, "also what this node's tunnels or its gateway depend on") },
+		.summary = "Take nothing in from these prefixes or addresses any more",
+		.run = cmd_deny_add,
+	},
+	{
+		.name = "deny del",
+		.args = { { "PREFIX...", .many = true } },
+		.summary = "Take prefixes off the denylist",
+		.run = cmd_deny_del,
+	},
+	{
+		.name = "deny list",
+		.summary = "List the denied prefixes, what they have cost whom, and where they are enforced",
+		.run = cmd_deny_list,
+	},
+	{
+		.name = "deny flush",
+		.summary = "Empty the denylist",
+		.run = cmd_deny_flush,
+	},
+	{
+		.name = "uplink list",
+		.summary = "List the devices that have a program for what comes from outside",
+		.run = cmd_uplink_list,
+	},
+	{
+		.name = "uplink xdp",
+		.args = { { "DEVICE" }, { "auto|native|generic|off" } },
+		.summary = "Say in which mode XDP runs on a device",
+		.run = cmd_uplink_xdp,
+	},
+	{
 		.name = "map list",
 		.summary = "List the pinned maps, with their sizes",
 		.run = cmd_map_list,

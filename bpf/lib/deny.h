@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The denylist, for programs of either kind: whoever meets a packet from outside first asks it of the packet's source, as
+ * soon as that is known and before anything else is judged.
+ */
+#ifndef WARREN_LIB_DENY_H
+#define WARREN_LIB_DENY_H
+
+#include "lib/conntrack.h"
+#include "lib/maps.h"
+
+enum deny {
+	DENY_NO = 0,
+	DENY_REPORT, /* drop, and say so: the first one from that prefix on this CPU for a tick (134 ms) */
+	DENY_QUIET,  /* drop; it is counted. In a flood an event for each would cost more than the packets. */
+};
+
+static __always_inline const struct wr_deny *deny_find(const union addr *source, const bool v6)
+{
+	if (v6) {
+		const struct wr_prefix6 key = { 128, source->a6 };
+
+		return bpf_map_lookup_elem(&deny6, &key);
+	} else {
+		const struct wr_prefix4 key = { 32, source->a4 };
+
+		return bpf_map_lookup_elem(&deny4, &key);
+	}
+}
+
+static __always_inline enum deny deny_count(__u32 counter, __u32 bytes)
+{
+	struct wr_deny_hits *hits = bpf_map_lookup_elem(&deny_hits, &counter);
+	const __u32 now = ct_now();
+	bool first;
+
+	if (dry_run || !hits)
+		return DENY_REPORT;
+	first = !hits->packets || hits->last != now;
+	hits->packets++;
+	hits->bytes += bytes;
+	hits->last = now;
+	return first ? DENY_REPORT : DENY_QUIET;
+}
+
+/* `bytes`: the frame's. With an empty list this is a load and a comparison. */
+static __always_inline enum deny deny_hit(const union addr *source, __u32 bytes, const bool v6)
+{
+	const __u32 zero = 0;
+	const struct wr_deny_state *state = bpf_map_lookup_elem(&deny_state, &zero);
+	const struct wr_deny *deny;
+
+	if (!state || !*(const volatile __u32 *)&state->prefixes[v6])
+		return DENY_NO;
+	deny = deny_find(source, v6);
+	return deny ? deny_count(deny->counter, bytes) : DENY_NO;
+}
+
+#endif

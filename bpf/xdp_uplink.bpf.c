@@ -9,10 +9,10 @@
 
 char LICENSE[] __weak SEC("license") = "Dual BSD/GPL";
 
-/* Metadata that is not ours: see lib/xdp_meta.h. A driver without any has data_meta behind data. */
+/* Metadata that is not ours goes: see lib/xdp_meta.h. */
 static __always_inline int pass(struct xdp_md *ctx)
 {
-	long foreign = (void *)(long)ctx->data - (void *)(long)ctx->data_meta;
+	int foreign = xdp_meta_length(ctx);
 
 	if (foreign > 0 && bpf_xdp_adjust_meta(ctx, foreign))
 		return XDP_DROP;

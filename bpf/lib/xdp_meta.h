@@ -25,6 +25,12 @@ struct xdp_origin {
 	__u32 slot;
 };
 
+/* Bytes of metadata before a frame; negative where the driver has none. */
+static __always_inline int xdp_meta_length(const struct xdp_md *ctx)
+{
+	return (void *)(long)ctx->data - (void *)(long)ctx->data_meta;
+}
+
 /*
  * Whether the packet is one that xdp_uplink has decapsulated: then it is the inner packet, with an Ethernet header whose
  * addresses are the outer one's. Invalidates no pointers. Costs a load and a comparison where there is no metadata.

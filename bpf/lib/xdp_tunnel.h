@@ -253,7 +253,7 @@ static __always_inline bool xdp_decap(struct xdp_frame *f, const struct xdp_tunn
 		return false;
 	outer = *eth;
 	outer.h_proto = bpf_htons(t->inner_v6 ? ETH_P_IPV6 : ETH_P_IP);
-	if (bpf_xdp_adjust_meta(f->ctx, -(int)sizeof(*meta)))
+	if (bpf_xdp_adjust_meta(f->ctx, xdp_meta_length(f->ctx) - (int)sizeof(*meta)))
 		return false;
 	/* From here on it cannot be undone; it does not fail either, having been looked at to beyond that point. */
 	if (bpf_xdp_adjust_head(f->ctx, t->inner))

@@ -236,7 +236,8 @@ static int skel_program_fd(const struct warren_bpf *skel, enum program program)
 	const struct bpf_program *programs[] = { [FROM_POD] = skel->progs.from_pod,
 						 [TO_POD] = skel->progs.to_pod,
 						 [SWEEP_START] = skel->progs.sweep_start,
-						 [SWEEP_NOW] = skel->progs.sweep_now };
+						 [SWEEP_NOW] = skel->progs.sweep_now,
+						 [XDP_UPLINK] = skel->progs.xdp_uplink };
 
 	return bpf_program__fd(programs[program]);
 }

@@ -12,7 +12,7 @@
 #include "abi/maps.h"
 #include "layers.h"
 
-enum program { FROM_POD, TO_POD, PROGRAMS, SWEEP_START = PROGRAMS, SWEEP_NOW };
+enum program { FROM_POD, TO_POD, PROGRAMS, SWEEP_START = PROGRAMS, SWEEP_NOW, XDP_UPLINK };
 
 /* Host-side devices; their other ends are `eth0` in namespaces of their own. NO_DEVICE: the host itself. */
 enum device { NO_DEVICE, DEVICE_A, DEVICE_B, DEVICE_UPLINK, DEVICES };
@@ -84,5 +84,6 @@ int run_wire_tests(void);
 int run_policy_tests(void);
 int run_flow_tests(void);
 int run_ct_tests(void);
+int run_xdp_tests(void);
 
 #endif

@@ -57,3 +57,11 @@ int xdp_uplink(struct xdp_md *ctx)
 		return judge(&f, true);
 	return pass(ctx);
 }
+
+/* tc ingress, ahead of from_uplink, of a device where xdp_uplink takes tunnels apart: see lib/xdp_meta.h. */
+SEC("tc")
+int xdp_origin(struct __sk_buff *skb)
+{
+	xdp_origin_give(skb);
+	return TC_ACT_UNSPEC;
+}

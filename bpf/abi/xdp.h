@@ -13,8 +13,8 @@ enum wr_uplink_flags {
 };
 
 /*
- * Value of `uplinks`; key: ifindex. There is an element where xdp_uplink is attached to the device in native mode and
- * from_uplink to its tc ingress. On its way out, DECAP goes first, and the element when nothing is under way any more.
+ * Value of `uplinks`; key: ifindex. There is an element where xdp_uplink is attached to the device in native mode, and
+ * xdp_origin and from_uplink to its tc ingress. On its way out, DECAP goes first, and the element when nothing is under way any more.
  */
 struct wr_uplink {
 	__u32 flags; /* enum wr_uplink_flags */

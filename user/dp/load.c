@@ -277,6 +277,8 @@ static int pin_all(struct warren_bpf *skel, int mark_shift, struct err *err)
 	if (r == 0)
 		r = pin_program(skel->progs.xdp_uplink, err);
 	if (r == 0)
+		r = pin_program(skel->progs.xdp_origin, err);
+	if (r == 0)
 		r = pin_program(skel->progs.to_pod, err);
 	if (r == 0)
 		r = pin_program(skel->progs.from_pod, err);

@@ -69,17 +69,21 @@ static int link_open(uint32_t ifindex, enum dp_xdp_mode *mode, struct err *err)
 }
 
 /* Every pinned link; -ENOENT of link_open() means that it was stale. */
-static int links_each(int (*fn)(uint32_t ifindex, struct err *err), struct err *err)
+static int links_each(int (*fn)(struct nl *nl, uint32_t ifindex, struct err *err), struct err *err)
 {
 	_cleanup_closedir_ DIR *dir = opendir(PIN_LINK_DIR);
+	_cleanup_nl_ struct nl nl = { 0 };
 	const struct dirent *entry;
 	int first = 0;
 
 	if (!dir)
 		return errno == ENOENT ? 0 : err_errno(err, errno, "cannot read %s", PIN_LINK_DIR);
+	first = nl_open(&nl, NETLINK_ROUTE, err);
+	if (first < 0)
+		return first;
 	while ((entry = readdir(dir))) {
 		const char *number = strrchr(entry->d_name, '_');
-		int r = number ? fn((uint32_t)strtoul(number + 1, NULL, 10), err) : 0;
+		int r = number ? fn(&nl, (uint32_t)strtoul(number + 1, NULL, 10), err) : 0;
 
 		if (r < 0 && r != -ENOENT && !first)
 			first = r;
@@ -162,12 +166,45 @@ static bool uplink_read(uint32_t ifindex, struct wr_uplink *uplink)
 	return dp_map_lookup("uplinks", &ifindex, uplink, &cpus, NULL) == 0;
 }
 
-static int decap_start(uint32_t ifindex, struct err *err)
+static bool is_decapsulating(uint32_t ifindex)
 {
 	struct wr_uplink uplink;
 
-	if (uplink_read(ifindex, &uplink) && (uplink.flags & WR_UPLINK_DECAP))
-		return 0;
+	return uplink_read(ifindex, &uplink) && (uplink.flags & WR_UPLINK_DECAP);
+}
+
+/* xdp_origin ahead of from_uplink. */
+static int origin_attach(struct nl *nl, uint32_t ifindex, bool anew, struct err *err)
+{
+	_cleanup_fd_ int prog = program_open(WARREN_PROG_XDP_ORIGIN, err);
+	struct nl_batch b = { 0 };
+
+	if (prog < 0)
+		return prog;
+	if (anew)
+		tc_ahead_delete(nl, &b, ifindex);
+	tc_ahead_replace(nl, &b, ifindex, prog, WARREN_PROG_XDP_ORIGIN);
+	return nl_batch_run(nl, &b, err);
+}
+
+static int origin_detach(struct nl *nl, uint32_t ifindex, struct err *err)
+{
+	struct nl_batch b = { 0 };
+	int r;
+
+	tc_ahead_delete(nl, &b, ifindex);
+	r = nl_batch_run(nl, &b, err);
+	return r == -EINVAL || r == -ENODEV ? 0 : r;
+}
+
+static int decap_start(struct nl *nl, uint32_t ifindex, struct err *err)
+{
+	struct wr_uplink uplink;
+	bool anew = !is_decapsulating(ifindex);
+	int r = origin_attach(nl, ifindex, anew, err);
+
+	if (r < 0 || !anew)
+		return r;
 	uplink = (struct wr_uplink){ .flags = WR_UPLINK_DECAP };
 	while (!uplink.magic) {
 		if (getrandom(&uplink.magic, sizeof(uplink.magic), 0) < 0 && errno != EINTR)
@@ -197,13 +234,13 @@ static int decap_settle(struct nl *nl, const struct link_info *link, enum dp_xdp
 {
 	uint32_t id = mode == DP_XDP_NATIVE && is_physical(link) ? from_uplink_id(nl, link->ifindex) : 0;
 
-	return id && program_uses(id, "uplinks") ? decap_start(link->ifindex, err)
+	return id && program_uses(id, "uplinks") ? decap_start(nl, link->ifindex, err)
 						 : dp_xdp_keep_tunnels(link->ifindex, err);
 }
 
 /* --- attaching ------------------------------------------------------------------------------------------------------ */
 
-static int detach(uint32_t ifindex, struct err *err)
+static int detach(struct nl *nl, uint32_t ifindex, struct err *err)
 {
 	enum dp_xdp_mode mode;
 	_cleanup_fd_ int fd = link_open(ifindex, &mode, err);
@@ -220,7 +257,8 @@ static int detach(uint32_t ifindex, struct err *err)
 		return err_errno(err, errno, "cannot detach XDP from device %u", ifindex);
 	if (unlink(link_path(path, ifindex, mode)) < 0 && errno != ENOENT)
 		return err_errno(err, errno, "cannot remove the pin %s", path);
-	return uplink_write(ifindex, NULL, err);
+	r = uplink_write(ifindex, NULL, err);
+	return r < 0 ? r : origin_detach(nl, ifindex, err);
 }
 
 static int refused(const struct link_info *link, enum dp_xdp_mode mode, int num, struct err *err)
@@ -259,8 +297,8 @@ static int attach(const struct link_info *link, enum dp_xdp_mode mode, struct er
 	return 0;
 }
 
-/* The pinned program instead of the one that the link has: no packet goes without. */
-static int replace(uint32_t ifindex, struct err *err)
+/* The pinned programs instead of those that are there: no packet goes without. */
+static int replace(struct nl *nl, uint32_t ifindex, struct err *err)
 {
 	_cleanup_fd_ int prog = program_open(WARREN_PROG_XDP_UPLINK, err);
 	enum dp_xdp_mode mode;
@@ -270,7 +308,7 @@ static int replace(uint32_t ifindex, struct err *err)
 		return fd;
 	if (bpf_link_update(fd, prog, NULL) < 0)
 		return err_errno(err, errno, "cannot replace the XDP program of device %u", ifindex);
-	return 0;
+	return is_decapsulating(ifindex) ? origin_attach(nl, ifindex, false, err) : 0;
 }
 
 static int settle_auto(const struct link_info *link, enum dp_xdp_mode *now, struct err *err)
@@ -298,7 +336,7 @@ static int attach_locked(uint32_t ifindex, enum dp_xdp_mode mode, enum dp_xdp_mo
 		r = link_get(&nl, NULL, ifindex, &link, err);
 	if (r < 0)
 		return r;
-	r = replace(ifindex, err);
+	r = replace(&nl, ifindex, err);
 	if (r == 0) {
 		_cleanup_fd_ int fd = link_open(ifindex, now, err);
 
@@ -310,7 +348,7 @@ static int attach_locked(uint32_t ifindex, enum dp_xdp_mode mode, enum dp_xdp_mo
 	if (mode == DP_XDP_AUTO) {
 		r = settle_auto(&link, now, err);
 	} else if (mode != *now) {
-		r = detach(ifindex, err);
+		r = detach(&nl, ifindex, err);
 		*now = DP_XDP_OFF;
 		if (r == 0 && mode != DP_XDP_OFF)
 			r = attach(&link, mode, err);
@@ -354,7 +392,6 @@ static int guard_look(const struct link_info *link, void *arg)
 	uint32_t from_uplink;
 	_cleanup_fd_ int fd = -1;
 	struct bpf_prog_info info;
-	struct wr_uplink uplink;
 
 	if (link->group == WR_LINK_GROUP)
 		return 0;
@@ -365,7 +402,7 @@ static int guard_look(const struct link_info *link, void *arg)
 	from_uplink = from_uplink_id(&all->nl, link->ifindex);
 	guard.from_uplink = from_uplink;
 	guard.denies = guard.xdp != DP_XDP_OFF || (from_uplink && program_uses(from_uplink, "deny_state"));
-	guard.decap = uplink_read(link->ifindex, &uplink) && (uplink.flags & WR_UPLINK_DECAP);
+	guard.decap = is_decapsulating(link->ifindex);
 	if (guard.xdp == DP_XDP_OFF && link->xdp_prog_id) {
 		guard.foreign = link->xdp_prog_id;
 		if (program_info(guard.foreign, &info, NULL, 0) == 0)

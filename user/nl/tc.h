@@ -15,6 +15,13 @@ void tc_clsact_add(struct nl *nl, struct nl_batch *b, uint32_t ifindex);
 void tc_filter_replace(struct nl *nl, struct nl_batch *b, uint32_t ifindex, enum tc_hook hook, int prog_fd,
 		       const char *name);
 
+/*
+ * A program that runs before the ingress filter and leaves the verdict to it (TC_ACT_UNSPEC). It is ahead if it was added after
+ * that one; both keep their places when they are replaced. An absent one is no error; a device without clsact is -EINVAL.
+ */
+void tc_ahead_replace(struct nl *nl, struct nl_batch *b, uint32_t ifindex, int prog_fd, const char *name);
+void tc_ahead_delete(struct nl *nl, struct nl_batch *b, uint32_t ifindex);
+
 /* Id of the BPF program at prio 1 handle 1, or 0 if there is none; -ENODEV if the device is gone. */
 int tc_filter_get(struct nl *nl, uint32_t ifindex, enum tc_hook hook, uint32_t *prog_id, struct err *err);
 

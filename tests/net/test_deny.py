@@ -16,8 +16,6 @@ from scapy.packet import Raw
 
 FAMILIES = (4, 6)
 BEYOND = {4: "198.51.100.0/24", 6: "2001:db8:2::/48"}  # holds Lab.BEYOND
-PINS = "/sys/fs/bpf/warren/v3"
-MAPS = f"{PINS}/maps"
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +59,10 @@ def hits(node):
 
 def set_mode(node, mode, check=True):
     return node.warren("uplink", "xdp", "eth0", mode, check=check)
+
+
+def pins(node):
+    return node.warren_json("node", "show")["pins"]
 
 
 # --- enforcement ------------------------------------------------------------------------------------------------------
@@ -142,7 +144,7 @@ def map_write(node, name, key, value):
     def as_hex(data):
         return [f"{byte:#04x}" for byte in data]
 
-    node.run("bpftool", "map", "update", "pinned", f"{MAPS}/{name}", "key", *as_hex(key), "value", *as_hex(value))
+    node.run("bpftool", "map", "update", "pinned", f"{pins(node)}/maps/{name}", "key", *as_hex(key), "value", *as_hex(value))
 
 
 def packed(address):
@@ -238,7 +240,7 @@ def test_device_goes(lab):
     lab.node.run("ip", "link", "delete", "eth1")
     assert listed() == []
     lab.node.warren("node", "init")
-    assert lab.node.files(f"{PINS}/links") == []
+    assert lab.node.files(f"{pins(lab.node)}/links") == []
     lab.node.run("ip", "link", "add", "eth1", "type", "veth", "peer", "name", "lan")
     lab.node.warren("uplink", "xdp", "eth1", "generic")
     assert listed() == ["generic"]

@@ -71,6 +71,8 @@ static const struct {
 	{ { "node", "init", "--mark-shift", "30" }, NULL, "from 0 to 29" },
 	{ { "node", "down", "--force=yes" }, NULL, "--force takes no value" },
 	{ { "monitor", "--cou", "1" }, NULL, "has no option --cou" },
+	{ { "deny", "add" }, NULL, "PREFIX... is missing" },
+	{ { "uplink", "xdp", "eth0", "off", "on" }, NULL, "one word too many" },
 	{ { "trace", "a" }, NULL, "DST[:PORT/PROTO] is missing" },
 	{ { "trace", "a", "b", "--family", "7" }, NULL, "--family wants a number from 4 to 6" },
 	{ { "trace", "a", "b", "--sport", "0" }, NULL, "--sport wants a number from 1 to 65535" },
@@ -116,6 +118,23 @@ static void parsing(void **state)
 		for (int a = 0; a < CLI_ARGS_MAX; a++)
 			assert_string_equal(cli.args[a] ?: "", lines[i].args[a] ?: "");
 	}
+}
+
+/* Of an argument that takes many words all are together, whatever stands between them. */
+static void many_words(void **state)
+{
+	const char *const words[] = { "warren", "deny", "--json", "add", "a", "--force", "b", "--", "--c", "d", NULL };
+	struct cli cli = { .options = CLI_OPTIONS_DEFAULT };
+	char *argv[sizeof(words) / sizeof(words[0])];
+
+	memcpy(argv, words, sizeof(words));
+	assert_int_equal(cli_parse(&cli, argv), 0);
+	assert_string_equal(cli.command->name, "deny add");
+	assert_true(cli.options.json && cli.options.force);
+	assert_int_equal(cli.many_count, 4);
+	assert_string_equal(cli.args[0], "a");
+	for (size_t i = 0; i < cli.many_count; i++)
+		assert_string_equal(cli.many[i], ((const char *[]){ "a", "b", "--c", "d" })[i]);
 }
 
 /* --- the manual --- */
@@ -263,7 +282,7 @@ static const struct {
 	const char *words; /* as typed, the last one being completed */
 	const char *want;  /* all of the candidates */
 } completions[] = {
-	{ "warren ''", "status node endpoint identity policy trace ct map metrics monitor completion version help" },
+	{ "warren ''", "status node endpoint identity policy trace ct deny uplink map metrics monitor completion version help" },
 	{ "warren node ''", "init show down" },
 	{ "warren m", "map metrics monitor" },
 	{ "warren policy ''", "list get why" },
@@ -484,6 +503,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(parsing),
+		cmocka_unit_test(many_words),
 		cmocka_unit_test(the_manual_agrees),
 		cmocka_unit_test(the_manual_invents_nothing),
 		cmocka_unit_test(without_a_node),

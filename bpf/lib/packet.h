@@ -84,7 +84,7 @@ struct packet {
 	__u32 direction;              /* enum wr_direction */
 	union policy_word word;       /* ep's */
 	const struct wr_endpoint *peer; /* the other side, if it is an endpoint of this node */
-	__u32 peer_ifindex;           /* ... and its key, else 0 */
+	__u32 peer_ifindex;           /* ... and its key; WR_REMOTE | slot: on another node; else 0 */
 	__u64 peer_identity;          /* as far as it is known */
 
 	/* By ip_parse(). Offsets count from the start of the frame. */

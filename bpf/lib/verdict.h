@@ -6,6 +6,8 @@
 #include <linux/pkt_cls.h>
 
 #include "lib/conntrack.h"
+#include "lib/too_big.h"
+#include "lib/tunnel.h"
 
 /* One bit for each reason that drops, from the registry. */
 #define WR_KIND_PASS 0ull
@@ -86,10 +88,16 @@ static __always_inline int verdict(const struct packet *p, const struct flow *f,
 		if (drops || (p->judged && ring_is_half_empty()))
 			report(p, f, reason);
 	}
+	if (reason == WR_REASON_TOO_BIG && !dry_run)
+		return too_big_tell(p->skb, p->peer_ifindex & ~WR_REMOTE);
 	if (drops)
 		return TC_ACT_SHOT;
 	if (reason == WR_REASON_TO_ENDPOINT)
-		return bpf_redirect_peer(p->peer_ifindex, 0);
+		return bpf_redirect_peer(p->direction == WR_INGRESS ? p->ifindex : p->peer_ifindex, 0);
+	if (reason == WR_REASON_TO_NODE)
+		return tunnel_redirect(p);
+	if (reason == WR_REASON_TO_HOST)
+		return tunnel_redirect_host();
 	/* Back into the pod that asked. */
 	if (reason == WR_REASON_GATEWAY_REPLY)
 		return bpf_redirect_peer(p->ifindex, 0);

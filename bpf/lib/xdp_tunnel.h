@@ -6,26 +6,10 @@
 #ifndef WARREN_LIB_XDP_TUNNEL_H
 #define WARREN_LIB_XDP_TUNNEL_H
 
+#include "lib/geneve.h"
+#include "lib/node.h"
 #include "lib/xdp_frame.h"
 #include "lib/xdp_meta.h"
-
-/* RFC 8926 section 3.4. */
-struct geneve_header {
-	__u8 version_words; /* 2 bits of version, 6 of the options' length in words */
-	__u8 flags;
-	__be16 protocol;
-	__be32 vni; /* and 8 reserved bits */
-};
-struct geneve_option {
-	__be16 class;
-	__u8 type;
-	__u8 words; /* 3 reserved bits, 5 of the data's length in words */
-};
-#define GENEVE_WORDS_MAX 63
-#define GENEVE_CONTROL 0x80   /* of the flags */
-#define GENEVE_CRITICAL 0x40
-#define GENEVE_TYPE_CRITICAL 0x80
-#define GENEVE_ETHERNET 0x6558
 
 /* What the options say. */
 struct xdp_options {
@@ -46,16 +30,6 @@ struct xdp_tunnel {
 
 #define XDP_OFF_MAX 0x1ff /* the options end below it */
 
-static __always_inline bool is_identity_option(const struct geneve_option *opt, __be16 class)
-{
-	return opt->class == class && opt->type == WR_TUNNEL_OPTION;
-}
-
-static __always_inline __u64 identity_read(const __be32 *at)
-{
-	return (__u64)bpf_ntohl(at[0]) << 32 | bpf_ntohl(at[1]);
-}
-
 /* Others than the one option that nodes send. */
 OUT_OF_LINE int xdp_options_follow(struct xdp_md *ctx, struct xdp_options *o)
 {
@@ -74,21 +48,21 @@ OUT_OF_LINE int xdp_options_follow(struct xdp_md *ctx, struct xdp_options *o)
 			o->beyond = true;
 			return WR_REASON_NONE;
 		}
-		off += sizeof(*opt) + (opt->words & 0x1f) * 4;
+		off += sizeof(*opt) + geneve_data_size(opt);
 		if (off > o->end)
 			return WR_REASON_TUNNEL_MALFORMED;
-		if (!is_identity_option(opt, o->class)) {
+		if (!geneve_is_identity(opt, o->class)) {
 			if (opt->type & GENEVE_TYPE_CRITICAL)
 				return WR_REASON_TUNNEL_OPTION;
 			continue;
 		}
-		if (found || (opt->words & 0x1f) * 4 != WR_TUNNEL_IDENTITY_SIZE)
+		if (found || geneve_data_size(opt) != WR_TUNNEL_IDENTITY_SIZE)
 			return WR_REASON_TUNNEL_OPTION;
 		if ((const void *)(identity + 2) > end) {
 			o->beyond = true;
 			return WR_REASON_NONE;
 		}
-		o->identity = identity_read(identity);
+		o->identity = geneve_identity(identity);
 		found = true;
 	}
 	if (!found)
@@ -105,10 +79,10 @@ static __always_inline bool xdp_option_plain(const struct xdp_frame *f, struct x
 	if (o->critical || o->end - o->first != size)
 		return false;
 	opt = f->data + (o->first & XDP_OFF_MAX);
-	if ((void *)opt + size > f->end || !is_identity_option(opt, o->class) ||
-	    (opt->words & 0x1f) * 4 != WR_TUNNEL_IDENTITY_SIZE)
+	if ((void *)opt + size > f->end || !geneve_is_identity(opt, o->class) ||
+	    geneve_data_size(opt) != WR_TUNNEL_IDENTITY_SIZE)
 		return false;
-	o->identity = identity_read((const void *)(opt + 1));
+	o->identity = geneve_identity((const void *)(opt + 1));
 	return true;
 }
 
@@ -123,7 +97,7 @@ static __always_inline enum wr_reason xdp_inner_check(const struct xdp_frame *f,
 	if ((const void *)(ip4 + 1) > f->end)
 		return len < sizeof(*ip4) ? WR_REASON_TUNNEL_MALFORMED : WR_REASON_NONE;
 	if (eth->h_proto == bpf_htons(ETH_P_IP)) {
-		if (ip4->version != 4 || ip4->ihl < 5 || bpf_ntohs(ip4->tot_len) != len || ip4->ihl * 4u > len)
+		if (ip4->version != 4 || bpf_ntohs(ip4->tot_len) != len)
 			return WR_REASON_TUNNEL_MALFORMED;
 		ecn = ip4->tos & IP_ECN_MASK;
 	} else if (eth->h_proto == bpf_htons(ETH_P_IPV6)) {
@@ -141,27 +115,8 @@ static __always_inline enum wr_reason xdp_inner_check(const struct xdp_frame *f,
 
 static __always_inline enum wr_reason xdp_sender_check(const struct xdp_frame *f, struct xdp_tunnel *t, const bool v6)
 {
-	const struct wr_node_ref *ref;
-	const struct wr_node *node;
-	__u32 slot;
-
-	if (v6) {
-		const struct wr_addr6 key = f->saddr.a6;
-
-		ref = bpf_map_lookup_elem(&node_addr6, &key);
-	} else {
-		const struct wr_addr4 key = f->saddr.a4;
-
-		ref = bpf_map_lookup_elem(&node_addr4, &key);
-	}
-	if (!ref)
-		return WR_REASON_TUNNEL_SENDER;
-	slot = ref->slot;
-	node = bpf_map_lookup_elem(&nodes, &slot);
-	if (!node || !node->id)
-		return WR_REASON_TUNNEL_SENDER;
-	t->origin.slot = slot;
-	return WR_REASON_NONE;
+	t->origin.slot = node_by_address(&f->saddr, v6);
+	return node_get(t->origin.slot) ? WR_REASON_NONE : WR_REASON_TUNNEL_SENDER;
 }
 
 static __always_inline bool xdp_is_ours(const struct xdp_frame *f, const struct wr_cluster *c, __be16 dport, const bool v6)
@@ -178,29 +133,26 @@ static __always_inline enum wr_reason xdp_geneve_check(const struct xdp_frame *f
 	const __u32 at = (v6 ? ETH_HLEN + sizeof(struct ipv6hdr) : ETH_HLEN + sizeof(struct iphdr)) + sizeof(struct udphdr);
 	const struct geneve_header *geneve = xdp_at(f, at, sizeof(*geneve));
 	struct xdp_options o = { .class = c->option_class, .first = at + sizeof(*geneve) };
+	enum wr_reason reason;
 	__u32 used;
-	int r;
 
 	if (f->l4_len < sizeof(struct udphdr) + sizeof(*geneve))
 		return WR_REASON_TUNNEL_MALFORMED;
 	if (!geneve)
 		return WR_REASON_NONE;
-	if (geneve->version_words >> 6 || geneve->protocol != bpf_htons(GENEVE_ETHERNET))
-		return WR_REASON_TUNNEL_MALFORMED;
-	if (geneve->flags & GENEVE_CONTROL)
-		return WR_REASON_TUNNEL_OPTION;
-	if (bpf_ntohl(geneve->vni) >> 8 != c->vni)
-		return WR_REASON_TUNNEL_VNI;
+	reason = geneve_header_check(geneve, c->vni);
+	if (reason)
+		return reason;
 	o.critical = geneve->flags & GENEVE_CRITICAL;
-	o.end = o.first + geneve->version_words * 4;
+	o.end = o.first + geneve_options_size(geneve);
 	t->inner = o.end;
 	used = o.end + ETH_HLEN - f->l4_off;
 	if (f->l4_len < used)
 		return WR_REASON_TUNNEL_MALFORMED;
 	if (!xdp_option_plain(f, &o)) {
-		r = xdp_options_follow(f->ctx, &o);
-		if (r || o.beyond)
-			return r;
+		reason = xdp_options_follow(f->ctx, &o);
+		if (reason || o.beyond)
+			return reason;
 	}
 	t->origin.identity = o.identity;
 	return xdp_inner_check(f, t, f->l4_len - used);
@@ -213,13 +165,12 @@ static __always_inline enum wr_reason xdp_geneve_check(const struct xdp_frame *f
 static __always_inline enum wr_reason xdp_tunnel_check(struct xdp_frame *f, struct xdp_tunnel *t, const bool v6)
 {
 	const struct udphdr *udp = xdp_at(f, v6 ? ETH_HLEN + sizeof(struct ipv6hdr) : ETH_HLEN + sizeof(struct iphdr), sizeof(*udp));
-	const __u32 zero = 0;
 	const struct wr_cluster *c;
 	enum wr_reason reason;
 
 	if (!udp)
 		return WR_REASON_NONE;
-	c = bpf_map_lookup_elem(&cluster, &zero);
+	c = cluster_get();
 	if (!c || !xdp_is_ours(f, c, udp->dest, v6))
 		return WR_REASON_NONE;
 	if (f->fragment)

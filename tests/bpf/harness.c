@@ -23,9 +23,9 @@ static struct {
 	int netns[DEVICES]; /* [NO_DEVICE]: the host's */
 	uint32_t ifindex[DEVICES];
 	int cpus;
-} lab = { .netns = { -1, -1, -1, -1 } };
+} lab = { .netns = { -1, -1, -1, -1, -1 } };
 
-static const char *const device_names[DEVICES] = { NULL, "wra", "wrb", "uplink" };
+static const char *const device_names[DEVICES] = { NULL, "wra", "wrb", "uplink", "warren0" };
 
 /* --- the namespaces --- */
 
@@ -67,7 +67,8 @@ static int netns_new(void)
 static void device_make(enum device d)
 {
 	static const char host_mac[] = "02:57:52:00:00:01";
-	static const enum mac peer_macs[DEVICES] = { [DEVICE_A] = MAC_A, [DEVICE_B] = MAC_B, [DEVICE_UPLINK] = MAC_OTHER };
+	static const enum mac peer_macs[DEVICES] = { [DEVICE_A] = MAC_A, [DEVICE_B] = MAC_B, [DEVICE_UPLINK] = MAC_OTHER,
+						    [DEVICE_WARREN0] = MAC_OTHER };
 	const uint8_t *mac = mac_address(peer_macs[d]);
 	const char *name = device_names[d];
 
@@ -75,6 +76,8 @@ static void device_make(enum device d)
 	      getpid(), lab.netns[d]);
 	/* No multicast: the kernel would report its group memberships, some seconds later. */
 	shell("ip link set %s multicast off up", name);
+	if (d == DEVICE_WARREN0)
+		shell("ip link set %s arp off", name);
 	lab.ifindex[d] = if_nametoindex(name);
 	if (setns(lab.netns[d], CLONE_NEWNET))
 		fail_msg("setns: %m");
@@ -237,6 +240,8 @@ static int skel_program_fd(const struct warren_bpf *skel, enum program program)
 						 [TO_POD] = skel->progs.to_pod,
 						 [SWEEP_START] = skel->progs.sweep_start,
 						 [SWEEP_NOW] = skel->progs.sweep_now,
+						 [FROM_UPLINK] = skel->progs.from_uplink,
+						 [FROM_HOST] = skel->progs.from_host,
 						 [XDP_UPLINK] = skel->progs.xdp_uplink };
 
 	return bpf_program__fd(programs[program]);
@@ -297,12 +302,15 @@ int events_drain(struct wr_event *last)
 
 static int test_run(struct run *r, const struct frame *in)
 {
-	struct __sk_buff ctx = { .ifindex = lab.ifindex[r->on ? r->on : DEVICE_A], .mark = r->mark_in }, ctx_out = { 0 };
+	const enum device usual = r->program == FROM_UPLINK ? DEVICE_UPLINK
+				  : r->program == FROM_HOST ? DEVICE_WARREN0
+							    : DEVICE_A;
+	struct __sk_buff ctx = { .gso_size = r->gso_size, .ifindex = lab.ifindex[r->on ? r->on : usual], .mark = r->mark_in }, ctx_out = { 0 };
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = in->data, .data_size_in = in->len, .data_out = r->out.data,
 		    .data_size_out = FRAME_MAX, .ctx_in = &ctx, .ctx_size_in = sizeof(ctx), .ctx_out = &ctx_out,
 		    .ctx_size_out = sizeof(ctx_out), .repeat = 1);
 
-	if (r->program == TO_POD)
+	if (r->program == TO_POD || r->program == FROM_HOST)
 		ctx.ingress_ifindex = lab.ifindex[r->entered];
 	if (bpf_prog_test_run_opts(skel_program_fd(r->dry ? lab.twin : lab.skel, r->program), &opts))
 		return -1;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The programs, loaded in a network namespace with three veth pairs, and one run of one of them. */
+/* The programs, loaded in a network namespace with veth pairs, and one run of one of them. */
 #ifndef WARREN_TEST_HARNESS_H
 #define WARREN_TEST_HARNESS_H
 
@@ -12,10 +12,10 @@
 #include "abi/maps.h"
 #include "layers.h"
 
-enum program { FROM_POD, TO_POD, PROGRAMS, SWEEP_START = PROGRAMS, SWEEP_NOW, XDP_UPLINK };
+enum program { FROM_POD, TO_POD, PROGRAMS, SWEEP_START = PROGRAMS, SWEEP_NOW, FROM_UPLINK, FROM_HOST, XDP_UPLINK };
 
 /* Host-side devices; their other ends are `eth0` in namespaces of their own. NO_DEVICE: the host itself. */
-enum device { NO_DEVICE, DEVICE_A, DEVICE_B, DEVICE_UPLINK, DEVICES };
+enum device { NO_DEVICE, DEVICE_A, DEVICE_B, DEVICE_UPLINK, DEVICE_WARREN0, DEVICES };
 
 #define MARK_POD (1u << 24)
 #define MARK_MASQUERADE (2u << 24)
@@ -25,10 +25,11 @@ enum device { NO_DEVICE, DEVICE_A, DEVICE_B, DEVICE_UPLINK, DEVICES };
 
 struct run {
 	enum program program;
-	enum device on;      /* whose; default: A's */
-	enum device entered; /* to_pod */
+	enum device on;      /* whose; default: A's, the uplink, warren0 */
+	enum device entered; /* to_pod, from_host */
 	bool dry;            /* the program's twin */
 	uint32_t mark_in;
+	uint32_t gso_size;   /* a super-packet, of TCP */
 
 	int verdict;
 	uint32_t mark;
@@ -85,5 +86,6 @@ int run_policy_tests(void);
 int run_flow_tests(void);
 int run_ct_tests(void);
 int run_xdp_tests(void);
+int run_tunnel_tests(void);
 
 #endif

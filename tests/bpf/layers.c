@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "abi/abi.h"
+#include "abi/node.h"
 
 const struct layer_defaults defaults_from_pod = { MAC_A, MAC_HOST, POD_A, POD_B };
 const struct layer_defaults defaults_to_pod = { MAC_HOST, MAC_A, WORLD, POD_A };
@@ -29,11 +30,19 @@ static const struct {
 	[LINK_LOCAL] = { { 169, 254, 7, 7 }, { 0xfe, 0x80, [15] = 2 } },
 	[WORLD_NEAR] = { { 198, 51, 100, 6 }, { 0x20, 0x01, 0x0d, 0xb8, [15] = 6 } },
 	[WORLD_FAR] = { { 198, 18, 0, 1 }, { 0x20, 0x01, 0x0d, 0xb9, [15] = 1 } },
+	[NODE] = { { 192, 0, 2, 1 }, { 0x20, 0x01, 0x0d, 0xba, [15] = 1 } },
+	[NODE_C] = { { 192, 0, 2, 2 }, { 0x20, 0x01, 0x0d, 0xba, [15] = 2 } },
+	[GW_C] = { { 10, 88, 1, 1 }, { 0xfd, 0x88, [7] = 1, [15] = 1 } },
+	[POD_C] = { { 10, 88, 1, 10 }, { 0xfd, 0x88, [7] = 1, [15] = 0x10 } },
+	[POD_C2] = { { 10, 88, 1, 11 }, { 0xfd, 0x88, [7] = 1, [15] = 0x11 } },
+	[NODE_D] = { { 192, 0, 2, 3 }, { 0x20, 0x01, 0x0d, 0xba, [15] = 3 } },
+	[POD_D] = { { 10, 88, 2, 10 }, { 0xfd, 0x88, [7] = 2, [15] = 0x10 } },
 };
 
 static const uint8_t macs[MACS][6] = {
 	[MAC_A] = { 0x0a, 0, 0, 0, 0, 0x0a },  [MAC_B] = { 0x0a, 0, 0, 0, 0, 0x0b },
 	[MAC_HOST] = WR_HOST_MAC,              [MAC_OTHER] = { 0x0a, 0, 0, 0, 0xff, 0x0f },
+	[MAC_GENEVE_FROM] = { 0x02, 0x57, 0x52, 0, 0, 2 }, [MAC_GENEVE_TO] = { 0x02, 0x57, 0x52, 0, 0, 3 },
 	[MAC_BROADCAST] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff },
 };
 
@@ -54,7 +63,7 @@ struct builder {
 	struct frame *f;
 	const struct layer *layers;
 	const struct layer_defaults *d;
-	bool v6;
+	bool v6[LAYERS + 1];    /* each layer's family */
 	size_t off[LAYERS + 1]; /* where each layer starts */
 	size_t end;             /* of the packet, before any padding */
 };
@@ -93,6 +102,10 @@ static uint16_t fold(uint32_t sum)
 static size_t layer_size(const struct layer *l, bool v6)
 {
 	switch (l->kind) {
+	case L_GENEVE:
+		return 8;
+	case L_OPT:
+		return 4 + l->n;
 	case L_ETH:
 		return 14;
 	case L_VLAN:
@@ -128,7 +141,7 @@ static size_t layer_size(const struct layer *l, bool v6)
 static int layer_proto(const struct layer *l, bool v6)
 {
 	static const int protos[] = { [L_HOP] = P_HOP,   [L_DST] = P_DST,   [L_ROUTE] = P_ROUTE, [L_FRAG] = P_FRAG,
-				      [L_TCP] = P_TCP,   [L_UDP] = P_UDP,   [L_ND] = P_ICMP6,    [L_SCTP] = P_SCTP };
+				      [L_TCP] = P_TCP,   [L_UDP] = P_UDP,   [L_ND] = P_ICMP6,    [L_SCTP] = P_SCTP, [L_GENEVE] = P_NONE, [L_OPT] = P_NONE, [L_ETH] = P_NONE };
 
 	switch (l->kind) {
 	case L_FRAG:
@@ -156,9 +169,9 @@ static int icmp_number(int type, bool v6)
 	return type > PARAMETER ? value(type, 0) : numbers[type][v6];
 }
 
-static const uint8_t *address(const struct builder *b, enum who given, enum who otherwise)
+static const uint8_t *address(const struct builder *b, int i, enum who given, enum who otherwise)
 {
-	return who_address(given ? given : otherwise, b->v6);
+	return who_address(given ? given : otherwise, b->v6[i]);
 }
 
 static void fill_ip(struct builder *b, int i, uint8_t *h)
@@ -167,25 +180,30 @@ static void fill_ip(struct builder *b, int i, uint8_t *h)
 	const struct layer *frag = l[1].kind == L_FRAG ? &l[1] : NULL;
 	size_t total = b->end - b->off[i];
 
-	h[0] = value(l->version, b->v6 ? 6 : 4) << 4;
-	if (b->v6) {
+	h[0] = value(l->version, b->v6[i] ? 6 : 4) << 4;
+	if (b->v6[i]) {
+		h[0] |= l->tos >> 4;
+		h[1] = l->tos << 4 | value(l->id, 0) >> 16;
+		put16(h + 2, value(l->id, 0));
 		put16(h + 4, value(l->len, total - 40));
 		h[6] = value(l->proto, layer_proto(l + 1, true));
 		h[7] = value(l->ttl, 64);
-		memcpy(h + 8, address(b, l->src, b->d->src), 16);
-		memcpy(h + 24, address(b, l->dst, b->d->dst), 16);
+		memcpy(h + 8, address(b, i, l->src, b->d->src), 16);
+		memcpy(h + 24, address(b, i, l->dst, b->d->dst), 16);
 		return;
 	}
 	h[0] |= value(l->words, 5);
+	h[1] = l->tos;
 	put16(h + 2, value(l->len, total));
+	put16(h + 6, l->df ? 0x4000 : 0);
 	if (frag) {
 		put16(h + 4, value(frag->id, 0x4242));
 		put16(h + 6, frag->off / 8 | (frag->more ? 0x2000 : 0));
 	}
 	h[8] = value(l->ttl, 64);
 	h[9] = value(l->proto, layer_proto(l + 1, false));
-	memcpy(h + 12, address(b, l->src, b->d->src), 4);
-	memcpy(h + 16, address(b, l->dst, b->d->dst), 4);
+	memcpy(h + 12, address(b, i, l->src, b->d->src), 4);
+	memcpy(h + 16, address(b, i, l->dst, b->d->dst), 4);
 	memset(h + 20, 1, layer_size(l, false) - 20); /* options: no-operation */
 	put16(h + 10, 0);
 	put16(h + 10, fold(sum_bytes(0, h, layer_size(l, false))));
@@ -194,15 +212,15 @@ static void fill_ip(struct builder *b, int i, uint8_t *h)
 /* The checksum at `at` over everything from layer i on, with the pseudo header of the IP header before it. */
 static void fill_checksum(struct builder *b, int i, uint8_t *at, int proto, bool pseudo)
 {
-	size_t len = b->end - b->off[i], n = b->v6 ? 16 : 4;
+	size_t len = b->end - b->off[i], n = b->v6[i] ? 16 : 4;
 	const struct layer *ip = &b->layers[i];
 	uint32_t sum = 0;
 
 	while (ip > b->layers && ip->kind != L_IP)
 		ip--;
 	if (pseudo) {
-		sum = sum_bytes(sum, address(b, ip->src, b->d->src), n);
-		sum = sum_bytes(sum, address(b, ip->dst, b->d->dst), n);
+		sum = sum_bytes(sum, address(b, i, ip->src, b->d->src), n);
+		sum = sum_bytes(sum, address(b, i, ip->dst, b->d->dst), n);
 		sum += len + proto;
 	}
 	put16(at, 0);
@@ -225,17 +243,19 @@ static void fill_nd(struct builder *b, int i, uint8_t *h)
 	fill_checksum(b, i, h + 2, P_ICMP6, true);
 }
 
-static void fill_arp(struct builder *b, const struct layer *l, uint8_t *h)
+static void fill_arp(struct builder *b, int i, uint8_t *h)
 {
+	const struct layer *l = &b->layers[i];
+
 	put16(h, value(l->proto, 1)); /* hardware type */
 	put16(h + 2, 0x0800);
 	h[4] = 6;
 	h[5] = value(l->len, 4);
 	put16(h + 6, value(l->type, 1));
 	memcpy(h + 8, macs[l->smac ? l->smac : b->d->smac], 6);
-	memcpy(h + 14, address(b, l->src, b->d->src), 4);
+	memcpy(h + 14, address(b, i, l->src, b->d->src), 4);
 	memcpy(h + 18, macs[l->dmac ? l->dmac : MAC_ZERO], 6);
-	memcpy(h + 24, address(b, l->dst, GW), 4);
+	memcpy(h + 24, address(b, i, l->dst, GW), 4);
 }
 
 static void fill_l4(struct builder *b, int i, uint8_t *h)
@@ -255,20 +275,48 @@ static void fill_l4(struct builder *b, int i, uint8_t *h)
 		put16(h + 2, value(l->dport, 53));
 		put16(h + 4, value(l->len, b->end - b->off[i]));
 		fill_checksum(b, i, h + 6, P_UDP, true);
+		if (l->check)
+			put16(h + 6, value(l->check, 0));
 		break;
 	case L_SCTP:
 		put16(h, value(l->sport, 40000));
 		put16(h + 2, value(l->dport, 5000));
 		break;
 	case L_ICMP:
-		h[0] = icmp_number(l->type ? l->type : ECHO, b->v6);
+		h[0] = icmp_number(l->type ? l->type : ECHO, b->v6[i]);
 		h[1] = l->code;
 		put32(h + 4, l->id ? (uint32_t)l->id : 0x12340001);
-		fill_checksum(b, i, h + 2, P_ICMP6, b->v6);
+		fill_checksum(b, i, h + 2, P_ICMP6, b->v6[i]);
 		break;
 	default:
 		break;
 	}
+}
+
+/* The length of all options, in words. */
+static int options_words(const struct layer *l)
+{
+	int bytes = 0;
+
+	for (; l->kind == L_OPT; l++)
+		bytes += layer_size(l, false);
+	return (bytes + 3) / 4;
+}
+
+static void fill_geneve(const struct layer *l, uint8_t *h)
+{
+	if (l->kind == L_GENEVE) {
+		h[0] = value(l->version, 0) << 6 | value(l->words, options_words(l + 1));
+		h[1] = l->flags;
+		put16(h + 2, value(l->proto, 0x6558));
+		put32(h + 4, value(l->vni, 1) << 8 | l->code);
+		return;
+	}
+	put16(h, value(l->class, WR_TUNNEL_OPTION_CLASS));
+	h[2] = value(l->type, WR_TUNNEL_OPTION);
+	h[3] = value(l->words, l->n / 4) | l->code << 5;
+	for (int n = 0; n < l->n; n++)
+		h[4 + n] = n < 8 ? l->identity >> (56 - 8 * n) : (uint8_t)n;
 }
 
 static void fill_layer(struct builder *b, int i)
@@ -276,7 +324,7 @@ static void fill_layer(struct builder *b, int i)
 	const struct layer *l = &b->layers[i];
 	uint8_t *h = b->f->data + b->off[i];
 	static const uint16_t ethertypes[] = { [L_VLAN] = 0x8100, [L_ARP] = 0x0806 };
-	unsigned type = l[1].kind == L_VLAN || l[1].kind == L_ARP ? ethertypes[l[1].kind] : b->v6 ? 0x86dd : 0x0800;
+	unsigned type = l[1].kind == L_VLAN || l[1].kind == L_ARP ? ethertypes[l[1].kind] : b->v6[i] ? 0x86dd : 0x0800;
 
 	switch (l->kind) {
 	case L_ETH:
@@ -289,7 +337,7 @@ static void fill_layer(struct builder *b, int i)
 		put16(h + 2, type);
 		break;
 	case L_ARP:
-		fill_arp(b, l, h);
+		fill_arp(b, i, h);
 		break;
 	case L_IP:
 		fill_ip(b, i, h);
@@ -304,7 +352,7 @@ static void fill_layer(struct builder *b, int i)
 		memset(h + 4, 0, 4);
 		break;
 	case L_FRAG:
-		if (b->v6) {
+		if (b->v6[i]) {
 			h[0] = value(l->proto, layer_proto(l + 1, true));
 			put16(h + 2, l->off | !!l->more);
 			put32(h + 4, value(l->id, 0x4242));
@@ -312,6 +360,10 @@ static void fill_layer(struct builder *b, int i)
 		break;
 	case L_ND:
 		fill_nd(b, i, h);
+		break;
+	case L_GENEVE:
+	case L_OPT:
+		fill_geneve(l, h);
 		break;
 	case L_TCP:
 	case L_UDP:
@@ -324,14 +376,32 @@ static void fill_layer(struct builder *b, int i)
 	}
 }
 
-void frame_build(struct frame *f, const struct layer *layers, const struct layer_defaults *defaults, bool v6)
+/* Of an Ethernet header and its tags it is that of the IP header behind them. */
+static void families_find(struct builder *b, bool v6, bool over6)
 {
-	struct builder b = { .f = f, .layers = layers, .d = defaults, .v6 = v6 };
+	bool now = v6;
+
+	for (int n = 0; b->layers[n].kind != L_END; n++) {
+		const struct layer *ip = &b->layers[n];
+
+		if (ip->kind == L_ETH)
+			while (ip->kind != L_END && ip->kind != L_IP)
+				ip++;
+		if (ip->kind == L_IP)
+			now = ip->outer ? over6 : v6;
+		b->v6[n] = now;
+	}
+}
+
+void frame_build_over(struct frame *f, const struct layer *layers, const struct layer_defaults *defaults, bool v6, bool over6)
+{
+	struct builder b = { .f = f, .layers = layers, .d = defaults };
 	int n = 0;
 
+	families_find(&b, v6, over6);
 	f->len = 0;
 	for (; layers[n].kind != L_END; n++) {
-		size_t size = layer_size(&layers[n], v6);
+		size_t size = layer_size(&layers[n], b.v6[n]);
 
 		assert(n < LAYERS && f->len + size <= FRAME_MAX);
 		b.off[n] = f->len;
@@ -345,4 +415,9 @@ void frame_build(struct frame *f, const struct layer *layers, const struct layer
 	}
 	while (n--)
 		fill_layer(&b, n);
+}
+
+void frame_build(struct frame *f, const struct layer *layers, const struct layer_defaults *defaults, bool v6)
+{
+	frame_build_over(f, layers, defaults, v6, v6);
 }

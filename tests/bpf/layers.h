@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #define FRAME_MAX 4096
-#define LAYERS 12
+#define LAYERS 16
 
 struct frame {
 	size_t len;
@@ -37,10 +37,18 @@ enum who {
 	LINK_LOCAL, /* of somebody else */
 	WORLD_NEAR, /* differs from WORLD in the last bit */
 	WORLD_FAR, /* shares only the first quarter with WORLD */
+	/* Other nodes, and this one as they see it. */
+	NODE,     /* this node's outer address */
+	NODE_C,   /* another node's ... */
+	GW_C,     /* ... the first of its pod CIDR: its gateway address ... */
+	POD_C,    /* ... and a pod of it */
+	POD_C2,   /* another one */
+	NODE_D,   /* a third node ... */
+	POD_D,    /* ... and its pod */
 	WHOS,
 };
 
-enum mac { MAC_DEFAULT, MAC_A, MAC_B, MAC_HOST, MAC_OTHER, MAC_BROADCAST, MAC_ZERO, MACS };
+enum mac { MAC_DEFAULT, MAC_A, MAC_B, MAC_HOST, MAC_OTHER, MAC_BROADCAST, MAC_ZERO, MAC_GENEVE_FROM, MAC_GENEVE_TO, MACS };
 
 /* An explicit value where 0 means "as it should be". */
 #define V(x) ((x) | 0x1000000)
@@ -65,6 +73,8 @@ enum layer_kind {
 	L_ICMP,
 	L_ND,
 	L_SCTP,
+	L_GENEVE,
+	L_OPT,   /* an option of it; n bytes of data: `identity`, as far as it goes */
 	L_RAW,   /* n bytes of protocol proto */
 	L_PAD,   /* n bytes behind the packet, in no length field */
 };
@@ -82,6 +92,11 @@ struct layer {
 	int type, code;               /* ICMP, ND, ARP (operation) */
 	int option;                   /* ND: type of the option, 0 for none */
 	enum who target;              /* ND */
+	bool outer;                   /* IP: of the outer packet's family, as is what follows up to the next IP header */
+	int tos, df;                  /* IP */
+	int check;                    /* UDP */
+	int vni, class;               /* GENEVE (flags, version: as they are there); OPT (type: 1) */
+	uint64_t identity;            /* OPT */
 	int n;                        /* RAW, PAD; payload bytes behind TCP, UDP, ICMP and SCTP; negative: so many are cut off */
 };
 
@@ -98,6 +113,8 @@ struct layer {
 #define ICMP(...) { .kind = L_ICMP, ##__VA_ARGS__ }
 #define ND(...) { .kind = L_ND, ##__VA_ARGS__ }
 #define SCTP(...) { .kind = L_SCTP, ##__VA_ARGS__ }
+#define GENEVE(...) { .kind = L_GENEVE, ##__VA_ARGS__ }
+#define OPT(...) { .kind = L_OPT, ##__VA_ARGS__ }
 #define RAW(...) { .kind = L_RAW, ##__VA_ARGS__ }
 #define PAD(...) { .kind = L_PAD, ##__VA_ARGS__ }
 
@@ -113,5 +130,7 @@ const uint8_t *who_address(enum who who, bool v6); /* 4 or 16 bytes */
 const uint8_t *mac_address(enum mac mac);
 
 void frame_build(struct frame *f, const struct layer *layers, const struct layer_defaults *defaults, bool v6);
+/* `over6`: the family of outer headers. */
+void frame_build_over(struct frame *f, const struct layer *layers, const struct layer_defaults *defaults, bool v6, bool over6);
 
 #endif

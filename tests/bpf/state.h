@@ -48,6 +48,28 @@ void policy_remove(uint32_t policy_class, enum wr_direction direction, uint64_t 
 void policy_cidr(uint32_t policy_class, enum wr_direction direction, enum who who, unsigned bits, uint64_t peer, bool v6);
 void identity_set_peer(uint64_t identity, uint64_t peer);
 
+/* --- other nodes --- */
+
+/* Slots of the nodes that are NODE_C, NODE_D; one that is nobody's. */
+enum { SLOT_C = 7, SLOT_D = 16383, SLOT_NONE = 9 };
+#define TUNNEL_MTU 1400
+
+/*
+ * This node is `own` and has the pod CIDR that `pod` is in. `flags` (set of enum wr_cluster_flags) beside what it has of
+ * itself. Usually NODE, with A's and B's addresses.
+ */
+void cluster_put(enum who own, enum who pod, unsigned flags);
+void cluster_clear(void);
+/* It ends no tunnels over that family. */
+void cluster_without(bool v6);
+/* NODE_C or NODE_D, with `flags` (set of enum wr_node_flags) beside what it has of itself. */
+void node_put(uint32_t slot, unsigned flags);
+void node_put_as(uint32_t slot, enum who own, enum who pod, unsigned flags);
+/* Its slot is empty; what leads to it is still there. */
+void node_empty(uint32_t slot);
+void ipcache_put(enum who who, uint64_t identity);
+struct wr_metric node_metric(uint32_t slot, enum wr_direction direction);
+
 /* --- flows --- */
 
 enum table { CT, CT_NEW };

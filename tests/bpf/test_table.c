@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "rows.h"
+#include "tunnel.h"
 
 #define X(NAME, name, KIND, text) #name,
 const char *const reason_names[WR_REASONS] = { WARREN_REASONS(X) };
@@ -188,16 +188,21 @@ static void test_row(void **state)
 /* Everything in the registry has a row; NONE is what no packet may be. */
 static void test_coverage(void **state)
 {
-	/* By policy and by flows: the tables of test_policy.c and test_flow.c. */
+	/* Elsewhere: by policy (test_policy.c), by flows (test_flow.c, test_remote.c), of XDP (test_xdp.c). */
 	bool seen[WR_REASONS] = { [WR_REASON_NONE] = true,	     [WR_REASON_EGRESS_DENIED] = true,
 				  [WR_REASON_INGRESS_DENIED] = true, [WR_REASON_NO_CONNECTION] = true,
-				  [WR_REASON_CT_FULL] = true };
+				  [WR_REASON_CT_FULL] = true,	     [WR_REASON_TUNNEL_PORT] = true,
+				  [WR_REASON_DENYLIST] = true };
 	struct wr_metric totals[WR_METRICS];
 
 	(void)state;
 	for (int program = 0; program < PROGRAMS; program++)
 		for (const struct row *row = tables[program]; row->name; row++)
 			seen[row->reason] = true;
+	for (const struct tunnel_row *row = rows_from_uplink; row->name; row++)
+		seen[row->reason] = true;
+	for (const struct tunnel_row *row = rows_from_host; row->name; row++)
+		seen[row->reason] = true;
 	for (int reason = 0; reason < WR_REASONS; reason++)
 		if (!seen[reason])
 			fail_msg("no row expects the reason %s", reason_names[reason]);

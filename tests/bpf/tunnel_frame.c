@@ -253,7 +253,7 @@ static struct outcome model_inner(const uint8_t *in, size_t len, unsigned outer_
 	in += 14;
 	len -= 14;
 	if (type == 0x0800) {
-		if (len < 20 || in[0] >> 4 != 4 || (in[0] & 15) < 5 || load16(in + 2) != len || (in[0] & 15u) * 4 > len)
+		if (len < 20 || in[0] >> 4 != 4 || load16(in + 2) != len)
 			DROP(MALFORMED);
 		ecn = in[1] & 3;
 	} else if (type == 0x86dd) {

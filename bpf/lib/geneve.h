@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Geneve as it stands on the wire (RFC 8926 section 3.4), and what of it can be judged without more of the packet. */
+#ifndef WARREN_LIB_GENEVE_H
+#define WARREN_LIB_GENEVE_H
+
+#include <bpf/bpf_endian.h>
+#include <linux/if_ether.h>
+#include <linux/types.h>
+#include <stdbool.h>
+
+#include "abi/node.h"
+#include "abi/reason.h"
+
+struct geneve_header {
+	__u8 version_words; /* 2 bits of version, 6 of the options' length in words */
+	__u8 flags;
+	__be16 protocol;
+	__be32 vni; /* and 8 reserved bits */
+};
+struct geneve_option {
+	__be16 class;
+	__u8 type;
+	__u8 words; /* 3 reserved bits, 5 of the data's length in words */
+};
+_Static_assert(sizeof(struct geneve_header) == 8 && sizeof(struct geneve_option) == 4, "Geneve");
+
+#define GENEVE_WORDS_MAX 63
+#define GENEVE_CONTROL 0x80 /* of the flags; the reserved ones are ignored */
+#define GENEVE_CRITICAL 0x40
+#define GENEVE_TYPE_CRITICAL 0x80
+#define GENEVE_ETHERNET 0x6558
+#define GENEVE_IDENTITY_WORDS ((sizeof(struct geneve_option) + WR_TUNNEL_IDENTITY_SIZE) / 4)
+
+/* The inner frame's addresses mean nothing: every node writes the same ones and ignores what it reads. */
+#define GENEVE_SOURCE_MAC { 0x02, 0x57, 0x52, 0x00, 0x00, 0x02 }
+#define GENEVE_DEST_MAC { 0x02, 0x57, 0x52, 0x00, 0x00, 0x03 }
+
+/* A control packet (O) is for the endpoint's own control plane, which here does not exist: RFC 8926 section 3.4. */
+static __always_inline enum wr_reason geneve_header_check(const struct geneve_header *geneve, __u32 vni)
+{
+	if (geneve->version_words >> 6 || geneve->protocol != bpf_htons(GENEVE_ETHERNET))
+		return WR_REASON_TUNNEL_MALFORMED;
+	if (geneve->flags & GENEVE_CONTROL)
+		return WR_REASON_TUNNEL_OPTION;
+	return bpf_ntohl(geneve->vni) >> 8 == vni ? WR_REASON_NONE : WR_REASON_TUNNEL_VNI;
+}
+
+static __always_inline __u32 geneve_options_size(const struct geneve_header *geneve)
+{
+	return (geneve->version_words & GENEVE_WORDS_MAX) * 4;
+}
+
+static __always_inline __u32 geneve_data_size(const struct geneve_option *opt)
+{
+	return (opt->words & 0x1f) * 4;
+}
+
+/* Type and class: not yet the length, nor that there is only one. */
+static __always_inline bool geneve_is_identity(const struct geneve_option *opt, __be16 class)
+{
+	return opt->class == class && opt->type == WR_TUNNEL_OPTION;
+}
+
+static __always_inline __u64 geneve_identity(const __be32 *data)
+{
+	return (__u64)bpf_ntohl(data[0]) << 32 | bpf_ntohl(data[1]);
+}
+
+#endif

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * A packet that is too big for the way to another node becomes the ICMP error that tells its sender: frag-needed (RFC 1191)
+ * or Packet Too Big (RFC 4443 section 3.2), with the MTU of the way. One for one, and smaller: no need to limit the rate.
+ *
+ * IPv4 without DF is not fragmented here, and its sender is told all the same: Linux remembers the MTU of a destination
+ * whatever DF said, and fragments from then on. Tunnel packets are never fragmented.
+ */
+#ifndef WARREN_LIB_TOO_BIG_H
+#define WARREN_LIB_TOO_BIG_H
+
+#include "lib/gateway.h"
+#include "lib/node.h"
+
+#define ICMP4_FRAG_NEEDED 4 /* code of ICMP4_DEST_UNREACH */
+
+struct icmp_too_big {
+	__u8 type;
+	__u8 code;
+	__u16 check;
+	__be32 mtu; /* IPv4: of 16 bits, the others are 0 */
+};
+
+/* The ICMP message is as long as one bpf_csum_diff() can sum: enough for what a pod's own tunnel has inside. */
+#define TOO_BIG_MESSAGE 512
+#define TOO_BIG_QUOTED (TOO_BIG_MESSAGE - sizeof(struct icmp_too_big))
+
+/* RFC 1122 section 3.2.2, RFC 4443 section 2.4 (e): never about an ICMP error, nor about a later fragment. */
+static __always_inline bool may_be_told(const struct packet *p, const bool v6)
+{
+	const struct iphdr *ip4 = packet_at(p, ETH_HLEN, sizeof(*ip4));
+	const struct ipv6hdr *ip6;
+	const __u8 *type;
+
+	if (v6) {
+		ip6 = packet_at(p, ETH_HLEN, sizeof(*ip6) + 8);
+		if (!ip6)
+			return false;
+		type = (const void *)(ip6 + 1);
+		if (ip6->nexthdr == IPPROTO_FRAGMENT)
+			return !(((const struct frag6_hdr *)type)->frag_off & bpf_htons(0xfff8));
+		return ip6->nexthdr != IPPROTO_ICMPV6 || *type >= ICMPV6_ECHO_REQUEST;
+	}
+	if (!ip4 || (ip4->frag_off & bpf_htons(IP4_FRAGMENT_OFFSET)))
+		return false;
+	if (ip4->protocol != IPPROTO_ICMP)
+		return true;
+	type = packet_at(p, ETH_HLEN + sizeof(*ip4), 1);
+	return type && (*type == ICMP4_ECHO_REQUEST || *type == ICMP4_ECHO_REPLY);
+}
+
+static __always_inline void too_big_write4(struct iphdr *ip, const struct iphdr *quoted, __u32 mtu)
+{
+	struct icmp_too_big *icmp = (void *)(ip + 1);
+
+	__builtin_memset(ip, 0, sizeof(*ip) + sizeof(*icmp));
+	*(__be16 *)ip = bpf_htons(0x4500);
+	ip->tot_len = bpf_htons(sizeof(*ip) + TOO_BIG_MESSAGE);
+	ip->ttl = GATEWAY_HOP_LIMIT;
+	ip->protocol = IPPROTO_ICMP;
+	ip->saddr = quoted->daddr;
+	ip->daddr = quoted->saddr;
+	ip->check = csum_fold(bpf_csum_diff(NULL, 0, (void *)ip, sizeof(*ip), 0));
+	icmp->type = ICMP4_DEST_UNREACH;
+	icmp->code = ICMP4_FRAG_NEEDED;
+	icmp->mtu = bpf_htonl(mtu & 0xffff);
+	icmp->check = csum_fold(bpf_csum_diff(NULL, 0, (void *)icmp, TOO_BIG_MESSAGE, 0));
+}
+
+static __always_inline void too_big_write6(struct ipv6hdr *ip, const struct ipv6hdr *quoted, __u32 mtu)
+{
+	struct icmp_too_big *icmp = (void *)(ip + 1);
+	__s64 sum;
+
+	__builtin_memset(ip, 0, sizeof(*ip) + sizeof(*icmp));
+	*(__be32 *)ip = bpf_htonl(6u << 28);
+	ip->payload_len = bpf_htons(TOO_BIG_MESSAGE);
+	ip->nexthdr = IPPROTO_ICMPV6;
+	ip->hop_limit = GATEWAY_HOP_LIMIT;
+	__builtin_memcpy(&ip->saddr, &quoted->daddr, sizeof(ip->saddr));
+	__builtin_memcpy(&ip->daddr, &quoted->saddr, sizeof(ip->daddr));
+	icmp->type = ICMPV6_PKT_TOOBIG;
+	icmp->mtu = bpf_htonl(mtu);
+	sum = bpf_csum_diff(NULL, 0, (void *)&ip->saddr, 32, bpf_htonl(TOO_BIG_MESSAGE + IPPROTO_ICMPV6));
+	icmp->check = csum_fold(bpf_csum_diff(NULL, 0, (void *)icmp, TOO_BIG_MESSAGE, sum));
+}
+
+/* Source: the destination that cannot be reached so, the one address that strict rp_filter accepts, in the pod and on warren0. */
+static __always_inline bool too_big_turn(const struct packet *p, __u32 mtu, const bool v6)
+{
+	const __u32 ip = v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
+	const __u32 room = ip + sizeof(struct icmp_too_big);
+	__u8 mac[6] __attribute__((aligned(2)));
+	struct ethhdr *eth;
+
+	if (bpf_skb_change_tail(p->skb, ETH_HLEN + TOO_BIG_QUOTED, 0) ||
+	    bpf_skb_adjust_room(p->skb, room, BPF_ADJ_ROOM_MAC, 0))
+		return false;
+	eth = packet_at(p, 0, ETH_HLEN + ip + TOO_BIG_MESSAGE);
+	if (!eth)
+		return false;
+	mac_copy(mac, eth->h_dest);
+	mac_copy(eth->h_dest, eth->h_source);
+	mac_copy(eth->h_source, mac);
+	if (v6)
+		too_big_write6((void *)(eth + 1), (void *)(eth + 1) + room, mtu);
+	else
+		too_big_write4((void *)(eth + 1), (void *)(eth + 1) + room, mtu);
+	return true;
+}
+
+/* What tc is to do with a packet that is too big for that node: into the pod that it came from, or the stack. */
+OUT_OF_LINE int too_big_tell(struct __sk_buff *skb, __u32 slot)
+{
+	const struct packet p = { .skb = skb };
+	const struct wr_cluster *c = cluster_get();
+	const struct wr_node *node = node_get(slot);
+	const bool v6 = skb->protocol == bpf_htons(ETH_P_IPV6);
+	__u32 mtu;
+
+	if (!c || !node || !(v6 ? may_be_told(&p, true) : may_be_told(&p, false)))
+		return TC_ACT_SHOT;
+	mtu = node->mtu;
+	if (!(v6 ? too_big_turn(&p, mtu, true) : too_big_turn(&p, mtu, false)))
+		return TC_ACT_SHOT;
+	return skb->ifindex == c->host_ifindex ? bpf_redirect(skb->ifindex, BPF_F_INGRESS) : bpf_redirect_peer(skb->ifindex, 0);
+}
+
+#endif

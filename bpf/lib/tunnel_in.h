@@ -1,0 +1,437 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Packets from other nodes: which of an uplink's are tunnel packets, whether one is in order and its sender may say what it
+ * says, and taking the outer headers off.
+ *
+ * Only a datagram in one piece, right behind an IP header without options or extension headers, is ever decapsulated. A first
+ * fragment of one is dropped by name; later ones, and what hides the port behind other extension headers, go to the stack,
+ * where nobody listens.
+ */
+#ifndef WARREN_LIB_TUNNEL_IN_H
+#define WARREN_LIB_TUNNEL_IN_H
+
+#include <linux/if_packet.h>
+#include <linux/udp.h>
+
+#include "lib/geneve.h"
+#include "lib/ip.h"
+#include "lib/node.h"
+#include "lib/trace.h"
+
+#define ECN_MASK 3
+#define ECN_ECT1 1
+#define ECN_ECT0 2
+#define ECN_CE 3
+
+/* What is known of a tunnel packet. Offsets count from the start of the frame. */
+struct tunnel {
+	__u32 slot; /* of the node that has sent it */
+	const struct wr_node *node;
+	__u64 identity; /* as it says */
+	__u32 udp;      /* where the outer UDP header is */
+	__u32 inner;    /* where the inner IP header is */
+	__u32 end;      /* of the outer IP packet, and of the inner one; the frame may be padded */
+	__u8 ecn;       /* at first the outer one; then what the inner one is to become, 0: as it is */
+	bool over6;     /* family of the outer packet ... */
+	bool v6;        /* ... and of the inner one */
+};
+
+/* --- the outer headers --- */
+
+/* A datagram to this node's tunnel port begins at `udp`; `sound`: and its IP header is as a node's would be. */
+static __always_inline enum wr_reason tunnel_udp(const struct packet *p, const struct wr_cluster *c, struct tunnel *t,
+						 bool fragment, bool sound)
+{
+	const struct udphdr *udp = packet_at(p, t->udp & PACKET_OFF_MAX, sizeof(*udp));
+
+	if (!udp || udp->dest != c->port)
+		return WR_REASON_NONE;
+	t->inner = t->udp + sizeof(*udp);
+	if (fragment)
+		return WR_REASON_TUNNEL_FRAGMENT;
+	if (!sound || t->end > p->skb->len || t->udp + bpf_ntohs(udp->len) != t->end)
+		return WR_REASON_TUNNEL_MALFORMED;
+	return WR_REASON_NONE;
+}
+
+static __always_inline enum wr_reason tunnel4_outer(struct packet *p, const struct wr_cluster *c, struct tunnel *t)
+{
+	const struct iphdr *ip = packet_at(p, ETH_HLEN, sizeof(*ip));
+	__u32 frag;
+
+	if (!ip)
+		return WR_REASON_NONE;
+	p->at->saddr.a4.v4 = ip->saddr;
+	frag = bpf_ntohs(ip->frag_off);
+	if (ip->protocol != IPPROTO_UDP || ip->daddr != c->addr4.v4 || !(c->flags & WR_CLUSTER_V4) ||
+	    (frag & IP4_FRAGMENT_OFFSET))
+		return WR_REASON_NONE;
+	t->udp = ETH_HLEN + ip->ihl * 4;
+	t->end = ETH_HLEN + bpf_ntohs(ip->tot_len);
+	t->ecn = ip->tos & ECN_MASK;
+	return tunnel_udp(p, c, t, frag & IP4_MORE_FRAGMENTS, ip->version == 4 && ip->ihl == 5);
+}
+
+static __always_inline enum wr_reason tunnel6_outer(struct packet *p, const struct wr_cluster *c, struct tunnel *t)
+{
+	const struct ipv6hdr *ip = packet_at(p, ETH_HLEN, sizeof(*ip));
+	const struct frag6_hdr *frag;
+	bool fragment, sound;
+
+	if (!ip)
+		return WR_REASON_NONE;
+	__builtin_memcpy(&p->at->saddr.a6, &ip->saddr, sizeof(p->at->saddr.a6));
+	__builtin_memcpy(&p->at->daddr.a6, &ip->daddr, sizeof(p->at->daddr.a6));
+	fragment = ip->nexthdr == IPPROTO_FRAGMENT;
+	if ((ip->nexthdr != IPPROTO_UDP && !fragment) || !addr6_equal(&p->at->daddr.a6, &c->addr6) ||
+	    !(c->flags & WR_CLUSTER_V6))
+		return WR_REASON_NONE;
+	sound = ip->version == 6;
+	t->udp = ETH_HLEN + sizeof(*ip);
+	t->end = ETH_HLEN + sizeof(*ip) + bpf_ntohs(ip->payload_len);
+	t->ecn = bpf_ntohl(*(const __be32 *)ip) >> 20 & ECN_MASK;
+	if (fragment) {
+		frag = packet_at(p, ETH_HLEN + sizeof(*ip), sizeof(*frag));
+		if (!frag || frag->nexthdr != IPPROTO_UDP || (frag->frag_off & bpf_htons(0xfff8)))
+			return WR_REASON_NONE;
+		t->udp += sizeof(*frag);
+	}
+	return tunnel_udp(p, c, t, fragment, sound);
+}
+
+/* --- Geneve --- */
+
+/* What the options say, where they are others than the one that nodes send. */
+struct tunnel_options {
+	__u64 identity;
+	__u32 off, end;
+	__be16 class;
+	bool critical; /* the header says that some are */
+};
+
+OUT_OF_LINE int tunnel_options_read(struct __sk_buff *skb, struct tunnel_options *o)
+{
+	struct geneve_option opt;
+	bool found = false;
+	__be32 data[2];
+
+	if (!o)
+		return WR_REASON_TUNNEL_OPTION;
+	for (int n = 0; n < GENEVE_WORDS_MAX && o->off < o->end; n++) {
+		if (bpf_skb_load_bytes(skb, o->off, &opt, sizeof(opt)))
+			return WR_REASON_TUNNEL_MALFORMED;
+		o->off += sizeof(opt) + geneve_data_size(&opt);
+		if (o->off > o->end)
+			return WR_REASON_TUNNEL_MALFORMED;
+		if (opt.type & GENEVE_TYPE_CRITICAL)
+			return WR_REASON_TUNNEL_OPTION;
+		if (!geneve_is_identity(&opt, o->class))
+			continue;
+		if (found || geneve_data_size(&opt) != WR_TUNNEL_IDENTITY_SIZE ||
+		    bpf_skb_load_bytes(skb, o->off - sizeof(data), data, sizeof(data)))
+			return WR_REASON_TUNNEL_OPTION;
+		o->identity = geneve_identity(data);
+		found = true;
+	}
+	if (!found)
+		return WR_REASON_TUNNEL_OPTION;
+	return o->critical ? WR_REASON_TUNNEL_MALFORMED : WR_REASON_NONE;
+}
+
+static __always_inline enum wr_reason tunnel_geneve(const struct packet *p, const struct wr_cluster *c, struct tunnel *t)
+{
+	/* One option's room, whether it is there or not: without it an inner packet would be. */
+	const struct geneve_header *geneve =
+		packet_at(p, t->inner & PACKET_OFF_MAX, sizeof(*geneve) + GENEVE_IDENTITY_WORDS * 4);
+	const struct geneve_option *opt = (const void *)(geneve + 1);
+	struct tunnel_options o = { .class = c->option_class };
+	enum wr_reason reason;
+
+	if (!geneve)
+		return WR_REASON_TUNNEL_MALFORMED;
+	reason = geneve_header_check(geneve, c->vni);
+	if (reason)
+		return reason;
+	o.off = t->inner + sizeof(*geneve);
+	o.end = o.off + geneve_options_size(geneve);
+	o.critical = geneve->flags & GENEVE_CRITICAL;
+	t->inner = o.end + ETH_HLEN;
+	if (t->inner > t->end)
+		return WR_REASON_TUNNEL_MALFORMED;
+	if (o.end - o.off == GENEVE_IDENTITY_WORDS * 4 && !o.critical && geneve_is_identity(opt, c->option_class) &&
+	    geneve_data_size(opt) == WR_TUNNEL_IDENTITY_SIZE)
+		t->identity = geneve_identity((const void *)(opt + 1));
+	else
+		reason = tunnel_options_read(p->skb, &o);
+	if (o.identity)
+		t->identity = o.identity;
+	return reason;
+}
+
+/* --- the inner packet --- */
+
+/*
+ * RFC 6040 section 4.2: what the inner ECN field becomes; 0: stays as it is. What was congested outside says so inside, unless
+ * nobody there would understand it: then it is dropped, as congestion is told to such.
+ */
+static __always_inline enum wr_reason tunnel_ecn(struct tunnel *t, __u8 inner)
+{
+	const __u8 outer = t->ecn;
+
+	t->ecn = 0;
+	if (outer == ECN_CE && !inner)
+		return WR_REASON_TUNNEL_MALFORMED;
+	if (outer == ECN_CE && inner != ECN_CE)
+		t->ecn = ECN_CE;
+	if (outer == ECN_ECT1 && inner == ECN_ECT0)
+		t->ecn = ECN_ECT1;
+	return WR_REASON_NONE;
+}
+
+/* The inner packet fills what is left of the outer one. Its source replaces the outer one in p->at. */
+static __always_inline enum wr_reason tunnel4_inner(struct packet *p, struct tunnel *t)
+{
+	const struct iphdr *ip = packet_at(p, t->inner & PACKET_OFF_MAX, sizeof(*ip));
+
+	if (!ip || ip->version != 4 || t->inner + bpf_ntohs(ip->tot_len) != t->end)
+		return WR_REASON_TUNNEL_MALFORMED;
+	p->at->saddr.a4.v4 = ip->saddr;
+	return tunnel_ecn(t, ip->tos & ECN_MASK);
+}
+
+static __always_inline enum wr_reason tunnel6_inner(struct packet *p, struct tunnel *t)
+{
+	const struct ipv6hdr *ip = packet_at(p, t->inner & PACKET_OFF_MAX, sizeof(*ip));
+
+	if (!ip || ip->version != 6 || t->inner + sizeof(*ip) + bpf_ntohs(ip->payload_len) != t->end)
+		return WR_REASON_TUNNEL_MALFORMED;
+	__builtin_memcpy(&p->at->saddr.a6, &ip->saddr, sizeof(p->at->saddr.a6));
+	return tunnel_ecn(t, bpf_ntohl(*(const __be32 *)ip) >> 20 & ECN_MASK);
+}
+
+/* --- trust --- */
+
+static __always_inline bool prefix4_holds(const struct wr_addr4 *cidr, const struct wr_addr4 *mask, const union addr *a)
+{
+	return (a->a4.v4 & mask->v4) == cidr->v4;
+}
+
+static __always_inline bool prefix6_holds(const struct wr_addr6 *cidr, const struct wr_addr6 *mask, const union addr *a)
+{
+	const __be32 *w = a->a6.v6, *m = mask->v6, *c = cidr->v6;
+
+	return !(((w[0] & m[0]) ^ c[0]) | ((w[1] & m[1]) ^ c[1]) | ((w[2] & m[2]) ^ c[2]) | ((w[3] & m[3]) ^ c[3]));
+}
+
+static __always_inline bool node_holds(const struct wr_node *node, const union addr *a, const bool v6)
+{
+	if (v6)
+		return (node->flags & WR_NODE_V6) && prefix6_holds(&node->cidr6, &node->mask6, a);
+	return (node->flags & WR_NODE_V4) && prefix4_holds(&node->cidr4, &node->mask4, a);
+}
+
+/* Whether it is in this node's own pod CIDR, or this node's outer address. */
+static __always_inline bool cluster_holds(const struct wr_cluster *c, const union addr *a, const bool v6)
+{
+	if (v6)
+		return ((c->flags & WR_CLUSTER_POD6) && prefix6_holds(&c->cidr6, &c->mask6, a)) ||
+		       ((c->flags & WR_CLUSTER_V6) && addr6_equal(&a->a6, &c->addr6));
+	return ((c->flags & WR_CLUSTER_POD4) && prefix4_holds(&c->cidr4, &c->mask4, a)) ||
+	       ((c->flags & WR_CLUSTER_V4) && a->a4.v4 == c->addr4.v4);
+}
+
+/* Whether it is this node's own: its gateway address, or an outer one. */
+static __always_inline bool cluster_has_own(const struct wr_cluster *c, const union addr *a, const bool v6)
+{
+	if (v6)
+		return ((c->flags & WR_CLUSTER_POD6) && addr_is_first(a, &c->cidr4, &c->cidr6, true)) ||
+		       ((c->flags & WR_CLUSTER_V6) && addr6_equal(&a->a6, &c->addr6));
+	return ((c->flags & WR_CLUSTER_POD4) && addr_is_first(a, &c->cidr4, &c->cidr6, false)) ||
+	       ((c->flags & WR_CLUSTER_V4) && a->a4.v4 == c->addr4.v4);
+}
+
+/* An address that no packet comes from that a router has passed on: none, loopback, multicast, link-local. */
+static __always_inline bool source_is_strange(const union addr *a, const bool v6)
+{
+	const __u32 top = bpf_ntohl(v6 ? a->a6.v6[0] : a->a4.v4);
+
+	if (is_multicast(a, v6))
+		return true;
+	if (v6)
+		return (!a->a6.v6[0] && !a->a6.v6[1] && (!a->a6.v6[2] || a->a6.v6[2] == bpf_htonl(0xffff))) ||
+		       (top & 0xffc00000) == 0xfe800000;
+	return top >> 24 == 0 || top >> 24 == 127 || top >> 16 == 0xa9fe || top >> 28 == 0xf;
+}
+
+static __always_inline enum wr_reason stranger_check(const union addr *source, __u32 slot, __u64 identity, const bool v6)
+{
+	const struct wr_cluster *c = cluster_get();
+	const struct wr_node *node = node_get(slot);
+	bool good;
+
+	if (!c || !node || (identity != WR_ID_REMOTE_NODE && identity != WR_ID_WORLD))
+		return WR_REASON_TUNNEL_IDENTITY;
+	if (identity == WR_ID_REMOTE_NODE)
+		good = node_has_gateway(node, source, v6) || node_by_address(source, v6) == slot;
+	else
+		good = !source_is_strange(source, v6) && !cluster_holds(c, source, v6) && !node_by_cidr(source, v6) &&
+		       !node_by_address(source, v6);
+	return good ? WR_REASON_NONE : WR_REASON_TUNNEL_SOURCE;
+}
+
+/* What a node may say of whom is no pod: that it is itself, by one of its addresses; or that it is nobody's of the cluster. */
+OUT_OF_LINE int tunnel_stranger(const struct addresses *at, __u32 slot, __u64 identity, __u32 v6)
+{
+	if (!at)
+		return WR_REASON_TUNNEL_IDENTITY;
+	return v6 ? stranger_check(&at->saddr, slot, identity, true) : stranger_check(&at->saddr, slot, identity, false);
+}
+
+/* A node speaks for the pods of its own CIDR. The hash is nobody's if it is zero. */
+static __always_inline enum wr_reason tunnel_source(const struct packet *p, const struct tunnel *t, const bool v6)
+{
+	if (t->identity >> WR_ID_KIND_SHIFT != WR_ID_KIND_POD)
+		return tunnel_stranger(p->at, t->slot, t->identity, v6);
+	if (t->identity == WR_ID_SOME_POD)
+		return WR_REASON_TUNNEL_IDENTITY;
+	return node_holds(t->node, &p->at->saddr, v6) ? WR_REASON_NONE : WR_REASON_TUNNEL_SOURCE;
+}
+
+/* --- all of it --- */
+
+static __always_inline enum wr_reason tunnel_check(struct packet *p, const struct wr_cluster *c, struct tunnel *t)
+{
+	enum wr_reason reason = tunnel_geneve(p, c, t);
+	const struct ethhdr *eth;
+
+	if (reason)
+		return reason;
+	eth = packet_at(p, (t->inner - ETH_HLEN) & PACKET_OFF_MAX, sizeof(*eth));
+	if (!eth)
+		return WR_REASON_TUNNEL_MALFORMED;
+	t->v6 = eth->h_proto == bpf_htons(ETH_P_IPV6);
+	if (!t->v6 && eth->h_proto != bpf_htons(ETH_P_IP))
+		return WR_REASON_TUNNEL_MALFORMED;
+	reason = t->v6 ? tunnel6_inner(p, t) : tunnel4_inner(p, t);
+	if (reason)
+		return reason;
+	return t->v6 ? tunnel_source(p, t, true) : tunnel_source(p, t, false);
+}
+
+/*
+ * Whether the frame, of that outer family, is a tunnel packet (t->node then says whose) that may be believed. NONE with no
+ * t->node: it is none; p->at->saddr is its source then.
+ */
+static __always_inline enum wr_reason tunnel_open(struct packet *p, const struct wr_cluster *c, struct tunnel *t, const bool v6)
+{
+	enum wr_reason reason = v6 ? tunnel6_outer(p, c, t) : tunnel4_outer(p, c, t);
+
+	t->over6 = v6;
+	if (reason || !t->inner)
+		return reason;
+	t->slot = node_by_address(&p->at->saddr, v6);
+	t->node = node_get(t->slot);
+	if (!t->node)
+		return WR_REASON_TUNNEL_SENDER;
+	p->peer_ifindex = WR_REMOTE | t->slot;
+	return tunnel_check(p, c, t);
+}
+
+/* Whose the inner source is: this node's own word counts more than the sender's, for pods. */
+static __always_inline __u64 tunnel_identity(const struct packet *p, const struct tunnel *t, const bool v6)
+{
+	__u64 known;
+
+	if (t->identity >> WR_ID_KIND_SHIFT != WR_ID_KIND_POD)
+		return t->identity;
+	known = identity_by_address(&p->at->saddr, v6);
+	return known ? known : t->identity;
+}
+
+/* --- decapsulation --- */
+
+/* The inner packet is the frame's only one now. Written so that a hardware checksum over all of it stays true. */
+static __always_inline void ecn_write(struct __sk_buff *skb, const struct packet *p, __u8 ecn, const bool v6)
+{
+	struct iphdr *ip;
+	__u8 byte;
+	__u16 was;
+
+	if (v6) {
+		if (bpf_skb_load_bytes(skb, ETH_HLEN + 1, &byte, 1))
+			return;
+		byte = (byte & ~(ECN_MASK << 4)) | ecn << 4;
+		bpf_skb_store_bytes(skb, ETH_HLEN + 1, &byte, 1, BPF_F_RECOMPUTE_CSUM);
+		return;
+	}
+	ip = packet_at(p, ETH_HLEN, sizeof(*ip));
+	if (!ip)
+		return;
+	was = *(__u16 *)ip;
+	ip->tos = (ip->tos & ~ECN_MASK) | ecn;
+	ip->check = csum_replace(ip->check, was, *(__u16 *)ip);
+}
+
+/* By how much an IPv6 header is longer: what bpf_skb_change_proto() adds or removes. */
+#define PROTO_CHANGE (sizeof(struct ipv6hdr) - sizeof(struct iphdr))
+
+static __always_inline void node_count(__u32 slot, __u32 direction, __u32 bytes)
+{
+	__u32 key = wr_metric_key(slot, direction);
+	struct wr_metric *m = dry_run ? NULL : bpf_map_lookup_elem(&node_metrics, &key);
+
+	if (m) {
+		m->packets++;
+		m->bytes += bytes;
+	}
+}
+
+/*
+ * Takes the outer headers off: what is left is the outer Ethernet header, with the inner packet's type, and that packet.
+ *
+ * bpf_skb_adjust_room() leaves skb->protocol as it was, by which the receiving stack goes after bpf_redirect_peer(). Linux
+ * 6.1 has no flag to say otherwise; every kernel's bpf_skb_change_proto() does, by making one family's header into room for
+ * the other's, and both of them go right away.
+ */
+static __always_inline enum wr_reason tunnel_decap(struct packet *p, const struct tunnel *t)
+{
+	struct __sk_buff *skb = p->skb;
+	__s32 strip = t->inner - ETH_HLEN;
+	struct ethhdr *eth;
+
+	if (skb->len > t->end && bpf_skb_change_tail(skb, t->end, 0))
+		return WR_REASON_ENCAP_FAILED;
+	if (t->v6 != t->over6) {
+		if (bpf_skb_change_proto(skb, t->v6 ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP), 0))
+			return WR_REASON_ENCAP_FAILED;
+		strip += t->v6 ? (__s32)PROTO_CHANGE : -(__s32)PROTO_CHANGE;
+	}
+	if (bpf_skb_adjust_room(skb, -strip, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO))
+		return WR_REASON_ENCAP_FAILED;
+	if (t->v6 != t->over6) {
+		eth = packet_at(p, 0, sizeof(*eth));
+		if (!eth)
+			return WR_REASON_ENCAP_FAILED;
+		eth->h_proto = t->v6 ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP);
+	}
+	if (t->ecn && t->v6)
+		ecn_write(skb, p, t->ecn, true);
+	else if (t->ecn)
+		ecn_write(skb, p, t->ecn, false);
+	node_count(t->slot, WR_INGRESS, skb->len);
+	return WR_REASON_NONE;
+}
+
+/* The Ethernet addresses under which a decapsulated packet goes on: from this node's host side to `mac`. */
+static __always_inline bool tunnel_readdress(const struct packet *p, const void *mac)
+{
+	struct ethhdr *eth = packet_at(p, 0, sizeof(*eth));
+
+	if (!eth)
+		return false;
+	mac_copy(eth->h_dest, mac);
+	mac_write_host(eth->h_source);
+	return true;
+}
+
+#endif

@@ -3,9 +3,11 @@
  * tc ingress of an uplink: tunnel packets of other nodes are decapsulated and delivered; what pretends to be a pod's or this
  * node's own is dropped; everything else passes untouched, and costs a look at its IP header.
  */
+#include "lib/deny.h"
 #include "lib/flow.h"
 #include "lib/transport.h"
 #include "lib/verdict.h"
+#include "lib/xdp_meta.h"
 
 char LICENSE[] __weak SEC("license") = "Dual BSD/GPL";
 
@@ -60,8 +62,40 @@ static __always_inline enum wr_reason judge_outer(struct packet *p, const struct
 	return t.v6 ? judge_inner(p, c, &t, true) : judge_inner(p, c, &t, false);
 }
 
+/* What xdp_uplink has taken apart, and looked at from outside: the rest is as if it had been done here. */
+static __always_inline enum wr_reason judge_taken_apart(struct packet *p, const struct wr_cluster *c,
+							const struct xdp_origin *origin, const bool v6)
+{
+	struct tunnel t = { .slot = origin->slot, .identity = origin->identity, .node = node_get(origin->slot),
+			    .inner = ETH_HLEN, .end = p->skb->len, .v6 = v6 };
+	enum wr_reason reason;
+
+	if (!t.node)
+		return WR_REASON_TUNNEL_SENDER;
+	p->peer_ifindex = WR_REMOTE | t.slot;
+	reason = v6 ? tunnel6_inner(p, &t) : tunnel4_inner(p, &t);
+	if (!reason)
+		reason = tunnel_source(p, &t, v6);
+	if (reason)
+		return reason;
+	node_count(t.slot, WR_INGRESS, p->skb->len);
+	return judge_inner(p, c, &t, v6);
+}
+
+/* The denylist, before everything else, and for whomever the packet is. */
+static __always_inline enum deny judge_denied(const struct packet *p)
+{
+	const struct ethhdr *eth = packet_at(p, 0, sizeof(*eth));
+
+	if (eth && eth->h_proto == bpf_htons(ETH_P_IP))
+		return deny_packet(p, false);
+	if (eth && eth->h_proto == bpf_htons(ETH_P_IPV6))
+		return deny_packet(p, true);
+	return DENY_NO;
+}
+
 /* What is not addressed to this host, or is of a VLAN's device, is none of our business. */
-static __always_inline enum wr_reason judge(struct packet *p)
+static __always_inline enum wr_reason judge(struct packet *p, const struct xdp_origin *origin)
 {
 	const struct wr_cluster *c = cluster_get();
 	const struct ethhdr *eth;
@@ -72,9 +106,9 @@ static __always_inline enum wr_reason judge(struct packet *p)
 	if (!eth)
 		return WR_REASON_NONE;
 	if (eth->h_proto == bpf_htons(ETH_P_IP))
-		return judge_outer(p, c, false);
+		return origin->slot ? judge_taken_apart(p, c, origin, false) : judge_outer(p, c, false);
 	if (eth->h_proto == bpf_htons(ETH_P_IPV6))
-		return judge_outer(p, c, true);
+		return origin->slot ? judge_taken_apart(p, c, origin, true) : judge_outer(p, c, true);
 	return WR_REASON_NONE;
 }
 
@@ -84,10 +118,18 @@ int from_uplink(struct __sk_buff *skb)
 	struct scratch s;
 	struct packet p = { .skb = skb, .ifindex = skb->ifindex, .direction = WR_INGRESS, .at = &s.at,
 			    .rest = &s.transport };
+	struct xdp_origin origin = { 0 };
 	enum wr_reason reason;
+	enum deny deny;
 
 	__builtin_memset(&s.at, 0, sizeof(s.at));
 	trace_begin(p.ifindex);
-	reason = judge(&p);
+	xdp_origin_take(skb, &origin);
+	deny = origin.slot ? DENY_NO : judge_denied(&p);
+	if (deny == DENY_QUIET) {
+		count(&p, WR_REASON_DENYLIST);
+		return TC_ACT_SHOT;
+	}
+	reason = deny ? WR_REASON_DENYLIST : judge(&p, &origin);
 	return reason ? verdict(&p, &s.flow, reason) : TC_ACT_OK;
 }

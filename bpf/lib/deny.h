@@ -7,6 +7,7 @@
 #define WARREN_LIB_DENY_H
 
 #include "lib/conntrack.h"
+#include "lib/ip.h"
 #include "lib/maps.h"
 
 enum deny {
@@ -43,17 +44,46 @@ static __always_inline enum deny deny_count(__u32 counter, __u32 bytes)
 	return first ? DENY_REPORT : DENY_QUIET;
 }
 
-/* `bytes`: the frame's. With an empty list this is a load and a comparison. */
-static __always_inline enum deny deny_hit(const union addr *source, __u32 bytes, const bool v6)
+static __always_inline bool deny_is_empty(const bool v6)
 {
 	const __u32 zero = 0;
 	const struct wr_deny_state *state = bpf_map_lookup_elem(&deny_state, &zero);
+
+	return !state || !*(const volatile __u32 *)&state->prefixes[v6];
+}
+
+/* `bytes`: the frame's. With an empty list this is a load and a comparison. */
+static __always_inline enum deny deny_hit(const union addr *source, __u32 bytes, const bool v6)
+{
 	const struct wr_deny *deny;
 
-	if (!state || !*(const volatile __u32 *)&state->prefixes[v6])
+	if (deny_is_empty(v6))
 		return DENY_NO;
 	deny = deny_find(source, v6);
 	return deny ? deny_count(deny->counter, bytes) : DENY_NO;
+}
+
+/* The same of a packet of which nothing is known yet but its family. */
+static __always_inline enum deny deny_packet(const struct packet *p, const bool v6)
+{
+	const struct ipv6hdr *ip6;
+	const struct iphdr *ip4;
+	union addr source;
+
+	if (deny_is_empty(v6))
+		return DENY_NO;
+	if (v6) {
+		ip6 = packet_at(p, ETH_HLEN, sizeof(*ip6));
+		if (!ip6)
+			return DENY_NO;
+		__builtin_memcpy(&source.a6, &ip6->saddr, sizeof(source.a6));
+	} else {
+		ip4 = packet_at(p, ETH_HLEN, sizeof(*ip4));
+		if (!ip4)
+			return DENY_NO;
+		source.a4.v4 = ip4->saddr;
+	}
+	return deny_hit(&source, p->skb->len, v6);
 }
 
 #endif

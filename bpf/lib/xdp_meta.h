@@ -31,7 +31,7 @@
 /* What xdp_uplink has found. */
 struct xdp_origin {
 	__u64 identity; /* as the packet carried it */
-	__u32 slot;     /* of the node */
+	__u32 slot;     /* of the node; 0: the packet is as it came */
 };
 
 /* cb[]: the tag, half of the magic, the identity's halves, the slot. The tag spares most packets a look into the map. */
@@ -70,19 +70,19 @@ static __always_inline void xdp_origin_give(struct __sk_buff *skb)
 }
 
 /*
- * For from_uplink, before all else: whether the packet is an inner one already, behind an Ethernet header with the outer
- * one's addresses. A load and a comparison for those that are not.
+ * For from_uplink, before all else: sets `origin` if the packet is an inner one already, behind an Ethernet header with the
+ * outer one's addresses. A load and a comparison for those that are not.
  */
-static __always_inline bool xdp_origin_take(struct __sk_buff *skb, struct xdp_origin *origin)
+static __always_inline void xdp_origin_take(struct __sk_buff *skb, struct xdp_origin *origin)
 {
 	struct wr_xdp_meta *meta;
 	__u64 magic;
 
 	if (skb->cb[0] != XDP_ORIGIN_TAG)
-		return false;
+		return;
 	magic = uplink_magic(skb->ifindex);
 	if (!magic || skb->cb[1] != (__u32)magic)
-		return false;
+		return;
 	origin->identity = (__u64)skb->cb[2] << 32 | skb->cb[3];
 	origin->slot = skb->cb[4];
 	skb->cb[0] = 0;
@@ -90,7 +90,6 @@ static __always_inline bool xdp_origin_take(struct __sk_buff *skb, struct xdp_or
 	meta = ctx_pointer(skb, data_meta);
 	if ((void *)(meta + 1) <= ctx_pointer(skb, data))
 		meta->magic = 0;
-	return true;
 }
 
 #endif

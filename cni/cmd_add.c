@@ -189,7 +189,7 @@ static int addresses_undo(struct add *add, struct err *err)
 
 static int link_do(struct add *add, struct err *err)
 {
-	int ret = wire_link(&add->wire, err);
+	int ret = wire_link(&add->wire, &add->dp, err);
 
 	/* From here on there are things that can only be found by the link's index and the addresses. */
 	return ret < 0 ? ret : attachment_save(&add->a, err);

@@ -23,7 +23,7 @@ struct conf {
 	json_t *json; /* owns every string and JSON value below but `labels` */
 	enum cni_version version;
 	const char *name;
-	uint32_t mtu;          /* 0: that of the device of the default route */
+	uint32_t mtu;          /* 0: what the agent has set, else that of the device of the default route */
 	bool agent;            /* policy: quarantine until an agent has spoken */
 	unsigned policy_wait;  /* policyTimeout: seconds that ADD waits for it; 0: none */
 	bool policy_needed;    /* policyFailure: ADD fails if it waited in vain */

@@ -117,7 +117,7 @@ static int open_pod(void *arg, struct err *err)
 	return ret < 0 ? ret : nl_open(&w->ethtool, NETLINK_GENERIC, err);
 }
 
-int wire_link(struct wire *w, struct err *err)
+int wire_link(struct wire *w, const struct dp *dp, struct err *err)
 {
 	struct veth_end host = { w->a->host_ifname, wire_host_mac, 0, WR_LINK_GROUP, -1, false };
 	struct veth_end pod = { w->a->ifname, w->a->mac, 0, 0, w->netns, false };
@@ -126,7 +126,7 @@ int wire_link(struct wire *w, struct err *err)
 	int ret;
 
 	if (!w->mtu)
-		w->mtu = default_mtu(w->host);
+		w->mtu = dp->config.pod_mtu ? dp->config.pod_mtu : default_mtu(w->host);
 	if (w->leases->v6.ip.family && w->mtu < CNI_MTU_MIN6) {
 		err_set(err, EINVAL, "MTU %u is too small for IPv6, which needs %d", w->mtu, CNI_MTU_MIN6);
 		return cni_code(err, CNI_ERR_CONFIG);

@@ -25,7 +25,7 @@ struct wire {
 	struct nl *host;       /* NETLINK_ROUTE in the node's netns */
 	struct nl pod, ethtool; /* NETLINK_ROUTE and NETLINK_GENERIC in the pod's; opened by wire_link() */
 	int netns, self;       /* the pod's and our own */
-	uint32_t mtu;          /* 0: as the device of the default route */
+	uint32_t mtu;          /* 0: what the agent has set, else as the device of the default route */
 	uint32_t pod_ifindex;
 };
 
@@ -33,7 +33,7 @@ struct wire {
 int wire_names(struct attachment *a, struct err *err);
 
 /* Makes the veth pair, notes its index in w->a, and opens the pod's sockets. -EEXIST: the pod has such a device. */
-int wire_link(struct wire *w, struct err *err);
+int wire_link(struct wire *w, const struct dp *dp, struct err *err);
 int wire_endpoint(struct wire *w, struct dp *dp, const struct conf *conf, struct err *err);
 int wire_host_side(struct wire *w, struct dp *dp, struct err *err);
 int wire_pod_side(struct wire *w, struct err *err);

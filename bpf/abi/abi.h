@@ -65,7 +65,8 @@ struct wr_config {
 	__u32 mark_host_only;  /* ... and it may go no further than this host (quarantine): dropped in forward */
 	char version[32];      /* release that loaded the programs, NUL-terminated */
 	__u32 ct_share;        /* how many entries of ct4 and ct6 together one endpoint may own */
-	__u32 pad;
+	__be16 tunnel_port;    /* nobody but the programs sends UDP to it (the nftables guard); 0: not in a cluster */
+	__u16 pod_mtu;         /* of a pod's device where its network names none; 0: as the device of the default route */
 };
 _Static_assert(sizeof(struct wr_config) == 56, "wr_config");
 

@@ -53,7 +53,7 @@ struct wr_node {
 	struct wr_addr6 cidr6, mask6;
 	struct wr_addr6 local, remote; /* outer addresses: this node's own, and the other's */
 	__u8 dmac[6], smac[6];
-	__u32 pad;
+	__u32 last_id; /* stays when the slot is emptied: of all slots, how long each has rested, and which ids there were */
 };
 _Static_assert(sizeof(struct wr_node) == 104, "wr_node");
 

@@ -5,11 +5,15 @@ import json
 import os
 import socket
 import subprocess
+import sys
 import time
 
 CNI_DIR = "/usr/lib/cni"  # Debian's containernetworking-plugins
 NETNS_DIR = "/run/netns"
 RAWBPF_DIR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib")
+sys.path.append(RAWBPF_DIR)
+import rawbpf  # noqa: E402
+
 
 # TCP must be the same everywhere, whatever the machine's defaults: reno is in every kernel and may be chosen in every
 # namespace, and paces nothing. TIME_WAIT sockets of one sample would expire in the middle of another.
@@ -358,4 +362,4 @@ class WarrenTcx(BesideWarren):
     """The same program at tcx (kernel 6.6) instead of cls_bpf: faster, but attaching takes a grace period under rtnl."""
 
     def attach(self, device, ifindex, other):
-        self.rawbpf("attach_tcx", "/sys/fs/bpf/warren/v2/progs/from_pod", ifindex)
+        self.rawbpf("attach_tcx", f"{rawbpf.PINS}/progs/from_pod", ifindex)

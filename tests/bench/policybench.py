@@ -7,18 +7,14 @@ import random
 import statistics
 import struct
 import subprocess
-import sys
 import time
 
-from nodes import NETNS_DIR, RAWBPF_DIR, BenchError, app, netns_add, policy, run
+from nodes import NETNS_DIR, BenchError, app, netns_add, policy, rawbpf, run
 from report import Row, say
-
-sys.path.append(RAWBPF_DIR)
-import rawbpf  # noqa: E402
 
 NAMESPACES, POLICIES, PODS = 50, 1000, 5000
 LOCAL_PODS = 30
-ENDPOINTS = "/sys/fs/bpf/warren/v2/maps/endpoints"
+ENDPOINTS = f"{rawbpf.PINS}/maps/endpoints"
 # struct wr_endpoint (bpf/abi/endpoint.h): its size, the offset of its policy word, and how many there are.
 ENDPOINT_SIZE, POLICY_WORD, ENDPOINT_SLOTS = 56, 32, 16384
 

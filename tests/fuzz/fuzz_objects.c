@@ -76,6 +76,7 @@ static void check_protocol(uint8_t protocol)
 static void check_pod(const struct pod_object *pod)
 {
 	check_labels(&pod->labels);
+	must_be_text(pod->node, 253);
 	for (size_t i = 0; i < pod->port_count; i++) {
 		const struct named_port *p = &pod->ports[i], *before = i ? p - 1 : NULL;
 		int c = before ? strcmp(before->name, p->name) : -1;
@@ -144,6 +145,22 @@ static void check_policy(const struct policy_object *p)
 		must_be_reason(p->invalid);
 }
 
+static void check_node(const struct node_object *node)
+{
+	must(!node->cidrs[1].ip.family || node->cidrs[0].ip.family);
+	must(!node->cidrs[0].ip.family || node->cidrs[0].ip.family != node->cidrs[1].ip.family);
+	for (int i = 0; i < 2 && node->cidrs[i].ip.family; i++) {
+		check_prefix(&node->cidrs[i]);
+		must(node->cidrs[i].len);
+	}
+	must(node->address_count <= NODE_ADDRESSES);
+	for (size_t i = 0; i < node->address_count; i++) {
+		must(node->addresses[i].family == AF_INET || node->addresses[i].family == AF_INET6);
+		for (size_t j = 0; j < i; j++)
+			must(!ip_equal(&node->addresses[i], &node->addresses[j]));
+	}
+}
+
 static int check_object(void *arg, struct object *o)
 {
 	static const uint8_t key[POLICY_KEY_SIZE] = { 1 };
@@ -152,13 +169,16 @@ static int check_object(void *arg, struct object *o)
 	object_names(o, &namespace, &name);
 	must_be_text(namespace, 63);
 	must_be_text(name, 253);
-	must(*name && !strchr(name, '/') && (*namespace != '\0') == (o->kind != OBJECT_NAMESPACE));
+	must(*name && !strchr(name, '/'));
+	must((*namespace != '\0') == (o->kind != OBJECT_NAMESPACE && o->kind != OBJECT_NODE));
 	object_fingerprint(key, o);
 	if (o->kind == OBJECT_NAMESPACE) {
 		check_labels(&o->namespace->labels);
 		must(strcmp(labels_get(&o->namespace->labels, "kubernetes.io/metadata.name"), name) == 0);
 	} else if (o->kind == OBJECT_POD) {
 		check_pod(o->pod);
+	} else if (o->kind == OBJECT_NODE) {
+		check_node(o->node);
 	} else {
 		must(o->kind == OBJECT_POLICY);
 		check_policy(o->policy);

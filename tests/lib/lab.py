@@ -19,7 +19,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from rawbpf import map_entries
+from rawbpf import PINS, map_entries
 
 REPO = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("WARREN_BUILD", REPO / "build")).resolve()
@@ -346,7 +346,7 @@ class Node(Netns):
 
     def bpf_map(self, name):
         """The entries of a pinned map that are not all zeros, read without the product: {key: value} in bytes."""
-        entries = map_entries(self.outside(f"/sys/fs/bpf/warren/v2/maps/{name}")) or {}
+        entries = map_entries(self.outside(f"{PINS}/maps/{name}")) or {}
         return {key: value for key, value in entries.items() if any(value)}
 
     def nft_counters(self, table):

@@ -9,7 +9,12 @@ import errno
 import mmap
 import os
 import platform
+import re
 import struct
+from pathlib import Path
+
+ABI = Path(__file__).resolve().parents[2] / "bpf/abi/abi.h"
+PINS = "/sys/fs/bpf/warren/v" + re.search(r"#define WR_ABI_VERSION (\d+)", ABI.read_text())[1]
 
 BPF_PROG_LOAD, BPF_OBJ_PIN, BPF_OBJ_GET, BPF_PROG_ATTACH, BPF_OBJ_GET_INFO_BY_FD = 5, 6, 7, 8, 15
 BPF_MAP_LOOKUP_BATCH, BPF_LINK_CREATE = 24, 28

@@ -14,7 +14,7 @@ import time
 import pytest
 
 from agent_lab import METRICS, Agent, parse_metrics
-from lab import TIMEOUT, Lab, network, tcp, wait_for
+from lab import PINS, TIMEOUT, Lab, network, tcp, wait_for
 from policy_lab import block, namespace, namespaces, pod_object, pods, policy, sources
 
 FAMILIES = (4, 6)
@@ -200,7 +200,7 @@ def test_hangup_reads_everything_again(node, agent, make):
     hangup()
     assert agent.endpoint(db) == before
     key = [f"{byte:02x}" for byte in before["class"].to_bytes(4, "little")]
-    node.run("bpftool", "map", "delete", "pinned", "/sys/fs/bpf/warren/v2/maps/classes", "key", "hex", *key)
+    node.run("bpftool", "map", "delete", "pinned", f"{PINS}/maps/classes", "key", "hex", *key)
     assert reaches(web, db) == []
     hangup()
     assert reaches(web, db) == [4, 6] and agent.endpoint(db)["revision"] > before["revision"]

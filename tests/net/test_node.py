@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from lab import NODE_GATEWAY, Node, network, tcp
+from lab import NODE_GATEWAY, PINS, Node, network, tcp
 
 
 @pytest.fixture
@@ -166,8 +166,8 @@ def test_no_bpffs_and_none_can_be_mounted(node):
 @pytest.mark.smoke
 def test_pinned_map_of_another_shape(node):
     """As if another release had pinned it under our ABI version: refused, nothing changed."""
-    node.run("mkdir", "-p", "/sys/fs/bpf/warren/v2/maps")
-    pin = "/sys/fs/bpf/warren/v2/maps/endpoints"
+    node.run("mkdir", "-p", f"{PINS}/maps")
+    pin = f"{PINS}/maps/endpoints"
     node.run("bpftool", "map", "create", pin, "type", "hash", "key", 4, "value", 8, "entries", 10, "name", "endpoints")
     before = traces(node)
     done = node.warren("node", "init", check=False)
@@ -181,7 +181,7 @@ def test_pinned_map_of_another_shape(node):
 def test_other_abi_version(node):
     """The settings say another version than the pins' folder: neither init nor ADD touches what is there."""
     pod = node.pod("a", network())
-    config = "/sys/fs/bpf/warren/v2/maps/config"
+    config = f"{PINS}/maps/config"
     (good,) = node.bpf_map("config").values()
     bad = bytes([77]) + good[1:]
 

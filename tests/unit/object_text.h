@@ -51,7 +51,10 @@ static inline void pod_text(FILE *out, const struct pod_object *pod)
 
 		fprintf(out, " %s", ip_format(&pod->ips[i], buf));
 	}
-	fprintf(out, "%s%s", pod->host_network ? " host" : "", pod->completed ? " completed" : "");
+	fprintf(out, "%s%s%s", pod->host_network ? " host" : "", pod->completed ? " completed" : "",
+		pod->terminating ? " terminating" : "");
+	if (*pod->node)
+		fprintf(out, " on %s", pod->node);
 }
 
 static inline void peer_text(FILE *out, const struct policy_peer *peer)
@@ -113,6 +116,18 @@ static inline void policy_text(FILE *out, const struct policy_object *p)
 		fprintf(out, " INVALID %s", p->invalid);
 }
 
+static inline void node_text(FILE *out, const struct node_object *node)
+{
+	char buf[PREFIX_STRLEN];
+
+	fprintf(out, "Node %s", node->name);
+	for (int i = 0; i < 2 && node->cidrs[i].ip.family; i++)
+		fprintf(out, " %s", prefix_format(&node->cidrs[i], buf));
+	fputs(" at", out);
+	for (size_t i = 0; i < node->address_count; i++)
+		fprintf(out, " %s", ip_format(&node->addresses[i], buf));
+}
+
 static inline void object_text(FILE *out, const struct object *o)
 {
 	if (o->kind == OBJECT_NAMESPACE) {
@@ -122,6 +137,8 @@ static inline void object_text(FILE *out, const struct object *o)
 		pod_text(out, o->pod);
 	} else if (o->kind == OBJECT_POLICY) {
 		policy_text(out, o->policy);
+	} else if (o->kind == OBJECT_NODE) {
+		node_text(out, o->node);
 	}
 }
 

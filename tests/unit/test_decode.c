@@ -219,7 +219,7 @@ static const struct expected pods[] = {
 	{ "metadata: {name: a}", "default/a {}" },
 	{ "metadata: {name: a.b, namespace: n1, uid: u-1, labels: {x: w, a: b}}", "n1/a.b {a=b,x=w} uid u-1" },
 	{ "metadata: {name: a, namespace: ''}", "default/a {}" },
-	{ "metadata: {name: a, namespace: ~, deletionTimestamp: 2024-01-01T00:00:00Z}", "default/a {}" },
+	{ "metadata: {name: a, namespace: ~, deletionTimestamp: 2024-01-01T00:00:00Z}", "default/a {} terminating" },
 	{ "metadata: {name: a, namespace: n.m}", "! Pod n.m/a: metadata.namespace: \"n.m\" " NAME_DNS_LABEL },
 	{ "metadata: {name: a_b}", "! Pod default/a_b: metadata.name: \"a_b\" " NAME_DNS_SUBDOMAIN },
 	{ "metadata: {generateName: a-}", "! Pod default/?: metadata.name: required" },
@@ -266,7 +266,11 @@ static const struct expected pods[] = {
 	{ "metadata: {name: a}\nstatus: {podIPs: [10.0.0.1]}", "! Pod default/a: status.podIPs[0]: must be an object" },
 	{ "metadata: {name: a}\nstatus: {phase: Succeeded}", "default/a {} completed" },
 	{ "metadata: {name: a}\nstatus: {phase: Failed}", "default/a {} completed" },
-	{ "metadata: {name: a, deletionTimestamp: x}\nstatus: {phase: Running}", "default/a {}" },
+	{ "metadata: {name: a, deletionTimestamp: ~}\nstatus: {phase: Running}", "default/a {}" },
+	{ "metadata: {name: a}\nspec: {nodeName: n.1}", "default/a {} on n.1" },
+	{ "metadata: {name: a}\nspec: {nodeName: \"\"}", "default/a {}" },
+	{ "metadata: {name: a}\nspec: {nodeName: N_1}", "! Pod default/a: spec.nodeName: \"N_1\" " NAME_DNS_SUBDOMAIN },
+	{ "metadata: {name: a}\nspec: {nodeName: 1}", "! Pod default/a: spec.nodeName: " SPELLED },
 	{ "metadata: {name: a}\nstatus: {phase: Unknown}", "default/a {}" },
 	{ "metadata: {name: a}\nstatus: {phase: 7}", "! Pod default/a: status.phase: " SPELLED },
 };
@@ -274,6 +278,57 @@ static const struct expected pods[] = {
 static void decodes_pods(void **state)
 {
 	CHECK(pods, "apiVersion: v1\nkind: Pod\n%s\n", "Pod %s");
+}
+
+/* --- nodes --- */
+
+#define INTERNAL(address) "{type: InternalIP, address: \"" address "\"}"
+#define AT(addresses) "metadata: {name: a}\nstatus: {addresses: [" addresses "]}"
+#define USELESS " is not an address that other nodes could use"
+
+static const struct expected nodes[] = {
+	{ "metadata: {name: a}", "a at" },
+	{ "metadata: {name: a, namespace: b}", "! Node a: metadata.namespace: a Node is in no namespace" },
+	{ "metadata: {name: A}", "! Node A: metadata.name: \"A\" " NAME_DNS_SUBDOMAIN },
+	{ "metadata: {name: a.b}\nspec: {podCIDR: 10.1.0.0/24}", "a.b 10.1.0.0/24 at" },
+	{ "metadata: {name: a}\nspec: {podCIDR: 10.1.0.0/24, podCIDRs: [10.1.0.0/24, \"fd01::/64\"]}",
+	  "a 10.1.0.0/24 fd01::/64 at" },
+	{ "metadata: {name: a}\nspec: {podCIDRs: [\"fd01::1/64\", 10.1.0.9/24]}", "a fd01::/64 10.1.0.0/24 at" },
+	{ "metadata: {name: a}\nspec: {podCIDR: 10.1.0.0/24, podCIDRs: [10.2.0.0/24]}",
+	  "! Node a: spec.podCIDR: \"10.1.0.0/24\" is not the first of podCIDRs" },
+	{ "metadata: {name: a}\nspec: {podCIDRs: [10.1.0.0/24, 10.2.0.0/24]}",
+	  "! Node a: spec.podCIDRs[1]: a second IPv4 CIDR" },
+	{ "metadata: {name: a}\nspec: {podCIDRs: [10.1.0.0]}", "! Node a: spec.podCIDRs[0]: \"10.1.0.0\" is not a CIDR" },
+	{ "metadata: {name: a}\nspec: {podCIDR: 0.0.0.0/0}",
+	  "! Node a: spec.podCIDR: \"0.0.0.0/0\" is every address there is" },
+	{ "metadata: {name: a}\nspec: {podCIDRs: {}}", "! Node a: spec.podCIDRs: must be a list" },
+	{ AT(INTERNAL("192.0.2.1") ", {type: Hostname, address: a}, " INTERNAL("2001:db8::1")), "a at 192.0.2.1 2001:db8::1" },
+	{ AT(INTERNAL("192.0.2.256")), "! Node a: status.addresses[0].address: \"192.0.2.256\" is not an IP address" },
+	{ AT("{type: InternalIP}"), "! Node a: status.addresses[0].address: \"\" is not an IP address" },
+	{ AT(INTERNAL("192.0.2.1") ", " INTERNAL("192.0.2.1")),
+	  "! Node a: status.addresses[1].address: 192.0.2.1 is there twice" },
+	{ AT(INTERNAL("127.0.0.1")), "! Node a: status.addresses[0].address: 127.0.0.1" USELESS },
+	{ AT(INTERNAL("fe80::1")), "! Node a: status.addresses[0].address: fe80::1" USELESS },
+	{ AT(INTERNAL("224.0.0.1")), "! Node a: status.addresses[0].address: 224.0.0.1" USELESS },
+	{ AT(INTERNAL("::")), "! Node a: status.addresses[0].address: ::" USELESS },
+	{ AT("10.0.0.1"), "! Node a: status.addresses[0]: must be an object" },
+	{ AT(INTERNAL("10.0.0.1") ", " INTERNAL("10.0.0.2") ", " INTERNAL("10.0.0.3") ", " INTERNAL("10.0.0.4") ", "
+	     INTERNAL("10.0.0.5") ", " INTERNAL("10.0.0.6") ", " INTERNAL("10.0.0.7") ", " INTERNAL("10.0.0.8") ", "
+	     INTERNAL("10.0.0.9")),
+	  "! Node a: status.addresses[8].address: more than 8 addresses of type InternalIP" },
+};
+
+static void decodes_nodes(void **state)
+{
+	CHECK(nodes, "apiVersion: v1\nkind: Node\n%s\n", "Node %s");
+}
+
+static void decodes_a_list_of_nodes(void **state)
+{
+	char *out = decode("apiVersion: v1\nkind: NodeList\nitems: [{metadata: {name: a}}, {metadata: {name: b}}]\n");
+
+	assert_string_equal(out, "Node a at\nNode b at");
+	free(out);
 }
 
 /* --- policies --- */
@@ -554,6 +609,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(knows_what_it_is),	   cmocka_unit_test(decodes_namespaces),
 		cmocka_unit_test(knows_names),		   cmocka_unit_test(decodes_pods),
+		cmocka_unit_test(decodes_nodes),	   cmocka_unit_test(decodes_a_list_of_nodes),
 		cmocka_unit_test(decodes_policy_metadata), cmocka_unit_test(decodes_policy_specs),
 		cmocka_unit_test(returns_what_the_owner_says), cmocka_unit_test(decodes_bare_labels),
 		cmocka_unit_test(errors_are_printable),

@@ -659,7 +659,7 @@ static void dry_runs_change_nothing(void **state)
 		size_t length = datagram(frame, row->from, row->to, !row->ingress);
 		int tc_verdict = -1;
 
-		assert_ok(dp_trace(row->ingress, pods.ifindex[row->device], entered_by(row, &pods), frame, length,
+		assert_ok(dp_trace(row->ingress ? WARREN_PROG_TO_POD : WARREN_PROG_FROM_POD, pods.ifindex[row->device], entered_by(row, &pods), frame, length,
 				   &trace, &tc_verdict, &err));
 		if (tc_verdict != row->tc_verdict || trace.reason != row->reason)
 			fail_msg("%s, %s: tc verdict %d, reason %u", row->name, row->from, tc_verdict, trace.reason);
@@ -717,16 +717,16 @@ static void dry_runs_refused(void **state)
 	int tc_verdict;
 
 	pods_make(&pods);
-	assert_int_equal(dp_trace(false, 4711, 0, frame, length, &trace, &tc_verdict, &err), -ENODEV);
-	assert_int_equal(dp_trace(false, pods.ifindex[0], 0, frame, 3, &trace, &tc_verdict, &err), -EINVAL);
+	assert_int_equal(dp_trace(WARREN_PROG_FROM_POD, 4711, 0, frame, length, &trace, &tc_verdict, &err), -ENODEV);
+	assert_int_equal(dp_trace(WARREN_PROG_FROM_POD, pods.ifindex[0], 0, frame, 3, &trace, &tc_verdict, &err), -EINVAL);
 	/* Another build's programs are loaded: a dry run of ours would prove nothing about them. */
 	pin_path(path, PIN_PROG_DIR, "from_pod");
 	assert_int_equal(unlink(path), 0);
 	assert_int_equal(bpf_obj_pin(other, path), 0);
-	assert_int_equal(dp_trace(false, pods.ifindex[0], 0, frame, length, &trace, &tc_verdict, &err), -EPROTO);
+	assert_int_equal(dp_trace(WARREN_PROG_FROM_POD, pods.ifindex[0], 0, frame, length, &trace, &tc_verdict, &err), -EPROTO);
 	assert_non_null(strstr(err.hint, "warren node init"));
 	assert_ok(load_unpin(&err));
-	assert_int_equal(dp_trace(false, pods.ifindex[0], 0, frame, length, &trace, &tc_verdict, &err), -ENOENT);
+	assert_int_equal(dp_trace(WARREN_PROG_FROM_POD, pods.ifindex[0], 0, frame, length, &trace, &tc_verdict, &err), -ENOENT);
 }
 
 #define LOADED(f) cmocka_unit_test_setup_teardown(f, dp_rig_load, dp_rig_unload)

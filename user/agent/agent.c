@@ -15,6 +15,7 @@
 
 #define RETRY_MS 100
 #define RETRY_MS_MOST 5000
+#define CLUSTER_RETRY_MS 1000
 #define AGAIN_MOST 3 /* runs in one go for what waits for room */
 
 uint64_t clock_ns(void)
@@ -24,6 +25,8 @@ uint64_t clock_ns(void)
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
+
+static void work(struct agent *agent);
 
 static void log_err(enum log_level level, const struct err *err)
 {
@@ -45,8 +48,9 @@ static int on_object(void *arg, struct object *o)
 	struct agent *agent = arg;
 	struct object taken = *o;
 
-	mark_dirty(agent);
 	o->kind = OBJECT_NONE;
+	if (taken.kind != OBJECT_NODE)
+		mark_dirty(agent);
 	switch (taken.kind) {
 	case OBJECT_NAMESPACE:
 		return policy_put_namespace(agent->policy, taken.namespace);
@@ -57,6 +61,8 @@ static int on_object(void *arg, struct object *o)
 			log_warn("NetworkPolicy %s/%s is not valid, and isolates what it selects: %s",
 				 taken.policy->namespace, taken.policy->name, taken.policy->invalid);
 		return policy_put_policy(agent->policy, taken.policy);
+	case OBJECT_NODE:
+		return cluster_put_node(agent->cluster, taken.node);
 	default:
 		return 0;
 	}
@@ -66,6 +72,10 @@ static void on_removed(void *arg, enum object_kind kind, const char *namespace, 
 {
 	struct agent *agent = arg;
 
+	if (kind == OBJECT_NODE) {
+		cluster_remove_node(agent->cluster, name);
+		return;
+	}
 	mark_dirty(agent);
 	if (kind == OBJECT_NAMESPACE)
 		policy_remove_namespace(agent->policy, name);
@@ -252,18 +262,58 @@ static void enforced(struct agent *agent)
 	agent->full = false;
 }
 
-static void work(struct agent *agent)
+/* In the middle of apply_run(): what pods of other nodes are is changed when that is safe. It must not stop the policy. */
+static void on_names(void *arg, const struct policy_changes *changes, bool full)
+{
+	struct agent *agent = arg;
+	struct err err;
+
+	agent->pods_lost &= !full;
+	if (ipcache_run(agent->ipcache, changes, full, &err) == 0)
+		return;
+	log_err(LOG_ERROR, &err);
+	agent->pods_lost = true;
+	uv_timer_start(&agent->cluster_retry, agent->cluster_retry.timer_cb, CLUSTER_RETRY_MS, 0);
+}
+
+static void tell_addresses(struct agent *agent)
+{
+	struct ipcache_counts counts;
+	struct err err = { .num = EINVAL };
+
+	ipcache_count(agent->ipcache, &counts);
+	if (counts.left_out)
+		err_set(&err, ENOSPC, "%zu addresses of other nodes and their pods do not fit into the maps",
+			counts.left_out);
+	else if (counts.disputed)
+		err_set(&err, EEXIST, "%zu addresses are claimed by more than one, and have nobody's labels; %s",
+			counts.disputed, counts.example);
+	if (strcmp(err.msg, agent->addresses_told) == 0)
+		return;
+	memcpy(agent->addresses_told, err.msg, sizeof(agent->addresses_told));
+	on_complaint(agent, "addresses of pods", *err.msg ? &err : NULL);
+}
+
+static int load_all(struct agent *agent, struct err *err)
+{
+	int ret = apply_load(agent->apply, err);
+
+	if (ret == 0)
+		ret = ipcache_load(agent->ipcache, err);
+	cluster_lost(agent->cluster);
+	return ret;
+}
+
+static void work_policy(struct agent *agent)
 {
 	struct policy_changes changes;
 	struct err err;
 	int ret = 0;
 
-	if (!agent->dirty || !agent->synced)
-		return;
 	agent->dirty = false;
 	uv_timer_stop(&agent->retry);
 	if (agent->lost) {
-		ret = apply_load(agent->apply, &err);
+		ret = load_all(agent, &err);
 		agent->lost = ret < 0;
 		agent->full = true;
 	}
@@ -276,8 +326,66 @@ static void work(struct agent *agent)
 		return;
 	}
 	enforced(agent);
+	tell_addresses(agent);
 	if (agent->server)
 		server_applied(agent->server);
+}
+
+/* --- other nodes --- */
+
+static void work_cluster(struct agent *agent)
+{
+	struct err err = { 0 };
+	int ret = cluster_run(agent->cluster, &err);
+
+	if (ret < 0) {
+		uv_timer_start(&agent->cluster_retry, agent->cluster_retry.timer_cb, CLUSTER_RETRY_MS, 0);
+		if (strcmp(agent->cluster_failure, err.msg) != 0)
+			log_err(ret == -EAGAIN ? LOG_WARN : LOG_ERROR, &err);
+	} else if (agent->cluster_failure[0]) {
+		log_info("other nodes are written again");
+	}
+	memcpy(agent->cluster_failure, err.msg, sizeof(err.msg));
+	if (ret == 0)
+		agent->cluster_failure[0] = '\0';
+	tell_addresses(agent);
+}
+
+static void on_cluster_retry(uv_timer_t *timer)
+{
+	struct agent *agent = timer->data;
+
+	if (agent->pods_lost) {
+		agent->full = true;
+		mark_dirty(agent);
+	}
+	cluster_retry(agent->cluster);
+	work(agent);
+}
+
+/*
+ * First who counts, then policy, then who can be reached: what pods may do is known before anything comes from, or goes to,
+ * their node.
+ */
+static void work(struct agent *agent)
+{
+	int own;
+
+	if (!agent->synced)
+		return;
+	own = cluster_resolve(agent->cluster);
+	if (own < 0) {
+		log_error("no memory for the nodes of the cluster");
+		uv_timer_start(&agent->cluster_retry, agent->cluster_retry.timer_cb, CLUSTER_RETRY_MS, 0);
+	}
+	if (own > 0) {
+		agent->full = true;
+		mark_dirty(agent);
+	}
+	if (agent->dirty)
+		work_policy(agent);
+	if (own >= 0 && cluster_pending(agent->cluster))
+		work_cluster(agent);
 }
 
 static void on_turn_end(uv_check_t *check)
@@ -349,6 +457,20 @@ static void on_records(uv_poll_t *poll, int status, int events)
 		stop(agent, 1);
 }
 
+/* Links, routes or neighbours have changed. */
+static void on_hops(uv_poll_t *poll, int status, int events)
+{
+	struct agent *agent = poll->data;
+	unsigned changes = 0;
+	struct err err;
+
+	if (cluster_kernel_read(agent->kernel, &changes, &err) < 0) {
+		log_err(LOG_ERROR, &err);
+		changes = HOP_LOST;
+	}
+	cluster_look_again(agent->cluster, changes);
+}
+
 static void on_hangup(uv_signal_t *signal, int number)
 {
 	struct agent *agent = signal->data;
@@ -388,6 +510,7 @@ static int seed_rule(uint32_t rule, const char *text, void *arg)
 static int open_node(struct agent *agent, struct err *err)
 {
 	const struct node_options node = NODE_OPTIONS_DEFAULT;
+	const struct cluster_events events = { on_complaint, agent };
 	struct node_report report;
 	int ret = node_init(&node, &report, err);
 
@@ -395,10 +518,18 @@ static int open_node(struct agent *agent, struct err *err)
 		ret = apply_tables_open(&agent->tables, agent->options->max_policy_entries, err);
 	if (ret < 0)
 		return ret;
+	ret = cluster_kernel_open(&agent->kernel, err);
+	if (ret < 0)
+		return ret;
 	agent->apply = apply_new(&apply_tables_ops, agent->tables);
-	if (!agent->apply)
+	agent->ipcache = ipcache_new(&ipcache_kernel_ops, agent->kernel);
+	if (agent->ipcache)
+		agent->cluster = cluster_open(&cluster_kernel_ops, agent->kernel, &agent->options->cluster,
+					     agent->ipcache, &events);
+	if (!agent->apply || !agent->cluster)
 		return err_set(err, ENOMEM, "no memory");
-	ret = apply_load(agent->apply, err);
+	apply_set_names(agent->apply, on_names, agent);
+	ret = load_all(agent, err);
 	if (ret == 0 && apply_each_rule(agent->apply, seed_rule, agent->policy, err) == -ENOMEM)
 		return err_set(err, ENOMEM, "no memory for rules");
 	return ret;
@@ -465,6 +596,9 @@ static void open_loop(struct agent *agent)
 	uv_timer_init(&agent->loop, &agent->retry);
 	agent->retry.data = agent;
 	agent->retry.timer_cb = on_retry;
+	uv_timer_init(&agent->loop, &agent->cluster_retry);
+	agent->cluster_retry.data = agent;
+	agent->cluster_retry.timer_cb = on_cluster_retry;
 	uv_check_init(&agent->loop, &agent->turn_end);
 	agent->turn_end.data = agent;
 }
@@ -491,6 +625,9 @@ static void end(struct agent *agent)
 		manifests_close(agent->manifests);
 	records_close(agent->records);
 	apply_free(agent->apply);
+	cluster_close(agent->cluster);
+	ipcache_free(agent->ipcache);
+	cluster_kernel_close(agent->kernel);
 	apply_tables_close(agent->tables);
 	policy_free(agent->policy);
 	while (agent->complaint_count)
@@ -512,6 +649,7 @@ int agent_run(const struct options *options)
 	} else {
 		watch_fd(&agent, &agent.manifests_ready, manifests_fd(agent.manifests), on_manifests);
 		watch_fd(&agent, &agent.records_ready, records_fd(agent.records), on_records);
+		watch_fd(&agent, &agent.hops_ready, cluster_kernel_fd(agent.kernel), on_hops);
 		uv_check_start(&agent.turn_end, on_turn_end);
 		log_info("warren-agent " WARREN_VERSION " follows %s, %zu endpoints", options->manifests,
 			 records_count(agent.records));

@@ -10,6 +10,7 @@
 #include <uv.h>
 
 #include "apply_dp.h"
+#include "cluster_dp.h"
 #include "histogram.h"
 #include "manifests.h"
 #include "options.h"
@@ -24,14 +25,17 @@ struct agent {
 	uv_loop_t loop;
 	uv_signal_t hangup, terminate, interrupt;
 	uv_check_t turn_end;
-	uv_timer_t retry;
-	uv_poll_t manifests_ready, records_ready;
+	uv_timer_t retry, cluster_retry;
+	uv_poll_t manifests_ready, records_ready, hops_ready;
 	int status; /* exit status */
 
 	int lock; /* LOCK_AGENT */
 	struct policy *policy;
 	struct apply_tables *tables;
 	struct apply *apply;
+	struct cluster_kernel *kernel;
+	struct ipcache *ipcache;
+	struct cluster *cluster;
 	struct manifests *manifests;
 	struct records *records;
 	struct server *server;
@@ -46,6 +50,9 @@ struct agent {
 	unsigned retries;
 	char failure[512];		   /* why the maps could not be written; empty: they could */
 	size_t denied_told, left_out_told; /* as last logged */
+	bool pods_lost;			   /* ipcache has not heard of every pod */
+	char cluster_failure[512];	   /* why other nodes could not be written; empty: they could */
+	char addresses_told[512];	   /* what is wrong with pods' addresses, as last told */
 	struct complaint *complaints;
 	size_t complaint_count;
 
@@ -72,6 +79,11 @@ json_t *answer_status(struct agent *agent);
 /* In a word: "enforced", "not isolated", "quarantine", "denied", "missing". */
 const char *endpoint_state(const struct apply_endpoint *ep);
 size_t rss_bytes(void);
+
+/* --- answers_nodes.c --- */
+
+json_t *answer_nodes(struct agent *agent);
+json_t *cluster_json(struct agent *agent); /* of the status */
 
 /* --- server.c --- */
 

@@ -252,7 +252,8 @@ json_t *answer_status(struct agent *agent)
 		json_array_append_new(complaints, json_pack("{s:s, s:s}", "file", agent->complaints[i].what, "message",
 							    agent->complaints[i].message));
 	return json_pack(
-	    "{s:s, s:i, s:I, s:I, s:b, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s?, s:o, s:o, s:o}", "version",
+	    "{s:s, s:i, s:I, s:I, s:b, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s?, s:o, s:o, s:o, s:o}",
+	    "version",
 	    WARREN_VERSION, "pid", (int)getpid(), "uptime_ms", (json_int_t)((clock_ns() - agent->started_ns) / 1000000),
 	    "rss_bytes", (json_int_t)rss_bytes(), "synced", agent->synced, "enforced", agent->enforced, "pending",
 	    agent->dirty || agent->failure[0], "revision", (json_int_t)counts.state.revision, "changes",
@@ -260,5 +261,5 @@ json_t *answer_status(struct agent *agent)
 	    (json_int_t)(agent->compile_ns / 1000), "apply_us", (json_int_t)(agent->apply_ns / 1000), "classes_denied",
 	    (json_int_t)counts.state.classes_denied, "identities_left_out", (json_int_t)counts.identities_left_out,
 	    "failure", agent->failure[0] ? agent->failure : NULL, "counts", counts_json(agent->policy), "complaints",
-	    complaints, "endpoints", endpoints_json(agent));
+	    complaints, "endpoints", endpoints_json(agent), "cluster", cluster_json(agent));
 }

@@ -573,6 +573,12 @@ static int finish(struct apply *a, struct err *err)
 	return a->ops->state_set(a->arg, &a->state, err);
 }
 
+static void tell_names(struct apply *a, const struct policy_changes *changes, bool full)
+{
+	if (a->names)
+		a->names(a->names_arg, changes, full);
+}
+
 static int run_steps(struct apply *a, const struct policy_changes *changes, bool full, struct plan *plan,
 		     struct err *err)
 {
@@ -586,6 +592,8 @@ static int run_steps(struct apply *a, const struct policy_changes *changes, bool
 		ret = move_identities(a, plan, ENTER, err);
 	if (ret == 0)
 		ret = set_names(a, err);
+	if (ret == 0)
+		tell_names(a, changes, full);
 	if (ret == 0)
 		ret = move_identities(a, plan, LEAVE, err);
 	if (ret == 0)
@@ -609,8 +617,10 @@ int apply_run(struct apply *a, const struct policy_changes *changes, bool full, 
 	if (ret < 0)
 		return err_set(err, ENOMEM, "no memory to apply policy");
 	a->freed = false;
-	if (!anything_to_do(a, changes, full, &plan))
+	if (!anything_to_do(a, changes, full, &plan)) {
+		tell_names(a, changes, full);
 		return 0;
+	}
 	ret = draw_revision(a, err);
 	if (ret == 0)
 		ret = run_steps(a, changes, full, &plan, err);

@@ -9,7 +9,7 @@
  *   texts     names of rules, before anything can refer to them
  *   extend    classes that are edited in place get their new entries; new classes are written whole
  *   enter     identities move to their new peer class, new ones come in; those that go stay yet
- *   names     endpoints get their new identities
+ *   names     endpoints get their new identities, and whoever else gives identities to addresses (apply_set_names())
  *   leave     identities go that no selector matches, or nobody has, any more
  *   cidrs, shrink  prefixes of classes edited in place; then the entries that they have no longer
  *   words     endpoints get {class, revision}
@@ -72,6 +72,8 @@ int apply_each_rule(struct apply *a, int (*fn)(uint32_t rule, const char *text, 
 int apply_run(struct apply *a, const struct policy_changes *changes, bool full, struct err *err);
 /* A run without changes would do something: room has come free that a class or an identity is waiting for. */
 bool apply_again(const struct apply *a);
+/* `fn` is called in every run at the step `names`: identities that are new are known by then, old ones still are. */
+void apply_set_names(struct apply *a, void (*fn)(void *arg, const struct policy_changes *changes, bool full), void *arg);
 void apply_endpoint_gone(struct apply *a, uint32_t ifindex);
 
 struct apply_endpoint {

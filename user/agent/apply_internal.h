@@ -65,6 +65,8 @@ struct apply {
 	bool interrupted; /* somebody died while writing: what endpoints were judged by may be gone */
 	bool freed;	  /* room has come free since something did not fit */
 	bool lacks_room;  /* something did not fit */
+	void (*names)(void *arg, const struct policy_changes *changes, bool full); /* may be NULL */
+	void *names_arg;
 };
 
 /* A class as the value of a table of numbers. */

@@ -113,6 +113,12 @@ struct apply_endpoint *endpoint_add(struct apply *a, uint32_t ifindex)
 	return &a->endpoints[i];
 }
 
+void apply_set_names(struct apply *a, void (*fn)(void *arg, const struct policy_changes *changes, bool full), void *arg)
+{
+	a->names = fn;
+	a->names_arg = arg;
+}
+
 void apply_endpoint_gone(struct apply *a, uint32_t ifindex)
 {
 	struct apply_endpoint *ep = endpoint_find(a, ifindex);

@@ -189,6 +189,31 @@ static void policy(FILE *f, const struct agent *agent)
 		  &agent->latency);
 }
 
+/* --- other nodes --- */
+
+static void nodes(FILE *f, const struct agent *agent)
+{
+	struct ipcache_counts addresses;
+	struct cluster_counts c;
+
+	cluster_count(agent->cluster, &c);
+	ipcache_count(agent->ipcache, &addresses);
+	head(f, "warren_nodes", "gauge", "Other nodes of the cluster, by how they can be reached.");
+	fprintf(f,
+		"warren_nodes{state=\"resolved\"} %zu\nwarren_nodes{state=\"unresolved\"} %zu\n"
+		"warren_nodes{state=\"left_out\"} %zu\n",
+		c.in_maps - c.unresolved, c.unresolved, c.nodes - c.in_maps);
+	single(f, "warren_node_problems", "gauge", "Nodes with which something is wrong.", c.problems);
+	single(f, "warren_pod_mtu_bytes", "gauge", "MTU of new pods, as other nodes are reached; 0: no cluster.", c.pod_mtu);
+	single(f, "warren_ipcache_entries", "gauge", "Addresses of other nodes and their pods.", addresses.entries);
+	single(f, "warren_ipcache_left_out", "gauge", "Of these, those for which there was no room in the maps.",
+	       addresses.left_out);
+	single(f, "warren_ipcache_disputed", "gauge", "Addresses that several pods claim; they have nobody's labels.",
+	       addresses.disputed);
+	histogram(f, "warren_node_join_seconds", "From the news of another node to its being in the maps.",
+		  cluster_joins(agent->cluster));
+}
+
 char *metrics_text(struct agent *agent, size_t *size)
 {
 	char *text = NULL;
@@ -205,6 +230,7 @@ char *metrics_text(struct agent *agent, size_t *size)
 		flows(f, &stats);
 	maps(f, agent, have ? &stats : NULL);
 	policy(f, agent);
+	nodes(f, agent);
 	single(f, "process_resident_memory_bytes", "gauge", "Resident memory of the agent in bytes.", rss_bytes());
 	if (fclose(f) == 0)
 		return text;

@@ -2,9 +2,11 @@
 #ifndef WARREN_AGENT_OPTIONS_H
 #define WARREN_AGENT_OPTIONS_H
 
+#include <limits.h>
 #include <stdint.h>
 #include <stdio.h>
 
+#include "cluster.h"
 #include "err.h"
 #include "log.h"
 #include "policy.h"
@@ -18,6 +20,8 @@ struct options {
 	const char *log_file;
 	enum log_level log_level;
 	size_t max_policy_entries; /* 0: as many as the map can hold */
+	struct cluster_options cluster;
+	char host_name[HOST_NAME_MAX + 1]; /* in lower case: the node's name unless one is given */
 	bool help, version;
 };
 

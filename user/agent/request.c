@@ -11,6 +11,7 @@ static const char *const methods[] = {
 	[REQUEST_ENDPOINT] = "endpoint",
 	[REQUEST_IDENTITIES] = "identities",
 	[REQUEST_POLICIES] = "policies",
+	[REQUEST_NODES] = "nodes",
 	[REQUEST_STATUS] = "status",
 };
 #define METHODS (sizeof(methods) / sizeof(methods[0]))

@@ -7,7 +7,7 @@
 
 #include "err.h"
 
-enum request_method { REQUEST_ENDPOINT, REQUEST_IDENTITIES, REQUEST_POLICIES, REQUEST_STATUS };
+enum request_method { REQUEST_ENDPOINT, REQUEST_IDENTITIES, REQUEST_POLICIES, REQUEST_NODES, REQUEST_STATUS };
 
 struct request {
 	enum request_method method;

@@ -142,6 +142,9 @@ static void serve(struct client *client)
 	case REQUEST_POLICIES:
 		answer(client, answer_policies(agent));
 		return;
+	case REQUEST_NODES:
+		answer(client, answer_nodes(agent));
+		return;
 	case REQUEST_STATUS:
 		answer(client, answer_status(agent));
 		return;

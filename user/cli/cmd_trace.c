@@ -287,8 +287,8 @@ static int trace(struct run *run)
 		entered = OUTSIDE_IFINDEX;
 	r = make_packet(run);
 	if (r == 0)
-		r = dp_trace(run->ingress, run->id, entered, run->bytes, run->length, &run->trace, &run->tc_verdict,
-			     &run->cli->err);
+		r = dp_trace(run->ingress ? WARREN_PROG_TO_POD : WARREN_PROG_FROM_POD, run->id, entered, run->bytes,
+			     run->length, &run->trace, &run->tc_verdict, &run->cli->err);
 	return r;
 }
 

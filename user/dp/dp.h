@@ -16,10 +16,11 @@
 #include "err.h"
 #include "link.h"
 
-#define WARREN_GATEWAY_LINK "warren0" /* carries the node's gateway addresses */
 #define WARREN_GATEWAY_PEER "warren1" /* its other end */
 #define WARREN_PROG_FROM_POD "from_pod"
 #define WARREN_PROG_TO_POD "to_pod"
+#define WARREN_PROG_FROM_UPLINK "from_uplink"
+#define WARREN_PROG_FROM_HOST "from_host"
 
 /* An open data plane: pinned maps by fd, as far as the plugin and the CLI write to or read from them. */
 struct dp {
@@ -33,6 +34,15 @@ struct dp {
 int dp_open(struct dp *dp, struct err *err);
 void dp_close(struct dp *dp);
 #define _cleanup_dp_ __attribute__((cleanup(dp_close)))
+
+/*
+ * Whether the kernel can decapsulate a packet whose inner and outer families differ (BPF_F_ADJ_ROOM_DECAP_L3_*, since
+ * 6.3): asked by doing it.
+ */
+bool dp_can_decap_l3(void);
+
+/* What pods made from now on get as MTU where their network names none; 0: that of the device of the default route. */
+int dp_pod_mtu_set(uint16_t mtu, struct err *err);
 
 /* --- endpoints --- */
 

@@ -14,7 +14,7 @@
 #define ATTACH_TCX_INGRESS 46
 #define ATTACH_TCX_EGRESS 47
 
-static int open_prog(const char *name, struct err *err)
+int dp_prog_open(const char *name, struct err *err)
 {
 	char path[PIN_PATH_MAX];
 	int fd = bpf_obj_get(pin_path(path, PIN_PROG_DIR, name));
@@ -33,10 +33,10 @@ int dp_open(struct dp *out, struct err *err)
 	_cleanup_fd_ int config = -1;
 	const __u32 zero = 0;
 
-	dp.from_pod = open_prog(WARREN_PROG_FROM_POD, err);
+	dp.from_pod = dp_prog_open(WARREN_PROG_FROM_POD, err);
 	if (dp.from_pod < 0)
 		return dp.from_pod;
-	dp.to_pod = open_prog(WARREN_PROG_TO_POD, err);
+	dp.to_pod = dp_prog_open(WARREN_PROG_TO_POD, err);
 	if (dp.to_pod < 0)
 		return dp.to_pod;
 	dp.endpoints = dp_map_open("endpoints", err);
@@ -270,8 +270,9 @@ uint32_t dp_prog_id(int fd)
 }
 
 /* Kernels before 6.6 refuse to be asked (EINVAL): there is no tcx then. */
-static bool has_tcx(uint32_t ifindex, int attach_type)
+bool dp_has_tcx(uint32_t ifindex, enum tc_hook hook)
 {
+	const int attach_type = hook == TC_INGRESS ? ATTACH_TCX_INGRESS : ATTACH_TCX_EGRESS;
 	__u32 count = 0;
 
 	return bpf_prog_query((int)ifindex, attach_type, 0, NULL, NULL, &count) == 0 && count > 0;
@@ -303,7 +304,7 @@ int dp_endpoint_check(struct dp *dp, struct nl *nl, uint32_t ifindex, unsigned *
 		if (!id || id != want[i])
 			*faults |= hooks[i].fault;
 	}
-	if (has_tcx(ifindex, ATTACH_TCX_INGRESS) || has_tcx(ifindex, ATTACH_TCX_EGRESS))
+	if (dp_has_tcx(ifindex, TC_INGRESS) || dp_has_tcx(ifindex, TC_EGRESS))
 		*faults |= DP_FAULT_FOREIGN_TCX;
 	if (link.xdp_prog_id)
 		*faults |= DP_FAULT_FOREIGN_XDP;

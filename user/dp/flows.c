@@ -266,8 +266,8 @@ static int run_twin(int prog, uint32_t ifindex, uint32_t entered, const void *fr
 	return 0;
 }
 
-int dp_trace(bool ingress, uint32_t ifindex, uint32_t entered, const void *frame, size_t length, struct wr_trace *trace,
-	     int *tc_verdict, struct err *err)
+int dp_trace(const char *program, uint32_t ifindex, uint32_t entered, const void *frame, size_t length,
+	     struct wr_trace *trace, int *tc_verdict, struct err *err)
 {
 	_cleanup_fd_ int lock = lock_take(LOCK_TRACE, "", LOCK_TIMEOUT_MS, err);
 	_cleanup_fd_ int map = lock < 0 ? lock : dp_map_open("trace", err);
@@ -277,7 +277,7 @@ int dp_trace(bool ingress, uint32_t ifindex, uint32_t entered, const void *frame
 
 	if (map < 0)
 		return map;
-	r = load_twin(ingress ? WARREN_PROG_TO_POD : WARREN_PROG_FROM_POD, &twin, err);
+	r = load_twin(program, &twin, err);
 	if (r < 0)
 		return r;
 	*trace = (struct wr_trace){ 0 };

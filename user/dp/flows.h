@@ -31,11 +31,11 @@ struct dp_flow_stats {
 int dp_flow_stats(struct dp_flow_stats *stats, struct err *err);
 
 /*
- * Makes a twin's run of from_pod (`ingress` false) or to_pod on this frame. `entered`: ifindex by which it came into
- * the host, 0: made by it (to_pod only). Writes the verdict that tc would get to *tc_verdict. Takes turns with other
- * dry runs by a lock. -EPROTO: what is loaded is another build's. -ENODEV: no such device in the caller's netns.
+ * Makes a twin's run of `program` (WARREN_PROG_*) on this frame. `entered`: ifindex by which it came into the host, 0: made
+ * by it (to_pod and from_host only). Writes the verdict that tc would get to *tc_verdict. Takes turns with other dry runs
+ * by a lock. -EPROTO: what is loaded is another build's. -ENODEV: no such device in the caller's netns.
  */
-int dp_trace(bool ingress, uint32_t ifindex, uint32_t entered, const void *frame, size_t length, struct wr_trace *trace,
-	     int *tc_verdict, struct err *err);
+int dp_trace(const char *program, uint32_t ifindex, uint32_t entered, const void *frame, size_t length,
+	     struct wr_trace *trace, int *tc_verdict, struct err *err);
 
 #endif

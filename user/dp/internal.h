@@ -7,6 +7,7 @@
 #include <bpf/libbpf.h>
 
 #include "dp.h"
+#include "tc.h"
 
 #define PIN_STR_(n) #n
 #define PIN_STR(n) PIN_STR_(n)
@@ -45,6 +46,18 @@ int dp_growing_create(const struct dp_map *map, uint32_t entries, const struct d
 int dp_growing_set(int outer, const struct dp_map *map, int inner, struct err *err);
 /* The hash that stands in the outer map now. */
 int dp_growing_get(int outer, const struct dp_map *map, struct err *err);
+
+/* The pinned program; -ENOENT (with a hint) if nothing is loaded. */
+int dp_prog_open(const char *name, struct err *err);
+/* Whether a tcx program runs at this hook, ahead of any filter. */
+bool dp_has_tcx(uint32_t ifindex, enum tc_hook hook);
+
+/*
+ * Changes map config under LOCK_NODE: edit(), written if it makes a difference, then `then` (NULL: nothing more) with the
+ * settings as they are now.
+ */
+int dp_config_change(void (*edit)(struct wr_config *config, uint16_t value), uint16_t value,
+		     int (*then)(const struct wr_config *config, struct err *err), struct err *err);
 
 /* Id of the program behind fd, 0 if that cannot be said. */
 uint32_t dp_prog_id(int fd);

@@ -17,6 +17,7 @@
 #include "internal.h"
 #include "paths.h"
 #include "warren.skel.h"
+#include "xdp.h"
 
 /* libbpf explains failures only through its print callback: keep the last complaint for the error message. */
 static char libbpf_complaint[300];
@@ -227,11 +228,14 @@ static int pin_maps(struct bpf_object *obj, struct err *err)
 }
 
 /* Beside the old pin and then over it, so that there is a program at that path at any moment. */
-static int pin_program(const struct bpf_program *prog, struct err *err)
+static int pin_program(const struct bpf_object *obj, const char *name, struct err *err)
 {
+	const struct bpf_program *prog = bpf_object__find_program_by_name(obj, name);
 	char path[PIN_PATH_MAX], beside[PIN_PATH_MAX + 8];
 
-	pin_path(path, PIN_PROG_DIR, bpf_program__name(prog));
+	if (!prog)
+		return err_set(err, ENOENT, "this build has no program %s", name);
+	pin_path(path, PIN_PROG_DIR, name);
 	snprintf(beside, sizeof(beside), "%s_new", path);
 	if (unlink(beside) < 0 && errno != ENOENT)
 		return err_errno(err, errno, "cannot remove the stale pin %s", beside);
@@ -261,7 +265,12 @@ static int start_sweep(struct warren_bpf *skel, struct err *err)
 	return opts.retval ? err_set(err, EIO, "sweep_start could not start its timer") : 0;
 }
 
-/* Programs last: with them in place a reader takes the node for loaded. */
+/* In this order: with from_pod in place a reader takes the node for loaded. */
+static const char *const pinned_programs[] = { WARREN_PROG_TO_POD, WARREN_PROG_FROM_UPLINK, WARREN_PROG_FROM_HOST,
+					       WARREN_PROG_XDP_ORIGIN, WARREN_PROG_XDP_UPLINK,
+					       WARREN_PROG_FROM_POD };
+
+/* Programs last. */
 static int pin_all(struct warren_bpf *skel, int mark_shift, struct err *err)
 {
 	int r = make_pin_dirs(err);
@@ -274,14 +283,8 @@ static int pin_all(struct warren_bpf *skel, int mark_shift, struct err *err)
 		r = pin_maps(skel->obj, err);
 	if (r == 0)
 		r = start_sweep(skel, err);
-	if (r == 0)
-		r = pin_program(skel->progs.xdp_uplink, err);
-	if (r == 0)
-		r = pin_program(skel->progs.xdp_origin, err);
-	if (r == 0)
-		r = pin_program(skel->progs.to_pod, err);
-	if (r == 0)
-		r = pin_program(skel->progs.from_pod, err);
+	for (size_t i = 0; i < sizeof(pinned_programs) / sizeof(pinned_programs[0]) && r == 0; i++)
+		r = pin_program(skel->obj, pinned_programs[i], err);
 	return r;
 }
 
@@ -299,6 +302,8 @@ void load_constants(struct warren_bpf *skel)
 	}
 	if (getrandom(&skel->rodata->lease_secret, sizeof(skel->rodata->lease_secret), GRND_NONBLOCK) < 0)
 		skel->rodata->lease_secret = 0;
+	if (getrandom(&skel->rodata->host_secret, sizeof(skel->rodata->host_secret), GRND_NONBLOCK) < 0)
+		skel->rodata->host_secret = 0;
 }
 
 /* Opens this build's programs over the maps that are pinned, and counts those. */

@@ -26,7 +26,7 @@ struct load_twin {
 int load_twin(const char *name, struct load_twin *twin, struct err *err);
 void load_twin_free(struct load_twin *twin);
 
-/* Sets what the programs take for constant, before they are loaded: their clock, the key of their leases. */
+/* Sets what the programs take for constant, before they are loaded: their clock, their secrets. */
 struct warren_bpf;
 void load_constants(struct warren_bpf *skel);
 

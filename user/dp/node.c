@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "node.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <linux/rtnetlink.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 #include "nft.h"
 #include "paths.h"
 #include "sysctl.h"
+#include "uplink.h"
 #include "xdp.h"
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
@@ -30,7 +32,7 @@ static int open_route_socket(struct nl *nl, struct err *err)
 
 /* --- the gateway link ------------------------------------------------------------------------------------------------- */
 
-static int gateway_link_make(struct nl *nl, struct err *err)
+static int gateway_link_make(struct nl *nl, uint32_t *ifindex, struct err *err)
 {
 	struct veth_end host = { .name = WARREN_GATEWAY_LINK, .netns_fd = -1, .noarp = true };
 	struct veth_end peer = { .name = WARREN_GATEWAY_PEER, .netns_fd = -1, .noarp = true };
@@ -52,6 +54,7 @@ static int gateway_link_make(struct nl *nl, struct err *err)
 		link_set_no_addrgen(nl, &b, info[i].ifindex);
 		link_set_up(nl, &b, info[i].ifindex);
 	}
+	*ifindex = info[0].ifindex;
 	return nl_batch_run(nl, &b, err);
 }
 
@@ -219,7 +222,8 @@ static int remove_pins(struct nl *nl, struct err *err)
 typedef int (*undo_step)(struct nl *nl, struct err *err);
 
 /* What node_init() made, in an order in which no packet passes between two steps and an interrupted undo can be repeated. */
-static const undo_step undo_init[] = { detach_xdp, delete_gateway_link, delete_all_routes, delete_table, restore_sysctls, remove_pins };
+static const undo_step undo_init[] = { detach_xdp, delete_gateway_link, uplink_detach_all, delete_all_routes, delete_table,
+				       restore_sysctls, remove_pins };
 
 /* Runs every step, past errors; reports the first. */
 static int run_steps(const undo_step *steps, size_t count, struct nl *nl, struct err *err)
@@ -306,6 +310,8 @@ static int init_locked(const struct node_options *options, struct node_report *r
 	_cleanup_dp_ struct dp dp = DP_CLOSED;
 	_cleanup_nl_ struct nl nl = { 0 };
 	struct reattach re = { &dp, &nl, 0, err };
+	uint32_t warren0 = 0;
+	unsigned uplinks = 0;
 	int r;
 
 	r = open_route_socket(&nl, err);
@@ -318,12 +324,18 @@ static int init_locked(const struct node_options *options, struct node_report *r
 	if (r == 0)
 		r = sysctl_setup(&nl, err);
 	if (r == 0)
-		r = gateway_link_make(&nl, err);
+		r = gateway_link_make(&nl, &warren0, err);
+	if (r == 0)
+		r = sysctl_gateway(err);
+	if (r == 0)
+		r = uplink_host_attach(&nl, warren0, err);
+	if (r == 0)
+		r = uplink_replace_all(&nl, &uplinks, err);
 	if (r == 0)
 		r = dp_xdp_refresh(err);
 	if (r == 0)
 		r = dp_endpoint_each(&dp, reattach_one, &re, err);
-	report->replaced = re.count;
+	report->replaced = re.count + uplinks;
 	return r;
 }
 
@@ -395,6 +407,16 @@ int node_ensure(struct dp *dp, struct err *err)
 	return r;
 }
 
+static void set_tunnel_port(struct wr_config *config, uint16_t port)
+{
+	config->tunnel_port = htons(port);
+}
+
+int node_set_tunnel_port(uint16_t port, struct err *err)
+{
+	return dp_config_change(set_tunnel_port, port, nft_ensure, err);
+}
+
 /* --- check ------------------------------------------------------------------------------------------------------------ */
 
 struct checking {
@@ -415,6 +437,41 @@ static int check_endpoint(uint32_t ifindex, const struct wr_endpoint *ep, void *
 	c->check->endpoints++;
 	c->check->faulty += faults != 0;
 	return 0;
+}
+
+/* The devices of map nodes, each once: few, though the nodes be many. */
+struct uplinks {
+	uint32_t ifindex[64];
+	unsigned count;
+};
+
+static int see_uplink(const void *key, const void *value, int cpus, void *arg)
+{
+	const struct wr_node *node = value;
+	struct uplinks *uplinks = arg;
+
+	for (unsigned i = 0; i < uplinks->count; i++) {
+		if (uplinks->ifindex[i] == node->uplink)
+			return 0;
+	}
+	if (node->uplink && uplinks->count < ARRAY_SIZE(uplinks->ifindex))
+		uplinks->ifindex[uplinks->count++] = node->uplink;
+	return 0;
+}
+
+static int check_uplinks(struct checking *c, struct err *err)
+{
+	struct uplinks uplinks = { .count = 0 };
+	int r = dp_map_each("nodes", see_uplink, &uplinks, err);
+
+	c->check->uplinks = uplinks.count;
+	for (unsigned i = 0; i < uplinks.count && r == 0; i++) {
+		bool good;
+
+		r = uplink_check(c->nl, uplinks.ifindex[i], TC_INGRESS, WARREN_PROG_FROM_UPLINK, &good, err);
+		c->check->uplinks_faulty += !good;
+	}
+	return r;
 }
 
 int node_check(struct node_check *check, struct err *err)
@@ -443,6 +500,13 @@ int node_check(struct node_check *check, struct err *err)
 	if (r < 0 && r != -ENODEV)
 		return r;
 	check->gateway_link = r == 0 && (link.flags & IFF_UP);
+	if (r == 0)
+		r = uplink_check(&nl, link.ifindex, TC_EGRESS, WARREN_PROG_FROM_HOST, &check->from_host, err);
+	if (r < 0 && r != -ENODEV)
+		return r;
+	r = check_uplinks(&checking, err);
+	if (r < 0)
+		return r;
 	check->forwarding4 = sysctl_get("net/ipv4/ip_forward") == 1;
 	check->forwarding6 = sysctl_get("net/ipv6/conf/all/forwarding") != 0; /* a kernel without IPv6 needs none */
 	r = dp_map_describe("addr4", &maps, err);

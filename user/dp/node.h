@@ -17,7 +17,7 @@ struct node_options {
 
 struct node_report {
 	bool fresh;        /* nothing was loaded before */
-	unsigned replaced; /* endpoints whose programs were replaced in place */
+	unsigned replaced; /* endpoints and uplinks whose programs were replaced in place */
 };
 
 /*
@@ -48,10 +48,20 @@ int node_gateway_ifindex(struct nl *nl, uint32_t *ifindex, struct err *err);
  */
 int node_down(bool force, struct err *err);
 
+/*
+ * Nobody on this node but the programs may send to this UDP port from now on (the nftables guard): what a cluster's
+ * member needs, and what other users of Geneve on a host without a cluster must be spared. 0: no such rules. Changes
+ * nothing if all is so already; node_down() ends it.
+ */
+int node_set_tunnel_port(uint16_t port, struct err *err);
+
 struct node_check {
 	bool loaded;        /* programs and maps are pinned */
 	bool nft_present, nft_whole;
 	bool gateway_link;  /* warren0 exists and is up */
+	bool from_host;     /* ... and carries from_host */
+	unsigned uplinks;   /* devices by which packets leave for other nodes, as map nodes says */
+	unsigned uplinks_faulty; /* of these: gone, or without from_uplink, or with another program ahead of it */
 	bool forwarding4, forwarding6;
 	unsigned endpoints, endpoints_max;
 	unsigned faulty;    /* endpoints with a dp_fault */

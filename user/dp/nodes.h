@@ -40,7 +40,10 @@ int dp_ipcache_each(int (*fn)(const struct ip *ip, uint64_t identity, void *arg)
 /* This node's own part, but for the revision, which every change above and this one draws: see dp_nodes_commit(). */
 int dp_cluster_set(struct dp_nodes *nodes, const struct wr_cluster *cluster, struct err *err);
 int dp_cluster_get(struct wr_cluster *cluster, struct err *err);
-/* After changes: a new revision, so that what programs remember is looked up again. Nothing if nothing has changed. */
+/*
+ * After changes: a new revision, so that what programs remember is looked up again. Nothing if nothing has changed; the
+ * first one after dp_nodes_open() always draws, for a writer that was killed before its own.
+ */
 int dp_nodes_commit(struct dp_nodes *nodes, struct err *err);
 
 /*

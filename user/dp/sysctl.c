@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "cleanup.h"
+#include "dp.h"
 #include "file.h"
 #include "link.h"
 #include "paths.h"
@@ -83,6 +84,12 @@ int sysctl_setup(struct nl *nl, struct err *err)
 	if (r == 0)
 		r = sysctl_set("net/ipv6/conf/all/forwarding", 1, err);
 	return r;
+}
+
+/* The kernel takes the larger of a device's value and that for all: 2, loose, is larger than 1, strict. */
+int sysctl_gateway(struct err *err)
+{
+	return sysctl_write("net/ipv4/conf/" WARREN_GATEWAY_LINK "/rp_filter", 2, err);
 }
 
 static bool recorded_earlier(const char *text, const char *line, size_t path_len)

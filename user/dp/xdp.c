@@ -194,7 +194,7 @@ static int origin_detach(struct nl *nl, uint32_t ifindex, struct err *err)
 
 	tc_ahead_delete(nl, &b, ifindex);
 	r = nl_batch_run(nl, &b, err);
-	return r == -EINVAL || r == -ENODEV ? 0 : r;
+	return r == -ENODEV ? 0 : r;
 }
 
 static int decap_start(struct nl *nl, uint32_t ifindex, struct err *err)

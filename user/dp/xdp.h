@@ -10,7 +10,6 @@
 
 #define WARREN_PROG_XDP_UPLINK "xdp_uplink"
 #define WARREN_PROG_XDP_ORIGIN "xdp_origin"
-#define WARREN_PROG_FROM_UPLINK "from_uplink"
 
 enum dp_xdp_mode {
 	DP_XDP_OFF,

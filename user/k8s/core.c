@@ -134,11 +134,19 @@ static int containers(const struct field *spec, const char *key, bool sidecars_o
 
 static int pod_spec(const struct field *document, struct pod_object *pod)
 {
+	const char *node;
 	struct field spec;
+	int ret;
 
-	if (field_object(document, "spec", &spec) < 0 || field_bool(&spec, "hostNetwork", &pod->host_network) < 0)
+	if (field_object(document, "spec", &spec) < 0 || field_bool(&spec, "hostNetwork", &pod->host_network) < 0 ||
+	    field_string(&spec, "nodeName", &node) < 0)
 		return -EINVAL;
-	int ret = containers(&spec, "containers", false, pod);
+	if (node && *node && !name_is_dns_subdomain(node))
+		return field_error(&spec, "nodeName", "\"%s\" " NAME_DNS_SUBDOMAIN, node);
+	pod->node = strdup(node ? node : "");
+	if (!pod->node)
+		return out_of_memory(document);
+	ret = containers(&spec, "containers", false, pod);
 
 	if (ret == 0)
 		ret = containers(&spec, "initContainers", true, pod);
@@ -211,5 +219,6 @@ int pod_decode(const struct field *document, const struct kind *kind, struct obj
 	pod->namespace = strdup(m.namespace);
 	pod->name = strdup(m.name);
 	pod->uid = strdup(uid ? uid : "");
+	pod->terminating = field_json(&m.field, "deletionTimestamp") != NULL;
 	return pod->namespace && pod->name && pod->uid ? 0 : out_of_memory(document);
 }

@@ -15,6 +15,7 @@
 static const struct kind kinds[] = {
 	{ "Namespace", "NamespaceList", "", "v1", false, name_is_dns_label, NAME_DNS_LABEL, namespace_decode },
 	{ "Pod", "PodList", "", "v1", true, name_is_dns_subdomain, NAME_DNS_SUBDOMAIN, pod_decode },
+	{ "Node", "NodeList", "", "v1", false, name_is_dns_subdomain, NAME_DNS_SUBDOMAIN, node_decode },
 	{ "NetworkPolicy", "NetworkPolicyList", NETWORKING_GROUP, "v1", true, name_is_dns_subdomain, NAME_DNS_SUBDOMAIN,
 	  network_policy_decode },
 };

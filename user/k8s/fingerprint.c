@@ -20,7 +20,8 @@ static void hash_pod(struct siphash *h, const struct pod_object *pod)
 	siphash_ports(h, pod->ports, pod->port_count);
 	hash_ip(h, &pod->ips[0]);
 	hash_ip(h, &pod->ips[1]);
-	siphash_number(h, pod->host_network | pod->completed << 1);
+	siphash_string(h, pod->node);
+	siphash_number(h, pod->host_network | pod->completed << 1 | pod->terminating << 2);
 }
 
 static void hash_peer(struct siphash *h, const struct policy_peer *peer)
@@ -61,6 +62,15 @@ static void hash_policy(struct siphash *h, const struct policy_object *p)
 	}
 }
 
+static void hash_node(struct siphash *h, const struct node_object *node)
+{
+	hash_prefix(h, &node->cidrs[0]);
+	hash_prefix(h, &node->cidrs[1]);
+	siphash_number(h, node->address_count);
+	for (size_t i = 0; i < node->address_count; i++)
+		hash_ip(h, &node->addresses[i]);
+}
+
 uint64_t object_fingerprint(const uint8_t key[POLICY_KEY_SIZE], const struct object *o)
 {
 	const char *namespace, *name;
@@ -77,6 +87,8 @@ uint64_t object_fingerprint(const uint8_t key[POLICY_KEY_SIZE], const struct obj
 		hash_pod(&h, o->pod);
 	else if (o->kind == OBJECT_POLICY)
 		hash_policy(&h, o->policy);
+	else if (o->kind == OBJECT_NODE)
+		hash_node(&h, o->node);
 	return siphash_end(&h);
 }
 
@@ -85,7 +97,8 @@ const char *object_kind_name(enum object_kind kind)
 	static const char *const names[] = { [OBJECT_NONE] = "nothing",
 					     [OBJECT_NAMESPACE] = "Namespace",
 					     [OBJECT_POD] = "Pod",
-					     [OBJECT_POLICY] = "NetworkPolicy" };
+					     [OBJECT_POLICY] = "NetworkPolicy",
+					     [OBJECT_NODE] = "Node" };
 
 	return names[kind];
 }
@@ -101,5 +114,7 @@ void object_names(const struct object *o, const char **namespace, const char **n
 	} else if (o->kind == OBJECT_POLICY) {
 		*namespace = o->policy->namespace;
 		*name = o->policy->name;
+	} else if (o->kind == OBJECT_NODE) {
+		*name = o->node->name;
 	}
 }

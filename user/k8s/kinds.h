@@ -37,6 +37,7 @@ int out_of_memory(const struct field *f);
 
 int namespace_decode(const struct field *document, const struct kind *kind, struct object *o);
 int pod_decode(const struct field *document, const struct kind *kind, struct object *o);
+int node_decode(const struct field *document, const struct kind *kind, struct object *o);
 int network_policy_decode(const struct field *document, const struct kind *kind, struct object *o);
 
 #endif

@@ -10,6 +10,7 @@ struct hop {
 	struct ip source;      /* what the kernel would send from */
 	struct ip next;	       /* the gateway, or the address itself if it is on the link */
 	bool gateway;
+	bool permanent; /* the neighbour entry is an administrator's: hop_keep() leaves it alone */
 	bool resolved; /* the MAC addresses are valid: the neighbour entry is in one of the states that may be used */
 	uint8_t dmac[6], smac[6];
 };

@@ -30,7 +30,7 @@ static void parse_xdp(const struct nlattr *xdp, struct link_info *info)
 	}
 }
 
-static void parse_link(const struct nlmsghdr *nlh, struct link_info *info)
+void link_parse(const struct nlmsghdr *nlh, struct link_info *info)
 {
 	const struct nlattr *tb[IFLA_MAX + 1], *kind[IFLA_INFO_MAX + 1];
 	const struct ifinfomsg *ifi = mnl_nlmsg_get_payload(nlh);
@@ -58,7 +58,7 @@ static void parse_link(const struct nlmsghdr *nlh, struct link_info *info)
 
 static int get_cb(const struct nlmsghdr *nlh, void *arg)
 {
-	parse_link(nlh, arg);
+	link_parse(nlh, arg);
 	return MNL_CB_OK;
 }
 
@@ -103,7 +103,7 @@ static int each_cb(const struct nlmsghdr *nlh, void *arg)
 	struct each *each = arg;
 	struct link_info info;
 
-	parse_link(nlh, &info);
+	link_parse(nlh, &info);
 	each->rc = each->fn(&info, each->arg);
 	return each->rc ? MNL_CB_STOP : MNL_CB_OK;
 }

@@ -12,6 +12,8 @@
 #include "addr.h"
 #include "nl.h"
 
+#define WARREN_GATEWAY_LINK "warren0" /* carries the node's gateway addresses */
+
 struct link_info {
 	uint32_t ifindex;
 	char name[IFNAMSIZ];
@@ -30,6 +32,9 @@ int link_get(struct nl *nl, const char *name, uint32_t ifindex, struct link_info
 int link_each(struct nl *nl, int (*fn)(const struct link_info *info, void *arg), void *arg, struct err *err);
 /* Synchronous: the link is gone when it returns (facts: 16-24 ms for a veth). -ENODEV if there is none. */
 int link_delete(struct nl *nl, uint32_t ifindex, struct err *err);
+
+/* What an RTM_NEWLINK says. */
+void link_parse(const struct nlmsghdr *nlh, struct link_info *info);
 
 struct veth_end {
 	const char *name;

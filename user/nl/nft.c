@@ -9,14 +9,17 @@
 #include <libnftnl/table.h>
 #include <libnftnl/udata.h>
 #include <linux/netfilter.h>
+#include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nf_nat.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter_ipv4.h>
+#include <net/if.h>
+#include <netinet/in.h>
 #include <string.h>
 
 #include "cleanup.h"
-#include "nl.h"
+#include "link.h"
 
 #define TABLE "warren"
 #define LOOPBACK_IFINDEX 1 /* of "lo", in every network namespace */
@@ -31,19 +34,35 @@ static const struct chain {
 	{ "input", "filter", NF_INET_LOCAL_IN, NF_IP_PRI_MANGLE },
 	{ "forward", "filter", NF_INET_FORWARD, NF_IP_PRI_MANGLE },
 	{ "postrouting", "nat", NF_INET_POST_ROUTING, NF_IP_PRI_NAT_SRC },
+	/* Of a cluster's member only. */
+	{ "output", "filter", NF_INET_LOCAL_OUT, NF_IP_PRI_FILTER },
+	{ "tunnel", "filter", NF_INET_POST_ROUTING, NF_IP_PRI_NAT_SRC + 1 },
 };
+#define CHAINS_ALONE 3
 #define CHAINS (sizeof(chains) / sizeof(chains[0]))
 
-/* One condition: a meta key, of which `mask` is looked at (0: all), is (or is not) `value`. */
+static size_t chain_count(const struct wr_config *cfg)
+{
+	return cfg->tunnel_port ? CHAINS : CHAINS_ALONE;
+}
+
+/* One condition: a value, of which `mask` is looked at (0: all), is (or is not) this one. */
 struct match {
-	uint32_t key; /* enum nft_meta_keys */
+	enum { META, CONNTRACK, TRANSPORT } of;
+	uint32_t key; /* enum nft_meta_keys, enum nft_ct_keys, or offset in the transport header */
 	uint32_t mask;
 	uint32_t op; /* enum nft_cmp_ops */
-	uint32_t value;
+	union {
+		uint32_t number;
+		uint16_t port; /* network order */
+		uint8_t protocol;
+		char name[IFNAMSIZ];
+	} value;
+	uint32_t size; /* 0: 4 */
 };
 
-#define MATCHES 3
-#define RULES 4
+#define MATCHES 4
+#define RULES 7
 
 struct rule {
 	const char *chain, *comment;
@@ -52,23 +71,40 @@ struct rule {
 	bool masquerade; /* else drop */
 };
 
-/* In the order of the chains, as a dump gives them. */
-static void make_rules(const struct wr_config *cfg, struct rule rules[RULES])
+/* In the order of the chains, as a dump gives them. Returns how many. */
+static int make_rules(const struct wr_config *cfg, struct rule rules[RULES])
 {
 	static const char unseen_text[] = "from a pod, but from_pod has not seen it";
 	static const char quarantine_text[] = "from a pod in quarantine: no further than this host";
 	static const char leaving_text[] = "from a pod, leaving the node";
-	const struct match from_pod = { NFT_META_IIFGROUP, 0, NFT_CMP_EQ, WR_LINK_GROUP };
-	const struct match unseen = { NFT_META_MARK, cfg->mark_pod, NFT_CMP_NEQ, cfg->mark_pod };
-	const struct match host_only = { NFT_META_MARK, cfg->mark_host_only, NFT_CMP_EQ, cfg->mark_host_only };
-	const struct match leaving = { NFT_META_MARK, cfg->mark_masquerade, NFT_CMP_EQ, cfg->mark_masquerade };
-	const struct match not_to_pod = { NFT_META_OIFGROUP, 0, NFT_CMP_NEQ, WR_LINK_GROUP };
-	const struct match not_to_self = { NFT_META_OIF, 0, NFT_CMP_NEQ, LOOPBACK_IFINDEX };
+	static const char pod_text[] = "from a pod to the tunnel's port";
+	static const char process_text[] = "from a process to the tunnel's port";
+	static const char translated_text[] = "to the tunnel's port, as if it were this node's";
+	const struct match from_pod = { META, NFT_META_IIFGROUP, 0, NFT_CMP_EQ, { WR_LINK_GROUP } };
+	const struct match unseen = { META, NFT_META_MARK, cfg->mark_pod, NFT_CMP_NEQ, { cfg->mark_pod } };
+	const struct match host_only = { META, NFT_META_MARK, cfg->mark_host_only, NFT_CMP_EQ, { cfg->mark_host_only } };
+	const struct match leaving = { META, NFT_META_MARK, cfg->mark_masquerade, NFT_CMP_EQ, { cfg->mark_masquerade } };
+	const struct match not_to_pod = { META, NFT_META_OIFGROUP, 0, NFT_CMP_NEQ, { WR_LINK_GROUP } };
+	const struct match not_to_self = { META, NFT_META_OIF, 0, NFT_CMP_NEQ, { LOOPBACK_IFINDEX } };
+	const struct match not_to_node = { META, NFT_META_OIFNAME, 0, NFT_CMP_NEQ, { .name = WARREN_GATEWAY_LINK }, IFNAMSIZ };
+	const struct match udp = { META, NFT_META_L4PROTO, 0, NFT_CMP_EQ, { .protocol = IPPROTO_UDP }, 1 };
+	const struct match tunnel_port = { TRANSPORT, 2, 0, NFT_CMP_EQ, { .port = cfg->tunnel_port }, 2 };
+	/* Nobody has this uid; where there is no process, there is nothing to compare, and no match. */
+	const struct match a_process = { META, NFT_META_SKUID, 0, NFT_CMP_NEQ, { UINT32_MAX } };
+	const struct match translated = { CONNTRACK, NFT_CT_STATUS, IPS_SRC_NAT, NFT_CMP_EQ, { IPS_SRC_NAT } };
+	int n = 0;
 
-	rules[0] = (struct rule){ "input", unseen_text, { from_pod, unseen }, 2, false };
-	rules[1] = (struct rule){ "forward", unseen_text, { from_pod, unseen }, 2, false };
-	rules[2] = (struct rule){ "forward", quarantine_text, { from_pod, host_only }, 2, false };
-	rules[3] = (struct rule){ "postrouting", leaving_text, { leaving, not_to_pod, not_to_self }, 3, true };
+	rules[n++] = (struct rule){ "input", unseen_text, { from_pod, unseen }, 2, false };
+	rules[n++] = (struct rule){ "forward", unseen_text, { from_pod, unseen }, 2, false };
+	rules[n++] = (struct rule){ "forward", quarantine_text, { from_pod, host_only }, 2, false };
+	if (cfg->tunnel_port)
+		rules[n++] = (struct rule){ "forward", pod_text, { from_pod, udp, tunnel_port }, 3, false };
+	rules[n++] = (struct rule){ "postrouting", leaving_text, { leaving, not_to_pod, not_to_self, not_to_node }, 4, true };
+	if (cfg->tunnel_port) {
+		rules[n++] = (struct rule){ "output", process_text, { udp, tunnel_port, a_process }, 3, false };
+		rules[n++] = (struct rule){ "tunnel", translated_text, { udp, tunnel_port, translated }, 3, false };
+	}
+	return n;
 }
 
 /* --- libnftnl objects --- */
@@ -109,13 +145,27 @@ static struct nftnl_expr *add_expr(struct nftnl_rule *r, const char *name)
 
 static int add_match(struct nftnl_rule *r, const struct match *m)
 {
-	const uint32_t no_xor = 0;
-	struct nftnl_expr *e = add_expr(r, "meta");
+	const uint32_t no_xor = 0, size = m->size ? m->size : sizeof(m->value.number);
+	struct nftnl_expr *e = add_expr(r, m->of == META ? "meta" : m->of == CONNTRACK ? "ct" : "payload");
 
 	if (!e)
 		return -ENOMEM;
-	nftnl_expr_set_u32(e, NFTNL_EXPR_META_KEY, m->key);
-	nftnl_expr_set_u32(e, NFTNL_EXPR_META_DREG, NFT_REG_1);
+	switch (m->of) {
+	case META:
+		nftnl_expr_set_u32(e, NFTNL_EXPR_META_KEY, m->key);
+		nftnl_expr_set_u32(e, NFTNL_EXPR_META_DREG, NFT_REG_1);
+		break;
+	case CONNTRACK:
+		nftnl_expr_set_u32(e, NFTNL_EXPR_CT_KEY, m->key);
+		nftnl_expr_set_u32(e, NFTNL_EXPR_CT_DREG, NFT_REG_1);
+		break;
+	case TRANSPORT:
+		nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_DREG, NFT_REG_1);
+		nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_BASE, NFT_PAYLOAD_TRANSPORT_HEADER);
+		nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_OFFSET, m->key);
+		nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_LEN, size);
+		break;
+	}
 	if (m->mask) {
 		e = add_expr(r, "bitwise");
 		if (!e)
@@ -131,7 +181,7 @@ static int add_match(struct nftnl_rule *r, const struct match *m)
 		return -ENOMEM;
 	nftnl_expr_set_u32(e, NFTNL_EXPR_CMP_SREG, NFT_REG_1);
 	nftnl_expr_set_u32(e, NFTNL_EXPR_CMP_OP, m->op);
-	nftnl_expr_set(e, NFTNL_EXPR_CMP_DATA, &m->value, sizeof(m->value));
+	nftnl_expr_set(e, NFTNL_EXPR_CMP_DATA, &m->value, size);
 	return 0;
 }
 
@@ -265,9 +315,9 @@ static void put_table(struct nl *nl, struct nl_batch *b, uint16_t msg, const str
 	nftnl_table_nlmsg_build_payload(nlh, t);
 }
 
-static int put_chains(struct nl *nl, struct nl_batch *b, struct err *err)
+static int put_chains(struct nl *nl, struct nl_batch *b, const struct wr_config *cfg, struct err *err)
 {
-	for (size_t i = 0; i < CHAINS; i++) {
+	for (size_t i = 0; i < chain_count(cfg); i++) {
 		_cleanup_(chain_freep) struct nftnl_chain *c = build_chain(&chains[i]);
 		struct nlmsghdr *nlh;
 
@@ -282,9 +332,9 @@ static int put_chains(struct nl *nl, struct nl_batch *b, struct err *err)
 static int put_rules(struct nl *nl, struct nl_batch *b, const struct wr_config *cfg, struct err *err)
 {
 	struct rule rules[RULES];
+	int count = make_rules(cfg, rules);
 
-	make_rules(cfg, rules);
-	for (int i = 0; i < RULES; i++) {
+	for (int i = 0; i < count; i++) {
 		_cleanup_(rule_freep) struct nftnl_rule *r = build_rule(&rules[i]);
 		struct nlmsghdr *nlh;
 
@@ -313,7 +363,7 @@ int nft_table_replace(const struct wr_config *cfg, struct err *err)
 	put_table(&nl, &b, NFT_MSG_NEWTABLE, t);
 	put_table(&nl, &b, NFT_MSG_DELTABLE, t);
 	put_table(&nl, &b, NFT_MSG_NEWTABLE, t);
-	rc = put_chains(&nl, &b, err);
+	rc = put_chains(&nl, &b, cfg, err);
 	if (rc == 0)
 		rc = put_rules(&nl, &b, cfg, err);
 	if (rc < 0)
@@ -351,27 +401,36 @@ static struct nlmsghdr *put_get(void *buf, uint16_t msg, uint16_t flags)
 	return nlh;
 }
 
+struct table_check {
+	size_t chains;
+	bool same;
+};
+
 static int table_cb(const struct nlmsghdr *nlh, void *arg)
 {
 	_cleanup_(table_freep) struct nftnl_table *t = nftnl_table_alloc();
-	bool *same = arg;
+	struct table_check *check = arg;
 
 	/*
 	 * A dormant table (a flag) hooks nowhere. USE counts chains, sets and whatever else a table can hold: with our
 	 * chains present, it says that there is nothing besides them.
 	 */
-	*same = t && nftnl_table_nlmsg_parse(nlh, t) >= 0 && nftnl_table_get_u32(t, NFTNL_TABLE_FLAGS) == 0 &&
-		nftnl_table_get_u32(t, NFTNL_TABLE_USE) == CHAINS;
+	check->same = t && nftnl_table_nlmsg_parse(nlh, t) >= 0 && nftnl_table_get_u32(t, NFTNL_TABLE_FLAGS) == 0 &&
+		      nftnl_table_get_u32(t, NFTNL_TABLE_USE) == check->chains;
 	return MNL_CB_OK;
 }
 
-static int check_table(struct nl *nl, bool *same, struct err *err)
+static int check_table(struct nl *nl, const struct wr_config *cfg, bool *same, struct err *err)
 {
 	char buf[256] __attribute__((aligned(NLMSG_ALIGNTO)));
 	struct nlmsghdr *nlh = put_get(buf, NFT_MSG_GETTABLE, 0);
+	struct table_check check = { .chains = chain_count(cfg) };
+	int rc;
 
 	mnl_attr_put_strz(nlh, NFTA_TABLE_NAME, TABLE);
-	return nl_dump(nl, nlh, table_cb, same, err, "read nftables table inet " TABLE);
+	rc = nl_dump(nl, nlh, table_cb, &check, err, "read nftables table inet " TABLE);
+	*same = check.same;
+	return rc;
 }
 
 struct chain_check {
@@ -435,7 +494,7 @@ static void rule_text(struct nftnl_rule *r, char text[RULE_TEXT])
 
 struct rules_check {
 	struct rule want[RULES];
-	int seen;
+	int count, seen;
 	bool same;
 };
 
@@ -445,7 +504,7 @@ static int rule_cb(const struct nlmsghdr *nlh, void *arg)
 	char have_text[RULE_TEXT], want_text[RULE_TEXT];
 	struct rules_check *check = arg;
 
-	if (check->seen < RULES)
+	if (check->seen < check->count)
 		want = build_rule(&check->want[check->seen]);
 	check->seen++;
 	if (!have || !want || nftnl_rule_nlmsg_parse(nlh, have) < 0) {
@@ -465,10 +524,10 @@ static int check_rules(struct nl *nl, const struct wr_config *cfg, bool *same, s
 	struct rules_check check = { .seen = 0 };
 	int rc;
 
-	make_rules(cfg, check.want);
+	check.count = make_rules(cfg, check.want);
 	mnl_attr_put_strz(nlh, NFTA_RULE_TABLE, TABLE);
 	rc = nl_dump(nl, nlh, rule_cb, &check, err, "read the rules of nftables table inet " TABLE);
-	*same = check.same && check.seen == RULES;
+	*same = check.same && check.seen == check.count;
 	return rc;
 }
 
@@ -482,7 +541,7 @@ int nft_table_check(const struct wr_config *cfg, bool *present, bool *whole, str
 	*whole = false;
 	if (rc < 0)
 		return rc;
-	rc = check_table(&nl, &same, err);
+	rc = check_table(&nl, cfg, &same, err);
 	if (rc == -ENOENT)
 		return 0;
 	if (rc == -EINVAL) /* where there is no nf_tables at all, a request outside a transaction is called invalid */
@@ -490,7 +549,7 @@ int nft_table_check(const struct wr_config *cfg, bool *present, bool *whole, str
 	if (rc < 0)
 		return explain(err, rc);
 	*present = true;
-	for (size_t i = 0; i < CHAINS && same && rc == 0; i++)
+	for (size_t i = 0; i < chain_count(cfg) && same && rc == 0; i++)
 		rc = check_chain(&nl, &chains[i], &same, err);
 	if (same && rc == 0)
 		rc = check_rules(&nl, cfg, &same, err);

@@ -4,7 +4,17 @@
  *
  *   input, forward (priority mangle)  what comes from a pod device (interface group) without from_pod's mark is dropped
  *   forward                           what carries mark_host_only is dropped (quarantine)
- *   postrouting (priority srcnat)     what carries mark_masquerade and leaves by no pod device is masqueraded
+ *   postrouting (priority srcnat)     what carries mark_masquerade and leaves the node (neither by a pod's device nor by
+ *                                     warren0, the way to other nodes' pods) is masqueraded
+ *
+ * And on a member of a cluster (wr_config.tunnel_port), since a datagram to the tunnel's port from a node's address is
+ * believed, and the programs' own pass no hook at all:
+ *
+ *   forward                           from a pod device to that port (after DNAT): dropped
+ *   output (priority filter)          from a process's socket to that port (after DNAT): dropped. What no process sends is
+ *                                     left alone: a tunnel device of the kernel's, forwarding for others.
+ *   tunnel (postrouting, after srcnat) to that port with a translated source, so with an address of this node, whoever
+ *                                     sent it (a virtual machine, another runtime's container): dropped
  *
  * Each rule counts and carries a comment that says why.
  */

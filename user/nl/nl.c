@@ -41,6 +41,8 @@ void nl_close(struct nl *nl)
 	if (nl->sock)
 		mnl_socket_close(nl->sock);
 	nl->sock = NULL;
+	hop_memory_free(nl->watch);
+	nl->watch = NULL;
 }
 
 struct nlmsghdr *nl_request(struct nl *nl, struct nl_batch *b, uint16_t type, uint16_t flags, int ignore,
@@ -61,13 +63,20 @@ struct nlmsghdr *nl_request(struct nl *nl, struct nl_batch *b, uint16_t type, ui
 	if (b->overflow)
 		return nlh;
 
-	b->req[b->count].ignore = ignore;
+	b->req[b->count].ignore[0] = ignore;
+	b->req[b->count].ignore[1] = 0;
 	b->req[b->count].seq = nlh->nlmsg_seq;
 	va_start(ap, fmt);
 	vsnprintf(b->req[b->count].what, sizeof(b->req[0].what), fmt, ap);
 	va_end(ap);
 	b->count++;
 	return nlh;
+}
+
+void nl_ignore(struct nl_batch *b, int num)
+{
+	if (!b->overflow)
+		b->req[b->count - 1].ignore[1] = num;
 }
 
 static int send_all(struct nl *nl, const void *buf, size_t len)
@@ -136,7 +145,7 @@ static void take_answer(struct nl_batch *b, const struct nlmsghdr *nlh, struct p
 	if (i == b->count)
 		return; /* left over from an exchange that was given up */
 	status = answer_status(nlh, &text);
-	if (status && status != -b->req[i].ignore && !p->failed) {
+	if (status && status != -b->req[i].ignore[0] && status != -b->req[i].ignore[1] && !p->failed) {
 		p->failed = true;
 		p->status = report(err, status, b->req[i].what, text);
 	}

@@ -15,7 +15,9 @@
 struct nl {
 	struct mnl_socket *sock; /* NULL: not open */
 	uint32_t seq;
+	struct hop_memory *watch; /* of a socket that hop_watch_open() has opened (hops.h) */
 };
+void hop_memory_free(struct hop_memory *memory);
 
 /* `protocol`: NETLINK_ROUTE, NETLINK_GENERIC, NETLINK_NETFILTER. Extended ACKs on. */
 int nl_open(struct nl *nl, int protocol, struct err *err);
@@ -34,7 +36,7 @@ struct nl_batch {
 	size_t used; /* where the request begins that is being filled */
 	struct {
 		char what[96]; /* for the error message: "cannot <what>" */
-		int ignore;    /* an errno that counts as success, or 0 */
+		int ignore[2]; /* errnos that count as success, or 0 */
 		uint32_t seq;
 	} req[NL_BATCH_MAX];
 	int count;
@@ -47,6 +49,9 @@ struct nl_batch {
  */
 struct nlmsghdr *nl_request(struct nl *nl, struct nl_batch *b, uint16_t type, uint16_t flags, int ignore,
 			    const char *fmt, ...) __attribute__((format(printf, 6, 7)));
+
+/* A second errno that counts as success of the request that was started last. */
+void nl_ignore(struct nl_batch *b, int num);
 
 /*
  * Sends all requests, waits for all answers and empties the batch. The kernel tries each of them, also after one has

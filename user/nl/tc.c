@@ -41,15 +41,46 @@ static void put_program(struct nlmsghdr *nlh, int prog_fd, const char *name)
 	mnl_attr_nest_end(nlh, options);
 }
 
+void tc_clsact_delete(struct nl *nl, struct nl_batch *b, uint32_t ifindex)
+{
+	/* EINVAL: a qdisc of another kind (`ingress`) stands there. */
+	struct nlmsghdr *nlh =
+	    nl_request(nl, b, RTM_DELQDISC, 0, EINVAL, "delete clsact from device %u", ifindex);
+	struct tcmsg *tcm = mnl_nlmsg_put_extra_header(nlh, sizeof(*tcm));
+
+	tcm->tcm_ifindex = (int)ifindex;
+	tcm->tcm_parent = TC_H_CLSACT;
+	tcm->tcm_handle = TC_H_MAKE(TC_H_CLSACT, 0);
+	mnl_attr_put_strz(nlh, TCA_KIND, "clsact");
+	nl_ignore(b, ENOENT);
+}
+
+/* Where filters of a hook are. */
+static struct tcmsg *put_hook_header(struct nlmsghdr *nlh, uint32_t ifindex, enum tc_hook hook)
+{
+	struct tcmsg *tcm = mnl_nlmsg_put_extra_header(nlh, sizeof(*tcm));
+
+	tcm->tcm_ifindex = (int)ifindex;
+	tcm->tcm_parent = TC_H_MAKE(TC_H_CLSACT, hook == TC_INGRESS ? TC_H_MIN_INGRESS : TC_H_MIN_EGRESS);
+	return tcm;
+}
+
+/* The one place where our filter can be. */
+static void put_filter_header(struct nlmsghdr *nlh, uint32_t ifindex, enum tc_hook hook)
+{
+	struct tcmsg *tcm = put_hook_header(nlh, ifindex, hook);
+
+	tcm->tcm_handle = FILTER_HANDLE;
+	tcm->tcm_info = TC_H_MAKE(FILTER_PRIO << 16, htons(ETH_P_ALL));
+}
+
 /* Of one priority, the one that was added last comes first. */
 #define AHEAD_HANDLE 2
 
 static void put_ahead_header(struct nlmsghdr *nlh, uint32_t ifindex)
 {
-	struct tcmsg *tcm = mnl_nlmsg_put_extra_header(nlh, sizeof(*tcm));
+	struct tcmsg *tcm = put_hook_header(nlh, ifindex, TC_INGRESS);
 
-	tcm->tcm_ifindex = (int)ifindex;
-	tcm->tcm_parent = TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS);
 	tcm->tcm_handle = AHEAD_HANDLE;
 	tcm->tcm_info = TC_H_MAKE(FILTER_PRIO << 16, htons(ETH_P_ALL));
 }
@@ -58,6 +89,7 @@ void tc_ahead_delete(struct nl *nl, struct nl_batch *b, uint32_t ifindex)
 {
 	put_ahead_header(nl_request(nl, b, RTM_DELTFILTER, 0, ENOENT, "detach the filter ahead of device %u's", ifindex),
 			 ifindex);
+	nl_ignore(b, EINVAL); /* not even a clsact */
 }
 
 void tc_ahead_replace(struct nl *nl, struct nl_batch *b, uint32_t ifindex, int prog_fd, const char *name)
@@ -67,17 +99,6 @@ void tc_ahead_replace(struct nl *nl, struct nl_batch *b, uint32_t ifindex, int p
 
 	put_ahead_header(nlh, ifindex);
 	put_program(nlh, prog_fd, name);
-}
-
-/* The one place where our filter can be. */
-static void put_filter_header(struct nlmsghdr *nlh, uint32_t ifindex, enum tc_hook hook)
-{
-	struct tcmsg *tcm = mnl_nlmsg_put_extra_header(nlh, sizeof(*tcm));
-
-	tcm->tcm_ifindex = (int)ifindex;
-	tcm->tcm_parent = TC_H_MAKE(TC_H_CLSACT, hook == TC_INGRESS ? TC_H_MIN_INGRESS : TC_H_MIN_EGRESS);
-	tcm->tcm_handle = FILTER_HANDLE;
-	tcm->tcm_info = TC_H_MAKE(FILTER_PRIO << 16, htons(ETH_P_ALL));
 }
 
 void tc_filter_replace(struct nl *nl, struct nl_batch *b, uint32_t ifindex, enum tc_hook hook, int prog_fd,
@@ -116,4 +137,37 @@ int tc_filter_get(struct nl *nl, uint32_t ifindex, enum tc_hook hook, uint32_t *
 	rc = nl_dump(nl, nlh, filter_cb, prog_id, err, "read a tc filter");
 	/* ENOENT: no filter there. EINVAL: not even a clsact. */
 	return rc == -ENOENT || rc == -EINVAL ? 0 : rc;
+}
+
+void tc_filter_delete(struct nl *nl, struct nl_batch *b, uint32_t ifindex, enum tc_hook hook)
+{
+	struct nlmsghdr *nlh = nl_request(nl, b, RTM_DELTFILTER, 0, ENOENT, "detach from the %s of device %u",
+					  hook_name(hook), ifindex);
+
+	put_filter_header(nlh, ifindex, hook);
+	nl_ignore(b, EINVAL); /* not even a clsact */
+}
+
+static int see_filter(const struct nlmsghdr *nlh, void *arg)
+{
+	*(bool *)arg = false;
+	return MNL_CB_STOP;
+}
+
+int tc_clsact_empty(struct nl *nl, uint32_t ifindex, bool *empty, struct err *err)
+{
+	static const enum tc_hook hooks[] = { TC_INGRESS, TC_EGRESS };
+	int rc = 0;
+
+	*empty = true;
+	for (size_t i = 0; i < 2 && rc == 0 && *empty; i++) {
+		char buf[256] __attribute__((aligned(NLMSG_ALIGNTO)));
+		struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+
+		nlh->nlmsg_type = RTM_GETTFILTER;
+		nlh->nlmsg_flags = NLM_F_DUMP;
+		put_hook_header(nlh, ifindex, hooks[i]);
+		rc = nl_dump(nl, nlh, see_filter, empty, err, "list tc filters");
+	}
+	return rc;
 }

@@ -6,6 +6,8 @@
 #ifndef WARREN_TC_H
 #define WARREN_TC_H
 
+#include <stdbool.h>
+
 #include "nl.h"
 
 enum tc_hook { TC_INGRESS, TC_EGRESS };
@@ -17,10 +19,15 @@ void tc_filter_replace(struct nl *nl, struct nl_batch *b, uint32_t ifindex, enum
 
 /*
  * A program that runs before the ingress filter and leaves the verdict to it (TC_ACT_UNSPEC). It is ahead if it was added after
- * that one; both keep their places when they are replaced. An absent one is no error; a device without clsact is -EINVAL.
+ * that one; both keep their places when they are replaced. An absent one is no error.
  */
 void tc_ahead_replace(struct nl *nl, struct nl_batch *b, uint32_t ifindex, int prog_fd, const char *name);
 void tc_ahead_delete(struct nl *nl, struct nl_batch *b, uint32_t ifindex);
+/* Both append to a batch; what is absent is no error. tc_clsact_delete() takes everything in it along. */
+void tc_filter_delete(struct nl *nl, struct nl_batch *b, uint32_t ifindex, enum tc_hook hook);
+void tc_clsact_delete(struct nl *nl, struct nl_batch *b, uint32_t ifindex);
+/* Whether there is no filter, whoever's, at either hook. */
+int tc_clsact_empty(struct nl *nl, uint32_t ifindex, bool *empty, struct err *err);
 
 /* Id of the BPF program at prio 1 handle 1, or 0 if there is none; -ENODEV if the device is gone. */
 int tc_filter_get(struct nl *nl, uint32_t ifindex, enum tc_hook hook, uint32_t *prog_id, struct err *err);

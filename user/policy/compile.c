@@ -26,6 +26,7 @@ struct policy *policy_new(const uint8_t key[POLICY_KEY_SIZE])
 	list_init(&p->select_sets);
 	list_init(&p->dirty_numbers);
 	list_init(&p->dirty_endpoints);
+	list_init(&p->dirty_pods);
 	list_init(&p->edited_netpols);
 	list_init(&p->check_netpols);
 	list_init(&p->dirty_classes);
@@ -52,6 +53,7 @@ static void output_reset(struct policy *p)
 	free(out->identities);
 	free(out->endpoints);
 	free(out->rules);
+	free(out->pods);
 	*out = (struct output){ 0 };
 }
 
@@ -273,6 +275,44 @@ static int tell_endpoints(struct policy *p)
 	return 0;
 }
 
+/* A pod that is gone stays until the next compile, for its name. */
+static int tell_pods(struct policy *p)
+{
+	struct output *out = &p->out;
+	struct pod *pod, *after;
+
+	list_each_safe(pod, after, &p->dirty_pods, dirty) {
+		if (pod->present || pod->told) {
+			if (array_grow(&out->pods, &out->pod_room, out->pod_count, sizeof(*out->pods)) < 0)
+				return -ENOMEM;
+			out->pods[out->pod_count++] = (struct policy_pod){
+				.namespace = pod->ns->name,
+				.name = pod->name,
+				.node = pod->node ? pod->node : "",
+				.ips = { pod->ips[0], pod->ips[1] },
+				.terminating = pod->terminating,
+				.identity = pod->set ? pod->set->number->by_number.hash : WR_ID_UNKNOWN,
+			};
+		}
+		pod->told = pod->present;
+		if (pod->present)
+			list_remove(&pod->dirty);
+	}
+	return 0;
+}
+
+static void drop_gone_pods(struct policy *p)
+{
+	struct pod *pod, *after;
+
+	list_each_safe(pod, after, &p->dirty_pods, dirty) {
+		if (pod->present || pod->told)
+			continue;
+		list_remove(&pod->dirty);
+		pod_unneeded(p, pod);
+	}
+}
+
 /* A rule that is gone stays until the next compile, for its text; its number is not given to another. */
 static int tell_rules(struct policy *p)
 {
@@ -311,10 +351,11 @@ static int run(struct policy *p)
 {
 	int (*const stages[])(struct policy *) = {
 		update_namespaces, number_new_sets, select_all,	  drop_empty_classes, update_netpols,
-		peers_update,	   build_classes,   tell_numbers, tell_endpoints,     tell_rules,
+		peers_update,	   build_classes,   tell_numbers, tell_endpoints,     tell_rules, tell_pods,
 	};
 
 	drop_unused_rules(p);
+	drop_gone_pods(p);
 	drop_idle_sets(p);
 	for (size_t i = 0; i < sizeof(stages) / sizeof(stages[0]); i++) {
 		if (stages[i](p) < 0)
@@ -337,7 +378,8 @@ int policy_compile(struct policy *p, struct policy_changes *changes, struct err 
 	p->whole = false;
 	*changes = (struct policy_changes){
 		out->classes,	     out->class_count, out->identities, out->identity_count, out->endpoints,
-		out->endpoint_count, out->rules,       out->rule_count, out->peers_moved,
+		out->endpoint_count, out->rules,       out->rule_count, out->pods,	      out->pod_count,
+		out->peers_moved,
 	};
 	return 0;
 }
@@ -370,6 +412,7 @@ static void forget(struct policy *p)
 	struct number *number;
 	struct class *class;
 	struct rule *rule;
+	struct pod *pod;
 
 	forget_sets(p);
 	table_each(class, &p->classes, by_key)
@@ -393,6 +436,12 @@ static void forget(struct policy *p)
 	}
 	table_each(rule, &p->rules, by_text)
 		list_mark(&p->changed_rules, &rule->changed);
+	table_each(pod, &p->pods, by_name) {
+		pod->told = false;
+		if (pod->present)
+			list_mark(&p->dirty_pods, &pod->dirty);
+	}
+	drop_gone_pods(p);
 }
 
 int policy_compile_all(struct policy *p, struct policy_changes *changes, struct err *err)

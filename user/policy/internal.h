@@ -47,6 +47,7 @@ struct labelset {
 	struct class *class;     /* NULL: no policy selects it, or no endpoint of this node is of it */
 	struct list in_ns, in_local, in_number, in_peer, in_class;
 	struct list endpoints;
+	struct list pods;
 	struct list rematch; /* to be matched against all matchers */
 	struct list select;  /* to be matched against all policies of its namespace */
 };
@@ -66,8 +67,12 @@ struct pod {
 	struct ns *ns;
 	bool present;         /* there is an object; else only endpoints wait for one */
 	struct labelset *set; /* NULL: no object, or one that is nobody (host network, completed) */
-	char *uid;
-	struct list endpoints;
+	char *uid, *node;
+	struct ip ips[2];
+	bool terminating;
+	bool told; /* that it is there */
+	struct list endpoints, in_set;
+	struct list dirty; /* to be told; or, if it is gone, was told so and stays until the next compile */
 	char name[];
 };
 
@@ -212,6 +217,8 @@ struct output {
 	size_t endpoint_count, endpoint_room;
 	struct policy_rule_name *rules;
 	size_t rule_count, rule_room;
+	struct policy_pod *pods;
+	size_t pod_count, pod_room;
 	bool peers_moved;
 };
 
@@ -229,7 +236,7 @@ struct policy {
 		struct table tables[12];
 	};
 	struct list scopes; /* by selector */
-	struct list dirty_namespaces, idle_sets, rematch_sets, select_sets, dirty_numbers, dirty_endpoints, edited_netpols,
+	struct list dirty_namespaces, idle_sets, rematch_sets, select_sets, dirty_numbers, dirty_endpoints, dirty_pods, edited_netpols,
 		check_netpols, dirty_classes, fresh_matchers, dead_matchers, touched_peers, changed_rules;
 	struct output out;
 };
@@ -237,6 +244,7 @@ struct policy {
 /* objects (store.c) */
 struct ns *ns_get(struct policy *p, const char *name); /* a reference; NULL without memory */
 void ns_put(struct policy *p, struct ns *ns);
+void pod_unneeded(struct policy *p, struct pod *pod); /* frees it, if so */
 uint64_t names_hash(const struct policy *p, const char *a, const char *b);
 
 /* label sets (labelset.c) */

@@ -90,6 +90,7 @@ struct labelset *labelset_get(struct policy *p, struct ns *ns, const struct labe
 	list_init(&set->in_peer);
 	list_init(&set->in_class);
 	list_init(&set->endpoints);
+	list_init(&set->pods);
 	list_init(&set->rematch);
 	list_init(&set->select);
 	table_add(&p->sets, &set->by_text, hash);
@@ -118,12 +119,16 @@ void labelset_unuse(struct policy *p, struct labelset *set)
 		list_append(&p->idle_sets, &set->rematch);
 }
 
-static void endpoints_dirty(struct policy *p, struct labelset *set)
+/* Who has these labels is somebody else now. */
+static void members_dirty(struct policy *p, struct labelset *set)
 {
 	struct endpoint *ep;
+	struct pod *pod;
 
 	list_each(ep, &set->endpoints, in_set)
 		list_mark(&p->dirty_endpoints, &ep->dirty);
+	list_each(pod, &set->pods, in_set)
+		list_mark(&p->dirty_pods, &pod->dirty);
 }
 
 void number_leave(struct policy *p, struct labelset *set)
@@ -133,7 +138,7 @@ void number_leave(struct policy *p, struct labelset *set)
 	list_remove(&set->in_number);
 	list_mark(&p->dirty_numbers, &set->number->dirty);
 	set->number = NULL;
-	endpoints_dirty(p, set);
+	members_dirty(p, set);
 }
 
 static struct number *number_get(struct policy *p, uint64_t identity)
@@ -167,7 +172,7 @@ int labelset_number(struct policy *p, struct labelset *set)
 	set->number = number;
 	list_append(&number->sets, &set->in_number);
 	list_mark(&p->dirty_numbers, &number->dirty);
-	endpoints_dirty(p, set);
+	members_dirty(p, set);
 	return 0;
 }
 

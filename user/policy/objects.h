@@ -49,6 +49,7 @@ struct pod_object {
 	struct ip ips[2]; /* status.podIPs; family 0: none */
 	bool host_network; /* it is its node: selects nothing, is selected by nothing */
 	bool completed;    /* phase Succeeded or Failed: as if it did not exist. A terminating pod is not completed. */
+	bool terminating;  /* it is being deleted: its addresses may be another pod's by now */
 };
 
 /* core/v1 Node: no input of the compiler, but decoded and owned in the same way. */

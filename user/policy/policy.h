@@ -83,6 +83,15 @@ struct policy_endpoint {
 	uint64_t class_key; /* WR_CLASS_QUARANTINE, WR_CLASS_NOT_ISOLATED, or the key of a class */
 };
 
+/* Who a pod is, wherever it runs. */
+struct policy_pod {
+	const char *namespace, *name;
+	const char *node;   /* "": not said */
+	struct ip ips[2];   /* family 0: none */
+	bool terminating;
+	uint64_t identity; /* WR_ID_UNKNOWN: it is nobody: gone, completed, or its node (host network) */
+};
+
 struct policy_rule_name {
 	uint32_t rule;
 	bool gone; /* no class uses it any more; its text is still valid */
@@ -99,6 +108,8 @@ struct policy_changes {
 	size_t endpoint_count;
 	const struct policy_rule_name *rules;
 	size_t rule_count;
+	const struct policy_pod *pods; /* those of which anything above has changed, or is new */
+	size_t pod_count;
 	bool peers_moved; /* an identity that was known has another peer class: flows of every class are to be judged again */
 };
 

@@ -168,18 +168,22 @@ static struct pod *pod_get(struct policy *p, const char *namespace, const char *
 	}
 	memcpy(pod->name, name, strlen(name) + 1);
 	list_init(&pod->endpoints);
+	list_init(&pod->in_set);
+	list_init(&pod->dirty);
 	table_add(&p->pods, &pod->by_name, names_hash(p, namespace, name));
 	return pod;
 }
 
-/* Frees the pod if neither an object nor an endpoint needs it. */
-static void pod_unneeded(struct policy *p, struct pod *pod)
+/* Nothing needs the pod: no object, no endpoint, nobody who is still to be told that it is gone. */
+void pod_unneeded(struct policy *p, struct pod *pod)
 {
-	if (pod->present || !list_empty(&pod->endpoints))
+	if (pod->present || pod->told || !list_empty(&pod->endpoints))
 		return;
 	table_remove(&p->pods, &pod->by_name);
+	list_remove(&pod->dirty);
 	ns_put(p, pod->ns);
 	free(pod->uid);
+	free(pod->node);
 	free(pod);
 }
 
@@ -191,6 +195,11 @@ static void pod_set(struct policy *p, struct pod *pod, struct labelset *set)
 
 	pod->set = set;
 	labelset_use(p, set);
+	list_remove(&pod->in_set);
+	if (set)
+		list_append(&set->pods, &pod->in_set);
+	if (set != old)
+		list_mark(&p->dirty_pods, &pod->dirty);
 	list_each(ep, &pod->endpoints, in_pod)
 		endpoint_resolve(p, ep);
 	if (old) {
@@ -199,11 +208,33 @@ static void pod_set(struct policy *p, struct pod *pod, struct labelset *set)
 	}
 }
 
+static void swap_text(char **a, char **b)
+{
+	char *text = *a;
+
+	*a = *b;
+	*b = text;
+}
+
+/* What of the object is kept besides its labels. What it was goes with the object. */
+static void pod_take(struct policy *p, struct pod *pod, struct pod_object *object)
+{
+	const char *was = pod->node ? pod->node : "", *is = object->node ? object->node : "";
+
+	if (!pod->present || strcmp(was, is) != 0 || pod->terminating != object->terminating ||
+	    !ip_equal(&pod->ips[0], &object->ips[0]) || !ip_equal(&pod->ips[1], &object->ips[1]))
+		list_mark(&p->dirty_pods, &pod->dirty);
+	swap_text(&pod->uid, &object->uid);
+	swap_text(&pod->node, &object->node);
+	memcpy(pod->ips, object->ips, sizeof(pod->ips));
+	pod->terminating = object->terminating;
+	pod->present = true;
+}
+
 int policy_put_pod(struct policy *p, struct pod_object *object)
 {
 	struct pod *pod = pod_get(p, object->namespace, object->name);
 	struct labelset *set = NULL;
-	char *uid;
 
 	if (pod && !object->host_network && !object->completed) {
 		set = labelset_get(p, pod->ns, &object->labels, object->ports, object->port_count);
@@ -216,10 +247,7 @@ int policy_put_pod(struct policy *p, struct pod_object *object)
 		pod_object_free(object);
 		return -ENOMEM;
 	}
-	uid = object->uid;
-	object->uid = pod->uid;
-	pod->uid = uid;
-	pod->present = true;
+	pod_take(p, pod, object);
 	pod_set(p, pod, set);
 	pod_object_free(object);
 	return 0;
@@ -234,6 +262,7 @@ void policy_remove_pod(struct policy *p, const char *namespace, const char *name
 	pod->present = false;
 	free(pod->uid);
 	pod->uid = NULL;
+	list_mark(&p->dirty_pods, &pod->dirty);
 	pod_set(p, pod, NULL);
 	pod_unneeded(p, pod);
 }

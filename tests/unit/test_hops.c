@@ -1,0 +1,501 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Next hops and the watch socket against the real kernel: a node, and its neighbour at the other end of a veth pair. */
+#include "nl_rig.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "hops.h"
+
+#define TIMEOUT_MS 10000
+
+/* Both families from one table. */
+static const struct family {
+	const char *own, *next, *beyond, *nowhere, *unreachable, *late;
+	const char *flag; /* of ip(8) */
+} families[] = {
+	{ "192.0.2.1", "192.0.2.2", "198.51.100.7", "203.0.113.1", "198.18.0.1", "192.0.2.99", "-4" },
+	{ "fd00:2::1", "fd00:2::2", "fd00:51::7", "fd00:113::1", "fd00:18::1", "fd00:2::99", "-6" },
+};
+#define FAMILIES (sizeof(families) / sizeof(families[0]))
+
+__attribute__((format(printf, 1, 2))) static void sh(const char *fmt, ...)
+{
+	char line[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	if (system(line) != 0)
+		fail_msg("%s", line);
+}
+
+/* At the neighbour's. */
+#define far_sh(rig, ...)                                                                                               \
+	do {                                                                                                           \
+		assert_int_equal(setns((rig)->pod_ns, CLONE_NEWNET), 0);                                               \
+		sh(__VA_ARGS__);                                                                                       \
+		assert_int_equal(setns((rig)->host_ns, CLONE_NEWNET), 0);                                              \
+	} while (0)
+
+/* sysctl(8) may be missing; /proc/sys/net is that of whoever writes. */
+#define NOTIFY                                                                                                         \
+	"echo 1 > /proc/sys/net/ipv4/conf/far0/arp_notify && echo 1 > /proc/sys/net/ipv6/conf/far0/ndisc_notify"
+
+/* Link-local addresses, from which neighbours are solicited, can be used at once. */
+#define NO_DAD "for dad in /proc/sys/net/ipv6/conf/*/accept_dad; do echo 0 > $dad; done; "
+
+static int make(void **state)
+{
+	struct veth_end near = { .name = "up0", .netns_fd = -1 }, far = { .name = "far0" };
+	struct nl_batch b = { .count = 0 };
+	struct err err = { 0 };
+	struct rig *rig;
+
+	rig_make(state);
+	rig = *state;
+	far.netns_fd = rig->pod_ns;
+	veth_add(&rig->host, &b, &near, &far);
+	assert_ok(nl_batch_run(&rig->host, &b, &err));
+	far_sh(rig, NOTIFY);
+	far_sh(rig, NO_DAD "ip link set far0 up && ip addr add 192.0.2.2/24 dev far0 && ip addr add fd00:2::2/64 dev far0 nodad");
+	sh(NO_DAD "ip link set up0 up && ip addr add 192.0.2.1/24 dev up0 && ip addr add fd00:2::1/64 dev up0 nodad");
+	for (size_t i = 0; i < FAMILIES; i++) {
+		const struct family *f = &families[i];
+
+		sh("ip %s route add %s via %s mtu 1400", f->flag, f->beyond, f->next);
+		sh("ip %s route add unreachable %s", f->flag, f->unreachable);
+	}
+	assert_ok(link_get(&rig->host, "up0", 0, &rig->wr0, &err));
+	assert_ok(link_get(&rig->pod, "far0", 0, &rig->eth0, &err));
+	return 0;
+}
+
+static struct hop find(struct rig *rig, const char *to)
+{
+	const struct ip address = ip(to);
+	struct err err = { 0 };
+	struct hop hop;
+
+	assert_ok(hop_find(&rig->host, &address, &hop, &err));
+	return hop;
+}
+
+static void keep(struct rig *rig, const struct hop *hop)
+{
+	struct nl_batch b = { .count = 0 };
+	struct err err = { 0 };
+
+	hop_keep(&rig->host, &b, hop);
+	assert_ok(nl_batch_run(&rig->host, &b, &err));
+}
+
+/* Waits for reports until one of `wanted` is among them; returns all that came. */
+static unsigned await(struct nl *watch, unsigned wanted)
+{
+	struct pollfd p = { .fd = hop_watch_fd(watch), .events = POLLIN };
+	unsigned all = 0, changes;
+	struct err err = { 0 };
+
+	while (!(all & wanted)) {
+		if (poll(&p, 1, TIMEOUT_MS) != 1)
+			fail_msg("nothing of %#x in time, only %#x", wanted, all);
+		assert_ok(hop_watch_read(watch, &changes, &err));
+		all |= changes;
+	}
+	return all;
+}
+
+/* What has been reported up to now. (The kernel queues a report before the call that caused it returns.) */
+static unsigned reported(struct nl *watch)
+{
+	struct err err = { 0 };
+	unsigned changes;
+
+	assert_ok(hop_watch_read(watch, &changes, &err));
+	return changes;
+}
+
+static struct hop await_resolved(struct rig *rig, struct nl *watch, const char *to, const uint8_t mac[6])
+{
+	for (;;) {
+		struct hop hop = find(rig, to);
+
+		if (hop.resolved && memcmp(hop.dmac, mac, 6) == 0)
+			return hop;
+		await(watch, HOP_NEIGHBOUR);
+	}
+}
+
+/* --- finding ------------------------------------------------------------------------------------------------------ */
+
+static void on_link_and_by_gateway(void **state)
+{
+	struct rig *rig = *state;
+
+	for (size_t i = 0; i < FAMILIES; i++) {
+		const struct family *f = &families[i];
+		const struct ip own = ip(f->own), next = ip(f->next);
+		struct hop direct = find(rig, f->next), far = find(rig, f->beyond);
+
+		assert_int_equal(direct.ifindex, rig->wr0.ifindex);
+		assert_int_equal(direct.mtu, 1500);
+		assert_true(ip_equal(&direct.source, &own));
+		assert_true(ip_equal(&direct.next, &next));
+		assert_false(direct.gateway);
+		assert_memory_equal(direct.smac, rig->wr0.mac, 6);
+		assert_false(direct.resolved); /* nobody has asked yet */
+
+		assert_int_equal(far.ifindex, rig->wr0.ifindex);
+		assert_int_equal(far.mtu, 1400);
+		assert_true(ip_equal(&far.source, &own));
+		assert_true(ip_equal(&far.next, &next));
+		assert_true(far.gateway);
+	}
+	sh("ip link set up0 mtu 1350");
+	assert_int_equal(find(rig, "198.51.100.7").mtu, 1350); /* the smaller one */
+}
+
+static void no_way_there(void **state)
+{
+	struct rig *rig = *state;
+
+	for (size_t i = 0; i < FAMILIES; i++) {
+		const struct family *f = &families[i];
+		const struct ip nowhere = ip(f->nowhere), unreachable = ip(f->unreachable), own = ip(f->own);
+		struct err err = { 0 };
+		struct hop hop;
+
+		assert_int_equal(hop_find(&rig->host, &nowhere, &hop, &err), -ENETUNREACH);
+		assert_non_null(strstr(err.msg, f->nowhere));
+		assert_int_equal(hop_find(&rig->host, &unreachable, &hop, &err), -EHOSTUNREACH);
+		assert_int_equal(hop_find(&rig->host, &own, &hop, &err), -EHOSTUNREACH);
+		assert_non_null(strstr(err.msg, "of this node"));
+		for (size_t k = 0; k < 3; k++) {
+			static const char *const kinds[] = { "prohibit", "blackhole", "throw" };
+
+			sh("ip %s route replace %s %s", f->flag, kinds[k], f->unreachable);
+			assert_true(hop_find(&rig->host, &unreachable, &hop, &err) < 0);
+			assert_true(err.num == EHOSTUNREACH || err.num == ENETUNREACH);
+		}
+	}
+}
+
+static void ipv4_by_an_ipv6_gateway(void **state)
+{
+	struct rig *rig = *state;
+	const struct ip next = ip("fd00:2::2");
+	_cleanup_nl_ struct nl watch = { 0 };
+	struct err err = { 0 };
+	struct hop hop;
+
+	assert_ok(hop_watch_open(&watch, &err));
+	sh("ip route add 203.0.113.0/24 via inet6 fd00:2::2 dev up0");
+	hop = find(rig, "203.0.113.1");
+	assert_true(hop.gateway);
+	assert_true(ip_equal(&hop.next, &next));
+	keep(rig, &hop);
+	await_resolved(rig, &watch, "203.0.113.1", rig->eth0.mac);
+}
+
+/* --- keeping ------------------------------------------------------------------------------------------------------ */
+
+static bool is_managed(const char *address)
+{
+	char line[128];
+
+	snprintf(line, sizeof(line), "ip neigh show dev up0 | grep -q '^%s .*managed'", address);
+	return system(line) == 0;
+}
+
+static void kept_and_let_go(void **state)
+{
+	struct rig *rig = *state;
+	_cleanup_nl_ struct nl watch = { 0 };
+	struct err err = { 0 };
+
+	assert_ok(hop_watch_open(&watch, &err));
+	for (size_t i = 0; i < FAMILIES; i++) {
+		const struct family *f = &families[i];
+		struct hop hop = find(rig, f->beyond);
+		struct nl_batch b = { .count = 0 };
+
+		keep(rig, &hop);
+		hop = await_resolved(rig, &watch, f->beyond, rig->eth0.mac);
+		assert_true(is_managed(f->next));
+		keep(rig, &hop); /* again: nothing changes */
+		assert_true(find(rig, f->next).resolved);
+
+		hop_forget(&rig->host, &b, &hop);
+		assert_ok(nl_batch_run(&rig->host, &b, &err));
+		assert_false(is_managed(f->next));
+		assert_true(find(rig, f->next).resolved); /* an ordinary entry now */
+		sh("ip neigh del %s dev up0", f->next);
+		hop_forget(&rig->host, &b, &hop);
+		assert_ok(nl_batch_run(&rig->host, &b, &err)); /* it is gone */
+		hop.ifindex = 4711;
+		hop_forget(&rig->host, &b, &hop);
+		assert_ok(nl_batch_run(&rig->host, &b, &err)); /* so is its device */
+		hop_keep(&rig->host, &b, &hop);
+		assert_int_equal(nl_batch_run(&rig->host, &b, &err), -ENODEV);
+	}
+}
+
+/* An administrator's entry is used as it is and stays what it is. */
+static void permanent_entries_stay(void **state)
+{
+	static const uint8_t mac[6] = { 2, 0, 0, 0, 0, 9 };
+	struct rig *rig = *state;
+
+	for (size_t i = 0; i < FAMILIES; i++) {
+		const struct family *f = &families[i];
+		struct nl_batch b = { .count = 0 };
+		struct err err = { 0 };
+		struct hop hop;
+
+		sh("ip neigh replace %s lladdr 02:00:00:00:00:09 dev up0 nud permanent", f->next);
+		hop = find(rig, f->next);
+		assert_true(hop.resolved && hop.permanent);
+		assert_memory_equal(hop.dmac, mac, 6);
+		hop_keep(&rig->host, &b, &hop);
+		hop_forget(&rig->host, &b, &hop);
+		assert_int_equal(b.count, 0);
+		assert_ok(nl_batch_run(&rig->host, &b, &err));
+	}
+}
+
+/* Nobody answers: not resolved, and resolved as soon as somebody does. */
+static void neighbour_comes_late(void **state)
+{
+	struct rig *rig = *state;
+	_cleanup_nl_ struct nl watch = { 0 };
+	struct err err = { 0 };
+
+	assert_ok(hop_watch_open(&watch, &err));
+	for (size_t i = 0; i < FAMILIES; i++) {
+		const struct family *f = &families[i];
+		struct hop hop = find(rig, f->late);
+
+		keep(rig, &hop);
+		assert_false(find(rig, f->late).resolved);
+		far_sh(rig, "ip addr add %s/%d dev far0 %s", f->late, i ? 64 : 24, i ? "nodad" : "");
+		await_resolved(rig, &watch, f->late, rig->eth0.mac);
+	}
+}
+
+/* A device without ARP has next hops without MAC addresses: the stack's business. */
+static void no_arp(void **state)
+{
+	struct rig *rig = *state;
+
+	sh("ip link set up0 arp off");
+	for (size_t i = 0; i < FAMILIES; i++) {
+		struct hop hop = find(rig, families[i].next);
+
+		assert_int_equal(hop.ifindex, rig->wr0.ifindex);
+		assert_false(hop.resolved);
+	}
+}
+
+/* --- watching ----------------------------------------------------------------------------------------------------- */
+
+static void another_mac_address(void **state)
+{
+	static const uint8_t mac[6] = { 2, 0, 0, 0, 0, 0x77 };
+	struct rig *rig = *state;
+	_cleanup_nl_ struct nl watch = { 0 };
+	struct err err = { 0 };
+
+	assert_ok(hop_watch_open(&watch, &err));
+	for (size_t i = 0; i < FAMILIES; i++) {
+		struct hop hop = find(rig, families[i].next);
+
+		keep(rig, &hop);
+		await_resolved(rig, &watch, families[i].next, rig->eth0.mac);
+	}
+	reported(&watch);
+	far_sh(rig, "ip link set far0 address 02:00:00:00:00:77");
+	for (size_t i = 0; i < FAMILIES; i++)
+		await_resolved(rig, &watch, families[i].next, mac);
+}
+
+/* What goes stale and is confirmed stays usable: no report. */
+static void states_that_change_nothing(void **state)
+{
+	struct rig *rig = *state;
+	_cleanup_nl_ struct nl watch = { 0 };
+	struct err err = { 0 };
+
+	assert_ok(hop_watch_open(&watch, &err));
+	for (size_t i = 0; i < FAMILIES; i++) {
+		const struct family *f = &families[i];
+		struct hop hop = find(rig, f->next);
+		static const char *const usable[] = { "stale", "reachable", "delay", "probe", "stale" };
+
+		keep(rig, &hop);
+		await_resolved(rig, &watch, f->next, rig->eth0.mac);
+		reported(&watch);
+		for (size_t k = 0; k < sizeof(usable) / sizeof(usable[0]); k++)
+			sh("ip neigh change %s dev up0 nud %s", f->next, usable[k]);
+		assert_int_equal(reported(&watch) & HOP_NEIGHBOUR, 0);
+		sh("ip neigh change %s dev up0 nud failed", f->next);
+		assert_int_equal(reported(&watch) & HOP_NEIGHBOUR, HOP_NEIGHBOUR);
+		sh("ip neigh flush dev up0 nud all");
+		reported(&watch);
+	}
+}
+
+/* An entry that was there before the watch began, of which nothing was reported yet, counts when it fails. */
+static void old_entries_count_too(void **state)
+{
+	struct rig *rig = *state;
+
+	for (size_t i = 0; i < FAMILIES; i++) {
+		const struct family *f = &families[i];
+		_cleanup_nl_ struct nl watch = { 0 };
+		struct err err = { 0 };
+
+		sh("ip neigh replace %s lladdr 02:00:00:00:00:09 dev up0 nud reachable", f->next);
+		assert_true(find(rig, f->next).resolved);
+		assert_ok(hop_watch_open(&watch, &err));
+		sh("ip neigh del %s dev up0", f->next);
+		assert_int_equal(reported(&watch) & HOP_NEIGHBOUR, HOP_NEIGHBOUR);
+	}
+}
+
+static void links_routes_addresses(void **state)
+{
+	static const struct {
+		const char *command;
+		unsigned change;
+	} rows[] = {
+		{ "ip link set up0 mtu 1400", HOP_LINK },
+		{ "ip link set up0 address 02:00:00:00:00:55", HOP_LINK },
+		{ "ip route add 203.0.113.0/24 via 192.0.2.2", HOP_ROUTE },
+		{ "ip -6 route add fd00:113::/64 via fd00:2::2", HOP_ROUTE },
+		{ "ip rule add from 192.0.2.1 lookup 7", HOP_ROUTE },
+		{ "ip -6 rule add from fd00:2::1 lookup 7", HOP_ROUTE },
+		{ "ip nexthop add id 7 via 192.0.2.2 dev up0", HOP_ROUTE },
+		{ "ip addr add 192.0.2.8/24 dev up0", HOP_ADDRESS },
+		{ "ip addr add fd00:2::8/64 dev up0 nodad", HOP_ADDRESS },
+		{ "ip addr del fd00:2::8/64 dev up0", HOP_ADDRESS },
+		{ "ip link set up0 down", HOP_LINK },
+		{ "ip link set up0 up", HOP_LINK },
+		{ "ip link add a1 type veth peer name a2", HOP_LINK },
+		{ "ip link del a1", HOP_LINK },
+	};
+	_cleanup_nl_ struct nl watch = { 0 };
+	struct err err = { 0 };
+
+	assert_ok(hop_watch_open(&watch, &err));
+	assert_int_equal(reported(&watch), 0);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		sh("%s", rows[i].command);
+		if (!(reported(&watch) & rows[i].change))
+			fail_msg("not reported: %s", rows[i].command);
+	}
+}
+
+/* A carrier that goes and comes back takes the entry along; kept again, it is there again. */
+static void flap(void **state)
+{
+	struct rig *rig = *state;
+	_cleanup_nl_ struct nl watch = { 0 };
+	struct err err = { 0 };
+
+	assert_ok(hop_watch_open(&watch, &err));
+	for (size_t i = 0; i < FAMILIES; i++) {
+		const struct family *f = &families[i];
+		struct hop hop = find(rig, f->next);
+
+		keep(rig, &hop);
+		await_resolved(rig, &watch, f->next, rig->eth0.mac);
+		reported(&watch);
+		far_sh(rig, "ip link set far0 down");
+		await(&watch, HOP_LINK);
+		far_sh(rig, "ip link set far0 up && ip addr replace fd00:2::2/64 dev far0 nodad"); /* which went with it */
+		await(&watch, HOP_LINK);
+		keep(rig, &hop);
+		await_resolved(rig, &watch, f->next, rig->eth0.mac);
+	}
+}
+
+/* Pods come and go without waking anybody. */
+static void pods_are_not_reported(void **state)
+{
+	struct rig *rig = *state;
+	_cleanup_nl_ struct nl watch = { 0 };
+	struct nl_batch b = { .count = 0 };
+	const struct ip pod = ip("10.1.2.3");
+	struct route route = { .dst = { pod, 32 }, .type = 1 /* RTN_UNICAST */, .scope = 253 /* RT_SCOPE_LINK */ };
+	struct link_info up0 = rig->wr0;
+	struct err err = { 0 };
+
+	assert_ok(hop_watch_open(&watch, &err));
+	add_pair(rig);
+	set_up(rig);
+	route.ifindex = rig->wr0.ifindex;
+	route_replace(&rig->host, &b, &route);
+	neigh_replace(&rig->host, &b, rig->wr0.ifindex, &pod, pod_mac);
+	assert_ok(nl_batch_run(&rig->host, &b, &err));
+	assert_int_equal(reported(&watch), 0);
+	nl_close(&watch); /* also of pods that were there before */
+	assert_ok(hop_watch_open(&watch, &err));
+	sh("ip link set wr0 down");
+	sh("ip link set wr0 up");
+	assert_ok(link_delete(&rig->host, rig->wr0.ifindex, &err));
+	assert_int_equal(reported(&watch), 0);
+	rig->wr0 = up0;
+}
+
+/* More than the socket holds: said so, once, and what comes then is reported as if it were new. */
+static void overrun(void **state)
+{
+	struct rig *rig = *state;
+	const int little = 4096;
+	_cleanup_nl_ struct nl watch = { 0 };
+	struct err err = { 0 };
+	struct hop hop;
+
+	assert_ok(hop_watch_open(&watch, &err));
+	hop = find(rig, "192.0.2.2");
+	keep(rig, &hop);
+	await_resolved(rig, &watch, "192.0.2.2", rig->eth0.mac);
+	reported(&watch);
+	assert_int_equal(setsockopt(hop_watch_fd(&watch), SOL_SOCKET, SO_RCVBUF, &little, sizeof(little)), 0);
+	for (int i = 0; i < 64; i++)
+		sh("ip link set up0 mtu %d", 1300 + i);
+	assert_int_equal(reported(&watch) & HOP_LOST, HOP_LOST);
+	assert_int_equal(reported(&watch), 0);
+	sh("ip neigh change 192.0.2.2 dev up0 nud stale");
+	assert_int_equal(reported(&watch) & HOP_NEIGHBOUR, HOP_NEIGHBOUR);
+}
+
+#define WIRED(f) cmocka_unit_test_setup_teardown(f, make, rig_free)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		WIRED(on_link_and_by_gateway),
+		WIRED(no_way_there),
+		WIRED(ipv4_by_an_ipv6_gateway),
+		WIRED(kept_and_let_go),
+		WIRED(permanent_entries_stay),
+		WIRED(neighbour_comes_late),
+		WIRED(no_arp),
+		WIRED(another_mac_address),
+		WIRED(states_that_change_nothing),
+		WIRED(old_entries_count_too),
+		WIRED(links_routes_addresses),
+		WIRED(flap),
+		WIRED(pods_are_not_reported),
+		WIRED(overrun),
+	};
+
+	return cmocka_run_group_tests_name("hops", tests, NULL, NULL);
+}

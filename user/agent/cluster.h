@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The other nodes of the cluster, from their Node objects into the maps and the routing table, by difference. All that it
+ * does to the node is behind struct cluster_ops, so that a test can put a model in its place.
+ *
+ * Without an object of our own name there is no cluster: no maps, no routes, nothing but the stack leads anywhere.
+ *
+ * Nodes whose pod CIDRs or addresses overlap cannot all be reached. Our own stands (its pods are here), then the first by
+ * name; the others are left out, with a complaint, until it is mended.
+ *
+ * A node that no route leads to, but that was reachable, stays in the maps without a next hop, and its CIDRs' routes stay:
+ * what is sent to its pods must not take the default route.
+ */
+#ifndef WARREN_AGENT_CLUSTER_H
+#define WARREN_AGENT_CLUSTER_H
+
+#include "histogram.h"
+#include "hops.h"
+#include "ipcache.h"
+#include "nodes.h"
+
+enum routing_mode {
+	ROUTING_TUNNEL,
+	ROUTING_DIRECT, /* only where the next hop is the node itself; others cannot be reached */
+	ROUTING_AUTO,	/* direct where the next hop is the node itself */
+};
+
+struct cluster_options {
+	const char *node_name;
+	enum routing_mode mode;
+	int underlay; /* AF_INET, AF_INET6; 0: IPv4 where both have it */
+};
+
+struct cluster_ops {
+	/* as the functions of nodes.h */
+	int (*node_put)(void *arg, uint32_t slot, const struct dp_node *node, uint32_t *other, struct err *err);
+	int (*node_delete)(void *arg, uint32_t slot, struct err *err);
+	int (*node_each)(void *arg, int (*fn)(uint32_t slot, const struct dp_node *node, void *fn_arg), void *fn_arg,
+			 struct err *err);
+	int (*cluster_get)(void *arg, struct wr_cluster *cluster, struct err *err);
+	int (*cluster_set)(void *arg, const struct wr_cluster *cluster, struct err *err);
+	int (*commit)(void *arg, struct err *err);
+	int (*uplink_attach)(void *arg, uint32_t ifindex, struct err *err);
+	int (*uplink_detach)(void *arg, uint32_t ifindex, struct err *err);
+	int (*uplink_each)(void *arg, int (*fn)(uint32_t ifindex, void *fn_arg), void *fn_arg, struct err *err);
+	/* as node_set_tunnel_port() and those of dp.h */
+	int (*tunnel_port)(void *arg, uint16_t port, struct err *err);
+	int (*pod_mtu)(void *arg, uint16_t mtu, struct err *err);
+	bool (*decap_l3)(void *arg);
+	/* the kernel's networking */
+	int (*gateway_link)(void *arg, uint32_t *ifindex, struct err *err);
+	int (*gateway_add)(void *arg, uint32_t ifindex, const struct prefix *cidr, const struct ip *gateway,
+			   struct err *err);
+	/* The device that has the address; -EADDRNOTAVAIL. */
+	int (*device)(void *arg, const struct ip *ip, struct link_info *info, struct err *err);
+	int (*hop_find)(void *arg, const struct ip *to, struct hop *hop, struct err *err);
+	int (*hop_keep)(void *arg, const struct hop *hop, bool keep, struct err *err);
+	int (*route_put)(void *arg, const struct route *route, struct err *err);
+	int (*route_delete)(void *arg, const struct route *route, struct err *err);
+	int (*route_each)(void *arg, int (*fn)(const struct route *route, void *fn_arg), void *fn_arg, struct err *err);
+	uint64_t (*now_ns)(void *arg);
+};
+
+struct cluster_events {
+	/* Something is wrong (err), or no longer (NULL); `what` names it. */
+	void (*complain)(void *arg, const char *what, const struct err *err);
+	void *arg;
+};
+
+struct cluster;
+/* Options and ipcache are borrowed. NULL without memory. */
+struct cluster *cluster_open(const struct cluster_ops *ops, void *arg, const struct cluster_options *options,
+			    struct ipcache *ipcache, const struct cluster_events *events);
+void cluster_close(struct cluster *c);
+
+int cluster_put_node(struct cluster *c, struct node_object *object); /* takes it over, also on failure (-ENOMEM) */
+void cluster_remove_node(struct cluster *c, const char *name);
+
+/*
+ * Who counts, after changes of objects. Returns 1 if our own place has changed: then ipcache wants to hear of every pod
+ * again. Or 0, or -ENOMEM.
+ */
+int cluster_resolve(struct cluster *c);
+/* Next hops are to be looked at again (a set of enum hop_change). */
+void cluster_look_again(struct cluster *c, unsigned changes);
+/* What the maps and the routing table hold is not known (any more). */
+void cluster_lost(struct cluster *c);
+/* After a run that failed. */
+void cluster_retry(struct cluster *c);
+bool cluster_pending(const struct cluster *c); /* the next run has something to do */
+/*
+ * Makes maps, routes and devices what they should be. What concerns one node only is a complaint; -EAGAIN: some of these
+ * will be tried again by another run, and nothing announces when.
+ */
+int cluster_run(struct cluster *c, struct err *err);
+
+struct cluster_node {
+	const struct node_object *object;
+	bool own;
+	uint32_t slot;		    /* 0: in no map */
+	const struct dp_node *node; /* as in the maps, if it has a slot; the own one: addresses and CIDRs only */
+	const char *problem;	    /* "": none */
+};
+/* By name; stops at fn's first non-zero return. */
+int cluster_each(const struct cluster *c, int (*fn)(const struct cluster_node *node, void *arg), void *arg);
+
+struct cluster_counts {
+	bool on;		    /* there is a cluster, and we are in it */
+	size_t nodes;		    /* other nodes that there are objects of */
+	size_t in_maps, unresolved; /* of these in the maps; of these without the next hop's MAC address */
+	size_t problems;
+	uint32_t pod_mtu; /* 0: no cluster */
+};
+void cluster_count(const struct cluster *c, struct cluster_counts *counts);
+const struct histogram *cluster_joins(const struct cluster *c); /* from the object's coming to the maps */
+
+/* The gateway address of a pod CIDR: its first, unless it is a single pod's. */
+struct ip cidr_gateway(const struct prefix *cidr);
+
+#endif

@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "cluster_dp.h"
+
+#include <errno.h>
+#include <ifaddrs.h>
+#include <linux/rtnetlink.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <time.h>
+
+#include "cleanup.h"
+#include "node.h"
+
+struct cluster_kernel {
+	struct dp_nodes *nodes;
+	struct nl nl, watch;
+};
+
+/* --- maps --- */
+
+static int node_put(void *arg, uint32_t slot, const struct dp_node *node, uint32_t *other, struct err *err)
+{
+	struct cluster_kernel *k = arg;
+
+	return dp_node_put(k->nodes, slot, node, other, err);
+}
+
+static int node_delete(void *arg, uint32_t slot, struct err *err)
+{
+	struct cluster_kernel *k = arg;
+
+	return dp_node_delete(k->nodes, slot, err);
+}
+
+struct each_node {
+	int (*fn)(uint32_t slot, const struct dp_node *node, void *arg);
+	void *arg;
+};
+
+static int on_node(uint32_t slot, const struct dp_node *node, const struct wr_metric totals[WR_DIRECTIONS], void *arg)
+{
+	const struct each_node *each = arg;
+
+	return each->fn(slot, node, each->arg);
+}
+
+static int node_each(void *arg, int (*fn)(uint32_t slot, const struct dp_node *node, void *fn_arg), void *fn_arg,
+		     struct err *err)
+{
+	return dp_node_each(on_node, &(struct each_node){ fn, fn_arg }, err);
+}
+
+static int cluster_get(void *arg, struct wr_cluster *cluster, struct err *err)
+{
+	return dp_cluster_get(cluster, err);
+}
+
+static int cluster_set(void *arg, const struct wr_cluster *cluster, struct err *err)
+{
+	struct cluster_kernel *k = arg;
+
+	return dp_cluster_set(k->nodes, cluster, err);
+}
+
+static int commit(void *arg, struct err *err)
+{
+	struct cluster_kernel *k = arg;
+
+	return dp_nodes_commit(k->nodes, err);
+}
+
+static int ipcache_put(void *arg, const struct ip *ip, uint64_t identity, struct err *err)
+{
+	struct cluster_kernel *k = arg;
+
+	return dp_ipcache_put(k->nodes, ip, identity, err);
+}
+
+static int ipcache_each(void *arg, int (*fn)(const struct ip *ip, uint64_t identity, void *fn_arg), void *fn_arg,
+			struct err *err)
+{
+	return dp_ipcache_each(fn, fn_arg, err);
+}
+
+const struct ipcache_ops ipcache_kernel_ops = { ipcache_put, ipcache_each, commit };
+
+/* --- the node --- */
+
+static int uplink_attach(void *arg, uint32_t ifindex, struct err *err)
+{
+	return dp_uplink_attach(ifindex, err);
+}
+
+static int uplink_detach(void *arg, uint32_t ifindex, struct err *err)
+{
+	return dp_uplink_detach(ifindex, err);
+}
+
+static int uplink_each(void *arg, int (*fn)(uint32_t ifindex, void *fn_arg), void *fn_arg, struct err *err)
+{
+	return dp_uplink_each(fn, fn_arg, err);
+}
+
+static int tunnel_port(void *arg, uint16_t port, struct err *err)
+{
+	return node_set_tunnel_port(port, err);
+}
+
+static int pod_mtu(void *arg, uint16_t mtu, struct err *err)
+{
+	return dp_pod_mtu_set(mtu, err);
+}
+
+static bool decap_l3(void *arg)
+{
+	static int known = -1;
+
+	if (known < 0)
+		known = dp_can_decap_l3();
+	return known;
+}
+
+static int gateway_link(void *arg, uint32_t *ifindex, struct err *err)
+{
+	struct cluster_kernel *k = arg;
+
+	return node_gateway_ifindex(&k->nl, ifindex, err);
+}
+
+static int gateway_add(void *arg, uint32_t ifindex, const struct prefix *cidr, const struct ip *gateway, struct err *err)
+{
+	struct cluster_kernel *k = arg;
+	struct nl_batch b = { 0 };
+
+	node_gateway_add(&k->nl, &b, ifindex, cidr, gateway);
+	return nl_batch_run(&k->nl, &b, err);
+}
+
+/* The name of the device that has the address. */
+static bool find_address(const struct ip *ip, char name[IFNAMSIZ])
+{
+	struct ifaddrs *all;
+	bool found = false;
+
+	if (getifaddrs(&all) < 0)
+		return false;
+	for (const struct ifaddrs *a = all; a && !found; a = a->ifa_next) {
+		const struct sockaddr_in6 *sa6 = (const void *)a->ifa_addr;
+		const struct sockaddr_in *sa4 = (const void *)a->ifa_addr;
+
+		if (!a->ifa_addr || a->ifa_addr->sa_family != ip->family)
+			continue;
+		found = ip->family == AF_INET ? memcmp(&sa4->sin_addr, ip->bytes, 4) == 0
+					      : memcmp(&sa6->sin6_addr, ip->bytes, 16) == 0;
+		if (found)
+			snprintf(name, IFNAMSIZ, "%.15s", a->ifa_name);
+	}
+	freeifaddrs(all);
+	return found;
+}
+
+static int device(void *arg, const struct ip *ip, struct link_info *info, struct err *err)
+{
+	struct cluster_kernel *k = arg;
+	char name[IFNAMSIZ], text[IP_STRLEN];
+
+	if (!find_address(ip, name))
+		return err_set(err, EADDRNOTAVAIL, "no device has the address %s", ip_format(ip, text));
+	name[strcspn(name, ":")] = '\0'; /* an alias, as ifconfig makes them */
+	return link_get(&k->nl, name, 0, info, err);
+}
+
+/* --- ways to other nodes --- */
+
+static int find_hop(void *arg, const struct ip *to, struct hop *hop, struct err *err)
+{
+	struct cluster_kernel *k = arg;
+
+	return hop_find(&k->nl, to, hop, err);
+}
+
+static int keep_hop(void *arg, const struct hop *hop, bool keep, struct err *err)
+{
+	struct cluster_kernel *k = arg;
+	struct nl_batch b = { 0 };
+
+	if (keep)
+		hop_keep(&k->nl, &b, hop);
+	else
+		hop_forget(&k->nl, &b, hop);
+	return nl_batch_run(&k->nl, &b, err);
+}
+
+static int route_put(void *arg, const struct route *route, struct err *err)
+{
+	struct cluster_kernel *k = arg;
+	struct nl_batch b = { 0 };
+
+	route_replace(&k->nl, &b, route);
+	return nl_batch_run(&k->nl, &b, err);
+}
+
+static int delete_route(void *arg, const struct route *route, struct err *err)
+{
+	struct cluster_kernel *k = arg;
+	struct nl_batch b = { 0 };
+
+	route_delete(&k->nl, &b, route);
+	return nl_batch_run(&k->nl, &b, err);
+}
+
+static int each_route(void *arg, int (*fn)(const struct route *route, void *fn_arg), void *fn_arg, struct err *err)
+{
+	struct cluster_kernel *k = arg;
+	int ret = route_each(&k->nl, AF_INET, fn, fn_arg, err);
+
+	return ret ? ret : route_each(&k->nl, AF_INET6, fn, fn_arg, err);
+}
+
+static uint64_t now_ns(void *arg)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+const struct cluster_ops cluster_kernel_ops = {
+	.node_put = node_put,
+	.node_delete = node_delete,
+	.node_each = node_each,
+	.cluster_get = cluster_get,
+	.cluster_set = cluster_set,
+	.commit = commit,
+	.uplink_attach = uplink_attach,
+	.uplink_detach = uplink_detach,
+	.uplink_each = uplink_each,
+	.tunnel_port = tunnel_port,
+	.pod_mtu = pod_mtu,
+	.decap_l3 = decap_l3,
+	.gateway_link = gateway_link,
+	.gateway_add = gateway_add,
+	.device = device,
+	.hop_find = find_hop,
+	.hop_keep = keep_hop,
+	.route_put = route_put,
+	.route_delete = delete_route,
+	.route_each = each_route,
+	.now_ns = now_ns,
+};
+
+/* --- news --- */
+
+int cluster_kernel_fd(const struct cluster_kernel *k)
+{
+	return hop_watch_fd(&k->watch);
+}
+
+int cluster_kernel_read(struct cluster_kernel *k, unsigned *changes, struct err *err)
+{
+	return hop_watch_read(&k->watch, changes, err);
+}
+
+int cluster_kernel_open(struct cluster_kernel **out, struct err *err)
+{
+	struct cluster_kernel *k = calloc(1, sizeof(*k));
+	int ret;
+
+	if (!k)
+		return err_set(err, ENOMEM, "no memory");
+	ret = nl_open(&k->nl, NETLINK_ROUTE, err);
+	if (ret == 0)
+		ret = hop_watch_open(&k->watch, err);
+	if (ret == 0)
+		ret = dp_nodes_open(&k->nodes, err);
+	if (ret < 0) {
+		cluster_kernel_close(k);
+		return ret;
+	}
+	*out = k;
+	return 0;
+}
+
+void cluster_kernel_close(struct cluster_kernel *k)
+{
+	if (!k)
+		return;
+	dp_nodes_close(k->nodes);
+	nl_close(&k->nl);
+	nl_close(&k->watch);
+	free(k);
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What cluster.c, member.c, claims.c and leftovers.c share. */
+#ifndef WARREN_AGENT_CLUSTER_INTERNAL_H
+#define WARREN_AGENT_CLUSTER_INTERNAL_H
+
+#include "cluster.h"
+
+/* A node of the cluster, our own too. */
+struct member {
+	char *name;
+	struct node_object *object; /* NULL: gone; it goes with the next run */
+	bool own;
+	bool left_out;		    /* something that counts overlaps it */
+	bool dirty;		    /* to be looked at */
+	char problem[256];	    /* what is wrong now */
+	char told[256];		    /* ... as it was last told */
+	uint64_t since_ns;	    /* when its object came; 0: its joining is over */
+
+	uint32_t slot;		    /* 0: in no map */
+	struct dp_node node;	    /* in the maps */
+	struct route routes[2];	    /* in the routing table; dst.ip.family 0: none */
+	struct hop hop;		    /* that is kept resolved */
+	bool kept;
+	struct ip known[NODE_ADDRESSES + 2]; /* its addresses and gateways in ipcache */
+	size_t known_count;
+};
+
+struct found_node {
+	uint32_t slot;
+	struct dp_node node;
+};
+
+/* What an earlier agent has left, until somebody turns out to want it. Sorted by first CIDR, by destination. */
+struct leftovers {
+	struct found_node *nodes;
+	size_t node_count, node_room;
+	struct route *routes;
+	size_t route_count, route_room;
+};
+
+struct uplink {
+	uint32_t ifindex;
+	bool attached, wanted;
+	bool own; /* it has one of our addresses */
+};
+
+struct cluster {
+	const struct cluster_ops *ops;
+	void *arg;
+	const struct cluster_options *options;
+	struct ipcache *ipcache;
+	struct cluster_events events;
+
+	struct member **members; /* by name */
+	size_t count, room;
+	struct member *own; /* NULL: there is no cluster */
+	bool loaded;	      /* what is in maps and routes is known */
+	bool objects_changed; /* who counts is to be decided again */
+	bool own_changed;     /* our own object: everybody is to be looked at */
+	bool look_again;      /* next hops may be others, routes may be gone */
+	bool pending;	      /* a run has something to do */
+	bool again;	      /* something failed that no event will announce */
+
+	struct leftovers left;
+	struct wr_cluster cluster; /* as in the map, but for the revision */
+	uint32_t gateway_ifindex;
+	struct uplink *uplinks;
+	size_t uplink_count, uplink_room;
+	int told_mtu; /* -1: never told */
+	int told_port;
+	uint32_t own_mtu; /* the smallest of the devices that have our addresses; 0: none has */
+	struct histogram joins;
+};
+
+/* claims.c: sets left_out of every member, and says why in `problem`. -ENOMEM. */
+int claims_resolve(struct cluster *c);
+
+/* leftovers.c */
+int leftovers_load(struct cluster *c, struct err *err);
+int leftover_routes_load(struct cluster *c, struct err *err);
+void leftovers_free(struct leftovers *left);
+void leftover_node_take(struct cluster *c, struct member *m, const struct prefix cidrs[2]); /* sets slot and node if there is one */
+bool leftover_route_take(struct cluster *c, const struct route *route); /* it is there already */
+int leftover_nodes_delete(struct cluster *c, struct err *err);		   /* those that nobody has taken */
+int leftover_routes_delete(struct cluster *c, struct err *err);
+void node_normalize(struct dp_node *node); /* CIDRs by family, addresses sorted */
+bool route_same(const struct route *a, const struct route *b);
+
+/* member.c */
+void member_update(struct cluster *c, struct member *m);
+/* Out of maps, routes and ipcache; what cannot be done is tried again by the next run (-errno). */
+int member_withdraw(struct cluster *c, struct member *m);
+void member_problem(struct member *m, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+const struct ip *member_address(const struct member *m, int family); /* the first; NULL: none */
+const struct prefix *member_cidr(const struct member *m, int family);
+
+/* cluster.c */
+/* Sees to it that from_uplink is attached; it stays so if somebody's packets leave there, or it has our address. */
+int uplink_want(struct cluster *c, uint32_t ifindex, struct err *err);
+struct member *member_by_slot(const struct cluster *c, uint32_t slot);
+uint32_t tunnel_overhead(int family);
+
+#endif

@@ -1,0 +1,449 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Other nodes: their slots, and what leads to them. What was there before is read by nodes_read.c. */
+#include "nodes.h"
+
+#include <string.h>
+
+#include "cleanup.h"
+#include "nodes_internal.h"
+
+static int full_or(int num, const char *map, const char *what, struct err *err)
+{
+	/* ENOMEM: the kernel has none for the map, or the agent's cgroup has reached its limit. */
+	if (num != E2BIG && num != ENOSPC && num != ENOMEM)
+		return err_errno(err, num, "cannot write %s into map %s", what, map);
+	return err_set(err, ENOSPC, "map %s is full: no room for %s", map, what);
+}
+
+/* --- what leads to a slot --- */
+
+int node_prefix_put(struct dp_nodes *nodes, const struct prefix *cidr, uint32_t slot, struct err *err)
+{
+	const struct wr_node_ref ref = { slot };
+	char text[PREFIX_STRLEN];
+	union node_prefix key;
+	int map = node_prefix_key(nodes, cidr, &key);
+
+	if (bpf_map_update_elem(map, &key, &ref, BPF_ANY) < 0)
+		return full_or(errno, map == nodes->nodes4 ? "nodes4" : "nodes6", prefix_format(cidr, text), err);
+	return 0;
+}
+
+int node_prefix_delete(struct dp_nodes *nodes, const struct prefix *cidr, struct err *err)
+{
+	char text[PREFIX_STRLEN];
+	union node_prefix key;
+	int map = node_prefix_key(nodes, cidr, &key);
+
+	if (bpf_map_delete_elem(map, &key) < 0 && errno != ENOENT)
+		return err_errno(err, errno, "cannot delete node prefix %s", prefix_format(cidr, text));
+	return 0;
+}
+
+int node_address_put(struct dp_nodes *nodes, const struct ip *ip, uint32_t slot, struct err *err)
+{
+	int map = ip->family == AF_INET6 ? nodes->node_addr6 : nodes->node_addr4;
+	const struct wr_node_ref ref = { slot };
+	char text[IP_STRLEN];
+
+	if (bpf_map_update_elem(map, ip->bytes, &ref, BPF_ANY) < 0)
+		return full_or(errno, map == nodes->node_addr4 ? "node_addr4" : "node_addr6", ip_format(ip, text), err);
+	return 0;
+}
+
+int node_address_delete(struct dp_nodes *nodes, const struct ip *ip, struct err *err)
+{
+	int map = ip->family == AF_INET6 ? nodes->node_addr6 : nodes->node_addr4;
+	char text[IP_STRLEN];
+
+	if (bpf_map_delete_elem(map, ip->bytes) < 0 && errno != ENOENT)
+		return err_errno(err, errno, "cannot delete node address %s", ip_format(ip, text));
+	return 0;
+}
+
+/* --- slots --- */
+
+static int slot_write(struct dp_nodes *nodes, uint32_t slot, const struct wr_node *raw, struct err *err)
+{
+	if (bpf_map_update_elem(nodes->nodes, &slot, raw, BPF_ANY) < 0)
+		return err_errno(err, errno, "cannot write slot %u of map nodes", slot);
+	return 0;
+}
+
+/*
+ * `id` alone is cleared: a program that reads meanwhile sees a node or none, never a part of one. What else is in an empty
+ * slot means nothing, but for last_id. Counters that could not be deleted are the next dp_nodes_open()'s.
+ */
+int node_slot_clear(struct dp_nodes *nodes, uint32_t slot, const struct wr_node *was, struct err *err)
+{
+	struct wr_node raw = *was;
+	int r;
+
+	raw.id = 0;
+	r = slot_write(nodes, slot, &raw, err);
+	for (uint32_t direction = 0; direction < WR_DIRECTIONS && r == 0; direction++) {
+		const __u32 key = wr_metric_key(slot, direction);
+
+		bpf_map_delete_elem(nodes->metrics, &key);
+	}
+	return r;
+}
+
+/* Counters that start at 0 on every CPU, before a program can find the slot. */
+static int metrics_make(struct dp_nodes *nodes, uint32_t slot, struct err *err)
+{
+	_cleanup_free_ void *zeros = calloc(1, dp_map_value_room("node_metrics"));
+	char what[32];
+
+	if (!zeros)
+		return err_errno(err, ENOMEM, "map node_metrics");
+	for (uint32_t direction = 0; direction < WR_DIRECTIONS; direction++) {
+		const __u32 key = wr_metric_key(slot, direction);
+
+		snprintf(what, sizeof(what), "slot %u", slot);
+		if (bpf_map_update_elem(nodes->metrics, &key, zeros, BPF_ANY) < 0)
+			return full_or(errno, "node_metrics", what, err);
+	}
+	return 0;
+}
+
+/* Round robin: the one that has been empty for longest. 0: all are taken. */
+static uint32_t slot_free(const struct dp_nodes *nodes)
+{
+	for (uint32_t n = 1; n < WR_NODE_SLOTS; n++) {
+		uint32_t slot = nodes->last_slot + n;
+
+		if (slot >= WR_NODE_SLOTS)
+			slot -= WR_NODE_SLOTS - 1;
+		if (!nodes->slots[slot])
+			return slot;
+	}
+	return 0;
+}
+
+/* --- conflicts --- */
+
+static int claimed(const struct dp_nodes *nodes, const char *what, uint32_t by, uint32_t *other, struct err *err)
+{
+	char text[IP_STRLEN];
+
+	*other = by;
+	return err_set(err, EEXIST, "%s is that of the node at %s (slot %u)", what,
+		       ip_format(&nodes->slots[by]->node.remote, text), by);
+}
+
+/* Nodes' CIDRs overlap nowhere, so the one whose first address is nearest below is the only one that can. */
+static int check_cidrs(const struct dp_nodes *nodes, uint32_t slot, const struct dp_node *node, uint32_t *other,
+		       struct err *err)
+{
+	char text[PREFIX_STRLEN], what[PREFIX_STRLEN + 32];
+
+	for (size_t i = 0; i < NODE_CIDRS; i++) {
+		uint32_t owner;
+
+		if (!node->cidrs[i].ip.family)
+			continue;
+		owner = cidr_owner(nodes, &node->cidrs[i], slot);
+		snprintf(what, sizeof(what), "pod CIDR %s, or a part of it,", prefix_format(&node->cidrs[i], text));
+		if (owner)
+			return claimed(nodes, what, owner, other, err);
+	}
+	return 0;
+}
+
+static int check_addresses(const struct dp_nodes *nodes, uint32_t slot, const struct dp_node *node, uint32_t *other,
+			   struct err *err)
+{
+	char text[IP_STRLEN], what[IP_STRLEN + 16];
+	struct wr_node_ref ref;
+
+	for (size_t i = 0; i < node->address_count; i++) {
+		const struct ip *ip = &node->addresses[i];
+		int map = ip->family == AF_INET6 ? nodes->node_addr6 : nodes->node_addr4;
+
+		if (bpf_map_lookup_elem(map, ip->bytes, &ref) < 0 || ref.slot == slot || !nodes->slots[ref.slot])
+			continue;
+		snprintf(what, sizeof(what), "address %s", ip_format(ip, text));
+		return claimed(nodes, what, ref.slot, other, err);
+	}
+	return 0;
+}
+
+static int check_node(const struct dp_node *node, struct err *err)
+{
+	bool own = false;
+
+	for (size_t i = 0; i < node->address_count && i < NODE_ADDRESSES; i++)
+		own |= ip_equal(&node->addresses[i], &node->remote);
+	if (node->address_count > NODE_ADDRESSES || !own || node->local.family != node->remote.family)
+		return err_set(err, EINVAL, "a node needs an outer address of its own, and one of this node of the same family");
+	if (node->cidrs[0].ip.family && node->cidrs[0].ip.family == node->cidrs[1].ip.family)
+		return err_set(err, EINVAL, "a node has one pod CIDR of a family");
+	return 0;
+}
+
+/* --- put --- */
+
+/* Deletes what led to `was` and does not belong to `now` (NULL: nothing does). Prefixes first, then addresses. */
+static int references_delete(struct dp_nodes *nodes, const struct dp_node *was, const struct dp_node *now,
+			     struct err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < NODE_CIDRS && r == 0; i++) {
+		if (was->cidrs[i].ip.family && (!now || !node_has_cidr(now, &was->cidrs[i])))
+			r = node_prefix_delete(nodes, &was->cidrs[i], err);
+	}
+	for (size_t i = 0; i < was->address_count && r == 0; i++) {
+		if (!now || !node_has_address(now, &was->addresses[i]))
+			r = node_address_delete(nodes, &was->addresses[i], err);
+	}
+	return r;
+}
+
+/* Addresses first: whoever answers a packet that is sent by a prefix is believed by its address. */
+static int references_put(struct dp_nodes *nodes, const struct dp_node *node, uint32_t slot, struct err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < node->address_count && r == 0; i++)
+		r = node_address_put(nodes, &node->addresses[i], slot, err);
+	for (size_t i = 0; i < NODE_CIDRS && r == 0; i++) {
+		if (node->cidrs[i].ip.family)
+			r = node_prefix_put(nodes, &node->cidrs[i], slot, err);
+	}
+	return r;
+}
+
+/* Not all of it could be written: as it was before. What belongs to the old node leads there again. */
+static void references_take_back(struct dp_nodes *nodes, const struct dp_node *node, uint32_t old)
+{
+	const struct dp_node *was = old ? &nodes->slots[old]->node : NULL;
+
+	if (was)
+		references_put(nodes, was, old, NULL); /* these elements exist: no room is needed */
+	references_delete(nodes, node, was, NULL);
+}
+
+static void entry_forget(struct dp_nodes *nodes, uint32_t slot)
+{
+	cidrs_forget(nodes, slot);
+	free(nodes->slots[slot]);
+	nodes->slots[slot] = NULL;
+}
+
+/* A slot of its own for a node that is new, or that has taken the place of the one in `old`. */
+static int put_anew(struct dp_nodes *nodes, uint32_t old, const struct dp_node *node, struct err *err)
+{
+	_cleanup_free_ struct node_entry *entry = calloc(1, sizeof(*entry));
+	uint32_t slot = slot_free(nodes);
+	int r;
+
+	if (!entry)
+		return err_errno(err, ENOMEM, "map nodes");
+	if (!slot)
+		return err_set(err, ENOSPC, "map nodes is full: %d nodes", WR_NODE_SLOTS - 1);
+	entry->node = *node;
+	node_encode(node, ++nodes->last_id, &entry->raw);
+	nodes->last_slot = slot;
+	nodes->dirty = true;
+	r = metrics_make(nodes, slot, err);
+	if (r == 0)
+		r = slot_write(nodes, slot, &entry->raw, err);
+	if (r == 0)
+		r = cidrs_reserve(nodes, err);
+	if (r == 0) {
+		r = references_put(nodes, node, slot, err);
+		if (r == 0 && old)
+			r = references_delete(nodes, &nodes->slots[old]->node, node, err);
+		if (r == 0 && old)
+			r = node_slot_clear(nodes, old, &nodes->slots[old]->raw, err);
+		if (r < 0)
+			references_take_back(nodes, node, old);
+	}
+	if (r < 0) {
+		node_slot_clear(nodes, slot, &entry->raw, NULL);
+		return r;
+	}
+	if (old)
+		entry_forget(nodes, old);
+	nodes->slots[slot] = take_ptr(entry);
+	cidrs_learn(nodes, slot);
+	return (int)slot;
+}
+
+static bool same_hop(const struct wr_node *a, const struct wr_node *b)
+{
+	return a->flags == b->flags && a->uplink == b->uplink && memcmp(a->dmac, b->dmac, 6) == 0 &&
+	       memcmp(a->smac, b->smac, 6) == 0;
+}
+
+/*
+ * In place. A program that reads meanwhile finds the old next hop, the new one, or none (and the stack's); a MAC address
+ * and a device never change while RESOLVED says that they are valid.
+ */
+static int change_hop(struct dp_nodes *nodes, uint32_t slot, struct node_entry *entry, const struct dp_node *node,
+		      struct err *err)
+{
+	struct wr_node want, raw = entry->raw;
+	int r = 0;
+
+	node_encode(node, raw.id, &want);
+	if (same_hop(&raw, &want))
+		return (int)slot;
+	nodes->dirty = true;
+	if (raw.flags & WR_NODE_RESOLVED) {
+		raw.flags &= ~(__u32)WR_NODE_RESOLVED;
+		r = slot_write(nodes, slot, &raw, err);
+	}
+	if (r == 0) {
+		raw = want;
+		raw.flags &= ~(__u32)WR_NODE_RESOLVED;
+		r = slot_write(nodes, slot, &raw, err);
+	}
+	if (r == 0 && (want.flags & WR_NODE_RESOLVED))
+		r = slot_write(nodes, slot, &want, err);
+	if (r < 0)
+		return r;
+	entry->raw = want;
+	entry->node = *node;
+	return (int)slot;
+}
+
+/* Whether all but the next hop is as it was. */
+static bool same_node(const struct dp_node *a, const struct dp_node *b)
+{
+	bool same = a->address_count == b->address_count && ip_equal(&a->local, &b->local) &&
+		    ip_equal(&a->remote, &b->remote) && a->mtu == b->mtu && a->direct == b->direct;
+
+	for (size_t i = 0; i < a->address_count && same; i++)
+		same = node_has_address(b, &a->addresses[i]);
+	for (size_t i = 0; i < NODE_CIDRS && same; i++)
+		same = (!a->cidrs[i].ip.family || node_has_cidr(b, &a->cidrs[i])) &&
+		       (!b->cidrs[i].ip.family || node_has_cidr(a, &b->cidrs[i]));
+	return same;
+}
+
+int dp_node_put(struct dp_nodes *nodes, uint32_t slot, const struct dp_node *node, uint32_t *other, struct err *err)
+{
+	struct dp_node own = *node;
+	int r;
+
+	if (slot >= WR_NODE_SLOTS || (slot && !nodes->slots[slot]))
+		return err_set(err, ENOENT, "there is no node in slot %u", slot);
+	*other = 0;
+	r = check_node(&own, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < NODE_CIDRS; i++) {
+		if (own.cidrs[i].ip.family)
+			own.cidrs[i].ip = prefix_first(&own.cidrs[i]);
+	}
+	r = check_cidrs(nodes, slot, &own, other, err);
+	if (r == 0)
+		r = check_addresses(nodes, slot, &own, other, err);
+	if (r < 0)
+		return r;
+	if (slot && same_node(&nodes->slots[slot]->node, &own))
+		return change_hop(nodes, slot, nodes->slots[slot], &own, err);
+	return put_anew(nodes, slot, &own, err);
+}
+
+int dp_node_delete(struct dp_nodes *nodes, uint32_t slot, struct err *err)
+{
+	struct node_entry *entry = slot < WR_NODE_SLOTS ? nodes->slots[slot] : NULL;
+	int r;
+
+	if (!entry)
+		return 0;
+	nodes->dirty = true;
+	r = references_delete(nodes, &entry->node, NULL, err);
+	if (r == 0)
+		r = node_slot_clear(nodes, slot, &entry->raw, err);
+	if (r < 0)
+		return r;
+	entry_forget(nodes, slot);
+	return 0;
+}
+
+/* --- ipcache --- */
+
+int dp_ipcache_put(struct dp_nodes *nodes, const struct ip *ip, uint64_t identity, struct err *err)
+{
+	const bool v6 = ip->family == AF_INET6;
+	const char *name = v6 ? "ipcache6" : "ipcache4";
+	const struct wr_ipcache value = { identity };
+	int map = v6 ? nodes->ipcache6 : nodes->ipcache4;
+	struct wr_ipcache old = { WR_ID_UNKNOWN };
+	char text[IP_STRLEN];
+
+	if (bpf_map_lookup_elem(map, ip->bytes, &old) < 0 && errno != ENOENT)
+		return err_errno(err, errno, "cannot look into map %s", name);
+	if (old.identity == identity)
+		return 0;
+	nodes->dirty = true;
+	if (identity == WR_ID_UNKNOWN) {
+		if (bpf_map_delete_elem(map, ip->bytes) < 0 && errno != ENOENT)
+			return err_errno(err, errno, "cannot delete %s from map %s", ip_format(ip, text), name);
+		return 0;
+	}
+	if (bpf_map_update_elem(map, ip->bytes, &value, BPF_ANY) < 0)
+		return full_or(errno, name, ip_format(ip, text), err);
+	return 0;
+}
+
+/* --- this node's own part --- */
+
+static int cluster_write(struct dp_nodes *nodes, const struct wr_cluster *cluster, struct err *err)
+{
+	const __u32 zero = 0;
+
+	if (bpf_map_update_elem(nodes->cluster, &zero, cluster, BPF_ANY) < 0)
+		return err_errno(err, errno, "cannot write map cluster");
+	return 0;
+}
+
+static int cluster_read(int map, struct wr_cluster *cluster, struct err *err)
+{
+	const __u32 zero = 0;
+
+	return bpf_map_lookup_elem(map, &zero, cluster) < 0 ? err_errno(err, errno, "cannot read map cluster") : 0;
+}
+
+int dp_cluster_set(struct dp_nodes *nodes, const struct wr_cluster *cluster, struct err *err)
+{
+	struct wr_cluster now, want = *cluster;
+	int r = cluster_read(nodes->cluster, &now, err);
+
+	if (r < 0)
+		return r;
+	want.revision = now.revision;
+	if (memcmp(&now, &want, sizeof(now)) == 0)
+		return 0;
+	nodes->dirty = true;
+	return cluster_write(nodes, &want, err);
+}
+
+int dp_cluster_get(struct wr_cluster *cluster, struct err *err)
+{
+	_cleanup_fd_ int map = dp_map_open("cluster", err);
+
+	return map < 0 ? map : cluster_read(map, cluster, err);
+}
+
+int dp_nodes_commit(struct dp_nodes *nodes, struct err *err)
+{
+	struct wr_cluster cluster;
+	int r;
+
+	if (!nodes->dirty)
+		return 0;
+	r = cluster_read(nodes->cluster, &cluster, err);
+	if (r < 0)
+		return r;
+	cluster.revision++;
+	r = cluster_write(nodes, &cluster, err);
+	if (r == 0)
+		nodes->dirty = false;
+	return r;
+}

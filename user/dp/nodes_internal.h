@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What nodes.c (changes) and nodes_read.c (what is there, and mending it) share. */
+#ifndef WARREN_DP_NODES_INTERNAL_H
+#define WARREN_DP_NODES_INTERNAL_H
+
+#include "internal.h"
+#include "nodes.h"
+
+#define NODE_CIDRS (sizeof(((struct dp_node *)0)->cidrs) / sizeof(struct prefix))
+#define NODE_ADDRESSES (sizeof(((struct dp_node *)0)->addresses) / sizeof(struct ip))
+
+/* A taken slot: what is in it, and that with all addresses that lead to it. */
+struct node_entry {
+	struct wr_node raw;
+	struct dp_node node;
+	struct wr_metric totals[WR_DIRECTIONS]; /* as far as they were asked for */
+};
+
+/* Pod CIDRs of one family, in the order of their addresses: none overlaps another. */
+struct cidr_list {
+	struct cidr_slot {
+		struct prefix cidr;
+		uint32_t slot;
+	} *at;
+	size_t count, room;
+};
+
+struct dp_nodes {
+	int nodes, nodes4, nodes6, node_addr4, node_addr6, ipcache4, ipcache6, metrics, cluster;
+	struct node_entry *slots[WR_NODE_SLOTS]; /* NULL: empty */
+	struct cidr_list cidrs[2];		 /* IPv4, IPv6 */
+	uint32_t last_id, last_slot;		 /* the newest node's */
+	bool dirty;				 /* something was written since the last commit */
+};
+
+union node_prefix {
+	struct wr_prefix4 v4;
+	struct wr_prefix6 v6;
+};
+/* The key of a pod CIDR; returns the map that it belongs into. */
+int node_prefix_key(const struct dp_nodes *nodes, const struct prefix *cidr, union node_prefix *key);
+
+void node_encode(const struct dp_node *node, uint32_t id, struct wr_node *raw);
+bool node_has_cidr(const struct dp_node *node, const struct prefix *cidr);
+bool node_has_address(const struct dp_node *node, const struct ip *ip);
+
+int node_prefix_put(struct dp_nodes *nodes, const struct prefix *cidr, uint32_t slot, struct err *err);
+int node_prefix_delete(struct dp_nodes *nodes, const struct prefix *cidr, struct err *err);
+int node_address_put(struct dp_nodes *nodes, const struct ip *ip, uint32_t slot, struct err *err);
+int node_address_delete(struct dp_nodes *nodes, const struct ip *ip, struct err *err);
+/* Empties the slot and removes its counters. */
+int node_slot_clear(struct dp_nodes *nodes, uint32_t slot, const struct wr_node *was, struct err *err);
+
+/* The slot, other than `but`, of a node whose CIDR overlaps this one; 0: none. */
+uint32_t cidr_owner(const struct dp_nodes *nodes, const struct prefix *cidr, uint32_t but);
+int cidrs_reserve(struct dp_nodes *nodes, struct err *err); /* room for one node's more */
+void cidrs_learn(struct dp_nodes *nodes, uint32_t slot);
+void cidrs_forget(struct dp_nodes *nodes, uint32_t slot);
+
+#endif

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "uplink.h"
+
+#include <string.h>
+
+#include "cleanup.h"
+#include "internal.h"
+#include "nodes.h"
+#include "xdp.h"
+
+/* What stands at the place of our filter. */
+enum standing { NOTHING, OURS, FOREIGN };
+
+/* By its name: another build's, or one whose pin is gone, is ours too. */
+static enum standing standing_of(uint32_t prog_id, const char *program)
+{
+	struct bpf_prog_info info = { 0 };
+	_cleanup_fd_ int fd = prog_id ? bpf_prog_get_fd_by_id(prog_id) : -1;
+	__u32 len = sizeof(info);
+
+	if (!prog_id || fd == -ENOENT) /* gone since it was seen */
+		return NOTHING;
+	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &len) < 0)
+		return FOREIGN;
+	return strcmp(info.name, program) == 0 ? OURS : FOREIGN;
+}
+
+static int attach(struct nl *nl, uint32_t ifindex, enum tc_hook hook, const char *program, struct err *err)
+{
+	_cleanup_fd_ int prog = dp_prog_open(program, err);
+	struct nl_batch b = { 0 };
+	uint32_t id;
+	int r;
+
+	if (prog < 0)
+		return prog;
+	r = tc_filter_get(nl, ifindex, hook, &id, err);
+	if (r < 0 || (id && id == dp_prog_id(prog)))
+		return r;
+	if (standing_of(id, program) == FOREIGN) {
+		err_set(err, EBUSY, "another program's filter stands at prio 1 handle 1 of device %u, where %s belongs", ifindex,
+			program);
+		return err_hint(err, "`tc filter show dev ... ingress` names it; move it to another priority");
+	}
+	tc_clsact_add(nl, &b, ifindex);
+	tc_filter_replace(nl, &b, ifindex, hook, prog, program);
+	return nl_batch_run(nl, &b, err);
+}
+
+int uplink_host_attach(struct nl *nl, uint32_t warren0, struct err *err)
+{
+	return attach(nl, warren0, TC_EGRESS, WARREN_PROG_FROM_HOST, err);
+}
+
+int dp_uplink_attach(uint32_t ifindex, struct err *err)
+{
+	_cleanup_nl_ struct nl nl = { 0 };
+	int r = nl_open(&nl, NETLINK_ROUTE, err);
+
+	return r < 0 ? r : attach(&nl, ifindex, TC_INGRESS, WARREN_PROG_FROM_UPLINK, err);
+}
+
+/* A clsact in which nothing is left goes too: attach() has made it, or nobody misses it. */
+static int detach(struct nl *nl, uint32_t ifindex, struct err *err)
+{
+	struct nl_batch b = { 0 };
+	bool empty;
+	int r = dp_xdp_keep_tunnels(ifindex, err);
+
+	if (r < 0)
+		return r;
+	tc_filter_delete(nl, &b, ifindex, TC_INGRESS);
+	tc_ahead_delete(nl, &b, ifindex);
+	r = nl_batch_run(nl, &b, err);
+	if (r == 0)
+		r = tc_clsact_empty(nl, ifindex, &empty, err);
+	if (r < 0 || !empty)
+		return r;
+	tc_clsact_delete(nl, &b, ifindex);
+	return nl_batch_run(nl, &b, err);
+}
+
+int dp_uplink_detach(uint32_t ifindex, struct err *err)
+{
+	_cleanup_nl_ struct nl nl = { 0 };
+	uint32_t id;
+	int r = nl_open(&nl, NETLINK_ROUTE, err);
+
+	if (r == 0)
+		r = tc_filter_get(&nl, ifindex, TC_INGRESS, &id, err);
+	return r < 0 || standing_of(id, WARREN_PROG_FROM_UPLINK) != OURS ? r : detach(&nl, ifindex, err);
+}
+
+/* --- all of them -------------------------------------------------------------------------------------------------- */
+
+struct each_uplink {
+	struct nl *nl;
+	int (*fn)(struct nl *nl, uint32_t ifindex, void *arg, struct err *err);
+	void *arg;
+	struct err *err;
+};
+
+static int on_link(const struct link_info *info, void *arg)
+{
+	const struct each_uplink *each = arg;
+	uint32_t id;
+	int r;
+
+	if (info->group == WR_LINK_GROUP)
+		return 0;
+	r = tc_filter_get(each->nl, info->ifindex, TC_INGRESS, &id, each->err);
+	if (r == 0 && standing_of(id, WARREN_PROG_FROM_UPLINK) == OURS)
+		r = each->fn(each->nl, info->ifindex, each->arg, each->err);
+	return r == -ENODEV ? 0 : r; /* it goes away meanwhile */
+}
+
+static int uplink_each(struct nl *nl, int (*fn)(struct nl *nl, uint32_t ifindex, void *arg, struct err *err), void *arg,
+		       struct err *err)
+{
+	struct each_uplink each = { nl, fn, arg, err };
+
+	return link_each(nl, on_link, &each, err);
+}
+
+struct caller {
+	int (*fn)(uint32_t ifindex, void *arg);
+	void *arg;
+};
+
+static int call(struct nl *nl, uint32_t ifindex, void *arg, struct err *err)
+{
+	const struct caller *caller = arg;
+
+	return caller->fn(ifindex, caller->arg);
+}
+
+int dp_uplink_each(int (*fn)(uint32_t ifindex, void *arg), void *arg, struct err *err)
+{
+	struct caller caller = { fn, arg };
+	_cleanup_nl_ struct nl nl = { 0 };
+	int r = nl_open(&nl, NETLINK_ROUTE, err);
+
+	return r < 0 ? r : uplink_each(&nl, call, &caller, err);
+}
+
+static int replace_one(struct nl *nl, uint32_t ifindex, void *arg, struct err *err)
+{
+	++*(unsigned *)arg;
+	return attach(nl, ifindex, TC_INGRESS, WARREN_PROG_FROM_UPLINK, err);
+}
+
+int uplink_replace_all(struct nl *nl, unsigned *count, struct err *err)
+{
+	*count = 0;
+	return uplink_each(nl, replace_one, count, err);
+}
+
+static int detach_one(struct nl *nl, uint32_t ifindex, void *arg, struct err *err)
+{
+	return detach(nl, ifindex, err);
+}
+
+int uplink_detach_all(struct nl *nl, struct err *err)
+{
+	return uplink_each(nl, detach_one, NULL, err);
+}
+
+int uplink_check(struct nl *nl, uint32_t ifindex, enum tc_hook hook, const char *program, bool *good, struct err *err)
+{
+	_cleanup_fd_ int prog = dp_prog_open(program, err);
+	uint32_t id;
+	int r;
+
+	*good = false;
+	if (prog < 0)
+		return prog == -ENOENT ? 0 : prog; /* loaded by a build that had none */
+	r = tc_filter_get(nl, ifindex, hook, &id, err);
+	if (r < 0)
+		return r == -ENODEV ? 0 : r;
+	*good = id && id == dp_prog_id(prog) && !dp_has_tcx(ifindex, hook);
+	return 0;
+}

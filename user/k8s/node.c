@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* core/v1: Node. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "kinds.h"
+
+/* --- pod CIDRs --- */
+
+/* At most one of each family, as the API wants it. An address with host bits names its network. */
+static int pod_cidr(const struct field *f, const char *key, const char *text, struct node_object *node)
+{
+	int slot = node->cidrs[0].ip.family ? 1 : 0;
+	struct prefix prefix;
+
+	if (prefix_parse(text, &prefix) < 0)
+		return field_error(f, key, "\"%s\" is not a CIDR", text);
+	if (prefix.len == 0)
+		return field_error(f, key, "\"%s\" is every address there is", text);
+	for (int i = 0; i < 2; i++) {
+		if (node->cidrs[i].ip.family == prefix.ip.family)
+			return field_error(f, key, "a second IPv%d CIDR", prefix.ip.family == AF_INET ? 4 : 6);
+	}
+	node->cidrs[slot] = (struct prefix){ prefix_first(&prefix), prefix.len };
+	return 0;
+}
+
+static int node_spec(const struct field *document, struct node_object *node)
+{
+	struct field spec, list;
+	const char *single, *text, *first = NULL;
+	int ret = 0;
+
+	if (field_object(document, "spec", &spec) < 0 || field_string(&spec, "podCIDR", &single) < 0 ||
+	    field_array(&spec, "podCIDRs", &list) < 0)
+		return -EINVAL;
+	for (size_t i = 0; ret == 0 && i < field_count(&list); i++) {
+		struct field element = { .parent = &list, .index = i, .err = list.err };
+
+		ret = field_string_at(&list, i, &text);
+		if (ret == 0)
+			ret = pod_cidr(&element, NULL, text, node);
+		if (i == 0)
+			first = text;
+	}
+	if (ret < 0 || !single || !*single)
+		return ret;
+	if (first)
+		return strcmp(first, single) == 0
+			   ? 0
+			   : field_error(&spec, "podCIDR", "\"%s\" is not the first of podCIDRs", single);
+	return pod_cidr(&spec, "podCIDR", single, node);
+}
+
+/* --- addresses --- */
+
+/* Loopback, link-local, multicast, the unspecified one: nothing that another node could be reached at. */
+static bool is_reachable(const struct ip *ip)
+{
+	static const uint8_t zeros[16], one[16] = { [15] = 1 };
+
+	if (ip->family == AF_INET)
+		return ip->bytes[0] != 0 && ip->bytes[0] != 127 && ip->bytes[0] < 224 &&
+		       !(ip->bytes[0] == 169 && ip->bytes[1] == 254);
+	return memcmp(ip->bytes, zeros, 16) != 0 && memcmp(ip->bytes, one, 16) != 0 && ip->bytes[0] != 0xff &&
+	       !(ip->bytes[0] == 0xfe && (ip->bytes[1] & 0xc0) == 0x80) &&
+	       !(memcmp(ip->bytes, zeros, 10) == 0 && ip->bytes[10] == 0xff && ip->bytes[11] == 0xff);
+}
+
+static int node_address(const struct field *f, struct node_object *node)
+{
+	const char *type, *text;
+	struct ip ip;
+
+	if (field_string(f, "type", &type) < 0 || field_string(f, "address", &text) < 0)
+		return -EINVAL;
+	if (!type || strcmp(type, "InternalIP") != 0)
+		return 0;
+	if (!text || ip_parse(text, &ip) < 0)
+		return field_error(f, "address", "\"%s\" is not an IP address", text ? text : "");
+	if (!is_reachable(&ip))
+		return field_error(f, "address", "%s is not an address that other nodes could use", text);
+	for (size_t i = 0; i < node->address_count; i++) {
+		if (ip_equal(&node->addresses[i], &ip))
+			return field_error(f, "address", "%s is there twice", text);
+	}
+	if (node->address_count == NODE_ADDRESSES)
+		return field_error(f, "address", "more than %d addresses of type InternalIP", NODE_ADDRESSES);
+	node->addresses[node->address_count++] = ip;
+	return 0;
+}
+
+static int node_status(const struct field *document, struct node_object *node)
+{
+	struct field status, list, element;
+	int ret;
+
+	if (field_object(document, "status", &status) < 0 || field_array(&status, "addresses", &list) < 0)
+		return -EINVAL;
+	ret = 0;
+	for (size_t i = 0; ret == 0 && i < field_count(&list); i++) {
+		ret = field_object_at(&list, i, &element);
+		if (ret == 0)
+			ret = node_address(&element, node);
+	}
+	return ret;
+}
+
+int node_decode(const struct field *document, const struct kind *kind, struct object *o)
+{
+	struct node_object *node = calloc(1, sizeof(*node));
+	struct metadata m;
+	int ret;
+
+	*o = (struct object){ .kind = OBJECT_NODE, .node = node };
+	if (!node)
+		return out_of_memory(document);
+	ret = metadata_read(document, kind, &m);
+	if (ret == 0)
+		ret = metadata_check(document, kind, &m, NULL);
+	if (ret == 0)
+		ret = node_spec(document, node);
+	if (ret == 0)
+		ret = node_status(document, node);
+	if (ret < 0)
+		return ret;
+	node->name = strdup(m.name);
+	return node->name ? 0 : out_of_memory(document);
+}

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What has changed on the ways out. The kernel reports much that changes nothing (a neighbour entry goes stale and is
+ * confirmed every half minute; every pod comes with a link and routes), so what was reported last is remembered, and only a
+ * difference counts.
+ */
+#include <errno.h>
+#include <linux/neighbour.h>
+#include <linux/rtnetlink.h>
+#include <search.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "abi/abi.h"
+#include "cleanup.h"
+#include "hops.h"
+
+#define USABLE (NUD_PERMANENT | NUD_NOARP | NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE)
+
+/* Search trees (tsearch): devices by ifindex, neighbour entries by ifindex and address. What is in none has not been reported yet. */
+struct hop_memory {
+	void *devices, *neighbours;
+};
+
+struct device {
+	uint32_t ifindex;
+	bool pod;
+	uint32_t flags, mtu;
+	uint8_t mac[6];
+};
+
+struct neighbour {
+	uint32_t ifindex;
+	struct ip ip;
+	bool usable;
+	uint8_t mac[6]; /* if usable */
+};
+
+static int device_cmp(const void *a, const void *b)
+{
+	const struct device *x = a, *y = b;
+
+	return x->ifindex < y->ifindex ? -1 : x->ifindex > y->ifindex;
+}
+
+static int neighbour_cmp(const void *a, const void *b)
+{
+	const struct neighbour *x = a, *y = b;
+
+	if (x->ifindex != y->ifindex)
+		return x->ifindex < y->ifindex ? -1 : 1;
+	return ip_cmp(&x->ip, &y->ip);
+}
+
+static void *find(void *const *root, const void *key, int (*cmp)(const void *, const void *))
+{
+	void *node = tfind(key, root, cmp);
+
+	return node ? *(void **)node : NULL;
+}
+
+/* A copy of `item`, which is not there yet; without memory it is not remembered, and its next report counts again. */
+static void add(void **root, const void *item, size_t size, int (*cmp)(const void *, const void *))
+{
+	void *copy = malloc(size);
+
+	if (!copy)
+		return;
+	memcpy(copy, item, size);
+	if (!tsearch(copy, root, cmp))
+		free(copy);
+}
+
+static void drop(void **root, void *item, int (*cmp)(const void *, const void *))
+{
+	tdelete(item, root, cmp);
+	free(item);
+}
+
+void hop_memory_free(struct hop_memory *memory)
+{
+	if (!memory)
+		return;
+	tdestroy(memory->devices, free);
+	tdestroy(memory->neighbours, free);
+	free(memory);
+}
+
+/* --- events --- */
+
+static bool is_pods(const struct hop_memory *memory, uint32_t ifindex)
+{
+	const struct device key = { .ifindex = ifindex }, *known = find(&memory->devices, &key, device_cmp);
+
+	return known && known->pod;
+}
+
+static unsigned device_is(struct hop_memory *memory, const struct link_info *info)
+{
+	struct device now = { info->ifindex, info->group == WR_LINK_GROUP, info->flags & (IFF_UP | IFF_RUNNING), info->mtu,
+			      { 0 } };
+	struct device *known = find(&memory->devices, &now, device_cmp);
+
+	memcpy(now.mac, info->mac, sizeof(now.mac));
+	if (known && memcmp(known, &now, sizeof(now)) == 0)
+		return 0;
+	if (known)
+		*known = now;
+	else
+		add(&memory->devices, &now, sizeof(now), device_cmp);
+	return now.pod ? 0 : HOP_LINK;
+}
+
+static unsigned device_gone(struct hop_memory *memory, uint32_t ifindex)
+{
+	const struct device key = { .ifindex = ifindex };
+	struct device *known = find(&memory->devices, &key, device_cmp);
+	bool pod = known && known->pod;
+
+	if (known)
+		drop(&memory->devices, known, device_cmp);
+	return pod ? 0 : HOP_LINK;
+}
+
+static unsigned on_link(struct hop_memory *memory, const struct nlmsghdr *nlh)
+{
+	const struct ifinfomsg *ifi = mnl_nlmsg_get_payload(nlh);
+	struct link_info info;
+
+	if (ifi->ifi_family != AF_UNSPEC) /* a bridge's port, told once more */
+		return 0;
+	if (nlh->nlmsg_type == RTM_DELLINK)
+		return device_gone(memory, (uint32_t)ifi->ifi_index);
+	link_parse(nlh, &info);
+	return device_is(memory, &info);
+}
+
+static unsigned on_neighbour(struct hop_memory *memory, const struct nlmsghdr *nlh)
+{
+	const struct ndmsg *ndm = mnl_nlmsg_get_payload(nlh);
+	struct neighbour now = { .ifindex = (uint32_t)ndm->ndm_ifindex }, *known;
+	const struct nlattr *tb[NDA_MAX + 1];
+	bool changed;
+
+	if ((ndm->ndm_family != AF_INET && ndm->ndm_family != AF_INET6) || is_pods(memory, now.ifindex))
+		return 0;
+	nl_attrs(nlh, sizeof(*ndm), tb, NDA_MAX);
+	now.ip.family = ndm->ndm_family;
+	if (!tb[NDA_DST] || mnl_attr_get_payload_len(tb[NDA_DST]) != ip_bytes(&now.ip))
+		return 0;
+	now.ip = ip_from(ndm->ndm_family, mnl_attr_get_payload(tb[NDA_DST]));
+	known = find(&memory->neighbours, &now, neighbour_cmp);
+	now.usable = nlh->nlmsg_type == RTM_NEWNEIGH && (ndm->ndm_state & USABLE) && tb[NDA_LLADDR] &&
+		     mnl_attr_get_payload_len(tb[NDA_LLADDR]) == sizeof(now.mac);
+	if (now.usable)
+		memcpy(now.mac, mnl_attr_get_payload(tb[NDA_LLADDR]), sizeof(now.mac));
+	changed = !known || known->usable != now.usable || memcmp(known->mac, now.mac, sizeof(now.mac)) != 0;
+	if (known && nlh->nlmsg_type == RTM_DELNEIGH)
+		drop(&memory->neighbours, known, neighbour_cmp);
+	else if (known)
+		*known = now;
+	else if (nlh->nlmsg_type == RTM_NEWNEIGH)
+		add(&memory->neighbours, &now, sizeof(now), neighbour_cmp);
+	return changed ? HOP_NEIGHBOUR : 0;
+}
+
+/* Our own routes and those by pods' devices lead to no node. */
+static unsigned on_route(const struct hop_memory *memory, const struct nlmsghdr *nlh)
+{
+	const struct rtmsg *rtm = mnl_nlmsg_get_payload(nlh);
+	const struct nlattr *tb[RTA_MAX + 1];
+
+	nl_attrs(nlh, sizeof(*rtm), tb, RTA_MAX);
+	if (rtm->rtm_protocol == WR_RTPROT || (tb[RTA_OIF] && is_pods(memory, mnl_attr_get_u32(tb[RTA_OIF]))))
+		return 0;
+	return HOP_ROUTE;
+}
+
+static unsigned on_message(struct hop_memory *memory, const struct nlmsghdr *nlh)
+{
+	switch (nlh->nlmsg_type) {
+	case RTM_NEWLINK:
+	case RTM_DELLINK:
+		return on_link(memory, nlh);
+	case RTM_NEWNEIGH:
+	case RTM_DELNEIGH:
+		return on_neighbour(memory, nlh);
+	case RTM_NEWROUTE:
+	case RTM_DELROUTE:
+		return on_route(memory, nlh);
+	case RTM_NEWRULE:
+	case RTM_DELRULE:
+	case RTM_NEWNEXTHOP:
+	case RTM_DELNEXTHOP:
+		return HOP_ROUTE;
+	case RTM_NEWADDR:
+	case RTM_DELADDR:
+		return HOP_ADDRESS;
+	default:
+		return 0;
+	}
+}
+
+/* --- the socket --- */
+
+static int remember_device(const struct link_info *info, void *arg)
+{
+	device_is(arg, info);
+	return 0;
+}
+
+/* Before anything is reported: which devices are pods'. */
+static int remember_devices(struct hop_memory *memory, struct err *err)
+{
+	_cleanup_nl_ struct nl nl = { 0 };
+	int rc = nl_open(&nl, NETLINK_ROUTE, err);
+
+	return rc < 0 ? rc : link_each(&nl, remember_device, memory, err);
+}
+
+int hop_watch_open(struct nl *nl, struct err *err)
+{
+	static const int groups[] = { RTNLGRP_LINK,	   RTNLGRP_NEIGH,      RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR,
+				      RTNLGRP_IPV4_ROUTE,  RTNLGRP_IPV6_ROUTE, RTNLGRP_IPV4_RULE,   RTNLGRP_IPV6_RULE,
+				      RTNLGRP_NEXTHOP };
+	int rc = nl_open(nl, NETLINK_ROUTE, err);
+
+	if (rc < 0)
+		return rc;
+	for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]) && rc == 0; i++) {
+		int group = groups[i];
+
+		if (mnl_socket_setsockopt(nl->sock, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) < 0)
+			rc = err_errno(err, errno, "cannot watch links, routes and neighbours");
+	}
+	nl->watch = rc == 0 ? calloc(1, sizeof(*nl->watch)) : NULL;
+	if (rc == 0)
+		rc = nl->watch ? remember_devices(nl->watch, err) : err_errno(err, ENOMEM, "watching links");
+	if (rc < 0)
+		nl_close(nl);
+	return rc;
+}
+
+int hop_watch_fd(const struct nl *nl)
+{
+	return mnl_socket_get_fd(nl->sock);
+}
+
+/* Reports were lost: what is remembered may be long past, and a report of the same once more would be taken for nothing new. */
+static int remember_anew(struct hop_memory *memory, struct err *err)
+{
+	tdestroy(memory->neighbours, free);
+	memory->neighbours = NULL;
+	tdestroy(memory->devices, free);
+	memory->devices = NULL;
+	return remember_devices(memory, err);
+}
+
+int hop_watch_read(struct nl *nl, unsigned *changes, struct err *err)
+{
+	char buf[32768] __attribute__((aligned(NLMSG_ALIGNTO)));
+
+	*changes = 0;
+	for (;;) {
+		ssize_t n = recv(hop_watch_fd(nl), buf, sizeof(buf), MSG_DONTWAIT);
+		int left = (int)n;
+
+		if (n < 0 && errno == EAGAIN)
+			return 0;
+		if (n < 0 && errno == ENOBUFS) {
+			int rc = remember_anew(nl->watch, err);
+
+			*changes |= HOP_LOST;
+			if (rc < 0)
+				return rc;
+			continue;
+		}
+		if (n < 0 && errno != EINTR)
+			return err_errno(err, errno, "cannot read what links, routes and neighbours do");
+		for (const struct nlmsghdr *nlh = (const struct nlmsghdr *)buf; n > 0 && mnl_nlmsg_ok(nlh, left);
+		     nlh = mnl_nlmsg_next(nlh, &left))
+			*changes |= on_message(nl->watch, nlh);
+	}
+}

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The denylist and xdp_uplink on a live device: who is kept out, where that is enforced, what stays, what is merged."""
 
+import contextlib
 import socket
 import struct
 import time
 
 import pytest
 
-from lab import Lab, Wire, tcp, wait_for
+from lab import Lab, Wire, moved, network, tcp, wait_for
 from rawbpf import foreign_program
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
@@ -324,7 +325,8 @@ def test_bad_tunnel_packets_end(lab, outer, mode):
     before = lab.node.metrics()
     with Wire(lab.world, "eth0") as world:
         world.send(*[tunnel_frame(lab, outer, 4, 5, n, vni=VNI + 1) for n in range(10)])
-    assert lab.node.metrics()["tunnel_vni", "ingress"] - before["tunnel_vni", "ingress"] == 10
+    key = ("tunnel_vni", "ingress")
+    wait_for(lambda: lab.node.metrics()[key] - before[key] == 10, "ten drops")
 
 
 def test_denied_node_is_cut_off(lab):
@@ -343,3 +345,74 @@ def test_auto_elsewhere(lab):
     for name in ("br0", "warren0"):
         assert lab.node.warren_json("uplink", "xdp", name, "auto")["xdp"] == "off"
     lab.node.run("ip", "link", "delete", "br0")
+
+
+# --- from_uplink ------------------------------------------------------------------------------------------------------
+
+
+def attach_from_uplink(lab):
+    node = lab.node
+    node.run("tc", "qdisc", "replace", "dev", "eth0", "clsact")
+    for handle, name in ((1, "from_uplink"), (2, "xdp_origin")):
+        add = ["tc", "filter", "add", "dev", "eth0", "ingress", "prio", "1", "handle", handle, "bpf", "direct-action"]
+        node.run(*add, "object-pinned", f"{pins(node)}/progs/{name}")
+
+
+@pytest.fixture
+def from_uplink(lab):
+    """As the agent would attach it, and with what stands ahead of it on a NIC."""
+    attach_from_uplink(lab)
+    yield
+    lab.node.run("tc", "qdisc", "delete", "dev", "eth0", "clsact", check=False)
+
+
+def test_denied_by_tc(lab, from_uplink):
+    """Without XDP."""
+    added = lab.node.warren_json("deny", "add", *BEYOND.values())
+    assert added["enforced_at"] == [{"device": "eth0", "by": "tc"}]
+    for family in FAMILIES:
+        assert unanswered(lab, family, count=3)
+    assert hits(lab.node) == {prefix: 3 for prefix in BEYOND.values()}
+    lab.node.warren("deny", "flush")
+    for family in FAMILIES:
+        assert ping(lab, family)
+
+
+def datagram(lab, outer, inner, source, target, text):
+    geneve = struct.pack("!BBHI", 3, 0, 0x6558, VNI << 8) + struct.pack("!HBBQ", CLASS, 1, 2, 0x0200000000000005)
+    kinds = {4: IP, 6: IPv6}
+    packet = Ether(src="02:57:52:00:00:02", dst="02:57:52:00:00:03")
+    packet /= kinds[inner](src=source, dst=target) / UDP(sport=5353, dport=7777) / Raw(text)
+    payload = geneve + bytes(packet)
+    frame = Ether(src=device(lab.world)["address"], dst=device(lab.node)["address"])
+    frame /= kinds[outer](src=lab.WORLD[outer], dst=lab.UPLINK[outer])
+    data = bytearray(bytes(frame / UDP(sport=50000, dport=PORT, len=8 + len(payload)) / Raw(payload)))
+    at = 34 if outer == 4 else 54
+    data[at + 6 : at + 8] = bytes(2)
+    return bytes(data)
+
+
+@pytest.mark.parametrize("sniffer", [False, True])
+@pytest.mark.parametrize("inner", FAMILIES)
+@pytest.mark.parametrize("outer", FAMILIES)
+def test_taken_apart_and_delivered(lab, from_uplink, outer, inner, sniffer):
+    """Also while a raw socket listens, for which the kernel clones every packet. The inner source is still looked at."""
+    node = lab.node
+    set_mode(node, "native")
+    make_cluster(lab)
+    cidrs = packed("10.87.1.0") + packed("255.255.255.0") + packed("fd00:87:0:1::") + packed("ffff:ffff:ffff:ffff::")
+    map_write(node, "nodes", struct.pack("<I", SLOT), struct.pack("<IIII", 1, 3, 0, 1400) + cidrs + bytes(48))
+    with node.pod("a", network()) as pod, pod.udp(inner, 7777) as sock, Wire(lab.world, "eth0") as world:
+        good, bad = {4: ("10.87.1.2", "10.87.9.9"), 6: ("fd00:87:0:1::2", "fd00:87:0:9::9")}[inner]
+        with Wire(node, "eth0") if sniffer else contextlib.nullcontext():
+            before = node.metrics()
+            world.send(datagram(lab, outer, inner, good, pod.ips[inner], b"hello"))
+            assert sock.recvfrom(100)[0] == b"hello"
+            world.send(datagram(lab, outer, inner, bad, pod.ips[inner], b"forged"))
+            wait_for(lambda: node.metrics()["tunnel_source", "ingress"] > before["tunnel_source", "ingress"], "a drop")
+        # Nobody who hands it over: then it is not believed.
+        node.run("tc", "filter", "delete", "dev", "eth0", "ingress", "prio", "1", "handle", "2", "bpf")
+        before = node.metrics()
+        world.send(datagram(lab, outer, inner, good, pod.ips[inner], b"hello"))
+        wait_for(lambda: moved(before, node.metrics()), "a drop")
+        assert moved(before, node.metrics()) == {("not_tunnelled", "ingress"): 1}

@@ -35,9 +35,35 @@ static __always_inline bool is_plain_icmp(const struct packet *p, const bool v6)
 	       p->l4_off == ETH_HLEN + (v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr));
 }
 
+static __always_inline bool is_for_tunnel_port(const struct packet *p)
+{
+	const struct wr_cluster *c = cluster_get();
+
+	return p->l4_proto == IPPROTO_UDP && c && c->port && p->dport == c->port && !(p->traits & RELATED);
+}
+
+/*
+ * Whether the address is a node's own, this one's included. A pod's datagram to the tunnel's port of a node could arrive
+ * there with this node's address as source, and be taken for what this node has encapsulated.
+ */
+OUT_OF_LINE int tunnel_port_check(struct __sk_buff *skb, const struct addresses *at, __u32 v6)
+{
+	const struct wr_node *node;
+
+	if (!at)
+		return true;
+	if (v6 ? node_by_address(&at->daddr, true) : node_by_address(&at->daddr, false))
+		return true;
+	node = node_get(v6 ? node_by_cidr(&at->daddr, true) : node_by_cidr(&at->daddr, false));
+	if (node)
+		return v6 ? node_has_gateway(node, &at->daddr, true) : node_has_gateway(node, &at->daddr, false);
+	return v6 ? destination_is_host(skb, at, true) : destination_is_host(skb, at, false);
+}
+
 static __always_inline enum wr_reason judge_ip(struct packet *p, struct scratch *s, const bool v6)
 {
 	enum wr_reason reason = ip_parse(p, v6);
+	struct lease lease;
 
 	if (reason)
 		return reason;
@@ -54,7 +80,11 @@ static __always_inline enum wr_reason judge_ip(struct packet *p, struct scratch 
 	trace_step(WR_TRACE_PARSED);
 	if (p->to_gateway)
 		return is_plain_icmp(p, v6) ? gateway_echo(p->skb, v6) : WR_REASON_GATEWAY;
-	reason = flow_pass(p, s, true, v6);
+	if (lease_holds(p, &lease, v6))
+		return forward(p, v6);
+	if (is_for_tunnel_port(p) && tunnel_port_check(p->skb, p->at, v6))
+		return WR_REASON_TUNNEL_PORT;
+	reason = flow_pass(p, s, &lease, WAY_FROM_POD, v6);
 	return reason ? reason : forward(p, v6);
 }
 

@@ -1,53 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * tc ingress of an uplink: tunnel packets of other nodes are decapsulated and delivered; what pretends to be a pod's or this
- * node's own is dropped; everything else passes untouched, and costs a look at its IP header.
+ * tc ingress of an uplink: tunnel packets of other nodes are decapsulated, judged and delivered; what pretends to be a pod's or
+ * this node's own is dropped; everything else passes untouched, and costs a look at its IP header.
  */
+#include "lib/arrive.h"
 #include "lib/deny.h"
-#include "lib/flow.h"
-#include "lib/transport.h"
+#include "lib/outside.h"
 #include "lib/verdict.h"
 #include "lib/xdp_meta.h"
 
 char LICENSE[] __weak SEC("license") = "Dual BSD/GPL";
 
-/* Not through the tunnel: NONE lets it pass. p->at->saddr is its source. */
-static __always_inline enum wr_reason judge_plain(struct packet *p, const struct wr_cluster *c, const bool v6)
-{
-	return cluster_holds(c, &p->at->saddr, v6) ? WR_REASON_NOT_TUNNELLED : WR_REASON_NONE;
-}
-
-/* To this node's own stack. */
-static __always_inline enum wr_reason deliver_host(struct packet *p)
-{
-	const __u8 mac[6] __attribute__((aligned(2))) = WR_HOST_MAC;
-
-	return tunnel_readdress(p, mac) ? WR_REASON_TO_HOST : WR_REASON_RUNT;
-}
-
-/* The inner packet, which is the frame's only one now. */
-static __always_inline enum wr_reason judge_inner(struct packet *p, const struct wr_cluster *c, const struct tunnel *t,
-						  const bool v6)
-{
-	enum wr_reason reason = ip_parse(p, v6);
-	__u32 owner;
-
-	if (reason)
-		return reason;
-	p->peer_identity = tunnel_identity(p, t, v6);
-	owner = endpoint_by_address(&p->at->daddr, &p->ep, v6);
-	if (owner) {
-		p->ifindex = owner;
-		if (!p->ep)
-			return WR_REASON_NO_ENDPOINT;
-		return tunnel_readdress(p, p->ep->mac) ? WR_REASON_TO_ENDPOINT : WR_REASON_RUNT;
-	}
-	if (cluster_has_own(c, &p->at->daddr, v6))
-		return deliver_host(p);
-	return WR_REASON_TUNNEL_TARGET;
-}
-
-static __always_inline enum wr_reason judge_outer(struct packet *p, const struct wr_cluster *c, const bool v6)
+/*
+ * Whether the frame, of that family, is one of another node: then it is as that node's sender has sent it, and *v6 its family.
+ * NONE with no p->peer_ifindex: none of our business.
+ */
+static __always_inline enum wr_reason open(struct packet *p, const struct wr_cluster *c, bool *is_v6, const bool v6)
 {
 	struct tunnel t = { 0 };
 	enum wr_reason reason = tunnel_open(p, c, &t, v6);
@@ -55,16 +23,14 @@ static __always_inline enum wr_reason judge_outer(struct packet *p, const struct
 	if (reason)
 		return reason;
 	if (!t.node)
-		return judge_plain(p, c, v6);
-	reason = tunnel_decap(p, &t);
-	if (reason)
-		return reason;
-	return t.v6 ? judge_inner(p, c, &t, true) : judge_inner(p, c, &t, false);
+		return outside_check(p, c, v6);
+	p->peer_identity = t.v6 ? tunnel_identity(p, &t, true) : tunnel_identity(p, &t, false);
+	*is_v6 = t.v6;
+	return tunnel_decap(p, &t);
 }
 
-/* What xdp_uplink has taken apart, and looked at from outside: the rest is as if it had been done here. */
-static __always_inline enum wr_reason judge_taken_apart(struct packet *p, const struct wr_cluster *c,
-							const struct xdp_origin *origin, const bool v6)
+/* What xdp_uplink has taken apart: it has looked at the outer headers, the rest is as if it had been done here. */
+static __always_inline enum wr_reason taken_apart(struct packet *p, const struct xdp_origin *origin, const bool v6)
 {
 	struct tunnel t = { .slot = origin->slot, .identity = origin->identity, .node = node_get(origin->slot),
 			    .inner = ETH_HLEN, .end = p->skb->len, .v6 = v6 };
@@ -78,8 +44,9 @@ static __always_inline enum wr_reason judge_taken_apart(struct packet *p, const 
 		reason = tunnel_source(p, &t, v6);
 	if (reason)
 		return reason;
+	p->peer_identity = tunnel_identity(p, &t, v6);
 	node_count(t.slot, WR_INGRESS, p->skb->len);
-	return judge_inner(p, c, &t, v6);
+	return WR_REASON_NONE;
 }
 
 /* The denylist, before everything else, and for whomever the packet is. */
@@ -95,21 +62,30 @@ static __always_inline enum deny judge_denied(const struct packet *p)
 }
 
 /* What is not addressed to this host, or is of a VLAN's device, is none of our business. */
-static __always_inline enum wr_reason judge(struct packet *p, const struct xdp_origin *origin)
+static __always_inline enum wr_reason judge(struct packet *p, struct scratch *s, const struct xdp_origin *origin)
 {
 	const struct wr_cluster *c = cluster_get();
 	const struct ethhdr *eth;
+	enum wr_reason reason;
+	bool v6;
 
+	p->cluster_revision = cluster_revision();
 	if (!c || !c->flags || p->skb->pkt_type != PACKET_HOST || p->skb->vlan_present)
 		return WR_REASON_NONE;
 	eth = packet_at(p, 0, sizeof(*eth));
-	if (!eth)
+	if (!eth || (eth->h_proto != bpf_htons(ETH_P_IP) && eth->h_proto != bpf_htons(ETH_P_IPV6)))
 		return WR_REASON_NONE;
-	if (eth->h_proto == bpf_htons(ETH_P_IP))
-		return origin->slot ? judge_taken_apart(p, c, origin, false) : judge_outer(p, c, false);
-	if (eth->h_proto == bpf_htons(ETH_P_IPV6))
-		return origin->slot ? judge_taken_apart(p, c, origin, true) : judge_outer(p, c, true);
-	return WR_REASON_NONE;
+	v6 = eth->h_proto == bpf_htons(ETH_P_IPV6);
+	if (origin->slot)
+		reason = v6 ? taken_apart(p, origin, true) : taken_apart(p, origin, false);
+	else
+		reason = v6 ? open(p, c, &v6, true) : open(p, c, &v6, false);
+	if (reason || !p->peer_ifindex)
+		return reason;
+	/* The world's is nobody's: it only came by that node. */
+	if (p->peer_identity == WR_ID_WORLD)
+		p->peer_ifindex = 0;
+	return v6 ? arrive(p, s, true) : arrive(p, s, false);
 }
 
 SEC("tc")
@@ -130,6 +106,6 @@ int from_uplink(struct __sk_buff *skb)
 		count(&p, WR_REASON_DENYLIST);
 		return TC_ACT_SHOT;
 	}
-	reason = deny ? WR_REASON_DENYLIST : judge(&p, &origin);
+	reason = deny ? WR_REASON_DENYLIST : judge(&p, &s, &origin);
 	return reason ? verdict(&p, &s.flow, reason) : TC_ACT_OK;
 }

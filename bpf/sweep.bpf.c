@@ -19,8 +19,8 @@ struct sweep_tally {
 /* Also a flow of an endpoint that is no more: its ifindex does not come again before the next boot. */
 static __always_inline bool is_dead(const struct wr_ct *ct, __u32 now)
 {
-	return ct_expired(ct, now) || (ct->initiator && !endpoint_get(ct->initiator)) ||
-	       (ct->responder && !endpoint_get(ct->responder));
+	return ct_expired(ct, now) || (end_is_local(ct->initiator) && !endpoint_get(ct->initiator)) ||
+	       (end_is_local(ct->responder) && !endpoint_get(ct->responder));
 }
 
 /* Of ct4 or ct6. */

@@ -55,7 +55,7 @@ static __always_inline enum wr_reason judge_ip(struct packet *p, struct scratch 
 	if (reason)
 		return reason;
 	trace_step(WR_TRACE_PARSED);
-	reason = flow_pass(p, s, false, v6);
+	reason = flow_pass(p, s, NULL, WAY_TO_POD, v6);
 	return reason ? reason : WR_REASON_DELIVERED;
 }
 

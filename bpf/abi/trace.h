@@ -42,7 +42,7 @@ struct wr_trace {
 	__u32 reason;     /* enum wr_reason: the verdict */
 	__u32 ifindex;    /* the endpoint whose program ran */
 	__u32 peer_ifindex; /* the other endpoint, if it is one of this node; WR_REMOTE | slot: on another node */
-	__u32 redirect;   /* endpoint into whose pod the packet would go; 0: none */
+	__u32 redirect;   /* device that the packet would be handed to: of the endpoint whose pod gets it, uplink, or warren0; 0: none */
 	__u32 mark;       /* skb->mark at the end */
 	__u64 peer_identity;
 	struct wr_ct ct;  /* the entry that was found, as it was, or the one that would be made */

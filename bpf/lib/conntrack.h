@@ -11,6 +11,7 @@
 
 #include <linux/in.h>
 
+#include "lib/node.h"
 #include "lib/packet.h"
 #include "lib/trace.h"
 
@@ -27,6 +28,7 @@ enum flow_step {
 	FLOW_STALE,    /* was judged under another policy or identity: to be judged again */
 	FLOW_DENIED,   /* its denial is remembered */
 	FLOW_TURNS,    /* the packet does not belong to it, if one side has a policy */
+	FLOW_FOUND_AGAIN, /* allowed, as it was; its other end was looked up under another revision of the cluster */
 	FLOW_ANSWERED, /* allowed, and its responder has answered: to be written to ct */
 };
 
@@ -40,12 +42,14 @@ enum flow_found {
 /* A packet's flow where it takes more than a look at its entry: what the functions out of line are told, and tell. */
 struct flow {
 	/* Of the packet, apart from its addresses. */
-	__u64 peer_identity; /* see struct packet; in to_pod by where it entered, in from_pod found out */
+	__u64 peer_identity; /* see struct packet; of what goes out it is found out, by flow_locate() */
 	__u32 peer_ifindex;
+	__u32 ifindex;       /* of the endpoint that it is judged for */
+	__u32 cluster_revision; /* under which peer_ifindex and peer_identity were, or are to be, found */
 	__u32 traits;
 	__be16 sport, dport;
 	__u8 l4_proto;
-	bool sent;           /* by the endpoint whose program runs, else for it */
+	__u8 way;            /* enum way */
 	bool v6;
 	__u8 step;           /* enum flow_step */
 	/* Of what was found. */
@@ -56,6 +60,10 @@ struct flow {
 	bool lives;          /* ... and it lets another flow pass: one that is denied must not replace it */
 	bool turns;          /* see packet_turns() */
 	bool answers;        /* the packet is one by which an entry moves from ct_new to ct */
+	bool lost;           /* nobody knows whether the other end is still where the entry says */
+	bool located;        /* peer_ifindex and peer_identity are what flow_locate() has found */
+	bool moved;          /* the other end is on another node than the entry said, or was looked up again */
+	__u32 own_address_of; /* slot of the node whose own address the destination is */
 	/* Of the flow. */
 	__u32 old_owner;     /* of an entry that is replaced */
 	__u32 now;
@@ -197,7 +205,7 @@ static __always_inline void ct_count(__u32 stat)
 
 static __always_inline __u32 ct_owner(const struct wr_ct *ct)
 {
-	return ct->initiator ? ct->initiator : ct->responder;
+	return end_is_local(ct->initiator) ? ct->initiator : ct->responder;
 }
 
 static __always_inline struct wr_ct_usage *ct_usage_of(__u32 owner)

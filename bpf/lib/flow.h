@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * A packet's flow: its entry is found and still right, or it is judged again, or it begins. Both programs come by here.
+ * A packet's flow: its entry is found and still right, or it is judged again, or it begins. All programs come by here.
  * from_pod's packets are judged by the pod as sender; to_pod's by the pod as receiver and, if the packet entered by
- * another pod's device, by that one as sender, whose address the stack may have translated.
+ * another pod's device, by that one as sender, whose address the stack may have translated; from_host's by the pod that
+ * has sent them, likewise; from_uplink's by the pod that gets them. An end on another node is judged there.
  *
  * Nearly every packet goes on with a flow whose judgement holds and whose state stays as it is: flow_goes_on(). Everything
- * else is decided out of line, from the lookup on again: flow_load() finds the entry, flow_look() says what is to be done,
- * flow_ends() between whom a new flow is, judge_flow() judges, flow_settle() writes. One after the other, since a BPF stack
- * is small: 512 bytes for whoever calls whom, each rounded up to 32.
+ * else is decided out of line, from the lookup on again: flow_load() finds the entry, flow_locate() whose the other address
+ * is now, flow_look() says what is to be done, flow_ends() between whom a new flow is, judge_flow() judges, flow_settle()
+ * writes. One after the other, since a BPF stack is small: 512 bytes for whoever calls whom, each rounded up to 32.
+ *
+ * Of an end that is no endpoint of this node the entry's judgement holds, in place of a policy's revision, that of the
+ * cluster under which it was found where it is: as long as that stands nothing is looked up.
  */
 #ifndef WARREN_LIB_FLOW_H
 #define WARREN_LIB_FLOW_H
@@ -16,10 +20,6 @@
 #include "lib/judge.h"
 #include "lib/l4.h"
 #include "lib/lease.h"
-
-/* UAPI leaves these to the C library. */
-#define FAMILY_INET 2
-#define FAMILY_INET6 10
 
 /* `expires` is written only if it moves by more than that, about a second: a shared line stays clean. */
 #define REFRESH_TICKS 8
@@ -57,23 +57,49 @@ static __always_inline bool flow_find(struct found *found, const union ct_key *k
 	return !ct_expired(found->ct, found->now);
 }
 
+/* Whether it was the endpoint that the packet is judged for who began the flow. */
+static __always_inline bool flow_is_own(const struct found *found, const enum way way)
+{
+	return found->forward == way_is_out(way);
+}
+
+static __always_inline __u32 other_end(const struct wr_ct *ct, bool own)
+{
+	return own ? ct->responder : ct->initiator;
+}
+
+/* Under which revision of the cluster that end was found where it is. The verifier believes no bool to be 0 or 1. */
+static __always_inline __u32 *other_revision(struct wr_ct *ct, bool own)
+{
+	__u32 direction = own ? WR_INGRESS : WR_EGRESS;
+
+	asm volatile("" : "+r"(direction));
+	return &ct->at[direction & 1].revision;
+}
+
 /*
  * Whether the entry is about those between whom the packet goes: an address may have another owner by now. What the stack
- * has translated is not checked for the other side's address.
+ * has translated is not checked for the other side's address. Where an end is that is no endpoint of this node was looked up
+ * when the entry was made: what a pod sends is checked by flow_is_current() for whether that stands.
  */
-static __always_inline bool flow_fits(const struct packet *p, struct found *found, const bool sent, const bool v6)
+static __always_inline bool flow_fits(const struct packet *p, struct found *found, const enum way way, const bool v6)
 {
 	const struct wr_ct *ct = found->ct;
-	const __u32 mine = found->forward == sent ? ct->initiator : ct->responder;
-	const __u32 theirs = found->forward == sent ? ct->responder : ct->initiator;
+	const bool sent = way_is_out(way), own = flow_is_own(found, way);
+	const __u32 mine = own ? ct->initiator : ct->responder;
+	const __u32 theirs = other_end(ct, own);
 	const struct wr_endpoint *owner;
 
 	found->other = NULL;
 	if (mine != p->ifindex)
 		return false;
-	/* Answers pass wherever they enter: the stack may have translated them. */
-	if (!sent && found->forward && !(p->traits & RELATED) && theirs != p->peer_ifindex)
+	if (way == WAY_FROM_HOST && theirs != p->peer_ifindex)
 		return false;
+	/* Answers pass wherever they enter: the stack may have translated them. What another node sends it does not touch. */
+	if (!sent && (found->forward || way == WAY_FROM_NODE) && !(p->traits & RELATED) && theirs != p->peer_ifindex)
+		return false;
+	if (end_is_remote(theirs))
+		return true;
 	if (!theirs)
 		return !sent || (found->flags & WR_CT_VIA_STACK) || !endpoint_by_address(&p->at->daddr, &owner, v6);
 	found->other = endpoint_get(theirs);
@@ -84,19 +110,36 @@ static __always_inline bool flow_fits(const struct packet *p, struct found *foun
 	return sent ? addr_is_endpoints(&p->at->daddr, found->other, v6) : addr_is_endpoints(&p->at->saddr, found->other, v6);
 }
 
-/* Whether both sides are still judged by the policy, and taken for whom, that the entry remembers. */
-static __always_inline bool flow_is_current(const struct packet *p, const struct found *found, const bool sent)
+/*
+ * The same of an end that is no endpoint of this node. Where the stack's translation leads is the stack's business; an
+ * address alone does not say whether it was the host or the world that began a flow towards a pod.
+ */
+static __always_inline bool stranger_is_current(const struct packet *p, const struct found *found, const enum way way)
 {
-	const bool initiated = found->forward == sent; /* by the endpoint whose program runs */
-	const struct wr_judgement *mine = initiated ? &found->ct->at[WR_EGRESS] : &found->ct->at[WR_INGRESS];
-	const struct wr_judgement *theirs = initiated ? &found->ct->at[WR_INGRESS] : &found->ct->at[WR_EGRESS];
+	const bool own = flow_is_own(found, way);
+	const struct wr_judgement *at = found->ct->at;
+	const __u32 revision = own ? at[WR_INGRESS].revision : at[WR_EGRESS].revision;
+	const __u64 identity = own ? at[WR_EGRESS].peer : at[WR_INGRESS].peer;
+
+	if (way_is_out(way))
+		return ((found->flags & WR_CT_VIA_STACK) && !other_end(found->ct, own)) || revision == cluster_revision();
+	if (way == WAY_TO_POD && !found->forward)
+		return true;
+	return (p->traits & RELATED) || identity == p->peer_identity;
+}
+
+/* Whether both sides are still judged by the policy, and taken for whom, that the entry remembers. */
+static __always_inline bool flow_is_current(const struct packet *p, const struct found *found, const enum way way)
+{
+	const bool own = flow_is_own(found, way);
+	const struct wr_judgement *mine = own ? &found->ct->at[WR_EGRESS] : &found->ct->at[WR_INGRESS];
+	const struct wr_judgement *theirs = own ? &found->ct->at[WR_INGRESS] : &found->ct->at[WR_EGRESS];
 	union policy_word word;
 
 	if (mine->revision != p->word.revision)
 		return false;
 	if (!found->other)
-		/* Who begins a flow towards a pod is the host or the world: an address does not say which. */
-		return sent || !found->forward || (p->traits & RELATED) || mine->peer == p->peer_identity;
+		return stranger_is_current(p, found, way);
 	word.both = policy_word_read(found->other);
 	return theirs->revision == word.revision && mine->peer == found->other->identity && theirs->peer == p->ep->identity;
 }
@@ -164,6 +207,17 @@ static __always_inline __u32 flow_key(struct packet *p, struct addresses *at, co
 	return f->v6 ? ct_key(p, key, true) : ct_key(p, key, false);
 }
 
+/* Whether where the other end is was found under another revision of the cluster. */
+static __always_inline bool flow_is_lost(struct flow *f)
+{
+	const bool own = f->forward; /* of what an endpoint sends, which alone is looked up */
+	const __u32 theirs = other_end(&f->ct, own);
+
+	if (end_is_local(theirs) || ((f->ct.flags & WR_CT_VIA_STACK) && !theirs))
+		return false;
+	return *other_revision(&f->ct, own) != f->cluster_revision;
+}
+
 /* f->ct becomes a copy of the packet's entry, if there is one. */
 OUT_OF_LINE int flow_load(struct addresses *at, struct flow *f)
 {
@@ -181,6 +235,75 @@ OUT_OF_LINE int flow_load(struct addresses *at, struct flow *f)
 	f->ct = *found.ct;
 	f->established = found.established;
 	f->forward = found.forward;
+	f->lost = f->found == FLOW_LIVES && way_is_out(f->way) && flow_is_lost(f);
+	return 0;
+}
+
+/* Whether the host itself has the address that the packet is for. Without a route it is the world's. */
+static __always_inline bool destination_is_host(struct __sk_buff *skb, const struct addresses *at, const bool v6)
+{
+	struct bpf_fib_lookup fib = { .family = v6 ? FAMILY_INET6 : FAMILY_INET, .ifindex = skb->ifindex };
+
+	if (v6) {
+		__builtin_memcpy(fib.ipv6_src, &at->saddr, sizeof(fib.ipv6_src));
+		__builtin_memcpy(fib.ipv6_dst, &at->daddr, sizeof(fib.ipv6_dst));
+	} else {
+		fib.ipv4_src = at->saddr.a4.v4;
+		fib.ipv4_dst = at->daddr.a4.v4;
+	}
+	return bpf_fib_lookup(skb, &fib, sizeof(fib), 0) == BPF_FIB_LKUP_RET_NOT_FWDED;
+}
+
+/*
+ * An address in another node's pod CIDR. WR_ID_UNKNOWN: nobody has said whose it is; the entry may have learnt it from what
+ * came from there.
+ */
+static __always_inline void locate_remote(struct flow *f, const union addr *addr, __u32 slot, __u64 identity, const bool v6)
+{
+	const struct wr_node *node = node_get(slot);
+
+	f->peer_ifindex = WR_REMOTE | slot;
+	f->peer_identity = identity;
+	if (!identity && node && node_has_gateway(node, addr, v6))
+		f->peer_identity = WR_ID_REMOTE_NODE;
+}
+
+static __always_inline void locate(struct __sk_buff *skb, const struct addresses *at, struct flow *f, const bool v6)
+{
+	const struct wr_endpoint *peer = NULL;
+	__u64 identity;
+	__u32 slot;
+
+	if (f->way == WAY_FROM_POD)
+		f->peer_ifindex = endpoint_by_address(&at->daddr, &peer, v6);
+	if (end_is_local(f->peer_ifindex)) {
+		f->peer_identity = peer ? peer->identity : WR_ID_UNKNOWN;
+		return;
+	}
+	identity = identity_by_address(&at->daddr, v6);
+	slot = node_by_cidr(&at->daddr, v6);
+	if (slot) {
+		locate_remote(f, &at->daddr, slot, identity, v6);
+		return;
+	}
+	f->peer_ifindex = 0;
+	f->own_address_of = node_by_address(&at->daddr, v6);
+	if (!identity && f->own_address_of)
+		identity = WR_ID_REMOTE_NODE;
+	f->peer_identity = identity ? identity : destination_is_host(skb, at, v6) ? WR_ID_HOST : WR_ID_WORLD;
+}
+
+/* Whose the address is that an endpoint sends to. */
+OUT_OF_LINE int flow_locate(struct __sk_buff *skb, const struct addresses *at, struct flow *f)
+{
+	if (!at || !f)
+		return 0;
+	f->located = true;
+	read_barrier(); /* the revision has been read */
+	if (f->v6)
+		locate(skb, at, f, true);
+	else
+		locate(skb, at, f, false);
 	return 0;
 }
 
@@ -199,24 +322,69 @@ static __always_inline enum wr_reason flow_unknown(struct flow *f, bool lives)
 	return WR_REASON_NONE;
 }
 
+/*
+ * What is known now of the end that is no endpoint of this node, if it was looked up: another node may have its address, or
+ * there is another slot for the node. Then the entry follows; everything else is found in the packet's way.
+ */
+static __always_inline void flow_follow(struct flow *f)
+{
+	const bool own = f->forward == way_is_out(f->way);
+	const __u32 theirs = other_end(&f->ct, own);
+
+	/* An error may be from any node on the way. */
+	if (!end_is_remote(theirs) || (f->way == WAY_FROM_NODE && (f->traits & RELATED)))
+		return;
+	/* It was the node itself that began the flow, from an address which does not lead there otherwise. */
+	if (f->own_address_of)
+		f->peer_ifindex = WR_REMOTE | f->own_address_of;
+	if (!end_is_remote(f->peer_ifindex) || f->peer_ifindex == theirs)
+		return;
+	f->moved = true;
+	if (own)
+		f->ct.responder = f->peer_ifindex;
+	else
+		f->ct.initiator = f->peer_ifindex;
+}
+
+/* Whether flow_locate() has found the other end where, or as whom, the entry does not have it. */
+static __always_inline bool flow_is_elsewhere(const struct flow *f)
+{
+	return f->located && !end_is_local(other_end(&f->ct, f->forward)) && f->peer_ifindex != other_end(&f->ct, f->forward);
+}
+
+/* The entry is about where the stranger is now, and as whom it was judged. */
+static __always_inline void flow_found_again(struct flow *f)
+{
+	*other_revision(&f->ct, f->forward) = f->cluster_revision;
+	f->moved = true;
+}
+
 /* The packet belongs to the entry that was found, of which f->ct is a copy. */
-static __always_inline void flow_known(const struct packet *p, struct flow *f, const struct found *found)
+static __always_inline void flow_known(struct packet *p, struct flow *f, const struct found *found)
 {
 	const __u32 next = tcp_progress(p, found);
+	bool current;
 
 	f->answers = !f->established && packet_answers(p, found);
 	f->turns = packet_turns(p, found);
-	f->stranger = f->ct.initiator ? f->ct.at[WR_EGRESS].peer : f->ct.at[WR_INGRESS].peer;
-	if (f->sent) {
-		f->via_stack = found->flags & WR_CT_VIA_STACK;
-		f->peer_ifindex = f->forward ? f->ct.responder : f->ct.initiator;
+	f->stranger = end_is_local(f->ct.initiator) ? f->ct.at[WR_EGRESS].peer : f->ct.at[WR_INGRESS].peer;
+	f->via_stack = found->flags & WR_CT_VIA_STACK;
+	if (f->located)
+		flow_found_again(f);
+	current = flow_is_current(p, found, f->way);
+	if (way_is_out(f->way)) {
+		if (f->located && f->peer_identity) {
+			current = current && f->stranger == f->peer_identity;
+			f->stranger = f->peer_identity;
+		}
+		f->peer_ifindex = other_end(&f->ct, f->forward);
 		f->peer_identity = found->other ? found->other->identity : f->stranger;
-	} else if (f->forward && !(p->traits & RELATED)) {
+	} else if ((f->forward || f->way == WAY_FROM_NODE) && !(p->traits & RELATED)) {
 		f->stranger = p->peer_identity;
 	}
 	trace_entry(f, WR_TRACE_CT_FOUND | (f->established ? 0 : WR_TRACE_CT_NEW) | (f->forward ? 0 : WR_TRACE_CT_REPLY) |
 			       (p->traits & RELATED ? WR_TRACE_CT_RELATED : 0));
-	if (!flow_is_current(p, found, f->sent)) {
+	if (!current) {
 		trace_step(WR_TRACE_CT_REJUDGED);
 		f->step = FLOW_STALE;
 	} else if (found->flags & CT_DENIED) {
@@ -226,15 +394,15 @@ static __always_inline void flow_known(const struct packet *p, struct flow *f, c
 	} else if (dry_run || (p->traits & FOLLOWS)) {
 		f->step = FLOW_PASSES;
 	} else {
-		f->step = f->answers ? FLOW_ANSWERED : FLOW_MOVES_ON;
+		f->step = f->answers ? FLOW_ANSWERED : f->moved ? FLOW_FOUND_AGAIN : FLOW_MOVES_ON;
 	}
 	f->ct.flags = next;
 }
 
 /* What is to be done about the packet's flow. */
-OUT_OF_LINE int flow_look(struct __sk_buff *skb, struct addresses *at, struct flow *f)
+OUT_OF_LINE int flow_look(struct addresses *at, struct flow *f)
 {
-	struct packet p = { .at = at, .ifindex = skb->ifindex };
+	struct packet p = { .at = at };
 	struct found found = { 0 };
 	bool fits;
 
@@ -242,6 +410,8 @@ OUT_OF_LINE int flow_look(struct __sk_buff *skb, struct addresses *at, struct fl
 		return WR_REASON_NO_ENDPOINT;
 	if (f->found != FLOW_LIVES)
 		return flow_unknown(f, false);
+	flow_follow(f);
+	p.ifindex = f->ifindex;
 	p.l4_proto = f->l4_proto;
 	p.peer_ifindex = f->peer_ifindex;
 	p.peer_identity = f->peer_identity;
@@ -249,10 +419,11 @@ OUT_OF_LINE int flow_look(struct __sk_buff *skb, struct addresses *at, struct fl
 	found.ct = &f->ct;
 	found.flags = f->ct.flags;
 	found.forward = f->forward;
-	fits = flow_fits(&p, &found, f->sent, f->v6);
+	fits = flow_fits(&p, &found, f->way, f->v6) && !flow_is_elsewhere(f);
 	if (!fits || flow_begins_anew(&p, &found))
 		/* Against a living flow's direction, or from elsewhere in the place of a flow towards the pod. */
-		return flow_unknown(f, fits ? !f->forward : !f->sent && f->forward && f->ct.responder == p.ifindex);
+		return flow_unknown(f, fits ? !f->forward :
+					      !way_is_out(f->way) && f->forward && f->ct.responder == p.ifindex);
 	p.ep = endpoint_get(p.ifindex);
 	if (!p.ep)
 		return WR_REASON_NO_ENDPOINT;
@@ -261,45 +432,25 @@ OUT_OF_LINE int flow_look(struct __sk_buff *skb, struct addresses *at, struct fl
 	return WR_REASON_NONE;
 }
 
-/* Whether the host itself has the address that the pod sends to. Without a route it is the world's. */
-static __always_inline bool destination_is_host(struct __sk_buff *skb, const struct addresses *at, const bool v6)
-{
-	struct bpf_fib_lookup fib = { .family = v6 ? FAMILY_INET6 : FAMILY_INET, .ifindex = skb->ifindex };
-
-	if (v6) {
-		__builtin_memcpy(fib.ipv6_src, &at->saddr, sizeof(fib.ipv6_src));
-		__builtin_memcpy(fib.ipv6_dst, &at->daddr, sizeof(fib.ipv6_dst));
-	} else {
-		fib.ipv4_src = at->saddr.a4.v4;
-		fib.ipv4_dst = at->daddr.a4.v4;
-	}
-	return bpf_fib_lookup(skb, &fib, sizeof(fib), 0) == BPF_FIB_LKUP_RET_NOT_FWDED;
-}
-
 /* Between whom the flow is that this packet begins. */
-OUT_OF_LINE int flow_ends(struct __sk_buff *skb, const struct addresses *at, struct flow *f)
+static __always_inline enum wr_reason flow_ends(struct flow *f)
 {
-	const struct wr_endpoint *peer;
+	const bool sent = way_is_out(f->way);
+	const __u32 from = sent ? f->ifindex : f->peer_ifindex, to = sent ? f->peer_ifindex : f->ifindex;
 
-	if (!at || !f)
+	if (sent && end_is_local(to) && !endpoint_get(to))
 		return WR_REASON_NO_ENDPOINT;
+	if (end_is_remote(f->peer_ifindex) && !f->peer_identity)
+		f->peer_identity = WR_ID_SOME_POD;
+	f->stranger = f->peer_identity;
 	f->ct.flags = f->swapped * WR_CT_SWAPPED;
-	if (!f->sent) {
+	/* The world's packets come from another node only because its stack has brought them: so must the answers go. */
+	if (f->way == WAY_TO_POD || f->way == WAY_FROM_HOST || !from)
 		f->ct.flags |= WR_CT_VIA_STACK;
-		f->ct.initiator = f->peer_ifindex;
-		f->ct.responder = skb->ifindex;
-		f->stranger = f->peer_identity;
-		return WR_REASON_NONE;
-	}
-	f->peer_ifindex = endpoint_by_address(&at->daddr, &peer, f->v6);
-	f->ct.initiator = skb->ifindex;
-	f->ct.responder = f->peer_ifindex;
-	if (f->peer_ifindex) {
-		f->peer_identity = peer ? peer->identity : WR_ID_UNKNOWN;
-		return peer ? WR_REASON_NONE : WR_REASON_NO_ENDPOINT;
-	}
-	f->stranger = destination_is_host(skb, at, f->v6) ? WR_ID_HOST : WR_ID_WORLD;
-	f->peer_identity = f->stranger;
+	f->ct.initiator = from;
+	f->ct.responder = to;
+	if (!end_is_local(f->peer_ifindex))
+		*other_revision(&f->ct, sent) = f->cluster_revision;
 	return WR_REASON_NONE;
 }
 
@@ -405,12 +556,17 @@ static __always_inline enum wr_reason flow_decide(struct __sk_buff *skb, struct 
 	enum wr_reason reason;
 
 	flow_load(at, f);
-	reason = flow_look(skb, at, f);
-	if (!reason && f->step == FLOW_BEGINS)
-		reason = flow_ends(skb, at, f);
+	if (f->lost)
+		flow_locate(skb, at, f);
+	reason = flow_look(at, f);
+	if (!reason && f->step == FLOW_BEGINS) {
+		if (way_is_out(f->way) && !f->located)
+			flow_locate(skb, at, f);
+		reason = flow_ends(f);
+	}
 	if (reason || f->step == FLOW_PASSES)
 		return reason;
-	if (f->step != FLOW_ANSWERED && f->step != FLOW_MOVES_ON)
+	if (f->step != FLOW_ANSWERED && f->step != FLOW_MOVES_ON && f->step != FLOW_FOUND_AGAIN)
 		judge_flow(at, f);
 	return flow_settle(at, f);
 }
@@ -418,22 +574,24 @@ static __always_inline enum wr_reason flow_decide(struct __sk_buff *skb, struct 
 /* --- what is not --- */
 
 /* What the functions above are told. */
-static __always_inline void flow_fill(const struct packet *p, struct flow *f, const bool sent, const bool v6)
+static __always_inline void flow_fill(const struct packet *p, struct flow *f, const enum way way, const bool v6)
 {
 	__builtin_memset(f, 0, sizeof(*f));
+	f->ifindex = p->ifindex;
 	f->peer_ifindex = p->peer_ifindex;
 	f->peer_identity = p->peer_identity;
+	f->cluster_revision = way == WAY_FROM_POD || way == WAY_TO_POD ? cluster_revision() : p->cluster_revision;
 	f->traits = p->traits;
 	f->sport = p->sport;
 	f->dport = p->dport;
 	f->l4_proto = p->l4_proto;
-	f->sent = sent;
+	f->way = way;
 	f->v6 = v6;
 }
 
 /* Whether the packet just goes on with its flow, whose only change is that it lives on. */
-static __always_inline bool flow_goes_on(const struct packet *p, union ct_key *key, struct found *found, const bool sent,
-					 const bool v6)
+static __always_inline bool flow_goes_on(const struct packet *p, union ct_key *key, struct found *found,
+					 const enum way way, const bool v6)
 {
 	const __u32 swapped = ct_key(p, key, v6);
 	__u32 expires;
@@ -442,7 +600,7 @@ static __always_inline bool flow_goes_on(const struct packet *p, union ct_key *k
 		return false;
 	if ((found->flags & (CT_DENIED | WR_CT_RESET)) || !(found->forward || (found->flags & WR_CT_ANSWERED)))
 		return false;
-	if (flow_begins_anew(p, found) || !flow_fits(p, found, sent, v6) || !flow_is_current(p, found, sent))
+	if (flow_begins_anew(p, found) || !flow_fits(p, found, way, v6) || !flow_is_current(p, found, way))
 		return false;
 	expires = found->now + ct_life(p->l4_proto, found->flags);
 	if (expires - found->ct->expires + REFRESH_TICKS <= 2 * REFRESH_TICKS)
@@ -454,42 +612,46 @@ static __always_inline bool flow_goes_on(const struct packet *p, union ct_key *k
 	return true;
 }
 
-/*
- * Whether the packet's flow lets it pass. `sent`: the pod has sent it (from_pod); then p->peer is who gets it, if not the
- * stack. Otherwise it is for the pod.
- */
-static __always_inline enum wr_reason flow_pass(struct packet *p, struct scratch *s, const bool sent, const bool v6)
+/* Whether the packet just goes on with its flow, and where; lets the next ones go by `lease`, if there can be one. */
+static __always_inline bool flow_continues(struct packet *p, struct scratch *s, const struct lease *lease, const enum way way,
+					   const bool v6)
 {
 	struct found found = { 0 };
+
+	if (dry_run || !flow_goes_on(p, &s->key, &found, way, v6))
+		return false;
+	p->via_stack = found.flags & WR_CT_VIA_STACK;
+	if (way == WAY_FROM_POD) {
+		p->peer = found.other;
+		p->peer_ifindex = other_end(found.ct, found.forward);
+		p->peer_identity = p->peer ? p->peer->identity : WR_ID_UNKNOWN;
+	}
+	if ((way == WAY_FROM_POD || way == WAY_FROM_NODE) && !p->via_stack && p->peer_ifindex)
+		lease_give(lease, p->peer_ifindex);
+	return true;
+}
+
+/* Whether the packet's flow lets it pass. WAY_FROM_POD: p->peer_ifindex is where it goes then, if not to the stack. */
+static __always_inline enum wr_reason flow_pass(struct packet *p, struct scratch *s, const struct lease *lease,
+						const enum way way, const bool v6)
+{
 	struct flow *f = &s->flow;
 	enum wr_reason reason;
-	struct lease lease;
 
-	if (sent && lease_holds(p, &lease, v6))
+	if (flow_continues(p, s, lease, way, v6))
 		return WR_REASON_NONE;
-	if (!dry_run && flow_goes_on(p, &s->key, &found, sent, v6)) {
-		if (!sent)
-			return WR_REASON_NONE;
-		p->via_stack = found.flags & WR_CT_VIA_STACK;
-		p->peer = found.other;
-		p->peer_ifindex = found.forward ? found.ct->responder : found.ct->initiator;
-		p->peer_identity = p->peer ? p->peer->identity : WR_ID_UNKNOWN;
-		if (p->peer && !p->via_stack && lease.at)
-			*lease.at = lease.word;
-		return WR_REASON_NONE;
-	}
-	flow_fill(p, f, sent, v6);
+	flow_fill(p, f, way, v6);
 	reason = flow_decide(p->skb, p->at, f);
 	if (reason && (p->traits & RELATED))
 		reason = WR_REASON_ICMP_ERROR;
 	p->judged = f->judged;
-	if (!sent)
+	p->via_stack = f->via_stack;
+	if (!way_is_out(way))
 		return reason;
 	p->peer_ifindex = f->peer_ifindex;
 	p->peer_identity = f->peer_identity;
-	p->via_stack = f->via_stack;
-	p->peer = f->peer_ifindex ? endpoint_get(f->peer_ifindex) : NULL;
-	return !reason && f->peer_ifindex && !p->peer ? WR_REASON_NO_ENDPOINT : reason;
+	p->peer = end_is_local(f->peer_ifindex) ? endpoint_get(f->peer_ifindex) : NULL;
+	return !reason && end_is_local(f->peer_ifindex) && !p->peer ? WR_REASON_NO_ENDPOINT : reason;
 }
 
 #endif

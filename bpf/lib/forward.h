@@ -5,6 +5,7 @@
 
 #include "lib/endpoint.h"
 #include "lib/gateway.h"
+#include "lib/tunnel.h"
 
 static __always_inline enum wr_reason destination4_check(struct packet *p)
 {
@@ -53,7 +54,7 @@ static __always_inline enum wr_reason destination_check(struct packet *p, const 
 	return type == PACKET_OTHERHOST ? WR_REASON_BAD_DESTINATION : WR_REASON_MULTICAST;
 }
 
-/* One hop, and the addresses of the last one. */
+/* One hop, and the addresses of the last one; another node's are written later. */
 static __always_inline bool forward_rewrite(const struct packet *p, const bool v6)
 {
 	void *frame = packet_at(p, 0, ETH_HLEN + (v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr)));
@@ -61,8 +62,10 @@ static __always_inline bool forward_rewrite(const struct packet *p, const bool v
 
 	if (!frame)
 		return false;
-	mac_copy(eth->h_dest, p->peer->mac);
-	mac_write_host(eth->h_source);
+	if (p->peer) {
+		mac_copy(eth->h_dest, p->peer->mac);
+		mac_write_host(eth->h_source);
+	}
 	if (v6) {
 		((struct ipv6hdr *)(frame + ETH_HLEN))->hop_limit--;
 	} else {
@@ -95,16 +98,16 @@ static __always_inline enum wr_reason forward_stack(const struct packet *p, enum
 	return reason;
 }
 
-/* Where the packet's flow, which lets it pass, goes: straight into the other pod, or to the stack. */
+/* Where the packet's flow, which lets it pass, goes: straight into the other pod, to another node, or to the stack. */
 static __always_inline enum wr_reason forward(struct packet *p, const bool v6)
 {
-	if (!p->peer || p->via_stack)
+	if (!p->peer_ifindex || p->via_stack)
 		return forward_stack(p, WR_REASON_TO_STACK);
 	if (p->hop_limit <= 1)
 		return forward_stack(p, WR_REASON_HOP_LIMIT);
 	if (!forward_rewrite(p, v6))
 		return WR_REASON_RUNT;
-	return WR_REASON_TO_ENDPOINT;
+	return p->peer ? WR_REASON_TO_ENDPOINT : tunnel_send(p, p->ep->identity, v6);
 }
 
 #endif

@@ -68,11 +68,11 @@ static __always_inline void judge_point(const struct addresses *at, struct flow 
 /* What an endpoint is judged by now, and as whom. One that has gone meanwhile is in quarantine. */
 static __always_inline bool point_read(struct flow *f, __u32 direction, __u32 ifindex, __u64 *identity)
 {
-	const struct wr_endpoint *ep = ifindex ? endpoint_get(ifindex) : NULL;
+	const struct wr_endpoint *ep = end_is_local(ifindex) ? endpoint_get(ifindex) : NULL;
 	const union policy_word word = { .both = ep ? policy_word_read(ep) : 0 };
 	const __u64 was = *identity;
 
-	if (!ifindex)
+	if (!end_is_local(ifindex))
 		return false;
 	*identity = ep ? *(const volatile __u64 *)&ep->identity : WR_ID_UNKNOWN;
 	if (f->ct.at[direction].revision == word.revision && f->policy_class[direction] == word.policy_class &&
@@ -107,7 +107,8 @@ OUT_OF_LINE int judge_flow(const struct addresses *at, struct flow *f)
 
 	if (!at || !f)
 		return 0;
-	f->judged = (f->ct.initiator ? 1 << WR_EGRESS : 0) | (f->ct.responder ? 1 << WR_INGRESS : 0);
+	f->judged = (end_is_local(f->ct.initiator) ? 1 << WR_EGRESS : 0) |
+		    (end_is_local(f->ct.responder) ? 1 << WR_INGRESS : 0);
 	initiator = responder = f->stranger;
 	ends_read(f, &initiator, &responder);
 	if (f->step == FLOW_DENIED || f->step == FLOW_TURNS)
@@ -116,9 +117,9 @@ OUT_OF_LINE int judge_flow(const struct addresses *at, struct flow *f)
 	for (int round = 1; round <= JUDGE_ROUNDS; round++) {
 		f->ct.flags &= ~CT_DENIED;
 		read_barrier();
-		if (f->ct.initiator)
+		if (end_is_local(f->ct.initiator))
 			judge_point(at, f, WR_EGRESS, responder);
-		if (f->ct.responder)
+		if (end_is_local(f->ct.responder))
 			judge_point(at, f, WR_INGRESS, initiator);
 		if (!(f->ct.flags & CT_DENIED))
 			break;

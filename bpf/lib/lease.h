@@ -5,6 +5,9 @@
  * by which the packet was let through, in an array: the hash lookup that it saves is the dearest part of from_pod (35 of 87
  * ns). Nobody reads one but by computing the same word, so it needs no deletion: another revision, identity, endpoint or
  * second makes another word. The hash is keyed, so that nobody can look for flows that share one.
+ *
+ * To and from a pod of another node it saves more: who and where that is need not be looked up either, as long as the
+ * cluster's revision stands. There the word's low bits are the node's slot.
  */
 #ifndef WARREN_LIB_LEASE_H
 #define WARREN_LIB_LEASE_H
@@ -13,6 +16,8 @@
 #include "lib/endpoint.h"
 
 #define LEASE_BITS 15
+#define LEASE_NODE (WR_NODE_SLOTS - 1)
+_Static_assert((WR_NODE_SLOTS & LEASE_NODE) == 0, "a slot is some bits of a word");
 #define LEASE_TICKS_SHIFT 3 /* 1.07 s */
 
 /* Set by the loader, another one each time; without it there are no leases. */
@@ -32,6 +37,19 @@ static __always_inline __u64 lease_mix(__u64 h, __u64 x)
 	return h ^ h >> 32;
 }
 
+/* What a lease is for: no word of one kind is one of another. */
+enum lease_kind {
+	LEASE_LOCAL = 0 << 1,     /* from a pod to another one of this node */
+	LEASE_TO_NODE = 1 << 1,   /* ... to one of another node */
+	LEASE_FROM_NODE = 2 << 1, /* from a pod of another node */
+	LEASE_OUTSIDE = 3 << 1,   /* from an address that is no pod's and none of this node's */
+};
+
+static __always_inline __u64 lease_begin(const struct packet *p, enum lease_kind kind, const bool v6)
+{
+	return lease_mix(lease_secret, (__u64)p->sport << 48 | (__u64)p->dport << 32 | (__u64)p->l4_proto << 24 | kind | v6);
+}
+
 /* Where the lease of a packet to p->peer would be, and what it would say. The endpoints stand for their addresses. */
 static __always_inline __u64 *lease_at(const struct packet *p, __u64 *word, const bool v6)
 {
@@ -39,12 +57,12 @@ static __always_inline __u64 *lease_at(const struct packet *p, __u64 *word, cons
 	__u32 slot;
 	__u64 h;
 
-	h = lease_mix(lease_secret, (__u64)p->sport << 48 | (__u64)p->dport << 32 | (__u64)p->l4_proto << 24 | v6);
+	h = lease_begin(p, LEASE_LOCAL, v6);
 	h = lease_mix(h, (__u64)p->ifindex << 32 | p->peer_ifindex);
 	slot = h >> (64 - LEASE_BITS);
 	h = lease_mix(h, (__u64)p->word.revision << 32 | theirs.revision);
 	h = lease_mix(h, p->ep->identity + (ct_now() >> LEASE_TICKS_SHIFT));
-	*word = lease_mix(h, p->peer->identity);
+	*word = lease_mix(h, p->peer->identity) & ~(__u64)LEASE_NODE;
 	return bpf_map_lookup_elem(&leases, &slot);
 }
 
@@ -54,11 +72,69 @@ static __always_inline bool lease_is_for(const struct packet *p)
 	return !dry_run && lease_secret && !(p->traits & (TCP_SYN | TCP_FIN | TCP_RST | BEGINS | FOLLOWS));
 }
 
+static __always_inline __u64 lease_mix_address(__u64 h, const union addr *addr, const bool v6)
+{
+	if (!v6)
+		return lease_mix(h, addr->a4.v4);
+	h = lease_mix(h, (__u64)addr->a6.v6[0] << 32 | addr->a6.v6[1]);
+	return lease_mix(h, (__u64)addr->a6.v6[2] << 32 | addr->a6.v6[3]);
+}
+
 /* A lease as it would be for this packet. `at` NULL: there can be none. */
 struct lease {
 	__u64 *at;
 	__u64 word;
 };
+
+/* Where the lease of a packet between p->ep and an address elsewhere would be, and what it would say but for the slot. */
+static __always_inline void lease_remote(const struct packet *p, struct lease *lease, enum lease_kind kind, __u64 via,
+					 const union addr *far, const bool v6)
+{
+	__u64 h = lease_mix_address(lease_begin(p, kind, v6), far, v6);
+	__u32 slot;
+
+	h = lease_mix(h, (__u64)p->ifindex << 32 | p->word.revision);
+	slot = h >> (64 - LEASE_BITS);
+	h = lease_mix(h, (__u64)p->cluster_revision << 32 | (__u32)(ct_now() >> LEASE_TICKS_SHIFT));
+	h = lease_mix(h, via);
+	lease->word = lease_mix(h, p->ep->identity) & ~(__u64)LEASE_NODE;
+	lease->at = bpf_map_lookup_elem(&leases, &slot);
+}
+
+/* The slot that is leased, or 0. */
+static __always_inline __u32 lease_slot(const struct lease *lease)
+{
+	const __u64 word = lease->at ? *lease->at : 0;
+
+	return (word & ~(__u64)LEASE_NODE) == lease->word ? word & LEASE_NODE : 0;
+}
+
+/*
+ * The flow lets such packets pass: `end` is its other end. Of an end on this node a lease for another node would say slot 0, and
+ * the other way round the word would be no lease's: neither is ever believed.
+ */
+static __always_inline void lease_give(const struct lease *lease, __u32 end)
+{
+	if (lease->at)
+		*lease->at = end_is_remote(end) ? lease->word | (end & LEASE_NODE) : lease->word;
+}
+
+/* The same for a pod of another node. */
+static __always_inline bool lease_to_node_holds(struct packet *p, struct lease *lease, const bool v6)
+{
+	__u32 slot;
+
+	p->peer = NULL;
+	p->peer_ifindex = 0;
+	p->cluster_revision = cluster_revision();
+	if (!p->cluster_revision)
+		return false;
+	lease_remote(p, lease, LEASE_TO_NODE, 0, &p->at->daddr, v6);
+	slot = lease_slot(lease);
+	if (slot)
+		p->peer_ifindex = WR_REMOTE | slot;
+	return slot;
+}
 
 /*
  * Whether the packet is for a pod, which is p->peer then, and there is a lease for it. Else `lease` is what conntrack may give: made of
@@ -73,7 +149,7 @@ static __always_inline bool lease_holds(struct packet *p, struct lease *lease, c
 	p->peer_ifindex = endpoint_guess(&p->at->daddr, v6);
 	p->peer = p->peer_ifindex ? endpoint_get(p->peer_ifindex) : NULL;
 	if (!p->peer || !addr_is_endpoints(&p->at->daddr, p->peer, v6))
-		return false;
+		return lease_to_node_holds(p, lease, v6);
 	p->peer_identity = p->peer->identity;
 	lease->at = lease_at(p, &lease->word, v6);
 	return lease->at && *lease->at == lease->word;

@@ -17,13 +17,32 @@
 
 #include "abi/abi.h"
 #include "abi/endpoint.h"
+#include "abi/node.h"
 #include "abi/reason.h"
+
+/* UAPI leaves these to the C library. */
+#define FAMILY_INET 2
+#define FAMILY_INET6 10
 
 /*
  * A function that the verifier looks at once, by itself, instead of at every call with all that is known there: what is
  * needed for few packets and has many branches. Its pointers may be NULL for all that the verifier knows.
  */
 #define OUT_OF_LINE __noinline __weak
+
+/* Which way a packet goes, and by whose word it is known where it comes from. */
+enum way {
+	WAY_FROM_POD,  /* an endpoint has sent it, to anybody */
+	WAY_TO_POD,    /* the stack sends it to an endpoint */
+	WAY_FROM_HOST, /* the stack sends it to another node; an endpoint has sent it, maybe to another address */
+	WAY_FROM_NODE, /* another node sends it to an endpoint */
+};
+
+/* Whether the endpoint that it is judged for is its sender, else its receiver. */
+static __always_inline bool way_is_out(const enum way way)
+{
+	return way == WAY_FROM_POD || way == WAY_FROM_HOST;
+}
 
 union addr {
 	struct wr_addr4 a4;
@@ -79,13 +98,14 @@ struct transport {
 
 struct packet {
 	struct __sk_buff *skb;
-	const struct wr_endpoint *ep; /* whose program runs */
+	const struct wr_endpoint *ep; /* for which it is judged: whose program runs, or who has sent it or gets it */
 	__u32 ifindex;                /* ... and its key */
 	__u32 direction;              /* enum wr_direction */
 	union policy_word word;       /* ep's */
 	const struct wr_endpoint *peer; /* the other side, if it is an endpoint of this node */
 	__u32 peer_ifindex;           /* ... and its key; WR_REMOTE | slot: on another node; else 0 */
 	__u64 peer_identity;          /* as far as it is known */
+	__u32 cluster_revision;       /* WAY_FROM_NODE, WAY_FROM_HOST: under which peer_ifindex was found */
 
 	/* By ip_parse(). Offsets count from the start of the frame. */
 	struct addresses *at;

@@ -58,28 +58,59 @@ static __noinline __u32 policy_ask(const struct flow *f, __u32 direction, const 
 	return WR_RULE_NONE;
 }
 
-/* The CIDR peer that holds the peer's address: of egress that is the responder, of ingress the initiator. */
-static __noinline __u64 policy_cidr(const struct addresses *at, const struct flow *f, __u32 direction)
+/* The CIDR peer that holds the address. */
+static __noinline __u64 policy_cidr(const union addr *addr, __u32 policy_class, __u32 direction, bool v6)
 {
-	const __u32 class_direction = wr_cidr_class(f->policy_class[direction & 1], direction);
-	const bool source = f->forward == (direction == WR_INGRESS);
+	const __u32 class_direction = wr_cidr_class(policy_class, direction);
 	struct wr_trace *t = trace_get();
 	const struct wr_peer *peer;
 
-	if (f->v6) {
+	if (v6) {
 		struct wr_cidr6_key key = { .prefixlen = WR_CIDR_CLASS_BITS + 128, .class_direction = class_direction };
 
-		key.addr = source ? at->saddr.a6 : at->daddr.a6;
+		key.addr = addr->a6;
 		peer = bpf_map_lookup_elem(&cidrs6, &key);
 	} else {
 		struct wr_cidr4_key key = { .prefixlen = WR_CIDR_CLASS_BITS + 32, .class_direction = class_direction };
 
-		key.addr = source ? at->saddr.a4 : at->daddr.a4;
+		key.addr = addr->a4;
 		peer = bpf_map_lookup_elem(&cidrs4, &key);
 	}
 	if (t)
 		t->judgement[direction & 1].cidr_peer = peer ? peer->peer : WR_PEER_NONE;
 	return peer ? peer->peer : WR_PEER_NONE;
+}
+
+/* The node at the flow's other end. */
+static __always_inline const struct wr_node *policy_node(const struct flow *f, __u32 direction)
+{
+	const __u32 end = direction == WR_EGRESS ? f->ct.responder : f->ct.initiator;
+
+	return end_is_remote(end) ? node_get(end & ~WR_REMOTE) : NULL;
+}
+
+/*
+ * By what blocks the flow's peer is in: of egress that is the responder, of ingress the initiator. Another node is where its
+ * address is, whichever one it sends from.
+ */
+static __always_inline __u32 policy_ask_cidr(const struct addresses *at, const struct flow *f, __u32 direction,
+					     const struct wr_class_info *info, __u64 peer_identity)
+{
+	const __u32 policy_class = f->policy_class[direction & 1];
+	const bool source = f->forward == (direction == WR_INGRESS);
+	const struct wr_node *node = NULL;
+	__u32 rule = WR_RULE_NONE;
+	__u64 peer;
+
+	peer = policy_cidr(source ? &at->saddr : &at->daddr, policy_class, direction, f->v6);
+	if (peer != WR_PEER_NONE)
+		rule = policy_ask(f, direction, info, peer);
+	if (!rule && peer_identity == WR_ID_REMOTE_NODE)
+		node = policy_node(f, direction);
+	if (!node)
+		return rule;
+	peer = policy_cidr((const union addr *)&node->remote, policy_class, direction, node->flags & WR_NODE_OVER6);
+	return peer != WR_PEER_NONE ? policy_ask(f, direction, info, peer) : WR_RULE_NONE;
 }
 
 static __noinline __u64 policy_peer_class(__u64 identity, __u32 direction)
@@ -122,11 +153,8 @@ OUT_OF_LINE __u32 policy_verdict(const struct addresses *at, const struct flow *
 		rule = policy_ask(f, direction, info, WR_PEER_ANY);
 	if (!rule && (flags & WR_CLASS_ALL_PODS) && peer_identity >> WR_ID_KIND_SHIFT == WR_ID_KIND_POD)
 		rule = policy_ask(f, direction, info, WR_PEER_ALL_PODS);
-	if (!rule && (flags & WR_CLASS_CIDRS)) {
-		peer = policy_cidr(at, f, slot);
-		if (peer != WR_PEER_NONE)
-			rule = policy_ask(f, direction, info, peer);
-	}
+	if (!rule && (flags & WR_CLASS_CIDRS))
+		rule = policy_ask_cidr(at, f, slot, info, peer_identity);
 	return rule;
 }
 

@@ -4,6 +4,7 @@
 #define WARREN_LIB_TUNNEL_H
 
 #include <asm-generic/errno.h>
+#include <linux/pkt_cls.h>
 #include <linux/udp.h>
 
 #include "lib/geneve.h"
@@ -39,20 +40,52 @@ struct tunnel_out {
 
 /*
  * Of addresses, protocol and ports, by multiplication; not bpf_get_hash_recalc(), which dissects every packet of a sender
- * that has set no hash. All fragments of a datagram have its ports (lib/transport.h), so they stay together.
+ * that has set no hash. Of fragments without the ports, which not all of them have: so they stay together.
  */
-static __always_inline __u32 tunnel_hash(const struct packet *p, const bool v6)
+static __always_inline __u32 tunnel_hash(const __be32 *s, const __be32 *d, __u8 l4_proto, const bool v6)
 {
-	const __be32 *s = p->at->saddr.a6.v6, *d = p->at->daddr.a6.v6;
-	__u64 from = p->at->saddr.a4.v4, to = p->at->daddr.a4.v4, h;
+	__u64 from = s[0], to = d[0], h;
 
 	if (v6) {
 		from = ((__u64)(s[0] ^ s[2]) << 32) | (s[1] ^ s[3]);
 		to = ((__u64)(d[0] ^ d[2]) << 32) | (d[1] ^ d[3]);
 	}
-	h = (from ^ (__u64)p->sport << 32 ^ (__u64)p->dport << 48) * 0x9e3779b97f4a7c15ull;
-	h = ((h ^ h >> 32) + to + p->l4_proto) * 0xbf58476d1ce4e5b9ull;
+	h = from * 0x9e3779b97f4a7c15ull;
+	h = ((h ^ h >> 32) + to + l4_proto) * 0xbf58476d1ce4e5b9ull;
 	return h >> 32;
+}
+
+/*
+ * Where the packet ends, its protocol (of a fragment none), its hash, and the outer TOS: ECN as it is inside (RFC 6040 section
+ * 4.1, normal mode), DSCP if the cluster is configured so (RFC 2983, uniform model).
+ */
+static __always_inline bool tunnel_read(struct packet *p, struct tunnel_out *out, const bool v6)
+{
+	const __u32 l4_off = ETH_HLEN + (v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr));
+	const void *frame = packet_at(p, 0, l4_off);
+	const struct iphdr *ip4 = frame + ETH_HLEN;
+	const struct ipv6hdr *ip6 = frame + ETH_HLEN;
+	const __be32 *ports;
+	__u8 tos;
+
+	if (!frame)
+		return false;
+	p->l4_off = l4_off;
+	p->end = v6 ? l4_off + bpf_ntohs(ip6->payload_len) : ETH_HLEN + bpf_ntohs(ip4->tot_len);
+	p->l4_proto = v6 ? ip6->nexthdr : ip4->protocol;
+	if (!v6 && (ip4->frag_off & bpf_htons(IP4_MORE_FRAGMENTS | IP4_FRAGMENT_OFFSET)))
+		p->l4_proto = 0;
+	tos = v6 ? bpf_ntohs(*(const __be16 *)ip6) >> 4 : ip4->tos;
+	out->tos = out->cluster->flags & WR_CLUSTER_DSCP ? tos : tos & ECN_MASK;
+	out->hash = v6 ? tunnel_hash((const __be32 *)&ip6->saddr, (const __be32 *)&ip6->daddr, p->l4_proto, true) :
+			 tunnel_hash(&ip4->saddr, &ip4->daddr, p->l4_proto, false);
+	if (p->l4_proto != IPPROTO_TCP && p->l4_proto != IPPROTO_UDP)
+		return true;
+	ports = packet_at(p, l4_off, sizeof(*ports));
+	if (!ports)
+		return false;
+	out->hash = (((__u64)out->hash << 32) ^ *ports) * 0x9e3779b97f4a7c15ull >> 32;
+	return true;
 }
 
 /*
@@ -71,19 +104,6 @@ static __always_inline bool tunnel_fits(const struct packet *p, __u32 mtu)
 		return true;
 	tcp = packet_at(p, p->l4_off & PACKET_OFF_MAX, sizeof(*tcp));
 	return tcp && p->l4_off - ETH_HLEN + tcp->doff * 4 + p->skb->gso_size <= mtu;
-}
-
-/* ECN as it is inside (RFC 6040 section 4.1, normal mode); DSCP if the cluster is configured so (RFC 2983, uniform model). */
-static __always_inline bool tunnel_tos(const struct packet *p, struct tunnel_out *out, const bool v6)
-{
-	const __be16 *word = packet_at(p, ETH_HLEN, sizeof(*word));
-	__u8 tos;
-
-	if (!word)
-		return false;
-	tos = v6 ? bpf_ntohs(*word) >> 4 : bpf_ntohs(*word);
-	out->tos = out->cluster->flags & WR_CLUSTER_DSCP ? tos : tos & ECN_MASK;
-	return true;
 }
 
 /*
@@ -181,8 +201,7 @@ static __always_inline enum wr_reason tunnel_encap(struct packet *p, struct tunn
 	/* UDP and SCTP super-packets do not survive it: facts.md calls for a drop by name. */
 	if (out->inner + overhead > 0xffff || (skb->gso_size && p->l4_proto != IPPROTO_TCP))
 		return WR_REASON_ENCAP_FAILED;
-	if (!tunnel_tos(p, out, v6) || (skb->len > p->end && bpf_skb_change_tail(skb, p->end, 0)) ||
-	    !tunnel_room(skb, v6, over6))
+	if ((skb->len > p->end && bpf_skb_change_tail(skb, p->end, 0)) || !tunnel_room(skb, v6, over6))
 		return WR_REASON_ENCAP_FAILED;
 	eth = packet_at(p, 0, ETH_HLEN + overhead);
 	if (!eth)
@@ -196,44 +215,71 @@ static __always_inline enum wr_reason tunnel_encap(struct packet *p, struct tunn
 	return WR_REASON_TO_NODE;
 }
 
-/*
- * Makes the packet, which ip_parse() has read, ready for the node that p->peer_ifindex names (WR_REMOTE | slot), with that
- * identity as its sender's; verdict() sends it there. Addresses, protocol and ports in p spread the flows. Whoever routes the
- * packet has counted its hop limit down.
- */
-static __always_inline enum wr_reason tunnel_send(struct packet *p, __u64 identity, const bool v6)
+static __always_inline enum wr_reason push(struct packet *p, struct tunnel_out *out, __u32 slot, const bool v6)
 {
-	const __u32 slot = p->peer_ifindex & ~WR_REMOTE, bytes = p->skb->len;
-	struct tunnel_out out = { .node = node_get(slot), .cluster = cluster_get(), .identity = identity };
+	const __u32 bytes = p->skb->len;
 	enum wr_reason reason = WR_REASON_TO_NODE;
 	struct ethhdr *eth;
 
-	if (!out.node || !out.cluster)
-		return WR_REASON_ENCAP_FAILED;
-	if (!tunnel_fits(p, out.node->mtu))
+	if (!tunnel_fits(p, out->node->mtu))
 		return WR_REASON_TOO_BIG;
-	if (out.node->flags & WR_NODE_DIRECT) {
+	if (dry_run)
+		return WR_REASON_TO_NODE;
+	if (out->node->flags & WR_NODE_DIRECT) {
 		eth = packet_at(p, 0, sizeof(*eth));
 		if (!eth)
 			return WR_REASON_RUNT;
-		link_write(eth, out.node, v6);
+		link_write(eth, out->node, v6);
 	} else {
-		out.hash = tunnel_hash(p, v6);
-		reason = out.node->flags & WR_NODE_OVER6 ? tunnel_encap(p, &out, v6, true) : tunnel_encap(p, &out, v6, false);
+		reason = out->node->flags & WR_NODE_OVER6 ? tunnel_encap(p, out, v6, true) : tunnel_encap(p, out, v6, false);
 	}
 	if (reason == WR_REASON_TO_NODE)
 		node_count(slot, WR_EGRESS, bytes);
 	return reason;
 }
 
-/* What tc is to do with what tunnel_send() has made. Without a node any more: nothing. */
+/* Everything is read from the packet, which ip_parse() has found in order: the callers' stacks have no room to remember it. */
+OUT_OF_LINE int tunnel_push(struct __sk_buff *skb, __u64 identity, __u32 slot, __u32 v6)
+{
+	struct packet p = { .skb = skb };
+	struct tunnel_out out = { .node = node_get(slot), .cluster = cluster_get(), .identity = identity };
+
+	if (!out.node || !out.cluster || !(v6 ? tunnel_read(&p, &out, true) : tunnel_read(&p, &out, false)))
+		return WR_REASON_ENCAP_FAILED;
+	return v6 ? push(&p, &out, slot, true) : push(&p, &out, slot, false);
+}
+
+/*
+ * Makes the packet ready for the node that p->peer_ifindex names (WR_REMOTE | slot), with that identity as its sender's;
+ * verdict() sends it there. Whoever routes the packet has counted its hop limit down. A dry run leaves the packet as it is.
+ */
+static __always_inline enum wr_reason tunnel_send(const struct packet *p, __u64 identity, const bool v6)
+{
+	return tunnel_push(p->skb, identity, p->peer_ifindex & ~WR_REMOTE, v6);
+}
+
+/*
+ * What tc is to do with what tunnel_send() has made. Without a node any more: nothing. While the next hop's MAC address is not
+ * known the stack finds it: by the outer destination, or, of what is not encapsulated, by the node's address, since the route
+ * to the destination leads to warren0.
+ */
 static __always_inline int tunnel_redirect(const struct packet *p)
 {
 	const struct wr_node *node = node_get(p->peer_ifindex & ~WR_REMOTE);
+	struct bpf_redir_neigh next = { 0 };
 
 	if (!node)
 		return TC_ACT_SHOT;
-	return node->flags & WR_NODE_RESOLVED ? bpf_redirect(node->uplink, 0) : bpf_redirect_neigh(node->uplink, NULL, 0, 0);
+	if (node->flags & WR_NODE_RESOLVED)
+		return bpf_redirect(node->uplink, 0);
+	if (!(node->flags & WR_NODE_DIRECT))
+		return bpf_redirect_neigh(node->uplink, NULL, 0, 0);
+	next.nh_family = node->flags & WR_NODE_OVER6 ? FAMILY_INET6 : FAMILY_INET;
+	if (node->flags & WR_NODE_OVER6)
+		__builtin_memcpy(next.ipv6_nh, &node->remote, sizeof(next.ipv6_nh));
+	else
+		next.ipv4_nh = node->remote.v6[0];
+	return bpf_redirect_neigh(node->uplink, &next, sizeof(next), 0);
 }
 
 /* Into this node's own stack, as if it had come in by warren0, whose routes lead back to where it came from. */

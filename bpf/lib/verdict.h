@@ -64,6 +64,26 @@ static __always_inline bool ring_is_half_empty(void)
 	return bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) < bpf_ringbuf_query(&events, BPF_RB_RING_SIZE) / 2;
 }
 
+/* The endpoint into whose pod a packet goes: with what goes out that is the other end. */
+static __always_inline __u32 receiver(const struct packet *p, enum wr_reason reason)
+{
+	return reason == WR_REASON_GATEWAY_REPLY || p->direction == WR_INGRESS ? p->ifindex : p->peer_ifindex;
+}
+
+/* For a dry run: the device that the packet would be handed to, 0: as it came. */
+static __always_inline __u32 redirect_target(const struct packet *p, enum wr_reason reason)
+{
+	const struct wr_cluster *c = cluster_get();
+	const struct wr_node *node;
+
+	if (reason == WR_REASON_TO_ENDPOINT || reason == WR_REASON_GATEWAY_REPLY)
+		return receiver(p, reason);
+	if (reason == WR_REASON_TO_HOST)
+		return c ? c->host_ifindex : 0;
+	node = reason == WR_REASON_TO_NODE ? node_get(p->peer_ifindex & ~WR_REMOTE) : NULL;
+	return node ? node->uplink : 0;
+}
+
 static __always_inline void trace_end(const struct packet *p, enum wr_reason reason)
 {
 	struct wr_trace *t = trace_get();
@@ -73,7 +93,7 @@ static __always_inline void trace_end(const struct packet *p, enum wr_reason rea
 	t->reason = reason;
 	t->peer_ifindex = p->peer_ifindex;
 	t->peer_identity = p->peer_identity;
-	t->redirect = reason == WR_REASON_TO_ENDPOINT ? p->peer_ifindex : reason == WR_REASON_GATEWAY_REPLY ? p->ifindex : 0;
+	t->redirect = redirect_target(p, reason);
 	t->mark = p->skb->mark;
 }
 
@@ -92,15 +112,13 @@ static __always_inline int verdict(const struct packet *p, const struct flow *f,
 		return too_big_tell(p->skb, p->peer_ifindex & ~WR_REMOTE);
 	if (drops)
 		return TC_ACT_SHOT;
-	if (reason == WR_REASON_TO_ENDPOINT)
-		return bpf_redirect_peer(p->direction == WR_INGRESS ? p->ifindex : p->peer_ifindex, 0);
+	/* GATEWAY_REPLY: back into the pod that asked. */
+	if (reason == WR_REASON_TO_ENDPOINT || reason == WR_REASON_GATEWAY_REPLY)
+		return bpf_redirect_peer(receiver(p, reason), 0);
 	if (reason == WR_REASON_TO_NODE)
 		return tunnel_redirect(p);
 	if (reason == WR_REASON_TO_HOST)
 		return tunnel_redirect_host();
-	/* Back into the pod that asked. */
-	if (reason == WR_REASON_GATEWAY_REPLY)
-		return bpf_redirect_peer(p->ifindex, 0);
 	return TC_ACT_OK;
 }
 

@@ -87,5 +87,6 @@ int run_flow_tests(void);
 int run_ct_tests(void);
 int run_xdp_tests(void);
 int run_tunnel_tests(void);
+int run_remote_tests(void);
 
 #endif

@@ -11,6 +11,6 @@ int main(int argc, char **argv)
 {
 	if (argc > 1 && !strcmp(argv[1], "--bench"))
 		return bench();
-	return !!(run_table_tests() + run_policy_tests() + run_flow_tests() + run_ct_tests() + run_tunnel_tests() +
+	return !!(run_table_tests() + run_policy_tests() + run_flow_tests() + run_ct_tests() + run_tunnel_tests() + run_remote_tests() +
 		  run_xdp_tests() + run_property_tests() + run_wire_tests());
 }

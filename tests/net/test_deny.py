@@ -402,6 +402,8 @@ def test_taken_apart_and_delivered(lab, from_uplink, outer, inner, sniffer):
     make_cluster(lab)
     cidrs = packed("10.87.1.0") + packed("255.255.255.0") + packed("fd00:87:0:1::") + packed("ffff:ffff:ffff:ffff::")
     map_write(node, "nodes", struct.pack("<I", SLOT), struct.pack("<IIII", 1, 3, 0, 1400) + cidrs + bytes(48))
+    map_write(node, "nodes4", struct.pack("<I", 24) + packed("10.87.1.0"), struct.pack("<I", SLOT))
+    map_write(node, "nodes6", struct.pack("<I", 64) + packed("fd00:87:0:1::"), struct.pack("<I", SLOT))
     with node.pod("a", network()) as pod, pod.udp(inner, 7777) as sock, Wire(lab.world, "eth0") as world:
         good, bad = {4: ("10.87.1.2", "10.87.9.9"), 6: ("fd00:87:0:1::2", "fd00:87:0:9::9")}[inner]
         with Wire(node, "eth0") if sniffer else contextlib.nullcontext():

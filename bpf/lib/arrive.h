@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What another node has sent, decapsulated or, on the same link, as it was: for whom it is, and whether that takes it. Who has
+ * sent it is known by now: p->peer_ifindex and p->peer_identity, looked up under p->cluster_revision.
+ */
+#ifndef WARREN_LIB_ARRIVE_H
+#define WARREN_LIB_ARRIVE_H
+
+#include "lib/flow.h"
+#include "lib/transport.h"
+#include "lib/tunnel_in.h"
+
+/* Whether the destination is this node's own: its gateway address, its outer one, any that its stack has. */
+static __always_inline bool destination_is_own(struct __sk_buff *skb, const struct addresses *at, const bool v6)
+{
+	const struct wr_cluster *c = cluster_get();
+
+	if (!c || source_is_strange(&at->daddr, v6))
+		return false;
+	return cluster_has_own(c, &at->daddr, v6) || destination_is_host(skb, at, v6);
+}
+
+OUT_OF_LINE int arrive_elsewhere(struct __sk_buff *skb, const struct addresses *at, __u32 v6)
+{
+	bool own;
+
+	if (!at)
+		return WR_REASON_TUNNEL_TARGET;
+	own = v6 ? destination_is_own(skb, at, true) : destination_is_own(skb, at, false);
+	return own ? WR_REASON_TO_HOST : WR_REASON_TUNNEL_TARGET;
+}
+
+/* Judged by the endpoint that it is for; without one p->ifindex stays the device's. */
+static __always_inline enum wr_reason arrive_judge(struct packet *p, struct scratch *s, const bool v6)
+{
+	enum wr_reason reason = ip_parse(p, v6);
+	__u32 ifindex;
+
+	if (reason)
+		return reason;
+	ifindex = endpoint_by_address(&p->at->daddr, &p->ep, v6);
+	if (!ifindex)
+		return arrive_elsewhere(p->skb, p->at, v6);
+	p->ifindex = ifindex;
+	if (!p->ep)
+		return WR_REASON_NO_ENDPOINT;
+	p->word.both = policy_word_read(p->ep);
+	trace_step(WR_TRACE_ENDPOINT);
+	if (v6 && is_neighbour_discovery(p))
+		return WR_REASON_NEIGHBOUR;
+	reason = transport_parse(p, v6);
+	if (reason)
+		return reason;
+	trace_step(WR_TRACE_PARSED);
+	reason = flow_pass(p, s, NULL, WAY_FROM_NODE, v6);
+	if (reason)
+		return reason;
+	return p->via_stack ? WR_REASON_TO_HOST : WR_REASON_TO_ENDPOINT;
+}
+
+/* Into the pod, or into the stack by warren0, which has the same MAC address as all of the node's host side. */
+static __always_inline enum wr_reason arrive(struct packet *p, struct scratch *s, const bool v6)
+{
+	const __u8 host[6] __attribute__((aligned(2))) = WR_HOST_MAC;
+	enum wr_reason reason = arrive_judge(p, s, v6);
+
+	if (reason == WR_REASON_TO_ENDPOINT && p->ep)
+		return tunnel_readdress(p, p->ep->mac) ? reason : WR_REASON_RUNT;
+	if (reason == WR_REASON_TO_HOST)
+		return tunnel_readdress(p, host) ? reason : WR_REASON_RUNT;
+	return reason;
+}
+
+#endif

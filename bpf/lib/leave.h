@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What the stack sends to other nodes, through warren0. Who has sent it follows from where it entered the host; who that is on
+ * the wire, from the address that it has got from there on: the stack may have translated it.
+ */
+#ifndef WARREN_LIB_LEAVE_H
+#define WARREN_LIB_LEAVE_H
+
+#include "lib/flow.h"
+#include "lib/transport.h"
+#include "lib/tunnel_in.h"
+
+/* An address that the stack itself has; asked as if a packet went there. */
+static __always_inline bool source_is_own(struct __sk_buff *skb, const struct addresses *at, const bool v6)
+{
+	const struct addresses turned = { .saddr = at->daddr, .daddr = at->saddr };
+
+	return destination_is_host(skb, &turned, v6);
+}
+
+/* What the other node is to take the sender for; WR_ID_UNKNOWN: it must not send from that address. */
+static __always_inline __u64 source_identity(struct __sk_buff *skb, const struct addresses *at, const bool v6)
+{
+	const __u32 entered = skb->ingress_ifindex;
+	const struct wr_cluster *c = cluster_get();
+	const struct wr_endpoint *ep;
+	__u32 owner;
+
+	if (!entered)
+		return WR_ID_REMOTE_NODE;
+	owner = endpoint_by_address(&at->saddr, &ep, v6);
+	if (owner)
+		return owner == entered && ep ? ep->identity : WR_ID_UNKNOWN;
+	if (source_is_own(skb, at, v6))
+		return WR_ID_REMOTE_NODE;
+	if (!c || cluster_holds(c, &at->saddr, v6) || node_by_cidr(&at->saddr, v6) || node_by_address(&at->saddr, v6))
+		return WR_ID_UNKNOWN;
+	return WR_ID_WORLD;
+}
+
+OUT_OF_LINE int leave_identity(struct __sk_buff *skb, const struct addresses *at, __u64 *identity, __u32 v6)
+{
+	if (!at || !identity)
+		return WR_REASON_SPOOFED_OUTSIDE;
+	*identity = v6 ? source_identity(skb, at, true) : source_identity(skb, at, false);
+	return *identity ? WR_REASON_NONE : WR_REASON_SPOOFED_OUTSIDE;
+}
+
+/* By the egress policy of the pod by whose device the packet entered, if it did. */
+static __always_inline enum wr_reason leave_judge(struct packet *p, struct scratch *s, const bool v6)
+{
+	const __u32 entered = p->skb->ingress_ifindex;
+	enum wr_reason reason;
+
+	p->ep = entered ? endpoint_get(entered) : NULL;
+	if (!p->ep)
+		return WR_REASON_NONE;
+	p->ifindex = entered;
+	p->word.both = policy_word_read(p->ep);
+	trace_step(WR_TRACE_ENDPOINT);
+	reason = transport_parse(p, v6);
+	if (reason)
+		return reason;
+	trace_step(WR_TRACE_PARSED);
+	return flow_pass(p, s, NULL, WAY_FROM_HOST, v6);
+}
+
+/* Whether the packet may go to the node p->peer_ifindex, and as whose. */
+static __always_inline enum wr_reason leave(struct packet *p, struct scratch *s, __u64 *identity, const bool v6)
+{
+	enum wr_reason reason = ip_parse(p, v6);
+	__u32 slot;
+
+	if (reason)
+		return reason;
+	if (is_multicast(&p->at->daddr, v6))
+		return WR_REASON_MULTICAST;
+	p->cluster_revision = cluster_revision();
+	slot = node_by_cidr(&p->at->daddr, v6);
+	if (!slot)
+		return WR_REASON_BAD_DESTINATION;
+	p->peer_ifindex = WR_REMOTE | slot;
+	reason = leave_identity(p->skb, p->at, identity, v6);
+	return reason ? reason : leave_judge(p, s, v6);
+}
+
+#endif

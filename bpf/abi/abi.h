@@ -16,7 +16,10 @@
  */
 #define WR_ABI_VERSION 3
 
-/* Every host-side device of a pod has this MAC address, so that a pod's neighbour entry for its gateway never changes. */
+/*
+ * Every host-side device of a pod has this MAC address, so that a pod's neighbour entry for its gateway never changes; and
+ * warren0, to which from_uplink addresses what it hands to the stack.
+ */
 #define WR_HOST_MAC { 0x02, 0x57, 0x52, 0x00, 0x00, 0x01 }
 
 /* Every pod's gateway: 169.254.1.1 (host order) and fe80::1. They exist only as permanent neighbours and in from_pod. */

@@ -10,12 +10,14 @@
 
 #include "abi/abi.h"
 #include "abi/conntrack.h"
+#include "abi/deny.h"
 #include "abi/endpoint.h"
 #include "abi/event.h"
 #include "abi/node.h"
 #include "abi/policy.h"
 #include "abi/reason.h"
 #include "abi/trace.h"
+#include "abi/xdp.h"
 
 /* An array used as a table with fixed places: an element whose first word is 0 is empty. */
 #define BPF_MAP_TYPE_SLOTS BPF_MAP_TYPE_ARRAY
@@ -47,6 +49,11 @@
 	X(ipcache4, HASH, struct wr_addr4, struct wr_ipcache, 1 << 18, BPF_F_NO_PREALLOC, "IPv4 address elsewhere -> identity") \
 	X(ipcache6, HASH, struct wr_addr6, struct wr_ipcache, 1 << 18, BPF_F_NO_PREALLOC, "IPv6 address elsewhere -> identity") \
 	X(node_metrics, PERCPU_HASH, __u32, struct wr_metric, 2 * WR_MAX_NODES, BPF_F_NO_PREALLOC, "node's slot x direction -> packets, bytes") \
+	X(deny_state, ARRAY, __u32, struct wr_deny_state, 1, 0, "how long the denylist is")                          \
+	X(deny4, LPM_TRIE, struct wr_prefix4, struct wr_deny, WR_MAX_DENY, BPF_F_NO_PREALLOC, "denied IPv4 prefix -> counter") \
+	X(deny6, LPM_TRIE, struct wr_prefix6, struct wr_deny, WR_MAX_DENY, BPF_F_NO_PREALLOC, "denied IPv6 prefix -> counter") \
+	X(deny_hits, PERCPU_HASH, __u32, struct wr_deny_hits, 2 * WR_MAX_DENY, BPF_F_NO_PREALLOC, "denied prefix's counter -> packets, bytes, last one") \
+	X(uplinks, HASH, __u32, struct wr_uplink, WR_MAX_UPLINKS, BPF_F_NO_PREALLOC, "device -> how xdp_uplink takes tunnels apart there") \
 	X(frag4, LRU_HASH, struct wr_frag4_key, struct wr_frag, 4096, 0, "IPv4 datagrams in fragments")              \
 	X(frag6, LRU_HASH, struct wr_frag6_key, struct wr_frag, 4096, 0, "IPv6 datagrams in fragments")              \
 	X(trace, ARRAY, __u32, struct wr_trace, 1, 0, "what the last dry run found")                                 \

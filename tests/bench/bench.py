@@ -124,7 +124,8 @@ def measure(args, failures):
     failures += failed
     plugins = [path.plugin for path in paths if isinstance(path, nodes.CniPath)]
     pods = next((path for path in paths if path.name == "warren-policy"), None)
-    parts = [lambda: cnilatency.measure(args.build, plugins, args.runs), lambda: programs(args)]
+    parts = [lambda: cnilatency.measure(args.build, plugins, args.runs), lambda: programs(args),
+             lambda: report.load_json(f"{args.build}/bench/deny.json")]
     if pods:
         parts.append(lambda: policybench.measure(args, pods))
     for part in parts:

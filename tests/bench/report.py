@@ -92,6 +92,12 @@ def save_json(rows, path):
         file.write("\n")
 
 
+def load_json(path):
+    """What another program has saved."""
+    with open(path, encoding="utf-8") as file:
+        return [Row(**row) for row in json.load(file)]
+
+
 # --- the plot: one panel a figure, one bar a path --------------------------------------------------------------------
 
 PANELS = (

@@ -25,6 +25,12 @@ done
 make -s O="$O" all benchtools bpftest policytest >&2
 mkdir -p "$O/bench"
 
+quick=
+for arg; do
+	[ "$arg" != --quick ] || quick=--quick
+done
+"$PYTHON" tests/bench/xdp.py --build "$O" $quick >/dev/null || true # bench.py misses its rows
+
 # The first process of a PID namespace takes everything in it along, plugins' background children included; a shell is
 # there because the first process also has to reap them. $@ is expanded there, not here.
 # shellcheck disable=SC2016

@@ -271,7 +271,8 @@ static int skel_program_fd(const struct warren_bpf *skel, enum program program)
 						 [SWEEP_START] = skel->progs.sweep_start,
 						 [SWEEP_NOW] = skel->progs.sweep_now,
 						 [FROM_UPLINK] = skel->progs.from_uplink,
-						 [FROM_HOST] = skel->progs.from_host };
+						 [FROM_HOST] = skel->progs.from_host,
+						 [XDP_UPLINK] = skel->progs.xdp_uplink };
 
 	return bpf_program__fd(programs[program]);
 }

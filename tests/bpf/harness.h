@@ -12,7 +12,7 @@
 #include "abi/maps.h"
 #include "layers.h"
 
-enum program { FROM_POD, TO_POD, PROGRAMS, SWEEP_START = PROGRAMS, SWEEP_NOW, FROM_UPLINK, FROM_HOST };
+enum program { FROM_POD, TO_POD, PROGRAMS, SWEEP_START = PROGRAMS, SWEEP_NOW, FROM_UPLINK, FROM_HOST, XDP_UPLINK };
 
 /* Host-side devices; their other ends are `eth0` in namespaces of their own. NO_DEVICE: the host itself. */
 enum device { NO_DEVICE, DEVICE_A, DEVICE_B, DEVICE_UPLINK, DEVICE_WARREN0, DEVICES };
@@ -85,6 +85,7 @@ int run_wire_tests(void);
 int run_policy_tests(void);
 int run_flow_tests(void);
 int run_ct_tests(void);
+int run_xdp_tests(void);
 int run_tunnel_tests(void);
 int run_remote_tests(void);
 int run_tunnel_fuzz_tests(void);

@@ -129,3 +129,30 @@ def foreign_program(netns, ifindex, hook):
             os.close(link)
     finally:
         os.close(prog)
+
+
+BPF_PROG_TEST_RUN = 10
+BPF_F_TEST_XDP_LIVE_FRAMES = 2
+BPF_FUNC_redirect = 23
+
+
+class XdpFlood:
+    """Frames straight out of XDP onto a device, as fast as one processor makes them."""
+
+    def __init__(self, ifindex, frame):
+        call = struct.pack("<BBhi", 0x85, 0, 0, BPF_FUNC_redirect)
+        self.prog = _load(BPF_PROG_TYPE_XDP, _mov(1, ifindex), _mov(2, 0), call, _EXIT)
+        self.frame = ctypes.create_string_buffer(bytes(frame), len(frame))
+        self.sent = 0
+
+    def run(self, netns, stop, cpu, chunk=1 << 16):
+        """In a thread of its own, until `stop` is set."""
+        os.sched_setaffinity(0, {cpu})
+        try:
+            with netns.entered():
+                while not stop.is_set():
+                    values = (self.prog, 0, len(self.frame), 0, ctypes.addressof(self.frame), 0, chunk, 0, 0, 0, 0, 0)
+                    _bpf(BPF_PROG_TEST_RUN, _attr(), "<IIIIQQIIIIQQIII", *values, BPF_F_TEST_XDP_LIVE_FRAMES, 0, 64)
+                    self.sent += chunk
+        finally:
+            os.close(self.prog)

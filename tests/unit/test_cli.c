@@ -24,7 +24,7 @@ static const struct {
 	struct cli_options options;
 	const char *args[CLI_ARGS_MAX];
 	enum cli_exit exit;
-	const char *more[2];
+	const char *many[4];
 } lines[] = {
 	{ { "status" }, "status", .options = CLI_OPTIONS_DEFAULT },
 	{ { "--json", "node", "init" }, "node init", .options = { true, NO_NODE_OPTIONS, NO_NUMBERS } },
@@ -54,8 +54,13 @@ static const struct {
 	{ { "node", "ping", "a", "b", "--json", "c" },
 	  "node ping",
 	  .args = { "a" },
-	  .more = { "b", "c" },
+	  .many = { "a", "b", "c" },
 	  .options = { true, NO_NODE_OPTIONS, NO_NUMBERS } },
+	{ { "deny", "--json", "add", "a", "--force", "b", "--", "--c", "d" },
+	  "deny add",
+	  .args = { "a" },
+	  .many = { "a", "b", "--c", "d" },
+	  .options = { true, .force = true, NO_NODE_OPTIONS, NO_NUMBERS } },
 	{ { "ct", "list", "--dead" }, "ct list", .options = { .dead = true, NO_NODE_OPTIONS, NO_NUMBERS } },
 	{ { "endpoint", "get", "--help" }, "help", .options = { .help = true, NO_NODE_OPTIONS, NO_NUMBERS } },
 	{ { "-h" }, "help", .options = { .help = true, NO_NODE_OPTIONS, NO_NUMBERS } },
@@ -82,6 +87,8 @@ static const struct {
 	{ { "node", "init", "--mark-shift", "30" }, NULL, "from 0 to 29" },
 	{ { "node", "down", "--force=yes" }, NULL, "--force takes no value" },
 	{ { "monitor", "--cou", "1" }, NULL, "has no option --cou" },
+	{ { "deny", "add" }, NULL, "PREFIX is missing" },
+	{ { "uplink", "xdp", "eth0", "off", "on" }, NULL, "one word too many" },
 	{ { "trace", "a" }, NULL, "DST[:PORT/PROTO] is missing" },
 	{ { "trace", "a", "b", "--family", "7" }, NULL, "--family wants a number from 4 to 6" },
 	{ { "trace", "a", "b", "--sport", "0" }, NULL, "--sport wants a number from 1 to 65535" },
@@ -113,6 +120,7 @@ static void parsing(void **state)
 		struct cli cli = { .options = CLI_OPTIONS_DEFAULT };
 		const char *line = lines[i].words[0] ?: "(nothing)";
 		char *argv[WORDS_MAX + 2] = { (char *)"warren" };
+		size_t many = 0;
 		int r;
 
 		memcpy(argv + 1, lines[i].words, sizeof(lines[i].words));
@@ -132,9 +140,9 @@ static void parsing(void **state)
 		assert_options(line, &cli.options, &lines[i].options);
 		for (int a = 0; a < CLI_ARGS_MAX; a++)
 			assert_string_equal(cli.args[a] ?: "", lines[i].args[a] ?: "");
-		for (size_t m = 0; m < 2; m++)
-			assert_string_equal(cli.more[m] ?: "", lines[i].more[m] ?: "");
-		assert_int_equal(cli.more_count, !!lines[i].more[0] + !!lines[i].more[1]);
+		for (size_t m = 0; m < 4 && lines[i].many[m]; m++, many++)
+			assert_string_equal(m < cli.many_count ? cli.many[m] : "", lines[i].many[m]);
+		assert_int_equal(cli.many_count, many);
 	}
 }
 
@@ -285,10 +293,12 @@ static const struct {
 	const char *words; /* as typed, the last one being completed */
 	const char *want;  /* all of the candidates */
 } completions[] = {
-	{ "warren ''", "status node endpoint identity ipcache policy trace ct map metrics monitor completion version help" },
+	{ "warren ''", "status node endpoint identity ipcache policy trace ct deny uplink map metrics monitor completion version help" },
 	{ "warren node ''", "init show down list get ping" },
 	{ "warren node p", "ping" },
 	{ "warren node ping --i", "--interval" },
+	{ "warren deny ''", "add del list flush" },
+	{ "warren deny add 10.0.0.0/8 --", "--force --json --help" },
 	{ "warren ipcache ''", "list get" },
 	{ "warren m", "map metrics monitor" },
 	{ "warren policy ''", "list get why" },

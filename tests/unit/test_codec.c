@@ -126,6 +126,14 @@ static const struct {
 	  "{\"source\": \"fd00::2\", \"destination\": \"fd00::3\", \"id\": 305419896, \"protocol\": 200,"
 	  "\"direction\": \"egress\"}" },
 	{ "frag6", "fd00::2,10.0.0.1,1,udp,egress", NULL, NULL },
+	{ "deny_state", "1", NULL, NULL },
+	{ "deny4", "10.0.0.0/8", "08000000" "0a000000", "{\"prefix\": \"10.0.0.0/8\"}" },
+	{ "deny4", "fd00::/8", NULL, NULL },
+	{ "deny6", "fd00::/8", "08000000" "fd000000000000000000000000000000", "{\"prefix\": \"fd00::/8\"}" },
+	{ "deny6", "fd00::/129", NULL, NULL },
+	{ "deny_hits", "258", "02010000", "{\"counter\": 258}" },
+	{ "uplinks", "258", "02010000", "{\"ifindex\": 258}" },
+	{ "uplinks", "eth0", NULL, NULL },
 	{ "metrics", "none/egress", "00000000", "{\"reason\": \"none\", \"direction\": \"egress\"}" },
 	{ "metrics", "to_endpoint/ingress", "03000000", "{\"reason\": \"to_endpoint\", \"direction\": \"ingress\"}" },
 	{ "metrics", "to_endpoint", NULL, NULL },
@@ -300,6 +308,20 @@ static void values_of_conntrack(void **state)
 		     "{\"time_ns\": 5, \"runs\": 6, \"removed\": 7, \"live4\": 8, \"live6\": 9}");
 }
 
+static void values_of_the_denylist(void **state)
+{
+	const struct wr_deny_state list = { .prefixes = { 1, 2 }, .counter = 3 };
+	const struct wr_deny_hits hits[3] = { { 1, 60, 9, 0 }, { 2, 120, 7, 0 }, { 0, 0, 0, 0 } };
+	const struct wr_deny deny = { 3 };
+	const struct wr_uplink uplink = { .flags = WR_UPLINK_DECAP, .magic = 0x1122334455667788ull };
+
+	assert_value("deny_state", &list, 1, "{\"prefixes4\": 1, \"prefixes6\": 2, \"counter\": 3}");
+	assert_value("deny6", &deny, 1, "{\"counter\": 3}");
+	assert_value("deny_hits", hits, 3, "{\"packets\": 3, \"bytes\": 180, \"last_tick\": 9}");
+	/* The secret is not shown. */
+	assert_value("uplinks", &uplink, 1, "{\"flags\": [\"decap\"], \"magic\": true}");
+}
+
 static void values_of_policy(void **state)
 {
 	const struct wr_class_info info = {
@@ -362,6 +384,7 @@ int main(void)
 		cmocka_unit_test(values_of_the_node),
 		cmocka_unit_test(values_of_the_cluster),
 		cmocka_unit_test(values_of_conntrack),
+		cmocka_unit_test(values_of_the_denylist),
 		cmocka_unit_test(values_of_policy),
 		cmocka_unit_test(hex),
 	};

@@ -75,7 +75,7 @@ int cli_main(int argc, char **argv)
 	/* A reader that has seen enough (`| head`) must not kill us within an operation. */
 	signal(SIGPIPE, SIG_IGN);
 	r = argc > 0 ? cli_parse(&cli, argv) : -EINVAL;
-	if (r < 0)
+	if (r < 0 && !cli.options.json)
 		cli.options.json = wants_json(argv);
 	cli.out = out_new(cli.options.json ? OUT_JSON : OUT_TEXT, stdout);
 	if (!cli.out)

@@ -24,7 +24,6 @@ enum cli_exit {
 };
 
 #define CLI_ARGS_MAX 2
-#define CLI_MORE_MAX 255
 #define CLI_OPTIONS_MAX 6
 
 /* What can complete an argument or an option's value. */
@@ -68,7 +67,7 @@ struct cli_arg {
 	const char *name; /* NULL ends a list */
 	bool optional;
 	enum cli_complete complete;
-	bool many; /* the last one: any number of them */
+	bool many; /* as many as are given, the last of the command: cli->many */
 };
 
 struct cli;
@@ -96,8 +95,8 @@ struct cli {
 	char topic[TOPIC_MAX];	       /* the words of its name so far */
 	struct cli_options options;
 	const char *args[CLI_ARGS_MAX];
-	const char *more[CLI_MORE_MAX]; /* of an argument that may be given many times: all but the first */
-	size_t more_count;
+	char **many; /* what an argument with `many` was given, the first one included */
+	size_t many_count;
 	struct out *out;
 	enum cli_exit exit; /* what to exit with; CLI_OK becomes CLI_FAILED if run() fails */
 	struct err err;
@@ -147,6 +146,12 @@ int cmd_ct_stats(struct cli *cli);
 int cmd_map_list(struct cli *cli);
 int cmd_map_dump(struct cli *cli);
 int cmd_map_get(struct cli *cli);
+int cmd_deny_add(struct cli *cli);
+int cmd_deny_del(struct cli *cli);
+int cmd_deny_list(struct cli *cli);
+int cmd_deny_flush(struct cli *cli);
+int cmd_uplink_list(struct cli *cli);
+int cmd_uplink_xdp(struct cli *cli);
 int cmd_metrics(struct cli *cli);
 int cmd_monitor(struct cli *cli);
 int cmd_completion_bash(struct cli *cli);

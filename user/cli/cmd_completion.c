@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* warren completion: three arrays made from the table of commands, and a function that reads them. */
+/* warren completion: arrays made from the table of commands, and a function that reads them. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,7 +17,7 @@ static const char script_head[] = "# bash completion of warren, made by `warren 
 				  "_warren()\n"
 				  "{\n"
 				  "\tlocal cur=${COMP_WORDS[COMP_CWORD]} command='' args='' option='' words='' word\n"
-				  "\t# What may follow a command, which options it has, what their values may be.\n";
+				  "\t# What may follow a command, whether the same again, which options it has, what their values may be.\n";
 
 static const char script_tail[] = "\tfor word in \"${COMP_WORDS[@]:1:COMP_CWORD-1}\"; do\n"
 				  "\t\tif [[ $word == '=' ]]; then\n"
@@ -36,7 +36,7 @@ static const char script_tail[] = "\tfor word in \"${COMP_WORDS[@]:1:COMP_CWORD-
 				  "\t\twords=${values[$command $option]}\n"
 				  "\telif [[ $cur == -* ]]; then\n"
 				  "\t\twords=${options[${command:- }]}\n"
-				  "\telif [[ ! $args || ${next[${command:- }]} == @(PODS|NODES) ]]; then\n"
+				  "\telif [[ ! $args || ${again[${command:- }]+known} ]]; then\n"
 				  "\t\twords=${next[${command:- }]}\n"
 				  "\tfi\n"
 				  "\tcase $words in\n"
@@ -136,6 +136,15 @@ static void entry_next(FILE *f, const char *name, const struct command *command)
 	fprintf(f, "'\n");
 }
 
+/* Whose later words are what the first one is. */
+static void entry_again(FILE *f, const char *name, const struct command *command)
+{
+	const struct cli_arg *args = command ? command->args : NULL;
+
+	if (args && args[0].complete != COMPLETE_NOTHING && (args[0].many || args[0].complete == args[1].complete))
+		fprintf(f, "\t\t['%s']=\n", name);
+}
+
 static void entry_options(FILE *f, const char *name, const struct command *command)
 {
 	fprintf(f, "\t\t['%s']='", name);
@@ -169,6 +178,8 @@ int cmd_completion_bash(struct cli *cli)
 	next_words(f, "");
 	fputs("'\n", f);
 	each_name(f, entry_next);
+	fputs("\t)\n\tlocal -A again=(\n", f);
+	each_name(f, entry_again);
 	fputs("\t)\n\tlocal -A options=(\n\t\t[' ']='", f);
 	option_words(f, common_options);
 	fputs("'\n", f);

@@ -57,7 +57,7 @@ static int add_named(struct cli *cli, struct pings *p, const struct remotes *rem
 static int choose(struct cli *cli, struct pings *p, const struct remotes *remotes)
 {
 	const struct remote_node *own = remotes_own(remotes);
-	const size_t most = 2 * (remotes->node_count + 1 + cli->more_count);
+	const size_t most = 2 * (remotes->node_count + cli->many_count + 1);
 	int r = 0;
 
 	if (!own)
@@ -68,14 +68,12 @@ static int choose(struct cli *cli, struct pings *p, const struct remotes *remote
 	p->ping.targets = calloc(most, sizeof(*p->ping.targets));
 	if (!p->nodes || !p->ping.targets)
 		return err_errno(&cli->err, ENOMEM, "cannot ping so many nodes");
-	for (size_t i = 0; !cli->args[0] && i < remotes->node_count; i++) {
+	for (size_t i = 0; !cli->many_count && i < remotes->node_count; i++) {
 		if (!remotes->nodes[i].own)
 			add_node(cli, p, &remotes->nodes[i]);
 	}
-	if (cli->args[0])
-		r = add_named(cli, p, remotes, cli->args[0]);
-	for (size_t i = 0; i < cli->more_count && r == 0; i++)
-		r = add_named(cli, p, remotes, cli->more[i]);
+	for (size_t i = 0; i < cli->many_count && r == 0; i++)
+		r = add_named(cli, p, remotes, cli->many[i]);
 	return r;
 }
 

@@ -10,6 +10,7 @@
 #include "attachment.h"
 #include "endpoints.h"
 #include "flows.h"
+#include "guards.h"
 #include "names.h"
 #include "node.h"
 #include "tables.h"
@@ -306,6 +307,27 @@ static int check_policies(struct status *s, struct cli *cli)
 	return 0;
 }
 
+/* --- the denylist --- */
+
+static int check_denylist(struct status *s, struct cli *cli)
+{
+	json_auto_t *enforcing = guards_enforcing(cli);
+	struct wr_deny_state state;
+	char text[GUARDS_TEXT_MAX];
+	unsigned prefixes;
+	int cpus, r;
+
+	if (!enforcing)
+		return -cli->err.num;
+	r = dp_map_lookup("deny_state", &(uint32_t){ 0 }, &state, &cpus, &cli->err);
+	prefixes = r < 0 ? 0 : state.prefixes[0] + state.prefixes[1];
+	if (prefixes)
+		check(s, "denylist", good(json_array_size(enforcing)), "`warren uplink xdp DEVICE generic`",
+		      "%u prefix%s denied, enforced at: %s", prefixes, prefixes == 1 ? "" : "es",
+		      guards_text(enforcing, text));
+	return r;
+}
+
 /* --- the command --- */
 
 static void not_loaded(struct cli *cli)
@@ -363,7 +385,9 @@ int cmd_status(struct cli *cli)
 	if (r < 0)
 		return r;
 	check_endpoints(&s, &e);
-	r = check_strangers(&s, cli);
+	r = check_denylist(&s, cli);
+	if (r == 0)
+		r = check_strangers(&s, cli);
 	if (r < 0)
 		return r;
 	out_end(cli->out);

@@ -85,12 +85,12 @@ static int prefix_of(const char *text, int family, uint32_t *length, void *addre
 	return 0;
 }
 
-static int nodes4_parse(const char *text, struct wr_prefix4 *key)
+int prefix4_parse(const char *text, struct wr_prefix4 *key)
 {
 	return prefix_of(text, AF_INET, &key->prefixlen, &key->addr);
 }
 
-static int nodes6_parse(const char *text, struct wr_prefix6 *key)
+int prefix6_parse(const char *text, struct wr_prefix6 *key)
 {
 	return prefix_of(text, AF_INET6, &key->prefixlen, &key->addr);
 }
@@ -103,12 +103,12 @@ static void out_prefix(struct out *o, struct ip ip, uint32_t length)
 	out_string(o, "prefix", prefix_format(&prefix, buf));
 }
 
-static void nodes4_key(struct out *o, const struct wr_prefix4 *key)
+void prefix4_key(struct out *o, const struct wr_prefix4 *key)
 {
 	out_prefix(o, ip_from4(&key->addr), key->prefixlen);
 }
 
-static void nodes6_key(struct out *o, const struct wr_prefix6 *key)
+void prefix6_key(struct out *o, const struct wr_prefix6 *key)
 {
 	out_prefix(o, ip_from6(&key->addr), key->prefixlen);
 }
@@ -117,8 +117,8 @@ static void ref_value(struct out *o, const struct wr_node_ref *ref, int cpus)
 {
 	out_uint(o, "slot", ref->slot);
 }
-CODEC(nodes4, "IPV4-PREFIX", nodes4_parse, nodes4_key, ref_value);
-CODEC(nodes6, "IPV6-PREFIX", nodes6_parse, nodes6_key, ref_value);
+CODEC(nodes4, "IPV4-PREFIX", prefix4_parse, prefix4_key, ref_value);
+CODEC(nodes6, "IPV6-PREFIX", prefix6_parse, prefix6_key, ref_value);
 CODEC(node_addr4, "IPV4-ADDRESS", addr4_parse, addr4_key, ref_value);
 CODEC(node_addr6, "IPV6-ADDRESS", addr6_parse, addr6_key, ref_value);
 

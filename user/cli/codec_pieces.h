@@ -57,6 +57,11 @@ int addr4_parse(const char *text, struct wr_addr4 *key);
 int addr6_parse(const char *text, struct wr_addr6 *key);
 void addr4_key(struct out *o, const struct wr_addr4 *key);
 void addr6_key(struct out *o, const struct wr_addr6 *key);
+/* A key that is a prefix: "10.0.0.0/8". */
+int prefix4_parse(const char *text, struct wr_prefix4 *key);
+int prefix6_parse(const char *text, struct wr_prefix6 *key);
+void prefix4_key(struct out *o, const struct wr_prefix4 *key);
+void prefix6_key(struct out *o, const struct wr_prefix6 *key);
 /* Packets and bytes, summed up and by CPU. */
 void metrics_value(struct out *o, const struct wr_metric *metric, int cpus);
 

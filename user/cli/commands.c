@@ -73,7 +73,7 @@ const struct command commands[] = {
 	},
 	{
 		.name = "node ping",
-		.args = { { "NODE", true, COMPLETE_NODE, true } },
+		.args = { { "NODE", true, COMPLETE_NODE, .many = true } },
 		.options = {
 			NUMBER("count", "N", count, 1, PING_COUNT_MAX, COMPLETE_NOTHING, "echo requests to each (default 5)"),
 			NUMBER("interval", "MS", interval, 0, 60000, COMPLETE_NOTHING, "from one to the next (default 200)"),
@@ -175,6 +175,40 @@ const struct command commands[] = {
 		.name = "ct stats",
 		.summary = "Show how full the flow tables are, and what happened to flows",
 		.run = cmd_ct_stats,
+	},
+	{
+		.name = "deny add",
+		.args = { { "PREFIX", .many = true } },
+		.options = { FLAG("force", force, "also what this node's tunnels or its gateway depend on") },
+		.summary = "Take nothing in from these prefixes or addresses any more",
+		.run = cmd_deny_add,
+	},
+	{
+		.name = "deny del",
+		.args = { { "PREFIX", .many = true } },
+		.summary = "Take prefixes off the denylist",
+		.run = cmd_deny_del,
+	},
+	{
+		.name = "deny list",
+		.summary = "List the denied prefixes, what they have cost whom, and where they are enforced",
+		.run = cmd_deny_list,
+	},
+	{
+		.name = "deny flush",
+		.summary = "Empty the denylist",
+		.run = cmd_deny_flush,
+	},
+	{
+		.name = "uplink list",
+		.summary = "List the devices that have a program for what comes from outside",
+		.run = cmd_uplink_list,
+	},
+	{
+		.name = "uplink xdp",
+		.args = { { "DEVICE" }, { "auto|native|generic|off" } },
+		.summary = "Say in which mode XDP runs on a device",
+		.run = cmd_uplink_xdp,
 	},
 	{
 		.name = "map list",

@@ -148,17 +148,21 @@ static int parse_name(struct cli *cli, const char *word)
 	return cli_usage_error(cli, "there is no command '%s'", cli->topic);
 }
 
-static int parse_arg(struct cli *cli, const char *word)
+/* `at`: the word's place in argv. Those of an argument that takes many are moved together there. */
+static int parse_arg(struct cli *cli, char **at)
 {
+	char *word = *at;
+
 	for (int i = 0; cli->command->args[i].name; i++) {
-		if (!cli->args[i]) {
+		if (cli->args[i] && !cli->command->args[i].many)
+			continue;
+		if (!cli->args[i])
 			cli->args[i] = word;
-			return 0;
+		if (cli->command->args[i].many) {
+			cli->many = cli->many ?: at;
+			cli->many[cli->many_count++] = word;
 		}
-		if (cli->command->args[i].many && cli->more_count < CLI_MORE_MAX) {
-			cli->more[cli->more_count++] = word;
-			return 0;
-		}
+		return 0;
 	}
 	return cli_usage_error(cli, "'%s' is one word too many", word);
 }
@@ -178,7 +182,7 @@ int cli_parse(struct cli *cli, char **argv)
 		else if (!cli->command)
 			r = parse_name(cli, arg);
 		else
-			r = parse_arg(cli, arg);
+			r = parse_arg(cli, next - 1);
 	}
 	if (r < 0)
 		return r;

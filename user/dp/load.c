@@ -17,6 +17,7 @@
 #include "internal.h"
 #include "paths.h"
 #include "warren.skel.h"
+#include "xdp.h"
 
 /* libbpf explains failures only through its print callback: keep the last complaint for the error message. */
 static char libbpf_complaint[300];
@@ -278,6 +279,7 @@ static int start_sweep(struct warren_bpf *skel, struct err *err)
 
 /* In this order: with from_pod in place a reader takes the node for loaded. */
 static const char *const pinned_programs[] = { WARREN_PROG_TO_POD, WARREN_PROG_FROM_UPLINK, WARREN_PROG_FROM_HOST,
+					       WARREN_PROG_XDP_ORIGIN, WARREN_PROG_XDP_UPLINK,
 					       WARREN_PROG_FROM_POD };
 
 /* Programs last. */

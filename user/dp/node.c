@@ -16,6 +16,7 @@
 #include "paths.h"
 #include "sysctl.h"
 #include "uplink.h"
+#include "xdp.h"
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 #define LOCK_TIMEOUT_MS 30000
@@ -199,6 +200,11 @@ static int delete_all_routes(struct nl *nl, struct err *err)
 	return r < 0 ? r : delete_routes(nl, AF_INET6, err);
 }
 
+static int detach_xdp(struct nl *nl, struct err *err)
+{
+	return dp_xdp_detach_all(err);
+}
+
 static int delete_table(struct nl *nl, struct err *err)
 {
 	return nft_table_delete(err);
@@ -220,8 +226,8 @@ static int remove_pins(struct nl *nl, struct err *err)
 typedef int (*undo_step)(struct nl *nl, struct err *err);
 
 /* What node_init() made, in an order in which no packet passes between two steps and an interrupted undo can be repeated. */
-static const undo_step undo_init[] = { delete_gateway_link, uplink_detach_all, delete_all_routes, delete_table, restore_sysctls,
-				       remove_pins };
+static const undo_step undo_init[] = { detach_xdp, delete_gateway_link, uplink_detach_all, delete_all_routes, delete_table,
+				       restore_sysctls, remove_pins };
 
 /* Runs every step, past errors; reports the first. */
 static int run_steps(const undo_step *steps, size_t count, struct nl *nl, struct err *err)
@@ -329,6 +335,8 @@ static int init_locked(const struct node_options *options, struct node_report *r
 		r = uplink_host_attach(&nl, warren0, err);
 	if (r == 0)
 		r = uplink_replace_all(&nl, &uplinks, err);
+	if (r == 0)
+		r = dp_xdp_refresh(err);
 	if (r == 0)
 		r = dp_endpoint_each(&dp, reattach_one, &re, err);
 	report->replaced = re.count + uplinks;

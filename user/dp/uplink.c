@@ -6,6 +6,7 @@
 #include "cleanup.h"
 #include "internal.h"
 #include "nodes.h"
+#include "xdp.h"
 
 /* What stands at the place of our filter. */
 enum standing { NOTHING, OURS, FOREIGN };
@@ -64,9 +65,12 @@ static int detach(struct nl *nl, uint32_t ifindex, struct err *err)
 {
 	struct nl_batch b = { 0 };
 	bool empty;
-	int r;
+	int r = dp_xdp_keep_tunnels(ifindex, err);
 
+	if (r < 0)
+		return r;
 	tc_filter_delete(nl, &b, ifindex, TC_INGRESS);
+	tc_ahead_delete(nl, &b, ifindex);
 	r = nl_batch_run(nl, &b, err);
 	if (r == 0)
 		r = tc_clsact_empty(nl, ifindex, &empty, err);

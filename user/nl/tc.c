@@ -29,6 +29,18 @@ void tc_clsact_add(struct nl *nl, struct nl_batch *b, uint32_t ifindex)
 	mnl_attr_put_strz(nlh, TCA_KIND, "clsact");
 }
 
+static void put_program(struct nlmsghdr *nlh, int prog_fd, const char *name)
+{
+	struct nlattr *options;
+
+	mnl_attr_put_strz(nlh, TCA_KIND, "bpf");
+	options = mnl_attr_nest_start(nlh, TCA_OPTIONS);
+	mnl_attr_put_u32(nlh, TCA_BPF_FD, (uint32_t)prog_fd);
+	mnl_attr_put_strz(nlh, TCA_BPF_NAME, name);
+	mnl_attr_put_u32(nlh, TCA_BPF_FLAGS, TCA_BPF_FLAG_ACT_DIRECT);
+	mnl_attr_nest_end(nlh, options);
+}
+
 void tc_clsact_delete(struct nl *nl, struct nl_batch *b, uint32_t ifindex)
 {
 	/* EINVAL: a qdisc of another kind (`ingress`) stands there. */
@@ -62,20 +74,41 @@ static void put_filter_header(struct nlmsghdr *nlh, uint32_t ifindex, enum tc_ho
 	tcm->tcm_info = TC_H_MAKE(FILTER_PRIO << 16, htons(ETH_P_ALL));
 }
 
+/* Of one priority, the one that was added last comes first. */
+#define AHEAD_HANDLE 2
+
+static void put_ahead_header(struct nlmsghdr *nlh, uint32_t ifindex)
+{
+	struct tcmsg *tcm = put_hook_header(nlh, ifindex, TC_INGRESS);
+
+	tcm->tcm_handle = AHEAD_HANDLE;
+	tcm->tcm_info = TC_H_MAKE(FILTER_PRIO << 16, htons(ETH_P_ALL));
+}
+
+void tc_ahead_delete(struct nl *nl, struct nl_batch *b, uint32_t ifindex)
+{
+	put_ahead_header(nl_request(nl, b, RTM_DELTFILTER, 0, ENOENT, "detach the filter ahead of device %u's", ifindex),
+			 ifindex);
+	nl_ignore(b, EINVAL); /* not even a clsact */
+}
+
+void tc_ahead_replace(struct nl *nl, struct nl_batch *b, uint32_t ifindex, int prog_fd, const char *name)
+{
+	struct nlmsghdr *nlh = nl_request(nl, b, RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_REPLACE, 0,
+					  "attach %s ahead of device %u's filter", name, ifindex);
+
+	put_ahead_header(nlh, ifindex);
+	put_program(nlh, prog_fd, name);
+}
+
 void tc_filter_replace(struct nl *nl, struct nl_batch *b, uint32_t ifindex, enum tc_hook hook, int prog_fd,
 		       const char *name)
 {
 	struct nlmsghdr *nlh = nl_request(nl, b, RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_REPLACE, 0,
 					  "attach %s to the %s of device %u", name, hook_name(hook), ifindex);
-	struct nlattr *options;
 
 	put_filter_header(nlh, ifindex, hook);
-	mnl_attr_put_strz(nlh, TCA_KIND, "bpf");
-	options = mnl_attr_nest_start(nlh, TCA_OPTIONS);
-	mnl_attr_put_u32(nlh, TCA_BPF_FD, (uint32_t)prog_fd);
-	mnl_attr_put_strz(nlh, TCA_BPF_NAME, name);
-	mnl_attr_put_u32(nlh, TCA_BPF_FLAGS, TCA_BPF_FLAG_ACT_DIRECT);
-	mnl_attr_nest_end(nlh, options);
+	put_program(nlh, prog_fd, name);
 }
 
 static int filter_cb(const struct nlmsghdr *nlh, void *arg)

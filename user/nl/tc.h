@@ -17,6 +17,12 @@ void tc_clsact_add(struct nl *nl, struct nl_batch *b, uint32_t ifindex);
 void tc_filter_replace(struct nl *nl, struct nl_batch *b, uint32_t ifindex, enum tc_hook hook, int prog_fd,
 		       const char *name);
 
+/*
+ * A program that runs before the ingress filter and leaves the verdict to it (TC_ACT_UNSPEC). It is ahead if it was added after
+ * that one; both keep their places when they are replaced. An absent one is no error.
+ */
+void tc_ahead_replace(struct nl *nl, struct nl_batch *b, uint32_t ifindex, int prog_fd, const char *name);
+void tc_ahead_delete(struct nl *nl, struct nl_batch *b, uint32_t ifindex);
 /* Both append to a batch; what is absent is no error. tc_clsact_delete() takes everything in it along. */
 void tc_filter_delete(struct nl *nl, struct nl_batch *b, uint32_t ifindex, enum tc_hook hook);
 void tc_clsact_delete(struct nl *nl, struct nl_batch *b, uint32_t ifindex);

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The denylist, for programs of either kind: whoever meets a packet from outside first asks it of the packet's source, as
+ * soon as that is known and before anything else is judged.
+ */
+#ifndef WARREN_LIB_DENY_H
+#define WARREN_LIB_DENY_H
+
+#include "lib/conntrack.h"
+#include "lib/ip.h"
+#include "lib/maps.h"
+
+enum deny {
+	DENY_NO = 0,
+	DENY_REPORT, /* drop, and say so: the first one from that prefix on this CPU for a tick (134 ms) */
+	DENY_QUIET,  /* drop; it is counted. In a flood an event for each would cost more than the packets. */
+};
+
+static __always_inline const struct wr_deny *deny_find(const union addr *source, const bool v6)
+{
+	if (v6) {
+		const struct wr_prefix6 key = { 128, source->a6 };
+
+		return bpf_map_lookup_elem(&deny6, &key);
+	} else {
+		const struct wr_prefix4 key = { 32, source->a4 };
+
+		return bpf_map_lookup_elem(&deny4, &key);
+	}
+}
+
+static __always_inline enum deny deny_count(__u32 counter, __u32 bytes)
+{
+	struct wr_deny_hits *hits = bpf_map_lookup_elem(&deny_hits, &counter);
+	const __u32 now = ct_now();
+	bool first;
+
+	if (dry_run || !hits)
+		return DENY_REPORT;
+	first = !hits->packets || hits->last != now;
+	hits->packets++;
+	hits->bytes += bytes;
+	hits->last = now;
+	return first ? DENY_REPORT : DENY_QUIET;
+}
+
+static __always_inline bool deny_is_empty(const bool v6)
+{
+	const __u32 zero = 0;
+	const struct wr_deny_state *state = bpf_map_lookup_elem(&deny_state, &zero);
+
+	return !state || !*(const volatile __u32 *)&state->prefixes[v6];
+}
+
+/* `bytes`: the frame's. With an empty list this is a load and a comparison. */
+static __always_inline enum deny deny_hit(const union addr *source, __u32 bytes, const bool v6)
+{
+	const struct wr_deny *deny;
+
+	if (deny_is_empty(v6))
+		return DENY_NO;
+	deny = deny_find(source, v6);
+	return deny ? deny_count(deny->counter, bytes) : DENY_NO;
+}
+
+/* The same of a packet of which nothing is known yet but its family. */
+static __always_inline enum deny deny_packet(const struct packet *p, const bool v6)
+{
+	const struct ipv6hdr *ip6;
+	const struct iphdr *ip4;
+	union addr source;
+
+	if (deny_is_empty(v6))
+		return DENY_NO;
+	if (v6) {
+		ip6 = packet_at(p, ETH_HLEN, sizeof(*ip6));
+		if (!ip6)
+			return DENY_NO;
+		__builtin_memcpy(&source.a6, &ip6->saddr, sizeof(source.a6));
+	} else {
+		ip4 = packet_at(p, ETH_HLEN, sizeof(*ip4));
+		if (!ip4)
+			return DENY_NO;
+		source.a4.v4 = ip4->saddr;
+	}
+	return deny_hit(&source, p->skb->len, v6);
+}
+
+#endif

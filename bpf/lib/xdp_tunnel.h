@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Tunnel packets in XDP: those that no node of the cluster has sent end here, before the kernel has spent an skb on them; those
+ * that are in order may be taken apart here, so that GRO sees the inner packets.
+ */
+#ifndef WARREN_LIB_XDP_TUNNEL_H
+#define WARREN_LIB_XDP_TUNNEL_H
+
+#include "lib/geneve.h"
+#include "lib/node.h"
+#include "lib/xdp_frame.h"
+#include "lib/xdp_meta.h"
+
+/* What the options say. */
+struct xdp_options {
+	__u64 identity;
+	__u32 first, end; /* where they are in the frame */
+	__be16 class;
+	bool critical;	  /* the header says that some are */
+	bool beyond;	  /* not all are in the linear part */
+};
+
+/* A packet that may be taken apart. */
+struct xdp_tunnel {
+	struct xdp_origin origin;
+	__u32 inner; /* where its Ethernet header is */
+	bool inner_v6;
+	bool whole;  /* everything has been looked at, and it is in order */
+};
+
+#define XDP_OFF_MAX 0x1ff /* the options end below it */
+
+/* Others than the one option that nodes send. */
+OUT_OF_LINE int xdp_options_follow(struct xdp_md *ctx, struct xdp_options *o)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	bool found = false;
+	__u32 off;
+
+	if (!o)
+		return WR_REASON_TUNNEL_OPTION;
+	off = o->first;
+	for (int i = 0; i < GENEVE_WORDS_MAX && off < o->end; i++) {
+		const struct geneve_option *opt = data + (off & XDP_OFF_MAX);
+		const __be32 *identity = (const void *)(opt + 1);
+
+		if ((const void *)(opt + 1) > end) {
+			o->beyond = true;
+			return WR_REASON_NONE;
+		}
+		off += sizeof(*opt) + geneve_data_size(opt);
+		if (off > o->end)
+			return WR_REASON_TUNNEL_MALFORMED;
+		if (!geneve_is_identity(opt, o->class)) {
+			if (opt->type & GENEVE_TYPE_CRITICAL)
+				return WR_REASON_TUNNEL_OPTION;
+			continue;
+		}
+		if (found || geneve_data_size(opt) != WR_TUNNEL_IDENTITY_SIZE)
+			return WR_REASON_TUNNEL_OPTION;
+		if ((const void *)(identity + 2) > end) {
+			o->beyond = true;
+			return WR_REASON_NONE;
+		}
+		o->identity = geneve_identity(identity);
+		found = true;
+	}
+	if (!found)
+		return WR_REASON_TUNNEL_OPTION;
+	return o->critical ? WR_REASON_TUNNEL_MALFORMED : WR_REASON_NONE;
+}
+
+/* The option is alone, as nodes send it. */
+static __always_inline bool xdp_option_plain(const struct xdp_frame *f, struct xdp_options *o)
+{
+	const struct geneve_option *opt;
+	const __u32 size = sizeof(*opt) + WR_TUNNEL_IDENTITY_SIZE;
+
+	if (o->critical || o->end - o->first != size)
+		return false;
+	opt = f->data + (o->first & XDP_OFF_MAX);
+	if ((void *)opt + size > f->end || !geneve_is_identity(opt, o->class) ||
+	    geneve_data_size(opt) != WR_TUNNEL_IDENTITY_SIZE)
+		return false;
+	o->identity = geneve_identity((const void *)(opt + 1));
+	return true;
+}
+
+/* The inner packet fills what is left of the outer one. `len`: without its Ethernet header. */
+static __always_inline enum wr_reason xdp_inner_check(const struct xdp_frame *f, struct xdp_tunnel *t, __u32 len)
+{
+	const struct ethhdr *eth = f->data + (t->inner & XDP_OFF_MAX);
+	const struct iphdr *ip4 = (const void *)(eth + 1);
+	const struct ipv6hdr *ip6 = (const void *)(eth + 1);
+	__u32 ecn;
+
+	if ((const void *)(ip4 + 1) > f->end)
+		return len < sizeof(*ip4) ? WR_REASON_TUNNEL_MALFORMED : WR_REASON_NONE;
+	if (eth->h_proto == bpf_htons(ETH_P_IP)) {
+		if (ip4->version != 4 || bpf_ntohs(ip4->tot_len) != len)
+			return WR_REASON_TUNNEL_MALFORMED;
+		ecn = ip4->tos & IP_ECN_MASK;
+	} else if (eth->h_proto == bpf_htons(ETH_P_IPV6)) {
+		if (ip6->version != 6 || bpf_ntohs(ip6->payload_len) + sizeof(*ip6) != len)
+			return WR_REASON_TUNNEL_MALFORMED;
+		ecn = bpf_ntohl(*(const __be32 *)ip6) >> 20 & IP_ECN_MASK;
+		t->inner_v6 = true;
+	} else {
+		return WR_REASON_TUNNEL_MALFORMED;
+	}
+	/* RFC 6040 section 4.2 wants nothing changed; what it does want changed is rare, and from_uplink's. */
+	t->whole = !f->outer_ecn || f->outer_ecn == ecn;
+	return WR_REASON_NONE;
+}
+
+static __always_inline enum wr_reason xdp_sender_check(const struct xdp_frame *f, struct xdp_tunnel *t, const bool v6)
+{
+	t->origin.slot = node_by_address(&f->saddr, v6);
+	return node_get(t->origin.slot) ? WR_REASON_NONE : WR_REASON_TUNNEL_SENDER;
+}
+
+static __always_inline bool xdp_is_ours(const struct xdp_frame *f, const struct wr_cluster *c, __be16 dport, const bool v6)
+{
+	if (dport != c->port)
+		return false;
+	return v6 ? (c->flags & WR_CLUSTER_V6) && addr6_equal(&f->daddr.a6, &c->addr6)
+		  : (c->flags & WR_CLUSTER_V4) && f->daddr.a4.v4 == c->addr4.v4;
+}
+
+static __always_inline enum wr_reason xdp_geneve_check(const struct xdp_frame *f, const struct wr_cluster *c,
+						       struct xdp_tunnel *t, const bool v6)
+{
+	const __u32 at = (v6 ? ETH_HLEN + sizeof(struct ipv6hdr) : ETH_HLEN + sizeof(struct iphdr)) + sizeof(struct udphdr);
+	const struct geneve_header *geneve = xdp_at(f, at, sizeof(*geneve));
+	struct xdp_options o = { .class = c->option_class, .first = at + sizeof(*geneve) };
+	enum wr_reason reason;
+	__u32 used;
+
+	if (f->l4_len < sizeof(struct udphdr) + sizeof(*geneve))
+		return WR_REASON_TUNNEL_MALFORMED;
+	if (!geneve)
+		return WR_REASON_NONE;
+	reason = geneve_header_check(geneve, c->vni);
+	if (reason)
+		return reason;
+	o.critical = geneve->flags & GENEVE_CRITICAL;
+	o.end = o.first + geneve_options_size(geneve);
+	t->inner = o.end;
+	used = o.end + ETH_HLEN - f->l4_off;
+	if (f->l4_len < used)
+		return WR_REASON_TUNNEL_MALFORMED;
+	if (!xdp_option_plain(f, &o)) {
+		reason = xdp_options_follow(f->ctx, &o);
+		if (reason || o.beyond)
+			return reason;
+	}
+	t->origin.identity = o.identity;
+	return xdp_inner_check(f, t, f->l4_len - used);
+}
+
+/*
+ * NONE: it may go on. t->whole: and it may be taken apart here; not where it has a checksum, which from_uplink sees to, or bytes
+ * behind it.
+ */
+static __always_inline enum wr_reason xdp_tunnel_check(struct xdp_frame *f, struct xdp_tunnel *t, const bool v6)
+{
+	const struct udphdr *udp = xdp_at(f, v6 ? ETH_HLEN + sizeof(struct ipv6hdr) : ETH_HLEN + sizeof(struct iphdr), sizeof(*udp));
+	const struct wr_cluster *c;
+	enum wr_reason reason;
+
+	if (!udp)
+		return WR_REASON_NONE;
+	c = cluster_get();
+	if (!c || !xdp_is_ours(f, c, udp->dest, v6))
+		return WR_REASON_NONE;
+	if (f->fragment)
+		return WR_REASON_TUNNEL_FRAGMENT;
+	if (bpf_ntohs(udp->len) != f->l4_len || f->len < f->l4_off + f->l4_len)
+		return WR_REASON_TUNNEL_MALFORMED;
+	reason = xdp_sender_check(f, t, v6);
+	if (!reason)
+		reason = xdp_geneve_check(f, c, t, v6);
+	t->whole = t->whole && !udp->check && f->len == f->l4_off + f->l4_len;
+	return reason;
+}
+
+/*
+ * Takes the outer headers off, if from_uplink believes what stands in the metadata then. The outer Ethernet addresses stay: with
+ * the inner ones the packet would be for somebody else, as far as the kernel knows. False: nothing has changed.
+ */
+static __always_inline bool xdp_decap(struct xdp_frame *f, const struct xdp_tunnel *t)
+{
+	const __u32 ifindex = f->ctx->ingress_ifindex;
+	const struct wr_uplink *uplink = bpf_map_lookup_elem(&uplinks, &ifindex);
+	struct wr_xdp_meta *meta;
+	struct ethhdr *eth, outer;
+	__u64 magic;
+
+	if (!uplink || !(uplink->flags & WR_UPLINK_DECAP) || !uplink->magic)
+		return false;
+	magic = uplink->magic;
+	eth = f->data;
+	if ((void *)(eth + 1) > f->end)
+		return false;
+	outer = *eth;
+	outer.h_proto = bpf_htons(t->inner_v6 ? ETH_P_IPV6 : ETH_P_IP);
+	if (bpf_xdp_adjust_meta(f->ctx, xdp_meta_length(f->ctx) - (int)sizeof(*meta)))
+		return false;
+	/* From here on it cannot be undone; it does not fail either, having been looked at to beyond that point. */
+	if (bpf_xdp_adjust_head(f->ctx, t->inner))
+		return true;
+	meta = (void *)(long)f->ctx->data_meta;
+	eth = (void *)(long)f->ctx->data;
+	if ((void *)(meta + 1) > (void *)eth || (void *)(eth + 1) > (void *)(long)f->ctx->data_end)
+		return true;
+	*eth = outer;
+	*meta = (struct wr_xdp_meta){ magic, t->origin.identity, t->origin.slot, 0 };
+	return true;
+}
+
+#endif

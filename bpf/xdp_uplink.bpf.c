@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * XDP of an uplink, where that is wanted: what comes from outside, before the kernel has spent anything on it. Drops what is
+ * denied and bad tunnel packets; takes good ones apart (native mode, physical devices). Everything else passes as it is.
+ */
+#include "lib/deny.h"
+#include "lib/xdp_tunnel.h"
+#include "lib/xdp_verdict.h"
+
+char LICENSE[] __weak SEC("license") = "Dual BSD/GPL";
+
+/* Metadata that is not ours goes: see lib/xdp_meta.h. */
+static __always_inline int pass(struct xdp_md *ctx)
+{
+	int foreign = xdp_meta_length(ctx);
+
+	if (foreign > 0 && bpf_xdp_adjust_meta(ctx, foreign))
+		return XDP_DROP;
+	return XDP_PASS;
+}
+
+static __always_inline int judge(struct xdp_frame *f, const bool v6)
+{
+	struct xdp_tunnel t = { 0 };
+	enum wr_reason reason;
+	enum deny deny;
+
+	if (!xdp_outer_parse(f, v6))
+		return pass(f->ctx);
+	deny = deny_hit(&f->saddr, f->len, v6);
+	if (deny)
+		return xdp_drop(f, WR_REASON_DENYLIST, deny == DENY_REPORT);
+	if (!f->udp)
+		return pass(f->ctx);
+	reason = xdp_tunnel_check(f, &t, v6);
+	if (reason)
+		return xdp_drop(f, reason, true);
+	if (t.whole && xdp_decap(f, &t))
+		return XDP_PASS;
+	return pass(f->ctx);
+}
+
+SEC("xdp.frags")
+int xdp_uplink(struct xdp_md *ctx)
+{
+	struct xdp_frame f = { .ctx = ctx,
+			       .data = (void *)(long)ctx->data,
+			       .end = (void *)(long)ctx->data_end,
+			       .len = bpf_xdp_get_buff_len(ctx) };
+	const struct ethhdr *eth = f.data;
+
+	if ((const void *)(eth + 1) > f.end)
+		return pass(ctx);
+	if (eth->h_proto == bpf_htons(ETH_P_IP))
+		return judge(&f, false);
+	if (eth->h_proto == bpf_htons(ETH_P_IPV6))
+		return judge(&f, true);
+	return pass(ctx);
+}
+
+/* tc ingress, ahead of from_uplink, of a device where xdp_uplink takes tunnels apart: see lib/xdp_meta.h. */
+SEC("tc")
+int xdp_origin(struct __sk_buff *skb)
+{
+	xdp_origin_give(skb);
+	return TC_ACT_UNSPEC;
+}

@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Packets of denied senders: how many a second end in XDP, and how many in nftables' ingress hook, with the same list.
+
+Frames come straight out of XDP, so that they cost the receiver what a NIC's do: it makes an skb of each that it lets into the
+stack. The receiver is one thread (threaded NAPI) with a processor of its own; what it cannot take is lost before it. That is a
+kernel thread, which bench.py does not see in its PID namespace: run.sh runs this ahead of it.
+"""
+
+import argparse
+import contextlib
+import os
+import socket
+import statistics
+import struct
+import sys
+import threading
+import time
+
+from nodes import RAWBPF_DIR, BenchError
+from report import Row, save_json, say, table
+
+sys.path.insert(0, RAWBPF_DIR)
+import rawbpf  # noqa: E402
+
+PREFIXES = 1000
+SOURCE = {"v4": "198.18.0.2", "v6": "2001:db8:1::2"}
+OWN = {"v4": "198.18.0.1", "v6": "2001:db8:1::1"}
+DENIED = {"v4": "198.18.0.0/24", "v6": "2001:db8:1::/64"}
+
+
+def others(family):
+    """Prefixes that hold nobody here."""
+    if family == "v4":
+        return [f"10.{i >> 8}.{i & 255}.0/24" for i in range(PREFIXES - 1)]
+    return [f"2001:db9:{i:x}::/48" for i in range(1, PREFIXES)]
+
+
+def frame(family, macs):
+    """60 bytes of UDP over IPv4, 62 over IPv6."""
+    addresses = b"".join(socket.inet_pton(socket.AF_INET6 if family == "v6" else socket.AF_INET, a[family])
+                         for a in (SOURCE, OWN))
+    udp = struct.pack("!HHHH", 1, 9, 8 if family == "v6" else 26, 0)
+    if family == "v6":
+        return macs + b"\x86\xdd" + struct.pack("!IHBB", 6 << 28, 8, 17, 64) + addresses + udp
+    header = struct.pack("!BBHHHBBH", 0x45, 0, 46, 0, 0, 64, 17, 0) + addresses
+    total = sum(struct.unpack("!10H", header))
+    checksum = ~((total >> 16) + (total & 0xFFFF)) & 0xFFFF
+    return macs + b"\x08\x00" + header[:10] + struct.pack("!H", checksum) + header[12:] + udp + bytes(18)
+
+
+class Rig:
+    """Two nodes and a veth pair: the world sends, the node receives."""
+
+    def __init__(self, build):
+        os.environ["WARREN_BUILD"] = build
+        from lab import Lab  # reads WARREN_BUILD
+
+        self.lab = Lab()
+        self.node, self.world = self.lab.node, self.lab.world
+        self.node.warren("node", "init")
+        self.node.run("ethtool", "-K", "eth0", "gro", "on")
+        self.macs = b"".join(bytes.fromhex(n.ip("link", "show", "eth0")[0]["address"].replace(":", ""))
+                             for n in (self.node, self.world))
+        self.ifindex = self.world.ip("link", "show", "eth0")[0]["ifindex"]
+
+    def receiver(self):
+        """The receiving thread, placed on the last processor; the sender has the first. Each mode of XDP makes a new one."""
+        self.node.run("sh", "-c", "echo 1 >/sys/class/net/eth0/threaded")
+        for task in filter(str.isdigit, os.listdir("/proc")):
+            with contextlib.suppress(OSError), open(f"/proc/{task}/comm", encoding="ascii") as comm:
+                if comm.read().startswith("napi/eth0"):
+                    os.sched_setaffinity(int(task), {max(os.sched_getaffinity(0))})
+                    return int(task)
+        raise BenchError("deny: there is no receiving thread")
+
+    def close(self):
+        self.lab.__exit__()
+
+
+class Nft:
+    """The list as a set of intervals, in a chain of the ingress hook."""
+
+    def __init__(self, rig, family):
+        self.rig = rig
+        protocol = "ip" if family == "v4" else "ip6"
+        elements = ", ".join([*others(family), DENIED[family]])
+        rig.node.run("nft", "-f", "-", input=f"""
+            table netdev bench {{
+                set denied {{ type {family.replace("v", "ipv")}_addr; flags interval; elements = {{ {elements} }}; }}
+                chain ingress {{
+                    type filter hook ingress device eth0 priority 0;
+                    {protocol} saddr @denied counter drop
+                }}
+            }}""")
+
+    def count(self):
+        text = self.rig.node.run("nft", "list", "chain", "netdev", "bench", "ingress").stdout
+        return int(text.split("packets ")[1].split()[0])
+
+    def close(self):
+        self.rig.node.run("nft", "delete", "table", "netdev", "bench")
+
+
+class Xdp:
+    def __init__(self, rig, family, mode):
+        self.rig, self.prefix = rig, DENIED[family]
+        rig.node.warren("uplink", "xdp", "eth0", mode)
+        rig.node.warren("deny", "add", "--force", *others(family), self.prefix)
+
+    def count(self):
+        listed = self.rig.node.warren_json("deny", "list")["prefixes"]
+        return next(entry["packets"] for entry in listed if entry["prefix"] == self.prefix)
+
+    def close(self):
+        self.rig.node.warren("deny", "flush")
+        self.rig.node.warren("uplink", "xdp", "eth0", "off")
+
+
+WAYS = {
+    "nft": Nft,
+    "xdp-native": lambda rig, family: Xdp(rig, family, "native"),
+    "xdp-generic": lambda rig, family: Xdp(rig, family, "generic"),
+}
+BASELINE = "nft"
+GOAL = {"xdp-native": 3.0}
+
+
+def running(task):
+    """Nanoseconds that the thread has run: whatever else wants its processor."""
+    with open(f"/proc/{task}/schedstat", encoding="ascii") as stat:
+        return int(stat.read().split()[0])
+
+
+def sample(rig, family, make, seconds):
+    """Millions of packets a second that end there, while more are sent; nanoseconds that each costs the receiver."""
+    way = make(rig, family)
+    try:
+        receiver = rig.receiver()
+        stop = threading.Event()
+        with rig.world.entered():
+            flood = rawbpf.XdpFlood(rig.ifindex, frame(family, rig.macs))
+        sender = threading.Thread(target=flood.run, args=(rig.world, stop, min(os.sched_getaffinity(0))))
+        sender.start()
+        try:
+            time.sleep(0.2)
+            begin, used, before = time.monotonic(), running(receiver), way.count()
+            time.sleep(seconds)
+            end, used, ended = time.monotonic(), running(receiver) - used, way.count() - before
+        finally:
+            stop.set()
+            sender.join()
+        if not ended:
+            raise BenchError("deny: no packet arrives")
+        return {"drop": ended / (end - begin) / 1e6, "drop_cost": used / ended}
+    finally:
+        way.close()
+
+
+FIGURES = {"drop": ("Mpps", True), "drop_cost": ("ns", False)}
+
+
+def rows_of(samples, family):
+    for figure, (unit, more_is_better) in FIGURES.items():
+        base = [values[figure] for values in samples[BASELINE]]
+        for name in WAYS:
+            values = [one[figure] for one in samples[name]]
+            yield Row.of(f"deny.{figure}.{family}.{name}", unit, statistics.median(values), statistics.median(base),
+                         [value / other for value, other in zip(values, base)],
+                         goal=GOAL.get(name) if figure == "drop" else None, more_is_better=more_is_better)
+
+
+def measure(args):
+    rounds, seconds = (3, 0.5) if args.quick else (7, 1.0)
+    rig, rows = Rig(args.build), []
+    try:
+        for family in ("v4", "v6"):
+            samples = {name: [] for name in WAYS}
+            for i in range(rounds):
+                say(f"denied packets, {family}: round {i + 1} of {rounds}")
+                for name, make in WAYS.items():
+                    samples[name].append(sample(rig, family, make, seconds))
+            rows += rows_of(samples, family)
+    finally:
+        rig.close()
+    return rows
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--build", default="build")
+    args = parser.parse_args()
+    args.build = os.path.abspath(args.build)
+    try:
+        rows = measure(args)
+    except (BenchError, AssertionError) as error:
+        say(f"FAILED: {error}")
+        rows = []
+    save_json(rows, f"{args.build}/bench/deny.json")
+    table(rows)
+    return 0 if rows else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,468 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* xdp_uplink: the denylist, every field of a tunnel packet, what is taken apart and what it says then. */
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <linux/bpf.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <bpf/libbpf.h>
+
+#include "tunnel_frame.h"
+
+struct xdp_run {
+	size_t meta_in; /* bytes of metadata that the packet comes with */
+	int verdict;
+	size_t meta;    /* bytes of metadata behind it */
+	struct wr_xdp_meta said;
+	struct frame out; /* without metadata */
+	int moved;      /* counters, and the last of them */
+	uint32_t counter;
+	uint64_t bytes;
+	int events;
+	struct wr_event event;
+};
+
+static void xdp_once(struct xdp_run *r, const struct frame *in)
+{
+	uint8_t data_in[FRAME_MAX + 32] = { 0 }, data_out[FRAME_MAX + 32];
+	struct xdp_md ctx = {
+		.data = (uint32_t)r->meta_in,
+		.data_end = (uint32_t)(r->meta_in + in->len),
+		.ingress_ifindex = device_ifindex(DEVICE_UPLINK),
+	}, ctx_out;
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = data_in, .data_size_in = (uint32_t)(r->meta_in + in->len),
+		    .data_out = data_out, .data_size_out = sizeof(data_out), .ctx_in = &ctx, .ctx_size_in = sizeof(ctx),
+		    .ctx_out = &ctx_out, .ctx_size_out = sizeof(ctx_out), .repeat = 1);
+
+	memset(data_in, 0xa5, r->meta_in);
+	memcpy(data_in + r->meta_in, in->data, in->len);
+	if (bpf_prog_test_run_opts(program_fd(XDP_UPLINK), &opts))
+		fail_msg("BPF_PROG_TEST_RUN of %zu bytes: %m", in->len);
+	r->verdict = (int)opts.retval;
+	r->meta = ctx_out.data;
+	r->out.len = opts.data_size_out - r->meta;
+	memcpy(r->out.data, data_out + r->meta, r->out.len);
+	memset(&r->said, 0, sizeof(r->said));
+	if (r->meta == sizeof(r->said))
+		memcpy(&r->said, data_out, sizeof(r->said));
+}
+
+static void xdp_run(struct xdp_run *r, const struct frame *in)
+{
+	struct wr_metric before[WR_METRICS], after[WR_METRICS];
+
+	events_drain(NULL);
+	metrics_read(before);
+	xdp_once(r, in);
+	metrics_read(after);
+	r->moved = 0;
+	for (uint32_t key = 0; key < WR_METRICS; key++) {
+		if (before[key].packets == after[key].packets)
+			continue;
+		r->moved++;
+		r->counter = key;
+		r->bytes = after[key].bytes - before[key].bytes;
+	}
+	r->events = events_drain(&r->event);
+}
+
+/* --- what may come out --- */
+
+static bool frames_equal(const struct frame *a, const struct frame *b)
+{
+	return a->len == b->len && !memcmp(a->data, b->data, a->len);
+}
+
+static bool is_passed(const struct xdp_run *r, const struct frame *in)
+{
+	return r->verdict == XDP_PASS && !r->meta && frames_equal(&r->out, in);
+}
+
+/* The inner packet behind the outer Ethernet addresses, and who sent it. */
+static bool is_taken_apart(const struct xdp_run *r, const struct frame *in, size_t outer, uint64_t identity)
+{
+	struct frame want = { .len = in->len - outer };
+
+	memcpy(want.data, in->data + outer, want.len);
+	memcpy(want.data, in->data, 12);
+	return r->verdict == XDP_PASS && r->meta == sizeof(r->said) && frames_equal(&r->out, &want) &&
+	       r->said.magic == TUNNEL_MAGIC && r->said.identity == identity && r->said.slot == TUNNEL_SLOT && !r->said.pad;
+}
+
+static bool is_dropped(const struct xdp_run *r, const struct frame *in, enum wr_reason reason)
+{
+	return r->verdict == XDP_DROP && r->moved == 1 && r->counter == wr_metric_key(reason, WR_INGRESS) &&
+	       r->bytes == in->len && r->events == 1 && r->event.reason == reason && r->event.direction == WR_INGRESS &&
+	       r->event.ifindex == device_ifindex(DEVICE_UPLINK) && r->event.length == in->len &&
+	       !memcmp(r->event.headers, in->data, r->event.captured);
+}
+
+static void expect(const char *name, const struct tunnel_fields *fields, const struct tunnel_frame *t, enum wr_reason reason,
+		   bool decap)
+{
+	struct xdp_run r = { 0 };
+	bool good;
+
+	xdp_run(&r, &t->f);
+	if (reason)
+		good = is_dropped(&r, &t->f, reason);
+	else if (decap)
+		good = is_taken_apart(&r, &t->f, t->outer, TUNNEL_IDENTITY) && !r.moved && !r.events;
+	else
+		good = is_passed(&r, &t->f) && !r.moved && !r.events;
+	if (!good)
+		fail_msg("%s, IPv%d over IPv%d: verdict %d, %zu bytes of metadata, %d counters (last %u), %d events", name,
+			 fields->inner6 ? 6 : 4, fields->outer6 ? 6 : 4, r.verdict, r.meta, r.moved, r.counter, r.events);
+}
+
+/* --- fields --- */
+
+#define FAMILY4 1
+#define FAMILY6 2
+#define D(name) WR_REASON_TUNNEL_##name
+static const struct {
+	const char *name;
+	struct tunnel_fields fields;
+	enum wr_reason reason;
+	bool decap;
+	int only; /* FAMILY4, FAMILY6: of the outer packet */
+	int only_inner;
+} rows[] = {
+	{ "good", { 0 }, 0, true },
+	{ "no payload but a byte", { .payload = 1 }, 0, true },
+	{ "large", { .payload = 1400 }, 0, true },
+	{ "another port", { .port = V(6082) }, 0, false },
+	{ "another address", { .elsewhere = true }, 0, false },
+	{ "DSCP", { .tos = 0xb8 }, 0, true },
+	/* RFC 6040 section 4.2: unless something is to be changed. */
+	{ "ECN 0 over ECT(0)", { .tos = 0, .inner_tos = 2 }, 0, true },
+	{ "ECN alike", { .tos = 2, .inner_tos = 2 }, 0, true },
+	{ "CE over CE", { .tos = 3, .inner_tos = 3 }, 0, true },
+	{ "CE over ECT(0)", { .tos = 3, .inner_tos = 2 }, 0, false },
+	{ "CE over none", { .tos = 3 }, 0, false },
+	{ "ECT(1) over ECT(0)", { .tos = 1, .inner_tos = 2 }, 0, false },
+	{ "first fragment", { .more = true }, D(FRAGMENT), .only = FAMILY4 },
+	{ "later fragment", { .later = true }, 0, false },
+	{ "fragment header", { .more = true }, 0, false, .only = FAMILY6 },
+	{ "IPv4 options", { .ip_options = true }, 0, false, .only = FAMILY4 },
+	{ "IP length short", { .ip_len = -1 }, D(MALFORMED) },
+	{ "IP length long", { .ip_len = 1 }, D(MALFORMED) },
+	{ "UDP length short", { .udp_len = -1 }, D(MALFORMED) },
+	{ "UDP length long", { .udp_len = 1 }, D(MALFORMED) },
+	{ "both lengths long", { .ip_len = 1, .udp_len = 1 }, D(MALFORMED) },
+	{ "both lengths long, padded", { .ip_len = 1, .udp_len = 1, .padding = 1 }, D(MALFORMED) },
+	{ "padding", { .padding = 7 }, 0, false },
+	{ "checksum", { .checksum = 0x1234 }, 0, false },
+	{ "a stranger", { .stranger = true }, D(SENDER) },
+	{ "version 1", { .version = 1 }, D(MALFORMED) },
+	{ "version 3", { .version = 3 }, D(MALFORMED) },
+	{ "control packet", { .flags = 0x80 }, D(OPTION) },
+	{ "critical, but no option is", { .flags = 0x40 }, D(MALFORMED) },
+	{ "reserved flags", { .flags = 0x3f }, 0, true },
+	{ "IPv4 in Geneve", { .protocol = V(0x0800) }, D(MALFORMED) },
+	{ "VNI 0", { .vni = V(0) }, D(VNI) },
+	{ "VNI one more", { .vni = V(TUNNEL_VNI + 1) }, D(VNI) },
+	{ "VNI high byte", { .vni = V(TUNNEL_VNI | 0x800000) }, D(VNI) },
+	{ "no option", { .no_option = true }, D(OPTION) },
+	{ "option length 0 words", { .words = V(0) }, D(OPTION) },
+	{ "options cut", { .words = V(2) }, D(MALFORMED) },
+	{ "options beyond the end", { .words = V(63) }, D(MALFORMED) },
+	{ "another class", { .option_class = V(0xfff2) }, D(OPTION) },
+	{ "another type", { .option_type = V(2) }, D(OPTION) },
+	{ "critical type", { .option_type = V(0x81) }, D(OPTION) },
+	{ "critical type, said so", { .option_type = V(0x81), .flags = 0x40 }, D(OPTION) },
+	{ "identity of 4 bytes", { .option_words = V(1) }, D(OPTION) },
+	{ "identity of 12 bytes", { .option_words = V(3) }, D(MALFORMED) },
+	{ "reserved bits of the option", { .option_words = V(0xe2) }, 0, true },
+	{ "identity twice", { .after = 200 }, D(OPTION) },
+	{ "another option before", { .before = 1 }, 0, true },
+	{ "another option after", { .after = 16 }, 0, true },
+	{ "critical option before", { .before = 101, .flags = 0x40 }, D(OPTION) },
+	{ "critical option after", { .after = 103, .flags = 0x40 }, D(OPTION) },
+	{ "critical option, not said", { .after = 101 }, D(OPTION) },
+	{ "inner ARP", { .inner_type = V(0x0806) }, D(MALFORMED) },
+	{ "inner version", { .inner_version = V(5) }, D(MALFORMED) },
+	{ "inner length short", { .inner_len = -1 }, D(MALFORMED) },
+	{ "inner length long", { .inner_len = 1 }, D(MALFORMED) },
+	/* The inner packet's own business is from_uplink's. */
+	{ "inner IHL 4", { .inner_ihl = V(4) }, 0, true, .only_inner = FAMILY4 },
+};
+
+static void every_field(void **state)
+{
+	struct tunnel_frame t;
+
+	tunnel_state(true);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		for (int families = 0; families < 4; families++) {
+			struct tunnel_fields fields = rows[i].fields;
+
+			fields.outer6 = families & 1;
+			fields.inner6 = families >> 1;
+			if ((rows[i].only && fields.outer6 != (rows[i].only == FAMILY6)) ||
+			    (rows[i].only_inner && fields.inner6 != (rows[i].only_inner == FAMILY6)))
+				continue;
+			tunnel_build(&t, &fields);
+			expect(rows[i].name, &fields, &t, rows[i].reason, rows[i].decap);
+		}
+	}
+}
+
+/* What a device does that takes nothing apart: good packets go up as they are, bad ones are dropped all the same. */
+static void without_decap(void **state)
+{
+	struct tunnel_frame t;
+
+	tunnel_state(false);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		if (rows[i].only == FAMILY6)
+			continue;
+		tunnel_build(&t, &rows[i].fields);
+		expect(rows[i].name, &rows[i].fields, &t, rows[i].reason, false);
+	}
+}
+
+static void node_gone(void **state)
+{
+	const struct tunnel_fields fields = { 0 };
+	const struct wr_node empty = { 0 };
+	const uint32_t slot = TUNNEL_SLOT;
+	struct tunnel_frame t;
+
+	tunnel_state(true);
+	bpf_map_update_elem(map_fd("nodes"), &slot, &empty, BPF_ANY);
+	tunnel_build(&t, &fields);
+	expect("the node has gone", &fields, &t, WR_REASON_TUNNEL_SENDER, false);
+}
+
+static void no_cluster(void **state)
+{
+	const struct tunnel_fields fields = { .version = 3 };
+	const struct wr_cluster none = { 0 };
+	const uint32_t zero = 0;
+	struct tunnel_frame t;
+
+	tunnel_state(true);
+	bpf_map_update_elem(map_fd("cluster"), &zero, &none, BPF_ANY);
+	tunnel_build(&t, &fields);
+	expect("no cluster", &fields, &t, WR_REASON_NONE, false);
+}
+
+/* Metadata that a packet comes with never gets further; where the packet is taken apart, ours stands there instead. */
+static void foreign_metadata(void **state)
+{
+	struct tunnel_fields fields = { .port = V(53) };
+	struct xdp_run r;
+	struct tunnel_frame t;
+
+	tunnel_state(true);
+	for (size_t size = 4; size <= 32; size += 4) {
+		r = (struct xdp_run){ .meta_in = size };
+		fields.port = V(53);
+		tunnel_build(&t, &fields);
+		xdp_once(&r, &t.f);
+		assert_true(is_passed(&r, &t.f));
+		fields.port = 0;
+		tunnel_build(&t, &fields);
+		xdp_once(&r, &t.f);
+		assert_true(is_taken_apart(&r, &t.f, t.outer, TUNNEL_IDENTITY));
+	}
+}
+
+/* --- cut off --- */
+
+static void judged_as_the_model_says(const struct frame *f, const char *what)
+{
+	struct outcome want = tunnel_model(f->data, f->len);
+	struct xdp_run r = { 0 };
+	bool good;
+
+	xdp_once(&r, f);
+	if (want.reason)
+		good = r.verdict == XDP_DROP;
+	else if (want.decap)
+		good = is_taken_apart(&r, f, want.outer, want.identity);
+	else
+		good = is_passed(&r, f);
+	if (!good) {
+		for (size_t i = 0; i < f->len; i++)
+			fprintf(stderr, "%02x%s", f->data[i], i + 1 == f->len ? "\n" : "");
+		fail_msg("%s of %zu bytes: verdict %d, %zu bytes of metadata; the model says %d, %d", what, f->len, r.verdict,
+			 r.meta, want.reason, want.decap);
+	}
+}
+
+/* The frame ends early; and so does the packet, as far as the outer headers go. */
+static void cut_at_every_byte(void **state)
+{
+	tunnel_state(true);
+	for (int families = 0; families < 4; families++) {
+		const struct tunnel_fields fields = { .outer6 = families & 1, .inner6 = families >> 1 };
+		const size_t l4 = fields.outer6 ? 54 : 34;
+		struct tunnel_frame t;
+		size_t whole;
+
+		tunnel_build(&t, &fields);
+		whole = t.f.len;
+		for (size_t len = whole - 1; len >= 14; len--) {
+			t.f.len = len;
+			judged_as_the_model_says(&t.f, "a frame that ends early");
+		}
+		for (size_t len = whole - 1; len >= l4 + 8; len--) {
+			uint16_t l4_len = htons((uint16_t)(len - l4)), total = htons((uint16_t)(len - 14));
+
+			t.f.len = len;
+			memcpy(t.f.data + l4 + 4, &l4_len, 2);
+			memcpy(t.f.data + (fields.outer6 ? 18 : 16), fields.outer6 ? &l4_len : &total, 2);
+			judged_as_the_model_says(&t.f, "a packet that ends early");
+			assert_int_not_equal(tunnel_model(t.f.data, t.f.len).reason, WR_REASON_NONE);
+		}
+	}
+}
+
+/* --- mutations --- */
+
+static void mutate(struct tunnel_frame *t)
+{
+	for (int n = rand() % 4; n >= 0; n--) {
+		size_t at = (size_t)rand() % (t->outer + 54);
+		uint8_t *byte = &t->f.data[at < t->f.len ? at : 12];
+
+		switch (rand() % 4) {
+		case 0:
+			*byte ^= (uint8_t)(1 << rand() % 8);
+			break;
+		case 1:
+			*byte = (uint8_t)rand();
+			break;
+		case 2:
+			*byte += 1;
+			break;
+		default:
+			if (rand() % 8 == 0 && t->f.len > 60)
+				t->f.len -= (size_t)(rand() % 40);
+			else
+				*byte = (uint8_t[]){ 0, 0xff, 0x80, 0x7f }[rand() % 4];
+		}
+	}
+}
+
+static void mutations(void **state)
+{
+	const char *wanted = getenv("WARREN_MUTATIONS");
+	long count = wanted ? atol(wanted) : 100000, apart = 0, dropped = 0;
+
+	tunnel_state(true);
+	srand(1);
+	for (long i = 0; i < count; i++) {
+		const struct tunnel_fields fields = {
+			.outer6 = rand() & 1,
+			.inner6 = rand() & 1,
+			.before = rand() % 4 ? 0 : rand() % 17,
+			.after = rand() % 4 ? 0 : rand() % 17,
+		};
+		struct tunnel_frame t;
+		struct outcome o;
+
+		tunnel_build(&t, &fields);
+		mutate(&t);
+		judged_as_the_model_says(&t.f, "a mutation");
+		o = tunnel_model(t.f.data, t.f.len);
+		apart += o.decap;
+		dropped += o.reason != WR_REASON_NONE;
+	}
+	/* All that can happen has happened. */
+	assert_in_range(apart, count / 20, count - count / 20);
+	assert_in_range(dropped, count / 20, count - count / 20);
+}
+
+/* --- the denylist --- */
+
+static void deny_set(const void *address, unsigned bits, bool v6, bool on)
+{
+	struct wr_deny deny = { v6 ? 6 : 4 };
+	struct wr_deny_state state = { { !v6 && on, v6 && on }, 6, 0 };
+	struct wr_deny_hits zeros[libbpf_num_possible_cpus()];
+	struct wr_prefix6 key = { .prefixlen = bits };
+	const char *trie = v6 ? "deny6" : "deny4";
+	const uint32_t zero = 0;
+
+	memset(zeros, 0, sizeof(zeros));
+	memcpy(&key.addr, address, v6 ? 16 : 4);
+	bpf_map_update_elem(map_fd("deny_state"), &zero, &state, BPF_ANY);
+	bpf_map_update_elem(map_fd("deny_hits"), &deny.counter, zeros, BPF_ANY);
+	assert_int_equal(on ? bpf_map_update_elem(map_fd(trie), &key, &deny, BPF_ANY)
+			    : bpf_map_delete_elem(map_fd(trie), &key), 0);
+}
+
+static uint64_t deny_counted(bool v6, uint64_t *bytes)
+{
+	struct wr_deny_hits hits[libbpf_num_possible_cpus()];
+	const uint32_t key = v6 ? 6 : 4;
+	uint64_t packets = 0;
+
+	*bytes = 0;
+	assert_int_equal(bpf_map_lookup_elem(map_fd("deny_hits"), &key, hits), 0);
+	for (int i = 0; i < libbpf_num_possible_cpus(); i++) {
+		packets += hits[i].packets;
+		*bytes += hits[i].bytes;
+	}
+	return packets;
+}
+
+static void denylist(void **state)
+{
+	tunnel_state(true);
+	for (int v6 = 0; v6 < 2; v6++) {
+		/* Whatever it is: a good tunnel packet, one without a transport header that XDP looks at. */
+		const struct tunnel_fields good = { .outer6 = v6 }, other = { .outer6 = v6, .later = true, .elsewhere = true };
+		struct tunnel_frame t;
+		struct xdp_run r = { 0 };
+		uint64_t bytes;
+
+		deny_set(tunnel_remote(v6), v6 ? 64 : 30, v6, true);
+		tunnel_build(&t, &good);
+		expect("denied", &good, &t, WR_REASON_DENYLIST, false);
+		assert_int_equal(deny_counted(v6, &bytes), 1);
+		assert_int_equal(bytes, t.f.len);
+		/* In a flood only the first of a tick is reported; each is counted. */
+		for (int i = 0; i < 1000; i++) {
+			xdp_run(&r, &t.f);
+			assert_int_equal(r.verdict, XDP_DROP);
+			assert_int_equal(r.counter, wr_metric_key(WR_REASON_DENYLIST, WR_INGRESS));
+			if (!r.events)
+				break;
+		}
+		assert_int_equal(r.events, 0);
+		tunnel_build(&t, &other);
+		xdp_run(&r, &t.f);
+		assert_int_equal(r.verdict, XDP_DROP);
+		deny_set(tunnel_remote(v6), v6 ? 64 : 30, v6, false);
+		tunnel_build(&t, &good);
+		expect("no longer denied", &good, &t, WR_REASON_NONE, true);
+		/* The neighbouring prefix. */
+		deny_set(tunnel_remote(v6), v6 ? 128 : 32, v6, true);
+		tunnel_build(&t, &(struct tunnel_fields){ .outer6 = v6, .stranger = true });
+		expect("the one beside it is", &good, &t, WR_REASON_TUNNEL_SENDER, false);
+		deny_set(tunnel_remote(v6), v6 ? 128 : 32, v6, false);
+	}
+}
+
+static int forget(void **state)
+{
+	tunnel_forget();
+	return 0;
+}
+
+int run_xdp_tests(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_field),	    cmocka_unit_test(without_decap), cmocka_unit_test(node_gone),
+		cmocka_unit_test(no_cluster),	    cmocka_unit_test(foreign_metadata),
+		cmocka_unit_test(cut_at_every_byte), cmocka_unit_test(mutations),     cmocka_unit_test(denylist),
+	};
+
+	return cmocka_run_group_tests_name("bpf_xdp", tests, harness_setup, forget);
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Tunnel packets as data, for the tests of xdp_uplink; and what is to become of any bytes, said in the plainest way. */
+#ifndef WARREN_TEST_TUNNEL_FRAME_H
+#define WARREN_TEST_TUNNEL_FRAME_H
+
+#include "harness.h"
+
+#define TUNNEL_VNI 7
+#define TUNNEL_SLOT 3
+#define TUNNEL_MAGIC 0x1122334455667788ull
+#define TUNNEL_IDENTITY 0x0200000000c0ffeeull
+
+/* How a packet differs from a good one. 0: it does not. */
+struct tunnel_fields {
+	bool outer6, inner6;
+	bool stranger;      /* from an address that is no node's */
+	bool slot_empty;    /* from one whose node has just gone */
+	bool elsewhere;     /* not to this node's address */
+	int port;           /* V(n) */
+	int tos;            /* of the outer IP header */
+	int inner_tos;
+	bool more, later;   /* fragments */
+	bool ip_options;    /* IPv4's, one word */
+	int ip_len, udp_len, inner_len; /* added to what these fields should say */
+	int checksum;       /* of UDP */
+	int version, vni;   /* V(n) */
+	int protocol;       /* V(n) */
+	int flags;
+	int words;          /* V(n): the options' length */
+	int option_class, option_type, option_words; /* V(n) */
+	int before, after;  /* further options: n words of data, +100: critical, +200: another identity */
+	bool no_option;
+	int inner_type, inner_version, inner_ihl; /* V(n) */
+	int payload;        /* bytes in the inner packet, 20 by default */
+	int padding;        /* bytes behind everything */
+};
+
+struct tunnel_frame {
+	struct frame f;
+	size_t outer; /* bytes before the inner Ethernet header */
+};
+
+void tunnel_build(struct tunnel_frame *t, const struct tunnel_fields *fields);
+/* The cluster, the node and the uplink that make a good one good. `decap`: XDP takes it apart. */
+void tunnel_state(bool decap);
+void tunnel_forget(void);
+const uint8_t *tunnel_remote(bool v6); /* the other node's address */
+
+struct outcome {
+	enum wr_reason reason; /* NONE: passes */
+	bool decap;
+	size_t outer;
+	uint64_t identity;
+};
+struct outcome tunnel_model(const uint8_t *data, size_t len);
+
+#endif

@@ -1,0 +1,420 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The denylist and xdp_uplink on a live device: who is kept out, where that is enforced, what stays, what is merged."""
+
+import contextlib
+import socket
+import struct
+import time
+
+import pytest
+
+from lab import Lab, Wire, moved, network, tcp, wait_for
+from rawbpf import foreign_program
+from scapy.layers.inet import IP, TCP, UDP
+from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import Ether
+from scapy.packet import Raw
+
+FAMILIES = (4, 6)
+BEYOND = {4: "198.51.100.0/24", 6: "2001:db8:2::/48"}  # holds Lab.BEYOND
+
+
+@pytest.fixture(scope="module")
+def shared():
+    with Lab() as lab:
+        for family in FAMILIES:
+            wait_for(lambda: ping(lab, family), "the link to be up")
+        yield lab
+
+
+@pytest.fixture
+def lab(shared):
+    """Loaded, and without anything that an earlier test has left."""
+    shared.node.warren("node", "init")
+    yield shared
+    shared.node.warren("node", "down")
+
+
+def device(node, name="eth0"):
+    return node.ip("link", "show", name)[0]
+
+
+def xdp_program(node):
+    """Id of the XDP program on eth0, None if there is none."""
+    return device(node).get("xdp", {}).get("prog", {}).get("id")
+
+
+def ping(lab, family, **kwargs):
+    """From the address beyond the link. True: it was answered."""
+    return lab.world.ping(lab.UPLINK[family], args=("-I", lab.BEYOND[family]), check=False, **kwargs)
+
+
+def unanswered(lab, family, **kwargs):
+    """As ping(), without waiting long for what does not come."""
+    return not lab.world.ping(lab.UPLINK[family], args=("-I", lab.BEYOND[family], "-W", "0.2"), check=False, **kwargs)
+
+
+def hits(node):
+    return {entry["prefix"]: entry["packets"] for entry in node.warren_json("deny", "list", check=False)["prefixes"]}
+
+
+def set_mode(node, mode, check=True):
+    return node.warren("uplink", "xdp", "eth0", mode, check=check)
+
+
+def pins(node):
+    return node.warren_json("node", "show")["pins"]
+
+
+# --- enforcement ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("mode", ["generic", "native"])
+def test_denied(lab, mode):
+    set_mode(lab.node, mode)
+    for family in FAMILIES:
+        assert ping(lab, family)
+    added = lab.node.warren_json("deny", "add", *BEYOND.values())
+    assert added == {"added": 2, "enforced_at": [{"device": "eth0", "by": f"xdp {mode}"}]}
+    before = lab.node.metrics()
+    for family in FAMILIES:
+        assert unanswered(lab, family, count=3)
+        assert tcp(lab.world, lab.node, lab.UPLINK[family])  # by its address on the link
+    assert hits(lab.node) == {prefix: 3 for prefix in BEYOND.values()}
+    assert lab.node.metrics()["denylist", "ingress"] - before["denylist", "ingress"] == 6
+    listed = lab.node.warren_json("deny", "list")
+    assert all(entry["bytes"] == 3 * size and entry["last_hit"] for entry, size in zip(listed["prefixes"], (98, 118)))
+    assert lab.node.warren_json("deny", "del", BEYOND[4])["removed"] == 1
+    assert ping(lab, 4) and unanswered(lab, 6)
+    assert lab.node.warren_json("deny", "flush") == {"removed": 1}
+    assert ping(lab, 6) and hits(lab.node) == {}
+
+
+def test_longest_prefix_counts(lab):
+    """A prefix inside another has its own counter; without it the other one holds."""
+    set_mode(lab.node, "generic")
+    host = f"{lab.BEYOND[4]}/32"
+    lab.node.warren("deny", "add", BEYOND[4], lab.BEYOND[4])
+    assert unanswered(lab, 4)
+    assert hits(lab.node) == {BEYOND[4]: 0, host: 1}
+    lab.node.warren("deny", "del", host)
+    assert unanswered(lab, 4) and hits(lab.node) == {BEYOND[4]: 1}
+    assert lab.node.warren_json("deny", "del", "198.51.0.0/16")["removed"] == 0
+
+
+def test_never_silently_without_effect(lab):
+    """Written down, but said to be without effect, by exit status too."""
+    done = lab.node.warren("deny", "add", BEYOND[4], check=False)
+    assert done.returncode == 1 and "nowhere" in done.stdout
+    assert lab.node.warren("deny", "list", check=False).returncode == 1
+    assert ping(lab, 4)
+    status = lab.node.warren_json("status", check=False)
+    assert [c["state"] for c in status["checks"] if c["check"] == "denylist"] == ["wrong"]
+    set_mode(lab.node, "generic")
+    assert unanswered(lab, 4)
+    status = lab.node.warren_json("status")
+    assert [c["state"] for c in status["checks"] if c["check"] == "denylist"] == ["ok"]
+
+
+def test_many(lab):
+    """More than fit on a line; all of it can be listed, and nothing stays of it."""
+    set_mode(lab.node, "generic")
+    prefixes = [f"10.{i >> 8}.{i & 255}.0/24" for i in range(2000)] + [f"2001:db9:{i:x}::/48" for i in range(1, 500)]
+    assert lab.node.warren_json("deny", "add", *prefixes, BEYOND[4])["added"] == 2500
+    assert lab.node.warren_json("deny", "add", *prefixes)["added"] == 0
+    assert set(hits(lab.node)) == {*prefixes, BEYOND[4]}
+    assert unanswered(lab, 4)
+    assert lab.node.warren_json("deny", "flush")["removed"] == 2500
+    assert all(lab.node.warren_json("map", "dump", name) == [] for name in ("deny4", "deny6", "deny_hits"))
+    (state,) = lab.node.warren_json("map", "dump", "deny_state", "--all")
+    assert (state["value"]["prefixes4"], state["value"]["prefixes6"]) == (0, 0)
+
+
+def test_not_understood(lab):
+    for words in (["10.0.0.1/8"], ["10.0.0.0/33"], ["fd00::/129"], ["eth0"], [""], ["10.0.0.0/8", "x"], []):
+        done = lab.node.warren("deny", "add", *words, check=False)
+        assert done.returncode == 2, words
+    assert hits(lab.node) == {}
+
+
+# --- what must not be denied ------------------------------------------------------------------------------------------
+
+
+def map_write(node, name, key, value):
+    def as_hex(data):
+        return [f"{byte:#04x}" for byte in data]
+
+    node.run("bpftool", "map", "update", "pinned", f"{pins(node)}/maps/{name}", "key", *as_hex(key), "value", *as_hex(value))
+
+
+def packed(address):
+    return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
+
+
+@pytest.mark.parametrize(
+    "prefix, why",
+    [
+        ("198.18.0.0/15", "gateway"),
+        ("0.0.0.0/0", "gateway|tunnels"),
+        ("2001:db8:1::2", "gateway"),
+        ("::/0", "gateway|fe80|tunnels"),
+        ("fe80::/64", "fe80"),
+        ("203.0.113.0/24", "tunnels"),
+        ("2001:db8:77::7", "tunnels"),
+    ],
+)
+def test_vital(lab, prefix, why):
+    set_mode(lab.node, "generic")
+    map_write(lab.node, "node_addr4", packed("203.0.113.7"), struct.pack("<I", 3))
+    map_write(lab.node, "node_addr6", packed("2001:db8:77::7"), struct.pack("<I", 3))
+    done = lab.node.warren("deny", "add", "192.0.2.0/24", prefix, check=False)
+    assert done.returncode == 1 and any(word in done.stderr for word in why.split("|")) and "--force" in done.stderr
+    assert hits(lab.node) == {}
+    assert lab.node.warren_json("deny", "add", prefix, "--force")["added"] == 1
+
+
+# --- the attachment ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.smoke
+def test_survives_and_goes(lab):
+    """No process holds it; another build's programs take over the list and the device; `down` takes both away."""
+    set_mode(lab.node, "generic")
+    lab.node.warren("deny", "add", *BEYOND.values())
+    assert unanswered(lab, 4)
+    program = xdp_program(lab.node)
+    assert program
+    lab.node.warren("node", "init")
+    assert xdp_program(lab.node) not in (None, program)
+    assert hits(lab.node)[BEYOND[4]] == 1
+    assert unanswered(lab, 4) and unanswered(lab, 6)
+    lab.node.warren("node", "down")
+    assert xdp_program(lab.node) is None
+    assert ping(lab, 4) and ping(lab, 6)
+
+
+def test_modes(lab):
+    def mode():
+        return {guard["device"]: guard["xdp"] for guard in lab.node.warren_json("uplink", "list")}.get("eth0", "off")
+
+    # A veth halves its TCP with XDP in it: only who asks for that gets it.
+    assert lab.node.warren_json("uplink", "xdp", "eth0", "auto") == {"device": "eth0", "xdp": "off"}
+    assert mode() == "off" and xdp_program(lab.node) is None
+    for wanted in ("native", "generic", "native", "native"):
+        set_mode(lab.node, wanted)
+        assert mode() == wanted
+        assert device(lab.node)["xdp"]["mode"] == {"native": 1, "generic": 2}[wanted]
+    assert lab.node.warren_json("uplink", "xdp", "eth0", "auto")["xdp"] == "native"  # as the operator left it
+    (guard,) = lab.node.warren_json("uplink", "list")
+    assert guard["tunnels_end_in"] is None  # nobody there believes metadata, and it is a veth
+    set_mode(lab.node, "off")
+    assert mode() == "off" and xdp_program(lab.node) is None
+    set_mode(lab.node, "off")
+    assert set_mode(lab.node, "fast", check=False).returncode == 2
+    assert lab.node.warren("uplink", "xdp", "eth9", "generic", check=False).returncode == 1
+
+
+@pytest.mark.parametrize("mode", ["native", "generic"])
+def test_foreign_program(lab, mode):
+    """A device runs one program. Somebody else's is named, and left alone."""
+    with foreign_program(lab.node, device(lab.node)["ifindex"], "xdp"):
+        theirs = xdp_program(lab.node)
+        done = set_mode(lab.node, mode, check=False)
+        assert done.returncode == 1 and "somebody else" in done.stderr and f"id {theirs}" in done.stderr
+        assert xdp_program(lab.node) == theirs
+        (guard,) = lab.node.warren_json("uplink", "list")
+        assert guard["foreign_xdp"].endswith(f"(id {theirs})") and guard["denylist"] == "nowhere"
+        set_mode(lab.node, "off")
+    wait_for(lambda: xdp_program(lab.node) is None, "the foreign program to go")
+    set_mode(lab.node, mode)
+
+
+def test_device_goes(lab):
+    """Its link is forgotten; another device of its name gets one of its own."""
+
+    def listed():
+        return [guard["xdp"] for guard in lab.node.warren_json("uplink", "list")]
+
+    lab.node.run("ip", "link", "add", "eth1", "type", "veth", "peer", "name", "lan")
+    lab.node.warren("uplink", "xdp", "eth1", "generic")
+    lab.node.run("ip", "link", "delete", "eth1")
+    assert listed() == []
+    lab.node.warren("node", "init")
+    assert lab.node.files(f"{pins(lab.node)}/links") == []
+    lab.node.run("ip", "link", "add", "eth1", "type", "veth", "peer", "name", "lan")
+    lab.node.warren("uplink", "xdp", "eth1", "generic")
+    assert listed() == ["generic"]
+    lab.node.run("ip", "link", "delete", "eth1")
+
+
+# --- tunnel packets ---------------------------------------------------------------------------------------------------
+
+VNI, SLOT, PORT, CLASS, MAGIC = 7, 3, 6081, 0xFFF1, 0x1122334455667788
+SEGMENT = 1000
+
+
+def make_cluster(lab):
+    """The world is another node; its tunnels end here, in XDP."""
+    cluster = struct.pack("<III", 1, 3, VNI) + struct.pack("!HH", PORT, CLASS) + bytes(4)
+    cluster += packed(lab.UPLINK[4]) + packed(lab.UPLINK[6]) + bytes(40)
+    map_write(lab.node, "cluster", bytes(4), cluster)
+    map_write(lab.node, "nodes", struct.pack("<I", SLOT), struct.pack("<I", 1) + bytes(100))
+    for family in FAMILIES:
+        map_write(lab.node, f"node_addr{family}", packed(lab.WORLD[family]), struct.pack("<I", SLOT))
+    uplink = struct.pack("<IIQ", 1, 0, MAGIC)
+    map_write(lab.node, "uplinks", struct.pack("<I", device(lab.node)["ifindex"]), uplink)
+
+
+def tunnel_frame(lab, outer, inner, identity, number, vni=VNI):
+    """Segment `number` of a TCP stream from a pod elsewhere."""
+    ip = {4: lambda src, dst, **k: IP(src=src, dst=dst, id=1, flags="DF"), 6: lambda src, dst, **k: IPv6(src=src, dst=dst)}
+    pods = {4: ("10.87.1.2", "10.87.0.2"), 6: ("fd00:87:0:1::2", "fd00:87::2")}
+    geneve = struct.pack("!BBHI", 3, 0, 0x6558, vni << 8) + struct.pack("!HBBQ", CLASS, 1, 2, identity)
+    packet = Ether(src="02:57:52:00:00:02", dst="02:57:52:00:00:03") / ip[inner](*pods[inner])
+    packet /= TCP(sport=1, dport=2, seq=1000 + number * SEGMENT, flags="A") / Raw(bytes(SEGMENT))
+    frame = Ether(src=device(lab.world)["address"], dst=device(lab.node)["address"])
+    frame /= ip[outer](lab.WORLD[outer], lab.UPLINK[outer])
+    payload = geneve + bytes(packet)
+    frame /= UDP(sport=50000, dport=PORT, chksum=0, len=8 + len(payload)) / Raw(payload)
+    data = bytearray(bytes(frame))
+    at = 34 if outer == 4 else 54
+    data[at + 6 : at + 8] = bytes(2)  # no checksum, over IPv6 neither
+    return bytes(data)
+
+
+def gro_on(node):
+    """A veth hands on what one send brings; merging what comes later needs a moment's patience, as a NIC has."""
+    node.run("ethtool", "-K", "eth0", "gro", "on")
+    node.run("sh", "-c", "cd /sys/class/net/eth0; echo 20000000 >gro_flush_timeout; echo 100 >napi_defer_hard_irqs")
+
+
+@pytest.mark.parametrize("inner", FAMILIES)
+@pytest.mark.parametrize("outer", FAMILIES)
+def test_taken_apart_and_merged(lab, outer, inner):
+    """Inner packets of one sender become one packet; with another identity each, they stay apart."""
+    count = 20
+    set_mode(lab.node, "native")
+    make_cluster(lab)
+    gro_on(lab.node)
+    header = 14 + (20 if inner == 4 else 40) + 20
+
+    def arrived(identities):
+        frames = [tunnel_frame(lab, outer, inner, identity, n) for n, identity in enumerate(identities)]
+        with Wire(lab.node, "eth0") as node, Wire(lab.world, "eth0") as world:
+            world.send(*frames)
+            sizes, deadline = [], time.monotonic() + 5
+            while sum(sizes) - header * len(sizes) < count * SEGMENT and time.monotonic() < deadline:
+                for frame in node.drain():
+                    assert frame[:12] == frames[0][:12]  # the outer addresses: the kernel takes it for its own
+                    if frame[12:14] == (b"\x08\x00" if inner == 4 else b"\x86\xdd") and len(frame) >= header + SEGMENT:
+                        sizes.append(len(frame))
+        return sizes
+
+    alike = arrived([5] * count)
+    assert sum(alike) - header * len(alike) == count * SEGMENT
+    assert len(alike) <= count / 4, alike
+    assert arrived([5, 6] * (count // 2)) == [header + SEGMENT] * count
+
+
+@pytest.mark.parametrize("mode", ["native", "generic"])
+@pytest.mark.parametrize("outer", FAMILIES)
+def test_bad_tunnel_packets_end(lab, outer, mode):
+    set_mode(lab.node, mode)
+    make_cluster(lab)
+    before = lab.node.metrics()
+    with Wire(lab.world, "eth0") as world:
+        world.send(*[tunnel_frame(lab, outer, 4, 5, n, vni=VNI + 1) for n in range(10)])
+    key = ("tunnel_vni", "ingress")
+    wait_for(lambda: lab.node.metrics()[key] - before[key] == 10, "ten drops")
+
+
+def test_denied_node_is_cut_off(lab):
+    """The list comes before the tunnel: --force means it."""
+    set_mode(lab.node, "native")
+    make_cluster(lab)
+    lab.node.warren("deny", "add", lab.WORLD[4], "--force")
+    with Wire(lab.world, "eth0") as world:
+        world.send(tunnel_frame(lab, 4, 4, 5, 0))
+    assert hits(lab.node)[f"{lab.WORLD[4]}/32"] == 1
+
+
+def test_auto_elsewhere(lab):
+    """Nothing that the kernel has made itself is taken for a NIC."""
+    lab.node.run("ip", "link", "add", "br0", "type", "bridge")
+    for name in ("br0", "warren0"):
+        assert lab.node.warren_json("uplink", "xdp", name, "auto")["xdp"] == "off"
+    lab.node.run("ip", "link", "delete", "br0")
+
+
+# --- from_uplink ------------------------------------------------------------------------------------------------------
+
+
+def attach_from_uplink(lab):
+    node = lab.node
+    node.run("tc", "qdisc", "replace", "dev", "eth0", "clsact")
+    for handle, name in ((1, "from_uplink"), (2, "xdp_origin")):
+        add = ["tc", "filter", "add", "dev", "eth0", "ingress", "prio", "1", "handle", handle, "bpf", "direct-action"]
+        node.run(*add, "object-pinned", f"{pins(node)}/progs/{name}")
+
+
+@pytest.fixture
+def from_uplink(lab):
+    """As the agent would attach it, and with what stands ahead of it on a NIC."""
+    attach_from_uplink(lab)
+    yield
+    lab.node.run("tc", "qdisc", "delete", "dev", "eth0", "clsact", check=False)
+
+
+def test_denied_by_tc(lab, from_uplink):
+    """Without XDP."""
+    added = lab.node.warren_json("deny", "add", *BEYOND.values())
+    assert added["enforced_at"] == [{"device": "eth0", "by": "tc"}]
+    for family in FAMILIES:
+        assert unanswered(lab, family, count=3)
+    assert hits(lab.node) == {prefix: 3 for prefix in BEYOND.values()}
+    lab.node.warren("deny", "flush")
+    for family in FAMILIES:
+        assert ping(lab, family)
+
+
+def datagram(lab, outer, inner, source, target, text):
+    geneve = struct.pack("!BBHI", 3, 0, 0x6558, VNI << 8) + struct.pack("!HBBQ", CLASS, 1, 2, 0x0200000000000005)
+    kinds = {4: IP, 6: IPv6}
+    packet = Ether(src="02:57:52:00:00:02", dst="02:57:52:00:00:03")
+    packet /= kinds[inner](src=source, dst=target) / UDP(sport=5353, dport=7777) / Raw(text)
+    payload = geneve + bytes(packet)
+    frame = Ether(src=device(lab.world)["address"], dst=device(lab.node)["address"])
+    frame /= kinds[outer](src=lab.WORLD[outer], dst=lab.UPLINK[outer])
+    data = bytearray(bytes(frame / UDP(sport=50000, dport=PORT, len=8 + len(payload)) / Raw(payload)))
+    at = 34 if outer == 4 else 54
+    data[at + 6 : at + 8] = bytes(2)
+    return bytes(data)
+
+
+@pytest.mark.parametrize("sniffer", [False, True])
+@pytest.mark.parametrize("inner", FAMILIES)
+@pytest.mark.parametrize("outer", FAMILIES)
+def test_taken_apart_and_delivered(lab, from_uplink, outer, inner, sniffer):
+    """Also while a raw socket listens, for which the kernel clones every packet. The inner source is still looked at."""
+    node = lab.node
+    set_mode(node, "native")
+    make_cluster(lab)
+    cidrs = packed("10.87.1.0") + packed("255.255.255.0") + packed("fd00:87:0:1::") + packed("ffff:ffff:ffff:ffff::")
+    map_write(node, "nodes", struct.pack("<I", SLOT), struct.pack("<IIII", 1, 3, 0, 1400) + cidrs + bytes(48))
+    map_write(node, "nodes4", struct.pack("<I", 24) + packed("10.87.1.0"), struct.pack("<I", SLOT))
+    map_write(node, "nodes6", struct.pack("<I", 64) + packed("fd00:87:0:1::"), struct.pack("<I", SLOT))
+    with node.pod("a", network()) as pod, pod.udp(inner, 7777) as sock, Wire(lab.world, "eth0") as world:
+        good, bad = {4: ("10.87.1.2", "10.87.9.9"), 6: ("fd00:87:0:1::2", "fd00:87:0:9::9")}[inner]
+        with Wire(node, "eth0") if sniffer else contextlib.nullcontext():
+            before = node.metrics()
+            world.send(datagram(lab, outer, inner, good, pod.ips[inner], b"hello"))
+            assert sock.recvfrom(100)[0] == b"hello"
+            world.send(datagram(lab, outer, inner, bad, pod.ips[inner], b"forged"))
+            wait_for(lambda: node.metrics()["tunnel_source", "ingress"] > before["tunnel_source", "ingress"], "a drop")
+        # Nobody who hands it over: then it is not believed.
+        node.run("tc", "filter", "delete", "dev", "eth0", "ingress", "prio", "1", "handle", "2", "bpf")
+        before = node.metrics()
+        world.send(datagram(lab, outer, inner, good, pod.ips[inner], b"hello"))
+        wait_for(lambda: moved(before, node.metrics()), "a drop")
+        assert moved(before, node.metrics()) == {("not_tunnelled", "ingress"): 1}

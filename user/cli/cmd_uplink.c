@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* warren uplink list, xdp. */
+#include <errno.h>
+
+#include "guards.h"
+#include "link.h"
+
+static int describe(const struct dp_guard *guard, void *arg)
+{
+	struct out *o = arg;
+	char foreign[BPF_OBJ_NAME_LEN + 32];
+
+	snprintf(foreign, sizeof(foreign), "%s (id %u)", guard->foreign_name, guard->foreign);
+	out_record(o, NULL);
+	out_string(o, "device", guard->name);
+	out_field(o, "ifindex", json_integer(guard->ifindex), NULL, OUT_PLAIN);
+	out_string(o, "xdp", dp_xdp_mode_name(guard->xdp));
+	out_field(o, "foreign_xdp", guard->foreign ? json_string(foreign) : json_null(), guard->foreign ? foreign : "-",
+		  guard->foreign ? OUT_YELLOW : OUT_PLAIN);
+	out_bool(o, "from_uplink", guard->from_uplink);
+	out_string(o, "tunnels_end_in", guard->decap ? "xdp" : guard->from_uplink ? "tc" : NULL);
+	out_string(o, "denylist", guard_place(guard));
+	out_end(o);
+	return 0;
+}
+
+int cmd_uplink_list(struct cli *cli)
+{
+	_cleanup_dp_ struct dp dp = DP_CLOSED;
+	int r = cli_open(cli, &dp);
+
+	if (r < 0)
+		return r;
+	out_table(cli->out, NULL, "no device has a program for what comes from outside");
+	r = dp_guards_each(describe, cli->out, &cli->err);
+	out_end(cli->out);
+	return r;
+}
+
+int cmd_uplink_xdp(struct cli *cli)
+{
+	_cleanup_dp_ struct dp dp = DP_CLOSED;
+	_cleanup_nl_ struct nl nl = { 0 };
+	enum dp_xdp_mode mode, now = DP_XDP_OFF;
+	struct link_info link;
+	int r;
+
+	if (dp_xdp_mode_parse(cli->args[1], &mode) < 0)
+		return cli_usage_error(cli, "'%s' is no mode", cli->args[1]);
+	r = cli_open(cli, &dp);
+	if (r == 0)
+		r = nl_open(&nl, NETLINK_ROUTE, &cli->err);
+	if (r == 0)
+		r = link_get(&nl, cli->args[0], 0, &link, &cli->err);
+	if (r == 0)
+		r = dp_xdp_attach(link.ifindex, mode, &now, &cli->err);
+	if (r < 0)
+		return r;
+	out_record(cli->out, NULL);
+	out_string(cli->out, "device", link.name);
+	out_string(cli->out, "xdp", dp_xdp_mode_name(now));
+	out_end(cli->out);
+	return 0;
+}

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "deny.h"
+
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "cleanup.h"
+#include "file.h"
+#include "internal.h"
+
+#define LOCK_TIMEOUT_MS 30000
+
+struct list {
+	int lock, tries[2], hits, state_fd; /* maps */
+	struct wr_deny_state state;
+};
+#define LIST_CLOSED { -1, { -1, -1 }, -1, -1, { { 0 }, 0, 0 } }
+
+static void list_close(struct list *l)
+{
+	closep(&l->tries[0]);
+	closep(&l->tries[1]);
+	closep(&l->hits);
+	closep(&l->state_fd);
+	closep(&l->lock);
+}
+#define _cleanup_list_ _cleanup_(list_close)
+
+static int list_open(struct list *l, struct err *err)
+{
+	static const char *const names[] = { "deny4", "deny6", "deny_hits", "deny_state" };
+	int *const fds[] = { &l->tries[0], &l->tries[1], &l->hits, &l->state_fd };
+	const uint32_t zero = 0;
+
+	l->lock = lock_take(LOCK_NODE, "", LOCK_TIMEOUT_MS, err);
+	if (l->lock < 0)
+		return l->lock;
+	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
+		*fds[i] = dp_map_open(names[i], err);
+		if (*fds[i] < 0)
+			return *fds[i];
+	}
+	if (bpf_map_lookup_elem(l->state_fd, &zero, &l->state) < 0)
+		return err_errno(err, errno, "cannot read map deny_state");
+	return 0;
+}
+
+static int state_write(const struct list *l, struct err *err)
+{
+	const uint32_t zero = 0;
+
+	if (bpf_map_update_elem(l->state_fd, &zero, &l->state, BPF_ANY) < 0)
+		return err_errno(err, errno, "cannot write map deny_state");
+	return 0;
+}
+
+/* The key of a trie; those of both families begin alike. */
+struct key {
+	uint32_t prefixlen;
+	uint8_t address[16];
+};
+
+static struct key key_of(const struct prefix *prefix, bool *v6)
+{
+	const struct ip first = prefix_first(prefix);
+	struct key key = { .prefixlen = prefix->len };
+
+	memcpy(key.address, first.bytes, sizeof(key.address));
+	*v6 = first.family == AF_INET6;
+	return key;
+}
+
+/* --- add and delete --- */
+
+/* A counter of its own, at zero. */
+static int counter_make(struct list *l, struct err *err)
+{
+	const int cpus = libbpf_num_possible_cpus();
+	_cleanup_free_ struct wr_deny_hits *zeros = calloc((size_t)(cpus > 0 ? cpus : 1), sizeof(*zeros));
+
+	if (cpus < 0 || !zeros)
+		return err_errno(err, ENOMEM, "cannot make a counter");
+	while (bpf_map_update_elem(l->hits, &(uint32_t){ ++l->state.counter }, zeros, BPF_NOEXIST) < 0) {
+		if (errno != EEXIST)
+			return err_errno(err, errno == E2BIG ? ENOSPC : errno, "the denylist is full");
+	}
+	return 0;
+}
+
+static int add_one(struct list *l, const struct prefix *prefix, size_t *changed, struct err *err)
+{
+	bool v6;
+	const struct key key = key_of(prefix, &v6);
+	char text[PREFIX_STRLEN];
+	int r = counter_make(l, err), num;
+	struct wr_deny deny = { l->state.counter };
+
+	if (r < 0)
+		return r;
+	/* The programs look from now on, in vain at first. */
+	l->state.prefixes[v6]++;
+	r = state_write(l, err);
+	if (r < 0)
+		return r;
+	if (bpf_map_update_elem(l->tries[v6], &key, &deny, BPF_NOEXIST) == 0) {
+		++*changed;
+		return 0;
+	}
+	num = errno;
+	l->state.prefixes[v6]--;
+	bpf_map_delete_elem(l->hits, &deny.counter);
+	r = state_write(l, err);
+	return num == EEXIST ? r : err_errno(err, num, "cannot deny %s", prefix_format(prefix, text));
+}
+
+static int delete_one(struct list *l, const struct prefix *prefix, size_t *changed, struct err *err)
+{
+	bool v6;
+	const struct key key = key_of(prefix, &v6);
+	char text[PREFIX_STRLEN];
+	struct wr_deny deny;
+
+	/* The trie answers with the longest prefix that covers the key; deletion is exact. */
+	if (bpf_map_lookup_elem(l->tries[v6], &key, &deny) < 0 || bpf_map_delete_elem(l->tries[v6], &key) < 0) {
+		if (errno == ENOENT)
+			return 0;
+		return err_errno(err, errno, "cannot take %s off the denylist", prefix_format(prefix, text));
+	}
+	++*changed;
+	bpf_map_delete_elem(l->hits, &deny.counter);
+	l->state.prefixes[v6] -= l->state.prefixes[v6] > 0;
+	return state_write(l, err);
+}
+
+static int each_of(int (*fn)(struct list *l, const struct prefix *prefix, size_t *changed, struct err *err),
+		   const struct prefix *prefixes, size_t count, size_t *changed, struct err *err)
+{
+	_cleanup_list_ struct list l = LIST_CLOSED;
+	int r = list_open(&l, err);
+
+	*changed = 0;
+	for (size_t i = 0; i < count && r == 0; i++)
+		r = fn(&l, &prefixes[i], changed, err);
+	return r;
+}
+
+int dp_deny_add(const struct prefix *prefixes, size_t count, size_t *changed, struct err *err)
+{
+	return each_of(add_one, prefixes, count, changed, err);
+}
+
+int dp_deny_delete(const struct prefix *prefixes, size_t count, size_t *changed, struct err *err)
+{
+	return each_of(delete_one, prefixes, count, changed, err);
+}
+
+/* --- all of it --- */
+
+/* Deletes every element, by its key; returns how many. */
+static int map_empty(int fd, size_t *count, const char *name, struct err *err)
+{
+	struct key key;
+
+	while (bpf_map_get_next_key(fd, NULL, &key) == 0) {
+		if (bpf_map_delete_elem(fd, &key) < 0 && errno != ENOENT)
+			return err_errno(err, errno, "cannot empty map %s", name);
+		++*count;
+	}
+	return 0;
+}
+
+int dp_deny_flush(size_t *changed, struct err *err)
+{
+	_cleanup_list_ struct list l = LIST_CLOSED;
+	size_t counters = 0;
+	int r = list_open(&l, err);
+
+	*changed = 0;
+	if (r == 0)
+		r = map_empty(l.tries[0], changed, "deny4", err);
+	if (r == 0)
+		r = map_empty(l.tries[1], changed, "deny6", err);
+	if (r == 0)
+		r = map_empty(l.hits, &counters, "deny_hits", err);
+	if (r < 0)
+		return r;
+	memset(l.state.prefixes, 0, sizeof(l.state.prefixes));
+	return state_write(&l, err);
+}
+
+struct walk {
+	int family;
+	uint32_t now; /* tick */
+	int hits, cpus;
+	struct dp_deny *list;
+	size_t count, room;
+};
+
+static int collect(const void *at, const void *value, int cpus, void *arg)
+{
+	struct walk *w = arg;
+	const struct key *key = at;
+	struct wr_deny_hits hits[w->cpus];
+	struct dp_deny *deny;
+
+	if (w->count == w->room) {
+		size_t room = w->room ? 2 * w->room : 64;
+		struct dp_deny *more = reallocarray(w->list, room, sizeof(*more));
+
+		if (!more)
+			return -ENOMEM;
+		w->list = more;
+		w->room = room;
+	}
+	deny = &w->list[w->count++];
+	*deny = (struct dp_deny){ .prefix = { ip_from(w->family, key->address), (uint8_t)key->prefixlen }, .idle_ms = UINT64_MAX };
+	/* Deleted in between: it was there when this began. */
+	if (bpf_map_lookup_elem(w->hits, &((const struct wr_deny *)value)->counter, hits) < 0)
+		return 0;
+	for (int i = 0; i < w->cpus; i++) {
+		uint64_t idle = (uint64_t)(uint32_t)(w->now - hits[i].last) << WR_CT_TICK_SHIFT;
+
+		deny->packets += hits[i].packets;
+		deny->bytes += hits[i].bytes;
+		if (hits[i].packets && idle / 1000000 < deny->idle_ms)
+			deny->idle_ms = idle / 1000000;
+	}
+	return 0;
+}
+
+static int by_prefix(const void *a, const void *b)
+{
+	const struct dp_deny *x = a, *y = b;
+	int order = ip_cmp(&x->prefix.ip, &y->prefix.ip);
+
+	return order ?: x->prefix.len - y->prefix.len;
+}
+
+int dp_deny_each(int (*fn)(const struct dp_deny *deny, void *arg), void *arg, struct err *err)
+{
+	_cleanup_fd_ int hits = dp_map_open("deny_hits", err);
+	struct walk w = { .family = AF_INET, .hits = hits, .cpus = libbpf_num_possible_cpus() };
+	struct timespec now;
+	int r;
+
+	if (hits < 0)
+		return hits;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	w.now = (uint32_t)(((uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec) >> WR_CT_TICK_SHIFT);
+	r = dp_map_each("deny4", collect, &w, err);
+	w.family = AF_INET6;
+	if (r == 0)
+		r = dp_map_each("deny6", collect, &w, err);
+	if (r == -ENOMEM)
+		err_errno(err, ENOMEM, "cannot list the denylist");
+	qsort(w.list, w.count, sizeof(*w.list), by_prefix);
+	for (size_t i = 0; i < w.count && r == 0; i++)
+		r = fn(&w.list[i], arg);
+	free(w.list);
+	return r;
+}

@@ -1,0 +1,426 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "xdp.h"
+
+#include <dirent.h>
+#include <linux/if_link.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+
+#include "cleanup.h"
+#include "file.h"
+#include "internal.h"
+#include "paths.h"
+#include "tc.h"
+
+#define PIN_LINK_DIR PIN_VERSION_DIR "/links"
+#define LOCK_TIMEOUT_MS 30000
+
+static const char *const mode_names[] = { "off", "auto", "native", "generic" };
+
+const char *dp_xdp_mode_name(enum dp_xdp_mode mode)
+{
+	return mode_names[mode];
+}
+
+int dp_xdp_mode_parse(const char *text, enum dp_xdp_mode *mode)
+{
+	for (size_t i = 0; i < sizeof(mode_names) / sizeof(mode_names[0]); i++) {
+		if (strcmp(text, mode_names[i]) == 0) {
+			*mode = (enum dp_xdp_mode)i;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
+/* --- pinned links --------------------------------------------------------------------------------------------------- */
+
+static const char *link_path(char buf[PIN_PATH_MAX], uint32_t ifindex, enum dp_xdp_mode mode)
+{
+	snprintf(buf, PIN_PATH_MAX, "%s/xdp_%s_%u", PIN_LINK_DIR, mode_names[mode], ifindex);
+	return buf;
+}
+
+/* The device's link and the mode that it is in; -ENOENT. The link of a device that has gone is forgotten. */
+static int link_open(uint32_t ifindex, enum dp_xdp_mode *mode, struct err *err)
+{
+	static const enum dp_xdp_mode modes[] = { DP_XDP_NATIVE, DP_XDP_GENERIC };
+	char path[PIN_PATH_MAX];
+
+	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+		_cleanup_fd_ int fd = bpf_obj_get(link_path(path, ifindex, modes[i]));
+		struct bpf_link_info info = { 0 };
+		__u32 len = sizeof(info);
+
+		if (fd < 0 && errno == ENOENT)
+			continue;
+		if (fd < 0)
+			return err_errno(err, errno, "cannot open the pinned link %s", path);
+		if (bpf_obj_get_info_by_fd(fd, &info, &len) < 0)
+			return err_errno(err, errno, "cannot ask the kernel about link %s", path);
+		*mode = modes[i];
+		if (info.xdp.ifindex)
+			return take_fd(&fd);
+		if (unlink(path) < 0 && errno != ENOENT)
+			return err_errno(err, errno, "cannot remove the stale pin %s", path);
+	}
+	return -ENOENT;
+}
+
+/* Every pinned link; -ENOENT of link_open() means that it was stale. */
+static int links_each(int (*fn)(struct nl *nl, uint32_t ifindex, struct err *err), struct err *err)
+{
+	_cleanup_closedir_ DIR *dir = opendir(PIN_LINK_DIR);
+	_cleanup_nl_ struct nl nl = { 0 };
+	const struct dirent *entry;
+	int first = 0;
+
+	if (!dir)
+		return errno == ENOENT ? 0 : err_errno(err, errno, "cannot read %s", PIN_LINK_DIR);
+	first = nl_open(&nl, NETLINK_ROUTE, err);
+	if (first < 0)
+		return first;
+	while ((entry = readdir(dir))) {
+		const char *number = strrchr(entry->d_name, '_');
+		int r = number ? fn(&nl, (uint32_t)strtoul(number + 1, NULL, 10), err) : 0;
+
+		if (r < 0 && r != -ENOENT && !first)
+			first = r;
+	}
+	return first;
+}
+
+static int program_open(const char *name, struct err *err)
+{
+	char path[PIN_PATH_MAX];
+	int fd = bpf_obj_get(pin_path(path, PIN_PROG_DIR, name));
+
+	if (fd >= 0)
+		return fd;
+	if (errno != ENOENT)
+		return err_errno(err, errno, "cannot open the pinned program %s", path);
+	err_set(err, ENOENT, "Warren is not loaded here: there is no %s", path);
+	return err_hint(err, "`warren node init` loads it; so does the first pod");
+}
+
+/* --- what programs do ----------------------------------------------------------------------------------------------- */
+
+static int program_info(uint32_t id, struct bpf_prog_info *info, __u32 *maps, __u32 count)
+{
+	_cleanup_fd_ int fd = bpf_prog_get_fd_by_id(id);
+	__u32 len = sizeof(*info);
+
+	*info = (struct bpf_prog_info){ .nr_map_ids = count, .map_ids = (uintptr_t)maps };
+	return fd < 0 || bpf_obj_get_info_by_fd(fd, info, &len) < 0 ? -errno : 0;
+}
+
+/* Whether a program uses that pinned map: what it does shows in this, whichever release it is from. */
+static bool program_uses(uint32_t id, const char *map)
+{
+	_cleanup_fd_ int fd = dp_map_open(map, NULL);
+	struct bpf_prog_info info;
+	struct bpf_map_info map_info;
+	__u32 maps[64];
+
+	if (fd < 0 || dp_map_fd_info(fd, dp_map_find(map, NULL), &map_info, NULL) < 0 ||
+	    program_info(id, &info, maps, sizeof(maps) / sizeof(maps[0])) < 0)
+		return false;
+	for (__u32 i = 0; i < info.nr_map_ids && i < sizeof(maps) / sizeof(maps[0]); i++) {
+		if (maps[i] == map_info.id)
+			return true;
+	}
+	return false;
+}
+
+/* The from_uplink at the device's tc ingress; 0: there is none, or the filter there is not ours. */
+static uint32_t from_uplink_id(struct nl *nl, uint32_t ifindex)
+{
+	struct bpf_prog_info info;
+	uint32_t id;
+
+	if (tc_filter_get(nl, ifindex, TC_INGRESS, &id, NULL) < 0 || !id || program_info(id, &info, NULL, 0) < 0)
+		return 0;
+	return strcmp(info.name, WARREN_PROG_FROM_UPLINK) == 0 ? id : 0;
+}
+
+/* --- taking tunnels apart ------------------------------------------------------------------------------------------- */
+
+/* `uplink` NULL: no element. */
+static int uplink_write(uint32_t ifindex, const struct wr_uplink *uplink, struct err *err)
+{
+	_cleanup_fd_ int fd = dp_map_open("uplinks", err);
+
+	if (fd < 0)
+		return fd;
+	if (uplink ? bpf_map_update_elem(fd, &ifindex, uplink, BPF_ANY) < 0
+		   : bpf_map_delete_elem(fd, &ifindex) < 0 && errno != ENOENT)
+		return err_errno(err, errno, "cannot write map uplinks");
+	return 0;
+}
+
+static bool uplink_read(uint32_t ifindex, struct wr_uplink *uplink)
+{
+	int cpus;
+
+	return dp_map_lookup("uplinks", &ifindex, uplink, &cpus, NULL) == 0;
+}
+
+static bool is_decapsulating(uint32_t ifindex)
+{
+	struct wr_uplink uplink;
+
+	return uplink_read(ifindex, &uplink) && (uplink.flags & WR_UPLINK_DECAP);
+}
+
+/* xdp_origin ahead of from_uplink. */
+static int origin_attach(struct nl *nl, uint32_t ifindex, bool anew, struct err *err)
+{
+	_cleanup_fd_ int prog = program_open(WARREN_PROG_XDP_ORIGIN, err);
+	struct nl_batch b = { 0 };
+
+	if (prog < 0)
+		return prog;
+	if (anew)
+		tc_ahead_delete(nl, &b, ifindex);
+	tc_ahead_replace(nl, &b, ifindex, prog, WARREN_PROG_XDP_ORIGIN);
+	return nl_batch_run(nl, &b, err);
+}
+
+static int origin_detach(struct nl *nl, uint32_t ifindex, struct err *err)
+{
+	struct nl_batch b = { 0 };
+	int r;
+
+	tc_ahead_delete(nl, &b, ifindex);
+	r = nl_batch_run(nl, &b, err);
+	return r == -ENODEV ? 0 : r;
+}
+
+static int decap_start(struct nl *nl, uint32_t ifindex, struct err *err)
+{
+	struct wr_uplink uplink;
+	bool anew = !is_decapsulating(ifindex);
+	int r = origin_attach(nl, ifindex, anew, err);
+
+	if (r < 0 || !anew)
+		return r;
+	uplink = (struct wr_uplink){ .flags = WR_UPLINK_DECAP };
+	while (!uplink.magic) {
+		if (getrandom(&uplink.magic, sizeof(uplink.magic), 0) < 0 && errno != EINTR)
+			return err_errno(err, errno, "cannot draw a random number");
+	}
+	return uplink_write(ifindex, &uplink, err);
+}
+
+/* What xdp_uplink has taken apart before is still believed. */
+int dp_xdp_keep_tunnels(uint32_t ifindex, struct err *err)
+{
+	struct wr_uplink uplink;
+
+	if (!uplink_read(ifindex, &uplink) || !(uplink.flags & WR_UPLINK_DECAP))
+		return 0;
+	uplink.flags = 0;
+	return uplink_write(ifindex, &uplink, err);
+}
+
+/* What the kernel has made itself (veth, bridge, tunnel, VLAN) says of what kind it is. */
+static bool is_physical(const struct link_info *link)
+{
+	return !link->kind[0];
+}
+
+static int decap_settle(struct nl *nl, const struct link_info *link, enum dp_xdp_mode mode, struct err *err)
+{
+	uint32_t id = mode == DP_XDP_NATIVE && is_physical(link) ? from_uplink_id(nl, link->ifindex) : 0;
+
+	return id && program_uses(id, "uplinks") ? decap_start(nl, link->ifindex, err)
+						 : dp_xdp_keep_tunnels(link->ifindex, err);
+}
+
+/* --- attaching ------------------------------------------------------------------------------------------------------ */
+
+static int detach(struct nl *nl, uint32_t ifindex, struct err *err)
+{
+	enum dp_xdp_mode mode;
+	_cleanup_fd_ int fd = link_open(ifindex, &mode, err);
+	char path[PIN_PATH_MAX];
+	int r;
+
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : fd;
+	r = dp_xdp_keep_tunnels(ifindex, err);
+	if (r < 0)
+		return r;
+	/* Returns when the device runs without; a link that merely loses its pin goes some time later. */
+	if (bpf_link_detach(fd) < 0)
+		return err_errno(err, errno, "cannot detach XDP from device %u", ifindex);
+	if (unlink(link_path(path, ifindex, mode)) < 0 && errno != ENOENT)
+		return err_errno(err, errno, "cannot remove the pin %s", path);
+	r = uplink_write(ifindex, NULL, err);
+	return r < 0 ? r : origin_detach(nl, ifindex, err);
+}
+
+static int refused(const struct link_info *link, enum dp_xdp_mode mode, int num, struct err *err)
+{
+	struct bpf_prog_info info;
+
+	if ((num == EBUSY || num == EEXIST) && program_info(link->xdp_prog_id, &info, NULL, 0) == 0) {
+		err_set(err, EBUSY, "%s has an XDP program of somebody else: %s, id %u", link->name,
+			info.name[0] ? info.name : "without a name", info.id);
+		return err_hint(err, "a device runs one: leave %s to it, or take it away (`ip link set dev %s xdp off`, or end "
+				"what holds it)", link->name, link->name);
+	}
+	if (mode == DP_XDP_NATIVE && (num == EOPNOTSUPP || num == EINVAL)) {
+		err_set(err, EOPNOTSUPP, "%s cannot run XDP in its driver, at least not with its present settings", link->name);
+		return err_hint(err, "a smaller MTU or fewer queues may help; or use mode generic");
+	}
+	return err_errno(err, num, "cannot attach XDP to %s in mode %s", link->name, mode_names[mode]);
+}
+
+static int attach(const struct link_info *link, enum dp_xdp_mode mode, struct err *err)
+{
+	LIBBPF_OPTS(bpf_link_create_opts, opts,
+		    .flags = mode == DP_XDP_NATIVE ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE);
+	_cleanup_fd_ int prog = program_open(WARREN_PROG_XDP_UPLINK, err), fd = -1;
+	char path[PIN_PATH_MAX];
+
+	if (prog < 0)
+		return prog;
+	if (mkdir(PIN_LINK_DIR, 0700) < 0 && errno != EEXIST)
+		return err_errno(err, errno, "cannot make the pin directory %s", PIN_LINK_DIR);
+	fd = bpf_link_create(prog, (int)link->ifindex, BPF_XDP, &opts);
+	if (fd < 0)
+		return refused(link, mode, -fd, err);
+	if (bpf_obj_pin(fd, link_path(path, link->ifindex, mode)) < 0)
+		return err_errno(err, errno, "cannot pin link %s", path);
+	return 0;
+}
+
+/* The pinned programs instead of those that are there: no packet goes without. */
+static int replace(struct nl *nl, uint32_t ifindex, struct err *err)
+{
+	_cleanup_fd_ int prog = program_open(WARREN_PROG_XDP_UPLINK, err);
+	enum dp_xdp_mode mode;
+	_cleanup_fd_ int fd = prog < 0 ? prog : link_open(ifindex, &mode, err);
+
+	if (fd < 0)
+		return fd;
+	if (bpf_link_update(fd, prog, NULL) < 0)
+		return err_errno(err, errno, "cannot replace the XDP program of device %u", ifindex);
+	return is_decapsulating(ifindex) ? origin_attach(nl, ifindex, false, err) : 0;
+}
+
+static int settle_auto(const struct link_info *link, enum dp_xdp_mode *now, struct err *err)
+{
+	int r = 0;
+
+	if (*now != DP_XDP_OFF || !is_physical(link))
+		return 0;
+	r = attach(link, DP_XDP_NATIVE, err);
+	if (r == -EBUSY || r == -EOPNOTSUPP)
+		return 0;
+	if (r == 0)
+		*now = DP_XDP_NATIVE;
+	return r;
+}
+
+static int attach_locked(uint32_t ifindex, enum dp_xdp_mode mode, enum dp_xdp_mode *now, struct err *err)
+{
+	_cleanup_nl_ struct nl nl = { 0 };
+	struct link_info link;
+	int r = nl_open(&nl, NETLINK_ROUTE, err);
+
+	*now = DP_XDP_OFF;
+	if (r == 0)
+		r = link_get(&nl, NULL, ifindex, &link, err);
+	if (r < 0)
+		return r;
+	r = replace(&nl, ifindex, err);
+	if (r == 0) {
+		_cleanup_fd_ int fd = link_open(ifindex, now, err);
+
+		r = fd < 0 ? fd : 0;
+	}
+	if (r < 0 && r != -ENOENT)
+		return r;
+	r = 0;
+	if (mode == DP_XDP_AUTO) {
+		r = settle_auto(&link, now, err);
+	} else if (mode != *now) {
+		r = detach(&nl, ifindex, err);
+		*now = DP_XDP_OFF;
+		if (r == 0 && mode != DP_XDP_OFF)
+			r = attach(&link, mode, err);
+		if (r == 0)
+			*now = mode;
+	}
+	return r < 0 ? r : decap_settle(&nl, &link, *now, err);
+}
+
+int dp_xdp_attach(uint32_t ifindex, enum dp_xdp_mode mode, enum dp_xdp_mode *now, struct err *err)
+{
+	enum dp_xdp_mode unwanted;
+	_cleanup_fd_ int lock = lock_take(LOCK_NODE, "", LOCK_TIMEOUT_MS, err);
+
+	return lock < 0 ? lock : attach_locked(ifindex, mode, now ?: &unwanted, err);
+}
+
+int dp_xdp_refresh(struct err *err)
+{
+	return links_each(replace, err);
+}
+
+int dp_xdp_detach_all(struct err *err)
+{
+	return links_each(detach, err);
+}
+
+/* --- guards --------------------------------------------------------------------------------------------------------- */
+
+struct guards {
+	struct nl nl;
+	int (*fn)(const struct dp_guard *guard, void *arg);
+	void *arg;
+	struct err *err;
+};
+
+static int guard_look(const struct link_info *link, void *arg)
+{
+	struct guards *all = arg;
+	struct dp_guard guard = { .ifindex = link->ifindex };
+	uint32_t from_uplink;
+	_cleanup_fd_ int fd = -1;
+	struct bpf_prog_info info;
+
+	if (link->group == WR_LINK_GROUP)
+		return 0;
+	snprintf(guard.name, sizeof(guard.name), "%s", link->name);
+	fd = link_open(link->ifindex, &guard.xdp, all->err);
+	if (fd < 0 && fd != -ENOENT)
+		return fd;
+	from_uplink = from_uplink_id(&all->nl, link->ifindex);
+	guard.from_uplink = from_uplink;
+	guard.denies = guard.xdp != DP_XDP_OFF || (from_uplink && program_uses(from_uplink, "deny_state"));
+	guard.decap = is_decapsulating(link->ifindex);
+	if (guard.xdp == DP_XDP_OFF && link->xdp_prog_id) {
+		guard.foreign = link->xdp_prog_id;
+		if (program_info(guard.foreign, &info, NULL, 0) == 0)
+			snprintf(guard.foreign_name, sizeof(guard.foreign_name), "%s", info.name);
+	}
+	return guard.xdp != DP_XDP_OFF || guard.from_uplink || guard.foreign ? all->fn(&guard, all->arg) : 0;
+}
+
+int dp_guards_each(int (*fn)(const struct dp_guard *guard, void *arg), void *arg, struct err *err)
+{
+	struct guards all = { .fn = fn, .arg = arg, .err = err };
+	_cleanup_nl_ struct nl nl = { 0 };
+	int r = nl_open(&nl, NETLINK_ROUTE, err);
+
+	if (r == 0)
+		r = nl_open(&all.nl, NETLINK_ROUTE, err);
+	if (r == 0)
+		r = link_each(&nl, guard_look, &all, err);
+	nl_close(&all.nl);
+	return r;
+}

@@ -1,33 +1,15 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A path that loses, delays and reorders packets: what arrives is what was sent."""
 
-import contextlib
-
 import pytest
 
 from lab import Lab, tcp
+from netem import PATHS, netem
 from policy_lab import Cluster
 
 pytestmark = [pytest.mark.smoke, pytest.mark.needs("netem")]
 
-PATHS = {
-    "loss": ["loss", "2%"],
-    "delay": ["delay", "20ms", "5ms"],
-    "reordering": ["delay", "5ms", "reorder", "75%"],
-    "duplicates": ["duplicate", "5%"],
-}
 SIZE = 300_000
-
-
-@contextlib.contextmanager
-def netem(*places, options):
-    for place in places:
-        place.run("tc", "qdisc", "add", "dev", "eth0", "root", "netem", *options, "limit", 10000)
-    try:
-        yield
-    finally:
-        for place in places:
-            place.run("tc", "qdisc", "delete", "dev", "eth0", "root")
 
 
 @pytest.fixture(scope="module")

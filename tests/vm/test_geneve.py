@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The kernel's own geneve device as another node: what it encapsulates is understood, options included, and it
+understands what we send.
+"""
+
+import pytest
+
+from lab import HOST_MAC, Monitor, Node, tcp, udp
+from overlay_lab import ALL, OPTION, VNI, Overlay, node_object
+from policy_lab import policy, pods, sources
+
+pytestmark = [pytest.mark.smoke, pytest.mark.needs("geneve")]
+
+NUMBER = 9
+ADDRESS = {4: f"10.87.{NUMBER}.2", 6: f"fd00:87:0:{NUMBER}::2"}
+CIDRS = [f"10.87.{NUMBER}.0/24", f"fd00:87:0:{NUMBER}::/64"]
+GATEWAY = {4: "169.254.1.1", 6: "fe80::1"}
+GATEWAY_MAC = "02:00:00:00:09:01"
+BIG = 500_000
+CLASS, TYPE = OPTION
+
+
+class KernelGeneve(Node):
+    """A node without Warren; its one pod is itself. The device `gen` is of the kind that learns of each packet's tunnel
+    from routes and filters, unless `fixed`: then it has one VNI and one remote, and knows no options.
+    """
+
+    def __init__(self, underlay, number, remote, fixed=False):
+        super().__init__()
+        self.outer, self.remote = {f: underlay.address(number, f) for f in ALL}, remote
+        underlay.join(self, number)
+        kind = ["id", VNI, "remote", remote] if fixed else ["external"]
+        self.run("ip", "link", "add", "gen", "mtu", 1400, "address", HOST_MAC, "type", "geneve", *kind, "udp6zerocsumrx")
+        self.run("ip", "link", "set", "gen", "up")
+        self.run("tc", "qdisc", "add", "dev", "gen", "clsact")
+        for f in ALL:
+            length = {4: 32, 6: 128}[f]
+            self.run("ip", f"-{f}", "address", "add", f"{ADDRESS[f]}/{length}", "dev", "gen", *["nodad"][: f == 6])
+            self.run("ip", "neighbour", "add", GATEWAY[f], "lladdr", GATEWAY_MAC, "dev", "gen")
+            if fixed:
+                self.route(f)
+
+    def route(self, family, *encap):
+        """To the other node's pods."""
+        cidr = {4: "10.87.1.0/24", 6: "fd00:87:0:1::/64"}[family]
+        onlink = ["onlink"][: family == 4]
+        self.run("ip", f"-{family}", "route", "replace", cidr, *encap, "via", GATEWAY[family], "dev", "gen", *onlink)
+
+    def identities(self, own, expected):
+        """Its packets carry `own`; of those to it only the ones with `expected` pass."""
+        encap = ["encap", "ip6" if ":" in self.remote else "ip", "id", VNI, "dst", self.remote, "ttl", 64]
+        self.run("tc", "filter", "delete", "dev", "gen", "ingress")
+        for prio, f in enumerate(ALL, 1):
+            self.route(f, *encap, "geneve_opts", f"{CLASS}:{TYPE}:{own:016x}")
+            self.ingress(prio, {4: "ip", 6: "ipv6"}[f], "flower", "enc_key_id", VNI,
+                         "geneve_opts", f"{CLASS:x}:{TYPE:x}:{expected:016x}", "action", "pass")
+        self.ingress(9, "all", "matchall", "action", "drop")
+
+    def ingress(self, prio, protocol, *what):
+        self.run("tc", "filter", "add", "dev", "gen", "ingress", "prio", prio, "protocol", protocol, *what)
+
+
+@pytest.fixture(scope="module", params=ALL, ids=["over-v4", "over-v6"])
+def overlay(request):
+    with Overlay(nodes=1, outer=request.param) as overlay:
+        overlay.pod("default/a", "n1", app="a")
+        overlay.pod("default/b", "n1", app="b")
+        yield overlay
+
+
+def peer_of(overlay, fixed=False):
+    peer = KernelGeneve(overlay.underlay, NUMBER, overlay.nodes["n1"].address[overlay.outer], fixed)
+    overlay.apply("node-peer", node_object("peer", CIDRS, peer.outer.values()))
+    return peer
+
+
+@pytest.fixture
+def peer(overlay):
+    with peer_of(overlay) as peer:
+        yield peer
+    overlay.remove("node-peer")
+
+
+@pytest.fixture
+def fixed(overlay):
+    with peer_of(overlay, fixed=True) as peer:
+        yield peer
+    overlay.remove("node-peer")
+
+
+def identity(overlay, name):
+    pod = overlay.pods[name]
+    return int(str(pod.node.agent.endpoint(pod)["identity"]), 0)
+
+
+def test_both_ways(overlay, peer):
+    """Pings, TCP and datagrams; each packet to the kernel has the sender's identity, or it goes nowhere there."""
+    a = overlay.pods["default/a"]
+    peer.identities(identity(overlay, "default/b"), expected=identity(overlay, "default/a"))
+    for family in ALL:
+        a.ping(ADDRESS[family], count=3)
+        peer.ping(a.ips[family], count=3, size=1300, args=["-I", ADDRESS[family]])
+        tcp(a, peer, ADDRESS[family], size=BIG)
+        udp(a, peer, ADDRESS[family])
+    peer.identities(identity(overlay, "default/b"), expected=identity(overlay, "default/b"))
+    assert not a.ping(ADDRESS[4], check=False), "a filter that lets anything pass"
+
+
+def test_the_carried_identity_is_what_counts(overlay, peer, family):
+    """Of an address that no manifest speaks of, the packet says who it is."""
+    a = overlay.pods["default/a"]
+    overlay.apply("policy", policy("a", {"app": "a"}, ingress=[sources(pods(app="b"))], types=["Ingress"]))
+    try:
+        peer.identities(identity(overlay, "default/b"), expected=identity(overlay, "default/a"))
+        peer.ping(a.ips[family], args=["-I", ADDRESS[family]])
+        peer.identities(identity(overlay, "default/a"), expected=identity(overlay, "default/a"))
+        assert not peer.ping(a.ips[family], check=False, args=["-I", ADDRESS[family]])
+    finally:
+        overlay.remove("policy")
+
+
+def test_device_that_knows_no_options(overlay, fixed, family):
+    """It takes what we send (our option is not critical); what it sends says nobody's name, and is dropped for that."""
+    a = overlay.pods["default/a"]
+    with fixed.udp(family, address=ADDRESS[family]) as b, a.udp(family) as sender:
+        sender.connect((ADDRESS[family], b.getsockname()[1]))
+        sender.send(b"there")
+        data, source = b.recvfrom(100)
+        assert (data, source[0]) == (b"there", a.ips[family])
+        with Monitor(overlay.nodes["n1"], "--drops") as monitor:
+            b.sendto(b"and back", source)
+            assert monitor.wait(lambda e: e["reason"] == "tunnel_option")

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Between two nodes, what needs sockets or a path that not every kernel has: SCTP, and loss, delay and reordering between
+the nodes.
+"""
+
+import socket
+import struct
+
+import pytest
+
+from lab import tcp
+from netem import PATHS, netem
+from overlay_lab import ALL, Overlay
+from sctp import SIZES, association, exchange
+
+pytestmark = pytest.mark.smoke
+
+UDP_SEGMENT = 103
+SIZE = 300_000
+
+
+@pytest.fixture(scope="module", params=ALL, ids=["over-v4", "over-v6"])
+def overlay(request):
+    with Overlay(nodes=2, outer=request.param) as overlay:
+        overlay.pod("default/a", "n1", app="a")
+        overlay.pod("default/b", "n2", app="b")
+        yield overlay
+
+
+@pytest.fixture
+def ends(overlay):
+    return overlay.pods["default/a"], overlay.pods["default/b"]
+
+
+def test_super_packets(ends, family):
+    """TCP's segmentation offload goes through the tunnel; a pod's datagrams are cut up before it."""
+    a, b = ends
+    tcp(a, b, b.ips[family], size=2_000_000)
+    with b.udp(family, address=b.ips[family]) as receiver, a.udp(family) as sender:
+        sender.connect((b.ips[family], receiver.getsockname()[1]))
+        sender.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 1200)
+        parts = [struct.pack("!H", i) * 600 for i in range(20)]
+        sender.send(b"".join(parts))
+        assert sorted(receiver.recv(65536) for _ in parts) == parts
+
+
+@pytest.mark.needs("sctp")
+def test_sctp(ends, family):
+    a, b = ends
+    with association(a, b, b.ips[family]) as (client, server):
+        for size in SIZES:
+            exchange(client, server, size)
+        assert server.getpeername()[0] == a.ips[family]
+
+
+@pytest.mark.needs("netem")
+@pytest.mark.parametrize("path", PATHS)
+def test_bad_path_between_nodes(overlay, ends, family, path):
+    a, b = ends
+    with netem(*overlay.nodes.values(), options=PATHS[path]):
+        tcp(a, b, b.ips[family], size=SIZE, timeout=30)

@@ -24,6 +24,8 @@ for tool in ip nft iptables-nft-restore ethtool gnuplot setpriv unshare nsenter 
 done
 make -s O="$O" all benchtools bpftest policytest >&2
 mkdir -p "$O/bench"
+WARREN_BUILD=$(readlink -f "$O")
+export WARREN_BUILD
 
 # The first process of a PID namespace takes everything in it along, plugins' background children included; a shell is
 # there because the first process also has to reap them. $@ is expanded there, not here.

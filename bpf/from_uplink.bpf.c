@@ -22,7 +22,7 @@ static __always_inline enum wr_reason open(struct packet *p, const struct wr_clu
 		return reason;
 	if (!t.node)
 		return outside_check(p, c, v6);
-	p->peer_identity = t.v6 ? tunnel_identity(p, &t, true) : tunnel_identity(p, &t, false);
+	p->peer_identity = t.identity;
 	*is_v6 = t.v6;
 	return tunnel_decap(p, &t);
 }

@@ -256,22 +256,23 @@ for source in client web api db "${nodes[@]}"; do
 	expected[$source]=${tiers[*]}
 done
 matrix
-on demo1 warren map dump nodes
+on demo1 warren node list
 
 # --- a packet --------------------------------------------------------------------------------------------------------------
 
 title "What passes between the nodes"
 say "Web asks api. On the switch, that is Geneve (RFC 8926) with one option: who sent it, as a number that every node" \
 	"computes from the sender's labels. (The first packet of the connection, by tshark.)"
-prompt switch "tcpdump -ni lan -c 1 -w packet.pcap udp dst port 6081; tshark -r packet.pcap -O geneve,tcp"
+prompt switch "tcpdump -ni lan -c 1 -w packet.pcap udp dst port 6081; tshark -r packet.pcap -O geneve"
 capture=$root/run/packet.pcap
 exec {tcpdump}< <(exec "$lab/node" exec demo-lan tcpdump -ni lan -Z root -c 1 -U -w - "ip src 198.18.10.2 and udp dst port 6081" 2>&1 >"$capture")
 read -r _ <&"$tcpdump" # it says when it listens
 from web "$(ask api 4) >/dev/null" || fail "web does not reach api"
 read -r -t 5 _ <&"$tcpdump" || true # and when it has seen it
-tshark -r "$capture" -O geneve,tcp 2>/dev/null | grep -E '^(Ethernet|Internet|User|Generic|Transmission)|Virtual Network|Option|Unknown' | cut -c 1-120
-identity=0x$(tshark -r "$capture" -T fields -e geneve.option.unknown.data 2>/dev/null)
-on demo1 warren identity get "$identity" || fail "no identity in the packet"
+dissected=$(tshark -r "$capture" -O geneve 2>/dev/null | grep -E '^(Ethernet|Internet|User|Generic|Transmission)|Virtual Network|Option|Class:')
+cut -c 1-120 <<<"$dissected"
+identity=${dissected##*Unknown Option Data: }
+on demo2 warren identity get "0x${identity%%$'\n'*}" || fail "no identity in the packet"
 
 # --- a drop ----------------------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * What another node has sent, decapsulated or, on the same link, as it was: for whom it is, and whether that takes it. Who has
- * sent it is known by now: p->peer_ifindex and p->peer_identity, looked up under p->cluster_revision.
+ * What another node has sent, decapsulated or, on the same link, as it was: for whom it is, and whether that takes it. By now
+ * p->peer_ifindex is the node, found under p->cluster_revision, and p->peer_identity whom it says that the packet is from.
  */
 #ifndef WARREN_LIB_ARRIVE_H
 #define WARREN_LIB_ARRIVE_H
@@ -30,6 +30,17 @@ OUT_OF_LINE int arrive_elsewhere(struct __sk_buff *skb, const struct addresses *
 	return own ? WR_REASON_TO_HOST : WR_REASON_TUNNEL_TARGET;
 }
 
+/* Whose the source is: of a pod this node's own word counts more than the sender's. An error's source is its flow's by now. */
+static __always_inline __u64 arrive_identity(const struct packet *p, const bool v6)
+{
+	__u64 known;
+
+	if (p->peer_identity >> WR_ID_KIND_SHIFT != WR_ID_KIND_POD || (p->traits & RELATED))
+		return p->peer_identity;
+	known = identity_by_address(&p->at->saddr, v6);
+	return known ? known : p->peer_identity;
+}
+
 /* Judged by the endpoint that it is for; without one p->ifindex stays the device's. */
 static __always_inline enum wr_reason arrive_judge(struct packet *p, struct scratch *s, const bool v6)
 {
@@ -52,7 +63,10 @@ static __always_inline enum wr_reason arrive_judge(struct packet *p, struct scra
 	if (reason)
 		return reason;
 	trace_step(WR_TRACE_PARSED);
-	reason = flow_pass(p, s, NULL, WAY_FROM_NODE, v6);
+	if (lease_from_node_holds(p, &s->lease, v6))
+		return WR_REASON_TO_ENDPOINT;
+	p->peer_identity = arrive_identity(p, v6);
+	reason = flow_pass(p, s, &s->lease, WAY_FROM_NODE, v6);
 	if (reason)
 		return reason;
 	return p->via_stack ? WR_REASON_TO_HOST : WR_REASON_TO_ENDPOINT;

@@ -29,7 +29,10 @@ struct scratch {
 	struct addresses at;
 	union {
 		struct transport transport;
-		union ct_key key;
+		struct {
+			union ct_key key;
+			struct lease lease;
+		};
 		struct flow flow;
 	};
 };

@@ -136,6 +136,16 @@ static __always_inline bool lease_to_node_holds(struct packet *p, struct lease *
 	return slot;
 }
 
+/* Whether what the node p->peer_ifindex has sent for p->ep, as whoever it says (p->peer_identity), has a lease. */
+static __always_inline bool lease_from_node_holds(const struct packet *p, struct lease *lease, const bool v6)
+{
+	lease->at = NULL;
+	if (!lease_is_for(p) || !p->peer_ifindex)
+		return false;
+	lease_remote(p, lease, LEASE_FROM_NODE, p->peer_identity, &p->at->saddr, v6);
+	return lease_slot(lease) == (p->peer_ifindex & LEASE_NODE);
+}
+
 /*
  * Whether the packet is for a pod, which is p->peer then, and there is a lease for it. Else `lease` is what conntrack may give: made of
  * revisions and identities that were read before it looks at the entry. Read afterwards they could already be those of a policy

@@ -49,9 +49,7 @@ static __always_inline enum wr_reason outside_check(struct packet *p, const stru
 	if (!eth || !mac_equal(eth->h_source, node->dmac))
 		return WR_REASON_NOT_TUNNELLED;
 	p->peer_ifindex = WR_REMOTE | slot;
-	p->peer_identity = identity_by_address(source, v6);
-	if (!p->peer_identity)
-		p->peer_identity = node_has_gateway(node, source, v6) ? WR_ID_REMOTE_NODE : WR_ID_SOME_POD;
+	p->peer_identity = node_has_gateway(node, source, v6) ? WR_ID_REMOTE_NODE : WR_ID_SOME_POD;
 	return WR_REASON_NONE;
 }
 

@@ -13,6 +13,7 @@
 #include <linux/if_packet.h>
 #include <linux/udp.h>
 
+#include "lib/gateway.h"
 #include "lib/geneve.h"
 #include "lib/ip.h"
 #include "lib/node.h"
@@ -32,6 +33,7 @@ struct tunnel {
 	__u32 inner;    /* where the inner IP header is */
 	__u32 end;      /* of the outer IP packet, and of the inner one; the frame may be padded */
 	__u8 ecn;       /* at first the outer one; then what the inner one is to become, 0: as it is */
+	bool summed;    /* the outer UDP header has a checksum */
 	bool over6;     /* family of the outer packet ... */
 	bool v6;        /* ... and of the inner one */
 };
@@ -47,6 +49,7 @@ static __always_inline enum wr_reason tunnel_udp(const struct packet *p, const s
 	if (!udp || udp->dest != c->port)
 		return WR_REASON_NONE;
 	t->inner = t->udp + sizeof(*udp);
+	t->summed = udp->check;
 	if (fragment)
 		return WR_REASON_TUNNEL_FRAGMENT;
 	if (!sound || t->end > p->skb->len || t->udp + bpf_ntohs(udp->len) != t->end)
@@ -97,6 +100,71 @@ static __always_inline enum wr_reason tunnel6_outer(struct packet *p, const stru
 		t->udp += sizeof(*frag);
 	}
 	return tunnel_udp(p, c, t, fragment, sound);
+}
+
+/* --- its checksum --- */
+
+/* bpf_csum_diff() over what is left of the packet, as much at a time as the stack has room for. */
+#define SUM_CHUNK 64
+
+struct sum {
+	struct __sk_buff *skb;
+	__u32 off, end;
+	__s64 sum;
+};
+
+/* For bpf_loop(): the next chunk; nothing behind the end. */
+static int sum_chunk(__u32 n, struct sum *s)
+{
+	__be32 chunk[SUM_CHUNK / 4] = { 0 };
+	__u32 last = s->end - s->off - 1; /* of the bytes that are left */
+
+	if (s->off >= s->end)
+		return 1;
+	if (last >= SUM_CHUNK)
+		last = SUM_CHUNK - 1;
+	asm volatile("" : "+r"(last)); /* so that the mask stays, by which the verifier knows it */
+	if (bpf_skb_load_bytes(s->skb, s->off, chunk, (last & (SUM_CHUNK - 1)) + 1))
+		return 1;
+	s->sum = bpf_csum_diff(NULL, 0, chunk, sizeof(chunk), s->sum);
+	s->off += SUM_CHUNK;
+	return 0;
+}
+
+/*
+ * Whether somebody else has looked at the checksum already, or nobody can. The device has (CHECKSUM_UNNECESSARY); so has GRO.
+ * CHECKSUM_PARTIAL means that it is still to be completed: the packet has never been on a wire. No helper tells that from
+ * none, but only none becomes "unnecessary" on request, and only a complete one can be updated.
+ */
+static __always_inline bool sum_is_trusted(struct __sk_buff *skb)
+{
+	if (skb->gso_size || bpf_csum_level(skb, BPF_CSUM_LEVEL_QUERY) >= 0)
+		return true;
+	bpf_csum_level(skb, BPF_CSUM_LEVEL_INC);
+	if (bpf_csum_level(skb, BPF_CSUM_LEVEL_QUERY) >= 0) {
+		bpf_csum_level(skb, BPF_CSUM_LEVEL_RESET);
+		return false;
+	}
+	return bpf_csum_update(skb, 0) < 0;
+}
+
+/*
+ * RFC 8926 section 3.3: none is accepted (nodes send none, over IPv6 too: RFC 6935), one that is there must be right. Other
+ * senders than nodes have been refused before: so this is for peers that speak Geneve by the kernel's device.
+ */
+OUT_OF_LINE int tunnel_sum_is_right(struct __sk_buff *skb, __u32 udp, __u32 end, __u32 v6)
+{
+	const __u32 proto = bpf_htonl(end - udp + IPPROTO_UDP);
+	struct sum s = { .skb = skb, .off = udp, .end = end };
+	__be32 addresses[8] = { 0 };
+
+	if (sum_is_trusted(skb))
+		return true;
+	if (v6 ? bpf_skb_load_bytes(skb, ETH_HLEN + 8, addresses, 32) : bpf_skb_load_bytes(skb, ETH_HLEN + 12, addresses, 8))
+		return false;
+	s.sum = bpf_csum_diff(NULL, 0, addresses, sizeof(addresses), proto);
+	bpf_loop(0xffff / SUM_CHUNK + 1, sum_chunk, &s, 0);
+	return s.off >= end && !csum_fold(s.sum);
 }
 
 /* --- Geneve --- */
@@ -334,18 +402,9 @@ static __always_inline enum wr_reason tunnel_open(struct packet *p, const struct
 	if (!t->node)
 		return WR_REASON_TUNNEL_SENDER;
 	p->peer_ifindex = WR_REMOTE | t->slot;
+	if (t->summed && !tunnel_sum_is_right(p->skb, t->udp, t->end, v6))
+		return WR_REASON_TUNNEL_MALFORMED;
 	return tunnel_check(p, c, t);
-}
-
-/* Whose the inner source is: this node's own word counts more than the sender's, for pods. */
-static __always_inline __u64 tunnel_identity(const struct packet *p, const struct tunnel *t, const bool v6)
-{
-	__u64 known;
-
-	if (t->identity >> WR_ID_KIND_SHIFT != WR_ID_KIND_POD)
-		return t->identity;
-	known = identity_by_address(&p->at->saddr, v6);
-	return known ? known : t->identity;
 }
 
 /* --- decapsulation --- */

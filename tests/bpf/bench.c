@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "state.h"
+#include "tunnel.h"
 
 #define CLASS 16
 #define PEER_OF(n) (WR_PEER_FIRST + (n))
@@ -86,6 +86,44 @@ static const struct path paths[] = {
 	{ "to_pod_from_host_tcp", TO_POD, { ETH(), IP(.src = HOST), TCP() }, { { 0 } } },
 };
 
+/* --- other nodes --- */
+
+/* A packet to or from a pod of another node leaves as another one: each call is by itself. */
+static int bench_single(const char *id, enum program program, enum device on, const struct frame *in, bool v6)
+{
+	enum { CALLS = 50000 };
+	static unsigned ns[CALLS];
+
+	for (int i = 0; i < CALLS; i++)
+		if (run_repeated(program, on, in, 1, &ns[i]))
+			return 1;
+	return print_median(id, v6, ns, CALLS);
+}
+
+/* A has asked C's pod, which has answered. And what the uplink has for others. */
+static int bench_nodes(bool v6)
+{
+	static const struct layer ask[] = { ETH(), IP(.dst = POD_C), UDP(.n = 16), { 0 } };
+	static const struct layer answer[] = { ETH(), IP(.outer = true, .src = NODE_C, .dst = NODE),
+					       UDP(.sport = 50000, .dport = WR_TUNNEL_PORT, .check = V(0)), GENEVE(),
+					       OPT(.n = 8, .identity = IDENTITY_B), ETH(), IP(.src = POD_C),
+					       UDP(.sport = 53, .dport = 40000, .n = 16), { 0 } };
+	static const struct layer other[] = { ETH(), IP(.dst = NODE), TCP(), { 0 } };
+	struct frame f;
+
+	node_reset(0, v6);
+	cluster_put(NODE, POD_A, 0);
+	node_put(SLOT_C, WR_NODE_RESOLVED | (v6 ? WR_NODE_OVER6 : 0));
+	frame_build(&f, ask, &defaults_from_pod, v6);
+	if (bench_single("from_pod_to_node_udp", FROM_POD, DEVICE_A, &f, v6))
+		return 1;
+	frame_build_over(&f, answer, &defaults_from_uplink, v6, v6);
+	if (bench_single("from_uplink_to_pod_udp", FROM_UPLINK, DEVICE_UPLINK, &f, v6))
+		return 1;
+	frame_build(&f, other, &defaults_from_uplink, v6);
+	return bench_repeated("from_uplink_other_tcp", FROM_UPLINK, DEVICE_UPLINK, &f, v6);
+}
+
 /* --- policy --- */
 
 /* A class for A's egress and B's ingress, and as many entries as `entries` says: rules for other peers and ports. */
@@ -159,6 +197,8 @@ int bench(void)
 			failed |= bench_path(&paths[i], v6);
 		}
 	}
+	for (int v6 = 0; v6 < 2; v6++)
+		failed |= bench_nodes(v6);
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
 		for (int v6 = 0; v6 < 2; v6++)
 			failed |= bench_policy(sizes[i], v6);

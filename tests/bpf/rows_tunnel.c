@@ -7,6 +7,7 @@
 /* A tunnel packet's layers, outermost first. */
 #define OUTER(...) ETH(.smac = MAC_OTHER, .dmac = MAC_HOST), IP(.outer = true, .src = NODE_C, .dst = NODE, ##__VA_ARGS__)
 #define TO_PORT(...) UDP(.sport = 50000, .dport = WR_TUNNEL_PORT, .check = V(0), ##__VA_ARGS__)
+#define SUMMED(...) UDP(.sport = 50000, .dport = WR_TUNNEL_PORT, ##__VA_ARGS__)
 #define HEAD OUTER(), TO_PORT()
 #define NAMED(...) OPT(.n = 8, .identity = IDENTITY_C, ##__VA_ARGS__)
 #define INNER_ETH ETH(.smac = MAC_GENEVE_FROM, .dmac = MAC_GENEVE_TO)
@@ -85,6 +86,19 @@ const struct tunnel_row rows_from_uplink[] = {
 	{ "udp longer than its packet", .in = { OUTER(), TO_PORT(.len = 1000), GENEVE(), NAMED(), INNER }, MALFORMED },
 	{ "udp length 0", .in = { OUTER(), TO_PORT(.len = V(0)), GENEVE(), NAMED(), INNER }, MALFORMED },
 	{ "nothing behind udp", .in = { OUTER(), TO_PORT() }, MALFORMED },
+
+	{ "a checksum", .in = { OUTER(), SUMMED(), GENEVE(), NAMED(), INNER }, INTO_A, A_GETS },
+	{ "a checksum over an odd number of bytes", .in = { OUTER(), SUMMED(), GENEVE(), NAMED(), INNER_ETH, FROM_C, UDP(.n = 3) }, INTO_A,
+	  .out = { AT_A(), UDP(.n = 3) } },
+	{ "a checksum over 1400 bytes", .in = { OUTER(), SUMMED(), GENEVE(), NAMED(), INNER_ETH, FROM_C, UDP(.n = 1352) }, INTO_A,
+	  .out = { AT_A(), UDP(.n = 1352) } },
+	{ "a checksum over 3000 bytes", .in = { OUTER(), SUMMED(), GENEVE(), NAMED(), INNER_ETH, FROM_C, UDP(.n = 3001) }, INTO_A,
+	  .out = { AT_A(), UDP(.n = 3001) } },
+	{ "a checksum, and padding that is not under it", .in = { OUTER(), SUMMED(), GENEVE(), NAMED(), INNER, PAD(.n = 6) }, INTO_A, A_GETS },
+	{ "a wrong checksum", .in = { OUTER(), SUMMED(.check = 0x1234), GENEVE(), NAMED(), INNER }, MALFORMED },
+	{ "a checksum of ones", .in = { OUTER(), SUMMED(.check = 0xffff), GENEVE(), NAMED(), INNER }, MALFORMED },
+	{ "a wrong checksum, from nobody", .in = { ETH(.smac = MAC_OTHER, .dmac = MAC_HOST), IP(.outer = true, .src = WORLD, .dst = NODE),
+						   SUMMED(.check = 1), GENEVE(), NAMED(), INNER }, .reason = WR_REASON_TUNNEL_SENDER },
 
 	/* --- the sender --- */
 	{ "from nobody", .in = { ETH(.smac = MAC_OTHER, .dmac = MAC_HOST), IP(.outer = true, .src = WORLD, .dst = NODE), TO_PORT(), GENEVE(),

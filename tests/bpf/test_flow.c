@@ -189,7 +189,7 @@ static void lives(bool v6, uint32_t ticks, uint32_t none)
 	struct wr_ct ct;
 
 	only_flow(v6, &ct);
-	assert_in_range(ct.expires - tick_now() + 10, ticks, ticks + 10);
+	assert_in_range(ct.expires - tick_now() + 10, ticks, ticks + 20);
 }
 
 static void is_between(bool v6, uint32_t initiator, uint32_t responder)

@@ -118,12 +118,23 @@ static enum model model_geneve(const struct frame *f, size_t off, size_t end, en
 	return may_say(identity, node, ip + (inner->v6 ? 8 : 12), inner->v6) ? TAKEN : FORBIDDEN;
 }
 
+static uint32_t sum(uint32_t start, const uint8_t *at, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		start += i % 2 ? at[i] : at[i] << 8;
+	while (start >> 16)
+		start = (start & 0xffff) + (start >> 16);
+	return start;
+}
+
 static enum model model_udp(const struct frame *f, size_t udp, size_t end, bool v6, struct inner *inner)
 {
 	const uint8_t *ip = f->data + 14, *source = ip + (v6 ? 8 : 12);
 	const enum who node = is_who(source, NODE_C, v6) ? NODE_C : is_who(source, NODE_D, v6) ? NODE_D : WHO_DEFAULT;
 
 	if (!node || end > f->len || udp + 8 > end || udp + read16(f->data + udp + 4) != end)
+		return FORBIDDEN;
+	if (read16(f->data + udp + 6) && sum(sum(end - udp + 17, source, v6 ? 32 : 8), f->data + udp, end - udp) != 0xffff)
 		return FORBIDDEN;
 	return model_geneve(f, udp + 8, end, node, (v6 ? ip[1] >> 4 : ip[1]) & 3, inner);
 }
@@ -214,6 +225,20 @@ static void damage_tunnel(struct frame *f)
 	}
 }
 
+/* Of the UDP header, which has one or none then. */
+static void mend_sum(struct frame *f)
+{
+	const bool v6 = read16(f->data + 12) == 0x86dd;
+	const size_t udp = v6 ? 54 : 34;
+
+	if (f->len < udp + 8)
+		return;
+	put16(f->data + udp + 6, 0);
+	if (random_below(2))
+		put16(f->data + udp + 6,
+		      ~sum(sum(read16(f->data + udp + 4) + 17, f->data + (v6 ? 22 : 26), v6 ? 32 : 8), f->data + udp, f->len - udp));
+}
+
 static void damage(struct frame *f)
 {
 	if (random_below(2))
@@ -224,6 +249,8 @@ static void damage(struct frame *f)
 		mend(f);
 	if (random_below(2))
 		mend_inner(f);
+	if (random_below(8))
+		mend_sum(f);
 }
 
 /* --- */

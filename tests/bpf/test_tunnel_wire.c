@@ -383,6 +383,37 @@ static void test_path_mtu(void **state)
 	}
 }
 
+/*
+ * A peer that makes UDP checksums, and leaves them to a device which is none (CHECKSUM_PARTIAL): they are wrong as they stand,
+ * and not to be looked at.
+ */
+static void test_unfinished_checksum(void **state)
+{
+	static const struct layer inner[] = { ETH(), IP(.src = POD_C, .dst = HOST), UDP(.dport = 7000, .n = 100), { 0 } };
+	static const struct layer geneve[] = { ETH(), IP(), UDP(), GENEVE(), OPT(.n = 8, .identity = IDENTITY_C), { 0 } };
+	static const struct layer_defaults none = { MAC_OTHER, MAC_HOST, NODE_C, NODE };
+
+	(void)state;
+	for (int how = 0; how < 4; how++) {
+		const bool v6 = how & 1, over6 = how & 2;
+		int host = open_socket(device_netns(NO_DEVICE), HOST, SOCK_DGRAM, 7000, v6);
+		int node = open_socket(other.node, NODE_C, SOCK_DGRAM, 0, over6);
+		const size_t head = over6 ? 62 : 42;
+		struct frame f, packet;
+
+		prepare(over6, true);
+		reach(node, NODE, WR_TUNNEL_PORT, over6);
+		frame_build(&f, geneve, &none, over6);
+		frame_build(&packet, inner, &none, v6);
+		memcpy(f.data + f.len, packet.data, packet.len);
+		f.len += packet.len;
+		assert_int_equal(send(node, f.data + head, f.len - head, 0), f.len - head);
+		await(host, POLLIN);
+		close(node);
+		close(host);
+	}
+}
+
 int run_tunnel_wire_tests(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -390,6 +421,7 @@ int run_tunnel_wire_tests(void)
 		cmocka_unit_test(test_tcp),
 		cmocka_unit_test(test_tunnel_inside),
 		cmocka_unit_test(test_path_mtu),
+		cmocka_unit_test(test_unfinished_checksum),
 	};
 
 	return cmocka_run_group_tests_name("bpf_tunnel_wire", tests, two_nodes_setup, two_nodes_teardown);

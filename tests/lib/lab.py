@@ -8,6 +8,7 @@ is a network namespace in a node, wired by a CNI plugin. Sockets are made inside
 
 import contextlib
 import ctypes
+import ipaddress
 import itertools
 import json
 import os
@@ -577,12 +578,12 @@ class Underlay(Node):
     def address(self, number, family):
         """A node's own address."""
         link = number if self.routed else 0
-        return {4: f"198.18.{link}.{number}", 6: f"2001:db8:10:{link:x}::{number:x}"}[family]
+        return str(ipaddress.ip_address({4: f"198.18.{link}.{number}", 6: f"2001:db8:10:{link:x}::{number:x}"}[family]))
 
     def router(self, number, family):
         """The next hop of a node's default route."""
         link = number if self.routed else 0
-        return {4: f"198.18.{link}.254", 6: f"2001:db8:10:{link:x}::fe"}[family]
+        return str(ipaddress.ip_address({4: f"198.18.{link}.254", 6: f"2001:db8:10:{link:x}::fe"}[family]))
 
     def port(self, number):
         return f"port{number}"

@@ -85,7 +85,7 @@ class Overlay:
             self.underlay = self.stack.enter_context(Underlay(**underlay))
             self.write("namespaces", namespace("default"), namespace("other", team="other"))
             for number in range(1, nodes + 1):
-                self.add_node(number)
+                self.route_to_pods(self.add_node(number))
             undo.pop_all()
 
     def __enter__(self):
@@ -102,8 +102,6 @@ class Overlay:
         node = Member(self, number, **kwargs)
         self.stack.push(node)
         self.nodes[node.label] = node
-        for family in ALL:
-            self.underlay.run("ip", f"-{family}", "route", "replace", node.cidr[family], "via", node.address[family])
         self.manifests[f"node-{node.label}"] = [node.object()]
         node.outside("/run/manifests").mkdir()
         for name, objects in self.manifests.items():
@@ -113,6 +111,11 @@ class Overlay:
             self.write(f"node-{node.label}", node.object())
             self.wait_applied()
         return node
+
+    def route_to_pods(self, node):
+        """As a network that knows where pods are does: so that the world reaches them."""
+        for family in ALL:
+            self.underlay.run("ip", f"-{family}", "route", "add", node.cidr[family], "via", node.address[family])
 
     def destroy(self, node):
         """As if its power had failed. Its manifests stay."""

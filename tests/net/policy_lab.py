@@ -400,7 +400,9 @@ class Prober:
         drops = event["verdict"] == "drop" if "verdict" in event else True
         if there in self.watched:
             outcome = self.watched[there]
-            outcome.event = event
+            # The sender's node may tell of what it has let pass after the receiver's has told of the drop.
+            if drops or not outcome.reason:
+                outcome.event = event
             if drops:
                 outcome.reason = event["reason"]
         elif back in self.watched:

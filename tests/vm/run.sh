@@ -121,7 +121,7 @@ image_base() { # ARCHIVE
 	done
 	rm -rf "$root"
 	mkdir -p "$root"/{proc,sys,dev,run,tmp,root,etc/cni,opt/cni/bin,var/lib} "$root/warren/build"
-	cp -a tests examples "$root/warren/"
+	cp -a --parents bpf/abi tests examples "$root/warren/"
 	for program in "${programs[@]}"; do
 		install -D -s --strip-program=true "$program" "$root/warren/build/${program#"$build"/}" || return 1
 	done

@@ -156,9 +156,19 @@ static void step_tunnel(struct run *run)
 		     ip_format(&node->local, to), identity_name(run->carried, number));
 }
 
+/* That a program of an endpoint's device belongs to; or, on an uplink, the flow's end that is here. */
+static uint32_t judged_endpoint(const struct run *run)
+{
+	const struct wr_trace *t = &run->trace;
+
+	if (!run->sender)
+		return t->ifindex;
+	return t->ct.responder & WR_REMOTE ? t->ct.initiator : t->ct.responder;
+}
+
 static void step_endpoint(struct run *run)
 {
-	const uint32_t id = run->trace.ifindex;
+	const uint32_t id = judged_endpoint(run);
 	const struct endpoint *endpoint = endpoints_find(&run->endpoints, id);
 	char label[POD_LABEL_MAX], identity[NUMBER_STRLEN], class[NUMBER_STRLEN];
 

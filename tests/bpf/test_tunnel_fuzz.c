@@ -139,10 +139,15 @@ static enum model model_udp(const struct frame *f, size_t udp, size_t end, bool 
 	return model_geneve(f, udp + 8, end, node, (v6 ? ip[1] >> 4 : ip[1]) & 3, inner);
 }
 
-/* Not through the tunnel: by its source. */
+/* Not through the tunnel: nobody's who is a pod, or this node. */
 static enum model model_plain(const uint8_t *source, bool v6)
 {
-	return in_cidr(source, POD_A, v6) || is_who(source, NODE, v6) ? FORBIDDEN : PASSES_BY;
+	static const enum who pods[] = { POD_A, POD_C, POD_D };
+
+	for (int i = 0; i < 3; i++)
+		if (in_cidr(source, pods[i], v6))
+			return FORBIDDEN;
+	return is_who(source, NODE, v6) ? FORBIDDEN : PASSES_BY;
 }
 
 static bool is_port(const struct frame *f, size_t udp)

@@ -44,7 +44,7 @@ static __always_inline enum wr_reason taken_apart(struct packet *p, const struct
 		reason = tunnel_source(p, &t, v6);
 	if (reason)
 		return reason;
-	p->peer_identity = tunnel_identity(p, &t, v6);
+	p->peer_identity = t.identity;
 	node_count(t.slot, WR_INGRESS, p->skb->len);
 	return WR_REASON_NONE;
 }

@@ -10,6 +10,7 @@ import statistics
 import sys
 
 import cnilatency
+import crossnode
 import datapath
 import nodes
 import policybench
@@ -55,7 +56,7 @@ def private_mounts():
 def build_paths(args, failures):
     built = []
     for number, (name, make) in enumerate(PATHS.items(), start=1):
-        is_baseline = name in (datapath.BASELINE, cnilatency.BASELINE)
+        is_baseline = name in (datapath.SAME_NODE.baseline, cnilatency.BASELINE)
         if not is_baseline and not re.search(args.only, name):
             continue
         try:
@@ -115,17 +116,20 @@ def program_row(name, ns, values):
     return Row.limit(f"prog.{name}", "ns", ns, limit)
 
 
-def measure(args, failures):
-    private_mounts()
+def same_node(args, failures):
     say("namespaces")
     paths = build_paths(args, failures)
     build_beside_warren(args, paths, failures)
-    rows, failed = datapath.measure(args.build, paths, args.rounds, args.seconds)
-    failures += failed
+    rounds = datapath.Datapath(args.build, paths, args.seconds, datapath.SAME_NODE)
+    rounds.run(args.rounds)
+    failures += rounds.failures
+    rows = list(rounds.rows())
     plugins = [path.plugin for path in paths if isinstance(path, nodes.CniPath)]
     pods = next((path for path in paths if path.name == "warren-policy"), None)
-    parts = [lambda: cnilatency.measure(args.build, plugins, args.runs), lambda: programs(args),
-             lambda: report.load_json(f"{args.build}/bench/deny.json")]
+    parts = [
+        lambda: cnilatency.measure(args.build, plugins, args.runs),
+        lambda: report.load_json(f"{args.build}/bench/deny.json"),
+    ]
     if pods:
         parts.append(lambda: policybench.measure(args, pods))
     for part in parts:
@@ -133,6 +137,20 @@ def measure(args, failures):
             rows += part()
         except BenchError as error:
             failures.append(str(error))
+    return rows
+
+
+def measure(args, failures):
+    """What is chosen of the same node's paths, of those between nodes, and always the programs."""
+    private_mounts()
+    rows = same_node(args, failures) if any(re.search(args.only, name) for name in PATHS) else []
+    more, failed = crossnode.measure(args)
+    rows += more
+    failures += failed
+    try:
+        rows += programs(args)
+    except BenchError as error:
+        failures.append(str(error))
     return rows
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Traffic between two pods over each path, against one veth pair in the same round."""
+"""Traffic between two pods over each path, against a baseline in the same round."""
 
 import json
 import os
@@ -7,17 +7,15 @@ import random
 import statistics
 from dataclasses import dataclass
 
-from nodes import NETNS_DIR, BenchError, run
+from nodes import BenchError, netns_path, run
 from report import Row, say
 
-BASELINE = "direct"
-GOAL_PATH = "warren-policy"
 FAMILIES = ("v4", "v6")
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure of a load mode's output; the goal is for the ratio of GOAL_PATH over IPv4 to the baseline."""
+    """One figure of a load mode's output; the goal is for the ratio of the suite's goal_path to its baseline."""
 
     name: str
     key: str
@@ -27,12 +25,32 @@ class Figure:
     more_is_better: bool = False
 
 
-MODES = {
-    "rr": [Figure("rr_p50", "p50", "us", 1e-3, 1.06), Figure("rr_p99", "p99", "us", 1e-3)],
-    "crr": [Figure("crr_p50", "p50", "us", 1e-3, 1.12), Figure("crr_mean", "mean", "us", 1e-3)],
-    "udp": [Figure("udp", "rate", "kpps", 1e-3, 0.88, True)],
-    "stream": [Figure("stream_gso_off", "rate", "Gb/s", 1e-9, 0.84, True)],
-}
+@dataclass(frozen=True, eq=False)
+class Mode:
+    """A mode of `load`; with segmentation offload in the pods or without it."""
+
+    load: str
+    figures: list
+    super_packets: bool = True
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Paths that are measured in the same rounds; `prefix` is that of their rows."""
+
+    prefix: str
+    baseline: str
+    goal_path: str
+    goal_families: tuple
+    modes: tuple
+
+
+SAME_NODE = Suite("net", baseline="direct", goal_path="warren-policy", goal_families=("v4",), modes=(
+    Mode("rr", [Figure("rr_p50", "p50", "us", 1e-3, 1.06), Figure("rr_p99", "p99", "us", 1e-3)]),
+    Mode("crr", [Figure("crr_p50", "p50", "us", 1e-3, 1.12), Figure("crr_mean", "mean", "us", 1e-3)]),
+    Mode("udp", [Figure("udp", "rate", "kpps", 1e-3, 0.88, True)]),
+    Mode("stream", [Figure("stream_gso_off", "rate", "Gb/s", 1e-9, 0.84, True)], super_packets=False),
+))
 
 
 def cpus(mode):
@@ -43,16 +61,17 @@ def cpus(mode):
 
 
 class Datapath:
-    def __init__(self, build, paths, seconds):
+    def __init__(self, build, paths, seconds, suite):
         self.load = f"{build}/bench/load"
-        self.paths, self.seconds = paths, seconds
+        self.paths, self.seconds, self.suite = paths, seconds, suite
         self.samples = {}  # (figure, family, path) -> one value a round, None where it failed
         self.failures = []
 
     def sample(self, mode, family, path):
-        server_cpu, client_cpu = cpus(mode)
-        out = run(self.load, "-t", str(self.seconds), "-s", str(server_cpu), "-c", str(client_cpu), mode,
-                  f"{NETNS_DIR}/{path.pods[1]}", f"{NETNS_DIR}/{path.pods[0]}", path.target[family])
+        server_cpu, client_cpu = cpus(mode.load)
+        server, client = netns_path(path.pods[1]), netns_path(path.pods[0])
+        out = run(self.load, "-t", str(self.seconds), "-s", str(server_cpu), "-c", str(client_cpu), mode.load, server,
+                  client, path.target[family])
         return json.loads(out)
 
     def measure(self, mode, family):
@@ -61,19 +80,24 @@ class Datapath:
             try:
                 out = self.sample(mode, family, path)
             except BenchError as error:
-                self.failures.append(f"{mode} {family} {path.name}: {error}")
+                self.failures.append(f"{mode.load} {family} {path.name}: {error}")
                 out = None
-            for figure in MODES[mode]:
+            for figure in mode.figures:
                 self.samples.setdefault((figure, family, path.name), []).append(
                     out and out[figure.key] * figure.scale)
 
+    def run(self, rounds):
+        for i in range(rounds):
+            say(f"traffic, {self.suite.prefix}: round {i + 1} of {rounds}")
+            self.round()
+
     def round(self):
-        for mode in random.sample(list(MODES), len(MODES)):
-            if mode == "stream":
+        for mode in random.sample(self.suite.modes, len(self.suite.modes)):
+            if not mode.super_packets:
                 self.super_packets("off")
             for family in random.sample(FAMILIES, len(FAMILIES)):
                 self.measure(mode, family)
-            if mode == "stream":
+            if not mode.super_packets:
                 self.super_packets("on")
 
     def super_packets(self, on):
@@ -81,25 +105,19 @@ class Datapath:
             path.super_packets(on)
 
     def rows(self):
-        for figure in (figure for figures in MODES.values() for figure in figures):
+        suite = self.suite
+        for figure in (figure for mode in suite.modes for figure in mode.figures):
             for family in FAMILIES:
                 for path in self.paths:
-                    yield from self.row(figure, family, path.name)
+                    judged = path.name == suite.goal_path and family in suite.goal_families
+                    yield from self.row(figure, family, path.name, suite.baseline, figure.goal if judged else None,
+                                        f"{suite.prefix}.{figure.name}.{family}.{path.name}")
 
-    def row(self, figure, family, path):
-        pairs = [(v, b) for v, b in zip(self.samples[figure, family, path], self.samples[figure, family, BASELINE])
-                 if v and b]
+    def row(self, figure, family, path, baseline, goal, name):
+        """One row, or none if either was not measured."""
+        pairs = [(v, b) for v, b in zip(self.samples.get((figure, family, path), []),
+                                        self.samples.get((figure, family, baseline), [])) if v and b]
         if pairs:
-            yield Row.of(f"net.{figure.name}.{family}.{path}", figure.unit,
-                         value=statistics.median(v for v, _ in pairs), baseline=statistics.median(b for _, b in pairs),
-                         ratios=[v / b for v, b in pairs],
-                         goal=figure.goal if (path, family) == (GOAL_PATH, "v4") else None,
+            yield Row.of(name, figure.unit, value=statistics.median(v for v, _ in pairs),
+                         baseline=statistics.median(b for _, b in pairs), ratios=[v / b for v, b in pairs], goal=goal,
                          more_is_better=figure.more_is_better)
-
-
-def measure(build, paths, rounds, seconds):
-    datapath = Datapath(build, paths, seconds)
-    for i in range(rounds):
-        say(f"traffic: round {i + 1} of {rounds}")
-        datapath.round()
-    return list(datapath.rows()), datapath.failures

@@ -36,9 +36,14 @@ class BenchError(Exception):
     """A measurement that could not be made."""
 
 
+def netns_path(netns):
+    """Of a network namespace by its name, or by a path."""
+    return os.path.join(NETNS_DIR, netns)
+
+
 def run(*command, netns=None, stdin=None, env=None):
     if netns:
-        command = ("nsenter", f"--net={NETNS_DIR}/{netns}") + command
+        command = ("nsenter", f"--net={netns_path(netns)}") + command
     try:
         done = subprocess.run(command, input=stdin, env=env, text=True, capture_output=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -108,16 +113,20 @@ def host_device(result):
 
 
 class Path:
-    """Two pods (name-a, name-b) and what is between them; `target` is the address of b by family."""
+    """Two pods, a and b (`pods`: their network namespaces), and what is between them; `target`: b's address by family."""
 
     def __init__(self, name, number, build):
         self.name, self.number, self.programs = name, number, build
-        self.pods = [f"{name}-a", f"{name}-b"]
         self.host = f"{name}-host"
         self.target = {}
-        for pod in self.pods:
-            netns_add(pod)
+        self.pods = self.make_pods()
         self.build()
+
+    def make_pods(self):
+        pods = [f"{self.name}-a", f"{self.name}-b"]
+        for pod in pods:
+            netns_add(pod)
+        return pods
 
     def build(self):
         raise NotImplementedError
@@ -153,6 +162,17 @@ class Direct(Path):
         self.target = {"v4": f"10.{self.number}.0.2", "v6": f"fd00:{self.number}::2"}
 
 
+def wire(host, net4, net6, device, pod):
+    """A veth pair between host and pod, with addresses of networks of its own, and a default route."""
+    run("ip", "link", "add", device, "netns", host, "type", "veth", "peer", "name", "eth0", "netns", pod)
+    for netns, dev, last in ((host, device, 1), (pod, "eth0", 2)):
+        run("ip", "address", "add", f"{net4}.{last}/24", "dev", dev, netns=netns)
+        run("ip", "address", "add", f"{net6}:{last}/64", "dev", dev, netns=netns)
+        run("ip", "link", "set", dev, "up", netns=netns)
+    run("ip", "route", "add", "default", "via", f"{net4}.1", netns=pod)
+    run("ip", "route", "add", "default", "via", f"{net6}:1", netns=pod)
+
+
 class Routed(Path):
     """A veth pair to each pod, a subnet each, and the host's stack between them."""
 
@@ -161,19 +181,10 @@ class Routed(Path):
     def build(self):
         netns_add(self.host, host=True)
         for i, pod in enumerate(self.pods):
-            self.wire(f"10.{self.number}.{i}", f"fd00:{self.number}:{i}:", f"p{i}", pod)
+            wire(self.host, f"10.{self.number}.{i}", f"fd00:{self.number}:{i}:", f"p{i}", pod)
         self.target = {"v4": f"10.{self.number}.1.2", "v6": f"fd00:{self.number}:1::2"}
         for text, loader in self.rules():
             run(*loader, netns=self.host, stdin=text)
-
-    def wire(self, net4, net6, device, pod):
-        run("ip", "link", "add", device, "netns", self.host, "type", "veth", "peer", "name", "eth0", "netns", pod)
-        for netns, dev, last in ((self.host, device, 1), (pod, "eth0", 2)):
-            run("ip", "address", "add", f"{net4}.{last}/24", "dev", dev, netns=netns)
-            run("ip", "address", "add", f"{net6}:{last}/64", "dev", dev, netns=netns)
-            run("ip", "link", "set", dev, "up", netns=netns)
-        run("ip", "route", "add", "default", "via", f"{net4}.1", netns=pod)
-        run("ip", "route", "add", "default", "via", f"{net6}:1", netns=pod)
 
 
 class Nft(Routed):

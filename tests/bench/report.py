@@ -101,14 +101,18 @@ def load_json(path):
 # --- the plot: one panel a figure, one bar a path --------------------------------------------------------------------
 
 PANELS = (
-    ("rr_p50", "TCP round trip, p50: ratio to direct (less is better)"),
-    ("crr_p50", "connect + round trip + close, p50: ratio (less is better)"),
-    ("udp", "UDP packets per second: ratio (more is better)"),
-    ("stream_gso_off", "TCP stream, GSO off: ratio (more is better)"),
-    ("add_p50", "CNI ADD, p50: ms"),
-    ("del_p50", "CNI DEL, p50: ms"),
-    ("del_gone_p50", "CNI DEL until the link is gone, p50: ms"),
-    ("rss_peak", "plugin's peak memory: MB"),
+    ("net.rr_p50", "TCP round trip, p50: ratio to direct (less is better)"),
+    ("net.crr_p50", "connect + round trip + close, p50: ratio (less is better)"),
+    ("net.udp", "UDP packets per second: ratio (more is better)"),
+    ("net.stream_gso_off", "TCP stream, GSO off: ratio (more is better)"),
+    ("cross.rr_p50", "two nodes: TCP round trip, p50: ratio to routed without a tunnel (less is better)"),
+    ("cross.crr_p50", "two nodes: connect + round trip + close, p50: ratio (less is better)"),
+    ("cross.udp", "two nodes: UDP packets per second: ratio (more is better)"),
+    ("cross.stream", "two nodes: TCP stream: ratio (more is better)"),
+    ("cni.add_p50", "CNI ADD, p50: ms"),
+    ("cni.del_p50", "CNI DEL, p50: ms"),
+    ("cni.del_gone_p50", "CNI DEL until the link is gone, p50: ms"),
+    ("cni.rss_peak", "plugin's peak memory: MB"),
 )
 
 
@@ -152,19 +156,22 @@ def cni_panel(figure, rows):
 
 def plot(rows, stem):
     drawn = []
-    for figure, title in PANELS:
-        mine = [row for row in rows if row.id.split(".")[1] == figure]
+    for name, title in PANELS:
+        mine = [row for row in rows if row.id.startswith(f"{name}.")]
         if mine:
-            draw = net_panel if mine[0].id.startswith("net.") else cni_panel
+            kind, figure = name.split(".")
+            draw = cni_panel if kind == "cni" else net_panel
             drawn.append(f"set title \"{title}\"\n" + draw(figure, mine))
     if not drawn:
         return
+    lines = (len(drawn) + 1) // 2
     head = (
-        f"set multiplot layout {(len(drawn) + 1) // 2},2\n"
+        f"set multiplot layout {lines},2\n"
         "set style data histograms\nset style histogram errorbars gap 1 linewidth 1\n"
         "set style fill solid 0.7 border -1\n"
         "set boxwidth 0.9\nset grid ytics\nset xtics rotate by -20 nomirror\nset key horizontal top left samplen 2\n"
     )
-    for kind, terminal in (("svg", "svg size 1200,1400 background 'white'"), ("png", "pngcairo size 1200,1400")):
+    size = f"size 1200,{350 * lines}"
+    for kind, terminal in (("svg", f"svg {size} background 'white'"), ("png", f"pngcairo {size}")):
         script = f"set terminal {terminal}\nset output '{stem}.{kind}'\n{head}{''.join(drawn)}unset multiplot\n"
         subprocess.run(["gnuplot"], input=script, text=True, check=True)

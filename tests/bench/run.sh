@@ -24,6 +24,8 @@ for tool in ip nft iptables-nft-restore ethtool gnuplot setpriv unshare nsenter 
 done
 make -s O="$O" all benchtools bpftest policytest >&2
 mkdir -p "$O/bench"
+WARREN_BUILD=$(readlink -f "$O")
+export WARREN_BUILD
 
 quick=
 for arg; do

@@ -235,7 +235,7 @@ on demo1 cat /run/manifests/node-demo2.yaml
 "$lab/cluster" report examples/policy/cluster.yaml >"$root/run/cluster.yaml"
 cp "$root/run/cluster.yaml" "$manifests/"
 for name in "${nodes[@]}"; do
-	prompt "$name" "warren-agent --manifests /run/manifests --node-name $name &"
+	prompt "$name" "warren-agent --manifests /run/manifests --cluster-key /run/cluster.key --node-name $name &"
 	"$lab/cluster" agent "$name"
 done
 agent_logs() {
@@ -272,7 +272,7 @@ read -r -t 5 _ <&"$tcpdump" || true # and when it has seen it
 dissected=$(tshark -r "$capture" -O geneve 2>/dev/null | grep -E '^(Ethernet|Internet|User|Generic|Transmission)|Virtual Network|Option|Class:')
 cut -c 1-120 <<<"$dissected"
 identity=${dissected##*Unknown Option Data: }
-on demo2 warren identity get "0x${identity%%$'\n'*}" || fail "no identity in the packet"
+on demo1 warren identity get "0x${identity%%$'\n'*}" || fail "no identity in the packet"
 
 # --- a drop ----------------------------------------------------------------------------------------------------------------
 

@@ -61,6 +61,20 @@ static __always_inline bool geneve_is_identity(const struct geneve_option *opt, 
 	return opt->class == class && opt->type == WR_TUNNEL_OPTION;
 }
 
+/* The one option that nodes send. */
+static __always_inline bool geneve_is_whole(const struct geneve_option *opt, __be16 class)
+{
+	return geneve_is_identity(opt, class) && geneve_data_size(opt) == WR_TUNNEL_IDENTITY_SIZE;
+}
+
+/* Among others: none that must be understood, the identity at most once, and in full. `found`: it was there before. */
+static __always_inline bool geneve_option_allowed(const struct geneve_option *opt, __be16 class, bool found)
+{
+	if (opt->type & GENEVE_TYPE_CRITICAL)
+		return false;
+	return !geneve_is_identity(opt, class) || (!found && geneve_data_size(opt) == WR_TUNNEL_IDENTITY_SIZE);
+}
+
 static __always_inline __u64 geneve_identity(const __be32 *data)
 {
 	return (__u64)bpf_ntohl(data[0]) << 32 | bpf_ntohl(data[1]);

@@ -19,6 +19,7 @@
 #define IP4_MORE_FRAGMENTS 0x2000
 #define IP4_FRAGMENT_OFFSET 0x1fff
 #define IP6_EXT_HEADERS_MAX 4
+#define ECN_MASK 3 /* of the type of service, and of the traffic class */
 
 struct frag6_hdr {
 	__u8 nexthdr;

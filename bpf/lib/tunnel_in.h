@@ -19,7 +19,6 @@
 #include "lib/node.h"
 #include "lib/trace.h"
 
-#define ECN_MASK 3
 #define ECN_ECT1 1
 #define ECN_ECT0 2
 #define ECN_CE 3
@@ -191,12 +190,11 @@ OUT_OF_LINE int tunnel_options_read(struct __sk_buff *skb, struct tunnel_options
 		o->off += sizeof(opt) + geneve_data_size(&opt);
 		if (o->off > o->end)
 			return WR_REASON_TUNNEL_MALFORMED;
-		if (opt.type & GENEVE_TYPE_CRITICAL)
+		if (!geneve_option_allowed(&opt, o->class, found))
 			return WR_REASON_TUNNEL_OPTION;
 		if (!geneve_is_identity(&opt, o->class))
 			continue;
-		if (found || geneve_data_size(&opt) != WR_TUNNEL_IDENTITY_SIZE ||
-		    bpf_skb_load_bytes(skb, o->off - sizeof(data), data, sizeof(data)))
+		if (bpf_skb_load_bytes(skb, o->off - sizeof(data), data, sizeof(data)))
 			return WR_REASON_TUNNEL_OPTION;
 		o->identity = geneve_identity(data);
 		found = true;
@@ -226,8 +224,7 @@ static __always_inline enum wr_reason tunnel_geneve(const struct packet *p, cons
 	t->inner = o.end + ETH_HLEN;
 	if (t->inner > t->end)
 		return WR_REASON_TUNNEL_MALFORMED;
-	if (o.end - o.off == GENEVE_IDENTITY_WORDS * 4 && !o.critical && geneve_is_identity(opt, c->option_class) &&
-	    geneve_data_size(opt) == WR_TUNNEL_IDENTITY_SIZE)
+	if (o.end - o.off == GENEVE_IDENTITY_WORDS * 4 && !o.critical && geneve_is_whole(opt, c->option_class))
 		t->identity = geneve_identity((const void *)(opt + 1));
 	else
 		reason = tunnel_options_read(p->skb, &o);

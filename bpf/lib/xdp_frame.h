@@ -26,8 +26,6 @@ struct xdp_frame {
 	bool fragment; /* the first of several */
 };
 
-#define IP_ECN_MASK 3
-
 /* The bytes at a constant offset, or NULL. */
 #define xdp_at(f, off, size) ((f)->data + (off) + (size) <= (f)->end ? (f)->data + (off) : NULL)
 
@@ -44,7 +42,7 @@ static __always_inline bool xdp_ip4_parse(struct xdp_frame *f)
 	frag = bpf_ntohs(ip->frag_off);
 	f->fragment = frag & IP4_MORE_FRAGMENTS;
 	f->udp = ip->ihl == 5 && ip->protocol == IPPROTO_UDP && !(frag & IP4_FRAGMENT_OFFSET);
-	f->outer_ecn = ip->tos & IP_ECN_MASK;
+	f->outer_ecn = ip->tos & ECN_MASK;
 	f->l4_off = ETH_HLEN + sizeof(*ip);
 	f->l4_len = bpf_ntohs(ip->tot_len) - sizeof(*ip);
 	return true;
@@ -59,7 +57,7 @@ static __always_inline bool xdp_ip6_parse(struct xdp_frame *f)
 	__builtin_memcpy(&f->saddr.a6, &ip->saddr, sizeof(f->saddr.a6));
 	__builtin_memcpy(&f->daddr.a6, &ip->daddr, sizeof(f->daddr.a6));
 	f->udp = ip->nexthdr == IPPROTO_UDP;
-	f->outer_ecn = bpf_ntohl(*(const __be32 *)ip) >> 20 & IP_ECN_MASK;
+	f->outer_ecn = bpf_ntohl(*(const __be32 *)ip) >> 20 & ECN_MASK;
 	f->l4_off = ETH_HLEN + sizeof(*ip);
 	f->l4_len = bpf_ntohs(ip->payload_len);
 	return true;

@@ -51,13 +51,10 @@ OUT_OF_LINE int xdp_options_follow(struct xdp_md *ctx, struct xdp_options *o)
 		off += sizeof(*opt) + geneve_data_size(opt);
 		if (off > o->end)
 			return WR_REASON_TUNNEL_MALFORMED;
-		if (!geneve_is_identity(opt, o->class)) {
-			if (opt->type & GENEVE_TYPE_CRITICAL)
-				return WR_REASON_TUNNEL_OPTION;
-			continue;
-		}
-		if (found || geneve_data_size(opt) != WR_TUNNEL_IDENTITY_SIZE)
+		if (!geneve_option_allowed(opt, o->class, found))
 			return WR_REASON_TUNNEL_OPTION;
+		if (!geneve_is_identity(opt, o->class))
+			continue;
 		if ((const void *)(identity + 2) > end) {
 			o->beyond = true;
 			return WR_REASON_NONE;
@@ -74,13 +71,12 @@ OUT_OF_LINE int xdp_options_follow(struct xdp_md *ctx, struct xdp_options *o)
 static __always_inline bool xdp_option_plain(const struct xdp_frame *f, struct xdp_options *o)
 {
 	const struct geneve_option *opt;
-	const __u32 size = sizeof(*opt) + WR_TUNNEL_IDENTITY_SIZE;
+	const __u32 size = GENEVE_IDENTITY_WORDS * 4;
 
 	if (o->critical || o->end - o->first != size)
 		return false;
 	opt = f->data + (o->first & XDP_OFF_MAX);
-	if ((void *)opt + size > f->end || !geneve_is_identity(opt, o->class) ||
-	    geneve_data_size(opt) != WR_TUNNEL_IDENTITY_SIZE)
+	if ((void *)opt + size > f->end || !geneve_is_whole(opt, o->class))
 		return false;
 	o->identity = geneve_identity((const void *)(opt + 1));
 	return true;
@@ -99,11 +95,11 @@ static __always_inline enum wr_reason xdp_inner_check(const struct xdp_frame *f,
 	if (eth->h_proto == bpf_htons(ETH_P_IP)) {
 		if (ip4->version != 4 || bpf_ntohs(ip4->tot_len) != len)
 			return WR_REASON_TUNNEL_MALFORMED;
-		ecn = ip4->tos & IP_ECN_MASK;
+		ecn = ip4->tos & ECN_MASK;
 	} else if (eth->h_proto == bpf_htons(ETH_P_IPV6)) {
 		if (ip6->version != 6 || bpf_ntohs(ip6->payload_len) + sizeof(*ip6) != len)
 			return WR_REASON_TUNNEL_MALFORMED;
-		ecn = bpf_ntohl(*(const __be32 *)ip6) >> 20 & IP_ECN_MASK;
+		ecn = bpf_ntohl(*(const __be32 *)ip6) >> 20 & ECN_MASK;
 		t->inner_v6 = true;
 	} else {
 		return WR_REASON_TUNNEL_MALFORMED;

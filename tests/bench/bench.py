@@ -103,6 +103,8 @@ PROGRAM_GOALS = {
     "bpf_from_pod_to_pod_tcp_v6": 75,
     **{f"bpf_from_pod_{kind}_flow_policy_100000_{family}": (f"bpf_from_pod_{kind}_flow_policy_100_{family}", goal)
        for kind, goal in (("known", 1.02), ("new", 1.25)) for family in ("v4", "v6")},
+    **{f"bpf_{way}_{kind}_flow_nodes_5000_{family}": (f"bpf_{way}_{kind}_flow_nodes_2_{family}", 1.05)
+       for way in ("from_pod_to_node", "from_uplink_to_pod") for kind in ("known", "new") for family in ("v4", "v6")},
 }
 
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What the hot paths cost, as lines of JSON. */
+#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <linux/bpf.h>
 #include <linux/types.h>
@@ -86,44 +87,6 @@ static const struct path paths[] = {
 	{ "to_pod_from_host_tcp", TO_POD, { ETH(), IP(.src = HOST), TCP() }, { { 0 } } },
 };
 
-/* --- other nodes --- */
-
-/* A packet to or from a pod of another node leaves as another one: each call is by itself. */
-static int bench_single(const char *id, enum program program, enum device on, const struct frame *in, bool v6)
-{
-	enum { CALLS = 50000 };
-	static unsigned ns[CALLS];
-
-	for (int i = 0; i < CALLS; i++)
-		if (run_repeated(program, on, in, 1, &ns[i]))
-			return 1;
-	return print_median(id, v6, ns, CALLS);
-}
-
-/* A has asked C's pod, which has answered. And what the uplink has for others. */
-static int bench_nodes(bool v6)
-{
-	static const struct layer ask[] = { ETH(), IP(.dst = POD_C), UDP(.n = 16), { 0 } };
-	static const struct layer answer[] = { ETH(), IP(.outer = true, .src = NODE_C, .dst = NODE),
-					       UDP(.sport = 50000, .dport = WR_TUNNEL_PORT, .check = V(0)), GENEVE(),
-					       OPT(.n = 8, .identity = IDENTITY_B), ETH(), IP(.src = POD_C),
-					       UDP(.sport = 53, .dport = 40000, .n = 16), { 0 } };
-	static const struct layer other[] = { ETH(), IP(.dst = NODE), TCP(), { 0 } };
-	struct frame f;
-
-	node_reset(0, v6);
-	cluster_put(NODE, POD_A, 0);
-	node_put(SLOT_C, WR_NODE_RESOLVED | (v6 ? WR_NODE_OVER6 : 0));
-	frame_build(&f, ask, &defaults_from_pod, v6);
-	if (bench_single("from_pod_to_node_udp", FROM_POD, DEVICE_A, &f, v6))
-		return 1;
-	frame_build_over(&f, answer, &defaults_from_uplink, v6, v6);
-	if (bench_single("from_uplink_to_pod_udp", FROM_UPLINK, DEVICE_UPLINK, &f, v6))
-		return 1;
-	frame_build(&f, other, &defaults_from_uplink, v6);
-	return bench_repeated("from_uplink_other_tcp", FROM_UPLINK, DEVICE_UPLINK, &f, v6);
-}
-
 /* --- policy --- */
 
 /* A class for A's egress and B's ingress, and as many entries as `entries` says: rules for other peers and ports. */
@@ -184,11 +147,148 @@ static int bench_policy(unsigned entries, bool v6)
 	return bench_new(id, v6);
 }
 
+/* --- other nodes --- */
+
+#define FROM_NODE_C                                                                                                    \
+	ETH(), IP(.outer = true, .src = NODE_C, .dst = NODE), UDP(.sport = 50000, .dport = WR_TUNNEL_PORT, .check = V(0)), \
+		GENEVE(), OPT(.n = 8, .identity = IDENTITY_C), ETH(), IP(.src = POD_C)
+
+/* A packet to or from a pod of another node leaves as another one: each call is by itself. */
+static int bench_single(const char *id, enum program program, enum device on, const struct frame *in, bool v6)
+{
+	enum { CALLS = 10000 };
+	static unsigned ns[CALLS];
+
+	for (int i = 0; i < CALLS; i++)
+		if (run_repeated(program, on, in, 1, &ns[i]))
+			return 1;
+	return print_median(id, v6, ns, CALLS);
+}
+
+static void put(const char *map, const void *key, const void *value)
+{
+	if (bpf_map_update_elem(map_fd(map), key, value, BPF_ANY))
+		fail_msg("%s: %m", map);
+}
+
+/* Node n of many: 100.64.0.0/10 has 16384 pod CIDRs; one of its pods is known. */
+static void node_add(uint32_t n)
+{
+	const struct wr_node_ref ref = { .slot = 1000 + n };
+	const struct wr_ipcache pod = { IDENTITY_C };
+	struct wr_prefix4 cidr4 = { 24, { htonl(0x64400000 | n << 8) } };
+	struct wr_prefix6 cidr6 = { 64, { { htonl(0xfd040000), htonl(n) } } };
+	const struct wr_addr4 addr4 = { htonl(0xc6120000 | n) }, pod4 = { htonl(0x64400002 | n << 8) };
+	const struct wr_addr6 addr6 = { { htonl(0xfd030000), 0, 0, htonl(n) } };
+	const struct wr_addr6 pod6 = { { htonl(0xfd040000), htonl(n), 0, htonl(2) } };
+	const struct wr_node node = { .id = 1 + ref.slot,
+				      .flags = WR_NODE_V4 | WR_NODE_V6,
+				      .cidr4 = cidr4.addr,
+				      .mask4 = { htonl(0xffffff00) },
+				      .cidr6 = cidr6.addr,
+				      .mask6 = { { ~0u, ~0u } } };
+
+	put("nodes", &ref.slot, &node);
+	put("nodes4", &cidr4, &ref);
+	put("nodes6", &cidr6, &ref);
+	put("node_addr4", &addr4, &ref);
+	put("node_addr6", &addr6, &ref);
+	put("ipcache4", &pod4, &pod);
+	put("ipcache6", &pod6, &pod);
+}
+
+/* A is isolated both ways; NODE_C, and so many more nodes that there are `nodes`. All tunnels are over IPv4. */
+static void nodes_prepare(unsigned nodes, unsigned flags, bool v6)
+{
+	node_reset(0, v6);
+	policy_fill(100);
+	identity_set_peer(IDENTITY_C, PEER_OF(0));
+	cluster_put(NODE, POD_A, 0);
+	node_put(SLOT_C, WR_NODE_RESOLVED | flags);
+	node_put(SLOT_D, WR_NODE_RESOLVED);
+	ipcache_put(POD_C, IDENTITY_C);
+	for (unsigned n = 2; n < nodes; n++)
+		node_add(n);
+}
+
+static void to_c_frame(struct frame *f, unsigned sport, unsigned dport, bool v6)
+{
+	const struct layer layers[] = { ETH(), IP(.dst = POD_C), UDP(.n = 16, .sport = (int)sport, .dport = (int)dport), { 0 } };
+
+	frame_build(f, layers, &defaults_from_pod, v6);
+}
+
+static void from_c_frame(struct frame *f, unsigned sport, unsigned dport, bool v6)
+{
+	const struct layer layers[] = { FROM_NODE_C, UDP(.n = 16, .sport = (int)sport, .dport = (int)dport), { 0 } };
+
+	frame_build_over(f, layers, &defaults_from_uplink, v6, false);
+}
+
+/* Each packet begins a flow with C's pod: judged and written. */
+static int bench_new_remote(const char *id, enum program program, bool v6)
+{
+	enum { FLOWS = 5000 };
+	static unsigned ns[FLOWS];
+	struct frame f;
+
+	for (unsigned i = 0; i < FLOWS; i++) {
+		(program == FROM_POD ? to_c_frame : from_c_frame)(&f, 10000 + i, 1000 + i % 50, v6);
+		if (run_repeated(program, program == FROM_POD ? DEVICE_A : DEVICE_UPLINK, &f, 1, &ns[i]))
+			return 1;
+	}
+	return print_median(id, v6, ns, FLOWS);
+}
+
+/* A has asked C's pod, which has answered. */
+static int bench_nodes(unsigned nodes, bool v6)
+{
+	struct frame ask, answer;
+	char id[4][64];
+
+	snprintf(id[0], sizeof(id[0]), "from_pod_to_node_known_flow_nodes_%u", nodes);
+	snprintf(id[1], sizeof(id[1]), "from_uplink_to_pod_known_flow_nodes_%u", nodes);
+	snprintf(id[2], sizeof(id[2]), "from_pod_to_node_new_flow_nodes_%u", nodes);
+	snprintf(id[3], sizeof(id[3]), "from_uplink_to_pod_new_flow_nodes_%u", nodes);
+	nodes_prepare(nodes, 0, v6);
+	to_c_frame(&ask, 9999, 1000, v6);
+	from_c_frame(&answer, 1000, 9999, v6);
+	return bench_single(id[0], FROM_POD, DEVICE_A, &ask, v6) || bench_single(id[1], FROM_UPLINK, DEVICE_UPLINK, &answer, v6) ||
+	       bench_new_remote(id[2], FROM_POD, v6) || bench_new_remote(id[3], FROM_UPLINK, v6);
+}
+
+/* What is beside the tunnel: one call as such, the stack's own packets, the same without encapsulation, the uplink's others. */
+static int bench_beside(bool v6)
+{
+	static const struct layer arp[] = { ETH(), ARP(), { 0 } };
+	static const struct layer host[] = { ETH(), IP(), UDP(.n = 16), { 0 } };
+	static const struct layer other[] = { ETH(), IP(.dst = NODE), TCP(), { 0 } };
+	static const struct layer direct[] = { ETH(.smac = MAC_HOST), IP(.dst = POD_C, .ttl = 255), UDP(.n = 16, .sport = 9999, .dport = 1000), { 0 } };
+	struct frame f;
+
+	nodes_prepare(2, 0, v6);
+	frame_build(&f, arp, &defaults_from_uplink, false);
+	if (bench_single("from_uplink_single_call", FROM_UPLINK, DEVICE_UPLINK, &f, v6))
+		return 1;
+	frame_build(&f, host, &defaults_from_host, v6);
+	if (bench_single("from_host_to_node", FROM_HOST, DEVICE_WARREN0, &f, v6))
+		return 1;
+	frame_build(&f, other, &defaults_from_uplink, v6);
+	if (bench_repeated("from_uplink_other_tcp", FROM_UPLINK, DEVICE_UPLINK, &f, v6))
+		return 1;
+	nodes_prepare(2, WR_NODE_DIRECT, v6);
+	endpoint_set_mac(DEVICE_A, MAC_HOST);
+	endpoint_set_class(DEVICE_A, CLASS);
+	frame_build(&f, direct, &defaults_from_pod, v6);
+	return bench_repeated("from_pod_to_node_direct", FROM_POD, DEVICE_A, &f, v6);
+}
+
 int bench(void)
 {
 	static const unsigned sizes[] = { 100, 100000 };
 	int failed = 0;
 
+	harness_use_large_tables();
 	harness_setup(NULL);
 	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
 		for (int v6 = 0; v6 < 2; v6++) {
@@ -198,7 +298,11 @@ int bench(void)
 		}
 	}
 	for (int v6 = 0; v6 < 2; v6++)
-		failed |= bench_nodes(v6);
+		failed |= bench_beside(v6);
+	/* Several times, one after the other: they are compared. */
+	for (int i = 0; i < 10; i++)
+		for (int v6 = 0; v6 < 2; v6++)
+			failed |= bench_nodes(2, v6) | bench_nodes(5000, v6);
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
 		for (int v6 = 0; v6 < 2; v6++)
 			failed |= bench_policy(sizes[i], v6);

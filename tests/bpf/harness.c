@@ -29,7 +29,8 @@ static struct {
 	struct {
 		int outer, inner;
 	} growing[GROWING_MAPS]; /* as far as they were asked for */
-} lab = { .netns = { -1, -1, -1, -1, -1 } };
+	uint32_t table_entries; /* of the larger hashes */
+} lab = { .netns = { -1, -1, -1, -1, -1 }, .table_entries = 4096 };
 
 static const char *const device_names[DEVICES] = { NULL, "wra", "wrb", "uplink", "warren0" };
 
@@ -128,16 +129,19 @@ static void processor_choose(void)
 		fail_msg("sched_setaffinity: %m");
 }
 
-/* Before every packet the tables are emptied, which means a walk through them, so they are made smaller. */
-#define TABLE_ENTRIES 4096
+void harness_use_large_tables(void)
+{
+	lab.table_entries = 1 << 18;
+}
 
+/* Before every packet the tables are emptied, which means a walk through them, so they are made smaller. */
 static void tables_shrink(struct warren_bpf *skel)
 {
 	struct bpf_map *map;
 
 	bpf_object__for_each_map(map, skel->obj)
-		if (bpf_map__type(map) == BPF_MAP_TYPE_HASH && bpf_map__max_entries(map) > TABLE_ENTRIES)
-			bpf_map__set_max_entries(map, TABLE_ENTRIES);
+		if (bpf_map__type(map) == BPF_MAP_TYPE_HASH && bpf_map__max_entries(map) > lab.table_entries)
+			bpf_map__set_max_entries(map, lab.table_entries);
 }
 
 /* The first inner map of a growing one. */
@@ -163,7 +167,7 @@ static void growing_forget(void)
 static void growing_fill_all(void)
 {
 	growing_forget();
-#define X(name, key, value, first, most, text) growing_fill(lab.skel->maps.name, sizeof(key), sizeof(value), TABLE_ENTRIES);
+#define X(name, key, value, first, most, text) growing_fill(lab.skel->maps.name, sizeof(key), sizeof(value), lab.table_entries);
 	WARREN_GROWING_MAPS(X)
 #undef X
 }

@@ -44,6 +44,8 @@ struct run {
 };
 
 int harness_setup(void **state);
+/* Before harness_setup(): the larger tables have room for what a benchmark fills in. */
+void harness_use_large_tables(void);
 int harness_teardown(void **state);
 /* Programs over other maps: there is room for one flow in ct, for two in ct_new, which evicts none. And back. */
 void harness_use_small_tables(void);

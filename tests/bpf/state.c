@@ -34,10 +34,15 @@ static void map_drop(const char *name, const void *key)
 
 static void fd_clear(int fd)
 {
-	char key[64];
+	char key[64], next[64];
+	bool more = !bpf_map_get_next_key(fd, NULL, key);
 
-	while (!bpf_map_get_next_key(fd, NULL, key))
+	/* From each to the next: from the beginning every time it would walk through ever more that is empty. */
+	while (more) {
+		more = !bpf_map_get_next_key(fd, key, next);
 		bpf_map_delete_elem(fd, key);
+		memcpy(key, next, sizeof(key));
+	}
 }
 
 static void maps_clear(void)

@@ -4,14 +4,13 @@
  * rules of trust, by offsets in bytes. What the model forbids must not pass; what it allows comes out as it went in.
  */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "tunnel.h"
 
 #define PACKETS 1000000
-#define SECONDS 40 /* at most: on a slow machine it is fewer packets; $WARREN_FUZZ_SECONDS is another number */
+#define SECONDS 40 /* at most: on a slow machine it is fewer packets */
 
 static unsigned read16(const uint8_t *at)
 {
@@ -140,12 +139,15 @@ static enum model model_udp(const struct frame *f, size_t udp, size_t end, bool 
 	return model_geneve(f, udp + 8, end, node, (v6 ? ip[1] >> 4 : ip[1]) & 3, inner);
 }
 
-/* Not through the tunnel: by its source. */
+/* Not through the tunnel: nobody's who is a pod, or this node. */
 static enum model model_plain(const uint8_t *source, bool v6)
 {
-	return in_cidr(source, POD_A, v6) || in_cidr(source, POD_C, v6) || in_cidr(source, POD_D, v6) || is_who(source, NODE, v6)
-		       ? FORBIDDEN
-		       : PASSES_BY;
+	static const enum who pods[] = { POD_A, POD_C, POD_D };
+
+	for (int i = 0; i < 3; i++)
+		if (in_cidr(source, pods[i], v6))
+			return FORBIDDEN;
+	return is_who(source, NODE, v6) ? FORBIDDEN : PASSES_BY;
 }
 
 static bool is_port(const struct frame *f, size_t udp)
@@ -312,8 +314,7 @@ static void test_fuzz(void **state)
 {
 	enum { MAX = 512 };
 	static struct frame seeds[MAX];
-	const char *wanted = getenv("WARREN_FUZZ_SECONDS");
-	const double until = seconds() + (wanted ? atoi(wanted) : SECONDS);
+	const double until = seconds() + SECONDS;
 	size_t count = 0;
 
 	(void)state;

@@ -594,7 +594,8 @@ class Underlay(Node):
         theirs = [self._with_length(f, self.router(number, f)) for f in (4, 6)] if self.routed else []
         node.link("eth0", own, self, port, theirs)
         self.run("ip", "link", "set", port, "mtu", self.mtu, *([] if self.routed else ["master", "lan"]))
-        node.run("ip", "link", "set", "eth0", "mtu", self.mtu)
+        # The node's own as a network card's is: it stays over a reboot.
+        node.run("ip", "link", "set", "eth0", "mtu", self.mtu, "address", f"02:00:00:00:10:{number:02x}")
         for f in (4, 6):
             node.run("ip", f"-{f}", "route", "add", "default", "via", self.router(number, f))
 

@@ -5,6 +5,7 @@ seen on the wire between them.
 
 import contextlib
 import itertools
+import os
 import socket
 import struct
 
@@ -13,6 +14,7 @@ from lab import HOST_MAC, Node, Underlay, Wire, network
 from policy_lab import SERVICES, Flow, Prober, namespace, pod_object, split
 
 ALL = (4, 6)
+KEY = "/run/cluster.key"
 PORT = 6081
 VNI = 1
 OPTION = (0xFFF1, 0x01)  # class, type
@@ -54,7 +56,8 @@ class Member(Node):
         return node_object(self.label, parts["cidrs"], parts["addresses"])
 
     def start(self, wait=True):
-        self.agent = Agent(self, "--node-name", self.label, *self.cluster.options, wait=wait)
+        self.outside(KEY).write_bytes(self.cluster.key)
+        self.agent = Agent(self, "--node-name", self.label, "--cluster-key", KEY, *self.cluster.options, wait=wait)
 
     def __exit__(self, *_):
         if self.agent:
@@ -74,7 +77,7 @@ class Overlay:
     """`mode` tunnel, direct or auto; `outer` the family of the tunnels; other options are the underlay's."""
 
     def __init__(self, nodes=2, mode="tunnel", outer=4, init=True, **underlay):
-        self.mode, self.outer = mode, outer
+        self.mode, self.outer, self.key = mode, outer, os.urandom(16)
         self.options = ["--routing-mode", mode, "--underlay", f"ipv{outer}"]
         self.manifests = {}  # name: objects, as everybody has them
         self.pods, self.nodes = {}, {}

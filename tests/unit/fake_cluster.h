@@ -34,6 +34,9 @@ struct fake_kernel {
 	unsigned commits, uncommitted;
 	uint32_t uplinks[8];
 	size_t uplink_count;
+	struct { uint32_t ifindex; enum dp_xdp_mode mode; bool failed; } xdp[8]; /* in the order of the calls */
+	size_t xdp_count;
+	int xdp_error; /* of every call; 0: none */
 	uint16_t port, mtu;
 	struct prefix gateways[4];
 	size_t gateway_count;
@@ -242,6 +245,31 @@ static inline int fake_uplink_detach(void *arg, uint32_t ifindex, struct err *er
 	return ret;
 }
 
+/* Needs from_uplink there. */
+static inline int fake_uplink_xdp(void *arg, uint32_t ifindex, enum dp_xdp_mode mode, struct err *err)
+{
+	struct fake_kernel *k = arg;
+	bool same = false;
+	size_t at = 0;
+	int ret;
+
+	while (at < k->uplink_count && k->uplinks[at] != ifindex)
+		at++;
+	if (at == k->uplink_count || k->xdp_count == sizeof(k->xdp) / sizeof(k->xdp[0]))
+		return err_set(err, ERANGE, "no from_uplink there, or too many calls");
+	for (size_t i = 0; i < k->xdp_count; i++) {
+		if (k->xdp[i].ifindex == ifindex)
+			same = k->xdp[i].mode == mode && !k->xdp[i].failed;
+	}
+	ret = same ? 0 : fake_write(k, err); /* nothing to do is no write */
+	if (ret == 0 && k->xdp_error)
+		ret = err_set(err, k->xdp_error, "it cannot run XDP");
+	k->xdp[k->xdp_count].failed = ret < 0;
+	k->xdp[k->xdp_count].ifindex = ifindex;
+	k->xdp[k->xdp_count++].mode = mode;
+	return ret;
+}
+
 static inline int fake_uplink_each(void *arg, int (*fn)(uint32_t ifindex, void *fn_arg), void *fn_arg, struct err *err)
 {
 	struct fake_kernel *k = arg;
@@ -397,6 +425,7 @@ static const struct cluster_ops fake_cluster_ops = {
 	.commit = fake_commit,
 	.uplink_attach = fake_uplink_attach,
 	.uplink_detach = fake_uplink_detach,
+	.uplink_xdp = fake_uplink_xdp,
 	.uplink_each = fake_uplink_each,
 	.tunnel_port = fake_tunnel_port,
 	.pod_mtu = fake_pod_mtu,

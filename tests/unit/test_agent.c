@@ -60,6 +60,8 @@ static void options(void **state)
 		{ { "--manifests", "/d", "--routing-mode", "auto" }, NULL },
 		{ { "--manifests", "/d", "--routing-mode", "bgp" }, "--routing-mode bgp: not tunnel, direct or auto" },
 		{ { "--manifests", "/d", "--underlay", "ipv6" }, NULL },
+		{ { "--manifests", "/d", "--xdp", "generic" }, NULL },
+		{ { "--manifests", "/d", "--xdp", "skb" }, "--xdp skb: not auto, native, generic or off" },
 		{ { "--manifests", "/d", "--underlay", "4" }, "--underlay 4: not auto, ipv4 or ipv6" },
 		{ { "--manifests", "/d", "--max-policy-entries", "9x" },
 		  "--max-policy-entries 9x: not a number from 1" },
@@ -100,7 +102,7 @@ static void options_values(void **state)
 static void options_of_the_cluster(void **state)
 {
 	char *argv[] = { "warren-agent", "--manifests", "/d", "--node-name", "n1", "--routing-mode", "direct",
-			 "--underlay",	 "ipv6" };
+			 "--underlay",	 "ipv6",	"--xdp", "off" };
 	struct options o;
 
 	assert_int_equal(options_parse(3, argv, &o, NULL), 0);
@@ -108,10 +110,12 @@ static void options_of_the_cluster(void **state)
 	assert_true(*o.host_name);
 	assert_int_equal(o.cluster.mode, ROUTING_TUNNEL);
 	assert_int_equal(o.cluster.underlay, 0);
-	assert_int_equal(options_parse(9, argv, &o, NULL), 0);
+	assert_int_equal(o.cluster.xdp, DP_XDP_AUTO);
+	assert_int_equal(options_parse(11, argv, &o, NULL), 0);
 	assert_string_equal(o.cluster.node_name, "n1");
 	assert_int_equal(o.cluster.mode, ROUTING_DIRECT);
 	assert_int_equal(o.cluster.underlay, AF_INET6);
+	assert_int_equal(o.cluster.xdp, DP_XDP_OFF);
 }
 
 /* --- the cluster key ------------------------------------------------------------------------------------------------

@@ -425,6 +425,63 @@ static void the_next_hop_changes(void **state)
 	rig_end(&r);
 }
 
+/* Each uplink gets it once, after from_uplink, also those of an earlier agent; what fails is told, and holds up nothing. */
+static void xdp_on_uplinks(void **state)
+{
+	struct rig r;
+
+	rig_begin(&r);
+	r.options.xdp = DP_XDP_NATIVE;
+	r.k.xdp_error = EOPNOTSUPP;
+	put(&r, "self", SELF);
+	put(&r, "b", "10.2.0.0/24", "192.0.2.2");
+	assert_int_equal(run(&r), 0);
+	assert_non_null(in_maps(&r, "b"));
+	assert_int_equal(r.k.xdp_count, 1);
+	assert_int_equal(r.k.xdp[0].ifindex, UPLINK);
+	assert_int_equal(r.k.xdp[0].mode, DP_XDP_NATIVE);
+	assert_string_equal(complaint(&r, "XDP of device 2"), "it cannot run XDP");
+	/* what nothing will announce is tried again */
+	r.k.xdp_error = EIO;
+	cluster_look_again(r.c, HOP_LINK);
+	assert_int_equal(run(&r), -EAGAIN);
+	assert_int_equal(r.k.xdp_count, 2);
+	/* a change of the link: now it can */
+	r.k.xdp_error = 0;
+	cluster_look_again(r.c, HOP_LINK);
+	assert_int_equal(run(&r), 0);
+	assert_int_equal(r.k.xdp_count, 3);
+	assert_int_equal(r.complaint_count, 0);
+	cluster_look_again(r.c, HOP_LINK);
+	assert_int_equal(run(&r), 0);
+	assert_int_equal(r.k.xdp_count, 3);
+	/* another uplink, which fails; its complaint goes with it */
+	r.k.xdp_error = EBUSY;
+	hop_to(&r, "192.0.2.2", "192.0.2.2", UPLINK2, 1400, 5);
+	cluster_look_again(r.c, HOP_ROUTE);
+	assert_int_equal(run(&r), 0);
+	assert_int_equal(r.k.xdp_count, 4);
+	assert_int_equal(r.k.xdp[3].ifindex, UPLINK2);
+	assert_string_equal(complaint(&r, "XDP of device 3"), "it cannot run XDP");
+	hop_to(&r, "192.0.2.2", "192.0.2.2", UPLINK, 1500, 2);
+	cluster_look_again(r.c, HOP_ROUTE);
+	assert_int_equal(run(&r), 0);
+	assert_int_equal(r.k.uplink_count, 1);
+	assert_int_equal(r.complaint_count, 0);
+	/* the next agent, which wants none */
+	rig_end(&r);
+	r.options.xdp = DP_XDP_OFF;
+	r.k.xdp_error = 0;
+	rig_agent(&r);
+	put(&r, "self", SELF);
+	put(&r, "b", "10.2.0.0/24", "192.0.2.2");
+	assert_int_equal(run(&r), 0);
+	assert_int_equal(r.k.xdp_count, 5);
+	assert_int_equal(r.k.xdp[4].ifindex, UPLINK);
+	assert_int_equal(r.k.xdp[4].mode, DP_XDP_OFF);
+	rig_end(&r);
+}
+
 static void no_way_there(void **state)
 {
 	struct rig r;
@@ -703,6 +760,7 @@ int main(void)
 		cmocka_unit_test(what_an_earlier_agent_left_goes),
 		cmocka_unit_test(a_route_of_a_pod_is_not_ours_to_delete),
 		cmocka_unit_test(the_next_hop_changes),
+		cmocka_unit_test(xdp_on_uplinks),
 		cmocka_unit_test(no_way_there),
 		cmocka_unit_test(nodes_change),
 		cmocka_unit_test(overlaps),

@@ -224,7 +224,40 @@ static int uplink_found(uint32_t ifindex, void *arg)
 	return 0;
 }
 
-/* Off those that lead to nobody. */
+static void uplink_xdp_tell(struct cluster *c, struct uplink *uplink, const struct err *err)
+{
+	char what[32];
+
+	if (!err && !uplink->xdp_failed)
+		return;
+	uplink->xdp_failed = err;
+	snprintf(what, sizeof(what), "XDP of device %u", uplink->ifindex);
+	c->events.complain(c->events.arg, what, err);
+}
+
+/*
+ * Only once from_uplink is there: xdp_uplink leaves it what it takes apart. Packets arrive without XDP too, so a failure is a
+ * complaint. Another program there goes, a driver learns it, by a change of the link, which is looked at; for the rest it is
+ * tried again.
+ */
+static void uplinks_xdp(struct cluster *c)
+{
+	for (size_t i = 0; i < c->uplink_count; i++) {
+		struct uplink *uplink = &c->uplinks[i];
+		struct err err = { 0 };
+		int ret;
+
+		if (!uplink->attached || uplink->xdp)
+			continue;
+		ret = c->ops->uplink_xdp(c->arg, uplink->ifindex, c->options->xdp, &err);
+		uplink->xdp = ret == 0;
+		uplink_xdp_tell(c, uplink, ret < 0 && ret != -ENODEV ? &err : NULL);
+		if (ret < 0 && ret != -EBUSY && ret != -EOPNOTSUPP && ret != -ENODEV)
+			c->again = true;
+	}
+}
+
+/* Off those that lead to nobody. XDP stays: whether this agent has brought it, or who runs the node, is not known. */
 static int uplinks_tidy(struct cluster *c, struct err *err)
 {
 	for (size_t i = 0; i < c->uplink_count; i++)
@@ -241,8 +274,10 @@ static int uplinks_tidy(struct cluster *c, struct err *err)
 
 		if (ret < 0 && ret != -ENODEV)
 			return ret;
-		if (!uplink->wanted)
-			*uplink = c->uplinks[--c->uplink_count];
+		if (uplink->wanted)
+			continue;
+		uplink_xdp_tell(c, uplink, NULL);
+		*uplink = c->uplinks[--c->uplink_count];
 	}
 	return 0;
 }
@@ -417,6 +452,8 @@ static int load(struct cluster *c, struct err *err)
 {
 	int ret = c->ops->gateway_link(c->arg, &c->gateway_ifindex, err);
 
+	for (size_t i = 0; i < c->uplink_count; i++)
+		uplink_xdp_tell(c, &c->uplinks[i], NULL);
 	c->uplink_count = 0;
 	c->told_mtu = c->told_port = -1;
 	if (ret == 0)
@@ -504,6 +541,8 @@ static int run_on(struct cluster *c, struct err *err)
 		ret = leftover_routes_delete(c, err);
 	if (ret == 0)
 		ret = uplinks_tidy(c, err);
+	if (ret == 0)
+		uplinks_xdp(c);
 	return ret < 0 ? ret : set_mtu(c, smallest_mtu(c), err);
 }
 

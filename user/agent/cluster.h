@@ -18,6 +18,7 @@
 #include "hops.h"
 #include "ipcache.h"
 #include "nodes.h"
+#include "xdp.h"
 
 enum routing_mode {
 	ROUTING_TUNNEL,
@@ -29,6 +30,7 @@ struct cluster_options {
 	const char *node_name;
 	enum routing_mode mode;
 	int underlay; /* AF_INET, AF_INET6; 0: IPv4 where both have it */
+	enum dp_xdp_mode xdp; /* of the uplinks */
 };
 
 struct cluster_ops {
@@ -42,6 +44,7 @@ struct cluster_ops {
 	int (*commit)(void *arg, struct err *err);
 	int (*uplink_attach)(void *arg, uint32_t ifindex, struct err *err);
 	int (*uplink_detach)(void *arg, uint32_t ifindex, struct err *err);
+	int (*uplink_xdp)(void *arg, uint32_t ifindex, enum dp_xdp_mode mode, struct err *err); /* as dp_xdp_attach() */
 	int (*uplink_each)(void *arg, int (*fn)(uint32_t ifindex, void *fn_arg), void *fn_arg, struct err *err);
 	/* as node_set_tunnel_port() and those of dp.h */
 	int (*tunnel_port)(void *arg, uint16_t port, struct err *err);

@@ -96,6 +96,11 @@ static int uplink_detach(void *arg, uint32_t ifindex, struct err *err)
 	return dp_uplink_detach(ifindex, err);
 }
 
+static int uplink_xdp(void *arg, uint32_t ifindex, enum dp_xdp_mode mode, struct err *err)
+{
+	return dp_xdp_attach(ifindex, mode, NULL, err);
+}
+
 static int uplink_each(void *arg, int (*fn)(uint32_t ifindex, void *fn_arg), void *fn_arg, struct err *err)
 {
 	return dp_uplink_each(fn, fn_arg, err);
@@ -234,6 +239,7 @@ const struct cluster_ops cluster_kernel_ops = {
 	.commit = commit,
 	.uplink_attach = uplink_attach,
 	.uplink_detach = uplink_detach,
+	.uplink_xdp = uplink_xdp,
 	.uplink_each = uplink_each,
 	.tunnel_port = tunnel_port,
 	.pod_mtu = pod_mtu,

@@ -41,7 +41,9 @@ struct leftovers {
 struct uplink {
 	uint32_t ifindex;
 	bool attached, wanted;
-	bool own; /* it has one of our addresses */
+	bool own;	  /* it has one of our addresses */
+	bool xdp;	  /* is as the options say */
+	bool xdp_failed;  /* ... is not, which was complained about */
 };
 
 struct cluster {

@@ -13,7 +13,7 @@
 #include "syntax.h"
 
 enum { OPT_MANIFESTS = 1, OPT_KEY, OPT_METRICS, OPT_LOG_FILE, OPT_LOG_LEVEL, OPT_MAX_POLICY,
-       OPT_NODE_NAME, OPT_ROUTING, OPT_UNDERLAY, OPT_HELP, OPT_VERSION };
+       OPT_NODE_NAME, OPT_ROUTING, OPT_UNDERLAY, OPT_XDP, OPT_HELP, OPT_VERSION };
 
 static const struct option table[] = {
 	{ "manifests", required_argument, NULL, OPT_MANIFESTS },
@@ -25,6 +25,7 @@ static const struct option table[] = {
 	{ "node-name", required_argument, NULL, OPT_NODE_NAME },
 	{ "routing-mode", required_argument, NULL, OPT_ROUTING },
 	{ "underlay", required_argument, NULL, OPT_UNDERLAY },
+	{ "xdp", required_argument, NULL, OPT_XDP },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ "version", no_argument, NULL, OPT_VERSION },
 	{ 0 },
@@ -39,6 +40,8 @@ void options_help(FILE *f)
 	      "  --routing-mode MODE      to pods of other nodes: tunnel (default); direct, which every node must be on a link\n"
 	      "                           for; auto: direct to those that are\n"
 	      "  --underlay FAMILY        of the tunnels: ipv4, ipv6, or auto (default): ipv4 where both nodes have it\n"
+	      "  --xdp MODE               on the devices that lead to other nodes: native; generic; off; auto (default): as they\n"
+	      "                           are, but native on physical ones whose driver can\n"
 	      "  --cluster-key FILE       16 bytes or 32 hex digits, the same on every node of the cluster\n"
 	      "                           (default: " WARREN_CLUSTER_KEY ", made at random)\n"
 	      "  --metrics ADDRESS        where to serve metrics: IPV4:PORT, [IPV6]:PORT, unix:PATH or off\n"
@@ -128,6 +131,10 @@ static int take_option(int option, struct options *options, struct err *err)
 		return parse_routing(optarg, &options->cluster.mode, err);
 	case OPT_UNDERLAY:
 		return parse_underlay(optarg, &options->cluster.underlay, err);
+	case OPT_XDP:
+		if (dp_xdp_mode_parse(optarg, &options->cluster.xdp) < 0)
+			return err_set(err, EINVAL, "--xdp %s: not auto, native, generic or off", optarg);
+		return 0;
 	case OPT_HELP:
 		options->help = true;
 		return 0;
@@ -153,7 +160,7 @@ int options_parse(int argc, char **argv, struct options *options, struct err *er
 {
 	int option;
 
-	*options = (struct options){ .metrics = METRICS_ADDRESS, .log_level = LOG_INFO };
+	*options = (struct options){ .metrics = METRICS_ADDRESS, .log_level = LOG_INFO, .cluster.xdp = DP_XDP_AUTO };
 	default_node_name(options);
 	optind = 0; /* may be called again */
 	opterr = 0;

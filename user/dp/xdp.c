@@ -91,19 +91,6 @@ static int links_each(int (*fn)(struct nl *nl, uint32_t ifindex, struct err *err
 	return first;
 }
 
-static int program_open(const char *name, struct err *err)
-{
-	char path[PIN_PATH_MAX];
-	int fd = bpf_obj_get(pin_path(path, PIN_PROG_DIR, name));
-
-	if (fd >= 0)
-		return fd;
-	if (errno != ENOENT)
-		return err_errno(err, errno, "cannot open the pinned program %s", path);
-	err_set(err, ENOENT, "Warren is not loaded here: there is no %s", path);
-	return err_hint(err, "`warren node init` loads it; so does the first pod");
-}
-
 /* --- what programs do ----------------------------------------------------------------------------------------------- */
 
 static int program_info(uint32_t id, struct bpf_prog_info *info, __u32 *maps, __u32 count)
@@ -176,7 +163,7 @@ static bool is_decapsulating(uint32_t ifindex)
 /* xdp_origin ahead of from_uplink. */
 static int origin_attach(struct nl *nl, uint32_t ifindex, bool anew, struct err *err)
 {
-	_cleanup_fd_ int prog = program_open(WARREN_PROG_XDP_ORIGIN, err);
+	_cleanup_fd_ int prog = dp_prog_open(WARREN_PROG_XDP_ORIGIN, err);
 	struct nl_batch b = { 0 };
 
 	if (prog < 0)
@@ -282,7 +269,7 @@ static int attach(const struct link_info *link, enum dp_xdp_mode mode, struct er
 {
 	LIBBPF_OPTS(bpf_link_create_opts, opts,
 		    .flags = mode == DP_XDP_NATIVE ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE);
-	_cleanup_fd_ int prog = program_open(WARREN_PROG_XDP_UPLINK, err), fd = -1;
+	_cleanup_fd_ int prog = dp_prog_open(WARREN_PROG_XDP_UPLINK, err), fd = -1;
 	char path[PIN_PATH_MAX];
 
 	if (prog < 0)
@@ -300,7 +287,7 @@ static int attach(const struct link_info *link, enum dp_xdp_mode mode, struct er
 /* The pinned programs instead of those that are there: no packet goes without. */
 static int replace(struct nl *nl, uint32_t ifindex, struct err *err)
 {
-	_cleanup_fd_ int prog = program_open(WARREN_PROG_XDP_UPLINK, err);
+	_cleanup_fd_ int prog = dp_prog_open(WARREN_PROG_XDP_UPLINK, err);
 	enum dp_xdp_mode mode;
 	_cleanup_fd_ int fd = prog < 0 ? prog : link_open(ifindex, &mode, err);
 

@@ -1,0 +1,390 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What happens to a cluster while there is traffic: nodes come, go, move and fail; links and agents too; pods change
+their labels; stacks translate addresses. Strict reverse path filters everywhere (overlay_lab sets them).
+"""
+
+import contextlib
+import time
+
+import pytest
+
+from lab import TIMEOUT, tcp, udp, wait_for
+from overlay_lab import ALL, OVERHEAD, Overlay, Tunnelled, is_tunnel, node_object
+from policy_lab import Datagrams, Transfer, namespaces, policy, pods, sources
+
+SERVICE = {4: "192.0.2.10", 6: "2001:db8:5::10"}
+HOST_PORT, SERVICE_PORT, PORT = 18080, 80, 8080
+
+
+@contextlib.contextmanager
+def cluster(outer, **kwargs):
+    with Overlay(outer=outer, **kwargs) as overlay:
+        for name, node in (("default/a1", "n1"), ("default/b2", "n2")):
+            overlay.pod(name, node, app=name[8])
+        yield overlay
+
+
+@pytest.fixture(scope="module", params=ALL, ids=["over-v4", "over-v6"])
+def shared(request):
+    """For tests that leave its nodes as they are."""
+    with cluster(request.param) as overlay:
+        yield overlay
+
+
+@pytest.fixture(params=ALL, ids=["over-v4", "over-v6"])
+def overlay(request):
+    """For tests that do not."""
+    with cluster(request.param) as overlay:
+        yield overlay
+
+
+def ends(overlay):
+    return overlay.pods["default/a1"], overlay.pods["default/b2"]
+
+
+def reaches(client, server, family, timeout=0.5):
+    """By its own address, and not translated on the way."""
+    with contextlib.suppress(OSError):
+        return tcp(client, server, server.ips[family], timeout=timeout) == client.ips[family]
+    return False
+
+
+@contextlib.contextmanager
+def undisturbed(overlay):
+    """Not one datagram between the two pods is lost meanwhile."""
+    a, b = ends(overlay)
+    flows = [Datagrams(a, b, b.ips[4]), Datagrams(b, a, a.ips[6])]
+    try:
+        for flow in flows:
+            flow.wait_more()
+        yield
+        for flow in flows:
+            flow.wait_more()
+    finally:
+        lost = [flow.finish() for flow in flows]
+    assert lost == [set(), set()]
+
+
+# --- nodes ------------------------------------------------------------------------------------------------------------
+
+
+def first_answer(sender, receiver, family, begin):
+    """Seconds from begin() until a datagram is answered."""
+    address = receiver.ips[family]
+    with receiver.udp(family, address=address) as b, sender.udp(family) as a:
+        a.connect((address, b.getsockname()[1]))
+        for sock in (a, b):
+            sock.settimeout(0.001)
+        started = time.monotonic()
+        begin()
+        while time.monotonic() < started + TIMEOUT:
+            with contextlib.suppress(OSError):
+                a.send(b"there")
+                data, source = b.recvfrom(64)
+                b.sendto(data, source)
+                a.recv(64)
+                return time.monotonic() - started
+    raise AssertionError("no answer")
+
+
+def test_node_joins_and_leaves(overlay, record_property):
+    a, _ = ends(overlay)
+    with undisturbed(overlay):
+        node = overlay.add_node(3, announce=False)
+        c = overlay.pod("default/c3", "n3", app="c")
+        n1, n2 = overlay.nodes["n1"], overlay.nodes["n2"]
+        assert not reaches(a, c, 4)
+        seconds = first_answer(a, c, 4, lambda: overlay.write("node-n3", node.object(), to=[n1]))
+        record_property("join_ms", seconds * 1000)
+        print(f"node join, from its manifest to the first answer: {seconds * 1000:.1f} ms")
+        assert seconds < 3  # a solicitation of a neighbour that is lost is repeated after a second
+        overlay.apply("node-n3", node.object())
+        for family in ALL:
+            assert reaches(a, c, family, TIMEOUT) and reaches(c, overlay.pods["default/b2"], family, TIMEOUT)
+        overlay.remove("node-n3")
+        with overlay.capture() as wire:
+            assert not reaches(a, c, 4) and not reaches(c, a, 6)
+            known = {n1.address[overlay.outer], n2.address[overlay.outer]}
+            assert all(set(Tunnelled(f).addresses) == known for f in wire.drain() if is_tunnel(f))
+    assert set(n1.known()) == {"n1", "n2"}
+
+
+def test_node_gets_another_address(overlay):
+    a, b = ends(overlay)
+    node = overlay.nodes["n2"]
+    old, new = dict(node.address), {f: overlay.underlay.address(22, f) for f in ALL}
+    node.sysctl("ipv4/conf/all/promote_secondaries", 1)  # else the second address goes with the first
+    with Transfer(a, b, b.ips[4]) as there, Transfer(b, a, a.ips[6]) as back:
+        for family, length in ((4, 24), (6, 64)):
+            nodad = ["nodad"] if family == 6 else []
+            node.run("ip", f"-{family}", "address", "add", f"{new[family]}/{length}", "dev", "eth0", *nodad)
+        node.address = new
+        overlay.apply("node-n2", node.object())
+        for family, length in ((4, 24), (6, 64)):
+            node.run("ip", f"-{family}", "address", "delete", f"{old[family]}/{length}", "dev", "eth0")
+        with overlay.capture() as wire:
+            for transfer in (there, back):
+                transfer.wait_more(20000)
+            addresses = {a for f in wire.drain() if is_tunnel(f) for a in Tunnelled(f).addresses}
+    assert addresses == {overlay.nodes["n1"].address[overlay.outer], new[overlay.outer]}
+
+
+def test_node_reboots(overlay):
+    """Its namespaces are gone, with all in them; another one comes up under its name."""
+    a, b = ends(overlay)
+    with Transfer(a, b, b.ips[4]) as transfer:
+        transfer.wait_more(20000)
+        transfer.pause()
+    overlay.destroy(b.node)
+    wait_for(lambda: not a.ping(b.ips[4], check=False), "the namespaces are gone")
+    overlay.add_node(2)
+    b = overlay.pod("default/b2", "n2", app="b")
+    for family in ALL:
+        wait_for(lambda: reaches(a, b, family), "the node is back")
+        assert reaches(b, a, family, TIMEOUT)
+
+
+def test_carrier_is_lost_and_comes_back(overlay):
+    a, b = ends(overlay)
+    port = overlay.underlay.port(1)
+    with Transfer(a, b, b.ips[4]) as there, Transfer(b, a, a.ips[6]) as back:
+        there.wait_more()
+        overlay.underlay.run("ip", "link", "set", port, "down")
+        wait_for(lambda: overlay.nodes["n1"].ip("link", "show", "eth0")[0]["operstate"] != "UP", "no carrier")
+        overlay.underlay.run("ip", "link", "set", port, "up")
+        for transfer in (there, back):
+            transfer.wait_more(20000)
+
+
+def test_neighbour_gets_another_mac(overlay):
+    """A node whose link is replaced says so (as drivers do), and nothing is sent to the old address after that."""
+    a, b = ends(overlay)
+    node = b.node
+    for name in ("ipv4/conf/eth0/arp_notify", "ipv6/conf/eth0/ndisc_notify"):
+        node.sysctl(name, 1)
+    old = node.uplink_mac
+    with Transfer(a, b, b.ips[4]) as there, Transfer(b, a, a.ips[6]) as back:
+        there.wait_more()
+        node.run("ip", "link", "set", "eth0", "address", "02:00:00:00:77:01")
+        for transfer in (there, back):
+            transfer.wait_more(20000)
+        with overlay.capture() as wire:
+            for transfer in (there, back):
+                transfer.wait_more(20000)
+            macs = {mac for f in wire.drain() if is_tunnel(f) for mac in (f[:6], f[6:12])}
+    assert bytes.fromhex(old.replace(":", "")) not in macs
+
+
+def test_mtu_of_the_uplink_shrinks(overlay):
+    """Pods that are there learn it by the first packet that does not fit; new ones begin with it."""
+    a, b = ends(overlay)
+    for number, node in enumerate(overlay.nodes.values(), 1):
+        overlay.underlay.set_mtu(node, number, 1400)
+    overlay.underlay.run("ip", "link", "set", "lan", "mtu", 1400)
+    overlay.wait_applied()
+    fits = 1400 - OVERHEAD[overlay.outer]
+    wait_for(lambda: overlay.pod_mtu_probe() == fits, "new pods fit")
+    with overlay.capture() as wire:
+        for family in ALL:
+            tcp(a, b, b.ips[family], size=1 << 20)
+            udp(a, b, b.ips[family], payload=bytes(5000))
+        assert any(is_tunnel(frame) for frame in wire.drain())
+
+
+def test_two_nodes_claim_one_cidr(shared):
+    """The first by name stands; the other is left out, and every node says so until it is mended."""
+    a, b = ends(shared)
+    n1, n2 = shared.nodes.values()
+    with undisturbed(shared):
+        shared.apply("node-zz", node_object("zz", list(n2.cidr.values()), ["198.18.0.77", "2001:db8:10::77"]))
+        status = n1.warren("status", check=False)
+        assert status.returncode and "zz" in status.stdout and n2.cidr[4].split("/")[0] in status.stdout, status.stdout
+        problems = {name: node["problem"] for name, node in n1.known().items()}
+        assert problems["zz"] and not problems["n2"] and not problems["n1"], problems
+        shared.remove("node-zz")
+        assert n1.warren("status", check=False).returncode == 0
+
+
+# --- agents -----------------------------------------------------------------------------------------------------------
+
+
+def test_agents_are_killed_and_start_again(shared):
+    with undisturbed(shared):
+        for node in shared.nodes.values():
+            node.agent.restart()
+            node.agent.wait_applied()
+
+
+# --- labels -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def only_a(shared):
+    """b2 is for those labelled app=a."""
+    shared.apply("policy", policy("b", {"app": "b"}, ingress=[sources(pods(app="a"))], types=["Ingress"]))
+    yield
+    for node in shared.nodes.values():
+        if not node.agent.proc:
+            node.agent.start()
+    shared.relabel("default/a1", app="a")
+    shared.remove("policy")
+
+
+def test_relabelled_at_the_other_node(shared, only_a, family):
+    a, b = ends(shared)
+    with Transfer(a, b, b.ips[family]) as transfer:
+        transfer.wait_more(10000)
+        shared.relabel("default/a1", app="x")
+        time_of_change = time.monotonic()
+        assert not reaches(a, b, family)
+        assert transfer.last <= time_of_change + 0.1
+        shared.relabel("default/a1", app="a")
+        transfer.wait_more(10000)
+
+
+def test_receiver_knows_better_than_a_sender_whose_agent_is_dead(shared, only_a, family):
+    a, b = ends(shared)
+    assert reaches(a, b, family, TIMEOUT)
+    a.node.agent.kill()
+    shared.relabel("default/a1", app="x")
+    assert not reaches(a, b, family), "the packet still says app=a"
+    a.node.agent.start()
+
+
+@pytest.fixture
+def stranger(shared):
+    """Makes a pod at n1 of which n2 has not heard."""
+    made = []
+
+    def make(**labels):
+        made.append("default/stranger")
+        return shared.pod(made[-1], "n1", announce=False, **labels)
+
+    yield make
+    for name in made:
+        shared.pods.pop(name).delete()
+
+
+@pytest.mark.parametrize("app, passes", [("a", True), ("b", False)])
+def test_unknown_address_with_a_known_identity(shared, only_a, stranger, family, app, passes):
+    """Until the receiver hears of the pod, it goes by what the packet says."""
+    _, b = ends(shared)
+    assert reaches(stranger(app=app), b, family, TIMEOUT if passes else 0.5) is passes
+
+
+@pytest.mark.parametrize(
+    "peer, passes",
+    [
+        (namespaces(), True),  # every pod
+        (pods(app="new"), False),
+        (pods(("app", "NotIn", "a")), False),
+        (pods(("app", "Exists")), False),
+    ],
+    ids=["all-pods", "its-labels", "not-in", "exists"],
+)
+def test_unknown_identity(shared, stranger, family, peer, passes):
+    """Labels that the receiver has never heard of: only a rule for all pods is for it."""
+    _, b = ends(shared)
+    new = stranger(app="new")
+    shared.apply("policy", policy("b", {"app": "b"}, ingress=[sources(peer)], types=["Ingress"]))
+    try:
+        assert reaches(new, b, family, TIMEOUT if passes else 0.5) is passes
+    finally:
+        shared.remove("policy")
+
+
+# --- translated by a stack --------------------------------------------------------------------------------------------
+
+
+def service(node, pod, family):
+    """Port 80 of an address that is nobody's, and port 18080 of the node's own, lead to the pod, wherever it is."""
+    ip = "ip" if family == 4 else "ip6"
+    to = f"{pod.ips[family]}:{PORT}" if family == 4 else f"[{pod.ips[family]}]:{PORT}"
+    rules = "\n".join(
+        f"{match} {protocol} dport {port} dnat to {to}"
+        for protocol in ("tcp", "udp")
+        for match, port in (
+            (f"{ip} daddr {SERVICE[family]}", SERVICE_PORT),
+            ("fib daddr type local", HOST_PORT),
+        )
+    )
+    node.run(
+        "nft",
+        "-f",
+        "-",
+        input=f"""
+        table {ip} service {{
+            chain prerouting {{ type nat hook prerouting priority dstnat
+                {rules}
+            }}
+            chain output {{ type nat hook output priority -100
+                {rules}
+            }}
+        }}""",
+    )
+
+
+@pytest.fixture
+def translating(shared, family):
+    """Both nodes translate to b2."""
+    _, b = ends(shared)
+    for node in shared.nodes.values():
+        service(node, b, family)
+    shared.underlay.run("ip", f"-{family}", "route", "add", SERVICE[family], "via", shared.nodes["n1"].address[family])
+    yield
+    shared.underlay.run("ip", f"-{family}", "route", "delete", SERVICE[family])
+    for node in shared.nodes.values():
+        node.run("nft", "delete", "table", "ip" if family == 4 else "ip6", "service")
+
+
+def both_protocols(client, server, family, address, port, big=True):
+    """Returns the address that the server saw."""
+    seen = tcp(client, server, address, port, PORT, size=(4 << 20) if big else 1)
+    assert udp(client, server, address, port, PORT, server.ips[family]) == seen
+    return seen
+
+
+def test_pod_to_a_service_whose_pod_is_remote(shared, translating, family):
+    """The sender's node translates; the answer comes back through its stack."""
+    a, b = ends(shared)
+    assert both_protocols(a, b, family, SERVICE[family], SERVICE_PORT) == a.ips[family]
+    with pytest.raises(OSError):
+        tcp(a, b, SERVICE[family], SERVICE_PORT + 1, PORT, timeout=0.3)
+
+
+def test_pod_to_a_service_is_judged_by_who_it_is(shared, translating, only_a, family):
+    a, b = ends(shared)
+    assert both_protocols(a, b, family, SERVICE[family], SERVICE_PORT, big=False) == a.ips[family]
+    shared.relabel("default/a1", app="x")
+    with pytest.raises(OSError):
+        tcp(a, b, SERVICE[family], SERVICE_PORT, PORT, timeout=0.5)
+
+
+def test_pod_to_a_port_of_the_other_node(shared, translating, family):
+    """The receiver's node translates: by its own address, where the pod is masqueraded, and by its gateway address."""
+    a, b = ends(shared)
+    for address in (b.node.address[family], b.node.gateway[family]):
+        both_protocols(a, b, family, address, HOST_PORT)
+
+
+def test_host_to_a_service_whose_pod_is_remote(shared, translating, family):
+    a, b = ends(shared)
+    both_protocols(a.node, b, family, SERVICE[family], SERVICE_PORT)
+
+
+@pytest.fixture
+def masqueraded(shared, translating, family):
+    """As node ports are, whose pods may be anywhere: what leaves the first node for the pod's has its address."""
+    ip = "ip" if family == 4 else "ip6"
+    rule = 'iifname "eth0" oifname "warren0" masquerade'
+    shared.nodes["n1"].run(
+        "nft", "add", "chain", ip, "service", "after", "{ type nat hook postrouting priority srcnat; }"
+    )
+    shared.nodes["n1"].run("nft", "add", "rule", ip, "service", "after", rule)
+
+
+def test_world_to_a_port_of_a_node_whose_pod_is_remote(shared, masqueraded, family):
+    a, b = ends(shared)
+    world = shared.underlay
+    for address, port in ((a.node.address[family], HOST_PORT), (SERVICE[family], SERVICE_PORT)):
+        assert both_protocols(world, b, family, address, port) == a.node.gateway[family]

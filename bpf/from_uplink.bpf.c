@@ -11,42 +11,52 @@
 
 char LICENSE[] __weak SEC("license") = "Dual BSD/GPL";
 
+/* What is over before anything is judged has the same memory: 6.1 counts every 32 bytes of the stack. */
+union memory {
+	struct scratch s;
+	struct {
+		struct addresses at;
+		struct xdp_origin origin;
+		struct tunnel tunnel;
+	} first;
+};
+
 /*
- * Whether the frame, of that family, is one of another node: then it is as that node's sender has sent it, and *v6 its family.
+ * Whether the frame, of that family, is one of another node: then it is as that node's sender has sent it, and t->v6 its family.
  * NONE with no p->peer_ifindex: none of our business.
  */
-static __always_inline enum wr_reason open(struct packet *p, const struct wr_cluster *c, bool *is_v6, const bool v6)
+static __always_inline enum wr_reason open(struct packet *p, const struct wr_cluster *c, struct tunnel *t, const bool v6)
 {
-	struct tunnel t = { 0 };
-	enum wr_reason reason = tunnel_open(p, c, &t, v6);
+	enum wr_reason reason = tunnel_open(p, c, t, v6);
 
 	if (reason)
 		return reason;
-	if (!t.node)
+	if (!t->node)
 		return outside_check(p, c, v6);
-	p->peer_identity = t.identity;
-	*is_v6 = t.v6;
-	return tunnel_decap(p, &t);
+	p->peer_identity = t->identity;
+	return tunnel_decap(p, t);
 }
 
 /* What xdp_uplink has taken apart: it has looked at the outer headers, the rest is as if it had been done here. */
-static __always_inline enum wr_reason taken_apart(struct packet *p, const struct xdp_origin *origin, const bool v6)
+static __always_inline enum wr_reason inner_check(struct packet *p, struct tunnel *t, const bool v6)
 {
-	struct tunnel t = { .slot = origin->slot, .identity = origin->identity, .node = node_get(origin->slot),
-			    .inner = ETH_HLEN, .end = p->skb->len, .v6 = v6 };
+	enum wr_reason reason = v6 ? tunnel6_inner(p, t) : tunnel4_inner(p, t);
+
+	return reason ? reason : tunnel_source(p, t, v6);
+}
+
+OUT_OF_LINE int taken_apart(struct __sk_buff *skb, struct addresses *at, __u32 slot, __u64 identity, __u32 v6)
+{
+	struct tunnel t = { .slot = slot, .identity = identity, .node = node_get(slot), .inner = ETH_HLEN, .end = skb->len };
+	struct packet p = { .skb = skb, .at = at };
 	enum wr_reason reason;
 
-	if (!t.node)
+	if (!at || !t.node)
 		return WR_REASON_TUNNEL_SENDER;
-	p->peer_ifindex = WR_REMOTE | t.slot;
-	reason = v6 ? tunnel6_inner(p, &t) : tunnel4_inner(p, &t);
+	reason = v6 ? inner_check(&p, &t, true) : inner_check(&p, &t, false);
 	if (!reason)
-		reason = tunnel_source(p, &t, v6);
-	if (reason)
-		return reason;
-	p->peer_identity = t.identity;
-	node_count(t.slot, WR_INGRESS, p->skb->len);
-	return WR_REASON_NONE;
+		node_count(slot, WR_INGRESS, skb->len);
+	return reason;
 }
 
 /* The denylist, before everything else, and for whomever the packet is. */
@@ -62,7 +72,7 @@ static __always_inline enum deny judge_denied(const struct packet *p)
 }
 
 /* What is not addressed to this host, or is of a VLAN's device, is none of our business. */
-static __always_inline enum wr_reason judge(struct packet *p, struct scratch *s, const struct xdp_origin *origin)
+static __always_inline enum wr_reason judge(struct packet *p, union memory *m)
 {
 	const struct wr_cluster *c = cluster_get();
 	const struct ethhdr *eth;
@@ -76,36 +86,46 @@ static __always_inline enum wr_reason judge(struct packet *p, struct scratch *s,
 	if (!eth || (eth->h_proto != bpf_htons(ETH_P_IP) && eth->h_proto != bpf_htons(ETH_P_IPV6)))
 		return WR_REASON_NONE;
 	v6 = eth->h_proto == bpf_htons(ETH_P_IPV6);
-	if (origin->slot)
-		reason = v6 ? taken_apart(p, origin, true) : taken_apart(p, origin, false);
-	else
-		reason = v6 ? open(p, c, &v6, true) : open(p, c, &v6, false);
+	m->first.tunnel.v6 = v6;
+	if (m->first.origin.slot) {
+		p->peer_ifindex = WR_REMOTE | m->first.origin.slot;
+		p->peer_identity = m->first.origin.identity;
+		reason = taken_apart(p->skb, p->at, m->first.origin.slot, m->first.origin.identity, v6);
+	} else {
+		reason = v6 ? open(p, c, &m->first.tunnel, true) : open(p, c, &m->first.tunnel, false);
+	}
 	if (reason || !p->peer_ifindex)
 		return reason;
 	/* The world's is nobody's: it only came by that node. */
 	if (p->peer_identity == WR_ID_WORLD)
 		p->peer_ifindex = 0;
-	return v6 ? arrive(p, s, true) : arrive(p, s, false);
+	return m->first.tunnel.v6 ? arrive(p, &m->s, true) : arrive(p, &m->s, false);
+}
+
+/* Counted only: of a flood one packet a tick is reported. */
+OUT_OF_LINE int denied_quietly(struct __sk_buff *skb)
+{
+	const struct packet p = { .skb = skb, .direction = WR_INGRESS };
+
+	count(&p, WR_REASON_DENYLIST);
+	return TC_ACT_SHOT;
 }
 
 SEC("tc")
 int from_uplink(struct __sk_buff *skb)
 {
-	struct scratch s;
-	struct packet p = { .skb = skb, .ifindex = skb->ifindex, .direction = WR_INGRESS, .at = &s.at,
-			    .rest = &s.transport };
-	struct xdp_origin origin = { 0 };
+	union memory m;
+	struct packet p = { .skb = skb, .ifindex = skb->ifindex, .direction = WR_INGRESS, .at = &m.s.at,
+			    .rest = &m.s.transport };
 	enum wr_reason reason;
 	enum deny deny;
 
-	__builtin_memset(&s.at, 0, sizeof(s.at));
+	__builtin_memset(&m.first, 0, sizeof(m.first));
 	trace_begin(p.ifindex);
-	xdp_origin_take(skb, &origin);
-	deny = origin.slot ? DENY_NO : judge_denied(&p);
-	if (deny == DENY_QUIET) {
-		count(&p, WR_REASON_DENYLIST);
-		return TC_ACT_SHOT;
-	}
-	reason = deny ? WR_REASON_DENYLIST : judge(&p, &s, &origin);
-	return reason ? verdict(&p, &s.flow, reason) : TC_ACT_OK;
+	xdp_origin_take(skb, &m.first.origin);
+	deny = m.first.origin.slot ? DENY_NO : judge_denied(&p);
+	if (deny == DENY_QUIET)
+		return denied_quietly(skb);
+	reason = deny ? WR_REASON_DENYLIST : judge(&p, &m);
+	return reason ? verdict(&p, &m.s.flow, reason) : TC_ACT_OK;
 }

@@ -63,27 +63,25 @@ static __always_inline enum deny deny_hit(const union addr *source, __u32 bytes,
 	return deny ? deny_count(deny->counter, bytes) : DENY_NO;
 }
 
+static __always_inline enum deny deny_source(struct __sk_buff *skb, const bool v6)
+{
+	const __u32 off = ETH_HLEN + (v6 ? __builtin_offsetof(struct ipv6hdr, saddr) : __builtin_offsetof(struct iphdr, saddr));
+	union addr source;
+
+	if (bpf_skb_load_bytes(skb, off, &source, v6 ? sizeof(source.a6) : sizeof(source.a4)))
+		return DENY_NO;
+	return deny_hit(&source, skb->len, v6);
+}
+
+OUT_OF_LINE int deny_frame(struct __sk_buff *skb, __u32 v6)
+{
+	return v6 ? deny_source(skb, true) : deny_source(skb, false);
+}
+
 /* The same of a packet of which nothing is known yet but its family. */
 static __always_inline enum deny deny_packet(const struct packet *p, const bool v6)
 {
-	const struct ipv6hdr *ip6;
-	const struct iphdr *ip4;
-	union addr source;
-
-	if (deny_is_empty(v6))
-		return DENY_NO;
-	if (v6) {
-		ip6 = packet_at(p, ETH_HLEN, sizeof(*ip6));
-		if (!ip6)
-			return DENY_NO;
-		__builtin_memcpy(&source.a6, &ip6->saddr, sizeof(source.a6));
-	} else {
-		ip4 = packet_at(p, ETH_HLEN, sizeof(*ip4));
-		if (!ip4)
-			return DENY_NO;
-		source.a4.v4 = ip4->saddr;
-	}
-	return deny_hit(&source, p->skb->len, v6);
+	return deny_is_empty(v6) ? DENY_NO : deny_frame(p->skb, v6);
 }
 
 #endif

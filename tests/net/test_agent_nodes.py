@@ -13,6 +13,7 @@ import pytest
 from agent_lab import Agent
 from lab import Node, wait_for
 from policy_lab import pod_object
+from rawbpf import foreign_program
 
 HERE = {4: "192.0.2.1", 6: "2001:db8:7::1"}
 THERE = {4: "192.0.2.2", 6: "2001:db8:7::2"}
@@ -221,6 +222,38 @@ def test_overlaps_are_complained_about(agent, here):
     agent.remove("third.json")
     agent.wait_applied()
     assert not complaints(agent)
+
+
+def test_xdp_on_uplinks(agent, here):
+    def mode():
+        return {u["device"]: u["xdp"] for u in here.warren_json("uplink", "list")}["uplink"]
+
+    def restart(xdp):
+        agent.stop()
+        agent.args += ["--xdp", xdp]
+        agent.start()
+        agent.wait_applied()
+
+    agent.write("other.json", OTHER)
+    agent.wait_applied()
+    assert mode() == "off"  # auto leaves what is no physical device
+    restart("native")
+    assert mode() == "native" and not complaints(agent)
+    restart("auto")
+    assert mode() == "native"
+    restart("off")
+    assert mode() == "off"
+    # another program: it stays, it is told, and after it has gone ours comes
+    ifindex = json.loads(here.run("ip", "-j", "link", "show", "dev", "uplink").stdout)[0]["ifindex"]
+    with foreign_program(here, ifindex, "xdp"):
+        restart("generic")
+        assert mode() == "off" and resolved(agent, "other")
+        assert "XDP program of somebody else" in complaints(agent)[f"XDP of device {ifindex}"]
+    agent.signal(signal.SIGHUP)
+    wait_for(lambda: mode() == "generic", "XDP to come after the other program has gone")
+    wait_for(lambda: not complaints(agent), "the complaint to go")
+    restart("off")
+    assert mode() == "off"
 
 
 def test_remote_pods(agent, here):

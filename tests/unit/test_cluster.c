@@ -446,7 +446,7 @@ static void xdp_on_uplinks(void **state)
 	cluster_look_again(r.c, HOP_LINK);
 	assert_int_equal(run(&r), -EAGAIN);
 	assert_int_equal(r.k.xdp_count, 2);
-	/* a change of the link: now it can */
+	/* with any other change: now it can */
 	r.k.xdp_error = 0;
 	cluster_look_again(r.c, HOP_LINK);
 	assert_int_equal(run(&r), 0);

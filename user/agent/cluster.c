@@ -237,8 +237,8 @@ static void uplink_xdp_tell(struct cluster *c, struct uplink *uplink, const stru
 
 /*
  * Only once from_uplink is there: xdp_uplink leaves it what it takes apart. Packets arrive without XDP too, so a failure is a
- * complaint. Another program there goes, a driver learns it, by a change of the link, which is looked at; for the rest it is
- * tried again.
+ * complaint. Another program there, or a driver that cannot, may stand for ever, and nothing announces the end of the first:
+ * that waits for the next run, whatever that is for. The rest is tried again soon.
  */
 static void uplinks_xdp(struct cluster *c)
 {

@@ -26,7 +26,7 @@ REPO = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("WARREN_BUILD", REPO / "build")).resolve()
 NODE_SCRIPT = REPO / "examples/lab/node"
 
-TIMEOUT = 10  # seconds: how long a test waits for what must happen
+TIMEOUT = int(os.environ.get("WARREN_TEST_TIMEOUT", 10))  # seconds: how long a test waits for what must happen
 LINK_GROUP = 0x5752
 POD_CIDR = {4: "10.87.0.0/24", 6: "fd00:87::/64"}
 NODE_GATEWAY = {4: "10.87.0.1", 6: "fd00:87::1"}  # first of the pod CIDR: the host's address towards pods

@@ -9,7 +9,9 @@ import pytest
 
 from lab import REPO
 
-sys.path.append(str(REPO / "tests/net"))  # agent_lab, policy_lab
+sys.path.append(str(REPO / "tests/net"))  # agent_lab, overlay_lab, policy_lab
+
+from overlay_lab import ALL, Overlay
 
 
 def has_sctp():
@@ -41,3 +43,12 @@ def needs(request):
         there, reason = NEEDS[marker.args[0]]
         if not there():
             pytest.skip(reason)
+
+
+@pytest.fixture(scope="session", params=ALL, ids=["over-v4", "over-v6"])
+def overlay(request):
+    """Two nodes with a pod each; one for all tests, since on a slow machine it takes half a minute to make."""
+    with Overlay(nodes=2, outer=request.param) as overlay:
+        overlay.pod("default/a", "n1", app="a")
+        overlay.pod("default/b", "n2", app="b")
+        yield overlay

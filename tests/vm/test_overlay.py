@@ -10,21 +10,12 @@ import pytest
 
 from lab import tcp
 from netem import PATHS, netem
-from overlay_lab import ALL, Overlay
 from sctp import SIZES, association, exchange
 
 pytestmark = pytest.mark.smoke
 
 UDP_SEGMENT = 103
 SIZE = 300_000
-
-
-@pytest.fixture(scope="module", params=ALL, ids=["over-v4", "over-v6"])
-def overlay(request):
-    with Overlay(nodes=2, outer=request.param) as overlay:
-        overlay.pod("default/a", "n1", app="a")
-        overlay.pod("default/b", "n2", app="b")
-        yield overlay
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import socket
 import struct
 
 from agent_lab import Agent
-from lab import HOST_MAC, Node, Underlay, Wire, network
+from lab import HOST_MAC, Node, Underlay, Wire, network, wait_for
 from policy_lab import SERVICES, Flow, Prober, namespace, pod_object, split
 
 ALL = (4, 6)
@@ -155,6 +155,13 @@ class Overlay:
         for node in self.nodes.values():
             if node.agent and node.agent.proc:
                 node.agent.wait_applied()
+
+    def wait_resolved(self):
+        """Until the nodes know each other's MAC address: over IPv6 the first solicitation is lost now and then, and the next one
+        goes a second later.
+        """
+        for node in self.nodes.values():
+            wait_for(lambda: all(n["resolved"] or n["own"] for n in node.known().values()), "next hops to be resolved")
 
     # --- pods ---
 

@@ -21,6 +21,7 @@ def cluster(outer, **kwargs):
     with Overlay(outer=outer, **kwargs) as overlay:
         for name, node in (("default/a1", "n1"), ("default/b2", "n2")):
             overlay.pod(name, node, app=name[8])
+        overlay.wait_resolved()
         yield overlay
 
 

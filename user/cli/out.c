@@ -115,7 +115,7 @@ static char *printable(const char *text, bool lines)
 static struct node *append(struct out *o, enum kind kind, const char *key, const char *text)
 {
 	struct node *n = calloc(1, sizeof(*n));
-	struct node *parent = o->depth ? o->open[o->depth - 1] : NULL;
+	struct node *parent = o->depth ? o->open[o->depth - 1] : NULL, *last = o->root;
 
 	if (!n)
 		goto fail;
@@ -128,8 +128,10 @@ static struct node *append(struct out *o, enum kind kind, const char *key, const
 	}
 	if (!parent && o->root && kind != NOTE)
 		goto fail; /* a document has one root; notes may follow it */
-	if (!parent && o->root)
-		o->root->next = n;
+	while (!parent && last && last->next)
+		last = last->next;
+	if (!parent && last)
+		last->next = n;
 	else if (!parent)
 		o->root = n;
 	else if (parent->last)

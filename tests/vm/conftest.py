@@ -12,6 +12,7 @@ from lab import REPO
 sys.path.append(str(REPO / "tests/net"))  # agent_lab, overlay_lab, policy_lab
 
 from overlay_lab import ALL, Overlay
+from policy_lab import Cluster, namespace
 
 
 def has_sctp():
@@ -37,18 +38,28 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "needs(what): something that not every kernel has")
 
 
-@pytest.fixture(autouse=True)
-def needs(request):
-    for marker in request.node.iter_markers("needs"):
+def pytest_runtest_setup(item):
+    for marker in item.iter_markers("needs"):
         there, reason = NEEDS[marker.args[0]]
         if not there():
             pytest.skip(reason)
 
 
+# One for all tests: here it is the verifier's work that takes long, so the agents alone load the programs.
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    with Cluster(namespace("front", team="red"), namespace("back", team="blue"), init=None) as cluster:
+        cluster.pod("front/client", {"app": "client"})
+        cluster.pod("back/server", {"app": "server"})
+        yield cluster
+
+
 @pytest.fixture(scope="session", params=ALL, ids=["over-v4", "over-v6"])
 def overlay(request):
-    """Two nodes with a pod each; one for all tests, since on a slow machine it takes half a minute to make."""
-    with Overlay(nodes=2, outer=request.param) as overlay:
+    with Overlay(nodes=2, outer=request.param, init=False) as overlay:
         overlay.pod("default/a", "n1", app="a")
         overlay.pod("default/b", "n2", app="b")
+        overlay.pod("default/c", "n1", app="c")
         yield overlay

@@ -3,19 +3,26 @@
 the nodes.
 """
 
+import contextlib
 import socket
 import struct
 
 import pytest
 
 from lab import tcp
-from netem import PATHS, netem
 from sctp import SIZES, association, exchange
 
 pytestmark = pytest.mark.smoke
 
 UDP_SEGMENT = 103
 SIZE = 300_000
+
+PATHS = {  # what becomes of packets between the nodes
+    "loss": ["loss", "2%"],
+    "delay": ["delay", "20ms", "5ms"],
+    "reordering": ["delay", "5ms", "reorder", "75%"],
+    "duplicates": ["duplicate", "5%"],
+}
 
 
 @pytest.fixture
@@ -42,6 +49,17 @@ def test_sctp(ends, family):
         for size in SIZES:
             exchange(client, server, size)
         assert server.getpeername()[0] == a.ips[family]
+
+
+@contextlib.contextmanager
+def netem(*places, options):
+    for place in places:
+        place.run("tc", "qdisc", "add", "dev", "eth0", "root", "netem", *options, "limit", 10000)
+    try:
+        yield
+    finally:
+        for place in places:
+            place.run("tc", "qdisc", "delete", "dev", "eth0", "root")
 
 
 @pytest.mark.needs("netem")

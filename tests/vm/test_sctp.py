@@ -6,21 +6,12 @@ import os
 import pytest
 
 from lab import TIMEOUT, Lab
-from policy_lab import Cluster, Drops, namespace, namespaces, policy, port, sources
+from policy_lab import Drops, namespaces, policy, port, sources
 from sctp import PORT, SIZES, association, exchange, receive
 
 pytestmark = [pytest.mark.smoke, pytest.mark.needs("sctp")]
 
 CLIENT, SERVER = "front/client", "back/server"
-LABELS = {CLIENT: {"app": "client"}, SERVER: {"app": "server"}}
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    with Cluster(namespace("front", team="red"), namespace("back", team="blue")) as cluster:
-        for name, labels in LABELS.items():
-            cluster.pod(name, labels)
-        yield cluster
 
 
 @pytest.fixture(autouse=True)

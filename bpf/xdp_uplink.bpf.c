@@ -44,8 +44,8 @@ SEC("xdp.frags")
 int xdp_uplink(struct xdp_md *ctx)
 {
 	struct xdp_frame f = { .ctx = ctx,
-			       .data = (void *)(long)ctx->data,
-			       .end = (void *)(long)ctx->data_end,
+			       .data = (void *)(long)ctx->data,	   /* NOLINT(performance-no-int-to-ptr) */
+			       .end = (void *)(long)ctx->data_end, /* NOLINT(performance-no-int-to-ptr) */
 			       .len = bpf_xdp_get_buff_len(ctx) };
 	const struct ethhdr *eth = f.data;
 

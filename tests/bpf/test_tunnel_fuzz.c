@@ -161,7 +161,7 @@ static enum model model(const struct frame *f, struct inner *inner)
 	const unsigned type = read16(f->data + 12);
 	size_t udp = type == 0x86dd ? 54 : 14 + (ip[0] & 15) * 4;
 
-	if (memcmp(f->data, mac_address(MAC_HOST), 6) || (type != 0x0800 && type != 0x86dd))
+	if (memcmp(f->data, mac_address(MAC_HOST), 6) != 0 || (type != 0x0800 && type != 0x86dd))
 		return PASSES_BY;
 	if (type == 0x0800) {
 		if (ip[9] != 17 || !is_who(ip + 16, NODE, false) || read16(ip + 6) & 0x1fff || !is_port(f, udp))

@@ -288,8 +288,8 @@ struct outcome tunnel_model(const uint8_t *data, size_t len)
 
 	if (len < l4 + 8 || (!v6 && load16(data + 12) != 0x0800))
 		return passes;
-	if (v6 ? data[14] >> 4 != 6 || data[20] != 17 || memcmp(data + 38, local6, 16)
-	       : data[14] != 0x45 || data[23] != 17 || memcmp(data + 30, local4, 4) || load16(data + 20) & 0x1fff)
+	if (v6 ? data[14] >> 4 != 6 || data[20] != 17 || memcmp(data + 38, local6, 16) != 0
+	       : data[14] != 0x45 || data[23] != 17 || memcmp(data + 30, local4, 4) != 0 || load16(data + 20) & 0x1fff)
 		return passes;
 	if (load16(data + l4 + 2) != WR_TUNNEL_PORT)
 		return passes;
@@ -298,7 +298,7 @@ struct outcome tunnel_model(const uint8_t *data, size_t len)
 	l4_len = v6 ? load16(data + 18) : (size_t)(load16(data + 16) - 20);
 	if (load16(data + l4 + 4) != l4_len || l4 + l4_len > len || l4_len < 8)
 		DROP(MALFORMED);
-	if (memcmp(data + (v6 ? 22 : 26), tunnel_remote(v6), v6 ? 16 : 4))
+	if (memcmp(data + (v6 ? 22 : 26), tunnel_remote(v6), v6 ? 16 : 4) != 0)
 		DROP(SENDER);
 	o = model_geneve(data + l4 + 8, l4_len - 8, &used);
 	if (o.reason)

@@ -13,7 +13,7 @@ import subprocess
 
 import pytest
 
-from lab import FAMILY, TIMEOUT, Underlay, tcp, udp
+from lab import FAMILY, TIMEOUT, Underlay, tcp, udp, wait_for
 from overlay_lab import ALL, IP_HEADER, OVERHEAD, REMOTE_NODE, VNI, Overlay, Tunnelled, inner_ends, is_tunnel
 from policy_lab import block, policy, port, pods, sources, targets
 
@@ -40,6 +40,9 @@ def overlay(request):
         overlay.tunnelled = setup["mode"] == "tunnel" or setup.get("routed", False)
         for name, node in PODS.items():
             overlay.pod(name, node, app=name[8])
+        # Without a tunnel a node is known by its MAC address: until that is resolved, what it sends is refused.
+        for node in overlay.nodes.values():
+            wait_for(lambda: all(n["resolved"] or n["own"] for n in node.known().values()), "next hops to be resolved")
         yield overlay
 
 

@@ -481,7 +481,7 @@ class Prober:
 
 
 class Cluster:
-    """A lab with an agent; pods and policies come as asked. `init`: options of `node init`; None: the agent does it alone."""
+    """A lab with an agent; pods and policies come as asked."""
 
     def __init__(self, *objects, init=(), options=()):
         self.lab = Lab()
@@ -490,8 +490,7 @@ class Cluster:
         self.files = set()
         self._prober = None
         try:
-            if init is not None:
-                self.node.warren("node", "init", *init)
+            self.node.warren("node", "init", *init)
             self.agent = Agent(self.node, *options)
         except BaseException:
             self.lab.__exit__()

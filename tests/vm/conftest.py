@@ -12,7 +12,6 @@ from lab import REPO
 sys.path.append(str(REPO / "tests/net"))  # agent_lab, overlay_lab, policy_lab
 
 from overlay_lab import ALL, Overlay
-from policy_lab import Cluster, namespace
 
 
 def has_sctp():
@@ -45,19 +44,9 @@ def pytest_runtest_setup(item):
             pytest.skip(reason)
 
 
-# One for all tests: here it is the verifier's work that takes long, so the agents alone load the programs.
-
-
-@pytest.fixture(scope="session")
-def cluster():
-    with Cluster(namespace("front", team="red"), namespace("back", team="blue"), init=None) as cluster:
-        cluster.pod("front/client", {"app": "client"})
-        cluster.pod("back/server", {"app": "server"})
-        yield cluster
-
-
 @pytest.fixture(scope="session", params=ALL, ids=["over-v4", "over-v6"])
 def overlay(request):
+    """Two nodes, for all tests: here it is the verifier's work that takes long, so the agents alone load the programs."""
     with Overlay(nodes=2, outer=request.param, init=False) as overlay:
         overlay.pod("default/a", "n1", app="a")
         overlay.pod("default/b", "n2", app="b")

@@ -82,10 +82,10 @@ userland() { # PROGRAM...: names of files
 		--no-replaces --no-enhances "${packages[@]}" | grep -E '^[a-z]' | sort -u)
 	{
 		dpkg -L "${closure[@]}" 2>/dev/null
-		ldd "$@" | awk '$2 == "=>" { print $3 } $1 ~ /^\// && NF == 2 { print $1 }' | sort -u | xargs -n 1 sh -c 'echo "$0"; readlink -f "$0"'
+		ldd "$@" | awk '$2 == "=>" { print $3 } $1 ~ /^\// && NF == 2 { print $1 }' | sort -u | tee /dev/fd/3 | xargs readlink -f
 		printf '%s\n' /bin /sbin /lib /lib64 /etc/passwd /etc/group /etc/nsswitch.conf /usr/lib/cni /usr/lib/cni/host-local /usr/lib/cni/portmap
 		find /etc/alternatives /usr/bin /usr/sbin -type l -lname '/etc/alternatives/*' -o -path '/etc/alternatives*'
-	} | grep -vE '^/\.$|^/usr/share/(doc|man|info|locale|lintian|bash-completion|bug|perl)|^/etc/alternatives/.*\.gz$|^/usr/lib/python3[^/]*/test/|/dist-packages/[^/]*/tests?/' |
+	} 3>&1 | grep -vE '^/\.$|^/usr/share/(doc|man|info|locale|lintian|bash-completion|bug|perl)|^/etc/alternatives/.*\.gz$|^/usr/lib/python3[^/]*/test/|/dist-packages/[^/]*/tests?/' |
 		sed -E 's,^/(bin|sbin|lib|lib64)/,/usr/\1/,' | completed
 }
 

@@ -11,7 +11,7 @@ from lab import Monitor, Node, tcp, udp
 from overlay_lab import ALL, OPTION, VNI, node_object
 from policy_lab import policy, pods, sources
 
-pytestmark = [pytest.mark.smoke, pytest.mark.needs("geneve")]
+pytestmark = pytest.mark.needs("geneve")
 
 EXTERNAL, FIXED = 9, 8  # numbers of nodes
 GATEWAY = {4: "169.254.1.1", 6: "fe80::1"}

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Between two nodes, what needs sockets or a path that not every kernel has: SCTP, and loss, delay and reordering between
-the nodes.
+"""Between two nodes: super-packets, whose way through a tunnel is another in every kernel; and paths that lose, delay,
+reorder and repeat packets.
 """
 
 import contextlib
@@ -10,9 +10,7 @@ import struct
 import pytest
 
 from lab import tcp
-from sctp import SIZES, association, exchange
 
-pytestmark = pytest.mark.smoke
 
 UDP_SEGMENT = 103
 SIZE = 300_000
@@ -40,15 +38,6 @@ def test_super_packets(ends, family):
         parts = [struct.pack("!H", i) * 600 for i in range(20)]
         sender.send(b"".join(parts))
         assert sorted(receiver.recv(65536) for _ in parts) == parts
-
-
-@pytest.mark.needs("sctp")
-def test_sctp(ends, family):
-    a, b = ends
-    with association(a, b, b.ips[family]) as (client, server):
-        for size in SIZES:
-            exchange(client, server, size)
-        assert server.getpeername()[0] == a.ips[family]
 
 
 @contextlib.contextmanager

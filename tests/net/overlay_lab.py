@@ -49,7 +49,8 @@ class Member(Node):
         self.run("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=1", "net.ipv4.conf.default.rp_filter=1")
         cluster.underlay.join(self, number)
         self.run("sysctl", "-qw", "net.ipv4.conf.eth0.rp_filter=1")
-        self.warren("node", "init")
+        if cluster.init:
+            self.warren("node", "init")
 
     def object(self, **changes):
         parts = {"cidrs": list(self.cidr.values()), "addresses": list(self.address.values()), **changes}
@@ -74,10 +75,12 @@ class Member(Node):
 
 
 class Overlay:
-    """`mode` tunnel, direct or auto; `outer` the family of the tunnels; other options are the underlay's."""
+    """`mode` tunnel, direct or auto; `outer` the family of the tunnels; without `init` the agents alone make the nodes; other
+    options are the underlay's.
+    """
 
     def __init__(self, nodes=2, mode="tunnel", outer=4, init=True, **underlay):
-        self.mode, self.outer, self.key = mode, outer, os.urandom(16)
+        self.mode, self.outer, self.init, self.key = mode, outer, init, os.urandom(16)
         self.options = ["--routing-mode", mode, "--underlay", f"ipv{outer}"]
         self.manifests = {}  # name: objects, as everybody has them
         self.pods, self.nodes = {}, {}

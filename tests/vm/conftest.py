@@ -37,9 +37,8 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "needs(what): something that not every kernel has")
 
 
-@pytest.fixture(autouse=True)
-def needs(request):
-    for marker in request.node.iter_markers("needs"):
+def pytest_runtest_setup(item):
+    for marker in item.iter_markers("needs"):
         there, reason = NEEDS[marker.args[0]]
         if not there():
             pytest.skip(reason)
@@ -47,8 +46,9 @@ def needs(request):
 
 @pytest.fixture(scope="session", params=ALL, ids=["over-v4", "over-v6"])
 def overlay(request):
-    """Two nodes with a pod each; one for all tests, since on a slow machine it takes half a minute to make."""
-    with Overlay(nodes=2, outer=request.param) as overlay:
+    """Two nodes, for all tests: here it is the verifier's work that takes long, so the agents alone load the programs."""
+    with Overlay(nodes=2, outer=request.param, init=False) as overlay:
         overlay.pod("default/a", "n1", app="a")
         overlay.pod("default/b", "n2", app="b")
+        overlay.pod("default/c", "n1", app="c")
         yield overlay

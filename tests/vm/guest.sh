@@ -59,10 +59,10 @@ if wanted verify; then
 	stage verify check 60 build/tests/vm/verify
 	sed 's/^/verify: /' "$out/verify.log"
 fi
-# Of the unit tests those that ask the kernel for something; of the network's those that need no quick machine.
+wanted bpf && stage bpf cmocka 240 env WARREN_FUZZ_SECONDS=5 build/tests/bpf/bpftest
+# Of the unit tests those that ask the kernel for something.
 wanted unit && stage unit cmocka 120 unit build attachment device nft nl nl_answers
-wanted net && stage net junit 280 pytests net build -m smoke --durations=12 tests/vm tests/net/test_wiring.py tests/net/test_agent.py
-wanted bpf && stage bpf cmocka 240 env WARREN_FUZZ_SECONDS=10 build/tests/bpf/bpftest
+wanted net && stage net junit 280 pytests net build --durations=12 tests/vm
 stage kernel-log check 10 kernel_log
 (finish) | sed "s/^/$(uname -r): /"
 echo "== end"

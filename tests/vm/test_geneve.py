@@ -3,17 +3,17 @@
 understands what we send.
 """
 
+import contextlib
+
 import pytest
 
 from lab import Monitor, Node, tcp, udp
 from overlay_lab import ALL, OPTION, VNI, node_object
 from policy_lab import policy, pods, sources
 
-pytestmark = [pytest.mark.smoke, pytest.mark.needs("geneve")]
+pytestmark = pytest.mark.needs("geneve")
 
-NUMBER = 9
-ADDRESS = {4: f"10.87.{NUMBER}.2", 6: f"fd00:87:0:{NUMBER}::2"}
-CIDRS = [f"10.87.{NUMBER}.0/24", f"fd00:87:0:{NUMBER}::/64"]
+EXTERNAL, FIXED = 9, 8  # numbers of nodes
 GATEWAY = {4: "169.254.1.1", 6: "fe80::1"}
 GATEWAY_MAC = "02:00:00:00:09:01"
 INNER_MAC = "02:57:52:00:00:03"  # the destination of inner frames (bpf/lib/geneve.h)
@@ -29,6 +29,8 @@ class KernelGeneve(Node):
     def __init__(self, underlay, number, remote, fixed=False):
         super().__init__()
         self.outer, self.remote = {f: underlay.address(number, f) for f in ALL}, remote
+        self.pod = {4: f"10.87.{number}.2", 6: f"fd00:87:0:{number}::2"}
+        self.cidrs = [f"10.87.{number}.0/24", f"fd00:87:0:{number}::/64"]
         underlay.join(self, number)
         kind = ["id", VNI, "remote", remote] if fixed else ["external"]
         self.run("ip", "link", "add", "gen", "mtu", 1400, "address", INNER_MAC, "type", "geneve", *kind, "udp6zerocsumrx")
@@ -36,7 +38,7 @@ class KernelGeneve(Node):
         self.run("tc", "qdisc", "add", "dev", "gen", "clsact")
         for f in ALL:
             length = {4: 32, 6: 128}[f]
-            self.run("ip", f"-{f}", "address", "add", f"{ADDRESS[f]}/{length}", "dev", "gen", *["nodad"][: f == 6])
+            self.run("ip", f"-{f}", "address", "add", f"{self.pod[f]}/{length}", "dev", "gen", *["nodad"][: f == 6])
             self.run("ip", "neighbour", "add", GATEWAY[f], "lladdr", GATEWAY_MAC, "dev", "gen")
             if fixed:
                 self.route(f)
@@ -61,27 +63,28 @@ class KernelGeneve(Node):
         self.run("tc", "filter", "add", "dev", "gen", "ingress", "prio", prio, "protocol", protocol, *what)
 
 
-def peer_of(overlay, fixed=False):
-    peer = KernelGeneve(overlay.underlay, NUMBER, overlay.nodes["n1"].address[overlay.outer], fixed)
-    overlay.apply("node-peer", node_object("peer", CIDRS, peer.outer.values()))
-    return peer
+@contextlib.contextmanager
+def member(overlay, number, **kwargs):
+    with KernelGeneve(overlay.underlay, number, overlay.nodes["n1"].address[overlay.outer], **kwargs) as node:
+        overlay.apply(f"node-{number}", node_object(f"k{number}", node.cidrs, node.outer.values()))
+        yield node
+        overlay.remove(f"node-{number}")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def peer(overlay):
-    with peer_of(overlay) as peer:
+    with member(overlay, EXTERNAL) as peer:
         yield peer
-    overlay.remove("node-peer")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def fixed(overlay):
-    with peer_of(overlay, fixed=True) as peer:
+    with member(overlay, FIXED, fixed=True) as peer:
         yield peer
-    overlay.remove("node-peer")
 
 
 def identity(overlay, name):
+    """Of a pod of n1: that node's number for it."""
     pod = overlay.pods[name]
     return int(str(pod.node.agent.endpoint(pod)["identity"]), 0)
 
@@ -89,25 +92,25 @@ def identity(overlay, name):
 def test_both_ways(overlay, peer):
     """Pings, TCP and datagrams; each packet to the kernel has the sender's identity, or it goes nowhere there."""
     a = overlay.pods["default/a"]
-    peer.identities(identity(overlay, "default/b"), expected=identity(overlay, "default/a"))
+    peer.identities(identity(overlay, "default/c"), expected=identity(overlay, "default/a"))
     for family in ALL:
-        a.ping(ADDRESS[family], count=3)
-        peer.ping(a.ips[family], count=3, size=1300, args=["-I", ADDRESS[family]])
-        tcp(a, peer, ADDRESS[family], size=BIG)
-        udp(a, peer, ADDRESS[family])
-    peer.identities(identity(overlay, "default/b"), expected=identity(overlay, "default/b"))
-    assert not a.ping(ADDRESS[4], check=False), "a filter that lets anything pass"
+        a.ping(peer.pod[family], count=3)
+        peer.ping(a.ips[family], count=3, size=1300, args=["-I", peer.pod[family]])
+        tcp(a, peer, peer.pod[family], size=BIG)
+        udp(a, peer, peer.pod[family])
+    peer.identities(identity(overlay, "default/c"), expected=identity(overlay, "default/c"))
+    assert not a.ping(peer.pod[4], check=False), "a filter that lets anything pass"
 
 
 def test_the_carried_identity_is_what_counts(overlay, peer, family):
     """Of an address that no manifest speaks of, the packet says who it is."""
     a = overlay.pods["default/a"]
-    overlay.apply("policy", policy("a", {"app": "a"}, ingress=[sources(pods(app="b"))], types=["Ingress"]))
+    overlay.apply("policy", policy("a", {"app": "a"}, ingress=[sources(pods(app="c"))], types=["Ingress"]))
     try:
-        peer.identities(identity(overlay, "default/b"), expected=identity(overlay, "default/a"))
-        peer.ping(a.ips[family], args=["-I", ADDRESS[family]])
+        peer.identities(identity(overlay, "default/c"), expected=identity(overlay, "default/a"))
+        peer.ping(a.ips[family], args=["-I", peer.pod[family]])
         peer.identities(identity(overlay, "default/a"), expected=identity(overlay, "default/a"))
-        assert not peer.ping(a.ips[family], check=False, args=["-I", ADDRESS[family]])
+        assert not peer.ping(a.ips[family], check=False, args=["-I", peer.pod[family]])
     finally:
         overlay.remove("policy")
 
@@ -115,8 +118,8 @@ def test_the_carried_identity_is_what_counts(overlay, peer, family):
 def test_device_that_knows_no_options(overlay, fixed, family):
     """It takes what we send (our option is not critical); what it sends says nobody's name, and is dropped for that."""
     a = overlay.pods["default/a"]
-    with fixed.udp(family, address=ADDRESS[family]) as b, a.udp(family) as sender:
-        sender.connect((ADDRESS[family], b.getsockname()[1]))
+    with fixed.udp(family, address=fixed.pod[family]) as b, a.udp(family) as sender:
+        sender.connect((fixed.pod[family], b.getsockname()[1]))
         sender.send(b"there")
         data, source = b.recvfrom(100)
         assert (data, source[0]) == (b"there", a.ips[family])

@@ -1,42 +1,37 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """SCTP between real sockets: associations between pods and with the world, messages of all sizes, policy that changes."""
 
+import contextlib
 import os
 
 import pytest
 
-from lab import TIMEOUT, Lab
-from policy_lab import Cluster, Drops, namespace, namespaces, policy, port, sources
+from lab import TIMEOUT
+from policy_lab import Drops, matching, pods, policy, port, sources
 from sctp import PORT, SIZES, association, exchange, receive
 
-pytestmark = [pytest.mark.smoke, pytest.mark.needs("sctp")]
+pytestmark = pytest.mark.needs("sctp")
 
-CLIENT, SERVER = "front/client", "back/server"
-LABELS = {CLIENT: {"app": "client"}, SERVER: {"app": "server"}}
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    with Cluster(namespace("front", team="red"), namespace("back", team="blue")) as cluster:
-        for name, labels in LABELS.items():
-            cluster.pod(name, labels)
-        yield cluster
-
-
-@pytest.fixture(autouse=True)
-def as_before(cluster):
-    yield
-    cluster.remove(*[f for f in cluster.files if f != "cluster" and not f.startswith("pod-")])
 
 
 @pytest.fixture
-def client(cluster):
-    return cluster.pods[CLIENT]
+def client(overlay):
+    return overlay.pods["default/a"]
 
 
-@pytest.fixture
-def server(cluster):
-    return cluster.pods[SERVER]
+@pytest.fixture(params=["same-node", "other-node"])
+def server(overlay, request):
+    return overlay.pods[{"same-node": "default/c", "other-node": "default/b"}[request.param]]
+
+
+@contextlib.contextmanager
+def in_force(overlay, *rules):
+    """A policy that isolates all but the client, with these rules."""
+    overlay.apply("p", policy("p", matching(("app", "NotIn", "a")), ingress=list(rules)))
+    try:
+        yield
+    finally:
+        overlay.remove("p")
 
 
 def test_pod_to_pod(client, server, family):
@@ -47,30 +42,28 @@ def test_pod_to_pod(client, server, family):
             assert sock.getpeername()[0] == {a: server, b: client}[sock].ips[family]
 
 
-def test_pod_to_world_masqueraded(cluster, client, family):
-    with association(client, cluster.world, Lab.WORLD[family]) as (a, b):
-        assert b.getpeername()[0] == Lab.UPLINK[family]
+def test_pod_to_world_masqueraded(overlay, client, family):
+    with association(client, overlay.underlay, overlay.underlay.BEYOND[family]) as (a, b):
+        assert b.getpeername()[0] == client.node.address[family]
         for size in SIZES:
             exchange(a, b, size)
 
 
-def test_policy_by_port(cluster, client, server, family):
+def test_policy_by_port(overlay, client, server, family):
     """SCTP's ports are SCTP's: the same number of TCP opens nothing."""
-    cluster.apply("p", policy("back/p", ingress=[sources(namespaces(team="red"), ports=[port(PORT, "TCP")])]))
-    with Drops(cluster.node) as drops:
+    with in_force(overlay, sources(pods(app="a"), ports=[port(PORT, "TCP")])), Drops(server.node) as drops:
         with pytest.raises(OSError), association(client, server, server.ips[family], timeout=1):
             pass
         assert drops.wait(lambda e: e["headers"].get("protocol") == "sctp")["reason"] == "ingress_denied"
-    cluster.apply("p", policy("back/p", ingress=[sources(namespaces(team="red"), ports=[port(PORT, "SCTP")])]))
-    with association(client, server, server.ips[family]) as (a, b):
-        exchange(a, b, 1000)
+    with in_force(overlay, sources(pods(app="a"), ports=[port(PORT, "SCTP")])):
+        with association(client, server, server.ips[family]) as (a, b):
+            exchange(a, b, 1000)
 
 
-def test_deny_cuts_an_association_and_allow_revives_it(cluster, client, server, family):
+def test_deny_cuts_an_association_and_allow_revives_it(overlay, client, server, family):
     with association(client, server, server.ips[family]) as (a, b):
         exchange(a, b, 1000)
-        with Drops(cluster.node) as drops:
-            cluster.apply("deny", policy("back/deny", ingress=[]))
+        with in_force(overlay), Drops(server.node) as drops:
             message = os.urandom(1000)
             a.sendall(message)
             assert drops.wait(lambda e: e["headers"].get("protocol") == "sctp")["reason"] == "ingress_denied"
@@ -78,6 +71,5 @@ def test_deny_cuts_an_association_and_allow_revives_it(cluster, client, server, 
             with pytest.raises(BlockingIOError):
                 b.recv(1)
             b.settimeout(TIMEOUT)
-        cluster.remove("deny")
         assert receive(b, len(message)) == message
         exchange(a, b, 1000)

@@ -35,12 +35,12 @@ stuck() { # SECONDS
 	echo "--- not at an end after $1 s; $log ends with:"
 	tail -n 20 "$log"
 	echo "--- processes, and what they do in the kernel:"
-	ps -e -o pid,ppid,stat,etimes,time,args --ppid 2 --deselect
-	for pid in $(ps -e -o pid= --ppid 2 --deselect); do
+	ps -o pid,ppid,stat,etimes,time,args --ppid 2 --deselect
+	for pid in $(ps -o pid= --ppid 2 --deselect); do
 		sed "s/^/$pid: /" "/proc/$pid/stack" 2>/dev/null
 	done
 	echo l >/proc/sysrq-trigger # each processor's own
-	dmesg | tail -n 60
+	dmesg | grep -E ' CPU: | RIP: |\+0x' | tail -n 60
 }
 
 # The first process runs nothing but this: whatever happens to the tests, the machine ends.

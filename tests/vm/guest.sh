@@ -8,7 +8,7 @@
 set -u
 
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C
-export PYTHONDONTWRITEBYTECODE=1 WARREN_TEST_TIMEOUT=60
+export PYTHONDONTWRITEBYTECODE=1 WARREN_TEST_TIMEOUT=120
 root=/warren out=/run/test
 
 system_up() {

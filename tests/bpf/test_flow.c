@@ -184,7 +184,7 @@ static void flags_are(bool v6, uint32_t flags, uint32_t none)
 	assert_int_equal(ct.flags & ~WR_CT_SWAPPED, flags);
 }
 
-/* Ticks by which the programs' clock is behind: jiffies that were lost as the machine booted, which are seconds if it is emulated. */
+/* Ticks by which the programs' clock is behind: jiffies that were lost as the machine booted; seconds, if it is emulated. */
 static uint32_t behind;
 
 static void lives(bool v6, uint32_t ticks, uint32_t none)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A million damaged packets (fewer on a slow machine) through from_uplink, against a model of what may pass: a second reading of RFC 8926 and of the
- * rules of trust, by offsets in bytes. What the model forbids must not pass; what it allows comes out as it went in.
+ * A million damaged packets (fewer on a slow machine) through from_uplink, against a model of what may pass: a second
+ * reading of RFC 8926 and of the rules of trust, by offsets in bytes. What the model forbids must not pass; what it allows
+ * comes out as it went in.
  */
 #include <stdio.h>
 #include <string.h>

@@ -75,8 +75,8 @@ class Member(Node):
 
 
 class Overlay:
-    """`mode` tunnel, direct or auto; `outer` the family of the tunnels (None: of the nodes' addresses); without `init` the agents alone make the nodes; other
-    options are the underlay's.
+    """`mode` tunnel, direct or auto; `outer` the family of the tunnels (None: that of the nodes' addresses); without
+    `init` the agents alone make the nodes; other options are the underlay's.
     """
 
     def __init__(self, nodes=2, mode="tunnel", outer=4, init=True, **underlay):

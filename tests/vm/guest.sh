@@ -46,7 +46,7 @@ stuck() { # SECONDS
 # The first process runs nothing but this: whatever happens to the tests, the machine ends.
 if [ $$ = 1 ]; then
 	system_up >/dev/console 2>&1
-	(sleep "$1" && stuck "$1" >/dev/console 2>&1 && echo b >/proc/sysrq-trigger) &
+	(sleep "$1" && { stuck "$1" >/dev/console 2>&1; echo b >/proc/sysrq-trigger; }) &
 	setsid --wait "$0" "${@:2}" </dev/console >/dev/console 2>&1
 	stty -F /dev/console sane # waits until everything is written
 	echo b >/proc/sysrq-trigger

@@ -159,13 +159,15 @@ image_modules() { # KERNEL ARCHIVE
 # own counter is this machine's), the kernel's second looks at memory, the wait of a whole grace period. And that it counts
 # the timer's interrupts before it believes in them: on a busy machine they come late, and it panics.
 processor=Nehalem,+rdrand
-quick="mitigations=off no_timer_check tsc=reliable init_on_alloc=0 hardened_usercopy=off nowatchdog audit=0 rcupdate.rcu_expedited=1"
+quick="mitigations=off no_timer_check tsc=reliable init_on_alloc=0 hardened_usercopy=off nowatchdog audit=0"
+quick+=" rcupdate.rcu_expedited=1"
 
 # Ends when the machine does. What follows "--" in its command line is the first process's arguments.
 boot() { # KERNEL INITRD CONSOLE
-	timeout -k 5 "$((limit + 60))" qemu-system-x86_64 -nodefaults -no-user-config -no-reboot -display none -serial "file:$3" \
-		-accel tcg,thread=multi -cpu "$processor" -smp 2 -m "$memory" -kernel "$1" -initrd "$2" \
-		-append "console=ttyS0 quiet loglevel=3 panic=-1 oops=panic $quick tsc_early_khz=$khz -- $limit ${WARREN_VM_STAGES:-}" </dev/null
+	timeout -k 5 "$((limit + 60))" qemu-system-x86_64 -nodefaults -no-user-config -no-reboot -display none \
+		-accel tcg,thread=multi -cpu "$processor" -smp 2 -m "$memory" -kernel "$1" -initrd "$2" -serial "file:$3" \
+		-append "console=ttyS0 quiet loglevel=3 panic=-1 oops=panic $quick tsc_early_khz=$khz -- $limit ${WARREN_VM_STAGES:-}" \
+		</dev/null
 }
 
 # One machine from its package to its results, which are in $vm/SERIES.report.

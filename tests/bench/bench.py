@@ -47,12 +47,6 @@ def options():
     return args
 
 
-def private_mounts():
-    run("mount", "-t", "tmpfs", "tmpfs", "/run")
-    run("mount", "-t", "bpf", "bpf", "/sys/fs/bpf")
-    os.mkdir("/run/bench")
-
-
 def build_paths(args, failures):
     built = []
     for number, (name, make) in enumerate(PATHS.items(), start=1):
@@ -144,7 +138,7 @@ def same_node(args, failures):
 
 def measure(args, failures):
     """What is chosen of the same node's paths, of those between nodes, and always the programs."""
-    private_mounts()
+    nodes.private_mounts()
     rows = same_node(args, failures) if any(re.search(args.only, name) for name in PATHS) else []
     more, failed = crossnode.measure(args)
     rows += more

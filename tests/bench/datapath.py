@@ -70,7 +70,8 @@ class Datapath:
     def sample(self, mode, family, path):
         server_cpu, client_cpu = cpus(mode.load)
         server, client = netns_path(path.pods[1]), netns_path(path.pods[0])
-        out = run(self.load, "-t", str(self.seconds), "-s", str(server_cpu), "-c", str(client_cpu), mode.load, server,
+        tasks = [word for task in path.receiver_tasks for word in ("-w", str(task))]
+        out = run(self.load, "-t", str(self.seconds), "-s", str(server_cpu), "-c", str(client_cpu), *tasks, mode.load, server,
                   client, path.target[family])
         return json.loads(out)
 

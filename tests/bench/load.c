@@ -43,6 +43,7 @@
 #define MAX_MESSAGE 4096
 #define BATCH 64 /* datagrams a system call */
 #define STREAM_BUFFER (128 * 1024)
+#define MAX_TASKS 8
 #define WARM_UP 0.1 /* of the measured time */
 
 struct load {
@@ -50,6 +51,8 @@ struct load {
 	const char *server_netns, *client_netns;
 	int server_cpu, client_cpu; /* -1: wherever */
 	double seconds;
+	pid_t tasks[MAX_TASKS]; /* whose time on a processor counts as the server's */
+	int task_count;
 	size_t size; /* bytes of one message */
 	struct sockaddr_storage addr;
 	socklen_t addr_len;
@@ -60,6 +63,7 @@ struct shared {
 	volatile uint64_t from, until; /* CLOCK_MONOTONIC: when it is measured */
 	volatile uint64_t count;       /* transactions, packets or bytes in that time */
 	volatile uint64_t elapsed;     /* ns that it really took */
+	volatile uint64_t used;	       /* ns on a processor: the server's, and its tasks' */
 	volatile bool done;	       /* the server has measured what it wanted */
 	uint32_t samples[MAX_SAMPLES]; /* ns of each transaction */
 };
@@ -252,11 +256,35 @@ static struct datagrams *datagrams_new(size_t size)
 	return d;
 }
 
+/* Exact for tasks of the same processor, where they do not run while this asks. */
+static uint64_t processor_time(const struct load *l)
+{
+	struct timespec ts;
+	uint64_t sum;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+	sum = (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
+	for (int i = 0; i < l->task_count; i++) {
+		unsigned long long ran = 0;
+		char path[64];
+		FILE *f;
+
+		snprintf(path, sizeof(path), "/proc/%d/schedstat", l->tasks[i]);
+		f = fopen(path, "re");
+		if (!f || fscanf(f, "%llu", &ran) != 1)
+			fail(path);
+		if (f)
+			fclose(f);
+		sum += ran;
+	}
+	return sum;
+}
+
 /* Receives until the window is over; `receive` gives the packets or bytes of one call. */
 static int receive_window(const struct load *l, struct shared *sh, int sock, void *buf,
 			  ssize_t (*receive)(const struct load *, int, void *))
 {
-	uint64_t start = 0, t;
+	uint64_t start = 0, used = 0, t;
 	ssize_t n;
 
 	for (;;) {
@@ -266,12 +294,15 @@ static int receive_window(const struct load *l, struct shared *sh, int sock, voi
 		t = now();
 		if (start && n > 0)
 			sh->count += (uint64_t)n;
-		if (!start && n > 0 && t >= sh->from)
-			start = t;
+		if (!start && n > 0 && t >= sh->from) {
+			used = processor_time(l);
+			start = now();
+		}
 		if (t >= sh->until)
 			break;
 	}
 	sh->elapsed = t - start;
+	sh->used = processor_time(l) - used;
 	sh->done = true;
 	return start ? 0 : fail("nothing received");
 }
@@ -410,7 +441,8 @@ static void rate_print(const struct load *l, struct shared *sh)
 {
 	double scale = l->mode->type == SOCK_STREAM ? 8 : 1;
 
-	printf("{\"rate\": %.1f}\n", (double)sh->count * scale * NSEC_PER_SEC / (double)sh->elapsed);
+	printf("{\"rate\": %.1f, \"cost\": %.6f}\n", (double)sh->count * scale * NSEC_PER_SEC / (double)sh->elapsed,
+	       (double)sh->used / (double)sh->count);
 }
 
 static const struct mode modes[] = {
@@ -517,6 +549,7 @@ static int parse_address(struct load *l, const char *text, uint16_t port)
 static int usage(void)
 {
 	fputs("usage: load [-t seconds] [-b message bytes] [-p port] [-s server CPU] [-c client CPU]\n"
+	      "            [-w task whose time counts as the server's]...\n"
 	      "            rr|crr|udp|stream|flood|answered SERVER_NETNS CLIENT_NETNS SERVER_ADDRESS\n",
 	      stderr);
 	return 2;
@@ -527,7 +560,7 @@ static int parse(struct load *l, int argc, char **argv)
 	uint16_t port = 5001;
 	int opt;
 
-	while ((opt = getopt(argc, argv, "t:b:p:s:c:")) != -1) {
+	while ((opt = getopt(argc, argv, "t:b:p:s:c:w:")) != -1) {
 		switch (opt) {
 		case 't':
 			l->seconds = atof(optarg);
@@ -543,6 +576,11 @@ static int parse(struct load *l, int argc, char **argv)
 			break;
 		case 'c':
 			l->client_cpu = atoi(optarg);
+			break;
+		case 'w':
+			if (l->task_count == MAX_TASKS)
+				return -EINVAL;
+			l->tasks[l->task_count++] = atoi(optarg);
 			break;
 		default:
 			return -EINVAL;

@@ -66,6 +66,13 @@ def netns_add(name, host=False):
     return f"{NETNS_DIR}/{name}"
 
 
+def private_mounts():
+    """For a process in a mount namespace of its own."""
+    run("mount", "-t", "tmpfs", "tmpfs", "/run")
+    run("mount", "-t", "bpf", "bpf", "/sys/fs/bpf")
+    os.mkdir("/run/bench")
+
+
 class Plugin:
     """A CNI network: one configuration, run in its host namespace."""
 
@@ -114,6 +121,8 @@ def host_device(result):
 
 class Path:
     """Two pods, a and b (`pods`: their network namespaces), and what is between them; `target`: b's address by family."""
+
+    receiver_tasks = ()  # kernel threads that receive for b
 
     def __init__(self, name, number, build):
         self.name, self.number, self.programs = name, number, build

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What a node spends on a TCP stream that comes to one of its pods as a network card delivers it: frame by frame, each of at most
+one MTU, so that it is GRO that makes large packets of them. Seconds of a processor for each GB.
+
+Between the nodes is a wire whose two devices redirect in XDP what they get, each to the other. That makes a new frame of
+every packet, at the sender's expense; the receiver makes skbs of them, as a network card's driver does. It does so in a thread
+(threaded NAPI) on a processor of its own, whose time is measured together with the receiving process's. Kernel threads cannot
+be seen from bench.py's PID namespace: run.sh runs this ahead of it.
+"""
+
+import argparse
+import contextlib
+import os
+import secrets
+import struct
+import sys
+
+import crossnode
+import datapath
+from datapath import FAMILIES, Figure, Mode, Suite
+from nodes import BenchError, netns_add, private_mounts, rawbpf, run
+from report import save_json, say, table
+
+SUITE = Suite("nic", baseline="routed", goal_path="tunnel-xdp", goal_families=FAMILIES, modes=(
+    Mode("stream", [Figure("cost", "cost", "s/GB", 1, 1.10), Figure("stream", "rate", "Gb/s", 1e-9)]),
+))
+SERVER, CLIENT = datapath.cpus("stream")
+# As a card waits for more frames before it interrupts (what ethtool calls rx-usecs), and GRO with it.
+PATIENCE = "echo 20000 >gro_flush_timeout; echo 1 >napi_defer_hard_irqs"
+
+
+def kernel_threads(name):
+    """Ids of those whose name begins so."""
+    for task in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError), open(f"/proc/{task}/comm", encoding="ascii") as comm:
+            if comm.read().startswith(name):
+                yield int(task)
+
+
+def receive_in_thread(netns, device, cpu):
+    """The new thread that receives for a device."""
+    name = f"napi/{device}-"
+    before = set(kernel_threads(name))
+    run("unshare", "--mount", "sh", "-ec", f"mount -t sysfs sysfs /sys; cd /sys/class/net/{device}; {PATIENCE}; echo 1 >threaded",
+        netns=netns)
+    (thread,) = set(kernel_threads(name)) - before
+    os.sched_setaffinity(thread, {cpu})
+    return thread
+
+
+class Nic:
+    """What is put on a path between nodes."""
+
+    def join(self, *hosts):
+        wire = netns_add(f"{self.name}-wire")
+        for i, host in enumerate(hosts):
+            run("ip", "link", "add", f"w{i}", "netns", wire, "type", "veth", "peer", "name", "eth0", "netns", host)
+            # Packets are whole when they leave, as they are behind a network card.
+            run("ethtool", "-K", "eth0", "gro", "on", "tx", "off", netns=host)
+            run("ip", "link", "set", f"w{i}", "up", netns=wire)
+        for i in (0, 1):
+            ifindex = self.ifindex(wire, f"w{1 - i}")
+            pin = f"/sys/fs/bpf/{self.name}-w{i}"
+            rawbpf.pin_xdp_redirect(ifindex, pin)
+            run("ip", "link", "set", "dev", f"w{i}", "xdpdrv", "pinned", pin, netns=wire)
+        self.wire = wire
+
+    @staticmethod
+    def ifindex(netns, device):
+        return int(run("ip", "-o", "link", "show", "dev", device, netns=netns).split(":")[0])
+
+    def build(self):
+        super().build()
+        for i in (0, 1):
+            receive_in_thread(self.wire, f"w{i}", CLIENT)
+        receive_in_thread(self.hosts[0], "eth0", CLIENT)
+        self.receiver_tasks = [receive_in_thread(self.hosts[1], "eth0", SERVER), *kernel_threads(f"ksoftirqd/{SERVER}")]
+
+
+class Routed(Nic, crossnode.Routed):
+    """."""
+
+
+class Vxlan(Nic, crossnode.Vxlan):
+    """."""
+
+
+class TunnelTc(Nic, crossnode.Tunnel):
+    """Taken apart in tc only: of what comes through the tunnel GRO makes nothing."""
+
+
+class TunnelXdp(TunnelTc):
+    """Taken apart in XDP, as on a network card whose driver runs it."""
+
+    def applied(self):
+        super().applied()
+        node, ifindex = self.nodes[1], self.ifindex(self.hosts[1], "eth0")
+        node.warren("uplink", "xdp", "eth0", "native")
+        # On a veth Warren does not do this by itself: everywhere else it costs more than it gains.
+        pins = node.warren_json("node", "show")["pins"]
+        node.run("tc", "filter", "add", "dev", "eth0", "ingress", "prio", "1", "handle", "2", "bpf", "direct-action",
+                 "object-pinned", f"{pins}/progs/xdp_origin")
+        element = struct.pack("<IIQ", 1, 0, secrets.randbits(64) | 1)
+        node.run("bpftool", "map", "update", "pinned", f"{pins}/maps/uplinks", "key",
+                 *map(str, struct.pack("<I", ifindex)), "value", *map(str, element))
+
+
+PATHS = {"routed": Routed, "vxlan": Vxlan, "tunnel-tc": TunnelTc, "tunnel-xdp": TunnelXdp}
+
+
+def measure(args):
+    paths = []
+    for number, (name, make) in enumerate(PATHS.items(), start=1):
+        path = make(name, number, args.build)
+        path.wait()
+        paths.append(path)
+    rounds = datapath.Datapath(args.build, paths, args.seconds, SUITE)
+    rounds.run(args.rounds)
+    for failure in rounds.failures:
+        say(f"FAILED: {failure}")
+    return list(rounds.rows())
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--seconds", type=float)
+    parser.add_argument("--build", default="build")
+    args, _ = parser.parse_known_args()
+    args.rounds = args.rounds or (3 if args.quick else 15)
+    args.seconds = args.seconds or (0.3 if args.quick else 0.5)
+    args.build = os.path.abspath(args.build)
+    try:
+        private_mounts()
+        rows = measure(args)
+    except (BenchError, AssertionError) as error:
+        say(f"FAILED: {error}")
+        rows = []
+    save_json(rows, f"{args.build}/bench/nic.json")
+    table(rows)
+    return 0 if rows else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

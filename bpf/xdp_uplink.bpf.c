@@ -22,6 +22,7 @@ static __always_inline int pass(struct xdp_md *ctx)
 static __always_inline int judge(struct xdp_frame *f, const bool v6)
 {
 	struct xdp_tunnel t = { 0 };
+	enum xdp_taken taken;
 	enum wr_reason reason;
 	enum deny deny;
 
@@ -35,9 +36,10 @@ static __always_inline int judge(struct xdp_frame *f, const bool v6)
 	reason = xdp_tunnel_check(f, &t, v6);
 	if (reason)
 		return xdp_drop(f, reason, true);
-	if (t.whole && xdp_decap(f, &t))
-		return XDP_PASS;
-	return pass(f->ctx);
+	taken = t.whole ? xdp_decap(f, &t) : XDP_TAKEN_NOT;
+	if (taken == XDP_TAKEN_LOST)
+		return xdp_drop(f, WR_REASON_ENCAP_FAILED, false);
+	return taken ? XDP_PASS : pass(f->ctx);
 }
 
 SEC("xdp.frags")

@@ -26,7 +26,7 @@ SUITE = Suite("nic", baseline="routed", goal_path="tunnel-xdp", goal_families=FA
 ))
 SERVER, CLIENT = datapath.cpus("stream")
 # As a card waits for more frames before it interrupts (what ethtool calls rx-usecs), and GRO with it.
-PATIENCE = "echo 20000 >gro_flush_timeout; echo 1 >napi_defer_hard_irqs"
+PATIENCE = "echo 100000 >gro_flush_timeout; echo 1 >napi_defer_hard_irqs"
 
 
 def kernel_threads(name):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Namespaces, and the paths between two pods that are measured. All of them exist at once, each with its own host."""
 
+import contextlib
 import json
 import os
 import socket
@@ -71,6 +72,14 @@ def private_mounts():
     run("mount", "-t", "tmpfs", "tmpfs", "/run")
     run("mount", "-t", "bpf", "bpf", "/sys/fs/bpf")
     os.mkdir("/run/bench")
+
+
+def kernel_threads(name):
+    """Ids of those whose name begins so."""
+    for task in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError), open(f"/proc/{task}/comm", encoding="ascii") as comm:
+            if comm.read().startswith(name):
+                yield int(task)
 
 
 class Plugin:

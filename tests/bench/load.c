@@ -7,7 +7,8 @@
  *   rr      one TCP connection, ping-pong: time of a round trip
  *   crr     connect, one round trip, close, again: time of the whole
  *   udp     small datagrams as fast as one sender can: packets per second that arrive
- *   stream  one TCP connection, one way: bits per second that arrive
+ *   stream  one TCP connection, one way: bits that arrive, per second of the processor time of both ends (cpu_rate)
+ *   receive the same: per second (rate), and nanoseconds of the server's processor time for each byte (cost)
  *   flood   a new UDP flow with every datagram, as fast as one sender can; nobody answers: packets that arrive
  *   answered  the same, and the server answers each
  *
@@ -51,7 +52,7 @@ struct load {
 	const char *server_netns, *client_netns;
 	int server_cpu, client_cpu; /* -1: wherever */
 	double seconds;
-	pid_t tasks[MAX_TASKS]; /* whose time on a processor counts as the server's */
+	pid_t tasks[MAX_TASKS + 1]; /* whose time on a processor counts as the server's */
 	int task_count;
 	size_t size; /* bytes of one message */
 	struct sockaddr_storage addr;
@@ -75,6 +76,7 @@ struct mode {
 	int (*client)(const struct load *l, struct shared *sh);
 	void (*print)(const struct load *l, struct shared *sh);
 	bool answers;
+	bool both; /* what it costs is the client's time too */
 };
 
 static int fail(const char *what)
@@ -441,15 +443,17 @@ static void rate_print(const struct load *l, struct shared *sh)
 {
 	double scale = l->mode->type == SOCK_STREAM ? 8 : 1;
 
-	printf("{\"rate\": %.1f, \"cost\": %.6f}\n", (double)sh->count * scale * NSEC_PER_SEC / (double)sh->elapsed,
-	       (double)sh->used / (double)sh->count);
+	printf("{\"rate\": %.1f, \"cpu_rate\": %.1f, \"cost\": %.6f}\n",
+	       (double)sh->count * scale * NSEC_PER_SEC / (double)sh->elapsed,
+	       (double)sh->count * scale * NSEC_PER_SEC / (double)sh->used, (double)sh->used / (double)sh->count);
 }
 
 static const struct mode modes[] = {
 	{ "rr", SOCK_STREAM, rr_server, rr_client, transactions_print },
 	{ "crr", SOCK_STREAM, crr_server, crr_client, transactions_print },
 	{ "udp", SOCK_DGRAM, udp_server, udp_client, rate_print },
-	{ "stream", SOCK_STREAM, stream_server, stream_client, rate_print },
+	{ "stream", SOCK_STREAM, stream_server, stream_client, rate_print, .both = true },
+	{ "receive", SOCK_STREAM, stream_server, stream_client, rate_print },
 	{ "flood", SOCK_DGRAM, flood_server, flood_client, rate_print },
 	{ "answered", SOCK_DGRAM, flood_server, flood_client, rate_print, true },
 };
@@ -472,7 +476,7 @@ static int enter(const char *netns, int cpu)
 }
 
 /* In the child: the server, which says by a byte on `ready` that it can be reached. */
-static int serve(const struct load *l, struct shared *sh, int ready)
+static int serve(struct load *l, struct shared *sh, int ready)
 {
 	_cleanup_fd_ int sock = -1;
 
@@ -484,6 +488,8 @@ static int serve(const struct load *l, struct shared *sh, int ready)
 	    bind(sock, (const struct sockaddr *)&l->addr, l->addr_len) ||
 	    (l->mode->type == SOCK_STREAM && listen(sock, 128)))
 		return fail("listen");
+	if (l->mode->both)
+		l->tasks[l->task_count++] = getppid();
 	set_window(l, sh); /* by the server's clock, for the modes where it measures */
 	if (write(ready, "", 1) != 1)
 		return fail("ready");
@@ -502,7 +508,7 @@ static int stop(pid_t pid, const struct shared *sh)
 	return sh->done && status ? -EIO : 0;
 }
 
-static int run(const struct load *l, struct shared *sh)
+static int run(struct load *l, struct shared *sh)
 {
 	int ready[2], err;
 	char byte;
@@ -550,7 +556,7 @@ static int usage(void)
 {
 	fputs("usage: load [-t seconds] [-b message bytes] [-p port] [-s server CPU] [-c client CPU]\n"
 	      "            [-w task whose time counts as the server's]...\n"
-	      "            rr|crr|udp|stream|flood|answered SERVER_NETNS CLIENT_NETNS SERVER_ADDRESS\n",
+	      "            rr|crr|udp|stream|receive|flood|answered SERVER_NETNS CLIENT_NETNS SERVER_ADDRESS\n",
 	      stderr);
 	return 2;
 }

@@ -18,9 +18,9 @@ from nodes import BenchError, kernel_threads, netns_add, rawbpf, run
 from report import say
 
 SUITE = Suite("nic", baseline="routed", goal_path="tunnel-xdp", goal_families=FAMILIES, modes=(
-    Mode("stream", [Figure("cost", "cost", "s/GB", 1, 1.10), Figure("stream", "rate", "Gb/s", 1e-9)]),
+    Mode("receive", [Figure("cost", "cost", "s/GB", 1, 1.10), Figure("stream", "rate", "Gb/s", 1e-9)]),
 ))
-SERVER, CLIENT = datapath.cpus("stream")
+SERVER, CLIENT = datapath.cpus("receive")
 # As a card waits for more frames before it interrupts (what ethtool calls rx-usecs). At the rate that is had here, that makes as
 # many at a time as 20 us do on a link of 10 Gb/s.
 PATIENCE = "echo 100000 >gro_flush_timeout; echo 1 >napi_defer_hard_irqs"

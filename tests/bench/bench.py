@@ -142,6 +142,7 @@ def main():
         rows = measure(args, failures)
         report.table(rows)
         report.explain(rows)
+        report.goals(rows)
         report.save_json(rows, f"{args.build}/bench/results.json")
         report.plot(rows, f"{args.build}/bench/results")
     except BenchError as error:

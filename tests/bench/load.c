@@ -299,6 +299,8 @@ static int receive_window(const struct load *l, struct shared *sh, int sock, voi
 		if (!start && n > 0 && t >= sh->from) {
 			used = processor_time(l);
 			start = now();
+			/* Whole, however late it begins. */
+			sh->until = start + (uint64_t)(l->seconds * NSEC_PER_SEC);
 		}
 		if (t >= sh->until)
 			break;

@@ -19,17 +19,20 @@ def results(args):
 
 def main():
     args = options(__doc__)
-    rows, failed = [], False
+    rows, failures = [], []
     private_mounts()
     for name, measure in PARTS.items():
         if re.search(args.only, name):
             try:
-                rows += measure(args)
+                more, failed = measure(args)
+                rows += more
+                failures += failed
             except (BenchError, AssertionError, OSError) as error:
-                say(f"FAILED: {name}: {error}")
-                failed = True
+                failures.append(f"{name}: {error}")
     save_json(rows, results(args))
-    return failed
+    for failure in failures:
+        say(f"FAILED: {failure}")
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":

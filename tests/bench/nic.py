@@ -38,7 +38,7 @@ def receive_in_thread(netns, device, cpu):
 
 
 class Nic:
-    """What is put on a path between nodes."""
+    """A path between nodes with such a wire."""
 
     def join(self, *hosts):
         wire = netns_add(f"{self.name}-wire")
@@ -67,11 +67,11 @@ class Nic:
 
 
 class Routed(Nic, crossnode.Routed):
-    """."""
+    """No tunnel: GRO merges what it sees."""
 
 
 class Vxlan(Nic, crossnode.Vxlan):
-    """."""
+    """GRO knows the kernel's own tunnels, and merges what is in them."""
 
 
 class TunnelTc(Nic, crossnode.Tunnel):

@@ -23,6 +23,7 @@ struct link_info {
 	uint32_t group;	       /* IFLA_GROUP */
 	uint32_t peer_ifindex; /* IFLA_LINK of a veth; 0 if none */
 	uint32_t xdp_prog_id;  /* 0: none */
+	uint16_t type;	       /* ARPHRD_* */
 	char kind[16];	       /* IFLA_INFO_KIND */
 };
 

@@ -11,10 +11,6 @@
 
 extern const uint8_t wire_host_mac[6]; /* WR_HOST_MAC */
 
-/* Features that the pod's device must not have: such packets are lost through encapsulation, while a ping passes. */
-extern const char *const wire_features_off[];
-extern const size_t wire_features_off_count;
-
 /* The gateway of every pod, in that family. */
 struct ip wire_gateway(int family);
 

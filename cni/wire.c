@@ -141,6 +141,25 @@ int wire_link(struct wire *w, const struct dp *dp, struct err *err)
 	return wire_in_netns(w->netns, w->self, open_pod, w, err);
 }
 
+int wire_mtu_again(struct wire *w, struct err *err)
+{
+	struct wr_config config;
+	struct nl_batch b = { .count = 0 };
+	const __u32 zero = 0;
+	int cpus, ret;
+
+	if (w->a->mtu)
+		return 0;
+	ret = dp_map_lookup("config", &zero, &config, &cpus, err);
+	if (ret < 0 || !config.pod_mtu || config.pod_mtu == w->mtu)
+		return ret;
+	w->mtu = config.pod_mtu;
+	link_set_mtu(w->host, &b, w->a->host_ifindex, w->mtu);
+	ret = nl_batch_run(w->host, &b, err);
+	link_set_mtu(&w->pod, &b, w->pod_ifindex, w->mtu);
+	return ret < 0 ? ret : nl_batch_run(&w->pod, &b, err);
+}
+
 /* --- the endpoint --- */
 
 int wire_endpoint(struct wire *w, struct dp *dp, const struct conf *conf, struct err *err)

@@ -37,7 +37,8 @@ struct fake_kernel {
 	struct { uint32_t ifindex; enum dp_xdp_mode mode; bool failed; } xdp[8]; /* in the order of the calls */
 	size_t xdp_count;
 	int xdp_error; /* of every call; 0: none */
-	uint16_t port, mtu;
+	uint16_t port, mtu, pods_mtu;
+	int pods_left; /* pods that cannot be given the MTU */
 	struct prefix gateways[4];
 	size_t gateway_count;
 	struct { struct ip ip; struct link_info info; } devices[4];
@@ -299,6 +300,18 @@ static inline int fake_pod_mtu(void *arg, uint16_t mtu, struct err *err)
 	return 0;
 }
 
+static inline int fake_pods_follow(void *arg, uint16_t mtu, struct err *err)
+{
+	struct fake_kernel *k = arg;
+
+	if (k->pods_mtu != mtu)
+		k->writes++;
+	k->pods_mtu = mtu;
+	if (k->pods_left)
+		err_set(err, ENOENT, "a pod has gone astray");
+	return k->pods_left;
+}
+
 static inline bool fake_decap_l3(void *arg)
 {
 	return true;
@@ -429,6 +442,7 @@ static const struct cluster_ops fake_cluster_ops = {
 	.uplink_each = fake_uplink_each,
 	.tunnel_port = fake_tunnel_port,
 	.pod_mtu = fake_pod_mtu,
+	.pods_follow = fake_pods_follow,
 	.decap_l3 = fake_decap_l3,
 	.gateway_link = fake_gateway_link,
 	.gateway_add = fake_gateway_add,

@@ -711,6 +711,41 @@ static void small_mtu(void **state)
 	rig_end(&r);
 }
 
+/* Pods that are there follow; those that cannot be reached are told, and tried again, without another look at the nodes. */
+static void pods_follow(void **state)
+{
+	struct rig r;
+
+	rig_begin(&r);
+	put(&r, "self", SELF);
+	put(&r, "b", "10.2.0.0/24 fd02::/64", "192.0.2.2");
+	hop_to(&r, "192.0.2.2", "192.0.2.2", UPLINK, 1500, 2);
+	assert_int_equal(run(&r), 0);
+	assert_int_equal(r.k.pods_mtu, 1438);
+	assert_false(cluster_pods_left(r.c));
+	r.k.pods_left = 2;
+	hop_to(&r, "192.0.2.2", "192.0.2.2", UPLINK, 1400, 2);
+	cluster_look_again(r.c, HOP_LINK);
+	assert_int_equal(run(&r), 0);
+	assert_int_equal(r.k.pods_mtu, 1338);
+	assert_true(cluster_pods_left(r.c));
+	assert_string_equal(complaint(&r, "MTU of pods"), "2 do not have 1338: a pod has gone astray");
+	r.k.pods_left = 0;
+	hop_to(&r, "192.0.2.2", "192.0.2.2", UPLINK, 1300, 2); /* which is not looked at */
+	cluster_retry(r.c);
+	assert_true(cluster_pending(r.c));
+	assert_int_equal(run(&r), 0);
+	assert_int_equal(r.k.mtu, 1338);
+	assert_string_equal(complaint(&r, "MTU of pods"), "");
+	assert_false(cluster_pods_left(r.c));
+	/* Without a cluster they keep what they have. */
+	cluster_remove_node(r.c, "self");
+	assert_int_equal(run(&r), 0);
+	assert_int_equal(r.k.mtu, 0);
+	assert_int_equal(r.k.pods_mtu, 1338);
+	rig_end(&r);
+}
+
 /* Whatever write fails, the next run mends it. */
 static void every_write_fails_once(void **state)
 {
@@ -767,6 +802,7 @@ int main(void)
 		cmocka_unit_test(modes),
 		cmocka_unit_test(incomplete_nodes),
 		cmocka_unit_test(small_mtu),
+		cmocka_unit_test(pods_follow),
 		cmocka_unit_test(every_write_fails_once),
 	};
 

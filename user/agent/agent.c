@@ -16,6 +16,7 @@
 #define RETRY_MS 100
 #define RETRY_MS_MOST 5000
 #define CLUSTER_RETRY_MS 1000
+#define PODS_RETRY_MS 10000
 #define AGAIN_MOST 3 /* runs in one go for what waits for room */
 
 uint64_t clock_ns(void)
@@ -345,6 +346,8 @@ static void work_cluster(struct agent *agent)
 	} else if (agent->cluster_failure[0]) {
 		log_info("other nodes are written again");
 	}
+	if (ret == 0 && cluster_pods_left(agent->cluster))
+		uv_timer_start(&agent->cluster_retry, agent->cluster_retry.timer_cb, PODS_RETRY_MS, 0);
 	memcpy(agent->cluster_failure, err.msg, sizeof(err.msg));
 	if (ret == 0)
 		agent->cluster_failure[0] = '\0';

@@ -178,7 +178,13 @@ void cluster_lost(struct cluster *c)
 
 void cluster_retry(struct cluster *c)
 {
-	c->look_again = c->pending = true;
+	c->look_again |= c->failed;
+	c->pending = true;
+}
+
+bool cluster_pods_left(const struct cluster *c)
+{
+	return c->pods_left > 0;
 }
 
 bool cluster_pending(const struct cluster *c)
@@ -437,13 +443,37 @@ static uint32_t smallest_mtu(const struct cluster *c)
 	return mtu < UINT16_MAX ? mtu : UINT16_MAX;
 }
 
+static void tell_pods_left(struct cluster *c, const struct err *why)
+{
+	struct err err = { .num = why->num };
+
+	if (c->pods_left)
+		err_set(&err, why->num, "%d %s not have %d: %.400s", c->pods_left, c->pods_left == 1 ? "does" : "do",
+			c->told_mtu, why->msg);
+	if (strcmp(err.msg, c->pods_told) == 0)
+		return;
+	memcpy(c->pods_told, err.msg, sizeof(c->pods_told));
+	c->events.complain(c->events.arg, "MTU of pods", c->pods_left ? &err : NULL);
+}
+
+/* New pods first: one that is being made sees it, or is on record by now. Those that fail keep nobody from having it. */
 static int set_mtu(struct cluster *c, uint32_t mtu, struct err *err)
 {
+	struct err why = { 0 };
 	int ret = c->told_mtu == (int)mtu ? 0 : c->ops->pod_mtu(c->arg, (uint16_t)mtu, err);
 
-	if (ret == 0)
-		c->told_mtu = (int)mtu;
-	return ret;
+	if (ret < 0 || (c->told_mtu == (int)mtu && !c->pods_left))
+		return ret;
+	c->told_mtu = (int)mtu;
+	c->pods_left = -1;
+	ret = mtu ? c->ops->pods_follow(c->arg, (uint16_t)mtu, &why) : 0;
+	if (ret < 0) {
+		*err = why;
+		return ret;
+	}
+	c->pods_left = ret;
+	tell_pods_left(c, &why);
+	return 0;
 }
 
 /* --- runs --- */
@@ -593,6 +623,7 @@ int cluster_run(struct cluster *c, struct err *err)
 	ret = ret < 0 ? ret : flushed;
 	if (ret == 0 && c->again)
 		ret = err_set(err, EAGAIN, "some nodes could not be written");
+	c->failed = ret < 0;
 	return ret;
 }
 

@@ -49,6 +49,8 @@ struct cluster_ops {
 	/* as node_set_tunnel_port() and those of dp.h */
 	int (*tunnel_port)(void *arg, uint16_t port, struct err *err);
 	int (*pod_mtu)(void *arg, uint16_t mtu, struct err *err);
+	/* Of pods that are there, and of warren0: as pod_mtu_follow(). */
+	int (*pods_follow)(void *arg, uint16_t mtu, struct err *err);
 	bool (*decap_l3)(void *arg);
 	/* the kernel's networking */
 	int (*gateway_link)(void *arg, uint32_t *ifindex, struct err *err);
@@ -88,8 +90,9 @@ int cluster_resolve(struct cluster *c);
 void cluster_look_again(struct cluster *c, unsigned changes);
 /* What the maps and the routing table hold is not known (any more). */
 void cluster_lost(struct cluster *c);
-/* After a run that failed. */
+/* After a run that failed, or that has left pods. */
 void cluster_retry(struct cluster *c);
+bool cluster_pods_left(const struct cluster *c); /* pods without the MTU that they should have: worth another try, some time */
 bool cluster_pending(const struct cluster *c); /* the next run has something to do */
 /*
  * Makes maps, routes and devices what they should be. What concerns one node only is a complaint; -EAGAIN: some of these

@@ -10,6 +10,7 @@
 
 #include "cleanup.h"
 #include "node.h"
+#include "pod_mtu.h"
 
 struct cluster_kernel {
 	struct dp_nodes *nodes;
@@ -114,6 +115,14 @@ static int tunnel_port(void *arg, uint16_t port, struct err *err)
 static int pod_mtu(void *arg, uint16_t mtu, struct err *err)
 {
 	return dp_pod_mtu_set(mtu, err);
+}
+
+static int pods_follow(void *arg, uint16_t mtu, struct err *err)
+{
+	struct cluster_kernel *k = arg;
+	int ret = pod_mtu_gateway(&k->nl, mtu, err);
+
+	return ret < 0 ? ret : pod_mtu_follow(&k->nl, mtu, err);
 }
 
 static bool decap_l3(void *arg)
@@ -243,6 +252,7 @@ const struct cluster_ops cluster_kernel_ops = {
 	.uplink_each = uplink_each,
 	.tunnel_port = tunnel_port,
 	.pod_mtu = pod_mtu,
+	.pods_follow = pods_follow,
 	.decap_l3 = decap_l3,
 	.gateway_link = gateway_link,
 	.gateway_add = gateway_add,

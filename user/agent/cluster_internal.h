@@ -61,6 +61,7 @@ struct cluster {
 	bool own_changed;     /* our own object: everybody is to be looked at */
 	bool look_again;      /* next hops may be others, routes may be gone */
 	bool pending;	      /* a run has something to do */
+	bool failed;	      /* the last run did not do all */
 	bool again;	      /* something failed that no event will announce */
 
 	struct leftovers left;
@@ -69,6 +70,8 @@ struct cluster {
 	struct uplink *uplinks;
 	size_t uplink_count, uplink_room;
 	int told_mtu; /* -1: never told */
+	int pods_left; /* how many pods do not have it; -1: not known */
+	char pods_told[512]; /* ... as it was last told */
 	int told_port;
 	uint32_t own_mtu; /* the smallest of the devices that have our addresses; 0: none has */
 	struct histogram joins;

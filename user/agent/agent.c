@@ -334,6 +334,24 @@ static void work_policy(struct agent *agent)
 
 /* --- other nodes --- */
 
+/* Every node would compute other identities from the same labels, and nobody would notice but by what is refused. */
+static void tell_key(struct agent *agent)
+{
+	struct cluster_counts counts;
+	struct err err;
+	bool alone;
+
+	cluster_count(agent->cluster, &counts);
+	alone = counts.on && counts.nodes && !agent->options->key_file;
+	if (alone == agent->key_told)
+		return;
+	agent->key_told = alone;
+	err_set(&err, EINVAL,
+		"this node has made its own, and takes the pods of the %zu other node%s for unknown ones: give all agents the same --cluster-key",
+		counts.nodes, counts.nodes == 1 ? "" : "s");
+	on_complaint(agent, "cluster key", alone ? &err : NULL);
+}
+
 static void work_cluster(struct agent *agent)
 {
 	struct err err = { 0 };
@@ -352,6 +370,7 @@ static void work_cluster(struct agent *agent)
 	if (ret == 0)
 		agent->cluster_failure[0] = '\0';
 	tell_addresses(agent);
+	tell_key(agent);
 }
 
 static void on_cluster_retry(uv_timer_t *timer)

@@ -43,6 +43,8 @@ struct fake_kernel {
 	size_t gateway_count;
 	struct { struct ip ip; struct link_info info; } devices[4];
 	size_t device_count;
+	unsigned announced; /* how often */
+	bool tentative;	    /* it cannot be */
 	struct fake_hop hops[32];
 	size_t hop_count;
 	struct ip kept[32];
@@ -348,6 +350,16 @@ static inline int fake_device(void *arg, const struct ip *ip, struct link_info *
 	return err_set(err, EADDRNOTAVAIL, "no device");
 }
 
+static inline int fake_announce(void *arg, const struct ip *ip, const struct link_info *device, struct err *err)
+{
+	struct fake_kernel *k = arg;
+
+	if (k->tentative)
+		return err_set(err, EADDRNOTAVAIL, "not yet");
+	k->announced++;
+	return 0;
+}
+
 static inline int fake_hop_find(void *arg, const struct ip *to, struct hop *hop, struct err *err)
 {
 	struct fake_kernel *k = arg;
@@ -447,6 +459,7 @@ static const struct cluster_ops fake_cluster_ops = {
 	.gateway_link = fake_gateway_link,
 	.gateway_add = fake_gateway_add,
 	.device = fake_device,
+	.announce = fake_announce,
 	.hop_find = fake_hop_find,
 	.hop_keep = fake_hop_keep,
 	.route_put = fake_route_put,

@@ -746,6 +746,39 @@ static void pods_follow(void **state)
 	rig_end(&r);
 }
 
+/* Neighbours hear where our addresses are: once, and whenever that changes. */
+static void addresses_are_announced(void **state)
+{
+	struct link_info *device;
+	struct rig r;
+
+	rig_begin(&r);
+	put(&r, "self", SELF);
+	device = &r.k.devices[0].info;
+	device->flags |= IFF_RUNNING;
+	r.k.tentative = true;
+	assert_int_equal(run(&r), 0);
+	r.k.tentative = false;
+	for (int again = 0; again < 2; again++) {
+		cluster_look_again(r.c, HOP_ADDRESS);
+		assert_int_equal(run(&r), 0);
+		assert_int_equal(r.k.announced, 1);
+	}
+	device->mac[5] = 7;
+	cluster_look_again(r.c, HOP_LINK);
+	assert_int_equal(run(&r), 0);
+	assert_int_equal(r.k.announced, 2);
+	device->flags &= ~(uint32_t)IFF_RUNNING; /* nobody would hear it */
+	cluster_look_again(r.c, HOP_LINK);
+	assert_int_equal(run(&r), 0);
+	assert_int_equal(r.k.announced, 2);
+	device->flags |= IFF_RUNNING;
+	cluster_look_again(r.c, HOP_LINK);
+	assert_int_equal(run(&r), 0);
+	assert_int_equal(r.k.announced, 3);
+	rig_end(&r);
+}
+
 /* Whatever write fails, the next run mends it. */
 static void every_write_fails_once(void **state)
 {
@@ -803,6 +836,7 @@ int main(void)
 		cmocka_unit_test(incomplete_nodes),
 		cmocka_unit_test(small_mtu),
 		cmocka_unit_test(pods_follow),
+		cmocka_unit_test(addresses_are_announced),
 		cmocka_unit_test(every_write_fails_once),
 	};
 

@@ -368,6 +368,25 @@ static int add_gateways(struct cluster *c, struct err *err)
 	return ret;
 }
 
+/*
+ * A node that comes back with another MAC address, or whose address is on another device now, is unreachable until its
+ * neighbours notice: they are told. Best effort: in the end they do notice.
+ */
+static void announce(struct cluster *c, size_t i, const struct link_info *device)
+{
+	const bool heard = (device->flags & IFF_RUNNING) && !(device->flags & (IFF_NOARP | IFF_POINTOPOINT));
+	const struct ip *ip = &c->own->object->addresses[i];
+	struct announced *last = &c->announced[i];
+
+	if (heard && last->ifindex == device->ifindex && ip_equal(&last->ip, ip) && memcmp(last->mac, device->mac, 6) == 0)
+		return;
+	*last = (struct announced){ .ip = *ip };
+	if (!heard || c->ops->announce(c->arg, ip, device, NULL) < 0)
+		return;
+	last->ifindex = device->ifindex;
+	memcpy(last->mac, device->mac, sizeof(last->mac));
+}
+
 /* The devices that have our addresses: packets of other nodes come in there, wherever ours go out. */
 static void own_devices(struct cluster *c)
 {
@@ -397,6 +416,7 @@ static void own_devices(struct cluster *c)
 		} else {
 			uplink_get(c, info.ifindex)->own = true;
 		}
+		announce(c, i, &info);
 	}
 }
 

@@ -58,6 +58,8 @@ struct cluster_ops {
 			   struct err *err);
 	/* The device that has the address; -EADDRNOTAVAIL. */
 	int (*device)(void *arg, const struct ip *ip, struct link_info *info, struct err *err);
+	/* To the device's neighbours, as announce_address(). */
+	int (*announce)(void *arg, const struct ip *ip, const struct link_info *device, struct err *err);
 	int (*hop_find)(void *arg, const struct ip *to, struct hop *hop, struct err *err);
 	int (*hop_keep)(void *arg, const struct hop *hop, bool keep, struct err *err);
 	int (*route_put)(void *arg, const struct route *route, struct err *err);

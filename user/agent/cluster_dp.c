@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "announce.h"
 #include "cleanup.h"
 #include "node.h"
 #include "pod_mtu.h"
@@ -193,16 +194,25 @@ static int find_hop(void *arg, const struct ip *to, struct hop *hop, struct err 
 	return hop_find(&k->nl, to, hop, err);
 }
 
+static int announce(void *arg, const struct ip *ip, const struct link_info *device, struct err *err)
+{
+	return announce_address(ip, device, err);
+}
+
 static int keep_hop(void *arg, const struct hop *hop, bool keep, struct err *err)
 {
 	struct cluster_kernel *k = arg;
 	struct nl_batch b = { 0 };
+	int ret;
 
 	if (keep)
 		hop_keep(&k->nl, &b, hop);
 	else
 		hop_forget(&k->nl, &b, hop);
-	return nl_batch_run(&k->nl, &b, err);
+	ret = nl_batch_run(&k->nl, &b, err);
+	if (keep && !hop->resolved)
+		announce_solicit(hop, NULL); /* else the kernel does, a little later */
+	return ret;
 }
 
 static int route_put(void *arg, const struct route *route, struct err *err)
@@ -257,6 +267,7 @@ const struct cluster_ops cluster_kernel_ops = {
 	.gateway_link = gateway_link,
 	.gateway_add = gateway_add,
 	.device = device,
+	.announce = announce,
 	.hop_find = find_hop,
 	.hop_keep = keep_hop,
 	.route_put = route_put,

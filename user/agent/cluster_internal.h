@@ -46,6 +46,13 @@ struct uplink {
 	bool xdp_failed;  /* ... is not, which was complained about */
 };
 
+/* One of our own addresses, and where its neighbours were last told that it is. */
+struct announced {
+	struct ip ip;
+	uint32_t ifindex; /* 0: they were not */
+	uint8_t mac[6];
+};
+
 struct cluster {
 	const struct cluster_ops *ops;
 	void *arg;
@@ -67,6 +74,7 @@ struct cluster {
 	struct leftovers left;
 	struct wr_cluster cluster; /* as in the map, but for the revision */
 	uint32_t gateway_ifindex;
+	struct announced announced[NODE_ADDRESSES]; /* as own->object->addresses */
 	struct uplink *uplinks;
 	size_t uplink_count, uplink_room;
 	int told_mtu; /* -1: never told */

@@ -45,6 +45,7 @@ struct fake_kernel {
 	size_t device_count;
 	unsigned announced; /* how often */
 	bool tentative;	    /* it cannot be */
+	unsigned looks; /* for a hop */
 	struct fake_hop hops[32];
 	size_t hop_count;
 	struct ip kept[32];
@@ -364,6 +365,7 @@ static inline int fake_hop_find(void *arg, const struct ip *to, struct hop *hop,
 {
 	struct fake_kernel *k = arg;
 
+	k->looks++;
 	for (size_t i = 0; i < k->hop_count; i++) {
 		if (!ip_equal(&k->hops[i].to, to))
 			continue;

@@ -483,17 +483,17 @@ static void on_records(uv_poll_t *poll, int status, int events)
 static void on_hops(uv_poll_t *poll, int status, int events)
 {
 	struct agent *agent = poll->data;
-	unsigned changes = 0;
+	struct hop_news news;
 	struct err err;
 
 	/* An overrun of the socket is an error to libuv, which then stops to poll it. */
 	if (status < 0)
 		uv_poll_start(poll, UV_READABLE, on_hops);
-	if (cluster_kernel_read(agent->kernel, &changes, &err) < 0) {
+	if (cluster_kernel_read(agent->kernel, &news, &err) < 0) {
 		log_err(LOG_ERROR, &err);
-		changes = HOP_LOST;
+		news.changes = HOP_LOST;
 	}
-	cluster_look_again(agent->cluster, changes);
+	cluster_look_again(agent->cluster, &news);
 }
 
 static void on_hangup(uv_signal_t *signal, int number)

@@ -164,9 +164,53 @@ int cluster_resolve(struct cluster *c)
 	return own_changed;
 }
 
-void cluster_look_again(struct cluster *c, unsigned changes)
+static bool is_uplink(const struct cluster *c, uint32_t ifindex)
 {
-	if (changes && c->own)
+	for (size_t i = 0; i < c->uplink_count; i++) {
+		if (c->uplinks[i].ifindex == ifindex)
+			return true;
+	}
+	return false;
+}
+
+/* Of a device that leads to nobody, and has none of our addresses, matters what it may do for those who cannot be reached. */
+static void other_device_changed(struct cluster *c)
+{
+	for (size_t i = 0; i < c->count; i++) {
+		struct member *m = c->members[i];
+
+		if (m != c->own && m->object && !m->slot && !m->left_out)
+			m->dirty = c->pending = true;
+	}
+}
+
+static void neighbour_changed(struct cluster *c, const struct hop_place *place)
+{
+	for (size_t i = 0; i < c->count; i++) {
+		struct member *m = c->members[i];
+
+		if (m->hop.ifindex == place->ifindex && ip_equal(&m->hop.next, &place->ip))
+			m->dirty = c->pending = true;
+	}
+}
+
+void cluster_look_again(struct cluster *c, const struct hop_news *news)
+{
+	bool all = news->changes & ~(unsigned)(HOP_NEIGHBOUR | HOP_LINK);
+
+	if (!c->own)
+		return;
+	for (size_t i = 0; i < news->count && !all; i++) {
+		const struct hop_place *place = &news->places[i];
+
+		if (place->ip.family)
+			neighbour_changed(c, place);
+		else if (place->ifindex == c->gateway_ifindex || is_uplink(c, place->ifindex))
+			all = true;
+		else
+			other_device_changed(c);
+	}
+	if (all)
 		c->look_again = c->pending = true;
 }
 

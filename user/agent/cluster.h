@@ -88,8 +88,8 @@ void cluster_remove_node(struct cluster *c, const char *name);
  * again. Or 0, or -ENOMEM.
  */
 int cluster_resolve(struct cluster *c);
-/* Next hops are to be looked at again (a set of enum hop_change). */
-void cluster_look_again(struct cluster *c, unsigned changes);
+/* Next hops are to be looked at again: of nodes that the news is about, or of all. */
+void cluster_look_again(struct cluster *c, const struct hop_news *news);
 /* What the maps and the routing table hold is not known (any more). */
 void cluster_lost(struct cluster *c);
 /* After a run that failed, or that has left pods. */

@@ -283,9 +283,9 @@ int cluster_kernel_fd(const struct cluster_kernel *k)
 	return hop_watch_fd(&k->watch);
 }
 
-int cluster_kernel_read(struct cluster_kernel *k, unsigned *changes, struct err *err)
+int cluster_kernel_read(struct cluster_kernel *k, struct hop_news *news, struct err *err)
 {
-	return hop_watch_read(&k->watch, changes, err);
+	return hop_watch_read(&k->watch, news, err);
 }
 
 int cluster_kernel_open(struct cluster_kernel **out, struct err *err)

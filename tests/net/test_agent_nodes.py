@@ -328,3 +328,16 @@ def test_key_of_its_own(here, there):
         agent.clear()
         agent.wait_applied()
         agent.stop()
+
+
+def gateways(node):
+    return {a["local"] for link in node.ip("address", "show", "warren0") for a in link["addr_info"]}
+
+
+def test_another_pod_cidr(here, there, agent):
+    """The gateway address of the old one goes, with the route for what is no pod."""
+    assert gateways(here) == {"10.1.0.1", "fd01::1"}
+    agent.write("self.json", node_object("self", ["10.9.0.0/24", "fd01::/64"], list(HERE.values())))
+    agent.wait_applied()
+    assert gateways(here) == {"10.9.0.1", "fd01::1"}
+    assert "10.1.0.0/24" not in here.run("ip", "route", "show", "type", "unreachable").stdout

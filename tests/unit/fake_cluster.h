@@ -338,6 +338,18 @@ static inline int fake_gateway_add(void *arg, uint32_t ifindex, const struct pre
 	return 0;
 }
 
+static inline int fake_gateway_delete(void *arg, uint32_t ifindex, const struct prefix *cidr, struct err *err)
+{
+	struct fake_kernel *k = arg;
+	const struct ip gateway = cidr_gateway(cidr);
+
+	for (size_t i = 0; i < k->gateway_count; i++) {
+		if (ip_equal(&k->gateways[i].ip, &gateway) && k->gateways[i].len == cidr->len)
+			k->gateways[i] = k->gateways[--k->gateway_count];
+	}
+	return 0;
+}
+
 static inline int fake_device(void *arg, const struct ip *ip, struct link_info *info, struct err *err)
 {
 	struct fake_kernel *k = arg;
@@ -460,6 +472,7 @@ static const struct cluster_ops fake_cluster_ops = {
 	.decap_l3 = fake_decap_l3,
 	.gateway_link = fake_gateway_link,
 	.gateway_add = fake_gateway_add,
+	.gateway_delete = fake_gateway_delete,
 	.device = fake_device,
 	.announce = fake_announce,
 	.hop_find = fake_hop_find,

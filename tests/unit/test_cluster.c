@@ -760,6 +760,26 @@ static void pods_follow(void **state)
 	rig_end(&r);
 }
 
+/* The gateway address of a pod CIDR that is no longer ours goes. */
+static void another_cidr(void **state)
+{
+	struct rig r;
+
+	rig_begin(&r);
+	put(&r, "self", SELF);
+	assert_int_equal(run(&r), 0);
+	assert_int_equal(r.k.gateway_count, 2);
+	put(&r, "self", "10.9.0.0/24 fd01::/64", "192.0.2.1 2001:db8::1");
+	r.k.gateway_count = 0; /* the fake adds them once more */
+	assert_int_equal(fake_gateway_add(&r.k, 0, &(struct prefix[]){ prefix_of("10.1.0.0/24") }[0],
+					  &(struct ip[]){ ip_of("10.1.0.1") }[0], NULL), 0);
+	assert_int_equal(run(&r), 0);
+	assert_int_equal(r.k.gateway_count, 2);
+	for (size_t i = 0; i < 2; i++)
+		assert_false(ip_equal(&r.k.gateways[i].ip, &(struct ip[]){ ip_of("10.1.0.1") }[0]));
+	rig_end(&r);
+}
+
 /* An event costs as much as it is about. */
 static void only_who_is_concerned(void **state)
 {
@@ -889,6 +909,7 @@ int main(void)
 		cmocka_unit_test(incomplete_nodes),
 		cmocka_unit_test(small_mtu),
 		cmocka_unit_test(pods_follow),
+		cmocka_unit_test(another_cidr),
 		cmocka_unit_test(only_who_is_concerned),
 		cmocka_unit_test(addresses_are_announced),
 		cmocka_unit_test(every_write_fails_once),

@@ -431,6 +431,48 @@ static void announce(struct cluster *c, size_t i, const struct link_info *device
 	memcpy(last->mac, device->mac, sizeof(last->mac));
 }
 
+static uint8_t mask_length(const void *mask, size_t size)
+{
+	const uint8_t *bytes = mask;
+	uint8_t len = 0;
+
+	for (size_t i = 0; i < size; i++)
+		len = (uint8_t)(len + __builtin_popcount(bytes[i]));
+	return len;
+}
+
+/* Which CIDRs the map names that are no longer ours. */
+static void note_former(struct cluster *c)
+{
+	const struct wr_cluster *w = &c->cluster;
+	const struct prefix old[2] = {
+		{ w->flags & WR_CLUSTER_POD4 ? ip_from(AF_INET, &w->cidr4) : (struct ip){ 0 }, mask_length(&w->mask4, 4) },
+		{ w->flags & WR_CLUSTER_POD6 ? ip_from(AF_INET6, &w->cidr6) : (struct ip){ 0 }, mask_length(&w->mask6, 16) },
+	};
+
+	for (int i = 0; i < 2; i++) {
+		const struct prefix *now = member_cidr(c->own, i ? AF_INET6 : AF_INET);
+
+		if (old[i].ip.family && (!now || !ip_equal(&now->ip, &old[i].ip) || now->len != old[i].len))
+			c->former[i] = old[i];
+	}
+}
+
+/* Once no route has them as its source any more. */
+static int delete_former(struct cluster *c, struct err *err)
+{
+	int ret = 0;
+
+	for (int i = 0; i < 2 && ret == 0; i++) {
+		if (!c->former[i].ip.family)
+			continue;
+		ret = c->ops->gateway_delete(c->arg, c->gateway_ifindex, &c->former[i], err);
+		if (ret == 0)
+			c->former[i].ip.family = 0;
+	}
+	return ret;
+}
+
 /* The devices that have our addresses: packets of other nodes come in there, wherever ours go out. */
 static void own_devices(struct cluster *c)
 {
@@ -481,6 +523,7 @@ static int own_update(struct cluster *c, struct err *err)
 	if (ret < 0)
 		return ret;
 	own_devices(c);
+	note_former(c);
 	wanted = cluster_wanted(c);
 	ret = set_cluster(c, &wanted, err);
 	if (ret == 0)
@@ -633,6 +676,8 @@ static int run_on(struct cluster *c, struct err *err)
 		ret = leftover_nodes_delete(c, err);
 	if (ret == 0)
 		ret = leftover_routes_delete(c, err);
+	if (ret == 0)
+		ret = delete_former(c, err);
 	if (ret == 0)
 		ret = uplinks_tidy(c, err);
 	if (ret == 0)

@@ -151,6 +151,35 @@ static int gateway_add(void *arg, uint32_t ifindex, const struct prefix *cidr, c
 	return nl_batch_run(&k->nl, &b, err);
 }
 
+static int in_cidr4(const void *key, const void *value, int cpus, void *arg)
+{
+	const struct ip ip = ip_from(AF_INET, key);
+
+	return prefix_contains(arg, &ip);
+}
+
+static int in_cidr6(const void *key, const void *value, int cpus, void *arg)
+{
+	const struct ip ip = ip_from(AF_INET6, key);
+
+	return prefix_contains(arg, &ip);
+}
+
+/* Routes to pods have the address as their source, and would go with it. */
+static int gateway_delete(void *arg, uint32_t ifindex, const struct prefix *cidr, struct err *err)
+{
+	const bool v6 = cidr->ip.family == AF_INET6;
+	const struct ip gateway = cidr_gateway(cidr);
+	struct cluster_kernel *k = arg;
+	struct nl_batch b = { 0 };
+	int ret = dp_map_each(v6 ? "addr6" : "addr4", v6 ? in_cidr6 : in_cidr4, (void *)cidr, err);
+
+	if (ret)
+		return ret < 0 ? ret : 0;
+	node_gateway_delete(&k->nl, &b, ifindex, cidr, &gateway);
+	return nl_batch_run(&k->nl, &b, err);
+}
+
 /* The name of the device that has the address. */
 static bool find_address(const struct ip *ip, char name[IFNAMSIZ])
 {
@@ -266,6 +295,7 @@ const struct cluster_ops cluster_kernel_ops = {
 	.decap_l3 = decap_l3,
 	.gateway_link = gateway_link,
 	.gateway_add = gateway_add,
+	.gateway_delete = gateway_delete,
 	.device = device,
 	.announce = announce,
 	.hop_find = find_hop,

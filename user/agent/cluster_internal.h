@@ -74,6 +74,7 @@ struct cluster {
 	struct leftovers left;
 	struct wr_cluster cluster; /* as in the map, but for the revision */
 	uint32_t gateway_ifindex;
+	struct prefix former[2]; /* our pod CIDRs until now, IPv4 and IPv6, while they have a gateway; family 0: none */
 	struct announced announced[NODE_ADDRESSES]; /* as own->object->addresses */
 	struct uplink *uplinks;
 	size_t uplink_count, uplink_room;

@@ -92,19 +92,34 @@ int node_gateway_ifindex(struct nl *nl, uint32_t *ifindex, struct err *err)
 	return r;
 }
 
-void node_gateway_add(struct nl *nl, struct nl_batch *b, uint32_t warren0_ifindex, const struct prefix *cidr,
-		      const struct ip *gateway)
+static struct route unreachable(const struct prefix *cidr)
 {
-	struct prefix own = { .ip = *gateway, .len = (uint8_t)ip_bits(gateway) };
-	struct route rest = {
+	return (struct route){
 		.dst = { prefix_first(cidr), cidr->len },
 		.type = RTN_UNREACHABLE,
 		.scope = RT_SCOPE_UNIVERSE,
 		.priority = UNREACHABLE_PRIORITY,
 	};
+}
+
+void node_gateway_add(struct nl *nl, struct nl_batch *b, uint32_t warren0_ifindex, const struct prefix *cidr,
+		      const struct ip *gateway)
+{
+	struct prefix own = { .ip = *gateway, .len = (uint8_t)ip_bits(gateway) };
+	struct route rest = unreachable(cidr);
 
 	addr_add(nl, b, warren0_ifindex, &own);
 	route_replace(nl, b, &rest);
+}
+
+void node_gateway_delete(struct nl *nl, struct nl_batch *b, uint32_t warren0_ifindex, const struct prefix *cidr,
+			 const struct ip *gateway)
+{
+	struct prefix own = { .ip = *gateway, .len = (uint8_t)ip_bits(gateway) };
+	struct route rest = unreachable(cidr);
+
+	addr_delete(nl, b, warren0_ifindex, &own);
+	route_delete(nl, b, &rest);
 }
 
 /* --- down ------------------------------------------------------------------------------------------------------------- */

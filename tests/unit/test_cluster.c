@@ -482,17 +482,28 @@ static void xdp_on_uplinks(void **state)
 	assert_int_equal(run(&r), 0);
 	assert_int_equal(r.k.uplink_count, 1);
 	assert_int_equal(r.complaint_count, 0);
+	/* one that works, until it is no uplink any more */
+	r.k.xdp_error = 0;
+	hop_to(&r, "192.0.2.2", "192.0.2.2", UPLINK2, 1400, 5);
+	look_again(&r, HOP_ROUTE);
+	assert_int_equal(run(&r), 0);
+	hop_to(&r, "192.0.2.2", "192.0.2.2", UPLINK, 1500, 2);
+	look_again(&r, HOP_ROUTE);
+	assert_int_equal(run(&r), 0);
+	assert_int_equal(r.k.uplink_count, 1);
+	assert_int_equal(r.k.xdp_count, 6);
+	assert_int_equal(r.k.xdp[5].ifindex, UPLINK2);
+	assert_int_equal(r.k.xdp[5].mode, DP_XDP_OFF);
 	/* the next agent, which wants none */
 	rig_end(&r);
 	r.options.xdp = DP_XDP_OFF;
-	r.k.xdp_error = 0;
 	rig_agent(&r);
 	put(&r, "self", SELF);
 	put(&r, "b", "10.2.0.0/24", "192.0.2.2");
 	assert_int_equal(run(&r), 0);
-	assert_int_equal(r.k.xdp_count, 5);
-	assert_int_equal(r.k.xdp[4].ifindex, UPLINK);
-	assert_int_equal(r.k.xdp[4].mode, DP_XDP_OFF);
+	assert_int_equal(r.k.xdp_count, 7);
+	assert_int_equal(r.k.xdp[6].ifindex, UPLINK);
+	assert_int_equal(r.k.xdp[6].mode, DP_XDP_OFF);
 	rig_end(&r);
 }
 

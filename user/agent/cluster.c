@@ -307,7 +307,20 @@ static void uplinks_xdp(struct cluster *c)
 	}
 }
 
-/* Off those that lead to nobody. XDP stays: whether this agent has brought it, or who runs the node, is not known. */
+/*
+ * Off those that lead to nobody. XDP too, where the options say a mode for all uplinks; in mode auto it stays: whether an agent
+ * has brought it, or who runs the node, is not known.
+ */
+static int uplink_drop(struct cluster *c, const struct uplink *uplink, struct err *err)
+{
+	const bool brought = uplink->xdp && (c->options->xdp == DP_XDP_NATIVE || c->options->xdp == DP_XDP_GENERIC);
+	int ret = brought ? c->ops->uplink_xdp(c->arg, uplink->ifindex, DP_XDP_OFF, err) : 0;
+
+	if (ret == 0 && uplink->attached)
+		ret = c->ops->uplink_detach(c->arg, uplink->ifindex, err);
+	return ret == -ENODEV ? 0 : ret;
+}
+
 static int uplinks_tidy(struct cluster *c, struct err *err)
 {
 	for (size_t i = 0; i < c->uplink_count; i++)
@@ -320,9 +333,9 @@ static int uplinks_tidy(struct cluster *c, struct err *err)
 	}
 	for (size_t i = c->uplink_count; i-- > 0;) {
 		struct uplink *uplink = &c->uplinks[i];
-		int ret = uplink->wanted || !uplink->attached ? 0 : c->ops->uplink_detach(c->arg, uplink->ifindex, err);
+		int ret = uplink->wanted ? 0 : uplink_drop(c, uplink, err);
 
-		if (ret < 0 && ret != -ENODEV)
+		if (ret < 0)
 			return ret;
 		if (uplink->wanted)
 			continue;

@@ -403,7 +403,7 @@ def test_damaged_record(fresh, content):
     fresh.assert_clean()
     assert allocations(fresh) == {}
     pod = fresh.pod("again", conf)
-    wait_for(lambda: pod.ping(NODE_GATEWAY[6], check=False), "the pod's host to answer")
+    pod.ping(NODE_GATEWAY[6])
     (record,) = [p for p in fresh.outside("/run/warren/attachments").rglob("*") if p.is_file()]
     record.write_bytes(content)
     gc = fresh.cni("GC", {**conf, "cni.dev/valid-attachments": []})

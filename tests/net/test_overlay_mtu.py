@@ -101,7 +101,11 @@ def test_pod_that_cannot_follow(overlay):
     astray.run("ip", "link", "set", "eth0", "netns", "elsewhere")
     set_uplinks(overlay, 1400)
     wait_mtu(overlay, 1400 - OVERHEAD[overlay.outer])
-    said = wait_for(lambda: {c["file"]: c["message"] for c in node.agent.status()["complaints"]}.get("MTU of pods"), "a complaint")
+
+    def complaint():
+        return {c["file"]: c["message"] for c in node.agent.status()["complaints"]}.get("MTU of pods")
+
+    said = wait_for(complaint, "a complaint")
     assert said.startswith(f"1 does not have {1400 - OVERHEAD[overlay.outer]}: default/c1: ")
     status = node.warren("status", check=False)
     assert status.returncode and said in status.stdout

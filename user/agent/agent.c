@@ -347,7 +347,8 @@ static void tell_key(struct agent *agent)
 		return;
 	agent->key_told = alone;
 	err_set(&err, EINVAL,
-		"this node has made its own, and takes the pods of the %zu other node%s for unknown ones: give all agents the same --cluster-key",
+		"this node has made its own, and takes the pods of the %zu other node%s for unknown ones: give all agents the "
+		"same --cluster-key",
 		counts.nodes, counts.nodes == 1 ? "" : "s");
 	on_complaint(agent, "cluster key", alone ? &err : NULL);
 }

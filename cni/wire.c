@@ -15,7 +15,6 @@
 #include "str.h"
 
 #define MTU_DEFAULT 1500
-#define LOCAL_TIMEOUT_MS 5000
 
 const uint8_t wire_host_mac[6] = WR_HOST_MAC;
 
@@ -332,16 +331,6 @@ static int pod_family(struct wire *w, struct nl_batch *b, const struct ip *ip, s
 	return 0;
 }
 
-/* What is sent to the pod, or to its gateway address, before that is lost: a client that starts at once would see it. */
-static int wait_local(struct wire *w, struct err *err)
-{
-	int ret = addr_wait(&w->pod, &w->leases->v6.ip, LOCAL_TIMEOUT_MS, err);
-
-	if (ret == 0 && w->leases->v6.gateway.family)
-		ret = addr_wait(w->host, &w->leases->v6.gateway, LOCAL_TIMEOUT_MS, err);
-	return ret;
-}
-
 int wire_pod_side(struct wire *w, struct err *err)
 {
 	struct nl_batch b = { .count = 0 };
@@ -359,8 +348,6 @@ int wire_pod_side(struct wire *w, struct err *err)
 		ret = pod_family(w, &b, &w->leases->v6.ip, err);
 	if (ret == 0)
 		ret = nl_batch_run(&w->pod, &b, err);
-	if (ret == 0 && w->leases->v6.ip.family)
-		ret = wait_local(w, err);
 	/*
 	 * Now that both ends are up, a work queue is to start the host's end; what the host sends before that is lost.
 	 * From 6.8 on the kernel does it at once when somebody asks for the link (rtnl_getlink and linkwatch).

@@ -6,7 +6,6 @@
 #include <linux/rtnetlink.h>
 #include <poll.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "link.h"
 
@@ -47,45 +46,6 @@ void addr_add(struct nl *nl, struct nl_batch *b, uint32_t ifindex, const struct 
 	/* Who assigns it knows that it is unique, and a tentative address cannot be used for a second. */
 	if (prefix->ip.family == AF_INET6)
 		mnl_attr_put_u32(nlh, IFA_FLAGS, IFA_F_NODAD);
-}
-
-static int type_cb(const struct nlmsghdr *nlh, void *arg)
-{
-	const struct rtmsg *rtm = mnl_nlmsg_get_payload(nlh);
-
-	*(uint8_t *)arg = rtm->rtm_type;
-	return MNL_CB_OK;
-}
-
-static bool is_local(struct nl *nl, const struct ip *ip)
-{
-	char buf[256] __attribute__((aligned(NLMSG_ALIGNTO)));
-	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
-	struct rtmsg *rtm;
-	uint8_t type = RTN_UNSPEC;
-
-	nlh->nlmsg_type = RTM_GETROUTE;
-	rtm = mnl_nlmsg_put_extra_header(nlh, sizeof(*rtm));
-	rtm->rtm_family = ip->family;
-	rtm->rtm_dst_len = (uint8_t)ip_bits(ip);
-	put_ip(nlh, RTA_DST, ip);
-	return nl_dump(nl, nlh, type_cb, &type, NULL, "look for a route") == 0 && type == RTN_LOCAL;
-}
-
-#define WAIT_STEP_US 200
-
-int addr_wait(struct nl *nl, const struct ip *ip, unsigned timeout_ms, struct err *err)
-{
-	char text[IP_STRLEN];
-
-	if (ip->family == AF_INET)
-		return 0;
-	for (unsigned long waited = 0; !is_local(nl, ip); waited += WAIT_STEP_US) {
-		if (waited >= timeout_ms * 1000ul)
-			return err_set(err, ETIMEDOUT, "the kernel takes no packets for its address %s", ip_format(ip, text));
-		usleep(WAIT_STEP_US);
-	}
-	return 0;
 }
 
 void addr_delete(struct nl *nl, struct nl_batch *b, uint32_t ifindex, const struct prefix *prefix)

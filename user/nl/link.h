@@ -55,11 +55,6 @@ void link_set_up(struct nl *nl, struct nl_batch *b, uint32_t ifindex);
 
 /* Without duplicate address detection; `prefix` keeps its host bits. An address that is there already is no error. */
 void addr_add(struct nl *nl, struct nl_batch *b, uint32_t ifindex, const struct prefix *prefix);
-/*
- * Waits until the kernel takes packets for an address of its own: of IPv6 the route that says so is made by a work queue, which
- * may be late, also without duplicate address detection. -ETIMEDOUT.
- */
-int addr_wait(struct nl *nl, const struct ip *ip, unsigned timeout_ms, struct err *err);
 void addr_delete(struct nl *nl, struct nl_batch *b, uint32_t ifindex, const struct prefix *prefix); /* none is no error */
 int addr_each(struct nl *nl, uint32_t ifindex, int (*fn)(const struct prefix *p, void *arg), void *arg,
 	      struct err *err);

@@ -192,6 +192,15 @@ void link_set_mac(struct nl *nl, struct nl_batch *b, uint32_t ifindex, const uin
 	mnl_attr_put(nlh, IFLA_ADDRESS, 6, mac);
 }
 
+void link_set_mtu(struct nl *nl, struct nl_batch *b, uint32_t ifindex, uint32_t mtu)
+{
+	struct nlmsghdr *nlh = nl_request(nl, b, RTM_SETLINK, 0, 0, "set the MTU of device %u to %u", ifindex, mtu);
+	struct ifinfomsg *ifi = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifi));
+
+	ifi->ifi_index = (int)ifindex;
+	mnl_attr_put_u32(nlh, IFLA_MTU, mtu);
+}
+
 void link_set_up(struct nl *nl, struct nl_batch *b, uint32_t ifindex)
 {
 	struct nlmsghdr *nlh = nl_request(nl, b, RTM_SETLINK, 0, 0, "set device %u up", ifindex);

@@ -34,7 +34,7 @@ enum wr_node_flags {
 	WR_NODE_V4 = 1 << 0,       /* cidr4 is valid */
 	WR_NODE_V6 = 1 << 1,       /* cidr6 is valid */
 	WR_NODE_OVER6 = 1 << 2,    /* local and remote are IPv6 addresses; else IPv4, in the first word of each */
-	WR_NODE_DIRECT = 1 << 3,   /* on the same link, without encapsulation: frames as they are, to dmac */
+	WR_NODE_DIRECT = 1 << 3,   /* on the same link, without encapsulation: frames as they are, to dmac; but for what is the world's */
 	WR_NODE_RESOLVED = 1 << 4, /* uplink and both MAC addresses are valid; else the stack finds the next hop (bpf_redirect_neigh) */
 };
 
@@ -42,7 +42,8 @@ enum wr_node_flags {
  * One slot of map `nodes`: another node of the cluster. Written whole before anything leads to it (nodes4/6,
  * node_addr4/6), and emptied, `id` first, after nothing does. What changes in place is only the next hop's MAC address,
  * the uplink and RESOLVED; everything else makes a new slot. A flow remembers the slot; it is believed only if the remote
- * address is in the slot's CIDR, so a slot that has another node by now misleads nobody.
+ * address is in the slot's CIDR, so a slot that has another node by now misleads nobody. (The world's address is in nobody's: a
+ * node takes only answers to what it has forwarded itself.)
  */
 struct wr_node {
 	__u32 id;     /* never used twice; 0: the slot is empty */

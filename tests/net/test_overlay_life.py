@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from lab import TIMEOUT, tcp, udp, wait_for
+from lab import TIMEOUT, Underlay, tcp, udp, wait_for
 from overlay_lab import ALL, OVERHEAD, Overlay, Tunnelled, is_tunnel, node_object
 from policy_lab import Datagrams, Transfer, namespaces, policy, pods, sources
 
@@ -373,6 +373,15 @@ def test_host_to_a_service_whose_pod_is_remote(shared, translating, family):
     both_protocols(a.node, b, family, SERVICE[family], SERVICE_PORT)
 
 
+def test_world_to_a_port_of_a_node_whose_pod_is_remote(shared, translating, family):
+    """No source translation anywhere: the pod sees who asks, and its answer goes back by the node that translated."""
+    a, b = ends(shared)
+    world = shared.underlay
+    for address, port in ((a.node.address[family], HOST_PORT), (SERVICE[family], SERVICE_PORT)):
+        seen = both_protocols(world, b, family, address, port)
+        assert seen in (Underlay.BEYOND[family], world.router(1, family))
+
+
 @pytest.fixture
 def masqueraded(shared, translating, family):
     """As node ports are, whose pods may be anywhere: what leaves the first node for the pod's has its address."""
@@ -384,7 +393,7 @@ def masqueraded(shared, translating, family):
     shared.nodes["n1"].run("nft", "add", "rule", ip, "service", "after", rule)
 
 
-def test_world_to_a_port_of_a_node_whose_pod_is_remote(shared, masqueraded, family):
+def test_world_to_a_port_of_a_node_that_masquerades(shared, masqueraded, family):
     a, b = ends(shared)
     world = shared.underlay
     for address, port in ((a.node.address[family], HOST_PORT), (SERVICE[family], SERVICE_PORT)):

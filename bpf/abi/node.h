@@ -34,7 +34,7 @@ enum wr_node_flags {
 	WR_NODE_V4 = 1 << 0,       /* cidr4 is valid */
 	WR_NODE_V6 = 1 << 1,       /* cidr6 is valid */
 	WR_NODE_OVER6 = 1 << 2,    /* local and remote are IPv6 addresses; else IPv4, in the first word of each */
-	WR_NODE_DIRECT = 1 << 3,   /* on the same link, without encapsulation: frames as they are, to dmac; but for what is the world's */
+	WR_NODE_DIRECT = 1 << 3,   /* on the same link, without encapsulation: frames as they are, to dmac */
 	WR_NODE_RESOLVED = 1 << 4, /* uplink and both MAC addresses are valid; else the stack finds the next hop (bpf_redirect_neigh) */
 };
 

@@ -51,13 +51,13 @@ OUT_OF_LINE int leave_identity(struct __sk_buff *skb, const struct addresses *at
  * By the egress policy of the pod by whose device the packet entered, if it did. The world is judged at the other node: of its
  * packets only those whose answers would be refused for want of an entry are dropped here.
  */
-static __always_inline enum wr_reason leave_judge(struct packet *p, struct scratch *s, const bool v6)
+static __always_inline enum wr_reason leave_judge(struct packet *p, struct scratch *s, __u64 identity, const bool v6)
 {
 	const __u32 entered = p->skb->ingress_ifindex;
 	enum wr_reason reason;
 
 	p->ep = entered ? endpoint_get(entered) : NULL;
-	if (!p->ep && !p->worlds)
+	if (!p->ep && identity != WR_ID_WORLD)
 		return WR_REASON_NONE;
 	p->ifindex = p->ep ? entered : 0;
 	p->word.both = p->ep ? policy_word_read(p->ep) : 0;
@@ -90,8 +90,7 @@ static __always_inline enum wr_reason leave(struct packet *p, struct scratch *s,
 		return WR_REASON_BAD_DESTINATION;
 	p->peer_ifindex = WR_REMOTE | slot;
 	reason = leave_identity(p->skb, p->at, identity, v6);
-	p->worlds = *identity == WR_ID_WORLD;
-	return reason ? reason : leave_judge(p, s, v6);
+	return reason ? reason : leave_judge(p, s, *identity, v6);
 }
 
 #endif

@@ -40,23 +40,6 @@ static __always_inline const struct wr_node *node_get(__u32 slot)
 	return node && node->id ? node : NULL;
 }
 
-/*
- * Whether what is the world's or not goes there as it is. What the stack forwards from the world is encapsulated on the same link
- * too: else the other node would not know by whose stack it has come, and could not answer that way.
- */
-static __always_inline bool node_takes_bare(const struct wr_node *node, bool worlds)
-{
-	return (node->flags & WR_NODE_DIRECT) && !worlds;
-}
-
-/* The largest packet that fits. */
-static __always_inline __u32 node_mtu(const struct wr_node *node, bool worlds)
-{
-	if (!(node->flags & WR_NODE_DIRECT) || !worlds)
-		return node->mtu;
-	return node->mtu - (node->flags & WR_NODE_OVER6 ? WR_TUNNEL_OVERHEAD6 : WR_TUNNEL_OVERHEAD4);
-}
-
 /* Slot of the node whose pod CIDR holds the address, or 0. Keys are copied: in a function out of line 6.1 takes none from `addr`. */
 static __always_inline __u32 node_by_cidr(const union addr *addr, const bool v6)
 {

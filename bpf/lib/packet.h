@@ -123,8 +123,6 @@ struct packet {
 	__u32 traits; /* set of enum packet_trait */
 	__be16 sport, dport;
 
-	bool worlds; /* by leave(): the stack forwards it from the world */
-
 	/* By flow_pass(). */
 	bool via_stack; /* not straight to the peer: the stack has something to undo */
 	__u8 judged;    /* bit per enum wr_direction: the flow's judgement there is known, and new unless it denies */

@@ -109,8 +109,8 @@ static __always_inline bool too_big_turn(const struct packet *p, __u32 mtu, cons
 	return true;
 }
 
-/* What tc is to do with a packet, the world's or not, that is too big for that node: into the pod that it came from, or the stack. */
-OUT_OF_LINE int too_big_tell(struct __sk_buff *skb, __u32 slot, __u32 worlds)
+/* What tc is to do with a packet that is too big for that node: into the pod that it came from, or the stack. */
+OUT_OF_LINE int too_big_tell(struct __sk_buff *skb, __u32 slot)
 {
 	const struct packet p = { .skb = skb };
 	const struct wr_cluster *c = cluster_get();
@@ -120,7 +120,7 @@ OUT_OF_LINE int too_big_tell(struct __sk_buff *skb, __u32 slot, __u32 worlds)
 
 	if (!c || !node || !(v6 ? may_be_told(&p, true) : may_be_told(&p, false)))
 		return TC_ACT_SHOT;
-	mtu = node_mtu(node, worlds);
+	mtu = node->mtu;
 	if (!(v6 ? too_big_turn(&p, mtu, true) : too_big_turn(&p, mtu, false)))
 		return TC_ACT_SHOT;
 	return skb->ifindex == c->host_ifindex ? bpf_redirect(skb->ifindex, BPF_F_INGRESS) : bpf_redirect_peer(skb->ifindex, 0);

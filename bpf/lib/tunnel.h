@@ -221,11 +221,11 @@ static __always_inline enum wr_reason push(struct packet *p, struct tunnel_out *
 	enum wr_reason reason = WR_REASON_TO_NODE;
 	struct ethhdr *eth;
 
-	if (!tunnel_fits(p, node_mtu(out->node, out->identity == WR_ID_WORLD)))
+	if (!tunnel_fits(p, out->node->mtu))
 		return WR_REASON_TOO_BIG;
 	if (dry_run)
 		return WR_REASON_TO_NODE;
-	if (node_takes_bare(out->node, out->identity == WR_ID_WORLD)) {
+	if (out->node->flags & WR_NODE_DIRECT) {
 		eth = packet_at(p, 0, sizeof(*eth));
 		if (!eth)
 			return WR_REASON_RUNT;

@@ -109,7 +109,7 @@ static __always_inline int verdict(const struct packet *p, const struct flow *f,
 			report(p, f, reason);
 	}
 	if (reason == WR_REASON_TOO_BIG && !dry_run)
-		return too_big_tell(p->skb, p->peer_ifindex & ~WR_REMOTE, p->worlds);
+		return too_big_tell(p->skb, p->peer_ifindex & ~WR_REMOTE);
 	if (drops)
 		return TC_ACT_SHOT;
 	/* GATEWAY_REPLY: back into the pod that asked. */

@@ -174,11 +174,6 @@ static const struct scenario scenarios[] = {
 	{ "the world's echo through this node's stack", .steps = {
 		ROUTED(DEVICE_UPLINK, TO_NODE, IP(.src = WORLD), ICMP(.type = ECHO)), ARRIVES(IDENTITY_C, TO_HOST, IP(.src = POD_C, .dst = WORLD), ICMP(.type = ECHO_REPLY)),
 		ARRIVES(IDENTITY_C, TUNNEL_TARGET, IP(.src = POD_C, .dst = WORLD), ICMP(.type = ECHO_REPLY, .id = 77)) } },
-	{ "the world's to a node on the same link is encapsulated, its answers are not", .steps = {
-		DO(node_is, X(SLOT_C), Y(WR_NODE_DIRECT)), ROUTED(DEVICE_UPLINK, TO_NODE, IP(.src = WORLD), UDP()), DO(wire_says, X(WR_ID_WORLD)),
-		BARE(MAC_OTHER, TO_HOST, C_TO_WORLD), DO(is_bare, X(MAC_HOST), Y(MAC_HOST)), BARE(MAC_OTHER, TUNNEL_TARGET, IP(.src = POD_C2, .dst = WORLD), UDP()),
-		BARE(MAC_B, NOT_TUNNELLED, C_TO_WORLD), ARRIVES(WR_ID_WORLD, TO_ENDPOINT, IP(.src = WORLD), UDP(.sport = 7)),
-		SENDS(A, TO_NODE, IP(.dst = WORLD), UDP(.sport = 53, .dport = 7)), DO(is_bare, X(MAC_HOST), Y(MAC_OTHER)) } },
 	{ "who may not send so", .steps = {
 		ROUTED(DEVICE_UPLINK, SPOOFED_OUTSIDE, IP(.src = POD_A), UDP()), ROUTED(DEVICE_B, SPOOFED_OUTSIDE, IP(.src = POD_A), UDP()),
 		ROUTED(DEVICE_UPLINK, SPOOFED_OUTSIDE, IP(.src = POD_D), UDP()), ROUTED(DEVICE_UPLINK, SPOOFED_OUTSIDE, IP(.src = NODE_D), UDP()),

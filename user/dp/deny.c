@@ -254,7 +254,8 @@ int dp_deny_each(int (*fn)(const struct dp_deny *deny, void *arg), void *arg, st
 		r = dp_map_each("deny6", collect, &w, err);
 	if (r == -ENOMEM)
 		err_errno(err, ENOMEM, "cannot list the denylist");
-	qsort(w.list, w.count, sizeof(*w.list), by_prefix);
+	if (w.count)
+		qsort(w.list, w.count, sizeof(*w.list), by_prefix);
 	for (size_t i = 0; i < w.count && r == 0; i++)
 		r = fn(&w.list[i], arg);
 	free(w.list);

@@ -56,7 +56,7 @@ static inline int wr_ct6_swapped(const struct wr_addr6 *s, __be16 sport, const s
 
 enum wr_ct_flags {
 	WR_CT_SWAPPED = 1 << 0,      /* the initiator is the key's end 1 */
-	WR_CT_VIA_STACK = 1 << 1,    /* first seen at to_pod: its replies go through the stack too */
+	WR_CT_VIA_STACK = 1 << 1,    /* first seen at to_pod or from_host: its replies go through the stack too */
 	WR_CT_DENIED_EGRESS = 1 << 2,  /* the initiator's egress was denied: nothing passes, either way */
 	WR_CT_DENIED_INGRESS = 1 << 3, /* the responder's ingress was */
 	WR_CT_ANSWERED = 1 << 4,     /* the responder has answered */
@@ -88,7 +88,10 @@ struct wr_judgement {
 struct wr_ct {
 	__u32 expires;   /* tick after which the entry is dead, swept or not */
 	__u32 flags;     /* enum wr_ct_flags */
-	/* ifindex of the endpoint that began it; WR_REMOTE | slot: a pod of that node (abi/node.h); 0: the host, or from outside */
+	/*
+	 * ifindex of the endpoint that began it; WR_REMOTE | slot: a pod of that node (abi/node.h), that node, or the world by its
+	 * stack; 0: the host, or from outside
+	 */
 	__u32 initiator;
 	__u32 responder; /* likewise of the one that it was sent to; 0: the stack's business */
 	struct wr_judgement at[WR_DIRECTIONS]; /* [WR_EGRESS] by the initiator's policy, [WR_INGRESS] by the responder's */
@@ -102,7 +105,8 @@ _Static_assert(sizeof(struct wr_ct) == 48, "wr_ct");
 
 /* Value of `ct_usage`, key: ifindex modulo WR_ENDPOINT_SLOTS. */
 struct wr_ct_usage {
-	__u32 entries; /* of ct4 and ct6 that the endpoint owns: the initiator, or the responder if the initiator is none of this node's */
+	/* Of ct4 and ct6 that the endpoint owns: the initiator, or the responder if the initiator is none of this node's. [0]: neither is. */
+	__u32 entries;
 };
 _Static_assert(sizeof(struct wr_ct_usage) == 4, "wr_ct_usage");
 

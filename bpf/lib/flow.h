@@ -6,9 +6,8 @@
  * has sent them, likewise; from_uplink's by the pod that gets them. An end on another node is judged there.
  *
  * Nearly every packet goes on with a flow whose judgement holds and whose state stays as it is: flow_goes_on(). Everything
- * else is decided out of line, from the lookup on again: flow_load() finds the entry, flow_locate() whose the other address
- * is now, flow_look() says what is to be done, flow_ends() between whom a new flow is, judge_flow() judges, flow_settle()
- * writes. One after the other, since a BPF stack is small: 512 bytes for whoever calls whom, each rounded up to 32.
+ * else is decided out of line: flow_fill() copies the entry, flow_locate() finds whose the other address is now, flow_look()
+ * says what is to be done, flow_ends() between whom a new flow is, judge_flow() judges, flow_settle() writes. One after the other, since a BPF stack is small: 512 bytes for whoever calls whom, each rounded up to 32.
  *
  * Of an end that is no endpoint of this node the entry's judgement holds, in place of a policy's revision, that of the
  * cluster under which it was found where it is: as long as that stands nothing is looked up.
@@ -42,6 +41,7 @@ struct found {
 	struct wr_ct *ct;
 	const struct wr_endpoint *other; /* by flow_fits(): the other side, if it is an endpoint */
 	__u32 now;
+	__u32 swapped;    /* the packet's source is the key's end 1 */
 	__u32 flags;      /* the entry's, read once */
 	bool established; /* in ct4/6, not in ct_new4/6 */
 	bool forward;     /* the packet goes from initiator to responder */
@@ -49,14 +49,14 @@ struct found {
 
 /* --- about an entry --- */
 
-static __always_inline bool flow_find(struct found *found, const union ct_key *key, __u32 swapped, const bool v6)
+static __always_inline bool flow_find(struct found *found, const union ct_key *key, const bool v6)
 {
 	found->ct = ct_find(key, &found->established, v6);
 	found->now = ct_now();
 	if (!found->ct)
 		return false;
 	found->flags = found->ct->flags;
-	found->forward = !(swapped ^ (found->flags & WR_CT_SWAPPED));
+	found->forward = !(found->swapped ^ (found->flags & WR_CT_SWAPPED));
 	return !ct_expired(found->ct, found->now);
 }
 
@@ -221,23 +221,22 @@ static __always_inline bool flow_is_lost(struct flow *f)
 	return *other_revision(&f->ct, own) != f->cluster_revision;
 }
 
-/* f->ct becomes a copy of the packet's entry, if there is one. */
+/* What there is to say of f->ct, a copy of the packet's entry, if there is one. */
 OUT_OF_LINE int flow_load(struct addresses *at, struct flow *f)
 {
-	struct packet p = { 0 };
-	struct found found = { 0 };
-	union ct_key key;
+	struct packet p = { .at = at };
 
 	if (!at || !f)
 		return 0;
-	f->swapped = flow_key(&p, at, f, &key);
-	f->found = flow_find(&found, &key, f->swapped, f->v6) ? FLOW_LIVES : found.ct ? FLOW_DEAD : FLOW_NONE;
-	f->now = found.now;
-	if (!found.ct)
+	p.sport = f->sport;
+	p.dport = f->dport;
+	f->swapped = f->v6 ? ct_swapped(&p, true) : ct_swapped(&p, false);
+	f->now = ct_now();
+	if (!f->found)
 		return 0;
-	f->ct = *found.ct;
-	f->established = found.established;
-	f->forward = found.forward;
+	if (ct_expired(&f->ct, f->now))
+		f->found = FLOW_DEAD;
+	f->forward = f->swapped == (f->ct.flags & WR_CT_SWAPPED);
 	f->lost = f->found == FLOW_LIVES && way_is_out(f->way) && flow_is_lost(f);
 	return 0;
 }
@@ -577,7 +576,8 @@ static __always_inline enum wr_reason flow_decide(struct __sk_buff *skb, struct 
 /* --- what is not --- */
 
 /* What the functions above are told. */
-static __always_inline void flow_fill(const struct packet *p, struct flow *f, const enum way way, const bool v6)
+static __always_inline void flow_fill(const struct packet *p, struct flow *f, const struct found *found, const enum way way,
+				      const bool v6)
 {
 	__builtin_memset(f, 0, sizeof(*f));
 	f->ifindex = p->ifindex;
@@ -590,43 +590,52 @@ static __always_inline void flow_fill(const struct packet *p, struct flow *f, co
 	f->l4_proto = p->l4_proto;
 	f->way = way;
 	f->v6 = v6;
+	if (!found->ct)
+		return;
+	f->found = FLOW_LIVES;
+	f->established = found->established;
+	f->ct = *found->ct;
 }
 
-/* Whether the packet just goes on with its flow, whose only change is that it lives on. */
+/*
+ * Whether the packet just goes on with its flow, whose only change is that it lives on, or, by FIN or RST, that it soon ends.
+ * `found` is what else has to be decided by.
+ */
 static __always_inline bool flow_goes_on(const struct packet *p, union ct_key *key, struct found *found,
 					 const enum way way, const bool v6)
 {
-	const __u32 swapped = ct_key(p, key, v6);
-	__u32 expires;
+	__u32 expires, ends;
 
-	if (!flow_find(found, key, swapped, v6) || (p->traits & (FOLLOWS | TCP_FIN | TCP_RST)))
+	found->swapped = ct_key(p, key, v6);
+	if (!flow_find(found, key, v6) || dry_run || (p->traits & FOLLOWS))
 		return false;
 	if ((found->flags & (CT_DENIED | WR_CT_RESET)) || !(found->forward || (found->flags & WR_CT_ANSWERED)))
 		return false;
 	if (flow_begins_anew(p, found) || !flow_fits(p, found, way, v6) || !flow_is_current(p, found, way))
 		return false;
-	expires = found->now + ct_life(p->l4_proto, found->flags);
-	if (expires - found->ct->expires + REFRESH_TICKS <= 2 * REFRESH_TICKS)
+	ends = tcp_progress(p, found);
+	expires = found->now + ct_life(p->l4_proto, ends);
+	if (ends == found->flags && expires - found->ct->expires + REFRESH_TICKS <= 2 * REFRESH_TICKS)
 		return true;
 	/* An answered flow that is in ct_new for want of room tries again. */
 	if (!found->forward && !found->established)
 		return false;
+	if (ends != found->flags)
+		__sync_fetch_and_or(&found->ct->flags, ends & CT_ENDED);
 	found->ct->expires = expires;
 	return true;
 }
 
 /* Whether the packet just goes on with its flow, and where; lets the next ones go by `lease`, if there can be one. */
-static __always_inline bool flow_continues(struct packet *p, struct scratch *s, const struct lease *lease, const enum way way,
-					   const bool v6)
+static __always_inline bool flow_continues(struct packet *p, struct scratch *s, struct found *found, const struct lease *lease,
+					   const enum way way, const bool v6)
 {
-	struct found found = { 0 };
-
-	if (dry_run || !flow_goes_on(p, &s->key, &found, way, v6))
+	if (!flow_goes_on(p, &s->key, found, way, v6))
 		return false;
-	p->via_stack = found.flags & WR_CT_VIA_STACK;
+	p->via_stack = found->flags & WR_CT_VIA_STACK;
 	if (way == WAY_FROM_POD) {
-		p->peer = found.other;
-		p->peer_ifindex = other_end(found.ct, found.forward);
+		p->peer = found->other;
+		p->peer_ifindex = other_end(found->ct, found->forward);
 		p->peer_identity = p->peer ? p->peer->identity : WR_ID_UNKNOWN;
 	}
 	if ((way == WAY_FROM_POD || way == WAY_FROM_NODE) && !p->via_stack && p->peer_ifindex)
@@ -639,11 +648,12 @@ static __always_inline enum wr_reason flow_pass(struct packet *p, struct scratch
 						const enum way way, const bool v6)
 {
 	struct flow *f = &s->flow;
+	struct found found = { 0 };
 	enum wr_reason reason;
 
-	if (flow_continues(p, s, lease, way, v6))
+	if (flow_continues(p, s, &found, lease, way, v6))
 		return WR_REASON_NONE;
-	flow_fill(p, f, way, v6);
+	flow_fill(p, f, &found, way, v6);
 	reason = flow_decide(p->skb, p->at, f);
 	if (reason && (p->traits & RELATED))
 		reason = WR_REASON_ICMP_ERROR;

@@ -12,10 +12,10 @@
 /* By a lease for addresses that are in no node's pod CIDR: the cluster's revision is all that it depends on. */
 static __always_inline bool outside_lease(const union addr *source, __u32 revision, struct lease *lease, const bool v6)
 {
-	const __u64 h = lease_mix_address(lease_mix(lease_secret, LEASE_OUTSIDE | v6), source, v6);
+	const __u64 h = lease_mix_address(lease_mix(lease_secret.seed, LEASE_OUTSIDE | v6), source, v6);
 	const __u32 slot = h >> (64 - LEASE_BITS);
 
-	lease->at = lease_secret && !dry_run ? bpf_map_lookup_elem(&leases, &slot) : NULL;
+	lease->at = lease_secret.seed && !dry_run ? bpf_map_lookup_elem(&leases, &slot) : NULL;
 	lease->word = lease_mix(h, revision);
 	return lease->at && *lease->at == lease->word;
 }

@@ -16,6 +16,7 @@
 #include "lib/gateway.h"
 #include "lib/geneve.h"
 #include "lib/ip.h"
+#include "lib/lease.h"
 #include "lib/node.h"
 #include "lib/trace.h"
 
@@ -381,6 +382,22 @@ static __always_inline enum wr_reason tunnel_check(struct packet *p, const struc
 	return t->v6 ? tunnel_source(p, t, true) : tunnel_source(p, t, false);
 }
 
+/* Slot of the node whose own address it is, or 0. By a lease, as long as the cluster's revision stands. */
+static __always_inline __u32 tunnel_sender(const union addr *source, __u32 revision, const bool v6)
+{
+	struct lease lease;
+	__u32 slot;
+
+	lease_sender(source, revision, &lease, v6);
+	slot = lease_slot(&lease);
+	if (slot)
+		return slot;
+	slot = node_by_address(source, v6);
+	if (slot)
+		lease_give(&lease, WR_REMOTE | slot);
+	return slot;
+}
+
 /*
  * Whether the frame, of that outer family, is a tunnel packet (t->node then says whose) that may be believed. NONE with no
  * t->node: it is none; p->at->saddr is its source then.
@@ -392,7 +409,7 @@ static __always_inline enum wr_reason tunnel_open(struct packet *p, const struct
 	t->over6 = v6;
 	if (reason || !t->inner)
 		return reason;
-	t->slot = node_by_address(&p->at->saddr, v6);
+	t->slot = tunnel_sender(&p->at->saddr, p->cluster_revision, v6);
 	t->node = node_get(t->slot);
 	if (!t->node)
 		return WR_REASON_TUNNEL_SENDER;

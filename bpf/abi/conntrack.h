@@ -68,7 +68,7 @@ enum wr_ct_flags {
 /* Under what an enforcement point let the flow pass (or not). */
 struct wr_judgement {
 	__u64 peer;     /* identity of the other side */
-	__u32 revision; /* of the endpoint's policy word */
+	__u32 revision; /* of the endpoint's policy word; of an end elsewhere, the cluster's, under which it was found there */
 	__u32 rule;     /* enum wr_rule, or a key of map `rules` */
 };
 

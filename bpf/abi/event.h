@@ -11,8 +11,8 @@
 
 #include "abi/abi.h"
 
-/* Enough for Ethernet, IPv6 with two extension headers and TCP with options. */
-#define WR_EVENT_HEADERS 112
+/* Enough for a tunnel packet's headers, IPv6 outside and inside, and the inner TCP header (156). */
+#define WR_EVENT_HEADERS 160
 
 /* The ring has one reader; when nobody reads and it is full, a drop is only counted. */
 struct wr_event {

@@ -93,7 +93,6 @@ enum wr_cluster_flags {
 	WR_CLUSTER_POD4 = 1 << 2,  /* cidr4 is valid */
 	WR_CLUSTER_POD6 = 1 << 3,
 	WR_CLUSTER_DSCP = 1 << 4,  /* the inner DSCP is copied outwards (RFC 2983's uniform model); else 0. ECN always is (RFC 6040). */
-	WR_CLUSTER_DECAP_L3 = 1 << 5, /* the kernel has BPF_F_ADJ_ROOM_DECAP_L3_* (facts: not 6.1): mixed families may be decapsulated in place */
 };
 
 /*

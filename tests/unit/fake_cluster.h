@@ -299,11 +299,6 @@ static inline int fake_pod_mtu(void *arg, uint16_t mtu, struct err *err)
 	return 0;
 }
 
-static inline bool fake_decap_l3(void *arg)
-{
-	return true;
-}
-
 #define FAKE_GATEWAY_LINK 77
 
 static inline int fake_gateway_link(void *arg, uint32_t *ifindex, struct err *err)
@@ -429,7 +424,6 @@ static const struct cluster_ops fake_cluster_ops = {
 	.uplink_each = fake_uplink_each,
 	.tunnel_port = fake_tunnel_port,
 	.pod_mtu = fake_pod_mtu,
-	.decap_l3 = fake_decap_l3,
 	.gateway_link = fake_gateway_link,
 	.gateway_add = fake_gateway_add,
 	.device = fake_device,

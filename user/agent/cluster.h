@@ -49,7 +49,6 @@ struct cluster_ops {
 	/* as node_set_tunnel_port() and those of dp.h */
 	int (*tunnel_port)(void *arg, uint16_t port, struct err *err);
 	int (*pod_mtu)(void *arg, uint16_t mtu, struct err *err);
-	bool (*decap_l3)(void *arg);
 	/* the kernel's networking */
 	int (*gateway_link)(void *arg, uint32_t *ifindex, struct err *err);
 	int (*gateway_add)(void *arg, uint32_t ifindex, const struct prefix *cidr, const struct ip *gateway,

@@ -116,15 +116,6 @@ static int pod_mtu(void *arg, uint16_t mtu, struct err *err)
 	return dp_pod_mtu_set(mtu, err);
 }
 
-static bool decap_l3(void *arg)
-{
-	static int known = -1;
-
-	if (known < 0)
-		known = dp_can_decap_l3();
-	return known;
-}
-
 static int gateway_link(void *arg, uint32_t *ifindex, struct err *err)
 {
 	struct cluster_kernel *k = arg;
@@ -243,7 +234,6 @@ const struct cluster_ops cluster_kernel_ops = {
 	.uplink_each = uplink_each,
 	.tunnel_port = tunnel_port,
 	.pod_mtu = pod_mtu,
-	.decap_l3 = decap_l3,
 	.gateway_link = gateway_link,
 	.gateway_add = gateway_add,
 	.device = device,

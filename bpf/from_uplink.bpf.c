@@ -96,9 +96,6 @@ static __always_inline enum wr_reason judge(struct packet *p, union memory *m)
 	}
 	if (reason || !p->peer_ifindex)
 		return reason;
-	/* The world's is nobody's: it only came by that node. */
-	if (p->peer_identity == WR_ID_WORLD)
-		p->peer_ifindex = 0;
 	return m->first.tunnel.v6 ? arrive(p, &m->s, true) : arrive(p, &m->s, false);
 }
 

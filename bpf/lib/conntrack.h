@@ -203,9 +203,10 @@ static __always_inline void ct_count(__u32 stat)
 
 /* --- who owns what is in ct --- */
 
+/* What the world sends to other nodes' pods is nobody's, and has one share together. */
 static __always_inline __u32 ct_owner(const struct wr_ct *ct)
 {
-	return end_is_local(ct->initiator) ? ct->initiator : ct->responder;
+	return end_is_local(ct->initiator) ? ct->initiator : end_is_local(ct->responder) ? ct->responder : 0;
 }
 
 static __always_inline struct wr_ct_usage *ct_usage_of(__u32 owner)

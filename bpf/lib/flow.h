@@ -11,6 +11,9 @@
  *
  * Of an end that is no endpoint of this node the entry's judgement holds, in place of a policy's revision, that of the
  * cluster under which it was found where it is: as long as that stands nothing is looked up.
+ *
+ * What the stack forwards from the world to another node's pod is judged there; here it has an entry between nobody
+ * (packet.ifindex 0) and that node, by which alone the answers are let into the stack.
  */
 #ifndef WARREN_LIB_FLOW_H
 #define WARREN_LIB_FLOW_H
@@ -101,8 +104,8 @@ static __always_inline bool flow_fits(const struct packet *p, struct found *foun
 	/* Answers pass wherever they enter: the stack may have translated them. What another node sends it does not touch. */
 	if (!sent && (found->forward || way == WAY_FROM_NODE) && !(p->traits & RELATED) && theirs != p->peer_ifindex)
 		return false;
-	if (end_is_remote(theirs))
-		return true;
+	if (end_is_remote(theirs) || !p->ifindex)
+		return end_is_remote(theirs);
 	if (!theirs)
 		return !sent || (found->flags & WR_CT_VIA_STACK) || !endpoint_by_address(&p->at->daddr, &owner, v6);
 	found->other = endpoint_get(theirs);
@@ -126,7 +129,7 @@ static __always_inline bool stranger_is_current(const struct packet *p, const st
 
 	if (way_is_out(way))
 		return ((found->flags & WR_CT_VIA_STACK) && !other_end(found->ct, own)) || revision == cluster_revision();
-	if (way == WAY_TO_POD && !found->forward)
+	if ((way == WAY_TO_POD && !found->forward) || !p->ifindex)
 		return true;
 	return (p->traits & RELATED) || identity == p->peer_identity;
 }
@@ -141,7 +144,7 @@ static __always_inline bool flow_is_current(const struct packet *p, const struct
 
 	if (mine->revision != p->word.revision)
 		return false;
-	if (!found->other)
+	if (!found->other || !p->ep)
 		return stranger_is_current(p, found, way);
 	word.both = policy_word_read(found->other);
 	return theirs->revision == word.revision && mine->peer == found->other->identity && theirs->peer == p->ep->identity;
@@ -316,12 +319,36 @@ static __always_inline enum wr_reason flow_unknown(struct flow *f, bool lives)
 		trace_step(WR_TRACE_CT_FOUND | WR_TRACE_CT_STALE);
 	if (f->traits & FOLLOWS)
 		return f->traits & RELATED ? WR_REASON_ICMP_ERROR : WR_REASON_FRAGMENT;
+	if (!f->ifindex && f->way == WAY_FROM_NODE)
+		return WR_REASON_TUNNEL_TARGET;
 	f->step = FLOW_BEGINS;
 	f->forward = true;
 	f->lives = lives && !(f->ct.flags & CT_DENIED);
 	f->old_owner = ct_owner(&f->ct);
 	__builtin_memset(&f->ct, 0, sizeof(f->ct));
 	return WR_REASON_NONE;
+}
+
+/*
+ * The world is on no node. Its packets come by this node's stack or by another's, which may have translated them, and the answers
+ * go where the last one came from. Another node that has gone can undo nothing: then the world is where it always was. Whether
+ * the node in that slot is still the same one is not asked: one that has forwarded nothing takes no answer.
+ */
+static __always_inline void flow_follow_world(struct flow *f)
+{
+	const __u32 by = f->ct.initiator;
+
+	if (f->forward == way_is_out(f->way) || f->ct.at[WR_INGRESS].peer != WR_ID_WORLD || f->peer_identity != WR_ID_WORLD)
+		return;
+	if (way_is_out(f->way)) {
+		if (end_is_remote(by) && node_get(by & ~WR_REMOTE))
+			f->peer_ifindex = by;
+	} else if (!end_is_local(by) && f->peer_ifindex != by && !(f->traits & RELATED)) {
+		f->moved = true;
+		f->ct.initiator = f->peer_ifindex;
+		f->ct.flags &= ~WR_CT_VIA_STACK;
+		f->ct.flags |= f->peer_ifindex ? 0 : WR_CT_VIA_STACK;
+	}
 }
 
 /*
@@ -412,6 +439,7 @@ OUT_OF_LINE int flow_look(struct addresses *at, struct flow *f)
 		return WR_REASON_NO_ENDPOINT;
 	if (f->found != FLOW_LIVES)
 		return flow_unknown(f, false);
+	flow_follow_world(f);
 	flow_follow(f);
 	p.ifindex = f->ifindex;
 	p.l4_proto = f->l4_proto;
@@ -426,10 +454,10 @@ OUT_OF_LINE int flow_look(struct addresses *at, struct flow *f)
 		/* Against a living flow's direction, or from elsewhere in the place of a flow towards the pod. */
 		return flow_unknown(f, fits ? !f->forward :
 					      !way_is_out(f->way) && f->forward && f->ct.responder == p.ifindex);
-	p.ep = endpoint_get(p.ifindex);
-	if (!p.ep)
+	p.ep = p.ifindex ? endpoint_get(p.ifindex) : NULL;
+	if (p.ifindex && !p.ep)
 		return WR_REASON_NO_ENDPOINT;
-	p.word.both = policy_word_read(p.ep);
+	p.word.both = p.ep ? policy_word_read(p.ep) : 0;
 	flow_known(&p, f, &found);
 	return WR_REASON_NONE;
 }
@@ -446,8 +474,7 @@ static __always_inline enum wr_reason flow_ends(struct flow *f)
 		f->peer_identity = WR_ID_SOME_POD;
 	f->stranger = f->peer_identity;
 	f->ct.flags = f->swapped * WR_CT_SWAPPED;
-	/* The world's packets come from another node only because its stack has brought them: so must the answers go. */
-	if (f->way == WAY_TO_POD || f->way == WAY_FROM_HOST || !from)
+	if (f->way == WAY_TO_POD || f->way == WAY_FROM_HOST)
 		f->ct.flags |= WR_CT_VIA_STACK;
 	f->ct.initiator = from;
 	f->ct.responder = to;

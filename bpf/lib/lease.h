@@ -164,7 +164,7 @@ static __always_inline bool lease_to_node_holds(struct packet *p, struct lease *
 static __always_inline bool lease_from_node_holds(const struct packet *p, struct lease *lease, const bool v6)
 {
 	lease->at = NULL;
-	if (!lease_is_for(p) || !p->peer_ifindex)
+	if (!lease_is_for(p) || !p->ep || !p->peer_ifindex)
 		return false;
 	lease_remote(p, lease, LEASE_FROM_NODE, p->peer_identity, &p->at->saddr, v6);
 	return lease_slot(lease) == (p->peer_ifindex & LEASE_NODE);

@@ -99,7 +99,7 @@ struct transport {
 struct packet {
 	struct __sk_buff *skb;
 	const struct wr_endpoint *ep; /* for which it is judged: whose program runs, or who has sent it or gets it */
-	__u32 ifindex;                /* ... and its key */
+	__u32 ifindex;                /* ... and its key; 0 for flow_pass(): for none, the world's by this node's stack */
 	__u32 direction;              /* enum wr_direction */
 	union policy_word word;       /* ep's */
 	const struct wr_endpoint *peer; /* the other side, if it is an endpoint of this node */

@@ -270,6 +270,8 @@ static void is_bare(bool v6, uint32_t from, uint32_t to)
 #define C_BEGINS FROM_C, TCP(.flags = SYN)
 #define A_ANSWERS TO_C, TCP(.flags = SYN | ACK, .sport = 80, .dport = 40000)
 #define C_GOES_ON FROM_C, TCP()
+#define C_TO_WORLD IP(.src = POD_C, .dst = WORLD), UDP(.sport = 53, .dport = 40000)
+#define WORLD_ANSWERED IP(.dst = WORLD), UDP(.sport = 53, .dport = 40000)
 
 #include "remote.h"
 

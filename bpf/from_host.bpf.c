@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * tc egress of warren0, to which the host routes the other nodes' pod CIDRs: what the stack sends to another node's pods.
+ * tc egress of warren0, to which the host routes the other nodes' pod CIDRs: what the stack sends to another node's
+ * pods.
  */
 #include "lib/leave.h"
 #include "lib/verdict.h"

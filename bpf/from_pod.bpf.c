@@ -43,8 +43,8 @@ static __always_inline bool is_for_tunnel_port(const struct packet *p)
 }
 
 /*
- * Whether the address is a node's own, this one's included. A pod's datagram to the tunnel's port of a node could arrive
- * there with this node's address as source, and be taken for what this node has encapsulated.
+ * Whether the address is a node's own, this one's included. A pod's datagram to the tunnel's port of a node could
+ * arrive there with this node's address as source, and be taken for what this node has encapsulated.
  */
 OUT_OF_LINE int tunnel_port_check(struct __sk_buff *skb, const struct addresses *at, __u32 v6)
 {

@@ -2,9 +2,9 @@
 /*
  * Conntrack: one entry for a flow, both directions and both enforcement points.
  *
- * `ct_new4/6` (LRU) hold flows whose responder has not answered yet, and denied ones; `ct4/6` (plain hashes, which evict
- * nothing) those that were answered. An endpoint owns at most a share of ct4/6 (wr_config.ct_share); beyond it its flows
- * stay in ct_new4/6.
+ * `ct_new4/6` (LRU) hold flows whose responder has not answered yet, and denied ones; `ct4/6` (plain hashes, which
+ * evict nothing) those that were answered. An endpoint owns at most a share of ct4/6 (wr_config.ct_share); beyond it
+ * its flows stay in ct_new4/6.
  */
 #ifndef WARREN_ABI_CONNTRACK_H
 #define WARREN_ABI_CONNTRACK_H
@@ -16,8 +16,9 @@
 #include "abi/node.h"
 
 /*
- * A flow's two ends in a fixed order (wr_ct4_swapped(), wr_ct6_swapped()), so that both directions have one key. An ICMP
- * echo flow has its id as the port of who asks and WR_CT_ECHO_PORT as that of who answers; what has no ports has zeros.
+ * A flow's two ends in a fixed order (wr_ct4_swapped(), wr_ct6_swapped()), so that both directions have one key. An
+ * ICMP echo flow has its id as the port of who asks and WR_CT_ECHO_PORT as that of who answers; what has no ports has
+ * zeros.
  */
 struct wr_ct4_key {
 	struct wr_addr4 addr[2];
@@ -36,7 +37,10 @@ _Static_assert(sizeof(struct wr_ct6_key) == 40, "wr_ct6_key");
 
 #define WR_CT_ECHO_PORT 0xffff /* the same in either byte order */
 
-/* Whether (source, destination) stand in a key as (addr[1], addr[0]). Any total order does: words as they are in memory. */
+/*
+ * Whether (source, destination) stand in a key as (addr[1], addr[0]). Any total order does: words as they are in
+ * memory.
+ */
 static inline int wr_ct4_swapped(struct wr_addr4 s, __be16 sport, struct wr_addr4 d, __be16 dport)
 {
 	return s.v4 != d.v4 ? s.v4 > d.v4 : sport > dport;
@@ -88,7 +92,10 @@ struct wr_judgement {
 struct wr_ct {
 	__u32 expires;   /* tick after which the entry is dead, swept or not */
 	__u32 flags;     /* enum wr_ct_flags */
-	/* ifindex of the endpoint that began it; WR_REMOTE | slot: a pod of that node (abi/node.h); 0: the host, or from outside */
+	/*
+	 * ifindex of the endpoint that began it; WR_REMOTE | slot: a pod of that node (abi/node.h); 0: the host, or
+	 * from outside
+	 */
 	__u32 initiator;
 	__u32 responder; /* likewise of the one that it was sent to; 0: the stack's business */
 	struct wr_judgement at[WR_DIRECTIONS]; /* [WR_EGRESS] by the initiator's policy, [WR_INGRESS] by the responder's */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Leases. What conntrack has said about a packet from one pod to another holds for the next ones, as long as nothing has
- * changed and for about a second: then the entry is asked again, and lives on. A lease is one word, a hash of everything
- * by which the packet was let through, in an array: the hash lookup that it saves is the dearest part of from_pod (35 of 87
- * ns). Nobody reads one but by computing the same word, so it needs no deletion: another revision, identity, endpoint or
- * second makes another word. The hash is keyed, so that nobody can look for flows that share one.
+ * Leases. What conntrack has said about a packet from one pod to another holds for the next ones, as long as nothing
+ * has changed and for about a second: then the entry is asked again, and lives on. A lease is one word, a hash of
+ * everything by which the packet was let through, in an array: the hash lookup that it saves is the dearest part of
+ * from_pod (35 of 87 ns). Nobody reads one but by computing the same word, so it needs no deletion: another revision,
+ * identity, endpoint or second makes another word. The hash is keyed, so that nobody can look for flows that share one.
  *
  * To and from a pod of another node it saves more: who and where that is need not be looked up either, as long as the
  * cluster's revision stands. There the word's low bits are the node's slot.
@@ -51,7 +51,8 @@ enum lease_kind {
 
 static __always_inline __u64 lease_begin(const struct packet *p, enum lease_kind kind, const bool v6)
 {
-	return lease_mix(lease_secret.seed, (__u64)p->sport << 48 | (__u64)p->dport << 32 | (__u64)p->l4_proto << 24 | kind | v6);
+	return lease_mix(lease_secret.seed,
+			 (__u64)p->sport << 48 | (__u64)p->dport << 32 | (__u64)p->l4_proto << 24 | kind | v6);
 }
 
 /* Where the lease of a packet to p->peer would be, and what it would say. The endpoints stand for their addresses. */
@@ -77,9 +78,10 @@ static __always_inline bool lease_is_for(const struct packet *p)
 }
 
 /*
- * An address that anybody may choose must not have the hash of another one. Mixing IPv6's halves in one after the other would
- * let it: of both numbers the topmost bit goes through a multiplication alone, whatever the key, and a second one takes it back.
- * So an address is multiplied with secrets only: NH (RFC 4418 section 5.2.2), two times, collides with a chance of 2^-64.
+ * An address that anybody may choose must not have the hash of another one. Mixing IPv6's halves in one after the other
+ * would let it: of both numbers the topmost bit goes through a multiplication alone, whatever the key, and a second one
+ * takes it back. So an address is multiplied with secrets only: NH (RFC 4418 section 5.2.2), two times, collides with a
+ * chance of 2^-64.
  */
 static __always_inline __u64 lease_address(const __be32 *w, const volatile __u32 *k)
 {
@@ -100,7 +102,9 @@ struct lease {
 	__u64 word;
 };
 
-/* Where the lease of a packet between p->ep and an address elsewhere would be, and what it would say but for the slot. */
+/*
+ * Where the lease of a packet between p->ep and an address elsewhere would be, and what it would say but for the slot.
+ */
 static __always_inline void lease_remote(const struct packet *p, struct lease *lease, enum lease_kind kind, __u64 via,
 					 const union addr *far, const bool v6)
 {
@@ -134,8 +138,8 @@ static __always_inline __u32 lease_slot(const struct lease *lease)
 }
 
 /*
- * The flow lets such packets pass: `end` is its other end. Of an end on this node a lease for another node would say slot 0, and
- * the other way round the word would be no lease's: neither is ever believed.
+ * The flow lets such packets pass: `end` is its other end. Of an end on this node a lease for another node would say
+ * slot 0, and the other way round the word would be no lease's: neither is ever believed.
  */
 static __always_inline void lease_give(const struct lease *lease, __u32 end)
 {
@@ -171,9 +175,9 @@ static __always_inline bool lease_from_node_holds(const struct packet *p, struct
 }
 
 /*
- * Whether the packet is for a pod, which is p->peer then, and there is a lease for it. Else `lease` is what conntrack may give: made of
- * revisions and identities that were read before it looks at the entry. Read afterwards they could already be those of a policy
- * that denies.
+ * Whether the packet is for a pod, which is p->peer then, and there is a lease for it. Else `lease` is what conntrack
+ * may give: made of revisions and identities that were read before it looks at the entry. Read afterwards they could
+ * already be those of a policy that denies.
  */
 static __always_inline bool lease_holds(struct packet *p, struct lease *lease, const bool v6)
 {

@@ -2,9 +2,9 @@
 /*
  * Conntrack: one entry for a flow, both directions and both enforcement points.
  *
- * `ct_new4/6` (LRU) hold flows whose responder has not answered yet, and denied ones; `ct4/6` (plain hashes, which evict
- * nothing) those that were answered. An endpoint owns at most a share of ct4/6 (wr_config.ct_share); beyond it its flows
- * stay in ct_new4/6.
+ * `ct_new4/6` (LRU) hold flows whose responder has not answered yet, and denied ones; `ct4/6` (plain hashes, which
+ * evict nothing) those that were answered. An endpoint owns at most a share of ct4/6 (wr_config.ct_share); beyond it
+ * its flows stay in ct_new4/6.
  */
 #ifndef WARREN_ABI_CONNTRACK_H
 #define WARREN_ABI_CONNTRACK_H
@@ -16,8 +16,9 @@
 #include "abi/node.h"
 
 /*
- * A flow's two ends in a fixed order (wr_ct4_swapped(), wr_ct6_swapped()), so that both directions have one key. An ICMP
- * echo flow has its id as the port of who asks and WR_CT_ECHO_PORT as that of who answers; what has no ports has zeros.
+ * A flow's two ends in a fixed order (wr_ct4_swapped(), wr_ct6_swapped()), so that both directions have one key. An
+ * ICMP echo flow has its id as the port of who asks and WR_CT_ECHO_PORT as that of who answers; what has no ports has
+ * zeros.
  */
 struct wr_ct4_key {
 	struct wr_addr4 addr[2];
@@ -36,7 +37,10 @@ _Static_assert(sizeof(struct wr_ct6_key) == 40, "wr_ct6_key");
 
 #define WR_CT_ECHO_PORT 0xffff /* the same in either byte order */
 
-/* Whether (source, destination) stand in a key as (addr[1], addr[0]). Any total order does: words as they are in memory. */
+/*
+ * Whether (source, destination) stand in a key as (addr[1], addr[0]). Any total order does: words as they are in
+ * memory.
+ */
 static inline int wr_ct4_swapped(struct wr_addr4 s, __be16 sport, struct wr_addr4 d, __be16 dport)
 {
 	return s.v4 != d.v4 ? s.v4 > d.v4 : sport > dport;
@@ -68,7 +72,7 @@ enum wr_ct_flags {
 /* Under what an enforcement point let the flow pass (or not). */
 struct wr_judgement {
 	__u64 peer;     /* identity of the other side */
-	__u32 revision; /* of the endpoint's policy word */
+	__u32 revision; /* of the endpoint's policy word; of an end elsewhere, the cluster's, under which it was found there */
 	__u32 rule;     /* enum wr_rule, or a key of map `rules` */
 };
 

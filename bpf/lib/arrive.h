@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * What another node has sent, decapsulated or, on the same link, as it was: for whom it is, and whether that takes it. By now
- * p->peer_ifindex is the node, found under p->cluster_revision, and p->peer_identity whom it says that the packet is from.
+ * What another node has sent, decapsulated or, on the same link, as it was: for whom it is, and whether that takes it.
+ * By now p->peer_ifindex is the node, found under p->cluster_revision, and p->peer_identity whom it says that the
+ * packet is from.
  */
 #ifndef WARREN_LIB_ARRIVE_H
 #define WARREN_LIB_ARRIVE_H
@@ -34,7 +35,10 @@ OUT_OF_LINE int arrive_elsewhere(struct __sk_buff *skb, const struct addresses *
 	return own ? WR_REASON_TO_HOST : WR_REASON_TUNNEL_TARGET;
 }
 
-/* Whose the source is: of a pod this node's own word counts more than the sender's. An error's source is its flow's by now. */
+/*
+ * Whose the source is: of a pod this node's own word counts more than the sender's. An error's source is its flow's by
+ * now.
+ */
 static __always_inline __u64 arrive_identity(const struct packet *p, const bool v6)
 {
 	__u64 known;
@@ -63,8 +67,8 @@ static __always_inline enum wr_reason arrive_flow(struct packet *p, struct scrat
 }
 
 /*
- * Judged by the endpoint that it is for. For whom else: this node; or the world, if it answers what this node's stack has
- * forwarded from there. Then p->ifindex stays the device's.
+ * Judged by the endpoint that it is for. For whom else: this node; or the world, if it answers what this node's stack
+ * has forwarded from there. Then p->ifindex stays the device's.
  */
 static __always_inline enum wr_reason arrive_judge(struct packet *p, struct scratch *s, const bool v6)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * What the stack sends to other nodes, through warren0. Who has sent it follows from where it entered the host; who that is on
- * the wire, from the address that it has got from there on: the stack may have translated it. Of what the world has sent an
- * entry remembers that this node has forwarded it: the answers come back here.
+ * What the stack sends to other nodes, through warren0. Who has sent it follows from where it entered the host; who
+ * that is on the wire, from the address that it has got from there on: the stack may have translated it. Of what the
+ * world has sent an entry remembers that this node has forwarded it: the answers come back here.
  */
 #ifndef WARREN_LIB_LEAVE_H
 #define WARREN_LIB_LEAVE_H
@@ -87,8 +87,8 @@ OUT_OF_LINE int leave_identity(struct __sk_buff *skb, const struct addresses *at
 }
 
 /*
- * By the egress policy of the pod by whose device the packet entered, if it did. The world is judged at the other node: of its
- * packets only those whose answers would be refused for want of an entry are dropped here.
+ * By the egress policy of the pod by whose device the packet entered, if it did. The world is judged at the other node:
+ * of its packets only those whose answers would be refused for want of an entry are dropped here.
  */
 static __always_inline enum wr_reason leave_judge(struct packet *p, struct scratch *s, __u64 identity, const bool v6)
 {

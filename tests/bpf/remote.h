@@ -186,6 +186,13 @@ static const struct scenario scenarios[] = {
 		BARE(MAC_OTHER, NOT_TUNNELLED, IP(.src = HOST), UDP()), BARE(MAC_OTHER, NOT_TUNNELLED, IP(.src = POD_C), UDP()),
 		BARE(MAC_OTHER, NOT_TUNNELLED, IP(.src = POD_D, .dst = WORLD), UDP()), BARE(MAC_OTHER, NONE, IP(.src = WORLD), UDP()),
 		BARE(MAC_OTHER, NONE, IP(.src = WORLD), UDP()), BARE(MAC_OTHER, NONE, IP(.src = NODE_C, .dst = NODE), TCP()) } },
+	{ "an address is not believed because another one is", .steps = {
+		BARE(MAC_OTHER, NONE, IP(.src = POD_C_LIKE), UDP()), BARE(MAC_OTHER, NONE, IP(.src = POD_C_LIKE), UDP()),
+		BARE(MAC_OTHER, NOT_TUNNELLED, IP(.src = POD_C), UDP()), ARRIVES(IDENTITY_C, TO_ENDPOINT, C_BEGINS),
+		ARRIVES(IDENTITY_C, TO_ENDPOINT, C_BEGINS), ARRIVES_FROM(NODE_C_LIKE, IDENTITY_C, TUNNEL_SENDER, C_BEGINS) } },
+	{ "a node's address is believed as long as it has one", .steps = {
+		ARRIVES(IDENTITY_C, TO_ENDPOINT, C_BEGINS), ARRIVES(IDENTITY_C, TO_ENDPOINT, C_BEGINS),
+		DO(forget_address, X(NODE_C)), ARRIVES(IDENTITY_C, TUNNEL_SENDER, C_BEGINS) } },
 	{ "the world's address becomes a pod's", .steps = {
 		DO(forget_nodes), BARE(MAC_OTHER, NONE, IP(.src = POD_C), UDP()), BARE(MAC_OTHER, NONE, IP(.src = POD_C), UDP()),
 		DO(node_is, X(SLOT_C)), BARE(MAC_OTHER, NOT_TUNNELLED, IP(.src = POD_C), UDP()) } },

@@ -111,20 +111,21 @@ finish() {
 
 # --- what several runs have -------------------------------------------------------------------------------------------------
 
+# Some at a time, as they mostly wait for the kernel (RCU): what one has printed stands in the log when it has ended.
 unit() { # BUILD [NAME...]: these programs, or all of them, whichever fails
-	local program status=0
 	local -a programs=("${@:2}")
 	if [ ${#programs[@]} = 0 ]; then
-		programs=("$1"/tests/unit/test_*)
+		mapfile -t programs < <(find "$1/tests/unit" -name 'test_*' ! -name '*.[od]' | sort)
 	else
 		programs=("${programs[@]/#/$1/tests/unit/test_}")
 	fi
-	for program in "${programs[@]}"; do
-		[[ $program != *.[od] ]] || continue
-		echo "# $program"
-		"$program" || status=1
-	done
-	return "$status"
+	# shellcheck disable=SC2016 # the inner shell's variables
+	printf '%s\0' "${programs[@]}" | xargs -0 -n 1 -P 4 sh -c '
+		log=$(mktemp) && trap "rm -f $log" EXIT
+		"$0" >"$log" 2>&1
+		status=$?
+		flock 1 sh -c "echo \"# $0\"; cat $log"
+		[ "$status" = 0 ]'
 }
 
 pytests() { # STAGE BUILD ARGUMENT...

@@ -151,7 +151,7 @@ static int pod_spec(const struct field *document, struct pod_object *pod)
 	if (ret == 0)
 		ret = containers(&spec, "initContainers", true, pod);
 	if (ret == 0)
-		pod_ports_sort(pod);
+		pod->port_count = named_ports_sort(pod->ports, pod->port_count);
 	return ret;
 }
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "array.h"
 #include "kinds.h"
 #include "syntax.h"
 
@@ -19,7 +20,6 @@ static const struct kind kinds[] = {
 	{ "NetworkPolicy", "NetworkPolicyList", NETWORKING_GROUP, "v1", true, name_is_dns_subdomain, NAME_DNS_SUBDOMAIN,
 	  network_policy_decode },
 };
-#define KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
 void object_free(struct object *o)
 {
@@ -114,7 +114,7 @@ int protocol_read(const struct field *parent, uint8_t *protocol)
 	if (field_string(parent, "protocol", &name) < 0)
 		return -EINVAL;
 	*protocol = IPPROTO_TCP;
-	for (size_t i = 0; name && i < sizeof(protocols) / sizeof(protocols[0]); i++) {
+	for (size_t i = 0; name && i < ARRAY_SIZE(protocols); i++) {
 		*protocol = protocols[i].number;
 		if (strcmp(protocols[i].name, name) == 0)
 			return 0;
@@ -199,7 +199,7 @@ static bool in_group(const char *version, const char *group)
  */
 static const struct kind *find_kind(const char *version, const char *name, bool list)
 {
-	for (size_t i = 0; i < KINDS; i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
 		const struct kind *k = &kinds[i];
 
 		if (strcmp(list ? k->list : k->name, name) == 0 &&
@@ -217,7 +217,7 @@ static int kind_check(const struct field *document, const char *version, const c
 
 	if (!in_group(version, NETWORKING_GROUP))
 		return 0;
-	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
 		size_t len = strlen(others[i]);
 
 		if (strncmp(name, others[i], len) == 0 && (!name[len] || strcmp(name + len, "List") == 0))

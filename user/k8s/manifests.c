@@ -19,11 +19,12 @@
 #include <sys/stat.h>
 
 #include "cleanup.h"
+#include "array.h"
 #include "fields.h"
 #include "fingerprint.h"
-#include "lists.h"
 #include "reading.h"
 #include "str.h"
+#include "table.h"
 
 /* (That it is deleted is told by IN_IGNORED, unasked.) */
 #define DIRECTORY_EVENTS                                                                                               \

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "array.h"
 #include "cleanup.h"
 #include "kinds.h"
 #include "syntax.h"
@@ -46,7 +47,7 @@ static int operator_read(const struct field *f, struct requirement *r)
 
 	if (field_string(f, "operator", &name) < 0)
 		return -EINVAL;
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		if (name && strcmp(names[i], name) == 0) {
 			r->op = (enum requirement_op)i;
 			return 0;

@@ -5,10 +5,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "array.h"
 #include "cleanup.h"
 #include "fields.h"
 #include "file.h"
-#include "lists.h"
 
 #define FILE_LIMIT (16u << 20) /* bytes */
 

@@ -32,14 +32,6 @@ static int by_name(const void *a, const void *b)
 	return strcmp((*(struct netpol *const *)a)->name, (*(struct netpol *const *)b)->name);
 }
 
-static int port_cmp(const void *a, const void *b)
-{
-	const struct named_port *pa = a, *pb = b;
-	int c = strcmp(pa->name, pb->name);
-
-	return c ? c : pa->protocol != pb->protocol ? pa->protocol - pb->protocol : pa->port - pb->port;
-}
-
 /* What one port of a rule, if it is a name, means for this label set: any number of ports, also none. */
 static int resolve_port(struct selection *s, const struct labelset *set, const struct policy_port *port)
 {
@@ -68,20 +60,11 @@ static int resolve_policy(struct selection *s, const struct labelset *set, const
 
 static int resolve(struct selection *s, const struct labelset *set)
 {
-	size_t kept = 0;
-
 	for (size_t i = 0; i < s->count; i++) {
 		if (s->v[i]->has_names && resolve_policy(s, set, s->v[i]->object) < 0)
 			return -ENOMEM;
 	}
-	if (!s->port_count)
-		return 0;
-	qsort(s->ports, s->port_count, sizeof(*s->ports), port_cmp);
-	for (size_t i = 0; i < s->port_count; i++) {
-		if (!kept || port_cmp(&s->ports[kept - 1], &s->ports[i]) != 0)
-			s->ports[kept++] = s->ports[i];
-	}
-	s->port_count = kept;
+	s->port_count = named_ports_sort(s->ports, s->port_count);
 	return 0;
 }
 

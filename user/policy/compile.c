@@ -357,7 +357,7 @@ static int run(struct policy *p)
 	drop_unused_rules(p);
 	drop_gone_pods(p);
 	drop_idle_sets(p);
-	for (size_t i = 0; i < sizeof(stages) / sizeof(stages[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(stages); i++) {
 		if (stages[i](p) < 0)
 			return -ENOMEM;
 	}
@@ -476,7 +476,7 @@ void policy_free(struct policy *p)
 		policy_remove_namespace(p, ns->name);
 	table_each(rule, &p->rules, by_text)
 		free(rule);
-	for (size_t i = 0; i < sizeof(p->tables) / sizeof(p->tables[0]); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(p->tables); i++)
 		table_free(&p->tables[i]);
 	free(p);
 }

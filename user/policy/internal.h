@@ -14,9 +14,11 @@
 #ifndef WARREN_POLICY_INTERNAL_H
 #define WARREN_POLICY_INTERNAL_H
 
-#include "lists.h"
+#include "array.h"
+#include "list.h"
 #include "policy.h"
 #include "siphash.h"
+#include "table.h"
 
 /* A namespace that has an object, or that something is in. */
 struct ns {

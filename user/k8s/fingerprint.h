@@ -7,7 +7,7 @@
 #include "siphash.h"
 
 /* A keyed hash of everything that a decoded object holds; its name included. */
-uint64_t object_fingerprint(const uint8_t key[POLICY_KEY_SIZE], const struct object *o);
+uint64_t object_fingerprint(const uint8_t key[SIPHASH_KEY_SIZE], const struct object *o);
 
 /* The name of its kind, as in manifests. */
 const char *object_kind_name(enum object_kind kind);

@@ -58,7 +58,7 @@ struct item {
 
 struct manifests {
 	struct object_events events;
-	uint8_t key[POLICY_KEY_SIZE]; /* of hashes and fingerprints: nobody can craft objects that look alike */
+	uint8_t key[SIPHASH_KEY_SIZE]; /* of hashes and fingerprints: nobody can craft objects that look alike */
 	char *path, *parent;
 	int inotify, watch; /* of the directory; -1: it is away */
 	dev_t device;	    /* which folder that is */

@@ -16,8 +16,8 @@
 
 #include "array.h"
 #include "list.h"
+#include "object_hash.h"
 #include "policy.h"
-#include "siphash.h"
 #include "table.h"
 
 /* A namespace that has an object, or that something is in. */
@@ -272,7 +272,6 @@ void matcher_free(struct policy *p, struct matcher *matcher);
 /* policies (netpol.c) */
 int netpol_update(struct policy *p, struct netpol *netpol);
 void netpol_uncompile(struct policy *p, struct netpol *netpol);
-uint64_t netpol_content(const struct policy *p, const struct policy_object *object);
 bool netpol_has_names(const struct policy_object *object);
 struct rule *rule_find(struct policy *p, const char *text);
 struct rule *rule_new(struct policy *p, uint32_t number, const char *text);

@@ -12,8 +12,7 @@ static bool same_ports(const struct labelset *set, const struct named_port *port
 	if (set->port_count != count)
 		return false;
 	for (size_t i = 0; i < count; i++) {
-		if (strcmp(set->ports[i].name, ports[i].name) != 0 || set->ports[i].protocol != ports[i].protocol ||
-		    set->ports[i].port != ports[i].port)
+		if (named_port_cmp(&set->ports[i], &ports[i]) != 0)
 			return false;
 	}
 	return true;

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* One NetworkPolicy: from its object to terms (one peer, one port, one rule), while a class contains it. */
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "identity.h"
 #include "internal.h"
 
 /* --- names of rules --- */
@@ -89,8 +87,7 @@ static uint64_t block_hash(const struct policy *p, const struct policy_peer *pee
 
 	siphash_begin(&h, p->key);
 	siphash_bytes(&h, &peer->block, sizeof(peer->block));
-	for (size_t i = 0; i < peer->except_count; i++)
-		siphash_bytes(&h, &peer->except[i], sizeof(peer->except[i]));
+	siphash_bytes(&h, peer->except, peer->except_count * sizeof(*peer->except));
 	return siphash_end(&h);
 }
 
@@ -242,50 +239,6 @@ int netpol_update(struct policy *p, struct netpol *netpol)
 	if (!wanted && netpol->compiled)
 		netpol_uncompile(p, netpol);
 	return 0;
-}
-
-/* --- what an object says, as one number --- */
-
-static void hash_peer(struct siphash *h, const struct policy_peer *peer)
-{
-	siphash_number(h, (uint64_t)peer->is_block | peer->has_namespaces << 1 | peer->has_pods << 2);
-	siphash_bytes(h, &peer->block, sizeof(peer->block));
-	siphash_number(h, peer->except_count);
-	for (size_t i = 0; i < peer->except_count; i++)
-		siphash_bytes(h, &peer->except[i], sizeof(peer->except[i]));
-	siphash_selector(h, &peer->namespaces);
-	siphash_selector(h, &peer->pods);
-}
-
-static void hash_rule(struct siphash *h, const struct policy_rule *rule)
-{
-	siphash_number(h, rule->peer_count);
-	for (size_t i = 0; i < rule->peer_count; i++)
-		hash_peer(h, &rule->peers[i]);
-	siphash_number(h, rule->port_count);
-	for (size_t i = 0; i < rule->port_count; i++) {
-		const struct policy_port *port = &rule->ports[i];
-
-		siphash_string(h, port->name);
-		siphash_number(h, (uint64_t)port->all << 40 | (uint64_t)port->protocol << 32 |
-				      (uint64_t)port->first << 16 | port->last);
-	}
-}
-
-uint64_t netpol_content(const struct policy *p, const struct policy_object *object)
-{
-	struct siphash h;
-
-	siphash_begin(&h, p->key);
-	siphash_selector(&h, &object->pods);
-	siphash_string(&h, object->invalid ? object->invalid : "");
-	for (int d = 0; d < POLICY_DIRECTIONS; d++) {
-		siphash_number(&h, object->isolates[d]);
-		siphash_number(&h, object->rule_count[d]);
-		for (size_t i = 0; i < object->rule_count[d]; i++)
-			hash_rule(&h, &object->rules[d][i]);
-	}
-	return siphash_end(&h);
 }
 
 /* Whether its ingress rules name ports, so that a class depends on the ports of its pods. */

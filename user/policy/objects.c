@@ -235,7 +235,7 @@ void selector_sort(struct selector *selector)
 					    requirement_free);
 }
 
-static int named_port_cmp(const void *pa, const void *pb)
+int named_port_cmp(const void *pa, const void *pb)
 {
 	const struct named_port *a = pa, *b = pb;
 	int c = strcmp(a->name, b->name);

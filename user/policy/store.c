@@ -386,8 +386,12 @@ static struct netpol *netpol_get(struct policy *p, const char *namespace, const 
 int policy_put_policy(struct policy *p, struct policy_object *object)
 {
 	struct netpol *netpol = netpol_get(p, object->namespace, object->name);
-	uint64_t content = netpol_content(p, object);
+	struct siphash h;
+	uint64_t content;
 
+	siphash_begin(&h, p->key);
+	siphash_policy(&h, object);
+	content = siphash_end(&h);
 	if (!netpol || (netpol->object && netpol->content == content)) {
 		policy_object_free(object);
 		return netpol ? 0 : -ENOMEM;

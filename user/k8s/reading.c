@@ -2,7 +2,6 @@
 #include "reading.h"
 
 #include <fcntl.h>
-#include <string.h>
 #include <sys/stat.h>
 
 #include "array.h"

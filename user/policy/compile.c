@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "identity.h"
 #include "internal.h"
 
 struct policy *policy_new(const uint8_t key[POLICY_KEY_SIZE])

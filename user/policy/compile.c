@@ -23,7 +23,7 @@ struct policy *policy_new(const uint8_t key[POLICY_KEY_SIZE])
 	list_init(&p->idle_sets);
 	list_init(&p->rematch_sets);
 	list_init(&p->select_sets);
-	list_init(&p->dirty_numbers);
+	list_init(&p->dirty_identities);
 	list_init(&p->dirty_endpoints);
 	list_init(&p->dirty_pods);
 	list_init(&p->edited_netpols);
@@ -78,7 +78,7 @@ static int update_namespaces(struct policy *p)
 			return -ENOMEM;
 		list_each(set, &ns->sets, in_ns) {
 			list_append(&p->rematch_sets, &set->rematch);
-			if (labelset_number(p, set) < 0)
+			if (labelset_identify(p, set) < 0)
 				return -ENOMEM;
 		}
 		list_remove(&ns->dirty);
@@ -86,12 +86,12 @@ static int update_namespaces(struct policy *p)
 	return 0;
 }
 
-static int number_new_sets(struct policy *p)
+static int identify_new_sets(struct policy *p)
 {
 	struct labelset *set;
 
 	list_each(set, &p->rematch_sets, rematch) {
-		if (!set->number && labelset_number(p, set) < 0)
+		if (!set->identity && labelset_identify(p, set) < 0)
 			return -ENOMEM;
 	}
 	return 0;
@@ -132,17 +132,6 @@ static int drop_empty_classes(struct policy *p)
 		class_free(p, class);
 	}
 	return 0;
-}
-
-static void netpol_free(struct policy *p, struct netpol *netpol)
-{
-	table_remove(&p->netpols, &netpol->by_name);
-	list_remove(&netpol->in_ns);
-	list_remove(&netpol->edited);
-	list_remove(&netpol->check);
-	policy_object_free(netpol->object);
-	ns_put(p, netpol->ns);
-	free(netpol);
 }
 
 static int update_netpols(struct policy *p)
@@ -188,52 +177,52 @@ static int build_classes(struct policy *p)
 
 /* --- what to tell --- */
 
-static uint64_t number_peer(const struct number *number)
+static uint64_t identity_peer(const struct identity *identity)
 {
-	const struct labelset *set = list_first(&number->sets, struct labelset, in_number);
+	const struct labelset *set = list_first(&identity->sets, struct labelset, in_identity);
 
-	return set && !number->collision && set->peer ? set->peer->number : WR_PEER_NONE;
+	return set && !identity->collision && set->peer ? set->peer->number : WR_PEER_NONE;
 }
 
-static void number_collision(struct policy *p, struct number *number)
+static void identity_collision(struct policy *p, struct identity *identity)
 {
-	bool collision = !list_empty(&number->sets) && number->sets.next != number->sets.prev;
+	bool collision = !list_empty(&identity->sets) && identity->sets.next != identity->sets.prev;
 	struct labelset *set;
 	struct endpoint *ep;
 
-	if (collision == number->collision)
+	if (collision == identity->collision)
 		return;
-	number->collision = collision;
-	list_each(set, &number->sets, in_number) {
+	identity->collision = collision;
+	list_each(set, &identity->sets, in_identity) {
 		list_each(ep, &set->endpoints, in_set)
 			list_mark(&p->dirty_endpoints, &ep->dirty);
 	}
 }
 
-static int tell_numbers(struct policy *p)
+static int tell_identities(struct policy *p)
 {
 	struct output *out = &p->out;
-	struct number *number, *after;
+	struct identity *identity, *after;
 
-	list_each_safe(number, after, &p->dirty_numbers, dirty) {
+	list_each_safe(identity, after, &p->dirty_identities, dirty) {
 		uint64_t peer;
 
-		number_collision(p, number);
-		peer = number_peer(number);
-		if (peer != number->told) {
+		identity_collision(p, identity);
+		peer = identity_peer(identity);
+		if (peer != identity->told) {
 			if (array_grow(&out->identities, &out->identity_room, out->identity_count,
 				       sizeof(*out->identities)) < 0)
 				return -ENOMEM;
 			out->identities[out->identity_count++] =
-			    (struct policy_identity){ number->by_number.hash, peer };
-			out->peers_moved |= number->known && !list_empty(&number->sets);
+			    (struct policy_identity){ identity->by_number.hash, peer };
+			out->peers_moved |= identity->known && !list_empty(&identity->sets);
 		}
-		number->told = peer;
-		number->known = true;
-		list_remove(&number->dirty);
-		if (list_empty(&number->sets)) {
-			table_remove(&p->numbers, &number->by_number);
-			free(number);
+		identity->told = peer;
+		identity->known = true;
+		list_remove(&identity->dirty);
+		if (list_empty(&identity->sets)) {
+			table_remove(&p->identities, &identity->by_number);
+			free(identity);
 		}
 	}
 	return 0;
@@ -246,8 +235,8 @@ static struct policy_endpoint endpoint_now(const struct endpoint *ep)
 
 	if (!set)
 		return now;
-	now.identity = set->number->by_number.hash;
-	if (!set->number->collision)
+	now.identity = set->identity->by_number.hash;
+	if (!set->identity->collision)
 		now.class_key = set->class ? set->class->key : WR_CLASS_NOT_ISOLATED;
 	return now;
 }
@@ -290,7 +279,7 @@ static int tell_pods(struct policy *p)
 				.node = pod->node ? pod->node : "",
 				.ips = { pod->ips[0], pod->ips[1] },
 				.terminating = pod->terminating,
-				.identity = pod->set ? pod->set->number->by_number.hash : WR_ID_UNKNOWN,
+				.identity = pod->set ? pod->set->identity->by_number.hash : WR_ID_UNKNOWN,
 			};
 		}
 		pod->told = pod->present;
@@ -349,8 +338,8 @@ static void drop_unused_rules(struct policy *p)
 static int run(struct policy *p)
 {
 	int (*const stages[])(struct policy *) = {
-		update_namespaces, number_new_sets, select_all,	  drop_empty_classes, update_netpols,
-		peers_update,	   build_classes,   tell_numbers, tell_endpoints,     tell_rules, tell_pods,
+		update_namespaces, identify_new_sets, select_all,	  drop_empty_classes, update_netpols,
+		peers_update,	   build_classes,   tell_identities, tell_endpoints,     tell_rules, tell_pods,
 	};
 
 	drop_unused_rules(p);
@@ -391,7 +380,7 @@ static void forget_sets(struct policy *p)
 	struct labelset *set;
 
 	table_each(set, &p->sets, by_text) {
-		number_leave(p, set);
+		identity_leave(p, set);
 		peer_set(p, set, NULL);
 		class_set(p, set, NULL);
 		if (set->users)
@@ -408,7 +397,7 @@ static void forget(struct policy *p)
 	struct matcher *matcher;
 	struct netpol *netpol;
 	struct endpoint *ep;
-	struct number *number;
+	struct identity *identity;
 	struct class *class;
 	struct rule *rule;
 	struct pod *pod;
@@ -424,11 +413,11 @@ static void forget(struct policy *p)
 		peer_class_free(p, peer);
 	table_each(matcher, &p->matchers, by_hash)
 		matcher_free(p, matcher);
-	table_each(number, &p->numbers, by_number) {
-		table_remove(&p->numbers, &number->by_number);
-		free(number);
+	table_each(identity, &p->identities, by_number) {
+		table_remove(&p->identities, &identity->by_number);
+		free(identity);
 	}
-	list_init(&p->dirty_numbers);
+	list_init(&p->dirty_identities);
 	table_each(ep, &p->endpoints, by_ifindex) {
 		ep->told = false;
 		list_mark(&p->dirty_endpoints, &ep->dirty);

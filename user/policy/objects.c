@@ -194,6 +194,36 @@ bool labels_equal(const struct labels *a, const struct labels *b)
 	return true;
 }
 
+/* --- as text --- */
+
+static void print_requirement(FILE *f, const struct requirement *r)
+{
+	bool one = r->op == REQUIRE_IN && r->value_count == 1;
+
+	if (r->op == REQUIRE_NOT_EXISTS)
+		fputc('!', f);
+	fputs(r->key, f);
+	if (one)
+		fprintf(f, "=%s", r->values[0]);
+	if (one || r->op == REQUIRE_EXISTS || r->op == REQUIRE_NOT_EXISTS)
+		return;
+	fputs(r->op == REQUIRE_IN ? " in (" : " notin (", f);
+	for (size_t i = 0; i < r->value_count; i++)
+		fprintf(f, "%s%s", i ? "," : "", r->values[i]);
+	fputc(')', f);
+}
+
+void selector_print(FILE *f, const struct selector *selector)
+{
+	if (!selector->count)
+		fputc('*', f);
+	for (size_t i = 0; i < selector->count; i++) {
+		if (i)
+			fputc(',', f);
+		print_requirement(f, &selector->v[i]);
+	}
+}
+
 /* --- order --- */
 
 int labels_sort(struct labels *labels)

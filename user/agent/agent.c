@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "cleanup.h"
+#include "decode.h"
 #include "file.h"
 #include "json.h"
 #include "node.h"

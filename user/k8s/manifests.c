@@ -20,9 +20,7 @@
 
 #include "cleanup.h"
 #include "array.h"
-#include "fields.h"
-#include "fingerprint.h"
-#include "reading.h"
+#include "manifest_file.h"
 #include "str.h"
 #include "table.h"
 
@@ -31,7 +29,7 @@
 	(IN_CREATE | IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_MOVE_SELF | IN_ONLYDIR)
 #define PARENT_EVENTS (IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_ONLYDIR)
 
-struct manifest_file {
+struct file {
 	struct table_link by_name;
 	struct list dirty;   /* in manifests.dirty: to be read */
 	struct list touched; /* in manifests.touched: was read in this run */
@@ -47,7 +45,7 @@ struct item {
 	struct table_link by_key;
 	struct list in_file;
 	struct list gone; /* in manifests.gone */
-	struct manifest_file *file;
+	struct file *file;
 	enum object_kind kind;
 	uint64_t fingerprint;
 	bool stale;	  /* to be put whatever its fingerprint */
@@ -81,9 +79,9 @@ static bool is_manifest(const char *name)
 	       (strcmp(dot, ".yaml") == 0 || strcmp(dot, ".yml") == 0 || strcmp(dot, ".json") == 0);
 }
 
-static struct manifest_file *file_get(struct manifests *m, const char *name)
+static struct file *file_get(struct manifests *m, const char *name)
 {
-	struct manifest_file *f;
+	struct file *f;
 	struct siphash h;
 	uint64_t hash;
 
@@ -106,7 +104,7 @@ static struct manifest_file *file_get(struct manifests *m, const char *name)
 	return f;
 }
 
-static void file_free(struct manifests *m, struct manifest_file *f)
+static void file_free(struct manifests *m, struct file *f)
 {
 	list_remove(&f->dirty);
 	list_remove(&f->touched);
@@ -118,7 +116,7 @@ static void file_free(struct manifests *m, struct manifest_file *f)
 
 static int file_dirty(struct manifests *m, const char *name, struct err *err)
 {
-	struct manifest_file *f = file_get(m, name);
+	struct file *f = file_get(m, name);
 
 	if (!f)
 		return err_errno(err, ENOMEM, "%s", m->path);
@@ -147,7 +145,7 @@ static bool item_is(const struct item *i, enum object_kind kind, const char *nam
 
 /* Of the items of that object that are not gone: the one of `file`, or, if that is NULL, the one that counts. */
 static struct item *item_find(const struct manifests *m, enum object_kind kind, const char *namespace, const char *name,
-			      const struct manifest_file *file)
+			      const struct file *file)
 {
 	struct item *i, *first = NULL;
 
@@ -181,7 +179,7 @@ static void item_wake_twins(struct manifests *m, const struct item *changed)
 	}
 }
 
-static struct item *item_add(struct manifests *m, struct manifest_file *f, const struct object *o)
+static struct item *item_add(struct manifests *m, struct file *f, const struct object *o)
 {
 	const char *namespace, *name;
 	size_t space, length;
@@ -236,17 +234,17 @@ static void items_remove_gone(struct manifests *m)
 
 /* --- a file that was read --- */
 
-static void note_twin(struct reading *r, const struct item *i, const char *owner)
+static void note_twin(struct manifest_file *r, const struct item *i, const char *owner)
 {
 	struct err err = { 0 };
 
 	err_set(&err, EEXIST, "%s %s%s%s is already in %s, which counts", object_kind_name(i->kind), i->text,
 		*i->text ? "/" : "", i->name, owner);
-	reading_note(r, &err);
+	manifest_file_note(r, &err);
 }
 
 /* Takes over the object. */
-static int object_apply(struct manifests *m, struct manifest_file *f, struct reading *r, struct object *o)
+static int object_apply(struct manifests *m, struct file *f, struct manifest_file *r, struct object *o)
 {
 	uint64_t fingerprint = object_fingerprint(m->key, o);
 	const char *namespace, *name;
@@ -279,7 +277,7 @@ static int object_apply(struct manifests *m, struct manifest_file *f, struct rea
 	return 0;
 }
 
-static int file_apply(struct manifests *m, struct manifest_file *f, struct reading *r)
+static int file_apply(struct manifests *m, struct file *f, struct manifest_file *r)
 {
 	struct item *i, *after;
 
@@ -302,7 +300,7 @@ static int file_apply(struct manifests *m, struct manifest_file *f, struct readi
 }
 
 /* What is to be said of the file after a reading. */
-static int file_set_problem(struct manifest_file *f, const struct reading *r)
+static int file_set_problem(struct file *f, const struct manifest_file *r)
 {
 	free(f->problem);
 	f->problem = NULL;
@@ -320,10 +318,10 @@ static int file_set_problem(struct manifest_file *f, const struct reading *r)
 	return 0;
 }
 
-static int file_read_again(struct manifests *m, struct manifest_file *f)
+static int file_read_again(struct manifests *m, struct file *f)
 {
-	struct reading r = { 0 };
-	int ret = reading_fill(&r, m->directory, f->name);
+	struct manifest_file r = { 0 };
+	int ret = manifest_file_read(&r, m->directory, f->name);
 
 	if (ret == -ENOENT) /* then it holds nothing */
 		ret = 0;
@@ -331,7 +329,7 @@ static int file_read_again(struct manifests *m, struct manifest_file *f)
 		ret = file_apply(m, f, &r);
 	if (ret == 0)
 		ret = file_set_problem(f, &r);
-	reading_free(&r);
+	manifest_file_free(&r);
 	return ret;
 }
 
@@ -339,13 +337,13 @@ static int file_read_again(struct manifests *m, struct manifest_file *f)
 
 static void complaints_tell(struct manifests *m)
 {
-	struct manifest_file *f;
+	struct file *f;
 
-	while ((f = list_first(&m->touched, struct manifest_file, touched))) {
+	while ((f = list_first(&m->touched, struct file, touched))) {
 		char name[NAME_MAX + 1];
 
 		str_copy(name, sizeof(name), f->name);
-		text_printable(name);
+		str_printable(name);
 		list_remove(&f->touched);
 		if (f->problem && (!f->told || strcmp(f->problem->msg, f->told->msg) != 0))
 			m->events.complain(m->events.arg, name, f->problem);
@@ -362,10 +360,10 @@ static void complaints_tell(struct manifests *m)
 
 static int work_off(struct manifests *m, struct err *err)
 {
-	struct manifest_file *f;
+	struct file *f;
 	int ret = 0;
 
-	while (ret == 0 && (f = list_first(&m->dirty, struct manifest_file, dirty))) {
+	while (ret == 0 && (f = list_first(&m->dirty, struct file, dirty))) {
 		list_remove(&f->dirty);
 		list_mark(&m->touched, &f->touched);
 		ret = file_read_again(m, f);
@@ -385,7 +383,7 @@ static int work_off(struct manifests *m, struct err *err)
  */
 static void tell_synced(struct manifests *m)
 {
-	struct manifest_file *f;
+	struct file *f;
 
 	if (m->synced)
 		return;
@@ -484,7 +482,7 @@ static int directory_list(const struct manifests *m, struct names *names, struct
 /* All files of the directory, and those that are known but not there, are to be read. */
 static int scan_names(struct manifests *m, const struct names *names, struct err *err)
 {
-	struct manifest_file *f;
+	struct file *f;
 
 	table_each(f, &m->files, by_name) f->there = false;
 	for (size_t i = 0; i < names->count; i++) {
@@ -592,10 +590,10 @@ static int reread(struct manifests *m, bool same, struct err *err)
 	struct err away = { 0 };
 
 	if (!same && directory_follow(m, &away) < 0) {
-		struct manifest_file *f;
+		struct file *f;
 
 		/* Nothing can be read: what the files held stays. */
-		while ((f = list_first(&m->dirty, struct manifest_file, dirty)))
+		while ((f = list_first(&m->dirty, struct file, dirty)))
 			list_remove(&f->dirty);
 		directory_missing(m, &away);
 		return 0;
@@ -706,7 +704,7 @@ int manifests_fd(const struct manifests *m)
 
 void manifests_close(struct manifests *m)
 {
-	struct manifest_file *f;
+	struct file *f;
 	struct item *i;
 
 	if (!m)

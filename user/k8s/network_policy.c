@@ -347,8 +347,7 @@ static int spec_read(const struct field *spec, struct policy_object *p)
 	return ret;
 }
 
-static int policy_fill(const struct field *document, const struct kind *kind, const struct metadata *m,
-		       struct policy_object *p)
+static int policy_fill(const struct field *document, const struct metadata *m, struct policy_object *p)
 {
 	static const char *const known[] = { "apiVersion", "kind", "metadata", "spec", "status", NULL };
 	struct field spec, pods;
@@ -363,7 +362,7 @@ static int policy_fill(const struct field *document, const struct kind *kind, co
 	if (ret == 0)
 		ret = field_known(document, known);
 	if (ret == 0)
-		ret = metadata_check(document, kind, m, NULL);
+		ret = metadata_check(document, m, NULL);
 	return ret == 0 ? spec_read(&spec, p) : ret;
 }
 
@@ -399,24 +398,17 @@ static int identifiable(const struct metadata *m)
 	return 0;
 }
 
-int network_policy_decode(const struct field *document, const struct kind *kind, struct object *o)
+int network_policy_decode(const struct field *document, const struct metadata *m, struct object *o)
 {
-	struct policy_object *p = calloc(1, sizeof(*p));
-	struct metadata m;
-	int ret;
+	struct policy_object *p = o->policy;
+	int ret = identifiable(m);
 
-	*o = (struct object){ .kind = OBJECT_POLICY, .policy = p };
-	if (!p)
-		return out_of_memory(document);
-	ret = metadata_read(document, kind, &m);
-	if (ret == 0)
-		ret = identifiable(&m);
 	if (ret < 0)
 		return ret;
-	p->namespace = strdup(m.namespace);
-	p->name = strdup(m.name);
+	p->namespace = strdup(m->namespace);
+	p->name = strdup(m->name);
 	if (!p->namespace || !p->name)
 		return out_of_memory(document);
-	ret = policy_fill(document, kind, &m, p);
+	ret = policy_fill(document, m, p);
 	return ret == -EINVAL ? make_invalid(document, &o->policy) : ret;
 }

@@ -19,8 +19,8 @@ static const struct kind kinds[] = {
 	  NAME_DNS_SUBDOMAIN, pod_decode },
 	{ OBJECT_NODE, sizeof(struct node_object), "Node", "NodeList", "", "v1", false, name_is_dns_subdomain,
 	  NAME_DNS_SUBDOMAIN, node_decode },
-	{ OBJECT_POLICY, sizeof(struct policy_object), "NetworkPolicy", "NetworkPolicyList", NETWORKING_GROUP, "v1", true,
-	  name_is_dns_subdomain, NAME_DNS_SUBDOMAIN, network_policy_decode },
+	{ OBJECT_POLICY, sizeof(struct policy_object), "NetworkPolicy", "NetworkPolicyList", NETWORKING_GROUP, "v1",
+	  true, name_is_dns_subdomain, NAME_DNS_SUBDOMAIN, network_policy_decode },
 };
 
 /* The group of an apiVersion: what is before its '/', or "". */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Kubernetes objects from their JSON, with the API's defaulting and validation. Everything is hostile input: errors name
- * the object and the field, in printable ASCII.
+ * Kubernetes objects from their JSON, with the API's defaulting and validation. Everything is hostile input: errors
+ * name the object and the field, in printable ASCII.
  */
 #ifndef WARREN_K8S_DECODE_H
 #define WARREN_K8S_DECODE_H

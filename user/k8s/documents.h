@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The documents of a text in YAML or JSON, as jansson values. Hostile input: sizes are limited, errors are printable ASCII. */
+/*
+ * The documents of a text in YAML or JSON, as jansson values. Hostile input: sizes are limited, errors are printable
+ * ASCII.
+ */
 #ifndef WARREN_K8S_DOCUMENTS_H
 #define WARREN_K8S_DOCUMENTS_H
 

@@ -130,7 +130,8 @@ static bool just_created(const struct folder *f, const struct inotify_event *e)
 }
 
 /* What happened to the directory itself, or beside it, only wakes: folder_look() sees whether it is the same. */
-static int take_event(struct folder *f, const struct inotify_event *e, struct folder_news *news, bool *all, struct err *err)
+static int take_event(struct folder *f, const struct inotify_event *e, struct folder_news *news, bool *all,
+		      struct err *err)
 {
 	const char *name = e->len ? e->name : "";
 

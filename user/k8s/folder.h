@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A directory, followed by inotify through all that can happen to it: it is renamed, deleted, replaced, mounted over, and
- * comes back. Files below it are not followed.
+ * A directory, followed by inotify through all that can happen to it: it is renamed, deleted, replaced, mounted over,
+ * and comes back. Folders in it are not followed.
  */
 #ifndef WARREN_K8S_FOLDER_H
 #define WARREN_K8S_FOLDER_H
@@ -31,8 +31,8 @@ int folder_open(struct folder **f, const char *path, bool (*wanted)(const char *
 const char *folder_path(const struct folder *f);
 int folder_fd(const struct folder *f); /* to be polled for reading; then: */
 /*
- * What has happened since the last look; `all`: all files, whatever has happened. On failure it is lost: the next look is
- * to be one for all files. `news` is freed in any case.
+ * What has happened since the last look; `all`: all files, whatever has happened. On failure it is lost: the next look
+ * is to be one for all files. `news` is to be freed in any case.
  */
 int folder_look(struct folder *f, bool all, struct folder_news *news, struct err *err);
 /* The files of the last look, which was one for all, are taken for what the folder holds. */

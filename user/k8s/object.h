@@ -7,8 +7,9 @@
 #include "objects.h"
 #include "siphash.h"
 
-enum object_kind { OBJECT_NONE /* a kind that nobody here needs */, OBJECT_NAMESPACE, OBJECT_POD, OBJECT_POLICY, OBJECT_NODE };
+enum object_kind { OBJECT_NONE, OBJECT_NAMESPACE, OBJECT_POD, OBJECT_POLICY, OBJECT_NODE };
 
+/* All zeros: nothing. */
 struct object {
 	enum object_kind kind;
 	union {

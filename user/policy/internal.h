@@ -9,7 +9,8 @@
  *
  * Everything that can be shared is interned by a keyed 64-bit hash of its canonical text and taken for the same if the
  * hash is: nobody without the key can make two of them collide, and by chance 2^20 of them do with a probability of
- * 2^-25. Identities, which are shorter and the only ones that leave the node, are checked for collisions (struct identity).
+ * 2^-25. Identities, which are shorter and the only ones that leave the node, are checked for collisions (struct
+ * identity).
  */
 #ifndef WARREN_POLICY_INTERNAL_H
 #define WARREN_POLICY_INTERNAL_H
@@ -232,14 +233,14 @@ struct policy {
 	bool whole;  /* the next compile tells everything */
 	union {
 		struct {
-			struct table namespaces, pods, endpoints, sets, identities, scope_table, matchers, anchors, peers,
-				netpols, classes, rules;
+			struct table namespaces, pods, endpoints, sets, identities, scope_table, matchers, anchors,
+				peers, netpols, classes, rules;
 		};
 		struct table tables[12];
 	};
 	struct list scopes; /* by selector */
-	struct list dirty_namespaces, idle_sets, rematch_sets, select_sets, dirty_identities, dirty_endpoints, dirty_pods, edited_netpols,
-		check_netpols, dirty_classes, fresh_matchers, dead_matchers, touched_peers, changed_rules;
+	struct list dirty_namespaces, idle_sets, rematch_sets, select_sets, dirty_identities, dirty_endpoints, dirty_pods,
+		edited_netpols, check_netpols, dirty_classes, fresh_matchers, dead_matchers, touched_peers, changed_rules;
 	struct output out;
 };
 

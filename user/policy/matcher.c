@@ -171,7 +171,8 @@ int matcher_match(struct matches *to, struct matcher *m, const struct labelset *
 	return 0;
 }
 
-static int match_scope(const struct policy *p, struct matches *found, const struct scope *scope, const struct labelset *set)
+static int match_scope(const struct policy *p, struct matches *found, const struct scope *scope,
+		       const struct labelset *set)
 {
 	struct matcher *m;
 	struct anchor *a;

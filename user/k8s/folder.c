@@ -44,12 +44,10 @@ static int names_add(const struct folder *f, struct folder_news *news, const cha
 {
 	char *copy = strdup(name);
 
-	if (!copy || array_grow(&news->names, &news->room, news->count, sizeof(*news->names)) < 0) {
-		free(copy);
-		return err_errno(err, ENOMEM, "cannot read %s", f->path);
-	}
-	news->names[news->count++] = copy;
-	return 0;
+	if (copy && array_push(news->names, news->room, news->count, copy) == 0)
+		return 0;
+	free(copy);
+	return err_errno(err, ENOMEM, "cannot read %s", f->path);
 }
 
 static int name_cmp(const void *a, const void *b)

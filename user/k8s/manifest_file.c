@@ -33,12 +33,10 @@ static int on_object(void *arg, struct object *o)
 {
 	struct manifest_file *f = arg;
 
-	if (array_grow(&f->objects, &f->room, f->count, sizeof(*f->objects)) < 0) {
-		object_free(o);
-		return -ENOMEM;
-	}
-	f->objects[f->count++] = *o;
-	return 0;
+	if (array_push(f->objects, f->room, f->count, *o) == 0)
+		return 0;
+	object_free(o);
+	return -ENOMEM;
 }
 
 static void on_invalid(void *arg, const struct err *err)

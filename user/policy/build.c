@@ -25,16 +25,13 @@ struct build {
 
 static int add(struct build *b, const struct term *term, uint64_t peer, uint16_t port, unsigned bits)
 {
-	if (array_grow(&b->entries, &b->room, b->count, sizeof(*b->entries)) < 0)
-		return -ENOMEM;
-	b->entries[b->count++] = (struct entry){
+	return array_push(b->entries, b->room, b->count, (struct entry){
 		.key = { .peer = peer,
 			 .port = htons(port),
 			 .l4_proto = term->protocol,
 			 .shape = wr_policy_shape(term->direction, bits) },
 		.rule = term->rule,
-	};
-	return 0;
+	});
 }
 
 /* A range of ports as the fewest prefixes. */
@@ -145,9 +142,9 @@ static int collect_blocks(struct build *b, uint8_t direction)
 
 			if (term->who != TERM_BLOCK || term->direction != direction)
 				continue;
-			if (array_grow(&b->blocks, &b->block_room, b->block_count, sizeof(*b->blocks)) < 0)
+			if (array_push(b->blocks, b->block_room, b->block_count,
+				       (struct block_use){ term->block, term->block_hash }) < 0)
 				return -ENOMEM;
-			b->blocks[b->block_count++] = (struct block_use){ term->block, term->block_hash };
 		}
 	}
 	b->block_count = array_sort_unique(b->blocks, b->block_count, sizeof(*b->blocks), block_cmp, NULL);

@@ -138,15 +138,13 @@ static int level_emit(struct sweep *s)
 
 	if (l->peer == (s->depth > 1 ? s->levels[s->depth - 2].peer : WR_PEER_NONE))
 		return 0;
-	if (array_grow(&out->cidrs, &out->room, out->count, sizeof(*out->cidrs)) < 0)
+	if (array_push(out->cidrs, out->room, out->count,
+		       (struct policy_cidr){ l->prefix.ip, l->prefix.len, s->direction, l->peer }) < 0)
 		return -ENOMEM;
-	out->cidrs[out->count++] = (struct policy_cidr){
-		.ip = l->prefix.ip, .length = l->prefix.len, .direction = s->direction, .peer = l->peer
-	};
 	for (size_t i = 0; i < l->count; i++) {
-		if (array_grow(&out->peers, &out->peer_room, out->peer_count, sizeof(*out->peers)) < 0)
+		if (array_push(out->peers, out->peer_room, out->peer_count,
+			       (struct block_peer){ s->blocks[l->set[i]].hash, l->peer }) < 0)
 			return -ENOMEM;
-		out->peers[out->peer_count++] = (struct block_peer){ s->blocks[l->set[i]].hash, l->peer };
 	}
 	return 0;
 }

@@ -21,10 +21,7 @@ static void selection_free(struct selection *s)
 
 static int selection_add(struct selection *s, struct netpol *netpol)
 {
-	if (array_grow(&s->v, &s->room, s->count, sizeof(struct netpol *)) < 0)
-		return -ENOMEM;
-	s->v[s->count++] = netpol;
-	return 0;
+	return array_push(s->v, s->room, s->count, netpol);
 }
 
 static int by_name(const void *a, const void *b)
@@ -38,9 +35,8 @@ static int resolve_port(struct selection *s, const struct labelset *set, const s
 	for (size_t i = 0; port->name[0] && i < set->port_count; i++) {
 		if (set->ports[i].protocol != port->protocol || strcmp(set->ports[i].name, port->name) != 0)
 			continue;
-		if (array_grow(&s->ports, &s->port_room, s->port_count, sizeof(*s->ports)) < 0)
+		if (array_push(s->ports, s->port_room, s->port_count, set->ports[i]) < 0)
 			return -ENOMEM;
-		s->ports[s->port_count++] = set->ports[i];
 	}
 	return 0;
 }

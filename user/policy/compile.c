@@ -41,21 +41,6 @@ void policy_set_identity_bits(struct policy *p, unsigned bits)
 	p->identity_mask = ~0ull << WR_ID_KIND_SHIFT | ((1ull << bits) - 1);
 }
 
-/* What the last compile handed out is valid no longer. */
-static void output_reset(struct policy *p)
-{
-	struct output *out = &p->out;
-
-	for (size_t i = 0; i < out->class_count; i++)
-		policy_class_free(&out->classes[i]);
-	free(out->classes);
-	free(out->identities);
-	free(out->endpoints);
-	free(out->rules);
-	free(out->pods);
-	*out = (struct output){ 0 };
-}
-
 /* --- stages --- */
 
 static void drop_idle_sets(struct policy *p)
@@ -125,9 +110,9 @@ static int drop_empty_classes(struct policy *p)
 		if (!list_empty(&class->sets))
 			continue;
 		if (class->told) {
-			if (array_grow(&out->classes, &out->class_room, out->class_count, sizeof(*out->classes)) < 0)
+			if (array_push(out->classes, out->class_room, out->class_count,
+				       (struct policy_class){ .key = class->key, .gone = true }) < 0)
 				return -ENOMEM;
-			out->classes[out->class_count++] = (struct policy_class){ .key = class->key, .gone = true };
 		}
 		class_free(p, class);
 	}
@@ -173,166 +158,6 @@ static int build_classes(struct policy *p)
 		out->classes[out->class_count++] = built;
 	}
 	return 0;
-}
-
-/* --- what to tell --- */
-
-static uint64_t identity_peer(const struct identity *identity)
-{
-	const struct labelset *set = list_first(&identity->sets, struct labelset, in_identity);
-
-	return set && !identity->collision && set->peer ? set->peer->number : WR_PEER_NONE;
-}
-
-static void identity_collision(struct policy *p, struct identity *identity)
-{
-	bool collision = !list_empty(&identity->sets) && identity->sets.next != identity->sets.prev;
-	struct labelset *set;
-	struct endpoint *ep;
-
-	if (collision == identity->collision)
-		return;
-	identity->collision = collision;
-	list_each(set, &identity->sets, in_identity) {
-		list_each(ep, &set->endpoints, in_set)
-			list_mark(&p->dirty_endpoints, &ep->dirty);
-	}
-}
-
-static int tell_identities(struct policy *p)
-{
-	struct output *out = &p->out;
-	struct identity *identity, *after;
-
-	list_each_safe(identity, after, &p->dirty_identities, dirty) {
-		uint64_t peer;
-
-		identity_collision(p, identity);
-		peer = identity_peer(identity);
-		if (peer != identity->told) {
-			if (array_grow(&out->identities, &out->identity_room, out->identity_count,
-				       sizeof(*out->identities)) < 0)
-				return -ENOMEM;
-			out->identities[out->identity_count++] =
-			    (struct policy_identity){ identity->by_number.hash, peer };
-			out->peers_moved |= identity->known && !list_empty(&identity->sets);
-		}
-		identity->told = peer;
-		identity->known = true;
-		list_remove(&identity->dirty);
-		if (list_empty(&identity->sets)) {
-			table_remove(&p->identities, &identity->by_number);
-			free(identity);
-		}
-	}
-	return 0;
-}
-
-static struct policy_endpoint endpoint_now(const struct endpoint *ep)
-{
-	const struct labelset *set = ep->set;
-	struct policy_endpoint now = { ep->ifindex, WR_ID_UNKNOWN, WR_CLASS_QUARANTINE };
-
-	if (!set)
-		return now;
-	now.identity = set->identity->by_number.hash;
-	if (!set->identity->collision)
-		now.class_key = set->class ? set->class->key : WR_CLASS_NOT_ISOLATED;
-	return now;
-}
-
-static int tell_endpoints(struct policy *p)
-{
-	struct output *out = &p->out;
-	struct endpoint *ep, *after;
-
-	list_each_safe(ep, after, &p->dirty_endpoints, dirty) {
-		struct policy_endpoint now = endpoint_now(ep);
-
-		if (!ep->told || ep->told_identity != now.identity || ep->told_class != now.class_key) {
-			if (array_grow(&out->endpoints, &out->endpoint_room, out->endpoint_count,
-				       sizeof(*out->endpoints)) < 0)
-				return -ENOMEM;
-			out->endpoints[out->endpoint_count++] = now;
-		}
-		ep->told = true;
-		ep->told_identity = now.identity;
-		ep->told_class = now.class_key;
-		list_remove(&ep->dirty);
-	}
-	return 0;
-}
-
-/* A pod that is gone stays until the next compile, for its name. */
-static int tell_pods(struct policy *p)
-{
-	struct output *out = &p->out;
-	struct pod *pod, *after;
-
-	list_each_safe(pod, after, &p->dirty_pods, dirty) {
-		if (pod->present || pod->told) {
-			if (array_grow(&out->pods, &out->pod_room, out->pod_count, sizeof(*out->pods)) < 0)
-				return -ENOMEM;
-			out->pods[out->pod_count++] = (struct policy_pod){
-				.namespace = pod->ns->name,
-				.name = pod->name,
-				.node = pod->node ? pod->node : "",
-				.ips = { pod->ips[0], pod->ips[1] },
-				.terminating = pod->terminating,
-				.identity = pod->set ? pod->set->identity->by_number.hash : WR_ID_UNKNOWN,
-			};
-		}
-		pod->told = pod->present;
-		if (pod->present)
-			list_remove(&pod->dirty);
-	}
-	return 0;
-}
-
-static void drop_gone_pods(struct policy *p)
-{
-	struct pod *pod, *after;
-
-	list_each_safe(pod, after, &p->dirty_pods, dirty) {
-		if (pod->present || pod->told)
-			continue;
-		list_remove(&pod->dirty);
-		pod_unneeded(p, pod);
-	}
-}
-
-/* A rule that is gone stays until the next compile, for its text; its number is not given to another. */
-static int tell_rules(struct policy *p)
-{
-	struct output *out = &p->out;
-	struct rule *rule, *after;
-
-	list_each_safe(rule, after, &p->changed_rules, changed) {
-		bool gone = !rule->refs;
-
-		if (gone == rule->told || (p->whole && !gone)) {
-			if (array_grow(&out->rules, &out->rule_room, out->rule_count, sizeof(*out->rules)) < 0)
-				return -ENOMEM;
-			out->rules[out->rule_count++] = (struct policy_rule_name){ rule->number, gone, rule->text };
-		}
-		rule->told = !gone;
-		if (!gone)
-			list_remove(&rule->changed);
-	}
-	return 0;
-}
-
-static void drop_unused_rules(struct policy *p)
-{
-	struct rule *rule, *after;
-
-	list_each_safe(rule, after, &p->changed_rules, changed) {
-		if (rule->refs || rule->told)
-			continue;
-		list_remove(&rule->changed);
-		table_remove(&p->rules, &rule->by_text);
-		free(rule);
-	}
 }
 
 static int run(struct policy *p)

@@ -61,9 +61,8 @@ static int add_ifindexes(uint32_t **v, size_t *count, size_t *room, const struct
 	struct endpoint *ep;
 
 	list_each(ep, &set->endpoints, in_set) {
-		if (array_grow(v, room, *count, sizeof(**v)) < 0)
+		if (array_push(*v, *room, *count, ep->ifindex) < 0)
 			return -ENOMEM;
-		(*v)[(*count)++] = ep->ifindex;
 	}
 	return 0;
 }
@@ -147,9 +146,8 @@ static int show_policy(const struct netpol *netpol, int (*fn)(const struct polic
 	const struct labelset *set;
 
 	list_each(m, &netpol->classes, in_netpol) {
-		if (array_grow(&classes, &class_room, info.class_count, sizeof(*classes)) < 0)
+		if (array_push(classes, class_room, info.class_count, m->class->key) < 0)
 			return -ENOMEM;
-		classes[info.class_count++] = m->class->key;
 		info.entries += m->class->entries;
 		list_each(set, &m->class->sets, in_class) {
 			if (add_ifindexes(&ifindexes, &info.endpoint_count, &room, set) < 0)

@@ -338,4 +338,13 @@ struct cidr_build {
 int cidrs_build(const struct policy *p, uint8_t direction, const struct block_use *blocks, size_t count,
 		struct cidr_build *out);
 
+/* what is told of it all (output.c) */
+void output_reset(struct policy *p); /* what the last compile handed out is valid no longer */
+int tell_identities(struct policy *p);
+int tell_endpoints(struct policy *p);
+int tell_pods(struct policy *p);
+int tell_rules(struct policy *p);
+void drop_gone_pods(struct policy *p); /* those that were told to be gone */
+void drop_unused_rules(struct policy *p);
+
 #endif

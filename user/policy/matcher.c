@@ -148,10 +148,7 @@ void matcher_put(struct policy *p, struct matcher *m)
 
 int matches_add(struct matches *to, struct matcher *m, uint16_t port)
 {
-	if (array_grow(&to->v, &to->room, to->count, sizeof(*to->v)) < 0)
-		return -ENOMEM;
-	to->v[to->count++] = (struct match){ m, port };
-	return 0;
+	return array_push(to->v, to->room, to->count, (struct match){ m, port });
 }
 
 /* Adds what the matcher finds in the label set: nothing, itself, or the numbers of the port that it names. */

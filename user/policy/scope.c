@@ -21,10 +21,7 @@ bool scope_matches(const struct scope *scope, const struct ns *ns)
 
 static int ns_add_scope(struct ns *ns, struct scope *scope)
 {
-	if (array_grow(&ns->scopes, &ns->scope_room, ns->scope_count, sizeof(struct scope *)) < 0)
-		return -ENOMEM;
-	ns->scopes[ns->scope_count++] = scope;
-	return 0;
+	return array_push(ns->scopes, ns->scope_room, ns->scope_count, scope);
 }
 
 static void ns_remove_scope(struct ns *ns, const struct scope *scope)

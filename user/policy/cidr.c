@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "internal.h"
+#include "compiler.h"
 
 /* At this prefix block number `block` begins, or ends. */
 struct edge {

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "internal.h"
+#include "compiler.h"
 
 struct policy *policy_new(const uint8_t key[POLICY_KEY_SIZE])
 {

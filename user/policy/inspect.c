@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "cleanup.h"
-#include "internal.h"
+#include "compiler.h"
 
 /* --- identities --- */
 

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "compiler.h"
 #include "identity.h"
-#include "internal.h"
 
 static bool same_ports(const struct labelset *set, const struct named_port *ports, size_t count)
 {

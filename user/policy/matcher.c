@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "internal.h"
+#include "compiler.h"
 #include "str.h"
 
 static uint64_t label_hash(const struct policy *p, const char *key, const char *value)

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "internal.h"
+#include "compiler.h"
 
 uint64_t names_hash(const struct policy *p, const char *a, const char *b)
 {

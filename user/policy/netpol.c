@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "internal.h"
+#include "compiler.h"
 
 static struct netpol *netpol_find(const struct policy *p, const char *namespace, const char *name)
 {

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "internal.h"
+#include "compiler.h"
 
 void output_reset(struct policy *p)
 {

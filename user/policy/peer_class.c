@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "internal.h"
+#include "compiler.h"
 
 static int match_cmp(const void *pa, const void *pb)
 {

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "internal.h"
+#include "compiler.h"
 
 static struct rule *rule_find(struct policy *p, const char *text)
 {

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "internal.h"
+#include "compiler.h"
 
 /*
  * A namespace without an object is matched by the empty namespaceSelector only: of its labels nothing is known, so that

@@ -12,8 +12,8 @@
  * 2^-25. Identities, which are shorter and the only ones that leave the node, are checked for collisions (struct
  * identity).
  */
-#ifndef WARREN_POLICY_INTERNAL_H
-#define WARREN_POLICY_INTERNAL_H
+#ifndef WARREN_POLICY_COMPILER_H
+#define WARREN_POLICY_COMPILER_H
 
 #include "array.h"
 #include "list.h"

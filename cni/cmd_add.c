@@ -225,6 +225,11 @@ static int pod_do(struct add *add, struct err *err)
 	return wire_pod_side(&add->wire, err);
 }
 
+static int settle_do(struct add *add, struct err *err)
+{
+	return wire_settle(&add->wire, err);
+}
+
 /*
  * The pod is whole, and in quarantine: ADD returns when its policy is in force. The agent has found it by its record;
  * the question is only for the moment. It answers by `wait_ms` whether or not that has come, saying why not.
@@ -286,6 +291,7 @@ static const struct step {
 	{ "the node's side", host_do, host_undo, CNI_ERR_KERNEL },
 	{ "the pod's side", pod_do, NULL, CNI_ERR_KERNEL },
 	{ "its policy", policy_do, NULL, CNI_ERR_TRY_AGAIN },
+	{ "addresses in use", settle_do, NULL, CNI_ERR_KERNEL },
 	/* Delivered before the record says so: see finish(). */
 	{ "the result", result_do, NULL, CNI_ERR_IO },
 };

@@ -343,6 +343,21 @@ int wire_pod_side(struct wire *w, struct err *err)
 	return ret < 0 ? ret : link_get(w->host, NULL, w->a->host_ifindex, &link, err);
 }
 
+/* IPv4 addresses are in use at once. In the pod's netns. */
+static int settle_pod(void *arg, struct err *err)
+{
+	const struct wire *w = arg;
+
+	return w->leases->v6.ip.family ? addr_settle(&w->leases->v6.ip, err) : 0;
+}
+
+int wire_settle(struct wire *w, struct err *err)
+{
+	int ret = w->leases->v6.gateway.family ? addr_settle(&w->leases->v6.gateway, err) : 0;
+
+	return ret < 0 ? ret : wire_in_netns(w->netns, w->self, settle_pod, w, err);
+}
+
 /* --- without a record --- */
 
 static int open_route(void *arg, struct err *err)

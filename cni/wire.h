@@ -37,6 +37,8 @@ int wire_link(struct wire *w, const struct dp *dp, struct err *err);
 int wire_endpoint(struct wire *w, struct dp *dp, const struct conf *conf, struct err *err);
 int wire_host_side(struct wire *w, struct dp *dp, struct err *err);
 int wire_pod_side(struct wire *w, struct err *err);
+/* Waits until the pod's addresses and its gateway's take packets in. */
+int wire_settle(struct wire *w, struct err *err);
 
 /* Undoing needs nothing but the record. What is gone already is no error. */
 int unwire_endpoint(const struct attachment *a, struct err *err);

@@ -69,6 +69,10 @@ int run_sweep(enum program program);
 int events_drain(struct wr_event *last);
 void metrics_read(struct wr_metric totals[WR_METRICS]);
 
+double seconds_now(void);
+/* When a test of random packets that begins now ends at the latest: fewer packets are enough on a slow machine. */
+double random_until(void);
+
 uint32_t device_ifindex(enum device device);
 int device_netns(enum device device); /* fd of the namespace of its other end; NO_DEVICE: the host's */
 const char *device_name(enum device device);

@@ -273,8 +273,12 @@ static void addresses(void **state)
 	}
 	assert_ok(nl_batch_run(&rig->host, &b, &err));
 	assert_usable("fd00::3");
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < 4; i++) {
+		struct prefix p = prefix(texts[i]);
+
+		assert_ok(addr_settle(&p.ip, &err));
 		assert_int_equal(count_addrs(&rig->host, rig->wr0.ifindex, texts[i]), 4); /* and no generated one */
+	}
 	/* Adding again is no error and adds none. */
 	for (int i = 0; i < 4; i++) {
 		struct prefix p = prefix(texts[i]);

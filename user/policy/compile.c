@@ -163,8 +163,14 @@ static int build_classes(struct policy *p)
 static int run(struct policy *p)
 {
 	int (*const stages[])(struct policy *) = {
-		update_namespaces, identify_new_sets, select_all,	  drop_empty_classes, update_netpols,
-		peers_update,	   build_classes,   tell_identities, tell_endpoints,     tell_rules, tell_pods,
+		update_namespaces,  /* scopes that hold them; identities of their label sets */
+		identify_new_sets,
+		select_all,	    /* which policies select which local label sets: their classes */
+		drop_empty_classes,
+		update_netpols,	    /* terms, with matchers and rules, of the policies that a class contains */
+		peers_update,	    /* which matchers match which label sets: peer classes */
+		build_classes,	    /* the entries of classes of which any of this has changed */
+		tell_identities, tell_endpoints, tell_rules, tell_pods,
 	};
 
 	drop_unused_rules(p);

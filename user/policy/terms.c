@@ -2,7 +2,6 @@
 /* One NetworkPolicy: from its object to terms (one peer, one port, one rule), while a class contains it. */
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "compiler.h"
 

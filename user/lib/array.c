@@ -39,12 +39,12 @@ size_t array_lower_bound(const void *key, const void *v, size_t count, size_t si
 size_t array_sort_unique(void *v, size_t count, size_t size, int (*cmp)(const void *, const void *),
 			 void (*drop)(void *element))
 {
-	char *kept = v, *end = kept + count * size;
+	char *kept = v;
 
-	if (!count)
+	if (!count) /* no arithmetic with NULL */
 		return 0;
 	qsort(v, count, size, cmp);
-	for (char *e = kept + size; e < end; e += size) {
+	for (char *e = kept + size, *end = kept + count * size; e < end; e += size) {
 		if (cmp(kept, e) != 0) {
 			kept += size;
 			if (kept != e)

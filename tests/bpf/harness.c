@@ -386,11 +386,13 @@ static int test_run(struct run *r, const struct frame *in)
 	lab.metrics_known = false;
 	if (r->program == TO_POD || r->program == FROM_HOST)
 		ctx.ingress_ifindex = lab.ifindex[r->entered];
+	memcpy(ctx.cb, r->cb, sizeof(r->cb));
 	if (bpf_prog_test_run_opts(skel_program_fd(r->dry ? lab.twin : lab.skel, r->program), &opts))
 		return -1;
 	r->out.len = opts.data_size_out;
 	r->verdict = opts.retval;
 	r->mark = ctx_out.mark;
+	memcpy(r->cb, ctx_out.cb, sizeof(r->cb));
 	return 0;
 }
 

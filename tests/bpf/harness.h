@@ -30,6 +30,7 @@ struct run {
 	bool dry;            /* the program's twin */
 	uint32_t mark_in;
 	uint32_t gso_size;   /* a super-packet, of TCP */
+	uint32_t cb[5];      /* as it goes in, then as it came out */
 
 	int verdict;
 	uint32_t mark;

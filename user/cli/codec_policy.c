@@ -227,6 +227,12 @@ static json_t *judgement_json(const struct wr_trace_judgement *j)
 			 json_integer(j->l4_proto), "port_bits", (json_int_t)j->port_bits);
 }
 
+static json_t *judged_json(const struct wr_judgement *j)
+{
+	return json_pack("{sosIsI}", "peer", identity_json(j->peer), "revision", (json_int_t)j->revision, "rule",
+			 (json_int_t)j->rule);
+}
+
 /* In text it has one line: the parts that have parts are shown in JSON only. */
 static void trace_value(struct out *o, const struct wr_trace *trace, int cpus)
 {
@@ -244,8 +250,10 @@ static void trace_value(struct out *o, const struct wr_trace *trace, int cpus)
 	out_uint(o, "redirect", trace->redirect);
 	out_hex(o, "mark", trace->mark);
 	out_field(o, "ct",
-		  json_pack("{sIsosIsI}", "expires", (json_int_t)ct->expires, "flags", flags_json(ct_flags, ct->flags),
-			    "initiator", (json_int_t)ct->initiator, "responder", (json_int_t)ct->responder),
+		  json_pack("{sIsosIsIsoso}", "expires", (json_int_t)ct->expires, "flags", flags_json(ct_flags, ct->flags),
+			    "initiator", (json_int_t)ct->initiator, "responder", (json_int_t)ct->responder,
+			    direction_name(WR_EGRESS), judged_json(&ct->at[WR_EGRESS]), direction_name(WR_INGRESS),
+			    judged_json(&ct->at[WR_INGRESS])),
 		  NULL, OUT_PLAIN);
 	for (uint32_t i = 0; i < WR_DIRECTIONS; i++)
 		out_field(o, direction_name(i), judgement_json(&trace->judgement[i]), NULL, OUT_PLAIN);

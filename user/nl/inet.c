@@ -48,6 +48,19 @@ void addr_add(struct nl *nl, struct nl_batch *b, uint32_t ifindex, const struct 
 		mnl_attr_put_u32(nlh, IFA_FLAGS, IFA_F_NODAD);
 }
 
+void addr_delete(struct nl *nl, struct nl_batch *b, uint32_t ifindex, const struct prefix *prefix)
+{
+	char text[PREFIX_STRLEN];
+	struct nlmsghdr *nlh = nl_request(nl, b, RTM_DELADDR, 0, EADDRNOTAVAIL, "delete address %s of device %u",
+					  prefix_format(prefix, text), ifindex);
+	struct ifaddrmsg *ifa = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifa));
+
+	ifa->ifa_family = prefix->ip.family;
+	ifa->ifa_prefixlen = prefix->len;
+	ifa->ifa_index = ifindex;
+	put_ip(nlh, IFA_LOCAL, &prefix->ip);
+}
+
 struct addr_each {
 	uint32_t ifindex;
 	int (*fn)(const struct prefix *p, void *arg);

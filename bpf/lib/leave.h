@@ -20,10 +20,10 @@ static __always_inline bool source_is_own(struct __sk_buff *skb, const struct ad
 }
 
 /*
- * Super-packets that are not TCP's cannot be encapsulated. They go on through warren0, which cuts what it sends (the node turns
- * its offloads off, dp/node.h), and the pieces come to from_host once more, at its other end; by then the kernel has forgotten
- * where they entered. That is in cb[], which crosses a veth untouched, and which is believed there only: nothing comes to that
- * end but what from_host has let through.
+ * Super-packets that are not TCP's cannot be encapsulated. They go on through warren0, which cuts what it sends (the
+ * node turns its offloads off, dp/node.h), and the pieces come to from_host once more, at its other end; by then the
+ * kernel has forgotten where they entered. That is in cb[], which crosses a veth untouched, and which is believed there
+ * only: nothing comes to that end but what from_host has let through.
  */
 #define LEAVE_PIECE 0x57524355u
 

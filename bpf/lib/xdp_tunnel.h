@@ -186,11 +186,12 @@ static __always_inline enum wr_reason xdp_tunnel_check(struct xdp_frame *f, stru
 enum xdp_taken { XDP_TAKEN_NOT, XDP_TAKEN_APART, XDP_TAKEN_LOST };
 
 /*
- * Takes the outer headers off, if from_uplink believes what stands in the metadata then. The outer Ethernet addresses stay: with
- * the inner ones the packet would be for somebody else, as far as the kernel knows. NOT: nothing has changed.
+ * Takes the outer headers off, if from_uplink believes what stands in the metadata then. The outer Ethernet addresses
+ * stay: with the inner ones the packet would be for somebody else, as far as the kernel knows. NOT: nothing has
+ * changed.
  *
- * The headers go before the metadata comes: otherwise the kernel would move what is in it, from memory before the frame that no
- * cache holds yet (seen: 8 % of all that a receiver spends on a stream).
+ * The headers go before the metadata comes: otherwise the kernel would move what is in it, from memory before the frame
+ * that no cache holds yet (seen: 8 % of all that a receiver spends on a stream).
  */
 static __always_inline enum xdp_taken xdp_decap(struct xdp_frame *f, const struct xdp_tunnel *t)
 {

@@ -6,7 +6,7 @@
 #include <sys/socket.h>
 
 #include "decode.h"
-#include "fingerprint.h"
+#include "documents.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -163,7 +163,7 @@ static void check_node(const struct node_object *node)
 
 static int check_object(void *arg, struct object *o)
 {
-	static const uint8_t key[POLICY_KEY_SIZE] = { 1 };
+	static const uint8_t key[SIPHASH_KEY_SIZE] = { 1 };
 	const char *namespace, *name;
 
 	object_names(o, &namespace, &name);

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "array.h"
 #include "check.h"
 
 static double now_ms(void)
@@ -243,7 +244,7 @@ int bench(void)
 		{ "250 local pods of 5000, one namespace", 1, 250, false, false },
 	};
 
-	for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(shapes); i++) {
 		if (measure(&shapes[i]))
 			return 1;
 	}

@@ -6,14 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "array.h"
 #include "str.h"
 
-#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 const uint16_t cluster_ports[] = { 1, 53, 79, 80, 81, 443, 1023, 1024, 8080, 8081, 8095, 32767, 32768, 65534, 65535 };
-const size_t cluster_port_count = COUNT(cluster_ports);
+const size_t cluster_port_count = ARRAY_SIZE(cluster_ports);
 const char *const cluster_outside[] = { "10.0.1.1", "192.0.2.7", "fd00:1::1", "2001:db8::7" };
-const size_t cluster_outside_count = COUNT(cluster_outside);
+const size_t cluster_outside_count = ARRAY_SIZE(cluster_outside);
 
 static const char *const keys[] = { "app", "tier", "x" };
 static const char *const values[] = { "a", "b", "c", "" };
@@ -41,14 +41,14 @@ bool random_chance(struct random *r, uint32_t percent)
 	return random_below(r, 100) < percent;
 }
 
-#define PICK(r, a) ((a)[random_below(r, COUNT(a))])
+#define PICK(r, a) ((a)[random_below(r, ARRAY_SIZE(a))])
 
 /* --- parts of objects --- */
 
 static void random_labels(struct labels *l, struct random *r)
 {
-	*l = (struct labels){ .v = calloc(COUNT(keys) + 1, sizeof(struct label)) };
-	for (size_t i = 0; i < COUNT(keys); i++) {
+	*l = (struct labels){ .v = calloc(ARRAY_SIZE(keys) + 1, sizeof(struct label)) };
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
 		if (random_chance(r, 55))
 			l->v[l->count++] = (struct label){ strdup(keys[i]), strdup(PICK(r, values)) };
 	}
@@ -187,7 +187,7 @@ static void random_pod_ports(struct pod_object *o, struct random *r)
 		o->ports[i].protocol = random_chance(r, 70) ? IPPROTO_TCP : PICK(r, protocols);
 		o->ports[i].port = PICK(r, cluster_ports);
 	}
-	pod_ports_sort(o);
+	o->port_count = named_ports_sort(o->ports, o->port_count);
 }
 
 static struct cluster_pod random_pod(struct cluster *c, struct random *r)
@@ -233,7 +233,7 @@ void cluster_random(struct cluster *c, struct random *r)
 	size_t pods = 1 + random_below(r, 7), policies = random_below(r, 6);
 
 	*c = (struct cluster){ 0 };
-	for (size_t i = 0; i < COUNT(namespace_names); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(namespace_names); i++) {
 		if (random_chance(r, 85))
 			c->namespaces[c->namespace_count++] = random_namespace(namespace_names[i], r);
 	}

@@ -355,27 +355,23 @@ static int get_cidr(void *arg, uint32_t policy_class, uint32_t direction, const 
 	return longest < 0 ? -ENOENT : 0;
 }
 
+static int key_cmp(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(struct wr_policy_key));
+}
+
 static int get_entry(void *arg, const struct wr_policy_key *key, uint32_t *rule)
 {
 	const struct policy_class *class = class_by_number(arg, key->policy_class);
 	struct wr_policy_key sought = *key;
-	size_t low = 0, high = class ? class->count : 0;
+	const struct wr_policy_key *found;
 
 	sought.policy_class = 0;
-	while (low < high) {
-		size_t middle = (low + high) / 2;
-		int c = memcmp(&class->keys[middle], &sought, sizeof(sought));
-
-		if (c == 0) {
-			*rule = class->entries[middle].rule;
-			return 0;
-		}
-		if (c < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return -ENOENT;
+	found = class && class->count ? bsearch(&sought, class->keys, class->count, sizeof(sought), key_cmp) : NULL;
+	if (!found)
+		return -ENOENT;
+	*rule = class->entries[found - class->keys].rule;
+	return 0;
 }
 
 struct lookup_tables tables_lookup(struct tables *t)

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "decode.h"
+#include "documents.h"
 
 static inline const char *protocol_text(uint8_t protocol)
 {

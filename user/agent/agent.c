@@ -4,9 +4,10 @@
 #include <malloc.h>
 #include <signal.h>
 #include <string.h>
-#include <time.h>
 
 #include "cleanup.h"
+#include "clock.h"
+#include "decode.h"
 #include "file.h"
 #include "json.h"
 #include "node.h"
@@ -19,14 +20,6 @@
 #define PODS_RETRY_MS 10000
 #define AGAIN_MOST 3 /* runs in one go for what waits for room */
 
-uint64_t clock_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
 static void work(struct agent *agent);
 
 static void log_err(enum log_level level, const struct err *err)
@@ -38,7 +31,7 @@ static void mark_dirty(struct agent *agent)
 {
 	agent->dirty = true;
 	if (!agent->changed_ns)
-		agent->changed_ns = clock_ns();
+		agent->changed_ns = clock_ns(CLOCK_MONOTONIC);
 }
 
 /* --- what sources say ----------------------------------------------------------------------------------------------
@@ -189,14 +182,14 @@ static void failed(struct agent *agent, const struct err *err)
 
 static int compile(struct agent *agent, struct policy_changes *changes, struct err *err)
 {
-	uint64_t begin = clock_ns();
+	uint64_t begin = clock_ns(CLOCK_MONOTONIC);
 	struct policy_counts counts;
 	int ret =
 	    agent->full ? policy_compile_all(agent->policy, changes, err) : policy_compile(agent->policy, changes, err);
 
 	if (ret < 0)
 		return ret;
-	agent->compile_ns = clock_ns() - begin;
+	agent->compile_ns = clock_ns(CLOCK_MONOTONIC) - begin;
 	histogram_add(&agent->compiles, agent->compile_ns);
 	policy_count(agent->policy, &counts);
 	apply_set_invalid(agent->apply, (uint32_t)counts.policies_invalid);
@@ -206,7 +199,7 @@ static int compile(struct agent *agent, struct policy_changes *changes, struct e
 static int apply(struct agent *agent, const struct policy_changes *changes, struct err *err)
 {
 	static const struct policy_changes none;
-	uint64_t begin = clock_ns();
+	uint64_t begin = clock_ns(CLOCK_MONOTONIC);
 	int ret = 0;
 
 	ret = apply_run(agent->apply, changes, agent->full, err);
@@ -216,7 +209,7 @@ static int apply(struct agent *agent, const struct policy_changes *changes, stru
 		agent->lost = true;
 		return ret;
 	}
-	agent->apply_ns = clock_ns() - begin;
+	agent->apply_ns = clock_ns(CLOCK_MONOTONIC) - begin;
 	histogram_add(&agent->applies, agent->apply_ns);
 	return 0;
 }
@@ -244,7 +237,7 @@ static void tell_room(struct agent *agent)
 static void enforced(struct agent *agent)
 {
 	if (agent->changed_ns)
-		histogram_add(&agent->latency, clock_ns() - agent->changed_ns);
+		histogram_add(&agent->latency, clock_ns(CLOCK_MONOTONIC) - agent->changed_ns);
 	agent->changed_ns = 0;
 	if (agent->retries)
 		log_info("the maps are written again");
@@ -503,7 +496,8 @@ static void on_hangup(uv_signal_t *signal, int number)
 	struct err err;
 	char text[80];
 
-	snprintf(text, sizeof(text), "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long)clock_ns() / 1000);
+	snprintf(text, sizeof(text), "RELOADING=1\nMONOTONIC_USEC=%llu",
+		 (unsigned long long)clock_ns(CLOCK_MONOTONIC) / 1000);
 	notify(text);
 	log_info("reading everything again");
 	if (manifests_reload(agent->manifests, &err) < 0 || records_rescan(agent->records, &err) < 0)
@@ -664,7 +658,7 @@ static void end(struct agent *agent)
 
 int agent_run(const struct options *options)
 {
-	struct agent agent = { .options = options, .lock = -1, .full = true, .started_ns = clock_ns() };
+	struct agent agent = { .options = options, .lock = -1, .full = true, .started_ns = clock_ns(CLOCK_MONOTONIC) };
 	struct err err;
 
 	signal(SIGPIPE, SIG_IGN);

@@ -64,7 +64,6 @@ struct agent {
 /* Runs until it is told to end. Returns the exit status. */
 int agent_run(const struct options *options);
 
-uint64_t clock_ns(void);
 
 /*
  * Whether the policy of that attachment's endpoint is in force: 0, or -EAGAIN and why not yet (err). What may make it

@@ -6,6 +6,7 @@
 
 #include "agent.h"
 #include "cleanup.h"
+#include "clock.h"
 
 static json_t *hex(uint64_t number)
 {
@@ -234,12 +235,7 @@ static json_t *counts_json(const struct policy *policy)
 
 static int64_t applied_ms(const struct wr_policy_state *state)
 {
-	struct timespec ts;
-
-	if (!state->applied_ns)
-		return -1;
-	clock_gettime(CLOCK_BOOTTIME, &ts);
-	return ts.tv_sec * 1000LL + ts.tv_nsec / 1000000 - (int64_t)(state->applied_ns / 1000000);
+	return state->applied_ns ? (int64_t)((clock_ns(CLOCK_BOOTTIME) - state->applied_ns) / NS_PER_MS) : -1;
 }
 
 json_t *answer_status(struct agent *agent)
@@ -254,7 +250,7 @@ json_t *answer_status(struct agent *agent)
 	return json_pack(
 	    "{s:s, s:i, s:I, s:I, s:b, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s?, s:o, s:o, s:o, s:o}",
 	    "version",
-	    WARREN_VERSION, "pid", (int)getpid(), "uptime_ms", (json_int_t)((clock_ns() - agent->started_ns) / 1000000),
+	    WARREN_VERSION, "pid", (int)getpid(), "uptime_ms", (json_int_t)((clock_ns(CLOCK_MONOTONIC) - agent->started_ns) / NS_PER_MS),
 	    "rss_bytes", (json_int_t)rss_bytes(), "synced", agent->synced, "enforced", agent->enforced, "pending",
 	    agent->dirty || agent->failure[0] || cluster_pending(agent->cluster), "revision", (json_int_t)counts.state.revision, "changes",
 	    (json_int_t)counts.state.changes, "applied_ms", (json_int_t)applied_ms(&counts.state), "compile_us",

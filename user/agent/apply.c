@@ -4,9 +4,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "cleanup.h"
+#include "clock.h"
 
 /* --- lists of elements into the tables ---------------------------------------------------------------------------- */
 
@@ -556,8 +556,6 @@ static int draw_revision(struct apply *a, struct err *err)
 
 static int finish(struct apply *a, struct err *err)
 {
-	struct timespec ts;
-
 	for (size_t i = a->class_count; i-- > 0;) {
 		if (a->classes[i]->step == STEP_GONE)
 			class_remove(a, a->classes[i]);
@@ -566,8 +564,7 @@ static int finish(struct apply *a, struct err *err)
 	for (size_t i = 0; i < a->class_count; i++)
 		a->state.classes_denied += a->classes[i]->denied;
 	a->lacks_room = a->state.classes_denied || a->left_out.count;
-	clock_gettime(CLOCK_BOOTTIME, &ts);
-	a->state.applied_ns = (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+	a->state.applied_ns = clock_ns(CLOCK_BOOTTIME);
 	a->state.changes++;
 	a->interrupted = false;
 	return a->ops->state_set(a->arg, &a->state, err);

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "identity.h"
+#include "siphash.h"
 
 /* A number for a text that nobody can choose matters little here: it only saves writing what is there already. */
 static const uint8_t no_key[POLICY_KEY_SIZE];

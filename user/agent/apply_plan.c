@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "identity.h"
+#include "siphash.h"
 
 #define CLASS_NUMBERS (1u << 31) /* wr_cidr_class() has room for no more */
 

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lists.h"
+#include "array.h"
 
 uint32_t tunnel_overhead(int family)
 {

@@ -6,10 +6,10 @@
 #include <linux/rtnetlink.h>
 #include <netinet/in.h>
 #include <string.h>
-#include <time.h>
 
 #include "announce.h"
 #include "cleanup.h"
+#include "clock.h"
 #include "node.h"
 #include "pod_mtu.h"
 
@@ -263,10 +263,7 @@ static int each_route(void *arg, int (*fn)(const struct route *route, void *fn_a
 
 static uint64_t now_ns(void *arg)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+	return clock_ns(CLOCK_MONOTONIC);
 }
 
 const struct cluster_ops cluster_kernel_ops = {

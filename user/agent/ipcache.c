@@ -7,7 +7,8 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "lists.h"
+#include "array.h"
+#include "table.h"
 #include "siphash.h"
 
 /* An address that somebody claims, or that is in the map. */

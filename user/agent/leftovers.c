@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "cluster_internal.h"
-#include "lists.h"
+#include "array.h"
 
 /* --- nodes --- */
 

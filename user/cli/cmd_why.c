@@ -55,13 +55,6 @@ static int look_entry(void *arg, const struct wr_policy_key *key, uint32_t *rule
 
 /* --- one judgement --- */
 
-static bool is_host_exempt(uint32_t direction, const struct party *judged, const struct party *peer)
-{
-	/* A pod in quarantine may talk with its own host; an isolated one may be talked to by it. */
-	return peer->kind == PARTY_HOST &&
-	       (direction == WR_INGRESS || judged->endpoint->ep.policy_class == WR_CLASS_QUARANTINE);
-}
-
 /* By the policy of `judged`, which is a pod. */
 static void judge(struct maps *maps, const struct flow *flow, uint32_t direction, struct wr_trace_judgement *j)
 {
@@ -71,16 +64,9 @@ static void judge(struct maps *maps, const struct flow *flow, uint32_t direction
 	const struct wr_endpoint *ep = &judged->endpoint->ep;
 	struct lookup_query query = { ep->policy_class,	      direction,      peer->identity,
 				      peer->ip[flow->family], flow->protocol, flow->port };
-	struct lookup_result result = { .peer_class = WR_PEER_NONE, .cidr_peer = WR_PEER_NONE };
+	struct lookup_result result;
 
-	if (is_host_exempt(direction, judged, peer))
-		result.rule = WR_RULE_OWN_NODE;
-	else if (ep->policy_class == WR_CLASS_QUARANTINE)
-		result.rule = WR_RULE_QUARANTINE;
-	else if (ep->policy_class == WR_CLASS_NOT_ISOLATED)
-		result.rule = WR_RULE_NOT_ISOLATED;
-	else
-		policy_lookup(&tables, &query, &result);
+	policy_lookup(&tables, &query, &result);
 	/* A block that holds a node's address holds the node, whichever address it sends from. */
 	if (result.rule == WR_RULE_NONE && peer->kind == PARTY_NODE) {
 		query.peer_ip = peer->node->dp.remote;
@@ -94,7 +80,7 @@ static void judge(struct maps *maps, const struct flow *flow, uint32_t direction
 		.policy_class = ep->policy_class,
 		.revision = ep->revision,
 		.rule = result.rule,
-		.allowed = result.allowed || result.rule == WR_RULE_OWN_NODE || result.rule == WR_RULE_NOT_ISOLATED,
+		.allowed = result.allowed,
 		.port_bits = result.key.shape & 0x7f,
 		.l4_proto = result.key.l4_proto,
 	};

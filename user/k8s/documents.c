@@ -4,10 +4,10 @@
 #include <yaml.h>
 
 #include "cleanup.h"
-#include "decode.h"
-#include "fields.h"
+#include "documents.h"
 #include "json.h"
 #include "scalar.h"
+#include "str.h"
 
 #define YAML_DEPTH 64 /* levels, aliases followed; as user/lib/json.c has it */
 #define YAML_TAG "tag:yaml.org,2002:"
@@ -50,7 +50,7 @@ static int fail(struct builder *b, const yaml_mark_t *mark, const char *fmt, ...
 	va_start(ap, fmt);
 	vsnprintf(message, sizeof(message), fmt, ap);
 	va_end(ap);
-	text_printable(message);
+	str_printable(message);
 	return err_set(b->err, EINVAL, "%s: line %zu, column %zu: %s", b->what, mark->line + 1, mark->column + 1,
 		       message);
 }
@@ -419,7 +419,7 @@ static int json_document(const char *text, size_t size, const char *what,
 	json = json_parse_object(text, size, what, err);
 	if (!json) {
 		if (err)
-			text_printable(err->msg);
+			str_printable(err->msg);
 		return -EINVAL;
 	}
 	return fn(json, 1, arg);

@@ -6,15 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define NOT_A_STRING "must be a string (in quotes, if it looks like a number or a truth value)"
+#include "str.h"
 
-void text_printable(char *text)
-{
-	for (; *text; text++) {
-		if (*text < ' ' || *text > '~')
-			*text = '?';
-	}
-}
+#define NOT_A_STRING "must be a string (in quotes, if it looks like a number or a truth value)"
 
 /* Appends the path of `f`; returns the number of bytes used, cut short where the room ends. */
 static size_t path(const struct field *f, char *text, size_t room)
@@ -42,8 +36,8 @@ int field_error(const struct field *f, const char *key, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(message, sizeof(message), fmt, ap);
 	va_end(ap);
-	text_printable(where);
-	text_printable(message);
+	str_printable(where);
+	str_printable(message);
 	return err_set(f->err, EINVAL, "%s%s%s", where, where[0] ? ": " : "", message);
 }
 

@@ -44,7 +44,4 @@ int field_known(const struct field *object, const char *const *keys);
 /* The error of member `key` (NULL: of the field itself). Returns -EINVAL. */
 int field_error(const struct field *f, const char *key, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
-/* Errors quote what others wrote: only printable ASCII of it is kept, so that it can stand in a log and in JSON. */
-void text_printable(char *text);
-
 #endif

@@ -1,21 +1,26 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Between decode.c, which knows documents, lists and metadata, and the decoders of single kinds. */
+/* The decoders of single kinds, and what they share. decode.c has the table of them. */
 #ifndef WARREN_K8S_KINDS_H
 #define WARREN_K8S_KINDS_H
 
-#include "decode.h"
 #include "fields.h"
+#include "object.h"
+
+struct metadata;
 
 struct kind {
+	enum object_kind kind;
+	size_t size; /* of its object */
 	const char *name, *list, *group, *version; /* group "": the core group */
 	bool namespaced;
 	bool (*name_valid)(const char *s);
 	const char *name_rule; /* what to say of a name that is not */
-	/* Fills in the object, or returns -EINVAL or -ENOMEM. */
-	int (*decode)(const struct field *document, const struct kind *kind, struct object *o);
+	/* Fills in the object, of which nothing is set yet, or returns -EINVAL or -ENOMEM. */
+	int (*decode)(const struct field *document, const struct metadata *m, struct object *o);
 };
 
 struct metadata {
+	const struct kind *kind;
 	struct field field;
 	const char *namespace, *name; /* namespace: the default filled in; "" if the kind has none */
 };
@@ -23,8 +28,7 @@ struct metadata {
 /* Whose metadata it is; -EINVAL if that cannot be read. Nothing is validated yet. */
 int metadata_read(const struct field *document, const struct kind *kind, struct metadata *m);
 /* apiVersion, names and labels are valid. `labels` may be NULL. */
-int metadata_check(const struct field *document, const struct kind *kind, const struct metadata *m,
-		   struct labels *labels);
+int metadata_check(const struct field *document, const struct metadata *m, struct labels *labels);
 
 /* A map of labels, checked; an absent one is empty. */
 int labels_read(const struct field *map, struct labels *labels);
@@ -35,9 +39,9 @@ int protocol_read(const struct field *parent, uint8_t *protocol);
 int port_read(const struct field *parent, const char *key, uint16_t *port); /* 1 to 65535; -ENOENT */
 int out_of_memory(const struct field *f);
 
-int namespace_decode(const struct field *document, const struct kind *kind, struct object *o);
-int pod_decode(const struct field *document, const struct kind *kind, struct object *o);
-int node_decode(const struct field *document, const struct kind *kind, struct object *o);
-int network_policy_decode(const struct field *document, const struct kind *kind, struct object *o);
+int namespace_decode(const struct field *document, const struct metadata *m, struct object *o);
+int pod_decode(const struct field *document, const struct metadata *m, struct object *o);
+int node_decode(const struct field *document, const struct metadata *m, struct object *o);
+int network_policy_decode(const struct field *document, const struct metadata *m, struct object *o);
 
 #endif

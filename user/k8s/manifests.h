@@ -13,19 +13,7 @@
 #ifndef WARREN_K8S_MANIFESTS_H
 #define WARREN_K8S_MANIFESTS_H
 
-#include "decode.h"
-
-/* The object-store interface: what any source of objects (manifests; later the API server) tells its owner. */
-struct object_events {
-	int (*put)(void *arg, struct object *o); /* added or changed; takes it over */
-	void (*remove)(void *arg, enum object_kind kind, const char *namespace,
-		       const char *name); /* namespace "": it has none */
-	/* Everything that was there at the start has been put (called once; nothing may be compiled before). */
-	void (*synced)(void *arg);
-	/* Something is wrong (err), or no longer (NULL); `what` names it: a file, or the directory by its path. */
-	void (*complain)(void *arg, const char *what, const struct err *err);
-	void *arg;
-};
+#include "source.h"
 
 struct manifests;
 /*

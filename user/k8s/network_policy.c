@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "array.h"
 #include "cleanup.h"
 #include "kinds.h"
 #include "syntax.h"
@@ -46,7 +47,7 @@ static int operator_read(const struct field *f, struct requirement *r)
 
 	if (field_string(f, "operator", &name) < 0)
 		return -EINVAL;
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		if (name && strcmp(names[i], name) == 0) {
 			r->op = (enum requirement_op)i;
 			return 0;
@@ -346,8 +347,7 @@ static int spec_read(const struct field *spec, struct policy_object *p)
 	return ret;
 }
 
-static int policy_fill(const struct field *document, const struct kind *kind, const struct metadata *m,
-		       struct policy_object *p)
+static int policy_fill(const struct field *document, const struct metadata *m, struct policy_object *p)
 {
 	static const char *const known[] = { "apiVersion", "kind", "metadata", "spec", "status", NULL };
 	struct field spec, pods;
@@ -362,7 +362,7 @@ static int policy_fill(const struct field *document, const struct kind *kind, co
 	if (ret == 0)
 		ret = field_known(document, known);
 	if (ret == 0)
-		ret = metadata_check(document, kind, m, NULL);
+		ret = metadata_check(document, m, NULL);
 	return ret == 0 ? spec_read(&spec, p) : ret;
 }
 
@@ -398,24 +398,17 @@ static int identifiable(const struct metadata *m)
 	return 0;
 }
 
-int network_policy_decode(const struct field *document, const struct kind *kind, struct object *o)
+int network_policy_decode(const struct field *document, const struct metadata *m, struct object *o)
 {
-	struct policy_object *p = calloc(1, sizeof(*p));
-	struct metadata m;
-	int ret;
+	struct policy_object *p = o->policy;
+	int ret = identifiable(m);
 
-	*o = (struct object){ .kind = OBJECT_POLICY, .policy = p };
-	if (!p)
-		return out_of_memory(document);
-	ret = metadata_read(document, kind, &m);
-	if (ret == 0)
-		ret = identifiable(&m);
 	if (ret < 0)
 		return ret;
-	p->namespace = strdup(m.namespace);
-	p->name = strdup(m.name);
+	p->namespace = strdup(m->namespace);
+	p->name = strdup(m->name);
 	if (!p->namespace || !p->name)
 		return out_of_memory(document);
-	ret = policy_fill(document, kind, &m, p);
+	ret = policy_fill(document, m, p);
 	return ret == -EINVAL ? make_invalid(document, &o->policy) : ret;
 }

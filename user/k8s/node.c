@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* core/v1: Node. */
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -108,24 +107,17 @@ static int node_status(const struct field *document, struct node_object *node)
 	return ret;
 }
 
-int node_decode(const struct field *document, const struct kind *kind, struct object *o)
+int node_decode(const struct field *document, const struct metadata *m, struct object *o)
 {
-	struct node_object *node = calloc(1, sizeof(*node));
-	struct metadata m;
-	int ret;
+	struct node_object *node = o->node;
+	int ret = metadata_check(document, m, NULL);
 
-	*o = (struct object){ .kind = OBJECT_NODE, .node = node };
-	if (!node)
-		return out_of_memory(document);
-	ret = metadata_read(document, kind, &m);
-	if (ret == 0)
-		ret = metadata_check(document, kind, &m, NULL);
 	if (ret == 0)
 		ret = node_spec(document, node);
 	if (ret == 0)
 		ret = node_status(document, node);
 	if (ret < 0)
 		return ret;
-	node->name = strdup(m.name);
+	node->name = strdup(m->name);
 	return node->name ? 0 : out_of_memory(document);
 }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "array.h"
 #include "cleanup.h"
 
 static const struct {
@@ -25,7 +26,7 @@ static const struct {
 
 static char word(const char *text, size_t size)
 {
-	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
 		if (strlen(words[i].text) == size && memcmp(words[i].text, text, size) == 0)
 			return words[i].meaning;
 	}

@@ -110,29 +110,6 @@ struct ip ip_add(struct ip ip, uint64_t n)
 	return ip;
 }
 
-uint64_t ip_distance(const struct ip *a, const struct ip *b)
-{
-	uint8_t diff[16] = { 0 };
-	unsigned n = ip_bytes(a);
-	uint64_t d = 0;
-	int borrow = 0;
-
-	for (int i = (int)n - 1; i >= 0; i--) {
-		int v = b->bytes[i] - a->bytes[i] - borrow;
-
-		borrow = v < 0;
-		diff[i] = (uint8_t)v;
-	}
-	if (borrow)
-		return 0;
-	for (unsigned i = 0; i < n; i++) {
-		if (n - i > 8 && diff[i])
-			return UINT64_MAX;
-		d = d << 8 | diff[i];
-	}
-	return d;
-}
-
 /* The prefix's host bits set to 0 or to 1. */
 static struct ip host_bits(const struct prefix *prefix, bool ones)
 {

@@ -47,8 +47,6 @@ bool ip_equal(const struct ip *a, const struct ip *b);
 
 /* The address `n` above (modulo the size of the address space). */
 struct ip ip_add(struct ip ip, uint64_t n);
-/* b - a, saturated at UINT64_MAX; 0 if b < a. Same family. */
-uint64_t ip_distance(const struct ip *a, const struct ip *b);
 
 bool prefix_contains(const struct prefix *prefix, const struct ip *ip);
 struct ip prefix_first(const struct prefix *prefix); /* host bits 0 */

@@ -9,15 +9,13 @@
 #include <time.h>
 
 #include "cleanup.h"
+#include "clock.h"
 #include "json.h"
 #include "paths.h"
 
 static int64_t now_ms(void)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000LL + ts.tv_nsec / 1000000;
+	return (int64_t)(clock_ns(CLOCK_MONOTONIC) / NS_PER_MS);
 }
 
 static int broken(int num, struct err *err)

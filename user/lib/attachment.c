@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include "array.h"
 #include "cleanup.h"
 #include "file.h"
 #include "json.h"
@@ -45,7 +46,7 @@ static const struct text_member {
 	TEXT("labels", labels),
 #undef TEXT
 };
-#define TEXT_MEMBERS (sizeof(text_members) / sizeof(text_members[0]))
+#define TEXT_MEMBERS ARRAY_SIZE(text_members)
 
 int attachment_key(const char *container_id, const char *ifname, char key[ATTACHMENT_KEY_MAX + 1], struct err *err)
 {

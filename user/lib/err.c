@@ -16,16 +16,21 @@ static int status(const struct err *e)
 	return e->num ? -e->num : -EINVAL;
 }
 
+static void __attribute__((format(printf, 3, 0))) set(struct err *e, int num, const char *fmt, va_list ap)
+{
+	last_num = num;
+	if (!e)
+		return;
+	*e = (struct err){ .num = num };
+	vsnprintf(e->msg, sizeof(e->msg), fmt, ap);
+}
+
 int err_set(struct err *e, int num, const char *fmt, ...)
 {
 	va_list ap;
 
-	last_num = num;
-	if (!e)
-		return -num;
-	*e = (struct err){ .num = num };
 	va_start(ap, fmt);
-	vsnprintf(e->msg, sizeof(e->msg), fmt, ap);
+	set(e, num, fmt, ap);
 	va_end(ap);
 	return -num;
 }
@@ -33,17 +38,15 @@ int err_set(struct err *e, int num, const char *fmt, ...)
 int err_errno(struct err *e, int num, const char *fmt, ...)
 {
 	va_list ap;
-	size_t n;
 
-	last_num = num;
-	if (!e)
-		return -num;
-	*e = (struct err){ .num = num };
 	va_start(ap, fmt);
-	vsnprintf(e->msg, sizeof(e->msg), fmt, ap);
+	set(e, num, fmt, ap);
 	va_end(ap);
-	n = strlen(e->msg);
-	snprintf(e->msg + n, sizeof(e->msg) - n, ": %s", strerror(num));
+	if (e) {
+		size_t n = strlen(e->msg);
+
+		snprintf(e->msg + n, sizeof(e->msg) - n, ": %s", strerror(num));
+	}
 	return -num;
 }
 

@@ -5,9 +5,9 @@
 #include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "cleanup.h"
+#include "clock.h"
 #include "paths.h"
 
 int file_read_fd(int fd, const char *path, size_t limit, char **data, size_t *size, struct err *err)
@@ -235,18 +235,10 @@ static bool lock_current(int fd)
 	       ours.st_ino == now.st_ino;
 }
 
-static int64_t now_us(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000LL + ts.tv_nsec / 1000;
-}
-
 int lock_take(enum lock_kind kind, const char *name, int timeout_ms, struct err *err)
 {
 	struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = lock_offset(kind, name), .l_len = 1 };
-	int64_t deadline = now_us() + timeout_ms * 1000LL;
+	uint64_t deadline = clock_ns(CLOCK_MONOTONIC) + (uint64_t)timeout_ms * NS_PER_MS;
 	long pause_us = 100;
 	_cleanup_fd_ int fd = lock_open(err);
 
@@ -263,7 +255,7 @@ int lock_take(enum lock_kind kind, const char *name, int timeout_ms, struct err 
 		}
 		if (errno != EAGAIN && errno != EACCES && errno != EINTR)
 			return err_errno(err, errno, "cannot lock %s", WARREN_LOCK_FILE);
-		if (now_us() >= deadline) {
+		if (clock_ns(CLOCK_MONOTONIC) >= deadline) {
 			err_set(err, ETIMEDOUT, "%s%s is locked by another process", lock_kinds[kind].text,
 				lock_kinds[kind].named ? name : "");
 			return -ETIMEDOUT;

@@ -2,7 +2,6 @@
 #include "json.h"
 
 #include <errno.h>
-#include <string.h>
 
 /* jansson's own limit (2048) is a matter of its stack; nothing that we read is nested deeper than this. */
 #define JSON_MAX_DEPTH 64

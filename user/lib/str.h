@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Bounded copies of text into fixed arrays. */
+/* Text in fixed arrays. */
 #ifndef WARREN_STR_H
 #define WARREN_STR_H
 
@@ -15,6 +15,15 @@ static inline bool str_copy(char *to, size_t room, const char *from)
 	memcpy(to, from, fits);
 	to[fits] = '\0';
 	return fits == len;
+}
+
+/* Of what others wrote only printable ASCII is kept, so that it can stand in an error, in a log and in JSON. */
+static inline void str_printable(char *text)
+{
+	for (; *text; text++) {
+		if (*text < ' ' || *text > '~')
+			*text = '?';
+	}
 }
 
 #endif

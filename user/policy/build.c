@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "internal.h"
+#include "compiler.h"
 
 struct entry {
 	struct wr_policy_key key;
@@ -25,16 +25,13 @@ struct build {
 
 static int add(struct build *b, const struct term *term, uint64_t peer, uint16_t port, unsigned bits)
 {
-	if (array_grow(&b->entries, &b->room, b->count, sizeof(*b->entries)) < 0)
-		return -ENOMEM;
-	b->entries[b->count++] = (struct entry){
+	return array_push(b->entries, b->room, b->count, (struct entry){
 		.key = { .peer = peer,
 			 .port = htons(port),
 			 .l4_proto = term->protocol,
 			 .shape = wr_policy_shape(term->direction, bits) },
 		.rule = term->rule,
-	};
-	return 0;
+	});
 }
 
 /* A range of ports as the fewest prefixes. */
@@ -92,21 +89,21 @@ static int add_matcher(struct build *b, const struct term *term)
 	return 0;
 }
 
+static int block_peer_cmp(const void *key, const void *element)
+{
+	uint64_t hash = *(const uint64_t *)key, other = ((const struct block_peer *)element)->hash;
+
+	return (hash > other) - (hash < other);
+}
+
 static int add_block(struct build *b, const struct term *term)
 {
 	const struct block_peer *peers = b->cidr.peers;
-	size_t low = 0, high = b->cidr.peer_count;
+	size_t count = b->cidr.peer_count;
+	size_t i = array_lower_bound(&term->block_hash, peers, count, sizeof(*peers), block_peer_cmp);
 
-	while (low < high) {
-		size_t middle = (low + high) / 2;
-
-		if (peers[middle].hash < term->block_hash)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	for (; low < b->cidr.peer_count && peers[low].hash == term->block_hash; low++) {
-		if (add_ports(b, term, peers[low].peer) < 0)
+	for (; i < count && peers[i].hash == term->block_hash; i++) {
+		if (add_ports(b, term, peers[i].peer) < 0)
 			return -ENOMEM;
 	}
 	return 0;
@@ -136,8 +133,6 @@ static int block_cmp(const void *pa, const void *pb)
 
 static int collect_blocks(struct build *b, uint8_t direction)
 {
-	size_t kept = 0;
-
 	b->block_count = 0;
 	for (size_t i = 0; i < b->class->count; i++) {
 		const struct netpol *netpol = b->class->members[i].netpol;
@@ -147,19 +142,12 @@ static int collect_blocks(struct build *b, uint8_t direction)
 
 			if (term->who != TERM_BLOCK || term->direction != direction)
 				continue;
-			if (array_grow(&b->blocks, &b->block_room, b->block_count, sizeof(*b->blocks)) < 0)
+			if (array_push(b->blocks, b->block_room, b->block_count,
+				       (struct block_use){ term->block, term->block_hash }) < 0)
 				return -ENOMEM;
-			b->blocks[b->block_count++] = (struct block_use){ term->block, term->block_hash };
 		}
 	}
-	if (!b->block_count)
-		return 0;
-	qsort(b->blocks, b->block_count, sizeof(*b->blocks), block_cmp);
-	for (size_t i = 0; i < b->block_count; i++) {
-		if (!kept || b->blocks[kept - 1].hash != b->blocks[i].hash)
-			b->blocks[kept++] = b->blocks[i];
-	}
-	b->block_count = kept;
+	b->block_count = array_sort_unique(b->blocks, b->block_count, sizeof(*b->blocks), block_cmp, NULL);
 	return 0;
 }
 

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "internal.h"
+#include "compiler.h"
 
 /* At this prefix block number `block` begins, or ends. */
 struct edge {
@@ -73,24 +73,16 @@ static void level_pop(struct sweep *s)
 	free(s->levels[--s->depth].set);
 }
 
-static size_t lower_bound(const struct level *l, uint32_t block)
+static int block_cmp(const void *pa, const void *pb)
 {
-	size_t low = 0, high = l->count;
+	uint32_t a = *(const uint32_t *)pa, b = *(const uint32_t *)pb;
 
-	while (low < high) {
-		size_t middle = (low + high) / 2;
-
-		if (l->set[middle] < block)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return (a > b) - (a < b);
 }
 
 static void level_apply(struct level *l, const struct edge *e)
 {
-	size_t at = lower_bound(l, e->block);
+	size_t at = array_lower_bound(&e->block, l->set, l->count, sizeof(*l->set), block_cmp);
 	bool has = at < l->count && l->set[at] == e->block;
 
 	if (!e->except && !has) {
@@ -146,15 +138,13 @@ static int level_emit(struct sweep *s)
 
 	if (l->peer == (s->depth > 1 ? s->levels[s->depth - 2].peer : WR_PEER_NONE))
 		return 0;
-	if (array_grow(&out->cidrs, &out->room, out->count, sizeof(*out->cidrs)) < 0)
+	if (array_push(out->cidrs, out->room, out->count,
+		       (struct policy_cidr){ l->prefix.ip, l->prefix.len, s->direction, l->peer }) < 0)
 		return -ENOMEM;
-	out->cidrs[out->count++] = (struct policy_cidr){
-		.ip = l->prefix.ip, .length = l->prefix.len, .direction = s->direction, .peer = l->peer
-	};
 	for (size_t i = 0; i < l->count; i++) {
-		if (array_grow(&out->peers, &out->peer_room, out->peer_count, sizeof(*out->peers)) < 0)
+		if (array_push(out->peers, out->peer_room, out->peer_count,
+			       (struct block_peer){ s->blocks[l->set[i]].hash, l->peer }) < 0)
 			return -ENOMEM;
-		out->peers[out->peer_count++] = (struct block_peer){ s->blocks[l->set[i]].hash, l->peer };
 	}
 	return 0;
 }
@@ -184,20 +174,6 @@ static int peer_cmp(const void *pa, const void *pb)
 	return (a->peer > b->peer) - (a->peer < b->peer);
 }
 
-static void peers_sort(struct cidr_build *out)
-{
-	size_t kept = 0;
-
-	if (!out->peer_count)
-		return;
-	qsort(out->peers, out->peer_count, sizeof(*out->peers), peer_cmp);
-	for (size_t i = 0; i < out->peer_count; i++) {
-		if (!kept || peer_cmp(&out->peers[kept - 1], &out->peers[i]) != 0)
-			out->peers[kept++] = out->peers[i];
-	}
-	out->peer_count = kept;
-}
-
 /* Appends to out->cidrs, and makes out->peers. */
 int cidrs_build(const struct policy *p, uint8_t direction, const struct block_use *blocks, size_t count,
 		struct cidr_build *out)
@@ -215,6 +191,6 @@ int cidrs_build(const struct policy *p, uint8_t direction, const struct block_us
 		level_pop(&s);
 	free(s.levels);
 	free(edges);
-	peers_sort(out);
+	out->peer_count = array_sort_unique(out->peers, out->peer_count, sizeof(*out->peers), peer_cmp, NULL);
 	return r;
 }

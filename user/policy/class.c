@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "internal.h"
+#include "compiler.h"
 
 struct selection {
 	struct netpol **v;
@@ -21,23 +21,12 @@ static void selection_free(struct selection *s)
 
 static int selection_add(struct selection *s, struct netpol *netpol)
 {
-	if (array_grow(&s->v, &s->room, s->count, sizeof(struct netpol *)) < 0)
-		return -ENOMEM;
-	s->v[s->count++] = netpol;
-	return 0;
+	return array_push(s->v, s->room, s->count, netpol);
 }
 
 static int by_name(const void *a, const void *b)
 {
 	return strcmp((*(struct netpol *const *)a)->name, (*(struct netpol *const *)b)->name);
-}
-
-static int port_cmp(const void *a, const void *b)
-{
-	const struct named_port *pa = a, *pb = b;
-	int c = strcmp(pa->name, pb->name);
-
-	return c ? c : pa->protocol != pb->protocol ? pa->protocol - pb->protocol : pa->port - pb->port;
 }
 
 /* What one port of a rule, if it is a name, means for this label set: any number of ports, also none. */
@@ -46,9 +35,8 @@ static int resolve_port(struct selection *s, const struct labelset *set, const s
 	for (size_t i = 0; port->name[0] && i < set->port_count; i++) {
 		if (set->ports[i].protocol != port->protocol || strcmp(set->ports[i].name, port->name) != 0)
 			continue;
-		if (array_grow(&s->ports, &s->port_room, s->port_count, sizeof(*s->ports)) < 0)
+		if (array_push(s->ports, s->port_room, s->port_count, set->ports[i]) < 0)
 			return -ENOMEM;
-		s->ports[s->port_count++] = set->ports[i];
 	}
 	return 0;
 }
@@ -68,20 +56,11 @@ static int resolve_policy(struct selection *s, const struct labelset *set, const
 
 static int resolve(struct selection *s, const struct labelset *set)
 {
-	size_t kept = 0;
-
 	for (size_t i = 0; i < s->count; i++) {
 		if (s->v[i]->has_names && resolve_policy(s, set, s->v[i]->object) < 0)
 			return -ENOMEM;
 	}
-	if (!s->port_count)
-		return 0;
-	qsort(s->ports, s->port_count, sizeof(*s->ports), port_cmp);
-	for (size_t i = 0; i < s->port_count; i++) {
-		if (!kept || port_cmp(&s->ports[kept - 1], &s->ports[i]) != 0)
-			s->ports[kept++] = s->ports[i];
-	}
-	s->port_count = kept;
+	s->port_count = named_ports_sort(s->ports, s->port_count);
 	return 0;
 }
 

@@ -7,8 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "identity.h"
-#include "internal.h"
+#include "compiler.h"
 
 struct policy *policy_new(const uint8_t key[POLICY_KEY_SIZE])
 {
@@ -24,7 +23,7 @@ struct policy *policy_new(const uint8_t key[POLICY_KEY_SIZE])
 	list_init(&p->idle_sets);
 	list_init(&p->rematch_sets);
 	list_init(&p->select_sets);
-	list_init(&p->dirty_numbers);
+	list_init(&p->dirty_identities);
 	list_init(&p->dirty_endpoints);
 	list_init(&p->dirty_pods);
 	list_init(&p->edited_netpols);
@@ -40,21 +39,6 @@ struct policy *policy_new(const uint8_t key[POLICY_KEY_SIZE])
 void policy_set_identity_bits(struct policy *p, unsigned bits)
 {
 	p->identity_mask = ~0ull << WR_ID_KIND_SHIFT | ((1ull << bits) - 1);
-}
-
-/* What the last compile handed out is valid no longer. */
-static void output_reset(struct policy *p)
-{
-	struct output *out = &p->out;
-
-	for (size_t i = 0; i < out->class_count; i++)
-		policy_class_free(&out->classes[i]);
-	free(out->classes);
-	free(out->identities);
-	free(out->endpoints);
-	free(out->rules);
-	free(out->pods);
-	*out = (struct output){ 0 };
 }
 
 /* --- stages --- */
@@ -79,7 +63,7 @@ static int update_namespaces(struct policy *p)
 			return -ENOMEM;
 		list_each(set, &ns->sets, in_ns) {
 			list_append(&p->rematch_sets, &set->rematch);
-			if (labelset_number(p, set) < 0)
+			if (labelset_identify(p, set) < 0)
 				return -ENOMEM;
 		}
 		list_remove(&ns->dirty);
@@ -87,12 +71,12 @@ static int update_namespaces(struct policy *p)
 	return 0;
 }
 
-static int number_new_sets(struct policy *p)
+static int identify_new_sets(struct policy *p)
 {
 	struct labelset *set;
 
 	list_each(set, &p->rematch_sets, rematch) {
-		if (!set->number && labelset_number(p, set) < 0)
+		if (!set->identity && labelset_identify(p, set) < 0)
 			return -ENOMEM;
 	}
 	return 0;
@@ -126,24 +110,13 @@ static int drop_empty_classes(struct policy *p)
 		if (!list_empty(&class->sets))
 			continue;
 		if (class->told) {
-			if (array_grow(&out->classes, &out->class_room, out->class_count, sizeof(*out->classes)) < 0)
+			if (array_push(out->classes, out->class_room, out->class_count,
+				       (struct policy_class){ .key = class->key, .gone = true }) < 0)
 				return -ENOMEM;
-			out->classes[out->class_count++] = (struct policy_class){ .key = class->key, .gone = true };
 		}
 		class_free(p, class);
 	}
 	return 0;
-}
-
-static void netpol_free(struct policy *p, struct netpol *netpol)
-{
-	table_remove(&p->netpols, &netpol->by_name);
-	list_remove(&netpol->in_ns);
-	list_remove(&netpol->edited);
-	list_remove(&netpol->check);
-	policy_object_free(netpol->object);
-	ns_put(p, netpol->ns);
-	free(netpol);
 }
 
 static int update_netpols(struct policy *p)
@@ -187,177 +160,23 @@ static int build_classes(struct policy *p)
 	return 0;
 }
 
-/* --- what to tell --- */
-
-static uint64_t number_peer(const struct number *number)
-{
-	const struct labelset *set = list_first(&number->sets, struct labelset, in_number);
-
-	return set && !number->collision && set->peer ? set->peer->number : WR_PEER_NONE;
-}
-
-static void number_collision(struct policy *p, struct number *number)
-{
-	bool collision = !list_empty(&number->sets) && number->sets.next != number->sets.prev;
-	struct labelset *set;
-	struct endpoint *ep;
-
-	if (collision == number->collision)
-		return;
-	number->collision = collision;
-	list_each(set, &number->sets, in_number) {
-		list_each(ep, &set->endpoints, in_set)
-			list_mark(&p->dirty_endpoints, &ep->dirty);
-	}
-}
-
-static int tell_numbers(struct policy *p)
-{
-	struct output *out = &p->out;
-	struct number *number, *after;
-
-	list_each_safe(number, after, &p->dirty_numbers, dirty) {
-		uint64_t peer;
-
-		number_collision(p, number);
-		peer = number_peer(number);
-		if (peer != number->told) {
-			if (array_grow(&out->identities, &out->identity_room, out->identity_count,
-				       sizeof(*out->identities)) < 0)
-				return -ENOMEM;
-			out->identities[out->identity_count++] =
-			    (struct policy_identity){ number->by_number.hash, peer };
-			out->peers_moved |= number->known && !list_empty(&number->sets);
-		}
-		number->told = peer;
-		number->known = true;
-		list_remove(&number->dirty);
-		if (list_empty(&number->sets)) {
-			table_remove(&p->numbers, &number->by_number);
-			free(number);
-		}
-	}
-	return 0;
-}
-
-static struct policy_endpoint endpoint_now(const struct endpoint *ep)
-{
-	const struct labelset *set = ep->set;
-	struct policy_endpoint now = { ep->ifindex, WR_ID_UNKNOWN, WR_CLASS_QUARANTINE };
-
-	if (!set)
-		return now;
-	now.identity = set->number->by_number.hash;
-	if (!set->number->collision)
-		now.class_key = set->class ? set->class->key : WR_CLASS_NOT_ISOLATED;
-	return now;
-}
-
-static int tell_endpoints(struct policy *p)
-{
-	struct output *out = &p->out;
-	struct endpoint *ep, *after;
-
-	list_each_safe(ep, after, &p->dirty_endpoints, dirty) {
-		struct policy_endpoint now = endpoint_now(ep);
-
-		if (!ep->told || ep->told_identity != now.identity || ep->told_class != now.class_key) {
-			if (array_grow(&out->endpoints, &out->endpoint_room, out->endpoint_count,
-				       sizeof(*out->endpoints)) < 0)
-				return -ENOMEM;
-			out->endpoints[out->endpoint_count++] = now;
-		}
-		ep->told = true;
-		ep->told_identity = now.identity;
-		ep->told_class = now.class_key;
-		list_remove(&ep->dirty);
-	}
-	return 0;
-}
-
-/* A pod that is gone stays until the next compile, for its name. */
-static int tell_pods(struct policy *p)
-{
-	struct output *out = &p->out;
-	struct pod *pod, *after;
-
-	list_each_safe(pod, after, &p->dirty_pods, dirty) {
-		if (pod->present || pod->told) {
-			if (array_grow(&out->pods, &out->pod_room, out->pod_count, sizeof(*out->pods)) < 0)
-				return -ENOMEM;
-			out->pods[out->pod_count++] = (struct policy_pod){
-				.namespace = pod->ns->name,
-				.name = pod->name,
-				.node = pod->node ? pod->node : "",
-				.ips = { pod->ips[0], pod->ips[1] },
-				.terminating = pod->terminating,
-				.identity = pod->set ? pod->set->number->by_number.hash : WR_ID_UNKNOWN,
-			};
-		}
-		pod->told = pod->present;
-		if (pod->present)
-			list_remove(&pod->dirty);
-	}
-	return 0;
-}
-
-static void drop_gone_pods(struct policy *p)
-{
-	struct pod *pod, *after;
-
-	list_each_safe(pod, after, &p->dirty_pods, dirty) {
-		if (pod->present || pod->told)
-			continue;
-		list_remove(&pod->dirty);
-		pod_unneeded(p, pod);
-	}
-}
-
-/* A rule that is gone stays until the next compile, for its text; its number is not given to another. */
-static int tell_rules(struct policy *p)
-{
-	struct output *out = &p->out;
-	struct rule *rule, *after;
-
-	list_each_safe(rule, after, &p->changed_rules, changed) {
-		bool gone = !rule->refs;
-
-		if (gone == rule->told || (p->whole && !gone)) {
-			if (array_grow(&out->rules, &out->rule_room, out->rule_count, sizeof(*out->rules)) < 0)
-				return -ENOMEM;
-			out->rules[out->rule_count++] = (struct policy_rule_name){ rule->number, gone, rule->text };
-		}
-		rule->told = !gone;
-		if (!gone)
-			list_remove(&rule->changed);
-	}
-	return 0;
-}
-
-static void drop_unused_rules(struct policy *p)
-{
-	struct rule *rule, *after;
-
-	list_each_safe(rule, after, &p->changed_rules, changed) {
-		if (rule->refs || rule->told)
-			continue;
-		list_remove(&rule->changed);
-		table_remove(&p->rules, &rule->by_text);
-		free(rule);
-	}
-}
-
 static int run(struct policy *p)
 {
 	int (*const stages[])(struct policy *) = {
-		update_namespaces, number_new_sets, select_all,	  drop_empty_classes, update_netpols,
-		peers_update,	   build_classes,   tell_numbers, tell_endpoints,     tell_rules, tell_pods,
+		update_namespaces,  /* scopes that hold them; identities of their label sets */
+		identify_new_sets,
+		select_all,	    /* which policies select which local label sets: their classes */
+		drop_empty_classes,
+		update_netpols,	    /* terms, with matchers and rules, of the policies that a class contains */
+		peers_update,	    /* which matchers match which label sets: peer classes */
+		build_classes,	    /* the entries of classes of which any of this has changed */
+		tell_identities, tell_endpoints, tell_rules, tell_pods,
 	};
 
 	drop_unused_rules(p);
 	drop_gone_pods(p);
 	drop_idle_sets(p);
-	for (size_t i = 0; i < sizeof(stages) / sizeof(stages[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(stages); i++) {
 		if (stages[i](p) < 0)
 			return -ENOMEM;
 	}
@@ -392,7 +211,7 @@ static void forget_sets(struct policy *p)
 	struct labelset *set;
 
 	table_each(set, &p->sets, by_text) {
-		number_leave(p, set);
+		identity_leave(p, set);
 		peer_set(p, set, NULL);
 		class_set(p, set, NULL);
 		if (set->users)
@@ -409,7 +228,7 @@ static void forget(struct policy *p)
 	struct matcher *matcher;
 	struct netpol *netpol;
 	struct endpoint *ep;
-	struct number *number;
+	struct identity *identity;
 	struct class *class;
 	struct rule *rule;
 	struct pod *pod;
@@ -425,11 +244,11 @@ static void forget(struct policy *p)
 		peer_class_free(p, peer);
 	table_each(matcher, &p->matchers, by_hash)
 		matcher_free(p, matcher);
-	table_each(number, &p->numbers, by_number) {
-		table_remove(&p->numbers, &number->by_number);
-		free(number);
+	table_each(identity, &p->identities, by_number) {
+		table_remove(&p->identities, &identity->by_number);
+		free(identity);
 	}
-	list_init(&p->dirty_numbers);
+	list_init(&p->dirty_identities);
 	table_each(ep, &p->endpoints, by_ifindex) {
 		ep->told = false;
 		list_mark(&p->dirty_endpoints, &ep->dirty);
@@ -476,7 +295,7 @@ void policy_free(struct policy *p)
 		policy_remove_namespace(p, ns->name);
 	table_each(rule, &p->rules, by_text)
 		free(rule);
-	for (size_t i = 0; i < sizeof(p->tables) / sizeof(p->tables[0]); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(p->tables); i++)
 		table_free(&p->tables[i]);
 	free(p);
 }

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Keyed hashes: SipHash-2-4 (Aumasson, Bernstein 2012) with a 64-bit result, and the numbers that are made of it. */
+/* Who a pod is, as a number that every node computes for itself. */
 #ifndef WARREN_POLICY_IDENTITY_H
 #define WARREN_POLICY_IDENTITY_H
 
 #include "policy.h"
-
-uint64_t siphash24(const uint8_t key[POLICY_KEY_SIZE], const void *data, size_t size);
 
 /*
  * The identity of pods with these labels: kind pod in the top byte, 56 bits of the hash below. The hashed text is every

@@ -1,43 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The compiler's state for people to look at. */
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cleanup.h"
-#include "internal.h"
+#include "compiler.h"
 
-/* --- selectors as text --- */
-
-static void print_requirement(FILE *f, const struct requirement *r)
-{
-	bool one = r->op == REQUIRE_IN && r->value_count == 1;
-
-	if (r->op == REQUIRE_NOT_EXISTS)
-		fputc('!', f);
-	fputs(r->key, f);
-	if (one)
-		fprintf(f, "=%s", r->values[0]);
-	if (one || r->op == REQUIRE_EXISTS || r->op == REQUIRE_NOT_EXISTS)
-		return;
-	fputs(r->op == REQUIRE_IN ? " in (" : " notin (", f);
-	for (size_t i = 0; i < r->value_count; i++)
-		fprintf(f, "%s%s", i ? "," : "", r->values[i]);
-	fputc(')', f);
-}
-
-void selector_print(FILE *f, const struct selector *selector)
-{
-	if (!selector->count)
-		fputc('*', f);
-	for (size_t i = 0; i < selector->count; i++) {
-		if (i)
-			fputc(',', f);
-		print_requirement(f, &selector->v[i]);
-	}
-}
+/* --- identities --- */
 
 /* shop/app=web, [team=a]/tier, [*]/app=web:http: namespace or [namespaceSelector], podSelector, port name. */
 static char *matcher_text(const struct peer_member *m)
@@ -78,8 +49,6 @@ static void texts_free(char **texts, size_t count)
 	free(texts);
 }
 
-/* --- identities --- */
-
 static int ifindex_cmp(const void *a, const void *b)
 {
 	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
@@ -92,9 +61,8 @@ static int add_ifindexes(uint32_t **v, size_t *count, size_t *room, const struct
 	struct endpoint *ep;
 
 	list_each(ep, &set->endpoints, in_set) {
-		if (array_grow(v, room, *count, sizeof(**v)) < 0)
+		if (array_push(*v, *room, *count, ep->ifindex) < 0)
 			return -ENOMEM;
-		(*v)[(*count)++] = ep->ifindex;
 	}
 	return 0;
 }
@@ -104,15 +72,15 @@ static int show_identity(const struct labelset *set, int (*fn)(const struct poli
 {
 	const struct namespace_object *object = set->ns->object;
 	struct policy_identity_info info = {
-		.identity = set->number->by_number.hash,
+		.identity = set->identity->by_number.hash,
 		.namespace = set->ns->name,
 		.namespace_labels = object ? &object->labels : NULL,
 		.labels = &set->labels,
 		.ports = set->ports,
 		.port_count = set->port_count,
-		.peer = set->peer && !set->number->collision ? set->peer->number : WR_PEER_NONE,
+		.peer = set->peer && !set->identity->collision ? set->peer->number : WR_PEER_NONE,
 		.pods = set->users,
-		.collision = set->number->collision,
+		.collision = set->identity->collision,
 	};
 	size_t room = 0, count = set->peer && !info.collision ? set->peer->count : 0;
 	_cleanup_free_ uint32_t *ifindexes = NULL;
@@ -139,7 +107,7 @@ static int show_identity(const struct labelset *set, int (*fn)(const struct poli
 static int set_cmp(const void *pa, const void *pb)
 {
 	const struct labelset *a = *(struct labelset *const *)pa, *b = *(struct labelset *const *)pb;
-	uint64_t na = a->number->by_number.hash, nb = b->number->by_number.hash;
+	uint64_t na = a->identity->by_number.hash, nb = b->identity->by_number.hash;
 
 	if (na != nb)
 		return na < nb ? -1 : 1;
@@ -156,7 +124,7 @@ int policy_each_identity(struct policy *p, int (*fn)(const struct policy_identit
 	if (!sets)
 		return -ENOMEM;
 	table_each(set, &p->sets, by_text) {
-		if (set->users && set->number)
+		if (set->users && set->identity)
 			sets[count++] = set;
 	}
 	qsort(sets, count, sizeof(*sets), set_cmp);
@@ -178,9 +146,8 @@ static int show_policy(const struct netpol *netpol, int (*fn)(const struct polic
 	const struct labelset *set;
 
 	list_each(m, &netpol->classes, in_netpol) {
-		if (array_grow(&classes, &class_room, info.class_count, sizeof(*classes)) < 0)
+		if (array_push(classes, class_room, info.class_count, m->class->key) < 0)
 			return -ENOMEM;
-		classes[info.class_count++] = m->class->key;
 		info.entries += m->class->entries;
 		list_each(set, &m->class->sets, in_class) {
 			if (add_ifindexes(&ifindexes, &info.endpoint_count, &room, set) < 0)
@@ -246,17 +213,17 @@ static void count_objects(const struct policy *p, struct policy_counts *counts)
 
 void policy_count(const struct policy *p, struct policy_counts *counts)
 {
-	const struct number *number;
+	const struct identity *identity;
 	const struct class *class;
 
-	*counts = (struct policy_counts){ .identities = p->numbers.count,
+	*counts = (struct policy_counts){ .identities = p->identities.count,
 					  .selectors = p->matchers.count,
 					  .peer_classes = p->peers.count,
 					  .classes = p->classes.count,
 					  .rules = p->rules.count };
 	count_objects(p, counts);
-	table_each(number, &p->numbers, by_number)
-		counts->collisions += number->collision;
+	table_each(identity, &p->identities, by_number)
+		counts->collisions += identity->collision;
 	table_each(class, &p->classes, by_key) {
 		counts->entries += class->entries;
 		counts->cidrs += class->cidrs;

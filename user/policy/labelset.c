@@ -4,16 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "compiler.h"
 #include "identity.h"
-#include "internal.h"
 
 static bool same_ports(const struct labelset *set, const struct named_port *ports, size_t count)
 {
 	if (set->port_count != count)
 		return false;
 	for (size_t i = 0; i < count; i++) {
-		if (strcmp(set->ports[i].name, ports[i].name) != 0 || set->ports[i].protocol != ports[i].protocol ||
-		    set->ports[i].port != ports[i].port)
+		if (named_port_cmp(&set->ports[i], &ports[i]) != 0)
 			return false;
 	}
 	return true;
@@ -86,7 +85,7 @@ struct labelset *labelset_get(struct policy *p, struct ns *ns, const struct labe
 	ns->refs++;
 	list_init(&set->in_ns);
 	list_init(&set->in_local);
-	list_init(&set->in_number);
+	list_init(&set->in_identity);
 	list_init(&set->in_peer);
 	list_init(&set->in_class);
 	list_init(&set->endpoints);
@@ -131,54 +130,54 @@ static void members_dirty(struct policy *p, struct labelset *set)
 		list_mark(&p->dirty_pods, &pod->dirty);
 }
 
-void number_leave(struct policy *p, struct labelset *set)
+void identity_leave(struct policy *p, struct labelset *set)
 {
-	if (!set->number)
+	if (!set->identity)
 		return;
-	list_remove(&set->in_number);
-	list_mark(&p->dirty_numbers, &set->number->dirty);
-	set->number = NULL;
+	list_remove(&set->in_identity);
+	list_mark(&p->dirty_identities, &set->identity->dirty);
+	set->identity = NULL;
 	members_dirty(p, set);
 }
 
-static struct number *number_get(struct policy *p, uint64_t identity)
+static struct identity *identity_get(struct policy *p, uint64_t number)
 {
-	struct number *number;
+	struct identity *identity;
 
-	table_each_hash(number, &p->numbers, identity, by_number)
-		return number;
-	number = calloc(1, sizeof(*number));
-	if (!number)
+	table_each_hash(identity, &p->identities, number, by_number)
+		return identity;
+	identity = calloc(1, sizeof(*identity));
+	if (!identity)
 		return NULL;
-	number->told = WR_PEER_NONE;
-	list_init(&number->sets);
-	list_init(&number->dirty);
-	table_add(&p->numbers, &number->by_number, identity);
-	return number;
+	identity->told = WR_PEER_NONE;
+	list_init(&identity->sets);
+	list_init(&identity->dirty);
+	table_add(&p->identities, &identity->by_number, number);
+	return identity;
 }
 
-int labelset_number(struct policy *p, struct labelset *set)
+int labelset_identify(struct policy *p, struct labelset *set)
 {
 	const struct namespace_object *object = set->ns->object;
-	uint64_t identity = identity_compute(p->key, set->ns->name, object ? &object->labels : NULL, &set->labels,
+	uint64_t number = identity_compute(p->key, set->ns->name, object ? &object->labels : NULL, &set->labels,
 					     set->ports, set->port_count);
-	struct number *number = number_get(p, identity & p->identity_mask);
+	struct identity *identity = identity_get(p, number & p->identity_mask);
 
-	if (!number)
+	if (!identity)
 		return -ENOMEM;
-	if (number == set->number)
+	if (identity == set->identity)
 		return 0;
-	number_leave(p, set);
-	set->number = number;
-	list_append(&number->sets, &set->in_number);
-	list_mark(&p->dirty_numbers, &number->dirty);
+	identity_leave(p, set);
+	set->identity = identity;
+	list_append(&identity->sets, &set->in_identity);
+	list_mark(&p->dirty_identities, &identity->dirty);
 	members_dirty(p, set);
 	return 0;
 }
 
 void labelset_idle(struct policy *p, struct labelset *set)
 {
-	number_leave(p, set);
+	identity_leave(p, set);
 	peer_set(p, set, NULL);
 	class_set(p, set, NULL);
 	list_remove(&set->in_ns);

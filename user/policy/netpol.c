@@ -1,291 +1,55 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* One NetworkPolicy: from its object to terms (one peer, one port, one rule), while a class contains it. */
+/* NetworkPolicies: which there are, and what has been edited since the last compile. */
 #include <errno.h>
-#include <netinet/in.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "identity.h"
-#include "internal.h"
+#include "compiler.h"
 
-/* --- names of rules --- */
-
-struct rule *rule_find(struct policy *p, const char *text)
+static struct netpol *netpol_find(const struct policy *p, const char *namespace, const char *name)
 {
-	uint64_t hash = siphash24(p->key, text, strlen(text));
-	struct rule *rule;
+	struct netpol *netpol;
 
-	table_each_hash(rule, &p->rules, hash, by_text) {
-		if (strcmp(rule->text, text) == 0)
-			return rule;
+	table_each_hash(netpol, &p->netpols, names_hash(p, namespace, name), by_name) {
+		if (strcmp(netpol->name, name) == 0 && strcmp(netpol->ns->name, namespace) == 0)
+			return netpol;
 	}
 	return NULL;
 }
 
-struct rule *rule_new(struct policy *p, uint32_t number, const char *text)
+static struct netpol *netpol_get(struct policy *p, const char *namespace, const char *name)
 {
-	struct rule *rule = calloc(1, sizeof(*rule) + strlen(text) + 1);
+	struct netpol *netpol = netpol_find(p, namespace, name);
 
-	if (!rule)
+	if (netpol)
+		return netpol;
+	netpol = calloc(1, sizeof(*netpol) + strlen(name) + 1);
+	if (!netpol)
 		return NULL;
-	memcpy(rule->text, text, strlen(text) + 1);
-	rule->number = number;
-	list_init(&rule->changed);
-	list_append(&p->changed_rules, &rule->changed);
-	table_add(&p->rules, &rule->by_text, siphash24(p->key, text, strlen(text)));
-	return rule;
-}
-
-static void rule_put(struct policy *p, struct rule *rule)
-{
-	if (--rule->refs == 0)
-		list_mark(&p->changed_rules, &rule->changed);
-}
-
-/* The rule of ports[port], or of the whole rule if it has none (-1). */
-static struct rule *rule_get(struct policy *p, const struct netpol *netpol, int direction, size_t number, int port)
-{
-	static const char *const names[] = { [POLICY_EGRESS] = "egress", [POLICY_INGRESS] = "ingress" };
-	char text[WR_RULE_TEXT], ports[32] = "";
-	struct rule *rule;
-
-	if (port >= 0)
-		snprintf(ports, sizeof(ports), ".ports[%d]", port);
-	snprintf(text, sizeof(text), "%s/%s %s[%zu]%s", netpol->ns->name, netpol->name, names[direction], number,
-		 ports);
-	rule = rule_find(p, text);
-	if (!rule)
-		rule = rule_new(p, ++p->last_rule, text);
-	if (rule)
-		rule->refs++;
-	return rule;
-}
-
-/* --- terms --- */
-
-struct terms {
-	struct policy *p;
-	struct netpol *netpol;
-	struct term *v;
-	size_t count, room;
-};
-
-static void terms_free(struct policy *p, struct term *v, size_t count)
-{
-	for (size_t i = 0; i < count; i++) {
-		if (v[i].matcher) {
-			list_remove(&v[i].in_matcher);
-			matcher_put(p, v[i].matcher);
-		}
-		rule_put(p, v[i].rule);
+	netpol->ns = ns_get(p, namespace);
+	if (!netpol->ns) {
+		free(netpol);
+		return NULL;
 	}
-	free(v);
+	memcpy(netpol->name, name, strlen(name) + 1);
+	list_init(&netpol->in_ns);
+	list_init(&netpol->edited);
+	list_init(&netpol->check);
+	list_init(&netpol->classes);
+	list_append(&netpol->ns->netpols, &netpol->in_ns);
+	table_add(&p->netpols, &netpol->by_name, names_hash(p, namespace, name));
+	return netpol;
 }
 
-static uint64_t block_hash(const struct policy *p, const struct policy_peer *peer)
+void netpol_free(struct policy *p, struct netpol *netpol)
 {
-	struct siphash h;
-
-	siphash_begin(&h, p->key);
-	siphash_bytes(&h, &peer->block, sizeof(peer->block));
-	for (size_t i = 0; i < peer->except_count; i++)
-		siphash_bytes(&h, &peer->except[i], sizeof(peer->except[i]));
-	return siphash_end(&h);
-}
-
-/* Who a peer (NULL: a rule without any) is, in this direction and with this port (NULL: a rule without). */
-static int term_who(struct terms *t, struct term *term, const struct policy_peer *peer, const struct policy_port *port)
-{
-	bool resolve = port && port->name[0] && term->direction == POLICY_EGRESS;
-
-	if (peer && peer->is_block) {
-		term->who = TERM_BLOCK;
-		term->block = peer;
-		term->block_hash = block_hash(t->p, peer);
-		return 0;
-	}
-	if (!resolve && !peer) {
-		term->who = TERM_ANY;
-		return 0;
-	}
-	if (!resolve && peer->has_namespaces && !peer->namespaces.count && !(peer->has_pods && peer->pods.count)) {
-		term->who = TERM_ALL_PODS;
-		return 0;
-	}
-	term->who = TERM_MATCHER;
-	term->matcher = matcher_get(t->p, t->netpol, peer, resolve ? port : NULL);
-	return term->matcher ? 0 : -ENOMEM;
-}
-
-static int term_add(struct terms *t, int direction, size_t rule, const struct policy_peer *peer,
-		    const struct policy_port *port, int port_number)
-{
-	struct term term = { .direction = (uint8_t)direction, .netpol = t->netpol };
-
-	/*
-	 * The name of a port is resolved by the pod that the flow goes to. An ipBlock names addresses, not pods: in
-	 * egress there is nobody to resolve it, so such a pair allows nothing. (The API's text leaves it open.)
-	 */
-	if (peer && peer->is_block && port && port->name[0] && direction == POLICY_EGRESS)
-		return 0;
-	if (port) {
-		term.protocol = port->protocol;
-		if (port->name[0]) {
-			term.port_name = direction == POLICY_INGRESS ? port->name : NULL;
-		} else if (!port->all) {
-			term.first = port->first;
-			term.last = port->last;
-		}
-	}
-	if (array_grow(&t->v, &t->room, t->count, sizeof(*t->v)) < 0)
-		return -ENOMEM;
-	term.rule = rule_get(t->p, t->netpol, direction, rule, port_number);
-	if (!term.rule)
-		return -ENOMEM;
-	if (term_who(t, &term, peer, port) < 0) {
-		rule_put(t->p, term.rule);
-		return -ENOMEM;
-	}
-	t->v[t->count++] = term;
-	return 0;
-}
-
-static int port_terms(struct terms *t, int direction, size_t number, const struct policy_port *port, int port_number)
-{
-	const struct policy_rule *rule = &t->netpol->object->rules[direction][number];
-
-	if (!rule->peer_count)
-		return term_add(t, direction, number, NULL, port, port_number);
-	for (size_t i = 0; i < rule->peer_count; i++) {
-		if (term_add(t, direction, number, &rule->peers[i], port, port_number) < 0)
-			return -ENOMEM;
-	}
-	return 0;
-}
-
-static int rule_terms(struct terms *t, int direction, size_t number)
-{
-	const struct policy_rule *rule = &t->netpol->object->rules[direction][number];
-
-	if (!rule->port_count)
-		return port_terms(t, direction, number, NULL, -1);
-	for (size_t i = 0; i < rule->port_count; i++) {
-		if (port_terms(t, direction, number, &rule->ports[i], (int)i) < 0)
-			return -ENOMEM;
-	}
-	return 0;
-}
-
-/* Rules of a direction that policyTypes does not name have no effect; an invalid policy's have none either. */
-static int all_terms(struct terms *t)
-{
-	const struct policy_object *object = t->netpol->object;
-
-	for (int direction = 0; direction < POLICY_DIRECTIONS && !object->invalid; direction++) {
-		for (size_t i = 0; object->isolates[direction] && i < object->rule_count[direction]; i++) {
-			if (rule_terms(t, direction, i) < 0)
-				return -ENOMEM;
-		}
-	}
-	return 0;
-}
-
-static void terms_link(struct netpol *netpol)
-{
-	for (size_t i = 0; i < netpol->term_count; i++) {
-		struct term *term = &netpol->terms[i];
-
-		list_init(&term->in_matcher);
-		if (term->matcher)
-			list_append(&term->matcher->terms, &term->in_matcher);
-	}
-}
-
-void netpol_uncompile(struct policy *p, struct netpol *netpol)
-{
-	terms_free(p, netpol->terms, netpol->term_count);
-	netpol->terms = NULL;
-	netpol->term_count = 0;
-	netpol->compiled = false;
-}
-
-static int netpol_compile(struct policy *p, struct netpol *netpol)
-{
-	struct terms t = { .p = p, .netpol = netpol };
-	struct class_member *member;
-
-	if (all_terms(&t) < 0) {
-		for (size_t i = 0; i < t.count; i++)
-			list_init(&t.v[i].in_matcher);
-		terms_free(p, t.v, t.count);
-		return -ENOMEM;
-	}
-	/* Only now: what both versions use is never without a user. */
-	netpol_uncompile(p, netpol);
-	netpol->terms = t.v;
-	netpol->term_count = t.count;
-	netpol->compiled = true;
-	netpol->changed = false;
-	terms_link(netpol);
-	list_each(member, &netpol->classes, in_netpol)
-		list_mark(&p->dirty_classes, &member->class->dirty);
-	return 0;
-}
-
-int netpol_update(struct policy *p, struct netpol *netpol)
-{
-	bool wanted = !list_empty(&netpol->classes);
-
-	if (wanted && (!netpol->compiled || netpol->changed))
-		return netpol_compile(p, netpol);
-	if (!wanted && netpol->compiled)
-		netpol_uncompile(p, netpol);
-	return 0;
-}
-
-/* --- what an object says, as one number --- */
-
-static void hash_peer(struct siphash *h, const struct policy_peer *peer)
-{
-	siphash_number(h, (uint64_t)peer->is_block | peer->has_namespaces << 1 | peer->has_pods << 2);
-	siphash_bytes(h, &peer->block, sizeof(peer->block));
-	siphash_number(h, peer->except_count);
-	for (size_t i = 0; i < peer->except_count; i++)
-		siphash_bytes(h, &peer->except[i], sizeof(peer->except[i]));
-	siphash_selector(h, &peer->namespaces);
-	siphash_selector(h, &peer->pods);
-}
-
-static void hash_rule(struct siphash *h, const struct policy_rule *rule)
-{
-	siphash_number(h, rule->peer_count);
-	for (size_t i = 0; i < rule->peer_count; i++)
-		hash_peer(h, &rule->peers[i]);
-	siphash_number(h, rule->port_count);
-	for (size_t i = 0; i < rule->port_count; i++) {
-		const struct policy_port *port = &rule->ports[i];
-
-		siphash_string(h, port->name);
-		siphash_number(h, (uint64_t)port->all << 40 | (uint64_t)port->protocol << 32 |
-				      (uint64_t)port->first << 16 | port->last);
-	}
-}
-
-uint64_t netpol_content(const struct policy *p, const struct policy_object *object)
-{
-	struct siphash h;
-
-	siphash_begin(&h, p->key);
-	siphash_selector(&h, &object->pods);
-	siphash_string(&h, object->invalid ? object->invalid : "");
-	for (int d = 0; d < POLICY_DIRECTIONS; d++) {
-		siphash_number(&h, object->isolates[d]);
-		siphash_number(&h, object->rule_count[d]);
-		for (size_t i = 0; i < object->rule_count[d]; i++)
-			hash_rule(&h, &object->rules[d][i]);
-	}
-	return siphash_end(&h);
+	table_remove(&p->netpols, &netpol->by_name);
+	list_remove(&netpol->in_ns);
+	list_remove(&netpol->edited);
+	list_remove(&netpol->check);
+	policy_object_free(netpol->object);
+	ns_put(p, netpol->ns);
+	free(netpol);
 }
 
 /* Whether its ingress rules name ports, so that a class depends on the ports of its pods. */
@@ -300,4 +64,41 @@ bool netpol_has_names(const struct policy_object *object)
 		}
 	}
 	return false;
+}
+
+int policy_put_policy(struct policy *p, struct policy_object *object)
+{
+	struct netpol *netpol = netpol_get(p, object->namespace, object->name);
+	struct siphash h;
+	uint64_t content;
+
+	siphash_begin(&h, p->key);
+	siphash_policy(&h, object);
+	content = siphash_end(&h);
+	if (!netpol || (netpol->object && netpol->content == content)) {
+		policy_object_free(object);
+		return netpol ? 0 : -ENOMEM;
+	}
+	policy_object_free(netpol->object);
+	netpol->object = object;
+	netpol->content = content;
+	netpol->has_names |= netpol_has_names(object);
+	netpol->changed = true;
+	list_mark(&p->edited_netpols, &netpol->edited);
+	list_mark(&p->check_netpols, &netpol->check);
+	return 0;
+}
+
+void policy_remove_policy(struct policy *p, const char *namespace, const char *name)
+{
+	struct netpol *netpol = netpol_find(p, namespace, name);
+
+	if (!netpol || !netpol->object)
+		return;
+	policy_object_free(netpol->object);
+	netpol->object = NULL;
+	netpol->has_names = false;
+	netpol->changed = true;
+	list_mark(&p->edited_netpols, &netpol->edited);
+	list_mark(&p->check_netpols, &netpol->check);
 }

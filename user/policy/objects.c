@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "array.h"
+#include "cleanup.h"
+
 void labels_free(struct labels *labels)
 {
 	if (!labels)
@@ -17,8 +20,10 @@ void labels_free(struct labels *labels)
 	*labels = (struct labels){ 0 };
 }
 
-static void requirement_free(struct requirement *r)
+static void requirement_free(void *p)
 {
+	struct requirement *r = p;
+
 	for (size_t i = 0; i < r->value_count; i++)
 		free(r->values[i]);
 	free(r->values);
@@ -136,20 +141,11 @@ static int label_cmp(const void *a, const void *b)
 
 const char *labels_get(const struct labels *labels, const char *key)
 {
-	size_t low = 0, high = labels->count;
+	struct label wanted = { .key = (char *)key };
+	const struct label *found =
+		labels->count ? bsearch(&wanted, labels->v, labels->count, sizeof(wanted), label_cmp) : NULL;
 
-	while (low < high) {
-		size_t middle = (low + high) / 2;
-		int c = strcmp(labels->v[middle].key, key);
-
-		if (c == 0)
-			return labels->v[middle].value;
-		if (c < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return NULL;
+	return found ? found->value : NULL;
 }
 
 static bool requirement_has(const struct requirement *r, const char *value)
@@ -198,6 +194,36 @@ bool labels_equal(const struct labels *a, const struct labels *b)
 	return true;
 }
 
+/* --- as text --- */
+
+static void print_requirement(FILE *f, const struct requirement *r)
+{
+	bool one = r->op == REQUIRE_IN && r->value_count == 1;
+
+	if (r->op == REQUIRE_NOT_EXISTS)
+		fputc('!', f);
+	fputs(r->key, f);
+	if (one)
+		fprintf(f, "=%s", r->values[0]);
+	if (one || r->op == REQUIRE_EXISTS || r->op == REQUIRE_NOT_EXISTS)
+		return;
+	fputs(r->op == REQUIRE_IN ? " in (" : " notin (", f);
+	for (size_t i = 0; i < r->value_count; i++)
+		fprintf(f, "%s%s", i ? "," : "", r->values[i]);
+	fputc(')', f);
+}
+
+void selector_print(FILE *f, const struct selector *selector)
+{
+	if (!selector->count)
+		fputc('*', f);
+	for (size_t i = 0; i < selector->count; i++) {
+		if (i)
+			fputc(',', f);
+		print_requirement(f, &selector->v[i]);
+	}
+}
+
 /* --- order --- */
 
 int labels_sort(struct labels *labels)
@@ -216,21 +242,6 @@ static int string_cmp(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static void values_sort(struct requirement *r)
-{
-	size_t kept = 0;
-
-	if (r->value_count)
-		qsort(r->values, r->value_count, sizeof(*r->values), string_cmp);
-	for (size_t i = 0; i < r->value_count; i++) {
-		if (kept && strcmp(r->values[kept - 1], r->values[i]) == 0)
-			free(r->values[i]);
-		else
-			r->values[kept++] = r->values[i];
-	}
-	r->value_count = kept;
-}
-
 static int requirement_cmp(const void *pa, const void *pb)
 {
 	const struct requirement *a = pa, *b = pb;
@@ -245,22 +256,16 @@ static int requirement_cmp(const void *pa, const void *pb)
 
 void selector_sort(struct selector *selector)
 {
-	size_t kept = 0;
-
-	for (size_t i = 0; i < selector->count; i++)
-		values_sort(&selector->v[i]);
-	if (selector->count)
-		qsort(selector->v, selector->count, sizeof(*selector->v), requirement_cmp);
 	for (size_t i = 0; i < selector->count; i++) {
-		if (kept && requirement_cmp(&selector->v[kept - 1], &selector->v[i]) == 0)
-			requirement_free(&selector->v[i]);
-		else
-			selector->v[kept++] = selector->v[i];
+		struct requirement *r = &selector->v[i];
+
+		r->value_count = array_sort_unique(r->values, r->value_count, sizeof(*r->values), string_cmp, freep);
 	}
-	selector->count = kept;
+	selector->count = array_sort_unique(selector->v, selector->count, sizeof(*selector->v), requirement_cmp,
+					    requirement_free);
 }
 
-static int port_cmp(const void *pa, const void *pb)
+int named_port_cmp(const void *pa, const void *pb)
 {
 	const struct named_port *a = pa, *b = pb;
 	int c = strcmp(a->name, b->name);
@@ -270,15 +275,7 @@ static int port_cmp(const void *pa, const void *pb)
 	return c ? c : a->port - b->port;
 }
 
-void pod_ports_sort(struct pod_object *pod)
+size_t named_ports_sort(struct named_port *ports, size_t count)
 {
-	size_t kept = 0;
-
-	if (pod->port_count)
-		qsort(pod->ports, pod->port_count, sizeof(*pod->ports), port_cmp);
-	for (size_t i = 0; i < pod->port_count; i++) {
-		if (!kept || port_cmp(&pod->ports[kept - 1], &pod->ports[i]) != 0)
-			pod->ports[kept++] = pod->ports[i];
-	}
-	pod->port_count = kept;
+	return array_sort_unique(ports, count, sizeof(*ports), named_port_cmp, NULL);
 }

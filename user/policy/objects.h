@@ -144,6 +144,7 @@ void selector_print(FILE *f, const struct selector *selector); /* app=web,tier i
  */
 int labels_sort(struct labels *labels);
 void selector_sort(struct selector *selector);
-void pod_ports_sort(struct pod_object *pod);
+int named_port_cmp(const void *a, const void *b); /* by name, protocol, port */
+size_t named_ports_sort(struct named_port *ports, size_t count); /* how many are left */
 
 #endif

@@ -16,10 +16,11 @@
 #include "abi/policy.h"
 #include "err.h"
 #include "objects.h"
+#include "siphash.h"
 
 struct policy;
 
-#define POLICY_KEY_SIZE 16 /* the cluster key: two nodes compute the same numbers from the same key */
+#define POLICY_KEY_SIZE SIPHASH_KEY_SIZE /* the cluster key: two nodes compute the same numbers from the same key */
 
 struct policy *policy_new(const uint8_t key[POLICY_KEY_SIZE]); /* NULL without memory */
 void policy_free(struct policy *p);

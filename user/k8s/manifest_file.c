@@ -1,61 +1,60 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "reading.h"
+#include "manifest_file.h"
 
 #include <fcntl.h>
-#include <string.h>
 #include <sys/stat.h>
 
+#include "array.h"
 #include "cleanup.h"
-#include "fields.h"
+#include "decode.h"
+#include "documents.h"
 #include "file.h"
-#include "lists.h"
+#include "str.h"
 
 #define FILE_LIMIT (16u << 20) /* bytes */
 
-void reading_free(struct reading *r)
+void manifest_file_free(struct manifest_file *f)
 {
-	for (size_t i = 0; i < r->count; i++)
-		object_free(&r->objects[i]);
-	free(r->objects);
-	*r = (struct reading){ 0 };
+	for (size_t i = 0; i < f->count; i++)
+		object_free(&f->objects[i]);
+	free(f->objects);
+	*f = (struct manifest_file){ 0 };
 }
 
-void reading_note(struct reading *r, const struct err *problem)
+void manifest_file_note(struct manifest_file *f, const struct err *problem)
 {
-	if (r->problems++)
+	if (f->problems++)
 		return;
-	r->first = *problem;
-	text_printable(r->first.msg); /* the names of files are anything */
+	f->first = *problem;
+	str_printable(f->first.msg); /* the names of files are anything */
 }
 
 static int on_object(void *arg, struct object *o)
 {
-	struct reading *r = arg;
+	struct manifest_file *f = arg;
 
-	if (array_grow(&r->objects, &r->room, r->count, sizeof(*r->objects)) < 0) {
-		object_free(o);
-		return -ENOMEM;
-	}
-	r->objects[r->count++] = *o;
-	return 0;
+	if (array_push(f->objects, f->room, f->count, *o) == 0)
+		return 0;
+	object_free(o);
+	return -ENOMEM;
 }
 
 static void on_invalid(void *arg, const struct err *err)
 {
-	struct reading *r = arg;
+	struct manifest_file *f = arg;
 	struct err e = *err;
 
-	err_wrap(&e, "document %d", r->document);
-	r->broken = true;
-	reading_note(r, &e);
+	err_wrap(&e, "document %d", f->document);
+	f->broken = true;
+	manifest_file_note(f, &e);
 }
 
 static int on_document(json_t *document, int number, void *arg)
 {
-	struct reading *r = arg;
+	struct manifest_file *f = arg;
 
-	r->document = number;
-	return objects_decode(document, &(struct object_sink){ on_object, on_invalid, r });
+	f->document = number;
+	return objects_decode(document, &(struct object_sink){ on_object, on_invalid, f });
 }
 
 /*
@@ -75,7 +74,7 @@ static int file_text(int directory, const char *name, char **text, size_t *size,
 	return file_read_fd(fd, "it", FILE_LIMIT, text, size, err);
 }
 
-int reading_fill(struct reading *r, int directory, const char *name)
+int manifest_file_read(struct manifest_file *f, int directory, const char *name)
 {
 	_cleanup_free_ char *text = NULL;
 	struct err err = { 0 };
@@ -83,11 +82,11 @@ int reading_fill(struct reading *r, int directory, const char *name)
 	int ret = file_text(directory, name, &text, &size, &err);
 
 	if (ret == 0)
-		ret = documents_parse(text, size, "manifest", on_document, r, &err);
+		ret = documents_parse(text, size, "manifest", on_document, f, &err);
 	if (ret == -ENOENT || ret == -ENOMEM || ret == 0)
 		return ret;
-	reading_free(r);
-	r->broken = true;
-	reading_note(r, &err);
+	manifest_file_free(f);
+	f->broken = true;
+	manifest_file_note(f, &err);
 	return 0;
 }

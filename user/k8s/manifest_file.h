@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* One file of manifests, read whole. */
-#ifndef WARREN_K8S_READING_H
-#define WARREN_K8S_READING_H
+#ifndef WARREN_K8S_MANIFEST_FILE_H
+#define WARREN_K8S_MANIFEST_FILE_H
 
 #include <stdbool.h>
 
-#include "decode.h"
+#include "object.h"
 
-struct reading {
+struct manifest_file {
 	struct object *objects;
 	size_t count, room;
 	bool broken; /* not all of its objects are known: none may be missed */
@@ -20,8 +20,8 @@ struct reading {
  * All objects of a file, or none of them if it cannot be read or parsed (then it is broken; so it is if an object is
  * not valid). -ENOENT: there is no such file; -ENOMEM. To be freed in any case.
  */
-int reading_fill(struct reading *r, int directory, const char *name);
-void reading_note(struct reading *r, const struct err *problem);
-void reading_free(struct reading *r);
+int manifest_file_read(struct manifest_file *f, int directory, const char *name);
+void manifest_file_note(struct manifest_file *f, const struct err *problem);
+void manifest_file_free(struct manifest_file *f);
 
 #endif

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "lists.h"
+#include "table.h"
 
-#include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 void table_free(struct table *t)
 {
@@ -92,19 +90,4 @@ struct table_link *table_walk(const struct table *t, size_t *bucket, const struc
 		}
 	}
 	return NULL;
-}
-
-int array_grow(void *array, size_t *room, size_t count, size_t size)
-{
-	size_t want = *room ? *room * 2 : 4;
-	void *grown;
-
-	if (count < *room)
-		return 0;
-	grown = reallocarray(*(void **)array, want, size);
-	if (!grown)
-		return -ENOMEM;
-	*(void **)array = grown;
-	*room = want;
-	return 0;
 }

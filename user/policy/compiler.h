@@ -2,21 +2,24 @@
 /*
  * What the compiler keeps, and how it hangs together:
  *
- *   pod ──► labelset ──► number (identity)
+ *   pod ──► labelset ──► identity
  *   endpoint ─┘  │  └──► peer_class = set of matchers that match it
  *                └─────► class = set of netpols that select it (only with endpoints of this node)
  *   netpol ──► terms ──► matchers, rules        (only while a class contains it)
  *
  * Everything that can be shared is interned by a keyed 64-bit hash of its canonical text and taken for the same if the
  * hash is: nobody without the key can make two of them collide, and by chance 2^20 of them do with a probability of
- * 2^-25. Identities, which are shorter and the only ones that leave the node, are checked for collisions (struct number).
+ * 2^-25. Identities, which are shorter and the only ones that leave the node, are checked for collisions (struct
+ * identity).
  */
-#ifndef WARREN_POLICY_INTERNAL_H
-#define WARREN_POLICY_INTERNAL_H
+#ifndef WARREN_POLICY_COMPILER_H
+#define WARREN_POLICY_COMPILER_H
 
-#include "lists.h"
+#include "array.h"
+#include "list.h"
+#include "object_hash.h"
 #include "policy.h"
-#include "siphash.h"
+#include "table.h"
 
 /* A namespace that has an object, or that something is in. */
 struct ns {
@@ -42,10 +45,10 @@ struct labelset {
 	struct labels labels;           /* in one block with their text */
 	struct named_port *ports;
 	size_t port_count;
-	struct number *number;
+	struct identity *identity;
 	struct peer_class *peer; /* NULL: no matcher matches */
 	struct class *class;     /* NULL: no policy selects it, or no endpoint of this node is of it */
-	struct list in_ns, in_local, in_number, in_peer, in_class;
+	struct list in_ns, in_local, in_identity, in_peer, in_class;
 	struct list endpoints;
 	struct list pods;
 	struct list rematch; /* to be matched against all matchers */
@@ -53,7 +56,7 @@ struct labelset {
 };
 
 /* An identity in use. Two label sets with one number are a collision, and both are then nobody. */
-struct number {
+struct identity {
 	struct table_link by_number;
 	struct list sets;
 	struct list dirty;
@@ -230,22 +233,24 @@ struct policy {
 	bool whole;  /* the next compile tells everything */
 	union {
 		struct {
-			struct table namespaces, pods, endpoints, sets, numbers, scope_table, matchers, anchors, peers,
-				netpols, classes, rules;
+			struct table namespaces, pods, endpoints, sets, identities, scope_table, matchers, anchors,
+				peers, netpols, classes, rules;
 		};
 		struct table tables[12];
 	};
 	struct list scopes; /* by selector */
-	struct list dirty_namespaces, idle_sets, rematch_sets, select_sets, dirty_numbers, dirty_endpoints, dirty_pods, edited_netpols,
-		check_netpols, dirty_classes, fresh_matchers, dead_matchers, touched_peers, changed_rules;
+	struct list dirty_namespaces, idle_sets, rematch_sets, select_sets, dirty_identities, dirty_endpoints, dirty_pods,
+		edited_netpols, check_netpols, dirty_classes, fresh_matchers, dead_matchers, touched_peers, changed_rules;
 	struct output out;
 };
 
-/* objects (store.c) */
+/* namespaces (namespace.c) */
+uint64_t names_hash(const struct policy *p, const char *a, const char *b);
 struct ns *ns_get(struct policy *p, const char *name); /* a reference; NULL without memory */
 void ns_put(struct policy *p, struct ns *ns);
+
+/* pods and endpoints (pods.c) */
 void pod_unneeded(struct policy *p, struct pod *pod); /* frees it, if so */
-uint64_t names_hash(const struct policy *p, const char *a, const char *b);
 
 /* label sets (labelset.c) */
 struct labelset *labelset_get(struct policy *p, struct ns *ns, const struct labels *labels,
@@ -253,27 +258,56 @@ struct labelset *labelset_get(struct policy *p, struct ns *ns, const struct labe
 void labelset_put(struct policy *p, struct labelset *set);
 void labelset_use(struct policy *p, struct labelset *set);
 void labelset_unuse(struct policy *p, struct labelset *set);
-int labelset_number(struct policy *p, struct labelset *set); /* computes it anew */
-void labelset_idle(struct policy *p, struct labelset *set);  /* nobody uses it: leaves all that it is in */
-void number_leave(struct policy *p, struct labelset *set);
+int labelset_identify(struct policy *p, struct labelset *set); /* computes its identity anew */
+void labelset_idle(struct policy *p, struct labelset *set);    /* nobody uses it: leaves all that it is in */
+void identity_leave(struct policy *p, struct labelset *set);
 
-/* peers (peers.c) */
+/* policies (netpol.c) */
+bool netpol_has_names(const struct policy_object *object);
+void netpol_free(struct policy *p, struct netpol *netpol);
+
+/* their terms (terms.c) */
+int netpol_update(struct policy *p, struct netpol *netpol);
+void netpol_uncompile(struct policy *p, struct netpol *netpol);
+
+/* names of rules (rule.c) */
+/* A reference to the one of ports[port], or of the whole rule if it has none (-1). */
+struct rule *rule_get(struct policy *p, const struct netpol *netpol, int direction, size_t number, int port);
+void rule_put(struct policy *p, struct rule *rule);
+
+/* where the pods of peers are (scope.c) */
+struct scope *scope_get(struct policy *p, struct ns *own, const struct selector *selector); /* by selector: own NULL */
+void scope_put(struct policy *p, struct scope *scope);
+bool scope_matches(const struct scope *scope, const struct ns *ns);
+int scopes_of_namespace(struct policy *p, struct ns *ns); /* finds them anew */
+
+/* What matches a label set: matchers, each with the number of the port that it names. */
+struct match {
+	struct matcher *matcher;
+	uint16_t port;
+};
+struct matches {
+	struct match *v;
+	size_t count, room;
+	uint64_t (*hashes)[2]; /* of the label set's labels: key, key and value */
+	size_t hash_room;
+};
+
+/* matchers (matcher.c) */
+/* The matcher of a peer that is pods (NULL: all there are), with the name of a port if `port` is not NULL. */
 struct matcher *matcher_get(struct policy *p, const struct netpol *netpol, const struct policy_peer *peer,
 			    const struct policy_port *port);
 void matcher_put(struct policy *p, struct matcher *matcher);
-int scopes_of_namespace(struct policy *p, struct ns *ns);
+void matcher_free(struct policy *p, struct matcher *matcher);
+int matches_add(struct matches *to, struct matcher *matcher, uint16_t port);
+int matcher_match(struct matches *to, struct matcher *matcher, const struct labelset *set);
+int matches_find(const struct policy *p, struct matches *found, const struct labelset *set);
+void matches_free(struct matches *m);
+
+/* peer classes (peer_class.c) */
 int peers_update(struct policy *p); /* after all terms are as they should be */
 void peer_set(struct policy *p, struct labelset *set, struct peer_class *peer);
 void peer_class_free(struct policy *p, struct peer_class *peer);
-void matcher_free(struct policy *p, struct matcher *matcher);
-
-/* policies (netpol.c) */
-int netpol_update(struct policy *p, struct netpol *netpol);
-void netpol_uncompile(struct policy *p, struct netpol *netpol);
-uint64_t netpol_content(const struct policy *p, const struct policy_object *object);
-bool netpol_has_names(const struct policy_object *object);
-struct rule *rule_find(struct policy *p, const char *text);
-struct rule *rule_new(struct policy *p, uint32_t number, const char *text);
 
 /* classes (class.c) */
 int select_full(struct policy *p, struct labelset *set);
@@ -303,5 +337,14 @@ struct cidr_build {
 };
 int cidrs_build(const struct policy *p, uint8_t direction, const struct block_use *blocks, size_t count,
 		struct cidr_build *out);
+
+/* what is told of it all (output.c) */
+void output_reset(struct policy *p); /* what the last compile handed out is valid no longer */
+int tell_identities(struct policy *p);
+int tell_endpoints(struct policy *p);
+int tell_pods(struct policy *p);
+int tell_rules(struct policy *p);
+void drop_gone_pods(struct policy *p); /* those that were told to be gone */
+void drop_unused_rules(struct policy *p);
 
 #endif

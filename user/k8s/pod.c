@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* core/v1: Namespace and Pod. */
+/* core/v1: Pod. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,55 +8,6 @@
 #include "kinds.h"
 #include "syntax.h"
 #include "str.h"
-
-#define LABEL_METADATA_NAME "kubernetes.io/metadata.name"
-
-/* The API server sets it, whatever the object says. */
-static int label_with_name(const struct field *document, struct namespace_object *ns)
-{
-	struct label *grown;
-	char *value = strdup(ns->name);
-	size_t i = 0;
-
-	if (!value)
-		return out_of_memory(document);
-	while (i < ns->labels.count && strcmp(ns->labels.v[i].key, LABEL_METADATA_NAME) != 0)
-		i++;
-	if (i < ns->labels.count) {
-		free(ns->labels.v[i].value);
-		ns->labels.v[i].value = value;
-		return 0;
-	}
-	grown = realloc(ns->labels.v, (i + 1) * sizeof(*grown));
-	if (grown) {
-		ns->labels.v = grown;
-		grown[i] = (struct label){ strdup(LABEL_METADATA_NAME), value };
-		ns->labels.count++;
-	} else {
-		free(value);
-	}
-	return grown && grown[i].key ? labels_sort(&ns->labels) : out_of_memory(document);
-}
-
-int namespace_decode(const struct field *document, const struct kind *kind, struct object *o)
-{
-	struct namespace_object *ns = calloc(1, sizeof(*ns));
-	struct metadata m;
-	int ret;
-
-	*o = (struct object){ .kind = OBJECT_NAMESPACE, .namespace = ns };
-	if (!ns)
-		return out_of_memory(document);
-	ret = metadata_read(document, kind, &m);
-	if (ret == 0)
-		ret = metadata_check(document, kind, &m, &ns->labels);
-	if (ret < 0)
-		return ret;
-	ns->name = strdup(m.name);
-	return ns->name ? label_with_name(document, ns) : out_of_memory(document);
-}
-
-/* --- pods --- */
 
 static bool has_port_name(const struct named_port *ports, size_t count, const char *name)
 {
@@ -151,7 +102,7 @@ static int pod_spec(const struct field *document, struct pod_object *pod)
 	if (ret == 0)
 		ret = containers(&spec, "initContainers", true, pod);
 	if (ret == 0)
-		pod_ports_sort(pod);
+		pod->port_count = named_ports_sort(pod->ports, pod->port_count);
 	return ret;
 }
 
@@ -195,30 +146,23 @@ static int pod_status(const struct field *document, struct pod_object *pod)
 	return ret;
 }
 
-int pod_decode(const struct field *document, const struct kind *kind, struct object *o)
+int pod_decode(const struct field *document, const struct metadata *m, struct object *o)
 {
-	struct pod_object *pod = calloc(1, sizeof(*pod));
+	struct pod_object *pod = o->pod;
 	const char *uid = NULL;
-	struct metadata m;
-	int ret;
+	int ret = metadata_check(document, m, &pod->labels);
 
-	*o = (struct object){ .kind = OBJECT_POD, .pod = pod };
-	if (!pod)
-		return out_of_memory(document);
-	ret = metadata_read(document, kind, &m);
 	if (ret == 0)
-		ret = metadata_check(document, kind, &m, &pod->labels);
-	if (ret == 0)
-		ret = field_string(&m.field, "uid", &uid);
+		ret = field_string(&m->field, "uid", &uid);
 	if (ret == 0)
 		ret = pod_spec(document, pod);
 	if (ret == 0)
 		ret = pod_status(document, pod);
 	if (ret < 0)
 		return ret;
-	pod->namespace = strdup(m.namespace);
-	pod->name = strdup(m.name);
+	pod->namespace = strdup(m->namespace);
+	pod->name = strdup(m->name);
 	pod->uid = strdup(uid ? uid : "");
-	pod->terminating = field_json(&m.field, "deletionTimestamp") != NULL;
+	pod->terminating = field_json(&m->field, "deletionTimestamp") != NULL;
 	return pod->namespace && pod->name && pod->uid ? 0 : out_of_memory(document);
 }

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Doubly linked lists whose links live inside their elements. Of a head and its elements each is a struct list; an
+ * element on no list points to itself. No operation can fail, so what must be consistent never stops half-way.
+ */
+#ifndef WARREN_LIST_H
+#define WARREN_LIST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define container_of(p, type, member) ((type *)(void *)((char *)(p)-offsetof(type, member)))
+
+struct list {
+	struct list *prev, *next;
+};
+
+static inline void list_init(struct list *l)
+{
+	l->prev = l->next = l;
+}
+
+static inline bool list_empty(const struct list *l)
+{
+	return l->next == l;
+}
+
+static inline void list_remove(struct list *e)
+{
+	e->prev->next = e->next;
+	e->next->prev = e->prev;
+	list_init(e);
+}
+
+/* To the end of a list, from wherever it was. */
+static inline void list_append(struct list *head, struct list *e)
+{
+	list_remove(e);
+	e->prev = head->prev;
+	e->next = head;
+	head->prev->next = e;
+	head->prev = e;
+}
+
+/* To the end of a list, unless it is on one. */
+static inline void list_mark(struct list *head, struct list *e)
+{
+	if (list_empty(e))
+		list_append(head, e);
+}
+
+#define list_first(head, type, member) (list_empty(head) ? NULL : container_of((head)->next, type, member))
+
+#define list_each(pos, head, member)                                                                  \
+	for (pos = container_of((head)->next, __typeof__(*pos), member); &pos->member != (head);      \
+	     pos = container_of(pos->member.next, __typeof__(*pos), member))
+
+/* The body may take `pos` off the list and free it. */
+#define list_each_safe(pos, after, head, member)                                                      \
+	for (pos = container_of((head)->next, __typeof__(*pos), member),                              \
+	    after = container_of(pos->member.next, __typeof__(*pos), member);                         \
+	     &pos->member != (head); pos = after, after = container_of(after->member.next, __typeof__(*pos), member))
+
+#endif

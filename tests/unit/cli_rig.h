@@ -58,7 +58,7 @@ static inline pid_t start(const char *line, int out, int err)
 	dup2(out, STDOUT_FILENO);
 	dup2(err, STDERR_FILENO);
 	close_range(3, ~0u, 0); /* above all the other end of its own stdout */
-	exit(cli_main(argc, argv));
+	exit(cli_main(warren_commands, argc, argv));
 }
 
 static inline int status_of(pid_t pid)

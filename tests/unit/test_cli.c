@@ -117,7 +117,7 @@ static void assert_options(const char *line, const struct cli_options *have, con
 static void parsing(void **state)
 {
 	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
-		struct cli cli = { .options = CLI_OPTIONS_DEFAULT };
+		struct cli cli = { .commands = warren_commands, .options = CLI_OPTIONS_DEFAULT };
 		const char *line = lines[i].words[0] ?: "(nothing)";
 		char *argv[WORDS_MAX + 2] = { (char *)"warren" };
 		size_t many = 0;
@@ -196,7 +196,7 @@ static void the_manual_agrees(void **state)
 	assert_non_null(options);
 	assert_non_null(commands_begin);
 
-	for (const struct command *c = commands; c->name; c++) {
+	for (const struct command *c = warren_commands; c->name; c++) {
 		char usage[USAGE_MAX], title[USAGE_MAX + 8], *section, *end;
 
 		snprintf(title, sizeof(title), "\n.SS %s\n", command_usage(c, usage, sizeof(usage)));
@@ -234,7 +234,7 @@ static void the_manual_invents_nothing(void **state)
 		size_t length = strspn(p + 2, "abcdefghijklmnopqrstuvwxyz-");
 		bool found = option_find(NULL, p + 2, length);
 
-		for (const struct command *c = commands; c->name && !found; c++)
+		for (const struct command *c = warren_commands; c->name && !found; c++)
 			found = option_find(c, p + 2, length);
 		if (!found)
 			fail_msg("the manual names --%.*s", (int)length, p + 2);

@@ -50,8 +50,7 @@ static void report(struct cli *cli)
 	out_uint(cli->out, "exit", cli->exit);
 	out_end(cli->out);
 	out_end(cli->out);
-	/* A stream (monitor) stays one document a line. */
-	if (cli->command && cli->command->run == cmd_monitor)
+	if (cli->command && cli->command->stream)
 		out_flush_line(cli->out, NULL);
 	else
 		out_flush(cli->out, NULL);
@@ -67,9 +66,9 @@ static bool wants_json(char **argv)
 	return false;
 }
 
-int cli_main(int argc, char **argv)
+int cli_main(const struct command *commands, int argc, char **argv)
 {
-	struct cli cli = { .options = CLI_OPTIONS_DEFAULT };
+	struct cli cli = { .commands = commands, .options = CLI_OPTIONS_DEFAULT };
 	int r;
 
 	/* A reader that has seen enough (`| head`) must not kill us within an operation. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The commands: one table (commands.c), from which parsing, usage, help, completion and the manual's test derive.
+ * The commands: one table (commands.c, given to cli_main()), from which parsing, usage, help, completion and the manual's
+ * test derive.
  *
  * With --json, stdout carries one JSON document, whatever happens: the result, or {"error": {...}}. What failed is said
  * on stderr in either case.
@@ -77,10 +78,11 @@ struct command {
 	struct cli_arg args[CLI_ARGS_MAX + 1];
 	struct cli_option options[CLI_OPTIONS_MAX + 1];
 	const char *summary;
+	bool stream;		     /* its result is one document a line */
 	int (*run)(struct cli *cli); /* 0 or -errno (err set); describes its result to cli->out */
 };
 
-extern const struct command commands[];
+extern const struct command warren_commands[];
 extern const struct cli_option common_options[]; /* --json, --help */
 
 #define TOPIC_MAX 64
@@ -91,7 +93,8 @@ extern const struct cli_option common_options[]; /* --json, --help */
 	}
 
 struct cli {
-	const struct command *command; /* NULL until it is known */
+	const struct command *commands; /* all there are */
+	const struct command *command;	/* NULL until it is known */
 	char topic[TOPIC_MAX];	       /* the words of its name so far */
 	struct cli_options options;
 	const char *args[CLI_ARGS_MAX];
@@ -102,12 +105,12 @@ struct cli {
 	struct err err;
 };
 
-int cli_main(int argc, char **argv);
+int cli_main(const struct command *commands, int argc, char **argv);
 
 /* Parses into cli: command, args, options. -EINVAL: not understood (err and exit set). */
 int cli_parse(struct cli *cli, char **argv);
-const struct command *command_find(const char *name);
-bool command_is_group(const char *word); /* "node": commands begin with it */
+const struct command *command_find(const struct command *commands, const char *name);
+bool command_is_group(const struct command *commands, const char *word); /* "node": commands begin with it */
 const struct cli_option *option_find(const struct command *command, const char *name, size_t length);
 
 /* "warren node init [--max-endpoints N] [--mark-shift N]". Returns buf. */

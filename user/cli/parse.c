@@ -8,7 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-const struct command *command_find(const char *name)
+const struct cli_option common_options[] = {
+	{ "json", NULL, OPTION_FLAG, offsetof(struct cli_options, json), .summary = "print JSON" },
+	{ "help", NULL, OPTION_FLAG, offsetof(struct cli_options, help), .summary = "print what the command does and takes" },
+	{ 0 },
+};
+
+const struct command *command_find(const struct command *commands, const char *name)
 {
 	for (const struct command *c = commands; c->name; c++) {
 		if (strcmp(c->name, name) == 0)
@@ -17,7 +23,7 @@ const struct command *command_find(const char *name)
 	return NULL;
 }
 
-bool command_is_group(const char *word)
+bool command_is_group(const struct command *commands, const char *word)
 {
 	size_t n = strlen(word);
 
@@ -142,8 +148,8 @@ static int parse_name(struct cli *cli, const char *word)
 	if (used + 1 + strlen(word) >= sizeof(cli->topic))
 		return cli_usage_error(cli, "there is no command '%s'", word);
 	sprintf(cli->topic + used, "%s%s", used ? " " : "", word);
-	cli->command = command_find(cli->topic);
-	if (cli->command || command_is_group(cli->topic))
+	cli->command = command_find(cli->commands, cli->topic);
+	if (cli->command || command_is_group(cli->commands, cli->topic))
 		return 0;
 	return cli_usage_error(cli, "there is no command '%s'", cli->topic);
 }
@@ -189,7 +195,7 @@ int cli_parse(struct cli *cli, char **argv)
 	if (cli->options.help || !cli->command) {
 		/* `warren` and `warren node` alone are answered with help, but they did nothing. */
 		cli->exit = cli->options.help ? CLI_OK : CLI_USAGE;
-		cli->command = command_find("help");
+		cli->command = command_find(cli->commands, "help");
 		memset(cli->args, 0, sizeof(cli->args));
 		return 0;
 	}

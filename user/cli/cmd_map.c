@@ -105,10 +105,10 @@ static int describe_entry(const struct dump *d, const void *key, const void *val
 		r = describe_btf(d, key, value);
 	} else {
 		out_record(o, "key");
-		d->codec->key(o, key);
+		codec_key(d->codec, o, key);
 		out_end(o);
 		out_record(o, "value");
-		d->codec->value(o, value, cpus);
+		codec_value(d->codec, o, value, cpus);
 		out_end(o);
 	}
 	out_end(o);
@@ -186,7 +186,7 @@ static int parse_key(const struct dump *d, void *key)
 		if (hex_parse(text, key, d->codec->key_size) < 0)
 			return cli_usage_error(d->cli, "a key of map %s is %zu bytes in hex, not '%s'", d->codec->name,
 					       d->codec->key_size, text);
-	} else if (d->codec->parse_key(text, key) < 0) {
+	} else if (codec_parse_key(d->codec, text, key) < 0) {
 		return cli_usage_error(d->cli, "a key of map %s is %s, not '%s'", d->codec->name, d->codec->key_form,
 				       text);
 	}

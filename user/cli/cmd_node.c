@@ -70,14 +70,6 @@ static int gateway_addresses(json_t *array, struct err *err)
 	return r < 0 ? r : addr_each(&nl, ifindex, collect_address, array, err);
 }
 
-static void out_mark(struct out *o, const char *key, uint32_t mark)
-{
-	char text[16];
-
-	snprintf(text, sizeof(text), "0x%08x", mark);
-	out_string(o, key, text);
-}
-
 static int map_memory(uint64_t *memory, struct err *err)
 {
 	struct dp_map_info info;
@@ -117,9 +109,9 @@ int cmd_node_show(struct cli *cli)
 	out_string(cli->out, "state_directory", WARREN_RUN_DIR);
 	out_uint(cli->out, "endpoints", endpoints.entries);
 	out_uint(cli->out, "max_endpoints", addresses.max_entries);
-	out_mark(cli->out, "mark_pod", dp.config.mark_pod);
-	out_mark(cli->out, "mark_masquerade", dp.config.mark_masquerade);
-	out_mark(cli->out, "mark_host_only", dp.config.mark_host_only);
+	out_hex(cli->out, "mark_pod", dp.config.mark_pod);
+	out_hex(cli->out, "mark_masquerade", dp.config.mark_masquerade);
+	out_hex(cli->out, "mark_host_only", dp.config.mark_host_only);
 	out_uint(cli->out, "pod_mtu", dp.config.pod_mtu);
 	out_string(cli->out, "gateway_link", WARREN_GATEWAY_LINK);
 	out_strings(cli->out, "gateway_addresses", take_ptr(gateways), " ");

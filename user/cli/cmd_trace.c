@@ -376,7 +376,7 @@ static void describe(struct run *run)
 	describe_steps(run);
 	if (run->cli->options.json) {
 		out_record(o, "trace");
-		map_codec_find("trace")->value(o, &run->trace, 1);
+		codec_value(map_codec_find("trace"), o, &run->trace, 1);
 		out_end(o);
 	}
 	out_end(o);

@@ -231,6 +231,14 @@ void out_uint(struct out *o, const char *key, uint64_t value)
 	field(o, FIELD, key, json_integer((json_int_t)value), text, OUT_PLAIN);
 }
 
+void out_hex(struct out *o, const char *key, uint32_t value)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "0x%08x", value);
+	out_string(o, key, text);
+}
+
 void out_bool(struct out *o, const char *key, bool value)
 {
 	field(o, FIELD, key, json_boolean(value), value ? "yes" : "no", OUT_PLAIN);

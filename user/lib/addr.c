@@ -159,6 +159,15 @@ struct ip prefix_last(const struct prefix *prefix)
 	return host_bits(prefix, true);
 }
 
+struct prefix prefix_masked(int family, const void *address, const void *mask)
+{
+	struct prefix prefix = { .ip = ip_from(family, address) };
+
+	for (size_t i = 0; i < ip_bytes(&prefix.ip); i++)
+		prefix.len = (uint8_t)(prefix.len + __builtin_popcount(((const uint8_t *)mask)[i]));
+	return prefix;
+}
+
 bool prefix_contains(const struct prefix *prefix, const struct ip *ip)
 {
 	struct ip first = prefix_first(prefix), last = prefix_last(prefix);

@@ -50,6 +50,7 @@ struct ip ip_add(struct ip ip, uint64_t n);
 /* b - a, saturated at UINT64_MAX; 0 if b < a. Same family. */
 uint64_t ip_distance(const struct ip *a, const struct ip *b);
 
+struct prefix prefix_masked(int family, const void *address, const void *mask); /* mask: ones, then zeros */
 bool prefix_contains(const struct prefix *prefix, const struct ip *ip);
 struct ip prefix_first(const struct prefix *prefix); /* host bits 0 */
 struct ip prefix_last(const struct prefix *prefix);  /* host bits 1 */

@@ -206,8 +206,8 @@ static void describe(struct monitor *m, const struct wr_event *ev)
 	struct packet p, inner;
 	char text[NUMBER_STRLEN + 12];
 
-	packet_parse_tunnel(&p, &inner, &tunnel, ev->headers,
-			    ev->captured < WR_EVENT_HEADERS ? ev->captured : WR_EVENT_HEADERS);
+	packet_parse(&p, &inner, &tunnel, ev->headers,
+		     ev->captured < WR_EVENT_HEADERS ? ev->captured : WR_EVENT_HEADERS);
 	out_record(o, NULL);
 	describe_time(o, ev);
 	describe_where(m, ev);

@@ -356,7 +356,7 @@ static void describe(struct run *run)
 	bool drops = reason_drops(run->trace.reason);
 	struct packet p, inner;
 
-	packet_parse_tunnel(&p, &inner, &tunnel, run->bytes, run->length);
+	packet_parse(&p, &inner, &tunnel, run->bytes, run->length);
 	out_record(o, NULL);
 	out_string(o, "packet", packet_format(&p, false, text, sizeof(text)));
 	out_field(o, "headers", packet_json(&p), NULL, OUT_PLAIN);

@@ -2,10 +2,10 @@
 /* What the agent knows, as JSON. */
 #include <inttypes.h>
 #include <netinet/in.h>
-#include <string.h>
 
 #include "agent.h"
 #include "cleanup.h"
+#include "names.h"
 
 static json_t *hex(uint64_t number)
 {
@@ -136,16 +136,15 @@ struct policies {
 
 static int add_policy(const struct policy_policy_info *info, void *arg)
 {
-	static const char *const directions[] = { [POLICY_EGRESS] = "egress", [POLICY_INGRESS] = "ingress" };
 	const struct policy_object *object = info->object;
 	struct policies *policies = arg;
 	json_t *isolates = json_array(), *rules = json_object(), *classes = json_array(), *json;
 
-	for (int d = 0; d < POLICY_DIRECTIONS; d++) {
+	for (uint32_t d = 0; d < POLICY_DIRECTIONS; d++) {
 		if (!object->isolates[d])
 			continue;
-		json_array_append_new(isolates, json_string(directions[d]));
-		json_object_set_new(rules, directions[d], rules_json(object->rules[d], object->rule_count[d]));
+		json_array_append_new(isolates, json_string(direction_name(d)));
+		json_object_set_new(rules, direction_name(d), rules_json(object->rules[d], object->rule_count[d]));
 	}
 	for (size_t i = 0; i < info->class_count; i++) {
 		bool denied;
@@ -184,17 +183,33 @@ size_t rss_bytes(void)
 	return resident * (size_t)sysconf(_SC_PAGESIZE);
 }
 
-const char *endpoint_state(const struct apply_endpoint *ep)
+enum endpoint_state endpoint_state(const struct apply_endpoint *ep)
 {
 	if (!ep || !ep->compiled)
-		return "pending";
+		return ENDPOINT_PENDING;
 	if (ep->missing)
-		return "missing";
+		return ENDPOINT_MISSING;
 	if (ep->denied)
-		return "denied";
-	return ep->class_key == WR_CLASS_QUARANTINE	? "quarantine"
-	       : ep->class_key == WR_CLASS_NOT_ISOLATED ? "not isolated"
-							: "enforced";
+		return ENDPOINT_DENIED;
+	return ep->class_key == WR_CLASS_QUARANTINE	? ENDPOINT_QUARANTINE
+	       : ep->class_key == WR_CLASS_NOT_ISOLATED ? ENDPOINT_NOT_ISOLATED
+							: ENDPOINT_ENFORCED;
+}
+
+static const struct {
+	const char *name, *label;
+} states[ENDPOINT_STATES] = {
+	[ENDPOINT_ENFORCED] = { "enforced", "enforced" },
+	[ENDPOINT_NOT_ISOLATED] = { "not isolated", "not_isolated" },
+	[ENDPOINT_QUARANTINE] = { "quarantine", "quarantine" },
+	[ENDPOINT_DENIED] = { "denied", "denied" },
+	[ENDPOINT_MISSING] = { "missing", "missing" },
+	[ENDPOINT_PENDING] = { "pending", "pending" },
+};
+
+const char *endpoint_state_label(enum endpoint_state state)
+{
+	return states[state].label;
 }
 
 static json_t *endpoints_json(struct agent *agent)
@@ -213,7 +228,7 @@ static json_t *endpoints_json(struct agent *agent)
 					    (json_int_t)ep->ifindex, "container", r->container, "ifname", r->ifname,
 					    "namespace", r->pod_namespace, "name", r->pod_name, "uid", r->pod_uid,
 					    "identity", hex(ep->identity), "class", (json_int_t)ep->policy_class,
-					    "revision", (json_int_t)ep->revision, "state", endpoint_state(ep)));
+					    "revision", (json_int_t)ep->revision, "state", states[endpoint_state(ep)].name));
 	}
 	return list;
 }

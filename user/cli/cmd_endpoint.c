@@ -6,6 +6,7 @@
 
 #include "endpoints.h"
 #include "names.h"
+#include "str.h"
 
 static json_t *addresses(const struct wr_endpoint *ep)
 {

@@ -7,6 +7,7 @@
 #include "cleanup.h"
 #include "endpoints.h"
 #include "names.h"
+#include "str.h"
 
 /* --- from the agent --- */
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "packet_text.h"
+#include "str.h"
 
 #define ANY "any"
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "names.h"
+#include "str.h"
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 

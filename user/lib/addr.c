@@ -77,6 +77,14 @@ const char *mac_format(const uint8_t mac[6], char buf[MAC_STRLEN])
 	return buf;
 }
 
+const char *socket_format(const struct ip *ip, uint16_t port, char buf[SOCKET_STRLEN])
+{
+	char address[IP_STRLEN];
+
+	snprintf(buf, SOCKET_STRLEN, ip->family == AF_INET6 ? "[%s]:%u" : "%s:%u", ip_format(ip, address), port);
+	return buf;
+}
+
 struct ip ip_from(int family, const void *bytes)
 {
 	struct ip ip = { .family = (uint8_t)family };

@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <jansson.h>
+
 #include "dp.h"
 #include "err.h"
 #include "out.h"
@@ -52,7 +54,7 @@ struct cli_options {
 	const char *reason, *flags, *from_node, *identity;
 };
 
-enum cli_option_type { OPTION_FLAG, OPTION_NUMBER, OPTION_TEXT };
+enum cli_option_type { OPTION_FLAG, OPTION_NUMBER, OPTION_FAMILY, OPTION_TEXT };
 
 struct cli_option {
 	const char *name;  /* without the dashes; NULL ends a list */
@@ -101,6 +103,9 @@ struct cli {
 	char **many; /* what an argument with `many` was given, the first one included */
 	size_t many_count;
 	struct out *out;
+	struct dp dp;	 /* opened by cli_open() */
+	json_t *answer; /* of cli_agent() */
+	struct err why; /* there is none */
 	enum cli_exit exit; /* what to exit with; CLI_OK becomes CLI_FAILED if run() fails */
 	struct err err;
 };
@@ -119,11 +124,15 @@ const char *command_usage(const struct command *command, char *buf, size_t size)
 
 /* The command was not understood. Returns -EINVAL. */
 int cli_usage_error(struct cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* Opens the data plane; a node where nothing is loaded makes the command exit with CLI_NOT_RUNNING. */
-int cli_open(struct cli *cli, struct dp *dp);
+/* Opens cli->dp, once; a node where nothing is loaded makes the command exit with CLI_NOT_RUNNING. */
+int cli_open(struct cli *cli);
 
 /* The agent's answer to a request without arguments; NULL if it does not give one, which is no failure: `why` says it. */
 json_t *cli_ask_agent(const char *method, struct err *why);
+/* The array of that name in its answer, which stays with cli; NULL likewise. */
+const json_t *cli_agent(struct cli *cli, const char *method);
+/* A note for who reads what is known without it, which `lacks` something; nothing if it has answered. */
+void out_no_agent(struct cli *cli, const char *lacks);
 
 int cmd_node_init(struct cli *cli);
 int cmd_node_show(struct cli *cli);

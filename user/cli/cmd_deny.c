@@ -127,7 +127,6 @@ static int prefixes_parse(struct cli *cli, struct prefix *prefixes)
 /* `what`: what the number of changed prefixes is called. */
 static int change(struct cli *cli, bool add, const char *what)
 {
-	_cleanup_dp_ struct dp dp = DP_CLOSED;
 	_cleanup_free_ struct prefix *prefixes = calloc(cli->many_count, sizeof(*prefixes));
 	size_t changed = 0;
 	int r;
@@ -136,7 +135,7 @@ static int change(struct cli *cli, bool add, const char *what)
 		return err_errno(&cli->err, ENOMEM, "cannot read the prefixes");
 	r = prefixes_parse(cli, prefixes);
 	if (r == 0)
-		r = cli_open(cli, &dp);
+		r = cli_open(cli);
 	if (r == 0 && add && !cli->options.force)
 		r = refuse_vital(prefixes, cli->many_count, &cli->err);
 	if (r == 0)
@@ -162,9 +161,8 @@ int cmd_deny_del(struct cli *cli)
 
 int cmd_deny_flush(struct cli *cli)
 {
-	_cleanup_dp_ struct dp dp = DP_CLOSED;
 	size_t changed;
-	int r = cli_open(cli, &dp);
+	int r = cli_open(cli);
 
 	if (r == 0)
 		r = dp_deny_flush(&changed, &cli->err);
@@ -215,9 +213,8 @@ static int describe(const struct dp_deny *deny, void *arg)
 
 int cmd_deny_list(struct cli *cli)
 {
-	_cleanup_dp_ struct dp dp = DP_CLOSED;
 	struct listing l = { .out = cli->out };
-	int r = cli_open(cli, &dp);
+	int r = cli_open(cli);
 
 	if (r < 0)
 		return r;

@@ -46,7 +46,7 @@ static void describe(struct out *o, const struct endpoints *e, const struct endp
 	out_strings(o, "addresses", addresses(ep), " ");
 	out_field(o, "mac", json_string(mac), full ? mac : NULL, OUT_PLAIN);
 	out_string(o, "identity", identity_name(ep->identity, number));
-	out_field(o, "class", json_integer(ep->policy_class), NULL, OUT_PLAIN);
+	out_json(o, "class", json_integer(ep->policy_class));
 	out_word(o, "policy", class_name(ep->policy_class, number),
 		 ep->policy_class == WR_CLASS_QUARANTINE ? OUT_YELLOW : OUT_PLAIN);
 	out_uint(o, "revision", ep->revision);
@@ -56,7 +56,7 @@ static void describe(struct out *o, const struct endpoints *e, const struct endp
 
 int cmd_endpoint_list(struct cli *cli)
 {
-	_cleanup_endpoints_ struct endpoints e = ENDPOINTS_NONE;
+	_cleanup_endpoints_ struct endpoints e = { 0 };
 	bool faulty = false;
 	int r = endpoints_load(cli, &e);
 
@@ -68,8 +68,8 @@ int cmd_endpoint_list(struct cli *cli)
 
 		out_record(cli->out, NULL);
 		describe(cli->out, &e, &e.list[i], false);
-		out_field(cli->out, "container", pod ? json_string(pod->container) : json_null(), NULL, OUT_PLAIN);
-		out_field(cli->out, "faults", endpoint_faults(&e.list[i]), NULL, OUT_PLAIN);
+		out_json(cli->out, "container", pod ? json_string(pod->container) : json_null());
+		out_json(cli->out, "faults", endpoint_faults(&e.list[i]));
 		out_end(cli->out);
 		faulty |= e.list[i].faults;
 	}
@@ -131,7 +131,7 @@ static void describe_faults(struct out *o, const struct endpoint *endpoint)
 
 int cmd_endpoint_get(struct cli *cli)
 {
-	_cleanup_endpoints_ struct endpoints e = ENDPOINTS_NONE;
+	_cleanup_endpoints_ struct endpoints e = { 0 };
 	struct attachment attachment;
 	struct wanted wanted = { .found = &attachment };
 	uint64_t id;

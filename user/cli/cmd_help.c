@@ -46,7 +46,7 @@ static void help_list(struct out *o, const struct command *commands, const char 
 			continue;
 		out_record(o, NULL);
 		out_string(o, "command", c->name);
-		out_field(o, "usage", json_string(command_usage(c, usage, sizeof(usage))), NULL, OUT_PLAIN);
+		out_json(o, "usage", json_string(command_usage(c, usage, sizeof(usage))));
 		out_string(o, "what_it_does", c->summary);
 		out_end(o);
 	}

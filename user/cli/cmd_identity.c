@@ -26,7 +26,7 @@ static void out_collision(struct out *o, const json_t *identity)
 	if (json_is_true(json_object_get(identity, "collision")))
 		out_field(o, "collision", json_true(), "two label sets have this number: no selector matches it", OUT_RED);
 	else
-		out_field(o, "collision", json_false(), NULL, OUT_PLAIN);
+		out_json(o, "collision", json_false());
 }
 
 static void list_from_agent(struct out *o, const json_t *identities)
@@ -112,7 +112,7 @@ static int describe_from_maps(struct out *o, const struct endpoints *e, uint64_t
 
 	out_string(o, "identity", identity_name(identity, number));
 	out_uint(o, "local", count_local(e, identity));
-	out_field(o, "endpoints", local_json(e, identity), NULL, OUT_PLAIN);
+	out_json(o, "endpoints", local_json(e, identity));
 	out_string(o, "peer_class", peer == WR_PEER_NONE ? NULL : peer_name(peer, number));
 	return r;
 }
@@ -142,34 +142,32 @@ static int list_from_maps(struct cli *cli, const struct endpoints *e)
 
 int cmd_identity_list(struct cli *cli)
 {
-	_cleanup_endpoints_ struct endpoints e = ENDPOINTS_NONE;
-	json_auto_t *answer = NULL;
-	struct err why;
+	_cleanup_endpoints_ struct endpoints e = { 0 };
+	const json_t *identities;
 	int r = endpoints_list(cli, &e);
 
 	if (r < 0)
 		return r;
-	answer = cli_ask_agent("identities", &why);
+	identities = cli_agent(cli, "identities");
 	out_table(cli->out, NULL, "no identities");
-	if (answer)
-		list_from_agent(cli->out, json_object_get(answer, "identities"));
+	if (identities)
+		list_from_agent(cli->out, identities);
 	else
 		r = list_from_maps(cli, &e);
 	out_end(cli->out);
-	if (!answer)
-		out_note(cli->out, "\n%s: the maps know no labels.", why.msg);
+	out_no_agent(cli, "the maps know no labels");
 	return r;
 }
 
 /* --- get --- */
 
-static const json_t *find_identity(const json_t *answer, uint64_t wanted)
+static const json_t *find_identity(const json_t *identities, uint64_t wanted)
 {
 	json_t *identity;
 	uint64_t number;
 	size_t i;
 
-	json_array_foreach(json_object_get(answer, "identities"), i, identity) {
+	json_array_foreach(identities, i, identity) {
 		if (identity_parse(json_string_value(json_object_get(identity, "identity")) ?: "", &number) == 0 &&
 		    number == wanted)
 			return identity;
@@ -239,11 +237,9 @@ static void describe_from_agent(struct out *o, const struct endpoints *e, const 
 
 int cmd_identity_get(struct cli *cli)
 {
-	_cleanup_endpoints_ struct endpoints e = ENDPOINTS_NONE;
-	json_auto_t *answer = NULL;
+	_cleanup_endpoints_ struct endpoints e = { 0 };
 	const json_t *identity;
 	uint64_t number, peer = WR_PEER_NONE;
-	struct err why;
 	int r;
 
 	if (identity_parse(cli->args[0], &number) < 0)
@@ -253,11 +249,10 @@ int cmd_identity_get(struct cli *cli)
 		r = map_peer(number, &peer, &cli->err);
 	if (r < 0)
 		return r;
-	answer = cli_ask_agent("identities", &why);
-	identity = find_identity(answer, number);
+	identity = find_identity(cli_agent(cli, "identities"), number);
 	if (!identity && peer == WR_PEER_NONE && !count_local(&e, number)) {
 		err_set(&cli->err, ENOENT, "nobody has the identity %s", cli->args[0]);
-		return err_hint(&cli->err, "`warren identity list` lists them%s%s", answer ? "" : "; ", answer ? "" : why.msg);
+		return err_hint(&cli->err, "`warren identity list` lists them%s%s", cli->answer ? "" : "; ", cli->why.msg);
 	}
 	out_record(cli->out, NULL);
 	if (identity)
@@ -265,7 +260,6 @@ int cmd_identity_get(struct cli *cli)
 	else
 		r = describe_from_maps(cli->out, &e, number, &cli->err);
 	out_end(cli->out);
-	if (!answer)
-		out_note(cli->out, "\n%s: the maps know no labels.", why.msg);
+	out_no_agent(cli, "the maps know no labels");
 	return r;
 }

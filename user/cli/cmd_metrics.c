@@ -23,8 +23,7 @@ static void describe(struct out *o, uint32_t reason, uint32_t direction, const s
 int cmd_metrics(struct cli *cli)
 {
 	struct wr_metric totals[WR_METRICS] = { 0 };
-	_cleanup_dp_ struct dp dp = DP_CLOSED;
-	int r = cli_open(cli, &dp);
+	int r = cli_open(cli);
 
 	if (r == 0)
 		r = dp_metrics_read(totals, &cli->err);

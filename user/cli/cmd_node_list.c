@@ -49,7 +49,7 @@ static void out_way(struct out *o, const struct remote_node *node, bool full)
 	snprintf(mtu, sizeof(mtu), "%u", dp->mtu);
 	out_field(o, "mtu", mapped ? json_integer(dp->mtu) : json_null(), mapped ? mtu : "", OUT_PLAIN);
 	out_string(o, "mode", !mapped ? NULL : dp->direct ? "direct" : "tunnel");
-	out_field(o, "resolved", mapped ? json_boolean(dp->resolved) : json_null(), NULL, OUT_PLAIN);
+	out_json(o, "resolved", mapped ? json_boolean(dp->resolved) : json_null());
 	out_more(o, "dmac", mapped && dp->resolved ? mac_format(dp->dmac, mac) : NULL, full);
 }
 
@@ -89,12 +89,12 @@ static void describe(struct out *o, const struct remote_node *node, bool full)
 	out_string(o, "name", node->name);
 	snprintf(slot, sizeof(slot), "%u", node->slot);
 	out_field(o, "slot", json_integer(node->slot), node->slot ? slot : "", OUT_PLAIN);
-	out_field(o, "own", json_boolean(node->own), NULL, OUT_PLAIN);
+	out_json(o, "own", json_boolean(node->own));
 	out_strings(o, "cidrs", cidrs_json(node), " ");
 	if (full)
 		out_strings(o, "addresses", addresses_json(node), " ");
 	else
-		out_field(o, "addresses", addresses_json(node), NULL, OUT_PLAIN);
+		out_json(o, "addresses", addresses_json(node));
 	out_way(o, node, full);
 	out_total(o, "packets_sent", "bytes_sent", node, WR_EGRESS);
 	out_total(o, "packets_received", "bytes_received", node, WR_INGRESS);
@@ -113,7 +113,7 @@ static void out_problems(struct out *o, const struct remotes *remotes)
 	}
 }
 
-static void out_no_agent(struct out *o, const struct remotes *remotes)
+static void out_no_names(struct out *o, const struct remotes *remotes)
 {
 	if (remotes_in_cluster(remotes) && !remotes->agent)
 		out_note(o, "\n%s: the maps know no names.", remotes->why.msg);
@@ -122,8 +122,7 @@ static void out_no_agent(struct out *o, const struct remotes *remotes)
 int cmd_node_list(struct cli *cli)
 {
 	_cleanup_remotes_ struct remotes remotes = { 0 };
-	_cleanup_dp_ struct dp dp = DP_CLOSED;
-	int r = cli_open(cli, &dp);
+	int r = cli_open(cli);
 
 	if (r == 0)
 		r = remotes_load(&remotes, false, &cli->err);
@@ -134,16 +133,15 @@ int cmd_node_list(struct cli *cli)
 		describe(cli->out, &remotes.nodes[i], false);
 	out_end(cli->out);
 	out_problems(cli->out, &remotes);
-	out_no_agent(cli->out, &remotes);
+	out_no_names(cli->out, &remotes);
 	return 0;
 }
 
 int cmd_node_get(struct cli *cli)
 {
 	_cleanup_remotes_ struct remotes remotes = { 0 };
-	_cleanup_dp_ struct dp dp = DP_CLOSED;
 	const struct remote_node *node;
-	int r = cli_open(cli, &dp);
+	int r = cli_open(cli);
 
 	if (r == 0)
 		r = remotes_load(&remotes, false, &cli->err);
@@ -153,6 +151,6 @@ int cmd_node_get(struct cli *cli)
 	if (!node)
 		return node_unknown(cli, &remotes, cli->args[0]);
 	describe(cli->out, node, true);
-	out_no_agent(cli->out, &remotes);
+	out_no_names(cli->out, &remotes);
 	return 0;
 }

@@ -140,23 +140,29 @@ static void out_count(struct out *o, const char *key, const json_t *policy, cons
 	out_uint(o, key, json_is_array(value) ? json_array_size(value) : (uint64_t)json_integer_value(value));
 }
 
+#define POLICY_NAME_MAX 512
+/* "namespace/name" */
+static const char *full_name(const json_t *policy, char buf[POLICY_NAME_MAX])
+{
+	snprintf(buf, POLICY_NAME_MAX, "%s/%s", text_of(policy, "namespace") ?: "", text_of(policy, "name") ?: "");
+	return buf;
+}
+
 static void list_from_agent(struct out *o, const json_t *policies)
 {
 	json_t *policy;
 	size_t i;
-	char name[512];
+	char name[POLICY_NAME_MAX];
 
 	json_array_foreach(policies, i, policy) {
-		snprintf(name, sizeof(name), "%s/%s", text_of(policy, "namespace") ?: "", text_of(policy, "name") ?: "");
 		out_record(o, NULL);
-		out_string(o, "policy", name);
+		out_string(o, "policy", full_name(policy, name));
 		out_selector(o, policy);
 		out_isolates(o, policy);
 		out_count(o, "pods", policy, "endpoints");
 		out_count(o, "entries", policy, "entries");
 		out_state(o, policy);
-		out_field(o, "invalid", text_of(policy, "invalid") ? json_string(text_of(policy, "invalid")) : json_null(), NULL,
-			  OUT_PLAIN);
+		out_json(o, "invalid", text_of(policy, "invalid") ? json_string(text_of(policy, "invalid")) : json_null());
 		out_end(o);
 	}
 }
@@ -185,41 +191,37 @@ static void list_from_maps(struct out *o, const struct rules *rules)
 
 int cmd_policy_list(struct cli *cli)
 {
-	_cleanup_dp_ struct dp dp = DP_CLOSED;
 	_cleanup_rules_ struct rules rules = { 0 };
-	json_auto_t *answer = NULL;
-	struct err why;
-	int r = cli_open(cli, &dp);
+	const json_t *policies;
+	int r = cli_open(cli);
 
 	if (r < 0)
 		return r;
-	answer = cli_ask_agent("policies", &why);
-	if (!answer)
+	policies = cli_agent(cli, "policies");
+	if (!policies)
 		r = rules_load(&rules, &cli->err);
 	if (r < 0)
 		return r;
-	out_table(cli->out, NULL, answer ? "no policies" : "no policy has a rule in the maps");
-	if (answer)
-		list_from_agent(cli->out, json_object_get(answer, "policies"));
+	out_table(cli->out, NULL, policies ? "no policies" : "no policy has a rule in the maps");
+	if (policies)
+		list_from_agent(cli->out, policies);
 	else
 		list_from_maps(cli->out, &rules);
 	out_end(cli->out);
-	if (!answer)
-		out_note(cli->out, "\n%s: the maps know only policies with rules that select pods of this node.", why.msg);
+	out_no_agent(cli, "the maps know only policies with rules that select pods of this node");
 	return 0;
 }
 
 /* --- get --- */
 
-static const json_t *find_policy(const json_t *answer, const char *wanted)
+static const json_t *find_policy(const json_t *policies, const char *wanted)
 {
 	json_t *policy;
-	char name[512];
+	char name[POLICY_NAME_MAX];
 	size_t i;
 
-	json_array_foreach(json_object_get(answer, "policies"), i, policy) {
-		snprintf(name, sizeof(name), "%s/%s", text_of(policy, "namespace") ?: "", text_of(policy, "name") ?: "");
-		if (strcmp(name, wanted) == 0)
+	json_array_foreach(policies, i, policy) {
+		if (strcmp(full_name(policy, name), wanted) == 0)
 			return policy;
 	}
 	return NULL;
@@ -343,11 +345,9 @@ static size_t describe_rules(struct out *o, const struct rules *rules, const cha
 
 int cmd_policy_get(struct cli *cli)
 {
-	_cleanup_endpoints_ struct endpoints e = ENDPOINTS_NONE;
+	_cleanup_endpoints_ struct endpoints e = { 0 };
 	_cleanup_rules_ struct rules rules = { 0 };
-	json_auto_t *answer = NULL;
 	const json_t *policy;
-	struct err why;
 	int r;
 
 	if (!strchr(cli->args[0], '/'))
@@ -357,19 +357,17 @@ int cmd_policy_get(struct cli *cli)
 		r = rules_load(&rules, &cli->err);
 	if (r < 0)
 		return r;
-	answer = cli_ask_agent("policies", &why);
-	policy = find_policy(answer, cli->args[0]);
+	policy = find_policy(cli_agent(cli, "policies"), cli->args[0]);
 	out_record(cli->out, NULL);
 	out_string(cli->out, "policy", cli->args[0]);
 	if (policy)
 		describe_from_agent(cli->out, &e, policy);
 	if (describe_rules(cli->out, &rules, cli->args[0]) == 0 && !policy) {
-		err_set(&cli->err, ENOENT, "there is no policy %s%s", cli->args[0], answer ? "" : " in the maps");
-		return answer ? err_hint(&cli->err, "`warren policy list` lists them")
-			      : err_hint(&cli->err, "%s: the maps know only policies with rules", why.msg);
+		err_set(&cli->err, ENOENT, "there is no policy %s%s", cli->args[0], cli->answer ? "" : " in the maps");
+		return cli->answer ? err_hint(&cli->err, "`warren policy list` lists them")
+				   : err_hint(&cli->err, "%s: the maps know only policies with rules", cli->why.msg);
 	}
 	out_end(cli->out);
-	if (!answer)
-		out_note(cli->out, "\n%s: what it selects is not known.", why.msg);
+	out_no_agent(cli, "what it selects is not known");
 	return 0;
 }

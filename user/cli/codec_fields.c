@@ -391,13 +391,13 @@ void field_print(struct out *o, const struct codec_field *f, const void *base, i
 		snprintf(text, sizeof(text), "%u/%u", ntohs(key->port), key->shape & 0x7fu);
 		return out_string(o, f->name, text);
 	case EACH_CPU:
-		return out_field(o, f->name, each_cpu_json(base, cpus), NULL, OUT_PLAIN);
+		return out_json(o, f->name, each_cpu_json(base, cpus));
 	case LAST_TICK:
 		return out_uint(o, f->name, last_tick(base, cpus));
 	case TRACE_CT:
-		return out_field(o, f->name, trace_ct_json(at), NULL, OUT_PLAIN);
+		return out_json(o, f->name, trace_ct_json(at));
 	case JUDGEMENT:
-		return out_field(o, f->name, judgement_json(at), NULL, OUT_PLAIN);
+		return out_json(o, f->name, judgement_json(at));
 	default:
 		return print_number(o, f, at, cpus);
 	}

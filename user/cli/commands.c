@@ -21,7 +21,10 @@
 	(offsetof(struct cli_options, member) +                                                                        \
 	 0 * sizeof(char[__builtin_types_compatible_p(__typeof__(((struct cli_options *)0)->member), type) ? 1 : -1]))
 
-#define FAMILY_OF(text) NUMBER("family", "N", family, 4, 6, COMPLETE_NOTHING, text)
+#define FAMILY_OF(text)                                                                                                \
+	{                                                                                                              \
+		"family", "N", OPTION_FAMILY, FIELD(family, int64_t), 4, 6, COMPLETE_NOTHING, text                     \
+	}
 #define FAMILY FAMILY_OF("4 or 6 (default: the first that both sides have)")
 
 const struct command warren_commands[] = {

@@ -18,17 +18,12 @@ struct endpoint {
 };
 
 struct endpoints {
-	struct dp dp;
 	struct nl nl;
 	struct pods pods;
 	struct remotes remotes;
 	struct endpoint *list; /* by id */
 	size_t count;
 };
-#define ENDPOINTS_NONE                                                                                                 \
-	{                                                                                                              \
-		.dp = DP_CLOSED                                                                                        \
-	}
 #define _cleanup_endpoints_ __attribute__((cleanup(endpoints_free)))
 
 /* All, without a look at their devices: no names, no faults. */

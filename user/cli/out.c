@@ -201,6 +201,11 @@ void out_field(struct out *o, const char *key, json_t *value, const char *text, 
 	field(o, FIELD, key, value, text, colour);
 }
 
+void out_json(struct out *o, const char *key, json_t *value)
+{
+	field(o, FIELD, key, value, NULL, OUT_PLAIN);
+}
+
 static json_t *json_text(const char *text)
 {
 	_cleanup_free_ char *valid = utf8(text);
@@ -270,7 +275,7 @@ void out_member(struct out *o, const char *key, const json_t *object)
 	if (json_is_integer(value))
 		out_uint(o, key, (uint64_t)json_integer_value(value));
 	else if (json_is_array(value) || json_is_object(value))
-		out_field(o, key, json_incref(value), NULL, OUT_PLAIN);
+		out_json(o, key, json_incref(value));
 	else
 		out_string(o, key, json_string_value(value));
 }

@@ -103,6 +103,8 @@ static int set_number(struct cli *cli, const struct cli_option *option, const ch
 	if (*value < '0' || *value > '9' || *end || errno || n < option->min || n > option->max)
 		return cli_usage_error(cli, "--%s wants a number from %lld to %lld, not '%s'", option->name,
 				       (long long)option->min, (long long)option->max, value);
+	if (option->type == OPTION_FAMILY && n == 5)
+		return cli_usage_error(cli, "--%s is 4 or 6, not 5", option->name);
 	*field = n;
 	return 0;
 }
@@ -132,7 +134,7 @@ static int parse_option(struct cli *cli, const char *arg, char ***next)
 		return cli_usage_error(cli, "--%s wants a value: %s", option->name, option->value);
 	if (value == **next)
 		(*next)++;
-	if (option->type == OPTION_NUMBER)
+	if (option->type != OPTION_TEXT)
 		return set_number(cli, option, value, (int64_t *)field);
 	*(const char **)field = value;
 	return 0;

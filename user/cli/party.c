@@ -322,8 +322,6 @@ int flow_parse(struct cli *cli, const struct endpoints *e, struct flow *flow)
 	int r = 0;
 
 	*flow = (struct flow){ .protocol = FLOW_PROTOCOL, .port = FLOW_PORT };
-	if (cli->options.family >= 0 && cli->options.family != 4 && cli->options.family != 6)
-		return cli_usage_error(cli, "--family is 4 or 6, not %d", (int)cli->options.family);
 	if (host_split(cli->args[1], host, sizeof(host), &port) < 0)
 		return cli_usage_error(cli, "'%s' is not DST[:PORT/PROTO], as in default/web:80/tcp or [fd00::7]:53/udp",
 				       cli->args[1]);

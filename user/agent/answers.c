@@ -5,6 +5,7 @@
 
 #include "agent.h"
 #include "cleanup.h"
+#include "json.h"
 #include "names.h"
 
 static json_t *hex(uint64_t number)
@@ -83,21 +84,14 @@ static json_t *selector_json(const struct selector *selector)
 	return json_string(text);
 }
 
-static json_t *prefix_json(const struct prefix *prefix)
-{
-	char text[PREFIX_STRLEN];
-
-	return json_string(prefix_format(prefix, text));
-}
-
 static json_t *peer_json(const struct policy_peer *peer)
 {
 	json_t *except = json_array();
 
 	for (size_t i = 0; i < peer->except_count; i++)
-		json_array_append_new(except, prefix_json(&peer->except[i]));
+		json_array_append_new(except, json_prefix(&peer->except[i]));
 	if (peer->is_block)
-		return json_pack("{s:o, s:o}", "block", prefix_json(&peer->block), "except", except);
+		return json_pack("{s:o, s:o}", "block", json_prefix(&peer->block), "except", except);
 	json_decref(except);
 	return json_pack("{s:o, s:o}", "namespaces",
 			 peer->has_namespaces ? selector_json(&peer->namespaces) : json_null(), "pods",

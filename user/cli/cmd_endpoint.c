@@ -1,26 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* warren endpoint list, get. */
-#include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "endpoints.h"
+#include "json.h"
 #include "names.h"
 #include "str.h"
-
-static json_t *addresses(const struct wr_endpoint *ep)
-{
-	json_t *array = json_array();
-	char buf[IP_STRLEN];
-	struct ip ip[2];
-
-	endpoint_addresses(ep, ip);
-	for (int i = 0; i < 2; i++) {
-		if (ip[i].family)
-			json_array_append_new(array, json_string(ip_format(&ip[i], buf)));
-	}
-	return array;
-}
 
 static const char *state_word(const struct endpoint *endpoint, const struct pod *pod)
 {
@@ -38,12 +23,14 @@ static void describe(struct out *o, const struct endpoints *e, const struct endp
 	const char *state = state_word(endpoint, pod);
 	const struct wr_endpoint *ep = &endpoint->ep;
 	char number[NUMBER_STRLEN], mac[MAC_STRLEN];
+	struct ip ip[2];
 
 	mac_format(ep->mac, mac);
 	out_uint(o, "id", endpoint->id);
 	out_string(o, "device", endpoint->device[0] ? endpoint->device : NULL);
 	out_pod(o, "pod", pod);
-	out_strings(o, "addresses", addresses(ep), " ");
+	endpoint_addresses(ep, ip);
+	out_strings(o, "addresses", json_ips(ip, 2), " ");
 	out_field(o, "mac", json_string(mac), full ? mac : NULL, OUT_PLAIN);
 	out_string(o, "identity", identity_name(ep->identity, number));
 	out_json(o, "class", json_integer(ep->policy_class));

@@ -6,6 +6,7 @@
 
 #include "cleanup.h"
 #include "endpoints.h"
+#include "json.h"
 #include "names.h"
 #include "str.h"
 
@@ -14,7 +15,7 @@
 /* A number of the agent's, written as everywhere else; null if there is none. */
 static void out_number(struct out *o, const char *key, const json_t *identity, const char *(*name)(uint64_t, char *))
 {
-	const char *text = json_string_value(json_object_get(identity, key));
+	const char *text = json_text_at(identity, key);
 	char buf[NUMBER_STRLEN];
 	uint64_t number;
 
@@ -168,7 +169,7 @@ static const json_t *find_identity(const json_t *identities, uint64_t wanted)
 	size_t i;
 
 	json_array_foreach(identities, i, identity) {
-		if (identity_parse(json_string_value(json_object_get(identity, "identity")) ?: "", &number) == 0 &&
+		if (identity_parse(json_text_at(identity, "identity") ?: "", &number) == 0 &&
 		    number == wanted)
 			return identity;
 	}

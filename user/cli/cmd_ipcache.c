@@ -6,6 +6,7 @@
 
 #include "cleanup.h"
 #include "endpoints.h"
+#include "json.h"
 #include "names.h"
 
 /* What is known of one address. */
@@ -64,7 +65,7 @@ static json_t *labels_by_identity(struct cli *cli)
 	size_t i;
 
 	json_array_foreach(cli_agent(cli, "identities"), i, identity) {
-		if (identity_parse(json_string_value(json_object_get(identity, "identity")) ?: "", &value) == 0)
+		if (identity_parse(json_text_at(identity, "identity") ?: "", &value) == 0)
 			json_object_set(labels, identity_name(value, number), json_object_get(identity, "labels"));
 	}
 	return labels;

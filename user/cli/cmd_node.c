@@ -6,6 +6,7 @@
 
 #include "cleanup.h"
 #include "cli.h"
+#include "json.h"
 #include "link.h"
 #include "nl.h"
 #include "paths.h"
@@ -50,10 +51,7 @@ int cmd_node_down(struct cli *cli)
 
 static int collect_address(const struct prefix *prefix, void *arg)
 {
-	char buf[PREFIX_STRLEN];
-
-	json_array_append_new(arg, json_string(prefix_format(prefix, buf)));
-	return 0;
+	return json_array_append_new(arg, json_prefix(prefix)) < 0 ? -ENOMEM : 0;
 }
 
 /* Addresses of the gateway link; without the link there are none, which `status` complains about. */

@@ -1,34 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* warren node list, get: the nodes of the cluster. */
-#include <errno.h>
 #include <net/if.h>
-#include <string.h>
+#include <stdio.h>
 
-#include "cleanup.h"
-#include "names.h"
+#include "json.h"
 #include "remotes.h"
-
-static json_t *cidrs_json(const struct remote_node *node)
-{
-	json_t *array = json_array();
-	char text[PREFIX_STRLEN];
-
-	for (int i = 0; i < 2; i++) {
-		if (node->dp.cidrs[i].ip.family)
-			json_array_append_new(array, json_string(prefix_format(&node->dp.cidrs[i], text)));
-	}
-	return array;
-}
-
-static json_t *addresses_json(const struct remote_node *node)
-{
-	json_t *array = json_array();
-	char text[IP_STRLEN];
-
-	for (size_t i = 0; i < node->dp.address_count; i++)
-		json_array_append_new(array, json_string(ip_format(&node->dp.addresses[i], text)));
-	return array;
-}
 
 /* In text only if `full`. */
 static void out_more(struct out *o, const char *key, const char *value, bool full)
@@ -90,11 +66,11 @@ static void describe(struct out *o, const struct remote_node *node, bool full)
 	snprintf(slot, sizeof(slot), "%u", node->slot);
 	out_field(o, "slot", json_integer(node->slot), node->slot ? slot : "", OUT_PLAIN);
 	out_json(o, "own", json_boolean(node->own));
-	out_strings(o, "cidrs", cidrs_json(node), " ");
+	out_strings(o, "cidrs", json_prefixes(node->dp.cidrs, 2), " ");
 	if (full)
-		out_strings(o, "addresses", addresses_json(node), " ");
+		out_strings(o, "addresses", json_ips(node->dp.addresses, node->dp.address_count), " ");
 	else
-		out_json(o, "addresses", addresses_json(node));
+		out_json(o, "addresses", json_ips(node->dp.addresses, node->dp.address_count));
 	out_way(o, node, full);
 	out_total(o, "packets_sent", "bytes_sent", node, WR_EGRESS);
 	out_total(o, "packets_received", "bytes_received", node, WR_INGRESS);

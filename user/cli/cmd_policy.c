@@ -6,6 +6,7 @@
 
 #include "cleanup.h"
 #include "endpoints.h"
+#include "json.h"
 #include "names.h"
 
 /* --- rules in the maps --- */
@@ -91,14 +92,9 @@ static bool rule_is_of(const struct rule *rule, const char *policy)
 
 /* --- what the agent says --- */
 
-static const char *text_of(const json_t *object, const char *key)
-{
-	return json_string_value(json_object_get(object, key));
-}
-
 static void out_selector(struct out *o, const json_t *policy)
 {
-	const char *selector = text_of(policy, "selector");
+	const char *selector = json_text_at(policy, "selector");
 
 	out_field(o, "selector", json_string(selector ?: ""), selector && !*selector ? "all pods" : selector ?: "-", OUT_PLAIN);
 }
@@ -125,7 +121,7 @@ static bool is_denied(const json_t *policy)
 
 static void out_state(struct out *o, const json_t *policy)
 {
-	if (text_of(policy, "invalid"))
+	if (json_text_at(policy, "invalid"))
 		out_word(o, "state", "invalid", OUT_RED);
 	else if (is_denied(policy))
 		out_word(o, "state", "no room", OUT_RED);
@@ -144,7 +140,7 @@ static void out_count(struct out *o, const char *key, const json_t *policy, cons
 /* "namespace/name" */
 static const char *full_name(const json_t *policy, char buf[POLICY_NAME_MAX])
 {
-	snprintf(buf, POLICY_NAME_MAX, "%s/%s", text_of(policy, "namespace") ?: "", text_of(policy, "name") ?: "");
+	snprintf(buf, POLICY_NAME_MAX, "%s/%s", json_text_at(policy, "namespace") ?: "", json_text_at(policy, "name") ?: "");
 	return buf;
 }
 
@@ -162,7 +158,7 @@ static void list_from_agent(struct out *o, const json_t *policies)
 		out_count(o, "pods", policy, "endpoints");
 		out_count(o, "entries", policy, "entries");
 		out_state(o, policy);
-		out_json(o, "invalid", text_of(policy, "invalid") ? json_string(text_of(policy, "invalid")) : json_null());
+		out_json(o, "invalid", json_text_at(policy, "invalid") ? json_string(json_text_at(policy, "invalid")) : json_null());
 		out_end(o);
 	}
 }
@@ -230,7 +226,7 @@ static const json_t *find_policy(const json_t *policies, const char *wanted)
 /* "10.0.0.0/8 except 10.1.0.0/16", "all pods", "pods app=web of namespaces team=a". */
 static void print_peer(FILE *f, const json_t *peer)
 {
-	const char *block = text_of(peer, "block"), *pods = text_of(peer, "pods"), *namespaces = text_of(peer, "namespaces");
+	const char *block = json_text_at(peer, "block"), *pods = json_text_at(peer, "pods"), *namespaces = json_text_at(peer, "namespaces");
 	json_t *except;
 	size_t i;
 
@@ -250,7 +246,7 @@ static void print_port(FILE *f, const json_t *port)
 {
 	const json_t *first = json_object_get(port, "port"), *last = json_object_get(port, "end_port");
 
-	fprintf(f, "%s", text_of(port, "protocol") ?: "");
+	fprintf(f, "%s", json_text_at(port, "protocol") ?: "");
 	if (json_is_integer(first))
 		fprintf(f, " %lld", (long long)json_integer_value(first));
 	if (json_is_integer(last))
@@ -307,8 +303,8 @@ static void describe_from_agent(struct out *o, const struct endpoints *e, const 
 	out_selector(o, policy);
 	out_isolates(o, policy);
 	out_state(o, policy);
-	if (text_of(policy, "invalid"))
-		out_string(o, "invalid", text_of(policy, "invalid"));
+	if (json_text_at(policy, "invalid"))
+		out_string(o, "invalid", json_text_at(policy, "invalid"));
 	out_member(o, "classes", policy);
 	describe_spec(o, policy);
 	out_table(o, "pods", "none on this node");

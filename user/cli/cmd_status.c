@@ -11,6 +11,7 @@
 #include "endpoints.h"
 #include "flows.h"
 #include "guards.h"
+#include "json.h"
 #include "names.h"
 #include "node.h"
 #include "tables.h"
@@ -156,7 +157,7 @@ static void check_no_agent(struct status *s, const struct policies *p, const str
 static void check_complaints(struct status *s, const json_t *answer)
 {
 	const json_t *counts = json_object_get(answer, "counts");
-	const char *failure = json_string_value(json_object_get(answer, "failure"));
+	const char *failure = json_text_at(answer, "failure");
 	json_int_t left_out = json_integer_value(json_object_get(answer, "identities_left_out"));
 	json_t *complaint;
 	size_t i;
@@ -165,8 +166,8 @@ static void check_complaints(struct status *s, const json_t *answer)
 		check(s, "agent", STATE_WRONG, "it tries again; its log says more", "the maps could not be written: %s", failure);
 	json_array_foreach(json_object_get(answer, "complaints"), i, complaint) {
 		check(s, "manifest", STATE_WRONG, "mend it: what it said before is still in force", "%s: %s",
-		      json_string_value(json_object_get(complaint, "file")) ?: "",
-		      json_string_value(json_object_get(complaint, "message")) ?: "");
+		      json_text_at(complaint, "file") ?: "",
+		      json_text_at(complaint, "message") ?: "");
 	}
 	if (json_integer_value(json_object_get(counts, "collisions")))
 		check(s, "identities", STATE_WRONG, "`warren identity list` shows them: change a label of one of the two",
@@ -181,7 +182,7 @@ static void check_agent(struct status *s, const struct policies *p)
 	struct err why;
 	json_auto_t *answer = cli_ask_agent("status", &why);
 	const json_t *counts = json_object_get(answer, "counts");
-	const char *version = json_string_value(json_object_get(answer, "version")) ?: "unknown";
+	const char *version = json_text_at(answer, "version") ?: "unknown";
 
 	if (!answer)
 		check_no_agent(s, p, &why);

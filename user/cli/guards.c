@@ -3,6 +3,8 @@
 
 #include <stdio.h>
 
+#include "json.h"
+
 const char *guard_place(const struct dp_guard *guard)
 {
 	if (guard->xdp != DP_XDP_OFF)
@@ -33,8 +35,8 @@ const char *guards_text(const json_t *enforcing, char buf[GUARDS_TEXT_MAX])
 	json_array_foreach(enforcing, i, one) {
 		if (used < GUARDS_TEXT_MAX)
 			used += (size_t)snprintf(buf + used, GUARDS_TEXT_MAX - used, "%s%s (%s)", i ? ", " : "",
-						 json_string_value(json_object_get(one, "device")),
-						 json_string_value(json_object_get(one, "by")));
+						 json_text_at(one, "device"),
+						 json_text_at(one, "by"));
 	}
 	return buf;
 }

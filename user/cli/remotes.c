@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "json.h"
 #include "names.h"
 #include "str.h"
 
@@ -100,7 +101,7 @@ static const json_t *ask(struct remotes *r, size_t which, const char *method)
 
 static const char *text_of(const json_t *object, const char *key)
 {
-	const char *text = json_string_value(json_object_get(object, key));
+	const char *text = json_text_at(object, key);
 
 	return text && *text ? text : NULL;
 }

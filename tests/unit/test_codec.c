@@ -3,20 +3,15 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "cleanup.h"
 #include "codec_fields.h"
 #include "dp.h"
 #include "names.h"
+#include "rig.h"
 
 /* Which says of what type the fields are. */
 static const struct codec_field *end_of(const struct codec_field *f)

@@ -1,20 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Bytes in, words out. Every packet is tried at every shorter length too. */
 #include <netinet/in.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-
-#include <cmocka.h>
 
 #include "abi/event.h"
 #include "codec.h"
 #include "frame.h"
 #include "packet_text.h"
+#include "rig.h"
 
 #define MACS                                                                                                           \
 	"020000000002"                                                                                                 \

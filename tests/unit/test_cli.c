@@ -146,18 +146,24 @@ static void parsing(void **state)
 	}
 }
 
-/* --- the manual --- */
+/* --- the manual, and what else is written by hand --- */
+
+static char *document(const char *path)
+{
+	char *text;
+	size_t size;
+	struct err err = { 0 };
+
+	if (file_read(path, 1 << 20, &text, &size, &err) < 0)
+		fail_msg("%s (run from the top folder)", err.msg);
+	return text;
+}
 
 /* The page's source, without the escapes of '-'. */
 static char *manual(void)
 {
-	char *text, *to;
-	size_t size;
-	struct err err = { 0 };
+	char *text = document("user/man/warren.8"), *to = text;
 
-	if (file_read("user/man/warren.8", 1 << 20, &text, &size, &err) < 0)
-		fail_msg("%s (run from the top folder)", err.msg);
-	to = text;
 	for (const char *from = text; *from; from++) {
 		if (from[0] == '\\' && from[1] == '-')
 			from++;
@@ -222,6 +228,18 @@ static void the_manual_agrees(void **state)
 		snprintf(form, sizeof(form), "\n    %-12s %s\n", (*m)->name, (*m)->key_form);
 		if (!strstr(text, form))
 			fail_msg("the manual does not say that a key of %s is %s", (*m)->name, (*m)->key_form);
+	}
+}
+
+static void the_architecture_names_every_map(void **state)
+{
+	_cleanup_free_ char *text = document("ARCHITECTURE.md");
+	char name[64];
+
+	for (const struct dp_map *m = dp_maps; m->name; m++) {
+		snprintf(name, sizeof(name), "`%s`", m->name);
+		if (!strstr(text, name))
+			fail_msg("ARCHITECTURE.md does not say what map %s is", m->name);
 	}
 }
 
@@ -526,6 +544,7 @@ int main(void)
 		cmocka_unit_test(parsing),
 		cmocka_unit_test(the_manual_agrees),
 		cmocka_unit_test(the_manual_invents_nothing),
+		cmocka_unit_test(the_architecture_names_every_map),
 		cmocka_unit_test(without_a_node),
 		cmocka_unit_test(nobody_reads),
 		cmocka_unit_test(output_that_is_lost),

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cleanup.h"
 #include "endpoints.h"
 #include "json.h"
 #include "names.h"

@@ -3,9 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "link.h"
 #include "names.h"
 
 void endpoints_free(struct endpoints *e)

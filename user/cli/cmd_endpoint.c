@@ -103,16 +103,8 @@ static void describe_attachment(struct out *o, const struct attachment *a)
 static void describe_faults(struct out *o, const struct endpoint *endpoint)
 {
 	json_auto_t *texts = endpoint_faults(endpoint);
-	json_t *text;
-	size_t i;
 
-	out_table(o, "faults", NULL);
-	json_array_foreach(texts, i, text) {
-		out_record(o, NULL);
-		out_string(o, "fault", json_string_value(text));
-		out_end(o);
-	}
-	out_end(o);
+	out_column(o, "faults", "fault", texts, NULL);
 	out_string(o, "advice", endpoint_advice(endpoint));
 }
 

@@ -191,32 +191,12 @@ static void describe_ports(struct out *o, const json_t *ports)
 	out_end(o);
 }
 
-static void describe_selectors(struct out *o, const json_t *selectors)
-{
-	json_t *selector;
-	size_t i;
-
-	out_table(o, "selectors", "none of a policy in use on this node matches");
-	json_array_foreach(selectors, i, selector) {
-		out_record(o, NULL);
-		out_string(o, "selector", json_string_value(selector));
-		out_end(o);
-	}
-	out_end(o);
-}
-
 static void describe_pods(struct out *o, const struct endpoints *e, uint64_t identity)
 {
-	char label[POD_LABEL_MAX];
-
 	out_table(o, "endpoints", "none on this node");
 	for (size_t i = 0; i < e->count; i++) {
-		if (e->list[i].ep.identity != identity)
-			continue;
-		out_record(o, NULL);
-		out_uint(o, "endpoint", e->list[i].id);
-		out_string(o, "pod", endpoint_label(e, e->list[i].id, label));
-		out_end(o);
+		if (e->list[i].ep.identity == identity)
+			out_endpoint(o, e, e->list[i].id);
 	}
 	out_end(o);
 }
@@ -231,7 +211,8 @@ static void describe_from_agent(struct out *o, const struct endpoints *e, const 
 	out_number(o, "peer_class", identity, peer_name);
 	out_collision(o, identity);
 	describe_ports(o, json_object_get(identity, "ports"));
-	describe_selectors(o, json_object_get(identity, "selectors"));
+	out_column(o, "selectors", "selector", json_object_get(identity, "selectors"),
+		   "none of a policy in use on this node matches");
 	describe_pods(o, e, number);
 }
 

@@ -95,13 +95,18 @@ static void out_no_names(struct out *o, const struct remotes *remotes)
 		out_note(o, "\n%s: the maps know no names.", remotes->why.msg);
 }
 
+static int load(struct cli *cli, struct remotes *remotes)
+{
+	int r = cli_open(cli);
+
+	return r < 0 ? r : remotes_load(remotes, false, &cli->err);
+}
+
 int cmd_node_list(struct cli *cli)
 {
 	_cleanup_remotes_ struct remotes remotes = { 0 };
-	int r = cli_open(cli);
+	int r = load(cli, &remotes);
 
-	if (r == 0)
-		r = remotes_load(&remotes, false, &cli->err);
 	if (r < 0)
 		return r;
 	out_table(cli->out, NULL, "no nodes: this node is in no cluster");
@@ -117,10 +122,8 @@ int cmd_node_get(struct cli *cli)
 {
 	_cleanup_remotes_ struct remotes remotes = { 0 };
 	const struct remote_node *node;
-	int r = cli_open(cli);
+	int r = load(cli, &remotes);
 
-	if (r == 0)
-		r = remotes_load(&remotes, false, &cli->err);
 	if (r < 0)
 		return r;
 	node = remotes_by_text(&remotes, cli->args[0]);

@@ -297,7 +297,6 @@ static void describe_spec(struct out *o, const json_t *policy)
 static void describe_from_agent(struct out *o, const struct endpoints *e, const json_t *policy)
 {
 	json_t *ifindex;
-	char label[POD_LABEL_MAX];
 	size_t i;
 
 	out_selector(o, policy);
@@ -308,14 +307,8 @@ static void describe_from_agent(struct out *o, const struct endpoints *e, const 
 	out_member(o, "classes", policy);
 	describe_spec(o, policy);
 	out_table(o, "pods", "none on this node");
-	json_array_foreach(json_object_get(policy, "endpoints"), i, ifindex) {
-		uint32_t id = (uint32_t)json_integer_value(ifindex);
-
-		out_record(o, NULL);
-		out_uint(o, "endpoint", id);
-		out_string(o, "pod", endpoint_label(e, id, label));
-		out_end(o);
-	}
+	json_array_foreach(json_object_get(policy, "endpoints"), i, ifindex)
+		out_endpoint(o, e, (uint32_t)json_integer_value(ifindex));
 	out_end(o);
 }
 

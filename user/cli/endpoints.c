@@ -123,6 +123,16 @@ const char *endpoint_label(const struct endpoints *e, uint32_t id, char buf[POD_
 	return pod_label(pods_find(&e->pods, id), buf);
 }
 
+void out_endpoint(struct out *o, const struct endpoints *e, uint32_t id)
+{
+	char label[POD_LABEL_MAX];
+
+	out_record(o, NULL);
+	out_uint(o, "endpoint", id);
+	out_string(o, "pod", endpoint_label(e, id, label));
+	out_end(o);
+}
+
 const char *end_label(const struct endpoints *e, uint32_t end, const struct ip *ip, char buf[REMOTE_LABEL_MAX])
 {
 	if (end & WR_REMOTE)

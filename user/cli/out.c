@@ -268,6 +268,20 @@ void out_strings(struct out *o, const char *key, json_t *array, const char *sepa
 	field(o, FIELD, key, array, text, OUT_PLAIN);
 }
 
+void out_column(struct out *o, const char *key, const char *column, const json_t *texts, const char *empty)
+{
+	json_t *text;
+	size_t i;
+
+	out_table(o, key, empty);
+	json_array_foreach(texts, i, text) {
+		out_record(o, NULL);
+		out_string(o, column, json_string_value(text));
+		out_end(o);
+	}
+	out_end(o);
+}
+
 void out_member(struct out *o, const char *key, const json_t *object)
 {
 	json_t *value = json_object_get(object, key);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * XDP of an uplink, where that is wanted: what comes from outside, before the kernel has spent anything on it. Drops what is
- * denied and bad tunnel packets; takes good ones apart (native mode, physical devices). Everything else passes as it is.
+ * denied and bad tunnel packets; takes good ones apart (native mode, physical devices and TAPs). Everything else passes as
+ * it is.
  */
 #include "lib/deny.h"
 #include "lib/xdp_tunnel.h"
@@ -22,6 +23,7 @@ static __always_inline int pass(struct xdp_md *ctx)
 static __always_inline int judge(struct xdp_frame *f, const bool v6)
 {
 	struct xdp_tunnel t = { 0 };
+	enum xdp_taken taken;
 	enum wr_reason reason;
 	enum deny deny;
 
@@ -35,9 +37,10 @@ static __always_inline int judge(struct xdp_frame *f, const bool v6)
 	reason = xdp_tunnel_check(f, &t, v6);
 	if (reason)
 		return xdp_drop(f, reason, true);
-	if (t.whole && xdp_decap(f, &t))
-		return XDP_PASS;
-	return pass(f->ctx);
+	taken = t.whole ? xdp_decap(f, &t) : XDP_TAKEN_NOT;
+	if (taken == XDP_TAKEN_LOST)
+		return xdp_drop(f, WR_REASON_ENCAP_FAILED, false);
+	return taken ? XDP_PASS : pass(f->ctx);
 }
 
 SEC("xdp.frags")

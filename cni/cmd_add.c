@@ -80,6 +80,7 @@ static int describe(struct add *add, struct err *err)
 	str_copy(a->pod_name, sizeof(a->pod_name), env->args.pod_name);
 	str_copy(a->pod_uid, sizeof(a->pod_uid), env->args.pod_uid);
 	a->agent = conf->agent;
+	a->mtu = conf->mtu;
 	str_copy(a->labels, sizeof(a->labels), conf->labels ? conf->labels : "");
 	if (conf->has_mac)
 		memcpy(a->mac, conf->mac, sizeof(a->mac));
@@ -192,7 +193,9 @@ static int link_do(struct add *add, struct err *err)
 	int ret = wire_link(&add->wire, &add->dp, err);
 
 	/* From here on there are things that can only be found by the link's index and the addresses. */
-	return ret < 0 ? ret : attachment_save(&add->a, err);
+	if (ret == 0)
+		ret = attachment_save(&add->a, err);
+	return ret < 0 ? ret : wire_mtu_again(&add->wire, err);
 }
 
 static int link_undo(struct add *add, struct err *err)
@@ -223,6 +226,11 @@ static int host_undo(struct add *add, struct err *err)
 static int pod_do(struct add *add, struct err *err)
 {
 	return wire_pod_side(&add->wire, err);
+}
+
+static int settle_do(struct add *add, struct err *err)
+{
+	return wire_settle(&add->wire, err);
 }
 
 /*
@@ -286,6 +294,7 @@ static const struct step {
 	{ "the node's side", host_do, host_undo, CNI_ERR_KERNEL },
 	{ "the pod's side", pod_do, NULL, CNI_ERR_KERNEL },
 	{ "its policy", policy_do, NULL, CNI_ERR_TRY_AGAIN },
+	{ "addresses in use", settle_do, NULL, CNI_ERR_KERNEL },
 	/* Delivered before the record says so: see finish(). */
 	{ "the result", result_do, NULL, CNI_ERR_IO },
 };

@@ -6,6 +6,7 @@
 #include "cleanup.h"
 #include "ethtool.h"
 #include "netns.h"
+#include "node.h"
 #include "result.h"
 #include "wire.h"
 
@@ -217,15 +218,15 @@ static int check_pod_family(struct check *c, const struct ip *ip, struct err *er
 
 static int check_features(struct check *c, struct err *err)
 {
-	for (size_t i = 0; i < wire_features_off_count; i++) {
+	for (size_t i = 0; i < node_features_off_count; i++) {
 		bool active = false;
-		int ret = ethtool_feature_get(&c->ethtool, c->pod_ifindex, wire_features_off[i], &active, err);
+		int ret = ethtool_feature_get(&c->ethtool, c->pod_ifindex, node_features_off[i], &active, err);
 
 		if (ret < 0 && ret != -ENOENT)
 			return ret;
 		if (ret == 0 && active)
 			return err_set(err, EINVAL, "pod: %s has %s on, which loses packets", c->a.ifname,
-				       wire_features_off[i]);
+				       node_features_off[i]);
 	}
 	return 0;
 }

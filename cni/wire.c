@@ -18,13 +18,6 @@
 
 const uint8_t wire_host_mac[6] = WR_HOST_MAC;
 
-const char *const wire_features_off[] = {
-	"tx-udp-segmentation",		"tx-sctp-segmentation",	  "tx-udp_tnl-segmentation",
-	"tx-udp_tnl-csum-segmentation", "tx-gre-segmentation",	  "tx-gre-csum-segmentation",
-	"tx-ipxip4-segmentation",	"tx-ipxip6-segmentation", "tx-gso-list",
-};
-const size_t wire_features_off_count = sizeof(wire_features_off) / sizeof(wire_features_off[0]);
-
 struct ip wire_gateway(int family)
 {
 	static const uint8_t v4[4] = { WR_GATEWAY4 >> 24, WR_GATEWAY4 >> 16 & 0xff, WR_GATEWAY4 >> 8 & 0xff,
@@ -146,6 +139,25 @@ int wire_link(struct wire *w, const struct dp *dp, struct err *err)
 	w->a->host_ifindex = link.ifindex;
 	w->pod_ifindex = link.peer_ifindex;
 	return wire_in_netns(w->netns, w->self, open_pod, w, err);
+}
+
+int wire_mtu_again(struct wire *w, struct err *err)
+{
+	struct wr_config config;
+	struct nl_batch b = { .count = 0 };
+	const __u32 zero = 0;
+	int cpus, ret;
+
+	if (w->a->mtu)
+		return 0;
+	ret = dp_map_lookup("config", &zero, &config, &cpus, err);
+	if (ret < 0 || !config.pod_mtu || config.pod_mtu == w->mtu)
+		return ret;
+	w->mtu = config.pod_mtu;
+	link_set_mtu(w->host, &b, w->a->host_ifindex, w->mtu);
+	ret = nl_batch_run(w->host, &b, err);
+	link_set_mtu(&w->pod, &b, w->pod_ifindex, w->mtu);
+	return ret < 0 ? ret : nl_batch_run(&w->pod, &b, err);
 }
 
 /* --- the endpoint --- */
@@ -323,7 +335,7 @@ int wire_pod_side(struct wire *w, struct err *err)
 {
 	struct nl_batch b = { .count = 0 };
 	struct link_info link;
-	int ret = ethtool_features_off(&w->ethtool, w->pod_ifindex, wire_features_off, wire_features_off_count, err);
+	int ret = ethtool_features_off(&w->ethtool, w->pod_ifindex, node_features_off, node_features_off_count, err);
 
 	if (ret == 0 && w->leases->v6.ip.family)
 		ret = wire_in_netns(w->netns, w->self, ipv6_enable, w->a->ifname, err);
@@ -341,6 +353,21 @@ int wire_pod_side(struct wire *w, struct err *err)
 	 * From 6.8 on the kernel does it at once when somebody asks for the link (rtnl_getlink and linkwatch).
 	 */
 	return ret < 0 ? ret : link_get(w->host, NULL, w->a->host_ifindex, &link, err);
+}
+
+/* IPv4 addresses are in use at once. In the pod's netns. */
+static int settle_pod(void *arg, struct err *err)
+{
+	const struct wire *w = arg;
+
+	return w->leases->v6.ip.family ? addr_settle(&w->leases->v6.ip, err) : 0;
+}
+
+int wire_settle(struct wire *w, struct err *err)
+{
+	int ret = w->leases->v6.gateway.family ? addr_settle(&w->leases->v6.gateway, err) : 0;
+
+	return ret < 0 ? ret : wire_in_netns(w->netns, w->self, settle_pod, w, err);
 }
 
 /* --- without a record --- */

@@ -11,10 +11,6 @@
 
 extern const uint8_t wire_host_mac[6]; /* WR_HOST_MAC */
 
-/* Features that the pod's device must not have: such packets are lost through encapsulation, while a ping passes. */
-extern const char *const wire_features_off[];
-extern const size_t wire_features_off_count;
-
 /* The gateway of every pod, in that family. */
 struct ip wire_gateway(int family);
 
@@ -34,9 +30,16 @@ int wire_names(struct attachment *a, struct err *err);
 
 /* Makes the veth pair, notes its index in w->a, and opens the pod's sockets. -EEXIST: the pod has such a device. */
 int wire_link(struct wire *w, const struct dp *dp, struct err *err);
+/*
+ * Once the link is on record: gives it the MTU that the node's pods have by now. What the agent changes from here on it changes
+ * by the record.
+ */
+int wire_mtu_again(struct wire *w, struct err *err);
 int wire_endpoint(struct wire *w, struct dp *dp, const struct conf *conf, struct err *err);
 int wire_host_side(struct wire *w, struct dp *dp, struct err *err);
 int wire_pod_side(struct wire *w, struct err *err);
+/* Waits until the pod's addresses and its gateway's take packets in. */
+int wire_settle(struct wire *w, struct err *err);
 
 /* Undoing needs nothing but the record. What is gone already is no error. */
 int unwire_endpoint(const struct attachment *a, struct err *err);

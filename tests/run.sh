@@ -98,8 +98,7 @@ stage fuzz fuzz 600 fuzz 10
 stage net junit 1800 pytests net build tests/net
 stage e2e junit 600 pytests e2e build tests/e2e
 stage e2e-san junit 600 pytests e2e-san build-san -m smoke tests/net tests/e2e
-# Only what the verifiers say: all the rest takes long in emulated machines, and is `make test-vm`.
-stage vm vm 240 env WARREN_VM_STAGES=verify tests/vm/run.sh
+stage vm vm 1500 tests/vm/run.sh
 stage demo check 300 examples/demo.sh
 stage left-behind check 60 nothing_left
 finish

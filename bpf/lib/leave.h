@@ -18,14 +18,53 @@ static __always_inline bool source_is_own(struct __sk_buff *skb, const struct ad
 	return destination_is_host(skb, &turned, v6);
 }
 
+/*
+ * Super-packets that are not TCP's cannot be encapsulated. They go on through warren0, which cuts what it sends (the node turns
+ * its offloads off, dp/node.h), and the pieces come to from_host once more, at its other end; by then the kernel has forgotten
+ * where they entered. That is in cb[], which crosses a veth untouched, and which is believed there only: nothing comes to that
+ * end but what from_host has let through.
+ */
+#define LEAVE_PIECE 0x57524355u
+
+enum leave_cb { CB_PIECE, CB_ENTERED };
+
+/* Whether warren0 is to cut the packet first. */
+static __always_inline bool leave_is_to_be_cut(struct __sk_buff *skb, __u8 l4_proto)
+{
+	const struct wr_cluster *c = cluster_get();
+
+	if (!skb->gso_size || l4_proto == IPPROTO_TCP || !c || skb->ifindex != c->host_ifindex)
+		return false;
+	skb->cb[CB_PIECE] = LEAVE_PIECE;
+	skb->cb[CB_ENTERED] = skb->ingress_ifindex;
+	return true;
+}
+
+#define ENTERED_UNKNOWN (~0u)
+
+/* The device by which the packet entered this host; 0: it is the host's own. */
+static __always_inline __u32 leave_entered(struct __sk_buff *skb)
+{
+	const struct wr_cluster *c = cluster_get();
+	__u32 entered = skb->ingress_ifindex, piece = skb->cb[CB_PIECE], piece_entered = skb->cb[CB_ENTERED];
+
+	/* Else clang chooses between the fields' addresses, which the verifier refuses. */
+	asm volatile("" : "+r"(entered), "+r"(piece_entered));
+	if (!c || skb->ifindex == c->host_ifindex)
+		return entered;
+	return piece == LEAVE_PIECE ? piece_entered : ENTERED_UNKNOWN;
+}
+
 /* What the other node is to take the sender for; WR_ID_UNKNOWN: it must not send from that address. */
 static __always_inline __u64 source_identity(struct __sk_buff *skb, const struct addresses *at, const bool v6)
 {
-	const __u32 entered = skb->ingress_ifindex;
 	const struct wr_cluster *c = cluster_get();
 	const struct wr_endpoint *ep;
+	const __u32 entered = leave_entered(skb);
 	__u32 owner;
 
+	if (entered == ENTERED_UNKNOWN)
+		return WR_ID_UNKNOWN;
 	if (!entered)
 		return WR_ID_REMOTE_NODE;
 	owner = endpoint_by_address(&at->saddr, &ep, v6);
@@ -49,7 +88,7 @@ OUT_OF_LINE int leave_identity(struct __sk_buff *skb, const struct addresses *at
 /* By the egress policy of the pod by whose device the packet entered, if it did. */
 static __always_inline enum wr_reason leave_judge(struct packet *p, struct scratch *s, const bool v6)
 {
-	const __u32 entered = p->skb->ingress_ifindex;
+	const __u32 entered = leave_entered(p->skb);
 	enum wr_reason reason;
 
 	p->ep = entered ? endpoint_get(entered) : NULL;
@@ -65,14 +104,12 @@ static __always_inline enum wr_reason leave_judge(struct packet *p, struct scrat
 	return flow_pass(p, s, NULL, WAY_FROM_HOST, v6);
 }
 
-/* Whether the packet may go to the node p->peer_ifindex, and as whose. */
+/* Whether the packet, which ip_parse() has found in order, may go to the node p->peer_ifindex, and as whose. */
 static __always_inline enum wr_reason leave(struct packet *p, struct scratch *s, __u64 *identity, const bool v6)
 {
-	enum wr_reason reason = ip_parse(p, v6);
+	enum wr_reason reason;
 	__u32 slot;
 
-	if (reason)
-		return reason;
 	if (is_multicast(&p->at->daddr, v6))
 		return WR_REASON_MULTICAST;
 	p->cluster_revision = cluster_revision();

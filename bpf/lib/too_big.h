@@ -9,6 +9,7 @@
 #ifndef WARREN_LIB_TOO_BIG_H
 #define WARREN_LIB_TOO_BIG_H
 
+#include "lib/endpoint.h"
 #include "lib/gateway.h"
 #include "lib/node.h"
 
@@ -123,7 +124,7 @@ OUT_OF_LINE int too_big_tell(struct __sk_buff *skb, __u32 slot)
 	mtu = node->mtu;
 	if (!(v6 ? too_big_turn(&p, mtu, true) : too_big_turn(&p, mtu, false)))
 		return TC_ACT_SHOT;
-	return skb->ifindex == c->host_ifindex ? bpf_redirect(skb->ifindex, BPF_F_INGRESS) : bpf_redirect_peer(skb->ifindex, 0);
+	return endpoint_get(skb->ifindex) ? bpf_redirect_peer(skb->ifindex, 0) : bpf_redirect(c->host_ifindex, BPF_F_INGRESS);
 }
 
 #endif

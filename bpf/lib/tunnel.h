@@ -198,7 +198,7 @@ static __always_inline enum wr_reason tunnel_encap(struct packet *p, struct tunn
 	struct ethhdr *eth;
 
 	out->inner = p->end - ETH_HLEN;
-	/* UDP and SCTP super-packets do not survive it: facts.md calls for a drop by name. */
+	/* UDP and SCTP super-packets do not survive it: pods' and the host's are cut before they come here. */
 	if (out->inner + overhead > 0xffff || (skb->gso_size && p->l4_proto != IPPROTO_TCP))
 		return WR_REASON_ENCAP_FAILED;
 	if ((skb->len > p->end && bpf_skb_change_tail(skb, p->end, 0)) || !tunnel_room(skb, v6, over6))

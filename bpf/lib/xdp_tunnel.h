@@ -180,11 +180,16 @@ static __always_inline enum wr_reason xdp_tunnel_check(struct xdp_frame *f, stru
 	return reason;
 }
 
+enum xdp_taken { XDP_TAKEN_NOT, XDP_TAKEN_APART, XDP_TAKEN_LOST };
+
 /*
  * Takes the outer headers off, if from_uplink believes what stands in the metadata then. The outer Ethernet addresses stay: with
- * the inner ones the packet would be for somebody else, as far as the kernel knows. False: nothing has changed.
+ * the inner ones the packet would be for somebody else, as far as the kernel knows. NOT: nothing has changed.
+ *
+ * The headers go before the metadata comes: otherwise the kernel would move what is in it, from memory before the frame that no
+ * cache holds yet (seen: 8 % of all that a receiver spends on a stream).
  */
-static __always_inline bool xdp_decap(struct xdp_frame *f, const struct xdp_tunnel *t)
+static __always_inline enum xdp_taken xdp_decap(struct xdp_frame *f, const struct xdp_tunnel *t)
 {
 	const __u32 ifindex = f->ctx->ingress_ifindex;
 	const struct wr_uplink *uplink = bpf_map_lookup_elem(&uplinks, &ifindex);
@@ -193,25 +198,25 @@ static __always_inline bool xdp_decap(struct xdp_frame *f, const struct xdp_tunn
 	__u64 magic;
 
 	if (!uplink || !(uplink->flags & WR_UPLINK_DECAP) || !uplink->magic)
-		return false;
+		return XDP_TAKEN_NOT;
 	magic = uplink->magic;
 	eth = f->data;
 	if ((void *)(eth + 1) > f->end)
-		return false;
+		return XDP_TAKEN_NOT;
 	outer = *eth;
 	outer.h_proto = bpf_htons(t->inner_v6 ? ETH_P_IPV6 : ETH_P_IP);
-	if (bpf_xdp_adjust_meta(f->ctx, xdp_meta_length(f->ctx) - (int)sizeof(*meta)))
-		return false;
-	/* From here on it cannot be undone; it does not fail either, having been looked at to beyond that point. */
 	if (bpf_xdp_adjust_head(f->ctx, t->inner))
-		return true;
+		return XDP_TAKEN_NOT;
+	/* Not every driver has metadata. What was taken off is still there. */
+	if (bpf_xdp_adjust_meta(f->ctx, xdp_meta_length(f->ctx) - (int)sizeof(*meta)))
+		return bpf_xdp_adjust_head(f->ctx, -(int)t->inner) ? XDP_TAKEN_LOST : XDP_TAKEN_NOT;
 	meta = (void *)(long)f->ctx->data_meta;
 	eth = (void *)(long)f->ctx->data;
 	if ((void *)(meta + 1) > (void *)eth || (void *)(eth + 1) > (void *)(long)f->ctx->data_end)
-		return true;
+		return XDP_TAKEN_LOST;
 	*eth = outer;
 	*meta = (struct wr_xdp_meta){ magic, t->origin.identity, t->origin.slot, 0 };
-	return true;
+	return XDP_TAKEN_APART;
 }
 
 #endif

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Measures Warren against what else could join two pods. Started by run.sh, in PID and mount namespaces of its own."""
 
-import argparse
 import json
 import os
 import re
@@ -14,7 +13,9 @@ import crossnode
 import datapath
 import nodes
 import policybench
+import receiver
 import report
+from options import options
 from nodes import BenchError, run
 from report import Row, say
 
@@ -29,28 +30,6 @@ PATHS = {
 }
 BESIDE = {"warren-policy": nodes.WarrenPolicy}  # on warren's own node
 EXPLAIN = {"redirect-only": nodes.RedirectOnly, "warren-tcx": nodes.WarrenTcx}
-
-
-def options():
-    parser = argparse.ArgumentParser(prog="tests/bench/run.sh", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="less of everything: two minutes, noisier")
-    parser.add_argument("--rounds", type=int, metavar="N", help="rounds of traffic (default 15, quick 3)")
-    parser.add_argument("--seconds", type=float, metavar="S", help="of each sample (default 0.5, quick 0.3)")
-    parser.add_argument("--only", default="", metavar="PATTERN",
-                        help="regular expression: the paths and plugins to measure; their baseline is always measured")
-    parser.add_argument("--build", default="build", help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    args.rounds = args.rounds or (3 if args.quick else 15)
-    args.seconds = args.seconds or (0.3 if args.quick else 0.5)
-    args.runs = 20 if args.quick else 60
-    args.build = os.path.abspath(args.build)
-    return args
-
-
-def private_mounts():
-    run("mount", "-t", "tmpfs", "tmpfs", "/run")
-    run("mount", "-t", "bpf", "bpf", "/sys/fs/bpf")
-    os.mkdir("/run/bench")
 
 
 def build_paths(args, failures):
@@ -130,7 +109,6 @@ def same_node(args, failures):
     pods = next((path for path in paths if path.name == "warren-policy"), None)
     parts = [
         lambda: cnilatency.measure(args.build, plugins, args.runs),
-        lambda: report.load_json(f"{args.build}/bench/deny.json"),
     ]
     if pods:
         parts.append(lambda: policybench.measure(args, pods))
@@ -143,26 +121,28 @@ def same_node(args, failures):
 
 
 def measure(args, failures):
-    """What is chosen of the same node's paths, of those between nodes, and always the programs."""
-    private_mounts()
+    """What is chosen of the same node's paths, of those between nodes, of what receiver.py has measured, and the programs."""
+    nodes.private_mounts()
     rows = same_node(args, failures) if any(re.search(args.only, name) for name in PATHS) else []
     more, failed = crossnode.measure(args)
-    rows += more
+    rows += more + report.load_json(receiver.results(args))
     failures += failed
-    try:
-        rows += programs(args)
-    except BenchError as error:
-        failures.append(str(error))
+    if re.search(args.only, "programs"):
+        try:
+            rows += programs(args)
+        except BenchError as error:
+            failures.append(str(error))
     return rows
 
 
 def main():
-    args = options()
+    args = options(__doc__)
     failures = []
     try:
         rows = measure(args, failures)
         report.table(rows)
         report.explain(rows)
+        report.goals(rows)
         report.save_json(rows, f"{args.build}/bench/results.json")
         report.plot(rows, f"{args.build}/bench/results")
     except BenchError as error:

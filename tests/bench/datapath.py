@@ -49,15 +49,15 @@ SAME_NODE = Suite("net", baseline="direct", goal_path="warren-policy", goal_fami
     Mode("rr", [Figure("rr_p50", "p50", "us", 1e-3, 1.06), Figure("rr_p99", "p99", "us", 1e-3)]),
     Mode("crr", [Figure("crr_p50", "p50", "us", 1e-3, 1.12), Figure("crr_mean", "mean", "us", 1e-3)]),
     Mode("udp", [Figure("udp", "rate", "kpps", 1e-3, 0.88, True)]),
-    Mode("stream", [Figure("stream_gso_off", "rate", "Gb/s", 1e-9, 0.84, True)], super_packets=False),
+    Mode("receive", [Figure("stream_gso_off", "rate", "Gb/s", 1e-9, 0.84, True)], super_packets=False),
 ))
 
 
 def cpus(mode):
-    """Round trips with both ends on one core: across cores they measure how fast a virtual CPU wakes up."""
+    """Round trips and streams with both ends on one core: across cores they measure how fast a virtual CPU wakes up."""
     last = max(os.sched_getaffinity(0))
     first = min(os.sched_getaffinity(0))
-    return (last, last) if mode in ("rr", "crr") else (first, last)
+    return (last, last) if mode in ("rr", "crr", "stream") else (first, last)
 
 
 class Datapath:
@@ -70,7 +70,8 @@ class Datapath:
     def sample(self, mode, family, path):
         server_cpu, client_cpu = cpus(mode.load)
         server, client = netns_path(path.pods[1]), netns_path(path.pods[0])
-        out = run(self.load, "-t", str(self.seconds), "-s", str(server_cpu), "-c", str(client_cpu), mode.load, server,
+        tasks = [word for task in path.receiver_tasks for word in ("-w", str(task))]
+        out = run(self.load, "-t", str(self.seconds), "-s", str(server_cpu), "-c", str(client_cpu), *tasks, mode.load, server,
                   client, path.target[family])
         return json.loads(out)
 

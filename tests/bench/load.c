@@ -7,7 +7,8 @@
  *   rr      one TCP connection, ping-pong: time of a round trip
  *   crr     connect, one round trip, close, again: time of the whole
  *   udp     small datagrams as fast as one sender can: packets per second that arrive
- *   stream  one TCP connection, one way: bits per second that arrive
+ *   stream  one TCP connection, one way: bits that arrive, per second of the processor time of both ends (cpu_rate)
+ *   receive the same: per second (rate), and nanoseconds of the server's processor time for each byte (cost)
  *   flood   a new UDP flow with every datagram, as fast as one sender can; nobody answers: packets that arrive
  *   answered  the same, and the server answers each
  *
@@ -43,6 +44,7 @@
 #define MAX_MESSAGE 4096
 #define BATCH 64 /* datagrams a system call */
 #define STREAM_BUFFER (128 * 1024)
+#define MAX_TASKS 8
 #define WARM_UP 0.1 /* of the measured time */
 
 struct load {
@@ -50,6 +52,8 @@ struct load {
 	const char *server_netns, *client_netns;
 	int server_cpu, client_cpu; /* -1: wherever */
 	double seconds;
+	pid_t tasks[MAX_TASKS + 1]; /* whose time on a processor counts as the server's */
+	int task_count;
 	size_t size; /* bytes of one message */
 	struct sockaddr_storage addr;
 	socklen_t addr_len;
@@ -60,6 +64,7 @@ struct shared {
 	volatile uint64_t from, until; /* CLOCK_MONOTONIC: when it is measured */
 	volatile uint64_t count;       /* transactions, packets or bytes in that time */
 	volatile uint64_t elapsed;     /* ns that it really took */
+	volatile uint64_t used;	       /* ns on a processor: the server's, and its tasks' */
 	volatile bool done;	       /* the server has measured what it wanted */
 	uint32_t samples[MAX_SAMPLES]; /* ns of each transaction */
 };
@@ -71,6 +76,7 @@ struct mode {
 	int (*client)(const struct load *l, struct shared *sh);
 	void (*print)(const struct load *l, struct shared *sh);
 	bool answers;
+	bool both; /* what it costs is the client's time too */
 };
 
 static int fail(const char *what)
@@ -252,11 +258,35 @@ static struct datagrams *datagrams_new(size_t size)
 	return d;
 }
 
+/* Exact for tasks of the same processor, where they do not run while this asks. */
+static uint64_t processor_time(const struct load *l)
+{
+	struct timespec ts;
+	uint64_t sum;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+	sum = (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
+	for (int i = 0; i < l->task_count; i++) {
+		unsigned long long ran = 0;
+		char path[64];
+		FILE *f;
+
+		snprintf(path, sizeof(path), "/proc/%d/schedstat", l->tasks[i]);
+		f = fopen(path, "re");
+		if (!f || fscanf(f, "%llu", &ran) != 1)
+			fail(path);
+		if (f)
+			fclose(f);
+		sum += ran;
+	}
+	return sum;
+}
+
 /* Receives until the window is over; `receive` gives the packets or bytes of one call. */
 static int receive_window(const struct load *l, struct shared *sh, int sock, void *buf,
 			  ssize_t (*receive)(const struct load *, int, void *))
 {
-	uint64_t start = 0, t;
+	uint64_t start = 0, used = 0, t;
 	ssize_t n;
 
 	for (;;) {
@@ -266,12 +296,17 @@ static int receive_window(const struct load *l, struct shared *sh, int sock, voi
 		t = now();
 		if (start && n > 0)
 			sh->count += (uint64_t)n;
-		if (!start && n > 0 && t >= sh->from)
-			start = t;
+		if (!start && n > 0 && t >= sh->from) {
+			used = processor_time(l);
+			start = now();
+			/* Whole, however late it begins. */
+			sh->until = start + (uint64_t)(l->seconds * NSEC_PER_SEC);
+		}
 		if (t >= sh->until)
 			break;
 	}
 	sh->elapsed = t - start;
+	sh->used = processor_time(l) - used;
 	sh->done = true;
 	return start ? 0 : fail("nothing received");
 }
@@ -410,14 +445,17 @@ static void rate_print(const struct load *l, struct shared *sh)
 {
 	double scale = l->mode->type == SOCK_STREAM ? 8 : 1;
 
-	printf("{\"rate\": %.1f}\n", (double)sh->count * scale * NSEC_PER_SEC / (double)sh->elapsed);
+	printf("{\"rate\": %.1f, \"cpu_rate\": %.1f, \"cost\": %.6f}\n",
+	       (double)sh->count * scale * NSEC_PER_SEC / (double)sh->elapsed,
+	       (double)sh->count * scale * NSEC_PER_SEC / (double)sh->used, (double)sh->used / (double)sh->count);
 }
 
 static const struct mode modes[] = {
 	{ "rr", SOCK_STREAM, rr_server, rr_client, transactions_print },
 	{ "crr", SOCK_STREAM, crr_server, crr_client, transactions_print },
 	{ "udp", SOCK_DGRAM, udp_server, udp_client, rate_print },
-	{ "stream", SOCK_STREAM, stream_server, stream_client, rate_print },
+	{ "stream", SOCK_STREAM, stream_server, stream_client, rate_print, .both = true },
+	{ "receive", SOCK_STREAM, stream_server, stream_client, rate_print },
 	{ "flood", SOCK_DGRAM, flood_server, flood_client, rate_print },
 	{ "answered", SOCK_DGRAM, flood_server, flood_client, rate_print, true },
 };
@@ -440,7 +478,7 @@ static int enter(const char *netns, int cpu)
 }
 
 /* In the child: the server, which says by a byte on `ready` that it can be reached. */
-static int serve(const struct load *l, struct shared *sh, int ready)
+static int serve(struct load *l, struct shared *sh, int ready)
 {
 	_cleanup_fd_ int sock = -1;
 
@@ -452,6 +490,8 @@ static int serve(const struct load *l, struct shared *sh, int ready)
 	    bind(sock, (const struct sockaddr *)&l->addr, l->addr_len) ||
 	    (l->mode->type == SOCK_STREAM && listen(sock, 128)))
 		return fail("listen");
+	if (l->mode->both)
+		l->tasks[l->task_count++] = getppid();
 	set_window(l, sh); /* by the server's clock, for the modes where it measures */
 	if (write(ready, "", 1) != 1)
 		return fail("ready");
@@ -470,7 +510,7 @@ static int stop(pid_t pid, const struct shared *sh)
 	return sh->done && status ? -EIO : 0;
 }
 
-static int run(const struct load *l, struct shared *sh)
+static int run(struct load *l, struct shared *sh)
 {
 	int ready[2], err;
 	char byte;
@@ -517,7 +557,8 @@ static int parse_address(struct load *l, const char *text, uint16_t port)
 static int usage(void)
 {
 	fputs("usage: load [-t seconds] [-b message bytes] [-p port] [-s server CPU] [-c client CPU]\n"
-	      "            rr|crr|udp|stream|flood|answered SERVER_NETNS CLIENT_NETNS SERVER_ADDRESS\n",
+	      "            [-w task whose time counts as the server's]...\n"
+	      "            rr|crr|udp|stream|receive|flood|answered SERVER_NETNS CLIENT_NETNS SERVER_ADDRESS\n",
 	      stderr);
 	return 2;
 }
@@ -527,7 +568,7 @@ static int parse(struct load *l, int argc, char **argv)
 	uint16_t port = 5001;
 	int opt;
 
-	while ((opt = getopt(argc, argv, "t:b:p:s:c:")) != -1) {
+	while ((opt = getopt(argc, argv, "t:b:p:s:c:w:")) != -1) {
 		switch (opt) {
 		case 't':
 			l->seconds = atof(optarg);
@@ -543,6 +584,11 @@ static int parse(struct load *l, int argc, char **argv)
 			break;
 		case 'c':
 			l->client_cpu = atoi(optarg);
+			break;
+		case 'w':
+			if (l->task_count == MAX_TASKS)
+				return -EINVAL;
+			l->tasks[l->task_count++] = atoi(optarg);
 			break;
 		default:
 			return -EINVAL;

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Namespaces, and the paths between two pods that are measured. All of them exist at once, each with its own host."""
 
+import contextlib
 import json
 import os
 import socket
@@ -66,6 +67,21 @@ def netns_add(name, host=False):
     return f"{NETNS_DIR}/{name}"
 
 
+def private_mounts():
+    """For a process in a mount namespace of its own."""
+    run("mount", "-t", "tmpfs", "tmpfs", "/run")
+    run("mount", "-t", "bpf", "bpf", "/sys/fs/bpf")
+    os.mkdir("/run/bench")
+
+
+def kernel_threads(name):
+    """Ids of those whose name begins so."""
+    for task in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError), open(f"/proc/{task}/comm", encoding="ascii") as comm:
+            if comm.read().startswith(name):
+                yield int(task)
+
+
 class Plugin:
     """A CNI network: one configuration, run in its host namespace."""
 
@@ -114,6 +130,8 @@ def host_device(result):
 
 class Path:
     """Two pods, a and b (`pods`: their network namespaces), and what is between them; `target`: b's address by family."""
+
+    receiver_tasks = ()  # kernel threads that receive for b
 
     def __init__(self, name, number, build):
         self.name, self.number, self.programs = name, number, build

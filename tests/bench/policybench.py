@@ -173,7 +173,7 @@ def floods(args, aggressors):
             connections = Connections(victims, family)
             ratios, values, baselines = [], [], []
             for _ in range(rounds):
-                baselines.append(victims_rate(args, victims, aggressors, "udp", family, seconds))
+                baselines.append(victims_rate(args, victims, aggressors, "udp", family, min(seconds, 3)))
                 values.append(victims_rate(args, victims, aggressors, mode, family, seconds))
                 ratios.append(values[-1] / baselines[-1])
             rows.append(Row.of(f"policy.{mode}_{family}", "kpps", statistics.median(values) / 1e3,

@@ -69,6 +69,23 @@ def table(rows):
         print(columns.format(row.id, value, row.unit, baseline, ratio, least, most, row.runs, goal, verdict).rstrip())
 
 
+BESIDE = ("vxlan", "bridge", "tunnel-tc")  # what a goal's path is shown with, the first that was measured
+
+
+def goals(rows):
+    """What has a goal, in short."""
+    judged = [row for row in rows if row.goal is not None]
+    ratios = {row.id: row.ratio for row in rows}
+    width = max((len(row.id) for row in judged), default=4)
+    line = f"{{:{width}}} {{:>8}} {{:>14}} {{:>8}}  {{}}"
+    print("\n" + line.format("goal", "measured", "", "is to be", "").rstrip())
+    for row in judged:
+        stem = row.id.rpartition(".")[0]
+        beside = next((f"{name} {number(ratios[f'{stem}.{name}'])}" for name in BESIDE if f"{stem}.{name}" in ratios), "")
+        measured = row.value if row.ratio is None else row.ratio
+        print(line.format(row.id, number(measured), beside, number(row.goal), "met" if row.met else "NOT MET"))
+
+
 def explain(rows):
     """For each missed goal of the data path, how much of it is not the program's."""
     ratio = {row.id: row.ratio for row in rows}
@@ -109,6 +126,8 @@ PANELS = (
     ("cross.crr_p50", "two nodes: connect + round trip + close, p50: ratio (less is better)"),
     ("cross.udp", "two nodes: UDP packets per second: ratio (more is better)"),
     ("cross.stream", "two nodes: TCP stream: ratio (more is better)"),
+    ("nic.cost", "receiver of single frames, processor time per byte: ratio to routed (less is better)"),
+    ("deny.drop", "denied packets that a processor drops: ratio to nftables' ingress hook (more is better)"),
     ("cni.add_p50", "CNI ADD, p50: ms"),
     ("cni.del_p50", "CNI DEL, p50: ms"),
     ("cni.del_gone_p50", "CNI DEL until the link is gone, p50: ms"),

@@ -11,12 +11,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "load.h"
 #include "warren.skel.h"
 
 #define GROWING_MAPS 8
+#define RANDOM_SECONDS 40
 
 static struct {
 	struct warren_bpf *skel, *twin, *large;
@@ -30,6 +32,8 @@ static struct {
 		int outer, inner;
 	} growing[GROWING_MAPS]; /* as far as they were asked for */
 	uint32_t table_entries; /* of the larger hashes */
+	struct wr_metric metrics[WR_METRICS]; /* after the last run, if nothing has run since */
+	bool metrics_known;
 } lab = { .netns = { -1, -1, -1, -1, -1 }, .table_entries = 4096 };
 
 static const char *const device_names[DEVICES] = { NULL, "wra", "wrb", "uplink", "warren0" };
@@ -196,6 +200,7 @@ static struct warren_bpf *twin_load(void)
 int harness_setup(void **state)
 {
 	(void)state;
+	lab.metrics_known = false;
 	if (lab.skel)
 		return 0;
 	processor_choose();
@@ -218,11 +223,16 @@ int harness_setup(void **state)
 
 void harness_use_small_tables(void)
 {
+	struct bpf_program *prog;
+
+	lab.metrics_known = false;
 	lab.large = lab.skel;
 	lab.skel = warren_bpf__open();
 	if (!lab.skel)
 		fail_msg("opening the programs: %m");
 	load_constants(lab.skel);
+	bpf_object__for_each_program(prog, lab.skel->obj)
+		bpf_program__set_autoload(prog, prog == lab.skel->progs.from_pod || prog == lab.skel->progs.sweep_start);
 	bpf_map__set_max_entries(lab.skel->maps.ct4, 1);
 	bpf_map__set_max_entries(lab.skel->maps.ct6, 1);
 	bpf_map__set_type(lab.skel->maps.ct_new4, BPF_MAP_TYPE_HASH);
@@ -239,6 +249,7 @@ void harness_use_usual_tables(void)
 	growing_forget();
 	warren_bpf__destroy(lab.skel);
 	lab.skel = lab.large;
+	lab.metrics_known = false;
 }
 
 int harness_teardown(void **state)
@@ -316,7 +327,7 @@ int growing_map_fd(const char *name)
 	return fcntl(lab.growing[n].inner, F_DUPFD_CLOEXEC, 0);
 }
 
-/* All at once: it is done before and after every packet. */
+/* All at once: it is done after every packet. */
 void metrics_read(struct wr_metric totals[WR_METRICS])
 {
 	enum { USED = WR_REASONS * WR_DIRECTIONS };
@@ -333,6 +344,21 @@ void metrics_read(struct wr_metric totals[WR_METRICS])
 			totals[keys[i]].bytes += cpus[i][cpu].bytes;
 		}
 	}
+}
+
+double seconds_now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+double random_until(void)
+{
+	const char *seconds = getenv("WARREN_FUZZ_SECONDS");
+
+	return seconds_now() + (seconds ? atof(seconds) : RANDOM_SECONDS);
 }
 
 int events_drain(struct wr_event *last)
@@ -357,25 +383,31 @@ static int test_run(struct run *r, const struct frame *in)
 		    .data_size_out = FRAME_MAX, .ctx_in = &ctx, .ctx_size_in = sizeof(ctx), .ctx_out = &ctx_out,
 		    .ctx_size_out = sizeof(ctx_out), .repeat = 1);
 
+	lab.metrics_known = false;
 	if (r->program == TO_POD || r->program == FROM_HOST)
 		ctx.ingress_ifindex = lab.ifindex[r->entered];
+	memcpy(ctx.cb, r->cb, sizeof(r->cb));
 	if (bpf_prog_test_run_opts(skel_program_fd(r->dry ? lab.twin : lab.skel, r->program), &opts))
 		return -1;
 	r->out.len = opts.data_size_out;
 	r->verdict = opts.retval;
 	r->mark = ctx_out.mark;
+	memcpy(r->cb, ctx_out.cb, sizeof(r->cb));
 	return 0;
 }
 
 void run_program(struct run *r, const struct frame *in)
 {
-	struct wr_metric before[WR_METRICS], after[WR_METRICS];
+	struct wr_metric before[WR_METRICS], *after = lab.metrics;
 
 	events_drain(NULL);
-	metrics_read(before);
+	if (!lab.metrics_known)
+		metrics_read(lab.metrics);
+	memcpy(before, lab.metrics, sizeof(before));
 	if (test_run(r, in))
 		fail_msg("BPF_PROG_TEST_RUN of %zu bytes: %m", in->len);
 	metrics_read(after);
+	lab.metrics_known = true;
 	r->counters_moved = 0;
 	for (uint32_t key = 0; key < WR_METRICS; key++) {
 		if (before[key].packets == after[key].packets)

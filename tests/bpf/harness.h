@@ -30,6 +30,7 @@ struct run {
 	bool dry;            /* the program's twin */
 	uint32_t mark_in;
 	uint32_t gso_size;   /* a super-packet, of TCP */
+	uint32_t cb[5];      /* as it goes in, then as it came out */
 
 	int verdict;
 	uint32_t mark;
@@ -68,6 +69,10 @@ int run_sweep(enum program program);
 /* All events since the last call are forgotten; returns how many. */
 int events_drain(struct wr_event *last);
 void metrics_read(struct wr_metric totals[WR_METRICS]);
+
+double seconds_now(void);
+/* When a test of random packets that begins now ends at the latest: fewer packets are enough on a slow machine. */
+double random_until(void);
 
 uint32_t device_ifindex(enum device device);
 int device_netns(enum device device); /* fd of the namespace of its other end; NO_DEVICE: the host's */

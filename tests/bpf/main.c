@@ -3,6 +3,7 @@
  * Packet tests of the BPF programs (root). `bpftest --bench` prints what the hot paths cost instead, as lines of JSON.
  * Everything happens in network namespaces that end with the process.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "harness.h"
@@ -17,6 +18,7 @@ int main(int argc, char **argv)
 	};
 	int failed = 0;
 
+	setlinebuf(stdout); /* where it stands is known if it is ended */
 	if (argc > 1 && !strcmp(argv[1], "--bench"))
 		return bench();
 	for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)

@@ -243,6 +243,61 @@ static void test_ports(void **state)
 	}
 }
 
+/* --- what has been cut --- */
+
+/* By whom it was sent is what the first run has found, whatever the second one's packet says of its way. */
+static const struct {
+	enum device entered;
+	struct layer in[LAYERS];
+	enum wr_reason reason;
+	uint64_t identity;
+} pieces[] = {
+	{ NO_DEVICE, { FROM_NODE, UDP(.n = 1000) }, WR_REASON_TO_NODE, WR_ID_REMOTE_NODE },
+	{ NO_DEVICE, { FROM_NODE, SCTP(.n = 1000) }, WR_REASON_TO_NODE, WR_ID_REMOTE_NODE },
+	{ DEVICE_A, { ETH(.smac = MAC_HOST, .dmac = MAC_HOST), IP(.src = POD_A), UDP(.n = 1000) }, WR_REASON_TO_NODE, IDENTITY_A },
+	{ DEVICE_A, { ETH(.smac = MAC_HOST, .dmac = MAC_HOST), IP(.src = POD_B), UDP(.n = 1000) }, WR_REASON_SPOOFED_OUTSIDE, 0 },
+	{ DEVICE_UPLINK, { ETH(.smac = MAC_HOST, .dmac = MAC_HOST), IP(.src = WORLD), UDP(.n = 1000) }, WR_REASON_TO_NODE, WR_ID_WORLD },
+	{ DEVICE_UPLINK, { ETH(.smac = MAC_HOST, .dmac = MAC_HOST), IP(.src = POD_A), UDP(.n = 1000) }, WR_REASON_SPOOFED_OUTSIDE, 0 },
+};
+
+/* The option's data: in front of the inner Ethernet header. */
+static uint64_t identity_sent(const struct frame *f, const struct frame *inner)
+{
+	__be64 identity;
+
+	memcpy(&identity, f->data + f->len - inner->len - sizeof(identity), sizeof(identity));
+	return be64toh(identity);
+}
+
+static void test_pieces(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(pieces) / sizeof(pieces[0]); i++)
+		for (int family = 0; family < 4; family++) {
+			struct run r = { .program = FROM_HOST, .entered = pieces[i].entered, .gso_size = 500 }, forged = { 0 };
+			struct frame f;
+
+			tunnel_prepare(0, family & 2);
+			frame_build(&f, pieces[i].in, &defaults_from_host, family & 1);
+			run_program(&r, &f);
+			assert_int_equal(r.verdict, verdict_of(WR_REASON_NONE));
+			assert_int_equal(r.counters_moved, 0);
+			frame_expect(&r.out, &f);
+			/* At the other end of warren0, which is any other device, and as the kernel says, where it has entered. */
+			r.on = r.entered = DEVICE_UPLINK;
+			r.gso_size = 0;
+			forged = r;
+			run_program(&r, &f);
+			assert_int_equal(r.counter, wr_metric_key(pieces[i].reason, WR_EGRESS));
+			assert_int_equal(r.verdict, verdict_of(pieces[i].reason));
+			if (pieces[i].identity)
+				assert_int_equal(identity_sent(&r.out, &f), pieces[i].identity);
+			memset(forged.cb, 0, sizeof(forged.cb));
+			run_program(&forged, &f);
+			assert_int_equal(forged.counter, wr_metric_key(WR_REASON_SPOOFED_OUTSIDE, WR_EGRESS));
+		}
+}
+
 /* --- too big --- */
 
 static unsigned read16(const uint8_t *at)
@@ -403,6 +458,7 @@ int run_tunnel_tests(void)
 			}
 	units[n++] = (struct CMUnitTest)cmocka_unit_test(test_trips);
 	units[n++] = (struct CMUnitTest)cmocka_unit_test(test_ports);
+	units[n++] = (struct CMUnitTest)cmocka_unit_test(test_pieces);
 	units[n++] = (struct CMUnitTest)cmocka_unit_test(test_too_big);
 	units[n++] = (struct CMUnitTest)cmocka_unit_test(test_cut);
 	return _cmocka_run_group_tests("bpf_tunnel", units, n, harness_setup, NULL);

@@ -588,11 +588,15 @@ class Underlay(Node):
     def port(self, number):
         return f"port{number}"
 
+    def attach(self, node, own, port, theirs):
+        """The link itself, and both ends' addresses."""
+        node.link("eth0", own, self, port, theirs)
+
     def join(self, node, number):
         port = self.port(number)
         own = [self._with_length(f, self.address(number, f)) for f in (4, 6)]
         theirs = [self._with_length(f, self.router(number, f)) for f in (4, 6)] if self.routed else []
-        node.link("eth0", own, self, port, theirs)
+        self.attach(node, own, port, theirs)
         self.run("ip", "link", "set", port, "mtu", self.mtu, *([] if self.routed else ["master", "lan"]))
         # The node's own as a network card's is: it stays over a reboot.
         node.run("ip", "link", "set", "eth0", "mtu", self.mtu, "address", f"02:00:00:00:10:{number:02x}")

@@ -18,7 +18,7 @@ PINS = "/sys/fs/bpf/warren/v" + re.search(r"#define WR_ABI_VERSION (\d+)", ABI.r
 
 BPF_PROG_LOAD, BPF_OBJ_PIN, BPF_OBJ_GET, BPF_PROG_ATTACH, BPF_OBJ_GET_INFO_BY_FD = 5, 6, 7, 8, 15
 BPF_MAP_LOOKUP_BATCH, BPF_LINK_CREATE = 24, 28
-BPF_FUNC_redirect_peer = 155
+BPF_FUNC_redirect, BPF_FUNC_redirect_peer = 23, 155
 BPF_PROG_TYPE_SCHED_CLS, BPF_PROG_TYPE_XDP = 3, 6
 ATTACH = {"tcx ingress": 46, "tcx egress": 47, "xdp": 37}
 TCX_PASS, XDP_PASS = 0, 2
@@ -94,15 +94,24 @@ def _load(prog_type, *insns):
     return _bpf(BPF_PROG_LOAD, _attr(), "<IIQQ", prog_type, len(insns), ctypes.addressof(code), ctypes.addressof(license_))
 
 
-def pin_redirect_peer(ifindex, path):
-    """Pins a tc program that sends whatever it sees to the peer of a veth and does nothing else."""
-    call = struct.pack("<BBhi", 0x85, 0, 0, BPF_FUNC_redirect_peer)
-    prog = _load(BPF_PROG_TYPE_SCHED_CLS, _mov(1, ifindex), _mov(2, 0), call, _EXIT)
+def _pin_redirect(prog_type, function, ifindex, path):
+    call = struct.pack("<BBhi", 0x85, 0, 0, function)
+    prog = _load(prog_type, _mov(1, ifindex), _mov(2, 0), call, _EXIT)
     name = ctypes.create_string_buffer(str(path).encode())
     try:
         _bpf(BPF_OBJ_PIN, _attr(), "<QI", ctypes.addressof(name), prog)
     finally:
         os.close(prog)
+
+
+def pin_redirect_peer(ifindex, path):
+    """Pins a tc program that sends whatever it sees to the peer of a veth and does nothing else."""
+    _pin_redirect(BPF_PROG_TYPE_SCHED_CLS, BPF_FUNC_redirect_peer, ifindex, path)
+
+
+def pin_xdp_redirect(ifindex, path):
+    """The same in XDP, to a device."""
+    _pin_redirect(BPF_PROG_TYPE_XDP, BPF_FUNC_redirect, ifindex, path)
 
 
 def attach_tcx(path, ifindex):
@@ -133,7 +142,6 @@ def foreign_program(netns, ifindex, hook):
 
 BPF_PROG_TEST_RUN = 10
 BPF_F_TEST_XDP_LIVE_FRAMES = 2
-BPF_FUNC_redirect = 23
 
 
 class XdpFlood:

@@ -54,7 +54,7 @@ stage() {
 	printf '%-12s ' "$name"
 	(set +m; "$@") </dev/null >"$out/$name.log" 2>&1 &
 	job=$!
-	(WARREN_TEST_RUN='' sleep "$limit" && echo "longer than $limit s" >>"$out/$name.log" && end_job "$job") &
+	(WARREN_TEST_RUN='' sleep "$limit" && too_long "$limit" >>"$out/$name.log" && end_job "$job") &
 	watchdog=$!
 	wait "$job" 2>/dev/null
 	status=$?
@@ -78,6 +78,11 @@ stage() {
 	fi
 	[ "$s" = 0 ] || grep -aE '^SKIPPED|^\[  SKIPPED \]' "$out/$name.log" | sort -u
 	return 0
+}
+
+too_long() { # SECONDS
+	echo "longer than $1 s; of its processes these still run:"
+	ps -e -o pgid,pid,stat,etimes,wchan:20,args | awk -v group="$job" '$1 == group' | tail -n 8 | cut -c 1-160
 }
 
 # Ends a process group; it has 20 s to clean up. (Not by SIGINT, which is ignored in all that a background job starts.)

@@ -75,20 +75,22 @@ class Member(Node):
 
 
 class Overlay:
-    """`mode` tunnel, direct or auto; `outer` the family of the tunnels; without `init` the agents alone make the nodes; other
-    options are the underlay's.
+    """`mode` tunnel, direct or auto; `outer` the family of the tunnels (None: that of the nodes' addresses); without
+    `init` the agents alone make the nodes; other options are the underlay's.
     """
+
+    UNDERLAY = Underlay
 
     def __init__(self, nodes=2, mode="tunnel", outer=4, init=True, **underlay):
         self.mode, self.outer, self.init, self.key = mode, outer, init, os.urandom(16)
-        self.options = ["--routing-mode", mode, "--underlay", f"ipv{outer}"]
+        self.options = ["--routing-mode", mode, "--underlay", f"ipv{outer}" if outer else "auto"]
         self.manifests = {}  # name: objects, as everybody has them
         self.pods, self.nodes = {}, {}
         self._prober = None
         self.stack = contextlib.ExitStack()
         with contextlib.ExitStack() as undo:
             undo.push(self.stack)
-            self.underlay = self.stack.enter_context(Underlay(**underlay))
+            self.underlay = self.stack.enter_context(self.UNDERLAY(**underlay))
             self.write("namespaces", namespace("default"), namespace("other", team="other"))
             for number in range(1, nodes + 1):
                 self.route_to_pods(self.add_node(number))

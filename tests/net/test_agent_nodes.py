@@ -18,6 +18,7 @@ from rawbpf import foreign_program
 HERE = {4: "192.0.2.1", 6: "2001:db8:7::1"}
 THERE = {4: "192.0.2.2", 6: "2001:db8:7::2"}
 SIZE = {4: 24, 6: 64}
+KEY = "/run/cluster.key"
 CIDR = {4: "10.2.0.0/24", 6: "fd02::/64"}
 
 
@@ -67,7 +68,8 @@ def there(nodes):
 
 @pytest.fixture
 def agent(here):
-    with Agent(here, "--node-name", "self") as agent:
+    here.outside(KEY).write_bytes(bytes(16))
+    with Agent(here, "--node-name", "self", "--cluster-key", KEY) as agent:
         agent.write("self.json", SELF)
         agent.wait_applied()
         yield agent
@@ -307,3 +309,35 @@ def test_ten_thousand_remote_pods(agent, here):
     agent.signal(signal.SIGHUP)
     agent.wait_applied(timeout=30)
     assert agent.status()["cluster"]["addresses"] >= 10000
+
+
+def test_key_of_its_own(here, there):
+    """With a key that nobody else has, the agent of a member is told apart from one that is alone."""
+    with Agent(here, "--node-name", "self") as agent:
+        agent.write("self.json", SELF)
+        agent.wait_applied()
+        assert "cluster key" not in complaints(agent) and here.warren("status").returncode == 0
+        agent.write("other.json", OTHER)
+        agent.wait_applied()
+        assert "--cluster-key" in complaints(agent)["cluster key"]
+        status = here.warren("status", check=False)
+        assert status.returncode and "cluster key" in status.stdout, status.stdout
+        agent.remove("other.json")
+        agent.wait_applied()
+        assert "cluster key" not in complaints(agent)
+        agent.clear()
+        agent.wait_applied()
+        agent.stop()
+
+
+def gateways(node):
+    return {a["local"] for link in node.ip("address", "show", "warren0") for a in link["addr_info"]}
+
+
+def test_another_pod_cidr(here, there, agent):
+    """The gateway address of the old one goes, with the route for what is no pod."""
+    assert gateways(here) == {"10.1.0.1", "fd01::1"}
+    agent.write("self.json", node_object("self", ["10.9.0.0/24", "fd01::/64"], list(HERE.values())))
+    agent.wait_applied()
+    assert gateways(here) == {"10.9.0.1", "fd01::1"}
+    assert "10.1.0.0/24" not in here.run("ip", "route", "show", "type", "unreachable").stdout

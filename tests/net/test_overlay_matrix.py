@@ -289,13 +289,14 @@ def test_fragmented_echo(overlay, a1, b2, family):
         sender.ping(address, count=3, size=5000)
 
 
-@pytest.mark.parametrize("way", ["pod-pod", "pod-host"])
+@pytest.mark.parametrize("way", ["pod-pod", "pod-host", "host-pod"])
 def test_udp_gso(overlay, a1, b2, family, way):
     """What a QUIC stack sends: one send, many datagrams; all of them arrive, and nothing else."""
-    n2 = overlay.nodes["n2"]
+    n1, n2 = overlay.nodes.values()
     sender, receiver, address = {
         "pod-pod": (a1, b2, b2.ips[family]),
         "pod-host": (a1, n2, n2.gateway[family]),
+        "host-pod": (n1, b2, b2.ips[family]),
     }[way]
     with receiver.udp(family, address=address) as b, sender.udp(family) as a:
         b.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)

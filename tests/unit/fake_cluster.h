@@ -37,11 +37,15 @@ struct fake_kernel {
 	struct { uint32_t ifindex; enum dp_xdp_mode mode; bool failed; } xdp[8]; /* in the order of the calls */
 	size_t xdp_count;
 	int xdp_error; /* of every call; 0: none */
-	uint16_t port, mtu;
+	uint16_t port, mtu, pods_mtu;
+	int pods_left; /* pods that cannot be given the MTU */
 	struct prefix gateways[4];
 	size_t gateway_count;
 	struct { struct ip ip; struct link_info info; } devices[4];
 	size_t device_count;
+	unsigned announced; /* how often */
+	bool tentative;	    /* it cannot be */
+	unsigned looks; /* for a hop */
 	struct fake_hop hops[32];
 	size_t hop_count;
 	struct ip kept[32];
@@ -299,6 +303,18 @@ static inline int fake_pod_mtu(void *arg, uint16_t mtu, struct err *err)
 	return 0;
 }
 
+static inline int fake_pods_follow(void *arg, uint16_t mtu, struct err *err)
+{
+	struct fake_kernel *k = arg;
+
+	if (k->pods_mtu != mtu)
+		k->writes++;
+	k->pods_mtu = mtu;
+	if (k->pods_left)
+		err_set(err, ENOENT, "a pod has gone astray");
+	return k->pods_left;
+}
+
 static inline bool fake_decap_l3(void *arg)
 {
 	return true;
@@ -322,6 +338,18 @@ static inline int fake_gateway_add(void *arg, uint32_t ifindex, const struct pre
 	return 0;
 }
 
+static inline int fake_gateway_delete(void *arg, uint32_t ifindex, const struct prefix *cidr, struct err *err)
+{
+	struct fake_kernel *k = arg;
+	const struct ip gateway = cidr_gateway(cidr);
+
+	for (size_t i = 0; i < k->gateway_count; i++) {
+		if (ip_equal(&k->gateways[i].ip, &gateway) && k->gateways[i].len == cidr->len)
+			k->gateways[i] = k->gateways[--k->gateway_count];
+	}
+	return 0;
+}
+
 static inline int fake_device(void *arg, const struct ip *ip, struct link_info *info, struct err *err)
 {
 	struct fake_kernel *k = arg;
@@ -335,10 +363,21 @@ static inline int fake_device(void *arg, const struct ip *ip, struct link_info *
 	return err_set(err, EADDRNOTAVAIL, "no device");
 }
 
+static inline int fake_announce(void *arg, const struct ip *ip, const struct link_info *device, struct err *err)
+{
+	struct fake_kernel *k = arg;
+
+	if (k->tentative)
+		return err_set(err, EADDRNOTAVAIL, "not yet");
+	k->announced++;
+	return 0;
+}
+
 static inline int fake_hop_find(void *arg, const struct ip *to, struct hop *hop, struct err *err)
 {
 	struct fake_kernel *k = arg;
 
+	k->looks++;
 	for (size_t i = 0; i < k->hop_count; i++) {
 		if (!ip_equal(&k->hops[i].to, to))
 			continue;
@@ -429,10 +468,13 @@ static const struct cluster_ops fake_cluster_ops = {
 	.uplink_each = fake_uplink_each,
 	.tunnel_port = fake_tunnel_port,
 	.pod_mtu = fake_pod_mtu,
+	.pods_follow = fake_pods_follow,
 	.decap_l3 = fake_decap_l3,
 	.gateway_link = fake_gateway_link,
 	.gateway_add = fake_gateway_add,
+	.gateway_delete = fake_gateway_delete,
 	.device = fake_device,
+	.announce = fake_announce,
 	.hop_find = fake_hop_find,
 	.hop_keep = fake_hop_keep,
 	.route_put = fake_route_put,

@@ -62,6 +62,20 @@ static void rig_agent(struct rig *r)
 	r->complaint_count = 0;
 }
 
+/* As if all devices, or neighbours, that there are had changed. */
+static void look_again(struct rig *r, enum hop_change change)
+{
+	struct hop_news news = { .changes = change };
+
+	if (change == HOP_LINK) {
+		news.places[news.count++].ifindex = UPLINK;
+		news.places[news.count++].ifindex = UPLINK2;
+	}
+	for (size_t i = 0; i < r->k.hop_count && change == HOP_NEIGHBOUR; i++)
+		news.places[news.count++] = (struct hop_place){ r->k.hops[i].hop.ifindex, r->k.hops[i].hop.next };
+	cluster_look_again(r->c, &news);
+}
+
 static void rig_end(struct rig *r)
 {
 	cluster_close(r->c);
@@ -297,7 +311,7 @@ static void nothing_is_done_twice(void **state)
 	put(&r, "c", "10.3.0.0/24", "192.0.2.3");
 	assert_int_equal(run(&r), 0);
 	writes = r.k.writes;
-	cluster_look_again(r.c, HOP_NEIGHBOUR);
+	look_again(&r, HOP_NEIGHBOUR);
 	assert_true(cluster_pending(r.c));
 	assert_int_equal(run(&r), 0);
 	put(&r, "b", "10.2.0.0/24", "192.0.2.2");
@@ -373,31 +387,31 @@ static void the_next_hop_changes(void **state)
 	slot = find(&r, "b").node.slot;
 	/* another MAC address: the same slot */
 	hop_to(&r, "192.0.2.2", "192.0.2.2", UPLINK, 1500, 9);
-	cluster_look_again(r.c, HOP_NEIGHBOUR);
+	look_again(&r, HOP_NEIGHBOUR);
 	assert_int_equal(run(&r), 0);
 	assert_int_equal(in_maps(&r, "b")->dmac[5], 9);
 	assert_int_equal(find(&r, "b").node.slot, slot);
 	/* not resolved */
 	hop_to(&r, "192.0.2.2", "192.0.2.2", UPLINK, 1500, 0);
-	cluster_look_again(r.c, HOP_NEIGHBOUR);
+	look_again(&r, HOP_NEIGHBOUR);
 	assert_int_equal(run(&r), 0);
 	assert_false(in_maps(&r, "b")->resolved);
 	assert_int_equal(counts(&r).unresolved, 1);
 	/* its neighbour entry has gone with its link: it is asked for again */
 	r.k.kept_count = 0;
-	cluster_look_again(r.c, HOP_LINK);
+	look_again(&r, HOP_LINK);
 	assert_int_equal(run(&r), 0);
 	assert_int_equal(r.k.kept_count, 1);
 	/* another uplink, with a smaller MTU */
 	hop_to(&r, "192.0.2.2", "192.0.2.2", UPLINK2, 1400, 5);
-	cluster_look_again(r.c, HOP_ROUTE);
+	look_again(&r, HOP_ROUTE);
 	assert_int_equal(run(&r), 0);
 	assert_int_equal(in_maps(&r, "b")->uplink, UPLINK2);
 	assert_int_equal(r.k.mtu, 1338);
 	assert_int_equal(r.k.uplink_count, 2);
 	/* and back: the other uplink has no use any more */
 	hop_to(&r, "192.0.2.2", "192.0.2.2", UPLINK, 1500, 2);
-	cluster_look_again(r.c, HOP_ROUTE);
+	look_again(&r, HOP_ROUTE);
 	assert_int_equal(run(&r), 0);
 	assert_int_equal(r.k.uplink_count, 1);
 	assert_int_equal(r.k.uplinks[0], UPLINK);
@@ -423,42 +437,53 @@ static void xdp_on_uplinks(void **state)
 	assert_string_equal(complaint(&r, "XDP of device 2"), "it cannot run XDP");
 	/* what nothing will announce is tried again */
 	r.k.xdp_error = EIO;
-	cluster_look_again(r.c, HOP_LINK);
+	look_again(&r, HOP_LINK);
 	assert_int_equal(run(&r), -EAGAIN);
 	assert_int_equal(r.k.xdp_count, 2);
 	/* with any other change: now it can */
 	r.k.xdp_error = 0;
-	cluster_look_again(r.c, HOP_LINK);
+	look_again(&r, HOP_LINK);
 	assert_int_equal(run(&r), 0);
 	assert_int_equal(r.k.xdp_count, 3);
 	assert_int_equal(r.complaint_count, 0);
-	cluster_look_again(r.c, HOP_LINK);
+	look_again(&r, HOP_LINK);
 	assert_int_equal(run(&r), 0);
 	assert_int_equal(r.k.xdp_count, 3);
 	/* another uplink, which fails; its complaint goes with it */
 	r.k.xdp_error = EBUSY;
 	hop_to(&r, "192.0.2.2", "192.0.2.2", UPLINK2, 1400, 5);
-	cluster_look_again(r.c, HOP_ROUTE);
+	look_again(&r, HOP_ROUTE);
 	assert_int_equal(run(&r), 0);
 	assert_int_equal(r.k.xdp_count, 4);
 	assert_int_equal(r.k.xdp[3].ifindex, UPLINK2);
 	assert_string_equal(complaint(&r, "XDP of device 3"), "it cannot run XDP");
 	hop_to(&r, "192.0.2.2", "192.0.2.2", UPLINK, 1500, 2);
-	cluster_look_again(r.c, HOP_ROUTE);
+	look_again(&r, HOP_ROUTE);
 	assert_int_equal(run(&r), 0);
 	assert_int_equal(r.k.uplink_count, 1);
 	assert_int_equal(r.complaint_count, 0);
+	/* one that works, until it is no uplink any more */
+	r.k.xdp_error = 0;
+	hop_to(&r, "192.0.2.2", "192.0.2.2", UPLINK2, 1400, 5);
+	look_again(&r, HOP_ROUTE);
+	assert_int_equal(run(&r), 0);
+	hop_to(&r, "192.0.2.2", "192.0.2.2", UPLINK, 1500, 2);
+	look_again(&r, HOP_ROUTE);
+	assert_int_equal(run(&r), 0);
+	assert_int_equal(r.k.uplink_count, 1);
+	assert_int_equal(r.k.xdp_count, 6);
+	assert_int_equal(r.k.xdp[5].ifindex, UPLINK2);
+	assert_int_equal(r.k.xdp[5].mode, DP_XDP_OFF);
 	/* the next agent, which wants none */
 	rig_end(&r);
 	r.options.xdp = DP_XDP_OFF;
-	r.k.xdp_error = 0;
 	rig_agent(&r);
 	put(&r, "self", SELF);
 	put(&r, "b", "10.2.0.0/24", "192.0.2.2");
 	assert_int_equal(run(&r), 0);
-	assert_int_equal(r.k.xdp_count, 5);
-	assert_int_equal(r.k.xdp[4].ifindex, UPLINK);
-	assert_int_equal(r.k.xdp[4].mode, DP_XDP_OFF);
+	assert_int_equal(r.k.xdp_count, 7);
+	assert_int_equal(r.k.xdp[6].ifindex, UPLINK);
+	assert_int_equal(r.k.xdp[6].mode, DP_XDP_OFF);
 	rig_end(&r);
 }
 
@@ -476,7 +501,7 @@ static void no_way_there(void **state)
 	assert_non_null(in_maps(&r, "b"));
 	/* who was reachable stays, and so does its route */
 	no_hop_to(&r, "192.0.2.2");
-	cluster_look_again(r.c, HOP_ROUTE);
+	look_again(&r, HOP_ROUTE);
 	assert_int_equal(run(&r), 0);
 	assert_string_equal(complaint(&r, "Node b"), "no way there");
 	assert_non_null(in_maps(&r, "b"));
@@ -491,7 +516,7 @@ static void no_way_there(void **state)
 	put(&r, "b", "10.2.0.0/24", "192.0.2.2");
 	hop_to(&r, "192.0.2.2", "192.0.2.2", UPLINK, 1500, 2);
 	hop_to(&r, "192.0.2.77", "192.0.2.254", UPLINK, 1500, 3);
-	cluster_look_again(r.c, HOP_ROUTE);
+	look_again(&r, HOP_ROUTE);
 	assert_int_equal(run(&r), 0);
 	assert_int_equal(r.complaint_count, 0);
 	assert_int_equal(counts(&r).in_maps, 2);
@@ -624,7 +649,7 @@ static void modes(void **state)
 	assert_int_equal(r.k.mtu, 1438);
 	/* b moves behind the gateway */
 	hop_to(&r, "192.0.2.2", "192.0.2.254", UPLINK, 1500, 0xfe);
-	cluster_look_again(r.c, HOP_ROUTE);
+	look_again(&r, HOP_ROUTE);
 	assert_int_equal(run(&r), 0);
 	assert_false(in_maps(&r, "b")->direct);
 	assert_int_equal(fake_route(&r.k, &(struct prefix[]){ prefix("fd02::/64") }[0])->ifindex, FAKE_GATEWAY_LINK);
@@ -685,9 +710,136 @@ static void small_mtu(void **state)
 	assert_string_equal(complaint(&r, "Node b"),
 			    "the MTU on the way to it, 1300, is too small: its pods need 1280, and the tunnel 62");
 	hop_to(&r, "192.0.2.2", "192.0.2.2", UPLINK, 1342, 2);
-	cluster_look_again(r.c, HOP_LINK);
+	look_again(&r, HOP_LINK);
 	assert_int_equal(run(&r), 0);
 	assert_int_equal(r.k.mtu, 1280);
+	rig_end(&r);
+}
+
+/* Pods that are there follow; those that cannot be reached are told, and tried again, without another look at the nodes. */
+static void pods_follow(void **state)
+{
+	struct rig r;
+
+	rig_begin(&r);
+	put(&r, "self", SELF);
+	put(&r, "b", "10.2.0.0/24 fd02::/64", "192.0.2.2");
+	hop_to(&r, "192.0.2.2", "192.0.2.2", UPLINK, 1500, 2);
+	assert_int_equal(run(&r), 0);
+	assert_int_equal(r.k.pods_mtu, 1438);
+	assert_false(cluster_pods_left(r.c));
+	r.k.pods_left = 2;
+	hop_to(&r, "192.0.2.2", "192.0.2.2", UPLINK, 1400, 2);
+	look_again(&r, HOP_LINK);
+	assert_int_equal(run(&r), 0);
+	assert_int_equal(r.k.pods_mtu, 1338);
+	assert_true(cluster_pods_left(r.c));
+	assert_string_equal(complaint(&r, "MTU of pods"), "2 do not have 1338: a pod has gone astray");
+	r.k.pods_left = 0;
+	hop_to(&r, "192.0.2.2", "192.0.2.2", UPLINK, 1300, 2); /* which is not looked at */
+	cluster_retry(r.c);
+	assert_true(cluster_pending(r.c));
+	assert_int_equal(run(&r), 0);
+	assert_int_equal(r.k.mtu, 1338);
+	assert_string_equal(complaint(&r, "MTU of pods"), "");
+	assert_false(cluster_pods_left(r.c));
+	/* Without a cluster they keep what they have. */
+	cluster_remove_node(r.c, "self");
+	assert_int_equal(run(&r), 0);
+	assert_int_equal(r.k.mtu, 0);
+	assert_int_equal(r.k.pods_mtu, 1338);
+	rig_end(&r);
+}
+
+/* The gateway address of a pod CIDR that is no longer ours goes. */
+static void another_cidr(void **state)
+{
+	struct rig r;
+
+	rig_begin(&r);
+	put(&r, "self", SELF);
+	assert_int_equal(run(&r), 0);
+	assert_int_equal(r.k.gateway_count, 2);
+	put(&r, "self", "10.9.0.0/24 fd01::/64", "192.0.2.1 2001:db8::1");
+	r.k.gateway_count = 0; /* the fake adds them once more */
+	assert_int_equal(fake_gateway_add(&r.k, 0, &(struct prefix[]){ prefix("10.1.0.0/24") }[0],
+					  &(struct ip[]){ ip("10.1.0.1") }[0], NULL), 0);
+	assert_int_equal(run(&r), 0);
+	assert_int_equal(r.k.gateway_count, 2);
+	for (size_t i = 0; i < 2; i++)
+		assert_false(ip_equal(&r.k.gateways[i].ip, &(struct ip[]){ ip("10.1.0.1") }[0]));
+	rig_end(&r);
+}
+
+/* An event costs as much as it is about. */
+static void only_who_is_concerned(void **state)
+{
+	static const struct {
+		struct hop_news news;
+		unsigned looks;
+	} rows[] = {
+		{ { HOP_NEIGHBOUR, { { UPLINK, { AF_INET, { 192, 0, 2, 3 } } } }, 1 }, 1 },
+		{ { HOP_NEIGHBOUR, { { UPLINK2, { AF_INET, { 192, 0, 2, 3 } } } }, 1 }, 0 },
+		{ { HOP_NEIGHBOUR, { { UPLINK, { AF_INET, { 192, 0, 2, 9 } } } }, 1 }, 0 },
+		{ { HOP_LINK, { { UPLINK } }, 1 }, 3 },
+		{ { HOP_LINK, { { 99 } }, 1 }, 1 }, /* d, to which there is no way */
+		{ { HOP_ROUTE }, 3 },
+		{ { HOP_NEIGHBOUR | HOP_LOST, { { UPLINK, { AF_INET, { 192, 0, 2, 3 } } } }, 1 }, 3 },
+	};
+	struct rig r;
+
+	rig_begin(&r);
+	put(&r, "self", SELF);
+	put(&r, "b", "10.2.0.0/24", "192.0.2.2");
+	put(&r, "c", "10.3.0.0/24", "192.0.2.3");
+	put(&r, "d", "10.4.0.0/24", "192.0.2.4");
+	hop_to(&r, "192.0.2.2", "192.0.2.2", UPLINK, 1500, 2);
+	hop_to(&r, "192.0.2.3", "192.0.2.3", UPLINK, 1500, 3);
+	no_hop_to(&r, "192.0.2.4");
+	assert_int_equal(run(&r), 0);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		r.k.looks = 0;
+		cluster_look_again(r.c, &rows[i].news);
+		if (cluster_pending(r.c) != (rows[i].looks != 0))
+			fail_msg("news %zu: %spending", i, cluster_pending(r.c) ? "" : "not ");
+		if (cluster_pending(r.c))
+			assert_int_equal(run(&r), 0);
+		if (r.k.looks != rows[i].looks)
+			fail_msg("news %zu: %u looks, not %u", i, r.k.looks, rows[i].looks);
+	}
+	rig_end(&r);
+}
+
+/* Neighbours hear where our addresses are: once, and whenever that changes. */
+static void addresses_are_announced(void **state)
+{
+	struct link_info *device;
+	struct rig r;
+
+	rig_begin(&r);
+	put(&r, "self", SELF);
+	device = &r.k.devices[0].info;
+	device->flags |= IFF_RUNNING;
+	r.k.tentative = true;
+	assert_int_equal(run(&r), 0);
+	r.k.tentative = false;
+	for (int again = 0; again < 2; again++) {
+		look_again(&r, HOP_ADDRESS);
+		assert_int_equal(run(&r), 0);
+		assert_int_equal(r.k.announced, 1);
+	}
+	device->mac[5] = 7;
+	look_again(&r, HOP_LINK);
+	assert_int_equal(run(&r), 0);
+	assert_int_equal(r.k.announced, 2);
+	device->flags &= ~(uint32_t)IFF_RUNNING; /* nobody would hear it */
+	look_again(&r, HOP_LINK);
+	assert_int_equal(run(&r), 0);
+	assert_int_equal(r.k.announced, 2);
+	device->flags |= IFF_RUNNING;
+	look_again(&r, HOP_LINK);
+	assert_int_equal(run(&r), 0);
+	assert_int_equal(r.k.announced, 3);
 	rig_end(&r);
 }
 
@@ -747,6 +899,10 @@ int main(void)
 		cmocka_unit_test(modes),
 		cmocka_unit_test(incomplete_nodes),
 		cmocka_unit_test(small_mtu),
+		cmocka_unit_test(pods_follow),
+		cmocka_unit_test(another_cidr),
+		cmocka_unit_test(only_who_is_concerned),
+		cmocka_unit_test(addresses_are_announced),
 		cmocka_unit_test(every_write_fails_once),
 	};
 

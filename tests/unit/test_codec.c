@@ -206,6 +206,57 @@ static void assert_value(const char *map, const void *value, int cpus, const cha
 	assert_json(map, want, json);
 }
 
+/* Bytes of a value that mean nothing to anybody here: padding, and the kernel's own. */
+static const struct {
+	const char *map;
+	size_t from, count;
+} padding[] = {
+	{ "endpoints", offsetof(struct wr_endpoint, pad), 4 },
+	{ "sweep", 0, sizeof(struct bpf_timer) },
+	{ "deny_state", offsetof(struct wr_deny_state, pad), 4 },
+	{ "deny_hits", offsetof(struct wr_deny_hits, pad), 4 },
+	{ "uplinks", offsetof(struct wr_uplink, pad), 4 },
+	{ "frag4", offsetof(struct wr_frag, pad), 1 },
+	{ "frag6", offsetof(struct wr_frag, pad), 1 },
+	{ "trace", offsetof(struct wr_trace, judgement[0]) + sizeof(struct wr_trace_judgement) - 1, 1 },
+	{ "trace", offsetof(struct wr_trace, judgement[1]) + sizeof(struct wr_trace_judgement) - 1, 1 },
+	{ NULL },
+};
+
+static bool is_padding(const char *map, size_t at)
+{
+	for (size_t i = 0; padding[i].map; i++) {
+		if (strcmp(padding[i].map, map) == 0 && at >= padding[i].from && at < padding[i].from + padding[i].count)
+			return true;
+	}
+	return false;
+}
+
+/* Whatever changes in a value changes what is shown, whichever flags there are: no field is left out. */
+static void every_byte_is_shown(void **state)
+{
+	static const uint8_t fills[] = { 0xff, 0x01, 0x00 };
+
+	for (const struct map_codec *const *c = map_codecs; *c; c++)
+		for (size_t at = 0; at < (*c)->value_size; at++) {
+			bool shown = false;
+
+			for (size_t fill = 0; fill < sizeof(fills) && !shown; fill++) {
+				uint8_t value[1024] __attribute__((aligned(8)));
+				json_auto_t *before = NULL, *after = NULL;
+
+				assert_true((*c)->value_size <= sizeof(value));
+				memset(value, fills[fill], sizeof(value));
+				before = described(*c, NULL, value, 1);
+				value[at] ^= 0x12;
+				after = described(*c, NULL, value, 1);
+				shown = !json_equal(before, after);
+			}
+			if (shown == is_padding((*c)->name, at))
+				fail_msg("%s: byte %zu is %sshown", (*c)->name, at, shown ? "" : "not ");
+		}
+}
+
 static void values_of_the_node(void **state)
 {
 	const struct wr_endpoint ep = {
@@ -359,7 +410,9 @@ static void values_of_policy(void **state)
 	assert_value("trace", &trace, 1,
 		     "{\"steps\": [\"endpoint\", \"judged-ingress\"], \"reason\": \"ingress_denied\", \"ifindex\": 9,"
 		     "\"peer_ifindex\": 10, \"peer_identity\": \"unknown\", \"redirect\": 0, \"mark\": \"0x00000001\","
-		     "\"ct\": {\"expires\": 0, \"flags\": [\"via-stack\"], \"initiator\": 9, \"responder\": 0},"
+		     "\"ct\": {\"expires\": 0, \"flags\": [\"via-stack\"], \"initiator\": 9, \"responder\": 0,"
+		     "\"egress\": {\"peer\": \"unknown\", \"revision\": 0, \"rule\": 0},"
+		     "\"ingress\": {\"peer\": \"unknown\", \"revision\": 0, \"rule\": 0}},"
 		     "\"egress\": {\"allowed\": false, \"rule\": 0, \"class\": 0, \"revision\": 0, \"peer_identity\": \"unknown\","
 		     "\"peer_class\": \"any\", \"cidr_peer\": \"any\", \"matched\": \"any\", \"protocol\": 0, \"port_bits\": 0},"
 		     "\"ingress\": {\"allowed\": false, \"rule\": 0, \"class\": 17, \"revision\": 0,"
@@ -387,6 +440,7 @@ int main(void)
 		cmocka_unit_test(every_map_has_a_codec),
 		cmocka_unit_test(keys_as_people_write_them),
 		cmocka_unit_test(values_of_the_node),
+		cmocka_unit_test(every_byte_is_shown),
 		cmocka_unit_test(values_of_the_cluster),
 		cmocka_unit_test(values_of_conntrack),
 		cmocka_unit_test(values_of_the_denylist),

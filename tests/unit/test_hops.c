@@ -99,14 +99,15 @@ static void keep(struct rig *rig, const struct hop *hop)
 static unsigned await(struct nl *watch, unsigned wanted)
 {
 	struct pollfd p = { .fd = hop_watch_fd(watch), .events = POLLIN };
-	unsigned all = 0, changes;
+	struct hop_news news;
 	struct err err = { 0 };
+	unsigned all = 0;
 
 	while (!(all & wanted)) {
 		if (poll(&p, 1, TIMEOUT_MS) != 1)
 			fail_msg("nothing of %#x in time, only %#x", wanted, all);
-		assert_ok(hop_watch_read(watch, &changes, &err));
-		all |= changes;
+		assert_ok(hop_watch_read(watch, &news, &err));
+		all |= news.changes;
 	}
 	return all;
 }
@@ -115,10 +116,10 @@ static unsigned await(struct nl *watch, unsigned wanted)
 static unsigned reported(struct nl *watch)
 {
 	struct err err = { 0 };
-	unsigned changes;
+	struct hop_news news;
 
-	assert_ok(hop_watch_read(watch, &changes, &err));
-	return changes;
+	assert_ok(hop_watch_read(watch, &news, &err));
+	return news.changes;
 }
 
 static struct hop await_resolved(struct rig *rig, struct nl *watch, const char *to, const uint8_t mac[6])

@@ -273,8 +273,12 @@ static void addresses(void **state)
 	}
 	assert_ok(nl_batch_run(&rig->host, &b, &err));
 	assert_usable("fd00::3");
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < 4; i++) {
+		struct prefix p = prefix(texts[i]);
+
+		assert_ok(addr_settle(&p.ip, &err));
 		assert_int_equal(count_addrs(&rig->host, rig->wr0.ifindex, texts[i]), 4); /* and no generated one */
+	}
 	/* Adding again is no error and adds none. */
 	for (int i = 0; i < 4; i++) {
 		struct prefix p = prefix(texts[i]);
@@ -283,6 +287,14 @@ static void addresses(void **state)
 	}
 	assert_ok(nl_batch_run(&rig->host, &b, &err));
 	assert_int_equal(count_addrs(&rig->host, rig->wr0.ifindex, texts[0]), 4);
+	for (int i = 0; i < 4; i++) {
+		struct prefix p = prefix(texts[i]);
+
+		addr_delete(&rig->host, &b, rig->wr0.ifindex, &p);
+		addr_delete(&rig->host, &b, rig->wr0.ifindex, &p); /* none is no error */
+		assert_ok(nl_batch_run(&rig->host, &b, &err));
+		assert_true(count_addrs(&rig->host, rig->wr0.ifindex, texts[i]) < 0); /* it is not there */
+	}
 }
 
 static void addresses_of_one_device_only(void **state)

@@ -123,6 +123,7 @@ static void attached_replaced_detached(void **state)
 	assert_int_equal(filter("up0", TC_INGRESS), pinned("from_uplink"));
 	assert_int_equal(filter("up1", TC_INGRESS), pinned("from_uplink"));
 	assert_int_equal(filter(WARREN_GATEWAY_LINK, TC_EGRESS), pinned("from_host"));
+	assert_int_equal(filter(WARREN_GATEWAY_PEER, TC_INGRESS), pinned("from_host"));
 
 	for (int again = 0; again < 2; again++) {
 		assert_ok(dp_uplink_detach(up0, &err));
@@ -191,6 +192,11 @@ static void checked(void **state)
 	assert_false(check().from_host);
 	init(0);
 	assert_true(check().from_host);
+	sh("tc filter del dev warren1 ingress");
+	assert_false(check().from_host);
+	init(0);
+	assert_true(check().from_host);
+	sh("ethtool -k warren0 | grep -q 'tx-udp-segmentation: off'");
 	/* Without its link the whole node is made again. */
 	sh("ip link del warren0");
 	assert_false(check().from_host);

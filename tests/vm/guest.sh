@@ -8,7 +8,7 @@
 set -u
 
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C
-export PYTHONDONTWRITEBYTECODE=1 WARREN_TEST_TIMEOUT=60
+export PYTHONDONTWRITEBYTECODE=1 WARREN_TEST_TIMEOUT=120
 root=/warren out=/run/test
 
 system_up() {
@@ -28,10 +28,26 @@ system_up() {
 	modprobe -a overlay sctp veth sch_ingress cls_bpf 2>&1
 }
 
+# What there is to know when the tests have not ended, nor been ended, in time.
+stuck() { # SECONDS
+	local log pid
+	log=$(find "$out" -name '*.log' -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2)
+	echo "--- not at an end after $1 s; $log ends with:"
+	tail -n 20 "$log"
+	echo "--- processes, and what they do in the kernel:"
+	ps -o pid,ppid,stat,etimes,time,args --ppid 2 --deselect
+	for pid in $(ps -o pid= --ppid 2 --deselect); do
+		sed "s/^/$pid: /" "/proc/$pid/stack" 2>/dev/null
+	done
+	echo l >/proc/sysrq-trigger # each processor's own
+	dmesg | grep -E ' CPU: | RIP: |\+0x' | tail -n 60
+}
+
 # The first process runs nothing but this: whatever happens to the tests, the machine ends.
 if [ $$ = 1 ]; then
-	system_up
-	setsid --wait "$0" "$@" </dev/console >/dev/console 2>&1
+	system_up >/dev/console 2>&1
+	(sleep "$1" && { stuck "$1" >/dev/console 2>&1; echo b >/proc/sysrq-trigger; }) &
+	setsid --wait "$0" "${@:2}" </dev/console >/dev/console 2>&1
 	stty -F /dev/console sane # waits until everything is written
 	echo b >/proc/sysrq-trigger
 	sleep infinity
@@ -56,13 +72,13 @@ stages=("$@")
 echo "== begin"
 echo "$(uname -r), up in $(cut -d' ' -f1 /proc/uptime) s"
 if wanted verify; then
-	stage verify check 60 build/tests/vm/verify
+	stage verify check 150 build/tests/vm/verify
 	sed 's/^/verify: /' "$out/verify.log"
 fi
-wanted bpf && stage bpf cmocka 240 env WARREN_FUZZ_SECONDS=5 build/tests/bpf/bpftest
+wanted bpf && stage bpf cmocka 400 env WARREN_FUZZ_SECONDS=5 build/tests/bpf/bpftest
 # Of the unit tests those that ask the kernel for something.
-wanted unit && stage unit cmocka 120 unit build attachment device nft nl nl_answers
-wanted net && stage net junit 280 pytests net build --durations=12 tests/vm
+wanted unit && stage unit cmocka 200 unit build attachment device nft nl nl_answers
+wanted net && stage net junit 600 pytests net build -vv --durations=12 tests/vm
 stage kernel-log check 10 kernel_log
 (finish) | sed "s/^/$(uname -r): /"
 echo "== end"

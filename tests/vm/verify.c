@@ -3,6 +3,7 @@
  * Loads every program, and its twin for dry runs, by itself, and prints what the verifier of this kernel says of it, one line
  * for each: name, instructions, instructions verified, bytes of stack over the call chain, microseconds. A program that is
  * refused fails this one; so does a program that comes near the verifier's limit: the next change would be refused.
+ * `verify --tsc` prints what run.sh has to tell the machines of their clock instead.
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -14,6 +15,7 @@
 
 #include "cleanup.h"
 #include "load.h"
+#include "tsc.h"
 #include "warren.skel.h"
 
 #define LOG_STATS 4 /* BPF_LOG_STATS */
@@ -132,14 +134,17 @@ static int quiet(enum libbpf_print_level level, const char *fmt, va_list ap)
 	return 0;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	_cleanup_free_ char *log = log_buf = calloc(1, LOG_SIZE);
-	struct warren_bpf *maps = open_only(NULL, NULL, 0);
+	struct warren_bpf *maps;
 	struct bpf_program *prog;
 	int status = 0;
 
+	if (argc > 1 && !strcmp(argv[1], "--tsc"))
+		return printf("%d\n", tsc_khz()) < 0;
 	libbpf_set_print(quiet);
+	maps = open_only(NULL, NULL, 0);
 	if (!log || !maps || warren_bpf__load(maps)) {
 		fprintf(stderr, "cannot make the maps: %m\n");
 		return 1;

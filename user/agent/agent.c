@@ -16,6 +16,7 @@
 #define RETRY_MS 100
 #define RETRY_MS_MOST 5000
 #define CLUSTER_RETRY_MS 1000
+#define PODS_RETRY_MS 10000
 #define AGAIN_MOST 3 /* runs in one go for what waits for room */
 
 uint64_t clock_ns(void)
@@ -333,6 +334,25 @@ static void work_policy(struct agent *agent)
 
 /* --- other nodes --- */
 
+/* Every node would compute other identities from the same labels, and nobody would notice but by what is refused. */
+static void tell_key(struct agent *agent)
+{
+	struct cluster_counts counts;
+	struct err err;
+	bool alone;
+
+	cluster_count(agent->cluster, &counts);
+	alone = counts.on && counts.nodes && !agent->options->key_file;
+	if (alone == agent->key_told)
+		return;
+	agent->key_told = alone;
+	err_set(&err, EINVAL,
+		"this node has made its own, and takes the pods of the %zu other node%s for unknown ones: give all agents the "
+		"same --cluster-key",
+		counts.nodes, counts.nodes == 1 ? "" : "s");
+	on_complaint(agent, "cluster key", alone ? &err : NULL);
+}
+
 static void work_cluster(struct agent *agent)
 {
 	struct err err = { 0 };
@@ -345,10 +365,13 @@ static void work_cluster(struct agent *agent)
 	} else if (agent->cluster_failure[0]) {
 		log_info("other nodes are written again");
 	}
+	if (ret == 0 && cluster_pods_left(agent->cluster))
+		uv_timer_start(&agent->cluster_retry, agent->cluster_retry.timer_cb, PODS_RETRY_MS, 0);
 	memcpy(agent->cluster_failure, err.msg, sizeof(err.msg));
 	if (ret == 0)
 		agent->cluster_failure[0] = '\0';
 	tell_addresses(agent);
+	tell_key(agent);
 }
 
 static void on_cluster_retry(uv_timer_t *timer)
@@ -461,17 +484,17 @@ static void on_records(uv_poll_t *poll, int status, int events)
 static void on_hops(uv_poll_t *poll, int status, int events)
 {
 	struct agent *agent = poll->data;
-	unsigned changes = 0;
+	struct hop_news news;
 	struct err err;
 
 	/* An overrun of the socket is an error to libuv, which then stops to poll it. */
 	if (status < 0)
 		uv_poll_start(poll, UV_READABLE, on_hops);
-	if (cluster_kernel_read(agent->kernel, &changes, &err) < 0) {
+	if (cluster_kernel_read(agent->kernel, &news, &err) < 0) {
 		log_err(LOG_ERROR, &err);
-		changes = HOP_LOST;
+		news.changes = HOP_LOST;
 	}
-	cluster_look_again(agent->cluster, changes);
+	cluster_look_again(agent->cluster, &news);
 }
 
 static void on_hangup(uv_signal_t *signal, int number)

@@ -53,6 +53,7 @@ struct agent {
 	bool pods_lost;			   /* ipcache has not heard of every pod */
 	char cluster_failure[512];	   /* why other nodes could not be written; empty: they could */
 	char addresses_told[512];	   /* what is wrong with pods' addresses, as last told */
+	bool key_told;			   /* that the cluster's key is not the cluster's */
 	struct complaint *complaints;
 	size_t complaint_count;
 

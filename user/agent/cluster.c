@@ -164,9 +164,53 @@ int cluster_resolve(struct cluster *c)
 	return own_changed;
 }
 
-void cluster_look_again(struct cluster *c, unsigned changes)
+static bool is_uplink(const struct cluster *c, uint32_t ifindex)
 {
-	if (changes && c->own)
+	for (size_t i = 0; i < c->uplink_count; i++) {
+		if (c->uplinks[i].ifindex == ifindex)
+			return true;
+	}
+	return false;
+}
+
+/* Of a device that leads to nobody, and has none of our addresses, matters what it may do for those who cannot be reached. */
+static void other_device_changed(struct cluster *c)
+{
+	for (size_t i = 0; i < c->count; i++) {
+		struct member *m = c->members[i];
+
+		if (m != c->own && m->object && !m->slot && !m->left_out)
+			m->dirty = c->pending = true;
+	}
+}
+
+static void neighbour_changed(struct cluster *c, const struct hop_place *place)
+{
+	for (size_t i = 0; i < c->count; i++) {
+		struct member *m = c->members[i];
+
+		if (m->hop.ifindex == place->ifindex && ip_equal(&m->hop.next, &place->ip))
+			m->dirty = c->pending = true;
+	}
+}
+
+void cluster_look_again(struct cluster *c, const struct hop_news *news)
+{
+	bool all = news->changes & ~(unsigned)(HOP_NEIGHBOUR | HOP_LINK);
+
+	if (!c->own)
+		return;
+	for (size_t i = 0; i < news->count && !all; i++) {
+		const struct hop_place *place = &news->places[i];
+
+		if (place->ip.family)
+			neighbour_changed(c, place);
+		else if (place->ifindex == c->gateway_ifindex || is_uplink(c, place->ifindex))
+			all = true;
+		else
+			other_device_changed(c);
+	}
+	if (all)
 		c->look_again = c->pending = true;
 }
 
@@ -178,7 +222,13 @@ void cluster_lost(struct cluster *c)
 
 void cluster_retry(struct cluster *c)
 {
-	c->look_again = c->pending = true;
+	c->look_again |= c->failed;
+	c->pending = true;
+}
+
+bool cluster_pods_left(const struct cluster *c)
+{
+	return c->pods_left > 0;
 }
 
 bool cluster_pending(const struct cluster *c)
@@ -257,7 +307,20 @@ static void uplinks_xdp(struct cluster *c)
 	}
 }
 
-/* Off those that lead to nobody. XDP stays: whether this agent has brought it, or who runs the node, is not known. */
+/*
+ * Off those that lead to nobody. XDP too, where the options say a mode for all uplinks; in mode auto it stays: whether an agent
+ * has brought it, or who runs the node, is not known.
+ */
+static int uplink_drop(struct cluster *c, const struct uplink *uplink, struct err *err)
+{
+	const bool brought = uplink->xdp && (c->options->xdp == DP_XDP_NATIVE || c->options->xdp == DP_XDP_GENERIC);
+	int ret = brought ? c->ops->uplink_xdp(c->arg, uplink->ifindex, DP_XDP_OFF, err) : 0;
+
+	if (ret == 0 && uplink->attached)
+		ret = c->ops->uplink_detach(c->arg, uplink->ifindex, err);
+	return ret == -ENODEV ? 0 : ret;
+}
+
 static int uplinks_tidy(struct cluster *c, struct err *err)
 {
 	for (size_t i = 0; i < c->uplink_count; i++)
@@ -270,9 +333,9 @@ static int uplinks_tidy(struct cluster *c, struct err *err)
 	}
 	for (size_t i = c->uplink_count; i-- > 0;) {
 		struct uplink *uplink = &c->uplinks[i];
-		int ret = uplink->wanted || !uplink->attached ? 0 : c->ops->uplink_detach(c->arg, uplink->ifindex, err);
+		int ret = uplink->wanted ? 0 : uplink_drop(c, uplink, err);
 
-		if (ret < 0 && ret != -ENODEV)
+		if (ret < 0)
 			return ret;
 		if (uplink->wanted)
 			continue;
@@ -362,6 +425,67 @@ static int add_gateways(struct cluster *c, struct err *err)
 	return ret;
 }
 
+/*
+ * A node that comes back with another MAC address, or whose address is on another device now, is unreachable until its
+ * neighbours notice: they are told. Best effort: in the end they do notice.
+ */
+static void announce(struct cluster *c, size_t i, const struct link_info *device)
+{
+	const bool heard = (device->flags & IFF_RUNNING) && !(device->flags & (IFF_NOARP | IFF_POINTOPOINT));
+	const struct ip *ip = &c->own->object->addresses[i];
+	struct announced *last = &c->announced[i];
+
+	if (heard && last->ifindex == device->ifindex && ip_equal(&last->ip, ip) && memcmp(last->mac, device->mac, 6) == 0)
+		return;
+	*last = (struct announced){ .ip = *ip };
+	if (!heard || c->ops->announce(c->arg, ip, device, NULL) < 0)
+		return;
+	last->ifindex = device->ifindex;
+	memcpy(last->mac, device->mac, sizeof(last->mac));
+}
+
+static uint8_t mask_length(const void *mask, size_t size)
+{
+	const uint8_t *bytes = mask;
+	uint8_t len = 0;
+
+	for (size_t i = 0; i < size; i++)
+		len = (uint8_t)(len + __builtin_popcount(bytes[i]));
+	return len;
+}
+
+/* Which CIDRs the map names that are no longer ours. */
+static void note_former(struct cluster *c)
+{
+	const struct wr_cluster *w = &c->cluster;
+	const struct prefix old[2] = {
+		{ w->flags & WR_CLUSTER_POD4 ? ip_from(AF_INET, &w->cidr4) : (struct ip){ 0 }, mask_length(&w->mask4, 4) },
+		{ w->flags & WR_CLUSTER_POD6 ? ip_from(AF_INET6, &w->cidr6) : (struct ip){ 0 }, mask_length(&w->mask6, 16) },
+	};
+
+	for (int i = 0; i < 2; i++) {
+		const struct prefix *now = member_cidr(c->own, i ? AF_INET6 : AF_INET);
+
+		if (old[i].ip.family && (!now || !ip_equal(&now->ip, &old[i].ip) || now->len != old[i].len))
+			c->former[i] = old[i];
+	}
+}
+
+/* Once no route has them as its source any more. */
+static int delete_former(struct cluster *c, struct err *err)
+{
+	int ret = 0;
+
+	for (int i = 0; i < 2 && ret == 0; i++) {
+		if (!c->former[i].ip.family)
+			continue;
+		ret = c->ops->gateway_delete(c->arg, c->gateway_ifindex, &c->former[i], err);
+		if (ret == 0)
+			c->former[i].ip.family = 0;
+	}
+	return ret;
+}
+
 /* The devices that have our addresses: packets of other nodes come in there, wherever ours go out. */
 static void own_devices(struct cluster *c)
 {
@@ -391,6 +515,7 @@ static void own_devices(struct cluster *c)
 		} else {
 			uplink_get(c, info.ifindex)->own = true;
 		}
+		announce(c, i, &info);
 	}
 }
 
@@ -411,6 +536,7 @@ static int own_update(struct cluster *c, struct err *err)
 	if (ret < 0)
 		return ret;
 	own_devices(c);
+	note_former(c);
 	wanted = cluster_wanted(c);
 	ret = set_cluster(c, &wanted, err);
 	if (ret == 0)
@@ -437,13 +563,37 @@ static uint32_t smallest_mtu(const struct cluster *c)
 	return mtu < UINT16_MAX ? mtu : UINT16_MAX;
 }
 
+static void tell_pods_left(struct cluster *c, const struct err *why)
+{
+	struct err err = { .num = why->num };
+
+	if (c->pods_left)
+		err_set(&err, why->num, "%d %s not have %d: %.400s", c->pods_left, c->pods_left == 1 ? "does" : "do",
+			c->told_mtu, why->msg);
+	if (strcmp(err.msg, c->pods_told) == 0)
+		return;
+	memcpy(c->pods_told, err.msg, sizeof(c->pods_told));
+	c->events.complain(c->events.arg, "MTU of pods", c->pods_left ? &err : NULL);
+}
+
+/* New pods first: one that is being made sees it, or is on record by now. Those that fail keep nobody from having it. */
 static int set_mtu(struct cluster *c, uint32_t mtu, struct err *err)
 {
+	struct err why = { 0 };
 	int ret = c->told_mtu == (int)mtu ? 0 : c->ops->pod_mtu(c->arg, (uint16_t)mtu, err);
 
-	if (ret == 0)
-		c->told_mtu = (int)mtu;
-	return ret;
+	if (ret < 0 || (c->told_mtu == (int)mtu && !c->pods_left))
+		return ret;
+	c->told_mtu = (int)mtu;
+	c->pods_left = -1;
+	ret = mtu ? c->ops->pods_follow(c->arg, (uint16_t)mtu, &why) : 0;
+	if (ret < 0) {
+		*err = why;
+		return ret;
+	}
+	c->pods_left = ret;
+	tell_pods_left(c, &why);
+	return 0;
 }
 
 /* --- runs --- */
@@ -540,6 +690,8 @@ static int run_on(struct cluster *c, struct err *err)
 	if (ret == 0)
 		ret = leftover_routes_delete(c, err);
 	if (ret == 0)
+		ret = delete_former(c, err);
+	if (ret == 0)
 		ret = uplinks_tidy(c, err);
 	if (ret == 0)
 		uplinks_xdp(c);
@@ -593,6 +745,7 @@ int cluster_run(struct cluster *c, struct err *err)
 	ret = ret < 0 ? ret : flushed;
 	if (ret == 0 && c->again)
 		ret = err_set(err, EAGAIN, "some nodes could not be written");
+	c->failed = ret < 0;
 	return ret;
 }
 

@@ -49,13 +49,19 @@ struct cluster_ops {
 	/* as node_set_tunnel_port() and those of dp.h */
 	int (*tunnel_port)(void *arg, uint16_t port, struct err *err);
 	int (*pod_mtu)(void *arg, uint16_t mtu, struct err *err);
+	/* Of pods that are there, and of warren0: as pod_mtu_follow(). */
+	int (*pods_follow)(void *arg, uint16_t mtu, struct err *err);
 	bool (*decap_l3)(void *arg);
 	/* the kernel's networking */
 	int (*gateway_link)(void *arg, uint32_t *ifindex, struct err *err);
 	int (*gateway_add)(void *arg, uint32_t ifindex, const struct prefix *cidr, const struct ip *gateway,
 			   struct err *err);
+	/* Unless pods of that CIDR are there. */
+	int (*gateway_delete)(void *arg, uint32_t ifindex, const struct prefix *cidr, struct err *err);
 	/* The device that has the address; -EADDRNOTAVAIL. */
 	int (*device)(void *arg, const struct ip *ip, struct link_info *info, struct err *err);
+	/* To the device's neighbours, as announce_address(). */
+	int (*announce)(void *arg, const struct ip *ip, const struct link_info *device, struct err *err);
 	int (*hop_find)(void *arg, const struct ip *to, struct hop *hop, struct err *err);
 	int (*hop_keep)(void *arg, const struct hop *hop, bool keep, struct err *err);
 	int (*route_put)(void *arg, const struct route *route, struct err *err);
@@ -84,12 +90,13 @@ void cluster_remove_node(struct cluster *c, const char *name);
  * again. Or 0, or -ENOMEM.
  */
 int cluster_resolve(struct cluster *c);
-/* Next hops are to be looked at again (a set of enum hop_change). */
-void cluster_look_again(struct cluster *c, unsigned changes);
+/* Next hops are to be looked at again: of nodes that the news is about, or of all. */
+void cluster_look_again(struct cluster *c, const struct hop_news *news);
 /* What the maps and the routing table hold is not known (any more). */
 void cluster_lost(struct cluster *c);
-/* After a run that failed. */
+/* After a run that failed, or that has left pods. */
 void cluster_retry(struct cluster *c);
+bool cluster_pods_left(const struct cluster *c); /* pods without the MTU that they should have: worth another try, some time */
 bool cluster_pending(const struct cluster *c); /* the next run has something to do */
 /*
  * Makes maps, routes and devices what they should be. What concerns one node only is a complaint; -EAGAIN: some of these

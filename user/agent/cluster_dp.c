@@ -8,8 +8,10 @@
 #include <string.h>
 #include <time.h>
 
+#include "announce.h"
 #include "cleanup.h"
 #include "node.h"
+#include "pod_mtu.h"
 
 struct cluster_kernel {
 	struct dp_nodes *nodes;
@@ -116,6 +118,14 @@ static int pod_mtu(void *arg, uint16_t mtu, struct err *err)
 	return dp_pod_mtu_set(mtu, err);
 }
 
+static int pods_follow(void *arg, uint16_t mtu, struct err *err)
+{
+	struct cluster_kernel *k = arg;
+	int ret = pod_mtu_gateway(&k->nl, mtu, err);
+
+	return ret < 0 ? ret : pod_mtu_follow(&k->nl, mtu, err);
+}
+
 static bool decap_l3(void *arg)
 {
 	static int known = -1;
@@ -138,6 +148,35 @@ static int gateway_add(void *arg, uint32_t ifindex, const struct prefix *cidr, c
 	struct nl_batch b = { 0 };
 
 	node_gateway_add(&k->nl, &b, ifindex, cidr, gateway);
+	return nl_batch_run(&k->nl, &b, err);
+}
+
+static int in_cidr4(const void *key, const void *value, int cpus, void *arg)
+{
+	const struct ip ip = ip_from(AF_INET, key);
+
+	return prefix_contains(arg, &ip);
+}
+
+static int in_cidr6(const void *key, const void *value, int cpus, void *arg)
+{
+	const struct ip ip = ip_from(AF_INET6, key);
+
+	return prefix_contains(arg, &ip);
+}
+
+/* Routes to pods have the address as their source, and would go with it. */
+static int gateway_delete(void *arg, uint32_t ifindex, const struct prefix *cidr, struct err *err)
+{
+	const bool v6 = cidr->ip.family == AF_INET6;
+	const struct ip gateway = cidr_gateway(cidr);
+	struct cluster_kernel *k = arg;
+	struct nl_batch b = { 0 };
+	int ret = dp_map_each(v6 ? "addr6" : "addr4", v6 ? in_cidr6 : in_cidr4, (void *)cidr, err);
+
+	if (ret)
+		return ret < 0 ? ret : 0;
+	node_gateway_delete(&k->nl, &b, ifindex, cidr, &gateway);
 	return nl_batch_run(&k->nl, &b, err);
 }
 
@@ -184,16 +223,25 @@ static int find_hop(void *arg, const struct ip *to, struct hop *hop, struct err 
 	return hop_find(&k->nl, to, hop, err);
 }
 
+static int announce(void *arg, const struct ip *ip, const struct link_info *device, struct err *err)
+{
+	return announce_address(ip, device, err);
+}
+
 static int keep_hop(void *arg, const struct hop *hop, bool keep, struct err *err)
 {
 	struct cluster_kernel *k = arg;
 	struct nl_batch b = { 0 };
+	int ret;
 
 	if (keep)
 		hop_keep(&k->nl, &b, hop);
 	else
 		hop_forget(&k->nl, &b, hop);
-	return nl_batch_run(&k->nl, &b, err);
+	ret = nl_batch_run(&k->nl, &b, err);
+	if (keep && !hop->resolved)
+		announce_solicit(hop, NULL); /* else the kernel does, a little later */
+	return ret;
 }
 
 static int route_put(void *arg, const struct route *route, struct err *err)
@@ -243,10 +291,13 @@ const struct cluster_ops cluster_kernel_ops = {
 	.uplink_each = uplink_each,
 	.tunnel_port = tunnel_port,
 	.pod_mtu = pod_mtu,
+	.pods_follow = pods_follow,
 	.decap_l3 = decap_l3,
 	.gateway_link = gateway_link,
 	.gateway_add = gateway_add,
+	.gateway_delete = gateway_delete,
 	.device = device,
+	.announce = announce,
 	.hop_find = find_hop,
 	.hop_keep = keep_hop,
 	.route_put = route_put,
@@ -262,9 +313,9 @@ int cluster_kernel_fd(const struct cluster_kernel *k)
 	return hop_watch_fd(&k->watch);
 }
 
-int cluster_kernel_read(struct cluster_kernel *k, unsigned *changes, struct err *err)
+int cluster_kernel_read(struct cluster_kernel *k, struct hop_news *news, struct err *err)
 {
-	return hop_watch_read(&k->watch, changes, err);
+	return hop_watch_read(&k->watch, news, err);
 }
 
 int cluster_kernel_open(struct cluster_kernel **out, struct err *err)

@@ -13,6 +13,6 @@ extern const struct cluster_ops cluster_kernel_ops;
 extern const struct ipcache_ops ipcache_kernel_ops;
 
 int cluster_kernel_fd(const struct cluster_kernel *kernel); /* readable when something changes; then: */
-int cluster_kernel_read(struct cluster_kernel *kernel, unsigned *changes, struct err *err);
+int cluster_kernel_read(struct cluster_kernel *kernel, struct hop_news *news, struct err *err);
 
 #endif

@@ -46,6 +46,13 @@ struct uplink {
 	bool xdp_failed;  /* ... is not, which was complained about */
 };
 
+/* One of our own addresses, and where its neighbours were last told that it is. */
+struct announced {
+	struct ip ip;
+	uint32_t ifindex; /* 0: they were not */
+	uint8_t mac[6];
+};
+
 struct cluster {
 	const struct cluster_ops *ops;
 	void *arg;
@@ -61,14 +68,19 @@ struct cluster {
 	bool own_changed;     /* our own object: everybody is to be looked at */
 	bool look_again;      /* next hops may be others, routes may be gone */
 	bool pending;	      /* a run has something to do */
+	bool failed;	      /* the last run did not do all */
 	bool again;	      /* something failed that no event will announce */
 
 	struct leftovers left;
 	struct wr_cluster cluster; /* as in the map, but for the revision */
 	uint32_t gateway_ifindex;
+	struct prefix former[2]; /* our pod CIDRs until now, IPv4 and IPv6, while they have a gateway; family 0: none */
+	struct announced announced[NODE_ADDRESSES]; /* as own->object->addresses */
 	struct uplink *uplinks;
 	size_t uplink_count, uplink_room;
 	int told_mtu; /* -1: never told */
+	int pods_left; /* how many pods do not have it; -1: not known */
+	char pods_told[512]; /* ... as it was last told */
 	int told_port;
 	uint32_t own_mtu; /* the smallest of the devices that have our addresses; 0: none has */
 	struct histogram joins;

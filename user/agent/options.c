@@ -41,7 +41,7 @@ void options_help(FILE *f)
 	      "                           for; auto: direct to those that are\n"
 	      "  --underlay FAMILY        of the tunnels: ipv4, ipv6, or auto (default): ipv4 where both nodes have it\n"
 	      "  --xdp MODE               on the devices that lead to other nodes: native; generic; off; auto (default): as they\n"
-	      "                           are, but native on physical ones whose driver can\n"
+	      "                           are, but native on physical ones and TAPs whose driver can\n"
 	      "  --cluster-key FILE       16 bytes or 32 hex digits, the same on every node of the cluster\n"
 	      "                           (default: " WARREN_CLUSTER_KEY ", made at random)\n"
 	      "  --metrics ADDRESS        where to serve metrics: IPV4:PORT, [IPV6]:PORT, unix:PATH or off\n"

@@ -164,9 +164,12 @@ static void check_complaints(struct status *s, const json_t *answer)
 	if (failure)
 		check(s, "agent", STATE_WRONG, "it tries again; its log says more", "the maps could not be written: %s", failure);
 	json_array_foreach(json_object_get(answer, "complaints"), i, complaint) {
-		check(s, "manifest", STATE_WRONG, "mend it: what it said before is still in force", "%s: %s",
-		      json_text_at(complaint, "file") ?: "",
-		      json_text_at(complaint, "message") ?: "");
+		const char *what = json_text_at(complaint, "file") ?: "";
+		bool manifest = what[0] == '/';
+
+		check(s, manifest ? "manifest" : "agent", STATE_WRONG,
+		      manifest ? "mend it: what it said before is still in force" : "mend it: the agent goes on by itself", "%s: %s",
+		      what, json_text_at(complaint, "message") ?: "");
 	}
 	if (json_integer_value(json_object_get(counts, "collisions")))
 		check(s, "identities", STATE_WRONG, "`warren identity list` shows them: change a label of one of the two",

@@ -329,10 +329,20 @@ static uint32_t last_tick(const struct wr_deny_hits *hits, int cpus)
 	return last;
 }
 
+static json_t *judged_json(const struct wr_judgement *j)
+{
+	char identity[NUMBER_STRLEN];
+
+	return json_pack("{sssIsI}", "peer", identity_name(j->peer, identity), "revision", (json_int_t)j->revision, "rule",
+			 (json_int_t)j->rule);
+}
+
 static json_t *trace_ct_json(const struct wr_ct *ct)
 {
-	return json_pack("{sIsosIsI}", "expires", (json_int_t)ct->expires, "flags", flags_json(ct_flags, ct->flags), "initiator",
-			 (json_int_t)ct->initiator, "responder", (json_int_t)ct->responder);
+	return json_pack("{sIsosIsIsoso}", "expires", (json_int_t)ct->expires, "flags", flags_json(ct_flags, ct->flags),
+			 "initiator", (json_int_t)ct->initiator, "responder", (json_int_t)ct->responder,
+			 direction_name(WR_EGRESS), judged_json(&ct->at[WR_EGRESS]), direction_name(WR_INGRESS),
+			 judged_json(&ct->at[WR_INGRESS]));
 }
 
 static json_t *judgement_json(const struct wr_trace_judgement *j)

@@ -9,6 +9,7 @@
 #include <sys/mount.h>
 
 #include "cleanup.h"
+#include "ethtool.h"
 #include "file.h"
 #include "internal.h"
 #include "load.h"
@@ -25,6 +26,13 @@
 /* Worse than any route that somebody else has for the same CIDR, so that `replace` never replaces theirs. */
 #define UNREACHABLE_PRIORITY 0x57520000u
 
+const char *const node_features_off[] = {
+	"tx-udp-segmentation",		"tx-sctp-segmentation",	  "tx-udp_tnl-segmentation",
+	"tx-udp_tnl-csum-segmentation", "tx-gre-segmentation",	  "tx-gre-csum-segmentation",
+	"tx-ipxip4-segmentation",	"tx-ipxip6-segmentation", "tx-gso-list",
+};
+const size_t node_features_off_count = ARRAY_SIZE(node_features_off);
+
 static int open_route_socket(struct nl *nl, struct err *err)
 {
 	return nl_open(nl, NETLINK_ROUTE, err);
@@ -32,7 +40,16 @@ static int open_route_socket(struct nl *nl, struct err *err)
 
 /* --- the gateway link ------------------------------------------------------------------------------------------------- */
 
-static int gateway_link_make(struct nl *nl, uint32_t *ifindex, struct err *err)
+/* What from_host lets through to be cut into pieces is cut by the device, and arrives at its other end. */
+static int gateway_features(const struct link_info *link, struct err *err)
+{
+	_cleanup_nl_ struct nl nl = { 0 };
+	int r = nl_open(&nl, NETLINK_GENERIC, err);
+
+	return r < 0 ? r : ethtool_features_off(&nl, link->ifindex, node_features_off, node_features_off_count, err);
+}
+
+static int gateway_link_make(struct nl *nl, struct link_info *link, struct err *err)
 {
 	static const uint8_t mac[6] = WR_HOST_MAC;
 	struct veth_end host = { .name = WARREN_GATEWAY_LINK, .netns_fd = -1, .noarp = true };
@@ -58,8 +75,9 @@ static int gateway_link_make(struct nl *nl, uint32_t *ifindex, struct err *err)
 		link_set_no_addrgen(nl, &b, info[i].ifindex);
 		link_set_up(nl, &b, info[i].ifindex);
 	}
-	*ifindex = info[0].ifindex;
-	return nl_batch_run(nl, &b, err);
+	*link = info[0];
+	r = nl_batch_run(nl, &b, err);
+	return r < 0 ? r : gateway_features(link, err);
 }
 
 int node_gateway_ifindex(struct nl *nl, uint32_t *ifindex, struct err *err)
@@ -74,19 +92,34 @@ int node_gateway_ifindex(struct nl *nl, uint32_t *ifindex, struct err *err)
 	return r;
 }
 
-void node_gateway_add(struct nl *nl, struct nl_batch *b, uint32_t warren0_ifindex, const struct prefix *cidr,
-		      const struct ip *gateway)
+static struct route unreachable(const struct prefix *cidr)
 {
-	struct prefix own = { .ip = *gateway, .len = (uint8_t)ip_bits(gateway) };
-	struct route rest = {
+	return (struct route){
 		.dst = { prefix_first(cidr), cidr->len },
 		.type = RTN_UNREACHABLE,
 		.scope = RT_SCOPE_UNIVERSE,
 		.priority = UNREACHABLE_PRIORITY,
 	};
+}
+
+void node_gateway_add(struct nl *nl, struct nl_batch *b, uint32_t warren0_ifindex, const struct prefix *cidr,
+		      const struct ip *gateway)
+{
+	struct prefix own = { .ip = *gateway, .len = (uint8_t)ip_bits(gateway) };
+	struct route rest = unreachable(cidr);
 
 	addr_add(nl, b, warren0_ifindex, &own);
 	route_replace(nl, b, &rest);
+}
+
+void node_gateway_delete(struct nl *nl, struct nl_batch *b, uint32_t warren0_ifindex, const struct prefix *cidr,
+			 const struct ip *gateway)
+{
+	struct prefix own = { .ip = *gateway, .len = (uint8_t)ip_bits(gateway) };
+	struct route rest = unreachable(cidr);
+
+	addr_delete(nl, b, warren0_ifindex, &own);
+	route_delete(nl, b, &rest);
 }
 
 /* --- down ------------------------------------------------------------------------------------------------------------- */
@@ -314,7 +347,7 @@ static int init_locked(const struct node_options *options, struct node_report *r
 	_cleanup_dp_ struct dp dp = DP_CLOSED;
 	_cleanup_nl_ struct nl nl = { 0 };
 	struct reattach re = { &dp, &nl, 0, err };
-	uint32_t warren0 = 0;
+	struct link_info warren0 = { 0 };
 	unsigned uplinks = 0;
 	int r;
 
@@ -332,7 +365,7 @@ static int init_locked(const struct node_options *options, struct node_report *r
 	if (r == 0)
 		r = sysctl_gateway(err);
 	if (r == 0)
-		r = uplink_host_attach(&nl, warren0, err);
+		r = uplink_host_attach(&nl, &warren0, err);
 	if (r == 0)
 		r = uplink_replace_all(&nl, &uplinks, err);
 	if (r == 0)
@@ -505,7 +538,7 @@ int node_check(struct node_check *check, struct err *err)
 		return r;
 	check->gateway_link = r == 0 && (link.flags & IFF_UP);
 	if (r == 0)
-		r = uplink_check(&nl, link.ifindex, TC_EGRESS, WARREN_PROG_FROM_HOST, &check->from_host, err);
+		r = uplink_host_check(&nl, &link, &check->from_host, err);
 	if (r < 0 && r != -ENODEV)
 		return r;
 	r = check_uplinks(&checking, err);

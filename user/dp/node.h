@@ -15,6 +15,13 @@ struct node_options {
 #define NODE_CT_ENTRIES_MIN 1024
 #define NODE_CT_ENTRIES_MAX (1 << 24)
 
+/*
+ * Features that neither a pod's device nor warren0 may have: such packets are lost through encapsulation, while a ping
+ * passes. Without them the device cuts what it is given into single packets.
+ */
+extern const char *const node_features_off[];
+extern const size_t node_features_off_count;
+
 struct node_report {
 	bool fresh;        /* nothing was loaded before */
 	unsigned replaced; /* endpoints and uplinks whose programs were replaced in place */
@@ -40,6 +47,9 @@ int node_ensure(struct dp *dp, struct err *err);
  */
 void node_gateway_add(struct nl *nl, struct nl_batch *b, uint32_t warren0_ifindex, const struct prefix *cidr,
 		      const struct ip *gateway);
+/* Takes both away again. */
+void node_gateway_delete(struct nl *nl, struct nl_batch *b, uint32_t warren0_ifindex, const struct prefix *cidr,
+			 const struct ip *gateway);
 int node_gateway_ifindex(struct nl *nl, uint32_t *ifindex, struct err *err);
 
 /*

@@ -47,9 +47,12 @@ static int attach(struct nl *nl, uint32_t ifindex, enum tc_hook hook, const char
 	return nl_batch_run(nl, &b, err);
 }
 
-int uplink_host_attach(struct nl *nl, uint32_t warren0, struct err *err)
+/* The other end first: what warren0 lets through is never unseen. */
+int uplink_host_attach(struct nl *nl, const struct link_info *warren0, struct err *err)
 {
-	return attach(nl, warren0, TC_EGRESS, WARREN_PROG_FROM_HOST, err);
+	int r = attach(nl, warren0->peer_ifindex, TC_INGRESS, WARREN_PROG_FROM_HOST, err);
+
+	return r < 0 ? r : attach(nl, warren0->ifindex, TC_EGRESS, WARREN_PROG_FROM_HOST, err);
 }
 
 int dp_uplink_attach(uint32_t ifindex, struct err *err)
@@ -179,4 +182,11 @@ int uplink_check(struct nl *nl, uint32_t ifindex, enum tc_hook hook, const char 
 		return r == -ENODEV ? 0 : r;
 	*good = id && id == dp_prog_id(prog) && !dp_has_tcx(ifindex, hook);
 	return 0;
+}
+
+int uplink_host_check(struct nl *nl, const struct link_info *warren0, bool *good, struct err *err)
+{
+	int r = uplink_check(nl, warren0->ifindex, TC_EGRESS, WARREN_PROG_FROM_HOST, good, err);
+
+	return r < 0 || !*good ? r : uplink_check(nl, warren0->peer_ifindex, TC_INGRESS, WARREN_PROG_FROM_HOST, good, err);
 }

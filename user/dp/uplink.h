@@ -3,10 +3,13 @@
 #ifndef WARREN_UPLINK_H
 #define WARREN_UPLINK_H
 
+#include "link.h"
 #include "tc.h"
 
-/* Attaches from_host to warren0, or replaces it there. */
-int uplink_host_attach(struct nl *nl, uint32_t warren0, struct err *err);
+/* Attaches from_host to warren0 (egress) and to its other end (ingress), or replaces it there. */
+int uplink_host_attach(struct nl *nl, const struct link_info *warren0, struct err *err);
+/* As uplink_check(), of both. */
+int uplink_host_check(struct nl *nl, const struct link_info *warren0, bool *good, struct err *err);
 /* Gives every device that carries from_uplink the one that is pinned now. */
 int uplink_replace_all(struct nl *nl, unsigned *count, struct err *err);
 /* Takes from_uplink away everywhere, whichever build's it is. */

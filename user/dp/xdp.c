@@ -2,6 +2,7 @@
 #include "xdp.h"
 
 #include <dirent.h>
+#include <linux/if_arp.h>
 #include <linux/if_link.h>
 #include <string.h>
 #include <sys/random.h>
@@ -211,15 +212,18 @@ int dp_xdp_keep_tunnels(uint32_t ifindex, struct err *err)
 	return uplink_write(ifindex, &uplink, err);
 }
 
-/* What the kernel has made itself (veth, bridge, tunnel, VLAN) says of what kind it is. */
-static bool is_physical(const struct link_info *link)
+/*
+ * Whether frames come to it one by one, new. What the kernel has made itself (veth, bridge, tunnel, VLAN) says of what kind it
+ * is. Of these a TAP is no less a network card: a program puts frames into it.
+ */
+static bool is_nic(const struct link_info *link)
 {
-	return !link->kind[0];
+	return !link->kind[0] || (strcmp(link->kind, "tun") == 0 && link->type == ARPHRD_ETHER);
 }
 
 static int decap_settle(struct nl *nl, const struct link_info *link, enum dp_xdp_mode mode, struct err *err)
 {
-	uint32_t id = mode == DP_XDP_NATIVE && is_physical(link) ? from_uplink_id(nl, link->ifindex) : 0;
+	uint32_t id = mode == DP_XDP_NATIVE && is_nic(link) ? from_uplink_id(nl, link->ifindex) : 0;
 
 	return id && program_uses(id, "uplinks") ? decap_start(nl, link->ifindex, err)
 						 : dp_xdp_keep_tunnels(link->ifindex, err);
@@ -302,7 +306,7 @@ static int settle_auto(const struct link_info *link, enum dp_xdp_mode *now, stru
 {
 	int r = 0;
 
-	if (*now != DP_XDP_OFF || !is_physical(link))
+	if (*now != DP_XDP_OFF || !is_nic(link))
 		return 0;
 	r = attach(link, DP_XDP_NATIVE, err);
 	if (r == -EBUSY || r == -EOPNOTSUPP)

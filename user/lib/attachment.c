@@ -84,10 +84,11 @@ static json_t *encode(const struct attachment *a)
 	if (json_object_set_new(json, "ips", ips) < 0 ||
 	    json_object_set_new(json, "mac", json_string(mac_format(a->mac, mac))) < 0 ||
 	    json_object_set_new(json, "agent", json_boolean(a->agent)) < 0 ||
+	    json_object_set_new(json, "mtu", json_integer(a->mtu)) < 0 ||
 	    json_object_set_new(json, "hostIfindex", json_integer(a->host_ifindex)) < 0 ||
 	    json_object_set_new(json, "netnsDevice", json_integer((json_int_t)a->netns_dev)) < 0 ||
 	    json_object_set_new(json, "netnsInode", json_integer((json_int_t)a->netns_inode)) < 0 ||
-	    json_object_size(json) != TEXT_MEMBERS + 6) {
+	    json_object_size(json) != TEXT_MEMBERS + 7) {
 		json_decref(json);
 		return NULL;
 	}
@@ -168,7 +169,7 @@ static int decode_ips(const json_t *json, struct attachment *a, struct err *err)
 
 static int decode(const json_t *json, struct attachment *a, struct err *err)
 {
-	int64_t ifindex = 0, dev = 0, inode = 0;
+	int64_t ifindex = 0, dev = 0, inode = 0, mtu = 0;
 	const char *mac = "";
 	int ret = decode_text(json, a, err);
 
@@ -179,12 +180,14 @@ static int decode(const json_t *json, struct attachment *a, struct err *err)
 	if (json_get_int(json, "hostIfindex", 0, INT32_MAX, &ifindex, err) == -EINVAL ||
 	    json_get_int(json, "netnsDevice", INT64_MIN, INT64_MAX, &dev, err) == -EINVAL ||
 	    json_get_int(json, "netnsInode", INT64_MIN, INT64_MAX, &inode, err) == -EINVAL ||
+	    json_get_int(json, "mtu", 0, UINT16_MAX, &mtu, err) == -EINVAL ||
 	    json_get_string(json, "mac", &mac, err) == -EINVAL ||
 	    json_get_bool(json, "agent", &a->agent, err) == -EINVAL)
 		return -EINVAL;
 	if (mac_parse(mac, a->mac) < 0)
 		memset(a->mac, 0, sizeof(a->mac)); /* ADD has not come that far */
 	a->host_ifindex = (uint32_t)ifindex;
+	a->mtu = (uint32_t)mtu;
 	a->netns_dev = (uint64_t)dev;
 	a->netns_inode = (uint64_t)inode;
 	return 0;

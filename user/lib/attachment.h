@@ -35,6 +35,7 @@ struct attachment {
 	char boot_id[40];      /* of /proc/sys/kernel/random/boot_id at ADD */
 	struct ip ip4, ip6;    /* family 0: none */
 	uint8_t mac[6];
+	uint32_t mtu;	       /* as the network's configuration says; 0: it follows the node's */
 	char pod_namespace[256]; /* K8S_POD_*; empty outside Kubernetes */
 	char pod_name[256];
 	char pod_uid[128];

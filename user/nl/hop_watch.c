@@ -88,6 +88,23 @@ void hop_memory_free(struct hop_memory *memory)
 
 /* --- events --- */
 
+static void note(struct hop_news *news, enum hop_change change, uint32_t ifindex, const struct ip *ip)
+{
+	struct hop_place place = { .ifindex = ifindex };
+
+	if (ip)
+		place.ip = *ip;
+	news->changes |= change;
+	for (size_t i = 0; i < news->count; i++) {
+		if (news->places[i].ifindex == ifindex && ip_equal(&news->places[i].ip, &place.ip))
+			return;
+	}
+	if (news->count == HOP_NEWS_MAX)
+		news->changes |= HOP_LOST;
+	else
+		news->places[news->count++] = place;
+}
+
 static bool is_pods(const struct hop_memory *memory, uint32_t ifindex)
 {
 	const struct device key = { .ifindex = ifindex }, *known = find(&memory->devices, &key, device_cmp);
@@ -95,7 +112,8 @@ static bool is_pods(const struct hop_memory *memory, uint32_t ifindex)
 	return known && known->pod;
 }
 
-static unsigned device_is(struct hop_memory *memory, const struct link_info *info)
+/* Whether that is news. */
+static bool device_is(struct hop_memory *memory, const struct link_info *info)
 {
 	struct device now = { info->ifindex, info->group == WR_LINK_GROUP, info->flags & (IFF_UP | IFF_RUNNING), info->mtu,
 			      { 0 } };
@@ -103,15 +121,15 @@ static unsigned device_is(struct hop_memory *memory, const struct link_info *inf
 
 	memcpy(now.mac, info->mac, sizeof(now.mac));
 	if (known && memcmp(known, &now, sizeof(now)) == 0)
-		return 0;
+		return false;
 	if (known)
 		*known = now;
 	else
 		add(&memory->devices, &now, sizeof(now), device_cmp);
-	return now.pod ? 0 : HOP_LINK;
+	return !now.pod;
 }
 
-static unsigned device_gone(struct hop_memory *memory, uint32_t ifindex)
+static bool device_gone(struct hop_memory *memory, uint32_t ifindex)
 {
 	const struct device key = { .ifindex = ifindex };
 	struct device *known = find(&memory->devices, &key, device_cmp);
@@ -119,23 +137,26 @@ static unsigned device_gone(struct hop_memory *memory, uint32_t ifindex)
 
 	if (known)
 		drop(&memory->devices, known, device_cmp);
-	return pod ? 0 : HOP_LINK;
+	return !pod;
 }
 
-static unsigned on_link(struct hop_memory *memory, const struct nlmsghdr *nlh)
+static void on_link(struct hop_memory *memory, const struct nlmsghdr *nlh, struct hop_news *news)
 {
 	const struct ifinfomsg *ifi = mnl_nlmsg_get_payload(nlh);
+	const uint32_t ifindex = (uint32_t)ifi->ifi_index;
 	struct link_info info;
+	bool is_news;
 
 	if (ifi->ifi_family != AF_UNSPEC) /* a bridge's port, told once more */
-		return 0;
-	if (nlh->nlmsg_type == RTM_DELLINK)
-		return device_gone(memory, (uint32_t)ifi->ifi_index);
-	link_parse(nlh, &info);
-	return device_is(memory, &info);
+		return;
+	if (nlh->nlmsg_type == RTM_NEWLINK)
+		link_parse(nlh, &info);
+	is_news = nlh->nlmsg_type == RTM_NEWLINK ? device_is(memory, &info) : device_gone(memory, ifindex);
+	if (is_news)
+		note(news, HOP_LINK, ifindex, NULL);
 }
 
-static unsigned on_neighbour(struct hop_memory *memory, const struct nlmsghdr *nlh)
+static void on_neighbour(struct hop_memory *memory, const struct nlmsghdr *nlh, struct hop_news *news)
 {
 	const struct ndmsg *ndm = mnl_nlmsg_get_payload(nlh);
 	struct neighbour now = { .ifindex = (uint32_t)ndm->ndm_ifindex }, *known;
@@ -143,11 +164,11 @@ static unsigned on_neighbour(struct hop_memory *memory, const struct nlmsghdr *n
 	bool changed;
 
 	if ((ndm->ndm_family != AF_INET && ndm->ndm_family != AF_INET6) || is_pods(memory, now.ifindex))
-		return 0;
+		return;
 	nl_attrs(nlh, sizeof(*ndm), tb, NDA_MAX);
 	now.ip.family = ndm->ndm_family;
 	if (!tb[NDA_DST] || mnl_attr_get_payload_len(tb[NDA_DST]) != ip_bytes(&now.ip))
-		return 0;
+		return;
 	now.ip = ip_from(ndm->ndm_family, mnl_attr_get_payload(tb[NDA_DST]));
 	known = find(&memory->neighbours, &now, neighbour_cmp);
 	now.usable = nlh->nlmsg_type == RTM_NEWNEIGH && (ndm->ndm_state & USABLE) && tb[NDA_LLADDR] &&
@@ -161,7 +182,8 @@ static unsigned on_neighbour(struct hop_memory *memory, const struct nlmsghdr *n
 		*known = now;
 	else if (nlh->nlmsg_type == RTM_NEWNEIGH)
 		add(&memory->neighbours, &now, sizeof(now), neighbour_cmp);
-	return changed ? HOP_NEIGHBOUR : 0;
+	if (changed)
+		note(news, HOP_NEIGHBOUR, now.ifindex, &now.ip);
 }
 
 /* Our own routes and those by pods' devices lead to no node. But one of ours that is deleted may have to be made again. */
@@ -176,28 +198,33 @@ static unsigned on_route(const struct hop_memory *memory, const struct nlmsghdr 
 	return HOP_ROUTE;
 }
 
-static unsigned on_message(struct hop_memory *memory, const struct nlmsghdr *nlh)
+static void on_message(struct hop_memory *memory, const struct nlmsghdr *nlh, struct hop_news *news)
 {
 	switch (nlh->nlmsg_type) {
 	case RTM_NEWLINK:
 	case RTM_DELLINK:
-		return on_link(memory, nlh);
+		on_link(memory, nlh, news);
+		break;
 	case RTM_NEWNEIGH:
 	case RTM_DELNEIGH:
-		return on_neighbour(memory, nlh);
+		on_neighbour(memory, nlh, news);
+		break;
 	case RTM_NEWROUTE:
 	case RTM_DELROUTE:
-		return on_route(memory, nlh);
+		news->changes |= on_route(memory, nlh);
+		break;
 	case RTM_NEWRULE:
 	case RTM_DELRULE:
 	case RTM_NEWNEXTHOP:
 	case RTM_DELNEXTHOP:
-		return HOP_ROUTE;
+		news->changes |= HOP_ROUTE;
+		break;
 	case RTM_NEWADDR:
 	case RTM_DELADDR:
-		return HOP_ADDRESS;
+		news->changes |= HOP_ADDRESS;
+		break;
 	default:
-		return 0;
+		break;
 	}
 }
 
@@ -256,11 +283,11 @@ static int remember_anew(struct hop_memory *memory, struct err *err)
 	return remember_devices(memory, err);
 }
 
-int hop_watch_read(struct nl *nl, unsigned *changes, struct err *err)
+int hop_watch_read(struct nl *nl, struct hop_news *news, struct err *err)
 {
 	char buf[32768] __attribute__((aligned(NLMSG_ALIGNTO)));
 
-	*changes = 0;
+	*news = (struct hop_news){ 0 };
 	for (;;) {
 		ssize_t n = recv(hop_watch_fd(nl), buf, sizeof(buf), MSG_DONTWAIT);
 		int left = (int)n;
@@ -270,7 +297,7 @@ int hop_watch_read(struct nl *nl, unsigned *changes, struct err *err)
 		if (n < 0 && errno == ENOBUFS) {
 			int rc = remember_anew(nl->watch, err);
 
-			*changes |= HOP_LOST;
+			news->changes |= HOP_LOST;
 			if (rc < 0)
 				return rc;
 			continue;
@@ -279,6 +306,6 @@ int hop_watch_read(struct nl *nl, unsigned *changes, struct err *err)
 			return err_errno(err, errno, "cannot read what links, routes and neighbours do");
 		for (const struct nlmsghdr *nlh = (const struct nlmsghdr *)buf; n > 0 && mnl_nlmsg_ok(nlh, left);
 		     nlh = mnl_nlmsg_next(nlh, &left))
-			*changes |= on_message(nl->watch, nlh);
+			on_message(nl->watch, nlh, news);
 	}
 }

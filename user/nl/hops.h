@@ -24,8 +24,8 @@ void hop_keep(struct nl *nl, struct nl_batch *b, const struct hop *hop);
 void hop_forget(struct nl *nl, struct nl_batch *b, const struct hop *hop);
 
 /*
- * A socket that becomes readable when links, addresses, routes or neighbours change. hop_watch_read() takes what is there:
- * a set of enum hop_change; HOP_LOST after an overrun (look at everything).
+ * A socket that becomes readable when links, addresses, routes or neighbours change. hop_watch_read() takes what is there.
+ * HOP_LOST: after an overrun, or of more devices and neighbours than have room (look at everything).
  */
 enum hop_change {
 	HOP_NEIGHBOUR = 1 << 0, /* an entry of a device (not of a pod's) has come, gone, or has another MAC address or usable state */
@@ -34,8 +34,18 @@ enum hop_change {
 	HOP_ADDRESS = 1 << 3,
 	HOP_LOST = 1 << 4,
 };
+#define HOP_NEWS_MAX 64
+struct hop_news {
+	unsigned changes; /* a set of enum hop_change */
+	/* Of HOP_LINK the devices (`ip` without a family), of HOP_NEIGHBOUR the entries: each at least once. */
+	struct hop_place {
+		uint32_t ifindex;
+		struct ip ip;
+	} places[HOP_NEWS_MAX];
+	size_t count;
+};
 int hop_watch_open(struct nl *nl, struct err *err);
 int hop_watch_fd(const struct nl *nl);
-int hop_watch_read(struct nl *nl, unsigned *changes, struct err *err);
+int hop_watch_read(struct nl *nl, struct hop_news *news, struct err *err);
 
 #endif

@@ -4,6 +4,7 @@
 #include <linux/if_addr.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
+#include <poll.h>
 #include <string.h>
 
 #include "link.h"
@@ -47,6 +48,19 @@ void addr_add(struct nl *nl, struct nl_batch *b, uint32_t ifindex, const struct 
 		mnl_attr_put_u32(nlh, IFA_FLAGS, IFA_F_NODAD);
 }
 
+void addr_delete(struct nl *nl, struct nl_batch *b, uint32_t ifindex, const struct prefix *prefix)
+{
+	char text[PREFIX_STRLEN];
+	struct nlmsghdr *nlh = nl_request(nl, b, RTM_DELADDR, 0, EADDRNOTAVAIL, "delete address %s of device %u",
+					  prefix_format(prefix, text), ifindex);
+	struct ifaddrmsg *ifa = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifa));
+
+	ifa->ifa_family = prefix->ip.family;
+	ifa->ifa_prefixlen = prefix->len;
+	ifa->ifa_index = ifindex;
+	put_ip(nlh, IFA_LOCAL, &prefix->ip);
+}
+
 struct addr_each {
 	uint32_t ifindex;
 	int (*fn)(const struct prefix *p, void *arg);
@@ -85,6 +99,60 @@ int addr_each(struct nl *nl, uint32_t ifindex, int (*fn)(const struct prefix *p,
 	ifa->ifa_index = ifindex;
 	rc = nl_dump(nl, nlh, addr_cb, &each, err, "list addresses");
 	return rc ? rc : each.rc;
+}
+
+static int is_local_cb(const struct nlmsghdr *nlh, void *arg)
+{
+	const struct rtmsg *rtm = mnl_nlmsg_get_payload(nlh);
+
+	*(bool *)arg = rtm->rtm_type == RTN_LOCAL;
+	return MNL_CB_OK;
+}
+
+/* 1 or 0: where a packet to the address goes. */
+static int is_local(struct nl *nl, const struct ip *ip, struct err *err)
+{
+	char buf[256] __attribute__((aligned(NLMSG_ALIGNTO)));
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	bool local = false;
+	struct rtmsg *rtm;
+	int rc;
+
+	nlh->nlmsg_type = RTM_GETROUTE;
+	rtm = mnl_nlmsg_put_extra_header(nlh, sizeof(*rtm));
+	rtm->rtm_family = ip->family;
+	rtm->rtm_dst_len = (uint8_t)ip_bits(ip);
+	put_ip(nlh, RTA_DST, ip);
+	rc = nl_dump(nl, nlh, is_local_cb, &local, err, "look an own address up");
+	return rc == -ENETUNREACH || rc == -EHOSTUNREACH ? 0 : rc < 0 ? rc : local;
+}
+
+int addr_settle(const struct ip *ip, struct err *err)
+{
+	const int limit_ms = 5000, group = RTNLGRP_IPV6_IFADDR;
+	_cleanup_nl_ struct nl nl = { .sock = NULL }, watch = { .sock = NULL };
+	char text[IP_STRLEN], news[8192];
+	struct pollfd pfd = { .events = POLLIN };
+	int rc = nl_open(&nl, NETLINK_ROUTE, err);
+
+	if (rc == 0)
+		rc = is_local(&nl, ip, err);
+	if (rc != 0)
+		return rc < 0 ? rc : 0;
+	rc = nl_open(&watch, NETLINK_ROUTE, err);
+	if (rc < 0)
+		return rc;
+	if (mnl_socket_setsockopt(watch.sock, NETLINK_ADD_MEMBERSHIP, (void *)&group, sizeof(group)) < 0)
+		return err_errno(err, errno, "cannot watch addresses");
+	pfd.fd = mnl_socket_get_fd(watch.sock);
+	while ((rc = is_local(&nl, ip, err)) == 0) {
+		if (poll(&pfd, 1, limit_ms) == 0)
+			return err_set(err, ETIMEDOUT, "the kernel has not put address %s into use in %d s", ip_format(ip, text),
+				       limit_ms / 1000);
+		while (mnl_socket_recvfrom(watch.sock, news, sizeof(news)) < 0 && errno == EINTR)
+			;
+	}
+	return rc < 0 ? rc : 0;
 }
 
 /* --- routes --- */

@@ -35,7 +35,7 @@ void link_parse(const struct nlmsghdr *nlh, struct link_info *info)
 	const struct nlattr *tb[IFLA_MAX + 1], *kind[IFLA_INFO_MAX + 1];
 	const struct ifinfomsg *ifi = mnl_nlmsg_get_payload(nlh);
 
-	*info = (struct link_info){ .ifindex = (uint32_t)ifi->ifi_index, .flags = ifi->ifi_flags };
+	*info = (struct link_info){ .ifindex = (uint32_t)ifi->ifi_index, .flags = ifi->ifi_flags, .type = ifi->ifi_type };
 	nl_attrs(nlh, sizeof(*ifi), tb, IFLA_MAX);
 	if (tb[IFLA_IFNAME])
 		snprintf(info->name, sizeof(info->name), "%s", mnl_attr_get_str(tb[IFLA_IFNAME]));
@@ -190,6 +190,15 @@ void link_set_mac(struct nl *nl, struct nl_batch *b, uint32_t ifindex, const uin
 
 	ifi->ifi_index = (int)ifindex;
 	mnl_attr_put(nlh, IFLA_ADDRESS, 6, mac);
+}
+
+void link_set_mtu(struct nl *nl, struct nl_batch *b, uint32_t ifindex, uint32_t mtu)
+{
+	struct nlmsghdr *nlh = nl_request(nl, b, RTM_SETLINK, 0, 0, "set the MTU of device %u to %u", ifindex, mtu);
+	struct ifinfomsg *ifi = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifi));
+
+	ifi->ifi_index = (int)ifindex;
+	mnl_attr_put_u32(nlh, IFLA_MTU, mtu);
 }
 
 void link_set_up(struct nl *nl, struct nl_batch *b, uint32_t ifindex)

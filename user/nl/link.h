@@ -23,6 +23,7 @@ struct link_info {
 	uint32_t group;	       /* IFLA_GROUP */
 	uint32_t peer_ifindex; /* IFLA_LINK of a veth; 0 if none */
 	uint32_t xdp_prog_id;  /* 0: none */
+	uint16_t type;	       /* ARPHRD_* */
 	char kind[16];	       /* IFLA_INFO_KIND */
 };
 
@@ -50,12 +51,20 @@ void veth_add(struct nl *nl, struct nl_batch *b, const struct veth_end *host, co
 /* In a message after the one that made the device, and before it is up: facts, 20. No error where there is no IPv6. */
 void link_set_no_addrgen(struct nl *nl, struct nl_batch *b, uint32_t ifindex);
 void link_set_mac(struct nl *nl, struct nl_batch *b, uint32_t ifindex, const uint8_t mac[6]);
+void link_set_mtu(struct nl *nl, struct nl_batch *b, uint32_t ifindex, uint32_t mtu);
 void link_set_up(struct nl *nl, struct nl_batch *b, uint32_t ifindex);
 
 /* Without duplicate address detection; `prefix` keeps its host bits. An address that is there already is no error. */
 void addr_add(struct nl *nl, struct nl_batch *b, uint32_t ifindex, const struct prefix *prefix);
+void addr_delete(struct nl *nl, struct nl_batch *b, uint32_t ifindex, const struct prefix *prefix); /* none is no error */
 int addr_each(struct nl *nl, uint32_t ifindex, int (*fn)(const struct prefix *p, void *arg), void *arg,
 	      struct err *err);
+/*
+ * In the caller's netns: returns when packets to the address are taken in, once it has been added. The kernel
+ * acknowledges an IPv6 address first, and has a work queue put it into use (addrconf_dad_work() in
+ * net/ipv6/addrconf.c), after which it tells RTNLGRP_IPV6_IFADDR. -ETIMEDOUT after 5 s.
+ */
+int addr_settle(const struct ip *ip, struct err *err);
 
 struct route {
 	struct prefix dst; /* length 0: default (family must be set) */

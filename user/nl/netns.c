@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <linux/nsfs.h>
+#include <pthread.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -49,4 +50,31 @@ int netns_enter(int fd, struct err *err)
 	if (setns(fd, CLONE_NEWNET) < 0)
 		return err_errno(err, errno, "cannot enter a network namespace");
 	return 0;
+}
+
+struct apart {
+	int (*fn)(void *arg, struct err *err);
+	void *arg;
+	struct err *err;
+	int ret;
+};
+
+static void *run_apart(void *arg)
+{
+	struct apart *apart = arg;
+
+	apart->ret = apart->fn(apart->arg, apart->err);
+	return NULL;
+}
+
+int netns_apart(int (*fn)(void *arg, struct err *err), void *arg, struct err *err)
+{
+	struct apart apart = { fn, arg, err, 0 };
+	pthread_t thread;
+	int num = pthread_create(&thread, NULL, run_apart, &apart);
+
+	if (num)
+		return err_errno(err, num, "cannot start a thread");
+	pthread_join(thread, NULL);
+	return apart.ret;
 }

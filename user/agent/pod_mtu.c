@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "pod_mtu.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "abi/abi.h"
+#include "attachment.h"
+#include "cleanup.h"
+#include "dp.h"
+#include "netns.h"
+
+#define MTU_MIN6 1280 /* RFC 8200; below it the kernel takes a device's IPv6 addresses away */
+
+struct follow {
+	struct nl *nl;
+	uint32_t mtu;
+	int failed;
+	struct err why; /* the first one's */
+};
+
+static int set_mtu(struct nl *nl, uint32_t ifindex, uint32_t mtu, struct err *err)
+{
+	struct nl_batch b = { 0 };
+
+	link_set_mtu(nl, &b, ifindex, mtu);
+	return nl_batch_run(nl, &b, err);
+}
+
+/* --- the pod's end --- */
+
+static int enter(const struct attachment *a, struct err *err)
+{
+	_cleanup_fd_ int fd = netns_open(a->netns, err);
+	uint64_t dev, inode;
+	int ret = fd < 0 ? fd : netns_id(fd, &dev, &inode, err);
+
+	if (ret == 0 && (dev != a->netns_dev || inode != a->netns_inode))
+		return err_set(err, ENOENT, "%.200s is another network namespace now", a->netns);
+	return ret < 0 ? ret : netns_enter(fd, err);
+}
+
+/* Found by the host's end: its name is the pod's to change. */
+static int set_inside(const struct attachment *a, const struct link_info *host, uint32_t mtu, struct err *err)
+{
+	_cleanup_nl_ struct nl nl = { 0 };
+	struct link_info pod;
+	int ret = enter(a, err);
+
+	if (ret == 0)
+		ret = nl_open(&nl, NETLINK_ROUTE, err);
+	if (ret == 0)
+		ret = link_get(&nl, NULL, host->peer_ifindex, &pod, err);
+	if (ret < 0)
+		return ret;
+	if (strcmp(pod.kind, "veth") != 0 || pod.peer_ifindex != host->ifindex)
+		return err_set(err, ENODEV, "its device is no longer there");
+	return pod.mtu == mtu ? 0 : set_mtu(&nl, pod.ifindex, mtu, err);
+}
+
+/* The smaller MTU first at the end that sends: the host's end takes nothing that is larger than its own. */
+static int set_both(struct follow *f, const struct attachment *a, const struct link_info *host, struct err *err)
+{
+	int ret = 0;
+
+	if (host->mtu < f->mtu)
+		ret = set_mtu(f->nl, host->ifindex, f->mtu, err);
+	if (ret == 0)
+		ret = set_inside(a, host, f->mtu, err);
+	if (ret == 0 && host->mtu > f->mtu)
+		ret = set_mtu(f->nl, host->ifindex, f->mtu, err);
+	return ret;
+}
+
+/* --- all of them --- */
+
+static void note_failure(struct follow *f, const struct attachment *a, const struct err *err)
+{
+	const char *name = a->pod_name[0] ? a->pod_name : a->container_id;
+
+	if (!f->failed++)
+		err_set(&f->why, err->num, "%.100s%s%.100s: %.250s", a->pod_namespace, a->pod_namespace[0] ? "/" : "", name,
+			err->msg);
+}
+
+static int follow_one(const struct attachment *a, bool damaged, void *arg)
+{
+	struct follow *f = arg;
+	struct link_info host;
+	struct err err = { 0 };
+	int ret;
+
+	if (damaged || a->mtu || !a->host_ifindex || a->state == ATTACHMENT_DELETING)
+		return 0;
+	if (a->ip6.family && f->mtu < MTU_MIN6) {
+		err_set(&err, EINVAL, "MTU %u is too small for IPv6, which needs %d", f->mtu, MTU_MIN6);
+		note_failure(f, a, &err);
+		return 0;
+	}
+	ret = link_get(f->nl, NULL, a->host_ifindex, &host, &err);
+	/* One that is going away needs nothing; the index may be another device's by now. */
+	if (ret == -ENODEV || (ret == 0 && (host.group != WR_LINK_GROUP || strcmp(host.name, a->host_ifname) != 0)))
+		return 0;
+	if (ret == 0)
+		ret = set_both(f, a, &host, &err);
+	if (ret < 0 && !attachment_dead(a))
+		note_failure(f, a, &err);
+	return 0;
+}
+
+static int follow_all(void *arg, struct err *err)
+{
+	return attachment_each(follow_one, arg, err);
+}
+
+int pod_mtu_follow(struct nl *nl, uint32_t mtu, struct err *err)
+{
+	struct follow f = { .nl = nl, .mtu = mtu };
+	int ret = netns_apart(follow_all, &f, err);
+
+	if (ret == 0 && f.failed)
+		*err = f.why;
+	return ret < 0 ? ret : f.failed;
+}
+
+/* Its routes have an MTU of their own: it never needs to be less than what IPv6 can live with. */
+int pod_mtu_gateway(struct nl *nl, uint32_t mtu, struct err *err)
+{
+	const uint32_t wanted = mtu < MTU_MIN6 ? MTU_MIN6 : mtu;
+	struct link_info link;
+	int ret = link_get(nl, WARREN_GATEWAY_LINK, 0, &link, err);
+
+	if (ret < 0 || link.mtu == wanted)
+		return ret;
+	ret = set_mtu(nl, link.ifindex, wanted, err);
+	return ret < 0 ? ret : set_mtu(nl, link.peer_ifindex, wanted, err);
+}

@@ -8,10 +8,7 @@ static void describe(struct out *o, uint32_t reason, uint32_t direction, const s
 	const char *name = reason_name(reason);
 
 	out_record(o, NULL);
-	if (name)
-		out_string(o, "reason", name);
-	else
-		out_uint(o, "reason", reason);
+	out_named(o, "reason", name, reason);
 	out_string(o, "direction", direction_name(direction));
 	out_string(o, "verdict", !name ? NULL : reason_drops(reason) ? "drop" : "pass");
 	out_uint(o, "packets", metric->packets);

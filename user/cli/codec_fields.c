@@ -213,14 +213,6 @@ int field_parse(const struct codec_field *f, const char *text, void *key)
 
 /* --- shown ---------------------------------------------------------------------------------------------------------- */
 
-static void out_named(struct out *o, const char *key, const char *name, uint64_t number)
-{
-	if (name)
-		out_string(o, key, name);
-	else
-		out_uint(o, key, number);
-}
-
 static json_t *bits_json(uint64_t bits)
 {
 	json_t *array = json_array();

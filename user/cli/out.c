@@ -236,6 +236,14 @@ void out_uint(struct out *o, const char *key, uint64_t value)
 	field(o, FIELD, key, json_integer((json_int_t)value), text, OUT_PLAIN);
 }
 
+void out_named(struct out *o, const char *key, const char *name, uint64_t number)
+{
+	if (name)
+		out_string(o, key, name);
+	else
+		out_uint(o, key, number);
+}
+
 void out_hex(struct out *o, const char *key, uint32_t value)
 {
 	char text[16];

@@ -38,6 +38,7 @@ void out_end(struct out *o);
 /* Fields. NULL is null in JSON and "-" in text; so is an empty string in text. */
 void out_string(struct out *o, const char *key, const char *value);
 void out_uint(struct out *o, const char *key, uint64_t value);
+void out_named(struct out *o, const char *key, const char *name, uint64_t number); /* NULL name: the number */
 void out_hex(struct out *o, const char *key, uint32_t value); /* a text: 0x01000000 */
 void out_bool(struct out *o, const char *key, bool value); /* text: yes, no */
 void out_word(struct out *o, const char *key, const char *word, enum out_colour colour);

@@ -9,10 +9,10 @@
 #include <netinet/in.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "names.h"
+#include "str.h"
 
 /* A name for a number; tables end with name NULL. */
 struct name {
@@ -86,8 +86,7 @@ const char *l4_proto_name(uint8_t l4_proto)
 
 int l4_proto_parse(const char *text, uint8_t *l4_proto)
 {
-	unsigned long number;
-	char *end;
+	uint64_t number;
 
 	for (const struct name *n = l4_protos; n->name; n++) {
 		if (strcmp(n->name, text) == 0) {
@@ -95,10 +94,7 @@ int l4_proto_parse(const char *text, uint8_t *l4_proto)
 			return 0;
 		}
 	}
-	if (*text < '0' || *text > '9')
-		return -EINVAL;
-	number = strtoul(text, &end, 10);
-	if (*end || number > 255)
+	if (number_parse(text, UINT8_MAX, &number) < 0)
 		return -EINVAL;
 	*l4_proto = (uint8_t)number;
 	return 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * tc egress of warren0, to which the host routes the other nodes' pod CIDRs: what the stack sends to another node's pods. And
- * tc ingress of warren0's other end, where the pieces of what had to be cut arrive (lib/leave.h).
+ * tc egress of warren0, to which the host routes the other nodes' pod CIDRs: what the stack sends to another node's
+ * pods. And tc ingress of warren0's other end, where the pieces of what had to be cut arrive (lib/leave.h).
  */
 #include "lib/leave.h"
 #include "lib/verdict.h"

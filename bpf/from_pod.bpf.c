@@ -43,8 +43,8 @@ static __always_inline bool is_for_tunnel_port(const struct packet *p)
 }
 
 /*
- * Whether the address is a node's own, this one's included. A pod's datagram to the tunnel's port of a node could arrive
- * there with this node's address as source, and be taken for what this node has encapsulated.
+ * Whether the address is a node's own, this one's included. A pod's datagram to the tunnel's port of a node could
+ * arrive there with this node's address as source, and be taken for what this node has encapsulated.
  */
 OUT_OF_LINE int tunnel_port_check(struct __sk_buff *skb, const struct addresses *at, __u32 v6)
 {
@@ -63,7 +63,6 @@ OUT_OF_LINE int tunnel_port_check(struct __sk_buff *skb, const struct addresses 
 static __always_inline enum wr_reason judge_ip(struct packet *p, struct scratch *s, const bool v6)
 {
 	enum wr_reason reason = ip_parse(p, v6);
-	struct lease lease;
 
 	if (reason)
 		return reason;
@@ -80,11 +79,11 @@ static __always_inline enum wr_reason judge_ip(struct packet *p, struct scratch 
 	trace_step(WR_TRACE_PARSED);
 	if (p->to_gateway)
 		return is_plain_icmp(p, v6) ? gateway_echo(p->skb, v6) : WR_REASON_GATEWAY;
-	if (lease_holds(p, &lease, v6))
+	if (lease_holds(p, &s->lease, v6))
 		return forward(p, v6);
 	if (is_for_tunnel_port(p) && tunnel_port_check(p->skb, p->at, v6))
 		return WR_REASON_TUNNEL_PORT;
-	reason = flow_pass(p, s, &lease, WAY_FROM_POD, v6);
+	reason = flow_pass(p, s, &s->lease, WAY_FROM_POD, v6);
 	return reason ? reason : forward(p, v6);
 }
 

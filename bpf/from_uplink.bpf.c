@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * tc ingress of an uplink: tunnel packets of other nodes are decapsulated, judged and delivered; what pretends to be a pod's or
- * this node's own is dropped; everything else passes untouched, and costs a look at its IP header.
+ * tc ingress of an uplink: tunnel packets of other nodes are decapsulated, judged and delivered; what pretends to be a
+ * pod's or this node's own is dropped; everything else passes untouched, and costs a look at its IP header.
  */
 #include "lib/arrive.h"
 #include "lib/deny.h"
@@ -22,10 +22,11 @@ union memory {
 };
 
 /*
- * Whether the frame, of that family, is one of another node: then it is as that node's sender has sent it, and t->v6 its family.
- * NONE with no p->peer_ifindex: none of our business.
+ * Whether the frame, of that family, is one of another node: then it is as that node's sender has sent it, and t->v6
+ * its family. NONE with no p->peer_ifindex: none of our business.
  */
-static __always_inline enum wr_reason open(struct packet *p, const struct wr_cluster *c, struct tunnel *t, const bool v6)
+static __always_inline enum wr_reason open(struct packet *p, const struct wr_cluster *c, struct tunnel *t,
+					   const bool v6)
 {
 	enum wr_reason reason = tunnel_open(p, c, t, v6);
 
@@ -47,7 +48,9 @@ static __always_inline enum wr_reason inner_check(struct packet *p, struct tunne
 
 OUT_OF_LINE int taken_apart(struct __sk_buff *skb, struct addresses *at, __u32 slot, __u64 identity, __u32 v6)
 {
-	struct tunnel t = { .slot = slot, .identity = identity, .node = node_get(slot), .inner = ETH_HLEN, .end = skb->len };
+	struct tunnel t = {
+		.slot = slot, .identity = identity, .node = node_get(slot), .inner = ETH_HLEN, .end = skb->len
+	};
 	struct packet p = { .skb = skb, .at = at };
 	enum wr_reason reason;
 
@@ -96,9 +99,6 @@ static __always_inline enum wr_reason judge(struct packet *p, union memory *m)
 	}
 	if (reason || !p->peer_ifindex)
 		return reason;
-	/* The world's is nobody's: it only came by that node. */
-	if (p->peer_identity == WR_ID_WORLD)
-		p->peer_ifindex = 0;
 	return m->first.tunnel.v6 ? arrive(p, &m->s, true) : arrive(p, &m->s, false);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Removes dead flows from ct4 and ct6, which evict nothing, without any process: a timer in map `sweep`, which lives as long
- * as the map is pinned. Lookups take a dead entry for absent, swept or not.
+ * Removes dead flows from ct4 and ct6, which evict nothing, without any process: a timer in map `sweep`, which lives as
+ * long as the map is pinned. Lookups take a dead entry for absent, swept or not.
  */
 #include "lib/endpoint.h"
 #include "lib/conntrack.h"
@@ -59,7 +59,9 @@ static int sweep_tick(void *map, __u32 *key, struct wr_sweep *s)
 	return 0;
 }
 
-/* Run once by the loader, also after an upgrade: the timer is there then (-EBUSY), its callback is the old program's. */
+/*
+ * Run once by the loader, also after an upgrade: the timer is there then (-EBUSY), its callback is the old program's.
+ */
 SEC("tc")
 int sweep_start(struct __sk_buff *skb)
 {
@@ -71,7 +73,8 @@ int sweep_start(struct __sk_buff *skb)
 	bpf_timer_init(&s->timer, &sweep, CLOCK_MONOTONIC);
 	if (bpf_timer_set_callback(&s->timer, sweep_tick))
 		return -1;
-	s->time_ns = bpf_ktime_get_ns(); /* so that a timer which has just been started is told from one that has stopped */
+	/* So that a timer which has just been started is told from one that has stopped. */
+	s->time_ns = bpf_ktime_get_ns();
 	return bpf_timer_start(&s->timer, 0, 0); /* the first time at once */
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * XDP of an uplink, where that is wanted: what comes from outside, before the kernel has spent anything on it. Drops what is
- * denied and bad tunnel packets; takes good ones apart (native mode, physical devices and TAPs). Everything else passes as
- * it is.
+ * XDP of an uplink, where that is wanted: what comes from outside, before the kernel has spent anything on it. Drops
+ * what is denied and bad tunnel packets; takes good ones apart (native mode, physical devices and TAPs). Everything
+ * else passes as it is.
  */
 #include "lib/deny.h"
 #include "lib/xdp_tunnel.h"

@@ -17,12 +17,14 @@
 #define WR_ABI_VERSION 3
 
 /*
- * Every host-side device of a pod has this MAC address, so that a pod's neighbour entry for its gateway never changes; and
- * warren0, to which from_uplink addresses what it hands to the stack.
+ * Every host-side device of a pod has this MAC address, so that a pod's neighbour entry for its gateway never changes;
+ * and warren0, to which from_uplink addresses what it hands to the stack.
  */
 #define WR_HOST_MAC { 0x02, 0x57, 0x52, 0x00, 0x00, 0x01 }
 
-/* Every pod's gateway: 169.254.1.1 (host order) and fe80::1. They exist only as permanent neighbours and in from_pod. */
+/*
+ * Every pod's gateway: 169.254.1.1 (host order) and fe80::1. They exist only as permanent neighbours and in from_pod.
+ */
 #define WR_GATEWAY4 0xa9fe0101u
 #define WR_GATEWAY6 { 0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1 }
 
@@ -38,7 +40,10 @@ enum wr_identity {
 	WR_ID_WORLD = 2,   /* anything that entered through a device which is not a pod's */
 	WR_ID_REMOTE_NODE = 3, /* another node's own stack; on the wire, what the sending node's stack has sent */
 };
-/* A pod of which nobody knows more than that (its address is in another node's pod CIDR): matches rules for all pods only. */
+/*
+ * A pod of which nobody knows more than that (its address is in another node's pod CIDR): matches rules for all pods
+ * only.
+ */
 #define WR_ID_SOME_POD (WR_ID_KIND_POD << WR_ID_KIND_SHIFT)
 
 /* Policy classes with a fixed meaning. */

@@ -2,9 +2,9 @@
 /*
  * Conntrack: one entry for a flow, both directions and both enforcement points.
  *
- * `ct_new4/6` (LRU) hold flows whose responder has not answered yet, and denied ones; `ct4/6` (plain hashes, which evict
- * nothing) those that were answered. An endpoint owns at most a share of ct4/6 (wr_config.ct_share); beyond it its flows
- * stay in ct_new4/6.
+ * `ct_new4/6` (LRU) hold flows whose responder has not answered yet, and denied ones; `ct4/6` (plain hashes, which
+ * evict nothing) those that were answered. An endpoint owns at most a share of ct4/6 (wr_config.ct_share); beyond it
+ * its flows stay in ct_new4/6.
  */
 #ifndef WARREN_ABI_CONNTRACK_H
 #define WARREN_ABI_CONNTRACK_H
@@ -16,8 +16,9 @@
 #include "abi/node.h"
 
 /*
- * A flow's two ends in a fixed order (wr_ct4_swapped(), wr_ct6_swapped()), so that both directions have one key. An ICMP
- * echo flow has its id as the port of who asks and WR_CT_ECHO_PORT as that of who answers; what has no ports has zeros.
+ * A flow's two ends in a fixed order (wr_ct4_swapped(), wr_ct6_swapped()), so that both directions have one key. An
+ * ICMP echo flow has its id as the port of who asks and WR_CT_ECHO_PORT as that of who answers; what has no ports has
+ * zeros.
  */
 struct wr_ct4_key {
 	struct wr_addr4 addr[2];
@@ -36,7 +37,10 @@ _Static_assert(sizeof(struct wr_ct6_key) == 40, "wr_ct6_key");
 
 #define WR_CT_ECHO_PORT 0xffff /* the same in either byte order */
 
-/* Whether (source, destination) stand in a key as (addr[1], addr[0]). Any total order does: words as they are in memory. */
+/*
+ * Whether (source, destination) stand in a key as (addr[1], addr[0]). Any total order does: words as they are in
+ * memory.
+ */
 static inline int wr_ct4_swapped(struct wr_addr4 s, __be16 sport, struct wr_addr4 d, __be16 dport)
 {
 	return s.v4 != d.v4 ? s.v4 > d.v4 : sport > dport;
@@ -56,7 +60,7 @@ static inline int wr_ct6_swapped(const struct wr_addr6 *s, __be16 sport, const s
 
 enum wr_ct_flags {
 	WR_CT_SWAPPED = 1 << 0,      /* the initiator is the key's end 1 */
-	WR_CT_VIA_STACK = 1 << 1,    /* first seen at to_pod: its replies go through the stack too */
+	WR_CT_VIA_STACK = 1 << 1,    /* first seen at to_pod or from_host: its replies go through the stack too */
 	WR_CT_DENIED_EGRESS = 1 << 2,  /* the initiator's egress was denied: nothing passes, either way */
 	WR_CT_DENIED_INGRESS = 1 << 3, /* the responder's ingress was */
 	WR_CT_ANSWERED = 1 << 4,     /* the responder has answered */
@@ -68,7 +72,7 @@ enum wr_ct_flags {
 /* Under what an enforcement point let the flow pass (or not). */
 struct wr_judgement {
 	__u64 peer;     /* identity of the other side */
-	__u32 revision; /* of the endpoint's policy word */
+	__u32 revision; /* of the endpoint's policy word; of an end elsewhere, the cluster's, under which it was found there */
 	__u32 rule;     /* enum wr_rule, or a key of map `rules` */
 };
 
@@ -88,7 +92,10 @@ struct wr_judgement {
 struct wr_ct {
 	__u32 expires;   /* tick after which the entry is dead, swept or not */
 	__u32 flags;     /* enum wr_ct_flags */
-	/* ifindex of the endpoint that began it; WR_REMOTE | slot: a pod of that node (abi/node.h); 0: the host, or from outside */
+	/*
+	 * ifindex of the endpoint that began it; WR_REMOTE | slot: a pod of that node (abi/node.h), that node, or the world by its
+	 * stack; 0: the host, or from outside
+	 */
 	__u32 initiator;
 	__u32 responder; /* likewise of the one that it was sent to; 0: the stack's business */
 	struct wr_judgement at[WR_DIRECTIONS]; /* [WR_EGRESS] by the initiator's policy, [WR_INGRESS] by the responder's */
@@ -102,7 +109,8 @@ _Static_assert(sizeof(struct wr_ct) == 48, "wr_ct");
 
 /* Value of `ct_usage`, key: ifindex modulo WR_ENDPOINT_SLOTS. */
 struct wr_ct_usage {
-	__u32 entries; /* of ct4 and ct6 that the endpoint owns: the initiator, or the responder if the initiator is none of this node's */
+	/* Of ct4 and ct6 that the endpoint owns: the initiator, or the responder if the initiator is none of this node's. [0]: neither is. */
+	__u32 entries;
 };
 _Static_assert(sizeof(struct wr_ct_usage) == 4, "wr_ct_usage");
 

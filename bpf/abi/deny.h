@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The denylist: prefixes from which nothing is taken in at an uplink, whoever it is for. What counts is the source of the
- * packet as it is on the wire; a tunnel packet's is the other node's.
+ * The denylist: prefixes from which nothing is taken in at an uplink, whoever it is for. What counts is the source of
+ * the packet as it is on the wire; a tunnel packet's is the other node's.
  */
 #ifndef WARREN_ABI_DENY_H
 #define WARREN_ABI_DENY_H
@@ -17,8 +17,8 @@ struct wr_deny {
 _Static_assert(sizeof(struct wr_deny) == 4, "wr_deny");
 
 /*
- * Value of the per-CPU hash `deny_hits`. Apart from the tries, whose values all CPUs share: in a flood they would wait for
- * each other's counters. The element is made before its prefix, and goes after it.
+ * Value of the per-CPU hash `deny_hits`. Apart from the tries, whose values all CPUs share: in a flood they would wait
+ * for each other's counters. The element is made before its prefix, and goes after it.
  */
 struct wr_deny_hits {
 	__u64 packets;
@@ -29,8 +29,8 @@ struct wr_deny_hits {
 _Static_assert(sizeof(struct wr_deny_hits) == 24, "wr_deny_hits");
 
 /*
- * The one element of `deny_state`: how many prefixes of each family there may be. Never less than there are, so 0 spares
- * the programs a look into the trie.
+ * The one element of `deny_state`: how many prefixes of each family there may be. Never less than there are, so 0
+ * spares the programs a look into the trie.
  */
 struct wr_deny_state {
 	__u32 prefixes[2]; /* [1]: of IPv6 */

@@ -23,14 +23,14 @@ enum wr_endpoint_flags {
 };
 
 /*
- * One slot of map `endpoints`. An endpoint's id in every tool is the ifindex of the pod's host-side device (which is not
- * used again before the next boot); its slot is one of the few that wr_endpoint_slot() allows for that ifindex, nearly
- * always the first. So a lookup is an array access that the kernel inlines, not a hash: measured, two hash lookups a
- * packet were half of from_pod's time.
+ * One slot of map `endpoints`. An endpoint's id in every tool is the ifindex of the pod's host-side device (which is
+ * not used again before the next boot); its slot is one of the few that wr_endpoint_slot() allows for that ifindex,
+ * nearly always the first. So a lookup is an array access that the kernel inlines, not a hash: measured, two hash
+ * lookups a packet were half of from_pod's time.
  *
- * An empty slot is all zeros, and zeros allow nothing (no address, no MAC, quarantine): the element is copied in and out
- * without atomicity, and a program that sees half of it drops. Owner: warren-cni writes it at ADD, before the device is
- * up, and clears it at DEL, before the device goes.
+ * An empty slot is all zeros, and zeros allow nothing (no address, no MAC, quarantine): the element is copied in and
+ * out without atomicity, and a program that sees half of it drops. Owner: warren-cni writes it at ADD, before the
+ * device is up, and clears it at DEL, before the device goes.
  */
 struct wr_endpoint {
 	__u32 ifindex; /* of the host-side device; 0: the slot is empty */
@@ -39,8 +39,8 @@ struct wr_endpoint {
 	__u8 mac[6];   /* of the pod's side */
 	__u16 flags;   /* enum wr_endpoint_flags */
 	/*
-	 * One aligned 64-bit word, so that class and revision change in a single store (the map can be mmapped). Readers
-	 * take it in one load, before they look at the policy.
+	 * One aligned 64-bit word, so that class and revision change in a single store (the map can be mmapped).
+	 * Readers take it in one load, before they look at the policy.
 	 */
 	__u32 policy_class __attribute__((aligned(8))); /* enum wr_class, or a class of the policy compiler */
 	__u32 revision;
@@ -100,7 +100,9 @@ struct wr_frag6_key {
 _Static_assert(sizeof(struct wr_frag4_key) == 16, "wr_frag4_key");
 _Static_assert(sizeof(struct wr_frag6_key) == 40, "wr_frag6_key");
 
-/* Value of `frag4` and `frag6`: what the first fragment said. from_pod takes fragments in order only, so `end` grows. */
+/*
+ * Value of `frag4` and `frag6`: what the first fragment said. from_pod takes fragments in order only, so `end` grows.
+ */
 struct wr_frag {
 	__be16 sport; /* as conntrack has them (abi/conntrack.h): an echo's id is a port; 0 where there are none */
 	__be16 dport;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * Events: what the ring buffer `events` carries. Every dropped packet, and every new (or newly judged) flow that was
- * allowed: the reason's kind tells them apart. Allowed flows are reported only while the ring is less than half full, so
- * that they never cost a drop its event.
+ * allowed: the reason's kind tells them apart. Allowed flows are reported only while the ring is less than half full,
+ * so that they never cost a drop its event.
  */
 #ifndef WARREN_ABI_EVENT_H
 #define WARREN_ABI_EVENT_H
@@ -11,8 +11,8 @@
 
 #include "abi/abi.h"
 
-/* Enough for Ethernet, IPv6 with two extension headers and TCP with options. */
-#define WR_EVENT_HEADERS 112
+/* Enough for a tunnel packet's headers, IPv6 outside and inside, and the inner TCP header (156). */
+#define WR_EVENT_HEADERS 160
 
 /* The ring has one reader; when nobody reads and it is full, a drop is only counted. */
 struct wr_event {

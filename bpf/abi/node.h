@@ -3,8 +3,8 @@
  * Other nodes, who their pods are, and how packets get there: Geneve (RFC 8926) over IPv4 or IPv6.
  *
  * On the wire: outer Ethernet, IPv4 (DF, no options) or IPv6 (no extension headers), UDP to `port` (over IPv6 without
- * checksum, RFC 6935), Geneve with one option and protocol 0x6558, inner Ethernet, the pod's IP packet. The option, class
- * `option_class`, type WR_TUNNEL_OPTION, 8 bytes of data, carries the sender's identity in network order.
+ * checksum, RFC 6935), Geneve with one option and protocol 0x6558, inner Ethernet, the pod's IP packet. The option,
+ * class `option_class`, type WR_TUNNEL_OPTION, 8 bytes of data, carries the sender's identity in network order.
  */
 #ifndef WARREN_ABI_NODE_H
 #define WARREN_ABI_NODE_H
@@ -41,8 +41,9 @@ enum wr_node_flags {
 /*
  * One slot of map `nodes`: another node of the cluster. Written whole before anything leads to it (nodes4/6,
  * node_addr4/6), and emptied, `id` first, after nothing does. What changes in place is only the next hop's MAC address,
- * the uplink and RESOLVED; everything else makes a new slot. A flow remembers the slot; it is believed only if the remote
- * address is in the slot's CIDR, so a slot that has another node by now misleads nobody.
+ * the uplink and RESOLVED; everything else makes a new slot. A flow remembers the slot; it is believed only if the
+ * remote address is in the slot's CIDR, so a slot that has another node by now misleads nobody. (The world's address is
+ * in nobody's: a node takes only answers to what it has forwarded itself.)
  */
 struct wr_node {
 	__u32 id;     /* never used twice; 0: the slot is empty */
@@ -72,16 +73,16 @@ struct wr_prefix6 {
 _Static_assert(sizeof(struct wr_prefix4) == 8 && sizeof(struct wr_prefix6) == 20, "wr_prefix");
 
 /*
- * Value of nodes4/6 and node_addr4/6. node_addr4/6 hold every address of every other node: a tunnel packet is believed only
- * from one of these.
+ * Value of nodes4/6 and node_addr4/6. node_addr4/6 hold every address of every other node: a tunnel packet is believed
+ * only from one of these.
  */
 struct wr_node_ref {
 	__u32 slot;
 };
 
 /*
- * Value of `ipcache4` and `ipcache6`: whose address it is, if it is not an endpoint's of this node. Pods of other nodes by
- * what their objects say; addresses of other nodes with WR_ID_REMOTE_NODE.
+ * Value of `ipcache4` and `ipcache6`: whose address it is, if it is not an endpoint's of this node. Pods of other nodes
+ * by what their objects say; addresses of other nodes with WR_ID_REMOTE_NODE.
  */
 struct wr_ipcache {
 	__u64 identity;
@@ -93,12 +94,11 @@ enum wr_cluster_flags {
 	WR_CLUSTER_POD4 = 1 << 2,  /* cidr4 is valid */
 	WR_CLUSTER_POD6 = 1 << 3,
 	WR_CLUSTER_DSCP = 1 << 4,  /* the inner DSCP is copied outwards (RFC 2983's uniform model); else 0. ECN always is (RFC 6040). */
-	WR_CLUSTER_DECAP_L3 = 1 << 5, /* the kernel has BPF_F_ADJ_ROOM_DECAP_L3_* (facts: not 6.1): mixed families may be decapsulated in place */
 };
 
 /*
- * The one element of `cluster`: this node's own place among the others. All zeros: there are no others, and no packet goes
- * anywhere but by the stack. Written whole by the agent; `revision` last.
+ * The one element of `cluster`: this node's own place among the others. All zeros: there are no others, and no packet
+ * goes anywhere but by the stack. Written whole by the agent; `revision` last.
  */
 struct wr_cluster {
 	__u32 revision; /* changes after every change of nodes, nodes4/6, node_addr4/6 and ipcache4/6: what was found there may be remembered as long as it stands */

@@ -8,8 +8,8 @@
  * entry without a protocol, or one with the flow's protocol and a prefix of its port. Nothing matches: denied.
  *
  * A program's lookup can miss a key of a hash whose value is being replaced, if the bucket holds another one (the new
- * element goes to the front, behind a reader that is past it, and the old one is unlinked ahead of it; seen on 6.18, once
- * in 600 lookups at worst). So who is about to deny judges once more.
+ * element goes to the front, behind a reader that is past it, and the old one is unlinked ahead of it; seen on 6.18,
+ * once in 600 lookups at worst). So who is about to deny judges once more.
  */
 #ifndef WARREN_ABI_POLICY_H
 #define WARREN_ABI_POLICY_H
@@ -18,8 +18,9 @@
 #include "abi/endpoint.h"
 
 /*
- * Peers. A peer class is a distinct set of selectors that match an identity, a CIDR peer a distinct set of ipBlocks that
- * hold an address; both are numbered by a keyed hash of the set, so that an agent that starts again computes the same.
+ * Peers. A peer class is a distinct set of selectors that match an identity, a CIDR peer a distinct set of ipBlocks
+ * that hold an address; both are numbered by a keyed hash of the set, so that an agent that starts again computes the
+ * same.
  */
 #define WR_PEER_ANY 0ull      /* every peer: a rule without from/to */
 #define WR_PEER_ALL_PODS 1ull /* every pod of every namespace: an empty namespaceSelector */
@@ -28,9 +29,9 @@
 #define WR_PEER_FIRST 16ull
 
 /*
- * Key of `policy`. `shape`: wr_policy_shape(). A port prefix of n bits covers the ports whose first n bits (network order)
- * are those of `port`; the rest of `port` is zero. l4_proto 0 (with a prefix of 0 bits) means every protocol, ICMP and all
- * that is without ports included.
+ * Key of `policy`. `shape`: wr_policy_shape(). A port prefix of n bits covers the ports whose first n bits (network
+ * order) are those of `port`; the rest of `port` is zero. l4_proto 0 (with a prefix of 0 bits) means every protocol,
+ * ICMP and all that is without ports included.
  */
 struct wr_policy_key {
 	__u64 peer;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The one list of everything that can happen to a packet. Counters, events, the CLI and the documentation derive from it.
+ * The one list of everything that can happen to a packet. Counters, events, the CLI and the documentation derive from
+ * it.
  *
  * X(NAME, name, KIND, text): enum constant, the name that tools print and filter by, PASS or DROP, and one sentence.
  * Append only: the numbers are part of the ABI.
@@ -66,8 +67,8 @@ enum wr_reason {
 };
 
 /*
- * Value of the per-CPU array `metrics`; key: wr_metric_key(reason, direction). Also of `node_metrics` (elements are made by
- * the agent, with the node); key: wr_metric_key(slot, direction).
+ * Value of the per-CPU array `metrics`; key: wr_metric_key(reason, direction). Also of `node_metrics` (elements are
+ * made by the agent, with the node); key: wr_metric_key(slot, direction).
  */
 struct wr_metric {
 	__u64 packets;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * xdp_uplink hands from_uplink what it has taken off a packet in the metadata before it (struct wr_xdp_meta), so that the
- * inner packets go through GRO, which merges those that are alike in their metadata too.
+ * xdp_uplink hands from_uplink what it has taken off a packet in the metadata before it (struct wr_xdp_meta), so that
+ * the inner packets go through GRO, which merges those that are alike in their metadata too.
  */
 #ifndef WARREN_ABI_XDP_H
 #define WARREN_ABI_XDP_H
@@ -14,7 +14,8 @@ enum wr_uplink_flags {
 
 /*
  * Value of `uplinks`; key: ifindex. There is an element where xdp_uplink is attached to the device in native mode, and
- * xdp_origin and from_uplink to its tc ingress. On its way out, DECAP goes first, and the element when nothing is under way any more.
+ * xdp_origin and from_uplink to its tc ingress. On its way out, DECAP goes first, and the element when nothing is under
+ * way any more.
  */
 struct wr_uplink {
 	__u32 flags; /* enum wr_uplink_flags */

@@ -2,9 +2,10 @@
 /*
  * Entries: finding one, writing one, how long it lives, who owns it.
  *
- * A lookup's pointer may come to point to another flow's entry at any moment: both kinds of map reuse elements at once. So
- * what decides over a flow (its ends, judgements, denials) is only ever written whole, by key. In place go `expires` and,
- * by atomic AND and OR, the flags that only say how long an entry lives: there a stray write costs nobody anything.
+ * A lookup's pointer may come to point to another flow's entry at any moment: both kinds of map reuse elements at once.
+ * So what decides over a flow (its ends, judgements, denials) is only ever written whole, by key. In place go `expires`
+ * and, by atomic AND and OR, the flags that only say how long an entry lives: there a stray write costs nobody
+ * anything.
  */
 #ifndef WARREN_LIB_CONNTRACK_H
 #define WARREN_LIB_CONNTRACK_H
@@ -79,8 +80,8 @@ struct flow {
 #define CT_ENDED (CT_FIN_BOTH | WR_CT_RESET)
 
 /*
- * Set by the loader: how long a jiffy is, and how many there were when CLOCK_MONOTONIC began. Jiffies are counted by that
- * clock, and reading them costs nothing, while bpf_ktime_get_coarse_ns() takes 15 ns.
+ * Set by the loader: how long a jiffy is, and how many there were when CLOCK_MONOTONIC began. Jiffies are counted by
+ * that clock, and reading them costs nothing, while bpf_ktime_get_coarse_ns() takes 15 ns.
  */
 const volatile __u32 jiffy_ns __weak = 0;
 const volatile __u64 jiffies_at_boot __weak = 0;
@@ -112,8 +113,8 @@ static __always_inline __u32 ct_life(__u8 l4_proto, __u32 flags)
 }
 
 /*
- * wr_ct4_swapped() and wr_ct6_swapped() without a branch for the result, here and below: a branch would make the verifier go
- * through all that follows twice.
+ * wr_ct4_swapped() and wr_ct6_swapped() without a branch for the result, here and below: a branch would make the
+ * verifier go through all that follows twice.
  */
 static __always_inline __u32 ct_swapped(const struct packet *p, const bool v6)
 {
@@ -149,7 +150,8 @@ static __always_inline __u32 ct_key(const struct packet *p, union ct_key *key, c
 
 			key->k6.addr[0].v6[n] = p->at->saddr.a6.v6[n] ^ word;
 			key->k6.addr[1].v6[n] = p->at->daddr.a6.v6[n] ^ word;
-			asm volatile("" : : : "memory"); /* one after the other: together they do not fit into the registers */
+			/* One after the other: together they do not fit into the registers. */
+			asm volatile("" : : : "memory");
 		}
 		key->k6.port[0] = p->sport ^ port;
 		key->k6.port[1] = p->dport ^ port;
@@ -178,8 +180,11 @@ static __always_inline struct wr_ct *ct_find(const union ct_key *key, bool *esta
 	return v6 ? bpf_map_lookup_elem(&ct_new6, &key->k6) : bpf_map_lookup_elem(&ct_new4, &key->k4);
 }
 
-/* Into ct (`established`) or ct_new. Key and entry are on the stack: 6.1 takes them from nowhere else, or from a map. */
-static __always_inline int ct_write(const union ct_key *key, const struct wr_ct *ct, bool established, __u64 how, bool v6)
+/*
+ * Into ct (`established`) or ct_new. Key and entry are on the stack: 6.1 takes them from nowhere else, or from a map.
+ */
+static __always_inline int ct_write(const union ct_key *key, const struct wr_ct *ct, bool established, __u64 how,
+				    bool v6)
 {
 	if (established)
 		return v6 ? bpf_map_update_elem(&ct6, &key->k6, ct, how) : bpf_map_update_elem(&ct4, &key->k4, ct, how);
@@ -203,9 +208,10 @@ static __always_inline void ct_count(__u32 stat)
 
 /* --- who owns what is in ct --- */
 
+/* What the world sends to other nodes' pods is nobody's, and has one share together. */
 static __always_inline __u32 ct_owner(const struct wr_ct *ct)
 {
-	return end_is_local(ct->initiator) ? ct->initiator : ct->responder;
+	return end_is_local(ct->initiator) ? ct->initiator : end_is_local(ct->responder) ? ct->responder : 0;
 }
 
 static __always_inline struct wr_ct_usage *ct_usage_of(__u32 owner)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The denylist, for programs of either kind: whoever meets a packet from outside first asks it of the packet's source, as
- * soon as that is known and before anything else is judged.
+ * The denylist, for programs of either kind: whoever meets a packet from outside first asks it of the packet's source,
+ * as soon as that is known and before anything else is judged.
  */
 #ifndef WARREN_LIB_DENY_H
 #define WARREN_LIB_DENY_H
@@ -65,7 +65,8 @@ static __always_inline enum deny deny_hit(const union addr *source, __u32 bytes,
 
 static __always_inline enum deny deny_source(struct __sk_buff *skb, const bool v6)
 {
-	const __u32 off = ETH_HLEN + (v6 ? __builtin_offsetof(struct ipv6hdr, saddr) : __builtin_offsetof(struct iphdr, saddr));
+	const __u32 off =
+	    ETH_HLEN + (v6 ? __builtin_offsetof(struct ipv6hdr, saddr) : __builtin_offsetof(struct iphdr, saddr));
 	union addr source;
 
 	if (bpf_skb_load_bytes(skb, off, &source, v6 ? sizeof(source.a6) : sizeof(source.a4)))

@@ -5,20 +5,22 @@
  * another pod's device, by that one as sender, whose address the stack may have translated; from_host's by the pod that
  * has sent them, likewise; from_uplink's by the pod that gets them. An end on another node is judged there.
  *
- * Nearly every packet goes on with a flow whose judgement holds and whose state stays as it is: flow_goes_on(). Everything
- * else is decided out of line, from the lookup on again: flow_load() finds the entry, flow_locate() whose the other address
- * is now, flow_look() says what is to be done, flow_ends() between whom a new flow is, judge_flow() judges, flow_settle()
- * writes. One after the other, since a BPF stack is small: 512 bytes for whoever calls whom, each rounded up to 32.
+ * Nearly every packet goes on with a flow whose judgement holds and whose state stays as it is: flow_goes_on().
+ * Everything else is decided out of line (lib/flow_decide.h): flow_fill() copies the entry, flow_locate() finds whose
+ * the other address is now, flow_look() says what is to be done, flow_ends() between whom a new flow is, judge_flow()
+ * judges, flow_settle() writes. One after the other, since a BPF stack is small: 512 bytes for whoever calls whom, each
+ * rounded up to 32.
  *
  * Of an end that is no endpoint of this node the entry's judgement holds, in place of a policy's revision, that of the
  * cluster under which it was found where it is: as long as that stands nothing is looked up.
+ *
+ * What the stack forwards from the world to another node's pod is judged there; here it has an entry between nobody
+ * (packet.ifindex 0) and that node, by which alone the answers are let into the stack.
  */
 #ifndef WARREN_LIB_FLOW_H
 #define WARREN_LIB_FLOW_H
 
-#include "lib/ip.h"
-#include "lib/judge.h"
-#include "lib/l4.h"
+#include "lib/flow_decide.h"
 #include "lib/lease.h"
 
 /* `expires` is written only if it moves by more than that, about a second: a shared line stays clean. */
@@ -37,547 +39,9 @@ struct scratch {
 	};
 };
 
-/* What was found of a packet's flow. */
-struct found {
-	struct wr_ct *ct;
-	const struct wr_endpoint *other; /* by flow_fits(): the other side, if it is an endpoint */
-	__u32 now;
-	__u32 flags;      /* the entry's, read once */
-	bool established; /* in ct4/6, not in ct_new4/6 */
-	bool forward;     /* the packet goes from initiator to responder */
-};
-
-/* --- about an entry --- */
-
-static __always_inline bool flow_find(struct found *found, const union ct_key *key, __u32 swapped, const bool v6)
-{
-	found->ct = ct_find(key, &found->established, v6);
-	found->now = ct_now();
-	if (!found->ct)
-		return false;
-	found->flags = found->ct->flags;
-	found->forward = !(swapped ^ (found->flags & WR_CT_SWAPPED));
-	return !ct_expired(found->ct, found->now);
-}
-
-/* Whether it was the endpoint that the packet is judged for who began the flow. */
-static __always_inline bool flow_is_own(const struct found *found, const enum way way)
-{
-	return found->forward == way_is_out(way);
-}
-
-static __always_inline __u32 other_end(const struct wr_ct *ct, bool own)
-{
-	return own ? ct->responder : ct->initiator;
-}
-
-/* Under which revision of the cluster that end was found where it is. The verifier believes no bool to be 0 or 1. */
-static __always_inline __u32 *other_revision(struct wr_ct *ct, bool own)
-{
-	__u32 direction = own ? WR_INGRESS : WR_EGRESS;
-
-	asm volatile("" : "+r"(direction));
-	return &ct->at[direction & 1].revision;
-}
-
-/*
- * Whether the entry is about those between whom the packet goes: an address may have another owner by now. What the stack
- * has translated is not checked for the other side's address. Where an end is that is no endpoint of this node was looked up
- * when the entry was made: what a pod sends is checked by flow_is_current() for whether that stands.
- */
-static __always_inline bool flow_fits(const struct packet *p, struct found *found, const enum way way, const bool v6)
-{
-	const struct wr_ct *ct = found->ct;
-	const bool sent = way_is_out(way), own = flow_is_own(found, way);
-	const __u32 mine = own ? ct->initiator : ct->responder;
-	const __u32 theirs = other_end(ct, own);
-	const struct wr_endpoint *owner;
-
-	found->other = NULL;
-	if (mine != p->ifindex)
-		return false;
-	if (way == WAY_FROM_HOST && theirs != p->peer_ifindex)
-		return false;
-	/* Answers pass wherever they enter: the stack may have translated them. What another node sends it does not touch. */
-	if (!sent && (found->forward || way == WAY_FROM_NODE) && !(p->traits & RELATED) && theirs != p->peer_ifindex)
-		return false;
-	if (end_is_remote(theirs))
-		return true;
-	if (!theirs)
-		return !sent || (found->flags & WR_CT_VIA_STACK) || !endpoint_by_address(&p->at->daddr, &owner, v6);
-	found->other = endpoint_get(theirs);
-	if (!found->other)
-		return false;
-	if (found->flags & WR_CT_VIA_STACK)
-		return true;
-	return sent ? addr_is_endpoints(&p->at->daddr, found->other, v6) : addr_is_endpoints(&p->at->saddr, found->other, v6);
-}
-
-/*
- * The same of an end that is no endpoint of this node. Where the stack's translation leads is the stack's business; an
- * address alone does not say whether it was the host or the world that began a flow towards a pod.
- */
-static __always_inline bool stranger_is_current(const struct packet *p, const struct found *found, const enum way way)
-{
-	const bool own = flow_is_own(found, way);
-	const struct wr_judgement *at = found->ct->at;
-	const __u32 revision = own ? at[WR_INGRESS].revision : at[WR_EGRESS].revision;
-	const __u64 identity = own ? at[WR_EGRESS].peer : at[WR_INGRESS].peer;
-
-	if (way_is_out(way))
-		return ((found->flags & WR_CT_VIA_STACK) && !other_end(found->ct, own)) || revision == cluster_revision();
-	if (way == WAY_TO_POD && !found->forward)
-		return true;
-	return (p->traits & RELATED) || identity == p->peer_identity;
-}
-
-/* Whether both sides are still judged by the policy, and taken for whom, that the entry remembers. */
-static __always_inline bool flow_is_current(const struct packet *p, const struct found *found, const enum way way)
-{
-	const bool own = flow_is_own(found, way);
-	const struct wr_judgement *mine = own ? &found->ct->at[WR_EGRESS] : &found->ct->at[WR_INGRESS];
-	const struct wr_judgement *theirs = own ? &found->ct->at[WR_INGRESS] : &found->ct->at[WR_EGRESS];
-	union policy_word word;
-
-	if (mine->revision != p->word.revision)
-		return false;
-	if (!found->other)
-		return stranger_is_current(p, found, way);
-	word.both = policy_word_read(found->other);
-	return theirs->revision == word.revision && mine->peer == found->other->identity && theirs->peer == p->ep->identity;
-}
-
-/* The flags that say how far a TCP connection has come. What goes on after a RST shows that nobody believed it. */
-static __always_inline __u32 tcp_progress(const struct packet *p, const struct found *found)
-{
-	if (p->traits & TCP_RST)
-		return found->flags | WR_CT_RESET;
-	if (p->traits & TCP_FIN)
-		return found->flags | (found->forward ? WR_CT_FIN_INITIATOR : WR_CT_FIN_RESPONDER);
-	return found->flags & ~WR_CT_RESET;
-}
-
-/*
- * Whether the packet is the first of a new flow, although its key has a living entry: a SYN or an echo request against the
- * old one's direction, or a SYN after an end or a denial.
- */
-static __always_inline bool flow_begins_anew(const struct packet *p, const struct found *found)
-{
-	if (!(p->traits & BEGINS))
-		return false;
-	return !found->forward || (p->l4_proto == IPPROTO_TCP && (found->flags & (CT_DENIED | CT_ENDED)));
-}
-
-/* Whether the responder shows by this packet that it takes part in the flow. */
-static __always_inline bool packet_answers(const struct packet *p, const struct found *found)
-{
-	if (found->forward)
-		return false;
-	return p->l4_proto != IPPROTO_TCP || (p->traits & (TCP_ACK | TCP_RST)) == TCP_ACK;
-}
-
-/*
- * Whether the responder's segment neither accepts nor refuses the connection. It is of another one, which it has begun
- * itself between the same ports, and which the initiator's bare SYN is to turn round: where there is policy, who may
- * answer may not be made to answer by that.
- */
-static __always_inline bool packet_turns(const struct packet *p, const struct found *found)
-{
-	if (found->forward || p->l4_proto != IPPROTO_TCP || (found->flags & WR_CT_ANSWERED) || (p->traits & (TCP_RST | FOLLOWS)))
-		return false;
-	return (p->traits & (TCP_SYN | TCP_ACK)) != (TCP_SYN | TCP_ACK);
-}
-
-/* --- what is rare --- */
-
-static __always_inline void trace_entry(const struct flow *f, __u32 steps)
-{
-	struct wr_trace *t = trace_get();
-
-	if (!t)
-		return;
-	t->ct = f->ct;
-	t->steps |= steps;
-}
-
-/* The key of f, which a function out of line knows; p is filled in as far as that needs it. */
-static __always_inline __u32 flow_key(struct packet *p, struct addresses *at, const struct flow *f, union ct_key *key)
-{
-	p->at = at;
-	p->sport = f->sport;
-	p->dport = f->dport;
-	p->l4_proto = f->l4_proto;
-	return f->v6 ? ct_key(p, key, true) : ct_key(p, key, false);
-}
-
-/* Whether where the other end is was found under another revision of the cluster. */
-static __always_inline bool flow_is_lost(struct flow *f)
-{
-	const bool own = f->forward; /* of what an endpoint sends, which alone is looked up */
-	const __u32 theirs = other_end(&f->ct, own);
-
-	if (end_is_local(theirs) || ((f->ct.flags & WR_CT_VIA_STACK) && !theirs))
-		return false;
-	return *other_revision(&f->ct, own) != f->cluster_revision;
-}
-
-/* f->ct becomes a copy of the packet's entry, if there is one. */
-OUT_OF_LINE int flow_load(struct addresses *at, struct flow *f)
-{
-	struct packet p = { 0 };
-	struct found found = { 0 };
-	union ct_key key;
-
-	if (!at || !f)
-		return 0;
-	f->swapped = flow_key(&p, at, f, &key);
-	f->found = flow_find(&found, &key, f->swapped, f->v6) ? FLOW_LIVES : found.ct ? FLOW_DEAD : FLOW_NONE;
-	f->now = found.now;
-	if (!found.ct)
-		return 0;
-	f->ct = *found.ct;
-	f->established = found.established;
-	f->forward = found.forward;
-	f->lost = f->found == FLOW_LIVES && way_is_out(f->way) && flow_is_lost(f);
-	return 0;
-}
-
-/* Whether the host itself has the address that the packet is for. Without a route it is the world's. */
-static __always_inline bool destination_is_host(struct __sk_buff *skb, const struct addresses *at, const bool v6)
-{
-	struct bpf_fib_lookup fib = { .family = v6 ? FAMILY_INET6 : FAMILY_INET, .ifindex = skb->ifindex };
-
-	if (v6) {
-		__builtin_memcpy(fib.ipv6_src, &at->saddr, sizeof(fib.ipv6_src));
-		__builtin_memcpy(fib.ipv6_dst, &at->daddr, sizeof(fib.ipv6_dst));
-	} else {
-		fib.ipv4_src = at->saddr.a4.v4;
-		fib.ipv4_dst = at->daddr.a4.v4;
-	}
-	return bpf_fib_lookup(skb, &fib, sizeof(fib), 0) == BPF_FIB_LKUP_RET_NOT_FWDED;
-}
-
-/*
- * An address in another node's pod CIDR. WR_ID_UNKNOWN: nobody has said whose it is; the entry may have learnt it from what
- * came from there.
- */
-static __always_inline void locate_remote(struct flow *f, const union addr *addr, __u32 slot, __u64 identity, const bool v6)
-{
-	const struct wr_node *node = node_get(slot);
-
-	f->peer_ifindex = WR_REMOTE | slot;
-	f->peer_identity = identity;
-	if (!identity && node && node_has_gateway(node, addr, v6))
-		f->peer_identity = WR_ID_REMOTE_NODE;
-}
-
-static __always_inline void locate(struct __sk_buff *skb, const struct addresses *at, struct flow *f, const bool v6)
-{
-	const struct wr_endpoint *peer = NULL;
-	__u64 identity;
-	__u32 slot;
-
-	if (f->way == WAY_FROM_POD)
-		f->peer_ifindex = endpoint_by_address(&at->daddr, &peer, v6);
-	if (end_is_local(f->peer_ifindex)) {
-		f->peer_identity = peer ? peer->identity : WR_ID_UNKNOWN;
-		return;
-	}
-	identity = identity_by_address(&at->daddr, v6);
-	slot = node_by_cidr(&at->daddr, v6);
-	if (slot) {
-		locate_remote(f, &at->daddr, slot, identity, v6);
-		return;
-	}
-	f->peer_ifindex = 0;
-	f->own_address_of = node_by_address(&at->daddr, v6);
-	if (!identity && f->own_address_of)
-		identity = WR_ID_REMOTE_NODE;
-	f->peer_identity = identity ? identity : destination_is_host(skb, at, v6) ? WR_ID_HOST : WR_ID_WORLD;
-}
-
-/* Whose the address is that an endpoint sends to. */
-OUT_OF_LINE int flow_locate(struct __sk_buff *skb, const struct addresses *at, struct flow *f)
-{
-	if (!at || !f)
-		return 0;
-	f->located = true;
-	read_barrier(); /* the revision has been read */
-	if (f->v6)
-		locate(skb, at, f, true);
-	else
-		locate(skb, at, f, false);
-	return 0;
-}
-
-/* The packet belongs to no entry: what was found, if anything, is dead or about others. */
-static __always_inline enum wr_reason flow_unknown(struct flow *f, bool lives)
-{
-	if (f->found != FLOW_NONE)
-		trace_step(WR_TRACE_CT_FOUND | WR_TRACE_CT_STALE);
-	if (f->traits & FOLLOWS)
-		return f->traits & RELATED ? WR_REASON_ICMP_ERROR : WR_REASON_FRAGMENT;
-	f->step = FLOW_BEGINS;
-	f->forward = true;
-	f->lives = lives && !(f->ct.flags & CT_DENIED);
-	f->old_owner = ct_owner(&f->ct);
-	__builtin_memset(&f->ct, 0, sizeof(f->ct));
-	return WR_REASON_NONE;
-}
-
-/*
- * What is known now of the end that is no endpoint of this node, if it was looked up: another node may have its address, or
- * there is another slot for the node. Then the entry follows; everything else is found in the packet's way.
- */
-static __always_inline void flow_follow(struct flow *f)
-{
-	const bool own = f->forward == way_is_out(f->way);
-	const __u32 theirs = other_end(&f->ct, own);
-
-	/* An error may be from any node on the way. */
-	if (!end_is_remote(theirs) || (f->way == WAY_FROM_NODE && (f->traits & RELATED)))
-		return;
-	/* It was the node itself that began the flow, from an address which does not lead there otherwise. */
-	if (f->own_address_of)
-		f->peer_ifindex = WR_REMOTE | f->own_address_of;
-	if (!end_is_remote(f->peer_ifindex) || f->peer_ifindex == theirs)
-		return;
-	f->moved = true;
-	if (own)
-		f->ct.responder = f->peer_ifindex;
-	else
-		f->ct.initiator = f->peer_ifindex;
-}
-
-/* Whether flow_locate() has found the other end where, or as whom, the entry does not have it. */
-static __always_inline bool flow_is_elsewhere(const struct flow *f)
-{
-	return f->located && !end_is_local(other_end(&f->ct, f->forward)) && f->peer_ifindex != other_end(&f->ct, f->forward);
-}
-
-/* The entry is about where the stranger is now, and as whom it was judged. */
-static __always_inline void flow_found_again(struct flow *f)
-{
-	*other_revision(&f->ct, f->forward) = f->cluster_revision;
-	f->moved = true;
-}
-
-/* The packet belongs to the entry that was found, of which f->ct is a copy. */
-static __always_inline void flow_known(struct packet *p, struct flow *f, const struct found *found)
-{
-	const __u32 next = tcp_progress(p, found);
-	bool current;
-
-	f->answers = !f->established && packet_answers(p, found);
-	f->turns = packet_turns(p, found);
-	f->stranger = end_is_local(f->ct.initiator) ? f->ct.at[WR_EGRESS].peer : f->ct.at[WR_INGRESS].peer;
-	f->via_stack = found->flags & WR_CT_VIA_STACK;
-	if (f->located)
-		flow_found_again(f);
-	current = flow_is_current(p, found, f->way);
-	if (way_is_out(f->way)) {
-		if (f->located && f->peer_identity) {
-			current = current && f->stranger == f->peer_identity;
-			f->stranger = f->peer_identity;
-		}
-		f->peer_ifindex = other_end(&f->ct, f->forward);
-		f->peer_identity = found->other ? found->other->identity : f->stranger;
-	} else if ((f->forward || f->way == WAY_FROM_NODE) && !(p->traits & RELATED)) {
-		f->stranger = p->peer_identity;
-	}
-	trace_entry(f, WR_TRACE_CT_FOUND | (f->established ? 0 : WR_TRACE_CT_NEW) | (f->forward ? 0 : WR_TRACE_CT_REPLY) |
-			       (p->traits & RELATED ? WR_TRACE_CT_RELATED : 0));
-	if (!current) {
-		trace_step(WR_TRACE_CT_REJUDGED);
-		f->step = FLOW_STALE;
-	} else if (found->flags & CT_DENIED) {
-		f->step = FLOW_DENIED;
-	} else if (f->turns) {
-		f->step = FLOW_TURNS;
-	} else if (dry_run || (p->traits & FOLLOWS)) {
-		f->step = FLOW_PASSES;
-	} else {
-		f->step = f->answers ? FLOW_ANSWERED : f->moved ? FLOW_FOUND_AGAIN : FLOW_MOVES_ON;
-	}
-	f->ct.flags = next;
-}
-
-/* What is to be done about the packet's flow. */
-OUT_OF_LINE int flow_look(struct addresses *at, struct flow *f)
-{
-	struct packet p = { .at = at };
-	struct found found = { 0 };
-	bool fits;
-
-	if (!at || !f)
-		return WR_REASON_NO_ENDPOINT;
-	if (f->found != FLOW_LIVES)
-		return flow_unknown(f, false);
-	flow_follow(f);
-	p.ifindex = f->ifindex;
-	p.l4_proto = f->l4_proto;
-	p.peer_ifindex = f->peer_ifindex;
-	p.peer_identity = f->peer_identity;
-	p.traits = f->traits;
-	found.ct = &f->ct;
-	found.flags = f->ct.flags;
-	found.forward = f->forward;
-	fits = flow_fits(&p, &found, f->way, f->v6) && !flow_is_elsewhere(f);
-	if (!fits || flow_begins_anew(&p, &found))
-		/* Against a living flow's direction, or from elsewhere in the place of a flow towards the pod. */
-		return flow_unknown(f, fits ? !f->forward :
-					      !way_is_out(f->way) && f->forward && f->ct.responder == p.ifindex);
-	p.ep = endpoint_get(p.ifindex);
-	if (!p.ep)
-		return WR_REASON_NO_ENDPOINT;
-	p.word.both = policy_word_read(p.ep);
-	flow_known(&p, f, &found);
-	return WR_REASON_NONE;
-}
-
-/* Between whom the flow is that this packet begins. */
-static __always_inline enum wr_reason flow_ends(struct flow *f)
-{
-	const bool sent = way_is_out(f->way);
-	const __u32 from = sent ? f->ifindex : f->peer_ifindex, to = sent ? f->peer_ifindex : f->ifindex;
-
-	if (sent && end_is_local(to) && !endpoint_get(to))
-		return WR_REASON_NO_ENDPOINT;
-	if (end_is_remote(f->peer_ifindex) && !f->peer_identity)
-		f->peer_identity = WR_ID_SOME_POD;
-	f->stranger = f->peer_identity;
-	f->ct.flags = f->swapped * WR_CT_SWAPPED;
-	/* The world's packets come from another node only because its stack has brought them: so must the answers go. */
-	if (f->way == WAY_TO_POD || f->way == WAY_FROM_HOST || !from)
-		f->ct.flags |= WR_CT_VIA_STACK;
-	f->ct.initiator = from;
-	f->ct.responder = to;
-	if (!end_is_local(f->peer_ifindex))
-		*other_revision(&f->ct, sent) = f->cluster_revision;
-	return WR_REASON_NONE;
-}
-
-/*
- * The responder of a flow that is in ct_new has answered: it moves to ct, or stays if it may not. Then a later answer tries
- * again, uncounted. It is in ct before it leaves ct_new, so that nobody finds it in neither.
- */
-static __always_inline void flow_answered(const struct flow *f, const union ct_key *key, struct wr_ct *ct)
-{
-	const bool before = ct->flags & WR_CT_ANSWERED;
-
-	ct->flags |= WR_CT_ANSWERED;
-	ct->expires = f->now + ct_life(f->l4_proto, ct->flags);
-	if (!ct_establish(key, ct, before, f->v6)) {
-		ct_write(key, ct, false, BPF_EXIST, f->v6);
-		return;
-	}
-	ct_count(WR_CT_STAT_ANSWERED);
-	ct_delete(key, false, f->v6);
-}
-
-/* Whether it matters who began the flow: then a packet from its middle does not say what to judge. */
-static __always_inline bool is_isolated(const struct flow *f)
-{
-	return f->policy_class[WR_EGRESS] >= WR_CLASS_FIRST || f->policy_class[WR_INGRESS] >= WR_CLASS_FIRST;
-}
-
-static __always_inline enum wr_reason flow_create(struct flow *f, const union ct_key *key, const struct wr_ct *ct,
-						  enum wr_reason reason)
-{
-	trace_entry(f, 0);
-	if ((f->traits & MIDDLE) && (reason || is_isolated(f))) {
-		f->judged = 0;
-		return reason == WR_REASON_QUARANTINE ? WR_REASON_QUARANTINE : WR_REASON_NO_CONNECTION;
-	}
-	if (dry_run || (reason && f->lives))
-		return reason;
-	if (ct_write(key, ct, false, BPF_ANY, f->v6))
-		return reason ? reason : WR_REASON_CT_FULL;
-	if (f->established && !ct_delete(key, true, f->v6))
-		ct_usage_drop(f->old_owner);
-	ct_count(WR_CT_STAT_CREATED);
-	return reason;
-}
-
-/* A living, allowed entry in place: its state and its time. */
-static __always_inline void flow_move_on(const struct flow *f, const union ct_key *key, const struct wr_ct *next)
-{
-	bool established;
-	struct wr_ct *ct = ct_find(key, &established, f->v6);
-
-	if (!ct)
-		return;
-	if (next->flags & CT_ENDED)
-		__sync_fetch_and_or(&ct->flags, next->flags & CT_ENDED);
-	if (!(next->flags & WR_CT_RESET))
-		__sync_fetch_and_and(&ct->flags, ~WR_CT_RESET);
-	ct->expires = next->expires;
-}
-
-/* Writes what has been decided about f->ct. */
-static __always_inline void flow_write(const struct flow *f, const union ct_key *key, struct wr_ct *ct, bool denied)
-{
-	if (f->step == FLOW_STALE)
-		ct_count(WR_CT_STAT_REJUDGED);
-	if (f->answers && !denied)
-		flow_answered(f, key, ct);
-	else if (f->step == FLOW_MOVES_ON)
-		flow_move_on(f, key, ct);
-	else
-		/* Fails only if the entry has gone meanwhile, or without memory: then the next packet is judged again. */
-		ct_write(key, ct, f->established, BPF_EXIST, f->v6);
-}
-
-OUT_OF_LINE int flow_settle(struct addresses *at, struct flow *f)
-{
-	struct packet p = { 0 };
-	enum wr_reason reason;
-	union ct_key key;
-	struct wr_ct ct;
-
-	if (!at || !f)
-		return WR_REASON_NO_ENDPOINT;
-	flow_key(&p, at, f, &key);
-	ct = f->ct;
-	ct.expires = f->now + ct_life(f->l4_proto, ct.flags);
-	reason = denial(&ct);
-	if (f->step == FLOW_BEGINS)
-		return flow_create(f, &key, &ct, reason);
-	if (f->turns && f->step != FLOW_DENIED && is_isolated(f)) {
-		f->judged = 0;
-		return WR_REASON_NO_CONNECTION;
-	}
-	if (f->step == FLOW_TURNS)
-		f->judged = 0;
-	if (!dry_run && !(f->traits & FOLLOWS) && f->step != FLOW_DENIED)
-		flow_write(f, &key, &ct, reason);
-	return reason;
-}
-
-static __always_inline enum wr_reason flow_decide(struct __sk_buff *skb, struct addresses *at, struct flow *f)
-{
-	enum wr_reason reason;
-
-	flow_load(at, f);
-	if (f->lost)
-		flow_locate(skb, at, f);
-	reason = flow_look(at, f);
-	if (!reason && f->step == FLOW_BEGINS) {
-		if (way_is_out(f->way) && !f->located)
-			flow_locate(skb, at, f);
-		reason = flow_ends(f);
-	}
-	if (reason || f->step == FLOW_PASSES)
-		return reason;
-	if (f->step != FLOW_ANSWERED && f->step != FLOW_MOVES_ON && f->step != FLOW_FOUND_AGAIN)
-		judge_flow(at, f);
-	return flow_settle(at, f);
-}
-
-/* --- what is not --- */
-
 /* What the functions above are told. */
-static __always_inline void flow_fill(const struct packet *p, struct flow *f, const enum way way, const bool v6)
+static __always_inline void flow_fill(const struct packet *p, struct flow *f, const struct found *found,
+				      const enum way way, const bool v6)
 {
 	__builtin_memset(f, 0, sizeof(*f));
 	f->ifindex = p->ifindex;
@@ -590,43 +54,52 @@ static __always_inline void flow_fill(const struct packet *p, struct flow *f, co
 	f->l4_proto = p->l4_proto;
 	f->way = way;
 	f->v6 = v6;
+	if (!found->ct)
+		return;
+	f->found = FLOW_LIVES;
+	f->established = found->established;
+	f->ct = *found->ct;
 }
 
-/* Whether the packet just goes on with its flow, whose only change is that it lives on. */
+/*
+ * Whether the packet just goes on with its flow, whose only change is that it lives on, or, by FIN or RST, that it soon
+ * ends. `found` is what else has to be decided by.
+ */
 static __always_inline bool flow_goes_on(const struct packet *p, union ct_key *key, struct found *found,
 					 const enum way way, const bool v6)
 {
-	const __u32 swapped = ct_key(p, key, v6);
-	__u32 expires;
+	__u32 expires, ends;
 
-	if (!flow_find(found, key, swapped, v6) || (p->traits & (FOLLOWS | TCP_FIN | TCP_RST)))
+	found->swapped = ct_key(p, key, v6);
+	if (!flow_find(found, key, v6) || dry_run || (p->traits & FOLLOWS))
 		return false;
 	if ((found->flags & (CT_DENIED | WR_CT_RESET)) || !(found->forward || (found->flags & WR_CT_ANSWERED)))
 		return false;
 	if (flow_begins_anew(p, found) || !flow_fits(p, found, way, v6) || !flow_is_current(p, found, way))
 		return false;
-	expires = found->now + ct_life(p->l4_proto, found->flags);
-	if (expires - found->ct->expires + REFRESH_TICKS <= 2 * REFRESH_TICKS)
+	ends = tcp_progress(p, found);
+	expires = found->now + ct_life(p->l4_proto, ends);
+	if (ends == found->flags && expires - found->ct->expires + REFRESH_TICKS <= 2 * REFRESH_TICKS)
 		return true;
 	/* An answered flow that is in ct_new for want of room tries again. */
 	if (!found->forward && !found->established)
 		return false;
+	if (ends != found->flags)
+		__sync_fetch_and_or(&found->ct->flags, ends & CT_ENDED);
 	found->ct->expires = expires;
 	return true;
 }
 
 /* Whether the packet just goes on with its flow, and where; lets the next ones go by `lease`, if there can be one. */
-static __always_inline bool flow_continues(struct packet *p, struct scratch *s, const struct lease *lease, const enum way way,
-					   const bool v6)
+static __always_inline bool flow_continues(struct packet *p, struct scratch *s, struct found *found,
+					   const struct lease *lease, const enum way way, const bool v6)
 {
-	struct found found = { 0 };
-
-	if (dry_run || !flow_goes_on(p, &s->key, &found, way, v6))
+	if (!flow_goes_on(p, &s->key, found, way, v6))
 		return false;
-	p->via_stack = found.flags & WR_CT_VIA_STACK;
+	p->via_stack = found->flags & WR_CT_VIA_STACK;
 	if (way == WAY_FROM_POD) {
-		p->peer = found.other;
-		p->peer_ifindex = other_end(found.ct, found.forward);
+		p->peer = found->other;
+		p->peer_ifindex = other_end(found->ct, found->forward);
 		p->peer_identity = p->peer ? p->peer->identity : WR_ID_UNKNOWN;
 	}
 	if ((way == WAY_FROM_POD || way == WAY_FROM_NODE) && !p->via_stack && p->peer_ifindex)
@@ -639,11 +112,12 @@ static __always_inline enum wr_reason flow_pass(struct packet *p, struct scratch
 						const enum way way, const bool v6)
 {
 	struct flow *f = &s->flow;
+	struct found found = { 0 };
 	enum wr_reason reason;
 
-	if (flow_continues(p, s, lease, way, v6))
+	if (flow_continues(p, s, &found, lease, way, v6))
 		return WR_REASON_NONE;
-	flow_fill(p, f, way, v6);
+	flow_fill(p, f, &found, way, v6);
 	reason = flow_decide(p->skb, p->at, f);
 	if (reason && (p->traits & RELATED))
 		reason = WR_REASON_ICMP_ERROR;

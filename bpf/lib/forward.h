@@ -37,8 +37,8 @@ static __always_inline enum wr_reason destination6_check(struct packet *p)
 /*
  * The destination address, and that the frame went to the gateway's MAC address: the stack ignores what was addressed
  * to another one, and unicast IP in a broadcast frame is a trick (RFC 1122 section 3.3.6). IPv4 link-local destinations
- * pass: hosts offer services there (169.254.169.254, a node's DNS cache). A pod's own address is nothing that leaves a pod:
- * its stack delivers to itself.
+ * pass: hosts offer services there (169.254.169.254, a node's DNS cache). A pod's own address is nothing that leaves a
+ * pod: its stack delivers to itself.
  */
 static __always_inline enum wr_reason destination_check(struct packet *p, const bool v6)
 {

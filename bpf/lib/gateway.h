@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The pod's gateway, 169.254.1.1 and fe80::1, is no device's address: its ARP, neighbour discovery and echo are answered
- * here, by turning the question into the answer and handing it back into the pod it came from. It goes back by
+ * The pod's gateway, 169.254.1.1 and fe80::1, is no device's address: its ARP, neighbour discovery and echo are
+ * answered here, by turning the question into the answer and handing it back into the pod it came from. It goes back by
  * bpf_redirect_peer: plain bpf_redirect would run the device's egress, where to_pod would judge and count it once more.
  */
 #ifndef WARREN_LIB_GATEWAY_H
@@ -150,7 +150,8 @@ static __always_inline void nd_advertise(const struct packet *p, struct nd_frame
 
 /*
  * Any neighbour discovery from the pod. What Linux sends for the gateway is answered: a solicitation with the sender's
- * address as its one option, or, if it is unicast, with none (RFC 4861 section 7.2.2; then the answer needs none either).
+ * address as its one option, or, if it is unicast, with none (RFC 4861 section 7.2.2; then the answer needs none
+ * either).
  */
 OUT_OF_LINE int gateway_neighbour(struct __sk_buff *skb, struct addresses *at, __u32 end, __u32 hop_limit)
 {

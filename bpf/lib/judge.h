@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * Judging a flow: always in its initiator's direction, by the initiator's egress policy and the responder's ingress
- * policy, as far as these are endpoints of this node. What comes out is in the entry; `policy_class` says of which classes.
+ * policy, as far as these are endpoints of this node. What comes out is in the entry; `policy_class` says of which
+ * classes.
  */
 #ifndef WARREN_LIB_JUDGE_H
 #define WARREN_LIB_JUDGE_H
@@ -12,7 +13,8 @@
 /* All that is read of the policy must be read after the revision under which the verdict is kept. */
 static __always_inline void read_barrier(void)
 {
-	__u64 scratch = 0, was = __sync_fetch_and_add(&scratch, 0); /* an atomic operation with a result orders everything */
+	/* An atomic operation with a result orders everything. */
+	__u64 scratch = 0, was = __sync_fetch_and_add(&scratch, 0);
 
 	asm volatile("" : : "r"(was) : "memory");
 }
@@ -22,7 +24,8 @@ static __always_inline bool rule_allows(__u32 rule)
 	return rule >= WR_RULE_FIRST || rule == WR_RULE_NOT_ISOLATED || rule == WR_RULE_OWN_NODE;
 }
 
-static __always_inline __u32 point_rule(const struct addresses *at, const struct flow *f, __u32 direction, __u64 peer_identity)
+static __always_inline __u32 point_rule(const struct addresses *at, const struct flow *f, __u32 direction,
+					__u64 peer_identity)
 {
 	const __u32 policy_class = f->policy_class[direction];
 
@@ -54,7 +57,8 @@ static __always_inline void trace_judgement(const struct flow *f, __u32 directio
 		t->judgement[direction].cidr_peer = WR_PEER_NONE;
 }
 
-static __always_inline void judge_point(const struct addresses *at, struct flow *f, __u32 direction, __u64 peer_identity)
+static __always_inline void judge_point(const struct addresses *at, struct flow *f, __u32 direction,
+					__u64 peer_identity)
 {
 	struct wr_judgement *j = &f->ct.at[direction];
 
@@ -95,11 +99,11 @@ static __always_inline bool ends_read(struct flow *f, __u64 *initiator, __u64 *r
 #define JUDGE_ROUNDS 6
 
 /*
- * Judges f->ct: both points, also when the first one denies, so that the entry says of each under what it was judged. Of one
- * whose judgement still holds only the classes are found again: they are the ones that have its revisions.
+ * Judges f->ct: both points, also when the first one denies, so that the entry says of each under what it was judged.
+ * Of one whose judgement still holds only the classes are found again: they are the ones that have its revisions.
  *
- * Who is about to deny judges once more: a lookup may have missed an element that was being replaced (abi/policy.h). And
- * again as long as the ends change: a class or an identity that was read a moment ago may be in no map any more.
+ * Who is about to deny judges once more: a lookup may have missed an element that was being replaced (abi/policy.h).
+ * And again as long as the ends change: a class or an identity that was read a moment ago may be in no map any more.
  */
 OUT_OF_LINE int judge_flow(const struct addresses *at, struct flow *f)
 {

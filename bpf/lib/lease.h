@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Leases. What conntrack has said about a packet from one pod to another holds for the next ones, as long as nothing has
- * changed and for about a second: then the entry is asked again, and lives on. A lease is one word, a hash of everything
- * by which the packet was let through, in an array: the hash lookup that it saves is the dearest part of from_pod (35 of 87
- * ns). Nobody reads one but by computing the same word, so it needs no deletion: another revision, identity, endpoint or
- * second makes another word. The hash is keyed, so that nobody can look for flows that share one.
+ * Leases. What conntrack has said about a packet from one pod to another holds for the next ones, as long as nothing
+ * has changed and for about a second: then the entry is asked again, and lives on. A lease is one word, a hash of
+ * everything by which the packet was let through, in an array: the hash lookup that it saves is the dearest part of
+ * from_pod (35 of 87 ns). Nobody reads one but by computing the same word, so it needs no deletion: another revision,
+ * identity, endpoint or second makes another word. The hash is keyed, so that nobody can look for flows that share one.
  *
  * To and from a pod of another node it saves more: who and where that is need not be looked up either, as long as the
  * cluster's revision stands. There the word's low bits are the node's slot.
@@ -20,8 +20,11 @@
 _Static_assert((WR_NODE_SLOTS & LEASE_NODE) == 0, "a slot is some bits of a word");
 #define LEASE_TICKS_SHIFT 3 /* 1.07 s */
 
-/* Set by the loader, another one each time; without it there are no leases. */
-const volatile __u64 lease_secret __weak = 0;
+/* Set by the loader, others each time; without the first one there are no leases. */
+const volatile struct {
+	__u64 seed;
+	__u32 address[6];
+} lease_secret __weak = { 0 };
 
 /* The programs' own: what is in it means nothing to anybody else, and it is neither pinned nor in the registry. */
 struct {
@@ -43,11 +46,13 @@ enum lease_kind {
 	LEASE_TO_NODE = 1 << 1,   /* ... to one of another node */
 	LEASE_FROM_NODE = 2 << 1, /* from a pod of another node */
 	LEASE_OUTSIDE = 3 << 1,   /* from an address that is no pod's and none of this node's */
+	LEASE_SENDER = 4 << 1,    /* tunnel packets from an address, which is a node's */
 };
 
 static __always_inline __u64 lease_begin(const struct packet *p, enum lease_kind kind, const bool v6)
 {
-	return lease_mix(lease_secret, (__u64)p->sport << 48 | (__u64)p->dport << 32 | (__u64)p->l4_proto << 24 | kind | v6);
+	return lease_mix(lease_secret.seed,
+			 (__u64)p->sport << 48 | (__u64)p->dport << 32 | (__u64)p->l4_proto << 24 | kind | v6);
 }
 
 /* Where the lease of a packet to p->peer would be, and what it would say. The endpoints stand for their addresses. */
@@ -69,15 +74,26 @@ static __always_inline __u64 *lease_at(const struct packet *p, __u64 *word, cons
 /* Only what neither begins nor ends anything has one. */
 static __always_inline bool lease_is_for(const struct packet *p)
 {
-	return !dry_run && lease_secret && !(p->traits & (TCP_SYN | TCP_FIN | TCP_RST | BEGINS | FOLLOWS));
+	return !dry_run && lease_secret.seed && !(p->traits & (TCP_SYN | TCP_FIN | TCP_RST | BEGINS | FOLLOWS));
+}
+
+/*
+ * An address that anybody may choose must not have the hash of another one. Mixing IPv6's halves in one after the other
+ * would let it: of both numbers the topmost bit goes through a multiplication alone, whatever the key, and a second one
+ * takes it back. So an address is multiplied with secrets only: NH (RFC 4418 section 5.2.2), two times, collides with a
+ * chance of 2^-64.
+ */
+static __always_inline __u64 lease_address(const __be32 *w, const volatile __u32 *k)
+{
+	return (__u64)(__u32)(w[0] + k[0]) * (__u32)(w[1] + k[1]) + (__u64)(__u32)(w[2] + k[2]) * (__u32)(w[3] + k[3]);
 }
 
 static __always_inline __u64 lease_mix_address(__u64 h, const union addr *addr, const bool v6)
 {
 	if (!v6)
 		return lease_mix(h, addr->a4.v4);
-	h = lease_mix(h, (__u64)addr->a6.v6[0] << 32 | addr->a6.v6[1]);
-	return lease_mix(h, (__u64)addr->a6.v6[2] << 32 | addr->a6.v6[3]);
+	h = lease_mix(h, lease_address(addr->a6.v6, lease_secret.address));
+	return lease_mix(h, lease_address(addr->a6.v6, lease_secret.address + 2));
 }
 
 /* A lease as it would be for this packet. `at` NULL: there can be none. */
@@ -86,7 +102,9 @@ struct lease {
 	__u64 word;
 };
 
-/* Where the lease of a packet between p->ep and an address elsewhere would be, and what it would say but for the slot. */
+/*
+ * Where the lease of a packet between p->ep and an address elsewhere would be, and what it would say but for the slot.
+ */
 static __always_inline void lease_remote(const struct packet *p, struct lease *lease, enum lease_kind kind, __u64 via,
 					 const union addr *far, const bool v6)
 {
@@ -101,6 +119,16 @@ static __always_inline void lease_remote(const struct packet *p, struct lease *l
 	lease->at = bpf_map_lookup_elem(&leases, &slot);
 }
 
+/* Where the lease of tunnel packets from an address would be, and what it would say but for the slot. */
+static __always_inline void lease_sender(const union addr *source, __u32 revision, struct lease *lease, const bool v6)
+{
+	const __u64 h = lease_mix_address(lease_mix(lease_secret.seed, LEASE_SENDER | v6), source, v6);
+	const __u32 slot = h >> (64 - LEASE_BITS);
+
+	lease->word = lease_mix(h, (__u64)revision << 32 | (__u32)(ct_now() >> LEASE_TICKS_SHIFT)) & ~(__u64)LEASE_NODE;
+	lease->at = lease_secret.seed && !dry_run ? bpf_map_lookup_elem(&leases, &slot) : NULL;
+}
+
 /* The slot that is leased, or 0. */
 static __always_inline __u32 lease_slot(const struct lease *lease)
 {
@@ -110,8 +138,8 @@ static __always_inline __u32 lease_slot(const struct lease *lease)
 }
 
 /*
- * The flow lets such packets pass: `end` is its other end. Of an end on this node a lease for another node would say slot 0, and
- * the other way round the word would be no lease's: neither is ever believed.
+ * The flow lets such packets pass: `end` is its other end. Of an end on this node a lease for another node would say
+ * slot 0, and the other way round the word would be no lease's: neither is ever believed.
  */
 static __always_inline void lease_give(const struct lease *lease, __u32 end)
 {
@@ -140,16 +168,16 @@ static __always_inline bool lease_to_node_holds(struct packet *p, struct lease *
 static __always_inline bool lease_from_node_holds(const struct packet *p, struct lease *lease, const bool v6)
 {
 	lease->at = NULL;
-	if (!lease_is_for(p) || !p->peer_ifindex)
+	if (!lease_is_for(p) || !p->ep || !p->peer_ifindex)
 		return false;
 	lease_remote(p, lease, LEASE_FROM_NODE, p->peer_identity, &p->at->saddr, v6);
 	return lease_slot(lease) == (p->peer_ifindex & LEASE_NODE);
 }
 
 /*
- * Whether the packet is for a pod, which is p->peer then, and there is a lease for it. Else `lease` is what conntrack may give: made of
- * revisions and identities that were read before it looks at the entry. Read afterwards they could already be those of a policy
- * that denies.
+ * Whether the packet is for a pod, which is p->peer then, and there is a lease for it. Else `lease` is what conntrack
+ * may give: made of revisions and identities that were read before it looks at the entry. Read afterwards they could
+ * already be those of a policy that denies.
  */
 static __always_inline bool lease_holds(struct packet *p, struct lease *lease, const bool v6)
 {

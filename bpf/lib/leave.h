@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * What the stack sends to other nodes, through warren0. Who has sent it follows from where it entered the host; who that is on
- * the wire, from the address that it has got from there on: the stack may have translated it.
+ * What the stack sends to other nodes, through warren0. Who has sent it follows from where it entered the host; who
+ * that is on the wire, from the address that it has got from there on: the stack may have translated it. Of what the
+ * world has sent an entry remembers that this node has forwarded it: the answers come back here.
  */
 #ifndef WARREN_LIB_LEAVE_H
 #define WARREN_LIB_LEAVE_H
@@ -19,10 +20,10 @@ static __always_inline bool source_is_own(struct __sk_buff *skb, const struct ad
 }
 
 /*
- * Super-packets that are not TCP's cannot be encapsulated. They go on through warren0, which cuts what it sends (the node turns
- * its offloads off, dp/node.h), and the pieces come to from_host once more, at its other end; by then the kernel has forgotten
- * where they entered. That is in cb[], which crosses a veth untouched, and which is believed there only: nothing comes to that
- * end but what from_host has let through.
+ * Super-packets that are not TCP's cannot be encapsulated. They go on through warren0, which cuts what it sends (the
+ * node turns its offloads off, dp/node.h), and the pieces come to from_host once more, at its other end; by then the
+ * kernel has forgotten where they entered. That is in cb[], which crosses a veth untouched, and which is believed there
+ * only: nothing comes to that end but what from_host has let through.
  */
 #define LEAVE_PIECE 0x57524355u
 
@@ -85,23 +86,31 @@ OUT_OF_LINE int leave_identity(struct __sk_buff *skb, const struct addresses *at
 	return *identity ? WR_REASON_NONE : WR_REASON_SPOOFED_OUTSIDE;
 }
 
-/* By the egress policy of the pod by whose device the packet entered, if it did. */
-static __always_inline enum wr_reason leave_judge(struct packet *p, struct scratch *s, const bool v6)
+/*
+ * By the egress policy of the pod by whose device the packet entered, if it did. The world is judged at the other node:
+ * of its packets only those whose answers would be refused for want of an entry are dropped here.
+ */
+static __always_inline enum wr_reason leave_judge(struct packet *p, struct scratch *s, __u64 identity, const bool v6)
 {
 	const __u32 entered = leave_entered(p->skb);
 	enum wr_reason reason;
 
 	p->ep = entered ? endpoint_get(entered) : NULL;
-	if (!p->ep)
+	if (!p->ep && identity != WR_ID_WORLD)
 		return WR_REASON_NONE;
-	p->ifindex = entered;
-	p->word.both = policy_word_read(p->ep);
-	trace_step(WR_TRACE_ENDPOINT);
+	p->ifindex = p->ep ? entered : 0;
+	p->word.both = p->ep ? policy_word_read(p->ep) : 0;
+	if (p->ep)
+		trace_step(WR_TRACE_ENDPOINT);
 	reason = transport_parse(p, v6);
-	if (reason)
+	if (!reason) {
+		trace_step(WR_TRACE_PARSED);
+		reason = flow_pass(p, s, NULL, WAY_FROM_HOST, v6);
+	}
+	if (p->ep)
 		return reason;
-	trace_step(WR_TRACE_PARSED);
-	return flow_pass(p, s, NULL, WAY_FROM_HOST, v6);
+	p->ifindex = p->skb->ifindex;
+	return reason == WR_REASON_CT_FULL ? reason : WR_REASON_NONE;
 }
 
 /* Whether the packet, which ip_parse() has found in order, may go to the node p->peer_ifindex, and as whose. */
@@ -118,7 +127,7 @@ static __always_inline enum wr_reason leave(struct packet *p, struct scratch *s,
 		return WR_REASON_BAD_DESTINATION;
 	p->peer_ifindex = WR_REMOTE | slot;
 	reason = leave_identity(p->skb, p->at, identity, v6);
-	return reason ? reason : leave_judge(p, s, v6);
+	return reason ? reason : leave_judge(p, s, *identity, v6);
 }
 
 #endif

@@ -10,7 +10,6 @@
 #include <bpf/bpf_helpers.h>
 
 #include "abi/maps.h"
-#include "lib/secret.h" /* in every object, as the maps are */
 
 #define X(name_, TYPE, key_type, value_type, entries, flags, text)                                                     \
 	struct {                                                                                                       \

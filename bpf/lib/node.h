@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Other nodes: by slot, by pod CIDR, by their own addresses; and whose an address is that is no endpoint's of this node. */
+/*
+ * Other nodes: by slot, by pod CIDR, by their own addresses; and whose an address is that is no endpoint's of this
+ * node.
+ */
 #ifndef WARREN_LIB_NODE_H
 #define WARREN_LIB_NODE_H
 
@@ -40,7 +43,10 @@ static __always_inline const struct wr_node *node_get(__u32 slot)
 	return node && node->id ? node : NULL;
 }
 
-/* Slot of the node whose pod CIDR holds the address, or 0. Keys are copied: in a function out of line 6.1 takes none from `addr`. */
+/*
+ * Slot of the node whose pod CIDR holds the address, or 0. Keys are copied: in a function out of line 6.1 takes none
+ * from `addr`.
+ */
 static __always_inline __u32 node_by_cidr(const union addr *addr, const bool v6)
 {
 	const struct wr_node_ref *ref;
@@ -92,8 +98,8 @@ static __always_inline __u64 identity_by_address(const union addr *addr, const b
 }
 
 /* The first address of a pod CIDR is its node's own: the gateway address, on warren0. */
-static __always_inline bool addr_is_first(const union addr *a, const struct wr_addr4 *cidr4, const struct wr_addr6 *cidr6,
-					  const bool v6)
+static __always_inline bool addr_is_first(const union addr *a, const struct wr_addr4 *cidr4,
+					  const struct wr_addr6 *cidr6, const bool v6)
 {
 	if (!v6)
 		return a->a4.v4 == (cidr4->v4 | bpf_htonl(1));

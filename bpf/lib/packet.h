@@ -77,8 +77,8 @@ enum packet_trait {
 };
 
 /*
- * What is in the way between the IP header and the transport header's end, apart from TCP and UDP in one piece: extension
- * headers, fragments, ICMP and the rest. In memory too: it is rare, and for functions out of line.
+ * What is in the way between the IP header and the transport header's end, apart from TCP and UDP in one piece:
+ * extension headers, fragments, ICMP and the rest. In memory too: it is rare, and for functions out of line.
  */
 struct transport {
 	__u32 l4_off, end;
@@ -99,7 +99,7 @@ struct transport {
 struct packet {
 	struct __sk_buff *skb;
 	const struct wr_endpoint *ep; /* for which it is judged: whose program runs, or who has sent it or gets it */
-	__u32 ifindex;                /* ... and its key */
+	__u32 ifindex;                /* ... and its key; 0 for flow_pass(): none, the world's by this node's stack */
 	__u32 direction;              /* enum wr_direction */
 	union policy_word word;       /* ep's */
 	const struct wr_endpoint *peer; /* the other side, if it is an endpoint of this node */
@@ -118,7 +118,9 @@ struct packet {
 	__u8 hop_limit;
 	bool to_gateway;
 
-	/* By l4_parse(), of a packet that has its transport header; the ports of a later fragment by transport_parse(). */
+	/*
+	 * By l4_parse(), of a packet that has its transport header; the ports of a later fragment by transport_parse().
+	 */
 	__u8 icmp_type;
 	__u32 traits; /* set of enum packet_trait */
 	__be16 sport, dport;
@@ -129,8 +131,8 @@ struct packet {
 };
 
 /*
- * In assembly because clang, once it sees the same field read in several places, keeps the field's address in a register,
- * and the verifier refuses reads of the context by anything but its own pointer and a constant offset.
+ * In assembly because clang, once it sees the same field read in several places, keeps the field's address in a
+ * register, and the verifier refuses reads of the context by anything but its own pointer and a constant offset.
  */
 #define ctx_pointer(skb, field)                                                                                        \
 	({                                                                                                             \

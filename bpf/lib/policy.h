@@ -90,8 +90,8 @@ static __always_inline const struct wr_node *policy_node(const struct flow *f, _
 }
 
 /*
- * By what blocks the flow's peer is in: of egress that is the responder, of ingress the initiator. Another node is where its
- * address is, whichever one it sends from.
+ * By what blocks the flow's peer is in: of egress that is the responder, of ingress the initiator. Another node is
+ * where its address is, whichever one it sends from.
  */
 static __always_inline __u32 policy_ask_cidr(const struct addresses *at, const struct flow *f, __u32 direction,
 					     const struct wr_class_info *info, __u64 peer_identity)

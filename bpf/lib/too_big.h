@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * A packet that is too big for the way to another node becomes the ICMP error that tells its sender: frag-needed (RFC 1191)
- * or Packet Too Big (RFC 4443 section 3.2), with the MTU of the way. One for one, and smaller: no need to limit the rate.
+ * A packet that is too big for the way to another node becomes the ICMP error that tells its sender: frag-needed (RFC
+ * 1191) or Packet Too Big (RFC 4443 section 3.2), with the MTU of the way. One for one, and smaller: no need to limit
+ * the rate.
  *
  * IPv4 without DF is not fragmented here, and its sender is told all the same: Linux remembers the MTU of a destination
  * whatever DF said, and fragments from then on. Tunnel packets are never fragmented.
@@ -86,7 +87,10 @@ static __always_inline void too_big_write6(struct ipv6hdr *ip, const struct ipv6
 	icmp->check = csum_fold(bpf_csum_diff(NULL, 0, (void *)icmp, TOO_BIG_MESSAGE, sum));
 }
 
-/* Source: the destination that cannot be reached so, the one address that strict rp_filter accepts, in the pod and on warren0. */
+/*
+ * Source: the destination that cannot be reached so, the one address that strict rp_filter accepts, in the pod and on
+ * warren0.
+ */
 static __always_inline bool too_big_turn(const struct packet *p, __u32 mtu, const bool v6)
 {
 	const __u32 ip = v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);

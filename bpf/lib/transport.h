@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * From the transport header to the flow that a packet belongs to. TCP and UDP in one piece are read where they are needed;
- * everything else out of line: fragments, ICMP, whose errors belong to the flow that they are about, and the rest.
+ * From the transport header to the flow that a packet belongs to. TCP and UDP in one piece are read where they are
+ * needed; everything else out of line: fragments, ICMP, whose errors belong to the flow that they are about, and the
+ * rest.
  */
 #ifndef WARREN_LIB_TRANSPORT_H
 #define WARREN_LIB_TRANSPORT_H
@@ -50,10 +51,10 @@ static __always_inline enum wr_reason fragment_first(const struct transport *t, 
 }
 
 /*
- * The first one holds the whole transport header (l4_parse() saw to that) and makes an entry with its ports; later ones need
- * the entry and belong to that flow. None may overwrite what was judged: those that a pod sends go strictly upwards (Linux
- * sends them in order; one that comes out of order is dropped); those that come to a pod, maybe from far away and overtaking
- * each other, must only stay behind the first one.
+ * The first one holds the whole transport header (l4_parse() saw to that) and makes an entry with its ports; later ones
+ * need the entry and belong to that flow. None may overwrite what was judged: those that a pod sends go strictly
+ * upwards (Linux sends them in order; one that comes out of order is dropped); those that come to a pod, maybe from far
+ * away and overtaking each other, must only stay behind the first one.
  */
 OUT_OF_LINE int transport_fragment(const struct addresses *at, struct transport *t)
 {
@@ -89,10 +90,11 @@ OUT_OF_LINE int transport_fragment(const struct addresses *at, struct transport 
 /* --- ICMP errors --- */
 
 /*
- * The packet that an error is about: t gets its protocol, *saddr and *daddr its addresses, the other way round: the way the
- * error goes. Returns where its transport header is; 0 if that cannot be read: options, a later fragment.
+ * The packet that an error is about: t gets its protocol, *saddr and *daddr its addresses, the other way round: the way
+ * the error goes. Returns where its transport header is; 0 if that cannot be read: options, a later fragment.
  */
-static __always_inline __u32 quoted4_parse(const struct packet *p, struct transport *t, union addr *saddr, union addr *daddr)
+static __always_inline __u32 quoted4_parse(const struct packet *p, struct transport *t, union addr *saddr,
+					   union addr *daddr)
 {
 	const __u32 off = t->l4_off + ICMP_HEADER_SIZE;
 	const struct iphdr *ip = packet_at(p, off & PACKET_OFF_MAX, sizeof(*ip));
@@ -107,7 +109,8 @@ static __always_inline __u32 quoted4_parse(const struct packet *p, struct transp
 }
 
 /* The same. An extension header is a transport protocol of which there is no flow. */
-static __always_inline __u32 quoted6_parse(const struct packet *p, struct transport *t, union addr *saddr, union addr *daddr)
+static __always_inline __u32 quoted6_parse(const struct packet *p, struct transport *t, union addr *saddr,
+					   union addr *daddr)
 {
 	const __u32 off = t->l4_off + ICMP_HEADER_SIZE;
 	const struct ipv6hdr *ip = packet_at(p, off & PACKET_OFF_MAX, sizeof(*ip));
@@ -145,9 +148,10 @@ static __always_inline bool quoted_ports(struct packet *p, struct transport *t, 
 }
 
 /*
- * An ICMP error becomes a packet of the flow that it is about. One that a pod sends must be about a packet which was sent to
- * it, and go to who sent that: about anybody else's it could cut connections that are not the pod's. One that comes to a
- * pod may be from anybody on the way, about what the pod itself sent. Redirects are never right: a pod is nobody's router.
+ * An ICMP error becomes a packet of the flow that it is about. One that a pod sends must be about a packet which was
+ * sent to it, and go to who sent that: about anybody else's it could cut connections that are not the pod's. One that
+ * comes to a pod may be from anybody on the way, about what the pod itself sent. Redirects are never right: a pod is
+ * nobody's router.
  */
 OUT_OF_LINE int transport_error(struct __sk_buff *skb, struct addresses *at, struct transport *t)
 {

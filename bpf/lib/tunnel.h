@@ -39,8 +39,8 @@ struct tunnel_out {
 };
 
 /*
- * Of addresses, protocol and ports, by multiplication; not bpf_get_hash_recalc(), which dissects every packet of a sender
- * that has set no hash. Of fragments without the ports, which not all of them have: so they stay together.
+ * Of addresses, protocol and ports, by multiplication; not bpf_get_hash_recalc(), which dissects every packet of a
+ * sender that has set no hash. Of fragments without the ports, which not all of them have: so they stay together.
  */
 static __always_inline __u32 tunnel_hash(const __be32 *s, const __be32 *d, __u8 l4_proto, const bool v6)
 {
@@ -56,8 +56,8 @@ static __always_inline __u32 tunnel_hash(const __be32 *s, const __be32 *d, __u8 
 }
 
 /*
- * Where the packet ends, its protocol (of a fragment none), its hash, and the outer TOS: ECN as it is inside (RFC 6040 section
- * 4.1, normal mode), DSCP if the cluster is configured so (RFC 2983, uniform model).
+ * Where the packet ends, its protocol (of a fragment none), its hash, and the outer TOS: ECN as it is inside (RFC 6040
+ * section 4.1, normal mode), DSCP if the cluster is configured so (RFC 2983, uniform model).
  */
 static __always_inline bool tunnel_read(struct packet *p, struct tunnel_out *out, const bool v6)
 {
@@ -107,9 +107,9 @@ static __always_inline bool tunnel_fits(const struct packet *p, __u32 mtu)
 }
 
 /*
- * Room for the outer headers behind the Ethernet header. Who sends from inside a tunnel of its own has skb->encapsulation set
- * already; then the kernel takes no flags (-EALREADY), without which a super-packet would not be cut right. A single packet
- * needs them for nothing but skb->protocol, which changes as in tunnel_decap().
+ * Room for the outer headers behind the Ethernet header. Who sends from inside a tunnel of its own has
+ * skb->encapsulation set already; then the kernel takes no flags (-EALREADY), without which a super-packet would not be
+ * cut right. A single packet needs them for nothing but skb->protocol, which changes as in tunnel_decap().
  */
 static __always_inline bool tunnel_room(struct __sk_buff *skb, const bool v6, const bool over6)
 {
@@ -166,7 +166,8 @@ static __always_inline void outer4_write(struct iphdr *ip, const struct tunnel_o
 	ip->saddr = from;
 	ip->daddr = to;
 	sum = bpf_htons(0x4500 | out->tos) + (__u32)len + bpf_htons(IP4_DONT_FRAGMENT) +
-	      bpf_htons(TUNNEL_HOP_LIMIT << 8 | IPPROTO_UDP) + (from & 0xffff) + (from >> 16) + (to & 0xffff) + (to >> 16);
+	      bpf_htons(TUNNEL_HOP_LIMIT << 8 | IPPROTO_UDP) + (from & 0xffff) + (from >> 16) + (to & 0xffff) +
+	      (to >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);
 	ip->check = ~sum;
@@ -191,7 +192,8 @@ static __always_inline void link_write(struct ethhdr *eth, const struct wr_node 
 	eth->h_proto = v6 ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP);
 }
 
-static __always_inline enum wr_reason tunnel_encap(struct packet *p, struct tunnel_out *out, const bool v6, const bool over6)
+static __always_inline enum wr_reason tunnel_encap(struct packet *p, struct tunnel_out *out, const bool v6,
+						   const bool over6)
 {
 	const __u32 overhead = over6 ? WR_TUNNEL_OVERHEAD6 : WR_TUNNEL_OVERHEAD4;
 	struct __sk_buff *skb = p->skb;
@@ -231,14 +233,18 @@ static __always_inline enum wr_reason push(struct packet *p, struct tunnel_out *
 			return WR_REASON_RUNT;
 		link_write(eth, out->node, v6);
 	} else {
-		reason = out->node->flags & WR_NODE_OVER6 ? tunnel_encap(p, out, v6, true) : tunnel_encap(p, out, v6, false);
+		reason =
+		    out->node->flags & WR_NODE_OVER6 ? tunnel_encap(p, out, v6, true) : tunnel_encap(p, out, v6, false);
 	}
 	if (reason == WR_REASON_TO_NODE)
 		node_count(slot, WR_EGRESS, bytes);
 	return reason;
 }
 
-/* Everything is read from the packet, which ip_parse() has found in order: the callers' stacks have no room to remember it. */
+/*
+ * Everything is read from the packet, which ip_parse() has found in order: the callers' stacks have no room to remember
+ * it.
+ */
 OUT_OF_LINE int tunnel_push(struct __sk_buff *skb, __u64 identity, __u32 slot, __u32 v6)
 {
 	struct packet p = { .skb = skb };
@@ -250,8 +256,9 @@ OUT_OF_LINE int tunnel_push(struct __sk_buff *skb, __u64 identity, __u32 slot, _
 }
 
 /*
- * Makes the packet ready for the node that p->peer_ifindex names (WR_REMOTE | slot), with that identity as its sender's;
- * verdict() sends it there. Whoever routes the packet has counted its hop limit down. A dry run leaves the packet as it is.
+ * Makes the packet ready for the node that p->peer_ifindex names (WR_REMOTE | slot), with that identity as its
+ * sender's; verdict() sends it there. Whoever routes the packet has counted its hop limit down. A dry run leaves the
+ * packet as it is.
  */
 static __always_inline enum wr_reason tunnel_send(const struct packet *p, __u64 identity, const bool v6)
 {
@@ -259,9 +266,9 @@ static __always_inline enum wr_reason tunnel_send(const struct packet *p, __u64 
 }
 
 /*
- * What tc is to do with what tunnel_send() has made. Without a node any more: nothing. While the next hop's MAC address is not
- * known the stack finds it: by the outer destination, or, of what is not encapsulated, by the node's address, since the route
- * to the destination leads to warren0.
+ * What tc is to do with what tunnel_send() has made. Without a node any more: nothing. While the next hop's MAC address
+ * is not known the stack finds it: by the outer destination, or, of what is not encapsulated, by the node's address,
+ * since the route to the destination leads to warren0.
  */
 static __always_inline int tunnel_redirect(const struct packet *p)
 {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Packets from other nodes: which of an uplink's are tunnel packets, whether one is in order and its sender may say what it
- * says, and taking the outer headers off.
+ * Packets from other nodes: which of an uplink's are tunnel packets, whether one is in order and its sender may say
+ * what it says, and taking the outer headers off.
  *
- * Only a datagram in one piece, right behind an IP header without options or extension headers, is ever decapsulated. A first
- * fragment of one is dropped by name; later ones, and what hides the port behind other extension headers, go to the stack,
- * where nobody listens.
+ * Only a datagram in one piece, right behind an IP header without options or extension headers, is ever decapsulated. A
+ * first fragment of one is dropped by name; later ones, and what hides the port behind other extension headers, go to
+ * the stack, where nobody listens.
  */
 #ifndef WARREN_LIB_TUNNEL_IN_H
 #define WARREN_LIB_TUNNEL_IN_H
@@ -16,6 +16,7 @@
 #include "lib/gateway.h"
 #include "lib/geneve.h"
 #include "lib/ip.h"
+#include "lib/lease.h"
 #include "lib/node.h"
 #include "lib/trace.h"
 
@@ -131,9 +132,9 @@ static int sum_chunk(__u32 n, struct sum *s)
 }
 
 /*
- * Whether somebody else has looked at the checksum already, or nobody can. The device has (CHECKSUM_UNNECESSARY); so has GRO.
- * CHECKSUM_PARTIAL means that it is still to be completed: the packet has never been on a wire. No helper tells that from
- * none, but only none becomes "unnecessary" on request, and only a complete one can be updated.
+ * Whether somebody else has looked at the checksum already, or nobody can. The device has (CHECKSUM_UNNECESSARY); so
+ * has GRO. CHECKSUM_PARTIAL means that it is still to be completed: the packet has never been on a wire. No helper
+ * tells that from none, but only none becomes "unnecessary" on request, and only a complete one can be updated.
  */
 static __always_inline bool sum_is_trusted(struct __sk_buff *skb)
 {
@@ -148,15 +149,17 @@ static __always_inline bool sum_is_trusted(struct __sk_buff *skb)
 }
 
 /*
- * RFC 8926 section 3.3: none is accepted (nodes send none, over IPv6 too: RFC 6935), one that is there must be right. Other
- * senders than nodes have been refused before: so this is for peers that speak Geneve by the kernel's device.
+ * RFC 8926 section 3.3: none is accepted (nodes send none, over IPv6 too: RFC 6935), one that is there must be right.
+ * Other senders than nodes have been refused before: so this is for peers that speak Geneve by the kernel's device.
  *
  * What the checksum covers besides stands right before the UDP header: the addresses, as there are neither options nor
  * extension headers. (A copy of them here and the chunk there are more stack than kernel 6.1 has left for them.)
  */
 OUT_OF_LINE int tunnel_sum_is_right(struct __sk_buff *skb, __u32 udp, __u32 end, __u32 v6)
 {
-	struct sum s = { .skb = skb, .off = udp - (v6 ? 32 : 8), .end = end, .sum = bpf_htonl(end - udp + IPPROTO_UDP) };
+	struct sum s = {
+		.skb = skb, .off = udp - (v6 ? 32 : 8), .end = end, .sum = bpf_htonl(end - udp + IPPROTO_UDP)
+	};
 
 	if (sum_is_trusted(skb))
 		return true;
@@ -202,7 +205,8 @@ OUT_OF_LINE int tunnel_options_read(struct __sk_buff *skb, struct tunnel_options
 	return o->critical ? WR_REASON_TUNNEL_MALFORMED : WR_REASON_NONE;
 }
 
-static __always_inline enum wr_reason tunnel_geneve(const struct packet *p, const struct wr_cluster *c, struct tunnel *t)
+static __always_inline enum wr_reason tunnel_geneve(const struct packet *p, const struct wr_cluster *c,
+						    struct tunnel *t)
 {
 	/* One option's room, whether it is there or not: without it an inner packet would be. */
 	const struct geneve_header *geneve =
@@ -234,8 +238,8 @@ static __always_inline enum wr_reason tunnel_geneve(const struct packet *p, cons
 /* --- the inner packet --- */
 
 /*
- * RFC 6040 section 4.2: what the inner ECN field becomes; 0: stays as it is. What was congested outside says so inside, unless
- * nobody there would understand it: then it is dropped, as congestion is told to such.
+ * RFC 6040 section 4.2: what the inner ECN field becomes; 0: stays as it is. What was congested outside says so inside,
+ * unless nobody there would understand it: then it is dropped, as congestion is told to such.
  */
 static __always_inline enum wr_reason tunnel_ecn(struct tunnel *t, __u8 inner)
 {
@@ -326,7 +330,8 @@ static __always_inline bool source_is_strange(const union addr *a, const bool v6
 	return top >> 24 == 0 || top >> 24 == 127 || top >> 16 == 0xa9fe || top >> 28 == 0xf;
 }
 
-static __always_inline enum wr_reason stranger_check(const union addr *source, __u32 slot, __u64 identity, const bool v6)
+static __always_inline enum wr_reason stranger_check(const union addr *source, __u32 slot, __u64 identity,
+						     const bool v6)
 {
 	const struct wr_cluster *c = cluster_get();
 	const struct wr_node *node = node_get(slot);
@@ -342,12 +347,16 @@ static __always_inline enum wr_reason stranger_check(const union addr *source, _
 	return good ? WR_REASON_NONE : WR_REASON_TUNNEL_SOURCE;
 }
 
-/* What a node may say of whom is no pod: that it is itself, by one of its addresses; or that it is nobody's of the cluster. */
+/*
+ * What a node may say of whom is no pod: that it is itself, by one of its addresses; or that it is nobody's of the
+ * cluster.
+ */
 OUT_OF_LINE int tunnel_stranger(const struct addresses *at, __u32 slot, __u64 identity, __u32 v6)
 {
 	if (!at)
 		return WR_REASON_TUNNEL_IDENTITY;
-	return v6 ? stranger_check(&at->saddr, slot, identity, true) : stranger_check(&at->saddr, slot, identity, false);
+	return v6 ? stranger_check(&at->saddr, slot, identity, true)
+		  : stranger_check(&at->saddr, slot, identity, false);
 }
 
 /* A node speaks for the pods of its own CIDR. The hash is nobody's if it is zero. */
@@ -381,18 +390,35 @@ static __always_inline enum wr_reason tunnel_check(struct packet *p, const struc
 	return t->v6 ? tunnel_source(p, t, true) : tunnel_source(p, t, false);
 }
 
+/* Slot of the node whose own address it is, or 0. By a lease, as long as the cluster's revision stands. */
+static __always_inline __u32 tunnel_sender(const union addr *source, __u32 revision, const bool v6)
+{
+	struct lease lease;
+	__u32 slot;
+
+	lease_sender(source, revision, &lease, v6);
+	slot = lease_slot(&lease);
+	if (slot)
+		return slot;
+	slot = node_by_address(source, v6);
+	if (slot)
+		lease_give(&lease, WR_REMOTE | slot);
+	return slot;
+}
+
 /*
- * Whether the frame, of that outer family, is a tunnel packet (t->node then says whose) that may be believed. NONE with no
- * t->node: it is none; p->at->saddr is its source then.
+ * Whether the frame, of that outer family, is a tunnel packet (t->node then says whose) that may be believed. NONE with
+ * no t->node: it is none; p->at->saddr is its source then.
  */
-static __always_inline enum wr_reason tunnel_open(struct packet *p, const struct wr_cluster *c, struct tunnel *t, const bool v6)
+static __always_inline enum wr_reason tunnel_open(struct packet *p, const struct wr_cluster *c, struct tunnel *t,
+						  const bool v6)
 {
 	enum wr_reason reason = v6 ? tunnel6_outer(p, c, t) : tunnel4_outer(p, c, t);
 
 	t->over6 = v6;
 	if (reason || !t->inner)
 		return reason;
-	t->slot = node_by_address(&p->at->saddr, v6);
+	t->slot = tunnel_sender(&p->at->saddr, p->cluster_revision, v6);
 	t->node = node_get(t->slot);
 	if (!t->node)
 		return WR_REASON_TUNNEL_SENDER;
@@ -441,11 +467,12 @@ static __always_inline void node_count(__u32 slot, __u32 direction, __u32 bytes)
 }
 
 /*
- * Takes the outer headers off: what is left is the outer Ethernet header, with the inner packet's type, and that packet.
+ * Takes the outer headers off: what is left is the outer Ethernet header, with the inner packet's type, and that
+ * packet.
  *
- * bpf_skb_adjust_room() leaves skb->protocol as it was, by which the receiving stack goes after bpf_redirect_peer(). Linux
- * 6.1 has no flag to say otherwise; every kernel's bpf_skb_change_proto() does, by making one family's header into room for
- * the other's, and both of them go right away.
+ * bpf_skb_adjust_room() leaves skb->protocol as it was, by which the receiving stack goes after bpf_redirect_peer().
+ * Linux 6.1 has no flag to say otherwise; every kernel's bpf_skb_change_proto() does, by making one family's header
+ * into room for the other's, and both of them go right away.
  */
 static __always_inline enum wr_reason tunnel_decap(struct packet *p, const struct tunnel *t)
 {

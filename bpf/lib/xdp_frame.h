@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The outer headers of a frame in XDP. What cannot be said here of a frame (VLAN tags, IPv4 options, extension headers, headers
- * that are not in its linear part) is for from_uplink: it goes up as it is. Dropped is only what from_uplink would drop.
+ * The outer headers of a frame in XDP. What cannot be said here of a frame (VLAN tags, IPv4 options, extension headers,
+ * headers that are not in its linear part) is for from_uplink: it goes up as it is. Dropped is only what from_uplink
+ * would drop.
  */
 #ifndef WARREN_LIB_XDP_FRAME_H
 #define WARREN_LIB_XDP_FRAME_H

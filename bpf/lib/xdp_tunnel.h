@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Tunnel packets in XDP: those that no node of the cluster has sent end here, before the kernel has spent an skb on them; those
- * that are in order may be taken apart here, so that GRO sees the inner packets.
+ * Tunnel packets in XDP: those that no node of the cluster has sent end here, before the kernel has spent an skb on
+ * them; those that are in order may be taken apart here, so that GRO sees the inner packets.
  */
 #ifndef WARREN_LIB_XDP_TUNNEL_H
 #define WARREN_LIB_XDP_TUNNEL_H
@@ -115,7 +115,8 @@ static __always_inline enum wr_reason xdp_sender_check(const struct xdp_frame *f
 	return node_get(t->origin.slot) ? WR_REASON_NONE : WR_REASON_TUNNEL_SENDER;
 }
 
-static __always_inline bool xdp_is_ours(const struct xdp_frame *f, const struct wr_cluster *c, __be16 dport, const bool v6)
+static __always_inline bool xdp_is_ours(const struct xdp_frame *f, const struct wr_cluster *c, __be16 dport,
+					const bool v6)
 {
 	if (dport != c->port)
 		return false;
@@ -126,7 +127,8 @@ static __always_inline bool xdp_is_ours(const struct xdp_frame *f, const struct 
 static __always_inline enum wr_reason xdp_geneve_check(const struct xdp_frame *f, const struct wr_cluster *c,
 						       struct xdp_tunnel *t, const bool v6)
 {
-	const __u32 at = (v6 ? ETH_HLEN + sizeof(struct ipv6hdr) : ETH_HLEN + sizeof(struct iphdr)) + sizeof(struct udphdr);
+	const __u32 at =
+	    (v6 ? ETH_HLEN + sizeof(struct ipv6hdr) : ETH_HLEN + sizeof(struct iphdr)) + sizeof(struct udphdr);
 	const struct geneve_header *geneve = xdp_at(f, at, sizeof(*geneve));
 	struct xdp_options o = { .class = c->option_class, .first = at + sizeof(*geneve) };
 	enum wr_reason reason;
@@ -155,12 +157,13 @@ static __always_inline enum wr_reason xdp_geneve_check(const struct xdp_frame *f
 }
 
 /*
- * NONE: it may go on. t->whole: and it may be taken apart here; not where it has a checksum, which from_uplink sees to, or bytes
- * behind it.
+ * NONE: it may go on. t->whole: and it may be taken apart here; not where it has a checksum, which from_uplink sees to,
+ * or bytes behind it.
  */
 static __always_inline enum wr_reason xdp_tunnel_check(struct xdp_frame *f, struct xdp_tunnel *t, const bool v6)
 {
-	const struct udphdr *udp = xdp_at(f, v6 ? ETH_HLEN + sizeof(struct ipv6hdr) : ETH_HLEN + sizeof(struct iphdr), sizeof(*udp));
+	const struct udphdr *udp =
+	    xdp_at(f, v6 ? ETH_HLEN + sizeof(struct ipv6hdr) : ETH_HLEN + sizeof(struct iphdr), sizeof(*udp));
 	const struct wr_cluster *c;
 	enum wr_reason reason;
 
@@ -183,11 +186,12 @@ static __always_inline enum wr_reason xdp_tunnel_check(struct xdp_frame *f, stru
 enum xdp_taken { XDP_TAKEN_NOT, XDP_TAKEN_APART, XDP_TAKEN_LOST };
 
 /*
- * Takes the outer headers off, if from_uplink believes what stands in the metadata then. The outer Ethernet addresses stay: with
- * the inner ones the packet would be for somebody else, as far as the kernel knows. NOT: nothing has changed.
+ * Takes the outer headers off, if from_uplink believes what stands in the metadata then. The outer Ethernet addresses
+ * stay: with the inner ones the packet would be for somebody else, as far as the kernel knows. NOT: nothing has
+ * changed.
  *
- * The headers go before the metadata comes: otherwise the kernel would move what is in it, from memory before the frame that no
- * cache holds yet (seen: 8 % of all that a receiver spends on a stream).
+ * The headers go before the metadata comes: otherwise the kernel would move what is in it, from memory before the frame
+ * that no cache holds yet (seen: 8 % of all that a receiver spends on a stream).
  */
 static __always_inline enum xdp_taken xdp_decap(struct xdp_frame *f, const struct xdp_tunnel *t)
 {

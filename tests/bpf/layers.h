@@ -45,6 +45,9 @@ enum who {
 	POD_C2,   /* another one */
 	NODE_D,   /* a third node ... */
 	POD_D,    /* ... and its pod */
+	/* Nobody's, but other only in bits that take each other back where words are hashed one after the other. */
+	NODE_C_LIKE,
+	POD_C_LIKE,
 	WHOS,
 };
 

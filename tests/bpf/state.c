@@ -72,12 +72,14 @@ static void slot_put(uint32_t slot, const struct wr_endpoint *ep, uint32_t ifind
 	map_put("endpoints", &slot, &owned);
 }
 
-/* Every place of every device's endpoint. */
+/* Every place of every device's endpoint, and what is nobody's. */
 static void slots_clear(void)
 {
 	const struct wr_endpoint empty = { 0 };
 	const struct wr_ct_usage none = { 0 };
+	const uint32_t nobody = 0;
 
+	map_put("ct_usage", &nobody, &none);
 	for (int d = DEVICE_A; d < DEVICES; d++) {
 		uint32_t slot = wr_endpoint_slot(device_ifindex(d), 0);
 

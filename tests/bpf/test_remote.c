@@ -142,6 +142,15 @@ static void forget_nodes(bool v6, uint32_t none, uint32_t no)
 	cluster_put(NODE, POD_A, 0);
 }
 
+/* The node is there, but that address is not its own any more. */
+static void forget_address(bool v6, uint32_t node, uint32_t none)
+{
+	const char *map = outer6 ? "node_addr6" : "node_addr4";
+
+	assert_int_equal(bpf_map_delete_elem(map_fd(map), who_address(node, outer6)), 0);
+	cluster_put(NODE, POD_A, 0);
+}
+
 static void node_is(bool v6, uint32_t slot, uint32_t flags)
 {
 	node_put(slot, node_flags() | flags);
@@ -261,6 +270,8 @@ static void is_bare(bool v6, uint32_t from, uint32_t to)
 #define C_BEGINS FROM_C, TCP(.flags = SYN)
 #define A_ANSWERS TO_C, TCP(.flags = SYN | ACK, .sport = 80, .dport = 40000)
 #define C_GOES_ON FROM_C, TCP()
+#define C_TO_WORLD IP(.src = POD_C, .dst = WORLD), UDP(.sport = 53, .dport = 40000)
+#define WORLD_ANSWERED IP(.dst = WORLD), UDP(.sport = 53, .dport = 40000)
 
 #include "remote.h"
 

@@ -2,6 +2,7 @@
 """What the tree promises a person: the examples work as they are, and `make install` puts what `make uninstall` removes."""
 
 import contextlib
+import re
 import subprocess
 
 import pytest
@@ -59,3 +60,24 @@ def test_install(tmp_path):
         "usr/share/man/man8/warren.8",
     }
     assert make("uninstall") == set()
+
+
+JUMPS = re.compile(
+    r"CLOCK_REALTIME|CLOCK_TAI|\b(time|ftime|gettimeofday|timespec_get|utime|clock)\s*\(|_ktime_get_(real|tai)"
+    r"|\b(pthread_\w+|sem|mq)_timed\w+\(|\bst_[acm]tim|\bstx_[acmb]time|UV_CLOCK_REALTIME|uv_clock_gettime"
+)
+SHOWN = {  # where people are told the time of day, which decides nothing
+    "user/cli/cmd_deny.c": 1,
+    "user/cli/cmd_monitor.c": 1,
+    "user/lib/log.c": 1,
+}
+
+
+def test_nothing_goes_by_a_clock_that_jumps():
+    """The time of day may be set, also by years and back: whatever decides goes by a clock that nobody sets."""
+    found = {}
+    for path in sorted(path for part in ("bpf", "cni", "user") for path in (REPO / part).rglob("*.[ch]")):
+        code = re.sub(r"/\*.*?\*/|//[^\n]*|\"(\\.|[^\"\\\n])*\"", "", path.read_text(), flags=re.S)
+        if hits := len(list(JUMPS.finditer(code))):
+            found[str(path.relative_to(REPO))] = hits
+    assert found == SHOWN

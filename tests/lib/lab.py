@@ -547,9 +547,10 @@ class Lab:
 
 
 class Underlay(Node):
-    """What joins nodes, and their way to the world: a switch; or, `routed`, a router with each node on a link of its own.
+    """What joins nodes, and their way to the world: a switch; or, `routed`, a router with each node on a link of its own, or
+    only those of these numbers.
 
-    `switch` hears all that passes between them. A node's uplink is eth0; nodes are numbered from 1.
+    It hears all that passes between them. A node's uplink is eth0; nodes are numbered from 1.
     """
 
     BEYOND = Lab.BEYOND
@@ -560,12 +561,15 @@ class Underlay(Node):
         self.run("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
         for f in (4, 6):
             self.run("ip", f"-{f}", "address", "add", self.BEYOND[f], "dev", "lo")
-        if not routed:
+        if routed is not True:
             # A bridge takes the smallest MTU of its ports, and does not wait before it forwards.
             self.run("ip", "link", "add", "lan", "type", "bridge", "forward_delay", 0, "mcast_snooping", 0)
             for f in (4, 6):
                 self.run("ip", f"-{f}", "address", "add", self._with_length(f, self.router(1, f)), "dev", "lan", *self._nodad(f))
             self.run("ip", "link", "set", "lan", "up")
+
+    def is_routed(self, number):
+        return self.routed is True or bool(self.routed) and number in self.routed
 
     @staticmethod
     def _nodad(family):
@@ -577,12 +581,12 @@ class Underlay(Node):
 
     def address(self, number, family):
         """A node's own address."""
-        link = number if self.routed else 0
+        link = number if self.is_routed(number) else 0
         return str(ipaddress.ip_address({4: f"198.18.{link}.{number}", 6: f"2001:db8:10:{link:x}::{number:x}"}[family]))
 
     def router(self, number, family):
         """The next hop of a node's default route."""
-        link = number if self.routed else 0
+        link = number if self.is_routed(number) else 0
         return str(ipaddress.ip_address({4: f"198.18.{link}.254", 6: f"2001:db8:10:{link:x}::fe"}[family]))
 
     def port(self, number):
@@ -595,9 +599,9 @@ class Underlay(Node):
     def join(self, node, number):
         port = self.port(number)
         own = [self._with_length(f, self.address(number, f)) for f in (4, 6)]
-        theirs = [self._with_length(f, self.router(number, f)) for f in (4, 6)] if self.routed else []
+        theirs = [self._with_length(f, self.router(number, f)) for f in (4, 6)] if self.is_routed(number) else []
         self.attach(node, own, port, theirs)
-        self.run("ip", "link", "set", port, "mtu", self.mtu, *([] if self.routed else ["master", "lan"]))
+        self.run("ip", "link", "set", port, "mtu", self.mtu, *([] if self.is_routed(number) else ["master", "lan"]))
         # The node's own as a network card's is: it stays over a reboot.
         node.run("ip", "link", "set", "eth0", "mtu", self.mtu, "address", f"02:00:00:00:10:{number:02x}")
         for f in (4, 6):

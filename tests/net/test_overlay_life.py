@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from lab import TIMEOUT, tcp, udp, wait_for
+from lab import TIMEOUT, Underlay, tcp, udp, wait_for
 from overlay_lab import ALL, OVERHEAD, Overlay, Tunnelled, is_tunnel, node_object
 from policy_lab import Datagrams, Transfer, namespaces, policy, pods, sources
 
@@ -373,6 +373,15 @@ def test_host_to_a_service_whose_pod_is_remote(shared, translating, family):
     both_protocols(a.node, b, family, SERVICE[family], SERVICE_PORT)
 
 
+def test_world_to_a_port_of_a_node_whose_pod_is_remote(shared, translating, family):
+    """No source translation anywhere: the pod sees who asks, and its answer goes back by the node that translated."""
+    a, b = ends(shared)
+    world = shared.underlay
+    for address, port in ((a.node.address[family], HOST_PORT), (SERVICE[family], SERVICE_PORT)):
+        seen = both_protocols(world, b, family, address, port)
+        assert seen in (Underlay.BEYOND[family], world.router(1, family))
+
+
 @pytest.fixture
 def masqueraded(shared, translating, family):
     """As node ports are, whose pods may be anywhere: what leaves the first node for the pod's has its address."""
@@ -384,8 +393,30 @@ def masqueraded(shared, translating, family):
     shared.nodes["n1"].run("nft", "add", "rule", ip, "service", "after", rule)
 
 
-def test_world_to_a_port_of_a_node_whose_pod_is_remote(shared, masqueraded, family):
+def test_world_to_a_port_of_a_node_that_masquerades(shared, masqueraded, family):
     a, b = ends(shared)
     world = shared.underlay
     for address, port in ((a.node.address[family], HOST_PORT), (SERVICE[family], SERVICE_PORT)):
         assert both_protocols(world, b, family, address, port) == a.node.gateway[family]
+
+
+@pytest.fixture
+def published(shared, family):
+    """A pod of n2's with a port of its node, by the reference plugin."""
+    mappings = [{"hostPort": 18090, "containerPort": PORT, "protocol": p} for p in ("tcp", "udp")]
+    portmap = {"cniVersion": "1.0.0", "name": "lab", "type": "portmap", "capabilities": {"portMappings": True}, "snat": True}
+    yield shared.pod("default/published", "n2", chain=[portmap], runtime={"portMappings": mappings}, app="published")
+    shared.delete("default/published")
+
+
+def test_host_port_of_the_other_node(shared, published, family):
+    """By portmap: from the world, another node and its pods, its own node's pods; at another node there is no such port."""
+    (a, b), n2 = ends(shared), shared.nodes["n2"]
+    seen = both_protocols(shared.underlay, published, family, n2.address[family], 18090)
+    assert seen == shared.underlay.router(2, family)
+    assert both_protocols(a.node, published, family, n2.address[family], 18090) == a.node.address[family]
+    for address in (n2.address[family], n2.gateway[family]):
+        both_protocols(a, published, family, address, 18090)
+        both_protocols(b, published, family, address, 18090)
+    with pytest.raises(ConnectionRefusedError):
+        tcp(shared.underlay, published, a.node.address[family], 18090, PORT)

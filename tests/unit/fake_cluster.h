@@ -315,11 +315,6 @@ static inline int fake_pods_follow(void *arg, uint16_t mtu, struct err *err)
 	return k->pods_left;
 }
 
-static inline bool fake_decap_l3(void *arg)
-{
-	return true;
-}
-
 #define FAKE_GATEWAY_LINK 77
 
 static inline int fake_gateway_link(void *arg, uint32_t *ifindex, struct err *err)
@@ -469,7 +464,6 @@ static const struct cluster_ops fake_cluster_ops = {
 	.tunnel_port = fake_tunnel_port,
 	.pod_mtu = fake_pod_mtu,
 	.pods_follow = fake_pods_follow,
-	.decap_l3 = fake_decap_l3,
 	.gateway_link = fake_gateway_link,
 	.gateway_add = fake_gateway_add,
 	.gateway_delete = fake_gateway_delete,

@@ -318,14 +318,14 @@ static const struct {
 	  "192.0.2.1:50000 > 192.0.2.2:6081 UDP, Geneve VNI 5 identity 0x0200000000000001: 10.1.0.2:7 > 10.2.0.3:80 TCP SYN" },
 	{ { "2001:db8::1", "2001:db8::2" }, { "fd00:1::2", "fd00:2::3" }, WR_ID_REMOTE_NODE, 0,
 	  "[2001:db8::1]:50000 > [2001:db8::2]:6081 UDP, Geneve VNI 5 identity remote-node: [fd00:1::2]:7 > [fd00:2::3]:80 TCP SYN" },
-	{ { "192.0.2.1", "192.0.2.2" }, { "10.1.0.2", "10.2.0.3" }, WR_ID_WORLD, WR_EVENT_HEADERS,
+	{ { "192.0.2.1", "192.0.2.2" }, { "10.1.0.2", "10.2.0.3" }, WR_ID_WORLD, 112,
 	  "192.0.2.1:50000 > 192.0.2.2:6081 UDP, Geneve VNI 5 identity world: 10.1.0.2:7 > 10.2.0.3:80 TCP SYN"
 	  " (ends within inner TCP)" },
-	{ { "192.0.2.1", "192.0.2.2" }, { "fd00:1::2", "fd00:2::3" }, WR_ID_WORLD, WR_EVENT_HEADERS,
+	{ { "192.0.2.1", "192.0.2.2" }, { "fd00:1::2", "fd00:2::3" }, WR_ID_WORLD, 112,
 	  "192.0.2.1:50000 > 192.0.2.2:6081 UDP, Geneve VNI 5 identity world: fd00:1::2 > ? TCP (ends within inner IPv6)" },
-	{ { "2001:db8::1", "2001:db8::2" }, { "10.1.0.2", "10.2.0.3" }, WR_ID_WORLD, WR_EVENT_HEADERS,
+	{ { "2001:db8::1", "2001:db8::2" }, { "10.1.0.2", "10.2.0.3" }, WR_ID_WORLD, 112,
 	  "[2001:db8::1]:50000 > [2001:db8::2]:6081 UDP, Geneve VNI 5 identity world: 10.1.0.2 > ? TCP (ends within inner IPv4)" },
-	{ { "2001:db8::1", "2001:db8::2" }, { "fd00:1::2", "fd00:2::3" }, WR_ID_WORLD, WR_EVENT_HEADERS,
+	{ { "2001:db8::1", "2001:db8::2" }, { "fd00:1::2", "fd00:2::3" }, WR_ID_WORLD, 112,
 	  "[2001:db8::1]:50000 > [2001:db8::2]:6081 UDP, Geneve VNI 5 identity world: 02:00:00:00:00:01 > 02:00:00:00:00:02"
 	  " ethertype 0x86dd (ends within inner IPv6)" },
 	{ { "192.0.2.1", "192.0.2.2" }, { "10.1.0.2", "10.2.0.3" }, WR_ID_WORLD, 14 + 20 + 8 + 8 + 4,

@@ -257,18 +257,6 @@ static void every_program_has_a_twin(void **state)
 	}
 }
 
-/* Since 6.3: what the kernel says of itself must agree. */
-static void decapsulation(void **state)
-{
-	int major = 0, minor = 0;
-	FILE *f = fopen("/proc/sys/kernel/osrelease", "re");
-
-	assert_non_null(f);
-	assert_int_equal(fscanf(f, "%d.%d", &major, &minor), 2);
-	fclose(f);
-	assert_int_equal(dp_can_decap_l3(), major > 6 || (major == 6 && minor >= 3));
-}
-
 /* Wherever else filtering is strict, at warren0 it is loose, also after it was made again. */
 static void loose_at_warren0(void **state)
 {
@@ -290,7 +278,6 @@ int main(void)
 		NODE(checked),
 		NODE(tunnel_port),
 		NODE(every_program_has_a_twin),
-		cmocka_unit_test(decapsulation),
 		NODE(loose_at_warren0),
 	};
 

@@ -384,8 +384,6 @@ static struct wr_cluster cluster_wanted(const struct cluster *c)
 	}
 	for (int i = 0; i < 2; i++)
 		put_own_prefix(&w, &c->own->object->cidrs[i]);
-	if (c->ops->decap_l3(c->arg))
-		w.flags |= WR_CLUSTER_DECAP_L3;
 	return w;
 }
 

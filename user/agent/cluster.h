@@ -51,7 +51,6 @@ struct cluster_ops {
 	int (*pod_mtu)(void *arg, uint16_t mtu, struct err *err);
 	/* Of pods that are there, and of warren0: as pod_mtu_follow(). */
 	int (*pods_follow)(void *arg, uint16_t mtu, struct err *err);
-	bool (*decap_l3)(void *arg);
 	/* the kernel's networking */
 	int (*gateway_link)(void *arg, uint32_t *ifindex, struct err *err);
 	int (*gateway_add)(void *arg, uint32_t ifindex, const struct prefix *cidr, const struct ip *gateway,

@@ -126,15 +126,6 @@ static int pods_follow(void *arg, uint16_t mtu, struct err *err)
 	return ret < 0 ? ret : pod_mtu_follow(&k->nl, mtu, err);
 }
 
-static bool decap_l3(void *arg)
-{
-	static int known = -1;
-
-	if (known < 0)
-		known = dp_can_decap_l3();
-	return known;
-}
-
 static int gateway_link(void *arg, uint32_t *ifindex, struct err *err)
 {
 	struct cluster_kernel *k = arg;
@@ -292,7 +283,6 @@ const struct cluster_ops cluster_kernel_ops = {
 	.tunnel_port = tunnel_port,
 	.pod_mtu = pod_mtu,
 	.pods_follow = pods_follow,
-	.decap_l3 = decap_l3,
 	.gateway_link = gateway_link,
 	.gateway_add = gateway_add,
 	.gateway_delete = gateway_delete,

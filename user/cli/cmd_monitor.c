@@ -72,13 +72,15 @@ static const struct ip *peer_ip(const struct wr_event *ev, const struct packet *
 static void describe_remote(struct monitor *m, const struct wr_event *ev, const struct packet *p, const char *way)
 {
 	const struct ip *ip = peer_ip(ev, p);
+	const bool world = ev->peer_identity == WR_ID_WORLD; /* by that node's stack */
 	char text[REMOTE_LABEL_MAX + 16], label[REMOTE_LABEL_MAX];
 	json_t *json = json_object();
 
 	find_remote(m, ev->peer_ifindex, ip);
-	snprintf(text, sizeof(text), "%s %s", way, remote_label(&m->remotes, ev->peer_ifindex, ip, label));
+	snprintf(text, sizeof(text), "%s %s%s", way, world ? "world by " : "",
+		 remote_label(&m->remotes, ev->peer_ifindex, ip, label));
 	remote_json(&m->remotes, ev->peer_ifindex, ip, json);
-	out_field(m->cli->out, "peer", json_string("node"), text, OUT_PLAIN);
+	out_field(m->cli->out, "peer", json_string(world ? "world" : "node"), text, OUT_PLAIN);
 	out_json(m->cli->out, "peer_node", json_incref(json_object_get(json, "node")));
 	out_json(m->cli->out, "peer_slot", json_incref(json_object_get(json, "slot")));
 	out_json(m->cli->out, "peer_pod", json_incref(json_object_get(json, "pod")));

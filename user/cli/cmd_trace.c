@@ -317,7 +317,8 @@ static void step_forwarding(struct run *run)
 	else if (t->reason == WR_REASON_TO_NODE)
 		step_node(run);
 	else if (t->reason == WR_REASON_TO_HOST)
-		step(run, "forwarding", OUT_GREEN, "decapsulated, to this host's own stack by %s", WARREN_GATEWAY_LINK);
+		step(run, "forwarding", OUT_GREEN, "decapsulated, to this host's own stack by %s%s", WARREN_GATEWAY_LINK,
+		     run->flow.to.kind == PARTY_WORLD ? ", which has forwarded what this answers" : "");
 	else if (t->reason == WR_REASON_NONE && run->sender)
 		step(run, "forwarding", OUT_GREEN, "not judged: left to the host's stack as it is");
 	else if (is_program(run, WARREN_PROG_FROM_POD) && (t->reason == WR_REASON_TO_STACK || t->reason == WR_REASON_HOP_LIMIT))

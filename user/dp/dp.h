@@ -35,12 +35,6 @@ int dp_open(struct dp *dp, struct err *err);
 void dp_close(struct dp *dp);
 #define _cleanup_dp_ __attribute__((cleanup(dp_close)))
 
-/*
- * Whether the kernel can decapsulate a packet whose inner and outer families differ (BPF_F_ADJ_ROOM_DECAP_L3_*, since
- * 6.3): asked by doing it.
- */
-bool dp_can_decap_l3(void);
-
 /* What pods made from now on get as MTU where their network names none; 0: that of the device of the default route. */
 int dp_pod_mtu_set(uint16_t mtu, struct err *err);
 

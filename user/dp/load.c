@@ -313,9 +313,7 @@ void load_constants(struct warren_bpf *skel)
 		skel->rodata->jiffies_at_boot = (uint32_t)(-300 * (1000000000 / tick.tv_nsec));
 	}
 	if (getrandom(&skel->rodata->lease_secret, sizeof(skel->rodata->lease_secret), GRND_NONBLOCK) < 0)
-		skel->rodata->lease_secret = 0;
-	if (getrandom(&skel->rodata->host_secret, sizeof(skel->rodata->host_secret), GRND_NONBLOCK) < 0)
-		skel->rodata->host_secret = 0;
+		skel->rodata->lease_secret.seed = 0;
 }
 
 /* Opens this build's programs over the maps that are pinned, and counts those. */

@@ -1,0 +1,351 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What it takes a third node to see: one on the link and one behind a router at once; the world, and other nodes, by the first
+node's translation to a pod that is elsewhere; one that goes while the others stay; two that change places.
+"""
+
+import contextlib
+
+import pytest
+from scapy.layers.inet import IP, UDP
+from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import Ether
+
+from lab import TIMEOUT, Underlay, moved, tcp, udp, wait_for
+from overlay_lab import ALL, Overlay, Tunnelled, geneve, inner_ends, is_tunnel
+from policy_lab import Datagrams, Drops, Transfer, block, policy, port, pods, sources
+
+SETUPS = {
+    "tunnel-over-v4": dict(mode="tunnel", outer=4),
+    "tunnel-over-v6": dict(mode="tunnel", outer=6),
+    "auto-one-routed": dict(mode="auto", outer=4, routed={3}),
+    "direct": dict(mode="direct", outer=4),
+}
+PODS = {"default/a1": "n1", "default/b2": "n2", "default/c3": "n3"}
+SERVICE = {4: "192.0.2.10", 6: "2001:db8:5::10"}
+HOST_PORT, SERVICE_PORT, PORT = 18080, 80, 8888
+CLOSED = 8889  # where nobody listens
+
+
+@contextlib.contextmanager
+def cluster(**setup):
+    with Overlay(3, **setup) as overlay:
+        for name, node in PODS.items():
+            overlay.pod(name, node, app=name[8])
+        overlay.wait_resolved()
+        yield overlay
+
+
+@pytest.fixture(scope="module", params=SETUPS)
+def overlay(request):
+    with cluster(**SETUPS[request.param]) as overlay:
+        yield overlay
+
+
+@pytest.fixture
+def server(overlay):
+    return overlay.pods["default/c3"]
+
+
+def in_setups(*names):
+    return pytest.mark.parametrize("overlay", names, indirect=True, scope="module")
+
+
+# Where n1 sends through the tunnel to n3. Between nodes on one link the source has to be translated, too.
+TUNNELLED = list(SETUPS)[:3]
+EVERY_WAY = in_setups(*TUNNELLED)
+
+
+# --- everybody --------------------------------------------------------------------------------------------------------
+
+
+def test_everybody_reaches_everybody(overlay):
+    overlay.check("", overlay.flows(["tcp/8080", "udp/53", "icmp"]))
+
+
+def test_each_pair_in_its_own_mode(overlay):
+    """By the node's own word, and on the wire."""
+    routed = overlay.mode == "auto"
+    for node in overlay.nodes.values():
+        for other in node.warren_json("node", "list"):
+            if other["own"]:
+                continue
+            direct = overlay.mode == "direct" or routed and "n3" not in (node.label, other["name"])
+            assert other["mode"] == ("direct" if direct else "tunnel"), (node.label, other)
+    a, b, c = (overlay.pods[name] for name in PODS)
+    for one, other in ((a, b), (a, c), (b, c)):
+        with overlay.capture() as wire:
+            for family in ALL:
+                tcp(one, other, other.ips[family])
+            tunnelled = any(is_tunnel(frame) for frame in wire.drain())
+        assert tunnelled == (overlay.mode == "tunnel" or routed and other is c)
+
+
+def test_policy_by_who_and_where(overlay):
+    """The same verdicts whichever way a packet takes."""
+    only_b = policy("c", {"app": "c"}, ingress=[sources(pods(app="b"), ports=[port(8080)])], types=["Ingress"])
+    overlay.apply("policy", only_b)
+    try:
+        overlay.check(
+            """
+            deny *,beyond,host1,host2,node1,node2 -> default/c3
+            allow default/b2 -> default/c3 tcp/8080
+            """,
+            [f for f in overlay.flows(["tcp/8080", "udp/53"]) if f.dst == "default/c3" and f.src not in ("host3", "node3")],
+        )
+    finally:
+        overlay.remove("policy")
+
+
+# --- translated by the first node -------------------------------------------------------------------------------------
+
+
+def rules_to(pod, family):
+    """What the world sends to a port of n1's, or to an address routed there, is for the pod: TCP, UDP, echo, a closed port."""
+    ip, icmp = {4: ("ip", "icmp"), 6: ("ip6", "icmpv6")}[family]
+    host = pod.ips[family] if family == 4 else f"[{pod.ips[family]}]"
+    yield f"{ip} daddr {SERVICE[family]} {icmp} type echo-request dnat to {pod.ips[family]}"
+    for protocol in ("tcp", "udp"):
+        yield f"{ip} daddr {SERVICE[family]} {protocol} dport {SERVICE_PORT} dnat to {host}:{PORT}"
+        yield f"{ip} daddr {SERVICE[family]} {protocol} dport {SERVICE_PORT + 1} dnat to {host}:{CLOSED}"
+        yield f"fib daddr type local {protocol} dport {HOST_PORT} dnat to {host}:{PORT}"
+
+
+@pytest.fixture
+def translating(overlay, server, family):
+    n1, ip = overlay.nodes["n1"], "ip" if family == 4 else "ip6"
+    overlay.end_probes()  # there is one reader of a node's events
+    chains = [
+        f"chain {hook} {{ type nat hook {hook} priority -100\n" + "\n".join(rules_to(server, family)) + "\n}"
+        for hook in ("prerouting", "output")
+    ]
+    n1.run("nft", "-f", "-", input="\n".join([f"table {ip} service {{", *chains, "}"]))
+    for node in (overlay.underlay, overlay.nodes["n2"], overlay.nodes["n3"]):
+        via = n1.address[family] if node is overlay.underlay else overlay.underlay.router(node.number, family)
+        node.run("ip", f"-{family}", "route", "add", SERVICE[family], "via", via)
+    yield server
+    for node in (overlay.underlay, overlay.nodes["n2"], overlay.nodes["n3"]):
+        node.run("ip", f"-{family}", "route", "delete", SERVICE[family])
+    n1.run("nft", "delete", "table", ip, "service")
+
+
+def worlds_address(overlay, family):
+    """The world as it speaks to n1."""
+    return overlay.underlay.router(1, family)
+
+
+def ways(overlay, family):
+    return (overlay.nodes["n1"].address[family], HOST_PORT), (SERVICE[family], SERVICE_PORT)
+
+
+@EVERY_WAY
+def test_world_by_the_first_node(overlay, translating, family):
+    """Its source is what it was, and the answers find back; every byte of what does not fit one packet, too."""
+    world = overlay.underlay
+    for address, number in ways(overlay, family):
+        assert tcp(world, translating, address, number, PORT, size=2 << 20) == worlds_address(overlay, family)
+        for size in (1, 1300, 5000, 40000):
+            wait_for(
+                # The first that is too big is lost, and teaches the sender the MTU of the way.
+                lambda: by_udp(world, translating, (address, number), family, bytes(size)),
+                f"{size} bytes there and back",
+            )
+    world.ping(SERVICE[family], count=3, size=1000)
+
+
+def by_udp(client, server, way, family, payload):
+    with contextlib.suppress(TimeoutError):
+        return udp(client, server, *way, PORT, server.ips[family], payload=payload, timeout=0.5)
+    return None
+
+
+@EVERY_WAY
+def test_world_by_the_first_node_on_the_wire(overlay, translating, family):
+    """Towards the pod each packet carries who that is, without its address; the answers go back the way they came."""
+    world = overlay.underlay
+    with overlay.capture() as wire:
+        tcp(world, translating, SERVICE[family], SERVICE_PORT, PORT)
+        frames = [Tunnelled(frame) for frame in wire.drain() if is_tunnel(frame)]
+    ours = [t for t in frames if t.inner_family == family and worlds_address(overlay, family) in inner_ends(family, t.inner)]
+    there = [t for t in ours if inner_ends(family, t.inner)[1] == translating.ips[family]]
+    assert there and all(t.identity == 2 for t in there)
+    n1, n = overlay.nodes["n1"], translating.node
+    assert {tuple(t.addresses) for t in there} == {(n1.address[overlay.outer], n.address[overlay.outer])}
+    back = [t for t in ours if inner_ends(family, t.inner)[0] == translating.ips[family]]
+    assert back and all(t.identity >> 56 == 2 for t in back)
+
+
+@EVERY_WAY
+def test_errors_find_back_to_the_world(overlay, translating, family):
+    """A reset, and a port that is unreachable: the asker's socket hears of it."""
+    world = overlay.underlay
+    with pytest.raises(ConnectionRefusedError):
+        world.tcp_connect(SERVICE[family], SERVICE_PORT + 1)
+    with world.udp(family) as sock:
+        sock.settimeout(TIMEOUT)
+        sock.connect((SERVICE[family], SERVICE_PORT + 1))
+        sock.send(b"anybody?")
+        with pytest.raises(ConnectionRefusedError):
+            sock.recv(1)
+
+
+@EVERY_WAY
+def test_error_of_the_worlds_reaches_the_pod(overlay, translating, family):
+    """The asker has closed its socket: the pod that answers late hears of that."""
+    world = overlay.underlay
+    with translating.udp(family, PORT, translating.ips[family]) as server:
+        server.settimeout(TIMEOUT)
+        with world.udp(family) as client:
+            client.connect((SERVICE[family], SERVICE_PORT))
+            client.send(b"hello")
+            _, source = server.recvfrom(64)
+        server.connect(source)
+        server.send(b"too late")
+        with pytest.raises(ConnectionRefusedError):
+            server.recv(64)
+
+
+@EVERY_WAY
+def test_world_is_judged_by_its_address(overlay, translating, family):
+    """At the pod, as the world; one that is established too, and its denial says so."""
+    world, length = overlay.underlay, {4: 32, 6: 128}[family]
+    app = translating.labels["app"]
+
+    def allow(address):
+        rule = sources(block(f"{address}/{length}"))
+        overlay.apply("policy", policy("w", {"app": app}, ingress=[rule], types=["Ingress"]))
+
+    try:
+        allow(worlds_address(overlay, family))
+        assert tcp(world, translating, SERVICE[family], SERVICE_PORT, PORT) == worlds_address(overlay, family)
+        with Transfer(world, translating, SERVICE[family], SERVICE_PORT, PORT) as transfer:
+            transfer.wait_more(5000)
+            with Drops(translating.node) as drops:
+                allow(Underlay.BEYOND[family])
+                event = drops.wait(lambda e: e["reason"] == "ingress_denied")
+                assert event and event["peer"] == "world" and event["peer_node"] == "n1", event
+            with pytest.raises(OSError):
+                tcp(world, translating, SERVICE[family], SERVICE_PORT, PORT, timeout=0.3)
+            allow(worlds_address(overlay, family))
+            transfer.wait_more(5000)
+    finally:
+        overlay.remove("policy")
+
+
+@in_setups(TUNNELLED[0])
+def test_agents_are_not_needed(overlay, translating, family):
+    """New connections and old ones, with all agents dead; and the cluster's changes disturb none."""
+    world = overlay.underlay
+    with Transfer(world, translating, SERVICE[family], SERVICE_PORT, PORT, down=True) as transfer:
+        transfer.wait_more(5000)
+        overlay.pod("default/new", "n1", app="new")  # so that the cluster has another revision
+        transfer.wait_more(5000)
+        overlay.delete("default/new")
+        transfer.wait_more(5000)
+        for node in overlay.nodes.values():
+            node.agent.kill()
+        try:
+            transfer.wait_more(5000)
+            assert by_udp(world, translating, (SERVICE[family], SERVICE_PORT), family, b"who is there")
+        finally:
+            for node in overlay.nodes.values():
+                node.agent.start(wait=False)
+            for node in overlay.nodes.values():
+                node.agent.wait_notified("READY=1", 3 * TIMEOUT)
+
+
+@EVERY_WAY
+def test_nothing_but_answers_gets_into_the_stack(overlay, translating, family):
+    """The first node is no way out for another node's pods: what it has not forwarded it does not take."""
+    n1, n, outer = overlay.nodes["n1"], translating.node, overlay.outer
+    inner = (IP if family == 4 else IPv6)(src=translating.ips[family], dst=Underlay.BEYOND[family]) / UDP(sport=PORT, dport=9)
+    identity = int(str(n.agent.endpoint(translating)["identity"]), 0)
+    packet = geneve(n.address[outer], n1.address[outer], inner, identity=identity)
+    before = n1.metrics()
+    with overlay.underlay.udp(family, 9, Underlay.BEYOND[family]) as beyond:
+        with overlay.underlay.wire(overlay.underlay.port(1)) as link:
+            link.send(Ether(src=n.uplink_mac, dst=n1.uplink_mac) / packet)
+        wait_for(lambda: moved(before, n1.metrics()).get(("tunnel_target", "ingress")) == 1, "it is refused")
+        beyond.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            beyond.recv(64)
+
+
+# --- a client of the cluster ------------------------------------------------------------------------------------------
+
+
+@EVERY_WAY
+@pytest.mark.parametrize("client", ["default/b2", "n2", "default/c3"])
+def test_cluster_by_the_first_node(overlay, translating, family, client):
+    """A pod, or a host, by another node's address whose translation leads to a third node, or back to itself. Without source translation
+    that is refused by name: the second node's address is nobody's to use but its own. With it, as it is the rule, it works.
+    """
+    n1 = overlay.nodes["n1"]
+    client = overlay.pods.get(client) or overlay.nodes[client]
+    address = n1.address[family]
+    with Drops(n1) as drops:
+        with pytest.raises(OSError):
+            tcp(client, translating, address, HOST_PORT, PORT, timeout=0.3)
+        assert drops.wait(lambda e: e["reason"] == "spoofed_outside"), "refused without a word"
+    ip = "ip" if family == 4 else "ip6"
+    n1.run("nft", "add", "chain", ip, "service", "after", "{ type nat hook postrouting priority srcnat; }")
+    n1.run("nft", "add", "rule", ip, "service", "after", "ct status dnat oifname warren0 masquerade")
+    # From one tunnel into another the kernel takes no super-packets, which only virtual links hand on: so little, by the gateway.
+    for way, size in (((address, HOST_PORT), 1 << 20), ((n1.gateway[family], HOST_PORT), 1000)):
+        assert tcp(client, translating, *way, PORT, size=size) == n1.gateway[family]
+        assert udp(client, translating, *way, PORT, translating.ips[family]) == n1.gateway[family]
+
+
+# --- nodes come and go ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["tunnel-over-v4", "auto-one-routed"])
+def fresh(request):
+    """For tests that do not leave it as it is."""
+    with cluster(**SETUPS[request.param]) as overlay:
+        yield overlay
+
+
+def test_one_goes_the_others_go_on(fresh):
+    """Its power fails, then its manifest goes: between the others nothing is lost, and to it all ends."""
+    a, b, c = (fresh.pods[name] for name in PODS)
+    flows = [Datagrams(a, b, b.ips[4]), Datagrams(b, a, a.ips[6])]
+    address = dict(c.ips)
+    try:
+        for flow in flows:
+            flow.wait_more()
+        fresh.destroy(fresh.nodes["n3"])
+        for flow in flows:
+            flow.wait_more()
+        fresh.remove("node-n3", "pod-default-c3")
+        for family in ALL:
+            with pytest.raises(OSError):
+                a.tcp_connect(address[family], PORT, timeout=0.2)
+        for flow in flows:
+            flow.wait_more()
+    finally:
+        lost = [flow.finish() for flow in flows]
+    assert lost == [set(), set()]
+    assert all(set(node.known()) == {"n1", "n2"} for node in fresh.nodes.values())
+
+
+def test_two_change_places(fresh):
+    """Each comes back with the other's pod CIDRs, one after the other: for a while both claim the same."""
+    a, b, c = (fresh.pods[name] for name in PODS)
+    flow = Datagrams(a, b, b.ips[4])
+    flow.wait_more()
+    flow.finish()
+    for name in ("default/b2", "default/c3"):
+        fresh.end_probes()
+        fresh.destroy(fresh.pods[name].node)
+    old = {"b": dict(b.ips), "c": dict(c.ips)}
+    for number, cidr in ((2, 3), (3, 2)):
+        fresh.add_node(number, cidr=cidr)
+    for name, node in (("default/b2", "n2"), ("default/c3", "n3")):
+        fresh.pod(name, node, app=name[8])
+    fresh.wait_resolved()
+    b, c = fresh.pods["default/b2"], fresh.pods["default/c3"]
+    assert b.ips == old["c"] and c.ips == old["b"]
+    for one, other in ((a, b), (b, a), (a, c), (c, a), (b, c), (c, b)):
+        for family in ALL:
+            assert tcp(one, other, other.ips[family]) == one.ips[family]
+            assert udp(one, other, other.ips[family]) == one.ips[family]

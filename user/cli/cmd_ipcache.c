@@ -59,12 +59,13 @@ static void find_endpoint(struct who *who, const struct endpoints *e)
 /* {identity: labels}, as the agent says, so that each is found at once. */
 static json_t *labels_by_identity(struct cli *cli)
 {
+	const json_t *identities = cli_agent(cli, "identities");
 	json_t *labels = json_object(), *identity;
 	char number[NUMBER_STRLEN];
 	uint64_t value;
 	size_t i;
 
-	json_array_foreach(cli_agent(cli, "identities"), i, identity) {
+	json_array_foreach(identities, i, identity) {
 		if (identity_parse(json_text_at(identity, "identity") ?: "", &value) == 0)
 			json_object_set(labels, identity_name(value, number), json_object_get(identity, "labels"));
 	}

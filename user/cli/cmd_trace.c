@@ -187,8 +187,8 @@ static void step_peer(struct run *run)
 	const struct wr_trace *t = &run->trace;
 	const char *identity = identity_name(t->peer_identity, number);
 
-	if (t->peer_ifindex & WR_REMOTE)
-		step(run, "peer", OUT_PLAIN, "%s, identity %s",
+	if (t->peer_ifindex & WR_REMOTE) /* the world: by that node's stack */
+		step(run, "peer", OUT_PLAIN, "%s%s, identity %s", t->peer_identity == WR_ID_WORLD ? "world by " : "",
 		     remote_label(&run->endpoints.remotes, t->peer_ifindex,
 				  sent ? &run->frame.destination : &run->frame.source, label),
 		     identity);

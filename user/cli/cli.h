@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The commands: one table (commands.c, given to cli_main()), from which parsing, usage, help, completion and the manual's
- * test derive.
+ * The commands: one table (commands.c, given to cli_main()), from which parsing, usage, help, completion and the
+ * manual's test derive.
  *
  * With --json, stdout carries one JSON document, whatever happens: the result, or {"error": {...}}. What failed is said
  * on stderr in either case.

@@ -140,7 +140,8 @@ static void out_count(struct out *o, const char *key, const json_t *policy, cons
 /* "namespace/name" */
 static const char *full_name(const json_t *policy, char buf[POLICY_NAME_MAX])
 {
-	snprintf(buf, POLICY_NAME_MAX, "%s/%s", json_text_at(policy, "namespace") ?: "", json_text_at(policy, "name") ?: "");
+	snprintf(buf, POLICY_NAME_MAX, "%s/%s", json_text_at(policy, "namespace") ?: "",
+		 json_text_at(policy, "name") ?: "");
 	return buf;
 }
 
@@ -149,6 +150,7 @@ static void list_from_agent(struct out *o, const json_t *policies)
 	json_t *policy;
 	size_t i;
 	char name[POLICY_NAME_MAX];
+	const char *invalid;
 
 	json_array_foreach(policies, i, policy) {
 		out_record(o, NULL);
@@ -158,7 +160,8 @@ static void list_from_agent(struct out *o, const json_t *policies)
 		out_count(o, "pods", policy, "endpoints");
 		out_count(o, "entries", policy, "entries");
 		out_state(o, policy);
-		out_json(o, "invalid", json_text_at(policy, "invalid") ? json_string(json_text_at(policy, "invalid")) : json_null());
+		invalid = json_text_at(policy, "invalid");
+		out_json(o, "invalid", invalid ? json_string(invalid) : json_null());
 		out_end(o);
 	}
 }
@@ -226,7 +229,8 @@ static const json_t *find_policy(const json_t *policies, const char *wanted)
 /* "10.0.0.0/8 except 10.1.0.0/16", "all pods", "pods app=web of namespaces team=a". */
 static void print_peer(FILE *f, const json_t *peer)
 {
-	const char *block = json_text_at(peer, "block"), *pods = json_text_at(peer, "pods"), *namespaces = json_text_at(peer, "namespaces");
+	const char *block = json_text_at(peer, "block"), *pods = json_text_at(peer, "pods");
+	const char *namespaces = json_text_at(peer, "namespaces");
 	json_t *except;
 	size_t i;
 

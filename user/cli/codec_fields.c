@@ -325,8 +325,8 @@ static json_t *judged_json(const struct wr_judgement *j)
 {
 	char identity[NUMBER_STRLEN];
 
-	return json_pack("{sssIsI}", "peer", identity_name(j->peer, identity), "revision", (json_int_t)j->revision, "rule",
-			 (json_int_t)j->rule);
+	return json_pack("{sssIsI}", "peer", identity_name(j->peer, identity), "revision", (json_int_t)j->revision,
+			 "rule", (json_int_t)j->rule);
 }
 
 static json_t *trace_ct_json(const struct wr_ct *ct)
@@ -344,8 +344,8 @@ static json_t *judgement_json(const struct wr_trace_judgement *j)
 	return json_pack("{sbsIsIsIsssssssssisI}", "allowed", j->allowed, "rule", (json_int_t)j->rule, "class",
 			 (json_int_t)j->policy_class, "revision", (json_int_t)j->revision, "peer_identity",
 			 identity_name(j->peer_identity, identity), "peer_class", peer_name(j->peer_class, class),
-			 "cidr_peer", peer_name(j->cidr_peer, cidr), "matched", peer_name(j->matched, matched), "protocol",
-			 (int)j->l4_proto, "port_bits", (json_int_t)j->port_bits);
+			 "cidr_peer", peer_name(j->cidr_peer, cidr), "matched", peer_name(j->matched, matched),
+			 "protocol", (int)j->l4_proto, "port_bits", (json_int_t)j->port_bits);
 }
 
 static void print_end(struct out *o, const struct codec_field *f, const void *key)

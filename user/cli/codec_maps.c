@@ -35,24 +35,30 @@ static fields prefix6_key = { WHOLE(struct wr_prefix6, "prefix", PREFIX), END_OF
 
 #define S struct wr_config
 static fields config = {
-	FIELD(S, abi_version, NUMBER), FIELD(S, mark_pod, HEX), FIELD(S, mark_masquerade, HEX), FIELD(S, mark_host_only, HEX),
-	FIELD(S, ct_share, NUMBER), FIELD(S, tunnel_port, BE), FIELD(S, pod_mtu, NUMBER), FIELD(S, version, TEXT), END_OF(S),
+	FIELD(S, abi_version, NUMBER), FIELD(S, mark_pod, HEX), FIELD(S, mark_masquerade, HEX),
+	FIELD(S, mark_host_only, HEX), FIELD(S, ct_share, NUMBER), FIELD(S, tunnel_port, BE), FIELD(S, pod_mtu, NUMBER),
+	FIELD(S, version, TEXT), END_OF(S),
 };
 CODEC(config, "0", only_key, config);
 #undef S
 
 #define S struct wr_metric
-static fields metric = { FIELD(S, packets, SUM, sizeof(S)), FIELD(S, bytes, SUM, sizeof(S)), WHOLE(S, "cpus", EACH_CPU), END_OF(S) };
-static fields metrics_key = { WHOLE(__u32, "reason", HALF_REASON), WHOLE(__u32, "direction", HALF_DIRECTION), END_OF(__u32) };
+static fields metric = {
+	FIELD(S, packets, SUM, sizeof(S)), FIELD(S, bytes, SUM, sizeof(S)), WHOLE(S, "cpus", EACH_CPU), END_OF(S),
+};
+static fields metrics_key = {
+	WHOLE(__u32, "reason", HALF_REASON), WHOLE(__u32, "direction", HALF_DIRECTION), END_OF(__u32),
+};
 CODEC(metrics, "REASON/DIRECTION", metrics_key, metric);
 #undef S
 
 #define S struct wr_endpoint
 static fields endpoint_slot_key = NUMBER_KEY("slot", WR_ENDPOINT_SLOTS - 1);
 static fields endpoint = {
-	FIELD(S, ifindex, NUMBER), FIELD(S, addr4, IP, VALID_IF(S, WR_EP_V4)), FIELD(S, addr6, IP, VALID_IF(S, WR_EP_V6)),
-	FIELD(S, mac, MAC), FIELD(S, flags, FLAGS, .flags = endpoint_flags), FIELD(S, peer_ifindex, NUMBER),
-	FIELD(S, policy_class, CLASS), FIELD(S, revision, NUMBER), FIELD(S, identity, IDENTITY), END_OF(S),
+	FIELD(S, ifindex, NUMBER), FIELD(S, addr4, IP, VALID_IF(S, WR_EP_V4)),
+	FIELD(S, addr6, IP, VALID_IF(S, WR_EP_V6)), FIELD(S, mac, MAC), FIELD(S, flags, FLAGS, .flags = endpoint_flags),
+	FIELD(S, peer_ifindex, NUMBER), FIELD(S, policy_class, CLASS), FIELD(S, revision, NUMBER),
+	FIELD(S, identity, IDENTITY), END_OF(S),
 };
 CODEC(endpoints, "SLOT", endpoint_slot_key, endpoint);
 #undef S
@@ -90,10 +96,11 @@ CODEC(frag6, frag_form, frag6_key, frag);
 		FIELD_AS(type, "protocol", l4_proto, PROTOCOL), END_OF(type)                                           \
 	}
 #define S struct wr_ct
-static fields ct4_key = CT_KEY(struct wr_ct4_key, struct wr_addr4), ct6_key = CT_KEY(struct wr_ct6_key, struct wr_addr6);
+static fields ct4_key = CT_KEY(struct wr_ct4_key, struct wr_addr4);
+static fields ct6_key = CT_KEY(struct wr_ct6_key, struct wr_addr6);
 static fields ct = {
-	FIELD(S, expires, NUMBER), FIELD(S, flags, FLAGS, .flags = ct_flags), FIELD(S, initiator, SIDE), FIELD(S, responder, SIDE),
-	FIELD_AS(S, "egress_peer", at[WR_EGRESS].peer, IDENTITY),
+	FIELD(S, expires, NUMBER), FIELD(S, flags, FLAGS, .flags = ct_flags), FIELD(S, initiator, SIDE),
+	FIELD(S, responder, SIDE), FIELD_AS(S, "egress_peer", at[WR_EGRESS].peer, IDENTITY),
 	FIELD_AS(S, "egress_revision", at[WR_EGRESS].revision, NUMBER),
 	FIELD_AS(S, "egress_rule", at[WR_EGRESS].rule, NUMBER),
 	FIELD_AS(S, "ingress_peer", at[WR_INGRESS].peer, IDENTITY),
@@ -116,8 +123,8 @@ CODEC(ct_stats, "COUNTER", ct_stats_key, ct_stats);
 
 #define S struct wr_sweep
 static fields sweep = {
-	FIELD(S, time_ns, NUMBER), FIELD(S, runs, NUMBER), FIELD(S, removed, NUMBER), FIELD_AS(S, "live4", live[0], NUMBER),
-	FIELD_AS(S, "live6", live[1], NUMBER), END_OF(S),
+	FIELD(S, time_ns, NUMBER), FIELD(S, runs, NUMBER), FIELD(S, removed, NUMBER),
+	FIELD_AS(S, "live4", live[0], NUMBER), FIELD_AS(S, "live6", live[1], NUMBER), END_OF(S),
 };
 CODEC(sweep, "0", only_key, sweep);
 #undef S
@@ -175,8 +182,8 @@ CODEC(policy_state, "0", only_key, policy_state);
 #define S struct wr_trace
 static fields trace = {
 	FIELD(S, steps, FLAGS, .flags = trace_steps), FIELD(S, reason, REASON), FIELD(S, ifindex, NUMBER),
-	FIELD(S, peer_ifindex, SIDE), FIELD(S, peer_identity, IDENTITY), FIELD(S, redirect, NUMBER), FIELD(S, mark, HEX),
-	FIELD(S, ct, TRACE_CT), FIELD_AS(S, "egress", judgement[WR_EGRESS], JUDGEMENT),
+	FIELD(S, peer_ifindex, SIDE), FIELD(S, peer_identity, IDENTITY), FIELD(S, redirect, NUMBER),
+	FIELD(S, mark, HEX), FIELD(S, ct, TRACE_CT), FIELD_AS(S, "egress", judgement[WR_EGRESS], JUDGEMENT),
 	FIELD_AS(S, "ingress", judgement[WR_INGRESS], JUDGEMENT), END_OF(S),
 };
 CODEC(trace, "0", only_key, trace);
@@ -190,10 +197,11 @@ static const struct flag_name cluster_flags[] = {
 };
 #define S struct wr_cluster
 static fields cluster = {
-	FIELD(S, revision, NUMBER), FIELD(S, flags, FLAGS, .flags = cluster_flags), FIELD(S, vni, NUMBER), FIELD(S, port, BE),
-	FIELD(S, option_class, BE_HEX), FIELD(S, host_ifindex, NUMBER), FIELD(S, addr4, IP, VALID_IF(S, WR_CLUSTER_V4)),
-	FIELD(S, addr6, IP, VALID_IF(S, WR_CLUSTER_V6)), FIELD(S, cidr4, MASKED, VALID_IF(S, WR_CLUSTER_POD4)),
-	FIELD(S, cidr6, MASKED, VALID_IF(S, WR_CLUSTER_POD6)), END_OF(S),
+	FIELD(S, revision, NUMBER), FIELD(S, flags, FLAGS, .flags = cluster_flags), FIELD(S, vni, NUMBER),
+	FIELD(S, port, BE), FIELD(S, option_class, BE_HEX), FIELD(S, host_ifindex, NUMBER),
+	FIELD(S, addr4, IP, VALID_IF(S, WR_CLUSTER_V4)), FIELD(S, addr6, IP, VALID_IF(S, WR_CLUSTER_V6)),
+	FIELD(S, cidr4, MASKED, VALID_IF(S, WR_CLUSTER_POD4)), FIELD(S, cidr6, MASKED, VALID_IF(S, WR_CLUSTER_POD6)),
+	END_OF(S),
 };
 CODEC(cluster, "0", only_key, cluster);
 #undef S
@@ -232,8 +240,8 @@ CODEC(ipcache6, "IPV6-ADDRESS", addr6_key, ipcache);
 
 #define S struct wr_deny_state
 static fields deny_state = {
-	FIELD_AS(S, "prefixes4", prefixes[0], NUMBER), FIELD_AS(S, "prefixes6", prefixes[1], NUMBER), FIELD(S, counter, NUMBER),
-	END_OF(S),
+	FIELD_AS(S, "prefixes4", prefixes[0], NUMBER), FIELD_AS(S, "prefixes6", prefixes[1], NUMBER),
+	FIELD(S, counter, NUMBER), END_OF(S),
 };
 CODEC(deny_state, "0", only_key, deny_state);
 #undef S

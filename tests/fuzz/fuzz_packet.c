@@ -14,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct packet p, inner;
 	json_t *json;
 
-	packet_parse_tunnel(&p, &inner, &tunnel, data, size);
+	packet_parse(&p, &inner, &tunnel, data, size);
 	for (int macs = 0; macs < 2; macs++) {
 		packet_format(&p, macs, text, sizeof(text));
 		/* All that can be said fits, and says something. */

@@ -6,25 +6,26 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <sched.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <signal.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "attachment.h"
 #include "cleanup.h"
 #include "cli.h"
 #include "file.h"
 #include "link.h"
+#include "paths.h"
+#include "rig.h"
+#include "tables.h"
 
 #define WORDS_MAX 12
 
@@ -58,7 +59,7 @@ static inline pid_t start(const char *line, int out, int err)
 	dup2(out, STDOUT_FILENO);
 	dup2(err, STDERR_FILENO);
 	close_range(3, ~0u, 0); /* above all the other end of its own stdout */
-	exit(cli_main(argc, argv));
+	exit(cli_main(warren_commands, argc, argv));
 }
 
 static inline int status_of(pid_t pid)
@@ -191,6 +192,66 @@ static inline void record_pod(uint32_t id, const char *device, const char *name)
 	assert_int_equal(boot_id(a.boot_id, &err), 0);
 	if (attachment_save(&a, &err) < 0)
 		fail_msg("%s", err.msg);
+}
+
+static inline void map_put(const char *map, const void *key, const void *value)
+{
+	struct dp_table *table;
+	struct err err;
+
+	assert_ok(dp_table_open(map, &table, &err));
+	assert_ok(dp_table_put(table, key, value, 1, &err));
+	dp_table_close(table);
+}
+
+/* "" if there is none. */
+static inline const char *json_text(const json_t *json, const char *key)
+{
+	return json_string_value(json_object_get(json, key)) ?: "";
+}
+
+/* --- an agent in a child --- */
+
+/* What it answers to a request with that word in it; the last one, without a word, to any other. */
+struct answer {
+	const char *word, *text;
+};
+
+static inline void agent_answer(int peer, const struct answer *answers)
+{
+	char request[256];
+	ssize_t n = read(peer, request, sizeof(request) - 1);
+
+	request[n > 0 ? n : 0] = '\0';
+	while (answers->word && !strstr(request, answers->word))
+		answers++;
+	(void)!write(peer, answers->text, strlen(answers->text));
+	close(peer);
+}
+
+static inline pid_t agent_start(const struct answer *answers)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX, .sun_path = WARREN_AGENT_SOCKET };
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0), peer;
+	pid_t pid;
+
+	unlink(WARREN_AGENT_SOCKET);
+	assert_int_equal(bind(fd, (const struct sockaddr *)&sa, sizeof(sa)), 0);
+	assert_int_equal(listen(fd, 5), 0);
+	pid = fork();
+	if (pid == 0)
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+	while (pid == 0 && (peer = accept(fd, NULL, NULL)) >= 0)
+		agent_answer(peer, answers);
+	close(fd);
+	return pid;
+}
+
+static inline void agent_end(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	unlink(WARREN_AGENT_SOCKET);
 }
 
 /* Starts a monitor and waits until it listens. */

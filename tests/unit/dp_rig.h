@@ -8,25 +8,13 @@
 
 #include <pthread.h>
 #include <sched.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "internal.h"
 #include "load.h"
 #include "private_run.h"
-
-#define assert_ok(expr)                                                                                                \
-	do {                                                                                                           \
-		int rc_ = (expr);                                                                                      \
-		if (rc_)                                                                                               \
-			fail_msg("%s: %d, %s (hint: %s)", #expr, rc_, err.msg, err.hint);                              \
-	} while (0)
+#include "rig.h"
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 

@@ -4,17 +4,12 @@
 #define WARREN_NL_RIG_H
 
 #include <sched.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "cleanup.h"
 #include "link.h"
 #include "netns.h"
+#include "rig.h"
 
 static const uint8_t host_mac[6] = { 0x02, 0x57, 0x52, 0, 0, 1 };
 static const uint8_t pod_mac[6] = { 0x02, 0xaa, 0xbb, 0xcc, 0xdd, 0xee };
@@ -25,29 +20,6 @@ struct rig {
 	int host_ns, pod_ns;
 	struct link_info wr0, eth0;
 };
-
-#define assert_ok(expr)                                                                                                \
-	do {                                                                                                           \
-		int rc_ = (expr);                                                                                      \
-		if (rc_)                                                                                               \
-			fail_msg("%s: %d, %s (hint: %s)", #expr, rc_, err.msg, err.hint);                              \
-	} while (0)
-
-static inline struct ip ip(const char *text)
-{
-	struct ip ip;
-
-	assert_int_equal(ip_parse(text, &ip), 0);
-	return ip;
-}
-
-static inline struct prefix prefix(const char *text)
-{
-	struct prefix prefix;
-
-	assert_int_equal(prefix_parse(text, &prefix), 0);
-	return prefix;
-}
 
 static inline int rig_make(void **state)
 {

@@ -1,36 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
-#include <cmocka.h>
-
 #include "addr.h"
+#include "rig.h"
 
 #define EACH(i, table) (size_t i = 0; i < sizeof(table) / sizeof((table)[0]); i++)
-
-static struct ip ip(const char *text)
-{
-	struct ip ip;
-
-	if (ip_parse(text, &ip))
-		fail_msg("not an address: %s", text);
-	return ip;
-}
-
-static struct prefix prefix(const char *text)
-{
-	struct prefix prefix;
-
-	if (prefix_parse(text, &prefix))
-		fail_msg("not a prefix: %s", text);
-	return prefix;
-}
 
 static void assert_ip(const struct ip *have, const char *want)
 {

@@ -1,10 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The agent's smaller parts: options, key, requests and answers over the socket, records of attachments. */
-#include <stdarg.h>
-#include <setjmp.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -23,6 +18,7 @@
 #include "private_run.h"
 #include "records.h"
 #include "request.h"
+#include "rig.h"
 #include "syntax.h"
 
 static int setup(void **state)

@@ -4,16 +4,12 @@
  * compiler: no verdict is more open than the old or the new policy makes it, none that both allow is denied, and what
  * is judged under the revision that an endpoint ends with is judged as the new policy says.
  */
-#include <stdarg.h>
-#include <setjmp.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
 #include <netinet/in.h>
 #include <stdio.h>
 
 #include "../policy/check.h"
 #include "fake_tables.h"
+#include "rig.h"
 
 #define QUERIES 192
 #define OBSERVATIONS 20000

@@ -1,9 +1,4 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include <stdarg.h>
-#include <setjmp.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,6 +7,7 @@
 #include "attachment.h"
 #include "file.h"
 #include "private_run.h"
+#include "rig.h"
 #include "str.h"
 
 static int setup(void **state)

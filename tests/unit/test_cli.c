@@ -117,7 +117,7 @@ static void assert_options(const char *line, const struct cli_options *have, con
 static void parsing(void **state)
 {
 	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
-		struct cli cli = { .options = CLI_OPTIONS_DEFAULT };
+		struct cli cli = { .commands = warren_commands, .options = CLI_OPTIONS_DEFAULT };
 		const char *line = lines[i].words[0] ?: "(nothing)";
 		char *argv[WORDS_MAX + 2] = { (char *)"warren" };
 		size_t many = 0;
@@ -146,18 +146,24 @@ static void parsing(void **state)
 	}
 }
 
-/* --- the manual --- */
+/* --- the manual, and what else is written by hand --- */
+
+static char *document(const char *path)
+{
+	char *text;
+	size_t size;
+	struct err err = { 0 };
+
+	if (file_read(path, 1 << 20, &text, &size, &err) < 0)
+		fail_msg("%s (run from the top folder)", err.msg);
+	return text;
+}
 
 /* The page's source, without the escapes of '-'. */
 static char *manual(void)
 {
-	char *text, *to;
-	size_t size;
-	struct err err = { 0 };
+	char *text = document("user/man/warren.8"), *to = text;
 
-	if (file_read("user/man/warren.8", 1 << 20, &text, &size, &err) < 0)
-		fail_msg("%s (run from the top folder)", err.msg);
-	to = text;
 	for (const char *from = text; *from; from++) {
 		if (from[0] == '\\' && from[1] == '-')
 			from++;
@@ -196,7 +202,7 @@ static void the_manual_agrees(void **state)
 	assert_non_null(options);
 	assert_non_null(commands_begin);
 
-	for (const struct command *c = commands; c->name; c++) {
+	for (const struct command *c = warren_commands; c->name; c++) {
 		char usage[USAGE_MAX], title[USAGE_MAX + 8], *section, *end;
 
 		snprintf(title, sizeof(title), "\n.SS %s\n", command_usage(c, usage, sizeof(usage)));
@@ -225,6 +231,18 @@ static void the_manual_agrees(void **state)
 	}
 }
 
+static void the_architecture_names_every_map(void **state)
+{
+	_cleanup_free_ char *text = document("ARCHITECTURE.md");
+	char name[64];
+
+	for (const struct dp_map *m = dp_maps; m->name; m++) {
+		snprintf(name, sizeof(name), "`%s`", m->name);
+		if (!strstr(text, name))
+			fail_msg("ARCHITECTURE.md does not say what map %s is", m->name);
+	}
+}
+
 /* No option is named anywhere in the manual that no command has. */
 static void the_manual_invents_nothing(void **state)
 {
@@ -234,7 +252,7 @@ static void the_manual_invents_nothing(void **state)
 		size_t length = strspn(p + 2, "abcdefghijklmnopqrstuvwxyz-");
 		bool found = option_find(NULL, p + 2, length);
 
-		for (const struct command *c = commands; c->name && !found; c++)
+		for (const struct command *c = warren_commands; c->name && !found; c++)
 			found = option_find(c, p + 2, length);
 		if (!found)
 			fail_msg("the manual names --%.*s", (int)length, p + 2);
@@ -526,6 +544,7 @@ int main(void)
 		cmocka_unit_test(parsing),
 		cmocka_unit_test(the_manual_agrees),
 		cmocka_unit_test(the_manual_invents_nothing),
+		cmocka_unit_test(the_architecture_names_every_map),
 		cmocka_unit_test(without_a_node),
 		cmocka_unit_test(nobody_reads),
 		cmocka_unit_test(output_that_is_lost),

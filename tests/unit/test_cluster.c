@@ -1,15 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* user/agent/cluster.c: other nodes into maps, routes and devices, against a node in memory. */
-#include <stdarg.h>
-#include <setjmp.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
 #include <arpa/inet.h>
 #include <stdio.h>
 
 #include "cleanup.h"
 #include "fake_cluster.h"
+#include "rig.h"
 #include "str.h"
 
 #define UPLINK 2
@@ -86,35 +82,19 @@ static void rig_end(struct rig *r)
 	ipcache_free(r->ipcache);
 }
 
-static struct ip ip_of(const char *text)
-{
-	struct ip ip;
-
-	assert_int_equal(ip_parse(text, &ip), 0);
-	return ip;
-}
-
-static struct prefix prefix_of(const char *text)
-{
-	struct prefix prefix;
-
-	assert_int_equal(prefix_parse(text, &prefix), 0);
-	return prefix;
-}
-
 static void hop_to(struct rig *r, const char *to, const char *next, uint32_t uplink, uint32_t mtu, uint8_t mac)
 {
-	struct ip ip = ip_of(to);
+	const struct ip address = ip(to);
 	struct fake_hop *h = NULL;
 
 	for (size_t i = 0; i < r->k.hop_count; i++) {
-		if (ip_equal(&r->k.hops[i].to, &ip))
+		if (ip_equal(&r->k.hops[i].to, &address))
 			h = &r->k.hops[i];
 	}
 	if (!h)
 		h = &r->k.hops[r->k.hop_count++];
-	*h = (struct fake_hop){ .to = ip };
-	h->hop = (struct hop){ .ifindex = uplink, .mtu = mtu, .next = ip_of(next), .gateway = strcmp(to, next) != 0,
+	*h = (struct fake_hop){ .to = address };
+	h->hop = (struct hop){ .ifindex = uplink, .mtu = mtu, .next = ip(next), .gateway = strcmp(to, next) != 0,
 			       .resolved = mac, .dmac = { 2, 0, 0, 0, 0, mac }, .smac = { 2, 0, 0, 0, 1, 0 } };
 }
 
@@ -122,14 +102,14 @@ static void no_hop_to(struct rig *r, const char *to)
 {
 	hop_to(r, to, to, UPLINK, 1500, 0);
 	for (size_t i = 0; i < r->k.hop_count; i++) {
-		if (ip_equal(&r->k.hops[i].to, &(struct ip[]){ ip_of(to) }[0]))
+		if (ip_equal(&r->k.hops[i].to, &(struct ip[]){ ip(to) }[0]))
 			r->k.hops[i].error = EHOSTUNREACH;
 	}
 }
 
 static void device_has(struct rig *r, const char *address, uint32_t ifindex, uint32_t mtu)
 {
-	r->k.devices[r->k.device_count].ip = ip_of(address);
+	r->k.devices[r->k.device_count].ip = ip(address);
 	r->k.devices[r->k.device_count++].info = (struct link_info){ .ifindex = ifindex, .mtu = mtu, .flags = IFF_UP };
 }
 
@@ -144,13 +124,13 @@ static void put(struct rig *r, const char *name, const char *cidrs, const char *
 	str_copy(text, sizeof(text), cidrs);
 	while ((word = strsep(&rest, " "))) {
 		if (*word)
-			o->cidrs[count++] = prefix_of(word);
+			o->cidrs[count++] = prefix(word);
 	}
 	rest = text;
 	str_copy(text, sizeof(text), addresses);
 	while ((word = strsep(&rest, " "))) {
 		if (*word)
-			o->addresses[o->address_count++] = ip_of(word);
+			o->addresses[o->address_count++] = ip(word);
 	}
 	assert_int_equal(cluster_put_node(r->c, o), 0);
 }
@@ -247,22 +227,22 @@ static void a_node_joins_over_ipv4(void **state)
 	assert_int_equal(r.complaint_count, 0);
 	n = in_maps(&r, "b");
 	assert_non_null(n);
-	assert_true(ip_equal(&n->local, &(struct ip[]){ ip_of("192.0.2.1") }[0]));
-	assert_true(ip_equal(&n->remote, &(struct ip[]){ ip_of("192.0.2.2") }[0]));
+	assert_true(ip_equal(&n->local, &(struct ip[]){ ip("192.0.2.1") }[0]));
+	assert_true(ip_equal(&n->remote, &(struct ip[]){ ip("192.0.2.2") }[0]));
 	assert_int_equal(n->address_count, 2);
 	assert_int_equal(n->uplink, UPLINK);
 	assert_int_equal(n->mtu, 1438);
 	assert_true(n->resolved && !n->direct && n->dmac[5] == 2);
 	/* both CIDRs lead to warren0, sent from our own gateway addresses */
 	assert_int_equal(r.k.route_count, 2);
-	route = fake_route(&r.k, &(struct prefix[]){ prefix_of("10.2.0.0/24") }[0]);
+	route = fake_route(&r.k, &(struct prefix[]){ prefix("10.2.0.0/24") }[0]);
 	assert_non_null(route);
 	assert_int_equal(route->ifindex, FAKE_GATEWAY_LINK);
 	assert_int_equal(route->mtu, 1438);
-	assert_true(ip_equal(&route->source, &(struct ip[]){ ip_of("10.1.0.1") }[0]));
-	route = fake_route(&r.k, &(struct prefix[]){ prefix_of("fd02::/64") }[0]);
+	assert_true(ip_equal(&route->source, &(struct ip[]){ ip("10.1.0.1") }[0]));
+	route = fake_route(&r.k, &(struct prefix[]){ prefix("fd02::/64") }[0]);
 	assert_non_null(route);
-	assert_true(ip_equal(&route->source, &(struct ip[]){ ip_of("fd01::1") }[0]));
+	assert_true(ip_equal(&route->source, &(struct ip[]){ ip("fd01::1") }[0]));
 	/* our own place */
 	assert_int_equal(r.k.cluster.flags, WR_CLUSTER_V4 | WR_CLUSTER_V6 | WR_CLUSTER_POD4 | WR_CLUSTER_POD6);
 	assert_int_equal(r.k.cluster.cidr4.v4, inet_addr("10.1.0.0"));
@@ -314,7 +294,7 @@ static void the_family_underneath(void **state)
 		assert_int_equal(n != NULL, rows[i].remote != NULL);
 		assert_int_equal(*complaint(&r, "Node b") != '\0', rows[i].remote == NULL);
 		if (n)
-			assert_true(ip_equal(&n->remote, &(struct ip[]){ ip_of(rows[i].remote) }[0]));
+			assert_true(ip_equal(&n->remote, &(struct ip[]){ ip(rows[i].remote) }[0]));
 		assert_int_equal(r.k.mtu, rows[i].mtu);
 		rig_end(&r);
 	}
@@ -382,8 +362,8 @@ static void what_an_earlier_agent_left_goes(void **state)
 
 static void a_route_of_a_pod_is_not_ours_to_delete(void **state)
 {
-	const struct route pod = { .dst = prefix_of("10.1.0.9/32"), .ifindex = 9, .type = RTN_UNICAST, .protocol = WR_RTPROT };
-	const struct route other = { .dst = prefix_of("10.9.0.0/24"), .ifindex = FAKE_GATEWAY_LINK, .type = RTN_UNICAST, .protocol = 4 };
+	const struct route pod = { .dst = prefix("10.1.0.9/32"), .ifindex = 9, .type = RTN_UNICAST, .protocol = WR_RTPROT };
+	const struct route other = { .dst = prefix("10.9.0.0/24"), .ifindex = FAKE_GATEWAY_LINK, .type = RTN_UNICAST, .protocol = 4 };
 	struct rig r;
 
 	rig_begin(&r);
@@ -565,8 +545,8 @@ static void nodes_change(void **state)
 	cluster_remove_node(r.c, "b");
 	put(&r, "b", "10.4.0.0/24", "192.0.2.3");
 	assert_int_equal(run(&r), 0);
-	assert_null(fake_route(&r.k, &(struct prefix[]){ prefix_of("10.2.0.0/24") }[0]));
-	assert_non_null(fake_route(&r.k, &(struct prefix[]){ prefix_of("10.4.0.0/24") }[0]));
+	assert_null(fake_route(&r.k, &(struct prefix[]){ prefix("10.2.0.0/24") }[0]));
+	assert_non_null(fake_route(&r.k, &(struct prefix[]){ prefix("10.4.0.0/24") }[0]));
 	assert_int_equal(fake_identity(&r.k, "10.2.0.1"), WR_ID_UNKNOWN);
 	/* two swap their CIDRs */
 	put(&r, "c", "10.5.0.0/24", "192.0.2.2");
@@ -660,10 +640,10 @@ static void modes(void **state)
 	assert_int_equal(run(&r), 0);
 	n = in_maps(&r, "b");
 	assert_true(n->direct && n->mtu == 1500);
-	route = fake_route(&r.k, &(struct prefix[]){ prefix_of("fd02::/64") }[0]);
+	route = fake_route(&r.k, &(struct prefix[]){ prefix("fd02::/64") }[0]);
 	assert_int_equal(route->ifindex, UPLINK);
-	assert_true(ip_equal(&route->gateway, &(struct ip[]){ ip_of("2001:db8::2") }[0]));
-	assert_true(ip_equal(&route->source, &(struct ip[]){ ip_of("fd01::1") }[0]));
+	assert_true(ip_equal(&route->gateway, &(struct ip[]){ ip("2001:db8::2") }[0]));
+	assert_true(ip_equal(&route->source, &(struct ip[]){ ip("fd01::1") }[0]));
 	assert_false(in_maps(&r, "c")->direct);
 	assert_false(in_maps(&r, "d")->direct);
 	assert_int_equal(r.k.mtu, 1438);
@@ -672,7 +652,7 @@ static void modes(void **state)
 	look_again(&r, HOP_ROUTE);
 	assert_int_equal(run(&r), 0);
 	assert_false(in_maps(&r, "b")->direct);
-	assert_int_equal(fake_route(&r.k, &(struct prefix[]){ prefix_of("fd02::/64") }[0])->ifindex, FAKE_GATEWAY_LINK);
+	assert_int_equal(fake_route(&r.k, &(struct prefix[]){ prefix("fd02::/64") }[0])->ifindex, FAKE_GATEWAY_LINK);
 	rig_end(&r);
 
 	rig_begin(&r);
@@ -782,12 +762,12 @@ static void another_cidr(void **state)
 	assert_int_equal(r.k.gateway_count, 2);
 	put(&r, "self", "10.9.0.0/24 fd01::/64", "192.0.2.1 2001:db8::1");
 	r.k.gateway_count = 0; /* the fake adds them once more */
-	assert_int_equal(fake_gateway_add(&r.k, 0, &(struct prefix[]){ prefix_of("10.1.0.0/24") }[0],
-					  &(struct ip[]){ ip_of("10.1.0.1") }[0], NULL), 0);
+	assert_int_equal(fake_gateway_add(&r.k, 0, &(struct prefix[]){ prefix("10.1.0.0/24") }[0],
+					  &(struct ip[]){ ip("10.1.0.1") }[0], NULL), 0);
 	assert_int_equal(run(&r), 0);
 	assert_int_equal(r.k.gateway_count, 2);
 	for (size_t i = 0; i < 2; i++)
-		assert_false(ip_equal(&r.k.gateways[i].ip, &(struct ip[]){ ip_of("10.1.0.1") }[0]));
+		assert_false(ip_equal(&r.k.gateways[i].ip, &(struct ip[]){ ip("10.1.0.1") }[0]));
 	rig_end(&r);
 }
 

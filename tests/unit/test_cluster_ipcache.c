@@ -1,13 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* user/agent/ipcache.c: who has an address elsewhere, from what the compiler says; the compiler's part of it, too. */
-#include <stdarg.h>
-#include <setjmp.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
 #include <stdio.h>
 
 #include "fake_cluster.h"
+#include "rig.h"
 
 static struct fake_kernel k;
 
@@ -33,15 +29,6 @@ static int fresh(void **state)
 	return 0;
 }
 
-static struct ip ip_of(const char *text)
-{
-	struct ip ip = { 0 };
-
-	if (text && *text)
-		assert_int_equal(ip_parse(text, &ip), 0);
-	return ip;
-}
-
 struct pod {
 	const char *name, *node, *ip;
 	uint64_t identity;
@@ -54,7 +41,8 @@ static int tell(struct ipcache *c, bool full, const struct pod *pods, size_t cou
 	struct policy_changes changes = { .pods = told, .pod_count = count };
 
 	for (size_t i = 0; i < count; i++)
-		told[i] = (struct policy_pod){ "default", pods[i].name, pods[i].node, { ip_of(pods[i].ip) },
+		told[i] = (struct policy_pod){ "default", pods[i].name, pods[i].node,
+					       { *pods[i].ip ? ip(pods[i].ip) : (struct ip){ 0 } },
 					       pods[i].terminating, pods[i].identity };
 	return ipcache_run(c, &changes, full, NULL);
 }
@@ -161,17 +149,17 @@ static void nobody_gets_the_labels_of_another_one(void **state)
 
 static void a_nodes_address_is_no_pods(void **state)
 {
-	const struct ip ip = ip_of("192.0.2.2");
+	const struct ip address = ip("192.0.2.2");
 	struct ipcache_counts counts;
 	struct ipcache *c = begin();
 
-	assert_int_equal(ipcache_add_node(c, &ip), 0);
+	assert_int_equal(ipcache_add_node(c, &address), 0);
 	assert_int_equal(ipcache_flush(c, NULL), 0);
 	TELL(c, true, { "a", "n2", "192.0.2.2", RED });
 	assert_int_equal(fake_identity(&k, "192.0.2.2"), WR_ID_REMOTE_NODE);
 	ipcache_count(c, &counts);
 	assert_string_equal(counts.example, "192.0.2.2: a node, default/a");
-	ipcache_remove_node(c, &ip);
+	ipcache_remove_node(c, &address);
 	assert_int_equal(ipcache_flush(c, NULL), 0);
 	assert_int_equal(fake_identity(&k, "192.0.2.2"), RED);
 	ipcache_free(c);
@@ -218,7 +206,7 @@ static void a_write_that_failed_is_done_by_the_next_flush(void **state)
 
 /* --- the compiler --- */
 
-static struct pod_object *pod_object(const char *name, const char *label, const char *ip)
+static struct pod_object *pod_object(const char *name, const char *label, const char *address)
 {
 	struct pod_object *pod = calloc(1, sizeof(*pod));
 
@@ -228,7 +216,7 @@ static struct pod_object *pod_object(const char *name, const char *label, const 
 	pod->node = strdup("n2");
 	pod->labels.v = calloc(1, sizeof(*pod->labels.v));
 	pod->labels.v[pod->labels.count++] = (struct label){ strdup("app"), strdup(label) };
-	pod->ips[0] = ip_of(ip);
+	pod->ips[0] = ip(address);
 	return pod;
 }
 

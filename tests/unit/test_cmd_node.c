@@ -5,19 +5,13 @@
 #include <linux/if_packet.h>
 #include <net/if.h>
 #include <netinet/in.h>
-#include <signal.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 
 #include "cli_rig.h"
 #include "frame.h"
 #include "names.h"
 #include "node.h"
 #include "nodes.h"
-#include "paths.h"
 #include "ping.h"
-#include "tables.h"
 
 #define DB_IDENTITY 0x02000000000000dbull
 #define WEB_IDENTITY 0x02000000000000ebull
@@ -29,22 +23,6 @@ static uint32_t web, uplink, slot_b, slot_c;
 static struct link_info uplink_info;
 
 /* --- the node: one of three --- */
-
-static struct ip ip_of(const char *text)
-{
-	struct ip ip;
-
-	assert_int_equal(ip_parse(text, &ip), 0);
-	return ip;
-}
-
-static struct prefix prefix_of(const char *text)
-{
-	struct prefix p;
-
-	assert_int_equal(prefix_parse(text, &p), 0);
-	return p;
-}
 
 static void make_uplink(struct nl *nl)
 {
@@ -66,12 +44,12 @@ static void make_uplink(struct nl *nl)
 	}
 	assert_int_equal(node_gateway_ifindex(nl, &gateway, NULL), 0);
 	for (const char *const *text = (const char *[]){ "10.1.0.1/32", "fd00:1::1/128", NULL }; *text; text++) {
-		struct prefix p = prefix_of(*text);
+		struct prefix p = prefix(*text);
 
 		addr_add(nl, &b, gateway, &p);
 	}
 	/* What no route leads to might be the host's. */
-	route_replace(nl, &b, &(const struct route){ .dst = prefix_of("198.51.100.0/24"), .ifindex = uplink, .type = 1 });
+	route_replace(nl, &b, &(const struct route){ .dst = prefix("198.51.100.0/24"), .ifindex = uplink, .type = 1 });
 	assert_int_equal(nl_batch_run(nl, &b, NULL), 0);
 	assert_int_equal(dp_uplink_attach(uplink, NULL), 0);
 }
@@ -79,11 +57,11 @@ static void make_uplink(struct nl *nl)
 static struct dp_node node_b(void)
 {
 	struct dp_node b = {
-		.cidrs = { prefix_of("10.2.0.0/24"), prefix_of("fd00:2::/64") },
-		.addresses = { ip_of("192.0.2.2"), ip_of("2001:db8::2") },
+		.cidrs = { prefix("10.2.0.0/24"), prefix("fd00:2::/64") },
+		.addresses = { ip("192.0.2.2"), ip("2001:db8::2") },
 		.address_count = 2,
-		.local = ip_of("192.0.2.1"),
-		.remote = ip_of("192.0.2.2"),
+		.local = ip("192.0.2.1"),
+		.remote = ip("192.0.2.2"),
 		.uplink = uplink,
 		.mtu = 1438,
 		.resolved = true,
@@ -98,11 +76,11 @@ static struct dp_node node_b(void)
 static struct dp_node node_c(void)
 {
 	return (struct dp_node){
-		.cidrs = { prefix_of("10.3.0.0/24") },
-		.addresses = { ip_of("192.0.2.3") },
+		.cidrs = { prefix("10.3.0.0/24") },
+		.addresses = { ip("192.0.2.3") },
 		.address_count = 1,
-		.local = ip_of("192.0.2.1"),
-		.remote = ip_of("192.0.2.3"),
+		.local = ip("192.0.2.1"),
+		.remote = ip("192.0.2.3"),
 		.uplink = uplink,
 		.mtu = 1500,
 		.direct = true,
@@ -137,21 +115,11 @@ static void make_cluster(struct nl *nl)
 	assert_true(r > 0);
 	slot_c = (uint32_t)r;
 	for (const char *const *text = (const char *[]){ "10.2.0.7", "fd00:2::7", NULL }; *text; text++)
-		assert_int_equal(dp_ipcache_put(nodes, &(const struct ip[]){ ip_of(*text) }[0], DB_IDENTITY, NULL), 0);
+		assert_int_equal(dp_ipcache_put(nodes, &(const struct ip[]){ ip(*text) }[0], DB_IDENTITY, NULL), 0);
 	assert_int_equal(dp_ipcache_put(nodes, &b.remote, WR_ID_REMOTE_NODE, NULL), 0);
 	assert_int_equal(dp_cluster_set(nodes, &c, NULL), 0);
 	assert_int_equal(dp_nodes_commit(nodes, NULL), 0);
 	dp_nodes_close(nodes);
-}
-
-static void put(const char *map, const void *key, const void *value)
-{
-	struct dp_table *table;
-	struct err err;
-
-	if (dp_table_open(map, &table, &err) < 0 || dp_table_put(table, key, value, 1, &err) < 0)
-		fail_msg("%s: %s", map, err.msg);
-	dp_table_close(table);
 }
 
 /* Into web: from db by tcp to port 80, and from 192.0.2.2/32, which is node b. */
@@ -168,13 +136,13 @@ static void make_policy(void)
 	const struct wr_rule_text text = { "shop/web ingress[0]" }, cidr_text = { "shop/web ingress[1]" };
 	const struct wr_policy_state policy_state = { .revision = 5, .policy_class = CLASS };
 
-	put("rules", &(const uint32_t){ RULE }, &text);
-	put("rules", &(const uint32_t){ RULE + 1 }, &cidr_text);
-	put("policy", &by_port, &(const struct wr_policy_entry){ RULE });
-	put("policy", &by_cidr, &(const struct wr_policy_entry){ RULE + 1 });
-	put("cidrs4", &cidr, &(const struct wr_peer){ WR_PEER_CIDR | 9 });
-	put("identities", &(const uint64_t){ DB_IDENTITY }, &(const struct wr_peer){ 0x1234 });
-	put("classes", &(const uint32_t){ CLASS }, &info);
+	map_put("rules", &(const uint32_t){ RULE }, &text);
+	map_put("rules", &(const uint32_t){ RULE + 1 }, &cidr_text);
+	map_put("policy", &by_port, &(const struct wr_policy_entry){ RULE });
+	map_put("policy", &by_cidr, &(const struct wr_policy_entry){ RULE + 1 });
+	map_put("cidrs4", &cidr, &(const struct wr_peer){ WR_PEER_CIDR | 9 });
+	map_put("identities", &(const uint64_t){ DB_IDENTITY }, &(const struct wr_peer){ 0x1234 });
+	map_put("classes", &(const uint32_t){ CLASS }, &info);
 	assert_int_equal(dp_policy_state_set(&policy_state, NULL), 0);
 }
 
@@ -214,10 +182,9 @@ static char nodes[1024];
 
 static pid_t start_agent(void)
 {
-	struct sockaddr_un sa = { .sun_family = AF_UNIX, .sun_path = WARREN_AGENT_SOCKET };
-	int fd = socket(AF_UNIX, SOCK_STREAM, 0), peer;
-	char request[256];
-	pid_t pid;
+	static const struct answer answers[] = {
+		{ "identities", identities }, { "pods", pods }, { "nodes", nodes }, { NULL, status }
+	};
 
 	snprintf(nodes, sizeof(nodes),
 		 "{\"nodes\": [{\"name\": \"a\", \"slot\": 0, \"own\": true, \"cidrs\": [\"10.1.0.0/24\", \"fd00:1::/64\"],"
@@ -226,41 +193,10 @@ static pid_t start_agent(void)
 		 "{\"name\": \"d\", \"slot\": 0, \"own\": false, \"cidrs\": [\"10.2.0.0/25\"], \"addresses\": [\"192.0.2.4\"],"
 		 "\"problem\": \"its pod CIDR 10.2.0.0/25 overlaps that of b\"}]}\n",
 		 slot_b);
-	unlink(WARREN_AGENT_SOCKET);
-	assert_int_equal(bind(fd, (const struct sockaddr *)&sa, sizeof(sa)), 0);
-	assert_int_equal(listen(fd, 5), 0);
-	pid = fork();
-	if (pid == 0)
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-	while (pid == 0 && (peer = accept(fd, NULL, NULL)) >= 0) {
-		ssize_t n = read(peer, request, sizeof(request) - 1);
-		const char *answer;
-
-		request[n > 0 ? n : 0] = '\0';
-		answer = strstr(request, "identities") ? identities
-			 : strstr(request, "pods")     ? pods
-			 : strstr(request, "nodes")    ? nodes
-						       : status;
-		(void)!write(peer, answer, strlen(answer));
-		close(peer);
-	}
-	close(fd);
-	return pid;
-}
-
-static void end_agent(pid_t pid)
-{
-	kill(pid, SIGKILL);
-	assert_int_equal(waitpid(pid, NULL, 0), pid);
-	unlink(WARREN_AGENT_SOCKET);
+	return agent_start(answers);
 }
 
 /* --- nodes --- */
-
-static const char *text_in(const json_t *json, const char *key)
-{
-	return json_string_value(json_object_get(json, key)) ?: "";
-}
 
 static void nodes_by_the_maps(void **state)
 {
@@ -276,18 +212,18 @@ static void nodes_by_the_maps(void **state)
 	c = json_array_get(list, 2);
 	assert_true(json_is_null(json_object_get(b, "name")));
 	assert_int_equal(json_integer_value(json_object_get(b, "slot")), slot_b);
-	assert_string_equal(text_in(b, "remote"), "192.0.2.2");
-	assert_string_equal(text_in(b, "local"), "192.0.2.1");
-	assert_string_equal(text_in(b, "uplink"), "up0");
-	assert_string_equal(text_in(b, "mode"), "tunnel");
-	assert_string_equal(text_in(b, "dmac"), "02:00:00:00:00:0b");
+	assert_string_equal(json_text(b, "remote"), "192.0.2.2");
+	assert_string_equal(json_text(b, "local"), "192.0.2.1");
+	assert_string_equal(json_text(b, "uplink"), "up0");
+	assert_string_equal(json_text(b, "mode"), "tunnel");
+	assert_string_equal(json_text(b, "dmac"), "02:00:00:00:00:0b");
 	assert_int_equal(json_integer_value(json_object_get(b, "mtu")), 1438);
 	assert_int_equal(json_array_size(json_object_get(b, "cidrs")), 2);
 	assert_int_equal(json_array_size(json_object_get(b, "addresses")), 2);
-	assert_string_equal(text_in(c, "mode"), "direct");
+	assert_string_equal(json_text(c, "mode"), "direct");
 	assert_true(json_is_false(json_object_get(c, "resolved")));
 	assert_true(json_is_null(json_object_get(c, "dmac")));
-	assert_string_equal(text_in(c, "state"), "unresolved");
+	assert_string_equal(json_text(c, "state"), "unresolved");
 	for (const char *const *by = (const char *[]){ "192.0.2.2", "2001:db8::2", "10.2.0.1", "fd00:2::1", NULL }; *by; by++) {
 		snprintf(line, sizeof(line), "node get %s", *by);
 		expect(line, 0, "remote:           192.0.2.2");
@@ -315,7 +251,7 @@ static void nodes_by_the_agent(void **state)
 	expect_failure("node get e", 1, "there is no node 'e'");
 	expect("status", 1, "node d: its pod CIDR 10.2.0.0/25 overlaps that of b");
 	expect("status", 1, "tunnels end at 192.0.2.1, 2001:db8::1 UDP port 6081, VNI 1; 2 other nodes: 1 by tunnel, 1 direct, 1 unresolved");
-	end_agent(agent);
+	agent_end(agent);
 	expect("status", 0, "2 other nodes");
 }
 
@@ -367,7 +303,7 @@ static void addresses(void **state)
 
 		snprintf(line, sizeof(line), "ipcache get %s", known[i].ip);
 		json = run_both(line, 0, known[i].what);
-		assert_string_equal(text_in(json, "identity"), known[i].identity);
+		assert_string_equal(json_text(json, "identity"), known[i].identity);
 	}
 	list = run_both("ipcache list", 0, "no agent runs on this node: the maps know no labels");
 	assert_int_equal(json_array_size(list), 3);
@@ -377,7 +313,7 @@ static void addresses(void **state)
 	expect("ipcache get 10.2.0.8", 0, "pod:      -"); /* two claim it */
 	expect("ipcache get 10.1.0.7", 0, "pod:      default/web");
 	expect("identity get some-pod", 1, "");
-	end_agent(agent);
+	agent_end(agent);
 }
 
 /* --- flows --- */
@@ -404,14 +340,14 @@ static void verdicts_of_the_remote(void **state)
 
 		snprintf(line, sizeof(line), "policy why %s", verdicts[i].line);
 		json = run_both(line, 0, verdicts[i].because);
-		assert_string_equal(text_in(json, "verdict"), verdicts[i].verdict);
+		assert_string_equal(json_text(json, "verdict"), verdicts[i].verdict);
 		/* By c's own address no tunnel packet comes: it is on the same link, and its MAC address is not known. */
 		if (strstr(verdicts[i].line, "10.3."))
 			continue;
 		snprintf(line, sizeof(line), "trace %s", verdicts[i].line);
 		traced = run_both(line, 0, verdicts[i].because);
-		if (strcmp(text_in(traced, "verdict"), drops ? "drop" : "pass") != 0)
-			fail_msg("%s: %s, %s", line, text_in(traced, "verdict"), text_in(traced, "reason"));
+		if (strcmp(json_text(traced, "verdict"), drops ? "drop" : "pass") != 0)
+			fail_msg("%s: %s, %s", line, json_text(traced, "verdict"), json_text(traced, "reason"));
 	}
 	expect("policy why 10.2.0.9 web", 0, "Who a pod of node slot 1 is, the maps do not know");
 	expect("policy why web 10.2.0.7:80/tcp", 0, "egress  default/web  allowed");
@@ -455,8 +391,8 @@ static void traces(void **state)
 			continue;
 		}
 		json = run_both(line, 0, rows[i].text);
-		if (strcmp(text_in(json, "reason"), rows[i].reason) != 0)
-			fail_msg("%s: %s, not %s", line, text_in(json, "reason"), rows[i].reason);
+		if (strcmp(json_text(json, "reason"), rows[i].reason) != 0)
+			fail_msg("%s: %s, not %s", line, json_text(json, "reason"), rows[i].reason);
 	}
 	expect_failure("trace host 192.0.2.2", 2, "its programs see no such packet");
 	expect_failure("trace web 10.2.0.7 --identity world", 2, "--identity is carried by what another node sends");
@@ -477,7 +413,7 @@ static void names_in_flows(void **state)
 	expect_failure("trace web shop/new", 1, "nor one of another node, nor a node");
 	expect_failure("trace 10.2.0.7 web --from-node d", 1, "node d is not in the maps");
 	expect("policy why shop/db web:80/tcp", 0, "shop/db of node b (10.2.0.7)");
-	end_agent(agent);
+	agent_end(agent);
 }
 
 /* A flow of web with db, in either direction. */
@@ -513,9 +449,9 @@ static void remote_ends_of_flows(void **state)
 	json_decref(json);
 	agent = start_agent();
 	json = run_both("ct get shop/db web:80/tcp", 0, "10.2.0.7:40000 node b pod shop/db");
-	assert_string_equal(text_in(json_object_get(json_array_get(json, 0), "from"), "node"), "b");
-	assert_string_equal(text_in(json_object_get(json_array_get(json, 0), "from"), "pod"), "shop/db");
-	end_agent(agent);
+	assert_string_equal(json_text(json_object_get(json_array_get(json, 0), "from"), "node"), "b");
+	assert_string_equal(json_text(json_object_get(json_array_get(json, 0), "from"), "pod"), "shop/db");
+	agent_end(agent);
 	expect("ct flush", 0, "flows ended: 2");
 }
 
@@ -533,8 +469,8 @@ static size_t make_syn(const char *source, const char *destination, uint8_t byte
 {
 	struct frame f = {
 		.mac_destination = WR_HOST_MAC,
-		.source = ip_of(source),
-		.destination = ip_of(destination),
+		.source = ip(source),
+		.destination = ip(destination),
 		.protocol = IPPROTO_TCP,
 		.source_port = 50000,
 		.destination_port = 81,
@@ -550,8 +486,8 @@ static void send_tunnelled(const char *source, const char *destination, uint32_t
 {
 	uint8_t inner[FRAME_MAX], bytes[FRAME_TUNNEL_MAX];
 	struct frame_tunnel t = {
-		.source = ip_of("192.0.2.2"),
-		.destination = ip_of("192.0.2.1"),
+		.source = ip("192.0.2.2"),
+		.destination = ip("192.0.2.1"),
 		.port = WR_TUNNEL_PORT,
 		.option_class = WR_TUNNEL_OPTION_CLASS,
 		.vni = vni,
@@ -606,29 +542,29 @@ static void events(void **state)
 	needs_root();
 	agent = start_agent();
 	json = monitored("--allows --reason to_node", to_db);
-	assert_string_equal(text_in(json, "peer"), "node");
-	assert_string_equal(text_in(json, "peer_node"), "b");
-	assert_string_equal(text_in(json, "peer_pod"), "shop/db");
+	assert_string_equal(json_text(json, "peer"), "node");
+	assert_string_equal(json_text(json, "peer_node"), "b");
+	assert_string_equal(json_text(json, "peer_pod"), "shop/db");
 	assert_int_equal(json_integer_value(json_object_get(json, "peer_slot")), slot_b);
 	assert_int_equal(json_integer_value(json_object_get(json, "endpoint")), web);
 	json_decref(json);
 
 	json = monitored("--drops --reason ingress_denied", from_db);
-	assert_string_equal(text_in(json, "peer_pod"), "shop/db");
-	assert_string_equal(text_in(json, "direction"), "ingress");
-	assert_string_equal(text_in(json, "pod"), "default/web");
-	assert_string_equal(text_in(json_object_get(json, "ingress"), "because"), "no rule of class 17 matched");
+	assert_string_equal(json_text(json, "peer_pod"), "shop/db");
+	assert_string_equal(json_text(json, "direction"), "ingress");
+	assert_string_equal(json_text(json, "pod"), "default/web");
+	assert_string_equal(json_text(json_object_get(json, "ingress"), "because"), "no rule of class 17 matched");
 	json_decref(json);
 
 	json = monitored("--reason tunnel_vni", of_another_cluster);
-	assert_string_equal(text_in(json, "device"), "up0");
+	assert_string_equal(json_text(json, "device"), "up0");
 	assert_true(json_is_null(json_object_get(json, "endpoint")));
-	assert_string_equal(text_in(json_object_get(json_object_get(json, "headers"), "tunnel"), "identity"),
+	assert_string_equal(json_text(json_object_get(json_object_get(json, "headers"), "tunnel"), "identity"),
 			    "0x02000000000000db");
-	assert_string_equal(text_in(json, "packet"), "192.0.2.2:50000 > 192.0.2.1:6081 UDP, Geneve VNI 7 identity"
+	assert_string_equal(json_text(json, "packet"), "192.0.2.2:50000 > 192.0.2.1:6081 UDP, Geneve VNI 7 identity"
 						     " 0x02000000000000db: 10.2.0.7:50000 > 10.1.0.7:81 TCP SYN");
 	json_decref(json);
-	end_agent(agent);
+	agent_end(agent);
 	expect("ct flush", 0, "flows ended");
 }
 
@@ -636,9 +572,9 @@ static void events(void **state)
 
 #define MS 1000000ull
 
-static void to_route(struct nl *nl, const char *prefix, uint8_t type)
+static void to_route(struct nl *nl, const char *to, uint8_t type)
 {
-	const struct route route = { .dst = prefix_of(prefix), .type = type };
+	const struct route route = { .dst = prefix(to), .type = type };
 	struct nl_batch b = { 0 };
 
 	route_replace(nl, &b, &route);
@@ -649,10 +585,10 @@ static void to_route(struct nl *nl, const char *prefix, uint8_t type)
 static void echoes(void **state)
 {
 	struct ping_target targets[] = {
-		{ .to = ip_of("127.0.0.1") }, { .to = ip_of("127.0.0.9") }, { .to = ip_of("10.9.0.1") },
-		{ .to = ip_of("::1") },	      { .to = ip_of("fd00:9::1") },
+		{ .to = ip("127.0.0.1") }, { .to = ip("127.0.0.9") }, { .to = ip("10.9.0.1") },
+		{ .to = ip("::1") },	      { .to = ip("fd00:9::1") },
 	};
-	struct ping ping = { .source = { ip_of("127.0.0.1"), ip_of("::1") }, .count = 20, .interval_ns = MS,
+	struct ping ping = { .source = { ip("127.0.0.1"), ip("::1") }, .count = 20, .interval_ns = MS,
 			     .timeout_ns = 300 * MS, .targets = targets, .target_count = 5 };
 	_cleanup_nl_ struct nl nl = { 0 };
 	struct timespec begin, end;
@@ -684,9 +620,9 @@ static void echoes(void **state)
 static void echoes_of_many(void **state)
 {
 	static struct ping_target targets[4000];
-	struct ping ping = { .source = { ip_of("127.0.0.1") }, .count = 2, .timeout_ns = 3000 * MS,
+	struct ping ping = { .source = { ip("127.0.0.1") }, .count = 2, .timeout_ns = 3000 * MS,
 			     .targets = targets, .target_count = 4000 };
-	const struct ip first = ip_of("127.1.0.1");
+	const struct ip first = ip("127.1.0.1");
 
 	needs_root();
 	for (size_t i = 0; i < ping.target_count; i++)
@@ -698,21 +634,21 @@ static void echoes_of_many(void **state)
 
 static void no_echo_is_believed_twice_or_late(void **state)
 {
-	struct ping_target target = { .to = ip_of("127.0.0.1") };
-	struct ping ping = { .source = { ip_of("127.0.0.1") }, .count = 3, .timeout_ns = 1, .targets = &target,
+	struct ping_target target = { .to = ip("127.0.0.1") };
+	struct ping ping = { .source = { ip("127.0.0.1") }, .count = 3, .timeout_ns = 1, .targets = &target,
 			     .target_count = 1 };
-	struct ping_target twice[2] = { { .to = ip_of("127.0.0.1") }, { .to = ip_of("127.0.0.1") } };
+	struct ping_target twice[2] = { { .to = ip("127.0.0.1") }, { .to = ip("127.0.0.1") } };
 	struct err err = { 0 };
 
 	needs_root();
 	assert_int_equal(ping_run(&ping, NULL), 0);
 	assert_int_equal(target.sent, 3);
 	assert_int_equal(target.received, 0); /* none comes within a nanosecond */
-	ping = (struct ping){ .source = { ip_of("127.0.0.1") }, .count = 4, .timeout_ns = 500 * MS, .targets = twice,
+	ping = (struct ping){ .source = { ip("127.0.0.1") }, .count = 4, .timeout_ns = 500 * MS, .targets = twice,
 			      .target_count = 2 };
 	assert_int_equal(ping_run(&ping, NULL), 0);
 	assert_int_equal(twice[0].received + twice[1].received, 8);
-	ping.source[0] = ip_of("203.0.113.1");
+	ping.source[0] = ip("203.0.113.1");
 	assert_int_equal(ping_run(&ping, &err), -EADDRNOTAVAIL);
 	assert_non_null(strstr(err.msg, "203.0.113.1"));
 }

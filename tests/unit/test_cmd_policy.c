@@ -4,18 +4,12 @@
 #include <linux/if_packet.h>
 #include <net/if.h>
 #include <netinet/in.h>
-#include <signal.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <time.h>
 
 #include "cli_rig.h"
 #include "frame.h"
 #include "names.h"
 #include "node.h"
-#include "paths.h"
-#include "tables.h"
 
 #define CLASS 17
 #define RULE 16
@@ -60,16 +54,6 @@ static void make_pods(void)
 	}
 }
 
-static void put(const char *map, const void *key, const void *value)
-{
-	struct dp_table *table;
-	struct err err;
-
-	if (dp_table_open(map, &table, &err) < 0 || dp_table_put(table, key, value, 1, &err) < 0)
-		fail_msg("%s: %s", map, err.msg);
-	dp_table_close(table);
-}
-
 /* Who is PEER may reach web by tcp to port 80, and 192.0.2.0/24 and 2001:db8::/32 by everything. */
 static void make_policy(void)
 {
@@ -86,14 +70,14 @@ static void make_policy(void)
 	const struct wr_rule_text text = { "shop/db ingress[0].ports[1]" }, cidr_text = { "shop/db ingress[1]" };
 	const struct wr_policy_state policy_state = { .revision = 5, .policy_class = CLASS };
 
-	put("rules", &(const uint32_t){ RULE }, &text);
-	put("rules", &(const uint32_t){ CIDR_RULE }, &cidr_text);
-	put("policy", &by_port, &(const struct wr_policy_entry){ RULE });
-	put("policy", &by_cidr, &(const struct wr_policy_entry){ CIDR_RULE });
-	put("cidrs4", &cidr4, &(const struct wr_peer){ WR_PEER_CIDR | 9 });
-	put("cidrs6", &cidr6, &(const struct wr_peer){ WR_PEER_CIDR | 9 });
-	put("identities", &(const uint64_t){ CLIENT_IDENTITY }, &(const struct wr_peer){ PEER });
-	put("classes", &(const uint32_t){ CLASS }, &info);
+	map_put("rules", &(const uint32_t){ RULE }, &text);
+	map_put("rules", &(const uint32_t){ CIDR_RULE }, &cidr_text);
+	map_put("policy", &by_port, &(const struct wr_policy_entry){ RULE });
+	map_put("policy", &by_cidr, &(const struct wr_policy_entry){ CIDR_RULE });
+	map_put("cidrs4", &cidr4, &(const struct wr_peer){ WR_PEER_CIDR | 9 });
+	map_put("cidrs6", &cidr6, &(const struct wr_peer){ WR_PEER_CIDR | 9 });
+	map_put("identities", &(const uint64_t){ CLIENT_IDENTITY }, &(const struct wr_peer){ PEER });
+	map_put("classes", &(const uint32_t){ CLASS }, &info);
 	assert_int_equal(dp_policy_state_set(&policy_state, NULL), 0);
 }
 
@@ -125,11 +109,6 @@ static int node_with_policy(void **state)
 	give_addresses();
 	make_policy();
 	return 0;
-}
-
-static const char *json_text(const json_t *json, const char *key)
-{
-	return json_string_value(json_object_get(json, key)) ?: "";
 }
 
 /* --- who is who, and what the policies say --- */
@@ -448,38 +427,7 @@ static const char status[] = "{\"version\": \"9\", \"synced\": true, \"complaint
 			     " \"line 3: a tab\"}], \"failure\": \"no memory\", \"identities_left_out\": 7,"
 			     "\"counts\": {\"pods\": 4, \"policies\": 2, \"collisions\": 0}}\n";
 
-/* One that answers with what stands above, in a child. */
-static pid_t start_agent(void)
-{
-	struct sockaddr_un sa = { .sun_family = AF_UNIX, .sun_path = WARREN_AGENT_SOCKET };
-	int fd = socket(AF_UNIX, SOCK_STREAM, 0), peer;
-	char request[256];
-	pid_t pid;
-
-	unlink(WARREN_AGENT_SOCKET);
-	assert_int_equal(bind(fd, (const struct sockaddr *)&sa, sizeof(sa)), 0);
-	assert_int_equal(listen(fd, 5), 0);
-	pid = fork();
-	if (pid == 0)
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-	while (pid == 0 && (peer = accept(fd, NULL, NULL)) >= 0) {
-		ssize_t n = read(peer, request, sizeof(request) - 1);
-		const char *answer;
-
-		request[n > 0 ? n : 0] = '\0';
-		answer = strstr(request, "identities") ? identities : strstr(request, "policies") ? policies : status;
-		(void)!write(peer, answer, strlen(answer));
-		close(peer);
-	}
-	close(fd);
-	return pid;
-}
-
-static void end_agent(pid_t pid)
-{
-	kill(pid, SIGKILL);
-	assert_int_equal(waitpid(pid, NULL, 0), pid);
-}
+static const struct answer answers[] = { { "identities", identities }, { "policies", policies }, { NULL, status } };
 
 static void without_an_agent(void **state)
 {
@@ -499,7 +447,7 @@ static void with_an_agent(void **state)
 	pid_t agent;
 
 	needs_root();
-	agent = start_agent();
+	agent = agent_start(answers);
 	expect("identity list", 0, "0x0200000000000c11  default    app=client,tier=front     3");
 	expect("identity list", 0, "0x0000000000001234");
 	expect("identity get 0x0200000000000c11", 0, "app=client");
@@ -516,7 +464,7 @@ static void with_an_agent(void **state)
 	expect("status", 1, "the maps could not be written: no memory");
 	expect("status", 1, "7 did not fit into the maps");
 	expect("status", 1, "release 9 runs, 4 pods and 2 policies known");
-	end_agent(agent);
+	agent_end(agent);
 }
 
 static void status_of_policy(void **state)

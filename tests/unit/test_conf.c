@@ -1,15 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include <stdarg.h>
-#include <setjmp.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "attachment.h"
 #include "cni.h"
+#include "rig.h"
 
 #define IPAM "\"ipam\":{\"ranges\":[[{\"subnet\":\"10.1.0.0/24\"}],[{\"subnet\":\"fd00::/64\"}]]}"
 #define NET(more) "{\"cniVersion\":\"1.1.0\",\"name\":\"net\",\"type\":\"warren-cni\"," IPAM more "}"

@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Manifests' text in, decoded objects out: the API's defaulting and validation, accepted and refused. */
-#include <stdarg.h>
-#include <setjmp.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
 #include <errno.h>
 
+#include "rig.h"
 #include "syntax.h"
 #include "object_text.h"
 

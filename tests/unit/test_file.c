@@ -1,9 +1,4 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include <stdarg.h>
-#include <setjmp.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -13,6 +8,7 @@
 #include "cleanup.h"
 #include "file.h"
 #include "private_run.h"
+#include "rig.h"
 
 #define PATH WARREN_RUN_DIR "/file"
 

@@ -17,14 +17,6 @@
 #include "flows.h"
 #include "node.h"
 
-static struct ip ip(const char *text)
-{
-	struct ip ip;
-
-	assert_int_equal(ip_parse(text, &ip), 0);
-	return ip;
-}
-
 static uint32_t tick(void)
 {
 	struct timespec ts;

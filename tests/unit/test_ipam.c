@@ -1,9 +1,4 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include <stdarg.h>
-#include <setjmp.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +11,7 @@
 #include "cni.h"
 #include "file.h"
 #include "private_run.h"
+#include "rig.h"
 #include "str.h"
 
 #define FILE_OF_NET WARREN_IPAM_DIR "/net.json"

@@ -3,11 +3,6 @@
  * A directory of manifests followed by real inotify. What a system call has done to the directory is in the queue when
  * it returns, so nothing here waits: run() says what has been told of it since.
  */
-#include <stdarg.h>
-#include <setjmp.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -17,6 +12,7 @@
 #include "file.h"
 #include "manifests.h"
 #include "object_text.h"
+#include "rig.h"
 
 struct rig {
 	char top[64], dir[80]; /* dir is <top>/m */

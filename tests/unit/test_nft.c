@@ -5,11 +5,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <sched.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,9 +15,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "nft.h"
+#include "rig.h"
 
 static const struct wr_config cfg = {
 	.abi_version = WR_ABI_VERSION,
@@ -38,13 +33,6 @@ static const struct wr_config member = {
 	.mark_host_only = 4u << 24,
 	.tunnel_port = 0xc117, /* 6081, in network order */
 };
-
-#define assert_ok(expr)                                                                                                \
-	do {                                                                                                           \
-		int rc_ = (expr);                                                                                      \
-		if (rc_)                                                                                               \
-			fail_msg("%s: %d, %s (hint: %s)", #expr, rc_, err.msg, err.hint);                              \
-	} while (0)
 
 enum standing { ABSENT, DAMAGED, WHOLE };
 

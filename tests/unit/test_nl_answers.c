@@ -4,16 +4,11 @@
  * functions that talk to it are replaced by those below.
  */
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "nl.h"
+#include "rig.h"
 
 /* What the "kernel" does at each receive; the last entry has used up `error` and `types`. */
 enum { END, ENTRY = NLMSG_MIN_TYPE };

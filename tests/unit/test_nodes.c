@@ -42,22 +42,6 @@ long syscall(long number, ...)
 
 /* --- nodes ---------------------------------------------------------------------------------------------------------- */
 
-static struct ip ip(const char *text)
-{
-	struct ip ip = { 0 };
-
-	assert_int_equal(ip_parse(text, &ip), 0);
-	return ip;
-}
-
-static struct prefix prefix(const char *text)
-{
-	struct prefix prefix;
-
-	assert_int_equal(prefix_parse(text, &prefix), 0);
-	return prefix;
-}
-
 /* The n-th of many: 10.n.0/24 and fd00:n::/64, two addresses of each family, over IPv4 or (odd ones) IPv6. */
 static struct dp_node nth(unsigned n)
 {

@@ -2,19 +2,14 @@
 /* One description, two renderings. */
 #include <errno.h>
 #include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "cleanup.h"
 #include "out.h"
+#include "rig.h"
 
 /* What `describe` prints in this format; the caller frees. A temporary file, so that fileno() works. */
 static char *render(enum out_format format, void (*describe)(struct out *o))

@@ -1,20 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Bytes in, words out. Every packet is tried at every shorter length too. */
 #include <netinet/in.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-
-#include <cmocka.h>
 
 #include "abi/event.h"
 #include "codec.h"
 #include "frame.h"
 #include "packet_text.h"
+#include "rig.h"
 
 #define MACS                                                                                                           \
 	"020000000002"                                                                                                 \
@@ -230,7 +225,7 @@ static void test_words(void **state)
 		const char *key;
 		json_t *value;
 
-		packet_parse(&p, data, size);
+		packet_parse(&p, NULL, NULL, data, size);
 		packet_format(&p, packets[i].macs, text, sizeof(text));
 		if (strcmp(text, packets[i].text) != 0)
 			fail_msg("%s: '%s', not '%s'", packets[i].name, text, packets[i].text);
@@ -256,7 +251,7 @@ static void test_every_length(void **state)
 			struct packet p;
 
 			memcpy(exact, data, n);
-			packet_parse(&p, exact, n);
+			packet_parse(&p, NULL, NULL, exact, n);
 			free(exact);
 			packet_format(&p, true, text, sizeof(text));
 			json_decref(packet_json(&p));
@@ -273,7 +268,7 @@ static void test_small_buffers(void **state)
 	char whole[PACKET_TEXT_MAX];
 	struct packet p;
 
-	packet_parse(&p, data, bytes_of(packets[0].hex, data));
+	packet_parse(&p, NULL, NULL, data, bytes_of(packets[0].hex, data));
 	packet_format(&p, true, whole, sizeof(whole));
 	for (size_t n = 1; n <= strlen(whole) + 1; n++) {
 		char *small = malloc(n);
@@ -371,7 +366,7 @@ static void test_tunnels(void **state)
 		struct packet p, inner;
 
 		assert_int_equal(length, (over6 ? WR_TUNNEL_OVERHEAD6 : WR_TUNNEL_OVERHEAD4) + (v6 ? 74 : 54));
-		packet_parse_tunnel(&p, &inner, &form, bytes, used);
+		packet_parse(&p, &inner, &form, bytes, used);
 		assert_string_equal(packet_format(&p, false, text, sizeof(text)), tunnels[i].text);
 	}
 }
@@ -388,7 +383,7 @@ static void test_tunnels_cut_and_damaged(void **state)
 		for (size_t n = 0; n <= length; n++) {
 			exact = malloc(n ?: 1);
 			memcpy(exact, bytes, n);
-			packet_parse_tunnel(&p, &inner, &form, exact, n);
+			packet_parse(&p, &inner, &form, exact, n);
 			free(exact);
 			packet_format(&p, true, text, sizeof(text));
 			json_decref(packet_json(&p));
@@ -397,7 +392,7 @@ static void test_tunnels_cut_and_damaged(void **state)
 		}
 		for (size_t n = 0; n < length; n++) {
 			bytes[n] ^= 0xff;
-			packet_parse_tunnel(&p, &inner, &form, bytes, length);
+			packet_parse(&p, &inner, &form, bytes, length);
 			packet_format(&p, true, text, sizeof(text));
 			json_decref(packet_json(&p));
 			bytes[n] ^= 0xff;
@@ -413,24 +408,24 @@ static void test_no_tunnels(void **state)
 	const struct packet_tunnel other = { 4789, WR_TUNNEL_OPTION_CLASS }, other_class = { WR_TUNNEL_PORT, 0x0102 };
 	struct packet p, inner;
 
-	packet_parse_tunnel(&p, &inner, &other, bytes, length);
+	packet_parse(&p, &inner, &other, bytes, length);
 	assert_false(p.tunnel);
-	packet_parse_tunnel(&p, &inner, &other_class, bytes, length);
+	packet_parse(&p, &inner, &other_class, bytes, length);
 	assert_true(p.tunnel && p.inner);
 	assert_false(p.identified);
 	bytes[geneve] |= 0x40; /* version 1 */
-	packet_parse_tunnel(&p, &inner, &form, bytes, length);
+	packet_parse(&p, &inner, &form, bytes, length);
 	assert_int_equal(p.end, PACKET_CONTRADICTION);
 	assert_null(p.inner);
 	bytes[geneve] = 2; /* words of options: less than the one that is there has */
-	packet_parse_tunnel(&p, &inner, &form, bytes, length);
+	packet_parse(&p, &inner, &form, bytes, length);
 	assert_int_equal(p.end, PACKET_CONTRADICTION);
 	bytes[geneve] = 3;
 	bytes[geneve + 1] = 0xc0;
-	packet_parse_tunnel(&p, &inner, &form, bytes, length);
+	packet_parse(&p, &inner, &form, bytes, length);
 	assert_true(p.control && p.critical && p.inner);
 	bytes[geneve + 2] = 0x08; /* IP without Ethernet */
-	packet_parse_tunnel(&p, &inner, &form, bytes, length);
+	packet_parse(&p, &inner, &form, bytes, length);
 	assert_true(p.tunnel && p.identified);
 	assert_null(p.inner);
 }
@@ -481,7 +476,7 @@ static void test_frames(void **state)
 		assert_int_equal(ip_parse(frames[i].destination, &f.destination), 0);
 		length = frame_make(&f, bytes);
 		assert_int_equal(length, frames[i].length);
-		packet_parse(&p, bytes, length);
+		packet_parse(&p, NULL, NULL, bytes, length);
 		assert_string_equal(packet_format(&p, false, text, sizeof(text)), frames[i].text);
 		assert_memory_equal(p.mac_source, f.mac_source, 6);
 		assert_memory_equal(p.mac_destination, f.mac_destination, 6);

@@ -6,17 +6,12 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "lookup.h"
 #include "policy.h"
+#include "rig.h"
 #include "str.h"
 
 static const uint8_t key[POLICY_KEY_SIZE] = "unit tests' key";

@@ -76,8 +76,17 @@ int agent_endpoint_enforced(struct agent *agent, const char *container, const ch
 json_t *answer_identities(struct agent *agent); /* NULL without memory */
 json_t *answer_policies(struct agent *agent);
 json_t *answer_status(struct agent *agent);
-/* In a word: "enforced", "not isolated", "quarantine", "denied", "missing". */
-const char *endpoint_state(const struct apply_endpoint *ep);
+enum endpoint_state {
+	ENDPOINT_ENFORCED,
+	ENDPOINT_NOT_ISOLATED,
+	ENDPOINT_QUARANTINE, /* no labels */
+	ENDPOINT_DENIED,     /* no room */
+	ENDPOINT_MISSING,    /* not in the maps */
+	ENDPOINT_PENDING,
+	ENDPOINT_STATES,
+};
+enum endpoint_state endpoint_state(const struct apply_endpoint *ep);
+const char *endpoint_state_label(enum endpoint_state state); /* of a metric */
 size_t rss_bytes(void);
 
 /* --- answers_nodes.c --- */

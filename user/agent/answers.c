@@ -2,11 +2,12 @@
 /* What the agent knows, as JSON. */
 #include <inttypes.h>
 #include <netinet/in.h>
-#include <string.h>
 
 #include "agent.h"
 #include "cleanup.h"
 #include "clock.h"
+#include "json.h"
+#include "names.h"
 
 static json_t *hex(uint64_t number)
 {
@@ -84,21 +85,14 @@ static json_t *selector_json(const struct selector *selector)
 	return json_string(text);
 }
 
-static json_t *prefix_json(const struct prefix *prefix)
-{
-	char text[PREFIX_STRLEN];
-
-	return json_string(prefix_format(prefix, text));
-}
-
 static json_t *peer_json(const struct policy_peer *peer)
 {
 	json_t *except = json_array();
 
 	for (size_t i = 0; i < peer->except_count; i++)
-		json_array_append_new(except, prefix_json(&peer->except[i]));
+		json_array_append_new(except, json_prefix(&peer->except[i]));
 	if (peer->is_block)
-		return json_pack("{s:o, s:o}", "block", prefix_json(&peer->block), "except", except);
+		return json_pack("{s:o, s:o}", "block", json_prefix(&peer->block), "except", except);
 	json_decref(except);
 	return json_pack("{s:o, s:o}", "namespaces",
 			 peer->has_namespaces ? selector_json(&peer->namespaces) : json_null(), "pods",
@@ -137,16 +131,15 @@ struct policies {
 
 static int add_policy(const struct policy_policy_info *info, void *arg)
 {
-	static const char *const directions[] = { [POLICY_EGRESS] = "egress", [POLICY_INGRESS] = "ingress" };
 	const struct policy_object *object = info->object;
 	struct policies *policies = arg;
 	json_t *isolates = json_array(), *rules = json_object(), *classes = json_array(), *json;
 
-	for (int d = 0; d < POLICY_DIRECTIONS; d++) {
+	for (uint32_t d = 0; d < POLICY_DIRECTIONS; d++) {
 		if (!object->isolates[d])
 			continue;
-		json_array_append_new(isolates, json_string(directions[d]));
-		json_object_set_new(rules, directions[d], rules_json(object->rules[d], object->rule_count[d]));
+		json_array_append_new(isolates, json_string(direction_name(d)));
+		json_object_set_new(rules, direction_name(d), rules_json(object->rules[d], object->rule_count[d]));
 	}
 	for (size_t i = 0; i < info->class_count; i++) {
 		bool denied;
@@ -185,17 +178,33 @@ size_t rss_bytes(void)
 	return resident * (size_t)sysconf(_SC_PAGESIZE);
 }
 
-const char *endpoint_state(const struct apply_endpoint *ep)
+enum endpoint_state endpoint_state(const struct apply_endpoint *ep)
 {
 	if (!ep || !ep->compiled)
-		return "pending";
+		return ENDPOINT_PENDING;
 	if (ep->missing)
-		return "missing";
+		return ENDPOINT_MISSING;
 	if (ep->denied)
-		return "denied";
-	return ep->class_key == WR_CLASS_QUARANTINE	? "quarantine"
-	       : ep->class_key == WR_CLASS_NOT_ISOLATED ? "not isolated"
-							: "enforced";
+		return ENDPOINT_DENIED;
+	return ep->class_key == WR_CLASS_QUARANTINE	? ENDPOINT_QUARANTINE
+	       : ep->class_key == WR_CLASS_NOT_ISOLATED ? ENDPOINT_NOT_ISOLATED
+							: ENDPOINT_ENFORCED;
+}
+
+static const struct {
+	const char *name, *label;
+} states[ENDPOINT_STATES] = {
+	[ENDPOINT_ENFORCED] = { "enforced", "enforced" },
+	[ENDPOINT_NOT_ISOLATED] = { "not isolated", "not_isolated" },
+	[ENDPOINT_QUARANTINE] = { "quarantine", "quarantine" },
+	[ENDPOINT_DENIED] = { "denied", "denied" },
+	[ENDPOINT_MISSING] = { "missing", "missing" },
+	[ENDPOINT_PENDING] = { "pending", "pending" },
+};
+
+const char *endpoint_state_label(enum endpoint_state state)
+{
+	return states[state].label;
 }
 
 static json_t *endpoints_json(struct agent *agent)
@@ -214,7 +223,7 @@ static json_t *endpoints_json(struct agent *agent)
 					    (json_int_t)ep->ifindex, "container", r->container, "ifname", r->ifname,
 					    "namespace", r->pod_namespace, "name", r->pod_name, "uid", r->pod_uid,
 					    "identity", hex(ep->identity), "class", (json_int_t)ep->policy_class,
-					    "revision", (json_int_t)ep->revision, "state", endpoint_state(ep)));
+					    "revision", (json_int_t)ep->revision, "state", states[endpoint_state(ep)].name));
 	}
 	return list;
 }

@@ -3,34 +3,7 @@
 #include <inttypes.h>
 
 #include "agent.h"
-
-static json_t *ip_json(const struct ip *ip)
-{
-	char text[IP_STRLEN];
-
-	return ip->family ? json_string(ip_format(ip, text)) : json_null();
-}
-
-static json_t *cidrs_json(const struct node_object *object)
-{
-	json_t *list = json_array();
-	char text[PREFIX_STRLEN];
-
-	for (int i = 0; i < 2; i++) {
-		if (object->cidrs[i].ip.family)
-			json_array_append_new(list, json_string(prefix_format(&object->cidrs[i], text)));
-	}
-	return list;
-}
-
-static json_t *addresses_json(const struct node_object *object)
-{
-	json_t *list = json_array();
-
-	for (size_t i = 0; i < object->address_count; i++)
-		json_array_append_new(list, ip_json(&object->addresses[i]));
-	return list;
-}
+#include "json.h"
 
 static int add_node(const struct cluster_node *node, void *arg)
 {
@@ -39,8 +12,8 @@ static int add_node(const struct cluster_node *node, void *arg)
 	char mac[MAC_STRLEN];
 	json_t *json = json_pack(
 	    "{s:s, s:I, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:o}", "name", node->object->name, "slot",
-	    (json_int_t)node->slot, "own", node->own, "cidrs", cidrs_json(node->object), "addresses",
-	    addresses_json(node->object), "local", ip_json(&n->local), "remote", ip_json(&n->remote), "uplink",
+	    (json_int_t)node->slot, "own", node->own, "cidrs", json_prefixes(node->object->cidrs, 2), "addresses",
+	    json_ips(node->object->addresses, node->object->address_count), "local", json_ip(&n->local), "remote", json_ip(&n->remote), "uplink",
 	    node->node ? json_integer(n->uplink) : json_null(), "mtu", node->node ? json_integer(n->mtu) : json_null(),
 	    "mode", node->node ? json_string(n->direct ? "direct" : "tunnel") : json_null(), "resolved", n->resolved,
 	    "dmac", n->resolved ? json_string(mac_format(n->dmac, mac)) : json_null(), "problem",
@@ -61,16 +34,12 @@ json_t *answer_nodes(struct agent *agent)
 
 static int add_pod(const struct ipcache_pod *pod, void *arg)
 {
-	json_t *addresses = json_array();
 	char identity[24];
 
-	for (int i = 0; i < 2; i++) {
-		if (pod->ips[i].family)
-			json_array_append_new(addresses, ip_json(&pod->ips[i]));
-	}
 	snprintf(identity, sizeof(identity), "0x%" PRIx64, pod->identity);
 	return json_array_append_new(arg, json_pack("{s:s, s:s, s:s, s:o}", "namespace", pod->namespace, "name", pod->name,
-						    "identity", identity, "addresses", addresses)) < 0
+						    "identity", identity, "addresses",
+						    json_ips(pod->ips, 2))) < 0
 		       ? -ENOMEM
 		       : 0;
 }

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The metrics themselves, in Prometheus' text format 0.0.4. */
 #include <inttypes.h>
-#include <string.h>
 
 #include "agent.h"
-#include "cleanup.h"
 #include "flows.h"
+#include "names.h"
 
 static void head(FILE *f, const char *name, const char *type, const char *help)
 {
@@ -33,21 +32,8 @@ static void histogram(FILE *f, const char *name, const char *help, const struct 
 
 /* --- packets --- */
 
-static const struct {
-	const char *name, *kind;
-} reasons[] = {
-#define PASS "pass"
-#define DROP "drop"
-#define X(NAME, name, KIND, text) { #name, KIND },
-	WARREN_REASONS(X)
-#undef X
-#undef PASS
-#undef DROP
-};
-
 static void packets(FILE *f)
 {
-	static const char *const directions[] = { [WR_EGRESS] = "egress", [WR_INGRESS] = "ingress" };
 	struct wr_metric totals[WR_METRICS];
 
 	if (dp_metrics_read(totals, NULL) < 0)
@@ -63,7 +49,7 @@ static void packets(FILE *f)
 				const struct wr_metric *m = &totals[wr_metric_key(r, d)];
 
 				fprintf(f, "%s{reason=\"%s\",direction=\"%s\",kind=\"%s\"} %" PRIu64 "\n", name,
-					reasons[r].name, directions[d], reasons[r].kind,
+					reason_name(r), direction_name(d), reason_drops(r) ? "drop" : "pass",
 					(uint64_t)(bytes ? m->bytes : m->packets));
 			}
 		}
@@ -74,15 +60,9 @@ static void packets(FILE *f)
 
 static void flows(FILE *f, const struct dp_flow_stats *stats)
 {
-	static const char *const events[WR_CT_STATS] = {
-		[WR_CT_STAT_CREATED] = "created",	[WR_CT_STAT_ANSWERED] = "answered",
-		[WR_CT_STAT_OVER_SHARE] = "over_share", [WR_CT_STAT_FULL] = "full",
-		[WR_CT_STAT_REJUDGED] = "rejudged",
-	};
-
 	head(f, "warren_conntrack_events_total", "counter", "What happened to flows.");
-	for (int i = 0; i < WR_CT_STATS; i++)
-		fprintf(f, "warren_conntrack_events_total{event=\"%s\"} %" PRIu64 "\n", events[i], stats->counters[i]);
+	for (uint32_t i = 0; i < WR_CT_STATS; i++)
+		fprintf(f, "warren_conntrack_events_total{event=\"%s\"} %" PRIu64 "\n", ct_stat_name(i), stats->counters[i]);
 	single(f, "warren_conntrack_swept_total", "counter", "Dead flows that the sweep has removed.",
 	       stats->sweep.removed);
 }
@@ -134,24 +114,16 @@ static void maps(FILE *f, const struct agent *agent, const struct dp_flow_stats 
 
 static void endpoints(FILE *f, const struct agent *agent)
 {
-	static const char *const states[] = {
-		"enforced", "not isolated", "quarantine", "denied", "missing", "pending"
-	};
-	static const char *const labels[] = {
-		"enforced", "not_isolated", "quarantine", "denied", "missing", "pending"
-	};
-	size_t counts[sizeof(states) / sizeof(states[0])] = { 0 }, count;
+	size_t counts[ENDPOINT_STATES] = { 0 }, count;
 	const struct apply_endpoint *v = apply_endpoints(agent->apply, &count);
 
 	for (size_t i = 0; i < count; i++) {
-		if (!records_by_ifindex(agent->records, v[i].ifindex))
-			continue;
-		for (size_t s = 0; s < sizeof(states) / sizeof(states[0]); s++)
-			counts[s] += strcmp(endpoint_state(&v[i]), states[s]) == 0;
+		if (records_by_ifindex(agent->records, v[i].ifindex))
+			counts[endpoint_state(&v[i])]++;
 	}
 	head(f, "warren_endpoints", "gauge", "Endpoints of this node whose policy the agent decides, by state.");
-	for (size_t s = 0; s < sizeof(states) / sizeof(states[0]); s++)
-		fprintf(f, "warren_endpoints{state=\"%s\"} %zu\n", labels[s], counts[s]);
+	for (size_t s = 0; s < ENDPOINT_STATES; s++)
+		fprintf(f, "warren_endpoints{state=\"%s\"} %zu\n", endpoint_state_label(s), counts[s]);
 }
 
 static void policy(FILE *f, const struct agent *agent)

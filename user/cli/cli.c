@@ -10,9 +10,9 @@
 
 #include "agent_socket.h"
 
-int cli_open(struct cli *cli, struct dp *dp)
+int cli_open(struct cli *cli)
 {
-	int r = dp_open(dp, &cli->err);
+	int r = cli->dp.endpoints >= 0 ? 0 : dp_open(&cli->dp, &cli->err);
 
 	if (r == -ENOENT)
 		cli->exit = CLI_NOT_RUNNING;
@@ -27,6 +27,18 @@ json_t *cli_ask_agent(const char *method, struct err *why)
 
 	*why = (struct err){ 0 };
 	return agent_request(json_pack("{ss}", "method", method), AGENT_TIMEOUT_MS, &answer, why) < 0 ? NULL : answer;
+}
+
+const json_t *cli_agent(struct cli *cli, const char *method)
+{
+	cli->answer = cli_ask_agent(method, &cli->why);
+	return json_object_get(cli->answer, method);
+}
+
+void out_no_agent(struct cli *cli, const char *lacks)
+{
+	if (!cli->answer)
+		out_note(cli->out, "\n%s: %s.", cli->why.msg, lacks);
 }
 
 static void report(struct cli *cli)
@@ -50,8 +62,7 @@ static void report(struct cli *cli)
 	out_uint(cli->out, "exit", cli->exit);
 	out_end(cli->out);
 	out_end(cli->out);
-	/* A stream (monitor) stays one document a line. */
-	if (cli->command && cli->command->run == cmd_monitor)
+	if (cli->command && cli->command->stream)
 		out_flush_line(cli->out, NULL);
 	else
 		out_flush(cli->out, NULL);
@@ -67,9 +78,9 @@ static bool wants_json(char **argv)
 	return false;
 }
 
-int cli_main(int argc, char **argv)
+int cli_main(const struct command *commands, int argc, char **argv)
 {
-	struct cli cli = { .options = CLI_OPTIONS_DEFAULT };
+	struct cli cli = { .commands = commands, .options = CLI_OPTIONS_DEFAULT, .dp = DP_CLOSED };
 	int r;
 
 	/* A reader that has seen enough (`| head`) must not kill us within an operation. */
@@ -90,5 +101,7 @@ int cli_main(int argc, char **argv)
 		report(&cli);
 	}
 	out_free(cli.out);
+	json_decref(cli.answer);
+	dp_close(&cli.dp);
 	return cli.exit;
 }

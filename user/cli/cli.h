@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The commands: one table (commands.c), from which parsing, usage, help, completion and the manual's test derive.
+ * The commands: one table (commands.c, given to cli_main()), from which parsing, usage, help, completion and the
+ * manual's test derive.
  *
  * With --json, stdout carries one JSON document, whatever happens: the result, or {"error": {...}}. What failed is said
  * on stderr in either case.
@@ -11,6 +12,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <jansson.h>
 
 #include "dp.h"
 #include "err.h"
@@ -51,7 +54,7 @@ struct cli_options {
 	const char *reason, *flags, *from_node, *identity;
 };
 
-enum cli_option_type { OPTION_FLAG, OPTION_NUMBER, OPTION_TEXT };
+enum cli_option_type { OPTION_FLAG, OPTION_NUMBER, OPTION_FAMILY, OPTION_TEXT };
 
 struct cli_option {
 	const char *name;  /* without the dashes; NULL ends a list */
@@ -77,10 +80,11 @@ struct command {
 	struct cli_arg args[CLI_ARGS_MAX + 1];
 	struct cli_option options[CLI_OPTIONS_MAX + 1];
 	const char *summary;
+	bool stream;		     /* its result is one document a line */
 	int (*run)(struct cli *cli); /* 0 or -errno (err set); describes its result to cli->out */
 };
 
-extern const struct command commands[];
+extern const struct command warren_commands[];
 extern const struct cli_option common_options[]; /* --json, --help */
 
 #define TOPIC_MAX 64
@@ -91,23 +95,27 @@ extern const struct cli_option common_options[]; /* --json, --help */
 	}
 
 struct cli {
-	const struct command *command; /* NULL until it is known */
+	const struct command *commands; /* all there are */
+	const struct command *command;	/* NULL until it is known */
 	char topic[TOPIC_MAX];	       /* the words of its name so far */
 	struct cli_options options;
 	const char *args[CLI_ARGS_MAX];
 	char **many; /* what an argument with `many` was given, the first one included */
 	size_t many_count;
 	struct out *out;
+	struct dp dp;	 /* opened by cli_open() */
+	json_t *answer; /* of cli_agent() */
+	struct err why; /* there is none */
 	enum cli_exit exit; /* what to exit with; CLI_OK becomes CLI_FAILED if run() fails */
 	struct err err;
 };
 
-int cli_main(int argc, char **argv);
+int cli_main(const struct command *commands, int argc, char **argv);
 
 /* Parses into cli: command, args, options. -EINVAL: not understood (err and exit set). */
 int cli_parse(struct cli *cli, char **argv);
-const struct command *command_find(const char *name);
-bool command_is_group(const char *word); /* "node": commands begin with it */
+const struct command *command_find(const struct command *commands, const char *name);
+bool command_is_group(const struct command *commands, const char *word); /* "node": commands begin with it */
 const struct cli_option *option_find(const struct command *command, const char *name, size_t length);
 
 /* "warren node init [--max-endpoints N] [--mark-shift N]". Returns buf. */
@@ -116,11 +124,15 @@ const char *command_usage(const struct command *command, char *buf, size_t size)
 
 /* The command was not understood. Returns -EINVAL. */
 int cli_usage_error(struct cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* Opens the data plane; a node where nothing is loaded makes the command exit with CLI_NOT_RUNNING. */
-int cli_open(struct cli *cli, struct dp *dp);
+/* Opens cli->dp, once; a node where nothing is loaded makes the command exit with CLI_NOT_RUNNING. */
+int cli_open(struct cli *cli);
 
 /* The agent's answer to a request without arguments; NULL if it does not give one, which is no failure: `why` says it. */
 json_t *cli_ask_agent(const char *method, struct err *why);
+/* The array of that name in its answer, which stays with cli; NULL likewise. */
+const json_t *cli_agent(struct cli *cli, const char *method);
+/* A note for who reads what is known without it, which `lacks` something; nothing if it has answered. */
+void out_no_agent(struct cli *cli, const char *lacks);
 
 int cmd_node_init(struct cli *cli);
 int cmd_node_show(struct cli *cli);

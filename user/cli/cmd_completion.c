@@ -51,7 +51,7 @@ static const char script_tail[] = "\tfor word in \"${COMP_WORDS[@]:1:COMP_CWORD-
 				  "complete -F _warren warren\n";
 
 /* The next words of all commands that begin with `prefix`, each once: they stand together in the table. */
-static void next_words(FILE *f, const char *prefix)
+static void next_words(FILE *f, const struct command *commands, const char *prefix)
 {
 	const char *last = "";
 	size_t n = strlen(prefix), length = 0;
@@ -69,7 +69,7 @@ static void next_words(FILE *f, const char *prefix)
 	}
 }
 
-static void value_words(FILE *f, enum cli_complete complete)
+static void value_words(FILE *f, const struct command *commands, enum cli_complete complete)
 {
 	switch (complete) {
 	case COMPLETE_NOTHING:
@@ -100,7 +100,7 @@ static void value_words(FILE *f, enum cli_complete complete)
 		fprintf(f, "NODES");
 		break;
 	case COMPLETE_COMMAND:
-		next_words(f, "");
+		next_words(f, commands, "");
 		break;
 	}
 }
@@ -112,7 +112,8 @@ static void option_words(FILE *f, const struct cli_option *options)
 }
 
 /* fn for every command, and for every group with `command` NULL, before its first command. */
-static void each_name(FILE *f, void (*fn)(FILE *f, const char *name, const struct command *command))
+static void each_name(FILE *f, const struct command *commands,
+		      void (*fn)(FILE *f, const struct command *commands, const char *name, const struct command *command))
 {
 	char group[TOPIC_MAX] = "", word[TOPIC_MAX];
 
@@ -120,24 +121,24 @@ static void each_name(FILE *f, void (*fn)(FILE *f, const char *name, const struc
 		snprintf(word, sizeof(word), "%.*s", (int)strcspn(c->name, " "), c->name);
 		if (strchr(c->name, ' ') && strcmp(word, group) != 0) {
 			memcpy(group, word, sizeof(group));
-			fn(f, group, NULL);
+			fn(f, commands, group, NULL);
 		}
-		fn(f, c->name, c);
+		fn(f, commands, c->name, c);
 	}
 }
 
-static void entry_next(FILE *f, const char *name, const struct command *command)
+static void entry_next(FILE *f, const struct command *commands, const char *name, const struct command *command)
 {
 	fprintf(f, "\t\t['%s']='", name);
 	if (command)
-		value_words(f, command->args[0].complete);
+		value_words(f, commands, command->args[0].complete);
 	else
-		next_words(f, name);
+		next_words(f, commands, name);
 	fprintf(f, "'\n");
 }
 
 /* Whose later words are what the first one is. */
-static void entry_again(FILE *f, const char *name, const struct command *command)
+static void entry_again(FILE *f, const struct command *commands, const char *name, const struct command *command)
 {
 	const struct cli_arg *args = command ? command->args : NULL;
 
@@ -145,7 +146,7 @@ static void entry_again(FILE *f, const char *name, const struct command *command
 		fprintf(f, "\t\t['%s']=\n", name);
 }
 
-static void entry_options(FILE *f, const char *name, const struct command *command)
+static void entry_options(FILE *f, const struct command *commands, const char *name, const struct command *command)
 {
 	fprintf(f, "\t\t['%s']='", name);
 	if (command)
@@ -154,19 +155,20 @@ static void entry_options(FILE *f, const char *name, const struct command *comma
 	fprintf(f, "'\n");
 }
 
-static void entry_values(FILE *f, const char *name, const struct command *command)
+static void entry_values(FILE *f, const struct command *commands, const char *name, const struct command *command)
 {
 	for (const struct cli_option *o = command ? command->options : NULL; o && o->name; o++) {
 		if (!o->value)
 			continue;
 		fprintf(f, "\t\t['%s --%s']='", name, o->name);
-		value_words(f, o->complete);
+		value_words(f, commands, o->complete);
 		fprintf(f, "'\n");
 	}
 }
 
 int cmd_completion_bash(struct cli *cli)
 {
+	const struct command *commands = cli->commands;
 	_cleanup_free_ char *script = NULL;
 	size_t size;
 	FILE *f = open_memstream(&script, &size);
@@ -175,17 +177,17 @@ int cmd_completion_bash(struct cli *cli)
 		return err_errno(&cli->err, errno, "cannot write the completion script");
 	fputs(script_head, f);
 	fputs("\tlocal -A next=(\n\t\t[' ']='", f);
-	next_words(f, "");
+	next_words(f, commands, "");
 	fputs("'\n", f);
-	each_name(f, entry_next);
+	each_name(f, commands, entry_next);
 	fputs("\t)\n\tlocal -A again=(\n", f);
-	each_name(f, entry_again);
+	each_name(f, commands, entry_again);
 	fputs("\t)\n\tlocal -A options=(\n\t\t[' ']='", f);
 	option_words(f, common_options);
 	fputs("'\n", f);
-	each_name(f, entry_options);
+	each_name(f, commands, entry_options);
 	fputs("\t)\n\tlocal -A values=(\n", f);
-	each_name(f, entry_values);
+	each_name(f, commands, entry_values);
 	fputs("\t)\n", f);
 	fputs(script_tail, f);
 	if (fclose(f) != 0)

@@ -85,8 +85,8 @@ static int describe(const struct dp_flow *f, void *arg)
 	out_side(s, "to", &f->ip[1], f->port[1], f->ct.responder);
 	out_flow_state(o, f);
 	out_life(o, f);
-	out_field(o, "flags", flags_json(ct_flags, f->ct.flags), NULL, OUT_PLAIN);
-	out_field(o, "table", json_string(f->answered_table ? "ct" : "ct_new"), NULL, OUT_PLAIN);
+	out_json(o, "flags", flags_json(ct_flags, f->ct.flags));
+	out_json(o, "table", json_string(f->answered_table ? "ct" : "ct_new"));
 	for (uint32_t i = 0; i < WR_DIRECTIONS; i++)
 		out_point(o, f, i);
 	out_end(o);
@@ -111,7 +111,7 @@ static int list_flow(const struct dp_flow *f, void *arg)
 
 int cmd_ct_list(struct cli *cli)
 {
-	struct shown s = { .cli = cli, .endpoints = ENDPOINTS_NONE };
+	struct shown s = { .cli = cli };
 	int r = endpoints_list_all(cli, &s.endpoints);
 
 	out_table(cli->out, NULL, "no flows");
@@ -150,7 +150,7 @@ static int get_flow(const struct dp_flow *f, void *arg)
 
 int cmd_ct_get(struct cli *cli)
 {
-	struct shown s = { .cli = cli, .endpoints = ENDPOINTS_NONE };
+	struct shown s = { .cli = cli };
 	struct flow wanted;
 	int r = endpoints_list_all(cli, &s.endpoints);
 
@@ -190,9 +190,8 @@ static int end_flow(const struct dp_flow *f, void *arg)
 
 int cmd_ct_flush(struct cli *cli)
 {
-	_cleanup_dp_ struct dp dp = DP_CLOSED;
 	struct flush flush = { .cli = cli };
-	int r = cli_open(cli, &dp);
+	int r = cli_open(cli);
 
 	if (r == 0)
 		r = dp_flows_each(false, end_flow, &flush, &cli->err);
@@ -249,9 +248,8 @@ static void describe_stats(struct out *o, const struct dp_flow_stats *stats)
 
 int cmd_ct_stats(struct cli *cli)
 {
-	_cleanup_dp_ struct dp dp = DP_CLOSED;
 	struct dp_flow_stats stats;
-	int r = cli_open(cli, &dp);
+	int r = cli_open(cli);
 
 	if (r == 0)
 		r = dp_flow_stats(&stats, &cli->err);

@@ -3,14 +3,12 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <time.h>
 
 #include "cleanup.h"
 #include "deny.h"
 #include "guards.h"
-#include "names.h"
 
 /* --- what must not be denied ---------------------------------------------------------------------------------------- */
 
@@ -86,42 +84,6 @@ static int refuse_vital(const struct prefix *prefixes, size_t count, struct err 
 
 /* --- where it is enforced ------------------------------------------------------------------------------------------- */
 
-const char *guard_place(const struct dp_guard *guard)
-{
-	if (guard->xdp != DP_XDP_OFF)
-		return guard->xdp == DP_XDP_NATIVE ? "xdp native" : "xdp generic";
-	return guard->denies ? "tc" : "nowhere";
-}
-
-static int collect_enforcing(const struct dp_guard *guard, void *arg)
-{
-	if (guard->denies)
-		json_array_append_new(arg, json_pack("{ssss}", "device", guard->name, "by", guard_place(guard)));
-	return 0;
-}
-
-json_t *guards_enforcing(struct cli *cli)
-{
-	json_auto_t *array = json_array();
-
-	return dp_guards_each(collect_enforcing, array, &cli->err) < 0 ? NULL : json_incref(array);
-}
-
-const char *guards_text(const json_t *enforcing, char buf[GUARDS_TEXT_MAX])
-{
-	const json_t *one;
-	size_t i, used = 0;
-
-	snprintf(buf, GUARDS_TEXT_MAX, "nowhere");
-	json_array_foreach(enforcing, i, one) {
-		if (used < GUARDS_TEXT_MAX)
-			used += (size_t)snprintf(buf + used, GUARDS_TEXT_MAX - used, "%s%s (%s)", i ? ", " : "",
-						 json_string_value(json_object_get(one, "device")),
-						 json_string_value(json_object_get(one, "by")));
-	}
-	return buf;
-}
-
 /* Never silently without effect: where nothing looks at the list, that is said, and the command fails. */
 static int out_enforced(struct cli *cli, bool matters)
 {
@@ -165,7 +127,6 @@ static int prefixes_parse(struct cli *cli, struct prefix *prefixes)
 /* `what`: what the number of changed prefixes is called. */
 static int change(struct cli *cli, bool add, const char *what)
 {
-	_cleanup_dp_ struct dp dp = DP_CLOSED;
 	_cleanup_free_ struct prefix *prefixes = calloc(cli->many_count, sizeof(*prefixes));
 	size_t changed = 0;
 	int r;
@@ -174,7 +135,7 @@ static int change(struct cli *cli, bool add, const char *what)
 		return err_errno(&cli->err, ENOMEM, "cannot read the prefixes");
 	r = prefixes_parse(cli, prefixes);
 	if (r == 0)
-		r = cli_open(cli, &dp);
+		r = cli_open(cli);
 	if (r == 0 && add && !cli->options.force)
 		r = refuse_vital(prefixes, cli->many_count, &cli->err);
 	if (r == 0)
@@ -200,9 +161,8 @@ int cmd_deny_del(struct cli *cli)
 
 int cmd_deny_flush(struct cli *cli)
 {
-	_cleanup_dp_ struct dp dp = DP_CLOSED;
 	size_t changed;
-	int r = cli_open(cli, &dp);
+	int r = cli_open(cli);
 
 	if (r == 0)
 		r = dp_deny_flush(&changed, &cli->err);
@@ -253,9 +213,8 @@ static int describe(const struct dp_deny *deny, void *arg)
 
 int cmd_deny_list(struct cli *cli)
 {
-	_cleanup_dp_ struct dp dp = DP_CLOSED;
 	struct listing l = { .out = cli->out };
-	int r = cli_open(cli, &dp);
+	int r = cli_open(cli);
 
 	if (r < 0)
 		return r;

@@ -1,25 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* warren endpoint list, get. */
-#include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "endpoints.h"
+#include "json.h"
 #include "names.h"
-
-static json_t *addresses(const struct wr_endpoint *ep)
-{
-	json_t *array = json_array();
-	char buf[IP_STRLEN];
-	struct ip ip[2];
-
-	endpoint_addresses(ep, ip);
-	for (int i = 0; i < 2; i++) {
-		if (ip[i].family)
-			json_array_append_new(array, json_string(ip_format(&ip[i], buf)));
-	}
-	return array;
-}
+#include "str.h"
 
 static const char *state_word(const struct endpoint *endpoint, const struct pod *pod)
 {
@@ -37,15 +23,17 @@ static void describe(struct out *o, const struct endpoints *e, const struct endp
 	const char *state = state_word(endpoint, pod);
 	const struct wr_endpoint *ep = &endpoint->ep;
 	char number[NUMBER_STRLEN], mac[MAC_STRLEN];
+	struct ip ip[2];
 
 	mac_format(ep->mac, mac);
 	out_uint(o, "id", endpoint->id);
 	out_string(o, "device", endpoint->device[0] ? endpoint->device : NULL);
 	out_pod(o, "pod", pod);
-	out_strings(o, "addresses", addresses(ep), " ");
+	endpoint_addresses(ep, ip);
+	out_strings(o, "addresses", json_ips(ip, 2), " ");
 	out_field(o, "mac", json_string(mac), full ? mac : NULL, OUT_PLAIN);
 	out_string(o, "identity", identity_name(ep->identity, number));
-	out_field(o, "class", json_integer(ep->policy_class), NULL, OUT_PLAIN);
+	out_json(o, "class", json_integer(ep->policy_class));
 	out_word(o, "policy", class_name(ep->policy_class, number),
 		 ep->policy_class == WR_CLASS_QUARANTINE ? OUT_YELLOW : OUT_PLAIN);
 	out_uint(o, "revision", ep->revision);
@@ -55,7 +43,7 @@ static void describe(struct out *o, const struct endpoints *e, const struct endp
 
 int cmd_endpoint_list(struct cli *cli)
 {
-	_cleanup_endpoints_ struct endpoints e = ENDPOINTS_NONE;
+	_cleanup_endpoints_ struct endpoints e = { 0 };
 	bool faulty = false;
 	int r = endpoints_load(cli, &e);
 
@@ -67,8 +55,8 @@ int cmd_endpoint_list(struct cli *cli)
 
 		out_record(cli->out, NULL);
 		describe(cli->out, &e, &e.list[i], false);
-		out_field(cli->out, "container", pod ? json_string(pod->container) : json_null(), NULL, OUT_PLAIN);
-		out_field(cli->out, "faults", endpoint_faults(&e.list[i]), NULL, OUT_PLAIN);
+		out_json(cli->out, "container", pod ? json_string(pod->container) : json_null());
+		out_json(cli->out, "faults", endpoint_faults(&e.list[i]));
 		out_end(cli->out);
 		faulty |= e.list[i].faults;
 	}
@@ -115,22 +103,14 @@ static void describe_attachment(struct out *o, const struct attachment *a)
 static void describe_faults(struct out *o, const struct endpoint *endpoint)
 {
 	json_auto_t *texts = endpoint_faults(endpoint);
-	json_t *text;
-	size_t i;
 
-	out_table(o, "faults", NULL);
-	json_array_foreach(texts, i, text) {
-		out_record(o, NULL);
-		out_string(o, "fault", json_string_value(text));
-		out_end(o);
-	}
-	out_end(o);
+	out_column(o, "faults", "fault", texts, NULL);
 	out_string(o, "advice", endpoint_advice(endpoint));
 }
 
 int cmd_endpoint_get(struct cli *cli)
 {
-	_cleanup_endpoints_ struct endpoints e = ENDPOINTS_NONE;
+	_cleanup_endpoints_ struct endpoints e = { 0 };
 	struct attachment attachment;
 	struct wanted wanted = { .found = &attachment };
 	uint64_t id;

@@ -35,7 +35,7 @@ static void help_on(struct out *o, const struct command *command)
 }
 
 /* All commands, or those of a group. */
-static void help_list(struct out *o, const char *group)
+static void help_list(struct out *o, const struct command *commands, const char *group)
 {
 	size_t n = strlen(group);
 	char usage[USAGE_MAX];
@@ -46,7 +46,7 @@ static void help_list(struct out *o, const char *group)
 			continue;
 		out_record(o, NULL);
 		out_string(o, "command", c->name);
-		out_field(o, "usage", json_string(command_usage(c, usage, sizeof(usage))), NULL, OUT_PLAIN);
+		out_json(o, "usage", json_string(command_usage(c, usage, sizeof(usage))));
 		out_string(o, "what_it_does", c->summary);
 		out_end(o);
 	}
@@ -64,11 +64,11 @@ int cmd_help(struct cli *cli)
 			 cli->args[1] ?: "");
 	else if (strcmp(cli->topic, "help") == 0)
 		cli->topic[0] = '\0';
-	command = command_find(cli->topic);
+	command = command_find(cli->commands, cli->topic);
 	if (command)
 		help_on(cli->out, command);
-	else if (!cli->topic[0] || command_is_group(cli->topic))
-		help_list(cli->out, cli->topic);
+	else if (!cli->topic[0] || command_is_group(cli->commands, cli->topic))
+		help_list(cli->out, cli->commands, cli->topic);
 	else
 		return cli_usage_error(cli, "there is no command '%s'", cli->topic);
 	return 0;

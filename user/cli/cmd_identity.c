@@ -4,16 +4,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cleanup.h"
 #include "endpoints.h"
+#include "json.h"
 #include "names.h"
+#include "str.h"
 
 /* --- from the agent --- */
 
 /* A number of the agent's, written as everywhere else; null if there is none. */
 static void out_number(struct out *o, const char *key, const json_t *identity, const char *(*name)(uint64_t, char *))
 {
-	const char *text = json_string_value(json_object_get(identity, key));
+	const char *text = json_text_at(identity, key);
 	char buf[NUMBER_STRLEN];
 	uint64_t number;
 
@@ -25,7 +26,7 @@ static void out_collision(struct out *o, const json_t *identity)
 	if (json_is_true(json_object_get(identity, "collision")))
 		out_field(o, "collision", json_true(), "two label sets have this number: no selector matches it", OUT_RED);
 	else
-		out_field(o, "collision", json_false(), NULL, OUT_PLAIN);
+		out_json(o, "collision", json_false());
 }
 
 static void list_from_agent(struct out *o, const json_t *identities)
@@ -111,7 +112,7 @@ static int describe_from_maps(struct out *o, const struct endpoints *e, uint64_t
 
 	out_string(o, "identity", identity_name(identity, number));
 	out_uint(o, "local", count_local(e, identity));
-	out_field(o, "endpoints", local_json(e, identity), NULL, OUT_PLAIN);
+	out_json(o, "endpoints", local_json(e, identity));
 	out_string(o, "peer_class", peer == WR_PEER_NONE ? NULL : peer_name(peer, number));
 	return r;
 }
@@ -141,35 +142,33 @@ static int list_from_maps(struct cli *cli, const struct endpoints *e)
 
 int cmd_identity_list(struct cli *cli)
 {
-	_cleanup_endpoints_ struct endpoints e = ENDPOINTS_NONE;
-	json_auto_t *answer = NULL;
-	struct err why;
+	_cleanup_endpoints_ struct endpoints e = { 0 };
+	const json_t *identities;
 	int r = endpoints_list(cli, &e);
 
 	if (r < 0)
 		return r;
-	answer = cli_ask_agent("identities", &why);
+	identities = cli_agent(cli, "identities");
 	out_table(cli->out, NULL, "no identities");
-	if (answer)
-		list_from_agent(cli->out, json_object_get(answer, "identities"));
+	if (identities)
+		list_from_agent(cli->out, identities);
 	else
 		r = list_from_maps(cli, &e);
 	out_end(cli->out);
-	if (!answer)
-		out_note(cli->out, "\n%s: the maps know no labels.", why.msg);
+	out_no_agent(cli, "the maps know no labels");
 	return r;
 }
 
 /* --- get --- */
 
-static const json_t *find_identity(const json_t *answer, uint64_t wanted)
+static const json_t *find_identity(const json_t *identities, uint64_t wanted)
 {
 	json_t *identity;
 	uint64_t number;
 	size_t i;
 
-	json_array_foreach(json_object_get(answer, "identities"), i, identity) {
-		if (identity_parse(json_string_value(json_object_get(identity, "identity")) ?: "", &number) == 0 &&
+	json_array_foreach(identities, i, identity) {
+		if (identity_parse(json_text_at(identity, "identity") ?: "", &number) == 0 &&
 		    number == wanted)
 			return identity;
 	}
@@ -192,32 +191,12 @@ static void describe_ports(struct out *o, const json_t *ports)
 	out_end(o);
 }
 
-static void describe_selectors(struct out *o, const json_t *selectors)
-{
-	json_t *selector;
-	size_t i;
-
-	out_table(o, "selectors", "none of a policy in use on this node matches");
-	json_array_foreach(selectors, i, selector) {
-		out_record(o, NULL);
-		out_string(o, "selector", json_string_value(selector));
-		out_end(o);
-	}
-	out_end(o);
-}
-
 static void describe_pods(struct out *o, const struct endpoints *e, uint64_t identity)
 {
-	char label[POD_LABEL_MAX];
-
 	out_table(o, "endpoints", "none on this node");
 	for (size_t i = 0; i < e->count; i++) {
-		if (e->list[i].ep.identity != identity)
-			continue;
-		out_record(o, NULL);
-		out_uint(o, "endpoint", e->list[i].id);
-		out_string(o, "pod", endpoint_label(e, e->list[i].id, label));
-		out_end(o);
+		if (e->list[i].ep.identity == identity)
+			out_endpoint(o, e, e->list[i].id);
 	}
 	out_end(o);
 }
@@ -232,17 +211,16 @@ static void describe_from_agent(struct out *o, const struct endpoints *e, const 
 	out_number(o, "peer_class", identity, peer_name);
 	out_collision(o, identity);
 	describe_ports(o, json_object_get(identity, "ports"));
-	describe_selectors(o, json_object_get(identity, "selectors"));
+	out_column(o, "selectors", "selector", json_object_get(identity, "selectors"),
+		   "none of a policy in use on this node matches");
 	describe_pods(o, e, number);
 }
 
 int cmd_identity_get(struct cli *cli)
 {
-	_cleanup_endpoints_ struct endpoints e = ENDPOINTS_NONE;
-	json_auto_t *answer = NULL;
+	_cleanup_endpoints_ struct endpoints e = { 0 };
 	const json_t *identity;
 	uint64_t number, peer = WR_PEER_NONE;
-	struct err why;
 	int r;
 
 	if (identity_parse(cli->args[0], &number) < 0)
@@ -252,11 +230,10 @@ int cmd_identity_get(struct cli *cli)
 		r = map_peer(number, &peer, &cli->err);
 	if (r < 0)
 		return r;
-	answer = cli_ask_agent("identities", &why);
-	identity = find_identity(answer, number);
+	identity = find_identity(cli_agent(cli, "identities"), number);
 	if (!identity && peer == WR_PEER_NONE && !count_local(&e, number)) {
 		err_set(&cli->err, ENOENT, "nobody has the identity %s", cli->args[0]);
-		return err_hint(&cli->err, "`warren identity list` lists them%s%s", answer ? "" : "; ", answer ? "" : why.msg);
+		return err_hint(&cli->err, "`warren identity list` lists them%s%s", cli->answer ? "" : "; ", cli->why.msg);
 	}
 	out_record(cli->out, NULL);
 	if (identity)
@@ -264,7 +241,6 @@ int cmd_identity_get(struct cli *cli)
 	else
 		r = describe_from_maps(cli->out, &e, number, &cli->err);
 	out_end(cli->out);
-	if (!answer)
-		out_note(cli->out, "\n%s: the maps know no labels.", why.msg);
+	out_no_agent(cli, "the maps know no labels");
 	return r;
 }

@@ -6,6 +6,7 @@
 
 #include "cleanup.h"
 #include "endpoints.h"
+#include "json.h"
 #include "names.h"
 
 /* What is known of one address. */
@@ -55,16 +56,17 @@ static void find_endpoint(struct who *who, const struct endpoints *e)
 	}
 }
 
-/* {identity: labels} of the agent's answer, so that each is found at once. */
-static json_t *labels_by_identity(const json_t *answer)
+/* {identity: labels}, as the agent says, so that each is found at once. */
+static json_t *labels_by_identity(struct cli *cli)
 {
+	const json_t *identities = cli_agent(cli, "identities");
 	json_t *labels = json_object(), *identity;
 	char number[NUMBER_STRLEN];
 	uint64_t value;
 	size_t i;
 
-	json_array_foreach(json_object_get(answer, "identities"), i, identity) {
-		if (identity_parse(json_string_value(json_object_get(identity, "identity")) ?: "", &value) == 0)
+	json_array_foreach(identities, i, identity) {
+		if (identity_parse(json_text_at(identity, "identity") ?: "", &value) == 0)
 			json_object_set(labels, identity_name(value, number), json_object_get(identity, "labels"));
 	}
 	return labels;
@@ -85,11 +87,11 @@ static void describe(struct out *o, const struct who *who, const struct endpoint
 	out_string(o, "identity", identity_name(who->identity, number));
 	out_field(o, "node", who->node && who->node->name ? json_string(who->node->name) : json_null(),
 		  !who->node ? "" : who->node->name ?: who->node->own ? "this node" : slot, OUT_PLAIN);
-	out_field(o, "slot", who->node && who->node->slot ? json_integer(who->node->slot) : json_null(), NULL, OUT_PLAIN);
+	out_json(o, "slot", who->node && who->node->slot ? json_integer(who->node->slot) : json_null());
 	out_string(o, "pod", pod);
 	out_labels(o, "labels", json_object_get(labels, identity_name(who->identity, number)));
 	out_string(o, "what", who->what);
-	out_field(o, "in_ipcache", json_boolean(who->cached), NULL, OUT_PLAIN);
+	out_json(o, "in_ipcache", json_boolean(who->cached));
 	out_end(o);
 }
 
@@ -128,10 +130,9 @@ static int by_address(const void *a, const void *b)
 
 int cmd_ipcache_list(struct cli *cli)
 {
-	_cleanup_endpoints_ struct endpoints e = ENDPOINTS_NONE;
+	_cleanup_endpoints_ struct endpoints e = { 0 };
 	struct listing l = { .remotes = &e.remotes };
-	json_auto_t *answer = NULL, *labels = NULL;
-	struct err why;
+	json_auto_t *labels = NULL;
 	int r = endpoints_list_all(cli, &e);
 
 	if (r == 0)
@@ -139,16 +140,14 @@ int cmd_ipcache_list(struct cli *cli)
 	if (r == -ENOMEM)
 		err_errno(&cli->err, ENOMEM, "cannot list the addresses");
 	if (r == 0) {
-		answer = cli_ask_agent("identities", &why);
-		labels = labels_by_identity(answer);
+		labels = labels_by_identity(cli);
 		if (l.count)
 			qsort(l.v, l.count, sizeof(*l.v), by_address);
 		out_table(cli->out, NULL, "no address elsewhere is known");
 		for (size_t i = 0; i < l.count; i++)
 			describe(cli->out, &l.v[i], &e, labels);
 		out_end(cli->out);
-		if (!answer)
-			out_note(cli->out, "\n%s: the maps know no labels.", why.msg);
+		out_no_agent(cli, "the maps know no labels");
 	}
 	free(l.v);
 	return r;
@@ -158,10 +157,9 @@ int cmd_ipcache_list(struct cli *cli)
 
 int cmd_ipcache_get(struct cli *cli)
 {
-	_cleanup_endpoints_ struct endpoints e = ENDPOINTS_NONE;
-	json_auto_t *answer = NULL, *labels = NULL;
+	_cleanup_endpoints_ struct endpoints e = { 0 };
+	json_auto_t *labels = NULL;
 	struct who who = { 0 };
-	struct err why;
 	int r;
 
 	if (ip_parse(cli->args[0], &who.ip) < 0)
@@ -175,10 +173,8 @@ int cmd_ipcache_get(struct cli *cli)
 	who.cached = r == 0;
 	find_elsewhere(&who, &e.remotes);
 	find_endpoint(&who, &e);
-	answer = cli_ask_agent("identities", &why);
-	labels = labels_by_identity(answer);
+	labels = labels_by_identity(cli);
 	describe(cli->out, &who, &e, labels);
-	if (!answer)
-		out_note(cli->out, "\n%s: the maps know no labels.", why.msg);
+	out_no_agent(cli, "the maps know no labels");
 	return 0;
 }

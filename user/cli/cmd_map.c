@@ -37,8 +37,7 @@ static int describe_map(struct out *o, const struct dp_map *map, struct err *err
 
 int cmd_map_list(struct cli *cli)
 {
-	_cleanup_dp_ struct dp dp = DP_CLOSED;
-	int r = cli_open(cli, &dp);
+	int r = cli_open(cli);
 
 	if (r < 0)
 		return r;
@@ -105,10 +104,10 @@ static int describe_entry(const struct dump *d, const void *key, const void *val
 		r = describe_btf(d, key, value);
 	} else {
 		out_record(o, "key");
-		d->codec->key(o, key);
+		codec_key(d->codec, o, key);
 		out_end(o);
 		out_record(o, "value");
-		d->codec->value(o, value, cpus);
+		codec_value(d->codec, o, value, cpus);
 		out_end(o);
 	}
 	out_end(o);
@@ -156,13 +155,12 @@ static bool find_map(struct dump *d)
 
 int cmd_map_dump(struct cli *cli)
 {
-	_cleanup_dp_ struct dp dp = DP_CLOSED;
 	struct dump d = { .cli = cli };
 	int r;
 
 	if (!find_map(&d))
 		return -EINVAL;
-	r = cli_open(cli, &dp);
+	r = cli_open(cli);
 	if (r < 0)
 		return r;
 	if (cli->options.btf)
@@ -186,7 +184,7 @@ static int parse_key(const struct dump *d, void *key)
 		if (hex_parse(text, key, d->codec->key_size) < 0)
 			return cli_usage_error(d->cli, "a key of map %s is %zu bytes in hex, not '%s'", d->codec->name,
 					       d->codec->key_size, text);
-	} else if (d->codec->parse_key(text, key) < 0) {
+	} else if (codec_parse_key(d->codec, text, key) < 0) {
 		return cli_usage_error(d->cli, "a key of map %s is %s, not '%s'", d->codec->name, d->codec->key_form,
 				       text);
 	}
@@ -196,7 +194,6 @@ static int parse_key(const struct dump *d, void *key)
 int cmd_map_get(struct cli *cli)
 {
 	uint8_t key[MAP_KEY_MAX] __attribute__((aligned(8))) = { 0 };
-	_cleanup_dp_ struct dp dp = DP_CLOSED;
 	_cleanup_free_ void *value = NULL;
 	struct dump d = { .cli = cli };
 	int r, cpus = 0;
@@ -205,7 +202,7 @@ int cmd_map_get(struct cli *cli)
 		return -EINVAL;
 	r = parse_key(&d, key);
 	if (r == 0)
-		r = cli_open(cli, &dp);
+		r = cli_open(cli);
 	if (r < 0)
 		return r;
 	value = calloc(1, dp_map_value_room(d.codec->name));

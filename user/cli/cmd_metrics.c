@@ -8,10 +8,7 @@ static void describe(struct out *o, uint32_t reason, uint32_t direction, const s
 	const char *name = reason_name(reason);
 
 	out_record(o, NULL);
-	if (name)
-		out_string(o, "reason", name);
-	else
-		out_uint(o, "reason", reason);
+	out_named(o, "reason", name, reason);
 	out_string(o, "direction", direction_name(direction));
 	out_string(o, "verdict", !name ? NULL : reason_drops(reason) ? "drop" : "pass");
 	out_uint(o, "packets", metric->packets);
@@ -23,8 +20,7 @@ static void describe(struct out *o, uint32_t reason, uint32_t direction, const s
 int cmd_metrics(struct cli *cli)
 {
 	struct wr_metric totals[WR_METRICS] = { 0 };
-	_cleanup_dp_ struct dp dp = DP_CLOSED;
-	int r = cli_open(cli, &dp);
+	int r = cli_open(cli);
 
 	if (r == 0)
 		r = dp_metrics_read(totals, &cli->err);

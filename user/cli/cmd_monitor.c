@@ -20,7 +20,6 @@
 
 struct monitor {
 	struct cli *cli;
-	struct dp dp;
 	struct pods pods;
 	struct remotes remotes;
 	uint64_t pods_read, remotes_read; /* when: CLOCK_MONOTONIC */
@@ -82,9 +81,9 @@ static void describe_remote(struct monitor *m, const struct wr_event *ev, const 
 		 remote_label(&m->remotes, ev->peer_ifindex, ip, label));
 	remote_json(&m->remotes, ev->peer_ifindex, ip, json);
 	out_field(m->cli->out, "peer", json_string(world ? "world" : "node"), text, OUT_PLAIN);
-	out_field(m->cli->out, "peer_node", json_incref(json_object_get(json, "node")), NULL, OUT_PLAIN);
-	out_field(m->cli->out, "peer_slot", json_incref(json_object_get(json, "slot")), NULL, OUT_PLAIN);
-	out_field(m->cli->out, "peer_pod", json_incref(json_object_get(json, "pod")), NULL, OUT_PLAIN);
+	out_json(m->cli->out, "peer_node", json_incref(json_object_get(json, "node")));
+	out_json(m->cli->out, "peer_slot", json_incref(json_object_get(json, "slot")));
+	out_json(m->cli->out, "peer_pod", json_incref(json_object_get(json, "pod")));
 	json_decref(json);
 }
 
@@ -107,8 +106,8 @@ static void describe_peer(struct monitor *m, const struct wr_event *ev, const st
 	}
 	snprintf(text, sizeof(text), "%s endpoint %u %s", way, ev->peer_ifindex, pod_label(pod, label));
 	out_field(o, "peer", json_string("endpoint"), text, OUT_PLAIN);
-	out_field(o, "peer_endpoint", json_integer(ev->peer_ifindex), NULL, OUT_PLAIN);
-	out_field(o, "peer_pod", pod && pod->name ? json_string(pod->name) : json_null(), NULL, OUT_PLAIN);
+	out_json(o, "peer_endpoint", json_integer(ev->peer_ifindex));
+	out_json(o, "peer_pod", pod && pod->name ? json_string(pod->name) : json_null());
 }
 
 /* --- when --- */
@@ -145,16 +144,15 @@ static const char *describe_rules(struct out *o, const struct wr_event *ev, char
 		const char *rule;
 
 		if (!(ev->judged >> i & 1)) {
-			out_field(o, direction_name(i), json_null(), NULL, OUT_PLAIN);
+			out_json(o, direction_name(i), json_null());
 			continue;
 		}
 		rule = rule_text(ev->rule[i], ev->policy_class[i], text);
 		if (used < size)
 			used += (size_t)snprintf(buf + used, size - used, "%s%s: %s", used ? "; " : "", direction_name(i), rule);
-		out_field(o, direction_name(i),
+		out_json(o, direction_name(i),
 			  json_pack("{sssIsI}", "because", rule, "rule", (json_int_t)ev->rule[i], "class",
-				    (json_int_t)ev->policy_class[i]),
-			  NULL, OUT_PLAIN);
+				    (json_int_t)ev->policy_class[i]));
 	}
 	return buf;
 }
@@ -172,16 +170,16 @@ static void describe_packet(struct out *o, const struct wr_event *ev, const stru
 		why = meaning ?: "";
 	snprintf(text, sizeof(text), "%s, %u bytes%s%s", packet, ev->length, *why ? ": " : "", why);
 	out_field(o, "packet", json_string(packet), text, OUT_PLAIN);
-	out_field(o, "meaning", meaning ? json_string(meaning) : json_null(), NULL, OUT_PLAIN);
-	out_field(o, "length", json_integer(ev->length), NULL, OUT_PLAIN);
-	out_field(o, "headers", packet_json(p), NULL, OUT_PLAIN);
+	out_json(o, "meaning", meaning ? json_string(meaning) : json_null());
+	out_json(o, "length", json_integer(ev->length));
+	out_json(o, "headers", packet_json(p));
 }
 
 /* Whose program judged it: an endpoint's, or one that sits on an uplink or on warren0. */
 static void describe_where(struct monitor *m, const struct wr_event *ev)
 {
 	const struct pod *pod = find_pod(m, ev->ifindex);
-	const bool endpoint = pod || dp_endpoint_get(&m->dp, ev->ifindex, &(struct wr_endpoint){ 0 }, NULL) == 0;
+	const bool endpoint = pod || dp_endpoint_get(&m->cli->dp, ev->ifindex, &(struct wr_endpoint){ 0 }, NULL) == 0;
 	char name[IF_NAMESIZE], text[IF_NAMESIZE + NUMBER_STRLEN];
 	const char *device = endpoint ? NULL : if_indextoname(ev->ifindex, name);
 
@@ -190,7 +188,7 @@ static void describe_where(struct monitor *m, const struct wr_event *ev)
 	else
 		snprintf(text, sizeof(text), "endpoint %u", ev->ifindex);
 	out_field(m->cli->out, "endpoint", device ? json_null() : json_integer(ev->ifindex), text, OUT_PLAIN);
-	out_field(m->cli->out, "device", device ? json_string(device) : json_null(), NULL, OUT_PLAIN);
+	out_json(m->cli->out, "device", device ? json_string(device) : json_null());
 	out_pod(m->cli->out, "pod", pod);
 }
 
@@ -208,16 +206,16 @@ static void describe(struct monitor *m, const struct wr_event *ev)
 	struct packet p, inner;
 	char text[NUMBER_STRLEN + 12];
 
-	packet_parse_tunnel(&p, &inner, &tunnel, ev->headers,
-			    ev->captured < WR_EVENT_HEADERS ? ev->captured : WR_EVENT_HEADERS);
+	packet_parse(&p, &inner, &tunnel, ev->headers,
+		     ev->captured < WR_EVENT_HEADERS ? ev->captured : WR_EVENT_HEADERS);
 	out_record(o, NULL);
 	describe_time(o, ev);
 	describe_where(m, ev);
-	out_field(o, "direction", direction ? json_string(direction) : json_null(), NULL, OUT_PLAIN);
+	out_json(o, "direction", direction ? json_string(direction) : json_null());
 	describe_peer(m, ev, &p);
 	snprintf(text, sizeof(text), "reason %u", ev->reason);
 	out_word(o, "reason", reason ?: text, is_drop(ev) ? OUT_RED : OUT_GREEN);
-	out_field(o, "verdict", json_string(is_drop(ev) ? "drop" : "pass"), NULL, OUT_PLAIN);
+	out_json(o, "verdict", json_string(is_drop(ev) ? "drop" : "pass"));
 	describe_packet(o, ev, &p);
 	out_end(o);
 }
@@ -303,7 +301,6 @@ int cmd_monitor(struct cli *cli)
 	/* Neither is asked for: both are shown. */
 	struct monitor m = {
 		.cli = cli,
-		.dp = DP_CLOSED,
 		.reason = -1,
 		.drops = cli->options.drops || !cli->options.allows,
 		.allows = cli->options.allows || !cli->options.drops,
@@ -320,7 +317,7 @@ int cmd_monitor(struct cli *cli)
 					       cli->options.reason);
 		m.reason = reason;
 	}
-	r = cli_open(cli, &m.dp);
+	r = cli_open(cli);
 	if (r == 0)
 		r = remotes_load(&m.remotes, true, &cli->err);
 	if (r == 0)
@@ -337,6 +334,5 @@ int cmd_monitor(struct cli *cli)
 	closep(&stop_fd);
 	remotes_free(&m.remotes);
 	pods_free(&m.pods);
-	dp_close(&m.dp);
 	return r;
 }

@@ -6,6 +6,7 @@
 
 #include "cleanup.h"
 #include "cli.h"
+#include "json.h"
 #include "link.h"
 #include "nl.h"
 #include "paths.h"
@@ -27,7 +28,7 @@ int cmd_node_init(struct cli *cli)
 		return r;
 	out_record(cli->out, NULL);
 	out_word(cli->out, "node", report.fresh ? "loaded" : "was loaded, now up to date", OUT_GREEN);
-	out_field(cli->out, "fresh", json_boolean(report.fresh), NULL, OUT_PLAIN);
+	out_json(cli->out, "fresh", json_boolean(report.fresh));
 	out_string(cli->out, "version", WARREN_VERSION);
 	out_uint(cli->out, "endpoints_replaced", report.replaced);
 	out_end(cli->out);
@@ -50,10 +51,7 @@ int cmd_node_down(struct cli *cli)
 
 static int collect_address(const struct prefix *prefix, void *arg)
 {
-	char buf[PREFIX_STRLEN];
-
-	json_array_append_new(arg, json_string(prefix_format(prefix, buf)));
-	return 0;
+	return json_array_append_new(arg, json_prefix(prefix)) < 0 ? -ENOMEM : 0;
 }
 
 /* Addresses of the gateway link; without the link there are none, which `status` complains about. */
@@ -70,14 +68,6 @@ static int gateway_addresses(json_t *array, struct err *err)
 	return r < 0 ? r : addr_each(&nl, ifindex, collect_address, array, err);
 }
 
-static void out_mark(struct out *o, const char *key, uint32_t mark)
-{
-	char text[16];
-
-	snprintf(text, sizeof(text), "0x%08x", mark);
-	out_string(o, key, text);
-}
-
 static int map_memory(uint64_t *memory, struct err *err)
 {
 	struct dp_map_info info;
@@ -92,12 +82,11 @@ static int map_memory(uint64_t *memory, struct err *err)
 
 int cmd_node_show(struct cli *cli)
 {
-	_cleanup_dp_ struct dp dp = DP_CLOSED;
 	json_auto_t *gateways = json_array();
 	struct dp_map_info endpoints = { 0 }, addresses = { 0 };
 	char pins[64];
 	uint64_t memory = 0;
-	int r = cli_open(cli, &dp);
+	int r = cli_open(cli);
 
 	if (r == 0)
 		r = map_memory(&memory, &cli->err);
@@ -109,18 +98,18 @@ int cmd_node_show(struct cli *cli)
 		r = gateway_addresses(gateways, &cli->err);
 	if (r < 0)
 		return r;
-	snprintf(pins, sizeof(pins), "%s/v%u", WARREN_PIN_ROOT, dp.config.abi_version);
+	snprintf(pins, sizeof(pins), "%s/v%u", WARREN_PIN_ROOT, cli->dp.config.abi_version);
 	out_record(cli->out, NULL);
-	out_string(cli->out, "version", dp.config.version);
-	out_uint(cli->out, "abi", dp.config.abi_version);
+	out_string(cli->out, "version", cli->dp.config.version);
+	out_uint(cli->out, "abi", cli->dp.config.abi_version);
 	out_string(cli->out, "pins", pins);
 	out_string(cli->out, "state_directory", WARREN_RUN_DIR);
 	out_uint(cli->out, "endpoints", endpoints.entries);
 	out_uint(cli->out, "max_endpoints", addresses.max_entries);
-	out_mark(cli->out, "mark_pod", dp.config.mark_pod);
-	out_mark(cli->out, "mark_masquerade", dp.config.mark_masquerade);
-	out_mark(cli->out, "mark_host_only", dp.config.mark_host_only);
-	out_uint(cli->out, "pod_mtu", dp.config.pod_mtu);
+	out_hex(cli->out, "mark_pod", cli->dp.config.mark_pod);
+	out_hex(cli->out, "mark_masquerade", cli->dp.config.mark_masquerade);
+	out_hex(cli->out, "mark_host_only", cli->dp.config.mark_host_only);
+	out_uint(cli->out, "pod_mtu", cli->dp.config.pod_mtu);
 	out_string(cli->out, "gateway_link", WARREN_GATEWAY_LINK);
 	out_strings(cli->out, "gateway_addresses", take_ptr(gateways), " ");
 	out_uint(cli->out, "map_memory", memory);

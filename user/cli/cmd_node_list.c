@@ -1,34 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* warren node list, get: the nodes of the cluster. */
-#include <errno.h>
 #include <net/if.h>
-#include <string.h>
+#include <stdio.h>
 
-#include "cleanup.h"
-#include "names.h"
+#include "json.h"
 #include "remotes.h"
-
-static json_t *cidrs_json(const struct remote_node *node)
-{
-	json_t *array = json_array();
-	char text[PREFIX_STRLEN];
-
-	for (int i = 0; i < 2; i++) {
-		if (node->dp.cidrs[i].ip.family)
-			json_array_append_new(array, json_string(prefix_format(&node->dp.cidrs[i], text)));
-	}
-	return array;
-}
-
-static json_t *addresses_json(const struct remote_node *node)
-{
-	json_t *array = json_array();
-	char text[IP_STRLEN];
-
-	for (size_t i = 0; i < node->dp.address_count; i++)
-		json_array_append_new(array, json_string(ip_format(&node->dp.addresses[i], text)));
-	return array;
-}
 
 /* In text only if `full`. */
 static void out_more(struct out *o, const char *key, const char *value, bool full)
@@ -49,7 +25,7 @@ static void out_way(struct out *o, const struct remote_node *node, bool full)
 	snprintf(mtu, sizeof(mtu), "%u", dp->mtu);
 	out_field(o, "mtu", mapped ? json_integer(dp->mtu) : json_null(), mapped ? mtu : "", OUT_PLAIN);
 	out_string(o, "mode", !mapped ? NULL : dp->direct ? "direct" : "tunnel");
-	out_field(o, "resolved", mapped ? json_boolean(dp->resolved) : json_null(), NULL, OUT_PLAIN);
+	out_json(o, "resolved", mapped ? json_boolean(dp->resolved) : json_null());
 	out_more(o, "dmac", mapped && dp->resolved ? mac_format(dp->dmac, mac) : NULL, full);
 }
 
@@ -89,12 +65,12 @@ static void describe(struct out *o, const struct remote_node *node, bool full)
 	out_string(o, "name", node->name);
 	snprintf(slot, sizeof(slot), "%u", node->slot);
 	out_field(o, "slot", json_integer(node->slot), node->slot ? slot : "", OUT_PLAIN);
-	out_field(o, "own", json_boolean(node->own), NULL, OUT_PLAIN);
-	out_strings(o, "cidrs", cidrs_json(node), " ");
+	out_json(o, "own", json_boolean(node->own));
+	out_strings(o, "cidrs", json_prefixes(node->dp.cidrs, 2), " ");
 	if (full)
-		out_strings(o, "addresses", addresses_json(node), " ");
+		out_strings(o, "addresses", json_ips(node->dp.addresses, node->dp.address_count), " ");
 	else
-		out_field(o, "addresses", addresses_json(node), NULL, OUT_PLAIN);
+		out_json(o, "addresses", json_ips(node->dp.addresses, node->dp.address_count));
 	out_way(o, node, full);
 	out_total(o, "packets_sent", "bytes_sent", node, WR_EGRESS);
 	out_total(o, "packets_received", "bytes_received", node, WR_INGRESS);
@@ -113,20 +89,24 @@ static void out_problems(struct out *o, const struct remotes *remotes)
 	}
 }
 
-static void out_no_agent(struct out *o, const struct remotes *remotes)
+static void out_no_names(struct out *o, const struct remotes *remotes)
 {
 	if (remotes_in_cluster(remotes) && !remotes->agent)
 		out_note(o, "\n%s: the maps know no names.", remotes->why.msg);
 }
 
+static int load(struct cli *cli, struct remotes *remotes)
+{
+	int r = cli_open(cli);
+
+	return r < 0 ? r : remotes_load(remotes, false, &cli->err);
+}
+
 int cmd_node_list(struct cli *cli)
 {
 	_cleanup_remotes_ struct remotes remotes = { 0 };
-	_cleanup_dp_ struct dp dp = DP_CLOSED;
-	int r = cli_open(cli, &dp);
+	int r = load(cli, &remotes);
 
-	if (r == 0)
-		r = remotes_load(&remotes, false, &cli->err);
 	if (r < 0)
 		return r;
 	out_table(cli->out, NULL, "no nodes: this node is in no cluster");
@@ -134,25 +114,22 @@ int cmd_node_list(struct cli *cli)
 		describe(cli->out, &remotes.nodes[i], false);
 	out_end(cli->out);
 	out_problems(cli->out, &remotes);
-	out_no_agent(cli->out, &remotes);
+	out_no_names(cli->out, &remotes);
 	return 0;
 }
 
 int cmd_node_get(struct cli *cli)
 {
 	_cleanup_remotes_ struct remotes remotes = { 0 };
-	_cleanup_dp_ struct dp dp = DP_CLOSED;
 	const struct remote_node *node;
-	int r = cli_open(cli, &dp);
+	int r = load(cli, &remotes);
 
-	if (r == 0)
-		r = remotes_load(&remotes, false, &cli->err);
 	if (r < 0)
 		return r;
 	node = remotes_by_text(&remotes, cli->args[0]);
 	if (!node)
 		return node_unknown(cli, &remotes, cli->args[0]);
 	describe(cli->out, node, true);
-	out_no_agent(cli->out, &remotes);
+	out_no_names(cli->out, &remotes);
 	return 0;
 }

@@ -126,15 +126,15 @@ static void describe(struct out *o, const struct ping_target *t, const struct re
 	node_label(node, label);
 	out_record(o, NULL);
 	out_field(o, "node", node->name ? json_string(node->name) : json_null(), label + strlen("node "), OUT_PLAIN);
-	out_field(o, "slot", json_integer(node->slot), NULL, OUT_PLAIN);
-	out_field(o, "family", json_integer(t->to.family == AF_INET6 ? 6 : 4), NULL, OUT_PLAIN);
+	out_json(o, "slot", json_integer(node->slot));
+	out_json(o, "family", json_integer(t->to.family == AF_INET6 ? 6 : 4));
 	out_string(o, "address", ip_format(&t->to, address));
 	out_uint(o, "sent", t->sent);
 	out_uint(o, "received", t->received);
 	out_ms(o, "min", t, t->min_ns);
 	out_ms(o, "avg", t, t->received ? t->sum_ns / t->received : 0);
 	out_ms(o, "max", t, t->max_ns);
-	out_field(o, "answers", json_boolean(t->received), NULL, OUT_PLAIN);
+	out_json(o, "answers", json_boolean(t->received));
 	out_field(o, "result", why ? json_string(why) : json_null(), why ?: "ok",
 		  !why ? OUT_GREEN : t->received ? OUT_YELLOW : OUT_RED);
 	out_end(o);
@@ -144,15 +144,12 @@ int cmd_node_ping(struct cli *cli)
 {
 	_cleanup_remotes_ struct remotes before = { 0 }, after = { 0 };
 	_cleanup_(pings_free) struct pings p = { 0 };
-	_cleanup_dp_ struct dp dp = DP_CLOSED;
 	int r;
 
 	p.ping.count = cli->options.count >= 0 ? (uint32_t)cli->options.count : COUNT;
 	p.ping.interval_ns = (uint64_t)(cli->options.interval >= 0 ? cli->options.interval : INTERVAL_MS) * NS_PER_MS;
 	p.ping.timeout_ns = (uint64_t)(cli->options.timeout >= 0 ? cli->options.timeout : TIMEOUT_MS) * NS_PER_MS;
-	if (cli->options.family == 5)
-		return cli_usage_error(cli, "--family is 4 or 6, not 5");
-	r = cli_open(cli, &dp);
+	r = cli_open(cli);
 	if (r == 0)
 		r = remotes_load(&before, false, &cli->err);
 	if (r == 0)

@@ -6,6 +6,7 @@
 
 #include "cleanup.h"
 #include "endpoints.h"
+#include "json.h"
 #include "names.h"
 
 /* --- rules in the maps --- */
@@ -91,14 +92,9 @@ static bool rule_is_of(const struct rule *rule, const char *policy)
 
 /* --- what the agent says --- */
 
-static const char *text_of(const json_t *object, const char *key)
-{
-	return json_string_value(json_object_get(object, key));
-}
-
 static void out_selector(struct out *o, const json_t *policy)
 {
-	const char *selector = text_of(policy, "selector");
+	const char *selector = json_text_at(policy, "selector");
 
 	out_field(o, "selector", json_string(selector ?: ""), selector && !*selector ? "all pods" : selector ?: "-", OUT_PLAIN);
 }
@@ -125,7 +121,7 @@ static bool is_denied(const json_t *policy)
 
 static void out_state(struct out *o, const json_t *policy)
 {
-	if (text_of(policy, "invalid"))
+	if (json_text_at(policy, "invalid"))
 		out_word(o, "state", "invalid", OUT_RED);
 	else if (is_denied(policy))
 		out_word(o, "state", "no room", OUT_RED);
@@ -140,23 +136,32 @@ static void out_count(struct out *o, const char *key, const json_t *policy, cons
 	out_uint(o, key, json_is_array(value) ? json_array_size(value) : (uint64_t)json_integer_value(value));
 }
 
+#define POLICY_NAME_MAX 512
+/* "namespace/name" */
+static const char *full_name(const json_t *policy, char buf[POLICY_NAME_MAX])
+{
+	snprintf(buf, POLICY_NAME_MAX, "%s/%s", json_text_at(policy, "namespace") ?: "",
+		 json_text_at(policy, "name") ?: "");
+	return buf;
+}
+
 static void list_from_agent(struct out *o, const json_t *policies)
 {
 	json_t *policy;
 	size_t i;
-	char name[512];
+	char name[POLICY_NAME_MAX];
+	const char *invalid;
 
 	json_array_foreach(policies, i, policy) {
-		snprintf(name, sizeof(name), "%s/%s", text_of(policy, "namespace") ?: "", text_of(policy, "name") ?: "");
 		out_record(o, NULL);
-		out_string(o, "policy", name);
+		out_string(o, "policy", full_name(policy, name));
 		out_selector(o, policy);
 		out_isolates(o, policy);
 		out_count(o, "pods", policy, "endpoints");
 		out_count(o, "entries", policy, "entries");
 		out_state(o, policy);
-		out_field(o, "invalid", text_of(policy, "invalid") ? json_string(text_of(policy, "invalid")) : json_null(), NULL,
-			  OUT_PLAIN);
+		invalid = json_text_at(policy, "invalid");
+		out_json(o, "invalid", invalid ? json_string(invalid) : json_null());
 		out_end(o);
 	}
 }
@@ -185,41 +190,37 @@ static void list_from_maps(struct out *o, const struct rules *rules)
 
 int cmd_policy_list(struct cli *cli)
 {
-	_cleanup_dp_ struct dp dp = DP_CLOSED;
 	_cleanup_rules_ struct rules rules = { 0 };
-	json_auto_t *answer = NULL;
-	struct err why;
-	int r = cli_open(cli, &dp);
+	const json_t *policies;
+	int r = cli_open(cli);
 
 	if (r < 0)
 		return r;
-	answer = cli_ask_agent("policies", &why);
-	if (!answer)
+	policies = cli_agent(cli, "policies");
+	if (!policies)
 		r = rules_load(&rules, &cli->err);
 	if (r < 0)
 		return r;
-	out_table(cli->out, NULL, answer ? "no policies" : "no policy has a rule in the maps");
-	if (answer)
-		list_from_agent(cli->out, json_object_get(answer, "policies"));
+	out_table(cli->out, NULL, policies ? "no policies" : "no policy has a rule in the maps");
+	if (policies)
+		list_from_agent(cli->out, policies);
 	else
 		list_from_maps(cli->out, &rules);
 	out_end(cli->out);
-	if (!answer)
-		out_note(cli->out, "\n%s: the maps know only policies with rules that select pods of this node.", why.msg);
+	out_no_agent(cli, "the maps know only policies with rules that select pods of this node");
 	return 0;
 }
 
 /* --- get --- */
 
-static const json_t *find_policy(const json_t *answer, const char *wanted)
+static const json_t *find_policy(const json_t *policies, const char *wanted)
 {
 	json_t *policy;
-	char name[512];
+	char name[POLICY_NAME_MAX];
 	size_t i;
 
-	json_array_foreach(json_object_get(answer, "policies"), i, policy) {
-		snprintf(name, sizeof(name), "%s/%s", text_of(policy, "namespace") ?: "", text_of(policy, "name") ?: "");
-		if (strcmp(name, wanted) == 0)
+	json_array_foreach(policies, i, policy) {
+		if (strcmp(full_name(policy, name), wanted) == 0)
 			return policy;
 	}
 	return NULL;
@@ -228,7 +229,8 @@ static const json_t *find_policy(const json_t *answer, const char *wanted)
 /* "10.0.0.0/8 except 10.1.0.0/16", "all pods", "pods app=web of namespaces team=a". */
 static void print_peer(FILE *f, const json_t *peer)
 {
-	const char *block = text_of(peer, "block"), *pods = text_of(peer, "pods"), *namespaces = text_of(peer, "namespaces");
+	const char *block = json_text_at(peer, "block"), *pods = json_text_at(peer, "pods");
+	const char *namespaces = json_text_at(peer, "namespaces");
 	json_t *except;
 	size_t i;
 
@@ -248,7 +250,7 @@ static void print_port(FILE *f, const json_t *port)
 {
 	const json_t *first = json_object_get(port, "port"), *last = json_object_get(port, "end_port");
 
-	fprintf(f, "%s", text_of(port, "protocol") ?: "");
+	fprintf(f, "%s", json_text_at(port, "protocol") ?: "");
 	if (json_is_integer(first))
 		fprintf(f, " %lld", (long long)json_integer_value(first));
 	if (json_is_integer(last))
@@ -299,25 +301,18 @@ static void describe_spec(struct out *o, const json_t *policy)
 static void describe_from_agent(struct out *o, const struct endpoints *e, const json_t *policy)
 {
 	json_t *ifindex;
-	char label[POD_LABEL_MAX];
 	size_t i;
 
 	out_selector(o, policy);
 	out_isolates(o, policy);
 	out_state(o, policy);
-	if (text_of(policy, "invalid"))
-		out_string(o, "invalid", text_of(policy, "invalid"));
+	if (json_text_at(policy, "invalid"))
+		out_string(o, "invalid", json_text_at(policy, "invalid"));
 	out_member(o, "classes", policy);
 	describe_spec(o, policy);
 	out_table(o, "pods", "none on this node");
-	json_array_foreach(json_object_get(policy, "endpoints"), i, ifindex) {
-		uint32_t id = (uint32_t)json_integer_value(ifindex);
-
-		out_record(o, NULL);
-		out_uint(o, "endpoint", id);
-		out_string(o, "pod", endpoint_label(e, id, label));
-		out_end(o);
-	}
+	json_array_foreach(json_object_get(policy, "endpoints"), i, ifindex)
+		out_endpoint(o, e, (uint32_t)json_integer_value(ifindex));
 	out_end(o);
 }
 
@@ -343,11 +338,9 @@ static size_t describe_rules(struct out *o, const struct rules *rules, const cha
 
 int cmd_policy_get(struct cli *cli)
 {
-	_cleanup_endpoints_ struct endpoints e = ENDPOINTS_NONE;
+	_cleanup_endpoints_ struct endpoints e = { 0 };
 	_cleanup_rules_ struct rules rules = { 0 };
-	json_auto_t *answer = NULL;
 	const json_t *policy;
-	struct err why;
 	int r;
 
 	if (!strchr(cli->args[0], '/'))
@@ -357,19 +350,17 @@ int cmd_policy_get(struct cli *cli)
 		r = rules_load(&rules, &cli->err);
 	if (r < 0)
 		return r;
-	answer = cli_ask_agent("policies", &why);
-	policy = find_policy(answer, cli->args[0]);
+	policy = find_policy(cli_agent(cli, "policies"), cli->args[0]);
 	out_record(cli->out, NULL);
 	out_string(cli->out, "policy", cli->args[0]);
 	if (policy)
 		describe_from_agent(cli->out, &e, policy);
 	if (describe_rules(cli->out, &rules, cli->args[0]) == 0 && !policy) {
-		err_set(&cli->err, ENOENT, "there is no policy %s%s", cli->args[0], answer ? "" : " in the maps");
-		return answer ? err_hint(&cli->err, "`warren policy list` lists them")
-			      : err_hint(&cli->err, "%s: the maps know only policies with rules", why.msg);
+		err_set(&cli->err, ENOENT, "there is no policy %s%s", cli->args[0], cli->answer ? "" : " in the maps");
+		return cli->answer ? err_hint(&cli->err, "`warren policy list` lists them")
+				   : err_hint(&cli->err, "%s: the maps know only policies with rules", cli->why.msg);
 	}
 	out_end(cli->out);
-	if (!answer)
-		out_note(cli->out, "\n%s: what it selects is not known.", why.msg);
+	out_no_agent(cli, "what it selects is not known");
 	return 0;
 }

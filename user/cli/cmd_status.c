@@ -4,13 +4,13 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
-#include <string.h>
 #include <time.h>
 
 #include "attachment.h"
 #include "endpoints.h"
 #include "flows.h"
 #include "guards.h"
+#include "json.h"
 #include "names.h"
 #include "node.h"
 #include "tables.h"
@@ -19,7 +19,7 @@
 enum state { STATE_OK, STATE_NOTICE, STATE_WRONG };
 
 struct status {
-	struct out *out;
+	struct cli *cli;
 	unsigned wrong;
 };
 
@@ -35,12 +35,12 @@ check(struct status *s, const char *name, enum state state, const char *advice, 
 	va_start(ap, fmt);
 	vsnprintf(detail, sizeof(detail), fmt, ap);
 	va_end(ap);
-	out_record(s->out, NULL);
-	out_string(s->out, "check", name);
-	out_word(s->out, "state", words[state], colours[state]);
-	out_string(s->out, "detail", detail);
-	out_string(s->out, "what_to_do", state == STATE_OK ? NULL : advice);
-	out_end(s->out);
+	out_record(s->cli->out, NULL);
+	out_string(s->cli->out, "check", name);
+	out_word(s->cli->out, "state", words[state], colours[state]);
+	out_string(s->cli->out, "detail", detail);
+	out_string(s->cli->out, "what_to_do", state == STATE_OK ? NULL : advice);
+	out_end(s->cli->out);
 	s->wrong += state == STATE_WRONG;
 }
 
@@ -76,28 +76,27 @@ static void check_node(struct status *s, const struct node_check *node)
 	      "%u of at most %u", node->endpoints, node->endpoints_max);
 }
 
-static void check_endpoints(struct status *s, const struct endpoints *e)
+static int check_endpoints(struct status *s)
 {
-	for (size_t i = 0; i < e->count; i++) {
-		const struct endpoint *endpoint = &e->list[i];
+	_cleanup_endpoints_ struct endpoints e = { 0 };
+	int r = endpoints_load(s->cli, &e);
+
+	for (size_t i = 0; i < e.count && r == 0; i++) {
+		const struct endpoint *endpoint = &e.list[i];
 		json_auto_t *faults = endpoint_faults(endpoint);
 		char name[32], label[POD_LABEL_MAX];
 		json_t *fault;
 		size_t n;
 
 		snprintf(name, sizeof(name), "endpoint %u", endpoint->id);
-		pod_label(pods_find(&e->pods, endpoint->id), label);
+		pod_label(pods_find(&e.pods, endpoint->id), label);
 		json_array_foreach(faults, n, fault) {
 			check(s, name, STATE_WRONG, endpoint_advice(endpoint), "%s (pod %s): %s",
 			      endpoint->device[0] ? endpoint->device : "no device", label, json_string_value(fault));
 		}
 	}
+	return r;
 }
-
-struct strangers {
-	struct status *status;
-	struct dp dp;
-};
 
 /*
  * A pod whose record says that it is wired, but which these maps do not know: their pins were removed under it, and it
@@ -105,27 +104,21 @@ struct strangers {
  */
 static int check_stranger(const struct attachment *a, bool damaged, void *arg)
 {
-	struct strangers *strangers = arg;
+	struct status *s = arg;
 	struct wr_endpoint ep;
 	struct attachment again;
 
-	if (damaged || dp_endpoint_get(&strangers->dp, a->host_ifindex, &ep, NULL) != -ENOENT ||
+	if (damaged || dp_endpoint_get(&s->cli->dp, a->host_ifindex, &ep, NULL) != -ENOENT ||
 	    attachment_load(a->container_id, a->ifname, &again, NULL) < 0 || again.state != ATTACHMENT_READY)
 		return 0;
-	check(strangers->status, "attachment", STATE_WRONG, "delete the pod: its programs are no longer pinned",
+	check(s, "attachment", STATE_WRONG, "delete the pod: its programs are no longer pinned",
 	      "%s of container %.64s is recorded, but is no endpoint", a->host_ifname, a->container_id);
 	return 0;
 }
 
-static int check_strangers(struct status *s, struct cli *cli)
+static int check_strangers(struct status *s)
 {
-	struct strangers strangers = { s, DP_CLOSED };
-	int r = cli_open(cli, &strangers.dp);
-
-	if (r == 0)
-		r = attachment_each_in(ATTACHMENT_READY, check_stranger, &strangers, &cli->err);
-	dp_close(&strangers.dp);
-	return r;
+	return attachment_each_in(ATTACHMENT_READY, check_stranger, s, &s->cli->err);
 }
 
 /* --- policy --- */
@@ -163,7 +156,7 @@ static void check_no_agent(struct status *s, const struct policies *p, const str
 static void check_complaints(struct status *s, const json_t *answer)
 {
 	const json_t *counts = json_object_get(answer, "counts");
-	const char *failure = json_string_value(json_object_get(answer, "failure"));
+	const char *failure = json_text_at(answer, "failure");
 	json_int_t left_out = json_integer_value(json_object_get(answer, "identities_left_out"));
 	json_t *complaint;
 	size_t i;
@@ -171,12 +164,12 @@ static void check_complaints(struct status *s, const json_t *answer)
 	if (failure)
 		check(s, "agent", STATE_WRONG, "it tries again; its log says more", "the maps could not be written: %s", failure);
 	json_array_foreach(json_object_get(answer, "complaints"), i, complaint) {
-		const char *what = json_string_value(json_object_get(complaint, "file")) ?: "";
+		const char *what = json_text_at(complaint, "file") ?: "";
 		bool manifest = what[0] == '/';
 
 		check(s, manifest ? "manifest" : "agent", STATE_WRONG,
 		      manifest ? "mend it: what it said before is still in force" : "mend it: the agent goes on by itself", "%s: %s",
-		      what, json_string_value(json_object_get(complaint, "message")) ?: "");
+		      what, json_text_at(complaint, "message") ?: "");
 	}
 	if (json_integer_value(json_object_get(counts, "collisions")))
 		check(s, "identities", STATE_WRONG, "`warren identity list` shows them: change a label of one of the two",
@@ -191,7 +184,7 @@ static void check_agent(struct status *s, const struct policies *p)
 	struct err why;
 	json_auto_t *answer = cli_ask_agent("status", &why);
 	const json_t *counts = json_object_get(answer, "counts");
-	const char *version = json_string_value(json_object_get(answer, "version")) ?: "unknown";
+	const char *version = json_text_at(answer, "version") ?: "unknown";
 
 	if (!answer)
 		check_no_agent(s, p, &why);
@@ -258,10 +251,10 @@ static void check_nodes(struct status *s, const struct remotes *remotes)
 	      mapped - direct, direct, unresolved);
 }
 
-static int check_cluster(struct status *s, struct cli *cli)
+static int check_cluster(struct status *s)
 {
 	_cleanup_remotes_ struct remotes remotes = { 0 };
-	int r = remotes_load(&remotes, false, &cli->err);
+	int r = remotes_load(&remotes, false, &s->cli->err);
 
 	if (r == 0 && remotes_in_cluster(&remotes))
 		check_nodes(s, &remotes);
@@ -288,20 +281,17 @@ static void check_conntrack(struct status *s, const struct dp_flow_stats *stats)
 	      stands ? "its timer stands still: " : "", (uint64_t)sweep->runs, (uint64_t)sweep->removed);
 }
 
-static int check_policies(struct status *s, struct cli *cli)
+static int check_policies(struct status *s)
 {
-	_cleanup_dp_ struct dp dp = DP_CLOSED;
 	struct wr_policy_state state = { 0 };
 	struct policies p = { 0 };
 	struct dp_flow_stats stats = { 0 };
-	int r = cli_open(cli, &dp);
+	int r = dp_endpoint_each(&s->cli->dp, count_policy, &p, &s->cli->err);
 
 	if (r == 0)
-		r = dp_endpoint_each(&dp, count_policy, &p, &cli->err);
+		r = dp_policy_state_get(&state, &s->cli->err);
 	if (r == 0)
-		r = dp_policy_state_get(&state, &cli->err);
-	if (r == 0)
-		r = dp_flow_stats(&stats, &cli->err);
+		r = dp_flow_stats(&stats, &s->cli->err);
 	if (r < 0)
 		return r;
 	check_agent(s, &p);
@@ -312,17 +302,17 @@ static int check_policies(struct status *s, struct cli *cli)
 
 /* --- the denylist --- */
 
-static int check_denylist(struct status *s, struct cli *cli)
+static int check_denylist(struct status *s)
 {
-	json_auto_t *enforcing = guards_enforcing(cli);
+	json_auto_t *enforcing = guards_enforcing(s->cli);
 	struct wr_deny_state state;
 	char text[GUARDS_TEXT_MAX];
 	unsigned prefixes;
 	int cpus, r;
 
 	if (!enforcing)
-		return -cli->err.num;
-	r = dp_map_lookup("deny_state", &(uint32_t){ 0 }, &state, &cpus, &cli->err);
+		return -s->cli->err.num;
+	r = dp_map_lookup("deny_state", &(uint32_t){ 0 }, &state, &cpus, &s->cli->err);
 	prefixes = r < 0 ? 0 : state.prefixes[0] + state.prefixes[1];
 	if (prefixes)
 		check(s, "denylist", good(json_array_size(enforcing)), "`warren uplink xdp DEVICE generic`",
@@ -339,8 +329,8 @@ static void not_loaded(struct cli *cli)
 
 	out_record(cli->out, NULL);
 	out_word(cli->out, "warren", "not loaded on this node", OUT_RED);
-	out_field(cli->out, "loaded", json_false(), NULL, OUT_PLAIN);
-	out_field(cli->out, "healthy", json_false(), NULL, OUT_PLAIN);
+	out_json(cli->out, "loaded", json_false());
+	out_json(cli->out, "healthy", json_false());
 	out_string(cli->out, "what_to_do", advice);
 	out_end(cli->out);
 	cli->exit = CLI_NOT_RUNNING;
@@ -353,18 +343,17 @@ static void summarise(struct cli *cli, const struct status *s, const struct node
 	if (s->wrong)
 		snprintf(text, sizeof(text), "%u thing%s wrong", s->wrong, s->wrong == 1 ? " is" : "s are");
 	out_word(cli->out, "warren", text, s->wrong ? OUT_RED : OUT_GREEN);
-	out_field(cli->out, "loaded", json_true(), NULL, OUT_PLAIN);
-	out_field(cli->out, "healthy", json_boolean(!s->wrong), NULL, OUT_PLAIN);
-	out_field(cli->out, "version", json_string(node->version), NULL, OUT_PLAIN);
-	out_field(cli->out, "endpoints", json_integer(node->endpoints), NULL, OUT_PLAIN);
-	out_field(cli->out, "endpoints_max", json_integer(node->endpoints_max), NULL, OUT_PLAIN);
+	out_json(cli->out, "loaded", json_true());
+	out_json(cli->out, "healthy", json_boolean(!s->wrong));
+	out_json(cli->out, "version", json_string(node->version));
+	out_json(cli->out, "endpoints", json_integer(node->endpoints));
+	out_json(cli->out, "endpoints_max", json_integer(node->endpoints_max));
 	cli->exit = s->wrong ? CLI_FAILED : CLI_OK;
 }
 
 int cmd_status(struct cli *cli)
 {
-	_cleanup_endpoints_ struct endpoints e = ENDPOINTS_NONE;
-	struct status s = { cli->out };
+	struct status s = { cli };
 	struct node_check node;
 	int r = node_check(&node, &cli->err);
 
@@ -374,23 +363,21 @@ int cmd_status(struct cli *cli)
 		not_loaded(cli);
 		return 0;
 	}
-	if (node.faulty)
-		r = endpoints_load(cli, &e);
+	r = cli_open(cli);
 	if (r < 0)
 		return r;
 	out_record(cli->out, NULL);
 	out_table(cli->out, "checks", NULL);
 	check_node(&s, &node);
-	r = check_policies(&s, cli);
-	if (r < 0)
-		return r;
-	r = check_cluster(&s, cli);
-	if (r < 0)
-		return r;
-	check_endpoints(&s, &e);
-	r = check_denylist(&s, cli);
+	r = check_policies(&s);
 	if (r == 0)
-		r = check_strangers(&s, cli);
+		r = check_cluster(&s);
+	if (r == 0 && node.faulty)
+		r = check_endpoints(&s);
+	if (r == 0)
+		r = check_denylist(&s);
+	if (r == 0)
+		r = check_strangers(&s);
 	if (r < 0)
 		return r;
 	out_end(cli->out);

@@ -187,8 +187,8 @@ static void step_peer(struct run *run)
 	const struct wr_trace *t = &run->trace;
 	const char *identity = identity_name(t->peer_identity, number);
 
-	if (t->peer_ifindex & WR_REMOTE)
-		step(run, "peer", OUT_PLAIN, "%s, identity %s",
+	if (t->peer_ifindex & WR_REMOTE) /* the world: by that node's stack */
+		step(run, "peer", OUT_PLAIN, "%s%s, identity %s", t->peer_identity == WR_ID_WORLD ? "world by " : "",
 		     remote_label(&run->endpoints.remotes, t->peer_ifindex,
 				  sent ? &run->frame.destination : &run->frame.source, label),
 		     identity);
@@ -259,7 +259,7 @@ static void step_judgement(struct run *run, uint32_t direction)
 /* What becomes of a packet that from_pod hands to the host's stack. */
 static void step_stack(struct run *run)
 {
-	const struct wr_config *cfg = &run->endpoints.dp.config;
+	const struct wr_config *cfg = &run->cli->dp.config;
 	const struct party *to = &run->flow.to;
 	uint32_t mark = run->trace.mark;
 	char marks[96];
@@ -357,10 +357,10 @@ static void describe(struct run *run)
 	bool drops = reason_drops(run->trace.reason);
 	struct packet p, inner;
 
-	packet_parse_tunnel(&p, &inner, &tunnel, run->bytes, run->length);
+	packet_parse(&p, &inner, &tunnel, run->bytes, run->length);
 	out_record(o, NULL);
 	out_string(o, "packet", packet_format(&p, false, text, sizeof(text)));
-	out_field(o, "headers", packet_json(&p), NULL, OUT_PLAIN);
+	out_json(o, "headers", packet_json(&p));
 	out_party(o, "from", remotes, &run->flow.from, &run->frame.source);
 	out_party(o, "to", remotes, &run->flow.to, &run->frame.destination);
 	if (run->sender)
@@ -370,14 +370,14 @@ static void describe(struct run *run)
 	else
 		snprintf(text, sizeof(text), "%s of endpoint %u", run->program, run->device);
 	out_field(o, "program", json_string(run->program), text, OUT_PLAIN);
-	out_field(o, "device", json_integer(run->device), NULL, OUT_PLAIN);
-	out_field(o, "tc_verdict", json_integer(run->tc_verdict), NULL, OUT_PLAIN);
+	out_json(o, "device", json_integer(run->device));
+	out_json(o, "tc_verdict", json_integer(run->tc_verdict));
 	out_word(o, "verdict", drops ? "drop" : "pass", drops ? OUT_RED : OUT_GREEN);
 	out_string(o, "reason", name);
 	describe_steps(run);
 	if (run->cli->options.json) {
 		out_record(o, "trace");
-		map_codec_find("trace")->value(o, &run->trace, 1);
+		codec_value(map_codec_find("trace"), o, &run->trace, 1);
 		out_end(o);
 	}
 	out_end(o);
@@ -472,7 +472,7 @@ static int trace(struct run *run)
 
 int cmd_trace(struct cli *cli)
 {
-	struct run run = { .cli = cli, .endpoints = ENDPOINTS_NONE };
+	struct run run = { .cli = cli };
 	int r = endpoints_list_all(cli, &run.endpoints);
 
 	if (r == 0)

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* warren uplink list, xdp. */
-#include <errno.h>
 
 #include "guards.h"
 #include "link.h"
@@ -13,7 +12,7 @@ static int describe(const struct dp_guard *guard, void *arg)
 	snprintf(foreign, sizeof(foreign), "%s (id %u)", guard->foreign_name, guard->foreign);
 	out_record(o, NULL);
 	out_string(o, "device", guard->name);
-	out_field(o, "ifindex", json_integer(guard->ifindex), NULL, OUT_PLAIN);
+	out_json(o, "ifindex", json_integer(guard->ifindex));
 	out_string(o, "xdp", dp_xdp_mode_name(guard->xdp));
 	out_field(o, "foreign_xdp", guard->foreign ? json_string(foreign) : json_null(), guard->foreign ? foreign : "-",
 		  guard->foreign ? OUT_YELLOW : OUT_PLAIN);
@@ -26,8 +25,7 @@ static int describe(const struct dp_guard *guard, void *arg)
 
 int cmd_uplink_list(struct cli *cli)
 {
-	_cleanup_dp_ struct dp dp = DP_CLOSED;
-	int r = cli_open(cli, &dp);
+	int r = cli_open(cli);
 
 	if (r < 0)
 		return r;
@@ -39,7 +37,6 @@ int cmd_uplink_list(struct cli *cli)
 
 int cmd_uplink_xdp(struct cli *cli)
 {
-	_cleanup_dp_ struct dp dp = DP_CLOSED;
 	_cleanup_nl_ struct nl nl = { 0 };
 	enum dp_xdp_mode mode, now = DP_XDP_OFF;
 	struct link_info link;
@@ -47,7 +44,7 @@ int cmd_uplink_xdp(struct cli *cli)
 
 	if (dp_xdp_mode_parse(cli->args[1], &mode) < 0)
 		return cli_usage_error(cli, "'%s' is no mode", cli->args[1]);
-	r = cli_open(cli, &dp);
+	r = cli_open(cli);
 	if (r == 0)
 		r = nl_open(&nl, NETLINK_ROUTE, &cli->err);
 	if (r == 0)

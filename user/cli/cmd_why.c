@@ -100,14 +100,13 @@ static void out_matched(struct out *o, const struct wr_trace_judgement *j)
 	char peer[NUMBER_STRLEN];
 
 	if (j->rule < WR_RULE_FIRST) {
-		out_field(o, "matched", json_null(), NULL, OUT_PLAIN);
+		out_json(o, "matched", json_null());
 		return;
 	}
-	out_field(o, "matched",
+	out_json(o, "matched",
 		  json_pack("{sssosI}", "peer", peer_name(j->matched, peer), "protocol",
 			    j->l4_proto ? json_string(l4_proto_name(j->l4_proto)) : json_null(), "port_bits",
-			    (json_int_t)j->port_bits),
-		  NULL, OUT_PLAIN);
+			    (json_int_t)j->port_bits));
 }
 
 /* Nothing, in JSON null: it was not asked for, or nothing was found. */
@@ -123,8 +122,8 @@ static void out_details(struct out *o, const struct wr_trace_judgement *j)
 {
 	char identity[NUMBER_STRLEN];
 
-	out_field(o, "revision", json_integer(j->revision), NULL, OUT_PLAIN);
-	out_field(o, "peer_identity", json_string(identity_name(j->peer_identity, identity)), NULL, OUT_PLAIN);
+	out_json(o, "revision", json_integer(j->revision));
+	out_json(o, "peer_identity", json_string(identity_name(j->peer_identity, identity)));
 	out_found(o, "peer_class", j, j->peer_class);
 	out_found(o, "cidr_peer", j, j->cidr_peer);
 	out_matched(o, j);
@@ -141,7 +140,7 @@ static void describe_point(struct out *o, const struct flow *flow, uint32_t dire
 	out_string(o, "pod", judged->label);
 	out_verdict(o, j->allowed);
 	out_string(o, "because", rule_text(j->rule, j->policy_class, rule));
-	out_field(o, "rule", json_integer(j->rule), NULL, OUT_PLAIN);
+	out_json(o, "rule", json_integer(j->rule));
 	out_field(o, "class", json_integer(j->policy_class), class_name(j->policy_class, number), OUT_PLAIN);
 	out_details(o, j);
 	out_end(o);
@@ -169,8 +168,8 @@ static void describe(struct out *o, const struct remotes *remotes, const struct 
 	out_party(o, "from", remotes, &flow->from, &flow->from.ip[flow->family]);
 	out_party(o, "to", remotes, &flow->to, &flow->to.ip[flow->family]);
 	out_string(o, "flow", flow_format(flow, text));
-	out_field(o, "protocol", json_integer(flow->protocol), NULL, OUT_PLAIN);
-	out_field(o, "port", json_integer(flow->port), NULL, OUT_PLAIN);
+	out_json(o, "protocol", json_integer(flow->protocol));
+	out_json(o, "port", json_integer(flow->port));
 	out_table(o, "judged", "nothing: a pod reaches its own address without leaving its namespace");
 	for (uint32_t i = 0; i < WR_DIRECTIONS && !itself; i++) {
 		if (judged[i])
@@ -186,7 +185,7 @@ static void describe(struct out *o, const struct remotes *remotes, const struct 
 
 int cmd_policy_why(struct cli *cli)
 {
-	_cleanup_endpoints_ struct endpoints e = ENDPOINTS_NONE;
+	_cleanup_endpoints_ struct endpoints e = { 0 };
 	struct wr_trace_judgement j[WR_DIRECTIONS];
 	struct maps maps = { 0 };
 	struct flow flow = { 0 };

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "codec_pieces.h"
+#include "codec.h"
 
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "names.h"
-#include "packet_text.h"
+#include "codec_fields.h"
 #include "str.h"
 
 /* --- hex --- */
@@ -47,105 +46,46 @@ int hex_parse(const char *text, void *data, size_t size)
 	return *text ? -EINVAL : 0;
 }
 
-/* --- pieces --- */
+/* --- keys and values --- */
 
-int parse_u32(const char *text, uint64_t max, __u32 *value)
+int codec_parse_key(const struct map_codec *codec, const char *text, void *key)
 {
-	uint64_t number;
-	int r = number_parse(text, max, &number);
+	const char *separator = strchr(codec->key_form, ',') ? "," : "/";
+	char copy[256], *rest = copy;
 
-	if (r == 0)
-		*value = (__u32)number;
-	return r;
-}
-
-int parse_ip(const char *text, int family, void *bytes)
-{
-	struct ip ip;
-
-	if (ip_parse(text, &ip) < 0 || ip.family != family)
+	if (!codec->key[1].name)
+		return field_parse(codec->key, text, key);
+	if (!str_copy(copy, sizeof(copy), text))
 		return -EINVAL;
-	memcpy(bytes, ip.bytes, ip_bytes(&ip));
-	return 0;
+	for (const struct codec_field *f = codec->key; f->name; f++) {
+		const char *part = strsep(&rest, separator);
+
+		if (!part || field_parse(f, part, key) < 0)
+			return -EINVAL;
+	}
+	return rest ? -EINVAL : 0;
 }
 
-int parts_split(const char *text, struct parts *parts, int count)
+void codec_key(const struct map_codec *codec, struct out *o, const void *key)
 {
-	char *rest = parts->copy;
-
-	if (!str_copy(parts->copy, sizeof(parts->copy), text))
-		return -EINVAL;
-	for (int i = 0; i < count; i++)
-		parts->part[i] = strsep(&rest, ",");
-	return rest || !parts->part[count - 1] ? -EINVAL : 0;
+	for (const struct codec_field *f = codec->key; f->name; f++)
+		field_print(o, f, key, 1);
 }
 
-int only_parse(const char *text, __u32 *key)
+void codec_value(const struct map_codec *codec, struct out *o, const void *value, int cpus)
 {
-	return parse_u32(text, 0, key);
-}
-
-void only_key(struct out *o, const __u32 *key)
-{
-	out_uint(o, "index", *key);
-}
-
-void slot_key(struct out *o, const __u32 *key)
-{
-	out_uint(o, "slot", *key);
-}
-
-void out_ip(struct out *o, const char *key, struct ip ip)
-{
-	char buf[IP_STRLEN];
-
-	out_string(o, key, ip.family ? ip_format(&ip, buf) : NULL);
-}
-
-void out_hex(struct out *o, const char *key, uint32_t number)
-{
-	char buf[NUMBER_STRLEN];
-
-	snprintf(buf, sizeof(buf), "0x%08x", number);
-	out_string(o, key, buf);
-}
-
-void out_protocol(struct out *o, const char *key, uint32_t l4_proto)
-{
-	const char *name = l4_proto <= 255 ? l4_proto_name((uint8_t)l4_proto) : NULL;
-
-	if (name)
-		out_string(o, key, name);
-	else
-		out_uint(o, key, l4_proto);
-}
-
-void out_identity(struct out *o, const char *key, uint64_t identity)
-{
-	char buf[NUMBER_STRLEN];
-
-	out_string(o, key, identity_name(identity, buf));
-}
-
-void out_peer(struct out *o, const char *key, uint64_t peer)
-{
-	char buf[NUMBER_STRLEN];
-
-	out_string(o, key, peer_name(peer, buf));
-}
-
-void out_end_of(struct out *o, const char *key, uint32_t end)
-{
-	char text[NUMBER_STRLEN];
-
-	snprintf(text, sizeof(text), "%s%u", end & WR_REMOTE ? "slot " : "", end & ~WR_REMOTE);
-	out_field(o, key, json_integer(end), text, OUT_PLAIN);
+	for (const struct codec_field *f = codec->value; f->name; f++)
+		field_print(o, f, value, cpus);
 }
 
 /* --- the table, from the registry --- */
 
+#define X(name, ...) extern const struct map_codec codec_of_##name;
+WARREN_MAPS(X) WARREN_GROWING_MAPS(X)
+#undef X
+
 const struct map_codec *const map_codecs[] = {
-#define X(name, ...) &codec_##name,
+#define X(name, ...) &codec_of_##name,
 	WARREN_MAPS(X) WARREN_GROWING_MAPS(X)
 #undef X
 	NULL,

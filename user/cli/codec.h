@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Map codecs: the keys and values of each registered map as a human writes and reads them. A map that is added to
- * the registry (abi/maps.h) without a codec does not link.
+ * the registry (abi/maps.h) without a codec (codec_maps.c) does not link.
  */
 #ifndef WARREN_CODEC_H
 #define WARREN_CODEC_H
@@ -13,19 +13,24 @@
 #include "err.h"
 #include "out.h"
 
+struct codec_field; /* codec_fields.h */
+
 struct map_codec {
 	const char *name;
 	size_t key_size, value_size;
-	const char *key_form;			       /* how a key is written, for messages and the manual */
-	int (*parse_key)(const char *text, void *key); /* -EINVAL; key is zeroed before */
-	void (*key)(struct out *o, const void *key);   /* fields, into the open record */
-	void (*value)(struct out *o, const void *value, int cpus);
+	const char *key_form; /* how a key is written, for messages and the manual: its fields, between ',' or '/' */
+	const struct codec_field *key, *value;
 };
 
 #define MAP_KEY_MAX 64 /* bytes of the largest key */
 
 extern const struct map_codec *const map_codecs[]; /* in the registry's order; ends with NULL */
 const struct map_codec *map_codec_find(const char *name);
+
+int codec_parse_key(const struct map_codec *codec, const char *text, void *key); /* -EINVAL; key is zeroed before */
+/* Fields, into the open record. */
+void codec_key(const struct map_codec *codec, struct out *o, const void *key);
+void codec_value(const struct map_codec *codec, struct out *o, const void *value, int cpus);
 
 /* From one CPU's value to the next: the kernel pads them to 8 bytes. */
 static inline size_t map_value_stride(size_t value_size)

@@ -21,16 +21,13 @@
 	(offsetof(struct cli_options, member) +                                                                        \
 	 0 * sizeof(char[__builtin_types_compatible_p(__typeof__(((struct cli_options *)0)->member), type) ? 1 : -1]))
 
-#define FAMILY_OF(text) NUMBER("family", "N", family, 4, 6, COMPLETE_NOTHING, text)
+#define FAMILY_OF(text)                                                                                                \
+	{                                                                                                              \
+		"family", "N", OPTION_FAMILY, FIELD(family, int64_t), 4, 6, COMPLETE_NOTHING, text                     \
+	}
 #define FAMILY FAMILY_OF("4 or 6 (default: the first that both sides have)")
 
-const struct cli_option common_options[] = {
-	FLAG("json", json, "print JSON"),
-	FLAG("help", help, "print what the command does and takes"),
-	{ 0 },
-};
-
-const struct command commands[] = {
+const struct command warren_commands[] = {
 	{
 		.name = "status",
 		.summary = "Check this node: green, or what is wrong and what to do",
@@ -253,6 +250,7 @@ const struct command commands[] = {
 			NUMBER("timeout", "SECONDS", timeout, 1, 1000000, COMPLETE_NOTHING, "end after so many seconds"),
 		},
 		.summary = "Print dropped packets and new flows as they happen, and by which rule",
+		.stream = true,
 		.run = cmd_monitor,
 	},
 	{

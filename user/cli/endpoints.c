@@ -3,9 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "link.h"
 #include "names.h"
 
 void endpoints_free(struct endpoints *e)
@@ -14,7 +12,6 @@ void endpoints_free(struct endpoints *e)
 	pods_free(&e->pods);
 	remotes_free(&e->remotes);
 	nl_close(&e->nl);
-	dp_close(&e->dp);
 }
 
 static int add_endpoint(uint32_t ifindex, const struct wr_endpoint *ep, void *arg)
@@ -37,11 +34,11 @@ static int by_id(const void *a, const void *b)
 }
 
 /* Fills in device and faults. -ENOENT: the endpoint has gone meanwhile. */
-static int examine(struct endpoints *e, struct endpoint *endpoint, struct err *err)
+static int examine(struct cli *cli, struct endpoints *e, struct endpoint *endpoint)
 {
-	int r = dp_endpoint_check(&e->dp, &e->nl, endpoint->id, &endpoint->faults, err);
+	int r = dp_endpoint_check(&cli->dp, &e->nl, endpoint->id, &endpoint->faults, &cli->err);
 
-	if (r == 0 && endpoint->faults && dp_endpoint_get(&e->dp, endpoint->id, &endpoint->ep, NULL) == -ENOENT)
+	if (r == 0 && endpoint->faults && dp_endpoint_get(&cli->dp, endpoint->id, &endpoint->ep, NULL) == -ENOENT)
 		return -ENOENT; /* a pod on its way out is no fault */
 	if (!if_indextoname(endpoint->id, endpoint->device))
 		endpoint->device[0] = '\0';
@@ -50,7 +47,7 @@ static int examine(struct endpoints *e, struct endpoint *endpoint, struct err *e
 
 static int open_all(struct cli *cli, struct endpoints *e)
 {
-	int r = cli_open(cli, &e->dp);
+	int r = cli_open(cli);
 
 	if (r == 0)
 		r = nl_open(&e->nl, NETLINK_ROUTE, &cli->err);
@@ -65,7 +62,7 @@ int endpoints_list(struct cli *cli, struct endpoints *e)
 
 	if (r < 0)
 		return r;
-	r = dp_endpoint_each(&e->dp, add_endpoint, e, &cli->err);
+	r = dp_endpoint_each(&cli->dp, add_endpoint, e, &cli->err);
 	if (r == -ENOMEM)
 		return err_errno(&cli->err, ENOMEM, "cannot list the endpoints");
 	if (r < 0)
@@ -90,7 +87,7 @@ int endpoints_load(struct cli *cli, struct endpoints *e)
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < e->count; i++) {
-		r = examine(e, &e->list[i], &cli->err);
+		r = examine(cli, e, &e->list[i]);
 		if (r == 0)
 			e->list[kept++] = e->list[i];
 		else if (r != -ENOENT)
@@ -106,11 +103,11 @@ int endpoints_load_one(struct cli *cli, struct endpoints *e, uint32_t id)
 	int r = open_all(cli, e);
 
 	if (r == 0)
-		r = dp_endpoint_get(&e->dp, id, &ep, &cli->err);
+		r = dp_endpoint_get(&cli->dp, id, &ep, &cli->err);
 	if (r == 0 && add_endpoint(id, &ep, e) < 0)
 		r = err_errno(&cli->err, ENOMEM, "cannot show endpoint %u", id);
 	if (r == 0)
-		r = examine(e, &e->list[0], &cli->err);
+		r = examine(cli, e, &e->list[0]);
 	return r;
 }
 
@@ -124,6 +121,16 @@ const struct endpoint *endpoints_find(const struct endpoints *e, uint32_t id)
 const char *endpoint_label(const struct endpoints *e, uint32_t id, char buf[POD_LABEL_MAX])
 {
 	return pod_label(pods_find(&e->pods, id), buf);
+}
+
+void out_endpoint(struct out *o, const struct endpoints *e, uint32_t id)
+{
+	char label[POD_LABEL_MAX];
+
+	out_record(o, NULL);
+	out_uint(o, "endpoint", id);
+	out_string(o, "pod", endpoint_label(e, id, label));
+	out_end(o);
 }
 
 const char *end_label(const struct endpoints *e, uint32_t end, const struct ip *ip, char buf[REMOTE_LABEL_MAX])

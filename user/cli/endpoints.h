@@ -18,17 +18,12 @@ struct endpoint {
 };
 
 struct endpoints {
-	struct dp dp;
 	struct nl nl;
 	struct pods pods;
 	struct remotes remotes;
 	struct endpoint *list; /* by id */
 	size_t count;
 };
-#define ENDPOINTS_NONE                                                                                                 \
-	{                                                                                                              \
-		.dp = DP_CLOSED                                                                                        \
-	}
 #define _cleanup_endpoints_ __attribute__((cleanup(endpoints_free)))
 
 /* All, without a look at their devices: no names, no faults. */
@@ -42,6 +37,8 @@ void endpoints_free(struct endpoints *e);
 const struct endpoint *endpoints_find(const struct endpoints *e, uint32_t id); /* NULL */
 /* "default/web", or the start of the container's id; "-" if there is no such pod. */
 const char *endpoint_label(const struct endpoints *e, uint32_t id, char buf[POD_LABEL_MAX]);
+/* A row: its id and label. */
+void out_endpoint(struct out *o, const struct endpoints *e, uint32_t id);
 /* An end of a flow with that address: "default/web", or on another node "node b pod shop/db"; "" for end 0. */
 const char *end_label(const struct endpoints *e, uint32_t end, const struct ip *ip, char buf[REMOTE_LABEL_MAX]);
 /* Sets endpoint and pod, or node, slot and pod of an object; nothing for end 0. */

@@ -93,13 +93,15 @@ static size_t make_transport(const struct frame *f, void *at)
 	}
 }
 
-static uint16_t header_checksum(const struct iphdr *ip)
+uint16_t internet_checksum(const void *data, size_t size)
 {
-	const uint16_t *word = (const uint16_t *)ip;
 	uint32_t sum = 0;
+	uint16_t word;
 
-	for (size_t i = 0; i < sizeof(*ip) / 2; i++)
-		sum += word[i];
+	for (size_t i = 0; i < size; i += sizeof(word)) {
+		memcpy(&word, (const char *)data + i, sizeof(word));
+		sum += word;
+	}
 	sum = (sum & 0xffff) + (sum >> 16);
 	return (uint16_t) ~(sum + (sum >> 16));
 }
@@ -117,7 +119,7 @@ static void make_ipv4(const struct ip *source, const struct ip *destination, uin
 
 	memcpy(&ip.saddr, source->bytes, 4);
 	memcpy(&ip.daddr, destination->bytes, 4);
-	ip.check = header_checksum(&ip);
+	ip.check = internet_checksum(&ip, sizeof(ip));
 	memcpy(at, &ip, sizeof(ip));
 }
 

@@ -34,4 +34,7 @@ struct frame_tunnel {
 size_t frame_encapsulate(const struct frame_tunnel *t, const uint8_t *frame, size_t length,
 			 uint8_t buf[FRAME_TUNNEL_MAX]);
 
+/* Of an IPv4 header or an ICMP message (RFC 1071), of an even size. */
+uint16_t internet_checksum(const void *data, size_t size);
+
 #endif

@@ -201,6 +201,11 @@ void out_field(struct out *o, const char *key, json_t *value, const char *text, 
 	field(o, FIELD, key, value, text, colour);
 }
 
+void out_json(struct out *o, const char *key, json_t *value)
+{
+	field(o, FIELD, key, value, NULL, OUT_PLAIN);
+}
+
 static json_t *json_text(const char *text)
 {
 	_cleanup_free_ char *valid = utf8(text);
@@ -231,6 +236,22 @@ void out_uint(struct out *o, const char *key, uint64_t value)
 	field(o, FIELD, key, json_integer((json_int_t)value), text, OUT_PLAIN);
 }
 
+void out_named(struct out *o, const char *key, const char *name, uint64_t number)
+{
+	if (name)
+		out_string(o, key, name);
+	else
+		out_uint(o, key, number);
+}
+
+void out_hex(struct out *o, const char *key, uint32_t value)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "0x%08x", value);
+	out_string(o, key, text);
+}
+
 void out_bool(struct out *o, const char *key, bool value)
 {
 	field(o, FIELD, key, json_boolean(value), value ? "yes" : "no", OUT_PLAIN);
@@ -255,6 +276,20 @@ void out_strings(struct out *o, const char *key, json_t *array, const char *sepa
 	field(o, FIELD, key, array, text, OUT_PLAIN);
 }
 
+void out_column(struct out *o, const char *key, const char *column, const json_t *texts, const char *empty)
+{
+	json_t *text;
+	size_t i;
+
+	out_table(o, key, empty);
+	json_array_foreach(texts, i, text) {
+		out_record(o, NULL);
+		out_string(o, column, json_string_value(text));
+		out_end(o);
+	}
+	out_end(o);
+}
+
 void out_member(struct out *o, const char *key, const json_t *object)
 {
 	json_t *value = json_object_get(object, key);
@@ -262,7 +297,7 @@ void out_member(struct out *o, const char *key, const json_t *object)
 	if (json_is_integer(value))
 		out_uint(o, key, (uint64_t)json_integer_value(value));
 	else if (json_is_array(value) || json_is_object(value))
-		out_field(o, key, json_incref(value), NULL, OUT_PLAIN);
+		out_json(o, key, json_incref(value));
 	else
 		out_string(o, key, json_string_value(value));
 }

@@ -38,13 +38,18 @@ void out_end(struct out *o);
 /* Fields. NULL is null in JSON and "-" in text; so is an empty string in text. */
 void out_string(struct out *o, const char *key, const char *value);
 void out_uint(struct out *o, const char *key, uint64_t value);
+void out_named(struct out *o, const char *key, const char *name, uint64_t number); /* NULL name: the number */
+void out_hex(struct out *o, const char *key, uint32_t value); /* a text: 0x01000000 */
 void out_bool(struct out *o, const char *key, bool value); /* text: yes, no */
 void out_word(struct out *o, const char *key, const char *word, enum out_colour colour);
 void out_block(struct out *o, const char *key, const char *text); /* several lines, without a label */
-/* Any JSON value (taken over) and its text; text NULL: it is shown in JSON only. */
+/* Any JSON value (taken over) and its text. */
 void out_field(struct out *o, const char *key, json_t *value, const char *text, enum out_colour colour);
+void out_json(struct out *o, const char *key, json_t *value); /* taken over; shown in JSON only */
 /* An array of strings (taken over); in text joined by `separator`. */
 void out_strings(struct out *o, const char *key, json_t *array, const char *separator);
+/* A table of one column: texts of an array. */
+void out_column(struct out *o, const char *key, const char *column, const json_t *texts, const char *empty);
 /* A member of an object that came as JSON. In text, numbers and texts show themselves; arrays and objects are left out. */
 void out_member(struct out *o, const char *key, const json_t *object);
 /* An object of texts, in text "app=web,tier=front"; NULL: null. */

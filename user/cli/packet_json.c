@@ -1,20 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include <sys/socket.h>
-
+#include "json.h"
 #include "names.h"
 #include "packet_text.h"
 
 static void set(json_t *o, const char *key, json_t *value)
 {
 	json_object_set_new(o, key, value);
-}
-
-static void set_ip(json_t *o, const char *key, const struct ip *ip)
-{
-	char buf[IP_STRLEN];
-
-	if (ip->family)
-		set(o, key, json_string(ip_format(ip, buf)));
 }
 
 static void set_mac(json_t *o, const char *key, const uint8_t mac[6])
@@ -28,8 +19,10 @@ static void set_network(json_t *o, const struct packet *p)
 {
 	json_t *ext;
 
-	set_ip(o, p->arp ? "sender" : "source", &p->source);
-	set_ip(o, p->arp ? "target" : "destination", &p->destination);
+	if (p->source.family)
+		set(o, p->arp ? "sender" : "source", json_ip(&p->source));
+	if (p->destination.family)
+		set(o, p->arp ? "target" : "destination", json_ip(&p->destination));
 	if (p->arp) {
 		set(o, "arp_operation", json_integer(p->arp_op));
 		set_mac(o, "sender_mac", p->arp_mac);
@@ -72,7 +65,8 @@ static void set_transport(json_t *o, const struct packet *p)
 		set(o, "echo_id", json_integer(p->echo_id));
 		set(o, "echo_sequence", json_integer(p->echo_seq));
 	}
-	set_ip(o, "neighbour", &p->nd_target);
+	if (p->nd_target.family)
+		set(o, "neighbour", json_ip(&p->nd_target));
 }
 
 static void set_tunnel(json_t *o, const struct packet *p)

@@ -60,16 +60,16 @@ struct packet {
 	const char *where; /* which header */
 };
 
-/* `size` bytes were captured. Never fails: what cannot be read is not set. */
-void packet_parse(struct packet *p, const uint8_t *data, size_t size);
-
 /* How to know a tunnel packet (abi/node.h); host order. */
 struct packet_tunnel {
 	uint16_t port, option_class;
 };
-/* The same, and into a tunnel packet: what it carries is taken apart into *inner, which must stay as long as *p. */
-void packet_parse_tunnel(struct packet *p, struct packet *inner, const struct packet_tunnel *tunnel,
-			 const uint8_t *data, size_t size);
+/*
+ * `size` bytes were captured. Never fails: what cannot be read is not set. What a tunnel packet carries is taken apart into
+ * *inner, which must stay as long as *p; NULL tunnel: none is known as one.
+ */
+void packet_parse(struct packet *p, struct packet *inner, const struct packet_tunnel *tunnel, const uint8_t *data,
+		  size_t size);
 
 /* One line of printable ASCII. `macs`: MAC addresses too. Returns buf. */
 const char *packet_format(const struct packet *p, bool macs, char *buf, size_t size);

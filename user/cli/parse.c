@@ -8,7 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-const struct command *command_find(const char *name)
+const struct cli_option common_options[] = {
+	{ "json", NULL, OPTION_FLAG, offsetof(struct cli_options, json), .summary = "print JSON" },
+	{ "help", NULL, OPTION_FLAG, offsetof(struct cli_options, help), .summary = "print what the command does and takes" },
+	{ 0 },
+};
+
+const struct command *command_find(const struct command *commands, const char *name)
 {
 	for (const struct command *c = commands; c->name; c++) {
 		if (strcmp(c->name, name) == 0)
@@ -17,7 +23,7 @@ const struct command *command_find(const char *name)
 	return NULL;
 }
 
-bool command_is_group(const char *word)
+bool command_is_group(const struct command *commands, const char *word)
 {
 	size_t n = strlen(word);
 
@@ -97,6 +103,8 @@ static int set_number(struct cli *cli, const struct cli_option *option, const ch
 	if (*value < '0' || *value > '9' || *end || errno || n < option->min || n > option->max)
 		return cli_usage_error(cli, "--%s wants a number from %lld to %lld, not '%s'", option->name,
 				       (long long)option->min, (long long)option->max, value);
+	if (option->type == OPTION_FAMILY && n == 5)
+		return cli_usage_error(cli, "--%s is 4 or 6, not 5", option->name);
 	*field = n;
 	return 0;
 }
@@ -126,7 +134,7 @@ static int parse_option(struct cli *cli, const char *arg, char ***next)
 		return cli_usage_error(cli, "--%s wants a value: %s", option->name, option->value);
 	if (value == **next)
 		(*next)++;
-	if (option->type == OPTION_NUMBER)
+	if (option->type != OPTION_TEXT)
 		return set_number(cli, option, value, (int64_t *)field);
 	*(const char **)field = value;
 	return 0;
@@ -142,8 +150,8 @@ static int parse_name(struct cli *cli, const char *word)
 	if (used + 1 + strlen(word) >= sizeof(cli->topic))
 		return cli_usage_error(cli, "there is no command '%s'", word);
 	sprintf(cli->topic + used, "%s%s", used ? " " : "", word);
-	cli->command = command_find(cli->topic);
-	if (cli->command || command_is_group(cli->topic))
+	cli->command = command_find(cli->commands, cli->topic);
+	if (cli->command || command_is_group(cli->commands, cli->topic))
 		return 0;
 	return cli_usage_error(cli, "there is no command '%s'", cli->topic);
 }
@@ -189,7 +197,7 @@ int cli_parse(struct cli *cli, char **argv)
 	if (cli->options.help || !cli->command) {
 		/* `warren` and `warren node` alone are answered with help, but they did nothing. */
 		cli->exit = cli->options.help ? CLI_OK : CLI_USAGE;
-		cli->command = command_find("help");
+		cli->command = command_find(cli->commands, "help");
 		memset(cli->args, 0, sizeof(cli->args));
 		return 0;
 	}

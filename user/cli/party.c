@@ -66,20 +66,15 @@ static bool is_own_address(const struct ip *ip)
 	return found;
 }
 
-static void set_host(struct party *party)
+/* The host or the world. */
+static void set_place(struct party *party, enum party_kind kind)
 {
-	party->kind = PARTY_HOST;
-	party->identity = WR_ID_HOST;
-	party->known = true;
-	str_copy(party->label, sizeof(party->label), "host");
-}
+	char number[NUMBER_STRLEN];
 
-static void set_world(struct party *party)
-{
-	party->kind = PARTY_WORLD;
-	party->identity = WR_ID_WORLD;
+	party->kind = kind;
+	party->identity = kind == PARTY_HOST ? WR_ID_HOST : WR_ID_WORLD;
 	party->known = true;
-	str_copy(party->label, sizeof(party->label), "world");
+	str_copy(party->label, sizeof(party->label), identity_name(party->identity, number));
 }
 
 /* --- pods --- */
@@ -236,13 +231,13 @@ static void find_address(const struct endpoints *e, const struct ip *ip, struct 
 	memset(party->ip, 0, sizeof(party->ip));
 	party->ip[ip->family == AF_INET6] = *ip;
 	if (is_own_address(ip)) {
-		set_host(party);
+		set_place(party, PARTY_HOST);
 	} else if (node && !node->own) {
 		set_remote(e, party, ip, node, false);
 	} else if (pods && !pods->own) {
 		set_remote(e, party, ip, pods, true);
 	} else {
-		set_world(party);
+		set_place(party, PARTY_WORLD);
 	}
 }
 
@@ -252,11 +247,11 @@ static int find_party(struct cli *cli, const struct endpoints *e, const char *te
 
 	*party = (struct party){ 0 };
 	if (strcmp(text, "host") == 0) {
-		set_host(party);
+		set_place(party, PARTY_HOST);
 		return find_host(cli, party);
 	}
 	if (strcmp(text, "world") == 0) {
-		set_world(party);
+		set_place(party, PARTY_WORLD);
 		for (int i = 0; i < 2; i++)
 			(void)ip_parse(world_addresses[i], &party->ip[i]);
 		return 0;
@@ -322,8 +317,6 @@ int flow_parse(struct cli *cli, const struct endpoints *e, struct flow *flow)
 	int r = 0;
 
 	*flow = (struct flow){ .protocol = FLOW_PROTOCOL, .port = FLOW_PORT };
-	if (cli->options.family >= 0 && cli->options.family != 4 && cli->options.family != 6)
-		return cli_usage_error(cli, "--family is 4 or 6, not %d", (int)cli->options.family);
 	if (host_split(cli->args[1], host, sizeof(host), &port) < 0)
 		return cli_usage_error(cli, "'%s' is not DST[:PORT/PROTO], as in default/web:80/tcp or [fd00::7]:53/udp",
 				       cli->args[1]);

@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "cleanup.h"
+#include "frame.h"
 
 #define NS_PER_MS 1000000ull
 #define BATCH 32 /* echo requests between two looks at what has come back: a socket has room for so many answers */
@@ -106,18 +107,6 @@ static int open_socket(const struct ip *source, struct err *err)
 
 /* --- sending --- */
 
-static uint16_t checksum(const struct echo *echo)
-{
-	uint16_t words[sizeof(*echo) / sizeof(uint16_t)];
-	uint32_t sum = 0;
-
-	memcpy(words, echo, sizeof(words));
-	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-		sum += words[i];
-	sum = (sum & 0xffff) + (sum >> 16);
-	return (uint16_t) ~(sum + (sum >> 16));
-}
-
 /* -EAGAIN: the socket has no room. What else fails is the target's. */
 static int send_one(struct running *r)
 {
@@ -132,7 +121,7 @@ static int send_one(struct running *r)
 	const socklen_t size = set_address(&to, &target->to);
 
 	if (!v6) /* the kernel sums ICMPv6 itself */
-		echo.icmp.checksum = checksum(&echo);
+		echo.icmp.checksum = internet_checksum(&echo, sizeof(echo));
 	/* An error that an earlier one has met is told by the next call; it is in the queue, too. */
 	for (int tries = 0; sendto(r->fd[v6], &echo, sizeof(echo), 0, &to.any, size) < 0; tries++) {
 		if (errno == EAGAIN || errno == ENOBUFS)

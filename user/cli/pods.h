@@ -17,7 +17,6 @@ struct pods {
 	struct pod *pod;
 	size_t count;
 };
-#define _cleanup_pods_ __attribute__((cleanup(pods_free)))
 
 /* Reads the records (again). */
 int pods_load(struct pods *pods, struct err *err);

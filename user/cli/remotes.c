@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "json.h"
 #include "names.h"
+#include "str.h"
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -68,15 +70,6 @@ static int add_from_maps(uint32_t slot, const struct dp_node *node, const struct
 	return 0;
 }
 
-static struct prefix masked(int family, const void *address, const void *mask)
-{
-	struct prefix p = { .ip = ip_from(family, address) };
-
-	for (size_t i = 0; i < ip_bytes(&p.ip); i++)
-		p.len = (uint8_t)(p.len + __builtin_popcount(((const uint8_t *)mask)[i]));
-	return p;
-}
-
 /* What the maps say of this node itself. */
 static int add_own(struct remotes *r)
 {
@@ -87,9 +80,9 @@ static int add_own(struct remotes *r)
 		return -ENOMEM;
 	own->own = true;
 	if (c->flags & WR_CLUSTER_POD4)
-		own->dp.cidrs[0] = masked(AF_INET, &c->cidr4, &c->mask4);
+		own->dp.cidrs[0] = prefix_masked(AF_INET, &c->cidr4, &c->mask4);
 	if (c->flags & WR_CLUSTER_POD6)
-		own->dp.cidrs[1] = masked(AF_INET6, &c->cidr6, &c->mask6);
+		own->dp.cidrs[1] = prefix_masked(AF_INET6, &c->cidr6, &c->mask6);
 	if (c->flags & WR_CLUSTER_V4)
 		own->dp.addresses[own->dp.address_count++] = ip_from4(&c->addr4);
 	if (c->flags & WR_CLUSTER_V6)
@@ -108,7 +101,7 @@ static const json_t *ask(struct remotes *r, size_t which, const char *method)
 
 static const char *text_of(const json_t *object, const char *key)
 {
-	const char *text = json_string_value(json_object_get(object, key));
+	const char *text = json_text_at(object, key);
 
 	return text && *text ? text : NULL;
 }

@@ -77,6 +77,14 @@ const char *mac_format(const uint8_t mac[6], char buf[MAC_STRLEN])
 	return buf;
 }
 
+const char *socket_format(const struct ip *ip, uint16_t port, char buf[SOCKET_STRLEN])
+{
+	char address[IP_STRLEN];
+
+	snprintf(buf, SOCKET_STRLEN, ip->family == AF_INET6 ? "[%s]:%u" : "%s:%u", ip_format(ip, address), port);
+	return buf;
+}
+
 struct ip ip_from(int family, const void *bytes)
 {
 	struct ip ip = { .family = (uint8_t)family };
@@ -134,6 +142,15 @@ struct ip prefix_first(const struct prefix *prefix)
 struct ip prefix_last(const struct prefix *prefix)
 {
 	return host_bits(prefix, true);
+}
+
+struct prefix prefix_masked(int family, const void *address, const void *mask)
+{
+	struct prefix prefix = { .ip = ip_from(family, address) };
+
+	for (size_t i = 0; i < ip_bytes(&prefix.ip); i++)
+		prefix.len = (uint8_t)(prefix.len + __builtin_popcount(((const uint8_t *)mask)[i]));
+	return prefix;
 }
 
 bool prefix_contains(const struct prefix *prefix, const struct ip *ip)

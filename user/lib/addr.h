@@ -41,6 +41,10 @@ const char *ip_format(const struct ip *ip, char buf[IP_STRLEN]);
 const char *prefix_format(const struct prefix *prefix, char buf[PREFIX_STRLEN]);
 const char *mac_format(const uint8_t mac[6], char buf[MAC_STRLEN]);
 
+/* With a port: "10.1.0.7:80", "[fd00::7]:80". */
+#define SOCKET_STRLEN (IP_STRLEN + 8)
+const char *socket_format(const struct ip *ip, uint16_t port, char buf[SOCKET_STRLEN]);
+
 struct ip ip_from(int family, const void *bytes);
 int ip_cmp(const struct ip *a, const struct ip *b); /* by family, then as a number */
 bool ip_equal(const struct ip *a, const struct ip *b);
@@ -48,6 +52,7 @@ bool ip_equal(const struct ip *a, const struct ip *b);
 /* The address `n` above (modulo the size of the address space). */
 struct ip ip_add(struct ip ip, uint64_t n);
 
+struct prefix prefix_masked(int family, const void *address, const void *mask); /* mask: ones, then zeros */
 bool prefix_contains(const struct prefix *prefix, const struct ip *ip);
 struct ip prefix_first(const struct prefix *prefix); /* host bits 0 */
 struct ip prefix_last(const struct prefix *prefix);  /* host bits 1 */

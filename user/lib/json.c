@@ -143,3 +143,39 @@ int json_get_array(const json_t *obj, const char *key, json_t **value, struct er
 {
 	return getter(obj, key, is_array, "an array", value, err);
 }
+
+json_t *json_ip(const struct ip *ip)
+{
+	char text[IP_STRLEN];
+
+	return ip->family ? json_string(ip_format(ip, text)) : json_null();
+}
+
+json_t *json_prefix(const struct prefix *prefix)
+{
+	char text[PREFIX_STRLEN];
+
+	return prefix->ip.family ? json_string(prefix_format(prefix, text)) : json_null();
+}
+
+json_t *json_ips(const struct ip *v, size_t count)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < count; i++) {
+		if (v[i].family)
+			json_array_append_new(array, json_ip(&v[i]));
+	}
+	return array;
+}
+
+json_t *json_prefixes(const struct prefix *v, size_t count)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < count; i++) {
+		if (v[i].ip.family)
+			json_array_append_new(array, json_prefix(&v[i]));
+	}
+	return array;
+}

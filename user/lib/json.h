@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "addr.h"
 #include "err.h"
 
 /*
@@ -24,5 +25,18 @@ int json_get_bool(const json_t *obj, const char *key, bool *value, struct err *e
 int json_get_int(const json_t *obj, const char *key, int64_t min, int64_t max, int64_t *value, struct err *err);
 int json_get_object(const json_t *obj, const char *key, json_t **value, struct err *err); /* borrowed */
 int json_get_array(const json_t *obj, const char *key, json_t **value, struct err *err);  /* borrowed */
+
+/* The text at `key`; NULL if there is none. */
+static inline const char *json_text_at(const json_t *obj, const char *key)
+{
+	return json_string_value(json_object_get(obj, key));
+}
+
+/* As text; null for family 0. */
+json_t *json_ip(const struct ip *ip);
+json_t *json_prefix(const struct prefix *prefix);
+/* Arrays; what has family 0 is left out. */
+json_t *json_ips(const struct ip *v, size_t count);
+json_t *json_prefixes(const struct prefix *v, size_t count);
 
 #endif

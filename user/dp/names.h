@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The ABI's numbers as words, and back. */
+/* The ABI's numbers as words, and back: for the CLI, the agent's answers and its metrics. */
 #ifndef WARREN_NAMES_H
 #define WARREN_NAMES_H
 
@@ -39,8 +39,6 @@ const char *ct_stat_text(uint32_t stat);
  */
 #define RULE_STRLEN (WR_RULE_TEXT + 1)
 const char *rule_text(uint32_t rule, uint32_t class, char buf[RULE_STRLEN]);
-/* Only for rules of policies (WR_RULE_FIRST and above): false if the map does not know it. */
-bool rule_lookup(uint32_t rule, char buf[RULE_STRLEN]);
 
 /* The names of bits; ends with name NULL. */
 struct flag_name {
@@ -53,18 +51,5 @@ json_t *flags_json(const struct flag_name *names, uint32_t flags);
 
 struct ip ip_from4(const struct wr_addr4 *addr);
 struct ip ip_from6(const struct wr_addr6 *addr);
-
-/* An address with a port: "10.1.0.7:80", "[fd00::7]:80". */
-#define SOCKET_STRLEN (IP_STRLEN + 8)
-const char *socket_format(const struct ip *ip, uint16_t port, char buf[SOCKET_STRLEN]);
-
-/*
- * Takes "HOST:REST" apart at the colon ("[IPV6]:REST" if HOST is an IPv6 address, which may stand alone without brackets).
- * *rest is NULL if there is no colon. -EINVAL.
- */
-int host_split(const char *text, char *host, size_t room, const char **rest);
-
-/* The whole text as a number (decimal, or hex after 0x) of at most `max`; -EINVAL. */
-int number_parse(const char *text, uint64_t max, uint64_t *number);
 
 #endif

@@ -3,11 +3,11 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "dp.h"
+#include "str.h"
 
 static const struct {
 	const char *name, *text;
@@ -64,21 +64,6 @@ int direction_parse(const char *name, uint32_t *direction)
 		}
 	}
 	return -EINVAL;
-}
-
-int number_parse(const char *text, uint64_t max, uint64_t *number)
-{
-	unsigned long long n;
-	char *end;
-
-	if (*text < '0' || *text > '9')
-		return -EINVAL;
-	errno = 0;
-	n = strtoull(text, &end, strncmp(text, "0x", 2) == 0 ? 16 : 10);
-	if (*end || errno || n > max)
-		return -EINVAL;
-	*number = n;
-	return 0;
 }
 
 /* --- numbers of which some have names --- */
@@ -179,7 +164,8 @@ const char *ct_stat_text(uint32_t stat)
 
 /* --- rules --- */
 
-bool rule_lookup(uint32_t rule, char buf[RULE_STRLEN])
+/* Only rules of policies are in the map. */
+static bool rule_lookup(uint32_t rule, char buf[RULE_STRLEN])
 {
 	int cpus;
 
@@ -273,39 +259,6 @@ json_t *flags_json(const struct flag_name *names, uint32_t flags)
 	if (flags)
 		json_array_append_new(array, json_sprintf("0x%x", flags));
 	return array;
-}
-
-/* --- addresses --- */
-
-const char *socket_format(const struct ip *ip, uint16_t port, char buf[SOCKET_STRLEN])
-{
-	char address[IP_STRLEN];
-
-	snprintf(buf, SOCKET_STRLEN, ip->family == AF_INET6 ? "[%s]:%u" : "%s:%u", ip_format(ip, address), port);
-	return buf;
-}
-
-int host_split(const char *text, char *host, size_t room, const char **rest)
-{
-	const char *end, *colon = strchr(text, ':');
-
-	if (*text == '[') {
-		end = strchr(++text, ']');
-		if (!end || (end[1] && end[1] != ':'))
-			return -EINVAL;
-		colon = end[1] ? end + 1 : NULL;
-	} else if (colon && strchr(colon + 1, ':')) {
-		colon = NULL; /* an IPv6 address */
-		end = text + strlen(text);
-	} else {
-		end = colon ?: text + strlen(text);
-	}
-	if (end == text || (size_t)(end - text) >= room)
-		return -EINVAL;
-	memcpy(host, text, (size_t)(end - text));
-	host[end - text] = '\0';
-	*rest = colon ? colon + 1 : NULL;
-	return 0;
 }
 
 struct ip ip_from4(const struct wr_addr4 *addr)

@@ -1,0 +1,406 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "codec_fields.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "packet_text.h"
+#include "str.h"
+
+#define ANY "any"
+
+static uint64_t number_at(const void *at, size_t size)
+{
+	switch (size) {
+	case 1:
+		return *(const uint8_t *)at;
+	case 2:
+		return *(const uint16_t *)at;
+	case 4:
+		return *(const uint32_t *)at;
+	}
+	return *(const uint64_t *)at;
+}
+
+static int number_put(void *at, size_t size, uint64_t number)
+{
+	switch (size) {
+	case 1:
+		*(uint8_t *)at = (uint8_t)number;
+		break;
+	case 2:
+		*(uint16_t *)at = (uint16_t)number;
+		break;
+	case 4:
+		*(uint32_t *)at = (uint32_t)number;
+		break;
+	default:
+		*(uint64_t *)at = number;
+	}
+	return 0;
+}
+
+/* From or to network order. */
+static uint64_t swapped(uint64_t number, size_t size)
+{
+	return size == 2 ? htons((uint16_t)number) : htonl((uint32_t)number);
+}
+
+static struct ip ip_at(const void *at, size_t size)
+{
+	return ip_from(size == 4 ? AF_INET : AF_INET6, at);
+}
+
+/* --- from text ------------------------------------------------------------------------------------------------------ */
+
+static int parse_ip(const char *text, void *at, size_t size)
+{
+	struct ip ip;
+
+	if (ip_parse(text, &ip) < 0 || ip_bytes(&ip) != size)
+		return -EINVAL;
+	memcpy(at, ip.bytes, size);
+	return 0;
+}
+
+static int parse_prefix(const struct codec_field *f, const char *text, void *at)
+{
+	const size_t before = sizeof(uint32_t) + f->arg;
+	struct prefix prefix;
+
+	if (prefix_parse(text, &prefix) < 0 || ip_bytes(&prefix.ip) != f->size - before)
+		return -EINVAL;
+	memcpy((char *)at + before, prefix.ip.bytes, f->size - before);
+	return number_put(at, sizeof(uint32_t), 8 * f->arg + prefix.len);
+}
+
+static __be16 *ct_ports(const void *key, size_t size)
+{
+	return (__be16 *)((char *)key + 2 * size);
+}
+
+/* The ends may be given in either order: the key has them in its own. */
+static void sort_ends(void *key, size_t size)
+{
+	__be16 *ports = ct_ports(key, size), port = ports[0];
+	const struct wr_addr4 *v4 = key;
+	const struct wr_addr6 *v6 = key;
+	char address[sizeof(*v6)];
+
+	if (size == sizeof(*v4) ? !wr_ct4_swapped(v4[0], port, v4[1], ports[1])
+				: !wr_ct6_swapped(&v6[0], port, &v6[1], ports[1]))
+		return;
+	ports[0] = ports[1];
+	ports[1] = port;
+	memcpy(address, key, size);
+	memcpy(key, (char *)key + size, size);
+	memcpy((char *)key + size, address, size);
+}
+
+static int parse_ct_end(const struct codec_field *f, const char *text, void *key)
+{
+	char host[IP_STRLEN];
+	const char *rest;
+	uint64_t port;
+
+	if (host_split(text, host, sizeof(host), &rest) < 0 || !rest ||
+	    parse_ip(host, (char *)key + f->arg * f->size, f->size) < 0 || number_parse(rest, UINT16_MAX, &port) < 0)
+		return -EINVAL;
+	ct_ports(key, f->size)[f->arg] = htons((uint16_t)port);
+	if (f->arg)
+		sort_ends(key, f->size);
+	return 0;
+}
+
+static int parse_port_prefix(const char *text, struct wr_policy_key *key)
+{
+	const char *slash = strchr(text, '/');
+	uint64_t port, bits;
+	char number[8];
+
+	if (!slash || (size_t)(slash - text) >= sizeof(number))
+		return -EINVAL;
+	snprintf(number, sizeof(number), "%.*s", (int)(slash - text), text);
+	if (number_parse(number, UINT16_MAX, &port) < 0 || number_parse(slash + 1, 16, &bits) < 0)
+		return -EINVAL;
+	key->port = htons((uint16_t)port);
+	key->shape |= (__u8)bits;
+	return 0;
+}
+
+static int parse_ct_stat(const char *text, uint64_t *number)
+{
+	for (*number = 0; *number < WR_CT_STATS; ++*number) {
+		if (strcmp(ct_stat_name((uint32_t)*number), text) == 0)
+			return 0;
+	}
+	return -EINVAL;
+}
+
+/* Kinds that are a number, or a part of one. */
+static int parse_number(const struct codec_field *f, const char *text, uint64_t *number)
+{
+	uint32_t direction = 0;
+	uint8_t byte = 0;
+	int r;
+
+	switch (f->kind) {
+	case NUMBER:
+	case BE:
+	case HALF_NUMBER:
+		return number_parse(text, f->arg, number);
+	case BE_LOW:
+		return number_parse(text, UINT16_MAX, number);
+	case IDENTITY:
+		return identity_parse(text, number);
+	case PEER:
+		return peer_parse(text, number);
+	case CT_STAT:
+		return parse_ct_stat(text, number);
+	case DIRECTION:
+	case HALF_DIRECTION:
+	case SHAPE_DIRECTION:
+		r = direction_parse(text, &direction);
+		*number = direction;
+		return r;
+	case HALF_REASON:
+		r = reason_parse(text, &byte);
+		break;
+	default:
+		r = f->kind == ANY_PROTOCOL && strcmp(text, ANY) == 0 ? 0 : l4_proto_parse(text, &byte);
+	}
+	*number = byte;
+	return r;
+}
+
+int field_parse(const struct codec_field *f, const char *text, void *key)
+{
+	void *at = (char *)key + f->offset;
+	uint64_t number;
+
+	switch (f->kind) {
+	case IP:
+		return parse_ip(text, at, f->size);
+	case PREFIX:
+		return parse_prefix(f, text, at);
+	case CT_END:
+		return parse_ct_end(f, text, key);
+	case PORT_PREFIX:
+		return parse_port_prefix(text, key);
+	default:
+		if (parse_number(f, text, &number) < 0)
+			return -EINVAL;
+	}
+	switch (f->kind) {
+	case BE:
+		return number_put(at, f->size, swapped(number, f->size));
+	case BE_LOW:
+		return number_put(at, f->size, swapped(number, 2));
+	case HALF_NUMBER:
+	case HALF_REASON:
+		return number_put(at, f->size, number_at(at, f->size) + number * WR_DIRECTIONS);
+	case HALF_DIRECTION:
+		return number_put(at, f->size, number_at(at, f->size) + number);
+	case SHAPE_DIRECTION:
+		((struct wr_policy_key *)key)->shape |= wr_policy_shape((uint32_t)number, 0);
+		return 0;
+	default:
+		return number_put(at, f->size, number);
+	}
+}
+
+/* --- shown ---------------------------------------------------------------------------------------------------------- */
+
+static json_t *bits_json(uint64_t bits)
+{
+	json_t *array = json_array();
+
+	for (int i = 0; i < 32; i++) {
+		if (bits >> i & 1)
+			json_array_append_new(array, json_sprintf("%d", i));
+	}
+	return array;
+}
+
+static uint64_t sum(const struct codec_field *f, const void *at, int cpus)
+{
+	uint64_t sum = 0;
+
+	for (int i = 0; i < cpus; i++)
+		sum += number_at((const char *)at + (size_t)i * map_value_stride(f->arg), f->size);
+	return sum;
+}
+
+static void print_number(struct out *o, const struct codec_field *f, const void *at, int cpus)
+{
+	const uint64_t n = number_at(at, f->size);
+	const uint32_t word = (uint32_t)n;
+	char text[NUMBER_STRLEN];
+
+	switch (f->kind) {
+	case BE:
+		return out_uint(o, f->name, swapped(n, f->size));
+	case BE_LOW:
+		return out_uint(o, f->name, swapped(n, 2));
+	case HEX:
+		return out_hex(o, f->name, word);
+	case BE_HEX:
+		return out_hex(o, f->name, (uint32_t)swapped(n, f->size));
+	case SECRET:
+		return out_bool(o, f->name, n);
+	case FLAGS:
+		return out_strings(o, f->name, flags_json(f->flags, word), ",");
+	case BITS:
+		return out_strings(o, f->name, bits_json(n), ",");
+	case REASON:
+		return out_named(o, f->name, reason_name(word), n);
+	case DIRECTION:
+		return out_string(o, f->name, direction_name(word));
+	case ANY_PROTOCOL:
+	case PROTOCOL:
+		return out_named(o, f->name, f->kind == ANY_PROTOCOL && !n ? ANY : l4_proto_name((uint8_t)n), n);
+	case CT_STAT:
+		return out_named(o, f->name, ct_stat_name(word), n);
+	case IDENTITY:
+		return out_string(o, f->name, identity_name(n, text));
+	case PEER:
+		return out_string(o, f->name, peer_name(n, text));
+	case CLASS:
+		return out_field(o, f->name, json_integer(word), class_name(word, text), OUT_PLAIN);
+	case SIDE:
+		snprintf(text, sizeof(text), "%s%u", n & WR_REMOTE ? "slot " : "", word & ~WR_REMOTE);
+		return out_field(o, f->name, json_integer(word), text, OUT_PLAIN);
+	case SUM:
+		return out_uint(o, f->name, sum(f, at, cpus));
+	case HALF_NUMBER:
+		return out_uint(o, f->name, n / WR_DIRECTIONS);
+	case HALF_REASON:
+		return out_named(o, f->name, reason_name(word / WR_DIRECTIONS), n / WR_DIRECTIONS);
+	case HALF_DIRECTION:
+		return out_string(o, f->name, direction_name(word % WR_DIRECTIONS));
+	default:
+		return out_uint(o, f->name, n);
+	}
+}
+
+static void print_prefix(struct out *o, const struct codec_field *f, const char *at)
+{
+	const size_t before = sizeof(uint32_t) + f->arg;
+	struct prefix prefix;
+	char buf[PREFIX_STRLEN];
+
+	if (f->kind == MASKED)
+		prefix = prefix_masked(f->size == 4 ? AF_INET : AF_INET6, at, at + f->size);
+	else
+		prefix = (struct prefix){ ip_at(at + before, f->size - before),
+					  (uint8_t)(number_at(at, sizeof(uint32_t)) - 8 * f->arg) };
+	out_string(o, f->name, prefix_format(&prefix, buf));
+}
+
+static json_t *each_cpu_json(const struct wr_metric *metric, int cpus)
+{
+	json_t *each = json_array();
+
+	for (int i = 0; i < cpus; i++)
+		json_array_append_new(each, json_pack("{sIsI}", "packets", (json_int_t)metric[i].packets, "bytes",
+						      (json_int_t)metric[i].bytes));
+	return each;
+}
+_Static_assert(sizeof(struct wr_metric) % 8 == 0, "per-CPU values are padded to 8 bytes");
+
+static uint32_t last_tick(const struct wr_deny_hits *hits, int cpus)
+{
+	uint32_t last = 0;
+
+	for (int cpu = 0; cpu < cpus; cpu++) {
+		if (hits[cpu].packets && (!last || (int32_t)(hits[cpu].last - last) > 0))
+			last = hits[cpu].last;
+	}
+	return last;
+}
+
+static json_t *judged_json(const struct wr_judgement *j)
+{
+	char identity[NUMBER_STRLEN];
+
+	return json_pack("{sssIsI}", "peer", identity_name(j->peer, identity), "revision", (json_int_t)j->revision,
+			 "rule", (json_int_t)j->rule);
+}
+
+static json_t *trace_ct_json(const struct wr_ct *ct)
+{
+	return json_pack("{sIsosIsIsoso}", "expires", (json_int_t)ct->expires, "flags", flags_json(ct_flags, ct->flags),
+			 "initiator", (json_int_t)ct->initiator, "responder", (json_int_t)ct->responder,
+			 direction_name(WR_EGRESS), judged_json(&ct->at[WR_EGRESS]), direction_name(WR_INGRESS),
+			 judged_json(&ct->at[WR_INGRESS]));
+}
+
+static json_t *judgement_json(const struct wr_trace_judgement *j)
+{
+	char identity[NUMBER_STRLEN], class[NUMBER_STRLEN], cidr[NUMBER_STRLEN], matched[NUMBER_STRLEN];
+
+	return json_pack("{sbsIsIsIsssssssssisI}", "allowed", j->allowed, "rule", (json_int_t)j->rule, "class",
+			 (json_int_t)j->policy_class, "revision", (json_int_t)j->revision, "peer_identity",
+			 identity_name(j->peer_identity, identity), "peer_class", peer_name(j->peer_class, class),
+			 "cidr_peer", peer_name(j->cidr_peer, cidr), "matched", peer_name(j->matched, matched),
+			 "protocol", (int)j->l4_proto, "port_bits", (json_int_t)j->port_bits);
+}
+
+static void print_end(struct out *o, const struct codec_field *f, const void *key)
+{
+	const struct ip ip = ip_at((const char *)key + f->arg * f->size, f->size);
+	char text[SOCKET_STRLEN];
+
+	out_string(o, f->name, socket_format(&ip, ntohs(ct_ports(key, f->size)[f->arg]), text));
+}
+
+static bool is_valid(const struct codec_field *f, const void *base)
+{
+	return !f->valid.bit || number_at((const char *)base + f->valid.offset, f->valid.size) & f->valid.bit;
+}
+
+void field_print(struct out *o, const struct codec_field *f, const void *base, int cpus)
+{
+	const void *at = (const char *)base + f->offset;
+	const struct wr_policy_key *key = base;
+	char text[WR_RULE_TEXT + 1];
+	struct ip ip;
+
+	if (!is_valid(f, base))
+		return out_string(o, f->name, NULL);
+	switch (f->kind) {
+	case TEXT:
+		snprintf(text, sizeof(text), "%.*s", (int)f->size, (const char *)at);
+		return out_string(o, f->name, text);
+	case MAC:
+		return out_string(o, f->name, mac_format(at, text));
+	case IP:
+		ip = ip_at(at, f->size);
+		return out_string(o, f->name, ip_format(&ip, text));
+	case IP_OF:
+		ip = ip_at(at, ((const struct wr_node *)base)->flags & f->arg ? 16 : 4);
+		return out_string(o, f->name, ip_format(&ip, text));
+	case PREFIX:
+	case MASKED:
+		return print_prefix(o, f, at);
+	case CT_END:
+		return print_end(o, f, base);
+	case SHAPE_DIRECTION:
+		return out_string(o, f->name, direction_name(key->shape >> 7));
+	case PORT_PREFIX:
+		snprintf(text, sizeof(text), "%u/%u", ntohs(key->port), key->shape & 0x7fu);
+		return out_string(o, f->name, text);
+	case EACH_CPU:
+		return out_json(o, f->name, each_cpu_json(base, cpus));
+	case LAST_TICK:
+		return out_uint(o, f->name, last_tick(base, cpus));
+	case TRACE_CT:
+		return out_json(o, f->name, trace_ct_json(at));
+	case JUDGEMENT:
+		return out_json(o, f->name, judgement_json(at));
+	default:
+		return print_number(o, f, at, cpus);
+	}
+}

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What each map holds, field by field. */
+#include "codec_fields.h"
+
+/* The codec of a map: how a key is written, the fields of its keys and of its values. */
+#define CODEC(map, form, key_fields, value_fields)                                                                     \
+	extern const struct map_codec codec_of_##map;                                                                  \
+	const struct map_codec codec_of_##map = { #map, sizeof(map##_map_key), sizeof(map##_map_value), form,          \
+						  key_fields, value_fields }
+
+#define X(name, TYPE, key_type, value_type, max, flags, text)                                                          \
+	typedef key_type name##_map_key;                                                                               \
+	typedef value_type name##_map_value;                                                                           \
+	_Static_assert(sizeof(key_type) <= MAP_KEY_MAX, #name);
+#define GROWING(name, key_type, value_type, first, most, text) X(name, HASH, key_type, value_type, most, 0, text)
+WARREN_MAPS(X)
+WARREN_GROWING_MAPS(GROWING)
+#undef GROWING
+#undef X
+
+typedef const struct codec_field fields[];
+
+#define NUMBER_KEY(label, most) { WHOLE(__u32, label, NUMBER, most), END_OF(__u32) }
+
+static fields only_key = NUMBER_KEY("index", 0);
+static fields addr4_key = { WHOLE(struct wr_addr4, "address", IP), END_OF(struct wr_addr4) };
+static fields addr6_key = { WHOLE(struct wr_addr6, "address", IP), END_OF(struct wr_addr6) };
+static fields prefix4_key = { WHOLE(struct wr_prefix4, "prefix", PREFIX), END_OF(struct wr_prefix4) };
+static fields prefix6_key = { WHOLE(struct wr_prefix6, "prefix", PREFIX), END_OF(struct wr_prefix6) };
+
+/* Shown only if this bit of the value's flags is set. */
+#define VALID_IF(type, bit) .valid = { offsetof(type, flags), sizeof(((type *)0)->flags), bit }
+
+/* --- the node ------------------------------------------------------------------------------------------------------- */
+
+#define S struct wr_config
+static fields config = {
+	FIELD(S, abi_version, NUMBER), FIELD(S, mark_pod, HEX), FIELD(S, mark_masquerade, HEX),
+	FIELD(S, mark_host_only, HEX), FIELD(S, ct_share, NUMBER), FIELD(S, tunnel_port, BE), FIELD(S, pod_mtu, NUMBER),
+	FIELD(S, version, TEXT), END_OF(S),
+};
+CODEC(config, "0", only_key, config);
+#undef S
+
+#define S struct wr_metric
+static fields metric = {
+	FIELD(S, packets, SUM, sizeof(S)), FIELD(S, bytes, SUM, sizeof(S)), WHOLE(S, "cpus", EACH_CPU), END_OF(S),
+};
+static fields metrics_key = {
+	WHOLE(__u32, "reason", HALF_REASON), WHOLE(__u32, "direction", HALF_DIRECTION), END_OF(__u32),
+};
+CODEC(metrics, "REASON/DIRECTION", metrics_key, metric);
+#undef S
+
+#define S struct wr_endpoint
+static fields endpoint_slot_key = NUMBER_KEY("slot", WR_ENDPOINT_SLOTS - 1);
+static fields endpoint = {
+	FIELD(S, ifindex, NUMBER), FIELD(S, addr4, IP, VALID_IF(S, WR_EP_V4)),
+	FIELD(S, addr6, IP, VALID_IF(S, WR_EP_V6)), FIELD(S, mac, MAC), FIELD(S, flags, FLAGS, .flags = endpoint_flags),
+	FIELD(S, peer_ifindex, NUMBER), FIELD(S, policy_class, CLASS), FIELD(S, revision, NUMBER),
+	FIELD(S, identity, IDENTITY), END_OF(S),
+};
+CODEC(endpoints, "SLOT", endpoint_slot_key, endpoint);
+#undef S
+
+static fields local = { FIELD_AS(struct wr_local, "endpoint", ifindex, NUMBER), END_OF(struct wr_local) };
+static fields addr_cache_key = NUMBER_KEY("slot", (1 << WR_ADDR_CACHE_BITS) - 1);
+CODEC(addr4, "IPV4-ADDRESS", addr4_key, local);
+CODEC(addr6, "IPV6-ADDRESS", addr6_key, local);
+CODEC(addr_cache, "SLOT", addr_cache_key, local);
+
+/* --- fragments ------------------------------------------------------------------------------------------------------ */
+
+#define FRAG_KEY(type, id_kind)                                                                                        \
+	{                                                                                                              \
+		FIELD_AS(type, "source", saddr, IP), FIELD_AS(type, "destination", daddr, IP),                         \
+		FIELD(type, id, id_kind, UINT32_MAX), FIELD_AS(type, "protocol", l4_proto, PROTOCOL),                  \
+		FIELD(type, direction, DIRECTION), END_OF(type)                                                        \
+	}
+#define S struct wr_frag
+static fields frag4_key = FRAG_KEY(struct wr_frag4_key, BE_LOW), frag6_key = FRAG_KEY(struct wr_frag6_key, BE);
+static fields frag = {
+	FIELD_AS(S, "source_port", sport, BE), FIELD_AS(S, "destination_port", dport, BE), FIELD(S, end, NUMBER),
+	FIELD_AS(S, "transport", l4_proto, PROTOCOL), END_OF(S),
+};
+static const char frag_form[] = "SOURCE,DESTINATION,ID,PROTOCOL,DIRECTION";
+CODEC(frag4, frag_form, frag4_key, frag);
+CODEC(frag6, frag_form, frag6_key, frag);
+#undef S
+
+/* --- conntrack ------------------------------------------------------------------------------------------------------ */
+
+#define CT_KEY(type, address)                                                                                          \
+	{                                                                                                              \
+		WHOLE(address, "end_0", CT_END, 0), WHOLE(address, "end_1", CT_END, 1),                                \
+		FIELD_AS(type, "protocol", l4_proto, PROTOCOL), END_OF(type)                                           \
+	}
+#define S struct wr_ct
+static fields ct4_key = CT_KEY(struct wr_ct4_key, struct wr_addr4);
+static fields ct6_key = CT_KEY(struct wr_ct6_key, struct wr_addr6);
+static fields ct = {
+	FIELD(S, expires, NUMBER), FIELD(S, flags, FLAGS, .flags = ct_flags), FIELD(S, initiator, SIDE),
+	FIELD(S, responder, SIDE), FIELD_AS(S, "egress_peer", at[WR_EGRESS].peer, IDENTITY),
+	FIELD_AS(S, "egress_revision", at[WR_EGRESS].revision, NUMBER),
+	FIELD_AS(S, "egress_rule", at[WR_EGRESS].rule, NUMBER),
+	FIELD_AS(S, "ingress_peer", at[WR_INGRESS].peer, IDENTITY),
+	FIELD_AS(S, "ingress_revision", at[WR_INGRESS].revision, NUMBER),
+	FIELD_AS(S, "ingress_rule", at[WR_INGRESS].rule, NUMBER), END_OF(S),
+};
+static const char ct_form[] = "ADDRESS:PORT,ADDRESS:PORT,PROTOCOL";
+CODEC(ct4, ct_form, ct4_key, ct);
+CODEC(ct6, ct_form, ct6_key, ct);
+CODEC(ct_new4, ct_form, ct4_key, ct);
+CODEC(ct_new6, ct_form, ct6_key, ct);
+#undef S
+
+static fields ct_usage = { FIELD(struct wr_ct_usage, entries, NUMBER), END_OF(struct wr_ct_usage) };
+CODEC(ct_usage, "SLOT", endpoint_slot_key, ct_usage);
+
+static fields ct_stats_key = { WHOLE(__u32, "counter", CT_STAT), END_OF(__u32) };
+static fields ct_stats = { WHOLE(__u64, "flows", SUM, sizeof(__u64)), END_OF(__u64) };
+CODEC(ct_stats, "COUNTER", ct_stats_key, ct_stats);
+
+#define S struct wr_sweep
+static fields sweep = {
+	FIELD(S, time_ns, NUMBER), FIELD(S, runs, NUMBER), FIELD(S, removed, NUMBER),
+	FIELD_AS(S, "live4", live[0], NUMBER), FIELD_AS(S, "live6", live[1], NUMBER), END_OF(S),
+};
+CODEC(sweep, "0", only_key, sweep);
+#undef S
+
+/* --- policy --------------------------------------------------------------------------------------------------------- */
+
+#define S struct wr_policy_key
+static fields policy_key = {
+	FIELD_AS(S, "class", policy_class, NUMBER, UINT32_MAX), WHOLE(S, "direction", SHAPE_DIRECTION),
+	FIELD_AS(S, "protocol", l4_proto, ANY_PROTOCOL), WHOLE(S, "port", PORT_PREFIX), FIELD(S, peer, PEER), END_OF(S),
+};
+static fields policy = { FIELD(struct wr_policy_entry, rule, NUMBER), END_OF(struct wr_policy_entry) };
+CODEC(policy, "CLASS,DIRECTION,PROTOCOL,PORT/BITS,PEER", policy_key, policy);
+#undef S
+
+#define S struct wr_class_info
+static fields classes_key = NUMBER_KEY("class", UINT32_MAX);
+static fields class_info = {
+	FIELD_AS(S, "egress", flags[WR_EGRESS], FLAGS, .flags = class_flags),
+	FIELD_AS(S, "egress_port_bits", port_bits[WR_EGRESS], BITS),
+	FIELD_AS(S, "ingress", flags[WR_INGRESS], FLAGS, .flags = class_flags),
+	FIELD_AS(S, "ingress_port_bits", port_bits[WR_INGRESS], BITS), END_OF(S),
+};
+CODEC(classes, "CLASS", classes_key, class_info);
+#undef S
+
+static fields rules_key = NUMBER_KEY("rule", UINT32_MAX);
+static fields rules = { FIELD(struct wr_rule_text, text, TEXT), END_OF(struct wr_rule_text) };
+CODEC(rules, "RULE", rules_key, rules);
+
+#define CIDR_KEY(type)                                                                                                 \
+	{                                                                                                              \
+		FIELD_AS(type, "class", class_direction, HALF_NUMBER, UINT32_MAX / 2),                                 \
+		FIELD_AS(type, "direction", class_direction, HALF_DIRECTION),                                          \
+		WHOLE(type, "prefix", PREFIX, WR_CIDR_CLASS_BITS / 8), END_OF(type)                                    \
+	}
+static fields cidrs4_key = CIDR_KEY(struct wr_cidr4_key), cidrs6_key = CIDR_KEY(struct wr_cidr6_key);
+static fields peer = { FIELD(struct wr_peer, peer, PEER), END_OF(struct wr_peer) };
+CODEC(cidrs4, "CLASS,DIRECTION,PREFIX", cidrs4_key, peer);
+CODEC(cidrs6, "CLASS,DIRECTION,PREFIX", cidrs6_key, peer);
+
+static fields identities_key = { WHOLE(__u64, "identity", IDENTITY), END_OF(__u64) };
+CODEC(identities, "IDENTITY", identities_key, peer);
+
+#define S struct wr_policy_state
+static fields policy_state = {
+	FIELD(S, revision, NUMBER), FIELD_AS(S, "class", policy_class, NUMBER), FIELD(S, applied_ns, NUMBER),
+	FIELD(S, changes, NUMBER), FIELD(S, classes_denied, NUMBER), FIELD(S, policies_invalid, NUMBER), END_OF(S),
+};
+CODEC(policy_state, "0", only_key, policy_state);
+#undef S
+
+/* --- what a dry run found ------------------------------------------------------------------------------------------- */
+
+#define S struct wr_trace
+static fields trace = {
+	FIELD(S, steps, FLAGS, .flags = trace_steps), FIELD(S, reason, REASON), FIELD(S, ifindex, NUMBER),
+	FIELD(S, peer_ifindex, SIDE), FIELD(S, peer_identity, IDENTITY), FIELD(S, redirect, NUMBER),
+	FIELD(S, mark, HEX), FIELD(S, ct, TRACE_CT), FIELD_AS(S, "egress", judgement[WR_EGRESS], JUDGEMENT),
+	FIELD_AS(S, "ingress", judgement[WR_INGRESS], JUDGEMENT), END_OF(S),
+};
+CODEC(trace, "0", only_key, trace);
+#undef S
+
+/* --- other nodes ---------------------------------------------------------------------------------------------------- */
+
+static const struct flag_name cluster_flags[] = {
+	{ WR_CLUSTER_V4, "v4" },	{ WR_CLUSTER_V6, "v6" },     { WR_CLUSTER_POD4, "pod4" },
+	{ WR_CLUSTER_POD6, "pod6" }, { WR_CLUSTER_DSCP, "dscp" }, { 0, NULL },
+};
+#define S struct wr_cluster
+static fields cluster = {
+	FIELD(S, revision, NUMBER), FIELD(S, flags, FLAGS, .flags = cluster_flags), FIELD(S, vni, NUMBER),
+	FIELD(S, port, BE), FIELD(S, option_class, BE_HEX), FIELD(S, host_ifindex, NUMBER),
+	FIELD(S, addr4, IP, VALID_IF(S, WR_CLUSTER_V4)), FIELD(S, addr6, IP, VALID_IF(S, WR_CLUSTER_V6)),
+	FIELD(S, cidr4, MASKED, VALID_IF(S, WR_CLUSTER_POD4)), FIELD(S, cidr6, MASKED, VALID_IF(S, WR_CLUSTER_POD6)),
+	END_OF(S),
+};
+CODEC(cluster, "0", only_key, cluster);
+#undef S
+
+static const struct flag_name node_flags[] = {
+	{ WR_NODE_V4, "v4" },	      { WR_NODE_V6, "v6" },	      { WR_NODE_OVER6, "over6" },
+	{ WR_NODE_DIRECT, "direct" }, { WR_NODE_RESOLVED, "resolved" }, { 0, NULL },
+};
+#define S struct wr_node
+static fields node_slot_key = NUMBER_KEY("slot", WR_NODE_SLOTS - 1);
+static fields node = {
+	FIELD(S, id, NUMBER), FIELD(S, last_id, NUMBER), FIELD(S, flags, FLAGS, .flags = node_flags),
+	FIELD(S, cidr4, MASKED, VALID_IF(S, WR_NODE_V4)), FIELD(S, cidr6, MASKED, VALID_IF(S, WR_NODE_V6)),
+	FIELD(S, local, IP_OF, WR_NODE_OVER6), FIELD(S, remote, IP_OF, WR_NODE_OVER6), FIELD(S, uplink, NUMBER),
+	FIELD(S, mtu, NUMBER), FIELD(S, dmac, MAC), FIELD(S, smac, MAC), END_OF(S),
+};
+CODEC(nodes, "SLOT", node_slot_key, node);
+#undef S
+
+static fields node_ref = { FIELD(struct wr_node_ref, slot, NUMBER), END_OF(struct wr_node_ref) };
+CODEC(nodes4, "IPV4-PREFIX", prefix4_key, node_ref);
+CODEC(nodes6, "IPV6-PREFIX", prefix6_key, node_ref);
+CODEC(node_addr4, "IPV4-ADDRESS", addr4_key, node_ref);
+CODEC(node_addr6, "IPV6-ADDRESS", addr6_key, node_ref);
+
+static fields node_metrics_key = {
+	WHOLE(__u32, "slot", HALF_NUMBER, WR_NODE_SLOTS - 1), WHOLE(__u32, "direction", HALF_DIRECTION), END_OF(__u32),
+};
+CODEC(node_metrics, "SLOT/DIRECTION", node_metrics_key, metric);
+
+static fields ipcache = { FIELD(struct wr_ipcache, identity, IDENTITY), END_OF(struct wr_ipcache) };
+CODEC(ipcache4, "IPV4-ADDRESS", addr4_key, ipcache);
+CODEC(ipcache6, "IPV6-ADDRESS", addr6_key, ipcache);
+
+/* --- the denylist, and how XDP takes tunnels apart ------------------------------------------------------------------ */
+
+#define S struct wr_deny_state
+static fields deny_state = {
+	FIELD_AS(S, "prefixes4", prefixes[0], NUMBER), FIELD_AS(S, "prefixes6", prefixes[1], NUMBER),
+	FIELD(S, counter, NUMBER), END_OF(S),
+};
+CODEC(deny_state, "0", only_key, deny_state);
+#undef S
+
+static fields deny = { FIELD(struct wr_deny, counter, NUMBER), END_OF(struct wr_deny) };
+CODEC(deny4, "IPV4-PREFIX", prefix4_key, deny);
+CODEC(deny6, "IPV6-PREFIX", prefix6_key, deny);
+
+#define S struct wr_deny_hits
+static fields deny_hits_key = NUMBER_KEY("counter", UINT32_MAX);
+static fields deny_hits = {
+	FIELD(S, packets, SUM, sizeof(S)), FIELD(S, bytes, SUM, sizeof(S)), WHOLE(S, "last_tick", LAST_TICK), END_OF(S),
+};
+CODEC(deny_hits, "COUNTER", deny_hits_key, deny_hits);
+#undef S
+
+static const struct flag_name uplink_flags[] = { { WR_UPLINK_DECAP, "decap" }, { 0, NULL } };
+#define S struct wr_uplink
+static fields uplinks_key = NUMBER_KEY("ifindex", UINT32_MAX);
+static fields uplink = { FIELD(S, flags, FLAGS, .flags = uplink_flags), FIELD(S, magic, SECRET), END_OF(S) };
+CODEC(uplinks, "IFINDEX", uplinks_key, uplink);
+#undef S

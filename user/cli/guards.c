@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "guards.h"
+
+#include <stdio.h>
+
+#include "json.h"
+
+const char *guard_place(const struct dp_guard *guard)
+{
+	if (guard->xdp != DP_XDP_OFF)
+		return guard->xdp == DP_XDP_NATIVE ? "xdp native" : "xdp generic";
+	return guard->denies ? "tc" : "nowhere";
+}
+
+static int collect_enforcing(const struct dp_guard *guard, void *arg)
+{
+	if (guard->denies)
+		json_array_append_new(arg, json_pack("{ssss}", "device", guard->name, "by", guard_place(guard)));
+	return 0;
+}
+
+json_t *guards_enforcing(struct cli *cli)
+{
+	json_auto_t *array = json_array();
+
+	return dp_guards_each(collect_enforcing, array, &cli->err) < 0 ? NULL : json_incref(array);
+}
+
+const char *guards_text(const json_t *enforcing, char buf[GUARDS_TEXT_MAX])
+{
+	const json_t *one;
+	size_t i, used = 0;
+
+	snprintf(buf, GUARDS_TEXT_MAX, "nowhere");
+	json_array_foreach(enforcing, i, one) {
+		if (used < GUARDS_TEXT_MAX)
+			used += (size_t)snprintf(buf + used, GUARDS_TEXT_MAX - used, "%s%s (%s)", i ? ", " : "",
+						 json_text_at(one, "device"),
+						 json_text_at(one, "by"));
+	}
+	return buf;
+}

@@ -245,7 +245,7 @@ bench: ## measure against direct veth, bridge, ptp, routed; table, JSON and plot
 
 # --- care -----------------------------------------------------------------------------------------------------------------
 
-lint: all ## clang-tidy, both compilers with -Werror, shellcheck
+lint: all ## include rule, spelling, both compilers with -Werror, clang-tidy, shellcheck
 	$(Q)tests/lib/lint.sh
 
 C_FILES = $(shell git ls-files '*.c' '*.h')

@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
 # shellcheck disable=SC2317 # functions are called by name
-# `make lint`: both compilers without a warning, clang-tidy, shellcheck. clang-format only says what it would change.
+# `make lint`: who includes what, spelling, both compilers without a warning, clang-tidy, shellcheck. clang-format only says what
+# it would change.
 set -uo pipefail
 cd "$(dirname "$(readlink -f "$0")")/../.." || exit
 status=0
@@ -9,6 +10,11 @@ status=0
 check() { # TITLE COMMAND...
 	echo "== $1"
 	"${@:2}" || { echo "== $1: failed"; status=1; }
+}
+
+# Names and abbreviations of the code, and what tests misspell on purpose.
+spelling() {
+	git ls-files -z ':!tests/fuzz/corpus' ':!LICENSE' ':!bpf/COPYING' | xargs -0 codespell -L ect,exept,nd,nnumber,whos
 }
 
 compile() {
@@ -30,6 +36,8 @@ format() {
 		sed -n 's/^\([^:]*\):.*clang-format-violations.*/\1/p' | sort | uniq -c | sort -rn | head -n 20
 }
 
+check "includes" tests/lib/includes.py
+check "codespell" spelling
 check "gcc" compile gcc
 check "clang" compile clang
 check "clang-tidy" tidy

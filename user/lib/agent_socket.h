@@ -26,7 +26,9 @@
  *     revision, changes, applied_ms (how long ago; -1: never), compile_us, apply_us (the last ones), classes_denied,
  *     identities_left_out, failure: text or null (why the maps could not be written), counts: {of struct policy_counts},
  *     complaints: [{file, message}],
- *     endpoints: [{ifindex, container, ifname, namespace, name, uid, identity, class, revision, state}]}
+ *     endpoints: [{ifindex, container, ifname, namespace, name, uid, identity, class, revision, state}],
+ *     cluster: {member, node, mode: "tunnel", "direct" or "auto", nodes, in_maps, unresolved, problems, pod_mtu, addresses,
+ *     addresses_left_out, addresses_disputed, failure: text or null}}
  *     state: "enforced", "not isolated", "quarantine" (no labels), "denied" (no room), "missing" (not in the maps) or
  *     "pending"
  */

@@ -157,6 +157,11 @@ def test_carrier_is_lost_and_comes_back(overlay):
             transfer.wait_more(20000)
 
 
+def macs_to(node, other):
+    """The Ethernet addresses that the node's programs write for another node."""
+    return node.warren_json("map", "get", "nodes", node.known()[other.label]["slot"])["value"]
+
+
 def test_neighbour_gets_another_mac(overlay):
     """A node whose link is replaced says so (as drivers do), and nothing is sent to the old address after that."""
     a, b = ends(overlay)
@@ -169,6 +174,7 @@ def test_neighbour_gets_another_mac(overlay):
         node.run("ip", "link", "set", "eth0", "address", "02:00:00:00:77:01")
         for transfer in (there, back):
             transfer.wait_more(20000)
+        wait_for(lambda: old not in (macs_to(a.node, node)["dmac"], macs_to(node, a.node)["smac"]), "the new address is known")
         with overlay.capture() as wire:
             for transfer in (there, back):
                 transfer.wait_more(20000)

@@ -164,7 +164,7 @@ quick+=" rcupdate.rcu_expedited=1"
 
 # Ends when the machine does. What follows "--" in its command line is the first process's arguments.
 boot() { # KERNEL INITRD CONSOLE
-	timeout -k 5 "$((limit + 60))" qemu-system-x86_64 -nodefaults -no-user-config -no-reboot -display none \
+	timeout --foreground -k 5 "$((limit + 60))" qemu-system-x86_64 -nodefaults -no-user-config -no-reboot -display none \
 		-accel tcg,thread=multi -cpu "$processor" -smp 2 -m "$memory" -kernel "$1" -initrd "$2" -serial "file:$3" \
 		-append "console=ttyS0 quiet loglevel=3 panic=-1 oops=panic $quick tsc_early_khz=$khz -- $limit ${WARREN_VM_STAGES:-}" \
 		</dev/null

@@ -562,8 +562,9 @@ class Underlay(Node):
         for f in (4, 6):
             self.run("ip", f"-{f}", "address", "add", self.BEYOND[f], "dev", "lo")
         if routed is not True:
-            # A bridge takes the smallest MTU of its ports, and does not wait before it forwards.
-            self.run("ip", "link", "add", "lan", "type", "bridge", "forward_delay", 0, "mcast_snooping", 0)
+            # A bridge takes the smallest MTU of its ports, does not wait before it forwards, and has a MAC address of its own,
+            # not that of whichever port is there.
+            self.run("ip", "link", "add", "lan", "address", "02:00:00:00:10:fe", "type", "bridge", "forward_delay", 0, "mcast_snooping", 0)
             for f in (4, 6):
                 self.run("ip", f"-{f}", "address", "add", self._with_length(f, self.router(1, f)), "dev", "lan", *self._nodad(f))
             self.run("ip", "link", "set", "lan", "up")

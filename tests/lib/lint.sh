@@ -28,7 +28,7 @@ tidy() {
 }
 
 shell_scripts() {
-	grep -rlE '^#!/bin/(ba)?sh' .ci examples tests | xargs shellcheck
+	grep -rlE '^#!/bin/(ba)?sh' .ci examples tests | xargs shellcheck -x
 }
 
 format() {

@@ -68,9 +68,11 @@ static int parse_count(const char *text, size_t *count, struct err *err)
 /* Which of the words it is. */
 static int parse_word(const char *option, const char *text, const char *const words[3], int *number, struct err *err)
 {
-	for (*number = 0; *number < 3; ++*number) {
-		if (strcmp(text, words[*number]) == 0)
+	for (int i = 0; i < 3; i++) {
+		if (strcmp(text, words[i]) == 0) {
+			*number = i;
 			return 0;
+		}
 	}
 	return err_set(err, EINVAL, "%s %s: not %s, %s or %s", option, text, words[0], words[1], words[2]);
 }
@@ -78,7 +80,7 @@ static int parse_word(const char *option, const char *text, const char *const wo
 static int parse_routing(const char *text, enum routing_mode *mode, struct err *err)
 {
 	static const char *const words[] = { [ROUTING_TUNNEL] = "tunnel", [ROUTING_DIRECT] = "direct", [ROUTING_AUTO] = "auto" };
-	int number, ret = parse_word("--routing-mode", text, words, &number, err);
+	int number = 0, ret = parse_word("--routing-mode", text, words, &number, err);
 
 	if (ret == 0)
 		*mode = (enum routing_mode)number;
@@ -89,7 +91,7 @@ static int parse_underlay(const char *text, int *family, struct err *err)
 {
 	static const char *const words[] = { "auto", "ipv4", "ipv6" };
 	static const int families[] = { 0, AF_INET, AF_INET6 };
-	int number, ret = parse_word("--underlay", text, words, &number, err);
+	int number = 0, ret = parse_word("--underlay", text, words, &number, err);
 
 	if (ret == 0)
 		*family = families[number];

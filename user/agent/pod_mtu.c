@@ -44,7 +44,7 @@ static int enter(const struct attachment *a, struct err *err)
 static int set_inside(const struct attachment *a, const struct link_info *host, uint32_t mtu, struct err *err)
 {
 	_cleanup_nl_ struct nl nl = { 0 };
-	struct link_info pod;
+	struct link_info pod = { 0 };
 	int ret = enter(a, err);
 
 	if (ret == 0)
@@ -86,7 +86,7 @@ static void note_failure(struct follow *f, const struct attachment *a, const str
 static int follow_one(const struct attachment *a, bool damaged, void *arg)
 {
 	struct follow *f = arg;
-	struct link_info host;
+	struct link_info host = { 0 };
 	struct err err = { 0 };
 	int ret;
 

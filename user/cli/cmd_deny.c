@@ -161,7 +161,7 @@ int cmd_deny_del(struct cli *cli)
 
 int cmd_deny_flush(struct cli *cli)
 {
-	size_t changed;
+	size_t changed = 0;
 	int r = cli_open(cli);
 
 	if (r == 0)

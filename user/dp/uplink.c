@@ -67,7 +67,7 @@ int dp_uplink_attach(uint32_t ifindex, struct err *err)
 static int detach(struct nl *nl, uint32_t ifindex, struct err *err)
 {
 	struct nl_batch b = { 0 };
-	bool empty;
+	bool empty = false;
 	int r = dp_xdp_keep_tunnels(ifindex, err);
 
 	if (r < 0)
@@ -86,7 +86,7 @@ static int detach(struct nl *nl, uint32_t ifindex, struct err *err)
 int dp_uplink_detach(uint32_t ifindex, struct err *err)
 {
 	_cleanup_nl_ struct nl nl = { 0 };
-	uint32_t id;
+	uint32_t id = 0;
 	int r = nl_open(&nl, NETLINK_ROUTE, err);
 
 	if (r == 0)

@@ -108,8 +108,8 @@ static bool program_uses(uint32_t id, const char *map)
 {
 	_cleanup_fd_ int fd = dp_map_open(map, NULL);
 	struct bpf_prog_info info;
-	struct bpf_map_info map_info;
-	__u32 maps[64];
+	struct bpf_map_info map_info = { 0 };
+	__u32 maps[64] = { 0 };
 
 	if (fd < 0 || dp_map_fd_info(fd, dp_map_find(map, NULL), &map_info, NULL) < 0 ||
 	    program_info(id, &info, maps, sizeof(maps) / sizeof(maps[0])) < 0)
@@ -233,7 +233,7 @@ static int decap_settle(struct nl *nl, const struct link_info *link, enum dp_xdp
 
 static int detach(struct nl *nl, uint32_t ifindex, struct err *err)
 {
-	enum dp_xdp_mode mode;
+	enum dp_xdp_mode mode = DP_XDP_OFF;
 	_cleanup_fd_ int fd = link_open(ifindex, &mode, err);
 	char path[PIN_PATH_MAX];
 	int r;
@@ -319,7 +319,7 @@ static int settle_auto(const struct link_info *link, enum dp_xdp_mode *now, stru
 static int attach_locked(uint32_t ifindex, enum dp_xdp_mode mode, enum dp_xdp_mode *now, struct err *err)
 {
 	_cleanup_nl_ struct nl nl = { 0 };
-	struct link_info link;
+	struct link_info link = { 0 };
 	int r = nl_open(&nl, NETLINK_ROUTE, err);
 
 	*now = DP_XDP_OFF;

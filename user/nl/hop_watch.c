@@ -52,6 +52,12 @@ static int neighbour_cmp(const void *a, const void *b)
 	return ip_cmp(&x->ip, &y->ip);
 }
 
+static bool device_same(const struct device *a, const struct device *b)
+{
+	return a->ifindex == b->ifindex && a->pod == b->pod && a->flags == b->flags && a->mtu == b->mtu &&
+	       memcmp(a->mac, b->mac, sizeof(a->mac)) == 0;
+}
+
 static void *find(void *const *root, const void *key, int (*cmp)(const void *, const void *))
 {
 	void *node = tfind(key, root, cmp);
@@ -120,7 +126,7 @@ static bool device_is(struct hop_memory *memory, const struct link_info *info)
 	struct device *known = find(&memory->devices, &now, device_cmp);
 
 	memcpy(now.mac, info->mac, sizeof(now.mac));
-	if (known && memcmp(known, &now, sizeof(now)) == 0)
+	if (known && device_same(known, &now))
 		return false;
 	if (known)
 		*known = now;

@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* user/agent/cluster.c: what being in a cluster makes of this node: its uplinks, MTU, addresses, and what was left behind. */
+#include "cluster_rig.h"
+
+static void without_our_own_object_there_is_no_cluster(void **state)
+{
+	static const struct wr_cluster zeros;
+	struct rig r;
+
+	rig_begin(&r);
+	put(&r, "b", "10.2.0.0/24", "192.0.2.2");
+	assert_int_equal(run(&r), 0);
+	assert_false(counts(&r).on);
+	assert_null(in_maps(&r, "b"));
+	assert_int_equal(r.k.writes + r.complaint_count, 0);
+	assert_memory_equal(&r.k.cluster, &zeros, sizeof(zeros));
+	rig_end(&r);
+}
+
+static void the_family_underneath(void **state)
+{
+	static const struct {
+		int underlay;
+		const char *self, *other, *remote; /* remote NULL: none */
+		uint32_t mtu;
+	} rows[] = {
+		{ 0, "192.0.2.1 2001:db8::1", "2001:db8::2 192.0.2.2", "192.0.2.2", 1438 },
+		{ 0, "192.0.2.1 2001:db8::1", "2001:db8::2", "2001:db8::2", 1418 },
+		{ 0, "2001:db8::1", "2001:db8::2 192.0.2.2", "2001:db8::2", 1418 },
+		{ AF_INET6, "192.0.2.1 2001:db8::1", "192.0.2.2 2001:db8::2", "2001:db8::2", 1418 },
+		{ AF_INET, "192.0.2.1 2001:db8::1", "192.0.2.2 2001:db8::2", "192.0.2.2", 1438 },
+		{ AF_INET, "192.0.2.1 2001:db8::1", "2001:db8::2", NULL, 1438 },
+		{ 0, "192.0.2.1", "2001:db8::2", NULL, 1438 },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const struct dp_node *n;
+		struct rig r;
+
+		rig_begin(&r);
+		r.options.underlay = rows[i].underlay;
+		put(&r, "self", "10.1.0.0/24", rows[i].self);
+		put(&r, "b", "10.2.0.0/24", rows[i].other);
+		assert_int_equal(run(&r), 0);
+		n = in_maps(&r, "b");
+		assert_int_equal(n != NULL, rows[i].remote != NULL);
+		assert_int_equal(*complaint(&r, "Node b") != '\0', rows[i].remote == NULL);
+		if (n)
+			assert_true(ip_equal(&n->remote, &(struct ip[]){ ip(rows[i].remote) }[0]));
+		assert_int_equal(r.k.mtu, rows[i].mtu);
+		rig_end(&r);
+	}
+}
+
+static void what_an_earlier_agent_left_goes(void **state)
+{
+	struct rig r;
+
+	rig_begin(&r);
+	put(&r, "self", SELF);
+	put(&r, "b", "10.2.0.0/24", "192.0.2.2");
+	put(&r, "c", "10.3.0.0/24", "192.0.2.3");
+	assert_int_equal(run(&r), 0);
+	rig_end(&r);
+	rig_agent(&r);
+	put(&r, "self", SELF);
+	put(&r, "b", "10.2.0.0/24", "192.0.2.2");
+	/* what c had is another one's now, of another name and address */
+	put(&r, "d", "10.3.0.0/25", "2001:db8::2");
+	assert_int_equal(run(&r), 0);
+	assert_int_equal(r.complaint_count, 0);
+	assert_non_null(in_maps(&r, "d"));
+	assert_int_equal(counts(&r).in_maps, 2);
+	assert_int_equal(r.k.route_count, 2);
+	assert_int_equal(fake_identity(&r.k, "192.0.2.3"), WR_ID_UNKNOWN);
+	rig_end(&r);
+	/* without our own object all of it goes */
+	rig_agent(&r);
+	assert_int_equal(run(&r), 0);
+	assert_int_equal(r.k.route_count + r.k.uplink_count + r.k.port + r.k.mtu + r.k.address_count, 0);
+	for (int s = 0; s < FAKE_SLOTS; s++)
+		assert_false(r.k.used[s]);
+	rig_end(&r);
+}
+
+static void a_route_of_a_pod_is_not_ours_to_delete(void **state)
+{
+	const struct route pod = { .dst = prefix("10.1.0.9/32"), .ifindex = 9, .type = RTN_UNICAST, .protocol = WR_RTPROT };
+	const struct route other = { .dst = prefix("10.9.0.0/24"), .ifindex = FAKE_GATEWAY_LINK, .type = RTN_UNICAST, .protocol = 4 };
+	struct rig r;
+
+	rig_begin(&r);
+	r.k.routes[r.k.route_count++] = pod;
+	r.k.routes[r.k.route_count++] = other;
+	put(&r, "self", SELF);
+	assert_int_equal(run(&r), 0);
+	assert_int_equal(r.k.route_count, 2);
+	rig_end(&r);
+}
+
+/* Each uplink gets it once, after from_uplink, also those of an earlier agent; what fails is told, and holds up nothing. */
+static void xdp_on_uplinks(void **state)
+{
+	struct rig r;
+
+	rig_begin(&r);
+	r.options.xdp = DP_XDP_NATIVE;
+	r.k.xdp_error = EOPNOTSUPP;
+	put(&r, "self", SELF);
+	put(&r, "b", "10.2.0.0/24", "192.0.2.2");
+	assert_int_equal(run(&r), 0);
+	assert_non_null(in_maps(&r, "b"));
+	assert_int_equal(r.k.xdp_count, 1);
+	assert_int_equal(r.k.xdp[0].ifindex, UPLINK);
+	assert_int_equal(r.k.xdp[0].mode, DP_XDP_NATIVE);
+	assert_string_equal(complaint(&r, "XDP of device 2"), "it cannot run XDP");
+	/* what nothing will announce is tried again */
+	r.k.xdp_error = EIO;
+	look_again(&r, HOP_LINK);
+	assert_int_equal(run(&r), -EAGAIN);
+	assert_int_equal(r.k.xdp_count, 2);
+	/* with any other change: now it can */
+	r.k.xdp_error = 0;
+	look_again(&r, HOP_LINK);
+	assert_int_equal(run(&r), 0);
+	assert_int_equal(r.k.xdp_count, 3);
+	assert_int_equal(r.complaint_count, 0);
+	look_again(&r, HOP_LINK);
+	assert_int_equal(run(&r), 0);
+	assert_int_equal(r.k.xdp_count, 3);
+	/* another uplink, which fails; its complaint goes with it */
+	r.k.xdp_error = EBUSY;
+	hop_to(&r, "192.0.2.2", "192.0.2.2", UPLINK2, 1400, 5);
+	look_again(&r, HOP_ROUTE);
+	assert_int_equal(run(&r), 0);
+	assert_int_equal(r.k.xdp_count, 4);
+	assert_int_equal(r.k.xdp[3].ifindex, UPLINK2);
+	assert_string_equal(complaint(&r, "XDP of device 3"), "it cannot run XDP");
+	hop_to(&r, "192.0.2.2", "192.0.2.2", UPLINK, 1500, 2);
+	look_again(&r, HOP_ROUTE);
+	assert_int_equal(run(&r), 0);
+	assert_int_equal(r.k.uplink_count, 1);
+	assert_int_equal(r.complaint_count, 0);
+	/* one that works, until it is no uplink any more */
+	r.k.xdp_error = 0;
+	hop_to(&r, "192.0.2.2", "192.0.2.2", UPLINK2, 1400, 5);
+	look_again(&r, HOP_ROUTE);
+	assert_int_equal(run(&r), 0);
+	hop_to(&r, "192.0.2.2", "192.0.2.2", UPLINK, 1500, 2);
+	look_again(&r, HOP_ROUTE);
+	assert_int_equal(run(&r), 0);
+	assert_int_equal(r.k.uplink_count, 1);
+	assert_int_equal(r.k.xdp_count, 6);
+	assert_int_equal(r.k.xdp[5].ifindex, UPLINK2);
+	assert_int_equal(r.k.xdp[5].mode, DP_XDP_OFF);
+	/* the next agent, which wants none */
+	rig_end(&r);
+	r.options.xdp = DP_XDP_OFF;
+	rig_agent(&r);
+	put(&r, "self", SELF);
+	put(&r, "b", "10.2.0.0/24", "192.0.2.2");
+	assert_int_equal(run(&r), 0);
+	assert_int_equal(r.k.xdp_count, 7);
+	assert_int_equal(r.k.xdp[6].ifindex, UPLINK);
+	assert_int_equal(r.k.xdp[6].mode, DP_XDP_OFF);
+	rig_end(&r);
+}
+
+static void small_mtu(void **state)
+{
+	struct rig r;
+
+	rig_begin(&r);
+	put(&r, "self", SELF);
+	put(&r, "b", "10.2.0.0/24 fd02::/64", "192.0.2.2");
+	hop_to(&r, "192.0.2.2", "192.0.2.2", UPLINK, 1300, 2);
+	assert_int_equal(run(&r), 0);
+	assert_null(in_maps(&r, "b"));
+	assert_string_equal(complaint(&r, "Node b"),
+			    "the MTU on the way to it, 1300, is too small: its pods need 1280, and the tunnel 62");
+	hop_to(&r, "192.0.2.2", "192.0.2.2", UPLINK, 1342, 2);
+	look_again(&r, HOP_LINK);
+	assert_int_equal(run(&r), 0);
+	assert_int_equal(r.k.mtu, 1280);
+	rig_end(&r);
+}
+
+/* Pods that are there follow; those that cannot be reached are told, and tried again, without another look at the nodes. */
+static void pods_follow(void **state)
+{
+	struct rig r;
+
+	rig_begin(&r);
+	put(&r, "self", SELF);
+	put(&r, "b", "10.2.0.0/24 fd02::/64", "192.0.2.2");
+	hop_to(&r, "192.0.2.2", "192.0.2.2", UPLINK, 1500, 2);
+	assert_int_equal(run(&r), 0);
+	assert_int_equal(r.k.pods_mtu, 1438);
+	assert_false(cluster_pods_left(r.c));
+	r.k.pods_left = 2;
+	hop_to(&r, "192.0.2.2", "192.0.2.2", UPLINK, 1400, 2);
+	look_again(&r, HOP_LINK);
+	assert_int_equal(run(&r), 0);
+	assert_int_equal(r.k.pods_mtu, 1338);
+	assert_true(cluster_pods_left(r.c));
+	assert_string_equal(complaint(&r, "MTU of pods"), "2 do not have 1338: a pod has gone astray");
+	r.k.pods_left = 0;
+	hop_to(&r, "192.0.2.2", "192.0.2.2", UPLINK, 1300, 2); /* which is not looked at */
+	cluster_retry(r.c);
+	assert_true(cluster_pending(r.c));
+	assert_int_equal(run(&r), 0);
+	assert_int_equal(r.k.mtu, 1338);
+	assert_string_equal(complaint(&r, "MTU of pods"), "");
+	assert_false(cluster_pods_left(r.c));
+	/* Without a cluster they keep what they have. */
+	cluster_remove_node(r.c, "self");
+	assert_int_equal(run(&r), 0);
+	assert_int_equal(r.k.mtu, 0);
+	assert_int_equal(r.k.pods_mtu, 1338);
+	rig_end(&r);
+}
+
+/* The gateway address of a pod CIDR that is no longer ours goes. */
+static void another_cidr(void **state)
+{
+	struct rig r;
+
+	rig_begin(&r);
+	put(&r, "self", SELF);
+	assert_int_equal(run(&r), 0);
+	assert_int_equal(r.k.gateway_count, 2);
+	put(&r, "self", "10.9.0.0/24 fd01::/64", "192.0.2.1 2001:db8::1");
+	r.k.gateway_count = 0; /* the fake adds them once more */
+	assert_int_equal(fake_gateway_add(&r.k, 0, &(struct prefix[]){ prefix("10.1.0.0/24") }[0],
+					  &(struct ip[]){ ip("10.1.0.1") }[0], NULL), 0);
+	assert_int_equal(run(&r), 0);
+	assert_int_equal(r.k.gateway_count, 2);
+	for (size_t i = 0; i < 2; i++)
+		assert_false(ip_equal(&r.k.gateways[i].ip, &(struct ip[]){ ip("10.1.0.1") }[0]));
+	rig_end(&r);
+}
+
+/* Neighbours hear where our addresses are: once, and whenever that changes. */
+static void addresses_are_announced(void **state)
+{
+	struct link_info *device;
+	struct rig r;
+
+	rig_begin(&r);
+	put(&r, "self", SELF);
+	device = &r.k.devices[0].info;
+	device->flags |= IFF_RUNNING;
+	r.k.tentative = true;
+	assert_int_equal(run(&r), 0);
+	r.k.tentative = false;
+	for (int again = 0; again < 2; again++) {
+		look_again(&r, HOP_ADDRESS);
+		assert_int_equal(run(&r), 0);
+		assert_int_equal(r.k.announced, 1);
+	}
+	device->mac[5] = 7;
+	look_again(&r, HOP_LINK);
+	assert_int_equal(run(&r), 0);
+	assert_int_equal(r.k.announced, 2);
+	device->flags &= ~(uint32_t)IFF_RUNNING; /* nobody would hear it */
+	look_again(&r, HOP_LINK);
+	assert_int_equal(run(&r), 0);
+	assert_int_equal(r.k.announced, 2);
+	device->flags |= IFF_RUNNING;
+	look_again(&r, HOP_LINK);
+	assert_int_equal(run(&r), 0);
+	assert_int_equal(r.k.announced, 3);
+	rig_end(&r);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(without_our_own_object_there_is_no_cluster),
+		cmocka_unit_test(the_family_underneath),
+		cmocka_unit_test(what_an_earlier_agent_left_goes),
+		cmocka_unit_test(a_route_of_a_pod_is_not_ours_to_delete),
+		cmocka_unit_test(xdp_on_uplinks),
+		cmocka_unit_test(small_mtu),
+		cmocka_unit_test(pods_follow),
+		cmocka_unit_test(another_cidr),
+		cmocka_unit_test(addresses_are_announced),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

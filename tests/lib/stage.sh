@@ -54,7 +54,7 @@ stage() {
 	printf '%-12s ' "$name"
 	(set +m; "$@") </dev/null >"$out/$name.log" 2>&1 &
 	job=$!
-	(WARREN_TEST_RUN='' sleep "$limit" && too_long "$limit" >>"$out/$name.log" && end_job "$job") &
+	(WARREN_TEST_RUN='' sleep "$limit" && { too_long "$limit" >>"$out/$name.log"; end_job "$job"; }) &
 	watchdog=$!
 	wait "$job" 2>/dev/null
 	status=$?
@@ -119,12 +119,15 @@ unit() { # BUILD [NAME...]: these programs, or all of them, whichever fails
 	else
 		programs=("${programs[@]/#/$1/tests/unit/test_}")
 	fi
+	# The first of them is there, and so can be locked.
 	# shellcheck disable=SC2016 # the inner shell's variables
-	printf '%s\0' "${programs[@]}" | xargs -0 -n 1 -P 4 sh -c '
+	printf '%s\0' "${programs[@]}" | first=${programs[0]} xargs -0 -n 1 -P 4 sh -c '
 		log=$(mktemp) && trap "rm -f $log" EXIT
 		"$0" >"$log" 2>&1
 		status=$?
-		flock 1 sh -c "echo \"# $0\"; cat $log"
+		exec 9<"$first" && flock 9
+		echo "# $0"
+		cat "$log"
 		[ "$status" = 0 ]'
 }
 

@@ -15,6 +15,7 @@
 #include "str.h"
 
 #define MTU_DEFAULT 1500
+#define SETTLE_MS 5000
 
 const uint8_t wire_host_mac[6] = WR_HOST_MAC;
 
@@ -360,12 +361,12 @@ static int settle_pod(void *arg, struct err *err)
 {
 	const struct wire *w = arg;
 
-	return w->leases->v6.ip.family ? addr_settle(&w->leases->v6.ip, err) : 0;
+	return w->leases->v6.ip.family ? addr_settle(&w->leases->v6.ip, SETTLE_MS, err) : 0;
 }
 
 int wire_settle(struct wire *w, struct err *err)
 {
-	int ret = w->leases->v6.gateway.family ? addr_settle(&w->leases->v6.gateway, err) : 0;
+	int ret = w->leases->v6.gateway.family ? addr_settle(&w->leases->v6.gateway, SETTLE_MS, err) : 0;
 
 	return ret < 0 ? ret : wire_in_netns(w->netns, w->self, settle_pod, w, err);
 }

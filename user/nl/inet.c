@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <string.h>
 
+#include "clock.h"
 #include "link.h"
 
 static void put_ip(struct nlmsghdr *nlh, uint16_t type, const struct ip *ip)
@@ -127,12 +128,27 @@ static int is_local(struct nl *nl, const struct ip *ip, struct err *err)
 	return rc == -ENETUNREACH || rc == -EHOSTUNREACH ? 0 : rc < 0 ? rc : local;
 }
 
-int addr_settle(const struct ip *ip, struct err *err)
+/* Waits for news of addresses until `deadline` (CLOCK_MONOTONIC), and takes what is there. -ETIMEDOUT. */
+static int await_addresses(const struct nl *watch, uint64_t deadline)
 {
-	const int limit_ms = 5000, group = RTNLGRP_IPV6_IFADDR;
+	struct pollfd pfd = { .fd = mnl_socket_get_fd(watch->sock), .events = POLLIN };
+	const uint64_t now = clock_ns(CLOCK_MONOTONIC);
+	char news[8192];
+
+	if (now >= deadline)
+		return -ETIMEDOUT;
+	/* A signal is a short wait; what did not fit (ENOBUFS) is news, too. */
+	if (poll(&pfd, 1, (int)((deadline - now) / NS_PER_MS) + 1) > 0)
+		recv(pfd.fd, news, sizeof(news), MSG_DONTWAIT);
+	return 0;
+}
+
+int addr_settle(const struct ip *ip, unsigned timeout_ms, struct err *err)
+{
+	const uint64_t deadline = clock_ns(CLOCK_MONOTONIC) + timeout_ms * NS_PER_MS;
 	_cleanup_nl_ struct nl nl = { .sock = NULL }, watch = { .sock = NULL };
-	char text[IP_STRLEN], news[8192];
-	struct pollfd pfd = { .events = POLLIN };
+	const int group = RTNLGRP_IPV6_IFADDR;
+	char text[IP_STRLEN];
 	int rc = nl_open(&nl, NETLINK_ROUTE, err);
 
 	if (rc == 0)
@@ -144,13 +160,10 @@ int addr_settle(const struct ip *ip, struct err *err)
 		return rc;
 	if (mnl_socket_setsockopt(watch.sock, NETLINK_ADD_MEMBERSHIP, (void *)&group, sizeof(group)) < 0)
 		return err_errno(err, errno, "cannot watch addresses");
-	pfd.fd = mnl_socket_get_fd(watch.sock);
 	while ((rc = is_local(&nl, ip, err)) == 0) {
-		if (poll(&pfd, 1, limit_ms) == 0)
-			return err_set(err, ETIMEDOUT, "the kernel has not put address %s into use in %d s", ip_format(ip, text),
-				       limit_ms / 1000);
-		while (mnl_socket_recvfrom(watch.sock, news, sizeof(news)) < 0 && errno == EINTR)
-			;
+		if (await_addresses(&watch, deadline) < 0)
+			return err_set(err, ETIMEDOUT, "the kernel has not put address %s into use in %u ms", ip_format(ip, text),
+				       timeout_ms);
 	}
 	return rc < 0 ? rc : 0;
 }

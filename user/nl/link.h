@@ -65,9 +65,9 @@ int addr_each(struct nl *nl, uint32_t ifindex, int (*fn)(const struct prefix *p,
 /*
  * In the caller's netns: returns when packets to the address are taken in, once it has been added. The kernel
  * acknowledges an IPv6 address first, and has a work queue put it into use (addrconf_dad_work() in
- * net/ipv6/addrconf.c), after which it tells RTNLGRP_IPV6_IFADDR. -ETIMEDOUT after 5 s.
+ * net/ipv6/addrconf.c), after which it tells RTNLGRP_IPV6_IFADDR. -ETIMEDOUT.
  */
-int addr_settle(const struct ip *ip, struct err *err);
+int addr_settle(const struct ip *ip, unsigned timeout_ms, struct err *err);
 
 struct route {
 	struct prefix dst; /* length 0: default (family must be set) */

@@ -95,6 +95,18 @@ static void keep(struct rig *rig, const struct hop *hop)
 	assert_ok(nl_batch_run(&rig->host, &b, &err));
 }
 
+/* Whether the device is among the places; of it also the neighbour `address`, unless that is NULL. */
+static bool is_told(const struct hop_news *news, uint32_t ifindex, const char *address)
+{
+	const struct ip wanted = address ? ip(address) : (struct ip){ 0 };
+
+	for (size_t i = 0; i < news->count; i++) {
+		if (news->places[i].ifindex == ifindex && ip_equal(&news->places[i].ip, &wanted))
+			return true;
+	}
+	return false;
+}
+
 /* Waits for reports until one of `wanted` is among them; returns all that came. */
 static unsigned await(struct nl *watch, unsigned wanted)
 {
@@ -113,13 +125,18 @@ static unsigned await(struct nl *watch, unsigned wanted)
 }
 
 /* What has been reported up to now. (The kernel queues a report before the call that caused it returns.) */
-static unsigned reported(struct nl *watch)
+static struct hop_news read_news(struct nl *watch)
 {
 	struct err err = { 0 };
 	struct hop_news news;
 
 	assert_ok(hop_watch_read(watch, &news, &err));
-	return news.changes;
+	return news;
+}
+
+static unsigned reported(struct nl *watch)
+{
+	return read_news(watch).changes;
 }
 
 static struct hop await_resolved(struct rig *rig, struct nl *watch, const char *to, const uint8_t mac[6])
@@ -402,6 +419,62 @@ static void links_routes_addresses(void **state)
 	}
 }
 
+/* With a change of a device or a neighbour comes which one it is; each once. */
+static void places(void **state)
+{
+	struct rig *rig = *state;
+	_cleanup_nl_ struct nl watch = { 0 };
+	struct hop_news news;
+	struct err err = { 0 };
+
+	assert_ok(hop_watch_open(&watch, &err));
+	for (size_t i = 0; i < FAMILIES; i++) {
+		sh("ip neigh replace %s lladdr 02:00:00:00:00:09 dev up0 nud reachable", families[i].late);
+		sh("ip neigh replace %s lladdr 02:00:00:00:00:0a dev up0 nud reachable", families[i].late);
+	}
+	sh("ip link set up0 mtu 1400");
+	sh("ip link set up0 mtu 1300");
+	news = read_news(&watch);
+	assert_int_equal(news.changes & (HOP_LINK | HOP_NEIGHBOUR | HOP_LOST), HOP_LINK | HOP_NEIGHBOUR);
+	for (size_t i = 0; i < FAMILIES; i++)
+		assert_true(is_told(&news, rig->wr0.ifindex, families[i].late));
+	assert_true(is_told(&news, rig->wr0.ifindex, NULL));
+	assert_int_equal(news.count, 3);
+
+	sh("ip route add 203.0.113.0/24 via 192.0.2.2"); /* is of no place */
+	news = read_news(&watch);
+	assert_int_equal(news.changes, HOP_ROUTE);
+	assert_int_equal(news.count, 0);
+}
+
+/* More places than there is room for: those that fit are named, and that they are not all is said. */
+static void more_places_than_fit(void **state)
+{
+	struct rig *rig = *state;
+	_cleanup_nl_ struct nl watch = { 0 };
+	struct nl_batch b = { .count = 0 };
+	struct hop_news news;
+	struct err err = { 0 };
+
+	assert_ok(hop_watch_open(&watch, &err));
+	for (unsigned count = HOP_NEWS_MAX; count <= HOP_NEWS_MAX + 1; count++) {
+		const struct ip first = ip("192.0.2.100");
+
+		sh("ip neigh flush dev up0 nud all");
+		read_news(&watch);
+		for (unsigned i = 0; i < count; i++) {
+			const struct ip one = ip_add(first, i);
+
+			neigh_replace(&rig->host, &b, rig->wr0.ifindex, &one, pod_mac);
+			assert_ok(nl_batch_run(&rig->host, &b, &err));
+		}
+		news = read_news(&watch);
+		assert_int_equal(news.changes, count > HOP_NEWS_MAX ? HOP_NEIGHBOUR | HOP_LOST : HOP_NEIGHBOUR);
+		assert_int_equal(news.count, HOP_NEWS_MAX);
+		assert_true(is_told(&news, rig->wr0.ifindex, "192.0.2.100"));
+	}
+}
+
 /* A carrier that goes and comes back takes the entry along; kept again, it is there again. */
 static void flap(void **state)
 {
@@ -493,6 +566,8 @@ int main(void)
 		WIRED(states_that_change_nothing),
 		WIRED(old_entries_count_too),
 		WIRED(links_routes_addresses),
+		WIRED(places),
+		WIRED(more_places_than_fit),
 		WIRED(flap),
 		WIRED(pods_are_not_reported),
 		WIRED(overrun),

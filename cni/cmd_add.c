@@ -190,8 +190,10 @@ static int addresses_undo(struct add *add, struct err *err)
 
 static int link_do(struct add *add, struct err *err)
 {
-	int ret = wire_link(&add->wire, &add->dp, err);
+	int ret = wire_mtu(&add->wire, &add->dp.config, err);
 
+	if (ret == 0)
+		ret = wire_link(&add->wire, err);
 	/* From here on there are things that can only be found by the link's index and the addresses. */
 	if (ret == 0)
 		ret = attachment_save(&add->a, err);
@@ -358,7 +360,7 @@ int cmd_add(struct cni *cni, struct err *err)
 	_cleanup_(add_free) struct add add = {
 		.cni = cni,
 		.dp = DP_CLOSED,
-		.wire = { .netns = -1, .self = -1, .mtu = cni->conf.mtu },
+		.wire = { .netns = -1, .self = -1 },
 	};
 	_cleanup_fd_ int lock = -1;
 	int ret;

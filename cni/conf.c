@@ -258,8 +258,8 @@ static int parse_members(struct conf *conf, struct err *err)
 		ret = parse_ipam(conf, err);
 	if (ret < 0)
 		return ret;
-	if (mtu && mtu < (conf->ipam.set6.count ? CNI_MTU_MIN6 : CNI_MTU_MIN))
-		return err_set(err, EINVAL, "\"mtu\" must be at least %d, and %d for IPv6", CNI_MTU_MIN, CNI_MTU_MIN6);
+	if (mtu && mtu < (conf->ipam.set6.count ? IP6_MTU_MIN : IP4_MTU_MIN))
+		return err_set(err, EINVAL, "\"mtu\" must be at least %d, and %d for IPv6", IP4_MTU_MIN, IP6_MTU_MIN);
 	conf->mtu = (uint32_t)mtu;
 	return 0;
 }

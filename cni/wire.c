@@ -58,7 +58,7 @@ int wire_in_netns(int netns, int self, int (*fn)(void *arg, struct err *err), vo
 	return ret ? ret : back;
 }
 
-/* --- the link --- */
+/* --- the MTU --- */
 
 static int oif_cb(const struct nlmsghdr *nlh, void *arg)
 {
@@ -102,44 +102,21 @@ static uint32_t default_mtu(struct nl *nl)
 	return link.mtu;
 }
 
-/* In the pod's netns: the sockets stay there. */
-static int open_pod(void *arg, struct err *err)
+static int mtu_set(struct wire *w, uint32_t mtu, struct err *err)
 {
-	struct wire *w = arg;
-	int ret = nl_open(&w->pod, NETLINK_ROUTE, err);
-
-	return ret < 0 ? ret : nl_open(&w->ethtool, NETLINK_GENERIC, err);
-}
-
-int wire_link(struct wire *w, const struct dp *dp, struct err *err)
-{
-	struct veth_end host = { w->a->host_ifname, wire_host_mac, 0, WR_LINK_GROUP, -1, false };
-	struct veth_end pod = { w->a->ifname, w->a->mac, 0, 0, w->netns, false };
-	struct nl_batch b = { .count = 0 };
-	struct link_info link = { 0 };
-	int ret;
-
-	if (!w->mtu)
-		w->mtu = dp->config.pod_mtu ? dp->config.pod_mtu : default_mtu(w->host);
-	if (w->leases->v6.ip.family && w->mtu < CNI_MTU_MIN6) {
-		err_set(err, EINVAL, "MTU %u is too small for IPv6, which needs %d", w->mtu, CNI_MTU_MIN6);
+	if (w->leases->v6.ip.family && mtu < IP6_MTU_MIN) {
+		err_set(err, EINVAL, "MTU %u is too small for IPv6, which needs %d", mtu, IP6_MTU_MIN);
 		return cni_code(err, CNI_ERR_CONFIG);
 	}
-	host.mtu = pod.mtu = w->mtu;
-	veth_add(w->host, &b, &host, &pod);
-	ret = nl_batch_run(w->host, &b, err);
-	if (ret == -EEXIST) {
-		err_set(err, EEXIST, "the pod has a device %s already", w->a->ifname);
-		err_hint(err, "it is not of this attachment: remove it, or use another interface name");
-		return cni_code(err, CNI_ERR_EXISTS);
-	}
-	if (ret == 0)
-		ret = link_get(w->host, w->a->host_ifname, 0, &link, err);
-	if (ret < 0)
-		return ret;
-	w->a->host_ifindex = link.ifindex;
-	w->pod_ifindex = link.peer_ifindex;
-	return wire_in_netns(w->netns, w->self, open_pod, w, err);
+	w->mtu = mtu;
+	return 0;
+}
+
+int wire_mtu(struct wire *w, const struct wr_config *config, struct err *err)
+{
+	const uint32_t mtu = w->a->mtu ? w->a->mtu : config->pod_mtu;
+
+	return mtu_set(w, mtu ? mtu : default_mtu(w->host), err);
 }
 
 int wire_mtu_again(struct wire *w, struct err *err)
@@ -154,11 +131,48 @@ int wire_mtu_again(struct wire *w, struct err *err)
 	ret = dp_map_lookup("config", &zero, &config, &cpus, err);
 	if (ret < 0 || !config.pod_mtu || config.pod_mtu == w->mtu)
 		return ret;
-	w->mtu = config.pod_mtu;
+	ret = mtu_set(w, config.pod_mtu, err);
+	if (ret < 0)
+		return ret;
 	link_set_mtu(w->host, &b, w->a->host_ifindex, w->mtu);
 	ret = nl_batch_run(w->host, &b, err);
 	link_set_mtu(&w->pod, &b, w->pod_ifindex, w->mtu);
 	return ret < 0 ? ret : nl_batch_run(&w->pod, &b, err);
+}
+
+/* --- the link --- */
+
+/* In the pod's netns: the sockets stay there. */
+static int open_pod(void *arg, struct err *err)
+{
+	struct wire *w = arg;
+	int ret = nl_open(&w->pod, NETLINK_ROUTE, err);
+
+	return ret < 0 ? ret : nl_open(&w->ethtool, NETLINK_GENERIC, err);
+}
+
+int wire_link(struct wire *w, struct err *err)
+{
+	const struct veth_end host = { w->a->host_ifname, wire_host_mac, w->mtu, WR_LINK_GROUP, -1, false };
+	const struct veth_end pod = { w->a->ifname, w->a->mac, w->mtu, 0, w->netns, false };
+	struct nl_batch b = { .count = 0 };
+	struct link_info link = { 0 };
+	int ret;
+
+	veth_add(w->host, &b, &host, &pod);
+	ret = nl_batch_run(w->host, &b, err);
+	if (ret == -EEXIST) {
+		err_set(err, EEXIST, "the pod has a device %s already", w->a->ifname);
+		err_hint(err, "it is not of this attachment: remove it, or use another interface name");
+		return cni_code(err, CNI_ERR_EXISTS);
+	}
+	if (ret == 0)
+		ret = link_get(w->host, w->a->host_ifname, 0, &link, err);
+	if (ret < 0)
+		return ret;
+	w->a->host_ifindex = link.ifindex;
+	w->pod_ifindex = link.peer_ifindex;
+	return wire_in_netns(w->netns, w->self, open_pod, w, err);
 }
 
 /* --- the endpoint --- */

@@ -13,7 +13,14 @@
 #include <sys/time.h>
 #include <sys/wait.h>
 
+#include "clock.h"
+
 static const uint8_t other_mac[6] = { 0x02, 1, 2, 3, 4, 5 };
+
+/* A signal's, of which nothing is wanted but that it comes. */
+static void tick(int sig)
+{
+}
 
 /* --- links --- */
 
@@ -276,7 +283,7 @@ static void addresses(void **state)
 	for (int i = 0; i < 4; i++) {
 		struct prefix p = prefix(texts[i]);
 
-		assert_ok(addr_settle(&p.ip, &err));
+		assert_ok(addr_settle(&p.ip, 5000, &err));
 		assert_int_equal(count_addrs(&rig->host, rig->wr0.ifindex, texts[i]), 4); /* and no generated one */
 	}
 	/* Adding again is no error and adds none. */
@@ -295,6 +302,50 @@ static void addresses(void **state)
 		assert_ok(nl_batch_run(&rig->host, &b, &err));
 		assert_true(count_addrs(&rig->host, rig->wr0.ifindex, texts[i]) < 0); /* it is not there */
 	}
+}
+
+/* In a process of its own: other addresses come and go until it is killed. */
+static pid_t restless_addresses(struct rig *rig)
+{
+	struct prefix p = prefix("fd00:1::77/128");
+	struct nl_batch b = { .count = 0 };
+	pid_t pid = fork();
+
+	while (pid == 0) {
+		addr_add(&rig->host, &b, rig->wr0.ifindex, &p);
+		addr_delete(&rig->host, &b, rig->wr0.ifindex, &p);
+		if (nl_batch_run(&rig->host, &b, NULL) < 0)
+			_exit(1);
+		usleep(20000);
+	}
+	assert_true(pid > 0);
+	return pid;
+}
+
+/* An address that never comes is waited for as long as was said, whatever else happens to addresses and whichever signals come. */
+static void settling_ends_in_time(void **state)
+{
+	const struct itimerval often = { { 0, 7000 }, { 0, 7000 } }, off = { 0 };
+	const struct sigaction act = { .sa_handler = tick };
+	struct sigaction old;
+	const struct ip never = ip("fd00:1::99");
+	const pid_t others = restless_addresses(*state);
+	const uint64_t begin = clock_ns(CLOCK_MONOTONIC);
+	struct err err = { 0 };
+	uint64_t ms;
+	int rc;
+
+	assert_int_equal(sigaction(SIGALRM, &act, &old), 0);
+	setitimer(ITIMER_REAL, &often, NULL);
+	rc = addr_settle(&never, 300, &err);
+	ms = (clock_ns(CLOCK_MONOTONIC) - begin) / NS_PER_MS;
+	setitimer(ITIMER_REAL, &off, NULL);
+	sigaction(SIGALRM, &old, NULL);
+	kill(others, SIGKILL);
+	waitpid(others, NULL, 0);
+	assert_int_equal(rc, -ETIMEDOUT);
+	assert_non_null(strstr(err.msg, "fd00:1::99"));
+	assert_in_range(ms, 300, 3000);
 }
 
 static void addresses_of_one_device_only(void **state)
@@ -474,14 +525,14 @@ struct find_neigh {
 	int seen;
 };
 
-static int find_neigh(const struct ip *address, const uint8_t mac[6], bool permanent, void *arg)
+static int find_neigh(const struct neigh *n, void *arg)
 {
 	struct find_neigh *f = arg;
 
-	if (!ip_equal(address, &f->want))
+	if (!ip_equal(&n->ip, &f->want))
 		return 0;
-	memcpy(f->mac, mac, 6);
-	f->permanent = permanent;
+	memcpy(f->mac, n->mac, 6);
+	f->permanent = n->permanent;
 	f->seen++;
 	return 0;
 }
@@ -630,10 +681,6 @@ static void no_namespace(void **state)
 	assert_int_equal(nl_open(&(struct nl){ 0 }, 31, &err), -EPROTONOSUPPORT);
 }
 
-static void tick(int sig)
-{
-}
-
 /* Signals without SA_RESTART while requests run: EINTR is nobody's error. */
 static void signals_interrupt_nothing(void **state)
 {
@@ -672,6 +719,7 @@ int main(void)
 		FRESH(each_link),
 		FRESH(each_link_under_change),
 		WIRED(addresses),
+		WIRED(settling_ends_in_time),
 		WIRED(addresses_of_one_device_only),
 		WIRED(routes),
 		FRESH(routes_where_there_are_none),

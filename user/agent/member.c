@@ -8,9 +8,6 @@
 
 #include "cluster_internal.h"
 
-#define MTU_MIN4 68   /* RFC 791 */
-#define MTU_MIN6 1280 /* RFC 8200 */
-
 void member_problem(struct member *m, const char *fmt, ...)
 {
 	va_list ap;
@@ -161,7 +158,7 @@ static bool is_on_link(struct cluster *c, const struct member *m, const struct h
 /* Whether the MTU leaves room for a packet of each family that every host must be able to send. */
 static bool set_mtu(struct member *m, const struct hop *hop, uint32_t overhead, struct dp_node *node)
 {
-	uint32_t least = member_cidr(m, AF_INET6) ? MTU_MIN6 : MTU_MIN4;
+	uint32_t least = member_cidr(m, AF_INET6) ? IP6_MTU_MIN : IP4_MTU_MIN;
 
 	if (hop->mtu < overhead + least) {
 		member_problem(m, "the MTU on the way to it, %u, is too small: its pods need %u, and the tunnel %u",

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/inotify.h>
 
+#include "array.h"
 #include "cleanup.h"
 #include "file.h"
 #include "str.h"
@@ -16,7 +17,7 @@ struct records {
 };
 
 static const enum attachment_state watched[] = { ATTACHMENT_ADDING, ATTACHMENT_READY, ATTACHMENT_DELETING };
-#define WATCHED (sizeof(watched) / sizeof(watched[0]))
+#define WATCHED ARRAY_SIZE(watched)
 
 static struct record *find(const struct records *r, const char *container, const char *ifname)
 {

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "array.h"
 #include "json.h"
 #include "str.h"
 
@@ -15,7 +16,7 @@ static const char *const methods[] = {
 	[REQUEST_PODS] = "pods",
 	[REQUEST_STATUS] = "status",
 };
-#define METHODS (sizeof(methods) / sizeof(methods[0]))
+#define METHODS ARRAY_SIZE(methods)
 
 static int text_member(const json_t *json, const char *key, char *to, size_t room, struct err *err)
 {

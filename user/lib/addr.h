@@ -17,6 +17,10 @@ struct prefix {
 	uint8_t len; /* bits */
 };
 
+/* What a link must carry for the family to work. Below IP6_MTU_MIN the kernel takes a device's IPv6 addresses away. */
+#define IP4_MTU_MIN 68   /* RFC 791 */
+#define IP6_MTU_MIN 1280 /* RFC 8200 section 5 */
+
 #define IP_STRLEN 46     /* INET6_ADDRSTRLEN */
 #define PREFIX_STRLEN 50
 #define MAC_STRLEN 18

@@ -16,6 +16,7 @@
 #include "cleanup.h"
 #include "flows.h"
 #include "node.h"
+#include "progs.h"
 
 static uint32_t tick(void)
 {

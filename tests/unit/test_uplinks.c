@@ -9,6 +9,7 @@
 #include "cleanup.h"
 #include "nft.h"
 #include "nodes.h"
+#include "progs.h"
 #include "sysctl.h"
 
 __attribute__((format(printf, 1, 2))) static void sh(const char *fmt, ...)
@@ -63,10 +64,10 @@ static uint32_t filter(const char *device, enum tc_hook hook)
 static uint32_t pinned(const char *program)
 {
 	struct err err = { 0 };
-	_cleanup_fd_ int fd = dp_prog_open(program, &err);
+	_cleanup_fd_ int fd = prog_open(program, &err);
 
 	assert_true(fd >= 0);
-	return dp_prog_id(fd);
+	return prog_id(fd);
 }
 
 static int sum(uint32_t ifindex, void *arg)

@@ -13,6 +13,7 @@
 #include "names.h"
 #include "packet_text.h"
 #include "party.h"
+#include "progs.h"
 
 #define SOURCE_PORT 40000
 #define TCP_SYN 0x02

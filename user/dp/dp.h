@@ -17,10 +17,6 @@
 #include "link.h"
 
 #define WARREN_GATEWAY_PEER "warren1" /* its other end */
-#define WARREN_PROG_FROM_POD "from_pod"
-#define WARREN_PROG_TO_POD "to_pod"
-#define WARREN_PROG_FROM_UPLINK "from_uplink"
-#define WARREN_PROG_FROM_HOST "from_host"
 
 /* An open data plane: pinned maps by fd, as far as the plugin and the CLI write to or read from them. */
 struct dp {

@@ -7,25 +7,7 @@
 
 #include "cleanup.h"
 #include "file.h"
-#include "paths.h"
-#include "tc.h"
-
-/* Attach types of kernel 6.6, which libbpf 1.1 does not name. */
-#define ATTACH_TCX_INGRESS 46
-#define ATTACH_TCX_EGRESS 47
-
-int dp_prog_open(const char *name, struct err *err)
-{
-	char path[PIN_PATH_MAX];
-	int fd = bpf_obj_get(pin_path(path, PIN_PROG_DIR, name));
-
-	if (fd >= 0)
-		return fd;
-	if (errno != ENOENT)
-		return err_errno(err, errno, "cannot open the pinned program %s", path);
-	err_set(err, ENOENT, "Warren is not loaded here: there is no %s", path);
-	return err_hint(err, "`warren node init` loads it; so does the first pod");
-}
+#include "progs.h"
 
 int dp_open(struct dp *out, struct err *err)
 {
@@ -33,10 +15,10 @@ int dp_open(struct dp *out, struct err *err)
 	_cleanup_fd_ int config = -1;
 	const __u32 zero = 0;
 
-	dp.from_pod = dp_prog_open(WARREN_PROG_FROM_POD, err);
+	dp.from_pod = prog_open(WARREN_PROG_FROM_POD, err);
 	if (dp.from_pod < 0)
 		return dp.from_pod;
-	dp.to_pod = dp_prog_open(WARREN_PROG_TO_POD, err);
+	dp.to_pod = prog_open(WARREN_PROG_TO_POD, err);
 	if (dp.to_pod < 0)
 		return dp.to_pod;
 	dp.endpoints = dp_map_open("endpoints", err);
@@ -261,30 +243,13 @@ void dp_attach(struct dp *dp, struct nl *nl, struct nl_batch *b, uint32_t ifinde
 	tc_filter_replace(nl, b, ifindex, TC_EGRESS, dp->to_pod, WARREN_PROG_TO_POD);
 }
 
-uint32_t dp_prog_id(int fd)
-{
-	struct bpf_prog_info info = { 0 };
-	__u32 len = sizeof(info);
-
-	return bpf_obj_get_info_by_fd(fd, &info, &len) == 0 ? info.id : 0;
-}
-
-/* Kernels before 6.6 refuse to be asked (EINVAL): there is no tcx then. */
-bool dp_has_tcx(uint32_t ifindex, enum tc_hook hook)
-{
-	const int attach_type = hook == TC_INGRESS ? ATTACH_TCX_INGRESS : ATTACH_TCX_EGRESS;
-	__u32 count = 0;
-
-	return bpf_prog_query((int)ifindex, attach_type, 0, NULL, NULL, &count) == 0 && count > 0;
-}
-
 int dp_endpoint_check(struct dp *dp, struct nl *nl, uint32_t ifindex, unsigned *faults, struct err *err)
 {
 	static const struct {
 		enum tc_hook hook;
 		enum dp_fault fault;
 	} hooks[] = { { TC_INGRESS, DP_FAULT_NO_FROM_POD }, { TC_EGRESS, DP_FAULT_NO_TO_POD } };
-	const uint32_t want[] = { dp_prog_id(dp->from_pod), dp_prog_id(dp->to_pod) };
+	const uint32_t want[] = { prog_id(dp->from_pod), prog_id(dp->to_pod) };
 	struct link_info link;
 	uint32_t id;
 	int r;
@@ -304,7 +269,7 @@ int dp_endpoint_check(struct dp *dp, struct nl *nl, uint32_t ifindex, unsigned *
 		if (!id || id != want[i])
 			*faults |= hooks[i].fault;
 	}
-	if (dp_has_tcx(ifindex, TC_INGRESS) || dp_has_tcx(ifindex, TC_EGRESS))
+	if (prog_has_tcx(ifindex, TC_INGRESS) || prog_has_tcx(ifindex, TC_EGRESS))
 		*faults |= DP_FAULT_FOREIGN_TCX;
 	if (link.xdp_prog_id)
 		*faults |= DP_FAULT_FOREIGN_XDP;

@@ -7,7 +7,7 @@
 #include <bpf/libbpf.h>
 
 #include "dp.h"
-#include "tc.h"
+#include "paths.h"
 
 #define PIN_STR_(n) #n
 #define PIN_STR(n) PIN_STR_(n)
@@ -22,6 +22,9 @@ static inline const char *pin_path(char buf[PIN_PATH_MAX], const char *dir, cons
 	snprintf(buf, PIN_PATH_MAX, "%s/%s", dir, name);
 	return buf;
 }
+
+/* fd of what is pinned there; -ENOENT (with a hint): nothing is loaded. */
+int pin_open(const char *dir, const char *name, struct err *err);
 
 /* NULL with err set: there is no such map in the registry. */
 const struct dp_map *dp_map_find(const char *name, struct err *err);
@@ -47,19 +50,11 @@ int dp_growing_set(int outer, const struct dp_map *map, int inner, struct err *e
 /* The hash that stands in the outer map now. */
 int dp_growing_get(int outer, const struct dp_map *map, struct err *err);
 
-/* The pinned program; -ENOENT (with a hint) if nothing is loaded. */
-int dp_prog_open(const char *name, struct err *err);
-/* Whether a tcx program runs at this hook, ahead of any filter. */
-bool dp_has_tcx(uint32_t ifindex, enum tc_hook hook);
-
 /*
  * Changes map config under LOCK_NODE: edit(), written if it makes a difference, then `then` (NULL: nothing more) with the
  * settings as they are now.
  */
 int dp_config_change(void (*edit)(struct wr_config *config, uint16_t value), uint16_t value,
 		     int (*then)(const struct wr_config *config, struct err *err), struct err *err);
-
-/* Id of the program behind fd, 0 if that cannot be said. */
-uint32_t dp_prog_id(int fd);
 
 #endif

@@ -16,8 +16,8 @@
 #include "file.h"
 #include "internal.h"
 #include "paths.h"
+#include "progs.h"
 #include "warren.skel.h"
-#include "xdp.h"
 
 /* libbpf explains failures only through its print callback: keep the last complaint for the error message. */
 static char libbpf_complaint[300];
@@ -366,27 +366,17 @@ int load_programs(const struct node_options *options, bool *fresh, struct err *e
 
 /* --- twins -------------------------------------------------------------------------------------------------------- */
 
-static int prog_tag(int fd, __u8 tag[BPF_TAG_SIZE])
-{
-	struct bpf_prog_info info = { 0 };
-	__u32 len = sizeof(info);
-
-	if (bpf_obj_get_info_by_fd(fd, &info, &len) < 0)
-		return -errno;
-	memcpy(tag, info.tag, BPF_TAG_SIZE);
-	return 0;
-}
-
 /* The tag is a hash of the instructions before the verifier sees what `dry_run` is: a twin has that of its original. */
 static int same_program(int twin, const char *name, struct err *err)
 {
-	char path[PIN_PATH_MAX];
-	_cleanup_fd_ int original = bpf_obj_get(pin_path(path, PIN_PROG_DIR, name));
-	__u8 tags[2][BPF_TAG_SIZE];
+	_cleanup_fd_ int original = prog_open(name, err);
+	struct bpf_prog_info infos[2];
 
-	if (original < 0 || prog_tag(original, tags[0]) < 0 || prog_tag(twin, tags[1]) < 0)
-		return err_errno(err, errno, "cannot examine program %s", path);
-	if (memcmp(tags[0], tags[1], BPF_TAG_SIZE) == 0)
+	if (original < 0)
+		return original;
+	if (prog_info(original, &infos[0]) < 0 || prog_info(twin, &infos[1]) < 0)
+		return err_errno(err, errno, "cannot examine program %s", name);
+	if (memcmp(infos[0].tag, infos[1].tag, BPF_TAG_SIZE) == 0)
 		return 0;
 	err_set(err, EPROTO, "the loaded program %s is not this build's (%s)", name, WARREN_VERSION);
 	return err_hint(err, "use the `warren` that loaded it, or upgrade with `warren node init`");

@@ -121,19 +121,24 @@ int dp_growing_get(int outer, const struct dp_map *map, struct err *err)
 
 /* --- open and describe -------------------------------------------------------------------------------------------- */
 
-int dp_map_open_pin(const struct dp_map *map, struct err *err)
+int pin_open(const char *dir, const char *name, struct err *err)
 {
 	char path[PIN_PATH_MAX];
-	_cleanup_fd_ int fd = bpf_obj_get(pin_path(path, PIN_MAP_DIR, map->name));
-	int r;
+	int fd = bpf_obj_get(pin_path(path, dir, name));
 
-	if (fd < 0) {
-		if (errno != ENOENT)
-			return err_errno(err, errno, "cannot open the pinned map %s", path);
-		err_set(err, ENOENT, "Warren is not loaded here: there is no %s", path);
-		return err_hint(err, "`warren node init` loads it; so does the first pod");
-	}
-	r = dp_map_verify(fd, map, err);
+	if (fd >= 0)
+		return fd;
+	if (errno != ENOENT)
+		return err_errno(err, errno, "cannot open the pin %s", path);
+	err_set(err, ENOENT, "Warren is not loaded here: there is no %s", path);
+	return err_hint(err, "`warren node init` loads it; so does the first pod");
+}
+
+int dp_map_open_pin(const struct dp_map *map, struct err *err)
+{
+	_cleanup_fd_ int fd = pin_open(PIN_MAP_DIR, map->name, err);
+	int r = fd < 0 ? fd : dp_map_verify(fd, map, err);
+
 	return r < 0 ? r : take_fd(&fd);
 }
 

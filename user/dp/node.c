@@ -15,6 +15,7 @@
 #include "load.h"
 #include "nft.h"
 #include "paths.h"
+#include "progs.h"
 #include "sysctl.h"
 #include "uplink.h"
 #include "xdp.h"

@@ -345,11 +345,9 @@ static bool wait_for(int seconds, bool (*fn)(void *arg), void *arg)
 static struct wr_sweep sweep_read(void)
 {
 	struct wr_sweep sweep;
-	const __u32 zero = 0;
 	struct err err = { 0 };
-	int cpus;
 
-	assert_ok(dp_map_lookup("sweep", &zero, &sweep, &cpus, &err));
+	assert_ok(dp_value_get("sweep", &sweep, &err));
 	return sweep;
 }
 

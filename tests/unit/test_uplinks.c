@@ -210,8 +210,6 @@ static void tunnel_port(void **state)
 {
 	struct err err = { 0 };
 	struct wr_config config;
-	const __u32 zero = 0;
-	int cpus;
 
 	for (int again = 0; again < 2; again++) {
 		assert_ok(node_set_tunnel_port(6081, &err));
@@ -230,7 +228,7 @@ static void tunnel_port(void **state)
 	assert_true(check().nft_whole);
 	assert_ok(node_set_tunnel_port(7000, &err));
 	assert_ok(dp_pod_mtu_set(1400, &err));
-	assert_ok(dp_map_lookup("config", &zero, &config, &cpus, &err));
+	assert_ok(dp_value_get("config", &config, &err));
 	assert_int_equal(config.tunnel_port, htobe16(7000));
 	assert_int_equal(config.pod_mtu, 1400);
 	assert_true(config.mark_pod != 0);
@@ -239,7 +237,7 @@ static void tunnel_port(void **state)
 	assert_int_equal(node_set_tunnel_port(6081, &err), -ENOENT);
 	assert_int_equal(dp_pod_mtu_set(1400, &err), -ENOENT);
 	init(0);
-	assert_ok(dp_map_lookup("config", &zero, &config, &cpus, &err));
+	assert_ok(dp_value_get("config", &config, &err));
 	assert_int_equal(config.tunnel_port, 0);
 	assert_int_equal(config.pod_mtu, 0);
 }

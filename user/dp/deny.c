@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include "array.h"
 #include "cleanup.h"
 #include "file.h"
 #include "internal.h"
@@ -29,21 +30,19 @@ static void list_close(struct list *l)
 
 static int list_open(struct list *l, struct err *err)
 {
-	static const char *const names[] = { "deny4", "deny6", "deny_hits", "deny_state" };
-	int *const fds[] = { &l->tries[0], &l->tries[1], &l->hits, &l->state_fd };
-	const uint32_t zero = 0;
+	const struct dp_map_fd maps[] = {
+		{ "deny4", &l->tries[0] },
+		{ "deny6", &l->tries[1] },
+		{ "deny_hits", &l->hits },
+		{ "deny_state", &l->state_fd },
+	};
+	int r;
 
 	l->lock = lock_take(LOCK_NODE, "", LOCK_TIMEOUT_MS, err);
 	if (l->lock < 0)
 		return l->lock;
-	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
-		*fds[i] = dp_map_open(names[i], err);
-		if (*fds[i] < 0)
-			return *fds[i];
-	}
-	if (bpf_map_lookup_elem(l->state_fd, &zero, &l->state) < 0)
-		return err_errno(err, errno, "cannot read map deny_state");
-	return 0;
+	r = dp_maps_open(maps, ARRAY_SIZE(maps), err);
+	return r < 0 ? r : dp_value_get("deny_state", &l->state, err);
 }
 
 static int state_write(const struct list *l, struct err *err)

@@ -5,6 +5,7 @@
 #include <net/if.h>
 #include <string.h>
 
+#include "array.h"
 #include "cleanup.h"
 #include "file.h"
 #include "progs.h"
@@ -12,8 +13,13 @@
 int dp_open(struct dp *out, struct err *err)
 {
 	_cleanup_dp_ struct dp dp = DP_CLOSED;
-	_cleanup_fd_ int config = -1;
-	const __u32 zero = 0;
+	const struct dp_map_fd maps[] = {
+		{ "endpoints", &dp.endpoints },
+		{ "addr4", &dp.addr4 },
+		{ "addr6", &dp.addr6 },
+		{ "addr_cache", &dp.addr_cache },
+	};
+	int r;
 
 	dp.from_pod = prog_open(WARREN_PROG_FROM_POD, err);
 	if (dp.from_pod < 0)
@@ -21,23 +27,11 @@ int dp_open(struct dp *out, struct err *err)
 	dp.to_pod = prog_open(WARREN_PROG_TO_POD, err);
 	if (dp.to_pod < 0)
 		return dp.to_pod;
-	dp.endpoints = dp_map_open("endpoints", err);
-	if (dp.endpoints < 0)
-		return dp.endpoints;
-	dp.addr4 = dp_map_open("addr4", err);
-	if (dp.addr4 < 0)
-		return dp.addr4;
-	dp.addr6 = dp_map_open("addr6", err);
-	if (dp.addr6 < 0)
-		return dp.addr6;
-	dp.addr_cache = dp_map_open("addr_cache", err);
-	if (dp.addr_cache < 0)
-		return dp.addr_cache;
-	config = dp_map_open("config", err);
-	if (config < 0)
-		return config;
-	if (bpf_map_lookup_elem(config, &zero, &dp.config) < 0)
-		return err_errno(err, errno, "cannot read map config");
+	r = dp_maps_open(maps, ARRAY_SIZE(maps), err);
+	if (r == 0)
+		r = dp_value_get("config", &dp.config, err);
+	if (r < 0)
+		return r;
 	if (dp.config.abi_version != WR_ABI_VERSION || !dp.config.mark_pod) {
 		err_set(err, EPROTO, "map config says ABI version %u, this build has %d", dp.config.abi_version, WR_ABI_VERSION);
 		return err_hint(err, "an interrupted load: `warren node init` finishes it");
@@ -262,7 +256,7 @@ int dp_endpoint_check(struct dp *dp, struct nl *nl, uint32_t ifindex, unsigned *
 	}
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < sizeof(hooks) / sizeof(hooks[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(hooks); i++) {
 		r = tc_filter_get(nl, ifindex, hooks[i].hook, &id, err);
 		if (r < 0)
 			return r;

@@ -146,7 +146,6 @@ static int flow_lookup(uint8_t protocol, const struct ip ip[2], const uint16_t p
 {
 	union ct_key key;
 	struct wr_ct ct;
-	int cpus;
 
 	key_make(protocol, ip, port, &key);
 	for (size_t i = 0; i < ARRAY_SIZE(flow_maps); i++) {
@@ -154,7 +153,7 @@ static int flow_lookup(uint8_t protocol, const struct ip ip[2], const uint16_t p
 
 		if (flow_maps[i].family != ip[0].family)
 			continue;
-		r = dp_map_lookup(flow_maps[i].name, &key, &ct, &cpus, err);
+		r = dp_map_lookup(flow_maps[i].name, &key, &ct, err);
 		if (r == 0)
 			flow_read(&flow_maps[i], &key, &ct, flow);
 		if (r != -ENOENT)
@@ -227,8 +226,7 @@ static int add_counter(const void *key, const void *value, int cpus, void *arg)
 int dp_flow_stats(struct dp_flow_stats *stats, struct err *err)
 {
 	struct wr_config config;
-	const __u32 zero = 0;
-	int cpus, r;
+	int r;
 
 	*stats = (struct dp_flow_stats){ 0 };
 	r = dp_map_each("ct_stats", add_counter, stats->counters, err);
@@ -240,9 +238,9 @@ int dp_flow_stats(struct dp_flow_stats *stats, struct err *err)
 		stats->capacity[i] = info.max_entries;
 	}
 	if (r == 0)
-		r = dp_map_lookup("sweep", &zero, &stats->sweep, &cpus, err);
+		r = dp_value_get("sweep", &stats->sweep, err);
 	if (r == 0)
-		r = dp_map_lookup("config", &zero, &config, &cpus, err);
+		r = dp_value_get("config", &config, err);
 	if (r == 0)
 		stats->share = config.ct_share;
 	return r;
@@ -270,21 +268,13 @@ int dp_trace(const char *program, uint32_t ifindex, uint32_t entered, const void
 	     struct wr_trace *trace, int *tc_verdict, struct err *err)
 {
 	_cleanup_fd_ int lock = lock_take(LOCK_TRACE, "", LOCK_TIMEOUT_MS, err);
-	_cleanup_fd_ int map = lock < 0 ? lock : dp_map_open("trace", err);
 	_cleanup_(load_twin_free) struct load_twin twin = LOAD_NO_TWIN;
-	const __u32 zero = 0;
-	int r;
+	int r = lock < 0 ? lock : load_twin(program, &twin, err);
 
-	if (map < 0)
-		return map;
-	r = load_twin(program, &twin, err);
-	if (r < 0)
-		return r;
 	*trace = (struct wr_trace){ 0 };
-	if (bpf_map_update_elem(map, &zero, trace, BPF_ANY) < 0)
-		return err_errno(err, errno, "cannot write map trace");
-	r = run_twin(twin.prog, ifindex, entered, frame, length, tc_verdict, err);
-	if (r == 0 && bpf_map_lookup_elem(map, &zero, trace) < 0)
-		r = err_errno(err, errno, "cannot read map trace");
-	return r;
+	if (r == 0)
+		r = dp_value_put("trace", trace, err);
+	if (r == 0)
+		r = run_twin(twin.prog, ifindex, entered, frame, length, tc_verdict, err);
+	return r < 0 ? r : dp_value_get("trace", trace, err);
 }

@@ -35,8 +35,14 @@ int dp_map_verify(int fd, const struct dp_map *map, struct err *err);
 int dp_map_open_pin(const struct dp_map *map, struct err *err);
 int dp_map_fd_info(int fd, const struct dp_map *map, struct bpf_map_info *info, struct err *err);
 /* Every element of the map behind fd (of a growing map: of the hash inside), as dp_map_each() does. */
-int dp_map_walk(int fd, const struct dp_map *map, int (*fn)(const void *key, const void *value, int cpus, void *arg),
-		void *arg, struct err *err);
+int dp_map_walk(int fd, const struct dp_map *map, dp_map_fn fn, void *arg, struct err *err);
+
+/* Opens several maps by their names; what is open when one fails stays so. */
+struct dp_map_fd {
+	const char *name;
+	int *fd;
+};
+int dp_maps_open(const struct dp_map_fd *maps, size_t count, struct err *err);
 
 /* What a growing map's hash is made with, so that dumps of it can be read. All zero: no BTF. */
 struct dp_btf {

@@ -104,24 +104,18 @@ static uint32_t from_uplink_id(struct nl *nl, uint32_t ifindex)
 
 /* --- taking tunnels apart ------------------------------------------------------------------------------------------- */
 
-/* `uplink` NULL: no element. */
-static int uplink_write(uint32_t ifindex, const struct wr_uplink *uplink, struct err *err)
+static int uplink_forget(uint32_t ifindex, struct err *err)
 {
 	_cleanup_fd_ int fd = dp_map_open("uplinks", err);
 
 	if (fd < 0)
 		return fd;
-	if (uplink ? bpf_map_update_elem(fd, &ifindex, uplink, BPF_ANY) < 0
-		   : bpf_map_delete_elem(fd, &ifindex) < 0 && errno != ENOENT)
-		return err_errno(err, errno, "cannot write map uplinks");
-	return 0;
+	return bpf_map_delete_elem(fd, &ifindex) < 0 && errno != ENOENT ? err_errno(err, errno, "cannot write map uplinks") : 0;
 }
 
 static bool uplink_read(uint32_t ifindex, struct wr_uplink *uplink)
 {
-	int cpus;
-
-	return dp_map_lookup("uplinks", &ifindex, uplink, &cpus, NULL) == 0;
+	return dp_map_lookup("uplinks", &ifindex, uplink, NULL) == 0;
 }
 
 static bool is_decapsulating(uint32_t ifindex)
@@ -168,7 +162,7 @@ static int decap_start(struct nl *nl, uint32_t ifindex, struct err *err)
 		if (getrandom(&uplink.magic, sizeof(uplink.magic), 0) < 0 && errno != EINTR)
 			return err_errno(err, errno, "cannot draw a random number");
 	}
-	return uplink_write(ifindex, &uplink, err);
+	return dp_map_update("uplinks", &ifindex, &uplink, err);
 }
 
 /* What xdp_uplink has taken apart before is still believed. */
@@ -179,7 +173,7 @@ int dp_xdp_keep_tunnels(uint32_t ifindex, struct err *err)
 	if (!uplink_read(ifindex, &uplink) || !(uplink.flags & WR_UPLINK_DECAP))
 		return 0;
 	uplink.flags = 0;
-	return uplink_write(ifindex, &uplink, err);
+	return dp_map_update("uplinks", &ifindex, &uplink, err);
 }
 
 /*
@@ -218,7 +212,7 @@ static int detach(struct nl *nl, uint32_t ifindex, struct err *err)
 		return err_errno(err, errno, "cannot detach XDP from device %u", ifindex);
 	if (unlink(link_path(path, ifindex, mode)) < 0 && errno != ENOENT)
 		return err_errno(err, errno, "cannot remove the pin %s", path);
-	r = uplink_write(ifindex, NULL, err);
+	r = uplink_forget(ifindex, err);
 	return r < 0 ? r : origin_detach(nl, ifindex, err);
 }
 

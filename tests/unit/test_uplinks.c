@@ -11,6 +11,7 @@
 #include "nodes.h"
 #include "progs.h"
 #include "sysctl.h"
+#include "trace.h"
 
 __attribute__((format(printf, 1, 2))) static void sh(const char *fmt, ...)
 {
@@ -247,12 +248,12 @@ static void every_program_has_a_twin(void **state)
 	static const char *const programs[] = { "from_pod", "to_pod", "from_uplink", "from_host" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(programs); i++) {
-		struct load_twin twin = LOAD_NO_TWIN;
+		const uint8_t frame[64] = { 0 };
+		struct wr_trace trace;
 		struct err err = { 0 };
+		int tc_verdict;
 
-		assert_ok(load_twin(programs[i], &twin, &err));
-		assert_true(twin.prog >= 0);
-		load_twin_free(&twin);
+		assert_ok(dp_trace(programs[i], 1, 0, frame, sizeof(frame), &trace, &tc_verdict, &err));
 	}
 }
 

@@ -37,7 +37,7 @@ __attribute__((format(printf, 2, 0))) static int keep_complaint(enum libbpf_prin
 	return 0;
 }
 
-static int load_error(struct err *err, int num, const char *what)
+int load_error(struct err *err, int num, const char *what)
 {
 	libbpf_complaint[strcspn(libbpf_complaint, "\n")] = '\0';
 	err_errno(err, num, "%s", what);
@@ -316,8 +316,7 @@ void load_constants(struct warren_bpf *skel)
 		skel->rodata->lease_secret.seed = 0;
 }
 
-/* Opens this build's programs over the maps that are pinned, and counts those. */
-static int open_programs(struct warren_bpf **out, unsigned *pinned, struct err *err)
+int load_open(struct warren_bpf **out, unsigned *pinned, struct err *err)
 {
 	struct warren_bpf *skel;
 	int r;
@@ -344,7 +343,7 @@ int load_programs(const struct node_options *options, bool *fresh, struct err *e
 	unsigned pinned;
 	int r;
 
-	r = open_programs(&skel, &pinned, err);
+	r = load_open(&skel, &pinned, err);
 	*fresh = pinned == 0;
 	if (!skel)
 		return r;
@@ -362,59 +361,4 @@ int load_programs(const struct node_options *options, bool *fresh, struct err *e
 	}
 	warren_bpf__destroy(skel);
 	return r;
-}
-
-/* --- twins -------------------------------------------------------------------------------------------------------- */
-
-/* The tag is a hash of the instructions before the verifier sees what `dry_run` is: a twin has that of its original. */
-static int same_program(int twin, const char *name, struct err *err)
-{
-	_cleanup_fd_ int original = prog_open(name, err);
-	struct bpf_prog_info infos[2];
-
-	if (original < 0)
-		return original;
-	if (prog_info(original, &infos[0]) < 0 || prog_info(twin, &infos[1]) < 0)
-		return err_errno(err, errno, "cannot examine program %s", name);
-	if (memcmp(infos[0].tag, infos[1].tag, BPF_TAG_SIZE) == 0)
-		return 0;
-	err_set(err, EPROTO, "the loaded program %s is not this build's (%s)", name, WARREN_VERSION);
-	return err_hint(err, "use the `warren` that loaded it, or upgrade with `warren node init`");
-}
-
-static int load_dry(struct warren_bpf *skel, const char *name, int *prog, struct err *err)
-{
-	struct bpf_program *p;
-	int r;
-
-	bpf_object__for_each_program(p, skel->obj)
-	    bpf_program__set_autoload(p, strcmp(bpf_program__name(p), name) == 0);
-	skel->rodata->dry_run = true;
-	r = warren_bpf__load(skel);
-	if (r < 0)
-		return load_error(err, -r, "cannot load the program for a dry run");
-	*prog = bpf_program__fd(bpf_object__find_program_by_name(skel->obj, name));
-	return same_program(*prog, name, err);
-}
-
-int load_twin(const char *name, struct load_twin *twin, struct err *err)
-{
-	unsigned pinned, registered = 0;
-	int r = open_programs(&twin->skel, &pinned, err);
-
-	if (r < 0)
-		return r;
-	for (const struct dp_map *map = dp_maps; map->name; map++)
-		registered++;
-	if (pinned != registered) {
-		err_set(err, ENOENT, "Warren is not loaded here: %u of %u maps are pinned", pinned, registered);
-		return err_hint(err, "`warren node init` loads it; so does the first pod");
-	}
-	return load_dry(twin->skel, name, &twin->prog, err);
-}
-
-void load_twin_free(struct load_twin *twin)
-{
-	warren_bpf__destroy(twin->skel);
-	*twin = (struct load_twin)LOAD_NO_TWIN;
 }

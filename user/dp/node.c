@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mount.h>
 
+#include "array.h"
 #include "cleanup.h"
 #include "ethtool.h"
 #include "file.h"
@@ -20,7 +21,6 @@
 #include "uplink.h"
 #include "xdp.h"
 
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 #define LOCK_TIMEOUT_MS 30000
 #define BPFFS_MOUNTED_FILE WARREN_RUN_DIR "/bpffs-mounted" /* node_init mounted bpffs, so node_down unmounts it */
 

@@ -3,10 +3,10 @@
 
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include "array.h"
 #include "cleanup.h"
+#include "clock.h"
 #include "file.h"
 #include "internal.h"
 
@@ -222,8 +222,8 @@ static int collect(const void *at, const void *value, int cpus, void *arg)
 
 		deny->packets += hits[i].packets;
 		deny->bytes += hits[i].bytes;
-		if (hits[i].packets && idle / 1000000 < deny->idle_ms)
-			deny->idle_ms = idle / 1000000;
+		if (hits[i].packets && idle / NS_PER_MS < deny->idle_ms)
+			deny->idle_ms = idle / NS_PER_MS;
 	}
 	return 0;
 }
@@ -240,13 +240,11 @@ int dp_deny_each(int (*fn)(const struct dp_deny *deny, void *arg), void *arg, st
 {
 	_cleanup_fd_ int hits = dp_map_open("deny_hits", err);
 	struct walk w = { .family = AF_INET, .hits = hits, .cpus = libbpf_num_possible_cpus() };
-	struct timespec now;
 	int r;
 
 	if (hits < 0)
 		return hits;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	w.now = (uint32_t)(((uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec) >> WR_CT_TICK_SHIFT);
+	w.now = (uint32_t)(clock_ns(CLOCK_MONOTONIC) >> WR_CT_TICK_SHIFT);
 	r = dp_map_each("deny4", collect, &w, err);
 	w.family = AF_INET6;
 	if (r == 0)

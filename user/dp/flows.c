@@ -83,7 +83,7 @@ static void flow_read(const struct flow_map *map, const void *key, const struct 
 		.protocol = v6 ? k->v6.l4_proto : k->v4.l4_proto,
 		.answered_table = map->answered,
 		.dead = left < 0,
-		.expires_in_ms = left < 0 ? 0 : (uint32_t)(((uint64_t)left << WR_CT_TICK_SHIFT) / 1000000),
+		.expires_in_ms = left < 0 ? 0 : (uint32_t)(((uint64_t)left << WR_CT_TICK_SHIFT) / NS_PER_MS),
 		.ct = *ct,
 	};
 	for (int i = 0; i < 2; i++) {

@@ -12,6 +12,7 @@
 #include <sys/vfs.h>
 #include <time.h>
 
+#include "array.h"
 #include "cleanup.h"
 #include "file.h"
 #include "internal.h"
@@ -77,7 +78,7 @@ static int make_pin_dirs(struct err *err)
 {
 	static const char *const dirs[] = { WARREN_PIN_ROOT, PIN_VERSION_DIR, PIN_MAP_DIR, PIN_PROG_DIR };
 
-	for (size_t i = 0; i < sizeof(dirs) / sizeof(dirs[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
 		if (mkdir(dirs[i], 0700) < 0 && errno != EEXIST)
 			return err_errno(err, errno, "cannot make the pin directory %s", dirs[i]);
 	}
@@ -207,7 +208,7 @@ static int fill_growing(struct bpf_object *obj, struct err *err)
 	const __u32 zero = 0;
 	__u32 id;
 
-	for (size_t i = 0; i < sizeof(growing) / sizeof(growing[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(growing); i++) {
 		struct dp_btf types = { bpf_object__btf_fd(obj), btf_type(btf, growing[i].key),
 					btf_type(btf, growing[i].value) };
 		const struct dp_map *map = dp_map_find(growing[i].name, err);
@@ -295,7 +296,7 @@ static int pin_all(struct warren_bpf *skel, int mark_shift, struct err *err)
 		r = pin_maps(skel->obj, err);
 	if (r == 0)
 		r = start_sweep(skel, err);
-	for (size_t i = 0; i < sizeof(pinned_programs) / sizeof(pinned_programs[0]) && r == 0; i++)
+	for (size_t i = 0; i < ARRAY_SIZE(pinned_programs) && r == 0; i++)
 		r = pin_program(skel->obj, pinned_programs[i], err);
 	return r;
 }

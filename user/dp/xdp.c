@@ -8,6 +8,7 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 
+#include "array.h"
 #include "cleanup.h"
 #include "file.h"
 #include "internal.h"
@@ -26,7 +27,7 @@ const char *dp_xdp_mode_name(enum dp_xdp_mode mode)
 
 int dp_xdp_mode_parse(const char *text, enum dp_xdp_mode *mode)
 {
-	for (size_t i = 0; i < sizeof(mode_names) / sizeof(mode_names[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(mode_names); i++) {
 		if (strcmp(text, mode_names[i]) == 0) {
 			*mode = (enum dp_xdp_mode)i;
 			return 0;
@@ -49,7 +50,7 @@ static int link_open(uint32_t ifindex, enum dp_xdp_mode *mode, struct err *err)
 	static const enum dp_xdp_mode modes[] = { DP_XDP_NATIVE, DP_XDP_GENERIC };
 	char path[PIN_PATH_MAX];
 
-	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
 		_cleanup_fd_ int fd = bpf_obj_get(link_path(path, ifindex, modes[i]));
 		struct bpf_link_info info = { 0 };
 		__u32 len = sizeof(info);

@@ -7,7 +7,6 @@
 #include <stdio.h>
 
 #include "cleanup.h"
-#include "nft.h"
 #include "nodes.h"
 #include "progs.h"
 #include "sysctl.h"

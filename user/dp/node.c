@@ -12,9 +12,9 @@
 #include "cleanup.h"
 #include "ethtool.h"
 #include "file.h"
+#include "guard.h"
 #include "internal.h"
 #include "load.h"
-#include "nft.h"
 #include "paths.h"
 #include "progs.h"
 #include "sysctl.h"
@@ -241,7 +241,7 @@ static int detach_xdp(struct nl *nl, struct err *err)
 
 static int delete_table(struct nl *nl, struct err *err)
 {
-	return nft_table_delete(err);
+	return guard_delete(err);
 }
 
 static int restore_sysctls(struct nl *nl, struct err *err)
@@ -335,14 +335,6 @@ static int reattach_one(uint32_t ifindex, const struct wr_endpoint *ep, void *ar
 	return r;
 }
 
-static int nft_ensure(const struct wr_config *cfg, struct err *err)
-{
-	bool present, whole;
-	int r = nft_table_check(cfg, &present, &whole, err);
-
-	return r < 0 || whole ? r : nft_table_replace(cfg, err);
-}
-
 static int init_locked(const struct node_options *options, struct node_report *report, struct err *err)
 {
 	_cleanup_dp_ struct dp dp = DP_CLOSED;
@@ -358,7 +350,7 @@ static int init_locked(const struct node_options *options, struct node_report *r
 	if (r == 0)
 		r = dp_open(&dp, err);
 	if (r == 0)
-		r = nft_ensure(&dp.config, err);
+		r = guard_ensure(&dp.config, err);
 	if (r == 0)
 		r = sysctl_setup(&nl, err);
 	if (r == 0)
@@ -439,7 +431,7 @@ int node_ensure(struct dp *dp, struct err *err)
 		return r;
 	}
 	if (r == 0)
-		r = nft_ensure(&dp->config, err);
+		r = guard_ensure(&dp->config, err);
 	if (r < 0)
 		dp_close(dp);
 	return r;
@@ -452,7 +444,7 @@ static void set_tunnel_port(struct wr_config *config, uint16_t port)
 
 int node_set_tunnel_port(uint16_t port, struct err *err)
 {
-	return dp_config_change(set_tunnel_port, port, nft_ensure, err);
+	return dp_config_change(set_tunnel_port, port, guard_ensure, err);
 }
 
 /* --- check ------------------------------------------------------------------------------------------------------------ */
@@ -529,7 +521,7 @@ int node_check(struct node_check *check, struct err *err)
 		return r;
 	check->loaded = true;
 	snprintf(check->version, sizeof(check->version), "%.31s", dp.config.version);
-	r = nft_table_check(&dp.config, &check->nft_present, &check->nft_whole, err);
+	r = guard_check(&dp.config, &check->nft_present, &check->nft_whole, err);
 	if (r == 0)
 		r = open_route_socket(&nl, err);
 	if (r < 0)

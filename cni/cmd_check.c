@@ -5,8 +5,8 @@
 #include "addresses.h"
 #include "cleanup.h"
 #include "ethtool.h"
+#include "gateway.h"
 #include "netns.h"
-#include "node.h"
 #include "result.h"
 #include "wire.h"
 

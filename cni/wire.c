@@ -9,9 +9,9 @@
 #include "cleanup.h"
 #include "cni.h"
 #include "ethtool.h"
+#include "gateway.h"
 #include "log.h"
 #include "netns.h"
-#include "node.h"
 #include "str.h"
 
 #define MTU_DEFAULT 1500

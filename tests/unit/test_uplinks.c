@@ -7,6 +7,8 @@
 #include <stdio.h>
 
 #include "cleanup.h"
+#include "gateway.h"
+#include "node_check.h"
 #include "nodes.h"
 #include "progs.h"
 #include "sysctl.h"

@@ -12,7 +12,7 @@
 #include "guards.h"
 #include "json.h"
 #include "names.h"
-#include "node.h"
+#include "node_check.h"
 #include "tables.h"
 
 /* A notice is worth knowing, and leaves the node healthy. */

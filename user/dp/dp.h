@@ -16,8 +16,6 @@
 #include "err.h"
 #include "link.h"
 
-#define WARREN_GATEWAY_PEER "warren1" /* its other end */
-
 /* An open data plane: pinned maps by fd, as far as the plugin and the CLI write to or read from them. */
 struct dp {
 	int endpoints, addr4, addr6, addr_cache;

@@ -8,6 +8,7 @@
 
 #include "cli_rig.h"
 #include "frame.h"
+#include "gateway.h"
 #include "names.h"
 #include "node.h"
 #include "nodes.h"

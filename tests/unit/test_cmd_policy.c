@@ -8,8 +8,8 @@
 
 #include "cli_rig.h"
 #include "frame.h"
+#include "gateway.h"
 #include "names.h"
-#include "node.h"
 
 #define CLASS 17
 #define RULE 16

@@ -10,6 +10,7 @@
 #include "announce.h"
 #include "cleanup.h"
 #include "clock.h"
+#include "gateway.h"
 #include "node.h"
 #include "pod_mtu.h"
 

@@ -349,18 +349,16 @@ static int uplinks_tidy(struct cluster *c, struct err *err)
 
 static void put_own_prefix(struct wr_cluster *w, const struct prefix *cidr)
 {
-	uint8_t mask[16] = { 0 };
+	const struct ip mask = prefix_mask(cidr);
 
-	for (unsigned bit = 0; bit < cidr->len; bit++)
-		mask[bit / 8] |= (uint8_t)(0x80 >> bit % 8);
 	if (cidr->ip.family == AF_INET) {
 		w->flags |= WR_CLUSTER_POD4;
 		memcpy(&w->cidr4, cidr->ip.bytes, 4);
-		memcpy(&w->mask4, mask, 4);
+		memcpy(&w->mask4, mask.bytes, 4);
 	} else if (cidr->ip.family == AF_INET6) {
 		w->flags |= WR_CLUSTER_POD6;
 		memcpy(&w->cidr6, cidr->ip.bytes, 16);
-		memcpy(&w->mask6, mask, 16);
+		memcpy(&w->mask6, mask.bytes, 16);
 	}
 }
 
@@ -442,29 +440,19 @@ static void announce(struct cluster *c, size_t i, const struct link_info *device
 	memcpy(last->mac, device->mac, sizeof(last->mac));
 }
 
-static uint8_t mask_length(const void *mask, size_t size)
-{
-	const uint8_t *bytes = mask;
-	uint8_t len = 0;
-
-	for (size_t i = 0; i < size; i++)
-		len = (uint8_t)(len + __builtin_popcount(bytes[i]));
-	return len;
-}
-
 /* Which CIDRs the map names that are no longer ours. */
 static void note_former(struct cluster *c)
 {
 	const struct wr_cluster *w = &c->cluster;
-	const struct prefix old[2] = {
-		{ w->flags & WR_CLUSTER_POD4 ? ip_from(AF_INET, &w->cidr4) : (struct ip){ 0 }, mask_length(&w->mask4, 4) },
-		{ w->flags & WR_CLUSTER_POD6 ? ip_from(AF_INET6, &w->cidr6) : (struct ip){ 0 }, mask_length(&w->mask6, 16) },
+	const struct prefix none = { 0 }, old[2] = {
+		w->flags & WR_CLUSTER_POD4 ? prefix_masked(AF_INET, &w->cidr4, &w->mask4) : none,
+		w->flags & WR_CLUSTER_POD6 ? prefix_masked(AF_INET6, &w->cidr6, &w->mask6) : none,
 	};
 
 	for (int i = 0; i < 2; i++) {
 		const struct prefix *now = member_cidr(c->own, i ? AF_INET6 : AF_INET);
 
-		if (old[i].ip.family && (!now || !ip_equal(&now->ip, &old[i].ip) || now->len != old[i].len))
+		if (old[i].ip.family && (!now || prefix_cmp(now, &old[i]) != 0))
 			c->former[i] = old[i];
 	}
 }

@@ -269,7 +269,7 @@ static int put_node(struct cluster *c, struct member *m, const struct dp_node *n
 
 static bool same_dst(const struct route *a, const struct route *b)
 {
-	return ip_equal(&a->dst.ip, &b->dst.ip) && a->dst.len == b->dst.len;
+	return prefix_cmp(&a->dst, &b->dst) == 0;
 }
 
 /* Where another member has the CIDR now, its route has taken the place of this one. */

@@ -15,17 +15,6 @@ static struct wr_addr6 addr6(const struct ip *ip)
 	return a;
 }
 
-/* The bits of a prefix's length, as an address. */
-static struct ip mask_of(const struct prefix *p)
-{
-	struct prefix zero = { { .family = p->ip.family }, p->len };
-	struct ip host = prefix_last(&zero);
-
-	for (size_t i = 0; i < ip_bytes(&host); i++)
-		host.bytes[i] = (uint8_t)~host.bytes[i];
-	return host;
-}
-
 void node_encode(const struct dp_node *node, uint32_t id, struct wr_node *raw)
 {
 	*raw = (struct wr_node){
@@ -40,7 +29,7 @@ void node_encode(const struct dp_node *node, uint32_t id, struct wr_node *raw)
 	};
 	for (size_t i = 0; i < NODE_CIDRS; i++) {
 		const struct prefix *cidr = &node->cidrs[i];
-		struct ip mask = mask_of(cidr);
+		struct ip mask = prefix_mask(cidr);
 
 		if (cidr->ip.family == AF_INET) {
 			raw->flags |= WR_NODE_V4;
@@ -58,15 +47,6 @@ void node_encode(const struct dp_node *node, uint32_t id, struct wr_node *raw)
 	}
 }
 
-static struct prefix prefix_from(int family, const void *address, const void *mask)
-{
-	struct prefix p = { .ip = ip_from(family, address) };
-
-	for (size_t i = 0; i < ip_bytes(&p.ip); i++)
-		p.len = (uint8_t)(p.len + __builtin_popcount(((const uint8_t *)mask)[i]));
-	return p;
-}
-
 static void node_decode(const struct wr_node *raw, struct dp_node *node)
 {
 	const int outer = raw->flags & WR_NODE_OVER6 ? AF_INET6 : AF_INET;
@@ -80,9 +60,9 @@ static void node_decode(const struct wr_node *raw, struct dp_node *node)
 		.resolved = raw->flags & WR_NODE_RESOLVED,
 	};
 	if (raw->flags & WR_NODE_V4)
-		node->cidrs[0] = prefix_from(AF_INET, &raw->cidr4, &raw->mask4);
+		node->cidrs[0] = prefix_masked(AF_INET, &raw->cidr4, &raw->mask4);
 	if (raw->flags & WR_NODE_V6)
-		node->cidrs[1] = prefix_from(AF_INET6, &raw->cidr6, &raw->mask6);
+		node->cidrs[1] = prefix_masked(AF_INET6, &raw->cidr6, &raw->mask6);
 	memcpy(node->dmac, raw->dmac, sizeof(node->dmac));
 	memcpy(node->smac, raw->smac, sizeof(node->smac));
 }
@@ -103,7 +83,7 @@ int node_prefix_key(const struct dp_nodes *nodes, const struct prefix *cidr, uni
 bool node_has_cidr(const struct dp_node *node, const struct prefix *cidr)
 {
 	for (size_t i = 0; i < NODE_CIDRS; i++) {
-		if (node->cidrs[i].len == cidr->len && ip_equal(&node->cidrs[i].ip, &cidr->ip))
+		if (prefix_cmp(&node->cidrs[i], cidr) == 0)
 			return true;
 	}
 	return false;

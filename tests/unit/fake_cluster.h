@@ -39,8 +39,10 @@ struct fake_kernel {
 	int xdp_error; /* of every call; 0: none */
 	uint16_t port, mtu, pods_mtu;
 	int pods_left; /* pods that cannot be given the MTU */
-	struct prefix gateways[4];
+	struct ip gateways[4];
 	size_t gateway_count;
+	struct prefix rests[4]; /* routes for what is no pod of a CIDR of ours */
+	size_t rest_count;
 	struct { struct ip ip; struct link_info info; } devices[4];
 	size_t device_count;
 	unsigned announced; /* how often */
@@ -323,24 +325,48 @@ static inline int fake_gateway_link(void *arg, uint32_t *ifindex, struct err *er
 	return 0;
 }
 
+static inline bool fake_has_gateway(const struct fake_kernel *k, const struct ip *gateway)
+{
+	for (size_t i = 0; i < k->gateway_count; i++) {
+		if (ip_equal(&k->gateways[i], gateway))
+			return true;
+	}
+	return false;
+}
+
+static inline bool fake_has_rest(const struct fake_kernel *k, const struct prefix *cidr)
+{
+	for (size_t i = 0; i < k->rest_count; i++) {
+		if (prefix_cmp(&k->rests[i], cidr) == 0)
+			return true;
+	}
+	return false;
+}
+
 static inline int fake_gateway_add(void *arg, uint32_t ifindex, const struct prefix *cidr, const struct ip *gateway,
 				   struct err *err)
 {
 	struct fake_kernel *k = arg;
 
-	if (k->gateway_count < 4)
-		k->gateways[k->gateway_count++] = (struct prefix){ *gateway, cidr->len };
+	if (!fake_has_gateway(k, gateway))
+		k->gateways[k->gateway_count++] = *gateway;
+	if (!fake_has_rest(k, cidr))
+		k->rests[k->rest_count++] = *cidr;
 	return 0;
 }
 
-static inline int fake_gateway_delete(void *arg, uint32_t ifindex, const struct prefix *cidr, struct err *err)
+static inline int fake_gateway_delete(void *arg, uint32_t ifindex, const struct prefix *cidr, const struct ip *gateway,
+				      struct err *err)
 {
 	struct fake_kernel *k = arg;
-	const struct ip gateway = cidr_gateway(cidr);
 
-	for (size_t i = 0; i < k->gateway_count; i++) {
-		if (ip_equal(&k->gateways[i].ip, &gateway) && k->gateways[i].len == cidr->len)
+	for (size_t i = k->gateway_count; i-- > 0 && gateway;) {
+		if (ip_equal(&k->gateways[i], gateway))
 			k->gateways[i] = k->gateways[--k->gateway_count];
+	}
+	for (size_t i = k->rest_count; i-- > 0;) {
+		if (prefix_cmp(&k->rests[i], cidr) == 0)
+			k->rests[i] = k->rests[--k->rest_count];
 	}
 	return 0;
 }

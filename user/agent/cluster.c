@@ -454,18 +454,24 @@ static void note_former(struct cluster *c)
 
 		if (old[i].ip.family && (!now || prefix_cmp(now, &old[i]) != 0))
 			c->former[i] = old[i];
+		if (now && prefix_cmp(now, &c->former[i]) == 0)
+			c->former[i] = none;
 	}
 }
 
-/* Once no route has them as its source any more. */
+/* Once no route has them as its source any more. One of another length may have the same gateway: that stays. */
 static int delete_former(struct cluster *c, struct err *err)
 {
 	int ret = 0;
 
 	for (int i = 0; i < 2 && ret == 0; i++) {
-		if (!c->former[i].ip.family)
+		const struct prefix *former = &c->former[i], *now = member_cidr(c->own, i ? AF_INET6 : AF_INET);
+		const struct ip gateway = cidr_gateway(former), current = now ? cidr_gateway(now) : (struct ip){ 0 };
+
+		if (!former->ip.family)
 			continue;
-		ret = c->ops->gateway_delete(c->arg, c->gateway_ifindex, &c->former[i], err);
+		ret = c->ops->gateway_delete(c->arg, c->gateway_ifindex, former,
+					     ip_equal(&gateway, &current) ? NULL : &gateway, err);
 		if (ret == 0)
 			c->former[i].ip.family = 0;
 	}

@@ -55,8 +55,9 @@ struct cluster_ops {
 	int (*gateway_link)(void *arg, uint32_t *ifindex, struct err *err);
 	int (*gateway_add)(void *arg, uint32_t ifindex, const struct prefix *cidr, const struct ip *gateway,
 			   struct err *err);
-	/* Unless pods of that CIDR are there. */
-	int (*gateway_delete)(void *arg, uint32_t ifindex, const struct prefix *cidr, struct err *err);
+	/* `gateway` NULL: it stays. */
+	int (*gateway_delete)(void *arg, uint32_t ifindex, const struct prefix *cidr, const struct ip *gateway,
+			      struct err *err);
 	/* The device that has the address; -EADDRNOTAVAIL. */
 	int (*device)(void *arg, const struct ip *ip, struct link_info *info, struct err *err);
 	/* To the device's neighbours, as announce_address(). */

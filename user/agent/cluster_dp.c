@@ -157,17 +157,17 @@ static int in_cidr6(const void *key, const void *value, int cpus, void *arg)
 }
 
 /* Routes to pods have the address as their source, and would go with it. */
-static int gateway_delete(void *arg, uint32_t ifindex, const struct prefix *cidr, struct err *err)
+static int gateway_delete(void *arg, uint32_t ifindex, const struct prefix *cidr, const struct ip *gateway,
+			  struct err *err)
 {
 	const bool v6 = cidr->ip.family == AF_INET6;
-	const struct ip gateway = cidr_gateway(cidr);
 	struct cluster_kernel *k = arg;
 	struct nl_batch b = { 0 };
-	int ret = dp_map_each(v6 ? "addr6" : "addr4", v6 ? in_cidr6 : in_cidr4, (void *)cidr, err);
+	int ret = gateway ? dp_map_each(v6 ? "addr6" : "addr4", v6 ? in_cidr6 : in_cidr4, (void *)cidr, err) : 0;
 
 	if (ret)
 		return ret < 0 ? ret : 0;
-	node_gateway_delete(&k->nl, &b, ifindex, cidr, &gateway);
+	node_gateway_delete(&k->nl, &b, ifindex, cidr, gateway);
 	return nl_batch_run(&k->nl, &b, err);
 }
 

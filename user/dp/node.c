@@ -115,10 +115,10 @@ void node_gateway_add(struct nl *nl, struct nl_batch *b, uint32_t warren0_ifinde
 void node_gateway_delete(struct nl *nl, struct nl_batch *b, uint32_t warren0_ifindex, const struct prefix *cidr,
 			 const struct ip *gateway)
 {
-	struct prefix own = { .ip = *gateway, .len = (uint8_t)ip_bits(gateway) };
 	struct route rest = unreachable(cidr);
 
-	addr_delete(nl, b, warren0_ifindex, &own);
+	if (gateway)
+		addr_delete(nl, b, warren0_ifindex, &(struct prefix){ *gateway, (uint8_t)ip_bits(gateway) });
 	route_delete(nl, b, &rest);
 }
 

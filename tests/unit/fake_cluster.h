@@ -41,6 +41,7 @@ struct fake_kernel {
 	int pods_left; /* pods that cannot be given the MTU */
 	struct ip gateways[4];
 	size_t gateway_count;
+	bool pods; /* of every CIDR, so that no gateway can go */
 	struct prefix rests[4]; /* routes for what is no pod of a CIDR of ours */
 	size_t rest_count;
 	struct { struct ip ip; struct link_info info; } devices[4];
@@ -360,6 +361,8 @@ static inline int fake_gateway_delete(void *arg, uint32_t ifindex, const struct 
 {
 	struct fake_kernel *k = arg;
 
+	if (gateway && k->pods)
+		return 1;
 	for (size_t i = k->gateway_count; i-- > 0 && gateway;) {
 		if (ip_equal(&k->gateways[i], gateway))
 			k->gateways[i] = k->gateways[--k->gateway_count];

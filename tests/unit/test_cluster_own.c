@@ -264,6 +264,28 @@ static void another_cidr(void **state)
 	rig_end(&r);
 }
 
+/* Nor does one go that routes to pods have as their source: not before they have gone. */
+static void gateway_of_pods(void **state)
+{
+	struct rig r;
+
+	rig_begin(&r);
+	put(&r, "self", SELF);
+	assert_int_equal(run(&r), 0);
+	r.k.pods = true;
+	put(&r, "self", "10.9.0.0/24 fd01::/64", "192.0.2.1 2001:db8::1");
+	for (int again = 0; again < 2; again++) {
+		look_again(&r, HOP_ADDRESS);
+		assert_int_equal(run(&r), 0);
+		assert_gateways(&r, "10.1.0.1 10.9.0.1 fd01::1", "10.1.0.0/24 10.9.0.0/24 fd01::/64");
+	}
+	r.k.pods = false;
+	look_again(&r, HOP_ADDRESS);
+	assert_int_equal(run(&r), 0);
+	assert_gateways(&r, "10.9.0.1 fd01::1", "10.9.0.0/24 fd01::/64");
+	rig_end(&r);
+}
+
 /* Neighbours hear where our addresses are: once, and whenever that changes. */
 static void addresses_are_announced(void **state)
 {
@@ -308,6 +330,7 @@ int main(void)
 		cmocka_unit_test(small_mtu),
 		cmocka_unit_test(pods_follow),
 		cmocka_unit_test(another_cidr),
+		cmocka_unit_test(gateway_of_pods),
 		cmocka_unit_test(addresses_are_announced),
 	};
 

@@ -459,12 +459,15 @@ static void note_former(struct cluster *c)
 	}
 }
 
-/* Once no route has them as its source any more. One of another length may have the same gateway: that stays. */
+/*
+ * Once no route has them as its source any more: until then, every run tries. One of another length may have the same
+ * gateway: that stays.
+ */
 static int delete_former(struct cluster *c, struct err *err)
 {
 	int ret = 0;
 
-	for (int i = 0; i < 2 && ret == 0; i++) {
+	for (int i = 0; i < 2 && ret >= 0; i++) {
 		const struct prefix *former = &c->former[i], *now = member_cidr(c->own, i ? AF_INET6 : AF_INET);
 		const struct ip gateway = cidr_gateway(former), current = now ? cidr_gateway(now) : (struct ip){ 0 };
 
@@ -475,7 +478,7 @@ static int delete_former(struct cluster *c, struct err *err)
 		if (ret == 0)
 			c->former[i].ip.family = 0;
 	}
-	return ret;
+	return ret < 0 ? ret : 0;
 }
 
 /* The devices that have our addresses: packets of other nodes come in there, wherever ours go out. */

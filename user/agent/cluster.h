@@ -55,7 +55,7 @@ struct cluster_ops {
 	int (*gateway_link)(void *arg, uint32_t *ifindex, struct err *err);
 	int (*gateway_add)(void *arg, uint32_t ifindex, const struct prefix *cidr, const struct ip *gateway,
 			   struct err *err);
-	/* `gateway` NULL: it stays. */
+	/* `gateway` NULL: it stays, the CIDR alone goes. 1: nothing has gone, since pods of that CIDR are there. */
 	int (*gateway_delete)(void *arg, uint32_t ifindex, const struct prefix *cidr, const struct ip *gateway,
 			      struct err *err);
 	/* The device that has the address; -EADDRNOTAVAIL. */

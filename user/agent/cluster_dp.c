@@ -166,7 +166,7 @@ static int gateway_delete(void *arg, uint32_t ifindex, const struct prefix *cidr
 	int ret = gateway ? dp_map_each(v6 ? "addr6" : "addr4", v6 ? in_cidr6 : in_cidr4, (void *)cidr, err) : 0;
 
 	if (ret)
-		return ret < 0 ? ret : 0;
+		return ret;
 	node_gateway_delete(&k->nl, &b, ifindex, cidr, gateway);
 	return nl_batch_run(&k->nl, &b, err);
 }

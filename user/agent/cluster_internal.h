@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What cluster.c, member.c, claims.c and leftovers.c share. */
+/* What the files of a cluster share. */
 #ifndef WARREN_AGENT_CLUSTER_INTERNAL_H
 #define WARREN_AGENT_CLUSTER_INTERNAL_H
 
@@ -86,10 +86,38 @@ struct cluster {
 	struct histogram joins;
 };
 
-/* claims.c: sets left_out of every member, and says why in `problem`. -ENOMEM. */
-int claims_resolve(struct cluster *c);
+/* --- cluster_member.c --- */
 
-/* leftovers.c */
+void member_problem(struct member *m, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+const struct ip *member_address(const struct member *m, int family); /* the first; NULL: none */
+const struct prefix *member_cidr(const struct member *m, int family);
+void member_update(struct cluster *c, struct member *m);
+/* Out of maps, routes and ipcache; what cannot be done is tried again by the next run (-errno). */
+int member_withdraw(struct cluster *c, struct member *m);
+
+/* --- cluster_claims.c --- */
+
+int claims_resolve(struct cluster *c); /* sets left_out of every member, and says why in `problem`. -ENOMEM. */
+
+/* --- cluster_own.c --- */
+
+int own_update(struct cluster *c, struct err *err);
+int own_delete_former(struct cluster *c, struct err *err); /* after routes have another source */
+int own_update_mtu(struct cluster *c, struct err *err);	   /* after the other nodes' MTUs are known */
+int own_withdraw(struct cluster *c, struct err *err);	   /* there is no cluster (any more) */
+
+/* --- cluster_uplinks.c --- */
+
+int uplinks_load(struct cluster *c, struct err *err);
+bool is_uplink(const struct cluster *c, uint32_t ifindex);
+/* Sees to it that from_uplink is attached; it stays so if somebody's packets leave there, or it has our address (own). */
+int uplink_want(struct cluster *c, uint32_t ifindex, bool own, struct err *err);
+void uplinks_disown(struct cluster *c); /* none of them has our address, as far as is known */
+int uplinks_tidy(struct cluster *c, struct err *err); /* those that nobody wants */
+void uplinks_xdp(struct cluster *c);
+
+/* --- cluster_leftovers.c --- */
+
 int leftovers_load(struct cluster *c, struct err *err);
 int leftover_routes_load(struct cluster *c, struct err *err);
 void leftovers_free(struct leftovers *left);
@@ -100,18 +128,9 @@ int leftover_routes_delete(struct cluster *c, struct err *err);
 void node_normalize(struct dp_node *node); /* CIDRs by family, addresses sorted */
 bool route_same(const struct route *a, const struct route *b);
 
-/* member.c */
-void member_update(struct cluster *c, struct member *m);
-/* Out of maps, routes and ipcache; what cannot be done is tried again by the next run (-errno). */
-int member_withdraw(struct cluster *c, struct member *m);
-void member_problem(struct member *m, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-const struct ip *member_address(const struct member *m, int family); /* the first; NULL: none */
-const struct prefix *member_cidr(const struct member *m, int family);
-
-/* cluster.c */
-/* Sees to it that from_uplink is attached; it stays so if somebody's packets leave there, or it has our address. */
-int uplink_want(struct cluster *c, uint32_t ifindex, struct err *err);
-struct member *member_by_slot(const struct cluster *c, uint32_t slot);
-uint32_t tunnel_overhead(int family);
+static inline uint32_t tunnel_overhead(int family)
+{
+	return family == AF_INET ? WR_TUNNEL_OVERHEAD4 : WR_TUNNEL_OVERHEAD6;
+}
 
 #endif

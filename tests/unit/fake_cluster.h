@@ -57,7 +57,6 @@ struct fake_kernel {
 	size_t route_count;
 	unsigned long writes; /* of anything */
 	long writes_left;     /* then they fail with EIO; -1: never */
-	uint64_t now;
 };
 
 static inline int fake_write(struct fake_kernel *k, struct err *err)
@@ -474,11 +473,6 @@ static inline int fake_route_each(void *arg, int (*fn)(const struct route *route
 	return ret;
 }
 
-static inline uint64_t fake_now(void *arg)
-{
-	return ((struct fake_kernel *)arg)->now += 1000;
-}
-
 static const struct cluster_ops fake_cluster_ops = {
 	.node_put = fake_node_put,
 	.node_delete = fake_node_delete,
@@ -503,7 +497,6 @@ static const struct cluster_ops fake_cluster_ops = {
 	.route_put = fake_route_put,
 	.route_delete = fake_route_delete,
 	.route_each = fake_route_each,
-	.now_ns = fake_now,
 };
 
 #endif

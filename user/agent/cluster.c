@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "array.h"
+#include "clock.h"
 
 /* --- members --- */
 
@@ -80,7 +81,7 @@ int cluster_put_node(struct cluster *c, struct node_object *object)
 		return 0;
 	}
 	if (!m->slot)
-		m->since_ns = c->ops->now_ns(c->arg);
+		m->since_ns = clock_ns(CLOCK_MONOTONIC);
 	node_object_free(m->object);
 	m->object = object;
 	m->dirty = true;

@@ -67,7 +67,6 @@ struct cluster_ops {
 	int (*route_put)(void *arg, const struct route *route, struct err *err);
 	int (*route_delete)(void *arg, const struct route *route, struct err *err);
 	int (*route_each)(void *arg, int (*fn)(const struct route *route, void *fn_arg), void *fn_arg, struct err *err);
-	uint64_t (*now_ns)(void *arg);
 };
 
 struct cluster_events {

@@ -9,7 +9,6 @@
 
 #include "announce.h"
 #include "cleanup.h"
-#include "clock.h"
 #include "node.h"
 #include "pod_mtu.h"
 
@@ -261,11 +260,6 @@ static int each_route(void *arg, int (*fn)(const struct route *route, void *fn_a
 	return ret ? ret : route_each(&k->nl, AF_INET6, fn, fn_arg, err);
 }
 
-static uint64_t now_ns(void *arg)
-{
-	return clock_ns(CLOCK_MONOTONIC);
-}
-
 const struct cluster_ops cluster_kernel_ops = {
 	.node_put = node_put,
 	.node_delete = node_delete,
@@ -290,7 +284,6 @@ const struct cluster_ops cluster_kernel_ops = {
 	.route_put = route_put,
 	.route_delete = delete_route,
 	.route_each = each_route,
-	.now_ns = now_ns,
 };
 
 /* --- news --- */

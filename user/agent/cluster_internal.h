@@ -63,6 +63,9 @@ struct cluster {
 	struct member **members; /* by name */
 	size_t count, room;
 	struct member *own; /* NULL: there is no cluster */
+	struct histogram joins;
+
+	/* What the next run is about. */
 	bool loaded;	      /* what is in maps and routes is known */
 	bool objects_changed; /* who counts is to be decided again */
 	bool own_changed;     /* our own object: everybody is to be looked at */
@@ -72,18 +75,19 @@ struct cluster {
 	bool again;	      /* something failed that no event will announce */
 
 	struct leftovers left;
+	struct uplink *uplinks;
+	size_t uplink_count, uplink_room;
+
+	/* This node's own part. */
 	struct wr_cluster cluster; /* as in the map, but for the revision */
 	uint32_t gateway_ifindex;
 	struct prefix former[2]; /* our pod CIDRs until now, IPv4 and IPv6, while they have a gateway; family 0: none */
 	struct announced announced[NODE_ADDRESSES]; /* as own->object->addresses */
-	struct uplink *uplinks;
-	size_t uplink_count, uplink_room;
-	int told_mtu; /* -1: never told */
-	int pods_left; /* how many pods do not have it; -1: not known */
-	char pods_told[512]; /* ... as it was last told */
 	int told_port;
-	uint32_t own_mtu; /* the smallest of the devices that have our addresses; 0: none has */
-	struct histogram joins;
+	uint32_t own_mtu;    /* the smallest of the devices that have our addresses; 0: none has */
+	int told_mtu;	     /* -1: never told */
+	int pods_left;	     /* how many pods do not have it; -1: not known */
+	char pods_told[512]; /* ... as it was last told */
 };
 
 /* --- cluster_member.c --- */

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "clock.h"
 #include "cluster_internal.h"
 
 #define MTU_MIN4 68   /* RFC 791 */
@@ -409,7 +410,7 @@ static void member_join(struct cluster *c, struct member *m, const struct hop *h
 	}
 	keep_hop(c, m, hop);
 	if (m->since_ns)
-		histogram_add(&c->joins, c->ops->now_ns(c->arg) - m->since_ns);
+		histogram_add(&c->joins, clock_ns(CLOCK_MONOTONIC) - m->since_ns);
 	m->since_ns = 0;
 }
 

@@ -11,26 +11,16 @@
 
 /* --- members --- */
 
-/* Where a member of that name is, or belongs. */
-static size_t member_place(const struct cluster *c, const char *name, bool *found)
+static int name_cmp(const void *name, const void *member)
 {
-	size_t low = 0, high = c->count;
+	return strcmp(name, (*(struct member *const *)member)->name);
+}
 
-	*found = false;
-	while (low < high) {
-		size_t middle = (low + high) / 2;
-		int cmp = strcmp(c->members[middle]->name, name);
-
-		if (cmp == 0) {
-			*found = true;
-			return middle;
-		}
-		if (cmp < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+/* *place: where it is, or belongs. */
+static struct member *member_find(const struct cluster *c, const char *name, size_t *place)
+{
+	*place = array_lower_bound(name, c->members, c->count, sizeof(*c->members), name_cmp);
+	return *place < c->count && strcmp(c->members[*place]->name, name) == 0 ? c->members[*place] : NULL;
 }
 
 static void member_free(struct member *m)
@@ -68,10 +58,11 @@ static bool same_object(const struct node_object *a, const struct node_object *b
 
 int cluster_put_node(struct cluster *c, struct node_object *object)
 {
-	bool found;
-	size_t place = member_place(c, object->name, &found);
-	struct member *m = found ? c->members[place] : member_new(c, object->name, place);
+	size_t place;
+	struct member *m = member_find(c, object->name, &place);
 
+	if (!m)
+		m = member_new(c, object->name, place);
 	if (!m) {
 		node_object_free(object);
 		return -ENOMEM;
@@ -92,9 +83,8 @@ int cluster_put_node(struct cluster *c, struct node_object *object)
 
 void cluster_remove_node(struct cluster *c, const char *name)
 {
-	bool found;
-	size_t place = member_place(c, name, &found);
-	struct member *m = found ? c->members[place] : NULL;
+	size_t place;
+	struct member *m = member_find(c, name, &place);
 
 	if (!m || !m->object)
 		return;

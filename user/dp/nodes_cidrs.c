@@ -12,20 +12,16 @@ static struct cidr_list *list_of(struct dp_nodes *nodes, const struct prefix *ci
 	return &nodes->cidrs[cidr->ip.family == AF_INET6];
 }
 
+/* Never equal: what begins at the address itself counts as before it. */
+static int begins_after(const void *ip, const void *element)
+{
+	return ip_cmp(&((const struct cidr_slot *)element)->cidr.ip, ip) <= 0 ? 1 : -1;
+}
+
 /* How many of them begin at or before this address. */
 static size_t begin_up_to(const struct cidr_list *list, const struct ip *ip)
 {
-	size_t low = 0, high = list->count;
-
-	while (low < high) {
-		size_t middle = (low + high) / 2;
-
-		if (ip_cmp(&list->at[middle].cidr.ip, ip) <= 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return array_lower_bound(ip, list->at, list->count, sizeof(*list->at), begins_after);
 }
 
 uint32_t cidr_owner(const struct dp_nodes *nodes, const struct prefix *cidr, uint32_t but)

@@ -22,9 +22,10 @@ bool numbers_get(const struct numbers *n, uint64_t key, uint64_t *value);
 void numbers_remove(struct numbers *n, uint64_t key);
 void numbers_free(struct numbers *n);
 
-/* Every pair, in no order; the table must not be changed meanwhile. */
+/* Every pair, in no order; the table must not be changed meanwhile. (An empty one has no slots to reckon from.) */
 #define numbers_for_each(n, pair)                                                                                      \
-	for (const struct number_pair *pair = (n)->slots; pair != (n)->slots + (n)->room; pair++)                      \
+	for (const struct number_pair *pair = (n)->slots, *pair##_end = (n)->room ? pair + (n)->room : pair;           \
+	     pair != pair##_end; pair++)                                                                               \
 		if (pair->key)
 
 #endif

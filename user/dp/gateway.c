@@ -8,6 +8,7 @@
 #include "abi/maps.h"
 #include "array.h"
 #include "ethtool.h"
+#include "inet.h"
 
 /* Worse than any route that somebody else has for the same CIDR, so that `replace` never replaces theirs. */
 #define UNREACHABLE_PRIORITY 0x57520000u
@@ -104,9 +105,9 @@ void node_gateway_add(struct nl *nl, struct nl_batch *b, uint32_t warren0_ifinde
 void node_gateway_delete(struct nl *nl, struct nl_batch *b, uint32_t warren0_ifindex, const struct prefix *cidr,
 			 const struct ip *gateway)
 {
-	struct prefix own = { .ip = *gateway, .len = (uint8_t)ip_bits(gateway) };
 	struct route rest = unreachable(cidr);
 
-	addr_delete(nl, b, warren0_ifindex, &own);
+	if (gateway)
+		addr_delete(nl, b, warren0_ifindex, &(struct prefix){ *gateway, (uint8_t)ip_bits(gateway) });
 	route_delete(nl, b, &rest);
 }

@@ -31,7 +31,7 @@ int node_gateway_ifindex(struct nl *nl, uint32_t *ifindex, struct err *err);
  */
 void node_gateway_add(struct nl *nl, struct nl_batch *b, uint32_t warren0_ifindex, const struct prefix *cidr,
 		      const struct ip *gateway);
-/* Takes both away again. */
+/* Takes both away again; `gateway` NULL: the route alone. */
 void node_gateway_delete(struct nl *nl, struct nl_batch *b, uint32_t warren0_ifindex, const struct prefix *cidr,
 			 const struct ip *gateway);
 

@@ -26,13 +26,6 @@ void node_normalize(struct dp_node *node)
 	qsort(node->addresses, node->address_count, sizeof(*node->addresses), address_cmp);
 }
 
-static int prefix_cmp(const struct prefix *a, const struct prefix *b)
-{
-	int c = ip_cmp(&a->ip, &b->ip);
-
-	return c ? c : a->len - b->len;
-}
-
 static int cidrs_cmp(const struct prefix a[2], const struct prefix b[2])
 {
 	int c = prefix_cmp(&a[0], &b[0]);

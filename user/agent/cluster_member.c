@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "clock.h"
 #include "cluster_internal.h"
 
 void member_problem(struct member *m, const char *fmt, ...)
@@ -156,7 +157,7 @@ static bool is_on_link(struct cluster *c, const struct member *m, const struct h
 }
 
 /* Whether the MTU leaves room for a packet of each family that every host must be able to send. */
-static bool set_mtu(struct member *m, const struct hop *hop, uint32_t overhead, struct dp_node *node)
+static bool node_mtu(struct member *m, const struct hop *hop, uint32_t overhead, struct dp_node *node)
 {
 	uint32_t least = member_cidr(m, AF_INET6) ? IP6_MTU_MIN : IP4_MTU_MIN;
 
@@ -211,7 +212,7 @@ static bool node_wanted(struct cluster *c, struct member *m, int family, const s
 			       ip_format(to, text));
 		return false;
 	}
-	return set_mtu(m, hop, node->direct ? 0 : tunnel_overhead(family), node);
+	return node_mtu(m, hop, node->direct ? 0 : tunnel_overhead(family), node);
 }
 
 /* --- maps --- */
@@ -223,6 +224,15 @@ static bool node_same(const struct dp_node *a, const struct dp_node *b)
 	       ip_equal(&a->local, &b->local) && ip_equal(&a->remote, &b->remote) && a->uplink == b->uplink &&
 	       a->mtu == b->mtu && a->direct == b->direct && a->resolved == b->resolved &&
 	       (!a->resolved || (memcmp(a->dmac, b->dmac, 6) == 0 && memcmp(a->smac, b->smac, 6) == 0));
+}
+
+static struct member *member_by_slot(const struct cluster *c, uint32_t slot)
+{
+	for (size_t i = 0; i < c->count; i++) {
+		if (c->members[i]->slot == slot)
+			return c->members[i];
+	}
+	return NULL;
 }
 
 /* Somebody has what is this one's now: a node that is about to change, or one that an earlier agent left. */
@@ -266,7 +276,7 @@ static int put_node(struct cluster *c, struct member *m, const struct dp_node *n
 
 static bool same_dst(const struct route *a, const struct route *b)
 {
-	return ip_equal(&a->dst.ip, &b->dst.ip) && a->dst.len == b->dst.len;
+	return prefix_cmp(&a->dst, &b->dst) == 0;
 }
 
 /* Where another member has the CIDR now, its route has taken the place of this one. */
@@ -384,7 +394,7 @@ static void member_join(struct cluster *c, struct member *m, const struct hop *h
 {
 	struct ip ips[NODE_ADDRESSES + 2];
 	struct err err = { 0 };
-	int ret = uplink_want(c, hop->ifindex, &err);
+	int ret = uplink_want(c, hop->ifindex, false, &err);
 
 	set_known(c, m, ips, addresses_of(m, ips));
 	if (ret == 0)
@@ -397,7 +407,7 @@ static void member_join(struct cluster *c, struct member *m, const struct hop *h
 	}
 	keep_hop(c, m, hop);
 	if (m->since_ns)
-		histogram_add(&c->joins, c->ops->now_ns(c->arg) - m->since_ns);
+		histogram_add(&c->joins, clock_ns(CLOCK_MONOTONIC) - m->since_ns);
 	m->since_ns = 0;
 }
 

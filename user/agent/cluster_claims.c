@@ -34,9 +34,8 @@ static size_t claims_of(struct member *m, struct claim claims[CLAIMS_EACH])
 static int claim_cmp(const void *pa, const void *pb)
 {
 	const struct claim *a = pa, *b = pb;
-	int c = ip_cmp(&a->prefix.ip, &b->prefix.ip);
 
-	return c ? c : a->prefix.len - b->prefix.len;
+	return prefix_cmp(&a->prefix, &b->prefix);
 }
 
 /*

@@ -87,39 +87,9 @@ static void on_synced(void *arg)
 	mark_dirty(agent);
 }
 
-static void complaint_forget(struct agent *agent, const char *what)
+static void on_manifest_complaint(void *arg, const char *what, const struct err *err)
 {
-	for (size_t i = 0; i < agent->complaint_count; i++) {
-		struct complaint *c = &agent->complaints[i];
-
-		if (strcmp(c->what, what) != 0)
-			continue;
-		free(c->what);
-		free(c->message);
-		*c = agent->complaints[--agent->complaint_count];
-		return;
-	}
-}
-
-/* One complaint each thing: the last that was said of it. */
-static void on_complaint(void *arg, const char *what, const struct err *err)
-{
-	struct agent *agent = arg;
-	struct complaint *more;
-
-	complaint_forget(agent, what);
-	if (!err) {
-		log_info("%s: in order again", what);
-		return;
-	}
-	log_warn("%s: %s", what, err->msg);
-	more = realloc(agent->complaints, (agent->complaint_count + 1) * sizeof(*more));
-	if (!more)
-		return;
-	agent->complaints = more;
-	more[agent->complaint_count] = (struct complaint){ strdup(what), strdup(err->msg) };
-	if (more[agent->complaint_count].what && more[agent->complaint_count].message)
-		agent->complaint_count++;
+	complain(&((struct agent *)arg)->complaints, COMPLAINT_MANIFEST, what, err);
 }
 
 /* Labels of the network configuration, for an endpoint that has no pod object. false: there are none. */
@@ -285,7 +255,7 @@ static void tell_addresses(struct agent *agent)
 	if (strcmp(err.msg, agent->addresses_told) == 0)
 		return;
 	memcpy(agent->addresses_told, err.msg, sizeof(agent->addresses_told));
-	on_complaint(agent, "addresses of pods", *err.msg ? &err : NULL);
+	complain(&agent->complaints, COMPLAINT_AGENT, "addresses of pods", *err.msg ? &err : NULL);
 }
 
 static int load_all(struct agent *agent, struct err *err)
@@ -343,7 +313,7 @@ static void tell_key(struct agent *agent)
 		"this node has made its own, and takes the pods of the %zu other node%s for unknown ones: give all agents the "
 		"same --cluster-key",
 		counts.nodes, counts.nodes == 1 ? "" : "s");
-	on_complaint(agent, "cluster key", alone ? &err : NULL);
+	complain(&agent->complaints, COMPLAINT_AGENT, "cluster key", alone ? &err : NULL);
 }
 
 static void work_cluster(struct agent *agent)
@@ -390,7 +360,8 @@ static void work(struct agent *agent)
 	if (!agent->synced)
 		return;
 	own = cluster_resolve(agent->cluster);
-	if (own < 0) {
+	/* Every turn would put the timer off, and log. */
+	if (own < 0 && !uv_is_active((uv_handle_t *)&agent->cluster_retry)) {
 		log_error("no memory for the nodes of the cluster");
 		uv_timer_start(&agent->cluster_retry, agent->cluster_retry.timer_cb, CLUSTER_RETRY_MS, 0);
 	}
@@ -526,11 +497,21 @@ static int seed_rule(uint32_t rule, const char *text, void *arg)
 	return policy_seed_rule(arg, rule, text);
 }
 
+static void on_node_complaint(void *arg, const char *what, const struct err *err)
+{
+	complain(&((struct agent *)arg)->complaints, COMPLAINT_NODE, what, err);
+}
+
+static void on_cluster_complaint(void *arg, const char *what, const struct err *err)
+{
+	complain(&((struct agent *)arg)->complaints, COMPLAINT_AGENT, what, err);
+}
+
 /* What is on this node: the data plane, and the policy that an earlier agent left in it. */
 static int open_node(struct agent *agent, struct err *err)
 {
 	const struct node_options node = NODE_OPTIONS_DEFAULT;
-	const struct cluster_events events = { on_complaint, agent };
+	const struct cluster_events events = { on_node_complaint, on_cluster_complaint, agent };
 	struct node_report report;
 	int ret = node_init(&node, &report, err);
 
@@ -557,7 +538,7 @@ static int open_node(struct agent *agent, struct err *err)
 
 static int open_sources(struct agent *agent, struct err *err)
 {
-	const struct object_events objects = { on_object, on_removed, on_synced, on_complaint, agent };
+	const struct object_events objects = { on_object, on_removed, on_synced, on_manifest_complaint, agent };
 	const struct record_events records = { on_record, on_record_gone, agent };
 	int ret = records_open(&agent->records, &records, err);
 
@@ -650,9 +631,7 @@ static void end(struct agent *agent)
 	cluster_kernel_close(agent->kernel);
 	apply_tables_close(agent->tables);
 	policy_free(agent->policy);
-	while (agent->complaint_count)
-		complaint_forget(agent, agent->complaints[0].what);
-	free(agent->complaints);
+	complaints_free(&agent->complaints);
 	closep(&agent->lock);
 }
 

@@ -11,14 +11,11 @@
 
 #include "apply_dp.h"
 #include "cluster_dp.h"
+#include "complaints.h"
 #include "histogram.h"
 #include "manifests.h"
 #include "options.h"
 #include "records.h"
-
-struct complaint {
-	char *what, *message;
-};
 
 struct agent {
 	const struct options *options;
@@ -54,8 +51,7 @@ struct agent {
 	char cluster_failure[512];	   /* why other nodes could not be written; empty: they could */
 	char addresses_told[512];	   /* what is wrong with pods' addresses, as last told */
 	bool key_told;			   /* that the cluster's key is not the cluster's */
-	struct complaint *complaints;
-	size_t complaint_count;
+	struct complaints complaints;
 
 	uint64_t started_ns, compile_ns, apply_ns; /* the last ones */
 	struct histogram compiles, applies, latency;
@@ -63,7 +59,6 @@ struct agent {
 
 /* Runs until it is told to end. Returns the exit status. */
 int agent_run(const struct options *options);
-
 
 /*
  * Whether the policy of that attachment's endpoint is in force: 0, or -EAGAIN and why not yet (err). What may make it

@@ -253,9 +253,12 @@ json_t *answer_status(struct agent *agent)
 	struct apply_counts counts;
 
 	apply_count(agent->apply, &counts);
-	for (size_t i = 0; i < agent->complaint_count; i++)
-		json_array_append_new(complaints, json_pack("{s:s, s:s}", "file", agent->complaints[i].what, "message",
-							    agent->complaints[i].message));
+	for (size_t i = 0; i < agent->complaints.count; i++) {
+		const struct complaint *c = &agent->complaints.v[i];
+
+		json_array_append_new(complaints, json_pack("{s:s, s:s, s:s}", "kind", complaint_kind_name(c->kind), "file",
+							    c->what, "message", c->message));
+	}
 	return json_pack(
 	    "{s:s, s:i, s:I, s:I, s:b, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s?, s:o, s:o, s:o, s:o}",
 	    "version",

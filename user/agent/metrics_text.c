@@ -149,7 +149,8 @@ static void policy(FILE *f, const struct agent *agent)
 	       "Identities that two label sets share; no selector matches them.", c.collisions);
 	single(f, "warren_identities_left_out", "gauge", "Identities for which there was no room in the maps.",
 	       applied.identities_left_out);
-	single(f, "warren_manifest_complaints", "gauge", "Files that could not be read.", agent->complaint_count);
+	single(f, "warren_manifest_complaints", "gauge", "Files that could not be read.",
+	       complaints_count(&agent->complaints, COMPLAINT_MANIFEST));
 	single(f, "warren_policy_revision", "gauge", "Revision of the policy in force.", applied.state.revision);
 	single(f, "warren_policy_changes_total", "counter", "Changes of policy since the maps were made.",
 	       applied.state.changes);

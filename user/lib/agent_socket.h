@@ -25,7 +25,7 @@
  * status: {version, pid, uptime_ms, rss_bytes, synced, enforced (once at least), pending (something is not yet in force),
  *     revision, changes, applied_ms (how long ago; -1: never), compile_us, apply_us (the last ones), classes_denied,
  *     identities_left_out, failure: text or null (why the maps could not be written), counts: {of struct policy_counts},
- *     complaints: [{file, message}],
+ *     complaints: [{kind: "manifest", "node" or "agent", file (or what else it is about), message}],
  *     endpoints: [{ifindex, container, ifname, namespace, name, uid, identity, class, revision, state}],
  *     cluster: {member, node, mode: "tunnel", "direct" or "auto", nodes, in_maps, unresolved, problems, pod_mtu, addresses,
  *     addresses_left_out, addresses_disputed, failure: text or null}}

@@ -12,6 +12,7 @@
 #include "cleanup.h"
 #include "file.h"
 #include "histogram.h"
+#include "key.h"
 #include "notify.h"
 #include "numbers.h"
 #include "options.h"

@@ -178,35 +178,6 @@ size_t rss_bytes(void)
 	return resident * (size_t)sysconf(_SC_PAGESIZE);
 }
 
-enum endpoint_state endpoint_state(const struct apply_endpoint *ep)
-{
-	if (!ep || !ep->compiled)
-		return ENDPOINT_PENDING;
-	if (ep->missing)
-		return ENDPOINT_MISSING;
-	if (ep->denied)
-		return ENDPOINT_DENIED;
-	return ep->class_key == WR_CLASS_QUARANTINE	? ENDPOINT_QUARANTINE
-	       : ep->class_key == WR_CLASS_NOT_ISOLATED ? ENDPOINT_NOT_ISOLATED
-							: ENDPOINT_ENFORCED;
-}
-
-static const struct {
-	const char *name, *label;
-} states[ENDPOINT_STATES] = {
-	[ENDPOINT_ENFORCED] = { "enforced", "enforced" },
-	[ENDPOINT_NOT_ISOLATED] = { "not isolated", "not_isolated" },
-	[ENDPOINT_QUARANTINE] = { "quarantine", "quarantine" },
-	[ENDPOINT_DENIED] = { "denied", "denied" },
-	[ENDPOINT_MISSING] = { "missing", "missing" },
-	[ENDPOINT_PENDING] = { "pending", "pending" },
-};
-
-const char *endpoint_state_label(enum endpoint_state state)
-{
-	return states[state].label;
-}
-
 static json_t *endpoints_json(struct agent *agent)
 {
 	json_t *list = json_array();
@@ -223,7 +194,7 @@ static json_t *endpoints_json(struct agent *agent)
 					    (json_int_t)ep->ifindex, "container", r->container, "ifname", r->ifname,
 					    "namespace", r->pod_namespace, "name", r->pod_name, "uid", r->pod_uid,
 					    "identity", hex(ep->identity), "class", (json_int_t)ep->policy_class,
-					    "revision", (json_int_t)ep->revision, "state", states[endpoint_state(ep)].name));
+					    "revision", (json_int_t)ep->revision, "state", endpoint_state_name(endpoint_state(ep))));
 	}
 	return list;
 }
@@ -263,11 +234,11 @@ json_t *answer_status(struct agent *agent)
 	    "{s:s, s:i, s:I, s:I, s:b, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s?, s:o, s:o, s:o, s:o}",
 	    "version",
 	    WARREN_VERSION, "pid", (int)getpid(), "uptime_ms", (json_int_t)((clock_ns(CLOCK_MONOTONIC) - agent->started_ns) / NS_PER_MS),
-	    "rss_bytes", (json_int_t)rss_bytes(), "synced", agent->synced, "enforced", agent->enforced, "pending",
-	    agent->dirty || agent->failure[0] || cluster_pending(agent->cluster), "revision", (json_int_t)counts.state.revision, "changes",
+	    "rss_bytes", (json_int_t)rss_bytes(), "synced", agent->work.synced, "enforced", agent->work.enforced, "pending",
+	    agent->work.dirty || agent->work.failure[0] || cluster_pending(agent->cluster), "revision", (json_int_t)counts.state.revision, "changes",
 	    (json_int_t)counts.state.changes, "applied_ms", (json_int_t)applied_ms(&counts.state), "compile_us",
-	    (json_int_t)(agent->compile_ns / 1000), "apply_us", (json_int_t)(agent->apply_ns / 1000), "classes_denied",
+	    (json_int_t)(agent->work.compile_ns / 1000), "apply_us", (json_int_t)(agent->work.apply_ns / 1000), "classes_denied",
 	    (json_int_t)counts.state.classes_denied, "identities_left_out", (json_int_t)counts.identities_left_out,
-	    "failure", agent->failure[0] ? agent->failure : NULL, "counts", counts_json(agent->policy), "complaints",
+	    "failure", agent->work.failure[0] ? agent->work.failure : NULL, "counts", counts_json(agent->policy), "complaints",
 	    complaints, "endpoints", endpoints_json(agent), "cluster", cluster_json(agent));
 }

@@ -69,5 +69,5 @@ json_t *cluster_json(struct agent *agent)
 			 (json_int_t)c.problems, "pod_mtu", (json_int_t)c.pod_mtu, "addresses",
 			 (json_int_t)addresses.entries, "addresses_left_out", (json_int_t)addresses.left_out,
 			 "addresses_disputed", (json_int_t)addresses.disputed, "failure",
-			 agent->cluster_failure[0] ? agent->cluster_failure : NULL);
+			 agent->work.cluster_failure[0] ? agent->work.cluster_failure : NULL);
 }

@@ -154,12 +154,12 @@ static void policy(FILE *f, const struct agent *agent)
 	single(f, "warren_policy_revision", "gauge", "Revision of the policy in force.", applied.state.revision);
 	single(f, "warren_policy_changes_total", "counter", "Changes of policy since the maps were made.",
 	       applied.state.changes);
-	single(f, "warren_policy_failing", "gauge", "1 while the maps cannot be written.", agent->failure[0] != '\0');
+	single(f, "warren_policy_failing", "gauge", "1 while the maps cannot be written.", agent->work.failure[0] != '\0');
 	endpoints(f, agent);
-	histogram(f, "warren_policy_compile_seconds", "What compiling takes.", &agent->compiles);
-	histogram(f, "warren_policy_apply_seconds", "What writing the maps takes.", &agent->applies);
+	histogram(f, "warren_policy_compile_seconds", "What compiling takes.", &agent->work.compiles);
+	histogram(f, "warren_policy_apply_seconds", "What writing the maps takes.", &agent->work.applies);
 	histogram(f, "warren_policy_latency_seconds", "From the news of a change to its being in force.",
-		  &agent->latency);
+		  &agent->work.latency);
 }
 
 /* --- other nodes --- */

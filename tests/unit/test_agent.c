@@ -115,6 +115,43 @@ static void options_of_the_cluster(void **state)
 	assert_int_equal(o.cluster.xdp, DP_XDP_OFF);
 }
 
+static char *manual(void)
+{
+	struct err err = { 0 };
+	char *text;
+	size_t size;
+
+	if (file_read("user/man/warren-agent.8", 1 << 20, &text, &size, &err) < 0)
+		fail_msg("%s (run from the top folder)", err.msg);
+	return text;
+}
+
+/* The options of --help are those that the manual defines. */
+static void the_manual_agrees(void **state)
+{
+	_cleanup_free_ char *text = manual(), *help = NULL;
+	size_t size;
+	FILE *f = open_memstream(&help, &size);
+	int count = 0;
+
+	options_help(f);
+	fclose(f);
+	for (const char *p = help; (p = strstr(p, "\n  --")); p++, count++) {
+		char name[32], value[32] = "", want[80];
+
+		sscanf(p, "\n  --%31[a-z-]%*1[ ]%31[A-Z]", name, value);
+		for (char *c = value; *c; c++)
+			*c |= 0x20;
+		snprintf(want, sizeof(want), "\n.It Fl -%s%s%s\n", name, *value ? " Ar " : "", value);
+		if (!strstr(text, want))
+			fail_msg("the manual does not say '%s'", want);
+	}
+	assert_true(count > 0);
+	for (const char *p = text; (p = strstr(p, "\n.It Fl -")); p++)
+		count--;
+	assert_int_equal(count, 0);
+}
+
 /* --- the cluster key ------------------------------------------------------------------------------------------------
  */
 
@@ -510,6 +547,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(options),
 		cmocka_unit_test(options_values),
 		cmocka_unit_test(options_of_the_cluster),
+		cmocka_unit_test(the_manual_agrees),
 		cmocka_unit_test(key_forms),
 		cmocka_unit_test_setup(key_is_made_once, fresh),
 		cmocka_unit_test(requests),

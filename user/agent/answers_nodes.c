@@ -56,7 +56,6 @@ json_t *answer_pods(struct agent *agent)
 
 json_t *cluster_json(struct agent *agent)
 {
-	static const char *const modes[] = { [ROUTING_TUNNEL] = "tunnel", [ROUTING_DIRECT] = "direct", [ROUTING_AUTO] = "auto" };
 	const struct cluster_options *options = &agent->options->cluster;
 	struct ipcache_counts addresses;
 	struct cluster_counts c;
@@ -64,7 +63,7 @@ json_t *cluster_json(struct agent *agent)
 	cluster_count(agent->cluster, &c);
 	ipcache_count(agent->ipcache, &addresses);
 	return json_pack("{s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s?}", "member", c.on, "node",
-			 options->node_name, "mode", modes[options->mode], "nodes", (json_int_t)c.nodes, "in_maps",
+			 options->node_name, "mode", routing_mode_name(options->mode), "nodes", (json_int_t)c.nodes, "in_maps",
 			 (json_int_t)c.in_maps, "unresolved", (json_int_t)c.unresolved, "problems",
 			 (json_int_t)c.problems, "pod_mtu", (json_int_t)c.pod_mtu, "addresses",
 			 (json_int_t)addresses.entries, "addresses_left_out", (json_int_t)addresses.left_out,

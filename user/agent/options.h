@@ -28,5 +28,6 @@ struct options {
 /* -EINVAL (err set): not understood. Borrows from argv. */
 int options_parse(int argc, char **argv, struct options *options, struct err *err);
 void options_help(FILE *f);
+const char *routing_mode_name(enum routing_mode mode);
 
 #endif

@@ -14,7 +14,7 @@
 #include "histogram.h"
 #include "key.h"
 #include "notify.h"
-#include "numbers.h"
+#include "u64map.h"
 #include "options.h"
 #include "private_run.h"
 #include "records.h"
@@ -388,12 +388,12 @@ static void numbers(void **state)
 {
 	enum { KEYS = 200 };
 	uint64_t naive[KEYS + 1] = { 0 }, value;
-	struct numbers n = { 0 };
+	struct u64map n = { 0 };
 	uint32_t random = 1;
 	size_t count;
 
-	numbers_remove(&n, 5);
-	assert_false(numbers_get(&n, 5, &value));
+	u64map_remove(&n, 5);
+	assert_false(u64map_get(&n, 5, &value));
 	for (int i = 0; i < 100000; i++) {
 		/* Neighbours in the table collide: keys whose hashes differ little. */
 		uint64_t key, k;
@@ -402,25 +402,25 @@ static void numbers(void **state)
 		k = 1 + (random >> 16) % KEYS;
 		key = k << 32;
 		if (random >> 8 & 1) {
-			assert_int_equal(numbers_set(&n, key, (uint64_t)i + 1), 0);
+			assert_int_equal(u64map_set(&n, key, (uint64_t)i + 1), 0);
 			naive[k] = (uint64_t)i + 1;
 		} else {
-			numbers_remove(&n, key);
+			u64map_remove(&n, key);
 			naive[k] = 0;
 		}
 		k = 1 + (random >> 4) % KEYS;
-		assert_int_equal(numbers_get(&n, k << 32, &value), naive[k] != 0);
+		assert_int_equal(u64map_get(&n, k << 32, &value), naive[k] != 0);
 		if (naive[k])
 			assert_int_equal(value, naive[k]);
 	}
 	count = 0;
-	numbers_for_each(&n, pair)
+	u64map_for_each(&n, pair)
 	{
 		assert_int_equal(naive[pair->key >> 32], pair->value);
 		count++;
 	}
 	assert_int_equal(count, n.count);
-	numbers_free(&n);
+	u64map_free(&n);
 }
 
 static void histograms(void **state)

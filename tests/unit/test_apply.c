@@ -336,7 +336,7 @@ static void birth(struct node *n)
 
 	n->policy = policy_new(check_key);
 	n->apply = apply_new(&fake_ops, &n->fake);
-	apply_set_names(n->apply, on_names, n);
+	apply_on_identities(n->apply, on_names, n);
 	assert_int_equal(apply_load(n->apply, &err), 0);
 	assert_int_equal(apply_each_rule(n->apply, seed_rule, n->policy, &err), 0);
 	assert_int_equal(check_tell(n->policy, &nothing, &n->cluster), 0);

@@ -116,7 +116,7 @@ static void enforced(struct agent *agent)
 }
 
 /* In the middle of apply_run(): what pods of other nodes are is changed when that is safe. It must not stop the policy. */
-static void on_names(void *arg, const struct policy_changes *changes, bool full)
+static void on_identities(void *arg, const struct policy_changes *changes, bool full)
 {
 	struct agent *agent = arg;
 	struct err err;
@@ -290,7 +290,7 @@ int work_open(struct agent *agent, struct err *err)
 	agent->work.cluster_retry.data = agent;
 	agent->work.cluster_retry.timer_cb = on_cluster_retry;
 	agent->work.full = true;
-	apply_set_names(agent->apply, on_names, agent);
+	apply_on_identities(agent->apply, on_identities, agent);
 	ret = load_all(agent, err);
 	if (ret == 0 && apply_each_rule(agent->apply, seed_rule, agent->policy, err) == -ENOMEM)
 		return err_set(err, ENOMEM, "no memory for rules");

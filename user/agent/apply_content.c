@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "content.h"
+#include "apply_content.h"
 
 #include <errno.h>
 #include <stdlib.h>

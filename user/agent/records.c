@@ -4,9 +4,9 @@
 #include <string.h>
 #include <sys/inotify.h>
 
+#include "array.h"
 #include "cleanup.h"
 #include "file.h"
-#include "str.h"
 
 struct records {
 	struct record_events events;
@@ -16,7 +16,6 @@ struct records {
 };
 
 static const enum attachment_state watched[] = { ATTACHMENT_ADDING, ATTACHMENT_READY, ATTACHMENT_DELETING };
-#define WATCHED (sizeof(watched) / sizeof(watched[0]))
 
 static struct record *find(const struct records *r, const char *container, const char *ifname)
 {
@@ -72,15 +71,8 @@ static int remember(struct records *r, const struct attachment *a)
 {
 	struct record *record;
 
-	if (r->count == r->room) {
-		size_t room = r->room ? 2 * r->room : 16;
-		struct record *more = realloc(r->v, room * sizeof(*more));
-
-		if (!more)
-			return -ENOMEM;
-		r->v = more;
-		r->room = room;
-	}
+	if (array_grow(&r->v, &r->room, r->count, sizeof(*r->v)) < 0)
+		return -ENOMEM;
 	record = &r->v[r->count];
 	*record = (struct record){ strdup(a->container_id), strdup(a->ifname),	strdup(a->pod_namespace),
 				   strdup(a->pod_name),	    strdup(a->pod_uid), a->host_ifindex };
@@ -209,7 +201,7 @@ int records_open(struct records **out, const struct record_events *events, struc
 	r->fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
 	if (r->fd < 0)
 		return err_errno(err, errno, "cannot follow the attachments");
-	for (size_t i = 0; i < WATCHED; i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(watched); i++) {
 		const char *folder = attachment_folder(watched[i]);
 
 		ret = dir_make(folder, err);

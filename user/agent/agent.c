@@ -210,7 +210,7 @@ static void end(struct agent *agent)
 
 int agent_run(const struct options *options)
 {
-	struct agent agent = { .options = options, .lock = -1, .started_ns = clock_ns(CLOCK_MONOTONIC) };
+	struct agent agent = { .options = options, .lock = -1 };
 	struct err err;
 
 	signal(SIGPIPE, SIG_IGN);

@@ -62,7 +62,6 @@ struct agent {
 
 	struct work work;
 	struct complaints complaints;
-	uint64_t started_ns;
 };
 
 /* Runs until it is told to end. Returns the exit status. */

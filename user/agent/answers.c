@@ -5,16 +5,12 @@
 
 #include "agent.h"
 #include "cleanup.h"
-#include "clock.h"
 #include "json.h"
 #include "names.h"
 
 static json_t *hex(uint64_t number)
 {
-	char text[24];
-
-	snprintf(text, sizeof(text), "0x%" PRIx64, number);
-	return json_string(text);
+	return json_sprintf("0x%" PRIx64, number);
 }
 
 static json_t *numbers_json(const uint32_t *v, size_t count)
@@ -213,11 +209,6 @@ static json_t *counts_json(const struct policy *policy)
 			 "cidrs", (json_int_t)c.cidrs, "rules", (json_int_t)c.rules);
 }
 
-static int64_t applied_ms(const struct wr_policy_state *state)
-{
-	return state->applied_ns ? (int64_t)((clock_ns(CLOCK_BOOTTIME) - state->applied_ns) / NS_PER_MS) : -1;
-}
-
 json_t *answer_status(struct agent *agent)
 {
 	json_t *complaints = json_array();
@@ -231,14 +222,14 @@ json_t *answer_status(struct agent *agent)
 							    c->what, "message", c->message));
 	}
 	return json_pack(
-	    "{s:s, s:i, s:I, s:I, s:b, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s?, s:o, s:o, s:o, s:o}",
-	    "version",
-	    WARREN_VERSION, "pid", (int)getpid(), "uptime_ms", (json_int_t)((clock_ns(CLOCK_MONOTONIC) - agent->started_ns) / NS_PER_MS),
-	    "rss_bytes", (json_int_t)rss_bytes(), "synced", agent->work.synced, "enforced", agent->work.enforced, "pending",
-	    agent->work.dirty || agent->work.failure[0] || cluster_pending(agent->cluster), "revision", (json_int_t)counts.state.revision, "changes",
-	    (json_int_t)counts.state.changes, "applied_ms", (json_int_t)applied_ms(&counts.state), "compile_us",
-	    (json_int_t)(agent->work.compile_ns / 1000), "apply_us", (json_int_t)(agent->work.apply_ns / 1000), "classes_denied",
-	    (json_int_t)counts.state.classes_denied, "identities_left_out", (json_int_t)counts.identities_left_out,
-	    "failure", agent->work.failure[0] ? agent->work.failure : NULL, "counts", counts_json(agent->policy), "complaints",
-	    complaints, "endpoints", endpoints_json(agent), "cluster", cluster_json(agent));
+		"{s:s, s:i, s:I, s:b, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:s?, s:o, s:o, s:o, s:o}", "version",
+		WARREN_VERSION, "pid", (int)getpid(), "rss_bytes", (json_int_t)rss_bytes(), "synced", agent->work.synced,
+		"enforced", agent->work.enforced, "pending",
+		agent->work.dirty || agent->work.failure[0] || cluster_pending(agent->cluster), "revision",
+		(json_int_t)counts.state.revision, "changes", (json_int_t)counts.state.changes, "compile_us",
+		(json_int_t)(agent->work.compile_ns / 1000), "apply_us", (json_int_t)(agent->work.apply_ns / 1000),
+		"classes_denied", (json_int_t)counts.state.classes_denied, "identities_left_out",
+		(json_int_t)counts.identities_left_out, "failure", agent->work.failure[0] ? agent->work.failure : NULL,
+		"counts", counts_json(agent->policy), "complaints", complaints, "endpoints", endpoints_json(agent),
+		"cluster", cluster_json(agent));
 }

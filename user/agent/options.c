@@ -4,13 +4,13 @@
 #include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "array.h"
 #include "paths.h"
+#include "str.h"
 #include "syntax.h"
 
 /* A word that an option may have as its value, and what is stored then. */
@@ -106,12 +106,11 @@ void options_help(FILE *f)
 
 static int set_count(const struct setting *s, const char *text, size_t *field, struct err *err)
 {
-	char *end;
+	uint64_t number;
 
-	errno = 0;
-	*field = strtoul(text, &end, 10);
-	if (errno || *end || text[0] < '0' || text[0] > '9' || *field == 0)
+	if (number_parse(text, SIZE_MAX, &number) < 0 || number == 0)
 		return err_set(err, EINVAL, "--%s %s: not a number from 1", s->name, text);
+	*field = number;
 	return 0;
 }
 

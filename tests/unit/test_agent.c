@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The agent's smaller parts: telling the service manager, maps of numbers, durations, records of attachments. */
+/* The agent's smaller parts: notifying systemd, maps of numbers, durations, complaints, records of attachments. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "complaints.h"
 #include "file.h"
 #include "histogram.h"
 #include "notify.h"
@@ -108,9 +109,32 @@ static void histograms(void **state)
 	assert_int_equal(h.sum_ns, 60000200001u);
 }
 
-/* --- records
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* --- complaints --- */
+
+static void complaints(void **state)
+{
+	const struct err tab = { .num = EINVAL, .msg = "line 3: a tab" }, hole = { .num = EINVAL, .msg = "line 4: a hole" };
+	struct complaints c = { 0 };
+	const char *text;
+
+	complain(&c, COMPLAINT_AGENT, "nothing", NULL);
+	assert_int_equal(c.count, 0);
+	complain(&c, COMPLAINT_MANIFEST, "a.yaml", &tab);
+	text = c.v[0].message;
+	complain(&c, COMPLAINT_MANIFEST, "a.yaml", &tab);
+	assert_ptr_equal(c.v[0].message, text); /* the same is not said again */
+	complain(&c, COMPLAINT_NODE, "Node b", &hole);
+	complain(&c, COMPLAINT_MANIFEST, "a.yaml", &hole);
+	assert_int_equal(c.count, 2);
+	assert_int_equal(complaints_count(&c, COMPLAINT_MANIFEST), 1);
+	complain(&c, COMPLAINT_MANIFEST, "a.yaml", NULL);
+	assert_int_equal(complaints_count(&c, COMPLAINT_MANIFEST), 0);
+	assert_string_equal(c.v[0].what, "Node b");
+	assert_string_equal(c.v[0].message, "line 4: a hole");
+	complaints_free(&c);
+}
+
+/* --- records --- */
 
 struct seen {
 	char text[4096];
@@ -219,6 +243,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup(notifications, fresh),
 		cmocka_unit_test(u64map),
 		cmocka_unit_test(histograms),
+		cmocka_unit_test(complaints),
 		cmocka_unit_test_setup(records, fresh),
 	};
 

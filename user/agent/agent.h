@@ -30,12 +30,7 @@ struct work {
 	unsigned retries;
 	char failure[512];	   /* why the maps could not be written; empty: they could */
 	char cluster_failure[512]; /* the same of other nodes */
-
-	/* as last logged, or complained about */
-	size_t denied_told, left_out_told;
-	char addresses_told[512]; /* what is wrong with pods' addresses */
-	bool key_told;		  /* that the cluster's key is not the cluster's */
-
+	size_t denied_told, left_out_told; /* as last logged */
 	uint64_t compile_ns, apply_ns; /* the last ones */
 	struct histogram compiles, applies, latency;
 };

@@ -13,22 +13,25 @@ static void complaint_free(struct complaint *complaint)
 	free(complaint->message);
 }
 
-static void forget(struct complaints *c, const char *what)
+static struct complaint *find(const struct complaints *c, const char *what)
 {
 	for (size_t i = 0; i < c->count; i++) {
-		if (strcmp(c->v[i].what, what) != 0)
-			continue;
-		complaint_free(&c->v[i]);
-		c->v[i] = c->v[--c->count];
-		return;
+		if (strcmp(c->v[i].what, what) == 0)
+			return &c->v[i];
 	}
+	return NULL;
 }
 
 void complain(struct complaints *c, enum complaint_kind kind, const char *what, const struct err *err)
 {
-	struct complaint complaint;
+	struct complaint *old = find(c, what), complaint;
 
-	forget(c, what);
+	if (old ? err && strcmp(old->message, err->msg) == 0 : !err)
+		return;
+	if (old) {
+		complaint_free(old);
+		*old = c->v[--c->count];
+	}
 	if (!err) {
 		log_info("%s: in order again", what);
 		return;

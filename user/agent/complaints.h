@@ -24,7 +24,7 @@ struct complaints {
 	size_t count, room;
 };
 
-/* One complaint each thing (`what`): the last that was said of it. `err` NULL: it is in order again. */
+/* One complaint each thing (`what`): the last that was said of it, once. `err` NULL: it is in order. */
 void complain(struct complaints *c, enum complaint_kind kind, const char *what, const struct err *err);
 size_t complaints_count(const struct complaints *c, enum complaint_kind kind);
 const char *complaint_kind_name(enum complaint_kind kind);

@@ -141,9 +141,6 @@ static void tell_addresses(struct agent *agent)
 	else if (counts.disputed)
 		err_set(&err, EEXIST, "%zu addresses are claimed by more than one, and have nobody's labels; %s",
 			counts.disputed, counts.example);
-	if (strcmp(err.msg, agent->work.addresses_told) == 0)
-		return;
-	memcpy(agent->work.addresses_told, err.msg, sizeof(agent->work.addresses_told));
 	complain(&agent->complaints, COMPLAINT_AGENT, "addresses of pods", *err.msg ? &err : NULL);
 }
 
@@ -195,9 +192,6 @@ static void tell_key(struct agent *agent)
 
 	cluster_count(agent->cluster, &counts);
 	alone = counts.on && counts.nodes && !agent->options->key_file;
-	if (alone == agent->work.key_told)
-		return;
-	agent->work.key_told = alone;
 	err_set(&err, EINVAL,
 		"this node has made its own, and takes the pods of the %zu other node%s for unknown ones: give all agents the "
 		"same --cluster-key",

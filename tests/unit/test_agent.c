@@ -13,7 +13,7 @@
 #include "histogram.h"
 #include "notify.h"
 #include "private_run.h"
-#include "records.h"
+#include "attachments.h"
 #include "rig.h"
 #include "u64map.h"
 
@@ -173,11 +173,11 @@ static struct attachment record(const char *container, uint32_t ifindex, bool ag
 }
 
 /* What has been told since the last call, once all events are read. */
-static void expect(struct records *r, struct seen *seen, const char *text)
+static void expect(struct attachments *r, struct seen *seen, const char *text)
 {
 	struct err err;
 
-	assert_int_equal(records_run(r, &err), 0);
+	assert_int_equal(attachments_run(r, &err), 0);
 	assert_string_equal(seen->text, text);
 	seen->text[0] = '\0';
 }
@@ -186,15 +186,15 @@ static void records(void **state)
 {
 	struct attachment old = record("old", 3, true), none = record("none", 4, false), a = record("a", 0, true);
 	struct seen seen = { "" };
-	const struct record_events events = { seen_put, seen_remove, &seen };
-	struct records *r;
+	const struct attachment_events events = { seen_put, seen_remove, &seen };
+	struct attachments *r;
 	struct err err;
 
 	assert_int_equal(attachment_save(&old, &err), 0);
 	assert_int_equal(attachment_save(&none, &err), 0);
-	assert_int_equal(records_open(&r, &events, &err), 0);
+	assert_int_equal(attachments_open(&r, &events, &err), 0);
 	expect(r, &seen, "+3 ns/pod-old ");
-	assert_int_equal(records_count(r), 1);
+	assert_int_equal(attachments_count(r), 1);
 
 	/* An ADD: without a device yet, with one, done. */
 	assert_int_equal(attachment_save(&a, &err), 0);
@@ -202,11 +202,11 @@ static void records(void **state)
 	a.host_ifindex = 9;
 	assert_int_equal(attachment_save(&a, &err), 0);
 	expect(r, &seen, "+9 ns/pod-a ");
-	assert_non_null(records_find(r, "a", "eth0"));
-	assert_null(records_find(r, "a", "eth1"));
-	assert_string_equal(records_by_ifindex(r, 9)->pod_name, "pod-a");
+	assert_non_null(attachments_find(r, "a", "eth0"));
+	assert_null(attachments_find(r, "a", "eth1"));
+	assert_string_equal(attachments_by_ifindex(r, 9)->pod_name, "pod-a");
 	assert_int_equal(attachment_set_state(&a, ATTACHMENT_READY, &err), 0);
-	assert_int_equal(records_run(r, &err), 0);
+	assert_int_equal(attachments_run(r, &err), 0);
 	assert_non_null(strstr(seen.text, "+9"));
 	assert_null(strstr(seen.text, "-9"));
 	seen.text[0] = '\0';
@@ -215,7 +215,7 @@ static void records(void **state)
 	assert_int_equal(file_write(WARREN_ATTACHMENT_DIR "/ready/a@eth0", "{", 1, &err), 0);
 	expect(r, &seen, "");
 	assert_int_equal(attachment_set_state(&old, ATTACHMENT_DELETING, &err), 0);
-	assert_int_equal(records_run(r, &err), 0);
+	assert_int_equal(attachments_run(r, &err), 0);
 	assert_non_null(strstr(seen.text, "-3 "));
 	assert_null(strstr(seen.text, "+"));
 	seen.text[0] = '\0';
@@ -224,17 +224,17 @@ static void records(void **state)
 	expect(r, &seen, "-9 +12 ns/pod-a ");
 	assert_int_equal(attachment_remove("a", "eth0", &err), 0);
 	expect(r, &seen, "-12 ");
-	assert_int_equal(records_count(r), 0);
+	assert_int_equal(attachments_count(r), 0);
 
 	/* What was missed is found by looking at everything. */
 	a.host_ifindex = 15;
 	a.state = ATTACHMENT_READY;
 	assert_int_equal(attachment_save(&a, &err), 0);
-	assert_int_equal(records_rescan(r, &err), 0);
+	assert_int_equal(attachments_rescan(r, &err), 0);
 	assert_string_equal(seen.text, "+15 ns/pod-a ");
 	assert_int_equal(dir_remove(WARREN_ATTACHMENT_DIR, &err), 0);
-	assert_int_equal(records_run(r, &err), -ESHUTDOWN);
-	records_close(r);
+	assert_int_equal(attachments_run(r, &err), -ESHUTDOWN);
+	attachments_close(r);
 }
 
 int main(int argc, char **argv)

@@ -32,11 +32,11 @@ static void on_manifests(uv_poll_t *poll, int status, int events)
 		log_err(LOG_ERROR, &err);
 }
 
-static void on_records(uv_poll_t *poll, int status, int events)
+static void on_attachments(uv_poll_t *poll, int status, int events)
 {
 	struct agent *agent = poll->data;
 	struct err err;
-	int ret = records_run(agent->records, &err);
+	int ret = attachments_run(agent->attachments, &err);
 
 	if (ret < 0)
 		log_err(LOG_ERROR, &err);
@@ -71,7 +71,7 @@ static void on_hangup(uv_signal_t *signal, int number)
 		 (unsigned long long)clock_ns(CLOCK_MONOTONIC) / 1000);
 	notify(text);
 	log_info("reading everything again");
-	if (manifests_reload(agent->manifests, &err) < 0 || records_rescan(agent->records, &err) < 0)
+	if (manifests_reload(agent->manifests, &err) < 0 || attachments_rescan(agent->attachments, &err) < 0)
 		log_err(LOG_ERROR, &err);
 	/* What somebody else has done to the maps is mended too. */
 	agent->work.lost = true;
@@ -197,7 +197,7 @@ static void end(struct agent *agent)
 		metrics_free(agent->metrics);
 	if (agent->manifests)
 		manifests_close(agent->manifests);
-	records_close(agent->records);
+	attachments_close(agent->attachments);
 	apply_free(agent->apply);
 	cluster_close(agent->cluster);
 	ipcache_free(agent->ipcache);
@@ -220,11 +220,11 @@ int agent_run(const struct options *options)
 		agent.status = 1;
 	} else {
 		watch_fd(&agent, &agent.manifests_ready, manifests_fd(agent.manifests), on_manifests);
-		watch_fd(&agent, &agent.records_ready, records_fd(agent.records), on_records);
+		watch_fd(&agent, &agent.attachments_ready, attachments_fd(agent.attachments), on_attachments);
 		watch_fd(&agent, &agent.hops_ready, cluster_kernel_fd(agent.kernel), on_hops);
 		uv_check_start(&agent.turn_end, on_turn_end);
 		log_info("warren-agent " WARREN_VERSION " follows %s, %zu endpoints", options->manifests,
-			 records_count(agent.records));
+			 attachments_count(agent.attachments));
 		work(&agent);
 		uv_run(&agent.loop, UV_RUN_DEFAULT);
 	}

@@ -15,7 +15,7 @@
 #include "histogram.h"
 #include "manifests.h"
 #include "options.h"
-#include "records.h"
+#include "attachments.h"
 
 /* What is to be compiled and written, and how that went. */
 struct work {
@@ -40,7 +40,7 @@ struct agent {
 	uv_loop_t loop;
 	uv_signal_t hangup, terminate, interrupt;
 	uv_check_t turn_end;
-	uv_poll_t manifests_ready, records_ready, hops_ready;
+	uv_poll_t manifests_ready, attachments_ready, hops_ready;
 	int status; /* exit status */
 
 	int lock; /* LOCK_AGENT */
@@ -51,7 +51,7 @@ struct agent {
 	struct ipcache *ipcache;
 	struct cluster *cluster;
 	struct manifests *manifests;
-	struct records *records;
+	struct attachments *attachments;
 	struct server *server;
 	struct metrics *metrics;
 

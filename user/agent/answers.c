@@ -182,13 +182,13 @@ static json_t *endpoints_json(struct agent *agent)
 
 	for (size_t i = 0; i < count; i++) {
 		const struct apply_endpoint *ep = &endpoints[i];
-		const struct record *r = records_by_ifindex(agent->records, ep->ifindex);
+		const struct attached_pod *pod = attachments_by_ifindex(agent->attachments, ep->ifindex);
 
-		if (r)
+		if (pod)
 			json_array_append_new(
 			    list, json_pack("{s:I, s:s, s:s, s:s, s:s, s:s, s:o, s:I, s:I, s:s}", "ifindex",
-					    (json_int_t)ep->ifindex, "container", r->container, "ifname", r->ifname,
-					    "namespace", r->pod_namespace, "name", r->pod_name, "uid", r->pod_uid,
+					    (json_int_t)ep->ifindex, "container", pod->container, "ifname", pod->ifname,
+					    "namespace", pod->pod_namespace, "name", pod->pod_name, "uid", pod->pod_uid,
 					    "identity", hex(ep->identity), "class", (json_int_t)ep->policy_class,
 					    "revision", (json_int_t)ep->revision, "state", endpoint_state_name(endpoint_state(ep))));
 	}

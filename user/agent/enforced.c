@@ -38,10 +38,10 @@ const char *endpoint_state_label(enum endpoint_state state)
 
 int agent_endpoint_enforced(struct agent *agent, const char *container, const char *ifname, struct err *err)
 {
-	const struct record *record = records_find(agent->records, container, ifname);
-	const struct apply_endpoint *ep = record ? apply_endpoint(agent->apply, record->ifindex) : NULL;
+	const struct attached_pod *pod = attachments_find(agent->attachments, container, ifname);
+	const struct apply_endpoint *ep = pod ? apply_endpoint(agent->apply, pod->ifindex) : NULL;
 
-	if (!record)
+	if (!pod)
 		return err_set(err, EAGAIN, "there is no attachment %s@%s whose policy the agent decides", container,
 			       ifname);
 	if (!agent->work.enforced || !ep || !ep->compiled || agent->work.dirty || agent->work.failure[0])
@@ -53,8 +53,8 @@ int agent_endpoint_enforced(struct agent *agent, const char *container, const ch
 	}
 	if (ep->class_key == WR_CLASS_QUARANTINE) {
 		err_set(err, EAGAIN, "there is no pod %s/%s%s%s, and no labels in the network's configuration",
-			*record->pod_namespace ? record->pod_namespace : "default", record->pod_name,
-			*record->pod_uid ? " of uid " : "", record->pod_uid);
+			*pod->pod_namespace ? pod->pod_namespace : "default", pod->pod_name,
+			*pod->pod_uid ? " of uid " : "", pod->pod_uid);
 		return err_hint(err, "`warren status` says whether a manifest cannot be read");
 	}
 	if (ep->denied)

@@ -118,7 +118,7 @@ static void endpoints(FILE *f, const struct agent *agent)
 	const struct apply_endpoint *v = apply_endpoints(agent->apply, &count);
 
 	for (size_t i = 0; i < count; i++) {
-		if (records_by_ifindex(agent->records, v[i].ifindex))
+		if (attachments_by_ifindex(agent->attachments, v[i].ifindex))
 			counts[endpoint_state(&v[i])]++;
 	}
 	head(f, "warren_endpoints", "gauge", "Endpoints of this node whose policy the agent decides, by state.");

@@ -76,7 +76,7 @@ static bool own_labels(const struct attachment *a, struct labels *labels)
 	return false;
 }
 
-static void on_record(void *arg, const struct attachment *a)
+static void on_attachment(void *arg, const struct attachment *a)
 {
 	struct agent *agent = arg;
 	struct labels labels = { 0 };
@@ -90,7 +90,7 @@ static void on_record(void *arg, const struct attachment *a)
 	}
 }
 
-static void on_record_gone(void *arg, uint32_t ifindex)
+static void on_attachment_gone(void *arg, uint32_t ifindex)
 {
 	struct agent *agent = arg;
 
@@ -102,8 +102,8 @@ static void on_record_gone(void *arg, uint32_t ifindex)
 int sources_open(struct agent *agent, struct err *err)
 {
 	const struct object_events objects = { on_object, on_removed, on_synced, on_manifest_complaint, agent };
-	const struct record_events records = { on_record, on_record_gone, agent };
-	int ret = records_open(&agent->records, &records, err);
+	const struct attachment_events attachments = { on_attachment, on_attachment_gone, agent };
+	int ret = attachments_open(&agent->attachments, &attachments, err);
 
 	if (ret == 0)
 		ret = manifests_open(&agent->manifests, agent->options->manifests, &objects, err);

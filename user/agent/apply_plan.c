@@ -285,7 +285,6 @@ static int make_bridges(struct plan *plan, uint64_t run)
 	for (size_t i = 0; i < plan->move_count; i++) {
 		const struct move *move = &plan->moves[i];
 
-
 		if (move->as_from != WR_PEER_NONE && move->as_from != move->to)
 			plan->bridges[plan->bridge_count++] = (struct bridge){ move->as_from, move->to, 0 };
 	}

@@ -26,7 +26,8 @@ static int grow(struct u64map *n)
 	more.slots = calloc(more.room, sizeof(*more.slots));
 	if (!more.slots)
 		return -ENOMEM;
-	u64map_for_each(n, pair) * find(&more, pair->key) = *pair;
+	u64map_for_each(n, pair)
+		*find(&more, pair->key) = *pair;
 	more.count = n->count;
 	free(n->slots);
 	*n = more;

@@ -7,14 +7,7 @@
 
 #include "cleanup.h"
 #include "file.h"
-
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
+#include "str.h"
 
 int cluster_key_parse(const char *data, size_t size, uint8_t key[POLICY_KEY_SIZE])
 {

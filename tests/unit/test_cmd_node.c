@@ -178,7 +178,9 @@ static const char pods[] = "{\"pods\": [{\"namespace\": \"shop\", \"name\": \"db
 			   "{\"namespace\": \"shop\", \"name\": \"old\", \"identity\": \"0x1\", \"addresses\": [\"10.2.0.8\"]},"
 			   "{\"namespace\": \"shop\", \"name\": \"new\", \"identity\": \"0x1\", \"addresses\": [\"10.2.0.8\"]},"
 			   "{\"namespace\": 7, \"name\": \"odd\", \"addresses\": [7, \"x\"]}]}\n";
-static const char status[] = "{\"version\": \"9\", \"synced\": true, \"complaints\": [], \"counts\": {}}\n";
+static const char status[] =
+	"{\"version\": \"9\", \"synced\": true, \"counts\": {}, \"complaints\": [{\"kind\": \"node\", \"file\": \"Node d\","
+	"\"message\": \"its pod CIDR 10.2.0.0/25 overlaps that of b\"}]}\n";
 static char nodes[1024];
 
 static pid_t start_agent(void)
@@ -250,7 +252,8 @@ static void nodes_by_the_agent(void **state)
 	expect("node get a", 0, "state:            this node");
 	expect("node get d", 0, "problem:          its pod CIDR");
 	expect_failure("node get e", 1, "there is no node 'e'");
-	expect("status", 1, "node d: its pod CIDR 10.2.0.0/25 overlaps that of b");
+	expect("status", 1, "Node d: its pod CIDR 10.2.0.0/25 overlaps that of b");
+	expect("status", 1, "1 thing is wrong");
 	expect("status", 1, "tunnels end at 192.0.2.1, 2001:db8::1 UDP port 6081, VNI 1; 2 other nodes: 1 by tunnel, 1 direct, 1 unresolved");
 	agent_end(agent);
 	expect("status", 0, "2 other nodes");

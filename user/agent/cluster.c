@@ -245,7 +245,7 @@ static void tell(struct cluster *c, struct member *m)
 	memcpy(m->told, m->problem, sizeof(m->told));
 	snprintf(what, sizeof(what), "Node %s", m->name);
 	snprintf(err.msg, sizeof(err.msg), "%s", m->problem);
-	c->events.complain(c->events.arg, what, *m->problem ? &err : NULL);
+	c->events.complain_node(c->events.arg, what, *m->problem ? &err : NULL);
 }
 
 /* Of those who are gone all goes; they are told to be in order, since nobody else will. */

@@ -71,7 +71,8 @@ struct cluster_ops {
 };
 
 struct cluster_events {
-	/* Something is wrong (err), or no longer (NULL); `what` names it. */
+	/* Something is wrong (err), or no longer (NULL); `what` names it: a Node (cluster_each() has its problem too), or else. */
+	void (*complain_node)(void *arg, const char *what, const struct err *err);
 	void (*complain)(void *arg, const char *what, const struct err *err);
 	void *arg;
 };

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
+#include <string.h>
 
 #include "attachment.h"
 #include "clock.h"
@@ -164,12 +165,13 @@ static void check_complaints(struct status *s, const json_t *answer)
 	if (failure)
 		check(s, "agent", STATE_WRONG, "it tries again; its log says more", "the maps could not be written: %s", failure);
 	json_array_foreach(json_object_get(answer, "complaints"), i, complaint) {
-		const char *what = json_text_at(complaint, "file") ?: "";
-		bool manifest = what[0] == '/';
+		const char *kind = json_text_at(complaint, "kind") ?: "agent";
 
-		check(s, manifest ? "manifest" : "agent", STATE_WRONG,
-		      manifest ? "mend it: what it said before is still in force" : "mend it: the agent goes on by itself", "%s: %s",
-		      what, json_text_at(complaint, "message") ?: "");
+		check(s, kind, STATE_WRONG,
+		      strcmp(kind, "manifest") == 0 ? "mend it: what it said before is still in force"
+		      : strcmp(kind, "node") == 0   ? "`warren node list` shows all; mend its Node object or the way to it"
+						    : "mend it: the agent goes on by itself",
+		      "%s: %s", json_text_at(complaint, "file") ?: "", json_text_at(complaint, "message") ?: "");
 	}
 	if (json_integer_value(json_object_get(counts, "collisions")))
 		check(s, "identities", STATE_WRONG, "`warren identity list` shows them: change a label of one of the two",
@@ -233,7 +235,7 @@ static void cluster_words(const struct wr_cluster *c, char *buf, size_t size)
 static void check_nodes(struct status *s, const struct remotes *remotes)
 {
 	unsigned mapped = 0, direct = 0, unresolved = 0;
-	char words[160], label[NODE_LABEL_MAX];
+	char words[160];
 
 	for (size_t i = 0; i < remotes->node_count; i++) {
 		const struct remote_node *node = &remotes->nodes[i];
@@ -241,9 +243,6 @@ static void check_nodes(struct status *s, const struct remotes *remotes)
 		mapped += node->slot != 0;
 		direct += node->slot && node->dp.direct;
 		unresolved += node->slot && !node->dp.resolved;
-		if (node->problem)
-			check(s, "node", STATE_WRONG, "`warren node list` shows all; mend its Node object or the way to it",
-			      "%s: %s", node_label(node, label), node->problem);
 	}
 	cluster_words(&remotes->cluster, words, sizeof(words));
 	check(s, "cluster", unresolved ? STATE_NOTICE : STATE_OK, "`warren node list` shows which; `warren node ping` tries them",

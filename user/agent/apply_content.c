@@ -1,33 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "content.h"
+#include "apply_content.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Room for one more element of this size. */
-static int room_for_one(void **v, size_t *room, size_t count, size_t size)
-{
-	size_t more = *room ? 2 * *room : 8;
-	void *grown;
-
-	if (count < *room)
-		return 0;
-	grown = realloc(*v, more * size);
-	if (!grown)
-		return -ENOMEM;
-	*v = grown;
-	*room = more;
-	return 0;
-}
+#include "array.h"
 
 int entries_add(struct entries *list, const struct wr_policy_key *key, uint32_t rule)
 {
-	int ret = room_for_one((void **)&list->v, &list->room, list->count, sizeof(*list->v));
-
-	if (ret == 0)
-		list->v[list->count++] = (struct entry){ *key, { rule } };
-	return ret;
+	return array_push(list->v, list->room, list->count, (struct entry){ *key, { rule } });
 }
 
 static int entry_cmp(const void *a, const void *b)
@@ -37,16 +19,7 @@ static int entry_cmp(const void *a, const void *b)
 
 void entries_sort(struct entries *list)
 {
-	size_t kept = 0;
-
-	if (list->count < 2)
-		return;
-	qsort(list->v, list->count, sizeof(*list->v), entry_cmp);
-	for (size_t i = 0; i < list->count; i++) {
-		if (!kept || entry_cmp(&list->v[kept - 1], &list->v[i]) != 0)
-			list->v[kept++] = list->v[i];
-	}
-	list->count = kept;
+	list->count = array_sort_unique(list->v, list->count, sizeof(*list->v), entry_cmp, NULL);
 }
 
 void entries_free(struct entries *list)
@@ -57,11 +30,7 @@ void entries_free(struct entries *list)
 
 int cidrs_add(struct cidrs *list, const struct policy_cidr *cidr)
 {
-	int ret = room_for_one((void **)&list->v, &list->room, list->count, sizeof(*list->v));
-
-	if (ret == 0)
-		list->v[list->count++] = *cidr;
-	return ret;
+	return array_push(list->v, list->room, list->count, *cidr);
 }
 
 static int cidr_cmp(const void *a, const void *b)
@@ -230,24 +199,21 @@ struct wr_class_info info_union(const struct wr_class_info *a, const struct wr_c
 	return both;
 }
 
+/* The peer comes first in the key: its entries stand together. */
+static int peer_cmp(const void *peer, const void *entry)
+{
+	return memcmp(peer, &((const struct entry *)entry)->key.peer, sizeof(uint64_t));
+}
+
 int entries_for_peer(const struct entries *list, uint64_t from, uint64_t to, struct entries *out)
 {
-	size_t low = 0, high = list->count;
+	size_t i = array_lower_bound(&from, list->v, list->count, sizeof(*list->v), peer_cmp);
 
-	/* The peer comes first in the key: its entries stand together. */
-	while (low < high) {
-		size_t middle = (low + high) / 2;
-
-		if (memcmp(&list->v[middle].key.peer, &from, sizeof(from)) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	for (; low < list->count && list->v[low].key.peer == from; low++) {
-		struct wr_policy_key key = list->v[low].key;
+	for (; i < list->count && list->v[i].key.peer == from; i++) {
+		struct wr_policy_key key = list->v[i].key;
 
 		key.peer = to;
-		if (entries_add(out, &key, list->v[low].value.rule) < 0)
+		if (entries_add(out, &key, list->v[i].value.rule) < 0)
 			return -ENOMEM;
 	}
 	return 0;

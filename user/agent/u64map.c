@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "numbers.h"
+#include "u64map.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
 /* Open addressing with linear probing, at most three quarters full. */
-static size_t place(const struct numbers *n, uint64_t key)
+static size_t place(const struct u64map *n, uint64_t key)
 {
 	return (size_t)((key * 0x9e3779b97f4a7c15u) >> 32) & (n->room - 1);
 }
 
-static struct number_pair *find(const struct numbers *n, uint64_t key)
+static struct u64map_pair *find(const struct u64map *n, uint64_t key)
 {
 	size_t i = place(n, key);
 
@@ -19,23 +19,24 @@ static struct number_pair *find(const struct numbers *n, uint64_t key)
 	return &n->slots[i];
 }
 
-static int grow(struct numbers *n)
+static int grow(struct u64map *n)
 {
-	struct numbers more = { .room = n->room ? 2 * n->room : 16 };
+	struct u64map more = { .room = n->room ? 2 * n->room : 16 };
 
 	more.slots = calloc(more.room, sizeof(*more.slots));
 	if (!more.slots)
 		return -ENOMEM;
-	numbers_for_each(n, pair) * find(&more, pair->key) = *pair;
+	u64map_for_each(n, pair)
+		*find(&more, pair->key) = *pair;
 	more.count = n->count;
 	free(n->slots);
 	*n = more;
 	return 0;
 }
 
-int numbers_set(struct numbers *n, uint64_t key, uint64_t value)
+int u64map_set(struct u64map *n, uint64_t key, uint64_t value)
 {
-	struct number_pair *slot;
+	struct u64map_pair *slot;
 
 	if (4 * (n->count + 1) > 3 * n->room) {
 		int ret = grow(n);
@@ -46,13 +47,13 @@ int numbers_set(struct numbers *n, uint64_t key, uint64_t value)
 	slot = find(n, key);
 	if (!slot->key)
 		n->count++;
-	*slot = (struct number_pair){ key, value };
+	*slot = (struct u64map_pair){ key, value };
 	return 0;
 }
 
-bool numbers_get(const struct numbers *n, uint64_t key, uint64_t *value)
+bool u64map_get(const struct u64map *n, uint64_t key, uint64_t *value)
 {
-	const struct number_pair *slot = n->room ? find(n, key) : NULL;
+	const struct u64map_pair *slot = n->room ? find(n, key) : NULL;
 
 	if (!slot || !slot->key)
 		return false;
@@ -60,9 +61,9 @@ bool numbers_get(const struct numbers *n, uint64_t key, uint64_t *value)
 	return true;
 }
 
-void numbers_remove(struct numbers *n, uint64_t key)
+void u64map_remove(struct u64map *n, uint64_t key)
 {
-	struct number_pair *slot = n->room ? find(n, key) : NULL;
+	struct u64map_pair *slot = n->room ? find(n, key) : NULL;
 	size_t hole, i;
 
 	if (!slot || !slot->key)
@@ -82,8 +83,8 @@ void numbers_remove(struct numbers *n, uint64_t key)
 	n->slots[hole].key = 0;
 }
 
-void numbers_free(struct numbers *n)
+void u64map_free(struct u64map *n)
 {
 	free(n->slots);
-	*n = (struct numbers){ 0 };
+	*n = (struct u64map){ 0 };
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What a policy class holds, apart from its number, and what differs between two such contents. */
-#ifndef WARREN_AGENT_CONTENT_H
-#define WARREN_AGENT_CONTENT_H
+#ifndef WARREN_AGENT_APPLY_CONTENT_H
+#define WARREN_AGENT_APPLY_CONTENT_H
 
 #include "policy.h"
 

@@ -203,14 +203,4 @@ static __always_inline bool addr_is_endpoints(const union addr *a, const struct 
 	return (ep->flags & WR_EP_V4) && a->a4.v4 == ep->addr4.v4;
 }
 
-/* RFC 1624, equation 3: one 16-bit word under an Internet checksum changes. */
-static __always_inline __u16 csum_replace(__u16 sum, __u16 from, __u16 to)
-{
-	__u32 s = (__u16)~sum + (__u32)(__u16)~from + to;
-
-	s = (s & 0xffff) + (s >> 16);
-	s = (s & 0xffff) + (s >> 16);
-	return ~s;
-}
-
 #endif

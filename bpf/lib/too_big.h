@@ -10,8 +10,9 @@
 #ifndef WARREN_LIB_TOO_BIG_H
 #define WARREN_LIB_TOO_BIG_H
 
+#include "lib/checksum.h"
 #include "lib/endpoint.h"
-#include "lib/gateway.h"
+#include "lib/l4.h"
 #include "lib/node.h"
 
 #define ICMP4_FRAG_NEEDED 4 /* code of ICMP4_DEST_UNREACH */
@@ -40,7 +41,7 @@ static __always_inline bool may_be_told(const struct packet *p, const bool v6)
 			return false;
 		type = (const void *)(ip6 + 1);
 		if (ip6->nexthdr == IPPROTO_FRAGMENT)
-			return !(((const struct frag6_hdr *)type)->frag_off & bpf_htons(0xfff8));
+			return !(((const struct frag6_hdr *)type)->frag_off & bpf_htons(IP6_FRAGMENT_OFFSET));
 		return ip6->nexthdr != IPPROTO_ICMPV6 || *type >= ICMPV6_ECHO_REQUEST;
 	}
 	if (!ip4 || (ip4->frag_off & bpf_htons(IP4_FRAGMENT_OFFSET)))
@@ -56,9 +57,9 @@ static __always_inline void too_big_write4(struct iphdr *ip, const struct iphdr 
 	struct icmp_too_big *icmp = (void *)(ip + 1);
 
 	__builtin_memset(ip, 0, sizeof(*ip) + sizeof(*icmp));
-	*(__be16 *)ip = bpf_htons(0x4500);
+	*(__be16 *)ip = bpf_htons(IP4_PLAIN);
 	ip->tot_len = bpf_htons(sizeof(*ip) + TOO_BIG_MESSAGE);
-	ip->ttl = GATEWAY_HOP_LIMIT;
+	ip->ttl = IP_HOP_LIMIT;
 	ip->protocol = IPPROTO_ICMP;
 	ip->saddr = quoted->daddr;
 	ip->daddr = quoted->saddr;
@@ -78,7 +79,7 @@ static __always_inline void too_big_write6(struct ipv6hdr *ip, const struct ipv6
 	*(__be32 *)ip = bpf_htonl(6u << 28);
 	ip->payload_len = bpf_htons(TOO_BIG_MESSAGE);
 	ip->nexthdr = IPPROTO_ICMPV6;
-	ip->hop_limit = GATEWAY_HOP_LIMIT;
+	ip->hop_limit = IP_HOP_LIMIT;
 	__builtin_memcpy(&ip->saddr, &quoted->daddr, sizeof(ip->saddr));
 	__builtin_memcpy(&ip->daddr, &quoted->saddr, sizeof(ip->daddr));
 	icmp->type = ICMPV6_PKT_TOOBIG;

@@ -11,9 +11,6 @@
 #include "lib/l4.h"
 #include "lib/tunnel_in.h"
 
-#define TUNNEL_HOP_LIMIT 64
-#define IP4_DONT_FRAGMENT 0x4000
-
 /* Source ports: the dynamic range (RFC 8926 section 3.3, RFC 6335). */
 #define TUNNEL_SPORT_FIRST 0xc000
 #define TUNNEL_SPORT_BITS 14
@@ -157,16 +154,16 @@ static __always_inline void outer4_write(struct iphdr *ip, const struct tunnel_o
 	const __be16 len = bpf_htons(WR_TUNNEL_OVERHEAD4 + out->inner);
 	__u32 sum;
 
-	*(__be16 *)ip = bpf_htons(0x4500 | out->tos);
+	*(__be16 *)ip = bpf_htons(IP4_PLAIN | out->tos);
 	ip->tot_len = len;
 	ip->id = 0;
 	ip->frag_off = bpf_htons(IP4_DONT_FRAGMENT);
-	ip->ttl = TUNNEL_HOP_LIMIT;
+	ip->ttl = IP_HOP_LIMIT;
 	ip->protocol = IPPROTO_UDP;
 	ip->saddr = from;
 	ip->daddr = to;
-	sum = bpf_htons(0x4500 | out->tos) + (__u32)len + bpf_htons(IP4_DONT_FRAGMENT) +
-	      bpf_htons(TUNNEL_HOP_LIMIT << 8 | IPPROTO_UDP) + (from & 0xffff) + (from >> 16) + (to & 0xffff) +
+	sum = bpf_htons(IP4_PLAIN | out->tos) + (__u32)len + bpf_htons(IP4_DONT_FRAGMENT) +
+	      bpf_htons(IP_HOP_LIMIT << 8 | IPPROTO_UDP) + (from & 0xffff) + (from >> 16) + (to & 0xffff) +
 	      (to >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);
@@ -179,7 +176,7 @@ static __always_inline void outer6_write(struct ipv6hdr *ip, const struct tunnel
 	*(__be32 *)ip = bpf_htonl(6u << 28 | (__u32)out->tos << 20 | (out->hash & 0xfffff));
 	ip->payload_len = bpf_htons(sizeof(struct tunnel_payload) + out->inner);
 	ip->nexthdr = IPPROTO_UDP;
-	ip->hop_limit = TUNNEL_HOP_LIMIT;
+	ip->hop_limit = IP_HOP_LIMIT;
 	__builtin_memcpy(&ip->saddr, &out->node->local, sizeof(ip->saddr));
 	__builtin_memcpy(&ip->daddr, &out->node->remote, sizeof(ip->daddr));
 }

@@ -13,7 +13,7 @@
 #include <linux/if_packet.h>
 #include <linux/udp.h>
 
-#include "lib/gateway.h"
+#include "lib/checksum.h"
 #include "lib/geneve.h"
 #include "lib/ip.h"
 #include "lib/lease.h"
@@ -92,10 +92,10 @@ static __always_inline enum wr_reason tunnel6_outer(struct packet *p, const stru
 	sound = ip->version == 6;
 	t->udp = ETH_HLEN + sizeof(*ip);
 	t->end = ETH_HLEN + sizeof(*ip) + bpf_ntohs(ip->payload_len);
-	t->ecn = bpf_ntohl(*(const __be32 *)ip) >> 20 & ECN_MASK;
+	t->ecn = ip6_ecn(ip);
 	if (fragment) {
 		frag = packet_at(p, ETH_HLEN + sizeof(*ip), sizeof(*frag));
-		if (!frag || frag->nexthdr != IPPROTO_UDP || (frag->frag_off & bpf_htons(0xfff8)))
+		if (!frag || frag->nexthdr != IPPROTO_UDP || (frag->frag_off & bpf_htons(IP6_FRAGMENT_OFFSET)))
 			return WR_REASON_NONE;
 		t->udp += sizeof(*frag);
 	}
@@ -273,7 +273,7 @@ static __always_inline enum wr_reason tunnel6_inner(struct packet *p, struct tun
 	if (!ip || ip->version != 6 || t->inner + sizeof(*ip) + bpf_ntohs(ip->payload_len) != t->end)
 		return WR_REASON_TUNNEL_MALFORMED;
 	__builtin_memcpy(&p->at->saddr.a6, &ip->saddr, sizeof(p->at->saddr.a6));
-	return tunnel_ecn(t, bpf_ntohl(*(const __be32 *)ip) >> 20 & ECN_MASK);
+	return tunnel_ecn(t, ip6_ecn(ip));
 }
 
 /* --- trust --- */

@@ -99,7 +99,7 @@ static __always_inline enum wr_reason xdp_inner_check(const struct xdp_frame *f,
 	} else if (eth->h_proto == bpf_htons(ETH_P_IPV6)) {
 		if (ip6->version != 6 || bpf_ntohs(ip6->payload_len) + sizeof(*ip6) != len)
 			return WR_REASON_TUNNEL_MALFORMED;
-		ecn = bpf_ntohl(*(const __be32 *)ip6) >> 20 & ECN_MASK;
+		ecn = ip6_ecn(ip6);
 		t->inner_v6 = true;
 	} else {
 		return WR_REASON_TUNNEL_MALFORMED;

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* tc ingress of a pod's host-side device: everything that the pod sends. */
+#include "lib/cluster.h"
+#include "lib/fib.h"
 #include "lib/flow.h"
 #include "lib/forward.h"
 #include "lib/gateway.h"
+#include "lib/node.h"
 #include "lib/transport.h"
 #include "lib/verdict.h"
 
@@ -18,7 +21,7 @@ static __always_inline enum wr_reason foreign_source(const struct packet *p, con
 	bool unclaimed;
 
 	if (v6)
-		unclaimed = !(s[0] | s[1] | s[2] | s[3]) || (s[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000);
+		unclaimed = !(s[0] | s[1] | s[2] | s[3]) || addr6_is_link_local(&p->at->saddr.a6);
 	else
 		unclaimed = !p->at->saddr.a4.v4;
 	if (!unclaimed)

@@ -4,7 +4,9 @@
  * pod's or this node's own is dropped; everything else passes untouched, and costs a look at its IP header.
  */
 #include "lib/arrive.h"
+#include "lib/cluster.h"
 #include "lib/deny.h"
+#include "lib/node.h"
 #include "lib/outside.h"
 #include "lib/verdict.h"
 #include "lib/xdp_meta.h"

@@ -7,7 +7,10 @@
 #ifndef WARREN_LIB_ARRIVE_H
 #define WARREN_LIB_ARRIVE_H
 
+#include "lib/cluster.h"
+#include "lib/fib.h"
 #include "lib/flow.h"
+#include "lib/node.h"
 #include "lib/transport.h"
 #include "lib/tunnel_in.h"
 
@@ -22,7 +25,7 @@ static __always_inline bool destination_is_near(const struct addresses *at, cons
 /* ... or any that its stack has. */
 static __always_inline bool destination_is_own(struct __sk_buff *skb, const struct addresses *at, const bool v6)
 {
-	return !source_is_strange(&at->daddr, v6) && destination_is_host(skb, at, v6);
+	return !addr_is_strange(&at->daddr, v6) && destination_is_host(skb, at, v6);
 }
 
 OUT_OF_LINE int arrive_elsewhere(struct __sk_buff *skb, const struct addresses *at, __u32 v6)

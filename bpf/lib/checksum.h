@@ -3,7 +3,7 @@
 #ifndef WARREN_LIB_CHECKSUM_H
 #define WARREN_LIB_CHECKSUM_H
 
-#include <linux/types.h>
+#include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
 /* The checksum field of what bpf_csum_diff() has summed. */

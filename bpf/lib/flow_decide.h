@@ -6,9 +6,11 @@
 #ifndef WARREN_LIB_FLOW_DECIDE_H
 #define WARREN_LIB_FLOW_DECIDE_H
 
+#include "lib/fib.h"
 #include "lib/flow_entry.h"
 #include "lib/judge.h"
 #include "lib/l4.h"
+#include "lib/node.h"
 
 static __always_inline void trace_entry(const struct flow *f, __u32 steps)
 {
@@ -59,21 +61,6 @@ OUT_OF_LINE int flow_load(struct addresses *at, struct flow *f)
 	f->forward = f->swapped == (f->ct.flags & WR_CT_SWAPPED);
 	f->lost = f->found == FLOW_LIVES && way_is_out(f->way) && flow_is_lost(f);
 	return 0;
-}
-
-/* Whether the host itself has the address that the packet is for. Without a route it is the world's. */
-static __always_inline bool destination_is_host(struct __sk_buff *skb, const struct addresses *at, const bool v6)
-{
-	struct bpf_fib_lookup fib = { .family = v6 ? FAMILY_INET6 : FAMILY_INET, .ifindex = skb->ifindex };
-
-	if (v6) {
-		__builtin_memcpy(fib.ipv6_src, &at->saddr, sizeof(fib.ipv6_src));
-		__builtin_memcpy(fib.ipv6_dst, &at->daddr, sizeof(fib.ipv6_dst));
-	} else {
-		fib.ipv4_src = at->saddr.a4.v4;
-		fib.ipv4_dst = at->daddr.a4.v4;
-	}
-	return bpf_fib_lookup(skb, &fib, sizeof(fib), 0) == BPF_FIB_LKUP_RET_NOT_FWDED;
 }
 
 /*

@@ -208,11 +208,4 @@ static __always_inline bool is_neighbour_discovery(const struct packet *p)
 	return type && *type >= ND_FIRST && *type <= ND_LAST;
 }
 
-static __always_inline bool is_multicast(const union addr *a, const bool v6)
-{
-	if (v6)
-		return (a->a6.v6[0] & bpf_htonl(0xff000000)) == bpf_htonl(0xff000000);
-	return (a->a4.v4 & bpf_htonl(0xf0000000)) == bpf_htonl(0xe0000000) || a->a4.v4 == bpf_htonl(0xffffffff);
-}
-
 #endif

@@ -12,6 +12,7 @@
 #ifndef WARREN_LIB_LEASE_H
 #define WARREN_LIB_LEASE_H
 
+#include "lib/cluster.h"
 #include "lib/conntrack.h"
 #include "lib/endpoint.h"
 

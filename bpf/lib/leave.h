@@ -7,7 +7,10 @@
 #ifndef WARREN_LIB_LEAVE_H
 #define WARREN_LIB_LEAVE_H
 
+#include "lib/cluster.h"
+#include "lib/fib.h"
 #include "lib/flow.h"
+#include "lib/node.h"
 #include "lib/transport.h"
 #include "lib/tunnel_in.h"
 

@@ -6,7 +6,9 @@
 #ifndef WARREN_LIB_OUTSIDE_H
 #define WARREN_LIB_OUTSIDE_H
 
+#include "lib/cluster.h"
 #include "lib/lease.h"
+#include "lib/node.h"
 #include "lib/tunnel_in.h"
 
 /* By a lease for addresses that are in no node's pod CIDR: the cluster's revision is all that it depends on. */

@@ -19,10 +19,7 @@
 #include "abi/endpoint.h"
 #include "abi/node.h"
 #include "abi/reason.h"
-
-/* UAPI leaves these to the C library. */
-#define FAMILY_INET 2
-#define FAMILY_INET6 10
+#include "lib/addr.h"
 
 /*
  * A function that the verifier looks at once, by itself, instead of at every call with all that is known there: what is
@@ -43,11 +40,6 @@ static __always_inline bool way_is_out(const enum way way)
 {
 	return way == WAY_FROM_POD || way == WAY_FROM_HOST;
 }
-
-union addr {
-	struct wr_addr4 a4;
-	struct wr_addr6 a6;
-};
 
 /* Apart from the rest, in memory: as long as they are in registers, nothing else fits. */
 struct addresses {
@@ -183,16 +175,6 @@ static __always_inline void mac_write_host(void *to)
 	const __u8 mac[6] __attribute__((aligned(2))) = WR_HOST_MAC;
 
 	mac_copy(to, mac);
-}
-
-static __always_inline bool addr6_equal(const struct wr_addr6 *a, const struct wr_addr6 *b)
-{
-	return !((a->v6[0] ^ b->v6[0]) | (a->v6[1] ^ b->v6[1]) | (a->v6[2] ^ b->v6[2]) | (a->v6[3] ^ b->v6[3]));
-}
-
-static __always_inline bool addr_equal(const union addr *a, const union addr *b, const bool v6)
-{
-	return v6 ? addr6_equal(&a->a6, &b->a6) : a->a4.v4 == b->a4.v4;
 }
 
 /* Whether `a` is the endpoint's address of that family. */

@@ -8,6 +8,7 @@
 
 #include "lib/conntrack.h"
 #include "lib/l4.h"
+#include "lib/node.h"
 
 static __always_inline __u32 policy_matched(__u32 direction, const struct wr_policy_key *key, __u32 rule)
 {

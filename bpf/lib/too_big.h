@@ -11,6 +11,7 @@
 #define WARREN_LIB_TOO_BIG_H
 
 #include "lib/checksum.h"
+#include "lib/cluster.h"
 #include "lib/endpoint.h"
 #include "lib/l4.h"
 #include "lib/node.h"

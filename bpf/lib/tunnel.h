@@ -7,8 +7,10 @@
 #include <linux/pkt_cls.h>
 #include <linux/udp.h>
 
+#include "lib/cluster.h"
 #include "lib/geneve.h"
 #include "lib/l4.h"
+#include "lib/node.h"
 #include "lib/tunnel_in.h"
 
 /* Source ports: the dynamic range (RFC 8926 section 3.3, RFC 6335). */

@@ -14,6 +14,7 @@
 #include <linux/udp.h>
 
 #include "lib/checksum.h"
+#include "lib/cluster.h"
 #include "lib/geneve.h"
 #include "lib/ip.h"
 #include "lib/lease.h"
@@ -86,8 +87,7 @@ static __always_inline enum wr_reason tunnel6_outer(struct packet *p, const stru
 	__builtin_memcpy(&p->at->saddr.a6, &ip->saddr, sizeof(p->at->saddr.a6));
 	__builtin_memcpy(&p->at->daddr.a6, &ip->daddr, sizeof(p->at->daddr.a6));
 	fragment = ip->nexthdr == IPPROTO_FRAGMENT;
-	if ((ip->nexthdr != IPPROTO_UDP && !fragment) || !addr6_equal(&p->at->daddr.a6, &c->addr6) ||
-	    !(c->flags & WR_CLUSTER_V6))
+	if ((ip->nexthdr != IPPROTO_UDP && !fragment) || !cluster_has_outer(c, &p->at->daddr, true))
 		return WR_REASON_NONE;
 	sound = ip->version == 6;
 	t->udp = ETH_HLEN + sizeof(*ip);
@@ -278,58 +278,6 @@ static __always_inline enum wr_reason tunnel6_inner(struct packet *p, struct tun
 
 /* --- trust --- */
 
-static __always_inline bool prefix4_holds(const struct wr_addr4 *cidr, const struct wr_addr4 *mask, const union addr *a)
-{
-	return (a->a4.v4 & mask->v4) == cidr->v4;
-}
-
-static __always_inline bool prefix6_holds(const struct wr_addr6 *cidr, const struct wr_addr6 *mask, const union addr *a)
-{
-	const __be32 *w = a->a6.v6, *m = mask->v6, *c = cidr->v6;
-
-	return !(((w[0] & m[0]) ^ c[0]) | ((w[1] & m[1]) ^ c[1]) | ((w[2] & m[2]) ^ c[2]) | ((w[3] & m[3]) ^ c[3]));
-}
-
-static __always_inline bool node_holds(const struct wr_node *node, const union addr *a, const bool v6)
-{
-	if (v6)
-		return (node->flags & WR_NODE_V6) && prefix6_holds(&node->cidr6, &node->mask6, a);
-	return (node->flags & WR_NODE_V4) && prefix4_holds(&node->cidr4, &node->mask4, a);
-}
-
-/* Whether it is in this node's own pod CIDR, or this node's outer address. */
-static __always_inline bool cluster_holds(const struct wr_cluster *c, const union addr *a, const bool v6)
-{
-	if (v6)
-		return ((c->flags & WR_CLUSTER_POD6) && prefix6_holds(&c->cidr6, &c->mask6, a)) ||
-		       ((c->flags & WR_CLUSTER_V6) && addr6_equal(&a->a6, &c->addr6));
-	return ((c->flags & WR_CLUSTER_POD4) && prefix4_holds(&c->cidr4, &c->mask4, a)) ||
-	       ((c->flags & WR_CLUSTER_V4) && a->a4.v4 == c->addr4.v4);
-}
-
-/* Whether it is this node's own: its gateway address, or an outer one. */
-static __always_inline bool cluster_has_own(const struct wr_cluster *c, const union addr *a, const bool v6)
-{
-	if (v6)
-		return ((c->flags & WR_CLUSTER_POD6) && addr_is_first(a, &c->cidr4, &c->cidr6, true)) ||
-		       ((c->flags & WR_CLUSTER_V6) && addr6_equal(&a->a6, &c->addr6));
-	return ((c->flags & WR_CLUSTER_POD4) && addr_is_first(a, &c->cidr4, &c->cidr6, false)) ||
-	       ((c->flags & WR_CLUSTER_V4) && a->a4.v4 == c->addr4.v4);
-}
-
-/* An address that no packet comes from that a router has passed on: none, loopback, multicast, link-local. */
-static __always_inline bool source_is_strange(const union addr *a, const bool v6)
-{
-	const __u32 top = bpf_ntohl(v6 ? a->a6.v6[0] : a->a4.v4);
-
-	if (is_multicast(a, v6))
-		return true;
-	if (v6)
-		return (!a->a6.v6[0] && !a->a6.v6[1] && (!a->a6.v6[2] || a->a6.v6[2] == bpf_htonl(0xffff))) ||
-		       (top & 0xffc00000) == 0xfe800000;
-	return top >> 24 == 0 || top >> 24 == 127 || top >> 16 == 0xa9fe || top >> 28 == 0xf;
-}
-
 static __always_inline enum wr_reason stranger_check(const union addr *source, __u32 slot, __u64 identity,
 						     const bool v6)
 {
@@ -342,7 +290,7 @@ static __always_inline enum wr_reason stranger_check(const union addr *source, _
 	if (identity == WR_ID_REMOTE_NODE)
 		good = node_has_gateway(node, source, v6) || node_by_address(source, v6) == slot;
 	else
-		good = !source_is_strange(source, v6) && !cluster_holds(c, source, v6) && !node_by_cidr(source, v6) &&
+		good = !addr_is_strange(source, v6) && !cluster_holds(c, source, v6) && !node_by_cidr(source, v6) &&
 		       !node_by_address(source, v6);
 	return good ? WR_REASON_NONE : WR_REASON_TUNNEL_SOURCE;
 }

@@ -6,6 +6,7 @@
 #ifndef WARREN_LIB_XDP_TUNNEL_H
 #define WARREN_LIB_XDP_TUNNEL_H
 
+#include "lib/cluster.h"
 #include "lib/geneve.h"
 #include "lib/node.h"
 #include "lib/xdp_frame.h"
@@ -115,15 +116,6 @@ static __always_inline enum wr_reason xdp_sender_check(const struct xdp_frame *f
 	return node_get(t->origin.slot) ? WR_REASON_NONE : WR_REASON_TUNNEL_SENDER;
 }
 
-static __always_inline bool xdp_is_ours(const struct xdp_frame *f, const struct wr_cluster *c, __be16 dport,
-					const bool v6)
-{
-	if (dport != c->port)
-		return false;
-	return v6 ? (c->flags & WR_CLUSTER_V6) && addr6_equal(&f->daddr.a6, &c->addr6)
-		  : (c->flags & WR_CLUSTER_V4) && f->daddr.a4.v4 == c->addr4.v4;
-}
-
 static __always_inline enum wr_reason xdp_geneve_check(const struct xdp_frame *f, const struct wr_cluster *c,
 						       struct xdp_tunnel *t, const bool v6)
 {
@@ -170,7 +162,7 @@ static __always_inline enum wr_reason xdp_tunnel_check(struct xdp_frame *f, stru
 	if (!udp)
 		return WR_REASON_NONE;
 	c = cluster_get();
-	if (!c || !xdp_is_ours(f, c, udp->dest, v6))
+	if (!c || udp->dest != c->port || !cluster_has_outer(c, &f->daddr, v6))
 		return WR_REASON_NONE;
 	if (f->fragment)
 		return WR_REASON_TUNNEL_FRAGMENT;

@@ -3,6 +3,8 @@
  * tc ingress of an uplink: tunnel packets of other nodes are decapsulated, judged and delivered; what pretends to be a
  * pod's or this node's own is dropped; everything else passes untouched, and costs a look at its IP header.
  */
+#include <linux/if_packet.h>
+
 #include "lib/arrive.h"
 #include "lib/cluster.h"
 #include "lib/deny.h"

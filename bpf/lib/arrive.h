@@ -12,7 +12,7 @@
 #include "lib/flow.h"
 #include "lib/node.h"
 #include "lib/transport.h"
-#include "lib/tunnel_in.h"
+#include "lib/tunnel_decap.h"
 
 /* Whether the destination is this node's own as far as that is known at once: its gateway address, its outer one. */
 static __always_inline bool destination_is_near(const struct addresses *at, const bool v6)

@@ -5,7 +5,7 @@
 
 #include "lib/endpoint.h"
 #include "lib/gateway.h"
-#include "lib/tunnel.h"
+#include "lib/tunnel_out.h"
 
 static __always_inline enum wr_reason destination4_check(struct packet *p)
 {

@@ -25,6 +25,12 @@
 #define IP6_MORE_FRAGMENTS 1
 #define IP6_EXT_HEADERS_MAX 4
 #define ECN_MASK 3 /* of the type of service, and of the traffic class */
+#define ECN_ECT1 1
+#define ECN_ECT0 2
+#define ECN_CE 3
+
+/* By how much an IPv6 header is longer: what bpf_skb_change_proto() adds or removes. */
+#define PROTO_CHANGE (sizeof(struct ipv6hdr) - sizeof(struct iphdr))
 
 static __always_inline __u8 ip6_ecn(const struct ipv6hdr *ip)
 {

@@ -12,7 +12,6 @@
 #include "lib/flow.h"
 #include "lib/node.h"
 #include "lib/transport.h"
-#include "lib/tunnel_in.h"
 
 /* An address that the stack itself has; asked as if a packet went there. */
 static __always_inline bool source_is_own(struct __sk_buff *skb, const struct addresses *at, const bool v6)

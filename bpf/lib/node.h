@@ -8,6 +8,7 @@
 
 #include "lib/addr.h"
 #include "lib/maps.h"
+#include "lib/trace.h"
 
 /* NULL: the slot is empty. */
 static __always_inline const struct wr_node *node_get(__u32 slot)
@@ -81,6 +82,17 @@ static __always_inline bool node_holds(const struct wr_node *node, const union a
 	if (v6)
 		return (node->flags & WR_NODE_V6) && prefix6_holds(&node->cidr6, &node->mask6, a);
 	return (node->flags & WR_NODE_V4) && prefix4_holds(&node->cidr4, &node->mask4, a);
+}
+
+static __always_inline void node_count(__u32 slot, __u32 direction, __u32 bytes)
+{
+	__u32 key = wr_metric_key(slot, direction);
+	struct wr_metric *m = dry_run ? NULL : bpf_map_lookup_elem(&node_metrics, &key);
+
+	if (m) {
+		m->packets++;
+		m->bytes += bytes;
+	}
 }
 
 #endif

@@ -9,7 +9,6 @@
 #include "lib/cluster.h"
 #include "lib/lease.h"
 #include "lib/node.h"
-#include "lib/tunnel_in.h"
 
 /* By a lease for addresses that are in no node's pod CIDR: the cluster's revision is all that it depends on. */
 static __always_inline bool outside_lease(const union addr *source, __u32 revision, struct lease *lease, const bool v6)

@@ -7,7 +7,7 @@
 
 #include "lib/conntrack.h"
 #include "lib/too_big.h"
-#include "lib/tunnel.h"
+#include "lib/tunnel_out.h"
 
 /* One bit for each reason that drops, from the registry. */
 #define WR_KIND_PASS 0ull

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Packets to other nodes: encapsulation, and how they leave. What comes in is in lib/tunnel_in.h. */
-#ifndef WARREN_LIB_TUNNEL_H
-#define WARREN_LIB_TUNNEL_H
+#ifndef WARREN_LIB_TUNNEL_OUT_H
+#define WARREN_LIB_TUNNEL_OUT_H
 
 #include <asm-generic/errno.h>
 #include <linux/pkt_cls.h>
@@ -11,7 +11,6 @@
 #include "lib/geneve.h"
 #include "lib/l4.h"
 #include "lib/node.h"
-#include "lib/tunnel_in.h"
 
 /* Source ports: the dynamic range (RFC 8926 section 3.3, RFC 6335). */
 #define TUNNEL_SPORT_FIRST 0xc000

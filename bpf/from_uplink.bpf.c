@@ -21,17 +21,6 @@ char LICENSE[] __weak SEC("license") = "Dual BSD/GPL";
 
 /* --- not through the tunnel --- */
 
-/* By a lease for addresses that are in no node's pod CIDR: the cluster's revision is all that it depends on. */
-static __always_inline bool outside_lease(const union addr *source, __u32 revision, struct lease *lease, const bool v6)
-{
-	const __u64 h = lease_mix_address(lease_mix(lease_secret.seed, LEASE_OUTSIDE | v6), source, v6);
-	const __u32 slot = h >> (64 - LEASE_BITS);
-
-	lease->at = lease_secret.seed && !dry_run ? bpf_map_lookup_elem(&leases, &slot) : NULL;
-	lease->word = lease_mix(h, revision);
-	return lease->at && *lease->at == lease->word;
-}
-
 /*
  * Whether the packet, whose source is p->at->saddr, may go on. Then p->peer_ifindex is the node that has sent it, if it
  * is one of a pod there: known by the MAC address of the frame, on a link that both nodes are on.
@@ -46,7 +35,8 @@ static __always_inline enum wr_reason outside_check(struct packet *p, const stru
 
 	if (cluster_holds(c, source, v6))
 		return WR_REASON_NOT_TUNNELLED;
-	if (outside_lease(source, p->cluster_revision, &lease, v6))
+	lease_by_address(&lease, LEASE_OUTSIDE, source, p->cluster_revision, v6);
+	if (lease.at && *lease.at == lease.word)
 		return WR_REASON_NONE;
 	slot = node_by_cidr(source, v6);
 	if (!slot) {

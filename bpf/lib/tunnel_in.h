@@ -273,7 +273,7 @@ static __always_inline __u32 tunnel_sender(const union addr *source, __u32 revis
 	struct lease lease;
 	__u32 slot;
 
-	lease_sender(source, revision, &lease, v6);
+	lease_by_address(&lease, LEASE_SENDER, source, revision, v6);
 	slot = lease_slot(&lease);
 	if (slot)
 		return slot;

@@ -229,7 +229,11 @@ static __always_inline enum deny judge_denied(const struct packet *p)
 	return DENY_NO;
 }
 
-/* What is not addressed to this host, or is of a VLAN's device, is none of our business. */
+/*
+ * What is addressed to another host, or is of a VLAN's device, is none of our business; but not if xdp_uplink has taken
+ * it apart, which sees neither: nobody has looked at the inner packet. Unicast IP in a broadcast frame is a trick (RFC
+ * 1122 section 3.3.6), which the stack falls for: it may say no more than one that was sent to this host.
+ */
 static __always_inline enum wr_reason judge(struct packet *p, union memory *m)
 {
 	const struct wr_cluster *c = cluster_get();
@@ -238,8 +242,8 @@ static __always_inline enum wr_reason judge(struct packet *p, union memory *m)
 	bool v6;
 
 	p->cluster_revision = cluster_revision();
-	if (!c || !c->flags || p->skb->pkt_type != PACKET_HOST || p->skb->vlan_present)
-		return WR_REASON_NONE;
+	if (!c || !c->flags || p->skb->pkt_type > PACKET_MULTICAST || p->skb->vlan_present)
+		return m->first.origin.slot ? WR_REASON_TUNNEL_TARGET : WR_REASON_NONE;
 	eth = packet_at(p, 0, sizeof(*eth));
 	if (!eth || (eth->h_proto != bpf_htons(ETH_P_IP) && eth->h_proto != bpf_htons(ETH_P_IPV6)))
 		return WR_REASON_NONE;
@@ -254,6 +258,8 @@ static __always_inline enum wr_reason judge(struct packet *p, union memory *m)
 	}
 	if (reason || !p->peer_ifindex)
 		return reason;
+	if (p->skb->pkt_type != PACKET_HOST)
+		return WR_REASON_MULTICAST;
 	return m->first.tunnel.v6 ? arrive(p, &m->s, true) : arrive(p, &m->s, false);
 }
 

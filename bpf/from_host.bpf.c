@@ -87,7 +87,7 @@ OUT_OF_LINE int leave_identity(struct __sk_buff *skb, const struct addresses *at
 {
 	if (!at || !identity)
 		return WR_REASON_SPOOFED_OUTSIDE;
-	*identity = v6 ? source_identity(skb, at, true) : source_identity(skb, at, false);
+	*identity = IN_FAMILY(v6, source_identity, skb, at);
 	return *identity ? WR_REASON_NONE : WR_REASON_SPOOFED_OUTSIDE;
 }
 

@@ -55,12 +55,12 @@ OUT_OF_LINE int tunnel_port_check(struct __sk_buff *skb, const struct addresses 
 
 	if (!at)
 		return true;
-	if (v6 ? node_by_address(&at->daddr, true) : node_by_address(&at->daddr, false))
+	if (IN_FAMILY(v6, node_by_address, &at->daddr))
 		return true;
-	node = node_get(v6 ? node_by_cidr(&at->daddr, true) : node_by_cidr(&at->daddr, false));
+	node = node_get(IN_FAMILY(v6, node_by_cidr, &at->daddr));
 	if (node)
-		return v6 ? node_has_gateway(node, &at->daddr, true) : node_has_gateway(node, &at->daddr, false);
-	return v6 ? destination_is_host(skb, at, true) : destination_is_host(skb, at, false);
+		return IN_FAMILY(v6, node_has_gateway, node, &at->daddr);
+	return IN_FAMILY(v6, destination_is_host, skb, at);
 }
 
 static __always_inline enum wr_reason judge_ip(struct packet *p, struct scratch *s, const bool v6)

@@ -92,7 +92,7 @@ OUT_OF_LINE int taken_apart(struct __sk_buff *skb, struct addresses *at, __u32 s
 
 	if (!at || !t.node)
 		return WR_REASON_TUNNEL_SENDER;
-	reason = v6 ? inner_check(&p, &t, true) : inner_check(&p, &t, false);
+	reason = IN_FAMILY(v6, inner_check, &p, &t);
 	if (!reason)
 		node_count(slot, WR_INGRESS, skb->len);
 	return reason;
@@ -120,7 +120,7 @@ OUT_OF_LINE int arrive_elsewhere(struct __sk_buff *skb, const struct addresses *
 
 	if (!at)
 		return WR_REASON_TUNNEL_TARGET;
-	own = v6 ? destination_is_own(skb, at, true) : destination_is_own(skb, at, false);
+	own = IN_FAMILY(v6, destination_is_own, skb, at);
 	return own ? WR_REASON_TO_HOST : WR_REASON_TUNNEL_TARGET;
 }
 
@@ -254,13 +254,13 @@ static __always_inline enum wr_reason judge(struct packet *p, union memory *m)
 		p->peer_identity = m->first.origin.identity;
 		reason = taken_apart(p->skb, p->at, m->first.origin.slot, m->first.origin.identity, v6);
 	} else {
-		reason = v6 ? open(p, c, &m->first.tunnel, true) : open(p, c, &m->first.tunnel, false);
+		reason = IN_FAMILY(v6, open, p, c, &m->first.tunnel);
 	}
 	if (reason || !p->peer_ifindex)
 		return reason;
 	if (p->skb->pkt_type != PACKET_HOST)
 		return WR_REASON_MULTICAST;
-	return m->first.tunnel.v6 ? arrive(p, &m->s, true) : arrive(p, &m->s, false);
+	return IN_FAMILY(m->first.tunnel.v6, arrive, p, &m->s);
 }
 
 /* Counted only: of a flood one packet a tick is reported. */

@@ -29,7 +29,7 @@ static __always_inline __u32 flow_key(struct packet *p, struct addresses *at, co
 	p->sport = f->sport;
 	p->dport = f->dport;
 	p->l4_proto = f->l4_proto;
-	return f->v6 ? ct_key(p, key, true) : ct_key(p, key, false);
+	return IN_FAMILY(f->v6, ct_key, p, key);
 }
 
 /* Whether where the other end is was found under another revision of the cluster. */
@@ -52,7 +52,7 @@ OUT_OF_LINE int flow_load(struct addresses *at, struct flow *f)
 		return 0;
 	p.sport = f->sport;
 	p.dport = f->dport;
-	f->swapped = f->v6 ? ct_swapped(&p, true) : ct_swapped(&p, false);
+	f->swapped = IN_FAMILY(f->v6, ct_swapped, &p);
 	f->now = ct_now();
 	if (!f->found)
 		return 0;
@@ -110,10 +110,7 @@ OUT_OF_LINE int flow_locate(struct __sk_buff *skb, const struct addresses *at, s
 		return 0;
 	f->located = true;
 	read_barrier(); /* the revision has been read */
-	if (f->v6)
-		locate(skb, at, f, true);
-	else
-		locate(skb, at, f, false);
+	IN_FAMILY(f->v6, locate, skb, at, f);
 	return 0;
 }
 

@@ -224,7 +224,7 @@ OUT_OF_LINE int gateway_echo(struct __sk_buff *skb, __u32 v6)
 
 	if (!gateway_packet(&p, skb, NULL))
 		return WR_REASON_NO_ENDPOINT;
-	return v6 ? echo_turn(&p, true) : echo_turn(&p, false);
+	return IN_FAMILY(v6, echo_turn, &p);
 }
 
 #endif

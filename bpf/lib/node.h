@@ -18,57 +18,27 @@ static __always_inline const struct wr_node *node_get(__u32 slot)
 	return node && node->id ? node : NULL;
 }
 
-/*
- * Slot of the node whose pod CIDR holds the address, or 0. Keys are copied: in a function out of line 6.1 takes none
- * from `addr`.
- */
+/* Slot of the node whose pod CIDR holds the address, or 0. */
 static __always_inline __u32 node_by_cidr(const union addr *addr, const bool v6)
 {
-	const struct wr_node_ref *ref;
+	const struct wr_node_ref *ref = lookup_prefix(nodes, addr, v6);
 
-	if (v6) {
-		struct wr_prefix6 key = { .prefixlen = 128, .addr = addr->a6 };
-
-		ref = bpf_map_lookup_elem(&nodes6, &key);
-	} else {
-		struct wr_prefix4 key = { .prefixlen = 32, .addr = addr->a4 };
-
-		ref = bpf_map_lookup_elem(&nodes4, &key);
-	}
 	return ref ? ref->slot : 0;
 }
 
 /* Slot of the node whose own address it is, or 0. */
 static __always_inline __u32 node_by_address(const union addr *addr, const bool v6)
 {
-	const struct wr_node_ref *ref;
+	const struct wr_node_ref *ref = lookup_addr(node_addr, addr, v6);
 
-	if (v6) {
-		struct wr_addr6 key = addr->a6;
-
-		ref = bpf_map_lookup_elem(&node_addr6, &key);
-	} else {
-		struct wr_addr4 key = addr->a4;
-
-		ref = bpf_map_lookup_elem(&node_addr4, &key);
-	}
 	return ref ? ref->slot : 0;
 }
 
 /* WR_ID_UNKNOWN: nobody has said. */
 static __always_inline __u64 identity_by_address(const union addr *addr, const bool v6)
 {
-	const struct wr_ipcache *cached;
+	const struct wr_ipcache *cached = lookup_addr(ipcache, addr, v6);
 
-	if (v6) {
-		struct wr_addr6 key = addr->a6;
-
-		cached = bpf_map_lookup_elem(&ipcache6, &key);
-	} else {
-		struct wr_addr4 key = addr->a4;
-
-		cached = bpf_map_lookup_elem(&ipcache4, &key);
-	}
 	return cached ? cached->identity : WR_ID_UNKNOWN;
 }
 

@@ -125,10 +125,10 @@ OUT_OF_LINE int too_big_tell(struct __sk_buff *skb, __u32 slot)
 	const bool v6 = skb->protocol == bpf_htons(ETH_P_IPV6);
 	__u32 mtu;
 
-	if (!c || !node || !(v6 ? may_be_told(&p, true) : may_be_told(&p, false)))
+	if (!c || !node || !IN_FAMILY(v6, may_be_told, &p))
 		return TC_ACT_SHOT;
 	mtu = node->mtu;
-	if (!(v6 ? too_big_turn(&p, mtu, true) : too_big_turn(&p, mtu, false)))
+	if (!IN_FAMILY(v6, too_big_turn, &p, mtu))
 		return TC_ACT_SHOT;
 	return endpoint_get(skb->ifindex) ? bpf_redirect_peer(skb->ifindex, 0) : bpf_redirect(c->host_ifindex, BPF_F_INGRESS);
 }

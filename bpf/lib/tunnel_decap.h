@@ -58,10 +58,8 @@ static __always_inline enum wr_reason tunnel_decap(struct packet *p, const struc
 			return WR_REASON_ENCAP_FAILED;
 		eth->h_proto = t->v6 ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP);
 	}
-	if (t->ecn && t->v6)
-		ecn_write(skb, p, t->ecn, true);
-	else if (t->ecn)
-		ecn_write(skb, p, t->ecn, false);
+	if (t->ecn)
+		IN_FAMILY(t->v6, ecn_write, skb, p, t->ecn);
 	node_count(t->slot, WR_INGRESS, skb->len);
 	return WR_REASON_NONE;
 }

@@ -232,8 +232,7 @@ OUT_OF_LINE int tunnel_stranger(const struct addresses *at, __u32 slot, __u64 id
 {
 	if (!at)
 		return WR_REASON_TUNNEL_IDENTITY;
-	return v6 ? stranger_check(&at->saddr, slot, identity, true)
-		  : stranger_check(&at->saddr, slot, identity, false);
+	return IN_FAMILY(v6, stranger_check, &at->saddr, slot, identity);
 }
 
 /* A node speaks for the pods of its own CIDR. The hash is nobody's if it is zero. */
@@ -264,7 +263,7 @@ static __always_inline enum wr_reason tunnel_check(struct packet *p, const struc
 	reason = t->v6 ? tunnel6_inner(p, t) : tunnel4_inner(p, t);
 	if (reason)
 		return reason;
-	return t->v6 ? tunnel_source(p, t, true) : tunnel_source(p, t, false);
+	return IN_FAMILY(t->v6, tunnel_source, p, t);
 }
 
 /* Slot of the node whose own address it is, or 0. By a lease, as long as the cluster's revision stands. */

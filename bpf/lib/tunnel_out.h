@@ -231,8 +231,7 @@ static __always_inline enum wr_reason push(struct packet *p, struct tunnel_out *
 			return WR_REASON_RUNT;
 		link_write(eth, out->node, v6);
 	} else {
-		reason =
-		    out->node->flags & WR_NODE_OVER6 ? tunnel_encap(p, out, v6, true) : tunnel_encap(p, out, v6, false);
+		reason = IN_FAMILY(out->node->flags & WR_NODE_OVER6, tunnel_encap, p, out, v6);
 	}
 	if (reason == WR_REASON_TO_NODE)
 		node_count(slot, WR_EGRESS, bytes);
@@ -248,9 +247,9 @@ OUT_OF_LINE int tunnel_push(struct __sk_buff *skb, __u64 identity, __u32 slot, _
 	struct packet p = { .skb = skb };
 	struct tunnel_out out = { .node = node_get(slot), .cluster = cluster_get(), .identity = identity };
 
-	if (!out.node || !out.cluster || !(v6 ? tunnel_read(&p, &out, true) : tunnel_read(&p, &out, false)))
+	if (!out.node || !out.cluster || !IN_FAMILY(v6, tunnel_read, &p, &out))
 		return WR_REASON_ENCAP_FAILED;
-	return v6 ? push(&p, &out, slot, true) : push(&p, &out, slot, false);
+	return IN_FAMILY(v6, push, &p, &out, slot);
 }
 
 /*

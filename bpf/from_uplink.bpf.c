@@ -11,6 +11,7 @@
 #include "lib/flow.h"
 #include "lib/lease.h"
 #include "lib/node.h"
+#include "lib/report.h"
 #include "lib/transport.h"
 #include "lib/tunnel_decap.h"
 #include "lib/tunnel_in.h"
@@ -266,9 +267,7 @@ static __always_inline enum wr_reason judge(struct packet *p, union memory *m)
 /* Counted only: of a flood one packet a tick is reported. */
 OUT_OF_LINE int denied_quietly(struct __sk_buff *skb)
 {
-	const struct packet p = { .skb = skb, .direction = WR_INGRESS };
-
-	count(&p, WR_REASON_DENYLIST);
+	metric_count(WR_REASON_DENYLIST, WR_INGRESS, skb->len);
 	return TC_ACT_SHOT;
 }
 

@@ -8,6 +8,7 @@
 
 #include "lib/addr.h"
 #include "lib/maps.h"
+#include "lib/report.h"
 #include "lib/trace.h"
 
 /* NULL: the slot is empty. */
@@ -57,12 +58,9 @@ static __always_inline bool node_holds(const struct wr_node *node, const union a
 static __always_inline void node_count(__u32 slot, __u32 direction, __u32 bytes)
 {
 	__u32 key = wr_metric_key(slot, direction);
-	struct wr_metric *m = dry_run ? NULL : bpf_map_lookup_elem(&node_metrics, &key);
 
-	if (m) {
-		m->packets++;
-		m->bytes += bytes;
-	}
+	if (!dry_run)
+		metric_add(bpf_map_lookup_elem(&node_metrics, &key), bytes);
 }
 
 #endif

@@ -154,13 +154,13 @@ static bool is_port(const struct frame *f, size_t udp)
 	return udp + 8 <= f->len && read16(f->data + udp + 2) == WR_TUNNEL_PORT;
 }
 
-static enum model model(const struct frame *f, struct inner *inner)
+static enum model model_ip(const struct frame *f, struct inner *inner)
 {
 	const uint8_t *ip = f->data + 14;
 	const unsigned type = read16(f->data + 12);
 	size_t udp = type == 0x86dd ? 54 : 14 + (ip[0] & 15) * 4;
 
-	if (memcmp(f->data, mac_address(MAC_HOST), 6) != 0 || (type != 0x0800 && type != 0x86dd))
+	if (type != 0x0800 && type != 0x86dd)
 		return PASSES_BY;
 	if (type == 0x0800) {
 		if (ip[9] != 17 || !is_who(ip + 16, NODE, false) || read16(ip + 6) & 0x1fff || !is_port(f, udp))
@@ -176,6 +176,17 @@ static enum model model(const struct frame *f, struct inner *inner)
 	if (!is_port(f, udp))
 		return model_plain(ip + 8, true);
 	return ip[0] >> 4 == 6 ? model_udp(f, udp, 54 + read16(ip + 4), true, inner) : FORBIDDEN;
+}
+
+/* To this host's MAC address, or a group's: that is never a node's way to send. */
+static enum model model(const struct frame *f, struct inner *inner)
+{
+	enum model may;
+
+	if (!(f->data[0] & 1) && memcmp(f->data, mac_address(MAC_HOST), 6) != 0)
+		return PASSES_BY;
+	may = model_ip(f, inner);
+	return may == TAKEN && (f->data[0] & 1) ? FORBIDDEN : may;
 }
 
 /* --- damage --- */

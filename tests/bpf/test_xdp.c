@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <linux/bpf.h>
+#include <linux/pkt_cls.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -378,6 +379,34 @@ static void mutations(void **state)
 	assert_in_range(dropped, count / 20, count - count / 20);
 }
 
+/* --- what from_uplink makes of it --- */
+
+#define ORIGIN_TAG 0x57524d44u /* XDP_ORIGIN_TAG (bpf/lib/xdp_meta.h) */
+
+/* A packet that was taken apart is judged or dropped, whoever its frame was for: the stack gets none unseen. */
+static void for_others(void **state)
+{
+	static const enum wr_reason reasons[] = { WR_REASON_TUNNEL_TARGET, WR_REASON_TUNNEL_SOURCE };
+	const struct tunnel_fields good = { 0 };
+	struct tunnel_frame t;
+	struct frame f;
+
+	tunnel_state(true);
+	tunnel_build(&t, &good);
+	for (int group = 0; group < 2; group++) {
+		struct run r = { .program = FROM_UPLINK,
+				 .cb = { ORIGIN_TAG, (uint32_t)TUNNEL_MAGIC, (uint32_t)(TUNNEL_IDENTITY >> 32),
+					 (uint32_t)TUNNEL_IDENTITY, TUNNEL_SLOT } };
+
+		f.len = t.f.len - t.outer;
+		memcpy(f.data, t.f.data + t.outer, f.len);
+		f.data[0] |= group;
+		run_program(&r, &f);
+		assert_int_equal(r.counter, wr_metric_key(reasons[group], WR_INGRESS));
+		assert_int_equal(r.verdict, TC_ACT_SHOT);
+	}
+}
+
 /* --- the denylist --- */
 
 static void deny_set(const void *address, unsigned bits, bool v6, bool on)
@@ -462,6 +491,7 @@ int run_xdp_tests(void)
 		cmocka_unit_test(every_field),	    cmocka_unit_test(without_decap), cmocka_unit_test(node_gone),
 		cmocka_unit_test(no_cluster),	    cmocka_unit_test(foreign_metadata),
 		cmocka_unit_test(cut_at_every_byte), cmocka_unit_test(mutations),     cmocka_unit_test(denylist),
+		cmocka_unit_test(for_others),
 	};
 
 	return cmocka_run_group_tests_name("bpf_xdp", tests, harness_setup, forget);

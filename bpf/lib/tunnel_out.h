@@ -1,18 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Packets to other nodes: encapsulation, and how they leave. What comes in is in lib/tunnel_in.h. */
-#ifndef WARREN_LIB_TUNNEL_H
-#define WARREN_LIB_TUNNEL_H
+#ifndef WARREN_LIB_TUNNEL_OUT_H
+#define WARREN_LIB_TUNNEL_OUT_H
 
 #include <asm-generic/errno.h>
 #include <linux/pkt_cls.h>
 #include <linux/udp.h>
 
+#include "lib/cluster.h"
 #include "lib/geneve.h"
 #include "lib/l4.h"
-#include "lib/tunnel_in.h"
-
-#define TUNNEL_HOP_LIMIT 64
-#define IP4_DONT_FRAGMENT 0x4000
+#include "lib/node.h"
 
 /* Source ports: the dynamic range (RFC 8926 section 3.3, RFC 6335). */
 #define TUNNEL_SPORT_FIRST 0xc000
@@ -157,16 +155,16 @@ static __always_inline void outer4_write(struct iphdr *ip, const struct tunnel_o
 	const __be16 len = bpf_htons(WR_TUNNEL_OVERHEAD4 + out->inner);
 	__u32 sum;
 
-	*(__be16 *)ip = bpf_htons(0x4500 | out->tos);
+	*(__be16 *)ip = bpf_htons(IP4_PLAIN | out->tos);
 	ip->tot_len = len;
 	ip->id = 0;
 	ip->frag_off = bpf_htons(IP4_DONT_FRAGMENT);
-	ip->ttl = TUNNEL_HOP_LIMIT;
+	ip->ttl = IP_HOP_LIMIT;
 	ip->protocol = IPPROTO_UDP;
 	ip->saddr = from;
 	ip->daddr = to;
-	sum = bpf_htons(0x4500 | out->tos) + (__u32)len + bpf_htons(IP4_DONT_FRAGMENT) +
-	      bpf_htons(TUNNEL_HOP_LIMIT << 8 | IPPROTO_UDP) + (from & 0xffff) + (from >> 16) + (to & 0xffff) +
+	sum = bpf_htons(IP4_PLAIN | out->tos) + (__u32)len + bpf_htons(IP4_DONT_FRAGMENT) +
+	      bpf_htons(IP_HOP_LIMIT << 8 | IPPROTO_UDP) + (from & 0xffff) + (from >> 16) + (to & 0xffff) +
 	      (to >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);
@@ -179,7 +177,7 @@ static __always_inline void outer6_write(struct ipv6hdr *ip, const struct tunnel
 	*(__be32 *)ip = bpf_htonl(6u << 28 | (__u32)out->tos << 20 | (out->hash & 0xfffff));
 	ip->payload_len = bpf_htons(sizeof(struct tunnel_payload) + out->inner);
 	ip->nexthdr = IPPROTO_UDP;
-	ip->hop_limit = TUNNEL_HOP_LIMIT;
+	ip->hop_limit = IP_HOP_LIMIT;
 	__builtin_memcpy(&ip->saddr, &out->node->local, sizeof(ip->saddr));
 	__builtin_memcpy(&ip->daddr, &out->node->remote, sizeof(ip->daddr));
 }
@@ -233,8 +231,7 @@ static __always_inline enum wr_reason push(struct packet *p, struct tunnel_out *
 			return WR_REASON_RUNT;
 		link_write(eth, out->node, v6);
 	} else {
-		reason =
-		    out->node->flags & WR_NODE_OVER6 ? tunnel_encap(p, out, v6, true) : tunnel_encap(p, out, v6, false);
+		reason = IN_FAMILY(out->node->flags & WR_NODE_OVER6, tunnel_encap, p, out, v6);
 	}
 	if (reason == WR_REASON_TO_NODE)
 		node_count(slot, WR_EGRESS, bytes);
@@ -250,9 +247,9 @@ OUT_OF_LINE int tunnel_push(struct __sk_buff *skb, __u64 identity, __u32 slot, _
 	struct packet p = { .skb = skb };
 	struct tunnel_out out = { .node = node_get(slot), .cluster = cluster_get(), .identity = identity };
 
-	if (!out.node || !out.cluster || !(v6 ? tunnel_read(&p, &out, true) : tunnel_read(&p, &out, false)))
+	if (!out.node || !out.cluster || !IN_FAMILY(v6, tunnel_read, &p, &out))
 		return WR_REASON_ENCAP_FAILED;
-	return v6 ? push(&p, &out, slot, true) : push(&p, &out, slot, false);
+	return IN_FAMILY(v6, push, &p, &out, slot);
 }
 
 /*

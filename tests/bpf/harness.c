@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/bpf.h>
-#include <net/if.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,8 +24,6 @@ static struct {
 	struct ring_buffer *ring;
 	struct wr_event last;
 	int events;
-	int netns[DEVICES]; /* [NO_DEVICE]: the host's */
-	uint32_t ifindex[DEVICES];
 	int cpus;
 	struct {
 		int outer, inner;
@@ -34,82 +31,7 @@ static struct {
 	uint32_t table_entries; /* of the larger hashes */
 	struct wr_metric metrics[WR_METRICS]; /* after the last run, if nothing has run since */
 	bool metrics_known;
-} lab = { .netns = { -1, -1, -1, -1, -1 }, .table_entries = 4096 };
-
-static const char *const device_names[DEVICES] = { NULL, "wra", "wrb", "uplink", "warren0" };
-
-/* --- the namespaces --- */
-
-static void write_file(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-	if (fd < 0 || write(fd, text, strlen(text)) < 0)
-		fail_msg("%s: %m", path);
-	close(fd);
-}
-
-void shell(const char *fmt, ...)
-{
-	char cmd[512];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(cmd, sizeof(cmd), fmt, ap);
-	va_end(ap);
-	if (system(cmd))
-		fail_msg("failed: %s", cmd);
-}
-
-/* A new network namespace becomes the current one, in which no device speaks unasked. */
-static int netns_new(void)
-{
-	int fd;
-
-	if (unshare(CLONE_NEWNET))
-		fail_msg("unshare: %m");
-	write_file("/proc/sys/net/ipv6/conf/default/addr_gen_mode", "1");
-	fd = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		fail_msg("/proc/thread-self/ns/net: %m");
-	return fd;
-}
-
-static void device_make(enum device d)
-{
-	static const char host_mac[] = "02:57:52:00:00:01";
-	static const enum mac peer_macs[DEVICES] = { [DEVICE_A] = MAC_A, [DEVICE_B] = MAC_B, [DEVICE_UPLINK] = MAC_OTHER,
-						    [DEVICE_WARREN0] = MAC_OTHER };
-	const uint8_t *mac = mac_address(peer_macs[d]);
-	const char *name = device_names[d];
-
-	shell("ip link add %s mtu 3000 address %s type veth peer name eth0 mtu 3000 netns /proc/%d/fd/%d", name, host_mac,
-	      getpid(), lab.netns[d]);
-	/* No multicast: the kernel would report its group memberships, some seconds later. */
-	shell("ip link set %s multicast off up", name);
-	if (d == DEVICE_WARREN0)
-		shell("ip link set %s arp off", name);
-	lab.ifindex[d] = if_nametoindex(name);
-	if (setns(lab.netns[d], CLONE_NEWNET))
-		fail_msg("setns: %m");
-	shell("ip link set eth0 address %02x:%02x:%02x:%02x:%02x:%02x multicast off up", mac[0], mac[1], mac[2], mac[3],
-	      mac[4], mac[5]);
-	if (setns(lab.netns[NO_DEVICE], CLONE_NEWNET))
-		fail_msg("setns: %m");
-}
-
-static void namespaces_make(void)
-{
-	for (int d = DEVICES - 1; d >= 0; d--)
-		lab.netns[d] = netns_new();
-	for (int d = DEVICE_A; d < DEVICES; d++)
-		device_make(d);
-	/* After that, so that no device joins the routers' group and reports it. */
-	write_file("/proc/sys/net/ipv6/conf/all/forwarding", "1");
-	write_file("/proc/sys/net/ipv4/ip_forward", "1");
-	shell("ip link set lo up; ip addr add 10.88.0.1/32 dev lo; ip -6 addr add fd88::1/128 dev lo nodad");
-	shell("ip route add default dev uplink; ip -6 route add default dev uplink");
-}
+} lab = { .table_entries = 4096 };
 
 /* --- the programs --- */
 
@@ -204,7 +126,7 @@ int harness_setup(void **state)
 	if (lab.skel)
 		return 0;
 	processor_choose();
-	namespaces_make();
+	devices_make();
 	lab.skel = warren_bpf__open();
 	if (!lab.skel)
 		fail_msg("opening the programs: %m");
@@ -259,24 +181,8 @@ int harness_teardown(void **state)
 	ring_buffer__free(lab.ring);
 	warren_bpf__destroy(lab.twin);
 	warren_bpf__destroy(lab.skel);
-	for (int d = 0; d < DEVICES; d++)
-		close(lab.netns[d]);
+	devices_close();
 	return 0;
-}
-
-uint32_t device_ifindex(enum device device)
-{
-	return lab.ifindex[device];
-}
-
-int device_netns(enum device device)
-{
-	return lab.netns[device];
-}
-
-const char *device_name(enum device device)
-{
-	return device_names[device];
 }
 
 static int skel_program_fd(const struct warren_bpf *skel, enum program program)
@@ -378,14 +284,14 @@ static int test_run(struct run *r, const struct frame *in)
 	const enum device usual = r->program == FROM_UPLINK ? DEVICE_UPLINK
 				  : r->program == FROM_HOST ? DEVICE_WARREN0
 							    : DEVICE_A;
-	struct __sk_buff ctx = { .gso_size = r->gso_size, .ifindex = lab.ifindex[r->on ? r->on : usual], .mark = r->mark_in }, ctx_out = { 0 };
+	struct __sk_buff ctx = { .gso_size = r->gso_size, .ifindex = device_ifindex(r->on ? r->on : usual), .mark = r->mark_in }, ctx_out = { 0 };
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = in->data, .data_size_in = in->len, .data_out = r->out.data,
 		    .data_size_out = FRAME_MAX, .ctx_in = &ctx, .ctx_size_in = sizeof(ctx), .ctx_out = &ctx_out,
 		    .ctx_size_out = sizeof(ctx_out), .repeat = 1);
 
 	lab.metrics_known = false;
 	if (r->program == TO_POD || r->program == FROM_HOST)
-		ctx.ingress_ifindex = lab.ifindex[r->entered];
+		ctx.ingress_ifindex = device_ifindex(r->entered);
 	memcpy(ctx.cb, r->cb, sizeof(r->cb));
 	if (bpf_prog_test_run_opts(skel_program_fd(r->dry ? lab.twin : lab.skel, r->program), &opts))
 		return -1;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The programs, loaded in a network namespace with veth pairs, and one run of one of them. */
+/* The programs, loaded, and one run of one of them. */
 #ifndef WARREN_TEST_HARNESS_H
 #define WARREN_TEST_HARNESS_H
 
@@ -10,12 +10,10 @@
 #include <cmocka.h>
 
 #include "abi/maps.h"
+#include "devices.h"
 #include "layers.h"
 
 enum program { FROM_POD, TO_POD, PROGRAMS, SWEEP_START = PROGRAMS, SWEEP_NOW, FROM_UPLINK, FROM_HOST, XDP_UPLINK };
-
-/* Host-side devices; their other ends are `eth0` in namespaces of their own. NO_DEVICE: the host itself. */
-enum device { NO_DEVICE, DEVICE_A, DEVICE_B, DEVICE_UPLINK, DEVICE_WARREN0, DEVICES };
 
 #define MARK_POD (1u << 24)
 #define MARK_MASQUERADE (2u << 24)
@@ -74,11 +72,6 @@ double seconds_now(void);
 /* When a test of random packets that begins now ends at the latest: fewer packets are enough on a slow machine. */
 double random_until(void);
 
-uint32_t device_ifindex(enum device device);
-int device_netns(enum device device); /* fd of the namespace of its other end; NO_DEVICE: the host's */
-const char *device_name(enum device device);
-/* Runs a command line; a test fails if it does. */
-void shell(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 int program_fd(enum program program);
 int map_fd(const char *name);
 int growing_map_fd(const char *name); /* of the hash inside, to be closed */

@@ -185,17 +185,49 @@ int harness_teardown(void **state)
 	return 0;
 }
 
+static const struct {
+	const char *name;
+	enum device device;
+	enum wr_direction direction;
+} programs[PROGRAMS] = {
+	[FROM_POD] = { "from_pod", DEVICE_A, WR_EGRESS },
+	[TO_POD] = { "to_pod", DEVICE_A, WR_INGRESS },
+	[FROM_UPLINK] = { "from_uplink", DEVICE_UPLINK, WR_INGRESS },
+	[FROM_HOST] = { "from_host", DEVICE_WARREN0, WR_EGRESS },
+	[XDP_UPLINK] = { "xdp_uplink", DEVICE_UPLINK, WR_INGRESS },
+	[SWEEP_START] = { "sweep_start" },
+	[SWEEP_NOW] = { "sweep_now" },
+};
+
+const char *program_name(enum program program)
+{
+	return programs[program].name;
+}
+
+enum wr_direction program_direction(enum program program)
+{
+	return programs[program].direction;
+}
+
+enum device program_device(enum program program)
+{
+	return programs[program].device;
+}
+
+const struct layer_defaults *program_defaults(enum program program, enum device on)
+{
+	if (program == FROM_UPLINK)
+		return &defaults_from_uplink;
+	if (program == FROM_HOST)
+		return &defaults_from_host;
+	if (program == FROM_POD)
+		return on == DEVICE_A ? &defaults_from_pod : &defaults_from_b;
+	return on == DEVICE_A ? &defaults_to_pod : &defaults_to_b;
+}
+
 static int skel_program_fd(const struct warren_bpf *skel, enum program program)
 {
-	const struct bpf_program *programs[] = { [FROM_POD] = skel->progs.from_pod,
-						 [TO_POD] = skel->progs.to_pod,
-						 [SWEEP_START] = skel->progs.sweep_start,
-						 [SWEEP_NOW] = skel->progs.sweep_now,
-						 [FROM_UPLINK] = skel->progs.from_uplink,
-						 [FROM_HOST] = skel->progs.from_host,
-						 [XDP_UPLINK] = skel->progs.xdp_uplink };
-
-	return bpf_program__fd(programs[program]);
+	return bpf_program__fd(bpf_object__find_program_by_name(skel->obj, programs[program].name));
 }
 
 int program_fd(enum program program)
@@ -281,10 +313,9 @@ int events_drain(struct wr_event *last)
 
 static int test_run(struct run *r, const struct frame *in)
 {
-	const enum device usual = r->program == FROM_UPLINK ? DEVICE_UPLINK
-				  : r->program == FROM_HOST ? DEVICE_WARREN0
-							    : DEVICE_A;
-	struct __sk_buff ctx = { .gso_size = r->gso_size, .ifindex = device_ifindex(r->on ? r->on : usual), .mark = r->mark_in }, ctx_out = { 0 };
+	struct __sk_buff ctx = { .gso_size = r->gso_size,
+				 .ifindex = device_ifindex(r->on ? r->on : program_device(r->program)),
+				 .mark = r->mark_in }, ctx_out = { 0 };
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = in->data, .data_size_in = in->len, .data_out = r->out.data,
 		    .data_size_out = FRAME_MAX, .ctx_in = &ctx, .ctx_size_in = sizeof(ctx), .ctx_out = &ctx_out,
 		    .ctx_size_out = sizeof(ctx_out), .repeat = 1);
@@ -367,3 +398,51 @@ bool frame_runnable(const struct frame *f)
 	return f->len >= (type == 0x0800 ? 34 : type == 0x86dd ? 54 : 14);
 }
 
+/* --- what comes of it --- */
+
+#define X(NAME, name, KIND, text) #name,
+const char *const reason_names[WR_REASONS] = { WARREN_REASONS(X) };
+#undef X
+
+bool reason_drops(enum wr_reason reason)
+{
+	enum { PASS, DROP };
+#define X(NAME, name, KIND, text) KIND,
+	static const bool drops[WR_REASONS] = { WARREN_REASONS(X) };
+#undef X
+
+	return drops[reason];
+}
+
+int reason_verdict(enum wr_reason reason)
+{
+	enum { OK = 0, SHOT = 2, REDIRECT = 7 };
+
+	switch (reason) {
+	case WR_REASON_TO_ENDPOINT:
+	case WR_REASON_TO_NODE:
+	case WR_REASON_TO_HOST:
+	case WR_REASON_GATEWAY_REPLY:
+	case WR_REASON_TOO_BIG:
+		return REDIRECT;
+	default:
+		return reason_drops(reason) ? SHOT : OK;
+	}
+}
+
+void frame_expect(const struct frame *got, const struct frame *want)
+{
+	assert_int_equal(got->len, want->len);
+	assert_memory_equal(got->data, want->data, want->len);
+}
+
+void counter_expect(const struct run *r, enum wr_reason reason)
+{
+	assert_int_equal(r->counters_moved, reason != WR_REASON_NONE);
+	if (reason == WR_REASON_NONE)
+		return;
+	if (r->counter != wr_metric_key(reason, program_direction(r->program)))
+		fail_msg("counted as %s in direction %u, not as %s", reason_names[r->counter / WR_DIRECTIONS],
+			 r->counter % WR_DIRECTIONS, reason_names[reason]);
+	assert_int_equal(r->moved.packets, 1);
+}

@@ -13,17 +13,19 @@
 #include "devices.h"
 #include "layers.h"
 
-enum program { FROM_POD, TO_POD, PROGRAMS, SWEEP_START = PROGRAMS, SWEEP_NOW, FROM_UPLINK, FROM_HOST, XDP_UPLINK };
+enum program { FROM_POD, TO_POD, FROM_UPLINK, FROM_HOST, XDP_UPLINK, SWEEP_START, SWEEP_NOW, PROGRAMS };
 
 #define MARK_POD (1u << 24)
 #define MARK_MASQUERADE (2u << 24)
 #define MARK_HOST_ONLY (4u << 24)
 #define IDENTITY_A 0x0200000000000aaaull
 #define IDENTITY_B 0x0200000000000bbbull
+#define IDENTITY_C 0x0200000000000cccull
+#define IDENTITY_C2 0x0200000000000c02ull
 
 struct run {
 	enum program program;
-	enum device on;      /* whose; default: A's, the uplink, warren0 */
+	enum device on;      /* whose; default: program_device() */
 	enum device entered; /* to_pod, from_host */
 	bool dry;            /* the program's twin */
 	uint32_t mark_in;
@@ -73,8 +75,22 @@ double seconds_now(void);
 double random_until(void);
 
 int program_fd(enum program program);
+const char *program_name(enum program program);
+enum wr_direction program_direction(enum program program);
+enum device program_device(enum program program); /* where it is tested: A's, the uplink, warren0 */
+/* Of a packet for the program on that device. */
+const struct layer_defaults *program_defaults(enum program program, enum device on);
 int map_fd(const char *name);
 int growing_map_fd(const char *name); /* of the hash inside, to be closed */
+
+extern const char *const reason_names[WR_REASONS];
+bool reason_drops(enum wr_reason reason);
+/* What tc returns for it. TOO_BIG: to a sender who may be told. */
+int reason_verdict(enum wr_reason reason);
+/* A test fails unless they are equal. */
+void frame_expect(const struct frame *got, const struct frame *want);
+/* ... unless the run was counted, once and as that; NONE: not at all. */
+void counter_expect(const struct run *r, enum wr_reason reason);
 
 /* One line of JSON a path: {"id": ..., "ns": ...}. */
 int bench(void);

@@ -11,6 +11,8 @@ const struct layer_defaults defaults_from_pod = { MAC_A, MAC_HOST, POD_A, POD_B 
 const struct layer_defaults defaults_to_pod = { MAC_HOST, MAC_A, WORLD, POD_A };
 const struct layer_defaults defaults_from_b = { MAC_B, MAC_HOST, POD_B, POD_A };
 const struct layer_defaults defaults_to_b = { MAC_HOST, MAC_B, WORLD, POD_B };
+const struct layer_defaults defaults_from_uplink = { MAC_OTHER, MAC_HOST, WORLD, POD_A };
+const struct layer_defaults defaults_from_host = { MAC_HOST, MAC_HOST, HOST, POD_C };
 
 static const struct {
 	uint8_t v4[4], v6[16];

@@ -5,8 +5,6 @@
 
 #include "state.h"
 
-enum family { BOTH, V4, V6 };
-
 struct row {
 	const char *name;
 	enum family family;
@@ -25,7 +23,7 @@ struct row {
 };
 
 extern const struct row rows_from_pod[], rows_to_pod[]; /* end with name NULL */
-extern const struct row *const tables[PROGRAMS];
+extern const struct row *const tables[2];
 
 bool row_has_family(const struct row *row, bool v6);
 /* The packets of a row. */
@@ -35,9 +33,5 @@ void row_out(const struct row *row, enum program program, bool v6, struct frame 
 void row_prepare(const struct row *row, enum program program, bool v6);
 /* Whether an event tells of it: drops and new flows. */
 bool row_is_reported(const struct row *row);
-/* What tc returns for a reason. */
-int reason_verdict(enum wr_reason reason);
-extern const char *const reason_names[WR_REASONS];
-bool reason_drops(enum wr_reason reason);
 
 #endif

@@ -6,31 +6,8 @@
 
 #include "tunnel.h"
 
-#define X(NAME, name, KIND, text) #name,
-const char *const reason_names[WR_REASONS] = { WARREN_REASONS(X) };
-#undef X
-
-bool reason_drops(enum wr_reason reason)
-{
-	enum { PASS, DROP };
-#define X(NAME, name, KIND, text) KIND,
-	static const bool drops[WR_REASONS] = { WARREN_REASONS(X) };
-#undef X
-
-	return drops[reason];
-}
-
-int reason_verdict(enum wr_reason reason)
-{
-	enum { OK = 0, SHOT = 2, REDIRECT = 7 };
-
-	if (reason_drops(reason))
-		return SHOT;
-	return reason == WR_REASON_TO_ENDPOINT || reason == WR_REASON_GATEWAY_REPLY ? REDIRECT : OK;
-}
-
-const struct row *const tables[PROGRAMS] = { rows_from_pod, rows_to_pod };
-static const struct layer_defaults *const defaults[PROGRAMS] = { &defaults_from_pod, &defaults_to_pod };
+const struct row *const tables[2] = { rows_from_pod, rows_to_pod };
+static const struct layer_defaults *const defaults[2] = { &defaults_from_pod, &defaults_to_pod };
 
 bool row_has_family(const struct row *row, bool v6)
 {
@@ -76,12 +53,6 @@ struct test {
 	bool v6;
 	char name[128];
 };
-
-static void check_frame(const struct frame *got, const struct frame *want)
-{
-	assert_int_equal(got->len, want->len);
-	assert_memory_equal(got->data, want->data, want->len);
-}
 
 /* Who is at the other end of what a pod sends, if that is no pod and it came that far. */
 static uint64_t stranger_of(const struct row *row)
@@ -176,7 +147,7 @@ static void test_row(void **state)
 	assert_int_equal(r.moved.bytes, in.len);
 	assert_int_equal(r.verdict, reason_verdict(row->reason));
 	row_out(row, t->program, t->v6, &want);
-	check_frame(&r.out, &want);
+	frame_expect(&r.out, &want);
 	if (!reason_drops(row->reason))
 		assert_int_equal(r.mark, row->mark);
 	if (row_is_reported(row))
@@ -196,7 +167,7 @@ static void test_coverage(void **state)
 	struct wr_metric totals[WR_METRICS];
 
 	(void)state;
-	for (int program = 0; program < PROGRAMS; program++)
+	for (int program = 0; program < 2; program++)
 		for (const struct row *row = tables[program]; row->name; row++)
 			seen[row->reason] = true;
 	for (const struct tunnel_row *row = rows_from_uplink; row->name; row++)
@@ -232,7 +203,7 @@ int run_table_tests(void)
 	static struct CMUnitTest units[MAX + 1];
 	size_t n = 0;
 
-	for (int program = 0; program < PROGRAMS; program++)
+	for (int program = 0; program < 2; program++)
 		for (const struct row *row = tables[program]; row->name; row++)
 			for (int v6 = 0; v6 < 2; v6++) {
 				if (n == MAX)

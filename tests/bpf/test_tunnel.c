@@ -7,9 +7,6 @@
 
 #include "tunnel.h"
 
-const struct layer_defaults defaults_from_uplink = { MAC_OTHER, MAC_HOST, WORLD, POD_A };
-const struct layer_defaults defaults_from_host = { MAC_HOST, MAC_HOST, HOST, POD_C };
-
 void tunnel_prepare(unsigned state, bool over6)
 {
 	const unsigned over = over6 ? WR_NODE_OVER6 : 0;
@@ -41,24 +38,9 @@ struct test {
 	char name[128];
 };
 
-static bool has(enum family family, bool v6)
-{
-	return family == BOTH || (family == V6) == v6;
-}
-
 static void row_build(const struct test *t, const struct layer *layers, struct frame *f)
 {
 	frame_build_over(f, layers, t->program == FROM_UPLINK ? &defaults_from_uplink : &defaults_from_host, t->v6, t->over6);
-}
-
-static int verdict_of(enum wr_reason reason)
-{
-	enum { OK = 0, SHOT = 2, REDIRECT = 7 };
-
-	if (reason == WR_REASON_NONE)
-		return OK;
-	/* The sender is told: rows of TOO_BIG are such. */
-	return reason_drops(reason) && reason != WR_REASON_TOO_BIG ? SHOT : REDIRECT;
 }
 
 /* Source port and flow label are the inner flow's: in the range, and else whatever they are. The IPv4 sum is not of them. */
@@ -76,12 +58,6 @@ static void outer_copy_hash(struct frame *want, const struct frame *got, bool ov
 		return;
 	want->data[15] = (want->data[15] & 0xf0) | (got->data[15] & 0x0f);
 	memcpy(want->data + 16, got->data + 16, 2);
-}
-
-void frame_expect(const struct frame *got, const struct frame *want)
-{
-	assert_int_equal(got->len, want->len);
-	assert_memory_equal(got->data, want->data, want->len);
 }
 
 static void check_event(const struct test *t, const struct run *r)
@@ -137,7 +113,7 @@ static void test_row(void **state)
 			fail_msg("counted as %s in direction %u, not as %s", reason_names[r.counter / 2], r.counter % 2,
 				 reason_names[row->reason]);
 	}
-	assert_int_equal(r.verdict, verdict_of(row->reason));
+	assert_int_equal(r.verdict, reason_verdict(row->reason));
 	check_event(t, &r);
 	if (row->reason == WR_REASON_TOO_BIG)
 		return; /* what becomes of it: test_too_big() */
@@ -280,7 +256,7 @@ static void test_pieces(void **state)
 			tunnel_prepare(0, family & 2);
 			frame_build(&f, pieces[i].in, &defaults_from_host, family & 1);
 			run_program(&r, &f);
-			assert_int_equal(r.verdict, verdict_of(WR_REASON_NONE));
+			assert_int_equal(r.verdict, reason_verdict(WR_REASON_NONE));
 			assert_int_equal(r.counters_moved, 0);
 			frame_expect(&r.out, &f);
 			/* At the other end of warren0, which is any other device, and as the kernel says, where it has entered. */
@@ -289,7 +265,7 @@ static void test_pieces(void **state)
 			forged = r;
 			run_program(&r, &f);
 			assert_int_equal(r.counter, wr_metric_key(pieces[i].reason, WR_EGRESS));
-			assert_int_equal(r.verdict, verdict_of(pieces[i].reason));
+			assert_int_equal(r.verdict, reason_verdict(pieces[i].reason));
 			if (pieces[i].identity)
 				assert_int_equal(identity_sent(&r.out, &f), pieces[i].identity);
 			memset(forged.cb, 0, sizeof(forged.cb));
@@ -381,7 +357,7 @@ static void test_too_big(void **state)
 			struct run r = { .program = FROM_HOST, .gso_size = bigs[i].gso_size };
 			struct frame f;
 
-			if (!has(bigs[i].family, family & 1))
+			if (!family_has(bigs[i].family, family & 1))
 				continue;
 			tunnel_prepare(family & 2 ? T_DIRECT : 0, false); /* it makes no difference */
 			frame_build(&f, bigs[i].in, &defaults_from_host, family & 1);
@@ -413,7 +389,7 @@ static void test_cut(void **state)
 
 			while (l->kind != L_END && l->kind != L_PAD)
 				l++;
-			if (row->reason != WR_REASON_TO_ENDPOINT || l->kind == L_PAD || !has(row->inner, t.v6) || !has(row->outer, t.over6))
+			if (row->reason != WR_REASON_TO_ENDPOINT || l->kind == L_PAD || !family_has(row->inner, t.v6) || !family_has(row->outer, t.over6))
 				continue;
 			tunnel_prepare(row->state, t.over6);
 			row_build(&t, row->in, &f);
@@ -447,7 +423,7 @@ int run_tunnel_tests(void)
 			for (int family = 0; family < 4; family++) {
 				struct test *t = &tests[n];
 
-				if (!has(row->inner, family & 1) || !has(row->outer, family & 2))
+				if (!family_has(row->inner, family & 1) || !family_has(row->outer, family & 2))
 					continue;
 				if (n == MAX)
 					abort();

@@ -28,12 +28,13 @@
 #define RING_FRAMES 8u
 #define RING_FRAME 8192u
 
+enum { POD_PROGRAMS = TO_POD + 1 };
 enum sender { PLAIN, RING, SENDERS };
 
 static struct {
-	int out[PROGRAMS][SENDERS]; /* sockets that put frames before each program */
-	uint8_t *ring[PROGRAMS];
-	unsigned next[PROGRAMS];
+	int out[POD_PROGRAMS][SENDERS]; /* sockets that put frames before each program */
+	uint8_t *ring[POD_PROGRAMS];
+	unsigned next[POD_PROGRAMS];
 	int in[DEVICES]; /* of the pods' ends */
 } wire;
 
@@ -122,12 +123,6 @@ static void receive_wait(enum device d, struct frame *f)
 	while (!receive(d, f))
 		if (poll(&p, 1, DEADLINE_SECONDS * 1000) != 1)
 			fail_msg("nothing came to %s", device_name(d));
-}
-
-static void frame_expect(const struct frame *got, const struct frame *want)
-{
-	assert_int_equal(got->len, want->len);
-	assert_memory_equal(got->data, want->data, want->len);
 }
 
 /* --- counters --- */
@@ -341,7 +336,7 @@ static int wire_setup(void **state)
 
 static int wire_teardown(void **state)
 {
-	for (int program = 0; program < PROGRAMS; program++) {
+	for (int program = 0; program < POD_PROGRAMS; program++) {
 		munmap(wire.ring[program], RING_FRAMES * RING_FRAME);
 		for (int sender = 0; sender < SENDERS; sender++)
 			close(wire.out[program][sender]);

@@ -5,9 +5,6 @@
 
 #include "rows.h"
 
-#define IDENTITY_C 0x0200000000000cccull
-#define IDENTITY_C2 0x0200000000000c02ull
-
 enum tunnel_state {
 	T_NO_CLUSTER = 1 << 0,  /* nothing is known of other nodes */
 	T_NODE_GONE = 1 << 1,   /* NODE_C's slot is empty */
@@ -34,11 +31,8 @@ struct tunnel_row {
 
 extern const struct tunnel_row rows_from_uplink[], rows_from_host[];
 
-/* A test fails unless they are equal. */
-void frame_expect(const struct frame *got, const struct frame *want);
 /* Puts the node into the row's state. */
 void tunnel_prepare(unsigned state, bool over6);
-extern const struct layer_defaults defaults_from_uplink, defaults_from_host;
 
 /* By test_property.c, random but the same in every run: a number, and damage to a frame, which remains one that can be run. */
 uint32_t random_below(uint32_t n);

@@ -6,13 +6,12 @@
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <netinet/in.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "cases.h"
 #include "lookup.h"
-#include "rows.h"
+#include "state.h"
 
 #define CLASS 100
 #define PEER 50
@@ -201,7 +200,6 @@ struct verdict_test {
 	const struct verdict_row *row;
 	enum wr_direction direction;
 	bool v6;
-	char name[128];
 };
 
 static void test_verdict(void **state)
@@ -391,24 +389,16 @@ static void test_random_classes(void **state)
 
 int run_policy_tests(void)
 {
-	enum { MAX = 256 };
-	static struct verdict_test tests[MAX];
-	static struct CMUnitTest units[MAX + 2];
-	size_t n = 0;
+	struct cases cases = { 0 };
 
-	for (const struct verdict_row *row = verdict_rows; row->name; row++) {
-		for (int i = 0; i < 4; i++, n++) {
-			if (n == MAX)
-				abort();
-			tests[n] = (struct verdict_test){ .row = row, .direction = i >> 1, .v6 = i & 1 };
-			snprintf(tests[n].name, sizeof(tests[n].name), "%s v%d: %s", i >> 1 ? "ingress" : "egress", i & 1 ? 6 : 4,
+	for (const struct verdict_row *row = verdict_rows; row->name; row++)
+		for (int i = 0; i < 4; i++) {
+			const struct verdict_test t = { .row = row, .direction = i >> 1, .v6 = i & 1 };
+
+			case_add(&cases, test_verdict, &t, sizeof(t), "%s v%d: %s", i >> 1 ? "ingress" : "egress", t.v6 ? 6 : 4,
 				 row->name);
-			units[n] = (struct CMUnitTest){ .name = tests[n].name,
-							.test_func = test_verdict,
-							.initial_state = &tests[n] };
 		}
-	}
-	units[n++] = (struct CMUnitTest)cmocka_unit_test(test_port_prefixes);
-	units[n++] = (struct CMUnitTest)cmocka_unit_test(test_random_classes);
-	return _cmocka_run_group_tests("bpf_policy", units, n, harness_setup, NULL);
+	case_add(&cases, test_port_prefixes, NULL, 0, "test_port_prefixes");
+	case_add(&cases, test_random_classes, NULL, 0, "test_random_classes");
+	return cases_run(&cases, "bpf_policy", harness_setup);
 }

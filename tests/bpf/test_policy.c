@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "cases.h"
+#include "damage.h"
 #include "lookup.h"
 #include "state.h"
 
@@ -245,16 +246,6 @@ static void test_port_prefixes(void **state)
 
 /* --- random classes --- */
 
-static uint64_t random_state;
-
-static uint32_t random_below(uint32_t n)
-{
-	random_state ^= random_state >> 12;
-	random_state ^= random_state << 25;
-	random_state ^= random_state >> 27;
-	return (random_state * 0x2545f4914f6cdd1dull >> 33) % n;
-}
-
 static int look_class(void *arg, uint32_t policy_class, struct wr_class_info *info)
 {
 	return bpf_map_lookup_elem(map_fd("classes"), &policy_class, info);
@@ -370,7 +361,7 @@ static void test_random_classes(void **state)
 		unsigned l4;
 		uint32_t rule;
 
-		random_state = 0x5752 + i * 0x9e3779b97f4a7c15ull;
+		random_seed(0x5752 + i * 0x9e3779b97f4a7c15ull);
 		random_row(&row);
 		l4 = random_below(5);
 		row.l4 = some_l4[l4];

@@ -34,8 +34,4 @@ extern const struct tunnel_row rows_from_uplink[], rows_from_host[];
 /* Puts the node into the row's state. */
 void tunnel_prepare(unsigned state, bool over6);
 
-/* By test_property.c, random but the same in every run: a number, and damage to a frame, which remains one that can be run. */
-uint32_t random_below(uint32_t n);
-void frame_damage(struct frame *f);
-
 #endif

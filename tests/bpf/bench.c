@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "tunnel.h"
+#include "state.h"
 
 #define CLASS 16
 #define PEER_OF(n) (WR_PEER_FIRST + (n))

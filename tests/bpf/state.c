@@ -348,6 +348,29 @@ void cluster_put(enum who own, enum who pod, unsigned flags)
 	map_put("cluster", &zero, &c);
 }
 
+void cluster_reset(unsigned state, bool v6, bool over6)
+{
+	const unsigned flags = WR_NODE_RESOLVED | (over6 ? WR_NODE_OVER6 : 0);
+
+	node_reset(state, v6);
+	if (state & S_NO_CLUSTER)
+		return;
+	cluster_put(NODE, POD_A, state & S_DSCP ? WR_CLUSTER_DSCP : 0);
+	if (state & S_OTHER_FAMILY)
+		cluster_without(over6);
+	if (state & S_NO_NODES)
+		return;
+	if (state & S_SIBLING) {
+		node_put_as(SLOT_D, NODE_C, POD_D, flags);
+	} else {
+		node_put(SLOT_C, flags | (state & S_DIRECT ? WR_NODE_DIRECT : 0));
+		node_put(SLOT_D, flags);
+	}
+	if (state & S_NODE_GONE)
+		node_empty(SLOT_C);
+	ipcache_put(POD_C2, IDENTITY_C2);
+}
+
 void cluster_without(bool v6)
 {
 	const uint32_t zero = 0;

@@ -9,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "rows.h"
+#include "state.h"
 
 #define DEADLINE_SECONDS 5
 

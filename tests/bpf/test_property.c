@@ -6,44 +6,34 @@
 #include "damage.h"
 #include "rows.h"
 
-/* Calls fn for every packet of the program's table that passes, as its row wants it. */
-static void each_good(enum program program, void (*fn)(const struct row *, enum program, bool v6))
-{
-	for (const struct row *row = tables[program]; row->name; row++)
-		for (int v6 = 0; v6 < 2; v6++)
-			if (row_has_family(row, v6) && !reason_drops(row->reason))
-				fn(row, program, v6);
-}
-
-static bool has_padding(const struct row *row)
-{
-	for (const struct layer *l = row->in; l->kind != L_END; l++)
-		if (l->kind == L_PAD)
-			return true;
-	return false;
-}
-
-static void cut_everywhere(const struct row *row, enum program program, bool v6)
+static void cut_everywhere(const struct row_case *c)
 {
 	struct frame f, cut;
 
-	if (has_padding(row))
-		return;
-	row_prepare(row, program, v6);
-	row_in(row, program, v6, &f);
+	row_prepare(c);
+	row_in(c, &f);
 	for (size_t len = 14; len < f.len; len++) {
 		cut = f;
 		cut.len = len;
-		if (frame_runnable(&cut) && run_verdict(program, &cut) != reason_verdict(WR_REASON_RUNT))
-			fail_msg("%s: %zu of %zu bytes passed", row->name, len, f.len);
+		if (frame_runnable(&cut) && run_verdict(c->program, &cut) != reason_verdict(WR_REASON_RUNT))
+			fail_msg("%s: %zu of %zu bytes passed", c->row->name, len, f.len);
 	}
+}
+
+static void cut_table(enum program program)
+{
+	struct row_case c = { .program = program };
+
+	while (row_next(&c))
+		if (!reason_drops(c.row->reason) && !row_is_padded(c.row))
+			cut_everywhere(&c);
 }
 
 static void test_truncation(void **state)
 {
 	(void)state;
-	each_good(FROM_POD, cut_everywhere);
-	each_good(TO_POD, cut_everywhere);
+	cut_table(FROM_POD);
+	cut_table(TO_POD);
 }
 
 /* --- random damage --- */
@@ -101,19 +91,19 @@ static struct {
 	unsigned runs, passed, events;
 } tally;
 
-static void damage_often(const struct row *row, enum program program, bool v6)
+static void damage_often(const struct row_case *c)
 {
 	struct frame good, f;
 
-	row_prepare(row, program, v6);
-	row_in(row, program, v6, &good);
+	row_prepare(c);
+	row_in(c, &good);
 	for (int i = 0; i < ROUNDS && seconds_now() < tally.until; i++) {
 		f = good;
 		frame_damage(&f);
 		tally.runs++;
-		if (run_verdict(program, &f) != reason_verdict(WR_REASON_RUNT)) {
+		if (run_verdict(c->program, &f) != reason_verdict(WR_REASON_RUNT)) {
 			tally.passed++;
-			if (program == FROM_POD)
+			if (c->program == FROM_POD)
 				check_passed_from_pod(&f);
 			else
 				check_passed_to_pod(&f);
@@ -125,6 +115,7 @@ static void damage_often(const struct row *row, enum program program, bool v6)
 static void damage_table(enum program program)
 {
 	struct wr_metric before[WR_METRICS], after[WR_METRICS];
+	struct row_case c = { .program = program };
 	unsigned counted = 0, drops = 0;
 
 	/* What runs before a row's packet is counted too: so count with those that stand alone. */
@@ -132,10 +123,9 @@ static void damage_table(enum program program)
 	random_seed(0x5752 + program);
 	tally.until = seconds_now() + SECONDS / 2;
 	metrics_read(before);
-	for (const struct row *row = tables[program]; row->name; row++)
-		for (int v6 = 0; v6 < 2; v6++)
-			if (row_has_family(row, v6) && !reason_drops(row->reason) && row->before[0][0].kind == L_END)
-				damage_often(row, program, v6);
+	while (row_next(&c))
+		if (!reason_drops(c.row->reason) && c.row->before[0][0].kind == L_END)
+			damage_often(&c);
 	metrics_read(after);
 	for (uint32_t key = 0; key < WR_REASONS * WR_DIRECTIONS; key++) {
 		unsigned moved = after[key].packets - before[key].packets;

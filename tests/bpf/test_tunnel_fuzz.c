@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "damage.h"
-#include "tunnel.h"
+#include "rows.h"
 
 #define PACKETS 1000000
 
@@ -307,15 +307,15 @@ static void test_fuzz(void **state)
 	enum { MAX = 512 };
 	static struct frame seeds[MAX];
 	const double until = random_until();
+	struct row_case c = { .program = FROM_UPLINK };
 	size_t count = 0;
 
 	(void)state;
 	random_seed(0x5752);
-	tunnel_prepare(0, false);
-	for (const struct tunnel_row *row = rows_from_uplink; row->name; row++)
-		for (int family = 0; family < 4; family++)
-			if (!row->state && !row->inner && !row->outer && count < MAX)
-				frame_build_over(&seeds[count++], row->in, &defaults_from_uplink, family & 1, family & 2);
+	cluster_reset(0, false, false);
+	while (row_next(&c) && count < MAX)
+		if (!c.row->state && !c.row->family && !c.row->outer)
+			row_in(&c, &seeds[count++]);
 	for (size_t i = 0; i < count; i++)
 		run_one(&seeds[i]);
 	while (tally.runs < PACKETS) {

@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #include "load.h"
-#include "tunnel.h"
+#include "state.h"
 #include "warren.skel.h"
 
 #define DEADLINE_MS 5000

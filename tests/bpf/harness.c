@@ -17,6 +17,7 @@
 #include "warren.skel.h"
 
 #define GROWING_MAPS 8
+#define META_MAX 32 /* bytes of an XDP packet's metadata */
 #define RANDOM_SECONDS 40
 
 static struct {
@@ -311,7 +312,7 @@ int events_drain(struct wr_event *last)
 
 /* --- running --- */
 
-static int test_run(struct run *r, const struct frame *in)
+static int run_tc(struct run *r, const struct frame *in)
 {
 	struct __sk_buff ctx = { .gso_size = r->gso_size,
 				 .ifindex = device_ifindex(r->on ? r->on : program_device(r->program)),
@@ -320,7 +321,6 @@ static int test_run(struct run *r, const struct frame *in)
 		    .data_size_out = FRAME_MAX, .ctx_in = &ctx, .ctx_size_in = sizeof(ctx), .ctx_out = &ctx_out,
 		    .ctx_size_out = sizeof(ctx_out), .repeat = 1);
 
-	lab.metrics_known = false;
 	if (r->program == TO_POD || r->program == FROM_HOST)
 		ctx.ingress_ifindex = device_ifindex(r->entered);
 	memcpy(ctx.cb, r->cb, sizeof(r->cb));
@@ -333,6 +333,39 @@ static int test_run(struct run *r, const struct frame *in)
 	return 0;
 }
 
+static int run_xdp(struct run *r, const struct frame *in)
+{
+	uint8_t data_in[META_MAX + FRAME_MAX], data_out[META_MAX + FRAME_MAX];
+	struct xdp_md ctx = {
+		.data = (uint32_t)r->meta_in,
+		.data_end = (uint32_t)(r->meta_in + in->len),
+		.ingress_ifindex = device_ifindex(program_device(XDP_UPLINK)),
+	}, ctx_out;
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = data_in, .data_size_in = ctx.data_end, .data_out = data_out,
+		    .data_size_out = sizeof(data_out), .ctx_in = &ctx, .ctx_size_in = sizeof(ctx), .ctx_out = &ctx_out,
+		    .ctx_size_out = sizeof(ctx_out), .repeat = 1);
+
+	memset(data_in, 0xa5, r->meta_in);
+	memcpy(data_in + r->meta_in, in->data, in->len);
+	if (bpf_prog_test_run_opts(program_fd(XDP_UPLINK), &opts))
+		return -1;
+	r->verdict = (int)opts.retval;
+	r->meta = ctx_out.data;
+	r->out.len = opts.data_size_out - r->meta;
+	memcpy(r->out.data, data_out + r->meta, r->out.len);
+	memset(&r->said, 0, sizeof(r->said));
+	if (r->meta == sizeof(r->said))
+		memcpy(&r->said, data_out, sizeof(r->said));
+	return 0;
+}
+
+void run_quietly(struct run *r, const struct frame *in)
+{
+	lab.metrics_known = false;
+	if (r->program == XDP_UPLINK ? run_xdp(r, in) : run_tc(r, in))
+		fail_msg("BPF_PROG_TEST_RUN of %zu bytes: %m", in->len);
+}
+
 void run_program(struct run *r, const struct frame *in)
 {
 	struct wr_metric before[WR_METRICS], *after = lab.metrics;
@@ -341,8 +374,7 @@ void run_program(struct run *r, const struct frame *in)
 	if (!lab.metrics_known)
 		metrics_read(lab.metrics);
 	memcpy(before, lab.metrics, sizeof(before));
-	if (test_run(r, in))
-		fail_msg("BPF_PROG_TEST_RUN of %zu bytes: %m", in->len);
+	run_quietly(r, in);
 	metrics_read(after);
 	lab.metrics_known = true;
 	r->counters_moved = 0;
@@ -355,12 +387,6 @@ void run_program(struct run *r, const struct frame *in)
 		r->moved.bytes = after[key].bytes - before[key].bytes;
 	}
 	r->events = events_drain(&r->event);
-}
-
-void run_quietly(struct run *r, const struct frame *in)
-{
-	if (test_run(r, in))
-		fail_msg("BPF_PROG_TEST_RUN of %zu bytes: %m", in->len);
 }
 
 int run_verdict(enum program program, const struct frame *in)
@@ -445,4 +471,18 @@ void counter_expect(const struct run *r, enum wr_reason reason)
 		fail_msg("counted as %s in direction %u, not as %s", reason_names[r->counter / WR_DIRECTIONS],
 			 r->counter % WR_DIRECTIONS, reason_names[reason]);
 	assert_int_equal(r->moved.packets, 1);
+}
+
+void event_expect(const struct run *r, enum wr_reason reason, enum device device, const struct frame *seen)
+{
+	const struct wr_event *ev = &r->event;
+
+	assert_int_equal(r->events, 1);
+	assert_int_equal(ev->reason, reason);
+	assert_int_equal(ev->direction, program_direction(r->program));
+	assert_int_equal(ev->ifindex, device_ifindex(device));
+	assert_int_equal(ev->length, seen->len);
+	assert_int_equal(ev->captured, seen->len < WR_EVENT_HEADERS ? seen->len : WR_EVENT_HEADERS);
+	assert_memory_equal(ev->headers, seen->data, ev->captured);
+	assert_true(ev->time_ns > 0);
 }

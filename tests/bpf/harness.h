@@ -31,10 +31,13 @@ struct run {
 	uint32_t mark_in;
 	uint32_t gso_size;   /* a super-packet, of TCP */
 	uint32_t cb[5];      /* as it goes in, then as it came out */
+	size_t meta_in;      /* xdp_uplink: bytes of metadata that the packet comes with */
 
 	int verdict;
 	uint32_t mark;
-	struct frame out;
+	struct frame out;    /* without metadata */
+	size_t meta;         /* bytes of metadata in front of it, and what they say if they are the program's */
+	struct wr_xdp_meta said;
 	/* What moved in `metrics`. */
 	int counters_moved;
 	uint32_t counter; /* the (last) key that moved */
@@ -91,6 +94,8 @@ int reason_verdict(enum wr_reason reason);
 void frame_expect(const struct frame *got, const struct frame *want);
 /* ... unless the run was counted, once and as that; NONE: not at all. */
 void counter_expect(const struct run *r, enum wr_reason reason);
+/* ... one event tells so, of that device's endpoint and of a packet that looked like that. */
+void event_expect(const struct run *r, enum wr_reason reason, enum device device, const struct frame *seen);
 
 /* One line of JSON a path: {"id": ..., "ns": ...}. */
 int bench(void);

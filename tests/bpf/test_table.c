@@ -167,24 +167,6 @@ static void check_twin(const struct row_case *c, const struct frame *in)
 		assert_int_equal(trace.mark, c->row->mark);
 }
 
-static void check_event(const struct row_case *c, const struct run *r, const struct frame *seen)
-{
-	const struct wr_event *ev = &r->event;
-	size_t captured = seen->len < WR_EVENT_HEADERS ? seen->len : WR_EVENT_HEADERS;
-	const struct peer peer = peer_of(c);
-
-	assert_int_equal(r->events, 1);
-	assert_int_equal(ev->reason, c->row->reason);
-	assert_int_equal(ev->direction, program_direction(c->program));
-	assert_int_equal(ev->ifindex, device_ifindex(pod_of(c)));
-	assert_int_equal(ev->length, seen->len);
-	assert_int_equal(ev->captured, captured);
-	assert_memory_equal(ev->headers, seen->data, captured);
-	assert_true(ev->time_ns > 0);
-	assert_int_equal(ev->peer_ifindex, peer.ifindex);
-	assert_int_equal(ev->peer_identity, peer.identity);
-}
-
 /* Source port and flow label are the inner flow's: in the range, and else whatever they are. The IPv4 sum is not of them. */
 static void outer_copy_hash(struct frame *want, const struct frame *got, bool over6)
 {
@@ -241,10 +223,13 @@ static void test_row(void **state)
 	assert_int_equal(r.verdict, reason_verdict(reason));
 	if (!reason_drops(reason))
 		assert_int_equal(r.mark, c->row->mark);
-	if (row_is_reported(c))
-		check_event(c, &r, seen);
-	else
+	if (row_is_reported(c)) {
+		event_expect(&r, reason, pod_of(c), seen);
+		assert_int_equal(r.event.peer_ifindex, peer_of(c).ifindex);
+		assert_int_equal(r.event.peer_identity, peer_of(c).identity);
+	} else {
 		assert_int_equal(r.events, 0);
+	}
 	if (reason == WR_REASON_TOO_BIG)
 		return; /* what becomes of it: test_too_big() */
 	row_out(c, &want);

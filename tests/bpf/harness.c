@@ -4,7 +4,6 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/bpf.h>
 #include <sched.h>
 #include <stdio.h>
@@ -236,21 +235,12 @@ int program_fd(enum program program)
 	return skel_program_fd(lab.skel, program);
 }
 
-int map_fd(const char *name)
-{
-	struct bpf_map *map = bpf_object__find_map_by_name(lab.skel->obj, name);
-
-	if (!map)
-		fail_msg("there is no map %s", name);
-	return bpf_map__fd(map);
-}
-
 /* Remembered: to look into the outer map takes a grace period on kernel 6.1. */
-int growing_map_fd(const char *name)
+static int growing_fd(const char *name, int outer)
 {
 	const uint32_t zero = 0;
-	int outer = map_fd(name), n = 0;
 	uint32_t id = 0;
+	int n = 0;
 
 	while (n < GROWING_MAPS && lab.growing[n].inner && lab.growing[n].outer != outer)
 		n++;
@@ -263,7 +253,42 @@ int growing_map_fd(const char *name)
 		lab.growing[n].outer = outer;
 		lab.growing[n].inner = inner;
 	}
-	return fcntl(lab.growing[n].inner, F_DUPFD_CLOEXEC, 0);
+	return lab.growing[n].inner;
+}
+
+int map_fd(const char *name)
+{
+	struct bpf_map *map = bpf_object__find_map_by_name(lab.skel->obj, name);
+
+	if (!map)
+		fail_msg("there is no map %s", name);
+	return bpf_map__type(map) == BPF_MAP_TYPE_ARRAY_OF_MAPS ? growing_fd(name, bpf_map__fd(map)) : bpf_map__fd(map);
+}
+
+void map_put(const char *name, const void *key, const void *value)
+{
+	if (bpf_map_update_elem(map_fd(name), key, value, BPF_ANY))
+		fail_msg("%s: %m", name);
+}
+
+void map_drop(const char *name, const void *key)
+{
+	if (bpf_map_delete_elem(map_fd(name), key) && errno != ENOENT)
+		fail_msg("%s: %m", name);
+}
+
+void map_clear(const char *name)
+{
+	int fd = map_fd(name);
+	char key[64], next[64];
+	bool more = !bpf_map_get_next_key(fd, NULL, key);
+
+	/* From each to the next: from the beginning every time it would walk through ever more that is empty. */
+	while (more) {
+		more = !bpf_map_get_next_key(fd, key, next);
+		bpf_map_delete_elem(fd, key);
+		memcpy(key, next, sizeof(key));
+	}
 }
 
 /* All at once: it is done after every packet. */

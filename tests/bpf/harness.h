@@ -83,8 +83,11 @@ enum wr_direction program_direction(enum program program);
 enum device program_device(enum program program); /* where it is tested: A's, the uplink, warren0 */
 /* Of a packet for the program on that device. */
 const struct layer_defaults *program_defaults(enum program program, enum device on);
-int map_fd(const char *name);
-int growing_map_fd(const char *name); /* of the hash inside, to be closed */
+int map_fd(const char *name); /* of one that grows: the hash inside */
+/* A test fails if that fails. map_drop(): unless there is no such element. */
+void map_put(const char *name, const void *key, const void *value);
+void map_drop(const char *name, const void *key);
+void map_clear(const char *name);
 
 extern const char *const reason_names[WR_REASONS];
 bool reason_drops(enum wr_reason reason);

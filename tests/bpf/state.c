@@ -20,46 +20,14 @@ static struct {
 
 /* --- maps --- */
 
-static void map_put(const char *name, const void *key, const void *value)
-{
-	if (bpf_map_update_elem(map_fd(name), key, value, BPF_ANY))
-		fail_msg("%s: %m", name);
-}
-
-static void map_drop(const char *name, const void *key)
-{
-	if (bpf_map_delete_elem(map_fd(name), key) && errno != ENOENT)
-		fail_msg("%s: %m", name);
-}
-
-static void fd_clear(int fd)
-{
-	char key[64], next[64];
-	bool more = !bpf_map_get_next_key(fd, NULL, key);
-
-	/* From each to the next: from the beginning every time it would walk through ever more that is empty. */
-	while (more) {
-		more = !bpf_map_get_next_key(fd, key, next);
-		bpf_map_delete_elem(fd, key);
-		memcpy(key, next, sizeof(key));
-	}
-}
-
 static void maps_clear(void)
 {
-	static const char *const names[] = { "addr4", "addr6",	 "ct4",    "ct6",    "ct_new4", "ct_new6",
-					     "frag4", "frag6", "classes", "cidrs4", "cidrs6", "nodes4", "nodes6",
-					     "node_addr4", "node_addr6", "ipcache4", "ipcache6", "node_metrics" };
-	static const char *const growing[] = { "policy", "identities" };
+	static const char *const names[] = { "addr4",      "addr6",      "ct4",      "ct6",      "ct_new4",      "ct_new6", "frag4",
+					     "frag6",      "classes",    "cidrs4",   "cidrs6",   "nodes4",       "nodes6",
+					     "node_addr4", "node_addr6", "ipcache4", "ipcache6", "node_metrics", "policy",  "identities" };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		fd_clear(map_fd(names[i]));
-	for (size_t i = 0; i < sizeof(growing) / sizeof(growing[0]); i++) {
-		int fd = growing_map_fd(growing[i]);
-
-		fd_clear(fd);
-		close(fd);
-	}
+		map_clear(names[i]);
 }
 
 /* --- endpoints --- */
@@ -270,22 +238,16 @@ void policy_allow(uint32_t policy_class, enum wr_direction direction, uint64_t p
 {
 	const struct wr_policy_key key = policy_key(policy_class, direction, peer, l4_proto, port, port_bits);
 	const struct wr_policy_entry entry = { rule };
-	int fd = growing_map_fd("policy");
 
-	if (bpf_map_update_elem(fd, &key, &entry, BPF_ANY))
-		fail_msg("policy: %m");
-	close(fd);
+	map_put("policy", &key, &entry);
 }
 
 void policy_remove(uint32_t policy_class, enum wr_direction direction, uint64_t peer, uint8_t l4_proto, uint16_t port,
 		   unsigned port_bits)
 {
 	const struct wr_policy_key key = policy_key(policy_class, direction, peer, l4_proto, port, port_bits);
-	int fd = growing_map_fd("policy");
 
-	if (bpf_map_delete_elem(fd, &key))
-		fail_msg("policy: %m");
-	close(fd);
+	assert_int_equal(bpf_map_delete_elem(map_fd("policy"), &key), 0);
 }
 
 void policy_cidr(uint32_t policy_class, enum wr_direction direction, enum who who, unsigned bits, uint64_t peer, bool v6)
@@ -303,11 +265,8 @@ void policy_cidr(uint32_t policy_class, enum wr_direction direction, enum who wh
 void identity_set_peer(uint64_t identity, uint64_t peer)
 {
 	const struct wr_peer value = { peer };
-	int fd = growing_map_fd("identities");
 
-	if (bpf_map_update_elem(fd, &identity, &value, BPF_ANY))
-		fail_msg("identities: %m");
-	close(fd);
+	map_put("identities", &identity, &value);
 }
 
 /* --- other nodes --- */
@@ -626,13 +585,7 @@ uint64_t maps_digest(bool slots_too)
 		sum = digest_table(sum, #name, #TYPE, sizeof(key), sizeof(value), entries);
 	WARREN_MAPS(X)
 #undef X
-#define X(name, key, value, first, most, text)                                                                         \
-	do {                                                                                                           \
-		int fd = growing_map_fd(#name);                                                                        \
-                                                                                                                       \
-		sum = digest_map(sum, fd, sizeof(key), sizeof(value));                                                 \
-		close(fd);                                                                                             \
-	} while (0);
+#define X(name, key, value, first, most, text) sum = digest_map(sum, map_fd(#name), sizeof(key), sizeof(value));
 	WARREN_GROWING_MAPS(X)
 #undef X
 	return sum;

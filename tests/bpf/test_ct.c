@@ -324,7 +324,7 @@ static void test_revision_before_policy(void **state)
 	policy_allow(CLASS + 1, WR_INGRESS, WR_PEER_ANY, IPPROTO_UDP, 53, 16, RULE);
 	endpoint_set_class(DEVICE_A, CLASS);
 	endpoint_set_class(DEVICE_B, CLASS + 1);
-	writer.policy = growing_map_fd("policy");
+	writer.policy = map_fd("policy");
 	writer.key = (struct wr_policy_key){ .peer = PEER_B, .policy_class = CLASS, .shape = wr_policy_shape(WR_EGRESS, 0) };
 	writer.word = endpoint_map_word(DEVICE_A);
 	writer.revision = endpoint_revision(DEVICE_A) + 1000000;
@@ -336,7 +336,6 @@ static void test_revision_before_policy(void **state)
 	writer.stop = true;
 	pthread_barrier_wait(&writer.go);
 	pthread_join(thread, NULL);
-	close(writer.policy);
 }
 
 /* --- events --- */

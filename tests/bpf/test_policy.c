@@ -251,18 +251,10 @@ static int look_class(void *arg, uint32_t policy_class, struct wr_class_info *in
 	return bpf_map_lookup_elem(map_fd("classes"), &policy_class, info);
 }
 
-static int look_growing(const char *name, const void *key, void *value)
-{
-	int fd = growing_map_fd(name), r = bpf_map_lookup_elem(fd, key, value);
-
-	close(fd);
-	return r;
-}
-
 static int look_identity(void *arg, uint64_t identity, uint64_t *peer)
 {
 	struct wr_peer value;
-	int r = look_growing("identities", &identity, &value);
+	int r = bpf_map_lookup_elem(map_fd("identities"), &identity, &value);
 
 	if (r == 0)
 		*peer = value.peer;
@@ -288,7 +280,7 @@ static int look_cidr(void *arg, uint32_t policy_class, uint32_t direction, const
 static int look_entry(void *arg, const struct wr_policy_key *key, uint32_t *rule)
 {
 	struct wr_policy_entry entry;
-	int r = look_growing("policy", key, &entry);
+	int r = bpf_map_lookup_elem(map_fd("policy"), key, &entry);
 
 	if (r == 0)
 		*rule = entry.rule;

@@ -166,7 +166,7 @@ static void node_gone(void **state)
 	struct tunnel_frame t;
 
 	tunnel_state(true);
-	bpf_map_update_elem(map_fd("nodes"), &slot, &empty, BPF_ANY);
+	map_put("nodes", &slot, &empty);
 	tunnel_build(&t, &fields);
 	expect("the node has gone", &fields, &t, WR_REASON_TUNNEL_SENDER, false);
 }
@@ -179,7 +179,7 @@ static void no_cluster(void **state)
 	struct tunnel_frame t;
 
 	tunnel_state(true);
-	bpf_map_update_elem(map_fd("cluster"), &zero, &none, BPF_ANY);
+	map_put("cluster", &zero, &none);
 	tunnel_build(&t, &fields);
 	expect("no cluster", &fields, &t, WR_REASON_NONE, false);
 }
@@ -325,10 +325,12 @@ static void deny_set(const void *address, unsigned bits, bool v6, bool on)
 
 	memset(zeros, 0, sizeof(zeros));
 	memcpy(&key.addr, address, v6 ? 16 : 4);
-	bpf_map_update_elem(map_fd("deny_state"), &zero, &state, BPF_ANY);
-	bpf_map_update_elem(map_fd("deny_hits"), &deny.counter, zeros, BPF_ANY);
-	assert_int_equal(on ? bpf_map_update_elem(map_fd(trie), &key, &deny, BPF_ANY)
-			    : bpf_map_delete_elem(map_fd(trie), &key), 0);
+	map_put("deny_state", &zero, &state);
+	map_put("deny_hits", &deny.counter, zeros);
+	if (on)
+		map_put(trie, &key, &deny);
+	else
+		assert_int_equal(bpf_map_delete_elem(map_fd(trie), &key), 0);
 }
 
 static uint64_t deny_counted(bool v6, uint64_t *bytes)

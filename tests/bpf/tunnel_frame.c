@@ -2,7 +2,6 @@
 #include "tunnel_frame.h"
 
 #include <arpa/inet.h>
-#include <bpf/bpf.h>
 #include <string.h>
 
 static const uint8_t local4[] = { 192, 0, 2, 1 }, remote4[] = { 192, 0, 2, 2 }, stranger4[] = { 192, 0, 2, 9 };
@@ -158,21 +157,6 @@ void tunnel_build(struct tunnel_frame *t, const struct tunnel_fields *fields)
 
 /* --- state --- */
 
-static void update(const char *map, const void *key, const void *value)
-{
-	if (bpf_map_update_elem(map_fd(map), key, value, BPF_ANY))
-		fail_msg("%s: %m", map);
-}
-
-/* What other tests have left would be believed. */
-static void empty(const char *map)
-{
-	uint8_t key[16];
-
-	while (!bpf_map_get_next_key(map_fd(map), NULL, key))
-		assert_int_equal(bpf_map_delete_elem(map_fd(map), key), 0);
-}
-
 void tunnel_state(bool decap)
 {
 	struct wr_cluster c = {
@@ -189,13 +173,13 @@ void tunnel_state(bool decap)
 
 	memcpy(&c.addr4, local4, 4);
 	memcpy(&c.addr6, local6, 16);
-	empty("node_addr4");
-	empty("node_addr6");
-	update("cluster", &zero, &c);
-	update("nodes", &slot, &node);
-	update("node_addr4", remote4, &ref);
-	update("node_addr6", remote6, &ref);
-	update("uplinks", &ifindex, &uplink);
+	map_clear("node_addr4"); /* what other tests have left would be believed */
+	map_clear("node_addr6");
+	map_put("cluster", &zero, &c);
+	map_put("nodes", &slot, &node);
+	map_put("node_addr4", remote4, &ref);
+	map_put("node_addr6", remote6, &ref);
+	map_put("uplinks", &ifindex, &uplink);
 }
 
 void tunnel_forget(void)
@@ -204,11 +188,11 @@ void tunnel_forget(void)
 	const struct wr_node node = { 0 };
 	const uint32_t zero = 0, slot = TUNNEL_SLOT, ifindex = device_ifindex(DEVICE_UPLINK);
 
-	update("cluster", &zero, &c);
-	update("nodes", &slot, &node);
-	bpf_map_delete_elem(map_fd("node_addr4"), remote4);
-	bpf_map_delete_elem(map_fd("node_addr6"), remote6);
-	bpf_map_delete_elem(map_fd("uplinks"), &ifindex);
+	map_put("cluster", &zero, &c);
+	map_put("nodes", &slot, &node);
+	map_drop("node_addr4", remote4);
+	map_drop("node_addr6", remote6);
+	map_drop("uplinks", &ifindex);
 }
 
 /* --- the model --- */

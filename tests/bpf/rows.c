@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "rows.h"
 
+#include "expect.h"
+
 static const struct row *const tables[] = {
 	[FROM_POD] = rows_from_pod,
 	[TO_POD] = rows_to_pod,

@@ -32,8 +32,12 @@ void node_reset(unsigned state, bool v6);
 /* ... in a cluster, with tunnels over that family; POD_C2's identity is known. */
 void cluster_reset(unsigned state, bool v6, bool over6);
 
-/* --- policy --- */
+/* --- endpoints --- */
 
+/* Those of A and B, no others. */
+void endpoints_reset(unsigned state, bool v6);
+/* A revision that nothing has had yet. */
+uint32_t revision_next(void);
 /* Of A or B, from now on: the class, under a new revision; the identity; the MAC address. */
 void endpoint_set_class(enum device d, uint32_t policy_class);
 void endpoint_set_identity(enum device d, uint64_t identity);
@@ -48,6 +52,8 @@ void endpoint_restore(enum device d);
 void cache_set(enum who who, enum device d);
 /* The endpoint goes, and one like it, with the same addresses, comes on another device. */
 void endpoint_take_address(enum device from, enum device by);
+
+/* --- policy --- */
 
 void class_set(uint32_t policy_class, enum wr_direction direction, uint32_t flags, uint32_t port_bits);
 void class_remove(uint32_t policy_class);

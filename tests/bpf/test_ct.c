@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "expect.h"
 #include "state.h"
 
 #define DEADLINE_SECONDS 5

@@ -11,6 +11,7 @@
 
 #include "cases.h"
 #include "damage.h"
+#include "expect.h"
 #include "lookup.h"
 #include "state.h"
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "damage.h"
+#include "expect.h"
 #include "rows.h"
 
 static void cut_everywhere(const struct row_case *c)

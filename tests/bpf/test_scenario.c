@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Every scenario in every family. */
 #include "cases.h"
+#include "expect.h"
 #include "scenario.h"
 
 /* One test: a scenario in one family, or in one combination of an inner and an outer one. */

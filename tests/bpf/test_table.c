@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cases.h"
+#include "expect.h"
 #include "rows.h"
 
 /* --- who is at the other end --- */

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <string.h>
 
+#include "expect.h"
 #include "rows.h"
 
 /* --- from one node to the other --- */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "damage.h"
+#include "expect.h"
 #include "rows.h"
 
 #define PACKETS 1000000

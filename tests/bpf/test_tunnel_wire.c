@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "expect.h"
 #include "load.h"
 #include "state.h"
 #include "warren.skel.h"

@@ -22,6 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "expect.h"
 #include "rows.h"
 
 #define DEADLINE_SECONDS 5

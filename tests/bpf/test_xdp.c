@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "expect.h"
 #include "tunnel_frame.h"
 
 /* --- what may come out --- */

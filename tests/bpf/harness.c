@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bytes.h"
 #include "load.h"
 #include "warren.skel.h"
 
@@ -444,7 +445,7 @@ int run_sweep(enum program program)
 
 bool frame_runnable(const struct frame *f)
 {
-	unsigned type = f->data[12] << 8 | f->data[13];
+	unsigned type = read16(f->data + 12);
 
 	return f->len >= (type == 0x0800 ? 34 : type == 0x86dd ? 54 : 14);
 }

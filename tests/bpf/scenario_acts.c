@@ -6,6 +6,8 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#include "bytes.h"
+
 struct scenario_run now;
 
 /* --- policies --- */
@@ -296,5 +298,5 @@ void is_bare(uint32_t from, uint32_t to)
 
 	assert_memory_equal(data, mac_address(to), 6);
 	assert_memory_equal(data + 6, mac_address(from), 6);
-	assert_int_equal(data[12] << 8 | data[13], now.v6 ? 0x86dd : 0x0800);
+	assert_int_equal(read16(data + 12), now.v6 ? 0x86dd : 0x0800);
 }

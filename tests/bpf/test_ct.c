@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bytes.h"
 #include "expect.h"
 #include "state.h"
 
@@ -36,10 +37,7 @@ static enum wr_reason send_udp(enum device d, int sport, int dport, bool v6)
 
 static void set_port(struct frame *f, bool v6, unsigned port)
 {
-	uint8_t *udp = f->data + (v6 ? 54 : 34);
-
-	udp[0] = port >> 8;
-	udp[1] = port;
+	put16(f->data + (v6 ? 54 : 34), port);
 }
 
 /* More new flows than ct_new holds: what was answered is not touched. */

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "bytes.h"
 #include "damage.h"
 #include "expect.h"
 #include "rows.h"
@@ -38,11 +39,6 @@ static void test_truncation(void **state)
 }
 
 /* --- random damage --- */
-
-static unsigned read16(const uint8_t *at)
-{
-	return at[0] << 8 | at[1];
-}
 
 /* What from_pod let through says that it comes from A, and nothing that it must not say. */
 static void check_passed_from_pod(const struct frame *f)

@@ -2,6 +2,7 @@
 /* Every row of the tables in every family, by the program and by its twin; and that the rows cover every reason. */
 #include <string.h>
 
+#include "bytes.h"
 #include "cases.h"
 #include "expect.h"
 #include "rows.h"
@@ -176,7 +177,7 @@ static void outer_copy_hash(struct frame *want, const struct frame *got, bool ov
 
 	if (want->len != got->len || want->len < port + 8)
 		return;
-	sport = got->data[port] << 8 | got->data[port + 1];
+	sport = read16(got->data + port);
 	assert_in_range(sport, 49152, 65535);
 	memcpy(want->data + port, got->data + port, 2);
 	if (!over6)

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <string.h>
 
+#include "bytes.h"
 #include "expect.h"
 #include "rows.h"
 
@@ -66,7 +67,7 @@ static unsigned port_of(const struct layer *layers, bool v6)
 
 	frame_build(&f, layers, &defaults_from_host, v6);
 	run_quietly(&r, &f);
-	return r.out.data[34] << 8 | r.out.data[35];
+	return read16(r.out.data + 34);
 }
 
 static void test_ports(void **state)
@@ -157,20 +158,6 @@ static void test_pieces(void **state)
 }
 
 /* --- too big --- */
-
-static unsigned read16(const uint8_t *at)
-{
-	return at[0] << 8 | at[1];
-}
-
-static uint16_t sum16(uint32_t sum, const uint8_t *at, size_t len)
-{
-	for (; len > 1; len -= 2, at += 2)
-		sum += read16(at);
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return sum;
-}
 
 /* The error that the sender of `in` gets: what it quotes, whom it names, that its sums are right. */
 static void check_told(const struct frame *in, const struct frame *got, bool v6)

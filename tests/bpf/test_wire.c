@@ -22,6 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bytes.h"
 #include "expect.h"
 #include "rows.h"
 
@@ -283,8 +284,7 @@ static void super_packet(bool v6)
 	memset(buf, 0, sizeof(buf));
 	memcpy(data, f.data, f.len);
 	length = f.len - 14 - (v6 ? 40 : 0) + DATA;
-	data[length_at] = length >> 8;
-	data[length_at + 1] = length;
+	put16(data + length_at, length);
 	*vnet = (struct virtio_net_hdr){ .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
 					 .gso_type = v6 ? VIRTIO_NET_HDR_GSO_TCPV6 : VIRTIO_NET_HDR_GSO_TCPV4,
 					 .hdr_len = f.len,

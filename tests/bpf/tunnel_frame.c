@@ -4,6 +4,8 @@
 #include <arpa/inet.h>
 #include <string.h>
 
+#include "bytes.h"
+
 static const uint8_t local4[] = { 192, 0, 2, 1 }, remote4[] = { 192, 0, 2, 2 }, stranger4[] = { 192, 0, 2, 9 };
 static const uint8_t local6[16] = { 0x20, 1, 0xd, 0xb8, [15] = 1 }, remote6[16] = { 0x20, 1, 0xd, 0xb8, [15] = 2 },
 		     stranger6[16] = { 0x20, 1, 0xd, 0xb8, [15] = 9 };
@@ -13,17 +15,6 @@ static const uint8_t local6[16] = { 0x20, 1, 0xd, 0xb8, [15] = 1 }, remote6[16] 
 const uint8_t *tunnel_remote(bool v6)
 {
 	return v6 ? remote6 : remote4;
-}
-
-static uint16_t load16(const uint8_t *at)
-{
-	return (uint16_t)(at[0] << 8 | at[1]);
-}
-
-static void put16(uint8_t *at, unsigned value)
-{
-	at[0] = (uint8_t)(value >> 8);
-	at[1] = (uint8_t)value;
 }
 
 static void put_bytes(struct frame *f, const void *bytes, size_t size)
@@ -207,7 +198,7 @@ static struct outcome model_geneve(const uint8_t *g, size_t len, size_t *used)
 	size_t end, at = 8;
 	int identities = 0;
 
-	if (len < 8 || g[0] >> 6 || load16(g + 2) != 0x6558)
+	if (len < 8 || g[0] >> 6 || read16(g + 2) != 0x6558)
 		DROP(MALFORMED);
 	if (g[1] & 0x80)
 		DROP(OPTION);
@@ -221,7 +212,7 @@ static struct outcome model_geneve(const uint8_t *g, size_t len, size_t *used)
 
 		if (at + size > end)
 			DROP(MALFORMED);
-		if (load16(g + at) != WR_TUNNEL_OPTION_CLASS || g[at + 2] != WR_TUNNEL_OPTION) {
+		if (read16(g + at) != WR_TUNNEL_OPTION_CLASS || g[at + 2] != WR_TUNNEL_OPTION) {
 			if (g[at + 2] & 0x80)
 				DROP(OPTION);
 		} else {
@@ -243,16 +234,16 @@ static struct outcome model_geneve(const uint8_t *g, size_t len, size_t *used)
 static struct outcome model_inner(const uint8_t *in, size_t len, unsigned outer_ecn)
 {
 	struct outcome o = passes;
-	unsigned type = load16(in + 12), ecn;
+	unsigned type = read16(in + 12), ecn;
 
 	in += 14;
 	len -= 14;
 	if (type == 0x0800) {
-		if (len < 20 || in[0] >> 4 != 4 || load16(in + 2) != len)
+		if (len < 20 || in[0] >> 4 != 4 || read16(in + 2) != len)
 			DROP(MALFORMED);
 		ecn = in[1] & 3;
 	} else if (type == 0x86dd) {
-		if (len < 40 || in[0] >> 4 != 6 || load16(in + 4) + 40u != len)
+		if (len < 40 || in[0] >> 4 != 6 || read16(in + 4) + 40u != len)
 			DROP(MALFORMED);
 		ecn = in[1] >> 4 & 3;
 	} else {
@@ -264,23 +255,23 @@ static struct outcome model_inner(const uint8_t *in, size_t len, unsigned outer_
 
 struct outcome tunnel_model(const uint8_t *data, size_t len)
 {
-	const bool v6 = len >= 14 && load16(data + 12) == 0x86dd;
+	const bool v6 = len >= 14 && read16(data + 12) == 0x86dd;
 	const size_t l4 = v6 ? 54 : 34;
 	size_t l4_len, used = 0;
 	struct outcome o, inner;
 	unsigned ecn;
 
-	if (len < l4 + 8 || (!v6 && load16(data + 12) != 0x0800))
+	if (len < l4 + 8 || (!v6 && read16(data + 12) != 0x0800))
 		return passes;
 	if (v6 ? data[14] >> 4 != 6 || data[20] != 17 || memcmp(data + 38, local6, 16) != 0
-	       : data[14] != 0x45 || data[23] != 17 || memcmp(data + 30, local4, 4) != 0 || load16(data + 20) & 0x1fff)
+	       : data[14] != 0x45 || data[23] != 17 || memcmp(data + 30, local4, 4) != 0 || read16(data + 20) & 0x1fff)
 		return passes;
-	if (load16(data + l4 + 2) != WR_TUNNEL_PORT)
+	if (read16(data + l4 + 2) != WR_TUNNEL_PORT)
 		return passes;
 	if (!v6 && data[20] & 0x20)
 		DROP(FRAGMENT);
-	l4_len = v6 ? load16(data + 18) : (size_t)(load16(data + 16) - 20);
-	if (load16(data + l4 + 4) != l4_len || l4 + l4_len > len || l4_len < 8)
+	l4_len = v6 ? read16(data + 18) : (size_t)(read16(data + 16) - 20);
+	if (read16(data + l4 + 4) != l4_len || l4 + l4_len > len || l4_len < 8)
 		DROP(MALFORMED);
 	if (memcmp(data + (v6 ? 22 : 26), tunnel_remote(v6), v6 ? 16 : 4) != 0)
 		DROP(SENDER);
@@ -290,7 +281,7 @@ struct outcome tunnel_model(const uint8_t *data, size_t len)
 	ecn = v6 ? data[15] >> 4 & 3 : data[15] & 3;
 	inner = model_inner(data + l4 + 8 + used, l4_len - 8 - used, ecn);
 	o.reason = inner.reason;
-	o.decap = inner.decap && !load16(data + l4 + 6) && len == l4 + l4_len;
+	o.decap = inner.decap && !read16(data + l4 + 6) && len == l4 + l4_len;
 	o.outer = l4 + 8 + used;
 	return o;
 }

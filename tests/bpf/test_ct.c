@@ -132,8 +132,7 @@ static const struct layer tcp_syn_ack[] = { ETH(), IP(), TCP(.flags = SYN | ACK,
 /* What was leased passes for what is left of the second, then conntrack is asked again. */
 static void lease_ends(bool v6)
 {
-	struct timespec start, now;
-	double seconds = 0;
+	double start, seconds;
 
 	node_reset(0, v6);
 	class_set(100, WR_EGRESS, WR_CLASS_ISOLATED | WR_CLASS_ANYBODY | WR_CLASS_ANY_PROTO, 0);
@@ -143,11 +142,10 @@ static void lease_ends(bool v6)
 	send_from(DEVICE_B, tcp_syn_ack, v6);
 	assert_int_equal(send_from(DEVICE_A, tcp_ack, v6), WR_REASON_TO_ENDPOINT);
 	flows_kill();
-	clock_gettime(CLOCK_MONOTONIC, &start);
+	start = seconds_now();
 	/* By when the packet was on its way at the latest: afterwards this process may wait for a CPU for long. */
 	for (;;) {
-		clock_gettime(CLOCK_MONOTONIC, &now);
-		seconds = (double)(now.tv_sec - start.tv_sec) + (double)(now.tv_nsec - start.tv_nsec) / 1e9;
+		seconds = seconds_now() - start;
 		if (send_from(DEVICE_A, tcp_ack, v6) != WR_REASON_TO_ENDPOINT)
 			break;
 		if (seconds > 1.3)

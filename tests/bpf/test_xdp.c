@@ -31,7 +31,7 @@ static bool is_taken_apart(const struct run *r, const struct frame *in, size_t o
 	memcpy(want.data, in->data + outer, want.len);
 	memcpy(want.data, in->data, 12);
 	return r->verdict == XDP_PASS && r->meta == sizeof(r->said) && frames_equal(&r->out, &want) &&
-	       r->said.magic == TUNNEL_MAGIC && r->said.identity == identity && r->said.slot == TUNNEL_SLOT && !r->said.pad;
+	       r->said.magic == TUNNEL_MAGIC && r->said.identity == identity && r->said.slot == SLOT_C && !r->said.pad;
 }
 
 static void expect(const char *name, const struct tunnel_fields *fields, const struct tunnel_frame *t, enum wr_reason reason,
@@ -98,8 +98,8 @@ static const struct {
 	{ "reserved flags", { .flags = 0x3f }, 0, true },
 	{ "IPv4 in Geneve", { .protocol = V(0x0800) }, D(MALFORMED) },
 	{ "VNI 0", { .vni = V(0) }, D(VNI) },
-	{ "VNI one more", { .vni = V(TUNNEL_VNI + 1) }, D(VNI) },
-	{ "VNI high byte", { .vni = V(TUNNEL_VNI | 0x800000) }, D(VNI) },
+	{ "VNI one more", { .vni = V(WR_TUNNEL_VNI + 1) }, D(VNI) },
+	{ "VNI high byte", { .vni = V(WR_TUNNEL_VNI | 0x800000) }, D(VNI) },
 	{ "no option", { .no_option = true }, D(OPTION) },
 	{ "option length 0 words", { .words = V(0) }, D(OPTION) },
 	{ "options cut", { .words = V(2) }, D(MALFORMED) },
@@ -162,12 +162,10 @@ static void without_decap(void **state)
 static void node_gone(void **state)
 {
 	const struct tunnel_fields fields = { 0 };
-	const struct wr_node empty = { 0 };
-	const uint32_t slot = TUNNEL_SLOT;
 	struct tunnel_frame t;
 
 	tunnel_state(true);
-	map_put("nodes", &slot, &empty);
+	node_empty(SLOT_C);
 	tunnel_build(&t, &fields);
 	expect("the node has gone", &fields, &t, WR_REASON_TUNNEL_SENDER, false);
 }
@@ -175,12 +173,10 @@ static void node_gone(void **state)
 static void no_cluster(void **state)
 {
 	const struct tunnel_fields fields = { .version = 3 };
-	const struct wr_cluster none = { 0 };
-	const uint32_t zero = 0;
 	struct tunnel_frame t;
 
 	tunnel_state(true);
-	map_put("cluster", &zero, &none);
+	cluster_clear();
 	tunnel_build(&t, &fields);
 	expect("no cluster", &fields, &t, WR_REASON_NONE, false);
 }
@@ -359,7 +355,7 @@ static void denylist(void **state)
 		struct run r = { .program = XDP_UPLINK };
 		uint64_t bytes;
 
-		deny_set(tunnel_remote(v6), v6 ? 64 : 30, v6, true);
+		deny_set(who_address(NODE_C, v6), v6 ? 64 : 30, v6, true);
 		tunnel_build(&t, &good);
 		expect("denied", &good, &t, WR_REASON_DENYLIST, false);
 		assert_int_equal(deny_counted(v6, &bytes), 1);
@@ -376,14 +372,14 @@ static void denylist(void **state)
 		tunnel_build(&t, &other);
 		run_program(&r, &t.f);
 		assert_int_equal(r.verdict, XDP_DROP);
-		deny_set(tunnel_remote(v6), v6 ? 64 : 30, v6, false);
+		deny_set(who_address(NODE_C, v6), v6 ? 64 : 30, v6, false);
 		tunnel_build(&t, &good);
 		expect("no longer denied", &good, &t, WR_REASON_NONE, true);
 		/* The neighbouring prefix. */
-		deny_set(tunnel_remote(v6), v6 ? 128 : 32, v6, true);
+		deny_set(who_address(NODE_C, v6), v6 ? 128 : 32, v6, true);
 		tunnel_build(&t, &(struct tunnel_fields){ .outer6 = v6, .stranger = true });
 		expect("the one beside it is", &good, &t, WR_REASON_TUNNEL_SENDER, false);
-		deny_set(tunnel_remote(v6), v6 ? 128 : 32, v6, false);
+		deny_set(who_address(NODE_C, v6), v6 ? 128 : 32, v6, false);
 	}
 }
 

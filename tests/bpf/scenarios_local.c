@@ -1,6 +1,21 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The scenarios of test_flow.c, which has the words for them. */
-static const struct scenario scenarios[] = {
+/* Flows between A, B, their host and the world. */
+#include <netinet/in.h>
+
+#include "scenario.h"
+
+
+#define SYN_TO_B IP(), TCP(.flags = SYN)
+#define SYNACK_TO_A IP(), TCP(.flags = SYN | ACK, .sport = 80, .dport = 40000)
+#define ACK_TO_B IP(), TCP()
+#define ACK_TO_A IP(), TCP(.sport = 80, .dport = 40000)
+#define TCP_TO_B(...) IP(), TCP(__VA_ARGS__)
+#define TCP_TO_A(...) IP(), TCP(.sport = 80, .dport = 40000, __VA_ARGS__)
+#define UDP_TO_B IP(), UDP()
+#define UDP_TO_A IP(), UDP(.sport = 53, .dport = 40000)
+#define HANDSHAKE SENDS(A, TO_ENDPOINT, SYN_TO_B), SENDS(B, TO_ENDPOINT, SYNACK_TO_A), SENDS(A, TO_ENDPOINT, ACK_TO_B)
+
+const struct scenario scenarios_local[] = {
 	/* --- TCP --- */
 	{ "tcp from the first packet to the last", .a = CLIENT, .b = SERVER, .steps = {
 		SENDS(A, TO_ENDPOINT, SYN_TO_B),
@@ -115,12 +130,12 @@ static const struct scenario scenarios[] = {
 		HANDSHAKE, DO(set_class, X(DEVICE_B), Y(WR_CLASS_QUARANTINE)), SENDS(A, QUARANTINE, ACK_TO_B),
 		SENDS(B, QUARANTINE, ACK_TO_A) } },
 	{ "the receiver becomes somebody else", .a = CLIENT, .b = SERVER, .steps = {
-		HANDSHAKE, DO(set_identity, X(DEVICE_B), Y(0xccc)), SENDS(A, EGRESS_DENIED, ACK_TO_B),
+		HANDSHAKE, DO(set_identity, X(DEVICE_B), Y(0xddd)), SENDS(A, EGRESS_DENIED, ACK_TO_B),
 		DO(set_identity, X(DEVICE_B), Y(0xbbb)), SENDS(A, TO_ENDPOINT, ACK_TO_B) } },
 	{ "the sender becomes somebody else", .a = CLIENT, .b = SERVER, .steps = {
-		HANDSHAKE, DO(set_identity, X(DEVICE_A), Y(0xccc)), SENDS(B, INGRESS_DENIED, ACK_TO_A) } },
+		HANDSHAKE, DO(set_identity, X(DEVICE_A), Y(0xddd)), SENDS(B, INGRESS_DENIED, ACK_TO_A) } },
 	{ "the sender becomes somebody else, and sends", .a = CLIENT, .b = SERVER, .steps = {
-		HANDSHAKE, DO(set_identity, X(DEVICE_A), Y(0xccc)), SENDS(A, INGRESS_DENIED, ACK_TO_B) } },
+		HANDSHAKE, DO(set_identity, X(DEVICE_A), Y(0xddd)), SENDS(A, INGRESS_DENIED, ACK_TO_B) } },
 	{ "a half-written class", .a = CLIENT, .b = CLIENT + 1000, .steps = {
 		SENDS(A, INGRESS_DENIED, SYN_TO_B), DO(rules_are, X(RULE), Y(WR_RULE_NO_CLASS)) } },
 
@@ -187,9 +202,9 @@ static const struct scenario scenarios[] = {
 		SENDS(A, TO_ENDPOINT, UDP_TO_B), DO(flags_are, X(0)),
 		SENDS(B, TO_ENDPOINT, IP(), ICMP(.type = UNREACHABLE), IP(.src = POD_A, .dst = POD_B), UDP()),
 		DO(flags_are, X(0)), DO(flows_are, X(0), Y(1)), DO(pass_seconds, X(20)),
-		GETS(A, FROM_HOST, DELIVERED, IP(.src = HOST), ICMP(.type = TOO_BIG), IP(.src = POD_A, .dst = POD_B), UDP()),
-		GETS(A, FROM_WORLD, DELIVERED, IP(), ICMP(.type = TOO_BIG), IP(.src = POD_A, .dst = POD_B), UDP()),
-		GETS(B, FROM_HOST, ICMP_ERROR, IP(.src = HOST), ICMP(.type = TOO_BIG), IP(.src = POD_A, .dst = POD_B), UDP()),
+		GETS(A, NO_DEVICE, DELIVERED, IP(.src = HOST), ICMP(.type = TOO_BIG), IP(.src = POD_A, .dst = POD_B), UDP()),
+		GETS(A, DEVICE_UPLINK, DELIVERED, IP(), ICMP(.type = TOO_BIG), IP(.src = POD_A, .dst = POD_B), UDP()),
+		GETS(B, NO_DEVICE, ICMP_ERROR, IP(.src = HOST), ICMP(.type = TOO_BIG), IP(.src = POD_A, .dst = POD_B), UDP()),
 		DO(lives, X(WR_CT_LIFE_OTHER_NEW - WR_CT_SECONDS(20))), DO(pass_seconds, X(10)),
 		SENDS(B, ICMP_ERROR, IP(), ICMP(.type = UNREACHABLE), IP(.src = POD_A, .dst = POD_B), UDP()) } },
 	{ "an error about a denied flow", .a = CLIENT, .steps = {
@@ -201,7 +216,7 @@ static const struct scenario scenarios[] = {
 		DO(flags_are, X(0)), DO(counted, X(WR_CT_STAT_REJUDGED), Y(0)) } },
 	{ "time exceeded", .a = CLIENT, .b = SERVER, .steps = {
 		SENDS(A, HOP_LIMIT, IP(.ttl = 1), UDP()),
-		GETS(A, FROM_HOST, DELIVERED, IP(.src = HOST), ICMP(.type = EXCEEDED), IP(.src = POD_A, .dst = POD_B), UDP()) } },
+		GETS(A, NO_DEVICE, DELIVERED, IP(.src = HOST), ICMP(.type = EXCEEDED), IP(.src = POD_A, .dst = POD_B), UDP()) } },
 
 	/* --- fragments --- */
 	{ "later fragments only follow", .a = CLIENT, .b = SERVER, .steps = {
@@ -220,62 +235,62 @@ static const struct scenario scenarios[] = {
 
 	/* --- host and world --- */
 	{ "the own node's host may begin, and is answered", .a = CLOSED, .steps = {
-		GETS(A, FROM_HOST, DELIVERED, IP(.src = HOST), TCP(.flags = SYN)), DO(flags_are, X(WR_CT_VIA_STACK)),
+		GETS(A, NO_DEVICE, DELIVERED, IP(.src = HOST), TCP(.flags = SYN)), DO(flags_are, X(WR_CT_VIA_STACK)),
 		DO(is_between, X(NO_DEVICE), Y(DEVICE_A)), DO(rules_are, X(0), Y(WR_RULE_OWN_NODE)),
 		SENDS(A, TO_STACK, IP(.dst = HOST), TCP(.flags = SYN | ACK, .sport = 80, .dport = 40000)),
 		DO(flows_are, X(1), Y(0)), DO(owns, X(DEVICE_A), Y(1)),
 		SENDS(A, EGRESS_DENIED, IP(.dst = HOST), TCP(.flags = SYN, .sport = 80, .dport = 40000)),
-		GETS(A, FROM_HOST, DELIVERED, IP(.src = HOST), TCP()) } },
+		GETS(A, NO_DEVICE, DELIVERED, IP(.src = HOST), TCP()) } },
 	{ "a pod is judged on its way to its node", .a = CLOSED, .steps = {
 		SENDS(A, EGRESS_DENIED, IP(.dst = HOST), TCP(.flags = SYN)), DO(rules_are, X(WR_RULE_NONE), Y(0)) } },
 	{ "a block that holds the node's address", .a = HOST_ONLY, .steps = {
 		SENDS(A, TO_STACK, IP(.dst = HOST), TCP(.flags = SYN)), DO(rules_are, X(RULE + 4), Y(0)), DO(flags_are, X(0)),
-		GETS(A, FROM_HOST, DELIVERED, IP(.src = HOST), TCP(.flags = SYN | ACK, .sport = 80, .dport = 40000)),
+		GETS(A, NO_DEVICE, DELIVERED, IP(.src = HOST), TCP(.flags = SYN | ACK, .sport = 80, .dport = 40000)),
 		DO(flows_are, X(1), Y(0)), SENDS(A, EGRESS_DENIED, IP(.dst = WORLD), TCP(.flags = SYN)) } },
 	{ "the world", .a = SERVER, .steps = {
-		GETS(A, FROM_WORLD, INGRESS_DENIED, IP(), TCP(.flags = SYN)), DO(flags_are, X(WR_CT_VIA_STACK | WR_CT_DENIED_INGRESS)),
+		GETS(A, DEVICE_UPLINK, INGRESS_DENIED, IP(), TCP(.flags = SYN)), DO(flags_are, X(WR_CT_VIA_STACK | WR_CT_DENIED_INGRESS)),
 		SENDS(A, INGRESS_DENIED, IP(.dst = WORLD), TCP(.flags = SYN | ACK, .sport = 80, .dport = 40000)) } },
 	{ "the world answers", .a = OPEN, .steps = {
 		SENDS(A, TO_STACK, IP(.dst = WORLD), TCP(.flags = SYN)),
-		GETS(A, FROM_WORLD, DELIVERED, IP(), TCP(.flags = SYN | ACK, .sport = 80, .dport = 40000)),
+		GETS(A, DEVICE_UPLINK, DELIVERED, IP(), TCP(.flags = SYN | ACK, .sport = 80, .dport = 40000)),
 		DO(flows_are, X(1), Y(0)), DO(set_class, X(DEVICE_A), Y(CLOSED)),
-		GETS(A, FROM_WORLD, EGRESS_DENIED, IP(), TCP(.sport = 80, .dport = 40000)) } },
+		GETS(A, DEVICE_UPLINK, EGRESS_DENIED, IP(), TCP(.sport = 80, .dport = 40000)) } },
 	{ "a quarantined pod answers its host, and picks up what it said", .steps = {
-		DO(set_class, X(DEVICE_A), Y(WR_CLASS_QUARANTINE)), GETS(A, FROM_HOST, DELIVERED, IP(.src = HOST), UDP()),
+		DO(set_class, X(DEVICE_A), Y(WR_CLASS_QUARANTINE)), GETS(A, NO_DEVICE, DELIVERED, IP(.src = HOST), UDP()),
 		SENDS(A, TO_STACK, IP(.dst = HOST), UDP(.sport = 53, .dport = 40000)),
-		SENDS(A, TO_STACK, IP(.dst = HOST), TCP()), GETS(A, FROM_WORLD, QUARANTINE, IP(), TCP()) } },
+		SENDS(A, TO_STACK, IP(.dst = HOST), TCP()), GETS(A, DEVICE_UPLINK, QUARANTINE, IP(), TCP()) } },
 	{ "the world in the host's place", .a = CLOSED, .steps = {
-		GETS(A, FROM_HOST, DELIVERED, IP(), UDP()), GETS(A, FROM_WORLD, INGRESS_DENIED, IP(), UDP()),
-		GETS(A, FROM_HOST, DELIVERED, IP(), UDP()), DO(flows_are, X(0), Y(1)) } },
+		GETS(A, NO_DEVICE, DELIVERED, IP(), UDP()), GETS(A, DEVICE_UPLINK, INGRESS_DENIED, IP(), UDP()),
+		GETS(A, NO_DEVICE, DELIVERED, IP(), UDP()), DO(flows_are, X(0), Y(1)) } },
 	{ "a pod in the host's place", .a = CLOSED, .steps = {
-		GETS(A, FROM_HOST, DELIVERED, IP(.src = HOST), UDP()), GETS(A, FROM_B, INGRESS_DENIED, IP(.src = HOST), UDP()),
+		GETS(A, NO_DEVICE, DELIVERED, IP(.src = HOST), UDP()), GETS(A, DEVICE_B, INGRESS_DENIED, IP(.src = HOST), UDP()),
 		DO(is_between, X(NO_DEVICE), Y(DEVICE_A)), SENDS(A, TO_STACK, IP(.dst = HOST), UDP(.sport = 53, .dport = 40000)) } },
 
 	/* --- through the stack --- */
 	{ "a pod by the node's address: both entries, both ways", .steps = {
 		SENDS(A, TO_STACK, IP(.dst = HOST), TCP(.flags = SYN, .dport = 8080)),
-		GETS(B, FROM_A, DELIVERED, IP(.src = POD_A), TCP(.flags = SYN)), DO(flows_are, X(0), Y(2)),
+		GETS(B, DEVICE_A, DELIVERED, IP(.src = POD_A), TCP(.flags = SYN)), DO(flows_are, X(0), Y(2)),
 		SENDS(B, TO_STACK, SYNACK_TO_A), DO(flows_are, X(1), Y(1)),
-		GETS(A, FROM_B, DELIVERED, IP(.src = HOST), TCP(.flags = SYN | ACK, .sport = 8080, .dport = 40000)),
+		GETS(A, DEVICE_B, DELIVERED, IP(.src = HOST), TCP(.flags = SYN | ACK, .sport = 8080, .dport = 40000)),
 		DO(flows_are, X(2), Y(0)), SENDS(A, TO_STACK, IP(.dst = HOST), TCP(.dport = 8080)),
-		GETS(B, FROM_A, DELIVERED, IP(.src = POD_A), TCP()), SENDS(B, TO_STACK, ACK_TO_A), SENDS(B, TO_STACK, ACK_TO_A) } },
+		GETS(B, DEVICE_A, DELIVERED, IP(.src = POD_A), TCP()), SENDS(B, TO_STACK, ACK_TO_A), SENDS(B, TO_STACK, ACK_TO_A) } },
 	{ "a pod by the node's address, masqueraded", .steps = {
 		SENDS(A, TO_STACK, IP(.dst = HOST), TCP(.flags = SYN, .dport = 8080)),
-		GETS(B, FROM_A, DELIVERED, IP(.src = HOST), TCP(.flags = SYN, .sport = 5555)),
+		GETS(B, DEVICE_A, DELIVERED, IP(.src = HOST), TCP(.flags = SYN, .sport = 5555)),
 		SENDS(B, TO_STACK, IP(.dst = HOST), TCP(.flags = SYN | ACK, .sport = 80, .dport = 5555)), DO(flows_are, X(1), Y(1)) } },
 	{ "a pod that reaches itself by the node's address", .a = HOST_ONLY, .steps = {
 		SENDS(A, TO_STACK, IP(.dst = HOST), TCP(.flags = SYN, .dport = 8080)),
-		GETS(A, FROM_A, EGRESS_DENIED, IP(.src = HOST), TCP(.flags = SYN, .sport = 5555)),
-		DO(set_class, X(DEVICE_A), Y(OPEN)), GETS(A, FROM_A, DELIVERED, IP(.src = HOST), TCP(.flags = SYN, .sport = 5555)),
+		GETS(A, DEVICE_A, EGRESS_DENIED, IP(.src = HOST), TCP(.flags = SYN, .sport = 5555)),
+		DO(set_class, X(DEVICE_A), Y(OPEN)), GETS(A, DEVICE_A, DELIVERED, IP(.src = HOST), TCP(.flags = SYN, .sport = 5555)),
 		SENDS(A, TO_STACK, IP(.dst = HOST), TCP(.flags = SYN | ACK, .sport = 80, .dport = 5555)) } },
 	{ "what the stack has translated is judged again", .a = HOST_ONLY, .steps = {
 		SENDS(A, TO_STACK, IP(.dst = HOST), TCP(.flags = SYN, .dport = 8080)),
-		GETS(B, FROM_A, EGRESS_DENIED, IP(.src = POD_A), TCP(.flags = SYN)) } },
+		GETS(B, DEVICE_A, EGRESS_DENIED, IP(.src = POD_A), TCP(.flags = SYN)) } },
 	{ "out of quarantine by the node's address", .steps = {
 		DO(set_class, X(DEVICE_A), Y(WR_CLASS_QUARANTINE)),
 		SENDS(A, TO_STACK, IP(.dst = HOST), TCP(.flags = SYN, .dport = 8080)),
-		GETS(B, FROM_A, QUARANTINE, IP(.src = POD_A), TCP(.flags = SYN)),
-		GETS(B, FROM_A, QUARANTINE, IP(.src = HOST), TCP(.flags = SYN)) } },
+		GETS(B, DEVICE_A, QUARANTINE, IP(.src = POD_A), TCP(.flags = SYN)),
+		GETS(B, DEVICE_A, QUARANTINE, IP(.src = HOST), TCP(.flags = SYN)) } },
 
 	/* --- room --- */
 	{ "a share of ct, and no more", .a = OPEN, .b = OPEN, .steps = {

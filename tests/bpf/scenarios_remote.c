@@ -1,6 +1,26 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The scenarios of test_remote.c, which has the words for them. */
-static const struct scenario scenarios[] = {
+/* Flows with other nodes: of A, B and their host with pods of NODE_C and NODE_D, and with the world. */
+#include "scenario.h"
+
+
+#define C_ (WR_REMOTE | SLOT_C)
+#define D_ (WR_REMOTE | SLOT_D)
+
+#define TO_C IP(.dst = POD_C)
+#define FROM_C IP(.src = POD_C, .dst = POD_A)
+#define SYN_TO_C TO_C, TCP(.flags = SYN)
+#define SYNACK_FROM_C FROM_C, TCP(.flags = SYN | ACK, .sport = 80, .dport = 40000)
+#define ACK_TO_C TO_C, TCP()
+#define ACK_FROM_C FROM_C, TCP(.sport = 80, .dport = 40000)
+#define UDP_TO_C TO_C, UDP()
+#define UDP_FROM_C FROM_C, UDP(.sport = 53, .dport = 40000)
+#define C_BEGINS FROM_C, TCP(.flags = SYN)
+#define A_ANSWERS TO_C, TCP(.flags = SYN | ACK, .sport = 80, .dport = 40000)
+#define C_GOES_ON FROM_C, TCP()
+#define C_TO_WORLD IP(.src = POD_C, .dst = WORLD), UDP(.sport = 53, .dport = 40000)
+#define WORLD_ANSWERED IP(.dst = WORLD), UDP(.sport = 53, .dport = 40000)
+
+const struct scenario scenarios_remote[] = {
 	/* --- a pod begins --- */
 	{ "tcp to another node's pod", .a = CLIENT, .steps = {
 		DO(know, X(POD_C)), SENDS(A, TO_NODE, SYN_TO_C), DO(peer_is, X(C_)), DO(identity_is, X(0xccc), Y(2)),
@@ -83,11 +103,11 @@ static const struct scenario scenarios[] = {
 		ARRIVES(WR_ID_WORLD, TO_ENDPOINT, IP(.src = WORLD), TCP(.flags = SYN)), SENDS(A, TO_NODE, IP(.dst = WORLD), TCP(.flags = SYN | ACK, .sport = 80, .dport = 40000)),
 		ARRIVES_FROM(NODE_D, WR_ID_WORLD, TO_ENDPOINT, IP(.src = WORLD), TCP()), DO(is_between, X(D_), Y(DEVICE_A)), DO(via_stack, X(0)),
 		SENDS(A, TO_NODE, IP(.dst = WORLD), TCP(.sport = 80, .dport = 40000)), DO(peer_is, X(D_)),
-		GETS(DEVICE_UPLINK, DELIVERED, IP(), TCP()), DO(is_between, X(NO_DEVICE), Y(DEVICE_A)), DO(via_stack, X(1)),
+		GETS(A, DEVICE_UPLINK, DELIVERED, IP(), TCP()), DO(is_between, X(NO_DEVICE), Y(DEVICE_A)), DO(via_stack, X(1)),
 		SENDS(A, TO_STACK, IP(.dst = WORLD), TCP(.flags = FIN | ACK, .sport = 80, .dport = 40000)),
 		ARRIVES(WR_ID_WORLD, TO_ENDPOINT, IP(.src = WORLD), TCP()), DO(is_between, X(C_), Y(DEVICE_A)), DO(via_stack, X(0)),
 		SENDS(A, TO_NODE, IP(.dst = WORLD), TCP(.flags = FIN | ACK, .sport = 80, .dport = 40000)), DO(peer_is, X(C_)), DO(owns, X(DEVICE_A), Y(1)),
-		GETS(NO_DEVICE, NO_CONNECTION, IP(), TCP()), GETS(DEVICE_B, SPOOFED_OUTSIDE, IP(.src = POD_A), TCP()) } },
+		GETS(A, NO_DEVICE, NO_CONNECTION, IP(), TCP()), GETS(A, DEVICE_B, SPOOFED_OUTSIDE, IP(.src = POD_A), TCP()) } },
 	{ "the node has gone by which the world came", .steps = {
 		ARRIVES(WR_ID_WORLD, TO_ENDPOINT, IP(.src = WORLD), UDP()), SENDS(A, TO_NODE, WORLD_ANSWERED), DO(forget_nodes),
 		SENDS(A, TO_STACK, WORLD_ANSWERED), DO(is_between, X(DEVICE_A), Y(NO_DEVICE)) } },
@@ -236,7 +256,7 @@ static const struct scenario scenarios[] = {
 		SENDS(A, TO_STACK, IP(.dst = WORLD), UDP(.dport = WR_TUNNEL_PORT)), SENDS(A, TO_NODE, TO_C, UDP(.dport = WR_TUNNEL_PORT)),
 		SENDS(A, TO_ENDPOINT, IP(), UDP(.dport = WR_TUNNEL_PORT)) } },
 	{ "nor as an answer", .steps = {
-		GETS(DEVICE_UPLINK, DELIVERED, IP(.src = NODE_C), UDP(.sport = WR_TUNNEL_PORT)),
+		GETS(A, DEVICE_UPLINK, DELIVERED, IP(.src = NODE_C), UDP(.sport = WR_TUNNEL_PORT)),
 		SENDS(A, TUNNEL_PORT, IP(.dst = NODE_C), UDP(.sport = 53, .dport = WR_TUNNEL_PORT)) } },
 
 	/* --- errors and fragments --- */

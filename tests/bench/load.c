@@ -81,7 +81,7 @@ struct mode {
 
 static int fail(const char *what)
 {
-	int err = -errno;
+	int err = errno ? -errno : -EIO; /* none at the end of a stream */
 
 	fprintf(stderr, "load: %s: %s\n", what, strerror(-err));
 	return err;
@@ -258,35 +258,38 @@ static struct datagrams *datagrams_new(size_t size)
 	return d;
 }
 
+static int task_time(pid_t task, unsigned long long *ran)
+{
+	_cleanup_fclose_ FILE *f = NULL;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/schedstat", task);
+	f = fopen(path, "re");
+	return f && fscanf(f, "%llu", ran) == 1 ? 0 : fail(path);
+}
+
 /* Exact for tasks of the same processor, where they do not run while this asks. */
-static uint64_t processor_time(const struct load *l)
+static int processor_time(const struct load *l, uint64_t *sum)
 {
 	struct timespec ts;
-	uint64_t sum;
 
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
-	sum = (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
+	*sum = (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
 	for (int i = 0; i < l->task_count; i++) {
-		unsigned long long ran = 0;
-		char path[64];
-		FILE *f;
+		unsigned long long ran;
 
-		snprintf(path, sizeof(path), "/proc/%d/schedstat", l->tasks[i]);
-		f = fopen(path, "re");
-		if (!f || fscanf(f, "%llu", &ran) != 1)
-			fail(path);
-		if (f)
-			fclose(f);
-		sum += ran;
+		if (task_time(l->tasks[i], &ran))
+			return -EIO;
+		*sum += ran;
 	}
-	return sum;
+	return 0;
 }
 
 /* Receives until the window is over; `receive` gives the packets or bytes of one call. */
 static int receive_window(const struct load *l, struct shared *sh, int sock, void *buf,
 			  ssize_t (*receive)(const struct load *, int, void *))
 {
-	uint64_t start = 0, used = 0, t;
+	uint64_t start = 0, used = 0, used_now, t;
 	ssize_t n;
 
 	for (;;) {
@@ -297,7 +300,8 @@ static int receive_window(const struct load *l, struct shared *sh, int sock, voi
 		if (start && n > 0)
 			sh->count += (uint64_t)n;
 		if (!start && n > 0 && t >= sh->from) {
-			used = processor_time(l);
+			if (processor_time(l, &used))
+				return -EIO;
 			start = now();
 			/* Whole, however late it begins. */
 			sh->until = start + (uint64_t)(l->seconds * NSEC_PER_SEC);
@@ -306,7 +310,9 @@ static int receive_window(const struct load *l, struct shared *sh, int sock, voi
 			break;
 	}
 	sh->elapsed = t - start;
-	sh->used = processor_time(l) - used;
+	if (processor_time(l, &used_now))
+		return -EIO;
+	sh->used = used_now - used;
 	sh->done = true;
 	return start ? 0 : fail("nothing received");
 }
@@ -523,7 +529,10 @@ static int run(struct load *l, struct shared *sh)
 		return fail("fork");
 	if (!pid) {
 		close(ready[0]);
-		_exit(serve(l, sh, ready[1]) ? 1 : 0);
+		err = serve(l, sh, ready[1]);
+		if (err)
+			sh->done = true; /* the client is not to go on sending */
+		_exit(err ? 1 : 0);
 	}
 	close(ready[1]);
 	err = read(ready[0], &byte, 1) == 1 ? enter(l->client_netns, l->client_cpu) : -EIO;

@@ -70,7 +70,6 @@ POLICYTEST_SRC := $(sort $(wildcard tests/policy/*.c))
 VM_SRC := $(sort $(wildcard tests/vm/*.c))
 BPFTEST_SRC := $(sort $(wildcard tests/bpf/*.c))
 FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
-BENCH_SRC := $(sort $(wildcard tests/bench/*.c))
 BPF_SRC := $(sort $(wildcard bpf/*.bpf.c))
 
 ARCHIVES := $(O)/libwarren-dp.a $(O)/libwarren-nl.a $(O)/libwarren.a
@@ -218,7 +217,8 @@ fuzz-targets: $(FUZZ_BIN)
 fuzz: ## build the fuzz targets into $(O)-fuzz
 	$(Q)$(MAKE) O=$(O)-fuzz CC=$(CLANG) SAN=address,undefined CFLAGS='-fsanitize=fuzzer-no-link' fuzz-targets
 
-BENCH_BIN := $(patsubst tests/bench/%.c,$(O)/bench/%,$(BENCH_SRC))
+BENCH_BIN := $(addprefix $(O)/bench/,cnitime load)
+$(O)/bench/load: $(call objs,$(wildcard tests/bench/load_*.c))
 $(O)/bench/%: $(O)/tests/bench/%.o $(O)/libwarren.a
 	$(link)
 	@mkdir -p $(@D)

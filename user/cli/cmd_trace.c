@@ -115,8 +115,8 @@ static void describe(struct trace_run *run)
 	out_record(o, NULL);
 	out_string(o, "packet", packet_format(&p, false, text, sizeof(text)));
 	out_json(o, "headers", packet_json(&p));
-	out_party(o, "from", remotes, &run->flow.from, &run->frame.source);
-	out_party(o, "to", remotes, &run->flow.to, &run->frame.destination);
+	out_flow_side(o, "from", remotes, &run->flow.from, &run->frame.source);
+	out_flow_side(o, "to", remotes, &run->flow.to, &run->frame.destination);
 	if (run->sender)
 		snprintf(text, sizeof(text), "%s of %s", run->program, run->link.name);
 	else if (trace_runs(run, WARREN_PROG_FROM_HOST))
@@ -143,7 +143,7 @@ static void describe(struct trace_run *run)
 /* From another node, through the tunnel: the receiving half of the way. */
 static int enter_by_uplink(struct trace_run *run, const struct remote_node *node)
 {
-	const struct party *from = &run->flow.from;
+	const struct flow_side *from = &run->flow.from;
 	struct cli *cli = run->cli;
 	char label[NODE_LABEL_MAX];
 
@@ -154,8 +154,8 @@ static int enter_by_uplink(struct trace_run *run, const struct remote_node *node
 	run->program = WARREN_PROG_FROM_UPLINK;
 	run->device = run->entered = node->dp.uplink;
 	run->sender = node;
-	run->carried = from->kind == PARTY_NODE		    ? WR_ID_REMOTE_NODE
-		       : from->kind == PARTY_REMOTE && !from->known ? CARRIED_IDENTITY
+	run->carried = from->kind == FLOW_SIDE_NODE		    ? WR_ID_REMOTE_NODE
+		       : from->kind == FLOW_SIDE_REMOTE && !from->known ? CARRIED_IDENTITY
 							    : from->identity;
 	if (cli->options.identity && identity_parse(cli->options.identity, &run->carried) < 0)
 		return cli_usage_error(cli, "'%s' is no identity: a number as `warren identity list` shows it",
@@ -192,12 +192,12 @@ static int choose_program(struct trace_run *run)
 	if (run->cli->options.identity)
 		return cli_usage_error(run->cli, "--identity is carried by what another node sends, and %s is none",
 				       run->cli->args[0]);
-	run->carried = flow->from.kind == PARTY_HOST ? WR_ID_REMOTE_NODE : flow->from.identity;
-	run->entered = flow->from.kind == PARTY_WORLD ? OUTSIDE_IFINDEX : 0;
-	if (flow->from.kind == PARTY_POD) {
+	run->carried = flow->from.kind == FLOW_SIDE_HOST ? WR_ID_REMOTE_NODE : flow->from.identity;
+	run->entered = flow->from.kind == FLOW_SIDE_WORLD ? OUTSIDE_IFINDEX : 0;
+	if (flow->from.kind == FLOW_SIDE_POD) {
 		run->program = WARREN_PROG_FROM_POD;
 		run->device = flow->from.endpoint->id;
-	} else if (flow->to.kind == PARTY_POD) {
+	} else if (flow->to.kind == FLOW_SIDE_POD) {
 		run->program = WARREN_PROG_TO_POD;
 		run->device = flow->to.endpoint->id;
 	} else if (holder && !holder->own) {

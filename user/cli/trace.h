@@ -5,8 +5,8 @@
 
 #include <string.h>
 
+#include "flow_side.h"
 #include "frame.h"
-#include "party.h"
 
 struct trace_run {
 	struct cli *cli;

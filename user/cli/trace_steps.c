@@ -142,7 +142,7 @@ static void step_judgement(struct trace_run *run, uint32_t direction)
 static void step_stack(struct trace_run *run)
 {
 	const struct wr_config *cfg = &run->cli->dp.config;
-	const struct party *to = &run->flow.to;
+	const struct flow_side *to = &run->flow.to;
 	uint32_t mark = run->trace.mark;
 	char marks[96];
 
@@ -150,11 +150,11 @@ static void step_stack(struct trace_run *run)
 		 mark & cfg->mark_masquerade ? ", to be masqueraded" : "",
 		 mark & cfg->mark_host_only ? ", not further than this host" : "");
 	step(run, "forwarding", OUT_GREEN, "to the host's stack, with mark %s", marks);
-	if (to->kind == PARTY_HOST)
+	if (to->kind == FLOW_SIDE_HOST)
 		step(run, "stack", OUT_PLAIN, "its input chain, then a socket of this host");
 	else if (mark & cfg->mark_host_only)
 		step(run, "stack", OUT_YELLOW, "its forward chain drops it");
-	else if (to->kind == PARTY_POD)
+	else if (to->kind == FLOW_SIDE_POD)
 		step(run, "stack", OUT_PLAIN, "undoes its own translation; to_pod of the pod behind it judges what comes of it");
 	else
 		step(run, "stack", OUT_PLAIN, "its routes and its forward chain%s",
@@ -200,7 +200,7 @@ static void step_forwarding(struct trace_run *run)
 		step_node(run);
 	else if (t->reason == WR_REASON_TO_HOST)
 		step(run, "forwarding", OUT_GREEN, "decapsulated, to this host's own stack by %s%s", WARREN_GATEWAY_LINK,
-		     run->flow.to.kind == PARTY_WORLD ? ", which has forwarded what this answers" : "");
+		     run->flow.to.kind == FLOW_SIDE_WORLD ? ", which has forwarded what this answers" : "");
 	else if (t->reason == WR_REASON_NONE && run->sender)
 		step(run, "forwarding", OUT_GREEN, "not judged: left to the host's stack as it is");
 	else if (trace_runs(run, WARREN_PROG_FROM_POD) && (t->reason == WR_REASON_TO_STACK || t->reason == WR_REASON_HOP_LIMIT))

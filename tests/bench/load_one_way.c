@@ -42,7 +42,10 @@ static int task_time(pid_t task, unsigned long long *ran)
 
 	snprintf(path, sizeof(path), "/proc/%d/schedstat", task);
 	f = fopen(path, "re");
-	return f && fscanf(f, "%llu", ran) == 1 ? 0 : fail(path);
+	if (f && fscanf(f, "%llu", ran) == 1)
+		return 0;
+	fail(path);
+	return -EIO;
 }
 
 /* Exact for tasks of the same processor, where they do not run while this asks. */

@@ -198,7 +198,8 @@ fuzz-targets: $(FUZZ_BIN)
 fuzz: ## build the fuzz targets into $(O)-fuzz
 	$(Q)$(MAKE) O=$(O)-fuzz CC=$(CLANG) SAN=address,undefined CFLAGS='-fsanitize=fuzzer-no-link' fuzz-targets
 
-BENCH_BIN := $(patsubst %.c,$(O)/bench/%,$(notdir $(call sources,tests/bench)))
+BENCH_BIN := $(addprefix $(O)/bench/,cnitime load)
+$(O)/bench/load: $(call objs,$(wildcard tests/bench/load_*.c))
 $(O)/bench/%: $(O)/tests/bench/%.o $(O)/user/lib.a
 	$(link)
 	@mkdir -p $(@D)
@@ -228,15 +229,15 @@ bench: ## measure against direct veth, bridge, ptp, routed; table, JSON and plot
 headers: $(HEADERS) ## compile each header alone, as its folder sees it
 .PHONY: headers $(HEADERS)
 
-lint: all ## include rule, spelling, both compilers with -Werror, clang-tidy, shellcheck
-	$(Q)tests/lib/lint.sh
+lint: all ## who includes what, spelling, gcc, clang, clang-tidy, shellcheck: any finding fails
+	$(Q)O=$(O) tests/lib/lint.sh
 
 C_FILES = $(shell git ls-files '*.c' '*.h')
 format: ## clang-format, in place
 	$(Q)clang-format -i $(C_FILES)
 
 compile_commands.json: ## for editors and clang-tidy
-	$(Q)$(MAKE) -nB V=1 O=$(O) programs unit bpftest policytest CC=$(CC) | tests/lib/compile_commands.py > $@
+	$(Q)$(MAKE) -nB V=1 O=$(O) programs unit bpftest policytest verify benchtools CC=$(CC) | tests/lib/compile_commands.py > $@
 
 install: all ## install the programs, completion and man pages below DESTDIR
 	install -D -m 0755 $(O)/warren $(DESTDIR)$(PREFIX)/sbin/warren

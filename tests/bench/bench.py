@@ -33,37 +33,14 @@ EXPLAIN = {"redirect-only": nodes.RedirectOnly, "warren-tcx": nodes.WarrenTcx}
 
 
 def build_paths(args, failures):
-    built = []
-    for number, (name, make) in enumerate(PATHS.items(), start=1):
-        is_baseline = name in (datapath.SAME_NODE.baseline, cnilatency.BASELINE)
-        if not is_baseline and not re.search(args.only, name):
-            continue
-        try:
-            path = make(name, number, args.build)
-            path.wait()
-            built.append(path)
-        except BenchError as error:
-            if is_baseline:
-                raise
-            failures.append(f"{name}: {error}")
-    return built
-
-
-def build_beside_warren(args, paths, failures):
-    """What explains a shortfall may be absent (tcx before kernel 6.6)."""
+    """What is chosen, and what it is compared with. What explains a shortfall may be absent (tcx before kernel 6.6)."""
+    baselines = (datapath.SAME_NODE.baseline, cnilatency.BASELINE)
+    makes = {name: make for name, make in PATHS.items() if name in baselines or re.search(args.only, name)}
+    paths = nodes.build_paths(makes, args.build, failures, needed=baselines)
     nodes.BesideWarren.warren = next((path.plugin for path in paths if path.name == "warren"), None)
-    if not nodes.BesideWarren.warren:
-        return
-    for number, (name, make) in enumerate({**BESIDE, **EXPLAIN}.items(), start=len(PATHS) + 1):
-        try:
-            path = make(name, number, args.build)
-            path.wait()
-            paths.append(path)
-        except BenchError as error:
-            if name in EXPLAIN:
-                say(f"left out: {name}: {error}")
-            else:
-                failures.append(f"{name}: {error}")
+    if nodes.BesideWarren.warren:
+        paths += nodes.build_paths({**BESIDE, **EXPLAIN}, args.build, failures, optional=EXPLAIN, first_number=len(PATHS) + 1)
+    return paths
 
 
 def programs(args):
@@ -100,7 +77,8 @@ def program_row(name, ns, values):
 def same_node(args, failures):
     say("namespaces")
     paths = build_paths(args, failures)
-    build_beside_warren(args, paths, failures)
+    if not paths:
+        return []
     rounds = datapath.Datapath(args.build, paths, args.seconds, datapath.SAME_NODE)
     rounds.run(args.rounds)
     failures += rounds.failures

@@ -33,8 +33,6 @@
 
 #define GONE_TIMEOUT_MS 5000
 
-extern char **environ;
-
 struct job {
 	const char *netns, *input, *output, *device;
 	char **argv;
@@ -108,9 +106,10 @@ static int spawn(const struct job *j, pid_t *pid)
 
 	err = posix_spawn_file_actions_init(&files);
 	if (!err)
-		err = posix_spawn_file_actions_addopen(&files, 0, j->input, O_RDONLY, 0);
+		err = posix_spawn_file_actions_addopen(&files, 0, j->input ?: "/dev/null", O_RDONLY, 0);
 	if (!err)
-		err = posix_spawn_file_actions_addopen(&files, 1, j->output, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+		err = posix_spawn_file_actions_addopen(&files, 1, j->output ?: "/dev/null",
+						       O_WRONLY | O_CREAT | O_TRUNC, 0600);
 	if (!err)
 		err = posix_spawn(pid, j->argv[0], &files, NULL, j->argv, environ);
 	posix_spawn_file_actions_destroy(&files);
@@ -122,7 +121,7 @@ static int run(const struct job *j, struct result *r)
 {
 	_cleanup_fd_ int pidfd = -1;
 	struct pollfd fds[2];
-	pid_t pid;
+	pid_t pid = 0;
 
 	r->start = now();
 	if (spawn(j, &pid))
@@ -169,7 +168,7 @@ static int enter(const char *netns)
 
 int main(int argc, char **argv)
 {
-	struct job j = { .input = "/dev/null", .output = "/dev/null", .events = -1 };
+	struct job j = { .events = -1 };
 	struct result r = { 0 };
 	int opt;
 

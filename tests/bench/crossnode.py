@@ -5,19 +5,20 @@ what a cluster's size and a node's joining cost.
 
 import os
 import re
+import secrets
 import socket
 import sys
 import time
 
 import datapath
 from datapath import FAMILIES, Figure, Mode, Suite
-from nodes import HOST_SYSCTLS, SYSCTLS, BenchError, Path, netns_add, policies, run, wire, write_sysctls
+from nodes import HOST_SYSCTLS, SYSCTLS, BenchError, Path, build_paths, netns_add, policies, run, wire, write_sysctls
 from report import Row, say
 
 sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../net"))
 from lab import Node, Pod, network  # noqa: E402
 from agent_lab import Agent  # noqa: E402
-from overlay_lab import ALL, node_object  # noqa: E402
+from overlay_lab import ALL, KEY, node_object  # noqa: E402
 from policy_lab import namespace, pod_object  # noqa: E402
 
 SUITE = Suite("cross", baseline="routed", goal_path="tunnel", goal_families=FAMILIES, modes=(
@@ -95,6 +96,7 @@ class Tunnel(CrossPath):
 
     mode = "tunnel"
     others = 0  # nodes beside the two
+    cluster_key = secrets.token_bytes(16)
 
     def make_pods(self):
         return []
@@ -118,7 +120,9 @@ class Tunnel(CrossPath):
             run("ip", f"-{family}", "route", "add", net, "via", self.address(1 - i, family),
                 netns=self.hosts[i])
         node.warren("node", "init")
-        agent = Agent(node, "--node-name", f"n{i}", "--routing-mode", self.mode, "--underlay", "ipv4", log_level="info")
+        node.outside(KEY).write_bytes(self.cluster_key)
+        agent = Agent(node, "--node-name", f"n{i}", "--cluster-key", KEY, "--routing-mode", self.mode, "--underlay", "ipv4",
+                      log_level="info")
         agent.write("policies.json", namespace("default"), *policies())
         for n in (0, 1):
             agent.write(f"n{n}.json", self.node(n))
@@ -171,29 +175,18 @@ FIRST_NUMBER = 32
 
 
 def chosen(only):
-    """Those that `only` names, with what they are compared with."""
+    """Those paths that `only` names, with what they are compared with."""
     names = {name for name in PATHS if re.search(only, name)}
     names |= {NEEDED_BY[name] for name in names if name in NEEDED_BY}
-    return names | {SUITE.baseline} if names else names
+    return {name: make for name, make in PATHS.items() if names and name in names | {SUITE.baseline}}
 
 
 def measure(args):
     """The rows, and what failed."""
-    names, paths, failures = chosen(args.only), [], []
-    if names:
+    makes, failures = chosen(args.only), []
+    if makes:
         say("nodes")
-    for number, (name, make) in enumerate(PATHS.items(), start=FIRST_NUMBER):
-        if name not in names:
-            continue
-        try:
-            path = make(name, number, args.build)
-            path.wait()
-            paths.append(path)
-        except (BenchError, AssertionError, OSError) as error:
-            if name == "vxlan":
-                say(f"left out: {name}: {error}")
-            else:
-                failures.append(f"{name}: {error}")
+    paths = build_paths(makes, args.build, failures, needed=[SUITE.baseline], optional=["vxlan"], first_number=FIRST_NUMBER)
     if not paths:
         return [], failures
     rounds = datapath.Datapath(args.build, paths, args.seconds, SUITE)

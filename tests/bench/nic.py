@@ -14,7 +14,7 @@ import struct
 import crossnode
 import datapath
 from datapath import FAMILIES, Figure, Mode, Suite
-from nodes import kernel_threads, netns_add, rawbpf, run
+from nodes import build_paths, kernel_threads, netns_add, new_kernel_thread, rawbpf, run
 from report import say
 
 SUITE = Suite("nic", baseline="routed", goal_path="tunnel-xdp", goal_families=FAMILIES, modes=(
@@ -32,7 +32,7 @@ def receive_in_thread(netns, device, cpu):
     before = set(kernel_threads(name))
     run("unshare", "--mount", "sh", "-ec", f"mount -t sysfs sysfs /sys; cd /sys/class/net/{device}; {PATIENCE}; echo 1 >threaded",
         netns=netns)
-    (thread,) = set(kernel_threads(name)) - before
+    thread = new_kernel_thread(name, before)
     os.sched_setaffinity(thread, {cpu})
     return thread
 
@@ -100,11 +100,10 @@ PATHS = {"routed": Routed, "vxlan": Vxlan, "tunnel-tc": TunnelTc, "tunnel-xdp": 
 def measure(args):
     """The rows, and what failed."""
     say("single frames")
-    paths = []
-    for number, (name, make) in enumerate(PATHS.items(), start=1):
-        path = make(name, number, args.build)
-        path.wait()
-        paths.append(path)
+    failures = []
+    paths = build_paths(PATHS, args.build, failures, needed=[SUITE.baseline], optional=["vxlan"])
+    if not paths:
+        return [], failures
     rounds = datapath.Datapath(args.build, paths, args.seconds, SUITE)
     rounds.run(args.rounds)
-    return list(rounds.rows()), rounds.failures
+    return list(rounds.rows()), failures + rounds.failures

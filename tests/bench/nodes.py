@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 
+from report import say
+
 CNI_DIR = "/usr/lib/cni"  # Debian's containernetworking-plugins
 NETNS_DIR = "/run/netns"
 RAWBPF_DIR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib")
@@ -80,6 +82,14 @@ def kernel_threads(name):
         with contextlib.suppress(OSError), open(f"/proc/{task}/comm", encoding="ascii") as comm:
             if comm.read().startswith(name):
                 yield int(task)
+
+
+def new_kernel_thread(name, before):
+    """The one of that name that was not among those `before`."""
+    threads = set(kernel_threads(name)) - before
+    if len(threads) != 1:
+        raise BenchError(f"{name}: {len(threads)} new kernel threads instead of one")
+    return threads.pop()
 
 
 class Plugin:
@@ -165,6 +175,24 @@ class Path:
                 except BenchError as error:
                     if time.monotonic() > deadline:
                         raise BenchError(f"{self.name}: no {family} path between its pods: {error}") from error
+
+
+def build_paths(makes, build, failures, needed=(), optional=(), first_number=1):
+    """Those that can be built. What cannot is a failure, or left out if it is optional; without all that are needed, by
+    which the others are measured, there are none.
+    """
+    paths = []
+    for number, (name, make) in enumerate(makes.items(), start=first_number):
+        try:
+            path = make(name, number, build)
+            path.wait()
+            paths.append(path)
+        except (BenchError, AssertionError, OSError) as error:
+            if name in optional:
+                say(f"left out: {name}: {error}")
+            else:
+                failures.append(f"{name}: {error}")
+    return paths if set(needed) <= {path.name for path in paths} else []
 
 
 class Direct(Path):

@@ -2,6 +2,7 @@
 """Rows of results: as a table, as JSON and as a plot."""
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -110,7 +111,9 @@ def save_json(rows, path):
 
 
 def load_json(path):
-    """What another program has saved."""
+    """What another program has saved, if it came so far."""
+    if not os.path.exists(path):
+        return []
     with open(path, encoding="utf-8") as file:
         return [Row(**row) for row in json.load(file)]
 

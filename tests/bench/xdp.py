@@ -12,7 +12,7 @@ import struct
 import threading
 import time
 
-from nodes import BenchError, kernel_threads, rawbpf
+from nodes import BenchError, kernel_threads, new_kernel_thread, rawbpf
 from report import Row, say
 
 PREFIXES = 1000
@@ -60,7 +60,7 @@ class Rig:
     def receiver(self):
         """The receiving thread, placed on the last processor; the sender has the first. Each mode of XDP makes a new one."""
         self.node.run("sh", "-c", "echo 1 >/sys/class/net/eth0/threaded")
-        (thread,) = set(kernel_threads("napi/eth0-")) - self.others
+        thread = new_kernel_thread("napi/eth0-", self.others)
         os.sched_setaffinity(thread, {max(os.sched_getaffinity(0))})
         return thread
 

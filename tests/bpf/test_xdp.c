@@ -327,7 +327,7 @@ static void for_others(void **state)
 	for (int group = 0; group < 2; group++) {
 		struct run r = { .program = FROM_UPLINK,
 				 .cb = { ORIGIN_TAG, (uint32_t)TUNNEL_MAGIC, (uint32_t)(TUNNEL_IDENTITY >> 32),
-					 (uint32_t)TUNNEL_IDENTITY, TUNNEL_SLOT } };
+					 (uint32_t)TUNNEL_IDENTITY, SLOT_C } };
 
 		f.len = t.f.len - t.outer;
 		memcpy(f.data, t.f.data + t.outer, f.len);

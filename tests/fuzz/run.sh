@@ -10,7 +10,7 @@ shift
 here=$(cd "$(dirname "$0")" && pwd)
 out=${O:-$here/../../build}-fuzz
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(conf args ipam prevresult objects request)
+[ ${#targets[@]} -gt 0 ] || mapfile -t targets < <(ls "$here/corpus")
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -1,15 +1,19 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
 # shellcheck disable=SC2317 # functions are called by name
-# `make lint`: who includes what, spelling, both compilers without a warning, clang-tidy, shellcheck. clang-format only says what
-# it would change.
+# `make lint`, or tests/lib/lint.sh [CHECK...] once the tree is built: who includes what, spelling, both compilers without a
+# warning, clang-tidy, shellcheck; any finding is a failure. `format` runs only if it is named: the tree was never formatted
+# as a whole.
 set -uo pipefail
 cd "$(dirname "$(readlink -f "$0")")/../.." || exit
+O=${O:-build}
+jobs=$(nproc)
+checks=("$@")
+[ ${#checks[@]} -gt 0 ] || checks=(includes spelling gcc clang tidy shell)
 status=0
 
-check() { # TITLE COMMAND...
-	echo "== $1"
-	"${@:2}" || { echo "== $1: failed"; status=1; }
+includes() {
+	tests/lib/includes.py
 }
 
 # Names and abbreviations of the code, and what tests misspell on purpose.
@@ -17,30 +21,51 @@ spelling() {
 	git ls-files -z ':!tests/fuzz/corpus' ':!LICENSE' ':!bpf/COPYING' | xargs -0 codespell -L ect,exept,nd,nnumber,whos
 }
 
-compile() {
-	make -s -j"$(nproc)" O="build-lint-$1" CC="$1" WERROR=1 programs unit bpftest benchtools
+compile() { # COMPILER
+	make -s -j"$jobs" O="build-lint-$1" CC="$1" WERROR=1 programs unit bpftest policytest verify benchtools
 }
 
-# Not tests/unit: the analyzer does not know that a failed assertion of cmocka does not return.
+gcc() {
+	compile gcc
+}
+
+clang() {
+	compile clang
+}
+
+# The analyzer does not know that a failed assertion of cmocka does not return: not for tests/unit. Its remarks on how much it
+# has left out are no findings, and go to stderr.
 tidy() {
-	make -s compile_commands.json O=build-lint-clang CC=clang
-	jq -r '.[].file' compile_commands.json | sort -u | grep -v tests/unit/ | xargs -P "$(nproc)" -n 4 clang-tidy -p . --quiet 2>/dev/null
+	local unit=tests/unit/ failed=0
+	make -s compile_commands.json O="$O" CC=clang || return
+	jq -r '.[].file' compile_commands.json | sort -u | grep -v "^$unit" |
+		xargs -P "$jobs" -n 4 clang-tidy -p . --quiet 2>/dev/null || failed=1
+	jq -r '.[].file' compile_commands.json | sort -u | grep "^$unit" |
+		xargs -P "$jobs" -n 4 clang-tidy -p . --quiet --checks='-clang-analyzer-*' 2>/dev/null || failed=1
+	return "$failed"
 }
 
-shell_scripts() {
+shell() {
 	grep -rlE '^#!/bin/(ba)?sh' .ci examples tests | xargs shellcheck -x
 }
 
 format() {
-	find bpf user cni tests -name '*.[ch]' -print0 | xargs -0 clang-format --dry-run 2>&1 |
-		sed -n 's/^\([^:]*\):.*clang-format-violations.*/\1/p' | sort | uniq -c | sort -rn | head -n 20
+	git ls-files -z '*.[ch]' | xargs -0 clang-format --dry-run -Werror
 }
 
-check "includes" tests/lib/includes.py
-check "codespell" spelling
-check "gcc" compile gcc
-check "clang" compile clang
-check "clang-tidy" tidy
-check "shellcheck" shell_scripts
-check "clang-format (informative: places it would change)" format
+for tool in codespell clang-tidy clang-format jq shellcheck; do
+	command -v $tool >/dev/null || {
+		echo "lint: $tool is missing: make deps" >&2
+		exit 2
+	}
+done
+for check in "${checks[@]}"; do
+	SECONDS=0
+	if "$check"; then
+		echo "== $check: clean, $SECONDS s"
+	else
+		echo "== $check: FAILED, $SECONDS s"
+		status=1
+	fi
+done
 exit $status

@@ -4,10 +4,10 @@
 #include <netinet/in.h>
 #include <stdio.h>
 
+#include "flow_side.h"
 #include "flows.h"
 #include "names.h"
 #include "packet_text.h"
-#include "party.h"
 
 /* --- one flow --- */
 
@@ -24,8 +24,8 @@ static void out_side(struct shown *s, const char *key, const struct ip *ip, uint
 	json_t *json = json_pack("{sssI}", "address", ip_format(ip, address), "port", (json_int_t)port);
 
 	socket_format(ip, port, socket);
-	end_label(&s->endpoints, id, ip, label);
-	end_json(&s->endpoints, id, ip, json);
+	side_label(&s->endpoints, id, ip, label);
+	side_json(&s->endpoints, id, ip, json);
 	snprintf(text, sizeof(text), "%s%s%s", port ? socket : address, *label ? " " : "", label);
 	out_field(s->cli->out, key, json, text, OUT_PLAIN);
 }
@@ -124,9 +124,9 @@ int cmd_ct_list(struct cli *cli)
 
 /* --- get --- */
 
-static bool is_party(const struct party *party, const struct ip *ip)
+static bool is_side(const struct flow_side *side, const struct ip *ip)
 {
-	return ip_equal(&party->ip[ip->family == AF_INET6], ip);
+	return ip_equal(&side->ip[ip->family == AF_INET6], ip);
 }
 
 /* A pod has flows of both families, whichever of them PORT/PROTO was understood for. */
@@ -142,7 +142,7 @@ static int get_flow(const struct dp_flow *f, void *arg)
 {
 	struct shown *s = arg;
 
-	if (is_party(&s->wanted->from, &f->ip[0]) && is_party(&s->wanted->to, &f->ip[1]) &&
+	if (is_side(&s->wanted->from, &f->ip[0]) && is_side(&s->wanted->to, &f->ip[1]) &&
 	    is_protocol(s->wanted, f->protocol) && (s->wanted->any || s->wanted->port == f->port[1]))
 		return describe(f, s);
 	return 0;

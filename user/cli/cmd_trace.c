@@ -2,18 +2,13 @@
 /* warren trace: a made-up packet through the twins of the attached programs, and what they found, step by step. */
 #include <arpa/inet.h>
 #include <errno.h>
-#include <net/if.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "codec.h"
-#include "frame.h"
 #include "names.h"
 #include "packet_text.h"
-#include "party.h"
-#include "progs.h"
-#include "trace.h"
+#include "trace_steps.h"
 
 #define SOURCE_PORT 40000
 #define TCP_SYN 0x02
@@ -26,28 +21,6 @@
 
 /* What another node sends without knowing whose it is; nobody here has that identity either. */
 #define CARRIED_IDENTITY (WR_ID_SOME_POD | 1)
-
-struct run {
-	struct cli *cli;
-	struct endpoints endpoints;
-	struct flow flow;
-	const char *program; /* WARREN_PROG_* */
-	uint32_t device;     /* on which it sits: of the endpoint whose program runs, an uplink, warren0 */
-	uint32_t entered;    /* by which the packet came into the host; 0: it made it */
-	const struct remote_node *sender; /* whose tunnel packet it is, or NULL */
-	struct link_info link;		  /* the uplink */
-	uint64_t carried;		  /* the identity in it */
-	struct frame frame;
-	uint8_t bytes[FRAME_TUNNEL_MAX];
-	size_t length;
-	struct wr_trace trace;
-	int tc_verdict;
-};
-
-static bool is_program(const struct run *run, const char *program)
-{
-	return strcmp(run->program, program) == 0;
-}
 
 /* --- the packet --- */
 
@@ -68,7 +41,7 @@ static int parse_flags(struct cli *cli, uint8_t *flags)
 }
 
 /* As the other node would send it: in the tunnel, or as it is if it is on the same link. */
-static void wrap_packet(struct run *run)
+static void wrap_packet(struct trace_run *run)
 {
 	const struct dp_node *node = &run->sender->dp;
 	const struct wr_cluster *cluster = &run->endpoints.remotes.cluster;
@@ -93,7 +66,7 @@ static void wrap_packet(struct run *run)
 		run->length = frame_encapsulate(&tunnel, inner, frame_make(&run->frame, inner), run->bytes);
 }
 
-static int make_packet(struct run *run)
+static int make_packet(struct trace_run *run)
 {
 	const struct flow *flow = &run->flow;
 	struct cli *cli = run->cli;
@@ -114,9 +87,9 @@ static int make_packet(struct run *run)
 		return cli_usage_error(cli, "--flags are TCP's, and this is %s", l4_proto_name(flow->protocol));
 	if (cli->options.flags)
 		r = parse_flags(cli, &f->tcp_flags);
-	if (is_program(run, WARREN_PROG_TO_POD))
+	if (trace_runs(run, WARREN_PROG_TO_POD))
 		memcpy(f->mac_destination, flow->to.endpoint->ep.mac, 6);
-	else if (is_program(run, WARREN_PROG_FROM_POD))
+	else if (trace_runs(run, WARREN_PROG_FROM_POD))
 		memcpy(f->mac_source, flow->from.endpoint->ep.mac, 6);
 	if (run->sender)
 		wrap_packet(run);
@@ -125,230 +98,9 @@ static int make_packet(struct run *run)
 	return r;
 }
 
-/* --- steps --- */
-
-static void __attribute__((format(printf, 4, 5)))
-step(struct run *run, const char *name, enum out_colour colour, const char *fmt, ...)
-{
-	char text[REMOTE_LABEL_MAX + 256];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	out_record(run->cli->out, NULL);
-	out_string(run->cli->out, "step", name);
-	out_word(run->cli->out, "result", text, colour);
-	out_end(run->cli->out);
-}
-
-/* How a packet of another node comes in. */
-static void step_tunnel(struct run *run)
-{
-	char label[NODE_LABEL_MAX], from[IP_STRLEN], to[IP_STRLEN], number[NUMBER_STRLEN];
-	const struct dp_node *node = &run->sender->dp;
-
-	if (node->direct)
-		step(run, "uplink", OUT_PLAIN, "%s, from %s as it is: on the same link", run->link.name,
-		     node_label(run->sender, label));
-	else
-		step(run, "uplink", OUT_PLAIN, "%s, from %s: Geneve VNI %u from %s to %s, identity %s carried", run->link.name,
-		     node_label(run->sender, label), run->endpoints.remotes.cluster.vni, ip_format(&node->remote, from),
-		     ip_format(&node->local, to), identity_name(run->carried, number));
-}
-
-/* That a program of an endpoint's device belongs to; or, on an uplink, the flow's end that is here. */
-static uint32_t judged_endpoint(const struct run *run)
-{
-	const struct wr_trace *t = &run->trace;
-
-	if (!run->sender)
-		return t->ifindex;
-	return t->ct.responder & WR_REMOTE ? t->ct.initiator : t->ct.responder;
-}
-
-static void step_endpoint(struct run *run)
-{
-	const uint32_t id = judged_endpoint(run);
-	const struct endpoint *endpoint = endpoints_find(&run->endpoints, id);
-	char label[POD_LABEL_MAX], identity[NUMBER_STRLEN], class[NUMBER_STRLEN];
-
-	if (endpoint)
-		step(run, "endpoint", OUT_PLAIN, "%u %s, identity %s, %s, revision %u", id,
-		     endpoint_label(&run->endpoints, id, label), identity_name(endpoint->ep.identity, identity),
-		     class_name(endpoint->ep.policy_class, class), endpoint->ep.revision);
-	else if (is_program(run, WARREN_PROG_FROM_POD) || is_program(run, WARREN_PROG_TO_POD))
-		step(run, "endpoint", OUT_RED, "device %u belongs to none", run->device);
-}
-
-static void step_peer(struct run *run)
-{
-	const bool sent = is_program(run, WARREN_PROG_FROM_POD) || is_program(run, WARREN_PROG_FROM_HOST);
-	char label[REMOTE_LABEL_MAX], number[NUMBER_STRLEN];
-	const struct wr_trace *t = &run->trace;
-	const char *identity = identity_name(t->peer_identity, number);
-
-	if (t->peer_ifindex & WR_REMOTE) /* the world: by that node's stack */
-		step(run, "peer", OUT_PLAIN, "%s%s, identity %s", t->peer_identity == WR_ID_WORLD ? "world by " : "",
-		     remote_label(&run->endpoints.remotes, t->peer_ifindex,
-				  sent ? &run->frame.destination : &run->frame.source, label),
-		     identity);
-	else if (t->peer_ifindex)
-		step(run, "peer", OUT_PLAIN, "endpoint %u %s, identity %s", t->peer_ifindex,
-		     endpoint_label(&run->endpoints, t->peer_ifindex, label), identity);
-	else
-		step(run, "peer", OUT_PLAIN, "%s", identity);
-}
-
-static void step_conntrack(struct run *run)
-{
-	uint32_t steps = run->trace.steps;
-	const char *state = steps & WR_TRACE_CT_NEW ? "not answered yet" : "answered";
-
-	if (run->trace.ct.flags & (WR_CT_DENIED_EGRESS | WR_CT_DENIED_INGRESS))
-		state = "denied";
-	if (!(steps & WR_TRACE_CT_FOUND))
-		step(run, "conntrack", OUT_PLAIN, "no entry for this flow");
-	else if (steps & WR_TRACE_CT_STALE)
-		step(run, "conntrack", OUT_PLAIN, "an entry that does not count any more: this packet begins a flow");
-	else
-		step(run, "conntrack", OUT_PLAIN, "an entry, %s%s%s%s%s", state,
-		     steps & WR_TRACE_CT_REPLY ? ", this is a reply" : "",
-		     steps & WR_TRACE_CT_RELATED ? ", this is an error about it" : "",
-		     run->trace.ct.flags & WR_CT_VIA_STACK ? ", by way of the host's stack" : "",
-		     steps & WR_TRACE_CT_REJUDGED ? ", to be judged again: policy or identity has changed" : "");
-}
-
-/* The class and what was found of the peer, where rules were asked. */
-static const char *details(const struct wr_trace_judgement *j, char *buf, size_t size)
-{
-	char peer[NUMBER_STRLEN], class[32] = "";
-	int n;
-
-	if (j->rule != WR_RULE_NONE && j->rule < WR_RULE_FIRST)
-		return "";
-	if (j->rule != WR_RULE_NONE) /* else it is named already */
-		snprintf(class, sizeof(class), "class %u, ", j->policy_class);
-	n = snprintf(buf, size, " (%speer class %s", class, peer_name(j->peer_class, peer));
-	if (j->cidr_peer != WR_PEER_NONE)
-		n += snprintf(buf + n, size - (size_t)n, ", CIDR peer %s", peer_name(j->cidr_peer, peer));
-	snprintf(buf + n, size - (size_t)n, ")");
-	return buf;
-}
-
-static void step_judgement(struct run *run, uint32_t direction)
-{
-	const struct wr_trace *t = &run->trace;
-	const struct wr_trace_judgement *j = &t->judgement[direction];
-	bool judged = t->steps & (direction == WR_EGRESS ? WR_TRACE_JUDGED_EGRESS : WR_TRACE_JUDGED_INGRESS);
-	bool remembered = (t->steps & WR_TRACE_CT_FOUND) && !(t->steps & WR_TRACE_CT_STALE);
-	bool denied = t->ct.flags & (direction == WR_EGRESS ? WR_CT_DENIED_EGRESS : WR_CT_DENIED_INGRESS);
-	uint32_t rule = t->ct.at[direction].rule;
-	char text[RULE_STRLEN], more[96];
-
-	if (judged)
-		step(run, direction_name(direction), j->allowed ? OUT_GREEN : OUT_RED, "%s: %s%s",
-		     j->allowed ? "allowed" : "denied", rule_text(j->rule, j->policy_class, text),
-		     details(j, more, sizeof(more)));
-	else if (remembered && (rule != WR_RULE_NONE || denied))
-		step(run, direction_name(direction), denied ? OUT_RED : OUT_GREEN, "%s before: %s",
-		     denied ? "denied" : "allowed", rule_text(rule, 0, text));
-	else
-		step(run, direction_name(direction), OUT_PLAIN, "not judged");
-}
-
-/* What becomes of a packet that from_pod hands to the host's stack. */
-static void step_stack(struct run *run)
-{
-	const struct wr_config *cfg = &run->cli->dp.config;
-	const struct party *to = &run->flow.to;
-	uint32_t mark = run->trace.mark;
-	char marks[96];
-
-	snprintf(marks, sizeof(marks), "0x%08x:%s%s%s", mark, mark & cfg->mark_pod ? " from a pod" : "",
-		 mark & cfg->mark_masquerade ? ", to be masqueraded" : "",
-		 mark & cfg->mark_host_only ? ", not further than this host" : "");
-	step(run, "forwarding", OUT_GREEN, "to the host's stack, with mark %s", marks);
-	if (to->kind == PARTY_HOST)
-		step(run, "stack", OUT_PLAIN, "its input chain, then a socket of this host");
-	else if (mark & cfg->mark_host_only)
-		step(run, "stack", OUT_YELLOW, "its forward chain drops it");
-	else if (to->kind == PARTY_POD)
-		step(run, "stack", OUT_PLAIN, "undoes its own translation; to_pod of the pod behind it judges what comes of it");
-	else
-		step(run, "stack", OUT_PLAIN, "its routes and its forward chain%s",
-		     mark & cfg->mark_masquerade ? "; it leaves with the node's address as source" : "");
-}
-
-/* Out by an uplink, to another node. */
-static void step_node(struct run *run)
-{
-	const struct remote_node *node = remotes_by_slot(&run->endpoints.remotes, run->trace.peer_ifindex & ~WR_REMOTE);
-	char label[NODE_LABEL_MAX], from[IP_STRLEN], to[IP_STRLEN], number[NUMBER_STRLEN], uplink[IF_NAMESIZE], mac[MAC_STRLEN];
-	const char *device;
-
-	if (!node) {
-		step(run, "forwarding", OUT_GREEN, "%s", reason_text(run->trace.reason));
-		return;
-	}
-	node_label(node, label);
-	device = if_indextoname(run->trace.redirect, uplink) ?: "(gone)";
-	if (node->dp.direct)
-		step(run, "forwarding", OUT_GREEN, "to %s: as it is, by uplink %s", label, device);
-	else
-		step(run, "forwarding", OUT_GREEN, "to %s: encapsulated, Geneve VNI %u from %s to %s by uplink %s, identity %s",
-		     label, run->endpoints.remotes.cluster.vni, ip_format(&node->dp.local, from),
-		     ip_format(&node->dp.remote, to), device, identity_name(run->carried, number));
-	if (node->dp.resolved)
-		step(run, "next hop", OUT_PLAIN, "%s", mac_format(node->dp.dmac, mac));
-	else
-		step(run, "next hop", OUT_YELLOW, "not resolved yet: the stack finds it");
-}
-
-static void step_forwarding(struct run *run)
-{
-	const struct wr_trace *t = &run->trace;
-	char label[POD_LABEL_MAX];
-
-	if (reason_drops(t->reason))
-		step(run, "forwarding", OUT_RED, "dropped: %s", reason_text(t->reason));
-	else if (t->reason == WR_REASON_TO_ENDPOINT)
-		step(run, "forwarding", OUT_GREEN, "redirected into the pod of endpoint %u %s", t->redirect,
-		     endpoint_label(&run->endpoints, t->redirect, label));
-	else if (t->reason == WR_REASON_TO_NODE)
-		step_node(run);
-	else if (t->reason == WR_REASON_TO_HOST)
-		step(run, "forwarding", OUT_GREEN, "decapsulated, to this host's own stack by %s%s", WARREN_GATEWAY_LINK,
-		     run->flow.to.kind == PARTY_WORLD ? ", which has forwarded what this answers" : "");
-	else if (t->reason == WR_REASON_NONE && run->sender)
-		step(run, "forwarding", OUT_GREEN, "not judged: left to the host's stack as it is");
-	else if (is_program(run, WARREN_PROG_FROM_POD) && (t->reason == WR_REASON_TO_STACK || t->reason == WR_REASON_HOP_LIMIT))
-		step_stack(run);
-	else
-		step(run, "forwarding", OUT_GREEN, "%s", reason_text(t->reason) ?: "passed");
-}
-
-static void describe_steps(struct run *run)
-{
-	const struct wr_trace *t = &run->trace;
-
-	out_table(run->cli->out, "steps", NULL);
-	if (run->sender)
-		step_tunnel(run);
-	step_endpoint(run);
-	if (t->steps & WR_TRACE_PARSED) {
-		step_peer(run);
-		step_conntrack(run);
-		step_judgement(run, WR_EGRESS);
-		step_judgement(run, WR_INGRESS);
-	}
-	step_forwarding(run);
-	out_end(run->cli->out);
-}
-
 /* --- the command --- */
 
-static void describe(struct run *run)
+static void describe(struct trace_run *run)
 {
 	const char *name = reason_name(run->trace.reason);
 	char text[PACKET_TEXT_MAX];
@@ -362,11 +114,11 @@ static void describe(struct run *run)
 	out_record(o, NULL);
 	out_string(o, "packet", packet_format(&p, false, text, sizeof(text)));
 	out_json(o, "headers", packet_json(&p));
-	out_party(o, "from", remotes, &run->flow.from, &run->frame.source);
-	out_party(o, "to", remotes, &run->flow.to, &run->frame.destination);
+	out_flow_side(o, "from", remotes, &run->flow.from, &run->frame.source);
+	out_flow_side(o, "to", remotes, &run->flow.to, &run->frame.destination);
 	if (run->sender)
 		snprintf(text, sizeof(text), "%s of %s", run->program, run->link.name);
-	else if (is_program(run, WARREN_PROG_FROM_HOST))
+	else if (trace_runs(run, WARREN_PROG_FROM_HOST))
 		snprintf(text, sizeof(text), "%s of %s", run->program, WARREN_GATEWAY_LINK);
 	else
 		snprintf(text, sizeof(text), "%s of endpoint %u", run->program, run->device);
@@ -375,7 +127,7 @@ static void describe(struct run *run)
 	out_json(o, "tc_verdict", json_integer(run->tc_verdict));
 	out_word(o, "verdict", drops ? "drop" : "pass", drops ? OUT_RED : OUT_GREEN);
 	out_string(o, "reason", name);
-	describe_steps(run);
+	out_trace_steps(run);
 	if (run->cli->options.json) {
 		out_record(o, "trace");
 		codec_value(map_codec_find("trace"), o, &run->trace, 1);
@@ -388,9 +140,9 @@ static void describe(struct run *run)
 }
 
 /* From another node, through the tunnel: the receiving half of the way. */
-static int enter_by_uplink(struct run *run, const struct remote_node *node)
+static int enter_by_uplink(struct trace_run *run, const struct remote_node *node)
 {
-	const struct party *from = &run->flow.from;
+	const struct flow_side *from = &run->flow.from;
 	struct cli *cli = run->cli;
 	char label[NODE_LABEL_MAX];
 
@@ -401,8 +153,8 @@ static int enter_by_uplink(struct run *run, const struct remote_node *node)
 	run->program = WARREN_PROG_FROM_UPLINK;
 	run->device = run->entered = node->dp.uplink;
 	run->sender = node;
-	run->carried = from->kind == PARTY_NODE		    ? WR_ID_REMOTE_NODE
-		       : from->kind == PARTY_REMOTE && !from->known ? CARRIED_IDENTITY
+	run->carried = from->kind == FLOW_SIDE_NODE		    ? WR_ID_REMOTE_NODE
+		       : from->kind == FLOW_SIDE_REMOTE && !from->known ? CARRIED_IDENTITY
 							    : from->identity;
 	if (cli->options.identity && identity_parse(cli->options.identity, &run->carried) < 0)
 		return cli_usage_error(cli, "'%s' is no identity: a number as `warren identity list` shows it",
@@ -410,7 +162,7 @@ static int enter_by_uplink(struct run *run, const struct remote_node *node)
 	return link_get(&run->endpoints.nl, NULL, run->device, &run->link, &cli->err);
 }
 
-static int find_sender(struct run *run, const struct remote_node **node)
+static int find_sender(struct trace_run *run, const struct remote_node **node)
 {
 	const char *name = run->cli->options.from_node;
 
@@ -425,7 +177,7 @@ static int find_sender(struct run *run, const struct remote_node **node)
 }
 
 /* Which program would see it, and where. */
-static int choose_program(struct run *run)
+static int choose_program(struct trace_run *run)
 {
 	const struct flow *flow = &run->flow;
 	const struct remotes *remotes = &run->endpoints.remotes;
@@ -439,12 +191,12 @@ static int choose_program(struct run *run)
 	if (run->cli->options.identity)
 		return cli_usage_error(run->cli, "--identity is carried by what another node sends, and %s is none",
 				       run->cli->args[0]);
-	run->carried = flow->from.kind == PARTY_HOST ? WR_ID_REMOTE_NODE : flow->from.identity;
-	run->entered = flow->from.kind == PARTY_WORLD ? OUTSIDE_IFINDEX : 0;
-	if (flow->from.kind == PARTY_POD) {
+	run->carried = flow->from.kind == FLOW_SIDE_HOST ? WR_ID_REMOTE_NODE : flow->from.identity;
+	run->entered = flow->from.kind == FLOW_SIDE_WORLD ? OUTSIDE_IFINDEX : 0;
+	if (flow->from.kind == FLOW_SIDE_POD) {
 		run->program = WARREN_PROG_FROM_POD;
 		run->device = flow->from.endpoint->id;
-	} else if (flow->to.kind == PARTY_POD) {
+	} else if (flow->to.kind == FLOW_SIDE_POD) {
 		run->program = WARREN_PROG_TO_POD;
 		run->device = flow->to.endpoint->id;
 	} else if (holder && !holder->own) {
@@ -457,7 +209,7 @@ static int choose_program(struct run *run)
 	return 0;
 }
 
-static int trace(struct run *run)
+static int trace(struct trace_run *run)
 {
 	int r = flow_parse(run->cli, &run->endpoints, &run->flow);
 
@@ -473,7 +225,7 @@ static int trace(struct run *run)
 
 int cmd_trace(struct cli *cli)
 {
-	struct run run = { .cli = cli };
+	struct trace_run run = { .cli = cli };
 	int r = endpoints_list_all(cli, &run.endpoints);
 
 	if (r == 0)

@@ -3,10 +3,10 @@
 #include <errno.h>
 #include <string.h>
 
+#include "flow_side.h"
 #include "lookup.h"
 #include "names.h"
 #include "packet_text.h"
-#include "party.h"
 
 /* --- the pinned maps as tables --- */
 
@@ -59,8 +59,8 @@ static int look_entry(void *arg, const struct wr_policy_key *key, uint32_t *rule
 static void judge(struct maps *maps, const struct flow *flow, uint32_t direction, struct wr_trace_judgement *j)
 {
 	const struct lookup_tables tables = { look_class, look_identity, look_cidr, look_entry, maps };
-	const struct party *judged = direction == WR_EGRESS ? &flow->from : &flow->to;
-	const struct party *peer = direction == WR_EGRESS ? &flow->to : &flow->from;
+	const struct flow_side *judged = direction == WR_EGRESS ? &flow->from : &flow->to;
+	const struct flow_side *peer = direction == WR_EGRESS ? &flow->to : &flow->from;
 	const struct wr_endpoint *ep = &judged->endpoint->ep;
 	struct lookup_query query = { ep->policy_class,	      direction,      peer->identity,
 				      peer->ip[flow->family], flow->protocol, flow->port };
@@ -68,7 +68,7 @@ static void judge(struct maps *maps, const struct flow *flow, uint32_t direction
 
 	policy_lookup(&tables, &query, &result);
 	/* A block that holds a node's address holds the node, whichever address it sends from. */
-	if (result.rule == WR_RULE_NONE && peer->kind == PARTY_NODE) {
+	if (result.rule == WR_RULE_NONE && peer->kind == FLOW_SIDE_NODE) {
 		query.peer_ip = peer->node->dp.remote;
 		policy_lookup(&tables, &query, &result);
 	}
@@ -132,7 +132,7 @@ static void out_details(struct out *o, const struct wr_trace_judgement *j)
 static void describe_point(struct out *o, const struct flow *flow, uint32_t direction,
 			   const struct wr_trace_judgement *j)
 {
-	const struct party *judged = direction == WR_EGRESS ? &flow->from : &flow->to;
+	const struct flow_side *judged = direction == WR_EGRESS ? &flow->from : &flow->to;
 	char number[NUMBER_STRLEN], rule[RULE_STRLEN];
 
 	out_record(o, NULL);
@@ -150,7 +150,7 @@ static void describe_point(struct out *o, const struct flow *flow, uint32_t dire
 
 static int check_sides(struct cli *cli, const struct flow *flow)
 {
-	if (flow->from.kind != PARTY_POD && flow->to.kind != PARTY_POD)
+	if (flow->from.kind != FLOW_SIDE_POD && flow->to.kind != FLOW_SIDE_POD)
 		return cli_usage_error(cli, "neither %s nor %s is a pod of this node: there is no policy to ask", cli->args[0],
 				       cli->args[1]);
 	return 0;
@@ -165,8 +165,8 @@ static void describe(struct out *o, const struct remotes *remotes, const struct 
 	out_record(o, NULL);
 	out_verdict(o, itself || ((!judged[WR_EGRESS] || j[WR_EGRESS].allowed) &&
 				  (!judged[WR_INGRESS] || j[WR_INGRESS].allowed)));
-	out_party(o, "from", remotes, &flow->from, &flow->from.ip[flow->family]);
-	out_party(o, "to", remotes, &flow->to, &flow->to.ip[flow->family]);
+	out_flow_side(o, "from", remotes, &flow->from, &flow->from.ip[flow->family]);
+	out_flow_side(o, "to", remotes, &flow->to, &flow->to.ip[flow->family]);
 	out_string(o, "flow", flow_format(flow, text));
 	out_json(o, "protocol", json_integer(flow->protocol));
 	out_json(o, "port", json_integer(flow->port));

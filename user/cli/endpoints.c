@@ -134,25 +134,25 @@ void out_endpoint(struct out *o, const struct endpoints *e, uint32_t id)
 	out_end(o);
 }
 
-const char *end_label(const struct endpoints *e, uint32_t end, const struct ip *ip, char buf[REMOTE_LABEL_MAX])
+const char *side_label(const struct endpoints *e, uint32_t side, const struct ip *ip, char buf[REMOTE_LABEL_MAX])
 {
-	if (end & WR_REMOTE)
-		return remote_label(&e->remotes, end, ip, buf);
-	if (end)
-		return endpoint_label(e, end, buf);
+	if (side & WR_REMOTE)
+		return remote_label(&e->remotes, side, ip, buf);
+	if (side)
+		return endpoint_label(e, side, buf);
 	buf[0] = '\0';
 	return buf;
 }
 
-void end_json(const struct endpoints *e, uint32_t end, const struct ip *ip, json_t *object)
+void side_json(const struct endpoints *e, uint32_t side, const struct ip *ip, json_t *object)
 {
 	char label[POD_LABEL_MAX];
 
-	if (end & WR_REMOTE) {
-		remote_json(&e->remotes, end, ip, object);
-	} else if (end) {
-		json_object_set_new(object, "endpoint", json_integer(end));
-		json_object_set_new(object, "pod", json_string(endpoint_label(e, end, label)));
+	if (side & WR_REMOTE) {
+		remote_json(&e->remotes, side, ip, object);
+	} else if (side) {
+		json_object_set_new(object, "endpoint", json_integer(side));
+		json_object_set_new(object, "pod", json_string(endpoint_label(e, side, label)));
 	}
 }
 

@@ -39,10 +39,10 @@ const struct endpoint *endpoints_find(const struct endpoints *e, uint32_t id); /
 const char *endpoint_label(const struct endpoints *e, uint32_t id, char buf[POD_LABEL_MAX]);
 /* A row: its id and label. */
 void out_endpoint(struct out *o, const struct endpoints *e, uint32_t id);
-/* An end of a flow with that address: "default/web", or on another node "node b pod shop/db"; "" for end 0. */
-const char *end_label(const struct endpoints *e, uint32_t end, const struct ip *ip, char buf[REMOTE_LABEL_MAX]);
-/* Sets endpoint and pod, or node, slot and pod of an object; nothing for end 0. */
-void end_json(const struct endpoints *e, uint32_t end, const struct ip *ip, json_t *object);
+/* A side of a flow, as conntrack has it, with that address: "default/web", or on another node "node b pod shop/db"; "" for 0. */
+const char *side_label(const struct endpoints *e, uint32_t side, const struct ip *ip, char buf[REMOTE_LABEL_MAX]);
+/* Sets endpoint and pod, or node, slot and pod of an object; nothing for 0. */
+void side_json(const struct endpoints *e, uint32_t side, const struct ip *ip, json_t *object);
 /* The endpoint's addresses: [0] IPv4, [1] IPv6; family 0: none. */
 void endpoint_addresses(const struct wr_endpoint *ep, struct ip ip[2]);
 

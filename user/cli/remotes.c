@@ -333,9 +333,9 @@ const char *node_label(const struct remote_node *node, char buf[NODE_LABEL_MAX])
 	return buf;
 }
 
-const char *remote_label(const struct remotes *r, uint32_t end, const struct ip *ip, char buf[REMOTE_LABEL_MAX])
+const char *remote_label(const struct remotes *r, uint32_t side, const struct ip *ip, char buf[REMOTE_LABEL_MAX])
 {
-	const struct remote_node none = { .slot = end & ~WR_REMOTE };
+	const struct remote_node none = { .slot = side & ~WR_REMOTE };
 	const struct remote_pod *pod = remotes_pod(r, ip);
 	char label[NODE_LABEL_MAX];
 
@@ -347,12 +347,12 @@ const char *remote_label(const struct remotes *r, uint32_t end, const struct ip 
 	return buf;
 }
 
-void remote_json(const struct remotes *r, uint32_t end, const struct ip *ip, json_t *object)
+void remote_json(const struct remotes *r, uint32_t side, const struct ip *ip, json_t *object)
 {
-	const struct remote_node *node = remotes_by_slot(r, end & ~WR_REMOTE);
+	const struct remote_node *node = remotes_by_slot(r, side & ~WR_REMOTE);
 	const struct remote_pod *pod = remotes_pod(r, ip);
 
 	json_object_set_new(object, "node", node && node->name ? json_string(node->name) : json_null());
-	json_object_set_new(object, "slot", json_integer(end & ~WR_REMOTE));
+	json_object_set_new(object, "slot", json_integer(side & ~WR_REMOTE));
 	json_object_set_new(object, "pod", pod ? json_sprintf("%s/%s", pod->namespace, pod->name) : json_null());
 }

@@ -68,10 +68,10 @@ int node_unknown(struct cli *cli, const struct remotes *r, const char *text);
 /* "node b", "node slot 3". */
 #define NODE_LABEL_MAX 272
 const char *node_label(const struct remote_node *node, char buf[NODE_LABEL_MAX]);
-/* The end WR_REMOTE | slot of a flow: "node b pod shop/db", "node b", "node slot 3". `ip` is what it has there. */
+/* The side WR_REMOTE | slot of a flow: "node b pod shop/db", "node b", "node slot 3". `ip` is what it has there. */
 #define REMOTE_LABEL_MAX (NODE_LABEL_MAX + 336)
-const char *remote_label(const struct remotes *r, uint32_t end, const struct ip *ip, char buf[REMOTE_LABEL_MAX]);
+const char *remote_label(const struct remotes *r, uint32_t side, const struct ip *ip, char buf[REMOTE_LABEL_MAX]);
 /* Sets node, slot and pod of an object. */
-void remote_json(const struct remotes *r, uint32_t end, const struct ip *ip, json_t *object);
+void remote_json(const struct remotes *r, uint32_t side, const struct ip *ip, json_t *object);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "party.h"
+#include "flow_side.h"
 
 #include <errno.h>
 #include <ifaddrs.h>
@@ -27,7 +27,7 @@ static int take_address(const struct prefix *prefix, void *arg)
 }
 
 /* By the addresses that pods see it from: those of the gateway link. */
-static int find_host(struct cli *cli, struct party *party)
+static int find_host(struct cli *cli, struct flow_side *side)
 {
 	_cleanup_nl_ struct nl nl = { 0 };
 	uint32_t ifindex;
@@ -36,8 +36,8 @@ static int find_host(struct cli *cli, struct party *party)
 	if (r == 0)
 		r = node_gateway_ifindex(&nl, &ifindex, &cli->err);
 	if (r == 0)
-		r = addr_each(&nl, ifindex, take_address, party->ip, &cli->err);
-	if (r == 0 && !party->ip[0].family && !party->ip[1].family)
+		r = addr_each(&nl, ifindex, take_address, side->ip, &cli->err);
+	if (r == 0 && !side->ip[0].family && !side->ip[1].family)
 		return err_set(&cli->err, EADDRNOTAVAIL, "this node has no address on %s yet: name one of its addresses",
 			       WARREN_GATEWAY_LINK);
 	return r;
@@ -67,29 +67,29 @@ static bool is_own_address(const struct ip *ip)
 }
 
 /* The host or the world. */
-static void set_place(struct party *party, enum party_kind kind)
+static void set_place(struct flow_side *side, enum flow_side_kind kind)
 {
 	char number[NUMBER_STRLEN];
 
-	party->kind = kind;
-	party->identity = kind == PARTY_HOST ? WR_ID_HOST : WR_ID_WORLD;
-	party->known = true;
-	str_copy(party->label, sizeof(party->label), identity_name(party->identity, number));
+	side->kind = kind;
+	side->identity = kind == FLOW_SIDE_HOST ? WR_ID_HOST : WR_ID_WORLD;
+	side->known = true;
+	str_copy(side->label, sizeof(side->label), identity_name(side->identity, number));
 }
 
 /* --- pods --- */
 
-static void set_pod(const struct endpoints *e, struct party *party, const struct endpoint *endpoint)
+static void set_pod(const struct endpoints *e, struct flow_side *side, const struct endpoint *endpoint)
 {
-	party->kind = PARTY_POD;
-	party->endpoint = endpoint;
-	party->identity = endpoint->ep.identity;
-	party->known = true;
-	endpoint_addresses(&endpoint->ep, party->ip);
-	endpoint_label(e, endpoint->id, party->label);
+	side->kind = FLOW_SIDE_POD;
+	side->endpoint = endpoint;
+	side->identity = endpoint->ep.identity;
+	side->known = true;
+	endpoint_addresses(&endpoint->ep, side->ip);
+	endpoint_label(e, endpoint->id, side->label);
 }
 
-static int find_id(struct cli *cli, const struct endpoints *e, const char *text, struct party *party)
+static int find_id(struct cli *cli, const struct endpoints *e, const char *text, struct flow_side *side)
 {
 	const struct endpoint *endpoint;
 	uint64_t id;
@@ -101,7 +101,7 @@ static int find_id(struct cli *cli, const struct endpoints *e, const char *text,
 		err_set(&cli->err, ENOENT, "there is no endpoint %s", text);
 		return err_hint(&cli->err, "`warren endpoint list` lists them");
 	}
-	set_pod(e, party, endpoint);
+	set_pod(e, side, endpoint);
 	return 0;
 }
 
@@ -118,25 +118,25 @@ static bool pod_is(const struct pod *pod, const char *text)
 /* --- elsewhere --- */
 
 /* A pod of another node, or with another node's own address that node. */
-static void set_remote(const struct endpoints *e, struct party *party, const struct ip *ip,
+static void set_remote(const struct endpoints *e, struct flow_side *side, const struct ip *ip,
 		       const struct remote_node *node, bool pod)
 {
 	const struct remote_pod *named = remotes_pod(&e->remotes, ip);
 	char label[NODE_LABEL_MAX];
 
-	party->kind = pod ? PARTY_REMOTE : PARTY_NODE;
-	party->node = node;
-	party->ip[ip->family == AF_INET6] = *ip;
-	party->known = ipcache_lookup(ip, &party->identity, NULL) == 0;
-	if (!party->known)
-		party->identity = pod ? WR_ID_SOME_POD : WR_ID_REMOTE_NODE;
+	side->kind = pod ? FLOW_SIDE_REMOTE : FLOW_SIDE_NODE;
+	side->node = node;
+	side->ip[ip->family == AF_INET6] = *ip;
+	side->known = ipcache_lookup(ip, &side->identity, NULL) == 0;
+	if (!side->known)
+		side->identity = pod ? WR_ID_SOME_POD : WR_ID_REMOTE_NODE;
 	node_label(node, label);
 	if (!pod)
-		snprintf(party->label, sizeof(party->label), "%s", label);
+		snprintf(side->label, sizeof(side->label), "%s", label);
 	else if (named)
-		snprintf(party->label, sizeof(party->label), "%.63s/%.253s of %s", named->namespace, named->name, label);
+		snprintf(side->label, sizeof(side->label), "%.63s/%.253s of %s", named->namespace, named->name, label);
 	else
-		snprintf(party->label, sizeof(party->label), "a pod of %s", label);
+		snprintf(side->label, sizeof(side->label), "a pod of %s", label);
 }
 
 /* "namespace/name" or "name". */
@@ -149,7 +149,7 @@ static bool remote_pod_is(const struct remote_pod *pod, const char *text)
 }
 
 /* Its addresses stand apart in the list. 0: there is none; 1: found. */
-static int find_remote_pod(struct cli *cli, const struct endpoints *e, const char *text, struct party *party)
+static int find_remote_pod(struct cli *cli, const struct endpoints *e, const char *text, struct flow_side *side)
 {
 	const struct remote_pod *found = NULL;
 
@@ -163,13 +163,13 @@ static int find_remote_pod(struct cli *cli, const struct endpoints *e, const cha
 			return err_set(&cli->err, ENOTUNIQ, "more than one pod is named '%s': %s/%s and %s/%s", text,
 				       found->namespace, found->name, pod->namespace, pod->name);
 		found = pod;
-		set_remote(e, party, &pod->ip, node, true);
+		set_remote(e, side, &pod->ip, node, true);
 	}
 	return found != NULL;
 }
 
 /* By its name only: a number is an endpoint. Its addresses towards pods are those that its own stack sends from. */
-static bool find_node(const struct endpoints *e, const char *text, struct party *party)
+static bool find_node(const struct endpoints *e, const char *text, struct flow_side *side)
 {
 	const struct remote_node *node = remotes_by_text(&e->remotes, text);
 
@@ -179,12 +179,12 @@ static bool find_node(const struct endpoints *e, const char *text, struct party 
 		const struct ip gateway = cidr_gateway(&node->dp.cidrs[i]);
 
 		if (gateway.family)
-			set_remote(e, party, &gateway, node, false);
+			set_remote(e, side, &gateway, node, false);
 	}
-	return party->node;
+	return side->node;
 }
 
-static int find_name(struct cli *cli, const struct endpoints *e, const char *text, struct party *party)
+static int find_name(struct cli *cli, const struct endpoints *e, const char *text, struct flow_side *side)
 {
 	const struct endpoint *found = NULL;
 	int r;
@@ -202,11 +202,11 @@ static int find_name(struct cli *cli, const struct endpoints *e, const char *tex
 		found = &e->list[i];
 	}
 	if (found) {
-		set_pod(e, party, found);
+		set_pod(e, side, found);
 		return 0;
 	}
-	r = find_remote_pod(cli, e, text, party);
-	if (r || find_node(e, text, party))
+	r = find_remote_pod(cli, e, text, side);
+	if (r || find_node(e, text, side))
 		return r < 0 ? r : 0;
 	err_set(&cli->err, ENOENT, "no pod of this node is named '%s'%s", text,
 		!remotes_in_cluster(&e->remotes) ? ""
@@ -215,54 +215,54 @@ static int find_name(struct cli *cli, const struct endpoints *e, const char *tex
 	return err_hint(&cli->err, "`warren endpoint list` lists them; an id, an address, 'host' and 'world' do as well");
 }
 
-static void find_address(const struct endpoints *e, const struct ip *ip, struct party *party)
+static void find_address(const struct endpoints *e, const struct ip *ip, struct flow_side *side)
 {
 	const struct remote_node *node = remotes_by_address(&e->remotes, ip), *pods = remotes_by_cidr(&e->remotes, ip);
 
 	for (size_t i = 0; i < e->count; i++) {
-		endpoint_addresses(&e->list[i].ep, party->ip);
-		if (ip_equal(&party->ip[ip->family == AF_INET6], ip)) {
-			set_pod(e, party, &e->list[i]);
+		endpoint_addresses(&e->list[i].ep, side->ip);
+		if (ip_equal(&side->ip[ip->family == AF_INET6], ip)) {
+			set_pod(e, side, &e->list[i]);
 			/* Who names an address means its family. */
-			party->ip[ip->family != AF_INET6] = (struct ip){ 0 };
+			side->ip[ip->family != AF_INET6] = (struct ip){ 0 };
 			return;
 		}
 	}
-	memset(party->ip, 0, sizeof(party->ip));
-	party->ip[ip->family == AF_INET6] = *ip;
+	memset(side->ip, 0, sizeof(side->ip));
+	side->ip[ip->family == AF_INET6] = *ip;
 	if (is_own_address(ip)) {
-		set_place(party, PARTY_HOST);
+		set_place(side, FLOW_SIDE_HOST);
 	} else if (node && !node->own) {
-		set_remote(e, party, ip, node, false);
+		set_remote(e, side, ip, node, false);
 	} else if (pods && !pods->own) {
-		set_remote(e, party, ip, pods, true);
+		set_remote(e, side, ip, pods, true);
 	} else {
-		set_place(party, PARTY_WORLD);
+		set_place(side, FLOW_SIDE_WORLD);
 	}
 }
 
-static int find_party(struct cli *cli, const struct endpoints *e, const char *text, struct party *party)
+static int find_side(struct cli *cli, const struct endpoints *e, const char *text, struct flow_side *side)
 {
 	struct ip ip;
 
-	*party = (struct party){ 0 };
+	*side = (struct flow_side){ 0 };
 	if (strcmp(text, "host") == 0) {
-		set_place(party, PARTY_HOST);
-		return find_host(cli, party);
+		set_place(side, FLOW_SIDE_HOST);
+		return find_host(cli, side);
 	}
 	if (strcmp(text, "world") == 0) {
-		set_place(party, PARTY_WORLD);
+		set_place(side, FLOW_SIDE_WORLD);
 		for (int i = 0; i < 2; i++)
-			(void)ip_parse(world_addresses[i], &party->ip[i]);
+			(void)ip_parse(world_addresses[i], &side->ip[i]);
 		return 0;
 	}
 	if (ip_parse(text, &ip) == 0) {
-		find_address(e, &ip, party);
+		find_address(e, &ip, side);
 		return 0;
 	}
 	if (!text[strspn(text, "0123456789")])
-		return find_id(cli, e, text, party);
-	return find_name(cli, e, text, party);
+		return find_id(cli, e, text, side);
+	return find_name(cli, e, text, side);
 }
 
 /* --- flows --- */
@@ -326,38 +326,38 @@ int flow_parse(struct cli *cli, const struct endpoints *e, struct flow *flow)
 		r = parse_port(cli, port, flow);
 	}
 	if (r == 0)
-		r = find_party(cli, e, cli->args[0], &flow->from);
+		r = find_side(cli, e, cli->args[0], &flow->from);
 	if (r == 0)
-		r = find_party(cli, e, host, &flow->to);
+		r = find_side(cli, e, host, &flow->to);
 	return r < 0 ? r : choose_family(cli, flow);
 }
 
 /* --- words --- */
 
-void out_party(struct out *o, const char *key, const struct remotes *remotes, const struct party *party,
-	       const struct ip *ip)
+void out_flow_side(struct out *o, const char *key, const struct remotes *remotes, const struct flow_side *side,
+		   const struct ip *ip)
 {
 	char text[REMOTE_LABEL_MAX + IP_STRLEN + 32], address[IP_STRLEN], number[NUMBER_STRLEN];
 	json_t *json = json_pack("{ssss}", "address", ip_format(ip, address), "identity",
-				 identity_name(party->identity, number));
+				 identity_name(side->identity, number));
 
-	if (party->kind == PARTY_POD) {
-		json_object_set_new(json, "endpoint", json_integer(party->endpoint->id));
-		json_object_set_new(json, "pod", json_string(party->label));
-		snprintf(text, sizeof(text), "%s (endpoint %u, %s)", party->label, party->endpoint->id, address);
+	if (side->kind == FLOW_SIDE_POD) {
+		json_object_set_new(json, "endpoint", json_integer(side->endpoint->id));
+		json_object_set_new(json, "pod", json_string(side->label));
+		snprintf(text, sizeof(text), "%s (endpoint %u, %s)", side->label, side->endpoint->id, address);
 	} else {
-		snprintf(text, sizeof(text), "%s (%s)", party->label, address);
+		snprintf(text, sizeof(text), "%s (%s)", side->label, address);
 	}
-	if (party->node)
-		remote_json(remotes, WR_REMOTE | party->node->slot, ip, json);
+	if (side->node)
+		remote_json(remotes, WR_REMOTE | side->node->slot, ip, json);
 	out_field(o, key, json, text, OUT_PLAIN);
 }
 
-void out_guess(struct out *o, const struct party *party)
+void out_guess(struct out *o, const struct flow_side *side)
 {
-	if (!party->known && party->kind == PARTY_REMOTE)
+	if (!side->known && side->kind == FLOW_SIDE_REMOTE)
 		out_note(o, "\nWho %s is, the maps do not know: its packets say it, and only rules for all pods match it for certain.",
-			 party->label);
+			 side->label);
 }
 
 const char *flow_format(const struct flow *flow, char buf[FLOW_STRLEN])

@@ -4,21 +4,21 @@
  * of other nodes are known by name while the agent runs), an address, a node's name, "host" (this node) or "world" (an
  * address that is nobody's).
  */
-#ifndef WARREN_PARTY_H
-#define WARREN_PARTY_H
+#ifndef WARREN_FLOW_SIDE_H
+#define WARREN_FLOW_SIDE_H
 
 #include "endpoints.h"
 
-enum party_kind {
-	PARTY_POD,
-	PARTY_HOST,
-	PARTY_WORLD,
-	PARTY_REMOTE, /* a pod of another node: an address in its pod CIDR */
-	PARTY_NODE,   /* another node's own stack */
+enum flow_side_kind {
+	FLOW_SIDE_POD,
+	FLOW_SIDE_HOST,
+	FLOW_SIDE_WORLD,
+	FLOW_SIDE_REMOTE, /* a pod of another node: an address in its pod CIDR */
+	FLOW_SIDE_NODE,   /* another node's own stack */
 };
 
-struct party {
-	enum party_kind kind;
+struct flow_side {
+	enum flow_side_kind kind;
 	const struct endpoint *endpoint; /* of a pod, else NULL */
 	struct ip ip[2];		 /* [0] IPv4, [1] IPv6; family 0: none */
 	const struct remote_node *node;	 /* where it is, if not here: of a node or of its pod */
@@ -28,8 +28,8 @@ struct party {
 };
 
 struct flow {
-	struct party from, to;
-	int family;	  /* 0 or 1: which of the parties' addresses */
+	struct flow_side from, to;
+	int family;	  /* 0 or 1: which of the sides' addresses */
 	bool any;	  /* no PORT/PROTO was given: the two below are the default */
 	uint8_t protocol; /* of the family: IPPROTO_ICMP or IPPROTO_ICMPV6 */
 	uint16_t port;	  /* 0 where the protocol has none */
@@ -46,10 +46,10 @@ struct flow {
 int flow_parse(struct cli *cli, const struct endpoints *e, struct flow *flow);
 
 /* Field `key`: "default/web (endpoint 12, 10.1.0.5)", "shop/db of node b (10.2.0.7)"; in JSON an object. */
-void out_party(struct out *o, const char *key, const struct remotes *remotes, const struct party *party,
-	       const struct ip *ip);
+void out_flow_side(struct out *o, const char *key, const struct remotes *remotes, const struct flow_side *side,
+		   const struct ip *ip);
 /* A note, if its identity is a guess. */
-void out_guess(struct out *o, const struct party *party);
+void out_guess(struct out *o, const struct flow_side *side);
 /* "tcp to port 80", "icmp". */
 #define FLOW_STRLEN 48
 const char *flow_format(const struct flow *flow, char buf[FLOW_STRLEN]);

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "trace_steps.h"
+
+#include <net/if.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "flows.h"
+#include "names.h"
+
+static void __attribute__((format(printf, 4, 5)))
+step(struct trace_run *run, const char *name, enum out_colour colour, const char *fmt, ...)
+{
+	char text[REMOTE_LABEL_MAX + 256];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	out_record(run->cli->out, NULL);
+	out_string(run->cli->out, "step", name);
+	out_word(run->cli->out, "result", text, colour);
+	out_end(run->cli->out);
+}
+
+/* How a packet of another node comes in. */
+static void step_tunnel(struct trace_run *run)
+{
+	char label[NODE_LABEL_MAX], from[IP_STRLEN], to[IP_STRLEN], number[NUMBER_STRLEN];
+	const struct dp_node *node = &run->sender->dp;
+
+	if (node->direct)
+		step(run, "uplink", OUT_PLAIN, "%s, from %s as it is: on the same link", run->link.name,
+		     node_label(run->sender, label));
+	else
+		step(run, "uplink", OUT_PLAIN, "%s, from %s: Geneve VNI %u from %s to %s, identity %s carried", run->link.name,
+		     node_label(run->sender, label), run->endpoints.remotes.cluster.vni, ip_format(&node->remote, from),
+		     ip_format(&node->local, to), identity_name(run->carried, number));
+}
+
+/* That a program of an endpoint's device belongs to; or, on an uplink, the flow's end that is here. */
+static uint32_t judged_endpoint(const struct trace_run *run)
+{
+	const struct wr_trace *t = &run->trace;
+
+	if (!run->sender)
+		return t->ifindex;
+	return t->ct.responder & WR_REMOTE ? t->ct.initiator : t->ct.responder;
+}
+
+static void step_endpoint(struct trace_run *run)
+{
+	const uint32_t id = judged_endpoint(run);
+	const struct endpoint *endpoint = endpoints_find(&run->endpoints, id);
+	char label[POD_LABEL_MAX], identity[NUMBER_STRLEN], class[NUMBER_STRLEN];
+
+	if (endpoint)
+		step(run, "endpoint", OUT_PLAIN, "%u %s, identity %s, %s, revision %u", id,
+		     endpoint_label(&run->endpoints, id, label), identity_name(endpoint->ep.identity, identity),
+		     class_name(endpoint->ep.policy_class, class), endpoint->ep.revision);
+	else if (trace_runs(run, WARREN_PROG_FROM_POD) || trace_runs(run, WARREN_PROG_TO_POD))
+		step(run, "endpoint", OUT_RED, "device %u belongs to none", run->device);
+}
+
+static void step_peer(struct trace_run *run)
+{
+	const bool sent = trace_runs(run, WARREN_PROG_FROM_POD) || trace_runs(run, WARREN_PROG_FROM_HOST);
+	char label[REMOTE_LABEL_MAX], number[NUMBER_STRLEN];
+	const struct wr_trace *t = &run->trace;
+	const char *identity = identity_name(t->peer_identity, number);
+
+	if (t->peer_ifindex & WR_REMOTE) /* the world: by that node's stack */
+		step(run, "peer", OUT_PLAIN, "%s%s, identity %s", t->peer_identity == WR_ID_WORLD ? "world by " : "",
+		     remote_label(&run->endpoints.remotes, t->peer_ifindex,
+				  sent ? &run->frame.destination : &run->frame.source, label),
+		     identity);
+	else if (t->peer_ifindex)
+		step(run, "peer", OUT_PLAIN, "endpoint %u %s, identity %s", t->peer_ifindex,
+		     endpoint_label(&run->endpoints, t->peer_ifindex, label), identity);
+	else
+		step(run, "peer", OUT_PLAIN, "%s", identity);
+}
+
+static void step_conntrack(struct trace_run *run)
+{
+	uint32_t steps = run->trace.steps;
+	const char *state = steps & WR_TRACE_CT_NEW ? "not answered yet" : "answered";
+
+	if (run->trace.ct.flags & (WR_CT_DENIED_EGRESS | WR_CT_DENIED_INGRESS))
+		state = "denied";
+	if (!(steps & WR_TRACE_CT_FOUND))
+		step(run, "conntrack", OUT_PLAIN, "no entry for this flow");
+	else if (steps & WR_TRACE_CT_STALE)
+		step(run, "conntrack", OUT_PLAIN, "an entry that does not count any more: this packet begins a flow");
+	else
+		step(run, "conntrack", OUT_PLAIN, "an entry, %s%s%s%s%s", state,
+		     steps & WR_TRACE_CT_REPLY ? ", this is a reply" : "",
+		     steps & WR_TRACE_CT_RELATED ? ", this is an error about it" : "",
+		     run->trace.ct.flags & WR_CT_VIA_STACK ? ", by way of the host's stack" : "",
+		     steps & WR_TRACE_CT_REJUDGED ? ", to be judged again: policy or identity has changed" : "");
+}
+
+/* The class and what was found of the peer, where rules were asked. */
+static const char *details(const struct wr_trace_judgement *j, char *buf, size_t size)
+{
+	char peer[NUMBER_STRLEN], class[32] = "";
+	int n;
+
+	if (j->rule != WR_RULE_NONE && j->rule < WR_RULE_FIRST)
+		return "";
+	if (j->rule != WR_RULE_NONE) /* else it is named already */
+		snprintf(class, sizeof(class), "class %u, ", j->policy_class);
+	n = snprintf(buf, size, " (%speer class %s", class, peer_name(j->peer_class, peer));
+	if (j->cidr_peer != WR_PEER_NONE)
+		n += snprintf(buf + n, size - (size_t)n, ", CIDR peer %s", peer_name(j->cidr_peer, peer));
+	snprintf(buf + n, size - (size_t)n, ")");
+	return buf;
+}
+
+static void step_judgement(struct trace_run *run, uint32_t direction)
+{
+	const struct wr_trace *t = &run->trace;
+	const struct wr_trace_judgement *j = &t->judgement[direction];
+	bool judged = t->steps & (direction == WR_EGRESS ? WR_TRACE_JUDGED_EGRESS : WR_TRACE_JUDGED_INGRESS);
+	bool remembered = (t->steps & WR_TRACE_CT_FOUND) && !(t->steps & WR_TRACE_CT_STALE);
+	bool denied = t->ct.flags & (direction == WR_EGRESS ? WR_CT_DENIED_EGRESS : WR_CT_DENIED_INGRESS);
+	uint32_t rule = t->ct.at[direction].rule;
+	char text[RULE_STRLEN], more[96];
+
+	if (judged)
+		step(run, direction_name(direction), j->allowed ? OUT_GREEN : OUT_RED, "%s: %s%s",
+		     j->allowed ? "allowed" : "denied", rule_text(j->rule, j->policy_class, text),
+		     details(j, more, sizeof(more)));
+	else if (remembered && (rule != WR_RULE_NONE || denied))
+		step(run, direction_name(direction), denied ? OUT_RED : OUT_GREEN, "%s before: %s",
+		     denied ? "denied" : "allowed", rule_text(rule, 0, text));
+	else
+		step(run, direction_name(direction), OUT_PLAIN, "not judged");
+}
+
+/* What becomes of a packet that from_pod hands to the host's stack. */
+static void step_stack(struct trace_run *run)
+{
+	const struct wr_config *cfg = &run->cli->dp.config;
+	const struct flow_side *to = &run->flow.to;
+	uint32_t mark = run->trace.mark;
+	char marks[96];
+
+	snprintf(marks, sizeof(marks), "0x%08x:%s%s%s", mark, mark & cfg->mark_pod ? " from a pod" : "",
+		 mark & cfg->mark_masquerade ? ", to be masqueraded" : "",
+		 mark & cfg->mark_host_only ? ", not further than this host" : "");
+	step(run, "forwarding", OUT_GREEN, "to the host's stack, with mark %s", marks);
+	if (to->kind == FLOW_SIDE_HOST)
+		step(run, "stack", OUT_PLAIN, "its input chain, then a socket of this host");
+	else if (mark & cfg->mark_host_only)
+		step(run, "stack", OUT_YELLOW, "its forward chain drops it");
+	else if (to->kind == FLOW_SIDE_POD)
+		step(run, "stack", OUT_PLAIN, "undoes its own translation; to_pod of the pod behind it judges what comes of it");
+	else
+		step(run, "stack", OUT_PLAIN, "its routes and its forward chain%s",
+		     mark & cfg->mark_masquerade ? "; it leaves with the node's address as source" : "");
+}
+
+/* Out by an uplink, to another node. */
+static void step_node(struct trace_run *run)
+{
+	const struct remote_node *node = remotes_by_slot(&run->endpoints.remotes, run->trace.peer_ifindex & ~WR_REMOTE);
+	char label[NODE_LABEL_MAX], from[IP_STRLEN], to[IP_STRLEN], number[NUMBER_STRLEN], uplink[IF_NAMESIZE], mac[MAC_STRLEN];
+	const char *device;
+
+	if (!node) {
+		step(run, "forwarding", OUT_GREEN, "%s", reason_text(run->trace.reason));
+		return;
+	}
+	node_label(node, label);
+	device = if_indextoname(run->trace.redirect, uplink) ?: "(gone)";
+	if (node->dp.direct)
+		step(run, "forwarding", OUT_GREEN, "to %s: as it is, by uplink %s", label, device);
+	else
+		step(run, "forwarding", OUT_GREEN, "to %s: encapsulated, Geneve VNI %u from %s to %s by uplink %s, identity %s",
+		     label, run->endpoints.remotes.cluster.vni, ip_format(&node->dp.local, from),
+		     ip_format(&node->dp.remote, to), device, identity_name(run->carried, number));
+	if (node->dp.resolved)
+		step(run, "next hop", OUT_PLAIN, "%s", mac_format(node->dp.dmac, mac));
+	else
+		step(run, "next hop", OUT_YELLOW, "not resolved yet: the stack finds it");
+}
+
+static void step_forwarding(struct trace_run *run)
+{
+	const struct wr_trace *t = &run->trace;
+	char label[POD_LABEL_MAX];
+
+	if (reason_drops(t->reason))
+		step(run, "forwarding", OUT_RED, "dropped: %s", reason_text(t->reason));
+	else if (t->reason == WR_REASON_TO_ENDPOINT)
+		step(run, "forwarding", OUT_GREEN, "redirected into the pod of endpoint %u %s", t->redirect,
+		     endpoint_label(&run->endpoints, t->redirect, label));
+	else if (t->reason == WR_REASON_TO_NODE)
+		step_node(run);
+	else if (t->reason == WR_REASON_TO_HOST)
+		step(run, "forwarding", OUT_GREEN, "decapsulated, to this host's own stack by %s%s", WARREN_GATEWAY_LINK,
+		     run->flow.to.kind == FLOW_SIDE_WORLD ? ", which has forwarded what this answers" : "");
+	else if (t->reason == WR_REASON_NONE && run->sender)
+		step(run, "forwarding", OUT_GREEN, "not judged: left to the host's stack as it is");
+	else if (trace_runs(run, WARREN_PROG_FROM_POD) && (t->reason == WR_REASON_TO_STACK || t->reason == WR_REASON_HOP_LIMIT))
+		step_stack(run);
+	else
+		step(run, "forwarding", OUT_GREEN, "%s", reason_text(t->reason) ?: "passed");
+}
+
+void out_trace_steps(struct trace_run *run)
+{
+	const struct wr_trace *t = &run->trace;
+
+	out_table(run->cli->out, "steps", NULL);
+	if (run->sender)
+		step_tunnel(run);
+	step_endpoint(run);
+	if (t->steps & WR_TRACE_PARSED) {
+		step_peer(run);
+		step_conntrack(run);
+		step_judgement(run, WR_EGRESS);
+		step_judgement(run, WR_INGRESS);
+	}
+	step_forwarding(run);
+	out_end(run->cli->out);
+}

@@ -3,10 +3,8 @@
 what a cluster's size and a node's joining cost.
 """
 
-import os
 import re
 import socket
-import sys
 import time
 
 import datapath
@@ -14,11 +12,10 @@ from datapath import FAMILIES, Figure, Mode, Suite
 from nodes import HOST_SYSCTLS, SYSCTLS, BenchError, Path, netns_add, policies, run, wire, write_sysctls
 from report import Row, say
 
-sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../net"))
-from lab import Node, Pod, network  # noqa: E402
-from agent_lab import Agent  # noqa: E402
-from overlay_lab import ALL, node_object  # noqa: E402
-from policy_lab import namespace, pod_object  # noqa: E402
+from lab import Node, Pod, network
+from agent import Agent
+from overlay import ALL, node_object
+from policy_lab import namespace, pod_object
 
 SUITE = Suite("cross", baseline="routed", goal_path="tunnel", goal_families=FAMILIES, modes=(
     Mode("rr", [Figure("rr_p50", "p50", "us", 1e-3, 1.00), Figure("rr_p99", "p99", "us", 1e-3)]),

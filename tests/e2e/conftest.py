@@ -4,13 +4,10 @@
 import json
 import os
 import subprocess
-import sys
 
 import pytest
 
 from lab import BUILD, REPO, TIMEOUT, Lab, wait_for
-
-sys.path.append(str(REPO / "tests/net"))  # agent_lab
 
 CONTAINERD = REPO / "examples/lab/containerd"
 

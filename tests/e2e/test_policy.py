@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from agent_lab import Agent
+from agent import Agent
 from conftest import url
 from lab import REPO, TIMEOUT
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from agent_lab import SOCKET, Agent
+from agent import SOCKET, Agent
 from lab import TIMEOUT, Lab, moved, network, tcp, wait_for
 
 FIRST_SYN = 0.9  # seconds: a lost SYN would be repeated after one

@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from agent_lab import METRICS, Agent, parse_metrics
+from agent import METRICS, Agent, parse_metrics
 from lab import PINS, TIMEOUT, Lab, network, tcp, wait_for
 from policy_lab import block, namespace, namespaces, pod_object, pods, policy, sources
 

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from agent_lab import Agent
+from agent import Agent
 from lab import Node, wait_for
 from policy_lab import pod_object
 from rawbpf import foreign_program

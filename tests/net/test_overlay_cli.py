@@ -6,7 +6,7 @@ import socket
 
 import pytest
 from lab import FAMILY, wait_for
-from overlay_lab import ALL, Overlay
+from overlay import ALL, Overlay
 from policy_lab import Drops, Flow, namespaces, pods, policy, port, sources
 
 MODES = [("tunnel", 4), ("tunnel", 6), ("direct", 4)]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What happens to a cluster while there is traffic: nodes come, go, move and fail; links and agents too; pods change
-their labels; stacks translate addresses. Strict reverse path filters everywhere (overlay_lab sets them).
+their labels; stacks translate addresses. Strict reverse path filters everywhere (overlay.py sets them).
 """
 
 import contextlib
@@ -9,7 +9,7 @@ import time
 import pytest
 
 from lab import TIMEOUT, Underlay, tcp, udp, wait_for
-from overlay_lab import ALL, OVERHEAD, Overlay, Tunnelled, is_tunnel, node_object
+from overlay import ALL, OVERHEAD, Overlay, Tunnelled, is_tunnel, node_object
 from policy_lab import Datagrams, Transfer, namespaces, policy, pods, sources
 
 SERVICE = {4: "192.0.2.10", 6: "2001:db8:5::10"}

@@ -14,7 +14,7 @@ import subprocess
 import pytest
 
 from lab import FAMILY, TIMEOUT, Underlay, tcp, udp
-from overlay_lab import ALL, IP_HEADER, OVERHEAD, REMOTE_NODE, VNI, Overlay, Tunnelled, inner_ends, is_tunnel
+from overlay import ALL, IP_HEADER, OVERHEAD, REMOTE_NODE, VNI, Overlay, Tunnelled, inner_ends, is_tunnel
 from policy_lab import block, policy, port, pods, sources, targets
 
 UDP_SEGMENT = 103

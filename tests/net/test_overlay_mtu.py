@@ -4,7 +4,7 @@
 import pytest
 
 from lab import network, tcp, udp, wait_for
-from overlay_lab import ALL, OVERHEAD, Overlay, is_tunnel
+from overlay import ALL, OVERHEAD, Overlay, is_tunnel
 from policy_lab import Transfer
 
 PODS = {"default/a1": "n1", "default/b2": "n2"}

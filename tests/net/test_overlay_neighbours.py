@@ -6,7 +6,7 @@ import time
 import pytest
 
 from lab import wait_for
-from overlay_lab import ALL, Overlay
+from overlay import ALL, Overlay
 
 
 @pytest.fixture(params=ALL, ids=["over-v4", "over-v6"])

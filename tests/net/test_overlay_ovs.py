@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from lab import Node, Pod, tcp, udp, wait_for
-from overlay_lab import ALL, OPTION, VNI, Overlay, node_object
+from overlay import ALL, OPTION, VNI, Overlay, node_object
 from policy_lab import policy, pods, sources
 
 DB = "unix:/run/openvswitch/db.sock"

@@ -11,7 +11,7 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 
 from lab import TIMEOUT, Underlay, moved, tcp, udp, wait_for
-from overlay_lab import ALL, Overlay, Tunnelled, geneve, inner_ends, is_tunnel
+from overlay import ALL, Overlay, Tunnelled, geneve, inner_ends, is_tunnel
 from policy_lab import Datagrams, Drops, Transfer, block, policy, port, pods, sources
 
 SETUPS = {

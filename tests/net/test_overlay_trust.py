@@ -13,7 +13,7 @@ from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment
 from scapy.layers.l2 import Ether
 
 from lab import FAMILY, TIMEOUT, Underlay, moved, udp, wait_for
-from overlay_lab import ALL, OPTION, PORT, REMOTE_NODE, VNI, WORLD, Overlay, geneve, geneve_payload, is_tunnel
+from overlay import ALL, OPTION, PORT, REMOTE_NODE, VNI, WORLD, Overlay, geneve, geneve_payload, is_tunnel
 
 HOST = 1
 COPIES = 5

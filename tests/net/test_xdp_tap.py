@@ -17,7 +17,7 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 
 from lab import Underlay, Wire, moved, tcp, udp, wait_for
-from overlay_lab import ALL, VNI, Overlay, geneve
+from overlay import ALL, VNI, Overlay, geneve
 from policy_lab import policy, pods, sources
 
 TUNSETIFF = 0x400454CA

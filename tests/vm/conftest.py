@@ -3,15 +3,10 @@
 
 import socket
 import subprocess
-import sys
 
 import pytest
 
-from lab import REPO
-
-sys.path.append(str(REPO / "tests/net"))  # agent_lab, overlay_lab, policy_lab
-
-from overlay_lab import Overlay
+from overlay import Overlay
 
 
 def has_sctp():

@@ -8,7 +8,7 @@ import contextlib
 import pytest
 
 from lab import Monitor, Node, tcp, udp
-from overlay_lab import ALL, OPTION, VNI, node_object
+from overlay import ALL, OPTION, VNI, node_object
 from policy_lab import policy, pods, sources
 
 pytestmark = pytest.mark.needs("geneve")

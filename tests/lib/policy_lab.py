@@ -21,7 +21,7 @@ import threading
 import time
 from typing import NamedTuple
 
-from agent_lab import Agent
+from agent import Agent
 from lab import FAMILY, NODE_GATEWAY, TIMEOUT, Lab, Monitor, network, wait_for
 
 SERVICES = ("tcp/53", "tcp/8080", "tcp/9090", "udp/53", "udp/5353", "sctp/3868", "icmp")

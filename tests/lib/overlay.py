@@ -9,7 +9,7 @@ import os
 import socket
 import struct
 
-from agent_lab import Agent
+from agent import Agent
 from lab import HOST_MAC, Node, Underlay, Wire, network, wait_for
 from policy_lab import SERVICES, Flow, Prober, namespace, pod_object, split
 

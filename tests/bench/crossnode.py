@@ -12,10 +12,10 @@ from datapath import FAMILIES, Figure, Mode, Suite
 from nodes import HOST_SYSCTLS, SYSCTLS, BenchError, Path, netns_add, policies, run, wire, write_sysctls
 from report import Row, say
 
-from lab import Node, Pod, network
 from agent import Agent
-from overlay import ALL, node_object
-from policy_lab import namespace, pod_object
+from lab import Node, Pod, network
+from manifests import namespace, node_object, pod_object
+from overlay import ALL
 
 SUITE = Suite("cross", baseline="routed", goal_path="tunnel", goal_families=FAMILIES, modes=(
     Mode("rr", [Figure("rr_p50", "p50", "us", 1e-3, 1.00), Figure("rr_p99", "p99", "us", 1e-3)]),

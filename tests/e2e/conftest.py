@@ -2,12 +2,12 @@
 """The real callers of a CNI plugin: containerd with runc, and libcni's own tool."""
 
 import json
-import os
 import subprocess
 
 import pytest
 
-from lab import BUILD, REPO, TIMEOUT, Lab, wait_for
+from lab import BUILD, REPO, Lab
+from netns import TIMEOUT
 
 CONTAINERD = REPO / "examples/lab/containerd"
 

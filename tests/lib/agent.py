@@ -11,7 +11,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from lab import TIMEOUT, wait_for
+from netns import TIMEOUT, wait_for
 
 MANIFESTS = "/run/manifests"
 SOCKET = "/run/warren/agent.sock"
@@ -196,7 +196,7 @@ class Agent:
         return wait_for(settled, "the policy to be in force", timeout)
 
     def endpoint(self, pod):
-        """What the agent knows of a pod of lab.Pod: {class, revision, identity, state...}; None: nothing."""
+        """What the agent knows of a Pod: {class, revision, identity, state...}; None: nothing."""
         found = [e for e in self.status()["endpoints"] if e["container"] == pod.container and e["ifname"] == pod.ifname]
         return found[0] if found else None
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 import pytest
 
-from lab import LINK_GROUP, Lab, Monitor
+from lab import LINK_GROUP, Lab
+from monitor import Monitor
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from agent import SOCKET, Agent
-from lab import TIMEOUT, Lab, moved, network, tcp, wait_for
+from lab import Lab, moved, network
+from netns import TIMEOUT, tcp, wait_for
 
 FIRST_SYN = 0.9  # seconds: a lost SYN would be repeated after one
 QUARANTINE = 0

@@ -14,8 +14,10 @@ import time
 import pytest
 
 from agent import METRICS, Agent, parse_metrics
-from lab import PINS, TIMEOUT, Lab, network, tcp, wait_for
-from policy_lab import block, namespace, namespaces, pod_object, pods, policy, sources
+from lab import Lab, network
+from manifests import block, namespace, namespaces, pod_object, pods, policy, sources
+from netns import TIMEOUT, tcp, wait_for
+from rawbpf import PINS
 
 FAMILIES = (4, 6)
 

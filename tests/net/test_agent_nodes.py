@@ -11,8 +11,9 @@ import time
 import pytest
 
 from agent import Agent
-from lab import Node, wait_for
-from policy_lab import pod_object
+from lab import Node
+from manifests import pod_object
+from netns import wait_for
 from rawbpf import foreign_program
 
 HERE = {4: "192.0.2.1", 6: "2001:db8:7::1"}

@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from lab import Lab, Wire, moved, network, tcp, wait_for
+from lab import Lab, moved, network
+from netns import Wire, tcp, wait_for
 from rawbpf import foreign_program
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6

@@ -4,15 +4,16 @@ a service address by a hand-made nft rule, masquerading. Policy is judged on bot
 and answers find back by way of the stack.
 """
 
-import contextlib
-import errno
 import os
 import socket
 
 import pytest
 
-from lab import FAMILY, NODE_GATEWAY, Lab, _transfer, tcp, udp, wait_for
-from policy_lab import Cluster, Drops, block, namespace, namespaces, pod_object, pods, policy, port, sources, targets
+from cluster import Cluster
+from lab import NODE_GATEWAY, Lab
+from manifests import block, namespace, namespaces, pod_object, pods, policy, port, sources, targets
+from monitor import Drops
+from netns import FAMILY, tcp, udp, wait_for
 
 NAMESPACES = [namespace("front", team="red"), namespace("back", team="blue")]
 CLIENT, SERVER = "front/client", "back/server"

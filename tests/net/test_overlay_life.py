@@ -8,9 +8,12 @@ import time
 
 import pytest
 
-from lab import TIMEOUT, Underlay, tcp, udp, wait_for
-from overlay import ALL, OVERHEAD, Overlay, Tunnelled, is_tunnel, node_object
-from policy_lab import Datagrams, Transfer, namespaces, policy, pods, sources
+from geneve import OVERHEAD, Tunnelled, is_tunnel
+from overlay import ALL, Overlay
+from manifests import namespaces, node_object, pods, policy, sources
+from netns import TIMEOUT, tcp, udp, wait_for
+from traffic import Datagrams, Transfer
+from underlay import Underlay
 
 SERVICE = {4: "192.0.2.10", 6: "2001:db8:5::10"}
 HOST_PORT, SERVICE_PORT, PORT = 18080, 80, 8080

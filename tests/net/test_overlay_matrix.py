@@ -13,9 +13,11 @@ import subprocess
 
 import pytest
 
-from lab import FAMILY, TIMEOUT, Underlay, tcp, udp
-from overlay import ALL, IP_HEADER, OVERHEAD, REMOTE_NODE, VNI, Overlay, Tunnelled, inner_ends, is_tunnel
-from policy_lab import block, policy, port, pods, sources, targets
+from geneve import IP_HEADER, OVERHEAD, REMOTE_NODE, VNI, Tunnelled, inner_ends, is_tunnel
+from overlay import ALL, Overlay
+from manifests import block, pods, policy, port, sources, targets
+from netns import TIMEOUT, tcp, udp
+from underlay import Underlay
 
 UDP_SEGMENT = 103
 IP_MTU_DISCOVER, IP_PMTUDISC_DO, IP_MTU, IPV6_MTU_DISCOVER, IPV6_MTU = 10, 2, 14, 23, 24

@@ -3,9 +3,11 @@
 
 import pytest
 
-from lab import network, tcp, udp, wait_for
-from overlay import ALL, OVERHEAD, Overlay, is_tunnel
-from policy_lab import Transfer
+from geneve import OVERHEAD, is_tunnel
+from lab import network
+from overlay import ALL, Overlay
+from netns import tcp, udp, wait_for
+from traffic import Transfer
 
 PODS = {"default/a1": "n1", "default/b2": "n2"}
 

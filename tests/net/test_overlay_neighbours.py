@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from lab import wait_for
+from netns import wait_for
 from overlay import ALL, Overlay
 
 

@@ -7,9 +7,11 @@ import shutil
 
 import pytest
 
-from lab import Node, Pod, tcp, udp, wait_for
-from overlay import ALL, OPTION, VNI, Overlay, node_object
-from policy_lab import policy, pods, sources
+from geneve import OPTION, VNI
+from lab import Node, Pod
+from overlay import ALL, Overlay
+from manifests import node_object, pods, policy, sources
+from netns import tcp, udp, wait_for
 
 DB = "unix:/run/openvswitch/db.sock"
 NUMBER = 9

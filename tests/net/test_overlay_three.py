@@ -10,9 +10,14 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 
-from lab import TIMEOUT, Underlay, moved, tcp, udp, wait_for
-from overlay import ALL, Overlay, Tunnelled, geneve, inner_ends, is_tunnel
-from policy_lab import Datagrams, Drops, Transfer, block, policy, port, pods, sources
+from geneve import Tunnelled, geneve, inner_ends, is_tunnel
+from lab import moved
+from overlay import ALL, Overlay
+from manifests import block, pods, policy, port, sources
+from monitor import Drops
+from netns import TIMEOUT, tcp, udp, wait_for
+from traffic import Datagrams, Transfer
+from underlay import Underlay
 
 SETUPS = {
     "tunnel-over-v4": dict(mode="tunnel", outer=4),

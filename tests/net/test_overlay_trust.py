@@ -12,8 +12,11 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment
 from scapy.layers.l2 import Ether
 
-from lab import FAMILY, TIMEOUT, Underlay, moved, udp, wait_for
-from overlay import ALL, OPTION, PORT, REMOTE_NODE, VNI, WORLD, Overlay, geneve, geneve_payload, is_tunnel
+from geneve import OPTION, PORT, REMOTE_NODE, VNI, WORLD, geneve, geneve_payload, is_tunnel
+from lab import moved
+from overlay import ALL, Overlay
+from netns import FAMILY, TIMEOUT, udp, wait_for
+from underlay import Underlay
 
 HOST = 1
 COPIES = 5

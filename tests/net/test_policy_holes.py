@@ -12,22 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from lab import FAMILY, network, tcp, udp, wait_for
-from policy_lab import (
-    Cluster,
-    Datagrams,
-    Drops,
-    Transfer,
-    block,
-    echo_request,
-    namespace,
-    namespaces,
-    pod_object,
-    pods,
-    policy,
-    port,
-    sources,
-)
+from cluster import Cluster
+from lab import network
+from manifests import block, namespace, namespaces, pod_object, pods, policy, port, sources
+from monitor import Drops
+from netns import FAMILY, tcp, udp, wait_for
+from probes import echo_request
+from traffic import Datagrams, Transfer
 
 NAMESPACES = [namespace("front", team="red"), namespace("back", team="blue")]
 CLIENT, SERVER = "front/client", "back/server"

@@ -12,23 +12,13 @@ import time
 
 import pytest
 
-from lab import NODE_GATEWAY, Lab, moved, tcp, udp, wait_for
-from policy_lab import (
-    DENIALS,
-    Cluster,
-    Datagrams,
-    Drops,
-    Transfer,
-    block,
-    namespace,
-    namespaces,
-    pod_object,
-    pods,
-    policy,
-    port,
-    sources,
-    targets,
-)
+from cluster import Cluster
+from lab import NODE_GATEWAY, Lab, moved
+from manifests import block, namespace, namespaces, pod_object, pods, policy, port, sources, targets
+from monitor import Drops
+from netns import tcp, udp, wait_for
+from probes import DENIALS
+from traffic import Datagrams, Transfer
 
 CUT_MS = 50  # from the manifest's rename to the last byte: median of TRIES
 TRIES = 5

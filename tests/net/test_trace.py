@@ -10,20 +10,11 @@ import json
 import pytest
 from scapy.layers.inet import TCP
 
+from cluster import Cluster
 from lab import HOST_MAC, Lab, moved
-from policy_lab import (
-    Cluster,
-    Drops,
-    Flow,
-    block,
-    namespace,
-    namespaces,
-    pods,
-    policy,
-    port,
-    sources,
-    targets,
-)
+from manifests import block, namespace, namespaces, pods, policy, port, sources, targets
+from monitor import Drops
+from probes import Flow
 
 NAMESPACES = [namespace("shop", team="blue"), namespace("other", team="red")]
 PODS = {

@@ -8,7 +8,8 @@ import threading
 from scapy.layers.inet import UDP
 from scapy.layers.l2 import Ether
 
-from lab import FAMILY, NODE_GATEWAY, Lab, moved, network
+from lab import NODE_GATEWAY, Lab, moved, network
+from netns import FAMILY
 
 REPLACEMENTS = 25
 

@@ -16,9 +16,12 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 
-from lab import Underlay, Wire, moved, tcp, udp, wait_for
-from overlay import ALL, VNI, Overlay, geneve
-from policy_lab import policy, pods, sources
+from geneve import VNI, geneve
+from lab import moved
+from overlay import ALL, Overlay
+from manifests import pods, policy, sources
+from netns import Wire, tcp, udp, wait_for
+from underlay import Underlay
 
 TUNSETIFF = 0x400454CA
 IFF_TAP, IFF_NAPI, IFF_NO_PI = 0x0002, 0x0010, 0x1000

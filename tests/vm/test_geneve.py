@@ -7,9 +7,12 @@ import contextlib
 
 import pytest
 
-from lab import Monitor, Node, tcp, udp
-from overlay import ALL, OPTION, VNI, node_object
-from policy_lab import policy, pods, sources
+from geneve import OPTION, VNI
+from lab import Node
+from overlay import ALL
+from manifests import node_object, pods, policy, sources
+from monitor import Monitor
+from netns import tcp, udp
 
 pytestmark = pytest.mark.needs("geneve")
 

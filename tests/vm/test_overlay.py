@@ -9,7 +9,7 @@ import struct
 
 import pytest
 
-from lab import tcp
+from netns import tcp
 
 
 UDP_SEGMENT = 103

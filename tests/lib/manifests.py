@@ -7,6 +7,11 @@ def split(name):
     return namespace or "default", short
 
 
+def pod_file(name):
+    """What a pod's manifest is called."""
+    return "pod-{}-{}".format(*split(name))
+
+
 def namespace(name, **labels):
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
 

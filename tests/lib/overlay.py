@@ -2,14 +2,13 @@
 """Several nodes: an underlay that joins them, an agent in each, pods, and the manifests that all of them read."""
 
 import contextlib
-import itertools
 import os
 
 from agent import Agent
+from cluster import Probed
 from lab import Node, network
-from manifests import namespace, node_object, pod_object, split
+from manifests import namespace, node_object, pod_file, pod_object
 from netns import Wire, wait_for
-from probes import SERVICES, Flow, Prober
 from underlay import Underlay
 
 ALL = (4, 6)
@@ -31,8 +30,6 @@ class Member(Node):
         self.run("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=1", "net.ipv4.conf.default.rp_filter=1")
         cluster.underlay.join(self, number)
         self.run("sysctl", "-qw", "net.ipv4.conf.eth0.rp_filter=1")
-        if cluster.init:
-            self.warren("node", "init")
 
     def object(self, **changes):
         parts = {"cidrs": list(self.cidr.values()), "addresses": list(self.address.values()), **changes}
@@ -56,19 +53,18 @@ class Member(Node):
         return self.ip("link", "show", "eth0")[0]["address"]
 
 
-class Overlay:
-    """`mode` tunnel, direct or auto; `outer` the family of the tunnels (None: that of the nodes' addresses); without
-    `init` the agents alone make the nodes; other options are the underlay's.
+class Overlay(Probed):
+    """`mode` tunnel, direct or auto; `outer` the family of the tunnels (None: that of the nodes' addresses); other options
+    are the underlay's. The agents make the nodes.
     """
 
     UNDERLAY = Underlay
 
-    def __init__(self, nodes=2, mode="tunnel", outer=4, init=True, **underlay):
-        self.mode, self.outer, self.init, self.key = mode, outer, init, os.urandom(16)
+    def __init__(self, nodes=2, mode="tunnel", outer=4, **underlay):
+        super().__init__()
+        self.mode, self.outer, self.key = mode, outer, os.urandom(16)
         self.options = ["--routing-mode", mode, "--underlay", f"ipv{outer}" if outer else "auto"]
-        self.manifests = {}  # name: objects, as everybody has them
-        self.pods, self.nodes = {}, {}
-        self._prober = None
+        self.nodes = {}
         self.stack = contextlib.ExitStack()
         with contextlib.ExitStack() as undo:
             undo.push(self.stack)
@@ -127,16 +123,10 @@ class Overlay:
         for node in self.nodes.values() if to is None else to:
             self._write_to(node, name, objects)
 
-    def apply(self, name, *objects, to=None):
-        self.write(name, *objects, to=to)
-        self.wait_applied()
-
-    def remove(self, *names):
-        for name in names:
-            del self.manifests[name]
-            for node in self.nodes.values():
-                (node.outside("/run/manifests") / f"{name}.json").unlink()
-        self.wait_applied()
+    def unlink(self, name):
+        del self.manifests[name]
+        for node in self.nodes.values():
+            (node.outside("/run/manifests") / f"{name}.json").unlink()
 
     def wait_applied(self):
         for node in self.nodes.values():
@@ -161,14 +151,12 @@ class Overlay:
     def pod(self, name, node, chain=(), runtime=None, announce=True, **labels):
         """A pod at `node` and its manifest, which all nodes have when it returns."""
         node = self.nodes.get(node, node)
-        namespace, short = split(name)
-        file = f"pod-{namespace}-{short}"
+        file = pod_file(name)
         self.write(file, self.pod_manifest(name, node, **labels), to=None if announce else [node])
         conf = network(policy="agent", ipam={"ranges": [[{"subnet": node.cidr[f]}] for f in ALL]})
         if chain:
             conf["cniVersion"] = "1.0.0"
-        args = f"IgnoreUnknown=1;K8S_POD_NAMESPACE={namespace};K8S_POD_NAME={short}"
-        pod = self.pods[name] = node.pod(short, [conf, *chain] if chain else conf, args=args, runtime=runtime)
+        pod = self.add_pod(node, name, conf, chain, runtime)
         pod.labels = labels
         if announce:
             self.apply(file, self.pod_manifest(name, node, list(pod.ips.values()), **labels))
@@ -176,16 +164,7 @@ class Overlay:
 
     def relabel(self, name, to=None, **labels):
         pod = self.pods[name]
-        file = "pod-{}-{}".format(*split(name))
-        self.apply(file, self.pod_manifest(name, pod.node, list(pod.ips.values()), **labels), to=to)
-
-    def delete(self, name):
-        if self._prober and name in self._prober.sides:
-            self._prober.remove(name)
-        self.pods.pop(name).delete()
-        file = "pod-{}-{}".format(*split(name))
-        if file in self.manifests:
-            self.remove(file)
+        self.apply(pod_file(name), self.pod_manifest(name, pod.node, list(pod.ips.values()), **labels), to=to)
 
     def pod_mtu_probe(self):
         """The MTU that a new pod gets."""
@@ -196,45 +175,18 @@ class Overlay:
 
     # --- probes ---
 
-    @property
-    def prober(self):
-        """Sides: pods; hostN, a node's host by its gateway address; nodeN, by its own; beyond, which is the world."""
-        if not self._prober:
-            self._prober = Prober(*self.nodes.values())
-            self._prober.add("beyond", self.underlay, Underlay.BEYOND)
-            for node in self.nodes.values():
-                self._prober.add(f"node{node.number}", node, node.address)
+    def sides(self):
+        """hostN: a node's host by its gateway address; nodeN: by its own; beyond, which is the world."""
+        yield "beyond", self.underlay, Underlay.BEYOND
         for node in self.nodes.values():
-            name = f"host{node.number}"
-            if name not in self._prober.sides and any(pod.node is node for pod in self.pods.values()):
-                self._prober.add(name, node, node.gateway)
-        for name, pod in self.pods.items():
-            if name not in self._prober.sides:
-                self._prober.add(name, pod, pod.ips)
-        return self._prober
-
-    def end_probes(self):
-        if self._prober:
-            self._prober.close()
-            self._prober = None
-
-    def flows(self, services=SERVICES):
-        """Every probe there is: pods with pods, with every node by both of its addresses, with the world."""
-        others = [name for name in self.prober.sides if "/" not in name]
-        pairs = [*itertools.permutations(self.pods, 2)]
-        pairs += [pair for name in self.pods for other in others for pair in ((name, other), (other, name))]
-        for (src, dst), family, service in itertools.product(pairs, ALL, services):
-            if not (service.startswith("sctp") and self.is_masqueraded(src, dst)):
-                yield Flow(src, dst, family, service)
+            yield f"node{node.number}", node, node.address
+            if any(pod.node is node for pod in self.pods.values()):
+                yield f"host{node.number}", node, node.gateway
 
     def is_masqueraded(self, src, dst):
-        """This kernel's masquerading does not know SCTP."""
         if src not in self.pods or dst in self.pods or dst.startswith("host"):
             return False
         return dst != f"node{self.pods[src].node.number}"
-
-    def check(self, expectation, flows=None):
-        return self.prober.check(expectation, flows if flows is not None else self.flows())
 
     # --- the wire ---
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 import pytest
 
+from cluster import CLIENT, LABELS, NAMESPACES, SERVER, Cluster
 from lab import LINK_GROUP, Lab
 from monitor import Monitor
 
@@ -50,3 +51,31 @@ def watch(node):
     )
     yield lambda: sum(count for _, count in node.nft_counters("watch"))
     node.run("nft", "delete", "table", "inet", "watch")
+
+
+# --- pods under policy --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with Cluster(*NAMESPACES) as cluster:
+        for name, labels in LABELS.items():
+            cluster.pod(name, labels)
+        yield cluster
+
+
+@pytest.fixture
+def as_before(cluster):
+    """The test leaves the cluster as it found it."""
+    with cluster.as_before():
+        yield
+
+
+@pytest.fixture
+def client(cluster):
+    return cluster.pods[CLIENT]
+
+
+@pytest.fixture
+def server(cluster):
+    return cluster.pods[SERVER]

@@ -16,6 +16,8 @@ from manifests import block, namespace, namespaces, pods, policy, port, sources,
 from monitor import Drops
 from probes import Flow
 
+pytestmark = pytest.mark.usefixtures("as_before")
+
 NAMESPACES = [namespace("shop", team="blue"), namespace("other", team="red")]
 PODS = {
     "shop/web": {"app": "web"},
@@ -49,13 +51,6 @@ def cluster():
         cluster.apply("policies", *POLICIES)
         yield cluster
         cluster.end_probes()
-
-
-@pytest.fixture(autouse=True)
-def as_before(cluster):
-    yield
-    cluster.end_probes()
-    cluster.remove(*[f for f in cluster.files if f not in ("cluster", "policies") and not f.startswith("pod-")])
 
 
 def trace(cluster, src, dst, *options, check=True):

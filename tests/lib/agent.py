@@ -51,7 +51,11 @@ class Agent:
             *self.args, env={"NOTIFY_SOCKET": "/run/notify.sock"}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
         if wait:
-            self.wait_notified("READY=1")
+            try:
+                self.wait_notified("READY=1")
+            except BaseException:
+                self.close()  # nobody has it yet who would
+                raise
 
     def wait_notified(self, line, timeout=TIMEOUT):
         """Until the agent has told the service manager so; returns all the lines of that message."""

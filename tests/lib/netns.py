@@ -14,7 +14,7 @@ import socket
 import subprocess
 import time
 
-TIMEOUT = int(os.environ.get("WARREN_TEST_TIMEOUT", 10))  # seconds: how long a test waits for what must happen
+TIMEOUT = int(os.environ.get("WARREN_TEST_TIMEOUT", 30))  # seconds: how long a test waits for what must happen
 FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 CLONE_NEWNET = 0x40000000

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from geneve import OVERHEAD, Tunnelled, is_tunnel
+from geneve import Tunnelled, is_tunnel
 from overlay import ALL, Overlay
 from manifests import namespaces, node_object, pods, policy, sources
 from netns import TIMEOUT, tcp, udp, wait_for
@@ -183,22 +183,6 @@ def test_neighbour_gets_another_mac(overlay):
                 transfer.wait_more(20000)
             macs = {mac for f in wire.drain() if is_tunnel(f) for mac in (f[:6], f[6:12])}
     assert bytes.fromhex(old.replace(":", "")) not in macs
-
-
-def test_mtu_of_the_uplink_shrinks(overlay):
-    """Pods that are there learn it by the first packet that does not fit; new ones begin with it."""
-    a, b = ends(overlay)
-    for number, node in enumerate(overlay.nodes.values(), 1):
-        overlay.underlay.set_mtu(node, number, 1400)
-    overlay.underlay.run("ip", "link", "set", "lan", "mtu", 1400)
-    overlay.wait_applied()
-    fits = 1400 - OVERHEAD[overlay.outer]
-    wait_for(lambda: overlay.pod_mtu_probe() == fits, "new pods fit")
-    with overlay.capture() as wire:
-        for family in ALL:
-            tcp(a, b, b.ips[family], size=1 << 20)
-            udp(a, b, b.ips[family], payload=bytes(5000))
-        assert any(is_tunnel(frame) for frame in wire.drain())
 
 
 def test_two_nodes_claim_one_cidr(shared):

@@ -204,6 +204,10 @@ class Agent:
         found = [e for e in self.status()["endpoints"] if e["container"] == pod.container and e["ifname"] == pod.ifname]
         return found[0] if found else None
 
+    def identity(self, pod):
+        """As the number that packets carry."""
+        return int(str(self.endpoint(pod)["identity"]), 0)
+
     # --- metrics ----------------------------------------------------------------------------------------------------
 
     def http(self, request):

@@ -166,6 +166,10 @@ class Overlay(Probed):
         pod = self.pods[name]
         self.apply(pod_file(name), self.pod_manifest(name, pod.node, list(pod.ips.values()), **labels), to=to)
 
+    def identity(self, name):
+        """Of a pod, as its node knows it."""
+        return self.pods[name].node.agent.identity(self.pods[name])
+
     def pod_mtu_probe(self):
         """The MTU that a new pod gets."""
         pod = self.pod("default/probe", next(iter(self.nodes)))

@@ -69,7 +69,7 @@ def allowed_identities(overlay):
     """{inner source: identity that its packets may carry}."""
     found = {}
     for pod in overlay.pods.values():
-        identity = int(str(pod.node.agent.endpoint(pod)["identity"]), 0)
+        identity = pod.node.agent.identity(pod)
         found.update({address: identity for address in pod.ips.values()})
     for node in overlay.nodes.values():
         found.update({address: REMOTE_NODE for address in (*node.gateway.values(), *node.address.values())})

@@ -263,7 +263,7 @@ def test_nothing_but_answers_gets_into_the_stack(overlay, translating, family):
     """The first node is no way out for another node's pods: what it has not forwarded it does not take."""
     n1, n, outer = overlay.nodes["n1"], translating.node, overlay.outer
     inner = (IP if family == 4 else IPv6)(src=translating.ips[family], dst=Underlay.BEYOND[family]) / UDP(sport=PORT, dport=9)
-    identity = int(str(n.agent.endpoint(translating)["identity"]), 0)
+    identity = n.agent.identity(translating)
     packet = geneve(n.address[outer], n1.address[outer], inner, identity=identity)
     before = n1.metrics()
     with overlay.underlay.udp(family, 9, Underlay.BEYOND[family]) as beyond:

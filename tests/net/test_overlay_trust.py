@@ -47,10 +47,6 @@ def a1(overlay):
     return overlay.pods["default/a1"]
 
 
-def pod_identity(pod):
-    return int(str(pod.node.agent.endpoint(pod)["identity"]), 0)
-
-
 def datagram(src, dst):
     return (IPv6 if ":" in src else IP)(src=src, dst=dst) / UDP(sport=4444, dport=7777) / b"from nowhere"
 
@@ -193,7 +189,7 @@ class Lan:
         self.overlay, self.outer = overlay, overlay.outer
         self.n1, self.n2 = overlay.nodes["n1"], overlay.nodes["n2"]
         self.a1, self.b1, self.b2 = (overlay.pods[f"default/{name}"] for name in ("a1", "b1", "b2"))
-        self.identity = pod_identity(self.b2)
+        self.identity = self.b2.node.agent.identity(self.b2)
 
     def frame(self, packet):
         return Ether(src=self.n2.uplink_mac, dst=self.n1.uplink_mac) / packet

@@ -118,11 +118,6 @@ def uplink(node):
     return next(guard for guard in node.warren_json("uplink", "list") if guard["device"] == "eth0")
 
 
-def identity(overlay, name):
-    pod = overlay.pods[name]
-    return int(str(pod.node.agent.endpoint(pod)["identity"]), 0)
-
-
 def datagram(src, dst, text=b"hello"):
     return (IPv6 if ":" in src else IP)(src=src, dst=dst) / UDP(sport=4444, dport=7777) / text
 
@@ -180,7 +175,7 @@ def test_taken_apart_by_xdp(overlay, n2, family):
     a1, a2 = overlay.pods["default/a1"], overlay.pods["default/a2"]
     inner = datagram(a1.ips[family], a2.ips[family])
     with a2.udp(family, 7777) as sock, Wire(n2, "eth0") as wire:
-        overlay.underlay.send(n2, frame(overlay, inner, identity(overlay, "default/a1")))
+        overlay.underlay.send(n2, frame(overlay, inner, overlay.identity("default/a1")))
         assert sock.recv(100) == b"hello"
         assert bytes(inner) in [bytes(got[14:]) for got in wire.drain()]
 
@@ -193,8 +188,8 @@ def test_policy_by_the_carried_identity(overlay, n2, family):
     try:
         with a2.udp(family, 7777) as sock:
             before = n2.metrics()
-            overlay.underlay.send(n2, frame(overlay, datagram(nobody, a2.ips[family], b"a"), identity(overlay, "default/a1")))
-            overlay.underlay.send(n2, frame(overlay, datagram(nobody, a2.ips[family], b"b"), identity(overlay, "default/b1")))
+            overlay.underlay.send(n2, frame(overlay, datagram(nobody, a2.ips[family], b"a"), overlay.identity("default/a1")))
+            overlay.underlay.send(n2, frame(overlay, datagram(nobody, a2.ips[family], b"b"), overlay.identity("default/b1")))
             assert sock.recv(100) == b"b"
             assert moved(before, n2.metrics()).get(("ingress_denied", "ingress")) == 1
     finally:
@@ -218,7 +213,7 @@ def test_bad_tunnel_packets_end_in_xdp(overlay, n2, family, bad):
     with Wire(n2, "eth0") as wire:
         before = n2.metrics()
         for _ in range(5):
-            overlay.underlay.send(n2, frame(overlay, inner, identity(overlay, "default/a1"), **fields))
+            overlay.underlay.send(n2, frame(overlay, inner, overlay.identity("default/a1"), **fields))
         wait_for(lambda: moved(before, n2.metrics()).get(reason) == 5, f"five drops by {reason}")
         overlay.nodes["n1"].ping(n2.address[family])  # it comes behind them
         assert not [got for got in wire.drain() if b"bad" in got]
@@ -228,7 +223,7 @@ def test_inner_source_is_still_looked_at(overlay, n2, family):
     a2 = overlay.pods["default/a2"]
     elsewhere = {4: "10.87.9.9", 6: "fd00:87:0:9::9"}[family]
     before = n2.metrics()
-    overlay.underlay.send(n2, frame(overlay, datagram(elsewhere, a2.ips[family]), identity(overlay, "default/a1")))
+    overlay.underlay.send(n2, frame(overlay, datagram(elsewhere, a2.ips[family]), overlay.identity("default/a1")))
     wait_for(lambda: ("tunnel_source", "ingress") in moved(before, n2.metrics()), "a drop")
 
 

@@ -79,3 +79,26 @@ def client(cluster):
 @pytest.fixture
 def server(cluster):
     return cluster.pods[SERVER]
+
+
+# --- several nodes: a file that has them has its own `overlay` ---------------------------------------------------------------
+
+
+@pytest.fixture
+def n1(overlay):
+    return overlay.nodes["n1"]
+
+
+@pytest.fixture
+def n2(overlay):
+    return overlay.nodes["n2"]
+
+
+@pytest.fixture
+def a1(overlay):
+    return overlay.pods["default/a1"]
+
+
+@pytest.fixture
+def b2(overlay):
+    return overlay.pods["default/b2"]

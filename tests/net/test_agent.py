@@ -28,11 +28,6 @@ def lab():
         yield lab
 
 
-@pytest.fixture
-def node(lab):
-    return lab.node
-
-
 @pytest.fixture(scope="module")
 def shared(lab):
     with Agent(lab.node) as agent:

@@ -47,16 +47,6 @@ def overlay(request):
         yield overlay
 
 
-@pytest.fixture
-def a1(overlay):
-    return overlay.pods["default/a1"]
-
-
-@pytest.fixture
-def b2(overlay):
-    return overlay.pods["default/b2"]
-
-
 def pod_mtu(overlay):
     """What the pods should have been given."""
     return overlay.underlay.mtu - (0 if overlay.mode == "direct" else OVERHEAD[overlay.outer])

@@ -32,21 +32,6 @@ def overlay(request):
         yield overlay
 
 
-@pytest.fixture
-def n1(overlay):
-    return overlay.nodes["n1"]
-
-
-@pytest.fixture
-def n2(overlay):
-    return overlay.nodes["n2"]
-
-
-@pytest.fixture
-def a1(overlay):
-    return overlay.pods["default/a1"]
-
-
 def datagram(src, dst):
     return (IPv6 if ":" in src else IP)(src=src, dst=dst) / UDP(sport=4444, dport=7777) / b"from nowhere"
 

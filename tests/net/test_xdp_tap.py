@@ -109,11 +109,6 @@ def overlay(request):
         yield overlay
 
 
-@pytest.fixture
-def n2(overlay):
-    return overlay.nodes["n2"]
-
-
 def uplink(node):
     return next(guard for guard in node.warren_json("uplink", "list") if guard["device"] == "eth0")
 

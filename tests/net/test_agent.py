@@ -13,9 +13,11 @@ import time
 
 import pytest
 
-from agent_lab import METRICS, Agent, parse_metrics
-from lab import PINS, TIMEOUT, Lab, network, tcp, wait_for
-from policy_lab import block, namespace, namespaces, pod_object, pods, policy, sources
+from agent import METRICS, Agent, parse_metrics
+from lab import Lab, network
+from manifests import block, namespace, namespaces, pod_object, pods, policy, sources
+from netns import TIMEOUT, tcp, wait_for
+from rawbpf import PINS
 
 FAMILIES = (4, 6)
 
@@ -24,11 +26,6 @@ FAMILIES = (4, 6)
 def lab():
     with Lab() as lab:
         yield lab
-
-
-@pytest.fixture
-def node(lab):
-    return lab.node
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from lab import TIMEOUT, wait_for
+from netns import TIMEOUT, wait_for
 
 MANIFESTS = "/run/manifests"
 SOCKET = "/run/warren/agent.sock"
@@ -51,7 +51,11 @@ class Agent:
             *self.args, env={"NOTIFY_SOCKET": "/run/notify.sock"}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
         if wait:
-            self.wait_notified("READY=1")
+            try:
+                self.wait_notified("READY=1")
+            except BaseException:
+                self.close()  # nobody has it yet who would
+                raise
 
     def wait_notified(self, line, timeout=TIMEOUT):
         """Until the agent has told the service manager so; returns all the lines of that message."""
@@ -196,9 +200,13 @@ class Agent:
         return wait_for(settled, "the policy to be in force", timeout)
 
     def endpoint(self, pod):
-        """What the agent knows of a pod of lab.Pod: {class, revision, identity, state...}; None: nothing."""
+        """What the agent knows of a Pod: {class, revision, identity, state...}; None: nothing."""
         found = [e for e in self.status()["endpoints"] if e["container"] == pod.container and e["ifname"] == pod.ifname]
         return found[0] if found else None
+
+    def identity(self, pod):
+        """As the number that packets carry."""
+        return int(str(self.endpoint(pod)["identity"]), 0)
 
     # --- metrics ----------------------------------------------------------------------------------------------------
 

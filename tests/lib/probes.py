@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Pods under policy: manifests from a few words, expectations as text, and probes that find out by real packets.
+"""Who may talk with whom: flows, what is expected of them as text, and probes that find out by real packets.
 
-A Cluster is a lab with an agent and pods; its Sides are who may talk with whom: the pods, the node's host, and two
-addresses of the world. A Flow is one probe. What becomes of it is learnt from its answer, or from the event of its
-drop: nobody waits for something that does not happen.
+A Prober's Sides are who may talk with whom: pods, the nodes' hosts, addresses of the world. A Flow is one probe. What
+becomes of it is learnt from its answer, or from the event of its drop: nobody waits for something that does not happen.
 """
 
 import contextlib
@@ -11,18 +10,15 @@ import errno
 import itertools
 import json
 import os
-import random
 import re
-import select
 import selectors
 import socket
 import struct
-import threading
 import time
 from typing import NamedTuple
 
-from agent_lab import Agent
-from lab import FAMILY, NODE_GATEWAY, TIMEOUT, Lab, Monitor, network, wait_for
+from monitor import Monitor
+from netns import FAMILY, TIMEOUT
 
 SERVICES = ("tcp/53", "tcp/8080", "tcp/9090", "udp/53", "udp/5353", "sctp/3868", "icmp")
 DENIALS = ("egress_denied", "ingress_denied")
@@ -31,87 +27,6 @@ IPPROTO_SCTP = 132
 SCTP_INIT, SCTP_INIT_ACK = 1, 2
 ECHO = {4: (8, 0), 6: (128, 129)}  # request, reply
 LINGER_NONE = struct.pack("ii", 1, 0)  # a close() that leaves nothing behind: RST
-
-# --- manifests --------------------------------------------------------------------------------------------------------
-
-
-def split(name):
-    namespace, _, short = name.rpartition("/")
-    return namespace or "default", short
-
-
-def namespace(name, **labels):
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
-
-
-def pod_object(name, labels=None, ports=(), uid=None, phase="Running", **metadata):
-    """`ports`: (name, number, protocol)."""
-    namespace, short = split(name)
-    metadata = {"name": short, "namespace": namespace, "labels": labels or {}, **metadata}
-    if uid:
-        metadata["uid"] = uid
-    ports = [{"name": n, "containerPort": number, "protocol": protocol} for n, number, protocol in ports]
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": metadata,
-        "spec": {"containers": [{"name": "main", "image": "example", "ports": ports}]},
-        "status": {"phase": phase},
-    }
-
-
-def policy(name, pods=None, ingress=None, egress=None, types=None):
-    """A NetworkPolicy for the pods with these labels (or of this matching()). Rules as the API has them."""
-    namespace, short = split(name)
-    whole = pods and pods.keys() <= {"matchLabels", "matchExpressions"}
-    spec = {"podSelector": pods if whole else matching(**(pods or {}))}
-    for key, value in (("ingress", ingress), ("egress", egress), ("policyTypes", types)):
-        if value is not None:
-            spec[key] = value
-    return {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "NetworkPolicy",
-        "metadata": {"name": short, "namespace": namespace},
-        "spec": spec,
-    }
-
-
-def matching(*requirements, **labels):
-    """A selector: labels, and requirements (key, operator, values...)."""
-    expressions = [
-        {"key": key, "operator": operator, **({"values": values} if values else {})}
-        for key, operator, *values in requirements
-    ]
-    parts = {"matchLabels": labels, "matchExpressions": expressions}
-    return {key: value for key, value in parts.items() if value}
-
-
-def pods(*requirements, **labels):
-    return {"podSelector": matching(*requirements, **labels)}
-
-
-def namespaces(*requirements, **labels):
-    return {"namespaceSelector": matching(*requirements, **labels)}
-
-
-def block(cidr, *except_):
-    return {"ipBlock": {"cidr": cidr, **({"except": list(except_)} if except_ else {})}}
-
-
-def port(number=None, protocol="TCP", end=None):
-    parts = {"protocol": protocol, "port": number, "endPort": end}
-    return {key: value for key, value in parts.items() if value is not None}
-
-
-def sources(*peers, ports=None):
-    """One rule of ingress."""
-    return {"from": list(peers), **({"ports": ports} if ports is not None else {})}
-
-
-def targets(*peers, ports=None):
-    """One rule of egress."""
-    return {"to": list(peers), **({"ports": ports} if ports is not None else {})}
-
 
 # --- what is expected -------------------------------------------------------------------------------------------------
 
@@ -215,20 +130,6 @@ def echo_request(family, ident):
     if family == 4:
         head = head[:2] + struct.pack("!H", checksum(head)) + head[4:]
     return head
-
-
-class Drops(Monitor):
-    """Events of drops only."""
-
-    def __init__(self, node):
-        super().__init__(node, "--drops")
-
-    def drain(self):
-        """What has been told so far."""
-        events = []
-        while event := self.next(0.001):
-            events.append(event)
-        return events
 
 
 class Outcome:
@@ -475,278 +376,3 @@ class Prober:
             self.selector.unregister(stream)
             monitor.close()
         self.selector.close()
-
-
-# --- the cluster ------------------------------------------------------------------------------------------------------
-
-
-class Cluster:
-    """A lab with an agent; pods and policies come as asked."""
-
-    def __init__(self, *objects, init=(), options=()):
-        self.lab = Lab()
-        self.node, self.world = self.lab.node, self.lab.world
-        self.pods = {}
-        self.files = set()
-        self._prober = None
-        try:
-            self.node.warren("node", "init", *init)
-            self.agent = Agent(self.node, *options)
-        except BaseException:
-            self.lab.__exit__()
-            raise
-        if objects:
-            self.apply("cluster", *objects)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.end_probes()
-        self.agent.close()
-        self.lab.__exit__()
-
-    def apply(self, name, *objects):
-        """Renames a manifest into place, and waits until it is in force."""
-        self.write(name, *objects)
-        self.agent.wait_applied()
-
-    def write(self, name, *objects):
-        self.agent.write(f"{name}.json", *objects)
-        self.files.add(name)
-
-    def unlink(self, name):
-        self.agent.remove(f"{name}.json")
-        self.files.discard(name)
-
-    def remove(self, *names):
-        for name in names:
-            self.unlink(name)
-        self.agent.wait_applied()
-
-    def pod(self, name, labels=None, ports=(), uid=None, manifest=True, **conf):
-        """A pod and its manifest. `conf`: of the network."""
-        namespace, short = split(name)
-        if manifest:
-            self.write(f"pod-{namespace}-{short}", pod_object(name, labels, ports, uid))
-        args = f"IgnoreUnknown=1;K8S_POD_NAMESPACE={namespace};K8S_POD_NAME={short}"
-        if uid:
-            args += f";K8S_POD_UID={uid}"
-        chain = conf.pop("chain", [])
-        runtime = conf.pop("runtime", None)
-        first = network(policy=conf.pop("policy", "agent"), **conf)
-        self.pods[name] = self.node.pod(short, [first, *chain] if chain else first, args=args, runtime=runtime)
-        return self.pods[name]
-
-    def delete(self, name):
-        """The pod; and its manifest, if it has one."""
-        if self._prober and name in self._prober.sides:
-            self._prober.remove(name)
-        self.pods.pop(name).delete()
-        file = "pod-{}-{}".format(*split(name))
-        if file in self.files:
-            self.remove(file)
-
-    def end_probes(self):
-        """Frees the events, which have one reader."""
-        if self._prober:
-            self._prober.close()
-            self._prober = None
-
-    @property
-    def prober(self):
-        """With all pods that there are, the host and the world."""
-        if not self._prober:
-            self._prober = Prober(self.node)
-            self._prober.add("world", self.world, Lab.WORLD)
-            self._prober.add("beyond", self.world, Lab.BEYOND)
-        sides = self._prober.sides
-        for name, pod in self.pods.items():
-            if name not in sides:
-                self._prober.add(name, pod, pod.ips)
-        if self.pods and "host" not in sides:
-            self._prober.add("host", self.node, NODE_GATEWAY)
-        return self._prober
-
-    def flows(self, services=SERVICES):
-        """Every probe there is: pods with pods, with the host, with the world."""
-        names, others = list(self.pods), ("host", "world", "beyond")
-        pairs = [*itertools.permutations(names, 2)]
-        pairs += [pair for name in names for other in others for pair in ((name, other), (other, name))]
-        for (src, dst), family, service in itertools.product(pairs, (4, 6), services):
-            # This kernel's masquerading does not know SCTP.
-            if service.startswith("sctp") and dst in ("world", "beyond"):
-                continue
-            yield Flow(src, dst, family, service)
-
-    def check(self, expectation, flows=None):
-        """Every flow by real packets; fails with all that went otherwise. Returns {flow: Outcome}."""
-        return self.prober.check(expectation, flows if flows is not None else self.flows())
-
-    # --- the independent check: `warren trace`, `warren policy why` ---
-
-    def address_of(self, name, family):
-        if name in self.pods:
-            return name
-        return {"host": NODE_GATEWAY, "world": Lab.WORLD, "beyond": Lab.BEYOND}[name][family]
-
-    def words(self, flow):
-        src, dst = (self.address_of(name, flow.family) for name in (flow.src, flow.dst))
-        dst = f"[{dst}]" if dst.count(":") > 1 else dst
-        service = f"{flow.port}/{flow.protocol}" if flow.port else flow.protocol
-        return [src, f"{dst}:{service}", "--family", str(flow.family)]
-
-    def ask(self, command, flows):
-        """[answer] of `warren <command> SRC DST` for each flow, by one shell in the node."""
-        commands = [" ".join(["warren", command, *self.words(flow), "--json"]) for flow in flows]
-        lines = [f"{command} || echo null; echo ," for command in commands]
-        out = self.node.run("sh", "-c", "\n".join(["echo [", *lines, "echo null ]"])).stdout
-        return json.loads(out)[:-1]
-
-    def agree(self, outcomes, count=None, seed=0):
-        """`trace` and `policy why` say of a sample of these flows what the traffic found."""
-        flows = sorted(outcomes)
-        if count and count < len(flows):
-            kinds = [[f for f in flows if outcomes[f].passed is passed] for passed in (True, False)]
-            draw = random.Random(seed)
-            flows = [f for kind in kinds for f in draw.sample(kind, min(count // 2, len(kind)))]
-        wrong = []
-        for command in ("trace", "policy why"):
-            asked = [f for f in flows if command == "trace" or {f.src, f.dst} & set(self.pods)]
-            for flow, answer in zip(asked, self.ask(command, asked)):
-                if not answer or (answer["verdict"] in ("allowed", "pass")) != outcomes[flow].passed:
-                    wrong.append(f"{command}: {flow}: {outcomes[flow]}, said {json.dumps(answer)}")
-        assert not wrong, "\n".join(wrong)
-
-
-# --- traffic that goes on ---------------------------------------------------------------------------------------------
-
-
-class Worker(threading.Thread):
-    """A thread that calls turn() until it is closed; what it fails with, close() raises."""
-
-    def __init__(self):
-        super().__init__(daemon=True)
-        self.ended, self.error = threading.Event(), None
-        self.start()
-
-    def run(self):
-        try:
-            while not self.ended.is_set():
-                self.turn()
-        except BaseException as error:
-            self.error = error
-
-    def close(self):
-        self.ended.set()
-        self.join()
-        if self.error:
-            raise self.error
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, *_):
-        with contextlib.suppress(Exception) if kind else contextlib.nullcontext():
-            self.close()
-
-
-class Transfer(Worker):
-    """A TCP connection from `client` to `server` that carries 1000 bytes a millisecond, up or (`down`) back.
-
-    `last`: when bytes last arrived; `got`: how many there were.
-    """
-
-    def __init__(self, client, server, address, port=0, listen_port=0, down=False, half_closed=False):
-        family = 6 if ":" in address else 4
-        with server.tcp_listen(family, listen_port) as listener:
-            self.a = client.tcp_connect(address, port or listener.getsockname()[1])
-            self.b, _ = listener.accept()
-        self.source, self.sink = (self.b, self.a) if down else (self.a, self.b)
-        if half_closed:
-            self.sink.shutdown(socket.SHUT_WR)
-        for sock in (self.a, self.b):
-            sock.setblocking(False)
-        self.got, self.last, self.arrived = 0, 0.0, threading.Condition()
-        super().__init__()
-
-    def turn(self):
-        with contextlib.suppress(BlockingIOError):
-            self.source.send(bytes(1000))
-        if select.select([self.sink], [], [], 0.001)[0]:
-            data = self.sink.recv(1 << 16)
-            assert data, "the connection has ended"
-            with self.arrived:
-                self.got += len(data)
-                self.last = time.monotonic()
-                self.arrived.notify_all()
-
-    def wait_more(self, size=1, timeout=TIMEOUT):
-        """Until `size` more bytes have arrived."""
-        with self.arrived:
-            goal = self.got + size
-            assert self.arrived.wait_for(lambda: self.error or self.got >= goal, timeout), "nothing arrives"
-            assert not self.error, self.error
-
-    @property
-    def retransmits(self):
-        """tcpi_total_retrans"""
-        return struct.unpack_from("<I", self.source.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192), 100)[0]
-
-    def pause(self):
-        """No bytes from here on; the connection stands."""
-        super().close()
-
-    def close(self):
-        self.pause()
-        for sock in (self.a, self.b):
-            sock.close()
-
-
-class Datagrams(Worker):
-    """Numbered datagrams from one connected socket to another, one every half millisecond, each answered."""
-
-    def __init__(self, client, server, address, listen_address=None, port=0, listen_port=0):
-        family = 6 if ":" in address else 4
-        self.b = server.udp(family, listen_port, listen_address or address)
-        self.a = client.udp(family)
-        self.a.connect((address, port or self.b.getsockname()[1]))
-        for sock in (self.a, self.b):
-            sock.setblocking(False)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-        self.sent, self.heard, self.answered = 0, set(), set()
-        super().__init__()
-
-    def turn(self):
-        self.a.send(struct.pack("<Q", self.sent))
-        self.sent += 1
-        self.collect()
-        self.ended.wait(0.0005)
-
-    def collect(self):
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                data, source = self.b.recvfrom(64)
-                self.heard.add(struct.unpack("<Q", data)[0])
-                self.b.sendto(data, source)
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                self.answered.add(struct.unpack("<Q", self.a.recv(64))[0])
-
-    def wait_more(self, count=20):
-        goal = self.sent + count
-        wait_for(lambda: self.error or self.sent >= goal, "datagrams are sent")
-
-    def finish(self):
-        """Ends it; {number} of the datagrams that were lost, there or back."""
-        self.close()
-
-        def complete():
-            self.collect()
-            return len(self.answered) == self.sent
-
-        with contextlib.suppress(AssertionError):
-            wait_for(complete, "all answers", timeout=1)
-        for sock in (self.a, self.b):
-            sock.close()
-        return set(range(self.sent)) - self.answered

@@ -8,6 +8,7 @@
 
 #include "addresses.h"
 #include "agent_socket.h"
+#include "array.h"
 #include "cleanup.h"
 #include "file.h"
 #include "log.h"
@@ -300,7 +301,7 @@ static const struct step {
 	/* Delivered before the record says so: see finish(). */
 	{ "the result", result_do, NULL, CNI_ERR_IO },
 };
-#define STEPS ((int)(sizeof(steps) / sizeof(steps[0])))
+#define STEPS ((int)ARRAY_SIZE(steps))
 
 static void undo(struct add *add, int failed)
 {

@@ -4,10 +4,10 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include "attachment.h"
 #include "cleanup.h"
+#include "clock.h"
 #include "cni.h"
 #include "file.h"
 #include "json.h"
@@ -32,10 +32,7 @@ static void state_free(struct state *state)
 
 static int64_t now_ms(void)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_BOOTTIME, &ts); /* time in suspend counts: peers forget then too */
-	return ts.tv_sec * 1000LL + ts.tv_nsec / 1000000;
+	return (int64_t)(clock_ns(CLOCK_BOOTTIME) / NS_PER_MS); /* time in suspend counts: peers forget then too */
 }
 
 static const char *family_key(int family)

@@ -4,9 +4,9 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
-#include <time.h>
 
 #include "attachment.h"
+#include "clock.h"
 #include "endpoints.h"
 #include "flows.h"
 #include "guards.h"
@@ -268,15 +268,13 @@ static int check_cluster(struct status *s)
 static void check_conntrack(struct status *s, const struct dp_flow_stats *stats)
 {
 	const struct wr_sweep *sweep = &stats->sweep;
-	struct timespec now;
 	bool stands;
 
 	check(s, "conntrack", good(stats->entries[0] < stats->capacity[0] && stats->entries[1] < stats->capacity[1]),
 	      "`warren ct list` shows whose flows they are; new ones live, but may be evicted",
 	      "%" PRIu64 " of %" PRIu64 " IPv4 flows, %" PRIu64 " of %" PRIu64 " IPv6", stats->entries[0],
 	      stats->capacity[0], stats->entries[1], stats->capacity[1]);
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	stands = now.tv_sec - (int64_t)(sweep->time_ns / 1000000000) > SWEEP_LATE_S;
+	stands = clock_ns(CLOCK_MONOTONIC) > sweep->time_ns + SWEEP_LATE_S * NS_PER_S;
 	check(s, "sweep", good(!stands), "`warren node init` starts it again", "%s%" PRIu64 " runs, %" PRIu64 " dead flows removed",
 	      stands ? "its timer stands still: " : "", (uint64_t)sweep->runs, (uint64_t)sweep->removed);
 }

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "abi/abi.h"
+#include "array.h"
 #include "cleanup.h"
 #include "hops.h"
 
@@ -260,7 +261,7 @@ int hop_watch_open(struct nl *nl, struct err *err)
 
 	if (rc < 0)
 		return rc;
-	for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]) && rc == 0; i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(groups) && rc == 0; i++) {
 		int group = groups[i];
 
 		if (mnl_socket_setsockopt(nl->sock, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) < 0)

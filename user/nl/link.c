@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "array.h"
+
 #define ADDR_GEN_NONE 1 /* IN6_ADDR_GEN_MODE_NONE; its header collides with libc's */
 
 /* A name that is too long goes out one byte too long, so that the kernel refuses it instead of taking its beginning. */
@@ -24,7 +26,7 @@ static void parse_xdp(const struct nlattr *xdp, struct link_info *info)
 	const struct nlattr *tb[IFLA_XDP_MAX + 1];
 
 	nl_attrs_nested(xdp, tb, IFLA_XDP_MAX);
-	for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]) && !info->xdp_prog_id; i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(ids) && !info->xdp_prog_id; i++) {
 		if (tb[ids[i]])
 			info->xdp_prog_id = mnl_attr_get_u32(tb[ids[i]]);
 	}

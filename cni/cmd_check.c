@@ -100,11 +100,11 @@ struct wanted_neigh {
 	const uint8_t *mac;
 };
 
-static int is_wanted_neigh(const struct ip *ip, const uint8_t mac[6], bool permanent, void *arg)
+static int is_wanted_neigh(const struct neigh *n, void *arg)
 {
 	const struct wanted_neigh *wanted = arg;
 
-	return permanent && ip_equal(ip, wanted->ip) && memcmp(mac, wanted->mac, 6) == 0;
+	return n->permanent && ip_equal(&n->ip, wanted->ip) && memcmp(n->mac, wanted->mac, 6) == 0;
 }
 
 static int check_neigh(struct nl *nl, uint32_t ifindex, const struct ip *ip, const uint8_t *mac, const char *where,

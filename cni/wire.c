@@ -60,34 +60,14 @@ int wire_in_netns(int netns, int self, int (*fn)(void *arg, struct err *err), vo
 
 /* --- the MTU --- */
 
-static int oif_cb(const struct nlmsghdr *nlh, void *arg)
-{
-	const struct nlattr *attr;
-
-	mnl_attr_for_each(attr, nlh, sizeof(struct rtmsg)) {
-		if (mnl_attr_get_type(attr) == RTA_OIF && mnl_attr_get_payload_len(attr) == sizeof(uint32_t))
-			*(uint32_t *)arg = mnl_attr_get_u32(attr);
-	}
-	return MNL_CB_OK;
-}
-
-/* The device by which the node reaches the world: where a packet for a documentation address (RFC 5737, RFC 3849) goes.
- */
+/* The device by which the node reaches the world: where a packet for a documentation address (RFC 5737, RFC 3849) goes. */
 static uint32_t world_ifindex(struct nl *nl, const char *address)
 {
-	char buf[256] __attribute__((aligned(NLMSG_ALIGNTO)));
-	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
-	struct rtmsg *rtm;
-	uint32_t ifindex = 0;
+	struct route route;
 	struct ip ip;
 
 	ip_parse(address, &ip);
-	nlh->nlmsg_type = RTM_GETROUTE;
-	rtm = mnl_nlmsg_put_extra_header(nlh, sizeof(*rtm));
-	rtm->rtm_family = ip.family;
-	rtm->rtm_dst_len = (uint8_t)ip_bits(&ip);
-	mnl_attr_put(nlh, RTA_DST, ip_bytes(&ip), ip.bytes);
-	return nl_dump(nl, nlh, oif_cb, &ifindex, NULL, "find the default route") == 0 ? ifindex : 0;
+	return route_get(nl, &ip, &route, NULL) == 0 ? route.ifindex : 0;
 }
 
 static uint32_t default_mtu(struct nl *nl)

@@ -525,14 +525,14 @@ struct find_neigh {
 	int seen;
 };
 
-static int find_neigh(const struct ip *address, const uint8_t mac[6], bool permanent, void *arg)
+static int find_neigh(const struct neigh *n, void *arg)
 {
 	struct find_neigh *f = arg;
 
-	if (!ip_equal(address, &f->want))
+	if (!ip_equal(&n->ip, &f->want))
 		return 0;
-	memcpy(f->mac, mac, 6);
-	f->permanent = permanent;
+	memcpy(f->mac, n->mac, 6);
+	f->permanent = n->permanent;
 	f->seen++;
 	return 0;
 }

@@ -5,7 +5,6 @@
  * difference counts.
  */
 #include <errno.h>
-#include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <search.h>
 #include <stdlib.h>
@@ -15,8 +14,6 @@
 #include "array.h"
 #include "cleanup.h"
 #include "hops.h"
-
-#define USABLE (NUD_PERMANENT | NUD_NOARP | NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE)
 
 /* Search trees (tsearch): devices by ifindex, neighbour entries by ifindex and address. What is in none has not been reported yet. */
 struct hop_memory {
@@ -30,13 +27,6 @@ struct device {
 	uint8_t mac[6];
 };
 
-struct neighbour {
-	uint32_t ifindex;
-	struct ip ip;
-	bool usable;
-	uint8_t mac[6]; /* if usable */
-};
-
 static int device_cmp(const void *a, const void *b)
 {
 	const struct device *x = a, *y = b;
@@ -46,7 +36,7 @@ static int device_cmp(const void *a, const void *b)
 
 static int neighbour_cmp(const void *a, const void *b)
 {
-	const struct neighbour *x = a, *y = b;
+	const struct neigh *x = a, *y = b;
 
 	if (x->ifindex != y->ifindex)
 		return x->ifindex < y->ifindex ? -1 : 1;
@@ -165,23 +155,12 @@ static void on_link(struct hop_memory *memory, const struct nlmsghdr *nlh, struc
 
 static void on_neighbour(struct hop_memory *memory, const struct nlmsghdr *nlh, struct hop_news *news)
 {
-	const struct ndmsg *ndm = mnl_nlmsg_get_payload(nlh);
-	struct neighbour now = { .ifindex = (uint32_t)ndm->ndm_ifindex }, *known;
-	const struct nlattr *tb[NDA_MAX + 1];
+	struct neigh now, *known;
 	bool changed;
 
-	if ((ndm->ndm_family != AF_INET && ndm->ndm_family != AF_INET6) || is_pods(memory, now.ifindex))
+	if (!neigh_parse(nlh, &now) || is_pods(memory, now.ifindex))
 		return;
-	nl_attrs(nlh, sizeof(*ndm), tb, NDA_MAX);
-	now.ip.family = ndm->ndm_family;
-	if (!tb[NDA_DST] || mnl_attr_get_payload_len(tb[NDA_DST]) != ip_bytes(&now.ip))
-		return;
-	now.ip = ip_from(ndm->ndm_family, mnl_attr_get_payload(tb[NDA_DST]));
 	known = find(&memory->neighbours, &now, neighbour_cmp);
-	now.usable = nlh->nlmsg_type == RTM_NEWNEIGH && (ndm->ndm_state & USABLE) && tb[NDA_LLADDR] &&
-		     mnl_attr_get_payload_len(tb[NDA_LLADDR]) == sizeof(now.mac);
-	if (now.usable)
-		memcpy(now.mac, mnl_attr_get_payload(tb[NDA_LLADDR]), sizeof(now.mac));
 	changed = !known || known->usable != now.usable || memcmp(known->mac, now.mac, sizeof(now.mac)) != 0;
 	if (known && nlh->nlmsg_type == RTM_DELNEIGH)
 		drop(&memory->neighbours, known, neighbour_cmp);

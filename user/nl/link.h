@@ -71,7 +71,7 @@ int addr_settle(const struct ip *ip, unsigned timeout_ms, struct err *err);
 
 struct route {
 	struct prefix dst; /* length 0: default (family must be set) */
-	struct ip gateway; /* family 0: none; else used with ONLINK */
+	struct ip gateway; /* family 0: none; else added with ONLINK. One of the other family is only read, not added. */
 	struct ip source;  /* preferred source, family 0: none */
 	uint32_t ifindex;  /* 0 for type RTN_UNREACHABLE */
 	uint32_t mtu;	   /* metric; 0: none */
@@ -88,13 +88,24 @@ void route_replace(struct nl *nl, struct nl_batch *b, const struct route *route)
  * absent route is no error.
  */
 void route_delete(struct nl *nl, struct nl_batch *b, const struct route *route);
+/* The one by which a packet to the address goes, of whatever type. -ENETUNREACH and others of the kernel's where it goes nowhere. */
+int route_get(struct nl *nl, const struct ip *to, struct route *route, struct err *err);
 /* Of the main table. */
 int route_each(struct nl *nl, int family, int (*fn)(const struct route *r, void *arg), void *arg, struct err *err);
 
 /* A permanent neighbour entry, replacing another one. */
 void neigh_replace(struct nl *nl, struct nl_batch *b, uint32_t ifindex, const struct ip *ip, const uint8_t mac[6]);
-int neigh_each(struct nl *nl, uint32_t ifindex,
-	       int (*fn)(const struct ip *ip, const uint8_t mac[6], bool permanent, void *arg), void *arg,
-	       struct err *err);
+
+struct neigh {
+	uint32_t ifindex;
+	struct ip ip;
+	bool permanent; /* an administrator's entry */
+	bool usable;	/* in a state in which the kernel itself sends to its MAC address */
+	uint8_t mac[6]; /* if it is usable */
+};
+/* What an RTM_NEWNEIGH or RTM_DELNEIGH says. False: it is of no IP address. */
+bool neigh_parse(const struct nlmsghdr *nlh, struct neigh *n);
+/* Those that are usable. */
+int neigh_each(struct nl *nl, uint32_t ifindex, int (*fn)(const struct neigh *n, void *arg), void *arg, struct err *err);
 
 #endif

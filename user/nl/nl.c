@@ -273,6 +273,15 @@ static int collect(struct nl *nl, struct nlmsghdr *nlh, struct answers *a, struc
 	}
 }
 
+void *nl_query(union nl_query *q, uint16_t type, uint16_t flags, size_t size)
+{
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(q);
+
+	nlh->nlmsg_type = type;
+	nlh->nlmsg_flags = flags;
+	return mnl_nlmsg_put_extra_header(nlh, size);
+}
+
 int nl_dump(struct nl *nl, struct nlmsghdr *nlh, mnl_cb_t cb, void *arg, struct err *err, const char *what)
 {
 	_cleanup_(answers_free) struct answers a = { 0 };

@@ -59,6 +59,14 @@ void nl_ignore(struct nl_batch *b, int num);
  */
 int nl_batch_run(struct nl *nl, struct nl_batch *b, struct err *err);
 
+/* One question for nl_dump(), with room for any that there is. */
+union nl_query {
+	struct nlmsghdr head; /* what mnl_attr_put_*() append to */
+	char buf[2048];
+};
+/* Starts it with `flags` (NLM_F_DUMP, or 0 for a get). Returns the protocol's header, of `size` bytes, all zero. */
+void *nl_query(union nl_query *q, uint16_t type, uint16_t flags, size_t size);
+
 /*
  * Sends one request (NLM_F_DUMP or a get) and calls cb for every answer until it returns MNL_CB_STOP. A dump during
  * which the kernel's tables changed is taken again; cb sees only the consistent one, and may use the socket itself.

@@ -73,7 +73,7 @@ static int detach(struct nl *nl, uint32_t ifindex, struct err *err)
 	if (r < 0)
 		return r;
 	tc_filter_delete(nl, &b, ifindex, TC_INGRESS);
-	tc_ahead_delete(nl, &b, ifindex);
+	tc_filter_delete(nl, &b, ifindex, TC_INGRESS_AHEAD);
 	r = nl_batch_run(nl, &b, err);
 	if (r == 0)
 		r = tc_clsact_empty(nl, ifindex, &empty, err);

@@ -170,8 +170,8 @@ static int origin_attach(struct nl *nl, uint32_t ifindex, bool anew, struct err 
 	if (prog < 0)
 		return prog;
 	if (anew)
-		tc_ahead_delete(nl, &b, ifindex);
-	tc_ahead_replace(nl, &b, ifindex, prog, WARREN_PROG_XDP_ORIGIN);
+		tc_filter_delete(nl, &b, ifindex, TC_INGRESS_AHEAD);
+	tc_filter_replace(nl, &b, ifindex, TC_INGRESS_AHEAD, prog, WARREN_PROG_XDP_ORIGIN);
 	return nl_batch_run(nl, &b, err);
 }
 
@@ -180,7 +180,7 @@ static int origin_detach(struct nl *nl, uint32_t ifindex, struct err *err)
 	struct nl_batch b = { 0 };
 	int r;
 
-	tc_ahead_delete(nl, &b, ifindex);
+	tc_filter_delete(nl, &b, ifindex, TC_INGRESS_AHEAD);
 	r = nl_batch_run(nl, &b, err);
 	return r == -ENODEV ? 0 : r;
 }

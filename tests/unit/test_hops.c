@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "hop_watch.h"
 #include "hops.h"
 
 #define TIMEOUT_MS 10000
@@ -108,7 +109,7 @@ static bool is_told(const struct hop_news *news, uint32_t ifindex, const char *a
 }
 
 /* Waits for reports until one of `wanted` is among them; returns all that came. */
-static unsigned await(struct nl *watch, unsigned wanted)
+static unsigned await(struct hop_watch *watch, unsigned wanted)
 {
 	struct pollfd p = { .fd = hop_watch_fd(watch), .events = POLLIN };
 	struct hop_news news;
@@ -125,7 +126,7 @@ static unsigned await(struct nl *watch, unsigned wanted)
 }
 
 /* What has been reported up to now. (The kernel queues a report before the call that caused it returns.) */
-static struct hop_news read_news(struct nl *watch)
+static struct hop_news read_news(struct hop_watch *watch)
 {
 	struct err err = { 0 };
 	struct hop_news news;
@@ -134,12 +135,12 @@ static struct hop_news read_news(struct nl *watch)
 	return news;
 }
 
-static unsigned reported(struct nl *watch)
+static unsigned reported(struct hop_watch *watch)
 {
 	return read_news(watch).changes;
 }
 
-static struct hop await_resolved(struct rig *rig, struct nl *watch, const char *to, const uint8_t mac[6])
+static struct hop await_resolved(struct rig *rig, struct hop_watch *watch, const char *to, const uint8_t mac[6])
 {
 	for (;;) {
 		struct hop hop = find(rig, to);
@@ -208,7 +209,7 @@ static void ipv4_by_an_ipv6_gateway(void **state)
 {
 	struct rig *rig = *state;
 	const struct ip next = ip("fd00:2::2");
-	_cleanup_nl_ struct nl watch = { 0 };
+	_cleanup_hop_watch_ struct hop_watch watch = { 0 };
 	struct err err = { 0 };
 	struct hop hop;
 
@@ -234,7 +235,7 @@ static bool is_managed(const char *address)
 static void kept_and_let_go(void **state)
 {
 	struct rig *rig = *state;
-	_cleanup_nl_ struct nl watch = { 0 };
+	_cleanup_hop_watch_ struct hop_watch watch = { 0 };
 	struct err err = { 0 };
 
 	assert_ok(hop_watch_open(&watch, &err));
@@ -291,7 +292,7 @@ static void permanent_entries_stay(void **state)
 static void neighbour_comes_late(void **state)
 {
 	struct rig *rig = *state;
-	_cleanup_nl_ struct nl watch = { 0 };
+	_cleanup_hop_watch_ struct hop_watch watch = { 0 };
 	struct err err = { 0 };
 
 	assert_ok(hop_watch_open(&watch, &err));
@@ -326,7 +327,7 @@ static void another_mac_address(void **state)
 {
 	static const uint8_t mac[6] = { 2, 0, 0, 0, 0, 0x77 };
 	struct rig *rig = *state;
-	_cleanup_nl_ struct nl watch = { 0 };
+	_cleanup_hop_watch_ struct hop_watch watch = { 0 };
 	struct err err = { 0 };
 
 	assert_ok(hop_watch_open(&watch, &err));
@@ -346,7 +347,7 @@ static void another_mac_address(void **state)
 static void states_that_change_nothing(void **state)
 {
 	struct rig *rig = *state;
-	_cleanup_nl_ struct nl watch = { 0 };
+	_cleanup_hop_watch_ struct hop_watch watch = { 0 };
 	struct err err = { 0 };
 
 	assert_ok(hop_watch_open(&watch, &err));
@@ -375,7 +376,7 @@ static void old_entries_count_too(void **state)
 
 	for (size_t i = 0; i < FAMILIES; i++) {
 		const struct family *f = &families[i];
-		_cleanup_nl_ struct nl watch = { 0 };
+		_cleanup_hop_watch_ struct hop_watch watch = { 0 };
 		struct err err = { 0 };
 
 		sh("ip neigh replace %s lladdr 02:00:00:00:00:09 dev up0 nud reachable", f->next);
@@ -407,7 +408,7 @@ static void links_routes_addresses(void **state)
 		{ "ip link add a1 type veth peer name a2", HOP_LINK },
 		{ "ip link del a1", HOP_LINK },
 	};
-	_cleanup_nl_ struct nl watch = { 0 };
+	_cleanup_hop_watch_ struct hop_watch watch = { 0 };
 	struct err err = { 0 };
 
 	assert_ok(hop_watch_open(&watch, &err));
@@ -423,7 +424,7 @@ static void links_routes_addresses(void **state)
 static void places(void **state)
 {
 	struct rig *rig = *state;
-	_cleanup_nl_ struct nl watch = { 0 };
+	_cleanup_hop_watch_ struct hop_watch watch = { 0 };
 	struct hop_news news;
 	struct err err = { 0 };
 
@@ -451,7 +452,7 @@ static void places(void **state)
 static void more_places_than_fit(void **state)
 {
 	struct rig *rig = *state;
-	_cleanup_nl_ struct nl watch = { 0 };
+	_cleanup_hop_watch_ struct hop_watch watch = { 0 };
 	struct nl_batch b = { .count = 0 };
 	struct hop_news news;
 	struct err err = { 0 };
@@ -479,7 +480,7 @@ static void more_places_than_fit(void **state)
 static void flap(void **state)
 {
 	struct rig *rig = *state;
-	_cleanup_nl_ struct nl watch = { 0 };
+	_cleanup_hop_watch_ struct hop_watch watch = { 0 };
 	struct err err = { 0 };
 
 	assert_ok(hop_watch_open(&watch, &err));
@@ -503,7 +504,7 @@ static void flap(void **state)
 static void pods_are_not_reported(void **state)
 {
 	struct rig *rig = *state;
-	_cleanup_nl_ struct nl watch = { 0 };
+	_cleanup_hop_watch_ struct hop_watch watch = { 0 };
 	struct nl_batch b = { .count = 0 };
 	const struct ip pod = ip("10.1.2.3");
 	struct route route = { .dst = { pod, 32 }, .type = 1 /* RTN_UNICAST */, .scope = 253 /* RT_SCOPE_LINK */ };
@@ -518,7 +519,7 @@ static void pods_are_not_reported(void **state)
 	neigh_replace(&rig->host, &b, rig->wr0.ifindex, &pod, pod_mac);
 	assert_ok(nl_batch_run(&rig->host, &b, &err));
 	assert_int_equal(reported(&watch), 0);
-	nl_close(&watch); /* also of pods that were there before */
+	hop_watch_close(&watch); /* also of pods that were there before */
 	assert_ok(hop_watch_open(&watch, &err));
 	sh("ip link set wr0 down");
 	sh("ip link set wr0 up");
@@ -532,7 +533,7 @@ static void overrun(void **state)
 {
 	struct rig *rig = *state;
 	const int little = 4096;
-	_cleanup_nl_ struct nl watch = { 0 };
+	_cleanup_hop_watch_ struct hop_watch watch = { 0 };
 	struct err err = { 0 };
 	struct hop hop;
 

@@ -15,6 +15,7 @@
 #define WARREN_AGENT_CLUSTER_H
 
 #include "histogram.h"
+#include "hop_watch.h"
 #include "hops.h"
 #include "ipcache.h"
 #include "nodes.h"

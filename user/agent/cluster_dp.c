@@ -15,7 +15,8 @@
 
 struct cluster_kernel {
 	struct dp_nodes *nodes;
-	struct nl nl, watch;
+	struct nl nl;
+	struct hop_watch watch;
 };
 
 /* --- maps --- */
@@ -331,6 +332,6 @@ void cluster_kernel_close(struct cluster_kernel *k)
 		return;
 	dp_nodes_close(k->nodes);
 	nl_close(&k->nl);
-	nl_close(&k->watch);
+	hop_watch_close(&k->watch);
 	free(k);
 }

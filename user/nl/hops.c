@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Next hops: the way to an address, as the kernel would go it. Watching for changes is hop_watch.c. */
+/* Next hops: the way to an address, as the kernel would go it. */
 #include "hops.h"
 
 #include <errno.h>

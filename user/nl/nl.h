@@ -15,9 +15,7 @@
 struct nl {
 	struct mnl_socket *sock; /* NULL: not open */
 	uint32_t seq;
-	struct hop_memory *watch; /* of a socket that hop_watch_open() has opened (hops.h) */
 };
-void hop_memory_free(struct hop_memory *memory);
 
 /* `protocol`: NETLINK_ROUTE, NETLINK_GENERIC, NETLINK_NETFILTER. Extended ACKs on. */
 int nl_open(struct nl *nl, int protocol, struct err *err);

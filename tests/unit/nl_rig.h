@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "inet.h"
 #include "link.h"
 #include "netns.h"
 #include "rig.h"

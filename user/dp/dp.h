@@ -14,6 +14,7 @@
 #include "abi/maps.h"
 #include "addr.h"
 #include "err.h"
+#include "inet.h"
 #include "link.h"
 
 #define WARREN_GATEWAY_PEER "warren1" /* its other end */

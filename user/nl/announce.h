@@ -4,6 +4,7 @@
 #define WARREN_ANNOUNCE_H
 
 #include "hops.h"
+#include "link.h"
 
 /*
  * Tells everybody on the link by which MAC address `ip` is reached now: a gratuitous ARP request (RFC 5227 section 3), or an

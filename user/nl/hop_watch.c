@@ -10,6 +10,7 @@
 #include "abi/abi.h"
 #include "array.h"
 #include "cleanup.h"
+#include "inet.h"
 #include "link.h"
 
 struct device {

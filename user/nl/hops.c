@@ -8,6 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "inet.h"
+#include "link.h"
+
 /* Of kernel 5.16; NTF_EXT_MANAGED may be newer than the headers that this is built with. */
 #define EXT_FLAGS_ATTR 15 /* NDA_FLAGS_EXT */
 #define EXT_MANAGED (1 << 0)

@@ -3,7 +3,8 @@
 #ifndef WARREN_HOPS_H
 #define WARREN_HOPS_H
 
-#include "link.h"
+#include "addr.h"
+#include "nl.h"
 
 struct hop {
 	uint32_t ifindex, mtu; /* the device and its MTU (or the route's, if that is smaller) */

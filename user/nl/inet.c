@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Addresses, routes and neighbours: link.h. */
+#include "inet.h"
+
 #include <errno.h>
 #include <linux/if_addr.h>
 #include <linux/neighbour.h>
@@ -9,7 +10,6 @@
 #include <string.h>
 
 #include "clock.h"
-#include "link.h"
 
 static void put_ip(struct nlmsghdr *nlh, uint16_t type, const struct ip *ip)
 {

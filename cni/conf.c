@@ -4,9 +4,11 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "args.h"
 #include "attachment.h"
 #include "cleanup.h"
-#include "cni.h"
+#include "error.h"
+#include "ipam_conf.h"
 
 static const char *const version_names[] = {
 	[CNI_0_3_0] = "0.3.0", [CNI_0_3_1] = "0.3.1", [CNI_0_4_0] = "0.4.0",

@@ -45,8 +45,4 @@ struct conf {
 int conf_parse(const char *text, size_t size, struct conf *conf, struct err *err);
 void conf_free(struct conf *conf);
 
-/* What "ipam" says for the built-in address management. */
-int ipam_conf_parse(const json_t *ipam, struct ipam_conf *conf, struct err *err);
-void ipam_conf_free(struct ipam_conf *conf);
-
 #endif

@@ -8,8 +8,9 @@
 
 #include "attachment.h"
 #include "cleanup.h"
-#include "cni.h"
+#include "error.h"
 #include "file.h"
+#include "ipam_conf.h"
 #include "private_run.h"
 #include "rig.h"
 #include "str.h"

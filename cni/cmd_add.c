@@ -46,24 +46,22 @@ static int copy(char *to, size_t room, const char *from, const char *what, struc
 
 static int open_netns(struct add *add, struct err *err)
 {
+	const struct pod_netns *pod = &add->wire.pod;
 	struct attachment *a = &add->a;
 	uint64_t dev, inode;
-	int ret;
+	int ret = pod_netns_open(&add->wire.pod, a->netns, err);
 
-	add->wire.netns = netns_open(a->netns, err);
-	if (add->wire.netns < 0)
-		return cni_code(err, add->wire.netns == -ENOENT ? CNI_ERR_UNKNOWN_CONTAINER : CNI_ERR_ENVIRONMENT);
-	add->wire.self = netns_open_self(err);
-	if (add->wire.self < 0)
-		return add->wire.self;
-	ret = netns_id(add->wire.netns, &a->netns_dev, &a->netns_inode, err);
 	if (ret == 0)
-		ret = netns_id(add->wire.self, &dev, &inode, err);
-	if (ret == 0 && dev == a->netns_dev && inode == a->netns_inode) {
+		ret = netns_id(pod->self, &dev, &inode, err);
+	if (ret < 0)
+		return cni_code(err, CNI_ERR_KERNEL);
+	if (dev == pod->dev && inode == pod->inode) {
 		err_set(err, EINVAL, "CNI_NETNS (%.200s) is the node's own network namespace", a->netns);
 		return cni_code(err, CNI_ERR_ENVIRONMENT);
 	}
-	return ret;
+	a->netns_dev = pod->dev;
+	a->netns_inode = pod->inode;
+	return 0;
 }
 
 static int describe(struct add *add, struct err *err)
@@ -348,12 +346,9 @@ static void add_free(struct add *add)
 {
 	json_decref(add->dns);
 	json_decref(add->prev);
-	nl_close(&add->wire.pod);
-	nl_close(&add->wire.ethtool);
+	pod_netns_close(&add->wire.pod);
 	nl_close(&add->host);
 	dp_close(&add->dp);
-	closep(&add->wire.netns);
-	closep(&add->wire.self);
 }
 
 int cmd_add(struct cni *cni, struct err *err)
@@ -361,7 +356,7 @@ int cmd_add(struct cni *cni, struct err *err)
 	_cleanup_(add_free) struct add add = {
 		.cni = cni,
 		.dp = DP_CLOSED,
-		.wire = { .netns = -1, .self = -1 },
+		.wire = { .pod = POD_NETNS_CLOSED },
 	};
 	_cleanup_fd_ int lock = -1;
 	int ret;

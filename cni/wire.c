@@ -10,7 +10,6 @@
 #include "cni.h"
 #include "ethtool.h"
 #include "log.h"
-#include "netns.h"
 #include "node.h"
 #include "str.h"
 
@@ -45,17 +44,6 @@ int wire_names(struct attachment *a, struct err *err)
 		a->mac[0] = (a->mac[0] & 0xfc) | 0x02; /* unicast, locally administered */
 	}
 	return 0;
-}
-
-int wire_in_netns(int netns, int self, int (*fn)(void *arg, struct err *err), void *arg, struct err *err)
-{
-	int ret = netns_enter(netns, err), back;
-
-	if (ret < 0)
-		return ret;
-	ret = fn(arg, err);
-	back = netns_enter(self, ret == 0 ? err : NULL);
-	return ret ? ret : back;
 }
 
 /* --- the MTU --- */
@@ -116,25 +104,16 @@ int wire_mtu_again(struct wire *w, struct err *err)
 		return ret;
 	link_set_mtu(w->host, &b, w->a->host_ifindex, w->mtu);
 	ret = nl_batch_run(w->host, &b, err);
-	link_set_mtu(&w->pod, &b, w->pod_ifindex, w->mtu);
-	return ret < 0 ? ret : nl_batch_run(&w->pod, &b, err);
+	link_set_mtu(&w->pod.nl, &b, w->pod_ifindex, w->mtu);
+	return ret < 0 ? ret : nl_batch_run(&w->pod.nl, &b, err);
 }
 
 /* --- the link --- */
 
-/* In the pod's netns: the sockets stay there. */
-static int open_pod(void *arg, struct err *err)
-{
-	struct wire *w = arg;
-	int ret = nl_open(&w->pod, NETLINK_ROUTE, err);
-
-	return ret < 0 ? ret : nl_open(&w->ethtool, NETLINK_GENERIC, err);
-}
-
 int wire_link(struct wire *w, struct err *err)
 {
 	const struct veth_end host = { w->a->host_ifname, wire_host_mac, w->mtu, WR_LINK_GROUP, -1, false };
-	const struct veth_end pod = { w->a->ifname, w->a->mac, w->mtu, 0, w->netns, false };
+	const struct veth_end pod = { w->a->ifname, w->a->mac, w->mtu, 0, w->pod.fd, false };
 	struct nl_batch b = { .count = 0 };
 	struct link_info link = { 0 };
 	int ret;
@@ -152,7 +131,7 @@ int wire_link(struct wire *w, struct err *err)
 		return ret;
 	w->a->host_ifindex = link.ifindex;
 	w->pod_ifindex = link.peer_ifindex;
-	return wire_in_netns(w->netns, w->self, open_pod, w, err);
+	return 0;
 }
 
 /* --- the endpoint --- */
@@ -314,15 +293,15 @@ static int pod_family(struct wire *w, struct nl_batch *b, const struct ip *ip, s
 
 	if (!ip->family)
 		return 0;
-	ret = route_each(&w->pod, ip->family, is_default, NULL, err);
+	ret = route_each(&w->pod.nl, ip->family, is_default, NULL, err);
 	if (ret < 0)
 		return ret;
 	link.ifindex = all.ifindex = w->pod_ifindex;
 	link.priority = all.priority = ret ? 1024 + w->pod_ifindex : 0;
-	addr_add(&w->pod, b, w->pod_ifindex, &own);
-	neigh_replace(&w->pod, b, w->pod_ifindex, &gateway, wire_host_mac);
-	route_replace(&w->pod, b, &link);
-	route_replace(&w->pod, b, &all);
+	addr_add(&w->pod.nl, b, w->pod_ifindex, &own);
+	neigh_replace(&w->pod.nl, b, w->pod_ifindex, &gateway, wire_host_mac);
+	route_replace(&w->pod.nl, b, &link);
+	route_replace(&w->pod.nl, b, &all);
 	return 0;
 }
 
@@ -330,19 +309,19 @@ int wire_pod_side(struct wire *w, struct err *err)
 {
 	struct nl_batch b = { .count = 0 };
 	struct link_info link;
-	int ret = ethtool_features_off(&w->ethtool, w->pod_ifindex, node_features_off, node_features_off_count, err);
+	int ret = ethtool_features_off(&w->pod.ethtool, w->pod_ifindex, node_features_off, node_features_off_count, err);
 
 	if (ret == 0 && w->leases->v6.ip.family)
-		ret = wire_in_netns(w->netns, w->self, ipv6_enable, w->a->ifname, err);
+		ret = pod_netns_run(&w->pod, ipv6_enable, w->a->ifname, err);
 	if (ret < 0)
 		return ret;
-	link_set_no_addrgen(&w->pod, &b, w->pod_ifindex);
-	link_set_up(&w->pod, &b, w->pod_ifindex);
+	link_set_no_addrgen(&w->pod.nl, &b, w->pod_ifindex);
+	link_set_up(&w->pod.nl, &b, w->pod_ifindex);
 	ret = pod_family(w, &b, &w->leases->v4.ip, err);
 	if (ret == 0)
 		ret = pod_family(w, &b, &w->leases->v6.ip, err);
 	if (ret == 0)
-		ret = nl_batch_run(&w->pod, &b, err);
+		ret = nl_batch_run(&w->pod.nl, &b, err);
 	/*
 	 * Now that both ends are up, a work queue is to start the host's end; what the host sends before that is lost.
 	 * From 6.8 on the kernel does it at once when somebody asks for the link (rtnl_getlink and linkwatch).
@@ -362,30 +341,21 @@ int wire_settle(struct wire *w, struct err *err)
 {
 	int ret = w->leases->v6.gateway.family ? addr_settle(&w->leases->v6.gateway, SETTLE_MS, err) : 0;
 
-	return ret < 0 ? ret : wire_in_netns(w->netns, w->self, settle_pod, w, err);
+	return ret < 0 ? ret : pod_netns_run(&w->pod, settle_pod, w, err);
 }
 
 /* --- without a record --- */
 
-static int open_route(void *arg, struct err *err)
-{
-	return nl_open(arg, NETLINK_ROUTE, err);
-}
-
 int wire_recover(struct nl *host, const char *netns, const char *ifname, struct attachment *a, struct err *err)
 {
-	_cleanup_nl_ struct nl pod = { .sock = NULL };
-	_cleanup_fd_ int fd = -1, self = -1;
+	_cleanup_pod_netns_ struct pod_netns pod = POD_NETNS_CLOSED;
 	struct link_info inner = { 0 }, outer = { 0 };
-	int ret;
+	int ret = *netns ? pod_netns_open(&pod, netns, err) : -ENODEV;
 
-	fd = *netns ? netns_open(netns, err) : -ENODEV;
-	if (fd < 0)
+	if (pod.fd < 0)
 		return -ENODEV; /* the link went with its netns */
-	self = netns_open_self(err);
-	ret = self < 0 ? self : wire_in_netns(fd, self, open_route, &pod, err);
 	if (ret == 0)
-		ret = link_get(&pod, ifname, 0, &inner, err);
+		ret = link_get(&pod.nl, ifname, 0, &inner, err);
 	if (ret == 0)
 		ret = link_get(host, NULL, inner.peer_ifindex, &outer, err);
 	if (ret < 0)

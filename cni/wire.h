@@ -8,6 +8,7 @@
 #include "dp.h"
 #include "ipam.h"
 #include "nl.h"
+#include "pod_netns.h"
 
 extern const uint8_t wire_host_mac[6]; /* WR_HOST_MAC */
 
@@ -19,8 +20,7 @@ struct wire {
 	struct attachment *a;
 	const struct leases *leases;
 	struct nl *host;       /* NETLINK_ROUTE in the node's netns */
-	struct nl pod, ethtool; /* NETLINK_ROUTE and NETLINK_GENERIC in the pod's; opened by wire_link() */
-	int netns, self;       /* the pod's and our own */
+	struct pod_netns pod;
 	uint32_t mtu;
 	uint32_t pod_ifindex;
 };
@@ -33,7 +33,7 @@ int wire_names(struct attachment *a, struct err *err);
  * default route. One that a pod of these addresses cannot live with is a fault of the configuration.
  */
 int wire_mtu(struct wire *w, const struct wr_config *config, struct err *err);
-/* Makes the veth pair, notes its index in w->a, and opens the pod's sockets. -EEXIST: the pod has such a device. */
+/* Makes the veth pair, and notes its index in w->a. -EEXIST: the pod has such a device. */
 int wire_link(struct wire *w, struct err *err);
 /*
  * Once the link is on record: gives it the MTU that the node's pods have by now. What the agent changes from here on it changes
@@ -56,8 +56,5 @@ int unwire_link(struct nl *host, const struct attachment *a, struct err *err);
  * side into a->host_ifname and a->host_ifindex. -ENODEV if not.
  */
 int wire_recover(struct nl *host, const char *netns, const char *ifname, struct attachment *a, struct err *err);
-
-/* Runs fn in the netns, then comes back. */
-int wire_in_netns(int netns, int self, int (*fn)(void *arg, struct err *err), void *arg, struct err *err);
 
 #endif

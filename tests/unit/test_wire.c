@@ -29,7 +29,7 @@ static int make(void **state)
 		.a = &a.record,
 		.leases = &a.leases,
 		.host = &a.rig->host,
-		.pod = a.rig->pod,
+		.pod = { .nl = a.rig->pod },
 		.pod_ifindex = a.rig->eth0.ifindex,
 		.mtu = 1400,
 	};

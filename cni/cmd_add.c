@@ -10,7 +10,7 @@
 #include "agent_socket.h"
 #include "array.h"
 #include "cleanup.h"
-#include "file.h"
+#include "lock.h"
 #include "log.h"
 #include "netns.h"
 #include "node.h"
@@ -367,7 +367,7 @@ int cmd_add(struct cni *cni, struct err *err)
 	ret = attachment_key(cni->env.container_id, cni->env.ifname, add.key, err);
 	if (ret < 0)
 		return cni_code(err, CNI_ERR_ENVIRONMENT);
-	lock = lock_take(LOCK_ATTACHMENT, add.key, CNI_LOCK_TIMEOUT_MS, err);
+	lock = lock_wait(LOCK_ATTACHMENT, add.key, err);
 	ret = lock < 0 ? lock : prepare(&add, err);
 	if (ret == 0)
 		ret = run_steps(&add, err);

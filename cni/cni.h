@@ -11,7 +11,6 @@
 #include "error.h"
 
 #define CNI_INPUT_LIMIT (1024 * 1024) /* bytes of standard input, and of a delegate's output */
-#define CNI_LOCK_TIMEOUT_MS 15000
 
 struct cni {
 	struct cni_env env;

@@ -6,10 +6,10 @@
 
 #include "attachment.h"
 #include "error.h"
+#include "lock.h"
 #include "paths.h"
 
 #define STATE_LIMIT (16 * 1024 * 1024) /* bytes: more than 100,000 addresses */
-#define LOCK_TIMEOUT_MS 15000
 
 static bool all_addresses(const json_t *object, bool (*value_ok)(const json_t *))
 {
@@ -134,7 +134,7 @@ int ipam_state_save(struct ipam_state *state, struct err *err)
 
 int ipam_state_lock(struct ipam_state *state, const struct ipam_conf *conf, const char *network, struct err *err)
 {
-	_cleanup_fd_ int lock = lock_take(LOCK_NETWORK, network, LOCK_TIMEOUT_MS, err);
+	_cleanup_fd_ int lock = lock_wait(LOCK_NETWORK, network, err);
 	int ret;
 
 	if (lock < 0)

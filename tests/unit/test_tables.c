@@ -6,7 +6,7 @@
 #include <sys/mman.h>
 
 #include "cleanup.h"
-#include "file.h"
+#include "lock.h"
 #include "keyset.h"
 #include "tables.h"
 

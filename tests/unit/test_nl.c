@@ -322,7 +322,10 @@ static pid_t restless_addresses(struct rig *rig)
 	return pid;
 }
 
-/* An address that never comes is waited for as long as was said, whatever else happens to addresses and whichever signals come. */
+/*
+ * An address that never comes is waited for as long as was said, whatever else happens to addresses and whichever
+ * signals come.
+ */
 static void settling_ends_in_time(void **state)
 {
 	const struct itimerval often = { { 0, 7000 }, { 0, 7000 } }, off = { 0 };

@@ -169,7 +169,7 @@ static int addresses_do(struct add *add, struct err *err)
 	int ret = addresses_add(add->cni, add->key, &add->leases, &add->dns, err);
 
 	/* No runtime may ever tell us that a pod has gone: before saying that nothing is free, look. */
-	if (ret == -ENOSPC && err->cni_code == CNI_ERR_NO_ADDRESS && sweep_dead(add->cni, &add->host) > 0)
+	if (ret == -ENOSPC && err->code == CNI_ERR_NO_ADDRESS && sweep_dead(add->cni, &add->host) > 0)
 		ret = addresses_add(add->cni, add->key, &add->leases, &add->dns, err);
 	add->a.ip4 = add->leases.v4.ip;
 	add->a.ip6 = add->leases.v6.ip;

@@ -5,7 +5,7 @@
 #include "addresses.h"
 #include "cleanup.h"
 #include "ethtool.h"
-#include "gateway.h"
+#include "node.h"
 #include "result.h"
 #include "wire.h"
 

@@ -39,7 +39,7 @@ struct conf {
 };
 
 /*
- * Decodes and checks. On error err->cni_code says which of the two failed; conf->version is valid as soon as the input
+ * Decodes and checks. On error err->code says which of the two failed; conf->version is valid as soon as the input
  * names a version that we know (CNI_1_1_0 before), so that the error can be given in that version.
  */
 int conf_parse(const char *text, size_t size, struct conf *conf, struct err *err);

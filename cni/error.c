@@ -7,8 +7,7 @@ int cni_code(struct err *err, enum cni_code code)
 {
 	if (!err)
 		return -EINVAL;
-	if (!err->cni_code)
-		err->cni_code =
-		    err->num == ETIMEDOUT || err->num == EAGAIN || err->num == EBUSY ? CNI_ERR_TRY_AGAIN : code;
+	if (!err->code)
+		err->code = err->num == ETIMEDOUT || err->num == EAGAIN || err->num == EBUSY ? CNI_ERR_TRY_AGAIN : code;
 	return err->num ? -err->num : -EINVAL;
 }

@@ -13,7 +13,7 @@ enum cni_code {
 	CNI_ERR_DECODE = 6,
 	CNI_ERR_CONFIG = 7,
 	CNI_ERR_TRY_AGAIN = 11,
-	CNI_ERR_NOT_AVAILABLE = 50,
+	CNI_ERR_NOT_AVAILABLE = ERR_NOT_AVAILABLE,
 	CNI_ERR_KERNEL = 100,        /* the kernel refused a device, route, program or map entry */
 	CNI_ERR_NO_ADDRESS = 101,    /* the pool is exhausted */
 	CNI_ERR_ADDRESS_TAKEN = 102, /* the requested address cannot be given */

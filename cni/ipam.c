@@ -169,8 +169,8 @@ static int check_requested(const struct ipam_state *state, const struct ipam_con
 }
 
 /* One family: chooses and notes it in the state. */
-static int allocate(struct ipam_state *state, const struct ipam_conf *conf, const struct range_set *set, const char *owner,
-		    const struct ip *request, struct lease *lease, struct err *err)
+static int allocate(struct ipam_state *state, const struct ipam_conf *conf, const struct range_set *set,
+		    const char *owner, const struct ip *request, struct lease *lease, struct err *err)
 {
 	const struct ip_range *range;
 	char text[IP_STRLEN];

@@ -104,7 +104,7 @@ static json_t *printable(char *text)
 /* The error object for standard output. */
 static json_t *cni_error(struct err *err, enum cni_version version)
 {
-	return json_pack("{s:s, s:i, s:o, s:o}", "cniVersion", cni_version_name(version), "code", err->cni_code, "msg",
+	return json_pack("{s:s, s:i, s:o, s:o}", "cniVersion", cni_version_name(version), "code", err->code, "msg",
 			 printable(err->msg), "details", printable(err->hint));
 }
 

@@ -11,6 +11,7 @@
 #include "ethtool.h"
 #include "gateway.h"
 #include "log.h"
+#include "node.h"
 #include "str.h"
 
 #define MTU_DEFAULT 1500
@@ -48,7 +49,10 @@ int wire_names(struct attachment *a, struct err *err)
 
 /* --- the MTU --- */
 
-/* The device by which the node reaches the world: where a packet for a documentation address (RFC 5737, RFC 3849) goes. */
+/*
+ * The device by which the node reaches the world: where a packet for a documentation address (RFC 5737, RFC 3849)
+ * goes.
+ */
 static uint32_t world_ifindex(struct nl *nl, const char *address)
 {
 	struct route route;
@@ -308,7 +312,8 @@ int wire_pod_side(struct wire *w, struct err *err)
 {
 	struct nl_batch b = { .count = 0 };
 	struct link_info link;
-	int ret = ethtool_features_off(&w->pod.ethtool, w->pod_ifindex, node_features_off, node_features_off_count, err);
+	int ret = ethtool_features_off(&w->pod.ethtool, w->pod_ifindex, node_features_off, node_features_off_count,
+				       err);
 
 	if (ret == 0 && w->leases->v6.ip.family)
 		ret = pod_netns_run(&w->pod, ipv6_enable, w->a->ifname, err);

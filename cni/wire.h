@@ -29,15 +29,15 @@ struct wire {
 int wire_names(struct attachment *a, struct err *err);
 
 /*
- * Chooses the link's MTU: what the network's configuration says, else what the agent has set, else that of the device of the
- * default route. One that a pod of these addresses cannot live with is a fault of the configuration.
+ * Chooses the link's MTU: what the network's configuration says, else what the agent has set, else that of the device
+ * of the default route. One that a pod of these addresses cannot live with is a fault of the configuration.
  */
 int wire_mtu(struct wire *w, const struct wr_config *config, struct err *err);
 /* Makes the veth pair, and notes its index in w->a. -EEXIST: the pod has such a device. */
 int wire_link(struct wire *w, struct err *err);
 /*
- * Once the link is on record: gives it the MTU that the node's pods have by now. What the agent changes from here on it changes
- * by the record.
+ * Once the link is on record: gives it the MTU that the node's pods have by now. What the agent changes from here on
+ * it changes by the record.
  */
 int wire_mtu_again(struct wire *w, struct err *err);
 int wire_endpoint(struct wire *w, struct dp *dp, const struct conf *conf, struct err *err);

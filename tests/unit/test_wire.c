@@ -81,7 +81,7 @@ static void too_small_for_ipv6(void **state)
 
 	assert_ok(dp_pod_mtu_set(1279, &err));
 	assert_int_equal(wire_mtu_again(&a->wire, &err), -EINVAL);
-	assert_int_equal(err.cni_code, CNI_ERR_CONFIG);
+	assert_int_equal(err.code, CNI_ERR_CONFIG);
 	both_ends_have(a, 1400);
 	a->leases.v6.ip.family = 0;
 	assert_ok(wire_mtu_again(&a->wire, &err));

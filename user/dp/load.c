@@ -65,7 +65,7 @@ int load_bpffs(bool *mounted, struct err *err)
 	}
 	err_errno(err, errno, "there is no bpffs at %s and it cannot be mounted", WARREN_BPFFS);
 	if (err)
-		err->cni_code = 50;
+		err->code = ERR_NOT_AVAILABLE;
 	return err_hint(err, "mount -t bpf bpf %s", WARREN_BPFFS);
 }
 

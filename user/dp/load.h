@@ -5,7 +5,7 @@
 
 #include "node.h"
 
-/* Mounts bpffs at WARREN_BPFFS if nothing of that kind is there (*mounted says so). cni_code 50 on failure. */
+/* Mounts bpffs at WARREN_BPFFS if nothing of that kind is there (*mounted says so). Its failure has ERR_NOT_AVAILABLE. */
 int load_bpffs(bool *mounted, struct err *err);
 
 /*

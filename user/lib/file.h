@@ -19,9 +19,10 @@ int file_read(const char *path, size_t limit, char **data, size_t *size, struct 
 #define FILE_PATH_MAX 1024 /* of the paths below, with the NUL */
 
 /*
- * Replaces `path` by rename(2) from a temporary file in the same directory: a reader sees the old text or the new one.
- * No fsync: state lives on tmpfs. On failure (full disk) the old file is untouched and no temporary one is left. Writers
- * of one path take turns by a lock. A writer that was killed leaves file_temporary(path), which the next one reuses.
+ * Replaces `path` by rename(2) from a temporary file in the same directory: a reader sees the old text or the new
+ * one. No fsync: state lives on tmpfs. On failure (full disk) the old file is untouched and no temporary one is left.
+ * Writers of one path take turns by a lock. A writer that was killed leaves file_temporary(path), which the next one
+ * reuses.
  */
 int file_temporary(const char *path, char temporary[FILE_PATH_MAX], struct err *err);
 int file_write(const char *path, const void *data, size_t size, struct err *err);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Locks that leave nothing behind: each is one byte of WARREN_LOCK_FILE (an open-file-description lock), which the kernel drops
- * when the holder dies. Lock order: attachment, node, network, endpoints.
+ * Locks that leave nothing behind: each is one byte of WARREN_LOCK_FILE (an open-file-description lock), which the
+ * kernel drops when the holder dies. Lock order: attachment, node, network, endpoints.
  */
 #ifndef WARREN_LOCK_H
 #define WARREN_LOCK_H
@@ -19,8 +19,8 @@ enum lock_kind {
 };
 
 /*
- * An exclusive lock: an fd >= 0 (close to unlock). Waits as long as befits the kind, then -ETIMEDOUT. `name` is for the kinds that
- * have one.
+ * An exclusive lock: an fd >= 0 (close to unlock). Waits as long as befits the kind, then -ETIMEDOUT. `name` is for
+ * the kinds that have one.
  */
 int lock_wait(enum lock_kind kind, const char *name, struct err *err);
 /* Waits at most `timeout_ms`. */

@@ -103,8 +103,12 @@ static bool is_pods(const struct hop_watch *watch, uint32_t ifindex)
 /* Whether that is news. */
 static bool device_is(struct hop_watch *watch, const struct link_info *info)
 {
-	struct device now = { info->ifindex, info->group == WR_LINK_GROUP, info->flags & (IFF_UP | IFF_RUNNING), info->mtu,
-			      { 0 } };
+	struct device now = {
+		.ifindex = info->ifindex,
+		.pod = info->group == WR_LINK_GROUP,
+		.flags = info->flags & (IFF_UP | IFF_RUNNING),
+		.mtu = info->mtu,
+	};
 	struct device *known = find(&watch->devices, &now, device_cmp);
 
 	memcpy(now.mac, info->mac, sizeof(now.mac));
@@ -163,7 +167,10 @@ static void on_neighbour(struct hop_watch *watch, const struct nlmsghdr *nlh, st
 		note(news, HOP_NEIGHBOUR, now.ifindex, &now.ip);
 }
 
-/* Our own routes and those by pods' devices lead to no node. But one of ours that is deleted may have to be made again. */
+/*
+ * Our own routes and those by pods' devices lead to no node. But one of ours that is deleted may have to be made
+ * again.
+ */
 static unsigned on_route(const struct hop_watch *watch, const struct nlmsghdr *nlh)
 {
 	const struct rtmsg *rtm = mnl_nlmsg_get_payload(nlh);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * When links, addresses, routes or neighbours change, so that packets may go another way (hops.h). The kernel reports much that
- * changes nothing (a neighbour entry goes stale and is confirmed every half minute; every pod comes with a link and routes), so
- * what was reported last is remembered, and only a difference counts.
+ * When links, addresses, routes or neighbours change, so that packets may go another way (hops.h). The kernel reports
+ * much that changes nothing (a neighbour entry goes stale and is confirmed every half minute; every pod comes with a
+ * link and routes), so what was reported last is remembered, and only a difference counts.
  */
 #ifndef WARREN_HOP_WATCH_H
 #define WARREN_HOP_WATCH_H
@@ -31,8 +31,8 @@ struct hop_news {
 struct hop_watch {
 	struct nl nl;
 	/*
-	 * Search trees (tsearch): devices by ifindex, neighbour entries by ifindex and address. What is in none has not been
-	 * reported yet.
+	 * Search trees (tsearch): devices by ifindex, neighbour entries by ifindex and address. What is in none has
+	 * not been reported yet.
 	 */
 	void *devices, *neighbours;
 };

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* By which device, from which address and to which MAC address packets for an address go. hop_watch.h: when that changes. */
+/*
+ * By which device, from which address and to which MAC address packets for an address go. hop_watch.h: when that
+ * changes.
+ */
 #ifndef WARREN_HOPS_H
 #define WARREN_HOPS_H
 

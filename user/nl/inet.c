@@ -142,8 +142,8 @@ int addr_settle(const struct ip *ip, unsigned timeout_ms, struct err *err)
 		return err_errno(err, errno, "cannot watch addresses");
 	while ((rc = is_local(&nl, ip, err)) == 0) {
 		if (await_addresses(&watch, deadline) < 0)
-			return err_set(err, ETIMEDOUT, "the kernel has not put address %s into use in %u ms", ip_format(ip, text),
-				       timeout_ms);
+			return err_set(err, ETIMEDOUT, "the kernel has not put address %s into use in %u ms",
+				       ip_format(ip, text), timeout_ms);
 	}
 	return rc < 0 ? rc : 0;
 }

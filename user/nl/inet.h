@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * rtnetlink: addresses, routes, neighbours. Functions that take a batch append a request to it; those with an err argument run
- * at once.
+ * rtnetlink: addresses, routes, neighbours. Functions that take a batch append a request to it; those with an err
+ * argument run at once.
  */
 #ifndef WARREN_INET_H
 #define WARREN_INET_H
@@ -29,7 +29,7 @@ int addr_settle(const struct ip *ip, unsigned timeout_ms, struct err *err);
 
 struct route {
 	struct prefix dst; /* length 0: default (family must be set) */
-	struct ip gateway; /* family 0: none; else added with ONLINK. One of the other family is only read, not added. */
+	struct ip gateway; /* family 0: none; else added with ONLINK. One of the other family is read, never added. */
 	struct ip source;  /* preferred source, family 0: none */
 	uint32_t ifindex;  /* 0 for type RTN_UNREACHABLE */
 	uint32_t mtu;	   /* metric; 0: none */
@@ -46,7 +46,10 @@ void route_replace(struct nl *nl, struct nl_batch *b, const struct route *route)
  * absent route is no error.
  */
 void route_delete(struct nl *nl, struct nl_batch *b, const struct route *route);
-/* The one by which a packet to the address goes, of whatever type. -ENETUNREACH and others of the kernel's where it goes nowhere. */
+/*
+ * The one by which a packet to the address goes, of whatever type. -ENETUNREACH and others of the kernel's where it
+ * goes nowhere.
+ */
 int route_get(struct nl *nl, const struct ip *to, struct route *route, struct err *err);
 /* Of the main table. */
 int route_each(struct nl *nl, int family, int (*fn)(const struct route *r, void *arg), void *arg, struct err *err);
@@ -66,6 +69,7 @@ struct neigh {
 /* What an RTM_NEWNEIGH or RTM_DELNEIGH says. False: it is of no IP address. */
 bool neigh_parse(const struct nlmsghdr *nlh, struct neigh *n);
 /* Those that are usable. */
-int neigh_each(struct nl *nl, uint32_t ifindex, int (*fn)(const struct neigh *n, void *arg), void *arg, struct err *err);
+int neigh_each(struct nl *nl, uint32_t ifindex, int (*fn)(const struct neigh *n, void *arg), void *arg,
+	       struct err *err);
 
 #endif

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* rtnetlink: links. The *_add and *_set functions append a request to a batch; those with an err argument run at once. */
+/*
+ * rtnetlink: links. The *_add and *_set functions append a request to a batch; those with an err argument run at
+ * once.
+ */
 #ifndef WARREN_LINK_H
 #define WARREN_LINK_H
 
@@ -45,8 +48,8 @@ struct veth_end {
 void veth_add(struct nl *nl, struct nl_batch *b, const struct veth_end *host, const struct veth_end *peer);
 
 /*
- * In a message after the one that made the device (in that one 6.1 and 6.18 refuse it with EAFNOSUPPORT), and before it is
- * up. No error where there is no IPv6.
+ * In a message after the one that made the device (in that one 6.1 and 6.18 refuse it with EAFNOSUPPORT), and before
+ * it is up. No error where there is no IPv6.
  */
 void link_set_no_addrgen(struct nl *nl, struct nl_batch *b, uint32_t ifindex);
 void link_set_mac(struct nl *nl, struct nl_batch *b, uint32_t ifindex, const uint8_t mac[6]);

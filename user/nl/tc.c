@@ -38,8 +38,10 @@ static void put_clsact(struct nlmsghdr *nlh, uint32_t ifindex)
 
 void tc_clsact_add(struct nl *nl, struct nl_batch *b, uint32_t ifindex)
 {
-	put_clsact(nl_request(nl, b, RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, EEXIST, "add clsact to device %u", ifindex),
-		   ifindex);
+	struct nlmsghdr *nlh =
+	    nl_request(nl, b, RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, EEXIST, "add clsact to device %u", ifindex);
+
+	put_clsact(nlh, ifindex);
 }
 
 void tc_clsact_delete(struct nl *nl, struct nl_batch *b, uint32_t ifindex)

@@ -5,7 +5,7 @@
 #include "addresses.h"
 #include "cleanup.h"
 #include "ethtool.h"
-#include "node.h"
+#include "gateway.h"
 #include "result.h"
 #include "wire.h"
 

@@ -11,7 +11,6 @@
 #include "ethtool.h"
 #include "gateway.h"
 #include "log.h"
-#include "node.h"
 #include "str.h"
 
 #define MTU_DEFAULT 1500

@@ -45,7 +45,7 @@ static const struct pod *find_pod(struct monitor *m, uint32_t ifindex)
 /* Nodes and their pods are asked for again if this one is not known, but not for every packet of a stranger. */
 static void find_remote(struct monitor *m, uint32_t side, const struct ip *ip)
 {
-	if ((remotes_by_slot(&m->remotes, end & ~WR_REMOTE) && remotes_pod(&m->remotes, ip)) ||
+	if ((remotes_by_slot(&m->remotes, side & ~WR_REMOTE) && remotes_pod(&m->remotes, ip)) ||
 	    clock_ns(CLOCK_MONOTONIC) - m->remotes_read < NS_PER_S)
 		return;
 	m->remotes_read = clock_ns(CLOCK_MONOTONIC);

@@ -11,6 +11,7 @@
 #include "ethtool.h"
 #include "gateway.h"
 #include "log.h"
+#include "maps.h"
 #include "netns.h"
 #include "str.h"
 

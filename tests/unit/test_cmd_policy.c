@@ -9,7 +9,9 @@
 #include "cli_rig.h"
 #include "frame.h"
 #include "gateway.h"
+#include "maps.h"
 #include "names.h"
+#include "words.h"
 
 #define CLASS 17
 #define RULE 16

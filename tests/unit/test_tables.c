@@ -9,6 +9,7 @@
 #include "file.h"
 #include "keyset.h"
 #include "tables.h"
+#include "words.h"
 
 /* --- the set of keys --- */
 

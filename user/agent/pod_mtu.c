@@ -7,7 +7,7 @@
 #include "abi/abi.h"
 #include "attachment.h"
 #include "cleanup.h"
-#include "dp.h"
+#include "link.h"
 #include "netns.h"
 
 #define MTU_MIN6 1280 /* RFC 8200; below it the kernel takes a device's IPv6 addresses away */

@@ -9,6 +9,7 @@
 #include "cleanup.h"
 #include "deny.h"
 #include "guards.h"
+#include "maps.h"
 
 /* --- what must not be denied ---------------------------------------------------------------------------------------- */
 

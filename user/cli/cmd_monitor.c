@@ -10,6 +10,7 @@
 
 #include "cleanup.h"
 #include "cli.h"
+#include "events.h"
 #include "names.h"
 #include "packet_text.h"
 #include "pods.h"

@@ -9,6 +9,7 @@
 #include "gateway.h"
 #include "json.h"
 #include "link.h"
+#include "maps.h"
 #include "nl.h"
 #include "paths.h"
 

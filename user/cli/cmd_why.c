@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "lookup.h"
+#include "maps.h"
 #include "names.h"
 #include "packet_text.h"
 #include "party.h"

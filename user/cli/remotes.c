@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "json.h"
+#include "maps.h"
 #include "names.h"
 #include "str.h"
 

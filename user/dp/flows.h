@@ -3,7 +3,12 @@
 #ifndef WARREN_DP_FLOWS_H
 #define WARREN_DP_FLOWS_H
 
-#include "dp.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "abi/maps.h"
+#include "addr.h"
+#include "err.h"
 
 /* One flow, its ends put into the order initiator, responder. */
 struct dp_flow {

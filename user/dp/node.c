@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "node.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <linux/rtnetlink.h>
 #include <stdlib.h>
@@ -10,6 +9,7 @@
 
 #include "array.h"
 #include "cleanup.h"
+#include "endpoint.h"
 #include "file.h"
 #include "gateway.h"
 #include "guard.h"
@@ -326,14 +326,4 @@ int node_ensure(struct dp *dp, struct err *err)
 	if (r < 0)
 		dp_close(dp);
 	return r;
-}
-
-static void set_tunnel_port(struct wr_config *config, uint16_t port)
-{
-	config->tunnel_port = htons(port);
-}
-
-int node_set_tunnel_port(uint16_t port, struct err *err)
-{
-	return dp_config_change(set_tunnel_port, port, guard_ensure, err);
 }

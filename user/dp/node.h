@@ -3,7 +3,7 @@
 #ifndef WARREN_NODE_H
 #define WARREN_NODE_H
 
-#include "dp.h"
+#include "endpoint.h"
 
 struct node_options {
 	uint32_t max_endpoints; /* 0: as loaded, else WR_MAX_ENDPOINTS */
@@ -38,12 +38,5 @@ int node_ensure(struct dp *dp, struct err *err);
  * -EBUSY while endpoints exist unless `force`, which deletes their links too. Goes on past errors, reports the first.
  */
 int node_down(bool force, struct err *err);
-
-/*
- * Nobody on this node but the programs may send to this UDP port from now on (the nftables guard): what a cluster's
- * member needs, and what other users of Geneve on a host without a cluster must be spared. 0: no such rules. Changes
- * nothing if all is so already; node_down() ends it.
- */
-int node_set_tunnel_port(uint16_t port, struct err *err);
 
 #endif

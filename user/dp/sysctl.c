@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "cleanup.h"
-#include "dp.h"
 #include "file.h"
 #include "link.h"
 #include "paths.h"

@@ -3,7 +3,6 @@
 
 #include "cleanup.h"
 #include "internal.h"
-#include "nodes.h"
 #include "progs.h"
 #include "xdp.h"
 

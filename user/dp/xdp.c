@@ -12,6 +12,7 @@
 #include "cleanup.h"
 #include "file.h"
 #include "internal.h"
+#include "link.h"
 #include "paths.h"
 #include "progs.h"
 

@@ -6,7 +6,12 @@
 #ifndef WARREN_DP_XDP_H
 #define WARREN_DP_XDP_H
 
-#include "dp.h"
+#include <linux/bpf.h>
+#include <net/if.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "err.h"
 
 enum dp_xdp_mode {
 	DP_XDP_OFF,

@@ -4,6 +4,7 @@
 #define WARREN_DP_FLOWS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "abi/maps.h"
@@ -20,6 +21,8 @@ struct dp_flow {
 	uint32_t expires_in_ms;
 	struct wr_ct ct;
 };
+/* Puts the ends in a ct4 or ct6 key, with addresses of `size` bytes, into the order in which the programs look for it. */
+void dp_flow_key_sort(void *key, size_t size);
 /* Every flow of all four maps, living or (with `dead`) not. */
 int dp_flows_each(bool dead, int (*fn)(const struct dp_flow *flow, void *arg), void *arg, struct err *err);
 /* Ends the flow: it is dead at once and is swept as any other. -ENOENT if it is gone already. */

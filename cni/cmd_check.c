@@ -6,6 +6,7 @@
 #include "cleanup.h"
 #include "ethtool.h"
 #include "gateway.h"
+#include "inet.h"
 #include "result.h"
 #include "wire.h"
 

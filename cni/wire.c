@@ -10,7 +10,9 @@
 #include "cni.h"
 #include "ethtool.h"
 #include "gateway.h"
+#include "inet.h"
 #include "log.h"
+#include "maps.h"
 #include "str.h"
 
 #define MTU_DEFAULT 1500

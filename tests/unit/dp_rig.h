@@ -14,6 +14,7 @@
 #include "array.h"
 #include "internal.h"
 #include "load.h"
+#include "maps.h"
 #include "private_run.h"
 #include "rig.h"
 

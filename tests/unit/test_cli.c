@@ -9,6 +9,7 @@
 #include "cli_rig.h"
 #include "codec.h"
 #include "guard.h"
+#include "maps.h"
 #include "names.h"
 
 /* --- parsing --- */

@@ -9,7 +9,10 @@
 #include "cli_rig.h"
 #include "frame.h"
 #include "gateway.h"
+#include "inet.h"
+#include "maps.h"
 #include "names.h"
+#include "words.h"
 
 #define CLASS 17
 #define RULE 16

@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "cleanup.h"
+#include "events.h"
 #include "flows.h"
 #include "node.h"
 #include "progs.h"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Echo requests to many addresses at once. */
 #include "cli_rig.h"
+#include "inet.h"
 #include "ping.h"
 
 #define MS 1000000ull

@@ -6,9 +6,11 @@
 #include <sys/mman.h>
 
 #include "cleanup.h"
+#include "endpoint.h"
 #include "lock.h"
 #include "keyset.h"
 #include "tables.h"
+#include "words.h"
 
 /* --- the set of keys --- */
 

@@ -7,12 +7,15 @@
 #include <stdio.h>
 
 #include "cleanup.h"
+#include "config.h"
 #include "gateway.h"
+#include "node.h"
 #include "node_check.h"
 #include "nodes.h"
 #include "progs.h"
 #include "sysctl.h"
 #include "trace.h"
+#include "uplink.h"
 
 __attribute__((format(printf, 1, 2))) static void sh(const char *fmt, ...)
 {
@@ -214,7 +217,7 @@ static void tunnel_port(void **state)
 	struct wr_config config;
 
 	for (int again = 0; again < 2; again++) {
-		assert_ok(node_set_tunnel_port(6081, &err));
+		assert_ok(dp_tunnel_port_set(6081, &err));
 		sh("nft list chain inet warren output | grep -q 'udp dport 6081 .* drop'");
 		assert_true(check().nft_whole);
 		init(0); /* an upgrade keeps it */
@@ -225,10 +228,10 @@ static void tunnel_port(void **state)
 	sh("nft delete table inet warren");
 	init(0);
 	sh("nft list chain inet warren output > /dev/null");
-	assert_ok(node_set_tunnel_port(0, &err));
+	assert_ok(dp_tunnel_port_set(0, &err));
 	sh("! nft list chain inet warren output 2> /dev/null");
 	assert_true(check().nft_whole);
-	assert_ok(node_set_tunnel_port(7000, &err));
+	assert_ok(dp_tunnel_port_set(7000, &err));
 	assert_ok(dp_pod_mtu_set(1400, &err));
 	assert_ok(dp_value_get("config", &config, &err));
 	assert_int_equal(config.tunnel_port, htobe16(7000));
@@ -236,7 +239,7 @@ static void tunnel_port(void **state)
 	assert_true(config.mark_pod != 0);
 	/* A node that was taken down begins without. */
 	assert_ok(node_down(false, &err));
-	assert_int_equal(node_set_tunnel_port(6081, &err), -ENOENT);
+	assert_int_equal(dp_tunnel_port_set(6081, &err), -ENOENT);
 	assert_int_equal(dp_pod_mtu_set(1400, &err), -ENOENT);
 	init(0);
 	assert_ok(dp_value_get("config", &config, &err));

@@ -7,9 +7,12 @@
 
 #include "cli_rig.h"
 #include "gateway.h"
+#include "inet.h"
+#include "maps.h"
 #include "names.h"
 #include "node.h"
 #include "nodes.h"
+#include "uplink.h"
 
 #define DB_IDENTITY 0x02000000000000dbull
 #define WEB_IDENTITY 0x02000000000000ebull

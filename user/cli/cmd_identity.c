@@ -6,6 +6,7 @@
 
 #include "endpoints.h"
 #include "json.h"
+#include "maps.h"
 #include "names.h"
 #include "str.h"
 

@@ -7,6 +7,7 @@
 #include "cleanup.h"
 #include "cli.h"
 #include "codec.h"
+#include "maps.h"
 
 /* --- list --- */
 

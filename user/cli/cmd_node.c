@@ -7,8 +7,10 @@
 #include "cleanup.h"
 #include "cli.h"
 #include "gateway.h"
+#include "inet.h"
 #include "json.h"
 #include "link.h"
+#include "maps.h"
 #include "nl.h"
 #include "paths.h"
 

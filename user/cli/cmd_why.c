@@ -5,6 +5,7 @@
 
 #include "flow_side.h"
 #include "lookup.h"
+#include "maps.h"
 #include "names.h"
 #include "packet_text.h"
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "gateway.h"
+#include "inet.h"
 #include "names.h"
 #include "packet_text.h"
 #include "str.h"

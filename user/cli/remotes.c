@@ -8,6 +8,7 @@
 
 #include "array.h"
 #include "json.h"
+#include "maps.h"
 #include "names.h"
 #include "str.h"
 

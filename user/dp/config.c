@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Settings that change while the programs run. */
+#include "config.h"
+
+#include <arpa/inet.h>
 #include <string.h>
 
 #include "cleanup.h"
 #include "file.h"
+#include "guard.h"
 #include "internal.h"
 
 #define LOCK_TIMEOUT_MS 30000
 
-int dp_config_change(void (*edit)(struct wr_config *config, uint16_t value), uint16_t value,
-		     int (*then)(const struct wr_config *config, struct err *err), struct err *err)
+/* Under LOCK_NODE: edit(), written if it makes a difference, then `then` (may be NULL) with the settings as they are now. */
+static int change(void (*edit)(struct wr_config *config, uint16_t value), uint16_t value,
+		  int (*then)(const struct wr_config *config, struct err *err), struct err *err)
 {
 	struct wr_config before, config;
 	/* Where nothing is loaded, there is nowhere for a lock file either. */
@@ -35,5 +39,15 @@ static void set_pod_mtu(struct wr_config *config, uint16_t mtu)
 
 int dp_pod_mtu_set(uint16_t mtu, struct err *err)
 {
-	return dp_config_change(set_pod_mtu, mtu, NULL, err);
+	return change(set_pod_mtu, mtu, NULL, err);
+}
+
+static void set_tunnel_port(struct wr_config *config, uint16_t port)
+{
+	config->tunnel_port = htons(port);
+}
+
+int dp_tunnel_port_set(uint16_t port, struct err *err)
+{
+	return change(set_tunnel_port, port, guard_ensure, err);
 }

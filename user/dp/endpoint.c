@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The open data plane: endpoints, their addresses, and the programs on their devices. */
-#include "internal.h"
+#include "endpoint.h"
 
 #include <net/if.h>
 #include <string.h>
@@ -8,6 +7,7 @@
 #include "array.h"
 #include "cleanup.h"
 #include "file.h"
+#include "internal.h"
 #include "progs.h"
 
 int dp_open(struct dp *out, struct err *err)

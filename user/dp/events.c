@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The event ring, read by one process at a time. */
-#include "internal.h"
+#include "events.h"
 
 #include "cleanup.h"
 #include "file.h"
+#include "internal.h"
 
 struct dp_events {
 	int lock, map;

@@ -40,36 +40,38 @@ static bool is_echo(uint8_t protocol)
 
 /* --- keys --------------------------------------------------------------------------------------------------------- */
 
-/* Of a flow between two ends that ip[0] began. */
-static void key_make(uint8_t protocol, const struct ip *ip, const uint16_t *port, union ct_key *key)
+void dp_flow_key_sort(void *key, size_t size)
 {
-	__be16 ports[2] = { htons(port[0]), is_echo(protocol) ? WR_CT_ECHO_PORT : htons(port[1]) };
-	int first;
+	__be16 *ports = (__be16 *)((char *)key + 2 * size), port = ports[0];
+	const struct wr_addr4 *v4 = key;
+	const struct wr_addr6 *v6 = key;
+	char address[sizeof(*v6)];
+
+	if (size == sizeof(*v4) ? !wr_ct4_swapped(v4[0], port, v4[1], ports[1])
+				: !wr_ct6_swapped(&v6[0], port, &v6[1], ports[1]))
+		return;
+	ports[0] = ports[1];
+	ports[1] = port;
+	memcpy(address, key, size);
+	memcpy(key, (char *)key + size, size);
+	memcpy((char *)key + size, address, size);
+}
+
+static void key_make(const struct dp_flow *flow, union ct_key *key)
+{
+	__be16 ports[2] = { htons(flow->port[0]), is_echo(flow->protocol) ? WR_CT_ECHO_PORT : htons(flow->port[1]) };
 
 	memset(key, 0, sizeof(*key));
-	if (ip[0].family == AF_INET) {
-		struct wr_addr4 addr[2];
-
+	if (flow->ip[0].family == AF_INET) {
+		key->v4 = (struct wr_ct4_key){ .port = { ports[0], ports[1] }, .l4_proto = flow->protocol };
 		for (int i = 0; i < 2; i++)
-			memcpy(&addr[i], ip[i].bytes, sizeof(addr[i]));
-		first = wr_ct4_swapped(addr[0], ports[0], addr[1], ports[1]);
-		key->v4 = (struct wr_ct4_key){
-			.addr = { addr[first], addr[!first] },
-			.port = { ports[first], ports[!first] },
-			.l4_proto = protocol,
-		};
+			memcpy(&key->v4.addr[i], flow->ip[i].bytes, sizeof(key->v4.addr[i]));
 	} else {
-		struct wr_addr6 addr[2];
-
+		key->v6 = (struct wr_ct6_key){ .port = { ports[0], ports[1] }, .l4_proto = flow->protocol };
 		for (int i = 0; i < 2; i++)
-			memcpy(&addr[i], ip[i].bytes, sizeof(addr[i]));
-		first = wr_ct6_swapped(&addr[0], ports[0], &addr[1], ports[1]);
-		key->v6 = (struct wr_ct6_key){
-			.addr = { addr[first], addr[!first] },
-			.port = { ports[first], ports[!first] },
-			.l4_proto = protocol,
-		};
+			memcpy(&key->v6.addr[i], flow->ip[i].bytes, sizeof(key->v6.addr[i]));
 	}
+	dp_flow_key_sort(key, ip_bytes(&flow->ip[0]));
 }
 
 static void flow_read(const struct flow_map *map, const void *key, const struct wr_ct *ct, struct dp_flow *flow)
@@ -157,7 +159,7 @@ int dp_flow_end(const struct dp_flow *flow, struct err *err)
 	union ct_key key;
 	int young, answered;
 
-	key_make(flow->protocol, flow->ip, flow->port, &key);
+	key_make(flow, &key);
 	/* In this order, in which no flow slips past that moves from the one to the other meanwhile. */
 	young = end_in(v6 ? "ct_new6" : "ct_new4", &key, err);
 	if (young < 0 && young != -ENOENT)

@@ -3,7 +3,13 @@
 #ifndef WARREN_DP_FLOWS_H
 #define WARREN_DP_FLOWS_H
 
-#include "dp.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "abi/maps.h"
+#include "addr.h"
+#include "err.h"
 
 /* One flow, its ends put into the order initiator, responder. */
 struct dp_flow {
@@ -15,6 +21,8 @@ struct dp_flow {
 	uint32_t expires_in_ms;
 	struct wr_ct ct;
 };
+/* Puts the ends in a ct4 or ct6 key, with addresses of `size` bytes, into the order in which the programs look for it. */
+void dp_flow_key_sort(void *key, size_t size);
 /* Every flow of all four maps, living or (with `dead`) not. */
 int dp_flows_each(bool dead, int (*fn)(const struct dp_flow *flow, void *arg), void *arg, struct err *err);
 /* Ends the flow: it is dead at once and is swept as any other. -ENOENT if it is gone already. */

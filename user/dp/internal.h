@@ -6,7 +6,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
-#include "dp.h"
+#include "maps.h"
 #include "paths.h"
 
 #define PIN_STR_(n) #n
@@ -55,12 +55,5 @@ int dp_growing_create(const struct dp_map *map, uint32_t entries, const struct d
 int dp_growing_set(int outer, const struct dp_map *map, int inner, struct err *err);
 /* The hash that stands in the outer map now. */
 int dp_growing_get(int outer, const struct dp_map *map, struct err *err);
-
-/*
- * Changes map config under LOCK_NODE: edit(), written if it makes a difference, then `then` (NULL: nothing more) with the
- * settings as they are now.
- */
-int dp_config_change(void (*edit)(struct wr_config *config, uint16_t value), uint16_t value,
-		     int (*then)(const struct wr_config *config, struct err *err), struct err *err);
 
 #endif

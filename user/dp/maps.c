@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Pinned maps: found, described and walked by name. */
-#include "internal.h"
+#include "maps.h"
 
 #include <bpf/btf.h>
 #include <inttypes.h>
 #include <string.h>
 
 #include "cleanup.h"
-#include "paths.h"
+#include "internal.h"
 
 /* An LPM trie, an array and the two hashes are walked alike. */
 enum {

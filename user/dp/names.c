@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "dp.h"
+#include "maps.h"
 #include "str.h"
 
 static const struct {

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "node.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <linux/rtnetlink.h>
 #include <stdlib.h>
@@ -10,9 +9,11 @@
 
 #include "array.h"
 #include "cleanup.h"
+#include "endpoint.h"
 #include "file.h"
 #include "gateway.h"
 #include "guard.h"
+#include "inet.h"
 #include "internal.h"
 #include "load.h"
 #include "paths.h"
@@ -125,11 +126,6 @@ static int delete_all_routes(struct nl *nl, struct err *err)
 	return r < 0 ? r : delete_routes(nl, AF_INET6, err);
 }
 
-static int detach_xdp(struct nl *nl, struct err *err)
-{
-	return dp_xdp_detach_all(err);
-}
-
 static int delete_table(struct nl *nl, struct err *err)
 {
 	return guard_delete(err);
@@ -148,20 +144,20 @@ static int remove_pins(struct nl *nl, struct err *err)
 	return r;
 }
 
-typedef int (*undo_step)(struct nl *nl, struct err *err);
-
 /* What node_init() made, in an order in which no packet passes between two steps and an interrupted undo can be repeated. */
-static const undo_step undo_init[] = { detach_xdp, gateway_link_delete, uplink_detach_all, delete_all_routes, delete_table,
-				       restore_sysctls, remove_pins };
+static int (*const undo_steps[])(struct nl *nl, struct err *err) = {
+	dp_xdp_detach_all, gateway_link_delete, uplink_detach_all, delete_all_routes, delete_table,
+	restore_sysctls,   remove_pins,
+};
 
 /* Runs every step, past errors; reports the first. */
-static int run_steps(const undo_step *steps, size_t count, struct nl *nl, struct err *err)
+static int undo_init(struct nl *nl, struct err *err)
 {
 	int first = 0;
 
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(undo_steps); i++) {
 		struct err step_err = { 0 };
-		int r = steps[i](nl, &step_err);
+		int r = undo_steps[i](nl, &step_err);
 
 		if (r < 0 && !first) {
 			first = r;
@@ -186,7 +182,7 @@ static int down_locked(bool force, struct err *err)
 	if (r == 0)
 		r = delete_pod_links(&nl, err);
 	if (r == 0)
-		r = run_steps(undo_init, ARRAY_SIZE(undo_init), &nl, err);
+		r = undo_init(&nl, err);
 	return r < 0 ? r : dir_remove(WARREN_RUN_DIR, err);
 }
 
@@ -253,7 +249,7 @@ static int init_locked(const struct node_options *options, struct node_report *r
 	if (r == 0)
 		r = uplink_replace_all(&nl, &uplinks, err);
 	if (r == 0)
-		r = dp_xdp_refresh(err);
+		r = dp_xdp_refresh(&nl, err);
 	if (r == 0)
 		r = dp_endpoint_each(&dp, reattach_one, &re, err);
 	report->replaced = re.count + uplinks;
@@ -267,7 +263,7 @@ static void undo_failed_init(void)
 	struct collected c = { .nl = &nl };
 
 	if (nl_open(&nl, NETLINK_ROUTE, NULL) == 0 && link_each(&nl, collect_pod_link, &c, NULL) == 0 && !c.count)
-		run_steps(undo_init, ARRAY_SIZE(undo_init), &nl, NULL);
+		undo_init(&nl, NULL);
 }
 
 static void remember_mount(bool mounted)
@@ -326,14 +322,4 @@ int node_ensure(struct dp *dp, struct err *err)
 	if (r < 0)
 		dp_close(dp);
 	return r;
-}
-
-static void set_tunnel_port(struct wr_config *config, uint16_t port)
-{
-	config->tunnel_port = htons(port);
-}
-
-int node_set_tunnel_port(uint16_t port, struct err *err)
-{
-	return dp_config_change(set_tunnel_port, port, guard_ensure, err);
 }

@@ -6,8 +6,9 @@
 #include <stdio.h>
 
 #include "array.h"
-#include "dp.h"
+#include "endpoint.h"
 #include "guard.h"
+#include "maps.h"
 #include "progs.h"
 #include "sysctl.h"
 #include "uplink.h"

@@ -3,7 +3,6 @@
 
 #include "cleanup.h"
 #include "internal.h"
-#include "nodes.h"
 #include "progs.h"
 #include "xdp.h"
 
@@ -80,7 +79,7 @@ int dp_uplink_detach(uint32_t ifindex, struct err *err)
 
 struct each_uplink {
 	struct nl *nl;
-	int (*fn)(struct nl *nl, uint32_t ifindex, void *arg, struct err *err);
+	int (*fn)(uint32_t ifindex, void *arg);
 	void *arg;
 	struct err *err;
 };
@@ -95,59 +94,58 @@ static int on_link(const struct link_info *info, void *arg)
 		return 0;
 	r = tc_filter_get(each->nl, info->ifindex, TC_INGRESS, &id, each->err);
 	if (r == 0 && prog_owner(id, WARREN_PROG_FROM_UPLINK) == PROG_OURS)
-		r = each->fn(each->nl, info->ifindex, each->arg, each->err);
+		r = each->fn(info->ifindex, each->arg);
 	return r == -ENODEV ? 0 : r; /* it goes away meanwhile */
 }
 
-static int uplink_each(struct nl *nl, int (*fn)(struct nl *nl, uint32_t ifindex, void *arg, struct err *err), void *arg,
-		       struct err *err)
+static int uplink_each(struct nl *nl, int (*fn)(uint32_t ifindex, void *arg), void *arg, struct err *err)
 {
 	struct each_uplink each = { nl, fn, arg, err };
 
 	return link_each(nl, on_link, &each, err);
 }
 
-struct caller {
-	int (*fn)(uint32_t ifindex, void *arg);
-	void *arg;
-};
-
-static int call(struct nl *nl, uint32_t ifindex, void *arg, struct err *err)
-{
-	const struct caller *caller = arg;
-
-	return caller->fn(ifindex, caller->arg);
-}
-
 int dp_uplink_each(int (*fn)(uint32_t ifindex, void *arg), void *arg, struct err *err)
 {
-	struct caller caller = { fn, arg };
 	_cleanup_nl_ struct nl nl = { 0 };
 	int r = nl_open(&nl, NETLINK_ROUTE, err);
 
-	return r < 0 ? r : uplink_each(&nl, call, &caller, err);
+	return r < 0 ? r : uplink_each(&nl, fn, arg, err);
 }
 
-static int replace_one(struct nl *nl, uint32_t ifindex, void *arg, struct err *err)
+struct change {
+	struct nl *nl;
+	unsigned count;
+	struct err *err;
+};
+
+static int replace_one(uint32_t ifindex, void *arg)
 {
-	++*(unsigned *)arg;
-	return attach(nl, ifindex, TC_INGRESS, WARREN_PROG_FROM_UPLINK, err);
+	struct change *change = arg;
+
+	change->count++;
+	return attach(change->nl, ifindex, TC_INGRESS, WARREN_PROG_FROM_UPLINK, change->err);
 }
 
 int uplink_replace_all(struct nl *nl, unsigned *count, struct err *err)
 {
-	*count = 0;
-	return uplink_each(nl, replace_one, count, err);
+	struct change change = { nl, 0, err };
+	int r = uplink_each(nl, replace_one, &change, err);
+
+	*count = change.count;
+	return r;
 }
 
-static int detach_one(struct nl *nl, uint32_t ifindex, void *arg, struct err *err)
+static int detach_one(uint32_t ifindex, void *arg)
 {
-	return detach(nl, ifindex, err);
+	const struct change *change = arg;
+
+	return detach(change->nl, ifindex, change->err);
 }
 
 int uplink_detach_all(struct nl *nl, struct err *err)
 {
-	return uplink_each(nl, detach_one, NULL, err);
+	return uplink_each(nl, detach_one, &(struct change){ nl, 0, err }, err);
 }
 
 int uplink_check(struct nl *nl, uint32_t ifindex, enum tc_hook hook, const char *program, bool *good, struct err *err)

@@ -12,6 +12,7 @@
 #include "cleanup.h"
 #include "file.h"
 #include "internal.h"
+#include "link.h"
 #include "paths.h"
 #include "progs.h"
 
@@ -71,21 +72,17 @@ static int link_open(uint32_t ifindex, enum dp_xdp_mode *mode, struct err *err)
 }
 
 /* Every pinned link; -ENOENT of link_open() means that it was stale. */
-static int links_each(int (*fn)(struct nl *nl, uint32_t ifindex, struct err *err), struct err *err)
+static int links_each(struct nl *nl, int (*fn)(struct nl *nl, uint32_t ifindex, struct err *err), struct err *err)
 {
 	_cleanup_closedir_ DIR *dir = opendir(PIN_LINK_DIR);
-	_cleanup_nl_ struct nl nl = { 0 };
 	const struct dirent *entry;
 	int first = 0;
 
 	if (!dir)
 		return errno == ENOENT ? 0 : err_errno(err, errno, "cannot read %s", PIN_LINK_DIR);
-	first = nl_open(&nl, NETLINK_ROUTE, err);
-	if (first < 0)
-		return first;
 	while ((entry = readdir(dir))) {
 		const char *number = strrchr(entry->d_name, '_');
-		int r = number ? fn(&nl, (uint32_t)strtoul(number + 1, NULL, 10), err) : 0;
+		int r = number ? fn(nl, (uint32_t)strtoul(number + 1, NULL, 10), err) : 0;
 
 		if (r < 0 && r != -ENOENT && !first)
 			first = r;
@@ -322,14 +319,14 @@ int dp_xdp_attach(uint32_t ifindex, enum dp_xdp_mode mode, enum dp_xdp_mode *now
 	return lock < 0 ? lock : attach_locked(ifindex, mode, now ?: &unwanted, err);
 }
 
-int dp_xdp_refresh(struct err *err)
+int dp_xdp_refresh(struct nl *nl, struct err *err)
 {
-	return links_each(replace, err);
+	return links_each(nl, replace, err);
 }
 
-int dp_xdp_detach_all(struct err *err)
+int dp_xdp_detach_all(struct nl *nl, struct err *err)
 {
-	return links_each(detach, err);
+	return links_each(nl, detach, err);
 }
 
 /* --- guards --------------------------------------------------------------------------------------------------------- */

@@ -279,10 +279,13 @@ static void gateway_of_pods(void **state)
 		assert_int_equal(run(&r), 0);
 		assert_gateways(&r, "10.1.0.1 10.9.0.1 fd01::1", "10.1.0.0/24 10.9.0.0/24 fd01::/64");
 	}
+	put(&r, "self", "10.8.0.0/24 fd01::/64", "192.0.2.1 2001:db8::1");
+	assert_int_equal(run(&r), 0);
+	assert_gateways(&r, "10.1.0.1 10.9.0.1 10.8.0.1 fd01::1", "10.1.0.0/24 10.9.0.0/24 10.8.0.0/24 fd01::/64");
 	r.k.pods = false;
 	look_again(&r, HOP_ADDRESS);
 	assert_int_equal(run(&r), 0);
-	assert_gateways(&r, "10.9.0.1 fd01::1", "10.9.0.0/24 fd01::/64");
+	assert_gateways(&r, "10.8.0.1 fd01::1", "10.8.0.0/24 fd01::/64");
 	rig_end(&r);
 }
 

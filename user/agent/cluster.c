@@ -398,6 +398,7 @@ void cluster_close(struct cluster *c)
 		member_free(c->members[i]);
 	free(c->members);
 	free(c->uplinks);
+	free(c->former);
 	leftovers_free(&c->left);
 	free(c);
 }

@@ -81,7 +81,8 @@ struct cluster {
 	/* This node's own part. */
 	struct wr_cluster cluster; /* as in the map, but for the revision */
 	uint32_t gateway_ifindex;
-	struct prefix former[2]; /* our pod CIDRs until now, IPv4 and IPv6, while they have a gateway; family 0: none */
+	struct prefix *former; /* our pod CIDRs until now, while they have a gateway */
+	size_t former_count, former_room;
 	struct announced announced[NODE_ADDRESSES]; /* as own->object->addresses */
 	int told_port;
 	uint32_t own_mtu;    /* the smallest of the devices that have our addresses; 0: none has */

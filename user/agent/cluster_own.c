@@ -3,7 +3,10 @@
 #include "cluster_internal.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <string.h>
+
+#include "array.h"
 
 /* --- its row in the maps --- */
 
@@ -101,7 +104,7 @@ static void announce(struct cluster *c, size_t i, const struct link_info *device
 }
 
 /* Which CIDRs the map names that are no longer ours. */
-static void note_former(struct cluster *c)
+static int note_former(struct cluster *c, struct err *err)
 {
 	const struct wr_cluster *w = &c->cluster;
 	const struct prefix none = { 0 }, old[2] = {
@@ -110,33 +113,33 @@ static void note_former(struct cluster *c)
 	};
 
 	for (int i = 0; i < 2; i++) {
-		const struct prefix *now = member_cidr(c->own, i ? AF_INET6 : AF_INET);
+		const struct prefix *now = member_cidr(c->own, old[i].ip.family);
 
-		if (old[i].ip.family && (!now || prefix_cmp(now, &old[i]) != 0))
-			c->former[i] = old[i];
-		if (now && prefix_cmp(now, &c->former[i]) == 0)
-			c->former[i] = none;
+		if (old[i].ip.family && (!now || prefix_cmp(now, &old[i]) != 0) &&
+		    array_push(c->former, c->former_room, c->former_count, old[i]) < 0)
+			return err_set(err, ENOMEM, "no memory for a pod CIDR");
 	}
+	return 0;
 }
 
 /*
  * Once no route has them as its source any more: until then, every run tries. One of another length may have the same
- * gateway: that stays.
+ * gateway: that stays. One that is ours again is none.
  */
 int own_delete_former(struct cluster *c, struct err *err)
 {
 	int ret = 0;
 
-	for (int i = 0; i < 2 && ret >= 0; i++) {
-		const struct prefix *former = &c->former[i], *now = member_cidr(c->own, i ? AF_INET6 : AF_INET);
+	for (size_t i = c->former_count; i-- > 0 && ret >= 0;) {
+		const struct prefix *former = &c->former[i], *now = member_cidr(c->own, former->ip.family);
 		const struct ip gateway = cidr_gateway(former), current = now ? cidr_gateway(now) : (struct ip){ 0 };
 
-		if (!former->ip.family)
-			continue;
-		ret = c->ops->gateway_delete(c->arg, c->gateway_ifindex, former,
-					     ip_equal(&gateway, &current) ? NULL : &gateway, err);
+		ret = now && prefix_cmp(now, former) == 0
+			  ? 0
+			  : c->ops->gateway_delete(c->arg, c->gateway_ifindex, former,
+						   ip_equal(&gateway, &current) ? NULL : &gateway, err);
 		if (ret == 0)
-			c->former[i].ip.family = 0;
+			c->former[i] = c->former[--c->former_count];
 	}
 	return ret < 0 ? ret : 0;
 }
@@ -188,9 +191,10 @@ int own_update(struct cluster *c, struct err *err)
 	if (ret < 0)
 		return ret;
 	own_devices(c);
-	note_former(c);
 	wanted = cluster_wanted(c);
-	ret = set_cluster(c, &wanted, err);
+	ret = note_former(c, err);
+	if (ret == 0)
+		ret = set_cluster(c, &wanted, err);
 	if (ret == 0)
 		c->own_changed = false;
 	return ret;

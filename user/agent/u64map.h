@@ -18,7 +18,7 @@ struct u64map {
 };
 
 int u64map_set(struct u64map *n, uint64_t key, uint64_t value); /* -ENOMEM */
-bool u64map_get(const struct u64map *n, uint64_t key, uint64_t *value);
+bool u64map_get(const struct u64map *n, uint64_t key, uint64_t *value); /* value may be NULL */
 void u64map_remove(struct u64map *n, uint64_t key);
 void u64map_free(struct u64map *n);
 

@@ -185,18 +185,14 @@ static void close_handle(uv_handle_t *handle, void *arg)
 
 static void end(struct agent *agent)
 {
-	if (agent->server)
-		server_close(agent->server);
-	if (agent->metrics)
-		metrics_close(agent->metrics);
+	server_close(agent->server);
+	metrics_close(agent->metrics);
 	uv_walk(&agent->loop, close_handle, NULL);
 	uv_run(&agent->loop, UV_RUN_DEFAULT);
 	uv_loop_close(&agent->loop);
-	free(agent->server);
-	if (agent->metrics)
-		metrics_free(agent->metrics);
-	if (agent->manifests)
-		manifests_close(agent->manifests);
+	server_free(agent->server);
+	metrics_free(agent->metrics);
+	manifests_close(agent->manifests);
 	attachments_close(agent->attachments);
 	apply_free(agent->apply);
 	cluster_close(agent->cluster);

@@ -111,6 +111,7 @@ struct server;
 int server_open(struct agent *agent, struct server **server, struct err *err);
 void server_applied(struct server *server); /* looks whether somebody need not wait any longer */
 void server_close(struct server *server);   /* its handles are closed by the loop */
+void server_free(struct server *server);    /* then */
 
 /* --- metrics.c --- */
 

@@ -34,9 +34,7 @@ static int put_rule_names(struct apply *a, const struct policy_changes *changes,
 
 static int delete_rule_name(struct apply *a, uint32_t rule, struct err *err)
 {
-	uint64_t known;
-
-	if (!u64map_get(&a->rules, rule, &known))
+	if (!u64map_get(&a->rules, rule, NULL))
 		return 0;
 	u64map_remove(&a->rules, rule);
 	return a->ops->remove(a->arg, APPLY_RULES, &rule, 1, err);
@@ -57,13 +55,9 @@ static int delete_rule_names(struct apply *a, const struct policy_changes *chang
 		else if (full && u64map_set(&named, name->rule, 1) < 0)
 			ret = err_set(err, ENOMEM, "no memory for rules");
 	}
-	if (full && ret == 0) {
-		uint64_t one;
-
-		u64map_for_each(&a->rules, pair) {
-			if (!u64map_get(&named, pair->key, &one))
-				gone[count++] = (uint32_t)pair->key;
-		}
+	u64map_for_each(&a->rules, pair) {
+		if (full && ret == 0 && !u64map_get(&named, pair->key, NULL))
+			gone[count++] = (uint32_t)pair->key;
 	}
 	for (size_t i = 0; i < count && ret == 0; i++)
 		ret = delete_rule_name(a, gone[i], err);

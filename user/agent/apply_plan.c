@@ -215,32 +215,16 @@ static void add_move(struct apply *a, struct plan *plan, const struct u64map *fo
 		plan->moving = true;
 }
 
-static int take_identities(struct apply *a, const struct policy_changes *changes, bool full, struct plan *plan)
+/* What the compiler does not name in its changes. */
+static void add_unnamed(struct apply *a, struct plan *plan, const struct u64map *formers, const struct u64map *named,
+			bool full)
 {
-	struct u64map named = { 0 }, formers = { 0 };
-	int ret = find_formers(a, &formers);
-	size_t most = changes->identity_count + formers.count + (full ? a->identities.count : 0) +
-		      (a->freed ? a->left_out.count : 0);
-
-	plan->moves = calloc(most + 1, sizeof(*plan->moves));
-	if (ret < 0 || !plan->moves) {
-		u64map_free(&formers);
-		return -ENOMEM;
-	}
-	for (size_t i = 0; i < changes->identity_count && ret == 0; i++) {
-		const struct policy_identity *id = &changes->identities[i];
-
-		add_move(a, plan, &formers, id->identity, id->peer);
-		ret = u64map_set(&named, id->identity, 1);
-	}
 	/* New ones that no selector matches are in no map; those whose place they take may be. */
-	u64map_for_each(&formers, pair) {
-		uint64_t one;
-
-		if (ret == 0 && peer_of(a, pair->key) == WR_PEER_NONE && !u64map_get(&named, pair->key, &one))
-			add_move(a, plan, &formers, pair->key, WR_PEER_NONE);
+	u64map_for_each(formers, pair) {
+		if (peer_of(a, pair->key) == WR_PEER_NONE && !u64map_get(named, pair->key, NULL))
+			add_move(a, plan, formers, pair->key, WR_PEER_NONE);
 	}
-	/* Those that are still waiting, and that nothing new is said of. */
+	/* Those that are still waiting. */
 	u64map_for_each(&a->left_out, pair) {
 		if (!a->freed)
 			continue;
@@ -249,11 +233,29 @@ static int take_identities(struct apply *a, const struct policy_changes *changes
 		plan->judge_all = true;
 	}
 	u64map_for_each(&a->identities, pair) {
-		uint64_t one;
-
-		if (full && ret == 0 && !u64map_get(&named, pair->key, &one))
-			add_move(a, plan, &formers, pair->key, WR_PEER_NONE);
+		if (full && !u64map_get(named, pair->key, NULL))
+			add_move(a, plan, formers, pair->key, WR_PEER_NONE);
 	}
+}
+
+static int take_identities(struct apply *a, const struct policy_changes *changes, bool full, struct plan *plan)
+{
+	struct u64map named = { 0 }, formers = { 0 };
+	int ret = find_formers(a, &formers);
+	size_t most = changes->identity_count + formers.count + (full ? a->identities.count : 0) +
+		      (a->freed ? a->left_out.count : 0);
+
+	plan->moves = calloc(most + 1, sizeof(*plan->moves));
+	if (!plan->moves)
+		ret = -ENOMEM;
+	for (size_t i = 0; i < changes->identity_count && ret == 0; i++) {
+		const struct policy_identity *id = &changes->identities[i];
+
+		add_move(a, plan, &formers, id->identity, id->peer);
+		ret = u64map_set(&named, id->identity, 1);
+	}
+	if (ret == 0)
+		add_unnamed(a, plan, &formers, &named, full);
 	u64map_free(&named);
 	u64map_free(&formers);
 	return ret;

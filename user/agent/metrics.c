@@ -174,6 +174,8 @@ int metrics_open(struct agent *agent, const char *address, struct metrics **out,
 
 void metrics_close(struct metrics *metrics)
 {
+	if (!metrics)
+		return;
 	uv_close((uv_handle_t *)&metrics->ready, NULL);
 	uv_close((uv_handle_t *)&metrics->timer, NULL);
 	if (metrics->path)
@@ -182,6 +184,7 @@ void metrics_close(struct metrics *metrics)
 
 void metrics_free(struct metrics *metrics)
 {
-	MHD_stop_daemon(metrics->daemon);
+	if (metrics)
+		MHD_stop_daemon(metrics->daemon);
 	free(metrics);
 }

@@ -282,6 +282,11 @@ int server_open(struct agent *agent, struct server **out, struct err *err)
 
 void server_close(struct server *server)
 {
-	while (server->clients)
+	while (server && server->clients)
 		client_close(server->clients);
+}
+
+void server_free(struct server *server)
+{
+	free(server);
 }

@@ -57,7 +57,8 @@ bool u64map_get(const struct u64map *n, uint64_t key, uint64_t *value)
 
 	if (!slot || !slot->key)
 		return false;
-	*value = slot->value;
+	if (value)
+		*value = slot->value;
 	return true;
 }
 

@@ -14,8 +14,6 @@
 #include "lib/transport.h"
 #include "lib/verdict.h"
 
-char LICENSE[] __weak SEC("license") = "Dual BSD/GPL";
-
 /* An address that the stack itself has; asked as if a packet went there. */
 static __always_inline bool source_is_own(struct __sk_buff *skb, const struct addresses *at, const bool v6)
 {
@@ -100,18 +98,13 @@ static __always_inline enum wr_reason leave_judge(struct packet *p, struct scrat
 	const __u32 entered = leave_entered(p->skb);
 	enum wr_reason reason;
 
-	p->ep = entered ? endpoint_get(entered) : NULL;
+	packet_judged_for(p, entered ? endpoint_get(entered) : NULL);
 	if (!p->ep && identity != WR_ID_WORLD)
 		return WR_REASON_NONE;
 	p->ifindex = p->ep ? entered : 0;
-	p->word.both = p->ep ? policy_word_read(p->ep) : 0;
-	if (p->ep)
-		trace_step(WR_TRACE_ENDPOINT);
 	reason = transport_parse(p, v6);
-	if (!reason) {
-		trace_step(WR_TRACE_PARSED);
+	if (!reason)
 		reason = flow_pass(p, s, NULL, WAY_FROM_HOST, v6);
-	}
 	if (p->ep)
 		return reason;
 	p->ifindex = p->skb->ifindex;

@@ -9,8 +9,6 @@
 #include "lib/transport.h"
 #include "lib/verdict.h"
 
-char LICENSE[] __weak SEC("license") = "Dual BSD/GPL";
-
 /*
  * Another source address than the pod's. A host that comes up asks about itself with no address or a link-local one
  * (DHCP, duplicate address detection, MLD): that is noise, not a forgery, and is named for what it is.
@@ -79,7 +77,6 @@ static __always_inline enum wr_reason judge_ip(struct packet *p, struct scratch 
 	reason = transport_parse(p, v6);
 	if (reason)
 		return reason;
-	trace_step(WR_TRACE_PARSED);
 	if (p->to_gateway)
 		return is_plain_icmp(p, v6) ? gateway_echo(p->skb, v6) : WR_REASON_GATEWAY;
 	if (lease_holds(p, &s->lease, v6))

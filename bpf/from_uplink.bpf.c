@@ -18,8 +18,6 @@
 #include "lib/verdict.h"
 #include "lib/xdp_meta.h"
 
-char LICENSE[] __weak SEC("license") = "Dual BSD/GPL";
-
 /* --- not through the tunnel --- */
 
 /*
@@ -146,7 +144,6 @@ static __always_inline enum wr_reason arrive_flow(struct packet *p, struct scrat
 
 	if (reason)
 		return reason;
-	trace_step(WR_TRACE_PARSED);
 	if (lease_from_node_holds(p, &s->lease, v6))
 		return WR_REASON_TO_ENDPOINT;
 	p->peer_identity = arrive_identity(p, v6);
@@ -169,14 +166,11 @@ static __always_inline enum wr_reason arrive_judge(struct packet *p, struct scra
 	p->ifindex = endpoint_by_address(&p->at->daddr, &p->ep, v6);
 	if (p->ifindex && !p->ep)
 		return WR_REASON_NO_ENDPOINT;
-	p->word.both = 0;
+	packet_judged_for(p, p->ifindex ? p->ep : NULL);
 	if (p->ifindex) {
-		p->word.both = policy_word_read(p->ep);
-		trace_step(WR_TRACE_ENDPOINT);
 		if (v6 && is_neighbour_discovery(p))
 			return WR_REASON_NEIGHBOUR;
 	} else {
-		p->ep = NULL;
 		p->ifindex = p->skb->ifindex;
 		if (destination_is_near(p->at, v6))
 			return WR_REASON_TO_HOST;

@@ -7,8 +7,6 @@
 #include "lib/transport.h"
 #include "lib/verdict.h"
 
-char LICENSE[] __weak SEC("license") = "Dual BSD/GPL";
-
 /*
  * Who the peer is follows from where the packet entered the host, never from its source address: at this hook
  * ingress_ifindex is 0 for what the host made itself, the device for what it forwards.
@@ -54,7 +52,6 @@ static __always_inline enum wr_reason judge_ip(struct packet *p, struct scratch 
 	reason = transport_parse(p, v6);
 	if (reason)
 		return reason;
-	trace_step(WR_TRACE_PARSED);
 	reason = flow_pass(p, s, NULL, WAY_TO_POD, v6);
 	return reason ? reason : WR_REASON_DELIVERED;
 }

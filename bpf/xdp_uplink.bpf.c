@@ -8,8 +8,6 @@
 #include "lib/xdp_tunnel.h"
 #include "lib/xdp_verdict.h"
 
-char LICENSE[] __weak SEC("license") = "Dual BSD/GPL";
-
 /* Metadata that is not ours goes: see lib/xdp_meta.h. */
 static __always_inline int pass(struct xdp_md *ctx)
 {

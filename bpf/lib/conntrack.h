@@ -244,8 +244,7 @@ static __always_inline void ct_usage_drop(__u32 owner)
 /* Writes into ct, at the owner's expense; false if that has used up its share, or there is no room. */
 static __always_inline bool ct_establish(const union ct_key *key, const struct wr_ct *ct, bool counted, bool v6)
 {
-	const __u32 zero = 0;
-	const struct wr_config *cfg = bpf_map_lookup_elem(&config, &zero);
+	const struct wr_config *cfg = config_get();
 	struct wr_ct_usage *usage = ct_usage_of(ct_owner(ct));
 	bool full = false;
 

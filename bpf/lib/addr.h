@@ -23,7 +23,7 @@ union addr {
 #define IN_FAMILY(v6, f, ...) ((v6) ? f(__VA_ARGS__, true) : f(__VA_ARGS__, false))
 
 /*
- * What the map of that family, map4 or map6, has for an address, or the longest of its prefixes that holds one; or NULL.
+ * What the map of that family, map4 or map6, has for an address, or for the longest prefix that holds it; or NULL.
  * Keys are copied: in a function out of line 6.1 takes none from `of`.
  */
 #define lookup_addr(map, of, v6)                                                                                       \

@@ -9,7 +9,7 @@
  */
 #include "lib/cluster.h"
 #include "lib/fib.h"
-#include "lib/flow.h"
+#include "lib/flow_pass.h"
 #include "lib/node.h"
 #include "lib/transport.h"
 #include "lib/verdict.h"

@@ -2,7 +2,7 @@
 /* tc ingress of a pod's host-side device: everything that the pod sends. */
 #include "lib/cluster.h"
 #include "lib/fib.h"
-#include "lib/flow.h"
+#include "lib/flow_pass.h"
 #include "lib/forward.h"
 #include "lib/gateway.h"
 #include "lib/node.h"

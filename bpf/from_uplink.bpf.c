@@ -8,7 +8,7 @@
 #include "lib/cluster.h"
 #include "lib/deny.h"
 #include "lib/fib.h"
-#include "lib/flow.h"
+#include "lib/flow_pass.h"
 #include "lib/lease.h"
 #include "lib/node.h"
 #include "lib/report.h"

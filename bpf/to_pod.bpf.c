@@ -3,7 +3,7 @@
  * tc egress of a pod's host-side device: what the host's stack sends to the pod. (What from_pod redirects does not come
  * by here.) Normal delivery only: bpf_redirect_peer drops at egress.
  */
-#include "lib/flow.h"
+#include "lib/flow_pass.h"
 #include "lib/transport.h"
 #include "lib/verdict.h"
 

@@ -7,8 +7,9 @@
 #ifndef WARREN_LIB_TRANSPORT_H
 #define WARREN_LIB_TRANSPORT_H
 
-#include "lib/flow.h"
 #include "lib/l4.h"
+#include "lib/maps.h"
+#include "lib/trace.h"
 
 OUT_OF_LINE int transport_ports(struct __sk_buff *skb, struct transport *t)
 {

@@ -9,12 +9,10 @@
  */
 #include "lib/cluster.h"
 #include "lib/fib.h"
-#include "lib/flow.h"
+#include "lib/flow_pass.h"
 #include "lib/node.h"
 #include "lib/transport.h"
 #include "lib/verdict.h"
-
-char LICENSE[] __weak SEC("license") = "Dual BSD/GPL";
 
 /* An address that the stack itself has; asked as if a packet went there. */
 static __always_inline bool source_is_own(struct __sk_buff *skb, const struct addresses *at, const bool v6)
@@ -95,23 +93,18 @@ OUT_OF_LINE int leave_identity(struct __sk_buff *skb, const struct addresses *at
  * By the egress policy of the pod by whose device the packet entered, if it did. The world is judged at the other node:
  * of its packets only those whose answers would be refused for want of an entry are dropped here.
  */
-static __always_inline enum wr_reason leave_judge(struct packet *p, struct scratch *s, __u64 identity, const bool v6)
+static __always_inline enum wr_reason leave_flow(struct packet *p, struct scratch *s, __u64 identity, const bool v6)
 {
 	const __u32 entered = leave_entered(p->skb);
 	enum wr_reason reason;
 
-	p->ep = entered ? endpoint_get(entered) : NULL;
+	packet_judged_for(p, entered ? endpoint_get(entered) : NULL);
 	if (!p->ep && identity != WR_ID_WORLD)
 		return WR_REASON_NONE;
 	p->ifindex = p->ep ? entered : 0;
-	p->word.both = p->ep ? policy_word_read(p->ep) : 0;
-	if (p->ep)
-		trace_step(WR_TRACE_ENDPOINT);
 	reason = transport_parse(p, v6);
-	if (!reason) {
-		trace_step(WR_TRACE_PARSED);
+	if (!reason)
 		reason = flow_pass(p, s, NULL, WAY_FROM_HOST, v6);
-	}
 	if (p->ep)
 		return reason;
 	p->ifindex = p->skb->ifindex;
@@ -132,11 +125,11 @@ static __always_inline enum wr_reason leave(struct packet *p, struct scratch *s,
 		return WR_REASON_BAD_DESTINATION;
 	p->peer_ifindex = WR_REMOTE | slot;
 	reason = leave_identity(p->skb, p->at, identity, v6);
-	return reason ? reason : leave_judge(p, s, *identity, v6);
+	return reason ? reason : leave_flow(p, s, *identity, v6);
 }
 
 /* NONE: to be cut first. */
-static __always_inline enum wr_reason judge_ip(struct packet *p, struct scratch *s, const bool v6)
+static __always_inline enum wr_reason handle_ip(struct packet *p, struct scratch *s, const bool v6)
 {
 	__u64 identity = WR_ID_UNKNOWN;
 	enum wr_reason reason = ip_parse(p, v6);
@@ -148,7 +141,7 @@ static __always_inline enum wr_reason judge_ip(struct packet *p, struct scratch 
 	return reason ? reason : tunnel_send(p, identity, v6);
 }
 
-static __always_inline enum wr_reason judge(struct packet *p, struct scratch *s)
+static __always_inline enum wr_reason handle_frame(struct packet *p, struct scratch *s)
 {
 	const struct ethhdr *eth = packet_at(p, 0, sizeof(*eth));
 
@@ -157,9 +150,9 @@ static __always_inline enum wr_reason judge(struct packet *p, struct scratch *s)
 	if (p->skb->vlan_present)
 		return WR_REASON_ETHERTYPE;
 	if (eth->h_proto == bpf_htons(ETH_P_IP))
-		return judge_ip(p, s, false);
+		return handle_ip(p, s, false);
 	if (eth->h_proto == bpf_htons(ETH_P_IPV6))
-		return judge_ip(p, s, true);
+		return handle_ip(p, s, true);
 	return WR_REASON_ETHERTYPE;
 }
 
@@ -173,6 +166,6 @@ int from_host(struct __sk_buff *skb)
 
 	__builtin_memset(&s.at, 0, sizeof(s.at));
 	trace_begin(p.ifindex);
-	reason = judge(&p, &s);
+	reason = handle_frame(&p, &s);
 	return reason ? verdict(&p, &s.flow, reason) : TC_ACT_OK;
 }

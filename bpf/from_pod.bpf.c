@@ -2,14 +2,12 @@
 /* tc ingress of a pod's host-side device: everything that the pod sends. */
 #include "lib/cluster.h"
 #include "lib/fib.h"
-#include "lib/flow.h"
+#include "lib/flow_pass.h"
 #include "lib/forward.h"
 #include "lib/gateway.h"
 #include "lib/node.h"
 #include "lib/transport.h"
 #include "lib/verdict.h"
-
-char LICENSE[] __weak SEC("license") = "Dual BSD/GPL";
 
 /*
  * Another source address than the pod's. A host that comes up asks about itself with no address or a link-local one
@@ -63,7 +61,7 @@ OUT_OF_LINE int tunnel_port_check(struct __sk_buff *skb, const struct addresses 
 	return IN_FAMILY(v6, destination_is_host, skb, at);
 }
 
-static __always_inline enum wr_reason judge_ip(struct packet *p, struct scratch *s, const bool v6)
+static __always_inline enum wr_reason handle_ip(struct packet *p, struct scratch *s, const bool v6)
 {
 	enum wr_reason reason = ip_parse(p, v6);
 
@@ -79,7 +77,6 @@ static __always_inline enum wr_reason judge_ip(struct packet *p, struct scratch 
 	reason = transport_parse(p, v6);
 	if (reason)
 		return reason;
-	trace_step(WR_TRACE_PARSED);
 	if (p->to_gateway)
 		return is_plain_icmp(p, v6) ? gateway_echo(p->skb, v6) : WR_REASON_GATEWAY;
 	if (lease_holds(p, &s->lease, v6))
@@ -90,7 +87,7 @@ static __always_inline enum wr_reason judge_ip(struct packet *p, struct scratch 
 	return reason ? reason : forward(p, v6);
 }
 
-static __always_inline enum wr_reason judge(struct packet *p, struct scratch *s)
+static __always_inline enum wr_reason handle_frame(struct packet *p, struct scratch *s)
 {
 	struct ethhdr eth;
 	__u16 proto;
@@ -103,9 +100,9 @@ static __always_inline enum wr_reason judge(struct packet *p, struct scratch *s)
 	if (!mac_equal(eth.h_source, p->ep->mac))
 		return WR_REASON_SPOOFED_MAC;
 	if (proto == ETH_P_IP)
-		return judge_ip(p, s, false);
+		return handle_ip(p, s, false);
 	if (proto == ETH_P_IPV6)
-		return judge_ip(p, s, true);
+		return handle_ip(p, s, true);
 	return gateway_arp(p->skb);
 }
 
@@ -118,5 +115,5 @@ int from_pod(struct __sk_buff *skb)
 
 	__builtin_memset(&s.at, 0, sizeof(s.at));
 	trace_begin(p.ifindex);
-	return verdict(&p, &s.flow, judge(&p, &s));
+	return verdict(&p, &s.flow, handle_frame(&p, &s));
 }

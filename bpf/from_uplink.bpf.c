@@ -8,7 +8,7 @@
 #include "lib/cluster.h"
 #include "lib/deny.h"
 #include "lib/fib.h"
-#include "lib/flow.h"
+#include "lib/flow_pass.h"
 #include "lib/lease.h"
 #include "lib/node.h"
 #include "lib/report.h"
@@ -17,8 +17,6 @@
 #include "lib/tunnel_in.h"
 #include "lib/verdict.h"
 #include "lib/xdp_meta.h"
-
-char LICENSE[] __weak SEC("license") = "Dual BSD/GPL";
 
 /* --- not through the tunnel --- */
 
@@ -62,8 +60,8 @@ static __always_inline enum wr_reason outside_check(struct packet *p, const stru
  * Whether the frame, of that family, is one of another node: then it is as that node's sender has sent it, and t->v6
  * its family. NONE with no p->peer_ifindex: none of our business.
  */
-static __always_inline enum wr_reason open(struct packet *p, const struct wr_cluster *c, struct tunnel *t,
-					   const bool v6)
+static __always_inline enum wr_reason open_frame(struct packet *p, const struct wr_cluster *c, struct tunnel *t,
+						 const bool v6)
 {
 	enum wr_reason reason = tunnel_open(p, c, t, v6);
 
@@ -146,7 +144,6 @@ static __always_inline enum wr_reason arrive_flow(struct packet *p, struct scrat
 
 	if (reason)
 		return reason;
-	trace_step(WR_TRACE_PARSED);
 	if (lease_from_node_holds(p, &s->lease, v6))
 		return WR_REASON_TO_ENDPOINT;
 	p->peer_identity = arrive_identity(p, v6);
@@ -160,7 +157,7 @@ static __always_inline enum wr_reason arrive_flow(struct packet *p, struct scrat
  * Judged by the endpoint that it is for. For whom else: this node; or the world, if it answers what this node's stack
  * has forwarded from there. Then p->ifindex stays the device's.
  */
-static __always_inline enum wr_reason arrive_judge(struct packet *p, struct scratch *s, const bool v6)
+static __always_inline enum wr_reason arrive_ip(struct packet *p, struct scratch *s, const bool v6)
 {
 	enum wr_reason reason = ip_parse(p, v6);
 
@@ -169,14 +166,11 @@ static __always_inline enum wr_reason arrive_judge(struct packet *p, struct scra
 	p->ifindex = endpoint_by_address(&p->at->daddr, &p->ep, v6);
 	if (p->ifindex && !p->ep)
 		return WR_REASON_NO_ENDPOINT;
-	p->word.both = 0;
+	packet_judged_for(p, p->ifindex ? p->ep : NULL);
 	if (p->ifindex) {
-		p->word.both = policy_word_read(p->ep);
-		trace_step(WR_TRACE_ENDPOINT);
 		if (v6 && is_neighbour_discovery(p))
 			return WR_REASON_NEIGHBOUR;
 	} else {
-		p->ep = NULL;
 		p->ifindex = p->skb->ifindex;
 		if (destination_is_near(p->at, v6))
 			return WR_REASON_TO_HOST;
@@ -197,7 +191,7 @@ static __always_inline enum wr_reason arrive_judge(struct packet *p, struct scra
 static __always_inline enum wr_reason arrive(struct packet *p, struct scratch *s, const bool v6)
 {
 	const __u8 host[6] __attribute__((aligned(2))) = WR_HOST_MAC;
-	enum wr_reason reason = arrive_judge(p, s, v6);
+	enum wr_reason reason = arrive_ip(p, s, v6);
 
 	if (reason == WR_REASON_TO_ENDPOINT && p->ep)
 		return tunnel_readdress(p, p->ep->mac) ? reason : WR_REASON_RUNT;
@@ -219,7 +213,7 @@ union memory {
 };
 
 /* The denylist, before everything else, and for whomever the packet is. */
-static __always_inline enum deny judge_denied(const struct packet *p)
+static __always_inline enum deny denylist_ask(const struct packet *p)
 {
 	const struct ethhdr *eth = packet_at(p, 0, sizeof(*eth));
 
@@ -235,7 +229,7 @@ static __always_inline enum deny judge_denied(const struct packet *p)
  * it apart, which sees neither: nobody has looked at the inner packet. Unicast IP in a broadcast frame is a trick (RFC
  * 1122 section 3.3.6), which the stack falls for: it may say no more than one that was sent to this host.
  */
-static __always_inline enum wr_reason judge(struct packet *p, union memory *m)
+static __always_inline enum wr_reason handle_frame(struct packet *p, union memory *m)
 {
 	const struct wr_cluster *c = cluster_get();
 	const struct ethhdr *eth;
@@ -255,7 +249,7 @@ static __always_inline enum wr_reason judge(struct packet *p, union memory *m)
 		p->peer_identity = m->first.origin.identity;
 		reason = taken_apart(p->skb, p->at, m->first.origin.slot, m->first.origin.identity, v6);
 	} else {
-		reason = IN_FAMILY(v6, open, p, c, &m->first.tunnel);
+		reason = IN_FAMILY(v6, open_frame, p, c, &m->first.tunnel);
 	}
 	if (reason || !p->peer_ifindex)
 		return reason;
@@ -283,9 +277,9 @@ int from_uplink(struct __sk_buff *skb)
 	__builtin_memset(&m.first, 0, sizeof(m.first));
 	trace_begin(p.ifindex);
 	xdp_origin_take(skb, &m.first.origin);
-	deny = m.first.origin.slot ? DENY_NO : judge_denied(&p);
+	deny = m.first.origin.slot ? DENY_NO : denylist_ask(&p);
 	if (deny == DENY_QUIET)
 		return denied_quietly(skb);
-	reason = deny ? WR_REASON_DENYLIST : judge(&p, &m);
+	reason = deny ? WR_REASON_DENYLIST : handle_frame(&p, &m);
 	return reason ? verdict(&p, &m.s.flow, reason) : TC_ACT_OK;
 }

@@ -6,8 +6,6 @@
 #include "lib/endpoint.h"
 #include "lib/conntrack.h"
 
-char LICENSE[] __weak SEC("license") = "Dual BSD/GPL";
-
 #define CLOCK_MONOTONIC 1
 
 struct sweep_tally {

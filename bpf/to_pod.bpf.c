@@ -3,11 +3,9 @@
  * tc egress of a pod's host-side device: what the host's stack sends to the pod. (What from_pod redirects does not come
  * by here.) Normal delivery only: bpf_redirect_peer drops at egress.
  */
-#include "lib/flow.h"
+#include "lib/flow_pass.h"
 #include "lib/transport.h"
 #include "lib/verdict.h"
-
-char LICENSE[] __weak SEC("license") = "Dual BSD/GPL";
 
 /*
  * Who the peer is follows from where the packet entered the host, never from its source address: at this hook
@@ -37,7 +35,7 @@ static __always_inline bool is_spoofed(const struct packet *p, const bool v6)
 	return owner && owner != p->peer_ifindex;
 }
 
-static __always_inline enum wr_reason judge_ip(struct packet *p, struct scratch *s, const bool v6)
+static __always_inline enum wr_reason handle_ip(struct packet *p, struct scratch *s, const bool v6)
 {
 	enum wr_reason reason = ip_parse(p, v6);
 
@@ -54,12 +52,11 @@ static __always_inline enum wr_reason judge_ip(struct packet *p, struct scratch 
 	reason = transport_parse(p, v6);
 	if (reason)
 		return reason;
-	trace_step(WR_TRACE_PARSED);
 	reason = flow_pass(p, s, NULL, WAY_TO_POD, v6);
 	return reason ? reason : WR_REASON_DELIVERED;
 }
 
-static __always_inline enum wr_reason judge(struct packet *p, struct scratch *s)
+static __always_inline enum wr_reason handle_frame(struct packet *p, struct scratch *s)
 {
 	struct ethhdr eth;
 	__u16 proto;
@@ -69,9 +66,9 @@ static __always_inline enum wr_reason judge(struct packet *p, struct scratch *s)
 		return reason;
 	name_peer(p);
 	if (proto == ETH_P_IP)
-		return judge_ip(p, s, false);
+		return handle_ip(p, s, false);
 	if (proto == ETH_P_IPV6)
-		return judge_ip(p, s, true);
+		return handle_ip(p, s, true);
 	return proto == ETH_P_ARP ? WR_REASON_ARP : WR_REASON_ETHERTYPE;
 }
 
@@ -84,5 +81,5 @@ int to_pod(struct __sk_buff *skb)
 
 	__builtin_memset(&s.at, 0, sizeof(s.at));
 	trace_begin(p.ifindex);
-	return verdict(&p, &s.flow, judge(&p, &s));
+	return verdict(&p, &s.flow, handle_frame(&p, &s));
 }

@@ -8,10 +8,8 @@
 #include "lib/xdp_tunnel.h"
 #include "lib/xdp_verdict.h"
 
-char LICENSE[] __weak SEC("license") = "Dual BSD/GPL";
-
 /* Metadata that is not ours goes: see lib/xdp_meta.h. */
-static __always_inline int pass(struct xdp_md *ctx)
+static __always_inline int xdp_pass(struct xdp_md *ctx)
 {
 	int foreign = xdp_meta_length(ctx);
 
@@ -20,7 +18,7 @@ static __always_inline int pass(struct xdp_md *ctx)
 	return XDP_PASS;
 }
 
-static __always_inline int judge(struct xdp_frame *f, const bool v6)
+static __always_inline int handle_ip(struct xdp_frame *f, const bool v6)
 {
 	struct xdp_tunnel t = { 0 };
 	enum xdp_taken taken;
@@ -28,19 +26,19 @@ static __always_inline int judge(struct xdp_frame *f, const bool v6)
 	enum deny deny;
 
 	if (!xdp_outer_parse(f, v6))
-		return pass(f->ctx);
+		return xdp_pass(f->ctx);
 	deny = deny_hit(&f->saddr, f->len, v6);
 	if (deny)
 		return xdp_drop(f, WR_REASON_DENYLIST, deny == DENY_REPORT);
 	if (!f->udp)
-		return pass(f->ctx);
+		return xdp_pass(f->ctx);
 	reason = xdp_tunnel_check(f, &t, v6);
 	if (reason)
 		return xdp_drop(f, reason, true);
 	taken = t.whole ? xdp_decap(f, &t) : XDP_TAKEN_NOT;
 	if (taken == XDP_TAKEN_LOST)
 		return xdp_drop(f, WR_REASON_ENCAP_FAILED, false);
-	return taken ? XDP_PASS : pass(f->ctx);
+	return taken ? XDP_PASS : xdp_pass(f->ctx);
 }
 
 SEC("xdp.frags")
@@ -53,12 +51,12 @@ int xdp_uplink(struct xdp_md *ctx)
 	const struct ethhdr *eth = f.data;
 
 	if ((const void *)(eth + 1) > f.end)
-		return pass(ctx);
+		return xdp_pass(ctx);
 	if (eth->h_proto == bpf_htons(ETH_P_IP))
-		return judge(&f, false);
+		return handle_ip(&f, false);
 	if (eth->h_proto == bpf_htons(ETH_P_IPV6))
-		return judge(&f, true);
-	return pass(ctx);
+		return handle_ip(&f, true);
+	return xdp_pass(ctx);
 }
 
 /* tc ingress, ahead of from_uplink, of a device where xdp_uplink takes tunnels apart: see lib/xdp_meta.h. */

@@ -23,32 +23,32 @@ union addr {
 #define IN_FAMILY(v6, f, ...) ((v6) ? f(__VA_ARGS__, true) : f(__VA_ARGS__, false))
 
 /*
- * What the map of that family, map4 or map6, has for an address, or the longest of its prefixes that holds one; or NULL.
+ * What the map of that family, map4 or map6, has for an address, or for the longest prefix that holds it; or NULL.
  * Keys are copied: in a function out of line 6.1 takes none from `of`.
  */
-#define lookup_addr(map, of, v6)										       \
-	({													       \
-		void *value_;											       \
-		if (v6) {											       \
-			struct wr_addr6 key_ = (of)->a6;							       \
-			value_ = bpf_map_lookup_elem(&map##6, &key_);						       \
-		} else {											       \
-			struct wr_addr4 key_ = (of)->a4;							       \
-			value_ = bpf_map_lookup_elem(&map##4, &key_);						       \
-		}												       \
-		value_;												       \
+#define lookup_addr(map, of, v6)                                                                                       \
+	({                                                                                                             \
+		void *value_;                                                                                          \
+		if (v6) {                                                                                              \
+			struct wr_addr6 key_ = (of)->a6;                                                               \
+			value_ = bpf_map_lookup_elem(&map##6, &key_);                                                  \
+		} else {                                                                                               \
+			struct wr_addr4 key_ = (of)->a4;                                                               \
+			value_ = bpf_map_lookup_elem(&map##4, &key_);                                                  \
+		}                                                                                                      \
+		value_;                                                                                                \
 	})
-#define lookup_prefix(map, of, v6)										       \
-	({													       \
-		void *value_;											       \
-		if (v6) {											       \
-			struct wr_prefix6 key_ = { .prefixlen = 128, .addr = (of)->a6 };			       \
-			value_ = bpf_map_lookup_elem(&map##6, &key_);						       \
-		} else {											       \
-			struct wr_prefix4 key_ = { .prefixlen = 32, .addr = (of)->a4 };				       \
-			value_ = bpf_map_lookup_elem(&map##4, &key_);						       \
-		}												       \
-		value_;												       \
+#define lookup_prefix(map, of, v6)                                                                                     \
+	({                                                                                                             \
+		void *value_;                                                                                          \
+		if (v6) {                                                                                              \
+			struct wr_prefix6 key_ = { .prefixlen = 128, .addr = (of)->a6 };                               \
+			value_ = bpf_map_lookup_elem(&map##6, &key_);                                                  \
+		} else {                                                                                               \
+			struct wr_prefix4 key_ = { .prefixlen = 32, .addr = (of)->a4 };                                \
+			value_ = bpf_map_lookup_elem(&map##4, &key_);                                                  \
+		}                                                                                                      \
+		value_;                                                                                                \
 	})
 
 static __always_inline bool addr6_equal(const struct wr_addr6 *a, const struct wr_addr6 *b)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* This node's own place among the others: its pod CIDR, its addresses, and the revision of all that is known of them. */
+/* This node's own place among the others: its pod CIDR, its addresses; and the revision of what is known of them. */
 #ifndef WARREN_LIB_CLUSTER_H
 #define WARREN_LIB_CLUSTER_H
 

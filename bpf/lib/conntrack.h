@@ -32,60 +32,6 @@ union ct_key {
 	struct wr_ct6_key k6;
 };
 
-/* What is to be done about a flow. */
-enum flow_step {
-	FLOW_PASSES,   /* nothing more */
-	FLOW_MOVES_ON, /* allowed, as it was; its state changes, or its time is extended */
-	FLOW_BEGINS,   /* it has no entry: to be judged and written */
-	FLOW_STALE,    /* was judged under another policy or identity: to be judged again */
-	FLOW_DENIED,   /* its denial is remembered */
-	FLOW_TURNS,    /* the packet does not belong to it, if one side has a policy */
-	FLOW_FOUND_AGAIN, /* allowed, as it was; its other end was looked up under another revision of the cluster */
-	FLOW_ANSWERED, /* allowed, and its responder has answered: to be written to ct */
-};
-
-/* What was found of a flow. */
-enum flow_found {
-	FLOW_NONE, /* no entry */
-	FLOW_DEAD, /* one that has expired */
-	FLOW_LIVES,
-};
-
-/* A packet's flow where it takes more than a look at its entry: what the functions out of line are told, and tell. */
-struct flow {
-	/* Of the packet, apart from its addresses. */
-	__u64 peer_identity; /* see struct packet; of what goes out it is found out, by flow_locate() */
-	__u32 peer_ifindex;
-	__u32 ifindex;       /* of the endpoint that it is judged for */
-	__u32 cluster_revision; /* under which peer_ifindex and peer_identity were, or are to be, found */
-	__u32 traits;
-	__be16 sport, dport;
-	__u8 l4_proto;
-	__u8 way;            /* enum way */
-	bool v6;
-	__u8 step;           /* enum flow_step */
-	/* Of what was found. */
-	__u8 found;          /* enum flow_found */
-	bool swapped;        /* the packet's source is the key's end 1 */
-	bool forward;        /* it goes from initiator to responder */
-	bool established;    /* there is an entry, in ct4/6 */
-	bool lives;          /* ... and it lets another flow pass: one that is denied must not replace it */
-	bool turns;          /* see packet_turns() */
-	bool answers;        /* the packet is one by which an entry moves from ct_new to ct */
-	bool lost;           /* nobody knows whether the other end is still where the entry says */
-	bool located;        /* peer_ifindex and peer_identity are what flow_locate() has found */
-	bool moved;          /* the other end is on another node than the entry said, or was looked up again */
-	__u32 own_address_of; /* slot of the node whose own address the destination is */
-	/* Of the flow. */
-	__u32 old_owner;     /* of an entry that is replaced */
-	__u32 now;
-	__u64 stranger;      /* identity of the end that is no endpoint of this node, if one is not */
-	struct wr_ct ct;     /* the entry as it was found, then as it is to be */
-	__u32 policy_class[WR_DIRECTIONS]; /* of the judgements in it */
-	__u8 judged;         /* see struct packet */
-	bool via_stack;      /* likewise */
-};
-
 #define CT_DENIED (WR_CT_DENIED_EGRESS | WR_CT_DENIED_INGRESS)
 #define CT_FIN_BOTH (WR_CT_FIN_INITIATOR | WR_CT_FIN_RESPONDER)
 #define CT_ENDED (CT_FIN_BOTH | WR_CT_RESET)
@@ -244,8 +190,7 @@ static __always_inline void ct_usage_drop(__u32 owner)
 /* Writes into ct, at the owner's expense; false if that has used up its share, or there is no room. */
 static __always_inline bool ct_establish(const union ct_key *key, const struct wr_ct *ct, bool counted, bool v6)
 {
-	const __u32 zero = 0;
-	const struct wr_config *cfg = bpf_map_lookup_elem(&config, &zero);
+	const struct wr_config *cfg = config_get();
 	struct wr_ct_usage *usage = ct_usage_of(ct_owner(ct));
 	bool full = false;
 

@@ -60,6 +60,15 @@ static __always_inline __u64 policy_word_read(const struct wr_endpoint *ep)
 	return *(const volatile __u64 *)&ep->policy_class;
 }
 
+/* `ep`, or NULL: nobody's. */
+static __always_inline void packet_judged_for(struct packet *p, const struct wr_endpoint *ep)
+{
+	p->ep = ep;
+	p->word.both = ep ? policy_word_read(ep) : 0;
+	if (ep)
+		trace_step(WR_TRACE_ENDPOINT);
+}
+
 /*
  * The endpoint whose device this is and the frame's ethertype (host order, 0 with a VLAN tag). A tag that the sender
  * left to the hardware is in the skb and not in the frame.
@@ -68,11 +77,9 @@ static __always_inline enum wr_reason packet_begin(struct packet *p, struct ethh
 {
 	const struct ethhdr *frame;
 
-	p->ep = endpoint_get(p->ifindex);
+	packet_judged_for(p, endpoint_get(p->ifindex));
 	if (!p->ep)
 		return WR_REASON_NO_ENDPOINT;
-	p->word.both = policy_word_read(p->ep);
-	trace_step(WR_TRACE_ENDPOINT);
 	frame = packet_at(p, 0, sizeof(*frame));
 	if (!frame)
 		return WR_REASON_RUNT;

@@ -7,6 +7,7 @@
 #define WARREN_LIB_FLOW_DECIDE_H
 
 #include "lib/fib.h"
+#include "lib/flow.h"
 #include "lib/flow_entry.h"
 #include "lib/judge.h"
 #include "lib/l4.h"

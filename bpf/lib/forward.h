@@ -81,8 +81,7 @@ static __always_inline bool forward_rewrite(const struct packet *p, const bool v
 /* To the host's stack, marked, for `reason`. Without marks nftables would drop it: better dropped and named here. */
 static __always_inline enum wr_reason forward_stack(const struct packet *p, enum wr_reason reason)
 {
-	const __u32 key = 0;
-	const struct wr_config *cfg = bpf_map_lookup_elem(&config, &key);
+	const struct wr_config *cfg = config_get();
 	__u32 mark;
 
 	if (!cfg || !cfg->mark_pod)

@@ -8,6 +8,7 @@
 #define WARREN_LIB_JUDGE_H
 
 #include "lib/endpoint.h"
+#include "lib/flow.h"
 #include "lib/policy.h"
 
 /* All that is read of the policy must be read after the revision under which the verdict is kept. */

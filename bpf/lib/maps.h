@@ -56,4 +56,14 @@ WARREN_GROWING_MAPS(X)
 WARREN_RINGS(X)
 #undef X
 
+static __always_inline const struct wr_config *config_get(void)
+{
+	const __u32 zero = 0;
+
+	return bpf_map_lookup_elem(&config, &zero);
+}
+
+/* Every object has a licence, too. */
+char LICENSE[] __weak SEC("license") = "Dual BSD/GPL";
+
 #endif

@@ -7,6 +7,7 @@
 #define WARREN_LIB_POLICY_H
 
 #include "lib/conntrack.h"
+#include "lib/flow.h"
 #include "lib/l4.h"
 #include "lib/node.h"
 

@@ -7,8 +7,9 @@
 #ifndef WARREN_LIB_TRANSPORT_H
 #define WARREN_LIB_TRANSPORT_H
 
-#include "lib/flow.h"
 #include "lib/l4.h"
+#include "lib/maps.h"
+#include "lib/trace.h"
 
 OUT_OF_LINE int transport_ports(struct __sk_buff *skb, struct transport *t)
 {
@@ -186,8 +187,7 @@ static __always_inline enum wr_reason transport_rest(struct packet *p, struct tr
 	return reason;
 }
 
-/* Everything of struct packet that flow_pass() goes by. */
-static __always_inline enum wr_reason transport_parse(struct packet *p, const bool v6)
+static __always_inline enum wr_reason transport_read(struct packet *p, const bool v6)
 {
 	struct transport *t = p->rest;
 	enum wr_reason reason;
@@ -206,6 +206,16 @@ static __always_inline enum wr_reason transport_parse(struct packet *p, const bo
 	p->dport = t->dport;
 	p->l4_proto = t->l4_proto;
 	p->traits = t->traits;
+	return reason;
+}
+
+/* Everything of struct packet that flow_pass() goes by. */
+static __always_inline enum wr_reason transport_parse(struct packet *p, const bool v6)
+{
+	enum wr_reason reason = transport_read(p, v6);
+
+	if (!reason)
+		trace_step(WR_TRACE_PARSED);
 	return reason;
 }
 

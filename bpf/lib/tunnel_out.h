@@ -215,7 +215,7 @@ static __always_inline enum wr_reason tunnel_encap(struct packet *p, struct tunn
 	return WR_REASON_TO_NODE;
 }
 
-static __always_inline enum wr_reason push(struct packet *p, struct tunnel_out *out, __u32 slot, const bool v6)
+static __always_inline enum wr_reason tunnel_write(struct packet *p, struct tunnel_out *out, __u32 slot, const bool v6)
 {
 	const __u32 bytes = p->skb->len;
 	enum wr_reason reason = WR_REASON_TO_NODE;
@@ -249,7 +249,7 @@ OUT_OF_LINE int tunnel_push(struct __sk_buff *skb, __u64 identity, __u32 slot, _
 
 	if (!out.node || !out.cluster || !IN_FAMILY(v6, tunnel_read, &p, &out))
 		return WR_REASON_ENCAP_FAILED;
-	return IN_FAMILY(v6, push, &p, &out, slot);
+	return IN_FAMILY(v6, tunnel_write, &p, &out, slot);
 }
 
 /*

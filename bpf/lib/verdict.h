@@ -5,7 +5,7 @@
 
 #include <linux/pkt_cls.h>
 
-#include "lib/conntrack.h"
+#include "lib/flow.h"
 #include "lib/report.h"
 #include "lib/too_big.h"
 #include "lib/tunnel_out.h"

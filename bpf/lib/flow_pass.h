@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Whether a packet's flow (lib/flow.h) lets it pass: flow_pass(), by which all programs come. */
+#ifndef WARREN_LIB_FLOW_PASS_H
+#define WARREN_LIB_FLOW_PASS_H
+
+#include "lib/flow_decide.h"
+#include "lib/lease.h"
+
+/* `expires` is written only if it moves by more than that, about a second: a shared line stays clean. */
+#define REFRESH_TICKS 8
+
+/* What a program has in memory: the addresses, and one after the other what reading, finding and judging need. */
+struct scratch {
+	struct addresses at;
+	union {
+		struct transport transport;
+		struct {
+			union ct_key key;
+			struct lease lease;
+		};
+		struct flow flow;
+	};
+};
+
+/* What flow_decide() is told. */
+static __always_inline void flow_fill(const struct packet *p, struct flow *f, const struct found *found,
+				      const enum way way, const bool v6)
+{
+	__builtin_memset(f, 0, sizeof(*f));
+	f->ifindex = p->ifindex;
+	f->peer_ifindex = p->peer_ifindex;
+	f->peer_identity = p->peer_identity;
+	f->cluster_revision = way == WAY_FROM_POD || way == WAY_TO_POD ? cluster_revision() : p->cluster_revision;
+	f->traits = p->traits;
+	f->sport = p->sport;
+	f->dport = p->dport;
+	f->l4_proto = p->l4_proto;
+	f->way = way;
+	f->v6 = v6;
+	if (!found->ct)
+		return;
+	f->found = FLOW_LIVES;
+	f->established = found->established;
+	f->ct = *found->ct;
+}
+
+/*
+ * Whether the packet just goes on with its flow, whose only change is that it lives on, or, by FIN or RST, that it soon
+ * ends. `found` is what else has to be decided by.
+ */
+static __always_inline bool flow_goes_on(const struct packet *p, union ct_key *key, struct found *found,
+					 const enum way way, const bool v6)
+{
+	__u32 expires, ends;
+
+	found->swapped = ct_key(p, key, v6);
+	if (!flow_find(found, key, v6) || dry_run || (p->traits & FOLLOWS))
+		return false;
+	if ((found->flags & (CT_DENIED | WR_CT_RESET)) || !(found->forward || (found->flags & WR_CT_ANSWERED)))
+		return false;
+	if (flow_begins_anew(p, found) || !flow_fits(p, found, way, v6) || !flow_is_current(p, found, way))
+		return false;
+	ends = tcp_progress(p, found);
+	expires = found->now + ct_life(p->l4_proto, ends);
+	if (ends == found->flags && expires - found->ct->expires + REFRESH_TICKS <= 2 * REFRESH_TICKS)
+		return true;
+	/* An answered flow that is in ct_new for want of room tries again. */
+	if (!found->forward && !found->established)
+		return false;
+	if (ends != found->flags)
+		__sync_fetch_and_or(&found->ct->flags, ends & CT_ENDED);
+	found->ct->expires = expires;
+	return true;
+}
+
+/* Whether the packet just goes on with its flow, and where; lets the next ones go by `lease`, if there can be one. */
+static __always_inline bool flow_continues(struct packet *p, struct scratch *s, struct found *found,
+					   const struct lease *lease, const enum way way, const bool v6)
+{
+	if (!flow_goes_on(p, &s->key, found, way, v6))
+		return false;
+	p->via_stack = found->flags & WR_CT_VIA_STACK;
+	if (way == WAY_FROM_POD) {
+		p->peer = found->other;
+		p->peer_ifindex = other_end(found->ct, found->forward);
+		p->peer_identity = p->peer ? p->peer->identity : WR_ID_UNKNOWN;
+	}
+	if ((way == WAY_FROM_POD || way == WAY_FROM_NODE) && !p->via_stack && p->peer_ifindex)
+		lease_give(lease, p->peer_ifindex);
+	return true;
+}
+
+/* Whether the packet's flow lets it pass. WAY_FROM_POD: p->peer_ifindex is where it goes then, if not to the stack. */
+static __always_inline enum wr_reason flow_pass(struct packet *p, struct scratch *s, const struct lease *lease,
+						const enum way way, const bool v6)
+{
+	struct flow *f = &s->flow;
+	struct found found = { 0 };
+	enum wr_reason reason;
+
+	if (flow_continues(p, s, &found, lease, way, v6))
+		return WR_REASON_NONE;
+	flow_fill(p, f, &found, way, v6);
+	reason = flow_decide(p->skb, p->at, f);
+	if (reason && (p->traits & RELATED))
+		reason = WR_REASON_ICMP_ERROR;
+	p->judged = f->judged;
+	p->via_stack = f->via_stack;
+	if (!way_is_out(way))
+		return reason;
+	p->peer_ifindex = f->peer_ifindex;
+	p->peer_identity = f->peer_identity;
+	p->peer = end_is_local(f->peer_ifindex) ? endpoint_get(f->peer_ifindex) : NULL;
+	return !reason && end_is_local(f->peer_ifindex) && !p->peer ? WR_REASON_NO_ENDPOINT : reason;
+}
+
+#endif

@@ -5,7 +5,7 @@
 #include "rows.h"
 
 /* A tunnel packet's layers, outermost first. */
-#define OUTER(...) ETH(.smac = MAC_OTHER, .dmac = MAC_HOST), IP(.outer = true, .src = NODE_C, .dst = NODE, ##__VA_ARGS__)
+#define OUTER(...) ETH(), IP(.outer = true, .src = NODE_C, .dst = NODE, ##__VA_ARGS__)
 #define TO_PORT(...) UDP(.sport = 50000, .dport = WR_TUNNEL_PORT, .check = V(0), ##__VA_ARGS__)
 #define SUMMED(...) UDP(.sport = 50000, .dport = WR_TUNNEL_PORT, ##__VA_ARGS__)
 #define HEAD OUTER(), TO_PORT()
@@ -58,15 +58,15 @@ const struct row rows_from_uplink[] = {
 	/* --- the outer headers --- */
 	{ "no cluster", .state = S_NO_CLUSTER, .in = { HEAD, GENEVE(), NAMED(), INNER }, PASSES },
 	{ "no tunnels over that family", .state = S_OTHER_FAMILY, .in = { HEAD, GENEVE(), NAMED(), INNER }, PASSES },
-	{ "to another host", .in = { ETH(.smac = MAC_OTHER, .dmac = MAC_HOST), IP(.outer = true, .src = NODE_C, .dst = NODE_D), TO_PORT(),
+	{ "to another host", .in = { ETH(), IP(.outer = true, .src = NODE_C, .dst = NODE_D), TO_PORT(),
 				     GENEVE(), NAMED(), INNER }, PASSES },
 	{ "to another port", .in = { OUTER(), UDP(.dport = 6082), GENEVE(), NAMED(), INNER }, PASSES },
 	{ "from the port, not to it", .in = { OUTER(), UDP(.sport = WR_TUNNEL_PORT, .dport = 50000), GENEVE(), NAMED(), INNER },
 	  PASSES },
 	{ "tcp to the port", .in = { OUTER(), TCP(.dport = WR_TUNNEL_PORT) }, PASSES },
-	{ "to another MAC address", .in = { ETH(.smac = MAC_OTHER, .dmac = MAC_B), IP(.outer = true, .src = NODE_C, .dst = NODE), TO_PORT(),
+	{ "to another MAC address", .in = { ETH(.dmac = MAC_B), IP(.outer = true, .src = NODE_C, .dst = NODE), TO_PORT(),
 					    GENEVE(), NAMED(), INNER }, PASSES },
-	{ "a broadcast frame", .in = { ETH(.smac = MAC_OTHER, .dmac = MAC_BROADCAST), IP(.outer = true, .src = NODE_C, .dst = NODE),
+	{ "a broadcast frame", .in = { ETH(.dmac = MAC_BROADCAST), IP(.outer = true, .src = NODE_C, .dst = NODE),
 				       TO_PORT(), GENEVE(), NAMED(), INNER }, PASSES },
 	{ "options", .outer = V4, .in = { OUTER(.words = 6), TO_PORT(), GENEVE(), NAMED(), INNER }, CONTRADICTS },
 	{ "all the options there can be", .outer = V4, .in = { OUTER(.words = 15), TO_PORT(), GENEVE(), NAMED(), INNER }, CONTRADICTS },
@@ -77,7 +77,7 @@ const struct row rows_from_uplink[] = {
 	  .reason = WR_REASON_TUNNEL_FRAGMENT },
 	{ "an atomic fragment", .outer = V6, .in = { OUTER(), FRAG(), TO_PORT(), GENEVE(), NAMED(), INNER },
 	  .reason = WR_REASON_TUNNEL_FRAGMENT },
-	{ "a first fragment from nobody", .in = { ETH(.smac = MAC_OTHER, .dmac = MAC_HOST), IP(.outer = true, .src = WORLD, .dst = NODE),
+	{ "a first fragment from nobody", .in = { ETH(), IP(.outer = true, .src = WORLD, .dst = NODE),
 						  FRAG(.more = 1), TO_PORT(), GENEVE(), NAMED(), INNER },
 	  .reason = WR_REASON_TUNNEL_FRAGMENT },
 	{ "a later fragment", .in = { OUTER(), FRAG(.off = 8), TO_PORT(), GENEVE(), NAMED(), INNER }, PASSES },
@@ -98,15 +98,15 @@ const struct row rows_from_uplink[] = {
 	{ "a checksum, and padding that is not under it", .in = { OUTER(), SUMMED(), GENEVE(), NAMED(), INNER, PAD(.n = 6) }, INTO_A, A_GETS },
 	{ "a wrong checksum", .in = { OUTER(), SUMMED(.check = 0x1234), GENEVE(), NAMED(), INNER }, MALFORMED },
 	{ "a checksum of ones", .in = { OUTER(), SUMMED(.check = 0xffff), GENEVE(), NAMED(), INNER }, MALFORMED },
-	{ "a wrong checksum, from nobody", .in = { ETH(.smac = MAC_OTHER, .dmac = MAC_HOST), IP(.outer = true, .src = WORLD, .dst = NODE),
+	{ "a wrong checksum, from nobody", .in = { ETH(), IP(.outer = true, .src = WORLD, .dst = NODE),
 						   SUMMED(.check = 1), GENEVE(), NAMED(), INNER }, .reason = WR_REASON_TUNNEL_SENDER },
 
 	/* --- the sender --- */
-	{ "from nobody", .in = { ETH(.smac = MAC_OTHER, .dmac = MAC_HOST), IP(.outer = true, .src = WORLD, .dst = NODE), TO_PORT(), GENEVE(),
+	{ "from nobody", .in = { ETH(), IP(.outer = true, .src = WORLD, .dst = NODE), TO_PORT(), GENEVE(),
 				 NAMED(), INNER }, .reason = WR_REASON_TUNNEL_SENDER },
-	{ "from this node's own address", .in = { ETH(.smac = MAC_OTHER, .dmac = MAC_HOST), IP(.outer = true, .src = NODE, .dst = NODE),
+	{ "from this node's own address", .in = { ETH(), IP(.outer = true, .src = NODE, .dst = NODE),
 						  TO_PORT(), GENEVE(), NAMED(), INNER }, .reason = WR_REASON_TUNNEL_SENDER },
-	{ "from a pod's address", .in = { ETH(.smac = MAC_OTHER, .dmac = MAC_HOST), IP(.outer = true, .src = POD_C, .dst = NODE),
+	{ "from a pod's address", .in = { ETH(), IP(.outer = true, .src = POD_C, .dst = NODE),
 					  TO_PORT(), GENEVE(), NAMED(), INNER }, .reason = WR_REASON_TUNNEL_SENDER },
 	{ "from a node that has gone", .state = S_NODE_GONE, .in = { HEAD, GENEVE(), NAMED(), INNER },
 	  .reason = WR_REASON_TUNNEL_SENDER },
@@ -169,7 +169,7 @@ const struct row rows_from_uplink[] = {
 	  MALFORMED },
 	{ "nothing inside", .in = { HEAD, GENEVE(), NAMED(), INNER_ETH }, MALFORMED },
 	{ "inner options", .family = V4, .in = { HEAD, GENEVE(), NAMED(), INNER_ETH, IP(.src = POD_C, .dst = POD_A, .words = 6), TCP() },
-	  .reason = WR_REASON_IP_OPTIONS, .out = { ETH(.smac = MAC_OTHER, .dmac = MAC_HOST), IP(.src = POD_C, .dst = POD_A, .words = 6), TCP() } },
+	  .reason = WR_REASON_IP_OPTIONS, .out = { ETH(), IP(.src = POD_C, .dst = POD_A, .words = 6), TCP() } },
 
 	/* --- ECN: RFC 6040, figure 4, column by column --- */
 	ECN_ROW("not-ect outside, not-ect inside", 0, 0, 0),
@@ -234,41 +234,41 @@ const struct row rows_from_uplink[] = {
 	{ "to another pod", .in = { HEAD, GENEVE(), NAMED(), INNER_ETH, IP(.src = POD_C, .dst = POD_B), TCP() }, INTO_A,
 	  .out = { ETH(.smac = MAC_HOST, .dmac = MAC_B), IP(.src = POD_C, .dst = POD_B), TCP() } },
 	{ "to a pod that is going", .state = S_B_GOING, .in = { HEAD, GENEVE(), NAMED(), INNER_ETH, IP(.src = POD_C, .dst = POD_B), TCP() },
-	  .reason = WR_REASON_NO_ENDPOINT, .out = { ETH(.smac = MAC_OTHER, .dmac = MAC_HOST), IP(.src = POD_C, .dst = POD_B), TCP() } },
+	  .reason = WR_REASON_NO_ENDPOINT, .out = { ETH(), IP(.src = POD_C, .dst = POD_B), TCP() } },
 	{ "to this node's gateway address", .in = { HEAD, GENEVE(), NAMED(), INNER_ETH, IP(.src = POD_C, .dst = HOST), TCP() },
 	  .reason = WR_REASON_TO_HOST, .out = { AT_HOST, IP(.src = POD_C, .dst = HOST), TCP() } },
 	{ "to this node's own address", .in = { HEAD, GENEVE(), NAMED(), INNER_ETH, IP(.src = POD_C, .dst = NODE), TCP() },
 	  .reason = WR_REASON_TO_HOST, .out = { AT_HOST, IP(.src = POD_C, .dst = NODE), TCP() } },
 	{ "to an address of the pod CIDR that nobody has", .in = { HEAD, GENEVE(), NAMED(), INNER_ETH, IP(.src = POD_C, .dst = POD_D), TCP() },
-	  .reason = WR_REASON_TUNNEL_TARGET, .out = { ETH(.smac = MAC_OTHER, .dmac = MAC_HOST), IP(.src = POD_C, .dst = POD_D), TCP() } },
+	  .reason = WR_REASON_TUNNEL_TARGET, .out = { ETH(), IP(.src = POD_C, .dst = POD_D), TCP() } },
 	{ "to the world", .in = { HEAD, GENEVE(), NAMED(), INNER_ETH, IP(.src = POD_C, .dst = WORLD), TCP() },
-	  .reason = WR_REASON_TUNNEL_TARGET, .out = { ETH(.smac = MAC_OTHER, .dmac = MAC_HOST), IP(.src = POD_C, .dst = WORLD), TCP() } },
+	  .reason = WR_REASON_TUNNEL_TARGET, .out = { ETH(), IP(.src = POD_C, .dst = WORLD), TCP() } },
 	{ "to loopback", .in = { HEAD, GENEVE(), NAMED(), INNER_ETH, IP(.src = POD_C, .dst = LOOPBACK), TCP() },
-	  .reason = WR_REASON_TUNNEL_TARGET, .out = { ETH(.smac = MAC_OTHER, .dmac = MAC_HOST), IP(.src = POD_C, .dst = LOOPBACK), TCP() } },
+	  .reason = WR_REASON_TUNNEL_TARGET, .out = { ETH(), IP(.src = POD_C, .dst = LOOPBACK), TCP() } },
 	{ "to multicast", .in = { HEAD, GENEVE(), NAMED(), INNER_ETH, IP(.src = POD_C, .dst = MULTI), UDP() },
-	  .reason = WR_REASON_TUNNEL_TARGET, .out = { ETH(.smac = MAC_OTHER, .dmac = MAC_HOST), IP(.src = POD_C, .dst = MULTI), UDP() } },
+	  .reason = WR_REASON_TUNNEL_TARGET, .out = { ETH(), IP(.src = POD_C, .dst = MULTI), UDP() } },
 
 	/* --- no tunnel packet --- */
-	{ "from the world to this node", .in = { ETH(.smac = MAC_OTHER, .dmac = MAC_HOST), IP(.src = WORLD, .dst = NODE), TCP() }, PASSES },
-	{ "from the world to a pod", .in = { ETH(.smac = MAC_OTHER, .dmac = MAC_HOST), IP(.src = WORLD, .dst = POD_A), TCP() }, PASSES },
-	{ "from another node", .in = { ETH(.smac = MAC_OTHER, .dmac = MAC_HOST), IP(.src = NODE_C, .dst = NODE), TCP() }, PASSES },
-	{ "arp", .family = V4, .in = { ETH(.smac = MAC_OTHER, .dmac = MAC_HOST), ARP(.src = NODE_C, .dst = NODE) }, PASSES },
-	{ "multicast", .in = { ETH(.smac = MAC_OTHER, .dmac = MAC_BROADCAST), IP(.src = WORLD, .dst = MULTI), UDP() }, PASSES },
-	{ "a VLAN's", .in = { ETH(.smac = MAC_OTHER, .dmac = MAC_HOST), VLAN(), IP(.src = POD_A, .dst = NODE), UDP() }, PASSES },
-	{ "a pod's address from outside", .in = { ETH(.smac = MAC_OTHER, .dmac = MAC_HOST), IP(.src = POD_B, .dst = POD_A), TCP() },
+	{ "from the world to this node", .in = { ETH(), IP(.src = WORLD, .dst = NODE), TCP() }, PASSES },
+	{ "from the world to a pod", .in = { ETH(), IP(.src = WORLD, .dst = POD_A), TCP() }, PASSES },
+	{ "from another node", .in = { ETH(), IP(.src = NODE_C, .dst = NODE), TCP() }, PASSES },
+	{ "arp", .family = V4, .in = { ETH(), ARP(.src = NODE_C, .dst = NODE) }, PASSES },
+	{ "multicast", .in = { ETH(.dmac = MAC_BROADCAST), IP(.src = WORLD, .dst = MULTI), UDP() }, PASSES },
+	{ "a VLAN's", .in = { ETH(), VLAN(), IP(.src = POD_A, .dst = NODE), UDP() }, PASSES },
+	{ "a pod's address from outside", .in = { ETH(), IP(.src = POD_B, .dst = POD_A), TCP() },
 	  .reason = WR_REASON_NOT_TUNNELLED },
-	{ "a pod's address from outside, to this node", .in = { ETH(.smac = MAC_OTHER, .dmac = MAC_HOST), IP(.src = POD_B, .dst = NODE), TCP() },
+	{ "a pod's address from outside, to this node", .in = { ETH(), IP(.src = POD_B, .dst = NODE), TCP() },
 	  .reason = WR_REASON_NOT_TUNNELLED },
-	{ "this node's own address from outside", .in = { ETH(.smac = MAC_OTHER, .dmac = MAC_HOST), IP(.src = NODE, .dst = POD_A), TCP() },
+	{ "this node's own address from outside", .in = { ETH(), IP(.src = NODE, .dst = POD_A), TCP() },
 	  .reason = WR_REASON_NOT_TUNNELLED },
-	{ "this node's gateway address from outside", .in = { ETH(.smac = MAC_OTHER, .dmac = MAC_HOST), IP(.src = HOST, .dst = POD_A), TCP() },
+	{ "this node's gateway address from outside", .in = { ETH(), IP(.src = HOST, .dst = POD_A), TCP() },
 	  .reason = WR_REASON_NOT_TUNNELLED },
 	{ 0 }
 };
 
 /* --- what the stack sends: by default this node's host, from its gateway address, to POD_C --- */
 
-#define TO_C ETH(.smac = MAC_HOST, .dmac = MAC_HOST), IP()
+#define TO_C ETH(), IP()
 #define SENT(...)                                                                                                      \
 	ETH(.smac = MAC_HOST, .dmac = MAC_OTHER), IP(.outer = true, .src = NODE, .dst = NODE_C, .df = 1, ##__VA_ARGS__), TO_PORT(), GENEVE()
 #define AS(who) OPT(.n = 8, .identity = who), INNER_ETH
@@ -279,26 +279,26 @@ const struct row rows_from_host[] = {
 	{ "the host", .in = { TO_C, TCP() }, GOES, .out = { SENT(), AS(WR_ID_REMOTE_NODE), IP(), TCP() } },
 	{ "the host, udp", .in = { TO_C, UDP(.n = 7) }, GOES, .out = { SENT(), AS(WR_ID_REMOTE_NODE), IP(), UDP(.n = 7) } },
 	{ "the host, echo", .in = { TO_C, ICMP() }, GOES, .out = { SENT(), AS(WR_ID_REMOTE_NODE), IP(), ICMP() } },
-	{ "the host, by its address", .in = { ETH(.smac = MAC_HOST, .dmac = MAC_HOST), IP(.src = NODE), TCP() }, GOES,
+	{ "the host, by its address", .in = { ETH(), IP(.src = NODE), TCP() }, GOES,
 	  .out = { SENT(), AS(WR_ID_REMOTE_NODE), IP(.src = NODE), TCP() } },
 	{ "the host, in fragments", .in = { TO_C, FRAG(.more = 1), UDP(.n = 64) }, GOES,
 	  .out = { SENT(), AS(WR_ID_REMOTE_NODE), IP(), FRAG(.more = 1), UDP(.n = 64) } },
 	{ "the host, a later fragment", .in = { TO_C, FRAG(.off = 72), RAW(.proto = IPPROTO_UDP, .n = 9) }, GOES,
 	  .out = { SENT(), AS(WR_ID_REMOTE_NODE), IP(), FRAG(.off = 72), RAW(.proto = IPPROTO_UDP, .n = 9) } },
-	{ "a pod", .entered = DEVICE_A, .in = { ETH(.smac = MAC_HOST, .dmac = MAC_HOST), IP(.src = POD_A), TCP() }, GOES,
+	{ "a pod", .entered = DEVICE_A, .in = { ETH(), IP(.src = POD_A), TCP() }, GOES,
 	  .out = { SENT(), AS(IDENTITY_A), IP(.src = POD_A), TCP() } },
-	{ "the world", .entered = DEVICE_UPLINK, .in = { ETH(.smac = MAC_HOST, .dmac = MAC_HOST), IP(.src = WORLD), TCP() }, GOES,
+	{ "the world", .entered = DEVICE_UPLINK, .in = { ETH(), IP(.src = WORLD), TCP() }, GOES,
 	  .out = { SENT(), AS(WR_ID_WORLD), IP(.src = WORLD), TCP() } },
-	{ "the hop limit stays", .in = { ETH(.smac = MAC_HOST, .dmac = MAC_HOST), IP(.ttl = 1), TCP() }, GOES,
+	{ "the hop limit stays", .in = { ETH(), IP(.ttl = 1), TCP() }, GOES,
 	  .out = { SENT(), AS(WR_ID_REMOTE_NODE), IP(.ttl = 1), TCP() } },
 	{ "a padded frame", .in = { TO_C, UDP(), PAD(.n = 4) }, GOES, .out = { SENT(), AS(WR_ID_REMOTE_NODE), IP(), UDP() } },
-	{ "ecn is seen outside", .in = { ETH(.smac = MAC_HOST, .dmac = MAC_HOST), IP(.tos = 0xb9), TCP() }, GOES,
+	{ "ecn is seen outside", .in = { ETH(), IP(.tos = 0xb9), TCP() }, GOES,
 	  .out = { SENT(.tos = 1), AS(WR_ID_REMOTE_NODE), IP(.tos = 0xb9), TCP() } },
-	{ "ce is seen outside", .in = { ETH(.smac = MAC_HOST, .dmac = MAC_HOST), IP(.tos = 3), TCP() }, GOES,
+	{ "ce is seen outside", .in = { ETH(), IP(.tos = 3), TCP() }, GOES,
 	  .out = { SENT(.tos = 3), AS(WR_ID_REMOTE_NODE), IP(.tos = 3), TCP() } },
-	{ "dscp is not", .in = { ETH(.smac = MAC_HOST, .dmac = MAC_HOST), IP(.tos = 0xb8), TCP() }, GOES,
+	{ "dscp is not", .in = { ETH(), IP(.tos = 0xb8), TCP() }, GOES,
 	  .out = { SENT(), AS(WR_ID_REMOTE_NODE), IP(.tos = 0xb8), TCP() } },
-	{ "dscp is, if that is configured", .state = S_DSCP, .in = { ETH(.smac = MAC_HOST, .dmac = MAC_HOST), IP(.tos = 0xba), TCP() }, GOES,
+	{ "dscp is, if that is configured", .state = S_DSCP, .in = { ETH(), IP(.tos = 0xba), TCP() }, GOES,
 	  .out = { SENT(.tos = 0xba), AS(WR_ID_REMOTE_NODE), IP(.tos = 0xba), TCP() } },
 	{ "to a node on the same link", .state = S_DIRECT, .in = { TO_C, TCP() }, GOES,
 	  .out = { ETH(.smac = MAC_HOST, .dmac = MAC_OTHER), IP(), TCP() } },
@@ -317,13 +317,12 @@ const struct row rows_from_host[] = {
 	  .reason = WR_REASON_ENCAP_FAILED, .twin = WR_REASON_TO_NODE }, /* which here is as far as it goes: without gso_type it is none of TCP */
 	{ "a super-packet of segments that fit", .family = V6, .gso_size = HOW_BIG - 60, .in = { TO_C, TCP(.n = 2000) },
 	  .reason = WR_REASON_ENCAP_FAILED, .twin = WR_REASON_TO_NODE },
-	{ "to nobody", .in = { ETH(.smac = MAC_HOST, .dmac = MAC_HOST), IP(.dst = WORLD), TCP() },
-	  .reason = WR_REASON_BAD_DESTINATION },
+	{ "to nobody", .in = { ETH(), IP(.dst = WORLD), TCP() }, .reason = WR_REASON_BAD_DESTINATION },
 	{ "to a node that has gone", .state = S_NODE_GONE, .in = { TO_C, TCP() }, .reason = WR_REASON_ENCAP_FAILED },
 	{ "to a node that is unknown", .state = S_NO_NODES, .in = { TO_C, TCP() }, .reason = WR_REASON_BAD_DESTINATION },
-	{ "multicast", .in = { ETH(.smac = MAC_HOST, .dmac = MAC_HOST), IP(.dst = MULTI), UDP() }, .reason = WR_REASON_MULTICAST },
-	{ "arp", .family = V4, .in = { ETH(.smac = MAC_HOST, .dmac = MAC_HOST), ARP() }, .reason = WR_REASON_ETHERTYPE },
-	{ "vlan", .in = { ETH(.smac = MAC_HOST, .dmac = MAC_HOST), VLAN(), IP(), UDP() }, .reason = WR_REASON_ETHERTYPE },
-	{ "options", .family = V4, .in = { ETH(.smac = MAC_HOST, .dmac = MAC_HOST), IP(.words = 6), UDP() }, .reason = WR_REASON_IP_OPTIONS },
+	{ "multicast", .in = { ETH(), IP(.dst = MULTI), UDP() }, .reason = WR_REASON_MULTICAST },
+	{ "arp", .family = V4, .in = { ETH(), ARP() }, .reason = WR_REASON_ETHERTYPE },
+	{ "vlan", .in = { ETH(), VLAN(), IP(), UDP() }, .reason = WR_REASON_ETHERTYPE },
+	{ "options", .family = V4, .in = { ETH(), IP(.words = 6), UDP() }, .reason = WR_REASON_IP_OPTIONS },
 	{ 0 }
 };

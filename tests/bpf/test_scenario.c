@@ -92,8 +92,8 @@ static int run_scenarios(const char *group, const struct scenario *sc, bool node
 			if (!family_has(sc->family, t.v6))
 				continue;
 			if (nodes)
-				case_add(&cases, test_scenario, &t, sizeof(t), "v%d over v%d: %s", t.v6 ? 6 : 4, t.over6 ? 6 : 4,
-					 sc->name);
+				case_add(&cases, test_scenario, &t, sizeof(t), "v%d over v%d: %s", t.v6 ? 6 : 4,
+					 t.over6 ? 6 : 4, sc->name);
 			else
 				case_add(&cases, test_scenario, &t, sizeof(t), "v%d: %s", t.v6 ? 6 : 4, sc->name);
 		}

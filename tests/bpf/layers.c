@@ -290,7 +290,7 @@ static void fill_geneve(struct builder *b, int i, uint8_t *h)
 		h[0] = value(l->version, 0) << 6 | value(l->words, options_words(l + 1));
 		h[1] = l->flags;
 		put16(h + 2, value(l->proto, 0x6558));
-		put32(h + 4, value(l->vni, 1) << 8 | l->code);
+		put32(h + 4, (uint32_t)value(l->vni, 1) << 8 | l->code);
 		return;
 	}
 	put16(h, value(l->class, WR_TUNNEL_OPTION_CLASS));

@@ -3,6 +3,8 @@
 #ifndef WARREN_LIB_REPORT_H
 #define WARREN_LIB_REPORT_H
 
+#include <stdbool.h>
+
 #include "lib/maps.h"
 
 static __always_inline void metric_add(struct wr_metric *m, __u32 bytes)

@@ -10,6 +10,8 @@
 #ifndef WARREN_LIB_TOO_BIG_H
 #define WARREN_LIB_TOO_BIG_H
 
+#include <linux/pkt_cls.h>
+
 #include "lib/checksum.h"
 #include "lib/cluster.h"
 #include "lib/endpoint.h"

@@ -3,6 +3,8 @@
 #ifndef WARREN_LIB_TRACE_H
 #define WARREN_LIB_TRACE_H
 
+#include <stdbool.h>
+
 #include "lib/maps.h"
 
 /* Set in the twins that `warren trace` runs; in the attached programs the verifier removes what depends on it. */

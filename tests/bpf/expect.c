@@ -61,3 +61,15 @@ void event_expect(const struct run *r, enum wr_reason reason, enum device device
 	assert_memory_equal(ev->headers, seen->data, ev->captured);
 	assert_true(ev->time_ns > 0);
 }
+
+void twin_expect(const struct run *r, const struct frame *in, enum wr_reason reason, bool slots_too, struct wr_trace *trace)
+{
+	const uint64_t before = maps_digest(slots_too);
+	struct run dry = *r;
+
+	run_dry(&dry, in, trace);
+	assert_true(maps_digest(slots_too) == before);
+	if (trace->reason != reason)
+		fail_msg("the twin says %s, not %s", reason_names[trace->reason], reason_names[reason]);
+	assert_int_equal(dry.verdict, reason_verdict(reason == WR_REASON_TOO_BIG ? WR_REASON_RUNT : reason));
+}

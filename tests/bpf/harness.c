@@ -292,6 +292,18 @@ void map_clear(const char *name)
 	}
 }
 
+void percpu_sum(const char *name, uint32_t key, uint64_t *words, size_t count)
+{
+	uint64_t cpus[lab.cpus][count];
+
+	if (bpf_map_lookup_elem(map_fd(name), &key, cpus))
+		fail_msg("%s: %m", name);
+	memset(words, 0, count * sizeof(*words));
+	for (int cpu = 0; cpu < lab.cpus; cpu++)
+		for (size_t i = 0; i < count; i++)
+			words[i] += cpus[cpu][i];
+}
+
 /* All at once: it is done after every packet. */
 void metrics_read(struct wr_metric totals[WR_METRICS])
 {

@@ -88,6 +88,8 @@ int map_fd(const char *name); /* of one that grows: the hash inside */
 void map_put(const char *name, const void *key, const void *value);
 void map_drop(const char *name, const void *key);
 void map_clear(const char *name);
+/* The value in a per-CPU map, which is so many words of 8 bytes, over all CPUs. */
+void percpu_sum(const char *name, uint32_t key, uint64_t *words, size_t count);
 
 /* One line of JSON a path: {"id": ..., "ns": ...}. */
 int bench(void);

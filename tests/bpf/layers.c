@@ -282,13 +282,15 @@ static int options_words(const struct layer *l)
 	return (bytes + 3) / 4;
 }
 
-static void fill_geneve(const struct layer *l, uint8_t *h)
+static void fill_geneve(struct builder *b, int i, uint8_t *h)
 {
+	const struct layer *l = &b->layers[i];
+
 	if (l->kind == L_GENEVE) {
 		h[0] = value(l->version, 0) << 6 | value(l->words, options_words(l + 1));
 		h[1] = l->flags;
 		put16(h + 2, value(l->proto, 0x6558));
-		put32(h + 4, value(l->vni, 1) << 8 | l->code);
+		put32(h + 4, (uint32_t)value(l->vni, 1) << 8 | l->code);
 		return;
 	}
 	put16(h, value(l->class, WR_TUNNEL_OPTION_CLASS));
@@ -298,61 +300,60 @@ static void fill_geneve(const struct layer *l, uint8_t *h)
 		h[4 + n] = n < 8 ? l->identity >> (56 - 8 * n) : (uint8_t)n;
 }
 
-static void fill_layer(struct builder *b, int i)
+/* Ethernet headers and VLAN tags: each says what comes next. */
+static void fill_link(struct builder *b, int i, uint8_t *h)
 {
 	const struct layer *l = &b->layers[i];
-	uint8_t *h = b->f->data + b->off[i];
-	static const uint16_t ethertypes[] = { [L_VLAN] = 0x8100, [L_ARP] = 0x0806 };
-	unsigned type = l[1].kind == L_VLAN || l[1].kind == L_ARP ? ethertypes[l[1].kind] : b->v6[i] ? 0x86dd : 0x0800;
+	unsigned type = b->v6[i] ? 0x86dd : 0x0800;
 
-	switch (l->kind) {
-	case L_ETH:
-		memcpy(h, macs[l->dmac ? l->dmac : b->d->dmac], 6);
-		memcpy(h + 6, macs[l->smac ? l->smac : b->d->smac], 6);
-		put16(h + 12, value(l->proto, type));
-		break;
-	case L_VLAN:
+	if (l[1].kind == L_VLAN)
+		type = 0x8100;
+	else if (l[1].kind == L_ARP)
+		type = 0x0806;
+	if (l->kind == L_VLAN) {
 		put16(h, 5);
 		put16(h + 2, type);
-		break;
-	case L_ARP:
-		fill_arp(b, i, h);
-		break;
-	case L_IP:
-		fill_ip(b, i, h);
-		break;
-	case L_HOP:
-	case L_DST:
-	case L_ROUTE:
-		h[0] = value(l->proto, layer_proto(l + 1, true));
-		h[1] = value(l->len, value(l->words, 1) - 1);
-		h[2] = 1; /* PadN over the rest */
-		h[3] = 4;
-		memset(h + 4, 0, 4);
-		break;
-	case L_FRAG:
-		if (b->v6[i]) {
-			h[0] = value(l->proto, layer_proto(l + 1, true));
-			put16(h + 2, l->off | !!l->more);
-			put32(h + 4, value(l->id, 0x4242));
-		}
-		break;
-	case L_ND:
-		fill_nd(b, i, h);
-		break;
-	case L_GENEVE:
-	case L_OPT:
-		fill_geneve(l, h);
-		break;
-	case L_TCP:
-	case L_UDP:
-	case L_SCTP:
-	case L_ICMP:
-		fill_l4(b, i, h);
-		break;
-	default:
-		break;
+		return;
 	}
+	memcpy(h, macs[l->dmac ? l->dmac : b->d->dmac], 6);
+	memcpy(h + 6, macs[l->smac ? l->smac : b->d->smac], 6);
+	put16(h + 12, value(l->proto, type));
+}
+
+static void fill_extension(struct builder *b, int i, uint8_t *h)
+{
+	const struct layer *l = &b->layers[i];
+
+	h[0] = value(l->proto, layer_proto(l + 1, true));
+	h[1] = value(l->len, value(l->words, 1) - 1);
+	h[2] = 1; /* PadN over the rest */
+	h[3] = 4;
+	memset(h + 4, 0, 4);
+}
+
+static void fill_fragment(struct builder *b, int i, uint8_t *h)
+{
+	const struct layer *l = &b->layers[i];
+
+	if (!b->v6[i])
+		return;
+	h[0] = value(l->proto, layer_proto(l + 1, true));
+	put16(h + 2, l->off | !!l->more);
+	put32(h + 4, value(l->id, 0x4242));
+}
+
+static void fill_layer(struct builder *b, int i)
+{
+	static void (*const fill[])(struct builder *b, int i, uint8_t *h) = {
+		[L_ETH] = fill_link,      [L_VLAN] = fill_link,     [L_ARP] = fill_arp,         [L_IP] = fill_ip,
+		[L_HOP] = fill_extension, [L_DST] = fill_extension, [L_ROUTE] = fill_extension, [L_FRAG] = fill_fragment,
+		[L_TCP] = fill_l4,        [L_UDP] = fill_l4,        [L_ICMP] = fill_l4,         [L_SCTP] = fill_l4,
+		[L_ND] = fill_nd,         [L_GENEVE] = fill_geneve, [L_OPT] = fill_geneve,      [L_PAD] = NULL,
+	};
+	const enum layer_kind kind = b->layers[i].kind;
+
+	if (fill[kind])
+		fill[kind](b, i, b->f->data + b->off[i]);
 }
 
 /* Of an Ethernet header and its tags it is that of the IP header behind them. */

@@ -27,7 +27,10 @@ struct scenario {
 	struct step steps[STEPS];
 };
 
-/* Without other nodes, and with them: in each family, and in each combination of an inner and an outer one. End with name NULL. */
+/*
+ * Without other nodes, run in each family; with them, in each combination of an inner and an outer one. They end with name
+ * NULL.
+ */
 extern const struct scenario scenarios_local[], scenarios_remote[];
 
 /* The one that runs, and its last packet. */
@@ -36,7 +39,8 @@ struct scenario_run {
 	struct run packet;
 	struct wr_trace trace;               /* by the twin */
 	uint64_t stats_before[WR_CT_STATS];
-	uint32_t behind; /* ticks by which the programs' clock is: jiffies lost as the machine booted; seconds, if it is emulated */
+	/* Ticks by which the programs' clock is behind: jiffies that were lost as the machine booted; seconds, if it is emulated. */
+	uint32_t behind;
 };
 extern struct scenario_run now;
 

@@ -2,7 +2,6 @@
 #include "state.h"
 
 #include <bpf/bpf.h>
-#include <bpf/libbpf.h>
 #include <time.h>
 
 static int table_fd(enum table table, bool v6)
@@ -101,13 +100,9 @@ uint32_t flows_owned(enum device d)
 
 uint64_t flow_stat(enum wr_ct_stat stat)
 {
-	int cpus = libbpf_num_possible_cpus();
-	const uint32_t key = stat;
-	uint64_t per_cpu[cpus], sum = 0;
+	uint64_t sum;
 
-	assert_int_equal(bpf_map_lookup_elem(map_fd("ct_stats"), &key, per_cpu), 0);
-	for (int cpu = 0; cpu < cpus; cpu++)
-		sum += per_cpu[cpu];
+	percpu_sum("ct_stats", stat, &sum, 1);
 	return sum;
 }
 

@@ -106,14 +106,8 @@ void ipcache_put(enum who who, uint64_t identity)
 
 struct wr_metric node_metric(uint32_t slot, enum wr_direction direction)
 {
-	const int cpus = libbpf_num_possible_cpus();
-	const uint32_t key = wr_metric_key(slot, direction);
-	struct wr_metric per_cpu[cpus], sum = { 0 };
+	uint64_t words[2];
 
-	assert_int_equal(bpf_map_lookup_elem(map_fd("node_metrics"), &key, per_cpu), 0);
-	for (int cpu = 0; cpu < cpus; cpu++) {
-		sum.packets += per_cpu[cpu].packets;
-		sum.bytes += per_cpu[cpu].bytes;
-	}
-	return sum;
+	percpu_sum("node_metrics", wr_metric_key(slot, direction), words, 2);
+	return (struct wr_metric){ .packets = words[0], .bytes = words[1] };
 }

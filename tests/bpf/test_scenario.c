@@ -35,16 +35,10 @@ static void run_packet(const struct step *s, bool slots_too)
 {
 	struct run *r = &now.packet;
 	struct frame in;
-	uint64_t before;
 
 	*r = (struct run){ .program = s->program, .on = s->on, .entered = s->entered };
 	frame_build_over(&in, s->in, program_defaults(s->program, s->on), now.v6, now.over6);
-	before = maps_digest(slots_too);
-	run_dry(r, &in, &now.trace);
-	assert_true(maps_digest(slots_too) == before);
-	if (now.trace.reason != s->reason)
-		fail_msg("the twin says %s, not %s", reason_names[now.trace.reason], reason_names[s->reason]);
-	assert_int_equal(r->verdict, reason_verdict(s->reason));
+	twin_expect(r, &in, s->reason, slots_too, &now.trace);
 	run_program(r, &in);
 	counter_expect(r, s->reason);
 	assert_int_equal(r->verdict, reason_verdict(s->reason));
@@ -92,8 +86,8 @@ static int run_scenarios(const char *group, const struct scenario *sc, bool node
 			if (!family_has(sc->family, t.v6))
 				continue;
 			if (nodes)
-				case_add(&cases, test_scenario, &t, sizeof(t), "v%d over v%d: %s", t.v6 ? 6 : 4, t.over6 ? 6 : 4,
-					 sc->name);
+				case_add(&cases, test_scenario, &t, sizeof(t), "v%d over v%d: %s", t.v6 ? 6 : 4,
+					 t.over6 ? 6 : 4, sc->name);
 			else
 				case_add(&cases, test_scenario, &t, sizeof(t), "v%d: %s", t.v6 ? 6 : 4, sc->name);
 		}

@@ -18,7 +18,7 @@ static void prepare_receiver(bool over6)
 	endpoint_set_address(DEVICE_A, POD_C);
 }
 
-#define FROM_NODE ETH(.smac = MAC_HOST, .dmac = MAC_HOST), IP(.tos = 0xb9)
+#define FROM_NODE ETH(), IP(.tos = 0xb9)
 static const struct layer trips[][LAYERS] = {
 	{ FROM_NODE, TCP(.flags = SYN) },
 	{ FROM_NODE, TCP(.words = 10, .n = 1317) },
@@ -113,10 +113,10 @@ static const struct {
 } pieces[] = {
 	{ NO_DEVICE, { FROM_NODE, UDP(.n = 1000) }, WR_REASON_TO_NODE, WR_ID_REMOTE_NODE },
 	{ NO_DEVICE, { FROM_NODE, SCTP(.n = 1000) }, WR_REASON_TO_NODE, WR_ID_REMOTE_NODE },
-	{ DEVICE_A, { ETH(.smac = MAC_HOST, .dmac = MAC_HOST), IP(.src = POD_A), UDP(.n = 1000) }, WR_REASON_TO_NODE, IDENTITY_A },
-	{ DEVICE_A, { ETH(.smac = MAC_HOST, .dmac = MAC_HOST), IP(.src = POD_B), UDP(.n = 1000) }, WR_REASON_SPOOFED_OUTSIDE, 0 },
-	{ DEVICE_UPLINK, { ETH(.smac = MAC_HOST, .dmac = MAC_HOST), IP(.src = WORLD), UDP(.n = 1000) }, WR_REASON_TO_NODE, WR_ID_WORLD },
-	{ DEVICE_UPLINK, { ETH(.smac = MAC_HOST, .dmac = MAC_HOST), IP(.src = POD_A), UDP(.n = 1000) }, WR_REASON_SPOOFED_OUTSIDE, 0 },
+	{ DEVICE_A, { ETH(), IP(.src = POD_A), UDP(.n = 1000) }, WR_REASON_TO_NODE, IDENTITY_A },
+	{ DEVICE_A, { ETH(), IP(.src = POD_B), UDP(.n = 1000) }, WR_REASON_SPOOFED_OUTSIDE, 0 },
+	{ DEVICE_UPLINK, { ETH(), IP(.src = WORLD), UDP(.n = 1000) }, WR_REASON_TO_NODE, WR_ID_WORLD },
+	{ DEVICE_UPLINK, { ETH(), IP(.src = POD_A), UDP(.n = 1000) }, WR_REASON_SPOOFED_OUTSIDE, 0 },
 };
 
 /* The option's data: in front of the inner Ethernet header. */
@@ -194,7 +194,7 @@ static void check_told(const struct frame *in, const struct frame *got, bool v6)
 	assert_memory_equal(icmp + 8, was, quoted);
 }
 
-#define BIG(...) { ETH(.smac = MAC_HOST, .dmac = MAC_HOST), IP(__VA_ARGS__), UDP(.n = TUNNEL_MTU) }
+#define BIG(...) { ETH(), IP(__VA_ARGS__), UDP(.n = TUNNEL_MTU) }
 static const struct {
 	const char *name;
 	struct layer in[LAYERS];

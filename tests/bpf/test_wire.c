@@ -230,41 +230,23 @@ static bool row_has_wire(const struct row *row)
 	return !row->mark_in && row->entered == NO_DEVICE;
 }
 
-static void table_on_wire(enum program program, enum sender sender)
+struct way {
+	enum program program;
+	enum sender sender;
+};
+
+static void test_rows(void **state)
 {
-	struct row_case c = { .program = program };
+	const struct way *way = *state;
+	struct row_case c = { .program = way->program };
 	unsigned rows = 0;
 
 	while (row_next(&c))
 		if (row_has_wire(c.row)) {
-			row_on_wire(&c, sender);
+			row_on_wire(&c, way->sender);
 			rows++;
 		}
 	print_message("%u rows\n", rows);
-}
-
-static void test_from_pod(void **state)
-{
-	(void)state;
-	table_on_wire(FROM_POD, PLAIN);
-}
-
-static void test_from_pod_headers_not_linear(void **state)
-{
-	(void)state;
-	table_on_wire(FROM_POD, RING);
-}
-
-static void test_to_pod(void **state)
-{
-	(void)state;
-	table_on_wire(TO_POD, PLAIN);
-}
-
-static void test_to_pod_headers_not_linear(void **state)
-{
-	(void)state;
-	table_on_wire(TO_POD, RING);
 }
 
 /* A TCP super-packet goes through in one piece, and is counted as the frame that it is. */
@@ -352,10 +334,10 @@ static int wire_teardown(void **state)
 int run_wire_tests(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_from_pod),
-		cmocka_unit_test(test_from_pod_headers_not_linear),
-		cmocka_unit_test(test_to_pod),
-		cmocka_unit_test(test_to_pod_headers_not_linear),
+		{ "test_from_pod", test_rows, .initial_state = &(struct way){ FROM_POD, PLAIN } },
+		{ "test_from_pod_headers_not_linear", test_rows, .initial_state = &(struct way){ FROM_POD, RING } },
+		{ "test_to_pod", test_rows, .initial_state = &(struct way){ TO_POD, PLAIN } },
+		{ "test_to_pod_headers_not_linear", test_rows, .initial_state = &(struct way){ TO_POD, RING } },
 		cmocka_unit_test(test_super_packets),
 	};
 

@@ -361,17 +361,11 @@ static void deny_set(const void *address, unsigned bits, bool v6, bool on)
 
 static uint64_t deny_counted(bool v6, uint64_t *bytes)
 {
-	struct wr_deny_hits hits[libbpf_num_possible_cpus()];
-	const uint32_t key = v6 ? 6 : 4;
-	uint64_t packets = 0;
+	uint64_t hits[sizeof(struct wr_deny_hits) / sizeof(uint64_t)];
 
-	*bytes = 0;
-	assert_int_equal(bpf_map_lookup_elem(map_fd("deny_hits"), &key, hits), 0);
-	for (int i = 0; i < libbpf_num_possible_cpus(); i++) {
-		packets += hits[i].packets;
-		*bytes += hits[i].bytes;
-	}
-	return packets;
+	percpu_sum("deny_hits", v6 ? 6 : 4, hits, sizeof(hits) / sizeof(hits[0]));
+	*bytes = hits[1];
+	return hits[0];
 }
 
 static void denylist(void **state)

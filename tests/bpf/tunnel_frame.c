@@ -47,12 +47,14 @@ void tunnel_build(struct tunnel_frame *t, const struct tunnel_fields *fields)
 
 	if (fields->more || fields->later)
 		l[n++] = (struct layer)FRAG(.more = fields->more, .off = fields->later ? 800 : 0);
-	l[n++] = (struct layer)UDP(.sport = 50000, .dport = fields->port ? fields->port : WR_TUNNEL_PORT, .check = V(fields->checksum));
-	l[n++] = (struct layer)GENEVE(.version = fields->version, .vni = fields->vni, .proto = fields->protocol, .flags = fields->flags,
-				      .words = fields->words);
+	l[n++] = (struct layer)UDP(.sport = 50000, .dport = fields->port ? fields->port : WR_TUNNEL_PORT,
+				   .check = V(fields->checksum));
+	l[n++] = (struct layer)GENEVE(.version = fields->version, .vni = fields->vni, .proto = fields->protocol,
+				      .flags = fields->flags, .words = fields->words);
 	n += options_put(&l[n], fields);
 	l[n++] = (struct layer)ETH(.proto = fields->inner_type);
-	l[n++] = (struct layer)IP(.src = POD_C, .version = fields->inner_version, .words = fields->inner_ihl, .tos = fields->inner_tos);
+	l[n++] = (struct layer)IP(.src = POD_C, .version = fields->inner_version, .words = fields->inner_ihl,
+				  .tos = fields->inner_tos);
 	l[n++] = (struct layer)RAW(.proto = 17, .n = payload);
 	l[n++] = (struct layer)PAD(.n = fields->padding);
 	frame_build_over(&t->f, l, &defaults_from_uplink, fields->inner6, fields->outer6);

@@ -9,7 +9,7 @@
 #include "flows.h"
 #include "names.h"
 #include "packet_text.h"
-#include "trace.h"
+#include "trace_steps.h"
 
 #define SOURCE_PORT 40000
 #define TCP_SYN 0x02

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "trace.h"
+#include "trace_steps.h"
 
 #include <net/if.h>
 #include <stdarg.h>

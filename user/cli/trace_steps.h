@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* A made-up packet, the program that sees it, and what that found. */
-#ifndef WARREN_TRACE_H
-#define WARREN_TRACE_H
+#ifndef WARREN_TRACE_STEPS_H
+#define WARREN_TRACE_STEPS_H
 
 #include <string.h>
 

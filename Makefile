@@ -88,6 +88,12 @@ $(SKEL): $(O)/warren.bpf.o
 	@mkdir -p $(@D)
 	$(Q)$(BPFTOOL) gen skeleton $< name warren_bpf > $@.tmp && mv $@.tmp $@
 
+# Never made, so always done.
+alone = $(addsuffix .alone,$(wildcard $(1)/*.h))
+HEADERS := $(call alone,bpf/lib) $(call alone,bpf/abi)
+$(HEADERS): %.alone: %
+	$(Q)$(CLANG) $(filter-out -M%,$(BPF_CFLAGS)) -fsyntax-only -include $< -x c /dev/null
+
 # --- C: who may include what ---------------------------------------------------------------------------------------------
 # A layer sees its own folder and those below it, which are named here; bpf/abi is seen as "abi/...", bpf/lib by nobody.
 
@@ -97,6 +103,9 @@ $(O)/$(1)/%.o: $(1)/%.c Makefile | $(O)/include/abi $(3)
 	$$(call say,CC,$$<)
 	@mkdir -p $$(@D)
 	$$(Q)$$(CC) $$(CFLAGS_ALL) $(2) -c $$< -o $$@
+HEADERS += $(call alone,$(1))
+$(call alone,$(1)): %.alone: % | $(O)/include/abi $(3)
+	$$(Q)$$(CC) $$(filter-out -M%,$$(CFLAGS_ALL)) $(2) -fsyntax-only -include $$< -x c /dev/null
 endef
 
 # $(call layer,FOLDER,FLAGS OF THOSE BELOW,WHAT MUST BE THERE): its flags INC_<name>, its objects, an archive of all but main.c.
@@ -216,6 +225,9 @@ bench: ## measure against direct veth, bridge, ptp, routed; table, JSON and plot
 	$(Q)tests/bench/run.sh
 
 # --- care -----------------------------------------------------------------------------------------------------------------
+
+headers: $(HEADERS) ## compile each header alone, as its folder sees it
+.PHONY: headers $(HEADERS)
 
 lint: all ## who includes what, spelling, gcc, clang, clang-tidy, shellcheck: any finding fails
 	$(Q)O=$(O) tests/lib/lint.sh

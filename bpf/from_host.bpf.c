@@ -1,12 +1,139 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * tc egress of warren0, to which the host routes the other nodes' pod CIDRs: what the stack sends to another node's
- * pods. And tc ingress of warren0's other end, where the pieces of what had to be cut arrive (lib/leave.h).
+ * pods. And tc ingress of warren0's other end, where the pieces of what had to be cut arrive (LEAVE_PIECE).
+ *
+ * Who has sent it follows from where it entered the host; who that is on the wire, from the address that it has got
+ * from there on: the stack may have translated it. Of what the world has sent an entry remembers that this node has
+ * forwarded it: the answers come back here.
  */
-#include "lib/leave.h"
+#include "lib/cluster.h"
+#include "lib/fib.h"
+#include "lib/flow.h"
+#include "lib/node.h"
+#include "lib/transport.h"
 #include "lib/verdict.h"
 
 char LICENSE[] __weak SEC("license") = "Dual BSD/GPL";
+
+/* An address that the stack itself has; asked as if a packet went there. */
+static __always_inline bool source_is_own(struct __sk_buff *skb, const struct addresses *at, const bool v6)
+{
+	const struct addresses turned = { .saddr = at->daddr, .daddr = at->saddr };
+
+	return destination_is_host(skb, &turned, v6);
+}
+
+/*
+ * Super-packets that are not TCP's cannot be encapsulated. They go on through warren0, which cuts what it sends (the
+ * node turns its offloads off, dp/node.h), and the pieces come to from_host once more, at its other end; by then the
+ * kernel has forgotten where they entered. That is in cb[], which crosses a veth untouched, and which is believed there
+ * only: nothing comes to that end but what from_host has let through.
+ */
+#define LEAVE_PIECE 0x57524355u
+
+enum leave_cb { CB_PIECE, CB_ENTERED };
+
+/* Whether warren0 is to cut the packet first. */
+static __always_inline bool leave_is_to_be_cut(struct __sk_buff *skb, __u8 l4_proto)
+{
+	const struct wr_cluster *c = cluster_get();
+
+	if (!skb->gso_size || l4_proto == IPPROTO_TCP || !c || skb->ifindex != c->host_ifindex)
+		return false;
+	skb->cb[CB_PIECE] = LEAVE_PIECE;
+	skb->cb[CB_ENTERED] = skb->ingress_ifindex;
+	return true;
+}
+
+#define ENTERED_UNKNOWN (~0u)
+
+/* The device by which the packet entered this host; 0: it is the host's own. */
+static __always_inline __u32 leave_entered(struct __sk_buff *skb)
+{
+	const struct wr_cluster *c = cluster_get();
+	__u32 entered = skb->ingress_ifindex, piece = skb->cb[CB_PIECE], piece_entered = skb->cb[CB_ENTERED];
+
+	/* Else clang chooses between the fields' addresses, which the verifier refuses. */
+	asm volatile("" : "+r"(entered), "+r"(piece_entered));
+	if (!c || skb->ifindex == c->host_ifindex)
+		return entered;
+	return piece == LEAVE_PIECE ? piece_entered : ENTERED_UNKNOWN;
+}
+
+/* What the other node is to take the sender for; WR_ID_UNKNOWN: it must not send from that address. */
+static __always_inline __u64 source_identity(struct __sk_buff *skb, const struct addresses *at, const bool v6)
+{
+	const struct wr_cluster *c = cluster_get();
+	const struct wr_endpoint *ep;
+	const __u32 entered = leave_entered(skb);
+	__u32 owner;
+
+	if (entered == ENTERED_UNKNOWN)
+		return WR_ID_UNKNOWN;
+	if (!entered)
+		return WR_ID_REMOTE_NODE;
+	owner = endpoint_by_address(&at->saddr, &ep, v6);
+	if (owner)
+		return owner == entered && ep ? ep->identity : WR_ID_UNKNOWN;
+	if (source_is_own(skb, at, v6))
+		return WR_ID_REMOTE_NODE;
+	if (!c || cluster_holds(c, &at->saddr, v6) || node_by_cidr(&at->saddr, v6) || node_by_address(&at->saddr, v6))
+		return WR_ID_UNKNOWN;
+	return WR_ID_WORLD;
+}
+
+OUT_OF_LINE int leave_identity(struct __sk_buff *skb, const struct addresses *at, __u64 *identity, __u32 v6)
+{
+	if (!at || !identity)
+		return WR_REASON_SPOOFED_OUTSIDE;
+	*identity = IN_FAMILY(v6, source_identity, skb, at);
+	return *identity ? WR_REASON_NONE : WR_REASON_SPOOFED_OUTSIDE;
+}
+
+/*
+ * By the egress policy of the pod by whose device the packet entered, if it did. The world is judged at the other node:
+ * of its packets only those whose answers would be refused for want of an entry are dropped here.
+ */
+static __always_inline enum wr_reason leave_judge(struct packet *p, struct scratch *s, __u64 identity, const bool v6)
+{
+	const __u32 entered = leave_entered(p->skb);
+	enum wr_reason reason;
+
+	p->ep = entered ? endpoint_get(entered) : NULL;
+	if (!p->ep && identity != WR_ID_WORLD)
+		return WR_REASON_NONE;
+	p->ifindex = p->ep ? entered : 0;
+	p->word.both = p->ep ? policy_word_read(p->ep) : 0;
+	if (p->ep)
+		trace_step(WR_TRACE_ENDPOINT);
+	reason = transport_parse(p, v6);
+	if (!reason) {
+		trace_step(WR_TRACE_PARSED);
+		reason = flow_pass(p, s, NULL, WAY_FROM_HOST, v6);
+	}
+	if (p->ep)
+		return reason;
+	p->ifindex = p->skb->ifindex;
+	return reason == WR_REASON_CT_FULL ? reason : WR_REASON_NONE;
+}
+
+/* Whether the packet, which ip_parse() has found in order, may go to the node p->peer_ifindex, and as whose. */
+static __always_inline enum wr_reason leave(struct packet *p, struct scratch *s, __u64 *identity, const bool v6)
+{
+	enum wr_reason reason;
+	__u32 slot;
+
+	if (is_multicast(&p->at->daddr, v6))
+		return WR_REASON_MULTICAST;
+	p->cluster_revision = cluster_revision();
+	slot = node_by_cidr(&p->at->daddr, v6);
+	if (!slot)
+		return WR_REASON_BAD_DESTINATION;
+	p->peer_ifindex = WR_REMOTE | slot;
+	reason = leave_identity(p->skb, p->at, identity, v6);
+	return reason ? reason : leave_judge(p, s, *identity, v6);
+}
 
 /* NONE: to be cut first. */
 static __always_inline enum wr_reason judge_ip(struct packet *p, struct scratch *s, const bool v6)

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* tc ingress of a pod's host-side device: everything that the pod sends. */
+#include "lib/cluster.h"
+#include "lib/fib.h"
 #include "lib/flow.h"
 #include "lib/forward.h"
 #include "lib/gateway.h"
+#include "lib/node.h"
 #include "lib/transport.h"
 #include "lib/verdict.h"
 
@@ -18,7 +21,7 @@ static __always_inline enum wr_reason foreign_source(const struct packet *p, con
 	bool unclaimed;
 
 	if (v6)
-		unclaimed = !(s[0] | s[1] | s[2] | s[3]) || (s[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000);
+		unclaimed = !(s[0] | s[1] | s[2] | s[3]) || addr6_is_link_local(&p->at->saddr.a6);
 	else
 		unclaimed = !p->at->saddr.a4.v4;
 	if (!unclaimed)
@@ -52,12 +55,12 @@ OUT_OF_LINE int tunnel_port_check(struct __sk_buff *skb, const struct addresses 
 
 	if (!at)
 		return true;
-	if (v6 ? node_by_address(&at->daddr, true) : node_by_address(&at->daddr, false))
+	if (IN_FAMILY(v6, node_by_address, &at->daddr))
 		return true;
-	node = node_get(v6 ? node_by_cidr(&at->daddr, true) : node_by_cidr(&at->daddr, false));
+	node = node_get(IN_FAMILY(v6, node_by_cidr, &at->daddr));
 	if (node)
-		return v6 ? node_has_gateway(node, &at->daddr, true) : node_has_gateway(node, &at->daddr, false);
-	return v6 ? destination_is_host(skb, at, true) : destination_is_host(skb, at, false);
+		return IN_FAMILY(v6, node_has_gateway, node, &at->daddr);
+	return IN_FAMILY(v6, destination_is_host, skb, at);
 }
 
 static __always_inline enum wr_reason judge_ip(struct packet *p, struct scratch *s, const bool v6)

@@ -3,23 +3,60 @@
  * tc ingress of an uplink: tunnel packets of other nodes are decapsulated, judged and delivered; what pretends to be a
  * pod's or this node's own is dropped; everything else passes untouched, and costs a look at its IP header.
  */
-#include "lib/arrive.h"
+#include <linux/if_packet.h>
+
+#include "lib/cluster.h"
 #include "lib/deny.h"
-#include "lib/outside.h"
+#include "lib/fib.h"
+#include "lib/flow.h"
+#include "lib/lease.h"
+#include "lib/node.h"
+#include "lib/report.h"
+#include "lib/transport.h"
+#include "lib/tunnel_decap.h"
+#include "lib/tunnel_in.h"
 #include "lib/verdict.h"
 #include "lib/xdp_meta.h"
 
 char LICENSE[] __weak SEC("license") = "Dual BSD/GPL";
 
-/* What is over before anything is judged has the same memory: 6.1 counts every 32 bytes of the stack. */
-union memory {
-	struct scratch s;
-	struct {
-		struct addresses at;
-		struct xdp_origin origin;
-		struct tunnel tunnel;
-	} first;
-};
+/* --- not through the tunnel --- */
+
+/*
+ * Whether the packet, whose source is p->at->saddr, may go on. Then p->peer_ifindex is the node that has sent it, if it
+ * is one of a pod there: known by the MAC address of the frame, on a link that both nodes are on.
+ */
+static __always_inline enum wr_reason outside_check(struct packet *p, const struct wr_cluster *c, const bool v6)
+{
+	const union addr *source = &p->at->saddr;
+	const struct wr_node *node;
+	const struct ethhdr *eth;
+	struct lease lease;
+	__u32 slot;
+
+	if (cluster_holds(c, source, v6))
+		return WR_REASON_NOT_TUNNELLED;
+	lease_by_address(&lease, LEASE_OUTSIDE, source, p->cluster_revision, v6);
+	if (lease.at && *lease.at == lease.word)
+		return WR_REASON_NONE;
+	slot = node_by_cidr(source, v6);
+	if (!slot) {
+		if (lease.at)
+			*lease.at = lease.word;
+		return WR_REASON_NONE;
+	}
+	node = node_get(slot);
+	if (!node || (node->flags & (WR_NODE_DIRECT | WR_NODE_RESOLVED)) != (WR_NODE_DIRECT | WR_NODE_RESOLVED))
+		return WR_REASON_NOT_TUNNELLED;
+	eth = packet_at(p, 0, sizeof(*eth));
+	if (!eth || !mac_equal(eth->h_source, node->dmac))
+		return WR_REASON_NOT_TUNNELLED;
+	p->peer_ifindex = WR_REMOTE | slot;
+	p->peer_identity = node_has_gateway(node, source, v6) ? WR_ID_REMOTE_NODE : WR_ID_SOME_POD;
+	return WR_REASON_NONE;
+}
+
+/* --- from another node --- */
 
 /*
  * Whether the frame, of that family, is one of another node: then it is as that node's sender has sent it, and t->v6
@@ -56,11 +93,130 @@ OUT_OF_LINE int taken_apart(struct __sk_buff *skb, struct addresses *at, __u32 s
 
 	if (!at || !t.node)
 		return WR_REASON_TUNNEL_SENDER;
-	reason = v6 ? inner_check(&p, &t, true) : inner_check(&p, &t, false);
+	reason = IN_FAMILY(v6, inner_check, &p, &t);
 	if (!reason)
 		node_count(slot, WR_INGRESS, skb->len);
 	return reason;
 }
+
+/* --- for whom it is --- */
+
+/* Whether the destination is this node's own as far as that is known at once: its gateway address, its outer one. */
+static __always_inline bool destination_is_near(const struct addresses *at, const bool v6)
+{
+	const struct wr_cluster *c = cluster_get();
+
+	return c && cluster_has_own(c, &at->daddr, v6);
+}
+
+/* ... or any that its stack has. */
+static __always_inline bool destination_is_own(struct __sk_buff *skb, const struct addresses *at, const bool v6)
+{
+	return !addr_is_strange(&at->daddr, v6) && destination_is_host(skb, at, v6);
+}
+
+OUT_OF_LINE int arrive_elsewhere(struct __sk_buff *skb, const struct addresses *at, __u32 v6)
+{
+	bool own;
+
+	if (!at)
+		return WR_REASON_TUNNEL_TARGET;
+	own = IN_FAMILY(v6, destination_is_own, skb, at);
+	return own ? WR_REASON_TO_HOST : WR_REASON_TUNNEL_TARGET;
+}
+
+/*
+ * Whose the source is: of a pod this node's own word counts more than the sender's. An error's source is its flow's by
+ * now.
+ */
+static __always_inline __u64 arrive_identity(const struct packet *p, const bool v6)
+{
+	__u64 known;
+
+	if (p->peer_identity >> WR_ID_KIND_SHIFT != WR_ID_KIND_POD || (p->traits & RELATED))
+		return p->peer_identity;
+	known = identity_by_address(&p->at->saddr, v6);
+	return known ? known : p->peer_identity;
+}
+
+/* By its flow, whose way is for the stack if it began there. */
+static __always_inline enum wr_reason arrive_flow(struct packet *p, struct scratch *s, const bool v6)
+{
+	enum wr_reason reason = transport_parse(p, v6);
+
+	if (reason)
+		return reason;
+	trace_step(WR_TRACE_PARSED);
+	if (lease_from_node_holds(p, &s->lease, v6))
+		return WR_REASON_TO_ENDPOINT;
+	p->peer_identity = arrive_identity(p, v6);
+	reason = flow_pass(p, s, &s->lease, WAY_FROM_NODE, v6);
+	if (reason)
+		return reason;
+	return p->via_stack ? WR_REASON_TO_HOST : WR_REASON_TO_ENDPOINT;
+}
+
+/*
+ * Judged by the endpoint that it is for. For whom else: this node; or the world, if it answers what this node's stack
+ * has forwarded from there. Then p->ifindex stays the device's.
+ */
+static __always_inline enum wr_reason arrive_judge(struct packet *p, struct scratch *s, const bool v6)
+{
+	enum wr_reason reason = ip_parse(p, v6);
+
+	if (reason)
+		return reason;
+	p->ifindex = endpoint_by_address(&p->at->daddr, &p->ep, v6);
+	if (p->ifindex && !p->ep)
+		return WR_REASON_NO_ENDPOINT;
+	p->word.both = 0;
+	if (p->ifindex) {
+		p->word.both = policy_word_read(p->ep);
+		trace_step(WR_TRACE_ENDPOINT);
+		if (v6 && is_neighbour_discovery(p))
+			return WR_REASON_NEIGHBOUR;
+	} else {
+		p->ep = NULL;
+		p->ifindex = p->skb->ifindex;
+		if (destination_is_near(p->at, v6))
+			return WR_REASON_TO_HOST;
+		p->ifindex = 0;
+	}
+	reason = arrive_flow(p, s, v6);
+	if (p->ifindex)
+		return reason;
+	p->ifindex = p->skb->ifindex;
+	return reason == WR_REASON_TO_HOST ? reason : arrive_elsewhere(p->skb, p->at, v6);
+}
+
+/*
+ * What another node has sent: p->peer_ifindex, found under p->cluster_revision; p->peer_identity is whom it says that
+ * the packet is from. Into the pod, or into the stack by warren0, which has the same MAC address as all of the node's
+ * host side.
+ */
+static __always_inline enum wr_reason arrive(struct packet *p, struct scratch *s, const bool v6)
+{
+	const __u8 host[6] __attribute__((aligned(2))) = WR_HOST_MAC;
+	enum wr_reason reason = arrive_judge(p, s, v6);
+
+	if (reason == WR_REASON_TO_ENDPOINT && p->ep)
+		return tunnel_readdress(p, p->ep->mac) ? reason : WR_REASON_RUNT;
+	if (reason == WR_REASON_TO_HOST)
+		return tunnel_readdress(p, host) ? reason : WR_REASON_RUNT;
+	return reason;
+}
+
+/* --- all of it --- */
+
+/* What is over before anything is judged has the same memory: 6.1 counts every 32 bytes of the stack. */
+union memory {
+	struct scratch s;
+	struct {
+		struct addresses at;
+		struct xdp_origin origin;
+		struct tunnel tunnel;
+	} first;
+};
 
 /* The denylist, before everything else, and for whomever the packet is. */
 static __always_inline enum deny judge_denied(const struct packet *p)
@@ -74,7 +230,11 @@ static __always_inline enum deny judge_denied(const struct packet *p)
 	return DENY_NO;
 }
 
-/* What is not addressed to this host, or is of a VLAN's device, is none of our business. */
+/*
+ * What is addressed to another host, or is of a VLAN's device, is none of our business; but not if xdp_uplink has taken
+ * it apart, which sees neither: nobody has looked at the inner packet. Unicast IP in a broadcast frame is a trick (RFC
+ * 1122 section 3.3.6), which the stack falls for: it may say no more than one that was sent to this host.
+ */
 static __always_inline enum wr_reason judge(struct packet *p, union memory *m)
 {
 	const struct wr_cluster *c = cluster_get();
@@ -83,8 +243,8 @@ static __always_inline enum wr_reason judge(struct packet *p, union memory *m)
 	bool v6;
 
 	p->cluster_revision = cluster_revision();
-	if (!c || !c->flags || p->skb->pkt_type != PACKET_HOST || p->skb->vlan_present)
-		return WR_REASON_NONE;
+	if (!c || !c->flags || p->skb->pkt_type > PACKET_MULTICAST || p->skb->vlan_present)
+		return m->first.origin.slot ? WR_REASON_TUNNEL_TARGET : WR_REASON_NONE;
 	eth = packet_at(p, 0, sizeof(*eth));
 	if (!eth || (eth->h_proto != bpf_htons(ETH_P_IP) && eth->h_proto != bpf_htons(ETH_P_IPV6)))
 		return WR_REASON_NONE;
@@ -95,19 +255,19 @@ static __always_inline enum wr_reason judge(struct packet *p, union memory *m)
 		p->peer_identity = m->first.origin.identity;
 		reason = taken_apart(p->skb, p->at, m->first.origin.slot, m->first.origin.identity, v6);
 	} else {
-		reason = v6 ? open(p, c, &m->first.tunnel, true) : open(p, c, &m->first.tunnel, false);
+		reason = IN_FAMILY(v6, open, p, c, &m->first.tunnel);
 	}
 	if (reason || !p->peer_ifindex)
 		return reason;
-	return m->first.tunnel.v6 ? arrive(p, &m->s, true) : arrive(p, &m->s, false);
+	if (p->skb->pkt_type != PACKET_HOST)
+		return WR_REASON_MULTICAST;
+	return IN_FAMILY(m->first.tunnel.v6, arrive, p, &m->s);
 }
 
 /* Counted only: of a flood one packet a tick is reported. */
 OUT_OF_LINE int denied_quietly(struct __sk_buff *skb)
 {
-	const struct packet p = { .skb = skb, .direction = WR_INGRESS };
-
-	count(&p, WR_REASON_DENYLIST);
+	metric_count(WR_REASON_DENYLIST, WR_INGRESS, skb->len);
 	return TC_ACT_SHOT;
 }
 

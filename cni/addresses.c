@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Where a pod's addresses come from: the built-in address management, or the plugin that the configuration names. */
 #include "addresses.h"
 
 #include <errno.h>

@@ -15,7 +15,9 @@ enum free_addresses {
 
 /* `dns`: what the delegate says of it, a new value, or NULL. */
 int addresses_add(const struct cni *cni, const char *owner, struct leases *leases, json_t **dns, struct err *err);
-/* No address to free is no error, nor is a damaged address file, which cannot hold what we free once it is made anew. */
+/*
+ * No address to free is no error, nor is a damaged address file, which cannot hold what we free once it is made anew.
+ */
 int addresses_free(const struct cni *cni, const struct attachment *a, enum free_addresses how, struct err *err);
 int addresses_check(const struct cni *cni, const struct attachment *a, const char *owner, struct err *err);
 

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "cni.h"
+#include "error.h"
 #include "str.h"
 
 static const char *const command_names[] = {

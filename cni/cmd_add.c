@@ -8,8 +8,9 @@
 
 #include "addresses.h"
 #include "agent_socket.h"
+#include "array.h"
 #include "cleanup.h"
-#include "file.h"
+#include "lock.h"
 #include "log.h"
 #include "netns.h"
 #include "node.h"
@@ -45,24 +46,22 @@ static int copy(char *to, size_t room, const char *from, const char *what, struc
 
 static int open_netns(struct add *add, struct err *err)
 {
+	const struct pod_netns *pod = &add->wire.pod;
 	struct attachment *a = &add->a;
 	uint64_t dev, inode;
-	int ret;
+	int ret = pod_netns_open(&add->wire.pod, a->netns, err);
 
-	add->wire.netns = netns_open(a->netns, err);
-	if (add->wire.netns < 0)
-		return cni_code(err, add->wire.netns == -ENOENT ? CNI_ERR_UNKNOWN_CONTAINER : CNI_ERR_ENVIRONMENT);
-	add->wire.self = netns_open_self(err);
-	if (add->wire.self < 0)
-		return add->wire.self;
-	ret = netns_id(add->wire.netns, &a->netns_dev, &a->netns_inode, err);
 	if (ret == 0)
-		ret = netns_id(add->wire.self, &dev, &inode, err);
-	if (ret == 0 && dev == a->netns_dev && inode == a->netns_inode) {
+		ret = netns_id(pod->self, &dev, &inode, err);
+	if (ret < 0)
+		return cni_code(err, CNI_ERR_KERNEL);
+	if (dev == pod->dev && inode == pod->inode) {
 		err_set(err, EINVAL, "CNI_NETNS (%.200s) is the node's own network namespace", a->netns);
 		return cni_code(err, CNI_ERR_ENVIRONMENT);
 	}
-	return ret;
+	a->netns_dev = pod->dev;
+	a->netns_inode = pod->inode;
+	return 0;
 }
 
 static int describe(struct add *add, struct err *err)
@@ -170,7 +169,7 @@ static int addresses_do(struct add *add, struct err *err)
 	int ret = addresses_add(add->cni, add->key, &add->leases, &add->dns, err);
 
 	/* No runtime may ever tell us that a pod has gone: before saying that nothing is free, look. */
-	if (ret == -ENOSPC && err->cni_code == CNI_ERR_NO_ADDRESS && sweep_dead(add->cni, &add->host) > 0)
+	if (ret == -ENOSPC && err->code == CNI_ERR_NO_ADDRESS && sweep_dead(add->cni, &add->host) > 0)
 		ret = addresses_add(add->cni, add->key, &add->leases, &add->dns, err);
 	add->a.ip4 = add->leases.v4.ip;
 	add->a.ip6 = add->leases.v6.ip;
@@ -190,8 +189,10 @@ static int addresses_undo(struct add *add, struct err *err)
 
 static int link_do(struct add *add, struct err *err)
 {
-	int ret = wire_link(&add->wire, &add->dp, err);
+	int ret = wire_mtu(&add->wire, &add->dp.config, err);
 
+	if (ret == 0)
+		ret = wire_link(&add->wire, err);
 	/* From here on there are things that can only be found by the link's index and the addresses. */
 	if (ret == 0)
 		ret = attachment_save(&add->a, err);
@@ -298,7 +299,7 @@ static const struct step {
 	/* Delivered before the record says so: see finish(). */
 	{ "the result", result_do, NULL, CNI_ERR_IO },
 };
-#define STEPS ((int)(sizeof(steps) / sizeof(steps[0])))
+#define STEPS ((int)ARRAY_SIZE(steps))
 
 static void undo(struct add *add, int failed)
 {
@@ -345,12 +346,9 @@ static void add_free(struct add *add)
 {
 	json_decref(add->dns);
 	json_decref(add->prev);
-	nl_close(&add->wire.pod);
-	nl_close(&add->wire.ethtool);
+	pod_netns_close(&add->wire.pod);
 	nl_close(&add->host);
 	dp_close(&add->dp);
-	closep(&add->wire.netns);
-	closep(&add->wire.self);
 }
 
 int cmd_add(struct cni *cni, struct err *err)
@@ -358,7 +356,7 @@ int cmd_add(struct cni *cni, struct err *err)
 	_cleanup_(add_free) struct add add = {
 		.cni = cni,
 		.dp = DP_CLOSED,
-		.wire = { .netns = -1, .self = -1, .mtu = cni->conf.mtu },
+		.wire = { .pod = POD_NETNS_CLOSED },
 	};
 	_cleanup_fd_ int lock = -1;
 	int ret;
@@ -369,7 +367,7 @@ int cmd_add(struct cni *cni, struct err *err)
 	ret = attachment_key(cni->env.container_id, cni->env.ifname, add.key, err);
 	if (ret < 0)
 		return cni_code(err, CNI_ERR_ENVIRONMENT);
-	lock = lock_take(LOCK_ATTACHMENT, add.key, CNI_LOCK_TIMEOUT_MS, err);
+	lock = lock_wait(LOCK_ATTACHMENT, add.key, err);
 	ret = lock < 0 ? lock : prepare(&add, err);
 	if (ret == 0)
 		ret = run_steps(&add, err);

@@ -5,17 +5,16 @@
 #include "addresses.h"
 #include "cleanup.h"
 #include "ethtool.h"
-#include "netns.h"
-#include "node.h"
+#include "gateway.h"
 #include "result.h"
 #include "wire.h"
 
 struct check {
 	const struct cni *cni;
 	struct attachment a;
-	struct nl host, pod, ethtool;
-	int netns, self;
-	uint32_t pod_ifindex, mtu;
+	struct nl host;
+	struct pod_netns pod;
+	uint32_t pod_ifindex;
 };
 
 static const char *text(const struct ip *ip)
@@ -100,11 +99,11 @@ struct wanted_neigh {
 	const uint8_t *mac;
 };
 
-static int is_wanted_neigh(const struct ip *ip, const uint8_t mac[6], bool permanent, void *arg)
+static int is_wanted_neigh(const struct neigh *n, void *arg)
 {
 	const struct wanted_neigh *wanted = arg;
 
-	return permanent && ip_equal(ip, wanted->ip) && memcmp(mac, wanted->mac, 6) == 0;
+	return n->permanent && ip_equal(&n->ip, wanted->ip) && memcmp(n->mac, wanted->mac, 6) == 0;
 }
 
 static int check_neigh(struct nl *nl, uint32_t ifindex, const struct ip *ip, const uint8_t *mac, const char *where,
@@ -168,27 +167,13 @@ static int check_host_side(struct check *c, struct err *err)
 
 /* --- the pod's side --- */
 
-static int open_pod(void *arg, struct err *err)
-{
-	struct check *c = arg;
-	int ret = nl_open(&c->pod, NETLINK_ROUTE, err);
-
-	return ret < 0 ? ret : nl_open(&c->ethtool, NETLINK_GENERIC, err);
-}
-
 static int check_netns(struct check *c, struct err *err)
 {
-	uint64_t dev, inode;
-	int ret;
+	int ret = pod_netns_open(&c->pod, c->cni->env.netns, err);
 
-	c->netns = netns_open(c->cni->env.netns, err);
-	if (c->netns < 0)
-		return cni_code(err, c->netns == -ENOENT ? CNI_ERR_UNKNOWN_CONTAINER : CNI_ERR_ENVIRONMENT);
-	c->self = netns_open_self(err);
-	ret = c->self < 0 ? c->self : netns_id(c->netns, &dev, &inode, err);
-	if (ret == 0 && (dev != c->a.netns_dev || inode != c->a.netns_inode))
+	if (ret == 0 && (c->pod.dev != c->a.netns_dev || c->pod.inode != c->a.netns_inode))
 		ret = err_set(err, EINVAL, "%s is another network namespace than at ADD", c->cni->env.netns);
-	return ret < 0 ? ret : wire_in_netns(c->netns, c->self, open_pod, c, err);
+	return ret;
 }
 
 static int is_address(const struct prefix *prefix, void *arg)
@@ -204,15 +189,15 @@ static int check_pod_family(struct check *c, const struct ip *ip, struct err *er
 	if (!ip->family)
 		return 0;
 	gateway = wire_gateway(ip->family);
-	ret = addr_each(&c->pod, c->pod_ifindex, is_address, (void *)ip, err);
+	ret = addr_each(&c->pod.nl, c->pod_ifindex, is_address, (void *)ip, err);
 	if (ret == 0)
 		return err_set(err, EADDRNOTAVAIL, "pod: the address %s is gone", text(ip));
 	if (ret > 0)
-		ret = check_route(&c->pod, &gateway, ip_bits(&gateway), c->pod_ifindex, "pod", err);
+		ret = check_route(&c->pod.nl, &gateway, ip_bits(&gateway), c->pod_ifindex, "pod", err);
 	if (ret == 0)
-		ret = check_route(&c->pod, &gateway, 0, c->pod_ifindex, "pod", err);
+		ret = check_route(&c->pod.nl, &gateway, 0, c->pod_ifindex, "pod", err);
 	if (ret == 0)
-		ret = check_neigh(&c->pod, c->pod_ifindex, &gateway, wire_host_mac, "pod", err);
+		ret = check_neigh(&c->pod.nl, c->pod_ifindex, &gateway, wire_host_mac, "pod", err);
 	return ret;
 }
 
@@ -220,7 +205,7 @@ static int check_features(struct check *c, struct err *err)
 {
 	for (size_t i = 0; i < node_features_off_count; i++) {
 		bool active = false;
-		int ret = ethtool_feature_get(&c->ethtool, c->pod_ifindex, node_features_off[i], &active, err);
+		int ret = ethtool_feature_get(&c->pod.ethtool, c->pod_ifindex, node_features_off[i], &active, err);
 
 		if (ret < 0 && ret != -ENOENT)
 			return ret;
@@ -234,7 +219,7 @@ static int check_features(struct check *c, struct err *err)
 static int check_pod_side(struct check *c, struct err *err)
 {
 	struct link_info link;
-	int ret = link_get(&c->pod, c->a.ifname, 0, &link, err);
+	int ret = link_get(&c->pod.nl, c->a.ifname, 0, &link, err);
 
 	if (ret < 0)
 		return err_wrap(err, "pod");
@@ -252,15 +237,12 @@ static int check_pod_side(struct check *c, struct err *err)
 static void check_free(struct check *c)
 {
 	nl_close(&c->host);
-	nl_close(&c->pod);
-	nl_close(&c->ethtool);
-	closep(&c->netns);
-	closep(&c->self);
+	pod_netns_close(&c->pod);
 }
 
 int cmd_check(struct cni *cni, struct err *err)
 {
-	_cleanup_(check_free) struct check c = { .cni = cni, .netns = -1, .self = -1 };
+	_cleanup_(check_free) struct check c = { .cni = cni, .pod = POD_NETNS_CLOSED };
 	char key[ATTACHMENT_KEY_MAX + 1];
 	int ret = attachment_key(cni->env.container_id, cni->env.ifname, key, err);
 

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "cleanup.h"
-#include "file.h"
+#include "lock.h"
 #include "log.h"
 #include "str.h"
 #include "teardown.h"
@@ -57,7 +57,7 @@ int cmd_del(struct cni *cni, struct err *err)
 
 	if (ret < 0)
 		return cni_code(err, CNI_ERR_ENVIRONMENT);
-	lock = lock_take(LOCK_ATTACHMENT, key, CNI_LOCK_TIMEOUT_MS, err);
+	lock = lock_wait(LOCK_ATTACHMENT, key, err);
 	ret = lock < 0 ? lock : nl_open(&host, NETLINK_ROUTE, err);
 	if (ret == 0)
 		ret = find(cni, &host, &a, &recorded, err);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "addresses.h"
+#include "array.h"
 #include "cleanup.h"
 #include "delegate.h"
 #include "log.h"
@@ -102,7 +103,7 @@ static int collect_orphan(uint32_t ifindex, const struct wr_endpoint *ep, void *
 
 	if (link_get(&orphans->gc->host, NULL, ifindex, &link, NULL) == -ENODEV)
 		orphans->found[orphans->count++] = ifindex;
-	return orphans->count == sizeof(orphans->found) / sizeof(orphans->found[0]);
+	return orphans->count == ARRAY_SIZE(orphans->found);
 }
 
 /* Endpoints whose device is gone: an index is not used again before the next boot. */

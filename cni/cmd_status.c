@@ -52,7 +52,7 @@ static int check_pool(const struct cni *cni, struct err *err)
 {
 	int ret = ipam_status(&cni->conf.ipam, cni->conf.name, err);
 
-	return ret < 0 && err->cni_code == CNI_ERR_NO_ADDRESS && sweep_needed(cni) ? 0 : ret;
+	return ret < 0 && err->code == CNI_ERR_NO_ADDRESS && sweep_needed(cni) ? 0 : ret;
 }
 
 int cmd_status(struct cni *cni, struct err *err)
@@ -64,7 +64,7 @@ int cmd_status(struct cni *cni, struct err *err)
 		if (ret < 0)
 			return ret;
 	} else if (check_pool(cni, err) < 0) {
-		err->cni_code = CNI_ERR_NOT_AVAILABLE;
+		err->code = CNI_ERR_NOT_AVAILABLE;
 		return -err->num;
 	}
 	ret = check_space(err);

@@ -4,9 +4,11 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "args.h"
 #include "attachment.h"
 #include "cleanup.h"
-#include "cni.h"
+#include "error.h"
+#include "ipam_conf.h"
 
 static const char *const version_names[] = {
 	[CNI_0_3_0] = "0.3.0", [CNI_0_3_1] = "0.3.1", [CNI_0_4_0] = "0.4.0",
@@ -258,8 +260,8 @@ static int parse_members(struct conf *conf, struct err *err)
 		ret = parse_ipam(conf, err);
 	if (ret < 0)
 		return ret;
-	if (mtu && mtu < (conf->ipam.set6.count ? CNI_MTU_MIN6 : CNI_MTU_MIN))
-		return err_set(err, EINVAL, "\"mtu\" must be at least %d, and %d for IPv6", CNI_MTU_MIN, CNI_MTU_MIN6);
+	if (mtu && mtu < (conf->ipam.set6.count ? IP6_MTU_MIN : IP4_MTU_MIN))
+		return err_set(err, EINVAL, "\"mtu\" must be at least %d, and %d for IPv6", IP4_MTU_MIN, IP6_MTU_MIN);
 	conf->mtu = (uint32_t)mtu;
 	return 0;
 }

@@ -16,9 +16,6 @@ enum cni_version { CNI_0_3_0, CNI_0_3_1, CNI_0_4_0, CNI_1_0_0, CNI_1_1_0, CNI_VE
 const char *cni_version_name(enum cni_version version);
 int cni_version_parse(const char *text, enum cni_version *version); /* -EINVAL */
 
-#define CNI_MTU_MIN 68    /* RFC 791 */
-#define CNI_MTU_MIN6 1280 /* RFC 8200 section 5 */
-
 struct conf {
 	json_t *json; /* owns every string and JSON value below but `labels` */
 	enum cni_version version;
@@ -42,14 +39,10 @@ struct conf {
 };
 
 /*
- * Decodes and checks. On error err->cni_code says which of the two failed; conf->version is valid as soon as the input
+ * Decodes and checks. On error err->code says which of the two failed; conf->version is valid as soon as the input
  * names a version that we know (CNI_1_1_0 before), so that the error can be given in that version.
  */
 int conf_parse(const char *text, size_t size, struct conf *conf, struct err *err);
 void conf_free(struct conf *conf);
-
-/* What "ipam" says for the built-in address management. */
-int ipam_conf_parse(const json_t *ipam, struct ipam_conf *conf, struct err *err);
-void ipam_conf_free(struct ipam_conf *conf);
 
 #endif

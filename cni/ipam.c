@@ -4,38 +4,14 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
-#include "attachment.h"
-#include "cleanup.h"
-#include "cni.h"
-#include "file.h"
-#include "json.h"
-#include "paths.h"
-
-#define STATE_LIMIT (16 * 1024 * 1024) /* bytes: more than 100,000 addresses */
-
-/* A network's state as it is in its file. */
-struct state {
-	char dir[FILE_PATH_MAX / 2], path[FILE_PATH_MAX];
-	json_t *json;
-	json_t *allocations; /* address -> owner; this and those below are borrowed from json */
-	json_t *resting;     /* address -> when it was freed: milliseconds of CLOCK_BOOTTIME */
-	json_t *last;	     /* family ("4", "6") -> the address given last */
-};
-
-static void state_free(struct state *state)
-{
-	json_decref(state->json);
-}
-#define _cleanup_state_ _cleanup_(state_free)
+#include "clock.h"
+#include "error.h"
+#include "ipam_state.h"
 
 static int64_t now_ms(void)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_BOOTTIME, &ts); /* time in suspend counts: peers forget then too */
-	return ts.tv_sec * 1000LL + ts.tv_nsec / 1000000;
+	return (int64_t)(clock_ns(CLOCK_BOOTTIME) / NS_PER_MS); /* time in suspend counts: peers forget then too */
 }
 
 static const char *family_key(int family)
@@ -43,145 +19,9 @@ static const char *family_key(int family)
 	return family == AF_INET ? "4" : "6";
 }
 
-/* --- the file --- */
-
-static bool all_addresses(const json_t *object, bool (*value_ok)(const json_t *))
-{
-	json_t *value;
-	const char *key;
-	struct ip ip;
-
-	json_object_foreach((json_t *)object, key, value) {
-		if (ip_parse(key, &ip) < 0 || !value_ok(value))
-			return false;
-	}
-	return true;
-}
-
-static bool is_owner(const json_t *value)
-{
-	return json_is_string(value);
-}
-
-static bool is_time(const json_t *value)
-{
-	return json_is_integer(value) && json_integer_value(value) >= 0;
-}
-
-static bool state_whole(struct state *state)
-{
-	state->allocations = json_object_get(state->json, "allocations");
-	state->resting = json_object_get(state->json, "resting");
-	state->last = json_object_get(state->json, "last");
-	return json_is_object(state->allocations) && json_is_object(state->resting) && json_is_object(state->last) &&
-	       all_addresses(state->allocations, is_owner) && all_addresses(state->resting, is_time);
-}
-
-struct rebuild {
-	struct state *state;
-	const char *network;
-};
-
-static int rebuild_one(const struct attachment *a, bool damaged, void *arg)
-{
-	struct rebuild *rebuild = arg;
-	char key[ATTACHMENT_KEY_MAX + 1], text[IP_STRLEN];
-
-	if (damaged || strcmp(a->network, rebuild->network) != 0 ||
-	    attachment_key(a->container_id, a->ifname, key, NULL) < 0)
-		return 0;
-	if (a->ip4.family)
-		json_object_set_new(rebuild->state->allocations, ip_format(&a->ip4, text), json_string(key));
-	if (a->ip6.family)
-		json_object_set_new(rebuild->state->allocations, ip_format(&a->ip6, text), json_string(key));
-	return 0;
-}
-
-/*
- * A state without a file: new, or lost. What the attachments' records say is in it, so that an address in use is not
- * given a second time, and removing a damaged file is a safe way out.
- */
-static int state_new(struct state *state, const char *network, const char *boot, struct err *err)
-{
-	struct rebuild rebuild = { state, network };
-
-	json_decref(state->json);
-	state->json = json_pack("{s:s, s:s, s:{}, s:{}, s:{}}", "network", network, "bootID", boot, "last", "resting",
-				"allocations");
-	if (!state->json || !state_whole(state))
-		return err_errno(err, ENOMEM, "addresses of network %s", network);
-	return attachment_each(rebuild_one, &rebuild, err);
-}
-
-static int state_damaged(const struct state *state, struct err *err)
-{
-	err_wrap(err, "the address file %s is damaged; nothing was changed", state->path);
-	err_hint(err, "move it away: the addresses in use are then read back from %s", WARREN_ATTACHMENT_DIR);
-	cni_code(err, CNI_ERR_IO);
-	return -EBADMSG;
-}
-
-/* -EBADMSG: the file is damaged. */
-static int state_load(struct state *state, const struct ipam_conf *conf, const char *network, struct err *err)
-{
-	_cleanup_free_ char *text = NULL;
-	const char *written_in = "";
-	char boot[40];
-	size_t size;
-	int ret = boot_id(boot, err);
-
-	if (ret < 0)
-		return ret;
-	if ((size_t)snprintf(state->dir, sizeof(state->dir), "%s", conf->data_dir ? conf->data_dir : WARREN_IPAM_DIR) >=
-	    sizeof(state->dir))
-		return err_errno(err, ENAMETOOLONG, "dataDir");
-	snprintf(state->path, sizeof(state->path), "%s/%s.json", state->dir, network);
-	ret = file_read(state->path, STATE_LIMIT, &text, &size, err);
-	if (ret == -ENOENT)
-		return state_new(state, network, boot, err);
-	if (ret < 0)
-		return ret;
-	state->json = json_parse_object(text, size, "its text", err);
-	if (!state->json)
-		return state_damaged(state, err);
-	ret = json_get_string(state->json, "bootID", &written_in, err);
-	if (ret < 0 || !state_whole(state)) {
-		err_set(err, EBADMSG, "it lacks a part, or one has the wrong type");
-		return state_damaged(state, err);
-	}
-	/* A folder on disk outlives the boot; the pods that had these addresses did not. */
-	return strcmp(written_in, boot) == 0 ? 0 : state_new(state, network, boot, err);
-}
-
-static int state_save(struct state *state, struct err *err)
-{
-	_cleanup_free_ char *text = json_dumps(state->json, JSON_INDENT(1));
-	int ret;
-
-	if (!text)
-		return err_errno(err, ENOMEM, "cannot write %s", state->path);
-	ret = file_write(state->path, text, strlen(text), err);
-	if (ret != -ENOENT)
-		return ret;
-	ret = dir_make(state->dir, err);
-	return ret < 0 ? ret : file_write(state->path, text, strlen(text), err);
-}
-
-/* The lock and the state under it: an fd >= 0 that holds the lock. */
-static int state_lock(struct state *state, const struct ipam_conf *conf, const char *network, struct err *err)
-{
-	_cleanup_fd_ int lock = lock_take(LOCK_NETWORK, network, CNI_LOCK_TIMEOUT_MS, err);
-	int ret;
-
-	if (lock < 0)
-		return lock;
-	ret = state_load(state, conf, network, err);
-	return ret < 0 ? ret : take_fd(&lock);
-}
-
 /* --- choosing --- */
 
-static bool is_resting(const struct state *state, const struct ipam_conf *conf, const char *address, int64_t now)
+static bool is_resting(const struct ipam_state *state, const struct ipam_conf *conf, const char *address, int64_t now)
 {
 	const json_t *freed = json_object_get(state->resting, address);
 
@@ -220,7 +60,7 @@ static const struct ip_range *range_of(const struct range_set *set, const struct
 
 /* What a search has come across. */
 struct search {
-	const struct state *state;
+	const struct ipam_state *state;
 	const struct ipam_conf *conf;
 	const struct range_set *set;
 	int64_t now;
@@ -287,8 +127,8 @@ static bool search_set(struct search *s)
 	return false;
 }
 
-static int pick_any(const struct state *state, const struct ipam_conf *conf, const struct range_set *set, struct ip *ip,
-		    struct err *err)
+static int pick_any(const struct ipam_state *state, const struct ipam_conf *conf, const struct range_set *set,
+		    struct ip *ip, struct err *err)
 {
 	struct search s = { .state = state, .conf = conf, .set = set, .now = now_ms() };
 	char text[PREFIX_STRLEN];
@@ -307,7 +147,7 @@ static int pick_any(const struct state *state, const struct ipam_conf *conf, con
 	return cni_code(err, CNI_ERR_NO_ADDRESS);
 }
 
-static int check_requested(const struct state *state, const struct ipam_conf *conf, const struct range_set *set,
+static int check_requested(const struct ipam_state *state, const struct ipam_conf *conf, const struct range_set *set,
 			   const struct ip *ip, struct err *err)
 {
 	char text[IP_STRLEN];
@@ -329,8 +169,8 @@ static int check_requested(const struct state *state, const struct ipam_conf *co
 }
 
 /* One family: chooses and notes it in the state. */
-static int allocate(struct state *state, const struct ipam_conf *conf, const struct range_set *set, const char *owner,
-		    const struct ip *request, struct lease *lease, struct err *err)
+static int allocate(struct ipam_state *state, const struct ipam_conf *conf, const struct range_set *set,
+		    const char *owner, const struct ip *request, struct lease *lease, struct err *err)
 {
 	const struct ip_range *range;
 	char text[IP_STRLEN];
@@ -366,7 +206,7 @@ static int allocate(struct state *state, const struct ipam_conf *conf, const str
 /* --- freeing --- */
 
 /* Moves to the resting ones every address whose owner is to lose it; returns how many. */
-static unsigned release(struct state *state, bool (*loses)(const char *owner, void *arg), void *arg)
+static unsigned release(struct ipam_state *state, bool (*loses)(const char *owner, void *arg), void *arg)
 {
 	unsigned count = 0;
 	json_t *value;
@@ -390,7 +230,7 @@ static bool is_owner_named(const char *owner, void *arg)
 }
 
 /* Forgets addresses that have rested long enough. */
-static void prune(struct state *state, const struct ipam_conf *conf)
+static void prune(struct ipam_state *state, const struct ipam_conf *conf)
 {
 	int64_t now = now_ms();
 	json_t *value;
@@ -409,8 +249,8 @@ static void prune(struct state *state, const struct ipam_conf *conf)
 int ipam_add(const struct ipam_conf *conf, const char *network, const char *owner, const struct ip_request *request,
 	     struct leases *leases, struct err *err)
 {
-	_cleanup_state_ struct state state = { .json = NULL };
-	_cleanup_fd_ int lock = state_lock(&state, conf, network, err);
+	_cleanup_ipam_state_ struct ipam_state state = { .json = NULL };
+	_cleanup_fd_ int lock = ipam_state_lock(&state, conf, network, err);
 	int ret;
 
 	if (lock < 0)
@@ -420,23 +260,23 @@ int ipam_add(const struct ipam_conf *conf, const char *network, const char *owne
 	ret = allocate(&state, conf, &conf->set4, owner, &request->v4, &leases->v4, err);
 	if (ret == 0)
 		ret = allocate(&state, conf, &conf->set6, owner, &request->v6, &leases->v6, err);
-	return ret < 0 ? ret : state_save(&state, err);
+	return ret < 0 ? ret : ipam_state_save(&state, err);
 }
 
 int ipam_del(const struct ipam_conf *conf, const char *network, const char *owner, struct err *err)
 {
-	_cleanup_state_ struct state state = { .json = NULL };
-	_cleanup_fd_ int lock = state_lock(&state, conf, network, err);
+	_cleanup_ipam_state_ struct ipam_state state = { .json = NULL };
+	_cleanup_fd_ int lock = ipam_state_lock(&state, conf, network, err);
 
 	if (lock < 0)
 		return lock;
 	if (release(&state, is_owner_named, (void *)owner) == 0)
 		return 0;
 	prune(&state, conf);
-	return state_save(&state, err);
+	return ipam_state_save(&state, err);
 }
 
-static int check_owner(const struct state *state, const char *owner, const struct ip *ip, struct err *err)
+static int check_owner(const struct ipam_state *state, const char *owner, const struct ip *ip, struct err *err)
 {
 	char text[IP_STRLEN];
 	const char *found;
@@ -452,8 +292,8 @@ static int check_owner(const struct state *state, const char *owner, const struc
 int ipam_check(const struct ipam_conf *conf, const char *network, const char *owner, const struct ip *ip4,
 	       const struct ip *ip6, struct err *err)
 {
-	_cleanup_state_ struct state state = { .json = NULL };
-	int ret = state_load(&state, conf, network, err);
+	_cleanup_ipam_state_ struct ipam_state state = { .json = NULL };
+	int ret = ipam_state_load(&state, conf, network, err);
 
 	if (ret == 0)
 		ret = check_owner(&state, owner, ip4, err);
@@ -462,8 +302,8 @@ int ipam_check(const struct ipam_conf *conf, const char *network, const char *ow
 
 int ipam_status(const struct ipam_conf *conf, const char *network, struct err *err)
 {
-	_cleanup_state_ struct state state = { .json = NULL };
-	int ret = state_load(&state, conf, network, err);
+	_cleanup_ipam_state_ struct ipam_state state = { .json = NULL };
+	int ret = ipam_state_load(&state, conf, network, err);
 	struct ip ip;
 
 	if (ret == 0 && conf->set4.count)
@@ -489,8 +329,8 @@ int ipam_gc(const struct ipam_conf *conf, const char *network, bool (*wanted)(co
 	    unsigned *freed, struct err *err)
 {
 	struct keep keep = { wanted, arg };
-	_cleanup_state_ struct state state = { .json = NULL };
-	_cleanup_fd_ int lock = state_lock(&state, conf, network, err);
+	_cleanup_ipam_state_ struct ipam_state state = { .json = NULL };
+	_cleanup_fd_ int lock = ipam_state_lock(&state, conf, network, err);
 	unsigned count;
 
 	if (lock < 0)
@@ -499,5 +339,5 @@ int ipam_gc(const struct ipam_conf *conf, const char *network, bool (*wanted)(co
 	if (!count)
 		return 0;
 	*freed += count;
-	return state_save(&state, err);
+	return ipam_state_save(&state, err);
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The "ipam" part of the configuration, for the built-in address management. Ranges are written as for host-local. */
+#include "ipam_conf.h"
+
 #include <string.h>
 #include <sys/socket.h>
 
 #include "cleanup.h"
-#include "conf.h"
 
 #define REST_DEFAULT 30 /* seconds: longer than peers keep a freed address in their caches */
 #define REST_MAX 86400

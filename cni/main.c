@@ -89,6 +89,25 @@ static int run(struct cni *cni, struct err *err)
 	return command == CNI_VERSION ? cmd_version(cni, err) : cmd_network(cni, err);
 }
 
+/* A message may quote what is not UTF-8, or have been cut within a character. */
+static json_t *printable(char *text)
+{
+	json_t *json = json_string(text);
+
+	for (char *c = text; !json && *c; c++) {
+		if (*c & 0x80)
+			*c = '?';
+	}
+	return json ? json : json_string(text);
+}
+
+/* The error object for standard output. */
+static json_t *cni_error(struct err *err, enum cni_version version)
+{
+	return json_pack("{s:s, s:i, s:o, s:o}", "cniVersion", cni_version_name(version), "code", err->code, "msg",
+			 printable(err->msg), "details", printable(err->hint));
+}
+
 int main(void)
 {
 	_cleanup_(cni_free) struct cni cni = { .conf.version = CNI_1_1_0 };

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "cleanup.h"
-#include "file.h"
+#include "lock.h"
 #include "log.h"
 #include "teardown.h"
 

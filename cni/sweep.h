@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Finding and finishing what others did not finish. Only attachments of our own network; never one whose pod may live. */
+/*
+ * Finding and finishing what others did not finish. Only attachments of our own network; never one whose pod may
+ * live.
+ */
 #ifndef WARREN_CNI_SWEEP_H
 #define WARREN_CNI_SWEEP_H
 

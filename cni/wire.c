@@ -9,12 +9,12 @@
 #include "cleanup.h"
 #include "cni.h"
 #include "ethtool.h"
+#include "gateway.h"
 #include "log.h"
-#include "netns.h"
-#include "node.h"
 #include "str.h"
 
 #define MTU_DEFAULT 1500
+#define SETTLE_MS 5000
 
 const uint8_t wire_host_mac[6] = WR_HOST_MAC;
 
@@ -46,47 +46,19 @@ int wire_names(struct attachment *a, struct err *err)
 	return 0;
 }
 
-int wire_in_netns(int netns, int self, int (*fn)(void *arg, struct err *err), void *arg, struct err *err)
-{
-	int ret = netns_enter(netns, err), back;
+/* --- the MTU --- */
 
-	if (ret < 0)
-		return ret;
-	ret = fn(arg, err);
-	back = netns_enter(self, ret == 0 ? err : NULL);
-	return ret ? ret : back;
-}
-
-/* --- the link --- */
-
-static int oif_cb(const struct nlmsghdr *nlh, void *arg)
-{
-	const struct nlattr *attr;
-
-	mnl_attr_for_each(attr, nlh, sizeof(struct rtmsg)) {
-		if (mnl_attr_get_type(attr) == RTA_OIF && mnl_attr_get_payload_len(attr) == sizeof(uint32_t))
-			*(uint32_t *)arg = mnl_attr_get_u32(attr);
-	}
-	return MNL_CB_OK;
-}
-
-/* The device by which the node reaches the world: where a packet for a documentation address (RFC 5737, RFC 3849) goes.
+/*
+ * The device by which the node reaches the world: where a packet for a documentation address (RFC 5737, RFC 3849)
+ * goes.
  */
 static uint32_t world_ifindex(struct nl *nl, const char *address)
 {
-	char buf[256] __attribute__((aligned(NLMSG_ALIGNTO)));
-	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
-	struct rtmsg *rtm;
-	uint32_t ifindex = 0;
+	struct route route;
 	struct ip ip;
 
 	ip_parse(address, &ip);
-	nlh->nlmsg_type = RTM_GETROUTE;
-	rtm = mnl_nlmsg_put_extra_header(nlh, sizeof(*rtm));
-	rtm->rtm_family = ip.family;
-	rtm->rtm_dst_len = (uint8_t)ip_bits(&ip);
-	mnl_attr_put(nlh, RTA_DST, ip_bytes(&ip), ip.bytes);
-	return nl_dump(nl, nlh, oif_cb, &ifindex, NULL, "find the default route") == 0 ? ifindex : 0;
+	return route_get(nl, &ip, &route, NULL) == 0 ? route.ifindex : 0;
 }
 
 static uint32_t default_mtu(struct nl *nl)
@@ -101,30 +73,53 @@ static uint32_t default_mtu(struct nl *nl)
 	return link.mtu;
 }
 
-/* In the pod's netns: the sockets stay there. */
-static int open_pod(void *arg, struct err *err)
+static int mtu_set(struct wire *w, uint32_t mtu, struct err *err)
 {
-	struct wire *w = arg;
-	int ret = nl_open(&w->pod, NETLINK_ROUTE, err);
-
-	return ret < 0 ? ret : nl_open(&w->ethtool, NETLINK_GENERIC, err);
+	if (w->leases->v6.ip.family && mtu < IP6_MTU_MIN) {
+		err_set(err, EINVAL, "MTU %u is too small for IPv6, which needs %d", mtu, IP6_MTU_MIN);
+		return cni_code(err, CNI_ERR_CONFIG);
+	}
+	w->mtu = mtu;
+	return 0;
 }
 
-int wire_link(struct wire *w, const struct dp *dp, struct err *err)
+int wire_mtu(struct wire *w, const struct wr_config *config, struct err *err)
 {
-	struct veth_end host = { w->a->host_ifname, wire_host_mac, 0, WR_LINK_GROUP, -1, false };
-	struct veth_end pod = { w->a->ifname, w->a->mac, 0, 0, w->netns, false };
+	const uint32_t mtu = w->a->mtu ? w->a->mtu : config->pod_mtu;
+
+	return mtu_set(w, mtu ? mtu : default_mtu(w->host), err);
+}
+
+int wire_mtu_again(struct wire *w, struct err *err)
+{
+	struct wr_config config;
+	struct nl_batch b = { .count = 0 };
+	int ret;
+
+	if (w->a->mtu)
+		return 0;
+	ret = dp_value_get("config", &config, err);
+	if (ret < 0 || !config.pod_mtu || config.pod_mtu == w->mtu)
+		return ret;
+	ret = mtu_set(w, config.pod_mtu, err);
+	if (ret < 0)
+		return ret;
+	link_set_mtu(w->host, &b, w->a->host_ifindex, w->mtu);
+	ret = nl_batch_run(w->host, &b, err);
+	link_set_mtu(&w->pod.nl, &b, w->pod_ifindex, w->mtu);
+	return ret < 0 ? ret : nl_batch_run(&w->pod.nl, &b, err);
+}
+
+/* --- the link --- */
+
+int wire_link(struct wire *w, struct err *err)
+{
+	const struct veth_end host = { w->a->host_ifname, wire_host_mac, w->mtu, WR_LINK_GROUP, -1, false };
+	const struct veth_end pod = { w->a->ifname, w->a->mac, w->mtu, 0, w->pod.fd, false };
 	struct nl_batch b = { .count = 0 };
 	struct link_info link = { 0 };
 	int ret;
 
-	if (!w->mtu)
-		w->mtu = dp->config.pod_mtu ? dp->config.pod_mtu : default_mtu(w->host);
-	if (w->leases->v6.ip.family && w->mtu < CNI_MTU_MIN6) {
-		err_set(err, EINVAL, "MTU %u is too small for IPv6, which needs %d", w->mtu, CNI_MTU_MIN6);
-		return cni_code(err, CNI_ERR_CONFIG);
-	}
-	host.mtu = pod.mtu = w->mtu;
 	veth_add(w->host, &b, &host, &pod);
 	ret = nl_batch_run(w->host, &b, err);
 	if (ret == -EEXIST) {
@@ -138,26 +133,7 @@ int wire_link(struct wire *w, const struct dp *dp, struct err *err)
 		return ret;
 	w->a->host_ifindex = link.ifindex;
 	w->pod_ifindex = link.peer_ifindex;
-	return wire_in_netns(w->netns, w->self, open_pod, w, err);
-}
-
-int wire_mtu_again(struct wire *w, struct err *err)
-{
-	struct wr_config config;
-	struct nl_batch b = { .count = 0 };
-	const __u32 zero = 0;
-	int cpus, ret;
-
-	if (w->a->mtu)
-		return 0;
-	ret = dp_map_lookup("config", &zero, &config, &cpus, err);
-	if (ret < 0 || !config.pod_mtu || config.pod_mtu == w->mtu)
-		return ret;
-	w->mtu = config.pod_mtu;
-	link_set_mtu(w->host, &b, w->a->host_ifindex, w->mtu);
-	ret = nl_batch_run(w->host, &b, err);
-	link_set_mtu(&w->pod, &b, w->pod_ifindex, w->mtu);
-	return ret < 0 ? ret : nl_batch_run(&w->pod, &b, err);
+	return 0;
 }
 
 /* --- the endpoint --- */
@@ -319,15 +295,15 @@ static int pod_family(struct wire *w, struct nl_batch *b, const struct ip *ip, s
 
 	if (!ip->family)
 		return 0;
-	ret = route_each(&w->pod, ip->family, is_default, NULL, err);
+	ret = route_each(&w->pod.nl, ip->family, is_default, NULL, err);
 	if (ret < 0)
 		return ret;
 	link.ifindex = all.ifindex = w->pod_ifindex;
 	link.priority = all.priority = ret ? 1024 + w->pod_ifindex : 0;
-	addr_add(&w->pod, b, w->pod_ifindex, &own);
-	neigh_replace(&w->pod, b, w->pod_ifindex, &gateway, wire_host_mac);
-	route_replace(&w->pod, b, &link);
-	route_replace(&w->pod, b, &all);
+	addr_add(&w->pod.nl, b, w->pod_ifindex, &own);
+	neigh_replace(&w->pod.nl, b, w->pod_ifindex, &gateway, wire_host_mac);
+	route_replace(&w->pod.nl, b, &link);
+	route_replace(&w->pod.nl, b, &all);
 	return 0;
 }
 
@@ -335,19 +311,20 @@ int wire_pod_side(struct wire *w, struct err *err)
 {
 	struct nl_batch b = { .count = 0 };
 	struct link_info link;
-	int ret = ethtool_features_off(&w->ethtool, w->pod_ifindex, node_features_off, node_features_off_count, err);
+	int ret = ethtool_features_off(&w->pod.ethtool, w->pod_ifindex, node_features_off, node_features_off_count,
+				       err);
 
 	if (ret == 0 && w->leases->v6.ip.family)
-		ret = wire_in_netns(w->netns, w->self, ipv6_enable, w->a->ifname, err);
+		ret = pod_netns_run(&w->pod, ipv6_enable, w->a->ifname, err);
 	if (ret < 0)
 		return ret;
-	link_set_no_addrgen(&w->pod, &b, w->pod_ifindex);
-	link_set_up(&w->pod, &b, w->pod_ifindex);
+	link_set_no_addrgen(&w->pod.nl, &b, w->pod_ifindex);
+	link_set_up(&w->pod.nl, &b, w->pod_ifindex);
 	ret = pod_family(w, &b, &w->leases->v4.ip, err);
 	if (ret == 0)
 		ret = pod_family(w, &b, &w->leases->v6.ip, err);
 	if (ret == 0)
-		ret = nl_batch_run(&w->pod, &b, err);
+		ret = nl_batch_run(&w->pod.nl, &b, err);
 	/*
 	 * Now that both ends are up, a work queue is to start the host's end; what the host sends before that is lost.
 	 * From 6.8 on the kernel does it at once when somebody asks for the link (rtnl_getlink and linkwatch).
@@ -360,37 +337,28 @@ static int settle_pod(void *arg, struct err *err)
 {
 	const struct wire *w = arg;
 
-	return w->leases->v6.ip.family ? addr_settle(&w->leases->v6.ip, err) : 0;
+	return w->leases->v6.ip.family ? addr_settle(&w->leases->v6.ip, SETTLE_MS, err) : 0;
 }
 
 int wire_settle(struct wire *w, struct err *err)
 {
-	int ret = w->leases->v6.gateway.family ? addr_settle(&w->leases->v6.gateway, err) : 0;
+	int ret = w->leases->v6.gateway.family ? addr_settle(&w->leases->v6.gateway, SETTLE_MS, err) : 0;
 
-	return ret < 0 ? ret : wire_in_netns(w->netns, w->self, settle_pod, w, err);
+	return ret < 0 ? ret : pod_netns_run(&w->pod, settle_pod, w, err);
 }
 
 /* --- without a record --- */
 
-static int open_route(void *arg, struct err *err)
-{
-	return nl_open(arg, NETLINK_ROUTE, err);
-}
-
 int wire_recover(struct nl *host, const char *netns, const char *ifname, struct attachment *a, struct err *err)
 {
-	_cleanup_nl_ struct nl pod = { .sock = NULL };
-	_cleanup_fd_ int fd = -1, self = -1;
+	_cleanup_pod_netns_ struct pod_netns pod = POD_NETNS_CLOSED;
 	struct link_info inner = { 0 }, outer = { 0 };
-	int ret;
+	int ret = *netns ? pod_netns_open(&pod, netns, err) : -ENODEV;
 
-	fd = *netns ? netns_open(netns, err) : -ENODEV;
-	if (fd < 0)
+	if (pod.fd < 0)
 		return -ENODEV; /* the link went with its netns */
-	self = netns_open_self(err);
-	ret = self < 0 ? self : wire_in_netns(fd, self, open_route, &pod, err);
 	if (ret == 0)
-		ret = link_get(&pod, ifname, 0, &inner, err);
+		ret = link_get(&pod.nl, ifname, 0, &inner, err);
 	if (ret == 0)
 		ret = link_get(host, NULL, inner.peer_ifindex, &outer, err);
 	if (ret < 0)

@@ -8,6 +8,7 @@
 #include "dp.h"
 #include "ipam.h"
 #include "nl.h"
+#include "pod_netns.h"
 
 extern const uint8_t wire_host_mac[6]; /* WR_HOST_MAC */
 
@@ -19,20 +20,24 @@ struct wire {
 	struct attachment *a;
 	const struct leases *leases;
 	struct nl *host;       /* NETLINK_ROUTE in the node's netns */
-	struct nl pod, ethtool; /* NETLINK_ROUTE and NETLINK_GENERIC in the pod's; opened by wire_link() */
-	int netns, self;       /* the pod's and our own */
-	uint32_t mtu;          /* 0: what the agent has set, else as the device of the default route */
+	struct pod_netns pod;
+	uint32_t mtu;
 	uint32_t pod_ifindex;
 };
 
 /* A host-side name that was never used before: "wr" and 13 random characters. A random MAC address if `mac` is zero. */
 int wire_names(struct attachment *a, struct err *err);
 
-/* Makes the veth pair, notes its index in w->a, and opens the pod's sockets. -EEXIST: the pod has such a device. */
-int wire_link(struct wire *w, const struct dp *dp, struct err *err);
 /*
- * Once the link is on record: gives it the MTU that the node's pods have by now. What the agent changes from here on it changes
- * by the record.
+ * Chooses the link's MTU: what the network's configuration says, else what the agent has set, else that of the device
+ * of the default route. One that a pod of these addresses cannot live with is a fault of the configuration.
+ */
+int wire_mtu(struct wire *w, const struct wr_config *config, struct err *err);
+/* Makes the veth pair, and notes its index in w->a. -EEXIST: the pod has such a device. */
+int wire_link(struct wire *w, struct err *err);
+/*
+ * Once the link is on record: gives it the MTU that the node's pods have by now. What the agent changes from here on
+ * it changes by the record.
  */
 int wire_mtu_again(struct wire *w, struct err *err);
 int wire_endpoint(struct wire *w, struct dp *dp, const struct conf *conf, struct err *err);
@@ -51,8 +56,5 @@ int unwire_link(struct nl *host, const struct attachment *a, struct err *err);
  * side into a->host_ifname and a->host_ifindex. -ENODEV if not.
  */
 int wire_recover(struct nl *host, const char *netns, const char *ifname, struct attachment *a, struct err *err);
-
-/* Runs fn in the netns, then comes back. */
-int wire_in_netns(int netns, int self, int (*fn)(void *arg, struct err *err), void *arg, struct err *err);
 
 #endif

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-pytest.register_assert_rewrite("lab")
+LIB = Path(__file__).resolve().parent / "lib"
+sys.path.insert(0, str(LIB))
+pytest.register_assert_rewrite(*(path.stem for path in LIB.glob("*.py")))
 
 
 def pytest_configure(config):

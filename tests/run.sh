@@ -95,7 +95,8 @@ stage bpf cmocka 600 build/tests/bpf/bpftest
 stage policy cmocka 900 build/tests/policy/policytest
 stage policy-san cmocka 600 env WARREN_CLUSTERS=1000 build-san/tests/policy/policytest
 stage fuzz fuzz 600 fuzz 10
-stage net junit 1800 pytests net build tests/net
+# A process for each processor, a file at a time.
+stage net junit 1800 pytests net build -n auto --dist loadfile tests/net
 stage e2e junit 600 pytests e2e build tests/e2e
 stage e2e-san junit 600 pytests e2e-san build-san -m smoke tests/net tests/e2e
 stage vm vm 1500 tests/vm/run.sh

@@ -12,8 +12,7 @@
 #include <linux/bpf.h>
 
 #include "abi/abi.h"
-#include "abi/endpoint.h"
-#include "abi/node.h"
+#include "abi/addr.h"
 
 /*
  * A flow's two ends in a fixed order (wr_ct4_swapped(), wr_ct6_swapped()), so that both directions have one key. An

@@ -5,16 +5,7 @@
 
 #include <linux/types.h>
 
-struct wr_addr4 {
-	__be32 v4;
-};
-
-/* Four words rather than 16 bytes: clang 14 compares words, and the key needs no more than 4-byte alignment. */
-struct wr_addr6 {
-	__be32 v6[4];
-};
-_Static_assert(sizeof(struct wr_addr4) == 4, "wr_addr4");
-_Static_assert(sizeof(struct wr_addr6) == 16, "wr_addr6");
+#include "abi/addr.h"
 
 enum wr_endpoint_flags {
 	WR_EP_V4 = 1 << 0,         /* addr4 is valid; without it every IPv4 packet of the pod is spoofed */
@@ -79,37 +70,5 @@ static inline __u32 wr_addr_cache_key(__u32 words)
 {
 	return (words * 0x9e3779b1u) >> (32 - WR_ADDR_CACHE_BITS);
 }
-
-/* Keys of `frag4` and `frag6`: one fragmented datagram (RFC 791 section 3.2, RFC 8200 section 4.5). */
-struct wr_frag4_key {
-	__be32 saddr;
-	__be32 daddr;
-	__be32 id; /* IPv4's 16 bits in the low half */
-	__u8 l4_proto;
-	__u8 direction; /* enum wr_direction: a datagram may pass both programs */
-	__u16 pad;
-};
-struct wr_frag6_key {
-	struct wr_addr6 saddr;
-	struct wr_addr6 daddr;
-	__be32 id;
-	__u8 l4_proto;
-	__u8 direction;
-	__u16 pad;
-};
-_Static_assert(sizeof(struct wr_frag4_key) == 16, "wr_frag4_key");
-_Static_assert(sizeof(struct wr_frag6_key) == 40, "wr_frag6_key");
-
-/*
- * Value of `frag4` and `frag6`: what the first fragment said. from_pod takes fragments in order only, so `end` grows.
- */
-struct wr_frag {
-	__be16 sport; /* as conntrack has them (abi/conntrack.h): an echo's id is a port; 0 where there are none */
-	__be16 dport;
-	__u16 end;    /* first byte of the datagram's payload not yet seen; in to_pod: not in the first fragment */
-	__u8 l4_proto; /* behind the extension headers that only the first fragment has */
-	__u8 pad;
-};
-_Static_assert(sizeof(struct wr_frag) == 8, "wr_frag");
 
 #endif

@@ -9,13 +9,15 @@
 #define WARREN_ABI_MAPS_H
 
 #include "abi/abi.h"
+#include "abi/addr.h"
 #include "abi/conntrack.h"
 #include "abi/deny.h"
 #include "abi/endpoint.h"
 #include "abi/event.h"
+#include "abi/frag.h"
+#include "abi/metric.h"
 #include "abi/node.h"
 #include "abi/policy.h"
-#include "abi/reason.h"
 #include "abi/trace.h"
 #include "abi/xdp.h"
 

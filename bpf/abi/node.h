@@ -11,7 +11,7 @@
 
 #include <linux/types.h>
 
-#include "abi/endpoint.h"
+#include "abi/addr.h"
 
 #define WR_TUNNEL_PORT 6081
 #define WR_TUNNEL_VNI 1
@@ -60,17 +60,6 @@ _Static_assert(sizeof(struct wr_node) == 104, "wr_node");
 
 #define WR_MAX_NODES 8192
 #define WR_NODE_SLOTS (2 * WR_MAX_NODES) /* slot 0 is never used; twice as many, so that a slot rests before it is used again */
-
-/* Keys of the LPM tries `nodes4` and `nodes6`: a node's pod CIDR. */
-struct wr_prefix4 {
-	__u32 prefixlen;
-	struct wr_addr4 addr;
-};
-struct wr_prefix6 {
-	__u32 prefixlen;
-	struct wr_addr6 addr;
-};
-_Static_assert(sizeof(struct wr_prefix4) == 8 && sizeof(struct wr_prefix6) == 20, "wr_prefix");
 
 /*
  * Value of nodes4/6 and node_addr4/6. node_addr4/6 hold every address of every other node: a tunnel packet is believed

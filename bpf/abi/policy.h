@@ -15,7 +15,7 @@
 #define WARREN_ABI_POLICY_H
 
 #include "abi/abi.h"
-#include "abi/endpoint.h"
+#include "abi/addr.h"
 
 /*
  * Peers. A peer class is a distinct set of selectors that match an identity, a CIDR peer a distinct set of ipBlocks

@@ -9,8 +9,6 @@
 #ifndef WARREN_ABI_REASON_H
 #define WARREN_ABI_REASON_H
 
-#include <linux/types.h>
-
 #define WARREN_REASONS(X)                                                                                           \
 	X(NONE, none, PASS, "not judged")                                                                           \
 	X(TO_ENDPOINT, to_endpoint, PASS, "redirected into another pod of this node")                               \
@@ -65,24 +63,5 @@ enum wr_reason {
 #undef X
 	WR_REASONS,
 };
-
-/*
- * Value of the per-CPU array `metrics`; key: wr_metric_key(reason, direction). Also of `node_metrics` (elements are
- * made by the agent, with the node); key: wr_metric_key(slot, direction).
- */
-struct wr_metric {
-	__u64 packets;
-	__u64 bytes; /* of the frame, Ethernet header included */
-};
-_Static_assert(sizeof(struct wr_metric) == 16, "wr_metric");
-
-/* Reasons are added without a new ABI version, so the array has room for more than there are. */
-#define WR_METRICS 256
-
-static inline __u32 wr_metric_key(__u32 reason, __u32 direction)
-{
-	return reason * 2 + direction;
-}
-_Static_assert(WR_REASONS * 2 <= WR_METRICS, "more reasons than the metrics array has room for");
 
 #endif

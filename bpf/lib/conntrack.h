@@ -12,9 +12,20 @@
 
 #include <linux/in.h>
 
-#include "lib/node.h"
+#include "lib/maps.h"
 #include "lib/packet.h"
 #include "lib/trace.h"
+
+/* Whether an end of a flow is an endpoint of this node, or is on another node; else it is neither. */
+static __always_inline bool end_is_local(__u32 end)
+{
+	return (__s32)end > 0;
+}
+
+static __always_inline bool end_is_remote(__u32 end)
+{
+	return end & WR_REMOTE;
+}
 
 union ct_key {
 	struct wr_ct4_key k4;

@@ -16,19 +16,6 @@ enum deny {
 	DENY_QUIET,  /* drop; it is counted. In a flood an event for each would cost more than the packets. */
 };
 
-static __always_inline const struct wr_deny *deny_find(const union addr *source, const bool v6)
-{
-	if (v6) {
-		const struct wr_prefix6 key = { 128, source->a6 };
-
-		return bpf_map_lookup_elem(&deny6, &key);
-	} else {
-		const struct wr_prefix4 key = { 32, source->a4 };
-
-		return bpf_map_lookup_elem(&deny4, &key);
-	}
-}
-
 static __always_inline enum deny deny_count(__u32 counter, __u32 bytes)
 {
 	struct wr_deny_hits *hits = bpf_map_lookup_elem(&deny_hits, &counter);
@@ -59,7 +46,7 @@ static __always_inline enum deny deny_hit(const union addr *source, __u32 bytes,
 
 	if (deny_is_empty(v6))
 		return DENY_NO;
-	deny = deny_find(source, v6);
+	deny = lookup_prefix(deny, source, v6);
 	return deny ? deny_count(deny->counter, bytes) : DENY_NO;
 }
 
@@ -76,7 +63,7 @@ static __always_inline enum deny deny_source(struct __sk_buff *skb, const bool v
 
 OUT_OF_LINE int deny_frame(struct __sk_buff *skb, __u32 v6)
 {
-	return v6 ? deny_source(skb, true) : deny_source(skb, false);
+	return IN_FAMILY(v6, deny_source, skb);
 }
 
 /* The same of a packet of which nothing is known yet but its family. */

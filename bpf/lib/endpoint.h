@@ -50,16 +50,7 @@ static __always_inline __u32 endpoint_by_address(const union addr *addr, const s
 	*ep = guess ? endpoint_get(guess) : NULL;
 	if (*ep && addr_is_endpoints(addr, *ep, v6))
 		return guess;
-	/* Not the address itself: in a function out of line 6.1 takes no key from there. */
-	if (v6) {
-		struct wr_addr6 key = addr->a6;
-
-		local = bpf_map_lookup_elem(&addr6, &key);
-	} else {
-		struct wr_addr4 key = addr->a4;
-
-		local = bpf_map_lookup_elem(&addr4, &key);
-	}
+	local = lookup_addr(addr, addr, v6);
 	*ep = local ? endpoint_get(local->ifindex) : NULL;
 	return local ? local->ifindex : 0;
 }

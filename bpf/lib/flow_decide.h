@@ -6,9 +6,11 @@
 #ifndef WARREN_LIB_FLOW_DECIDE_H
 #define WARREN_LIB_FLOW_DECIDE_H
 
+#include "lib/fib.h"
 #include "lib/flow_entry.h"
 #include "lib/judge.h"
 #include "lib/l4.h"
+#include "lib/node.h"
 
 static __always_inline void trace_entry(const struct flow *f, __u32 steps)
 {
@@ -27,7 +29,7 @@ static __always_inline __u32 flow_key(struct packet *p, struct addresses *at, co
 	p->sport = f->sport;
 	p->dport = f->dport;
 	p->l4_proto = f->l4_proto;
-	return f->v6 ? ct_key(p, key, true) : ct_key(p, key, false);
+	return IN_FAMILY(f->v6, ct_key, p, key);
 }
 
 /* Whether where the other end is was found under another revision of the cluster. */
@@ -50,7 +52,7 @@ OUT_OF_LINE int flow_load(struct addresses *at, struct flow *f)
 		return 0;
 	p.sport = f->sport;
 	p.dport = f->dport;
-	f->swapped = f->v6 ? ct_swapped(&p, true) : ct_swapped(&p, false);
+	f->swapped = IN_FAMILY(f->v6, ct_swapped, &p);
 	f->now = ct_now();
 	if (!f->found)
 		return 0;
@@ -59,21 +61,6 @@ OUT_OF_LINE int flow_load(struct addresses *at, struct flow *f)
 	f->forward = f->swapped == (f->ct.flags & WR_CT_SWAPPED);
 	f->lost = f->found == FLOW_LIVES && way_is_out(f->way) && flow_is_lost(f);
 	return 0;
-}
-
-/* Whether the host itself has the address that the packet is for. Without a route it is the world's. */
-static __always_inline bool destination_is_host(struct __sk_buff *skb, const struct addresses *at, const bool v6)
-{
-	struct bpf_fib_lookup fib = { .family = v6 ? FAMILY_INET6 : FAMILY_INET, .ifindex = skb->ifindex };
-
-	if (v6) {
-		__builtin_memcpy(fib.ipv6_src, &at->saddr, sizeof(fib.ipv6_src));
-		__builtin_memcpy(fib.ipv6_dst, &at->daddr, sizeof(fib.ipv6_dst));
-	} else {
-		fib.ipv4_src = at->saddr.a4.v4;
-		fib.ipv4_dst = at->daddr.a4.v4;
-	}
-	return bpf_fib_lookup(skb, &fib, sizeof(fib), 0) == BPF_FIB_LKUP_RET_NOT_FWDED;
 }
 
 /*
@@ -123,10 +110,7 @@ OUT_OF_LINE int flow_locate(struct __sk_buff *skb, const struct addresses *at, s
 		return 0;
 	f->located = true;
 	read_barrier(); /* the revision has been read */
-	if (f->v6)
-		locate(skb, at, f, true);
-	else
-		locate(skb, at, f, false);
+	IN_FAMILY(f->v6, locate, skb, at, f);
 	return 0;
 }
 

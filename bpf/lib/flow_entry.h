@@ -3,6 +3,7 @@
 #ifndef WARREN_LIB_FLOW_ENTRY_H
 #define WARREN_LIB_FLOW_ENTRY_H
 
+#include "lib/cluster.h"
 #include "lib/conntrack.h"
 #include "lib/endpoint.h"
 

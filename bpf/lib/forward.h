@@ -5,7 +5,7 @@
 
 #include "lib/endpoint.h"
 #include "lib/gateway.h"
-#include "lib/tunnel.h"
+#include "lib/tunnel_out.h"
 
 static __always_inline enum wr_reason destination4_check(struct packet *p)
 {
@@ -22,12 +22,11 @@ static __always_inline enum wr_reason destination6_check(struct packet *p)
 	const struct wr_addr6 *a = &p->at->daddr.a6;
 
 	p->to_gateway = false;
-	/* ::/96 holds ::, ::1 and the IPv4-compatible addresses, ::ffff:0:0/96 the IPv4-mapped ones. */
-	if (!a->v6[0] && !a->v6[1] && (!a->v6[2] || a->v6[2] == bpf_htonl(0xffff)))
+	if (addr6_is_embedded(a))
 		return WR_REASON_BAD_DESTINATION;
 	if (is_multicast(&p->at->daddr, true))
 		return WR_REASON_MULTICAST;
-	if ((a->v6[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000)) {
+	if (addr6_is_link_local(a)) {
 		p->to_gateway = is_gateway6(a);
 		return p->to_gateway ? WR_REASON_NONE : WR_REASON_BAD_DESTINATION;
 	}

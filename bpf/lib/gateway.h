@@ -9,10 +9,10 @@
 
 #include <linux/if_packet.h>
 
+#include "lib/checksum.h"
 #include "lib/endpoint.h"
 #include "lib/l4.h"
 
-#define GATEWAY_HOP_LIMIT 64
 #define ND_HOP_LIMIT 255 /* RFC 4861 section 7.1: proves that no router forwarded it */
 
 /* RFC 826, for IPv4 over Ethernet. (<linux/if_arp.h> needs a C library for the target.) */
@@ -117,16 +117,6 @@ OUT_OF_LINE int gateway_arp(struct __sk_buff *skb)
 	return gateway_reply(p, &f->eth);
 }
 
-static __always_inline __u16 csum_fold(__u64 sum)
-{
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return ~sum;
-}
-
 /* Turns the solicitation into the advertisement; `option`: there is room for the address, and it is given. */
 static __always_inline void nd_advertise(const struct packet *p, struct nd_frame *f, const bool option)
 {
@@ -190,8 +180,8 @@ static __always_inline void echo_turn4(struct iphdr *ip)
 	ip->saddr = ip->daddr;
 	ip->daddr = saddr;
 	old = bpf_htons(ip->ttl << 8 | ip->protocol);
-	new = bpf_htons(GATEWAY_HOP_LIMIT << 8 | ip->protocol);
-	ip->ttl = GATEWAY_HOP_LIMIT;
+	new = bpf_htons(IP_HOP_LIMIT << 8 | ip->protocol);
+	ip->ttl = IP_HOP_LIMIT;
 	ip->check = csum_replace(ip->check, old, new);
 }
 
@@ -201,7 +191,7 @@ static __always_inline void echo_turn6(struct ipv6hdr *ip)
 
 	ip->saddr = ip->daddr;
 	ip->daddr = saddr;
-	ip->hop_limit = GATEWAY_HOP_LIMIT;
+	ip->hop_limit = IP_HOP_LIMIT;
 }
 
 static __always_inline enum wr_reason echo_turn(const struct packet *p, const bool v6)
@@ -234,7 +224,7 @@ OUT_OF_LINE int gateway_echo(struct __sk_buff *skb, __u32 v6)
 
 	if (!gateway_packet(&p, skb, NULL))
 		return WR_REASON_NO_ENDPOINT;
-	return v6 ? echo_turn(&p, true) : echo_turn(&p, false);
+	return IN_FAMILY(v6, echo_turn, &p);
 }
 
 #endif

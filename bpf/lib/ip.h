@@ -16,10 +16,26 @@
 
 #include "lib/packet.h"
 
+#define IP_HOP_LIMIT 64 /* of what is made here */
+#define IP4_PLAIN 0x4500 /* the first 16 bits of a header without options */
+#define IP4_DONT_FRAGMENT 0x4000
 #define IP4_MORE_FRAGMENTS 0x2000
 #define IP4_FRAGMENT_OFFSET 0x1fff
+#define IP6_FRAGMENT_OFFSET 0xfff8
+#define IP6_MORE_FRAGMENTS 1
 #define IP6_EXT_HEADERS_MAX 4
 #define ECN_MASK 3 /* of the type of service, and of the traffic class */
+#define ECN_ECT1 1
+#define ECN_ECT0 2
+#define ECN_CE 3
+
+/* By how much an IPv6 header is longer: what bpf_skb_change_proto() adds or removes. */
+#define PROTO_CHANGE (sizeof(struct ipv6hdr) - sizeof(struct iphdr))
+
+static __always_inline __u8 ip6_ecn(const struct ipv6hdr *ip)
+{
+	return bpf_ntohl(*(const __be32 *)ip) >> 20 & ECN_MASK;
+}
 
 struct frag6_hdr {
 	__u8 nexthdr;
@@ -95,8 +111,8 @@ static __always_inline enum wr_reason ip6_fragment(struct __sk_buff *skb, struct
 	if (t->l4_off + sizeof(frag) > t->end || bpf_skb_load_bytes(skb, t->l4_off, &frag, sizeof(frag)))
 		return WR_REASON_MALFORMED_IP;
 	off = bpf_ntohs(frag.frag_off);
-	t->frag_more = off & 1;
-	t->frag_off = off & 0xfff8;
+	t->frag_more = off & IP6_MORE_FRAGMENTS;
+	t->frag_off = off & IP6_FRAGMENT_OFFSET;
 	t->fragmented = t->frag_more || t->frag_off;
 	t->frag_id = frag.id;
 	t->frag_proto = frag.nexthdr;
@@ -196,13 +212,6 @@ static __always_inline bool is_neighbour_discovery(const struct packet *p)
 		return false;
 	type = packet_at(p, p->l4_off & PACKET_OFF_MAX, 1);
 	return type && *type >= ND_FIRST && *type <= ND_LAST;
-}
-
-static __always_inline bool is_multicast(const union addr *a, const bool v6)
-{
-	if (v6)
-		return (a->a6.v6[0] & bpf_htonl(0xff000000)) == bpf_htonl(0xff000000);
-	return (a->a4.v4 & bpf_htonl(0xf0000000)) == bpf_htonl(0xe0000000) || a->a4.v4 == bpf_htonl(0xffffffff);
 }
 
 #endif

@@ -32,6 +32,11 @@ enum icmp4_type {
 
 #define TCP_FLAGS_OFFSET 13
 
+static __always_inline bool has_ports(__u8 l4_proto)
+{
+	return l4_proto == IPPROTO_TCP || l4_proto == IPPROTO_UDP || l4_proto == IPPROTO_SCTP;
+}
+
 static __always_inline enum wr_reason tcp_parse(struct packet *p, __u32 len, enum wr_reason cut)
 {
 	const struct tcphdr *tcp = packet_at(p, p->l4_off & PACKET_OFF_MAX, sizeof(*tcp));

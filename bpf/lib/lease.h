@@ -12,6 +12,7 @@
 #ifndef WARREN_LIB_LEASE_H
 #define WARREN_LIB_LEASE_H
 
+#include "lib/cluster.h"
 #include "lib/conntrack.h"
 #include "lib/endpoint.h"
 
@@ -119,13 +120,14 @@ static __always_inline void lease_remote(const struct packet *p, struct lease *l
 	lease->at = bpf_map_lookup_elem(&leases, &slot);
 }
 
-/* Where the lease of tunnel packets from an address would be, and what it would say but for the slot. */
-static __always_inline void lease_sender(const union addr *source, __u32 revision, struct lease *lease, const bool v6)
+/* The same of what depends on an address and the cluster's revision alone. */
+static __always_inline void lease_by_address(struct lease *lease, enum lease_kind kind, const union addr *source,
+					     __u32 revision, const bool v6)
 {
-	const __u64 h = lease_mix_address(lease_mix(lease_secret.seed, LEASE_SENDER | v6), source, v6);
+	const __u64 h = lease_mix_address(lease_mix(lease_secret.seed, kind | v6), source, v6);
 	const __u32 slot = h >> (64 - LEASE_BITS);
 
-	lease->word = lease_mix(h, (__u64)revision << 32 | (__u32)(ct_now() >> LEASE_TICKS_SHIFT)) & ~(__u64)LEASE_NODE;
+	lease->word = lease_mix(h, revision) & ~(__u64)LEASE_NODE;
 	lease->at = lease_secret.seed && !dry_run ? bpf_map_lookup_elem(&leases, &slot) : NULL;
 }
 

@@ -19,10 +19,7 @@
 #include "abi/endpoint.h"
 #include "abi/node.h"
 #include "abi/reason.h"
-
-/* UAPI leaves these to the C library. */
-#define FAMILY_INET 2
-#define FAMILY_INET6 10
+#include "lib/addr.h"
 
 /*
  * A function that the verifier looks at once, by itself, instead of at every call with all that is known there: what is
@@ -43,11 +40,6 @@ static __always_inline bool way_is_out(const enum way way)
 {
 	return way == WAY_FROM_POD || way == WAY_FROM_HOST;
 }
-
-union addr {
-	struct wr_addr4 a4;
-	struct wr_addr6 a6;
-};
 
 /* Apart from the rest, in memory: as long as they are in registers, nothing else fits. */
 struct addresses {
@@ -185,32 +177,12 @@ static __always_inline void mac_write_host(void *to)
 	mac_copy(to, mac);
 }
 
-static __always_inline bool addr6_equal(const struct wr_addr6 *a, const struct wr_addr6 *b)
-{
-	return !((a->v6[0] ^ b->v6[0]) | (a->v6[1] ^ b->v6[1]) | (a->v6[2] ^ b->v6[2]) | (a->v6[3] ^ b->v6[3]));
-}
-
-static __always_inline bool addr_equal(const union addr *a, const union addr *b, const bool v6)
-{
-	return v6 ? addr6_equal(&a->a6, &b->a6) : a->a4.v4 == b->a4.v4;
-}
-
 /* Whether `a` is the endpoint's address of that family. */
 static __always_inline bool addr_is_endpoints(const union addr *a, const struct wr_endpoint *ep, const bool v6)
 {
 	if (v6)
 		return (ep->flags & WR_EP_V6) && addr6_equal(&a->a6, &ep->addr6);
 	return (ep->flags & WR_EP_V4) && a->a4.v4 == ep->addr4.v4;
-}
-
-/* RFC 1624, equation 3: one 16-bit word under an Internet checksum changes. */
-static __always_inline __u16 csum_replace(__u16 sum, __u16 from, __u16 to)
-{
-	__u32 s = (__u16)~sum + (__u32)(__u16)~from + to;
-
-	s = (s & 0xffff) + (s >> 16);
-	s = (s & 0xffff) + (s >> 16);
-	return ~s;
 }
 
 #endif

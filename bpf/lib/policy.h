@@ -7,11 +7,8 @@
 #define WARREN_LIB_POLICY_H
 
 #include "lib/conntrack.h"
-
-static __always_inline bool has_ports(__u8 l4_proto)
-{
-	return l4_proto == IPPROTO_TCP || l4_proto == IPPROTO_UDP || l4_proto == IPPROTO_SCTP;
-}
+#include "lib/l4.h"
+#include "lib/node.h"
 
 static __always_inline __u32 policy_matched(__u32 direction, const struct wr_policy_key *key, __u32 rule)
 {

@@ -10,8 +10,10 @@
 #ifndef WARREN_LIB_TOO_BIG_H
 #define WARREN_LIB_TOO_BIG_H
 
+#include "lib/checksum.h"
+#include "lib/cluster.h"
 #include "lib/endpoint.h"
-#include "lib/gateway.h"
+#include "lib/l4.h"
 #include "lib/node.h"
 
 #define ICMP4_FRAG_NEEDED 4 /* code of ICMP4_DEST_UNREACH */
@@ -40,7 +42,7 @@ static __always_inline bool may_be_told(const struct packet *p, const bool v6)
 			return false;
 		type = (const void *)(ip6 + 1);
 		if (ip6->nexthdr == IPPROTO_FRAGMENT)
-			return !(((const struct frag6_hdr *)type)->frag_off & bpf_htons(0xfff8));
+			return !(((const struct frag6_hdr *)type)->frag_off & bpf_htons(IP6_FRAGMENT_OFFSET));
 		return ip6->nexthdr != IPPROTO_ICMPV6 || *type >= ICMPV6_ECHO_REQUEST;
 	}
 	if (!ip4 || (ip4->frag_off & bpf_htons(IP4_FRAGMENT_OFFSET)))
@@ -56,9 +58,9 @@ static __always_inline void too_big_write4(struct iphdr *ip, const struct iphdr 
 	struct icmp_too_big *icmp = (void *)(ip + 1);
 
 	__builtin_memset(ip, 0, sizeof(*ip) + sizeof(*icmp));
-	*(__be16 *)ip = bpf_htons(0x4500);
+	*(__be16 *)ip = bpf_htons(IP4_PLAIN);
 	ip->tot_len = bpf_htons(sizeof(*ip) + TOO_BIG_MESSAGE);
-	ip->ttl = GATEWAY_HOP_LIMIT;
+	ip->ttl = IP_HOP_LIMIT;
 	ip->protocol = IPPROTO_ICMP;
 	ip->saddr = quoted->daddr;
 	ip->daddr = quoted->saddr;
@@ -78,7 +80,7 @@ static __always_inline void too_big_write6(struct ipv6hdr *ip, const struct ipv6
 	*(__be32 *)ip = bpf_htonl(6u << 28);
 	ip->payload_len = bpf_htons(TOO_BIG_MESSAGE);
 	ip->nexthdr = IPPROTO_ICMPV6;
-	ip->hop_limit = GATEWAY_HOP_LIMIT;
+	ip->hop_limit = IP_HOP_LIMIT;
 	__builtin_memcpy(&ip->saddr, &quoted->daddr, sizeof(ip->saddr));
 	__builtin_memcpy(&ip->daddr, &quoted->saddr, sizeof(ip->daddr));
 	icmp->type = ICMPV6_PKT_TOOBIG;
@@ -123,10 +125,10 @@ OUT_OF_LINE int too_big_tell(struct __sk_buff *skb, __u32 slot)
 	const bool v6 = skb->protocol == bpf_htons(ETH_P_IPV6);
 	__u32 mtu;
 
-	if (!c || !node || !(v6 ? may_be_told(&p, true) : may_be_told(&p, false)))
+	if (!c || !node || !IN_FAMILY(v6, may_be_told, &p))
 		return TC_ACT_SHOT;
 	mtu = node->mtu;
-	if (!(v6 ? too_big_turn(&p, mtu, true) : too_big_turn(&p, mtu, false)))
+	if (!IN_FAMILY(v6, too_big_turn, &p, mtu))
 		return TC_ACT_SHOT;
 	return endpoint_get(skb->ifindex) ? bpf_redirect_peer(skb->ifindex, 0) : bpf_redirect(c->host_ifindex, BPF_F_INGRESS);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * Packets from other nodes: which of an uplink's are tunnel packets, whether one is in order and its sender may say
- * what it says, and taking the outer headers off.
+ * what it says. Taking the outer headers off is in lib/tunnel_decap.h.
  *
  * Only a datagram in one piece, right behind an IP header without options or extension headers, is ever decapsulated. A
  * first fragment of one is dropped by name; later ones, and what hides the port behind other extension headers, go to
@@ -10,19 +10,14 @@
 #ifndef WARREN_LIB_TUNNEL_IN_H
 #define WARREN_LIB_TUNNEL_IN_H
 
-#include <linux/if_packet.h>
 #include <linux/udp.h>
 
-#include "lib/gateway.h"
+#include "lib/cluster.h"
 #include "lib/geneve.h"
 #include "lib/ip.h"
 #include "lib/lease.h"
 #include "lib/node.h"
-#include "lib/trace.h"
-
-#define ECN_ECT1 1
-#define ECN_ECT0 2
-#define ECN_CE 3
+#include "lib/tunnel_sum.h"
 
 /* What is known of a tunnel packet. Offsets count from the start of the frame. */
 struct tunnel {
@@ -86,85 +81,19 @@ static __always_inline enum wr_reason tunnel6_outer(struct packet *p, const stru
 	__builtin_memcpy(&p->at->saddr.a6, &ip->saddr, sizeof(p->at->saddr.a6));
 	__builtin_memcpy(&p->at->daddr.a6, &ip->daddr, sizeof(p->at->daddr.a6));
 	fragment = ip->nexthdr == IPPROTO_FRAGMENT;
-	if ((ip->nexthdr != IPPROTO_UDP && !fragment) || !addr6_equal(&p->at->daddr.a6, &c->addr6) ||
-	    !(c->flags & WR_CLUSTER_V6))
+	if ((ip->nexthdr != IPPROTO_UDP && !fragment) || !cluster_has_outer(c, &p->at->daddr, true))
 		return WR_REASON_NONE;
 	sound = ip->version == 6;
 	t->udp = ETH_HLEN + sizeof(*ip);
 	t->end = ETH_HLEN + sizeof(*ip) + bpf_ntohs(ip->payload_len);
-	t->ecn = bpf_ntohl(*(const __be32 *)ip) >> 20 & ECN_MASK;
+	t->ecn = ip6_ecn(ip);
 	if (fragment) {
 		frag = packet_at(p, ETH_HLEN + sizeof(*ip), sizeof(*frag));
-		if (!frag || frag->nexthdr != IPPROTO_UDP || (frag->frag_off & bpf_htons(0xfff8)))
+		if (!frag || frag->nexthdr != IPPROTO_UDP || (frag->frag_off & bpf_htons(IP6_FRAGMENT_OFFSET)))
 			return WR_REASON_NONE;
 		t->udp += sizeof(*frag);
 	}
 	return tunnel_udp(p, c, t, fragment, sound);
-}
-
-/* --- its checksum --- */
-
-/* bpf_csum_diff() over what is left of the packet, as much at a time as the stack has room for. */
-#define SUM_CHUNK 64
-
-struct sum {
-	struct __sk_buff *skb;
-	__u32 off, end;
-	__s64 sum;
-};
-
-/* For bpf_loop(): the next chunk; nothing behind the end. */
-static int sum_chunk(__u32 n, struct sum *s)
-{
-	__be32 chunk[SUM_CHUNK / 4] = { 0 };
-	__u32 last = s->end - s->off - 1; /* of the bytes that are left */
-
-	if (s->off >= s->end)
-		return 1;
-	if (last >= SUM_CHUNK)
-		last = SUM_CHUNK - 1;
-	asm volatile("" : "+r"(last)); /* so that the mask stays, by which the verifier knows it */
-	if (bpf_skb_load_bytes(s->skb, s->off, chunk, (last & (SUM_CHUNK - 1)) + 1))
-		return 1;
-	s->sum = bpf_csum_diff(NULL, 0, chunk, sizeof(chunk), s->sum);
-	s->off += SUM_CHUNK;
-	return 0;
-}
-
-/*
- * Whether somebody else has looked at the checksum already, or nobody can. The device has (CHECKSUM_UNNECESSARY); so
- * has GRO. CHECKSUM_PARTIAL means that it is still to be completed: the packet has never been on a wire. No helper
- * tells that from none, but only none becomes "unnecessary" on request, and only a complete one can be updated.
- */
-static __always_inline bool sum_is_trusted(struct __sk_buff *skb)
-{
-	if (skb->gso_size || bpf_csum_level(skb, BPF_CSUM_LEVEL_QUERY) >= 0)
-		return true;
-	bpf_csum_level(skb, BPF_CSUM_LEVEL_INC);
-	if (bpf_csum_level(skb, BPF_CSUM_LEVEL_QUERY) >= 0) {
-		bpf_csum_level(skb, BPF_CSUM_LEVEL_RESET);
-		return false;
-	}
-	return bpf_csum_update(skb, 0) < 0;
-}
-
-/*
- * RFC 8926 section 3.3: none is accepted (nodes send none, over IPv6 too: RFC 6935), one that is there must be right.
- * Other senders than nodes have been refused before: so this is for peers that speak Geneve by the kernel's device.
- *
- * What the checksum covers besides stands right before the UDP header: the addresses, as there are neither options nor
- * extension headers. (A copy of them here and the chunk there are more stack than kernel 6.1 has left for them.)
- */
-OUT_OF_LINE int tunnel_sum_is_right(struct __sk_buff *skb, __u32 udp, __u32 end, __u32 v6)
-{
-	struct sum s = {
-		.skb = skb, .off = udp - (v6 ? 32 : 8), .end = end, .sum = bpf_htonl(end - udp + IPPROTO_UDP)
-	};
-
-	if (sum_is_trusted(skb))
-		return true;
-	bpf_loop((0xffff + 32) / SUM_CHUNK + 1, sum_chunk, &s, 0);
-	return s.off >= end && !csum_fold(s.sum);
 }
 
 /* --- Geneve --- */
@@ -273,62 +202,10 @@ static __always_inline enum wr_reason tunnel6_inner(struct packet *p, struct tun
 	if (!ip || ip->version != 6 || t->inner + sizeof(*ip) + bpf_ntohs(ip->payload_len) != t->end)
 		return WR_REASON_TUNNEL_MALFORMED;
 	__builtin_memcpy(&p->at->saddr.a6, &ip->saddr, sizeof(p->at->saddr.a6));
-	return tunnel_ecn(t, bpf_ntohl(*(const __be32 *)ip) >> 20 & ECN_MASK);
+	return tunnel_ecn(t, ip6_ecn(ip));
 }
 
 /* --- trust --- */
-
-static __always_inline bool prefix4_holds(const struct wr_addr4 *cidr, const struct wr_addr4 *mask, const union addr *a)
-{
-	return (a->a4.v4 & mask->v4) == cidr->v4;
-}
-
-static __always_inline bool prefix6_holds(const struct wr_addr6 *cidr, const struct wr_addr6 *mask, const union addr *a)
-{
-	const __be32 *w = a->a6.v6, *m = mask->v6, *c = cidr->v6;
-
-	return !(((w[0] & m[0]) ^ c[0]) | ((w[1] & m[1]) ^ c[1]) | ((w[2] & m[2]) ^ c[2]) | ((w[3] & m[3]) ^ c[3]));
-}
-
-static __always_inline bool node_holds(const struct wr_node *node, const union addr *a, const bool v6)
-{
-	if (v6)
-		return (node->flags & WR_NODE_V6) && prefix6_holds(&node->cidr6, &node->mask6, a);
-	return (node->flags & WR_NODE_V4) && prefix4_holds(&node->cidr4, &node->mask4, a);
-}
-
-/* Whether it is in this node's own pod CIDR, or this node's outer address. */
-static __always_inline bool cluster_holds(const struct wr_cluster *c, const union addr *a, const bool v6)
-{
-	if (v6)
-		return ((c->flags & WR_CLUSTER_POD6) && prefix6_holds(&c->cidr6, &c->mask6, a)) ||
-		       ((c->flags & WR_CLUSTER_V6) && addr6_equal(&a->a6, &c->addr6));
-	return ((c->flags & WR_CLUSTER_POD4) && prefix4_holds(&c->cidr4, &c->mask4, a)) ||
-	       ((c->flags & WR_CLUSTER_V4) && a->a4.v4 == c->addr4.v4);
-}
-
-/* Whether it is this node's own: its gateway address, or an outer one. */
-static __always_inline bool cluster_has_own(const struct wr_cluster *c, const union addr *a, const bool v6)
-{
-	if (v6)
-		return ((c->flags & WR_CLUSTER_POD6) && addr_is_first(a, &c->cidr4, &c->cidr6, true)) ||
-		       ((c->flags & WR_CLUSTER_V6) && addr6_equal(&a->a6, &c->addr6));
-	return ((c->flags & WR_CLUSTER_POD4) && addr_is_first(a, &c->cidr4, &c->cidr6, false)) ||
-	       ((c->flags & WR_CLUSTER_V4) && a->a4.v4 == c->addr4.v4);
-}
-
-/* An address that no packet comes from that a router has passed on: none, loopback, multicast, link-local. */
-static __always_inline bool source_is_strange(const union addr *a, const bool v6)
-{
-	const __u32 top = bpf_ntohl(v6 ? a->a6.v6[0] : a->a4.v4);
-
-	if (is_multicast(a, v6))
-		return true;
-	if (v6)
-		return (!a->a6.v6[0] && !a->a6.v6[1] && (!a->a6.v6[2] || a->a6.v6[2] == bpf_htonl(0xffff))) ||
-		       (top & 0xffc00000) == 0xfe800000;
-	return top >> 24 == 0 || top >> 24 == 127 || top >> 16 == 0xa9fe || top >> 28 == 0xf;
-}
 
 static __always_inline enum wr_reason stranger_check(const union addr *source, __u32 slot, __u64 identity,
 						     const bool v6)
@@ -342,7 +219,7 @@ static __always_inline enum wr_reason stranger_check(const union addr *source, _
 	if (identity == WR_ID_REMOTE_NODE)
 		good = node_has_gateway(node, source, v6) || node_by_address(source, v6) == slot;
 	else
-		good = !source_is_strange(source, v6) && !cluster_holds(c, source, v6) && !node_by_cidr(source, v6) &&
+		good = !addr_is_strange(source, v6) && !cluster_holds(c, source, v6) && !node_by_cidr(source, v6) &&
 		       !node_by_address(source, v6);
 	return good ? WR_REASON_NONE : WR_REASON_TUNNEL_SOURCE;
 }
@@ -355,8 +232,7 @@ OUT_OF_LINE int tunnel_stranger(const struct addresses *at, __u32 slot, __u64 id
 {
 	if (!at)
 		return WR_REASON_TUNNEL_IDENTITY;
-	return v6 ? stranger_check(&at->saddr, slot, identity, true)
-		  : stranger_check(&at->saddr, slot, identity, false);
+	return IN_FAMILY(v6, stranger_check, &at->saddr, slot, identity);
 }
 
 /* A node speaks for the pods of its own CIDR. The hash is nobody's if it is zero. */
@@ -387,7 +263,7 @@ static __always_inline enum wr_reason tunnel_check(struct packet *p, const struc
 	reason = t->v6 ? tunnel6_inner(p, t) : tunnel4_inner(p, t);
 	if (reason)
 		return reason;
-	return t->v6 ? tunnel_source(p, t, true) : tunnel_source(p, t, false);
+	return IN_FAMILY(t->v6, tunnel_source, p, t);
 }
 
 /* Slot of the node whose own address it is, or 0. By a lease, as long as the cluster's revision stands. */
@@ -396,7 +272,7 @@ static __always_inline __u32 tunnel_sender(const union addr *source, __u32 revis
 	struct lease lease;
 	__u32 slot;
 
-	lease_sender(source, revision, &lease, v6);
+	lease_by_address(&lease, LEASE_SENDER, source, revision, v6);
 	slot = lease_slot(&lease);
 	if (slot)
 		return slot;
@@ -426,93 +302,6 @@ static __always_inline enum wr_reason tunnel_open(struct packet *p, const struct
 	if (t->summed && !tunnel_sum_is_right(p->skb, t->udp, t->end, v6))
 		return WR_REASON_TUNNEL_MALFORMED;
 	return tunnel_check(p, c, t);
-}
-
-/* --- decapsulation --- */
-
-/* The inner packet is the frame's only one now. Written so that a hardware checksum over all of it stays true. */
-static __always_inline void ecn_write(struct __sk_buff *skb, const struct packet *p, __u8 ecn, const bool v6)
-{
-	struct iphdr *ip;
-	__u8 byte;
-	__u16 was;
-
-	if (v6) {
-		if (bpf_skb_load_bytes(skb, ETH_HLEN + 1, &byte, 1))
-			return;
-		byte = (byte & ~(ECN_MASK << 4)) | ecn << 4;
-		bpf_skb_store_bytes(skb, ETH_HLEN + 1, &byte, 1, BPF_F_RECOMPUTE_CSUM);
-		return;
-	}
-	ip = packet_at(p, ETH_HLEN, sizeof(*ip));
-	if (!ip)
-		return;
-	was = *(__u16 *)ip;
-	ip->tos = (ip->tos & ~ECN_MASK) | ecn;
-	ip->check = csum_replace(ip->check, was, *(__u16 *)ip);
-}
-
-/* By how much an IPv6 header is longer: what bpf_skb_change_proto() adds or removes. */
-#define PROTO_CHANGE (sizeof(struct ipv6hdr) - sizeof(struct iphdr))
-
-static __always_inline void node_count(__u32 slot, __u32 direction, __u32 bytes)
-{
-	__u32 key = wr_metric_key(slot, direction);
-	struct wr_metric *m = dry_run ? NULL : bpf_map_lookup_elem(&node_metrics, &key);
-
-	if (m) {
-		m->packets++;
-		m->bytes += bytes;
-	}
-}
-
-/*
- * Takes the outer headers off: what is left is the outer Ethernet header, with the inner packet's type, and that
- * packet.
- *
- * bpf_skb_adjust_room() leaves skb->protocol as it was, by which the receiving stack goes after bpf_redirect_peer().
- * Linux 6.1 has no flag to say otherwise; every kernel's bpf_skb_change_proto() does, by making one family's header
- * into room for the other's, and both of them go right away.
- */
-static __always_inline enum wr_reason tunnel_decap(struct packet *p, const struct tunnel *t)
-{
-	struct __sk_buff *skb = p->skb;
-	__s32 strip = t->inner - ETH_HLEN;
-	struct ethhdr *eth;
-
-	if (skb->len > t->end && bpf_skb_change_tail(skb, t->end, 0))
-		return WR_REASON_ENCAP_FAILED;
-	if (t->v6 != t->over6) {
-		if (bpf_skb_change_proto(skb, t->v6 ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP), 0))
-			return WR_REASON_ENCAP_FAILED;
-		strip += t->v6 ? (__s32)PROTO_CHANGE : -(__s32)PROTO_CHANGE;
-	}
-	if (bpf_skb_adjust_room(skb, -strip, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO))
-		return WR_REASON_ENCAP_FAILED;
-	if (t->v6 != t->over6) {
-		eth = packet_at(p, 0, sizeof(*eth));
-		if (!eth)
-			return WR_REASON_ENCAP_FAILED;
-		eth->h_proto = t->v6 ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP);
-	}
-	if (t->ecn && t->v6)
-		ecn_write(skb, p, t->ecn, true);
-	else if (t->ecn)
-		ecn_write(skb, p, t->ecn, false);
-	node_count(t->slot, WR_INGRESS, skb->len);
-	return WR_REASON_NONE;
-}
-
-/* The Ethernet addresses under which a decapsulated packet goes on: from this node's host side to `mac`. */
-static __always_inline bool tunnel_readdress(const struct packet *p, const void *mac)
-{
-	struct ethhdr *eth = packet_at(p, 0, sizeof(*eth));
-
-	if (!eth)
-		return false;
-	mac_copy(eth->h_dest, mac);
-	mac_write_host(eth->h_source);
-	return true;
 }
 
 #endif

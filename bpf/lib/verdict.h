@@ -6,8 +6,9 @@
 #include <linux/pkt_cls.h>
 
 #include "lib/conntrack.h"
+#include "lib/report.h"
 #include "lib/too_big.h"
-#include "lib/tunnel.h"
+#include "lib/tunnel_out.h"
 
 /* One bit for each reason that drops, from the registry. */
 #define WR_KIND_PASS 0ull
@@ -17,33 +18,15 @@ static const __u64 drop_reasons = 0 WARREN_REASONS(X);
 #undef X
 _Static_assert(WR_REASONS <= 64, "drop_reasons has one bit a reason");
 
-static __always_inline void count(const struct packet *p, enum wr_reason reason)
-{
-	__u32 key = wr_metric_key(reason, p->direction);
-	struct wr_metric *m = bpf_map_lookup_elem(&metrics, &key);
-
-	if (m) {
-		m->packets++;
-		m->bytes += p->skb->len;
-	}
-}
-
-/* A full ring loses the event and nothing else: the drop is counted all the same. */
 static __always_inline void report(const struct packet *p, const struct flow *f, enum wr_reason reason)
 {
-	struct wr_event *ev = bpf_ringbuf_reserve(&events, sizeof(*ev), 0);
 	__u32 len = p->skb->len;
+	struct wr_event *ev = event_begin(p->ifindex, len, reason, p->direction);
 
 	if (!ev)
 		return;
-	__builtin_memset(ev, 0, sizeof(*ev));
-	ev->time_ns = bpf_ktime_get_boot_ns();
 	ev->peer_identity = p->peer_identity;
-	ev->ifindex = p->ifindex;
 	ev->peer_ifindex = p->peer_ifindex;
-	ev->length = len;
-	ev->reason = reason;
-	ev->direction = p->direction;
 	ev->judged = p->judged;
 	if (p->judged) {
 		ev->rule[WR_EGRESS] = f->ct.at[WR_EGRESS].rule;
@@ -57,11 +40,6 @@ static __always_inline void report(const struct packet *p, const struct flow *f,
 	if (len >= ETH_HLEN && !bpf_skb_load_bytes(p->skb, 0, ev->headers, len))
 		ev->captured = len;
 	bpf_ringbuf_submit(ev, 0);
-}
-
-static __always_inline bool ring_is_half_empty(void)
-{
-	return bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) < bpf_ringbuf_query(&events, BPF_RB_RING_SIZE) / 2;
 }
 
 /* The endpoint into whose pod a packet goes: with what goes out that is the other end. */
@@ -104,7 +82,7 @@ static __always_inline int verdict(const struct packet *p, const struct flow *f,
 	if (dry_run) {
 		trace_end(p, reason);
 	} else {
-		count(p, reason);
+		metric_count(reason, p->direction, p->skb->len);
 		if (drops || (p->judged && ring_is_half_empty()))
 			report(p, f, reason);
 	}

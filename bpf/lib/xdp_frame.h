@@ -58,7 +58,7 @@ static __always_inline bool xdp_ip6_parse(struct xdp_frame *f)
 	__builtin_memcpy(&f->saddr.a6, &ip->saddr, sizeof(f->saddr.a6));
 	__builtin_memcpy(&f->daddr.a6, &ip->daddr, sizeof(f->daddr.a6));
 	f->udp = ip->nexthdr == IPPROTO_UDP;
-	f->outer_ecn = bpf_ntohl(*(const __be32 *)ip) >> 20 & ECN_MASK;
+	f->outer_ecn = ip6_ecn(ip);
 	f->l4_off = ETH_HLEN + sizeof(*ip);
 	f->l4_len = bpf_ntohs(ip->payload_len);
 	return true;

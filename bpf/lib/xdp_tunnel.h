@@ -6,6 +6,7 @@
 #ifndef WARREN_LIB_XDP_TUNNEL_H
 #define WARREN_LIB_XDP_TUNNEL_H
 
+#include "lib/cluster.h"
 #include "lib/geneve.h"
 #include "lib/node.h"
 #include "lib/xdp_frame.h"
@@ -99,7 +100,7 @@ static __always_inline enum wr_reason xdp_inner_check(const struct xdp_frame *f,
 	} else if (eth->h_proto == bpf_htons(ETH_P_IPV6)) {
 		if (ip6->version != 6 || bpf_ntohs(ip6->payload_len) + sizeof(*ip6) != len)
 			return WR_REASON_TUNNEL_MALFORMED;
-		ecn = bpf_ntohl(*(const __be32 *)ip6) >> 20 & ECN_MASK;
+		ecn = ip6_ecn(ip6);
 		t->inner_v6 = true;
 	} else {
 		return WR_REASON_TUNNEL_MALFORMED;
@@ -113,15 +114,6 @@ static __always_inline enum wr_reason xdp_sender_check(const struct xdp_frame *f
 {
 	t->origin.slot = node_by_address(&f->saddr, v6);
 	return node_get(t->origin.slot) ? WR_REASON_NONE : WR_REASON_TUNNEL_SENDER;
-}
-
-static __always_inline bool xdp_is_ours(const struct xdp_frame *f, const struct wr_cluster *c, __be16 dport,
-					const bool v6)
-{
-	if (dport != c->port)
-		return false;
-	return v6 ? (c->flags & WR_CLUSTER_V6) && addr6_equal(&f->daddr.a6, &c->addr6)
-		  : (c->flags & WR_CLUSTER_V4) && f->daddr.a4.v4 == c->addr4.v4;
 }
 
 static __always_inline enum wr_reason xdp_geneve_check(const struct xdp_frame *f, const struct wr_cluster *c,
@@ -170,7 +162,7 @@ static __always_inline enum wr_reason xdp_tunnel_check(struct xdp_frame *f, stru
 	if (!udp)
 		return WR_REASON_NONE;
 	c = cluster_get();
-	if (!c || !xdp_is_ours(f, c, udp->dest, v6))
+	if (!c || udp->dest != c->port || !cluster_has_outer(c, &f->daddr, v6))
 		return WR_REASON_NONE;
 	if (f->fragment)
 		return WR_REASON_TUNNEL_FRAGMENT;

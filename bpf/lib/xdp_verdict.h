@@ -3,32 +3,16 @@
 #ifndef WARREN_LIB_XDP_VERDICT_H
 #define WARREN_LIB_XDP_VERDICT_H
 
+#include "lib/report.h"
 #include "lib/xdp_frame.h"
-
-static __always_inline void xdp_count(__u32 bytes, enum wr_reason reason)
-{
-	__u32 key = wr_metric_key(reason, WR_INGRESS);
-	struct wr_metric *m = bpf_map_lookup_elem(&metrics, &key);
-
-	if (m) {
-		m->packets++;
-		m->bytes += bytes;
-	}
-}
 
 OUT_OF_LINE int xdp_report(struct xdp_md *ctx, __u32 reason)
 {
-	struct wr_event *ev = bpf_ringbuf_reserve(&events, sizeof(*ev), 0);
 	__u32 len = bpf_xdp_get_buff_len(ctx);
+	struct wr_event *ev = event_begin(ctx->ingress_ifindex, len, reason, WR_INGRESS);
 
 	if (!ev)
 		return 0;
-	__builtin_memset(ev, 0, sizeof(*ev));
-	ev->time_ns = bpf_ktime_get_boot_ns();
-	ev->ifindex = ctx->ingress_ifindex;
-	ev->length = len;
-	ev->reason = reason;
-	ev->direction = WR_INGRESS;
 	if (len > WR_EVENT_HEADERS)
 		len = WR_EVENT_HEADERS;
 	if (len >= ETH_HLEN && !bpf_xdp_load_bytes(ctx, 0, ev->headers, len))
@@ -39,7 +23,7 @@ OUT_OF_LINE int xdp_report(struct xdp_md *ctx, __u32 reason)
 
 static __always_inline int xdp_drop(const struct xdp_frame *f, enum wr_reason reason, bool report)
 {
-	xdp_count(f->len, reason);
+	metric_count(reason, WR_INGRESS, f->len);
 	if (report)
 		xdp_report(f->ctx, reason);
 	return XDP_DROP;

@@ -3,11 +3,9 @@
 what a cluster's size and a node's joining cost.
 """
 
-import os
 import re
 import secrets
 import socket
-import sys
 import time
 
 import datapath
@@ -15,11 +13,10 @@ from datapath import FAMILIES, Figure, Mode, Suite
 from nodes import HOST_SYSCTLS, SYSCTLS, BenchError, Path, build_paths, netns_add, policies, run, wire, write_sysctls
 from report import Row, say
 
-sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../net"))
-from lab import Node, Pod, network  # noqa: E402
-from agent_lab import Agent  # noqa: E402
-from overlay_lab import ALL, KEY, node_object  # noqa: E402
-from policy_lab import namespace, pod_object  # noqa: E402
+from agent import Agent
+from lab import Node, Pod, network
+from manifests import namespace, node_object, pod_object
+from overlay import ALL, KEY
 
 SUITE = Suite("cross", baseline="routed", goal_path="tunnel", goal_families=FAMILIES, modes=(
     Mode("rr", [Figure("rr_p50", "p50", "us", 1e-3, 1.00), Figure("rr_p99", "p99", "us", 1e-3)]),

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "tunnel.h"
+#include "state.h"
 
 #define CLASS 16
 #define PEER_OF(n) (WR_PEER_FIRST + (n))
@@ -165,12 +165,6 @@ static int bench_single(const char *id, enum program program, enum device on, co
 	return print_median(id, v6, ns, CALLS);
 }
 
-static void put(const char *map, const void *key, const void *value)
-{
-	if (bpf_map_update_elem(map_fd(map), key, value, BPF_ANY))
-		fail_msg("%s: %m", map);
-}
-
 /* Node n of many: 100.64.0.0/10 has 16384 pod CIDRs; one of its pods is known. */
 static void node_add(uint32_t n)
 {
@@ -188,13 +182,13 @@ static void node_add(uint32_t n)
 				      .cidr6 = cidr6.addr,
 				      .mask6 = { { ~0u, ~0u } } };
 
-	put("nodes", &ref.slot, &node);
-	put("nodes4", &cidr4, &ref);
-	put("nodes6", &cidr6, &ref);
-	put("node_addr4", &addr4, &ref);
-	put("node_addr6", &addr6, &ref);
-	put("ipcache4", &pod4, &pod);
-	put("ipcache6", &pod6, &pod);
+	map_put("nodes", &ref.slot, &node);
+	map_put("nodes4", &cidr4, &ref);
+	map_put("nodes6", &cidr6, &ref);
+	map_put("node_addr4", &addr4, &ref);
+	map_put("node_addr6", &addr6, &ref);
+	map_put("ipcache4", &pod4, &pod);
+	map_put("ipcache6", &pod6, &pod);
 }
 
 /* A is isolated both ways; NODE_C, and so many more nodes that there are `nodes`. All tunnels are over IPv4. */

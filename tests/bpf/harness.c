@@ -4,9 +4,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/bpf.h>
-#include <net/if.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,10 +12,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bytes.h"
 #include "load.h"
 #include "warren.skel.h"
 
 #define GROWING_MAPS 8
+#define META_MAX 32 /* bytes of an XDP packet's metadata */
 #define RANDOM_SECONDS 40
 
 static struct {
@@ -25,8 +25,6 @@ static struct {
 	struct ring_buffer *ring;
 	struct wr_event last;
 	int events;
-	int netns[DEVICES]; /* [NO_DEVICE]: the host's */
-	uint32_t ifindex[DEVICES];
 	int cpus;
 	struct {
 		int outer, inner;
@@ -34,82 +32,7 @@ static struct {
 	uint32_t table_entries; /* of the larger hashes */
 	struct wr_metric metrics[WR_METRICS]; /* after the last run, if nothing has run since */
 	bool metrics_known;
-} lab = { .netns = { -1, -1, -1, -1, -1 }, .table_entries = 4096 };
-
-static const char *const device_names[DEVICES] = { NULL, "wra", "wrb", "uplink", "warren0" };
-
-/* --- the namespaces --- */
-
-static void write_file(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-	if (fd < 0 || write(fd, text, strlen(text)) < 0)
-		fail_msg("%s: %m", path);
-	close(fd);
-}
-
-void shell(const char *fmt, ...)
-{
-	char cmd[512];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(cmd, sizeof(cmd), fmt, ap);
-	va_end(ap);
-	if (system(cmd))
-		fail_msg("failed: %s", cmd);
-}
-
-/* A new network namespace becomes the current one, in which no device speaks unasked. */
-static int netns_new(void)
-{
-	int fd;
-
-	if (unshare(CLONE_NEWNET))
-		fail_msg("unshare: %m");
-	write_file("/proc/sys/net/ipv6/conf/default/addr_gen_mode", "1");
-	fd = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		fail_msg("/proc/thread-self/ns/net: %m");
-	return fd;
-}
-
-static void device_make(enum device d)
-{
-	static const char host_mac[] = "02:57:52:00:00:01";
-	static const enum mac peer_macs[DEVICES] = { [DEVICE_A] = MAC_A, [DEVICE_B] = MAC_B, [DEVICE_UPLINK] = MAC_OTHER,
-						    [DEVICE_WARREN0] = MAC_OTHER };
-	const uint8_t *mac = mac_address(peer_macs[d]);
-	const char *name = device_names[d];
-
-	shell("ip link add %s mtu 3000 address %s type veth peer name eth0 mtu 3000 netns /proc/%d/fd/%d", name, host_mac,
-	      getpid(), lab.netns[d]);
-	/* No multicast: the kernel would report its group memberships, some seconds later. */
-	shell("ip link set %s multicast off up", name);
-	if (d == DEVICE_WARREN0)
-		shell("ip link set %s arp off", name);
-	lab.ifindex[d] = if_nametoindex(name);
-	if (setns(lab.netns[d], CLONE_NEWNET))
-		fail_msg("setns: %m");
-	shell("ip link set eth0 address %02x:%02x:%02x:%02x:%02x:%02x multicast off up", mac[0], mac[1], mac[2], mac[3],
-	      mac[4], mac[5]);
-	if (setns(lab.netns[NO_DEVICE], CLONE_NEWNET))
-		fail_msg("setns: %m");
-}
-
-static void namespaces_make(void)
-{
-	for (int d = DEVICES - 1; d >= 0; d--)
-		lab.netns[d] = netns_new();
-	for (int d = DEVICE_A; d < DEVICES; d++)
-		device_make(d);
-	/* After that, so that no device joins the routers' group and reports it. */
-	write_file("/proc/sys/net/ipv6/conf/all/forwarding", "1");
-	write_file("/proc/sys/net/ipv4/ip_forward", "1");
-	shell("ip link set lo up; ip addr add 10.88.0.1/32 dev lo; ip -6 addr add fd88::1/128 dev lo nodad");
-	shell("ip route add default dev uplink; ip -6 route add default dev uplink");
-}
+} lab = { .table_entries = 4096 };
 
 /* --- the programs --- */
 
@@ -204,7 +127,7 @@ int harness_setup(void **state)
 	if (lab.skel)
 		return 0;
 	processor_choose();
-	namespaces_make();
+	devices_make();
 	lab.skel = warren_bpf__open();
 	if (!lab.skel)
 		fail_msg("opening the programs: %m");
@@ -259,37 +182,53 @@ int harness_teardown(void **state)
 	ring_buffer__free(lab.ring);
 	warren_bpf__destroy(lab.twin);
 	warren_bpf__destroy(lab.skel);
-	for (int d = 0; d < DEVICES; d++)
-		close(lab.netns[d]);
+	devices_close();
 	return 0;
 }
 
-uint32_t device_ifindex(enum device device)
+static const struct {
+	const char *name;
+	enum device device;
+	enum wr_direction direction;
+} programs[PROGRAMS] = {
+	[FROM_POD] = { "from_pod", DEVICE_A, WR_EGRESS },
+	[TO_POD] = { "to_pod", DEVICE_A, WR_INGRESS },
+	[FROM_UPLINK] = { "from_uplink", DEVICE_UPLINK, WR_INGRESS },
+	[FROM_HOST] = { "from_host", DEVICE_WARREN0, WR_EGRESS },
+	[XDP_UPLINK] = { "xdp_uplink", DEVICE_UPLINK, WR_INGRESS },
+	[SWEEP_START] = { "sweep_start" },
+	[SWEEP_NOW] = { "sweep_now" },
+};
+
+const char *program_name(enum program program)
 {
-	return lab.ifindex[device];
+	return programs[program].name;
 }
 
-int device_netns(enum device device)
+enum wr_direction program_direction(enum program program)
 {
-	return lab.netns[device];
+	return programs[program].direction;
 }
 
-const char *device_name(enum device device)
+enum device program_device(enum program program)
 {
-	return device_names[device];
+	return programs[program].device;
+}
+
+const struct layer_defaults *program_defaults(enum program program, enum device on)
+{
+	if (program == FROM_UPLINK)
+		return &defaults_from_uplink;
+	if (program == FROM_HOST)
+		return &defaults_from_host;
+	if (program == FROM_POD)
+		return on == DEVICE_A ? &defaults_from_pod : &defaults_from_b;
+	return on == DEVICE_A ? &defaults_to_pod : &defaults_to_b;
 }
 
 static int skel_program_fd(const struct warren_bpf *skel, enum program program)
 {
-	const struct bpf_program *programs[] = { [FROM_POD] = skel->progs.from_pod,
-						 [TO_POD] = skel->progs.to_pod,
-						 [SWEEP_START] = skel->progs.sweep_start,
-						 [SWEEP_NOW] = skel->progs.sweep_now,
-						 [FROM_UPLINK] = skel->progs.from_uplink,
-						 [FROM_HOST] = skel->progs.from_host,
-						 [XDP_UPLINK] = skel->progs.xdp_uplink };
-
-	return bpf_program__fd(programs[program]);
+	return bpf_program__fd(bpf_object__find_program_by_name(skel->obj, programs[program].name));
 }
 
 int program_fd(enum program program)
@@ -297,21 +236,12 @@ int program_fd(enum program program)
 	return skel_program_fd(lab.skel, program);
 }
 
-int map_fd(const char *name)
-{
-	struct bpf_map *map = bpf_object__find_map_by_name(lab.skel->obj, name);
-
-	if (!map)
-		fail_msg("there is no map %s", name);
-	return bpf_map__fd(map);
-}
-
 /* Remembered: to look into the outer map takes a grace period on kernel 6.1. */
-int growing_map_fd(const char *name)
+static int growing_fd(const char *name, int outer)
 {
 	const uint32_t zero = 0;
-	int outer = map_fd(name), n = 0;
 	uint32_t id = 0;
+	int n = 0;
 
 	while (n < GROWING_MAPS && lab.growing[n].inner && lab.growing[n].outer != outer)
 		n++;
@@ -324,7 +254,42 @@ int growing_map_fd(const char *name)
 		lab.growing[n].outer = outer;
 		lab.growing[n].inner = inner;
 	}
-	return fcntl(lab.growing[n].inner, F_DUPFD_CLOEXEC, 0);
+	return lab.growing[n].inner;
+}
+
+int map_fd(const char *name)
+{
+	struct bpf_map *map = bpf_object__find_map_by_name(lab.skel->obj, name);
+
+	if (!map)
+		fail_msg("there is no map %s", name);
+	return bpf_map__type(map) == BPF_MAP_TYPE_ARRAY_OF_MAPS ? growing_fd(name, bpf_map__fd(map)) : bpf_map__fd(map);
+}
+
+void map_put(const char *name, const void *key, const void *value)
+{
+	if (bpf_map_update_elem(map_fd(name), key, value, BPF_ANY))
+		fail_msg("%s: %m", name);
+}
+
+void map_drop(const char *name, const void *key)
+{
+	if (bpf_map_delete_elem(map_fd(name), key) && errno != ENOENT)
+		fail_msg("%s: %m", name);
+}
+
+void map_clear(const char *name)
+{
+	int fd = map_fd(name);
+	char key[64], next[64];
+	bool more = !bpf_map_get_next_key(fd, NULL, key);
+
+	/* From each to the next: from the beginning every time it would walk through ever more that is empty. */
+	while (more) {
+		more = !bpf_map_get_next_key(fd, key, next);
+		bpf_map_delete_elem(fd, key);
+		memcpy(key, next, sizeof(key));
+	}
 }
 
 /* All at once: it is done after every packet. */
@@ -373,19 +338,17 @@ int events_drain(struct wr_event *last)
 
 /* --- running --- */
 
-static int test_run(struct run *r, const struct frame *in)
+static int run_tc(struct run *r, const struct frame *in)
 {
-	const enum device usual = r->program == FROM_UPLINK ? DEVICE_UPLINK
-				  : r->program == FROM_HOST ? DEVICE_WARREN0
-							    : DEVICE_A;
-	struct __sk_buff ctx = { .gso_size = r->gso_size, .ifindex = lab.ifindex[r->on ? r->on : usual], .mark = r->mark_in }, ctx_out = { 0 };
+	struct __sk_buff ctx = { .gso_size = r->gso_size,
+				 .ifindex = device_ifindex(r->on ? r->on : program_device(r->program)),
+				 .mark = r->mark_in }, ctx_out = { 0 };
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = in->data, .data_size_in = in->len, .data_out = r->out.data,
 		    .data_size_out = FRAME_MAX, .ctx_in = &ctx, .ctx_size_in = sizeof(ctx), .ctx_out = &ctx_out,
 		    .ctx_size_out = sizeof(ctx_out), .repeat = 1);
 
-	lab.metrics_known = false;
 	if (r->program == TO_POD || r->program == FROM_HOST)
-		ctx.ingress_ifindex = lab.ifindex[r->entered];
+		ctx.ingress_ifindex = device_ifindex(r->entered);
 	memcpy(ctx.cb, r->cb, sizeof(r->cb));
 	if (bpf_prog_test_run_opts(skel_program_fd(r->dry ? lab.twin : lab.skel, r->program), &opts))
 		return -1;
@@ -396,6 +359,39 @@ static int test_run(struct run *r, const struct frame *in)
 	return 0;
 }
 
+static int run_xdp(struct run *r, const struct frame *in)
+{
+	uint8_t data_in[META_MAX + FRAME_MAX], data_out[META_MAX + FRAME_MAX];
+	struct xdp_md ctx = {
+		.data = (uint32_t)r->meta_in,
+		.data_end = (uint32_t)(r->meta_in + in->len),
+		.ingress_ifindex = device_ifindex(program_device(XDP_UPLINK)),
+	}, ctx_out;
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = data_in, .data_size_in = ctx.data_end, .data_out = data_out,
+		    .data_size_out = sizeof(data_out), .ctx_in = &ctx, .ctx_size_in = sizeof(ctx), .ctx_out = &ctx_out,
+		    .ctx_size_out = sizeof(ctx_out), .repeat = 1);
+
+	memset(data_in, 0xa5, r->meta_in);
+	memcpy(data_in + r->meta_in, in->data, in->len);
+	if (bpf_prog_test_run_opts(program_fd(XDP_UPLINK), &opts))
+		return -1;
+	r->verdict = (int)opts.retval;
+	r->meta = ctx_out.data;
+	r->out.len = opts.data_size_out - r->meta;
+	memcpy(r->out.data, data_out + r->meta, r->out.len);
+	memset(&r->said, 0, sizeof(r->said));
+	if (r->meta == sizeof(r->said))
+		memcpy(&r->said, data_out, sizeof(r->said));
+	return 0;
+}
+
+void run_quietly(struct run *r, const struct frame *in)
+{
+	lab.metrics_known = false;
+	if (r->program == XDP_UPLINK ? run_xdp(r, in) : run_tc(r, in))
+		fail_msg("BPF_PROG_TEST_RUN of %zu bytes: %m", in->len);
+}
+
 void run_program(struct run *r, const struct frame *in)
 {
 	struct wr_metric before[WR_METRICS], *after = lab.metrics;
@@ -404,8 +400,7 @@ void run_program(struct run *r, const struct frame *in)
 	if (!lab.metrics_known)
 		metrics_read(lab.metrics);
 	memcpy(before, lab.metrics, sizeof(before));
-	if (test_run(r, in))
-		fail_msg("BPF_PROG_TEST_RUN of %zu bytes: %m", in->len);
+	run_quietly(r, in);
 	metrics_read(after);
 	lab.metrics_known = true;
 	r->counters_moved = 0;
@@ -418,12 +413,6 @@ void run_program(struct run *r, const struct frame *in)
 		r->moved.bytes = after[key].bytes - before[key].bytes;
 	}
 	r->events = events_drain(&r->event);
-}
-
-void run_quietly(struct run *r, const struct frame *in)
-{
-	if (test_run(r, in))
-		fail_msg("BPF_PROG_TEST_RUN of %zu bytes: %m", in->len);
 }
 
 int run_verdict(enum program program, const struct frame *in)
@@ -456,8 +445,7 @@ int run_sweep(enum program program)
 
 bool frame_runnable(const struct frame *f)
 {
-	unsigned type = f->data[12] << 8 | f->data[13];
+	unsigned type = read16(f->data + 12);
 
 	return f->len >= (type == 0x0800 ? 34 : type == 0x86dd ? 54 : 14);
 }
-

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The programs, loaded in a network namespace with veth pairs, and one run of one of them. */
+/* The programs, loaded, and one run of one of them. */
 #ifndef WARREN_TEST_HARNESS_H
 #define WARREN_TEST_HARNESS_H
 
@@ -10,31 +10,34 @@
 #include <cmocka.h>
 
 #include "abi/maps.h"
+#include "devices.h"
 #include "layers.h"
 
-enum program { FROM_POD, TO_POD, PROGRAMS, SWEEP_START = PROGRAMS, SWEEP_NOW, FROM_UPLINK, FROM_HOST, XDP_UPLINK };
-
-/* Host-side devices; their other ends are `eth0` in namespaces of their own. NO_DEVICE: the host itself. */
-enum device { NO_DEVICE, DEVICE_A, DEVICE_B, DEVICE_UPLINK, DEVICE_WARREN0, DEVICES };
+enum program { FROM_POD, TO_POD, FROM_UPLINK, FROM_HOST, XDP_UPLINK, SWEEP_START, SWEEP_NOW, PROGRAMS };
 
 #define MARK_POD (1u << 24)
 #define MARK_MASQUERADE (2u << 24)
 #define MARK_HOST_ONLY (4u << 24)
 #define IDENTITY_A 0x0200000000000aaaull
 #define IDENTITY_B 0x0200000000000bbbull
+#define IDENTITY_C 0x0200000000000cccull
+#define IDENTITY_C2 0x0200000000000c02ull
 
 struct run {
 	enum program program;
-	enum device on;      /* whose; default: A's, the uplink, warren0 */
+	enum device on;      /* whose; default: program_device() */
 	enum device entered; /* to_pod, from_host */
 	bool dry;            /* the program's twin */
 	uint32_t mark_in;
 	uint32_t gso_size;   /* a super-packet, of TCP */
 	uint32_t cb[5];      /* as it goes in, then as it came out */
+	size_t meta_in;      /* xdp_uplink: bytes of metadata that the packet comes with */
 
 	int verdict;
 	uint32_t mark;
-	struct frame out;
+	struct frame out;    /* without metadata */
+	size_t meta;         /* bytes of metadata in front of it, and what they say if they are the program's */
+	struct wr_xdp_meta said;
 	/* What moved in `metrics`. */
 	int counters_moved;
 	uint32_t counter; /* the (last) key that moved */
@@ -74,14 +77,17 @@ double seconds_now(void);
 /* When a test of random packets that begins now ends at the latest: fewer packets are enough on a slow machine. */
 double random_until(void);
 
-uint32_t device_ifindex(enum device device);
-int device_netns(enum device device); /* fd of the namespace of its other end; NO_DEVICE: the host's */
-const char *device_name(enum device device);
-/* Runs a command line; a test fails if it does. */
-void shell(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 int program_fd(enum program program);
-int map_fd(const char *name);
-int growing_map_fd(const char *name); /* of the hash inside, to be closed */
+const char *program_name(enum program program);
+enum wr_direction program_direction(enum program program);
+enum device program_device(enum program program); /* where it is tested: A's, the uplink, warren0 */
+/* Of a packet for the program on that device. */
+const struct layer_defaults *program_defaults(enum program program, enum device on);
+int map_fd(const char *name); /* of one that grows: the hash inside */
+/* A test fails if that fails. map_drop(): unless there is no such element. */
+void map_put(const char *name, const void *key, const void *value);
+void map_drop(const char *name, const void *key);
+void map_clear(const char *name);
 
 /* One line of JSON a path: {"id": ..., "ns": ...}. */
 int bench(void);

@@ -6,11 +6,14 @@
 
 #include "abi/abi.h"
 #include "abi/node.h"
+#include "bytes.h"
 
 const struct layer_defaults defaults_from_pod = { MAC_A, MAC_HOST, POD_A, POD_B };
 const struct layer_defaults defaults_to_pod = { MAC_HOST, MAC_A, WORLD, POD_A };
 const struct layer_defaults defaults_from_b = { MAC_B, MAC_HOST, POD_B, POD_A };
 const struct layer_defaults defaults_to_b = { MAC_HOST, MAC_B, WORLD, POD_B };
+const struct layer_defaults defaults_from_uplink = { MAC_OTHER, MAC_HOST, WORLD, POD_A };
+const struct layer_defaults defaults_from_host = { MAC_HOST, MAC_HOST, HOST, POD_C };
 
 static const struct {
 	uint8_t v4[4], v6[16];
@@ -73,32 +76,6 @@ struct builder {
 static int value(int given, int otherwise)
 {
 	return given ? given & 0xffffff : otherwise;
-}
-
-static void put16(uint8_t *at, unsigned v)
-{
-	at[0] = v >> 8;
-	at[1] = v;
-}
-
-static void put32(uint8_t *at, uint32_t v)
-{
-	put16(at, v >> 16);
-	put16(at + 2, v);
-}
-
-static uint32_t sum_bytes(uint32_t sum, const uint8_t *data, size_t len)
-{
-	for (size_t i = 0; i < len; i++)
-		sum += i % 2 ? data[i] : (uint32_t)data[i] << 8;
-	return sum;
-}
-
-static uint16_t fold(uint32_t sum)
-{
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return ~sum;
 }
 
 static size_t layer_size(const struct layer *l, bool v6)
@@ -208,7 +185,7 @@ static void fill_ip(struct builder *b, int i, uint8_t *h)
 	memcpy(h + 16, address(b, i, l->dst, b->d->dst), 4);
 	memset(h + 20, 1, layer_size(l, false) - 20); /* options: no-operation */
 	put16(h + 10, 0);
-	put16(h + 10, fold(sum_bytes(0, h, layer_size(l, false))));
+	put16(h + 10, ~sum16(0, h, layer_size(l, false)));
 }
 
 /* The checksum at `at` over everything from layer i on, with the pseudo header of the IP header before it. */
@@ -221,12 +198,12 @@ static void fill_checksum(struct builder *b, int i, uint8_t *at, int proto, bool
 	while (ip > b->layers && ip->kind != L_IP)
 		ip--;
 	if (pseudo) {
-		sum = sum_bytes(sum, address(b, i, ip->src, b->d->src), n);
-		sum = sum_bytes(sum, address(b, i, ip->dst, b->d->dst), n);
+		sum = sum16(sum, address(b, i, ip->src, b->d->src), n);
+		sum = sum16(sum, address(b, i, ip->dst, b->d->dst), n);
 		sum += len + proto;
 	}
 	put16(at, 0);
-	put16(at, fold(sum_bytes(sum, b->f->data + b->off[i], len)));
+	put16(at, ~sum16(sum, b->f->data + b->off[i], len));
 }
 
 static void fill_nd(struct builder *b, int i, uint8_t *h)

@@ -19,6 +19,14 @@ struct frame {
 	uint8_t data[FRAME_MAX];
 };
 
+/* Of a test: the families that it is for. */
+enum family { BOTH, V4, V6 };
+
+static inline bool family_has(enum family family, bool v6)
+{
+	return family == BOTH || (family == V6) == v6;
+}
+
 /* Addresses by role: one of each family. 0 means the layer's default. */
 enum who {
 	WHO_DEFAULT,
@@ -128,6 +136,7 @@ struct layer_defaults {
 };
 extern const struct layer_defaults defaults_from_pod, defaults_to_pod; /* A's */
 extern const struct layer_defaults defaults_from_b, defaults_to_b;
+extern const struct layer_defaults defaults_from_uplink, defaults_from_host;
 
 const uint8_t *who_address(enum who who, bool v6); /* 4 or 16 bytes */
 const uint8_t *mac_address(enum mac mac);

@@ -2,7 +2,7 @@
 /* What comes in at an uplink, and what the stack sends to other nodes' pods. */
 #include <netinet/in.h>
 
-#include "tunnel.h"
+#include "rows.h"
 
 /* A tunnel packet's layers, outermost first. */
 #define OUTER(...) ETH(.smac = MAC_OTHER, .dmac = MAC_HOST), IP(.outer = true, .src = NODE_C, .dst = NODE, ##__VA_ARGS__)
@@ -21,6 +21,7 @@
 #define AT_HOST ETH(.smac = MAC_HOST, .dmac = MAC_HOST)
 
 #define MALFORMED .reason = WR_REASON_TUNNEL_MALFORMED
+#define CONTRADICTS MALFORMED, .unasked = true
 #define BAD_OPTION .reason = WR_REASON_TUNNEL_OPTION
 #define BAD_SOURCE .reason = WR_REASON_TUNNEL_SOURCE
 #define BAD_IDENTITY .reason = WR_REASON_TUNNEL_IDENTITY
@@ -34,7 +35,7 @@
 				 IP(.src = POD_C, .dst = POD_A, .tos = 0xb8 | (inside)), TCP() },                      \
 	  INTO_A, .out = { AT_A(.tos = 0xb8 | (becomes)), TCP() } }
 
-const struct tunnel_row rows_from_uplink[] = {
+const struct row rows_from_uplink[] = {
 	/* --- in order --- */
 	{ "tcp to a pod", .in = { HEAD, GENEVE(), NAMED(), INNER }, INTO_A, A_GETS },
 	{ "udp to a pod", .in = { HEAD, GENEVE(), NAMED(), INNER_ETH, FROM_C, UDP(.n = 3) }, INTO_A,
@@ -55,8 +56,8 @@ const struct tunnel_row rows_from_uplink[] = {
 	  INTO_A, A_GETS },
 
 	/* --- the outer headers --- */
-	{ "no cluster", .state = T_NO_CLUSTER, .in = { HEAD, GENEVE(), NAMED(), INNER }, PASSES },
-	{ "no tunnels over that family", .state = T_OTHER_FAMILY, .in = { HEAD, GENEVE(), NAMED(), INNER }, PASSES },
+	{ "no cluster", .state = S_NO_CLUSTER, .in = { HEAD, GENEVE(), NAMED(), INNER }, PASSES },
+	{ "no tunnels over that family", .state = S_OTHER_FAMILY, .in = { HEAD, GENEVE(), NAMED(), INNER }, PASSES },
 	{ "to another host", .in = { ETH(.smac = MAC_OTHER, .dmac = MAC_HOST), IP(.outer = true, .src = NODE_C, .dst = NODE_D), TO_PORT(),
 				     GENEVE(), NAMED(), INNER }, PASSES },
 	{ "to another port", .in = { OUTER(), UDP(.dport = 6082), GENEVE(), NAMED(), INNER }, PASSES },
@@ -66,12 +67,13 @@ const struct tunnel_row rows_from_uplink[] = {
 	{ "to another MAC address", .in = { ETH(.smac = MAC_OTHER, .dmac = MAC_B), IP(.outer = true, .src = NODE_C, .dst = NODE), TO_PORT(),
 					    GENEVE(), NAMED(), INNER }, PASSES },
 	{ "a broadcast frame", .in = { ETH(.smac = MAC_OTHER, .dmac = MAC_BROADCAST), IP(.outer = true, .src = NODE_C, .dst = NODE),
-				       TO_PORT(), GENEVE(), NAMED(), INNER }, PASSES },
-	{ "options", .outer = V4, .in = { OUTER(.words = 6), TO_PORT(), GENEVE(), NAMED(), INNER }, MALFORMED },
-	{ "all the options there can be", .outer = V4, .in = { OUTER(.words = 15), TO_PORT(), GENEVE(), NAMED(), INNER }, MALFORMED },
+				       TO_PORT(), GENEVE(), NAMED(), INNER }, .reason = WR_REASON_MULTICAST,
+	  .out = { ETH(.smac = MAC_OTHER, .dmac = MAC_BROADCAST), FROM_C, TCP() } },
+	{ "options", .outer = V4, .in = { OUTER(.words = 6), TO_PORT(), GENEVE(), NAMED(), INNER }, CONTRADICTS },
+	{ "all the options there can be", .outer = V4, .in = { OUTER(.words = 15), TO_PORT(), GENEVE(), NAMED(), INNER }, CONTRADICTS },
 	{ "destination options", .outer = V6, .in = { OUTER(), DST(), TO_PORT(), GENEVE(), NAMED(), INNER }, PASSES },
 	{ "a routing header", .outer = V6, .in = { OUTER(), ROUTE(), TO_PORT(), GENEVE(), NAMED(), INNER }, PASSES },
-	{ "wrong version", .in = { OUTER(.version = 5), TO_PORT(), GENEVE(), NAMED(), INNER }, MALFORMED },
+	{ "wrong version", .in = { OUTER(.version = 5), TO_PORT(), GENEVE(), NAMED(), INNER }, CONTRADICTS },
 	{ "a first fragment", .in = { OUTER(), FRAG(.more = 1), TO_PORT(), GENEVE(), NAMED(), INNER },
 	  .reason = WR_REASON_TUNNEL_FRAGMENT },
 	{ "an atomic fragment", .outer = V6, .in = { OUTER(), FRAG(), TO_PORT(), GENEVE(), NAMED(), INNER },
@@ -81,10 +83,10 @@ const struct tunnel_row rows_from_uplink[] = {
 	  .reason = WR_REASON_TUNNEL_FRAGMENT },
 	{ "a later fragment", .in = { OUTER(), FRAG(.off = 8), TO_PORT(), GENEVE(), NAMED(), INNER }, PASSES },
 	{ "a fragment to another port", .in = { OUTER(), FRAG(.more = 1), UDP(.dport = 53, .n = 64) }, PASSES },
-	{ "longer than the frame", .in = { OUTER(.len = 2000), TO_PORT(), GENEVE(), NAMED(), INNER }, MALFORMED },
-	{ "udp shorter than its packet", .in = { OUTER(), TO_PORT(.len = 60), GENEVE(), NAMED(), INNER }, MALFORMED },
-	{ "udp longer than its packet", .in = { OUTER(), TO_PORT(.len = 1000), GENEVE(), NAMED(), INNER }, MALFORMED },
-	{ "udp length 0", .in = { OUTER(), TO_PORT(.len = V(0)), GENEVE(), NAMED(), INNER }, MALFORMED },
+	{ "longer than the frame", .in = { OUTER(.len = 2000), TO_PORT(), GENEVE(), NAMED(), INNER }, CONTRADICTS },
+	{ "udp shorter than its packet", .in = { OUTER(), TO_PORT(.len = 60), GENEVE(), NAMED(), INNER }, CONTRADICTS },
+	{ "udp longer than its packet", .in = { OUTER(), TO_PORT(.len = 1000), GENEVE(), NAMED(), INNER }, CONTRADICTS },
+	{ "udp length 0", .in = { OUTER(), TO_PORT(.len = V(0)), GENEVE(), NAMED(), INNER }, CONTRADICTS },
 	{ "nothing behind udp", .in = { OUTER(), TO_PORT() }, MALFORMED },
 
 	{ "a checksum", .in = { OUTER(), SUMMED(), GENEVE(), NAMED(), INNER }, INTO_A, A_GETS },
@@ -107,9 +109,9 @@ const struct tunnel_row rows_from_uplink[] = {
 						  TO_PORT(), GENEVE(), NAMED(), INNER }, .reason = WR_REASON_TUNNEL_SENDER },
 	{ "from a pod's address", .in = { ETH(.smac = MAC_OTHER, .dmac = MAC_HOST), IP(.outer = true, .src = POD_C, .dst = NODE),
 					  TO_PORT(), GENEVE(), NAMED(), INNER }, .reason = WR_REASON_TUNNEL_SENDER },
-	{ "from a node that has gone", .state = T_NODE_GONE, .in = { HEAD, GENEVE(), NAMED(), INNER },
+	{ "from a node that has gone", .state = S_NODE_GONE, .in = { HEAD, GENEVE(), NAMED(), INNER },
 	  .reason = WR_REASON_TUNNEL_SENDER },
-	{ "from a node that is unknown", .state = T_NO_NODES, .in = { HEAD, GENEVE(), NAMED(), INNER },
+	{ "from a node that is unknown", .state = S_NO_NODES, .in = { HEAD, GENEVE(), NAMED(), INNER },
 	  .reason = WR_REASON_TUNNEL_SENDER },
 
 	/* --- geneve --- */
@@ -124,7 +126,7 @@ const struct tunnel_row rows_from_uplink[] = {
 	{ "no options", .in = { HEAD, GENEVE(), INNER }, BAD_OPTION },
 	{ "options beyond the packet", .in = { HEAD, GENEVE(.words = 63), NAMED(), INNER }, MALFORMED },
 	{ "options that leave no room for the inner frame", .in = { HEAD, GENEVE(.words = 13), NAMED(), INNER_ETH, FROM_C, RAW(.n = 0) },
-	  .inner = V4, MALFORMED },
+	  .family = V4, MALFORMED },
 	{ "an option longer than the options", .in = { HEAD, GENEVE(), NAMED(.words = 3), INNER }, MALFORMED },
 	{ "an option shorter than the options", .in = { HEAD, GENEVE(), NAMED(.words = 1), INNER }, BAD_OPTION },
 	{ "another class", .in = { HEAD, GENEVE(), NAMED(.class = 0x0100), INNER }, BAD_OPTION },
@@ -153,11 +155,11 @@ const struct tunnel_row rows_from_uplink[] = {
 	{ "... among others", .in = { HEAD, GENEVE(.flags = 0x40), NAMED(), OPT(.class = 0x0100), INNER }, MALFORMED },
 
 	/* --- the inner packet --- */
-	{ "arp inside", .inner = V4, .in = { HEAD, GENEVE(), NAMED(), ETH(.proto = 0x0806), FROM_C, TCP() }, MALFORMED },
+	{ "arp inside", .family = V4, .in = { HEAD, GENEVE(), NAMED(), ETH(.proto = 0x0806), FROM_C, TCP() }, MALFORMED },
 	{ "vlan inside", .in = { HEAD, GENEVE(), NAMED(), INNER_ETH, VLAN(), FROM_C, TCP() }, MALFORMED },
 	{ "802.3 length inside", .in = { HEAD, GENEVE(), NAMED(), ETH(.proto = 46), FROM_C, TCP() }, MALFORMED },
-	{ "IPv6 called IPv4", .inner = V6, .in = { HEAD, GENEVE(), NAMED(), ETH(.proto = 0x0800), FROM_C, TCP() }, MALFORMED },
-	{ "IPv4 called IPv6", .inner = V4, .in = { HEAD, GENEVE(), NAMED(), ETH(.proto = 0x86dd), FROM_C, TCP(.n = 40) }, MALFORMED },
+	{ "IPv6 called IPv4", .family = V6, .in = { HEAD, GENEVE(), NAMED(), ETH(.proto = 0x0800), FROM_C, TCP() }, MALFORMED },
+	{ "IPv4 called IPv6", .family = V4, .in = { HEAD, GENEVE(), NAMED(), ETH(.proto = 0x86dd), FROM_C, TCP(.n = 40) }, MALFORMED },
 	{ "wrong version inside", .in = { HEAD, GENEVE(), NAMED(), INNER_ETH, IP(.src = POD_C, .dst = POD_A, .version = 5), TCP() },
 	  MALFORMED },
 	{ "an inner packet shorter than its room", .in = { HEAD, GENEVE(), NAMED(), INNER_ETH, IP(.src = POD_C, .dst = POD_A, .len = 39), TCP() },
@@ -167,7 +169,7 @@ const struct tunnel_row rows_from_uplink[] = {
 	{ "an inner packet of length 0", .in = { HEAD, GENEVE(), NAMED(), INNER_ETH, IP(.src = POD_C, .dst = POD_A, .len = V(0)), TCP() },
 	  MALFORMED },
 	{ "nothing inside", .in = { HEAD, GENEVE(), NAMED(), INNER_ETH }, MALFORMED },
-	{ "inner options", .inner = V4, .in = { HEAD, GENEVE(), NAMED(), INNER_ETH, IP(.src = POD_C, .dst = POD_A, .words = 6), TCP() },
+	{ "inner options", .family = V4, .in = { HEAD, GENEVE(), NAMED(), INNER_ETH, IP(.src = POD_C, .dst = POD_A, .words = 6), TCP() },
 	  .reason = WR_REASON_IP_OPTIONS, .out = { ETH(.smac = MAC_OTHER, .dmac = MAC_HOST), IP(.src = POD_C, .dst = POD_A, .words = 6), TCP() } },
 
 	/* --- ECN: RFC 6040, figure 4, column by column --- */
@@ -192,7 +194,7 @@ const struct tunnel_row rows_from_uplink[] = {
 	{ "another pod of that node", .in = { HEAD, GENEVE(), NAMED(), INNER_ETH, IP(.src = POD_C2, .dst = POD_A), TCP() }, INTO_A,
 	  .out = { ETH(.smac = MAC_HOST, .dmac = MAC_A), IP(.src = POD_C2, .dst = POD_A), TCP() }, .identity = IDENTITY_C2 },
 	{ "another node's pod", .in = { HEAD, GENEVE(), NAMED(), INNER_ETH, IP(.src = POD_D, .dst = POD_A), TCP() }, BAD_SOURCE },
-	{ "another node's pod, by its own node", .state = T_SIBLING, .in = { HEAD, GENEVE(), NAMED(), INNER }, BAD_SOURCE },
+	{ "another node's pod, by its own node", .state = S_SIBLING, .in = { HEAD, GENEVE(), NAMED(), INNER }, BAD_SOURCE },
 	{ "a pod of this node", .in = { HEAD, GENEVE(), NAMED(), INNER_ETH, IP(.src = POD_B, .dst = POD_A), TCP() }, BAD_SOURCE },
 	{ "the receiver itself", .in = { HEAD, GENEVE(), NAMED(), INNER_ETH, IP(.src = POD_A, .dst = POD_A), TCP() }, BAD_SOURCE },
 	{ "the world, called a pod", .in = { HEAD, GENEVE(), NAMED(), INNER_ETH, IP(.src = WORLD, .dst = POD_A), TCP() }, BAD_SOURCE },
@@ -232,7 +234,7 @@ const struct tunnel_row rows_from_uplink[] = {
 	/* --- for whom --- */
 	{ "to another pod", .in = { HEAD, GENEVE(), NAMED(), INNER_ETH, IP(.src = POD_C, .dst = POD_B), TCP() }, INTO_A,
 	  .out = { ETH(.smac = MAC_HOST, .dmac = MAC_B), IP(.src = POD_C, .dst = POD_B), TCP() } },
-	{ "to a pod that is going", .state = T_B_GOING, .in = { HEAD, GENEVE(), NAMED(), INNER_ETH, IP(.src = POD_C, .dst = POD_B), TCP() },
+	{ "to a pod that is going", .state = S_B_GOING, .in = { HEAD, GENEVE(), NAMED(), INNER_ETH, IP(.src = POD_C, .dst = POD_B), TCP() },
 	  .reason = WR_REASON_NO_ENDPOINT, .out = { ETH(.smac = MAC_OTHER, .dmac = MAC_HOST), IP(.src = POD_C, .dst = POD_B), TCP() } },
 	{ "to this node's gateway address", .in = { HEAD, GENEVE(), NAMED(), INNER_ETH, IP(.src = POD_C, .dst = HOST), TCP() },
 	  .reason = WR_REASON_TO_HOST, .out = { AT_HOST, IP(.src = POD_C, .dst = HOST), TCP() } },
@@ -251,13 +253,17 @@ const struct tunnel_row rows_from_uplink[] = {
 	{ "from the world to this node", .in = { ETH(.smac = MAC_OTHER, .dmac = MAC_HOST), IP(.src = WORLD, .dst = NODE), TCP() }, PASSES },
 	{ "from the world to a pod", .in = { ETH(.smac = MAC_OTHER, .dmac = MAC_HOST), IP(.src = WORLD, .dst = POD_A), TCP() }, PASSES },
 	{ "from another node", .in = { ETH(.smac = MAC_OTHER, .dmac = MAC_HOST), IP(.src = NODE_C, .dst = NODE), TCP() }, PASSES },
-	{ "arp", .inner = V4, .in = { ETH(.smac = MAC_OTHER, .dmac = MAC_HOST), ARP(.src = NODE_C, .dst = NODE) }, PASSES },
+	{ "arp", .family = V4, .in = { ETH(.smac = MAC_OTHER, .dmac = MAC_HOST), ARP(.src = NODE_C, .dst = NODE) }, PASSES },
 	{ "multicast", .in = { ETH(.smac = MAC_OTHER, .dmac = MAC_BROADCAST), IP(.src = WORLD, .dst = MULTI), UDP() }, PASSES },
 	{ "a VLAN's", .in = { ETH(.smac = MAC_OTHER, .dmac = MAC_HOST), VLAN(), IP(.src = POD_A, .dst = NODE), UDP() }, PASSES },
 	{ "a pod's address from outside", .in = { ETH(.smac = MAC_OTHER, .dmac = MAC_HOST), IP(.src = POD_B, .dst = POD_A), TCP() },
 	  .reason = WR_REASON_NOT_TUNNELLED },
 	{ "a pod's address from outside, to this node", .in = { ETH(.smac = MAC_OTHER, .dmac = MAC_HOST), IP(.src = POD_B, .dst = NODE), TCP() },
 	  .reason = WR_REASON_NOT_TUNNELLED },
+	{ "a pod's address from outside, in a broadcast frame",
+	  .in = { ETH(.smac = MAC_OTHER, .dmac = MAC_BROADCAST), IP(.src = POD_B, .dst = NODE), UDP() }, .reason = WR_REASON_NOT_TUNNELLED },
+	{ "a pod's address from outside, to another MAC address",
+	  .in = { ETH(.smac = MAC_OTHER, .dmac = MAC_B), IP(.src = POD_B, .dst = NODE), UDP() }, PASSES },
 	{ "this node's own address from outside", .in = { ETH(.smac = MAC_OTHER, .dmac = MAC_HOST), IP(.src = NODE, .dst = POD_A), TCP() },
 	  .reason = WR_REASON_NOT_TUNNELLED },
 	{ "this node's gateway address from outside", .in = { ETH(.smac = MAC_OTHER, .dmac = MAC_HOST), IP(.src = HOST, .dst = POD_A), TCP() },
@@ -274,7 +280,7 @@ const struct tunnel_row rows_from_uplink[] = {
 #define GOES .reason = WR_REASON_TO_NODE
 #define HOW_BIG 1400
 
-const struct tunnel_row rows_from_host[] = {
+const struct row rows_from_host[] = {
 	{ "the host", .in = { TO_C, TCP() }, GOES, .out = { SENT(), AS(WR_ID_REMOTE_NODE), IP(), TCP() } },
 	{ "the host, udp", .in = { TO_C, UDP(.n = 7) }, GOES, .out = { SENT(), AS(WR_ID_REMOTE_NODE), IP(), UDP(.n = 7) } },
 	{ "the host, echo", .in = { TO_C, ICMP() }, GOES, .out = { SENT(), AS(WR_ID_REMOTE_NODE), IP(), ICMP() } },
@@ -297,32 +303,32 @@ const struct tunnel_row rows_from_host[] = {
 	  .out = { SENT(.tos = 3), AS(WR_ID_REMOTE_NODE), IP(.tos = 3), TCP() } },
 	{ "dscp is not", .in = { ETH(.smac = MAC_HOST, .dmac = MAC_HOST), IP(.tos = 0xb8), TCP() }, GOES,
 	  .out = { SENT(), AS(WR_ID_REMOTE_NODE), IP(.tos = 0xb8), TCP() } },
-	{ "dscp is, if that is configured", .state = T_DSCP, .in = { ETH(.smac = MAC_HOST, .dmac = MAC_HOST), IP(.tos = 0xba), TCP() }, GOES,
+	{ "dscp is, if that is configured", .state = S_DSCP, .in = { ETH(.smac = MAC_HOST, .dmac = MAC_HOST), IP(.tos = 0xba), TCP() }, GOES,
 	  .out = { SENT(.tos = 0xba), AS(WR_ID_REMOTE_NODE), IP(.tos = 0xba), TCP() } },
-	{ "to a node on the same link", .state = T_DIRECT, .in = { TO_C, TCP() }, GOES,
+	{ "to a node on the same link", .state = S_DIRECT, .in = { TO_C, TCP() }, GOES,
 	  .out = { ETH(.smac = MAC_HOST, .dmac = MAC_OTHER), IP(), TCP() } },
-	{ "as large as may be", .inner = V4, .in = { TO_C, UDP(.n = HOW_BIG - 28) }, GOES,
+	{ "as large as may be", .family = V4, .in = { TO_C, UDP(.n = HOW_BIG - 28) }, GOES,
 	  .out = { SENT(), AS(WR_ID_REMOTE_NODE), IP(), UDP(.n = HOW_BIG - 28) } },
-	{ "as large as may be", .inner = V6, .in = { TO_C, UDP(.n = HOW_BIG - 48) }, GOES,
+	{ "as large as may be", .family = V6, .in = { TO_C, UDP(.n = HOW_BIG - 48) }, GOES,
 	  .out = { SENT(), AS(WR_ID_REMOTE_NODE), IP(), UDP(.n = HOW_BIG - 48) } },
 	{ "a super-packet that the kernel cannot encapsulate is cut first", .gso_size = 1000, .in = { TO_C, UDP(.n = 2000) } },
-	{ "a super-packet of segments that are too big", .inner = V4, .gso_size = HOW_BIG - 39, .in = { TO_C, TCP(.n = 2000) },
+	{ "a super-packet of segments that are too big", .family = V4, .gso_size = HOW_BIG - 39, .in = { TO_C, TCP(.n = 2000) },
 	  .reason = WR_REASON_TOO_BIG },
-	{ "a super-packet of segments that are too big", .inner = V6, .gso_size = HOW_BIG - 59, .in = { TO_C, TCP(.n = 2000) },
+	{ "a super-packet of segments that are too big", .family = V6, .gso_size = HOW_BIG - 59, .in = { TO_C, TCP(.n = 2000) },
 	  .reason = WR_REASON_TOO_BIG },
-	{ "... with TCP options", .inner = V4, .gso_size = HOW_BIG - 51, .in = { TO_C, TCP(.n = 2000, .words = 8) },
+	{ "... with TCP options", .family = V4, .gso_size = HOW_BIG - 51, .in = { TO_C, TCP(.n = 2000, .words = 8) },
 	  .reason = WR_REASON_TOO_BIG },
-	{ "a super-packet of segments that fit", .inner = V4, .gso_size = HOW_BIG - 40, .in = { TO_C, TCP(.n = 2000) },
-	  .reason = WR_REASON_ENCAP_FAILED }, /* which here is as far as it goes: without gso_type it is none of TCP */
-	{ "a super-packet of segments that fit", .inner = V6, .gso_size = HOW_BIG - 60, .in = { TO_C, TCP(.n = 2000) },
-	  .reason = WR_REASON_ENCAP_FAILED },
+	{ "a super-packet of segments that fit", .family = V4, .gso_size = HOW_BIG - 40, .in = { TO_C, TCP(.n = 2000) },
+	  .reason = WR_REASON_ENCAP_FAILED, .twin = WR_REASON_TO_NODE }, /* which here is as far as it goes: without gso_type it is none of TCP */
+	{ "a super-packet of segments that fit", .family = V6, .gso_size = HOW_BIG - 60, .in = { TO_C, TCP(.n = 2000) },
+	  .reason = WR_REASON_ENCAP_FAILED, .twin = WR_REASON_TO_NODE },
 	{ "to nobody", .in = { ETH(.smac = MAC_HOST, .dmac = MAC_HOST), IP(.dst = WORLD), TCP() },
 	  .reason = WR_REASON_BAD_DESTINATION },
-	{ "to a node that has gone", .state = T_NODE_GONE, .in = { TO_C, TCP() }, .reason = WR_REASON_ENCAP_FAILED },
-	{ "to a node that is unknown", .state = T_NO_NODES, .in = { TO_C, TCP() }, .reason = WR_REASON_BAD_DESTINATION },
+	{ "to a node that has gone", .state = S_NODE_GONE, .in = { TO_C, TCP() }, .reason = WR_REASON_ENCAP_FAILED },
+	{ "to a node that is unknown", .state = S_NO_NODES, .in = { TO_C, TCP() }, .reason = WR_REASON_BAD_DESTINATION },
 	{ "multicast", .in = { ETH(.smac = MAC_HOST, .dmac = MAC_HOST), IP(.dst = MULTI), UDP() }, .reason = WR_REASON_MULTICAST },
-	{ "arp", .inner = V4, .in = { ETH(.smac = MAC_HOST, .dmac = MAC_HOST), ARP() }, .reason = WR_REASON_ETHERTYPE },
+	{ "arp", .family = V4, .in = { ETH(.smac = MAC_HOST, .dmac = MAC_HOST), ARP() }, .reason = WR_REASON_ETHERTYPE },
 	{ "vlan", .in = { ETH(.smac = MAC_HOST, .dmac = MAC_HOST), VLAN(), IP(), UDP() }, .reason = WR_REASON_ETHERTYPE },
-	{ "options", .inner = V4, .in = { ETH(.smac = MAC_HOST, .dmac = MAC_HOST), IP(.words = 6), UDP() }, .reason = WR_REASON_IP_OPTIONS },
+	{ "options", .family = V4, .in = { ETH(.smac = MAC_HOST, .dmac = MAC_HOST), IP(.words = 6), UDP() }, .reason = WR_REASON_IP_OPTIONS },
 	{ 0 }
 };

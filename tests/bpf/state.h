@@ -17,13 +17,27 @@ enum state {
 	S_NOT_CACHED = 1 << 7,    /* addr_cache is empty */
 	S_CACHE_WRONG = 1 << 8,   /* addr_cache takes B's addresses for A's */
 	S_LAST_PLACE = 1 << 9,    /* all endpoints are in the last slot they may be in, others' in the first */
+	/* ... and the cluster from its own: NODE_C and NODE_D, each known and reached through a tunnel. */
+	S_NO_CLUSTER = 1 << 10,   /* nothing is known of other nodes */
+	S_NODE_GONE = 1 << 11,    /* NODE_C's slot is empty */
+	S_NO_NODES = 1 << 12,     /* nothing leads to NODE_C or NODE_D */
+	S_DIRECT = 1 << 13,       /* NODE_C is on the same link */
+	S_DSCP = 1 << 14,
+	S_OTHER_FAMILY = 1 << 15, /* this node ends no tunnels over the packet's outer family */
+	S_SIBLING = 1 << 16,      /* NODE_D in the place of NODE_C: what NODE_D's pods are, NODE_C's are not */
 };
 
 /* The node as `state` (a set of enum state) says, without policies and flows; counters as they are, no events. */
 void node_reset(unsigned state, bool v6);
+/* ... in a cluster, with tunnels over that family; POD_C2's identity is known. */
+void cluster_reset(unsigned state, bool v6, bool over6);
 
-/* --- policy --- */
+/* --- endpoints --- */
 
+/* Those of A and B, no others. */
+void endpoints_reset(unsigned state, bool v6);
+/* A revision that nothing has had yet. */
+uint32_t revision_next(void);
 /* Of A or B, from now on: the class, under a new revision; the identity; the MAC address. */
 void endpoint_set_class(enum device d, uint32_t policy_class);
 void endpoint_set_identity(enum device d, uint64_t identity);
@@ -38,6 +52,8 @@ void endpoint_restore(enum device d);
 void cache_set(enum who who, enum device d);
 /* The endpoint goes, and one like it, with the same addresses, comes on another device. */
 void endpoint_take_address(enum device from, enum device by);
+
+/* --- policy --- */
 
 void class_set(uint32_t policy_class, enum wr_direction direction, uint32_t flags, uint32_t port_bits);
 void class_remove(uint32_t policy_class);

@@ -9,7 +9,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "rows.h"
+#include "bytes.h"
+#include "expect.h"
+#include "state.h"
 
 #define DEADLINE_SECONDS 5
 
@@ -35,10 +37,7 @@ static enum wr_reason send_udp(enum device d, int sport, int dport, bool v6)
 
 static void set_port(struct frame *f, bool v6, unsigned port)
 {
-	uint8_t *udp = f->data + (v6 ? 54 : 34);
-
-	udp[0] = port >> 8;
-	udp[1] = port;
+	put16(f->data + (v6 ? 54 : 34), port);
 }
 
 /* More new flows than ct_new holds: what was answered is not touched. */
@@ -133,8 +132,7 @@ static const struct layer tcp_syn_ack[] = { ETH(), IP(), TCP(.flags = SYN | ACK,
 /* What was leased passes for what is left of the second, then conntrack is asked again. */
 static void lease_ends(bool v6)
 {
-	struct timespec start, now;
-	double seconds = 0;
+	double start, seconds;
 
 	node_reset(0, v6);
 	class_set(100, WR_EGRESS, WR_CLASS_ISOLATED | WR_CLASS_ANYBODY | WR_CLASS_ANY_PROTO, 0);
@@ -144,11 +142,10 @@ static void lease_ends(bool v6)
 	send_from(DEVICE_B, tcp_syn_ack, v6);
 	assert_int_equal(send_from(DEVICE_A, tcp_ack, v6), WR_REASON_TO_ENDPOINT);
 	flows_kill();
-	clock_gettime(CLOCK_MONOTONIC, &start);
+	start = seconds_now();
 	/* By when the packet was on its way at the latest: afterwards this process may wait for a CPU for long. */
 	for (;;) {
-		clock_gettime(CLOCK_MONOTONIC, &now);
-		seconds = (double)(now.tv_sec - start.tv_sec) + (double)(now.tv_nsec - start.tv_nsec) / 1e9;
+		seconds = seconds_now() - start;
 		if (send_from(DEVICE_A, tcp_ack, v6) != WR_REASON_TO_ENDPOINT)
 			break;
 		if (seconds > 1.3)
@@ -324,7 +321,7 @@ static void test_revision_before_policy(void **state)
 	policy_allow(CLASS + 1, WR_INGRESS, WR_PEER_ANY, IPPROTO_UDP, 53, 16, RULE);
 	endpoint_set_class(DEVICE_A, CLASS);
 	endpoint_set_class(DEVICE_B, CLASS + 1);
-	writer.policy = growing_map_fd("policy");
+	writer.policy = map_fd("policy");
 	writer.key = (struct wr_policy_key){ .peer = PEER_B, .policy_class = CLASS, .shape = wr_policy_shape(WR_EGRESS, 0) };
 	writer.word = endpoint_map_word(DEVICE_A);
 	writer.revision = endpoint_revision(DEVICE_A) + 1000000;
@@ -336,7 +333,6 @@ static void test_revision_before_policy(void **state)
 	writer.stop = true;
 	pthread_barrier_wait(&writer.go);
 	pthread_join(thread, NULL);
-	close(writer.policy);
 }
 
 /* --- events --- */

@@ -6,13 +6,14 @@
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <netinet/in.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "cases.h"
+#include "damage.h"
+#include "expect.h"
 #include "lookup.h"
-#include "rows.h"
+#include "state.h"
 
 #define CLASS 100
 #define PEER 50
@@ -201,7 +202,6 @@ struct verdict_test {
 	const struct verdict_row *row;
 	enum wr_direction direction;
 	bool v6;
-	char name[128];
 };
 
 static void test_verdict(void **state)
@@ -247,33 +247,15 @@ static void test_port_prefixes(void **state)
 
 /* --- random classes --- */
 
-static uint64_t random_state;
-
-static uint32_t random_below(uint32_t n)
-{
-	random_state ^= random_state >> 12;
-	random_state ^= random_state << 25;
-	random_state ^= random_state >> 27;
-	return (random_state * 0x2545f4914f6cdd1dull >> 33) % n;
-}
-
 static int look_class(void *arg, uint32_t policy_class, struct wr_class_info *info)
 {
 	return bpf_map_lookup_elem(map_fd("classes"), &policy_class, info);
 }
 
-static int look_growing(const char *name, const void *key, void *value)
-{
-	int fd = growing_map_fd(name), r = bpf_map_lookup_elem(fd, key, value);
-
-	close(fd);
-	return r;
-}
-
 static int look_identity(void *arg, uint64_t identity, uint64_t *peer)
 {
 	struct wr_peer value;
-	int r = look_growing("identities", &identity, &value);
+	int r = bpf_map_lookup_elem(map_fd("identities"), &identity, &value);
 
 	if (r == 0)
 		*peer = value.peer;
@@ -299,7 +281,7 @@ static int look_cidr(void *arg, uint32_t policy_class, uint32_t direction, const
 static int look_entry(void *arg, const struct wr_policy_key *key, uint32_t *rule)
 {
 	struct wr_policy_entry entry;
-	int r = look_growing("policy", key, &entry);
+	int r = bpf_map_lookup_elem(map_fd("policy"), key, &entry);
 
 	if (r == 0)
 		*rule = entry.rule;
@@ -372,7 +354,7 @@ static void test_random_classes(void **state)
 		unsigned l4;
 		uint32_t rule;
 
-		random_state = 0x5752 + i * 0x9e3779b97f4a7c15ull;
+		random_seed(0x5752 + i * 0x9e3779b97f4a7c15ull);
 		random_row(&row);
 		l4 = random_below(5);
 		row.l4 = some_l4[l4];
@@ -391,24 +373,16 @@ static void test_random_classes(void **state)
 
 int run_policy_tests(void)
 {
-	enum { MAX = 256 };
-	static struct verdict_test tests[MAX];
-	static struct CMUnitTest units[MAX + 2];
-	size_t n = 0;
+	struct cases cases = { 0 };
 
-	for (const struct verdict_row *row = verdict_rows; row->name; row++) {
-		for (int i = 0; i < 4; i++, n++) {
-			if (n == MAX)
-				abort();
-			tests[n] = (struct verdict_test){ .row = row, .direction = i >> 1, .v6 = i & 1 };
-			snprintf(tests[n].name, sizeof(tests[n].name), "%s v%d: %s", i >> 1 ? "ingress" : "egress", i & 1 ? 6 : 4,
+	for (const struct verdict_row *row = verdict_rows; row->name; row++)
+		for (int i = 0; i < 4; i++) {
+			const struct verdict_test t = { .row = row, .direction = i >> 1, .v6 = i & 1 };
+
+			case_add(&cases, test_verdict, &t, sizeof(t), "%s v%d: %s", i >> 1 ? "ingress" : "egress", t.v6 ? 6 : 4,
 				 row->name);
-			units[n] = (struct CMUnitTest){ .name = tests[n].name,
-							.test_func = test_verdict,
-							.initial_state = &tests[n] };
 		}
-	}
-	units[n++] = (struct CMUnitTest)cmocka_unit_test(test_port_prefixes);
-	units[n++] = (struct CMUnitTest)cmocka_unit_test(test_random_classes);
-	return _cmocka_run_group_tests("bpf_policy", units, n, harness_setup, NULL);
+	case_add(&cases, test_port_prefixes, NULL, 0, "test_port_prefixes");
+	case_add(&cases, test_random_classes, NULL, 0, "test_random_classes");
+	return cases_run(&cases, "bpf_policy", harness_setup);
 }

@@ -2,99 +2,43 @@
 /* What holds for every packet: good ones cut at every length, and random damage. */
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
-#include "tunnel.h"
+#include "bytes.h"
+#include "damage.h"
+#include "expect.h"
+#include "rows.h"
 
-/* Calls fn for every packet of the program's table that passes, as its row wants it. */
-static void each_good(enum program program, void (*fn)(const struct row *, enum program, bool v6))
-{
-	for (const struct row *row = tables[program]; row->name; row++)
-		for (int v6 = 0; v6 < 2; v6++)
-			if (row_has_family(row, v6) && !reason_drops(row->reason))
-				fn(row, program, v6);
-}
-
-static bool has_padding(const struct row *row)
-{
-	for (const struct layer *l = row->in; l->kind != L_END; l++)
-		if (l->kind == L_PAD)
-			return true;
-	return false;
-}
-
-static void cut_everywhere(const struct row *row, enum program program, bool v6)
+static void cut_everywhere(const struct row_case *c)
 {
 	struct frame f, cut;
 
-	if (has_padding(row))
-		return;
-	row_prepare(row, program, v6);
-	row_in(row, program, v6, &f);
+	row_prepare(c);
+	row_in(c, &f);
 	for (size_t len = 14; len < f.len; len++) {
 		cut = f;
 		cut.len = len;
-		if (frame_runnable(&cut) && run_verdict(program, &cut) != reason_verdict(WR_REASON_RUNT))
-			fail_msg("%s: %zu of %zu bytes passed", row->name, len, f.len);
+		if (frame_runnable(&cut) && run_verdict(c->program, &cut) != reason_verdict(WR_REASON_RUNT))
+			fail_msg("%s: %zu of %zu bytes passed", c->row->name, len, f.len);
 	}
+}
+
+static void cut_table(enum program program)
+{
+	struct row_case c = { .program = program };
+
+	while (row_next(&c))
+		if (!reason_drops(c.row->reason) && !row_is_padded(c.row))
+			cut_everywhere(&c);
 }
 
 static void test_truncation(void **state)
 {
 	(void)state;
-	each_good(FROM_POD, cut_everywhere);
-	each_good(TO_POD, cut_everywhere);
+	cut_table(FROM_POD);
+	cut_table(TO_POD);
 }
 
 /* --- random damage --- */
-
-static uint64_t random_state = 0x5752;
-
-uint32_t random_below(uint32_t n)
-{
-	/* xorshift64*: the same sequence everywhere. */
-	random_state ^= random_state >> 12;
-	random_state ^= random_state << 25;
-	random_state ^= random_state >> 27;
-	return (random_state * 0x2545f4914f6cdd1dull >> 33) % n;
-}
-
-void frame_damage(struct frame *f)
-{
-	static const uint8_t interesting[] = { 0, 1, 4, 6, 17, 43, 44, 58, 60, 0x45, 0x46, 0x60, 0x7f, 0x80, 0xff };
-
-	for (uint32_t n = random_below(3) + 1; n; n--) {
-		/* The headers, mostly. */
-		uint32_t at = random_below(random_below(4) && f->len > 80 ? 80 : f->len);
-
-		switch (random_below(5)) {
-		case 0:
-			f->data[at] ^= 1u << random_below(8);
-			break;
-		case 1:
-			f->data[at] = random_below(256);
-			break;
-		case 2:
-			f->data[at] = interesting[random_below(sizeof(interesting))];
-			break;
-		case 3:
-			f->len = at < 14 ? 14 : at;
-			break;
-		default:
-			if (f->len + 16 <= FRAME_MAX) {
-				memset(f->data + f->len, random_below(256), 16);
-				f->len += 1 + random_below(16);
-			}
-		}
-	}
-	if (!frame_runnable(f))
-		f->len = 54;
-}
-
-static unsigned read16(const uint8_t *at)
-{
-	return at[0] << 8 | at[1];
-}
 
 /* What from_pod let through says that it comes from A, and nothing that it must not say. */
 static void check_passed_from_pod(const struct frame *f)
@@ -136,14 +80,6 @@ static void check_passed_to_pod(const struct frame *f)
 		fail_msg("ethertype %#x was delivered", type);
 }
 
-static double seconds(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec + ts.tv_nsec / 1e9;
-}
-
 #define ROUNDS 300 /* of every good packet; less on a slow machine */
 #define SECONDS 2.0
 
@@ -152,19 +88,19 @@ static struct {
 	unsigned runs, passed, events;
 } tally;
 
-static void damage_often(const struct row *row, enum program program, bool v6)
+static void damage_often(const struct row_case *c)
 {
 	struct frame good, f;
 
-	row_prepare(row, program, v6);
-	row_in(row, program, v6, &good);
-	for (int i = 0; i < ROUNDS && seconds() < tally.until; i++) {
+	row_prepare(c);
+	row_in(c, &good);
+	for (int i = 0; i < ROUNDS && seconds_now() < tally.until; i++) {
 		f = good;
 		frame_damage(&f);
 		tally.runs++;
-		if (run_verdict(program, &f) != reason_verdict(WR_REASON_RUNT)) {
+		if (run_verdict(c->program, &f) != reason_verdict(WR_REASON_RUNT)) {
 			tally.passed++;
-			if (program == FROM_POD)
+			if (c->program == FROM_POD)
 				check_passed_from_pod(&f);
 			else
 				check_passed_to_pod(&f);
@@ -176,16 +112,17 @@ static void damage_often(const struct row *row, enum program program, bool v6)
 static void damage_table(enum program program)
 {
 	struct wr_metric before[WR_METRICS], after[WR_METRICS];
+	struct row_case c = { .program = program };
 	unsigned counted = 0, drops = 0;
 
 	/* What runs before a row's packet is counted too: so count with those that stand alone. */
 	memset(&tally, 0, sizeof(tally));
-	tally.until = seconds() + SECONDS / PROGRAMS;
+	random_seed(0x5752 + program);
+	tally.until = seconds_now() + SECONDS / 2;
 	metrics_read(before);
-	for (const struct row *row = tables[program]; row->name; row++)
-		for (int v6 = 0; v6 < 2; v6++)
-			if (row_has_family(row, v6) && !reason_drops(row->reason) && row->before[0][0].kind == L_END)
-				damage_often(row, program, v6);
+	while (row_next(&c))
+		if (!reason_drops(c.row->reason) && c.row->before[0][0].kind == L_END)
+			damage_often(&c);
 	metrics_read(after);
 	for (uint32_t key = 0; key < WR_REASONS * WR_DIRECTIONS; key++) {
 		unsigned moved = after[key].packets - before[key].packets;

@@ -1,194 +1,250 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Every row of the tables, in both families; and that the rows cover every reason. */
-#include <stdio.h>
-#include <stdlib.h>
+/* Every row of the tables in every family, by the program and by its twin; and that the rows cover every reason. */
 #include <string.h>
 
-#include "tunnel.h"
+#include "bytes.h"
+#include "cases.h"
+#include "expect.h"
+#include "rows.h"
 
-#define X(NAME, name, KIND, text) #name,
-const char *const reason_names[WR_REASONS] = { WARREN_REASONS(X) };
-#undef X
+/* --- who is at the other end --- */
 
-bool reason_drops(enum wr_reason reason)
-{
-	enum { PASS, DROP };
-#define X(NAME, name, KIND, text) KIND,
-	static const bool drops[WR_REASONS] = { WARREN_REASONS(X) };
-#undef X
-
-	return drops[reason];
-}
-
-int reason_verdict(enum wr_reason reason)
-{
-	enum { OK = 0, SHOT = 2, REDIRECT = 7 };
-
-	if (reason_drops(reason))
-		return SHOT;
-	return reason == WR_REASON_TO_ENDPOINT || reason == WR_REASON_GATEWAY_REPLY ? REDIRECT : OK;
-}
-
-const struct row *const tables[PROGRAMS] = { rows_from_pod, rows_to_pod };
-static const struct layer_defaults *const defaults[PROGRAMS] = { &defaults_from_pod, &defaults_to_pod };
-
-bool row_has_family(const struct row *row, bool v6)
-{
-	return row->family == BOTH || (row->family == V6) == v6;
-}
-
-void row_in(const struct row *row, enum program program, bool v6, struct frame *f)
-{
-	frame_build(f, row->in, defaults[program], v6);
-	if (row->cut)
-		f->len = row->cut;
-}
-
-void row_out(const struct row *row, enum program program, bool v6, struct frame *f)
-{
-	if (row->out[0].kind == L_END)
-		row_in(row, program, v6, f);
-	else
-		frame_build(f, row->out, defaults[program], v6);
-}
-
-void row_prepare(const struct row *row, enum program program, bool v6)
-{
-	struct frame f;
-
-	node_reset(row->state, v6);
-	for (int i = 0; i < 2 && row->before[i][0].kind != L_END; i++) {
-		frame_build(&f, row->before[i], defaults[program], v6);
-		assert_int_not_equal(run_verdict(program, &f), reason_verdict(WR_REASON_FRAGMENT));
-	}
-	events_drain(NULL);
-}
-
-bool row_is_reported(const struct row *row)
-{
-	return reason_drops(row->reason) || !(row->old || row->reason == WR_REASON_GATEWAY_REPLY);
-}
-
-/* One test: a row in one family. */
-struct test {
-	const struct row *row;
-	enum program program;
-	bool v6;
-	char name[128];
+struct peer {
+	uint32_t ifindex;
+	uint64_t identity;
 };
 
-static void check_frame(const struct frame *got, const struct frame *want)
+static struct peer pod(enum device device)
 {
-	assert_int_equal(got->len, want->len);
-	assert_memory_equal(got->data, want->data, want->len);
+	return (struct peer){ device_ifindex(device), device == DEVICE_A ? IDENTITY_A : IDENTITY_B };
 }
 
-/* Who is at the other end of what a pod sends, if that is no pod and it came that far. */
-static uint64_t stranger_of(const struct row *row)
+/* If that is no pod, and the packet came that far: by its first IP header. */
+static struct peer from_pod_stranger(const struct row *row)
 {
+	const struct layer *l = row->in;
+
 	if (row->reason != WR_REASON_TO_STACK && row->reason != WR_REASON_QUARANTINE && row->reason != WR_REASON_NO_CONFIG)
-		return WR_ID_UNKNOWN;
-	for (const struct layer *l = row->in; l->kind != L_END; l++)
-		if (l->kind == L_IP)
-			return l->dst == HOST ? WR_ID_HOST : WR_ID_WORLD;
-	return WR_ID_UNKNOWN;
+		return (struct peer){ 0, WR_ID_UNKNOWN };
+	while (l->kind != L_IP)
+		l++;
+	return (struct peer){ 0, l->dst == HOST ? WR_ID_HOST : WR_ID_WORLD };
 }
 
-static void check_peer(const struct test *t, const struct wr_event *ev)
+static struct peer from_pod_peer(const struct row *row)
 {
-	const struct row *row = t->row;
-	uint32_t ifindex = 0;
-	uint64_t identity = WR_ID_UNKNOWN;
+	const enum wr_reason reason = row->reason;
+	const enum device device = reason == WR_REASON_TO_ENDPOINT || reason == WR_REASON_HOP_LIMIT ? DEVICE_B : row->peer;
+	struct peer peer = pod(device);
 
-	if (t->program == FROM_POD) {
-		enum device peer = row->reason == WR_REASON_TO_ENDPOINT || row->reason == WR_REASON_HOP_LIMIT ? DEVICE_B
-														: row->peer;
+	if (!device)
+		return from_pod_stranger(row);
+	if (row->state & S_B_GOING)
+		peer.identity = WR_ID_UNKNOWN;
+	return peer;
+}
 
-		ifindex = peer ? device_ifindex(peer) : 0;
-		identity = !peer ? stranger_of(row) : row->state & S_B_GOING ? WR_ID_UNKNOWN : IDENTITY_B;
-	} else if (row->reason == WR_REASON_NO_ENDPOINT) {
-		identity = WR_ID_UNKNOWN;
-	} else if (row->entered == NO_DEVICE) {
-		identity = WR_ID_HOST;
-	} else if (row->entered == DEVICE_UPLINK || row->state & S_B_GOING) {
-		identity = WR_ID_WORLD;
-	} else {
-		ifindex = device_ifindex(row->entered);
-		identity = row->entered == DEVICE_A ? IDENTITY_A : IDENTITY_B;
+static struct peer to_pod_peer(const struct row *row)
+{
+	if (row->reason == WR_REASON_NO_ENDPOINT)
+		return (struct peer){ 0, WR_ID_UNKNOWN };
+	if (row->entered == NO_DEVICE)
+		return (struct peer){ 0, WR_ID_HOST };
+	if (row->entered == DEVICE_UPLINK || row->state & S_B_GOING)
+		return (struct peer){ 0, WR_ID_WORLD };
+	return pod(row->entered);
+}
+
+/* The sending node is known by its address, whom it says the packet is from once all of it may be believed. */
+static struct peer from_uplink_peer(const struct row *row)
+{
+	struct peer peer = { WR_REMOTE | (row->state & S_SIBLING ? SLOT_D : SLOT_C), WR_ID_UNKNOWN };
+
+	switch (row->reason) {
+	case WR_REASON_NONE:
+	case WR_REASON_NOT_TUNNELLED:
+	case WR_REASON_TUNNEL_FRAGMENT:
+	case WR_REASON_TUNNEL_SENDER:
+		peer.ifindex = 0;
+		break;
+	case WR_REASON_TO_ENDPOINT:
+	case WR_REASON_TO_HOST:
+	case WR_REASON_NO_ENDPOINT:
+	case WR_REASON_IP_OPTIONS:
+	case WR_REASON_TUNNEL_TARGET:
+		peer.identity = row->identity ? row->identity : IDENTITY_C;
+		break;
+	default:
+		peer.ifindex = row->unasked ? 0 : peer.ifindex;
 	}
-	assert_int_equal(ev->peer_ifindex, ifindex);
-	assert_int_equal(ev->peer_identity, identity);
+	return peer;
 }
 
-static void check_event(const struct test *t, const struct run *r, const struct frame *in)
+/* The node is known once the destination is looked for, the receiver where a pod's policy is asked. */
+static struct peer from_host_peer(const struct row *row)
 {
-	const struct wr_event *ev = &r->event;
-	size_t captured = in->len < WR_EVENT_HEADERS ? in->len : WR_EVENT_HEADERS;
-
-	assert_int_equal(r->events, 1);
-	assert_int_equal(ev->reason, t->row->reason);
-	assert_int_equal(ev->direction, t->program == FROM_POD ? WR_EGRESS : WR_INGRESS);
-	assert_int_equal(ev->ifindex, device_ifindex(DEVICE_A));
-	assert_int_equal(ev->length, in->len);
-	assert_int_equal(ev->captured, captured);
-	/* Forwarded packets are seen as they go on. */
-	assert_memory_equal(ev->headers, r->verdict == reason_verdict(WR_REASON_RUNT) ? in->data : r->out.data, captured);
-	assert_true(ev->time_ns > 0);
-	check_peer(t, ev);
+	switch (row->reason) {
+	case WR_REASON_TO_NODE:
+		return (struct peer){ WR_REMOTE | SLOT_C, row->entered ? WR_ID_SOME_POD : WR_ID_UNKNOWN };
+	case WR_REASON_TOO_BIG:
+	case WR_REASON_ENCAP_FAILED:
+		return (struct peer){ WR_REMOTE | SLOT_C, WR_ID_UNKNOWN };
+	default:
+		return (struct peer){ 0, WR_ID_UNKNOWN };
+	}
 }
 
-/* What the twin says of a packet, without a trace anywhere but in its own map. */
-static void check_twin(struct run *r, const struct frame *in, const struct row *row)
+static struct peer peer_of(const struct row_case *c)
 {
+	static struct peer (*const of[])(const struct row *row) = {
+		[FROM_POD] = from_pod_peer,
+		[TO_POD] = to_pod_peer,
+		[FROM_UPLINK] = from_uplink_peer,
+		[FROM_HOST] = from_host_peer,
+	};
+
+	return of[c->program](c->row);
+}
+
+/* The pod whose policy is asked: the device's own or, at the uplink and the host, that which it is for or from. */
+static enum device pod_of(const struct row_case *c)
+{
+	const struct row *row = c->row;
+	const struct layer *to = row->out;
+
+	if (c->program == FROM_HOST && row->entered == DEVICE_A)
+		return DEVICE_A;
+	if (c->program != FROM_UPLINK || (row->reason != WR_REASON_TO_ENDPOINT && row->reason != WR_REASON_NO_ENDPOINT))
+		return program_device(c->program);
+	while (to->kind != L_IP)
+		to++;
+	return to->dst == POD_B ? DEVICE_B : DEVICE_A;
+}
+
+/* --- what becomes of a row --- */
+
+static struct run run_of(const struct row_case *c)
+{
+	return (struct run){ .program = c->program,
+			     .entered = c->row->entered,
+			     .mark_in = c->row->mark_in,
+			     .gso_size = c->row->gso_size };
+}
+
+static enum device redirect_of(const struct row_case *c, enum wr_reason reason)
+{
+	switch (reason) {
+	case WR_REASON_TO_ENDPOINT:
+		return c->program == FROM_POD ? DEVICE_B : pod_of(c);
+	case WR_REASON_GATEWAY_REPLY:
+		return DEVICE_A;
+	case WR_REASON_TO_NODE:
+		return DEVICE_UPLINK;
+	case WR_REASON_TO_HOST:
+		return DEVICE_WARREN0;
+	default:
+		return NO_DEVICE;
+	}
+}
+
+/* What the twin says of a packet, without a trace anywhere but in its own map. It tells no sender that it is too big. */
+static void check_twin(const struct row_case *c, const struct frame *in)
+{
+	const enum wr_reason reason = c->row->twin ? c->row->twin : c->row->reason;
+	const struct peer peer = peer_of(c);
+	struct run r = run_of(c);
 	uint64_t before = maps_digest(false);
 	struct wr_trace trace;
+	int verdict = run_dry(&r, in, &trace);
 
-	assert_int_equal(run_dry(r, in, &trace), reason_verdict(row->reason));
 	assert_true(maps_digest(false) == before);
-	if (trace.reason != row->reason)
-		fail_msg("the twin says %s, not %s", reason_names[trace.reason], reason_names[row->reason]);
-	assert_int_equal(trace.ifindex, device_ifindex(DEVICE_A));
-	assert_int_equal(trace.redirect, row->reason == WR_REASON_TO_ENDPOINT   ? device_ifindex(DEVICE_B)
-					 : row->reason == WR_REASON_GATEWAY_REPLY ? device_ifindex(DEVICE_A)
-										  : 0);
-	if (!reason_drops(row->reason))
-		assert_int_equal(trace.mark, row->mark);
+	assert_int_equal(verdict, reason_verdict(reason == WR_REASON_TOO_BIG ? WR_REASON_RUNT : reason));
+	if (trace.reason != reason)
+		fail_msg("the twin says %s, not %s", reason_names[trace.reason], reason_names[reason]);
+	assert_int_equal(trace.ifindex, device_ifindex(program_device(c->program)));
+	assert_int_equal(trace.redirect, device_ifindex(redirect_of(c, reason)));
+	assert_int_equal(trace.peer_ifindex, peer.ifindex);
+	assert_int_equal(trace.peer_identity, peer.identity);
+	if (!reason_drops(reason))
+		assert_int_equal(trace.mark, c->row->mark);
+}
+
+/* Source port and flow label are the inner flow's: in the range, and else whatever they are. The IPv4 sum is not of them. */
+static void outer_copy_hash(struct frame *want, const struct frame *got, bool over6)
+{
+	const size_t port = over6 ? 54 : 34;
+	unsigned sport;
+
+	if (want->len != got->len || want->len < port + 8)
+		return;
+	sport = read16(got->data + port);
+	assert_in_range(sport, 49152, 65535);
+	memcpy(want->data + port, got->data + port, 2);
+	if (!over6)
+		return;
+	want->data[15] = (want->data[15] & 0xf0) | (got->data[15] & 0x0f);
+	memcpy(want->data + 16, got->data + 16, 2);
+}
+
+/* What a node counts is inner frames that were in order. */
+static void check_node_metric(const struct row_case *c, const struct run *r, const struct frame *in)
+{
+	const enum wr_direction direction = program_direction(c->program);
+	struct wr_metric m;
+
+	if (c->program == FROM_POD || c->program == TO_POD || c->row->state & (S_NO_CLUSTER | S_NO_NODES | S_SIBLING))
+		return;
+	m = node_metric(SLOT_C, direction);
+	if (c->row->reason == WR_REASON_TO_ENDPOINT || c->row->reason == WR_REASON_TO_HOST) {
+		assert_int_equal(m.packets, 1);
+		assert_int_equal(m.bytes, r->out.len);
+	} else if (c->row->reason == WR_REASON_TO_NODE) {
+		assert_int_equal(m.packets, 1);
+		assert_int_equal(m.bytes, in->len);
+	} else if (c->row->out[0].kind == L_END) {
+		assert_int_equal(m.packets, 0);
+	}
+	assert_int_equal(node_metric(SLOT_C, !direction).packets, 0);
 }
 
 static void test_row(void **state)
 {
-	const struct test *t = *state;
-	const struct row *row = t->row;
-	struct run r = { .program = t->program, .entered = row->entered, .mark_in = row->mark_in };
-	enum wr_direction direction = t->program == FROM_POD ? WR_EGRESS : WR_INGRESS;
+	const struct row_case *c = *state;
+	const enum wr_reason reason = c->row->reason;
+	struct run r = run_of(c);
 	struct frame in, want;
+	const struct frame *seen = reason == WR_REASON_TOO_BIG ? &in : &r.out; /* as it goes on, not the answer */
 
-	row_prepare(row, t->program, t->v6);
-	row_in(row, t->program, t->v6, &in);
-	check_twin(&r, &in, row);
+	row_prepare(c);
+	row_in(c, &in);
+	check_twin(c, &in);
 	run_program(&r, &in);
-
-	assert_int_equal(r.counters_moved, 1);
-	if (r.counter != wr_metric_key(row->reason, direction))
-		fail_msg("counted as %s in direction %u, not as %s", reason_names[r.counter / 2], r.counter % 2,
-			 reason_names[row->reason]);
-	assert_int_equal(r.moved.packets, 1);
-	assert_int_equal(r.moved.bytes, in.len);
-	assert_int_equal(r.verdict, reason_verdict(row->reason));
-	row_out(row, t->program, t->v6, &want);
-	check_frame(&r.out, &want);
-	if (!reason_drops(row->reason))
-		assert_int_equal(r.mark, row->mark);
-	if (row_is_reported(row))
-		check_event(t, &r, &in);
-	else
+	counter_expect(&r, reason);
+	if (r.counters_moved)
+		assert_int_equal(r.moved.bytes, seen->len);
+	assert_int_equal(r.verdict, reason_verdict(reason));
+	if (!reason_drops(reason))
+		assert_int_equal(r.mark, c->row->mark);
+	if (row_is_reported(c)) {
+		event_expect(&r, reason, pod_of(c), seen);
+		assert_int_equal(r.event.peer_ifindex, peer_of(c).ifindex);
+		assert_int_equal(r.event.peer_identity, peer_of(c).identity);
+	} else {
 		assert_int_equal(r.events, 0);
+	}
+	if (reason == WR_REASON_TOO_BIG)
+		return; /* what becomes of it: test_too_big() */
+	row_out(c, &want);
+	if (reason == WR_REASON_TO_NODE && !(c->row->state & S_DIRECT))
+		outer_copy_hash(&want, &r.out, c->over6);
+	frame_expect(&r.out, &want);
+	check_node_metric(c, &r, &in);
 }
 
 /* Everything in the registry has a row; NONE is what no packet may be. */
 static void test_coverage(void **state)
 {
-	/* Elsewhere: by policy (test_policy.c), by flows (test_flow.c, test_remote.c), of XDP (test_xdp.c). */
+	/* Elsewhere: by policy (test_policy.c), by flows (test_scenario.c), of XDP (test_xdp.c). */
 	bool seen[WR_REASONS] = { [WR_REASON_NONE] = true,	     [WR_REASON_EGRESS_DENIED] = true,
 				  [WR_REASON_INGRESS_DENIED] = true, [WR_REASON_NO_CONNECTION] = true,
 				  [WR_REASON_CT_FULL] = true,	     [WR_REASON_TUNNEL_PORT] = true,
@@ -196,13 +252,9 @@ static void test_coverage(void **state)
 	struct wr_metric totals[WR_METRICS];
 
 	(void)state;
-	for (int program = 0; program < PROGRAMS; program++)
-		for (const struct row *row = tables[program]; row->name; row++)
-			seen[row->reason] = true;
-	for (const struct tunnel_row *row = rows_from_uplink; row->name; row++)
-		seen[row->reason] = true;
-	for (const struct tunnel_row *row = rows_from_host; row->name; row++)
-		seen[row->reason] = true;
+	for (int program = FROM_POD; program <= FROM_HOST; program++)
+		for (struct row_case c = { .program = program }; row_next(&c);)
+			seen[c.row->reason] = true;
 	for (int reason = 0; reason < WR_REASONS; reason++)
 		if (!seen[reason])
 			fail_msg("no row expects the reason %s", reason_names[reason]);
@@ -211,34 +263,28 @@ static void test_coverage(void **state)
 	assert_int_equal(totals[wr_metric_key(WR_REASON_NONE, WR_INGRESS)].packets, 0);
 }
 
-static bool test_add(struct test *t, struct CMUnitTest *u, const struct row *row, enum program program, bool v6)
+static void add(struct cases *cases, const struct row_case *c)
 {
+	const char *program = program_name(c->program);
 	struct frame f;
 
-	row_in(row, program, v6, &f);
-	if (!row_has_family(row, v6) || !frame_runnable(&f))
-		return false;
-	*t = (struct test){ .row = row, .program = program, .v6 = v6 };
-	snprintf(t->name, sizeof(t->name), "%s v%d: %s", program == FROM_POD ? "from_pod" : "to_pod", v6 ? 6 : 4,
-		 row->name);
-	*u = (struct CMUnitTest){ .name = t->name, .test_func = test_row, .initial_state = t };
-	return true;
+	row_in(c, &f);
+	if (!frame_runnable(&f))
+		return;
+	if (c->program == FROM_POD || c->program == TO_POD)
+		case_add(cases, test_row, c, sizeof(*c), "%s v%d: %s", program, c->v6 ? 6 : 4, c->row->name);
+	else
+		case_add(cases, test_row, c, sizeof(*c), "%s v%d over v%d: %s", program, c->v6 ? 6 : 4, c->over6 ? 6 : 4,
+			 c->row->name);
 }
 
 int run_table_tests(void)
 {
-	enum { MAX = 1024 };
-	static struct test tests[MAX];
-	static struct CMUnitTest units[MAX + 1];
-	size_t n = 0;
+	struct cases cases = { 0 };
 
-	for (int program = 0; program < PROGRAMS; program++)
-		for (const struct row *row = tables[program]; row->name; row++)
-			for (int v6 = 0; v6 < 2; v6++) {
-				if (n == MAX)
-					abort();
-				n += test_add(&tests[n], &units[n], row, program, v6);
-			}
-	units[n++] = (struct CMUnitTest)cmocka_unit_test(test_coverage);
-	return _cmocka_run_group_tests("bpf_table", units, n, harness_setup, NULL);
+	for (int program = FROM_POD; program <= FROM_HOST; program++)
+		for (struct row_case c = { .program = program }; row_next(&c);)
+			add(&cases, &c);
+	case_add(&cases, test_coverage, NULL, 0, "test_coverage");
+	return cases_run(&cases, "bpf_table", harness_setup);
 }

@@ -1,152 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* from_uplink and from_host: every row in every combination of families; round trips; what holds for all packets. */
+/* from_uplink and from_host, beyond the rows: round trips, ports, what is cut, what is too big. */
 #include <arpa/inet.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "tunnel.h"
-
-const struct layer_defaults defaults_from_uplink = { MAC_OTHER, MAC_HOST, WORLD, POD_A };
-const struct layer_defaults defaults_from_host = { MAC_HOST, MAC_HOST, HOST, POD_C };
-
-void tunnel_prepare(unsigned state, bool over6)
-{
-	const unsigned over = over6 ? WR_NODE_OVER6 : 0;
-
-	node_reset(state & T_B_GOING ? S_B_GOING : 0, false);
-	if (state & T_NO_CLUSTER)
-		return;
-	cluster_put(NODE, POD_A, state & T_DSCP ? WR_CLUSTER_DSCP : 0);
-	if (state & T_OTHER_FAMILY)
-		cluster_without(over6);
-	if (state & T_NO_NODES)
-		return;
-	if (state & T_SIBLING)
-		node_put_as(SLOT_D, NODE_C, POD_D, over | WR_NODE_RESOLVED);
-	else
-		node_put(SLOT_C, over | WR_NODE_RESOLVED | (state & T_DIRECT ? WR_NODE_DIRECT : 0));
-	if (!(state & T_SIBLING))
-		node_put(SLOT_D, over | WR_NODE_RESOLVED);
-	if (state & T_NODE_GONE)
-		node_empty(SLOT_C);
-	ipcache_put(POD_C2, IDENTITY_C2);
-}
-
-/* One test: a row in one combination of families. */
-struct test {
-	const struct tunnel_row *row;
-	enum program program;
-	bool v6, over6;
-	char name[128];
-};
-
-static bool has(enum family family, bool v6)
-{
-	return family == BOTH || (family == V6) == v6;
-}
-
-static void row_build(const struct test *t, const struct layer *layers, struct frame *f)
-{
-	frame_build_over(f, layers, t->program == FROM_UPLINK ? &defaults_from_uplink : &defaults_from_host, t->v6, t->over6);
-}
-
-static int verdict_of(enum wr_reason reason)
-{
-	enum { OK = 0, SHOT = 2, REDIRECT = 7 };
-
-	if (reason == WR_REASON_NONE)
-		return OK;
-	/* The sender is told: rows of TOO_BIG are such. */
-	return reason_drops(reason) && reason != WR_REASON_TOO_BIG ? SHOT : REDIRECT;
-}
-
-/* Source port and flow label are the inner flow's: in the range, and else whatever they are. The IPv4 sum is not of them. */
-static void outer_copy_hash(struct frame *want, const struct frame *got, bool over6)
-{
-	const size_t port = over6 ? 54 : 34;
-	unsigned sport;
-
-	if (want->len != got->len || want->len < port + 8)
-		return;
-	sport = got->data[port] << 8 | got->data[port + 1];
-	assert_in_range(sport, 49152, 65535);
-	memcpy(want->data + port, got->data + port, 2);
-	if (!over6)
-		return;
-	want->data[15] = (want->data[15] & 0xf0) | (got->data[15] & 0x0f);
-	memcpy(want->data + 16, got->data + 16, 2);
-}
-
-void frame_expect(const struct frame *got, const struct frame *want)
-{
-	assert_int_equal(got->len, want->len);
-	assert_memory_equal(got->data, want->data, want->len);
-}
-
-static void check_event(const struct test *t, const struct run *r)
-{
-	const struct tunnel_row *row = t->row;
-
-	if (!reason_drops(row->reason))
-		return;
-	assert_int_equal(r->events, 1);
-	assert_int_equal(r->event.reason, row->reason);
-	assert_int_equal(r->event.direction, t->program == FROM_UPLINK ? WR_INGRESS : WR_EGRESS);
-}
-
-/* What a node counts is inner frames that were in order. */
-static void check_node_metric(const struct test *t, const struct run *r, const struct frame *in)
-{
-	const enum wr_reason reason = t->row->reason;
-	const enum wr_direction direction = t->program == FROM_UPLINK ? WR_INGRESS : WR_EGRESS;
-	struct wr_metric m;
-
-	if (t->row->state & (T_NO_CLUSTER | T_NO_NODES | T_SIBLING))
-		return;
-	m = node_metric(SLOT_C, direction);
-	if (reason == WR_REASON_TO_ENDPOINT || reason == WR_REASON_TO_HOST) {
-		assert_int_equal(m.packets, 1);
-		assert_int_equal(m.bytes, r->out.len);
-	} else if (reason == WR_REASON_TO_NODE) {
-		assert_int_equal(m.packets, 1);
-		assert_int_equal(m.bytes, in->len);
-	} else if (t->row->out[0].kind == L_END) {
-		assert_int_equal(m.packets, 0);
-	}
-	assert_int_equal(node_metric(SLOT_C, !direction).packets, 0);
-}
-
-static void test_row(void **state)
-{
-	const struct test *t = *state;
-	const struct tunnel_row *row = t->row;
-	const enum wr_direction direction = t->program == FROM_UPLINK ? WR_INGRESS : WR_EGRESS;
-	struct run r = { .program = t->program, .entered = row->entered, .gso_size = row->gso_size };
-	struct frame in, want;
-
-	tunnel_prepare(row->state, t->over6);
-	row_build(t, row->in, &in);
-	run_program(&r, &in);
-	if (row->reason == WR_REASON_NONE) {
-		assert_int_equal(r.counters_moved, 0);
-		assert_int_equal(r.events, 0);
-	} else {
-		assert_int_equal(r.counters_moved, 1);
-		if (r.counter != wr_metric_key(row->reason, direction))
-			fail_msg("counted as %s in direction %u, not as %s", reason_names[r.counter / 2], r.counter % 2,
-				 reason_names[row->reason]);
-	}
-	assert_int_equal(r.verdict, verdict_of(row->reason));
-	check_event(t, &r);
-	if (row->reason == WR_REASON_TOO_BIG)
-		return; /* what becomes of it: test_too_big() */
-	row_build(t, row->out[0].kind == L_END ? row->in : row->out, &want);
-	if (row->reason == WR_REASON_TO_NODE && !(row->state & T_DIRECT))
-		outer_copy_hash(&want, &r.out, t->over6);
-	frame_expect(&r.out, &want);
-	check_node_metric(t, &r, &in);
-}
+#include "bytes.h"
+#include "expect.h"
+#include "rows.h"
 
 /* --- from one node to the other --- */
 
@@ -183,7 +42,7 @@ static void test_trips(void **state)
 			struct run out = { .program = FROM_HOST }, in = { .program = FROM_UPLINK };
 			struct frame f, wire;
 
-			tunnel_prepare(0, over6);
+			cluster_reset(0, v6, over6);
 			frame_build(&f, trips[i], &defaults_from_host, v6);
 			run_program(&out, &f);
 			assert_int_equal(out.verdict, REDIRECT);
@@ -208,7 +67,7 @@ static unsigned port_of(const struct layer *layers, bool v6)
 
 	frame_build(&f, layers, &defaults_from_host, v6);
 	run_quietly(&r, &f);
-	return r.out.data[34] << 8 | r.out.data[35];
+	return read16(r.out.data + 34);
 }
 
 static void test_ports(void **state)
@@ -216,7 +75,7 @@ static void test_ports(void **state)
 	enum { FLOWS = 2000, ONE_IN = 8 };
 
 	(void)state;
-	tunnel_prepare(0, false);
+	cluster_reset(0, false, false);
 	for (int v6 = 0; v6 < 2; v6++) {
 		bool seen[1 << 16] = { false };
 		int different = 0;
@@ -277,10 +136,10 @@ static void test_pieces(void **state)
 			struct run r = { .program = FROM_HOST, .entered = pieces[i].entered, .gso_size = 500 }, forged = { 0 };
 			struct frame f;
 
-			tunnel_prepare(0, family & 2);
+			cluster_reset(0, family & 1, family & 2);
 			frame_build(&f, pieces[i].in, &defaults_from_host, family & 1);
 			run_program(&r, &f);
-			assert_int_equal(r.verdict, verdict_of(WR_REASON_NONE));
+			assert_int_equal(r.verdict, reason_verdict(WR_REASON_NONE));
 			assert_int_equal(r.counters_moved, 0);
 			frame_expect(&r.out, &f);
 			/* At the other end of warren0, which is any other device, and as the kernel says, where it has entered. */
@@ -289,7 +148,7 @@ static void test_pieces(void **state)
 			forged = r;
 			run_program(&r, &f);
 			assert_int_equal(r.counter, wr_metric_key(pieces[i].reason, WR_EGRESS));
-			assert_int_equal(r.verdict, verdict_of(pieces[i].reason));
+			assert_int_equal(r.verdict, reason_verdict(pieces[i].reason));
 			if (pieces[i].identity)
 				assert_int_equal(identity_sent(&r.out, &f), pieces[i].identity);
 			memset(forged.cb, 0, sizeof(forged.cb));
@@ -299,20 +158,6 @@ static void test_pieces(void **state)
 }
 
 /* --- too big --- */
-
-static unsigned read16(const uint8_t *at)
-{
-	return at[0] << 8 | at[1];
-}
-
-static uint16_t sum16(uint32_t sum, const uint8_t *at, size_t len)
-{
-	for (; len > 1; len -= 2, at += 2)
-		sum += read16(at);
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return sum;
-}
 
 /* The error that the sender of `in` gets: what it quotes, whom it names, that its sums are right. */
 static void check_told(const struct frame *in, const struct frame *got, bool v6)
@@ -381,9 +226,9 @@ static void test_too_big(void **state)
 			struct run r = { .program = FROM_HOST, .gso_size = bigs[i].gso_size };
 			struct frame f;
 
-			if (!has(bigs[i].family, family & 1))
+			if (!family_has(bigs[i].family, family & 1))
 				continue;
-			tunnel_prepare(family & 2 ? T_DIRECT : 0, false); /* it makes no difference */
+			cluster_reset(family & 2 ? S_DIRECT : 0, family & 1, false); /* it makes no difference */
 			frame_build(&f, bigs[i].in, &defaults_from_host, family & 1);
 			run_program(&r, &f);
 			assert_int_equal(r.counter, wr_metric_key(WR_REASON_TOO_BIG, WR_EGRESS));
@@ -402,64 +247,44 @@ static void test_too_big(void **state)
 /* --- cut short --- */
 
 /* The outer IP header is the one that the frame's length decides by; all after it is the tunnel's. */
+static void cut_everywhere(const struct row_case *c)
+{
+	const size_t udp = c->over6 ? 54 : 34;
+	struct frame f;
+
+	row_prepare(c);
+	row_in(c, &f);
+	for (size_t len = udp; len < f.len; len++) {
+		struct run r = { .program = FROM_UPLINK };
+		struct frame cut = f;
+
+		cut.len = len;
+		run_program(&r, &cut);
+		/* Without the port it is nobody's; the stack will see that it is cut. */
+		if (len < udp + 8)
+			assert_int_equal(r.verdict, 0);
+		else if (r.counter != wr_metric_key(WR_REASON_TUNNEL_MALFORMED, WR_INGRESS) || r.verdict != 2)
+			fail_msg("%s: %zu of %zu bytes: %s", c->row->name, len, f.len, reason_names[r.counter / 2]);
+		frame_expect(&r.out, &cut);
+	}
+}
+
 static void test_cut(void **state)
 {
+	struct row_case c = { .program = FROM_UPLINK };
+
 	(void)state;
-	for (const struct tunnel_row *row = rows_from_uplink; row->name; row++)
-		for (int family = 0; family < 4; family++) {
-			const struct test t = { row, FROM_UPLINK, family & 1, family & 2 };
-			const struct layer *l = row->in;
-			struct frame f;
-
-			while (l->kind != L_END && l->kind != L_PAD)
-				l++;
-			if (row->reason != WR_REASON_TO_ENDPOINT || l->kind == L_PAD || !has(row->inner, t.v6) || !has(row->outer, t.over6))
-				continue;
-			tunnel_prepare(row->state, t.over6);
-			row_build(&t, row->in, &f);
-			for (size_t len = t.over6 ? 54 : 34; len < f.len; len++) {
-				struct run r = { .program = FROM_UPLINK };
-				struct frame cut = f;
-				const size_t ports = (t.over6 ? 54 : 34) + 8;
-
-				cut.len = len;
-				run_program(&r, &cut);
-				/* Without the port it is nobody's; the stack will see that it is cut. */
-				if (len < ports)
-					assert_int_equal(r.verdict, 0);
-				else if (r.counter != wr_metric_key(WR_REASON_TUNNEL_MALFORMED, WR_INGRESS) || r.verdict != 2)
-					fail_msg("%s: %zu of %zu bytes: %s", row->name, len, f.len, reason_names[r.counter / 2]);
-				frame_expect(&r.out, &cut);
-			}
-		}
+	while (row_next(&c))
+		if (c.row->reason == WR_REASON_TO_ENDPOINT && !row_is_padded(c.row))
+			cut_everywhere(&c);
 }
 
 int run_tunnel_tests(void)
 {
-	enum { MAX = 2048 };
-	static struct test tests[MAX];
-	static struct CMUnitTest units[MAX + 4];
-	static const struct tunnel_row *const tables_[] = { rows_from_uplink, rows_from_host };
-	size_t n = 0;
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_trips),	cmocka_unit_test(test_ports), cmocka_unit_test(test_pieces),
+		cmocka_unit_test(test_too_big), cmocka_unit_test(test_cut),
+	};
 
-	for (int table = 0; table < 2; table++)
-		for (const struct tunnel_row *row = tables_[table]; row->name; row++)
-			for (int family = 0; family < 4; family++) {
-				struct test *t = &tests[n];
-
-				if (!has(row->inner, family & 1) || !has(row->outer, family & 2))
-					continue;
-				if (n == MAX)
-					abort();
-				*t = (struct test){ row, table ? FROM_HOST : FROM_UPLINK, family & 1, family & 2 };
-				snprintf(t->name, sizeof(t->name), "%s v%d over v%d: %s", table ? "from_host" : "from_uplink",
-					 t->v6 ? 6 : 4, t->over6 ? 6 : 4, row->name);
-				units[n++] = (struct CMUnitTest){ .name = t->name, .test_func = test_row, .initial_state = t };
-			}
-	units[n++] = (struct CMUnitTest)cmocka_unit_test(test_trips);
-	units[n++] = (struct CMUnitTest)cmocka_unit_test(test_ports);
-	units[n++] = (struct CMUnitTest)cmocka_unit_test(test_pieces);
-	units[n++] = (struct CMUnitTest)cmocka_unit_test(test_too_big);
-	units[n++] = (struct CMUnitTest)cmocka_unit_test(test_cut);
-	return _cmocka_run_group_tests("bpf_tunnel", units, n, harness_setup, NULL);
+	return cmocka_run_group_tests_name("bpf_tunnel", tests, harness_setup, NULL);
 }

@@ -17,8 +17,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "expect.h"
 #include "load.h"
-#include "tunnel.h"
+#include "state.h"
 #include "warren.skel.h"
 
 #define DEADLINE_MS 5000

@@ -22,18 +22,21 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bytes.h"
+#include "expect.h"
 #include "rows.h"
 
 #define DEADLINE_SECONDS 5
 #define RING_FRAMES 8u
 #define RING_FRAME 8192u
 
+enum { POD_PROGRAMS = TO_POD + 1 };
 enum sender { PLAIN, RING, SENDERS };
 
 static struct {
-	int out[PROGRAMS][SENDERS]; /* sockets that put frames before each program */
-	uint8_t *ring[PROGRAMS];
-	unsigned next[PROGRAMS];
+	int out[POD_PROGRAMS][SENDERS]; /* sockets that put frames before each program */
+	uint8_t *ring[POD_PROGRAMS];
+	unsigned next[POD_PROGRAMS];
 	int in[DEVICES]; /* of the pods' ends */
 } wire;
 
@@ -124,12 +127,6 @@ static void receive_wait(enum device d, struct frame *f)
 			fail_msg("nothing came to %s", device_name(d));
 }
 
-static void frame_expect(const struct frame *got, const struct frame *want)
-{
-	assert_int_equal(got->len, want->len);
-	assert_memory_equal(got->data, want->data, want->len);
-}
-
 /* --- counters --- */
 
 static uint64_t packets_counted(void)
@@ -197,16 +194,18 @@ static enum device receiver_of(enum wr_reason reason)
 	}
 }
 
-static void row_on_wire(const struct row *row, enum program program, enum sender sender, bool v6)
+static void row_on_wire(const struct row_case *c, enum sender sender)
 {
-	uint32_t key = wr_metric_key(row->reason, program == FROM_POD ? WR_EGRESS : WR_INGRESS);
+	const struct row *row = c->row;
+	const enum program program = c->program;
+	uint32_t key = wr_metric_key(row->reason, program_direction(program));
 	enum device receiver = receiver_of(row->reason);
 	struct wr_metric before[WR_METRICS], after[WR_METRICS];
 	struct frame f, got;
 	uint64_t counted;
 
-	row_prepare(row, program, v6);
-	row_in(row, program, v6, &f);
+	row_prepare(c);
+	row_in(c, &f);
 	metrics_read(before);
 	counted = packets_counted();
 	send_frame(program, sender, &f);
@@ -214,33 +213,33 @@ static void row_on_wire(const struct row *row, enum program program, enum sender
 	metrics_read(after);
 	if (after[key].packets != before[key].packets + 1)
 		fail_msg("%s: not counted as %s", row->name, reason_names[row->reason]);
-	assert_int_equal(events_drain(NULL), row_is_reported(row));
+	assert_int_equal(events_drain(NULL), row_is_reported(c));
 	if (receiver) {
 		receive_wait(receiver, &got);
-		row_out(row, program, v6, &f);
+		row_out(c, &f);
 		frame_expect(&got, &f);
 	}
-	marker_expect(program, v6);
+	marker_expect(program, c->v6);
 	/* Once each, and the marker: no answer of the gateway went through to_pod. */
 	assert_int_equal(packets_counted(), counted + 2);
 }
 
 /* A row's mark and a to_pod row's peer cannot be had by a packet socket. */
-static bool row_has_wire(const struct row *row, bool v6)
+static bool row_has_wire(const struct row *row)
 {
-	return row_has_family(row, v6) && !row->mark_in && row->entered == NO_DEVICE;
+	return !row->mark_in && row->entered == NO_DEVICE;
 }
 
 static void table_on_wire(enum program program, enum sender sender)
 {
+	struct row_case c = { .program = program };
 	unsigned rows = 0;
 
-	for (const struct row *row = tables[program]; row->name; row++)
-		for (int v6 = 0; v6 < 2; v6++)
-			if (row_has_wire(row, v6)) {
-				row_on_wire(row, program, sender, v6);
-				rows++;
-			}
+	while (row_next(&c))
+		if (row_has_wire(c.row)) {
+			row_on_wire(&c, sender);
+			rows++;
+		}
 	print_message("%u rows\n", rows);
 }
 
@@ -285,8 +284,7 @@ static void super_packet(bool v6)
 	memset(buf, 0, sizeof(buf));
 	memcpy(data, f.data, f.len);
 	length = f.len - 14 - (v6 ? 40 : 0) + DATA;
-	data[length_at] = length >> 8;
-	data[length_at + 1] = length;
+	put16(data + length_at, length);
 	*vnet = (struct virtio_net_hdr){ .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
 					 .gso_type = v6 ? VIRTIO_NET_HDR_GSO_TCPV6 : VIRTIO_NET_HDR_GSO_TCPV4,
 					 .hdr_len = f.len,
@@ -341,7 +339,7 @@ static int wire_setup(void **state)
 
 static int wire_teardown(void **state)
 {
-	for (int program = 0; program < PROGRAMS; program++) {
+	for (int program = 0; program < POD_PROGRAMS; program++) {
 		munmap(wire.ring[program], RING_FRAMES * RING_FRAME);
 		for (int sender = 0; sender < SENDERS; sender++)
 			close(wire.out[program][sender]);

@@ -2,71 +2,15 @@
 /* xdp_uplink: the denylist, every field of a tunnel packet, what is taken apart and what it says then. */
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 #include <linux/bpf.h>
+#include <linux/pkt_cls.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <bpf/libbpf.h>
-
+#include "expect.h"
 #include "tunnel_frame.h"
-
-struct xdp_run {
-	size_t meta_in; /* bytes of metadata that the packet comes with */
-	int verdict;
-	size_t meta;    /* bytes of metadata behind it */
-	struct wr_xdp_meta said;
-	struct frame out; /* without metadata */
-	int moved;      /* counters, and the last of them */
-	uint32_t counter;
-	uint64_t bytes;
-	int events;
-	struct wr_event event;
-};
-
-static void xdp_once(struct xdp_run *r, const struct frame *in)
-{
-	uint8_t data_in[FRAME_MAX + 32] = { 0 }, data_out[FRAME_MAX + 32];
-	struct xdp_md ctx = {
-		.data = (uint32_t)r->meta_in,
-		.data_end = (uint32_t)(r->meta_in + in->len),
-		.ingress_ifindex = device_ifindex(DEVICE_UPLINK),
-	}, ctx_out;
-	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = data_in, .data_size_in = (uint32_t)(r->meta_in + in->len),
-		    .data_out = data_out, .data_size_out = sizeof(data_out), .ctx_in = &ctx, .ctx_size_in = sizeof(ctx),
-		    .ctx_out = &ctx_out, .ctx_size_out = sizeof(ctx_out), .repeat = 1);
-
-	memset(data_in, 0xa5, r->meta_in);
-	memcpy(data_in + r->meta_in, in->data, in->len);
-	if (bpf_prog_test_run_opts(program_fd(XDP_UPLINK), &opts))
-		fail_msg("BPF_PROG_TEST_RUN of %zu bytes: %m", in->len);
-	r->verdict = (int)opts.retval;
-	r->meta = ctx_out.data;
-	r->out.len = opts.data_size_out - r->meta;
-	memcpy(r->out.data, data_out + r->meta, r->out.len);
-	memset(&r->said, 0, sizeof(r->said));
-	if (r->meta == sizeof(r->said))
-		memcpy(&r->said, data_out, sizeof(r->said));
-}
-
-static void xdp_run(struct xdp_run *r, const struct frame *in)
-{
-	struct wr_metric before[WR_METRICS], after[WR_METRICS];
-
-	events_drain(NULL);
-	metrics_read(before);
-	xdp_once(r, in);
-	metrics_read(after);
-	r->moved = 0;
-	for (uint32_t key = 0; key < WR_METRICS; key++) {
-		if (before[key].packets == after[key].packets)
-			continue;
-		r->moved++;
-		r->counter = key;
-		r->bytes = after[key].bytes - before[key].bytes;
-	}
-	r->events = events_drain(&r->event);
-}
 
 /* --- what may come out --- */
 
@@ -75,46 +19,38 @@ static bool frames_equal(const struct frame *a, const struct frame *b)
 	return a->len == b->len && !memcmp(a->data, b->data, a->len);
 }
 
-static bool is_passed(const struct xdp_run *r, const struct frame *in)
+static bool is_passed(const struct run *r, const struct frame *in)
 {
 	return r->verdict == XDP_PASS && !r->meta && frames_equal(&r->out, in);
 }
 
 /* The inner packet behind the outer Ethernet addresses, and who sent it. */
-static bool is_taken_apart(const struct xdp_run *r, const struct frame *in, size_t outer, uint64_t identity)
+static bool is_taken_apart(const struct run *r, const struct frame *in, size_t outer, uint64_t identity)
 {
 	struct frame want = { .len = in->len - outer };
 
 	memcpy(want.data, in->data + outer, want.len);
 	memcpy(want.data, in->data, 12);
 	return r->verdict == XDP_PASS && r->meta == sizeof(r->said) && frames_equal(&r->out, &want) &&
-	       r->said.magic == TUNNEL_MAGIC && r->said.identity == identity && r->said.slot == TUNNEL_SLOT && !r->said.pad;
-}
-
-static bool is_dropped(const struct xdp_run *r, const struct frame *in, enum wr_reason reason)
-{
-	return r->verdict == XDP_DROP && r->moved == 1 && r->counter == wr_metric_key(reason, WR_INGRESS) &&
-	       r->bytes == in->len && r->events == 1 && r->event.reason == reason && r->event.direction == WR_INGRESS &&
-	       r->event.ifindex == device_ifindex(DEVICE_UPLINK) && r->event.length == in->len &&
-	       !memcmp(r->event.headers, in->data, r->event.captured);
+	       r->said.magic == TUNNEL_MAGIC && r->said.identity == identity && r->said.slot == SLOT_C && !r->said.pad;
 }
 
 static void expect(const char *name, const struct tunnel_fields *fields, const struct tunnel_frame *t, enum wr_reason reason,
 		   bool decap)
 {
-	struct xdp_run r = { 0 };
-	bool good;
+	struct run r = { .program = XDP_UPLINK };
 
-	xdp_run(&r, &t->f);
-	if (reason)
-		good = is_dropped(&r, &t->f, reason);
-	else if (decap)
-		good = is_taken_apart(&r, &t->f, t->outer, TUNNEL_IDENTITY) && !r.moved && !r.events;
-	else
-		good = is_passed(&r, &t->f) && !r.moved && !r.events;
-	if (!good)
-		fail_msg("%s, IPv%d over IPv%d: verdict %d, %zu bytes of metadata, %d counters (last %u), %d events", name,
-			 fields->inner6 ? 6 : 4, fields->outer6 ? 6 : 4, r.verdict, r.meta, r.moved, r.counter, r.events);
+	print_message("  %s, IPv%d over IPv%d\n", name, fields->inner6 ? 6 : 4, fields->outer6 ? 6 : 4);
+	run_program(&r, &t->f);
+	counter_expect(&r, reason);
+	if (reason) {
+		assert_int_equal(r.verdict, XDP_DROP);
+		assert_int_equal(r.moved.bytes, t->f.len);
+		event_expect(&r, reason, DEVICE_UPLINK, &t->f);
+		return;
+	}
+	assert_int_equal(r.events, 0);
+	assert_true(decap ? is_taken_apart(&r, &t->f, t->outer, TUNNEL_IDENTITY) : is_passed(&r, &t->f));
 }
 
 /* --- fields --- */
@@ -163,8 +99,8 @@ static const struct {
 	{ "reserved flags", { .flags = 0x3f }, 0, true },
 	{ "IPv4 in Geneve", { .protocol = V(0x0800) }, D(MALFORMED) },
 	{ "VNI 0", { .vni = V(0) }, D(VNI) },
-	{ "VNI one more", { .vni = V(TUNNEL_VNI + 1) }, D(VNI) },
-	{ "VNI high byte", { .vni = V(TUNNEL_VNI | 0x800000) }, D(VNI) },
+	{ "VNI one more", { .vni = V(WR_TUNNEL_VNI + 1) }, D(VNI) },
+	{ "VNI high byte", { .vni = V(WR_TUNNEL_VNI | 0x800000) }, D(VNI) },
 	{ "no option", { .no_option = true }, D(OPTION) },
 	{ "option length 0 words", { .words = V(0) }, D(OPTION) },
 	{ "options cut", { .words = V(2) }, D(MALFORMED) },
@@ -227,12 +163,10 @@ static void without_decap(void **state)
 static void node_gone(void **state)
 {
 	const struct tunnel_fields fields = { 0 };
-	const struct wr_node empty = { 0 };
-	const uint32_t slot = TUNNEL_SLOT;
 	struct tunnel_frame t;
 
 	tunnel_state(true);
-	bpf_map_update_elem(map_fd("nodes"), &slot, &empty, BPF_ANY);
+	node_empty(SLOT_C);
 	tunnel_build(&t, &fields);
 	expect("the node has gone", &fields, &t, WR_REASON_TUNNEL_SENDER, false);
 }
@@ -240,12 +174,10 @@ static void node_gone(void **state)
 static void no_cluster(void **state)
 {
 	const struct tunnel_fields fields = { .version = 3 };
-	const struct wr_cluster none = { 0 };
-	const uint32_t zero = 0;
 	struct tunnel_frame t;
 
 	tunnel_state(true);
-	bpf_map_update_elem(map_fd("cluster"), &zero, &none, BPF_ANY);
+	cluster_clear();
 	tunnel_build(&t, &fields);
 	expect("no cluster", &fields, &t, WR_REASON_NONE, false);
 }
@@ -254,19 +186,19 @@ static void no_cluster(void **state)
 static void foreign_metadata(void **state)
 {
 	struct tunnel_fields fields = { .port = V(53) };
-	struct xdp_run r;
+	struct run r;
 	struct tunnel_frame t;
 
 	tunnel_state(true);
 	for (size_t size = 4; size <= 32; size += 4) {
-		r = (struct xdp_run){ .meta_in = size };
+		r = (struct run){ .program = XDP_UPLINK, .meta_in = size };
 		fields.port = V(53);
 		tunnel_build(&t, &fields);
-		xdp_once(&r, &t.f);
+		run_quietly(&r, &t.f);
 		assert_true(is_passed(&r, &t.f));
 		fields.port = 0;
 		tunnel_build(&t, &fields);
-		xdp_once(&r, &t.f);
+		run_quietly(&r, &t.f);
 		assert_true(is_taken_apart(&r, &t.f, t.outer, TUNNEL_IDENTITY));
 	}
 }
@@ -276,10 +208,10 @@ static void foreign_metadata(void **state)
 static void judged_as_the_model_says(const struct frame *f, const char *what)
 {
 	struct outcome want = tunnel_model(f->data, f->len);
-	struct xdp_run r = { 0 };
+	struct run r = { .program = XDP_UPLINK };
 	bool good;
 
-	xdp_once(&r, f);
+	run_quietly(&r, f);
 	if (want.reason)
 		good = r.verdict == XDP_DROP;
 	else if (want.decap)
@@ -378,6 +310,34 @@ static void mutations(void **state)
 	assert_in_range(dropped, count / 20, count - count / 20);
 }
 
+/* --- what from_uplink makes of it --- */
+
+#define ORIGIN_TAG 0x57524d44u /* XDP_ORIGIN_TAG (bpf/lib/xdp_meta.h) */
+
+/* A packet that was taken apart is judged or dropped, whoever its frame was for: the stack gets none unseen. */
+static void for_others(void **state)
+{
+	static const enum wr_reason reasons[] = { WR_REASON_TUNNEL_TARGET, WR_REASON_TUNNEL_SOURCE };
+	const struct tunnel_fields good = { 0 };
+	struct tunnel_frame t;
+	struct frame f;
+
+	tunnel_state(true);
+	tunnel_build(&t, &good);
+	for (int group = 0; group < 2; group++) {
+		struct run r = { .program = FROM_UPLINK,
+				 .cb = { ORIGIN_TAG, (uint32_t)TUNNEL_MAGIC, (uint32_t)(TUNNEL_IDENTITY >> 32),
+					 (uint32_t)TUNNEL_IDENTITY, SLOT_C } };
+
+		f.len = t.f.len - t.outer;
+		memcpy(f.data, t.f.data + t.outer, f.len);
+		f.data[0] |= group;
+		run_program(&r, &f);
+		assert_int_equal(r.counter, wr_metric_key(reasons[group], WR_INGRESS));
+		assert_int_equal(r.verdict, TC_ACT_SHOT);
+	}
+}
+
 /* --- the denylist --- */
 
 static void deny_set(const void *address, unsigned bits, bool v6, bool on)
@@ -391,10 +351,12 @@ static void deny_set(const void *address, unsigned bits, bool v6, bool on)
 
 	memset(zeros, 0, sizeof(zeros));
 	memcpy(&key.addr, address, v6 ? 16 : 4);
-	bpf_map_update_elem(map_fd("deny_state"), &zero, &state, BPF_ANY);
-	bpf_map_update_elem(map_fd("deny_hits"), &deny.counter, zeros, BPF_ANY);
-	assert_int_equal(on ? bpf_map_update_elem(map_fd(trie), &key, &deny, BPF_ANY)
-			    : bpf_map_delete_elem(map_fd(trie), &key), 0);
+	map_put("deny_state", &zero, &state);
+	map_put("deny_hits", &deny.counter, zeros);
+	if (on)
+		map_put(trie, &key, &deny);
+	else
+		assert_int_equal(bpf_map_delete_elem(map_fd(trie), &key), 0);
 }
 
 static uint64_t deny_counted(bool v6, uint64_t *bytes)
@@ -419,17 +381,17 @@ static void denylist(void **state)
 		/* Whatever it is: a good tunnel packet, one without a transport header that XDP looks at. */
 		const struct tunnel_fields good = { .outer6 = v6 }, other = { .outer6 = v6, .later = true, .elsewhere = true };
 		struct tunnel_frame t;
-		struct xdp_run r = { 0 };
+		struct run r = { .program = XDP_UPLINK };
 		uint64_t bytes;
 
-		deny_set(tunnel_remote(v6), v6 ? 64 : 30, v6, true);
+		deny_set(who_address(NODE_C, v6), v6 ? 64 : 30, v6, true);
 		tunnel_build(&t, &good);
 		expect("denied", &good, &t, WR_REASON_DENYLIST, false);
 		assert_int_equal(deny_counted(v6, &bytes), 1);
 		assert_int_equal(bytes, t.f.len);
 		/* In a flood only the first of a tick is reported; each is counted. */
 		for (int i = 0; i < 1000; i++) {
-			xdp_run(&r, &t.f);
+			run_program(&r, &t.f);
 			assert_int_equal(r.verdict, XDP_DROP);
 			assert_int_equal(r.counter, wr_metric_key(WR_REASON_DENYLIST, WR_INGRESS));
 			if (!r.events)
@@ -437,16 +399,16 @@ static void denylist(void **state)
 		}
 		assert_int_equal(r.events, 0);
 		tunnel_build(&t, &other);
-		xdp_run(&r, &t.f);
+		run_program(&r, &t.f);
 		assert_int_equal(r.verdict, XDP_DROP);
-		deny_set(tunnel_remote(v6), v6 ? 64 : 30, v6, false);
+		deny_set(who_address(NODE_C, v6), v6 ? 64 : 30, v6, false);
 		tunnel_build(&t, &good);
 		expect("no longer denied", &good, &t, WR_REASON_NONE, true);
 		/* The neighbouring prefix. */
-		deny_set(tunnel_remote(v6), v6 ? 128 : 32, v6, true);
+		deny_set(who_address(NODE_C, v6), v6 ? 128 : 32, v6, true);
 		tunnel_build(&t, &(struct tunnel_fields){ .outer6 = v6, .stranger = true });
 		expect("the one beside it is", &good, &t, WR_REASON_TUNNEL_SENDER, false);
-		deny_set(tunnel_remote(v6), v6 ? 128 : 32, v6, false);
+		deny_set(who_address(NODE_C, v6), v6 ? 128 : 32, v6, false);
 	}
 }
 
@@ -462,6 +424,7 @@ int run_xdp_tests(void)
 		cmocka_unit_test(every_field),	    cmocka_unit_test(without_decap), cmocka_unit_test(node_gone),
 		cmocka_unit_test(no_cluster),	    cmocka_unit_test(foreign_metadata),
 		cmocka_unit_test(cut_at_every_byte), cmocka_unit_test(mutations),     cmocka_unit_test(denylist),
+		cmocka_unit_test(for_others),
 	};
 
 	return cmocka_run_group_tests_name("bpf_xdp", tests, harness_setup, forget);

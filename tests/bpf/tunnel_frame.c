@@ -1,214 +1,88 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "tunnel_frame.h"
 
-#include <arpa/inet.h>
-#include <bpf/bpf.h>
 #include <string.h>
 
-static const uint8_t local4[] = { 192, 0, 2, 1 }, remote4[] = { 192, 0, 2, 2 }, stranger4[] = { 192, 0, 2, 9 };
-static const uint8_t local6[16] = { 0x20, 1, 0xd, 0xb8, [15] = 1 }, remote6[16] = { 0x20, 1, 0xd, 0xb8, [15] = 2 },
-		     stranger6[16] = { 0x20, 1, 0xd, 0xb8, [15] = 9 };
-
-#define GIVEN(field, usual) (fields->field ? fields->field & 0xffffff : (usual))
-
-const uint8_t *tunnel_remote(bool v6)
-{
-	return v6 ? remote6 : remote4;
-}
-
-static uint16_t load16(const uint8_t *at)
-{
-	return (uint16_t)(at[0] << 8 | at[1]);
-}
-
-static void put16(uint8_t *at, unsigned value)
-{
-	at[0] = (uint8_t)(value >> 8);
-	at[1] = (uint8_t)value;
-}
-
-static void put_bytes(struct frame *f, const void *bytes, size_t size)
-{
-	memcpy(f->data + f->len, bytes, size);
-	f->len += size;
-}
+#include "bytes.h"
 
 /* --- build --- */
 
-static void put_option(struct frame *f, unsigned class, unsigned type, unsigned words, size_t data)
+static struct layer further(int what)
 {
-	uint8_t option[4 + 64] = { (uint8_t)(class >> 8), (uint8_t)class, (uint8_t)type, (uint8_t)words };
-
-	for (int i = 0; i < 8; i++)
-		option[4 + i] = (uint8_t)(TUNNEL_IDENTITY >> (56 - 8 * i));
-	put_bytes(f, option, 4 + data);
-}
-
-static void put_further(struct frame *f, int what)
-{
-	unsigned words = (unsigned)what % 100;
-
 	if (what >= 200)
-		put_option(f, WR_TUNNEL_OPTION_CLASS, WR_TUNNEL_OPTION, 2, 8);
-	else if (what)
-		put_option(f, 0x0100, what >= 100 ? 0x81 : 0x01, words, words * 4);
+		return (struct layer)OPT(.n = 8, .identity = TUNNEL_IDENTITY);
+	return (struct layer)OPT(.class = 0x0100, .type = what >= 100 ? 0x81 : 1, .n = what % 100 * 4);
 }
 
-static void put_inner(struct frame *f, const struct tunnel_fields *fields)
+static size_t options_put(struct layer *at, const struct tunnel_fields *fields)
 {
-	static const uint8_t macs[12] = { 2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2 };
-	const size_t header = fields->inner6 ? 40 : 20, payload = (size_t)(fields->payload ? fields->payload : 20);
-	uint8_t ip[40] = { 0 }, type[2], bytes[256];
-	int length = (int)(payload + (fields->inner6 ? 0 : header)) + fields->inner_len;
+	size_t n = 0;
 
-	put_bytes(f, macs, sizeof(macs));
-	put16(type, (unsigned)GIVEN(inner_type, fields->inner6 ? 0x86dd : 0x0800));
-	put_bytes(f, type, sizeof(type));
-	if (fields->inner6) {
-		ip[0] = (uint8_t)(GIVEN(inner_version, 6) << 4 | fields->inner_tos >> 4);
-		ip[1] = (uint8_t)(fields->inner_tos << 4);
-		put16(ip + 4, (unsigned)length);
-		ip[6] = 17;
-	} else {
-		ip[0] = (uint8_t)(GIVEN(inner_version, 4) << 4 | GIVEN(inner_ihl, 5));
-		ip[1] = (uint8_t)fields->inner_tos;
-		put16(ip + 2, (unsigned)length);
-		ip[9] = 17;
-	}
-	put_bytes(f, ip, header);
-	for (size_t i = 0; i < payload; i++)
-		bytes[i % sizeof(bytes)] = (uint8_t)i;
-	put_bytes(f, bytes, payload);
-}
-
-static void put_geneve(struct frame *f, const struct tunnel_fields *fields)
-{
-	size_t at = f->len;
-	uint8_t header[8] = { 0 };
-	unsigned vni = (unsigned)GIVEN(vni, TUNNEL_VNI);
-
-	header[1] = (uint8_t)fields->flags;
-	put16(header + 2, (unsigned)GIVEN(protocol, 0x6558));
-	header[4] = (uint8_t)(vni >> 16);
-	put16(header + 5, vni);
-	put_bytes(f, header, sizeof(header));
-	put_further(f, fields->before);
+	if (fields->before)
+		at[n++] = further(fields->before);
 	if (!fields->no_option)
-		put_option(f, (unsigned)GIVEN(option_class, WR_TUNNEL_OPTION_CLASS), (unsigned)GIVEN(option_type, WR_TUNNEL_OPTION),
-			   (unsigned)GIVEN(option_words, 2), 8);
-	put_further(f, fields->after);
-	f->data[at] = (uint8_t)(fields->version << 6 | (GIVEN(words, (int)(f->len - at - 8) / 4) & 0x3f));
+		at[n++] = (struct layer)OPT(.class = fields->option_class, .type = fields->option_type, .n = 8,
+					    .words = fields->option_words, .identity = TUNNEL_IDENTITY);
+	if (fields->after)
+		at[n++] = further(fields->after);
+	return n;
 }
 
-static void put_outer(struct frame *f, const struct tunnel_fields *fields)
+static void add16(uint8_t *at, int what)
 {
-	static const uint8_t macs[12] = { 2, 0, 0, 0, 0, 0x11, 2, 0, 0, 0, 0, 0x12 }, options[4] = { 1, 1, 1, 0 };
-	const bool v6 = fields->outer6;
-	const uint8_t *src = fields->stranger ? v6 ? stranger6 : stranger4 : tunnel_remote(v6);
-	const uint8_t *dst = fields->elsewhere ? v6 ? stranger6 : stranger4 : v6 ? local6 : local4;
-	uint8_t ip[40] = { 0 }, type[2];
-
-	put_bytes(f, macs, sizeof(macs));
-	put16(type, v6 ? 0x86dd : 0x0800);
-	put_bytes(f, type, sizeof(type));
-	if (v6) {
-		ip[0] = (uint8_t)(0x60 | fields->tos >> 4);
-		ip[1] = (uint8_t)(fields->tos << 4);
-		ip[6] = fields->more || fields->later ? 44 : 17;
-		memcpy(ip + 8, src, 16);
-		memcpy(ip + 24, dst, 16);
-		put_bytes(f, ip, 40);
-		return;
-	}
-	ip[0] = (uint8_t)(0x45 + fields->ip_options);
-	ip[1] = (uint8_t)fields->tos;
-	put16(ip + 6, fields->later ? 100 : fields->more ? 0x2000 : 0x4000);
-	ip[8] = 64;
-	ip[9] = 17;
-	memcpy(ip + 12, src, 4);
-	memcpy(ip + 16, dst, 4);
-	put_bytes(f, ip, 20);
-	if (fields->ip_options)
-		put_bytes(f, options, sizeof(options));
+	put16(at, read16(at) + (unsigned)what);
 }
 
 void tunnel_build(struct tunnel_frame *t, const struct tunnel_fields *fields)
 {
-	struct frame *f = &t->f;
-	uint8_t udp[8] = { 0 };
-	size_t l4;
+	const int payload = fields->payload ? fields->payload : 20;
+	const size_t inner = 14 + (fields->inner6 ? 40 : 20) + (size_t)payload + (size_t)fields->padding;
+	uint8_t *data = t->f.data, *ip;
+	struct layer l[LAYERS] = {
+		ETH(),
+		IP(.outer = true, .src = NODE_C, .dst = fields->elsewhere ? NODE_D : NODE, .tos = fields->tos, .df = 1,
+		   .words = fields->ip_options ? 6 : 0),
+	};
+	size_t n = 2;
 
-	memset(t, 0, sizeof(*t));
-	put_outer(f, fields);
-	l4 = f->len;
-	put16(udp, 50000);
-	put16(udp + 2, (unsigned)GIVEN(port, WR_TUNNEL_PORT));
-	put16(udp + 6, (unsigned)fields->checksum);
-	put_bytes(f, udp, sizeof(udp));
-	put_geneve(f, fields);
-	t->outer = f->len;
-	put_inner(f, fields);
-	put16(f->data + l4 + 4, (unsigned)((int)(f->len - l4) + fields->udp_len));
-	if (fields->outer6)
-		put16(f->data + 18, (unsigned)((int)(f->len - 54) + fields->ip_len));
-	else
-		put16(f->data + 16, (unsigned)((int)(f->len - 14) + fields->ip_len));
-	f->len += (size_t)fields->padding;
+	if (fields->more || fields->later)
+		l[n++] = (struct layer)FRAG(.more = fields->more, .off = fields->later ? 800 : 0);
+	l[n++] = (struct layer)UDP(.sport = 50000, .dport = fields->port ? fields->port : WR_TUNNEL_PORT, .check = V(fields->checksum));
+	l[n++] = (struct layer)GENEVE(.version = fields->version, .vni = fields->vni, .proto = fields->protocol, .flags = fields->flags,
+				      .words = fields->words);
+	n += options_put(&l[n], fields);
+	l[n++] = (struct layer)ETH(.proto = fields->inner_type);
+	l[n++] = (struct layer)IP(.src = POD_C, .version = fields->inner_version, .words = fields->inner_ihl, .tos = fields->inner_tos);
+	l[n++] = (struct layer)RAW(.proto = 17, .n = payload);
+	l[n++] = (struct layer)PAD(.n = fields->padding);
+	frame_build_over(&t->f, l, &defaults_from_uplink, fields->inner6, fields->outer6);
+	t->outer = t->f.len - inner;
+	ip = data + t->outer + 14;
+	add16(ip + (fields->inner6 ? 4 : 2), fields->inner_len);
+	add16(data + (fields->outer6 ? 18 : 16), fields->ip_len);
+	add16(data + (fields->outer6 ? 54 : 34) + 4, fields->udp_len);
+	if (fields->stranger)
+		data[fields->outer6 ? 37 : 29] ^= 8;
 }
 
 /* --- state --- */
 
-static void update(const char *map, const void *key, const void *value)
-{
-	if (bpf_map_update_elem(map_fd(map), key, value, BPF_ANY))
-		fail_msg("%s: %m", map);
-}
-
-/* What other tests have left would be believed. */
-static void empty(const char *map)
-{
-	uint8_t key[16];
-
-	while (!bpf_map_get_next_key(map_fd(map), NULL, key))
-		assert_int_equal(bpf_map_delete_elem(map_fd(map), key), 0);
-}
-
 void tunnel_state(bool decap)
 {
-	struct wr_cluster c = {
-		.revision = 1,
-		.flags = WR_CLUSTER_V4 | WR_CLUSTER_V6,
-		.vni = TUNNEL_VNI,
-		.port = htons(WR_TUNNEL_PORT),
-		.option_class = htons(WR_TUNNEL_OPTION_CLASS),
-	};
-	const struct wr_node node = { .id = 1 };
-	const struct wr_node_ref ref = { TUNNEL_SLOT };
 	const struct wr_uplink uplink = { .flags = decap ? WR_UPLINK_DECAP : 0, .magic = TUNNEL_MAGIC };
-	const uint32_t zero = 0, slot = TUNNEL_SLOT, ifindex = device_ifindex(DEVICE_UPLINK);
+	const uint32_t ifindex = device_ifindex(DEVICE_UPLINK);
 
-	memcpy(&c.addr4, local4, 4);
-	memcpy(&c.addr6, local6, 16);
-	empty("node_addr4");
-	empty("node_addr6");
-	update("cluster", &zero, &c);
-	update("nodes", &slot, &node);
-	update("node_addr4", remote4, &ref);
-	update("node_addr6", remote6, &ref);
-	update("uplinks", &ifindex, &uplink);
+	node_reset(0, false);
+	cluster_put(NODE, POD_A, 0);
+	node_put(SLOT_C, WR_NODE_RESOLVED);
+	map_put("uplinks", &ifindex, &uplink);
 }
 
 void tunnel_forget(void)
 {
-	const struct wr_cluster c = { 0 };
-	const struct wr_node node = { 0 };
-	const uint32_t zero = 0, slot = TUNNEL_SLOT, ifindex = device_ifindex(DEVICE_UPLINK);
+	const uint32_t ifindex = device_ifindex(DEVICE_UPLINK);
 
-	update("cluster", &zero, &c);
-	update("nodes", &slot, &node);
-	bpf_map_delete_elem(map_fd("node_addr4"), remote4);
-	bpf_map_delete_elem(map_fd("node_addr6"), remote6);
-	bpf_map_delete_elem(map_fd("uplinks"), &ifindex);
+	map_drop("uplinks", &ifindex);
 }
 
 /* --- the model --- */
@@ -223,11 +97,11 @@ static struct outcome model_geneve(const uint8_t *g, size_t len, size_t *used)
 	size_t end, at = 8;
 	int identities = 0;
 
-	if (len < 8 || g[0] >> 6 || load16(g + 2) != 0x6558)
+	if (len < 8 || g[0] >> 6 || read16(g + 2) != 0x6558)
 		DROP(MALFORMED);
 	if (g[1] & 0x80)
 		DROP(OPTION);
-	if ((g[4] << 16 | g[5] << 8 | g[6]) != TUNNEL_VNI)
+	if ((g[4] << 16 | g[5] << 8 | g[6]) != WR_TUNNEL_VNI)
 		DROP(VNI);
 	end = 8 + (g[0] & 0x3fu) * 4;
 	if (end + 14 > len)
@@ -237,7 +111,7 @@ static struct outcome model_geneve(const uint8_t *g, size_t len, size_t *used)
 
 		if (at + size > end)
 			DROP(MALFORMED);
-		if (load16(g + at) != WR_TUNNEL_OPTION_CLASS || g[at + 2] != WR_TUNNEL_OPTION) {
+		if (read16(g + at) != WR_TUNNEL_OPTION_CLASS || g[at + 2] != WR_TUNNEL_OPTION) {
 			if (g[at + 2] & 0x80)
 				DROP(OPTION);
 		} else {
@@ -259,16 +133,16 @@ static struct outcome model_geneve(const uint8_t *g, size_t len, size_t *used)
 static struct outcome model_inner(const uint8_t *in, size_t len, unsigned outer_ecn)
 {
 	struct outcome o = passes;
-	unsigned type = load16(in + 12), ecn;
+	unsigned type = read16(in + 12), ecn;
 
 	in += 14;
 	len -= 14;
 	if (type == 0x0800) {
-		if (len < 20 || in[0] >> 4 != 4 || load16(in + 2) != len)
+		if (len < 20 || in[0] >> 4 != 4 || read16(in + 2) != len)
 			DROP(MALFORMED);
 		ecn = in[1] & 3;
 	} else if (type == 0x86dd) {
-		if (len < 40 || in[0] >> 4 != 6 || load16(in + 4) + 40u != len)
+		if (len < 40 || in[0] >> 4 != 6 || read16(in + 4) + 40u != len)
 			DROP(MALFORMED);
 		ecn = in[1] >> 4 & 3;
 	} else {
@@ -280,25 +154,25 @@ static struct outcome model_inner(const uint8_t *in, size_t len, unsigned outer_
 
 struct outcome tunnel_model(const uint8_t *data, size_t len)
 {
-	const bool v6 = len >= 14 && load16(data + 12) == 0x86dd;
+	const bool v6 = len >= 14 && read16(data + 12) == 0x86dd;
 	const size_t l4 = v6 ? 54 : 34;
 	size_t l4_len, used = 0;
 	struct outcome o, inner;
 	unsigned ecn;
 
-	if (len < l4 + 8 || (!v6 && load16(data + 12) != 0x0800))
+	if (len < l4 + 8 || (!v6 && read16(data + 12) != 0x0800))
 		return passes;
-	if (v6 ? data[14] >> 4 != 6 || data[20] != 17 || memcmp(data + 38, local6, 16) != 0
-	       : data[14] != 0x45 || data[23] != 17 || memcmp(data + 30, local4, 4) != 0 || load16(data + 20) & 0x1fff)
+	if (v6 ? data[14] >> 4 != 6 || data[20] != 17 || memcmp(data + 38, who_address(NODE, true), 16) != 0
+	       : data[14] != 0x45 || data[23] != 17 || memcmp(data + 30, who_address(NODE, false), 4) != 0 || read16(data + 20) & 0x1fff)
 		return passes;
-	if (load16(data + l4 + 2) != WR_TUNNEL_PORT)
+	if (read16(data + l4 + 2) != WR_TUNNEL_PORT)
 		return passes;
 	if (!v6 && data[20] & 0x20)
 		DROP(FRAGMENT);
-	l4_len = v6 ? load16(data + 18) : (size_t)(load16(data + 16) - 20);
-	if (load16(data + l4 + 4) != l4_len || l4 + l4_len > len || l4_len < 8)
+	l4_len = v6 ? read16(data + 18) : (size_t)(read16(data + 16) - 20);
+	if (read16(data + l4 + 4) != l4_len || l4 + l4_len > len || l4_len < 8)
 		DROP(MALFORMED);
-	if (memcmp(data + (v6 ? 22 : 26), tunnel_remote(v6), v6 ? 16 : 4) != 0)
+	if (memcmp(data + (v6 ? 22 : 26), who_address(NODE_C, v6), v6 ? 16 : 4) != 0)
 		DROP(SENDER);
 	o = model_geneve(data + l4 + 8, l4_len - 8, &used);
 	if (o.reason)
@@ -306,7 +180,7 @@ struct outcome tunnel_model(const uint8_t *data, size_t len)
 	ecn = v6 ? data[15] >> 4 & 3 : data[15] & 3;
 	inner = model_inner(data + l4 + 8 + used, l4_len - 8 - used, ecn);
 	o.reason = inner.reason;
-	o.decap = inner.decap && !load16(data + l4 + 6) && len == l4 + l4_len;
+	o.decap = inner.decap && !read16(data + l4 + 6) && len == l4 + l4_len;
 	o.outer = l4 + 8 + used;
 	return o;
 }

@@ -3,10 +3,8 @@
 #ifndef WARREN_TEST_TUNNEL_FRAME_H
 #define WARREN_TEST_TUNNEL_FRAME_H
 
-#include "harness.h"
+#include "state.h"
 
-#define TUNNEL_VNI 7
-#define TUNNEL_SLOT 3
 #define TUNNEL_MAGIC 0x1122334455667788ull
 #define TUNNEL_IDENTITY 0x0200000000c0ffeeull
 
@@ -14,7 +12,6 @@
 struct tunnel_fields {
 	bool outer6, inner6;
 	bool stranger;      /* from an address that is no node's */
-	bool slot_empty;    /* from one whose node has just gone */
 	bool elsewhere;     /* not to this node's address */
 	int port;           /* V(n) */
 	int tos;            /* of the outer IP header */
@@ -44,7 +41,6 @@ void tunnel_build(struct tunnel_frame *t, const struct tunnel_fields *fields);
 /* The cluster, the node and the uplink that make a good one good. `decap`: XDP takes it apart. */
 void tunnel_state(bool decap);
 void tunnel_forget(void);
-const uint8_t *tunnel_remote(bool v6); /* the other node's address */
 
 struct outcome {
 	enum wr_reason reason; /* NONE: passes */

@@ -2,15 +2,12 @@
 """The real callers of a CNI plugin: containerd with runc, and libcni's own tool."""
 
 import json
-import os
 import subprocess
-import sys
 
 import pytest
 
-from lab import BUILD, REPO, TIMEOUT, Lab, wait_for
-
-sys.path.append(str(REPO / "tests/net"))  # agent_lab
+from lab import BUILD, REPO, Lab
+from netns import TIMEOUT
 
 CONTAINERD = REPO / "examples/lab/containerd"
 

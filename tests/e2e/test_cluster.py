@@ -9,7 +9,8 @@ import subprocess
 import pytest
 
 from conftest import CONTAINERD, url
-from lab import BUILD, REPO, TIMEOUT, wait_for
+from lab import BUILD, REPO
+from netns import TIMEOUT, wait_for
 
 CLUSTER, NODE = REPO / "examples/lab/cluster", REPO / "examples/lab/node"
 ENV = {**os.environ, "WARREN_BUILD": str(BUILD), "LAB_CLUSTER": "testing"}

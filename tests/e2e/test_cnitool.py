@@ -4,7 +4,8 @@
 import pytest
 
 from conftest import fetch_from, write_conflist
-from lab import POD_CIDR, Lab, network, wait_for
+from lab import Lab, network
+from netns import wait_for
 
 VERSIONS = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"]
 OLD = "1.0.0"  # what Debian's reference plugins know

@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from conftest import fetch_from, write_conflist
-from lab import GATEWAY, NODE_GATEWAY, Lab, network, wait_for
+from lab import GATEWAY, NODE_GATEWAY, Lab, network
+from netns import wait_for
 
 HOST_PORT = 8080
 

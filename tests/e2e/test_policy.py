@@ -6,9 +6,10 @@ from itertools import product
 
 import pytest
 
-from agent_lab import Agent
+from agent import Agent
+from lab import REPO
+from netns import TIMEOUT
 from conftest import url
-from lab import REPO, TIMEOUT
 
 POLICY = REPO / "examples/policy"
 PORTS = {"visitors.client": 80, "shop.web": 80, "shop.api": 8080, "shop.db": 5432}

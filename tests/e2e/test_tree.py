@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from agent_lab import Agent
+from agent import Agent
 from lab import BUILD, REPO
 
 EXAMPLES = sorted(REPO.glob("examples/*.conflist"))

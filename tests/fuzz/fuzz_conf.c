@@ -27,7 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			abort();
 		check_set(&conf.ipam.set4);
 		check_set(&conf.ipam.set6);
-	} else if (!err.cni_code || !err.msg[0]) {
+	} else if (!err.code || !err.msg[0]) {
 		abort();
 	}
 	conf_free(&conf);

@@ -19,10 +19,6 @@ SKELETON = "warren.skel.h"
 LOADER = "user/dp"
 # Who calls a library, whichever header it comes by.
 CALLS = {"mnl_": "<libmnl/…>", "nftnl_": "<libnftnl/…>", "yaml_": "<yaml.h>", "uv_": "<uv.h>", "MHD_": "<microhttpd.h>"}
-# (file, what it uses): why.
-EXCEPTIONS = {
-    ("cni/wire.c", "mnl_"): "asks for one route in ADD; user/nl's own question would cost two more messages",
-}
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*(?:"([^"]+)"|<([^>]+)>)', re.M)
 ROW = re.compile(r"^\| (`[^|]+) \|[^|]*\| ([^|]+) \|$", re.M)
@@ -61,19 +57,14 @@ class Tree:
     def __init__(self, layers, files, loader=LOADER):
         self.layers, self.files, self.loader = layers, files, loader
         self.libraries = set().union(*(layer.libraries for layer in layers.values()))
-        self.edges, self.breaches, self.used = {}, [], set()
+        self.edges, self.breaches = {}, []
         for path in sorted(files):
             self.check(path)
         self.circles()
         self.namesakes()
-        self.breaches += [f"{path}: uses {what} no more: take it out of EXCEPTIONS"
-                          for path, what in EXCEPTIONS if path in files and (path, what) not in self.used]
 
-    def breach(self, path, what, text):
-        if (path, what) in EXCEPTIONS:
-            self.used.add((path, what))
-        else:
-            self.breaches.append(f"{path}: {text}")
+    def breach(self, path, text):
+        self.breaches.append(f"{path}: {text}")
 
     def check(self, path):
         folder, text = path.rsplit("/", 1)[0], self.files[path]
@@ -88,11 +79,11 @@ class Tree:
                 self.check_ours(path, folder, layer, ours)
         for prefix, library in CALLS.items() if layer else ():
             if library not in layer.libraries and re.search(rf"\b{prefix}\w+\(", text):
-                self.breach(path, prefix, f"calls {prefix}…(), of {library}, which is not {folder}'s to use")
+                self.breach(path, f"calls {prefix}…(), of {library}, which is not {folder}'s to use")
 
     def check_library(self, path, layer, header):
         if any(matches(header, l) for l in self.libraries) and not any(matches(header, l) for l in layer.libraries):
-            self.breach(path, header, f"may not include <{header}>")
+            self.breach(path, f"may not include <{header}>")
 
     def candidates(self, folder, layer, name):
         """The files that the name can mean, the nearest first; all that there are, allowed or not."""
@@ -113,21 +104,21 @@ class Tree:
     def check_ours(self, path, folder, layer, name):
         if name == SKELETON:
             if layer and folder != self.loader:
-                self.breach(path, name, f"may not include {name}: {self.loader} loads the programs")
+                self.breach(path, f"may not include {name}: {self.loader} loads the programs")
             return
         found = [f for f in self.candidates(folder, layer, name) if f in self.files]
         if len(found) != 1:
-            self.breach(path, name, f"{name} is nowhere" if not found else f"{name} is any of {', '.join(found)}")
+            self.breach(path, f"{name} is nowhere" if not found else f"{name} is any of {', '.join(found)}")
             return
         target, home = found[0], found[0].rsplit("/", 1)[0]
         self.edges.setdefault(path, []).append(target)
         if not layer:
             if home in PROGRAMS:
-                self.breach(path, name, f"may not include {target}: the programs' own")
+                self.breach(path, f"may not include {target}: the programs' own")
         elif not self.allows(layer, target):
-            self.breach(path, name, f"may not include {target}")
+            self.breach(path, f"may not include {target}")
         elif home != folder and target.endswith(("/internal.h", "_internal.h")):
-            self.breach(path, name, f"may not include {target}: it is private to {home}")
+            self.breach(path, f"may not include {target}: it is private to {home}")
 
     def circles(self):
         done, way = set(), []
@@ -191,7 +182,6 @@ MISTAKES = [
     ("top/m.h", "", "top/m.h: mid/m.h has the same name"),
     ("new/n.c", "", "new/n.c: its folder is not in the table of layers"),
     ("low/k.h", '#include "l.h"', "circle: low/k.h → low/l.h → low/k.h"),
-    ("cni/wire.c", "", "cni/wire.c: uses mnl_ no more: take it out of EXCEPTIONS"),
 ]
 
 

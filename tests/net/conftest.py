@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 import pytest
 
-from lab import LINK_GROUP, Lab, Monitor
+from cluster import CLIENT, LABELS, NAMESPACES, SERVER, Cluster
+from lab import LINK_GROUP, Lab
+from monitor import Monitor
 
 
 @pytest.fixture(scope="module")
@@ -49,3 +51,54 @@ def watch(node):
     )
     yield lambda: sum(count for _, count in node.nft_counters("watch"))
     node.run("nft", "delete", "table", "inet", "watch")
+
+
+# --- pods under policy --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with Cluster(*NAMESPACES) as cluster:
+        for name, labels in LABELS.items():
+            cluster.pod(name, labels)
+        yield cluster
+
+
+@pytest.fixture
+def as_before(cluster):
+    """The test leaves the cluster as it found it."""
+    with cluster.as_before():
+        yield
+
+
+@pytest.fixture
+def client(cluster):
+    return cluster.pods[CLIENT]
+
+
+@pytest.fixture
+def server(cluster):
+    return cluster.pods[SERVER]
+
+
+# --- several nodes: a file that has them has its own `overlay` ---------------------------------------------------------------
+
+
+@pytest.fixture
+def n1(overlay):
+    return overlay.nodes["n1"]
+
+
+@pytest.fixture
+def n2(overlay):
+    return overlay.nodes["n2"]
+
+
+@pytest.fixture
+def a1(overlay):
+    return overlay.pods["default/a1"]
+
+
+@pytest.fixture
+def b2(overlay):
+    return overlay.pods["default/b2"]

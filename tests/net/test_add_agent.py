@@ -8,51 +8,39 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from agent_lab import SOCKET, Agent
-from lab import TIMEOUT, Lab, moved, network, tcp, wait_for
+from agent import SOCKET, Agent
+from lab import moved, network
+from manifests import namespace, pod_object, pods, policy, port, sources
+from netns import TIMEOUT, tcp, wait_for
 
 FIRST_SYN = 0.9  # seconds: a lost SYN would be repeated after one
 QUARANTINE = 0
 
 
-def namespace(name):
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-
-
-def pod_object(name, uid=None, **labels):
-    metadata = {"namespace": "shop", "name": name, "labels": labels, **({"uid": uid} if uid else {})}
-    spec = {"containers": [{"name": "main", "image": "example"}]}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
-
-
-def policy(name, labels, ingress):
-    return {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "NetworkPolicy",
-        "metadata": {"namespace": "shop", "name": name},
-        "spec": {"podSelector": {"matchLabels": labels}, "policyTypes": ["Ingress"], "ingress": ingress},
-    }
-
-
 PORT = 5432
 # db answers web on one port, and nobody else.
-DB = policy("db", {"app": "db"}, [{"from": [{"podSelector": {"matchLabels": {"app": "web"}}}], "ports": [{"port": PORT}]}])
+DB = policy("shop/db", {"app": "db"}, ingress=[sources(pods(app="web"), ports=[port(PORT)])], types=["Ingress"])
+
+
+def shop_pod(name, app, uid=None):
+    return pod_object(f"shop/{name}", {"app": app}, uid=uid)
 
 
 @pytest.fixture(scope="module")
-def lab():
-    with Lab() as lab:
-        lab.node.warren("node", "init")
-        yield lab
+def shared(node):
+    with Agent(node) as agent:
+        yield agent
 
 
 @pytest.fixture
-def agent(node):
-    with Agent(node) as agent:
-        agent.write("shop.json", namespace("shop"), DB)
-        agent.wait_applied()
-        yield agent
-        agent.clear()
+def agent(shared):
+    """It runs from test to test."""
+    if not shared.proc:
+        shared.start()
+    shared.write("shop.json", namespace("shop"), DB)
+    shared.wait_applied()
+    yield shared
+    shared.clear()
 
 
 def arguments(name, uid=None):
@@ -99,7 +87,7 @@ def reaches(client, server, family, port=PORT):
 def test_first_packet_is_judged(node, agent, pods, family):
     """However long the agent takes: what is allowed passes at once, what is not is a matter of policy at once."""
     names = ["web", "x", *(f"db{i}" for i in range(5))]
-    agent.write("pods.json", *(pod_object(name, app=name.rstrip("0123456789")) for name in names))
+    agent.write("pods.json", *(shop_pod(name, name.rstrip("0123456789")) for name in names))
     web, other = (pods(name, strict(), args=arguments(name)) for name in ("web", "x"))
     for i in range(5):
         with ThreadPoolExecutor(1) as pool:
@@ -122,7 +110,7 @@ def test_first_packet_is_judged(node, agent, pods, family):
 def test_many_at_once(node, agent, pods, family):
     """Ten ADDs together; every one of them returns with the policy in force."""
     names = [f"db{i}" for i in range(10)]
-    agent.write("pods.json", pod_object("web", app="web"), *(pod_object(name, app="db") for name in names))
+    agent.write("pods.json", shop_pod("web", "web"), *(shop_pod(name, "db") for name in names))
     web = pods("web", strict(), args=arguments("web"))
     with ThreadPoolExecutor(10) as pool:
         many = list(pool.map(lambda name: pods(name, strict(), args=arguments(name)), names))
@@ -153,7 +141,7 @@ def test_labels_that_are_none(node, agent):
 
 def test_an_older_pod_of_the_name(node, agent, pods, family):
     """Its object never lends its labels; the right one takes the pod out of quarantine."""
-    agent.write("pods.json", pod_object("web", app="web"), pod_object("db", uid="old", app="web"))
+    agent.write("pods.json", shop_pod("web", "web"), shop_pod("db", "web", uid="old"))
     agent.wait_applied()
     web = pods("web", strict(), args=arguments("web"))
     db = pods("db", lax(), args=arguments("db", "new"))
@@ -162,7 +150,7 @@ def test_an_older_pod_of_the_name(node, agent, pods, family):
     done = node.cni("ADD", strict(1), "second", "eth0", node.netns_add("second"), arguments("db", "new"))
     assert not done.ok and done.json["code"] == 11, done
     node.netns_delete("/run/netns/second")
-    agent.write("pods.json", pod_object("web", app="web"), pod_object("db", uid="new", app="db"))
+    agent.write("pods.json", shop_pod("web", "web"), shop_pod("db", "db", uid="new"))
     wait_for(lambda: endpoint_class(node, db) > 1, "the pod's policy")
     assert reaches(web, db, family)
     assert not reaches(web, db, family, PORT + 1)
@@ -175,7 +163,7 @@ def test_object_comes_while_add_waits(node, agent, pods):
         wait_for(lambda: node.warren_json("endpoint", "list"), "the endpoint")
         assert not adding.done()
         begin = time.monotonic()
-        agent.write("late.json", pod_object("late", app="db"))
+        agent.write("late.json", shop_pod("late", "db"))
         pod = adding.result(30)
         assert time.monotonic() - begin < 2
     assert endpoint_class(node, pod) > 1
@@ -192,16 +180,19 @@ def test_agent_dies_while_add_waits(node, agent, pods):
         assert time.monotonic() - begin < 2
     assert endpoint_class(node, pod) == QUARANTINE
     agent.start()
-    agent.write("orphan.json", pod_object("orphan", app="db"))
+    agent.write("orphan.json", shop_pod("orphan", "db"))
     wait_for(lambda: endpoint_class(node, pod) > 1, "the pod's policy")
 
 
-def test_started_without_an_agent(node, pods, family):
+def test_started_without_an_agent(node, shared, pods, family):
     """In quarantine at once, and out of it once there is an agent."""
+    if shared.proc:
+        shared.stop()
     web, db = (pods(name, lax(60), args=arguments(name)) for name in ("web", "db"))
     assert not reaches(web, db, family)
-    with Agent(node) as agent:
-        agent.write("shop.json", namespace("shop"), DB, pod_object("web", app="web"), pod_object("db", app="db"))
-        wait_for(lambda: endpoint_class(node, db) > 1 and endpoint_class(node, web) != QUARANTINE, "policy")
-        assert reaches(web, db, family)
-        assert not reaches(web, db, family, PORT + 1)
+    shared.start()
+    shared.write("shop.json", namespace("shop"), DB, shop_pod("web", "web"), shop_pod("db", "db"))
+    wait_for(lambda: endpoint_class(node, db) > 1 and endpoint_class(node, web) != QUARANTINE, "policy")
+    assert reaches(web, db, family)
+    assert not reaches(web, db, family, PORT + 1)
+    shared.clear()

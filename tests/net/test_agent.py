@@ -13,9 +13,11 @@ import time
 
 import pytest
 
-from agent_lab import METRICS, Agent, parse_metrics
-from lab import PINS, TIMEOUT, Lab, network, tcp, wait_for
-from policy_lab import block, namespace, namespaces, pod_object, pods, policy, sources
+from agent import METRICS, Agent, parse_metrics
+from lab import Lab, network
+from manifests import block, namespace, namespaces, pod_object, pods, policy, sources
+from netns import TIMEOUT, tcp, wait_for
+from rawbpf import PINS
 
 FAMILIES = (4, 6)
 
@@ -24,11 +26,6 @@ FAMILIES = (4, 6)
 def lab():
     with Lab() as lab:
         yield lab
-
-
-@pytest.fixture
-def node(lab):
-    return lab.node
 
 
 @pytest.fixture(scope="module")
@@ -256,7 +253,9 @@ def test_broken_manifest_keeps_what_it_said(node, agent, make):
     wait_for(lambda: agent.status()["complaints"], "a complaint")
     assert [c["file"].rpartition("/")[2] for c in agent.status()["complaints"]] == ["policy.json"]
     assert reaches(web, db) == []
-    assert node.warren("status", check=False).returncode != 0
+    wrong = [c for c in node.warren_json("status", check=False)["checks"] if c["state"] == "wrong"]
+    assert node.warren("status", check=False).returncode != 0 and [c["check"] for c in wrong] == ["manifest"]
+    assert wrong[0]["detail"].startswith("policy.json: ") and "still in force" in wrong[0]["what_to_do"]
     agent.write("policy.json", only_from(app="web"))
     agent.wait_applied()
     assert agent.status()["complaints"] == [] and reaches(web, db) == [4, 6]

@@ -10,9 +10,10 @@ import time
 
 import pytest
 
-from agent_lab import Agent
-from lab import Node, wait_for
-from policy_lab import pod_object
+from agent import Agent
+from lab import Node
+from manifests import node_object, pod_object
+from netns import wait_for
 from rawbpf import foreign_program
 
 HERE = {4: "192.0.2.1", 6: "2001:db8:7::1"}
@@ -20,16 +21,6 @@ THERE = {4: "192.0.2.2", 6: "2001:db8:7::2"}
 SIZE = {4: 24, 6: 64}
 KEY = "/run/cluster.key"
 CIDR = {4: "10.2.0.0/24", 6: "fd02::/64"}
-
-
-def node_object(name, cidrs, addresses):
-    return {
-        "apiVersion": "v1",
-        "kind": "Node",
-        "metadata": {"name": name},
-        "spec": {"podCIDRs": cidrs},
-        "status": {"addresses": [{"type": "InternalIP", "address": a} for a in addresses]},
-    }
 
 
 SELF = node_object("self", ["10.1.0.0/24", "fd01::/64"], list(HERE.values()))

@@ -8,8 +8,9 @@ import time
 
 import pytest
 
-from lab import Lab, Wire, moved, network, tcp, wait_for
-from rawbpf import foreign_program
+from lab import Lab, moved, network
+from netns import Wire, tcp, wait_for
+from rawbpf import PINS, foreign_program
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
@@ -30,9 +31,16 @@ def shared():
 @pytest.fixture
 def lab(shared):
     """Loaded, and without anything that an earlier test has left."""
-    shared.node.warren("node", "init")
+    node, written = shared.node, []
+    if not node.outside(PINS).exists():
+        node.warren("node", "init")
+    node.written = written
     yield shared
-    shared.node.warren("node", "down")
+    if node.outside(PINS).exists():
+        for name, key, size in reversed(written):
+            map_clear(node, name, key, size)
+        set_mode(node, "off")
+        node.warren("deny", "flush")
 
 
 def device(node, name="eth0"):
@@ -60,10 +68,6 @@ def hits(node):
 
 def set_mode(node, mode, check=True):
     return node.warren("uplink", "xdp", "eth0", mode, check=check)
-
-
-def pins(node):
-    return node.warren_json("node", "show")["pins"]
 
 
 # --- enforcement ------------------------------------------------------------------------------------------------------
@@ -141,11 +145,21 @@ def test_not_understood(lab):
 # --- what must not be denied ------------------------------------------------------------------------------------------
 
 
-def map_write(node, name, key, value):
-    def as_hex(data):
-        return [f"{byte:#04x}" for byte in data]
+def bpftool_map(node, command, name, check=True, **what):
+    words = [word for kind, data in what.items() for word in (kind, *(f"{byte:#04x}" for byte in data))]
+    return node.run("bpftool", "map", command, "pinned", f"{PINS}/maps/{name}", *words, check=check)
 
-    node.run("bpftool", "map", "update", "pinned", f"{pins(node)}/maps/{name}", "key", *as_hex(key), "value", *as_hex(value))
+
+def map_write(node, name, key, value):
+    """Until the test ends."""
+    bpftool_map(node, "update", name, key=key, value=value)
+    node.written.append((name, key, len(value)))
+
+
+def map_clear(node, name, key, size):
+    # Of an array nothing can be deleted.
+    if bpftool_map(node, "delete", name, key=key, check=False).returncode:
+        bpftool_map(node, "update", name, key=key, value=bytes(size))
 
 
 def packed(address):
@@ -241,7 +255,7 @@ def test_device_goes(lab):
     lab.node.run("ip", "link", "delete", "eth1")
     assert listed() == []
     lab.node.warren("node", "init")
-    assert lab.node.files(f"{pins(lab.node)}/links") == []
+    assert lab.node.files(f"{PINS}/links") == []
     lab.node.run("ip", "link", "add", "eth1", "type", "veth", "peer", "name", "lan")
     lab.node.warren("uplink", "xdp", "eth1", "generic")
     assert listed() == ["generic"]
@@ -355,7 +369,7 @@ def attach_from_uplink(lab):
     node.run("tc", "qdisc", "replace", "dev", "eth0", "clsact")
     for handle, name in ((1, "from_uplink"), (2, "xdp_origin")):
         add = ["tc", "filter", "add", "dev", "eth0", "ingress", "prio", "1", "handle", handle, "bpf", "direct-action"]
-        node.run(*add, "object-pinned", f"{pins(node)}/progs/{name}")
+        node.run(*add, "object-pinned", f"{PINS}/progs/{name}")
 
 
 @pytest.fixture

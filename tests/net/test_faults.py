@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from lab import NODE_GATEWAY, Node, network, wait_for
+from lab import NODE_GATEWAY, Node, network
+from netns import wait_for
 
 IO_ERROR, DECODE_ERROR, CONFIG_ERROR, ENVIRONMENT_ERROR, VERSION_ERROR = 5, 6, 7, 4, 1
 NOT_AVAILABLE = 50

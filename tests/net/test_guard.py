@@ -8,7 +8,8 @@ import json
 import pytest
 from scapy.layers.inet import UDP
 
-from lab import NODE_GATEWAY, Lab, network, tcp, wait_for
+from lab import NODE_GATEWAY, Lab, network
+from netns import tcp, wait_for
 from rawbpf import foreign_program
 
 

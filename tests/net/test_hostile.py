@@ -26,7 +26,8 @@ from scapy.layers.inet6 import (
 from scapy.layers.l2 import ARP, Dot1Q, Ether
 from scapy.packet import Raw
 
-from lab import GATEWAY, HOST_MAC, NODE_GATEWAY, Lab, moved, network, wait_for
+from lab import GATEWAY, HOST_MAC, NODE_GATEWAY, Lab, moved, network
+from netns import wait_for
 
 BROADCAST = "ff:ff:ff:ff:ff:ff"
 COPIES = 5

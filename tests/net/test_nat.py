@@ -4,19 +4,19 @@ a service address by a hand-made nft rule, masquerading. Policy is judged on bot
 and answers find back by way of the stack.
 """
 
-import contextlib
-import errno
 import os
 import socket
 
 import pytest
 
-from lab import FAMILY, NODE_GATEWAY, Lab, _transfer, tcp, udp, wait_for
-from policy_lab import Cluster, Drops, block, namespace, namespaces, pod_object, pods, policy, port, sources, targets
+from cluster import CLIENT, LABELS, NAMESPACES, SERVER, Cluster
+from lab import NODE_GATEWAY, Lab
+from manifests import block, namespaces, pods, policy, port, sources, targets
+from monitor import Drops
+from netns import FAMILY, tcp, udp, wait_for
 
-NAMESPACES = [namespace("front", team="red"), namespace("back", team="blue")]
-CLIENT, SERVER = "front/client", "back/server"
-LABELS = {CLIENT: {"app": "client"}, SERVER: {"app": "server"}}
+pytestmark = pytest.mark.usefixtures("as_before")
+
 SERVICE = {4: "192.0.2.10", 6: "2001:db8:5::10"}  # an address that is nobody's, as a ClusterIP is
 HOST_PORT, SERVICE_PORT, PORT = 18080, 80, 8080
 BIG = 8 << 20
@@ -61,24 +61,6 @@ def cluster():
             )
             cluster.world.run("ip", f"-{family}", "route", "add", SERVICE[family], "via", Lab.UPLINK[family])
         yield cluster
-
-
-@pytest.fixture(autouse=True)
-def as_before(cluster):
-    yield
-    cluster.end_probes()
-    cluster.write("pod-front-client", pod_object(CLIENT, LABELS[CLIENT]))
-    cluster.remove(*[f for f in cluster.files if f not in ("cluster", "pod-front-client", "pod-back-server")])
-
-
-@pytest.fixture
-def client(cluster):
-    return cluster.pods[CLIENT]
-
-
-@pytest.fixture
-def server(cluster):
-    return cluster.pods[SERVER]
 
 
 @pytest.fixture

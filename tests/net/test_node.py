@@ -5,7 +5,9 @@ import json
 
 import pytest
 
-from lab import NODE_GATEWAY, PINS, Node, network, tcp
+from lab import NODE_GATEWAY, Node, network
+from netns import tcp
+from rawbpf import PINS
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 
-from lab import NODE_GATEWAY, Lab, moved, network, tcp, udp
+from lab import NODE_GATEWAY, Lab, moved, network
+from netns import tcp, udp
 
 COPIES = 5
 

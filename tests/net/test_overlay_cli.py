@@ -5,9 +5,11 @@ import ipaddress
 import socket
 
 import pytest
-from lab import FAMILY, wait_for
-from overlay_lab import ALL, Overlay
-from policy_lab import Drops, Flow, namespaces, pods, policy, port, sources
+from manifests import namespaces, pods, policy, port, sources
+from monitor import Drops
+from netns import FAMILY, wait_for
+from overlay import ALL, Overlay
+from probes import Flow
 
 MODES = [("tunnel", 4), ("tunnel", 6), ("direct", 4)]
 SERVICES = ("tcp/8080", "udp/53", "icmp")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What happens to a cluster while there is traffic: nodes come, go, move and fail; links and agents too; pods change
-their labels; stacks translate addresses. Strict reverse path filters everywhere (overlay_lab sets them).
+their labels; stacks translate addresses. Strict reverse path filters everywhere (overlay.py sets them).
 """
 
 import contextlib
@@ -8,9 +8,12 @@ import time
 
 import pytest
 
-from lab import TIMEOUT, Underlay, tcp, udp, wait_for
-from overlay_lab import ALL, OVERHEAD, Overlay, Tunnelled, is_tunnel, node_object
-from policy_lab import Datagrams, Transfer, namespaces, policy, pods, sources
+from geneve import Tunnelled, is_tunnel
+from overlay import ALL, Overlay
+from manifests import namespaces, node_object, pods, policy, sources
+from netns import TIMEOUT, tcp, udp, wait_for
+from traffic import Datagrams, Transfer
+from underlay import Underlay
 
 SERVICE = {4: "192.0.2.10", 6: "2001:db8:5::10"}
 HOST_PORT, SERVICE_PORT, PORT = 18080, 80, 8080
@@ -180,22 +183,6 @@ def test_neighbour_gets_another_mac(overlay):
                 transfer.wait_more(20000)
             macs = {mac for f in wire.drain() if is_tunnel(f) for mac in (f[:6], f[6:12])}
     assert bytes.fromhex(old.replace(":", "")) not in macs
-
-
-def test_mtu_of_the_uplink_shrinks(overlay):
-    """Pods that are there learn it by the first packet that does not fit; new ones begin with it."""
-    a, b = ends(overlay)
-    for number, node in enumerate(overlay.nodes.values(), 1):
-        overlay.underlay.set_mtu(node, number, 1400)
-    overlay.underlay.run("ip", "link", "set", "lan", "mtu", 1400)
-    overlay.wait_applied()
-    fits = 1400 - OVERHEAD[overlay.outer]
-    wait_for(lambda: overlay.pod_mtu_probe() == fits, "new pods fit")
-    with overlay.capture() as wire:
-        for family in ALL:
-            tcp(a, b, b.ips[family], size=1 << 20)
-            udp(a, b, b.ips[family], payload=bytes(5000))
-        assert any(is_tunnel(frame) for frame in wire.drain())
 
 
 def test_two_nodes_claim_one_cidr(shared):

@@ -13,9 +13,11 @@ import subprocess
 
 import pytest
 
-from lab import FAMILY, TIMEOUT, Underlay, tcp, udp
-from overlay_lab import ALL, IP_HEADER, OVERHEAD, REMOTE_NODE, VNI, Overlay, Tunnelled, inner_ends, is_tunnel
-from policy_lab import block, policy, port, pods, sources, targets
+from geneve import IP_HEADER, OVERHEAD, REMOTE_NODE, VNI, Tunnelled, inner_ends, is_tunnel
+from overlay import ALL, Overlay
+from manifests import block, pods, policy, port, sources, targets
+from netns import TIMEOUT, tcp, udp
+from underlay import Underlay
 
 UDP_SEGMENT = 103
 IP_MTU_DISCOVER, IP_PMTUDISC_DO, IP_MTU, IPV6_MTU_DISCOVER, IPV6_MTU = 10, 2, 14, 23, 24
@@ -45,16 +47,6 @@ def overlay(request):
         yield overlay
 
 
-@pytest.fixture
-def a1(overlay):
-    return overlay.pods["default/a1"]
-
-
-@pytest.fixture
-def b2(overlay):
-    return overlay.pods["default/b2"]
-
-
 def pod_mtu(overlay):
     """What the pods should have been given."""
     return overlay.underlay.mtu - (0 if overlay.mode == "direct" else OVERHEAD[overlay.outer])
@@ -67,7 +59,7 @@ def allowed_identities(overlay):
     """{inner source: identity that its packets may carry}."""
     found = {}
     for pod in overlay.pods.values():
-        identity = int(str(pod.node.agent.endpoint(pod)["identity"]), 0)
+        identity = pod.node.agent.identity(pod)
         found.update({address: identity for address in pod.ips.values()})
     for node in overlay.nodes.values():
         found.update({address: REMOTE_NODE for address in (*node.gateway.values(), *node.address.values())})

@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Neighbours of a node: its first solicitation, and what they hear when it comes back as another."""
 
-import time
-
 import pytest
 
-from lab import wait_for
-from overlay_lab import ALL, Overlay
+from netns import wait_for
+from overlay import ALL, Overlay
 
 
 @pytest.fixture(params=ALL, ids=["over-v4", "over-v6"])
@@ -51,8 +49,6 @@ def test_first_solicitation_while_the_link_is_new(overlay):
     node.run("ip", "link", "set", "eth0", "down")
     node.run("ip", "link", "set", "eth0", "up")
     wait_for(lambda: "tentative" in node.run("ip", "-6", "address", "show", "dev", "eth0").stdout, "a tentative address")
-    started = time.monotonic()
     node.agent.start()
     wait_for(lambda: node.known()["n2"]["resolved"], "the next hop", 5)
-    assert time.monotonic() < started + 5
     assert "tentative" in node.run("ip", "-6", "address", "show", "dev", "eth0").stdout

@@ -7,9 +7,11 @@ import shutil
 
 import pytest
 
-from lab import Node, Pod, tcp, udp, wait_for
-from overlay_lab import ALL, OPTION, VNI, Overlay, node_object
-from policy_lab import policy, pods, sources
+from geneve import OPTION, VNI
+from lab import Node, Pod
+from overlay import ALL, Overlay
+from manifests import node_object, pods, policy, sources
+from netns import tcp, udp, wait_for
 
 DB = "unix:/run/openvswitch/db.sock"
 NUMBER = 9
@@ -114,15 +116,10 @@ def overlay(request):
             yield overlay
 
 
-def identity(overlay, name):
-    pod = overlay.pods[name]
-    return int(str(pod.node.agent.endpoint(pod)["identity"]), 0)
-
-
 def test_both_ways(overlay, family):
     """Pings, TCP and datagrams; each packet to Open vSwitch has the sender's identity, or it goes nowhere there."""
     a, pod = overlay.pods["default/a"], overlay.peer.pod_netns
-    overlay.peer.flows(identity(overlay, "default/b"), expected=identity(overlay, "default/a"))
+    overlay.peer.flows(overlay.identity("default/b"), expected=overlay.identity("default/a"))
     # It resolves the tunnel's next hop when it first needs it, and drops what needed it.
     wait_for(lambda: a.ping(ADDRESS[family], check=False), "an answer")
     a.ping(ADDRESS[family], count=3)
@@ -131,7 +128,7 @@ def test_both_ways(overlay, family):
     tcp(pod, a, a.ips[family], size=1 << 20)
     udp(pod, a, a.ips[family])
     node = overlay.nodes["n1"]
-    overlay.peer.flows(identity(overlay, "default/b"), expected=3)
+    overlay.peer.flows(overlay.identity("default/b"), expected=3)
     node.ping(ADDRESS[family])
 
 
@@ -140,9 +137,9 @@ def test_the_carried_identity_is_what_counts(overlay, family):
     a, pod = overlay.pods["default/a"], overlay.peer.pod_netns
     overlay.apply("policy", policy("a", {"app": "a"}, ingress=[sources(pods(app="b"))], types=["Ingress"]))
     try:
-        overlay.peer.flows(identity(overlay, "default/b"), expected=identity(overlay, "default/a"))
+        overlay.peer.flows(overlay.identity("default/b"), expected=overlay.identity("default/a"))
         pod.ping(a.ips[family])
-        overlay.peer.flows(identity(overlay, "default/a"), expected=identity(overlay, "default/a"))
+        overlay.peer.flows(overlay.identity("default/a"), expected=overlay.identity("default/a"))
         assert not pod.ping(a.ips[family], check=False)
     finally:
         overlay.remove("policy")

@@ -10,9 +10,14 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 
-from lab import TIMEOUT, Underlay, moved, tcp, udp, wait_for
-from overlay_lab import ALL, Overlay, Tunnelled, geneve, inner_ends, is_tunnel
-from policy_lab import Datagrams, Drops, Transfer, block, policy, port, pods, sources
+from geneve import Tunnelled, geneve, inner_ends, is_tunnel
+from lab import moved
+from overlay import ALL, Overlay
+from manifests import block, pods, policy, port, sources
+from monitor import Drops
+from netns import TIMEOUT, tcp, udp, wait_for
+from traffic import Datagrams, Transfer
+from underlay import Underlay
 
 SETUPS = {
     "tunnel-over-v4": dict(mode="tunnel", outer=4),
@@ -258,7 +263,7 @@ def test_nothing_but_answers_gets_into_the_stack(overlay, translating, family):
     """The first node is no way out for another node's pods: what it has not forwarded it does not take."""
     n1, n, outer = overlay.nodes["n1"], translating.node, overlay.outer
     inner = (IP if family == 4 else IPv6)(src=translating.ips[family], dst=Underlay.BEYOND[family]) / UDP(sport=PORT, dport=9)
-    identity = int(str(n.agent.endpoint(translating)["identity"]), 0)
+    identity = n.agent.identity(translating)
     packet = geneve(n.address[outer], n1.address[outer], inner, identity=identity)
     before = n1.metrics()
     with overlay.underlay.udp(family, 9, Underlay.BEYOND[family]) as beyond:

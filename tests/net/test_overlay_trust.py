@@ -12,8 +12,11 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment
 from scapy.layers.l2 import Ether
 
-from lab import FAMILY, TIMEOUT, Underlay, moved, udp, wait_for
-from overlay_lab import ALL, OPTION, PORT, REMOTE_NODE, VNI, WORLD, Overlay, geneve, geneve_payload, is_tunnel
+from geneve import OPTION, PORT, REMOTE_NODE, VNI, WORLD, geneve, geneve_payload, is_tunnel
+from lab import moved
+from overlay import ALL, Overlay
+from netns import FAMILY, TIMEOUT, udp, wait_for
+from underlay import Underlay
 
 HOST = 1
 COPIES = 5
@@ -27,25 +30,6 @@ def overlay(request):
         for name, node in (("default/a1", "n1"), ("default/b1", "n1"), ("default/b2", "n2")):
             overlay.pod(name, node, app=name[8])
         yield overlay
-
-
-@pytest.fixture
-def n1(overlay):
-    return overlay.nodes["n1"]
-
-
-@pytest.fixture
-def n2(overlay):
-    return overlay.nodes["n2"]
-
-
-@pytest.fixture
-def a1(overlay):
-    return overlay.pods["default/a1"]
-
-
-def pod_identity(pod):
-    return int(str(pod.node.agent.endpoint(pod)["identity"]), 0)
 
 
 def datagram(src, dst):
@@ -190,7 +174,7 @@ class Lan:
         self.overlay, self.outer = overlay, overlay.outer
         self.n1, self.n2 = overlay.nodes["n1"], overlay.nodes["n2"]
         self.a1, self.b1, self.b2 = (overlay.pods[f"default/{name}"] for name in ("a1", "b1", "b2"))
-        self.identity = pod_identity(self.b2)
+        self.identity = self.b2.node.agent.identity(self.b2)
 
     def frame(self, packet):
         return Ether(src=self.n2.uplink_mac, dst=self.n1.uplink_mac) / packet

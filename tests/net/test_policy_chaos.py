@@ -21,8 +21,9 @@ import socket
 import threading
 import time
 
-from lab import FAMILY, wait_for
-from policy_lab import Cluster, namespace, namespaces, pod_object, pods, policy, port, sources, split, targets
+from cluster import Cluster
+from manifests import namespace, namespaces, pod_object, pods, policy, port, sources, split, targets
+from netns import FAMILY, wait_for
 
 SECONDS = float(os.environ.get("WARREN_CHAOS_SECONDS", 15))
 SEED = int(os.environ.get("WARREN_CHAOS_SEED", 3450839843))

@@ -12,64 +12,19 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from lab import FAMILY, network, tcp, udp, wait_for
-from policy_lab import (
-    Cluster,
-    Datagrams,
-    Drops,
-    Transfer,
-    block,
-    echo_request,
-    namespace,
-    namespaces,
-    pod_object,
-    pods,
-    policy,
-    port,
-    sources,
-)
+from cluster import CLIENT, LABELS, NAMESPACES, SERVER, Cluster
+from lab import network
+from manifests import block, namespace, namespaces, pod_object, pods, policy, port, sources
+from monitor import Drops
+from netns import FAMILY, tcp, udp, wait_for
+from probes import echo_request
+from traffic import Datagrams, Transfer
 
-NAMESPACES = [namespace("front", team="red"), namespace("back", team="blue")]
-CLIENT, SERVER = "front/client", "back/server"
-LABELS = {CLIENT: {"app": "client"}, SERVER: {"app": "server"}}
+pytestmark = pytest.mark.usefixtures("as_before")
+
 ONLY_CLIENT = policy("back/only", {"app": "server"}, ingress=[sources({**namespaces(), **pods(app="client")})])
 QUARANTINE, NOT_ISOLATED = 0, 1  # classes
 COPIES = 20
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    with Cluster(*NAMESPACES) as cluster:
-        for name, labels in LABELS.items():
-            cluster.pod(name, labels)
-        yield cluster
-
-
-@pytest.fixture(autouse=True)
-def as_before(request):
-    """Every test leaves the cluster as it found it: these two pods, no policies."""
-    yield
-    if "cluster" in request.fixturenames:
-        cluster = request.getfixturevalue("cluster")
-        cluster.end_probes()
-        if not cluster.agent.proc:
-            cluster.agent.start()
-        for name in [n for n in cluster.pods if n not in LABELS]:
-            cluster.delete(name)
-        for name, labels in LABELS.items():
-            cluster.write("pod-{}-{}".format(*name.split("/")), pod_object(name, labels))
-        cluster.write("cluster", *NAMESPACES)
-        cluster.remove(*[f for f in cluster.files if f not in ("cluster", "pod-front-client", "pod-back-server")])
-
-
-@pytest.fixture
-def client(cluster):
-    return cluster.pods[CLIENT]
-
-
-@pytest.fixture
-def server(cluster):
-    return cluster.pods[SERVER]
 
 
 @pytest.fixture

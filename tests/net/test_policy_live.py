@@ -12,62 +12,20 @@ import time
 
 import pytest
 
-from lab import NODE_GATEWAY, Lab, moved, tcp, udp, wait_for
-from policy_lab import (
-    DENIALS,
-    Cluster,
-    Datagrams,
-    Drops,
-    Transfer,
-    block,
-    namespace,
-    namespaces,
-    pod_object,
-    pods,
-    policy,
-    port,
-    sources,
-    targets,
-)
+from cluster import CLIENT, LABELS, NAMESPACES, SERVER
+from lab import NODE_GATEWAY, Lab, moved
+from manifests import block, namespace, namespaces, pod_object, pods, policy, port, sources, targets
+from monitor import Drops
+from netns import tcp, udp, wait_for
+from probes import DENIALS
+from traffic import Datagrams, Transfer
+
+pytestmark = pytest.mark.usefixtures("as_before")
 
 CUT_MS = 50  # from the manifest's rename to the last byte: median of TRIES
 TRIES = 5
 
-NAMESPACES = [namespace("front", team="red"), namespace("back", team="blue")]
-CLIENT, SERVER = "front/client", "back/server"
-LABELS = {CLIENT: {"app": "client"}, SERVER: {"app": "server"}}
 FROM_RED = policy("back/from", {"app": "server"}, ingress=[sources({**namespaces(team="red"), **pods(app="client")})])
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    with Cluster(*NAMESPACES) as cluster:
-        for name, labels in LABELS.items():
-            cluster.pod(name, labels)
-        yield cluster
-
-
-@pytest.fixture(autouse=True)
-def as_before(request):
-    """Every test leaves the cluster as it found it: no policies, the first labels."""
-    yield
-    if "cluster" in request.fixturenames:
-        cluster = request.getfixturevalue("cluster")
-        for name, labels in LABELS.items():
-            cluster.write("pod-{}-{}".format(*name.split("/")), pod_object(name, labels))
-        cluster.write("cluster", *NAMESPACES)
-        cluster.end_probes()
-        cluster.remove(*[f for f in cluster.files if f != "cluster" and not f.startswith("pod-")])
-
-
-@pytest.fixture
-def client(cluster):
-    return cluster.pods[CLIENT]
-
-
-@pytest.fixture
-def server(cluster):
-    return cluster.pods[SERVER]
 
 
 @pytest.fixture

@@ -9,8 +9,9 @@ import zlib
 
 import pytest
 
+from cluster import Cluster
 from lab import POD_CIDR
-from policy_lab import Cluster, block, matching, namespace, namespaces, pods, policy, port, sources, targets
+from manifests import block, matching, namespace, namespaces, pods, policy, port, sources, targets
 
 NAMESPACES = [
     namespace("shop", team="blue", purpose="production"),

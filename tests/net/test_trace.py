@@ -10,20 +10,13 @@ import json
 import pytest
 from scapy.layers.inet import TCP
 
+from cluster import Cluster
 from lab import HOST_MAC, Lab, moved
-from policy_lab import (
-    Cluster,
-    Drops,
-    Flow,
-    block,
-    namespace,
-    namespaces,
-    pods,
-    policy,
-    port,
-    sources,
-    targets,
-)
+from manifests import block, namespace, namespaces, pods, policy, port, sources, targets
+from monitor import Drops
+from probes import Flow
+
+pytestmark = pytest.mark.usefixtures("as_before")
 
 NAMESPACES = [namespace("shop", team="blue"), namespace("other", team="red")]
 PODS = {
@@ -58,13 +51,6 @@ def cluster():
         cluster.apply("policies", *POLICIES)
         yield cluster
         cluster.end_probes()
-
-
-@pytest.fixture(autouse=True)
-def as_before(cluster):
-    yield
-    cluster.end_probes()
-    cluster.remove(*[f for f in cluster.files if f not in ("cluster", "policies") and not f.startswith("pod-")])
 
 
 def trace(cluster, src, dst, *options, check=True):

@@ -3,39 +3,28 @@
 packet of an honest pod is lost.
 """
 
-import threading
+import contextlib
 
 from scapy.layers.inet import UDP
 from scapy.layers.l2 import Ether
 
-from lab import FAMILY, NODE_GATEWAY, Lab, moved, network
+from lab import NODE_GATEWAY, Lab, moved, network
+from netns import FAMILY
+from traffic import Worker
 
 REPLACEMENTS = 25
 
 
-class Load:
-    """Runs its steps in a thread until it is stopped; counts them, and keeps what went wrong."""
+class Load(Worker):
+    """Does its step again and again, and counts."""
 
     def __init__(self, step):
-        self.step, self.count, self.error = step, 0, None
-        self.stopping = threading.Event()
-        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.step, self.count = step, 0
+        super().__init__()
 
-    def _run(self):
-        try:
-            while not self.stopping.is_set():
-                self.step()
-                self.count += 1
-        except Exception as error:  # noqa: BLE001 (reported by the test)
-            self.error = error
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.stopping.set()
-        self.thread.join()
+    def turn(self):
+        self.step()
+        self.count += 1
 
 
 def spoofer(a, b):
@@ -91,24 +80,20 @@ def test_replacement_under_load(lab, node, pods, watch):
         *(exchange(a, lab.world, Lab.WORLD[f]) for f in FAMILY),
         *(stream(a, b, b.ips[f]) for f in FAMILY),
     ]
-    loads = [Load(step) for step in honest]
-    spoofing = Load(spoofer(hostile, b))
     before, guarded = node.metrics(), node.guard_drops()
     programs = set()
     with b.wire() as at_b, lab.world.wire() as at_world:
-        for load in [*loads, spoofing]:
-            load.__enter__()
-        for _ in range(REPLACEMENTS):
-            seen = spoofing.count
-            assert node.warren_json("node", "init")["endpoints_replaced"] == 3
-            programs.add(node.run("tc", "filter", "show", "dev", hostile.host_ifname, "ingress").stdout)
-            assert spoofing.count > seen or spoofing.error, "the spoofer was idle"
-        for load in [*loads, spoofing]:
-            load.__exit__()
+        with contextlib.ExitStack() as stack:
+            loads = [stack.enter_context(Load(step)) for step in honest]
+            spoofing = stack.enter_context(Load(spoofer(hostile, b)))
+            for _ in range(REPLACEMENTS):
+                seen = spoofing.count
+                assert node.warren_json("node", "init")["endpoints_replaced"] == 3
+                programs.add(node.run("tc", "filter", "show", "dev", hostile.host_ifname, "ingress").stdout)
+                assert spoofing.count > seen or spoofing.error, "the spoofer was idle"
         frames = [Ether(f).summary() for f in at_b.drain() + at_world.drain() if b"spoofed" in f]
 
     assert len(programs) == REPLACEMENTS, "nothing was replaced"
-    assert [load.error for load in [*loads, spoofing] if load.error] == []
     assert min(load.count for load in loads) > 20
     sent = spoofing.count * 66
     delta = moved(before, node.metrics())

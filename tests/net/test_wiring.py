@@ -18,18 +18,9 @@ from scapy.layers.inet6 import (
 )
 from scapy.layers.l2 import ARP, Ether
 
-from lab import (
-    GATEWAY,
-    HOST_MAC,
-    LINK_GROUP,
-    NODE_GATEWAY,
-    PINS,
-    Lab,
-    Wire,
-    network,
-    tcp,
-    udp,
-)
+from lab import GATEWAY, HOST_MAC, LINK_GROUP, NODE_GATEWAY, Lab, network
+from netns import Wire, tcp, udp
+from rawbpf import PINS
 
 PREFIX = {4: 32, 6: 128}
 OFFLOADS_OFF = (

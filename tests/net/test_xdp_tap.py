@@ -16,9 +16,12 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 
-from lab import Underlay, Wire, moved, tcp, udp, wait_for
-from overlay_lab import ALL, VNI, Overlay, geneve
-from policy_lab import policy, pods, sources
+from geneve import VNI, geneve
+from lab import moved
+from overlay import ALL, Overlay
+from manifests import pods, policy, sources
+from netns import Wire, tcp, udp, wait_for
+from underlay import Underlay
 
 TUNSETIFF = 0x400454CA
 IFF_TAP, IFF_NAPI, IFF_NO_PI = 0x0002, 0x0010, 0x1000
@@ -106,18 +109,8 @@ def overlay(request):
         yield overlay
 
 
-@pytest.fixture
-def n2(overlay):
-    return overlay.nodes["n2"]
-
-
 def uplink(node):
     return next(guard for guard in node.warren_json("uplink", "list") if guard["device"] == "eth0")
-
-
-def identity(overlay, name):
-    pod = overlay.pods[name]
-    return int(str(pod.node.agent.endpoint(pod)["identity"]), 0)
 
 
 def datagram(src, dst, text=b"hello"):
@@ -177,7 +170,7 @@ def test_taken_apart_by_xdp(overlay, n2, family):
     a1, a2 = overlay.pods["default/a1"], overlay.pods["default/a2"]
     inner = datagram(a1.ips[family], a2.ips[family])
     with a2.udp(family, 7777) as sock, Wire(n2, "eth0") as wire:
-        overlay.underlay.send(n2, frame(overlay, inner, identity(overlay, "default/a1")))
+        overlay.underlay.send(n2, frame(overlay, inner, overlay.identity("default/a1")))
         assert sock.recv(100) == b"hello"
         assert bytes(inner) in [bytes(got[14:]) for got in wire.drain()]
 
@@ -190,8 +183,8 @@ def test_policy_by_the_carried_identity(overlay, n2, family):
     try:
         with a2.udp(family, 7777) as sock:
             before = n2.metrics()
-            overlay.underlay.send(n2, frame(overlay, datagram(nobody, a2.ips[family], b"a"), identity(overlay, "default/a1")))
-            overlay.underlay.send(n2, frame(overlay, datagram(nobody, a2.ips[family], b"b"), identity(overlay, "default/b1")))
+            overlay.underlay.send(n2, frame(overlay, datagram(nobody, a2.ips[family], b"a"), overlay.identity("default/a1")))
+            overlay.underlay.send(n2, frame(overlay, datagram(nobody, a2.ips[family], b"b"), overlay.identity("default/b1")))
             assert sock.recv(100) == b"b"
             assert moved(before, n2.metrics()).get(("ingress_denied", "ingress")) == 1
     finally:
@@ -215,7 +208,7 @@ def test_bad_tunnel_packets_end_in_xdp(overlay, n2, family, bad):
     with Wire(n2, "eth0") as wire:
         before = n2.metrics()
         for _ in range(5):
-            overlay.underlay.send(n2, frame(overlay, inner, identity(overlay, "default/a1"), **fields))
+            overlay.underlay.send(n2, frame(overlay, inner, overlay.identity("default/a1"), **fields))
         wait_for(lambda: moved(before, n2.metrics()).get(reason) == 5, f"five drops by {reason}")
         overlay.nodes["n1"].ping(n2.address[family])  # it comes behind them
         assert not [got for got in wire.drain() if b"bad" in got]
@@ -225,7 +218,7 @@ def test_inner_source_is_still_looked_at(overlay, n2, family):
     a2 = overlay.pods["default/a2"]
     elsewhere = {4: "10.87.9.9", 6: "fd00:87:0:9::9"}[family]
     before = n2.metrics()
-    overlay.underlay.send(n2, frame(overlay, datagram(elsewhere, a2.ips[family]), identity(overlay, "default/a1")))
+    overlay.underlay.send(n2, frame(overlay, datagram(elsewhere, a2.ips[family]), overlay.identity("default/a1")))
     wait_for(lambda: ("tunnel_source", "ingress") in moved(before, n2.metrics()), "a drop")
 
 

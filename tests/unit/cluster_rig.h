@@ -54,7 +54,7 @@ static inline const char *complaint(const struct rig *r, const char *what)
 
 static inline void rig_agent(struct rig *r)
 {
-	const struct cluster_events events = { on_complaint, r };
+	const struct cluster_events events = { on_complaint, on_complaint, r };
 
 	r->ipcache = ipcache_new(&fake_ipcache_ops, &r->k);
 	assert_non_null(r->ipcache);

@@ -39,8 +39,11 @@ struct fake_kernel {
 	int xdp_error; /* of every call; 0: none */
 	uint16_t port, mtu, pods_mtu;
 	int pods_left; /* pods that cannot be given the MTU */
-	struct prefix gateways[4];
+	struct ip gateways[4];
 	size_t gateway_count;
+	bool pods; /* of every CIDR, so that no gateway can go */
+	struct prefix rests[4]; /* routes for what is no pod of a CIDR of ours */
+	size_t rest_count;
 	struct { struct ip ip; struct link_info info; } devices[4];
 	size_t device_count;
 	unsigned announced; /* how often */
@@ -54,7 +57,6 @@ struct fake_kernel {
 	size_t route_count;
 	unsigned long writes; /* of anything */
 	long writes_left;     /* then they fail with EIO; -1: never */
-	uint64_t now;
 };
 
 static inline int fake_write(struct fake_kernel *k, struct err *err)
@@ -323,24 +325,50 @@ static inline int fake_gateway_link(void *arg, uint32_t *ifindex, struct err *er
 	return 0;
 }
 
+static inline bool fake_has_gateway(const struct fake_kernel *k, const struct ip *gateway)
+{
+	for (size_t i = 0; i < k->gateway_count; i++) {
+		if (ip_equal(&k->gateways[i], gateway))
+			return true;
+	}
+	return false;
+}
+
+static inline bool fake_has_rest(const struct fake_kernel *k, const struct prefix *cidr)
+{
+	for (size_t i = 0; i < k->rest_count; i++) {
+		if (prefix_cmp(&k->rests[i], cidr) == 0)
+			return true;
+	}
+	return false;
+}
+
 static inline int fake_gateway_add(void *arg, uint32_t ifindex, const struct prefix *cidr, const struct ip *gateway,
 				   struct err *err)
 {
 	struct fake_kernel *k = arg;
 
-	if (k->gateway_count < 4)
-		k->gateways[k->gateway_count++] = (struct prefix){ *gateway, cidr->len };
+	if (!fake_has_gateway(k, gateway))
+		k->gateways[k->gateway_count++] = *gateway;
+	if (!fake_has_rest(k, cidr))
+		k->rests[k->rest_count++] = *cidr;
 	return 0;
 }
 
-static inline int fake_gateway_delete(void *arg, uint32_t ifindex, const struct prefix *cidr, struct err *err)
+static inline int fake_gateway_delete(void *arg, uint32_t ifindex, const struct prefix *cidr, const struct ip *gateway,
+				      struct err *err)
 {
 	struct fake_kernel *k = arg;
-	const struct ip gateway = cidr_gateway(cidr);
 
-	for (size_t i = 0; i < k->gateway_count; i++) {
-		if (ip_equal(&k->gateways[i].ip, &gateway) && k->gateways[i].len == cidr->len)
+	if (gateway && k->pods)
+		return 1;
+	for (size_t i = k->gateway_count; i-- > 0 && gateway;) {
+		if (ip_equal(&k->gateways[i], gateway))
 			k->gateways[i] = k->gateways[--k->gateway_count];
+	}
+	for (size_t i = k->rest_count; i-- > 0;) {
+		if (prefix_cmp(&k->rests[i], cidr) == 0)
+			k->rests[i] = k->rests[--k->rest_count];
 	}
 	return 0;
 }
@@ -445,11 +473,6 @@ static inline int fake_route_each(void *arg, int (*fn)(const struct route *route
 	return ret;
 }
 
-static inline uint64_t fake_now(void *arg)
-{
-	return ((struct fake_kernel *)arg)->now += 1000;
-}
-
 static const struct cluster_ops fake_cluster_ops = {
 	.node_put = fake_node_put,
 	.node_delete = fake_node_delete,
@@ -474,7 +497,6 @@ static const struct cluster_ops fake_cluster_ops = {
 	.route_put = fake_route_put,
 	.route_delete = fake_route_delete,
 	.route_each = fake_route_each,
-	.now_ns = fake_now,
 };
 
 #endif

@@ -4,9 +4,12 @@
 #define WARREN_NL_RIG_H
 
 #include <sched.h>
+#include <signal.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "inet.h"
 #include "link.h"
 #include "netns.h"
 #include "rig.h"
@@ -76,6 +79,50 @@ static inline void set_up(struct rig *rig)
 	link_set_no_addrgen(&rig->pod, &b, rig->eth0.ifindex);
 	link_set_up(&rig->pod, &b, rig->eth0.ifindex);
 	assert_ok(nl_batch_run(&rig->pod, &b, &err));
+}
+
+struct find_addr {
+	const struct prefix *want;
+	int seen, found;
+};
+
+static inline int find_addr(const struct prefix *p, void *arg)
+{
+	struct find_addr *f = arg;
+
+	f->seen++;
+	f->found += ip_equal(&p->ip, &f->want->ip) && p->len == f->want->len;
+	return 0;
+}
+
+/* How many addresses the device has, if `want` is among them; else -1. */
+static inline int count_addrs(struct nl *nl, uint32_t ifindex, const char *want)
+{
+	struct prefix p = prefix(want);
+	struct find_addr f = { .want = &p };
+	struct err err = { 0 };
+
+	assert_ok(addr_each(nl, ifindex, find_addr, &f, &err));
+	assert_true(f.found <= 1);
+	return f.found ? f.seen : -1;
+}
+
+static inline void tick(int sig)
+{
+}
+
+/* Signals without SA_RESTART every `us` microseconds, of which nothing is wanted but that they come; 0: no more. */
+static inline void signals_every(long us)
+{
+	const struct sigaction act = { .sa_handler = us ? tick : SIG_DFL };
+	const struct itimerval timer = { { 0, us }, { 0, us } };
+
+	/* None may come while nobody handles it. */
+	if (!us)
+		assert_int_equal(setitimer(ITIMER_REAL, &timer, NULL), 0);
+	assert_int_equal(sigaction(SIGALRM, &act, NULL), 0);
+	if (us)
+		assert_int_equal(setitimer(ITIMER_REAL, &timer, NULL), 0);
 }
 
 static inline int rig_make_up(void **state)

@@ -296,10 +296,14 @@ static void first_and_last(void **state)
 		EACH(i, table)
 		{
 			struct prefix p = prefix(table[i].prefix);
-			struct ip first = prefix_first(&p), last = prefix_last(&p);
+			struct ip first = prefix_first(&p), last = prefix_last(&p), mask = prefix_mask(&p);
+			struct prefix again = prefix_masked(p.ip.family, p.ip.bytes, mask.bytes);
 
 			assert_ip(&first, table[i].first);
 			assert_ip(&last, table[i].last);
+			for (size_t b = 0; b < ip_bytes(&p.ip); b++) /* what varies is what the mask leaves */
+				assert_int_equal(mask.bytes[b], (uint8_t)~(first.bytes[b] ^ last.bytes[b]));
+			assert_int_equal(prefix_cmp(&again, &p), 0);
 		}
 }
 

@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include <stdarg.h>
-#include <setjmp.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "array.h"
+
 #include <stdlib.h>
 #include <string.h>
 
-#include "array.h"
+#include "rig.h"
 
 /* By its number; what else an element holds tells equal ones apart. */
 struct element {

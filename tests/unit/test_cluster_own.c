@@ -2,6 +2,8 @@
 /* user/agent/cluster.c: what being in a cluster makes of this node: its uplinks, MTU, addresses, and what was left behind. */
 #include "cluster_rig.h"
 
+#include "array.h"
+
 static void without_our_own_object_there_is_no_cluster(void **state)
 {
 	static const struct wr_cluster zeros;
@@ -220,23 +222,67 @@ static void pods_follow(void **state)
 	rig_end(&r);
 }
 
-/* The gateway address of a pod CIDR that is no longer ours goes. */
+/* What warren0 has, and the CIDRs whose rest leads nowhere: gateways, then CIDRs, "" for none. */
+static void assert_gateways(const struct rig *r, const char *gateways, const char *cidrs)
+{
+	char text[128], *rest = text, *word;
+	size_t count = 0;
+
+	str_copy(text, sizeof(text), gateways);
+	for (; (word = strsep(&rest, " ")); count++)
+		assert_true(fake_has_gateway(&r->k, &(struct ip[]){ ip(word) }[0]));
+	assert_int_equal(r->k.gateway_count, count);
+	str_copy(text, sizeof(text), cidrs);
+	rest = text;
+	for (count = 0; (word = strsep(&rest, " ")); count++)
+		assert_true(fake_has_rest(&r->k, &(struct prefix[]){ prefix(word) }[0]));
+	assert_int_equal(r->k.rest_count, count);
+}
+
+/* The gateway address of a pod CIDR that is no longer ours goes, but for one that another CIDR of ours has too. */
 static void another_cidr(void **state)
+{
+	static const struct {
+		const char *cidrs, *gateways;
+	} rows[] = {
+		{ "10.1.0.0/24 fd01::/64", "10.1.0.1 fd01::1" },
+		{ "10.9.0.0/24 fd01::/64", "10.9.0.1 fd01::1" },
+		{ "10.9.0.0/23 fd01::/64", "10.9.0.1 fd01::1" },
+		{ "10.9.0.0/24 fd01::/56", "10.9.0.1 fd01::1" },
+		{ "fd01::/56", "fd01::1" },
+		{ "10.9.0.0/24 fd01::/56", "10.9.0.1 fd01::1" },
+		{ "10.9.0.0/24", "10.9.0.1" },
+	};
+	struct rig r;
+
+	rig_begin(&r);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		put(&r, "self", rows[i].cidrs, "192.0.2.1 2001:db8::1");
+		assert_int_equal(run(&r), 0);
+		assert_gateways(&r, rows[i].gateways, rows[i].cidrs);
+	}
+	rig_end(&r);
+}
+
+/* Nor does one go that routes to pods have as their source: not before they have gone. */
+static void gateway_of_pods(void **state)
 {
 	struct rig r;
 
 	rig_begin(&r);
 	put(&r, "self", SELF);
 	assert_int_equal(run(&r), 0);
-	assert_int_equal(r.k.gateway_count, 2);
+	r.k.pods = true;
 	put(&r, "self", "10.9.0.0/24 fd01::/64", "192.0.2.1 2001:db8::1");
-	r.k.gateway_count = 0; /* the fake adds them once more */
-	assert_int_equal(fake_gateway_add(&r.k, 0, &(struct prefix[]){ prefix("10.1.0.0/24") }[0],
-					  &(struct ip[]){ ip("10.1.0.1") }[0], NULL), 0);
+	for (int again = 0; again < 2; again++) {
+		look_again(&r, HOP_ADDRESS);
+		assert_int_equal(run(&r), 0);
+		assert_gateways(&r, "10.1.0.1 10.9.0.1 fd01::1", "10.1.0.0/24 10.9.0.0/24 fd01::/64");
+	}
+	r.k.pods = false;
+	look_again(&r, HOP_ADDRESS);
 	assert_int_equal(run(&r), 0);
-	assert_int_equal(r.k.gateway_count, 2);
-	for (size_t i = 0; i < 2; i++)
-		assert_false(ip_equal(&r.k.gateways[i].ip, &(struct ip[]){ ip("10.1.0.1") }[0]));
+	assert_gateways(&r, "10.9.0.1 fd01::1", "10.9.0.0/24 fd01::/64");
 	rig_end(&r);
 }
 
@@ -284,6 +330,7 @@ int main(void)
 		cmocka_unit_test(small_mtu),
 		cmocka_unit_test(pods_follow),
 		cmocka_unit_test(another_cidr),
+		cmocka_unit_test(gateway_of_pods),
 		cmocka_unit_test(addresses_are_announced),
 	};
 

@@ -58,7 +58,8 @@ static void nodes_by_the_agent(void **state)
 	expect("node get a", 0, "state:            this node");
 	expect("node get d", 0, "problem:          its pod CIDR");
 	expect_failure("node get e", 1, "there is no node 'e'");
-	expect("status", 1, "node d: its pod CIDR 10.2.0.0/25 overlaps that of b");
+	expect("status", 1, "Node d: its pod CIDR 10.2.0.0/25 overlaps that of b");
+	expect("status", 1, "1 thing is wrong");
 	expect("status", 1, "tunnels end at 192.0.2.1, 2001:db8::1 UDP port 6081, VNI 1; 2 other nodes: 1 by tunnel, 1 direct, 1 unresolved");
 	agent_end(agent);
 	expect("status", 0, "2 other nodes");

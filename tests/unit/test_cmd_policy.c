@@ -8,8 +8,8 @@
 
 #include "cli_rig.h"
 #include "frame.h"
+#include "gateway.h"
 #include "names.h"
-#include "node.h"
 
 #define CLASS 17
 #define RULE 16
@@ -423,8 +423,8 @@ static const char policies[] =
 	"{\"namespace\": \"shop\", \"name\": \"odd\", \"selector\": \"app=odd\", \"isolates\": [\"egress\", \"ingress\"],"
 	"\"rules\": {}, \"invalid\": \"spec.ingress[0]: no such field\", \"endpoints\": [],"
 	"\"entries\": 0, \"classes\": []}]}\n";
-static const char status[] = "{\"version\": \"9\", \"synced\": true, \"complaints\": [{\"file\": \"odd.yaml\", \"message\":"
-			     " \"line 3: a tab\"}], \"failure\": \"no memory\", \"identities_left_out\": 7,"
+static const char status[] = "{\"version\": \"9\", \"synced\": true, \"complaints\": [{\"kind\": \"manifest\", \"file\":"
+			     " \"odd.yaml\", \"message\": \"line 3: a tab\"}], \"failure\": \"no memory\", \"identities_left_out\": 7,"
 			     "\"counts\": {\"pods\": 4, \"policies\": 2, \"collisions\": 0}}\n";
 
 static const struct answer answers[] = { { "identities", identities }, { "policies", policies }, { NULL, status } };
@@ -461,6 +461,7 @@ static void with_an_agent(void **state)
 	expect("policy get shop/odd", 0, "spec.ingress[0]: no such field");
 	expect_failure("policy get shop/nothing", 1, "there is no policy shop/nothing");
 	expect("status", 1, "odd.yaml: line 3: a tab");
+	expect("status", 1, "mend it: what it said before is still in force");
 	expect("status", 1, "the maps could not be written: no memory");
 	expect("status", 1, "7 did not fit into the maps");
 	expect("status", 1, "release 9 runs, 4 pods and 2 policies known");

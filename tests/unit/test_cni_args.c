@@ -131,7 +131,7 @@ static void environment_is_judged(void **state)
 			fail_msg("row %zu: %d, %s", i, ret, err.msg);
 		if (!ret)
 			continue;
-		assert_int_equal(err.cni_code, CNI_ERR_ENVIRONMENT);
+		assert_int_equal(err.code, CNI_ERR_ENVIRONMENT);
 		if (!strstr(err.msg, env_rows[i].error))
 			fail_msg("row %zu: message \"%s\" lacks \"%s\"", i, err.msg, env_rows[i].error);
 	}

@@ -116,8 +116,8 @@ static void configurations_are_judged(void **state)
 		struct conf conf;
 		int ret = conf_parse(rows[i].conf, strlen(rows[i].conf), &conf, &err);
 
-		if (!rows[i].code != !ret || err.cni_code != rows[i].code)
-			fail_msg("%s: code %d, %s", rows[i].conf, err.cni_code, err.msg);
+		if (!rows[i].code != !ret || err.code != rows[i].code)
+			fail_msg("%s: code %d, %s", rows[i].conf, err.code, err.msg);
 		if (rows[i].error && !strstr(err.msg, rows[i].error))
 			fail_msg("%s: message \"%s\" lacks \"%s\"", rows[i].conf, err.msg, rows[i].error);
 		conf_free(&conf);
@@ -167,7 +167,7 @@ static void labels_have_a_limit(void **state)
 		snprintf(text, sizeof(text), LABELS("[{\"key\":\"a\",\"value\":\"%0*d\"}]"), fits + more, 0);
 		ret = conf_parse(text, strlen(text), &conf, &err);
 		assert_int_equal(ret, more ? -EINVAL : 0);
-		assert_int_equal(err.cni_code, more ? CNI_ERR_CONFIG : 0);
+		assert_int_equal(err.code, more ? CNI_ERR_CONFIG : 0);
 		if (more)
 			assert_non_null(strstr(err.msg, "\"labels\" are longer than 4095 bytes"));
 		conf_free(&conf);

@@ -81,9 +81,8 @@ static int count_filter(const struct nlmsghdr *nlh, void *arg)
 static void one_filter_after_many_replaces(void **state)
 {
 	struct rig *rig = *state;
-	char buf[256] __attribute__((aligned(8)));
 	struct nl_batch b = { .count = 0 };
-	struct nlmsghdr *nlh;
+	union nl_query q;
 	struct err err = { 0 };
 	struct tcmsg *tcm;
 	int filters_seen = 0;
@@ -97,13 +96,10 @@ static void one_filter_after_many_replaces(void **state)
 		assert_ok(nl_batch_run(&rig->host, &b, &err));
 		assert_int_equal(attached(rig, TC_INGRESS), id);
 	}
-	nlh = mnl_nlmsg_put_header(buf);
-	nlh->nlmsg_type = RTM_GETTFILTER;
-	nlh->nlmsg_flags = NLM_F_DUMP;
-	tcm = mnl_nlmsg_put_extra_header(nlh, sizeof(*tcm));
+	tcm = nl_query(&q, RTM_GETTFILTER, NLM_F_DUMP, sizeof(*tcm));
 	tcm->tcm_ifindex = (int)rig->wr0.ifindex;
 	tcm->tcm_parent = TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS);
-	assert_ok(nl_dump(&rig->host, nlh, count_filter, &filters_seen, &err, "list filters"));
+	assert_ok(nl_dump(&rig->host, &q.head, count_filter, &filters_seen, &err, "list filters"));
 	assert_int_equal(filters_seen, 1);
 }
 

@@ -14,7 +14,7 @@ static void set(void **state)
 	assert_int_equal(e.num, ENOSPC);
 	assert_string_equal(e.msg, "pool a: 0 left");
 	assert_string_equal(e.hint, "");
-	assert_int_equal(e.cni_code, 0);
+	assert_int_equal(e.code, 0);
 }
 
 static void set_errno(void **state)
@@ -33,18 +33,18 @@ static void set_replaces(void **state)
 
 	err_set(&e, EINVAL, "first");
 	err_hint(&e, "do that");
-	e.cni_code = 7;
+	e.code = 7;
 	err_set(&e, EIO, "second");
 	assert_string_equal(e.msg, "second");
 	assert_string_equal(e.hint, "");
-	assert_int_equal(e.cni_code, 0);
+	assert_int_equal(e.code, 0);
 
 	err_hint(&e, "do this");
-	e.cni_code = 7;
+	e.code = 7;
 	err_errno(&e, EPERM, "third");
 	assert_string_equal(e.msg, "third: Operation not permitted");
 	assert_string_equal(e.hint, "");
-	assert_int_equal(e.cni_code, 0);
+	assert_int_equal(e.code, 0);
 }
 
 static void wrap(void **state)
@@ -53,12 +53,12 @@ static void wrap(void **state)
 
 	err_errno(&e, ENODEV, "cannot add eth0");
 	err_hint(&e, "load veth");
-	e.cni_code = 100;
+	e.code = 100;
 	assert_int_equal(err_wrap(&e, "ADD of %s", "c1"), -ENODEV);
 	assert_int_equal(err_wrap(&e, "warren-cni"), -ENODEV);
 	assert_string_equal(e.msg, "warren-cni: ADD of c1: cannot add eth0: No such device");
 	assert_string_equal(e.hint, "load veth");
-	assert_int_equal(e.cni_code, 100);
+	assert_int_equal(e.code, 100);
 	assert_int_equal(e.num, ENODEV);
 }
 

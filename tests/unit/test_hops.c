@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "hop_watch.h"
 #include "hops.h"
 
 #define TIMEOUT_MS 10000
@@ -95,8 +96,20 @@ static void keep(struct rig *rig, const struct hop *hop)
 	assert_ok(nl_batch_run(&rig->host, &b, &err));
 }
 
+/* Whether the device is among the places; of it also the neighbour `address`, unless that is NULL. */
+static bool is_told(const struct hop_news *news, uint32_t ifindex, const char *address)
+{
+	const struct ip wanted = address ? ip(address) : (struct ip){ 0 };
+
+	for (size_t i = 0; i < news->count; i++) {
+		if (news->places[i].ifindex == ifindex && ip_equal(&news->places[i].ip, &wanted))
+			return true;
+	}
+	return false;
+}
+
 /* Waits for reports until one of `wanted` is among them; returns all that came. */
-static unsigned await(struct nl *watch, unsigned wanted)
+static unsigned await(struct hop_watch *watch, unsigned wanted)
 {
 	struct pollfd p = { .fd = hop_watch_fd(watch), .events = POLLIN };
 	struct hop_news news;
@@ -113,16 +126,21 @@ static unsigned await(struct nl *watch, unsigned wanted)
 }
 
 /* What has been reported up to now. (The kernel queues a report before the call that caused it returns.) */
-static unsigned reported(struct nl *watch)
+static struct hop_news read_news(struct hop_watch *watch)
 {
 	struct err err = { 0 };
 	struct hop_news news;
 
 	assert_ok(hop_watch_read(watch, &news, &err));
-	return news.changes;
+	return news;
 }
 
-static struct hop await_resolved(struct rig *rig, struct nl *watch, const char *to, const uint8_t mac[6])
+static unsigned reported(struct hop_watch *watch)
+{
+	return read_news(watch).changes;
+}
+
+static struct hop await_resolved(struct rig *rig, struct hop_watch *watch, const char *to, const uint8_t mac[6])
 {
 	for (;;) {
 		struct hop hop = find(rig, to);
@@ -191,7 +209,7 @@ static void ipv4_by_an_ipv6_gateway(void **state)
 {
 	struct rig *rig = *state;
 	const struct ip next = ip("fd00:2::2");
-	_cleanup_nl_ struct nl watch = { 0 };
+	_cleanup_hop_watch_ struct hop_watch watch = { 0 };
 	struct err err = { 0 };
 	struct hop hop;
 
@@ -217,7 +235,7 @@ static bool is_managed(const char *address)
 static void kept_and_let_go(void **state)
 {
 	struct rig *rig = *state;
-	_cleanup_nl_ struct nl watch = { 0 };
+	_cleanup_hop_watch_ struct hop_watch watch = { 0 };
 	struct err err = { 0 };
 
 	assert_ok(hop_watch_open(&watch, &err));
@@ -274,7 +292,7 @@ static void permanent_entries_stay(void **state)
 static void neighbour_comes_late(void **state)
 {
 	struct rig *rig = *state;
-	_cleanup_nl_ struct nl watch = { 0 };
+	_cleanup_hop_watch_ struct hop_watch watch = { 0 };
 	struct err err = { 0 };
 
 	assert_ok(hop_watch_open(&watch, &err));
@@ -309,7 +327,7 @@ static void another_mac_address(void **state)
 {
 	static const uint8_t mac[6] = { 2, 0, 0, 0, 0, 0x77 };
 	struct rig *rig = *state;
-	_cleanup_nl_ struct nl watch = { 0 };
+	_cleanup_hop_watch_ struct hop_watch watch = { 0 };
 	struct err err = { 0 };
 
 	assert_ok(hop_watch_open(&watch, &err));
@@ -329,7 +347,7 @@ static void another_mac_address(void **state)
 static void states_that_change_nothing(void **state)
 {
 	struct rig *rig = *state;
-	_cleanup_nl_ struct nl watch = { 0 };
+	_cleanup_hop_watch_ struct hop_watch watch = { 0 };
 	struct err err = { 0 };
 
 	assert_ok(hop_watch_open(&watch, &err));
@@ -358,7 +376,7 @@ static void old_entries_count_too(void **state)
 
 	for (size_t i = 0; i < FAMILIES; i++) {
 		const struct family *f = &families[i];
-		_cleanup_nl_ struct nl watch = { 0 };
+		_cleanup_hop_watch_ struct hop_watch watch = { 0 };
 		struct err err = { 0 };
 
 		sh("ip neigh replace %s lladdr 02:00:00:00:00:09 dev up0 nud reachable", f->next);
@@ -390,7 +408,7 @@ static void links_routes_addresses(void **state)
 		{ "ip link add a1 type veth peer name a2", HOP_LINK },
 		{ "ip link del a1", HOP_LINK },
 	};
-	_cleanup_nl_ struct nl watch = { 0 };
+	_cleanup_hop_watch_ struct hop_watch watch = { 0 };
 	struct err err = { 0 };
 
 	assert_ok(hop_watch_open(&watch, &err));
@@ -402,11 +420,67 @@ static void links_routes_addresses(void **state)
 	}
 }
 
+/* With a change of a device or a neighbour comes which one it is; each once. */
+static void places(void **state)
+{
+	struct rig *rig = *state;
+	_cleanup_hop_watch_ struct hop_watch watch = { 0 };
+	struct hop_news news;
+	struct err err = { 0 };
+
+	assert_ok(hop_watch_open(&watch, &err));
+	for (size_t i = 0; i < FAMILIES; i++) {
+		sh("ip neigh replace %s lladdr 02:00:00:00:00:09 dev up0 nud reachable", families[i].late);
+		sh("ip neigh replace %s lladdr 02:00:00:00:00:0a dev up0 nud reachable", families[i].late);
+	}
+	sh("ip link set up0 mtu 1400");
+	sh("ip link set up0 mtu 1300");
+	news = read_news(&watch);
+	assert_int_equal(news.changes & (HOP_LINK | HOP_NEIGHBOUR | HOP_LOST), HOP_LINK | HOP_NEIGHBOUR);
+	for (size_t i = 0; i < FAMILIES; i++)
+		assert_true(is_told(&news, rig->wr0.ifindex, families[i].late));
+	assert_true(is_told(&news, rig->wr0.ifindex, NULL));
+	assert_int_equal(news.count, 3);
+
+	sh("ip route add 203.0.113.0/24 via 192.0.2.2"); /* is of no place */
+	news = read_news(&watch);
+	assert_int_equal(news.changes, HOP_ROUTE);
+	assert_int_equal(news.count, 0);
+}
+
+/* More places than there is room for: those that fit are named, and that they are not all is said. */
+static void more_places_than_fit(void **state)
+{
+	struct rig *rig = *state;
+	_cleanup_hop_watch_ struct hop_watch watch = { 0 };
+	struct nl_batch b = { .count = 0 };
+	struct hop_news news;
+	struct err err = { 0 };
+
+	assert_ok(hop_watch_open(&watch, &err));
+	for (unsigned count = HOP_NEWS_MAX; count <= HOP_NEWS_MAX + 1; count++) {
+		const struct ip first = ip("192.0.2.100");
+
+		sh("ip neigh flush dev up0 nud all");
+		read_news(&watch);
+		for (unsigned i = 0; i < count; i++) {
+			const struct ip one = ip_add(first, i);
+
+			neigh_replace(&rig->host, &b, rig->wr0.ifindex, &one, pod_mac);
+			assert_ok(nl_batch_run(&rig->host, &b, &err));
+		}
+		news = read_news(&watch);
+		assert_int_equal(news.changes, count > HOP_NEWS_MAX ? HOP_NEIGHBOUR | HOP_LOST : HOP_NEIGHBOUR);
+		assert_int_equal(news.count, HOP_NEWS_MAX);
+		assert_true(is_told(&news, rig->wr0.ifindex, "192.0.2.100"));
+	}
+}
+
 /* A carrier that goes and comes back takes the entry along; kept again, it is there again. */
 static void flap(void **state)
 {
 	struct rig *rig = *state;
-	_cleanup_nl_ struct nl watch = { 0 };
+	_cleanup_hop_watch_ struct hop_watch watch = { 0 };
 	struct err err = { 0 };
 
 	assert_ok(hop_watch_open(&watch, &err));
@@ -430,7 +504,7 @@ static void flap(void **state)
 static void pods_are_not_reported(void **state)
 {
 	struct rig *rig = *state;
-	_cleanup_nl_ struct nl watch = { 0 };
+	_cleanup_hop_watch_ struct hop_watch watch = { 0 };
 	struct nl_batch b = { .count = 0 };
 	const struct ip pod = ip("10.1.2.3");
 	struct route route = { .dst = { pod, 32 }, .type = 1 /* RTN_UNICAST */, .scope = 253 /* RT_SCOPE_LINK */ };
@@ -445,7 +519,7 @@ static void pods_are_not_reported(void **state)
 	neigh_replace(&rig->host, &b, rig->wr0.ifindex, &pod, pod_mac);
 	assert_ok(nl_batch_run(&rig->host, &b, &err));
 	assert_int_equal(reported(&watch), 0);
-	nl_close(&watch); /* also of pods that were there before */
+	hop_watch_close(&watch); /* also of pods that were there before */
 	assert_ok(hop_watch_open(&watch, &err));
 	sh("ip link set wr0 down");
 	sh("ip link set wr0 up");
@@ -459,7 +533,7 @@ static void overrun(void **state)
 {
 	struct rig *rig = *state;
 	const int little = 4096;
-	_cleanup_nl_ struct nl watch = { 0 };
+	_cleanup_hop_watch_ struct hop_watch watch = { 0 };
 	struct err err = { 0 };
 	struct hop hop;
 
@@ -493,6 +567,8 @@ int main(void)
 		WIRED(states_that_change_nothing),
 		WIRED(old_entries_count_too),
 		WIRED(links_routes_addresses),
+		WIRED(places),
+		WIRED(more_places_than_fit),
 		WIRED(flap),
 		WIRED(pods_are_not_reported),
 		WIRED(overrun),

@@ -8,8 +8,9 @@
 
 #include "attachment.h"
 #include "cleanup.h"
-#include "cni.h"
+#include "error.h"
 #include "file.h"
+#include "ipam_conf.h"
 #include "private_run.h"
 #include "rig.h"
 #include "str.h"
@@ -58,7 +59,7 @@ static const char *give(const struct ipam_conf *conf, const char *owner, const s
 	struct err err = { 0 };
 
 	if (ipam_add(conf, "net", owner, request, &leases, &err) < 0)
-		snprintf(text, sizeof(text), "error %d", err.cni_code);
+		snprintf(text, sizeof(text), "error %d", err.code);
 	else if (leases.v4.ip.family && leases.v6.ip.family)
 		snprintf(text, sizeof(text), "%s %s", ip_format(&leases.v4.ip, v4), ip_format(&leases.v6.ip, v6));
 	else
@@ -276,7 +277,7 @@ static void damaged_file_is_kept(void **state)
 
 		assert_int_equal(file_write(FILE_OF_NET, texts[i], strlen(texts[i]), NULL), 0);
 		assert_int_equal(ipam_add(&conf, "net", "a@e", &any, &leases, &err), -EBADMSG);
-		assert_int_equal(err.cni_code, CNI_ERR_IO);
+		assert_int_equal(err.code, CNI_ERR_IO);
 		assert_non_null(strstr(err.msg, FILE_OF_NET));
 		assert_non_null(strstr(err.hint, "move it away"));
 		assert_int_equal(ipam_del(&conf, "net", "a@e", &err), -EBADMSG);
@@ -337,7 +338,7 @@ static void full_disk_gives_nothing(void **state)
 		;
 	fclose(f);
 	assert_int_equal(ipam_add(&conf, "net", "b@e", &any, &leases, &err), -ENOSPC);
-	assert_int_not_equal(err.cni_code, CNI_ERR_NO_ADDRESS);
+	assert_int_not_equal(err.code, CNI_ERR_NO_ADDRESS);
 	assert_int_equal(unlink(WARREN_RUN_DIR "/filler"), 0);
 	assert_string_equal(give(&conf, "b@e", &any), "10.0.0.3");
 	ipam_conf_free(&conf);

@@ -6,7 +6,7 @@
 #include <sys/mman.h>
 
 #include "cleanup.h"
-#include "file.h"
+#include "lock.h"
 #include "keyset.h"
 #include "tables.h"
 
@@ -339,9 +339,8 @@ static void run_user_reader(void *arg)
 	const uint64_t identity = 1;
 	struct wr_peer peer;
 	struct err err;
-	int cpus;
 
-	if (dp_map_lookup("identities", &identity, &peer, &cpus, &err) < 0)
+	if (dp_map_lookup("identities", &identity, &peer, &err) < 0)
 		__atomic_add_fetch((uint64_t *)arg, 1, __ATOMIC_RELAXED);
 }
 

@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 
 #include "cli_rig.h"
+#include "gateway.h"
 #include "names.h"
 #include "node.h"
 #include "nodes.h"
@@ -174,7 +175,9 @@ static const char pods[] = "{\"pods\": [{\"namespace\": \"shop\", \"name\": \"db
 			   "{\"namespace\": \"shop\", \"name\": \"old\", \"identity\": \"0x1\", \"addresses\": [\"10.2.0.8\"]},"
 			   "{\"namespace\": \"shop\", \"name\": \"new\", \"identity\": \"0x1\", \"addresses\": [\"10.2.0.8\"]},"
 			   "{\"namespace\": 7, \"name\": \"odd\", \"addresses\": [7, \"x\"]}]}\n";
-static const char status[] = "{\"version\": \"9\", \"synced\": true, \"complaints\": [], \"counts\": {}}\n";
+static const char status[] =
+	"{\"version\": \"9\", \"synced\": true, \"counts\": {}, \"complaints\": [{\"kind\": \"node\", \"file\": \"Node d\","
+	"\"message\": \"its pod CIDR 10.2.0.0/25 overlaps that of b\"}]}\n";
 static char nodes[1024];
 
 static inline pid_t start_agent(void)

@@ -3,15 +3,10 @@
 
 import socket
 import subprocess
-import sys
 
 import pytest
 
-from lab import REPO
-
-sys.path.append(str(REPO / "tests/net"))  # agent_lab, overlay_lab, policy_lab
-
-from overlay_lab import Overlay
+from overlay import Overlay
 
 
 def has_sctp():
@@ -47,7 +42,7 @@ def pytest_runtest_setup(item):
 @pytest.fixture(scope="session")
 def cluster():
     """Two nodes, for all tests: here it is the verifier's work that takes long, so the agents alone load the programs, once."""
-    with Overlay(nodes=2, outer=None, init=False) as overlay:
+    with Overlay(nodes=2, outer=None) as overlay:
         yield overlay
 
 

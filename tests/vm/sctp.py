@@ -5,7 +5,7 @@ import contextlib
 import os
 import socket
 
-from lab import FAMILY, TIMEOUT
+from netns import FAMILY, TIMEOUT
 
 PORT = 3868
 SIZES = (1, 1000, 1452, 4000, 60000)  # of messages: in one chunk, in many; several packets at once

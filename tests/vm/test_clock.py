@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lab import tcp, udp
-from policy_lab import Transfer, policy, pods, sources
+from manifests import pods, policy, sources
+from netns import tcp, udp
+from traffic import Transfer
 
 YEAR = 366 * 86400
 JUMPS = {"forward": 3 * YEAR, "back": -20 * YEAR, "by an hour": 3600}

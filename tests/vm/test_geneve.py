@@ -7,9 +7,12 @@ import contextlib
 
 import pytest
 
-from lab import Monitor, Node, tcp, udp
-from overlay_lab import ALL, OPTION, VNI, node_object
-from policy_lab import policy, pods, sources
+from geneve import OPTION, VNI
+from lab import Node
+from overlay import ALL
+from manifests import node_object, pods, policy, sources
+from monitor import Monitor
+from netns import tcp, udp
 
 pytestmark = pytest.mark.needs("geneve")
 
@@ -83,22 +86,16 @@ def fixed(overlay):
         yield peer
 
 
-def identity(overlay, name):
-    """Of a pod of n1: that node's number for it."""
-    pod = overlay.pods[name]
-    return int(str(pod.node.agent.endpoint(pod)["identity"]), 0)
-
-
 def test_both_ways(overlay, peer):
     """Pings, TCP and datagrams; each packet to the kernel has the sender's identity, or it goes nowhere there."""
     a = overlay.pods["default/a"]
-    peer.identities(identity(overlay, "default/c"), expected=identity(overlay, "default/a"))
+    peer.identities(overlay.identity("default/c"), expected=overlay.identity("default/a"))
     for family in ALL:
         a.ping(peer.pod[family], count=3)
         peer.ping(a.ips[family], count=3, size=1300, args=["-I", peer.pod[family]])
         tcp(a, peer, peer.pod[family], size=BIG)
         udp(a, peer, peer.pod[family])
-    peer.identities(identity(overlay, "default/c"), expected=identity(overlay, "default/c"))
+    peer.identities(overlay.identity("default/c"), expected=overlay.identity("default/c"))
     assert not a.ping(peer.pod[4], check=False), "a filter that lets anything pass"
 
 
@@ -107,9 +104,9 @@ def test_the_carried_identity_is_what_counts(overlay, peer, family):
     a = overlay.pods["default/a"]
     overlay.apply("policy", policy("a", {"app": "a"}, ingress=[sources(pods(app="c"))], types=["Ingress"]))
     try:
-        peer.identities(identity(overlay, "default/c"), expected=identity(overlay, "default/a"))
+        peer.identities(overlay.identity("default/c"), expected=overlay.identity("default/a"))
         peer.ping(a.ips[family], args=["-I", peer.pod[family]])
-        peer.identities(identity(overlay, "default/a"), expected=identity(overlay, "default/a"))
+        peer.identities(overlay.identity("default/a"), expected=overlay.identity("default/a"))
         assert not peer.ping(a.ips[family], check=False, args=["-I", peer.pod[family]])
     finally:
         overlay.remove("policy")

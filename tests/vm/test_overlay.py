@@ -9,7 +9,7 @@ import struct
 
 import pytest
 
-from lab import tcp
+from netns import tcp
 
 
 UDP_SEGMENT = 103
@@ -41,19 +41,30 @@ def test_super_packets(ends, family):
 
 
 @contextlib.contextmanager
-def netem(*places, options):
-    for place in places:
-        place.run("tc", "qdisc", "add", "dev", "eth0", "root", "netem", *options, "limit", 10000)
+def netem(*devices, options):
+    """`devices`: (network namespace, name)."""
+    for netns, name in devices:
+        netns.run("tc", "qdisc", "add", "dev", name, "root", "netem", *options, "limit", 10000)
     try:
         yield
     finally:
-        for place in places:
-            place.run("tc", "qdisc", "delete", "dev", "eth0", "root")
+        for netns, name in devices:
+            netns.run("tc", "qdisc", "delete", "dev", name, "root")
 
 
 @pytest.mark.needs("netem")
 @pytest.mark.parametrize("path", PATHS)
 def test_bad_path_between_nodes(overlay, ends, family, path):
     a, b = ends
-    with netem(*overlay.nodes.values(), options=PATHS[path]):
+    with netem(*((node, "eth0") for node in overlay.nodes.values()), options=PATHS[path]):
         tcp(a, b, b.ips[family], size=SIZE, timeout=30)
+
+
+# No tunnel leads there: one family of tunnels will do.
+@pytest.mark.needs("netem")
+@pytest.mark.parametrize("overlay", [6], indirect=True, ids=["over-v6"])
+@pytest.mark.parametrize("path", PATHS)
+def test_bad_path_to_the_world(overlay, ends, family, path):
+    a, _ = ends
+    with netem((a.node, "eth0"), (overlay.underlay, overlay.underlay.port(1)), options=PATHS[path]):
+        tcp(a, overlay.underlay, overlay.underlay.BEYOND[family], size=SIZE, timeout=30)

@@ -6,8 +6,9 @@ import os
 
 import pytest
 
-from lab import TIMEOUT
-from policy_lab import Drops, matching, pods, policy, port, sources
+from manifests import matching, pods, policy, port, sources
+from monitor import Drops
+from netns import TIMEOUT
 from sctp import PORT, SIZES, association, exchange, receive
 
 pytestmark = pytest.mark.needs("sctp")

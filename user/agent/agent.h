@@ -11,13 +11,28 @@
 
 #include "apply_dp.h"
 #include "cluster_dp.h"
+#include "complaints.h"
 #include "histogram.h"
 #include "manifests.h"
 #include "options.h"
-#include "records.h"
+#include "attachments.h"
 
-struct complaint {
-	char *what, *message;
+/* What is to be compiled and written, and how that went. */
+struct work {
+	uv_timer_t retry, cluster_retry;
+	bool synced;	       /* every source has been read once: nothing is compiled before */
+	bool dirty;	       /* something is to be compiled, or applied */
+	bool full;	       /* the next compile is about everything */
+	bool lost;	       /* what the maps hold is not known */
+	bool enforced;	       /* what was read at the start is in force */
+	bool pods_lost;	       /* ipcache has not heard of every pod */
+	uint64_t changed_ns;   /* since when something is waiting to be enforced; 0: nothing is */
+	unsigned retries;
+	char failure[512];	   /* why the maps could not be written; empty: they could */
+	char cluster_failure[512]; /* the same of other nodes */
+	size_t denied_told, left_out_told; /* as last logged */
+	uint64_t compile_ns, apply_ns; /* the last ones */
+	struct histogram compiles, applies, latency;
 };
 
 struct agent {
@@ -25,8 +40,7 @@ struct agent {
 	uv_loop_t loop;
 	uv_signal_t hangup, terminate, interrupt;
 	uv_check_t turn_end;
-	uv_timer_t retry, cluster_retry;
-	uv_poll_t manifests_ready, records_ready, hops_ready;
+	uv_poll_t manifests_ready, attachments_ready, hops_ready;
 	int status; /* exit status */
 
 	int lock; /* LOCK_AGENT */
@@ -37,34 +51,41 @@ struct agent {
 	struct ipcache *ipcache;
 	struct cluster *cluster;
 	struct manifests *manifests;
-	struct records *records;
+	struct attachments *attachments;
 	struct server *server;
 	struct metrics *metrics;
 
-	bool synced;	     /* every source has been read once */
-	bool dirty;	     /* something is to be compiled, or applied */
-	bool full;	     /* the next compile is about everything */
-	bool lost;	     /* what the maps hold is not known */
-	bool enforced;	     /* what was read at the start is in force */
-	uint64_t changed_ns; /* since when something is waiting to be enforced; 0: nothing is */
-	unsigned retries;
-	char failure[512];		   /* why the maps could not be written; empty: they could */
-	size_t denied_told, left_out_told; /* as last logged */
-	bool pods_lost;			   /* ipcache has not heard of every pod */
-	char cluster_failure[512];	   /* why other nodes could not be written; empty: they could */
-	char addresses_told[512];	   /* what is wrong with pods' addresses, as last told */
-	bool key_told;			   /* that the cluster's key is not the cluster's */
-	struct complaint *complaints;
-	size_t complaint_count;
-
-	uint64_t started_ns, compile_ns, apply_ns; /* the last ones */
-	struct histogram compiles, applies, latency;
+	struct work work;
+	struct complaints complaints;
 };
 
 /* Runs until it is told to end. Returns the exit status. */
 int agent_run(const struct options *options);
 
+/* --- sources.c --- */
 
+int sources_open(struct agent *agent, struct err *err); /* puts what is there into compiler and cluster */
+
+/* --- work.c --- */
+
+int work_open(struct agent *agent, struct err *err); /* reads what an earlier agent has left in the maps */
+void work_wanted(struct agent *agent);		     /* the next work() is about policy */
+void work(struct agent *agent);
+
+/* --- enforced.c --- */
+
+enum endpoint_state {
+	ENDPOINT_ENFORCED,
+	ENDPOINT_NOT_ISOLATED,
+	ENDPOINT_QUARANTINE, /* no labels */
+	ENDPOINT_DENIED,     /* no room */
+	ENDPOINT_MISSING,    /* not in the maps */
+	ENDPOINT_PENDING,
+	ENDPOINT_STATES,
+};
+enum endpoint_state endpoint_state(const struct apply_endpoint *ep);
+const char *endpoint_state_name(enum endpoint_state state);
+const char *endpoint_state_label(enum endpoint_state state); /* of a metric */
 /*
  * Whether the policy of that attachment's endpoint is in force: 0, or -EAGAIN and why not yet (err). What may make it
  * so (an endpoint that was not in the maps and is now) is seen to.
@@ -76,23 +97,12 @@ int agent_endpoint_enforced(struct agent *agent, const char *container, const ch
 json_t *answer_identities(struct agent *agent); /* NULL without memory */
 json_t *answer_policies(struct agent *agent);
 json_t *answer_status(struct agent *agent);
-enum endpoint_state {
-	ENDPOINT_ENFORCED,
-	ENDPOINT_NOT_ISOLATED,
-	ENDPOINT_QUARANTINE, /* no labels */
-	ENDPOINT_DENIED,     /* no room */
-	ENDPOINT_MISSING,    /* not in the maps */
-	ENDPOINT_PENDING,
-	ENDPOINT_STATES,
-};
-enum endpoint_state endpoint_state(const struct apply_endpoint *ep);
-const char *endpoint_state_label(enum endpoint_state state); /* of a metric */
 size_t rss_bytes(void);
 
 /* --- answers_nodes.c --- */
 
 json_t *answer_nodes(struct agent *agent);
-json_t *answer_pods(struct agent *agent); /* of other nodes */
+json_t *answer_pods(struct agent *agent);  /* of other nodes */
 json_t *cluster_json(struct agent *agent); /* of the status */
 
 /* --- server.c --- */

@@ -5,16 +5,12 @@
 
 #include "agent.h"
 #include "cleanup.h"
-#include "clock.h"
 #include "json.h"
 #include "names.h"
 
 static json_t *hex(uint64_t number)
 {
-	char text[24];
-
-	snprintf(text, sizeof(text), "0x%" PRIx64, number);
-	return json_string(text);
+	return json_sprintf("0x%" PRIx64, number);
 }
 
 static json_t *numbers_json(const uint32_t *v, size_t count)
@@ -178,35 +174,6 @@ size_t rss_bytes(void)
 	return resident * (size_t)sysconf(_SC_PAGESIZE);
 }
 
-enum endpoint_state endpoint_state(const struct apply_endpoint *ep)
-{
-	if (!ep || !ep->compiled)
-		return ENDPOINT_PENDING;
-	if (ep->missing)
-		return ENDPOINT_MISSING;
-	if (ep->denied)
-		return ENDPOINT_DENIED;
-	return ep->class_key == WR_CLASS_QUARANTINE	? ENDPOINT_QUARANTINE
-	       : ep->class_key == WR_CLASS_NOT_ISOLATED ? ENDPOINT_NOT_ISOLATED
-							: ENDPOINT_ENFORCED;
-}
-
-static const struct {
-	const char *name, *label;
-} states[ENDPOINT_STATES] = {
-	[ENDPOINT_ENFORCED] = { "enforced", "enforced" },
-	[ENDPOINT_NOT_ISOLATED] = { "not isolated", "not_isolated" },
-	[ENDPOINT_QUARANTINE] = { "quarantine", "quarantine" },
-	[ENDPOINT_DENIED] = { "denied", "denied" },
-	[ENDPOINT_MISSING] = { "missing", "missing" },
-	[ENDPOINT_PENDING] = { "pending", "pending" },
-};
-
-const char *endpoint_state_label(enum endpoint_state state)
-{
-	return states[state].label;
-}
-
 static json_t *endpoints_json(struct agent *agent)
 {
 	json_t *list = json_array();
@@ -215,15 +182,15 @@ static json_t *endpoints_json(struct agent *agent)
 
 	for (size_t i = 0; i < count; i++) {
 		const struct apply_endpoint *ep = &endpoints[i];
-		const struct record *r = records_by_ifindex(agent->records, ep->ifindex);
+		const struct attached_pod *pod = attachments_by_ifindex(agent->attachments, ep->ifindex);
 
-		if (r)
+		if (pod)
 			json_array_append_new(
 			    list, json_pack("{s:I, s:s, s:s, s:s, s:s, s:s, s:o, s:I, s:I, s:s}", "ifindex",
-					    (json_int_t)ep->ifindex, "container", r->container, "ifname", r->ifname,
-					    "namespace", r->pod_namespace, "name", r->pod_name, "uid", r->pod_uid,
+					    (json_int_t)ep->ifindex, "container", pod->container, "ifname", pod->ifname,
+					    "namespace", pod->pod_namespace, "name", pod->pod_name, "uid", pod->pod_uid,
 					    "identity", hex(ep->identity), "class", (json_int_t)ep->policy_class,
-					    "revision", (json_int_t)ep->revision, "state", states[endpoint_state(ep)].name));
+					    "revision", (json_int_t)ep->revision, "state", endpoint_state_name(endpoint_state(ep))));
 	}
 	return list;
 }
@@ -242,29 +209,27 @@ static json_t *counts_json(const struct policy *policy)
 			 "cidrs", (json_int_t)c.cidrs, "rules", (json_int_t)c.rules);
 }
 
-static int64_t applied_ms(const struct wr_policy_state *state)
-{
-	return state->applied_ns ? (int64_t)((clock_ns(CLOCK_BOOTTIME) - state->applied_ns) / NS_PER_MS) : -1;
-}
-
 json_t *answer_status(struct agent *agent)
 {
 	json_t *complaints = json_array();
 	struct apply_counts counts;
 
 	apply_count(agent->apply, &counts);
-	for (size_t i = 0; i < agent->complaint_count; i++)
-		json_array_append_new(complaints, json_pack("{s:s, s:s}", "file", agent->complaints[i].what, "message",
-							    agent->complaints[i].message));
+	for (size_t i = 0; i < agent->complaints.count; i++) {
+		const struct complaint *c = &agent->complaints.v[i];
+
+		json_array_append_new(complaints, json_pack("{s:s, s:s, s:s}", "kind", complaint_kind_name(c->kind), "file",
+							    c->what, "message", c->message));
+	}
 	return json_pack(
-	    "{s:s, s:i, s:I, s:I, s:b, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s?, s:o, s:o, s:o, s:o}",
-	    "version",
-	    WARREN_VERSION, "pid", (int)getpid(), "uptime_ms", (json_int_t)((clock_ns(CLOCK_MONOTONIC) - agent->started_ns) / NS_PER_MS),
-	    "rss_bytes", (json_int_t)rss_bytes(), "synced", agent->synced, "enforced", agent->enforced, "pending",
-	    agent->dirty || agent->failure[0] || cluster_pending(agent->cluster), "revision", (json_int_t)counts.state.revision, "changes",
-	    (json_int_t)counts.state.changes, "applied_ms", (json_int_t)applied_ms(&counts.state), "compile_us",
-	    (json_int_t)(agent->compile_ns / 1000), "apply_us", (json_int_t)(agent->apply_ns / 1000), "classes_denied",
-	    (json_int_t)counts.state.classes_denied, "identities_left_out", (json_int_t)counts.identities_left_out,
-	    "failure", agent->failure[0] ? agent->failure : NULL, "counts", counts_json(agent->policy), "complaints",
-	    complaints, "endpoints", endpoints_json(agent), "cluster", cluster_json(agent));
+		"{s:s, s:i, s:I, s:b, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:s?, s:o, s:o, s:o, s:o}", "version",
+		WARREN_VERSION, "pid", (int)getpid(), "rss_bytes", (json_int_t)rss_bytes(), "synced", agent->work.synced,
+		"enforced", agent->work.enforced, "pending",
+		agent->work.dirty || agent->work.failure[0] || cluster_pending(agent->cluster), "revision",
+		(json_int_t)counts.state.revision, "changes", (json_int_t)counts.state.changes, "compile_us",
+		(json_int_t)(agent->work.compile_ns / 1000), "apply_us", (json_int_t)(agent->work.apply_ns / 1000),
+		"classes_denied", (json_int_t)counts.state.classes_denied, "identities_left_out",
+		(json_int_t)counts.identities_left_out, "failure", agent->work.failure[0] ? agent->work.failure : NULL,
+		"counts", counts_json(agent->policy), "complaints", complaints, "endpoints", endpoints_json(agent),
+		"cluster", cluster_json(agent));
 }

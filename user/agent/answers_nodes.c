@@ -34,14 +34,10 @@ json_t *answer_nodes(struct agent *agent)
 
 static int add_pod(const struct ipcache_pod *pod, void *arg)
 {
-	char identity[24];
+	json_t *json = json_pack("{s:s, s:s, s:o, s:o}", "namespace", pod->namespace, "name", pod->name, "identity",
+				 json_sprintf("0x%" PRIx64, pod->identity), "addresses", json_ips(pod->ips, 2));
 
-	snprintf(identity, sizeof(identity), "0x%" PRIx64, pod->identity);
-	return json_array_append_new(arg, json_pack("{s:s, s:s, s:s, s:o}", "namespace", pod->namespace, "name", pod->name,
-						    "identity", identity, "addresses",
-						    json_ips(pod->ips, 2))) < 0
-		       ? -ENOMEM
-		       : 0;
+	return json_array_append_new(arg, json) < 0 ? -ENOMEM : 0;
 }
 
 json_t *answer_pods(struct agent *agent)
@@ -56,18 +52,15 @@ json_t *answer_pods(struct agent *agent)
 
 json_t *cluster_json(struct agent *agent)
 {
-	static const char *const modes[] = { [ROUTING_TUNNEL] = "tunnel", [ROUTING_DIRECT] = "direct", [ROUTING_AUTO] = "auto" };
 	const struct cluster_options *options = &agent->options->cluster;
 	struct ipcache_counts addresses;
 	struct cluster_counts c;
 
 	cluster_count(agent->cluster, &c);
 	ipcache_count(agent->ipcache, &addresses);
-	return json_pack("{s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s?}", "member", c.on, "node",
-			 options->node_name, "mode", modes[options->mode], "nodes", (json_int_t)c.nodes, "in_maps",
-			 (json_int_t)c.in_maps, "unresolved", (json_int_t)c.unresolved, "problems",
-			 (json_int_t)c.problems, "pod_mtu", (json_int_t)c.pod_mtu, "addresses",
-			 (json_int_t)addresses.entries, "addresses_left_out", (json_int_t)addresses.left_out,
-			 "addresses_disputed", (json_int_t)addresses.disputed, "failure",
-			 agent->cluster_failure[0] ? agent->cluster_failure : NULL);
+	return json_pack("{s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:s?}", "member", c.on, "node", options->node_name,
+			 "mode", routing_mode_name(options->mode), "nodes", (json_int_t)c.nodes, "in_maps",
+			 (json_int_t)c.in_maps, "unresolved", (json_int_t)c.unresolved, "pod_mtu",
+			 (json_int_t)c.pod_mtu, "addresses", (json_int_t)addresses.entries, "failure",
+			 agent->work.cluster_failure[0] ? agent->work.cluster_failure : NULL);
 }

@@ -6,10 +6,10 @@
  *
  * The order, and why (apply.c has the steps by these names):
  *
- *   texts     names of rules, before anything can refer to them
+ *   rules     names of rules, before anything can refer to them
  *   extend    classes that are edited in place get their new entries; new classes are written whole
  *   enter     identities move to their new peer class, new ones come in; those that go stay yet
- *   names     endpoints get their new identities, and whoever else gives identities to addresses (apply_set_names())
+ *   identify  endpoints get their new identities, and whoever else gives identities to addresses (apply_on_identities())
  *   leave     identities go that no selector matches, or nobody has, any more
  *   cidrs, shrink  prefixes of classes edited in place; then the entries that they have no longer
  *   words     endpoints get {class, revision}
@@ -46,7 +46,7 @@ struct apply_ops {
 	/* -ENOSPC or -ENOMEM: no room, and none of the new keys is there. */
 	int (*put)(void *arg, enum apply_table table, const void *keys, const void *values, size_t count,
 		   struct err *err);
-	int (*delete)(void *arg, enum apply_table table, const void *keys, size_t count, struct err *err);
+	int (*remove)(void *arg, enum apply_table table, const void *keys, size_t count, struct err *err);
 	int (*each)(void *arg, enum apply_table table, int (*fn)(const void *key, const void *value, void *fn_arg),
 		    void *fn_arg, struct err *err);
 	/* missing[i]: there is no such endpoint */
@@ -72,8 +72,8 @@ int apply_each_rule(struct apply *a, int (*fn)(uint32_t rule, const char *text, 
 int apply_run(struct apply *a, const struct policy_changes *changes, bool full, struct err *err);
 /* A run without changes would do something: room has come free that a class or an identity is waiting for. */
 bool apply_again(const struct apply *a);
-/* `fn` is called in every run at the step `names`: identities that are new are known by then, old ones still are. */
-void apply_set_names(struct apply *a, void (*fn)(void *arg, const struct policy_changes *changes, bool full), void *arg);
+/* `fn` is called in every run at the step `identify`: identities that are new are known by then, old ones still are. */
+void apply_on_identities(struct apply *a, void (*fn)(void *arg, const struct policy_changes *changes, bool full), void *arg);
 void apply_endpoint_gone(struct apply *a, uint32_t ifindex);
 
 struct apply_endpoint {
@@ -84,7 +84,7 @@ struct apply_endpoint {
 	uint64_t wanted_identity;
 	bool compiled; /* the compiler has spoken of it */
 	bool missing;  /* not in the maps: every run tries again */
-	bool renamed;  /* has its new identity, and not yet a revision to go with it */
+	bool identified; /* has its new identity, and not yet a revision to go with it */
 	bool denied;   /* its class did not fit */
 };
 const struct apply_endpoint *apply_endpoint(const struct apply *a, uint32_t ifindex); /* NULL: unknown */

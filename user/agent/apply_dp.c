@@ -47,7 +47,7 @@ static int put(void *arg, enum apply_table table, const void *keys, const void *
 	return dp_table_put(t->tables[table], keys, values, count, err);
 }
 
-static int delete (void *arg, enum apply_table table, const void *keys, size_t count, struct err *err)
+static int remove_keys(void *arg, enum apply_table table, const void *keys, size_t count, struct err *err)
 {
 	struct apply_tables *t = arg;
 
@@ -104,7 +104,7 @@ static int state_set(void *arg, const struct wr_policy_state *state, struct err 
 	return dp_policy_state_set(state, err);
 }
 
-const struct apply_ops apply_tables_ops = { put, delete, each, words, each_word, state_get, state_set };
+const struct apply_ops apply_tables_ops = { put, remove_keys, each, words, each_word, state_get, state_set };
 
 void apply_tables_close(struct apply_tables *t)
 {

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What apply.c, apply_plan.c and apply_load.c share. */
+/* What the files apply_*.c share. */
 #ifndef WARREN_AGENT_APPLY_INTERNAL_H
 #define WARREN_AGENT_APPLY_INTERNAL_H
 
+#include <errno.h>
+
 #include "apply.h"
-#include "content.h"
-#include "numbers.h"
+#include "apply_content.h"
+#include "u64map.h"
 
 enum class_step {
 	STEP_KEEP, /* stays as it is */
@@ -15,8 +17,7 @@ enum class_step {
 };
 
 /* A class in the maps. */
-struct class
-{
+struct map_class {
 	uint32_t number;
 	uint64_t key; /* of the compiler's class that it is; 0: of none (any more) */
 	bool denied;  /* does not fit: holds nothing but WR_CLASS_NO_ROOM, and `next` is what it should be */
@@ -52,58 +53,85 @@ struct apply {
 	const struct apply_ops *ops;
 	void *arg;
 	struct wr_policy_state state;
-	struct class **classes; /* in no order */
+	struct map_class **classes; /* in no order */
 	size_t class_count, class_room;
-	struct numbers by_key; /* key -> class_ref */
-	struct numbers by_number;
-	struct numbers identities;	  /* identity -> peer class, as in the maps */
-	struct numbers left_out;	  /* identities for which there was no room */
-	struct numbers rules;		  /* rule -> hash of its text */
+	struct u64map by_key; /* key -> class_ref */
+	struct u64map by_number;
+	struct u64map identities;	  /* identity -> peer class, as in the maps */
+	struct u64map left_out;	  /* identities for which there was no room */
+	struct u64map rules;		  /* rule -> hash of its text */
 	struct apply_endpoint *endpoints; /* by ifindex */
 	size_t endpoint_count, endpoint_room;
 	size_t strays;
 	bool interrupted; /* somebody died while writing: what endpoints were judged by may be gone */
 	bool freed;	  /* room has come free since something did not fit */
 	bool lacks_room;  /* something did not fit */
-	void (*names)(void *arg, const struct policy_changes *changes, bool full); /* may be NULL */
-	void *names_arg;
+	void (*on_identities)(void *arg, const struct policy_changes *changes, bool full); /* may be NULL */
+	void *on_identities_arg;
 };
 
-/* A class as the value of a table of numbers. */
+/* A class as the value of a map of numbers. */
 union class_ref {
 	uint64_t number;
-	struct class *class;
+	struct map_class *class;
 };
 
-static inline struct class *class_by(const struct numbers *index, uint64_t number)
+static inline struct map_class *class_by(const struct u64map *index, uint64_t number)
 {
 	union class_ref ref = { .class = NULL };
 
-	return numbers_get(index, number, &ref.number) ? ref.class : NULL;
+	return u64map_get(index, number, &ref.number) ? ref.class : NULL;
 }
 
-static inline int class_index(struct numbers *index, uint64_t number, struct class *class)
+static inline bool is_policy_class(uint64_t number)
 {
-	union class_ref ref = { .class = class };
-
-	return numbers_set(index, number, ref.number);
+	return number >= WR_CLASS_FIRST;
 }
 
-/* apply_load.c */
-struct class *class_add(struct apply *a, uint32_t number); /* NULL without memory */
-void class_remove(struct apply *a, struct class *class);
-int class_set_key(struct apply *a, struct class *class, uint64_t key);
+static inline bool no_room(int ret)
+{
+	return ret == -ENOSPC || ret == -ENOMEM || ret == -E2BIG;
+}
+
+/* --- apply_state.c --- */
+
+struct map_class *class_add(struct apply *a, uint32_t number); /* NULL without memory */
+/* One with a number that no other has, drawn from `state`, and this key; NULL without memory. */
+struct map_class *class_draw(struct apply *a, uint64_t key);
+void class_remove(struct apply *a, struct map_class *class);
+int class_set_key(struct apply *a, struct map_class *class, uint64_t key);
 struct apply_endpoint *endpoint_find(const struct apply *a, uint32_t ifindex);
 struct apply_endpoint *endpoint_add(struct apply *a, uint32_t ifindex); /* found or made; NULL without memory */
+/* The class that the endpoint is to be in. */
+uint32_t endpoint_target(const struct apply *a, const struct apply_endpoint *ep);
 uint64_t text_hash(const char *text);
+void apply_forget(struct apply *a); /* all but state */
 
-/* apply_plan.c: decides what becomes of every class, number by number; draws what it needs from `state`. */
+/* --- apply_plan.c: decides what becomes of every class, number by number; draws what it needs from `state` --- */
+
 int plan_make(struct apply *a, const struct policy_changes *changes, bool full, struct plan *plan); /* or -ENOMEM */
 void plan_free(struct plan *plan);
 int bridge_cmp(const void *a, const void *b); /* by from and to */
-/* The class that the endpoint is to be in. */
-uint32_t endpoint_target(const struct apply *a, const struct apply_endpoint *ep);
-/* A class with a number that no other has, drawn from `state`, and this key; NULL without memory. */
-struct class *draw_class(struct apply *a, uint64_t key);
+
+/* --- apply_class.c --- */
+
+/*
+ * Entries for the transitional peers, before any class is touched. If they do not fit, identities move straight: some
+ * flow of an endpoint that leaves its class may be refused meanwhile, and is judged again at once.
+ */
+int put_bridges(struct apply *a, struct plan *plan, struct err *err);
+/* The steps (apply.h) of a class, and one of them for all. */
+typedef int class_fn(struct apply *a, struct map_class *class, struct err *err);
+class_fn class_extend, class_edit_cidrs, class_shrink, class_clean;
+int each_class(struct apply *a, class_fn *fn, struct err *err);
+
+/* --- apply_identity.c --- */
+
+enum phase {
+	ENTER,  /* to the transitional peer classes, where there are any */
+	LEAVE,  /* those that no selector matches (or nobody has) any more, after endpoints have got their new ones */
+	SETTLE, /* from the transitional ones on to their end */
+};
+int identities_move(struct apply *a, const struct plan *plan, enum phase phase, struct err *err);
 
 #endif

@@ -8,39 +8,7 @@
 
 #include "siphash.h"
 
-#define CLASS_NUMBERS (1u << 31) /* wr_cidr_class() has room for no more */
-
-static bool is_policy_class(uint64_t number)
-{
-	return number >= WR_CLASS_FIRST;
-}
-
-uint32_t endpoint_target(const struct apply *a, const struct apply_endpoint *ep)
-{
-	const struct class *class;
-
-	if (!is_policy_class(ep->class_key))
-		return (uint32_t)ep->class_key;
-	class = class_by(&a->by_key, ep->class_key);
-	return class ? class->number : WR_CLASS_QUARANTINE;
-}
-
-struct class *draw_class(struct apply *a, uint64_t key)
-{
-	uint32_t number = a->state.policy_class;
-	struct class *class;
-
-	do {
-		number = number + 1 < WR_CLASS_FIRST || number + 1 >= CLASS_NUMBERS ? WR_CLASS_FIRST : number + 1;
-	} while (class_by(&a->by_number, number));
-	a->state.policy_class = number;
-	class = class_add(a, number);
-	if (class && class_set_key(a, class, key) < 0)
-		return NULL;
-	return class;
-}
-
-/* --- endpoints -------------------------------------------------------------------------------------------------- */
+/* --- endpoints --- */
 
 static int take_endpoints(struct apply *a, const struct policy_changes *changes, bool full)
 {
@@ -73,9 +41,9 @@ static int take_endpoints(struct apply *a, const struct policy_changes *changes,
 	return 0;
 }
 
-/* --- classes ---------------------------------------------------------------------------------------------------- */
+/* --- classes --- */
 
-static bool same_as(const struct class *class, const struct policy_class *compiled)
+static bool same_as(const struct map_class *class, const struct policy_class *compiled)
 {
 	struct content content;
 	bool same;
@@ -98,7 +66,7 @@ static int adopt(struct apply *a, const struct policy_changes *changes, bool sam
 
 		for (size_t j = 0; j < a->endpoint_count && !class_by(&a->by_key, compiled->key); j++) {
 			const struct apply_endpoint *ep = &a->endpoints[j];
-			struct class *class = class_by(&a->by_number, ep->policy_class);
+			struct map_class *class = class_by(&a->by_number, ep->policy_class);
 
 			if (!ep->compiled || ep->class_key != compiled->key || !class || class->key)
 				continue;
@@ -114,14 +82,14 @@ static int adopt(struct apply *a, const struct policy_changes *changes, bool sam
 static void mark_left(struct apply *a)
 {
 	for (size_t i = 0; i < a->class_count; i++) {
-		struct class *class = a->classes[i];
+		struct map_class *class = a->classes[i];
 
 		class->step = STEP_KEEP;
 		class->left = class->changed = false;
 	}
 	for (size_t i = 0; i < a->endpoint_count; i++) {
 		const struct apply_endpoint *ep = &a->endpoints[i];
-		struct class *class = class_by(&a->by_number, ep->policy_class);
+		struct map_class *class = class_by(&a->by_number, ep->policy_class);
 
 		if (class && ep->compiled && ep->class_key != class->key)
 			class->left = true;
@@ -133,7 +101,7 @@ static void mark_left(struct apply *a)
  * new content on the way out; and not if prefixes change together with identities, of which a flow may need the one
  * that has changed or the one that has not.
  */
-static bool may_edit(const struct class *class, const struct content *next, bool moving)
+static bool may_edit(const struct map_class *class, const struct content *next, bool moving)
 {
 	if (class->left)
 		return false;
@@ -144,7 +112,7 @@ static bool may_edit(const struct class *class, const struct content *next, bool
 
 static int take_class(struct apply *a, const struct policy_class *compiled, bool moving)
 {
-	struct class *class = class_by(&a->by_key, compiled->key);
+	struct map_class *class = class_by(&a->by_key, compiled->key);
 	struct content next;
 
 	if (compiled->gone)
@@ -160,7 +128,7 @@ static int take_class(struct apply *a, const struct policy_class *compiled, bool
 	} else {
 		if (class)
 			class_set_key(a, class, 0);
-		class = draw_class(a, compiled->key);
+		class = class_draw(a, compiled->key);
 		if (class)
 			class->step = STEP_NEW;
 	}
@@ -186,7 +154,7 @@ static int take_classes(struct apply *a, const struct policy_changes *changes, b
 	for (size_t i = 0; i < changes->class_count && ret == 0; i++)
 		ret = take_class(a, &changes->classes[i], moving);
 	for (size_t i = 0; i < a->class_count; i++) {
-		struct class *class = a->classes[i];
+		struct map_class *class = a->classes[i];
 
 		if (!class->key)
 			class->step = STEP_GONE;
@@ -196,7 +164,7 @@ static int take_classes(struct apply *a, const struct policy_changes *changes, b
 	return ret;
 }
 
-/* --- identities -------------------------------------------------------------------------------------------------- */
+/* --- identities --- */
 
 #define SEVERAL UINT64_MAX
 
@@ -204,19 +172,19 @@ static uint64_t peer_of(const struct apply *a, uint64_t identity)
 {
 	uint64_t peer = WR_PEER_NONE;
 
-	numbers_get(&a->identities, identity, &peer);
+	u64map_get(&a->identities, identity, &peer);
 	return peer;
 }
 
 /* The identity that endpoints have which are to have this one; 0: none, or there are several. */
-static uint64_t former(const struct numbers *formers, uint64_t identity)
+static uint64_t former(const struct u64map *formers, uint64_t identity)
 {
 	uint64_t was;
 
-	return numbers_get(formers, identity, &was) && was != SEVERAL ? was : 0;
+	return u64map_get(formers, identity, &was) && was != SEVERAL ? was : 0;
 }
 
-static int find_formers(const struct apply *a, struct numbers *formers)
+static int find_formers(const struct apply *a, struct u64map *formers)
 {
 	int ret = 0;
 
@@ -226,18 +194,18 @@ static int find_formers(const struct apply *a, struct numbers *formers)
 
 		if (!ep->compiled || ep->identity == ep->wanted_identity || !ep->identity || !ep->wanted_identity)
 			continue;
-		if (!numbers_get(formers, ep->wanted_identity, &known))
+		if (!u64map_get(formers, ep->wanted_identity, &known))
 			known = ep->identity;
-		ret = numbers_set(formers, ep->wanted_identity, known == ep->identity ? known : SEVERAL);
+		ret = u64map_set(formers, ep->wanted_identity, known == ep->identity ? known : SEVERAL);
 	}
 	return ret;
 }
 
-static void add_move(struct apply *a, struct plan *plan, const struct numbers *formers, uint64_t identity, uint64_t to)
+static void add_move(struct apply *a, struct plan *plan, const struct u64map *formers, uint64_t identity, uint64_t to)
 {
 	uint64_t from = peer_of(a, identity), as_from = from;
 
-	numbers_remove(&a->left_out, identity);
+	u64map_remove(&a->left_out, identity);
 	if (from == WR_PEER_NONE && former(formers, identity))
 		as_from = peer_of(a, former(formers, identity));
 	if (from == to && as_from == from)
@@ -249,48 +217,45 @@ static void add_move(struct apply *a, struct plan *plan, const struct numbers *f
 
 static int take_identities(struct apply *a, const struct policy_changes *changes, bool full, struct plan *plan)
 {
-	struct numbers named = { 0 }, formers = { 0 };
+	struct u64map named = { 0 }, formers = { 0 };
 	int ret = find_formers(a, &formers);
 	size_t most = changes->identity_count + formers.count + (full ? a->identities.count : 0) +
 		      (a->freed ? a->left_out.count : 0);
 
 	plan->moves = calloc(most + 1, sizeof(*plan->moves));
 	if (ret < 0 || !plan->moves) {
-		numbers_free(&formers);
+		u64map_free(&formers);
 		return -ENOMEM;
 	}
 	for (size_t i = 0; i < changes->identity_count && ret == 0; i++) {
 		const struct policy_identity *id = &changes->identities[i];
 
 		add_move(a, plan, &formers, id->identity, id->peer);
-		ret = numbers_set(&named, id->identity, 1);
+		ret = u64map_set(&named, id->identity, 1);
 	}
 	/* New ones that no selector matches are in no map; those whose place they take may be. */
-	numbers_for_each(&formers, pair)
-	{
+	u64map_for_each(&formers, pair) {
 		uint64_t one;
 
-		if (ret == 0 && peer_of(a, pair->key) == WR_PEER_NONE && !numbers_get(&named, pair->key, &one))
+		if (ret == 0 && peer_of(a, pair->key) == WR_PEER_NONE && !u64map_get(&named, pair->key, &one))
 			add_move(a, plan, &formers, pair->key, WR_PEER_NONE);
 	}
 	/* Those that are still waiting, and that nothing new is said of. */
-	numbers_for_each(&a->left_out, pair)
-	{
+	u64map_for_each(&a->left_out, pair) {
 		if (!a->freed)
 			continue;
 		plan->moves[plan->move_count++] =
 		    (struct move){ pair->key, WR_PEER_NONE, pair->value, WR_PEER_NONE };
 		plan->judge_all = true;
 	}
-	numbers_for_each(&a->identities, pair)
-	{
+	u64map_for_each(&a->identities, pair) {
 		uint64_t one;
 
-		if (full && ret == 0 && !numbers_get(&named, pair->key, &one))
+		if (full && ret == 0 && !u64map_get(&named, pair->key, &one))
 			add_move(a, plan, &formers, pair->key, WR_PEER_NONE);
 	}
-	numbers_free(&named);
-	numbers_free(&formers);
+	u64map_free(&named);
+	u64map_free(&formers);
 	return ret;
 }
 
@@ -320,7 +285,6 @@ static int make_bridges(struct plan *plan, uint64_t run)
 	for (size_t i = 0; i < plan->move_count; i++) {
 		const struct move *move = &plan->moves[i];
 
-
 		if (move->as_from != WR_PEER_NONE && move->as_from != move->to)
 			plan->bridges[plan->bridge_count++] = (struct bridge){ move->as_from, move->to, 0 };
 	}
@@ -337,7 +301,7 @@ static int make_bridges(struct plan *plan, uint64_t run)
 	return 0;
 }
 
-static int class_bridges(struct class *class, const struct plan *plan)
+static int class_bridges(struct map_class *class, const struct plan *plan)
 {
 	const struct entries *had = class->step == STEP_NEW ? NULL : &class->content.entries;
 	const struct entries *gets = class->step == STEP_EDIT || class->step == STEP_NEW ? &class->next.entries
@@ -363,13 +327,13 @@ static int class_bridges(struct class *class, const struct plan *plan)
  * otherwise than the old one: those that leave need the transitional entries for longer than those that stay may have
  * them. So who stays gets another one of the same content.
  */
-static int class_split(struct apply *a, struct class *class)
+static int class_split(struct apply *a, struct map_class *class)
 {
 	uint64_t key = class->key;
-	struct class *twin;
+	struct map_class *twin;
 	int ret = class_set_key(a, class, 0);
 
-	twin = ret == 0 ? draw_class(a, key) : NULL;
+	twin = ret == 0 ? class_draw(a, key) : NULL;
 	if (!twin)
 		return -ENOMEM;
 	class->step = STEP_GONE;
@@ -383,7 +347,7 @@ static int split_left(struct apply *a, const struct plan *plan)
 	int ret = 0;
 
 	for (size_t i = 0, count = a->class_count; i < count && ret == 0; i++) {
-		struct class *class = a->classes[i];
+		struct map_class *class = a->classes[i];
 
 		if (!class->left || class->step != STEP_KEEP)
 			continue;
@@ -396,7 +360,7 @@ static int split_left(struct apply *a, const struct plan *plan)
 	return ret;
 }
 
-/* --- the plan ---------------------------------------------------------------------------------------------------- */
+/* --- the plan --- */
 
 /* An endpoint goes from one policy class to another, or out of it. */
 static bool leaving(const struct apply *a)

@@ -15,6 +15,7 @@
 #define WARREN_AGENT_CLUSTER_H
 
 #include "histogram.h"
+#include "hop_watch.h"
 #include "hops.h"
 #include "ipcache.h"
 #include "nodes.h"
@@ -55,8 +56,9 @@ struct cluster_ops {
 	int (*gateway_link)(void *arg, uint32_t *ifindex, struct err *err);
 	int (*gateway_add)(void *arg, uint32_t ifindex, const struct prefix *cidr, const struct ip *gateway,
 			   struct err *err);
-	/* Unless pods of that CIDR are there. */
-	int (*gateway_delete)(void *arg, uint32_t ifindex, const struct prefix *cidr, struct err *err);
+	/* `gateway` NULL: it stays, the CIDR alone goes. 1: nothing has gone, since pods of that CIDR are there. */
+	int (*gateway_delete)(void *arg, uint32_t ifindex, const struct prefix *cidr, const struct ip *gateway,
+			      struct err *err);
 	/* The device that has the address; -EADDRNOTAVAIL. */
 	int (*device)(void *arg, const struct ip *ip, struct link_info *info, struct err *err);
 	/* To the device's neighbours, as announce_address(). */
@@ -66,11 +68,11 @@ struct cluster_ops {
 	int (*route_put)(void *arg, const struct route *route, struct err *err);
 	int (*route_delete)(void *arg, const struct route *route, struct err *err);
 	int (*route_each)(void *arg, int (*fn)(const struct route *route, void *fn_arg), void *fn_arg, struct err *err);
-	uint64_t (*now_ns)(void *arg);
 };
 
 struct cluster_events {
-	/* Something is wrong (err), or no longer (NULL); `what` names it. */
+	/* Something is wrong (err), or no longer (NULL); `what` names it: a Node (cluster_each() has its problem too), or else. */
+	void (*complain_node)(void *arg, const char *what, const struct err *err);
 	void (*complain)(void *arg, const char *what, const struct err *err);
 	void *arg;
 };

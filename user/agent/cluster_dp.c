@@ -9,13 +9,14 @@
 
 #include "announce.h"
 #include "cleanup.h"
-#include "clock.h"
+#include "gateway.h"
 #include "node.h"
 #include "pod_mtu.h"
 
 struct cluster_kernel {
 	struct dp_nodes *nodes;
-	struct nl nl, watch;
+	struct nl nl;
+	struct hop_watch watch;
 };
 
 /* --- maps --- */
@@ -157,17 +158,17 @@ static int in_cidr6(const void *key, const void *value, int cpus, void *arg)
 }
 
 /* Routes to pods have the address as their source, and would go with it. */
-static int gateway_delete(void *arg, uint32_t ifindex, const struct prefix *cidr, struct err *err)
+static int gateway_delete(void *arg, uint32_t ifindex, const struct prefix *cidr, const struct ip *gateway,
+			  struct err *err)
 {
 	const bool v6 = cidr->ip.family == AF_INET6;
-	const struct ip gateway = cidr_gateway(cidr);
 	struct cluster_kernel *k = arg;
 	struct nl_batch b = { 0 };
-	int ret = dp_map_each(v6 ? "addr6" : "addr4", v6 ? in_cidr6 : in_cidr4, (void *)cidr, err);
+	int ret = gateway ? dp_map_each(v6 ? "addr6" : "addr4", v6 ? in_cidr6 : in_cidr4, (void *)cidr, err) : 0;
 
 	if (ret)
-		return ret < 0 ? ret : 0;
-	node_gateway_delete(&k->nl, &b, ifindex, cidr, &gateway);
+		return ret;
+	node_gateway_delete(&k->nl, &b, ifindex, cidr, gateway);
 	return nl_batch_run(&k->nl, &b, err);
 }
 
@@ -261,11 +262,6 @@ static int each_route(void *arg, int (*fn)(const struct route *route, void *fn_a
 	return ret ? ret : route_each(&k->nl, AF_INET6, fn, fn_arg, err);
 }
 
-static uint64_t now_ns(void *arg)
-{
-	return clock_ns(CLOCK_MONOTONIC);
-}
-
 const struct cluster_ops cluster_kernel_ops = {
 	.node_put = node_put,
 	.node_delete = node_delete,
@@ -290,7 +286,6 @@ const struct cluster_ops cluster_kernel_ops = {
 	.route_put = route_put,
 	.route_delete = delete_route,
 	.route_each = each_route,
-	.now_ns = now_ns,
 };
 
 /* --- news --- */
@@ -331,6 +326,6 @@ void cluster_kernel_close(struct cluster_kernel *k)
 		return;
 	dp_nodes_close(k->nodes);
 	nl_close(&k->nl);
-	nl_close(&k->watch);
+	hop_watch_close(&k->watch);
 	free(k);
 }

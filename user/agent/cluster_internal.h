@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What cluster.c, member.c, claims.c and leftovers.c share. */
+/* What the files of a cluster share. */
 #ifndef WARREN_AGENT_CLUSTER_INTERNAL_H
 #define WARREN_AGENT_CLUSTER_INTERNAL_H
 
@@ -63,6 +63,9 @@ struct cluster {
 	struct member **members; /* by name */
 	size_t count, room;
 	struct member *own; /* NULL: there is no cluster */
+	struct histogram joins;
+
+	/* What the next run is about. */
 	bool loaded;	      /* what is in maps and routes is known */
 	bool objects_changed; /* who counts is to be decided again */
 	bool own_changed;     /* our own object: everybody is to be looked at */
@@ -72,24 +75,53 @@ struct cluster {
 	bool again;	      /* something failed that no event will announce */
 
 	struct leftovers left;
+	struct uplink *uplinks;
+	size_t uplink_count, uplink_room;
+
+	/* This node's own part. */
 	struct wr_cluster cluster; /* as in the map, but for the revision */
 	uint32_t gateway_ifindex;
 	struct prefix former[2]; /* our pod CIDRs until now, IPv4 and IPv6, while they have a gateway; family 0: none */
 	struct announced announced[NODE_ADDRESSES]; /* as own->object->addresses */
-	struct uplink *uplinks;
-	size_t uplink_count, uplink_room;
-	int told_mtu; /* -1: never told */
-	int pods_left; /* how many pods do not have it; -1: not known */
-	char pods_told[512]; /* ... as it was last told */
 	int told_port;
-	uint32_t own_mtu; /* the smallest of the devices that have our addresses; 0: none has */
-	struct histogram joins;
+	uint32_t own_mtu;    /* the smallest of the devices that have our addresses; 0: none has */
+	int told_mtu;	     /* -1: never told */
+	int pods_left;	     /* how many pods do not have it; -1: not known */
+	char pods_told[512]; /* ... as it was last told */
 };
 
-/* claims.c: sets left_out of every member, and says why in `problem`. -ENOMEM. */
-int claims_resolve(struct cluster *c);
+/* --- cluster_member.c --- */
 
-/* leftovers.c */
+void member_problem(struct member *m, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+const struct ip *member_address(const struct member *m, int family); /* the first; NULL: none */
+const struct prefix *member_cidr(const struct member *m, int family);
+void member_update(struct cluster *c, struct member *m);
+/* Out of maps, routes and ipcache; what cannot be done is tried again by the next run (-errno). */
+int member_withdraw(struct cluster *c, struct member *m);
+
+/* --- cluster_claims.c --- */
+
+int claims_resolve(struct cluster *c); /* sets left_out of every member, and says why in `problem`. -ENOMEM. */
+
+/* --- cluster_own.c --- */
+
+int own_update(struct cluster *c, struct err *err);
+int own_delete_former(struct cluster *c, struct err *err); /* after routes have another source */
+int own_update_mtu(struct cluster *c, struct err *err);	   /* after the other nodes' MTUs are known */
+int own_withdraw(struct cluster *c, struct err *err);	   /* there is no cluster (any more) */
+
+/* --- cluster_uplinks.c --- */
+
+int uplinks_load(struct cluster *c, struct err *err);
+bool is_uplink(const struct cluster *c, uint32_t ifindex);
+/* Sees to it that from_uplink is attached; it stays so if somebody's packets leave there, or it has our address (own). */
+int uplink_want(struct cluster *c, uint32_t ifindex, bool own, struct err *err);
+void uplinks_disown(struct cluster *c); /* none of them has our address, as far as is known */
+int uplinks_tidy(struct cluster *c, struct err *err); /* those that nobody wants */
+void uplinks_xdp(struct cluster *c);
+
+/* --- cluster_leftovers.c --- */
+
 int leftovers_load(struct cluster *c, struct err *err);
 int leftover_routes_load(struct cluster *c, struct err *err);
 void leftovers_free(struct leftovers *left);
@@ -100,18 +132,9 @@ int leftover_routes_delete(struct cluster *c, struct err *err);
 void node_normalize(struct dp_node *node); /* CIDRs by family, addresses sorted */
 bool route_same(const struct route *a, const struct route *b);
 
-/* member.c */
-void member_update(struct cluster *c, struct member *m);
-/* Out of maps, routes and ipcache; what cannot be done is tried again by the next run (-errno). */
-int member_withdraw(struct cluster *c, struct member *m);
-void member_problem(struct member *m, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-const struct ip *member_address(const struct member *m, int family); /* the first; NULL: none */
-const struct prefix *member_cidr(const struct member *m, int family);
-
-/* cluster.c */
-/* Sees to it that from_uplink is attached; it stays so if somebody's packets leave there, or it has our address. */
-int uplink_want(struct cluster *c, uint32_t ifindex, struct err *err);
-struct member *member_by_slot(const struct cluster *c, uint32_t slot);
-uint32_t tunnel_overhead(int family);
+static inline uint32_t tunnel_overhead(int family)
+{
+	return family == AF_INET ? WR_TUNNEL_OVERHEAD4 : WR_TUNNEL_OVERHEAD6;
+}
 
 #endif

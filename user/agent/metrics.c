@@ -10,6 +10,7 @@
 #include "addr.h"
 #include "agent.h"
 #include "cleanup.h"
+#include "str.h"
 
 #define CONNECTIONS_MOST 16
 #define CONNECTION_SECONDS 10
@@ -111,24 +112,20 @@ static int bind_unix(const char *path, struct err *err)
 
 static int bind_ip(const char *address, struct err *err)
 {
-	const char *colon = strrchr(address, ':');
 	struct sockaddr_in6 sa6 = { .sin6_family = AF_INET6 };
 	struct sockaddr_in sa4 = { .sin_family = AF_INET };
-	size_t length = colon ? (size_t)(colon - address) : 0;
 	_cleanup_fd_ int fd = -1;
-	char host[IP_STRLEN + 2], *end = NULL;
-	unsigned long port = colon ? strtoul(colon + 1, &end, 10) : 0;
+	char host[IP_STRLEN];
+	const char *rest;
 	const int on = 1;
+	uint64_t port;
 	struct ip ip;
 	bool v6;
 
-	if (!colon || *end || end == colon + 1 || port == 0 || port > 65535 || length == 0 || length >= sizeof(host))
+	if (host_split(address, host, sizeof(host), &rest) < 0 || !rest || number_parse(rest, UINT16_MAX, &port) < 0 ||
+	    port == 0 || ip_parse(host, &ip) < 0 || (ip.family == AF_INET6) != (address[0] == '['))
 		return err_set(err, EINVAL, "--metrics %s: not IPV4:PORT, [IPV6]:PORT, unix:PATH or off", address);
-	v6 = address[0] == '[' && colon[-1] == ']';
-	memcpy(host, address + v6, length - 2 * v6);
-	host[length - 2 * v6] = '\0';
-	if (ip_parse(host, &ip) < 0 || v6 != (ip.family == AF_INET6))
-		return err_set(err, EINVAL, "--metrics %s: not IPV4:PORT, [IPV6]:PORT, unix:PATH or off", address);
+	v6 = ip.family == AF_INET6;
 	memcpy(&sa4.sin_addr, ip.bytes, 4);
 	memcpy(&sa6.sin6_addr, ip.bytes, 16);
 	sa4.sin_port = sa6.sin6_port = htons((uint16_t)port);

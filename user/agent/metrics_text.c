@@ -118,7 +118,7 @@ static void endpoints(FILE *f, const struct agent *agent)
 	const struct apply_endpoint *v = apply_endpoints(agent->apply, &count);
 
 	for (size_t i = 0; i < count; i++) {
-		if (records_by_ifindex(agent->records, v[i].ifindex))
+		if (attachments_by_ifindex(agent->attachments, v[i].ifindex))
 			counts[endpoint_state(&v[i])]++;
 	}
 	head(f, "warren_endpoints", "gauge", "Endpoints of this node whose policy the agent decides, by state.");
@@ -149,16 +149,17 @@ static void policy(FILE *f, const struct agent *agent)
 	       "Identities that two label sets share; no selector matches them.", c.collisions);
 	single(f, "warren_identities_left_out", "gauge", "Identities for which there was no room in the maps.",
 	       applied.identities_left_out);
-	single(f, "warren_manifest_complaints", "gauge", "Files that could not be read.", agent->complaint_count);
+	single(f, "warren_manifest_complaints", "gauge", "Files that could not be read.",
+	       complaints_count(&agent->complaints, COMPLAINT_MANIFEST));
 	single(f, "warren_policy_revision", "gauge", "Revision of the policy in force.", applied.state.revision);
 	single(f, "warren_policy_changes_total", "counter", "Changes of policy since the maps were made.",
 	       applied.state.changes);
-	single(f, "warren_policy_failing", "gauge", "1 while the maps cannot be written.", agent->failure[0] != '\0');
+	single(f, "warren_policy_failing", "gauge", "1 while the maps cannot be written.", agent->work.failure[0] != '\0');
 	endpoints(f, agent);
-	histogram(f, "warren_policy_compile_seconds", "What compiling takes.", &agent->compiles);
-	histogram(f, "warren_policy_apply_seconds", "What writing the maps takes.", &agent->applies);
+	histogram(f, "warren_policy_compile_seconds", "What compiling takes.", &agent->work.compiles);
+	histogram(f, "warren_policy_apply_seconds", "What writing the maps takes.", &agent->work.applies);
 	histogram(f, "warren_policy_latency_seconds", "From the news of a change to its being in force.",
-		  &agent->latency);
+		  &agent->work.latency);
 }
 
 /* --- other nodes --- */

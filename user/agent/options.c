@@ -2,150 +2,154 @@
 #include "options.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <getopt.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
-#include "cleanup.h"
-#include "file.h"
+#include "array.h"
 #include "paths.h"
+#include "str.h"
 #include "syntax.h"
 
-enum { OPT_MANIFESTS = 1, OPT_KEY, OPT_METRICS, OPT_LOG_FILE, OPT_LOG_LEVEL, OPT_MAX_POLICY,
-       OPT_NODE_NAME, OPT_ROUTING, OPT_UNDERLAY, OPT_XDP, OPT_HELP, OPT_VERSION };
+/* A word that an option may have as its value, and what is stored then. */
+struct word {
+	const char *word; /* NULL ends a list */
+	int number;
+};
 
-static const struct option table[] = {
-	{ "manifests", required_argument, NULL, OPT_MANIFESTS },
-	{ "cluster-key", required_argument, NULL, OPT_KEY },
-	{ "metrics", required_argument, NULL, OPT_METRICS },
-	{ "log-file", required_argument, NULL, OPT_LOG_FILE },
-	{ "log-level", required_argument, NULL, OPT_LOG_LEVEL },
-	{ "max-policy-entries", required_argument, NULL, OPT_MAX_POLICY },
-	{ "node-name", required_argument, NULL, OPT_NODE_NAME },
-	{ "routing-mode", required_argument, NULL, OPT_ROUTING },
-	{ "underlay", required_argument, NULL, OPT_UNDERLAY },
-	{ "xdp", required_argument, NULL, OPT_XDP },
-	{ "help", no_argument, NULL, OPT_HELP },
-	{ "version", no_argument, NULL, OPT_VERSION },
-	{ 0 },
+static const struct word routing_modes[] = {
+	{ "tunnel", ROUTING_TUNNEL }, { "direct", ROUTING_DIRECT }, { "auto", ROUTING_AUTO }, { 0 }
+};
+static const struct word families[] = { { "auto", 0 }, { "ipv4", AF_INET }, { "ipv6", AF_INET6 }, { 0 } };
+static const struct word xdp_modes[] = {
+	{ "auto", DP_XDP_AUTO }, { "native", DP_XDP_NATIVE }, { "generic", DP_XDP_GENERIC }, { "off", DP_XDP_OFF }, { 0 }
+};
+static const struct word levels[] = {
+	{ "error", LOG_ERROR }, { "warn", LOG_WARN }, { "info", LOG_INFO }, { "debug", LOG_DEBUG }, { 0 }
+};
+
+const char *routing_mode_name(enum routing_mode mode)
+{
+	const struct word *w = routing_modes;
+
+	while (w->number != (int)mode)
+		w++;
+	return w->word;
+}
+
+/* --- the table ---------------------------------------------------------------------------------------------------- */
+
+enum type { FLAG, TEXT, COUNT, WORD };
+
+struct setting {
+	const char *name;  /* without the dashes */
+	const char *value; /* what help calls its value; NULL for a flag */
+	enum type type;
+	size_t field; /* offset in struct options */
+	const char *summary; /* lines */
+	const struct word *words;
+	bool (*valid)(const char *text); /* of a text; NULL: any is */
+	const char *invalid;		 /* why another is not */
+};
+
+/* The offset, once the member is known to have the size of the type that set() will write. */
+#define FIELD(member, type)                                                                                            \
+	(offsetof(struct options, member) +                                                                            \
+	 0 * sizeof(char[sizeof(((struct options *)0)->member) == sizeof(type) ? 1 : -1]))
+
+static const struct setting settings[] = {
+	{ "manifests", "DIR", TEXT, FIELD(manifests, char *),
+	  "a directory of Kubernetes manifests (YAML, JSON), followed as it changes" },
+	{ "node-name", "NAME", TEXT, FIELD(cluster.node_name, char *),
+	  "which Node object is this node's (default: the host's name)",
+	  .valid = name_is_dns_subdomain, .invalid = NAME_DNS_SUBDOMAIN },
+	{ "routing-mode", "MODE", WORD, FIELD(cluster.mode, int),
+	  "to pods of other nodes: tunnel (default); direct, which every node must be on a link\n"
+	  "for; auto: direct to those that are", routing_modes },
+	{ "underlay", "FAMILY", WORD, FIELD(cluster.underlay, int),
+	  "of the tunnels: ipv4, ipv6, or auto (default): ipv4 where both nodes have it", families },
+	{ "xdp", "MODE", WORD, FIELD(cluster.xdp, int),
+	  "on the devices that lead to other nodes: native; generic; off; auto (default): as they\n"
+	  "are, but native on physical ones and TAPs whose driver can", xdp_modes },
+	{ "cluster-key", "FILE", TEXT, FIELD(key_file, char *),
+	  "16 bytes or 32 hex digits, the same on every node of the cluster\n"
+	  "(default: " WARREN_CLUSTER_KEY ", made at random)" },
+	{ "metrics", "ADDRESS", TEXT, FIELD(metrics, char *),
+	  "where to serve metrics: IPV4:PORT, [IPV6]:PORT, unix:PATH or off\n"
+	  "(default: " METRICS_ADDRESS ")" },
+	{ "max-policy-entries", "N", COUNT, FIELD(max_policy_entries, size_t),
+	  "entries that the policy map may have at most" },
+	{ "log-file", "FILE", TEXT, FIELD(log_file, char *), "(default: standard error)" },
+	{ "log-level", "LEVEL", WORD, FIELD(log_level, int), "error, warn, info or debug (default: info)", levels },
+	{ "help", NULL, FLAG, FIELD(help, bool), "print this" },
+	{ "version", NULL, FLAG, FIELD(version, bool), "print the release" },
 };
 
 void options_help(FILE *f)
 {
 	fputs("usage: warren-agent --manifests DIR [OPTION...]\n\n"
-	      "The node's agent: follows Kubernetes objects, computes policy, and keeps the maps at it.\n\n"
-	      "  --manifests DIR          a directory of Kubernetes manifests (YAML, JSON), followed as it changes\n"
-	      "  --node-name NAME         which Node object is this node's (default: the host's name)\n"
-	      "  --routing-mode MODE      to pods of other nodes: tunnel (default); direct, which every node must be on a link\n"
-	      "                           for; auto: direct to those that are\n"
-	      "  --underlay FAMILY        of the tunnels: ipv4, ipv6, or auto (default): ipv4 where both nodes have it\n"
-	      "  --xdp MODE               on the devices that lead to other nodes: native; generic; off; auto (default): as they\n"
-	      "                           are, but native on physical ones and TAPs whose driver can\n"
-	      "  --cluster-key FILE       16 bytes or 32 hex digits, the same on every node of the cluster\n"
-	      "                           (default: " WARREN_CLUSTER_KEY ", made at random)\n"
-	      "  --metrics ADDRESS        where to serve metrics: IPV4:PORT, [IPV6]:PORT, unix:PATH or off\n"
-	      "                           (default: " METRICS_ADDRESS ")\n"
-	      "  --max-policy-entries N   entries that the policy map may have at most\n"
-	      "  --log-file FILE          (default: standard error)\n"
-	      "  --log-level LEVEL        error, warn, info or debug (default: info)\n"
-	      "  --help, --version\n\n"
-	      "SIGHUP reads everything again; SIGTERM ends the agent and leaves the data plane as it is.\n",
+	      "The node's agent: follows Kubernetes objects, computes policy, and keeps the maps at it.\n\n",
 	      f);
+	for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {
+		const struct setting *s = &settings[i];
+		int width = fprintf(f, "  --%s %s", s->name, s->value ?: "");
+
+		for (const char *line = s->summary; *line; line += strcspn(line, "\n"), line += *line == '\n', width = 0)
+			fprintf(f, "%*s%.*s\n", 27 - width, "", (int)strcspn(line, "\n"), line);
+	}
+	fputs("\nSIGHUP reads everything again; SIGTERM ends the agent and leaves the data plane as it is.\n", f);
 }
 
-static int parse_count(const char *text, size_t *count, struct err *err)
-{
-	char *end;
+/* --- parsing ------------------------------------------------------------------------------------------------------ */
 
-	errno = 0;
-	*count = strtoul(text, &end, 10);
-	if (errno || *end || text[0] < '0' || text[0] > '9' || *count == 0)
-		return err_set(err, EINVAL, "--max-policy-entries %s: not a number from 1", text);
+static int set_count(const struct setting *s, const char *text, size_t *field, struct err *err)
+{
+	uint64_t number;
+
+	if (number_parse(text, SIZE_MAX, &number) < 0 || number == 0)
+		return err_set(err, EINVAL, "--%s %s: not a number from 1", s->name, text);
+	*field = number;
 	return 0;
 }
 
-/* Which of the words it is. */
-static int parse_word(const char *option, const char *text, const char *const words[3], int *number, struct err *err)
+static int set_word(const struct setting *s, const char *text, int *field, struct err *err)
 {
-	for (int i = 0; i < 3; i++) {
-		if (strcmp(text, words[i]) == 0) {
-			*number = i;
+	char known[80] = "";
+
+	for (const struct word *w = s->words; w->word; w++) {
+		size_t used = strlen(known);
+
+		if (strcmp(text, w->word) == 0) {
+			*field = w->number;
 			return 0;
 		}
+		snprintf(known + used, sizeof(known) - used, "%s%s", w == s->words ? "" : w[1].word ? ", " : " or ", w->word);
 	}
-	return err_set(err, EINVAL, "%s %s: not %s, %s or %s", option, text, words[0], words[1], words[2]);
+	return err_set(err, EINVAL, "--%s %s: not %s", s->name, text, known);
 }
 
-static int parse_routing(const char *text, enum routing_mode *mode, struct err *err)
+/* `text` NULL: a flag. */
+static int set(struct options *options, const struct setting *s, const char *text, struct err *err)
 {
-	static const char *const words[] = { [ROUTING_TUNNEL] = "tunnel", [ROUTING_DIRECT] = "direct", [ROUTING_AUTO] = "auto" };
-	int number = 0, ret = parse_word("--routing-mode", text, words, &number, err);
+	void *field = (char *)options + s->field;
 
-	if (ret == 0)
-		*mode = (enum routing_mode)number;
-	return ret;
-}
-
-static int parse_underlay(const char *text, int *family, struct err *err)
-{
-	static const char *const words[] = { "auto", "ipv4", "ipv6" };
-	static const int families[] = { 0, AF_INET, AF_INET6 };
-	int number = 0, ret = parse_word("--underlay", text, words, &number, err);
-
-	if (ret == 0)
-		*family = families[number];
-	return ret;
-}
-
-static int parse_node_name(const char *text, const char **name, struct err *err)
-{
-	if (!name_is_dns_subdomain(text))
-		return err_set(err, EINVAL, "--node-name %s: " NAME_DNS_SUBDOMAIN, text);
-	*name = text;
-	return 0;
-}
-
-static int take_option(int option, struct options *options, struct err *err)
-{
-	switch (option) {
-	case OPT_MANIFESTS:
-		options->manifests = optarg;
+	switch (s->type) {
+	case FLAG:
+		*(bool *)field = true;
 		return 0;
-	case OPT_KEY:
-		options->key_file = optarg;
+	case TEXT:
+		if (s->valid && !s->valid(text))
+			return err_set(err, EINVAL, "--%s %s: %s", s->name, text, s->invalid);
+		*(const char **)field = text;
 		return 0;
-	case OPT_METRICS:
-		options->metrics = strcmp(optarg, "off") == 0 ? NULL : optarg;
-		return 0;
-	case OPT_LOG_FILE:
-		options->log_file = optarg;
-		return 0;
-	case OPT_LOG_LEVEL:
-		if (log_level_parse(optarg, &options->log_level) < 0)
-			return err_set(err, EINVAL, "--log-level %s: not error, warn, info or debug", optarg);
-		return 0;
-	case OPT_MAX_POLICY:
-		return parse_count(optarg, &options->max_policy_entries, err);
-	case OPT_NODE_NAME:
-		return parse_node_name(optarg, &options->cluster.node_name, err);
-	case OPT_ROUTING:
-		return parse_routing(optarg, &options->cluster.mode, err);
-	case OPT_UNDERLAY:
-		return parse_underlay(optarg, &options->cluster.underlay, err);
-	case OPT_XDP:
-		if (dp_xdp_mode_parse(optarg, &options->cluster.xdp) < 0)
-			return err_set(err, EINVAL, "--xdp %s: not auto, native, generic or off", optarg);
-		return 0;
-	case OPT_HELP:
-		options->help = true;
-		return 0;
-	case OPT_VERSION:
-		options->version = true;
-		return 0;
-	default:
-		return -EINVAL;
+	case COUNT:
+		return set_count(s, text, field, err);
+	case WORD:
+		return set_word(s, text, field, err);
 	}
+	return -EINVAL;
 }
 
 /* As kubelet names a node: the host's name in lower case. */
@@ -160,19 +164,21 @@ static void default_node_name(struct options *options)
 
 int options_parse(int argc, char **argv, struct options *options, struct err *err)
 {
-	int option;
+	struct option known[ARRAY_SIZE(settings) + 1] = { 0 };
+	int i;
 
+	for (i = 0; i < (int)ARRAY_SIZE(settings); i++)
+		known[i] = (struct option){ settings[i].name, settings[i].value ? required_argument : no_argument, NULL, i };
 	*options = (struct options){ .metrics = METRICS_ADDRESS, .log_level = LOG_INFO, .cluster.xdp = DP_XDP_AUTO };
 	default_node_name(options);
 	optind = 0; /* may be called again */
 	opterr = 0;
-	while ((option = getopt_long(argc, argv, ":", table, NULL)) != -1) {
+	while ((i = getopt_long(argc, argv, ":", known, NULL)) != -1) {
 		int ret;
 
-		if (option == '?' || option == ':')
-			return err_set(err, EINVAL, "%s: %s", argv[optind - 1],
-				       option == '?' ? "no such option" : "needs a value");
-		ret = take_option(option, options, err);
+		if (i == '?' || i == ':')
+			return err_set(err, EINVAL, "%s: %s", argv[optind - 1], i == '?' ? "no such option" : "needs a value");
+		ret = set(options, &settings[i], optarg, err);
 		if (ret < 0)
 			return ret;
 	}
@@ -182,57 +188,7 @@ int options_parse(int argc, char **argv, struct options *options, struct err *er
 		return err_set(err, EINVAL, "%s: not an option", argv[optind]);
 	if (!options->manifests)
 		return err_set(err, EINVAL, "no source of objects: --manifests DIR");
-	return 0;
-}
-
-/* --- the cluster key --- */
-
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-int cluster_key_parse(const char *data, size_t size, uint8_t key[POLICY_KEY_SIZE])
-{
-	if (size == POLICY_KEY_SIZE) {
-		memcpy(key, data, POLICY_KEY_SIZE);
-		return 0;
-	}
-	if (size == 2 * POLICY_KEY_SIZE + 1 && data[size - 1] == '\n')
-		size--;
-	if (size != 2 * POLICY_KEY_SIZE)
-		return -EINVAL;
-	for (size_t i = 0; i < POLICY_KEY_SIZE; i++) {
-		int high = hex_digit(data[2 * i]), low = hex_digit(data[2 * i + 1]);
-
-		if (high < 0 || low < 0)
-			return -EINVAL;
-		key[i] = (uint8_t)(high << 4 | low);
-	}
-	return 0;
-}
-
-static int make_key(const char *path, uint8_t key[POLICY_KEY_SIZE], struct err *err)
-{
-	if (getrandom(key, POLICY_KEY_SIZE, 0) != POLICY_KEY_SIZE)
-		return err_errno(err, errno, "cannot draw a cluster key");
-	return file_write(path, key, POLICY_KEY_SIZE, err);
-}
-
-int cluster_key_read(const char *path, bool make, uint8_t key[POLICY_KEY_SIZE], struct err *err)
-{
-	_cleanup_free_ char *data = NULL;
-	size_t size;
-	int ret = file_read(path, 256, &data, &size, err);
-
-	if (ret == -ENOENT && make)
-		return make_key(path, key, err);
-	if (ret < 0)
-		return ret;
-	if (cluster_key_parse(data, size, key) < 0)
-		return err_set(err, EINVAL, "%s is no cluster key: neither 16 bytes nor 32 hex digits", path);
+	if (strcmp(options->metrics, "off") == 0)
+		options->metrics = NULL;
 	return 0;
 }

@@ -3,13 +3,13 @@
 #define WARREN_AGENT_OPTIONS_H
 
 #include <limits.h>
-#include <stdint.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 
 #include "cluster.h"
 #include "err.h"
 #include "log.h"
-#include "policy.h"
 
 #define METRICS_ADDRESS "127.0.0.1:9962"
 
@@ -28,10 +28,6 @@ struct options {
 /* -EINVAL (err set): not understood. Borrows from argv. */
 int options_parse(int argc, char **argv, struct options *options, struct err *err);
 void options_help(FILE *f);
-
-/* 16 bytes or 32 hex digits, with or without a newline after them. */
-int cluster_key_parse(const char *data, size_t size, uint8_t key[POLICY_KEY_SIZE]);
-/* From the file; `make`: made at random if there is none. */
-int cluster_key_read(const char *path, bool make, uint8_t key[POLICY_KEY_SIZE], struct err *err);
+const char *routing_mode_name(enum routing_mode mode);
 
 #endif

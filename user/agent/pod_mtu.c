@@ -10,8 +10,6 @@
 #include "dp.h"
 #include "netns.h"
 
-#define MTU_MIN6 1280 /* RFC 8200; below it the kernel takes a device's IPv6 addresses away */
-
 struct follow {
 	struct nl *nl;
 	uint32_t mtu;
@@ -92,8 +90,8 @@ static int follow_one(const struct attachment *a, bool damaged, void *arg)
 
 	if (damaged || a->mtu || !a->host_ifindex || a->state == ATTACHMENT_DELETING)
 		return 0;
-	if (a->ip6.family && f->mtu < MTU_MIN6) {
-		err_set(&err, EINVAL, "MTU %u is too small for IPv6, which needs %d", f->mtu, MTU_MIN6);
+	if (a->ip6.family && f->mtu < IP6_MTU_MIN) {
+		err_set(&err, EINVAL, "MTU %u is too small for IPv6, which needs %d", f->mtu, IP6_MTU_MIN);
 		note_failure(f, a, &err);
 		return 0;
 	}
@@ -126,7 +124,7 @@ int pod_mtu_follow(struct nl *nl, uint32_t mtu, struct err *err)
 /* Its routes have an MTU of their own: it never needs to be less than what IPv6 can live with. */
 int pod_mtu_gateway(struct nl *nl, uint32_t mtu, struct err *err)
 {
-	const uint32_t wanted = mtu < MTU_MIN6 ? MTU_MIN6 : mtu;
+	const uint32_t wanted = mtu < IP6_MTU_MIN ? IP6_MTU_MIN : mtu;
 	struct link_info link;
 	int ret = link_get(nl, WARREN_GATEWAY_LINK, 0, &link, err);
 

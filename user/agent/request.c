@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "array.h"
 #include "json.h"
 #include "str.h"
 
@@ -15,7 +16,6 @@ static const char *const methods[] = {
 	[REQUEST_PODS] = "pods",
 	[REQUEST_STATUS] = "status",
 };
-#define METHODS (sizeof(methods) / sizeof(methods[0]))
 
 static int text_member(const json_t *json, const char *key, char *to, size_t room, struct err *err)
 {
@@ -50,7 +50,7 @@ int request_parse(const char *text, size_t size, struct request *request, struct
 	*request = (struct request){ 0 };
 	if (!json || json_get_string(json, "method", &method, err) == -EINVAL)
 		return -EINVAL;
-	for (size_t i = 0; i < METHODS; i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(methods); i++) {
 		if (strcmp(method, methods[i]) != 0)
 			continue;
 		request->method = (enum request_method)i;

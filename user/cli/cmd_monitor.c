@@ -10,13 +10,12 @@
 
 #include "cleanup.h"
 #include "cli.h"
+#include "clock.h"
 #include "names.h"
 #include "packet_text.h"
 #include "pods.h"
 #include "remotes.h"
 
-#define NS_PER_S 1000000000ull
-#define NS_PER_MS 1000000ull
 
 struct monitor {
 	struct cli *cli;
@@ -28,14 +27,6 @@ struct monitor {
 	int64_t left;	    /* events still to show; -1: no end */
 };
 
-static uint64_t now(clockid_t clock)
-{
-	struct timespec ts;
-
-	clock_gettime(clock, &ts);
-	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
-}
-
 /* --- who --- */
 
 /* A pod that is not known may be new: the records are read again, but not for every packet of a stranger. */
@@ -43,9 +34,9 @@ static const struct pod *find_pod(struct monitor *m, uint32_t ifindex)
 {
 	const struct pod *pod = pods_find(&m->pods, ifindex);
 
-	if (pod || !ifindex || now(CLOCK_MONOTONIC) - m->pods_read < NS_PER_S)
+	if (pod || !ifindex || clock_ns(CLOCK_MONOTONIC) - m->pods_read < NS_PER_S)
 		return pod;
-	m->pods_read = now(CLOCK_MONOTONIC);
+	m->pods_read = clock_ns(CLOCK_MONOTONIC);
 	if (pods_load(&m->pods, NULL) < 0)
 		return NULL; /* the packet matters more than its pod's name */
 	return pods_find(&m->pods, ifindex);
@@ -55,9 +46,9 @@ static const struct pod *find_pod(struct monitor *m, uint32_t ifindex)
 static void find_remote(struct monitor *m, uint32_t side, const struct ip *ip)
 {
 	if ((remotes_by_slot(&m->remotes, side & ~WR_REMOTE) && remotes_pod(&m->remotes, ip)) ||
-	    now(CLOCK_MONOTONIC) - m->remotes_read < NS_PER_S)
+	    clock_ns(CLOCK_MONOTONIC) - m->remotes_read < NS_PER_S)
 		return;
-	m->remotes_read = now(CLOCK_MONOTONIC);
+	m->remotes_read = clock_ns(CLOCK_MONOTONIC);
 	(void)remotes_load(&m->remotes, true, NULL); /* the packet matters more than its sender's name */
 }
 
@@ -115,7 +106,7 @@ static void describe_peer(struct monitor *m, const struct wr_event *ev, const st
 /* Events carry the time since boot; people know the time of day. */
 static void describe_time(struct out *o, const struct wr_event *ev)
 {
-	uint64_t wall = now(CLOCK_REALTIME) - now(CLOCK_BOOTTIME) + ev->time_ns;
+	uint64_t wall = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_BOOTTIME) + ev->time_ns;
 	time_t seconds = (time_t)(wall / NS_PER_S);
 	unsigned ms = (unsigned)(wall % NS_PER_S / NS_PER_MS);
 	char json[40], text[40];
@@ -262,7 +253,7 @@ static int catch_signals(struct err *err)
 
 static int wait_ms(uint64_t deadline)
 {
-	uint64_t time = now(CLOCK_MONOTONIC);
+	uint64_t time = clock_ns(CLOCK_MONOTONIC);
 
 	if (!deadline)
 		return -1;
@@ -327,7 +318,7 @@ int cmd_monitor(struct cli *cli)
 	if (r == 0) {
 		fprintf(stderr, "listening ... Ctrl-C ends\n");
 		if (cli->options.timeout >= 0)
-			deadline = now(CLOCK_MONOTONIC) + (uint64_t)cli->options.timeout * NS_PER_S;
+			deadline = clock_ns(CLOCK_MONOTONIC) + (uint64_t)cli->options.timeout * NS_PER_S;
 		r = watch(&m, events, deadline);
 		dp_events_close(events);
 	}

@@ -6,6 +6,7 @@
 
 #include "cleanup.h"
 #include "cli.h"
+#include "gateway.h"
 #include "json.h"
 #include "link.h"
 #include "nl.h"

@@ -8,13 +8,13 @@
 #include <string.h>
 
 #include "cleanup.h"
+#include "clock.h"
 #include "ping.h"
 #include "remotes.h"
 
 #define COUNT 5
 #define INTERVAL_MS 200
 #define TIMEOUT_MS 1000
-#define NS_PER_MS 1000000ull
 
 struct pings {
 	struct ping ping;

@@ -4,15 +4,16 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
-#include <time.h>
+#include <string.h>
 
 #include "attachment.h"
+#include "clock.h"
 #include "endpoints.h"
 #include "flows.h"
 #include "guards.h"
 #include "json.h"
 #include "names.h"
-#include "node.h"
+#include "node_check.h"
 #include "tables.h"
 
 /* A notice is worth knowing, and leaves the node healthy. */
@@ -164,12 +165,13 @@ static void check_complaints(struct status *s, const json_t *answer)
 	if (failure)
 		check(s, "agent", STATE_WRONG, "it tries again; its log says more", "the maps could not be written: %s", failure);
 	json_array_foreach(json_object_get(answer, "complaints"), i, complaint) {
-		const char *what = json_text_at(complaint, "file") ?: "";
-		bool manifest = what[0] == '/';
+		const char *kind = json_text_at(complaint, "kind") ?: "agent";
 
-		check(s, manifest ? "manifest" : "agent", STATE_WRONG,
-		      manifest ? "mend it: what it said before is still in force" : "mend it: the agent goes on by itself", "%s: %s",
-		      what, json_text_at(complaint, "message") ?: "");
+		check(s, kind, STATE_WRONG,
+		      strcmp(kind, "manifest") == 0 ? "mend it: what it said before is still in force"
+		      : strcmp(kind, "node") == 0   ? "`warren node list` shows all; mend its Node object or the way to it"
+						    : "mend it: the agent goes on by itself",
+		      "%s: %s", json_text_at(complaint, "file") ?: "", json_text_at(complaint, "message") ?: "");
 	}
 	if (json_integer_value(json_object_get(counts, "collisions")))
 		check(s, "identities", STATE_WRONG, "`warren identity list` shows them: change a label of one of the two",
@@ -233,7 +235,7 @@ static void cluster_words(const struct wr_cluster *c, char *buf, size_t size)
 static void check_nodes(struct status *s, const struct remotes *remotes)
 {
 	unsigned mapped = 0, direct = 0, unresolved = 0;
-	char words[160], label[NODE_LABEL_MAX];
+	char words[160];
 
 	for (size_t i = 0; i < remotes->node_count; i++) {
 		const struct remote_node *node = &remotes->nodes[i];
@@ -241,9 +243,6 @@ static void check_nodes(struct status *s, const struct remotes *remotes)
 		mapped += node->slot != 0;
 		direct += node->slot && node->dp.direct;
 		unresolved += node->slot && !node->dp.resolved;
-		if (node->problem)
-			check(s, "node", STATE_WRONG, "`warren node list` shows all; mend its Node object or the way to it",
-			      "%s: %s", node_label(node, label), node->problem);
 	}
 	cluster_words(&remotes->cluster, words, sizeof(words));
 	check(s, "cluster", unresolved ? STATE_NOTICE : STATE_OK, "`warren node list` shows which; `warren node ping` tries them",
@@ -268,15 +267,13 @@ static int check_cluster(struct status *s)
 static void check_conntrack(struct status *s, const struct dp_flow_stats *stats)
 {
 	const struct wr_sweep *sweep = &stats->sweep;
-	struct timespec now;
 	bool stands;
 
 	check(s, "conntrack", good(stats->entries[0] < stats->capacity[0] && stats->entries[1] < stats->capacity[1]),
 	      "`warren ct list` shows whose flows they are; new ones live, but may be evicted",
 	      "%" PRIu64 " of %" PRIu64 " IPv4 flows, %" PRIu64 " of %" PRIu64 " IPv6", stats->entries[0],
 	      stats->capacity[0], stats->entries[1], stats->capacity[1]);
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	stands = now.tv_sec - (int64_t)(sweep->time_ns / 1000000000) > SWEEP_LATE_S;
+	stands = clock_ns(CLOCK_MONOTONIC) > sweep->time_ns + SWEEP_LATE_S * NS_PER_S;
 	check(s, "sweep", good(!stands), "`warren node init` starts it again", "%s%" PRIu64 " runs, %" PRIu64 " dead flows removed",
 	      stands ? "its timer stands still: " : "", (uint64_t)sweep->runs, (uint64_t)sweep->removed);
 }
@@ -308,11 +305,11 @@ static int check_denylist(struct status *s)
 	struct wr_deny_state state;
 	char text[GUARDS_TEXT_MAX];
 	unsigned prefixes;
-	int cpus, r;
+	int r;
 
 	if (!enforcing)
 		return -s->cli->err.num;
-	r = dp_map_lookup("deny_state", &(uint32_t){ 0 }, &state, &cpus, &s->cli->err);
+	r = dp_value_get("deny_state", &state, &s->cli->err);
 	prefixes = r < 0 ? 0 : state.prefixes[0] + state.prefixes[1];
 	if (prefixes)
 		check(s, "denylist", good(json_array_size(enforcing)), "`warren uplink xdp DEVICE generic`",

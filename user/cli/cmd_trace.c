@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "codec.h"
-#include "flows.h"
 #include "names.h"
 #include "packet_text.h"
 #include "trace_steps.h"

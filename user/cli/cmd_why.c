@@ -19,7 +19,7 @@ struct maps {
 static int look(struct maps *maps, const char *map, const void *key, void *value)
 {
 	struct err err;
-	int cpus, r = dp_map_lookup(map, key, value, &cpus, &err);
+	int r = dp_map_lookup(map, key, value, &err);
 
 	if (r < 0 && r != -ENOENT && !maps->failed) {
 		maps->failed = r;

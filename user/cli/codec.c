@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "codec.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,14 +18,6 @@ const char *hex_format(const void *data, size_t size, char *buf)
 	for (size_t i = 0; i < size; i++)
 		sprintf(buf + i * 3 - (i > 0), i ? " %02x" : "%02x", bytes[i]);
 	return buf;
-}
-
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c = (char)tolower((unsigned char)c);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
 int hex_parse(const char *text, void *data, size_t size)

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "array.h"
 #include "names.h"
 
 void endpoints_free(struct endpoints *e)
@@ -177,7 +178,7 @@ json_t *endpoint_faults(const struct endpoint *endpoint)
 {
 	json_t *array = json_array();
 
-	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(faults); i++) {
 		if (endpoint->faults & faults[i].fault)
 			json_array_append_new(array, json_string(dp_fault_text(faults[i].fault)));
 	}
@@ -186,7 +187,7 @@ json_t *endpoint_faults(const struct endpoint *endpoint)
 
 const char *endpoint_advice(const struct endpoint *endpoint)
 {
-	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(faults); i++) {
 		if (endpoint->faults & faults[i].fault)
 			return faults[i].advice;
 	}

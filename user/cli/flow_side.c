@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "gateway.h"
 #include "names.h"
-#include "node.h"
 #include "packet_text.h"
 #include "str.h"
 

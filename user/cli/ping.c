@@ -14,9 +14,9 @@
 #include <time.h>
 
 #include "cleanup.h"
+#include "clock.h"
 #include "frame.h"
 
-#define NS_PER_MS 1000000ull
 #define BATCH 32 /* echo requests between two looks at what has come back: a socket has room for so many answers */
 
 #define IP_RECVERR_OPTION 11   /* IP_RECVERR, IPV6_RECVERR: <linux/in.h> and <netinet/in.h> exclude one another */
@@ -45,14 +45,6 @@ struct running {
 	size_t next; /* target of this round */
 	uint64_t round_ns, last_ns; /* when the round began, when the last one was sent */
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 * NS_PER_MS + (uint64_t)ts.tv_nsec;
-}
 
 /* --- sockets --- */
 
@@ -115,7 +107,7 @@ static int send_one(struct running *r)
 	struct echo echo = {
 		.icmp = { .type = v6 ? ICMPV6_ECHO_REQUEST : ICMP_ECHO,
 			  .un.echo = { htons((uint16_t)r->token), htons((uint16_t)r->round) } },
-		.probe = { r->token, (uint32_t)r->next, r->round, now_ns() },
+		.probe = { r->token, (uint32_t)r->next, r->round, clock_ns(CLOCK_MONOTONIC) },
 	};
 	union address to;
 	const socklen_t size = set_address(&to, &target->to);
@@ -152,10 +144,10 @@ static bool next_round(struct running *r)
 {
 	if (r->next < r->ping->target_count)
 		return true; /* this one is not through */
-	if (r->round + 1 >= r->ping->count || now_ns() < r->round_ns + r->ping->interval_ns)
+	if (r->round + 1 >= r->ping->count || clock_ns(CLOCK_MONOTONIC) < r->round_ns + r->ping->interval_ns)
 		return false;
 	r->round++;
-	r->round_ns = now_ns();
+	r->round_ns = clock_ns(CLOCK_MONOTONIC);
 	r->next = 0;
 	return true;
 }
@@ -166,7 +158,7 @@ static void take_answer(struct running *r, const struct ip *from, const struct p
 {
 	const size_t count = r->ping->target_count;
 	struct ping_target *target = &r->ping->targets[probe->target];
-	const uint64_t ns = now_ns() - probe->sent_ns;
+	const uint64_t ns = clock_ns(CLOCK_MONOTONIC) - probe->sent_ns;
 	size_t bit;
 
 	if (probe->token != r->token || probe->target >= count || probe->round >= r->ping->count ||
@@ -237,7 +229,7 @@ static void read_errors(struct running *r, bool v6)
 static int64_t idle_ns(const struct running *r)
 {
 	const struct ping *p = r->ping;
-	const uint64_t now = now_ns();
+	const uint64_t now = clock_ns(CLOCK_MONOTONIC);
 	uint64_t until = r->last_ns + p->timeout_ns;
 
 	if (r->next < p->target_count)
@@ -252,7 +244,7 @@ static int64_t idle_ns(const struct running *r)
 static int wait_and_read(struct running *r, int64_t ns, struct err *err)
 {
 	struct pollfd fds[2] = { { r->fd[0], POLLIN, 0 }, { r->fd[1], POLLIN, 0 } };
-	const struct timespec ts = { ns / (1000 * (int64_t)NS_PER_MS), ns % (1000 * (int64_t)NS_PER_MS) };
+	const struct timespec ts = { ns / (int64_t)NS_PER_S, ns % (int64_t)NS_PER_S };
 
 	if (ppoll(fds, 2, &ts, NULL) < 0 && errno != EINTR)
 		return err_errno(err, errno, "cannot wait for answers");
@@ -270,7 +262,7 @@ static int run(struct running *r, struct err *err)
 	int64_t idle;
 	int ret = 0;
 
-	r->round_ns = r->last_ns = now_ns();
+	r->round_ns = r->last_ns = clock_ns(CLOCK_MONOTONIC);
 	while (ret == 0 && (idle = idle_ns(r)) >= 0) {
 		if (next_round(r)) {
 			const size_t was = r->next;

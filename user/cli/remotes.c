@@ -6,11 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "array.h"
 #include "json.h"
 #include "names.h"
 #include "str.h"
-
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 void remotes_free(struct remotes *r)
 {
@@ -31,7 +30,7 @@ bool remotes_in_cluster(const struct remotes *r)
 int ipcache_lookup(const struct ip *ip, uint64_t *identity, struct err *err)
 {
 	struct wr_ipcache entry;
-	int cpus, r = dp_map_lookup(ip->family == AF_INET ? "ipcache4" : "ipcache6", ip->bytes, &entry, &cpus, err);
+	int r = dp_map_lookup(ip->family == AF_INET ? "ipcache4" : "ipcache6", ip->bytes, &entry, err);
 
 	if (r == 0)
 		*identity = entry.identity;

@@ -7,6 +7,8 @@
 
 #include "flow_side.h"
 #include "frame.h"
+#include "progs.h"
+#include "trace.h"
 
 struct trace_run {
 	struct cli *cli;

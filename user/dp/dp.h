@@ -14,13 +14,8 @@
 #include "abi/maps.h"
 #include "addr.h"
 #include "err.h"
+#include "inet.h"
 #include "link.h"
-
-#define WARREN_GATEWAY_PEER "warren1" /* its other end */
-#define WARREN_PROG_FROM_POD "from_pod"
-#define WARREN_PROG_TO_POD "to_pod"
-#define WARREN_PROG_FROM_UPLINK "from_uplink"
-#define WARREN_PROG_FROM_HOST "from_host"
 
 /* An open data plane: pinned maps by fd, as far as the plugin and the CLI write to or read from them. */
 struct dp {
@@ -98,11 +93,16 @@ int dp_map_info(const char *name, struct dp_map_info *info, struct err *err);
 /* All of that but `entries`, which takes a walk through the map. */
 int dp_map_describe(const char *name, struct dp_map_info *info, struct err *err);
 /* Every element. A per-CPU value is the array of all CPUs' values (each padded to 8 bytes): `cpus` says how many. */
-int dp_map_each(const char *name, int (*fn)(const void *key, const void *value, int cpus, void *arg), void *arg,
-		struct err *err);
+typedef int (*dp_map_fn)(const void *key, const void *value, int cpus, void *arg);
+int dp_map_each(const char *name, dp_map_fn fn, void *arg, struct err *err);
+int dp_map_cpus(const char *name); /* 1, unless it is per CPU */
 /* One element; -ENOENT. `value` has room for dp_map_value_room(name) bytes. */
-int dp_map_lookup(const char *name, const void *key, void *value, int *cpus, struct err *err);
+int dp_map_lookup(const char *name, const void *key, void *value, struct err *err);
+int dp_map_update(const char *name, const void *key, const void *value, struct err *err);
 size_t dp_map_value_room(const char *name);
+/* The one element of an array. */
+int dp_value_get(const char *name, void *value, struct err *err);
+int dp_value_put(const char *name, const void *value, struct err *err);
 /* Key and value as the map's BTF describes them, in C-like text, to `out`. */
 int dp_map_print_btf(const char *name, const void *key, const void *value, FILE *out, struct err *err);
 

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fnv.h"
+
 #define FIRST_ROOM 64
 
 static char *key_at(const struct keyset *set, size_t slot)
@@ -14,11 +16,8 @@ static char *key_at(const struct keyset *set, size_t slot)
 
 static size_t home_of(const struct keyset *set, const void *key)
 {
-	const uint8_t *bytes = key;
-	uint64_t hash = 0xcbf29ce484222325u;
+	const uint64_t hash = fnv1a(key, set->key_size);
 
-	for (size_t i = 0; i < set->key_size; i++)
-		hash = (hash ^ bytes[i]) * 0x100000001b3u;
 	/* FNV's low bits know nothing of the high bits of its input. */
 	return (hash ^ hash >> 29) & (set->room - 1);
 }

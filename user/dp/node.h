@@ -15,13 +15,6 @@ struct node_options {
 #define NODE_CT_ENTRIES_MIN 1024
 #define NODE_CT_ENTRIES_MAX (1 << 24)
 
-/*
- * Features that neither a pod's device nor warren0 may have: such packets are lost through encapsulation, while a ping
- * passes. Without them the device cuts what it is given into single packets.
- */
-extern const char *const node_features_off[];
-extern const size_t node_features_off_count;
-
 struct node_report {
 	bool fresh;        /* nothing was loaded before */
 	unsigned replaced; /* endpoints and uplinks whose programs were replaced in place */
@@ -41,18 +34,6 @@ int node_init(const struct node_options *options, struct node_report *report, st
 int node_ensure(struct dp *dp, struct err *err);
 
 /*
- * Gives the node its gateway address of one network (first of the pod CIDR by default) on warren0 and an unreachable
- * route for the rest of that CIDR, so that a packet for a pod that does not exist never takes the default route.
- * Appends to a batch. `warren0_ifindex` from node_gateway_ifindex().
- */
-void node_gateway_add(struct nl *nl, struct nl_batch *b, uint32_t warren0_ifindex, const struct prefix *cidr,
-		      const struct ip *gateway);
-/* Takes both away again. */
-void node_gateway_delete(struct nl *nl, struct nl_batch *b, uint32_t warren0_ifindex, const struct prefix *cidr,
-			 const struct ip *gateway);
-int node_gateway_ifindex(struct nl *nl, uint32_t *ifindex, struct err *err);
-
-/*
  * Leaves nothing: filters, pins, nftables table, warren0, routes, sysctls as they were, WARREN_RUN_DIR. Refuses with
  * -EBUSY while endpoints exist unless `force`, which deletes their links too. Goes on past errors, reports the first.
  */
@@ -64,20 +45,5 @@ int node_down(bool force, struct err *err);
  * nothing if all is so already; node_down() ends it.
  */
 int node_set_tunnel_port(uint16_t port, struct err *err);
-
-struct node_check {
-	bool loaded;        /* programs and maps are pinned */
-	bool nft_present, nft_whole;
-	bool gateway_link;  /* warren0 exists and is up */
-	bool from_host;     /* ... and carries from_host */
-	unsigned uplinks;   /* devices by which packets leave for other nodes, as map nodes says */
-	unsigned uplinks_faulty; /* of these: gone, or without from_uplink, or with another program ahead of it */
-	bool forwarding4, forwarding6;
-	unsigned endpoints, endpoints_max;
-	unsigned faulty;    /* endpoints with a dp_fault */
-	char version[32];   /* that loaded the programs */
-};
-/* The state of the node; not being loaded is no error. */
-int node_check(struct node_check *check, struct err *err);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Other nodes: their slots, and what leads to them. What was there before is read by nodes_read.c. */
+/* Other nodes, their pods and this node's own part: changes. */
 #include "nodes.h"
 
 #include <string.h>
@@ -244,7 +244,7 @@ static int put_anew(struct dp_nodes *nodes, uint32_t old, const struct dp_node *
 	if (!slot)
 		return err_set(err, ENOSPC, "map nodes is full: %d nodes", WR_NODE_SLOTS - 1);
 	entry->node = *node;
-	node_encode(node, ++nodes->last_id, &entry->raw);
+	node_raw_encode(node, ++nodes->last_id, &entry->raw);
 	nodes->last_slot = slot;
 	nodes->dirty = true;
 	r = metrics_make(nodes, slot, err);
@@ -288,7 +288,7 @@ static int change_hop(struct dp_nodes *nodes, uint32_t slot, struct node_entry *
 	struct wr_node want, raw = entry->raw;
 	int r = 0;
 
-	node_encode(node, raw.id, &want);
+	node_raw_encode(node, raw.id, &want);
 	if (same_hop(&raw, &want))
 		return (int)slot;
 	nodes->dirty = true;

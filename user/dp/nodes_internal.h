@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What nodes.c (changes) and nodes_read.c (what is there, and mending it) share. */
+/* What the files of nodes.h share. nodes.c makes the changes, nodes_mend.c those that a writer that was killed has left. */
 #ifndef WARREN_DP_NODES_INTERNAL_H
 #define WARREN_DP_NODES_INTERNAL_H
 
@@ -33,16 +33,39 @@ struct dp_nodes {
 	bool dirty;				 /* something was written since the last commit */
 };
 
+/* --- nodes_codec.c --- */
+
 union node_prefix {
 	struct wr_prefix4 v4;
 	struct wr_prefix6 v6;
 };
 /* The key of a pod CIDR; returns the map that it belongs into. */
 int node_prefix_key(const struct dp_nodes *nodes, const struct prefix *cidr, union node_prefix *key);
+struct prefix node_prefix_of(int family, const union node_prefix *key);
 
-void node_encode(const struct dp_node *node, uint32_t id, struct wr_node *raw);
+void node_raw_encode(const struct dp_node *node, uint32_t id, struct wr_node *raw);
+void node_raw_decode(const struct wr_node *raw, struct dp_node *node); /* addresses are in other maps */
 bool node_has_cidr(const struct dp_node *node, const struct prefix *cidr);
 bool node_has_address(const struct dp_node *node, const struct ip *ip);
+
+/* --- nodes_cidrs.c --- */
+
+/* The slot, other than `but`, of a node whose CIDR overlaps this one; 0: none. */
+uint32_t cidr_owner(const struct dp_nodes *nodes, const struct prefix *cidr, uint32_t but);
+int cidrs_reserve(struct dp_nodes *nodes, struct err *err); /* room for one node's more */
+void cidrs_learn(struct dp_nodes *nodes, uint32_t slot);
+void cidrs_forget(struct dp_nodes *nodes, uint32_t slot);
+
+/* --- nodes_read.c --- */
+
+/* Opens the maps and reads slots and addresses. */
+int nodes_read(struct dp_nodes **nodes, struct err *err);
+void nodes_closep(struct dp_nodes **nodes);
+/* As dp_map_walk(), empty slots too. */
+int nodes_walk(int fd, const char *name, int (*fn)(const void *key, const void *value, int cpus, void *arg), void *arg,
+	       struct err *err);
+
+/* --- nodes.c --- */
 
 int node_prefix_put(struct dp_nodes *nodes, const struct prefix *cidr, uint32_t slot, struct err *err);
 int node_prefix_delete(struct dp_nodes *nodes, const struct prefix *cidr, struct err *err);
@@ -50,11 +73,5 @@ int node_address_put(struct dp_nodes *nodes, const struct ip *ip, uint32_t slot,
 int node_address_delete(struct dp_nodes *nodes, const struct ip *ip, struct err *err);
 /* Empties the slot and removes its counters. */
 int node_slot_clear(struct dp_nodes *nodes, uint32_t slot, const struct wr_node *was, struct err *err);
-
-/* The slot, other than `but`, of a node whose CIDR overlaps this one; 0: none. */
-uint32_t cidr_owner(const struct dp_nodes *nodes, const struct prefix *cidr, uint32_t but);
-int cidrs_reserve(struct dp_nodes *nodes, struct err *err); /* room for one node's more */
-void cidrs_learn(struct dp_nodes *nodes, uint32_t slot);
-void cidrs_forget(struct dp_nodes *nodes, uint32_t slot);
 
 #endif

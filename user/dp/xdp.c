@@ -8,11 +8,12 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 
+#include "array.h"
 #include "cleanup.h"
 #include "file.h"
 #include "internal.h"
 #include "paths.h"
-#include "tc.h"
+#include "progs.h"
 
 #define PIN_LINK_DIR PIN_VERSION_DIR "/links"
 #define LOCK_TIMEOUT_MS 30000
@@ -26,7 +27,7 @@ const char *dp_xdp_mode_name(enum dp_xdp_mode mode)
 
 int dp_xdp_mode_parse(const char *text, enum dp_xdp_mode *mode)
 {
-	for (size_t i = 0; i < sizeof(mode_names) / sizeof(mode_names[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(mode_names); i++) {
 		if (strcmp(text, mode_names[i]) == 0) {
 			*mode = (enum dp_xdp_mode)i;
 			return 0;
@@ -49,7 +50,7 @@ static int link_open(uint32_t ifindex, enum dp_xdp_mode *mode, struct err *err)
 	static const enum dp_xdp_mode modes[] = { DP_XDP_NATIVE, DP_XDP_GENERIC };
 	char path[PIN_PATH_MAX];
 
-	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
 		_cleanup_fd_ int fd = bpf_obj_get(link_path(path, ifindex, modes[i]));
 		struct bpf_link_info info = { 0 };
 		__u32 len = sizeof(info);
@@ -92,66 +93,30 @@ static int links_each(int (*fn)(struct nl *nl, uint32_t ifindex, struct err *err
 	return first;
 }
 
-/* --- what programs do ----------------------------------------------------------------------------------------------- */
-
-static int program_info(uint32_t id, struct bpf_prog_info *info, __u32 *maps, __u32 count)
-{
-	_cleanup_fd_ int fd = bpf_prog_get_fd_by_id(id);
-	__u32 len = sizeof(*info);
-
-	*info = (struct bpf_prog_info){ .nr_map_ids = count, .map_ids = (uintptr_t)maps };
-	return fd < 0 || bpf_obj_get_info_by_fd(fd, info, &len) < 0 ? -errno : 0;
-}
-
-/* Whether a program uses that pinned map: what it does shows in this, whichever release it is from. */
-static bool program_uses(uint32_t id, const char *map)
-{
-	_cleanup_fd_ int fd = dp_map_open(map, NULL);
-	struct bpf_prog_info info;
-	struct bpf_map_info map_info = { 0 };
-	__u32 maps[64] = { 0 };
-
-	if (fd < 0 || dp_map_fd_info(fd, dp_map_find(map, NULL), &map_info, NULL) < 0 ||
-	    program_info(id, &info, maps, sizeof(maps) / sizeof(maps[0])) < 0)
-		return false;
-	for (__u32 i = 0; i < info.nr_map_ids && i < sizeof(maps) / sizeof(maps[0]); i++) {
-		if (maps[i] == map_info.id)
-			return true;
-	}
-	return false;
-}
-
 /* The from_uplink at the device's tc ingress; 0: there is none, or the filter there is not ours. */
 static uint32_t from_uplink_id(struct nl *nl, uint32_t ifindex)
 {
-	struct bpf_prog_info info;
 	uint32_t id;
 
-	if (tc_filter_get(nl, ifindex, TC_INGRESS, &id, NULL) < 0 || !id || program_info(id, &info, NULL, 0) < 0)
+	if (tc_filter_get(nl, ifindex, TC_INGRESS, &id, NULL) < 0)
 		return 0;
-	return strcmp(info.name, WARREN_PROG_FROM_UPLINK) == 0 ? id : 0;
+	return prog_owner(id, WARREN_PROG_FROM_UPLINK) == PROG_OURS ? id : 0;
 }
 
 /* --- taking tunnels apart ------------------------------------------------------------------------------------------- */
 
-/* `uplink` NULL: no element. */
-static int uplink_write(uint32_t ifindex, const struct wr_uplink *uplink, struct err *err)
+static int uplink_forget(uint32_t ifindex, struct err *err)
 {
 	_cleanup_fd_ int fd = dp_map_open("uplinks", err);
 
 	if (fd < 0)
 		return fd;
-	if (uplink ? bpf_map_update_elem(fd, &ifindex, uplink, BPF_ANY) < 0
-		   : bpf_map_delete_elem(fd, &ifindex) < 0 && errno != ENOENT)
-		return err_errno(err, errno, "cannot write map uplinks");
-	return 0;
+	return bpf_map_delete_elem(fd, &ifindex) < 0 && errno != ENOENT ? err_errno(err, errno, "cannot write map uplinks") : 0;
 }
 
 static bool uplink_read(uint32_t ifindex, struct wr_uplink *uplink)
 {
-	int cpus;
-
-	return dp_map_lookup("uplinks", &ifindex, uplink, &cpus, NULL) == 0;
+	return dp_map_lookup("uplinks", &ifindex, uplink, NULL) == 0;
 }
 
 static bool is_decapsulating(uint32_t ifindex)
@@ -164,14 +129,14 @@ static bool is_decapsulating(uint32_t ifindex)
 /* xdp_origin ahead of from_uplink. */
 static int origin_attach(struct nl *nl, uint32_t ifindex, bool anew, struct err *err)
 {
-	_cleanup_fd_ int prog = dp_prog_open(WARREN_PROG_XDP_ORIGIN, err);
+	_cleanup_fd_ int prog = prog_open(WARREN_PROG_XDP_ORIGIN, err);
 	struct nl_batch b = { 0 };
 
 	if (prog < 0)
 		return prog;
 	if (anew)
-		tc_ahead_delete(nl, &b, ifindex);
-	tc_ahead_replace(nl, &b, ifindex, prog, WARREN_PROG_XDP_ORIGIN);
+		tc_filter_delete(nl, &b, ifindex, TC_INGRESS_AHEAD);
+	tc_filter_replace(nl, &b, ifindex, TC_INGRESS_AHEAD, prog, WARREN_PROG_XDP_ORIGIN);
 	return nl_batch_run(nl, &b, err);
 }
 
@@ -180,7 +145,7 @@ static int origin_detach(struct nl *nl, uint32_t ifindex, struct err *err)
 	struct nl_batch b = { 0 };
 	int r;
 
-	tc_ahead_delete(nl, &b, ifindex);
+	tc_filter_delete(nl, &b, ifindex, TC_INGRESS_AHEAD);
 	r = nl_batch_run(nl, &b, err);
 	return r == -ENODEV ? 0 : r;
 }
@@ -198,7 +163,7 @@ static int decap_start(struct nl *nl, uint32_t ifindex, struct err *err)
 		if (getrandom(&uplink.magic, sizeof(uplink.magic), 0) < 0 && errno != EINTR)
 			return err_errno(err, errno, "cannot draw a random number");
 	}
-	return uplink_write(ifindex, &uplink, err);
+	return dp_map_update("uplinks", &ifindex, &uplink, err);
 }
 
 /* What xdp_uplink has taken apart before is still believed. */
@@ -209,7 +174,7 @@ int dp_xdp_keep_tunnels(uint32_t ifindex, struct err *err)
 	if (!uplink_read(ifindex, &uplink) || !(uplink.flags & WR_UPLINK_DECAP))
 		return 0;
 	uplink.flags = 0;
-	return uplink_write(ifindex, &uplink, err);
+	return dp_map_update("uplinks", &ifindex, &uplink, err);
 }
 
 /*
@@ -225,7 +190,7 @@ static int decap_settle(struct nl *nl, const struct link_info *link, enum dp_xdp
 {
 	uint32_t id = mode == DP_XDP_NATIVE && is_nic(link) ? from_uplink_id(nl, link->ifindex) : 0;
 
-	return id && program_uses(id, "uplinks") ? decap_start(nl, link->ifindex, err)
+	return id && prog_uses(id, "uplinks") ? decap_start(nl, link->ifindex, err)
 						 : dp_xdp_keep_tunnels(link->ifindex, err);
 }
 
@@ -248,7 +213,7 @@ static int detach(struct nl *nl, uint32_t ifindex, struct err *err)
 		return err_errno(err, errno, "cannot detach XDP from device %u", ifindex);
 	if (unlink(link_path(path, ifindex, mode)) < 0 && errno != ENOENT)
 		return err_errno(err, errno, "cannot remove the pin %s", path);
-	r = uplink_write(ifindex, NULL, err);
+	r = uplink_forget(ifindex, err);
 	return r < 0 ? r : origin_detach(nl, ifindex, err);
 }
 
@@ -256,7 +221,7 @@ static int refused(const struct link_info *link, enum dp_xdp_mode mode, int num,
 {
 	struct bpf_prog_info info;
 
-	if ((num == EBUSY || num == EEXIST) && program_info(link->xdp_prog_id, &info, NULL, 0) == 0) {
+	if ((num == EBUSY || num == EEXIST) && prog_info_by_id(link->xdp_prog_id, &info) == 0) {
 		err_set(err, EBUSY, "%s has an XDP program of somebody else: %s, id %u", link->name,
 			info.name[0] ? info.name : "without a name", info.id);
 		return err_hint(err, "a device runs one: leave %s to it, or take it away (`ip link set dev %s xdp off`, or end "
@@ -273,7 +238,7 @@ static int attach(const struct link_info *link, enum dp_xdp_mode mode, struct er
 {
 	LIBBPF_OPTS(bpf_link_create_opts, opts,
 		    .flags = mode == DP_XDP_NATIVE ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE);
-	_cleanup_fd_ int prog = dp_prog_open(WARREN_PROG_XDP_UPLINK, err), fd = -1;
+	_cleanup_fd_ int prog = prog_open(WARREN_PROG_XDP_UPLINK, err), fd = -1;
 	char path[PIN_PATH_MAX];
 
 	if (prog < 0)
@@ -291,7 +256,7 @@ static int attach(const struct link_info *link, enum dp_xdp_mode mode, struct er
 /* The pinned programs instead of those that are there: no packet goes without. */
 static int replace(struct nl *nl, uint32_t ifindex, struct err *err)
 {
-	_cleanup_fd_ int prog = dp_prog_open(WARREN_PROG_XDP_UPLINK, err);
+	_cleanup_fd_ int prog = prog_open(WARREN_PROG_XDP_UPLINK, err);
 	enum dp_xdp_mode mode;
 	_cleanup_fd_ int fd = prog < 0 ? prog : link_open(ifindex, &mode, err);
 
@@ -392,11 +357,11 @@ static int guard_look(const struct link_info *link, void *arg)
 		return fd;
 	from_uplink = from_uplink_id(&all->nl, link->ifindex);
 	guard.from_uplink = from_uplink;
-	guard.denies = guard.xdp != DP_XDP_OFF || (from_uplink && program_uses(from_uplink, "deny_state"));
+	guard.denies = guard.xdp != DP_XDP_OFF || (from_uplink && prog_uses(from_uplink, "deny_state"));
 	guard.decap = is_decapsulating(link->ifindex);
 	if (guard.xdp == DP_XDP_OFF && link->xdp_prog_id) {
 		guard.foreign = link->xdp_prog_id;
-		if (program_info(guard.foreign, &info, NULL, 0) == 0)
+		if (prog_info_by_id(guard.foreign, &info) == 0)
 			snprintf(guard.foreign_name, sizeof(guard.foreign_name), "%s", info.name);
 	}
 	return guard.xdp != DP_XDP_OFF || guard.from_uplink || guard.foreign ? all->fn(&guard, all->arg) : 0;

@@ -8,9 +8,6 @@
 
 #include "dp.h"
 
-#define WARREN_PROG_XDP_UPLINK "xdp_uplink"
-#define WARREN_PROG_XDP_ORIGIN "xdp_origin"
-
 enum dp_xdp_mode {
 	DP_XDP_OFF,
 	DP_XDP_AUTO,    /* stays as it is; where it is off: native on a physical device or a TAP, if its driver can; else off */

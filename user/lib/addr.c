@@ -144,6 +144,14 @@ struct ip prefix_last(const struct prefix *prefix)
 	return host_bits(prefix, true);
 }
 
+struct ip prefix_mask(const struct prefix *prefix)
+{
+	struct prefix ones = { { .family = prefix->ip.family }, prefix->len };
+
+	memset(ones.ip.bytes, 0xff, ip_bytes(&ones.ip));
+	return prefix_first(&ones);
+}
+
 struct prefix prefix_masked(int family, const void *address, const void *mask)
 {
 	struct prefix prefix = { .ip = ip_from(family, address) };
@@ -151,6 +159,13 @@ struct prefix prefix_masked(int family, const void *address, const void *mask)
 	for (size_t i = 0; i < ip_bytes(&prefix.ip); i++)
 		prefix.len = (uint8_t)(prefix.len + __builtin_popcount(((const uint8_t *)mask)[i]));
 	return prefix;
+}
+
+int prefix_cmp(const struct prefix *a, const struct prefix *b)
+{
+	int c = ip_cmp(&a->ip, &b->ip);
+
+	return c ? c : a->len - b->len;
 }
 
 bool prefix_contains(const struct prefix *prefix, const struct ip *ip)

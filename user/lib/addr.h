@@ -17,6 +17,10 @@ struct prefix {
 	uint8_t len; /* bits */
 };
 
+/* What a link must carry for the family to work. Below IP6_MTU_MIN the kernel takes a device's IPv6 addresses away. */
+#define IP4_MTU_MIN 68   /* RFC 791 */
+#define IP6_MTU_MIN 1280 /* RFC 8200 section 5 */
+
 #define IP_STRLEN 46     /* INET6_ADDRSTRLEN */
 #define PREFIX_STRLEN 50
 #define MAC_STRLEN 18
@@ -52,7 +56,9 @@ bool ip_equal(const struct ip *a, const struct ip *b);
 /* The address `n` above (modulo the size of the address space). */
 struct ip ip_add(struct ip ip, uint64_t n);
 
-struct prefix prefix_masked(int family, const void *address, const void *mask); /* mask: ones, then zeros */
+struct ip prefix_mask(const struct prefix *prefix); /* ones for its length, then zeros */
+struct prefix prefix_masked(int family, const void *address, const void *mask); /* of such a mask */
+int prefix_cmp(const struct prefix *a, const struct prefix *b); /* by address, then by length */
 bool prefix_contains(const struct prefix *prefix, const struct ip *ip);
 struct ip prefix_first(const struct prefix *prefix); /* host bits 0 */
 struct ip prefix_last(const struct prefix *prefix);  /* host bits 1 */

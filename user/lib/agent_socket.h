@@ -22,13 +22,13 @@
  * nodes: [{name, slot (0: in no map), own, cidrs: [], addresses: [], local, remote, uplink (ifindex), mtu, mode: "tunnel" or
  *     "direct", resolved, dmac, problem: text or null}]; from `local` on null for our own and for what is in no map
  * pods: [{namespace, name, identity, addresses: []}] of other nodes
- * status: {version, pid, uptime_ms, rss_bytes, synced, enforced (once at least), pending (something is not yet in force),
- *     revision, changes, applied_ms (how long ago; -1: never), compile_us, apply_us (the last ones), classes_denied,
+ * status: {version, pid, rss_bytes, synced, enforced (once at least), pending (something is not yet in force),
+ *     revision, changes, compile_us, apply_us (the last ones), classes_denied,
  *     identities_left_out, failure: text or null (why the maps could not be written), counts: {of struct policy_counts},
- *     complaints: [{file, message}],
+ *     complaints: [{kind: "manifest", "node" or "agent", file (or what else it is about), message}],
  *     endpoints: [{ifindex, container, ifname, namespace, name, uid, identity, class, revision, state}],
- *     cluster: {member, node, mode: "tunnel", "direct" or "auto", nodes, in_maps, unresolved, problems, pod_mtu, addresses,
- *     addresses_left_out, addresses_disputed, failure: text or null}}
+ *     cluster: {member, node, mode: "tunnel", "direct" or "auto", nodes, in_maps, unresolved, pod_mtu, addresses,
+ *     failure: text or null}}
  *     state: "enforced", "not isolated", "quarantine" (no labels), "denied" (no room), "missing" (not in the maps) or
  *     "pending"
  */

@@ -6,9 +6,12 @@
 #ifndef WARREN_ERR_H
 #define WARREN_ERR_H
 
+/* A code for libraries: what they need is not on this node. (The number is CNI's for "plugin not available".) */
+#define ERR_NOT_AVAILABLE 50
+
 struct err {
 	int num;        /* positive errno */
-	int cni_code;   /* CNI error code if the place that failed knows better than the program, else 0 */
+	int code;       /* the program's own, if the place that failed knows better than whoever reports it; else 0 */
 	char msg[512];  /* what failed, on what */
 	char hint[256]; /* what to do next; may be empty */
 };

@@ -7,8 +7,6 @@
 #include <sys/stat.h>
 
 #include "cleanup.h"
-#include "clock.h"
-#include "paths.h"
 
 int file_read_fd(int fd, const char *path, size_t limit, char **data, size_t *size, struct err *err)
 {
@@ -182,86 +180,4 @@ int dir_remove(const char *path, struct err *err)
 	if (ret == 0 && rmdir(path) < 0 && errno != EBUSY)
 		return err_errno(err, errno, "cannot remove %s", path);
 	return ret;
-}
-
-static const struct {
-	const char *text;
-	bool named;
-} lock_kinds[] = {
-	[LOCK_NODE] = { "the node", false },
-	[LOCK_NETWORK] = { "network ", true },
-	[LOCK_ATTACHMENT] = { "attachment ", true },
-	[LOCK_ENDPOINTS] = { "the endpoint map", false },
-	[LOCK_EVENTS] = { "the event ring", false },
-	[LOCK_AGENT] = { "being this node's agent", false },
-	[LOCK_TRACE] = { "the dry run", false },
-};
-
-/* The byte that stands for a lock: kinds apart, so that one process may hold one of each; names by their FNV-1a hash.
- */
-static off_t lock_offset(enum lock_kind kind, const char *name)
-{
-	uint64_t hash = 0xcbf29ce484222325u;
-
-	if (!lock_kinds[kind].named)
-		return (off_t)((uint64_t)kind << 56);
-	for (; *name; name++)
-		hash = (hash ^ (uint8_t)*name) * 0x100000001b3u;
-	return (off_t)((uint64_t)kind << 56 | hash >> 8);
-}
-
-static int lock_open(struct err *err)
-{
-	for (int attempt = 0;; attempt++) {
-		int fd = open(WARREN_LOCK_FILE, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-		int ret;
-
-		if (fd >= 0)
-			return fd;
-		if (errno != ENOENT || attempt)
-			return err_errno(err, errno, "cannot open %s", WARREN_LOCK_FILE);
-		ret = dir_make(WARREN_RUN_DIR, err);
-		if (ret < 0)
-			return ret;
-	}
-}
-
-/* Whether the locked file is still the one that others open: `node down` removes it. */
-static bool lock_current(int fd)
-{
-	struct stat ours, now;
-
-	return fstat(fd, &ours) == 0 && stat(WARREN_LOCK_FILE, &now) == 0 && ours.st_dev == now.st_dev &&
-	       ours.st_ino == now.st_ino;
-}
-
-int lock_take(enum lock_kind kind, const char *name, int timeout_ms, struct err *err)
-{
-	struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = lock_offset(kind, name), .l_len = 1 };
-	uint64_t deadline = clock_ns(CLOCK_MONOTONIC) + (uint64_t)timeout_ms * NS_PER_MS;
-	long pause_us = 100;
-	_cleanup_fd_ int fd = lock_open(err);
-
-	/*
-	 * Asking again rather than F_OFD_SETLKW: a wait with a time limit would take a signal, and libraries own none.
-	 */
-	while (fd >= 0) {
-		if (fcntl(fd, F_OFD_SETLK, &fl) == 0) {
-			if (lock_current(fd))
-				return take_fd(&fd);
-			closep(&fd);
-			fd = lock_open(err);
-			continue;
-		}
-		if (errno != EAGAIN && errno != EACCES && errno != EINTR)
-			return err_errno(err, errno, "cannot lock %s", WARREN_LOCK_FILE);
-		if (clock_ns(CLOCK_MONOTONIC) >= deadline) {
-			err_set(err, ETIMEDOUT, "%s%s is locked by another process", lock_kinds[kind].text,
-				lock_kinds[kind].named ? name : "");
-			return -ETIMEDOUT;
-		}
-		nanosleep(&(struct timespec){ .tv_nsec = pause_us * 1000 }, NULL);
-		pause_us = pause_us < 1000 ? pause_us * 2 : 1600;
-	}
-	return fd;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * jansson (own a value with its json_auto_t) with strict parsing and typed getters whose errors name the key. Getters: 0 if found, -ENOENT if the key is
- * absent or null (output untouched, no error set), -EINVAL (err set) if it has another type.
+ * jansson (own a value with its json_auto_t) with strict parsing and typed getters whose errors name the key.
+ * Getters: 0 if found, -ENOENT if the key is absent or null (output untouched, no error set), -EINVAL (err set) if it
+ * has another type.
  */
 #ifndef WARREN_JSON_H
 #define WARREN_JSON_H
@@ -15,8 +16,8 @@
 #include "err.h"
 
 /*
- * Exactly one JSON object: duplicate keys, NUL bytes (also as \u0000), invalid UTF-8, trailing text and deep nesting are
- * errors that give line and column. `what` names the input in them. NULL on error.
+ * Exactly one JSON object: duplicate keys, NUL bytes (also as \u0000), invalid UTF-8, trailing text and deep nesting
+ * are errors that give line and column. `what` names the input in them. NULL on error.
  */
 json_t *json_parse_object(const char *text, size_t size, const char *what, struct err *err);
 

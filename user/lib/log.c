@@ -73,3 +73,8 @@ void log_line(enum log_level level, const char *fmt, ...)
 	if (write(log_fd, line, n) < 0)
 		return; /* a full disk must not fail the operation that is being logged */
 }
+
+void log_err(enum log_level level, const struct err *err)
+{
+	log_line(level, "%s%s%s", err->msg, *err->hint ? "; " : "", err->hint);
+}

@@ -19,6 +19,9 @@ int log_open(const char *file, enum log_level level, const char *prefix, struct 
 
 void log_line(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* An error with its hint. */
+void log_err(enum log_level level, const struct err *err);
+
 #define log_error(...) log_line(LOG_ERROR, __VA_ARGS__)
 #define log_warn(...) log_line(LOG_WARN, __VA_ARGS__)
 #define log_info(...) log_line(LOG_INFO, __VA_ARGS__)

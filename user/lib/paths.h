@@ -4,7 +4,7 @@
 #define WARREN_PATHS_H
 
 #define WARREN_RUN_DIR "/run/warren"                        /* tmpfs: ends with the boot, as pods do */
-#define WARREN_LOCK_FILE WARREN_RUN_DIR "/lock"             /* see file.h: byte-range locks */
+#define WARREN_LOCK_FILE WARREN_RUN_DIR "/lock"             /* see lock.h */
 #define WARREN_ATTACHMENT_DIR WARREN_RUN_DIR "/attachments" /* one file per (container, ifname) */
 #define WARREN_IPAM_DIR WARREN_RUN_DIR "/ipam"              /* one file per network */
 #define WARREN_AGENT_SOCKET WARREN_RUN_DIR "/agent.sock"    /* see agent_socket.h */

@@ -1,8 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "str.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
+
+int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c = (char)tolower((unsigned char)c);
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
 
 int number_parse(const char *text, uint64_t max, uint64_t *number)
 {

@@ -27,6 +27,8 @@ static inline void str_printable(char *text)
 	}
 }
 
+int hex_digit(char c); /* its value; -1: it is none */
+
 /* The whole text as a number (decimal, or hex after 0x) of at most `max`; -EINVAL. */
 int number_parse(const char *text, uint64_t max, uint64_t *number);
 

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MAX_FEATURES 128 /* bits of the kernel's netdev_features_t: 64 */
+#define MAX_FEATURES 128 /* bits of the kernel's netdev_features_t: 64; a request takes 12 bytes for each */
 
 static int family_cb(const struct nlmsghdr *nlh, void *arg)
 {
@@ -19,29 +19,25 @@ static int family_cb(const struct nlmsghdr *nlh, void *arg)
 	return MNL_CB_OK;
 }
 
-static struct nlmsghdr *put_genl(void *buf, uint16_t family, uint8_t cmd)
+static void query_genl(union nl_query *q, uint16_t family, uint8_t cmd)
 {
-	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
-	struct genlmsghdr *genl = mnl_nlmsg_put_extra_header(nlh, sizeof(*genl));
+	struct genlmsghdr *genl = nl_query(q, family, 0, sizeof(*genl));
 
-	nlh->nlmsg_type = family;
 	genl->cmd = cmd;
 	genl->version = 1;
-	return nlh;
 }
 
 /* The number that this boot's kernel gave to "ethtool": asked for once a process. */
 static int ethtool_family(struct nl *nl, uint16_t *family, struct err *err)
 {
 	static uint16_t known;
-	char buf[256] __attribute__((aligned(NLMSG_ALIGNTO)));
-	struct nlmsghdr *nlh;
+	union nl_query q;
 	int rc;
 
 	if (!known) {
-		nlh = put_genl(buf, GENL_ID_CTRL, CTRL_CMD_GETFAMILY);
-		mnl_attr_put_strz(nlh, CTRL_ATTR_FAMILY_NAME, ETHTOOL_GENL_NAME);
-		rc = nl_dump(nl, nlh, family_cb, &known, err, "find the generic netlink family \"ethtool\"");
+		query_genl(&q, GENL_ID_CTRL, CTRL_CMD_GETFAMILY);
+		mnl_attr_put_strz(&q.head, CTRL_ATTR_FAMILY_NAME, ETHTOOL_GENL_NAME);
+		rc = nl_dump(nl, &q.head, family_cb, &known, err, "find the generic netlink family \"ethtool\"");
 		if (rc < 0) {
 			err_hint(err, "the kernel needs CONFIG_ETHTOOL_NETLINK");
 			return rc;
@@ -80,8 +76,7 @@ static void bitset_each(const struct nlattr *bitset, void (*fn)(uint32_t index, 
 
 static int features_get(struct nl *nl, uint32_t ifindex, mnl_cb_t cb, void *arg, struct err *err)
 {
-	char buf[256] __attribute__((aligned(NLMSG_ALIGNTO)));
-	struct nlmsghdr *nlh;
+	union nl_query q;
 	char what[64];
 	uint16_t family;
 	int rc;
@@ -89,10 +84,10 @@ static int features_get(struct nl *nl, uint32_t ifindex, mnl_cb_t cb, void *arg,
 	rc = ethtool_family(nl, &family, err);
 	if (rc < 0)
 		return rc;
-	nlh = put_genl(buf, family, ETHTOOL_MSG_FEATURES_GET);
-	put_device(nlh, ifindex);
+	query_genl(&q, family, ETHTOOL_MSG_FEATURES_GET);
+	put_device(&q.head, ifindex);
 	snprintf(what, sizeof(what), "read the features of device %u", ifindex);
-	return nl_dump(nl, nlh, cb, arg, err, what);
+	return nl_dump(nl, &q.head, cb, arg, err, what);
 }
 
 /* --- off --- */
@@ -146,30 +141,29 @@ static int set_cb(const struct nlmsghdr *nlh, void *arg)
 
 static int features_clear(struct nl *nl, uint32_t ifindex, const struct selection *s, struct err *err)
 {
-	char buf[256 + MAX_FEATURES * 12] __attribute__((aligned(NLMSG_ALIGNTO)));
 	char refused[ETH_GSTRING_LEN] = "", what[64];
 	struct nlattr *wanted, *bits, *bit;
-	struct nlmsghdr *nlh;
+	union nl_query q;
 	uint16_t family;
 	int rc;
 
 	rc = ethtool_family(nl, &family, err);
 	if (rc < 0)
 		return rc;
-	nlh = put_genl(buf, family, ETHTOOL_MSG_FEATURES_SET);
-	put_device(nlh, ifindex);
-	wanted = mnl_attr_nest_start(nlh, ETHTOOL_A_FEATURES_WANTED);
-	bits = mnl_attr_nest_start(nlh, ETHTOOL_A_BITSET_BITS);
+	query_genl(&q, family, ETHTOOL_MSG_FEATURES_SET);
+	put_device(&q.head, ifindex);
+	wanted = mnl_attr_nest_start(&q.head, ETHTOOL_A_FEATURES_WANTED);
+	bits = mnl_attr_nest_start(&q.head, ETHTOOL_A_BITSET_BITS);
 	for (size_t i = 0; i < s->selected; i++) {
 		/* Without ETHTOOL_A_BITSET_BIT_VALUE: cleared. */
-		bit = mnl_attr_nest_start(nlh, ETHTOOL_A_BITSET_BITS_BIT);
-		mnl_attr_put_u32(nlh, ETHTOOL_A_BITSET_BIT_INDEX, s->index[i]);
-		mnl_attr_nest_end(nlh, bit);
+		bit = mnl_attr_nest_start(&q.head, ETHTOOL_A_BITSET_BITS_BIT);
+		mnl_attr_put_u32(&q.head, ETHTOOL_A_BITSET_BIT_INDEX, s->index[i]);
+		mnl_attr_nest_end(&q.head, bit);
 	}
-	mnl_attr_nest_end(nlh, bits);
-	mnl_attr_nest_end(nlh, wanted);
+	mnl_attr_nest_end(&q.head, bits);
+	mnl_attr_nest_end(&q.head, wanted);
 	snprintf(what, sizeof(what), "turn off features of device %u", ifindex);
-	rc = nl_dump(nl, nlh, set_cb, refused, err, what);
+	rc = nl_dump(nl, &q.head, set_cb, refused, err, what);
 	if (rc == 0 && *refused)
 		rc = err_set(err, EOPNOTSUPP, "device %u keeps %s on", ifindex, refused);
 	return rc;

@@ -1,39 +1,23 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/*
- * What has changed on the ways out. The kernel reports much that changes nothing (a neighbour entry goes stale and is
- * confirmed every half minute; every pod comes with a link and routes), so what was reported last is remembered, and only a
- * difference counts.
- */
+#include "hop_watch.h"
+
 #include <errno.h>
-#include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <search.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "abi/abi.h"
+#include "array.h"
 #include "cleanup.h"
-#include "hops.h"
-
-#define USABLE (NUD_PERMANENT | NUD_NOARP | NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE)
-
-/* Search trees (tsearch): devices by ifindex, neighbour entries by ifindex and address. What is in none has not been reported yet. */
-struct hop_memory {
-	void *devices, *neighbours;
-};
+#include "inet.h"
+#include "link.h"
 
 struct device {
 	uint32_t ifindex;
 	bool pod;
 	uint32_t flags, mtu;
 	uint8_t mac[6];
-};
-
-struct neighbour {
-	uint32_t ifindex;
-	struct ip ip;
-	bool usable;
-	uint8_t mac[6]; /* if usable */
 };
 
 static int device_cmp(const void *a, const void *b)
@@ -45,7 +29,7 @@ static int device_cmp(const void *a, const void *b)
 
 static int neighbour_cmp(const void *a, const void *b)
 {
-	const struct neighbour *x = a, *y = b;
+	const struct neigh *x = a, *y = b;
 
 	if (x->ifindex != y->ifindex)
 		return x->ifindex < y->ifindex ? -1 : 1;
@@ -83,13 +67,11 @@ static void drop(void **root, void *item, int (*cmp)(const void *, const void *)
 	free(item);
 }
 
-void hop_memory_free(struct hop_memory *memory)
+static void forget_all(struct hop_watch *watch)
 {
-	if (!memory)
-		return;
-	tdestroy(memory->devices, free);
-	tdestroy(memory->neighbours, free);
-	free(memory);
+	tdestroy(watch->devices, free);
+	tdestroy(watch->neighbours, free);
+	watch->devices = watch->neighbours = NULL;
 }
 
 /* --- events --- */
@@ -111,19 +93,23 @@ static void note(struct hop_news *news, enum hop_change change, uint32_t ifindex
 		news->places[news->count++] = place;
 }
 
-static bool is_pods(const struct hop_memory *memory, uint32_t ifindex)
+static bool is_pods(const struct hop_watch *watch, uint32_t ifindex)
 {
-	const struct device key = { .ifindex = ifindex }, *known = find(&memory->devices, &key, device_cmp);
+	const struct device key = { .ifindex = ifindex }, *known = find(&watch->devices, &key, device_cmp);
 
 	return known && known->pod;
 }
 
 /* Whether that is news. */
-static bool device_is(struct hop_memory *memory, const struct link_info *info)
+static bool device_is(struct hop_watch *watch, const struct link_info *info)
 {
-	struct device now = { info->ifindex, info->group == WR_LINK_GROUP, info->flags & (IFF_UP | IFF_RUNNING), info->mtu,
-			      { 0 } };
-	struct device *known = find(&memory->devices, &now, device_cmp);
+	struct device now = {
+		.ifindex = info->ifindex,
+		.pod = info->group == WR_LINK_GROUP,
+		.flags = info->flags & (IFF_UP | IFF_RUNNING),
+		.mtu = info->mtu,
+	};
+	struct device *known = find(&watch->devices, &now, device_cmp);
 
 	memcpy(now.mac, info->mac, sizeof(now.mac));
 	if (known && device_same(known, &now))
@@ -131,22 +117,22 @@ static bool device_is(struct hop_memory *memory, const struct link_info *info)
 	if (known)
 		*known = now;
 	else
-		add(&memory->devices, &now, sizeof(now), device_cmp);
+		add(&watch->devices, &now, sizeof(now), device_cmp);
 	return !now.pod;
 }
 
-static bool device_gone(struct hop_memory *memory, uint32_t ifindex)
+static bool device_gone(struct hop_watch *watch, uint32_t ifindex)
 {
 	const struct device key = { .ifindex = ifindex };
-	struct device *known = find(&memory->devices, &key, device_cmp);
+	struct device *known = find(&watch->devices, &key, device_cmp);
 	bool pod = known && known->pod;
 
 	if (known)
-		drop(&memory->devices, known, device_cmp);
+		drop(&watch->devices, known, device_cmp);
 	return !pod;
 }
 
-static void on_link(struct hop_memory *memory, const struct nlmsghdr *nlh, struct hop_news *news)
+static void on_link(struct hop_watch *watch, const struct nlmsghdr *nlh, struct hop_news *news)
 {
 	const struct ifinfomsg *ifi = mnl_nlmsg_get_payload(nlh);
 	const uint32_t ifindex = (uint32_t)ifi->ifi_index;
@@ -157,67 +143,60 @@ static void on_link(struct hop_memory *memory, const struct nlmsghdr *nlh, struc
 		return;
 	if (nlh->nlmsg_type == RTM_NEWLINK)
 		link_parse(nlh, &info);
-	is_news = nlh->nlmsg_type == RTM_NEWLINK ? device_is(memory, &info) : device_gone(memory, ifindex);
+	is_news = nlh->nlmsg_type == RTM_NEWLINK ? device_is(watch, &info) : device_gone(watch, ifindex);
 	if (is_news)
 		note(news, HOP_LINK, ifindex, NULL);
 }
 
-static void on_neighbour(struct hop_memory *memory, const struct nlmsghdr *nlh, struct hop_news *news)
+static void on_neighbour(struct hop_watch *watch, const struct nlmsghdr *nlh, struct hop_news *news)
 {
-	const struct ndmsg *ndm = mnl_nlmsg_get_payload(nlh);
-	struct neighbour now = { .ifindex = (uint32_t)ndm->ndm_ifindex }, *known;
-	const struct nlattr *tb[NDA_MAX + 1];
+	struct neigh now, *known;
 	bool changed;
 
-	if ((ndm->ndm_family != AF_INET && ndm->ndm_family != AF_INET6) || is_pods(memory, now.ifindex))
+	if (!neigh_parse(nlh, &now) || is_pods(watch, now.ifindex))
 		return;
-	nl_attrs(nlh, sizeof(*ndm), tb, NDA_MAX);
-	now.ip.family = ndm->ndm_family;
-	if (!tb[NDA_DST] || mnl_attr_get_payload_len(tb[NDA_DST]) != ip_bytes(&now.ip))
-		return;
-	now.ip = ip_from(ndm->ndm_family, mnl_attr_get_payload(tb[NDA_DST]));
-	known = find(&memory->neighbours, &now, neighbour_cmp);
-	now.usable = nlh->nlmsg_type == RTM_NEWNEIGH && (ndm->ndm_state & USABLE) && tb[NDA_LLADDR] &&
-		     mnl_attr_get_payload_len(tb[NDA_LLADDR]) == sizeof(now.mac);
-	if (now.usable)
-		memcpy(now.mac, mnl_attr_get_payload(tb[NDA_LLADDR]), sizeof(now.mac));
+	known = find(&watch->neighbours, &now, neighbour_cmp);
 	changed = !known || known->usable != now.usable || memcmp(known->mac, now.mac, sizeof(now.mac)) != 0;
 	if (known && nlh->nlmsg_type == RTM_DELNEIGH)
-		drop(&memory->neighbours, known, neighbour_cmp);
+		drop(&watch->neighbours, known, neighbour_cmp);
 	else if (known)
 		*known = now;
 	else if (nlh->nlmsg_type == RTM_NEWNEIGH)
-		add(&memory->neighbours, &now, sizeof(now), neighbour_cmp);
+		add(&watch->neighbours, &now, sizeof(now), neighbour_cmp);
 	if (changed)
 		note(news, HOP_NEIGHBOUR, now.ifindex, &now.ip);
 }
 
-/* Our own routes and those by pods' devices lead to no node. But one of ours that is deleted may have to be made again. */
-static unsigned on_route(const struct hop_memory *memory, const struct nlmsghdr *nlh)
+/*
+ * Our own routes and those by pods' devices lead to no node. But one of ours that is deleted may have to be made
+ * again.
+ */
+static unsigned on_route(const struct hop_watch *watch, const struct nlmsghdr *nlh)
 {
 	const struct rtmsg *rtm = mnl_nlmsg_get_payload(nlh);
 	const struct nlattr *tb[RTA_MAX + 1];
 
 	nl_attrs(nlh, sizeof(*rtm), tb, RTA_MAX);
-	if ((rtm->rtm_protocol == WR_RTPROT && nlh->nlmsg_type == RTM_NEWROUTE) || (tb[RTA_OIF] && is_pods(memory, mnl_attr_get_u32(tb[RTA_OIF]))))
+	if ((rtm->rtm_protocol == WR_RTPROT && nlh->nlmsg_type == RTM_NEWROUTE) ||
+	    (tb[RTA_OIF] && is_pods(watch, mnl_attr_get_u32(tb[RTA_OIF]))))
 		return 0;
 	return HOP_ROUTE;
 }
 
-static void on_message(struct hop_memory *memory, const struct nlmsghdr *nlh, struct hop_news *news)
+static void on_message(struct hop_watch *watch, const struct nlmsghdr *nlh, struct hop_news *news)
 {
 	switch (nlh->nlmsg_type) {
 	case RTM_NEWLINK:
 	case RTM_DELLINK:
-		on_link(memory, nlh, news);
+		on_link(watch, nlh, news);
 		break;
 	case RTM_NEWNEIGH:
 	case RTM_DELNEIGH:
-		on_neighbour(memory, nlh, news);
+		on_neighbour(watch, nlh, news);
 		break;
 	case RTM_NEWROUTE:
 	case RTM_DELROUTE:
-		news->changes |= on_route(memory, nlh);
+		news->changes |= on_route(watch, nlh);
 		break;
 	case RTM_NEWRULE:
 	case RTM_DELRULE:
@@ -242,67 +221,65 @@ static int remember_device(const struct link_info *info, void *arg)
 	return 0;
 }
 
-/* Before anything is reported: which devices are pods'. */
-static int remember_devices(struct hop_memory *memory, struct err *err)
+/* Before anything is reported: which devices are pods'. By a socket of its own, as reports come on this one. */
+static int remember_devices(struct hop_watch *watch, struct err *err)
 {
 	_cleanup_nl_ struct nl nl = { 0 };
 	int rc = nl_open(&nl, NETLINK_ROUTE, err);
 
-	return rc < 0 ? rc : link_each(&nl, remember_device, memory, err);
+	return rc < 0 ? rc : link_each(&nl, remember_device, watch, err);
 }
 
-int hop_watch_open(struct nl *nl, struct err *err)
+int hop_watch_open(struct hop_watch *watch, struct err *err)
 {
 	static const int groups[] = { RTNLGRP_LINK,	   RTNLGRP_NEIGH,      RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR,
 				      RTNLGRP_IPV4_ROUTE,  RTNLGRP_IPV6_ROUTE, RTNLGRP_IPV4_RULE,   RTNLGRP_IPV6_RULE,
 				      RTNLGRP_NEXTHOP };
-	int rc = nl_open(nl, NETLINK_ROUTE, err);
+	int rc;
 
-	if (rc < 0)
-		return rc;
-	for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]) && rc == 0; i++) {
+	*watch = (struct hop_watch){ 0 };
+	rc = nl_open(&watch->nl, NETLINK_ROUTE, err);
+	for (size_t i = 0; i < ARRAY_SIZE(groups) && rc == 0; i++) {
 		int group = groups[i];
 
-		if (mnl_socket_setsockopt(nl->sock, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) < 0)
+		if (mnl_socket_setsockopt(watch->nl.sock, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) < 0)
 			rc = err_errno(err, errno, "cannot watch links, routes and neighbours");
 	}
-	nl->watch = rc == 0 ? calloc(1, sizeof(*nl->watch)) : NULL;
 	if (rc == 0)
-		rc = nl->watch ? remember_devices(nl->watch, err) : err_errno(err, ENOMEM, "watching links");
+		rc = remember_devices(watch, err);
 	if (rc < 0)
-		nl_close(nl);
+		hop_watch_close(watch);
 	return rc;
 }
 
-int hop_watch_fd(const struct nl *nl)
+void hop_watch_close(struct hop_watch *watch)
 {
-	return mnl_socket_get_fd(nl->sock);
+	nl_close(&watch->nl);
+	forget_all(watch);
 }
 
-/* Reports were lost: what is remembered may be long past, and a report of the same once more would be taken for nothing new. */
-static int remember_anew(struct hop_memory *memory, struct err *err)
+int hop_watch_fd(const struct hop_watch *watch)
 {
-	tdestroy(memory->neighbours, free);
-	memory->neighbours = NULL;
-	tdestroy(memory->devices, free);
-	memory->devices = NULL;
-	return remember_devices(memory, err);
+	return mnl_socket_get_fd(watch->nl.sock);
 }
 
-int hop_watch_read(struct nl *nl, struct hop_news *news, struct err *err)
+int hop_watch_read(struct hop_watch *watch, struct hop_news *news, struct err *err)
 {
 	char buf[32768] __attribute__((aligned(NLMSG_ALIGNTO)));
 
 	*news = (struct hop_news){ 0 };
 	for (;;) {
-		ssize_t n = recv(hop_watch_fd(nl), buf, sizeof(buf), MSG_DONTWAIT);
+		ssize_t n = recv(hop_watch_fd(watch), buf, sizeof(buf), MSG_DONTWAIT);
 		int left = (int)n;
 
 		if (n < 0 && errno == EAGAIN)
 			return 0;
 		if (n < 0 && errno == ENOBUFS) {
-			int rc = remember_anew(nl->watch, err);
+			int rc;
 
+			/* What is remembered may be long past, and a report of the same once more would be no news. */
+			forget_all(watch);
+			rc = remember_devices(watch, err);
 			news->changes |= HOP_LOST;
 			if (rc < 0)
 				return rc;
@@ -312,6 +289,6 @@ int hop_watch_read(struct nl *nl, struct hop_news *news, struct err *err)
 			return err_errno(err, errno, "cannot read what links, routes and neighbours do");
 		for (const struct nlmsghdr *nlh = (const struct nlmsghdr *)buf; n > 0 && mnl_nlmsg_ok(nlh, left);
 		     nlh = mnl_nlmsg_next(nlh, &left))
-			on_message(nl->watch, nlh, news);
+			on_message(watch, nlh, news);
 	}
 }

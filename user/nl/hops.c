@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Next hops: the way to an address, as the kernel would go it. Watching for changes is hop_watch.c. */
+/* Next hops: the way to an address, as the kernel would go it. */
 #include "hops.h"
 
 #include <errno.h>
@@ -8,71 +8,14 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "inet.h"
+#include "link.h"
+
 /* Of kernel 5.16; NTF_EXT_MANAGED may be newer than the headers that this is built with. */
 #define EXT_FLAGS_ATTR 15 /* NDA_FLAGS_EXT */
 #define EXT_MANAGED (1 << 0)
 
-/* States in which the kernel itself sends to the entry's MAC address. */
-#define USABLE (NUD_PERMANENT | NUD_NOARP | NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE)
-
 /* --- the route --- */
-
-struct way {
-	struct hop *hop;
-	uint8_t type; /* RTN_*; 0: no answer */
-};
-
-static struct ip ip_attr(int family, const struct nlattr *attr)
-{
-	struct ip ip = { .family = (uint8_t)family };
-
-	if (!attr || mnl_attr_get_payload_len(attr) < ip_bytes(&ip))
-		return (struct ip){ 0 };
-	return ip_from(family, mnl_attr_get_payload(attr));
-}
-
-/* A gateway of the other family (IPv4 by an IPv6 router, RFC 8950) comes as RTA_VIA. */
-static struct ip via_attr(const struct nlattr *attr)
-{
-	const struct rtvia *via;
-	struct ip ip;
-
-	if (!attr || mnl_attr_get_payload_len(attr) < sizeof(*via))
-		return (struct ip){ 0 };
-	via = mnl_attr_get_payload(attr);
-	ip = (struct ip){ .family = (uint8_t)via->rtvia_family };
-	if (mnl_attr_get_payload_len(attr) < sizeof(*via) + ip_bytes(&ip))
-		return (struct ip){ 0 };
-	return ip_from(ip.family, via->rtvia_addr);
-}
-
-static int way_cb(const struct nlmsghdr *nlh, void *arg)
-{
-	const struct nlattr *tb[RTA_MAX + 1], *metrics[RTAX_MAX + 1];
-	const struct rtmsg *rtm = mnl_nlmsg_get_payload(nlh);
-	struct way *way = arg;
-	struct hop *hop = way->hop;
-	struct ip gateway;
-
-	nl_attrs(nlh, sizeof(*rtm), tb, RTA_MAX);
-	way->type = rtm->rtm_type;
-	if (tb[RTA_OIF])
-		hop->ifindex = mnl_attr_get_u32(tb[RTA_OIF]);
-	hop->source = ip_attr(rtm->rtm_family, tb[RTA_PREFSRC]);
-	gateway = ip_attr(rtm->rtm_family, tb[RTA_GATEWAY]);
-	if (!gateway.family)
-		gateway = via_attr(tb[RTA_VIA]);
-	if (gateway.family) {
-		hop->next = gateway;
-		hop->gateway = true;
-	}
-	if (tb[RTA_METRICS]) {
-		nl_attrs_nested(tb[RTA_METRICS], metrics, RTAX_MAX);
-		if (metrics[RTAX_MTU])
-			hop->mtu = mnl_attr_get_u32(metrics[RTAX_MTU]);
-	}
-	return MNL_CB_OK;
-}
 
 /* A route that says no is no way to the address either, in whichever of the kernel's words. */
 static int no_way(const struct ip *to, int rc, struct err *err)
@@ -86,19 +29,10 @@ static int no_way(const struct ip *to, int rc, struct err *err)
 
 static int way_find(struct nl *nl, const struct ip *to, struct hop *hop, struct err *err)
 {
-	char buf[256] __attribute__((aligned(NLMSG_ALIGNTO))), text[IP_STRLEN];
-	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
-	struct way way = { .hop = hop };
-	struct rtmsg *rtm;
-	int rc;
+	char text[IP_STRLEN];
+	struct route route;
+	int rc = route_get(nl, to, &route, err);
 
-	*hop = (struct hop){ .next = *to };
-	nlh->nlmsg_type = RTM_GETROUTE;
-	rtm = mnl_nlmsg_put_extra_header(nlh, sizeof(*rtm));
-	rtm->rtm_family = to->family;
-	rtm->rtm_dst_len = (uint8_t)ip_bits(to);
-	mnl_attr_put(nlh, RTA_DST, ip_bytes(to), to->bytes);
-	rc = nl_dump(nl, nlh, way_cb, &way, err, "find a route");
 	switch (-rc) {
 	case 0:
 		break;
@@ -112,10 +46,17 @@ static int way_find(struct nl *nl, const struct ip *to, struct hop *hop, struct 
 	default:
 		return rc;
 	}
-	if (way.type == RTN_LOCAL)
+	if (route.type == RTN_LOCAL)
 		return err_set(err, EHOSTUNREACH, "%s is an address of this node", ip_format(to, text));
-	if (way.type != RTN_UNICAST || !hop->ifindex)
+	if (route.type != RTN_UNICAST || !route.ifindex)
 		return no_way(to, -EHOSTUNREACH, err);
+	*hop = (struct hop){
+		.ifindex = route.ifindex,
+		.mtu = route.mtu,
+		.source = route.source,
+		.next = route.gateway.family ? route.gateway : *to,
+		.gateway = route.gateway.family,
+	};
 	return 0;
 }
 
@@ -123,39 +64,33 @@ static int way_find(struct nl *nl, const struct ip *to, struct hop *hop, struct 
 
 static int neighbour_cb(const struct nlmsghdr *nlh, void *arg)
 {
-	const struct ndmsg *ndm = mnl_nlmsg_get_payload(nlh);
-	const struct nlattr *tb[NDA_MAX + 1];
 	struct hop *hop = arg;
+	struct neigh n;
 
-	nl_attrs(nlh, sizeof(*ndm), tb, NDA_MAX);
-	hop->permanent = ndm->ndm_state & NUD_PERMANENT;
-	if (!(ndm->ndm_state & USABLE) || !tb[NDA_LLADDR] || mnl_attr_get_payload_len(tb[NDA_LLADDR]) != 6)
+	if (!neigh_parse(nlh, &n))
 		return MNL_CB_OK;
-	memcpy(hop->dmac, mnl_attr_get_payload(tb[NDA_LLADDR]), 6);
-	hop->resolved = true;
+	hop->permanent = n.permanent;
+	hop->resolved = n.usable;
+	memcpy(hop->dmac, n.mac, 6);
 	return MNL_CB_OK;
 }
 
-static struct ndmsg *put_neighbour(struct nlmsghdr *nlh, const struct hop *hop)
+/* What names the entry. */
+static void set_neighbour(struct ndmsg *ndm, struct nlmsghdr *nlh, const struct hop *hop)
 {
-	struct ndmsg *ndm = mnl_nlmsg_put_extra_header(nlh, sizeof(*ndm));
-
 	ndm->ndm_family = hop->next.family;
 	ndm->ndm_ifindex = (int)hop->ifindex;
 	mnl_attr_put(nlh, NDA_DST, ip_bytes(&hop->next), hop->next.bytes);
-	return ndm;
 }
 
 /* The entry of the next hop; none is no error. */
 static int neighbour_find(struct nl *nl, struct hop *hop, struct err *err)
 {
-	char buf[256] __attribute__((aligned(NLMSG_ALIGNTO)));
-	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	union nl_query q;
 	int rc;
 
-	nlh->nlmsg_type = RTM_GETNEIGH;
-	put_neighbour(nlh, hop);
-	rc = nl_dump(nl, nlh, neighbour_cb, hop, err, "read a neighbour");
+	set_neighbour(nl_query(&q, RTM_GETNEIGH, 0, sizeof(struct ndmsg)), &q.head, hop);
+	rc = nl_dump(nl, &q.head, neighbour_cb, hop, err, "read a neighbour");
 	return rc == -ENOENT ? 0 : rc;
 }
 
@@ -180,6 +115,14 @@ int hop_find(struct nl *nl, const struct ip *to, struct hop *hop, struct err *er
 
 /* --- keeping it resolved --- */
 
+static void put_used_neighbour(struct nlmsghdr *nlh, const struct hop *hop)
+{
+	struct ndmsg *ndm = mnl_nlmsg_put_extra_header(nlh, sizeof(*ndm));
+
+	ndm->ndm_flags = NTF_USE;
+	set_neighbour(ndm, nlh, hop);
+}
+
 void hop_keep(struct nl *nl, struct nl_batch *b, const struct hop *hop)
 {
 	char text[IP_STRLEN];
@@ -189,7 +132,7 @@ void hop_keep(struct nl *nl, struct nl_batch *b, const struct hop *hop)
 		return;
 	nlh = nl_request(nl, b, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, 0, "resolve neighbour %s of device %u",
 			 ip_format(&hop->next, text), hop->ifindex);
-	put_neighbour(nlh, hop)->ndm_flags = NTF_USE;
+	put_used_neighbour(nlh, hop);
 	mnl_attr_put_u32(nlh, EXT_FLAGS_ATTR, EXT_MANAGED);
 }
 
@@ -203,6 +146,6 @@ void hop_forget(struct nl *nl, struct nl_batch *b, const struct hop *hop)
 		return;
 	nlh = nl_request(nl, b, RTM_NEWNEIGH, NLM_F_REPLACE, ENOENT, "let go of neighbour %s of device %u",
 			 ip_format(&hop->next, text), hop->ifindex);
-	put_neighbour(nlh, hop)->ndm_flags = NTF_USE;
+	put_used_neighbour(nlh, hop);
 	nl_ignore(b, ENODEV);
 }

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Addresses, routes and neighbours: link.h. */
+#include "inet.h"
+
 #include <errno.h>
 #include <linux/if_addr.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 
-#include "link.h"
+#include "clock.h"
 
 static void put_ip(struct nlmsghdr *nlh, uint16_t type, const struct ip *ip)
 {
@@ -87,52 +89,46 @@ static int addr_cb(const struct nlmsghdr *nlh, void *arg)
 
 int addr_each(struct nl *nl, uint32_t ifindex, int (*fn)(const struct prefix *p, void *arg), void *arg, struct err *err)
 {
-	char buf[256] __attribute__((aligned(NLMSG_ALIGNTO)));
-	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
 	struct addr_each each = { ifindex, fn, arg, 0 };
-	struct ifaddrmsg *ifa;
+	union nl_query q;
+	struct ifaddrmsg *ifa = nl_query(&q, RTM_GETADDR, NLM_F_DUMP, sizeof(*ifa));
 	int rc;
 
-	nlh->nlmsg_type = RTM_GETADDR;
-	nlh->nlmsg_flags = NLM_F_DUMP;
-	ifa = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifa));
 	ifa->ifa_index = ifindex;
-	rc = nl_dump(nl, nlh, addr_cb, &each, err, "list addresses");
+	rc = nl_dump(nl, &q.head, addr_cb, &each, err, "list addresses");
 	return rc ? rc : each.rc;
-}
-
-static int is_local_cb(const struct nlmsghdr *nlh, void *arg)
-{
-	const struct rtmsg *rtm = mnl_nlmsg_get_payload(nlh);
-
-	*(bool *)arg = rtm->rtm_type == RTN_LOCAL;
-	return MNL_CB_OK;
 }
 
 /* 1 or 0: where a packet to the address goes. */
 static int is_local(struct nl *nl, const struct ip *ip, struct err *err)
 {
-	char buf[256] __attribute__((aligned(NLMSG_ALIGNTO)));
-	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
-	bool local = false;
-	struct rtmsg *rtm;
-	int rc;
+	struct route route;
+	int rc = route_get(nl, ip, &route, err);
 
-	nlh->nlmsg_type = RTM_GETROUTE;
-	rtm = mnl_nlmsg_put_extra_header(nlh, sizeof(*rtm));
-	rtm->rtm_family = ip->family;
-	rtm->rtm_dst_len = (uint8_t)ip_bits(ip);
-	put_ip(nlh, RTA_DST, ip);
-	rc = nl_dump(nl, nlh, is_local_cb, &local, err, "look an own address up");
-	return rc == -ENETUNREACH || rc == -EHOSTUNREACH ? 0 : rc < 0 ? rc : local;
+	return rc == -ENETUNREACH || rc == -EHOSTUNREACH ? 0 : rc < 0 ? rc : route.type == RTN_LOCAL;
 }
 
-int addr_settle(const struct ip *ip, struct err *err)
+/* Waits for news of addresses until `deadline` (CLOCK_MONOTONIC), and takes what is there. -ETIMEDOUT. */
+static int await_addresses(const struct nl *watch, uint64_t deadline)
 {
-	const int limit_ms = 5000, group = RTNLGRP_IPV6_IFADDR;
+	struct pollfd pfd = { .fd = mnl_socket_get_fd(watch->sock), .events = POLLIN };
+	const uint64_t now = clock_ns(CLOCK_MONOTONIC);
+	char news[8192];
+
+	if (now >= deadline)
+		return -ETIMEDOUT;
+	/* A signal is a short wait; what did not fit (ENOBUFS) is news, too. */
+	if (poll(&pfd, 1, (int)((deadline - now) / NS_PER_MS) + 1) > 0)
+		recv(pfd.fd, news, sizeof(news), MSG_DONTWAIT);
+	return 0;
+}
+
+int addr_settle(const struct ip *ip, unsigned timeout_ms, struct err *err)
+{
+	const uint64_t deadline = clock_ns(CLOCK_MONOTONIC) + timeout_ms * NS_PER_MS;
 	_cleanup_nl_ struct nl nl = { .sock = NULL }, watch = { .sock = NULL };
-	char text[IP_STRLEN], news[8192];
-	struct pollfd pfd = { .events = POLLIN };
+	const int group = RTNLGRP_IPV6_IFADDR;
+	char text[IP_STRLEN];
 	int rc = nl_open(&nl, NETLINK_ROUTE, err);
 
 	if (rc == 0)
@@ -144,13 +140,10 @@ int addr_settle(const struct ip *ip, struct err *err)
 		return rc;
 	if (mnl_socket_setsockopt(watch.sock, NETLINK_ADD_MEMBERSHIP, (void *)&group, sizeof(group)) < 0)
 		return err_errno(err, errno, "cannot watch addresses");
-	pfd.fd = mnl_socket_get_fd(watch.sock);
 	while ((rc = is_local(&nl, ip, err)) == 0) {
-		if (poll(&pfd, 1, limit_ms) == 0)
-			return err_set(err, ETIMEDOUT, "the kernel has not put address %s into use in %d s", ip_format(ip, text),
-				       limit_ms / 1000);
-		while (mnl_socket_recvfrom(watch.sock, news, sizeof(news)) < 0 && errno == EINTR)
-			;
+		if (await_addresses(&watch, deadline) < 0)
+			return err_set(err, ETIMEDOUT, "the kernel has not put address %s into use in %u ms",
+				       ip_format(ip, text), timeout_ms);
 	}
 	return rc < 0 ? rc : 0;
 }
@@ -207,25 +200,31 @@ void route_delete(struct nl *nl, struct nl_batch *b, const struct route *r)
 	put_route_key(nlh, r, RT_SCOPE_NOWHERE); /* of any scope */
 }
 
-struct route_each {
-	int (*fn)(const struct route *r, void *arg);
-	void *arg;
-	int rc;
-};
-
-static int route_cb(const struct nlmsghdr *nlh, void *arg)
+/* A gateway of the other family (IPv4 by an IPv6 router, RFC 8950) comes as RTA_VIA. */
+static struct ip get_via(const struct nlattr *attr)
 {
-	const struct rtmsg *rtm = mnl_nlmsg_get_payload(nlh);
+	const struct rtvia *via;
+	struct ip ip;
+
+	if (!attr || mnl_attr_get_payload_len(attr) < sizeof(*via))
+		return (struct ip){ 0 };
+	via = mnl_attr_get_payload(attr);
+	ip = (struct ip){ .family = (uint8_t)via->rtvia_family };
+	if (mnl_attr_get_payload_len(attr) < sizeof(*via) + ip_bytes(&ip))
+		return (struct ip){ 0 };
+	return ip_from(ip.family, via->rtvia_addr);
+}
+
+static struct route route_parse(const struct nlmsghdr *nlh)
+{
 	const struct nlattr *tb[RTA_MAX + 1], *metrics[RTAX_MAX + 1];
-	struct route_each *each = arg;
+	const struct rtmsg *rtm = mnl_nlmsg_get_payload(nlh);
 	struct route r;
 
-	if (nlh->nlmsg_type != RTM_NEWROUTE || rtm->rtm_table != RT_TABLE_MAIN || !is_inet(rtm->rtm_family))
-		return MNL_CB_OK;
 	nl_attrs(nlh, sizeof(*rtm), tb, RTA_MAX);
 	r = (struct route){
 		.dst = { .ip = get_ip(rtm->rtm_family, tb[RTA_DST]), .len = rtm->rtm_dst_len },
-		.gateway = get_ip(rtm->rtm_family, tb[RTA_GATEWAY]),
+		.gateway = tb[RTA_GATEWAY] ? get_ip(rtm->rtm_family, tb[RTA_GATEWAY]) : get_via(tb[RTA_VIA]),
 		.source = get_ip(rtm->rtm_family, tb[RTA_PREFSRC]),
 		.type = rtm->rtm_type,
 		.scope = rtm->rtm_scope,
@@ -241,27 +240,64 @@ static int route_cb(const struct nlmsghdr *nlh, void *arg)
 		if (metrics[RTAX_MTU])
 			r.mtu = mnl_attr_get_u32(metrics[RTAX_MTU]);
 	}
+	return r;
+}
+
+static int get_cb(const struct nlmsghdr *nlh, void *arg)
+{
+	*(struct route *)arg = route_parse(nlh);
+	return MNL_CB_OK;
+}
+
+int route_get(struct nl *nl, const struct ip *to, struct route *route, struct err *err)
+{
+	char text[IP_STRLEN], what[IP_STRLEN + 32];
+	union nl_query q;
+	struct rtmsg *rtm = nl_query(&q, RTM_GETROUTE, 0, sizeof(*rtm));
+
+	*route = (struct route){ 0 };
+	rtm->rtm_family = to->family;
+	rtm->rtm_dst_len = (uint8_t)ip_bits(to);
+	put_ip(&q.head, RTA_DST, to);
+	snprintf(what, sizeof(what), "find the route to %s", ip_format(to, text));
+	return nl_dump(nl, &q.head, get_cb, route, err, what);
+}
+
+struct route_each {
+	int (*fn)(const struct route *r, void *arg);
+	void *arg;
+	int rc;
+};
+
+static int route_cb(const struct nlmsghdr *nlh, void *arg)
+{
+	const struct rtmsg *rtm = mnl_nlmsg_get_payload(nlh);
+	struct route_each *each = arg;
+	struct route r;
+
+	if (nlh->nlmsg_type != RTM_NEWROUTE || rtm->rtm_table != RT_TABLE_MAIN || !is_inet(rtm->rtm_family))
+		return MNL_CB_OK;
+	r = route_parse(nlh);
 	each->rc = each->fn(&r, each->arg);
 	return each->rc ? MNL_CB_STOP : MNL_CB_OK;
 }
 
 int route_each(struct nl *nl, int family, int (*fn)(const struct route *r, void *arg), void *arg, struct err *err)
 {
-	char buf[256] __attribute__((aligned(NLMSG_ALIGNTO)));
-	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
 	struct route_each each = { fn, arg, 0 };
-	struct rtmsg *rtm;
+	union nl_query q;
+	struct rtmsg *rtm = nl_query(&q, RTM_GETROUTE, NLM_F_DUMP, sizeof(*rtm));
 	int rc;
 
-	nlh->nlmsg_type = RTM_GETROUTE;
-	nlh->nlmsg_flags = NLM_F_DUMP;
-	rtm = mnl_nlmsg_put_extra_header(nlh, sizeof(*rtm));
 	rtm->rtm_family = (uint8_t)family;
-	rc = nl_dump(nl, nlh, route_cb, &each, err, "list routes");
+	rc = nl_dump(nl, &q.head, route_cb, &each, err, "list routes");
 	return rc ? rc : each.rc;
 }
 
 /* --- neighbours --- */
+
+/* States in which the kernel itself sends to the entry's MAC address. */
+#define USABLE (NUD_PERMANENT | NUD_NOARP | NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE)
 
 void neigh_replace(struct nl *nl, struct nl_batch *b, uint32_t ifindex, const struct ip *ip, const uint8_t mac[6])
 {
@@ -277,43 +313,48 @@ void neigh_replace(struct nl *nl, struct nl_batch *b, uint32_t ifindex, const st
 	mnl_attr_put(nlh, NDA_LLADDR, 6, mac);
 }
 
+bool neigh_parse(const struct nlmsghdr *nlh, struct neigh *n)
+{
+	const struct ndmsg *ndm = mnl_nlmsg_get_payload(nlh);
+	const struct nlattr *tb[NDA_MAX + 1];
+
+	*n = (struct neigh){ .ifindex = (uint32_t)ndm->ndm_ifindex, .permanent = ndm->ndm_state & NUD_PERMANENT };
+	if (!is_inet(ndm->ndm_family))
+		return false;
+	nl_attrs(nlh, sizeof(*ndm), tb, NDA_MAX);
+	n->ip = get_ip(ndm->ndm_family, tb[NDA_DST]);
+	n->usable = nlh->nlmsg_type == RTM_NEWNEIGH && (ndm->ndm_state & USABLE) && tb[NDA_LLADDR] &&
+		    mnl_attr_get_payload_len(tb[NDA_LLADDR]) == sizeof(n->mac);
+	if (n->usable)
+		memcpy(n->mac, mnl_attr_get_payload(tb[NDA_LLADDR]), sizeof(n->mac));
+	return n->ip.family;
+}
+
 struct neigh_each {
-	int (*fn)(const struct ip *ip, const uint8_t mac[6], bool permanent, void *arg);
+	int (*fn)(const struct neigh *n, void *arg);
 	void *arg;
 	int rc;
 };
 
 static int neigh_cb(const struct nlmsghdr *nlh, void *arg)
 {
-	const struct ndmsg *ndm = mnl_nlmsg_get_payload(nlh);
-	const struct nlattr *tb[NDA_MAX + 1];
 	struct neigh_each *each = arg;
-	struct ip ip;
+	struct neigh n;
 
-	if (nlh->nlmsg_type != RTM_NEWNEIGH || !is_inet(ndm->ndm_family))
+	if (!neigh_parse(nlh, &n) || !n.usable)
 		return MNL_CB_OK;
-	nl_attrs(nlh, sizeof(*ndm), tb, NDA_MAX);
-	ip = get_ip(ndm->ndm_family, tb[NDA_DST]);
-	/* One that is not resolved has no MAC address. */
-	if (!ip.family || !tb[NDA_LLADDR] || mnl_attr_get_payload_len(tb[NDA_LLADDR]) != 6)
-		return MNL_CB_OK;
-	each->rc = each->fn(&ip, mnl_attr_get_payload(tb[NDA_LLADDR]), ndm->ndm_state & NUD_PERMANENT, each->arg);
+	each->rc = each->fn(&n, each->arg);
 	return each->rc ? MNL_CB_STOP : MNL_CB_OK;
 }
 
-int neigh_each(struct nl *nl, uint32_t ifindex,
-	       int (*fn)(const struct ip *ip, const uint8_t mac[6], bool permanent, void *arg), void *arg,
-	       struct err *err)
+int neigh_each(struct nl *nl, uint32_t ifindex, int (*fn)(const struct neigh *n, void *arg), void *arg, struct err *err)
 {
-	char buf[256] __attribute__((aligned(NLMSG_ALIGNTO)));
-	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
 	struct neigh_each each = { fn, arg, 0 };
+	union nl_query q;
 	int rc;
 
-	nlh->nlmsg_type = RTM_GETNEIGH;
-	nlh->nlmsg_flags = NLM_F_DUMP;
-	mnl_nlmsg_put_extra_header(nlh, sizeof(struct ndmsg));
-	mnl_attr_put_u32(nlh, NDA_IFINDEX, ifindex);
-	rc = nl_dump(nl, nlh, neigh_cb, &each, err, "list neighbours");
+	nl_query(&q, RTM_GETNEIGH, NLM_F_DUMP, sizeof(struct ndmsg));
+	mnl_attr_put_u32(&q.head, NDA_IFINDEX, ifindex);
+	rc = nl_dump(nl, &q.head, neigh_cb, &each, err, "list neighbours");
 	return rc ? rc : each.rc;
 }

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "array.h"
+
 #define ADDR_GEN_NONE 1 /* IN6_ADDR_GEN_MODE_NONE; its header collides with libc's */
 
 /* A name that is too long goes out one byte too long, so that the kernel refuses it instead of taking its beginning. */
@@ -24,7 +26,7 @@ static void parse_xdp(const struct nlattr *xdp, struct link_info *info)
 	const struct nlattr *tb[IFLA_XDP_MAX + 1];
 
 	nl_attrs_nested(xdp, tb, IFLA_XDP_MAX);
-	for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]) && !info->xdp_prog_id; i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(ids) && !info->xdp_prog_id; i++) {
 		if (tb[ids[i]])
 			info->xdp_prog_id = mnl_attr_get_u32(tb[ids[i]]);
 	}
@@ -62,34 +64,29 @@ static int get_cb(const struct nlmsghdr *nlh, void *arg)
 	return MNL_CB_OK;
 }
 
-static struct nlmsghdr *getlink(void *buf, uint16_t flags, uint32_t ifindex)
+static void query_links(union nl_query *q, uint16_t flags, uint32_t ifindex)
 {
-	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
-	struct ifinfomsg *ifi;
+	struct ifinfomsg *ifi = nl_query(q, RTM_GETLINK, flags, sizeof(*ifi));
 
-	nlh->nlmsg_type = RTM_GETLINK;
-	nlh->nlmsg_flags = flags;
-	ifi = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifi));
 	ifi->ifi_index = (int)ifindex;
-	mnl_attr_put_u32(nlh, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS); /* most of the answer otherwise */
-	return nlh;
+	mnl_attr_put_u32(&q->head, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS); /* most of the answer otherwise */
 }
 
 int link_get(struct nl *nl, const char *name, uint32_t ifindex, struct link_info *info, struct err *err)
 {
-	char buf[256] __attribute__((aligned(NLMSG_ALIGNTO)));
-	struct nlmsghdr *nlh = getlink(buf, 0, name ? 0 : ifindex);
+	union nl_query q;
 	char what[64];
 
-	if (name)
-		put_ifname(nlh, name);
-	else if (!ifindex)
+	if (!name && !ifindex)
 		return err_set(err, ENODEV, "no device has index 0");
-	if (name)
+	query_links(&q, 0, name ? 0 : ifindex);
+	if (name) {
+		put_ifname(&q.head, name);
 		snprintf(what, sizeof(what), "read device %.16s", name);
-	else
+	} else {
 		snprintf(what, sizeof(what), "read device %u", ifindex);
-	return nl_dump(nl, nlh, get_cb, info, err, what);
+	}
+	return nl_dump(nl, &q.head, get_cb, info, err, what);
 }
 
 struct each {
@@ -110,30 +107,39 @@ static int each_cb(const struct nlmsghdr *nlh, void *arg)
 
 int link_each(struct nl *nl, int (*fn)(const struct link_info *info, void *arg), void *arg, struct err *err)
 {
-	char buf[256] __attribute__((aligned(NLMSG_ALIGNTO)));
 	struct each each = { fn, arg, 0 };
-	int rc = nl_dump(nl, getlink(buf, NLM_F_DUMP, 0), each_cb, &each, err, "list devices");
+	union nl_query q;
+	int rc;
 
+	query_links(&q, NLM_F_DUMP, 0);
+	rc = nl_dump(nl, &q.head, each_cb, &each, err, "list devices");
 	return rc ? rc : each.rc;
+}
+
+/* What begins every message about one device. */
+static struct ifinfomsg *put_ifinfo(struct nlmsghdr *nlh, uint32_t ifindex)
+{
+	struct ifinfomsg *ifi = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifi));
+
+	ifi->ifi_index = (int)ifindex;
+	return ifi;
 }
 
 int link_delete(struct nl *nl, uint32_t ifindex, struct err *err)
 {
 	struct nl_batch b = { .count = 0 };
-	struct nlmsghdr *nlh = nl_request(nl, &b, RTM_DELLINK, 0, 0, "delete device %u", ifindex);
-	struct ifinfomsg *ifi = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifi));
 
 	/* The kernel takes index 0 for "see the other attributes": EINVAL. */
 	if (!ifindex)
 		return err_set(err, ENODEV, "no device has index 0");
-	ifi->ifi_index = (int)ifindex;
+	put_ifinfo(nl_request(nl, &b, RTM_DELLINK, 0, 0, "delete device %u", ifindex), ifindex);
 	return nl_batch_run(nl, &b, err);
 }
 
 /* ifinfomsg and attributes of one end: the same at the top level and inside VETH_INFO_PEER. */
 static void put_end(struct nlmsghdr *nlh, const struct veth_end *end)
 {
-	struct ifinfomsg *ifi = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifi));
+	struct ifinfomsg *ifi = put_ifinfo(nlh, 0);
 
 	if (end->noarp) {
 		ifi->ifi_flags = IFF_NOARP;
@@ -172,10 +178,9 @@ void link_set_no_addrgen(struct nl *nl, struct nl_batch *b, uint32_t ifindex)
 	/* Where the device (or the host) does no IPv6 there is nothing to turn off. */
 	struct nlmsghdr *nlh =
 	    nl_request(nl, b, RTM_SETLINK, 0, EAFNOSUPPORT, "turn off IPv6 address generation on device %u", ifindex);
-	struct ifinfomsg *ifi = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifi));
 	struct nlattr *spec, *inet6;
 
-	ifi->ifi_index = (int)ifindex;
+	put_ifinfo(nlh, ifindex);
 	spec = mnl_attr_nest_start(nlh, IFLA_AF_SPEC);
 	inet6 = mnl_attr_nest_start(nlh, AF_INET6);
 	mnl_attr_put_u8(nlh, IFLA_INET6_ADDR_GEN_MODE, ADDR_GEN_NONE);
@@ -186,27 +191,24 @@ void link_set_no_addrgen(struct nl *nl, struct nl_batch *b, uint32_t ifindex)
 void link_set_mac(struct nl *nl, struct nl_batch *b, uint32_t ifindex, const uint8_t mac[6])
 {
 	struct nlmsghdr *nlh = nl_request(nl, b, RTM_SETLINK, 0, 0, "set the MAC address of device %u", ifindex);
-	struct ifinfomsg *ifi = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifi));
 
-	ifi->ifi_index = (int)ifindex;
+	put_ifinfo(nlh, ifindex);
 	mnl_attr_put(nlh, IFLA_ADDRESS, 6, mac);
 }
 
 void link_set_mtu(struct nl *nl, struct nl_batch *b, uint32_t ifindex, uint32_t mtu)
 {
 	struct nlmsghdr *nlh = nl_request(nl, b, RTM_SETLINK, 0, 0, "set the MTU of device %u to %u", ifindex, mtu);
-	struct ifinfomsg *ifi = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifi));
 
-	ifi->ifi_index = (int)ifindex;
+	put_ifinfo(nlh, ifindex);
 	mnl_attr_put_u32(nlh, IFLA_MTU, mtu);
 }
 
 void link_set_up(struct nl *nl, struct nl_batch *b, uint32_t ifindex)
 {
 	struct nlmsghdr *nlh = nl_request(nl, b, RTM_SETLINK, 0, 0, "set device %u up", ifindex);
-	struct ifinfomsg *ifi = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifi));
+	struct ifinfomsg *ifi = put_ifinfo(nlh, ifindex);
 
-	ifi->ifi_index = (int)ifindex;
 	ifi->ifi_flags = IFF_UP;
 	ifi->ifi_change = IFF_UP;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * rtnetlink: links, addresses, routes, neighbours. The *_add and *_set functions append a request to a batch; those
- * with an err argument run at once.
+ * rtnetlink: links. The *_add and *_set functions append a request to a batch; those with an err argument run at
+ * once.
  */
 #ifndef WARREN_LINK_H
 #define WARREN_LINK_H
@@ -9,7 +9,6 @@
 #include <net/if.h>
 #include <stdbool.h>
 
-#include "addr.h"
 #include "nl.h"
 
 #define WARREN_GATEWAY_LINK "warren0" /* carries the node's gateway addresses */
@@ -49,52 +48,12 @@ struct veth_end {
 void veth_add(struct nl *nl, struct nl_batch *b, const struct veth_end *host, const struct veth_end *peer);
 
 /*
- * In a message after the one that made the device (in that one 6.1 and 6.18 refuse it with EAFNOSUPPORT), and before it is
- * up. No error where there is no IPv6.
+ * In a message after the one that made the device (in that one 6.1 and 6.18 refuse it with EAFNOSUPPORT), and before
+ * it is up. No error where there is no IPv6.
  */
 void link_set_no_addrgen(struct nl *nl, struct nl_batch *b, uint32_t ifindex);
 void link_set_mac(struct nl *nl, struct nl_batch *b, uint32_t ifindex, const uint8_t mac[6]);
 void link_set_mtu(struct nl *nl, struct nl_batch *b, uint32_t ifindex, uint32_t mtu);
 void link_set_up(struct nl *nl, struct nl_batch *b, uint32_t ifindex);
-
-/* Without duplicate address detection; `prefix` keeps its host bits. An address that is there already is no error. */
-void addr_add(struct nl *nl, struct nl_batch *b, uint32_t ifindex, const struct prefix *prefix);
-void addr_delete(struct nl *nl, struct nl_batch *b, uint32_t ifindex, const struct prefix *prefix); /* none is no error */
-int addr_each(struct nl *nl, uint32_t ifindex, int (*fn)(const struct prefix *p, void *arg), void *arg,
-	      struct err *err);
-/*
- * In the caller's netns: returns when packets to the address are taken in, once it has been added. The kernel
- * acknowledges an IPv6 address first, and has a work queue put it into use (addrconf_dad_work() in
- * net/ipv6/addrconf.c), after which it tells RTNLGRP_IPV6_IFADDR. -ETIMEDOUT after 5 s.
- */
-int addr_settle(const struct ip *ip, struct err *err);
-
-struct route {
-	struct prefix dst; /* length 0: default (family must be set) */
-	struct ip gateway; /* family 0: none; else used with ONLINK */
-	struct ip source;  /* preferred source, family 0: none */
-	uint32_t ifindex;  /* 0 for type RTN_UNREACHABLE */
-	uint32_t mtu;	   /* metric; 0: none */
-	uint32_t priority; /* 0: the kernel's default */
-	uint8_t type;	   /* RTN_UNICAST, RTN_UNREACHABLE */
-	uint8_t scope;	   /* RT_SCOPE_UNIVERSE, RT_SCOPE_LINK */
-	uint8_t protocol;  /* RTPROT_*; 0: WR_RTPROT */
-};
-/* So that a reader of `ip route` (and `node down`) knows whose route it is: `proto 87`. */
-#define WR_RTPROT 87
-void route_replace(struct nl *nl, struct nl_batch *b, const struct route *route);
-/*
- * Of any scope; source and metrics do not matter, gateway, device and priority only if given, protocol always. An
- * absent route is no error.
- */
-void route_delete(struct nl *nl, struct nl_batch *b, const struct route *route);
-/* Of the main table. */
-int route_each(struct nl *nl, int family, int (*fn)(const struct route *r, void *arg), void *arg, struct err *err);
-
-/* A permanent neighbour entry, replacing another one. */
-void neigh_replace(struct nl *nl, struct nl_batch *b, uint32_t ifindex, const struct ip *ip, const uint8_t mac[6]);
-int neigh_each(struct nl *nl, uint32_t ifindex,
-	       int (*fn)(const struct ip *ip, const uint8_t mac[6], bool permanent, void *arg), void *arg,
-	       struct err *err);
 
 #endif

@@ -17,8 +17,8 @@ int netns_id(int fd, uint64_t *dev, uint64_t *inode, struct err *err);
 int netns_enter(int fd, struct err *err);
 
 /*
- * Runs fn in a thread of its own and waits for its end. There it may enter network namespaces, and need not come back: a
- * process that goes on afterwards must not depend on finding its way.
+ * Runs fn in a thread of its own and waits for its end. There it may enter network namespaces, and need not come
+ * back: a process that goes on afterwards must not depend on finding its way.
  */
 int netns_apart(int (*fn)(void *arg, struct err *err), void *arg, struct err *err);
 

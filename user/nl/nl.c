@@ -41,8 +41,6 @@ void nl_close(struct nl *nl)
 	if (nl->sock)
 		mnl_socket_close(nl->sock);
 	nl->sock = NULL;
-	hop_memory_free(nl->watch);
-	nl->watch = NULL;
 }
 
 struct nlmsghdr *nl_request(struct nl *nl, struct nl_batch *b, uint16_t type, uint16_t flags, int ignore,
@@ -271,6 +269,15 @@ static int collect(struct nl *nl, struct nlmsghdr *nlh, struct answers *a, struc
 			return interrupted;
 		}
 	}
+}
+
+void *nl_query(union nl_query *q, uint16_t type, uint16_t flags, size_t size)
+{
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(q);
+
+	nlh->nlmsg_type = type;
+	nlh->nlmsg_flags = flags;
+	return mnl_nlmsg_put_extra_header(nlh, size);
 }
 
 int nl_dump(struct nl *nl, struct nlmsghdr *nlh, mnl_cb_t cb, void *arg, struct err *err, const char *what)

@@ -15,9 +15,7 @@
 struct nl {
 	struct mnl_socket *sock; /* NULL: not open */
 	uint32_t seq;
-	struct hop_memory *watch; /* of a socket that hop_watch_open() has opened (hops.h) */
 };
-void hop_memory_free(struct hop_memory *memory);
 
 /* `protocol`: NETLINK_ROUTE, NETLINK_GENERIC, NETLINK_NETFILTER. Extended ACKs on. */
 int nl_open(struct nl *nl, int protocol, struct err *err);
@@ -58,6 +56,14 @@ void nl_ignore(struct nl_batch *b, int num);
  * failed. The first failure is returned, named by its `what` and the kernel's text.
  */
 int nl_batch_run(struct nl *nl, struct nl_batch *b, struct err *err);
+
+/* One question for nl_dump(), with room for any that there is. */
+union nl_query {
+	struct nlmsghdr head; /* what mnl_attr_put_*() append to */
+	char buf[2048];
+};
+/* Starts it with `flags` (NLM_F_DUMP, or 0 for a get). Returns the protocol's header, of `size` bytes, all zero. */
+void *nl_query(union nl_query *q, uint16_t type, uint16_t flags, size_t size);
 
 /*
  * Sends one request (NLM_F_DUMP or a get) and calls cb for every answer until it returns MNL_CB_STOP. A dump during

@@ -9,18 +9,25 @@
 #include <linux/rtnetlink.h>
 #include <string.h>
 
+#include "array.h"
+
 #define FILTER_PRIO 1
-#define FILTER_HANDLE 1
 
-static const char *hook_name(enum tc_hook hook)
-{
-	return hook == TC_INGRESS ? "ingress" : "egress";
-}
+/* Where a filter can be. Of one priority, the one that was added last comes first. */
+static const struct place {
+	const char *name; /* "attach to the ..." */
+	uint16_t parent;
+	uint32_t handle;
+} places[] = {
+	[TC_INGRESS] = { "ingress", TC_H_MIN_INGRESS, 1 },
+	[TC_EGRESS] = { "egress", TC_H_MIN_EGRESS, 1 },
+	[TC_INGRESS_AHEAD] = { "head of the ingress", TC_H_MIN_INGRESS, 2 },
+};
 
-void tc_clsact_add(struct nl *nl, struct nl_batch *b, uint32_t ifindex)
+/* --- the qdisc --- */
+
+static void put_clsact(struct nlmsghdr *nlh, uint32_t ifindex)
 {
-	struct nlmsghdr *nlh =
-	    nl_request(nl, b, RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, EEXIST, "add clsact to device %u", ifindex);
 	struct tcmsg *tcm = mnl_nlmsg_put_extra_header(nlh, sizeof(*tcm));
 
 	tcm->tcm_ifindex = (int)ifindex;
@@ -29,10 +36,63 @@ void tc_clsact_add(struct nl *nl, struct nl_batch *b, uint32_t ifindex)
 	mnl_attr_put_strz(nlh, TCA_KIND, "clsact");
 }
 
-static void put_program(struct nlmsghdr *nlh, int prog_fd, const char *name)
+void tc_clsact_add(struct nl *nl, struct nl_batch *b, uint32_t ifindex)
 {
+	struct nlmsghdr *nlh =
+	    nl_request(nl, b, RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, EEXIST, "add clsact to device %u", ifindex);
+
+	put_clsact(nlh, ifindex);
+}
+
+void tc_clsact_delete(struct nl *nl, struct nl_batch *b, uint32_t ifindex)
+{
+	/* EINVAL: a qdisc of another kind (`ingress`) stands there. */
+	put_clsact(nl_request(nl, b, RTM_DELQDISC, 0, EINVAL, "delete clsact from device %u", ifindex), ifindex);
+	nl_ignore(b, ENOENT);
+}
+
+static int see_filter(const struct nlmsghdr *nlh, void *arg)
+{
+	*(bool *)arg = false;
+	return MNL_CB_STOP;
+}
+
+int tc_clsact_empty(struct nl *nl, uint32_t ifindex, bool *empty, struct err *err)
+{
+	static const uint16_t parents[] = { TC_H_MIN_INGRESS, TC_H_MIN_EGRESS };
+	int rc = 0;
+
+	*empty = true;
+	for (size_t i = 0; i < ARRAY_SIZE(parents) && rc == 0 && *empty; i++) {
+		union nl_query q;
+		struct tcmsg *tcm = nl_query(&q, RTM_GETTFILTER, NLM_F_DUMP, sizeof(*tcm));
+
+		tcm->tcm_ifindex = (int)ifindex;
+		tcm->tcm_parent = TC_H_MAKE(TC_H_CLSACT, parents[i]);
+		rc = nl_dump(nl, &q.head, see_filter, empty, err, "list tc filters");
+	}
+	return rc;
+}
+
+/* --- a filter --- */
+
+/* What names it. */
+static void set_filter(struct tcmsg *tcm, uint32_t ifindex, enum tc_hook hook)
+{
+	tcm->tcm_ifindex = (int)ifindex;
+	tcm->tcm_parent = TC_H_MAKE(TC_H_CLSACT, places[hook].parent);
+	tcm->tcm_handle = places[hook].handle;
+	tcm->tcm_info = TC_H_MAKE(FILTER_PRIO << 16, htons(ETH_P_ALL));
+}
+
+void tc_filter_replace(struct nl *nl, struct nl_batch *b, uint32_t ifindex, enum tc_hook hook, int prog_fd,
+		       const char *name)
+{
+	struct nlmsghdr *nlh = nl_request(nl, b, RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_REPLACE, 0,
+					  "attach %s to the %s of device %u", name, places[hook].name, ifindex);
 	struct nlattr *options;
 
+	set_filter(mnl_nlmsg_put_extra_header(nlh, sizeof(struct tcmsg)), ifindex, hook);
 	mnl_attr_put_strz(nlh, TCA_KIND, "bpf");
 	options = mnl_attr_nest_start(nlh, TCA_OPTIONS);
 	mnl_attr_put_u32(nlh, TCA_BPF_FD, (uint32_t)prog_fd);
@@ -41,74 +101,13 @@ static void put_program(struct nlmsghdr *nlh, int prog_fd, const char *name)
 	mnl_attr_nest_end(nlh, options);
 }
 
-void tc_clsact_delete(struct nl *nl, struct nl_batch *b, uint32_t ifindex)
+void tc_filter_delete(struct nl *nl, struct nl_batch *b, uint32_t ifindex, enum tc_hook hook)
 {
-	/* EINVAL: a qdisc of another kind (`ingress`) stands there. */
-	struct nlmsghdr *nlh =
-	    nl_request(nl, b, RTM_DELQDISC, 0, EINVAL, "delete clsact from device %u", ifindex);
-	struct tcmsg *tcm = mnl_nlmsg_put_extra_header(nlh, sizeof(*tcm));
+	struct nlmsghdr *nlh = nl_request(nl, b, RTM_DELTFILTER, 0, ENOENT, "detach from the %s of device %u",
+					  places[hook].name, ifindex);
 
-	tcm->tcm_ifindex = (int)ifindex;
-	tcm->tcm_parent = TC_H_CLSACT;
-	tcm->tcm_handle = TC_H_MAKE(TC_H_CLSACT, 0);
-	mnl_attr_put_strz(nlh, TCA_KIND, "clsact");
-	nl_ignore(b, ENOENT);
-}
-
-/* Where filters of a hook are. */
-static struct tcmsg *put_hook_header(struct nlmsghdr *nlh, uint32_t ifindex, enum tc_hook hook)
-{
-	struct tcmsg *tcm = mnl_nlmsg_put_extra_header(nlh, sizeof(*tcm));
-
-	tcm->tcm_ifindex = (int)ifindex;
-	tcm->tcm_parent = TC_H_MAKE(TC_H_CLSACT, hook == TC_INGRESS ? TC_H_MIN_INGRESS : TC_H_MIN_EGRESS);
-	return tcm;
-}
-
-/* The one place where our filter can be. */
-static void put_filter_header(struct nlmsghdr *nlh, uint32_t ifindex, enum tc_hook hook)
-{
-	struct tcmsg *tcm = put_hook_header(nlh, ifindex, hook);
-
-	tcm->tcm_handle = FILTER_HANDLE;
-	tcm->tcm_info = TC_H_MAKE(FILTER_PRIO << 16, htons(ETH_P_ALL));
-}
-
-/* Of one priority, the one that was added last comes first. */
-#define AHEAD_HANDLE 2
-
-static void put_ahead_header(struct nlmsghdr *nlh, uint32_t ifindex)
-{
-	struct tcmsg *tcm = put_hook_header(nlh, ifindex, TC_INGRESS);
-
-	tcm->tcm_handle = AHEAD_HANDLE;
-	tcm->tcm_info = TC_H_MAKE(FILTER_PRIO << 16, htons(ETH_P_ALL));
-}
-
-void tc_ahead_delete(struct nl *nl, struct nl_batch *b, uint32_t ifindex)
-{
-	put_ahead_header(nl_request(nl, b, RTM_DELTFILTER, 0, ENOENT, "detach the filter ahead of device %u's", ifindex),
-			 ifindex);
+	set_filter(mnl_nlmsg_put_extra_header(nlh, sizeof(struct tcmsg)), ifindex, hook);
 	nl_ignore(b, EINVAL); /* not even a clsact */
-}
-
-void tc_ahead_replace(struct nl *nl, struct nl_batch *b, uint32_t ifindex, int prog_fd, const char *name)
-{
-	struct nlmsghdr *nlh = nl_request(nl, b, RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_REPLACE, 0,
-					  "attach %s ahead of device %u's filter", name, ifindex);
-
-	put_ahead_header(nlh, ifindex);
-	put_program(nlh, prog_fd, name);
-}
-
-void tc_filter_replace(struct nl *nl, struct nl_batch *b, uint32_t ifindex, enum tc_hook hook, int prog_fd,
-		       const char *name)
-{
-	struct nlmsghdr *nlh = nl_request(nl, b, RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_REPLACE, 0,
-					  "attach %s to the %s of device %u", name, hook_name(hook), ifindex);
-
-	put_filter_header(nlh, ifindex, hook);
-	put_program(nlh, prog_fd, name);
 }
 
 static int filter_cb(const struct nlmsghdr *nlh, void *arg)
@@ -127,47 +126,12 @@ static int filter_cb(const struct nlmsghdr *nlh, void *arg)
 
 int tc_filter_get(struct nl *nl, uint32_t ifindex, enum tc_hook hook, uint32_t *prog_id, struct err *err)
 {
-	char buf[256] __attribute__((aligned(NLMSG_ALIGNTO)));
-	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	union nl_query q;
 	int rc;
 
 	*prog_id = 0;
-	nlh->nlmsg_type = RTM_GETTFILTER;
-	put_filter_header(nlh, ifindex, hook);
-	rc = nl_dump(nl, nlh, filter_cb, prog_id, err, "read a tc filter");
+	set_filter(nl_query(&q, RTM_GETTFILTER, 0, sizeof(struct tcmsg)), ifindex, hook);
+	rc = nl_dump(nl, &q.head, filter_cb, prog_id, err, "read a tc filter");
 	/* ENOENT: no filter there. EINVAL: not even a clsact. */
 	return rc == -ENOENT || rc == -EINVAL ? 0 : rc;
-}
-
-void tc_filter_delete(struct nl *nl, struct nl_batch *b, uint32_t ifindex, enum tc_hook hook)
-{
-	struct nlmsghdr *nlh = nl_request(nl, b, RTM_DELTFILTER, 0, ENOENT, "detach from the %s of device %u",
-					  hook_name(hook), ifindex);
-
-	put_filter_header(nlh, ifindex, hook);
-	nl_ignore(b, EINVAL); /* not even a clsact */
-}
-
-static int see_filter(const struct nlmsghdr *nlh, void *arg)
-{
-	*(bool *)arg = false;
-	return MNL_CB_STOP;
-}
-
-int tc_clsact_empty(struct nl *nl, uint32_t ifindex, bool *empty, struct err *err)
-{
-	static const enum tc_hook hooks[] = { TC_INGRESS, TC_EGRESS };
-	int rc = 0;
-
-	*empty = true;
-	for (size_t i = 0; i < 2 && rc == 0 && *empty; i++) {
-		char buf[256] __attribute__((aligned(NLMSG_ALIGNTO)));
-		struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
-
-		nlh->nlmsg_type = RTM_GETTFILTER;
-		nlh->nlmsg_flags = NLM_F_DUMP;
-		put_hook_header(nlh, ifindex, hooks[i]);
-		rc = nl_dump(nl, nlh, see_filter, empty, err, "list tc filters");
-	}
-	return rc;
 }

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What the kernel's routes say of an address. */
+#ifndef WARREN_LIB_FIB_H
+#define WARREN_LIB_FIB_H
+
+#include "lib/packet.h"
+
+/* Whether the host itself has the address that the packet is for. Without a route it is the world's. */
+static __always_inline bool destination_is_host(struct __sk_buff *skb, const struct addresses *at, const bool v6)
+{
+	struct bpf_fib_lookup fib = { .family = v6 ? FAMILY_INET6 : FAMILY_INET, .ifindex = skb->ifindex };
+
+	if (v6) {
+		__builtin_memcpy(fib.ipv6_src, &at->saddr, sizeof(fib.ipv6_src));
+		__builtin_memcpy(fib.ipv6_dst, &at->daddr, sizeof(fib.ipv6_dst));
+	} else {
+		fib.ipv4_src = at->saddr.a4.v4;
+		fib.ipv4_dst = at->daddr.a4.v4;
+	}
+	return bpf_fib_lookup(skb, &fib, sizeof(fib), 0) == BPF_FIB_LKUP_RET_NOT_FWDED;
+}
+
+#endif

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Packets to other nodes: encapsulation, and how they leave. What comes in is in lib/tunnel_in.h. */
+#ifndef WARREN_LIB_TUNNEL_OUT_H
+#define WARREN_LIB_TUNNEL_OUT_H
+
+#include <asm-generic/errno.h>
+#include <linux/pkt_cls.h>
+#include <linux/udp.h>
+
+#include "lib/cluster.h"
+#include "lib/geneve.h"
+#include "lib/l4.h"
+#include "lib/node.h"
+
+/* Source ports: the dynamic range (RFC 8926 section 3.3, RFC 6335). */
+#define TUNNEL_SPORT_FIRST 0xc000
+#define TUNNEL_SPORT_BITS 14
+
+/* What stands behind the outer IP header. */
+struct tunnel_payload {
+	struct udphdr udp;
+	struct geneve_header geneve;
+	struct geneve_option option;
+	__be32 identity[2];
+	struct ethhdr eth;
+} __attribute__((packed, aligned(2)));
+_Static_assert(sizeof(struct tunnel_payload) == WR_TUNNEL_HEADERS, "tunnel_payload");
+
+/* One packet's, as its headers are written. */
+struct tunnel_out {
+	const struct wr_node *node;
+	const struct wr_cluster *cluster;
+	__u64 identity;
+	__u32 hash;  /* of the inner flow */
+	__u32 inner; /* length of the inner IP packet */
+	__u8 tos;    /* the outer one */
+};
+
+/*
+ * Of addresses, protocol and ports, by multiplication; not bpf_get_hash_recalc(), which dissects every packet of a
+ * sender that has set no hash. Of fragments without the ports, which not all of them have: so they stay together.
+ */
+static __always_inline __u32 tunnel_hash(const __be32 *s, const __be32 *d, __u8 l4_proto, const bool v6)
+{
+	__u64 from = s[0], to = d[0], h;
+
+	if (v6) {
+		from = ((__u64)(s[0] ^ s[2]) << 32) | (s[1] ^ s[3]);
+		to = ((__u64)(d[0] ^ d[2]) << 32) | (d[1] ^ d[3]);
+	}
+	h = from * 0x9e3779b97f4a7c15ull;
+	h = ((h ^ h >> 32) + to + l4_proto) * 0xbf58476d1ce4e5b9ull;
+	return h >> 32;
+}
+
+/*
+ * Where the packet ends, its protocol (of a fragment none), its hash, and the outer TOS: ECN as it is inside (RFC 6040
+ * section 4.1, normal mode), DSCP if the cluster is configured so (RFC 2983, uniform model).
+ */
+static __always_inline bool tunnel_read(struct packet *p, struct tunnel_out *out, const bool v6)
+{
+	const __u32 l4_off = ETH_HLEN + (v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr));
+	const void *frame = packet_at(p, 0, l4_off);
+	const struct iphdr *ip4 = frame + ETH_HLEN;
+	const struct ipv6hdr *ip6 = frame + ETH_HLEN;
+	const __be32 *ports;
+	__u8 tos;
+
+	if (!frame)
+		return false;
+	p->l4_off = l4_off;
+	p->end = v6 ? l4_off + bpf_ntohs(ip6->payload_len) : ETH_HLEN + bpf_ntohs(ip4->tot_len);
+	p->l4_proto = v6 ? ip6->nexthdr : ip4->protocol;
+	if (!v6 && (ip4->frag_off & bpf_htons(IP4_MORE_FRAGMENTS | IP4_FRAGMENT_OFFSET)))
+		p->l4_proto = 0;
+	tos = v6 ? bpf_ntohs(*(const __be16 *)ip6) >> 4 : ip4->tos;
+	out->tos = out->cluster->flags & WR_CLUSTER_DSCP ? tos : tos & ECN_MASK;
+	out->hash = v6 ? tunnel_hash((const __be32 *)&ip6->saddr, (const __be32 *)&ip6->daddr, p->l4_proto, true) :
+			 tunnel_hash(&ip4->saddr, &ip4->daddr, p->l4_proto, false);
+	if (p->l4_proto != IPPROTO_TCP && p->l4_proto != IPPROTO_UDP)
+		return true;
+	ports = packet_at(p, l4_off, sizeof(*ports));
+	if (!ports)
+		return false;
+	out->hash = (((__u64)out->hash << 32) ^ *ports) * 0x9e3779b97f4a7c15ull >> 32;
+	return true;
+}
+
+/*
+ * Whether the packet, or what a super-packet will be cut into, is no larger than `mtu`. Super-packets that cannot be
+ * encapsulated anyway pass here, and fail there.
+ */
+static __always_inline bool tunnel_fits(const struct packet *p, __u32 mtu)
+{
+	const struct tcphdr *tcp;
+
+	if (p->end - ETH_HLEN <= mtu)
+		return true;
+	if (!p->skb->gso_size)
+		return false;
+	if (p->l4_proto != IPPROTO_TCP)
+		return true;
+	tcp = packet_at(p, p->l4_off & PACKET_OFF_MAX, sizeof(*tcp));
+	return tcp && p->l4_off - ETH_HLEN + tcp->doff * 4 + p->skb->gso_size <= mtu;
+}
+
+/*
+ * Room for the outer headers behind the Ethernet header. Who sends from inside a tunnel of its own has
+ * skb->encapsulation set already; then the kernel takes no flags (-EALREADY), without which a super-packet would not be
+ * cut right. A single packet needs them for nothing but skb->protocol, which changes as in tunnel_decap().
+ */
+static __always_inline bool tunnel_room(struct __sk_buff *skb, const bool v6, const bool over6)
+{
+	const __u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L4_UDP | BPF_F_ADJ_ROOM_ENCAP_L2_ETH |
+			    BPF_F_ADJ_ROOM_ENCAP_L2(ETH_HLEN) |
+			    (over6 ? BPF_F_ADJ_ROOM_ENCAP_L3_IPV6 : BPF_F_ADJ_ROOM_ENCAP_L3_IPV4);
+	const __s32 room = over6 ? WR_TUNNEL_OVERHEAD6 : WR_TUNNEL_OVERHEAD4;
+	const __s32 change = v6 == over6 ? 0 : over6 ? PROTO_CHANGE : -(__s32)PROTO_CHANGE;
+	long r = bpf_skb_adjust_room(skb, room, BPF_ADJ_ROOM_MAC, flags);
+
+	if (r != -EALREADY || skb->gso_size)
+		return !r;
+	if (bpf_skb_adjust_room(skb, room - change, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO))
+		return false;
+	return !change || !bpf_skb_change_proto(skb, over6 ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP), 0);
+}
+
+static __always_inline void payload_write(struct tunnel_payload *at, const struct tunnel_out *out, const bool v6)
+{
+	const __u8 from[6] __attribute__((aligned(2))) = GENEVE_SOURCE_MAC;
+	const __u8 to[6] __attribute__((aligned(2))) = GENEVE_DEST_MAC;
+
+	at->udp.source = bpf_htons(TUNNEL_SPORT_FIRST | out->hash >> (32 - TUNNEL_SPORT_BITS));
+	at->udp.dest = out->cluster->port;
+	at->udp.len = bpf_htons(sizeof(*at) + out->inner);
+	at->udp.check = 0; /* RFC 6935: over IPv6 too, of a tunnel whose inner packets have checksums of their own */
+	at->geneve.version_words = GENEVE_IDENTITY_WORDS;
+	at->geneve.flags = 0;
+	at->geneve.protocol = bpf_htons(GENEVE_ETHERNET);
+	at->geneve.vni = bpf_htonl(out->cluster->vni << 8);
+	at->option.class = out->cluster->option_class;
+	at->option.type = WR_TUNNEL_OPTION;
+	at->option.words = WR_TUNNEL_IDENTITY_SIZE / 4;
+	at->identity[0] = bpf_htonl(out->identity >> 32);
+	at->identity[1] = bpf_htonl(out->identity);
+	mac_copy(at->eth.h_dest, to);
+	mac_copy(at->eth.h_source, from);
+	at->eth.h_proto = v6 ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP);
+}
+
+/* DF, so that nobody fragments it on the way: a fragment would not be decapsulated. So its id may be 0 (RFC 6864). */
+static __always_inline void outer4_write(struct iphdr *ip, const struct tunnel_out *out)
+{
+	const __be32 from = out->node->local.v6[0], to = out->node->remote.v6[0];
+	const __be16 len = bpf_htons(WR_TUNNEL_OVERHEAD4 + out->inner);
+	__u32 sum;
+
+	*(__be16 *)ip = bpf_htons(IP4_PLAIN | out->tos);
+	ip->tot_len = len;
+	ip->id = 0;
+	ip->frag_off = bpf_htons(IP4_DONT_FRAGMENT);
+	ip->ttl = IP_HOP_LIMIT;
+	ip->protocol = IPPROTO_UDP;
+	ip->saddr = from;
+	ip->daddr = to;
+	sum = bpf_htons(IP4_PLAIN | out->tos) + (__u32)len + bpf_htons(IP4_DONT_FRAGMENT) +
+	      bpf_htons(IP_HOP_LIMIT << 8 | IPPROTO_UDP) + (from & 0xffff) + (from >> 16) + (to & 0xffff) +
+	      (to >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	ip->check = ~sum;
+}
+
+/* The flow label spreads flows where routers do not look for ports (RFC 6438). */
+static __always_inline void outer6_write(struct ipv6hdr *ip, const struct tunnel_out *out)
+{
+	*(__be32 *)ip = bpf_htonl(6u << 28 | (__u32)out->tos << 20 | (out->hash & 0xfffff));
+	ip->payload_len = bpf_htons(sizeof(struct tunnel_payload) + out->inner);
+	ip->nexthdr = IPPROTO_UDP;
+	ip->hop_limit = IP_HOP_LIMIT;
+	__builtin_memcpy(&ip->saddr, &out->node->local, sizeof(ip->saddr));
+	__builtin_memcpy(&ip->daddr, &out->node->remote, sizeof(ip->daddr));
+}
+
+/* bpf_redirect_neigh() writes the addresses itself. */
+static __always_inline void link_write(struct ethhdr *eth, const struct wr_node *node, const bool v6)
+{
+	mac_copy(eth->h_dest, node->dmac);
+	mac_copy(eth->h_source, node->smac);
+	eth->h_proto = v6 ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP);
+}
+
+static __always_inline enum wr_reason tunnel_encap(struct packet *p, struct tunnel_out *out, const bool v6,
+						   const bool over6)
+{
+	const __u32 overhead = over6 ? WR_TUNNEL_OVERHEAD6 : WR_TUNNEL_OVERHEAD4;
+	struct __sk_buff *skb = p->skb;
+	struct ethhdr *eth;
+
+	out->inner = p->end - ETH_HLEN;
+	/* UDP and SCTP super-packets do not survive it: pods' and the host's are cut before they come here. */
+	if (out->inner + overhead > 0xffff || (skb->gso_size && p->l4_proto != IPPROTO_TCP))
+		return WR_REASON_ENCAP_FAILED;
+	if ((skb->len > p->end && bpf_skb_change_tail(skb, p->end, 0)) || !tunnel_room(skb, v6, over6))
+		return WR_REASON_ENCAP_FAILED;
+	eth = packet_at(p, 0, ETH_HLEN + overhead);
+	if (!eth)
+		return WR_REASON_ENCAP_FAILED;
+	link_write(eth, out->node, over6);
+	if (over6)
+		outer6_write((void *)(eth + 1), out);
+	else
+		outer4_write((void *)(eth + 1), out);
+	payload_write((void *)eth + ETH_HLEN + overhead - sizeof(struct tunnel_payload), out, v6);
+	return WR_REASON_TO_NODE;
+}
+
+static __always_inline enum wr_reason push(struct packet *p, struct tunnel_out *out, __u32 slot, const bool v6)
+{
+	const __u32 bytes = p->skb->len;
+	enum wr_reason reason = WR_REASON_TO_NODE;
+	struct ethhdr *eth;
+
+	if (!tunnel_fits(p, out->node->mtu))
+		return WR_REASON_TOO_BIG;
+	if (dry_run)
+		return WR_REASON_TO_NODE;
+	if (out->node->flags & WR_NODE_DIRECT) {
+		eth = packet_at(p, 0, sizeof(*eth));
+		if (!eth)
+			return WR_REASON_RUNT;
+		link_write(eth, out->node, v6);
+	} else {
+		reason = IN_FAMILY(out->node->flags & WR_NODE_OVER6, tunnel_encap, p, out, v6);
+	}
+	if (reason == WR_REASON_TO_NODE)
+		node_count(slot, WR_EGRESS, bytes);
+	return reason;
+}
+
+/*
+ * Everything is read from the packet, which ip_parse() has found in order: the callers' stacks have no room to remember
+ * it.
+ */
+OUT_OF_LINE int tunnel_push(struct __sk_buff *skb, __u64 identity, __u32 slot, __u32 v6)
+{
+	struct packet p = { .skb = skb };
+	struct tunnel_out out = { .node = node_get(slot), .cluster = cluster_get(), .identity = identity };
+
+	if (!out.node || !out.cluster || !IN_FAMILY(v6, tunnel_read, &p, &out))
+		return WR_REASON_ENCAP_FAILED;
+	return IN_FAMILY(v6, push, &p, &out, slot);
+}
+
+/*
+ * Makes the packet ready for the node that p->peer_ifindex names (WR_REMOTE | slot), with that identity as its
+ * sender's; verdict() sends it there. Whoever routes the packet has counted its hop limit down. A dry run leaves the
+ * packet as it is.
+ */
+static __always_inline enum wr_reason tunnel_send(const struct packet *p, __u64 identity, const bool v6)
+{
+	return tunnel_push(p->skb, identity, p->peer_ifindex & ~WR_REMOTE, v6);
+}
+
+/*
+ * What tc is to do with what tunnel_send() has made. Without a node any more: nothing. While the next hop's MAC address
+ * is not known the stack finds it: by the outer destination, or, of what is not encapsulated, by the node's address,
+ * since the route to the destination leads to warren0.
+ */
+static __always_inline int tunnel_redirect(const struct packet *p)
+{
+	const struct wr_node *node = node_get(p->peer_ifindex & ~WR_REMOTE);
+	struct bpf_redir_neigh next = { 0 };
+
+	if (!node)
+		return TC_ACT_SHOT;
+	if (node->flags & WR_NODE_RESOLVED)
+		return bpf_redirect(node->uplink, 0);
+	if (!(node->flags & WR_NODE_DIRECT))
+		return bpf_redirect_neigh(node->uplink, NULL, 0, 0);
+	next.nh_family = node->flags & WR_NODE_OVER6 ? FAMILY_INET6 : FAMILY_INET;
+	if (node->flags & WR_NODE_OVER6)
+		__builtin_memcpy(next.ipv6_nh, &node->remote, sizeof(next.ipv6_nh));
+	else
+		next.ipv4_nh = node->remote.v6[0];
+	return bpf_redirect_neigh(node->uplink, &next, sizeof(next), 0);
+}
+
+/* Into this node's own stack, as if it had come in by warren0, whose routes lead back to where it came from. */
+static __always_inline int tunnel_redirect_host(void)
+{
+	const struct wr_cluster *c = cluster_get();
+
+	return c ? bpf_redirect(c->host_ifindex, BPF_F_INGRESS) : TC_ACT_SHOT;
+}
+
+#endif

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A pod's network namespace, entered once to open sockets that stay in it. */
+#ifndef WARREN_CNI_POD_NETNS_H
+#define WARREN_CNI_POD_NETNS_H
+
+#include "nl.h"
+
+struct pod_netns {
+	int fd, self; /* the pod's, and our own, to which every function returns */
+	uint64_t dev, inode; /* which one it is */
+	struct nl nl, ethtool; /* NETLINK_ROUTE, NETLINK_GENERIC */
+};
+#define POD_NETNS_CLOSED { .fd = -1, .self = -1 }
+
+/*
+ * Afterwards, also after a failure, pod_netns_close(). With n->fd < 0 there is none of that path, and the error has
+ * its code.
+ */
+int pod_netns_open(struct pod_netns *n, const char *path, struct err *err);
+void pod_netns_close(struct pod_netns *n);
+#define _cleanup_pod_netns_ __attribute__((cleanup(pod_netns_close)))
+
+/* Runs fn in it. */
+int pod_netns_run(const struct pod_netns *n, int (*fn)(void *arg, struct err *err), void *arg, struct err *err);
+
+#endif

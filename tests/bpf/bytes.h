@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Numbers in network byte order where they stand in a packet, and the sum over them (RFC 1071). */
+#ifndef WARREN_TEST_BYTES_H
+#define WARREN_TEST_BYTES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+static inline unsigned read16(const uint8_t *at)
+{
+	return at[0] << 8 | at[1];
+}
+
+static inline void put16(uint8_t *at, unsigned v)
+{
+	at[0] = (uint8_t)(v >> 8);
+	at[1] = (uint8_t)v;
+}
+
+static inline void put32(uint8_t *at, uint32_t v)
+{
+	put16(at, v >> 16);
+	put16(at + 2, v);
+}
+
+/* Goes on from `sum`. 0xffff over what holds its own, right sum. */
+static inline uint16_t sum16(uint32_t sum, const uint8_t *at, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		sum += i % 2 ? at[i] : (uint32_t)at[i] << 8;
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	return sum;
+}
+
+#endif

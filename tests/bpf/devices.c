@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "devices.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <net/if.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "layers.h"
+
+static struct {
+	int fd[DEVICES]; /* [NO_DEVICE]: the host's */
+	uint32_t ifindex[DEVICES];
+} nets = { .fd = { -1, -1, -1, -1, -1 } };
+
+static const char *const device_names[DEVICES] = { NULL, "wra", "wrb", "uplink", "warren0" };
+
+static void write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, text, strlen(text)) < 0)
+		fail_msg("%s: %m", path);
+	close(fd);
+}
+
+void shell(const char *fmt, ...)
+{
+	char cmd[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(cmd, sizeof(cmd), fmt, ap);
+	va_end(ap);
+	if (system(cmd))
+		fail_msg("failed: %s", cmd);
+}
+
+/* A new network namespace becomes the current one, in which no device speaks unasked. */
+static int netns_new(void)
+{
+	int fd;
+
+	if (unshare(CLONE_NEWNET))
+		fail_msg("unshare: %m");
+	write_file("/proc/sys/net/ipv6/conf/default/addr_gen_mode", "1");
+	fd = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		fail_msg("/proc/thread-self/ns/net: %m");
+	return fd;
+}
+
+static void device_make(enum device d)
+{
+	static const char host_mac[] = "02:57:52:00:00:01";
+	static const enum mac peer_macs[DEVICES] = { [DEVICE_A] = MAC_A, [DEVICE_B] = MAC_B, [DEVICE_UPLINK] = MAC_OTHER,
+						    [DEVICE_WARREN0] = MAC_OTHER };
+	const uint8_t *mac = mac_address(peer_macs[d]);
+	const char *name = device_names[d];
+
+	shell("ip link add %s mtu 3000 address %s type veth peer name eth0 mtu 3000 netns /proc/%d/fd/%d", name, host_mac,
+	      getpid(), nets.fd[d]);
+	/* No multicast: the kernel would report its group memberships, some seconds later. */
+	shell("ip link set %s multicast off up", name);
+	if (d == DEVICE_WARREN0)
+		shell("ip link set %s arp off", name);
+	nets.ifindex[d] = if_nametoindex(name);
+	if (setns(nets.fd[d], CLONE_NEWNET))
+		fail_msg("setns: %m");
+	shell("ip link set eth0 address %02x:%02x:%02x:%02x:%02x:%02x multicast off up", mac[0], mac[1], mac[2], mac[3],
+	      mac[4], mac[5]);
+	if (setns(nets.fd[NO_DEVICE], CLONE_NEWNET))
+		fail_msg("setns: %m");
+}
+
+void devices_make(void)
+{
+	for (int d = DEVICES - 1; d >= 0; d--)
+		nets.fd[d] = netns_new();
+	for (int d = DEVICE_A; d < DEVICES; d++)
+		device_make(d);
+	/* After that, so that no device joins the routers' group and reports it. */
+	write_file("/proc/sys/net/ipv6/conf/all/forwarding", "1");
+	write_file("/proc/sys/net/ipv4/ip_forward", "1");
+	shell("ip link set lo up; ip addr add 10.88.0.1/32 dev lo; ip -6 addr add fd88::1/128 dev lo nodad");
+	shell("ip route add default dev uplink; ip -6 route add default dev uplink");
+}
+
+void devices_close(void)
+{
+	for (int d = 0; d < DEVICES; d++)
+		close(nets.fd[d]);
+}
+
+uint32_t device_ifindex(enum device device)
+{
+	return nets.ifindex[device];
+}
+
+int device_netns(enum device device)
+{
+	return nets.fd[device];
+}
+
+const char *device_name(enum device device)
+{
+	return device_names[device];
+}

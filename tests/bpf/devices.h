@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A host, and what is behind each of its devices: network namespaces with veth pairs, which end with the process. */
+#ifndef WARREN_TEST_DEVICES_H
+#define WARREN_TEST_DEVICES_H
+
+#include <stdint.h>
+
+/* Host-side devices; their other ends are `eth0` in namespaces of their own. NO_DEVICE: the host itself. */
+enum device { NO_DEVICE, DEVICE_A, DEVICE_B, DEVICE_UPLINK, DEVICE_WARREN0, DEVICES };
+
+/* The host's namespace becomes the current one. */
+void devices_make(void);
+void devices_close(void);
+uint32_t device_ifindex(enum device device);
+int device_netns(enum device device); /* fd of the namespace of its other end; NO_DEVICE: the host's */
+const char *device_name(enum device device);
+/* Runs a command line; a test fails if it does. */
+void shell(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+#endif

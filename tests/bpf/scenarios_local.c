@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Flows between A, B, their host and the world. */
+#include <netinet/in.h>
+
+#include "scenario.h"
+
+
+#define SYN_TO_B IP(), TCP(.flags = SYN)
+#define SYNACK_TO_A IP(), TCP(.flags = SYN | ACK, .sport = 80, .dport = 40000)
+#define ACK_TO_B IP(), TCP()
+#define ACK_TO_A IP(), TCP(.sport = 80, .dport = 40000)
+#define TCP_TO_B(...) IP(), TCP(__VA_ARGS__)
+#define TCP_TO_A(...) IP(), TCP(.sport = 80, .dport = 40000, __VA_ARGS__)
+#define UDP_TO_B IP(), UDP()
+#define UDP_TO_A IP(), UDP(.sport = 53, .dport = 40000)
+#define HANDSHAKE SENDS(A, TO_ENDPOINT, SYN_TO_B), SENDS(B, TO_ENDPOINT, SYNACK_TO_A), SENDS(A, TO_ENDPOINT, ACK_TO_B)
+
+const struct scenario scenarios_local[] = {
+	/* --- TCP --- */
+	{ "tcp from the first packet to the last", .a = CLIENT, .b = SERVER, .steps = {
+		SENDS(A, TO_ENDPOINT, SYN_TO_B),
+		DO(flows_are, X(0), Y(1)), DO(flags_are, X(0)), DO(lives, X(WR_CT_LIFE_TCP_NEW)),
+		DO(is_between, X(DEVICE_A), Y(DEVICE_B)), DO(rules_are, X(RULE), Y(RULE)),
+		SENDS(B, TO_ENDPOINT, SYNACK_TO_A),
+		DO(flows_are, X(1), Y(0)), DO(flags_are, X(WR_CT_ANSWERED)), DO(lives, X(WR_CT_LIFE_TCP)),
+		DO(owns, X(DEVICE_A), Y(1)), DO(owns, X(DEVICE_B), Y(0)),
+		SENDS(A, TO_ENDPOINT, ACK_TO_B),
+		SENDS(A, TO_ENDPOINT, TCP_TO_B(.flags = FIN | ACK)),
+		DO(flags_are, X(WR_CT_ANSWERED | WR_CT_FIN_INITIATOR)), DO(lives, X(WR_CT_LIFE_TCP)),
+		SENDS(B, TO_ENDPOINT, TCP_TO_A(.flags = FIN | ACK)),
+		DO(flags_are, X(WR_CT_ANSWERED | WR_CT_FIN_INITIATOR | WR_CT_FIN_RESPONDER)),
+		DO(lives, X(WR_CT_LIFE_TCP_CLOSING)),
+		SENDS(A, TO_ENDPOINT, ACK_TO_B), DO(lives, X(WR_CT_LIFE_TCP_CLOSING)),
+		DO(counted, X(WR_CT_STAT_CREATED), Y(1)), DO(counted, X(WR_CT_STAT_ANSWERED), Y(1)) } },
+	{ "a new connection in the place of one that has ended", .a = CLIENT, .b = SERVER, .steps = {
+		HANDSHAKE, SENDS(A, TO_ENDPOINT, TCP_TO_B(.flags = FIN | ACK)), SENDS(B, TO_ENDPOINT, TCP_TO_A(.flags = FIN | ACK)),
+		SENDS(A, TO_ENDPOINT, SYN_TO_B),
+		DO(flows_are, X(0), Y(1)), DO(flags_are, X(0)), DO(owns, X(DEVICE_A), Y(0)),
+		SENDS(B, TO_ENDPOINT, SYNACK_TO_A), DO(flows_are, X(1), Y(0)), DO(owns, X(DEVICE_A), Y(1)) } },
+	{ "a repeated syn changes nothing", .a = CLIENT, .b = SERVER, .steps = {
+		HANDSHAKE, SENDS(A, TO_ENDPOINT, SYN_TO_B), DO(flows_are, X(1), Y(0)), DO(counted, X(WR_CT_STAT_CREATED), Y(1)) } },
+	{ "a reset that is believed", .a = CLIENT, .b = SERVER, .steps = {
+		HANDSHAKE, SENDS(B, TO_ENDPOINT, TCP_TO_A(.flags = RST)),
+		DO(flags_are, X(WR_CT_ANSWERED | WR_CT_RESET)), DO(lives, X(WR_CT_LIFE_TCP_CLOSING)),
+		SENDS(A, TO_ENDPOINT, SYN_TO_B), DO(flags_are, X(0)), DO(flows_are, X(0), Y(1)) } },
+	{ "a reset that is not believed", .a = CLIENT, .b = SERVER, .steps = {
+		HANDSHAKE, SENDS(A, TO_ENDPOINT, TCP_TO_B(.flags = RST | ACK)), DO(lives, X(WR_CT_LIFE_TCP_CLOSING)),
+		SENDS(B, TO_ENDPOINT, ACK_TO_A), DO(flags_are, X(WR_CT_ANSWERED)), DO(lives, X(WR_CT_LIFE_TCP)) } },
+	{ "a refused connection is none", .a = CLIENT, .b = SERVER, .steps = {
+		SENDS(A, TO_ENDPOINT, SYN_TO_B), SENDS(B, TO_ENDPOINT, TCP_TO_A(.flags = RST | ACK)),
+		DO(flows_are, X(0), Y(1)), DO(flags_are, X(WR_CT_RESET)) } },
+	{ "in the middle of nothing, isolated", .a = CLIENT, .b = SERVER, .steps = {
+		SENDS(A, NO_CONNECTION, ACK_TO_B), SENDS(A, NO_CONNECTION, TCP_TO_B(.flags = SYN | ACK)),
+		SENDS(A, NO_CONNECTION, TCP_TO_B(.flags = FIN)), SENDS(A, NO_CONNECTION, TCP_TO_B(.flags = RST)),
+		SENDS(A, NO_CONNECTION, TCP_TO_B(.flags = SYN | FIN)), SENDS(A, NO_CONNECTION, TCP_TO_B(.flags = V(0))),
+		DO(flows_are, X(0), Y(0)) } },
+	{ "in the middle of nothing, one side isolated", .b = INGRESS, .steps = {
+		SENDS(A, NO_CONNECTION, ACK_TO_B), SENDS(B, NO_CONNECTION, ACK_TO_A), DO(flows_are, X(0), Y(0)) } },
+	{ "in the middle of something, nobody isolated", .steps = {
+		SENDS(A, TO_ENDPOINT, ACK_TO_B), DO(flows_are, X(0), Y(1)), SENDS(B, TO_ENDPOINT, ACK_TO_A),
+		DO(flows_are, X(1), Y(0)), DO(lives, X(WR_CT_LIFE_TCP)) } },
+	{ "too late", .a = CLIENT, .b = SERVER, .steps = {
+		HANDSHAKE, DO(pass_seconds, X(7000)), SENDS(A, TO_ENDPOINT, ACK_TO_B), DO(lives, X(WR_CT_LIFE_TCP)),
+		DO(pass_seconds, X(8000)), SENDS(A, NO_CONNECTION, ACK_TO_B), SENDS(B, NO_CONNECTION, ACK_TO_A),
+		SENDS(A, TO_ENDPOINT, SYN_TO_B), DO(flows_are, X(0), Y(1)), DO(owns, X(DEVICE_A), Y(0)) } },
+
+	/* --- the answering side --- */
+	{ "the responder may answer and not begin", .a = CLIENT, .b = SERVER, .steps = {
+		HANDSHAKE, SENDS(B, EGRESS_DENIED, IP(), TCP(.flags = SYN, .sport = 80, .dport = 40000)),
+		DO(flows_are, X(1), Y(0)), SENDS(A, TO_ENDPOINT, ACK_TO_B), SENDS(B, TO_ENDPOINT, ACK_TO_A),
+		SENDS(B, EGRESS_DENIED, IP(), TCP(.flags = SYN, .sport = 81, .dport = 40000)) } },
+	{ "a responder that may begin takes over", .a = OPEN, .b = OPEN, .steps = {
+		HANDSHAKE, DO(is_between, X(DEVICE_A), Y(DEVICE_B)),
+		SENDS(B, TO_ENDPOINT, IP(), TCP(.flags = SYN, .sport = 80, .dport = 40000)),
+		DO(is_between, X(DEVICE_B), Y(DEVICE_A)), DO(flows_are, X(0), Y(1)), DO(owns, X(DEVICE_A), Y(0)) } },
+	{ "a denial is not opened from the other side", .a = CLIENT, .steps = {
+		SENDS(A, EGRESS_DENIED, TCP_TO_B(.flags = SYN, .dport = 81)),
+		DO(flags_are, X(WR_CT_DENIED_EGRESS)), DO(lives, X(WR_CT_LIFE_DENIED)),
+		SENDS(B, EGRESS_DENIED, IP(), TCP(.flags = SYN | ACK, .sport = 81, .dport = 40000)),
+		SENDS(B, EGRESS_DENIED, IP(), TCP(.sport = 81, .dport = 40000)),
+		SENDS(A, EGRESS_DENIED, TCP_TO_B(.dport = 81)), DO(counted, X(WR_CT_STAT_CREATED), Y(1)),
+		DO(pass_seconds, X(10)), SENDS(B, NO_CONNECTION, IP(), TCP(.flags = SYN | ACK, .sport = 81, .dport = 40000)) } },
+	{ "nor is one of udp", .a = CLIENT, .steps = {
+		SENDS(A, EGRESS_DENIED, IP(), UDP(.dport = 54)), SENDS(B, EGRESS_DENIED, IP(), UDP(.sport = 54, .dport = 40000)),
+		DO(flows_are, X(0), Y(1)), DO(pass_seconds, X(10)),
+		SENDS(B, INGRESS_DENIED, IP(), UDP(.sport = 54, .dport = 40000)), DO(is_between, X(DEVICE_B), Y(DEVICE_A)) } },
+	{ "denied by the receiver", .b = SERVER, .steps = {
+		SENDS(A, INGRESS_DENIED, TCP_TO_B(.flags = SYN, .dport = 81)), DO(flags_are, X(WR_CT_DENIED_INGRESS)),
+		DO(rules_are, X(WR_RULE_NOT_ISOLATED), Y(WR_RULE_NONE)) } },
+	{ "denied by both", .a = CLOSED, .b = CLOSED, .steps = {
+		SENDS(A, EGRESS_DENIED, SYN_TO_B), DO(flags_are, X(WR_CT_DENIED_EGRESS | WR_CT_DENIED_INGRESS)) } },
+	{ "only a syn has a denial judged again", .a = CLIENT, .steps = {
+		SENDS(A, EGRESS_DENIED, TCP_TO_B(.flags = SYN, .dport = 81)), DO(allow_port, X(CLIENT), Y(81)),
+		SENDS(A, EGRESS_DENIED, TCP_TO_B(.dport = 81)), SENDS(A, TO_ENDPOINT, TCP_TO_B(.flags = SYN, .dport = 81)),
+		DO(flags_are, X(0)), SENDS(B, TO_ENDPOINT, IP(), TCP(.flags = SYN | ACK, .sport = 81, .dport = 40000)) } },
+
+	/* --- the policy changes --- */
+	{ "a deny cuts a live connection, an allow revives it", .a = CLIENT, .b = SERVER, .steps = {
+		HANDSHAKE, DO(set_class, X(DEVICE_A), Y(CLOSED)), SENDS(A, EGRESS_DENIED, ACK_TO_B),
+		DO(flows_are, X(1), Y(0)), DO(flags_are, X(WR_CT_ANSWERED | WR_CT_DENIED_EGRESS)), DO(owns, X(DEVICE_A), Y(1)),
+		DO(lives, X(WR_CT_LIFE_DENIED)), SENDS(B, EGRESS_DENIED, ACK_TO_A),
+		DO(counted, X(WR_CT_STAT_REJUDGED), Y(1)), DO(set_class, X(DEVICE_A), Y(CLIENT)),
+		SENDS(B, TO_ENDPOINT, ACK_TO_A), DO(flags_are, X(WR_CT_ANSWERED)), DO(lives, X(WR_CT_LIFE_TCP)),
+		SENDS(A, TO_ENDPOINT, ACK_TO_B), DO(counted, X(WR_CT_STAT_REJUDGED), Y(2)) } },
+	{ "a deny at the receiver, seen from the sender and from the receiver", .a = CLIENT, .b = SERVER, .steps = {
+		HANDSHAKE, DO(set_class, X(DEVICE_B), Y(CLOSED)), SENDS(B, INGRESS_DENIED, ACK_TO_A),
+		SENDS(A, INGRESS_DENIED, ACK_TO_B), DO(flags_are, X(WR_CT_ANSWERED | WR_CT_DENIED_INGRESS)) } },
+	{ "what is still allowed goes on", .a = CLIENT, .b = SERVER, .steps = {
+		HANDSHAKE, DO(set_class, X(DEVICE_A), Y(CLIENT)), SENDS(B, TO_ENDPOINT, ACK_TO_A),
+		DO(set_class, X(DEVICE_B), Y(SERVER)), SENDS(A, TO_ENDPOINT, ACK_TO_B), DO(flows_are, X(1), Y(0)),
+		DO(is_between, X(DEVICE_A), Y(DEVICE_B)), DO(owns, X(DEVICE_A), Y(1)),
+		DO(counted, X(WR_CT_STAT_REJUDGED), Y(2)) } },
+	{ "judged again in the initiator's direction, whoever sends", .a = CLIENT, .b = SERVER, .steps = {
+		HANDSHAKE, DO(set_class, X(DEVICE_A), Y(CLIENT)), DO(set_class, X(DEVICE_B), Y(SERVER)),
+		SENDS(B, TO_ENDPOINT, ACK_TO_A), DO(rules_are, X(RULE), Y(RULE)) } },
+	{ "an answer under a new policy", .a = CLIENT, .b = SERVER, .steps = {
+		SENDS(A, TO_ENDPOINT, UDP_TO_B), DO(set_class, X(DEVICE_A), Y(CLIENT)), SENDS(B, TO_ENDPOINT, UDP_TO_A),
+		DO(flows_are, X(1), Y(0)), DO(owns, X(DEVICE_A), Y(1)), DO(is_between, X(DEVICE_A), Y(DEVICE_B)) } },
+	{ "an answer under a policy that denies", .a = CLIENT, .b = SERVER, .steps = {
+		SENDS(A, TO_ENDPOINT, UDP_TO_B), DO(set_class, X(DEVICE_A), Y(CLOSED)), SENDS(B, EGRESS_DENIED, UDP_TO_A),
+		DO(flows_are, X(0), Y(1)), DO(owns, X(DEVICE_A), Y(0)) } },
+	{ "a fin under a new policy counts", .a = CLIENT, .b = SERVER, .steps = {
+		HANDSHAKE, DO(set_class, X(DEVICE_A), Y(CLIENT)), SENDS(A, TO_ENDPOINT, TCP_TO_B(.flags = FIN | ACK)),
+		DO(flags_are, X(WR_CT_ANSWERED | WR_CT_FIN_INITIATOR)) } },
+	{ "a syn from the other side does not revive what was denied", .steps = {
+		HANDSHAKE, DO(set_class, X(DEVICE_A), Y(HOST_ONLY)), SENDS(A, EGRESS_DENIED, ACK_TO_B),
+		SENDS(B, TO_ENDPOINT, TCP_TO_A(.flags = SYN)), SENDS(A, NO_CONNECTION, ACK_TO_B),
+		SENDS(A, TO_ENDPOINT, TCP_TO_B(.flags = SYN | ACK)), SENDS(A, TO_ENDPOINT, ACK_TO_B) } },
+	{ "quarantine cuts", .a = CLIENT, .b = SERVER, .steps = {
+		HANDSHAKE, DO(set_class, X(DEVICE_B), Y(WR_CLASS_QUARANTINE)), SENDS(A, QUARANTINE, ACK_TO_B),
+		SENDS(B, QUARANTINE, ACK_TO_A) } },
+	{ "the receiver becomes somebody else", .a = CLIENT, .b = SERVER, .steps = {
+		HANDSHAKE, DO(set_identity, X(DEVICE_B), Y(0xddd)), SENDS(A, EGRESS_DENIED, ACK_TO_B),
+		DO(set_identity, X(DEVICE_B), Y(0xbbb)), SENDS(A, TO_ENDPOINT, ACK_TO_B) } },
+	{ "the sender becomes somebody else", .a = CLIENT, .b = SERVER, .steps = {
+		HANDSHAKE, DO(set_identity, X(DEVICE_A), Y(0xddd)), SENDS(B, INGRESS_DENIED, ACK_TO_A) } },
+	{ "the sender becomes somebody else, and sends", .a = CLIENT, .b = SERVER, .steps = {
+		HANDSHAKE, DO(set_identity, X(DEVICE_A), Y(0xddd)), SENDS(A, INGRESS_DENIED, ACK_TO_B) } },
+	{ "a half-written class", .a = CLIENT, .b = CLIENT + 1000, .steps = {
+		SENDS(A, INGRESS_DENIED, SYN_TO_B), DO(rules_are, X(RULE), Y(WR_RULE_NO_CLASS)) } },
+
+	/* --- whose addresses --- */
+	{ "another pod gets the address", .a = CLIENT, .b = SERVER, .steps = {
+		HANDSHAKE, DO(replace_pod, X(DEVICE_B), Y(DEVICE_UPLINK)), SENDS(A, NO_CONNECTION, ACK_TO_B),
+		{ .program = FROM_POD, .on = DEVICE_UPLINK, .reason = WR_REASON_NO_CONNECTION, .in = { ETH(), ACK_TO_A } },
+		SENDS(A, TO_ENDPOINT, SYN_TO_B), DO(is_between, X(DEVICE_A), Y(DEVICE_UPLINK)), DO(owns, X(DEVICE_A), Y(0)) } },
+	{ "another pod gets the sender's address", .a = CLIENT, .b = SERVER, .steps = {
+		HANDSHAKE, DO(replace_pod, X(DEVICE_A), Y(DEVICE_UPLINK)), SENDS(B, NO_CONNECTION, ACK_TO_A),
+		DO(flows_are, X(1), Y(0)) } },
+	{ "another pod gets the address of one that has another now", .a = CLIENT, .b = SERVER, .steps = {
+		HANDSHAKE, DO(replace_pod, X(DEVICE_B), Y(DEVICE_UPLINK)), DO(readdress_pod, X(DEVICE_B), Y(WORLD_NEAR)),
+		DO(set_class, X(DEVICE_B), Y(SERVER)), SENDS(A, NO_CONNECTION, ACK_TO_B), SENDS(A, TO_ENDPOINT, SYN_TO_B),
+		DO(is_between, X(DEVICE_A), Y(DEVICE_UPLINK)) } },
+	{ "a pod comes to where there was none", .steps = {
+		DO(remove_pod, X(DEVICE_B)), SENDS(A, TO_STACK, UDP_TO_B), DO(is_between, X(DEVICE_A), Y(NO_DEVICE)),
+		DO(restore_pod, X(DEVICE_B)), SENDS(A, TO_ENDPOINT, UDP_TO_B), DO(is_between, X(DEVICE_A), Y(DEVICE_B)) } },
+	{ "a pod goes", .steps = {
+		SENDS(A, TO_ENDPOINT, UDP_TO_B), SENDS(B, TO_ENDPOINT, UDP_TO_A), DO(remove_pod, X(DEVICE_B)),
+		SENDS(A, TO_STACK, UDP_TO_B), DO(is_between, X(DEVICE_A), Y(NO_DEVICE)), DO(owns, X(DEVICE_A), Y(0)) } },
+
+	/* --- leases: what goes by conntrack for a second --- */
+	{ "a lease is for one flow", .a = CLIENT, .b = SERVER, .steps = {
+		SENDS(A, TO_ENDPOINT, UDP_TO_B), SENDS(A, TO_ENDPOINT, UDP_TO_B), SENDS(A, TO_ENDPOINT, UDP_TO_B),
+		SENDS(A, EGRESS_DENIED, IP(), UDP(.dport = 54)), SENDS(A, EGRESS_DENIED, IP(), SCTP(.dport = 53)),
+		DO(guess_wrongly, X(HOST), Y(DEVICE_B)), SENDS(A, EGRESS_DENIED, IP(.dst = HOST), UDP()) } },
+	{ "a denial ends a lease, and has none", .a = CLIENT, .b = SERVER, .steps = {
+		SENDS(A, TO_ENDPOINT, UDP_TO_B), SENDS(A, TO_ENDPOINT, UDP_TO_B), SENDS(A, TO_ENDPOINT, UDP_TO_B),
+		DO(set_class, X(DEVICE_B), Y(CLOSED)), SENDS(A, INGRESS_DENIED, UDP_TO_B), SENDS(A, INGRESS_DENIED, UDP_TO_B),
+		SENDS(A, INGRESS_DENIED, UDP_TO_B) } },
+
+	/* --- other protocols --- */
+	{ "udp", .a = CLIENT, .b = SERVER, .steps = {
+		SENDS(A, TO_ENDPOINT, UDP_TO_B), DO(lives, X(WR_CT_LIFE_OTHER_NEW)), SENDS(B, TO_ENDPOINT, UDP_TO_A),
+		DO(flows_are, X(1), Y(0)), DO(lives, X(WR_CT_LIFE_OTHER)), DO(pass_seconds, X(100)),
+		SENDS(B, TO_ENDPOINT, UDP_TO_A), DO(lives, X(WR_CT_LIFE_OTHER)),
+		DO(pass_seconds, X(120)), SENDS(B, EGRESS_DENIED, UDP_TO_A) } },
+	{ "sctp", .a = CLIENT, .b = SERVER, .steps = {
+		SENDS(A, TO_ENDPOINT, IP(), SCTP()), DO(lives, X(WR_CT_LIFE_OTHER_NEW)), DO(rules_are, X(RULE + 2), Y(RULE + 2)),
+		SENDS(B, TO_ENDPOINT, IP(), SCTP(.sport = 5000, .dport = 40000)), DO(flows_are, X(1), Y(0)),
+		DO(lives, X(WR_CT_LIFE_SCTP)), SENDS(A, EGRESS_DENIED, IP(), SCTP(.dport = 5001)) } },
+	{ "a protocol without ports", .a = OPEN, .b = OPEN, .steps = {
+		SENDS(A, TO_ENDPOINT, IP(), RAW(.proto = 47, .n = 4)), DO(lives, X(WR_CT_LIFE_OTHER_NEW)),
+		SENDS(B, TO_ENDPOINT, IP(), RAW(.proto = 47, .n = 4)), DO(flows_are, X(1), Y(0)), DO(lives, X(WR_CT_LIFE_OTHER)),
+		DO(counted, X(WR_CT_STAT_CREATED), Y(1)) } },
+	{ "a protocol without ports needs a rule without ports", .a = CLIENT, .steps = {
+		SENDS(A, EGRESS_DENIED, IP(), RAW(.proto = 47, .n = 4)) } },
+	{ "an echo", .a = OPEN, .b = SERVER, .steps = {
+		DO(set_class, X(DEVICE_B), Y(OPEN)), SENDS(A, TO_ENDPOINT, IP(), ICMP()), DO(set_class, X(DEVICE_B), Y(OPEN)),
+		SENDS(B, TO_ENDPOINT, IP(), ICMP(.type = ECHO_REPLY)), DO(flows_are, X(1), Y(0)), DO(lives, X(WR_CT_LIFE_OTHER)),
+		SENDS(A, TO_ENDPOINT, IP(), ICMP()), SENDS(B, TO_ENDPOINT, IP(), ICMP()), DO(flows_are, X(1), Y(1)) } },
+	{ "an echo needs a rule without ports", .a = CLIENT, .b = SERVER, .steps = {
+		SENDS(A, EGRESS_DENIED, IP(), ICMP()), SENDS(B, EGRESS_DENIED, IP(), ICMP(.type = ECHO_REPLY)) } },
+	{ "an answer that nobody asked for", .a = OPEN, .b = OPEN, .steps = {
+		SENDS(B, NO_CONNECTION, IP(), ICMP(.type = ECHO_REPLY)), DO(flows_are, X(0), Y(0)) } },
+	{ "an echo request is no answer", .b = HOST_ONLY, .steps = {
+		SENDS(A, TO_ENDPOINT, IP(), ICMP(.id = 0xffff0001u)), SENDS(B, EGRESS_DENIED, IP(), ICMP(.id = 0xffff0001u)),
+		DO(is_between, X(DEVICE_A), Y(DEVICE_B)),
+		SENDS(B, TO_ENDPOINT, IP(), ICMP(.type = ECHO_REPLY, .id = 0xffff0001u)), DO(flows_are, X(1), Y(0)) } },
+
+	/* --- ICMP errors --- */
+	{ "an error about a live flow", .a = CLIENT, .b = SERVER, .steps = {
+		SENDS(A, TO_ENDPOINT, UDP_TO_B), DO(flags_are, X(0)),
+		SENDS(B, TO_ENDPOINT, IP(), ICMP(.type = UNREACHABLE), IP(.src = POD_A, .dst = POD_B), UDP()),
+		DO(flags_are, X(0)), DO(flows_are, X(0), Y(1)), DO(pass_seconds, X(20)),
+		GETS(A, NO_DEVICE, DELIVERED, IP(.src = HOST), ICMP(.type = TOO_BIG), IP(.src = POD_A, .dst = POD_B), UDP()),
+		GETS(A, DEVICE_UPLINK, DELIVERED, IP(), ICMP(.type = TOO_BIG), IP(.src = POD_A, .dst = POD_B), UDP()),
+		GETS(B, NO_DEVICE, ICMP_ERROR, IP(.src = HOST), ICMP(.type = TOO_BIG), IP(.src = POD_A, .dst = POD_B), UDP()),
+		DO(lives, X(WR_CT_LIFE_OTHER_NEW - WR_CT_SECONDS(20))), DO(pass_seconds, X(10)),
+		SENDS(B, ICMP_ERROR, IP(), ICMP(.type = UNREACHABLE), IP(.src = POD_A, .dst = POD_B), UDP()) } },
+	{ "an error about a denied flow", .a = CLIENT, .steps = {
+		SENDS(A, EGRESS_DENIED, IP(), UDP(.dport = 54)),
+		SENDS(B, ICMP_ERROR, IP(), ICMP(.type = UNREACHABLE), IP(.src = POD_A, .dst = POD_B), UDP(.dport = 54)) } },
+	{ "an error about a flow that is denied by now", .a = CLIENT, .b = SERVER, .steps = {
+		SENDS(A, TO_ENDPOINT, UDP_TO_B), DO(set_class, X(DEVICE_A), Y(CLOSED)),
+		SENDS(B, ICMP_ERROR, IP(), ICMP(.type = UNREACHABLE), IP(.src = POD_A, .dst = POD_B), UDP()),
+		DO(flags_are, X(0)), DO(counted, X(WR_CT_STAT_REJUDGED), Y(0)) } },
+	{ "time exceeded", .a = CLIENT, .b = SERVER, .steps = {
+		SENDS(A, HOP_LIMIT, IP(.ttl = 1), UDP()),
+		GETS(A, NO_DEVICE, DELIVERED, IP(.src = HOST), ICMP(.type = EXCEEDED), IP(.src = POD_A, .dst = POD_B), UDP()) } },
+
+	/* --- fragments --- */
+	{ "later fragments only follow", .a = CLIENT, .b = SERVER, .steps = {
+		SENDS(A, TO_ENDPOINT, IP(), FRAG(.more = 1), UDP(.n = 8, .len = 100)), DO(pass_seconds, X(20)),
+		SENDS(A, TO_ENDPOINT, IP(), FRAG(.off = 16, .more = 1), RAW(.proto = IPPROTO_UDP, .n = 8)),
+		DO(lives, X(WR_CT_LIFE_OTHER_NEW - WR_CT_SECONDS(20))), DO(set_class, X(DEVICE_A), Y(CLOSED)),
+		SENDS(A, EGRESS_DENIED, IP(), FRAG(.off = 24, .more = 1), RAW(.proto = IPPROTO_UDP, .n = 8)), DO(flags_are, X(0)),
+		DO(set_class, X(DEVICE_A), Y(CLIENT)), DO(pass_seconds, X(10)),
+		SENDS(A, FRAGMENT, IP(), FRAG(.off = 32, .more = 1), RAW(.proto = IPPROTO_UDP, .n = 8)), DO(flows_are, X(0), Y(1)) } },
+	{ "fragments of a denied flow", .a = CLOSED, .steps = {
+		SENDS(A, EGRESS_DENIED, IP(), FRAG(.more = 1), UDP(.n = 8, .len = 24)),
+		SENDS(A, EGRESS_DENIED, IP(), FRAG(.off = 16), RAW(.proto = IPPROTO_UDP, .n = 8)) } },
+	{ "fragments of an echo", .a = OPEN, .b = OPEN, .steps = {
+		SENDS(A, TO_ENDPOINT, IP(), FRAG(.more = 1), ICMP(.n = 8)),
+		SENDS(A, TO_ENDPOINT, IP(), FRAG(.off = 16), RAW(.proto = IPPROTO_ICMP, .n = 8)) }, .family = V4 },
+
+	/* --- host and world --- */
+	{ "the own node's host may begin, and is answered", .a = CLOSED, .steps = {
+		GETS(A, NO_DEVICE, DELIVERED, IP(.src = HOST), TCP(.flags = SYN)), DO(flags_are, X(WR_CT_VIA_STACK)),
+		DO(is_between, X(NO_DEVICE), Y(DEVICE_A)), DO(rules_are, X(0), Y(WR_RULE_OWN_NODE)),
+		SENDS(A, TO_STACK, IP(.dst = HOST), TCP(.flags = SYN | ACK, .sport = 80, .dport = 40000)),
+		DO(flows_are, X(1), Y(0)), DO(owns, X(DEVICE_A), Y(1)),
+		SENDS(A, EGRESS_DENIED, IP(.dst = HOST), TCP(.flags = SYN, .sport = 80, .dport = 40000)),
+		GETS(A, NO_DEVICE, DELIVERED, IP(.src = HOST), TCP()) } },
+	{ "a pod is judged on its way to its node", .a = CLOSED, .steps = {
+		SENDS(A, EGRESS_DENIED, IP(.dst = HOST), TCP(.flags = SYN)), DO(rules_are, X(WR_RULE_NONE), Y(0)) } },
+	{ "a block that holds the node's address", .a = HOST_ONLY, .steps = {
+		SENDS(A, TO_STACK, IP(.dst = HOST), TCP(.flags = SYN)), DO(rules_are, X(RULE + 4), Y(0)), DO(flags_are, X(0)),
+		GETS(A, NO_DEVICE, DELIVERED, IP(.src = HOST), TCP(.flags = SYN | ACK, .sport = 80, .dport = 40000)),
+		DO(flows_are, X(1), Y(0)), SENDS(A, EGRESS_DENIED, IP(.dst = WORLD), TCP(.flags = SYN)) } },
+	{ "the world", .a = SERVER, .steps = {
+		GETS(A, DEVICE_UPLINK, INGRESS_DENIED, IP(), TCP(.flags = SYN)), DO(flags_are, X(WR_CT_VIA_STACK | WR_CT_DENIED_INGRESS)),
+		SENDS(A, INGRESS_DENIED, IP(.dst = WORLD), TCP(.flags = SYN | ACK, .sport = 80, .dport = 40000)) } },
+	{ "the world answers", .a = OPEN, .steps = {
+		SENDS(A, TO_STACK, IP(.dst = WORLD), TCP(.flags = SYN)),
+		GETS(A, DEVICE_UPLINK, DELIVERED, IP(), TCP(.flags = SYN | ACK, .sport = 80, .dport = 40000)),
+		DO(flows_are, X(1), Y(0)), DO(set_class, X(DEVICE_A), Y(CLOSED)),
+		GETS(A, DEVICE_UPLINK, EGRESS_DENIED, IP(), TCP(.sport = 80, .dport = 40000)) } },
+	{ "a quarantined pod answers its host, and picks up what it said", .steps = {
+		DO(set_class, X(DEVICE_A), Y(WR_CLASS_QUARANTINE)), GETS(A, NO_DEVICE, DELIVERED, IP(.src = HOST), UDP()),
+		SENDS(A, TO_STACK, IP(.dst = HOST), UDP(.sport = 53, .dport = 40000)),
+		SENDS(A, TO_STACK, IP(.dst = HOST), TCP()), GETS(A, DEVICE_UPLINK, QUARANTINE, IP(), TCP()) } },
+	{ "the world in the host's place", .a = CLOSED, .steps = {
+		GETS(A, NO_DEVICE, DELIVERED, IP(), UDP()), GETS(A, DEVICE_UPLINK, INGRESS_DENIED, IP(), UDP()),
+		GETS(A, NO_DEVICE, DELIVERED, IP(), UDP()), DO(flows_are, X(0), Y(1)) } },
+	{ "a pod in the host's place", .a = CLOSED, .steps = {
+		GETS(A, NO_DEVICE, DELIVERED, IP(.src = HOST), UDP()), GETS(A, DEVICE_B, INGRESS_DENIED, IP(.src = HOST), UDP()),
+		DO(is_between, X(NO_DEVICE), Y(DEVICE_A)), SENDS(A, TO_STACK, IP(.dst = HOST), UDP(.sport = 53, .dport = 40000)) } },
+
+	/* --- through the stack --- */
+	{ "a pod by the node's address: both entries, both ways", .steps = {
+		SENDS(A, TO_STACK, IP(.dst = HOST), TCP(.flags = SYN, .dport = 8080)),
+		GETS(B, DEVICE_A, DELIVERED, IP(.src = POD_A), TCP(.flags = SYN)), DO(flows_are, X(0), Y(2)),
+		SENDS(B, TO_STACK, SYNACK_TO_A), DO(flows_are, X(1), Y(1)),
+		GETS(A, DEVICE_B, DELIVERED, IP(.src = HOST), TCP(.flags = SYN | ACK, .sport = 8080, .dport = 40000)),
+		DO(flows_are, X(2), Y(0)), SENDS(A, TO_STACK, IP(.dst = HOST), TCP(.dport = 8080)),
+		GETS(B, DEVICE_A, DELIVERED, IP(.src = POD_A), TCP()), SENDS(B, TO_STACK, ACK_TO_A), SENDS(B, TO_STACK, ACK_TO_A) } },
+	{ "a pod by the node's address, masqueraded", .steps = {
+		SENDS(A, TO_STACK, IP(.dst = HOST), TCP(.flags = SYN, .dport = 8080)),
+		GETS(B, DEVICE_A, DELIVERED, IP(.src = HOST), TCP(.flags = SYN, .sport = 5555)),
+		SENDS(B, TO_STACK, IP(.dst = HOST), TCP(.flags = SYN | ACK, .sport = 80, .dport = 5555)), DO(flows_are, X(1), Y(1)) } },
+	{ "a pod that reaches itself by the node's address", .a = HOST_ONLY, .steps = {
+		SENDS(A, TO_STACK, IP(.dst = HOST), TCP(.flags = SYN, .dport = 8080)),
+		GETS(A, DEVICE_A, EGRESS_DENIED, IP(.src = HOST), TCP(.flags = SYN, .sport = 5555)),
+		DO(set_class, X(DEVICE_A), Y(OPEN)), GETS(A, DEVICE_A, DELIVERED, IP(.src = HOST), TCP(.flags = SYN, .sport = 5555)),
+		SENDS(A, TO_STACK, IP(.dst = HOST), TCP(.flags = SYN | ACK, .sport = 80, .dport = 5555)) } },
+	{ "what the stack has translated is judged again", .a = HOST_ONLY, .steps = {
+		SENDS(A, TO_STACK, IP(.dst = HOST), TCP(.flags = SYN, .dport = 8080)),
+		GETS(B, DEVICE_A, EGRESS_DENIED, IP(.src = POD_A), TCP(.flags = SYN)) } },
+	{ "out of quarantine by the node's address", .steps = {
+		DO(set_class, X(DEVICE_A), Y(WR_CLASS_QUARANTINE)),
+		SENDS(A, TO_STACK, IP(.dst = HOST), TCP(.flags = SYN, .dport = 8080)),
+		GETS(B, DEVICE_A, QUARANTINE, IP(.src = POD_A), TCP(.flags = SYN)),
+		GETS(B, DEVICE_A, QUARANTINE, IP(.src = HOST), TCP(.flags = SYN)) } },
+
+	/* --- room --- */
+	{ "a share of ct, and no more", .a = OPEN, .b = OPEN, .steps = {
+		DO(set_share, X(1)), SENDS(A, TO_ENDPOINT, UDP_TO_B), SENDS(B, TO_ENDPOINT, UDP_TO_A), DO(owns, X(DEVICE_A), Y(1)),
+		SENDS(A, TO_ENDPOINT, SYN_TO_B), SENDS(B, TO_ENDPOINT, SYNACK_TO_A), DO(flows_are, X(1), Y(1)),
+		DO(counted, X(WR_CT_STAT_OVER_SHARE), Y(1)), SENDS(A, TO_ENDPOINT, ACK_TO_B), SENDS(B, TO_ENDPOINT, ACK_TO_A),
+		DO(pass_seconds, X(121)), DO(sweep), DO(flows_are, X(0), Y(1)), DO(owns, X(DEVICE_A), Y(0)),
+		DO(lives, X(WR_CT_LIFE_TCP - WR_CT_SECONDS(121))), SENDS(B, TO_ENDPOINT, ACK_TO_A), DO(flows_are, X(1), Y(0)),
+		DO(counted, X(WR_CT_STAT_OVER_SHARE), Y(1)), DO(owns, X(DEVICE_A), Y(1)) } },
+	{ "the other endpoint's share is its own", .a = OPEN, .b = OPEN, .steps = {
+		DO(set_share, X(1)), SENDS(A, TO_ENDPOINT, UDP_TO_B), SENDS(B, TO_ENDPOINT, UDP_TO_A),
+		SENDS(B, TO_ENDPOINT, IP(), UDP(.sport = 1)), SENDS(A, TO_ENDPOINT, IP(), UDP(.sport = 53, .dport = 1)),
+		DO(flows_are, X(2), Y(0)), DO(owns, X(DEVICE_B), Y(1)) } },
+	{ "what is dead is swept", .a = CLIENT, .b = SERVER, .steps = {
+		HANDSHAKE, DO(sweep), DO(flows_are, X(1), Y(0)), DO(owns, X(DEVICE_A), Y(1)), DO(pass_seconds, X(8000)), DO(sweep),
+		DO(flows_are, X(0), Y(0)), DO(owns, X(DEVICE_A), Y(0)) } },
+	{ "what was denied is swept", .a = CLIENT, .b = SERVER, .steps = {
+		HANDSHAKE, DO(set_class, X(DEVICE_A), Y(CLOSED)), SENDS(A, EGRESS_DENIED, ACK_TO_B), DO(pass_seconds, X(10)),
+		DO(sweep), DO(flows_are, X(0), Y(0)), DO(owns, X(DEVICE_A), Y(0)) } },
+	{ "flows of a pod that has gone are swept", .a = CLIENT, .b = SERVER, .steps = {
+		HANDSHAKE, DO(remove_pod, X(DEVICE_B)), DO(sweep), DO(flows_are, X(0), Y(0)), DO(owns, X(DEVICE_A), Y(0)) } },
+	{ 0 },
+};

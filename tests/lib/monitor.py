@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""`warren monitor` in a node."""
+
+import json
+import os
+import select
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from netns import TIMEOUT
+
+
+class Monitor:
+    """`warren monitor --json`: its events as they come."""
+
+    def __init__(self, node, *args):
+        self.proc = node.popen("warren", "monitor", "--json", *args, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.pending = b""
+        line = self.proc.stderr.readline()
+        assert line.startswith(b"listening"), line
+
+    def next(self, timeout=TIMEOUT):
+        """The next event, or None if there is none in time."""
+        deadline = time.monotonic() + timeout
+        while b"\n" not in self.pending:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([self.proc.stdout], [], [], left)[0]:
+                return None
+            data = os.read(self.proc.stdout.fileno(), 65536)
+            assert data, f"warren monitor ended: {self.proc.stderr.read().decode()}"
+            self.pending += data
+        line, self.pending = self.pending.split(b"\n", 1)
+        event = json.loads(line)
+        return self.next(deadline - time.monotonic()) if self.is_noise(event) else event
+
+    @staticmethod
+    def is_noise(event):
+        """A kernel's own MLD report (see moved())."""
+        return event["headers"].get("destination") == "ff02::16" and event["headers"].get("source") == "::"
+
+    def wait(self, match, timeout=TIMEOUT):
+        """The first event for which match(event) holds; None if it never comes."""
+        deadline = time.monotonic() + timeout
+        while (left := deadline - time.monotonic()) > 0:
+            event = self.next(left)
+            if event and match(event):
+                return event
+        return None
+
+    def close(self):
+        # nsenter waits for the program itself, which is what is to end.
+        for child in Path(f"/proc/{self.proc.pid}/task/{self.proc.pid}/children").read_text().split():
+            os.kill(int(child), signal.SIGTERM)
+        self.proc.wait(TIMEOUT)
+        self.proc.stdout.close()
+        self.proc.stderr.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+class Drops(Monitor):
+    """Events of drops only."""
+
+    def __init__(self, node):
+        super().__init__(node, "--drops")
+
+    def drain(self):
+        """What has been told so far."""
+        events = []
+        while event := self.next(0.001):
+            events.append(event)
+        return events

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Traffic between two namespaces that goes on by itself while a test does something else."""
+
+import contextlib
+import select
+import socket
+import struct
+import threading
+import time
+
+from netns import TIMEOUT, wait_for
+
+
+class Worker(threading.Thread):
+    """A thread that calls turn() until it is closed; what it fails with, close() raises."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.ended, self.error = threading.Event(), None
+        self.start()
+
+    def run(self):
+        try:
+            while not self.ended.is_set():
+                self.turn()
+        except BaseException as error:
+            self.error = error
+
+    def close(self):
+        self.ended.set()
+        self.join()
+        if self.error:
+            raise self.error
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        with contextlib.suppress(Exception) if kind else contextlib.nullcontext():
+            self.close()
+
+
+class Transfer(Worker):
+    """A TCP connection from `client` to `server` that carries 1000 bytes a millisecond, up or (`down`) back.
+
+    `last`: when bytes last arrived; `got`: how many there were.
+    """
+
+    def __init__(self, client, server, address, port=0, listen_port=0, down=False, half_closed=False):
+        family = 6 if ":" in address else 4
+        with server.tcp_listen(family, listen_port) as listener:
+            self.a = client.tcp_connect(address, port or listener.getsockname()[1])
+            self.b, _ = listener.accept()
+        self.source, self.sink = (self.b, self.a) if down else (self.a, self.b)
+        if half_closed:
+            self.sink.shutdown(socket.SHUT_WR)
+        for sock in (self.a, self.b):
+            sock.setblocking(False)
+        self.got, self.last, self.arrived = 0, 0.0, threading.Condition()
+        super().__init__()
+
+    def turn(self):
+        with contextlib.suppress(BlockingIOError):
+            self.source.send(bytes(1000))
+        if select.select([self.sink], [], [], 0.001)[0]:
+            data = self.sink.recv(1 << 16)
+            assert data, "the connection has ended"
+            with self.arrived:
+                self.got += len(data)
+                self.last = time.monotonic()
+                self.arrived.notify_all()
+
+    def wait_more(self, size=1, timeout=TIMEOUT):
+        """Until `size` more bytes have arrived."""
+        with self.arrived:
+            goal = self.got + size
+            assert self.arrived.wait_for(lambda: self.error or self.got >= goal, timeout), "nothing arrives"
+            assert not self.error, self.error
+
+    @property
+    def retransmits(self):
+        """tcpi_total_retrans"""
+        return struct.unpack_from("<I", self.source.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192), 100)[0]
+
+    def pause(self):
+        """No bytes from here on; the connection stands."""
+        super().close()
+
+    def close(self):
+        self.pause()
+        for sock in (self.a, self.b):
+            sock.close()
+
+
+class Datagrams(Worker):
+    """Numbered datagrams from one connected socket to another, one every half millisecond, each answered."""
+
+    def __init__(self, client, server, address, listen_address=None, port=0, listen_port=0):
+        family = 6 if ":" in address else 4
+        self.b = server.udp(family, listen_port, listen_address or address)
+        self.a = client.udp(family)
+        self.a.connect((address, port or self.b.getsockname()[1]))
+        for sock in (self.a, self.b):
+            sock.setblocking(False)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        self.sent, self.heard, self.answered = 0, set(), set()
+        super().__init__()
+
+    def turn(self):
+        self.a.send(struct.pack("<Q", self.sent))
+        self.sent += 1
+        self.collect()
+        self.ended.wait(0.0005)
+
+    def collect(self):
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                data, source = self.b.recvfrom(64)
+                self.heard.add(struct.unpack("<Q", data)[0])
+                self.b.sendto(data, source)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self.answered.add(struct.unpack("<Q", self.a.recv(64))[0])
+
+    def wait_more(self, count=20):
+        goal = self.sent + count
+        wait_for(lambda: self.error or self.sent >= goal, "datagrams are sent")
+
+    def finish(self):
+        """Ends it; {number} of the datagrams that were lost, there or back."""
+        self.close()
+
+        def complete():
+            self.collect()
+            return len(self.answered) == self.sent
+
+        with contextlib.suppress(AssertionError):
+            wait_for(complete, "all answers", timeout=1)
+        for sock in (self.a, self.b):
+            sock.close()
+        return set(range(self.sent)) - self.answered

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Who stands at every single step, asks for verdicts, and says in the end which of them were wrong. */
+#ifndef WARREN_APPLY_OBSERVER_H
+#define WARREN_APPLY_OBSERVER_H
+
+#include <netinet/in.h>
+#include <stdio.h>
+
+#include "apply_node.h"
+
+struct known {
+	uint64_t v[IDENTITIES];
+	size_t count;
+};
+
+static inline int learn(const struct policy_identity_info *info, void *arg)
+{
+	struct known *known = arg;
+
+	/* Of two label sets that share a number nobody can say what it is. */
+	if (!info->collision && known->count < IDENTITIES)
+		known->v[known->count++] = info->identity;
+	return 0;
+}
+
+static inline bool knows(const struct known *known, uint64_t identity)
+{
+	bool found = false;
+
+	for (size_t i = 0; i < known->count && !found; i++)
+		found = known->v[i] == identity;
+	return found;
+}
+
+static inline struct ip random_ip(struct random *r)
+{
+	struct ip ip;
+	char text[40];
+
+	if (random_chance(r, 40)) {
+		assert_int_equal(ip_parse(cluster_outside[random_below(r, (uint32_t)cluster_outside_count)], &ip), 0);
+		return ip;
+	}
+	snprintf(text, sizeof(text), random_chance(r, 50) ? "10.0.%u.%u" : "fd00:%x::%x", random_below(r, 3),
+		 random_below(r, 12));
+	assert_int_equal(ip_parse(text, &ip), 0);
+	return ip;
+}
+
+static inline uint64_t random_identity(const struct known *old, const struct known *moved, struct random *r)
+{
+	const struct known *from = random_chance(r, 50) ? old : moved;
+	static const uint64_t others[] = { WR_ID_UNKNOWN, WR_ID_WORLD, WR_ID_KIND_POD << WR_ID_KIND_SHIFT | 12345 };
+
+	return from->count && random_chance(r, 85) ? from->v[random_below(r, (uint32_t)from->count)]
+						   : others[random_below(r, 3)];
+}
+
+static inline bool is_pod(uint64_t identity)
+{
+	return identity >> WR_ID_KIND_SHIFT == WR_ID_KIND_POD;
+}
+
+static inline uint64_t next_identity(const struct dp_word *word, const struct policy_changes *changes)
+{
+	uint64_t next = word->identity;
+
+	for (size_t i = 0; i < changes->endpoint_count; i++) {
+		if (changes->endpoints[i].ifindex == word->ifindex)
+			next = changes->endpoints[i].identity;
+	}
+	return next;
+}
+
+/* The old policy's verdict of an identity that may be new: of the selectors that are going to match it. */
+static inline bool old_verdict(struct node *n, const struct question *q, uint64_t identity,
+			const struct policy_changes *changes)
+{
+	struct lookup_query query = q->query;
+	uint64_t peer = WR_PEER_NONE, known;
+	bool is_known = fake_get_identity(&n->fake, identity, &known) == 0, allows, found;
+
+	for (size_t i = 0; i < changes->identity_count; i++) {
+		if (changes->identities[i].identity == identity)
+			peer = changes->identities[i].peer;
+	}
+	if (!is_known)
+		fake_insert(&n->fake, APPLY_IDENTITIES, fake_find(&n->fake, APPLY_IDENTITIES, &identity, &found),
+			    &identity, &peer);
+	query.peer_identity = identity;
+	allows = fake_allows(&n->fake, fake_word(&n->fake, q->ifindex), query);
+	if (!is_known)
+		fake_drop(&n->fake, APPLY_IDENTITIES, fake_find(&n->fake, APPLY_IDENTITIES, &identity, &found));
+	return allows;
+}
+
+/* The question is about the packets of an endpoint, whose identity may change meanwhile. */
+static inline void ask_endpoint(struct node *n, struct question *q, const struct known *old,
+			 const struct policy_changes *changes)
+{
+	const struct dp_word *peer = &n->fake.words[random_below(&n->random, (uint32_t)n->fake.word_count)];
+
+	/* One that has just come, or goes into quarantine, is another matter. */
+	q->next = next_identity(peer, changes);
+	if (!peer->identity || !q->next)
+		return;
+	q->peer = peer->ifindex;
+	q->query.peer_identity = peer->identity;
+	q->next_was_known = knows(old, q->next);
+	q->next_old_verdict = old_verdict(n, q, q->next, changes);
+	q->alone = true;
+	for (size_t i = 0; i < n->fake.word_count && q->alone; i++) {
+		const struct dp_word *other = &n->fake.words[i];
+
+		q->alone = next_identity(other, changes) != q->next || other->identity == peer->identity;
+	}
+}
+
+/* `moved`: identities that the new policy speaks of. */
+static inline void make_questions(struct node *n, const struct known *old, const struct known *moved,
+			   const struct policy_changes *changes)
+{
+	static const uint8_t protocols[] = { IPPROTO_TCP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP, IPPROTO_ICMP };
+	struct random *r = &n->random;
+
+	n->question_count = n->fake.word_count ? QUERIES : 0;
+	for (size_t i = 0; i < n->question_count; i++) {
+		struct question *q = &n->questions[i];
+		uint64_t identity = random_identity(old, moved, r);
+
+		*q = (struct question){ .ifindex =
+					    n->fake.words[random_below(r, (uint32_t)n->fake.word_count)].ifindex };
+		q->query.direction = random_below(r, 2);
+		q->query.peer_identity = identity;
+		q->query.peer_ip = random_ip(r);
+		q->query.protocol = protocols[random_below(r, 5)];
+		if (q->query.protocol != IPPROTO_ICMP)
+			q->query.port = cluster_ports[random_below(r, (uint32_t)cluster_port_count)];
+		if (random_chance(r, 40))
+			ask_endpoint(n, q, old, changes);
+		identity = q->query.peer_identity;
+		q->was_known = !is_pod(identity) || knows(old, identity);
+		q->old_verdict = fake_allows(&n->fake, fake_word(&n->fake, q->ifindex), q->query);
+	}
+	n->observation_count = 0;
+}
+
+static inline void observe(void *arg)
+{
+	struct node *n = arg;
+	struct observation *o = &n->observations[n->observation_count];
+
+	if (n->observation_count++ == OBSERVATIONS)
+		fail_msg("seed %lu: more steps than there is room for", n->seed);
+	*o = (struct observation){ 0 };
+	for (size_t i = 0; i < n->fake.word_count; i++)
+		o->revisions[i] = n->fake.words[i].revision;
+	for (size_t i = 0; i < n->question_count; i++) {
+		const struct question *q = &n->questions[i];
+		struct lookup_query query = q->query;
+
+		if (q->peer)
+			query.peer_identity = fake_word(&n->fake, q->peer)->identity;
+		if (fake_allows(&n->fake, fake_word(&n->fake, q->ifindex), query))
+			o->allowed[i / 64] |= 1ull << i % 64;
+	}
+}
+
+static inline void print_question(const struct node *n, const struct question *q, size_t step)
+{
+	char ip[IP_STRLEN];
+
+	print_error("seed %lu, step %zu of %zu: endpoint %u %s, peer 0x%llx %s, protocol %u port %u\n", n->seed, step,
+		    n->observation_count, q->ifindex, q->query.direction == WR_EGRESS ? "egress" : "ingress",
+		    (unsigned long long)q->query.peer_identity, ip_format(&q->query.peer_ip, ip), q->query.protocol,
+		    q->query.port);
+}
+
+/*
+ * What an endpoint's packets met. Each end changes by itself: there are four verdicts, by the old and new policy of the
+ * one who judges, of the old and new identity of the one who asks, as far as each policy knows them.
+ */
+static inline void check_endpoint(struct node *n, const struct question *q, size_t number, const struct known *new,
+			   bool denies)
+{
+	const struct dp_word *word = fake_word(&n->fake, q->ifindex);
+	struct lookup_query query = q->query;
+	bool known = knows(new, query.peer_identity), by_new = fake_allows(&n->fake, word, query), by_both;
+	bool allows, forbids;
+
+	query.peer_identity = q->next;
+	assert_int_equal(fake_word(&n->fake, q->peer)->identity, q->next);
+	by_both = fake_allows(&n->fake, word, query);
+	allows = q->old_verdict || by_both || (known && by_new) || q->next_old_verdict;
+	forbids = !q->old_verdict || !by_both || (known && !by_new) || (q->next_was_known && !q->next_old_verdict);
+	for (size_t s = 0; s < n->observation_count; s++) {
+		bool now = n->observations[s].allowed[number / 64] >> number % 64 & 1;
+
+		if (now ? allows : forbids || denies || !q->alone)
+			continue;
+		print_question(n, q, s);
+		fail_msg("endpoint %u, that has now identity 0x%llx: %s", q->peer, (unsigned long long)q->next,
+			 now ? "allowed by none, and yet" : "allowed by all, and denied");
+	}
+}
+
+/* `denies`: whether what both allow may be denied meanwhile (it may where room is short). */
+static inline void check_observations(struct node *n, bool denies)
+{
+	struct known new = { 0 };
+
+	policy_each_identity(n->policy, learn, &new);
+	for (size_t i = 0; i < n->question_count; i++) {
+		const struct question *q = &n->questions[i];
+
+		if (q->peer)
+			check_endpoint(n, q, i, &new, denies);
+	}
+	for (size_t i = 0; i < n->question_count; i++) {
+		const struct question *q = &n->questions[i];
+		const struct dp_word *word = fake_word(&n->fake, q->ifindex);
+		bool new_verdict = fake_allows(&n->fake, word, q->query);
+
+		/* Nobody has an identity any more that the new policy does not know. */
+		bool is_known = !is_pod(q->query.peer_identity) || knows(&new, q->query.peer_identity) || !q->was_known;
+
+		for (size_t s = 0; s < n->observation_count && is_known && !q->peer; s++) {
+			const struct observation *o = &n->observations[s];
+			bool now = o->allowed[i / 64] >> i % 64 & 1;
+			const char *wrong = NULL;
+
+			if (now && q->was_known && !q->old_verdict && !new_verdict)
+				wrong = "allowed by neither the old policy nor the new one, and yet";
+			else if (!now && q->old_verdict && new_verdict && !denies)
+				wrong = "allowed by the old policy and the new one, and denied";
+			else if (now != new_verdict && q->was_known &&
+				 o->revisions[word - n->fake.words] == word->revision)
+				wrong = "judged otherwise under the revision that stays";
+			if (!wrong)
+				continue;
+			print_question(n, q, s);
+			fail_msg("%s", wrong);
+		}
+	}
+}
+
+#endif

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Policy into the maps, by classes and endpoints made by hand: who waits for room, or is not there yet. */
+#include <netinet/in.h>
+
+#include "fake_tables.h"
+#include "rig.h"
+
+/* A class by hand: isolates ingress, allows `count` ports to everybody. */
+static struct policy_class class_of(uint64_t key, size_t count, struct wr_policy_key *keys,
+				    struct wr_policy_entry *entries)
+{
+	for (size_t i = 0; i < count; i++) {
+		keys[i] = (struct wr_policy_key){ .peer = WR_PEER_ANY,
+						  .port = (uint16_t)i,
+						  .l4_proto = IPPROTO_TCP,
+						  .shape = wr_policy_shape(WR_INGRESS, 16) };
+		entries[i].rule = WR_RULE_FIRST;
+	}
+	return (struct policy_class){ .key = key,
+				      .keys = keys,
+				      .entries = entries,
+				      .count = count,
+				      .info = { .flags[WR_INGRESS] = WR_CLASS_ISOLATED | WR_CLASS_ANYBODY,
+						.port_bits[WR_INGRESS] = 1 << 16 } };
+}
+
+/* Room that one class leaves is another's at once, and whoever has nothing to do with it stays as it is. */
+static void room_goes_to_who_waits(void **state)
+{
+	struct fake fake = { .steps_left = -1,
+			     .word_count = 3,
+			     .tables[APPLY_POLICY].limit = 10,
+			     .words = { { .ifindex = 1 }, { .ifindex = 2 }, { .ifindex = 3 } } };
+	struct apply *a = apply_new(&fake_ops, &fake);
+	struct wr_policy_key keys[3][8];
+	struct wr_policy_entry entries[3][8];
+	const struct policy_class classes[] = { class_of(100, 2, keys[0], entries[0]),
+						class_of(200, 7, keys[1], entries[1]),
+						class_of(300, 6, keys[2], entries[2]) };
+	const struct policy_class gone = { .key = 200, .gone = true };
+	const struct policy_endpoint endpoints[] = { { 1, 0, 100 }, { 2, 0, 200 }, { 3, 0, 300 } };
+	const struct policy_endpoint freed = { 2, 0, WR_CLASS_NOT_ISOLATED };
+	struct policy_changes changes = {
+		.classes = classes, .class_count = 3, .endpoints = endpoints, .endpoint_count = 3
+	};
+	struct apply_counts counts;
+	struct dp_word first;
+	struct err err;
+	bool denied;
+
+	assert_int_equal(apply_load(a, &err), 0);
+	assert_int_equal(apply_run(a, &changes, true, &err), 0);
+	first = fake.words[0];
+	apply_count(a, &counts);
+	assert_int_equal(counts.state.classes_denied, 1);
+	assert_int_equal(fake.state.classes_denied, 1);
+	assert_false(apply_again(a)); /* nothing has come free: it would fail again */
+	assert_true(apply_class(a, 300, &denied) && denied);
+	assert_true(apply_endpoint(a, 3)->denied && !apply_endpoint(a, 2)->denied);
+	assert_int_equal(fake.tables[APPLY_POLICY].count, 9);
+
+	changes =
+	    (struct policy_changes){ .classes = &gone, .class_count = 1, .endpoints = &freed, .endpoint_count = 1 };
+	assert_int_equal(apply_run(a, &changes, false, &err), 0);
+	assert_true(apply_again(a));
+	changes = (struct policy_changes){ 0 };
+	assert_int_equal(apply_run(a, &changes, false, &err), 0);
+	assert_true(apply_class(a, 300, &denied) && !denied);
+	assert_false(apply_endpoint(a, 3)->denied || apply_again(a));
+	assert_int_equal(fake.state.classes_denied, 0);
+	assert_int_equal(fake.tables[APPLY_POLICY].count, 8);
+	assert_memory_equal(&first, &fake.words[0], sizeof(first));
+	apply_free(a);
+	fake_free(&fake);
+}
+
+/* An endpoint that the plugin has not put into the maps yet gets its words as soon as it is there. */
+static void endpoint_that_comes_late(void **state)
+{
+	struct fake fake = { .steps_left = -1 };
+	struct apply *a = apply_new(&fake_ops, &fake);
+	const struct policy_endpoint endpoint = { 7, 42, WR_CLASS_NOT_ISOLATED };
+	struct policy_changes changes = { .endpoints = &endpoint, .endpoint_count = 1 };
+	struct err err;
+
+	assert_int_equal(apply_load(a, &err), 0);
+	assert_int_equal(apply_run(a, &changes, true, &err), 0);
+	assert_true(apply_endpoint(a, 7)->missing);
+	fake.words[fake.word_count++] = (struct dp_word){ .ifindex = 7 };
+	changes = (struct policy_changes){ 0 };
+	assert_int_equal(apply_run(a, &changes, false, &err), 0);
+	assert_false(apply_endpoint(a, 7)->missing);
+	assert_int_equal(fake.words[0].policy_class, WR_CLASS_NOT_ISOLATED);
+	assert_int_equal(fake.words[0].identity, 42);
+	apply_free(a);
+	fake_free(&fake);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(room_goes_to_who_waits),
+		cmocka_unit_test(endpoint_that_comes_late),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

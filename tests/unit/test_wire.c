@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A pod's wire while ADD makes it: its MTU, which the agent may set at the same time. */
+#include "wire.h"
+
+#include "cni.h"
+#include "dp_rig.h"
+#include "nl_rig.h"
+
+/* What ADD has by then: the pair, and a record that leads to it. */
+struct adding {
+	struct rig *rig;
+	struct attachment record;
+	struct leases leases;
+	struct wire wire;
+};
+
+static int make(void **state)
+{
+	static struct adding a;
+
+	a = (struct adding){ 0 };
+	rig_make((void **)&a.rig);
+	add_pair(a.rig); /* of MTU 1400 */
+	dp_rig_load(NULL);
+	a.record.host_ifindex = a.rig->wr0.ifindex;
+	a.leases.v4.ip = ip("10.1.2.3");
+	a.leases.v6.ip = ip("fd00::2:3");
+	a.wire = (struct wire){
+		.a = &a.record,
+		.leases = &a.leases,
+		.host = &a.rig->host,
+		.pod = { .nl = a.rig->pod },
+		.pod_ifindex = a.rig->eth0.ifindex,
+		.mtu = 1400,
+	};
+	*state = &a;
+	return 0;
+}
+
+static int unmake(void **state)
+{
+	struct adding *a = *state;
+
+	dp_rig_unload(NULL);
+	return rig_free((void **)&a->rig);
+}
+
+static void both_ends_have(struct adding *a, uint32_t mtu)
+{
+	struct link_info host, pod;
+	struct err err = { 0 };
+
+	assert_ok(link_get(&a->rig->host, "wr0", 0, &host, &err));
+	assert_ok(link_get(&a->rig->pod, "eth0", 0, &pod, &err));
+	assert_int_equal(host.mtu, mtu);
+	assert_int_equal(pod.mtu, mtu);
+}
+
+static void follows_what_the_agent_has_set(void **state)
+{
+	struct adding *a = *state;
+	struct err err = { 0 };
+
+	assert_ok(wire_mtu_again(&a->wire, &err)); /* nothing */
+	both_ends_have(a, 1400);
+	assert_ok(dp_pod_mtu_set(1380, &err));
+	assert_ok(wire_mtu_again(&a->wire, &err));
+	assert_int_equal(a->wire.mtu, 1380);
+	both_ends_have(a, 1380);
+	a->record.mtu = 1380; /* now the network's own */
+	assert_ok(dp_pod_mtu_set(1360, &err));
+	assert_ok(wire_mtu_again(&a->wire, &err));
+	both_ends_have(a, 1380);
+}
+
+/* The kernel takes the IPv6 addresses from a device whose MTU is too small for them. */
+static void too_small_for_ipv6(void **state)
+{
+	struct adding *a = *state;
+	struct err err = { 0 };
+
+	assert_ok(dp_pod_mtu_set(1279, &err));
+	assert_int_equal(wire_mtu_again(&a->wire, &err), -EINVAL);
+	assert_int_equal(err.code, CNI_ERR_CONFIG);
+	both_ends_have(a, 1400);
+	a->leases.v6.ip.family = 0;
+	assert_ok(wire_mtu_again(&a->wire, &err));
+	both_ends_have(a, 1279);
+}
+
+static void chosen_in_order(void **state)
+{
+	struct adding *a = *state;
+	const struct wr_config agents = { .pod_mtu = 1380 }, small = { .pod_mtu = 1000 }, none = { 0 };
+	struct err err = { 0 };
+
+	assert_ok(wire_mtu(&a->wire, &none, &err));
+	assert_int_equal(a->wire.mtu, 1500); /* there is no default route */
+	assert_ok(wire_mtu(&a->wire, &agents, &err));
+	assert_int_equal(a->wire.mtu, 1380);
+	assert_int_equal(wire_mtu(&a->wire, &small, &err), -EINVAL);
+	a->record.mtu = 1300;
+	assert_ok(wire_mtu(&a->wire, &small, &err));
+	assert_int_equal(a->wire.mtu, 1300);
+}
+
+#define WIRED(f) cmocka_unit_test_setup_teardown(f, make, unmake)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		WIRED(follows_what_the_agent_has_set),
+		WIRED(too_small_for_ipv6),
+		WIRED(chosen_in_order),
+	};
+
+	return cmocka_run_group_tests_name("wire", tests, dp_rig_make, NULL);
+}

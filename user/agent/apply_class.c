@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Classes into the tables, in the steps of a run. */
+#include "apply_internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cleanup.h"
+
+/* --- lists of elements into the tables --- */
+
+enum write { PUT, DELETE };
+
+static int write_entries(struct apply *a, enum write write, uint32_t number, const struct entries *list,
+			 struct err *err)
+{
+	_cleanup_free_ struct wr_policy_key *keys = calloc(list->count + 1, sizeof(*keys));
+	_cleanup_free_ struct wr_policy_entry *values = calloc(list->count + 1, sizeof(*values));
+
+	if (list->count == 0)
+		return 0;
+	if (!keys || !values)
+		return err_set(err, ENOMEM, "no memory for the entries of class %u", number);
+	for (size_t i = 0; i < list->count; i++) {
+		keys[i] = list->v[i].key;
+		keys[i].policy_class = number;
+		values[i] = list->v[i].value;
+	}
+	return write == PUT ? a->ops->put(a->arg, APPLY_POLICY, keys, values, list->count, err)
+			    : a->ops->remove(a->arg, APPLY_POLICY, keys, list->count, err);
+}
+
+static int longer_first(const void *a, const void *b)
+{
+	return ((const struct policy_cidr *)b)->length - ((const struct policy_cidr *)a)->length;
+}
+
+static int shorter_first(const void *a, const void *b)
+{
+	return longer_first(b, a);
+}
+
+static int write_family(struct apply *a, enum write write, uint32_t number, int family, const struct cidrs *list,
+			struct err *err)
+{
+	enum apply_table table = family == AF_INET ? APPLY_CIDRS4 : APPLY_CIDRS6;
+	size_t size = family == AF_INET ? sizeof(struct wr_cidr4_key) : sizeof(struct wr_cidr6_key), count = 0;
+	_cleanup_free_ char *keys = calloc(list->count + 1, size);
+	_cleanup_free_ struct wr_peer *values = calloc(list->count + 1, sizeof(*values));
+
+	if (!keys || !values)
+		return err_set(err, ENOMEM, "no memory for the prefixes of class %u", number);
+	for (size_t i = 0; i < list->count; i++) {
+		const struct policy_cidr *cidr = &list->v[i];
+		/* The same for both families but for the length of the address, which comes last. */
+		struct wr_cidr6_key key = { .prefixlen = WR_CIDR_CLASS_BITS + cidr->length,
+					    .class_direction = wr_cidr_class(number, cidr->direction) };
+
+		if (cidr->ip.family != family)
+			continue;
+		memcpy(&key.addr, cidr->ip.bytes, ip_bytes(&cidr->ip));
+		memcpy(keys + count * size, &key, size);
+		values[count++].peer = cidr->peer;
+	}
+	if (count == 0)
+		return 0;
+	return write == PUT ? a->ops->put(a->arg, table, keys, values, count, err)
+			    : a->ops->remove(a->arg, table, keys, count, err);
+}
+_Static_assert(offsetof(struct wr_cidr4_key, addr) == offsetof(struct wr_cidr6_key, addr), "keys of one shape");
+
+/*
+ * A prefix hides the shorter ones. Put in from the longest, so that none is ever seen where a longer one belongs; taken
+ * out from the shortest, so that none shows one that goes too.
+ */
+static int write_cidrs(struct apply *a, enum write write, uint32_t number, struct cidrs *list, struct err *err)
+{
+	int ret;
+
+	if (list->count == 0)
+		return 0;
+	qsort(list->v, list->count, sizeof(*list->v), write == PUT ? longer_first : shorter_first);
+	ret = write_family(a, write, number, AF_INET, list, err);
+	if (ret == 0)
+		ret = write_family(a, write, number, AF_INET6, list, err);
+	cidrs_sort(list);
+	return ret;
+}
+
+static int put_info(struct apply *a, const struct map_class *class, const struct wr_class_info *info, struct err *err)
+{
+	return a->ops->put(a->arg, APPLY_CLASSES, &class->number, info, 1, err);
+}
+
+/* --- classes --- */
+
+static int delete_content(struct apply *a, uint32_t number, struct content *content, struct err *err)
+{
+	int ret = write_cidrs(a, DELETE, number, &content->cidrs, err);
+
+	return ret < 0 ? ret : write_entries(a, DELETE, number, &content->entries, err);
+}
+
+/*
+ * The class does not fit. Whoever is in it goes into one that denies, and what there is of it goes; `next` is kept, to
+ * be tried again.
+ */
+static int class_deny(struct apply *a, struct map_class *class, struct err *err)
+{
+	struct wr_class_info info = { 0 };
+	int ret = 0;
+
+	a->lacks_room = true;
+	if (class->step == STEP_EDIT && !class->denied) {
+		struct map_class *denied;
+		uint64_t key = class->key;
+
+		/* Its own number holds the old content, and perhaps some of the new: all of it goes in the end. */
+		ret = content_append(&class->content, &class->next);
+		class->step = STEP_GONE;
+		class_set_key(a, class, 0);
+		denied = ret == 0 ? class_draw(a, key) : NULL;
+		if (!denied)
+			return err_set(err, ENOMEM, "no memory for a policy class");
+		denied->next = class->next;
+		class->next = (struct content){ 0 };
+		denied->step = STEP_NEW;
+		class = denied;
+		ret = a->ops->state_set(a->arg, &a->state, err);
+	} else {
+		ret = delete_content(a, class->number, &class->next, err);
+	}
+	if (ret < 0)
+		return ret;
+	if (class->denied)
+		class->step = STEP_KEEP;
+	class->denied = true;
+	for (int d = 0; d < WR_DIRECTIONS; d++) {
+		if (class->next.info.flags[d] & WR_CLASS_ISOLATED)
+			info.flags[d] = WR_CLASS_ISOLATED | WR_CLASS_NO_ROOM;
+	}
+	/* If not even this fits, the class is in no map, and denies too. */
+	put_info(a, class, &info, NULL);
+	class->content.info = info;
+	return 0;
+}
+
+/* Makes what the class will hold be there, besides what it holds. */
+int class_extend(struct apply *a, struct map_class *class, struct err *err)
+{
+	_cleanup_(entries_free) struct entries more = { 0 };
+	struct wr_class_info info = class->next.info;
+	int ret;
+
+	if (class->step != STEP_EDIT && class->step != STEP_NEW)
+		return 0;
+	if (entries_minus(&class->next.entries, &class->content.entries, true, &more) < 0)
+		return err_set(err, ENOMEM, "no memory for a policy class");
+	ret = write_entries(a, PUT, class->number, &more, err);
+	if (ret == 0 && class->step == STEP_NEW)
+		ret = write_cidrs(a, PUT, class->number, &class->next.cidrs, err);
+	if (class->step == STEP_EDIT)
+		info = info_union(&class->content.info, &class->next.info);
+	/* A class that was denied opens only when it is complete. */
+	if (ret == 0 && !class->denied &&
+	    (class->step == STEP_NEW || memcmp(&info, &class->content.info, sizeof(info)) != 0)) {
+		ret = put_info(a, class, &info, err);
+		class->content.info = info;
+	}
+	return no_room(ret) ? class_deny(a, class, err) : ret;
+}
+
+int class_edit_cidrs(struct apply *a, struct map_class *class, struct err *err)
+{
+	_cleanup_(cidrs_free) struct cidrs more = { 0 }, less = { 0 };
+	int ret;
+
+	if (class->step != STEP_EDIT)
+		return 0;
+	if (cidrs_minus(&class->next.cidrs, &class->content.cidrs, true, &more) < 0 ||
+	    cidrs_minus(&class->content.cidrs, &class->next.cidrs, false, &less) < 0)
+		return err_set(err, ENOMEM, "no memory for a policy class");
+	ret = write_cidrs(a, PUT, class->number, &more, err);
+	if (no_room(ret))
+		return class_deny(a, class, err);
+	return ret < 0 ? ret : write_cidrs(a, DELETE, class->number, &less, err);
+}
+
+/* From the union of old and new content to the new one. */
+int class_shrink(struct apply *a, struct map_class *class, struct err *err)
+{
+	_cleanup_(entries_free) struct entries less = { 0 };
+	int ret = 0;
+
+	if (class->step == STEP_GONE)
+		return 0;
+	if (entries_minus(&class->bridge_old, &class->bridge_new, false, &less) < 0 ||
+	    (class->step == STEP_EDIT &&
+	     entries_minus(&class->content.entries, &class->next.entries, false, &less) < 0))
+		return err_set(err, ENOMEM, "no memory for a policy class");
+	if (class->step == STEP_EDIT && memcmp(&class->next.info, &class->content.info, sizeof(class->next.info)) != 0)
+		ret = put_info(a, class, &class->next.info, err);
+	/* Only one that was denied, and then not even for want of its element, can fail so. */
+	if (no_room(ret))
+		return class_deny(a, class, err);
+	if (ret == 0)
+		ret = write_entries(a, DELETE, class->number, &less, err);
+	if (ret < 0)
+		return ret;
+	a->freed |= less.count > 0;
+	if ((class->step == STEP_EDIT || class->step == STEP_NEW) && !(class->denied && class->step == STEP_NEW)) {
+		content_free(&class->content);
+		class->content = class->next;
+		class->next = (struct content){ 0 };
+		class->changed = true;
+		class->denied = false;
+	}
+	return 0;
+}
+
+/* Nobody needs the transitional peers any more, nor the class itself, perhaps. */
+int class_clean(struct apply *a, struct map_class *class, struct err *err)
+{
+	int ret = write_entries(a, DELETE, class->number, &class->bridge_new, err);
+
+	if (class->step == STEP_GONE) {
+		if (ret == 0)
+			ret = a->ops->remove(a->arg, APPLY_CLASSES, &class->number, 1, err);
+		if (ret == 0)
+			ret = write_entries(a, DELETE, class->number, &class->bridge_old, err);
+		if (ret == 0)
+			ret = delete_content(a, class->number, &class->content, err);
+		a->freed = true;
+	}
+	entries_free(&class->bridge_old);
+	entries_free(&class->bridge_new);
+	return ret;
+}
+
+int each_class(struct apply *a, class_fn *fn, struct err *err)
+{
+	int ret = 0;
+
+	/* class_deny() appends classes, for which all is done already. */
+	for (size_t i = 0, count = a->class_count; i < count && ret == 0; i++)
+		ret = fn(a, a->classes[i], err);
+	return ret;
+}
+
+int put_bridges(struct apply *a, struct plan *plan, struct err *err)
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < a->class_count && ret == 0; i++) {
+		const struct map_class *class = a->classes[i];
+
+		ret = write_entries(a, PUT, class->number, &class->bridge_old, err);
+		if (ret == 0)
+			ret = write_entries(a, PUT, class->number, &class->bridge_new, err);
+	}
+	if (!no_room(ret))
+		return ret;
+	plan->bridge_count = 0;
+	ret = 0;
+	for (size_t i = 0; i < a->class_count && ret == 0; i++) {
+		struct map_class *class = a->classes[i];
+
+		ret = write_entries(a, DELETE, class->number, &class->bridge_old, err);
+		if (ret == 0)
+			ret = write_entries(a, DELETE, class->number, &class->bridge_new, err);
+		entries_free(&class->bridge_old);
+		entries_free(&class->bridge_new);
+	}
+	return ret;
+}

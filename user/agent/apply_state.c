@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the maps hold, as the agent keeps it in mind: classes, endpoints, and what is known besides. */
+#include "apply_internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "array.h"
+#include "siphash.h"
+
+#define CLASS_NUMBERS (1u << 31) /* wr_cidr_class() has room for no more */
+
+/* --- classes --- */
+
+static void class_free(struct map_class *class)
+{
+	content_free(&class->content);
+	content_free(&class->next);
+	entries_free(&class->bridge_old);
+	entries_free(&class->bridge_new);
+	free(class);
+}
+
+static int class_index(struct u64map *index, uint64_t number, struct map_class *class)
+{
+	union class_ref ref = { .class = class };
+
+	return u64map_set(index, number, ref.number);
+}
+
+struct map_class *class_add(struct apply *a, uint32_t number)
+{
+	struct map_class *class = calloc(1, sizeof(*class));
+
+	if (!class || array_grow(&a->classes, &a->class_room, a->class_count, sizeof(struct map_class *)) < 0 ||
+	    class_index(&a->by_number, number, class) < 0) {
+		free(class);
+		return NULL;
+	}
+	class->number = number;
+	a->classes[a->class_count++] = class;
+	return class;
+}
+
+void class_remove(struct apply *a, struct map_class *class)
+{
+	for (size_t i = 0; i < a->class_count; i++) {
+		if (a->classes[i] != class)
+			continue;
+		a->classes[i] = a->classes[--a->class_count];
+		break;
+	}
+	u64map_remove(&a->by_number, class->number);
+	class_set_key(a, class, 0);
+	class_free(class);
+}
+
+int class_set_key(struct apply *a, struct map_class *class, uint64_t key)
+{
+	if (class->key && class_by(&a->by_key, class->key) == class)
+		u64map_remove(&a->by_key, class->key);
+	class->key = key;
+	return key ? class_index(&a->by_key, key, class) : 0;
+}
+
+struct map_class *class_draw(struct apply *a, uint64_t key)
+{
+	uint32_t number = a->state.policy_class;
+	struct map_class *class;
+
+	do {
+		number = number + 1 < WR_CLASS_FIRST || number + 1 >= CLASS_NUMBERS ? WR_CLASS_FIRST : number + 1;
+	} while (class_by(&a->by_number, number));
+	a->state.policy_class = number;
+	class = class_add(a, number);
+	if (class && class_set_key(a, class, key) < 0)
+		return NULL;
+	return class;
+}
+
+/* --- endpoints --- */
+
+static int ifindex_cmp(const void *key, const void *element)
+{
+	uint32_t a = *(const uint32_t *)key, b = ((const struct apply_endpoint *)element)->ifindex;
+
+	return (a > b) - (a < b);
+}
+
+/* Where the endpoint is, or belongs. */
+static size_t endpoint_place(const struct apply *a, uint32_t ifindex)
+{
+	return array_lower_bound(&ifindex, a->endpoints, a->endpoint_count, sizeof(*a->endpoints), ifindex_cmp);
+}
+
+struct apply_endpoint *endpoint_find(const struct apply *a, uint32_t ifindex)
+{
+	size_t i = endpoint_place(a, ifindex);
+
+	return i < a->endpoint_count && a->endpoints[i].ifindex == ifindex ? &a->endpoints[i] : NULL;
+}
+
+struct apply_endpoint *endpoint_add(struct apply *a, uint32_t ifindex)
+{
+	size_t i = endpoint_place(a, ifindex);
+
+	if (i < a->endpoint_count && a->endpoints[i].ifindex == ifindex)
+		return &a->endpoints[i];
+	if (array_grow(&a->endpoints, &a->endpoint_room, a->endpoint_count, sizeof(*a->endpoints)) < 0)
+		return NULL;
+	memmove(&a->endpoints[i + 1], &a->endpoints[i], (a->endpoint_count++ - i) * sizeof(*a->endpoints));
+	a->endpoints[i] = (struct apply_endpoint){ .ifindex = ifindex };
+	return &a->endpoints[i];
+}
+
+void apply_endpoint_gone(struct apply *a, uint32_t ifindex)
+{
+	struct apply_endpoint *ep = endpoint_find(a, ifindex);
+
+	if (ep)
+		memmove(ep, ep + 1, (size_t)(&a->endpoints[a->endpoint_count--] - (ep + 1)) * sizeof(*ep));
+}
+
+uint32_t endpoint_target(const struct apply *a, const struct apply_endpoint *ep)
+{
+	const struct map_class *class;
+
+	if (!is_policy_class(ep->class_key))
+		return (uint32_t)ep->class_key;
+	class = class_by(&a->by_key, ep->class_key);
+	return class ? class->number : WR_CLASS_QUARANTINE;
+}
+
+/* --- the whole --- */
+
+/* A number for a text that nobody can choose matters little here: it only saves writing what is there already. */
+static const uint8_t no_key[POLICY_KEY_SIZE];
+
+uint64_t text_hash(const char *text)
+{
+	return siphash24(no_key, text, strlen(text));
+}
+
+void apply_forget(struct apply *a)
+{
+	while (a->class_count)
+		class_remove(a, a->classes[a->class_count - 1]);
+	u64map_free(&a->by_key);
+	u64map_free(&a->by_number);
+	u64map_free(&a->identities);
+	u64map_free(&a->left_out);
+	u64map_free(&a->rules);
+	a->endpoint_count = 0;
+	a->freed = a->lacks_room = false;
+}
+
+struct apply *apply_new(const struct apply_ops *ops, void *arg)
+{
+	struct apply *a = calloc(1, sizeof(*a));
+
+	if (a) {
+		a->ops = ops;
+		a->arg = arg;
+	}
+	return a;
+}
+
+void apply_free(struct apply *a)
+{
+	if (!a)
+		return;
+	apply_forget(a);
+	free(a->classes);
+	free(a->endpoints);
+	free(a);
+}
+
+void apply_on_identities(struct apply *a, void (*fn)(void *arg, const struct policy_changes *changes, bool full), void *arg)
+{
+	a->on_identities = fn;
+	a->on_identities_arg = arg;
+}
+
+/* --- to look at --- */
+
+const struct apply_endpoint *apply_endpoint(const struct apply *a, uint32_t ifindex)
+{
+	return endpoint_find(a, ifindex);
+}
+
+const struct apply_endpoint *apply_endpoints(const struct apply *a, size_t *count)
+{
+	*count = a->endpoint_count;
+	return a->endpoints;
+}
+
+uint32_t apply_class(const struct apply *a, uint64_t class_key, bool *denied)
+{
+	const struct map_class *class = class_by(&a->by_key, class_key);
+
+	*denied = class && class->denied;
+	return class ? class->number : 0;
+}
+
+void apply_count(const struct apply *a, struct apply_counts *counts)
+{
+	*counts = (struct apply_counts){ a->state, a->left_out.count, a->strays };
+}
+
+void apply_set_invalid(struct apply *a, uint32_t policies_invalid)
+{
+	a->state.policies_invalid = policies_invalid;
+}
+
+bool apply_again(const struct apply *a)
+{
+	return a->freed && a->lacks_room;
+}

@@ -1,0 +1,445 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* One other node: how it is reached, and what maps, routes and ipcache hold of it. */
+#include <errno.h>
+#include <linux/rtnetlink.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "clock.h"
+#include "cluster_internal.h"
+
+void member_problem(struct member *m, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(m->problem, sizeof(m->problem), fmt, ap);
+	va_end(ap);
+}
+
+/* Something that no event will announce to be over. */
+static void member_failed(struct cluster *c, struct member *m, const struct err *err)
+{
+	member_problem(m, "%.255s", err->msg);
+	c->again = true;
+}
+
+const struct ip *member_address(const struct member *m, int family)
+{
+	for (size_t i = 0; i < m->object->address_count; i++) {
+		if (m->object->addresses[i].family == family)
+			return &m->object->addresses[i];
+	}
+	return NULL;
+}
+
+const struct prefix *member_cidr(const struct member *m, int family)
+{
+	for (int i = 0; i < 2; i++) {
+		if (m->object->cidrs[i].ip.family == family)
+			return &m->object->cidrs[i];
+	}
+	return NULL;
+}
+
+/* --- addresses in ipcache --- */
+
+static size_t addresses_of(const struct member *m, struct ip *ips)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < m->object->address_count; i++)
+		ips[count++] = m->object->addresses[i];
+	/* Its stack sends to pods from there. */
+	for (int i = 0; i < 2; i++) {
+		if (m->object->cidrs[i].ip.family)
+			ips[count++] = cidr_gateway(&m->object->cidrs[i]);
+	}
+	return count;
+}
+
+static void set_known(struct cluster *c, struct member *m, const struct ip *ips, size_t count)
+{
+	if (count == m->known_count && (!count || memcmp(ips, m->known, count * sizeof(*ips)) == 0))
+		return;
+	for (size_t i = 0; i < count; i++) {
+		if (ipcache_add_node(c->ipcache, &ips[i]) < 0) {
+			while (i)
+				ipcache_remove_node(c->ipcache, &ips[--i]);
+			member_problem(m, "no memory for its addresses");
+			c->again = true;
+			return;
+		}
+	}
+	for (size_t i = 0; i < m->known_count; i++)
+		ipcache_remove_node(c->ipcache, &m->known[i]);
+	if (count)
+		memcpy(m->known, ips, count * sizeof(*ips));
+	m->known_count = count;
+}
+
+/* --- the next hop --- */
+
+static bool same_hop(const struct hop *a, const struct hop *b)
+{
+	return a->ifindex == b->ifindex && ip_equal(&a->next, &b->next);
+}
+
+/* Nodes behind one gateway share its neighbour entry. */
+static bool hop_is_shared(const struct cluster *c, const struct member *m)
+{
+	for (size_t i = 0; i < c->count; i++) {
+		const struct member *other = c->members[i];
+
+		if (other != m && other->kept && same_hop(&other->hop, &m->hop))
+			return true;
+	}
+	return false;
+}
+
+static void forget_hop(struct cluster *c, struct member *m)
+{
+	/* If it fails, the kernel resolves an address that nobody needs. */
+	if (m->kept && !hop_is_shared(c, m))
+		c->ops->hop_keep(c->arg, &m->hop, false, NULL);
+	m->kept = false;
+}
+
+static void keep_hop(struct cluster *c, struct member *m, const struct hop *hop)
+{
+	bool same = m->kept && same_hop(&m->hop, hop);
+
+	/* One that is not resolved may have gone, with its link, or by somebody's hand: it is asked for once more. */
+	if (same && hop->resolved)
+		return;
+	if (!same)
+		forget_hop(c, m);
+	m->hop = *hop;
+	/* A kernel that cannot keep it resolved has been asked to resolve it, at least. */
+	m->kept = c->ops->hop_keep(c->arg, hop, true, NULL) == 0;
+}
+
+/* --- what is wanted --- */
+
+/* The family of the outer packets: 0 (and a problem), or AF_*. */
+static int outer_family(const struct cluster *c, struct member *m)
+{
+	static const int families[] = { AF_INET, AF_INET6 };
+
+	for (int i = 0; i < 2; i++) {
+		int family = families[i];
+
+		if ((!c->options->underlay || c->options->underlay == family) && member_address(m, family) &&
+		    member_address(c->own, family))
+			return family;
+	}
+	member_problem(m, "this node and it have no InternalIP of the same family%s",
+		       c->options->underlay ? " that --underlay allows" : "");
+	return 0;
+}
+
+/* Each of its pod CIDRs can be routed to it without a gateway, all by one device. */
+static bool is_on_link(struct cluster *c, const struct member *m, const struct hop *outer, int outer_is)
+{
+	for (int i = 0; i < 2; i++) {
+		int family = m->object->cidrs[i].ip.family;
+		const struct ip *to = family ? member_address(m, family) : NULL;
+		struct hop hop = *outer;
+
+		if (!family)
+			continue;
+		if (!to || (family != outer_is && c->ops->hop_find(c->arg, to, &hop, NULL) < 0) || hop.gateway ||
+		    hop.ifindex != outer->ifindex)
+			return false;
+	}
+	return true;
+}
+
+/* Whether the MTU leaves room for a packet of each family that every host must be able to send. */
+static bool node_mtu(struct member *m, const struct hop *hop, uint32_t overhead, struct dp_node *node)
+{
+	uint32_t least = member_cidr(m, AF_INET6) ? IP6_MTU_MIN : IP4_MTU_MIN;
+
+	if (hop->mtu < overhead + least) {
+		member_problem(m, "the MTU on the way to it, %u, is too small: its pods need %u, and the tunnel %u",
+			       hop->mtu, least, overhead);
+		return false;
+	}
+	node->mtu = hop->mtu - overhead;
+	return true;
+}
+
+static bool hop_is_usable(const struct cluster *c, struct member *m, const struct ip *to, const struct hop *hop)
+{
+	char text[IP_STRLEN];
+
+	if (hop->ifindex == c->gateway_ifindex)
+		member_problem(m, "its address %s is routed to " WARREN_GATEWAY_LINK ": it is in another node's pod CIDR",
+			       ip_format(to, text));
+	else if (ip_equal(&hop->source, to))
+		member_problem(m, "its address %s is this node's", ip_format(to, text));
+	else
+		return true;
+	return false;
+}
+
+/* Node as it should be in the maps, given the way there. false: it cannot be, and the problem says why. */
+static bool node_wanted(struct cluster *c, struct member *m, int family, const struct hop *hop, struct dp_node *node)
+{
+	const struct ip *to = member_address(m, family);
+	char text[IP_STRLEN];
+
+	if (!hop_is_usable(c, m, to, hop))
+		return false;
+	*node = (struct dp_node){
+		.cidrs = { m->object->cidrs[0], m->object->cidrs[1] },
+		.address_count = m->object->address_count,
+		.local = *member_address(c->own, family),
+		.remote = *to,
+		.uplink = hop->ifindex,
+		.direct = c->options->mode != ROUTING_TUNNEL && is_on_link(c, m, hop, family),
+		.resolved = hop->resolved,
+	};
+	memcpy(node->addresses, m->object->addresses, node->address_count * sizeof(*node->addresses));
+	if (hop->resolved) {
+		memcpy(node->dmac, hop->dmac, sizeof(node->dmac));
+		memcpy(node->smac, hop->smac, sizeof(node->smac));
+	}
+	node_normalize(node);
+	if (c->options->mode == ROUTING_DIRECT && !node->direct) {
+		member_problem(m, "%s is not on a link of this node for each of its pod CIDRs, and --routing-mode is direct",
+			       ip_format(to, text));
+		return false;
+	}
+	return node_mtu(m, hop, node->direct ? 0 : tunnel_overhead(family), node);
+}
+
+/* --- maps --- */
+
+static bool node_same(const struct dp_node *a, const struct dp_node *b)
+{
+	return memcmp(a->cidrs, b->cidrs, sizeof(a->cidrs)) == 0 && a->address_count == b->address_count &&
+	       memcmp(a->addresses, b->addresses, a->address_count * sizeof(*a->addresses)) == 0 &&
+	       ip_equal(&a->local, &b->local) && ip_equal(&a->remote, &b->remote) && a->uplink == b->uplink &&
+	       a->mtu == b->mtu && a->direct == b->direct && a->resolved == b->resolved &&
+	       (!a->resolved || (memcmp(a->dmac, b->dmac, 6) == 0 && memcmp(a->smac, b->smac, 6) == 0));
+}
+
+static struct member *member_by_slot(const struct cluster *c, uint32_t slot)
+{
+	for (size_t i = 0; i < c->count; i++) {
+		if (c->members[i]->slot == slot)
+			return c->members[i];
+	}
+	return NULL;
+}
+
+/* Somebody has what is this one's now: a node that is about to change, or one that an earlier agent left. */
+static int make_way(struct cluster *c, uint32_t slot, struct err *err)
+{
+	struct member *m = member_by_slot(c, slot);
+	int ret = c->ops->node_delete(c->arg, slot, err);
+
+	if (ret == 0 && m) {
+		m->slot = 0;
+		m->dirty = true;
+	}
+	for (size_t i = 0; i < c->left.node_count && ret == 0; i++) {
+		if (c->left.nodes[i].slot == slot)
+			c->left.nodes[i].slot = 0;
+	}
+	return ret;
+}
+
+static int put_node(struct cluster *c, struct member *m, const struct dp_node *node, struct err *err)
+{
+	uint32_t other = 0;
+	int ret;
+
+	if (m->slot && node_same(&m->node, node))
+		return 0;
+	ret = c->ops->node_put(c->arg, m->slot, node, &other, err);
+	for (int i = 0; i < 2 + NODE_ADDRESSES && ret == -EEXIST && other != m->slot; i++) {
+		ret = make_way(c, other, err);
+		if (ret == 0)
+			ret = c->ops->node_put(c->arg, m->slot, node, &other, err);
+	}
+	if (ret < 0)
+		return ret;
+	m->slot = (uint32_t)ret;
+	m->node = *node;
+	return 0;
+}
+
+/* --- routes --- */
+
+static bool same_dst(const struct route *a, const struct route *b)
+{
+	return prefix_cmp(&a->dst, &b->dst) == 0;
+}
+
+/* Where another member has the CIDR now, its route has taken the place of this one. */
+static bool route_is_replaced(const struct cluster *c, const struct member *m, const struct route *route)
+{
+	for (size_t i = 0; i < c->count; i++) {
+		const struct route *others = c->members[i]->routes;
+
+		if (c->members[i] != m && (same_dst(&others[0], route) || same_dst(&others[1], route)))
+			return true;
+	}
+	return false;
+}
+
+static int delete_route(struct cluster *c, const struct member *m, struct route *route, struct err *err)
+{
+	int ret = route->dst.ip.family && !route_is_replaced(c, m, route) ? c->ops->route_delete(c->arg, route, err)
+									   : 0;
+
+	if (ret == 0)
+		*route = (struct route){ 0 };
+	return ret;
+}
+
+static struct route route_wanted(const struct cluster *c, const struct member *m, const struct prefix *cidr)
+{
+	const struct prefix *own = member_cidr(c->own, cidr->ip.family);
+	struct route route = {
+		.dst = *cidr,
+		.ifindex = m->node.direct ? m->node.uplink : c->gateway_ifindex,
+		.mtu = m->node.mtu,
+		.type = RTN_UNICAST,
+		.scope = m->node.direct ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK,
+	};
+
+	if (m->node.direct)
+		route.gateway = *member_address(m, cidr->ip.family);
+	if (own)
+		route.source = cidr_gateway(own);
+	return route;
+}
+
+static int put_routes(struct cluster *c, struct member *m, struct err *err)
+{
+	int ret = 0;
+
+	for (int i = 0; i < 2 && ret == 0; i++) {
+		const struct prefix *cidr = &m->node.cidrs[i];
+		struct route old = m->routes[i], wanted;
+
+		if (!cidr->ip.family) {
+			ret = delete_route(c, m, &m->routes[i], err);
+			continue;
+		}
+		wanted = route_wanted(c, m, cidr);
+		if (route_same(&old, &wanted))
+			continue;
+		if (!leftover_route_take(c, &wanted))
+			ret = c->ops->route_put(c->arg, &wanted, err);
+		if (ret < 0)
+			break;
+		m->routes[i] = wanted;
+		if (!same_dst(&old, &wanted))
+			ret = delete_route(c, m, &old, err);
+	}
+	return ret;
+}
+
+/* --- all of it --- */
+
+/* Nobody has any more what was the member's. */
+int member_withdraw(struct cluster *c, struct member *m)
+{
+	struct err err;
+	int ret = m->slot ? c->ops->node_delete(c->arg, m->slot, &err) : 0;
+
+	if (ret == 0)
+		m->slot = 0;
+	for (int i = 0; i < 2 && ret == 0; i++)
+		ret = delete_route(c, m, &m->routes[i], &err);
+	if (ret < 0) {
+		member_failed(c, m, &err);
+		return ret;
+	}
+	set_known(c, m, NULL, 0);
+	forget_hop(c, m);
+	return 0;
+}
+
+/*
+ * No way leads there. What was reachable stays as it is, but for its next hop; so do its routes, where the kernel has not
+ * taken them with the link.
+ */
+static void member_unreachable(struct cluster *c, struct member *m, const struct prefix cidrs[2], const struct ip *to,
+			       const struct err *why)
+{
+	struct dp_node node = m->node;
+	struct err err;
+	int ret;
+
+	member_problem(m, "%.255s", why->msg);
+	if (!m->slot || !ip_equal(&node.remote, to) || memcmp(node.cidrs, cidrs, sizeof(node.cidrs)) != 0) {
+		member_withdraw(c, m);
+		return;
+	}
+	node.resolved = false;
+	ret = put_node(c, m, &node, &err);
+	if (ret == 0 && !node.direct)
+		ret = put_routes(c, m, &err);
+	if (ret < 0)
+		member_failed(c, m, &err);
+}
+
+static void member_join(struct cluster *c, struct member *m, const struct hop *hop, const struct dp_node *node)
+{
+	struct ip ips[NODE_ADDRESSES + 2];
+	struct err err = { 0 };
+	int ret = uplink_want(c, hop->ifindex, false, &err);
+
+	set_known(c, m, ips, addresses_of(m, ips));
+	if (ret == 0)
+		ret = put_node(c, m, node, &err);
+	if (ret == 0)
+		ret = put_routes(c, m, &err);
+	if (ret < 0) {
+		member_failed(c, m, &err);
+		return;
+	}
+	keep_hop(c, m, hop);
+	if (m->since_ns)
+		histogram_add(&c->joins, clock_ns(CLOCK_MONOTONIC) - m->since_ns);
+	m->since_ns = 0;
+}
+
+void member_update(struct cluster *c, struct member *m)
+{
+	const struct prefix cidrs[2] = { m->object->cidrs[0], m->object->cidrs[1] };
+	struct dp_node node = { .cidrs = { cidrs[0], cidrs[1] } };
+	struct err err = { 0 };
+	struct hop hop;
+	int family = 0;
+
+	m->dirty = false;
+	if (!m->left_out) {
+		m->problem[0] = '\0';
+		if (!m->object->address_count)
+			member_problem(m, "it has no address of type InternalIP");
+		else if (!cidrs[0].ip.family && !cidrs[1].ip.family)
+			member_problem(m, "it has no pod CIDR");
+		else
+			family = outer_family(c, m);
+	}
+	if (!family) {
+		member_withdraw(c, m);
+		return;
+	}
+	node_normalize(&node);
+	if (!m->slot)
+		leftover_node_take(c, m, node.cidrs);
+	if (c->ops->hop_find(c->arg, member_address(m, family), &hop, &err) < 0)
+		member_unreachable(c, m, node.cidrs, member_address(m, family), &err);
+	else if (node_wanted(c, m, family, &hop, &node))
+		member_join(c, m, &hop, &node);
+	else
+		member_withdraw(c, m);
+}

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What being in a cluster makes of this node: its own part in the maps, gateways, devices, and the pods' MTU. */
+#include "cluster_internal.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+
+/* --- its row in the maps --- */
+
+static void put_own_prefix(struct wr_cluster *w, const struct prefix *cidr)
+{
+	const struct ip mask = prefix_mask(cidr);
+
+	if (cidr->ip.family == AF_INET) {
+		w->flags |= WR_CLUSTER_POD4;
+		memcpy(&w->cidr4, cidr->ip.bytes, 4);
+		memcpy(&w->mask4, mask.bytes, 4);
+	} else if (cidr->ip.family == AF_INET6) {
+		w->flags |= WR_CLUSTER_POD6;
+		memcpy(&w->cidr6, cidr->ip.bytes, 16);
+		memcpy(&w->mask6, mask.bytes, 16);
+	}
+}
+
+static struct wr_cluster cluster_wanted(const struct cluster *c)
+{
+	const struct ip *v4 = member_address(c->own, AF_INET), *v6 = member_address(c->own, AF_INET6);
+	struct wr_cluster w = {
+		.vni = WR_TUNNEL_VNI,
+		.port = htons(WR_TUNNEL_PORT),
+		.option_class = htons(WR_TUNNEL_OPTION_CLASS),
+		.host_ifindex = c->gateway_ifindex,
+	};
+
+	if (v4) {
+		w.flags |= WR_CLUSTER_V4;
+		memcpy(&w.addr4, v4->bytes, 4);
+	}
+	if (v6) {
+		w.flags |= WR_CLUSTER_V6;
+		memcpy(&w.addr6, v6->bytes, 16);
+	}
+	for (int i = 0; i < 2; i++)
+		put_own_prefix(&w, &c->own->object->cidrs[i]);
+	return w;
+}
+
+static int set_cluster(struct cluster *c, const struct wr_cluster *wanted, struct err *err)
+{
+	int ret;
+
+	if (memcmp(&c->cluster, wanted, sizeof(*wanted)) == 0)
+		return 0;
+	ret = c->ops->cluster_set(c->arg, wanted, err);
+	if (ret == 0)
+		c->cluster = *wanted;
+	return ret;
+}
+
+static int set_port(struct cluster *c, uint16_t port, struct err *err)
+{
+	int ret = c->told_port == port ? 0 : c->ops->tunnel_port(c->arg, port, err);
+
+	if (ret == 0)
+		c->told_port = port;
+	return ret;
+}
+
+/* Addresses of warren0, and the routes for what is no pod (yet). */
+static int add_gateways(struct cluster *c, struct err *err)
+{
+	int ret = 0;
+
+	for (int i = 0; i < 2 && ret == 0; i++) {
+		const struct prefix *cidr = &c->own->object->cidrs[i];
+		struct ip gateway = cidr->ip.family ? cidr_gateway(cidr) : (struct ip){ 0 };
+
+		if (cidr->ip.family)
+			ret = c->ops->gateway_add(c->arg, c->gateway_ifindex, cidr, &gateway, err);
+	}
+	return ret;
+}
+
+/*
+ * A node that comes back with another MAC address, or whose address is on another device now, is unreachable until its
+ * neighbours notice: they are told. Best effort: in the end they do notice.
+ */
+static void announce(struct cluster *c, size_t i, const struct link_info *device)
+{
+	const bool heard = (device->flags & IFF_RUNNING) && !(device->flags & (IFF_NOARP | IFF_POINTOPOINT));
+	const struct ip *ip = &c->own->object->addresses[i];
+	struct announced *last = &c->announced[i];
+
+	if (heard && last->ifindex == device->ifindex && ip_equal(&last->ip, ip) && memcmp(last->mac, device->mac, 6) == 0)
+		return;
+	*last = (struct announced){ .ip = *ip };
+	if (!heard || c->ops->announce(c->arg, ip, device, NULL) < 0)
+		return;
+	last->ifindex = device->ifindex;
+	memcpy(last->mac, device->mac, sizeof(last->mac));
+}
+
+/* Which CIDRs the map names that are no longer ours. */
+static void note_former(struct cluster *c)
+{
+	const struct wr_cluster *w = &c->cluster;
+	const struct prefix none = { 0 }, old[2] = {
+		w->flags & WR_CLUSTER_POD4 ? prefix_masked(AF_INET, &w->cidr4, &w->mask4) : none,
+		w->flags & WR_CLUSTER_POD6 ? prefix_masked(AF_INET6, &w->cidr6, &w->mask6) : none,
+	};
+
+	for (int i = 0; i < 2; i++) {
+		const struct prefix *now = member_cidr(c->own, i ? AF_INET6 : AF_INET);
+
+		if (old[i].ip.family && (!now || prefix_cmp(now, &old[i]) != 0))
+			c->former[i] = old[i];
+		if (now && prefix_cmp(now, &c->former[i]) == 0)
+			c->former[i] = none;
+	}
+}
+
+/*
+ * Once no route has them as its source any more: until then, every run tries. One of another length may have the same
+ * gateway: that stays.
+ */
+int own_delete_former(struct cluster *c, struct err *err)
+{
+	int ret = 0;
+
+	for (int i = 0; i < 2 && ret >= 0; i++) {
+		const struct prefix *former = &c->former[i], *now = member_cidr(c->own, i ? AF_INET6 : AF_INET);
+		const struct ip gateway = cidr_gateway(former), current = now ? cidr_gateway(now) : (struct ip){ 0 };
+
+		if (!former->ip.family)
+			continue;
+		ret = c->ops->gateway_delete(c->arg, c->gateway_ifindex, former,
+					     ip_equal(&gateway, &current) ? NULL : &gateway, err);
+		if (ret == 0)
+			c->former[i].ip.family = 0;
+	}
+	return ret < 0 ? ret : 0;
+}
+
+/* The devices that have our addresses: packets of other nodes come in there, wherever ours go out. */
+static void own_devices(struct cluster *c)
+{
+	struct member *own = c->own;
+
+	c->own_mtu = 0;
+	own->problem[0] = '\0';
+	uplinks_disown(c);
+	for (size_t i = 0; i < own->object->address_count; i++) {
+		const struct ip *ip = &own->object->addresses[i];
+		struct link_info info;
+		struct err err = { 0 };
+		char text[IP_STRLEN];
+
+		if (c->ops->device(c->arg, ip, &info, &err) < 0) {
+			member_problem(own, "this node's address %s is on none of its devices", ip_format(ip, text));
+			continue;
+		}
+		if (info.flags & IFF_LOOPBACK)
+			continue;
+		if (!c->own_mtu || info.mtu < c->own_mtu)
+			c->own_mtu = info.mtu;
+		if (uplink_want(c, info.ifindex, true, &err) < 0) {
+			member_problem(own, "%.255s", err.msg);
+			c->again = true;
+		}
+		announce(c, i, &info);
+	}
+}
+
+int own_update(struct cluster *c, struct err *err)
+{
+	uint32_t gateway = c->gateway_ifindex;
+	struct wr_cluster wanted;
+	int ret;
+
+	if (!c->own_changed && !c->look_again)
+		return 0;
+	ret = c->ops->gateway_link(c->arg, &c->gateway_ifindex, err);
+
+	if (ret == 0)
+		ret = set_port(c, WR_TUNNEL_PORT, err);
+	if (ret == 0 && (c->own_changed || c->gateway_ifindex != gateway))
+		ret = add_gateways(c, err);
+	if (ret < 0)
+		return ret;
+	own_devices(c);
+	note_former(c);
+	wanted = cluster_wanted(c);
+	ret = set_cluster(c, &wanted, err);
+	if (ret == 0)
+		c->own_changed = false;
+	return ret;
+}
+
+/* --- the pods' MTU --- */
+
+static uint32_t smallest_mtu(const struct cluster *c)
+{
+	int family = c->options->underlay	       ? c->options->underlay
+		     : member_address(c->own, AF_INET) ? AF_INET
+						       : AF_INET6;
+	uint32_t overhead = c->options->mode == ROUTING_DIRECT ? 0 : tunnel_overhead(family);
+	uint32_t mtu = c->own_mtu > overhead ? c->own_mtu - overhead : 0;
+
+	for (size_t i = 0; i < c->count; i++) {
+		const struct member *m = c->members[i];
+
+		if (m->slot && (!mtu || m->node.mtu < mtu))
+			mtu = m->node.mtu;
+	}
+	return mtu < UINT16_MAX ? mtu : UINT16_MAX;
+}
+
+static void tell_pods_left(struct cluster *c, const struct err *why)
+{
+	struct err err = { .num = why->num };
+
+	if (c->pods_left)
+		err_set(&err, why->num, "%d %s not have %d: %.400s", c->pods_left, c->pods_left == 1 ? "does" : "do",
+			c->told_mtu, why->msg);
+	if (strcmp(err.msg, c->pods_told) == 0)
+		return;
+	memcpy(c->pods_told, err.msg, sizeof(c->pods_told));
+	c->events.complain(c->events.arg, "MTU of pods", c->pods_left ? &err : NULL);
+}
+
+/* New pods first: one that is being made sees it, or is on record by now. Those that fail keep nobody from having it. */
+static int set_pods_mtu(struct cluster *c, uint32_t mtu, struct err *err)
+{
+	struct err why = { 0 };
+	int ret = c->told_mtu == (int)mtu ? 0 : c->ops->pod_mtu(c->arg, (uint16_t)mtu, err);
+
+	if (ret < 0 || (c->told_mtu == (int)mtu && !c->pods_left))
+		return ret;
+	c->told_mtu = (int)mtu;
+	c->pods_left = -1;
+	ret = mtu ? c->ops->pods_follow(c->arg, (uint16_t)mtu, &why) : 0;
+	if (ret < 0) {
+		*err = why;
+		return ret;
+	}
+	c->pods_left = ret;
+	tell_pods_left(c, &why);
+	return 0;
+}
+
+int own_update_mtu(struct cluster *c, struct err *err)
+{
+	return set_pods_mtu(c, smallest_mtu(c), err);
+}
+
+/* --- no cluster --- */
+
+int own_withdraw(struct cluster *c, struct err *err)
+{
+	static const struct wr_cluster none;
+	int ret = set_cluster(c, &none, err);
+
+	uplinks_disown(c);
+	if (ret == 0)
+		ret = uplinks_tidy(c, err);
+	if (ret == 0)
+		ret = set_port(c, 0, err);
+	if (ret == 0)
+		ret = set_pods_mtu(c, 0, err);
+	if (ret == 0)
+		c->own_changed = c->look_again = false;
+	return ret;
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "complaints.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "array.h"
+#include "log.h"
+
+static void complaint_free(struct complaint *complaint)
+{
+	free(complaint->what);
+	free(complaint->message);
+}
+
+static struct complaint *find(const struct complaints *c, const char *what)
+{
+	for (size_t i = 0; i < c->count; i++) {
+		if (strcmp(c->v[i].what, what) == 0)
+			return &c->v[i];
+	}
+	return NULL;
+}
+
+void complain(struct complaints *c, enum complaint_kind kind, const char *what, const struct err *err)
+{
+	struct complaint *old = find(c, what), complaint;
+
+	if (old ? err && strcmp(old->message, err->msg) == 0 : !err)
+		return;
+	if (old) {
+		complaint_free(old);
+		*old = c->v[--c->count];
+	}
+	if (!err) {
+		log_info("%s: in order again", what);
+		return;
+	}
+	log_warn("%s: %s", what, err->msg);
+	complaint = (struct complaint){ kind, strdup(what), strdup(err->msg) };
+	if (!complaint.what || !complaint.message || array_push(c->v, c->room, c->count, complaint) < 0)
+		complaint_free(&complaint);
+}
+
+size_t complaints_count(const struct complaints *c, enum complaint_kind kind)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < c->count; i++)
+		count += c->v[i].kind == kind;
+	return count;
+}
+
+const char *complaint_kind_name(enum complaint_kind kind)
+{
+	static const char *const names[] = {
+		[COMPLAINT_MANIFEST] = "manifest", [COMPLAINT_NODE] = "node", [COMPLAINT_AGENT] = "agent"
+	};
+
+	return names[kind];
+}
+
+void complaints_free(struct complaints *c)
+{
+	while (c->count)
+		complaint_free(&c->v[--c->count]);
+	free(c->v);
+}

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What manifests and attachments say: to the compiler, and to the cluster. */
+#include <string.h>
+
+#include "agent.h"
+#include "decode.h"
+#include "json.h"
+
+static int on_object(void *arg, struct object *o)
+{
+	struct agent *agent = arg;
+	struct object taken = *o;
+
+	o->kind = OBJECT_NONE;
+	if (taken.kind != OBJECT_NODE)
+		work_wanted(agent);
+	switch (taken.kind) {
+	case OBJECT_NAMESPACE:
+		return policy_put_namespace(agent->policy, taken.namespace);
+	case OBJECT_POD:
+		return policy_put_pod(agent->policy, taken.pod);
+	case OBJECT_POLICY:
+		if (taken.policy->invalid)
+			log_warn("NetworkPolicy %s/%s is not valid, and isolates what it selects: %s",
+				 taken.policy->namespace, taken.policy->name, taken.policy->invalid);
+		return policy_put_policy(agent->policy, taken.policy);
+	case OBJECT_NODE:
+		return cluster_put_node(agent->cluster, taken.node);
+	default:
+		return 0;
+	}
+}
+
+static void on_removed(void *arg, enum object_kind kind, const char *namespace, const char *name)
+{
+	struct agent *agent = arg;
+
+	if (kind == OBJECT_NODE) {
+		cluster_remove_node(agent->cluster, name);
+		return;
+	}
+	work_wanted(agent);
+	if (kind == OBJECT_NAMESPACE)
+		policy_remove_namespace(agent->policy, name);
+	else if (kind == OBJECT_POD)
+		policy_remove_pod(agent->policy, namespace, name);
+	else if (kind == OBJECT_POLICY)
+		policy_remove_policy(agent->policy, namespace, name);
+}
+
+static void on_synced(void *arg)
+{
+	struct agent *agent = arg;
+
+	agent->work.synced = true;
+	work_wanted(agent);
+}
+
+static void on_manifest_complaint(void *arg, const char *what, const struct err *err)
+{
+	complain(&((struct agent *)arg)->complaints, COMPLAINT_MANIFEST, what, err);
+}
+
+/* Labels of the network configuration, for an endpoint that has no pod object. false: there are none. */
+static bool own_labels(const struct attachment *a, struct labels *labels)
+{
+	struct err err;
+	json_auto_t *json = NULL;
+
+	if (!a->labels[0])
+		return false;
+	json = json_parse_object(a->labels, strlen(a->labels), "labels", &err);
+	if (json && labels_decode(json, labels, &err) == 0)
+		return true;
+	log_warn("%s@%s: its labels are not used: %s", a->container_id, a->ifname, err.msg);
+	return false;
+}
+
+static void on_attachment(void *arg, const struct attachment *a)
+{
+	struct agent *agent = arg;
+	struct labels labels = { 0 };
+	bool own = own_labels(a, &labels);
+
+	work_wanted(agent);
+	if (policy_put_endpoint(agent->policy, a->host_ifindex, *a->pod_namespace ? a->pod_namespace : "default",
+				a->pod_name, a->pod_uid, own ? &labels : NULL) < 0) {
+		log_error("%s@%s: no memory for it: it stays in quarantine", a->container_id, a->ifname);
+		policy_remove_endpoint(agent->policy, a->host_ifindex);
+	}
+}
+
+static void on_attachment_gone(void *arg, uint32_t ifindex)
+{
+	struct agent *agent = arg;
+
+	work_wanted(agent);
+	policy_remove_endpoint(agent->policy, ifindex);
+	apply_endpoint_gone(agent->apply, ifindex);
+}
+
+int sources_open(struct agent *agent, struct err *err)
+{
+	const struct object_events objects = { on_object, on_removed, on_synced, on_manifest_complaint, agent };
+	const struct attachment_events attachments = { on_attachment, on_attachment_gone, agent };
+	int ret = attachments_open(&agent->attachments, &attachments, err);
+
+	if (ret == 0)
+		ret = manifests_open(&agent->manifests, agent->options->manifests, &objects, err);
+	return ret;
+}

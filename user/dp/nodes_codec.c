@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A node as programs have it in the maps (abi/node.h), and as everybody else has it (nodes.h). */
+#include <string.h>
+
+#include "nodes_internal.h"
+
+/* --- codec --- */
+
+static struct wr_addr6 addr6(const struct ip *ip)
+{
+	struct wr_addr6 a = { { 0 } };
+
+	memcpy(&a, ip->bytes, sizeof(a));
+	return a;
+}
+
+void node_raw_encode(const struct dp_node *node, uint32_t id, struct wr_node *raw)
+{
+	*raw = (struct wr_node){
+		.id = id,
+		.flags = (node->local.family == AF_INET6 ? WR_NODE_OVER6 : 0) | (node->direct ? WR_NODE_DIRECT : 0) |
+			 (node->resolved ? WR_NODE_RESOLVED : 0),
+		.uplink = node->uplink,
+		.mtu = node->mtu,
+		.local = addr6(&node->local),
+		.remote = addr6(&node->remote),
+		.last_id = id,
+	};
+	for (size_t i = 0; i < NODE_CIDRS; i++) {
+		const struct prefix *cidr = &node->cidrs[i];
+		struct ip mask = prefix_mask(cidr);
+
+		if (cidr->ip.family == AF_INET) {
+			raw->flags |= WR_NODE_V4;
+			memcpy(&raw->cidr4, cidr->ip.bytes, sizeof(raw->cidr4));
+			memcpy(&raw->mask4, mask.bytes, sizeof(raw->mask4));
+		} else if (cidr->ip.family == AF_INET6) {
+			raw->flags |= WR_NODE_V6;
+			raw->cidr6 = addr6(&cidr->ip);
+			raw->mask6 = addr6(&mask);
+		}
+	}
+	if (node->resolved) {
+		memcpy(raw->dmac, node->dmac, sizeof(raw->dmac));
+		memcpy(raw->smac, node->smac, sizeof(raw->smac));
+	}
+}
+
+void node_raw_decode(const struct wr_node *raw, struct dp_node *node)
+{
+	const int outer = raw->flags & WR_NODE_OVER6 ? AF_INET6 : AF_INET;
+
+	*node = (struct dp_node){
+		.local = ip_from(outer, &raw->local),
+		.remote = ip_from(outer, &raw->remote),
+		.uplink = raw->uplink,
+		.mtu = raw->mtu,
+		.direct = raw->flags & WR_NODE_DIRECT,
+		.resolved = raw->flags & WR_NODE_RESOLVED,
+	};
+	if (raw->flags & WR_NODE_V4)
+		node->cidrs[0] = prefix_masked(AF_INET, &raw->cidr4, &raw->mask4);
+	if (raw->flags & WR_NODE_V6)
+		node->cidrs[1] = prefix_masked(AF_INET6, &raw->cidr6, &raw->mask6);
+	memcpy(node->dmac, raw->dmac, sizeof(node->dmac));
+	memcpy(node->smac, raw->smac, sizeof(node->smac));
+}
+
+int node_prefix_key(const struct dp_nodes *nodes, const struct prefix *cidr, union node_prefix *key)
+{
+	memset(key, 0, sizeof(*key));
+	if (cidr->ip.family == AF_INET) {
+		key->v4.prefixlen = cidr->len;
+		memcpy(&key->v4.addr, cidr->ip.bytes, sizeof(key->v4.addr));
+		return nodes->nodes4;
+	}
+	key->v6.prefixlen = cidr->len;
+	key->v6.addr = addr6(&cidr->ip);
+	return nodes->nodes6;
+}
+
+struct prefix node_prefix_of(int family, const union node_prefix *key)
+{
+	return family == AF_INET ? (struct prefix){ ip_from(AF_INET, &key->v4.addr), (uint8_t)key->v4.prefixlen }
+				 : (struct prefix){ ip_from(AF_INET6, &key->v6.addr), (uint8_t)key->v6.prefixlen };
+}
+
+bool node_has_cidr(const struct dp_node *node, const struct prefix *cidr)
+{
+	for (size_t i = 0; i < NODE_CIDRS; i++) {
+		if (prefix_cmp(&node->cidrs[i], cidr) == 0)
+			return true;
+	}
+	return false;
+}
+
+bool node_has_address(const struct dp_node *node, const struct ip *ip)
+{
+	for (size_t i = 0; i < node->address_count; i++) {
+		if (ip_equal(&node->addresses[i], ip))
+			return true;
+	}
+	return false;
+}

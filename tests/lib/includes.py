@@ -61,6 +61,7 @@ class Tree:
         for path in sorted(files):
             self.check(path)
         self.circles()
+        self.namesakes()
 
     def breach(self, path, text):
         self.breaches.append(f"{path}: {text}")
@@ -136,6 +137,15 @@ class Tree:
                 visit(header)
 
 
+    def namesakes(self):
+        """Of two headers with one name, whose own folder has one never gets the other."""
+        for path in (p for p in self.files if p.endswith(".h")):
+            folder, name = path.rsplit("/", 1)
+            below = self.layers[folder].folders if folder in self.layers and folder not in PROGRAMS else ()
+            self.breaches += [f"{path}: {f}/{name} has the same name" for f in below
+                              if f not in (folder, "bpf/abi") and f"{f}/{name}" in self.files]
+
+
 # A tree in order, and each mistake: what is written into which file, and what has to be said of it.
 TABLE = """## The layers
 | `bpf/abi` | layouts | nothing |
@@ -169,6 +179,7 @@ MISTAKES = [
     ("top/t.c", '#include "../side/other.h"', "top/t.c: may not include side/other.h"),
     ("top/t.c", '#include "gone.h"', "top/t.c: gone.h is nowhere"),
     ("low/m.h", "", "top/t.c: m.h is any of low/m.h, mid/m.h"),
+    ("top/m.h", "", "top/m.h: mid/m.h has the same name"),
     ("new/n.c", "", "new/n.c: its folder is not in the table of layers"),
     ("low/k.h", '#include "l.h"', "circle: low/k.h → low/l.h → low/k.h"),
 ]

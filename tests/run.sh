@@ -98,7 +98,7 @@ stage fuzz fuzz 600 fuzz 10
 # A process for each processor, a file at a time.
 stage net junit 1800 pytests net build -n auto --dist loadfile tests/net
 stage e2e junit 600 pytests e2e build tests/e2e
-stage e2e-san junit 600 pytests e2e-san build-san -m smoke tests/net tests/e2e
+stage e2e-san junit 600 pytests e2e-san build-san -n auto --dist loadfile -m smoke tests/net tests/e2e
 stage vm vm 1500 tests/vm/run.sh
 stage demo check 300 examples/demo.sh
 stage left-behind check 60 nothing_left

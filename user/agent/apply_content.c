@@ -102,7 +102,7 @@ struct kind {
 static int minus(const struct kind *kind, const void *a, size_t a_count, const void *b, size_t b_count, bool values,
 		 void *out)
 {
-	const char *y = b, *end = y + b_count * kind->size;
+	const char *y = b, *end = b_count ? y + b_count * kind->size : y; /* nothing is reckoned from NULL */
 	int ret = 0;
 
 	for (size_t i = 0; i < a_count && ret == 0; i++) {

@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include "cleanup.h"
+#include "endpoint.h"
 #include "file.h"
 #include "keyset.h"
 #include "tables.h"

@@ -9,6 +9,7 @@
 #include "cleanup.h"
 #include "config.h"
 #include "gateway.h"
+#include "node.h"
 #include "node_check.h"
 #include "nodes.h"
 #include "progs.h"

@@ -3,7 +3,9 @@
 #ifndef WARREN_LOAD_H
 #define WARREN_LOAD_H
 
-#include "node.h"
+#include <stdbool.h>
+
+#include "config.h"
 
 /* Mounts bpffs at WARREN_BPFFS if nothing of that kind is there (*mounted says so). cni_code 50 on failure. */
 int load_bpffs(bool *mounted, struct err *err);

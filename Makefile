@@ -17,8 +17,8 @@ say = $(if $(V),,@printf '  %-8s %s\n' '$(1)' '$(2)')
 
 # --- flags --------------------------------------------------------------------------------------------------------------
 
-WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wformat=2 $(if $(findstring clang,$(CC)),,-Wno-format-truncation) -Wundef \
-	-Wno-unused-parameter -Wno-missing-field-initializers $(if $(WERROR),-Werror)
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wformat=2 -Wundef \
+	$(if $(findstring clang,$(CC)),,-Wno-format-truncation) -Wno-unused-parameter -Wno-missing-field-initializers $(if $(WERROR),-Werror)
 OPT ?= -O2
 CFLAGS_ALL := -std=gnu11 -D_GNU_SOURCE -DWARREN_VERSION='"$(VERSION)"' $(OPT) -g -fno-strict-aliasing -MMD -MP $(WARN) $(CFLAGS)
 LDFLAGS_ALL := $(LDFLAGS)
@@ -37,51 +37,22 @@ BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Wno-unused-parameter $(
 STATIC_LIBS := -lbpf -lelf -lz $(shell grep -aq ZSTD_ /usr/lib/*/libelf.a 2>/dev/null && echo -lzstd) -lnftnl -ljansson
 LIBS := -Wl,-Bstatic $(STATIC_LIBS) -Wl,-Bdynamic -lmnl
 
-# --- who may include what -------------------------------------------------------------------------------------------------
-# A layer sees its own folder and those below it; bpf/abi is seen as "abi/...", bpf/lib by nobody here.
-
-ABI := -I$(O)/include
-INC_lib := -Iuser/lib
-INC_nl := $(INC_lib) -Iuser/nl $(ABI)
-INC_dp := $(INC_nl) -Iuser/dp
-INC_policy := $(INC_lib) -Iuser/policy $(ABI)
-INC_k8s := $(INC_policy) -Iuser/k8s
-INC_agent := $(INC_dp) -Iuser/policy -Iuser/k8s -Iuser/agent
-INC_cli := $(INC_dp) -Iuser/policy -Iuser/cli
-INC_cni := $(INC_dp) -Icni
-INC_unit := $(INC_cni) -Iuser/cli -Iuser/policy -Iuser/k8s -Iuser/agent -Itests/lib
-INC_bpftest := $(INC_dp) -Iuser/policy -Itests/lib
-INC_policytest := $(INC_policy) -Itests/lib
-INC_bench := -Iuser/lib
-
 # --- what there is --------------------------------------------------------------------------------------------------------
 
 objs = $(patsubst %.c,$(O)/%.o,$(1))
-LIB_SRC := $(sort $(wildcard user/lib/*.c))
-NL_SRC := $(sort $(wildcard user/nl/*.c))
-DP_SRC := $(sort $(wildcard user/dp/*.c))
-POLICY_SRC := $(sort $(wildcard user/policy/*.c))
-K8S_SRC := $(sort $(wildcard user/k8s/*.c))
-AGENT_SRC := $(sort $(wildcard user/agent/*.c))
-CLI_SRC := $(sort $(wildcard user/cli/*.c))
-CNI_SRC := $(sort $(wildcard cni/*.c))
-UNIT_SRC := $(sort $(wildcard tests/unit/test_*.c))
-POLICYTEST_SRC := $(sort $(wildcard tests/policy/*.c))
-VM_SRC := $(sort $(wildcard tests/vm/*.c))
-BPFTEST_SRC := $(sort $(wildcard tests/bpf/*.c))
-FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
-BENCH_SRC := $(sort $(wildcard tests/bench/*.c))
+sources = $(sort $(wildcard $(1)/*.c))
+tests = $(patsubst %.c,$(O)/%,$(sort $(wildcard tests/$(1).c)))
 BPF_SRC := $(sort $(wildcard bpf/*.bpf.c))
-
-ARCHIVES := $(O)/libwarren-dp.a $(O)/libwarren-nl.a $(O)/libwarren.a
 SKEL := $(O)/include/warren.skel.h
-POLICY_LIB := $(O)/libpolicy.a
-K8S_LIB := $(O)/libk8s.a
+PROGRAMS := $(O)/warren-cni $(O)/warren $(O)/warren-agent
+# Archives in the order in which they are linked: a layer before those below it.
+DP := $(O)/user/dp.a $(O)/user/nl.a $(O)/user/lib.a
+AGENT := $(O)/user/agent.a $(O)/user/k8s.a $(O)/user/policy.a
 # What only the agent needs is linked dynamically: it is one process a node, not one a pod.
 AGENT_LIBS := -lyaml -luv -lmicrohttpd
-PROGRAMS := $(O)/warren-cni $(O)/warren $(O)/warren-agent
 
-.PHONY: all programs help deps install uninstall test test-vm demo bench lint format clean unit bpftest policytest fuzz verify benchtools cnitool compile_commands.json
+.PHONY: all programs help deps install uninstall test test-vm demo bench lint format clean unit bpftest policytest fuzz fuzz-targets \
+	verify benchtools cnitool compile_commands.json
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -117,58 +88,58 @@ $(SKEL): $(O)/warren.bpf.o
 	@mkdir -p $(@D)
 	$(Q)$(BPFTOOL) gen skeleton $< name warren_bpf > $@.tmp && mv $@.tmp $@
 
-# --- C --------------------------------------------------------------------------------------------------------------------
+# --- C: who may include what ---------------------------------------------------------------------------------------------
+# A layer sees its own folder and those below it, which are named here; bpf/abi is seen as "abi/...", bpf/lib by nobody.
 
+# $(call compile,FOLDER,FLAGS,WHAT MUST BE THERE): the objects of a folder.
 define compile
 $(O)/$(1)/%.o: $(1)/%.c Makefile | $(O)/include/abi $(3)
 	$$(call say,CC,$$<)
 	@mkdir -p $$(@D)
 	$$(Q)$$(CC) $$(CFLAGS_ALL) $(2) -c $$< -o $$@
 endef
-$(eval $(call compile,user/lib,$(INC_lib)))
-$(eval $(call compile,user/nl,$(INC_nl)))
-$(eval $(call compile,user/dp,$(INC_dp),$(SKEL)))
-$(eval $(call compile,user/policy,$(INC_policy)))
-$(eval $(call compile,user/k8s,$(INC_k8s)))
-$(eval $(call compile,user/agent,$(INC_agent)))
-$(eval $(call compile,user/cli,$(INC_cli)))
-$(eval $(call compile,cni,$(INC_cni)))
-$(eval $(call compile,tests/unit,$(INC_unit)))
-$(eval $(call compile,tests/policy,$(INC_policytest)))
-$(eval $(call compile,tests/bpf,$(INC_bpftest),$(SKEL)))
+
+# $(call layer,FOLDER,FLAGS OF THOSE BELOW,WHAT MUST BE THERE): its flags INC_<name>, its objects, an archive of all but main.c.
+define layer
+INC_$(notdir $(1)) := $(2) -I$(1)
+$(call compile,$(1),$(2) -I$(1),$(3))
+$(O)/$(1).a: $(call objs,$(filter-out %/main.c,$(call sources,$(1))))
+	$$(call say,AR,$$@)
+	$$(Q)rm -f $$@ && $$(AR) rcs $$@ $$^
+endef
+
+ABI := -I$(O)/include
+$(eval $(call layer,user/lib))
+$(eval $(call layer,user/nl,$(INC_lib) $(ABI)))
+$(eval $(call layer,user/dp,$(INC_nl),$(SKEL)))
+$(eval $(call layer,user/policy,$(INC_lib) $(ABI)))
+$(eval $(call layer,user/k8s,$(INC_policy)))
+$(eval $(call layer,user/agent,$(INC_dp) -Iuser/policy -Iuser/k8s))
+$(eval $(call layer,user/cli,$(INC_dp) -Iuser/policy))
+$(eval $(call layer,cni,$(INC_dp)))
+$(eval $(call compile,tests/unit,$(INC_cni) -Iuser/cli -Iuser/policy -Iuser/k8s -Iuser/agent))
+$(eval $(call compile,tests/policy,$(INC_policy)))
+$(eval $(call compile,tests/bpf,$(INC_dp) -Iuser/policy,$(SKEL)))
 $(eval $(call compile,tests/vm,$(INC_dp),$(SKEL)))
-$(eval $(call compile,tests/bench,$(INC_bench)))
+$(eval $(call compile,tests/bench,$(INC_lib)))
+# Compiled and linked at once (below), with everything.
+INC_fuzz := $(INC_cni) -Iuser/cli -Iuser/policy -Iuser/k8s -Iuser/agent
 
 # Skeletons are generated code: their warnings are not ours.
 $(O)/user/dp/%.o: WARN += -Wno-shadow
 
-define archive
-$(1): $(2)
-	$$(call say,AR,$$@)
-	$$(Q)rm -f $$@ && $$(AR) rcs $$@ $$^
-endef
-$(eval $(call archive,$(O)/libwarren.a,$(call objs,$(LIB_SRC))))
-$(eval $(call archive,$(O)/libwarren-nl.a,$(call objs,$(NL_SRC))))
-$(eval $(call archive,$(O)/libwarren-dp.a,$(call objs,$(DP_SRC))))
-$(eval $(call archive,$(POLICY_LIB),$(call objs,$(POLICY_SRC))))
-$(eval $(call archive,$(K8S_LIB),$(call objs,$(K8S_SRC))))
-# The programs without main(), for the tests.
-$(eval $(call archive,$(O)/libagent.a,$(call objs,$(filter-out user/agent/main.c,$(AGENT_SRC)))))
-$(eval $(call archive,$(O)/libcni.a,$(call objs,$(filter-out cni/main.c,$(CNI_SRC)))))
-$(eval $(call archive,$(O)/libcli.a,$(call objs,$(filter-out user/cli/main.c,$(CLI_SRC)))))
-
 link = $(call say,LD,$@)
 do_link = $(Q)$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o %.a,$^) $(LIBS)
 
-$(O)/warren-cni: $(O)/cni/main.o $(O)/libcni.a $(ARCHIVES)
+$(O)/warren-cni: $(O)/cni/main.o $(O)/cni.a $(DP)
 	$(link)
 	$(do_link)
 
-$(O)/warren: $(O)/user/cli/main.o $(O)/libcli.a $(POLICY_LIB) $(ARCHIVES)
+$(O)/warren: $(O)/user/cli/main.o $(O)/user/cli.a $(O)/user/policy.a $(DP)
 	$(link)
 	$(do_link)
 
-$(O)/warren-agent: $(O)/user/agent/main.o $(O)/libagent.a $(K8S_LIB) $(POLICY_LIB) $(ARCHIVES)
+$(O)/warren-agent: $(O)/user/agent/main.o $(AGENT) $(DP)
 	$(link)
 	$(do_link) $(AGENT_LIBS)
 
@@ -178,9 +149,9 @@ $(O)/warren.bash-completion: $(O)/warren
 
 # --- tests ----------------------------------------------------------------------------------------------------------------
 
-UNIT_BIN := $(patsubst tests/unit/%.c,$(O)/tests/unit/%,$(UNIT_SRC))
-# Everything that a unit or fuzz test may link: the programs' archives before the layers below them.
-TEST_ARCHIVES := $(O)/libcni.a $(O)/libcli.a $(O)/libagent.a $(K8S_LIB) $(POLICY_LIB) $(ARCHIVES)
+UNIT_BIN := $(call tests,unit/test_*)
+# Everything that a unit or fuzz test may link.
+TEST_ARCHIVES := $(O)/cni.a $(O)/user/cli.a $(AGENT) $(DP)
 $(O)/tests/unit/%: $(O)/tests/unit/%.o $(TEST_ARCHIVES)
 	$(link)
 	$(do_link) $(AGENT_LIBS) -lcmocka
@@ -189,17 +160,17 @@ $(O)/tests/unit/%: $(O)/tests/unit/%.o $(TEST_ARCHIVES)
 $(O)/tests/unit/test_apply: $(call objs,$(addprefix tests/policy/,cluster.c copy.c check.c naive.c tables.c))
 
 POLICYTEST_BIN := $(O)/tests/policy/policytest
-$(POLICYTEST_BIN): $(call objs,$(POLICYTEST_SRC)) $(POLICY_LIB) $(O)/libwarren.a
+$(POLICYTEST_BIN): $(call objs,$(call sources,tests/policy)) $(O)/user/policy.a $(O)/user/lib.a
 	$(link)
 	$(do_link) -lcmocka
 
 BPFTEST_BIN := $(O)/tests/bpf/bpftest
-$(BPFTEST_BIN): $(call objs,$(BPFTEST_SRC)) $(POLICY_LIB) $(ARCHIVES)
+$(BPFTEST_BIN): $(call objs,$(call sources,tests/bpf)) $(O)/user/policy.a $(DP)
 	$(link)
 	$(do_link) -lcmocka
 
 VM_BIN := $(O)/tests/vm/verify
-$(VM_BIN): $(call objs,$(VM_SRC)) $(ARCHIVES)
+$(VM_BIN): $(call objs,$(call sources,tests/vm)) $(DP)
 	$(link)
 	$(do_link)
 
@@ -209,17 +180,17 @@ verify: $(VM_BIN) ## build what asks the verifier about each program
 policytest: $(POLICYTEST_BIN) ## build the compiler's differential tests
 
 # libFuzzer comes with clang; everything it sees is instrumented, in a build folder of its own.
-FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(O)/tests/fuzz/%,$(FUZZ_SRC))
+FUZZ_BIN := $(call tests,fuzz/fuzz_*)
 $(O)/tests/fuzz/%: tests/fuzz/%.c $(TEST_ARCHIVES)
 	$(call say,FUZZ,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS_ALL) $(INC_unit) -fsanitize=fuzzer $(LDFLAGS_ALL) -o $@ $< $(filter %.a,$^) $(LIBS) $(AGENT_LIBS)
+	$(Q)$(CC) $(CFLAGS_ALL) $(INC_fuzz) -fsanitize=fuzzer $(LDFLAGS_ALL) -o $@ $< $(filter %.a,$^) $(LIBS) $(AGENT_LIBS)
 fuzz-targets: $(FUZZ_BIN)
 fuzz: ## build the fuzz targets into $(O)-fuzz
 	$(Q)$(MAKE) O=$(O)-fuzz CC=$(CLANG) SAN=address,undefined CFLAGS='-fsanitize=fuzzer-no-link' fuzz-targets
 
-BENCH_BIN := $(patsubst tests/bench/%.c,$(O)/bench/%,$(BENCH_SRC))
-$(O)/bench/%: $(O)/tests/bench/%.o $(O)/libwarren.a
+BENCH_BIN := $(patsubst %.c,$(O)/bench/%,$(notdir $(call sources,tests/bench)))
+$(O)/bench/%: $(O)/tests/bench/%.o $(O)/user/lib.a
 	$(link)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ -lpthread -lm

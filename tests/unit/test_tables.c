@@ -7,8 +7,8 @@
 
 #include "cleanup.h"
 #include "endpoint.h"
-#include "lock.h"
 #include "keyset.h"
+#include "lock.h"
 #include "tables.h"
 #include "words.h"
 

@@ -5,7 +5,8 @@
 #include "addresses.h"
 #include "cleanup.h"
 #include "ethtool.h"
-#include "node.h"
+#include "gateway.h"
+#include "inet.h"
 #include "result.h"
 #include "wire.h"
 

@@ -10,7 +10,7 @@
 #include "cleanup.h"
 #include "cni.h"
 #include "delegate.h"
-#include "dp.h"
+#include "endpoint.h"
 #include "paths.h"
 #include "sweep.h"
 

@@ -9,8 +9,10 @@
 #include "cleanup.h"
 #include "cni.h"
 #include "ethtool.h"
+#include "gateway.h"
+#include "inet.h"
 #include "log.h"
-#include "node.h"
+#include "maps.h"
 #include "str.h"
 
 #define MTU_DEFAULT 1500
@@ -94,12 +96,11 @@ int wire_mtu_again(struct wire *w, struct err *err)
 {
 	struct wr_config config;
 	struct nl_batch b = { .count = 0 };
-	const __u32 zero = 0;
-	int cpus, ret;
+	int ret;
 
 	if (w->a->mtu)
 		return 0;
-	ret = dp_map_lookup("config", &zero, &config, &cpus, err);
+	ret = dp_value_get("config", &config, err);
 	if (ret < 0 || !config.pod_mtu || config.pod_mtu == w->mtu)
 		return ret;
 	ret = mtu_set(w, config.pod_mtu, err);

@@ -5,7 +5,7 @@
 
 #include "attachment.h"
 #include "conf.h"
-#include "dp.h"
+#include "endpoint.h"
 #include "ipam.h"
 #include "nl.h"
 #include "pod_netns.h"

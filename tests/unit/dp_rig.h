@@ -11,12 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "array.h"
 #include "internal.h"
 #include "load.h"
+#include "maps.h"
 #include "private_run.h"
 #include "rig.h"
-
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 /* cmocka's group setup. */
 static inline int dp_rig_make(void **state)

@@ -8,8 +8,9 @@
 
 #include "cli_rig.h"
 #include "codec.h"
+#include "guard.h"
+#include "maps.h"
 #include "names.h"
-#include "nft.h"
 
 /* --- parsing --- */
 
@@ -526,7 +527,7 @@ static void every_command(void **state)
 	expect(line, 0, "container:     0123456789abcdef");
 	expect("status", 0, "healthy");
 
-	assert_int_equal(nft_table_delete(&err), 0);
+	assert_int_equal(guard_delete(&err), 0);
 	expect("status", 1, "table inet warren is missing");
 	assert_int_equal(link_delete(&nl, id, &err), 0);
 	expect("status", 1, "its device is gone");

@@ -8,10 +8,14 @@
 
 #include "cli_rig.h"
 #include "frame.h"
+#include "gateway.h"
+#include "inet.h"
+#include "maps.h"
 #include "names.h"
 #include "node.h"
 #include "nodes.h"
 #include "ping.h"
+#include "uplink.h"
 
 #define DB_IDENTITY 0x02000000000000dbull
 #define WEB_IDENTITY 0x02000000000000ebull

@@ -8,8 +8,11 @@
 
 #include "cli_rig.h"
 #include "frame.h"
+#include "gateway.h"
+#include "inet.h"
+#include "maps.h"
 #include "names.h"
-#include "node.h"
+#include "words.h"
 
 #define CLASS 17
 #define RULE 16

@@ -9,7 +9,7 @@
 
 #include "cleanup.h"
 #include "codec_fields.h"
-#include "dp.h"
+#include "maps.h"
 #include "names.h"
 #include "rig.h"
 

@@ -14,8 +14,11 @@
 #include <time.h>
 
 #include "cleanup.h"
+#include "events.h"
 #include "flows.h"
 #include "node.h"
+#include "progs.h"
+#include "trace.h"
 
 static uint32_t tick(void)
 {
@@ -166,38 +169,6 @@ static void flows_stopped(void **state)
 	assert_int_equal(calls, 1);
 }
 
-static void flows_found_from_either_end(void **state)
-{
-	put_rows();
-	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		const struct row *row = &rows[i];
-		const struct ip there[2] = { ip(row->from), ip(row->to) }, back[2] = { there[1], there[0] };
-		const uint16_t ports[2] = { row->from_port, row->to_port },
-			       ports_back[2] = { row->to_port, row->from_port };
-		struct dp_flow flow;
-		struct err err = { 0 };
-
-		assert_ok(dp_flow_get(row->protocol, there, ports, &flow, &err));
-		assert_flow_is(&flow, row);
-		assert_ok(dp_flow_get(row->protocol, back, ports_back, &flow, &err));
-		assert_flow_is(&flow, row);
-	}
-}
-
-static void flows_not_found(void **state)
-{
-	const struct ip ends[2] = { ip("10.0.0.1"), ip("10.0.0.2") }, mixed[2] = { ip("10.0.0.1"), ip("fd00::1") };
-	const uint16_t ports[2] = { 40000, 80 }, others[2] = { 40001, 80 };
-	struct dp_flow flow;
-	struct err err = { 0 };
-
-	put_rows();
-	assert_int_equal(dp_flow_get(IPPROTO_TCP, ends, others, &flow, &err), -ENOENT);
-	assert_int_equal(dp_flow_get(IPPROTO_UDP, ends, ports, &flow, &err), -ENOENT);
-	assert_int_equal(dp_flow_get(IPPROTO_TCP, mixed, ports, &flow, &err), -EINVAL);
-	assert_ok(dp_flow_get(IPPROTO_TCP, ends, ports, &flow, &err));
-}
-
 static int collect(const struct dp_flow *flow, void *arg)
 {
 	struct dp_flow *flows = arg;
@@ -221,6 +192,11 @@ static void flows_ended(void **state)
 		assert_int_equal(after[i].dead, i % 2 == 0 || rows[i].seconds < 0);
 		assert_int_equal(after[i].ct.flags, flows[i].ct.flags);
 	}
+	for (size_t i = 1; i < ARRAY_SIZE(rows); i += 2)
+		assert_ok(dp_flow_end(&flows[i], &err));
+	assert_ok(dp_flows_each(true, collect, after, &err));
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		assert_true(after[i].dead);
 }
 
 /* Of a flow that is in both kinds of map for a moment, both entries end; of one that is in neither, nothing is made. */
@@ -344,11 +320,9 @@ static bool wait_for(int seconds, bool (*fn)(void *arg), void *arg)
 static struct wr_sweep sweep_read(void)
 {
 	struct wr_sweep sweep;
-	const __u32 zero = 0;
 	struct err err = { 0 };
-	int cpus;
 
-	assert_ok(dp_map_lookup("sweep", &zero, &sweep, &cpus, &err));
+	assert_ok(dp_value_get("sweep", &sweep, &err));
 	return sweep;
 }
 
@@ -445,10 +419,12 @@ static void sweep_goes_on_without_its_loader(void **state)
 		{ "ct6", IPPROTO_TCP, "fd00::1", 40000, "fd00::2", 80, 1000 },
 	};
 	const struct wr_endpoint ep = { .ifindex = 9, .flags = WR_EP_V4, .addr4 = { htonl(0x0a000001) } };
-	const uint16_t ports[2] = { 40000, 80 };
+	const struct dp_flow ended[] = {
+		{ .protocol = IPPROTO_TCP, .ip = { ip("10.0.0.2"), ip("10.0.0.1") }, .port = { 80, 40000 } },
+		{ .protocol = IPPROTO_TCP, .ip = { ip("fd00::1"), ip("fd00::2") }, .port = { 40000, 80 } },
+	};
 	_cleanup_dp_ struct dp dp = DP_CLOSED;
 	struct dp_map_info map;
-	struct dp_flow flow;
 	struct err err = { 0 };
 	struct wr_sweep sweep;
 	int left = 0;
@@ -462,11 +438,8 @@ static void sweep_goes_on_without_its_loader(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(flows); i++)
 		put_row(&flows[i], 9);
 	usage_write(9, ARRAY_SIZE(flows));
-	assert_ok(dp_flow_get(IPPROTO_TCP, (struct ip[]){ ip("10.0.0.2"), ip("10.0.0.1") }, (uint16_t[]){ 80, 40000 },
-			      &flow, &err));
-	assert_ok(dp_flow_end(&flow, &err));
-	assert_ok(dp_flow_get(IPPROTO_TCP, (struct ip[]){ ip("fd00::1"), ip("fd00::2") }, ports, &flow, &err));
-	assert_ok(dp_flow_end(&flow, &err));
+	for (size_t i = 0; i < ARRAY_SIZE(ended); i++)
+		assert_ok(dp_flow_end(&ended[i], &err));
 
 	assert_true(wait_for(2 * WR_SWEEP_SECONDS, has_swept, NULL));
 	sweep = sweep_read();
@@ -728,8 +701,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		LOADED(flows_listed),
 		LOADED(flows_stopped),
-		LOADED(flows_found_from_either_end),
-		LOADED(flows_not_found),
 		LOADED(flows_ended),
 		LOADED(flow_ended_while_it_moves),
 		LOADED(figures),

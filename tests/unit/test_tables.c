@@ -6,9 +6,11 @@
 #include <sys/mman.h>
 
 #include "cleanup.h"
-#include "lock.h"
+#include "endpoint.h"
 #include "keyset.h"
+#include "lock.h"
 #include "tables.h"
+#include "words.h"
 
 /* --- the set of keys --- */
 
@@ -339,9 +341,8 @@ static void run_user_reader(void *arg)
 	const uint64_t identity = 1;
 	struct wr_peer peer;
 	struct err err;
-	int cpus;
 
-	if (dp_map_lookup("identities", &identity, &peer, &cpus, &err) < 0)
+	if (dp_map_lookup("identities", &identity, &peer, &err) < 0)
 		__atomic_add_fetch((uint64_t *)arg, 1, __ATOMIC_RELAXED);
 }
 

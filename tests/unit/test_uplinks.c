@@ -7,9 +7,15 @@
 #include <stdio.h>
 
 #include "cleanup.h"
-#include "nft.h"
+#include "config.h"
+#include "gateway.h"
+#include "node.h"
+#include "node_check.h"
 #include "nodes.h"
+#include "progs.h"
 #include "sysctl.h"
+#include "trace.h"
+#include "uplink.h"
 
 __attribute__((format(printf, 1, 2))) static void sh(const char *fmt, ...)
 {
@@ -63,10 +69,10 @@ static uint32_t filter(const char *device, enum tc_hook hook)
 static uint32_t pinned(const char *program)
 {
 	struct err err = { 0 };
-	_cleanup_fd_ int fd = dp_prog_open(program, &err);
+	_cleanup_fd_ int fd = prog_open(program, &err);
 
 	assert_true(fd >= 0);
-	return dp_prog_id(fd);
+	return prog_id(fd);
 }
 
 static int sum(uint32_t ifindex, void *arg)
@@ -209,11 +215,9 @@ static void tunnel_port(void **state)
 {
 	struct err err = { 0 };
 	struct wr_config config;
-	const __u32 zero = 0;
-	int cpus;
 
 	for (int again = 0; again < 2; again++) {
-		assert_ok(node_set_tunnel_port(6081, &err));
+		assert_ok(dp_tunnel_port_set(6081, &err));
 		sh("nft list chain inet warren output | grep -q 'udp dport 6081 .* drop'");
 		assert_true(check().nft_whole);
 		init(0); /* an upgrade keeps it */
@@ -224,21 +228,21 @@ static void tunnel_port(void **state)
 	sh("nft delete table inet warren");
 	init(0);
 	sh("nft list chain inet warren output > /dev/null");
-	assert_ok(node_set_tunnel_port(0, &err));
+	assert_ok(dp_tunnel_port_set(0, &err));
 	sh("! nft list chain inet warren output 2> /dev/null");
 	assert_true(check().nft_whole);
-	assert_ok(node_set_tunnel_port(7000, &err));
+	assert_ok(dp_tunnel_port_set(7000, &err));
 	assert_ok(dp_pod_mtu_set(1400, &err));
-	assert_ok(dp_map_lookup("config", &zero, &config, &cpus, &err));
+	assert_ok(dp_value_get("config", &config, &err));
 	assert_int_equal(config.tunnel_port, htobe16(7000));
 	assert_int_equal(config.pod_mtu, 1400);
 	assert_true(config.mark_pod != 0);
 	/* A node that was taken down begins without. */
 	assert_ok(node_down(false, &err));
-	assert_int_equal(node_set_tunnel_port(6081, &err), -ENOENT);
+	assert_int_equal(dp_tunnel_port_set(6081, &err), -ENOENT);
 	assert_int_equal(dp_pod_mtu_set(1400, &err), -ENOENT);
 	init(0);
-	assert_ok(dp_map_lookup("config", &zero, &config, &cpus, &err));
+	assert_ok(dp_value_get("config", &config, &err));
 	assert_int_equal(config.tunnel_port, 0);
 	assert_int_equal(config.pod_mtu, 0);
 }
@@ -248,12 +252,12 @@ static void every_program_has_a_twin(void **state)
 	static const char *const programs[] = { "from_pod", "to_pod", "from_uplink", "from_host" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(programs); i++) {
-		struct load_twin twin = LOAD_NO_TWIN;
+		const uint8_t frame[64] = { 0 };
+		struct wr_trace trace;
 		struct err err = { 0 };
+		int tc_verdict;
 
-		assert_ok(load_twin(programs[i], &twin, &err));
-		assert_true(twin.prog >= 0);
-		load_twin_free(&twin);
+		assert_ok(dp_trace(programs[i], 1, 0, frame, sizeof(frame), &trace, &tc_verdict, &err));
 	}
 }
 

@@ -30,6 +30,7 @@
 
 #include "policy.h"
 #include "tables.h"
+#include "words.h"
 
 enum apply_table {
 	APPLY_POLICY,

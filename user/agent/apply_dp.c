@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "cleanup.h"
+#include "endpoint.h"
 
 struct apply_tables {
 	struct dp_table *tables[APPLY_TABLES];

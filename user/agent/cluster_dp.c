@@ -10,8 +10,13 @@
 #include "announce.h"
 #include "cleanup.h"
 #include "clock.h"
+#include "config.h"
+#include "gateway.h"
+#include "inet.h"
+#include "maps.h"
 #include "node.h"
 #include "pod_mtu.h"
+#include "uplink.h"
 
 struct cluster_kernel {
 	struct dp_nodes *nodes;
@@ -111,7 +116,7 @@ static int uplink_each(void *arg, int (*fn)(uint32_t ifindex, void *fn_arg), voi
 
 static int tunnel_port(void *arg, uint16_t port, struct err *err)
 {
-	return node_set_tunnel_port(port, err);
+	return dp_tunnel_port_set(port, err);
 }
 
 static int pod_mtu(void *arg, uint16_t mtu, struct err *err)

@@ -4,6 +4,7 @@
 
 #include "agent.h"
 #include "flows.h"
+#include "maps.h"
 #include "names.h"
 
 static void head(FILE *f, const char *name, const char *type, const char *help)

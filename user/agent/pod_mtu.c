@@ -7,7 +7,7 @@
 #include "abi/abi.h"
 #include "attachment.h"
 #include "cleanup.h"
-#include "dp.h"
+#include "link.h"
 #include "netns.h"
 
 struct follow {

@@ -15,7 +15,7 @@
 
 #include <jansson.h>
 
-#include "dp.h"
+#include "endpoint.h"
 #include "err.h"
 #include "out.h"
 

@@ -6,6 +6,7 @@
 
 #include "cleanup.h"
 #include "cli.h"
+#include "maps.h"
 #include "names.h"
 
 static const char script_head[] = "# bash completion of warren, made by `warren completion bash`\n"

@@ -9,6 +9,8 @@
 #include "cleanup.h"
 #include "deny.h"
 #include "guards.h"
+#include "inet.h"
+#include "maps.h"
 
 /* --- what must not be denied ---------------------------------------------------------------------------------------- */
 

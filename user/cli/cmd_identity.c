@@ -6,6 +6,7 @@
 
 #include "endpoints.h"
 #include "json.h"
+#include "maps.h"
 #include "names.h"
 #include "str.h"
 
@@ -54,7 +55,7 @@ static void list_from_agent(struct out *o, const json_t *identities)
 static int map_peer(uint64_t identity, uint64_t *peer, struct err *err)
 {
 	struct wr_peer value;
-	int cpus, r = dp_map_lookup("identities", &identity, &value, &cpus, err);
+	int r = dp_map_lookup("identities", &identity, &value, err);
 
 	*peer = r == 0 ? value.peer : WR_PEER_NONE;
 	return r == -ENOENT ? 0 : r;

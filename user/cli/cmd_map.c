@@ -7,6 +7,7 @@
 #include "cleanup.h"
 #include "cli.h"
 #include "codec.h"
+#include "maps.h"
 
 /* --- list --- */
 
@@ -196,7 +197,7 @@ int cmd_map_get(struct cli *cli)
 	uint8_t key[MAP_KEY_MAX] __attribute__((aligned(8))) = { 0 };
 	_cleanup_free_ void *value = NULL;
 	struct dump d = { .cli = cli };
-	int r, cpus = 0;
+	int r;
 
 	if (!find_map(&d))
 		return -EINVAL;
@@ -208,8 +209,8 @@ int cmd_map_get(struct cli *cli)
 	value = calloc(1, dp_map_value_room(d.codec->name));
 	if (!value)
 		return err_errno(&cli->err, ENOMEM, "cannot look into map %s", d.codec->name);
-	r = dp_map_lookup(d.codec->name, key, value, &cpus, &cli->err);
+	r = dp_map_lookup(d.codec->name, key, value, &cli->err);
 	if (r == -ENOENT)
 		return err_set(&cli->err, ENOENT, "map %s has no entry %s", d.codec->name, cli->args[1]);
-	return r < 0 ? r : describe_entry(&d, key, value, cpus);
+	return r < 0 ? r : describe_entry(&d, key, value, dp_map_cpus(d.codec->name));
 }

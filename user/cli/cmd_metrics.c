@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* warren metrics. */
 #include "cli.h"
+#include "maps.h"
 #include "names.h"
 
 static void describe(struct out *o, uint32_t reason, uint32_t direction, const struct wr_metric *metric)

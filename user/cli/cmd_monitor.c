@@ -11,6 +11,7 @@
 #include "cleanup.h"
 #include "cli.h"
 #include "clock.h"
+#include "events.h"
 #include "names.h"
 #include "packet_text.h"
 #include "pods.h"

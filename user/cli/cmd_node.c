@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* warren node init, show, down. */
+#include "inet.h"
 #include "node.h"
 
 #include <errno.h>
 
 #include "cleanup.h"
 #include "cli.h"
+#include "gateway.h"
 #include "json.h"
 #include "link.h"
+#include "maps.h"
 #include "nl.h"
 #include "paths.h"
 

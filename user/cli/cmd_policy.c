@@ -7,6 +7,7 @@
 #include "cleanup.h"
 #include "endpoints.h"
 #include "json.h"
+#include "maps.h"
 #include "names.h"
 
 /* --- rules in the maps --- */

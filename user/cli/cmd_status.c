@@ -11,8 +11,10 @@
 #include "flows.h"
 #include "guards.h"
 #include "json.h"
+#include "link.h"
+#include "maps.h"
 #include "names.h"
-#include "node.h"
+#include "node_check.h"
 #include "tables.h"
 
 /* A notice is worth knowing, and leaves the node healthy. */
@@ -306,11 +308,11 @@ static int check_denylist(struct status *s)
 	struct wr_deny_state state;
 	char text[GUARDS_TEXT_MAX];
 	unsigned prefixes;
-	int cpus, r;
+	int r;
 
 	if (!enforcing)
 		return -s->cli->err.num;
-	r = dp_map_lookup("deny_state", &(uint32_t){ 0 }, &state, &cpus, &s->cli->err);
+	r = dp_value_get("deny_state", &state, &s->cli->err);
 	prefixes = r < 0 ? 0 : state.prefixes[0] + state.prefixes[1];
 	if (prefixes)
 		check(s, "denylist", good(json_array_size(enforcing)), "`warren uplink xdp DEVICE generic`",

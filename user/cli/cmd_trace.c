@@ -8,11 +8,13 @@
 #include <string.h>
 
 #include "codec.h"
-#include "flows.h"
 #include "frame.h"
+#include "link.h"
 #include "names.h"
 #include "packet_text.h"
 #include "party.h"
+#include "progs.h"
+#include "trace.h"
 
 #define SOURCE_PORT 40000
 #define TCP_SYN 0x02

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "lookup.h"
+#include "maps.h"
 #include "names.h"
 #include "packet_text.h"
 #include "party.h"
@@ -19,7 +20,7 @@ struct maps {
 static int look(struct maps *maps, const char *map, const void *key, void *value)
 {
 	struct err err;
-	int cpus, r = dp_map_lookup(map, key, value, &cpus, &err);
+	int r = dp_map_lookup(map, key, value, &err);
 
 	if (r < 0 && r != -ENOENT && !maps->failed) {
 		maps->failed = r;

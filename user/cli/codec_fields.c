@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "flows.h"
 #include "packet_text.h"
 #include "str.h"
 
@@ -81,24 +82,6 @@ static __be16 *ct_ports(const void *key, size_t size)
 	return (__be16 *)((char *)key + 2 * size);
 }
 
-/* The ends may be given in either order: the key has them in its own. */
-static void sort_ends(void *key, size_t size)
-{
-	__be16 *ports = ct_ports(key, size), port = ports[0];
-	const struct wr_addr4 *v4 = key;
-	const struct wr_addr6 *v6 = key;
-	char address[sizeof(*v6)];
-
-	if (size == sizeof(*v4) ? !wr_ct4_swapped(v4[0], port, v4[1], ports[1])
-				: !wr_ct6_swapped(&v6[0], port, &v6[1], ports[1]))
-		return;
-	ports[0] = ports[1];
-	ports[1] = port;
-	memcpy(address, key, size);
-	memcpy(key, (char *)key + size, size);
-	memcpy((char *)key + size, address, size);
-}
-
 static int parse_ct_end(const struct codec_field *f, const char *text, void *key)
 {
 	char host[IP_STRLEN];
@@ -110,7 +93,7 @@ static int parse_ct_end(const struct codec_field *f, const char *text, void *key
 		return -EINVAL;
 	ct_ports(key, f->size)[f->arg] = htons((uint16_t)port);
 	if (f->arg)
-		sort_ends(key, f->size);
+		dp_flow_key_sort(key, f->size); /* given in either order */
 	return 0;
 }
 

@@ -7,8 +7,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "gateway.h"
+#include "inet.h"
+#include "link.h"
 #include "names.h"
-#include "node.h"
 #include "packet_text.h"
 #include "str.h"
 

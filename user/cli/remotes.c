@@ -8,6 +8,7 @@
 
 #include "array.h"
 #include "json.h"
+#include "maps.h"
 #include "names.h"
 #include "str.h"
 
@@ -30,7 +31,7 @@ bool remotes_in_cluster(const struct remotes *r)
 int ipcache_lookup(const struct ip *ip, uint64_t *identity, struct err *err)
 {
 	struct wr_ipcache entry;
-	int cpus, r = dp_map_lookup(ip->family == AF_INET ? "ipcache4" : "ipcache6", ip->bytes, &entry, &cpus, err);
+	int r = dp_map_lookup(ip->family == AF_INET ? "ipcache4" : "ipcache6", ip->bytes, &entry, err);
 
 	if (r == 0)
 		*identity = entry.identity;

@@ -3,9 +3,10 @@
 
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
+#include "array.h"
 #include "cleanup.h"
+#include "clock.h"
 #include "file.h"
 #include "internal.h"
 
@@ -29,21 +30,19 @@ static void list_close(struct list *l)
 
 static int list_open(struct list *l, struct err *err)
 {
-	static const char *const names[] = { "deny4", "deny6", "deny_hits", "deny_state" };
-	int *const fds[] = { &l->tries[0], &l->tries[1], &l->hits, &l->state_fd };
-	const uint32_t zero = 0;
+	const struct dp_map_fd maps[] = {
+		{ "deny4", &l->tries[0] },
+		{ "deny6", &l->tries[1] },
+		{ "deny_hits", &l->hits },
+		{ "deny_state", &l->state_fd },
+	};
+	int r;
 
 	l->lock = lock_take(LOCK_NODE, "", LOCK_TIMEOUT_MS, err);
 	if (l->lock < 0)
 		return l->lock;
-	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
-		*fds[i] = dp_map_open(names[i], err);
-		if (*fds[i] < 0)
-			return *fds[i];
-	}
-	if (bpf_map_lookup_elem(l->state_fd, &zero, &l->state) < 0)
-		return err_errno(err, errno, "cannot read map deny_state");
-	return 0;
+	r = dp_maps_open(maps, ARRAY_SIZE(maps), err);
+	return r < 0 ? r : dp_value_get("deny_state", &l->state, err);
 }
 
 static int state_write(const struct list *l, struct err *err)
@@ -223,8 +222,8 @@ static int collect(const void *at, const void *value, int cpus, void *arg)
 
 		deny->packets += hits[i].packets;
 		deny->bytes += hits[i].bytes;
-		if (hits[i].packets && idle / 1000000 < deny->idle_ms)
-			deny->idle_ms = idle / 1000000;
+		if (hits[i].packets && idle / NS_PER_MS < deny->idle_ms)
+			deny->idle_ms = idle / NS_PER_MS;
 	}
 	return 0;
 }
@@ -241,13 +240,11 @@ int dp_deny_each(int (*fn)(const struct dp_deny *deny, void *arg), void *arg, st
 {
 	_cleanup_fd_ int hits = dp_map_open("deny_hits", err);
 	struct walk w = { .family = AF_INET, .hits = hits, .cpus = libbpf_num_possible_cpus() };
-	struct timespec now;
 	int r;
 
 	if (hits < 0)
 		return hits;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	w.now = (uint32_t)(((uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec) >> WR_CT_TICK_SHIFT);
+	w.now = (uint32_t)(clock_ns(CLOCK_MONOTONIC) >> WR_CT_TICK_SHIFT);
 	r = dp_map_each("deny4", collect, &w, err);
 	w.family = AF_INET6;
 	if (r == 0)

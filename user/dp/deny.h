@@ -6,7 +6,11 @@
 #ifndef WARREN_DP_DENY_H
 #define WARREN_DP_DENY_H
 
-#include "dp.h"
+#include <stddef.h>
+#include <stdint.h>
+
+#include "addr.h"
+#include "err.h"
 
 struct dp_deny {
 	struct prefix prefix; /* host bits 0 */

@@ -1,61 +1,38 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The open data plane: endpoints, their addresses, and the programs on their devices. */
-#include "internal.h"
+#include "endpoint.h"
 
 #include <net/if.h>
 #include <string.h>
 
+#include "array.h"
 #include "cleanup.h"
 #include "file.h"
-#include "paths.h"
-#include "tc.h"
-
-/* Attach types of kernel 6.6, which libbpf 1.1 does not name. */
-#define ATTACH_TCX_INGRESS 46
-#define ATTACH_TCX_EGRESS 47
-
-int dp_prog_open(const char *name, struct err *err)
-{
-	char path[PIN_PATH_MAX];
-	int fd = bpf_obj_get(pin_path(path, PIN_PROG_DIR, name));
-
-	if (fd >= 0)
-		return fd;
-	if (errno != ENOENT)
-		return err_errno(err, errno, "cannot open the pinned program %s", path);
-	err_set(err, ENOENT, "Warren is not loaded here: there is no %s", path);
-	return err_hint(err, "`warren node init` loads it; so does the first pod");
-}
+#include "internal.h"
+#include "link.h"
+#include "progs.h"
 
 int dp_open(struct dp *out, struct err *err)
 {
 	_cleanup_dp_ struct dp dp = DP_CLOSED;
-	_cleanup_fd_ int config = -1;
-	const __u32 zero = 0;
+	const struct dp_map_fd maps[] = {
+		{ "endpoints", &dp.endpoints },
+		{ "addr4", &dp.addr4 },
+		{ "addr6", &dp.addr6 },
+		{ "addr_cache", &dp.addr_cache },
+	};
+	int r;
 
-	dp.from_pod = dp_prog_open(WARREN_PROG_FROM_POD, err);
+	dp.from_pod = prog_open(WARREN_PROG_FROM_POD, err);
 	if (dp.from_pod < 0)
 		return dp.from_pod;
-	dp.to_pod = dp_prog_open(WARREN_PROG_TO_POD, err);
+	dp.to_pod = prog_open(WARREN_PROG_TO_POD, err);
 	if (dp.to_pod < 0)
 		return dp.to_pod;
-	dp.endpoints = dp_map_open("endpoints", err);
-	if (dp.endpoints < 0)
-		return dp.endpoints;
-	dp.addr4 = dp_map_open("addr4", err);
-	if (dp.addr4 < 0)
-		return dp.addr4;
-	dp.addr6 = dp_map_open("addr6", err);
-	if (dp.addr6 < 0)
-		return dp.addr6;
-	dp.addr_cache = dp_map_open("addr_cache", err);
-	if (dp.addr_cache < 0)
-		return dp.addr_cache;
-	config = dp_map_open("config", err);
-	if (config < 0)
-		return config;
-	if (bpf_map_lookup_elem(config, &zero, &dp.config) < 0)
-		return err_errno(err, errno, "cannot read map config");
+	r = dp_maps_open(maps, ARRAY_SIZE(maps), err);
+	if (r == 0)
+		r = dp_value_get("config", &dp.config, err);
+	if (r < 0)
+		return r;
 	if (dp.config.abi_version != WR_ABI_VERSION || !dp.config.mark_pod) {
 		err_set(err, EPROTO, "map config says ABI version %u, this build has %d", dp.config.abi_version, WR_ABI_VERSION);
 		return err_hint(err, "an interrupted load: `warren node init` finishes it");
@@ -261,30 +238,13 @@ void dp_attach(struct dp *dp, struct nl *nl, struct nl_batch *b, uint32_t ifinde
 	tc_filter_replace(nl, b, ifindex, TC_EGRESS, dp->to_pod, WARREN_PROG_TO_POD);
 }
 
-uint32_t dp_prog_id(int fd)
-{
-	struct bpf_prog_info info = { 0 };
-	__u32 len = sizeof(info);
-
-	return bpf_obj_get_info_by_fd(fd, &info, &len) == 0 ? info.id : 0;
-}
-
-/* Kernels before 6.6 refuse to be asked (EINVAL): there is no tcx then. */
-bool dp_has_tcx(uint32_t ifindex, enum tc_hook hook)
-{
-	const int attach_type = hook == TC_INGRESS ? ATTACH_TCX_INGRESS : ATTACH_TCX_EGRESS;
-	__u32 count = 0;
-
-	return bpf_prog_query((int)ifindex, attach_type, 0, NULL, NULL, &count) == 0 && count > 0;
-}
-
 int dp_endpoint_check(struct dp *dp, struct nl *nl, uint32_t ifindex, unsigned *faults, struct err *err)
 {
 	static const struct {
 		enum tc_hook hook;
 		enum dp_fault fault;
 	} hooks[] = { { TC_INGRESS, DP_FAULT_NO_FROM_POD }, { TC_EGRESS, DP_FAULT_NO_TO_POD } };
-	const uint32_t want[] = { dp_prog_id(dp->from_pod), dp_prog_id(dp->to_pod) };
+	const uint32_t want[] = { prog_id(dp->from_pod), prog_id(dp->to_pod) };
 	struct link_info link;
 	uint32_t id;
 	int r;
@@ -297,14 +257,14 @@ int dp_endpoint_check(struct dp *dp, struct nl *nl, uint32_t ifindex, unsigned *
 	}
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < sizeof(hooks) / sizeof(hooks[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(hooks); i++) {
 		r = tc_filter_get(nl, ifindex, hooks[i].hook, &id, err);
 		if (r < 0)
 			return r;
 		if (!id || id != want[i])
 			*faults |= hooks[i].fault;
 	}
-	if (dp_has_tcx(ifindex, TC_INGRESS) || dp_has_tcx(ifindex, TC_EGRESS))
+	if (prog_has_tcx(ifindex, TC_INGRESS) || prog_has_tcx(ifindex, TC_EGRESS))
 		*faults |= DP_FAULT_FOREIGN_TCX;
 	if (link.xdp_prog_id)
 		*faults |= DP_FAULT_FOREIGN_XDP;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The event ring, read by one process at a time. */
-#include "internal.h"
+#include "events.h"
 
 #include "cleanup.h"
 #include "file.h"
+#include "internal.h"
 
 struct dp_events {
 	int lock, map;
@@ -24,41 +24,34 @@ static int on_event(void *ctx, void *data, size_t size)
 	return events->stopped ? -ECANCELED : 0;
 }
 
+static void events_closep(struct dp_events **events)
+{
+	dp_events_close(*events);
+}
+
 int dp_events_open(struct dp_events **out, struct err *err)
 {
-	struct dp_events *events;
-	int r;
+	_cleanup_(events_closep) struct dp_events *events = calloc(1, sizeof(*events));
 
-	events = calloc(1, sizeof(*events));
 	if (!events)
 		return err_errno(err, ENOMEM, "event ring");
 	events->lock = -1;
 	events->map = dp_map_open("events", err);
-	if (events->map < 0) {
-		r = events->map;
-		goto fail;
-	}
+	if (events->map < 0)
+		return events->map;
 	events->lock = lock_take(LOCK_EVENTS, "", 0, err);
 	if (events->lock == -ETIMEDOUT) {
 		err_set(err, EBUSY, "another process reads the events (the ring has one reader)");
-		r = err_hint(err, "end the other `warren monitor` first");
-		goto fail;
+		return err_hint(err, "end the other `warren monitor` first");
 	}
-	if (events->lock < 0) {
-		r = events->lock;
-		goto fail;
-	}
+	if (events->lock < 0)
+		return events->lock;
 	events->ring = ring_buffer__new(events->map, on_event, events, NULL);
-	if (!events->ring) {
-		r = err_errno(err, errno, "cannot map the event ring");
-		goto fail;
-	}
+	if (!events->ring)
+		return err_errno(err, errno, "cannot map the event ring");
 	ring_buffer__consume(events->ring);
-	*out = events;
+	*out = take_ptr(events);
 	return 0;
-fail:
-	dp_events_close(events);
-	return r;
 }
 
 int dp_events_fd(struct dp_events *events)

@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Conntrack and dry runs, as user space sees them. */
+/* Conntrack, as user space sees it: its entries listed and ended. */
 #ifndef WARREN_DP_FLOWS_H
 #define WARREN_DP_FLOWS_H
 
-#include "dp.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "abi/maps.h"
+#include "addr.h"
+#include "err.h"
 
 /* One flow, its ends put into the order initiator, responder. */
 struct dp_flow {
@@ -15,10 +21,10 @@ struct dp_flow {
 	uint32_t expires_in_ms;
 	struct wr_ct ct;
 };
+/* Puts the ends in a ct4 or ct6 key, with addresses of `size` bytes, into the order in which the programs look for it. */
+void dp_flow_key_sort(void *key, size_t size);
 /* Every flow of all four maps, living or (with `dead`) not. */
 int dp_flows_each(bool dead, int (*fn)(const struct dp_flow *flow, void *arg), void *arg, struct err *err);
-/* The flow of these two ends, in either order; -ENOENT. */
-int dp_flow_get(uint8_t protocol, const struct ip ip[2], const uint16_t port[2], struct dp_flow *flow, struct err *err);
 /* Ends the flow: it is dead at once and is swept as any other. -ENOENT if it is gone already. */
 int dp_flow_end(const struct dp_flow *flow, struct err *err);
 
@@ -29,13 +35,5 @@ struct dp_flow_stats {
 	struct wr_sweep sweep; /* its timer is meaningless here */
 };
 int dp_flow_stats(struct dp_flow_stats *stats, struct err *err);
-
-/*
- * Makes a twin's run of `program` (WARREN_PROG_*) on this frame. `entered`: ifindex by which it came into the host, 0: made
- * by it (to_pod and from_host only). Writes the verdict that tc would get to *tc_verdict. Takes turns with other dry runs
- * by a lock. -EPROTO: what is loaded is another build's. -ENODEV: no such device in the caller's netns.
- */
-int dp_trace(const char *program, uint32_t ifindex, uint32_t entered, const void *frame, size_t length,
-	     struct wr_trace *trace, int *tc_verdict, struct err *err);
 
 #endif

@@ -6,8 +6,8 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
-#include "dp.h"
-#include "tc.h"
+#include "maps.h"
+#include "paths.h"
 
 #define PIN_STR_(n) #n
 #define PIN_STR(n) PIN_STR_(n)
@@ -23,6 +23,9 @@ static inline const char *pin_path(char buf[PIN_PATH_MAX], const char *dir, cons
 	return buf;
 }
 
+/* fd of what is pinned there; -ENOENT (with a hint): nothing is loaded. */
+int pin_open(const char *dir, const char *name, struct err *err);
+
 /* NULL with err set: there is no such map in the registry. */
 const struct dp_map *dp_map_find(const char *name, struct err *err);
 
@@ -32,8 +35,14 @@ int dp_map_verify(int fd, const struct dp_map *map, struct err *err);
 int dp_map_open_pin(const struct dp_map *map, struct err *err);
 int dp_map_fd_info(int fd, const struct dp_map *map, struct bpf_map_info *info, struct err *err);
 /* Every element of the map behind fd (of a growing map: of the hash inside), as dp_map_each() does. */
-int dp_map_walk(int fd, const struct dp_map *map, int (*fn)(const void *key, const void *value, int cpus, void *arg),
-		void *arg, struct err *err);
+int dp_map_walk(int fd, const struct dp_map *map, dp_map_fn fn, void *arg, struct err *err);
+
+/* Opens several maps by their names; what is open when one fails stays so. */
+struct dp_map_fd {
+	const char *name;
+	int *fd;
+};
+int dp_maps_open(const struct dp_map_fd *maps, size_t count, struct err *err);
 
 /* What a growing map's hash is made with, so that dumps of it can be read. All zero: no BTF. */
 struct dp_btf {
@@ -46,20 +55,5 @@ int dp_growing_create(const struct dp_map *map, uint32_t entries, const struct d
 int dp_growing_set(int outer, const struct dp_map *map, int inner, struct err *err);
 /* The hash that stands in the outer map now. */
 int dp_growing_get(int outer, const struct dp_map *map, struct err *err);
-
-/* The pinned program; -ENOENT (with a hint) if nothing is loaded. */
-int dp_prog_open(const char *name, struct err *err);
-/* Whether a tcx program runs at this hook, ahead of any filter. */
-bool dp_has_tcx(uint32_t ifindex, enum tc_hook hook);
-
-/*
- * Changes map config under LOCK_NODE: edit(), written if it makes a difference, then `then` (NULL: nothing more) with the
- * settings as they are now.
- */
-int dp_config_change(void (*edit)(struct wr_config *config, uint16_t value), uint16_t value,
-		     int (*then)(const struct wr_config *config, struct err *err), struct err *err);
-
-/* Id of the program behind fd, 0 if that cannot be said. */
-uint32_t dp_prog_id(int fd);
 
 #endif

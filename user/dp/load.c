@@ -12,12 +12,13 @@
 #include <sys/vfs.h>
 #include <time.h>
 
+#include "array.h"
 #include "cleanup.h"
 #include "file.h"
 #include "internal.h"
 #include "paths.h"
+#include "progs.h"
 #include "warren.skel.h"
-#include "xdp.h"
 
 /* libbpf explains failures only through its print callback: keep the last complaint for the error message. */
 static char libbpf_complaint[300];
@@ -37,7 +38,7 @@ __attribute__((format(printf, 2, 0))) static int keep_complaint(enum libbpf_prin
 	return 0;
 }
 
-static int load_error(struct err *err, int num, const char *what)
+int load_error(struct err *err, int num, const char *what)
 {
 	libbpf_complaint[strcspn(libbpf_complaint, "\n")] = '\0';
 	err_errno(err, num, "%s", what);
@@ -77,7 +78,7 @@ static int make_pin_dirs(struct err *err)
 {
 	static const char *const dirs[] = { WARREN_PIN_ROOT, PIN_VERSION_DIR, PIN_MAP_DIR, PIN_PROG_DIR };
 
-	for (size_t i = 0; i < sizeof(dirs) / sizeof(dirs[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
 		if (mkdir(dirs[i], 0700) < 0 && errno != EEXIST)
 			return err_errno(err, errno, "cannot make the pin directory %s", dirs[i]);
 	}
@@ -207,7 +208,7 @@ static int fill_growing(struct bpf_object *obj, struct err *err)
 	const __u32 zero = 0;
 	__u32 id;
 
-	for (size_t i = 0; i < sizeof(growing) / sizeof(growing[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(growing); i++) {
 		struct dp_btf types = { bpf_object__btf_fd(obj), btf_type(btf, growing[i].key),
 					btf_type(btf, growing[i].value) };
 		const struct dp_map *map = dp_map_find(growing[i].name, err);
@@ -295,7 +296,7 @@ static int pin_all(struct warren_bpf *skel, int mark_shift, struct err *err)
 		r = pin_maps(skel->obj, err);
 	if (r == 0)
 		r = start_sweep(skel, err);
-	for (size_t i = 0; i < sizeof(pinned_programs) / sizeof(pinned_programs[0]) && r == 0; i++)
+	for (size_t i = 0; i < ARRAY_SIZE(pinned_programs) && r == 0; i++)
 		r = pin_program(skel->obj, pinned_programs[i], err);
 	return r;
 }
@@ -316,8 +317,7 @@ void load_constants(struct warren_bpf *skel)
 		skel->rodata->lease_secret.seed = 0;
 }
 
-/* Opens this build's programs over the maps that are pinned, and counts those. */
-static int open_programs(struct warren_bpf **out, unsigned *pinned, struct err *err)
+int load_open(struct warren_bpf **out, unsigned *pinned, struct err *err)
 {
 	struct warren_bpf *skel;
 	int r;
@@ -344,7 +344,7 @@ int load_programs(const struct node_options *options, bool *fresh, struct err *e
 	unsigned pinned;
 	int r;
 
-	r = open_programs(&skel, &pinned, err);
+	r = load_open(&skel, &pinned, err);
 	*fresh = pinned == 0;
 	if (!skel)
 		return r;
@@ -362,69 +362,4 @@ int load_programs(const struct node_options *options, bool *fresh, struct err *e
 	}
 	warren_bpf__destroy(skel);
 	return r;
-}
-
-/* --- twins -------------------------------------------------------------------------------------------------------- */
-
-static int prog_tag(int fd, __u8 tag[BPF_TAG_SIZE])
-{
-	struct bpf_prog_info info = { 0 };
-	__u32 len = sizeof(info);
-
-	if (bpf_obj_get_info_by_fd(fd, &info, &len) < 0)
-		return -errno;
-	memcpy(tag, info.tag, BPF_TAG_SIZE);
-	return 0;
-}
-
-/* The tag is a hash of the instructions before the verifier sees what `dry_run` is: a twin has that of its original. */
-static int same_program(int twin, const char *name, struct err *err)
-{
-	char path[PIN_PATH_MAX];
-	_cleanup_fd_ int original = bpf_obj_get(pin_path(path, PIN_PROG_DIR, name));
-	__u8 tags[2][BPF_TAG_SIZE];
-
-	if (original < 0 || prog_tag(original, tags[0]) < 0 || prog_tag(twin, tags[1]) < 0)
-		return err_errno(err, errno, "cannot examine program %s", path);
-	if (memcmp(tags[0], tags[1], BPF_TAG_SIZE) == 0)
-		return 0;
-	err_set(err, EPROTO, "the loaded program %s is not this build's (%s)", name, WARREN_VERSION);
-	return err_hint(err, "use the `warren` that loaded it, or upgrade with `warren node init`");
-}
-
-static int load_dry(struct warren_bpf *skel, const char *name, int *prog, struct err *err)
-{
-	struct bpf_program *p;
-	int r;
-
-	bpf_object__for_each_program(p, skel->obj)
-	    bpf_program__set_autoload(p, strcmp(bpf_program__name(p), name) == 0);
-	skel->rodata->dry_run = true;
-	r = warren_bpf__load(skel);
-	if (r < 0)
-		return load_error(err, -r, "cannot load the program for a dry run");
-	*prog = bpf_program__fd(bpf_object__find_program_by_name(skel->obj, name));
-	return same_program(*prog, name, err);
-}
-
-int load_twin(const char *name, struct load_twin *twin, struct err *err)
-{
-	unsigned pinned, registered = 0;
-	int r = open_programs(&twin->skel, &pinned, err);
-
-	if (r < 0)
-		return r;
-	for (const struct dp_map *map = dp_maps; map->name; map++)
-		registered++;
-	if (pinned != registered) {
-		err_set(err, ENOENT, "Warren is not loaded here: %u of %u maps are pinned", pinned, registered);
-		return err_hint(err, "`warren node init` loads it; so does the first pod");
-	}
-	return load_dry(twin->skel, name, &twin->prog, err);
-}
-
-void load_twin_free(struct load_twin *twin)
-{
-	warren_bpf__destroy(twin->skel);
-	*twin = (struct load_twin)LOAD_NO_TWIN;
 }

@@ -3,7 +3,9 @@
 #ifndef WARREN_LOAD_H
 #define WARREN_LOAD_H
 
-#include "node.h"
+#include <stdbool.h>
+
+#include "config.h"
 
 /* Mounts bpffs at WARREN_BPFFS if nothing of that kind is there (*mounted says so). Its failure has ERR_NOT_AVAILABLE. */
 int load_bpffs(bool *mounted, struct err *err);
@@ -14,20 +16,13 @@ int load_bpffs(bool *mounted, struct err *err);
  */
 int load_programs(const struct node_options *options, bool *fresh, struct err *err);
 
-/*
- * A program of this build loaded a second time over the pinned maps, with `dry_run` set: it changes nothing but map
- * trace, and is neither pinned nor attached. -EPROTO if what is loaded is not this build's.
- */
-struct load_twin {
-	struct warren_bpf *skel;
-	int prog; /* borrowed from it */
-};
-#define LOAD_NO_TWIN { NULL, -1 }
-int load_twin(const char *name, struct load_twin *twin, struct err *err);
-void load_twin_free(struct load_twin *twin);
+struct warren_bpf;
+/* Opens this build's programs over the maps that are pinned, and counts those. To be loaded by the caller, or destroyed. */
+int load_open(struct warren_bpf **skel, unsigned *pinned, struct err *err);
+/* What libbpf said last, with `what` the caller was about. */
+int load_error(struct err *err, int num, const char *what);
 
 /* Sets what the programs take for constant, before they are loaded: their clock, their secrets. */
-struct warren_bpf;
 void load_constants(struct warren_bpf *skel);
 
 /* Removes every pin, of every ABI version. */

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Pinned maps: found, described and walked by name. */
-#include "internal.h"
+#include "maps.h"
 
 #include <bpf/btf.h>
 #include <inttypes.h>
 #include <string.h>
 
 #include "cleanup.h"
-#include "paths.h"
+#include "internal.h"
 
 /* An LPM trie, an array and the two hashes are walked alike. */
 enum {
@@ -121,19 +120,24 @@ int dp_growing_get(int outer, const struct dp_map *map, struct err *err)
 
 /* --- open and describe -------------------------------------------------------------------------------------------- */
 
-int dp_map_open_pin(const struct dp_map *map, struct err *err)
+int pin_open(const char *dir, const char *name, struct err *err)
 {
 	char path[PIN_PATH_MAX];
-	_cleanup_fd_ int fd = bpf_obj_get(pin_path(path, PIN_MAP_DIR, map->name));
-	int r;
+	int fd = bpf_obj_get(pin_path(path, dir, name));
 
-	if (fd < 0) {
-		if (errno != ENOENT)
-			return err_errno(err, errno, "cannot open the pinned map %s", path);
-		err_set(err, ENOENT, "Warren is not loaded here: there is no %s", path);
-		return err_hint(err, "`warren node init` loads it; so does the first pod");
-	}
-	r = dp_map_verify(fd, map, err);
+	if (fd >= 0)
+		return fd;
+	if (errno != ENOENT)
+		return err_errno(err, errno, "cannot open the pin %s", path);
+	err_set(err, ENOENT, "Warren is not loaded here: there is no %s", path);
+	return err_hint(err, "`warren node init` loads it; so does the first pod");
+}
+
+int dp_map_open_pin(const struct dp_map *map, struct err *err)
+{
+	_cleanup_fd_ int fd = pin_open(PIN_MAP_DIR, map->name, err);
+	int r = fd < 0 ? fd : dp_map_verify(fd, map, err);
+
 	return r < 0 ? r : take_fd(&fd);
 }
 
@@ -143,6 +147,16 @@ int dp_map_open(const char *name, struct err *err)
 	_cleanup_fd_ int fd = map ? dp_map_open_pin(map, err) : -ENOENT;
 
 	return fd < 0 || map->kind != DP_MAP_GROWING ? take_fd(&fd) : dp_growing_get(fd, map, err);
+}
+
+int dp_maps_open(const struct dp_map_fd *maps, size_t count, struct err *err)
+{
+	for (size_t i = 0; i < count; i++) {
+		*maps[i].fd = dp_map_open(maps[i].name, err);
+		if (*maps[i].fd < 0)
+			return *maps[i].fd;
+	}
+	return 0;
 }
 
 static const char *type_name(uint32_t type)
@@ -236,14 +250,20 @@ size_t dp_map_value_room(const char *name)
 	return map ? value_room(map) : 0;
 }
 
+int dp_map_cpus(const char *name)
+{
+	const struct dp_map *map = dp_map_find(name, NULL);
+
+	return map ? cpu_count(map) : 1;
+}
+
 /*
  * In batches: a call for each element takes thrice as long, and a walk by keys starts again at the front whenever the
  * element that it stands on goes away. A bucket of a hash must fit into a batch; they hold one or two elements.
  */
 #define WALK_BATCH 1024
 
-int dp_map_walk(int fd, const struct dp_map *map, int (*fn)(const void *key, const void *value, int cpus, void *arg),
-		void *arg, struct err *err)
+int dp_map_walk(int fd, const struct dp_map *map, dp_map_fn fn, void *arg, struct err *err)
 {
 	const size_t room = value_room(map);
 	_cleanup_free_ char *keys = calloc(WALK_BATCH, map->key_size), *values = calloc(WALK_BATCH, room);
@@ -273,8 +293,7 @@ int dp_map_walk(int fd, const struct dp_map *map, int (*fn)(const void *key, con
 	return 0;
 }
 
-int dp_map_each(const char *name, int (*fn)(const void *key, const void *value, int cpus, void *arg), void *arg,
-		struct err *err)
+int dp_map_each(const char *name, dp_map_fn fn, void *arg, struct err *err)
 {
 	_cleanup_fd_ int fd = dp_map_open(name, err);
 	const struct dp_map *map;
@@ -289,7 +308,7 @@ int dp_map_each(const char *name, int (*fn)(const void *key, const void *value, 
 	return dp_map_walk(fd, map, fn, arg, err);
 }
 
-int dp_map_lookup(const char *name, const void *key, void *value, int *cpus, struct err *err)
+int dp_map_lookup(const char *name, const void *key, void *value, struct err *err)
 {
 	_cleanup_fd_ int fd = dp_map_open(name, err);
 
@@ -300,8 +319,26 @@ int dp_map_lookup(const char *name, const void *key, void *value, int *cpus, str
 			return err_set(err, ENOENT, "map %s has no such entry", name);
 		return err_errno(err, errno, "cannot look into map %s", name);
 	}
-	*cpus = cpu_count(dp_map_find(name, NULL));
 	return 0;
+}
+
+int dp_map_update(const char *name, const void *key, const void *value, struct err *err)
+{
+	_cleanup_fd_ int fd = dp_map_open(name, err);
+
+	if (fd < 0)
+		return fd;
+	return bpf_map_update_elem(fd, key, value, BPF_ANY) < 0 ? err_errno(err, errno, "cannot write map %s", name) : 0;
+}
+
+int dp_value_get(const char *name, void *value, struct err *err)
+{
+	return dp_map_lookup(name, &(__u32){ 0 }, value, err);
+}
+
+int dp_value_put(const char *name, const void *value, struct err *err)
+{
+	return dp_map_update(name, &(__u32){ 0 }, value, err);
 }
 
 __attribute__((format(printf, 2, 0))) static void print_to(void *ctx, const char *fmt, va_list args)

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "dp.h"
+#include "maps.h"
 #include "str.h"
 
 static const struct {
@@ -167,10 +167,8 @@ const char *ct_stat_text(uint32_t stat)
 /* Only rules of policies are in the map. */
 static bool rule_lookup(uint32_t rule, char buf[RULE_STRLEN])
 {
-	int cpus;
-
 	buf[WR_RULE_TEXT] = '\0';
-	return rule >= WR_RULE_FIRST && dp_map_lookup("rules", &rule, buf, &cpus, NULL) == 0;
+	return rule >= WR_RULE_FIRST && dp_map_lookup("rules", &rule, buf, NULL) == 0;
 }
 
 const char *rule_text(uint32_t rule, uint32_t class, char buf[RULE_STRLEN])

@@ -1,126 +1,30 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "node.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <linux/rtnetlink.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 
+#include "array.h"
 #include "cleanup.h"
-#include "ethtool.h"
+#include "endpoint.h"
 #include "file.h"
+#include "gateway.h"
+#include "guard.h"
+#include "inet.h"
 #include "internal.h"
+#include "link.h"
 #include "load.h"
-#include "nft.h"
 #include "paths.h"
+#include "progs.h"
 #include "sysctl.h"
 #include "uplink.h"
 #include "xdp.h"
 
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 #define LOCK_TIMEOUT_MS 30000
 #define BPFFS_MOUNTED_FILE WARREN_RUN_DIR "/bpffs-mounted" /* node_init mounted bpffs, so node_down unmounts it */
-
-/* Worse than any route that somebody else has for the same CIDR, so that `replace` never replaces theirs. */
-#define UNREACHABLE_PRIORITY 0x57520000u
-
-const char *const node_features_off[] = {
-	"tx-udp-segmentation",		"tx-sctp-segmentation",	  "tx-udp_tnl-segmentation",
-	"tx-udp_tnl-csum-segmentation", "tx-gre-segmentation",	  "tx-gre-csum-segmentation",
-	"tx-ipxip4-segmentation",	"tx-ipxip6-segmentation", "tx-gso-list",
-};
-const size_t node_features_off_count = ARRAY_SIZE(node_features_off);
-
-static int open_route_socket(struct nl *nl, struct err *err)
-{
-	return nl_open(nl, NETLINK_ROUTE, err);
-}
-
-/* --- the gateway link ------------------------------------------------------------------------------------------------- */
-
-/* What from_host lets through to be cut into pieces is cut by the device, and arrives at its other end. */
-static int gateway_features(const struct link_info *link, struct err *err)
-{
-	_cleanup_nl_ struct nl nl = { 0 };
-	int r = nl_open(&nl, NETLINK_GENERIC, err);
-
-	return r < 0 ? r : ethtool_features_off(&nl, link->ifindex, node_features_off, node_features_off_count, err);
-}
-
-static int gateway_link_make(struct nl *nl, struct link_info *link, struct err *err)
-{
-	static const uint8_t mac[6] = WR_HOST_MAC;
-	struct veth_end host = { .name = WARREN_GATEWAY_LINK, .netns_fd = -1, .noarp = true };
-	struct veth_end peer = { .name = WARREN_GATEWAY_PEER, .netns_fd = -1, .noarp = true };
-	struct nl_batch b = { 0 };
-	struct link_info info[2];
-	int r;
-
-	veth_add(nl, &b, &host, &peer);
-	r = nl_batch_run(nl, &b, err);
-	if (r < 0 && r != -EEXIST)
-		return r;
-	r = link_get(nl, WARREN_GATEWAY_LINK, 0, &info[0], err);
-	if (r == 0)
-		r = link_get(nl, WARREN_GATEWAY_PEER, 0, &info[1], err);
-	if (r < 0)
-		return r;
-	b = (struct nl_batch){ 0 };
-	/* What from_uplink re-enters there is addressed to it. An earlier release's has a random one. */
-	if (memcmp(info[0].mac, mac, sizeof(mac)) != 0)
-		link_set_mac(nl, &b, info[0].ifindex, mac);
-	for (int i = 0; i < 2; i++) {
-		link_set_no_addrgen(nl, &b, info[i].ifindex);
-		link_set_up(nl, &b, info[i].ifindex);
-	}
-	*link = info[0];
-	r = nl_batch_run(nl, &b, err);
-	return r < 0 ? r : gateway_features(link, err);
-}
-
-int node_gateway_ifindex(struct nl *nl, uint32_t *ifindex, struct err *err)
-{
-	struct link_info info;
-	int r = link_get(nl, WARREN_GATEWAY_LINK, 0, &info, err);
-
-	if (r == -ENODEV)
-		return err_hint(err, "`warren node init` makes it again");
-	if (r == 0)
-		*ifindex = info.ifindex;
-	return r;
-}
-
-static struct route unreachable(const struct prefix *cidr)
-{
-	return (struct route){
-		.dst = { prefix_first(cidr), cidr->len },
-		.type = RTN_UNREACHABLE,
-		.scope = RT_SCOPE_UNIVERSE,
-		.priority = UNREACHABLE_PRIORITY,
-	};
-}
-
-void node_gateway_add(struct nl *nl, struct nl_batch *b, uint32_t warren0_ifindex, const struct prefix *cidr,
-		      const struct ip *gateway)
-{
-	struct prefix own = { .ip = *gateway, .len = (uint8_t)ip_bits(gateway) };
-	struct route rest = unreachable(cidr);
-
-	addr_add(nl, b, warren0_ifindex, &own);
-	route_replace(nl, b, &rest);
-}
-
-void node_gateway_delete(struct nl *nl, struct nl_batch *b, uint32_t warren0_ifindex, const struct prefix *cidr,
-			 const struct ip *gateway)
-{
-	struct prefix own = { .ip = *gateway, .len = (uint8_t)ip_bits(gateway) };
-	struct route rest = unreachable(cidr);
-
-	addr_delete(nl, b, warren0_ifindex, &own);
-	route_delete(nl, b, &rest);
-}
 
 /* --- down ------------------------------------------------------------------------------------------------------------- */
 
@@ -192,16 +96,6 @@ static int delete_routes(struct nl *nl, int family, struct err *err)
 	return 0;
 }
 
-static int delete_gateway_link(struct nl *nl, struct err *err)
-{
-	struct link_info info;
-	int r = link_get(nl, WARREN_GATEWAY_LINK, 0, &info, err);
-
-	if (r == 0)
-		r = link_delete(nl, info.ifindex, err);
-	return r == -ENODEV ? 0 : r;
-}
-
 /* Fails if others use it by now: then it stays. */
 static void unmount_own_bpffs(void)
 {
@@ -233,14 +127,9 @@ static int delete_all_routes(struct nl *nl, struct err *err)
 	return r < 0 ? r : delete_routes(nl, AF_INET6, err);
 }
 
-static int detach_xdp(struct nl *nl, struct err *err)
-{
-	return dp_xdp_detach_all(err);
-}
-
 static int delete_table(struct nl *nl, struct err *err)
 {
-	return nft_table_delete(err);
+	return guard_delete(err);
 }
 
 static int restore_sysctls(struct nl *nl, struct err *err)
@@ -256,20 +145,20 @@ static int remove_pins(struct nl *nl, struct err *err)
 	return r;
 }
 
-typedef int (*undo_step)(struct nl *nl, struct err *err);
-
 /* What node_init() made, in an order in which no packet passes between two steps and an interrupted undo can be repeated. */
-static const undo_step undo_init[] = { detach_xdp, delete_gateway_link, uplink_detach_all, delete_all_routes, delete_table,
-				       restore_sysctls, remove_pins };
+static int (*const undo_steps[])(struct nl *nl, struct err *err) = {
+	dp_xdp_detach_all, gateway_link_delete, uplink_detach_all, delete_all_routes, delete_table,
+	restore_sysctls,   remove_pins,
+};
 
 /* Runs every step, past errors; reports the first. */
-static int run_steps(const undo_step *steps, size_t count, struct nl *nl, struct err *err)
+static int undo_init(struct nl *nl, struct err *err)
 {
 	int first = 0;
 
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(undo_steps); i++) {
 		struct err step_err = { 0 };
-		int r = steps[i](nl, &step_err);
+		int r = undo_steps[i](nl, &step_err);
 
 		if (r < 0 && !first) {
 			first = r;
@@ -290,11 +179,11 @@ static int down_locked(bool force, struct err *err)
 		if (r < 0)
 			return r;
 	}
-	r = open_route_socket(&nl, err);
+	r = nl_open(&nl, NETLINK_ROUTE, err);
 	if (r == 0)
 		r = delete_pod_links(&nl, err);
 	if (r == 0)
-		r = run_steps(undo_init, ARRAY_SIZE(undo_init), &nl, err);
+		r = undo_init(&nl, err);
 	return r < 0 ? r : dir_remove(WARREN_RUN_DIR, err);
 }
 
@@ -334,14 +223,6 @@ static int reattach_one(uint32_t ifindex, const struct wr_endpoint *ep, void *ar
 	return r;
 }
 
-static int nft_ensure(const struct wr_config *cfg, struct err *err)
-{
-	bool present, whole;
-	int r = nft_table_check(cfg, &present, &whole, err);
-
-	return r < 0 || whole ? r : nft_table_replace(cfg, err);
-}
-
 static int init_locked(const struct node_options *options, struct node_report *report, struct err *err)
 {
 	_cleanup_dp_ struct dp dp = DP_CLOSED;
@@ -351,13 +232,13 @@ static int init_locked(const struct node_options *options, struct node_report *r
 	unsigned uplinks = 0;
 	int r;
 
-	r = open_route_socket(&nl, err);
+	r = nl_open(&nl, NETLINK_ROUTE, err);
 	if (r == 0)
 		r = load_programs(options, &report->fresh, err);
 	if (r == 0)
 		r = dp_open(&dp, err);
 	if (r == 0)
-		r = nft_ensure(&dp.config, err);
+		r = guard_ensure(&dp.config, err);
 	if (r == 0)
 		r = sysctl_setup(&nl, err);
 	if (r == 0)
@@ -369,7 +250,7 @@ static int init_locked(const struct node_options *options, struct node_report *r
 	if (r == 0)
 		r = uplink_replace_all(&nl, &uplinks, err);
 	if (r == 0)
-		r = dp_xdp_refresh(err);
+		r = dp_xdp_refresh(&nl, err);
 	if (r == 0)
 		r = dp_endpoint_each(&dp, reattach_one, &re, err);
 	report->replaced = re.count + uplinks;
@@ -382,8 +263,8 @@ static void undo_failed_init(void)
 	_cleanup_nl_ struct nl nl = { 0 };
 	struct collected c = { .nl = &nl };
 
-	if (open_route_socket(&nl, NULL) == 0 && link_each(&nl, collect_pod_link, &c, NULL) == 0 && !c.count)
-		run_steps(undo_init, ARRAY_SIZE(undo_init), &nl, NULL);
+	if (nl_open(&nl, NETLINK_ROUTE, NULL) == 0 && link_each(&nl, collect_pod_link, &c, NULL) == 0 && !c.count)
+		undo_init(&nl, NULL);
 }
 
 static void remember_mount(bool mounted)
@@ -438,117 +319,8 @@ int node_ensure(struct dp *dp, struct err *err)
 		return r;
 	}
 	if (r == 0)
-		r = nft_ensure(&dp->config, err);
+		r = guard_ensure(&dp->config, err);
 	if (r < 0)
 		dp_close(dp);
 	return r;
-}
-
-static void set_tunnel_port(struct wr_config *config, uint16_t port)
-{
-	config->tunnel_port = htons(port);
-}
-
-int node_set_tunnel_port(uint16_t port, struct err *err)
-{
-	return dp_config_change(set_tunnel_port, port, nft_ensure, err);
-}
-
-/* --- check ------------------------------------------------------------------------------------------------------------ */
-
-struct checking {
-	struct dp *dp;
-	struct nl *nl;
-	struct node_check *check;
-	struct err *err;
-};
-
-static int check_endpoint(uint32_t ifindex, const struct wr_endpoint *ep, void *arg)
-{
-	struct checking *c = arg;
-	unsigned faults;
-	int r = dp_endpoint_check(c->dp, c->nl, ifindex, &faults, c->err);
-
-	if (r < 0)
-		return r;
-	c->check->endpoints++;
-	c->check->faulty += faults != 0;
-	return 0;
-}
-
-/* The devices of map nodes, each once: few, though the nodes be many. */
-struct uplinks {
-	uint32_t ifindex[64];
-	unsigned count;
-};
-
-static int see_uplink(const void *key, const void *value, int cpus, void *arg)
-{
-	const struct wr_node *node = value;
-	struct uplinks *uplinks = arg;
-
-	for (unsigned i = 0; i < uplinks->count; i++) {
-		if (uplinks->ifindex[i] == node->uplink)
-			return 0;
-	}
-	if (node->uplink && uplinks->count < ARRAY_SIZE(uplinks->ifindex))
-		uplinks->ifindex[uplinks->count++] = node->uplink;
-	return 0;
-}
-
-static int check_uplinks(struct checking *c, struct err *err)
-{
-	struct uplinks uplinks = { .count = 0 };
-	int r = dp_map_each("nodes", see_uplink, &uplinks, err);
-
-	c->check->uplinks = uplinks.count;
-	for (unsigned i = 0; i < uplinks.count && r == 0; i++) {
-		bool good;
-
-		r = uplink_check(c->nl, uplinks.ifindex[i], TC_INGRESS, WARREN_PROG_FROM_UPLINK, &good, err);
-		c->check->uplinks_faulty += !good;
-	}
-	return r;
-}
-
-int node_check(struct node_check *check, struct err *err)
-{
-	_cleanup_dp_ struct dp dp = DP_CLOSED;
-	_cleanup_nl_ struct nl nl = { 0 };
-	struct checking checking = { &dp, &nl, check, err };
-	struct dp_map_info maps;
-	struct link_info link;
-	int r;
-
-	*check = (struct node_check){ 0 };
-	r = dp_open(&dp, err);
-	if (r == -ENOENT)
-		return 0;
-	if (r < 0)
-		return r;
-	check->loaded = true;
-	snprintf(check->version, sizeof(check->version), "%.31s", dp.config.version);
-	r = nft_table_check(&dp.config, &check->nft_present, &check->nft_whole, err);
-	if (r == 0)
-		r = open_route_socket(&nl, err);
-	if (r < 0)
-		return r;
-	r = link_get(&nl, WARREN_GATEWAY_LINK, 0, &link, err);
-	if (r < 0 && r != -ENODEV)
-		return r;
-	check->gateway_link = r == 0 && (link.flags & IFF_UP);
-	if (r == 0)
-		r = uplink_host_check(&nl, &link, &check->from_host, err);
-	if (r < 0 && r != -ENODEV)
-		return r;
-	r = check_uplinks(&checking, err);
-	if (r < 0)
-		return r;
-	check->forwarding4 = sysctl_get("net/ipv4/ip_forward") == 1;
-	check->forwarding6 = sysctl_get("net/ipv6/conf/all/forwarding") != 0; /* a kernel without IPv6 needs none */
-	r = dp_map_describe("addr4", &maps, err);
-	if (r < 0)
-		return r;
-	check->endpoints_max = maps.max_entries;
-	return dp_endpoint_each(&dp, check_endpoint, &checking, err);
 }

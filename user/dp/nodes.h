@@ -6,7 +6,13 @@
 #ifndef WARREN_DP_NODES_H
 #define WARREN_DP_NODES_H
 
-#include "dp.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "abi/maps.h"
+#include "addr.h"
+#include "err.h"
 
 struct dp_node {
 	struct prefix cidrs[2]; /* pod CIDRs; family 0: none */
@@ -45,14 +51,5 @@ int dp_cluster_get(struct wr_cluster *cluster, struct err *err);
  * first one after dp_nodes_open() always draws, for a writer that was killed before its own.
  */
 int dp_nodes_commit(struct dp_nodes *nodes, struct err *err);
-
-/*
- * from_uplink on a device, tc ingress; `detach` takes it away. (from_host sits on warren0 from node_init() on.) An
- * absent device is -ENODEV.
- */
-int dp_uplink_attach(uint32_t ifindex, struct err *err);
-int dp_uplink_detach(uint32_t ifindex, struct err *err);
-/* Devices that carry it. */
-int dp_uplink_each(int (*fn)(uint32_t ifindex, void *arg), void *arg, struct err *err);
 
 #endif

@@ -8,8 +8,8 @@
 #include <string.h>
 
 #include "cleanup.h"
-#include "dp.h"
 #include "file.h"
+#include "inet.h"
 #include "link.h"
 #include "paths.h"
 

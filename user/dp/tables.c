@@ -288,20 +288,10 @@ int dp_table_delete(struct dp_table *table, const void *keys, size_t count, stru
 
 int dp_policy_state_get(struct wr_policy_state *state, struct err *err)
 {
-	const __u32 zero = 0;
-	int cpus;
-
-	return dp_map_lookup("policy_state", &zero, state, &cpus, err);
+	return dp_value_get("policy_state", state, err);
 }
 
 int dp_policy_state_set(const struct wr_policy_state *state, struct err *err)
 {
-	_cleanup_fd_ int fd = dp_map_open("policy_state", err);
-	const __u32 zero = 0;
-
-	if (fd < 0)
-		return fd;
-	return bpf_map_update_elem(fd, &zero, state, BPF_ANY) < 0
-		   ? err_errno(err, errno, "cannot write map policy_state")
-		   : 0;
+	return dp_value_put("policy_state", state, err);
 }

@@ -6,7 +6,10 @@
 #ifndef WARREN_DP_TABLES_H
 #define WARREN_DP_TABLES_H
 
-#include "dp.h"
+#include <stddef.h>
+
+#include "abi/maps.h"
+#include "err.h"
 
 /* An open table: policy, identities, classes, cidrs4, cidrs6, rules. One writer at a time. */
 struct dp_table;
@@ -27,19 +30,6 @@ int dp_table_each(struct dp_table *table, int (*fn)(const void *key, const void 
 /* Elements in it, as counted by this writer; room it could have at most. */
 size_t dp_table_used(const struct dp_table *table);
 size_t dp_table_limit(const struct dp_table *table);
-
-/* The endpoints' policy words, by mmap: one 64-bit store each. Identity first, then {class, revision}. */
-struct dp_words;
-struct dp_word {
-	uint32_t ifindex;
-	uint32_t policy_class;
-	uint32_t revision;
-	uint64_t identity;
-};
-int dp_words_open(struct dp_words **words, struct err *err);
-void dp_words_close(struct dp_words *words);
-/* Under LOCK_ENDPOINTS. An endpoint that has gone is skipped; *missing (may be NULL) counts these. */
-int dp_words_set(struct dp_words *words, const struct dp_word *set, size_t count, size_t *missing, struct err *err);
 
 int dp_policy_state_get(struct wr_policy_state *state, struct err *err);
 int dp_policy_state_set(const struct wr_policy_state *state, struct err *err);

@@ -1,33 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "uplink.h"
 
-#include <string.h>
-
 #include "cleanup.h"
 #include "internal.h"
-#include "nodes.h"
+#include "link.h"
+#include "progs.h"
 #include "xdp.h"
-
-/* What stands at the place of our filter. */
-enum standing { NOTHING, OURS, FOREIGN };
-
-/* By its name: another build's, or one whose pin is gone, is ours too. */
-static enum standing standing_of(uint32_t prog_id, const char *program)
-{
-	struct bpf_prog_info info = { 0 };
-	_cleanup_fd_ int fd = prog_id ? bpf_prog_get_fd_by_id(prog_id) : -1;
-	__u32 len = sizeof(info);
-
-	if (!prog_id || fd == -ENOENT) /* gone since it was seen */
-		return NOTHING;
-	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &len) < 0)
-		return FOREIGN;
-	return strcmp(info.name, program) == 0 ? OURS : FOREIGN;
-}
 
 static int attach(struct nl *nl, uint32_t ifindex, enum tc_hook hook, const char *program, struct err *err)
 {
-	_cleanup_fd_ int prog = dp_prog_open(program, err);
+	_cleanup_fd_ int prog = prog_open(program, err);
 	struct nl_batch b = { 0 };
 	uint32_t id;
 	int r;
@@ -35,9 +17,9 @@ static int attach(struct nl *nl, uint32_t ifindex, enum tc_hook hook, const char
 	if (prog < 0)
 		return prog;
 	r = tc_filter_get(nl, ifindex, hook, &id, err);
-	if (r < 0 || (id && id == dp_prog_id(prog)))
+	if (r < 0 || (id && id == prog_id(prog)))
 		return r;
-	if (standing_of(id, program) == FOREIGN) {
+	if (prog_owner(id, program) == PROG_FOREIGN) {
 		err_set(err, EBUSY, "another program's filter stands at prio 1 handle 1 of device %u, where %s belongs", ifindex,
 			program);
 		return err_hint(err, "`tc filter show dev ... ingress` names it; move it to another priority");
@@ -91,14 +73,14 @@ int dp_uplink_detach(uint32_t ifindex, struct err *err)
 
 	if (r == 0)
 		r = tc_filter_get(&nl, ifindex, TC_INGRESS, &id, err);
-	return r < 0 || standing_of(id, WARREN_PROG_FROM_UPLINK) != OURS ? r : detach(&nl, ifindex, err);
+	return r < 0 || prog_owner(id, WARREN_PROG_FROM_UPLINK) != PROG_OURS ? r : detach(&nl, ifindex, err);
 }
 
 /* --- all of them -------------------------------------------------------------------------------------------------- */
 
 struct each_uplink {
 	struct nl *nl;
-	int (*fn)(struct nl *nl, uint32_t ifindex, void *arg, struct err *err);
+	int (*fn)(uint32_t ifindex, void *arg);
 	void *arg;
 	struct err *err;
 };
@@ -112,65 +94,64 @@ static int on_link(const struct link_info *info, void *arg)
 	if (info->group == WR_LINK_GROUP)
 		return 0;
 	r = tc_filter_get(each->nl, info->ifindex, TC_INGRESS, &id, each->err);
-	if (r == 0 && standing_of(id, WARREN_PROG_FROM_UPLINK) == OURS)
-		r = each->fn(each->nl, info->ifindex, each->arg, each->err);
+	if (r == 0 && prog_owner(id, WARREN_PROG_FROM_UPLINK) == PROG_OURS)
+		r = each->fn(info->ifindex, each->arg);
 	return r == -ENODEV ? 0 : r; /* it goes away meanwhile */
 }
 
-static int uplink_each(struct nl *nl, int (*fn)(struct nl *nl, uint32_t ifindex, void *arg, struct err *err), void *arg,
-		       struct err *err)
+static int uplink_each(struct nl *nl, int (*fn)(uint32_t ifindex, void *arg), void *arg, struct err *err)
 {
 	struct each_uplink each = { nl, fn, arg, err };
 
 	return link_each(nl, on_link, &each, err);
 }
 
-struct caller {
-	int (*fn)(uint32_t ifindex, void *arg);
-	void *arg;
-};
-
-static int call(struct nl *nl, uint32_t ifindex, void *arg, struct err *err)
-{
-	const struct caller *caller = arg;
-
-	return caller->fn(ifindex, caller->arg);
-}
-
 int dp_uplink_each(int (*fn)(uint32_t ifindex, void *arg), void *arg, struct err *err)
 {
-	struct caller caller = { fn, arg };
 	_cleanup_nl_ struct nl nl = { 0 };
 	int r = nl_open(&nl, NETLINK_ROUTE, err);
 
-	return r < 0 ? r : uplink_each(&nl, call, &caller, err);
+	return r < 0 ? r : uplink_each(&nl, fn, arg, err);
 }
 
-static int replace_one(struct nl *nl, uint32_t ifindex, void *arg, struct err *err)
+struct change {
+	struct nl *nl;
+	unsigned count;
+	struct err *err;
+};
+
+static int replace_one(uint32_t ifindex, void *arg)
 {
-	++*(unsigned *)arg;
-	return attach(nl, ifindex, TC_INGRESS, WARREN_PROG_FROM_UPLINK, err);
+	struct change *change = arg;
+
+	change->count++;
+	return attach(change->nl, ifindex, TC_INGRESS, WARREN_PROG_FROM_UPLINK, change->err);
 }
 
 int uplink_replace_all(struct nl *nl, unsigned *count, struct err *err)
 {
-	*count = 0;
-	return uplink_each(nl, replace_one, count, err);
+	struct change change = { nl, 0, err };
+	int r = uplink_each(nl, replace_one, &change, err);
+
+	*count = change.count;
+	return r;
 }
 
-static int detach_one(struct nl *nl, uint32_t ifindex, void *arg, struct err *err)
+static int detach_one(uint32_t ifindex, void *arg)
 {
-	return detach(nl, ifindex, err);
+	const struct change *change = arg;
+
+	return detach(change->nl, ifindex, change->err);
 }
 
 int uplink_detach_all(struct nl *nl, struct err *err)
 {
-	return uplink_each(nl, detach_one, NULL, err);
+	return uplink_each(nl, detach_one, &(struct change){ nl, 0, err }, err);
 }
 
 int uplink_check(struct nl *nl, uint32_t ifindex, enum tc_hook hook, const char *program, bool *good, struct err *err)
 {
-	_cleanup_fd_ int prog = dp_prog_open(program, err);
+	_cleanup_fd_ int prog = prog_open(program, err);
 	uint32_t id;
 	int r;
 
@@ -180,7 +161,7 @@ int uplink_check(struct nl *nl, uint32_t ifindex, enum tc_hook hook, const char 
 	r = tc_filter_get(nl, ifindex, hook, &id, err);
 	if (r < 0)
 		return r == -ENODEV ? 0 : r;
-	*good = id && id == dp_prog_id(prog) && !dp_has_tcx(ifindex, hook);
+	*good = id && id == prog_id(prog) && !prog_has_tcx(ifindex, hook);
 	return 0;
 }
 

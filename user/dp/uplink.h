@@ -1,10 +1,21 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The programs on devices that are no pod's: from_host on warren0, from_uplink on uplinks. For node.c. */
+/* The programs on devices that are no pod's: from_host on warren0, from_uplink on uplinks. */
 #ifndef WARREN_UPLINK_H
 #define WARREN_UPLINK_H
 
 #include "link.h"
 #include "tc.h"
+
+/*
+ * from_uplink on a device, tc ingress; `detach` takes it away. (from_host sits on warren0 from node_init() on.) An
+ * absent device is -ENODEV.
+ */
+int dp_uplink_attach(uint32_t ifindex, struct err *err);
+int dp_uplink_detach(uint32_t ifindex, struct err *err);
+/* Devices that carry it. */
+int dp_uplink_each(int (*fn)(uint32_t ifindex, void *arg), void *arg, struct err *err);
+
+/* --- for node.c and node_check.c --- */
 
 /* Attaches from_host to warren0 (egress) and to its other end (ingress), or replaces it there. */
 int uplink_host_attach(struct nl *nl, const struct link_info *warren0, struct err *err);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The endpoints' policy words, written into the mapped array. */
+#include "words.h"
+
 #include <stdlib.h>
 #include <sys/mman.h>
 
 #include "cleanup.h"
 #include "file.h"
 #include "internal.h"
-#include "tables.h"
 
 #define LOCK_TIMEOUT_MS 10000
 

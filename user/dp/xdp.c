@@ -8,11 +8,13 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 
+#include "array.h"
 #include "cleanup.h"
 #include "file.h"
 #include "internal.h"
+#include "link.h"
 #include "paths.h"
-#include "tc.h"
+#include "progs.h"
 
 #define PIN_LINK_DIR PIN_VERSION_DIR "/links"
 #define LOCK_TIMEOUT_MS 30000
@@ -26,7 +28,7 @@ const char *dp_xdp_mode_name(enum dp_xdp_mode mode)
 
 int dp_xdp_mode_parse(const char *text, enum dp_xdp_mode *mode)
 {
-	for (size_t i = 0; i < sizeof(mode_names) / sizeof(mode_names[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(mode_names); i++) {
 		if (strcmp(text, mode_names[i]) == 0) {
 			*mode = (enum dp_xdp_mode)i;
 			return 0;
@@ -49,7 +51,7 @@ static int link_open(uint32_t ifindex, enum dp_xdp_mode *mode, struct err *err)
 	static const enum dp_xdp_mode modes[] = { DP_XDP_NATIVE, DP_XDP_GENERIC };
 	char path[PIN_PATH_MAX];
 
-	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
 		_cleanup_fd_ int fd = bpf_obj_get(link_path(path, ifindex, modes[i]));
 		struct bpf_link_info info = { 0 };
 		__u32 len = sizeof(info);
@@ -70,21 +72,17 @@ static int link_open(uint32_t ifindex, enum dp_xdp_mode *mode, struct err *err)
 }
 
 /* Every pinned link; -ENOENT of link_open() means that it was stale. */
-static int links_each(int (*fn)(struct nl *nl, uint32_t ifindex, struct err *err), struct err *err)
+static int links_each(struct nl *nl, int (*fn)(struct nl *nl, uint32_t ifindex, struct err *err), struct err *err)
 {
 	_cleanup_closedir_ DIR *dir = opendir(PIN_LINK_DIR);
-	_cleanup_nl_ struct nl nl = { 0 };
 	const struct dirent *entry;
 	int first = 0;
 
 	if (!dir)
 		return errno == ENOENT ? 0 : err_errno(err, errno, "cannot read %s", PIN_LINK_DIR);
-	first = nl_open(&nl, NETLINK_ROUTE, err);
-	if (first < 0)
-		return first;
 	while ((entry = readdir(dir))) {
 		const char *number = strrchr(entry->d_name, '_');
-		int r = number ? fn(&nl, (uint32_t)strtoul(number + 1, NULL, 10), err) : 0;
+		int r = number ? fn(nl, (uint32_t)strtoul(number + 1, NULL, 10), err) : 0;
 
 		if (r < 0 && r != -ENOENT && !first)
 			first = r;
@@ -92,66 +90,30 @@ static int links_each(int (*fn)(struct nl *nl, uint32_t ifindex, struct err *err
 	return first;
 }
 
-/* --- what programs do ----------------------------------------------------------------------------------------------- */
-
-static int program_info(uint32_t id, struct bpf_prog_info *info, __u32 *maps, __u32 count)
-{
-	_cleanup_fd_ int fd = bpf_prog_get_fd_by_id(id);
-	__u32 len = sizeof(*info);
-
-	*info = (struct bpf_prog_info){ .nr_map_ids = count, .map_ids = (uintptr_t)maps };
-	return fd < 0 || bpf_obj_get_info_by_fd(fd, info, &len) < 0 ? -errno : 0;
-}
-
-/* Whether a program uses that pinned map: what it does shows in this, whichever release it is from. */
-static bool program_uses(uint32_t id, const char *map)
-{
-	_cleanup_fd_ int fd = dp_map_open(map, NULL);
-	struct bpf_prog_info info;
-	struct bpf_map_info map_info = { 0 };
-	__u32 maps[64] = { 0 };
-
-	if (fd < 0 || dp_map_fd_info(fd, dp_map_find(map, NULL), &map_info, NULL) < 0 ||
-	    program_info(id, &info, maps, sizeof(maps) / sizeof(maps[0])) < 0)
-		return false;
-	for (__u32 i = 0; i < info.nr_map_ids && i < sizeof(maps) / sizeof(maps[0]); i++) {
-		if (maps[i] == map_info.id)
-			return true;
-	}
-	return false;
-}
-
 /* The from_uplink at the device's tc ingress; 0: there is none, or the filter there is not ours. */
 static uint32_t from_uplink_id(struct nl *nl, uint32_t ifindex)
 {
-	struct bpf_prog_info info;
 	uint32_t id;
 
-	if (tc_filter_get(nl, ifindex, TC_INGRESS, &id, NULL) < 0 || !id || program_info(id, &info, NULL, 0) < 0)
+	if (tc_filter_get(nl, ifindex, TC_INGRESS, &id, NULL) < 0)
 		return 0;
-	return strcmp(info.name, WARREN_PROG_FROM_UPLINK) == 0 ? id : 0;
+	return prog_owner(id, WARREN_PROG_FROM_UPLINK) == PROG_OURS ? id : 0;
 }
 
 /* --- taking tunnels apart ------------------------------------------------------------------------------------------- */
 
-/* `uplink` NULL: no element. */
-static int uplink_write(uint32_t ifindex, const struct wr_uplink *uplink, struct err *err)
+static int uplink_forget(uint32_t ifindex, struct err *err)
 {
 	_cleanup_fd_ int fd = dp_map_open("uplinks", err);
 
 	if (fd < 0)
 		return fd;
-	if (uplink ? bpf_map_update_elem(fd, &ifindex, uplink, BPF_ANY) < 0
-		   : bpf_map_delete_elem(fd, &ifindex) < 0 && errno != ENOENT)
-		return err_errno(err, errno, "cannot write map uplinks");
-	return 0;
+	return bpf_map_delete_elem(fd, &ifindex) < 0 && errno != ENOENT ? err_errno(err, errno, "cannot write map uplinks") : 0;
 }
 
 static bool uplink_read(uint32_t ifindex, struct wr_uplink *uplink)
 {
-	int cpus;
-
-	return dp_map_lookup("uplinks", &ifindex, uplink, &cpus, NULL) == 0;
+	return dp_map_lookup("uplinks", &ifindex, uplink, NULL) == 0;
 }
 
 static bool is_decapsulating(uint32_t ifindex)
@@ -164,7 +126,7 @@ static bool is_decapsulating(uint32_t ifindex)
 /* xdp_origin ahead of from_uplink. */
 static int origin_attach(struct nl *nl, uint32_t ifindex, bool anew, struct err *err)
 {
-	_cleanup_fd_ int prog = dp_prog_open(WARREN_PROG_XDP_ORIGIN, err);
+	_cleanup_fd_ int prog = prog_open(WARREN_PROG_XDP_ORIGIN, err);
 	struct nl_batch b = { 0 };
 
 	if (prog < 0)
@@ -198,7 +160,7 @@ static int decap_start(struct nl *nl, uint32_t ifindex, struct err *err)
 		if (getrandom(&uplink.magic, sizeof(uplink.magic), 0) < 0 && errno != EINTR)
 			return err_errno(err, errno, "cannot draw a random number");
 	}
-	return uplink_write(ifindex, &uplink, err);
+	return dp_map_update("uplinks", &ifindex, &uplink, err);
 }
 
 /* What xdp_uplink has taken apart before is still believed. */
@@ -209,7 +171,7 @@ int dp_xdp_keep_tunnels(uint32_t ifindex, struct err *err)
 	if (!uplink_read(ifindex, &uplink) || !(uplink.flags & WR_UPLINK_DECAP))
 		return 0;
 	uplink.flags = 0;
-	return uplink_write(ifindex, &uplink, err);
+	return dp_map_update("uplinks", &ifindex, &uplink, err);
 }
 
 /*
@@ -225,7 +187,7 @@ static int decap_settle(struct nl *nl, const struct link_info *link, enum dp_xdp
 {
 	uint32_t id = mode == DP_XDP_NATIVE && is_nic(link) ? from_uplink_id(nl, link->ifindex) : 0;
 
-	return id && program_uses(id, "uplinks") ? decap_start(nl, link->ifindex, err)
+	return id && prog_uses(id, "uplinks") ? decap_start(nl, link->ifindex, err)
 						 : dp_xdp_keep_tunnels(link->ifindex, err);
 }
 
@@ -248,7 +210,7 @@ static int detach(struct nl *nl, uint32_t ifindex, struct err *err)
 		return err_errno(err, errno, "cannot detach XDP from device %u", ifindex);
 	if (unlink(link_path(path, ifindex, mode)) < 0 && errno != ENOENT)
 		return err_errno(err, errno, "cannot remove the pin %s", path);
-	r = uplink_write(ifindex, NULL, err);
+	r = uplink_forget(ifindex, err);
 	return r < 0 ? r : origin_detach(nl, ifindex, err);
 }
 
@@ -256,7 +218,7 @@ static int refused(const struct link_info *link, enum dp_xdp_mode mode, int num,
 {
 	struct bpf_prog_info info;
 
-	if ((num == EBUSY || num == EEXIST) && program_info(link->xdp_prog_id, &info, NULL, 0) == 0) {
+	if ((num == EBUSY || num == EEXIST) && prog_info_by_id(link->xdp_prog_id, &info) == 0) {
 		err_set(err, EBUSY, "%s has an XDP program of somebody else: %s, id %u", link->name,
 			info.name[0] ? info.name : "without a name", info.id);
 		return err_hint(err, "a device runs one: leave %s to it, or take it away (`ip link set dev %s xdp off`, or end "
@@ -273,7 +235,7 @@ static int attach(const struct link_info *link, enum dp_xdp_mode mode, struct er
 {
 	LIBBPF_OPTS(bpf_link_create_opts, opts,
 		    .flags = mode == DP_XDP_NATIVE ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE);
-	_cleanup_fd_ int prog = dp_prog_open(WARREN_PROG_XDP_UPLINK, err), fd = -1;
+	_cleanup_fd_ int prog = prog_open(WARREN_PROG_XDP_UPLINK, err), fd = -1;
 	char path[PIN_PATH_MAX];
 
 	if (prog < 0)
@@ -291,7 +253,7 @@ static int attach(const struct link_info *link, enum dp_xdp_mode mode, struct er
 /* The pinned programs instead of those that are there: no packet goes without. */
 static int replace(struct nl *nl, uint32_t ifindex, struct err *err)
 {
-	_cleanup_fd_ int prog = dp_prog_open(WARREN_PROG_XDP_UPLINK, err);
+	_cleanup_fd_ int prog = prog_open(WARREN_PROG_XDP_UPLINK, err);
 	enum dp_xdp_mode mode;
 	_cleanup_fd_ int fd = prog < 0 ? prog : link_open(ifindex, &mode, err);
 
@@ -357,14 +319,14 @@ int dp_xdp_attach(uint32_t ifindex, enum dp_xdp_mode mode, enum dp_xdp_mode *now
 	return lock < 0 ? lock : attach_locked(ifindex, mode, now ?: &unwanted, err);
 }
 
-int dp_xdp_refresh(struct err *err)
+int dp_xdp_refresh(struct nl *nl, struct err *err)
 {
-	return links_each(replace, err);
+	return links_each(nl, replace, err);
 }
 
-int dp_xdp_detach_all(struct err *err)
+int dp_xdp_detach_all(struct nl *nl, struct err *err)
 {
-	return links_each(detach, err);
+	return links_each(nl, detach, err);
 }
 
 /* --- guards --------------------------------------------------------------------------------------------------------- */
@@ -392,11 +354,11 @@ static int guard_look(const struct link_info *link, void *arg)
 		return fd;
 	from_uplink = from_uplink_id(&all->nl, link->ifindex);
 	guard.from_uplink = from_uplink;
-	guard.denies = guard.xdp != DP_XDP_OFF || (from_uplink && program_uses(from_uplink, "deny_state"));
+	guard.denies = guard.xdp != DP_XDP_OFF || (from_uplink && prog_uses(from_uplink, "deny_state"));
 	guard.decap = is_decapsulating(link->ifindex);
 	if (guard.xdp == DP_XDP_OFF && link->xdp_prog_id) {
 		guard.foreign = link->xdp_prog_id;
-		if (program_info(guard.foreign, &info, NULL, 0) == 0)
+		if (prog_info_by_id(guard.foreign, &info) == 0)
 			snprintf(guard.foreign_name, sizeof(guard.foreign_name), "%s", info.name);
 	}
 	return guard.xdp != DP_XDP_OFF || guard.from_uplink || guard.foreign ? all->fn(&guard, all->arg) : 0;

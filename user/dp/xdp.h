@@ -6,10 +6,12 @@
 #ifndef WARREN_DP_XDP_H
 #define WARREN_DP_XDP_H
 
-#include "dp.h"
+#include <linux/bpf.h>
+#include <net/if.h>
+#include <stdbool.h>
+#include <stdint.h>
 
-#define WARREN_PROG_XDP_UPLINK "xdp_uplink"
-#define WARREN_PROG_XDP_ORIGIN "xdp_origin"
+#include "err.h"
 
 enum dp_xdp_mode {
 	DP_XDP_OFF,
@@ -32,8 +34,9 @@ int dp_xdp_attach(uint32_t ifindex, enum dp_xdp_mode mode, enum dp_xdp_mode *now
 int dp_xdp_keep_tunnels(uint32_t ifindex, struct err *err);
 
 /* For node_init() and node_down(), who hold LOCK_NODE: every attachment gets the pinned program; goes. */
-int dp_xdp_refresh(struct err *err);
-int dp_xdp_detach_all(struct err *err);
+struct nl;
+int dp_xdp_refresh(struct nl *nl, struct err *err);
+int dp_xdp_detach_all(struct nl *nl, struct err *err);
 
 /* A device with one of our programs for packets from outside, or with somebody else's XDP program. */
 struct dp_guard {

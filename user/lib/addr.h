@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h> /* AF_INET, AF_INET6: struct ip's families */
 
 struct ip {
 	uint8_t family;    /* AF_INET, AF_INET6, or 0: none */

@@ -9,103 +9,14 @@
 #include <libnftnl/table.h>
 #include <libnftnl/udata.h>
 #include <linux/netfilter.h>
-#include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nf_nat.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
-#include <linux/netfilter_ipv4.h>
-#include <net/if.h>
-#include <netinet/in.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "cleanup.h"
-#include "link.h"
-
-#define TABLE "warren"
-#define LOOPBACK_IFINDEX 1 /* of "lo", in every network namespace */
-
-/* --- what the table holds --- */
-
-static const struct chain {
-	const char *name, *type;
-	uint32_t hook;
-	int32_t priority;
-} chains[] = {
-	{ "input", "filter", NF_INET_LOCAL_IN, NF_IP_PRI_MANGLE },
-	{ "forward", "filter", NF_INET_FORWARD, NF_IP_PRI_MANGLE },
-	{ "postrouting", "nat", NF_INET_POST_ROUTING, NF_IP_PRI_NAT_SRC },
-	/* Of a cluster's member only. */
-	{ "output", "filter", NF_INET_LOCAL_OUT, NF_IP_PRI_FILTER },
-	{ "tunnel", "filter", NF_INET_POST_ROUTING, NF_IP_PRI_NAT_SRC + 1 },
-};
-#define CHAINS_ALONE 3
-#define CHAINS (sizeof(chains) / sizeof(chains[0]))
-
-static size_t chain_count(const struct wr_config *cfg)
-{
-	return cfg->tunnel_port ? CHAINS : CHAINS_ALONE;
-}
-
-/* One condition: a value, of which `mask` is looked at (0: all), is (or is not) this one. */
-struct match {
-	enum { META, CONNTRACK, TRANSPORT } of;
-	uint32_t key; /* enum nft_meta_keys, enum nft_ct_keys, or offset in the transport header */
-	uint32_t mask;
-	uint32_t op; /* enum nft_cmp_ops */
-	union {
-		uint32_t number;
-		uint16_t port; /* network order */
-		uint8_t protocol;
-		char name[IFNAMSIZ];
-	} value;
-	uint32_t size; /* 0: 4 */
-};
-
-#define MATCHES 4
-#define RULES 7
-
-struct rule {
-	const char *chain, *comment;
-	struct match match[MATCHES];
-	int matches;
-	bool masquerade; /* else drop */
-};
-
-/* In the order of the chains, as a dump gives them. Returns how many. */
-static int make_rules(const struct wr_config *cfg, struct rule rules[RULES])
-{
-	static const char unseen_text[] = "from a pod, but from_pod has not seen it";
-	static const char quarantine_text[] = "from a pod in quarantine: no further than this host";
-	static const char leaving_text[] = "from a pod, leaving the node";
-	static const char pod_text[] = "from a pod to the tunnel's port";
-	static const char process_text[] = "from a process to the tunnel's port";
-	static const char translated_text[] = "to the tunnel's port, as if it were this node's";
-	const struct match from_pod = { META, NFT_META_IIFGROUP, 0, NFT_CMP_EQ, { WR_LINK_GROUP } };
-	const struct match unseen = { META, NFT_META_MARK, cfg->mark_pod, NFT_CMP_NEQ, { cfg->mark_pod } };
-	const struct match host_only = { META, NFT_META_MARK, cfg->mark_host_only, NFT_CMP_EQ, { cfg->mark_host_only } };
-	const struct match leaving = { META, NFT_META_MARK, cfg->mark_masquerade, NFT_CMP_EQ, { cfg->mark_masquerade } };
-	const struct match not_to_pod = { META, NFT_META_OIFGROUP, 0, NFT_CMP_NEQ, { WR_LINK_GROUP } };
-	const struct match not_to_self = { META, NFT_META_OIF, 0, NFT_CMP_NEQ, { LOOPBACK_IFINDEX } };
-	const struct match not_to_node = { META, NFT_META_OIFNAME, 0, NFT_CMP_NEQ, { .name = WARREN_GATEWAY_LINK }, IFNAMSIZ };
-	const struct match udp = { META, NFT_META_L4PROTO, 0, NFT_CMP_EQ, { .protocol = IPPROTO_UDP }, 1 };
-	const struct match tunnel_port = { TRANSPORT, 2, 0, NFT_CMP_EQ, { .port = cfg->tunnel_port }, 2 };
-	/* Nobody has this uid; where there is no process, there is nothing to compare, and no match. */
-	const struct match a_process = { META, NFT_META_SKUID, 0, NFT_CMP_NEQ, { UINT32_MAX } };
-	const struct match translated = { CONNTRACK, NFT_CT_STATUS, IPS_SRC_NAT, NFT_CMP_EQ, { IPS_SRC_NAT } };
-	int n = 0;
-
-	rules[n++] = (struct rule){ "input", unseen_text, { from_pod, unseen }, 2, false };
-	rules[n++] = (struct rule){ "forward", unseen_text, { from_pod, unseen }, 2, false };
-	rules[n++] = (struct rule){ "forward", quarantine_text, { from_pod, host_only }, 2, false };
-	if (cfg->tunnel_port)
-		rules[n++] = (struct rule){ "forward", pod_text, { from_pod, udp, tunnel_port }, 3, false };
-	rules[n++] = (struct rule){ "postrouting", leaving_text, { leaving, not_to_pod, not_to_self, not_to_node }, 4, true };
-	if (cfg->tunnel_port) {
-		rules[n++] = (struct rule){ "output", process_text, { udp, tunnel_port, a_process }, 3, false };
-		rules[n++] = (struct rule){ "tunnel", translated_text, { udp, tunnel_port, translated }, 3, false };
-	}
-	return n;
-}
+#include "nl.h"
 
 /* --- libnftnl objects --- */
 
@@ -143,23 +54,23 @@ static struct nftnl_expr *add_expr(struct nftnl_rule *r, const char *name)
 	return e;
 }
 
-static int add_match(struct nftnl_rule *r, const struct match *m)
+static int add_match(struct nftnl_rule *r, const struct nft_match *m)
 {
 	const uint32_t no_xor = 0, size = m->size ? m->size : sizeof(m->value.number);
-	struct nftnl_expr *e = add_expr(r, m->of == META ? "meta" : m->of == CONNTRACK ? "ct" : "payload");
+	struct nftnl_expr *e = add_expr(r, m->of == NFT_META ? "meta" : m->of == NFT_CONNTRACK ? "ct" : "payload");
 
 	if (!e)
 		return -ENOMEM;
 	switch (m->of) {
-	case META:
+	case NFT_META:
 		nftnl_expr_set_u32(e, NFTNL_EXPR_META_KEY, m->key);
 		nftnl_expr_set_u32(e, NFTNL_EXPR_META_DREG, NFT_REG_1);
 		break;
-	case CONNTRACK:
+	case NFT_CONNTRACK:
 		nftnl_expr_set_u32(e, NFTNL_EXPR_CT_KEY, m->key);
 		nftnl_expr_set_u32(e, NFTNL_EXPR_CT_DREG, NFT_REG_1);
 		break;
-	case TRANSPORT:
+	case NFT_TRANSPORT:
 		nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_DREG, NFT_REG_1);
 		nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_BASE, NFT_PAYLOAD_TRANSPORT_HEADER);
 		nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_OFFSET, m->key);
@@ -208,7 +119,7 @@ static int add_action(struct nftnl_rule *r, bool masquerade)
 }
 
 /* NULL: out of memory. */
-static struct nftnl_rule *build_rule(const struct rule *rule)
+static struct nftnl_rule *build_rule(const char *table, const struct nft_rule *rule)
 {
 	_cleanup_(rule_freep) struct nftnl_rule *r = nftnl_rule_alloc();
 	_cleanup_(udata_freep) struct nftnl_udata_buf *udata = nftnl_udata_buf_alloc(NFT_USERDATA_MAXLEN);
@@ -216,7 +127,7 @@ static struct nftnl_rule *build_rule(const struct rule *rule)
 	if (!r || !udata)
 		return NULL;
 	nftnl_rule_set_u32(r, NFTNL_RULE_FAMILY, NFPROTO_INET);
-	if (nftnl_rule_set_str(r, NFTNL_RULE_TABLE, TABLE) < 0 ||
+	if (nftnl_rule_set_str(r, NFTNL_RULE_TABLE, table) < 0 ||
 	    nftnl_rule_set_str(r, NFTNL_RULE_CHAIN, rule->chain) < 0)
 		return NULL;
 	for (int i = 0; i < rule->matches; i++) {
@@ -230,11 +141,11 @@ static struct nftnl_rule *build_rule(const struct rule *rule)
 	return take_ptr(r);
 }
 
-static struct nftnl_chain *build_chain(const struct chain *chain)
+static struct nftnl_chain *build_chain(const char *table, const struct nft_chain *chain)
 {
 	_cleanup_(chain_freep) struct nftnl_chain *c = nftnl_chain_alloc();
 
-	if (!c || nftnl_chain_set_str(c, NFTNL_CHAIN_TABLE, TABLE) < 0 ||
+	if (!c || nftnl_chain_set_str(c, NFTNL_CHAIN_TABLE, table) < 0 ||
 	    nftnl_chain_set_str(c, NFTNL_CHAIN_NAME, chain->name) < 0 ||
 	    nftnl_chain_set_str(c, NFTNL_CHAIN_TYPE, chain->type) < 0)
 		return NULL;
@@ -244,11 +155,11 @@ static struct nftnl_chain *build_chain(const struct chain *chain)
 	return take_ptr(c);
 }
 
-static struct nftnl_table *build_table(void)
+static struct nftnl_table *build_table(const char *name)
 {
 	_cleanup_(table_freep) struct nftnl_table *t = nftnl_table_alloc();
 
-	if (!t || nftnl_table_set_str(t, NFTNL_TABLE_NAME, TABLE) < 0)
+	if (!t || nftnl_table_set_str(t, NFTNL_TABLE_NAME, name) < 0)
 		return NULL;
 	return take_ptr(t);
 }
@@ -257,7 +168,7 @@ static struct nftnl_table *build_table(void)
 
 static int no_memory(struct err *err)
 {
-	return err_errno(err, ENOMEM, "cannot prepare the nftables table");
+	return err_errno(err, ENOMEM, "cannot prepare an nftables table");
 }
 
 /* What the kernel says when it has no nf_tables, or not all that the table needs. */
@@ -285,9 +196,9 @@ static void put_nfgen(struct nlmsghdr *nlh, uint8_t family, uint16_t res_id)
 }
 
 /* Marks where a transaction begins or ends; not acknowledged (kernels before 6.10 know no such thing). */
-static void put_marker(struct nl *nl, struct nl_batch *b, uint16_t type, const char *what)
+static void put_marker(struct nl *nl, struct nl_batch *b, uint16_t type, const char *verb, const char *table)
 {
-	struct nlmsghdr *nlh = nl_request(nl, b, type, 0, 0, "%s the nftables table inet " TABLE, what);
+	struct nlmsghdr *nlh = nl_request(nl, b, type, 0, 0, "%s the nftables table inet %s", verb, table);
 
 	nlh->nlmsg_flags &= (uint16_t)~NLM_F_ACK;
 	put_nfgen(nlh, AF_UNSPEC, NFNL_SUBSYS_NFTABLES);
@@ -306,50 +217,48 @@ static struct nlmsghdr *put_header(struct nl *nl, struct nl_batch *b, uint16_t m
 /* Deleting what is not there is no error: the other requests of the transaction say what there must be. */
 static void put_table(struct nl *nl, struct nl_batch *b, uint16_t msg, const struct nftnl_table *t)
 {
+	const char *name = nftnl_table_get_str(t, NFTNL_TABLE_NAME);
 	struct nlmsghdr *nlh;
 
 	if (msg == NFT_MSG_NEWTABLE)
-		nlh = put_header(nl, b, msg, NLM_F_CREATE, 0, "add table", TABLE);
+		nlh = put_header(nl, b, msg, NLM_F_CREATE, 0, "add table", name);
 	else
-		nlh = put_header(nl, b, msg, 0, ENOENT, "delete table", TABLE);
+		nlh = put_header(nl, b, msg, 0, ENOENT, "delete table", name);
 	nftnl_table_nlmsg_build_payload(nlh, t);
 }
 
-static int put_chains(struct nl *nl, struct nl_batch *b, const struct wr_config *cfg, struct err *err)
+static int put_chains(struct nl *nl, struct nl_batch *b, const struct nft_table *table, struct err *err)
 {
-	for (size_t i = 0; i < chain_count(cfg); i++) {
-		_cleanup_(chain_freep) struct nftnl_chain *c = build_chain(&chains[i]);
+	for (size_t i = 0; i < table->chain_count; i++) {
+		_cleanup_(chain_freep) struct nftnl_chain *c = build_chain(table->name, &table->chains[i]);
 		struct nlmsghdr *nlh;
 
 		if (!c)
 			return no_memory(err);
-		nlh = put_header(nl, b, NFT_MSG_NEWCHAIN, NLM_F_CREATE, 0, "add chain", chains[i].name);
+		nlh = put_header(nl, b, NFT_MSG_NEWCHAIN, NLM_F_CREATE, 0, "add chain", table->chains[i].name);
 		nftnl_chain_nlmsg_build_payload(nlh, c);
 	}
 	return 0;
 }
 
-static int put_rules(struct nl *nl, struct nl_batch *b, const struct wr_config *cfg, struct err *err)
+static int put_rules(struct nl *nl, struct nl_batch *b, const struct nft_table *table, struct err *err)
 {
-	struct rule rules[RULES];
-	int count = make_rules(cfg, rules);
-
-	for (int i = 0; i < count; i++) {
-		_cleanup_(rule_freep) struct nftnl_rule *r = build_rule(&rules[i]);
+	for (size_t i = 0; i < table->rule_count; i++) {
+		_cleanup_(rule_freep) struct nftnl_rule *r = build_rule(table->name, &table->rules[i]);
 		struct nlmsghdr *nlh;
 
 		if (!r)
 			return no_memory(err);
 		nlh = put_header(nl, b, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, 0, "add a rule to chain",
-				 rules[i].chain);
+				 table->rules[i].chain);
 		nftnl_rule_nlmsg_build_payload(nlh, r);
 	}
 	return 0;
 }
 
-int nft_table_replace(const struct wr_config *cfg, struct err *err)
+int nft_table_replace(const struct nft_table *table, struct err *err)
 {
-	_cleanup_(table_freep) struct nftnl_table *t = build_table();
+	_cleanup_(table_freep) struct nftnl_table *t = build_table(table->name);
 	_cleanup_nl_ struct nl nl = { 0 };
 	struct nl_batch b = { .count = 0 };
 	int rc = nft_open(&nl, err);
@@ -358,23 +267,23 @@ int nft_table_replace(const struct wr_config *cfg, struct err *err)
 		return rc;
 	if (!t)
 		return no_memory(err);
-	put_marker(&nl, &b, NFNL_MSG_BATCH_BEGIN, "replace");
+	put_marker(&nl, &b, NFNL_MSG_BATCH_BEGIN, "replace", table->name);
 	/* Deleting needs a table: the first makes one where there was none. */
 	put_table(&nl, &b, NFT_MSG_NEWTABLE, t);
 	put_table(&nl, &b, NFT_MSG_DELTABLE, t);
 	put_table(&nl, &b, NFT_MSG_NEWTABLE, t);
-	rc = put_chains(&nl, &b, cfg, err);
+	rc = put_chains(&nl, &b, table, err);
 	if (rc == 0)
-		rc = put_rules(&nl, &b, cfg, err);
+		rc = put_rules(&nl, &b, table, err);
 	if (rc < 0)
 		return rc;
-	put_marker(&nl, &b, NFNL_MSG_BATCH_END, "replace");
+	put_marker(&nl, &b, NFNL_MSG_BATCH_END, "replace", table->name);
 	return explain(err, nl_batch_run(&nl, &b, err));
 }
 
-int nft_table_delete(struct err *err)
+int nft_table_delete(const char *name, struct err *err)
 {
-	_cleanup_(table_freep) struct nftnl_table *t = build_table();
+	_cleanup_(table_freep) struct nftnl_table *t = build_table(name);
 	_cleanup_nl_ struct nl nl = { 0 };
 	struct nl_batch b = { .count = 0 };
 	int rc = nft_open(&nl, err);
@@ -383,22 +292,29 @@ int nft_table_delete(struct err *err)
 		return rc;
 	if (!t)
 		return no_memory(err);
-	put_marker(&nl, &b, NFNL_MSG_BATCH_BEGIN, "delete");
+	put_marker(&nl, &b, NFNL_MSG_BATCH_BEGIN, "delete", name);
 	put_table(&nl, &b, NFT_MSG_DELTABLE, t);
-	put_marker(&nl, &b, NFNL_MSG_BATCH_END, "delete");
+	put_marker(&nl, &b, NFNL_MSG_BATCH_END, "delete", name);
 	return nl_batch_run(&nl, &b, err);
 }
 
 /* --- comparing --- */
 
-static struct nlmsghdr *put_get(void *buf, uint16_t msg, uint16_t flags)
+/* Asks for the table, one of its chains or its rules (`attr` names the table in these): cb gets what there is. */
+static int ask(struct nl *nl, uint16_t msg, uint16_t attr, const struct nft_table *table, const char *chain, mnl_cb_t cb,
+	       void *arg, struct err *err)
 {
+	char buf[256] __attribute__((aligned(NLMSG_ALIGNTO))), what[64];
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
 
+	snprintf(what, sizeof(what), "read nftables table inet %s", table->name);
 	nlh->nlmsg_type = NFNL_SUBSYS_NFTABLES << 8 | msg;
-	nlh->nlmsg_flags = flags;
+	nlh->nlmsg_flags = msg == NFT_MSG_GETRULE ? NLM_F_DUMP : 0;
 	put_nfgen(nlh, NFPROTO_INET, 0);
-	return nlh;
+	mnl_attr_put_strz(nlh, attr, table->name);
+	if (chain)
+		mnl_attr_put_strz(nlh, NFTA_CHAIN_NAME, chain);
+	return nl_dump(nl, nlh, cb, arg, err, what);
 }
 
 struct table_check {
@@ -420,21 +336,17 @@ static int table_cb(const struct nlmsghdr *nlh, void *arg)
 	return MNL_CB_OK;
 }
 
-static int check_table(struct nl *nl, const struct wr_config *cfg, bool *same, struct err *err)
+static int check_table(struct nl *nl, const struct nft_table *table, bool *same, struct err *err)
 {
-	char buf[256] __attribute__((aligned(NLMSG_ALIGNTO)));
-	struct nlmsghdr *nlh = put_get(buf, NFT_MSG_GETTABLE, 0);
-	struct table_check check = { .chains = chain_count(cfg) };
-	int rc;
+	struct table_check check = { .chains = table->chain_count };
+	int rc = ask(nl, NFT_MSG_GETTABLE, NFTA_TABLE_NAME, table, NULL, table_cb, &check, err);
 
-	mnl_attr_put_strz(nlh, NFTA_TABLE_NAME, TABLE);
-	rc = nl_dump(nl, nlh, table_cb, &check, err, "read nftables table inet " TABLE);
 	*same = check.same;
 	return rc;
 }
 
 struct chain_check {
-	const struct chain *want;
+	const struct nft_chain *want;
 	bool same;
 };
 
@@ -442,7 +354,7 @@ static int chain_cb(const struct nlmsghdr *nlh, void *arg)
 {
 	_cleanup_(chain_freep) struct nftnl_chain *c = nftnl_chain_alloc();
 	struct chain_check *check = arg;
-	const struct chain *want = check->want;
+	const struct nft_chain *want = check->want;
 	const char *type;
 
 	if (!c || nftnl_chain_nlmsg_parse(nlh, c) < 0)
@@ -455,16 +367,12 @@ static int chain_cb(const struct nlmsghdr *nlh, void *arg)
 	return MNL_CB_OK;
 }
 
-static int check_chain(struct nl *nl, const struct chain *want, bool *same, struct err *err)
+static int check_chain(struct nl *nl, const struct nft_table *table, const struct nft_chain *want, bool *same,
+		       struct err *err)
 {
-	char buf[256] __attribute__((aligned(NLMSG_ALIGNTO)));
-	struct nlmsghdr *nlh = put_get(buf, NFT_MSG_GETCHAIN, 0);
 	struct chain_check check = { .want = want };
-	int rc;
+	int rc = ask(nl, NFT_MSG_GETCHAIN, NFTA_CHAIN_TABLE, table, want->name, chain_cb, &check, err);
 
-	mnl_attr_put_strz(nlh, NFTA_CHAIN_TABLE, TABLE);
-	mnl_attr_put_strz(nlh, NFTA_CHAIN_NAME, want->name);
-	rc = nl_dump(nl, nlh, chain_cb, &check, err, "read a chain of nftables table inet " TABLE);
 	*same = check.same;
 	return rc == -ENOENT ? 0 : rc;
 }
@@ -493,8 +401,8 @@ static void rule_text(struct nftnl_rule *r, char text[RULE_TEXT])
 }
 
 struct rules_check {
-	struct rule want[RULES];
-	int count, seen;
+	const struct nft_table *want;
+	size_t seen;
 	bool same;
 };
 
@@ -504,8 +412,8 @@ static int rule_cb(const struct nlmsghdr *nlh, void *arg)
 	char have_text[RULE_TEXT], want_text[RULE_TEXT];
 	struct rules_check *check = arg;
 
-	if (check->seen < check->count)
-		want = build_rule(&check->want[check->seen]);
+	if (check->seen < check->want->rule_count)
+		want = build_rule(check->want->name, &check->want->rules[check->seen]);
 	check->seen++;
 	if (!have || !want || nftnl_rule_nlmsg_parse(nlh, have) < 0) {
 		check->same = false;
@@ -517,21 +425,16 @@ static int rule_cb(const struct nlmsghdr *nlh, void *arg)
 	return check->same ? MNL_CB_OK : MNL_CB_STOP;
 }
 
-static int check_rules(struct nl *nl, const struct wr_config *cfg, bool *same, struct err *err)
+static int check_rules(struct nl *nl, const struct nft_table *table, bool *same, struct err *err)
 {
-	char buf[256] __attribute__((aligned(NLMSG_ALIGNTO)));
-	struct nlmsghdr *nlh = put_get(buf, NFT_MSG_GETRULE, NLM_F_DUMP);
-	struct rules_check check = { .seen = 0 };
-	int rc;
+	struct rules_check check = { .want = table };
+	int rc = ask(nl, NFT_MSG_GETRULE, NFTA_RULE_TABLE, table, NULL, rule_cb, &check, err);
 
-	check.count = make_rules(cfg, check.want);
-	mnl_attr_put_strz(nlh, NFTA_RULE_TABLE, TABLE);
-	rc = nl_dump(nl, nlh, rule_cb, &check, err, "read the rules of nftables table inet " TABLE);
-	*same = check.same && check.seen == check.count;
+	*same = check.same && check.seen == table->rule_count;
 	return rc;
 }
 
-int nft_table_check(const struct wr_config *cfg, bool *present, bool *whole, struct err *err)
+int nft_table_check(const struct nft_table *table, bool *present, bool *whole, struct err *err)
 {
 	_cleanup_nl_ struct nl nl = { 0 };
 	bool same = false;
@@ -541,7 +444,7 @@ int nft_table_check(const struct wr_config *cfg, bool *present, bool *whole, str
 	*whole = false;
 	if (rc < 0)
 		return rc;
-	rc = check_table(&nl, cfg, &same, err);
+	rc = check_table(&nl, table, &same, err);
 	if (rc == -ENOENT)
 		return 0;
 	if (rc == -EINVAL) /* where there is no nf_tables at all, a request outside a transaction is called invalid */
@@ -549,10 +452,10 @@ int nft_table_check(const struct wr_config *cfg, bool *present, bool *whole, str
 	if (rc < 0)
 		return explain(err, rc);
 	*present = true;
-	for (size_t i = 0; i < chain_count(cfg) && same && rc == 0; i++)
-		rc = check_chain(&nl, &chains[i], &same, err);
+	for (size_t i = 0; i < table->chain_count && same && rc == 0; i++)
+		rc = check_chain(&nl, table, &table->chains[i], &same, err);
 	if (same && rc == 0)
-		rc = check_rules(&nl, cfg, &same, err);
+		rc = check_rules(&nl, table, &same, err);
 	*whole = same && rc == 0;
 	return rc;
 }

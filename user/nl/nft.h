@@ -1,41 +1,63 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/*
- * Warren's nftables table (`table inet warren`), made by libnftnl in one transaction:
- *
- *   input, forward (priority mangle)  what comes from a pod device (interface group) without from_pod's mark is dropped
- *   forward                           what carries mark_host_only is dropped (quarantine)
- *   postrouting (priority srcnat)     what carries mark_masquerade and leaves the node (neither by a pod's device nor by
- *                                     warren0, the way to other nodes' pods) is masqueraded
- *
- * And on a member of a cluster (wr_config.tunnel_port), since a datagram to the tunnel's port from a node's address is
- * believed, and the programs' own pass no hook at all:
- *
- *   forward                           from a pod device to that port (after DNAT): dropped
- *   output (priority filter)          from a process's socket to that port (after DNAT): dropped. What no process sends is
- *                                     left alone: a tunnel device of the kernel's, forwarding for others.
- *   tunnel (postrouting, after srcnat) to that port with a translated source, so with an address of this node, whoever
- *                                     sent it (a virtual machine, another runtime's container): dropped
- *
- * Each rule counts and carries a comment that says why.
- */
+/* An nftables table of family inet, as a whole: made, compared and deleted by libnftnl, each in one transaction. */
 #ifndef WARREN_NFT_H
 #define WARREN_NFT_H
 
+#include <net/if.h>
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
-#include "abi/abi.h"
 #include "err.h"
 
+/* A base chain, which accepts what no rule drops. */
+struct nft_chain {
+	const char *name, *type;
+	uint32_t hook;
+	int32_t priority;
+};
+
+/* One condition: a value, of which `mask` is looked at (0: all), is (or is not) this one. */
+struct nft_match {
+	enum { NFT_META, NFT_CONNTRACK, NFT_TRANSPORT } of;
+	uint32_t key; /* enum nft_meta_keys, enum nft_ct_keys, or offset in the transport header */
+	uint32_t mask;
+	uint32_t op; /* enum nft_cmp_ops */
+	union {
+		uint32_t number;
+		uint16_t port; /* network order */
+		uint8_t protocol;
+		char name[IFNAMSIZ];
+	} value;
+	uint32_t size; /* 0: 4 */
+};
+
+/* Counts what meets all its conditions, and drops or masquerades it. */
+struct nft_rule {
+	const char *chain, *comment;
+	struct nft_match match[4];
+	int matches;
+	bool masquerade; /* else drop */
+};
+
+struct nft_table {
+	const char *name;
+	const struct nft_chain *chains;
+	size_t chain_count;
+	const struct nft_rule *rules; /* in the order of the chains, as a dump gives them */
+	size_t rule_count;
+};
+
 /*
- * Replaces the table atomically: no moment without the guard. Where there was one, it takes about 10 ms: the kernel
- * frees the old one, after a grace period, while the socket is closed.
+ * Replaces the table atomically. Where there was one, it takes about 10 ms: the kernel frees the old one, after a grace
+ * period, while the socket is closed.
  */
-int nft_table_replace(const struct wr_config *cfg, struct err *err);
-int nft_table_delete(struct err *err); /* absent is no error */
+int nft_table_replace(const struct nft_table *table, struct err *err);
+int nft_table_delete(const char *name, struct err *err); /* absent is no error */
 /*
- * Whether the table stands as nft_table_replace makes it (every chain with its hook, priority and rules): *whole.
- * `present`: whether there is a table of that name at all.
+ * Whether the table stands as nft_table_replace() makes it (every chain with its hook, priority and rules, and nothing
+ * else): *whole. `present`: whether there is a table of that name at all.
  */
-int nft_table_check(const struct wr_config *cfg, bool *present, bool *whole, struct err *err);
+int nft_table_check(const struct nft_table *table, bool *present, bool *whole, struct err *err);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* user/nl/nft.c against the real kernel, and against what nft itself shows and changes. */
+/* user/dp/guard.c, and so user/nl/nft.c, against the real kernel, and against what nft itself shows and changes. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "nft.h"
+#include "guard.h"
 #include "rig.h"
 
 static const struct wr_config cfg = {
@@ -41,7 +41,7 @@ static enum standing standing(const struct wr_config *config)
 	struct err err = { 0 };
 	bool present, whole;
 
-	assert_ok(nft_table_check(config, &present, &whole, &err));
+	assert_ok(guard_check(config, &present, &whole, &err));
 	assert_true(present || !whole);
 	return whole ? WHOLE : present ? DAMAGED : ABSENT;
 }
@@ -65,12 +65,12 @@ static void replace_check_delete(void **state)
 	struct err err = { 0 };
 
 	assert_int_equal(standing(&cfg), ABSENT);
-	assert_ok(nft_table_delete(&err));
+	assert_ok(guard_delete(&err));
 	for (int i = 0; i < 2; i++) {
-		assert_ok(nft_table_replace(&cfg, &err));
+		assert_ok(guard_replace(&cfg, &err));
 		assert_int_equal(standing(&cfg), WHOLE);
 	}
-	assert_ok(nft_table_delete(&err));
+	assert_ok(guard_delete(&err));
 	assert_int_equal(standing(&cfg), ABSENT);
 }
 
@@ -82,7 +82,7 @@ static void assert_listing(const struct wr_config *config, const char *const wan
 	FILE *pipe;
 	size_t n;
 
-	assert_ok(nft_table_replace(config, &err));
+	assert_ok(guard_replace(config, &err));
 	pipe = popen("nft list table inet warren", "r");
 	assert_non_null(pipe);
 	n = fread(text, 1, sizeof(text) - 1, pipe);
@@ -151,20 +151,20 @@ static void in_a_cluster_or_not(void **state)
 	struct wr_config other = member;
 	struct err err = { 0 };
 
-	assert_ok(nft_table_replace(&cfg, &err));
+	assert_ok(guard_replace(&cfg, &err));
 	assert_int_equal(standing(&member), DAMAGED);
-	assert_ok(nft_table_replace(&member, &err));
+	assert_ok(guard_replace(&member, &err));
 	assert_int_equal(standing(&member), WHOLE);
 	assert_int_equal(standing(&cfg), DAMAGED);
 	other.tunnel_port++;
 	assert_int_equal(standing(&other), DAMAGED);
 	for (size_t i = 0; i < sizeof(damages) / sizeof(damages[0]); i++) {
-		assert_ok(nft_table_replace(&member, &err));
+		assert_ok(guard_replace(&member, &err));
 		nft(damages[i]);
 		if (standing(&member) != DAMAGED)
 			fail_msg("not seen: %s", damages[i]);
 	}
-	assert_ok(nft_table_replace(&cfg, &err));
+	assert_ok(guard_replace(&cfg, &err));
 	assert_int_equal(standing(&cfg), WHOLE);
 }
 
@@ -204,13 +204,13 @@ static void damage_is_seen(void **state)
 	struct err err = { 0 };
 
 	for (size_t i = 0; i < sizeof(damages) / sizeof(damages[0]); i++) {
-		assert_ok(nft_table_replace(&cfg, &err));
+		assert_ok(guard_replace(&cfg, &err));
 		assert_int_equal(standing(&cfg), WHOLE);
 		nft(damages[i]);
 		if (standing(&cfg) != DAMAGED)
 			fail_msg("not seen: %s", damages[i]);
 	}
-	assert_ok(nft_table_replace(&cfg, &err));
+	assert_ok(guard_replace(&cfg, &err));
 	assert_int_equal(standing(&cfg), WHOLE);
 }
 
@@ -219,7 +219,7 @@ static void nft_may_make_it_too(void **state)
 {
 	struct err err = { 0 };
 
-	assert_ok(nft_table_replace(&cfg, &err));
+	assert_ok(guard_replace(&cfg, &err));
 	nft("flush chain inet warren postrouting; add rule inet warren postrouting meta mark & 0x02000000 == "
 	    "0x02000000 "
 	    "oifgroup != 0x5752 oif != 1 oifname != warren0 counter packets 7 bytes 700 masquerade fully-random "
@@ -234,7 +234,7 @@ static void deleting_one_rule_is_seen(void **state)
 	char command[512];
 
 	for (int i = 0; i < 3; i++) {
-		assert_ok(nft_table_replace(&cfg, &err));
+		assert_ok(guard_replace(&cfg, &err));
 		snprintf(command, sizeof(command),
 			 "nft delete rule inet warren %s handle $(nft -a list chain inet warren %s | "
 			 "sed -n 's/.*comment.* handle //p' | head -n 1)",
@@ -250,9 +250,9 @@ static void other_marks_are_another_table(void **state)
 	struct err err = { 0 };
 
 	other.mark_pod = 1u << 3;
-	assert_ok(nft_table_replace(&cfg, &err));
+	assert_ok(guard_replace(&cfg, &err));
 	assert_int_equal(standing(&other), DAMAGED);
-	assert_ok(nft_table_replace(&other, &err));
+	assert_ok(guard_replace(&other, &err));
 	assert_int_equal(standing(&other), WHOLE);
 	assert_int_equal(standing(&cfg), DAMAGED);
 }
@@ -265,9 +265,9 @@ static void other_tables_are_left_alone(void **state)
 	    "0; }; "
 	    "add rule inet other input counter");
 	assert_int_equal(standing(&cfg), ABSENT); /* "ip warren" is not "inet warren" */
-	assert_ok(nft_table_replace(&cfg, &err));
+	assert_ok(guard_replace(&cfg, &err));
 	assert_int_equal(standing(&cfg), WHOLE);
-	assert_ok(nft_table_delete(&err));
+	assert_ok(guard_delete(&err));
 	assert_int_equal(system("nft list chain inet other input | grep -q counter && nft list table ip warren >&2"),
 			 0);
 }
@@ -279,11 +279,11 @@ static void replace_leaves_no_gap(void **state)
 	int status;
 	pid_t pid;
 
-	assert_ok(nft_table_replace(&cfg, &err));
+	assert_ok(guard_replace(&cfg, &err));
 	pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0) {
-		while (prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && nft_table_replace(&cfg, NULL) == 0)
+		while (prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && guard_replace(&cfg, NULL) == 0)
 			;
 		_exit(1);
 	}
@@ -420,10 +420,10 @@ static void only_the_programs_send_to_the_port(void **state)
 		const int senders[] = { pod_ns, node_ns };
 
 		for (size_t i = 0; i < 2; i++) {
-			assert_ok(nft_table_replace(&cfg, &err));
+			assert_ok(guard_replace(&cfg, &err));
 			assert_true(arrives(senders[i], v6, 6081));
 			assert_true(arrives(senders[i], v6, 7777)); /* by way of a translated destination */
-			assert_ok(nft_table_replace(&member, &err));
+			assert_ok(guard_replace(&member, &err));
 			assert_false(arrives(senders[i], v6, 6081));
 			assert_false(arrives(senders[i], v6, 7777));
 		}
@@ -438,7 +438,7 @@ static void others_are_not_taken_for_the_node(void **state)
 	nft("add chain inet part other { type nat hook postrouting priority srcnat; };"
 	    "add rule inet part other iifname pod oifname out0 masquerade");
 	sh(node_ns, "ip link set pod group default");
-	assert_ok(nft_table_replace(&member, &err));
+	assert_ok(guard_replace(&member, &err));
 	for (int v6 = 0; v6 < 2; v6++)
 		assert_false(arrives(pod_ns, v6, 6081));
 	/* With its own address it may: nobody believes that. */
@@ -452,7 +452,7 @@ static void what_no_process_sends_is_left_alone(void **state)
 {
 	struct err err = { 0 };
 
-	assert_ok(nft_table_replace(&member, &err));
+	assert_ok(guard_replace(&member, &err));
 	for (int end = 0; end < 2; end++)
 		sh(end ? world_ns : node_ns,
 		   "ip link add vx type vxlan id 7 remote 10.0.1.%d dstport 6081 && ip link set vx up && "
@@ -467,7 +467,7 @@ static void masqueraded_but_not_to_nodes(void **state)
 	struct err err = { 0 };
 
 	nft("flush chain inet part marks; add rule inet part marks iifname pod meta mark set 0x03000000");
-	assert_ok(nft_table_replace(&member, &err));
+	assert_ok(guard_replace(&member, &err));
 	for (int by_warren0 = 0; by_warren0 < 2; by_warren0++) {
 		for (int v6 = 0; v6 < 2; v6++) {
 			int world = udp_in(world_ns, v6, 5000), pod = udp_in(pod_ns, v6, 0);
@@ -504,7 +504,7 @@ static void without_privilege(void **state)
 	assert_true(pid >= 0);
 	if (pid == 0) {
 		bool clear =
-		    setuid(65534) == 0 && nft_table_replace(&cfg, &err) == -EPERM && strstr(err.msg, "replace");
+		    setuid(65534) == 0 && guard_replace(&cfg, &err) == -EPERM && strstr(err.msg, "replace");
 
 		_exit(clear ? 0 : 1);
 	}

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "gateway.h"
+
+#include <errno.h>
+#include <linux/rtnetlink.h>
+#include <string.h>
+
+#include "abi/maps.h"
+#include "array.h"
+#include "ethtool.h"
+#include "inet.h"
+#include "link.h"
+
+/* Worse than any route that somebody else has for the same CIDR, so that `replace` never replaces theirs. */
+#define UNREACHABLE_PRIORITY 0x57520000u
+
+const char *const node_features_off[] = {
+	"tx-udp-segmentation",		"tx-sctp-segmentation",	  "tx-udp_tnl-segmentation",
+	"tx-udp_tnl-csum-segmentation", "tx-gre-segmentation",	  "tx-gre-csum-segmentation",
+	"tx-ipxip4-segmentation",	"tx-ipxip6-segmentation", "tx-gso-list",
+};
+const size_t node_features_off_count = ARRAY_SIZE(node_features_off);
+
+/* What from_host lets through to be cut into pieces is cut by the device, and arrives at its other end. */
+static int gateway_features(const struct link_info *link, struct err *err)
+{
+	_cleanup_nl_ struct nl nl = { 0 };
+	int r = nl_open(&nl, NETLINK_GENERIC, err);
+
+	return r < 0 ? r : ethtool_features_off(&nl, link->ifindex, node_features_off, node_features_off_count, err);
+}
+
+int gateway_link_make(struct nl *nl, struct link_info *link, struct err *err)
+{
+	static const uint8_t mac[6] = WR_HOST_MAC;
+	struct veth_end host = { .name = WARREN_GATEWAY_LINK, .netns_fd = -1, .noarp = true };
+	struct veth_end peer = { .name = WARREN_GATEWAY_PEER, .netns_fd = -1, .noarp = true };
+	struct nl_batch b = { 0 };
+	struct link_info info[2];
+	int r;
+
+	veth_add(nl, &b, &host, &peer);
+	r = nl_batch_run(nl, &b, err);
+	if (r < 0 && r != -EEXIST)
+		return r;
+	r = link_get(nl, WARREN_GATEWAY_LINK, 0, &info[0], err);
+	if (r == 0)
+		r = link_get(nl, WARREN_GATEWAY_PEER, 0, &info[1], err);
+	if (r < 0)
+		return r;
+	b = (struct nl_batch){ 0 };
+	/* What from_uplink re-enters there is addressed to it. An earlier release's has a random one. */
+	if (memcmp(info[0].mac, mac, sizeof(mac)) != 0)
+		link_set_mac(nl, &b, info[0].ifindex, mac);
+	for (int i = 0; i < 2; i++) {
+		link_set_no_addrgen(nl, &b, info[i].ifindex);
+		link_set_up(nl, &b, info[i].ifindex);
+	}
+	*link = info[0];
+	r = nl_batch_run(nl, &b, err);
+	return r < 0 ? r : gateway_features(link, err);
+}
+
+int node_gateway_ifindex(struct nl *nl, uint32_t *ifindex, struct err *err)
+{
+	struct link_info info;
+	int r = link_get(nl, WARREN_GATEWAY_LINK, 0, &info, err);
+
+	if (r == -ENODEV)
+		return err_hint(err, "`warren node init` makes it again");
+	if (r == 0)
+		*ifindex = info.ifindex;
+	return r;
+}
+
+int gateway_link_delete(struct nl *nl, struct err *err)
+{
+	struct link_info info;
+	int r = link_get(nl, WARREN_GATEWAY_LINK, 0, &info, err);
+
+	if (r == 0)
+		r = link_delete(nl, info.ifindex, err);
+	return r == -ENODEV ? 0 : r;
+}
+
+static struct route unreachable(const struct prefix *cidr)
+{
+	return (struct route){
+		.dst = { prefix_first(cidr), cidr->len },
+		.type = RTN_UNREACHABLE,
+		.scope = RT_SCOPE_UNIVERSE,
+		.priority = UNREACHABLE_PRIORITY,
+	};
+}
+
+void node_gateway_add(struct nl *nl, struct nl_batch *b, uint32_t warren0_ifindex, const struct prefix *cidr,
+		      const struct ip *gateway)
+{
+	struct prefix own = { .ip = *gateway, .len = (uint8_t)ip_bits(gateway) };
+	struct route rest = unreachable(cidr);
+
+	addr_add(nl, b, warren0_ifindex, &own);
+	route_replace(nl, b, &rest);
+}
+
+void node_gateway_delete(struct nl *nl, struct nl_batch *b, uint32_t warren0_ifindex, const struct prefix *cidr,
+			 const struct ip *gateway)
+{
+	struct prefix own = { .ip = *gateway, .len = (uint8_t)ip_bits(gateway) };
+	struct route rest = unreachable(cidr);
+
+	addr_delete(nl, b, warren0_ifindex, &own);
+	route_delete(nl, b, &rest);
+}

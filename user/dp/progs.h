@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The programs: pinned by name, found on devices by id, and what tells them from other people's. */
+#ifndef WARREN_PROGS_H
+#define WARREN_PROGS_H
+
+#include <linux/bpf.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "err.h"
+#include "tc.h"
+
+#define WARREN_PROG_FROM_POD "from_pod"
+#define WARREN_PROG_TO_POD "to_pod"
+#define WARREN_PROG_FROM_HOST "from_host"
+#define WARREN_PROG_FROM_UPLINK "from_uplink"
+#define WARREN_PROG_XDP_UPLINK "xdp_uplink"
+#define WARREN_PROG_XDP_ORIGIN "xdp_origin"
+
+/* fd of the pinned program; -ENOENT (with a hint) if nothing is loaded. */
+int prog_open(const char *name, struct err *err);
+int prog_info(int fd, struct bpf_prog_info *info);
+int prog_info_by_id(uint32_t id, struct bpf_prog_info *info);
+/* Id of the program behind fd, 0 if that cannot be said. */
+uint32_t prog_id(int fd);
+
+/* Whose program that is which stands where `name` belongs; `id` 0: none does. */
+enum prog_owner { PROG_NOBODY, PROG_OURS, PROG_FOREIGN };
+enum prog_owner prog_owner(uint32_t id, const char *name);
+/* Whether it uses that pinned map: what a program does shows in this, whichever release it is from. */
+bool prog_uses(uint32_t id, const char *map);
+/* Whether a tcx program runs at this hook, ahead of any filter. */
+bool prog_has_tcx(uint32_t ifindex, enum tc_hook hook);
+
+#endif

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "trace.h"
+
+#include <string.h>
+
+#include "cleanup.h"
+#include "file.h"
+#include "internal.h"
+#include "load.h"
+#include "progs.h"
+#include "warren.skel.h"
+
+#define LOCK_TIMEOUT_MS 10000
+
+static void skel_freep(struct warren_bpf **skel)
+{
+	warren_bpf__destroy(*skel);
+}
+
+/* The tag is a hash of the instructions before the verifier sees what `dry_run` is: a twin has that of its original. */
+static int same_program(int twin, const char *name, struct err *err)
+{
+	_cleanup_fd_ int original = prog_open(name, err);
+	struct bpf_prog_info infos[2];
+
+	if (original < 0)
+		return original;
+	if (prog_info(original, &infos[0]) < 0 || prog_info(twin, &infos[1]) < 0)
+		return err_errno(err, errno, "cannot examine program %s", name);
+	if (memcmp(infos[0].tag, infos[1].tag, BPF_TAG_SIZE) == 0)
+		return 0;
+	err_set(err, EPROTO, "the loaded program %s is not this build's (%s)", name, WARREN_VERSION);
+	return err_hint(err, "use the `warren` that loaded it, or upgrade with `warren node init`");
+}
+
+/* fd of the twin, which *skel owns. */
+static int twin_load(const char *name, struct warren_bpf **skel, struct err *err)
+{
+	unsigned pinned, registered = 0;
+	struct bpf_program *p;
+	int r = load_open(skel, &pinned, err), twin;
+
+	if (r < 0)
+		return r;
+	for (const struct dp_map *map = dp_maps; map->name; map++)
+		registered++;
+	if (pinned != registered) {
+		err_set(err, ENOENT, "Warren is not loaded here: %u of %u maps are pinned", pinned, registered);
+		return err_hint(err, "`warren node init` loads it; so does the first pod");
+	}
+	bpf_object__for_each_program(p, (*skel)->obj)
+	    bpf_program__set_autoload(p, strcmp(bpf_program__name(p), name) == 0);
+	(*skel)->rodata->dry_run = true;
+	r = warren_bpf__load(*skel);
+	if (r < 0)
+		return load_error(err, -r, "cannot load the program for a dry run");
+	twin = bpf_program__fd(bpf_object__find_program_by_name((*skel)->obj, name));
+	r = same_program(twin, name, err);
+	return r < 0 ? r : twin;
+}
+
+static int twin_run(int twin, uint32_t ifindex, uint32_t entered, const void *frame, size_t length, int *tc_verdict,
+		    struct err *err)
+{
+	struct __sk_buff skb = { .ifindex = ifindex, .ingress_ifindex = entered };
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = (__u32)length, .ctx_in = &skb,
+		    .ctx_size_in = sizeof(skb), .repeat = 1);
+	int r = bpf_prog_test_run_opts(twin, &opts);
+
+	if (r == -ENODEV)
+		return err_set(err, ENODEV, "there is no device %u in this network namespace", ifindex);
+	if (r < 0)
+		return err_errno(err, -r, "the kernel refuses a dry run");
+	*tc_verdict = (int)opts.retval;
+	return 0;
+}
+
+int dp_trace(const char *program, uint32_t ifindex, uint32_t entered, const void *frame, size_t length,
+	     struct wr_trace *trace, int *tc_verdict, struct err *err)
+{
+	_cleanup_fd_ int lock = lock_take(LOCK_TRACE, "", LOCK_TIMEOUT_MS, err);
+	_cleanup_(skel_freep) struct warren_bpf *skel = NULL;
+	int twin = lock < 0 ? lock : twin_load(program, &skel, err), r;
+
+	if (twin < 0)
+		return twin;
+	*trace = (struct wr_trace){ 0 };
+	r = dp_value_put("trace", trace, err);
+	if (r == 0)
+		r = twin_run(twin, ifindex, entered, frame, length, tc_verdict, err);
+	return r < 0 ? r : dp_value_get("trace", trace, err);
+}

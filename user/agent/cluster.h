@@ -49,7 +49,7 @@ struct cluster_ops {
 	int (*uplink_detach)(void *arg, uint32_t ifindex, struct err *err);
 	int (*uplink_xdp)(void *arg, uint32_t ifindex, enum dp_xdp_mode mode, struct err *err); /* as dp_xdp_attach() */
 	int (*uplink_each)(void *arg, int (*fn)(uint32_t ifindex, void *fn_arg), void *fn_arg, struct err *err);
-	/* as dp_tunnel_port_set() and those of dp.h */
+	/* as those of config.h */
 	int (*tunnel_port)(void *arg, uint16_t port, struct err *err);
 	int (*pod_mtu)(void *arg, uint16_t mtu, struct err *err);
 	/* Of pods that are there, and of warren0: as pod_mtu_follow(). */

@@ -11,6 +11,7 @@
 #include "cleanup.h"
 #include "config.h"
 #include "gateway.h"
+#include "inet.h"
 #include "maps.h"
 #include "node.h"
 #include "pod_mtu.h"

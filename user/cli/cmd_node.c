@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* warren node init, show, down. */
+#include "inet.h"
 #include "node.h"
 
 #include <errno.h>

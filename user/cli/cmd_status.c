@@ -12,6 +12,7 @@
 #include "flows.h"
 #include "guards.h"
 #include "json.h"
+#include "link.h"
 #include "maps.h"
 #include "names.h"
 #include "node_check.h"

@@ -5,11 +5,9 @@
 #include <string.h>
 
 #include "cleanup.h"
-#include "file.h"
 #include "guard.h"
 #include "internal.h"
-
-#define LOCK_TIMEOUT_MS 30000
+#include "lock.h"
 
 /* Under LOCK_NODE: edit(), written if it makes a difference, then `then` (may be NULL) with the settings as they are now. */
 static int change(void (*edit)(struct wr_config *config, uint16_t value), uint16_t value,
@@ -18,7 +16,7 @@ static int change(void (*edit)(struct wr_config *config, uint16_t value), uint16
 	struct wr_config before, config;
 	/* Where nothing is loaded, there is nowhere for a lock file either. */
 	int r = dp_value_get("config", &before, err);
-	_cleanup_fd_ int lock = r < 0 ? r : lock_take(LOCK_NODE, "", LOCK_TIMEOUT_MS, err);
+	_cleanup_fd_ int lock = r < 0 ? r : lock_wait(LOCK_NODE, NULL, err);
 
 	if (lock < 0)
 		return lock;

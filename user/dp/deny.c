@@ -7,10 +7,8 @@
 #include "array.h"
 #include "cleanup.h"
 #include "clock.h"
-#include "file.h"
 #include "internal.h"
-
-#define LOCK_TIMEOUT_MS 30000
+#include "lock.h"
 
 struct list {
 	int lock, tries[2], hits, state_fd; /* maps */
@@ -38,7 +36,7 @@ static int list_open(struct list *l, struct err *err)
 	};
 	int r;
 
-	l->lock = lock_take(LOCK_NODE, "", LOCK_TIMEOUT_MS, err);
+	l->lock = lock_wait(LOCK_NODE, NULL, err);
 	if (l->lock < 0)
 		return l->lock;
 	r = dp_maps_open(maps, ARRAY_SIZE(maps), err);

@@ -6,8 +6,9 @@
 
 #include "array.h"
 #include "cleanup.h"
-#include "file.h"
 #include "internal.h"
+#include "link.h"
+#include "lock.h"
 #include "progs.h"
 
 int dp_open(struct dp *out, struct err *err)
@@ -50,8 +51,6 @@ void dp_close(struct dp *dp)
 	closep(&dp->from_pod);
 	closep(&dp->to_pod);
 }
-
-#define LOCK_TIMEOUT_MS 10000
 
 static int full_or(int num, const char *map, const char *what, struct err *err)
 {
@@ -167,7 +166,7 @@ int dp_endpoint_put(struct dp *dp, const struct wr_endpoint *ep, struct err *err
 	__u32 slot;
 	int r;
 
-	lock = lock_take(LOCK_ENDPOINTS, "", LOCK_TIMEOUT_MS, err);
+	lock = lock_wait(LOCK_ENDPOINTS, NULL, err);
 	r = lock < 0 ? lock : slot_put(dp, ep, err);
 	if (r < 0)
 		return r;
@@ -184,7 +183,7 @@ int dp_endpoint_put(struct dp *dp, const struct wr_endpoint *ep, struct err *err
 
 int dp_endpoint_delete(struct dp *dp, uint32_t ifindex, struct err *err)
 {
-	_cleanup_fd_ int lock = lock_take(LOCK_ENDPOINTS, "", LOCK_TIMEOUT_MS, err);
+	_cleanup_fd_ int lock = lock_wait(LOCK_ENDPOINTS, NULL, err);
 	struct wr_endpoint ep;
 	__u32 slot;
 	int r;

@@ -2,8 +2,8 @@
 #include "events.h"
 
 #include "cleanup.h"
-#include "file.h"
 #include "internal.h"
+#include "lock.h"
 
 struct dp_events {
 	int lock, map;

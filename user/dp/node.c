@@ -15,14 +15,15 @@
 #include "guard.h"
 #include "inet.h"
 #include "internal.h"
+#include "link.h"
 #include "load.h"
+#include "lock.h"
 #include "paths.h"
 #include "progs.h"
 #include "sysctl.h"
 #include "uplink.h"
 #include "xdp.h"
 
-#define LOCK_TIMEOUT_MS 30000
 #define BPFFS_MOUNTED_FILE WARREN_RUN_DIR "/bpffs-mounted" /* node_init mounted bpffs, so node_down unmounts it */
 
 /* --- down ------------------------------------------------------------------------------------------------------------- */
@@ -191,7 +192,7 @@ int node_down(bool force, struct err *err)
 	_cleanup_fd_ int lock = -1;
 
 	if (access(WARREN_RUN_DIR, F_OK) == 0) {
-		lock = lock_take(LOCK_NODE, "", LOCK_TIMEOUT_MS, err);
+		lock = lock_wait(LOCK_NODE, NULL, err);
 		if (lock < 0)
 			return lock;
 	}
@@ -290,7 +291,7 @@ int node_init(const struct node_options *options, struct node_report *report, st
 	r = dir_make(WARREN_RUN_DIR, err);
 	if (r < 0)
 		return r;
-	lock = lock_take(LOCK_NODE, "", LOCK_TIMEOUT_MS, err);
+	lock = lock_wait(LOCK_NODE, NULL, err);
 	if (lock < 0)
 		return lock;
 	r = load_bpffs(&mounted, err);

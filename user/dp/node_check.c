@@ -8,6 +8,7 @@
 #include "array.h"
 #include "endpoint.h"
 #include "guard.h"
+#include "link.h"
 #include "maps.h"
 #include "progs.h"
 #include "sysctl.h"

@@ -4,13 +4,11 @@
 #include <string.h>
 
 #include "cleanup.h"
-#include "file.h"
 #include "internal.h"
 #include "load.h"
+#include "lock.h"
 #include "progs.h"
 #include "warren.skel.h"
-
-#define LOCK_TIMEOUT_MS 10000
 
 static void skel_freep(struct warren_bpf **skel)
 {
@@ -78,7 +76,7 @@ static int twin_run(int twin, uint32_t ifindex, uint32_t entered, const void *fr
 int dp_trace(const char *program, uint32_t ifindex, uint32_t entered, const void *frame, size_t length,
 	     struct wr_trace *trace, int *tc_verdict, struct err *err)
 {
-	_cleanup_fd_ int lock = lock_take(LOCK_TRACE, "", LOCK_TIMEOUT_MS, err);
+	_cleanup_fd_ int lock = lock_wait(LOCK_TRACE, NULL, err);
 	_cleanup_(skel_freep) struct warren_bpf *skel = NULL;
 	int twin = lock < 0 ? lock : twin_load(program, &skel, err), r;
 

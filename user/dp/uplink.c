@@ -3,6 +3,7 @@
 
 #include "cleanup.h"
 #include "internal.h"
+#include "link.h"
 #include "progs.h"
 #include "xdp.h"
 

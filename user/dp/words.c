@@ -5,10 +5,8 @@
 #include <sys/mman.h>
 
 #include "cleanup.h"
-#include "file.h"
 #include "internal.h"
-
-#define LOCK_TIMEOUT_MS 10000
+#include "lock.h"
 
 struct dp_words {
 	struct wr_endpoint *slots; /* the kernel pads elements to 8 bytes, which they are a multiple of */
@@ -75,7 +73,7 @@ static void set_one(struct wr_endpoint *ep, const struct dp_word *word)
 
 int dp_words_set(struct dp_words *words, const struct dp_word *set, size_t count, size_t *missing, struct err *err)
 {
-	_cleanup_fd_ int lock = lock_take(LOCK_ENDPOINTS, "", LOCK_TIMEOUT_MS, err);
+	_cleanup_fd_ int lock = lock_wait(LOCK_ENDPOINTS, NULL, err);
 	size_t absent = 0;
 
 	if (lock < 0)

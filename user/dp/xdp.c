@@ -10,14 +10,13 @@
 
 #include "array.h"
 #include "cleanup.h"
-#include "file.h"
 #include "internal.h"
 #include "link.h"
+#include "lock.h"
 #include "paths.h"
 #include "progs.h"
 
 #define PIN_LINK_DIR PIN_VERSION_DIR "/links"
-#define LOCK_TIMEOUT_MS 30000
 
 static const char *const mode_names[] = { "off", "auto", "native", "generic" };
 
@@ -314,7 +313,7 @@ static int attach_locked(uint32_t ifindex, enum dp_xdp_mode mode, enum dp_xdp_mo
 int dp_xdp_attach(uint32_t ifindex, enum dp_xdp_mode mode, enum dp_xdp_mode *now, struct err *err)
 {
 	enum dp_xdp_mode unwanted;
-	_cleanup_fd_ int lock = lock_take(LOCK_NODE, "", LOCK_TIMEOUT_MS, err);
+	_cleanup_fd_ int lock = lock_wait(LOCK_NODE, NULL, err);
 
 	return lock < 0 ? lock : attach_locked(ifindex, mode, now ?: &unwanted, err);
 }

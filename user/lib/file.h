@@ -7,7 +7,6 @@
 #include <stdint.h>
 
 #include "err.h"
-#include "lock.h"
 
 /*
  * The whole file, NUL-terminated, into *data (caller frees) and *size (without the NUL). -EFBIG if larger than `limit`.

@@ -304,17 +304,18 @@ int nft_table_delete(const char *name, struct err *err)
 static int ask(struct nl *nl, uint16_t msg, uint16_t attr, const struct nft_table *table, const char *chain, mnl_cb_t cb,
 	       void *arg, struct err *err)
 {
-	char buf[256] __attribute__((aligned(NLMSG_ALIGNTO))), what[64];
-	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	union nl_query q;
+	struct nfgenmsg *nfg = nl_query(&q, NFNL_SUBSYS_NFTABLES << 8 | msg, msg == NFT_MSG_GETRULE ? NLM_F_DUMP : 0,
+					sizeof(*nfg));
+	char what[64];
 
 	snprintf(what, sizeof(what), "read nftables table inet %s", table->name);
-	nlh->nlmsg_type = NFNL_SUBSYS_NFTABLES << 8 | msg;
-	nlh->nlmsg_flags = msg == NFT_MSG_GETRULE ? NLM_F_DUMP : 0;
-	put_nfgen(nlh, NFPROTO_INET, 0);
-	mnl_attr_put_strz(nlh, attr, table->name);
+	nfg->nfgen_family = NFPROTO_INET;
+	nfg->version = NFNETLINK_V0;
+	mnl_attr_put_strz(&q.head, attr, table->name);
 	if (chain)
-		mnl_attr_put_strz(nlh, NFTA_CHAIN_NAME, chain);
-	return nl_dump(nl, nlh, cb, arg, err, what);
+		mnl_attr_put_strz(&q.head, NFTA_CHAIN_NAME, chain);
+	return nl_dump(nl, &q.head, cb, arg, err, what);
 }
 
 struct table_check {

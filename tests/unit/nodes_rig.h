@@ -8,6 +8,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include "nodes_internal.h"
 

@@ -12,6 +12,7 @@
 #include "inet.h"
 #include "maps.h"
 #include "names.h"
+#include "stop_sweep.h"
 #include "words.h"
 
 #define CLASS 17
@@ -324,6 +325,7 @@ static void conntrack(void **state)
 
 	needs_root();
 	expect("ct list", 0, "no flows");
+	stop_sweep();
 	make_flows();
 	assert_int_equal(flows("ct list"), 3);
 	assert_int_equal(flows("ct list --dead"), 4);

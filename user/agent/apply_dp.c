@@ -5,6 +5,7 @@
 
 #include "cleanup.h"
 #include "endpoint.h"
+#include "tables.h"
 
 struct apply_tables {
 	struct dp_table *tables[APPLY_TABLES];

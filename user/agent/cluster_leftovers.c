@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <linux/rtnetlink.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "array.h"
 #include "cluster_internal.h"

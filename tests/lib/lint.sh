@@ -1,19 +1,27 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
 # shellcheck disable=SC2317 # functions are called by name
-# `make lint`, or tests/lib/lint.sh [CHECK...] once the tree is built: who includes what, spelling, both compilers without a
-# warning, clang-tidy, shellcheck; any finding is a failure. `format` runs only if it is named: the tree was never formatted
-# as a whole.
+# `make lint`, or tests/lib/lint.sh [CHECK...] once the tree is built: who includes what, who calls whom, whether each header
+# compiles alone, spelling, both compilers without a warning, clang-tidy, shellcheck; any finding is a failure. `format` runs
+# only if it is named: the tree was never formatted as a whole.
 set -uo pipefail
 cd "$(dirname "$(readlink -f "$0")")/../.." || exit
 O=${O:-build}
 jobs=$(nproc)
 checks=("$@")
-[ ${#checks[@]} -gt 0 ] || checks=(includes spelling gcc clang tidy shell)
+[ ${#checks[@]} -gt 0 ] || checks=(includes circles headers spelling gcc clang tidy shell)
 status=0
 
 includes() {
 	tests/lib/includes.py
+}
+
+circles() {
+	tests/lib/circles.py "$O"
+}
+
+headers() {
+	make -s -k -j"$jobs" O="$O" WERROR=1 headers
 }
 
 # Names and abbreviations of the code, and what tests misspell on purpose.

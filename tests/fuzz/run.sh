@@ -10,7 +10,11 @@ shift
 here=$(cd "$(dirname "$0")" && pwd)
 out=${O:-$here/../../build}-fuzz
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || mapfile -t targets < <(ls "$here/corpus")
+if [ ${#targets[@]} = 0 ]; then
+	targets=("$here"/fuzz_*.c)
+	targets=("${targets[@]##*/fuzz_}")
+	targets=("${targets[@]%.c}")
+fi
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -17,7 +17,7 @@ includes() {
 }
 
 headers() {
-	make -s -j"$jobs" O="$O" WERROR=1 headers
+	make -s -k -j"$jobs" O="$O" WERROR=1 headers
 }
 
 circles() {

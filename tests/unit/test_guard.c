@@ -348,7 +348,7 @@ static int make_three(void **state)
 	nft("add table inet part; add chain inet part marks { type filter hook prerouting priority -200; };"
 	    "add rule inet part marks iifname pod meta mark set 0x01000000;"
 	    "add chain inet part dnats { type nat hook prerouting priority dstnat; };"
-	    	    "add rule inet part dnats udp dport 7777 dnat ip to 10.0.1.2:6081;"
+	    "add rule inet part dnats udp dport 7777 dnat ip to 10.0.1.2:6081;"
 	    "add rule inet part dnats udp dport 7777 dnat ip6 to [fd00:b::2]:6081;"
 	    "add chain inet part local { type nat hook output priority -100; };"
 	    "add rule inet part local udp dport 7777 dnat ip to 10.0.1.2:6081;"
@@ -534,5 +534,5 @@ int main(void)
 		ROUTED(masqueraded_but_not_to_nodes),
 	};
 
-	return cmocka_run_group_tests_name("nft", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("guard", tests, NULL, NULL);
 }

@@ -5,8 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cluster_internal.h"
 #include "array.h"
+#include "cluster_internal.h"
+#include "gateway.h"
 
 /* --- nodes --- */
 

@@ -7,6 +7,7 @@
 #include <linux/netfilter_ipv4.h>
 
 #include "array.h"
+#include "gateway.h"
 #include "link.h"
 #include "nft.h"
 

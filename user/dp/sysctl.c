@@ -9,6 +9,7 @@
 
 #include "cleanup.h"
 #include "file.h"
+#include "gateway.h"
 #include "inet.h"
 #include "link.h"
 #include "paths.h"

@@ -7,11 +7,10 @@
 #include <sys/random.h>
 
 #include "cleanup.h"
-#include "cni.h"
+#include "error.h"
 #include "ethtool.h"
 #include "gateway.h"
 #include "inet.h"
-#include "log.h"
 #include "maps.h"
 #include "str.h"
 

@@ -8,7 +8,6 @@
 
 #include "array.h"
 #include "gateway.h"
-#include "link.h"
 #include "nft.h"
 
 #define TABLE "warren"

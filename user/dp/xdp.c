@@ -13,7 +13,6 @@
 #include "internal.h"
 #include "link.h"
 #include "lock.h"
-#include "paths.h"
 #include "progs.h"
 
 #define PIN_LINK_DIR PIN_VERSION_DIR "/links"

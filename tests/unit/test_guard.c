@@ -136,8 +136,8 @@ static void as_nft_shows_it(void **state)
 		"\"to the tunnel's port, as if it were this node's\"",
 	};
 
-	assert_listing(&cfg, alone, sizeof(alone) / sizeof(alone[0]));
-	assert_listing(&member, in_a_cluster, sizeof(in_a_cluster) / sizeof(in_a_cluster[0]));
+	assert_listing(&cfg, alone, ARRAY_SIZE(alone));
+	assert_listing(&member, in_a_cluster, ARRAY_SIZE(in_a_cluster));
 }
 
 static void in_a_cluster_or_not(void **state)
@@ -158,7 +158,7 @@ static void in_a_cluster_or_not(void **state)
 	assert_int_equal(standing(&cfg), DAMAGED);
 	other.tunnel_port++;
 	assert_int_equal(standing(&other), DAMAGED);
-	for (size_t i = 0; i < sizeof(damages) / sizeof(damages[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(damages); i++) {
 		assert_ok(guard_replace(&member, &err));
 		nft(damages[i]);
 		if (standing(&member) != DAMAGED)
@@ -203,7 +203,7 @@ static void damage_is_seen(void **state)
 	};
 	struct err err = { 0 };
 
-	for (size_t i = 0; i < sizeof(damages) / sizeof(damages[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(damages); i++) {
 		assert_ok(guard_replace(&cfg, &err));
 		assert_int_equal(standing(&cfg), WHOLE);
 		nft(damages[i]);

@@ -22,7 +22,7 @@ static const struct family {
 	{ "192.0.2.1", "192.0.2.2", "198.51.100.7", "203.0.113.1", "198.18.0.1", "192.0.2.99", "-4" },
 	{ "fd00:2::1", "fd00:2::2", "fd00:51::7", "fd00:113::1", "fd00:18::1", "fd00:2::99", "-6" },
 };
-#define FAMILIES (sizeof(families) / sizeof(families[0]))
+#define FAMILIES ARRAY_SIZE(families)
 
 __attribute__((format(printf, 1, 2))) static void sh(const char *fmt, ...)
 {
@@ -359,7 +359,7 @@ static void states_that_change_nothing(void **state)
 		keep(rig, &hop);
 		await_resolved(rig, &watch, f->next, rig->eth0.mac);
 		reported(&watch);
-		for (size_t k = 0; k < sizeof(usable) / sizeof(usable[0]); k++)
+		for (size_t k = 0; k < ARRAY_SIZE(usable); k++)
 			sh("ip neigh change %s dev up0 nud %s", f->next, usable[k]);
 		assert_int_equal(reported(&watch) & HOP_NEIGHBOUR, 0);
 		sh("ip neigh change %s dev up0 nud failed", f->next);
@@ -413,7 +413,7 @@ static void links_routes_addresses(void **state)
 
 	assert_ok(hop_watch_open(&watch, OWN_GROUP, OWN_PROTOCOL, &err));
 	assert_int_equal(reported(&watch), 0);
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		sh("%s", rows[i].command);
 		if (!(reported(&watch) & rows[i].change))
 			fail_msg("not reported: %s", rows[i].command);

@@ -14,9 +14,9 @@
 #include <time.h>
 
 #include "cleanup.h"
+#include "endpoint.h"
 #include "events.h"
 #include "flows.h"
-#include "node.h"
 #include "progs.h"
 #include "stop_sweep.h"
 #include "trace.h"

@@ -71,6 +71,7 @@ static struct peer from_uplink_peer(const struct row *row)
 	case WR_REASON_TO_HOST:
 	case WR_REASON_NO_ENDPOINT:
 	case WR_REASON_IP_OPTIONS:
+	case WR_REASON_MULTICAST:
 	case WR_REASON_TUNNEL_TARGET:
 		peer.identity = row->identity ? row->identity : IDENTITY_C;
 		break;

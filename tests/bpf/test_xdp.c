@@ -317,7 +317,7 @@ static void mutations(void **state)
 /* A packet that was taken apart is judged or dropped, whoever its frame was for: the stack gets none unseen. */
 static void for_others(void **state)
 {
-	static const enum wr_reason reasons[] = { WR_REASON_TUNNEL_TARGET, WR_REASON_TUNNEL_SOURCE };
+	static const enum wr_reason reasons[] = { WR_REASON_TUNNEL_TARGET, WR_REASON_MULTICAST };
 	const struct tunnel_fields good = { 0 };
 	struct tunnel_frame t;
 	struct frame f;
@@ -331,7 +331,7 @@ static void for_others(void **state)
 
 		f.len = t.f.len - t.outer;
 		memcpy(f.data, t.f.data + t.outer, f.len);
-		f.data[0] |= group;
+		f.data[0] = (uint8_t)(0x06 | group); /* nobody's */
 		run_program(&r, &f);
 		assert_int_equal(r.counter, wr_metric_key(reasons[group], WR_INGRESS));
 		assert_int_equal(r.verdict, TC_ACT_SHOT);

@@ -49,7 +49,7 @@ static int open_netns(struct add *add, struct err *err)
 	const struct pod_netns *pod = &add->wire.pod;
 	struct attachment *a = &add->a;
 	uint64_t dev, inode;
-	int ret = pod_netns_open(&add->wire.pod, a->netns, err);
+	int ret = pod_netns_find(&add->wire.pod, a->netns, err);
 
 	if (ret == 0)
 		ret = netns_id(pod->self, &dev, &inode, err);
@@ -149,6 +149,8 @@ static int prepare(struct add *add, struct err *err)
 		return ret;
 	sweep_deleting(add->cni);
 	ret = node_ensure(&add->dp, err);
+	if (ret == 0)
+		ret = pod_netns_open_sockets(&add->wire.pod, err);
 	return ret < 0 ? cni_code(err, CNI_ERR_KERNEL) : 0;
 }
 

@@ -15,16 +15,25 @@ static int open_sockets(void *arg, struct err *err)
 	return ret < 0 ? ret : nl_open(&n->ethtool, NETLINK_GENERIC, err);
 }
 
-int pod_netns_open(struct pod_netns *n, const char *path, struct err *err)
+int pod_netns_find(struct pod_netns *n, const char *path, struct err *err)
 {
-	int ret;
-
 	n->fd = netns_open(path, err);
 	if (n->fd < 0)
 		return cni_code(err, n->fd == -ENOENT ? CNI_ERR_UNKNOWN_CONTAINER : CNI_ERR_ENVIRONMENT);
 	n->self = netns_open_self(err);
-	ret = n->self < 0 ? n->self : netns_id(n->fd, &n->dev, &n->inode, err);
-	return ret < 0 ? ret : pod_netns_run(n, open_sockets, n, err);
+	return n->self < 0 ? n->self : netns_id(n->fd, &n->dev, &n->inode, err);
+}
+
+int pod_netns_open_sockets(struct pod_netns *n, struct err *err)
+{
+	return pod_netns_run(n, open_sockets, n, err);
+}
+
+int pod_netns_open(struct pod_netns *n, const char *path, struct err *err)
+{
+	int ret = pod_netns_find(n, path, err);
+
+	return ret < 0 ? ret : pod_netns_open_sockets(n, err);
 }
 
 void pod_netns_close(struct pod_netns *n)

@@ -13,10 +13,12 @@ struct pod_netns {
 #define POD_NETNS_CLOSED { .fd = -1, .self = -1 }
 
 /*
- * Afterwards, also after a failure, pod_netns_close(). With n->fd < 0 there is none of that path, and the error has
- * its code.
+ * Both parts at once, or finding it, which enters nothing, and then the sockets. Afterwards, also after a failure,
+ * pod_netns_close(). With n->fd < 0 there is none of that path, and the error has its code.
  */
 int pod_netns_open(struct pod_netns *n, const char *path, struct err *err);
+int pod_netns_find(struct pod_netns *n, const char *path, struct err *err);
+int pod_netns_open_sockets(struct pod_netns *n, struct err *err);
 void pod_netns_close(struct pod_netns *n);
 #define _cleanup_pod_netns_ __attribute__((cleanup(pod_netns_close)))
 

@@ -17,8 +17,8 @@ have() {
 
 build=(gcc make pkg-config git clang libc6-dev linux-libc-dev libbpf-dev libelf-dev zlib1g-dev libmnl-dev libnftnl-dev
 	libjansson-dev libuv1-dev libyaml-dev libmicrohttpd-dev)
-tests=(llvm libcmocka-dev clang-tidy clang-format shellcheck codespell python3 python3-pytest python3-pytest-xdist python3-scapy jq man-db gnuplot-nox
-	busybox-static openvswitch-switch containernetworking-plugins iproute2 nftables iptables ethtool tcpdump tshark iputils-ping traceroute
+tests=(llvm libcmocka-dev clang-tidy clang-format cppcheck shellcheck codespell python3 python3-pytest python3-pytest-xdist
+	python3-scapy jq man-db gnuplot-nox busybox-static openvswitch-switch containernetworking-plugins iproute2 nftables iptables ethtool tcpdump tshark iputils-ping traceroute
 	strace procps ca-certificates cpio kmod)
 
 # shellcheck source=/dev/null
@@ -38,7 +38,7 @@ ubuntu-24.04) packages=(linux-tools-common linux-tools-generic libclang-rt-18-de
 		  to test:   cmocka, python3 with pytest, pytest-xdist and scapy, containerd (with ctr), runc, the CNI reference plugins,
 		             a static busybox, Open vSwitch, iproute2, nft, iptables, ethtool, tcpdump, tshark, ping, traceroute, strace, jq,
 		             man, clang's sanitizer run time, Go (for cnitool); qemu-system-x86_64, cpio, kmod and dpkg (for test-vm)
-		  to lint and to measure: clang-tidy, clang-format, shellcheck, codespell, gnuplot
+		  to lint and to measure: clang-tidy, clang-format, cppcheck, shellcheck, codespell, gnuplot
 		Then use make all, tests/run.sh and examples/demo.sh with DEPS=skip in the environment.
 	TEXT
 	exit 1

@@ -1,19 +1,27 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
 # shellcheck disable=SC2317 # functions are called by name
-# `make lint`, or tests/lib/lint.sh [CHECK...] once the tree is built: who includes what, spelling, both compilers without a
-# warning, clang-tidy, shellcheck; any finding is a failure. `format` runs only if it is named: the tree was never formatted
-# as a whole.
+# `make lint`, or tests/lib/lint.sh [CHECK...] once the tree is built: who includes what, headers that compile alone, files that
+# call each other in a circle, spelling, both compilers without a warning, clang-tidy, cppcheck, shellcheck; any finding is a
+# failure. `format` runs only if it is named: the tree was never formatted as a whole.
 set -uo pipefail
 cd "$(dirname "$(readlink -f "$0")")/../.." || exit
 O=${O:-build}
 jobs=$(nproc)
 checks=("$@")
-[ ${#checks[@]} -gt 0 ] || checks=(includes spelling gcc clang tidy shell)
+[ ${#checks[@]} -gt 0 ] || checks=(includes headers circles spelling gcc clang tidy cppcheck shell)
 status=0
 
 includes() {
 	tests/lib/includes.py
+}
+
+headers() {
+	make -s -j"$jobs" O="$O" WERROR=1 headers
+}
+
+circles() {
+	tests/lib/circles.py "$O"
 }
 
 # Names and abbreviations of the code, and what tests misspell on purpose.
@@ -45,6 +53,14 @@ tidy() {
 	return "$failed"
 }
 
+# What the compilers and clang-tidy cannot see: it reckons with each value that a branch says is possible.
+cppcheck() {
+	git ls-files -z 'user/*.c' 'cni/*.c' | tr '\0' '\n' |
+		command cppcheck --quiet -j "$jobs" --std=c11 --language=c --error-exitcode=1 --inline-suppr \
+			--enable=warning,performance,portability --template=gcc --file-list=- \
+			-Iuser/lib -Iuser/nl -Iuser/dp -Iuser/policy -Iuser/k8s -Iuser/agent -Iuser/cli -Icni -I"$O/include"
+}
+
 shell() {
 	grep -rlE '^#!/bin/(ba)?sh' .ci examples tests | xargs shellcheck -x
 }
@@ -53,7 +69,7 @@ format() {
 	git ls-files -z '*.[ch]' | xargs -0 clang-format --dry-run -Werror
 }
 
-for tool in codespell clang-tidy clang-format jq shellcheck; do
+for tool in codespell clang-tidy clang-format cppcheck jq shellcheck; do
 	command -v $tool >/dev/null || {
 		echo "lint: $tool is missing: make deps" >&2
 		exit 2

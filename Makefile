@@ -119,8 +119,8 @@ endef
 
 ABI := -I$(O)/include
 $(eval $(call layer,user/lib))
-$(eval $(call layer,user/nl,$(INC_lib) $(ABI)))
-$(eval $(call layer,user/dp,$(INC_nl),$(SKEL)))
+$(eval $(call layer,user/nl,$(INC_lib)))
+$(eval $(call layer,user/dp,$(INC_nl) $(ABI),$(SKEL)))
 $(eval $(call layer,user/policy,$(INC_lib) $(ABI)))
 $(eval $(call layer,user/k8s,$(INC_policy)))
 $(eval $(call layer,user/agent,$(INC_dp) -Iuser/policy -Iuser/k8s))

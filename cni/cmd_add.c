@@ -286,9 +286,9 @@ static int result_do(struct add *add, struct err *err)
 static const struct step {
 	const char *what;
 	int (*run)(struct add *add, struct err *err);
-	int (*undo)(struct add *add,
-		    struct err *err); /* also of a step that failed; NULL: an earlier undo includes it */
-	enum cni_code code;	      /* unless the place that failed knows better */
+	/* Also of a step that failed; NULL: an earlier undo includes it. */
+	int (*undo)(struct add *add, struct err *err);
+	enum cni_code code; /* unless the place that failed knows better */
 } steps[] = {
 	{ "the attachment's record", record_do, record_undo, CNI_ERR_IO },
 	{ "addresses", addresses_do, addresses_undo, CNI_ERR_IO },

@@ -5,13 +5,12 @@
  */
 #include <string.h>
 
-#include "addresses.h"
 #include "array.h"
 #include "cleanup.h"
 #include "delegate.h"
+#include "endpoint.h"
 #include "log.h"
 #include "sweep.h"
-#include "wire.h"
 
 #define LOCK_WAIT_MS 1000 /* longer than a reaper takes */
 

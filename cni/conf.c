@@ -10,6 +10,10 @@
 #include "error.h"
 #include "ipam_conf.h"
 
+/* Seconds. A runtime gives up after two minutes or so; ours ends well before, and says why. */
+#define POLICY_WAIT_DEFAULT 5
+#define POLICY_WAIT_MAX 60
+
 static const char *const version_names[] = {
 	[CNI_0_3_0] = "0.3.0", [CNI_0_3_1] = "0.3.1", [CNI_0_4_0] = "0.4.0",
 	[CNI_1_0_0] = "1.0.0", [CNI_1_1_0] = "1.1.0",
@@ -20,7 +24,7 @@ const char *cni_version_name(enum cni_version version)
 	return version_names[version];
 }
 
-int cni_version_parse(const char *text, enum cni_version *version)
+static int version_parse(const char *text, enum cni_version *version)
 {
 	for (int i = 0; i < CNI_VERSIONS; i++) {
 		if (strcmp(text, version_names[i]) == 0) {
@@ -30,10 +34,6 @@ int cni_version_parse(const char *text, enum cni_version *version)
 	}
 	return -EINVAL;
 }
-
-/* Seconds. A runtime gives up after two minutes or so; ours ends well before, and says why. */
-#define POLICY_WAIT_DEFAULT 5
-#define POLICY_WAIT_MAX 60
 
 /* A getter's result where the key may be absent. */
 static int optional(int ret)
@@ -48,7 +48,7 @@ static int parse_version(struct conf *conf, struct err *err)
 
 	if (ret < 0)
 		return ret;
-	if (cni_version_parse(text, &conf->version) < 0) {
+	if (version_parse(text, &conf->version) < 0) {
 		err_set(err, EPROTO, "cniVersion \"%.32s\" is not supported", text);
 		err_hint(err, "supported: 0.3.0, 0.3.1, 0.4.0, 1.0.0, 1.1.0");
 		return cni_code(err, CNI_ERR_VERSION);

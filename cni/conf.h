@@ -14,7 +14,6 @@
 enum cni_version { CNI_0_3_0, CNI_0_3_1, CNI_0_4_0, CNI_1_0_0, CNI_1_1_0, CNI_VERSIONS };
 
 const char *cni_version_name(enum cni_version version);
-int cni_version_parse(const char *text, enum cni_version *version); /* -EINVAL */
 
 struct conf {
 	json_t *json; /* owns every string and JSON value below but `labels` */

@@ -69,8 +69,7 @@ struct search {
 	int64_t oldest_freed;
 };
 
-/* Looks from `from` to `to`. Each step finds an address, passes one that is in use, or leaves a whole exclusion behind.
- */
+/* From `from` to `to`: each step finds an address, passes one that is in use, or leaves a whole exclusion behind. */
 static bool search_part(struct search *s, struct ip from, const struct ip *to)
 {
 	char text[IP_STRLEN];

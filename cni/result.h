@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/*
- * Results: read in any version's shape, kept in that of 1.1.0, written in the one that was asked for.
- */
+/* Results: read in any version's shape, kept in that of 1.1.0, written in the one that was asked for. */
 #ifndef WARREN_CNI_RESULT_H
 #define WARREN_CNI_RESULT_H
 

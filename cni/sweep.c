@@ -9,8 +9,8 @@
 #include "teardown.h"
 
 /*
- * Locks an attachment and reads it again under the lock. Returns the lock's fd, -ENOENT if it has gone meanwhile,
- * -ETIMEDOUT if somebody is working on it.
+ * Locks an attachment and reads it again under the lock. Returns the lock's fd, -ENOENT if it has gone meanwhile (or is
+ * a new one of that name, whose pod may live), -ETIMEDOUT if somebody is working on it.
  */
 static int claim(const struct attachment *seen, int timeout_ms, struct attachment *a, struct err *err)
 {
@@ -24,6 +24,8 @@ static int claim(const struct attachment *seen, int timeout_ms, struct attachmen
 	if (lock < 0)
 		return lock;
 	ret = attachment_load(seen->container_id, seen->ifname, a, err);
+	if (ret == 0 && a->state != ATTACHMENT_DELETING && !attachment_dead(a))
+		ret = -ENOENT;
 	return ret < 0 ? ret : take_fd(&lock);
 }
 
@@ -44,7 +46,7 @@ static int finish_later(const struct attachment *seen, bool damaged, void *arg)
 		return 0;
 	lock = claim(seen, 0, &a, &err);
 	if (lock < 0)
-		return 0; /* its reaper is at work */
+		return 0; /* gone, or its reaper is at work */
 	if (nl_open(&host, NETLINK_ROUTE, &err) < 0 || teardown(cni, &host, &a, FREE_OWN, &err) < 0 ||
 	    teardown_link_later(&a, lock, &err) < 0)
 		log_warn("finishing DEL of %s@%s: %s", a.container_id, a.ifname, err.msg);
@@ -83,8 +85,6 @@ static int sweep_one(const struct attachment *seen, bool damaged, void *arg)
 	lock = claim(seen, sweep->lock_timeout_ms, &a, &err);
 	if (lock < 0)
 		return 0; /* gone, or in somebody's hands */
-	if (a.state != ATTACHMENT_DELETING && !attachment_dead(&a))
-		return 0;
 	ret = teardown(sweep->cni, sweep->host, &a, FREE_OWN, &err);
 	if (ret == 0)
 		ret = teardown_link(sweep->host, &a, &err);

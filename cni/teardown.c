@@ -27,8 +27,7 @@ int teardown(const struct cni *cni, struct nl *host, const struct attachment *a,
 	struct err step = { 0 };
 	int first = 0;
 
-	/* Where the data plane cannot be opened, its endpoint is unreachable too, and worth nothing without its link.
-	 */
+	/* Where the data plane cannot be opened, its endpoint is unreachable too, and worth nothing without its link. */
 	if (unwire_endpoint(a, &step) < 0)
 		log_warn("%s", step.msg);
 	note(unwire_routes(host, a, &step), &step, &first, err);

@@ -7,11 +7,10 @@
 #include <sys/random.h>
 
 #include "cleanup.h"
-#include "cni.h"
+#include "error.h"
 #include "ethtool.h"
 #include "gateway.h"
 #include "inet.h"
-#include "log.h"
 #include "maps.h"
 #include "str.h"
 
@@ -208,7 +207,9 @@ static struct prefix whole(const struct ip *ip)
 
 static struct route host_route(const struct ip *ip, uint32_t ifindex)
 {
-	return (struct route){ .dst = whole(ip), .ifindex = ifindex, .type = RTN_UNICAST, .scope = RT_SCOPE_LINK };
+	return (struct route){
+		.dst = whole(ip), .ifindex = ifindex, .type = RTN_UNICAST, .protocol = WR_RTPROT, .scope = RT_SCOPE_LINK
+	};
 }
 
 static void host_family(struct wire *w, struct nl_batch *b, const struct lease *lease, uint32_t gateway_ifindex)
@@ -290,8 +291,9 @@ static int is_default(const struct route *route, void *arg)
 static int pod_family(struct wire *w, struct nl_batch *b, const struct ip *ip, struct err *err)
 {
 	struct ip gateway = wire_gateway(ip->family);
-	struct route link = { .dst = whole(&gateway), .type = RTN_UNICAST, .scope = RT_SCOPE_LINK };
-	struct route all = { .dst = { .ip.family = ip->family }, .gateway = gateway, .type = RTN_UNICAST };
+	struct route link = host_route(&gateway, w->pod_ifindex);
+	struct route all = { .dst = { .ip.family = ip->family }, .gateway = gateway, .ifindex = w->pod_ifindex,
+			     .type = RTN_UNICAST, .protocol = WR_RTPROT };
 	struct prefix own = whole(ip);
 	int ret;
 
@@ -300,7 +302,6 @@ static int pod_family(struct wire *w, struct nl_batch *b, const struct ip *ip, s
 	ret = route_each(&w->pod.nl, ip->family, is_default, NULL, err);
 	if (ret < 0)
 		return ret;
-	link.ifindex = all.ifindex = w->pod_ifindex;
 	link.priority = all.priority = ret ? 1024 + w->pod_ifindex : 0;
 	addr_add(&w->pod.nl, b, w->pod_ifindex, &own);
 	neigh_replace(&w->pod.nl, b, w->pod_ifindex, &gateway, wire_host_mac);

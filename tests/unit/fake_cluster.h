@@ -447,7 +447,6 @@ static inline int fake_route_put(void *arg, const struct route *route, struct er
 	if (!r)
 		r = &k->routes[k->route_count++];
 	*r = *route;
-	r->protocol = WR_RTPROT;
 	return 0;
 }
 

@@ -14,6 +14,10 @@
 #include "netns.h"
 #include "rig.h"
 
+/* The group of wr0, and the protocol of the routes to it. */
+#define OWN_GROUP 0x5752
+#define OWN_PROTOCOL 87
+
 static const uint8_t host_mac[6] = { 0x02, 0x57, 0x52, 0, 0, 1 };
 static const uint8_t pod_mac[6] = { 0x02, 0xaa, 0xbb, 0xcc, 0xdd, 0xee };
 
@@ -56,7 +60,7 @@ static inline int rig_free(void **state)
 static inline void add_pair(struct rig *rig)
 {
 	struct veth_end host = {
-		.name = "wr0", .mac = host_mac, .mtu = 1400, .group = 0x5752, .netns_fd = -1, .noarp = true
+		.name = "wr0", .mac = host_mac, .mtu = 1400, .group = OWN_GROUP, .netns_fd = -1, .noarp = true
 	};
 	struct veth_end peer = { .name = "eth0", .mac = pod_mac, .mtu = 1400, .netns_fd = rig->pod_ns };
 	struct nl_batch b = { .count = 0 };

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "addr.h"
+#include "array.h"
 #include "err.h"
 
 /* A call that fills in `err` succeeds. */

@@ -49,7 +49,7 @@ static void keys(void **state)
 	};
 	char key[ATTACHMENT_KEY_MAX + 1], id[300];
 
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
 		assert_int_equal(attachment_key(rows[i].id, rows[i].ifname, key, NULL), rows[i].ret);
 	assert_int_equal(attachment_key("c1", "eth0", key, NULL), 0);
 	assert_string_equal(key, "c1@eth0");
@@ -173,7 +173,7 @@ static void tells_damage(void **state)
 	struct err err = { 0 };
 
 	assert_int_equal(attachment_save(&a, NULL), 0);
-	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
 		assert_int_equal(file_write(WARREN_ATTACHMENT_DIR "/adding/c1@eth0", texts[i], strlen(texts[i]), NULL), 0);
 		assert_int_equal(attachment_load("c1", "eth0", &a, &err), -EBADMSG);
 		assert_non_null(strstr(err.msg, "/adding/c1@eth0"));

@@ -3,6 +3,7 @@
 #include "cluster_rig.h"
 
 #include "array.h"
+#include "gateway.h"
 
 static void without_our_own_object_there_is_no_cluster(void **state)
 {

@@ -33,7 +33,7 @@ static const struct {
 
 static void args_are_judged(void **state)
 {
-	for (size_t i = 0; i < sizeof(args_rows) / sizeof(args_rows[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(args_rows); i++) {
 		struct err err = { 0 };
 		struct cni_args args;
 		int ret = args_parse(args_rows[i].args, &args, &err);
@@ -77,7 +77,7 @@ static const struct {
 
 static void names_are_judged(void **state)
 {
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		if (name_valid(names[i].name) != names[i].id || ifname_valid(names[i].name) != names[i].ifname)
 			fail_msg("\"%s\"", names[i].name);
 	}
@@ -116,7 +116,7 @@ static void set(const char *name, const char *value)
 
 static void environment_is_judged(void **state)
 {
-	for (size_t i = 0; i < sizeof(env_rows) / sizeof(env_rows[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(env_rows); i++) {
 		struct err err = { 0 };
 		struct cni_env env;
 		int ret;

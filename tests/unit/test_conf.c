@@ -111,7 +111,7 @@ static const struct {
 
 static void configurations_are_judged(void **state)
 {
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct err err = { 0 };
 		struct conf conf;
 		int ret = conf_parse(rows[i].conf, strlen(rows[i].conf), &conf, &err);
@@ -211,7 +211,7 @@ static const struct {
 
 static void ranges_have_bounds(void **state)
 {
-	for (size_t i = 0; i < sizeof(bounds) / sizeof(bounds[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(bounds); i++) {
 		char text[300], ip[IP_STRLEN];
 		const struct ip_range *range;
 		struct conf conf;

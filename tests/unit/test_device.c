@@ -124,7 +124,7 @@ static void filter_errors(void **state)
 static const char *const offloads[] = { "tx-udp-segmentation",		"tx-no-such-feature",
 					"tx-sctp-segmentation",		"tx-udp_tnl-segmentation",
 					"tx-udp_tnl-csum-segmentation", "tx-gso-list" };
-#define OFFLOADS (sizeof(offloads) / sizeof(offloads[0]))
+#define OFFLOADS ARRAY_SIZE(offloads)
 
 static bool active(struct nl *nl, uint32_t ifindex, const char *name)
 {

@@ -26,7 +26,7 @@ static void reads_what_was_written(void **state)
 	char data[20000];
 
 	memset(data, 'x', sizeof(data));
-	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
 		_cleanup_free_ char *text = NULL;
 		size_t size = 99;
 
@@ -44,7 +44,7 @@ static void limits_size(void **state)
 	struct err err = { 0 };
 	char data[10000] = { 0 };
 
-	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(limits); i++) {
 		char *text = NULL;
 		size_t size;
 

@@ -14,9 +14,9 @@
 #include <time.h>
 
 #include "cleanup.h"
+#include "endpoint.h"
 #include "events.h"
 #include "flows.h"
-#include "node.h"
 #include "progs.h"
 #include "stop_sweep.h"
 #include "trace.h"
@@ -248,61 +248,6 @@ static void figures(void **state)
 	assert_int_equal(stats.capacity[0], WR_CT_ENTRIES);
 	assert_int_equal(stats.capacity[3], WR_CT_NEW_ENTRIES);
 	assert_int_equal(stats.share, WR_CT_ENTRIES >> WR_CT_SHARE_SHIFT);
-}
-
-/* --- sizes -------------------------------------------------------------------------------------------------------- */
-
-static void sizes_are_as_asked_for(void **state)
-{
-	struct node_options options = { .mark_shift = -1, .ct_entries = 2048 };
-	struct dp_flow_stats stats;
-	struct err err = { 0 };
-	bool fresh;
-
-	assert_ok(load_programs(&options, &fresh, &err));
-	assert_true(fresh);
-	assert_ok(dp_flow_stats(&stats, &err));
-	assert_int_equal(stats.capacity[0], 2048);
-	assert_int_equal(stats.capacity[1], 2048);
-	assert_int_equal(stats.share, 256);
-	/* Again: as loaded, unless another size is asked for. */
-	options.ct_entries = 0;
-	assert_ok(load_programs(&options, &fresh, &err));
-	assert_false(fresh);
-	assert_ok(dp_flow_stats(&stats, &err));
-	assert_int_equal(stats.share, 256);
-	options.ct_entries = 4096;
-	assert_int_equal(load_programs(&options, &fresh, &err), -EBUSY);
-	assert_non_null(strstr(err.hint, "--ct-entries"));
-}
-
-static void nodes_of_impossible_sizes(void **state)
-{
-	static const uint32_t sizes[] = { 1, NODE_CT_ENTRIES_MIN - 1, NODE_CT_ENTRIES_MAX + 1 };
-	struct node_report report;
-	struct err err = { 0 };
-
-	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
-		const struct node_options options = { .mark_shift = -1, .ct_entries = sizes[i] };
-
-		assert_int_equal(node_init(&options, &report, &err), -EINVAL);
-	}
-}
-
-static void maps_of_other_flags_are_refused(void **state)
-{
-	struct node_options options = NODE_OPTIONS_DEFAULT;
-	_cleanup_fd_ int fd =
-	    bpf_map_create(BPF_MAP_TYPE_ARRAY, "endpoints", 4, sizeof(struct wr_endpoint), WR_ENDPOINT_SLOTS, NULL);
-	char path[PIN_PATH_MAX];
-	struct err err = { 0 };
-	bool fresh;
-
-	pin_path(path, PIN_MAP_DIR, "endpoints");
-	assert_int_equal(unlink(path), 0);
-	assert_int_equal(bpf_obj_pin(fd, path), 0); /* all is as it should be, but it cannot be mapped into memory */
-	assert_int_equal(load_programs(&options, &fresh, &err), -EPROTO);
-	assert_non_null(strstr(err.msg, "endpoints"));
 }
 
 /* --- the sweep ---------------------------------------------------------------------------------------------------- */
@@ -706,9 +651,6 @@ int main(void)
 		LOADED(flows_ended),
 		LOADED(flow_ended_while_it_moves),
 		LOADED(figures),
-		cmocka_unit_test_teardown(sizes_are_as_asked_for, dp_rig_unload),
-		cmocka_unit_test(nodes_of_impossible_sizes),
-		LOADED(maps_of_other_flags_are_refused),
 		cmocka_unit_test_teardown(sweep_goes_on_without_its_loader, dp_rig_unload),
 		LOADED(dry_runs_change_nothing),
 		LOADED(real_runs_change_something),

@@ -136,8 +136,8 @@ static void as_nft_shows_it(void **state)
 		"\"to the tunnel's port, as if it were this node's\"",
 	};
 
-	assert_listing(&cfg, alone, sizeof(alone) / sizeof(alone[0]));
-	assert_listing(&member, in_a_cluster, sizeof(in_a_cluster) / sizeof(in_a_cluster[0]));
+	assert_listing(&cfg, alone, ARRAY_SIZE(alone));
+	assert_listing(&member, in_a_cluster, ARRAY_SIZE(in_a_cluster));
 }
 
 static void in_a_cluster_or_not(void **state)
@@ -158,7 +158,7 @@ static void in_a_cluster_or_not(void **state)
 	assert_int_equal(standing(&cfg), DAMAGED);
 	other.tunnel_port++;
 	assert_int_equal(standing(&other), DAMAGED);
-	for (size_t i = 0; i < sizeof(damages) / sizeof(damages[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(damages); i++) {
 		assert_ok(guard_replace(&member, &err));
 		nft(damages[i]);
 		if (standing(&member) != DAMAGED)
@@ -203,7 +203,7 @@ static void damage_is_seen(void **state)
 	};
 	struct err err = { 0 };
 
-	for (size_t i = 0; i < sizeof(damages) / sizeof(damages[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(damages); i++) {
 		assert_ok(guard_replace(&cfg, &err));
 		assert_int_equal(standing(&cfg), WHOLE);
 		nft(damages[i]);
@@ -348,7 +348,7 @@ static int make_three(void **state)
 	nft("add table inet part; add chain inet part marks { type filter hook prerouting priority -200; };"
 	    "add rule inet part marks iifname pod meta mark set 0x01000000;"
 	    "add chain inet part dnats { type nat hook prerouting priority dstnat; };"
-	    	    "add rule inet part dnats udp dport 7777 dnat ip to 10.0.1.2:6081;"
+	    "add rule inet part dnats udp dport 7777 dnat ip to 10.0.1.2:6081;"
 	    "add rule inet part dnats udp dport 7777 dnat ip6 to [fd00:b::2]:6081;"
 	    "add chain inet part local { type nat hook output priority -100; };"
 	    "add rule inet part local udp dport 7777 dnat ip to 10.0.1.2:6081;"
@@ -534,5 +534,5 @@ int main(void)
 		ROUTED(masqueraded_but_not_to_nodes),
 	};
 
-	return cmocka_run_group_tests_name("nft", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("guard", tests, NULL, NULL);
 }

@@ -22,7 +22,7 @@ static const struct family {
 	{ "192.0.2.1", "192.0.2.2", "198.51.100.7", "203.0.113.1", "198.18.0.1", "192.0.2.99", "-4" },
 	{ "fd00:2::1", "fd00:2::2", "fd00:51::7", "fd00:113::1", "fd00:18::1", "fd00:2::99", "-6" },
 };
-#define FAMILIES (sizeof(families) / sizeof(families[0]))
+#define FAMILIES ARRAY_SIZE(families)
 
 __attribute__((format(printf, 1, 2))) static void sh(const char *fmt, ...)
 {
@@ -213,7 +213,7 @@ static void ipv4_by_an_ipv6_gateway(void **state)
 	struct err err = { 0 };
 	struct hop hop;
 
-	assert_ok(hop_watch_open(&watch, &err));
+	assert_ok(hop_watch_open(&watch, OWN_GROUP, OWN_PROTOCOL, &err));
 	sh("ip route add 203.0.113.0/24 via inet6 fd00:2::2 dev up0");
 	hop = find(rig, "203.0.113.1");
 	assert_true(hop.gateway);
@@ -238,7 +238,7 @@ static void kept_and_let_go(void **state)
 	_cleanup_hop_watch_ struct hop_watch watch = { 0 };
 	struct err err = { 0 };
 
-	assert_ok(hop_watch_open(&watch, &err));
+	assert_ok(hop_watch_open(&watch, OWN_GROUP, OWN_PROTOCOL, &err));
 	for (size_t i = 0; i < FAMILIES; i++) {
 		const struct family *f = &families[i];
 		struct hop hop = find(rig, f->beyond);
@@ -295,7 +295,7 @@ static void neighbour_comes_late(void **state)
 	_cleanup_hop_watch_ struct hop_watch watch = { 0 };
 	struct err err = { 0 };
 
-	assert_ok(hop_watch_open(&watch, &err));
+	assert_ok(hop_watch_open(&watch, OWN_GROUP, OWN_PROTOCOL, &err));
 	for (size_t i = 0; i < FAMILIES; i++) {
 		const struct family *f = &families[i];
 		struct hop hop = find(rig, f->late);
@@ -330,7 +330,7 @@ static void another_mac_address(void **state)
 	_cleanup_hop_watch_ struct hop_watch watch = { 0 };
 	struct err err = { 0 };
 
-	assert_ok(hop_watch_open(&watch, &err));
+	assert_ok(hop_watch_open(&watch, OWN_GROUP, OWN_PROTOCOL, &err));
 	for (size_t i = 0; i < FAMILIES; i++) {
 		struct hop hop = find(rig, families[i].next);
 
@@ -350,7 +350,7 @@ static void states_that_change_nothing(void **state)
 	_cleanup_hop_watch_ struct hop_watch watch = { 0 };
 	struct err err = { 0 };
 
-	assert_ok(hop_watch_open(&watch, &err));
+	assert_ok(hop_watch_open(&watch, OWN_GROUP, OWN_PROTOCOL, &err));
 	for (size_t i = 0; i < FAMILIES; i++) {
 		const struct family *f = &families[i];
 		struct hop hop = find(rig, f->next);
@@ -359,7 +359,7 @@ static void states_that_change_nothing(void **state)
 		keep(rig, &hop);
 		await_resolved(rig, &watch, f->next, rig->eth0.mac);
 		reported(&watch);
-		for (size_t k = 0; k < sizeof(usable) / sizeof(usable[0]); k++)
+		for (size_t k = 0; k < ARRAY_SIZE(usable); k++)
 			sh("ip neigh change %s dev up0 nud %s", f->next, usable[k]);
 		assert_int_equal(reported(&watch) & HOP_NEIGHBOUR, 0);
 		sh("ip neigh change %s dev up0 nud failed", f->next);
@@ -381,7 +381,7 @@ static void old_entries_count_too(void **state)
 
 		sh("ip neigh replace %s lladdr 02:00:00:00:00:09 dev up0 nud reachable", f->next);
 		assert_true(find(rig, f->next).resolved);
-		assert_ok(hop_watch_open(&watch, &err));
+		assert_ok(hop_watch_open(&watch, OWN_GROUP, OWN_PROTOCOL, &err));
 		sh("ip neigh del %s dev up0", f->next);
 		assert_int_equal(reported(&watch) & HOP_NEIGHBOUR, HOP_NEIGHBOUR);
 	}
@@ -411,9 +411,9 @@ static void links_routes_addresses(void **state)
 	_cleanup_hop_watch_ struct hop_watch watch = { 0 };
 	struct err err = { 0 };
 
-	assert_ok(hop_watch_open(&watch, &err));
+	assert_ok(hop_watch_open(&watch, OWN_GROUP, OWN_PROTOCOL, &err));
 	assert_int_equal(reported(&watch), 0);
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		sh("%s", rows[i].command);
 		if (!(reported(&watch) & rows[i].change))
 			fail_msg("not reported: %s", rows[i].command);
@@ -428,7 +428,7 @@ static void places(void **state)
 	struct hop_news news;
 	struct err err = { 0 };
 
-	assert_ok(hop_watch_open(&watch, &err));
+	assert_ok(hop_watch_open(&watch, OWN_GROUP, OWN_PROTOCOL, &err));
 	for (size_t i = 0; i < FAMILIES; i++) {
 		sh("ip neigh replace %s lladdr 02:00:00:00:00:09 dev up0 nud reachable", families[i].late);
 		sh("ip neigh replace %s lladdr 02:00:00:00:00:0a dev up0 nud reachable", families[i].late);
@@ -457,7 +457,7 @@ static void more_places_than_fit(void **state)
 	struct hop_news news;
 	struct err err = { 0 };
 
-	assert_ok(hop_watch_open(&watch, &err));
+	assert_ok(hop_watch_open(&watch, OWN_GROUP, OWN_PROTOCOL, &err));
 	for (unsigned count = HOP_NEWS_MAX; count <= HOP_NEWS_MAX + 1; count++) {
 		const struct ip first = ip("192.0.2.100");
 
@@ -483,7 +483,7 @@ static void flap(void **state)
 	_cleanup_hop_watch_ struct hop_watch watch = { 0 };
 	struct err err = { 0 };
 
-	assert_ok(hop_watch_open(&watch, &err));
+	assert_ok(hop_watch_open(&watch, OWN_GROUP, OWN_PROTOCOL, &err));
 	for (size_t i = 0; i < FAMILIES; i++) {
 		const struct family *f = &families[i];
 		struct hop hop = find(rig, f->next);
@@ -507,11 +507,12 @@ static void pods_are_not_reported(void **state)
 	_cleanup_hop_watch_ struct hop_watch watch = { 0 };
 	struct nl_batch b = { .count = 0 };
 	const struct ip pod = ip("10.1.2.3");
-	struct route route = { .dst = { pod, 32 }, .type = 1 /* RTN_UNICAST */, .scope = 253 /* RT_SCOPE_LINK */ };
+	struct route route = { .dst = { pod, 32 }, .type = 1 /* RTN_UNICAST */, .scope = 253 /* RT_SCOPE_LINK */,
+			       .protocol = OWN_PROTOCOL };
 	struct link_info up0 = rig->wr0;
 	struct err err = { 0 };
 
-	assert_ok(hop_watch_open(&watch, &err));
+	assert_ok(hop_watch_open(&watch, OWN_GROUP, OWN_PROTOCOL, &err));
 	add_pair(rig);
 	set_up(rig);
 	route.ifindex = rig->wr0.ifindex;
@@ -520,7 +521,7 @@ static void pods_are_not_reported(void **state)
 	assert_ok(nl_batch_run(&rig->host, &b, &err));
 	assert_int_equal(reported(&watch), 0);
 	hop_watch_close(&watch); /* also of pods that were there before */
-	assert_ok(hop_watch_open(&watch, &err));
+	assert_ok(hop_watch_open(&watch, OWN_GROUP, OWN_PROTOCOL, &err));
 	sh("ip link set wr0 down");
 	sh("ip link set wr0 up");
 	assert_ok(link_delete(&rig->host, rig->wr0.ifindex, &err));
@@ -537,7 +538,7 @@ static void overrun(void **state)
 	struct err err = { 0 };
 	struct hop hop;
 
-	assert_ok(hop_watch_open(&watch, &err));
+	assert_ok(hop_watch_open(&watch, OWN_GROUP, OWN_PROTOCOL, &err));
 	hop = find(rig, "192.0.2.2");
 	keep(rig, &hop);
 	await_resolved(rig, &watch, "192.0.2.2", rig->eth0.mac);

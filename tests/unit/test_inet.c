@@ -166,7 +166,8 @@ static void route_to_pod(struct rig *rig, const struct family *f)
 {
 	struct prefix self = prefix(f->self), pod = prefix(f->pod);
 	struct route r = {
-		.dst = pod, .source = self.ip, .ifindex = rig->wr0.ifindex, .type = RTN_UNICAST, .scope = RT_SCOPE_LINK
+		.dst = pod, .source = self.ip, .ifindex = rig->wr0.ifindex, .type = RTN_UNICAST, .scope = RT_SCOPE_LINK,
+		.protocol = OWN_PROTOCOL,
 	};
 	struct nl_batch b = { .count = 0 };
 	struct route got;
@@ -179,7 +180,7 @@ static void route_to_pod(struct rig *rig, const struct family *f)
 	assert_int_equal(get_route(&rig->host, f->pod, &got), 1);
 	assert_int_equal(got.ifindex, rig->wr0.ifindex);
 	assert_true(ip_equal(&got.source, &self.ip));
-	assert_int_equal(got.protocol, WR_RTPROT);
+	assert_int_equal(got.protocol, OWN_PROTOCOL);
 	assert_int_equal(got.priority, f->priority);
 	assert_int_equal(got.gateway.family, 0);
 	assert_int_equal(got.type, RTN_UNICAST);
@@ -213,6 +214,7 @@ static void default_route_in_pod(struct rig *rig, const struct family *f)
 			   .gateway = ip(f->gateway),
 			   .ifindex = rig->eth0.ifindex,
 			   .type = RTN_UNICAST,
+			   .protocol = OWN_PROTOCOL,
 			   .mtu = 1350,
 			   .priority = 5 };
 	struct nl_batch b = { .count = 0 };
@@ -244,7 +246,7 @@ static void unreachable_route(struct rig *rig, const struct family *f)
 	assert_int_equal(got.protocol, 99);
 
 	/* Somebody else's route of the same name is not ours to delete. */
-	r.protocol = 0;
+	r.protocol = OWN_PROTOCOL;
 	route_delete(&rig->host, &b, &r);
 	assert_ok(nl_batch_run(&rig->host, &b, &err));
 	assert_int_equal(get_route(&rig->host, f->rest, &got), 1);

@@ -99,7 +99,7 @@ static const struct {
 
 static void addresses_in_order(void **state)
 {
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct ipam_conf conf = configure(rows[i].conf);
 
 		fresh(state);
@@ -199,7 +199,7 @@ static void requests_are_judged(void **state)
 	struct ipam_conf only4 = configure("{'ranges':[[{'subnet':'10.0.0.0/24'}]]}");
 	struct ip_request request = { .v4.family = 0 };
 
-	for (size_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(requests); i++) {
 		fresh(state);
 		request = any;
 		ip_parse("10.0.0.77", &request.v4);
@@ -270,7 +270,7 @@ static void damaged_file_is_kept(void **state)
 	struct leases leases;
 
 	assert_int_equal(dir_make(WARREN_IPAM_DIR, NULL), 0);
-	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
 		_cleanup_free_ char *now = NULL;
 		struct err err = { 0 };
 		size_t size;

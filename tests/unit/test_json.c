@@ -35,7 +35,7 @@ static const struct {
 
 static void parses_objects(void **state)
 {
-	for (size_t i = 0; i < sizeof(objects) / sizeof(objects[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(objects); i++) {
 		struct err err = { 0 };
 		json_auto_t *json = json_parse_object(objects[i].text, objects[i].size, "it", &err);
 

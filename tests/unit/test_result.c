@@ -70,7 +70,7 @@ static const struct {
 
 static void results_are_read(void **state)
 {
-	for (size_t i = 0; i < sizeof(reads) / sizeof(reads[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(reads); i++) {
 		json_auto_t *in = parse(reads[i].in), *out;
 		struct err err = { 0 };
 
@@ -191,7 +191,7 @@ static const struct {
 
 static void leases_are_taken_out(void **state)
 {
-	for (size_t i = 0; i < sizeof(leased) / sizeof(leased[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(leased); i++) {
 		json_auto_t *json = parse(leased[i].result);
 		struct leases leases;
 		struct err err = { 0 };

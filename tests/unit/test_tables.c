@@ -177,6 +177,21 @@ static void delete_what_is_gone(void **state)
 	}
 }
 
+/* What the kernel has not deleted is still known to be there. */
+static void refused_deletion_forgets_nothing(void **state)
+{
+	_cleanup_elements_ struct elements e = elements_make("classes", 0, 10, 1);
+	_cleanup_fd_ int fd = map_fd("classes");
+	struct dp_table *table = open_table("classes");
+	struct err err = { 0 };
+
+	assert_ok(dp_table_put(table, e.keys, e.values, 10, &err));
+	assert_int_equal(bpf_map_freeze(fd), 0); /* for good: nobody but programs may write it */
+	assert_int_equal(dp_table_delete(table, e.keys, 10, &err), -EPERM);
+	assert_int_equal(dp_table_used(table), 10);
+	dp_table_close(table);
+}
+
 static void one_key_twice_in_a_call(void **state)
 {
 	_cleanup_elements_ struct elements e = elements_make("classes", 7, 2, 1);
@@ -710,6 +725,7 @@ int main(void)
 		cmocka_unit_test(keyset_as_a_naive_one),
 		LOADED(put_replace_delete),
 		LOADED(delete_what_is_gone),
+		LOADED(refused_deletion_forgets_nothing),
 		LOADED(one_key_twice_in_a_call),
 		LOADED(full_table_takes_none_of_it),
 		LOADED(refused_half_way),

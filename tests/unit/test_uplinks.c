@@ -8,6 +8,7 @@
 
 #include "cleanup.h"
 #include "config.h"
+#include "file.h"
 #include "gateway.h"
 #include "node.h"
 #include "node_check.h"
@@ -211,6 +212,20 @@ static void checked(void **state)
 	dp_nodes_close(nodes);
 }
 
+/* Another version's pods, or those whose pins were lost, are in no map that this one knows. */
+static void down_refuses_pods_that_no_map_names(void **state)
+{
+	struct err err = { 0 };
+
+	sh("ip link add wrpod group 0x5752 type veth peer name eth9");
+	assert_ok(dir_remove(PIN_VERSION_DIR, &err));
+	assert_int_equal(node_down(false, &err), -EBUSY);
+	assert_non_null(strstr(err.hint, "--force"));
+	assert_int_not_equal(if_nametoindex("wrpod"), 0);
+	assert_ok(node_down(true, &err));
+	assert_int_equal(if_nametoindex("wrpod"), 0);
+}
+
 static void tunnel_port(void **state)
 {
 	struct err err = { 0 };
@@ -280,6 +295,7 @@ int main(void)
 		NODE(attached_replaced_detached),
 		NODE(other_peoples_filters_stay),
 		NODE(checked),
+		NODE(down_refuses_pods_that_no_map_names),
 		NODE(tunnel_port),
 		NODE(every_program_has_a_twin),
 		NODE(loose_at_warren0),

@@ -311,7 +311,7 @@ int cluster_kernel_open(struct cluster_kernel **out, struct err *err)
 		return err_set(err, ENOMEM, "no memory");
 	ret = nl_open(&k->nl, NETLINK_ROUTE, err);
 	if (ret == 0)
-		ret = hop_watch_open(&k->watch, err);
+		ret = hop_watch_open(&k->watch, WR_LINK_GROUP, WR_RTPROT, err);
 	if (ret == 0)
 		ret = dp_nodes_open(&k->nodes, err);
 	if (ret < 0) {

@@ -6,6 +6,7 @@
 
 #include "array.h"
 #include "cluster_internal.h"
+#include "gateway.h"
 
 /* --- nodes --- */
 

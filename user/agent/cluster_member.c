@@ -8,6 +8,7 @@
 
 #include "clock.h"
 #include "cluster_internal.h"
+#include "gateway.h"
 
 void member_problem(struct member *m, const char *fmt, ...)
 {
@@ -309,6 +310,7 @@ static struct route route_wanted(const struct cluster *c, const struct member *m
 		.ifindex = m->node.direct ? m->node.uplink : c->gateway_ifindex,
 		.mtu = m->node.mtu,
 		.type = RTN_UNICAST,
+		.protocol = WR_RTPROT,
 		.scope = m->node.direct ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK,
 	};
 

@@ -7,6 +7,7 @@
 #include "abi/abi.h"
 #include "attachment.h"
 #include "cleanup.h"
+#include "gateway.h"
 #include "link.h"
 #include "netns.h"
 

@@ -10,6 +10,7 @@
 #include "clock.h"
 #include "endpoints.h"
 #include "flows.h"
+#include "gateway.h"
 #include "guards.h"
 #include "json.h"
 #include "link.h"

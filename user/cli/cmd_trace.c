@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "codec.h"
+#include "gateway.h"
 #include "names.h"
 #include "packet_text.h"
 #include "trace_steps.h"

@@ -3,21 +3,21 @@
 #include "guards.h"
 #include "link.h"
 
-static int describe(const struct dp_guard *guard, void *arg)
+static int describe(const struct dp_uplink_progs *progs, void *arg)
 {
 	struct out *o = arg;
 	char foreign[BPF_OBJ_NAME_LEN + 32];
 
-	snprintf(foreign, sizeof(foreign), "%s (id %u)", guard->foreign_name, guard->foreign);
+	snprintf(foreign, sizeof(foreign), "%s (id %u)", progs->foreign_name, progs->foreign);
 	out_record(o, NULL);
-	out_string(o, "device", guard->name);
-	out_json(o, "ifindex", json_integer(guard->ifindex));
-	out_string(o, "xdp", dp_xdp_mode_name(guard->xdp));
-	out_field(o, "foreign_xdp", guard->foreign ? json_string(foreign) : json_null(), guard->foreign ? foreign : "-",
-		  guard->foreign ? OUT_YELLOW : OUT_PLAIN);
-	out_bool(o, "from_uplink", guard->from_uplink);
-	out_string(o, "tunnels_end_in", guard->decap ? "xdp" : guard->from_uplink ? "tc" : NULL);
-	out_string(o, "denylist", guard_place(guard));
+	out_string(o, "device", progs->name);
+	out_json(o, "ifindex", json_integer(progs->ifindex));
+	out_string(o, "xdp", dp_xdp_mode_name(progs->xdp));
+	out_field(o, "foreign_xdp", progs->foreign ? json_string(foreign) : json_null(), progs->foreign ? foreign : "-",
+		  progs->foreign ? OUT_YELLOW : OUT_PLAIN);
+	out_bool(o, "from_uplink", progs->from_uplink);
+	out_string(o, "tunnels_end_in", progs->decap ? "xdp" : progs->from_uplink ? "tc" : NULL);
+	out_string(o, "denylist", guard_place(progs));
 	out_end(o);
 	return 0;
 }
@@ -29,7 +29,7 @@ int cmd_uplink_list(struct cli *cli)
 	if (r < 0)
 		return r;
 	out_table(cli->out, NULL, "no device has a program for what comes from outside");
-	r = dp_guards_each(describe, cli->out, &cli->err);
+	r = dp_uplink_progs_each(describe, cli->out, &cli->err);
 	out_end(cli->out);
 	return r;
 }

@@ -5,17 +5,17 @@
 
 #include "json.h"
 
-const char *guard_place(const struct dp_guard *guard)
+const char *guard_place(const struct dp_uplink_progs *progs)
 {
-	if (guard->xdp != DP_XDP_OFF)
-		return guard->xdp == DP_XDP_NATIVE ? "xdp native" : "xdp generic";
-	return guard->denies ? "tc" : "nowhere";
+	if (progs->xdp != DP_XDP_OFF)
+		return progs->xdp == DP_XDP_NATIVE ? "xdp native" : "xdp generic";
+	return progs->denies ? "tc" : "nowhere";
 }
 
-static int collect_enforcing(const struct dp_guard *guard, void *arg)
+static int collect_enforcing(const struct dp_uplink_progs *progs, void *arg)
 {
-	if (guard->denies)
-		json_array_append_new(arg, json_pack("{ssss}", "device", guard->name, "by", guard_place(guard)));
+	if (progs->denies)
+		json_array_append_new(arg, json_pack("{ssss}", "device", progs->name, "by", guard_place(progs)));
 	return 0;
 }
 
@@ -23,7 +23,7 @@ json_t *guards_enforcing(struct cli *cli)
 {
 	json_auto_t *array = json_array();
 
-	return dp_guards_each(collect_enforcing, array, &cli->err) < 0 ? NULL : json_incref(array);
+	return dp_uplink_progs_each(collect_enforcing, array, &cli->err) < 0 ? NULL : json_incref(array);
 }
 
 const char *guards_text(const json_t *enforcing, char buf[GUARDS_TEXT_MAX])

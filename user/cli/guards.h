@@ -7,7 +7,7 @@
 #include "xdp.h"
 
 /* "xdp native", "xdp generic", "tc", or "nowhere". */
-const char *guard_place(const struct dp_guard *guard);
+const char *guard_place(const struct dp_uplink_progs *progs);
 /* An array of {device, by}; NULL with cli->err set. */
 json_t *guards_enforcing(struct cli *cli);
 /* "eth0 (tc), eth1 (xdp native)", or "nowhere". */

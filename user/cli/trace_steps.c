@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "flows.h"
+#include "gateway.h"
 #include "names.h"
 
 static void __attribute__((format(printf, 4, 5)))

@@ -6,8 +6,8 @@
 
 #include "cleanup.h"
 #include "guard.h"
-#include "internal.h"
 #include "lock.h"
+#include "maps.h"
 
 /* Under LOCK_NODE: edit(), written if it makes a difference, then `then` (may be NULL) with the settings as they are now. */
 static int change(void (*edit)(struct wr_config *config, uint16_t value), uint16_t value,

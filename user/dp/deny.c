@@ -10,13 +10,14 @@
 #include "internal.h"
 #include "lock.h"
 
-struct list {
-	int lock, tries[2], hits, state_fd; /* maps */
+struct denylist {
+	int lock;
+	int tries[2], hits, state_fd; /* maps */
 	struct wr_deny_state state;
 };
-#define LIST_CLOSED { -1, { -1, -1 }, -1, -1, { { 0 }, 0, 0 } }
+#define DENYLIST_CLOSED { -1, { -1, -1 }, -1, -1, { { 0 }, 0, 0 } }
 
-static void list_close(struct list *l)
+static void denylist_close(struct denylist *l)
 {
 	closep(&l->tries[0]);
 	closep(&l->tries[1]);
@@ -24,9 +25,9 @@ static void list_close(struct list *l)
 	closep(&l->state_fd);
 	closep(&l->lock);
 }
-#define _cleanup_list_ _cleanup_(list_close)
+#define _cleanup_denylist_ _cleanup_(denylist_close)
 
-static int list_open(struct list *l, struct err *err)
+static int denylist_open(struct denylist *l, struct err *err)
 {
 	const struct dp_map_fd maps[] = {
 		{ "deny4", &l->tries[0] },
@@ -43,7 +44,7 @@ static int list_open(struct list *l, struct err *err)
 	return r < 0 ? r : dp_value_get("deny_state", &l->state, err);
 }
 
-static int state_write(const struct list *l, struct err *err)
+static int state_write(const struct denylist *l, struct err *err)
 {
 	const uint32_t zero = 0;
 
@@ -52,26 +53,10 @@ static int state_write(const struct list *l, struct err *err)
 	return 0;
 }
 
-/* The key of a trie; those of both families begin alike. */
-struct key {
-	uint32_t prefixlen;
-	uint8_t address[16];
-};
-
-static struct key key_of(const struct prefix *prefix, bool *v6)
-{
-	const struct ip first = prefix_first(prefix);
-	struct key key = { .prefixlen = prefix->len };
-
-	memcpy(key.address, first.bytes, sizeof(key.address));
-	*v6 = first.family == AF_INET6;
-	return key;
-}
-
 /* --- add and delete --- */
 
 /* A counter of its own, at zero. */
-static int counter_make(struct list *l, struct err *err)
+static int counter_make(struct denylist *l, struct err *err)
 {
 	const int cpus = libbpf_num_possible_cpus();
 	_cleanup_free_ struct wr_deny_hits *zeros = calloc((size_t)(cpus > 0 ? cpus : 1), sizeof(*zeros));
@@ -85,10 +70,10 @@ static int counter_make(struct list *l, struct err *err)
 	return 0;
 }
 
-static int add_one(struct list *l, const struct prefix *prefix, size_t *changed, struct err *err)
+static int add_one(struct denylist *l, const struct prefix *prefix, size_t *changed, struct err *err)
 {
-	bool v6;
-	const struct key key = key_of(prefix, &v6);
+	const bool v6 = prefix->ip.family == AF_INET6;
+	const struct wr_prefix6 key = dp_prefix_key(prefix);
 	char text[PREFIX_STRLEN];
 	int r = counter_make(l, err), num;
 	struct wr_deny deny = { l->state.counter };
@@ -111,10 +96,10 @@ static int add_one(struct list *l, const struct prefix *prefix, size_t *changed,
 	return num == EEXIST ? r : err_errno(err, num, "cannot deny %s", prefix_format(prefix, text));
 }
 
-static int delete_one(struct list *l, const struct prefix *prefix, size_t *changed, struct err *err)
+static int delete_one(struct denylist *l, const struct prefix *prefix, size_t *changed, struct err *err)
 {
-	bool v6;
-	const struct key key = key_of(prefix, &v6);
+	const bool v6 = prefix->ip.family == AF_INET6;
+	const struct wr_prefix6 key = dp_prefix_key(prefix);
 	char text[PREFIX_STRLEN];
 	struct wr_deny deny;
 
@@ -130,11 +115,11 @@ static int delete_one(struct list *l, const struct prefix *prefix, size_t *chang
 	return state_write(l, err);
 }
 
-static int each_of(int (*fn)(struct list *l, const struct prefix *prefix, size_t *changed, struct err *err),
+static int each_of(int (*fn)(struct denylist *l, const struct prefix *prefix, size_t *changed, struct err *err),
 		   const struct prefix *prefixes, size_t count, size_t *changed, struct err *err)
 {
-	_cleanup_list_ struct list l = LIST_CLOSED;
-	int r = list_open(&l, err);
+	_cleanup_denylist_ struct denylist l = DENYLIST_CLOSED;
+	int r = denylist_open(&l, err);
 
 	*changed = 0;
 	for (size_t i = 0; i < count && r == 0; i++)
@@ -154,10 +139,10 @@ int dp_deny_delete(const struct prefix *prefixes, size_t count, size_t *changed,
 
 /* --- all of it --- */
 
-/* Deletes every element, by its key; returns how many. */
+/* Deletes every element; adds their number to *count. */
 static int map_empty(int fd, size_t *count, const char *name, struct err *err)
 {
-	struct key key;
+	struct wr_prefix6 key; /* a counter's fits into it */
 
 	while (bpf_map_get_next_key(fd, NULL, &key) == 0) {
 		if (bpf_map_delete_elem(fd, &key) < 0 && errno != ENOENT)
@@ -169,9 +154,9 @@ static int map_empty(int fd, size_t *count, const char *name, struct err *err)
 
 int dp_deny_flush(size_t *changed, struct err *err)
 {
-	_cleanup_list_ struct list l = LIST_CLOSED;
+	_cleanup_denylist_ struct denylist l = DENYLIST_CLOSED;
 	size_t counters = 0;
-	int r = list_open(&l, err);
+	int r = denylist_open(&l, err);
 
 	*changed = 0;
 	if (r == 0)
@@ -186,6 +171,8 @@ int dp_deny_flush(size_t *changed, struct err *err)
 	return state_write(&l, err);
 }
 
+/* --- what is on it --- */
+
 struct walk {
 	int family;
 	uint32_t now; /* tick */
@@ -194,27 +181,13 @@ struct walk {
 	size_t count, room;
 };
 
-static int collect(const void *at, const void *value, int cpus, void *arg)
+static void hits_read(const struct walk *w, uint32_t counter, struct dp_deny *deny)
 {
-	struct walk *w = arg;
-	const struct key *key = at;
 	struct wr_deny_hits hits[w->cpus];
-	struct dp_deny *deny;
 
-	if (w->count == w->room) {
-		size_t room = w->room ? 2 * w->room : 64;
-		struct dp_deny *more = reallocarray(w->list, room, sizeof(*more));
-
-		if (!more)
-			return -ENOMEM;
-		w->list = more;
-		w->room = room;
-	}
-	deny = &w->list[w->count++];
-	*deny = (struct dp_deny){ .prefix = { ip_from(w->family, key->address), (uint8_t)key->prefixlen }, .idle_ms = UINT64_MAX };
-	/* Deleted in between: it was there when this began. */
-	if (bpf_map_lookup_elem(w->hits, &((const struct wr_deny *)value)->counter, hits) < 0)
-		return 0;
+	/* Deleted in between: the prefix was there when this began. */
+	if (bpf_map_lookup_elem(w->hits, &counter, hits) < 0)
+		return;
 	for (int i = 0; i < w->cpus; i++) {
 		uint64_t idle = (uint64_t)(uint32_t)(w->now - hits[i].last) << WR_CT_TICK_SHIFT;
 
@@ -223,15 +196,20 @@ static int collect(const void *at, const void *value, int cpus, void *arg)
 		if (hits[i].packets && idle / NS_PER_MS < deny->idle_ms)
 			deny->idle_ms = idle / NS_PER_MS;
 	}
-	return 0;
+}
+
+static int collect(const void *key, const void *value, int cpus, void *arg)
+{
+	struct walk *w = arg;
+	struct dp_deny deny = { .prefix = dp_prefix_of(w->family, key), .idle_ms = UINT64_MAX };
+
+	hits_read(w, ((const struct wr_deny *)value)->counter, &deny);
+	return array_push(w->list, w->room, w->count, deny);
 }
 
 static int by_prefix(const void *a, const void *b)
 {
-	const struct dp_deny *x = a, *y = b;
-	int order = ip_cmp(&x->prefix.ip, &y->prefix.ip);
-
-	return order ?: x->prefix.len - y->prefix.len;
+	return prefix_cmp(&((const struct dp_deny *)a)->prefix, &((const struct dp_deny *)b)->prefix);
 }
 
 int dp_deny_each(int (*fn)(const struct dp_deny *deny, void *arg), void *arg, struct err *err)
@@ -242,6 +220,8 @@ int dp_deny_each(int (*fn)(const struct dp_deny *deny, void *arg), void *arg, st
 
 	if (hits < 0)
 		return hits;
+	if (w.cpus < 0)
+		return err_errno(err, -w.cpus, "cannot count the processors");
 	w.now = (uint32_t)(clock_ns(CLOCK_MONOTONIC) >> WR_CT_TICK_SHIFT);
 	r = dp_map_each("deny4", collect, &w, err);
 	w.family = AF_INET6;

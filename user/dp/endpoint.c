@@ -52,12 +52,13 @@ void dp_close(struct dp *dp)
 	closep(&dp->to_pod);
 }
 
-static int full_or(int num, const char *map, const char *what, struct err *err)
+static int not_written(int num, const char *map, const char *what, struct err *err)
 {
-	if (num != E2BIG && num != ENOSPC)
-		return err_errno(err, num, "cannot write %s into map %s", what, map);
-	err_set(err, ENOSPC, "map %s is full: no room for %s", map, what);
-	return err_hint(err, "delete pods; a node made with a smaller --max-endpoints can be made anew: `warren node down`, `warren node init`");
+	int r = dp_map_not_written(num, map, what, err);
+
+	if (r == -ENOSPC)
+		err_hint(err, "delete pods; a node made with a smaller --max-endpoints can be made anew: `warren node down`, `warren node init`");
+	return r;
 }
 
 /* The slot of the device's endpoint and what it holds; ifindex 0: a free slot for `place`. -ENOENT if there is none. */
@@ -89,7 +90,7 @@ static int slot_put(struct dp *dp, const struct wr_endpoint *ep, struct err *err
 		int num = r == -ENOENT ? ENOSPC : errno;
 
 		snprintf(what, sizeof(what), "endpoint %u", ep->ifindex);
-		return full_or(num, "endpoints", what, err);
+		return not_written(num, "endpoints", what, err);
 	}
 	return 0;
 }
@@ -107,7 +108,7 @@ static int address_put(struct dp *dp, int map, const char *map_name, const void 
 	if (bpf_map_update_elem(map, key, &local, BPF_NOEXIST) == 0)
 		return 0;
 	if (errno != EEXIST)
-		return full_or(errno, map_name, text, err);
+		return not_written(errno, map_name, text, err);
 	if (bpf_map_lookup_elem(map, key, &old) == 0 && old.ifindex != ifindex &&
 	    slot_find(dp, old.ifindex, old.ifindex, &slot, &owner, NULL) == 0) {
 		err_set(err, EEXIST, "%s belongs to endpoint %u", text, old.ifindex);
@@ -115,7 +116,7 @@ static int address_put(struct dp *dp, int map, const char *map_name, const void 
 				old.ifindex);
 	}
 	if (bpf_map_update_elem(map, key, &local, BPF_ANY) < 0)
-		return full_or(errno, map_name, text, err);
+		return not_written(errno, map_name, text, err);
 	return 0;
 }
 
@@ -226,7 +227,7 @@ int dp_endpoint_each(struct dp *dp, int (*fn)(uint32_t ifindex, const struct wr_
 {
 	struct each_endpoint each = { fn, arg };
 
-	return dp_map_each("endpoints", on_endpoint, &each, err);
+	return dp_map_walk(dp->endpoints, dp_map_find("endpoints", NULL), on_endpoint, &each, err);
 }
 
 void dp_attach(struct dp *dp, struct nl *nl, struct nl_batch *b, uint32_t ifindex)

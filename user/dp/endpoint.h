@@ -6,7 +6,6 @@
 #include <stdint.h>
 
 #include "abi/maps.h"
-#include "addr.h"
 #include "err.h"
 #include "link.h"
 

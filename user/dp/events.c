@@ -39,7 +39,7 @@ int dp_events_open(struct dp_events **out, struct err *err)
 	events->map = dp_map_open("events", err);
 	if (events->map < 0)
 		return events->map;
-	events->lock = lock_take(LOCK_EVENTS, "", 0, err);
+	events->lock = lock_wait(LOCK_EVENTS, NULL, err);
 	if (events->lock == -ETIMEDOUT) {
 		err_set(err, EBUSY, "another process reads the events (the ring has one reader)");
 		return err_hint(err, "end the other `warren monitor` first");

@@ -87,6 +87,7 @@ static struct route unreachable(const struct prefix *cidr)
 	return (struct route){
 		.dst = { prefix_first(cidr), cidr->len },
 		.type = RTN_UNREACHABLE,
+		.protocol = WR_RTPROT,
 		.scope = RT_SCOPE_UNIVERSE,
 		.priority = UNREACHABLE_PRIORITY,
 	};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* warren0, the veth pair that carries the node's gateway addresses. */
+/* warren0, the veth pair that carries the node's gateway addresses, and whose routes are Warren's. */
 #ifndef WARREN_GATEWAY_H
 #define WARREN_GATEWAY_H
 
@@ -10,7 +10,11 @@
 #include "err.h"
 #include "link.h"
 
+#define WARREN_GATEWAY_LINK "warren0"
 #define WARREN_GATEWAY_PEER "warren1" /* its other end */
+
+/* The protocol of every route of Warren's, pods' too: so a reader of `ip route`, and node_down(), know whose it is. */
+#define WR_RTPROT 87
 
 /*
  * Features that neither a pod's device nor warren0 may have: such packets are lost through encapsulation, while a ping

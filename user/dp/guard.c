@@ -7,7 +7,7 @@
 #include <linux/netfilter_ipv4.h>
 
 #include "array.h"
-#include "link.h"
+#include "gateway.h"
 #include "nft.h"
 
 #define TABLE "warren"

@@ -6,6 +6,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include "addr.h"
 #include "maps.h"
 #include "paths.h"
 
@@ -36,6 +37,13 @@ int dp_map_open_pin(const struct dp_map *map, struct err *err);
 int dp_map_fd_info(int fd, const struct dp_map *map, struct bpf_map_info *info, struct err *err);
 /* Every element of the map behind fd (of a growing map: of the hash inside), as dp_map_each() does. */
 int dp_map_walk(int fd, const struct dp_map *map, dp_map_fn fn, void *arg, struct err *err);
+
+/* The error of an element that could not be written: -ENOSPC where there was no room for it, whoever says so; else -num. */
+int dp_map_not_written(int num, const char *map, const char *what, struct err *err);
+
+/* The key of a prefix, without its host bits, and back: struct wr_prefix4 and wr_prefix6 begin alike. */
+struct wr_prefix6 dp_prefix_key(const struct prefix *prefix);
+struct prefix dp_prefix_of(int family, const void *key);
 
 /* Opens several maps by their names; what is open when one fails stays so. */
 struct dp_map_fd {

@@ -74,6 +74,13 @@ int load_unpin(struct err *err)
 	return dir_remove(WARREN_PIN_ROOT, err);
 }
 
+/* What load_programs() has pinned: another ABI version's pins are not its own. */
+static void unpin_own(void)
+{
+	dir_remove(PIN_VERSION_DIR, NULL);
+	rmdir(WARREN_PIN_ROOT);
+}
+
 static int make_pin_dirs(struct err *err)
 {
 	static const char *const dirs[] = { WARREN_PIN_ROOT, PIN_VERSION_DIR, PIN_MAP_DIR, PIN_PROG_DIR };
@@ -358,7 +365,7 @@ int load_programs(const struct node_options *options, bool *fresh, struct err *e
 	if (r == 0) {
 		r = pin_all(skel, options->mark_shift, err);
 		if (r < 0 && *fresh)
-			load_unpin(NULL);
+			unpin_own();
 	}
 	warren_bpf__destroy(skel);
 	return r;

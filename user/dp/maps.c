@@ -331,6 +331,30 @@ int dp_map_update(const char *name, const void *key, const void *value, struct e
 	return bpf_map_update_elem(fd, key, value, BPF_ANY) < 0 ? err_errno(err, errno, "cannot write map %s", name) : 0;
 }
 
+int dp_map_not_written(int num, const char *map, const char *what, struct err *err)
+{
+	/* ENOMEM: the kernel has none for the map, or the writer's cgroup has reached its limit. */
+	if (num != E2BIG && num != ENOSPC && num != ENOMEM)
+		return err_errno(err, num, "cannot write %s into map %s", what, map);
+	return err_set(err, ENOSPC, "map %s is full: no room for %s", map, what);
+}
+
+struct wr_prefix6 dp_prefix_key(const struct prefix *prefix)
+{
+	const struct ip first = prefix_first(prefix);
+	struct wr_prefix6 key = { .prefixlen = prefix->len };
+
+	memcpy(&key.addr, first.bytes, ip_bytes(&first));
+	return key;
+}
+
+struct prefix dp_prefix_of(int family, const void *key)
+{
+	const struct wr_prefix4 *k = key;
+
+	return (struct prefix){ ip_from(family, &k->addr), (uint8_t)k->prefixlen };
+}
+
 int dp_value_get(const char *name, void *value, struct err *err)
 {
 	return dp_map_lookup(name, &(__u32){ 0 }, value, err);

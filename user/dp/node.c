@@ -14,12 +14,9 @@
 #include "gateway.h"
 #include "guard.h"
 #include "inet.h"
-#include "internal.h"
-#include "link.h"
 #include "load.h"
 #include "lock.h"
 #include "paths.h"
-#include "progs.h"
 #include "sysctl.h"
 #include "uplink.h"
 #include "xdp.h"
@@ -109,12 +106,21 @@ static int endpoint_exists(uint32_t ifindex, const struct wr_endpoint *ep, void 
 	return 0;
 }
 
-static int refuse_with_endpoints(struct err *err)
+static int refuse_with_endpoints(struct nl *nl, struct err *err)
 {
 	_cleanup_dp_ struct dp dp = DP_CLOSED;
 	unsigned count = 0;
 
-	if (dp_open(&dp, NULL) < 0 || dp_endpoint_each(&dp, endpoint_exists, &count, NULL) < 0 || !count)
+	/* Where no map of this version says, as another one's holds them, or the pins were lost: by their devices. */
+	if (dp_open(&dp, NULL) < 0 || dp_endpoint_each(&dp, endpoint_exists, &count, NULL) < 0) {
+		struct collected links = { .nl = nl };
+		int r = link_each(nl, collect_pod_link, &links, err);
+
+		if (r < 0)
+			return r;
+		count = (unsigned)links.count;
+	}
+	if (!count)
 		return 0;
 	err_set(err, EBUSY, "%u endpoint%s still here", count, count == 1 ? " is" : "s are");
 	return err_hint(err, "delete the pods first (`warren endpoint list`), or use --force to cut them off");
@@ -172,14 +178,10 @@ static int undo_init(struct nl *nl, struct err *err)
 static int down_locked(bool force, struct err *err)
 {
 	_cleanup_nl_ struct nl nl = { 0 };
-	int r;
+	int r = nl_open(&nl, NETLINK_ROUTE, err);
 
-	if (!force) {
-		r = refuse_with_endpoints(err);
-		if (r < 0)
-			return r;
-	}
-	r = nl_open(&nl, NETLINK_ROUTE, err);
+	if (r == 0 && !force)
+		r = refuse_with_endpoints(&nl, err);
 	if (r == 0)
 		r = delete_pod_links(&nl, err);
 	if (r == 0)

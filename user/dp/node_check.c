@@ -7,6 +7,7 @@
 
 #include "array.h"
 #include "endpoint.h"
+#include "gateway.h"
 #include "guard.h"
 #include "link.h"
 #include "maps.h"

@@ -7,33 +7,30 @@
 #include "cleanup.h"
 #include "nodes_internal.h"
 
-static int full_or(int num, const char *map, const char *what, struct err *err)
-{
-	/* ENOMEM: the kernel has none for the map, or the agent's cgroup has reached its limit. */
-	if (num != E2BIG && num != ENOSPC && num != ENOMEM)
-		return err_errno(err, num, "cannot write %s into map %s", what, map);
-	return err_set(err, ENOSPC, "map %s is full: no room for %s", map, what);
-}
-
 /* --- what leads to a slot --- */
+
+static int prefix_map(const struct dp_nodes *nodes, const struct prefix *cidr)
+{
+	return cidr->ip.family == AF_INET6 ? nodes->nodes6 : nodes->nodes4;
+}
 
 int node_prefix_put(struct dp_nodes *nodes, const struct prefix *cidr, uint32_t slot, struct err *err)
 {
 	const struct wr_node_ref ref = { slot };
 	char text[PREFIX_STRLEN];
-	union node_prefix key;
-	int map = node_prefix_key(nodes, cidr, &key);
+	const struct wr_prefix6 key = dp_prefix_key(cidr);
+	int map = prefix_map(nodes, cidr);
 
 	if (bpf_map_update_elem(map, &key, &ref, BPF_ANY) < 0)
-		return full_or(errno, map == nodes->nodes4 ? "nodes4" : "nodes6", prefix_format(cidr, text), err);
+		return dp_map_not_written(errno, map == nodes->nodes4 ? "nodes4" : "nodes6", prefix_format(cidr, text), err);
 	return 0;
 }
 
 int node_prefix_delete(struct dp_nodes *nodes, const struct prefix *cidr, struct err *err)
 {
 	char text[PREFIX_STRLEN];
-	union node_prefix key;
-	int map = node_prefix_key(nodes, cidr, &key);
+	const struct wr_prefix6 key = dp_prefix_key(cidr);
+	int map = prefix_map(nodes, cidr);
 
 	if (bpf_map_delete_elem(map, &key) < 0 && errno != ENOENT)
 		return err_errno(err, errno, "cannot delete node prefix %s", prefix_format(cidr, text));
@@ -47,7 +44,7 @@ int node_address_put(struct dp_nodes *nodes, const struct ip *ip, uint32_t slot,
 	char text[IP_STRLEN];
 
 	if (bpf_map_update_elem(map, ip->bytes, &ref, BPF_ANY) < 0)
-		return full_or(errno, map == nodes->node_addr4 ? "node_addr4" : "node_addr6", ip_format(ip, text), err);
+		return dp_map_not_written(errno, map == nodes->node_addr4 ? "node_addr4" : "node_addr6", ip_format(ip, text), err);
 	return 0;
 }
 
@@ -102,7 +99,7 @@ static int metrics_make(struct dp_nodes *nodes, uint32_t slot, struct err *err)
 
 		snprintf(what, sizeof(what), "slot %u", slot);
 		if (bpf_map_update_elem(nodes->metrics, &key, zeros, BPF_ANY) < 0)
-			return full_or(errno, "node_metrics", what, err);
+			return dp_map_not_written(errno, "node_metrics", what, err);
 	}
 	return 0;
 }
@@ -388,7 +385,7 @@ int dp_ipcache_put(struct dp_nodes *nodes, const struct ip *ip, uint64_t identit
 		return 0;
 	}
 	if (bpf_map_update_elem(map, ip->bytes, &value, BPF_ANY) < 0)
-		return full_or(errno, name, ip_format(ip, text), err);
+		return dp_map_not_written(errno, name, ip_format(ip, text), err);
 	return 0;
 }
 
@@ -403,17 +400,19 @@ static int cluster_write(struct dp_nodes *nodes, const struct wr_cluster *cluste
 	return 0;
 }
 
-static int cluster_read(int map, struct wr_cluster *cluster, struct err *err)
+static int cluster_read(const struct dp_nodes *nodes, struct wr_cluster *cluster, struct err *err)
 {
 	const __u32 zero = 0;
 
-	return bpf_map_lookup_elem(map, &zero, cluster) < 0 ? err_errno(err, errno, "cannot read map cluster") : 0;
+	if (bpf_map_lookup_elem(nodes->cluster, &zero, cluster) < 0)
+		return err_errno(err, errno, "cannot read map cluster");
+	return 0;
 }
 
 int dp_cluster_set(struct dp_nodes *nodes, const struct wr_cluster *cluster, struct err *err)
 {
 	struct wr_cluster now, want = *cluster;
-	int r = cluster_read(nodes->cluster, &now, err);
+	int r = cluster_read(nodes, &now, err);
 
 	if (r < 0)
 		return r;
@@ -426,9 +425,7 @@ int dp_cluster_set(struct dp_nodes *nodes, const struct wr_cluster *cluster, str
 
 int dp_cluster_get(struct wr_cluster *cluster, struct err *err)
 {
-	_cleanup_fd_ int map = dp_map_open("cluster", err);
-
-	return map < 0 ? map : cluster_read(map, cluster, err);
+	return dp_value_get("cluster", cluster, err);
 }
 
 int dp_nodes_commit(struct dp_nodes *nodes, struct err *err)
@@ -438,7 +435,7 @@ int dp_nodes_commit(struct dp_nodes *nodes, struct err *err)
 
 	if (!nodes->dirty)
 		return 0;
-	r = cluster_read(nodes->cluster, &cluster, err);
+	r = cluster_read(nodes, &cluster, err);
 	if (r < 0)
 		return r;
 	cluster.revision++;

@@ -2,10 +2,7 @@
 /* The pod CIDRs of all nodes in the order of their addresses: whose one overlaps. */
 #include <string.h>
 
-#include "array.h"
 #include "nodes_internal.h"
-
-/* --- CIDRs in order --- */
 
 static struct cidr_list *list_of(struct dp_nodes *nodes, const struct prefix *cidr)
 {

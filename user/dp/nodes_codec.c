@@ -4,8 +4,6 @@
 
 #include "nodes_internal.h"
 
-/* --- codec --- */
-
 static struct wr_addr6 addr6(const struct ip *ip)
 {
 	struct wr_addr6 a = { { 0 } };
@@ -64,25 +62,6 @@ void node_raw_decode(const struct wr_node *raw, struct dp_node *node)
 		node->cidrs[1] = prefix_masked(AF_INET6, &raw->cidr6, &raw->mask6);
 	memcpy(node->dmac, raw->dmac, sizeof(node->dmac));
 	memcpy(node->smac, raw->smac, sizeof(node->smac));
-}
-
-int node_prefix_key(const struct dp_nodes *nodes, const struct prefix *cidr, union node_prefix *key)
-{
-	memset(key, 0, sizeof(*key));
-	if (cidr->ip.family == AF_INET) {
-		key->v4.prefixlen = cidr->len;
-		memcpy(&key->v4.addr, cidr->ip.bytes, sizeof(key->v4.addr));
-		return nodes->nodes4;
-	}
-	key->v6.prefixlen = cidr->len;
-	key->v6.addr = addr6(&cidr->ip);
-	return nodes->nodes6;
-}
-
-struct prefix node_prefix_of(int family, const union node_prefix *key)
-{
-	return family == AF_INET ? (struct prefix){ ip_from(AF_INET, &key->v4.addr), (uint8_t)key->v4.prefixlen }
-				 : (struct prefix){ ip_from(AF_INET6, &key->v6.addr), (uint8_t)key->v6.prefixlen };
 }
 
 bool node_has_cidr(const struct dp_node *node, const struct prefix *cidr)

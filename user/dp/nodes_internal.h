@@ -3,11 +3,12 @@
 #ifndef WARREN_DP_NODES_INTERNAL_H
 #define WARREN_DP_NODES_INTERNAL_H
 
+#include "array.h"
 #include "internal.h"
 #include "nodes.h"
 
-#define NODE_CIDRS (sizeof(((struct dp_node *)0)->cidrs) / sizeof(struct prefix))
-#define NODE_ADDRESSES (sizeof(((struct dp_node *)0)->addresses) / sizeof(struct ip))
+#define NODE_CIDRS ARRAY_SIZE(((struct dp_node *)0)->cidrs)
+#define NODE_ADDRESSES ARRAY_SIZE(((struct dp_node *)0)->addresses)
 
 /* A taken slot: what is in it, and that with all addresses that lead to it. */
 struct node_entry {
@@ -35,14 +36,6 @@ struct dp_nodes {
 
 /* --- nodes_codec.c --- */
 
-union node_prefix {
-	struct wr_prefix4 v4;
-	struct wr_prefix6 v6;
-};
-/* The key of a pod CIDR; returns the map that it belongs into. */
-int node_prefix_key(const struct dp_nodes *nodes, const struct prefix *cidr, union node_prefix *key);
-struct prefix node_prefix_of(int family, const union node_prefix *key);
-
 void node_raw_encode(const struct dp_node *node, uint32_t id, struct wr_node *raw);
 void node_raw_decode(const struct wr_node *raw, struct dp_node *node); /* addresses are in other maps */
 bool node_has_cidr(const struct dp_node *node, const struct prefix *cidr);
@@ -62,8 +55,7 @@ void cidrs_forget(struct dp_nodes *nodes, uint32_t slot);
 int nodes_read(struct dp_nodes **nodes, struct err *err);
 void nodes_closep(struct dp_nodes **nodes);
 /* As dp_map_walk(), empty slots too. */
-int nodes_walk(int fd, const char *name, int (*fn)(const void *key, const void *value, int cpus, void *arg), void *arg,
-	       struct err *err);
+int nodes_walk(int fd, const char *name, dp_map_fn fn, void *arg, struct err *err);
 
 /* --- nodes.c --- */
 

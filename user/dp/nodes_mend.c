@@ -2,7 +2,6 @@
 /* What a writer that was killed has left half done: found, and completed or taken back, before the next one begins. */
 #include <string.h>
 
-#include "array.h"
 #include "cleanup.h"
 #include "nodes_internal.h"
 
@@ -12,7 +11,7 @@
 struct mending {
 	struct dp_nodes *nodes;
 	bool *led_to;	       /* by slot: something leads to it */
-	union node_prefix *stale; /* keys that lead to no node, or, as prefixes of `family`, to one that has another CIDR */
+	struct wr_prefix6 *stale; /* keys that lead to no node, or, as prefixes of `family`, to one that has another CIDR */
 	size_t stale_count, room, key_size;
 	int family;
 };
@@ -35,7 +34,7 @@ static int see_prefix(const void *key, const void *value, int cpus, void *arg)
 	const uint32_t slot = ((const struct wr_node_ref *)value)->slot;
 	struct mending *m = arg;
 	const struct node_entry *entry = entry_at(m->nodes, slot);
-	const struct prefix cidr = node_prefix_of(m->family, key);
+	const struct prefix cidr = dp_prefix_of(m->family, key);
 
 	if (!entry || !node_has_cidr(&entry->node, &cidr))
 		return remember_stale(m, key);
@@ -78,7 +77,7 @@ static int delete_strays(struct mending *m, struct err *err)
 	const struct {
 		const char *name;
 		int fd, family;
-		int (*see)(const void *key, const void *value, int cpus, void *arg);
+		dp_map_fn see;
 	} passes[] = {
 		{ "nodes4", nodes->nodes4, AF_INET, see_prefix },
 		{ "nodes6", nodes->nodes6, AF_INET6, see_prefix },
@@ -88,7 +87,7 @@ static int delete_strays(struct mending *m, struct err *err)
 	};
 	int r = 0;
 
-	for (size_t i = 0; i < sizeof(passes) / sizeof(passes[0]) && r == 0; i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(passes) && r == 0; i++) {
 		m->family = passes[i].family;
 		m->key_size = dp_map_find(passes[i].name, NULL)->key_size;
 		r = nodes_walk(passes[i].fd, passes[i].name, passes[i].see, m, err);

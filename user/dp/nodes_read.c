@@ -21,7 +21,7 @@ static const struct {
 	MAP("cluster", cluster),
 #undef MAP
 };
-#define NODE_MAPS (sizeof(node_maps) / sizeof(node_maps[0]))
+#define NODE_MAPS ARRAY_SIZE(node_maps)
 
 static int *map_fd(struct dp_nodes *nodes, size_t i)
 {
@@ -97,8 +97,7 @@ static int read_metric(const void *key, const void *value, int cpus, void *arg)
 	return 0;
 }
 
-int nodes_walk(int fd, const char *name, int (*fn)(const void *key, const void *value, int cpus, void *arg), void *arg,
-		struct err *err)
+int nodes_walk(int fd, const char *name, dp_map_fn fn, void *arg, struct err *err)
 {
 	struct dp_map map = *dp_map_find(name, NULL);
 	int r;

@@ -4,13 +4,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/rtnetlink.h>
+#include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cleanup.h"
 #include "file.h"
+#include "gateway.h"
 #include "inet.h"
-#include "link.h"
 #include "paths.h"
 
 #define RECORD_MAX 65536
@@ -79,6 +80,7 @@ static int accept_ra_on(const struct route *route, void *arg)
 int sysctl_setup(struct nl *nl, struct err *err)
 {
 	int r = route_each(nl, AF_INET6, accept_ra_on, err, err);
+
 	if (r == 0)
 		r = sysctl_set("net/ipv4/ip_forward", 1, err);
 	if (r == 0)

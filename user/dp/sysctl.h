@@ -3,8 +3,6 @@
 #ifndef WARREN_SYSCTL_H
 #define WARREN_SYSCTL_H
 
-#include <stdbool.h>
-
 #include "nl.h"
 
 /* Forwarding of both families; accept_ra=2 first on links whose default route came by RA, else forwarding removes it. */

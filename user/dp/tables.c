@@ -275,12 +275,14 @@ int dp_table_delete(struct dp_table *table, const void *keys, size_t count, stru
 			memcpy(present + found++ * key_size, key_at(table, keys, i), key_size);
 	}
 	while (gone < found) {
-		__u32 done = (__u32)(found - gone);
+		const __u32 count_left = (__u32)(found - gone);
+		__u32 done = count_left;
 		int r = bpf_map_delete_batch(table->fd, key_at(table, present, gone), &done, NULL);
 
 		if (r == 0)
 			break;
-		gone += done;
+		/* The kernel writes how many, unless it fails before the first: then none. */
+		gone += done < count_left ? done : 0;
 		if (r == -ENOENT) { /* that one had gone already */
 			gone++;
 			continue;

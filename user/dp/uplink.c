@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "uplink.h"
 
+#include "abi/abi.h"
 #include "cleanup.h"
-#include "internal.h"
 #include "link.h"
 #include "progs.h"
 #include "xdp.h"

@@ -13,7 +13,6 @@
 #include "internal.h"
 #include "link.h"
 #include "lock.h"
-#include "paths.h"
 #include "progs.h"
 
 #define PIN_LINK_DIR PIN_VERSION_DIR "/links"
@@ -70,7 +69,7 @@ static int link_open(uint32_t ifindex, enum dp_xdp_mode *mode, struct err *err)
 	return -ENOENT;
 }
 
-/* Every pinned link; -ENOENT of link_open() means that it was stale. */
+/* Every pinned link, past errors, of which the first is reported; -ENOENT of link_open() means that it was stale. */
 static int links_each(struct nl *nl, int (*fn)(struct nl *nl, uint32_t ifindex, struct err *err), struct err *err)
 {
 	_cleanup_closedir_ DIR *dir = opendir(PIN_LINK_DIR);
@@ -81,7 +80,7 @@ static int links_each(struct nl *nl, int (*fn)(struct nl *nl, uint32_t ifindex, 
 		return errno == ENOENT ? 0 : err_errno(err, errno, "cannot read %s", PIN_LINK_DIR);
 	while ((entry = readdir(dir))) {
 		const char *number = strrchr(entry->d_name, '_');
-		int r = number ? fn(nl, (uint32_t)strtoul(number + 1, NULL, 10), err) : 0;
+		int r = number ? fn(nl, (uint32_t)strtoul(number + 1, NULL, 10), first ? NULL : err) : 0;
 
 		if (r < 0 && r != -ENOENT && !first)
 			first = r;
@@ -328,51 +327,46 @@ int dp_xdp_detach_all(struct nl *nl, struct err *err)
 	return links_each(nl, detach, err);
 }
 
-/* --- guards --------------------------------------------------------------------------------------------------------- */
+/* --- what stands where ---------------------------------------------------------------------------------------------- */
 
-struct guards {
-	struct nl nl;
-	int (*fn)(const struct dp_guard *guard, void *arg);
+struct uplinks {
+	struct nl *nl;
+	int (*fn)(const struct dp_uplink_progs *progs, void *arg);
 	void *arg;
 	struct err *err;
 };
 
-static int guard_look(const struct link_info *link, void *arg)
+static int look_at(const struct link_info *link, void *arg)
 {
-	struct guards *all = arg;
-	struct dp_guard guard = { .ifindex = link->ifindex };
+	struct uplinks *all = arg;
+	struct dp_uplink_progs progs = { .ifindex = link->ifindex };
 	uint32_t from_uplink;
 	_cleanup_fd_ int fd = -1;
 	struct bpf_prog_info info;
 
 	if (link->group == WR_LINK_GROUP)
 		return 0;
-	snprintf(guard.name, sizeof(guard.name), "%s", link->name);
-	fd = link_open(link->ifindex, &guard.xdp, all->err);
+	snprintf(progs.name, sizeof(progs.name), "%s", link->name);
+	fd = link_open(link->ifindex, &progs.xdp, all->err);
 	if (fd < 0 && fd != -ENOENT)
 		return fd;
-	from_uplink = from_uplink_id(&all->nl, link->ifindex);
-	guard.from_uplink = from_uplink;
-	guard.denies = guard.xdp != DP_XDP_OFF || (from_uplink && prog_uses(from_uplink, "deny_state"));
-	guard.decap = is_decapsulating(link->ifindex);
-	if (guard.xdp == DP_XDP_OFF && link->xdp_prog_id) {
-		guard.foreign = link->xdp_prog_id;
-		if (prog_info_by_id(guard.foreign, &info) == 0)
-			snprintf(guard.foreign_name, sizeof(guard.foreign_name), "%s", info.name);
+	from_uplink = from_uplink_id(all->nl, link->ifindex);
+	progs.from_uplink = from_uplink;
+	progs.denies = progs.xdp != DP_XDP_OFF || (from_uplink && prog_uses(from_uplink, "deny_state"));
+	progs.decap = is_decapsulating(link->ifindex);
+	if (progs.xdp == DP_XDP_OFF && link->xdp_prog_id) {
+		progs.foreign = link->xdp_prog_id;
+		if (prog_info_by_id(progs.foreign, &info) == 0)
+			snprintf(progs.foreign_name, sizeof(progs.foreign_name), "%s", info.name);
 	}
-	return guard.xdp != DP_XDP_OFF || guard.from_uplink || guard.foreign ? all->fn(&guard, all->arg) : 0;
+	return progs.xdp != DP_XDP_OFF || progs.from_uplink || progs.foreign ? all->fn(&progs, all->arg) : 0;
 }
 
-int dp_guards_each(int (*fn)(const struct dp_guard *guard, void *arg), void *arg, struct err *err)
+int dp_uplink_progs_each(int (*fn)(const struct dp_uplink_progs *progs, void *arg), void *arg, struct err *err)
 {
-	struct guards all = { .fn = fn, .arg = arg, .err = err };
 	_cleanup_nl_ struct nl nl = { 0 };
+	struct uplinks all = { &nl, fn, arg, err };
 	int r = nl_open(&nl, NETLINK_ROUTE, err);
 
-	if (r == 0)
-		r = nl_open(&all.nl, NETLINK_ROUTE, err);
-	if (r == 0)
-		r = link_each(&nl, guard_look, &all, err);
-	nl_close(&all.nl);
-	return r;
+	return r < 0 ? r : link_each(&nl, look_at, &all, err);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * xdp_uplink on devices, and which devices are guarded at all. The attachment is a bpf_link, pinned below WARREN_PIN_ROOT
+ * xdp_uplink on devices, and what stands at which uplink. The attachment is a bpf_link, pinned below WARREN_PIN_ROOT
  * with its mode in the name: it outlives every process, node_init() gives it the new program, node_down() detaches it.
  */
 #ifndef WARREN_DP_XDP_H
@@ -39,7 +39,7 @@ int dp_xdp_refresh(struct nl *nl, struct err *err);
 int dp_xdp_detach_all(struct nl *nl, struct err *err);
 
 /* A device with one of our programs for packets from outside, or with somebody else's XDP program. */
-struct dp_guard {
+struct dp_uplink_progs {
 	uint32_t ifindex;
 	char name[IFNAMSIZ];
 	enum dp_xdp_mode xdp;
@@ -49,6 +49,6 @@ struct dp_guard {
 	uint32_t foreign;  /* id of somebody else's XDP program, else 0 */
 	char foreign_name[BPF_OBJ_NAME_LEN];
 };
-int dp_guards_each(int (*fn)(const struct dp_guard *guard, void *arg), void *arg, struct err *err);
+int dp_uplink_progs_each(int (*fn)(const struct dp_uplink_progs *progs, void *arg), void *arg, struct err *err);
 
 #endif

@@ -22,14 +22,14 @@ struct prefix {
 #define IP4_MTU_MIN 68   /* RFC 791 */
 #define IP6_MTU_MIN 1280 /* RFC 8200 section 5 */
 
-#define IP_STRLEN 46     /* INET6_ADDRSTRLEN */
+#define IP_STRLEN 46 /* INET6_ADDRSTRLEN */
 #define PREFIX_STRLEN 50
 #define MAC_STRLEN 18
 
 /* Number of bytes and bits of an address of that family. */
 static inline unsigned ip_bytes(const struct ip *ip)
 {
-	return ip->family == 2 /* AF_INET */ ? 4 : 16;
+	return ip->family == AF_INET ? 4 : 16;
 }
 static inline unsigned ip_bits(const struct ip *ip)
 {

@@ -127,7 +127,7 @@ int dir_make(const char *path, struct err *err)
 	}
 }
 
-/* What is below `dir`, an open folder; `dev`: the filesystem to stay on. */
+/* Everything in the open folder `fd`, which is closed; `dev`: the filesystem to stay on. */
 static int remove_below(int fd, const char *path, dev_t dev, struct err *err)
 {
 	_cleanup_closedir_ DIR *dir = fdopendir(fd);

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "abi/abi.h"
 #include "array.h"
 #include "cleanup.h"
 #include "inet.h"
@@ -15,7 +14,7 @@
 
 struct device {
 	uint32_t ifindex;
-	bool pod;
+	bool own;
 	uint32_t flags, mtu;
 	uint8_t mac[6];
 };
@@ -38,7 +37,7 @@ static int neighbour_cmp(const void *a, const void *b)
 
 static bool device_same(const struct device *a, const struct device *b)
 {
-	return a->ifindex == b->ifindex && a->pod == b->pod && a->flags == b->flags && a->mtu == b->mtu &&
+	return a->ifindex == b->ifindex && a->own == b->own && a->flags == b->flags && a->mtu == b->mtu &&
 	       memcmp(a->mac, b->mac, sizeof(a->mac)) == 0;
 }
 
@@ -93,11 +92,11 @@ static void note(struct hop_news *news, enum hop_change change, uint32_t ifindex
 		news->places[news->count++] = place;
 }
 
-static bool is_pods(const struct hop_watch *watch, uint32_t ifindex)
+static bool is_own(const struct hop_watch *watch, uint32_t ifindex)
 {
 	const struct device key = { .ifindex = ifindex }, *known = find(&watch->devices, &key, device_cmp);
 
-	return known && known->pod;
+	return known && known->own;
 }
 
 /* Whether that is news. */
@@ -105,7 +104,7 @@ static bool device_is(struct hop_watch *watch, const struct link_info *info)
 {
 	struct device now = {
 		.ifindex = info->ifindex,
-		.pod = info->group == WR_LINK_GROUP,
+		.own = info->group == watch->own_group,
 		.flags = info->flags & (IFF_UP | IFF_RUNNING),
 		.mtu = info->mtu,
 	};
@@ -118,18 +117,18 @@ static bool device_is(struct hop_watch *watch, const struct link_info *info)
 		*known = now;
 	else
 		add(&watch->devices, &now, sizeof(now), device_cmp);
-	return !now.pod;
+	return !now.own;
 }
 
 static bool device_gone(struct hop_watch *watch, uint32_t ifindex)
 {
 	const struct device key = { .ifindex = ifindex };
 	struct device *known = find(&watch->devices, &key, device_cmp);
-	bool pod = known && known->pod;
+	bool own = known && known->own;
 
 	if (known)
 		drop(&watch->devices, known, device_cmp);
-	return !pod;
+	return !own;
 }
 
 static void on_link(struct hop_watch *watch, const struct nlmsghdr *nlh, struct hop_news *news)
@@ -153,7 +152,7 @@ static void on_neighbour(struct hop_watch *watch, const struct nlmsghdr *nlh, st
 	struct neigh now, *known;
 	bool changed;
 
-	if (!neigh_parse(nlh, &now) || is_pods(watch, now.ifindex))
+	if (!neigh_parse(nlh, &now) || is_own(watch, now.ifindex))
 		return;
 	known = find(&watch->neighbours, &now, neighbour_cmp);
 	changed = !known || known->usable != now.usable || memcmp(known->mac, now.mac, sizeof(now.mac)) != 0;
@@ -167,18 +166,15 @@ static void on_neighbour(struct hop_watch *watch, const struct nlmsghdr *nlh, st
 		note(news, HOP_NEIGHBOUR, now.ifindex, &now.ip);
 }
 
-/*
- * Our own routes and those by pods' devices lead to no node. But one of ours that is deleted may have to be made
- * again.
- */
+/* One's own routes and those by own devices lead nowhere else. But one that is deleted may have to be made again. */
 static unsigned on_route(const struct hop_watch *watch, const struct nlmsghdr *nlh)
 {
 	const struct rtmsg *rtm = mnl_nlmsg_get_payload(nlh);
 	const struct nlattr *tb[RTA_MAX + 1];
 
 	nl_attrs(nlh, sizeof(*rtm), tb, RTA_MAX);
-	if ((rtm->rtm_protocol == WR_RTPROT && nlh->nlmsg_type == RTM_NEWROUTE) ||
-	    (tb[RTA_OIF] && is_pods(watch, mnl_attr_get_u32(tb[RTA_OIF]))))
+	if ((rtm->rtm_protocol == watch->own_protocol && nlh->nlmsg_type == RTM_NEWROUTE) ||
+	    (tb[RTA_OIF] && is_own(watch, mnl_attr_get_u32(tb[RTA_OIF]))))
 		return 0;
 	return HOP_ROUTE;
 }
@@ -221,7 +217,7 @@ static int remember_device(const struct link_info *info, void *arg)
 	return 0;
 }
 
-/* Before anything is reported: which devices are pods'. By a socket of its own, as reports come on this one. */
+/* Before anything is reported: which devices are own ones. By a socket of its own, as reports come on this one. */
 static int remember_devices(struct hop_watch *watch, struct err *err)
 {
 	_cleanup_nl_ struct nl nl = { 0 };
@@ -230,14 +226,14 @@ static int remember_devices(struct hop_watch *watch, struct err *err)
 	return rc < 0 ? rc : link_each(&nl, remember_device, watch, err);
 }
 
-int hop_watch_open(struct hop_watch *watch, struct err *err)
+int hop_watch_open(struct hop_watch *watch, uint32_t own_group, uint8_t own_protocol, struct err *err)
 {
 	static const int groups[] = { RTNLGRP_LINK,	   RTNLGRP_NEIGH,      RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR,
 				      RTNLGRP_IPV4_ROUTE,  RTNLGRP_IPV6_ROUTE, RTNLGRP_IPV4_RULE,   RTNLGRP_IPV6_RULE,
 				      RTNLGRP_NEXTHOP };
 	int rc;
 
-	*watch = (struct hop_watch){ 0 };
+	*watch = (struct hop_watch){ .own_group = own_group, .own_protocol = own_protocol };
 	rc = nl_open(&watch->nl, NETLINK_ROUTE, err);
 	for (size_t i = 0; i < ARRAY_SIZE(groups) && rc == 0; i++) {
 		int group = groups[i];

@@ -2,7 +2,8 @@
 /*
  * When links, addresses, routes or neighbours change, so that packets may go another way (hops.h). The kernel reports
  * much that changes nothing (a neighbour entry goes stale and is confirmed every half minute; every pod comes with a
- * link and routes), so what was reported last is remembered, and only a difference counts.
+ * link and routes), so what was reported last is remembered, and only a difference counts. Of no interest are the program's
+ * own devices, a group of links, and the routes that it makes itself.
  */
 #ifndef WARREN_HOP_WATCH_H
 #define WARREN_HOP_WATCH_H
@@ -11,7 +12,7 @@
 #include "nl.h"
 
 enum hop_change {
-	HOP_NEIGHBOUR = 1 << 0, /* an entry of a device (not of a pod's) has come, gone, or has another MAC address or usable state */
+	HOP_NEIGHBOUR = 1 << 0, /* an entry of a device that is not own has come, gone, or has another MAC address or usable state */
 	HOP_ROUTE = 1 << 1,
 	HOP_LINK = 1 << 2, /* up, down, MTU, MAC address */
 	HOP_ADDRESS = 1 << 3,
@@ -30,13 +31,15 @@ struct hop_news {
 
 struct hop_watch {
 	struct nl nl;
+	uint32_t own_group;   /* IFLA_GROUP */
+	uint8_t own_protocol; /* RTPROT_* */
 	/*
 	 * Search trees (tsearch): devices by ifindex, neighbour entries by ifindex and address. What is in none has
 	 * not been reported yet.
 	 */
 	void *devices, *neighbours;
 };
-int hop_watch_open(struct hop_watch *watch, struct err *err);
+int hop_watch_open(struct hop_watch *watch, uint32_t own_group, uint8_t own_protocol, struct err *err);
 void hop_watch_close(struct hop_watch *watch);
 #define _cleanup_hop_watch_ __attribute__((cleanup(hop_watch_close)))
 int hop_watch_fd(const struct hop_watch *watch); /* readable when something has changed */

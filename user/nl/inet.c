@@ -158,7 +158,7 @@ static void put_route_key(struct nlmsghdr *nlh, const struct route *r, uint8_t s
 	rtm->rtm_family = r->dst.ip.family;
 	rtm->rtm_dst_len = r->dst.len;
 	rtm->rtm_table = RT_TABLE_MAIN;
-	rtm->rtm_protocol = r->protocol ? r->protocol : WR_RTPROT;
+	rtm->rtm_protocol = r->protocol;
 	rtm->rtm_scope = scope;
 	rtm->rtm_type = r->type;
 	if (r->dst.len)

@@ -36,10 +36,8 @@ struct route {
 	uint32_t priority; /* 0: the kernel's default */
 	uint8_t type;	   /* RTN_UNICAST, RTN_UNREACHABLE */
 	uint8_t scope;	   /* RT_SCOPE_UNIVERSE, RT_SCOPE_LINK */
-	uint8_t protocol;  /* RTPROT_*; 0: WR_RTPROT */
+	uint8_t protocol;  /* RTPROT_*, or a number of the program's own: whose it is */
 };
-/* So that a reader of `ip route` (and `node down`) knows whose route it is: `proto 87`. */
-#define WR_RTPROT 87
 void route_replace(struct nl *nl, struct nl_batch *b, const struct route *route);
 /*
  * Of any scope; source and metrics do not matter, gateway, device and priority only if given, protocol always. An

@@ -11,8 +11,6 @@
 
 #include "nl.h"
 
-#define WARREN_GATEWAY_LINK "warren0" /* carries the node's gateway addresses */
-
 struct link_info {
 	uint32_t ifindex;
 	char name[IFNAMSIZ];

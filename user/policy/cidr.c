@@ -37,10 +37,8 @@ struct sweep {
 static int edge_cmp(const void *pa, const void *pb)
 {
 	const struct edge *a = pa, *b = pb;
-	int c = ip_cmp(&a->prefix.ip, &b->prefix.ip);
+	int c = prefix_cmp(&a->prefix, &b->prefix);
 
-	if (c == 0)
-		c = a->prefix.len - b->prefix.len;
 	if (c == 0)
 		c = a->except - b->except; /* a block that excepts all of itself is empty */
 	return c ? c : (a->block > b->block) - (a->block < b->block);

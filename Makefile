@@ -51,8 +51,8 @@ AGENT := $(O)/user/agent.a $(O)/user/k8s.a $(O)/user/policy.a
 # What only the agent needs is linked dynamically: it is one process a node, not one a pod.
 AGENT_LIBS := -lyaml -luv -lmicrohttpd
 
-.PHONY: all programs help deps install uninstall test test-vm demo bench lint format clean unit bpftest policytest fuzz fuzz-targets \
-	verify benchtools cnitool compile_commands.json
+.PHONY: all programs help deps install uninstall test test-vm test-e2e demo bench lint format clean unit bpftest policytest fuzz \
+	fuzz-targets verify benchtools cnitool compile_commands.json
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -217,6 +217,9 @@ test: ## install what is missing, build, run every test (root)
 
 test-vm: programs $(UNIT_BIN) $(BPFTEST_BIN) $(VM_BIN) ## run what depends on the kernel on Debian's 6.1 and 6.12, in QEMU
 	$(Q)WARREN_BUILD=$(abspath $(O)) tests/vm/run.sh
+
+test-e2e: ## a real Kubernetes (built from its modules, 7 minutes at first) in namespaces, and what works there (root)
+	$(Q)$(PYTHON) -m pytest -p no:cacheprovider -q tests/k8s
 
 demo: ## install what is missing, build, and show a node with real pods (root)
 	$(Q)examples/demo.sh

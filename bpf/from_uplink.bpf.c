@@ -76,6 +76,7 @@ static __always_inline enum wr_reason outside_check(struct packet *p, const stru
 		return WR_REASON_NOT_TUNNELLED;
 	p->peer_ifindex = WR_REMOTE | slot;
 	p->peer_identity = node_has_gateway(node, source, v6) ? WR_ID_REMOTE_NODE : WR_ID_SOME_POD;
+	node_count(slot, WR_INGRESS, p->skb->len);
 	return WR_REASON_NONE;
 }
 

@@ -256,6 +256,7 @@ const struct row rows_from_uplink[] = {
 	{ "arp", .family = V4, .in = { ETH(), ARP(.src = NODE_C, .dst = NODE) }, PASSES },
 	{ "multicast", .in = { ETH(.dmac = MAC_BROADCAST), IP(.src = WORLD, .dst = MULTI), UDP() }, PASSES },
 	{ "a VLAN's", .in = { ETH(), VLAN(), IP(.src = POD_A, .dst = NODE), UDP() }, PASSES },
+	{ "a pod of a node on the same link", .state = S_DIRECT, .in = { ETH(), FROM_C, TCP() }, INTO_A, .identity = WR_ID_SOME_POD, A_GETS },
 	{ "a pod's address from outside", .in = { ETH(), IP(.src = POD_B, .dst = POD_A), TCP() },
 	  .reason = WR_REASON_NOT_TUNNELLED },
 	{ "a pod's address from outside, to this node", .in = { ETH(), IP(.src = POD_B, .dst = NODE), TCP() },

@@ -7,8 +7,6 @@
 #include "addr.h"
 #include "rig.h"
 
-#define EACH(i, table) (size_t i = 0; i < sizeof(table) / sizeof((table)[0]); i++)
-
 static void assert_ip(const struct ip *have, const char *want)
 {
 	struct ip w = ip(want);
@@ -62,20 +60,18 @@ static void parse_and_format_ip(void **state)
 	char text[IP_STRLEN];
 	struct ip got;
 
-	for
-		EACH(i, table)
-		{
-			int rc = ip_parse(table[i].text, &got);
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		int rc = ip_parse(table[i].text, &got);
 
-			if (rc != (table[i].canonical ? 0 : -EINVAL))
-				fail_msg("\"%s\": %d", table[i].text, rc);
-			if (rc)
-				continue;
-			assert_string_equal(ip_format(&got, text), table[i].canonical);
-			assert_int_equal(got.family, strchr(table[i].text, ':') ? AF_INET6 : AF_INET);
-			assert_int_equal(ip_bytes(&got), got.family == AF_INET ? 4 : 16);
-			assert_int_equal(ip_bits(&got), got.family == AF_INET ? 32 : 128);
-		}
+		if (rc != (table[i].canonical ? 0 : -EINVAL))
+			fail_msg("\"%s\": %d", table[i].text, rc);
+		if (rc)
+			continue;
+		assert_string_equal(ip_format(&got, text), table[i].canonical);
+		assert_int_equal(got.family, strchr(table[i].text, ':') ? AF_INET6 : AF_INET);
+		assert_int_equal(ip_bytes(&got), got.family == AF_INET ? 4 : 16);
+		assert_int_equal(ip_bits(&got), got.family == AF_INET ? 32 : 128);
+	}
 	got = (struct ip){ 0 };
 	assert_string_equal(ip_format(&got, text), "none");
 }
@@ -117,16 +113,14 @@ static void parse_and_format_prefix(void **state)
 	char text[PREFIX_STRLEN];
 	struct prefix got;
 
-	for
-		EACH(i, table)
-		{
-			int rc = prefix_parse(table[i].text, &got);
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		int rc = prefix_parse(table[i].text, &got);
 
-			if (rc != (table[i].canonical ? 0 : -EINVAL))
-				fail_msg("\"%s\": %d", table[i].text, rc);
-			if (!rc)
-				assert_string_equal(prefix_format(&got, text), table[i].canonical);
-		}
+		if (rc != (table[i].canonical ? 0 : -EINVAL))
+			fail_msg("\"%s\": %d", table[i].text, rc);
+		if (!rc)
+			assert_string_equal(prefix_format(&got, text), table[i].canonical);
+	}
 	/* The longest text fits. */
 	got = prefix("ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255/128");
 	assert_string_equal(prefix_format(&got, text), "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128");
@@ -176,16 +170,14 @@ static void parse_and_format_mac(void **state)
 	char text[MAC_STRLEN];
 	uint8_t mac[6];
 
-	for
-		EACH(i, table)
-		{
-			int rc = mac_parse(table[i].text, mac);
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		int rc = mac_parse(table[i].text, mac);
 
-			if (rc != (table[i].canonical ? 0 : -EINVAL))
-				fail_msg("\"%s\": %d", table[i].text, rc);
-			if (!rc)
-				assert_string_equal(mac_format(mac, text), table[i].canonical);
-		}
+		if (rc != (table[i].canonical ? 0 : -EINVAL))
+			fail_msg("\"%s\": %d", table[i].text, rc);
+		if (!rc)
+			assert_string_equal(mac_format(mac, text), table[i].canonical);
+	}
 }
 
 static void from_bytes(void **state)
@@ -225,18 +217,14 @@ static void ordering(void **state)
 		"ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
 	};
 
-	for
-		EACH(i, sorted)
-		{
-		for
-			EACH(j, sorted)
-			{
-				struct ip a = ip(sorted[i]), b = ip(sorted[j]);
+	for (size_t i = 0; i < ARRAY_SIZE(sorted); i++) {
+		for (size_t j = 0; j < ARRAY_SIZE(sorted); j++) {
+			struct ip a = ip(sorted[i]), b = ip(sorted[j]);
 
-				assert_int_equal(sign(ip_cmp(&a, &b)), sign((int)i - (int)j));
-				assert_int_equal(ip_equal(&a, &b), i == j);
-			}
+			assert_int_equal(sign(ip_cmp(&a, &b)), sign((int)i - (int)j));
+			assert_int_equal(ip_equal(&a, &b), i == j);
 		}
+	}
 }
 
 static void adding(void **state)
@@ -264,13 +252,11 @@ static void adding(void **state)
 		{ "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", UINT64_MAX, "::ffff:ffff:ffff:fffe" },
 	};
 
-	for
-		EACH(i, table)
-		{
-			struct ip a = ip(table[i].a), b = ip_add(a, table[i].n);
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		struct ip a = ip(table[i].a), b = ip_add(a, table[i].n);
 
-			assert_ip(&b, table[i].b);
-		}
+		assert_ip(&b, table[i].b);
+	}
 }
 
 static void first_and_last(void **state)
@@ -292,19 +278,17 @@ static void first_and_last(void **state)
 		{ "fd00::3/0", "::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff" },
 	};
 
-	for
-		EACH(i, table)
-		{
-			struct prefix p = prefix(table[i].prefix);
-			struct ip first = prefix_first(&p), last = prefix_last(&p), mask = prefix_mask(&p);
-			struct prefix again = prefix_masked(p.ip.family, p.ip.bytes, mask.bytes);
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		struct prefix p = prefix(table[i].prefix);
+		struct ip first = prefix_first(&p), last = prefix_last(&p), mask = prefix_mask(&p);
+		struct prefix again = prefix_masked(p.ip.family, p.ip.bytes, mask.bytes);
 
-			assert_ip(&first, table[i].first);
-			assert_ip(&last, table[i].last);
-			for (size_t b = 0; b < ip_bytes(&p.ip); b++) /* what varies is what the mask leaves */
-				assert_int_equal(mask.bytes[b], (uint8_t)~(first.bytes[b] ^ last.bytes[b]));
-			assert_int_equal(prefix_cmp(&again, &p), 0);
-		}
+		assert_ip(&first, table[i].first);
+		assert_ip(&last, table[i].last);
+		for (size_t b = 0; b < ip_bytes(&p.ip); b++) /* what varies is what the mask leaves */
+			assert_int_equal(mask.bytes[b], (uint8_t)~(first.bytes[b] ^ last.bytes[b]));
+		assert_int_equal(prefix_cmp(&again, &p), 0);
+	}
 }
 
 static void containing(void **state)
@@ -332,15 +316,13 @@ static void containing(void **state)
 		{ "fd00::1/128", "fd00::", false },
 	};
 
-	for
-		EACH(i, table)
-		{
-			struct prefix p = prefix(table[i].prefix);
-			struct ip a = ip(table[i].ip);
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		struct prefix p = prefix(table[i].prefix);
+		struct ip a = ip(table[i].ip);
 
-			if (prefix_contains(&p, &a) != table[i].contains)
-				fail_msg("%s, %s", table[i].prefix, table[i].ip);
-		}
+		if (prefix_contains(&p, &a) != table[i].contains)
+			fail_msg("%s, %s", table[i].prefix, table[i].ip);
+	}
 }
 
 static void overlapping(void **state)
@@ -362,14 +344,12 @@ static void overlapping(void **state)
 		{ "::/0", "fd00::1/128", true },
 	};
 
-	for
-		EACH(i, table)
-		{
-			struct prefix a = prefix(table[i].a), b = prefix(table[i].b);
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		struct prefix a = prefix(table[i].a), b = prefix(table[i].b);
 
-			if (prefix_overlaps(&a, &b) != table[i].overlap || prefix_overlaps(&b, &a) != table[i].overlap)
-				fail_msg("%s, %s", table[i].a, table[i].b);
-		}
+		if (prefix_overlaps(&a, &b) != table[i].overlap || prefix_overlaps(&b, &a) != table[i].overlap)
+			fail_msg("%s, %s", table[i].a, table[i].b);
+	}
 }
 
 int main(void)

@@ -126,13 +126,13 @@ $(eval $(call layer,user/k8s,$(INC_policy)))
 $(eval $(call layer,user/agent,$(INC_dp) -Iuser/policy -Iuser/k8s))
 $(eval $(call layer,user/cli,$(INC_dp) -Iuser/policy))
 $(eval $(call layer,cni,$(INC_dp)))
-$(eval $(call compile,tests/unit,$(INC_cni) -Iuser/cli -Iuser/policy -Iuser/k8s -Iuser/agent))
+# Unit and fuzz tests see everything but the programs' own.
+INC_all := $(INC_cni) -Iuser/cli -Iuser/policy -Iuser/k8s -Iuser/agent
+$(eval $(call compile,tests/unit,$(INC_all)))
 $(eval $(call compile,tests/policy,$(INC_policy)))
 $(eval $(call compile,tests/bpf,$(INC_dp) -Iuser/policy,$(SKEL)))
 $(eval $(call compile,tests/vm,$(INC_dp),$(SKEL)))
 $(eval $(call compile,tests/bench,$(INC_lib)))
-# Compiled and linked at once (below), with everything.
-INC_fuzz := $(INC_cni) -Iuser/cli -Iuser/policy -Iuser/k8s -Iuser/agent
 
 # Skeletons are generated code: their warnings are not ours.
 $(O)/user/dp/%.o: WARN += -Wno-shadow
@@ -193,7 +193,7 @@ FUZZ_BIN := $(call tests,fuzz/fuzz_*)
 $(O)/tests/fuzz/%: tests/fuzz/%.c $(TEST_ARCHIVES)
 	$(call say,FUZZ,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS_ALL) $(INC_fuzz) -fsanitize=fuzzer $(LDFLAGS_ALL) -o $@ $< $(filter %.a,$^) $(LIBS) $(AGENT_LIBS)
+	$(Q)$(CC) $(CFLAGS_ALL) $(INC_all) -fsanitize=fuzzer $(LDFLAGS_ALL) -o $@ $< $(filter %.a,$^) $(LIBS) $(AGENT_LIBS)
 fuzz-targets: $(FUZZ_BIN)
 fuzz: ## build the fuzz targets into $(O)-fuzz
 	$(Q)$(MAKE) O=$(O)-fuzz CC=$(CLANG) SAN=address,undefined CFLAGS='-fsanitize=fuzzer-no-link' fuzz-targets
@@ -229,7 +229,7 @@ bench: ## measure against direct veth, bridge, ptp, routed; table, JSON and plot
 headers: $(HEADERS) ## compile each header alone, as its folder sees it
 .PHONY: headers $(HEADERS)
 
-lint: all ## who includes what, spelling, gcc, clang, clang-tidy, shellcheck: any finding fails
+lint: all ## who includes and calls whom, spelling, gcc, clang, clang-tidy, shellcheck: any finding fails
 	$(Q)O=$(O) tests/lib/lint.sh
 
 C_FILES = $(shell git ls-files '*.c' '*.h')

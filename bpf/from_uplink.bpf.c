@@ -18,6 +18,31 @@
 #include "lib/verdict.h"
 #include "lib/xdp_meta.h"
 
+/* --- VLAN tags, of which the kernel has taken the first one out of the frame --- */
+
+#define VLAN_ID 0xfff /* 0: a priority tag (IEEE 802.1Q), of no VLAN */
+
+static __always_inline bool is_of_vlan(const struct __sk_buff *skb)
+{
+	return skb->vlan_present && (skb->vlan_tci & VLAN_ID);
+}
+
+/*
+ * Whether there is a priority tag behind the first one. Linux takes off as many as there are, and then has a packet
+ * that nobody has looked at; honest senders have one.
+ */
+OUT_OF_LINE int priority_tag_follows(struct __sk_buff *skb)
+{
+	struct {
+		struct ethhdr eth;
+		__be16 tci;
+	} frame;
+
+	if (is_of_vlan(skb) || bpf_skb_load_bytes(skb, 0, &frame, sizeof(frame)) || (frame.tci & bpf_htons(VLAN_ID)))
+		return false;
+	return frame.eth.h_proto == bpf_htons(ETH_P_8021Q) || frame.eth.h_proto == bpf_htons(ETH_P_8021AD);
+}
+
 /* --- not through the tunnel --- */
 
 /*
@@ -236,8 +261,10 @@ static __always_inline enum wr_reason handle_frame(struct packet *p, union memor
 	enum wr_reason reason;
 	bool v6;
 
+	if (p->skb->vlan_present && priority_tag_follows(p->skb))
+		return WR_REASON_ETHERTYPE;
 	p->cluster_revision = cluster_revision();
-	if (!c || !c->flags || p->skb->pkt_type > PACKET_MULTICAST || p->skb->vlan_present)
+	if (!c || !c->flags || p->skb->pkt_type > PACKET_MULTICAST || is_of_vlan(p->skb))
 		return m->first.origin.slot ? WR_REASON_TUNNEL_TARGET : WR_REASON_NONE;
 	eth = packet_at(p, 0, sizeof(*eth));
 	if (!eth || (eth->h_proto != bpf_htons(ETH_P_IP) && eth->h_proto != bpf_htons(ETH_P_IPV6)))
@@ -255,6 +282,9 @@ static __always_inline enum wr_reason handle_frame(struct packet *p, union memor
 		return reason;
 	if (p->skb->pkt_type != PACKET_HOST)
 		return WR_REASON_MULTICAST;
+	/* A priority tag has come as far as this; it is not the pod's. */
+	if (p->skb->vlan_present && bpf_skb_vlan_pop(p->skb))
+		return WR_REASON_ENCAP_FAILED;
 	return IN_FAMILY(m->first.tunnel.v6, arrive, p, &m->s);
 }
 

@@ -3,8 +3,8 @@
  * Removes dead flows from ct4 and ct6, which evict nothing, without any process: a timer in map `sweep`, which lives as
  * long as the map is pinned. Lookups take a dead entry for absent, swept or not.
  */
-#include "lib/endpoint.h"
 #include "lib/conntrack.h"
+#include "lib/endpoint.h"
 
 #define CLOCK_MONOTONIC 1
 

@@ -32,9 +32,7 @@ build() { # FOLDER VARIABLE...
 }
 
 fuzz() { # SECONDS for each target
-	local -a targets=(tests/fuzz/fuzz_*.c)
-	targets=("${targets[@]#tests/fuzz/fuzz_}")
-	make -j"$(nproc)" fuzz && tests/fuzz/run.sh "$1" "${targets[@]%.c}"
+	make -j"$(nproc)" fuzz && tests/fuzz/run.sh "$1"
 }
 
 # --- what is there before and after ----------------------------------------------------------------------------------------

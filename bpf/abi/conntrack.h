@@ -75,7 +75,7 @@ struct wr_judgement {
 	__u32 rule;     /* enum wr_rule, or a key of map `rules` */
 };
 
-/* Time in ticks of 2^27 ns (134 ms) of CLOCK_MONOTONIC (bpf_ktime_get_coarse_ns()); wraps after 18 years. */
+/* Time in ticks of 2^27 ns (134 ms) of CLOCK_MONOTONIC; wraps after 18 years. */
 #define WR_CT_TICK_SHIFT 27
 #define WR_CT_SECONDS(s) ((__u32)((s) * 1000000000ull >> WR_CT_TICK_SHIFT))
 

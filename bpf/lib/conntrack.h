@@ -14,7 +14,6 @@
 
 #include "lib/maps.h"
 #include "lib/packet.h"
-#include "lib/trace.h"
 
 /* Whether an end of a flow is an endpoint of this node, or is on another node; else it is neither. */
 static __always_inline bool end_is_local(__u32 end)

@@ -9,6 +9,7 @@
 #include "lib/conntrack.h"
 #include "lib/ip.h"
 #include "lib/maps.h"
+#include "lib/trace.h"
 
 enum deny {
 	DENY_NO = 0,

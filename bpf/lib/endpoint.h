@@ -3,8 +3,8 @@
 #ifndef WARREN_LIB_ENDPOINT_H
 #define WARREN_LIB_ENDPOINT_H
 
-#include "lib/ip.h"
 #include "lib/maps.h"
+#include "lib/packet.h"
 #include "lib/trace.h"
 
 /* In which of the other places the endpoint is; the first one, which nearly always holds, if in none. */

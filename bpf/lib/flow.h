@@ -22,6 +22,7 @@
 
 #include "abi/conntrack.h"
 #include "lib/packet.h"
+#include "lib/trace.h"
 
 /* What is to be done about a flow. */
 enum flow_step {
@@ -76,5 +77,16 @@ struct flow {
 	__u8 judged;         /* see struct packet */
 	bool via_stack;      /* likewise */
 };
+
+/* For a dry run: the entry as it is now. */
+static __always_inline void trace_entry(const struct flow *f, __u32 steps)
+{
+	struct wr_trace *t = trace_get();
+
+	if (!t)
+		return;
+	t->ct = f->ct;
+	t->steps |= steps;
+}
 
 #endif

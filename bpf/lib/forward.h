@@ -3,7 +3,6 @@
 #ifndef WARREN_LIB_FORWARD_H
 #define WARREN_LIB_FORWARD_H
 
-#include "lib/endpoint.h"
 #include "lib/gateway.h"
 #include "lib/tunnel_out.h"
 

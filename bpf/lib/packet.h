@@ -17,7 +17,6 @@
 
 #include "abi/abi.h"
 #include "abi/endpoint.h"
-#include "abi/node.h"
 #include "abi/reason.h"
 #include "lib/addr.h"
 
@@ -57,11 +56,10 @@ union policy_word {
 
 /* What a packet is to its flow, in one word, which takes one register. */
 enum packet_trait {
-	TCP_FIN = 0x01, /* as they are in the TCP header; of other protocols none */
+	TCP_FIN = 0x01, /* all of the low byte as it is in the TCP header; of other protocols 0 */
 	TCP_SYN = 0x02,
 	TCP_RST = 0x04,
 	TCP_ACK = 0x10,
-	TCP_FLAGS = 0xff,
 	BEGINS = 0x100,  /* the first packet of a TCP connection or of an echo, and nothing else */
 	MIDDLE = 0x200,  /* never the first packet: TCP without SYN, or an echo reply */
 	FOLLOWS = 0x400, /* goes with an entry, or not at all, and changes none: a later fragment or ... */

@@ -132,7 +132,9 @@ OUT_OF_LINE int too_big_tell(struct __sk_buff *skb, __u32 slot)
 	mtu = node->mtu;
 	if (!IN_FAMILY(v6, too_big_turn, &p, mtu))
 		return TC_ACT_SHOT;
-	return endpoint_get(skb->ifindex) ? bpf_redirect_peer(skb->ifindex, 0) : bpf_redirect(c->host_ifindex, BPF_F_INGRESS);
+	if (endpoint_get(skb->ifindex))
+		return bpf_redirect_peer(skb->ifindex, 0);
+	return bpf_redirect(c->host_ifindex, BPF_F_INGRESS);
 }
 
 #endif

@@ -5,11 +5,12 @@
 
 #include <asm-generic/errno.h>
 #include <linux/pkt_cls.h>
+#include <linux/tcp.h>
 #include <linux/udp.h>
 
 #include "lib/cluster.h"
 #include "lib/geneve.h"
-#include "lib/l4.h"
+#include "lib/ip.h"
 #include "lib/node.h"
 
 /* Source ports: the dynamic range (RFC 8926 section 3.3, RFC 6335). */

@@ -10,7 +10,6 @@
 #include <linux/udp.h>
 
 #include "lib/ip.h"
-#include "lib/maps.h"
 
 /* Its bounds are read once; every helper that moves them makes these invalid. */
 struct xdp_frame {

@@ -3,7 +3,6 @@
 """Measures Warren against what else could join two pods. Started by run.sh, in PID and mount namespaces of its own."""
 
 import json
-import os
 import re
 import statistics
 import sys

@@ -42,7 +42,6 @@ class Row:
         """A figure without a baseline."""
         return cls(name, statistics.median(values), unit, None, None, None, None, len(values), None, None)
 
-
     @classmethod
     def limit(cls, name, unit, values, goal, value=None):
         """A figure that has a limit of its own; `value` instead of the median."""

@@ -4,7 +4,6 @@
 
 #include "scenario.h"
 
-
 #define SYN_TO_B IP(), TCP(.flags = SYN)
 #define SYNACK_TO_A IP(), TCP(.flags = SYN | ACK, .sport = 80, .dport = 40000)
 #define ACK_TO_B IP(), TCP()

@@ -2,7 +2,6 @@
 /* Flows with other nodes: of A, B and their host with pods of NODE_C and NODE_D, and with the world. */
 #include "scenario.h"
 
-
 #define C_ (WR_REMOTE | SLOT_C)
 #define D_ (WR_REMOTE | SLOT_D)
 

@@ -56,11 +56,8 @@ void endpoint_take_address(enum device from, enum device by);
 /* --- policy --- */
 
 void class_set(uint32_t policy_class, enum wr_direction direction, uint32_t flags, uint32_t port_bits);
-void class_remove(uint32_t policy_class);
 void policy_allow(uint32_t policy_class, enum wr_direction direction, uint64_t peer, uint8_t l4_proto, uint16_t port,
 		  unsigned port_bits, uint32_t rule);
-void policy_remove(uint32_t policy_class, enum wr_direction direction, uint64_t peer, uint8_t l4_proto, uint16_t port,
-		   unsigned port_bits);
 void policy_cidr(uint32_t policy_class, enum wr_direction direction, enum who who, unsigned bits, uint64_t peer, bool v6);
 void identity_set_peer(uint64_t identity, uint64_t peer);
 

@@ -15,36 +15,17 @@ void class_set(uint32_t policy_class, enum wr_direction direction, uint32_t flag
 	map_put("classes", &policy_class, &info);
 }
 
-void class_remove(uint32_t policy_class)
-{
-	map_drop("classes", &policy_class);
-}
-
-static struct wr_policy_key policy_key(uint32_t policy_class, enum wr_direction direction, uint64_t peer, uint8_t l4_proto,
-				       uint16_t port, unsigned port_bits)
-{
-	return (struct wr_policy_key){ .peer = peer,
-				       .policy_class = policy_class,
-				       .port = htons(port),
-				       .l4_proto = l4_proto,
-				       .shape = wr_policy_shape(direction, port_bits) };
-}
-
 void policy_allow(uint32_t policy_class, enum wr_direction direction, uint64_t peer, uint8_t l4_proto, uint16_t port,
 		  unsigned port_bits, uint32_t rule)
 {
-	const struct wr_policy_key key = policy_key(policy_class, direction, peer, l4_proto, port, port_bits);
+	const struct wr_policy_key key = { .peer = peer,
+					   .policy_class = policy_class,
+					   .port = htons(port),
+					   .l4_proto = l4_proto,
+					   .shape = wr_policy_shape(direction, port_bits) };
 	const struct wr_policy_entry entry = { rule };
 
 	map_put("policy", &key, &entry);
-}
-
-void policy_remove(uint32_t policy_class, enum wr_direction direction, uint64_t peer, uint8_t l4_proto, uint16_t port,
-		   unsigned port_bits)
-{
-	const struct wr_policy_key key = policy_key(policy_class, direction, peer, l4_proto, port, port_bits);
-
-	assert_int_equal(bpf_map_delete_elem(map_fd("policy"), &key), 0);
 }
 
 void policy_cidr(uint32_t policy_class, enum wr_direction direction, enum who who, unsigned bits, uint64_t peer, bool v6)

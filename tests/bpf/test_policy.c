@@ -3,11 +3,9 @@
  * Verdicts of a class, by the real programs: rows of entries, a peer and a packet; and random classes, whose verdicts must
  * be those of policy_lookup(), which the compiler's tests and `warren policy why` go by.
  */
-#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <netinet/in.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cases.h"
 #include "damage.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* from_uplink and from_host, beyond the rows: round trips, ports, what is cut, what is too big. */
-#include <arpa/inet.h>
+#include <endian.h>
 #include <string.h>
 
 #include "bytes.h"

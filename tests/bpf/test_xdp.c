@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "damage.h"
 #include "expect.h"
 #include "tunnel_frame.h"
 
@@ -55,16 +56,13 @@ static void expect(const char *name, const struct tunnel_fields *fields, const s
 
 /* --- fields --- */
 
-#define FAMILY4 1
-#define FAMILY6 2
 #define D(name) WR_REASON_TUNNEL_##name
 static const struct {
 	const char *name;
 	struct tunnel_fields fields;
 	enum wr_reason reason;
 	bool decap;
-	int only; /* FAMILY4, FAMILY6: of the outer packet */
-	int only_inner;
+	enum family outer, inner; /* that it is for */
 } rows[] = {
 	{ "good", { 0 }, 0, true },
 	{ "no payload but a byte", { .payload = 1 }, 0, true },
@@ -79,10 +77,10 @@ static const struct {
 	{ "CE over ECT(0)", { .tos = 3, .inner_tos = 2 }, 0, false },
 	{ "CE over none", { .tos = 3 }, 0, false },
 	{ "ECT(1) over ECT(0)", { .tos = 1, .inner_tos = 2 }, 0, false },
-	{ "first fragment", { .more = true }, D(FRAGMENT), .only = FAMILY4 },
+	{ "first fragment", { .more = true }, D(FRAGMENT), .outer = V4 },
 	{ "later fragment", { .later = true }, 0, false },
-	{ "fragment header", { .more = true }, 0, false, .only = FAMILY6 },
-	{ "IPv4 options", { .ip_options = true }, 0, false, .only = FAMILY4 },
+	{ "fragment header", { .more = true }, 0, false, .outer = V6 },
+	{ "IPv4 options", { .ip_options = true }, 0, false, .outer = V4 },
 	{ "IP length short", { .ip_len = -1 }, D(MALFORMED) },
 	{ "IP length long", { .ip_len = 1 }, D(MALFORMED) },
 	{ "UDP length short", { .udp_len = -1 }, D(MALFORMED) },
@@ -123,10 +121,10 @@ static const struct {
 	{ "inner length short", { .inner_len = -1 }, D(MALFORMED) },
 	{ "inner length long", { .inner_len = 1 }, D(MALFORMED) },
 	/* The inner packet's own business is from_uplink's. */
-	{ "inner IHL 4", { .inner_ihl = V(4) }, 0, true, .only_inner = FAMILY4 },
+	{ "inner IHL 4", { .inner_ihl = V(4) }, 0, true, .inner = V4 },
 };
 
-static void every_field(void **state)
+static void test_fields(void **state)
 {
 	struct tunnel_frame t;
 
@@ -137,8 +135,7 @@ static void every_field(void **state)
 
 			fields.outer6 = families & 1;
 			fields.inner6 = families >> 1;
-			if ((rows[i].only && fields.outer6 != (rows[i].only == FAMILY6)) ||
-			    (rows[i].only_inner && fields.inner6 != (rows[i].only_inner == FAMILY6)))
+			if (!family_has(rows[i].outer, fields.outer6) || !family_has(rows[i].inner, fields.inner6))
 				continue;
 			tunnel_build(&t, &fields);
 			expect(rows[i].name, &fields, &t, rows[i].reason, rows[i].decap);
@@ -147,20 +144,20 @@ static void every_field(void **state)
 }
 
 /* What a device does that takes nothing apart: good packets go up as they are, bad ones are dropped all the same. */
-static void without_decap(void **state)
+static void test_without_decap(void **state)
 {
 	struct tunnel_frame t;
 
 	tunnel_state(false);
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		if (rows[i].only == FAMILY6)
+		if (!family_has(rows[i].outer, false))
 			continue;
 		tunnel_build(&t, &rows[i].fields);
 		expect(rows[i].name, &rows[i].fields, &t, rows[i].reason, false);
 	}
 }
 
-static void node_gone(void **state)
+static void test_node_gone(void **state)
 {
 	const struct tunnel_fields fields = { 0 };
 	struct tunnel_frame t;
@@ -171,7 +168,7 @@ static void node_gone(void **state)
 	expect("the node has gone", &fields, &t, WR_REASON_TUNNEL_SENDER, false);
 }
 
-static void no_cluster(void **state)
+static void test_no_cluster(void **state)
 {
 	const struct tunnel_fields fields = { .version = 3 };
 	struct tunnel_frame t;
@@ -183,7 +180,7 @@ static void no_cluster(void **state)
 }
 
 /* Metadata that a packet comes with never gets further; where the packet is taken apart, ours stands there instead. */
-static void foreign_metadata(void **state)
+static void test_foreign_metadata(void **state)
 {
 	struct tunnel_fields fields = { .port = V(53) };
 	struct run r;
@@ -227,7 +224,7 @@ static void judged_as_the_model_says(const struct frame *f, const char *what)
 }
 
 /* The frame ends early; and so does the packet, as far as the outer headers go. */
-static void cut_at_every_byte(void **state)
+static void test_cut(void **state)
 {
 	tunnel_state(true);
 	for (int families = 0; families < 4; families++) {
@@ -258,42 +255,42 @@ static void cut_at_every_byte(void **state)
 
 static void mutate(struct tunnel_frame *t)
 {
-	for (int n = rand() % 4; n >= 0; n--) {
-		size_t at = (size_t)rand() % (t->outer + 54);
+	for (uint32_t n = random_below(4) + 1; n; n--) {
+		size_t at = random_below(t->outer + 54);
 		uint8_t *byte = &t->f.data[at < t->f.len ? at : 12];
 
-		switch (rand() % 4) {
+		switch (random_below(4)) {
 		case 0:
-			*byte ^= (uint8_t)(1 << rand() % 8);
+			*byte ^= 1u << random_below(8);
 			break;
 		case 1:
-			*byte = (uint8_t)rand();
+			*byte = random_below(256);
 			break;
 		case 2:
 			*byte += 1;
 			break;
 		default:
-			if (rand() % 8 == 0 && t->f.len > 60)
-				t->f.len -= (size_t)(rand() % 40);
+			if (!random_below(8) && t->f.len > 60)
+				t->f.len -= random_below(40);
 			else
-				*byte = (uint8_t[]){ 0, 0xff, 0x80, 0x7f }[rand() % 4];
+				*byte = (uint8_t[]){ 0, 0xff, 0x80, 0x7f }[random_below(4)];
 		}
 	}
 }
 
-static void mutations(void **state)
+static void test_mutations(void **state)
 {
 	const char *wanted = getenv("WARREN_MUTATIONS");
 	long count = wanted ? atol(wanted) : 100000, apart = 0, dropped = 0;
 
 	tunnel_state(true);
-	srand(1);
+	random_seed(1);
 	for (long i = 0; i < count; i++) {
 		const struct tunnel_fields fields = {
-			.outer6 = rand() & 1,
-			.inner6 = rand() & 1,
-			.before = rand() % 4 ? 0 : rand() % 17,
-			.after = rand() % 4 ? 0 : rand() % 17,
+			.outer6 = random_below(2),
+			.inner6 = random_below(2),
+			.before = random_below(4) ? 0 : random_below(17),
+			.after = random_below(4) ? 0 : random_below(17),
 		};
 		struct tunnel_frame t;
 		struct outcome o;
@@ -315,7 +312,7 @@ static void mutations(void **state)
 #define ORIGIN_TAG 0x57524d44u /* XDP_ORIGIN_TAG (bpf/lib/xdp_meta.h) */
 
 /* A packet that was taken apart is judged or dropped, whoever its frame was for: the stack gets none unseen. */
-static void for_others(void **state)
+static void test_for_others(void **state)
 {
 	static const enum wr_reason reasons[] = { WR_REASON_TUNNEL_TARGET, WR_REASON_MULTICAST };
 	const struct tunnel_fields good = { 0 };
@@ -368,7 +365,7 @@ static uint64_t deny_counted(bool v6, uint64_t *bytes)
 	return hits[0];
 }
 
-static void denylist(void **state)
+static void test_denylist(void **state)
 {
 	tunnel_state(true);
 	for (int v6 = 0; v6 < 2; v6++) {
@@ -415,10 +412,15 @@ static int forget(void **state)
 int run_xdp_tests(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(every_field),	    cmocka_unit_test(without_decap), cmocka_unit_test(node_gone),
-		cmocka_unit_test(no_cluster),	    cmocka_unit_test(foreign_metadata),
-		cmocka_unit_test(cut_at_every_byte), cmocka_unit_test(mutations),     cmocka_unit_test(denylist),
-		cmocka_unit_test(for_others),
+		cmocka_unit_test(test_fields),
+		cmocka_unit_test(test_without_decap),
+		cmocka_unit_test(test_node_gone),
+		cmocka_unit_test(test_no_cluster),
+		cmocka_unit_test(test_foreign_metadata),
+		cmocka_unit_test(test_cut),
+		cmocka_unit_test(test_mutations),
+		cmocka_unit_test(test_denylist),
+		cmocka_unit_test(test_for_others),
 	};
 
 	return cmocka_run_group_tests_name("bpf_xdp", tests, harness_setup, forget);

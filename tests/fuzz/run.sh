@@ -10,21 +10,28 @@ shift
 here=$(cd "$(dirname "$0")" && pwd)
 out=${O:-$here/../../build}-fuzz
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || mapfile -t targets < <(ls "$here/corpus")
+if [ ${#targets[@]} = 0 ]; then
+	targets=("$here"/fuzz_*.c)
+	targets=("${targets[@]##*/fuzz_}")
+	targets=("${targets[@]%.c}")
+fi
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$out/findings"
-failed=0
-for target in "${targets[@]}"; do
-	cp -r "$here/corpus/$target" "$work/$target"
-	if "$out/tests/fuzz/fuzz_$target" -seed="${SEED:-1}" -max_total_time="$seconds" -max_len=16384 -timeout=5 -rss_limit_mb=1024 \
-		-artifact_prefix="$out/findings/$target-" "$work/$target" >"$work/log" 2>&1; then
-		printf '%s: %s\n' "$target" "$(tail -n 1 "$work/log")"
+export here out seconds work
+
+one() { # TARGET: one line, or what was found
+	cp -r "$here/corpus/$1" "$work/$1"
+	if "$out/tests/fuzz/fuzz_$1" -seed="${SEED:-1}" -max_total_time="$seconds" -max_len=16384 -timeout=5 -rss_limit_mb=1024 \
+		-artifact_prefix="$out/findings/$1-" "$work/$1" >"$work/$1.log" 2>&1; then
+		printf '%s: %s\n' "$1" "$(tail -n 1 "$work/$1.log")"
 	else
-		printf '%s: FINDING\n' "$target"
-		tail -n 40 "$work/log"
-		failed=1
+		printf '%s: FINDING\n%s\n' "$1" "$(tail -n 40 "$work/$1.log")"
+		return 1
 	fi
-done
-exit $failed
+}
+export -f one
+
+# shellcheck disable=SC2016 # $0 is the inner shell's
+printf '%s\0' "${targets[@]}" | xargs -0 -n 1 -P "$(nproc)" bash -c 'one "$0"'

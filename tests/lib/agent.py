@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The agent in a node: started and ended, its directory of manifests, its socket, its metrics."""
 
+import contextlib
 import json
 import os
 import re
@@ -16,7 +17,7 @@ from netns import TIMEOUT, wait_for
 MANIFESTS = "/run/manifests"
 SOCKET = "/run/warren/agent.sock"
 METRICS = "/run/metrics.sock"
-RUN_DIR = "/run/warren"
+NOTIFY = "/run/notify.sock"
 
 
 class Agent:
@@ -40,15 +41,11 @@ class Agent:
 
     def start(self, wait=True):
         self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.node.outside("/run/notify.sock").unlink(missing_ok=True)
-        # A socket's path is found through the directory: the node's is longer than an address can be from outside.
-        directory = os.open(self.node.outside("/run"), os.O_PATH)
-        try:
-            self.notify.bind(f"/proc/self/fd/{directory}/notify.sock")
-        finally:
-            os.close(directory)
+        self.node.outside(NOTIFY).unlink(missing_ok=True)
+        with self.address_of(NOTIFY) as address:
+            self.notify.bind(address)
         self.proc = self.node.popen(
-            *self.args, env={"NOTIFY_SOCKET": "/run/notify.sock"}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            *self.args, env={"NOTIFY_SOCKET": NOTIFY}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
         if wait:
             try:
@@ -149,20 +146,27 @@ class Agent:
         for path in self.dir.iterdir():
             path.unlink()
 
-    # --- its socket -------------------------------------------------------------------------------------------------
+    # --- its sockets ------------------------------------------------------------------------------------------------
 
-    def connect(self):
+    @contextlib.contextmanager
+    def address_of(self, path):
+        """Of a socket in the node, through its folder: the whole path is longer from outside than an address can be."""
+        folder = os.open(self.node.outside(path).parent, os.O_PATH)
+        try:
+            yield f"/proc/self/fd/{folder}/{Path(path).name}"
+        finally:
+            os.close(folder)
+
+    def connect(self, path=SOCKET):
         """A connection to its socket."""
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         sock.settimeout(TIMEOUT)
-        directory = os.open(self.node.outside(RUN_DIR), os.O_PATH)
         try:
-            sock.connect(f"/proc/self/fd/{directory}/{Path(SOCKET).name}")
+            with self.address_of(path) as address:
+                sock.connect(address)
         except OSError:
             sock.close()
             raise
-        finally:
-            os.close(directory)
         return sock
 
     @staticmethod
@@ -212,13 +216,7 @@ class Agent:
 
     def http(self, request):
         """The answer to a raw HTTP request of its metrics server."""
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-            sock.settimeout(TIMEOUT)
-            directory = os.open(self.node.outside("/run"), os.O_PATH)
-            try:
-                sock.connect(f"/proc/self/fd/{directory}/metrics.sock")
-            finally:
-                os.close(directory)
+        with self.connect(METRICS) as sock:
             sock.sendall(request)
             data = b""
             while more := sock.recv(1 << 20):

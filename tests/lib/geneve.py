@@ -35,7 +35,6 @@ class Tunnelled:
             self.tos = struct.unpack_from("!H", frame, 14)[0] >> 4 & 0xFF
             self.hop_limit = frame[21]
             self.size = struct.unpack_from("!H", frame, 18)[0] + 40
-
             self.addresses = [socket.inet_ntop(socket.AF_INET6, frame[i : i + 16]) for i in (22, 38)]
         self.sport, self.dport, length, checksum = struct.unpack_from("!4H", frame, at)
         assert length == self.size - IP_HEADER[self.outer], "UDP and IP length differ"
@@ -75,7 +74,6 @@ def is_tunnel(frame):
 
 def inner_ends(family, packet):
     """Source and destination of an IP packet."""
-
     size, at = {4: (4, 12), 6: (16, 8)}[family]
     kind = {4: socket.AF_INET, 6: socket.AF_INET6}[family]
     return tuple(socket.inet_ntop(kind, packet[i : i + size]) for i in (at, at + size))

@@ -136,7 +136,6 @@ class Tree:
             if header.endswith(".h"):
                 visit(header)
 
-
     def namesakes(self):
         """Of two headers with one name, whose own folder has one never gets the other."""
         for path in (p for p in self.files if p.endswith(".h")):

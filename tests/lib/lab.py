@@ -54,6 +54,10 @@ def network(families=(4, 6), name="lab", policy="none", **extra):
     }
 
 
+# Chained behind ours: the reference plugin, as Debian has it (CNI 1.0.0, which our configuration has to be in too).
+PORTMAP = {"cniVersion": "1.0.0", "name": "lab", "type": "portmap", "capabilities": {"portMappings": True}, "snat": True}
+
+
 class CniResult:
     def __init__(self, code, stdout, stderr):
         self.code, self.stdout, self.stderr = code, stdout, stderr
@@ -246,7 +250,7 @@ class Pod(Netns):
             assert done.ok and done.json, f"ADD {conf.get('type')}: {done!r}"
             prev = done.json
         self.result = prev
-        self.ips = {int(4 if "." in ip["address"] else 6): ip["address"].split("/")[0] for ip in prev["ips"]}
+        self.ips = {4 if "." in ip["address"] else 6: ip["address"].split("/")[0] for ip in prev["ips"]}
         self.host_ifname = next((i["name"] for i in prev["interfaces"] if not i.get("sandbox")), None)
         self.mac = next((i.get("mac") for i in prev["interfaces"] if i.get("sandbox")), None)
         return self

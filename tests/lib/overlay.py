@@ -4,7 +4,7 @@
 import contextlib
 import os
 
-from agent import Agent
+from agent import MANIFESTS, Agent
 from cluster import Probed
 from lab import Node, network
 from manifests import namespace, node_object, pod_file, pod_object
@@ -89,7 +89,7 @@ class Overlay(Probed):
         self.stack.push(node)
         self.nodes[node.label] = node
         self.manifests[f"node-{node.label}"] = [node.object()]
-        node.outside("/run/manifests").mkdir()
+        node.outside(MANIFESTS).mkdir()
         for name, objects in self.manifests.items():
             self._write_to(node, name, objects)
         node.start()
@@ -114,7 +114,7 @@ class Overlay(Probed):
 
     @staticmethod
     def _write_to(node, name, objects):
-        Agent.write_into(node.outside("/run/manifests"), f"{name}.json", *objects)
+        Agent.write_into(node.outside(MANIFESTS), f"{name}.json", *objects)
 
     def write(self, name, *objects, to=None):
         """Renames a manifest into place, at all nodes or at these."""
@@ -126,7 +126,7 @@ class Overlay(Probed):
     def unlink(self, name):
         del self.manifests[name]
         for node in self.nodes.values():
-            (node.outside("/run/manifests") / f"{name}.json").unlink()
+            (node.outside(MANIFESTS) / f"{name}.json").unlink()
 
     def wait_applied(self):
         for node in self.nodes.values():

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from agent import SOCKET
 from lab import Lab, network
 
 TRY_AGAIN = 11
@@ -41,7 +42,7 @@ class FakeAgent:
 
     def __init__(self, node, serve):
         self.serve, self.questions, self.ended = serve, queue.Queue(), threading.Event()
-        self.path = node.outside("/run/warren/agent.sock")
+        self.path = node.outside(SOCKET)
         self.conns, self.threads = [], []
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.bind(str(self.path))
@@ -234,7 +235,7 @@ def test_agent_misbehaves(node, attach, how):
 @pytest.mark.parametrize("what", ["nothing", "a dead agent's socket", "a file", "a full queue"])
 def test_no_agent(node, attach, what):
     """Known at once, not after the time-out; one that has no time for us is another matter."""
-    path = node.outside("/run/warren/agent.sock")
+    path = node.outside(SOCKET)
     with contextlib.ExitStack() as stack:
         if what != "nothing":
             stack.callback(path.unlink)

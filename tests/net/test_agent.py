@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from agent import METRICS, Agent, parse_metrics
+from agent import MANIFESTS, METRICS, SOCKET, Agent, parse_metrics
 from lab import Lab, network
 from manifests import block, namespace, namespaces, pod_object, pods, policy, sources
 from netns import TIMEOUT, tcp, wait_for
@@ -169,7 +169,7 @@ def test_end_leaves_policy_in_force(node, agent, make):
     agent.write("policy.json", only_from(app="admin"))
     agent.wait_applied()
     assert agent.stop() == 0
-    assert not node.outside("/run/warren/agent.sock").exists() and not node.outside(METRICS).exists()
+    assert not node.outside(SOCKET).exists() and not node.outside(METRICS).exists()
     assert reaches(web, db) == [] and reaches(db, web) == [4, 6]
 
 
@@ -204,7 +204,7 @@ def test_hangup_reads_everything_again(node, agent, make):
 
 
 def test_one_agent_a_node(node, agent):
-    second = node.run("warren-agent", "--manifests", "/run/manifests", "--metrics", "off", check=False)
+    second = node.run("warren-agent", "--manifests", MANIFESTS, "--metrics", "off", check=False)
     assert second.returncode == 1 and "another agent runs on this node" in second.stderr
     assert agent.status()["synced"]
 
@@ -277,7 +277,7 @@ def test_invalid_policy_isolates(node, agent, make):
 
 
 def test_socket_is_roots(node, agent):
-    path = node.outside("/run/warren/agent.sock")
+    path = node.outside(SOCKET)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 

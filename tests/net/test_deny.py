@@ -188,6 +188,20 @@ def test_vital(lab, prefix, why):
     assert lab.node.warren_json("deny", "add", prefix, "--force")["added"] == 1
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_one_of_several_gateways(lab, family):
+    """Whichever of them a default route's next hops name."""
+    other = {4: "198.18.0.9", 6: "2001:db8:1::9"}[family]
+    route = [f"-{family}", "route", "add", "default", "metric", "50"]
+    lab.node.run("ip", *route, *(word for via in (lab.WORLD[family], other) for word in ("nexthop", "via", via)))
+    try:
+        done = lab.node.warren("deny", "add", other, check=False)
+        assert done.returncode == 1 and "default gateway" in done.stderr, done
+        assert hits(lab.node) == {}
+    finally:
+        lab.node.run("ip", f"-{family}", "route", "delete", "default", "metric", "50")
+
+
 # --- the attachment ---------------------------------------------------------------------------------------------------
 
 

@@ -18,6 +18,7 @@ IO_ERROR, DECODE_ERROR, CONFIG_ERROR, ENVIRONMENT_ERROR, VERSION_ERROR = 5, 6, 7
 NOT_AVAILABLE = 50
 KERNEL_ERROR, NO_ADDRESS, EXISTS = 100, 101, 103
 WIDE = {"ipam": {"ranges": [[{"subnet": "10.88.0.0/16"}], [{"subnet": "fd00:88::/64"}]]}}
+WIDE_GATEWAY = "10.88.0.1"
 
 
 @pytest.fixture(scope="module")
@@ -148,11 +149,8 @@ def test_kill_at_random_instants(node, namespaces):
     assert allocations(node) == {}
     node.assert_clean()
     pod = node.pod("after", conf)
-    pod.ping(NODE_GATEWAY_WIDE[4])
+    pod.ping(WIDE_GATEWAY)
     pod.delete()
-
-
-NODE_GATEWAY_WIDE = {4: "10.88.0.1", 6: "fd00:88::1"}
 
 
 def test_kill_while_loading(fresh):

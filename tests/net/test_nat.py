@@ -10,7 +10,7 @@ import socket
 import pytest
 
 from cluster import CLIENT, LABELS, NAMESPACES, SERVER, Cluster
-from lab import NODE_GATEWAY, Lab
+from lab import NODE_GATEWAY, PORTMAP, Lab
 from manifests import block, namespaces, pods, policy, port, sources, targets
 from monitor import Drops
 from netns import FAMILY, tcp, udp, wait_for
@@ -28,15 +28,8 @@ def cluster():
     with Cluster(*NAMESPACES) as cluster:
         cluster.pod(CLIENT, LABELS[CLIENT])
         mappings = [{"hostPort": HOST_PORT, "containerPort": PORT, "protocol": p} for p in ("tcp", "udp")]
-        portmap = {
-            "cniVersion": "1.0.0",
-            "name": "lab",
-            "type": "portmap",
-            "capabilities": {"portMappings": True},
-            "snat": True,
-        }
         server = cluster.pod(
-            SERVER, LABELS[SERVER], chain=[portmap], runtime={"portMappings": mappings}, cniVersion="1.0.0"
+            SERVER, LABELS[SERVER], chain=[PORTMAP], runtime={"portMappings": mappings}, cniVersion="1.0.0"
         )
         for family in (4, 6):
             ip = "ip" if family == 4 else "ip6"

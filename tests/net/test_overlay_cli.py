@@ -24,14 +24,9 @@ POLICY = policy(
 
 
 @pytest.fixture(scope="module", params=MODES, ids=lambda p: f"{p[0]} over v{p[1]}")
-def overlay(request, tmp_path_factory):
+def overlay(request):
     mode, outer = request.param
-    key = tmp_path_factory.mktemp("cluster") / "key"
-    key.write_text("00112233445566778899aabbccddeeff")
-    with Overlay(0, mode=mode, outer=outer) as overlay:
-        overlay.options += ["--cluster-key", str(key)]  # one for all: they compute the same identities
-        overlay.add_node(1)
-        overlay.add_node(2)
+    with Overlay(mode=mode, outer=outer) as overlay:
         overlay.pod("default/front", "n1", app="front")
         overlay.pod("default/db", "n2", app="db")
         overlay.pod("other/client", "n1", app="client")

@@ -9,9 +9,10 @@ import time
 import pytest
 
 from geneve import Tunnelled, is_tunnel
-from overlay import ALL, Overlay
+from lab import PORTMAP
 from manifests import namespaces, node_object, pods, policy, sources
 from netns import TIMEOUT, tcp, udp, wait_for
+from overlay import ALL, Overlay
 from traffic import Datagrams, Transfer
 from underlay import Underlay
 
@@ -397,8 +398,7 @@ def test_world_to_a_port_of_a_node_that_masquerades(shared, masqueraded, family)
 def published(shared, family):
     """A pod of n2's with a port of its node, by the reference plugin."""
     mappings = [{"hostPort": 18090, "containerPort": PORT, "protocol": p} for p in ("tcp", "udp")]
-    portmap = {"cniVersion": "1.0.0", "name": "lab", "type": "portmap", "capabilities": {"portMappings": True}, "snat": True}
-    yield shared.pod("default/published", "n2", chain=[portmap], runtime={"portMappings": mappings}, app="published")
+    yield shared.pod("default/published", "n2", chain=[PORTMAP], runtime={"portMappings": mappings}, app="published")
     shared.delete("default/published")
 
 

@@ -10,7 +10,7 @@ import struct
 import pytest
 from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment
-from scapy.layers.l2 import Ether
+from scapy.layers.l2 import Dot1Q, Ether
 
 from geneve import OPTION, PORT, REMOTE_NODE, VNI, WORLD, geneve, geneve_payload, is_tunnel
 from lab import moved
@@ -305,6 +305,59 @@ def test_pods_and_own_sources_come_by_the_tunnel_only(overlay, family, source, t
         assert not arrived() and not at_host()
 
 
+def tagged(frame, *ids):
+    """With 802.1Q tags, the outermost first; id 0: for its priority only."""
+    packet = frame.payload
+    for vlan in reversed(ids):
+        packet = Dot1Q(prio=5, vlan=vlan) / packet
+    return Ether(src=frame.src, dst=frame.dst) / packet
+
+
+TAGS = {  # VLAN ids of a frame that says it is from a pod, and by what it is dropped, if it is the node's business
+    "a priority": ((0,), "not_tunnelled"),
+    "two priorities": ((0, 0), "ethertype"),
+    "a VLAN": ((7,), None),
+    "a priority and a VLAN": ((0, 7), None),
+}
+
+
+@pytest.mark.parametrize("tags", TAGS)
+def test_tags_hide_nothing(overlay, family, tags):
+    """Linux takes a frame that has only priorities for one without tags."""
+    ids, reason = TAGS[tags]
+    lan = Lan(overlay)
+    with Arrivals(lan.a1) as arrived, Arrivals(lan.n1) as at_host:
+        before = lan.n1.metrics()
+        for target in (lan.a1.ips, lan.n1.address):
+            send(lan, tagged(lan.frame(datagram(lan.b1.ips[family], target[family])), *ids))
+        send(lan, lan.tunnel(datagram(lan.b2.ips[family], lan.a1.ips[family])))
+        arrived.wait(COPIES)
+        expected = {("to_endpoint", "ingress"): COPIES}
+        assert_counted(lan.n1, before, expected | {(reason, "ingress"): 2 * COPIES} if reason else expected)
+        assert not arrived() and not at_host()
+
+
+SOL_PACKET, PACKET_AUXDATA, TP_STATUS_VLAN_VALID = 263, 8, 1 << 4
+
+
+def has_tag(wire):
+    """Whether the next frame on the wire has one, which packet(7) tells apart from its bytes."""
+    wire.sock.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
+    _, [(_, _, auxdata)], _, _ = wire.sock.recvmsg(65536, 64)
+    return bool(struct.unpack_from("I", auxdata)[0] & TP_STATUS_VLAN_VALID)
+
+
+def test_priority_stays_outside(overlay, family):
+    """A tunnel packet with a priority is a node's all the same; the pod gets it without a tag."""
+    lan = Lan(overlay)
+    with Arrivals(lan.a1) as arrived, lan.a1.wire() as seen:
+        send(lan, tagged(lan.tunnel(datagram(lan.b2.ips[family], lan.a1.ips[family])), 0))
+        arrived.wait(COPIES)
+        assert [has_tag(seen) for _ in range(COPIES)] == [False] * COPIES
+        send(lan, tagged(lan.tunnel(datagram(lan.n2.gateway[family], lan.a1.ips[family]), REMOTE_NODE), 0))
+        arrived.wait(COPIES)
+
+
 def test_outer_fragments_are_not_put_together(overlay, family):
     """Nor decapsulated when the host's stack has."""
     lan = Lan(overlay)
@@ -352,7 +405,8 @@ def test_without_a_tunnel_a_pods_packet_comes_from_its_node(direct, family):
     packet = datagram(lan.b2.ips[family], lan.a1.ips[family])
     with Arrivals(lan.a1) as arrived:
         send(lan, lan.frame(packet))
-        arrived.wait(COPIES)
+        send(lan, tagged(lan.frame(packet), 0))
+        arrived.wait(2 * COPIES)
         before = lan.n1.metrics()
         send(lan, Ether(src="02:00:00:00:66:06", dst=lan.n1.uplink_mac) / packet)
         assert_counted(lan.n1, before, {("not_tunnelled", "ingress"): COPIES})

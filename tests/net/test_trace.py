@@ -15,6 +15,7 @@ from lab import HOST_MAC, Lab, moved
 from manifests import block, namespace, namespaces, pods, policy, port, sources, targets
 from monitor import Drops
 from probes import Flow
+from rawbpf import PINS
 
 pytestmark = pytest.mark.usefixtures("as_before")
 
@@ -42,9 +43,19 @@ POLICIES = [
 ]
 
 
+SWEEP_SIZE = 48  # struct wr_sweep
+
+
+def stop_sweep(node):
+    """Dead flows stay from now on: of an element that user space writes the kernel cancels the timer."""
+    words = ("key", *["0"] * 4, "value", *["0"] * SWEEP_SIZE)
+    node.run("bpftool", "map", "update", "pinned", f"{PINS}/maps/sweep", *words)
+
+
 @pytest.fixture(scope="module")
 def cluster():
     with Cluster(*NAMESPACES) as cluster:
+        stop_sweep(cluster.node)
         for name, labels in PODS.items():
             cluster.pod(name, labels)
         cluster.pod(QUARANTINED, manifest=False, policyTimeout=0)

@@ -28,7 +28,7 @@ class Load(Worker):
 
 
 def spoofer(a, b):
-    """A step: 64 frames with another pod's address, to that pod's neighbours and to the host."""
+    """A step: 66 frames with another pod's address, to that pod's neighbours and to the host."""
     wire = a.wire()
     frames = [
         bytes(a.packet(f, dst, src=b.ips[f]) / UDP(sport=1, dport=9) / b"spoofed")

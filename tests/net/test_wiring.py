@@ -18,7 +18,7 @@ from scapy.layers.inet6 import (
 )
 from scapy.layers.l2 import ARP, Ether
 
-from lab import GATEWAY, HOST_MAC, LINK_GROUP, NODE_GATEWAY, Lab, network
+from lab import GATEWAY, HOST_MAC, LINK_GROUP, NODE_GATEWAY, PORTMAP, Lab, network
 from netns import Wire, tcp, udp
 from rawbpf import PINS
 
@@ -335,19 +335,11 @@ def test_no_such_pod(lab, node, pods, family):
 # --- hostPort ---------------------------------------------------------------------------------------------------------
 
 
-def hostport_chain():
-    conf = network()
-    portmap = {"type": "portmap", "capabilities": {"portMappings": True}, "snat": True}
-    return [conf, {"cniVersion": "1.0.0", "name": conf["name"], **portmap}]
-
-
 @pytest.mark.parametrize("client", ["world", "node"])
 def test_host_port(lab, node, world, pods, family, client):
     """With the reference portmap behind us: from outside and from the host itself."""
-    chain = hostport_chain()
-    chain[0]["cniVersion"] = "1.0.0"  # of Debian's portmap
     mappings = [{"hostPort": 8080, "containerPort": 80, "protocol": p} for p in ("tcp", "udp")]
-    pod = pods("a", chain, runtime={"portMappings": mappings})
+    pod = pods("a", [network(cniVersion="1.0.0"), PORTMAP], runtime={"portMappings": mappings})
     place = {"world": world, "node": node}[client]
     source = {"world": Lab.WORLD, "node": NODE_GATEWAY}[client][family]
     seen = tcp(place, pod, Lab.UPLINK[family], port=8080, listen_port=80, size=100000)

@@ -87,7 +87,7 @@ bool check_endpoint_stays(const struct cluster *now, const struct cluster_pod *o
 {
 	const struct cluster_pod *new = pod_named(now, old);
 
-	return new &&new->kind != POD_REMOTE &&new->ifindex == old->ifindex;
+	return new && new->kind != POD_REMOTE && new->ifindex == old->ifindex;
 }
 
 static void remove_gone(struct policy *p, const struct cluster *before, const struct cluster *now)

@@ -9,7 +9,6 @@
 #include "array.h"
 #include "str.h"
 
-
 const uint16_t cluster_ports[] = { 1, 53, 79, 80, 81, 443, 1023, 1024, 8080, 8081, 8095, 32767, 32768, 65534, 65535 };
 const size_t cluster_port_count = ARRAY_SIZE(cluster_ports);
 const char *const cluster_outside[] = { "10.0.1.1", "192.0.2.7", "fd00:1::1", "2001:db8::7" };

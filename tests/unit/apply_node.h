@@ -10,6 +10,7 @@
 #define QUERIES 192
 #define OBSERVATIONS 20000
 #define IDENTITIES 64
+#define CHANGES 256
 
 struct question {
 	uint32_t ifindex;
@@ -26,9 +27,6 @@ struct observation {
 	uint64_t allowed[QUERIES / 64];
 	uint32_t revisions[64]; /* of fake.words */
 };
-
-/* One node: its tables, and an agent that is born and dies. */
-#define CHANGES 256
 
 struct node {
 	unsigned long told; /* runs that have told of identities */

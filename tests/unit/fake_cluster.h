@@ -36,7 +36,7 @@ struct fake_kernel {
 	size_t uplink_count;
 	struct { uint32_t ifindex; enum dp_xdp_mode mode; bool failed; } xdp[8]; /* in the order of the calls */
 	size_t xdp_count;
-	int xdp_error; /* of every call; 0: none */
+	int xdp_error, node_error; /* of every call; 0: none */
 	uint16_t port, mtu, pods_mtu;
 	int pods_left; /* pods that cannot be given the MTU */
 	struct ip gateways[4];
@@ -102,7 +102,7 @@ static inline bool fake_same_node(const struct dp_node *a, const struct dp_node 
 static inline int fake_node_put(void *arg, uint32_t slot, const struct dp_node *node, uint32_t *other, struct err *err)
 {
 	struct fake_kernel *k = arg;
-	int ret = fake_write(k, err);
+	int ret = k->node_error ? err_set(err, k->node_error, "it cannot be put") : fake_write(k, err);
 
 	for (uint32_t s = 1; s < FAKE_SLOTS && ret == 0; s++) {
 		if (s == slot || !k->used[s] || !fake_nodes_clash(node, &k->nodes[s]))

@@ -44,10 +44,9 @@ static inline int on_put(void *arg, struct object *o)
 
 static inline void on_remove(void *arg, enum object_kind kind, const char *namespace, const char *name)
 {
-	static const char *const kinds[] = { "?", "Namespace", "Pod", "NetworkPolicy" };
 	struct rig *r = arg;
 
-	fprintf(r->log, "- %s %s%s%s\n", kinds[kind], namespace, *namespace ? "/" : "", name);
+	fprintf(r->log, "- %s %s%s%s\n", object_kind_name(kind), namespace, *namespace ? "/" : "", name);
 }
 
 static inline void on_synced(void *arg)

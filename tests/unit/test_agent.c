@@ -8,12 +8,12 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "attachments.h"
 #include "complaints.h"
 #include "file.h"
 #include "histogram.h"
 #include "notify.h"
 #include "private_run.h"
-#include "attachments.h"
 #include "rig.h"
 #include "u64map.h"
 
@@ -87,8 +87,7 @@ static void u64map(void **state)
 			assert_int_equal(value, naive[k]);
 	}
 	count = 0;
-	u64map_for_each(&n, pair)
-	{
+	u64map_for_each(&n, pair) {
 		assert_int_equal(naive[pair->key >> 32], pair->value);
 		count++;
 	}

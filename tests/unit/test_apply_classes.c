@@ -96,11 +96,50 @@ static void endpoint_that_comes_late(void **state)
 	fake_free(&fake);
 }
 
+/* The next agent knows by either direction that a class did not fit, and leaves its endpoints where they are. */
+static void a_denied_class_is_found_again(void **state)
+{
+	for (int d = 0; d < WR_DIRECTIONS; d++) {
+		struct fake fake = { .steps_left = -1, .word_count = 1, .words = { { .ifindex = 1 } } };
+		struct wr_policy_key keys[4];
+		struct wr_policy_entry entries[4];
+		struct policy_class class = class_of(100, 4, keys, entries);
+		const struct policy_endpoint endpoint = { 1, 0, 100 };
+		const struct policy_changes changes = {
+			.classes = &class, .class_count = 1, .endpoints = &endpoint, .endpoint_count = 1
+		};
+		struct dp_word first;
+		struct err err;
+		bool denied;
+
+		fake.tables[APPLY_POLICY].limit = 3;
+		class.info = (struct wr_class_info){ 0 };
+		class.info.flags[d] = WR_CLASS_ISOLATED | WR_CLASS_ANYBODY;
+		class.info.port_bits[d] = 1 << 16;
+		for (int i = 0; i < 4; i++)
+			keys[i].shape = wr_policy_shape((uint32_t)d, 16);
+		for (int agent = 0; agent < 2; agent++) {
+			struct apply *a = apply_new(&fake_ops, &fake);
+
+			assert_int_equal(apply_load(a, &err), 0);
+			assert_int_equal(apply_run(a, &changes, true, &err), 0);
+			assert_true(apply_class(a, 100, &denied) && denied);
+			assert_int_equal(fake.state.classes_denied, 1);
+			if (agent)
+				assert_memory_equal(&first, &fake.words[0], sizeof(first));
+			first = fake.words[0];
+			apply_free(a);
+		}
+		fake_free(&fake);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(room_goes_to_who_waits),
 		cmocka_unit_test(endpoint_that_comes_late),
+		cmocka_unit_test(a_denied_class_is_found_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -338,7 +338,12 @@ static const struct {
 	{ "warren monitor --count ''", "" },
 	{ "warren --", "--json --help" },
 	{ "warren help no", "node" },
+	{ "warren policy get ''", "shop/db" },
+	{ "warren trace ''", "host world default/web" },
 };
+
+/* What is listed has a name that would be a command. */
+#define LISTS "warren() { printf \"A B C\\nshop/db 1 default/web\\n\\$(date) 2 \\$(date)\\n\"; }; "
 
 static void completion(void **state)
 {
@@ -353,7 +358,7 @@ static void completion(void **state)
 		FILE *f;
 
 		snprintf(script, sizeof(script),
-			 "bash -c 'source %s; COMP_WORDS=(%s); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _warren;"
+			 "bash -c '" LISTS "source %s; COMP_WORDS=(%s); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _warren;"
 			 " echo -n \"${COMPREPLY[*]}\"'",
 			 path, completions[i].words);
 		for (char *quote = strstr(script, "''"); quote; quote = strstr(quote + 2, "''"))

@@ -413,6 +413,74 @@ static void every_write_fails_once(void **state)
 	}
 }
 
+/*
+ * A run that ended before it had looked at the nodes leaves that to the next one, though that is about one of them only:
+ * it would take the others for what an earlier agent has left.
+ */
+static void who_was_not_looked_at_stays(void **state)
+{
+	const struct hop_news news = { .changes = HOP_NEIGHBOUR, .count = 1, .places = { { UPLINK, ip("192.0.2.254") } } };
+	struct rig r;
+
+	rig_begin(&r);
+	put(&r, "self", SELF);
+	put(&r, "b", "10.2.0.0/24", "192.0.2.2");
+	put(&r, "c", "10.3.0.0/24", "192.0.2.3");
+	assert_int_equal(run(&r), 0);
+	r.k.cluster.flags = 0; /* somebody's hand: it is to be written again, and cannot be */
+	cluster_lost(r.c);
+	r.k.writes_left = 0;
+	assert_int_equal(run(&r), -EIO);
+	r.k.writes_left = -1;
+	cluster_look_again(r.c, &news);
+	assert_int_equal(run(&r), 0);
+	assert_non_null(in_maps(&r, "b"));
+	assert_non_null(in_maps(&r, "c"));
+	assert_int_equal(r.k.route_count, 2);
+	rig_end(&r);
+}
+
+/* Nor does a node lose its routes because it cannot be written: what is sent to its pods must not take the default route. */
+static void a_node_that_cannot_be_written(void **state)
+{
+	struct rig r;
+
+	rig_begin(&r);
+	put(&r, "self", SELF);
+	put(&r, "b", "10.2.0.0/24", "192.0.2.2");
+	assert_int_equal(run(&r), 0);
+	hop_to(&r, "192.0.2.2", "192.0.2.2", UPLINK, 1400, 2);
+	r.k.node_error = EIO;
+	for (int again = 0; again < 2; again++) {
+		look_again(&r, HOP_ROUTE);
+		assert_int_equal(run(&r), -EAGAIN);
+		assert_string_equal(complaint(&r, "Node b"), "it cannot be put");
+		assert_int_equal(r.k.route_count, 1);
+	}
+	r.k.node_error = 0;
+	cluster_retry(r.c);
+	assert_int_equal(run(&r), 0);
+	assert_int_equal(r.complaint_count, 0);
+	assert_int_equal(r.k.routes[0].mtu, 1338);
+	rig_end(&r);
+}
+
+/* From when its object is gone, not only from the run on that takes it out of the maps. */
+static void a_node_that_is_gone_does_not_count(void **state)
+{
+	struct rig r;
+
+	rig_begin(&r);
+	put(&r, "self", SELF);
+	put(&r, "b", "10.2.0.0/24", "192.0.2.2");
+	assert_int_equal(run(&r), 0);
+	assert_int_equal(counts(&r).in_maps, 1);
+	cluster_remove_node(r.c, "b");
+	assert_int_equal(counts(&r).nodes, 0);
+	assert_int_equal(counts(&r).in_maps, 0);
+	rig_end(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -426,6 +494,9 @@ int main(void)
 		cmocka_unit_test(incomplete_nodes),
 		cmocka_unit_test(only_who_is_concerned),
 		cmocka_unit_test(every_write_fails_once),
+		cmocka_unit_test(who_was_not_looked_at_stays),
+		cmocka_unit_test(a_node_that_cannot_be_written),
+		cmocka_unit_test(a_node_that_is_gone_does_not_count),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,9 +4,9 @@
 #include <linux/if_packet.h>
 #include <net/if.h>
 #include <netinet/in.h>
-#include <time.h>
 
 #include "cli_rig.h"
+#include "clock.h"
 #include "frame.h"
 #include "gateway.h"
 #include "inet.h"
@@ -273,10 +273,7 @@ static void trace_says_what_it_found(void **state)
 
 static uint32_t now_tick(void)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
-	return (uint32_t)(((uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec) >> WR_CT_TICK_SHIFT);
+	return (uint32_t)(clock_ns(CLOCK_MONOTONIC_COARSE) >> WR_CT_TICK_SHIFT);
 }
 
 static void put_flow(const char *map, const void *key, uint32_t flags, uint32_t expires)

@@ -4,6 +4,7 @@
 #include <linux/if_packet.h>
 #include <net/if.h>
 
+#include "clock.h"
 #include "frame.h"
 #include "three_nodes_rig.h"
 
@@ -111,16 +112,14 @@ static void put_flow(uint16_t port, bool outwards)
 	const struct wr_ct4_key key = {
 		{ { htonl(0x0a010007) }, { htonl(0x0a020007) } }, { htons(outwards ? 40000 : port), htons(outwards ? port : 40000) }, IPPROTO_TCP
 	};
-	struct timespec ts;
-	struct wr_ct ct = {
+	const struct wr_ct ct = {
+		.expires = (uint32_t)(clock_ns(CLOCK_MONOTONIC_COARSE) >> WR_CT_TICK_SHIFT) + WR_CT_SECONDS(100),
 		.flags = WR_CT_ANSWERED | (outwards ? 0 : WR_CT_SWAPPED),
 		.initiator = outwards ? web : WR_REMOTE | slot_b,
 		.responder = outwards ? WR_REMOTE | slot_b : web,
 	};
 	_cleanup_fd_ int fd = dp_map_open("ct4", NULL);
 
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
-	ct.expires = (uint32_t)(((uint64_t)ts.tv_sec * 1000000000) >> WR_CT_TICK_SHIFT) + WR_CT_SECONDS(100);
 	assert_int_equal(bpf_map_update_elem(fd, &key, &ct, BPF_ANY), 0);
 }
 

@@ -142,7 +142,6 @@ static void test_list(void **state)
 	expect(a_list, "one\n\ttwo\n\nthree\n", "[{\"text\": \"one\\n\\ttwo\\n\"}, {\"text\": \"three\"}]");
 }
 
-/* A terminal must not obey what a stranger named his pod; JSON must stay UTF-8. */
 static void members(struct out *o)
 {
 	json_auto_t *json = json_loads("{\"text\": \"x\", \"number\": 5, \"null\": null, \"array\": [1], \"object\": {}}", 0, NULL);
@@ -159,6 +158,7 @@ static void test_members(void **state)
 	       "{\"text\": \"x\", \"number\": 5, \"null\": null, \"array\": [1], \"object\": {}, \"absent\": null}");
 }
 
+/* A terminal must not obey what a stranger named his pod; JSON must stay UTF-8. */
 static void hostile(struct out *o)
 {
 	out_record(o, NULL);

@@ -292,6 +292,33 @@ static void grown_to_the_limit(void **state)
 	dp_table_close(table);
 }
 
+/* Less than the map could hold: only what is new needs room, though there is more already. */
+static void a_limit_of_its_own(void **state)
+{
+	_cleanup_elements_ struct elements few = elements_make("policy", 0, 100, 1), others = elements_make("policy", 0, 100, 2);
+	_cleanup_elements_ struct elements more = elements_make("policy", 90, 20, 3);
+	struct dp_table *table = open_table("policy");
+	struct err err = { 0 };
+	size_t counts[256];
+
+	for (size_t limit = 100; limit; limit -= 50) {
+		dp_table_limit_to(table, limit);
+		assert_int_equal(dp_table_limit(table), limit);
+		if (limit == 100)
+			assert_ok(dp_table_put(table, few.keys, few.values, few.count, &err));
+		assert_ok(dp_table_put(table, others.keys, others.values, others.count, &err));
+		assert_int_equal(dp_table_put(table, more.keys, more.values, more.count, &err), -ENOSPC);
+		assert_string_equal(err.msg, limit == 100 ? "map policy is full: 110 entries are wanted, it can hold 100"
+							  : "map policy is full: 110 entries are wanted, it can hold 50");
+		assert_int_equal(dp_table_used(table), 100);
+	}
+	count_by_value(table, counts);
+	assert_int_equal(counts[2], 100);
+	dp_table_limit_to(table, 0);
+	assert_ok(dp_table_put(table, more.keys, more.values, more.count, &err));
+	dp_table_close(table);
+}
+
 /* --- growth --- */
 
 #define INSN(code_, dst, src, off_, imm_)                                                                              \
@@ -703,6 +730,7 @@ int main(void)
 		LOADED(full_table_takes_none_of_it),
 		LOADED(refused_half_way),
 		LOADED(grown_to_the_limit),
+		LOADED(a_limit_of_its_own),
 		LOADED(readers_miss_nothing_while_it_grows),
 		LOADED(growth_keeps_what_there_was),
 		LOADED(words_are_set),

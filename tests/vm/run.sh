@@ -236,7 +236,7 @@ for one in "${series[@]}"; do
 	machine "$one" &
 done
 wait
-rm -rf "$vm/base" "$vm/root" "$vm/modules"
+rm -rf "$vm/base" "$vm/root"
 
 "$build/tests/vm/verify" >"$vm/host.verify"
 columns=("$(uname -r)=$vm/host.verify") status=0

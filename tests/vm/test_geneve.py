@@ -8,16 +8,15 @@ import contextlib
 import pytest
 
 from geneve import OPTION, VNI
-from lab import Node
-from overlay import ALL
+from lab import GATEWAY, Node
 from manifests import node_object, pods, policy, sources
 from monitor import Monitor
 from netns import tcp, udp
+from overlay import ALL
 
 pytestmark = pytest.mark.needs("geneve")
 
 EXTERNAL, FIXED = 9, 8  # numbers of nodes
-GATEWAY = {4: "169.254.1.1", 6: "fe80::1"}
 GATEWAY_MAC = "02:00:00:00:09:01"
 INNER_MAC = "02:57:52:00:00:03"  # the destination of inner frames (bpf/lib/geneve.h)
 BIG = 500_000

@@ -11,7 +11,6 @@ import pytest
 
 from netns import tcp
 
-
 UDP_SEGMENT = 103
 SIZE = 300_000
 

@@ -14,7 +14,6 @@ from sctp import PORT, SIZES, association, exchange, receive
 pytestmark = pytest.mark.needs("sctp")
 
 
-
 @pytest.fixture
 def client(overlay):
     return overlay.pods["default/a"]

@@ -26,7 +26,7 @@
 
 static char *log_buf;
 
-/* How this program's names and those of the kernels' tables differ: "from_pod", "from_pod/dry". */
+/* A program, or its twin: "from_pod", "from_pod/dry". */
 struct subject {
 	const char *name;
 	bool dry;

@@ -71,7 +71,9 @@ static void on_hangup(uv_signal_t *signal, int number)
 		 (unsigned long long)clock_ns(CLOCK_MONOTONIC) / 1000);
 	notify(text);
 	log_info("reading everything again");
-	if (manifests_reload(agent->manifests, &err) < 0 || attachments_rescan(agent->attachments, &err) < 0)
+	if (manifests_reload(agent->manifests, &err) < 0)
+		log_err(LOG_ERROR, &err);
+	if (attachments_rescan(agent->attachments, &err) < 0)
 		log_err(LOG_ERROR, &err);
 	/* What somebody else has done to the maps is mended too. */
 	agent->work.lost = true;

@@ -10,12 +10,12 @@
 #include <uv.h>
 
 #include "apply_dp.h"
+#include "attachments.h"
 #include "cluster_dp.h"
 #include "complaints.h"
 #include "histogram.h"
 #include "manifests.h"
 #include "options.h"
-#include "attachments.h"
 
 /* What is to be compiled and written, and how that went. */
 struct work {

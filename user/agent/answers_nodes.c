@@ -13,10 +13,11 @@ static int add_node(const struct cluster_node *node, void *arg)
 	json_t *json = json_pack(
 	    "{s:s, s:I, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:o}", "name", node->object->name, "slot",
 	    (json_int_t)node->slot, "own", node->own, "cidrs", json_prefixes(node->object->cidrs, 2), "addresses",
-	    json_ips(node->object->addresses, node->object->address_count), "local", json_ip(&n->local), "remote", json_ip(&n->remote), "uplink",
-	    node->node ? json_integer(n->uplink) : json_null(), "mtu", node->node ? json_integer(n->mtu) : json_null(),
-	    "mode", node->node ? json_string(n->direct ? "direct" : "tunnel") : json_null(), "resolved", n->resolved,
-	    "dmac", n->resolved ? json_string(mac_format(n->dmac, mac)) : json_null(), "problem",
+	    json_ips(node->object->addresses, node->object->address_count), "local", json_ip(&n->local), "remote",
+	    json_ip(&n->remote), "uplink", node->node ? json_integer(n->uplink) : json_null(), "mtu",
+	    node->node ? json_integer(n->mtu) : json_null(), "mode",
+	    node->node ? json_string(n->direct ? "direct" : "tunnel") : json_null(), "resolved", n->resolved, "dmac",
+	    n->resolved ? json_string(mac_format(n->dmac, mac)) : json_null(), "problem",
 	    *node->problem ? json_string(node->problem) : json_null());
 
 	return json_array_append_new(arg, json) < 0 ? -ENOMEM : 0;
@@ -24,12 +25,9 @@ static int add_node(const struct cluster_node *node, void *arg)
 
 json_t *answer_nodes(struct agent *agent)
 {
-	json_t *list = json_array();
+	json_auto_t *list = json_array();
 
-	if (cluster_each(agent->cluster, add_node, list) == 0)
-		return json_pack("{s:o}", "nodes", list);
-	json_decref(list);
-	return NULL;
+	return cluster_each(agent->cluster, add_node, list) == 0 ? json_pack("{s:O}", "nodes", list) : NULL;
 }
 
 static int add_pod(const struct ipcache_pod *pod, void *arg)
@@ -42,12 +40,9 @@ static int add_pod(const struct ipcache_pod *pod, void *arg)
 
 json_t *answer_pods(struct agent *agent)
 {
-	json_t *list = json_array();
+	json_auto_t *list = json_array();
 
-	if (ipcache_each_pod(agent->ipcache, add_pod, list) == 0)
-		return json_pack("{s:o}", "pods", list);
-	json_decref(list);
-	return NULL;
+	return ipcache_each_pod(agent->ipcache, add_pod, list) == 0 ? json_pack("{s:O}", "pods", list) : NULL;
 }
 
 json_t *cluster_json(struct agent *agent)

@@ -29,7 +29,6 @@
 #define WARREN_AGENT_APPLY_H
 
 #include "policy.h"
-#include "tables.h"
 #include "words.h"
 
 enum apply_table {

@@ -5,12 +5,12 @@
 
 #include "cleanup.h"
 #include "endpoint.h"
+#include "tables.h"
 
 struct apply_tables {
 	struct dp_table *tables[APPLY_TABLES];
 	struct dp_words *words;
 	struct dp dp;
-	size_t max_policy_entries;
 };
 
 static const char *const names[APPLY_TABLES] = {
@@ -23,28 +23,16 @@ const char *apply_table_name(enum apply_table table)
 	return names[table];
 }
 
-static size_t limit(const struct apply_tables *t, enum apply_table table)
-{
-	size_t most = dp_table_limit(t->tables[table]);
-
-	return table == APPLY_POLICY && t->max_policy_entries && t->max_policy_entries < most ? t->max_policy_entries
-											      : most;
-}
-
-void apply_table_use(const struct apply_tables *t, enum apply_table table, size_t *used, size_t *most)
+void apply_table_use(const struct apply_tables *t, enum apply_table table, size_t *used, size_t *limit)
 {
 	*used = dp_table_used(t->tables[table]);
-	*most = limit(t, table);
+	*limit = dp_table_limit(t->tables[table]);
 }
 
 static int put(void *arg, enum apply_table table, const void *keys, const void *values, size_t count, struct err *err)
 {
 	struct apply_tables *t = arg;
-	size_t used = dp_table_used(t->tables[table]);
 
-	if (table == APPLY_POLICY && used + count > limit(t, table))
-		return err_set(err, ENOSPC, "map policy has %zu entries, %zu more are wanted, it may hold %zu", used,
-			       count, limit(t, table));
 	return dp_table_put(t->tables[table], keys, values, count, err);
 }
 
@@ -125,7 +113,6 @@ int apply_tables_open(struct apply_tables **out, size_t max_policy_entries, stru
 
 	if (!t)
 		return err_errno(err, ENOMEM, "cannot open the policy maps");
-	t->max_policy_entries = max_policy_entries;
 	t->dp = (struct dp)DP_CLOSED;
 	ret = dp_open(&t->dp, err);
 	for (int i = 0; i < APPLY_TABLES && ret == 0; i++)
@@ -136,6 +123,7 @@ int apply_tables_open(struct apply_tables **out, size_t max_policy_entries, stru
 		apply_tables_close(t);
 		return ret;
 	}
+	dp_table_limit_to(t->tables[APPLY_POLICY], max_policy_entries);
 	*out = t;
 	return 0;
 }

@@ -19,7 +19,8 @@ static int load_class(const void *key, const void *value, void *arg)
 	if (!class)
 		return -ENOMEM;
 	class->content.info = *(const struct wr_class_info *)value;
-	class->denied = class->content.info.flags[WR_INGRESS] & WR_CLASS_NO_ROOM;
+	for (int d = 0; d < WR_DIRECTIONS; d++)
+		class->denied |= !!(class->content.info.flags[d] & WR_CLASS_NO_ROOM);
 	return 0;
 }
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "array.h"
 #include "siphash.h"
 
 /* --- endpoints --- */
@@ -266,8 +267,10 @@ int bridge_cmp(const void *a, const void *b)
 	return memcmp(a, b, 2 * sizeof(uint64_t));
 }
 
-/* The number of a transitional peer class: another one in each run, as an agent that was killed leaves entries for its
- * own. */
+/*
+ * The number of a transitional peer class: another one in each run, as an agent that was killed leaves entries for its
+ * own.
+ */
 static uint64_t bridge_peer(const struct bridge *b, uint64_t run)
 {
 	static const uint8_t no_key[POLICY_KEY_SIZE]; /* both numbers are keyed hashes already */
@@ -279,8 +282,6 @@ static uint64_t bridge_peer(const struct bridge *b, uint64_t run)
 
 static int make_bridges(struct plan *plan, uint64_t run)
 {
-	size_t kept = 0;
-
 	plan->bridges = calloc(plan->move_count, sizeof(*plan->bridges));
 	if (!plan->bridges)
 		return -ENOMEM;
@@ -290,16 +291,10 @@ static int make_bridges(struct plan *plan, uint64_t run)
 		if (move->as_from != WR_PEER_NONE && move->as_from != move->to)
 			plan->bridges[plan->bridge_count++] = (struct bridge){ move->as_from, move->to, 0 };
 	}
-	qsort(plan->bridges, plan->bridge_count, sizeof(*plan->bridges), bridge_cmp);
-	for (size_t i = 0; i < plan->bridge_count; i++) {
-		struct bridge *b = &plan->bridges[i];
-
-		if (kept && bridge_cmp(&plan->bridges[kept - 1], b) == 0)
-			continue;
-		b->peer = bridge_peer(b, run);
-		plan->bridges[kept++] = *b;
-	}
-	plan->bridge_count = kept;
+	plan->bridge_count =
+		array_sort_unique(plan->bridges, plan->bridge_count, sizeof(*plan->bridges), bridge_cmp, NULL);
+	for (size_t i = 0; i < plan->bridge_count; i++)
+		plan->bridges[i].peer = bridge_peer(&plan->bridges[i], run);
 	return 0;
 }
 

@@ -2,7 +2,6 @@
 /* What the maps hold, as the agent keeps it in mind: classes, endpoints, and what is known besides. */
 #include "apply_internal.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 

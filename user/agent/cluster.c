@@ -189,7 +189,6 @@ void cluster_lost(struct cluster *c)
 
 void cluster_retry(struct cluster *c)
 {
-	c->look_again |= c->failed;
 	c->pending = true;
 }
 
@@ -271,16 +270,10 @@ static void drop_gone(struct cluster *c)
 	c->count = kept;
 }
 
-static int run_on(struct cluster *c, struct err *err)
+/* Twice: who makes way for another one is looked at again. */
+static void update_members(struct cluster *c)
 {
-	int ret = 0;
-
-	if (c->look_again)
-		ret = reload_routes(c, err);
-	if (ret == 0)
-		ret = own_update(c, err);
-	/* Twice: who makes way for another one is looked at again. */
-	for (int round = 0; round < 2 && ret == 0; round++) {
+	for (int round = 0; round < 2; round++) {
 		for (size_t i = 0; i < c->count; i++) {
 			struct member *m = c->members[i];
 
@@ -289,11 +282,22 @@ static int run_on(struct cluster *c, struct err *err)
 		}
 	}
 	c->look_again = false;
+}
+
+static int run_on(struct cluster *c, struct err *err)
+{
+	int ret = c->look_again ? reload_routes(c, err) : 0;
+
 	if (ret == 0)
-		ret = leftover_nodes_delete(c, err);
-	if (ret == 0)
+		ret = own_update(c, err);
+	if (ret < 0)
+		return ret;
+	update_members(c);
+	ret = leftover_nodes_delete(c, err);
+	/* Of a node that could not be written the routes are among those that nobody has taken, or have a former source. */
+	if (ret == 0 && !c->again)
 		ret = leftover_routes_delete(c, err);
-	if (ret == 0)
+	if (ret == 0 && !c->again)
 		ret = own_delete_former(c, err);
 	if (ret == 0)
 		ret = uplinks_tidy(c, err);
@@ -336,7 +340,8 @@ int cluster_run(struct cluster *c, struct err *err)
 	ret = ret < 0 ? ret : flushed;
 	if (ret == 0 && c->again)
 		ret = err_set(err, EAGAIN, "some nodes could not be written");
-	c->failed = ret < 0;
+	/* What this run has not looked at the next one does, whatever that is for: it deletes what nobody has taken. */
+	c->look_again |= ret < 0;
 	return ret;
 }
 
@@ -362,10 +367,12 @@ void cluster_count(const struct cluster *c, struct cluster_counts *counts)
 	for (size_t i = 0; i < c->count; i++) {
 		const struct member *m = c->members[i];
 
-		counts->nodes += !m->own && m->object;
+		counts->problems += *m->problem != '\0';
+		if (m->own || !m->object)
+			continue;
+		counts->nodes++;
 		counts->in_maps += m->slot != 0;
 		counts->unresolved += m->slot && !m->node.resolved;
-		counts->problems += *m->problem != '\0';
 	}
 }
 

@@ -111,7 +111,7 @@ struct cluster_node {
 	const struct node_object *object;
 	bool own;
 	uint32_t slot;		    /* 0: in no map */
-	const struct dp_node *node; /* as in the maps, if it has a slot; the own one: addresses and CIDRs only */
+	const struct dp_node *node; /* as in the maps; NULL: in none */
 	const char *problem;	    /* "": none */
 };
 /* By name; stops at fn's first non-zero return. */

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <ifaddrs.h>
-#include <linux/rtnetlink.h>
 #include <netinet/in.h>
 #include <string.h>
 
@@ -13,7 +12,6 @@
 #include "gateway.h"
 #include "inet.h"
 #include "maps.h"
-#include "node.h"
 #include "pod_mtu.h"
 #include "uplink.h"
 

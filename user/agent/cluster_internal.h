@@ -71,7 +71,6 @@ struct cluster {
 	bool own_changed;     /* our own object: everybody is to be looked at */
 	bool look_again;      /* next hops may be others, routes may be gone */
 	bool pending;	      /* a run has something to do */
-	bool failed;	      /* the last run did not do all */
 	bool again;	      /* something failed that no event will announce */
 
 	struct leftovers left;

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <linux/rtnetlink.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "array.h"
 #include "cluster_internal.h"
@@ -42,12 +41,10 @@ static int found_cmp(const void *a, const void *b)
 static int take_found(uint32_t slot, const struct dp_node *node, void *arg)
 {
 	struct leftovers *left = arg;
+	struct found_node found = { slot, *node };
 
-	if (array_grow(&left->nodes, &left->node_room, left->node_count, sizeof(*left->nodes)) < 0)
-		return -ENOMEM;
-	left->nodes[left->node_count] = (struct found_node){ slot, *node };
-	node_normalize(&left->nodes[left->node_count++].node);
-	return 0;
+	node_normalize(&found.node);
+	return array_push(left->nodes, left->node_room, left->node_count, found);
 }
 
 void leftover_node_take(struct cluster *c, struct member *m, const struct prefix cidrs[2])
@@ -102,10 +99,7 @@ static int take_route(const struct route *route, void *arg)
 	if (route->protocol != WR_RTPROT || route->type != RTN_UNICAST ||
 	    (route->ifindex != c->gateway_ifindex && !route->gateway.family))
 		return 0;
-	if (array_grow(&left->routes, &left->route_room, left->route_count, sizeof(*left->routes)) < 0)
-		return -ENOMEM;
-	left->routes[left->route_count++] = *route;
-	return 0;
+	return array_push(left->routes, left->route_room, left->route_count, *route);
 }
 
 bool leftover_route_take(struct cluster *c, const struct route *route)

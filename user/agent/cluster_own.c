@@ -183,7 +183,6 @@ int own_update(struct cluster *c, struct err *err)
 	if (!c->own_changed && !c->look_again)
 		return 0;
 	ret = c->ops->gateway_link(c->arg, &c->gateway_ifindex, err);
-
 	if (ret == 0)
 		ret = set_port(c, WR_TUNNEL_PORT, err);
 	if (ret == 0 && (c->own_changed || c->gateway_ifindex != gateway))

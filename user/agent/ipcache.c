@@ -75,8 +75,7 @@ static struct entry *entry_find(const struct ipcache *c, const struct ip *ip)
 {
 	struct entry *e;
 
-	table_each_hash(e, &c->entries, ip_hash(c, ip), by_ip)
-	{
+	table_each_hash(e, &c->entries, ip_hash(c, ip), by_ip) {
 		if (ip_equal(&e->ip, ip))
 			return e;
 	}
@@ -118,8 +117,7 @@ static uint64_t entry_wanted(const struct entry *e, bool *disputed)
 	struct claim *claim;
 
 	*disputed = false;
-	list_each(claim, &e->claims, in_entry)
-	{
+	list_each(claim, &e->claims, in_entry) {
 		const struct remote_pod *pod = claim->pod;
 
 		if (wanted == WR_ID_UNKNOWN || (terminating && !pod->terminating)) {
@@ -203,8 +201,7 @@ static struct remote_pod *pod_find(const struct ipcache *c, const char *namespac
 {
 	struct remote_pod *pod;
 
-	table_each_hash(pod, &c->pods, pod_hash(c, namespace, name), by_name)
-	{
+	table_each_hash(pod, &c->pods, pod_hash(c, namespace, name), by_name) {
 		if (strcmp(pod->text, namespace) == 0 && strcmp(pod->name, name) == 0)
 			return pod;
 	}
@@ -283,15 +280,15 @@ int ipcache_run(struct ipcache *c, const struct policy_changes *changes, bool fu
 	struct remote_pod *pod;
 
 	if (full) {
-		table_each(pod, &c->pods, by_name) pod->seen = false;
+		table_each(pod, &c->pods, by_name)
+			pod->seen = false;
 	}
 	for (size_t i = 0; i < changes->pod_count; i++) {
 		if (pod_update(c, &changes->pods[i]) < 0)
 			return err_set(err, ENOMEM, "no memory for the pods of other nodes");
 	}
 	if (full) {
-		table_each(pod, &c->pods, by_name)
-		{
+		table_each(pod, &c->pods, by_name) {
 			if (!pod->seen)
 				pod_free(c, pod);
 		}
@@ -340,8 +337,7 @@ static void try_again(struct ipcache *c)
 {
 	struct entry *e;
 
-	table_each(e, &c->entries, by_ip)
-	{
+	table_each(e, &c->entries, by_ip) {
 		if (e->left_out)
 			list_mark(&c->dirty, &e->dirty);
 	}
@@ -354,8 +350,7 @@ int ipcache_flush(struct ipcache *c, struct err *err)
 	int ret = 0;
 
 	/* First what goes: it makes room. */
-	list_each_safe(e, after, &c->dirty, dirty)
-	{
+	list_each_safe(e, after, &c->dirty, dirty) {
 		bool disputed;
 
 		if (entry_wanted(e, &disputed) != WR_ID_UNKNOWN)
@@ -367,8 +362,7 @@ int ipcache_flush(struct ipcache *c, struct err *err)
 	}
 	if (freed && c->left_out)
 		try_again(c);
-	list_each_safe(e, after, &c->dirty, dirty)
-	{
+	list_each_safe(e, after, &c->dirty, dirty) {
 		ret = entry_flush(c, e, err);
 		if (ret < 0)
 			return ret;
@@ -393,12 +387,14 @@ int ipcache_load(struct ipcache *c, struct err *err)
 	struct entry *e;
 	int ret;
 
-	table_each(e, &c->entries, by_ip) e->written = WR_ID_UNKNOWN;
+	table_each(e, &c->entries, by_ip)
+		e->written = WR_ID_UNKNOWN;
 	c->written = 0;
 	ret = c->ops->each(c->arg, load_one, c, err);
 	if (ret == -ENOMEM)
 		return err_set(err, ENOMEM, "no memory for the addresses of other nodes");
-	table_each(e, &c->entries, by_ip) list_mark(&c->dirty, &e->dirty);
+	table_each(e, &c->entries, by_ip)
+		list_mark(&c->dirty, &e->dirty);
 	return ret;
 }
 
@@ -408,8 +404,7 @@ int ipcache_each_pod(const struct ipcache *c, int (*fn)(const struct ipcache_pod
 {
 	struct remote_pod *pod;
 
-	table_each(pod, &c->pods, by_name)
-	{
+	table_each(pod, &c->pods, by_name) {
 		struct ipcache_pod info = { .namespace = pod->text, .name = pod->name, .identity = pod->identity };
 		int r;
 
@@ -436,14 +431,14 @@ void ipcache_count(const struct ipcache *c, struct ipcache_counts *counts)
 		return;
 	used = (size_t)snprintf(counts->example, sizeof(counts->example), "%s:%s", ip_format(&e->ip, text),
 				e->nodes ? " a node" : "");
-	list_each(claim, &e->claims, in_entry)
-	{
+	list_each(claim, &e->claims, in_entry) {
 		if (used < sizeof(counts->example))
 			used += (size_t)snprintf(counts->example + used, sizeof(counts->example) - used, "%s %s/%s",
 						 used && counts->example[used - 1] != ':' ? "," : "", claim->pod->text,
 						 claim->pod->name);
 	}
-	list_each(e, &c->disputed, disputed) counts->disputed++;
+	list_each(e, &c->disputed, disputed)
+		counts->disputed++;
 }
 
 struct ipcache *ipcache_new(const struct ipcache_ops *ops, void *arg)
@@ -469,8 +464,10 @@ void ipcache_free(struct ipcache *c)
 
 	if (!c)
 		return;
-	table_each(pod, &c->pods, by_name) pod_free(c, pod);
-	table_each(e, &c->entries, by_ip) entry_free(c, e);
+	table_each(pod, &c->pods, by_name)
+		pod_free(c, pod);
+	table_each(e, &c->entries, by_ip)
+		entry_free(c, e);
 	table_free(&c->pods);
 	table_free(&c->entries);
 	free(c->own_node);

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The agent's socket (user/lib/agent_socket.h): one request and one answer each connection, as many as may come. */
+#include <errno.h>
 #include <malloc.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "agent.h"
 #include "agent_socket.h"
-#include "cleanup.h"
 #include "file.h"
-#include "json.h"
 #include "paths.h"
 #include "request.h"
 
@@ -44,7 +44,6 @@ struct server {
 static void client_free(uv_handle_t *handle)
 {
 	struct client *client = handle->data;
-
 	bool trim = client->answer_size > LONG_ANSWER;
 
 	if (--client->open_handles)
@@ -204,8 +203,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 	char *end;
 
 	if (n < 0) {
-		/* Who has asked all and closed that half still reads the answer; who waits for an endpoint has hung up.
-		 */
+		/* Who has asked and closed that half still reads the answer; who waits for an endpoint has hung up. */
 		if (n != UV_EOF || !client->answer)
 			client_close(client);
 		return;

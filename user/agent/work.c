@@ -270,7 +270,8 @@ static void on_retry(uv_timer_t *timer)
 
 static int seed_rule(uint32_t rule, const char *text, void *arg)
 {
-	return policy_seed_rule(arg, rule, text);
+	/* One that cannot be, such as a name that has a number already, keeps nobody from the others. */
+	return policy_seed_rule(arg, rule, text) == -ENOMEM ? -ENOMEM : 0;
 }
 
 int work_open(struct agent *agent, struct err *err)
@@ -286,7 +287,8 @@ int work_open(struct agent *agent, struct err *err)
 	agent->work.full = true;
 	apply_on_identities(agent->apply, on_identities, agent);
 	ret = load_all(agent, err);
-	if (ret == 0 && apply_each_rule(agent->apply, seed_rule, agent->policy, err) == -ENOMEM)
-		return err_set(err, ENOMEM, "no memory for rules");
-	return ret;
+	if (ret < 0)
+		return ret;
+	ret = apply_each_rule(agent->apply, seed_rule, agent->policy, err);
+	return ret == -ENOMEM ? err_set(err, ENOMEM, "no memory for rules") : ret;
 }

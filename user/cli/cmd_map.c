@@ -136,8 +136,8 @@ static int on_entry(const void *key, const void *value, int cpus, void *arg)
 	return describe_entry(d, key, value, cpus);
 }
 
-/* Finds the map in the registry; false (a usage error) if it is not there, or is a ring, which has no entries. */
-static bool find_map(struct dump *d)
+/* Finds the map in the registry. A usage error if it is not there, or is a ring, which has no entries. */
+static int find_map(struct dump *d)
 {
 	struct cli *cli = d->cli;
 	const char *name = cli->args[0];
@@ -146,22 +146,21 @@ static bool find_map(struct dump *d)
 	for (d->map = dp_maps; d->map->name && strcmp(d->map->name, name) != 0; d->map++)
 		;
 	if (d->map->name && d->map->kind == DP_MAP_RING)
-		cli_usage_error(cli, "%s is a ring buffer without entries: `warren monitor` reads it", name);
-	else if (!d->codec)
-		cli_usage_error(cli, "there is no map '%s': see `warren map list`", name);
-	else if (cli->options.raw && cli->options.btf)
-		cli_usage_error(cli, "--raw and --btf exclude one another");
-	return cli->exit != CLI_USAGE && d->codec;
+		return cli_usage_error(cli, "%s is a ring buffer without entries: `warren monitor` reads it", name);
+	if (!d->codec)
+		return cli_usage_error(cli, "there is no map '%s': see `warren map list`", name);
+	if (cli->options.raw && cli->options.btf)
+		return cli_usage_error(cli, "--raw and --btf exclude one another");
+	return 0;
 }
 
 int cmd_map_dump(struct cli *cli)
 {
 	struct dump d = { .cli = cli };
-	int r;
+	int r = find_map(&d);
 
-	if (!find_map(&d))
-		return -EINVAL;
-	r = cli_open(cli);
+	if (r == 0)
+		r = cli_open(cli);
 	if (r < 0)
 		return r;
 	if (cli->options.btf)
@@ -197,11 +196,10 @@ int cmd_map_get(struct cli *cli)
 	uint8_t key[MAP_KEY_MAX] __attribute__((aligned(8))) = { 0 };
 	_cleanup_free_ void *value = NULL;
 	struct dump d = { .cli = cli };
-	int r;
+	int r = find_map(&d);
 
-	if (!find_map(&d))
-		return -EINVAL;
-	r = parse_key(&d, key);
+	if (r == 0)
+		r = parse_key(&d, key);
 	if (r == 0)
 		r = cli_open(cli);
 	if (r < 0)

@@ -17,7 +17,6 @@
 #include "pods.h"
 #include "remotes.h"
 
-
 struct monitor {
 	struct cli *cli;
 	struct pods pods;
@@ -49,8 +48,8 @@ static void find_remote(struct monitor *m, uint32_t side, const struct ip *ip)
 	if ((remotes_by_slot(&m->remotes, side & ~WR_REMOTE) && remotes_pod(&m->remotes, ip)) ||
 	    clock_ns(CLOCK_MONOTONIC) - m->remotes_read < NS_PER_S)
 		return;
-	m->remotes_read = clock_ns(CLOCK_MONOTONIC);
 	(void)remotes_load(&m->remotes, true, NULL); /* the packet matters more than its sender's name */
+	m->remotes_read = clock_ns(CLOCK_MONOTONIC); /* an agent that hangs has taken its time */
 }
 
 /* The one of the packet's addresses that is the other side's. */

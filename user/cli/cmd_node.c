@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* warren node init, show, down. */
-#include "inet.h"
-#include "node.h"
-
 #include <errno.h>
 
 #include "cleanup.h"
@@ -10,9 +7,8 @@
 #include "gateway.h"
 #include "inet.h"
 #include "json.h"
-#include "link.h"
 #include "maps.h"
-#include "nl.h"
+#include "node.h"
 #include "paths.h"
 
 int cmd_node_init(struct cli *cli)

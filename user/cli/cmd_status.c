@@ -216,6 +216,21 @@ static void check_policy_state(struct status *s, const struct wr_policy_state *s
 	      p->quarantined);
 }
 
+static int check_policies(struct status *s)
+{
+	struct wr_policy_state state = { 0 };
+	struct policies p = { 0 };
+	int r = dp_endpoint_each(&s->cli->dp, count_policy, &p, &s->cli->err);
+
+	if (r == 0)
+		r = dp_policy_state_get(&state, &s->cli->err);
+	if (r < 0)
+		return r;
+	check_agent(s, &p);
+	check_policy_state(s, &state, &p);
+	return 0;
+}
+
 /* --- the cluster --- */
 
 static void cluster_words(const struct wr_cluster *c, char *buf, size_t size)
@@ -267,36 +282,22 @@ static int check_cluster(struct status *s)
 
 #define SWEEP_LATE_S (3 * WR_SWEEP_SECONDS)
 
-static void check_conntrack(struct status *s, const struct dp_flow_stats *stats)
+static int check_conntrack(struct status *s)
 {
-	const struct wr_sweep *sweep = &stats->sweep;
+	struct dp_flow_stats stats;
+	const struct wr_sweep *sweep = &stats.sweep;
 	bool stands;
+	int r = dp_flow_stats(&stats, &s->cli->err);
 
-	check(s, "conntrack", good(stats->entries[0] < stats->capacity[0] && stats->entries[1] < stats->capacity[1]),
+	if (r < 0)
+		return r;
+	check(s, "conntrack", good(stats.entries[0] < stats.capacity[0] && stats.entries[1] < stats.capacity[1]),
 	      "`warren ct list` shows whose flows they are; new ones live, but may be evicted",
-	      "%" PRIu64 " of %" PRIu64 " IPv4 flows, %" PRIu64 " of %" PRIu64 " IPv6", stats->entries[0],
-	      stats->capacity[0], stats->entries[1], stats->capacity[1]);
+	      "%" PRIu64 " of %" PRIu64 " IPv4 flows, %" PRIu64 " of %" PRIu64 " IPv6", stats.entries[0],
+	      stats.capacity[0], stats.entries[1], stats.capacity[1]);
 	stands = clock_ns(CLOCK_MONOTONIC) > sweep->time_ns + SWEEP_LATE_S * NS_PER_S;
 	check(s, "sweep", good(!stands), "`warren node init` starts it again", "%s%" PRIu64 " runs, %" PRIu64 " dead flows removed",
 	      stands ? "its timer stands still: " : "", (uint64_t)sweep->runs, (uint64_t)sweep->removed);
-}
-
-static int check_policies(struct status *s)
-{
-	struct wr_policy_state state = { 0 };
-	struct policies p = { 0 };
-	struct dp_flow_stats stats = { 0 };
-	int r = dp_endpoint_each(&s->cli->dp, count_policy, &p, &s->cli->err);
-
-	if (r == 0)
-		r = dp_policy_state_get(&state, &s->cli->err);
-	if (r == 0)
-		r = dp_flow_stats(&stats, &s->cli->err);
-	if (r < 0)
-		return r;
-	check_agent(s, &p);
-	check_policy_state(s, &state, &p);
-	check_conntrack(s, &stats);
 	return 0;
 }
 
@@ -370,6 +371,8 @@ int cmd_status(struct cli *cli)
 	out_table(cli->out, "checks", NULL);
 	check_node(&s, &node);
 	r = check_policies(&s);
+	if (r == 0)
+		r = check_conntrack(&s);
 	if (r == 0)
 		r = check_cluster(&s);
 	if (r == 0 && node.faulty)

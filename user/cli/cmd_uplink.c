@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* warren uplink list, xdp. */
-
 #include "guards.h"
 #include "link.h"
 

@@ -39,7 +39,7 @@ static int examine(struct cli *cli, struct endpoints *e, struct endpoint *endpoi
 {
 	int r = dp_endpoint_check(&cli->dp, &e->nl, endpoint->id, &endpoint->faults, &cli->err);
 
-	if (r == 0 && endpoint->faults && dp_endpoint_get(&cli->dp, endpoint->id, &endpoint->ep, NULL) == -ENOENT)
+	if (r == 0 && endpoint->faults && dp_endpoint_get(&cli->dp, endpoint->id, &endpoint->ep, &cli->err) == -ENOENT)
 		return -ENOENT; /* a pod on its way out is no fault */
 	if (!if_indextoname(endpoint->id, endpoint->device))
 		endpoint->device[0] = '\0';

@@ -190,7 +190,7 @@ size_t frame_encapsulate(const struct frame_tunnel *t, const uint8_t *frame, siz
 	const struct geneve geneve = {
 		.udp = { .source = htons(SOURCE_PORT), .dest = htons(t->port), .len = htons((uint16_t)payload) },
 		.words = (4 + WR_TUNNEL_IDENTITY_SIZE) / 4,
-		.proto = htons(0x6558),
+		.proto = htons(ETH_P_TEB),
 		.vni = htonl(t->vni << 8),
 		.option_class = htons(t->option_class),
 		.option = WR_TUNNEL_OPTION,

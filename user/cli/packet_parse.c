@@ -14,7 +14,6 @@
 #include "abi/node.h"
 #include "packet_text.h"
 
-#define ETH_P_BRIDGED 0x6558 /* Ethernet in Geneve (RFC 8926 section 3.4) */
 #define TCP_HEADER 20
 #define ND_NEIGHBOUR_SOLICITATION 135
 #define ND_NEIGHBOUR_ADVERTISEMENT 136
@@ -338,7 +337,7 @@ static bool parse_geneve(struct packet *p, struct cursor *c, uint16_t option_cla
 			return false;
 		}
 	}
-	return ntohs(geneve.proto) == ETH_P_BRIDGED;
+	return ntohs(geneve.proto) == ETH_P_TEB;
 }
 
 void packet_parse(struct packet *p, struct packet *inner, const struct packet_tunnel *tunnel, const uint8_t *data,

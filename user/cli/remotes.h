@@ -39,8 +39,8 @@ struct remotes {
 #define _cleanup_remotes_ __attribute__((cleanup(remotes_free)))
 
 /*
- * Reads them (again), with the names of their `pods`. A node that is in no cluster has none. That the agent does not answer is no failure. -ENOMEM, or
- * what the maps say.
+ * Reads them (again); `pods`: those, too. A node that is in no cluster has none. That the agent does not answer is no
+ * failure. -ENOMEM, or what the maps say.
  */
 int remotes_load(struct remotes *r, bool pods, struct err *err);
 void remotes_free(struct remotes *r);

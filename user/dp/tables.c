@@ -14,6 +14,7 @@ struct dp_table {
 	int outer;	    /* of a growing map, else -1 */
 	int fd;		    /* what holds the elements */
 	uint32_t room;	    /* of that */
+	size_t most;	    /* elements that it is to have; 0: as many as it can */
 	struct keyset keys; /* what is in it */
 };
 
@@ -77,7 +78,14 @@ size_t dp_table_used(const struct dp_table *table)
 
 size_t dp_table_limit(const struct dp_table *table)
 {
-	return table->outer >= 0 ? table->map->max_entries : table->room;
+	size_t limit = table->outer >= 0 ? table->map->max_entries : table->room;
+
+	return table->most && table->most < limit ? table->most : limit;
+}
+
+void dp_table_limit_to(struct dp_table *table, size_t most)
+{
+	table->most = most;
 }
 
 struct each_element {
@@ -243,7 +251,7 @@ int dp_table_put(struct dp_table *table, const void *keys, const void *values, s
 	if (!fresh)
 		return err_errno(err, ENOMEM, "map %s", table->map->name);
 	r = add_keys(table, keys, count, fresh, &fresh_count, err);
-	if (r == 0 && dp_table_used(table) > dp_table_limit(table))
+	if (r == 0 && fresh_count && dp_table_used(table) > dp_table_limit(table))
 		r = no_room(table, err);
 	else if (r == 0 && dp_table_used(table) > table->room)
 		r = replace_by_larger(table, keys, values, count, err);

@@ -30,6 +30,7 @@ int dp_table_each(struct dp_table *table, int (*fn)(const void *key, const void 
 /* Elements in it, as counted by this writer; room it could have at most. */
 size_t dp_table_used(const struct dp_table *table);
 size_t dp_table_limit(const struct dp_table *table);
+void dp_table_limit_to(struct dp_table *table, size_t most); /* less room than it could have; 0: no less */
 
 int dp_policy_state_get(struct wr_policy_state *state, struct err *err);
 int dp_policy_state_set(const struct wr_policy_state *state, struct err *err);

@@ -77,8 +77,7 @@ static struct file *file_get(struct manifests *m, const char *name)
 	siphash_begin(&h, m->key);
 	siphash_string(&h, name);
 	hash = siphash_end(&h);
-	table_each_hash(f, &m->files, hash, by_name)
-	{
+	table_each_hash(f, &m->files, hash, by_name) {
 		if (strcmp(f->name, name) == 0)
 			return f;
 	}
@@ -138,8 +137,7 @@ static struct item *item_find(const struct manifests *m, enum object_kind kind, 
 {
 	struct item *i, *first = NULL;
 
-	table_each_hash(i, &m->items, item_hash(m, kind, namespace, name), by_key)
-	{
+	table_each_hash(i, &m->items, item_hash(m, kind, namespace, name), by_key) {
 		if (!list_empty(&i->gone) || !item_is(i, kind, namespace, name))
 			continue;
 		if (file ? i->file == file : !first || strcmp(i->file->name, first->file->name) < 0)
@@ -158,8 +156,7 @@ static void item_wake_twins(struct manifests *m, const struct item *changed)
 {
 	struct item *i;
 
-	table_each_hash(i, &m->items, changed->by_key.hash, by_key)
-	{
+	table_each_hash(i, &m->items, changed->by_key.hash, by_key) {
 		if (i->file == changed->file || !list_empty(&i->gone) ||
 		    !item_is(i, changed->kind, changed->text, changed->name))
 			continue;
@@ -270,7 +267,8 @@ static int file_apply(struct manifests *m, struct file *f, struct manifest_file 
 {
 	struct item *i, *after;
 
-	list_each(i, &f->items, in_file) i->seen = false;
+	list_each(i, &f->items, in_file)
+		i->seen = false;
 	for (size_t n = 0; n < r->count; n++) {
 		struct object o = r->objects[n];
 		int ret;
@@ -280,8 +278,7 @@ static int file_apply(struct manifests *m, struct file *f, struct manifest_file 
 		if (ret < 0)
 			return ret;
 	}
-	list_each_safe(i, after, &f->items, in_file)
-	{
+	list_each_safe(i, after, &f->items, in_file) {
 		if (!i->seen && !r->broken && list_empty(&i->gone))
 			item_drop(m, i);
 	}
@@ -520,8 +517,10 @@ void manifests_close(struct manifests *m)
 
 	if (!m)
 		return;
-	table_each(i, &m->items, by_key) item_free(m, i);
-	table_each(f, &m->files, by_name) file_free(m, f);
+	table_each(i, &m->items, by_key)
+		item_free(m, i);
+	table_each(f, &m->files, by_name)
+		file_free(m, f);
 	table_free(&m->items);
 	table_free(&m->files);
 	folder_close(m->folder);

@@ -11,8 +11,8 @@
 #include "array.h"
 #include "cleanup.h"
 #include "kinds.h"
-#include "syntax.h"
 #include "str.h"
+#include "syntax.h"
 
 /* --- selectors --- */
 
@@ -385,8 +385,7 @@ static int make_invalid(const struct field *document, struct policy_object **p)
 	return invalid->invalid ? 0 : out_of_memory(document);
 }
 
-/* Such a namespace can have pods, and such a name can stand in the text of a rule; or else there is nothing to isolate.
- */
+/* Such a namespace can have pods, and such a name can stand in a rule's text; or else there is nothing to isolate. */
 static int identifiable(const struct metadata *m)
 {
 	if (!name_is_dns_label(m->namespace))

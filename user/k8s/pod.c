@@ -6,8 +6,8 @@
 #include <sys/socket.h>
 
 #include "kinds.h"
-#include "syntax.h"
 #include "str.h"
+#include "syntax.h"
 
 static bool has_port_name(const struct named_port *ports, size_t count, const char *name)
 {
@@ -98,7 +98,6 @@ static int pod_spec(const struct field *document, struct pod_object *pod)
 	if (!pod->node)
 		return out_of_memory(document);
 	ret = containers(&spec, "containers", false, pod);
-
 	if (ret == 0)
 		ret = containers(&spec, "initContainers", true, pod);
 	if (ret == 0)

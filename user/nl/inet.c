@@ -269,16 +269,40 @@ struct route_each {
 	int rc;
 };
 
+/* A route of several next hops, as one route by each of them. */
+static int each_next_hop(struct route_each *each, struct route *r, const struct nlattr *multipath)
+{
+	const struct rtnexthop *hop = mnl_attr_get_payload(multipath);
+	int left = mnl_attr_get_payload_len(multipath), ret = 0;
+
+	for (; ret == 0 && RTNH_OK(hop, left); left -= RTNH_ALIGN(hop->rtnh_len), hop = RTNH_NEXT(hop)) {
+		const struct nlattr *attr;
+
+		r->ifindex = (uint32_t)hop->rtnh_ifindex;
+		r->gateway = (struct ip){ 0 };
+		mnl_attr_for_each_payload((const void *)(hop + 1), hop->rtnh_len - sizeof(*hop)) {
+			if (mnl_attr_get_type(attr) == RTA_GATEWAY)
+				r->gateway = get_ip(r->dst.ip.family, attr);
+			else if (mnl_attr_get_type(attr) == RTA_VIA)
+				r->gateway = get_via(attr);
+		}
+		ret = each->fn(r, each->arg);
+	}
+	return ret;
+}
+
 static int route_cb(const struct nlmsghdr *nlh, void *arg)
 {
 	const struct rtmsg *rtm = mnl_nlmsg_get_payload(nlh);
+	const struct nlattr *tb[RTA_MAX + 1];
 	struct route_each *each = arg;
 	struct route r;
 
 	if (nlh->nlmsg_type != RTM_NEWROUTE || rtm->rtm_table != RT_TABLE_MAIN || !is_inet(rtm->rtm_family))
 		return MNL_CB_OK;
 	r = route_parse(nlh);
-	each->rc = each->fn(&r, each->arg);
+	nl_attrs(nlh, sizeof(*rtm), tb, RTA_MAX);
+	each->rc = tb[RTA_MULTIPATH] ? each_next_hop(each, &r, tb[RTA_MULTIPATH]) : each->fn(&r, each->arg);
 	return each->rc ? MNL_CB_STOP : MNL_CB_OK;
 }
 

@@ -49,7 +49,7 @@ void route_delete(struct nl *nl, struct nl_batch *b, const struct route *route);
  * goes nowhere.
  */
 int route_get(struct nl *nl, const struct ip *to, struct route *route, struct err *err);
-/* Of the main table. */
+/* Of the main table. One of several next hops comes once by each of them. */
 int route_each(struct nl *nl, int family, int (*fn)(const struct route *r, void *arg), void *arg, struct err *err);
 
 /* --- neighbours --- */

@@ -68,8 +68,7 @@ static uint32_t judge_class(const struct ask *a, struct wr_class_info *info)
 {
 	const struct lookup_query *q = a->query;
 
-	/* The own node's host may talk with a pod always, and is the only one that a pod in quarantine may talk with.
-	 */
+	/* The own node's host may always talk with a pod, and is the only one that one in quarantine may talk with. */
 	if (q->peer_identity == WR_ID_HOST && (q->direction == WR_INGRESS || q->policy_class == WR_CLASS_QUARANTINE))
 		return WR_RULE_OWN_NODE;
 	if (q->policy_class == WR_CLASS_QUARANTINE)

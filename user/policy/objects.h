@@ -2,7 +2,7 @@
 /*
  * The Kubernetes objects that policy is computed from, reduced to the fields it needs. They are decoded and validated by
  * user/k8s and owned by the compiler (policy.h) once they were put into it. Strings are NUL-terminated UTF-8, owned by
- * their object. An object is made with object_new(), filled, and freed with its *_free(), which accept NULL and half-built
+ * their object. An object is zeros at first, is filled, and freed with its *_free(), which accept NULL and half-built
  * objects.
  */
 #ifndef WARREN_POLICY_OBJECTS_H

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The last step of a packet that flow_decide() decides about: what becomes of its flow's entry. */
+#ifndef WARREN_LIB_FLOW_SETTLE_H
+#define WARREN_LIB_FLOW_SETTLE_H
+
+#include "lib/conntrack.h"
+#include "lib/flow.h"
+#include "lib/judge.h"
+
+/* The key of f, which a function out of line knows; p is filled in as far as that needs it. */
+static __always_inline __u32 flow_key(struct packet *p, struct addresses *at, const struct flow *f, union ct_key *key)
+{
+	p->at = at;
+	p->sport = f->sport;
+	p->dport = f->dport;
+	p->l4_proto = f->l4_proto;
+	return IN_FAMILY(f->v6, ct_key, p, key);
+}
+
+/*
+ * The responder of a flow that is in ct_new has answered: it moves to ct, or stays if it may not. Then a later answer
+ * tries again, uncounted. It is in ct before it leaves ct_new, so that nobody finds it in neither.
+ */
+static __always_inline void flow_answered(const struct flow *f, const union ct_key *key, struct wr_ct *ct)
+{
+	const bool before = ct->flags & WR_CT_ANSWERED;
+
+	ct->flags |= WR_CT_ANSWERED;
+	ct->expires = f->now + ct_life(f->l4_proto, ct->flags);
+	if (!ct_establish(key, ct, before, f->v6)) {
+		ct_write(key, ct, false, BPF_EXIST, f->v6);
+		return;
+	}
+	ct_count(WR_CT_STAT_ANSWERED);
+	ct_delete(key, false, f->v6);
+}
+
+/* Whether it matters who began the flow: then a packet from its middle does not say what to judge. */
+static __always_inline bool is_isolated(const struct flow *f)
+{
+	return f->policy_class[WR_EGRESS] >= WR_CLASS_FIRST || f->policy_class[WR_INGRESS] >= WR_CLASS_FIRST;
+}
+
+static __always_inline enum wr_reason flow_create(struct flow *f, const union ct_key *key, const struct wr_ct *ct,
+						  enum wr_reason reason)
+{
+	trace_entry(f, 0);
+	if ((f->traits & MIDDLE) && (reason || is_isolated(f))) {
+		f->judged = 0;
+		return reason == WR_REASON_QUARANTINE ? WR_REASON_QUARANTINE : WR_REASON_NO_CONNECTION;
+	}
+	if (dry_run || (reason && f->lives))
+		return reason;
+	if (ct_write(key, ct, false, BPF_ANY, f->v6))
+		return reason ? reason : WR_REASON_CT_FULL;
+	if (f->established && !ct_delete(key, true, f->v6))
+		ct_usage_drop(f->old_owner);
+	ct_count(WR_CT_STAT_CREATED);
+	return reason;
+}
+
+/* A living, allowed entry in place: its state and its time. */
+static __always_inline void flow_move_on(const struct flow *f, const union ct_key *key, const struct wr_ct *next)
+{
+	bool established;
+	struct wr_ct *ct = ct_find(key, &established, f->v6);
+
+	if (!ct)
+		return;
+	if (next->flags & CT_ENDED)
+		__sync_fetch_and_or(&ct->flags, next->flags & CT_ENDED);
+	if (!(next->flags & WR_CT_RESET))
+		__sync_fetch_and_and(&ct->flags, ~WR_CT_RESET);
+	ct->expires = next->expires;
+}
+
+/* Writes what has been decided about f->ct. */
+static __always_inline void flow_write(const struct flow *f, const union ct_key *key, struct wr_ct *ct, bool denied)
+{
+	if (f->step == FLOW_STALE)
+		ct_count(WR_CT_STAT_REJUDGED);
+	if (f->answers && !denied)
+		flow_answered(f, key, ct);
+	else if (f->step == FLOW_MOVES_ON)
+		flow_move_on(f, key, ct);
+	else
+		/*
+		 * Fails only if the entry has gone meanwhile, or without memory: then the next packet is judged again.
+		 */
+		ct_write(key, ct, f->established, BPF_EXIST, f->v6);
+}
+
+OUT_OF_LINE int flow_settle(struct addresses *at, struct flow *f)
+{
+	struct packet p = { 0 };
+	enum wr_reason reason;
+	union ct_key key;
+	struct wr_ct ct;
+
+	if (!at || !f)
+		return WR_REASON_NO_ENDPOINT;
+	flow_key(&p, at, f, &key);
+	ct = f->ct;
+	ct.expires = f->now + ct_life(f->l4_proto, ct.flags);
+	reason = denial(&ct);
+	if (f->step == FLOW_BEGINS)
+		return flow_create(f, &key, &ct, reason);
+	if (f->turns && f->step != FLOW_DENIED && is_isolated(f)) {
+		f->judged = 0;
+		return WR_REASON_NO_CONNECTION;
+	}
+	if (f->step == FLOW_TURNS)
+		f->judged = 0;
+	if (!dry_run && !(f->traits & FOLLOWS) && f->step != FLOW_DENIED)
+		flow_write(f, &key, &ct, reason);
+	return reason;
+}
+
+#endif

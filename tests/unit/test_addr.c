@@ -218,12 +218,12 @@ static void ordering(void **state)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(sorted); i++) {
-	for (size_t j = 0; j < ARRAY_SIZE(sorted); j++) {
-		struct ip a = ip(sorted[i]), b = ip(sorted[j]);
+		for (size_t j = 0; j < ARRAY_SIZE(sorted); j++) {
+			struct ip a = ip(sorted[i]), b = ip(sorted[j]);
 
-		assert_int_equal(sign(ip_cmp(&a, &b)), sign((int)i - (int)j));
-		assert_int_equal(ip_equal(&a, &b), i == j);
-	}
+			assert_int_equal(sign(ip_cmp(&a, &b)), sign((int)i - (int)j));
+			assert_int_equal(ip_equal(&a, &b), i == j);
+		}
 	}
 }
 

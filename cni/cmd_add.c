@@ -48,7 +48,7 @@ static int open_netns(struct add *add, struct err *err)
 {
 	const struct pod_netns *pod = &add->wire.pod;
 	struct attachment *a = &add->a;
-	uint64_t dev, inode;
+	uint64_t dev = 0, inode = 0;
 	int ret = pod_netns_find(&add->wire.pod, a->netns, err);
 
 	if (ret == 0)

@@ -117,7 +117,7 @@ uint64_t maps_digest(bool slots_too)
 		sum = sum * 31 + flows_owned(d);
 
 #define X(name, TYPE, key, value, entries, flags, text)                                                               \
-	if (strcmp(#name, "trace") && (slots_too || strcmp(#TYPE, "SLOTS")))                                           \
+	if (strcmp(#name, "trace") != 0 && (slots_too || strcmp(#TYPE, "SLOTS") != 0))                                 \
 		sum = digest_table(sum, #name, #TYPE, sizeof(key), sizeof(value), entries);
 	WARREN_MAPS(X)
 #undef X

@@ -86,7 +86,7 @@ int node_check(struct node_check *check, struct err *err)
 	_cleanup_dp_ struct dp dp = DP_CLOSED;
 	_cleanup_nl_ struct nl nl = { 0 };
 	struct checking checking = { &dp, &nl, check, err };
-	struct dp_map_info addresses;
+	struct dp_map_info addresses = { 0 };
 	int r;
 
 	*check = (struct node_check){ 0 };

@@ -113,8 +113,10 @@ int nodes_read(struct dp_nodes **out, struct err *err)
 	_cleanup_(nodes_closep) struct dp_nodes *nodes = calloc(1, sizeof(*nodes));
 	int r = 0;
 
-	if (!nodes)
-		return err_errno(err, ENOMEM, "map nodes");
+	if (!nodes) {
+		err_errno(err, ENOMEM, "map nodes");
+		return -ENOMEM;
+	}
 	for (size_t i = 0; i < NODE_MAPS; i++)
 		*map_fd(nodes, i) = -1;
 	for (size_t i = 0; i < NODE_MAPS; i++) {

@@ -97,7 +97,7 @@ static int neighbour_find(struct nl *nl, struct hop *hop, struct err *err)
 int hop_find(struct nl *nl, const struct ip *to, struct hop *hop, struct err *err)
 {
 	static const uint8_t no_mac[6];
-	struct link_info link;
+	struct link_info link = { 0 };
 	int rc = way_find(nl, to, hop, err);
 
 	if (rc == 0)

@@ -77,7 +77,7 @@ if wanted verify; then
 fi
 wanted bpf && stage bpf cmocka 400 env WARREN_FUZZ_SECONDS=5 build/tests/bpf/bpftest
 # Of the unit tests those that ask the kernel for something.
-wanted unit && stage unit cmocka 200 unit build attachment device guard inet link nl nl_answers
+wanted unit && stage unit cmocka 200 unit build attachment deny device guard inet link nl nl_answers
 # Of the network's, besides those that are for these machines, what ADD and the agent make.
 wanted net && stage net junit 600 pytests net build -vv --durations=12 tests/vm tests/net/test_wiring.py::test_what_add_makes \
 	tests/net/test_agent.py::test_policy_comes_and_goes

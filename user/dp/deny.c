@@ -8,14 +8,16 @@
 #include "cleanup.h"
 #include "clock.h"
 #include "internal.h"
+#include "keyset.h"
 #include "lock.h"
 
 struct denylist {
 	int lock;
 	int tries[2], hits, state_fd; /* maps */
 	struct wr_deny_state state;
+	struct keyset known[2]; /* what is in the tries, once it has been read; key_size 0: not yet */
 };
-#define DENYLIST_CLOSED { -1, { -1, -1 }, -1, -1, { { 0 }, 0, 0 } }
+#define DENYLIST_CLOSED { .lock = -1, .tries = { -1, -1 }, .hits = -1, .state_fd = -1 }
 
 static void denylist_close(struct denylist *l)
 {
@@ -24,6 +26,8 @@ static void denylist_close(struct denylist *l)
 	closep(&l->hits);
 	closep(&l->state_fd);
 	closep(&l->lock);
+	keyset_free(&l->known[0]);
+	keyset_free(&l->known[1]);
 }
 #define _cleanup_denylist_ _cleanup_(denylist_close)
 
@@ -70,16 +74,37 @@ static int counter_make(struct denylist *l, struct err *err)
 	return 0;
 }
 
+/* Notes the key; whether it was there. The kernel cannot be asked (keyset.h). */
+static int is_known(struct denylist *l, const struct wr_prefix6 *key, bool v6, struct err *err)
+{
+	struct keyset *known = &l->known[v6];
+	struct wr_prefix6 other = { 0 };
+	bool first = !known->key_size;
+	int r = 0;
+
+	if (first)
+		known->key_size = v6 ? sizeof(struct wr_prefix6) : sizeof(struct wr_prefix4);
+	for (void *at = NULL; first && r >= 0 && bpf_map_get_next_key(l->tries[v6], at, &other) == 0; at = &other)
+		r = keyset_add(known, &other);
+	if (r >= 0)
+		r = keyset_add(known, key);
+	return r < 0 ? err_errno(err, -r, "cannot read map %s", v6 ? "deny6" : "deny4") : !r;
+}
+
 static int add_one(struct denylist *l, const struct prefix *prefix, size_t *changed, struct err *err)
 {
 	const bool v6 = prefix->ip.family == AF_INET6;
 	const struct wr_prefix6 key = dp_prefix_key(prefix);
 	char text[PREFIX_STRLEN];
-	int r = counter_make(l, err), num;
-	struct wr_deny deny = { l->state.counter };
+	struct wr_deny deny;
+	int r = is_known(l, &key, v6, err), num;
 
+	if (r)
+		return r < 0 ? r : 0;
+	r = counter_make(l, err);
 	if (r < 0)
 		return r;
+	deny.counter = l->state.counter;
 	/* The programs look from now on, in vain at first. */
 	l->state.prefixes[v6]++;
 	r = state_write(l, err);

@@ -214,8 +214,15 @@ class Node(Netns):
             found[f"map {name}"] = self.bpf_map(name)
         return {what: value for what, value in found.items() if value}
 
+    def standing(self):
+        """leftovers() once no reaper is at work: what will be there until somebody takes it away."""
+        wait_for(
+            lambda: not any(f.startswith("deleting/") for f in self.files("/run/warren/attachments")), "no deletion"
+        )
+        return self.leftovers()
+
     def assert_clean(self, besides=None, timeout=10):
-        """Nothing of a pod is left (`besides`: of those that were there before, as leftovers() gave it).
+        """Nothing of a pod is left (`besides`: of those that were there before, as standing() gave it).
 
         The reaper deletes devices after DEL has returned, so this waits for it.
         """

@@ -17,7 +17,7 @@ def lab():
 @pytest.fixture
 def pods(node):
     """Makes pods that end with the test; then nothing of them may be left."""
-    made, before = [], node.leftovers()
+    made, before = [], node.standing()
 
     def make(name, conf, **kwargs):
         made.append(node.pod(name, conf, **kwargs))

@@ -364,7 +364,7 @@ def test_denied_node_is_cut_off(lab):
     lab.node.warren("deny", "add", lab.WORLD[4], "--force")
     with Wire(lab.world, "eth0") as world:
         world.send(tunnel_frame(lab, 4, 4, 5, 0))
-    assert hits(lab.node)[f"{lab.WORLD[4]}/32"] == 1
+    wait_for(lambda: hits(lab.node)[f"{lab.WORLD[4]}/32"] == 1, "the packet to be counted")
 
 
 def test_auto_elsewhere(lab):

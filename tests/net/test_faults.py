@@ -39,7 +39,7 @@ def fresh():
 @pytest.fixture(autouse=True)
 def nothing_left(request):
     node = request.getfixturevalue("node") if "node" in request.fixturenames else None
-    before = node and node.leftovers()
+    before = node and node.standing()
     yield
     if node:
         node.assert_clean(besides=before)

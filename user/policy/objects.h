@@ -61,6 +61,47 @@ struct node_object {
 	size_t address_count;
 };
 
+/* core/v1 Service, of which there is one element of ports. */
+struct service_port {
+	char *name; /* "": without one, which only a single port may be */
+	uint8_t protocol; /* IPPROTO_TCP, _UDP, _SCTP */
+	uint16_t port, node_port; /* host order; node_port 0: none */
+};
+
+enum service_type { SERVICE_CLUSTER_IP, SERVICE_NODE_PORT, SERVICE_LOAD_BALANCER, SERVICE_EXTERNAL_NAME };
+
+/* core/v1 Service: no input of the compiler either. */
+struct service_object {
+	char *namespace, *name;
+	enum service_type type;
+	struct ip cluster_ips[2]; /* spec.clusterIPs (or clusterIP); family 0: none; a headless Service has none */
+	struct service_port *ports;
+	size_t port_count;
+	uint32_t affinity_seconds; /* sessionAffinity ClientIP; 0: none */
+	bool internal_local;	   /* internalTrafficPolicy Local */
+};
+
+/* discovery.k8s.io/v1 EndpointSlice, one address of it. */
+struct slice_endpoint {
+	struct ip address;
+	bool ready, serving, terminating; /* conditions, after defaulting */
+	char *node; /* nodeName; "": not said */
+};
+struct slice_port {
+	char *name; /* matches the Service's port of that name */
+	uint8_t protocol;
+	uint16_t port; /* host order; 0: not said */
+};
+/* Those of address type FQDN have no endpoints here. */
+struct slice_object {
+	char *namespace, *name;
+	char *service; /* label kubernetes.io/service-name; "": of none */
+	struct slice_endpoint *endpoints; /* sorted by address */
+	size_t endpoint_count;
+	struct slice_port *ports;
+	size_t port_count;
+};
+
 enum requirement_op { REQUIRE_IN, REQUIRE_NOT_IN, REQUIRE_EXISTS, REQUIRE_NOT_EXISTS };
 
 /* matchLabels become requirements of one value. */
@@ -130,6 +171,8 @@ void namespace_object_free(struct namespace_object *object);
 void pod_object_free(struct pod_object *object);
 void policy_object_free(struct policy_object *object);
 void node_object_free(struct node_object *object);
+void service_object_free(struct service_object *object);
+void slice_object_free(struct slice_object *object);
 
 /* The value of `key`, NULL if there is none. */
 const char *labels_get(const struct labels *labels, const char *key);

@@ -71,6 +71,7 @@ static size_t on_header(char *data, size_t one, size_t size, void *arg)
 	struct api_call *call = arg;
 
 	call->heard_ns = api_now();
+	call->headed |= size == 2 && data[0] == '\r'; /* the empty line behind them: libcurl takes a part for an answer */
 	return call->over ? 0 : size;
 }
 

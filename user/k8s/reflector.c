@@ -13,7 +13,7 @@
 #include "json.h"
 #include "mirror.h"
 #include "query.h"
-#include "wire.h"
+#include "object_stream.h"
 
 #define CHUNK 500
 /* A list is computed while it is sent: nothing for so long means that nobody computes it any more. */
@@ -44,7 +44,7 @@ struct reflector {
 	enum state state;
 	struct api_call *call;
 	struct api_timer *timer;
-	struct wire *wire;
+	struct object_stream *stream;
 	uint64_t version;      /* the newest that was told, and never an older one */
 	bool resumable;	       /* a watch may begin there */
 	uint64_t list_version; /* of the list that is being made */
@@ -53,6 +53,7 @@ struct reflector {
 	bool synced;
 	unsigned fields; /* which of kind->fields */
 	unsigned delay_ms;
+	unsigned watch_s; /* the same each time: so is what is said of a watch that fails */
 	uint64_t begun;	 /* when the answer began; 0: not yet */
 	uint64_t gone;	 /* when the server last said 410; 0: never */
 	bool ended_here; /* the stream was ended by us, and not because of an error */
@@ -320,7 +321,7 @@ static int on_data(void *arg, const void *data, size_t size)
 		r->begun = now();
 	if (!size && r->state == WATCHING) /* the answer begins */
 		works_again(r);
-	return wire_feed(r->wire, data, size, &r->broken);
+	return stream_feed(r->stream, data, size, &r->broken);
 }
 
 /* --- how a call ends --- */
@@ -395,13 +396,13 @@ static void on_done(void *arg, const struct api_result *result)
 {
 	struct reflector *r = arg;
 	enum state was = r->state;
-	bool complete = wire_complete(r->wire);
+	bool complete = stream_complete(r->stream);
 	const struct err *err = r->broken.num ? &r->broken : &result->err;
 	bool whole = result->status / 100 == 2 && !r->broken.num;
 
 	r->call = NULL;
 	r->state = STOPPED;
-	wire_free(take_ptr(r->wire));
+	stream_free(take_ptr(r->stream));
 	if (whole) {
 		on_end(r, was, complete);
 		return;
@@ -452,7 +453,7 @@ static char *path_of(const struct reflector *r, enum state state)
 	}
 	query_text(&q, "watch", "true");
 	query_text(&q, "allowWatchBookmarks", "true");
-	query_number(&q, "timeoutSeconds", WATCH_MIN_S + random_below(WATCH_SPREAD_S));
+	query_number(&q, "timeoutSeconds", r->watch_s);
 	if (state == WATCH_LISTING) {
 		query_text(&q, "sendInitialEvents", "true");
 		query_text(&q, "resourceVersionMatch", "NotOlderThan");
@@ -465,10 +466,10 @@ static char *path_of(const struct reflector *r, enum state state)
 static int ask(struct reflector *r, enum state state, struct err *err)
 {
 	_cleanup_free_ char *path = path_of(r, state);
-	const struct wire_sink sink = { on_head, on_object, on_unreadable, r };
+	const struct stream_sink sink = { on_head, on_object, on_unreadable, r };
 	const struct api_request request = { .method = "GET",
 					     .path = path,
-					     .accept = WIRE_ACCEPT,
+					     .accept = STREAM_ACCEPT,
 					     .silence_s = state == LISTING ? LIST_SILENCE_S : WATCH_SILENCE_S,
 					     .data = on_data,
 					     .done = on_done,
@@ -476,8 +477,8 @@ static int ask(struct reflector *r, enum state state, struct err *err)
 	int ret;
 
 	free(take_ptr(r->next));
-	r->wire = path ? wire_open(state == LISTING ? PIECES_LIST : PIECES_EVENTS, &sink) : NULL;
-	if (!r->wire)
+	r->stream = path ? stream_open(state == LISTING ? PIECES_LIST : PIECES_EVENTS, &sink) : NULL;
+	if (!r->stream)
 		return err_errno(err, ENOMEM, "cannot ask for %s", r->kind->title);
 	r->state = state;
 	r->begun = 0;
@@ -485,7 +486,7 @@ static int ask(struct reflector *r, enum state state, struct err *err)
 	r->broken = (struct err){ 0 };
 	ret = api_start(r->server->api, &request, &r->call, err);
 	if (ret < 0)
-		wire_free(take_ptr(r->wire));
+		stream_free(take_ptr(r->stream));
 	else if (state == WATCHING)
 		r->counts.watches++;
 	return ret;
@@ -519,6 +520,7 @@ int reflector_open(struct reflector **out, const struct reflector_kind *kind, st
 	r->kind = kind;
 	r->server = server;
 	r->relist_s = RELIST_MIN_S;
+	r->watch_s = WATCH_MIN_S + random_below(WATCH_SPREAD_S);
 	r->mirror = (struct mirror){ .kind = kind->kind, .wanted = kind->wanted, .node = server->node, .events = server->events };
 	if (mirror_init(&r->mirror, err) < 0) {
 		free(r);
@@ -544,7 +546,7 @@ static void end(struct reflector *r)
 {
 	api_cancel(take_ptr(r->call));
 	api_timer_cancel(take_ptr(r->timer));
-	wire_free(take_ptr(r->wire));
+	stream_free(take_ptr(r->stream));
 	list_is_lost(r);
 	r->state = STOPPED;
 }

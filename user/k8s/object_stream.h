@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Lists and watches as the API server sends them, in whatever encoding: objects as jansson values, one at a time. */
-#ifndef WARREN_K8S_WIRE_H
-#define WARREN_K8S_WIRE_H
+#ifndef WARREN_K8S_OBJECT_STREAM_H
+#define WARREN_K8S_OBJECT_STREAM_H
 
 #include <jansson.h>
 
 #include "pieces.h"
 
-#define WIRE_ACCEPT "application/json"
+#define STREAM_ACCEPT "application/json"
 
 /* Other than 0 ends the feeding and is what it returns. */
-struct wire_sink {
+struct stream_sink {
 	/* A list's kind and metadata, before its items. */
 	int (*head)(void *arg, const json_t *list);
 	/* An item of a list (type NULL), or what an event is about. */
@@ -20,11 +20,11 @@ struct wire_sink {
 	void *arg;
 };
 
-struct wire;
-struct wire *wire_open(enum pieces_shape shape, const struct wire_sink *sink); /* NULL: no memory */
+struct object_stream;
+struct object_stream *stream_open(enum pieces_shape shape, const struct stream_sink *sink); /* NULL: no memory */
 /* `err` is empty before. -EINVAL: it is not what the API sends. */
-int wire_feed(struct wire *w, const void *data, size_t size, struct err *err);
-bool wire_complete(const struct wire *w); /* it has not been cut off */
-void wire_free(struct wire *w);
+int stream_feed(struct object_stream *s, const void *data, size_t size, struct err *err);
+bool stream_complete(const struct object_stream *s); /* it has not been cut off */
+void stream_free(struct object_stream *s);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "wire.h"
+#include "object_stream.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -7,8 +7,8 @@
 #include "json_stream.h"
 #include "str.h"
 
-struct wire {
-	struct wire_sink sink;
+struct object_stream {
+	struct stream_sink sink;
 	enum pieces_shape shape;
 	struct json_stream *json; /* NULL before the first byte */
 	struct err *err;	  /* of the feeding that is going on */
@@ -34,22 +34,22 @@ static int parse(const char *text, size_t size, json_t **json, struct err *err)
 
 static int on_head(void *arg, char *data, size_t size)
 {
-	struct wire *w = arg;
+	struct object_stream *s = arg;
 	json_auto_t *list = NULL;
-	int ret = parse(data, size, &list, w->err);
+	int ret = parse(data, size, &list, s->err);
 
-	return ret < 0 ? err_wrap(w->err, "a list") : w->sink.head(w->sink.arg, list);
+	return ret < 0 ? err_wrap(s->err, "a list") : s->sink.head(s->sink.arg, list);
 }
 
-static int unreadable(struct wire *w, struct err *err)
+static int unreadable(struct object_stream *s, struct err *err)
 {
-	err_wrap(err, w->shape == PIECES_LIST ? "an item" : "an event");
-	return w->sink.unreadable(w->sink.arg, err);
+	err_wrap(err, s->shape == PIECES_LIST ? "an item" : "an event");
+	return s->sink.unreadable(s->sink.arg, err);
 }
 
 static int on_piece(void *arg, char *data, size_t size)
 {
-	struct wire *w = arg;
+	struct object_stream *s = arg;
 	struct err err = { 0 };
 	json_auto_t *json = NULL;
 	const json_t *object;
@@ -57,14 +57,14 @@ static int on_piece(void *arg, char *data, size_t size)
 	int ret = parse(data, size, &json, &err);
 
 	if (ret < 0)
-		return ret == -ENOMEM ? ret : unreadable(w, &err);
-	if (w->shape == PIECES_LIST)
-		return w->sink.object(w->sink.arg, NULL, json);
+		return ret == -ENOMEM ? ret : unreadable(s, &err);
+	if (s->shape == PIECES_LIST)
+		return s->sink.object(s->sink.arg, NULL, json);
 	type = json_string_value(json_object_get(json, "type"));
 	object = json_object_get(json, "object");
 	if (type && json_is_object(object))
-		return w->sink.object(w->sink.arg, type, object);
-	return err_set(w->err, EINVAL, "not an event of a watch: a document without type or object");
+		return s->sink.object(s->sink.arg, type, object);
+	return err_set(s->err, EINVAL, "not an event of a watch: a document without type or object");
 }
 
 static int on_too_long(void *arg, size_t size)
@@ -75,40 +75,40 @@ static int on_too_long(void *arg, size_t size)
 	return unreadable(arg, &err);
 }
 
-struct wire *wire_open(enum pieces_shape shape, const struct wire_sink *sink)
+struct object_stream *stream_open(enum pieces_shape shape, const struct stream_sink *sink)
 {
-	struct wire *w = calloc(1, sizeof(*w));
+	struct object_stream *s = calloc(1, sizeof(*s));
 
-	if (!w)
+	if (!s)
 		return NULL;
-	w->sink = *sink;
-	w->shape = shape;
-	return w;
+	s->sink = *sink;
+	s->shape = shape;
+	return s;
 }
 
-int wire_feed(struct wire *w, const void *data, size_t size, struct err *err)
+int stream_feed(struct object_stream *s, const void *data, size_t size, struct err *err)
 {
-	const struct pieces pieces = { on_head, on_piece, on_too_long, w };
+	const struct pieces pieces = { on_head, on_piece, on_too_long, s };
 	int ret;
 
-	if (!w->json)
-		w->json = json_stream_open(w->shape, &pieces);
-	if (!w->json)
+	if (!s->json)
+		s->json = json_stream_open(s->shape, &pieces);
+	if (!s->json)
 		return err_errno(err, ENOMEM, "cannot read the answer");
-	w->err = err;
-	ret = json_stream_feed(w->json, data, size, err);
+	s->err = err;
+	ret = json_stream_feed(s->json, data, size, err);
 	return ret == -ENOMEM && !err->num ? err_errno(err, ENOMEM, "cannot hold an object") : ret;
 }
 
-bool wire_complete(const struct wire *w)
+bool stream_complete(const struct object_stream *s)
 {
-	return w->json ? json_stream_complete(w->json) : w->shape == PIECES_EVENTS;
+	return s->json ? json_stream_complete(s->json) : s->shape == PIECES_EVENTS;
 }
 
-void wire_free(struct wire *w)
+void stream_free(struct object_stream *s)
 {
-	if (!w)
+	if (!s)
 		return;
-	json_stream_free(w->json);
-	free(w);
+	json_stream_free(s->json);
+	free(s);
 }

@@ -51,12 +51,12 @@ static const struct {
 	const char *text;
 } codes[] = {
 	{ "", 0, "" },
-	{ "f", 1, "Zg==" },
-	{ "fo", 2, "Zm8=" },
-	{ "foo", 3, "Zm9v" },
-	{ "foob", 4, "Zm9vYg==" },
-	{ "fooba", 5, "Zm9vYmE=" },
-	{ "foobar", 6, "Zm9vYmFy" },
+	{ "w", 1, "dw==" },
+	{ "wa", 2, "d2E=" },
+	{ "war", 3, "d2Fy" },
+	{ "warr", 4, "d2Fycg==" },
+	{ "warre", 5, "d2FycmU=" },
+	{ "warren", 6, "d2FycmVu" },
 	{ "\xff\xfe\0\x3e", 4, "//4APg==" },
 };
 

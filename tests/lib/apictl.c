@@ -138,16 +138,28 @@ static bool option(const char *word, const char *name, const char **value)
 	return true;
 }
 
+/* Kept until the end. */
+static struct job *make_job(const char *id)
+{
+	struct job *job = calloc(1, sizeof(*job));
+
+	if (!job || !id)
+		abort();
+	snprintf(job->id, sizeof(job->id), "%s", id);
+	job->next = jobs;
+	jobs = job;
+	return job;
+}
+
 static void request(const char *method, char *rest)
 {
 	struct api_request r = { .method = method };
-	struct job *job = calloc(1, sizeof(*job));
-	const char *value, *id = strtok(rest, " ");
+	struct job *job = make_job(strtok(rest, " "));
+	const char *value;
 
 	r.path = strtok(NULL, " ");
-	if (!job || !id || !r.path)
+	if (!r.path)
 		abort();
-	snprintf(job->id, sizeof(job->id), "%s", id);
 	for (char *word; (word = strtok(NULL, " "));) {
 		if (option(word, "timeout", &value))
 			r.timeout_s = (unsigned)atoi(value);
@@ -172,15 +184,14 @@ static void request(const char *method, char *rest)
 		else
 			abort();
 	}
-	job->next = jobs;
-	jobs = job;
 	start(job, &r);
 }
 
 static void on_time(void *arg)
 {
-	say(json_pack("{ss,ss}", "event", "time", "id", (const char *)arg));
-	free(arg);
+	const struct job *job = arg;
+
+	say(json_pack("{ss,ss}", "event", "time", "id", job->id));
 }
 
 static int add_server(struct api_config *config, char *text, struct err *err)
@@ -223,7 +234,7 @@ static bool command(char *line)
 	} else if (strcmp(line, "after") == 0) {
 		char *id = strtok(rest, " "), *ms = strtok(NULL, " ");
 
-		if (api_after(api, (unsigned)atoi(ms), on_time, strdup(id), NULL, &err) < 0)
+		if (api_after(api, (unsigned)atoi(ms), on_time, make_job(id), NULL, &err) < 0)
 			say_error("refused", &err);
 	} else {
 		request(line, rest);

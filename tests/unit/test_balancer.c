@@ -400,8 +400,9 @@ static void tells_what_it_knows(void **state)
 	balancer_count(f->b, &counts);
 	assert_int_equal(counts.services, 2);
 	assert_int_equal(counts.slices, 1);
-	assert_int_equal(counts.fronts, 1);
-	assert_int_equal(counts.backends, 2);
+	assert_int_equal(counts.fronts[0], 1);
+	assert_int_equal(counts.backends[0], 2);
+	assert_int_equal(counts.fronts[1], 0);
 	assert_int_equal(counts.failures, 0);
 	run(f);
 	put_service(f->b, "b", WEB);

@@ -401,8 +401,8 @@ void balancer_count(const struct balancer *b, struct balancer_counts *counts)
 	if (first)
 		snprintf(counts->example, sizeof(counts->example), "%s/%s: %s", first->namespace, first->name, first->problem);
 	table_each(f, &b->fronts, by_key) {
-		counts->fronts += f->written;
-		counts->backends += f->backends;
+		counts->fronts[f->ip.family == AF_INET6] += f->written;
+		counts->backends[f->ip.family == AF_INET6] += f->backends;
 	}
 }
 

@@ -57,7 +57,7 @@ int balancer_each(const struct balancer *b, int (*fn)(const struct balancer_fron
 
 struct balancer_counts {
 	size_t services, slices; /* objects */
-	size_t fronts, backends; /* in the maps */
+	size_t fronts[2], backends[2]; /* in the maps, of IPv4 and of IPv6 */
 	size_t problems;	 /* Services with which something is wrong */
 	unsigned long failures;	 /* writes, since the start */
 	char example[320];	 /* of the problems one */

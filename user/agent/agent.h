@@ -11,6 +11,7 @@
 
 #include "apply_dp.h"
 #include "attachments.h"
+#include "balancer.h"
 #include "cluster_dp.h"
 #include "complaints.h"
 #include "histogram.h"
@@ -19,7 +20,7 @@
 
 /* What is to be compiled and written, and how that went. */
 struct work {
-	uv_timer_t retry, cluster_retry;
+	uv_timer_t retry, cluster_retry, services_retry;
 	bool synced;	       /* every source has been read once: nothing is compiled before */
 	bool dirty;	       /* something is to be compiled, or applied */
 	bool full;	       /* the next compile is about everything */
@@ -50,6 +51,8 @@ struct agent {
 	struct cluster_kernel *kernel;
 	struct ipcache *ipcache;
 	struct cluster *cluster;
+	struct dp_services *services;
+	struct balancer *balancer;
 	struct manifests *manifests;
 	struct attachments *attachments;
 	struct server *server;
@@ -104,6 +107,12 @@ size_t rss_bytes(void);
 json_t *answer_nodes(struct agent *agent);
 json_t *answer_pods(struct agent *agent);  /* of other nodes */
 json_t *cluster_json(struct agent *agent); /* of the status */
+
+/* --- answers_services.c --- */
+
+const char *protocol_name(uint8_t protocol); /* as objects have it */
+json_t *answer_services(struct agent *agent);
+json_t *services_json(struct agent *agent); /* of the status */
 
 /* --- server.c --- */
 

@@ -1,10 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What manifests and attachments say: to the compiler, and to the cluster. */
+/* What manifests and attachments say: to the compiler, to the cluster, and to the balancer. */
 #include <string.h>
 
 #include "agent.h"
 #include "decode.h"
 #include "json.h"
+
+/* What the compiler is told. */
+static bool is_policy(enum object_kind kind)
+{
+	return kind == OBJECT_NAMESPACE || kind == OBJECT_POD || kind == OBJECT_POLICY;
+}
 
 static int on_object(void *arg, struct object *o)
 {
@@ -12,7 +18,7 @@ static int on_object(void *arg, struct object *o)
 	struct object taken = *o;
 
 	o->kind = OBJECT_NONE;
-	if (taken.kind != OBJECT_NODE)
+	if (is_policy(taken.kind))
 		work_wanted(agent);
 	switch (taken.kind) {
 	case OBJECT_NAMESPACE:
@@ -26,6 +32,10 @@ static int on_object(void *arg, struct object *o)
 		return policy_put_policy(agent->policy, taken.policy);
 	case OBJECT_NODE:
 		return cluster_put_node(agent->cluster, taken.node);
+	case OBJECT_SERVICE:
+		return balancer_put_service(agent->balancer, taken.service);
+	case OBJECT_SLICE:
+		return balancer_put_slice(agent->balancer, taken.slice);
 	default:
 		return 0;
 	}
@@ -35,17 +45,20 @@ static void on_removed(void *arg, enum object_kind kind, const char *namespace, 
 {
 	struct agent *agent = arg;
 
-	if (kind == OBJECT_NODE) {
-		cluster_remove_node(agent->cluster, name);
-		return;
-	}
-	work_wanted(agent);
+	if (is_policy(kind))
+		work_wanted(agent);
 	if (kind == OBJECT_NAMESPACE)
 		policy_remove_namespace(agent->policy, name);
 	else if (kind == OBJECT_POD)
 		policy_remove_pod(agent->policy, namespace, name);
 	else if (kind == OBJECT_POLICY)
 		policy_remove_policy(agent->policy, namespace, name);
+	else if (kind == OBJECT_NODE)
+		cluster_remove_node(agent->cluster, name);
+	else if (kind == OBJECT_SERVICE)
+		balancer_remove_service(agent->balancer, namespace, name);
+	else if (kind == OBJECT_SLICE)
+		balancer_remove_slice(agent->balancer, namespace, name);
 }
 
 static void on_synced(void *arg)

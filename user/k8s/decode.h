@@ -11,7 +11,7 @@
 #include "object.h"
 
 /*
- * One document: one object, or those of a List (v1 List, PodList, NamespaceList, NetworkPolicyList, NodeList), to fn, which takes
+ * One document: one object, or those of a List (v1 List, or a kind's own, such as PodList), to fn, which takes
  * the object over; nothing for other kinds. An invalid NetworkPolicy whose namespace and name can be read is an object
  * with `invalid` set; any other invalid object is an error to `complain` (and the rest of a list goes on). Returns the
  * first non-zero of fn, or -ENOMEM.

@@ -78,17 +78,18 @@ static int install_plugin(const struct options *options, const char *beside, str
 	return ret;
 }
 
-/* The host's own stays as it is. Ours is remembered first: uninstall takes it away again. */
+/* The host's own stays as it is, also a link that leads nowhere here. Ours is remembered first: uninstall takes it away again. */
 static int install_portmap(const struct options *options, const char *beside, struct err *err)
 {
 	char from[FILE_PATH_MAX], to[FILE_PATH_MAX];
+	struct stat st;
 	int ret = path_in(options->cni_bin_dir, CHAINED_PLUGIN, to, err);
 
 	if (ret == 0)
 		ret = path_in(beside, CHAINED_PLUGIN, from, err);
 	if (ret < 0)
 		return ret;
-	if (access(to, F_OK) == 0 && access(WARREN_PORTMAP_FILE, F_OK) < 0)
+	if (lstat(to, &st) == 0 && access(WARREN_PORTMAP_FILE, F_OK) < 0)
 		return 0;
 	if (access(from, F_OK) < 0) {
 		err_set(err, ENOENT, "there is no %s in %s", CHAINED_PLUGIN, options->cni_bin_dir);

@@ -37,34 +37,14 @@ programs() {
 	done
 }
 
-# image NAME ROOT CMD: one layer and its description, in the form of `docker save`.
-image() {
-	local name=$1 root=$2 work=$K8S/images/work.$1 layer
-	mkdir -p "$work"
-	tar -C "$root" --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -cf "$work/layer.tar" .
-	layer=$(sha256sum <"$work/layer.tar" | cut -d' ' -f1)
-	cat >"$work/config.json" <<-JSON
-		{"architecture": "$(dpkg --print-architecture)", "os": "linux",
-		 "config": {"Env": ["PATH=/bin"], "Cmd": ["$3"], "WorkingDir": "/"},
-		 "rootfs": {"type": "layers", "diff_ids": ["sha256:$layer"]}}
-	JSON
-	echo "[{\"Config\": \"config.json\", \"RepoTags\": [\"warren.example/$name:1\"], \"Layers\": [\"layer.tar\"]}]" >"$work/manifest.json"
-	tar -C "$work" -cf "$K8S/images/$name.tar" manifest.json config.json layer.tar
-	rm -rf "$work"
-}
-
 images() {
-	local root=$K8S/images/root applet
+	local root=$K8S/images/root image=$here/../../examples/lab/image
 	rm -rf "$root"
-	mkdir -p "$root/pause" "$root/busybox"/{bin,etc,tmp,www}
+	mkdir -p "$root/pause" "$root/busybox/www"
 	${CC:-gcc} -Os -static -s -o "$root/pause/pause" "$here/pause.c"
-	image pause "$root/pause" /pause
-	cp "$(command -v busybox)" "$root/busybox/bin/busybox"
-	for applet in $("$root/busybox/bin/busybox" --list); do
-		[ "$applet" = busybox ] || ln -s busybox "$root/busybox/bin/$applet"
-	done
-	echo 'root:x:0:0:root:/:/bin/sh' >"$root/busybox/etc/passwd"
-	image busybox "$root/busybox" /bin/sh
+	"$image" pack "$K8S/images/pause.tar" warren.example/pause:1 "$root/pause" cmd=/pause
+	"$image" busybox "$root/busybox"
+	"$image" pack "$K8S/images/busybox.tar" warren.example/busybox:1 "$root/busybox"
 	rm -rf "$root"
 }
 

@@ -114,6 +114,11 @@ const char *protocol_name(uint8_t protocol); /* as objects have it */
 json_t *answer_services(struct agent *agent);
 json_t *services_json(struct agent *agent); /* of the status */
 
+/* --- health.c --- */
+
+/* What pods of this node still wait for, a line each: /readyz. Empty: nothing. NULL without memory. */
+char *agent_awaits(const struct agent *agent, size_t *size);
+
 /* --- server.c --- */
 
 struct server;

@@ -13,7 +13,11 @@
 
 #define METRICS_ADDRESS "127.0.0.1:9962"
 
+/* What the program is to do; all but the first is in setup.h. */
+enum command { COMMAND_AGENT, COMMAND_PREPARE, COMMAND_INSTALL, COMMAND_UNINSTALL };
+
 struct options {
+	enum command command;
 	const char *manifests;
 	const char *key_file; /* NULL: WARREN_CLUSTER_KEY, made if it is not there */
 	const char *metrics;  /* NULL: off */
@@ -22,6 +26,9 @@ struct options {
 	size_t max_policy_entries; /* 0: as many as the map can hold */
 	struct cluster_options cluster;
 	char host_name[HOST_NAME_MAX + 1]; /* in lower case: the node's name unless one is given */
+	const char *conflist, *cni_bin_dir;
+	const char *from; /* the plugin to install; NULL: the one beside this program */
+	bool wait;
 	bool help, version;
 };
 

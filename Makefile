@@ -11,6 +11,8 @@ CLANG ?= clang
 BPFTOOL ?= $(shell command -v bpftool || ls /usr/sbin/bpftool /usr/local/sbin/bpftool 2>/dev/null | head -n 1)
 PYTHON ?= /usr/bin/python3
 VERSION := 0.1.0
+# Where it is pushed to, if at all; "localhost/" never leaves the machine.
+IMAGE ?= localhost/warren:$(VERSION)
 
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-8s %s\n' '$(1)' '$(2)')
@@ -51,7 +53,10 @@ AGENT := $(O)/user/agent.a $(O)/user/k8s.a $(O)/user/policy.a
 # What only the agent needs is linked dynamically: it is one process a node, not one a pod.
 AGENT_LIBS := -lyaml -luv -lmicrohttpd
 
-.PHONY: all programs help deps install uninstall test test-vm test-e2e demo bench lint format clean unit bpftest policytest fuzz \
+# When the sources were last changed, so that the same sources make the same image.
+export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+
+.PHONY: all programs image image-root help deps install uninstall test test-vm test-e2e demo bench lint format clean unit bpftest policytest fuzz \
 	fuzz-targets verify benchtools cnitool compile_commands.json
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -155,6 +160,26 @@ $(O)/warren-agent: $(O)/user/agent/main.o $(AGENT) $(DP)
 $(O)/warren.bash-completion: $(O)/warren
 	$(call say,GEN,$@)
 	$(Q)$< completion bash > $@.tmp && mv $@.tmp $@
+
+# --- the image ------------------------------------------------------------------------------------------------------------
+
+IMAGE_ROOT ?= $(O)/image/root
+# The reference plugin that hostPorts are made by, for hosts that have none.
+PORTMAP ?= $(firstword $(wildcard /usr/lib/cni/portmap /opt/cni/bin/portmap))
+
+image-root: $(PROGRAMS) ## what is in the image, as a folder: IMAGE_ROOT
+	$(call say,ROOT,$(IMAGE_ROOT))
+	$(Q)rm -rf $(IMAGE_ROOT)
+	$(Q)examples/lab/image busybox $(IMAGE_ROOT)
+	$(Q)examples/lab/image programs $(IMAGE_ROOT) $(PROGRAMS) $(PORTMAP)
+	$(Q)umask 022 && echo 'hosts: files dns' >$(IMAGE_ROOT)/etc/nsswitch.conf
+
+image: image-root ## an image for containerd, kind and Docker in $(O)/image/warren.tar, without any of them
+	$(call say,IMAGE,$(O)/image/warren.tar)
+	$(Q)examples/lab/image pack $(O)/image/warren.tar $(IMAGE) $(IMAGE_ROOT) cmd=/usr/sbin/warren-agent path=/usr/sbin:/bin \
+		org.opencontainers.image.title=warren org.opencontainers.image.version=$(VERSION) \
+		org.opencontainers.image.licenses='BSD-2-Clause AND (GPL-2.0-only OR BSD-2-Clause)' \
+		org.opencontainers.image.description='Container networking on eBPF'
 
 # --- tests ----------------------------------------------------------------------------------------------------------------
 

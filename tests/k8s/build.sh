@@ -13,7 +13,8 @@
 #
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
-K8S=${K8S:-$here/../../build/k8s}
+tree=$(readlink -f "$here/../..")
+K8S=${K8S:-$tree/build/k8s}
 mkdir -p "$K8S/bin" "$K8S/images"
 K8S=$(cd "$K8S" && pwd)
 PATH=$PATH:/usr/local/go/bin # sudo's PATH has not got it
@@ -61,37 +62,19 @@ program() { # NAME PACKAGE
 
 # --- images ----------------------------------------------------------------------------------------------------------------
 
-# image NAME TAG ROOT DESCRIPTION: one layer and its description (of a command, as JSON), in the form of `docker save`.
-image() {
-	local root=$3 work=$K8S/images/work.$1 layer
-	mkdir -p "$work"
-	tar -C "$root" --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -cf "$work/layer.tar" .
-	layer=$(sha256sum <"$work/layer.tar" | cut -d' ' -f1)
-	cat >"$work/config.json" <<-JSON
-		{"architecture": "$(dpkg --print-architecture)", "os": "linux",
-		 "config": {"Env": ["PATH=/bin"], "WorkingDir": "/", $4},
-		 "rootfs": {"type": "layers", "diff_ids": ["sha256:$layer"]}}
-	JSON
-	echo "[{\"Config\": \"config.json\", \"RepoTags\": [\"$2\"], \"Layers\": [\"layer.tar\"]}]" >"$work/manifest.json"
-	tar -C "$work" -cf "$work/image.tar" manifest.json config.json layer.tar
-	mv "$work/image.tar" "$K8S/images/$1.tar"
-	rm -rf "$work" "$root"
-}
-
-with_busybox() { # ROOT
-	local applet
-	mkdir -p "$1"/{bin,etc,tmp,www}
-	cp "$(command -v busybox)" "$1/bin/busybox"
-	for applet in $("$1/bin/busybox" --list); do
-		[ "$applet" = busybox ] || ln -s busybox "$1/bin/$applet"
-	done
-	echo 'root:x:0:0:root:/:/bin/sh' >"$1/etc/passwd"
-}
-
-fresh_root() {
+fresh() {
 	root=$K8S/images/root
 	rm -rf "$root"
 	mkdir -p "$root"
+}
+
+image() {
+	"$tree/examples/lab/image" "$@"
+}
+
+pack() { # NAME TAG KEY=VALUE...: of what is in $root
+	image pack "$K8S/images/$1.tar" "$2" "$root" "${@:3}"
+	rm -rf "$root"
 }
 
 # --- parts -----------------------------------------------------------------------------------------------------------------
@@ -99,35 +82,36 @@ fresh_root() {
 part_cluster() {
 	timed "modules of Kubernetes" fetch box
 	timed Kubernetes k8sbox
-	fresh_root
+	fresh
 	${CC:-gcc} -Os -static -s -o "$root/pause" "$here/pause.c"
-	image pause warren.example/pause:1 "$root" '"Cmd": ["/pause"]'
-	fresh_root
-	with_busybox "$root"
-	image busybox warren.example/busybox:1 "$root" '"Cmd": ["/bin/sh"]'
+	pack pause warren.example/pause:1 cmd=/pause
+	fresh
+	image busybox "$root"
+	mkdir "$root/www"
+	pack busybox warren.example/busybox:1
 }
 
 part_e2e() {
-	local version
+	local tag
 	fetch box
 	program agnhost k8s.io/kubernetes/test/images/agnhost
 	program ginkgo github.com/onsi/ginkgo/v2/ginkgo
 	timed netpol.test "$go" test -c -ldflags '-s -w' -o "$K8S/bin/netpol.test" ./netpol
-	fresh_root
-	with_busybox "$root"
-	cp "$K8S/bin/agnhost" "$root/agnhost"
 	# The one that the tests of this version ask for.
-	version=$(sed -n 's/.*configs\[Agnhost\] = Config{.*"agnhost", "\(.*\)"}/\1/p' \
+	tag=$(sed -n 's/.*configs\[Agnhost\] = Config{.*"agnhost", "\(.*\)"}/\1/p' \
 		"$("$go" list -m -f '{{.Dir}}' k8s.io/kubernetes)/test/utils/image/manifest.go")
-	image agnhost "registry.k8s.io/e2e-test-images/agnhost:$version" "$root" '"Entrypoint": ["/agnhost"], "Cmd": ["pause"]'
+	fresh
+	image busybox "$root"
+	cp "$K8S/bin/agnhost" "$root/agnhost"
+	pack agnhost "registry.k8s.io/e2e-test-images/agnhost:$tag" entrypoint=/agnhost cmd=pause
 }
 
 part_dns() {
 	fetch coredns
 	program coredns .
-	fresh_root
+	fresh
 	cp "$K8S/bin/coredns" "$root/coredns"
-	image coredns warren.example/coredns:1 "$root" '"Cmd": ["/coredns"]'
+	pack coredns warren.example/coredns:1 cmd=/coredns
 }
 
 part_load() {

@@ -68,8 +68,7 @@ class Kubernetes:
 
 @pytest.fixture(scope="session")
 def programs():
-    """What `cluster` runs, built if it is not there yet."""
-    done = subprocess.run([HERE / "build.sh"], capture_output=True, text=True)
-    if done.returncode == 3:
-        pytest.skip(done.stderr.strip().splitlines()[-1])
-    assert done.returncode == 0, done.stderr
+    """What `cluster` runs is there: build.sh, whose 9 minutes want to be seen, has been."""
+    where = Path(os.environ.get("K8S", HERE.parents[1] / "build/k8s"))
+    if not (where / "images/busybox.tar").exists():
+        pytest.skip("Kubernetes is not built: run tests/k8s/build.sh")

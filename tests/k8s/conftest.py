@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-import itertools
-
 import pytest
 
-from kube import K8S, NODES, Kubernetes, pod  # noqa: F401
+from kube import K8S, Kubernetes, made_space
 from lab import BUILD
 from talk import Servers
 
@@ -41,32 +39,14 @@ def warren(request, image):
         yield cluster
 
 
-_numbers = itertools.count(1)
-
-
 @pytest.fixture
 def space(warren):
     """A namespace of the test's own."""
-    yield from make_space(warren)
-
-
-def make_space(cluster):
-    name = f"space-{next(_numbers)}"
-    cluster.api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {"name": name}}})
-    # Pods are refused before.
-    cluster.api.wait("ServiceAccount", lambda found: "default" in found, "the service account", name)
-    yield name
-    for item in cluster.api.list("Pod", name):
-        cluster.api.delete("Pod", item["metadata"]["name"], name, gracePeriodSeconds=0)
-    cluster.api.delete("Namespace", name)
+    with made_space(warren) as name:
+        yield name
 
 
 @pytest.fixture
 def servers():
     with Servers() as servers:
         yield servers
-
-
-@pytest.fixture(scope="module", params=["IPv4", "IPv6"])
-def ip_family(request):
-    return request.param

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A real Kubernetes: control plane and kubelets in namespaces (`cluster`), and what tests ask of it."""
 
+import contextlib
+import itertools
 import json
 import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -174,3 +177,74 @@ def service(name, selector, *ports, namespace="default", **spec):
     ports = [{"name": f"p{n}", "port": n, "protocol": protocol, "targetPort": target} for n, protocol, target in ports]
     spec = {"selector": selector, "ipFamilyPolicy": "RequireDualStack", "ipFamilies": ["IPv4", "IPv6"], "ports": ports, **spec}
     return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": namespace}, "spec": spec}
+
+
+_numbers = itertools.count(1)
+
+
+@contextlib.contextmanager
+def made_space(cluster, **labels):
+    """A namespace meanwhile; its pods go at once."""
+    name, api = f"space-{next(_numbers)}", cluster.api
+    api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {"name": name, **labels}}})
+    # Pods are refused before.
+    api.wait("ServiceAccount", lambda found: "default" in found, "the service account", name)
+    yield name
+    for item in api.list("Pod", name):
+        api.delete("Pod", item["metadata"]["name"], name, gracePeriodSeconds=0)
+    api.delete("Namespace", name)
+
+
+# --- the agents --------------------------------------------------------------------------------------------------------------
+
+
+def agent_pids(cluster, *nodes):
+    """{node: its process number, as seen from here}"""
+    found = {}
+    for name in nodes or NODES:
+        of_node = _processes(f"/warren-k8s-{cluster.name}/{name}/")
+        found[name] = next((pid for pid in of_node if _is_called(pid, "warren-agent")), None)
+    return found
+
+
+def _is_called(pid, name):
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text() == f"{name}\n"
+    return False
+
+
+def rss_of_agents(cluster):
+    """{node: KiB}"""
+    status = {name: Path(f"/proc/{pid}/status").read_text() for name, pid in agent_pids(cluster).items()}
+    return {name: int(text.partition("VmRSS:")[2].split()[0]) for name, text in status.items()}
+
+
+AGENTS = {"namespace": "kube-system", "labelSelector": "app.kubernetes.io/name=warren"}
+
+
+def wait_agents(cluster, condition, what, timeout=60):
+    """Until condition([pod of an agent]) holds."""
+    return cluster.api.wait("Pod", lambda found: condition(list(found.values())), what, timeout=timeout, **AGENTS)
+
+
+def agents_ready(agents):
+    return len(agents) == len(NODES) and all(map(is_ready, agents))
+
+
+@contextlib.contextmanager
+def without_agents(cluster):
+    """No agent on any node meanwhile."""
+    selector = {"spec": {"template": {"spec": {"nodeSelector": {"nobody": "here"}}}}}
+    cluster.api.merge("DaemonSet", "warren", selector, "kube-system")
+    wait_agents(cluster, lambda agents: not agents, "the agents to end")
+    yield
+    selector["spec"]["template"]["spec"]["nodeSelector"] = None
+    cluster.api.merge("DaemonSet", "warren", selector, "kube-system")
+    wait_agents(cluster, agents_ready, "the agents to be back")
+
+
+def replace_agent(cluster, node):
+    """Its agent is killed and another one started at once: a kubelet that restarts a container takes its time."""
+    item = next(agent for agent in cluster.api.list("Pod", **AGENTS) if agent["spec"]["nodeName"] == node)
+    os.kill(agent_pids(cluster, node)[node], signal.SIGKILL)
+    cluster.api.delete("Pod", item["metadata"]["name"], "kube-system", gracePeriodSeconds=0)

@@ -190,7 +190,13 @@ $(APICTL): $(O)/tests/lib/apictl.o $(O)/user/k8s.a $(O)/user/policy.a $(O)/user/
 	$(link)
 	$(do_link) $(AGENT_LIBS)
 
-unit: $(UNIT_BIN) $(APICTL) ## build the unit tests, and what network tests drive
+# And what it is the source of.
+WATCHCTL := $(O)/tests/lib/watchctl
+$(WATCHCTL): $(O)/tests/lib/watchctl.o $(O)/user/k8s.a $(O)/user/policy.a $(O)/user/lib.a
+	$(link)
+	$(do_link) $(AGENT_LIBS)
+
+unit: $(UNIT_BIN) $(APICTL) $(WATCHCTL) ## build the unit tests, and what network tests drive
 bpftest: $(BPFTEST_BIN) ## build the BPF packet tests
 verify: $(VM_BIN) ## build what asks the verifier about each program
 policytest: $(POLICYTEST_BIN) ## build the compiler's differential tests

@@ -12,7 +12,7 @@ static int on_object(void *arg, struct object *o)
 	struct object taken = *o;
 
 	o->kind = OBJECT_NONE;
-	if (taken.kind != OBJECT_NODE)
+	if (taken.kind == OBJECT_NAMESPACE || taken.kind == OBJECT_POD || taken.kind == OBJECT_POLICY)
 		work_wanted(agent);
 	switch (taken.kind) {
 	case OBJECT_NAMESPACE:
@@ -27,6 +27,7 @@ static int on_object(void *arg, struct object *o)
 	case OBJECT_NODE:
 		return cluster_put_node(agent->cluster, taken.node);
 	default:
+		object_free(&taken);
 		return 0;
 	}
 }

@@ -215,7 +215,13 @@ $(APICTL): $(O)/tests/lib/apictl.o $(O)/user/k8s.a $(O)/user/policy.a $(O)/user/
 	$(link)
 	$(do_link) $(AGENT_LIBS)
 
-unit: $(UNIT_BIN) $(APICTL) ## build the unit tests, and what network tests drive
+# And what it is the source of.
+WATCHCTL := $(O)/tests/lib/watchctl
+$(WATCHCTL): $(O)/tests/lib/watchctl.o $(O)/user/k8s.a $(O)/user/policy.a $(O)/user/lib.a
+	$(link)
+	$(do_link) $(AGENT_LIBS)
+
+unit: $(UNIT_BIN) $(APICTL) $(WATCHCTL) ## build the unit tests, and what network tests drive
 bpftest: $(BPFTEST_BIN) ## build the BPF packet tests
 verify: $(VM_BIN) ## build what asks the verifier about each program
 policytest: $(POLICYTEST_BIN) ## build the compiler's differential tests
@@ -250,8 +256,9 @@ test: ## install what is missing, build, run every test (root)
 test-vm: programs $(UNIT_BIN) $(BPFTEST_BIN) $(VM_BIN) ## run what depends on the kernel on Debian's 6.1 and 6.12, in QEMU
 	$(Q)WARREN_BUILD=$(abspath $(O)) tests/vm/run.sh
 
-test-e2e: ## a real Kubernetes (built from its modules, 7 minutes at first) in namespaces, and what works there (root)
-	$(Q)$(PYTHON) -m pytest -p no:cacheprovider -q tests/k8s
+test-e2e: image ## a real Kubernetes (built from its modules, 9 minutes at first) in namespaces, and Warren as its network (root)
+	$(Q)tests/k8s/build.sh
+	$(Q)WARREN_BUILD=$(abspath $(O)) $(PYTHON) -m pytest -p no:cacheprovider -q tests/k8s
 
 demo: ## install what is missing, build, and show a node with real pods (root)
 	$(Q)examples/demo.sh

@@ -79,6 +79,8 @@ static int on_data(void *arg, const void *data, size_t size)
 {
 	struct job *job = arg;
 
+	if (!size) /* it begins */
+		return 0;
 	job->bytes += size;
 	job->pieces++;
 	if (job->text)

@@ -66,7 +66,7 @@ struct api_request {
 	size_t body_size;
 	unsigned timeout_s; /* of the whole call; 0: none */
 	unsigned silence_s; /* of a stream: without a byte for so long it has ended; 0: never */
-	/* A piece of the body of an answer 2xx. Other than 0 ends the call: `done` has status 0 and this as err.num. */
+	/* An answer 2xx begins (size 0); then a piece of its body. Other than 0 ends the call: `done` has status 0 and this as err.num. */
 	int (*data)(void *arg, const void *data, size_t size);
 	void (*done)(void *arg, const struct api_result *result); /* once, never from within api_start() */
 	void *arg;

@@ -66,12 +66,19 @@ static int on_connected(void *arg, char *to, char *from, int to_port, int from_p
 	return call->over ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
 }
 
+/* The empty line after the last one: the answer is a good one, though its body may be long in coming. */
 static size_t on_header(char *data, size_t one, size_t size, void *arg)
 {
 	struct api_call *call = arg;
+	long status = 0;
 
 	call->heard_ns = api_now();
-	return call->over ? 0 : size;
+	if (call->over)
+		return 0;
+	curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+	if (size == strlen("\r\n") && good(status) && call->data)
+		call->refused = call->data(call->arg, "", 0);
+	return call->refused || call->over ? 0 : size;
 }
 
 /* --- the request goes out --- */

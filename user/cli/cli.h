@@ -46,7 +46,7 @@ enum cli_complete {
 /* Values of all options; a command sees those of its own row of the table. Numbers are -1 when not given. */
 struct cli_options {
 	bool json, help;
-	bool all, force, raw, btf;
+	bool all, force, raw, btf, reload;
 	bool drops, allows, dead;
 	int64_t max_endpoints, mark_shift, ct_entries;
 	int64_t endpoint, count, timeout;

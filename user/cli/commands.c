@@ -42,6 +42,7 @@ const struct command warren_commands[] = {
 			       "lowest of the three packet mark bits to use (default 24)"),
 			NUMBER("ct-entries", "N", ct_entries, NODE_CT_ENTRIES_MIN, NODE_CT_ENTRIES_MAX, COMPLETE_NOTHING,
 			       "room for so many answered flows of each family (default 262144; only while nothing is loaded)"),
+			FLAG("reload", reload, "load the programs again, even if they are this release's"),
 		},
 		.summary = "Load the programs, or replace those of another release without a gap",
 		.run = cmd_node_init,

@@ -219,7 +219,8 @@ json_t *answer_status(struct agent *agent)
 		"{s:s, s:i, s:I, s:b, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:s?, s:o, s:o, s:o, s:o, s:o}", "version",
 		WARREN_VERSION, "pid", (int)getpid(), "rss_bytes", (json_int_t)rss_bytes(), "synced", agent->work.synced,
 		"enforced", agent->work.enforced, "pending",
-		agent->work.dirty || agent->work.failure[0] || cluster_pending(agent->cluster), "revision",
+		agent->work.dirty || agent->work.failure[0] || cluster_pending(agent->cluster) ||
+			balancer_pending(agent->balancer), "revision",
 		(json_int_t)counts.state.revision, "changes", (json_int_t)counts.state.changes, "compile_us",
 		(json_int_t)(agent->work.compile_ns / 1000), "apply_us", (json_int_t)(agent->work.apply_ns / 1000),
 		"classes_denied", (json_int_t)counts.state.classes_denied, "identities_left_out",

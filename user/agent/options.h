@@ -16,8 +16,12 @@
 #define STARTUP_TAINT "warren.dev/agent-not-ready"
 #define KEY_SECRET "warren-identity" /* its name */
 
+/* What the program is to do; all but the first is in setup.h. */
+enum command { COMMAND_AGENT, COMMAND_PREPARE, COMMAND_INSTALL, COMMAND_UNINSTALL };
+
 struct options {
 	/* The source of objects: exactly one of these. */
+	enum command command;
 	const char *manifests;
 	bool kubernetes; /* as a pod's service account */
 	const char *kubeconfig;
@@ -33,6 +37,9 @@ struct options {
 	size_t max_policy_entries; /* 0: as many as the map can hold */
 	struct cluster_options cluster;
 	char host_name[HOST_NAME_MAX + 1]; /* in lower case: the node's name unless one is given, here or by NODE_NAME */
+	const char *cni_bin_dir;
+	const char *from; /* the plugin to install; NULL: the one beside this program */
+	bool wait;
 	bool help, version;
 };
 

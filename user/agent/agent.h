@@ -14,6 +14,7 @@
 #include "cluster_dp.h"
 #include "complaints.h"
 #include "histogram.h"
+#include "kube.h"
 #include "manifests.h"
 #include "options.h"
 
@@ -50,7 +51,8 @@ struct agent {
 	struct cluster_kernel *kernel;
 	struct ipcache *ipcache;
 	struct cluster *cluster;
-	struct manifests *manifests;
+	struct manifests *manifests; /* NULL: objects come from an API server */
+	struct kube *kube;	     /* NULL: they do not */
 	struct attachments *attachments;
 	struct server *server;
 	struct metrics *metrics;
@@ -65,10 +67,13 @@ int agent_run(const struct options *options);
 /* --- sources.c --- */
 
 int sources_open(struct agent *agent, struct err *err); /* puts what is there into compiler and cluster */
+/* The same for a new compiler, when there is the key that was awaited: no object has been put before. */
+int sources_begin_again(struct agent *agent, struct err *err);
 
 /* --- work.c --- */
 
 int work_open(struct agent *agent, struct err *err); /* reads what an earlier agent has left in the maps */
+int work_seed(struct agent *agent, struct err *err); /* tells the compiler which rules are in the maps */
 void work_wanted(struct agent *agent);		     /* the next work() is about policy */
 void work(struct agent *agent);
 

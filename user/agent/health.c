@@ -6,7 +6,11 @@ static void await_policy(FILE *f, const struct agent *agent)
 {
 	const struct work *w = &agent->work;
 
-	if (!w->synced)
+	const char *waits_for = kube_waits_for(agent->kube);
+
+	if (waits_for)
+		fprintf(f, "kubernetes: %s\n", waits_for);
+	else if (!w->synced)
 		fputs("objects: not all of them have been read yet\n", f);
 	else if (w->failure[0])
 		fprintf(f, "policy: %s\n", w->failure);

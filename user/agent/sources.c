@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What manifests and attachments say: to the compiler, and to the cluster. */
+/* What manifests or an API server, and attachments say: to the compiler, and to the cluster. */
 #include <string.h>
 
 #include "agent.h"
 #include "decode.h"
 #include "json.h"
+
+static bool is_own_node(const struct agent *agent, const char *name)
+{
+	return strcmp(name, agent->options->cluster.node_name) == 0;
+}
 
 static int on_object(void *arg, struct object *o)
 {
@@ -12,7 +17,7 @@ static int on_object(void *arg, struct object *o)
 	struct object taken = *o;
 
 	o->kind = OBJECT_NONE;
-	if (taken.kind != OBJECT_NODE)
+	if (taken.kind == OBJECT_NAMESPACE || taken.kind == OBJECT_POD || taken.kind == OBJECT_POLICY)
 		work_wanted(agent);
 	switch (taken.kind) {
 	case OBJECT_NAMESPACE:
@@ -25,8 +30,11 @@ static int on_object(void *arg, struct object *o)
 				 taken.policy->namespace, taken.policy->name, taken.policy->invalid);
 		return policy_put_policy(agent->policy, taken.policy);
 	case OBJECT_NODE:
+		if (is_own_node(agent, taken.node->name))
+			kube_own_node(agent->kube);
 		return cluster_put_node(agent->cluster, taken.node);
 	default:
+		object_free(&taken);
 		return 0;
 	}
 }
@@ -36,6 +44,8 @@ static void on_removed(void *arg, enum object_kind kind, const char *namespace, 
 	struct agent *agent = arg;
 
 	if (kind == OBJECT_NODE) {
+		if (is_own_node(agent, name))
+			kube_own_node(agent->kube);
 		cluster_remove_node(agent->cluster, name);
 		return;
 	}
@@ -56,9 +66,11 @@ static void on_synced(void *arg)
 	work_wanted(agent);
 }
 
-static void on_manifest_complaint(void *arg, const char *what, const struct err *err)
+static void on_source_complaint(void *arg, const char *what, const struct err *err)
 {
-	complain(&((struct agent *)arg)->complaints, COMPLAINT_MANIFEST, what, err);
+	struct agent *agent = arg;
+
+	complain(&agent->complaints, agent->kube ? COMPLAINT_API : COMPLAINT_MANIFEST, what, err);
 }
 
 /* Labels of the network configuration, for an endpoint that has no pod object. false: there are none. */
@@ -99,13 +111,25 @@ static void on_attachment_gone(void *arg, uint32_t ifindex)
 	apply_endpoint_gone(agent->apply, ifindex);
 }
 
+static int open_objects(struct agent *agent, struct err *err)
+{
+	const struct object_events events = { on_object, on_removed, on_synced, on_source_complaint, agent };
+
+	return agent->kube ? kube_begin(agent->kube, &events, err)
+			   : manifests_open(&agent->manifests, agent->options->manifests, &events, err);
+}
+
 int sources_open(struct agent *agent, struct err *err)
 {
-	const struct object_events objects = { on_object, on_removed, on_synced, on_manifest_complaint, agent };
 	const struct attachment_events attachments = { on_attachment, on_attachment_gone, agent };
 	int ret = attachments_open(&agent->attachments, &attachments, err);
 
-	if (ret == 0)
-		ret = manifests_open(&agent->manifests, agent->options->manifests, &objects, err);
-	return ret;
+	return ret < 0 ? ret : open_objects(agent, err);
+}
+
+int sources_begin_again(struct agent *agent, struct err *err)
+{
+	int ret = attachments_rescan(agent->attachments, err);
+
+	return ret < 0 ? ret : open_objects(agent, err);
 }

@@ -134,6 +134,23 @@ static void options_of_the_cluster(void **state)
 	assert_int_equal(o.cluster.xdp, DP_XDP_OFF);
 }
 
+static void options_of_commands(void **state)
+{
+	char *install[] = { "warren-agent", "install", "--cni-bin-dir", "/b", "--from=/f", NULL };
+	char *uninstall[] = { "warren-agent", "uninstall", "--wait", "--conflist", "/c", NULL };
+	struct options o;
+
+	assert_int_equal(options_parse(5, install, &o, NULL), 0);
+	assert_int_equal(o.command, COMMAND_INSTALL);
+	assert_string_equal(o.cni_bin_dir, "/b");
+	assert_string_equal(o.from, "/f");
+	assert_int_equal(options_parse(5, uninstall, &o, NULL), 0);
+	assert_int_equal(o.command, COMMAND_UNINSTALL);
+	assert_string_equal(o.cni_bin_dir, CNI_BIN_DIR);
+	assert_string_equal(o.conflist, "/c");
+	assert_true(o.wait);
+}
+
 static void options_in_a_pod(void **state)
 {
 	char *argv[] = { "warren-agent", "--kubernetes", "--conflist", "off", "--startup-taint", "off", "--node-name", "n2" };
@@ -155,23 +172,6 @@ static void options_in_a_pod(void **state)
 	assert_int_equal(options_parse(2, argv, &o, &err), -EINVAL);
 	assert_string_equal(err.msg, "NODE_NAME=N_1: " NAME_DNS_SUBDOMAIN);
 	unsetenv("NODE_NAME");
-}
-
-static void options_of_commands(void **state)
-{
-	char *install[] = { "warren-agent", "install", "--cni-bin-dir", "/b", "--from=/f", NULL };
-	char *uninstall[] = { "warren-agent", "uninstall", "--wait", "--conflist", "/c", NULL };
-	struct options o;
-
-	assert_int_equal(options_parse(5, install, &o, NULL), 0);
-	assert_int_equal(o.command, COMMAND_INSTALL);
-	assert_string_equal(o.cni_bin_dir, "/b");
-	assert_string_equal(o.from, "/f");
-	assert_int_equal(options_parse(5, uninstall, &o, NULL), 0);
-	assert_int_equal(o.command, COMMAND_UNINSTALL);
-	assert_string_equal(o.cni_bin_dir, WARREN_CNI_BIN_DIR);
-	assert_string_equal(o.conflist, "/c");
-	assert_true(o.wait);
 }
 
 static char *manual(void)
@@ -265,8 +265,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(options),
 		cmocka_unit_test(options_values),
 		cmocka_unit_test(options_of_the_cluster),
-		cmocka_unit_test(options_in_a_pod),
 		cmocka_unit_test(options_of_commands),
+		cmocka_unit_test(options_in_a_pod),
 		cmocka_unit_test(the_manual_agrees),
 		cmocka_unit_test(key_forms),
 		cmocka_unit_test_setup(key_is_made_once, fresh),

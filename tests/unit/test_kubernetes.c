@@ -140,6 +140,17 @@ static void pod_that_completes_is_gone(void **state)
 	told(s->rig, "+ " POD_IS(3, "a", "n1") "- Pod d/a\n");
 }
 
+/* What is cut out of the metadata takes nothing else with it. */
+static void slice_with_managed_fields(void **state)
+{
+	struct source *s = *state;
+
+	answers(asked("/endpointslices?"), "{\"type\":\"ADDED\",\"object\":{\"metadata\":{\"name\":\"s\",\"namespace\":\"d\","
+		"\"resourceVersion\":\"3\",\"managedFields\":[{\"f\":{\"x\":[]}}]},\"addressType\":\"IPv4\",\"endpoints\":["
+		"{\"addresses\":[\"10.0.0.1\"],\"conditions\":{\"ready\":true}}],\"ports\":[{\"port\":80}]}}");
+	told(s->rig, "+ EndpointSlice d/s of none: 10.0.0.1+ready+serving : 80/TCP\n");
+}
+
 static int print_watch(const struct kubernetes_watch *watch, void *arg)
 {
 	fprintf(arg, "%s: %zu\n", watch->kind, watch->objects);
@@ -169,7 +180,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		RIG(syncs_when_all_kinds_are_there), RIG(server_that_does_not_know_a_field), RIG(others_come_and_go),
 		RIG(pod_that_moves),		     RIG(recreated_under_its_name),	     RIG(pod_that_completes_is_gone),
-		RIG(each_watch),
+		RIG(slice_with_managed_fields),	     RIG(each_watch),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

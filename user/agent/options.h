@@ -13,6 +13,7 @@
 
 #define METRICS_ADDRESS "127.0.0.1:9962"
 #define CONFLIST_PATH "/etc/cni/net.d/05-warren.conflist"
+#define CNI_BIN_DIR "/opt/cni/bin"
 #define STARTUP_TAINT "warren.dev/agent-not-ready"
 #define KEY_SECRET "warren-identity" /* its name */
 
@@ -20,8 +21,8 @@
 enum command { COMMAND_AGENT, COMMAND_PREPARE, COMMAND_INSTALL, COMMAND_UNINSTALL };
 
 struct options {
-	/* The source of objects: exactly one of these. */
 	enum command command;
+	/* The source of objects: exactly one of these. */
 	const char *manifests;
 	bool kubernetes; /* as a pod's service account */
 	const char *kubeconfig;

@@ -16,6 +16,7 @@ struct json_stream {
 	size_t base;		 /* that of what contains an object */
 	bool string, escape;
 	bool in_piece;		 /* what comes is kept: an object, or the head of a list */
+	bool in_metadata;	 /* of the object itself */
 	size_t dropped;		 /* 0, or the depth of an array that is left out */
 	size_t too_long;	 /* 0, or the size so far of an object that is not kept */
 	char key[16];		 /* the last string where keys matter */
@@ -84,18 +85,24 @@ static bool key_is(const struct json_stream *s, const char *key)
 	return s->key_size == strlen(key) && memcmp(s->key, key, s->key_size) == 0;
 }
 
-/*
- * metadata.managedFields is half of many objects, of use to nobody here, and may be nested as deeply as whoever wrote the
- * object liked.
- */
-static size_t managed_depth(const struct json_stream *s)
+/* Where the members of an object's metadata are. */
+static size_t metadata_depth(const struct json_stream *s)
 {
 	return s->base + (s->list ? 2 : 3);
 }
 
+/*
+ * metadata.managedFields is half of many objects, of use to nobody here, and may be nested as deeply as whoever wrote the
+ * object liked.
+ */
+static bool is_useless(const struct json_stream *s)
+{
+	return s->in_metadata && !s->dropped && s->depth == metadata_depth(s) && key_is(s, "managedFields");
+}
+
 static bool keys_matter(const struct json_stream *s)
 {
-	return s->depth == managed_depth(s) || (s->list && s->depth == LIST_DEPTH);
+	return s->in_piece && (s->depth == LIST_DEPTH || s->depth + 1 == metadata_depth(s) || s->depth == metadata_depth(s));
 }
 
 /* A bracket opens. *from: where what is not kept yet begins. */
@@ -114,7 +121,9 @@ static int opens(struct json_stream *s, const char **from, const char *at, struc
 	} else if (*at == '{' && s->list && s->depth == 0) {
 		s->in_piece = true;
 		*from = at;
-	} else if (!s->dropped && s->in_piece && s->depth == managed_depth(s) && key_is(s, "managedFields")) {
+	} else if (s->in_piece && s->depth + 1 == metadata_depth(s) && key_is(s, "metadata")) {
+		s->in_metadata = true;
+	} else if (is_useless(s)) {
 		ret = keep(s, *from, at);
 		if (ret == 0)
 			ret = keep(s, "null", "null" + 4);
@@ -129,6 +138,8 @@ static int closes(struct json_stream *s, const char **from, const char *at, stru
 	int ret = 0;
 
 	s->depth--;
+	if (s->depth < metadata_depth(s))
+		s->in_metadata = false;
 	if (s->dropped && s->depth == s->dropped) {
 		s->dropped = 0;
 		*from = at + 1;

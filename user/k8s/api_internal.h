@@ -30,6 +30,8 @@ int api_credentials_refresh(struct api_credentials *credentials, struct err *err
 void api_secret_forget(struct api_secret *secret); /* the next refresh reads it, changed or not */
 void api_credentials_free(struct api_credentials *credentials);
 
+/* https://host:port[/path], the port always there; to be freed. */
+int api_url_normalize(const char *text, char **normal, struct err *err);
 int api_config_copy(struct api_config *to, const struct api_config *from, struct err *err); /* `to` is empty */
 void api_servers_free(struct api_config *config);
 int api_kubeconfig_server(const char *path, char **url, struct err *err); /* its server: and nothing else; to be freed */

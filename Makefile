@@ -51,12 +51,12 @@ PROGRAMS := $(O)/warren-cni $(O)/warren $(O)/warren-agent
 DP := $(O)/user/dp.a $(O)/user/nl.a $(O)/user/lib.a
 AGENT := $(O)/user/agent.a $(O)/user/k8s.a $(O)/user/policy.a
 # What only the agent needs is linked dynamically: it is one process a node, not one a pod.
-AGENT_LIBS := -lyaml -lcurl -luv -lmicrohttpd
+AGENT_LIBS := -lyaml -lcurl -lprotobuf-nanopb -luv -lmicrohttpd
 
 # When the sources were last changed, so that the same sources make the same image.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
-.PHONY: all programs image image-root help deps install uninstall test test-vm test-e2e demo bench lint format clean unit bpftest policytest fuzz \
+.PHONY: all programs image image-root help deps install uninstall test test-vm test-e2e figures-k8s demo bench lint format clean unit bpftest policytest fuzz \
 	fuzz-targets verify benchtools cnitool compile_commands.json
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -258,7 +258,11 @@ test-vm: programs $(UNIT_BIN) $(BPFTEST_BIN) $(VM_BIN) ## run what depends on th
 
 test-e2e: image ## a real Kubernetes (built from its modules, 9 minutes at first) in namespaces, and Warren as its network (root)
 	$(Q)tests/k8s/build.sh
-	$(Q)WARREN_BUILD=$(abspath $(O)) $(PYTHON) -m pytest -p no:cacheprovider -q tests/k8s
+	$(Q)WARREN_BUILD=$(abspath $(O)) $(PYTHON) -m pytest -p no:cacheprovider -q -m 'not figures' tests/k8s
+
+figures-k8s: image ## what Warren takes in that Kubernetes, with up to 50,000 pods as objects (root)
+	$(Q)tests/k8s/build.sh
+	$(Q)WARREN_BUILD=$(abspath $(O)) $(PYTHON) -m pytest -p no:cacheprovider -q -s tests/k8s/test_figures.py
 
 demo: ## install what is missing, build, and show a node with real pods (root)
 	$(Q)examples/demo.sh

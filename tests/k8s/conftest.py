@@ -15,6 +15,7 @@ def programs():
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "proxies(*modes): kube-proxy's modes that a test of `warren` runs with; one of them by default")
+    config.addinivalue_line("markers", "figures: measures and prints; `make figures-k8s`")
 
 
 def pytest_generate_tests(metafunc):

@@ -9,6 +9,7 @@ import signal
 import subprocess
 from pathlib import Path
 
+from agent import Agent
 from api import Api
 from lab import BUILD, Node
 from netns import TIMEOUT, Netns
@@ -37,7 +38,8 @@ class Kubernetes:
             self.close()
             raise RuntimeError("no cluster: " + "".join(self.said))
         self.world = ProcessNetns(None, self.holder.pid)
-        self.api = Api(self.world, Path(f"/proc/{self.holder.pid}/root/run/k8s/pki"))
+        self.home = Path(f"/proc/{self.holder.pid}/root/run/k8s")
+        self.api = Api(self.world, self.home / "pki")
 
     def close(self):
         for opened in (*self.machines.values(), self.world, self.api):
@@ -139,6 +141,11 @@ class Machine(ProcessNetns, Node):
         self.env["PATH"] = f"{BUILD}:{self.env['PATH']}:/usr/sbin:/sbin"
         self.pid = next(pid for pid in _processes(f"/warren-k8s-{cluster.name}/{name}\n") if _is_first(pid))
         ProcessNetns.__init__(self, self, self.pid)
+        self.agent = RunningAgent(self)
+
+    def watches(self):
+        """{kind: what the agent says of following it}"""
+        return {watch["kind"]: watch for watch in self.agent.status()["kubernetes"]["watches"]}
 
     def __exit__(self, *_):
         self.close()
@@ -149,6 +156,13 @@ def _is_first(pid):
     status = Path(f"/proc/{pid}/status").read_text()
     numbers = next(line.split()[1:] for line in status.splitlines() if line.startswith("NSpid:"))
     return numbers[-1] == "1" and b"node.sh" in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+class RunningAgent(Agent):
+    """That of a DaemonSet: asked, neither started nor ended here."""
+
+    def __init__(self, node):
+        self.node = node
 
 
 class PodNetns(ProcessNetns):

@@ -129,8 +129,10 @@ until ctr version >/dev/null 2>&1; do sleep 0.05; done
 for image; do ctr -n k8s.io images import "$image" >>/var/log/import.log 2>&1; done
 until [ -e $home/api-ready ]; do sleep 0.1; done
 
+mkdir -p /etc/kubernetes
+cp "$pki/$name.conf" /etc/kubernetes/kubelet.conf # where kubeadm has it, for those who ask it for the API server
 # shellcheck disable=SC2086 # KUBELET_FLAGS are several
-"$bin/kubelet" --config=/etc/kubelet.yaml --kubeconfig="$pki/$name.conf" --hostname-override="$name" --node-ip="$address" --v=2 \
+"$bin/kubelet" --config=/etc/kubelet.yaml --kubeconfig=/etc/kubernetes/kubelet.conf --hostname-override="$name" --node-ip="$address" --v=2 \
 	$KUBELET_FLAGS >/var/log/kubelet.log 2>&1 &
 echo $! >/run/kubelet.pid
 if [ "$PROXY" != none ]; then

@@ -70,8 +70,7 @@ def as_kind_is(node):
         node.run("sysctl", "-qw", f"net.ipv4.conf.{name}.rp_filter=1")
 
 
-# What the manifest gives the agent's container; sys_admin is only used for entering pods.
-CAPABILITIES = "+net_admin,+bpf,+perfmon,+sys_admin,+net_raw"
+CAPABILITIES = "+net_admin,+sys_admin,+net_raw"  # what the manifest gives the agent's container
 AS_AGENT = ["unshare", "--cgroup", "setpriv", f"--bounding-set=-all,{CAPABILITIES}", f"--inh-caps=-all,{CAPABILITIES}"]
 
 

@@ -146,7 +146,7 @@ static void options_of_commands(void **state)
 	assert_string_equal(o.from, "/f");
 	assert_int_equal(options_parse(5, uninstall, &o, NULL), 0);
 	assert_int_equal(o.command, COMMAND_UNINSTALL);
-	assert_string_equal(o.cni_bin_dir, WARREN_CNI_BIN_DIR);
+	assert_string_equal(o.cni_bin_dir, CNI_BIN_DIR);
 	assert_string_equal(o.conflist, "/c");
 	assert_true(o.wait);
 }
@@ -161,7 +161,7 @@ static void options_in_a_pod(void **state)
 	assert_int_equal(options_parse(2, argv, &o, NULL), 0);
 	assert_true(options_in_kubernetes(&o));
 	assert_string_equal(o.cluster.node_name, "n1");
-	assert_string_equal(o.conflist, WARREN_CONFLIST);
+	assert_string_equal(o.conflist, CONFLIST_PATH);
 	assert_string_equal(o.startup_taint, STARTUP_TAINT);
 	assert_null(o.key_file);
 	assert_int_equal(options_parse(8, argv, &o, NULL), 0);

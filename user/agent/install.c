@@ -6,7 +6,6 @@
 
 #include "cleanup.h"
 #include "file.h"
-#include "paths.h"
 
 #define PROGRAM_MAX (64u << 20) /* bytes of a plugin; the largest of the reference plugins has 8 MB */
 #define MODE 0755
@@ -89,7 +88,7 @@ static int install_portmap(const struct options *options, const char *beside, st
 		ret = path_in(beside, CHAINED_PLUGIN, from, err);
 	if (ret < 0)
 		return ret;
-	if (lstat(to, &st) == 0 && access(WARREN_PORTMAP_FILE, F_OK) < 0)
+	if (lstat(to, &st) == 0 && access(PORTMAP_FILE, F_OK) < 0)
 		return 0;
 	if (access(from, F_OK) < 0) {
 		err_set(err, ENOENT, "there is no %s in %s", CHAINED_PLUGIN, options->cni_bin_dir);
@@ -97,7 +96,7 @@ static int install_portmap(const struct options *options, const char *beside, st
 	}
 	ret = dir_make(WARREN_STATE_DIR, err);
 	if (ret == 0)
-		ret = file_write_durable(WARREN_PORTMAP_FILE, "", 0, 0600, err);
+		ret = file_write_durable(PORTMAP_FILE, "", 0, 0600, err);
 	return ret < 0 ? ret : copy_program(from, to, err);
 }
 

@@ -117,8 +117,9 @@ static const struct setting settings[] = {
 	  "(default: " KEY_SECRET " of the agent's own namespace)",
 	  .valid = is_secret, .invalid = SECRET_RULE, .api = true },
 	{ "conflist", "PATH", TEXT, FIELD(conflist, char *),
-	  "where to write the container runtime's network configuration, or off\n"
-	  "(default: " WARREN_CONFLIST ")", .valid = is_path, .invalid = PATH_RULE, .api = true },
+	  "where to write the container runtime's network configuration, or off;\n"
+	  "uninstall: which to remove\n(default: " CONFLIST_PATH ")",
+	  .valid = is_path, .invalid = PATH_RULE, .api = true, .commands = FOR_AGENT | FOR_UNINSTALL },
 	{ "startup-taint", "KEY", TEXT, FIELD(startup_taint, char *),
 	  "the taint that is taken off this node when it is ready for pods, or off\n"
 	  "(default: " STARTUP_TAINT ")", .api = true },
@@ -140,11 +141,9 @@ static const struct setting settings[] = {
 	  "entries that the policy map may have at most" },
 	{ "cni-bin-dir", "DIR", TEXT, FIELD(cni_bin_dir, char *),
 	  "install, uninstall: where the runtime looks for plugins\n"
-	  "(default: " WARREN_CNI_BIN_DIR ")", .commands = FOR_INSTALL | FOR_UNINSTALL },
+	  "(default: " CNI_BIN_DIR ")", .commands = FOR_INSTALL | FOR_UNINSTALL },
 	{ "from", "FILE", TEXT, FIELD(from, char *),
-	  "install: the plugin to install (default: " WARREN_PLUGIN " beside this program)", .commands = FOR_INSTALL },
-	{ "conflist", "FILE", TEXT, FIELD(conflist, char *),
-	  "uninstall: the network configuration\n(default: " WARREN_CONFLIST ")", .commands = FOR_UNINSTALL },
+	  "install: the plugin to install (default: warren-cni beside this program)", .commands = FOR_INSTALL },
 	{ "wait", NULL, FLAG, FIELD(wait, bool), "uninstall: until the last pod is gone", .commands = FOR_UNINSTALL },
 	{ "log-file", "FILE", TEXT, FIELD(log_file, char *), "(default: standard error)", .commands = FOR_ALL },
 	{ "log-level", "LEVEL", WORD, FIELD(log_level, int), "error, warn, info or debug (default: info)", levels,
@@ -266,7 +265,7 @@ static int check_api(struct options *options, struct err *err)
 	}
 	if (options->manifests)
 		return 0;
-	settle(&options->conflist, WARREN_CONFLIST);
+	settle(&options->conflist, CONFLIST_PATH);
 	settle(&options->startup_taint, STARTUP_TAINT);
 	return 0;
 }
@@ -337,7 +336,7 @@ int options_parse(int argc, char **argv, struct options *options, struct err *er
 {
 	int ret;
 
-	*options = (struct options){ .log_level = LOG_INFO, .cluster.xdp = DP_XDP_AUTO, .cni_bin_dir = WARREN_CNI_BIN_DIR };
+	*options = (struct options){ .log_level = LOG_INFO, .cluster.xdp = DP_XDP_AUTO, .cni_bin_dir = CNI_BIN_DIR };
 	default_node_name(options);
 	ret = parse_command(argv[1], options, err);
 	if (ret >= 0)
@@ -346,6 +345,6 @@ int options_parse(int argc, char **argv, struct options *options, struct err *er
 		return ret;
 	if (options->command == COMMAND_AGENT)
 		return check(options, err);
-	settle(&options->conflist, WARREN_CONFLIST);
+	settle(&options->conflist, CONFLIST_PATH);
 	return 0;
 }

@@ -12,6 +12,8 @@
 #include "log.h"
 
 #define METRICS_ADDRESS "127.0.0.1:9962"
+#define CONFLIST_PATH "/etc/cni/net.d/05-warren.conflist"
+#define CNI_BIN_DIR "/opt/cni/bin"
 #define STARTUP_TAINT "warren.dev/agent-not-ready"
 #define KEY_SECRET "warren-identity" /* its name */
 
@@ -20,7 +22,6 @@ enum command { COMMAND_AGENT, COMMAND_PREPARE, COMMAND_INSTALL, COMMAND_UNINSTAL
 
 struct options {
 	enum command command;
-
 	/* The source of objects: exactly one of these. */
 	const char *manifests;
 	bool kubernetes; /* as a pod's service account */

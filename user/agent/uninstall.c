@@ -14,7 +14,6 @@
 #include "file.h"
 #include "lock.h"
 #include "node.h"
-#include "paths.h"
 
 #define LOOK_AGAIN_MS 5000 /* for namespaces that end without a DEL, of which no folder tells */
 
@@ -115,6 +114,8 @@ static int hide_configuration(const struct options *options, const char *hidden,
 {
 	int ret = 0;
 
+	if (!options->conflist)
+		return await_pods(options, pods, err);
 	if (access(hidden, F_OK) == 0 && access(options->conflist, F_OK) < 0)
 		ret = move_file(hidden, options->conflist, err);
 	do {
@@ -144,7 +145,7 @@ static int remove_files(const struct options *options, const char *hidden, struc
 	char path[FILE_PATH_MAX];
 	int ret = 0;
 
-	if (access(WARREN_PORTMAP_FILE, F_OK) == 0) {
+	if (access(PORTMAP_FILE, F_OK) == 0) {
 		snprintf(path, sizeof(path), "%s/" CHAINED_PLUGIN, options->cni_bin_dir);
 		ret = remove_file(path, err);
 	}
@@ -168,7 +169,7 @@ static int uninstall(const struct options *options, struct err *err)
 	agent = lock_take(LOCK_AGENT, NULL, 0, err);
 	if (agent < 0)
 		return err_hint(err, "end warren-agent first (in Kubernetes: delete its DaemonSet)");
-	if (snprintf(hidden, sizeof(hidden), "%s.uninstalled", options->conflist) >= FILE_PATH_MAX)
+	if (snprintf(hidden, sizeof(hidden), "%s.uninstalled", options->conflist ?: "") >= FILE_PATH_MAX)
 		return err_errno(err, ENAMETOOLONG, "%s", options->conflist);
 	ret = hide_configuration(options, hidden, &pods, err);
 	/* By force are cut off those whose namespace is gone. */

@@ -90,7 +90,7 @@ void api_call_begin(struct api_call *call)
 		call->tried = 0;
 	call->ways = api->ways;
 	call->server = api->server;
-	call->connected = false;
+	call->connected = call->headed = false;
 	call->heard_ns = api_now();
 	set_clock(call);
 	if (api_request_aim(call, &api->config.servers[api->server], &err) < 0) {
@@ -178,10 +178,13 @@ static bool try_elsewhere(struct api_call *call, CURLcode code, const char *why)
 
 void api_call_ended(struct api_call *call, CURLcode code)
 {
-	const char *why = call->why[0] ? call->why : curl_easy_strerror(code);
+	const char *why;
 	struct api_result result = { .reason = "" };
 	json_t *status;
 
+	if (code == CURLE_OK && !call->headed)
+		code = CURLE_GOT_NOTHING;
+	why = call->why[0] ? call->why : curl_easy_strerror(code);
 	if (code != CURLE_OK && !call->connected && try_elsewhere(call, code, why))
 		return;
 	status = api_answer(call, code, why, &result);

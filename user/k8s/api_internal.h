@@ -80,7 +80,7 @@ struct api_call {
 	unsigned long ways;
 	uint32_t tried;	    /* a bit for each server that could not be reached */
 	char *failures;	    /* what was said of these */
-	bool began, connected, over;
+	bool began, connected, headed, over; /* headed: all headers are there */
 	int refused;	    /* by data() */
 	char *problem;	    /* the body of an answer that is not 2xx, as much as a Status object takes */
 	size_t problem_size, problem_seen;

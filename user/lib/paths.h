@@ -11,14 +11,7 @@
 #define WARREN_CLUSTER_KEY WARREN_RUN_DIR "/cluster.key"    /* 16 bytes, root only: made by the first agent unless one is given */
 #define WARREN_SYSCTL_FILE WARREN_RUN_DIR "/sysctls"        /* what `node init` found before it changed it */
 
-#define WARREN_STATE_DIR "/var/lib/warren"                       /* on disk, outlives the boot: a copy of the cluster's key, where the API server was */
-#define WARREN_PORTMAP_FILE WARREN_STATE_DIR "/portmap-is-ours" /* `install` brought the chained plugin, `uninstall` removes it */
-
-/* What others own, and Warren puts files into. */
-#define WARREN_CONFLIST "/etc/cni/net.d/05-warren.conflist"
-#define WARREN_CNI_BIN_DIR "/opt/cni/bin"
-#define WARREN_PLUGIN "warren-cni"
-#define CHAINED_PLUGIN "portmap"
+#define WARREN_STATE_DIR "/var/lib/warren" /* what outlives the boot: a copy of the cluster's key, where the API server was */
 
 #define WARREN_BPFFS "/sys/fs/bpf"
 #define WARREN_PIN_ROOT WARREN_BPFFS "/warren" /* below it: v<ABI version>/{maps,progs}/<name> */

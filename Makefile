@@ -56,7 +56,7 @@ AGENT_LIBS := -lyaml -lcurl -luv -lmicrohttpd
 # When the sources were last changed, so that the same sources make the same image.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
-.PHONY: all programs image image-root help deps install uninstall test test-vm test-e2e demo bench lint format clean unit bpftest policytest fuzz \
+.PHONY: all programs image image-root help deps install uninstall test test-vm test-e2e figures-k8s demo bench lint format clean unit bpftest policytest fuzz \
 	fuzz-targets verify benchtools cnitool compile_commands.json
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -256,8 +256,13 @@ test: ## install what is missing, build, run every test (root)
 test-vm: programs $(UNIT_BIN) $(BPFTEST_BIN) $(VM_BIN) ## run what depends on the kernel on Debian's 6.1 and 6.12, in QEMU
 	$(Q)WARREN_BUILD=$(abspath $(O)) tests/vm/run.sh
 
-test-e2e: ## a real Kubernetes (built from its modules, 7 minutes at first) in namespaces, and what works there (root)
-	$(Q)$(PYTHON) -m pytest -p no:cacheprovider -q tests/k8s
+test-e2e: image ## a real Kubernetes (built from its modules, 9 minutes at first) in namespaces, and Warren as its network (root)
+	$(Q)tests/k8s/build.sh
+	$(Q)WARREN_BUILD=$(abspath $(O)) $(PYTHON) -m pytest -p no:cacheprovider -q -m 'not figures' tests/k8s
+
+figures-k8s: image ## what Warren takes in that Kubernetes, with up to 50,000 pods as objects (root)
+	$(Q)tests/k8s/build.sh
+	$(Q)WARREN_BUILD=$(abspath $(O)) $(PYTHON) -m pytest -p no:cacheprovider -q -s tests/k8s/test_figures.py
 
 demo: ## install what is missing, build, and show a node with real pods (root)
 	$(Q)examples/demo.sh

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api_find.h"
 #include "cleanup.h"
 #include "file.h"
 #include "paths.h"
@@ -33,10 +34,14 @@ static void on_api(uv_poll_t *poll, int status, int events)
 static int open_api(struct kube *k, struct err *err)
 {
 	const struct options *options = k->agent->options;
+	const struct api_places places = { .url = options->api_server };
 	_cleanup_(api_config_free) struct api_config config = { 0 };
 	int ret = options->kubeconfig ? api_config_kubeconfig(&config, options->kubeconfig, err)
 				      : api_config_in_cluster(&config, err);
 
+	/* A kubeconfig says itself where it is. */
+	if (ret == 0 && (!options->kubeconfig || options->api_server))
+		ret = api_find_servers(&config, &places, err);
 	return ret < 0 ? ret : api_open(&k->api, &config, err);
 }
 

@@ -51,7 +51,7 @@ struct cli_options {
 	int64_t endpoint, count, timeout;
 	int64_t family, sport;
 	int64_t interval;
-	const char *reason, *flags, *from_node, *identity;
+	const char *reason, *flags, *from_node, *identity, *output;
 };
 
 enum cli_option_type { OPTION_FLAG, OPTION_NUMBER, OPTION_FAMILY, OPTION_TEXT };
@@ -166,6 +166,7 @@ int cmd_uplink_list(struct cli *cli);
 int cmd_uplink_xdp(struct cli *cli);
 int cmd_metrics(struct cli *cli);
 int cmd_monitor(struct cli *cli);
+int cmd_sysdump(struct cli *cli);
 int cmd_completion_bash(struct cli *cli);
 int cmd_version(struct cli *cli);
 int cmd_help(struct cli *cli);

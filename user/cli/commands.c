@@ -255,6 +255,12 @@ const struct command warren_commands[] = {
 		.run = cmd_monitor,
 	},
 	{
+		.name = "sysdump",
+		.options = { TEXT("output", "FILE", output, COMPLETE_NOTHING, "the archive's name; - is standard output") },
+		.summary = "Collect everything about this node in one archive, for whoever is to find out what is wrong",
+		.run = cmd_sysdump,
+	},
+	{
 		.name = "completion bash",
 		.summary = "Print the completion script for bash",
 		.run = cmd_completion_bash,

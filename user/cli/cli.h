@@ -45,7 +45,7 @@ enum cli_complete {
 /* Values of all options; a command sees those of its own row of the table. Numbers are -1 when not given. */
 struct cli_options {
 	bool json, help;
-	bool all, force, raw, btf, reload;
+	bool all, force, raw, btf, reload, cluster;
 	bool drops, allows, dead;
 	int64_t max_endpoints, mark_shift, ct_entries;
 	int64_t endpoint, count, timeout;
@@ -141,6 +141,7 @@ int cmd_node_list(struct cli *cli);
 int cmd_node_get(struct cli *cli);
 int cmd_node_ping(struct cli *cli);
 int cmd_status(struct cli *cli);
+int cmd_status_cluster(struct cli *cli);
 int cmd_endpoint_list(struct cli *cli);
 int cmd_endpoint_get(struct cli *cli);
 int cmd_identity_list(struct cli *cli);

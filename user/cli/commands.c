@@ -30,6 +30,7 @@
 const struct command warren_commands[] = {
 	{
 		.name = "status",
+		.options = { FLAG("cluster", cluster, "instead, every node as this one sees it, and whether it answers") },
 		.summary = "Check this node: green, or what is wrong and what to do",
 		.run = cmd_status,
 	},

@@ -30,6 +30,7 @@
 const struct command warren_commands[] = {
 	{
 		.name = "status",
+		.options = { FLAG("cluster", cluster, "instead, every node as this one sees it, and whether it answers") },
 		.summary = "Check this node: green, or what is wrong and what to do",
 		.run = cmd_status,
 	},
@@ -265,6 +266,12 @@ const struct command warren_commands[] = {
 		.summary = "Print dropped packets and new flows as they happen, and by which rule",
 		.stream = true,
 		.run = cmd_monitor,
+	},
+	{
+		.name = "sysdump",
+		.options = { TEXT("output", "FILE", output, COMPLETE_NOTHING, "the archive's name; - is standard output") },
+		.summary = "Collect everything about this node in one archive, for whoever is to find out what is wrong",
+		.run = cmd_sysdump,
 	},
 	{
 		.name = "completion bash",

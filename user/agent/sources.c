@@ -42,6 +42,7 @@ static int on_object(void *arg, struct object *o)
 	case OBJECT_SERVICE:
 		return balancer_put_service(agent->balancer, taken.service);
 	case OBJECT_SLICE:
+		kube_slice(agent->kube, taken.slice);
 		return balancer_put_slice(agent->balancer, taken.slice);
 	default:
 		return 0;

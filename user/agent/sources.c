@@ -6,15 +6,15 @@
 #include "decode.h"
 #include "json.h"
 
+static bool is_own_node(const struct agent *agent, const char *name)
+{
+	return strcmp(name, agent->options->cluster.node_name) == 0;
+}
+
 /* What the compiler is told. */
 static bool is_policy(enum object_kind kind)
 {
 	return kind == OBJECT_NAMESPACE || kind == OBJECT_POD || kind == OBJECT_POLICY;
-}
-
-static bool is_own_node(const struct agent *agent, const char *name)
-{
-	return strcmp(name, agent->options->cluster.node_name) == 0;
 }
 
 static int on_object(void *arg, struct object *o)
@@ -42,18 +42,24 @@ static int on_object(void *arg, struct object *o)
 	case OBJECT_SERVICE:
 		return balancer_put_service(agent->balancer, taken.service);
 	case OBJECT_SLICE:
+		kube_slice(agent->kube, taken.slice);
 		return balancer_put_slice(agent->balancer, taken.slice);
 	default:
 		return 0;
 	}
 }
 
+static void remove_node(struct agent *agent, const char *name)
+{
+	if (is_own_node(agent, name))
+		kube_own_node(agent->kube);
+	cluster_remove_node(agent->cluster, name);
+}
+
 static void on_removed(void *arg, enum object_kind kind, const char *namespace, const char *name)
 {
 	struct agent *agent = arg;
 
-	if (kind == OBJECT_NODE && is_own_node(agent, name))
-		kube_own_node(agent->kube);
 	if (is_policy(kind))
 		work_wanted(agent);
 	if (kind == OBJECT_NAMESPACE)
@@ -63,7 +69,7 @@ static void on_removed(void *arg, enum object_kind kind, const char *namespace, 
 	else if (kind == OBJECT_POLICY)
 		policy_remove_policy(agent->policy, namespace, name);
 	else if (kind == OBJECT_NODE)
-		cluster_remove_node(agent->cluster, name);
+		remove_node(agent, name);
 	else if (kind == OBJECT_SERVICE)
 		balancer_remove_service(agent->balancer, namespace, name);
 	else if (kind == OBJECT_SLICE)

@@ -49,7 +49,7 @@ PROGRAMS := $(O)/warren-cni $(O)/warren $(O)/warren-agent
 DP := $(O)/user/dp.a $(O)/user/nl.a $(O)/user/lib.a
 AGENT := $(O)/user/agent.a $(O)/user/k8s.a $(O)/user/policy.a
 # What only the agent needs is linked dynamically: it is one process a node, not one a pod.
-AGENT_LIBS := -lyaml -luv -lmicrohttpd
+AGENT_LIBS := -lyaml -lcurl -luv -lmicrohttpd
 
 .PHONY: all programs help deps install uninstall test test-vm test-e2e demo bench lint format clean unit bpftest policytest fuzz \
 	fuzz-targets verify benchtools cnitool compile_commands.json
@@ -133,6 +133,7 @@ $(eval $(call compile,tests/policy,$(INC_policy)))
 $(eval $(call compile,tests/bpf,$(INC_dp) -Iuser/policy,$(SKEL)))
 $(eval $(call compile,tests/vm,$(INC_dp),$(SKEL)))
 $(eval $(call compile,tests/bench,$(INC_lib)))
+$(eval $(call compile,tests/lib,$(INC_k8s)))
 
 # Skeletons are generated code: their warnings are not ours.
 $(O)/user/dp/%.o: WARN += -Wno-shadow
@@ -183,7 +184,19 @@ $(VM_BIN): $(call objs,$(call sources,tests/vm)) $(DP)
 	$(link)
 	$(do_link)
 
-unit: $(UNIT_BIN) ## build the unit tests
+# The API client by hand, for tests of tests/net and tests/k8s.
+APICTL := $(O)/tests/lib/apictl
+$(APICTL): $(O)/tests/lib/apictl.o $(O)/user/k8s.a $(O)/user/policy.a $(O)/user/lib.a
+	$(link)
+	$(do_link) $(AGENT_LIBS)
+
+# And what it is the source of.
+WATCHCTL := $(O)/tests/lib/watchctl
+$(WATCHCTL): $(O)/tests/lib/watchctl.o $(O)/user/k8s.a $(O)/user/policy.a $(O)/user/lib.a
+	$(link)
+	$(do_link) $(AGENT_LIBS)
+
+unit: $(UNIT_BIN) $(APICTL) $(WATCHCTL) ## build the unit tests, and what network tests drive
 bpftest: $(BPFTEST_BIN) ## build the BPF packet tests
 verify: $(VM_BIN) ## build what asks the verifier about each program
 policytest: $(POLICYTEST_BIN) ## build the compiler's differential tests

@@ -15,6 +15,7 @@
 #include "cluster_dp.h"
 #include "complaints.h"
 #include "histogram.h"
+#include "kube.h"
 #include "manifests.h"
 #include "options.h"
 
@@ -53,7 +54,8 @@ struct agent {
 	struct cluster *cluster;
 	struct dp_services *services;
 	struct balancer *balancer;
-	struct manifests *manifests;
+	struct manifests *manifests; /* NULL: objects come from an API server */
+	struct kube *kube;	     /* NULL: they do not */
 	struct attachments *attachments;
 	struct server *server;
 	struct metrics *metrics;
@@ -68,10 +70,13 @@ int agent_run(const struct options *options);
 /* --- sources.c --- */
 
 int sources_open(struct agent *agent, struct err *err); /* puts what is there into compiler and cluster */
+/* The same for a new compiler, when there is the key that was awaited: no object has been put before. */
+int sources_begin_again(struct agent *agent, struct err *err);
 
 /* --- work.c --- */
 
 int work_open(struct agent *agent, struct err *err); /* reads what an earlier agent has left in the maps */
+int work_seed(struct agent *agent, struct err *err); /* tells the compiler which rules are in the maps */
 void work_wanted(struct agent *agent);		     /* the next work() is about policy */
 void work(struct agent *agent);
 
@@ -113,6 +118,11 @@ json_t *cluster_json(struct agent *agent); /* of the status */
 const char *protocol_name(uint8_t protocol); /* as objects have it */
 json_t *answer_services(struct agent *agent);
 json_t *services_json(struct agent *agent); /* of the status */
+
+/* --- health.c --- */
+
+/* What pods of this node still wait for, a line each: /readyz. Empty: nothing. NULL without memory. */
+char *agent_awaits(const struct agent *agent, size_t *size);
 
 /* --- server.c --- */
 

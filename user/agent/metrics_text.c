@@ -226,6 +226,7 @@ char *metrics_text(struct agent *agent, size_t *size)
 	policy(f, agent);
 	nodes(f, agent);
 	services(f, agent);
+	kube_metrics(f, agent->kube);
 	single(f, "process_resident_memory_bytes", "gauge", "Resident memory of the agent in bytes.", rss_bytes());
 	if (fclose(f) == 0)
 		return text;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What manifests and attachments say: to the compiler, to the cluster, and to the balancer. */
+/* What manifests or an API server, and attachments say: to the compiler, to the cluster, and to the balancer. */
 #include <string.h>
 
 #include "agent.h"
@@ -10,6 +10,11 @@
 static bool is_policy(enum object_kind kind)
 {
 	return kind == OBJECT_NAMESPACE || kind == OBJECT_POD || kind == OBJECT_POLICY;
+}
+
+static bool is_own_node(const struct agent *agent, const char *name)
+{
+	return strcmp(name, agent->options->cluster.node_name) == 0;
 }
 
 static int on_object(void *arg, struct object *o)
@@ -31,6 +36,8 @@ static int on_object(void *arg, struct object *o)
 				 taken.policy->namespace, taken.policy->name, taken.policy->invalid);
 		return policy_put_policy(agent->policy, taken.policy);
 	case OBJECT_NODE:
+		if (is_own_node(agent, taken.node->name))
+			kube_own_node(agent->kube);
 		return cluster_put_node(agent->cluster, taken.node);
 	case OBJECT_SERVICE:
 		return balancer_put_service(agent->balancer, taken.service);
@@ -47,6 +54,8 @@ static void on_removed(void *arg, enum object_kind kind, const char *namespace, 
 
 	if (is_policy(kind))
 		work_wanted(agent);
+	if (kind == OBJECT_NODE && is_own_node(agent, name))
+		kube_own_node(agent->kube);
 	if (kind == OBJECT_NAMESPACE)
 		policy_remove_namespace(agent->policy, name);
 	else if (kind == OBJECT_POD)
@@ -69,9 +78,11 @@ static void on_synced(void *arg)
 	work_wanted(agent);
 }
 
-static void on_manifest_complaint(void *arg, const char *what, const struct err *err)
+static void on_source_complaint(void *arg, const char *what, const struct err *err)
 {
-	complain(&((struct agent *)arg)->complaints, COMPLAINT_MANIFEST, what, err);
+	struct agent *agent = arg;
+
+	complain(&agent->complaints, agent->kube ? COMPLAINT_API : COMPLAINT_MANIFEST, what, err);
 }
 
 /* Labels of the network configuration, for an endpoint that has no pod object. false: there are none. */
@@ -112,13 +123,25 @@ static void on_attachment_gone(void *arg, uint32_t ifindex)
 	apply_endpoint_gone(agent->apply, ifindex);
 }
 
+static int open_objects(struct agent *agent, struct err *err)
+{
+	const struct object_events events = { on_object, on_removed, on_synced, on_source_complaint, agent };
+
+	return agent->kube ? kube_begin(agent->kube, &events, err)
+			   : manifests_open(&agent->manifests, agent->options->manifests, &events, err);
+}
+
 int sources_open(struct agent *agent, struct err *err)
 {
-	const struct object_events objects = { on_object, on_removed, on_synced, on_manifest_complaint, agent };
 	const struct attachment_events attachments = { on_attachment, on_attachment_gone, agent };
 	int ret = attachments_open(&agent->attachments, &attachments, err);
 
-	if (ret == 0)
-		ret = manifests_open(&agent->manifests, agent->options->manifests, &objects, err);
-	return ret;
+	return ret < 0 ? ret : open_objects(agent, err);
+}
+
+int sources_begin_again(struct agent *agent, struct err *err)
+{
+	int ret = attachments_rescan(agent->attachments, err);
+
+	return ret < 0 ? ret : open_objects(agent, err);
 }

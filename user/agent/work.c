@@ -155,12 +155,23 @@ static int load_all(struct agent *agent, struct err *err)
 	return ret;
 }
 
+/* What was compiled has been told to nobody: all of it is told then. */
+static void again_later(struct agent *agent, unsigned ms)
+{
+	agent->work.full = agent->work.dirty = true;
+	if (ms)
+		uv_timer_start(&agent->work.retry, agent->work.retry.timer_cb, ms, 0);
+}
+
 static void work_policy(struct agent *agent)
 {
 	struct policy_changes changes;
 	struct err err;
+	unsigned ms;
 	int ret = 0;
 
+	if (kube_is_waiting(agent->kube))
+		return;
 	agent->work.dirty = false;
 	uv_timer_stop(&agent->work.retry);
 	if (agent->work.lost) {
@@ -170,6 +181,10 @@ static void work_policy(struct agent *agent)
 	}
 	if (ret == 0)
 		ret = compile(agent, &changes, &err);
+	if (ret == 0 && kube_must_wait(agent->kube, &ms)) {
+		again_later(agent, ms);
+		return;
+	}
 	if (ret == 0)
 		ret = apply(agent, &changes, &err);
 	if (ret < 0) {
@@ -192,7 +207,7 @@ static void tell_key(struct agent *agent)
 	bool alone;
 
 	cluster_count(agent->cluster, &counts);
-	alone = counts.on && counts.nodes && !agent->options->key_file;
+	alone = counts.on && counts.nodes && !agent->options->key_file && !agent->kube;
 	err_set(&err, EINVAL,
 		"this node has made its own, and takes the pods of the %zu other node%s for unknown ones: give all agents the "
 		"same --cluster-key",
@@ -309,6 +324,13 @@ static int seed_rule(uint32_t rule, const char *text, void *arg)
 	return policy_seed_rule(arg, rule, text) == -ENOMEM ? -ENOMEM : 0;
 }
 
+int work_seed(struct agent *agent, struct err *err)
+{
+	int ret = apply_each_rule(agent->apply, seed_rule, agent->policy, err);
+
+	return ret == -ENOMEM ? err_set(err, ENOMEM, "no memory for rules") : ret;
+}
+
 int work_open(struct agent *agent, struct err *err)
 {
 	int ret;
@@ -325,8 +347,5 @@ int work_open(struct agent *agent, struct err *err)
 	agent->work.full = true;
 	apply_on_identities(agent->apply, on_identities, agent);
 	ret = load_all(agent, err);
-	if (ret < 0)
-		return ret;
-	ret = apply_each_rule(agent->apply, seed_rule, agent->policy, err);
-	return ret == -ENOMEM ? err_set(err, ENOMEM, "no memory for rules") : ret;
+	return ret < 0 ? ret : work_seed(agent, err);
 }

@@ -180,3 +180,14 @@ int objects_decode(const json_t *document, const struct object_sink *sink)
 		return 0;
 	return document_decode(&(struct field){ .json = document, .err = &err }, NULL, sink);
 }
+
+int object_decode_as(enum object_kind kind, const json_t *document, const struct object_sink *sink)
+{
+	struct err err = { 0 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		if (kinds[i].kind == kind)
+			return document_decode(&(struct field){ .json = document, .err = &err }, &kinds[i], sink);
+	}
+	return 0;
+}

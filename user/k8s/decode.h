@@ -23,6 +23,9 @@ struct object_sink {
 };
 int objects_decode(const json_t *document, const struct object_sink *sink);
 
+/* One object that is of this kind, whether it says so or not (items of lists do not). Else as objects_decode(). */
+int object_decode_as(enum object_kind kind, const json_t *document, const struct object_sink *sink);
+
 /* Labels from a JSON object of strings (metadata.labels), checked as the API does. */
 int labels_decode(const json_t *json, struct labels *labels, struct err *err);
 

@@ -41,7 +41,7 @@ struct named_port {
 /* core/v1 Pod. */
 struct pod_object {
 	char *namespace, *name;
-	char *uid; /* "": a manifest without one */
+	char *uid; /* as the runtime knows it (a static pod's is not the one of its mirror object); "": a manifest without one */
 	struct labels labels;
 	struct named_port *ports; /* of all containers; sorted by name, protocol, port; no duplicates */
 	size_t port_count;

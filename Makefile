@@ -49,7 +49,7 @@ PROGRAMS := $(O)/warren-cni $(O)/warren $(O)/warren-agent
 DP := $(O)/user/dp.a $(O)/user/nl.a $(O)/user/lib.a
 AGENT := $(O)/user/agent.a $(O)/user/k8s.a $(O)/user/policy.a
 # What only the agent needs is linked dynamically: it is one process a node, not one a pod.
-AGENT_LIBS := -lyaml -lcurl -luv -lmicrohttpd
+AGENT_LIBS := -lyaml -lcurl -lprotobuf-nanopb -luv -lmicrohttpd
 
 .PHONY: all programs help deps install uninstall test test-vm test-e2e demo bench lint format clean unit bpftest policytest fuzz \
 	fuzz-targets verify benchtools cnitool compile_commands.json

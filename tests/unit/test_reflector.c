@@ -388,6 +388,49 @@ static void garbage_ends_the_connection(void **state)
 	told(rig, "+ " IS("c") "ok Namespaces\n");
 }
 
+/* --- encodings --- */
+
+static void server_without_protobuf(void **state)
+{
+	struct rig *rig = *state;
+
+	reflector_start(rig->r);
+	assert_string_equal(asked("limit=500")->request.accept, "application/vnd.kubernetes.protobuf,application/json");
+	refuses(asked("limit=500"), 406, "NotAcceptable", "only the following media types are accepted: application/json");
+	assert_string_equal(asked("limit=500")->request.accept, "application/json");
+	answers(asked("limit=500"), LIST(10, OBJECT(3, "a", "")));
+	ends(asked("limit=500"));
+	assert_string_equal(asked("watch=true")->request.accept, "application/json");
+	refuses(asked("watch=true"), 415, "UnsupportedMediaType", "no");
+	told(rig, "+ " IS("a") "synced\n! Namespaces: no\n"); /* nor JSON */
+}
+
+/* A frame of this size holds no event, and what comes next is none. */
+static void protobuf_that_cannot_be_decoded(void **state)
+{
+	struct rig *rig = *state;
+
+	begin_watching(rig);
+	answers_bytes(asked("watch=true"), "\0\0\0\2\x0a\x05", 6);
+	told(rig, "! Namespaces, not readable: an event: cannot be decoded: parent stream too short\n");
+	answers_bytes(asked("watch=true"), "\xff\xff\xff\xff", 4);
+	told(rig, "! Namespaces: not protobuf of the API: an event that is longer than any\n");
+	waited();
+	assert_string_equal(asked("&resourceVersion=10")->request.accept, "application/json");
+}
+
+static void protobuf_is_told_as_json_is(void **state)
+{
+	static const char event[] = "\x00\x00\x00\x2b\x0a\x05\x41\x44\x44\x45\x44\x12\x22\x0a\x20\x6b\x38\x73\x00\x0a\x0f\x0a\x02"
+				    "\x76\x31\x12\x09\x4e\x61\x6d\x65\x73\x70\x61\x63\x65\x12\x09\x0a\x07\x0a\x01\x63\x32\x02\x31\x31";
+	struct rig *rig = *state;
+
+	begin_watching(rig);
+	for (size_t i = 0; i < sizeof(event) - 1; i++)
+		answers_bytes(asked("watch=true"), &event[i], 1);
+	told(rig, "+ " IS("c"));
+}
+
 /* --- what cannot be read, or taken over --- */
 
 static void no_memory_is_told_again_later(void **state)
@@ -612,6 +655,9 @@ int main(void)
 		CHUNKS(watch_that_ends_at_once_waits),
 		CHUNKS(call_that_cannot_be_begun),
 		CHUNKS(garbage_ends_the_connection),
+		CHUNKS(server_without_protobuf),
+		CHUNKS(protobuf_that_cannot_be_decoded),
+		CHUNKS(protobuf_is_told_as_json_is),
 		CHUNKS(no_memory_is_told_again_later),
 		CHUNKS(invalid_object_stays_as_it_was),
 		CHUNKS(unreadable_item_keeps_what_is_known),

@@ -5,6 +5,7 @@
 
 #include "api_internal.h"
 #include "array.h"
+#include "protobuf.h"
 #include "str.h"
 
 #define RETRY_AFTER_MAX 3600
@@ -71,10 +72,22 @@ static void broken(struct api_call *call, CURLcode code, const char *why, struct
 		err_hint(err, "compare the CA that is trusted here with who has signed the server's certificate, and for which names");
 }
 
+/* In the encoding that was asked for. */
+static json_t *parse_status(const char *problem, size_t size)
+{
+	json_t *status = NULL;
+
+	if (!problem)
+		return NULL;
+	if (!protobuf_is_object(problem, size))
+		return json_loadb(problem, size, JSON_REJECT_DUPLICATES, NULL);
+	return protobuf_object(problem, size, &status, NULL) == 0 ? status : NULL;
+}
+
 /* The members of a Status object. What is no such object says nothing. */
 static json_t *read_status(struct api_call *call, struct api_result *result, const char **message)
 {
-	json_t *status = call->problem ? json_loadb(call->problem, call->problem_size, JSON_REJECT_DUPLICATES, NULL) : NULL;
+	json_t *status = parse_status(call->problem, call->problem_size);
 	json_int_t seconds = json_integer_value(json_object_get(json_object_get(status, "details"), "retryAfterSeconds"));
 
 	*message = json_string_value(json_object_get(status, "message")) ?: "";

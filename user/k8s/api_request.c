@@ -73,6 +73,7 @@ static size_t on_header(char *data, size_t one, size_t size, void *arg)
 	long status = 0;
 
 	call->heard_ns = api_now();
+	call->headed |= size == 2 && data[0] == '\r'; /* the empty line behind them: libcurl takes a part for an answer */
 	if (call->over)
 		return 0;
 	curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);

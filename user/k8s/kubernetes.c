@@ -78,6 +78,7 @@ int kubernetes_open(struct kubernetes **out, struct api *api, const char *node_n
 		return err_errno(err, ENOMEM, "cannot follow the API server");
 	k->events = *events;
 	k->server = (struct reflector_server){ .api = api, .node = node_name, .events = &k->events, .synced = on_synced, .arg = k };
+	k->server.no_protobuf = getenv("WARREN_API_JSON") != NULL;
 	for (size_t i = 0; ret == 0 && i < ARRAY_SIZE(kinds); i++)
 		ret = reflector_open(&k->reflectors[i], &kinds[i], &k->server, err);
 	if (ret < 0) {

@@ -5,12 +5,16 @@
 #include <stdlib.h>
 
 #include "json_stream.h"
+#include "protobuf.h"
+#include "protobuf_stream.h"
 #include "str.h"
 
 struct object_stream {
 	struct stream_sink sink;
 	enum pieces_shape shape;
-	struct json_stream *json; /* NULL before the first byte */
+	const char *kind;
+	struct json_stream *json; /* NULL both before the first byte */
+	struct protobuf_stream *protobuf;
 	struct err *err;	  /* of the feeding that is going on */
 };
 
@@ -18,7 +22,7 @@ struct object_stream {
  * An annotation may hold a NUL, as \u0000: names and labels, which are what is used, do not. A key that is there twice is
  * what no server writes.
  */
-static int parse(const char *text, size_t size, json_t **json, struct err *err)
+static int parse_json(const char *text, size_t size, json_t **json, struct err *err)
 {
 	json_error_t error;
 
@@ -32,11 +36,23 @@ static int parse(const char *text, size_t size, json_t **json, struct err *err)
 	return -EINVAL;
 }
 
+static int parse_head(const struct object_stream *s, const char *data, size_t size, json_t **json, struct err *err)
+{
+	return s->protobuf ? protobuf_list_head(data, size, json, err) : parse_json(data, size, json, err);
+}
+
+static int parse_piece(const struct object_stream *s, const char *data, size_t size, json_t **json, struct err *err)
+{
+	if (!s->protobuf)
+		return parse_json(data, size, json, err);
+	return s->shape == PIECES_LIST ? protobuf_item(s->kind, data, size, json, err) : protobuf_event(data, size, json, err);
+}
+
 static int on_head(void *arg, char *data, size_t size)
 {
 	struct object_stream *s = arg;
 	json_auto_t *list = NULL;
-	int ret = parse(data, size, &list, s->err);
+	int ret = parse_head(s, data, size, &list, s->err);
 
 	return ret < 0 ? err_wrap(s->err, "a list") : s->sink.head(s->sink.arg, list);
 }
@@ -54,7 +70,7 @@ static int on_piece(void *arg, char *data, size_t size)
 	json_auto_t *json = NULL;
 	const json_t *object;
 	const char *type;
-	int ret = parse(data, size, &json, &err);
+	int ret = parse_piece(s, data, size, &json, &err);
 
 	if (ret < 0)
 		return ret == -ENOMEM ? ret : unreadable(s, &err);
@@ -75,7 +91,7 @@ static int on_too_long(void *arg, size_t size)
 	return unreadable(arg, &err);
 }
 
-struct object_stream *stream_open(enum pieces_shape shape, const struct stream_sink *sink)
+struct object_stream *stream_open(enum pieces_shape shape, const char *kind, const struct stream_sink *sink)
 {
 	struct object_stream *s = calloc(1, sizeof(*s));
 
@@ -83,26 +99,51 @@ struct object_stream *stream_open(enum pieces_shape shape, const struct stream_s
 		return NULL;
 	s->sink = *sink;
 	s->shape = shape;
+	s->kind = kind;
 	return s;
+}
+
+/*
+ * Protobuf begins with "k8s", or with a frame's length, of which the first byte is 0 up to 16 MB. JSON does not, and whatever
+ * is neither is best said by the JSON stream.
+ */
+static int begin(struct object_stream *s, uint8_t first)
+{
+	const struct pieces pieces = { on_head, on_piece, on_too_long, s };
+
+	if (first == (s->shape == PIECES_LIST ? 'k' : 0))
+		s->protobuf = protobuf_stream_open(s->shape, &pieces);
+	else
+		s->json = json_stream_open(s->shape, &pieces);
+	return s->protobuf || s->json ? 0 : -ENOMEM;
 }
 
 int stream_feed(struct object_stream *s, const void *data, size_t size, struct err *err)
 {
-	const struct pieces pieces = { on_head, on_piece, on_too_long, s };
-	int ret;
+	int ret = 0;
 
-	if (!s->json)
-		s->json = json_stream_open(s->shape, &pieces);
-	if (!s->json)
-		return err_errno(err, ENOMEM, "cannot read the answer");
+	if (!size)
+		return 0;
+	if (!s->json && !s->protobuf)
+		ret = begin(s, *(const uint8_t *)data);
 	s->err = err;
-	ret = json_stream_feed(s->json, data, size, err);
+	if (s->protobuf)
+		ret = protobuf_stream_feed(s->protobuf, data, size, err);
+	else if (s->json)
+		ret = json_stream_feed(s->json, data, size, err);
 	return ret == -ENOMEM && !err->num ? err_errno(err, ENOMEM, "cannot hold an object") : ret;
 }
 
 bool stream_complete(const struct object_stream *s)
 {
+	if (s->protobuf)
+		return protobuf_stream_complete(s->protobuf);
 	return s->json ? json_stream_complete(s->json) : s->shape == PIECES_EVENTS;
+}
+
+bool stream_is_protobuf(const struct object_stream *s)
+{
+	return s->protobuf != NULL;
 }
 
 void stream_free(struct object_stream *s)
@@ -110,5 +151,6 @@ void stream_free(struct object_stream *s)
 	if (!s)
 		return;
 	json_stream_free(s->json);
+	protobuf_stream_free(s->protobuf);
 	free(s);
 }

@@ -7,7 +7,9 @@
 
 #include "pieces.h"
 
-#define STREAM_ACCEPT "application/json"
+/* What to ask for; which of both it is shows in the first byte. */
+#define STREAM_ACCEPT "application/vnd.kubernetes.protobuf,application/json"
+#define STREAM_ACCEPT_JSON "application/json"
 
 /* Other than 0 ends the feeding and is what it returns. */
 struct stream_sink {
@@ -21,10 +23,12 @@ struct stream_sink {
 };
 
 struct object_stream;
-struct object_stream *stream_open(enum pieces_shape shape, const struct stream_sink *sink); /* NULL: no memory */
+/* `kind`: of a list's items, as in manifests. NULL: no memory. */
+struct object_stream *stream_open(enum pieces_shape shape, const char *kind, const struct stream_sink *sink);
 /* `err` is empty before. -EINVAL: it is not what the API sends. */
 int stream_feed(struct object_stream *s, const void *data, size_t size, struct err *err);
 bool stream_complete(const struct object_stream *s); /* it has not been cut off */
+bool stream_is_protobuf(const struct object_stream *s);
 void stream_free(struct object_stream *s);
 
 #endif

@@ -220,6 +220,7 @@ static int on_unreadable(void *arg, const struct err *err)
 
 	r->counts.failures++;
 	r->whole = false;
+	r->server->no_protobuf |= stream_is_protobuf(r->stream);
 	if (r->state == WATCHING && !r->relist_at)
 		r->relist_at = now() + r->relist_s * NS_PER_S;
 	complain_unreadable(r, err);
@@ -352,6 +353,10 @@ static bool ask_otherwise(struct reflector *r, enum state was, int status)
 		r->fields = 1;
 		return true;
 	}
+	if ((status == 406 || status == 415) && !r->server->no_protobuf) {
+		r->server->no_protobuf = true;
+		return true;
+	}
 	if (was == WATCH_LISTING && (status == 422 || status == 400)) {
 		r->server->no_watch_list = true;
 		return true;
@@ -400,6 +405,8 @@ static void on_done(void *arg, const struct api_result *result)
 	const struct err *err = r->broken.num ? &r->broken : &result->err;
 	bool whole = result->status / 100 == 2 && !r->broken.num;
 
+	/* Whatever it is that our decoder does not understand, JSON is the other way to say it. */
+	r->server->no_protobuf |= r->broken.num == EINVAL && stream_is_protobuf(r->stream);
 	r->call = NULL;
 	r->state = STOPPED;
 	stream_free(take_ptr(r->stream));
@@ -469,7 +476,7 @@ static int ask(struct reflector *r, enum state state, struct err *err)
 	const struct stream_sink sink = { on_head, on_object, on_unreadable, r };
 	const struct api_request request = { .method = "GET",
 					     .path = path,
-					     .accept = STREAM_ACCEPT,
+					     .accept = r->server->no_protobuf ? STREAM_ACCEPT_JSON : STREAM_ACCEPT,
 					     .silence_s = state == LISTING ? LIST_SILENCE_S : WATCH_SILENCE_S,
 					     .data = on_data,
 					     .done = on_done,
@@ -477,7 +484,7 @@ static int ask(struct reflector *r, enum state state, struct err *err)
 	int ret;
 
 	free(take_ptr(r->next));
-	r->stream = path ? stream_open(state == LISTING ? PIECES_LIST : PIECES_EVENTS, &sink) : NULL;
+	r->stream = path ? stream_open(state == LISTING ? PIECES_LIST : PIECES_EVENTS, object_kind_name(r->kind->kind), &sink) : NULL;
 	if (!r->stream)
 		return err_errno(err, ENOMEM, "cannot ask for %s", r->kind->title);
 	r->state = state;

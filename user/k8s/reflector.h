@@ -34,6 +34,7 @@ struct reflector_server {
 	const char *node;
 	const struct object_events *events;
 	bool no_watch_list; /* the server has said so */
+	bool no_protobuf;   /* ... or sent what we cannot decode */
 	void (*synced)(void *arg); /* one of them has listed all that there is, for the first time since it was started */
 	void *arg;
 };

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "agent.h"
+#include "api_find.h"
 #include "decode.h"
 #include "json.h"
 
@@ -15,6 +16,15 @@ static bool is_policy(enum object_kind kind)
 static bool is_own_node(const struct agent *agent, const char *name)
 {
 	return strcmp(name, agent->options->cluster.node_name) == 0;
+}
+
+/* For the next start: the address of its Service leads nowhere before we are there. */
+static void remember_servers(const struct agent *agent, const struct slice_object *slice)
+{
+	struct err err;
+
+	if (agent->kube && api_servers_remember(NULL, slice, &err) < 0)
+		log_err(LOG_WARN, &err);
 }
 
 static int on_object(void *arg, struct object *o)
@@ -42,6 +52,7 @@ static int on_object(void *arg, struct object *o)
 	case OBJECT_SERVICE:
 		return balancer_put_service(agent->balancer, taken.service);
 	case OBJECT_SLICE:
+		remember_servers(agent, taken.slice);
 		return balancer_put_slice(agent->balancer, taken.slice);
 	default:
 		return 0;

@@ -216,7 +216,7 @@ json_t *answer_status(struct agent *agent)
 							    c->what, "message", c->message));
 	}
 	return json_pack(
-		"{s:s, s:i, s:I, s:b, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:s?, s:o, s:o, s:o, s:o, s:o}", "version",
+		"{s:s, s:i, s:I, s:b, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:s?, s:o, s:o, s:o, s:o, s:o, s:o}", "version",
 		WARREN_VERSION, "pid", (int)getpid(), "rss_bytes", (json_int_t)rss_bytes(), "synced", agent->work.synced,
 		"enforced", agent->work.enforced, "pending",
 		agent->work.dirty || agent->work.failure[0] || cluster_pending(agent->cluster) ||

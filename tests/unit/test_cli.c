@@ -312,7 +312,7 @@ static const struct {
 	const char *words; /* as typed, the last one being completed */
 	const char *want;  /* all of the candidates */
 } completions[] = {
-	{ "warren ''", "status node endpoint identity ipcache policy trace ct deny uplink map metrics monitor completion version help" },
+	{ "warren ''", "status node endpoint identity ipcache policy service trace ct deny uplink map metrics monitor completion version help" },
 	{ "warren node ''", "init show down list get ping" },
 	{ "warren node p", "ping" },
 	{ "warren node ping --i", "--interval" },

@@ -4,6 +4,7 @@
 #include <sys/random.h>
 
 #include "agent.h"
+#include "balancer_dp.h"
 #include "cleanup.h"
 #include "clock.h"
 #include "key.h"
@@ -83,6 +84,7 @@ static void on_hangup(uv_signal_t *signal, int number)
 		log_err(LOG_ERROR, &err);
 	/* What somebody else has done to the maps is mended too. */
 	agent->work.lost = true;
+	balancer_lost(agent->balancer);
 	work_wanted(agent);
 	work(agent);
 	notify("READY=1");
@@ -129,7 +131,11 @@ static int open_node(struct agent *agent, struct err *err)
 	if (agent->ipcache)
 		agent->cluster = cluster_open(&cluster_kernel_ops, agent->kernel, &agent->options->cluster,
 					     agent->ipcache, &events);
-	if (!agent->apply || !agent->cluster)
+	ret = dp_services_open(&agent->services, err);
+	if (ret < 0)
+		return ret;
+	agent->balancer = balancer_new(&balancer_dp_ops, agent->services, agent->options->cluster.node_name);
+	if (!agent->apply || !agent->cluster || !agent->balancer)
 		return err_set(err, ENOMEM, "no memory");
 	return work_open(agent, err);
 }
@@ -251,6 +257,8 @@ static void end(struct agent *agent)
 	cluster_close(agent->cluster);
 	ipcache_free(agent->ipcache);
 	cluster_kernel_close(agent->kernel);
+	balancer_free(agent->balancer);
+	dp_services_close(agent->services);
 	apply_tables_close(agent->tables);
 	policy_free(agent->policy);
 	complaints_free(&agent->complaints);

@@ -11,6 +11,7 @@
 
 #include "apply_dp.h"
 #include "attachments.h"
+#include "balancer.h"
 #include "cluster_dp.h"
 #include "complaints.h"
 #include "histogram.h"
@@ -20,7 +21,7 @@
 
 /* What is to be compiled and written, and how that went. */
 struct work {
-	uv_timer_t retry, cluster_retry;
+	uv_timer_t retry, cluster_retry, services_retry;
 	bool synced;	       /* every source has been read once: nothing is compiled before */
 	bool dirty;	       /* something is to be compiled, or applied */
 	bool full;	       /* the next compile is about everything */
@@ -51,6 +52,8 @@ struct agent {
 	struct cluster_kernel *kernel;
 	struct ipcache *ipcache;
 	struct cluster *cluster;
+	struct dp_services *services;
+	struct balancer *balancer;
 	struct manifests *manifests; /* NULL: objects come from an API server */
 	struct kube *kube;	     /* NULL: they do not */
 	struct attachments *attachments;
@@ -114,6 +117,12 @@ json_t *cluster_json(struct agent *agent); /* of the status */
 
 /* What pods of this node still wait for, a line each: /readyz. Empty: nothing. NULL without memory. */
 char *agent_awaits(const struct agent *agent, size_t *size);
+
+/* --- answers_services.c --- */
+
+const char *protocol_name(uint8_t protocol); /* as objects have it */
+json_t *answer_services(struct agent *agent);
+json_t *services_json(struct agent *agent); /* of the status */
 
 /* --- server.c --- */
 

@@ -37,6 +37,7 @@ static const struct word commands[] = {
 
 /* Sets of commands, for which an option is; 0 in the table: for the agent itself. */
 #define FOR_AGENT (1u << COMMAND_AGENT)
+#define FOR_PREPARE (1u << COMMAND_PREPARE)
 #define FOR_INSTALL (1u << COMMAND_INSTALL)
 #define FOR_UNINSTALL (1u << COMMAND_UNINSTALL)
 #define FOR_ALL ~0u
@@ -139,6 +140,9 @@ static const struct setting settings[] = {
 	  "(default: " METRICS_ADDRESS ")" },
 	{ "max-policy-entries", "N", COUNT, FIELD(max_policy_entries, size_t),
 	  "entries that the policy map may have at most" },
+	{ "host", "DIR", TEXT, FIELD(host, char *),
+	  "prepare: the host's files, of which the kubelet's say where the API server is",
+	  .commands = FOR_PREPARE },
 	{ "cni-bin-dir", "DIR", TEXT, FIELD(cni_bin_dir, char *),
 	  "install, uninstall: where the runtime looks for plugins\n"
 	  "(default: " CNI_BIN_DIR ")", .commands = FOR_INSTALL | FOR_UNINSTALL },

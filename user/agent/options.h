@@ -41,6 +41,7 @@ struct options {
 	const char *cni_bin_dir;
 	const char *from; /* the plugin to install; NULL: the one beside this program */
 	bool wait;
+	const char *host; /* where the host's files are, for prepare; NULL: not asked for */
 	bool help, version;
 };
 

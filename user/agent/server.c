@@ -158,6 +158,9 @@ static void serve(struct client *client)
 	case REQUEST_PODS:
 		answer(client, answer_pods(agent));
 		return;
+	case REQUEST_SERVICES:
+		answer(client, answer_services(agent));
+		return;
 	case REQUEST_STATUS:
 		answer(client, answer_status(agent));
 		return;

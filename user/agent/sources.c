@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What manifests or an API server, and attachments say: to the compiler, and to the cluster. */
+/* What manifests or an API server, and attachments say: to the compiler, to the cluster, and to the balancer. */
 #include <string.h>
 
 #include "agent.h"
@@ -11,13 +11,19 @@ static bool is_own_node(const struct agent *agent, const char *name)
 	return strcmp(name, agent->options->cluster.node_name) == 0;
 }
 
+/* What the compiler is told. */
+static bool is_policy(enum object_kind kind)
+{
+	return kind == OBJECT_NAMESPACE || kind == OBJECT_POD || kind == OBJECT_POLICY;
+}
+
 static int on_object(void *arg, struct object *o)
 {
 	struct agent *agent = arg;
 	struct object taken = *o;
 
 	o->kind = OBJECT_NONE;
-	if (taken.kind == OBJECT_NAMESPACE || taken.kind == OBJECT_POD || taken.kind == OBJECT_POLICY)
+	if (is_policy(taken.kind))
 		work_wanted(agent);
 	switch (taken.kind) {
 	case OBJECT_NAMESPACE:
@@ -33,29 +39,41 @@ static int on_object(void *arg, struct object *o)
 		if (is_own_node(agent, taken.node->name))
 			kube_own_node(agent->kube);
 		return cluster_put_node(agent->cluster, taken.node);
+	case OBJECT_SERVICE:
+		return balancer_put_service(agent->balancer, taken.service);
+	case OBJECT_SLICE:
+		kube_slice(agent->kube, taken.slice);
+		return balancer_put_slice(agent->balancer, taken.slice);
 	default:
-		object_free(&taken);
 		return 0;
 	}
+}
+
+static void remove_node(struct agent *agent, const char *name)
+{
+	if (is_own_node(agent, name))
+		kube_own_node(agent->kube);
+	cluster_remove_node(agent->cluster, name);
 }
 
 static void on_removed(void *arg, enum object_kind kind, const char *namespace, const char *name)
 {
 	struct agent *agent = arg;
 
-	if (kind == OBJECT_NODE) {
-		if (is_own_node(agent, name))
-			kube_own_node(agent->kube);
-		cluster_remove_node(agent->cluster, name);
-		return;
-	}
-	work_wanted(agent);
+	if (is_policy(kind))
+		work_wanted(agent);
 	if (kind == OBJECT_NAMESPACE)
 		policy_remove_namespace(agent->policy, name);
 	else if (kind == OBJECT_POD)
 		policy_remove_pod(agent->policy, namespace, name);
 	else if (kind == OBJECT_POLICY)
 		policy_remove_policy(agent->policy, namespace, name);
+	else if (kind == OBJECT_NODE)
+		remove_node(agent, name);
+	else if (kind == OBJECT_SERVICE)
+		balancer_remove_service(agent->balancer, namespace, name);
+	else if (kind == OBJECT_SLICE)
+		balancer_remove_slice(agent->balancer, namespace, name);
 }
 
 static void on_synced(void *arg)

@@ -11,6 +11,7 @@
 #define RETRY_MS_MOST 5000
 #define CLUSTER_RETRY_MS 1000
 #define PODS_RETRY_MS 10000
+#define SERVICES_RETRY_MS 5000
 #define AGAIN_MOST 3 /* runs in one go for what waits for room */
 
 void work_wanted(struct agent *agent)
@@ -247,9 +248,41 @@ static void on_cluster_retry(uv_timer_t *timer)
 	work(agent);
 }
 
+/* --- services --- */
+
+static void tell_services(struct agent *agent, const struct err *failure)
+{
+	struct balancer_counts counts;
+	struct err err;
+
+	balancer_count(agent->balancer, &counts);
+	if (counts.problems)
+		err_set(&err, EINVAL, "%zu of %zu are not as they should be; %s", counts.problems, counts.services,
+			counts.example);
+	complain(&agent->complaints, COMPLAINT_AGENT, "services", counts.problems ? &err : failure);
+}
+
+static void work_services(struct agent *agent)
+{
+	struct err err = { 0 };
+	int ret = balancer_run(agent->balancer, &err);
+
+	tell_services(agent, ret < 0 ? &err : NULL);
+	if (ret < 0)
+		uv_timer_start(&agent->work.services_retry, agent->work.services_retry.timer_cb, SERVICES_RETRY_MS, 0);
+}
+
+static void on_services_retry(uv_timer_t *timer)
+{
+	struct agent *agent = timer->data;
+
+	balancer_retry(agent->balancer);
+	work(agent);
+}
+
 /*
  * First who counts, then policy, then who can be reached: what pods may do is known before anything comes from, or goes to,
- * their node.
+ * their node. Services lead to both, and come last.
  */
 void work(struct agent *agent)
 {
@@ -271,6 +304,8 @@ void work(struct agent *agent)
 		work_policy(agent);
 	if (own >= 0 && cluster_pending(agent->cluster))
 		work_cluster(agent);
+	if (balancer_pending(agent->balancer))
+		work_services(agent);
 }
 
 static void on_retry(uv_timer_t *timer)
@@ -306,6 +341,9 @@ int work_open(struct agent *agent, struct err *err)
 	uv_timer_init(&agent->loop, &agent->work.cluster_retry);
 	agent->work.cluster_retry.data = agent;
 	agent->work.cluster_retry.timer_cb = on_cluster_retry;
+	uv_timer_init(&agent->loop, &agent->work.services_retry);
+	agent->work.services_retry.data = agent;
+	agent->work.services_retry.timer_cb = on_services_retry;
 	agent->work.full = true;
 	apply_on_identities(agent->apply, on_identities, agent);
 	ret = load_all(agent, err);

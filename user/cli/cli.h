@@ -37,6 +37,7 @@ enum cli_complete {
 	COMPLETE_ENDPOINT,
 	COMPLETE_POD, /* by name; 'host' and 'world' too */
 	COMPLETE_POLICY,
+	COMPLETE_SERVICE,
 	COMPLETE_IDENTITY,
 	COMPLETE_NODE, /* by name */
 	COMPLETE_COMMAND,
@@ -51,7 +52,7 @@ struct cli_options {
 	int64_t endpoint, count, timeout;
 	int64_t family, sport;
 	int64_t interval;
-	const char *reason, *flags, *from_node, *identity;
+	const char *reason, *flags, *from_node, *identity, *namespace;
 };
 
 enum cli_option_type { OPTION_FLAG, OPTION_NUMBER, OPTION_FAMILY, OPTION_TEXT };
@@ -150,6 +151,8 @@ int cmd_ipcache_get(struct cli *cli);
 int cmd_policy_list(struct cli *cli);
 int cmd_policy_get(struct cli *cli);
 int cmd_policy_why(struct cli *cli);
+int cmd_service_list(struct cli *cli);
+int cmd_service_get(struct cli *cli);
 int cmd_trace(struct cli *cli);
 int cmd_ct_list(struct cli *cli);
 int cmd_ct_get(struct cli *cli);

@@ -132,6 +132,18 @@ const struct command warren_commands[] = {
 		.run = cmd_policy_why,
 	},
 	{
+		.name = "service list",
+		.options = { TEXT("namespace", "NAME", namespace, COMPLETE_NOTHING, "only those of this namespace") },
+		.summary = "List the addresses and ports of Services, and how many backends each has",
+		.run = cmd_service_list,
+	},
+	{
+		.name = "service get",
+		.args = { { "NAMESPACE/NAME|ADDRESS[:PORT]", false, COMPLETE_SERVICE } },
+		.summary = "Show where new flows to a Service go",
+		.run = cmd_service_get,
+	},
+	{
 		.name = "trace",
 		.args = { { "SRC", false, COMPLETE_POD }, { "DST[:PORT/PROTO]", false, COMPLETE_POD } },
 		.options = {

@@ -6,6 +6,7 @@
 
 #include "json.h"
 #include "reflector_internal.h"
+#include "str.h"
 
 #define BOOKMARK_OF_LIST_END "k8s.io/initial-events-end"
 
@@ -134,8 +135,10 @@ static int on_error_event(struct reflector *r, const json_t *status)
 
 	if (code == 410 || (reason && (strcmp(reason, "Expired") == 0 || strcmp(reason, "Gone") == 0)))
 		r->resumable = false;
-	return err_set(&r->broken, ECONNRESET, "the server ended the watch: %.200s (%lld)", message ? message : "no reason given",
-		       (long long)code);
+	err_set(&r->broken, ECONNRESET, "the server ended the watch: %.200s (%lld)", message ? message : "no reason given",
+		(long long)code);
+	str_printable(r->broken.msg);
+	return -ECONNRESET;
 }
 
 static int on_bookmark(struct reflector *r, const json_t *object, uint64_t version)
@@ -163,6 +166,7 @@ static int on_event(struct reflector *r, const char *type, const json_t *object,
 	if (strcmp(type, "BOOKMARK") == 0)
 		return on_bookmark(r, object, version);
 	err_set(&err, EINVAL, "an event of the unknown type \"%.32s\"", type);
+	str_printable(err.msg);
 	return on_unreadable(r, &err);
 }
 

@@ -31,7 +31,7 @@ static size_t take_words(const char *const *words, char *argv[WORDS_MOST + 1])
 {
 	size_t count = 0;
 
-	for (; words[count] && count < WORDS_MOST; count++)
+	for (; count < WORDS_MOST && words[count]; count++)
 		argv[count] = (char *)words[count];
 	argv[count] = NULL;
 	return count;

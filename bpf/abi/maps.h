@@ -18,6 +18,7 @@
 #include "abi/metric.h"
 #include "abi/node.h"
 #include "abi/policy.h"
+#include "abi/service.h"
 #include "abi/trace.h"
 #include "abi/xdp.h"
 
@@ -56,6 +57,11 @@
 	X(deny6, LPM_TRIE, struct wr_prefix6, struct wr_deny, WR_MAX_DENY, BPF_F_NO_PREALLOC, "denied IPv6 prefix -> counter") \
 	X(deny_hits, PERCPU_HASH, __u32, struct wr_deny_hits, 2 * WR_MAX_DENY, BPF_F_NO_PREALLOC, "denied prefix's counter -> packets, bytes, last one") \
 	X(uplinks, HASH, __u32, struct wr_uplink, WR_MAX_UPLINKS, BPF_F_NO_PREALLOC, "device -> how xdp_uplink takes tunnels apart there") \
+	X(services4, HASH, struct wr_service4_key, struct wr_service, WR_MAX_SERVICES, BPF_F_NO_PREALLOC, "IPv4 address, port, protocol -> service") \
+	X(services6, HASH, struct wr_service6_key, struct wr_service, WR_MAX_SERVICES, BPF_F_NO_PREALLOC, "IPv6 address, port, protocol -> service") \
+	X(backends4, HASH, struct wr_backend_key, struct wr_backend4, WR_MAX_BACKENDS, BPF_F_NO_PREALLOC, "list, index -> IPv4 backend") \
+	X(backends6, HASH, struct wr_backend_key, struct wr_backend6, WR_MAX_BACKENDS, BPF_F_NO_PREALLOC, "list, index -> IPv6 backend") \
+	X(service_state, ARRAY, __u32, struct wr_service_state, 1, 0, "the number of the newest list of backends")   \
 	X(frag4, LRU_HASH, struct wr_frag4_key, struct wr_frag, 4096, 0, "IPv4 datagrams in fragments")              \
 	X(frag6, LRU_HASH, struct wr_frag6_key, struct wr_frag, 4096, 0, "IPv6 datagrams in fragments")              \
 	X(trace, ARRAY, __u32, struct wr_trace, 1, 0, "what the last dry run found")                                 \

@@ -290,7 +290,7 @@ static int serve(void)
 	while (api) {
 		fds[1].fd = api_fd(api);
 		if (poll(fds, 2, -1) < 0)
-			return 1;
+			continue; /* a signal */
 		turns += fds[1].revents != 0;
 		if (fds[1].revents && api_run(api, &err) < 0) {
 			say_error("run", &err);

@@ -17,7 +17,7 @@
 #include "str.h"
 
 struct api_call {
-	char path[512];
+	char path[512], body[2048];
 	struct api_request request;
 	bool used;
 };
@@ -62,6 +62,9 @@ int api_start(struct api *api, const struct api_request *request, struct api_cal
 		calls[i].request = *request;
 		assert_true(str_copy(calls[i].path, sizeof(calls[i].path), request->path));
 		calls[i].request.path = calls[i].path;
+		assert_true(request->body_size < sizeof(calls[i].body));
+		memcpy(calls[i].body, request->body_size ? request->body : "", request->body_size);
+		calls[i].body[request->body_size] = '\0';
 		*call = &calls[i];
 		return 0;
 	}

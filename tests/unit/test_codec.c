@@ -139,6 +139,17 @@ static const struct {
 	{ "deny_hits", "258", "02010000", "{\"counter\": 258}" },
 	{ "uplinks", "258", "02010000", "{\"ifindex\": 258}" },
 	{ "uplinks", "eth0", NULL, NULL },
+	{ "services4", "10.96.0.1,443,tcp", "0a600001" "01bb" "06" "00",
+	  "{\"address\": \"10.96.0.1\", \"port\": 443, \"protocol\": \"tcp\"}" },
+	{ "services4", "fd00::1,443,tcp", NULL, NULL },
+	{ "services4", "10.96.0.1,443", NULL, NULL },
+	{ "services4", "10.96.0.1,65536,tcp", NULL, NULL },
+	{ "services6", "fd00:96::1,53,udp", "fd000096000000000000000000000001" "0035" "11" "00",
+	  "{\"address\": \"fd00:96::1\", \"port\": 53, \"protocol\": \"udp\"}" },
+	{ "services6", "10.96.0.1,53,udp", NULL, NULL },
+	{ "backends4", "3,1", "03000000" "01000000", "{\"list\": 3, \"index\": 1}" },
+	{ "backends6", "3", NULL, NULL },
+	{ "service_state", "1", NULL, NULL },
 	{ "metrics", "none/egress", "00000000", "{\"reason\": \"none\", \"direction\": \"egress\"}" },
 	{ "metrics", "to_endpoint/ingress", "03000000", "{\"reason\": \"to_endpoint\", \"direction\": \"ingress\"}" },
 	{ "metrics", "to_endpoint", NULL, NULL },
@@ -216,6 +227,11 @@ static const struct {
 	{ "deny_state", offsetof(struct wr_deny_state, pad), 4 },
 	{ "deny_hits", offsetof(struct wr_deny_hits, pad), 4 },
 	{ "uplinks", offsetof(struct wr_uplink, pad), 4 },
+	{ "services4", offsetof(struct wr_service, pad), 4 },
+	{ "services6", offsetof(struct wr_service, pad), 4 },
+	{ "backends4", offsetof(struct wr_backend4, pad), 2 },
+	{ "backends6", offsetof(struct wr_backend6, pad), 2 },
+	{ "service_state", offsetof(struct wr_service_state, pad), 4 },
 	{ "frag4", offsetof(struct wr_frag, pad), 1 },
 	{ "frag6", offsetof(struct wr_frag, pad), 1 },
 	{ "trace", offsetof(struct wr_trace, judgement[0]) + sizeof(struct wr_trace_judgement) - 1, 1 },
@@ -364,6 +380,20 @@ static void values_of_conntrack(void **state)
 		     "{\"time_ns\": 5, \"runs\": 6, \"removed\": 7, \"live4\": 8, \"live6\": 9}");
 }
 
+static void values_of_services(void **state)
+{
+	const struct wr_service service = { .list = 3, .backends = 2, .affinity_seconds = 10800 };
+	const struct wr_backend4 backend4 = { .addr = { htonl(0x0a010007) }, .port = htons(8080) };
+	const struct wr_backend6 backend6 = { .addr = { { htonl(0xfd000001), 0, 0, htonl(7) } }, .port = htons(8080) };
+	const struct wr_service_state newest = { .list = 3 };
+
+	assert_value("services4", &service, 1, "{\"list\": 3, \"backends\": 2, \"affinity_seconds\": 10800}");
+	assert_value("services6", &service, 1, "{\"list\": 3, \"backends\": 2, \"affinity_seconds\": 10800}");
+	assert_value("backends4", &backend4, 1, "{\"address\": \"10.1.0.7\", \"port\": 8080}");
+	assert_value("backends6", &backend6, 1, "{\"address\": \"fd00:1::7\", \"port\": 8080}");
+	assert_value("service_state", &newest, 1, "{\"list\": 3}");
+}
+
 static void values_of_the_denylist(void **state)
 {
 	const struct wr_deny_state list = { .prefixes = { 1, 2 }, .counter = 3 };
@@ -443,6 +473,7 @@ int main(void)
 		cmocka_unit_test(every_byte_is_shown),
 		cmocka_unit_test(values_of_the_cluster),
 		cmocka_unit_test(values_of_conntrack),
+		cmocka_unit_test(values_of_services),
 		cmocka_unit_test(values_of_the_denylist),
 		cmocka_unit_test(values_of_policy),
 		cmocka_unit_test(hex),

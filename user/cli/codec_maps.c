@@ -236,6 +236,38 @@ static fields ipcache = { FIELD(struct wr_ipcache, identity, IDENTITY), END_OF(s
 CODEC(ipcache4, "IPV4-ADDRESS", addr4_key, ipcache);
 CODEC(ipcache6, "IPV6-ADDRESS", addr6_key, ipcache);
 
+/* --- services ------------------------------------------------------------------------------------------------------- */
+
+#define SERVICE_KEY(type)                                                                                              \
+	{                                                                                                              \
+		FIELD_AS(type, "address", addr, IP), FIELD(type, port, BE, UINT16_MAX),                                \
+		FIELD_AS(type, "protocol", l4_proto, PROTOCOL), END_OF(type)                                           \
+	}
+#define S struct wr_service
+static fields service4_key = SERVICE_KEY(struct wr_service4_key), service6_key = SERVICE_KEY(struct wr_service6_key);
+static fields service = {
+	FIELD(S, list, NUMBER), FIELD(S, backends, NUMBER), FIELD(S, affinity_seconds, NUMBER), END_OF(S),
+};
+CODEC(services4, "IPV4-ADDRESS,PORT,PROTOCOL", service4_key, service);
+CODEC(services6, "IPV6-ADDRESS,PORT,PROTOCOL", service6_key, service);
+#undef S
+
+#define BACKEND(type)                                                                                                  \
+	{                                                                                                              \
+		FIELD_AS(type, "address", addr, IP), FIELD(type, port, BE), END_OF(type)                               \
+	}
+#define S struct wr_backend_key
+static fields backend_key = { FIELD(S, list, NUMBER, UINT32_MAX), FIELD(S, index, NUMBER, UINT32_MAX), END_OF(S) };
+static fields backend4 = BACKEND(struct wr_backend4), backend6 = BACKEND(struct wr_backend6);
+CODEC(backends4, "LIST,INDEX", backend_key, backend4);
+CODEC(backends6, "LIST,INDEX", backend_key, backend6);
+#undef S
+
+#define S struct wr_service_state
+static fields service_state = { FIELD(S, list, NUMBER), END_OF(S) };
+CODEC(service_state, "0", only_key, service_state);
+#undef S
+
 /* --- the denylist, and how XDP takes tunnels apart ------------------------------------------------------------------ */
 
 #define S struct wr_deny_state

@@ -90,7 +90,7 @@ void api_call_begin(struct api_call *call)
 		call->tried = 0;
 	call->ways = api->ways;
 	call->server = api->server;
-	call->connected = false;
+	call->connected = call->headed = false;
 	call->heard_ns = api_now();
 	set_clock(call);
 	if (api_request_aim(call, &api->config.servers[api->server], &err) < 0) {
@@ -113,11 +113,22 @@ static void take_back(struct api_call *call)
 	list_append(&call->api->waiting, &call->entry);
 }
 
-static void note_failure(struct api_call *call, const char *why)
+/* Where nothing can be reached, asking by another name reaches nothing either. */
+static bool unreachable(CURLcode code)
 {
+	return code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST || code == CURLE_OPERATION_TIMEDOUT;
+}
+
+static void note_failure(struct api_call *call, CURLcode code, const char *why)
+{
+	const struct api_config *config = &call->api->config;
 	char *more;
 
 	call->tried |= 1u << call->server;
+	for (size_t i = 0; unreachable(code) && i < config->server_count; i++) {
+		if (strcmp(config->servers[i].url, call->url) == 0)
+			call->tried |= 1u << i;
+	}
 	if (asprintf(&more, "%s%s%s: %s", call->failures ?: "", call->failures ? "; " : "", call->url, why) < 0)
 		return;
 	free(call->failures);
@@ -143,7 +154,7 @@ static bool next_server(struct api_call *call)
  * No connection to its server could be made. Nothing has been asked there, so asking another one is not asking twice.
  * Those that wait for the same connection are not left to find out one after the other.
  */
-static bool try_elsewhere(struct api_call *call, const char *why)
+static bool try_elsewhere(struct api_call *call, CURLcode code, const char *why)
 {
 	struct api *api = call->api;
 	struct api_call *other, *after;
@@ -152,13 +163,13 @@ static bool try_elsewhere(struct api_call *call, const char *why)
 		take_back(call);
 		return true;
 	}
-	note_failure(call, why);
+	note_failure(call, code, why);
 	if (!next_server(call))
 		return false;
 	list_each_safe(other, after, &api->running, entry) {
 		if (other == call || other->connected || other->ways != call->ways || other->server != call->server)
 			continue;
-		note_failure(other, why);
+		note_failure(other, code, why);
 		take_back(other);
 	}
 	take_back(call);
@@ -167,11 +178,14 @@ static bool try_elsewhere(struct api_call *call, const char *why)
 
 void api_call_ended(struct api_call *call, CURLcode code)
 {
-	const char *why = call->why[0] ? call->why : curl_easy_strerror(code);
+	const char *why;
 	struct api_result result = { .reason = "" };
 	json_t *status;
 
-	if (code != CURLE_OK && !call->connected && try_elsewhere(call, why))
+	if (code == CURLE_OK && !call->headed)
+		code = CURLE_GOT_NOTHING;
+	why = call->why[0] ? call->why : curl_easy_strerror(code);
+	if (code != CURLE_OK && !call->connected && try_elsewhere(call, code, why))
 		return;
 	status = api_answer(call, code, why, &result);
 	finish(call, &result);

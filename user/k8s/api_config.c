@@ -58,8 +58,7 @@ static bool has(CURLU *url, CURLUPart part)
 	return curl_url_get(url, part, &text, 0) == CURLUE_OK;
 }
 
-/* https://host:port[/path], the port always there: *normal is to be freed. */
-static int normalize(const char *text, char **normal, struct err *err)
+int api_url_normalize(const char *text, char **normal, struct err *err)
 {
 	_cleanup_(url_cleanup) CURLU *url = curl_url();
 	_cleanup_(curl_freep) char *scheme = NULL, *host = NULL, *port = NULL, *path = NULL;
@@ -102,7 +101,7 @@ int api_config_add_server(struct api_config *config, const char *url, const char
 {
 	_cleanup_free_ char *normal = NULL, *copy = NULL;
 	struct api_server *more;
-	int ret = normalize(url, &normal, err);
+	int ret = api_url_normalize(url, &normal, err);
 
 	if (ret < 0)
 		return ret;

@@ -30,6 +30,8 @@ int api_credentials_refresh(struct api_credentials *credentials, struct err *err
 void api_secret_forget(struct api_secret *secret); /* the next refresh reads it, changed or not */
 void api_credentials_free(struct api_credentials *credentials);
 
+/* https://host:port[/path], the port always there; to be freed. */
+int api_url_normalize(const char *text, char **normal, struct err *err);
 int api_config_copy(struct api_config *to, const struct api_config *from, struct err *err); /* `to` is empty */
 void api_servers_free(struct api_config *config);
 int api_kubeconfig_server(const char *path, char **url, struct err *err); /* its server: and nothing else; to be freed */
@@ -78,7 +80,7 @@ struct api_call {
 	unsigned long ways;
 	uint32_t tried;	    /* a bit for each server that could not be reached */
 	char *failures;	    /* what was said of these */
-	bool began, connected, over;
+	bool began, connected, headed, over; /* headed: all headers are there */
 	int refused;	    /* by data() */
 	char *problem;	    /* the body of an answer that is not 2xx, as much as a Status object takes */
 	size_t problem_size, problem_seen;

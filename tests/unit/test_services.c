@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Services in the maps of the real kernel: put, replaced, deleted; what a writer that was killed has left. */
+#include "dp_rig.h"
+
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <netinet/in.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "services.h"
+
+static const char *const vips[] = { "10.96.0.1", "fd00:96::1" };
+static const char *const first_backends[] = { "10.1.0.2", "fd00:1::2" };
+static const char *const maps[] = { "backends4", "backends6" };
+
+static struct dp_services *services;
+
+static int services_rig_load(void **state)
+{
+	struct err err = { 0 };
+
+	assert_int_equal(dp_rig_load(state), 0);
+	assert_ok(dp_services_open(&services, &err));
+	return 0;
+}
+
+static int services_rig_unload(void **state)
+{
+	dp_services_close(services);
+	return dp_rig_unload(state);
+}
+
+static size_t elements(const char *map)
+{
+	_cleanup_fd_ int fd = map_fd(map);
+	char key[64], *at = NULL;
+	size_t count = 0;
+
+	for (; bpf_map_get_next_key(fd, at, key) == 0; at = key)
+		count++;
+	return count;
+}
+
+/* `count` backends, whose ports are `port` and up. */
+static void put(int v6, uint8_t protocol, size_t count, uint16_t port)
+{
+	struct dp_backend backends[8];
+	const struct dp_service service = { ip(vips[v6]), 80, protocol, 10800, backends, count };
+	struct err err = { 0 };
+
+	for (size_t i = 0; i < count; i++)
+		backends[i] = (struct dp_backend){ ip_add(ip(first_backends[v6]), i), (uint16_t)(port + i) };
+	assert_ok(dp_service_put(services, &service, &err));
+}
+
+struct seen {
+	size_t services, backends;
+	uint32_t ports; /* sum of the backends' */
+};
+
+static int see(const struct dp_service *service, void *arg)
+{
+	struct seen *seen = arg;
+	const int v6 = service->ip.family == AF_INET6;
+	const struct ip vip = ip(vips[v6]);
+
+	assert_true(ip_equal(&service->ip, &vip));
+	assert_int_equal(service->port, 80);
+	assert_int_equal(service->affinity_seconds, 10800);
+	seen->services++;
+	seen->backends += service->backend_count;
+	for (size_t i = 0; i < service->backend_count; i++) {
+		const struct ip expected = ip_add(ip(first_backends[v6]), i);
+
+		assert_true(ip_equal(&service->backends[i].ip, &expected));
+		seen->ports += service->backends[i].port;
+	}
+	return 0;
+}
+
+static struct seen each(void)
+{
+	struct seen seen = { 0 };
+	struct err err = { 0 };
+
+	assert_ok(dp_service_each(see, &seen, &err));
+	return seen;
+}
+
+static void what_is_put_is_there(void **state)
+{
+	struct err err = { 0 };
+	struct seen seen;
+
+	for (int v6 = 0; v6 < 2; v6++) {
+		const struct ip vip = ip(vips[v6]);
+
+		put(v6, IPPROTO_TCP, 3, 8080);
+		put(v6, IPPROTO_UDP, 1, 53);
+		put(v6, IPPROTO_SCTP, 0, 0);
+		assert_int_equal(elements(maps[v6]), 4);
+		put(v6, IPPROTO_TCP, 5, 9000); /* replaced: nothing of the old list stays */
+		put(v6, IPPROTO_UDP, 0, 0);
+		assert_int_equal(elements(maps[v6]), 5);
+		seen = each();
+		assert_int_equal(seen.services, 3);
+		assert_int_equal(seen.backends, 5);
+		assert_int_equal(seen.ports, 5 * 9000 + 10);
+		assert_ok(dp_service_delete(services, &vip, 80, IPPROTO_TCP, &err));
+		assert_ok(dp_service_delete(services, &vip, 80, IPPROTO_TCP, &err));
+		assert_int_equal(elements(maps[v6]), 0);
+		assert_int_equal(each().services, 2);
+		assert_ok(dp_service_delete(services, &vip, 80, IPPROTO_UDP, &err));
+		assert_ok(dp_service_delete(services, &vip, 80, IPPROTO_SCTP, &err));
+		assert_int_equal(each().services, 0);
+	}
+}
+
+static void reopen(void)
+{
+	struct err err = { 0 };
+
+	dp_services_close(services);
+	services = NULL;
+	assert_ok(dp_services_open(&services, &err));
+}
+
+static uint32_t list_of(int v6)
+{
+	_cleanup_fd_ int fd = map_fd(v6 ? "services6" : "services4");
+	struct wr_service service = { 0 };
+	char key[64];
+
+	assert_int_equal(bpf_map_get_next_key(fd, NULL, key), 0);
+	assert_int_equal(bpf_map_lookup_elem(fd, key, &service), 0);
+	return service.list;
+}
+
+/* Killed before the service's element was written, or before the old list was deleted: a list is nobody's. */
+static void leftover_lists_go(void **state)
+{
+	for (int v6 = 0; v6 < 2; v6++) {
+		_cleanup_fd_ int fd = map_fd(maps[v6]);
+		struct wr_backend6 backend = { 0 };
+
+		put(v6, IPPROTO_TCP, 3, 8080);
+		for (uint32_t list = 1000; list < 1100; list++)
+			assert_int_equal(bpf_map_update_elem(fd, &(struct wr_backend_key){ list, list % 3 }, &backend, 0), 0);
+		reopen();
+		assert_int_equal(elements(maps[v6]), 3);
+	}
+	assert_int_equal(each().backends, 6);
+}
+
+/* Not even by a writer that was killed between the number and the list. */
+static void no_number_comes_again(void **state)
+{
+	struct wr_service_state newest;
+
+	for (int v6 = 0; v6 < 2; v6++) {
+		uint32_t last;
+
+		put(v6, IPPROTO_TCP, 1, 8080);
+		last = list_of(v6);
+		reopen();
+		put(v6, IPPROTO_TCP, 1, 8080);
+		assert_true(list_of(v6) > last);
+	}
+	newest.list = 1; /* what was there is lost: the lists themselves are asked */
+	newest.pad = 0;
+	assert_int_equal(dp_value_put("service_state", &newest, NULL), 0);
+	reopen();
+	put(0, IPPROTO_TCP, 1, 8080);
+	assert_true(list_of(0) > list_of(1));
+	newest.list = UINT32_MAX - 1;
+	assert_int_equal(dp_value_put("service_state", &newest, NULL), 0);
+	reopen();
+	for (uint32_t i = 0; i < 2; i++) {
+		put(0, IPPROTO_TCP, 1, 8080);
+		assert_int_equal(list_of(0), i ? 1 : UINT32_MAX);
+	}
+}
+
+static void nonsense_is_refused(void **state)
+{
+	const struct dp_backend other = { ip("fd00:1::2"), 80 };
+	struct dp_service service = { ip(vips[0]), 80, IPPROTO_TCP, 0, &other, 1 };
+	struct err err = { 0 };
+
+	assert_int_equal(dp_service_put(services, &service, &err), -EINVAL);
+	assert_non_null(strstr(err.msg, "10.96.0.1:80"));
+	assert_int_equal(each().services, 0);
+}
+
+/* Fills the map of services: the last one is refused whole, and leaves no list. */
+static void a_full_map_is_said(void **state)
+{
+	_cleanup_fd_ int fd = map_fd("services4");
+	struct wr_service filler = { .list = 1 };
+	struct dp_backend backend = { ip(first_backends[0]), 80 };
+	struct dp_service service = { ip(vips[0]), 80, IPPROTO_TCP, 0, &backend, 1 };
+	struct err err = { 0 };
+	int r = 0;
+
+	for (uint32_t n = 0; r == 0; n++) {
+		struct wr_service4_key key = { .addr = { htonl(0x0b000000 + n) }, .l4_proto = IPPROTO_TCP };
+
+		r = bpf_map_update_elem(fd, &key, &filler, BPF_NOEXIST);
+	}
+	assert_int_equal(dp_service_put(services, &service, &err), -ENOSPC);
+	assert_non_null(strstr(err.msg, "services4 is full"));
+	assert_int_equal(elements("backends4"), 0);
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, services_rig_load, services_rig_unload)
+	const struct CMUnitTest tests[] = {
+		TEST(what_is_put_is_there),  TEST(leftover_lists_go),  TEST(no_number_comes_again),
+		TEST(nonsense_is_refused), TEST(a_full_map_is_said),
+	};
+
+	return cmocka_run_group_tests(tests, dp_rig_make, NULL);
+}

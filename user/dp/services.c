@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "services.h"
+
+#include <arpa/inet.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "array.h"
+#include "cleanup.h"
+#include "internal.h"
+#include "keyset.h"
+
+struct dp_services {
+	int services[2], backends[2], state_fd; /* maps; of IPv4, of IPv6 */
+	struct wr_service_state state;
+};
+
+static const char *const service_maps[] = { "services4", "services6" };
+static const char *const backend_maps[] = { "backends4", "backends6" };
+
+union service_key {
+	struct wr_service4_key v4;
+	struct wr_service6_key v6;
+};
+union backend {
+	struct wr_backend4 v4;
+	struct wr_backend6 v6;
+};
+
+void dp_services_close(struct dp_services *services)
+{
+	if (!services)
+		return;
+	for (int v6 = 0; v6 < 2; v6++) {
+		closep(&services->services[v6]);
+		closep(&services->backends[v6]);
+	}
+	closep(&services->state_fd);
+	free(services);
+}
+
+static void services_closep(struct dp_services **services)
+{
+	dp_services_close(*services);
+}
+
+/* --- keys and values ---------------------------------------------------------------------------------------------- */
+
+static void key_make(const struct ip *ip, uint16_t port, uint8_t protocol, union service_key *key)
+{
+	memset(key, 0, sizeof(*key));
+	if (ip->family == AF_INET6) {
+		memcpy(&key->v6.addr, ip->bytes, sizeof(key->v6.addr));
+		key->v6.port = htons(port);
+		key->v6.l4_proto = protocol;
+	} else {
+		memcpy(&key->v4.addr, ip->bytes, sizeof(key->v4.addr));
+		key->v4.port = htons(port);
+		key->v4.l4_proto = protocol;
+	}
+}
+
+static void backend_make(const struct dp_backend *from, union backend *to)
+{
+	memset(to, 0, sizeof(*to));
+	if (from->ip.family == AF_INET6) {
+		memcpy(&to->v6.addr, from->ip.bytes, sizeof(to->v6.addr));
+		to->v6.port = htons(from->port);
+	} else {
+		memcpy(&to->v4.addr, from->ip.bytes, sizeof(to->v4.addr));
+		to->v4.port = htons(from->port);
+	}
+}
+
+static struct dp_backend backend_read(const union backend *from, bool v6)
+{
+	return (struct dp_backend){
+		.ip = v6 ? ip_from(AF_INET6, &from->v6.addr) : ip_from(AF_INET, &from->v4.addr),
+		.port = ntohs(v6 ? from->v6.port : from->v4.port),
+	};
+}
+
+/* --- lists of backends ---------------------------------------------------------------------------------------------- */
+
+/* A number that no list has had, also if this writer is killed at once. Zero is nobody's. */
+static int list_number(struct dp_services *services, uint32_t *list, struct err *err)
+{
+	services->state.list += services->state.list == UINT32_MAX ? 2 : 1;
+	if (bpf_map_update_elem(services->state_fd, &(uint32_t){ 0 }, &services->state, BPF_ANY) < 0)
+		return err_errno(err, errno, "cannot write map service_state");
+	*list = services->state.list;
+	return 0;
+}
+
+static int list_delete(struct dp_services *services, bool v6, uint32_t list, size_t count, struct err *err)
+{
+	struct wr_backend_key key = { .list = list };
+
+	for (; key.index < count; key.index++) {
+		if (bpf_map_delete_elem(services->backends[v6], &key) < 0 && errno != ENOENT)
+			return err_errno(err, errno, "cannot delete from map %s", backend_maps[v6]);
+	}
+	return 0;
+}
+
+/* Whole, or not at all. */
+static int list_write(struct dp_services *services, bool v6, uint32_t list, const struct dp_service *service,
+		      struct err *err)
+{
+	struct wr_backend_key key = { .list = list };
+	char text[SOCKET_STRLEN];
+	union backend backend;
+	int num;
+
+	for (; key.index < service->backend_count; key.index++) {
+		backend_make(&service->backends[key.index], &backend);
+		if (bpf_map_update_elem(services->backends[v6], &key, &backend, BPF_ANY) == 0)
+			continue;
+		num = errno;
+		list_delete(services, v6, list, key.index, NULL);
+		return dp_map_not_written(num, backend_maps[v6],
+					  socket_format(&service->ip, service->port, text), err);
+	}
+	return 0;
+}
+
+/* --- written -------------------------------------------------------------------------------------------------------- */
+
+static int service_check(const struct dp_service *service, struct err *err)
+{
+	char text[SOCKET_STRLEN];
+
+	for (size_t i = 0; i < service->backend_count; i++) {
+		if (service->backends[i].ip.family != service->ip.family)
+			return err_set(err, EINVAL, "service %s has a backend of another address family",
+				       socket_format(&service->ip, service->port, text));
+	}
+	if (service->backend_count > WR_MAX_BACKENDS)
+		return err_set(err, ENOSPC, "service %s has %zu backends, more than map %s has room for",
+			       socket_format(&service->ip, service->port, text), service->backend_count,
+			       backend_maps[service->ip.family == AF_INET6]);
+	return 0;
+}
+
+int dp_service_put(struct dp_services *services, const struct dp_service *service, struct err *err)
+{
+	const bool v6 = service->ip.family == AF_INET6;
+	struct wr_service was = { 0 }, now = { .backends = (__u32)service->backend_count,
+					       .affinity_seconds = service->affinity_seconds };
+	char text[SOCKET_STRLEN];
+	union service_key key;
+	int r = service_check(service, err), num;
+
+	if (r == 0)
+		r = list_number(services, &now.list, err);
+	if (r == 0)
+		r = list_write(services, v6, now.list, service, err);
+	if (r < 0)
+		return r;
+	key_make(&service->ip, service->port, service->protocol, &key);
+	bpf_map_lookup_elem(services->services[v6], &key, &was);
+	if (bpf_map_update_elem(services->services[v6], &key, &now, BPF_ANY) < 0) {
+		num = errno;
+		list_delete(services, v6, now.list, now.backends, NULL);
+		return dp_map_not_written(num, service_maps[v6], socket_format(&service->ip, service->port, text), err);
+	}
+	return list_delete(services, v6, was.list, was.backends, err);
+}
+
+int dp_service_delete(struct dp_services *services, const struct ip *ip, uint16_t port, uint8_t protocol, struct err *err)
+{
+	const bool v6 = ip->family == AF_INET6;
+	struct wr_service was;
+	union service_key key;
+
+	key_make(ip, port, protocol, &key);
+	if (bpf_map_lookup_elem(services->services[v6], &key, &was) < 0 ||
+	    bpf_map_delete_elem(services->services[v6], &key) < 0)
+		return errno == ENOENT ? 0 : err_errno(err, errno, "cannot delete from map %s", service_maps[v6]);
+	return list_delete(services, v6, was.list, was.backends, err);
+}
+
+/* --- what a writer that was killed has left half done ------------------------------------------------------------ */
+
+struct mending {
+	struct keyset lists; /* that are a service's */
+	uint32_t newest;
+	struct wr_backend_key *strays;
+	size_t count, room;
+};
+
+static int see_service(const void *key, const void *value, int cpus, void *arg)
+{
+	const struct wr_service *service = value;
+	struct mending *m = arg;
+	int r = keyset_add(&m->lists, &service->list);
+
+	if (service->list > m->newest)
+		m->newest = service->list;
+	return r < 0 ? r : 0;
+}
+
+static int see_backend(const void *key, const void *value, int cpus, void *arg)
+{
+	const struct wr_backend_key *k = key;
+	struct mending *m = arg;
+	int r = keyset_add(&m->lists, &k->list);
+
+	if (r <= 0)
+		return r;
+	keyset_remove(&m->lists, &k->list);
+	return array_push(m->strays, m->room, m->count, *k);
+}
+
+/* Backends of lists that are no service's: not yet, or not any more. */
+static int delete_strays(struct dp_services *services, bool v6, struct mending *m, struct err *err)
+{
+	int r = dp_map_walk(services->services[v6], dp_map_find(service_maps[v6], err), see_service, m, err);
+
+	if (r == 0)
+		r = dp_map_walk(services->backends[v6], dp_map_find(backend_maps[v6], err), see_backend, m, err);
+	if (r == -ENOMEM)
+		return err_errno(err, ENOMEM, "cannot read map %s", backend_maps[v6]);
+	for (; r == 0 && m->count; m->count--) {
+		if (bpf_map_delete_elem(services->backends[v6], &m->strays[m->count - 1]) < 0 && errno != ENOENT)
+			r = err_errno(err, errno, "cannot delete from map %s", backend_maps[v6]);
+	}
+	return r;
+}
+
+static int mend(struct dp_services *services, struct err *err)
+{
+	struct mending m = { .lists.key_size = sizeof(uint32_t) };
+	int r = 0;
+
+	for (int v6 = 0; v6 < 2 && r == 0; v6++)
+		r = delete_strays(services, v6, &m, err);
+	if (m.newest > services->state.list)
+		services->state.list = m.newest;
+	keyset_free(&m.lists);
+	free(m.strays);
+	return r;
+}
+
+int dp_services_open(struct dp_services **out, struct err *err)
+{
+	_cleanup_(services_closep) struct dp_services *services = calloc(1, sizeof(*services));
+	int r;
+
+	if (!services)
+		return err_errno(err, ENOMEM, "cannot open the services");
+	*services = (struct dp_services){ .services = { -1, -1 }, .backends = { -1, -1 }, .state_fd = -1 };
+	const struct dp_map_fd maps[] = {
+		{ service_maps[0], &services->services[0] }, { service_maps[1], &services->services[1] },
+		{ backend_maps[0], &services->backends[0] }, { backend_maps[1], &services->backends[1] },
+		{ "service_state", &services->state_fd },
+	};
+	r = dp_maps_open(maps, ARRAY_SIZE(maps), err);
+	if (r == 0)
+		r = dp_value_get("service_state", &services->state, err);
+	if (r == 0)
+		r = mend(services, err);
+	if (r == 0)
+		*out = take_ptr(services);
+	return r;
+}
+
+/* --- read ----------------------------------------------------------------------------------------------------------- */
+
+struct walk {
+	int backends_fd;
+	bool v6;
+	int (*fn)(const struct dp_service *service, void *arg);
+	void *arg;
+};
+
+static struct dp_service service_read(const union service_key *key, bool v6)
+{
+	return (struct dp_service){
+		.ip = v6 ? ip_from(AF_INET6, &key->v6.addr) : ip_from(AF_INET, &key->v4.addr),
+		.port = ntohs(v6 ? key->v6.port : key->v4.port),
+		.protocol = v6 ? key->v6.l4_proto : key->v4.l4_proto,
+	};
+}
+
+/* A list that is being deleted is short: its service has another one by now. */
+static int on_service(const void *key, const void *value, int cpus, void *arg)
+{
+	const struct walk *w = arg;
+	const struct wr_service *stored = value;
+	struct dp_service service = service_read(key, w->v6);
+	_cleanup_free_ struct dp_backend *backends = calloc(stored->backends + 1, sizeof(*backends));
+	union backend backend;
+
+	if (!backends)
+		return -ENOMEM;
+	for (__u32 i = 0; i < stored->backends; i++) {
+		if (bpf_map_lookup_elem(w->backends_fd, &(struct wr_backend_key){ stored->list, i }, &backend) == 0)
+			backends[service.backend_count++] = backend_read(&backend, w->v6);
+	}
+	service.affinity_seconds = stored->affinity_seconds;
+	service.backends = backends;
+	return w->fn(&service, w->arg);
+}
+
+int dp_service_each(int (*fn)(const struct dp_service *service, void *arg), void *arg, struct err *err)
+{
+	int r = 0;
+
+	for (int v6 = 0; v6 < 2 && r == 0; v6++) {
+		_cleanup_fd_ int backends = dp_map_open(backend_maps[v6], err);
+		struct walk w = { backends, v6, fn, arg };
+
+		r = backends < 0 ? backends : dp_map_each(service_maps[v6], on_service, &w, err);
+	}
+	return r == -ENOMEM ? err_errno(err, ENOMEM, "cannot list the services") : r;
+}

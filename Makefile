@@ -221,6 +221,8 @@ $(WATCHCTL): $(O)/tests/lib/watchctl.o $(O)/user/k8s.a $(O)/user/policy.a $(O)/u
 	$(link)
 	$(do_link) $(AGENT_LIBS)
 
+test-e2e: $(WATCHCTL)
+
 unit: $(UNIT_BIN) $(APICTL) $(WATCHCTL) ## build the unit tests, and what network tests drive
 bpftest: $(BPFTEST_BIN) ## build the BPF packet tests
 verify: $(VM_BIN) ## build what asks the verifier about each program

@@ -175,6 +175,16 @@ def test_install_brings_portmap(node, bin_dir):
     assert [p.name for p in bin_dir.iterdir()] == ["portmap"]
 
 
+def test_install_asks_portmap_for_its_versions(node, bin_dir):
+    """Debian's knows CNI 1.0.0 at most: who writes the network configuration has to know."""
+    give_portmap(node)
+    assert "does not know CNI 1.1.0" in install(node).stderr
+    assert node.files("/var/lib/warren") == ["portmap-is-old"]
+    (bin_dir / "portmap").write_text("""#!/bin/sh\necho '{"supportedVersions": ["1.0.0", "1.1.0"]}'\n""")
+    assert "does not know" not in install(node).stderr
+    assert node.files("/var/lib/warren") == []
+
+
 def test_install_without_portmap(node, bin_dir):
     done = install(node, check=False)
     assert done.returncode == 1 and "no portmap" in done.stderr and "containernetworking-plugins" in done.stderr

@@ -14,7 +14,7 @@ def programs():
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "proxies(*modes): kube-proxy's modes that a test of `warren` runs with; one of them by default")
+    config.addinivalue_line("markers", "proxies(*modes): of kube-proxy, with each of which a test of `warren` runs")
     config.addinivalue_line("markers", "figures: measures and prints; `make figures-k8s`")
 
 
@@ -23,6 +23,15 @@ def pytest_generate_tests(metafunc):
     if "warren" in metafunc.fixturenames:
         marker = metafunc.definition.get_closest_marker("proxies")
         metafunc.parametrize("warren", marker.args if marker else ("nftables",), indirect=True, scope="session")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    """What the cluster looked like when a test failed."""
+    report = (yield).get_result()
+    if report.failed:
+        for cluster in {id(c): c for c in item.funcargs.values() if isinstance(c, Kubernetes)}.values():
+            report.sections.append(("the cluster", cluster.looks()))
 
 
 @pytest.fixture(scope="session")

@@ -81,6 +81,14 @@ class Kubernetes:
     def inside(self, pod, *argv, check=True, namespace="default"):
         return self.kubectl("exec", "-n", namespace, pod, "--", *argv, check=check)
 
+    def looks(self):
+        """For those who wonder why something is not as it should be."""
+        words = [["get", "nodes,pods", "-A", "-o", "wide"], ["get", "events", "-A", "--field-selector", "type=Warning"]]
+        words += [["logs", "-n", AGENTS["namespace"], "-l", AGENTS["labelSelector"], "--all-containers", "--prefix", "--tail=20"]]
+        done = [self.kubectl(*argv, "--request-timeout=10s", check=False) for argv in words]
+        logs = [f"{name}: {self.node(name, 'tail', '-n', '5', '/var/log/kubelet.log', check=False).stdout}" for name in NODES]
+        return "\n".join([*(d.stdout[-6000:] + d.stderr[-1000:] for d in done), *logs])
+
     # --- what is in it ---
 
     def machine(self, name):
@@ -217,13 +225,14 @@ def agent_pids(cluster, *nodes):
     found = {}
     for name in nodes or NODES:
         of_node = _processes(f"/warren-k8s-{cluster.name}/{name}/")
-        found[name] = next((pid for pid in of_node if _is_called(pid, "warren-agent")), None)
+        found[name] = next((pid for pid in of_node if _is_agent(pid)), None)
     return found
 
 
-def _is_called(pid, name):
+def _is_agent(pid):
+    """Not what prepares the node for it, which is the same program."""
     with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/comm").read_text() == f"{name}\n"
+        return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"warren-agent\0--kubernetes\0")
     return False
 
 
@@ -257,8 +266,12 @@ def without_agents(cluster):
     wait_agents(cluster, agents_ready, "the agents to be back")
 
 
+def is_of(agent, node):
+    return agent["spec"]["nodeName"] == node and "deletionTimestamp" not in agent["metadata"]
+
+
 def replace_agent(cluster, node):
     """Its agent is killed and another one started at once: a kubelet that restarts a container takes its time."""
-    item = next(agent for agent in cluster.api.list("Pod", **AGENTS) if agent["spec"]["nodeName"] == node)
+    item = next(agent for agent in cluster.api.list("Pod", **AGENTS) if is_of(agent, node))
     os.kill(agent_pids(cluster, node)[node], signal.SIGKILL)
     cluster.api.delete("Pod", item["metadata"]["name"], "kube-system", gracePeriodSeconds=0)

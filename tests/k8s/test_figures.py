@@ -24,7 +24,8 @@ TURNS = 50
 @pytest.fixture(scope="module")
 def own(image):
     # The load's Nodes say nothing, and nobody is to do anything about it.
-    with Kubernetes("figures", CNI="warren", PROXY="none", CONTROLLER_FLAGS="--controllers=*,-node-lifecycle-controller,-pod-garbage-collector-controller") as cluster:
+    idle = "--controllers=*,-node-lifecycle-controller,-pod-garbage-collector-controller"
+    with Kubernetes("figures", CNI="warren", PROXY="none", CONTROLLER_FLAGS=idle) as cluster:
         yield cluster
 
 
@@ -124,8 +125,8 @@ def cpu(pid):
 
 
 def podload(own, *options):
-    argv = ["exec", "cp", K8S / "bin/podload", "--kubeconfig=/run/k8s/pki/admin.conf", *options]
-    return own._run(*argv, timeout=900).stdout
+    """How it is called."""
+    return [HERE / "cluster", "exec", "cp", K8S / "bin/podload", "--kubeconfig=/run/k8s/pki/admin.conf", *options]
 
 
 def ready_again(own, node):
@@ -143,42 +144,50 @@ def ready_again(own, node):
         time.sleep(0.005)
 
 
+@contextlib.contextmanager
+def following(own, everything):
+    """A pod on n1 under a policy that wants to know of all pods, or none."""
+    with made_space(own) as space:
+        if everything:
+            wide = policy(f"{space}/p", ingress=[sources(with_labels(app="a1"))])
+            own.api.apply(pod("p", "n1", namespace=space), wide)
+            own.ready("p", namespace=space)
+        yield "all pods followed" if everything else "own pods followed"
+
+
 @pytest.mark.parametrize("pods, nodes", [(0, 0), (5000, 100), (50000, 1000)])
 def test_size(own, pods, nodes):
     if pods:
-        print(f"\n{podload(own, f'--pods={pods}', f'--nodes={nodes}').strip()}", end="")
-    with made_space(own) as space:
-        for everything in (False, True):
-            if everything:
-                own.api.apply(pod("p", "n1", namespace=space), policy(f"{space}/p", ingress=[sources(with_labels(app="a1"))]))
-                own.ready("p", namespace=space)
+        subprocess.run(podload(own, f"--pods={pods}", f"--nodes={nodes}"), env=own.env, check=True, timeout=900)
+    for everything in (False, True):
+        with following(own, everything) as what:
             seconds, busy = ready_again(own, "n1")
             wait_agents(own, agents_ready, "the agents", 120)
-            rss = rss_of_agents(own)["n1"]
-            print(f"\n{pods} pods, {nodes} nodes, {'all followed' if everything else 'own followed'}: RSS {rss / 1024:.1f} MB, "
-                  f"start {seconds:.2f} s, processor {busy:.2f} s", end="")
+            rss = rss_of_agents(own)["n1"] / 1024
+            print(f"\n{pods} pods, {nodes} nodes, {what}: {rss:.1f} MB, in force after {seconds:.2f} s, "
+                  f"{busy:.2f} s of a processor", end="")
     if pods:
-        own.api.delete("Namespace", "load")
+        subprocess.run(podload(own, "--remove"), env=own.env, check=True, timeout=900)
+
+
+def followed_bytes(own):
+    return sum(watch["bytes"] for watch in own.machine("n1").watches().values())
 
 
 def test_churn(own):
     """Ten pods replaced each second on nodes that are not ours."""
-    argv = [HERE / "cluster", "exec", "cp", K8S / "bin/podload", "--kubeconfig=/run/k8s/pki/admin.conf", "--pods=5000", "--nodes=100", "--churn=10"]
+    argv = podload(own, "--pods=5000", "--nodes=100", "--churn=10")
     process = subprocess.Popen(argv, env=own.env, stdout=subprocess.PIPE, text=True)
     try:
         while "pods in" not in process.stdout.readline():
             pass
         for everything in (False, True):
-            with made_space(own) as space:
-                if everything:
-                    own.api.apply(pod("p", "n1", namespace=space), policy(f"{space}/p", ingress=[sources(with_labels(app="a1"))]))
-                    own.ready("p", namespace=space)
+            with following(own, everything) as what:
                 pid = agent_pids(own, "n1")["n1"]
-                before, bytes_before = cpu(pid), sum(w["bytes"] for w in own.machine("n1").watches().values())
-                time.sleep(20)
-                used = (cpu(pid) - before) / 20
-                told = (sum(w["bytes"] for w in own.machine("n1").watches().values()) - bytes_before) / 20
-                print(f"\nchurn 10/s, {'all followed' if everything else 'own followed'}: {used * 100:.2f} % of a core, {told:.0f} bytes/s", end="")
+                begin = cpu(pid), followed_bytes(own)
+                time.sleep(20)  # what is measured
+                used, told = cpu(pid) - begin[0], followed_bytes(own) - begin[1]
+                print(f"\nchurn of 10/s, {what}: {used * 5:.2f} % of a core, {told / 20:.0f} bytes/s", end="")
     finally:
         process.terminate()
         process.wait()

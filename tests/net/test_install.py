@@ -2,15 +2,13 @@
 """`warren-agent prepare`, `install` and `uninstall`: on hosts as they are, killed at any moment, and the way back."""
 
 import hashlib
-import random
+import re
 import subprocess
-import time
 
 import pytest
 
 from agent import Agent
 from lab import BUILD, NODE_GATEWAY, Node, network
-from netns import wait_for
 
 CONFLIST = "/etc/cni/net.d/05-warren.conflist"
 BIN = "/run/cni-bin"  # a file system of the test's own, with nothing in it
@@ -44,9 +42,25 @@ def give_portmap(node):
     node.run("cp", "-L", "/usr/lib/cni/portmap", f"{BIN}/portmap")
 
 
-def kill_after(seconds):
-    """Before a command: SIGKILL then, if it has not ended before."""
-    return ["timeout", "--signal=KILL", f"{seconds:.4f}"]
+# Every step that leaves something behind is one of these, or comes between two of them.
+CALLS = "write,fsync,fchmod,sendto,sendmsg,umount2,?rename,?renameat2,?unlink,unlinkat,?rmdir,?mkdir"
+
+
+def moments(node, run):
+    """The calls of CALLS that a command makes, in their order: (name, the how manieth of that name).
+
+    `run` starts it behind the words that it is given.
+    """
+    run(["strace", "-qq", "-o", "/run/calls", "-e", f"trace={CALLS}", "-e", "signal=none"])
+    calls = node.outside("/run/calls")
+    names = re.findall(r"^(\w+)\(", calls.read_text(), re.MULTILINE)
+    calls.unlink()
+    return [(name, names[: i + 1].count(name)) for i, name in enumerate(names)]
+
+
+def killed_at(moment):
+    """Before a command: SIGKILL as it begins that call."""
+    return ["strace", "-qq", "-o", "/dev/null", "-e", "inject={}:signal=KILL:when={}".format(*moment)]
 
 
 def checksum(path):
@@ -175,6 +189,16 @@ def test_install_brings_portmap(node, bin_dir):
     assert [p.name for p in bin_dir.iterdir()] == ["portmap"]
 
 
+def test_install_asks_portmap_for_its_versions(node, bin_dir):
+    """Debian's knows CNI 1.0.0 at most: who writes the network configuration has to know."""
+    give_portmap(node)
+    assert "does not know CNI 1.1.0" in install(node).stderr
+    assert node.files("/var/lib/warren") == ["portmap-is-old"]
+    (bin_dir / "portmap").write_text("""#!/bin/sh\necho '{"supportedVersions": ["1.0.0", "1.1.0"]}'\n""")
+    assert "does not know" not in install(node).stderr
+    assert node.files("/var/lib/warren") == []
+
+
 def test_install_without_portmap(node, bin_dir):
     done = install(node, check=False)
     assert done.returncode == 1 and "no portmap" in done.stderr and "containernetworking-plugins" in done.stderr
@@ -206,16 +230,13 @@ def test_install_killed_at_any_moment(node, bin_dir):
     builds[1].write_bytes(builds[0].read_bytes() + b"\0")
     whole = {checksum(build) for build in builds}
     install(node)
-    begin = time.monotonic()
-    install(node, "--from", f"{BIN}/other")
-    takes = time.monotonic() - begin
-    chance, killed = random.Random(7), 0
-    for i in range(60):
-        source = builds[0] if i % 2 else f"{BIN}/other"
-        killed += install(node, "--from", source, check=False, wrap=kill_after(chance.uniform(0, takes))).returncode != 0
+    steps = moments(node, lambda wrap: install(node, "--from", f"{BIN}/other", wrap=wrap))
+    assert {"write", "fsync", "rename"} <= {name for name, _ in steps}
+    for i, step in enumerate(steps):
+        source = f"{BIN}/other" if i % 2 else builds[0]
+        assert install(node, "--from", source, check=False, wrap=killed_at(step)).returncode != 0, step
         assert checksum(bin_dir / "warren-cni") in whole
         version(node)
-    assert killed > 10
     install(node)
     assert sorted(p.name for p in bin_dir.iterdir()) == ["other", "portmap", "warren-cni"]
 
@@ -314,16 +335,14 @@ def test_uninstall_not_beside_an_agent(node, installed):
 
 def test_uninstall_killed_at_any_moment(node, installed):
     """The next one ends it."""
-    begin = time.monotonic()
-    uninstall(node)
-    takes = time.monotonic() - begin
-    chance, killed = random.Random(7), 0
-    for _ in range(12):
+    steps = moments(node, lambda wrap: uninstall(node, wrap=wrap))
+    assert {"rename", "unlink", "unlinkat", "sendto"} <= {name for name, _ in steps}
+    for step in steps[:: len(steps) // 4]:
         install(node)
+        installer(node, "prepare")
         node.warren("node", "init")
         node.outside(CONFLIST).write_text("{}")
-        killed += uninstall(node, check=False, wrap=kill_after(chance.uniform(0, takes))).returncode != 0
+        assert uninstall(node, check=False, wrap=killed_at(step)).returncode != 0, step
         uninstall(node)
-        wait_for(lambda: node.traces() == installed, "the node to be as it was")
+        assert node.traces() == installed
         assert standing(node) == {f"{BIN}/portmap"}
-    assert killed > 3

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "array.h"
+#include "chained.h"
 #include "cleanup.h"
 #include "file.h"
 #include "json.h"
@@ -36,11 +37,11 @@ static json_t *portmap_json(void)
 	return json_pack("{s:s, s:b, s:{s:b}}", "type", "portmap", "snat", 1, "capabilities", "portMappings", 1);
 }
 
-/* A runtime that knows `cniVersions` takes the highest one, an older one 1.0.0. */
+/* A runtime that knows `cniVersions` takes the highest one, an older one 1.0.0; every plugin of the list has to know it. */
 char *conflist_text(const struct prefix cidrs[2])
 {
-	json_auto_t *json = json_pack("{s:s, s:[s, s], s:s, s:[o, o]}", "cniVersion", "1.0.0", "cniVersions", "1.0.0", "1.1.0",
-				      "name", NETWORK, "plugins", plugin_json(cidrs), portmap_json());
+	json_auto_t *json = json_pack("{s:s, s:[s, s*], s:s, s:[o, o]}", "cniVersion", "1.0.0", "cniVersions", "1.0.0",
+				      chained_knows_latest() ? "1.1.0" : NULL, "name", NETWORK, "plugins", plugin_json(cidrs), portmap_json());
 	_cleanup_free_ char *text = json ? json_dumps(json, JSON_INDENT(2)) : NULL;
 	char *line = NULL;
 

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "chained.h"
 #include "cleanup.h"
 #include "file.h"
 
@@ -100,6 +101,23 @@ static int install_portmap(const struct options *options, const char *beside, st
 	return ret < 0 ? ret : copy_program(from, to, err);
 }
 
+/* A host's own that cannot be asked here (a link that leads nowhere in a container) is taken for a recent one, as is usual. */
+static int ask_portmap(const struct options *options, struct err *err)
+{
+	char path[FILE_PATH_MAX];
+	struct err why = { 0 };
+	bool knows;
+	int ret = path_in(options->cni_bin_dir, CHAINED_PLUGIN, path, err);
+
+	if (ret < 0)
+		return ret;
+	if (chained_ask(path, &knows, &why) < 0)
+		log_err(LOG_WARN, &why);
+	else if (!knows)
+		log_warn("%s does not know CNI 1.1.0: the network configuration will be of 1.0.0", path);
+	return 0;
+}
+
 int setup_install(const struct options *options)
 {
 	char beside[FILE_PATH_MAX];
@@ -110,6 +128,8 @@ int setup_install(const struct options *options)
 		ret = install_plugin(options, beside, &err);
 	if (ret == 0)
 		ret = install_portmap(options, beside, &err);
+	if (ret == 0)
+		ret = ask_portmap(options, &err);
 	if (ret < 0)
 		log_err(LOG_ERROR, &err);
 	return ret;

@@ -10,7 +10,6 @@
 #include "paths.h"
 
 #define WARREN_PLUGIN "warren-cni"
-#define CHAINED_PLUGIN "portmap"
 #define PORTMAP_FILE WARREN_STATE_DIR "/portmap-is-ours" /* `install` brought the chained plugin: `uninstall` removes it */
 
 /* bpffs and sysctls: what the agent's own capabilities do not allow. */

@@ -10,6 +10,7 @@
 #include <sys/inotify.h>
 
 #include "attachment.h"
+#include "chained.h"
 #include "cleanup.h"
 #include "file.h"
 #include "lock.h"

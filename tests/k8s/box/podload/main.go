@@ -15,6 +15,7 @@ import (
 	"time"
 
 	core "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/errors"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
@@ -27,6 +28,7 @@ var (
 	pods       = flag.Int("pods", 5000, "how many")
 	nodes      = flag.Int("nodes", 20, "how many they are on, as evenly as can be")
 	workers    = flag.Int("workers", 16, "requests at a time")
+	remove     = flag.Bool("remove", false, "all that it has made, instead")
 	churn      = flag.Int("churn", 0, "pods a second that are replaced, until SIGTERM")
 )
 
@@ -119,12 +121,27 @@ func (l load) replace(i, generation int) {
 
 func (l load) prepare() {
 	_, err := l.CoreV1().Namespaces().Create(l, &core.Namespace{ObjectMeta: meta.ObjectMeta{Name: namespace}}, meta.CreateOptions{})
+	if errors.IsAlreadyExists(err) {
+		return
+	}
 	must(err)
 	// Pods are refused before there is a service account.
 	accounts, err := l.CoreV1().ServiceAccounts(namespace).Watch(l, meta.ListOptions{FieldSelector: "metadata.name=default"})
 	must(err)
 	<-accounts.ResultChan()
 	accounts.Stop()
+}
+
+// Pods at once: no kubelet would ever confirm their end.
+func (l load) clear() {
+	now := int64(0)
+	list, err := l.CoreV1().Pods(namespace).List(l, meta.ListOptions{ResourceVersion: "0"})
+	must(err)
+	each(len(list.Items), func(i int) {
+		must(l.CoreV1().Pods(namespace).Delete(l, list.Items[i].Name, meta.DeleteOptions{GracePeriodSeconds: &now}))
+	})
+	must(l.CoreV1().Nodes().DeleteCollection(l, meta.DeleteOptions{}, meta.ListOptions{LabelSelector: "fake=yes"}))
+	fmt.Printf("%d pods removed\n", len(list.Items))
 }
 
 func (l load) run() {
@@ -163,6 +180,10 @@ func main() {
 	client, err := kubernetes.NewForConfig(config)
 	must(err)
 	l := load{context.Background(), client}
+	if *remove {
+		l.clear()
+		return
+	}
 	l.prepare()
 	l.run()
 }

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "chained.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "cleanup.h"
+#include "file.h"
+#include "json.h"
+#include "paths.h"
+
+#define LATEST "1.1.0"
+#define OLD_FILE WARREN_STATE_DIR "/portmap-is-old" /* the plugin on this host does not know LATEST */
+#define ANSWER_MAX 4096
+#define PATIENCE_MS 5000
+
+/* Its standard output is *out; there is nothing to read for it. */
+static int start(const char *path, pid_t *pid, int *out, struct err *err)
+{
+	char *argv[] = { (char *)path, NULL }, *env[] = { "CNI_COMMAND=VERSION", NULL };
+	posix_spawn_file_actions_t actions;
+	int ends[2], ret;
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return err_errno(err, errno, "cannot run %s", path);
+	posix_spawn_file_actions_init(&actions);
+	posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+	posix_spawn_file_actions_adddup2(&actions, ends[1], 1);
+	ret = posix_spawn(pid, path, &actions, NULL, argv, env);
+	posix_spawn_file_actions_destroy(&actions);
+	close(ends[1]);
+	*out = ends[0];
+	return ret ? err_errno(err, ret, "cannot run %s", path) : 0;
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/* To its end, but not for ever and not without a limit. */
+static ssize_t read_answer(int fd, char answer[ANSWER_MAX])
+{
+	int64_t until = now_ms() + PATIENCE_MS;
+	size_t used = 0;
+
+	while (used < ANSWER_MAX) {
+		struct pollfd p = { .fd = fd, .events = POLLIN };
+		int64_t left = until - now_ms();
+		ssize_t n;
+
+		if (left <= 0 || poll(&p, 1, (int)left) == 0)
+			return -ETIMEDOUT;
+		n = read(fd, answer + used, ANSWER_MAX - used);
+		if (n == 0)
+			return (ssize_t)used;
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		used += n > 0 ? (size_t)n : 0;
+	}
+	return -EMSGSIZE;
+}
+
+static int parse(const char *answer, size_t size, bool *knows, struct err *err)
+{
+	json_auto_t *json = json_parse_object(answer, size, "its answer", err);
+	json_t *versions = NULL, *version;
+	size_t i;
+
+	*knows = false;
+	if (!json)
+		return -EINVAL;
+	if (json_get_array(json, "supportedVersions", &versions, err) < 0)
+		return -EINVAL;
+	json_array_foreach(versions, i, version)
+		*knows |= json_is_string(version) && strcmp(json_string_value(version), LATEST) == 0;
+	return 0;
+}
+
+static int ask(const char *path, bool *knows, struct err *err)
+{
+	_cleanup_fd_ int out = -1;
+	char answer[ANSWER_MAX];
+	ssize_t size;
+	pid_t pid;
+	int ret = start(path, &pid, &out, err);
+
+	if (ret < 0)
+		return ret;
+	size = read_answer(out, answer);
+	if (size < 0)
+		kill(pid, SIGKILL);
+	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	if (size < 0)
+		return err_errno(err, (int)-size, "%s does not tell its versions", path);
+	ret = parse(answer, (size_t)size, knows, err);
+	return ret < 0 ? err_wrap(err, "%s does not tell its versions", path) : 0;
+}
+
+int chained_ask(const char *path, bool *knows, struct err *err)
+{
+	int ret = ask(path, knows, err);
+
+	if (ret < 0)
+		return ret;
+	if (*knows)
+		return unlink(OLD_FILE) < 0 && errno != ENOENT ? err_errno(err, errno, "cannot remove %s", OLD_FILE) : 0;
+	ret = dir_make(WARREN_STATE_DIR, err);
+	return ret < 0 ? ret : file_write_durable(OLD_FILE, "", 0, 0600, err);
+}
+
+bool chained_knows_latest(void)
+{
+	return access(OLD_FILE, F_OK) < 0;
+}

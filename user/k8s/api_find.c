@@ -15,7 +15,7 @@
 #define SERVERS_FILE_MAX (16 << 10)
 #define REMEMBERED_MAX 12 /* so that others fit beside them */
 
-/* Where kubelets have theirs: kubeadm and kind; EKS, GKE, AKS and OpenShift; k3s; RKE2; k0s; Talos; MicroK8s. */
+/* Where kubelets have theirs: kubeadm and kind; EKS, GKE, Azure and OpenShift; k3s; RKE2; k0s; Talos; MicroK8s. */
 static const char *const kubelet_files[] = {
 	"/etc/kubernetes/kubelet.conf",
 	"/var/lib/kubelet/kubeconfig",

@@ -73,11 +73,13 @@ static size_t on_header(char *data, size_t one, size_t size, void *arg)
 	long status = 0;
 
 	call->heard_ns = api_now();
-	call->headed |= size == 2 && data[0] == '\r'; /* the empty line behind them: libcurl takes a part for an answer */
 	if (call->over)
 		return 0;
+	if (size != strlen("\r\n"))
+		return size;
+	call->headed = true; /* libcurl takes an answer that ends before for a whole one */
 	curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
-	if (size == strlen("\r\n") && good(status) && call->data)
+	if (good(status) && call->data)
 		call->refused = call->data(call->arg, "", 0);
 	return call->refused || call->over ? 0 : size;
 }

@@ -108,6 +108,7 @@ static bool keys_matter(const struct json_stream *s)
 /* A bracket opens. *from: where what is not kept yet begins. */
 static int opens(struct json_stream *s, const char **from, const char *at, struct err *err)
 {
+	const char *instead = "null";
 	int ret = 0;
 
 	if (s->list && s->depth == LIST_DEPTH && *at == '[' && key_is(s, "items") && !s->headed) {
@@ -126,7 +127,7 @@ static int opens(struct json_stream *s, const char **from, const char *at, struc
 	} else if (is_useless(s)) {
 		ret = keep(s, *from, at);
 		if (ret == 0)
-			ret = keep(s, "null", "null" + 4);
+			ret = keep(s, instead, instead + strlen(instead));
 		s->dropped = s->depth;
 	}
 	s->depth++;

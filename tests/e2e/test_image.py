@@ -4,6 +4,7 @@
 import hashlib
 import json
 import os
+import re
 import subprocess
 import tarfile
 
@@ -72,3 +73,10 @@ def test_containerd_runs_it(node, containerd, image):
     run = [*space, "run", "--rm", "--snapshotter=native", NAME, "t", "/bin/sh", "-c", script]
     said = node.run(*run).stdout
     assert said.startswith("warren-agent ") and said.split()[-2:] == ["portmap", "warren-cni"]
+
+
+def test_the_dockerfile_knows_what_a_build_needs():
+    """Docker is not here to try it: at least its packages are those of `make deps`."""
+    needed = re.search(r"^build=\((.*?)\)", (REPO / "tests/lib/deps.sh").read_text(), re.DOTALL | re.MULTILINE)[1].split()
+    installed = (REPO / "Dockerfile").read_text().split()
+    assert set(needed) - {"git"} <= set(installed)

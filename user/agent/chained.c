@@ -91,7 +91,7 @@ static int ask(const char *path, bool *knows, struct err *err)
 	_cleanup_fd_ int out = -1;
 	char answer[ANSWER_MAX];
 	ssize_t size;
-	pid_t pid;
+	pid_t pid = 0;
 	int ret = start(path, &pid, &out, err);
 
 	if (ret < 0)

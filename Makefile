@@ -11,6 +11,8 @@ CLANG ?= clang
 BPFTOOL ?= $(shell command -v bpftool || ls /usr/sbin/bpftool /usr/local/sbin/bpftool 2>/dev/null | head -n 1)
 PYTHON ?= /usr/bin/python3
 VERSION := 0.1.0
+# Where it is pushed to, if at all; "localhost/" never leaves the machine.
+IMAGE ?= localhost/warren:$(VERSION)
 
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-8s %s\n' '$(1)' '$(2)')
@@ -51,7 +53,10 @@ AGENT := $(O)/user/agent.a $(O)/user/k8s.a $(O)/user/policy.a
 # What only the agent needs is linked dynamically: it is one process a node, not one a pod.
 AGENT_LIBS := -lyaml -lcurl -lprotobuf-nanopb -luv -lmicrohttpd
 
-.PHONY: all programs help deps install uninstall test test-vm test-e2e demo bench lint format clean unit bpftest policytest fuzz \
+# When the sources were last changed, so that the same sources make the same image.
+export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+
+.PHONY: all programs image image-root help deps install uninstall test test-vm test-e2e figures-k8s demo bench lint format clean unit bpftest policytest fuzz \
 	fuzz-targets verify benchtools cnitool compile_commands.json
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -157,6 +162,26 @@ $(O)/warren.bash-completion: $(O)/warren
 	$(call say,GEN,$@)
 	$(Q)$< completion bash > $@.tmp && mv $@.tmp $@
 
+# --- the image ------------------------------------------------------------------------------------------------------------
+
+IMAGE_DIR ?= $(O)/image
+# The reference plugin that hostPorts are made by, for hosts that have none.
+PORTMAP ?= $(firstword $(wildcard /usr/lib/cni/portmap /opt/cni/bin/portmap))
+
+image-root: $(PROGRAMS) ## what is in the image, as a folder
+	$(call say,ROOT,$(IMAGE_DIR)/root)
+	$(Q)rm -rf $(IMAGE_DIR)/root
+	$(Q)examples/lab/image busybox $(IMAGE_DIR)/root
+	$(Q)examples/lab/image programs $(IMAGE_DIR)/root $(PROGRAMS) $(PORTMAP)
+	$(Q)umask 022 && echo 'hosts: files dns' >$(IMAGE_DIR)/root/etc/nsswitch.conf
+
+image: image-root ## an image for containerd, kind and Docker in $(O)/image/warren.tar, without any of them
+	$(call say,IMAGE,$(IMAGE_DIR)/warren.tar)
+	$(Q)examples/lab/image pack $(IMAGE_DIR)/warren.tar $(IMAGE) $(IMAGE_DIR)/root cmd=/usr/sbin/warren-agent path=/usr/sbin:/bin \
+		org.opencontainers.image.title=warren org.opencontainers.image.version=$(VERSION) \
+		org.opencontainers.image.licenses='BSD-2-Clause AND (GPL-2.0-only OR BSD-2-Clause)' \
+		org.opencontainers.image.description='Container networking on eBPF'
+
 # --- tests ----------------------------------------------------------------------------------------------------------------
 
 UNIT_BIN := $(call tests,unit/test_*)
@@ -231,8 +256,13 @@ test: ## install what is missing, build, run every test (root)
 test-vm: programs $(UNIT_BIN) $(BPFTEST_BIN) $(VM_BIN) ## run what depends on the kernel on Debian's 6.1 and 6.12, in QEMU
 	$(Q)WARREN_BUILD=$(abspath $(O)) tests/vm/run.sh
 
-test-e2e: ## a real Kubernetes (built from its modules, 7 minutes at first) in namespaces, and what works there (root)
-	$(Q)$(PYTHON) -m pytest -p no:cacheprovider -q tests/k8s
+test-e2e: image ## a real Kubernetes (built from its modules, 9 minutes at first) in namespaces, and Warren as its network (root)
+	$(Q)tests/k8s/build.sh
+	$(Q)WARREN_BUILD=$(abspath $(O)) $(PYTHON) -m pytest -p no:cacheprovider -q -m 'not figures' tests/k8s
+
+figures-k8s: image ## what Warren takes in that Kubernetes, with up to 50,000 pods as objects (root)
+	$(Q)tests/k8s/build.sh
+	$(Q)WARREN_BUILD=$(abspath $(O)) $(PYTHON) -m pytest -p no:cacheprovider -q -s tests/k8s/test_figures.py
 
 demo: ## install what is missing, build, and show a node with real pods (root)
 	$(Q)examples/demo.sh

@@ -71,6 +71,14 @@ static void options(void **state)
 		{ { "--manifests", "/d", "--xdp", "generic" }, NULL },
 		{ { "--manifests", "/d", "--xdp", "skb" }, "--xdp skb: not auto, native, generic or off" },
 		{ { "--manifests", "/d", "--underlay", "4" }, "--underlay 4: not auto, ipv4 or ipv6" },
+		{ { "install", "--cni-bin-dir", "/b", "--from", "/f" }, NULL },
+		{ { "uninstall", "--wait", "--log-level=debug" }, NULL },
+		{ { "prepare" }, NULL },
+		{ { "prepare", "--help" }, NULL },
+		{ { "prepare", "--manifests", "/d" }, "--manifests: no such option" },
+		{ { "install", "more" }, "more: not an option" },
+		{ { "remove" }, "remove: no such command" },
+		{ { "--cni-bin-dir", "/b" }, "--cni-bin-dir: no such option" },
 		{ { "--manifests", "/d", "--max-policy-entries", "9x" },
 		  "--max-policy-entries 9x: not a number from 1" },
 	};
@@ -124,6 +132,23 @@ static void options_of_the_cluster(void **state)
 	assert_int_equal(o.cluster.mode, ROUTING_DIRECT);
 	assert_int_equal(o.cluster.underlay, AF_INET6);
 	assert_int_equal(o.cluster.xdp, DP_XDP_OFF);
+}
+
+static void options_of_commands(void **state)
+{
+	char *install[] = { "warren-agent", "install", "--cni-bin-dir", "/b", "--from=/f", NULL };
+	char *uninstall[] = { "warren-agent", "uninstall", "--wait", "--conflist", "/c", NULL };
+	struct options o;
+
+	assert_int_equal(options_parse(5, install, &o, NULL), 0);
+	assert_int_equal(o.command, COMMAND_INSTALL);
+	assert_string_equal(o.cni_bin_dir, "/b");
+	assert_string_equal(o.from, "/f");
+	assert_int_equal(options_parse(5, uninstall, &o, NULL), 0);
+	assert_int_equal(o.command, COMMAND_UNINSTALL);
+	assert_string_equal(o.cni_bin_dir, CNI_BIN_DIR);
+	assert_string_equal(o.conflist, "/c");
+	assert_true(o.wait);
 }
 
 static void options_in_a_pod(void **state)
@@ -240,6 +265,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(options),
 		cmocka_unit_test(options_values),
 		cmocka_unit_test(options_of_the_cluster),
+		cmocka_unit_test(options_of_commands),
 		cmocka_unit_test(options_in_a_pod),
 		cmocka_unit_test(the_manual_agrees),
 		cmocka_unit_test(key_forms),

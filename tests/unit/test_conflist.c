@@ -77,6 +77,14 @@ static void what_it_says(void **state)
 		assert_int_equal(conf.ipam.set4.count, rows[i].sets4);
 		assert_int_equal(conf.ipam.set6.count, rows[i].sets6);
 		conf_free(&conf);
+		free(part);
+		part = conflist_gc_text(cidrs);
+		if (conf_parse(part, strlen(part), &conf, &err) < 0)
+			fail_msg("%s", err.msg);
+		assert_string_equal(conf.name, "warren");
+		assert_int_equal(json_array_size(conf.valid), 0);
+		assert_true(json_is_array(conf.valid));
+		conf_free(&conf);
 	}
 }
 

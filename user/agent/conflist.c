@@ -10,6 +10,7 @@
 #include "json.h"
 
 #define CONF_MAX (1 << 20)
+#define NETWORK "warren"
 
 /* --- what it says --- */
 
@@ -24,20 +25,34 @@ static json_t *ranges_json(const struct prefix cidrs[2])
 	return ranges;
 }
 
-/*
- * portmap does hostPort; `snat`: also from the node itself and from the pod behind it. A runtime that knows
- * `cniVersions` takes the highest one, an older one 1.0.0.
- */
+static json_t *plugin_json(const struct prefix cidrs[2])
+{
+	return json_pack("{s:s, s:s, s:{s:o}}", "type", "warren-cni", "policy", "agent", "ipam", "ranges", ranges_json(cidrs));
+}
+
+/* portmap does hostPort; `snat`: also from the node itself and from the pod behind it. */
+static json_t *portmap_json(void)
+{
+	return json_pack("{s:s, s:b, s:{s:b}}", "type", "portmap", "snat", 1, "capabilities", "portMappings", 1);
+}
+
+/* A runtime that knows `cniVersions` takes the highest one, an older one 1.0.0. */
 char *conflist_text(const struct prefix cidrs[2])
 {
-	json_auto_t *json = json_pack(
-	    "{s:s, s:[s, s], s:s, s:[{s:s, s:s, s:{s:o}}, {s:s, s:b, s:{s:b}}]}", "cniVersion", "1.0.0", "cniVersions",
-	    "1.0.0", "1.1.0", "name", "warren", "plugins", "type", "warren-cni", "policy", "agent", "ipam", "ranges",
-	    ranges_json(cidrs), "type", "portmap", "snat", 1, "capabilities", "portMappings", 1);
+	json_auto_t *json = json_pack("{s:s, s:[s, s], s:s, s:[o, o]}", "cniVersion", "1.0.0", "cniVersions", "1.0.0", "1.1.0",
+				      "name", NETWORK, "plugins", plugin_json(cidrs), portmap_json());
 	_cleanup_free_ char *text = json ? json_dumps(json, JSON_INDENT(2)) : NULL;
 	char *line = NULL;
 
 	return text && asprintf(&line, "%s\n", text) >= 0 ? line : NULL;
+}
+
+char *conflist_gc_text(const struct prefix cidrs[2])
+{
+	json_auto_t *json = plugin_json(cidrs);
+	json_auto_t *more = json_pack("{s:s, s:s, s:[]}", "cniVersion", "1.1.0", "name", NETWORK, "cni.dev/valid-attachments");
+
+	return json && more && json_object_update(json, more) == 0 ? json_dumps(json, JSON_COMPACT) : NULL;
 }
 
 /* --- where it is --- */

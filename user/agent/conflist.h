@@ -16,6 +16,8 @@
 
 /* The text, to be freed; NULL: no memory. */
 char *conflist_text(const struct prefix cidrs[2]);
+/* What the plugin alone is told of it for GC, with no attachment named as valid; as above. */
+char *conflist_gc_text(const struct prefix cidrs[2]);
 /* 1: written; 0: it is so already. */
 int conflist_write(const char *path, const char *text, struct err *err);
 /*

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api_find.h"
 #include "cleanup.h"
 #include "file.h"
 #include "paths.h"
@@ -30,14 +31,26 @@ static void on_api(uv_poll_t *poll, int status, int events)
 		log_err(LOG_ERROR, &err);
 }
 
+/* A kubeconfig says where the API server is; what pods are told may need the translation of an address. */
 static int open_api(struct kube *k, struct err *err)
 {
 	const struct options *options = k->agent->options;
+	const struct api_places places = { .url = options->api_server };
 	_cleanup_(api_config_free) struct api_config config = { 0 };
 	int ret = options->kubeconfig ? api_config_kubeconfig(&config, options->kubeconfig, err)
 				      : api_config_in_cluster(&config, err);
 
+	if (ret == 0 && (options->kubernetes || options->api_server))
+		ret = api_find_servers(&config, &places, err);
 	return ret < 0 ? ret : api_open(&k->api, &config, err);
+}
+
+void kube_slice(struct kube *k, const struct slice_object *slice)
+{
+	struct err err;
+
+	if (k && k->agent->options->kubernetes && api_servers_remember(NULL, slice, &err) < 0)
+		log_err(LOG_WARN, &err);
 }
 
 /* --- the key --- */
@@ -144,7 +157,7 @@ void kube_look_again(struct kube *k)
 		return;
 	if (k->key)
 		kube_key_compare(k->key);
-	k->folder_changed = k->node_changed = true;
+	k->folder_changed = k->node_changed = k->to_sweep = true;
 }
 
 /* --- begin and end --- */
@@ -206,5 +219,6 @@ void kube_free(struct kube *k)
 	kube_node_close(k->node);
 	kube_events_close(k->events);
 	api_close(k->api);
+	free(k->sweep.text);
 	free(k);
 }

@@ -9,6 +9,14 @@
 #include "kube_node.h"
 #include "kubernetes.h"
 
+struct kube_sweep {
+	uv_process_t process;
+	uv_pipe_t pipe;
+	uv_write_t write;
+	bool process_open, pipe_open;
+	char *text; /* the plugin's configuration */
+};
+
 struct kube {
 	struct agent *agent;
 	void (*on_key)(struct agent *agent);
@@ -30,6 +38,8 @@ struct kube {
 	bool folder_changed;	/* where the configuration is: look again */
 	bool node_changed;	/* the own Node: tell it again */
 	struct prefix written[2]; /* the configuration is of these; family 0 in both: it has not been written */
+	bool to_sweep; /* what dead pods have left */
+	struct kube_sweep sweep;
 	uint32_t denied_revision; /* of the policy, as endpoints without room were last told about */
 };
 
@@ -42,6 +52,10 @@ static inline bool kube_conflist_written(const struct kube *k)
 
 void kube_pods_init(struct kube *k);
 void kube_pods_turn(struct kube *k); /* which pods are to be watched */
+
+/* --- kube_sweep.c --- */
+
+void kube_sweep(struct kube *k, const struct prefix cidrs[2]); /* those are the node's */
 
 /* --- kube_ready.c --- */
 

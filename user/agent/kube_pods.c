@@ -40,6 +40,8 @@ static bool all_known(const struct kube *k)
 
 void kube_pods_turn(struct kube *k)
 {
+	if (kube_is_waiting(k))
+		want(k, PODS_ALL); /* if that has failed before */
 	if (!k->source || !k->agent->work.enforced || kube_is_waiting(k))
 		return;
 	if (policy_needs_pods(k->agent->policy)) {

@@ -108,6 +108,9 @@ void kube_ready_turn(struct kube *k)
 		memcpy(k->written, cidrs, sizeof(k->written));
 		k->node_changed = true;
 	}
+	if (k->to_sweep)
+		kube_sweep(k, cidrs);
+	k->to_sweep = false;
 	if (!kube_conflist_written(k) || !k->node_changed)
 		return;
 	k->node_changed = false;
@@ -134,4 +137,5 @@ void kube_ready_init(struct kube *k)
 	uv_fs_event_init(&k->agent->loop, &k->folder);
 	k->conflist_timer.data = k->folder.data = k;
 	k->conflist_timer.timer_cb = on_retry;
+	k->to_sweep = true;
 }

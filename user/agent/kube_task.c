@@ -21,6 +21,8 @@ static int on_data(void *arg, const void *data, size_t size)
 {
 	struct kube_task *t = arg;
 
+	if (!size) /* an answer begins */
+		return 0;
 	if (size > ANSWER_MOST - t->size)
 		return -EMSGSIZE;
 	if (t->size + size > t->room) {

@@ -31,6 +31,17 @@ static const struct word levels[] = {
 	{ "error", LOG_ERROR }, { "warn", LOG_WARN }, { "info", LOG_INFO }, { "debug", LOG_DEBUG }, { 0 }
 };
 
+static const struct word commands[] = {
+	{ "prepare", COMMAND_PREPARE }, { "install", COMMAND_INSTALL }, { "uninstall", COMMAND_UNINSTALL }, { 0 }
+};
+
+/* Sets of commands, for which an option is; 0 in the table: for the agent itself. */
+#define FOR_AGENT (1u << COMMAND_AGENT)
+#define FOR_PREPARE (1u << COMMAND_PREPARE)
+#define FOR_INSTALL (1u << COMMAND_INSTALL)
+#define FOR_UNINSTALL (1u << COMMAND_UNINSTALL)
+#define FOR_ALL ~0u
+
 const char *routing_mode_name(enum routing_mode mode)
 {
 	const struct word *w = routing_modes;
@@ -53,6 +64,7 @@ struct setting {
 	const struct word *words;
 	bool (*valid)(const char *text); /* of a text; NULL: any is */
 	const char *invalid;		 /* why another is not */
+	unsigned commands;
 	bool api;			 /* means nothing without an API server */
 };
 
@@ -106,8 +118,9 @@ static const struct setting settings[] = {
 	  "(default: " KEY_SECRET " of the agent's own namespace)",
 	  .valid = is_secret, .invalid = SECRET_RULE, .api = true },
 	{ "conflist", "PATH", TEXT, FIELD(conflist, char *),
-	  "where to write the container runtime's network configuration, or off\n"
-	  "(default: " CONFLIST_PATH ")", .valid = is_path, .invalid = PATH_RULE, .api = true },
+	  "where to write the container runtime's network configuration, or off;\n"
+	  "uninstall: which to remove\n(default: " CONFLIST_PATH ")",
+	  .valid = is_path, .invalid = PATH_RULE, .api = true, .commands = FOR_AGENT | FOR_UNINSTALL },
 	{ "startup-taint", "KEY", TEXT, FIELD(startup_taint, char *),
 	  "the taint that is taken off this node when it is ready for pods, or off\n"
 	  "(default: " STARTUP_TAINT ")", .api = true },
@@ -127,15 +140,28 @@ static const struct setting settings[] = {
 	  "(default: " METRICS_ADDRESS ")" },
 	{ "max-policy-entries", "N", COUNT, FIELD(max_policy_entries, size_t),
 	  "entries that the policy map may have at most" },
-	{ "log-file", "FILE", TEXT, FIELD(log_file, char *), "(default: standard error)" },
-	{ "log-level", "LEVEL", WORD, FIELD(log_level, int), "error, warn, info or debug (default: info)", levels },
-	{ "help", NULL, FLAG, FIELD(help, bool), "print this" },
-	{ "version", NULL, FLAG, FIELD(version, bool), "print the release" },
+	{ "host", "DIR", TEXT, FIELD(host, char *),
+	  "prepare: the host's files, of which the kubelet's say where the API server is",
+	  .commands = FOR_PREPARE },
+	{ "cni-bin-dir", "DIR", TEXT, FIELD(cni_bin_dir, char *),
+	  "install, uninstall: where the runtime looks for plugins\n"
+	  "(default: " CNI_BIN_DIR ")", .commands = FOR_INSTALL | FOR_UNINSTALL },
+	{ "from", "FILE", TEXT, FIELD(from, char *),
+	  "install: the plugin to install (default: warren-cni beside this program)", .commands = FOR_INSTALL },
+	{ "wait", NULL, FLAG, FIELD(wait, bool), "uninstall: until the last pod is gone", .commands = FOR_UNINSTALL },
+	{ "log-file", "FILE", TEXT, FIELD(log_file, char *), "(default: standard error)", .commands = FOR_ALL },
+	{ "log-level", "LEVEL", WORD, FIELD(log_level, int), "error, warn, info or debug (default: info)", levels,
+	  .commands = FOR_ALL },
+	{ "help", NULL, FLAG, FIELD(help, bool), "print this", .commands = FOR_ALL },
+	{ "version", NULL, FLAG, FIELD(version, bool), "print the release", .commands = FOR_ALL },
 };
 
 void options_help(FILE *f)
 {
-	fputs("usage: warren-agent --manifests DIR | --kubernetes | --kubeconfig FILE [OPTION...]\n\n"
+	fputs("usage: warren-agent --manifests DIR | --kubernetes | --kubeconfig FILE [OPTION...]\n"
+	      "       warren-agent prepare [OPTION...]      mount bpffs, turn forwarding on\n"
+	      "       warren-agent install [OPTION...]      give the runtime the plugin\n"
+	      "       warren-agent uninstall [OPTION...]    leave the node as it was before\n\n"
 	      "The node's agent: follows Kubernetes objects, computes policy, and keeps the maps at it.\n\n",
 	      f);
 	for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {
@@ -262,15 +288,38 @@ static int check(struct options *options, struct err *err)
 	return ret;
 }
 
-int options_parse(int argc, char **argv, struct options *options, struct err *err)
+/* A command is the first word, if it is no option. */
+static int parse_command(const char *word, struct options *options, struct err *err)
 {
-	struct option known[ARRAY_SIZE(settings) + 1] = { 0 };
+	if (!word || *word == '-')
+		return 0;
+	for (const struct word *w = commands; w->word; w++) {
+		if (strcmp(word, w->word) == 0) {
+			options->command = (enum command)w->number;
+			return 1;
+		}
+	}
+	return err_set(err, EINVAL, "%s: no such command", word);
+}
+
+/* Those of the command; NULL of `name` ends them. */
+static void known_options(enum command command, struct option known[ARRAY_SIZE(settings) + 1])
+{
+	for (int i = 0; i < (int)ARRAY_SIZE(settings); i++) {
+		const struct setting *s = &settings[i];
+
+		if ((s->commands ?: FOR_AGENT) & 1u << command)
+			*known++ = (struct option){ s->name, s->value ? required_argument : no_argument, NULL, i };
+	}
+	*known = (struct option){ 0 };
+}
+
+static int parse_options(int argc, char **argv, struct options *options, struct err *err)
+{
+	struct option known[ARRAY_SIZE(settings) + 1];
 	int i;
 
-	for (i = 0; i < (int)ARRAY_SIZE(settings); i++)
-		known[i] = (struct option){ settings[i].name, settings[i].value ? required_argument : no_argument, NULL, i };
-	*options = (struct options){ .log_level = LOG_INFO, .cluster.xdp = DP_XDP_AUTO };
-	default_node_name(options);
+	known_options(options->command, known);
 	optind = 0; /* may be called again */
 	opterr = 0;
 	while ((i = getopt_long(argc, argv, ":", known, NULL)) != -1) {
@@ -282,9 +331,24 @@ int options_parse(int argc, char **argv, struct options *options, struct err *er
 		if (ret < 0)
 			return ret;
 	}
-	if (options->help || options->version)
-		return 0;
-	if (optind < argc)
+	if (optind < argc && !options->help && !options->version)
 		return err_set(err, EINVAL, "%s: not an option", argv[optind]);
-	return check(options, err);
+	return 0;
+}
+
+int options_parse(int argc, char **argv, struct options *options, struct err *err)
+{
+	int ret;
+
+	*options = (struct options){ .log_level = LOG_INFO, .cluster.xdp = DP_XDP_AUTO, .cni_bin_dir = CNI_BIN_DIR };
+	default_node_name(options);
+	ret = parse_command(argv[1], options, err);
+	if (ret >= 0)
+		ret = parse_options(argc - ret, argv + ret, options, err);
+	if (ret < 0 || options->help || options->version)
+		return ret;
+	if (options->command == COMMAND_AGENT)
+		return check(options, err);
+	settle(&options->conflist, CONFLIST_PATH);
+	return 0;
 }

@@ -13,10 +13,15 @@
 
 #define METRICS_ADDRESS "127.0.0.1:9962"
 #define CONFLIST_PATH "/etc/cni/net.d/05-warren.conflist"
+#define CNI_BIN_DIR "/opt/cni/bin"
 #define STARTUP_TAINT "warren.dev/agent-not-ready"
 #define KEY_SECRET "warren-identity" /* its name */
 
+/* What the program is to do; all but the first is in setup.h. */
+enum command { COMMAND_AGENT, COMMAND_PREPARE, COMMAND_INSTALL, COMMAND_UNINSTALL };
+
 struct options {
+	enum command command;
 	/* The source of objects: exactly one of these. */
 	const char *manifests;
 	bool kubernetes; /* as a pod's service account */
@@ -33,6 +38,10 @@ struct options {
 	size_t max_policy_entries; /* 0: as many as the map can hold */
 	struct cluster_options cluster;
 	char host_name[HOST_NAME_MAX + 1]; /* in lower case: the node's name unless one is given, here or by NODE_NAME */
+	const char *cni_bin_dir;
+	const char *from; /* the plugin to install; NULL: the one beside this program */
+	bool wait;
+	const char *host; /* where the host's files are, for prepare; NULL: not asked for */
 	bool help, version;
 };
 

@@ -55,19 +55,34 @@ static int add_both(struct api_config *config, const char *text, struct err *err
 	return ret < 0 ? ret : api_config_add_server(config, url, address ? NULL : SERVICE_NAME, err);
 }
 
-static int add_kubelets(struct api_config *config, const char *host)
+/* Of one of its files; to be freed. */
+static int kubelet_server(const char *host, size_t i, char **url)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(kubelet_files); i++) {
-		_cleanup_free_ char *path = NULL, *url = NULL;
+	_cleanup_free_ char *path = NULL;
 
-		if (asprintf(&path, "%s%s", host ?: "", kubelet_files[i]) < 0) {
-			path = NULL;
-			return -ENOMEM;
-		}
-		if (api_kubeconfig_server(path, &url, NULL) == 0 && add_both(config, url, NULL) == -ENOMEM)
+	if (asprintf(&path, "%s%s", host ?: "", kubelet_files[i]) < 0) {
+		path = NULL;
+		return -ENOMEM;
+	}
+	return api_kubeconfig_server(path, url, NULL);
+}
+
+static int add_kubelets(struct api_config *config, const struct api_places *places)
+{
+	_cleanup_free_ char *kept = NULL;
+	size_t size;
+
+	for (size_t i = 0; i < ARRAY_SIZE(kubelet_files); i++) {
+		_cleanup_free_ char *url = NULL;
+		int ret = kubelet_server(places->host, i, &url);
+
+		if (ret == -ENOMEM || (ret == 0 && add_both(config, url, NULL) == -ENOMEM))
 			return -ENOMEM;
 	}
-	return 0;
+	if (file_read(places->kubelet_file ?: KUBELET_SERVER_FILE, SERVERS_FILE_MAX, &kept, &size, NULL) < 0)
+		return 0;
+	kept[strcspn(kept, "\n")] = '\0';
+	return add_both(config, kept, NULL) == -ENOMEM ? -ENOMEM : 0;
 }
 
 static int add_remembered(struct api_config *config, const char *file)
@@ -107,7 +122,7 @@ int api_find_servers(struct api_config *config, const struct api_places *places,
 		api_servers_free(&found);
 		return ret;
 	}
-	ret = add_kubelets(&found, places->host);
+	ret = add_kubelets(&found, places);
 	ret = ret < 0 ? ret : add_remembered(&found, places->servers_file);
 	ret = ret < 0 ? ret : add_own(&found, config);
 	if (ret < 0) {
@@ -145,13 +160,46 @@ static void print_servers(FILE *f, const struct slice_object *slice)
 	}
 }
 
+/* Written in one step, and only if it says something else than what is there. */
+static int keep(const char *path, const char *text, size_t size, struct err *err)
+{
+	_cleanup_free_ char *old = NULL, *folder = NULL;
+	size_t old_size = 0;
+	int ret;
+
+	if (file_read(path, SERVERS_FILE_MAX, &old, &old_size, NULL) == 0 && old_size == size && memcmp(old, text, size) == 0)
+		return 0;
+	folder = strndup(path, (size_t)(strrchr(path, '/') - path));
+	if (!folder)
+		return err_errno(err, ENOMEM, "cannot write %s", path);
+	ret = dir_make(folder, err);
+	return ret < 0 ? ret : file_write_durable(path, text, size, 0600, err);
+}
+
+int api_keep_kubelet_server(const char *host, const char *file, struct err *err)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(kubelet_files); i++) {
+		_cleanup_free_ char *text = NULL, *url = NULL, *line = NULL;
+		int len;
+
+		if (kubelet_server(host, i, &text) < 0 || api_url_normalize(text, &url, NULL) < 0)
+			continue;
+		len = asprintf(&line, "%s\n", url);
+		if (len < 0) {
+			line = NULL;
+			return err_errno(err, ENOMEM, "cannot keep %s", url);
+		}
+		return keep(file ?: KUBELET_SERVER_FILE, line, (size_t)len, err);
+	}
+	return err_set(err, ENOENT, "no kubelet's configuration below %s says where the API server is", host ?: "/");
+}
+
 int api_servers_remember(const char *file, const struct slice_object *slice, struct err *err)
 {
 	const char *path = file ?: API_SERVERS_FILE;
-	_cleanup_free_ char *text = NULL, *old = NULL, *folder = NULL;
-	size_t size = 0, old_size = 0;
+	_cleanup_free_ char *text = NULL;
+	size_t size = 0;
 	FILE *f;
-	int ret;
 
 	if (strcmp(slice->namespace, "default") != 0 || strcmp(slice->service, "kubernetes") != 0)
 		return 0;
@@ -161,12 +209,5 @@ int api_servers_remember(const char *file, const struct slice_object *slice, str
 	print_servers(f, slice);
 	if (fclose(f) != 0)
 		return err_errno(err, ENOMEM, "cannot write %s", path);
-	if (!size || (file_read(path, SERVERS_FILE_MAX, &old, &old_size, NULL) == 0 && old_size == size &&
-		      memcmp(old, text, size) == 0))
-		return 0;
-	folder = strndup(path, (size_t)(strrchr(path, '/') - path));
-	if (!folder)
-		return err_errno(err, ENOMEM, "cannot write %s", path);
-	ret = dir_make(folder, err);
-	return ret < 0 ? ret : file_write_durable(path, text, size, 0600, err);
+	return size ? keep(path, text, size, err) : 0;
 }

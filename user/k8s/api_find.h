@@ -14,12 +14,14 @@
 #include "objects.h"
 #include "paths.h"
 
-#define API_SERVERS_FILE WARREN_STATE_DIR "/api-servers" /* a URL a line: where the API server was last */
+#define API_SERVERS_FILE WARREN_STATE_DIR "/api-servers"     /* a URL a line: where the API server was last */
+#define KUBELET_SERVER_FILE WARREN_STATE_DIR "/kubelet-server" /* a URL: api_keep_kubelet_server() */
 
 struct api_places {
 	const char *url;	  /* as the administrator says; NULL: does not */
 	const char *host;	  /* where the host's files are mounted, without a slash at its end; NULL: here */
 	const char *servers_file; /* NULL: API_SERVERS_FILE */
+	const char *kubelet_file; /* NULL: KUBELET_SERVER_FILE */
 };
 
 /*
@@ -28,6 +30,13 @@ struct api_places {
  * these cannot be read is passed over, but for an URL of the administrator's.
  */
 int api_find_servers(struct api_config *config, const struct api_places *places, struct err *err);
+
+/*
+ * Keeps where the host's kubelet finds the API server, for whoever is not to see the kubelet's own files, which hold more
+ * than that: api_find_servers() looks there, too. `file` NULL: KUBELET_SERVER_FILE. -ENOENT: no kubelet's file is there; what was
+ * kept stays.
+ */
+int api_keep_kubelet_server(const char *host, const char *file, struct err *err);
 
 /*
  * Keeps for the next start where the API server is, if this is the EndpointSlice of Service default/kubernetes: its ready

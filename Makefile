@@ -275,7 +275,7 @@ bench: ## measure against direct veth, bridge, ptp, routed; table, JSON and plot
 headers: $(HEADERS) ## compile each header alone, as its folder sees it
 .PHONY: headers $(HEADERS)
 
-lint: all ## who includes and calls whom, spelling, gcc, clang, clang-tidy, shellcheck: any finding fails
+lint: all ## who includes and calls whom, spelling, gcc, clang, clang-tidy, cppcheck, shellcheck: any finding fails
 	$(Q)O=$(O) tests/lib/lint.sh
 
 C_FILES = $(shell git ls-files '*.c' '*.h')

@@ -224,6 +224,12 @@ class Watcher:
             if done(line):
                 return seen
 
+    def until_told(self, prefixes, since=0, timeout=PATIENCE):
+        """Lines that begin so are there, since the so-many-th of all."""
+        missing = lambda: [p for p in prefixes if not any(line.startswith(p) for line in self.lines[since:])]
+        if missing():
+            self.until(lambda _: not missing(), f"all of {prefixes}", timeout)
+
     def say(self, command):
         self.process.stdin.write(f"{command}\n".encode())
         self.process.stdin.flush()

@@ -130,6 +130,8 @@ class ApiServer:
                 self.open.discard(sock)
                 sock = self.context.wrap_socket(sock, server_side=True)
                 self.open.add(sock)
+            else:
+                sock.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
             peer = Peer(sock)
             while request := peer.request():
                 self.requests.put(request)

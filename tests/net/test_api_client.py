@@ -308,20 +308,21 @@ def test_dead_connections_are_noticed(node, world, certificate, ca):
     clients = {f: Client(node, url(servers[f], f), f"ca={ca.ca}") for f in families}
     for f in families:
         servers[f].answers["/x"] = lambda peer, request: (peer.stream(), peer.wait())
-        assert clients[f].get("/y")["status"] == 200
-        servers[f].seen()
         clients[f].do("GET", "idle", "/x?watch=1")
         servers[f].seen()
+        assert clients[f].get("/y")["status"] == 200
+        assert servers[f].connections == 2
     drop(world, port)
     start = time.monotonic()
     try:
         for f in families:
             clients[f].do("GET", "asked", "/y")
+        for f in families:
             for name in ("idle", "asked"):
                 done = clients[f].done(name, DEAD_S + 15)
                 assert (done["status"], done["errno"] != 0) == (0, True)
-                if name == "idle":
-                    assert 5 < done["at"] - start <= DEAD_S
+                # libcurl makes another connection for what was lost with one that had been kept.
+                assert 12 < done["at"] - start <= DEAD_S + (10 if name == "asked" else 0)
     finally:
         undrop(world)
     for f in families:

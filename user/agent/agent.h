@@ -113,16 +113,16 @@ json_t *answer_nodes(struct agent *agent);
 json_t *answer_pods(struct agent *agent);  /* of other nodes */
 json_t *cluster_json(struct agent *agent); /* of the status */
 
-/* --- health.c --- */
-
-/* What pods of this node still wait for, a line each: /readyz. Empty: nothing. NULL without memory. */
-char *agent_awaits(const struct agent *agent, size_t *size);
-
 /* --- answers_services.c --- */
 
 const char *protocol_name(uint8_t protocol); /* as objects have it */
 json_t *answer_services(struct agent *agent);
 json_t *services_json(struct agent *agent); /* of the status */
+
+/* --- health.c --- */
+
+/* What pods of this node still wait for, a line each: /readyz. Empty: nothing. NULL without memory. */
+char *agent_awaits(const struct agent *agent, size_t *size);
 
 /* --- server.c --- */
 

@@ -226,6 +226,5 @@ json_t *answer_status(struct agent *agent)
 		"classes_denied", (json_int_t)counts.state.classes_denied, "identities_left_out",
 		(json_int_t)counts.identities_left_out, "failure", agent->work.failure[0] ? agent->work.failure : NULL,
 		"counts", counts_json(agent->policy), "complaints", complaints, "endpoints", endpoints_json(agent),
-		"cluster", cluster_json(agent), "services", services_json(agent), "kubernetes",
-		kube_json(agent->kube));
+		"cluster", cluster_json(agent), "services", services_json(agent), "kubernetes", kube_json(agent->kube));
 }

@@ -324,6 +324,7 @@ static int load(struct balancer *b, struct err *err)
 
 int balancer_run(struct balancer *b, struct err *err)
 {
+	const struct service *failed;
 	int ret = load(b, err);
 	bool undeleted;
 
@@ -336,11 +337,12 @@ int balancer_run(struct balancer *b, struct err *err)
 		return ret;
 	undeleted = orphans_delete(b, err) < 0;
 	write_all(b);
+	failed = list_first(&b->failed, struct service, failed);
 	if (undeleted)
 		err_wrap(err, "a service that is no more cannot be deleted");
-	else if (!list_empty(&b->failed))
-		err_set(err, EAGAIN, "%s", list_first(&b->failed, struct service, failed)->problem);
-	if (undeleted || !list_empty(&b->failed))
+	else if (failed)
+		err_set(err, EAGAIN, "%s", failed->problem ?: "no memory");
+	if (undeleted || failed)
 		return -EAGAIN;
 	if (b->since_ns)
 		histogram_add(&b->latency, clock_ns(CLOCK_MONOTONIC) - b->since_ns);

@@ -3,18 +3,28 @@
 #include <string.h>
 
 #include "agent.h"
+#include "api_find.h"
 #include "decode.h"
 #include "json.h"
+
+/* What the compiler is told. */
+static bool is_policy(enum object_kind kind)
+{
+	return kind == OBJECT_NAMESPACE || kind == OBJECT_POD || kind == OBJECT_POLICY;
+}
 
 static bool is_own_node(const struct agent *agent, const char *name)
 {
 	return strcmp(name, agent->options->cluster.node_name) == 0;
 }
 
-/* What the compiler is told. */
-static bool is_policy(enum object_kind kind)
+/* For the next start: the address of its Service leads nowhere before we are there. */
+static void remember_servers(const struct agent *agent, const struct slice_object *slice)
 {
-	return kind == OBJECT_NAMESPACE || kind == OBJECT_POD || kind == OBJECT_POLICY;
+	struct err err;
+
+	if (agent->kube && api_servers_remember(NULL, slice, &err) < 0)
+		log_err(LOG_WARN, &err);
 }
 
 static int on_object(void *arg, struct object *o)
@@ -42,18 +52,11 @@ static int on_object(void *arg, struct object *o)
 	case OBJECT_SERVICE:
 		return balancer_put_service(agent->balancer, taken.service);
 	case OBJECT_SLICE:
-		kube_slice(agent->kube, taken.slice);
+		remember_servers(agent, taken.slice);
 		return balancer_put_slice(agent->balancer, taken.slice);
 	default:
 		return 0;
 	}
-}
-
-static void remove_node(struct agent *agent, const char *name)
-{
-	if (is_own_node(agent, name))
-		kube_own_node(agent->kube);
-	cluster_remove_node(agent->cluster, name);
 }
 
 static void on_removed(void *arg, enum object_kind kind, const char *namespace, const char *name)
@@ -62,6 +65,8 @@ static void on_removed(void *arg, enum object_kind kind, const char *namespace, 
 
 	if (is_policy(kind))
 		work_wanted(agent);
+	if (kind == OBJECT_NODE && is_own_node(agent, name))
+		kube_own_node(agent->kube);
 	if (kind == OBJECT_NAMESPACE)
 		policy_remove_namespace(agent->policy, name);
 	else if (kind == OBJECT_POD)
@@ -69,7 +74,7 @@ static void on_removed(void *arg, enum object_kind kind, const char *namespace, 
 	else if (kind == OBJECT_POLICY)
 		policy_remove_policy(agent->policy, namespace, name);
 	else if (kind == OBJECT_NODE)
-		remove_node(agent, name);
+		cluster_remove_node(agent->cluster, name);
 	else if (kind == OBJECT_SERVICE)
 		balancer_remove_service(agent->balancer, namespace, name);
 	else if (kind == OBJECT_SLICE)

@@ -59,18 +59,18 @@ static int compile(struct agent *agent, struct policy_changes *changes, struct e
 static int apply(struct agent *agent, const struct policy_changes *changes, struct err *err)
 {
 	static const struct policy_changes none;
+	struct work *w = &agent->work;
 	uint64_t begin = clock_ns(CLOCK_MONOTONIC);
-	int ret = 0;
+	int ret = apply_run(agent->apply, changes, w->full, err);
 
-	ret = apply_run(agent->apply, changes, agent->work.full, err);
 	for (int i = 0; i < AGAIN_MOST && ret == 0 && apply_again(agent->apply); i++)
 		ret = apply_run(agent->apply, &none, false, err);
 	if (ret < 0) {
-		agent->work.lost = true;
+		w->lost = true;
 		return ret;
 	}
-	agent->work.apply_ns = clock_ns(CLOCK_MONOTONIC) - begin;
-	histogram_add(&agent->work.applies, agent->work.apply_ns);
+	w->apply_ns = clock_ns(CLOCK_MONOTONIC) - begin;
+	histogram_add(&w->applies, w->apply_ns);
 	return 0;
 }
 

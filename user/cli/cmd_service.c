@@ -141,7 +141,8 @@ static void out_backend(struct out *o, const struct endpoints *e, const struct d
 {
 	const struct endpoint *endpoint = endpoints_by_address(e, &backend->ip);
 	const struct remote_pod *pod = endpoint ? NULL : remotes_pod(&e->remotes, &backend->ip);
-	const struct remote_node *node = remotes_by_address(&e->remotes, &backend->ip) ?: remotes_by_cidr(&e->remotes, &backend->ip);
+	const struct remote_node *node =
+		remotes_by_address(&e->remotes, &backend->ip) ?: remotes_by_cidr(&e->remotes, &backend->ip);
 	char text[SOCKET_STRLEN], label[POD_LABEL_MAX], named[SERVICE_NAME_MAX], slot[16];
 
 	out_record(o, NULL);

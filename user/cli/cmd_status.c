@@ -388,8 +388,11 @@ int cmd_status(struct cli *cli)
 {
 	struct status s = { cli };
 	struct node_check node;
-	int r = node_check(&node, &cli->err);
+	int r;
 
+	if (cli->options.cluster)
+		return cmd_status_cluster(cli);
+	r = node_check(&node, &cli->err);
 	if (r < 0)
 		return r;
 	if (!node.loaded) {

@@ -3,7 +3,8 @@
  * A client of one Kubernetes API server: requests, streams and timers of one thread, behind one descriptor (libcurl inside).
  *
  * Credentials are read again as they change on disk (a service account's token is replaced every hour). The server's
- * certificate is always verified. Nothing here tries anything again: who asked is told, and api_after() waits.
+ * certificate is always verified. Nothing here tries anything again: who asked is told, and api_after() waits. (But
+ * libcurl does, at once, when a connection that it has kept turns out to be closed as it asks.)
  */
 #ifndef WARREN_K8S_API_H
 #define WARREN_K8S_API_H

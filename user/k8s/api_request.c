@@ -70,14 +70,15 @@ static int on_connected(void *arg, char *to, char *from, int to_port, int from_p
 static size_t on_header(char *data, size_t one, size_t size, void *arg)
 {
 	struct api_call *call = arg;
+	const bool last = size == strlen("\r\n") && data[0] == '\r'; /* of a part, too, which libcurl takes for an answer */
 	long status = 0;
 
 	call->heard_ns = api_now();
-	call->headed |= size == 2 && data[0] == '\r'; /* the empty line behind them: libcurl takes a part for an answer */
+	call->headed |= last;
 	if (call->over)
 		return 0;
 	curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
-	if (size == strlen("\r\n") && good(status) && call->data)
+	if (last && good(status) && call->data)
 		call->refused = call->data(call->arg, "", 0);
 	return call->refused || call->over ? 0 : size;
 }

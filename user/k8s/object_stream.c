@@ -60,6 +60,7 @@ static int on_head(void *arg, char *data, size_t size)
 static int unreadable(struct object_stream *s, struct err *err)
 {
 	err_wrap(err, s->shape == PIECES_LIST ? "an item" : "an event");
+	str_printable(err->msg);
 	return s->sink.unreadable(s->sink.arg, err);
 }
 

@@ -2,18 +2,13 @@
 #include "reflector.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
-#include "array.h"
 #include "cleanup.h"
-#include "clock.h"
-#include "json.h"
-#include "mirror.h"
 #include "query.h"
-#include "object_stream.h"
+#include "reflector_internal.h"
 
 #define CHUNK 500
 /* A list is computed while it is sent: nothing for so long means that nobody computes it any more. */
@@ -29,94 +24,17 @@
 /* What has worked for so long begins with the shortest delay again, and need not wait before it is asked again at all. */
 #define GOOD_S 60
 #define BRIEF_S 5
-/* After objects that could not be read, all are listed again. */
-#define RELIST_MIN_S 30
-#define RELIST_MAX_S 600
-
-#define BOOKMARK_OF_LIST_END "k8s.io/initial-events-end"
-
-enum state { STOPPED, WAITING, LISTING, WATCH_LISTING, WATCHING };
-
-struct reflector {
-	const struct reflector_kind *kind;
-	struct reflector_server *server;
-	struct mirror mirror;
-	enum state state;
-	struct api_call *call;
-	struct api_timer *timer;
-	struct object_stream *stream;
-	uint64_t version;      /* the newest that was told, and never an older one */
-	bool resumable;	       /* a watch may begin there */
-	uint64_t list_version; /* of the list that is being made */
-	char *next;	       /* its continue token */
-	bool whole;	       /* nothing in it was unreadable */
-	bool synced;
-	unsigned fields; /* which of kind->fields */
-	unsigned delay_ms;
-	unsigned watch_s; /* the same each time: so is what is said of a watch that fails */
-	uint64_t begun;	 /* when the answer began; 0: not yet */
-	uint64_t gone;	 /* when the server last said 410; 0: never */
-	bool ended_here; /* the stream was ended by us, and not because of an error */
-	struct err broken; /* why the stream cannot go on; num 0: it can */
-	bool complained;
-	struct err problem;
-	bool unreadable; /* complained about */
-	unsigned relist_s;
-	uint64_t relist_at; /* 0: need not be */
-	struct kubernetes_watch counts;
-};
-
-static uint64_t now(void)
-{
-	return clock_ns(CLOCK_MONOTONIC);
-}
 
 static unsigned random_below(unsigned limit)
 {
 	unsigned number = 0;
 
 	if (getrandom(&number, sizeof(number), GRND_NONBLOCK) != sizeof(number))
-		number = (unsigned)now();
+		number = (unsigned)reflector_now();
 	return number % limit;
 }
 
 static void run_now(struct reflector *r);
-
-/* --- complaints --- */
-
-static void complain(struct reflector *r, const struct err *err)
-{
-	const struct object_events *events = r->server->events;
-
-	if (r->complained && strcmp(r->problem.msg, err->msg) == 0)
-		return;
-	r->problem = *err;
-	r->complained = true;
-	events->complain(events->arg, r->kind->title, &r->problem);
-}
-
-static void works_again(struct reflector *r)
-{
-	const struct object_events *events = r->server->events;
-
-	if (!r->complained)
-		return;
-	r->complained = false;
-	r->problem = (struct err){ 0 };
-	events->complain(events->arg, r->kind->title, NULL);
-}
-
-static void complain_unreadable(struct reflector *r, const struct err *err)
-{
-	const struct object_events *events = r->server->events;
-	char what[96];
-
-	if (!err && !r->unreadable)
-		return;
-	r->unreadable = err != NULL;
-	snprintf(what, sizeof(what), "%s, not readable", r->kind->title);
-	events->complain(events->arg, what, err);
-}
 
 /* --- waiting --- */
 
@@ -134,7 +52,7 @@ static void wait_before_next(struct reflector *r, unsigned at_least_ms)
 	struct err err = { 0 };
 	unsigned ms;
 
-	if (r->begun && now() - r->begun >= GOOD_S * NS_PER_S)
+	if (r->begun && reflector_now() - r->begun >= GOOD_S * NS_PER_S)
 		r->delay_ms = 0;
 	if (r->delay_ms < DELAY_MIN_MS)
 		r->delay_ms = DELAY_MIN_MS;
@@ -153,176 +71,10 @@ static void wait_before_next(struct reflector *r, unsigned at_least_ms)
 static void failed(struct reflector *r, const struct err *err, unsigned retry_after_s)
 {
 	r->counts.failures++;
-	complain(r, err);
+	reflector_complain(r, err);
 	if (retry_after_s > RETRY_AFTER_MAX_S)
 		retry_after_s = RETRY_AFTER_MAX_S;
 	wait_before_next(r, retry_after_s * 1000);
-}
-
-/* --- what comes in --- */
-
-static int list_begins(struct reflector *r, uint64_t version)
-{
-	if (!version)
-		return err_set(&r->broken, EINVAL, "a list without a resourceVersion");
-	if (version < r->version || (r->list_version && version < r->list_version)) {
-		err_set(&r->broken, ESTALE, "the list is of version %llu, older than %llu, which was there before",
-			(unsigned long long)version, (unsigned long long)r->version);
-		return err_hint(&r->broken, "a server that lags behind catches up; if etcd was restored from a backup, restart the agent");
-	}
-	if (!r->list_version) {
-		r->list_version = version;
-		r->whole = true;
-		mirror_list_begins(&r->mirror);
-	}
-	return 0;
-}
-
-static void list_ends(struct reflector *r, uint64_t version)
-{
-	r->counts.lists++;
-	r->version = version;
-	r->resumable = true;
-	r->list_version = 0;
-	if (r->whole) {
-		mirror_sweep(&r->mirror);
-		complain_unreadable(r, NULL);
-		r->relist_s = RELIST_MIN_S;
-		r->relist_at = 0;
-	} else {
-		r->relist_at = now() + r->relist_s * NS_PER_S;
-		r->relist_s = r->relist_s * 2 < RELIST_MAX_S ? r->relist_s * 2 : RELIST_MAX_S;
-	}
-	works_again(r);
-	if (r->synced)
-		return;
-	r->synced = true;
-	r->server->synced(r->server->arg);
-}
-
-static int on_head(void *arg, const json_t *list)
-{
-	struct reflector *r = arg;
-	const char *next = json_text_at(json_object_get(list, "metadata"), "continue");
-	int ret = list_begins(r, resource_version(list));
-
-	if (ret == 0 && next && *next) {
-		r->next = strdup(next);
-		if (!r->next)
-			return err_errno(&r->broken, ENOMEM, "cannot go on with the list");
-	}
-	return ret;
-}
-
-static int on_unreadable(void *arg, const struct err *err)
-{
-	struct reflector *r = arg;
-
-	r->counts.failures++;
-	r->whole = false;
-	r->server->no_protobuf |= stream_is_protobuf(r->stream);
-	if (r->state == WATCHING && !r->relist_at)
-		r->relist_at = now() + r->relist_s * NS_PER_S;
-	complain_unreadable(r, err);
-	return 0;
-}
-
-/* What the mirror says of an object. */
-static int taken(struct reflector *r, int ret)
-{
-	struct err err = { 0 };
-
-	if (ret == 0)
-		return 0;
-	if (ret == -ENOMEM)
-		return err_errno(&r->broken, ENOMEM, "an object cannot be taken over");
-	err_set(&err, EINVAL, "an object without a name that one can have");
-	return on_unreadable(r, &err);
-}
-
-/* A Status: the watch ends with it. */
-static int on_error_event(struct reflector *r, const json_t *status)
-{
-	const char *message = json_text_at(status, "message"), *reason = json_text_at(status, "reason");
-	json_int_t code = json_integer_value(json_object_get(status, "code"));
-
-	if (code == 410 || (reason && (strcmp(reason, "Expired") == 0 || strcmp(reason, "Gone") == 0)))
-		r->resumable = false;
-	return err_set(&r->broken, ECONNRESET, "the server ended the watch: %.200s (%lld)", message ? message : "no reason given",
-		       (long long)code);
-}
-
-static int on_bookmark(struct reflector *r, const json_t *object, uint64_t version)
-{
-	const json_t *annotations = json_object_get(json_object_get(object, "metadata"), "annotations");
-
-	if (r->state != WATCH_LISTING || !json_object_get(annotations, BOOKMARK_OF_LIST_END))
-		return 0;
-	if (version < r->version)
-		return list_begins(r, version);
-	list_ends(r, version);
-	r->state = WATCHING;
-	r->counts.watches++;
-	return 0;
-}
-
-static int on_event(struct reflector *r, const char *type, const json_t *object, uint64_t version)
-{
-	struct err err = { 0 };
-
-	if (strcmp(type, "ADDED") == 0 || strcmp(type, "MODIFIED") == 0)
-		return taken(r, mirror_put(&r->mirror, object));
-	if (strcmp(type, "DELETED") == 0)
-		return taken(r, mirror_delete(&r->mirror, object));
-	if (strcmp(type, "BOOKMARK") == 0)
-		return on_bookmark(r, object, version);
-	err_set(&err, EINVAL, "an event of the unknown type \"%.32s\"", type);
-	return on_unreadable(r, &err);
-}
-
-/* Time to list everything again, because of what could not be read. */
-static bool is_relist_due(const struct reflector *r)
-{
-	return r->state == WATCHING && r->relist_at && now() >= r->relist_at;
-}
-
-static int on_object(void *arg, const char *type, const json_t *object)
-{
-	struct reflector *r = arg;
-	uint64_t version;
-	int ret;
-
-	if (!type)
-		return taken(r, mirror_put(&r->mirror, object));
-	if (strcmp(type, "ERROR") == 0)
-		return on_error_event(r, object);
-	r->counts.events++;
-	version = resource_version(object);
-	if (!version)
-		return err_set(&r->broken, EINVAL, "an event about something without a resourceVersion");
-	ret = on_event(r, type, object, version);
-	if (ret < 0 || r->state != WATCHING)
-		return ret;
-	works_again(r);
-	if (version > r->version)
-		r->version = version;
-	if (!is_relist_due(r))
-		return 0;
-	r->resumable = false;
-	r->ended_here = true;
-	return -ECANCELED;
-}
-
-static int on_data(void *arg, const void *data, size_t size)
-{
-	struct reflector *r = arg;
-
-	r->counts.bytes += size;
-	if (!r->begun)
-		r->begun = now();
-	if (!size && r->state == WATCHING) /* the answer begins */
-		works_again(r);
-	return stream_feed(r->stream, data, size, &r->broken);
 }
 
 /* --- how a call ends --- */
@@ -336,10 +88,10 @@ static void list_is_lost(struct reflector *r)
 /* The first time at once: what is gone does not come back by waiting. */
 static void on_gone(struct reflector *r, const struct err *err)
 {
-	bool again = r->gone && now() - r->gone < GOOD_S * NS_PER_S;
+	bool again = r->gone && reflector_now() - r->gone < GOOD_S * NS_PER_S;
 
 	r->resumable = false;
-	r->gone = now();
+	r->gone = reflector_now();
 	if (again)
 		failed(r, err, 0);
 	else
@@ -369,7 +121,7 @@ static void on_list_done(struct reflector *r, bool complete)
 	struct err err = { 0 };
 
 	if (complete && !r->next)
-		list_ends(r, r->list_version);
+		reflector_list_ends(r, r->list_version);
 	if (complete) {
 		run_now(r);
 		return;
@@ -390,7 +142,7 @@ static void on_end(struct reflector *r, enum state was, bool complete)
 		list_is_lost(r);
 		err_set(&err, EPIPE, "the watch ended before it had listed what there is");
 		failed(r, &err, 0);
-	} else if (r->begun && now() - r->begun >= BRIEF_S * NS_PER_S) {
+	} else if (r->begun && reflector_now() - r->begun >= BRIEF_S * NS_PER_S) {
 		run_now(r);
 	} else {
 		wait_before_next(r, 0);
@@ -473,16 +225,17 @@ static char *path_of(const struct reflector *r, enum state state)
 static int ask(struct reflector *r, enum state state, struct err *err)
 {
 	_cleanup_free_ char *path = path_of(r, state);
-	const struct stream_sink sink = { on_head, on_object, on_unreadable, r };
+	struct stream_sink sink = reflector_sink;
 	const struct api_request request = { .method = "GET",
 					     .path = path,
 					     .accept = r->server->no_protobuf ? STREAM_ACCEPT_JSON : STREAM_ACCEPT,
 					     .silence_s = state == LISTING ? LIST_SILENCE_S : WATCH_SILENCE_S,
-					     .data = on_data,
+					     .data = reflector_data,
 					     .done = on_done,
 					     .arg = r };
 	int ret;
 
+	sink.arg = r;
 	free(take_ptr(r->next));
 	r->stream = path ? stream_open(state == LISTING ? PIECES_LIST : PIECES_EVENTS, object_kind_name(r->kind->kind), &sink) : NULL;
 	if (!r->stream)
@@ -562,8 +315,8 @@ void reflector_stop(struct reflector *r)
 {
 	end(r);
 	r->resumable = r->synced = false;
-	works_again(r);
-	complain_unreadable(r, NULL);
+	reflector_works(r);
+	reflector_complain_unreadable(r, NULL);
 	mirror_clear(&r->mirror);
 }
 

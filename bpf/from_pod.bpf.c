@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* tc ingress of a pod's host-side device: everything that the pod sends. */
-#include "lib/cluster.h"
-#include "lib/fib.h"
 #include "lib/flow_pass.h"
 #include "lib/forward.h"
 #include "lib/gateway.h"
-#include "lib/node.h"
 #include "lib/transport.h"
+#include "lib/tunnel_port.h"
 #include "lib/verdict.h"
 
 /*
@@ -36,31 +34,6 @@ static __always_inline bool is_plain_icmp(const struct packet *p, const bool v6)
 	       p->l4_off == ETH_HLEN + (v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr));
 }
 
-static __always_inline bool is_for_tunnel_port(const struct packet *p)
-{
-	const struct wr_cluster *c = cluster_get();
-
-	return p->l4_proto == IPPROTO_UDP && c && c->port && p->dport == c->port && !(p->traits & RELATED);
-}
-
-/*
- * Whether the address is a node's own, this one's included. A pod's datagram to the tunnel's port of a node could
- * arrive there with this node's address as source, and be taken for what this node has encapsulated.
- */
-OUT_OF_LINE int tunnel_port_check(struct __sk_buff *skb, const struct addresses *at, __u32 v6)
-{
-	const struct wr_node *node;
-
-	if (!at)
-		return true;
-	if (IN_FAMILY(v6, node_by_address, &at->daddr))
-		return true;
-	node = node_get(IN_FAMILY(v6, node_by_cidr, &at->daddr));
-	if (node)
-		return IN_FAMILY(v6, node_has_gateway, node, &at->daddr);
-	return IN_FAMILY(v6, destination_is_host, skb, at);
-}
-
 static __always_inline enum wr_reason handle_ip(struct packet *p, struct scratch *s, const bool v6)
 {
 	enum wr_reason reason = ip_parse(p, v6);
@@ -81,10 +54,15 @@ static __always_inline enum wr_reason handle_ip(struct packet *p, struct scratch
 		return is_plain_icmp(p, v6) ? gateway_echo(p->skb, v6) : WR_REASON_GATEWAY;
 	if (lease_holds(p, &s->lease, v6))
 		return forward(p, v6);
-	if (is_for_tunnel_port(p) && tunnel_port_check(p->skb, p->at, v6))
+	if (is_tunnel_port(p->l4_proto, p->dport) && !(p->traits & RELATED) && tunnel_port_check(p->skb, p->at, v6))
 		return WR_REASON_TUNNEL_PORT;
 	reason = flow_pass(p, s, &s->lease, WAY_FROM_POD, v6);
-	return reason ? reason : forward(p, v6);
+	if (!reason)
+		reason = forward(p, v6);
+	/* Its sender is to see it as it was sent. */
+	if (reason == WR_REASON_TOO_BIG)
+		service_return(p->skb, p->at, &s->translation, v6);
+	return reason;
 }
 
 static __always_inline enum wr_reason handle_frame(struct packet *p, struct scratch *s)

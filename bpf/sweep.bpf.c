@@ -10,9 +10,66 @@
 
 struct sweep_tally {
 	__u32 now;
+	bool v6;
 	__u32 live;
 	__u32 removed;
 };
+
+/* How long nobody need look at the flow of a service's entry: until after the next sweep but one. */
+#define SWEEP_AGAIN WR_CT_SECONDS(2 * WR_SWEEP_SECONDS + 5)
+
+static __always_inline void flow4_key(struct wr_ct4_key *flow, const struct wr_ct4_key *key,
+				      const struct wr_ct_service *entry)
+{
+	const bool end = entry->flags & WR_CT_SWAPPED;
+	const struct wr_addr4 client = end ? key->addr[1] : key->addr[0], backend = { entry->addr.v6[0] };
+	const __be16 port = end ? key->port[1] : key->port[0];
+	const bool swapped = wr_ct4_swapped(client, port, backend, entry->port);
+
+	flow->addr[0] = swapped ? backend : client;
+	flow->addr[1] = swapped ? client : backend;
+	flow->port[0] = swapped ? entry->port : port;
+	flow->port[1] = swapped ? port : entry->port;
+}
+
+static __always_inline void flow6_key(struct wr_ct6_key *flow, const struct wr_ct6_key *key,
+				      const struct wr_ct_service *entry)
+{
+	const bool end = entry->flags & WR_CT_SWAPPED;
+	const struct wr_addr6 client = end ? key->addr[1] : key->addr[0], backend = entry->addr;
+	const __be16 port = end ? key->port[1] : key->port[0];
+	const bool swapped = wr_ct6_swapped(&client, port, &backend, entry->port);
+
+	flow->addr[0] = swapped ? backend : client;
+	flow->addr[1] = swapped ? client : backend;
+	flow->port[0] = swapped ? entry->port : port;
+	flow->port[1] = swapped ? port : entry->port;
+}
+
+/* Whether the flow that a service's entry is about, between client and backend, lives. */
+static __always_inline bool service_flow_lives(const void *key, const struct wr_ct_service *entry,
+					       const struct sweep_tally *tally)
+{
+	const struct wr_ct *ct;
+	union ct_key flow;
+	bool established, is_origin;
+
+	if (tally->v6) {
+		flow.k6 = *(const struct wr_ct6_key *)key;
+		is_origin = flow.k6.kind == WR_CT_ORIGIN;
+		flow.k6.kind = WR_CT_FLOW;
+		if (!is_origin)
+			flow6_key(&flow.k6, key, entry);
+	} else {
+		flow.k4 = *(const struct wr_ct4_key *)key;
+		is_origin = flow.k4.kind == WR_CT_ORIGIN;
+		flow.k4.kind = WR_CT_FLOW;
+		if (!is_origin)
+			flow4_key(&flow.k4, key, entry);
+	}
+	ct = ct_find(&flow, &established, tally->v6);
+	return ct && (ct->flags & WR_CT_TRANSLATED) && !ct_expired(ct, tally->now);
+}
 
 /* Also a flow of an endpoint that is no more: its ifindex does not come again before the next boot. */
 static __always_inline bool is_dead(const struct wr_ct *ct, __u32 now)
@@ -22,11 +79,15 @@ static __always_inline bool is_dead(const struct wr_ct *ct, __u32 now)
 }
 
 /* Of ct4 or ct6. */
-static int sweep_entry(void *map, const void *key, const struct wr_ct *ct, struct sweep_tally *tally)
+static int sweep_entry(void *map, const void *key, struct wr_ct *ct, struct sweep_tally *tally)
 {
 	const struct wr_ct was = *ct;
 
-	if (!is_dead(&was, tally->now)) {
+	if ((was.flags & WR_CT_SERVICE) && ct_expired(&was, tally->now) && endpoint_get(was.initiator) &&
+	    service_flow_lives(key, (const void *)&was, tally)) {
+		ct->expires = tally->now + SWEEP_AGAIN;
+		tally->live++;
+	} else if (!is_dead(&was, tally->now)) {
 		tally->live++;
 	} else if (!bpf_map_delete_elem(map, key)) {
 		ct_usage_drop(ct_owner(&was));
@@ -42,6 +103,7 @@ static __noinline int sweep_run(struct wr_sweep *s)
 	bpf_for_each_map_elem(&ct4, sweep_entry, &tally, 0);
 	s->live[0] = tally.live;
 	tally.live = 0;
+	tally.v6 = true;
 	bpf_for_each_map_elem(&ct6, sweep_entry, &tally, 0);
 	s->live[1] = tally.live;
 	s->removed += tally.removed;

@@ -23,16 +23,29 @@ struct wr_ct4_key {
 	struct wr_addr4 addr[2];
 	__be16 port[2];
 	__u8 l4_proto;
-	__u8 pad[3];
+	__u8 kind; /* enum wr_ct_kind */
+	__u8 pad[2];
 };
 struct wr_ct6_key {
 	struct wr_addr6 addr[2];
 	__be16 port[2];
 	__u8 l4_proto;
-	__u8 pad[3];
+	__u8 kind;
+	__u8 pad[2];
 };
 _Static_assert(sizeof(struct wr_ct4_key) == 16, "wr_ct4_key");
 _Static_assert(sizeof(struct wr_ct6_key) == 40, "wr_ct6_key");
+
+/*
+ * A flow through a service has, besides its own entry, which is between client and backend, two that say what becomes of
+ * its packets' addresses (struct wr_ct_service): one of kind WR_CT_FLOW between client and service, and one of kind
+ * WR_CT_ORIGIN between client and backend. To itself, through a service, a pod's packets come from the service's address;
+ * what it answers there has an entry of the first kind, too.
+ */
+enum wr_ct_kind {
+	WR_CT_FLOW,
+	WR_CT_ORIGIN,
+};
 
 #define WR_CT_ECHO_PORT 0xffff /* the same in either byte order */
 
@@ -66,6 +79,9 @@ enum wr_ct_flags {
 	WR_CT_FIN_INITIATOR = 1 << 5, /* TCP: that side has sent FIN */
 	WR_CT_FIN_RESPONDER = 1 << 6,
 	WR_CT_RESET = 1 << 7,        /* TCP: the last thing seen was RST */
+	WR_CT_SERVICE = 1 << 8,      /* no flow's, but a struct wr_ct_service */
+	WR_CT_HAIRPIN = 1 << 9,      /* ... of a pod with itself: of what it sends the source becomes the service's, too */
+	WR_CT_TRANSLATED = 1 << 12,  /* the initiator has sent it to a service; as a packet's trait it is the same bit */
 };
 
 /* Under what an enforcement point let the flow pass (or not). */
@@ -100,6 +116,24 @@ struct wr_ct {
 	struct wr_judgement at[WR_DIRECTIONS]; /* [WR_EGRESS] by the initiator's policy, [WR_INGRESS] by the responder's */
 };
 _Static_assert(sizeof(struct wr_ct) == 48, "wr_ct");
+
+/*
+ * What becomes of the destination of what a client sends to a service; or, of kind WR_CT_ORIGIN, what it was, and so what
+ * the source of the answers becomes. Such an entry lives as long as its flow's: `expires` only says until when nobody need
+ * look there.
+ */
+struct wr_ct_service {
+	__u32 expires;
+	__u32 flags;     /* WR_CT_SERVICE; WR_CT_SWAPPED: the client is the key's end 1; WR_CT_HAIRPIN */
+	__u32 initiator; /* ifindex of the client, who owns the entry */
+	__u32 responder; /* 0 */
+	struct wr_addr6 addr; /* of IPv4 the first word */
+	__u32 list;      /* from which the backend was chosen (abi/service.h); 0: from none */
+	__be16 port;
+	__u16 pad;
+	__u32 pad2[2];
+};
+_Static_assert(sizeof(struct wr_ct_service) == sizeof(struct wr_ct), "wr_ct_service");
 
 /* Default sizes; `warren node init` can set others. ct is not preallocated: an entry costs memory while it lives. */
 #define WR_CT_ENTRIES 262144

@@ -55,7 +55,11 @@
 	X(TUNNEL_TARGET, tunnel_target, DROP, "a tunnel packet for an address that is not on this node")            \
 	X(NOT_TUNNELLED, not_tunnelled, DROP, "a pod's or this node's own address as source, from outside and not through the tunnel") \
 	X(ENCAP_FAILED, encap_failed, DROP, "the kernel cannot encapsulate or decapsulate a packet like this")      \
-	X(DENYLIST, denylist, DROP, "the source is on the denylist")
+	X(DENYLIST, denylist, DROP, "the source is on the denylist")                                                \
+	X(NO_BACKEND, no_backend, DROP, "to a service that has no backend; the sender was told")                    \
+	X(SERVICE_CLASH, service_clash, DROP, "the same ports are in use between these two by a flow through a service, or by one that is not") \
+	X(SERVICE_SCTP, service_sctp, DROP, "SCTP to a backend whose port is not the service's: the checksum would be wrong") \
+	X(SERVICE_UNKNOWN, service_unknown, DROP, "an answer to what went through a service, of which it is not known any more which one")
 
 enum wr_reason {
 #define X(NAME, name, KIND, text) WR_REASON_##NAME,

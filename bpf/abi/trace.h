@@ -19,6 +19,9 @@ enum wr_trace_steps {
 	WR_TRACE_CT_RELATED = 1 << 7, /* an ICMP error about that flow */
 	WR_TRACE_JUDGED_EGRESS = 1 << 8, /* judgement[WR_EGRESS] was made now */
 	WR_TRACE_JUDGED_INGRESS = 1 << 9,
+	WR_TRACE_SERVICE = 1 << 10,  /* the destination is a service: the packet goes to `backend` */
+	WR_TRACE_CHOSEN = 1 << 11,   /* ... which has been chosen now; another time it may be another one */
+	WR_TRACE_ORIGIN = 1 << 12,   /* the packet answers what went through a service: its source becomes `backend`, the service */
 };
 
 /* One verdict: what was asked and what matched. */
@@ -47,6 +50,10 @@ struct wr_trace {
 	__u64 peer_identity;
 	struct wr_ct ct;  /* the entry that was found, as it was, or the one that would be made */
 	struct wr_trace_judgement judgement[WR_DIRECTIONS];
+	struct wr_addr6 backend; /* of IPv4 the first word */
+	__be16 backend_port;
+	__u16 pad;
+	__u32 backends;   /* how many the service has; 0: not asked */
 };
 
 #endif

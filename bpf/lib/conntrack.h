@@ -112,6 +112,7 @@ static __always_inline __u32 ct_key(const struct packet *p, union ct_key *key, c
 		key->k6.port[0] = p->sport ^ port;
 		key->k6.port[1] = p->dport ^ port;
 		key->k6.l4_proto = p->l4_proto;
+		key->k6.kind = WR_CT_FLOW;
 		__builtin_memset(key->k6.pad, 0, sizeof(key->k6.pad));
 	} else {
 		const __be32 word = (p->at->saddr.a4.v4 ^ p->at->daddr.a4.v4) & mask;
@@ -121,6 +122,7 @@ static __always_inline __u32 ct_key(const struct packet *p, union ct_key *key, c
 		key->k4.port[0] = p->sport ^ port;
 		key->k4.port[1] = p->dport ^ port;
 		key->k4.l4_proto = p->l4_proto;
+		key->k4.kind = WR_CT_FLOW;
 		__builtin_memset(key->k4.pad, 0, sizeof(key->k4.pad));
 	}
 	return swapped;

@@ -45,16 +45,12 @@ enum flow_found {
 
 /* A packet's flow where it takes more than a look at its entry: what the functions out of line are told, and tell. */
 struct flow {
-	/* Of the packet, apart from its addresses. */
-	__u64 peer_identity; /* see struct packet; of what goes out it is found out, by flow_locate() */
-	__u32 peer_ifindex;
-	__u32 ifindex;       /* of the endpoint that it is judged for */
-	__u32 cluster_revision; /* under which peer_ifindex and peer_identity were, or are to be, found */
+	/* Of the packet, apart from its addresses; these as in struct translation. */
 	__u32 traits;
 	__be16 sport, dport;
 	__u8 l4_proto;
-	__u8 way;            /* enum way */
 	bool v6;
+	__u8 way;            /* enum way */
 	__u8 step;           /* enum flow_step */
 	/* Of what was found. */
 	__u8 found;          /* enum flow_found */
@@ -67,15 +63,19 @@ struct flow {
 	bool lost;           /* nobody knows whether the other end is still where the entry says */
 	bool located;        /* peer_ifindex and peer_identity are what flow_locate() has found */
 	bool moved;          /* the other end is on another node than the entry said, or was looked up again */
-	__u32 own_address_of; /* slot of the node whose own address the destination is */
-	/* Of the flow. */
-	__u32 old_owner;     /* of an entry that is replaced */
-	__u32 now;
-	__u64 stranger;      /* identity of the end that is no endpoint of this node, if one is not */
-	struct wr_ct ct;     /* the entry as it was found, then as it is to be */
-	__u32 policy_class[WR_DIRECTIONS]; /* of the judgements in it */
 	__u8 judged;         /* see struct packet */
 	bool via_stack;      /* likewise */
+	__u64 peer_identity; /* see struct packet; of what goes out it is found out, by flow_locate() */
+	__u32 peer_ifindex;
+	__u32 ifindex;       /* of the endpoint that it is judged for */
+	__u32 cluster_revision; /* under which peer_ifindex and peer_identity were, or are to be, found */
+	__u32 own_address_of; /* slot of the node whose own address the destination is */
+	/* Of the flow. */
+	__u64 stranger;      /* identity of the end that is no endpoint of this node, if one is not */
+	__u32 old_owner;     /* of an entry that is replaced */
+	__u32 now;
+	struct wr_ct ct;     /* the entry as it was found, then as it is to be */
+	__u32 policy_class[WR_DIRECTIONS]; /* of the judgements in it */
 };
 
 /* For a dry run: the entry as it is now. */

@@ -37,7 +37,8 @@ OUT_OF_LINE int flow_load(struct addresses *at, struct flow *f)
 	f->now = ct_now();
 	if (!f->found)
 		return 0;
-	if (ct_expired(&f->ct, f->now))
+	/* Of a service's entry only the owner is to be read: whoever takes its place settles that account. */
+	if (ct_expired(&f->ct, f->now) || (f->ct.flags & WR_CT_SERVICE))
 		f->found = FLOW_DEAD;
 	f->forward = f->swapped == (f->ct.flags & WR_CT_SWAPPED);
 	f->lost = f->found == FLOW_LIVES && way_is_out(f->way) && flow_is_lost(f);
@@ -223,6 +224,9 @@ OUT_OF_LINE int flow_look(struct addresses *at, struct flow *f)
 
 	if (!at || !f)
 		return WR_REASON_NO_ENDPOINT;
+	/* What a pod sends to a service that is none any more. */
+	if (f->found && (f->ct.flags & WR_CT_SERVICE) && f->way != WAY_FROM_POD)
+		return WR_REASON_SERVICE_CLASH;
 	if (f->found != FLOW_LIVES)
 		return flow_unknown(f, false);
 	flow_follow_world(f);
@@ -240,6 +244,8 @@ OUT_OF_LINE int flow_look(struct addresses *at, struct flow *f)
 		/* Against a living flow's direction, or from elsewhere in the place of a flow towards the pod. */
 		return flow_unknown(f, fits ? !f->forward :
 					      !way_is_out(f->way) && f->forward && f->ct.responder == p.ifindex);
+	if (flow_is_mistranslated(&p, &found, f->way))
+		return WR_REASON_SERVICE_CLASH;
 	p.ep = p.ifindex ? endpoint_get(p.ifindex) : NULL;
 	if (p.ifindex && !p.ep)
 		return WR_REASON_NO_ENDPOINT;
@@ -259,7 +265,7 @@ static __always_inline enum wr_reason flow_ends(struct flow *f)
 	if (end_is_remote(f->peer_ifindex) && !f->peer_identity)
 		f->peer_identity = WR_ID_SOME_POD;
 	f->stranger = f->peer_identity;
-	f->ct.flags = f->swapped * WR_CT_SWAPPED;
+	f->ct.flags = f->swapped * WR_CT_SWAPPED | (f->traits & TRANSLATED);
 	if (f->way == WAY_TO_POD || f->way == WAY_FROM_HOST)
 		f->ct.flags |= WR_CT_VIA_STACK;
 	f->ct.initiator = from;

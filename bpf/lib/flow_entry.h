@@ -122,6 +122,16 @@ static __always_inline bool flow_is_current(const struct packet *p, const struct
 	       theirs->peer == p->ep->identity;
 }
 
+/*
+ * Whether the packet's addresses are not those that its flow goes by: what its initiator sends to a service and what it
+ * sends to the backend itself are never one flow.
+ */
+static __always_inline bool flow_is_mistranslated(const struct packet *p, const struct found *found, const enum way way)
+{
+	return way == WAY_FROM_POD && ((found->flags ^ p->traits) & WR_CT_TRANSLATED) &&
+	       (found->forward || (p->traits & TRANSLATED));
+}
+
 /* The flags that say how far a TCP connection has come. What goes on after a RST shows that nobody believed it. */
 static __always_inline __u32 tcp_progress(const struct packet *p, const struct found *found)
 {

@@ -5,6 +5,7 @@
 
 #include "lib/flow_decide.h"
 #include "lib/lease.h"
+#include "lib/service.h"
 
 /* `expires` is written only if it moves by more than that, about a second: a shared line stays clean. */
 #define REFRESH_TICKS 8
@@ -18,6 +19,7 @@ struct scratch {
 			union ct_key key;
 			struct lease lease;
 		};
+		struct translation translation;
 		struct flow flow;
 	};
 };
@@ -46,7 +48,7 @@ static __always_inline void flow_fill(const struct packet *p, struct flow *f, co
 
 /*
  * Whether the packet just goes on with its flow, whose only change is that it lives on, or, by FIN or RST, that it soon
- * ends. `found` is what else has to be decided by.
+ * ends. `found` is what else has to be decided by. What is translated never does, and so has no lease.
  */
 static __always_inline bool flow_goes_on(const struct packet *p, union ct_key *key, struct found *found,
 					 const enum way way, const bool v6)
@@ -56,7 +58,8 @@ static __always_inline bool flow_goes_on(const struct packet *p, union ct_key *k
 	found->swapped = ct_key(p, key, v6);
 	if (!flow_find(found, key, v6) || dry_run || (p->traits & FOLLOWS))
 		return false;
-	if ((found->flags & (CT_DENIED | WR_CT_RESET)) || !(found->forward || (found->flags & WR_CT_ANSWERED)))
+	if ((found->flags & (CT_DENIED | WR_CT_RESET | WR_CT_SERVICE | WR_CT_TRANSLATED)) ||
+	    !(found->forward || (found->flags & WR_CT_ANSWERED)))
 		return false;
 	if (flow_begins_anew(p, found) || !flow_fits(p, found, way, v6) || !flow_is_current(p, found, way))
 		return false;
@@ -66,6 +69,9 @@ static __always_inline bool flow_goes_on(const struct packet *p, union ct_key *k
 		return true;
 	/* An answered flow that is in ct_new for want of room tries again. */
 	if (!found->forward && !found->established)
+		return false;
+	/* Nor has anybody answered at an address that may be a service's by now. */
+	if (way == WAY_FROM_POD && !(found->flags & WR_CT_ANSWERED) && !found->ct->responder)
 		return false;
 	if (ends != found->flags)
 		__sync_fetch_and_or(&found->ct->flags, ends & CT_ENDED);
@@ -90,6 +96,49 @@ static __always_inline bool flow_continues(struct packet *p, struct scratch *s, 
 	return true;
 }
 
+/* The entry of a packet, which may be for a backend by now. */
+OUT_OF_LINE int flow_refill(struct addresses *at, struct flow *f)
+{
+	struct packet p = { .at = at };
+	union ct_key key;
+	const struct wr_ct *ct;
+
+	if (!at || !f)
+		return 0;
+	p.sport = f->sport;
+	p.dport = f->dport;
+	p.l4_proto = f->l4_proto;
+	IN_FAMILY(f->v6, ct_key, &p, &key);
+	ct = ct_find(&key, &f->established, f->v6);
+	if (!ct)
+		return 0;
+	f->ct = *ct;
+	f->found = FLOW_LIVES;
+	return 0;
+}
+
+/* Whether the packet, whose flow does not just go on, may be for a service. */
+static __always_inline bool service_concerns(const struct packet *p, const struct found *found)
+{
+	if (found->ct && (found->flags & WR_CT_SERVICE))
+		return true;
+	if (!has_ports(p->l4_proto) || (p->traits & FOLLOWS))
+		return false;
+	return !found->ct || (p->traits & (BEGINS | ASSOCIATES)) || !(found->flags & WR_CT_ANSWERED) ||
+	       ct_expired(found->ct, found->now);
+}
+
+static __always_inline void service_fill(const struct packet *p, struct translation *t, const bool v6)
+{
+	__builtin_memset(t, 0, sizeof(*t));
+	t->sport = p->sport;
+	t->dport = p->dport;
+	t->l4_proto = p->l4_proto;
+	t->v6 = v6;
+	t->traits = p->traits;
+	t->ifindex = p->ifindex;
+}
+
 /* Whether the packet's flow lets it pass. WAY_FROM_POD: p->peer_ifindex is where it goes then, if not to the stack. */
 static __always_inline enum wr_reason flow_pass(struct packet *p, struct scratch *s, const struct lease *lease,
 						const enum way way, const bool v6)
@@ -100,18 +149,35 @@ static __always_inline enum wr_reason flow_pass(struct packet *p, struct scratch
 
 	if (flow_continues(p, s, &found, lease, way, v6))
 		return WR_REASON_NONE;
+	if (way == WAY_FROM_POD && service_concerns(p, &found)) {
+		service_fill(p, &s->translation, v6);
+		reason = service_apply(p->skb, p->at, &s->translation,
+				       service_enter(p->skb, p->at, &s->translation));
+		if (reason)
+			return reason;
+		p->dport = s->translation.dport;
+		p->traits = s->translation.traits;
+	}
+	if (way == WAY_FROM_POD)
+		found.ct = NULL;
 	flow_fill(p, f, &found, way, v6);
+	if (way == WAY_FROM_POD)
+		flow_refill(p->at, f);
 	reason = flow_decide(p->skb, p->at, f);
 	if (reason && (p->traits & RELATED))
 		reason = WR_REASON_ICMP_ERROR;
 	p->judged = f->judged;
 	p->via_stack = f->via_stack;
-	if (!way_is_out(way))
+	if (way_is_out(way)) {
+		p->peer_ifindex = f->peer_ifindex;
+		p->peer_identity = f->peer_identity;
+	}
+	if (way != WAY_FROM_HOST)
+		reason = service_answer(p->skb, p->at, f, reason);
+	if (reason || !way_is_out(way))
 		return reason;
-	p->peer_ifindex = f->peer_ifindex;
-	p->peer_identity = f->peer_identity;
-	p->peer = end_is_local(f->peer_ifindex) ? endpoint_get(f->peer_ifindex) : NULL;
-	return !reason && end_is_local(f->peer_ifindex) && !p->peer ? WR_REASON_NO_ENDPOINT : reason;
+	p->peer = end_is_local(p->peer_ifindex) ? endpoint_get(p->peer_ifindex) : NULL;
+	return end_is_local(p->peer_ifindex) && !p->peer ? WR_REASON_NO_ENDPOINT : WR_REASON_NONE;
 }
 
 #endif

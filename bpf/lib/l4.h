@@ -73,12 +73,14 @@ static __always_inline enum wr_reason udp_parse(struct packet *p, __u32 len, enu
 
 static __always_inline enum wr_reason sctp_parse(struct packet *p, __u32 len, enum wr_reason cut)
 {
-	const __be16 *ports = packet_at(p, p->l4_off & PACKET_OFF_MAX, 2 * sizeof(*ports));
+	const __be16 *ports = packet_at(p, p->l4_off & PACKET_OFF_MAX, SCTP_HEADER_SIZE);
 
 	if (len < SCTP_HEADER_SIZE || !ports)
 		return cut;
 	p->sport = ports[0];
 	p->dport = ports[1];
+	/* A verification tag of 0: INIT, alone in its packet (RFC 9260 section 8.5.1). */
+	p->traits = ports[2] | ports[3] ? 0 : ASSOCIATES;
 	return WR_REASON_NONE;
 }
 

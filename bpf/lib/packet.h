@@ -64,6 +64,9 @@ enum packet_trait {
 	MIDDLE = 0x200,  /* never the first packet: TCP without SYN, or an echo reply */
 	FOLLOWS = 0x400, /* goes with an entry, or not at all, and changes none: a later fragment or ... */
 	RELATED = 0x800, /* ... an ICMP error; addresses and ports are its flow's, in the direction that it goes */
+	TRANSLATED = 0x1000, /* was sent to a service's address; is WR_CT_TRANSLATED */
+	ASSOCIATES = 0x2000, /* the first packet of an SCTP association, and nothing else */
+	L4_OFF_SHIFT = 16,   /* above: where the transport header is, of an ICMP error its own */
 };
 
 /*

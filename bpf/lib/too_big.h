@@ -55,67 +55,85 @@ static __always_inline bool may_be_told(const struct packet *p, const bool v6)
 	return type && (*type == ICMP4_ECHO_REQUEST || *type == ICMP4_ECHO_REPLY);
 }
 
-static __always_inline void too_big_write4(struct iphdr *ip, const struct iphdr *quoted, __u32 mtu)
+struct icmp_error {
+	__u8 type, code;
+	__be32 rest; /* what stands before the quoted packet */
+};
+
+static __always_inline void icmp_error_write4(struct iphdr *ip, const struct iphdr *quoted, const struct icmp_error *e,
+					      const __u32 message)
 {
 	struct icmp_too_big *icmp = (void *)(ip + 1);
 
 	__builtin_memset(ip, 0, sizeof(*ip) + sizeof(*icmp));
 	*(__be16 *)ip = bpf_htons(IP4_PLAIN);
-	ip->tot_len = bpf_htons(sizeof(*ip) + TOO_BIG_MESSAGE);
+	ip->tot_len = bpf_htons(sizeof(*ip) + message);
 	ip->ttl = IP_HOP_LIMIT;
 	ip->protocol = IPPROTO_ICMP;
 	ip->saddr = quoted->daddr;
 	ip->daddr = quoted->saddr;
 	ip->check = csum_fold(bpf_csum_diff(NULL, 0, (void *)ip, sizeof(*ip), 0));
-	icmp->type = ICMP4_DEST_UNREACH;
-	icmp->code = ICMP4_FRAG_NEEDED;
-	icmp->mtu = bpf_htonl(mtu & 0xffff);
-	icmp->check = csum_fold(bpf_csum_diff(NULL, 0, (void *)icmp, TOO_BIG_MESSAGE, 0));
+	icmp->type = e->type;
+	icmp->code = e->code;
+	icmp->mtu = e->rest;
+	icmp->check = csum_fold(bpf_csum_diff(NULL, 0, (void *)icmp, message, 0));
 }
 
-static __always_inline void too_big_write6(struct ipv6hdr *ip, const struct ipv6hdr *quoted, __u32 mtu)
+static __always_inline void icmp_error_write6(struct ipv6hdr *ip, const struct ipv6hdr *quoted,
+					      const struct icmp_error *e, const __u32 message)
 {
 	struct icmp_too_big *icmp = (void *)(ip + 1);
 	__s64 sum;
 
 	__builtin_memset(ip, 0, sizeof(*ip) + sizeof(*icmp));
 	*(__be32 *)ip = bpf_htonl(6u << 28);
-	ip->payload_len = bpf_htons(TOO_BIG_MESSAGE);
+	ip->payload_len = bpf_htons(message);
 	ip->nexthdr = IPPROTO_ICMPV6;
 	ip->hop_limit = IP_HOP_LIMIT;
 	__builtin_memcpy(&ip->saddr, &quoted->daddr, sizeof(ip->saddr));
 	__builtin_memcpy(&ip->daddr, &quoted->saddr, sizeof(ip->daddr));
-	icmp->type = ICMPV6_PKT_TOOBIG;
-	icmp->mtu = bpf_htonl(mtu);
-	sum = bpf_csum_diff(NULL, 0, (void *)&ip->saddr, 32, bpf_htonl(TOO_BIG_MESSAGE + IPPROTO_ICMPV6));
-	icmp->check = csum_fold(bpf_csum_diff(NULL, 0, (void *)icmp, TOO_BIG_MESSAGE, sum));
+	icmp->type = e->type;
+	icmp->code = e->code;
+	icmp->mtu = e->rest;
+	sum = bpf_csum_diff(NULL, 0, (void *)&ip->saddr, 32, bpf_htonl(message + IPPROTO_ICMPV6));
+	icmp->check = csum_fold(bpf_csum_diff(NULL, 0, (void *)icmp, message, sum));
 }
 
 /*
- * Source: the destination that cannot be reached so, the one address that strict rp_filter accepts, in the pod and on
- * warren0.
+ * The packet becomes the error about it, which quotes so many bytes of it. Source: the destination that cannot be reached
+ * so, the one address that strict rp_filter accepts, in the pod and on warren0.
  */
-static __always_inline bool too_big_turn(const struct packet *p, __u32 mtu, const bool v6)
+static __always_inline bool icmp_error_turn(const struct packet *p, const struct icmp_error *e, const __u32 quoted,
+					    const bool v6)
 {
 	const __u32 ip = v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
 	const __u32 room = ip + sizeof(struct icmp_too_big);
 	__u8 mac[6] __attribute__((aligned(2)));
 	struct ethhdr *eth;
 
-	if (bpf_skb_change_tail(p->skb, ETH_HLEN + TOO_BIG_QUOTED, 0) ||
+	if (bpf_skb_change_tail(p->skb, ETH_HLEN + quoted, 0) ||
 	    bpf_skb_adjust_room(p->skb, room, BPF_ADJ_ROOM_MAC, 0))
 		return false;
-	eth = packet_at(p, 0, ETH_HLEN + ip + TOO_BIG_MESSAGE);
+	eth = packet_at(p, 0, ETH_HLEN + room + quoted);
 	if (!eth)
 		return false;
 	mac_copy(mac, eth->h_dest);
 	mac_copy(eth->h_dest, eth->h_source);
 	mac_copy(eth->h_source, mac);
 	if (v6)
-		too_big_write6((void *)(eth + 1), (void *)(eth + 1) + room, mtu);
+		icmp_error_write6((void *)(eth + 1), (void *)(eth + 1) + room, e, sizeof(struct icmp_too_big) + quoted);
 	else
-		too_big_write4((void *)(eth + 1), (void *)(eth + 1) + room, mtu);
+		icmp_error_write4((void *)(eth + 1), (void *)(eth + 1) + room, e, sizeof(struct icmp_too_big) + quoted);
 	return true;
+}
+
+static __always_inline bool too_big_turn(const struct packet *p, __u32 mtu, const bool v6)
+{
+	const struct icmp_error error = { .type = v6 ? ICMPV6_PKT_TOOBIG : ICMP4_DEST_UNREACH,
+					  .code = v6 ? 0 : ICMP4_FRAG_NEEDED,
+					  .rest = bpf_htonl(v6 ? mtu : mtu & 0xffff) };
+
+	return icmp_error_turn(p, &error, TOO_BIG_QUOTED, v6);
 }
 
 /* What tc is to do with a packet that is too big for that node: into the pod that it came from, or the stack. */

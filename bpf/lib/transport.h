@@ -214,6 +214,7 @@ static __always_inline enum wr_reason transport_parse(struct packet *p, const bo
 {
 	enum wr_reason reason = transport_read(p, v6);
 
+	p->traits |= p->l4_off << L4_OFF_SHIFT;
 	if (!reason)
 		trace_step(WR_TRACE_PARSED);
 	return reason;

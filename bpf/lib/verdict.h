@@ -6,6 +6,7 @@
 #include <linux/pkt_cls.h>
 
 #include "lib/flow.h"
+#include "lib/reject.h"
 #include "lib/report.h"
 #include "lib/too_big.h"
 #include "lib/tunnel_out.h"
@@ -88,6 +89,8 @@ static __always_inline int verdict(const struct packet *p, const struct flow *f,
 	}
 	if (reason == WR_REASON_TOO_BIG && !dry_run)
 		return too_big_tell(p->skb, p->peer_ifindex & ~WR_REMOTE);
+	if (reason == WR_REASON_NO_BACKEND && !dry_run)
+		return reject_tell(p->skb);
 	if (drops)
 		return TC_ACT_SHOT;
 	/* GATEWAY_REPLY: back into the pod that asked. */

@@ -61,18 +61,21 @@ static const struct {
 	{ "addr_cache", "16384", NULL, NULL },
 	/* Given in the order initiator, responder; the key has its own. */
 	{ "ct4", "10.1.0.2:40000,10.1.0.3:80,tcp", "0a010002" "0a010003" "9c40" "0050" "06000000",
-	  "{\"end_0\": \"10.1.0.2:40000\", \"end_1\": \"10.1.0.3:80\", \"protocol\": \"tcp\"}" },
+	  "{\"end_0\": \"10.1.0.2:40000\", \"end_1\": \"10.1.0.3:80\", \"protocol\": \"tcp\", \"kind\": \"flow\"}" },
 	{ "ct4", "10.1.0.3:80,10.1.0.2:40000,tcp", "0a010002" "0a010003" "9c40" "0050" "06000000",
-	  "{\"end_0\": \"10.1.0.2:40000\", \"end_1\": \"10.1.0.3:80\", \"protocol\": \"tcp\"}" },
+	  "{\"end_0\": \"10.1.0.2:40000\", \"end_1\": \"10.1.0.3:80\", \"protocol\": \"tcp\", \"kind\": \"flow\"}" },
 	{ "ct_new4", "10.1.0.3:7,10.1.0.2:65535,icmp", "0a010002" "0a010003" "ffff" "0007" "01000000",
-	  "{\"end_0\": \"10.1.0.2:65535\", \"end_1\": \"10.1.0.3:7\", \"protocol\": \"icmp\"}" },
+	  "{\"end_0\": \"10.1.0.2:65535\", \"end_1\": \"10.1.0.3:7\", \"protocol\": \"icmp\", \"kind\": \"flow\"}" },
+	{ "ct4", "10.1.0.2:40000,10.1.0.3:80,tcp,origin", "0a010002" "0a010003" "9c40" "0050" "06010000",
+	  "{\"end_0\": \"10.1.0.2:40000\", \"end_1\": \"10.1.0.3:80\", \"protocol\": \"tcp\", \"kind\": \"origin\"}" },
+	{ "ct4", "10.1.0.2:40000,10.1.0.3:80,tcp,other", NULL, NULL },
 	{ "ct4", "10.1.0.2:40000,10.1.0.3,tcp", NULL, NULL },
 	{ "ct4", "10.1.0.2:40000,10.1.0.3:80", NULL, NULL },
 	{ "ct4", "10.1.0.2:65536,10.1.0.3:80,tcp", NULL, NULL },
 	{ "ct4", "[fd00::2]:1,[fd00::3]:2,udp", NULL, NULL },
 	{ "ct6", "[fd00::3]:2,[fd00::2]:1,udp",
 	  "fd000000000000000000000000000002" "fd000000000000000000000000000003" "0001" "0002" "11000000",
-	  "{\"end_0\": \"[fd00::2]:1\", \"end_1\": \"[fd00::3]:2\", \"protocol\": \"udp\"}" },
+	  "{\"end_0\": \"[fd00::2]:1\", \"end_1\": \"[fd00::3]:2\", \"protocol\": \"udp\", \"kind\": \"flow\"}" },
 	{ "ct_new6", "[fd00::2]:1,[fd00::3:2,udp", NULL, NULL },
 	{ "ct6", "fd00::2,fd00::3,udp", NULL, NULL },
 	{ "ct_usage", "258", "02010000", "{\"slot\": 258}" },
@@ -234,6 +237,7 @@ static const struct {
 	{ "service_state", offsetof(struct wr_service_state, pad), 4 },
 	{ "frag4", offsetof(struct wr_frag, pad), 1 },
 	{ "frag6", offsetof(struct wr_frag, pad), 1 },
+	{ "trace", offsetof(struct wr_trace, pad), 2 },
 	{ "trace", offsetof(struct wr_trace, judgement[0]) + sizeof(struct wr_trace_judgement) - 1, 1 },
 	{ "trace", offsetof(struct wr_trace, judgement[1]) + sizeof(struct wr_trace_judgement) - 1, 1 },
 	{ NULL },
@@ -368,13 +372,21 @@ static void values_of_conntrack(void **state)
 		.initiator = 9,
 		.at = { [WR_EGRESS] = { WR_ID_WORLD, 3, 17 }, [WR_INGRESS] = { 0x0200000000000001ull, 4, 1 } },
 	};
+	const struct wr_ct_service entry = { 7, WR_CT_SERVICE | WR_CT_HAIRPIN, 9, .addr = { { htonl(0x0a010007) } },
+					     .port = htons(8080), .list = 3 };
 	const uint64_t counter[2] = { 3, 4 };
 	struct wr_sweep sweep = { .time_ns = 5, .runs = 6, .removed = 7, .live = { 8, 9 } };
 
 	assert_value("ct_new6", &ct, 1,
 		     "{\"expires\": 100, \"flags\": [\"swapped\", \"answered\", \"0x100000\"], \"initiator\": 9,"
 		     "\"responder\": 0, \"egress_peer\": \"world\", \"egress_revision\": 3, \"egress_rule\": 17,"
-		     "\"ingress_peer\": \"0x0200000000000001\", \"ingress_revision\": 4, \"ingress_rule\": 1}");
+		     "\"ingress_peer\": \"0x0200000000000001\", \"ingress_revision\": 4, \"ingress_rule\": 1,"
+		     "\"service_end\": null, \"service_port\": null, \"service_list\": null}");
+	assert_value("ct4", &entry, 1,
+		     "{\"expires\": 7, \"flags\": [\"service\", \"hairpin\"], \"initiator\": 9, \"responder\": 0,"
+		     "\"egress_peer\": null, \"egress_revision\": null, \"egress_rule\": null, \"ingress_peer\": null,"
+		     "\"ingress_revision\": null, \"ingress_rule\": null, \"service_end\": \"10.1.0.7\","
+		     "\"service_port\": 8080, \"service_list\": 3}");
 	assert_value("ct_stats", counter, 2, "{\"flows\": 7}");
 	assert_value("sweep", &sweep, 1,
 		     "{\"time_ns\": 5, \"runs\": 6, \"removed\": 7, \"live4\": 8, \"live6\": 9}");
@@ -447,7 +459,7 @@ static void values_of_policy(void **state)
 		     "\"peer_class\": \"any\", \"cidr_peer\": \"any\", \"matched\": \"any\", \"protocol\": 0, \"port_bits\": 0},"
 		     "\"ingress\": {\"allowed\": false, \"rule\": 0, \"class\": 17, \"revision\": 0,"
 		     "\"peer_identity\": \"unknown\", \"peer_class\": \"none\", \"cidr_peer\": \"any\", \"matched\": \"any\","
-		     "\"protocol\": 6, \"port_bits\": 0}}");
+		     "\"protocol\": 6, \"port_bits\": 0}, \"backend\": \"::\", \"backend_port\": 0, \"backends\": 0}");
 }
 
 static void hex(void **state)

@@ -51,6 +51,8 @@ int codec_parse_key(const struct map_codec *codec, const char *text, void *key)
 	for (const struct codec_field *f = codec->key; f->name; f++) {
 		const char *part = strsep(&rest, separator);
 
+		if (!part && f->kind == CT_KIND)
+			continue;
 		if (!part || field_parse(f, part, key) < 0)
 			return -EINVAL;
 	}

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "array.h"
 #include "flows.h"
 #include "packet_text.h"
 #include "str.h"
@@ -113,6 +114,17 @@ static int parse_port_prefix(const char *text, struct wr_policy_key *key)
 	return 0;
 }
 
+static const char *const ct_kinds[] = { [WR_CT_FLOW] = "flow", [WR_CT_ORIGIN] = "origin" };
+
+static int parse_ct_kind(const char *text, uint64_t *number)
+{
+	for (*number = 0; *number < ARRAY_SIZE(ct_kinds); ++*number) {
+		if (strcmp(ct_kinds[*number], text) == 0)
+			return 0;
+	}
+	return -EINVAL;
+}
+
 static int parse_ct_stat(const char *text, uint64_t *number)
 {
 	for (*number = 0; *number < WR_CT_STATS; ++*number) {
@@ -142,6 +154,8 @@ static int parse_number(const struct codec_field *f, const char *text, uint64_t 
 		return peer_parse(text, number);
 	case CT_STAT:
 		return parse_ct_stat(text, number);
+	case CT_KIND:
+		return parse_ct_kind(text, number);
 	case DIRECTION:
 	case HALF_DIRECTION:
 	case SHAPE_DIRECTION:
@@ -244,6 +258,8 @@ static void print_number(struct out *o, const struct codec_field *f, const void 
 	case ANY_PROTOCOL:
 	case PROTOCOL:
 		return out_named(o, f->name, f->kind == ANY_PROTOCOL && !n ? ANY : l4_proto_name((uint8_t)n), n);
+	case CT_KIND:
+		return out_named(o, f->name, n < ARRAY_SIZE(ct_kinds) ? ct_kinds[n] : NULL, n);
 	case CT_STAT:
 		return out_named(o, f->name, ct_stat_name(word), n);
 	case IDENTITY:
@@ -341,7 +357,9 @@ static void print_end(struct out *o, const struct codec_field *f, const void *ke
 
 static bool is_valid(const struct codec_field *f, const void *base)
 {
-	return !f->valid.bit || number_at((const char *)base + f->valid.offset, f->valid.size) & f->valid.bit;
+	const bool set = number_at((const char *)base + f->valid.offset, f->valid.size) & f->valid.bit;
+
+	return !f->valid.bit || set != f->valid.unless;
 }
 
 void field_print(struct out *o, const struct codec_field *f, const void *base, int cpus)

@@ -38,6 +38,7 @@ enum codec_kind {
 	IP_OF,	/* 4 bytes of it, or 16 if a wr_node's flags have arg */
 	PREFIX, /* length, and arg bytes before the address that it counts, too */
 	MASKED, /* an address, and the mask behind it */
+	CT_KIND, /* of a wr_ct4_key and wr_ct6_key; where text is read it may be left out */
 	CT_END, /* arg: 0 or 1; of a key that begins with two addresses of this size and two ports */
 	SHAPE_DIRECTION, /* of a wr_policy_key */
 	PORT_PREFIX,
@@ -57,6 +58,7 @@ struct codec_field {
 	struct {
 		size_t offset, size;
 		uint32_t bit; /* 0: it always is */
+		bool unless;  /* that bit is not set */
 	} valid; /* by a bit of a word of flags */
 };
 

@@ -93,25 +93,34 @@ CODEC(frag6, frag_form, frag6_key, frag);
 #define CT_KEY(type, address)                                                                                          \
 	{                                                                                                              \
 		WHOLE(address, "end_0", CT_END, 0), WHOLE(address, "end_1", CT_END, 1),                                \
-		FIELD_AS(type, "protocol", l4_proto, PROTOCOL), END_OF(type)                                           \
+		FIELD_AS(type, "protocol", l4_proto, PROTOCOL), FIELD(type, kind, CT_KIND), END_OF(type)               \
 	}
+#define UNLESS(type, bit) .valid = { offsetof(type, flags), sizeof(((type *)0)->flags), bit, true }
+#define N UNLESS(struct wr_ct, WR_CT_SERVICE)
+/* In place of the judgements. */
+#define SERVICE(bytes)                                                                                                 \
+	{ "service_end", IP, offsetof(struct wr_ct_service, addr), bytes, VALID_IF(struct wr_ct, WR_CT_SERVICE) },     \
+	FIELD_AS(struct wr_ct_service, "service_port", port, BE, VALID_IF(struct wr_ct, WR_CT_SERVICE)),               \
+	FIELD_AS(struct wr_ct_service, "service_list", list, NUMBER, VALID_IF(struct wr_ct, WR_CT_SERVICE))
 #define S struct wr_ct
 static fields ct4_key = CT_KEY(struct wr_ct4_key, struct wr_addr4);
 static fields ct6_key = CT_KEY(struct wr_ct6_key, struct wr_addr6);
-static fields ct = {
-	FIELD(S, expires, NUMBER), FIELD(S, flags, FLAGS, .flags = ct_flags), FIELD(S, initiator, SIDE),
-	FIELD(S, responder, SIDE), FIELD_AS(S, "egress_peer", at[WR_EGRESS].peer, IDENTITY),
-	FIELD_AS(S, "egress_revision", at[WR_EGRESS].revision, NUMBER),
-	FIELD_AS(S, "egress_rule", at[WR_EGRESS].rule, NUMBER),
-	FIELD_AS(S, "ingress_peer", at[WR_INGRESS].peer, IDENTITY),
-	FIELD_AS(S, "ingress_revision", at[WR_INGRESS].revision, NUMBER),
-	FIELD_AS(S, "ingress_rule", at[WR_INGRESS].rule, NUMBER), END_OF(S),
-};
-static const char ct_form[] = "ADDRESS:PORT,ADDRESS:PORT,PROTOCOL";
-CODEC(ct4, ct_form, ct4_key, ct);
-CODEC(ct6, ct_form, ct6_key, ct);
-CODEC(ct_new4, ct_form, ct4_key, ct);
-CODEC(ct_new6, ct_form, ct6_key, ct);
+#define CT(bytes)                                                                                                      \
+	{                                                                                                              \
+		FIELD(S, expires, NUMBER), FIELD(S, flags, FLAGS, .flags = ct_flags), FIELD(S, initiator, SIDE),       \
+		FIELD(S, responder, SIDE), FIELD_AS(S, "egress_peer", at[WR_EGRESS].peer, IDENTITY, N),                \
+		FIELD_AS(S, "egress_revision", at[WR_EGRESS].revision, NUMBER, N),                                     \
+		FIELD_AS(S, "egress_rule", at[WR_EGRESS].rule, NUMBER, N),                                             \
+		FIELD_AS(S, "ingress_peer", at[WR_INGRESS].peer, IDENTITY, N),                                         \
+		FIELD_AS(S, "ingress_revision", at[WR_INGRESS].revision, NUMBER, N),                                   \
+		FIELD_AS(S, "ingress_rule", at[WR_INGRESS].rule, NUMBER, N), SERVICE(bytes), END_OF(S)                 \
+	}
+static fields ct4_value = CT(4), ct6_value = CT(16);
+static const char ct_form[] = "ADDRESS:PORT,ADDRESS:PORT,PROTOCOL[,KIND]";
+CODEC(ct4, ct_form, ct4_key, ct4_value);
+CODEC(ct6, ct_form, ct6_key, ct6_value);
+CODEC(ct_new4, ct_form, ct4_key, ct4_value);
+CODEC(ct_new6, ct_form, ct6_key, ct6_value);
 #undef S
 
 static fields ct_usage = { FIELD(struct wr_ct_usage, entries, NUMBER), END_OF(struct wr_ct_usage) };
@@ -184,7 +193,8 @@ static fields trace = {
 	FIELD(S, steps, FLAGS, .flags = trace_steps), FIELD(S, reason, REASON), FIELD(S, ifindex, NUMBER),
 	FIELD(S, peer_ifindex, SIDE), FIELD(S, peer_identity, IDENTITY), FIELD(S, redirect, NUMBER),
 	FIELD(S, mark, HEX), FIELD(S, ct, TRACE_CT), FIELD_AS(S, "egress", judgement[WR_EGRESS], JUDGEMENT),
-	FIELD_AS(S, "ingress", judgement[WR_INGRESS], JUDGEMENT), END_OF(S),
+	FIELD_AS(S, "ingress", judgement[WR_INGRESS], JUDGEMENT), FIELD(S, backend, IP), FIELD(S, backend_port, BE),
+	FIELD(S, backends, NUMBER), END_OF(S),
 };
 CODEC(trace, "0", only_key, trace);
 #undef S

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "trace_steps.h"
 
+#include <arpa/inet.h>
 #include <net/if.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -80,6 +81,34 @@ static void step_peer(struct trace_run *run)
 		     endpoint_label(&run->endpoints, t->peer_ifindex, label), identity);
 	else
 		step(run, "peer", OUT_PLAIN, "%s", identity);
+}
+
+/* In the order of the packet's way: what is for a service is for the backend in all that follows. */
+static void step_service(struct trace_run *run)
+{
+	const struct wr_trace *t = &run->trace;
+	const bool v6 = run->frame.destination.family == AF_INET6;
+	const struct ip end = v6 ? ip_from(AF_INET6, &t->backend) : ip_from(AF_INET, &t->backend);
+	char text[SOCKET_STRLEN];
+
+	socket_format(&end, ntohs(t->backend_port), text);
+	if (t->steps & WR_TRACE_CHOSEN)
+		step(run, "service", OUT_GREEN, "to backend %s, one of %u: another time it may be another one", text, t->backends);
+	else if (t->steps & WR_TRACE_SERVICE)
+		step(run, "service", OUT_GREEN, "to backend %s, as the flow's packets before", text);
+}
+
+/* Last: the answer is the backend's in all that was before. */
+static void step_origin(struct trace_run *run)
+{
+	const struct wr_trace *t = &run->trace;
+	const bool v6 = run->frame.destination.family == AF_INET6;
+	const struct ip end = v6 ? ip_from(AF_INET6, &t->backend) : ip_from(AF_INET, &t->backend);
+	char text[SOCKET_STRLEN];
+
+	if (t->steps & WR_TRACE_ORIGIN)
+		step(run, "service", OUT_GREEN, "an answer through service %s, which becomes its source",
+		     socket_format(&end, ntohs(t->backend_port), text));
 }
 
 static void step_conntrack(struct trace_run *run)
@@ -219,10 +248,12 @@ void out_trace_steps(struct trace_run *run)
 		step_tunnel(run);
 	step_endpoint(run);
 	if (t->steps & WR_TRACE_PARSED) {
+		step_service(run);
 		step_peer(run);
 		step_conntrack(run);
 		step_judgement(run, WR_EGRESS);
 		step_judgement(run, WR_INGRESS);
+		step_origin(run);
 	}
 	step_forwarding(run);
 	out_end(run->cli->out);

@@ -112,6 +112,9 @@ static int on_flow(const void *key, const void *value, int cpus, void *arg)
 	struct each_flow *each = arg;
 	struct dp_flow flow;
 
+	/* What becomes of a flow's addresses is no flow. */
+	if (((const struct wr_ct *)value)->flags & WR_CT_SERVICE)
+		return 0;
 	flow_read(each->map, key, value, &flow);
 	return flow.dead && !each->dead ? 0 : each->fn(&flow, each->arg);
 }

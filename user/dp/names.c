@@ -217,6 +217,9 @@ const struct flag_name ct_flags[] = {
 	{ WR_CT_FIN_INITIATOR, "fin-initiator" },
 	{ WR_CT_FIN_RESPONDER, "fin-responder" },
 	{ WR_CT_RESET, "reset" },
+	{ WR_CT_SERVICE, "service" },
+	{ WR_CT_HAIRPIN, "hairpin" },
+	{ WR_CT_TRANSLATED, "translated" },
 	{ 0 },
 };
 
@@ -242,6 +245,9 @@ const struct flag_name trace_steps[] = {
 	{ WR_TRACE_CT_RELATED, "ct-related" },
 	{ WR_TRACE_JUDGED_EGRESS, "judged-egress" },
 	{ WR_TRACE_JUDGED_INGRESS, "judged-ingress" },
+	{ WR_TRACE_SERVICE, "service" },
+	{ WR_TRACE_CHOSEN, "chosen" },
+	{ WR_TRACE_ORIGIN, "origin" },
 	{ 0 },
 };
 

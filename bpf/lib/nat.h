@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * One end of a packet becomes another one: its address and, where it has a transport header, its port; of an ICMP error
+ * that of the packet which it quotes, too. Written by helpers, which know whether a checksum is complete, is still to be
+ * completed (CHECKSUM_PARTIAL), or was summed up by the device.
+ */
+#ifndef WARREN_LIB_NAT_H
+#define WARREN_LIB_NAT_H
+
+#include "lib/l4.h"
+
+/* Of a packet, as it is known to functions out of line: what is to change. Its addresses are told besides. */
+struct nat {
+	__u32 l4_off;  /* of the transport header, of the ICMP header of an error */
+	__be16 from, to; /* port */
+	__u8 l4_proto;
+	bool v6;
+	bool source;   /* the end that changes, else the destination */
+	bool later;    /* a fragment without transport header */
+	bool related;  /* an ICMP error; the end is its flow's */
+};
+
+_Static_assert(TRANSLATED == WR_CT_TRANSLATED, "compared by flow_is_mistranslated()");
+
+/* What a change adds to a checksum. */
+static __always_inline __s64 nat_diff(const union addr *from, const union addr *to, const bool v6)
+{
+	const __u32 size = v6 ? sizeof(from->a6) : sizeof(from->a4);
+
+	return bpf_csum_diff((void *)from, size, (void *)to, size, 0);
+}
+
+/*
+ * An address in a header: IPv4's checksum, at `check`, makes up for it. IPv6 has none: what a device has summed up grows
+ * by the change.
+ */
+static __always_inline bool nat_address(struct __sk_buff *skb, __u32 off, __u32 check, const union addr *from,
+					const union addr *to, __u64 how, const bool v6)
+{
+	if (v6)
+		return !bpf_skb_store_bytes(skb, off, &to->a6, sizeof(to->a6), how);
+	return !bpf_l3_csum_replace(skb, check, from->a4.v4, to->a4.v4, sizeof(to->a4)) &&
+	       !bpf_skb_store_bytes(skb, off, &to->a4, sizeof(to->a4), 0);
+}
+
+/* Where an IP header at `ip` has its address and its checksum. */
+static __always_inline __u32 nat_address_at(__u32 ip, bool source, const bool v6)
+{
+	if (v6)
+		return ip + (source ? 8 : 24);
+	return ip + (source ? 12 : 16);
+}
+#define IP4_CHECK_OFFSET 10
+
+#define TCP_CHECK_OFFSET 16
+#define UDP_CHECK_OFFSET 6
+
+/*
+ * The transport header. SCTP's checksum does not cover addresses; ports do not change there. A UDP checksum of 0 is
+ * none, and stays.
+ */
+static __always_inline bool nat_transport(struct __sk_buff *skb, const union addr *from, const union addr *to,
+					  const struct nat *n, const bool v6)
+{
+	const bool udp = n->l4_proto == IPPROTO_UDP;
+	const __u32 check = n->l4_off + (udp ? UDP_CHECK_OFFSET : TCP_CHECK_OFFSET);
+	const __u64 how = udp ? BPF_F_MARK_MANGLED_0 : 0;
+
+	if (n->later || (n->l4_proto != IPPROTO_TCP && !udp))
+		return true;
+	if (bpf_l4_csum_replace(skb, check, 0, nat_diff(from, to, v6), how | BPF_F_PSEUDO_HDR))
+		return false;
+	if (n->from == n->to)
+		return true;
+	return !bpf_l4_csum_replace(skb, check, n->from, n->to, how | sizeof(n->to)) &&
+	       !bpf_skb_store_bytes(skb, n->l4_off + (n->source ? 0 : 2), &n->to, sizeof(n->to), 0);
+}
+
+static __always_inline bool nat_packet(struct __sk_buff *skb, const union addr *from, const union addr *to,
+				       const struct nat *n, const bool v6)
+{
+	return nat_transport(skb, from, to, n, v6) &&
+	       nat_address(skb, nat_address_at(ETH_HLEN, n->source, v6), ETH_HLEN + IP4_CHECK_OFFSET, from, to,
+			   BPF_F_RECOMPUTE_CSUM, v6);
+}
+
+/*
+ * What an ICMP error quotes went the other way. The checksum of the transport header in it stays: it may not be there,
+ * and whoever gets the error looks at ports and sequence numbers only. The ICMP checksum covers all of it, but IPv4's
+ * address and its checksum make up for each other.
+ */
+static __always_inline bool nat_quoted(struct __sk_buff *skb, const union addr *from, const union addr *to,
+				       const struct nat *n, const bool v6)
+{
+	const __u32 check = n->l4_off + __builtin_offsetof(struct icmp_start, checksum);
+	const __u32 ip = n->l4_off + ICMP_HEADER_SIZE;
+	const __u32 ports = ip + (v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr));
+
+	if (v6 && bpf_l4_csum_replace(skb, check, 0, nat_diff(from, to, v6), 0))
+		return false;
+	if (!nat_address(skb, nat_address_at(ip, !n->source, v6), ip + IP4_CHECK_OFFSET, from, to, 0, v6))
+		return false;
+	if (n->from == n->to)
+		return true;
+	return !bpf_l4_csum_replace(skb, check, n->from, n->to, sizeof(n->to)) &&
+	       !bpf_skb_store_bytes(skb, ports + (n->source ? 2 : 0), &n->to, sizeof(n->to), 0);
+}
+
+/* Its own header: it may be from somebody on the way, who keeps his address. */
+static __always_inline bool nat_error(struct __sk_buff *skb, const union addr *from, const union addr *to,
+				      const struct nat *n, const bool v6)
+{
+	const __u32 off = nat_address_at(ETH_HLEN, n->source, v6);
+	const __u32 check = n->l4_off + __builtin_offsetof(struct icmp_start, checksum);
+	union addr outer = { 0 };
+
+	if (!nat_quoted(skb, from, to, n, v6) ||
+	    bpf_skb_load_bytes(skb, off, &outer, v6 ? sizeof(outer.a6) : sizeof(outer.a4)))
+		return false;
+	if (!addr_equal(&outer, from, v6))
+		return true;
+	if (v6 && bpf_l4_csum_replace(skb, check, 0, nat_diff(from, to, v6), BPF_F_PSEUDO_HDR))
+		return false;
+	return nat_address(skb, off, ETH_HLEN + IP4_CHECK_OFFSET, from, to, BPF_F_RECOMPUTE_CSUM, v6);
+}
+
+static __always_inline bool nat_family(struct __sk_buff *skb, const union addr *from, const union addr *to,
+				       const struct nat *n, const bool v6)
+{
+	return n->related ? nat_error(skb, from, to, n, v6) : nat_packet(skb, from, to, n, v6);
+}
+
+OUT_OF_LINE int nat_rewrite(struct __sk_buff *skb, const union addr *from, const union addr *to, const struct nat *n)
+{
+	if (!from || !to || !n)
+		return WR_REASON_RUNT;
+	return IN_FAMILY(n->v6, nat_family, skb, from, to, n) ? WR_REASON_NONE : WR_REASON_RUNT;
+}
+
+#endif

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What a pod has sent to a service without backends becomes the refusal that tells it so: a TCP reset (RFC 9293 section
+ * 3.10.7.1), else ICMP port unreachable. One for one, and no larger.
+ */
+#ifndef WARREN_LIB_REJECT_H
+#define WARREN_LIB_REJECT_H
+
+#include "lib/too_big.h"
+
+#define ICMP4_PORT_UNREACH 3
+#define REJECT_QUOTED 8 /* bytes of the transport header (RFC 792) */
+
+static __always_inline void tcp_reset_write(struct tcphdr *tcp, __u32 len)
+{
+	const __be16 port = tcp->source;
+	const __u32 flags = ((const __u8 *)tcp)[TCP_FLAGS_OFFSET];
+	const __be32 seq = tcp->seq, ack = tcp->ack_seq;
+
+	len += (flags & TCP_SYN ? 1 : 0) + (flags & TCP_FIN ? 1 : 0);
+	__builtin_memset(&tcp->seq, 0, sizeof(*tcp) - __builtin_offsetof(struct tcphdr, seq));
+	tcp->source = tcp->dest;
+	tcp->dest = port;
+	tcp->doff = sizeof(*tcp) / 4;
+	tcp->rst = 1;
+	if (flags & TCP_ACK) {
+		tcp->seq = ack;
+	} else {
+		tcp->ack = 1;
+		tcp->ack_seq = bpf_htonl(bpf_ntohl(seq) + len);
+	}
+}
+
+static __always_inline void reject_macs(struct ethhdr *eth)
+{
+	__u8 mac[6] __attribute__((aligned(2)));
+
+	mac_copy(mac, eth->h_dest);
+	mac_copy(eth->h_dest, eth->h_source);
+	mac_copy(eth->h_source, mac);
+}
+
+static __always_inline void reset_write4(struct iphdr *ip)
+{
+	struct tcphdr *tcp = (void *)(ip + 1);
+	const __u32 len = bpf_ntohs(ip->tot_len) - sizeof(*ip) - tcp->doff * 4;
+	const __be32 saddr = ip->saddr;
+	__s64 sum;
+
+	tcp_reset_write(tcp, len);
+	*(__be32 *)ip = bpf_htonl((__u32)IP4_PLAIN << 16 | (sizeof(*ip) + sizeof(*tcp)));
+	ip->id = 0;
+	ip->frag_off = bpf_htons(IP4_DONT_FRAGMENT);
+	ip->ttl = IP_HOP_LIMIT;
+	ip->saddr = ip->daddr;
+	ip->daddr = saddr;
+	ip->check = 0;
+	ip->check = csum_fold(bpf_csum_diff(NULL, 0, (void *)ip, sizeof(*ip), 0));
+	sum = bpf_csum_diff(NULL, 0, (void *)&ip->saddr, 8, bpf_htonl(sizeof(*tcp) + IPPROTO_TCP));
+	tcp->check = csum_fold(bpf_csum_diff(NULL, 0, (void *)tcp, sizeof(*tcp), sum));
+}
+
+static __always_inline void reset_write6(struct ipv6hdr *ip)
+{
+	struct tcphdr *tcp = (void *)(ip + 1);
+	const __u32 len = bpf_ntohs(ip->payload_len) - tcp->doff * 4;
+	const struct in6_addr saddr = ip->saddr;
+	__s64 sum;
+
+	tcp_reset_write(tcp, len);
+	*(__be32 *)ip = bpf_htonl(6u << 28);
+	ip->payload_len = bpf_htons(sizeof(*tcp));
+	ip->hop_limit = IP_HOP_LIMIT;
+	ip->saddr = ip->daddr;
+	ip->daddr = saddr;
+	sum = bpf_csum_diff(NULL, 0, (void *)&ip->saddr, 32, bpf_htonl(sizeof(*tcp) + IPPROTO_TCP));
+	tcp->check = csum_fold(bpf_csum_diff(NULL, 0, (void *)tcp, sizeof(*tcp), sum));
+}
+
+/* A segment, right behind the IP header; a reset is never answered. */
+static __always_inline bool reject_reset(const struct packet *p, const bool v6)
+{
+	const __u32 size = ETH_HLEN + (v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr)) + sizeof(struct tcphdr);
+	void *frame = packet_at(p, 0, size);
+	struct tcphdr *tcp;
+
+	if (!frame)
+		return false;
+	tcp = frame + size - sizeof(*tcp);
+	if (tcp->rst || (p->skb->len > size && bpf_skb_change_tail(p->skb, size, 0)))
+		return false;
+	frame = packet_at(p, 0, size);
+	if (!frame)
+		return false;
+	reject_macs(frame);
+	if (v6)
+		reset_write6(frame + ETH_HLEN);
+	else
+		reset_write4(frame + ETH_HLEN);
+	return true;
+}
+
+static __always_inline bool reject_turn(const struct packet *p, const bool v6)
+{
+	const __u32 ip = v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
+	const struct icmp_error error = { .type = v6 ? ICMPV6_DEST_UNREACH : ICMP4_DEST_UNREACH,
+					  .code = v6 ? ICMPV6_PORT_UNREACH : ICMP4_PORT_UNREACH };
+	const void *header = packet_at(p, ETH_HLEN, ip);
+	__u8 l4_proto;
+
+	if (!header)
+		return false;
+	l4_proto = v6 ? ((const struct ipv6hdr *)header)->nexthdr : ((const struct iphdr *)header)->protocol;
+	if (l4_proto == IPPROTO_TCP)
+		return reject_reset(p, v6);
+	return icmp_error_turn(p, &error, ip + REJECT_QUOTED, v6);
+}
+
+/* What tc is to do with the packet: into the pod that it came from. */
+OUT_OF_LINE int reject_tell(struct __sk_buff *skb)
+{
+	const struct packet p = { .skb = skb };
+	const bool v6 = skb->protocol == bpf_htons(ETH_P_IPV6);
+
+	if (!IN_FAMILY(v6, reject_turn, &p))
+		return TC_ACT_SHOT;
+	return bpf_redirect_peer(skb->ifindex, 0);
+}
+
+#endif

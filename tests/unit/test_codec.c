@@ -459,7 +459,7 @@ static void values_of_policy(void **state)
 		     "\"peer_class\": \"any\", \"cidr_peer\": \"any\", \"matched\": \"any\", \"protocol\": 0, \"port_bits\": 0},"
 		     "\"ingress\": {\"allowed\": false, \"rule\": 0, \"class\": 17, \"revision\": 0,"
 		     "\"peer_identity\": \"unknown\", \"peer_class\": \"none\", \"cidr_peer\": \"any\", \"matched\": \"any\","
-		     "\"protocol\": 6, \"port_bits\": 0}}, \"backend\": \"::\", \"backend_port\": 0, \"backends\": 0}");
+		     "\"protocol\": 6, \"port_bits\": 0}, \"backend\": \"::\", \"backend_port\": 0, \"backends\": 0}");
 }
 
 static void hex(void **state)

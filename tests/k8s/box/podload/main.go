@@ -17,6 +17,7 @@ import (
 	core "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/errors"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 )
@@ -61,13 +62,13 @@ func each(n int, do func(int)) {
 
 // A range that the cluster's own nodes are not given theirs of.
 func cidrs(node int) []string {
-	return []string{fmt.Sprintf("172.%d.%d.0/24", 16+node/256, node%256), fmt.Sprintf("fd45:0:0:%x::/64", node)}
+	return []string{fmt.Sprintf("172.%d.%d.0/24", 16+node/256, node%256), fmt.Sprintf("fd45:0:0:%x::/64", 1+node)}
 }
 
 func addresses(pod int) []core.PodIP {
 	node, host := pod%*nodes, 2 + pod / *nodes
 	return []core.PodIP{
-		{IP: fmt.Sprintf("172.%d.%d.%d", 16+node/256, node%256, host)}, {IP: fmt.Sprintf("fd45:0:0:%x::%x", node, host)},
+		{IP: fmt.Sprintf("172.%d.%d.%d", 16+node/256, node%256, host)}, {IP: fmt.Sprintf("fd45:0:0:%x::%x", 1+node, host)},
 	}
 }
 
@@ -82,10 +83,11 @@ func (l load) node(i int) {
 		ObjectMeta: meta.ObjectMeta{Name: name, Labels: map[string]string{"fake": "yes", "kubernetes.io/hostname": name}},
 		Spec:       core.NodeSpec{Unschedulable: true, PodCIDRs: cidrs(i), PodCIDR: cidrs(i)[0]},
 	}
-	made, err := l.CoreV1().Nodes().Create(l, node, meta.CreateOptions{})
+	_, err := l.CoreV1().Nodes().Create(l, node, meta.CreateOptions{})
 	must(err)
-	made.Status.Addresses = []core.NodeAddress{{Type: core.NodeInternalIP, Address: fmt.Sprintf("10.11.%d.%d", i/250, 1+i%250)}}
-	_, err = l.CoreV1().Nodes().UpdateStatus(l, made, meta.UpdateOptions{})
+	// A patch: controllers write to new nodes, too.
+	status := fmt.Sprintf(`{"status": {"addresses": [{"type": "InternalIP", "address": "10.11.%d.%d"}]}}`, i/250, 1+i%250)
+	_, err = l.CoreV1().Nodes().Patch(l, name, types.MergePatchType, []byte(status), meta.PatchOptions{}, "status")
 	must(err)
 }
 

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Services: packet after packet, what A sends to one (the address WORLD, port 80) and what answers. */
+#include <arpa/inet.h>
+#include <linux/pkt_cls.h>
+#include <netinet/in.h>
+#include <string.h>
+
+#include "cases.h"
+#include "expect.h"
+#include "state.h"
+
+#define STEPS 8
+
+struct service_step {
+	enum program program;
+	enum device on;
+	struct layer in[LAYERS];
+	enum wr_reason reason;
+	struct layer out[LAYERS]; /* empty: not looked at */
+};
+
+struct service_case {
+	const char *name;
+	bool v6;
+	uint8_t protocol;
+	enum who backend; /* port 8080; WHO_DEFAULT: there is none */
+	struct service_step steps[STEPS];
+};
+
+#define TO_POD_OF(mac) ETH(.smac = MAC_HOST, .dmac = mac)
+#define FROM_A(...) FROM_POD, DEVICE_A, { ETH(), __VA_ARGS__ }
+#define FROM_B(...) FROM_POD, DEVICE_B, { ETH(), __VA_ARGS__ }
+#define TO_SERVICE IP(.dst = WORLD)
+#define AT_B TO_POD_OF(MAC_B), IP(.ttl = 63)
+#define AT_A TO_POD_OF(MAC_A), IP(.src = WORLD, .dst = POD_A, .ttl = 63)
+
+static const struct service_case table[] = {
+	{ "tcp there and back", .protocol = IPPROTO_TCP, .backend = POD_B, .steps = {
+		{ FROM_A(TO_SERVICE, TCP(.flags = SYN, .dport = 80)), WR_REASON_TO_ENDPOINT, { AT_B, TCP(.flags = SYN, .dport = 8080) } },
+		{ FROM_B(IP(), TCP(.flags = SYN | ACK, .sport = 8080, .dport = 40000)), WR_REASON_TO_ENDPOINT,
+		  { AT_A, TCP(.flags = SYN | ACK, .sport = 80, .dport = 40000) } },
+		{ FROM_A(TO_SERVICE, TCP(.dport = 80, .n = 100)), WR_REASON_TO_ENDPOINT, { AT_B, TCP(.dport = 8080, .n = 100) } },
+		{ FROM_B(IP(), TCP(.sport = 8080, .dport = 40000, .n = 33)), WR_REASON_TO_ENDPOINT,
+		  { AT_A, TCP(.sport = 80, .dport = 40000, .n = 33) } },
+		/* The same ports to the backend itself are another flow, whose answers would look the same. */
+		{ FROM_A(IP(), TCP(.flags = ACK, .dport = 8080)), WR_REASON_SERVICE_CLASH } } },
+	{ "udp there and back", .protocol = IPPROTO_UDP, .backend = POD_B, .steps = {
+		{ FROM_A(TO_SERVICE, UDP(.dport = 80, .n = 5)), WR_REASON_TO_ENDPOINT, { AT_B, UDP(.dport = 8080, .n = 5) } },
+		{ FROM_B(IP(), UDP(.sport = 8080, .dport = 40000, .n = 6)), WR_REASON_TO_ENDPOINT,
+		  { AT_A, UDP(.sport = 80, .dport = 40000, .n = 6) } },
+		{ FROM_A(TO_SERVICE, UDP(.dport = 80)), WR_REASON_TO_ENDPOINT, { AT_B, UDP(.dport = 8080) } } } },
+	{ "a port that is no service's", .protocol = IPPROTO_TCP, .backend = POD_B, .steps = {
+		{ FROM_A(TO_SERVICE, TCP(.flags = SYN, .dport = 81)), WR_REASON_TO_STACK },
+		{ FROM_A(TO_SERVICE, UDP(.dport = 80)), WR_REASON_TO_STACK } } },
+	{ "a pod and itself", .protocol = IPPROTO_TCP, .backend = POD_A, .steps = {
+		{ FROM_A(TO_SERVICE, TCP(.flags = SYN, .dport = 80)), WR_REASON_TO_ENDPOINT,
+		  { TO_POD_OF(MAC_A), IP(.src = WORLD, .dst = POD_A, .ttl = 63), TCP(.flags = SYN, .dport = 8080) } },
+		{ FROM_A(TO_SERVICE, TCP(.flags = SYN | ACK, .sport = 8080, .dport = 40000)), WR_REASON_TO_ENDPOINT,
+		  { AT_A, TCP(.flags = SYN | ACK, .sport = 80, .dport = 40000) } },
+		{ FROM_A(TO_SERVICE, TCP(.dport = 80)), WR_REASON_TO_ENDPOINT, { AT_A, TCP(.dport = 8080) } } } },
+	{ "no backend", .protocol = IPPROTO_TCP, .steps = {
+		{ FROM_A(TO_SERVICE, TCP(.flags = SYN, .dport = 80)), WR_REASON_NO_BACKEND } } },
+	{ "no backend for udp", .protocol = IPPROTO_UDP, .steps = {
+		{ FROM_A(TO_SERVICE, UDP(.dport = 80, .n = 20)), WR_REASON_NO_BACKEND } } },
+	{ "the ports are in use to the backend itself", .protocol = IPPROTO_TCP, .backend = POD_B, .steps = {
+		{ FROM_A(IP(), TCP(.flags = SYN, .dport = 8080)), WR_REASON_TO_ENDPOINT },
+		{ FROM_A(TO_SERVICE, TCP(.flags = SYN, .dport = 80)), WR_REASON_SERVICE_CLASH } } },
+	{ "sctp to another port", .protocol = IPPROTO_SCTP, .backend = POD_B, .steps = {
+		{ FROM_A(TO_SERVICE, SCTP(.dport = 80, .n = 4)), WR_REASON_SERVICE_SCTP } } },
+};
+
+static const char *const keys[] = { "services4", "services6" };
+
+static void service_make(const struct service_case *c)
+{
+	struct wr_service service = { .list = 3, .backends = c->backend ? 1 : 0 };
+	struct wr_backend_key at = { .list = 3 };
+	struct wr_service4_key key4 = { .port = htons(80), .l4_proto = c->protocol };
+	struct wr_service6_key key6 = { .port = htons(80), .l4_proto = c->protocol };
+	struct wr_backend4 b4 = { .port = htons(8080) };
+	struct wr_backend6 b6 = { .port = htons(8080) };
+
+	for (int v6 = 0; v6 < 2; v6++) {
+		map_clear(keys[v6]);
+		map_clear(v6 ? "backends6" : "backends4");
+	}
+	memcpy(&key4.addr, who_address(WORLD, false), 4);
+	memcpy(&key6.addr, who_address(WORLD, true), 16);
+	if (c->backend) {
+		memcpy(&b4.addr, who_address(c->backend, false), 4);
+		memcpy(&b6.addr, who_address(c->backend, true), 16);
+		map_put("backends4", &at, &b4);
+		map_put("backends6", &at, &b6);
+	}
+	map_put(keys[c->v6], c->v6 ? (void *)&key6 : (void *)&key4, &service);
+}
+
+static void test_services(void **state)
+{
+	const struct service_case *c = *state;
+
+	node_reset(0, c->v6);
+	service_make(c);
+	for (const struct service_step *s = c->steps; s < c->steps + STEPS && s->reason; s++) {
+		const struct layer_defaults *defaults = program_defaults(s->program, s->on);
+		struct run r = { .program = s->program, .on = s->on };
+		struct wr_trace trace;
+		struct frame in, out;
+
+		frame_build(&in, s->in, defaults, c->v6);
+		run_dry(&(struct run){ .program = s->program, .on = s->on }, &in, &trace);
+		assert_string_equal(reason_names[trace.reason], reason_names[s->reason]);
+		run_program(&r, &in);
+		counter_expect(&r, s->reason);
+		if (s->out[0].kind) {
+			frame_build(&out, s->out, defaults, c->v6);
+			frame_expect(&r.out, &out);
+		}
+	}
+	map_clear(keys[c->v6]);
+}
+
+/* The entry by which the answers find the service is forgotten: they go nowhere. */
+static void test_service_unknown(void **state)
+{
+	for (int v6 = 0; v6 < 2; v6++) {
+		const struct service_case c = { .v6 = v6, .protocol = IPPROTO_UDP, .backend = POD_B };
+		const struct layer there[LAYERS] = { ETH(), TO_SERVICE, UDP(.dport = 80) };
+		const struct layer back[LAYERS] = { ETH(), IP(), UDP(.sport = 8080, .dport = 40000) };
+		struct run r = { .program = FROM_POD, .on = DEVICE_A };
+		struct wr_ct4_key key4 = { .l4_proto = IPPROTO_UDP, .kind = WR_CT_ORIGIN };
+		struct wr_ct6_key key6 = { .l4_proto = IPPROTO_UDP, .kind = WR_CT_ORIGIN };
+		struct frame f;
+
+		node_reset(0, v6);
+		service_make(&c);
+		frame_build(&f, there, program_defaults(FROM_POD, DEVICE_A), v6);
+		run_program(&r, &f);
+		counter_expect(&r, WR_REASON_TO_ENDPOINT);
+		memcpy(&key4.addr[0], who_address(POD_A, false), 4);
+		memcpy(&key4.addr[1], who_address(POD_B, false), 4);
+		memcpy(&key6.addr[0], who_address(POD_A, true), 16);
+		memcpy(&key6.addr[1], who_address(POD_B, true), 16);
+		key4.port[0] = key6.port[0] = htons(40000);
+		key4.port[1] = key6.port[1] = htons(8080);
+		map_drop(v6 ? "ct_new6" : "ct_new4", v6 ? (void *)&key6 : (void *)&key4);
+		frame_build(&f, back, program_defaults(FROM_POD, DEVICE_B), v6);
+		r = (struct run){ .program = FROM_POD, .on = DEVICE_B };
+		run_program(&r, &f);
+		counter_expect(&r, WR_REASON_SERVICE_UNKNOWN);
+		map_clear(keys[v6]);
+	}
+}
+
+int run_service_tests(void)
+{
+	struct cases cases = { 0 };
+
+	for (int v6 = 0; v6 < 2; v6++) {
+		for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+			struct service_case c = table[i];
+
+			c.v6 = v6;
+			case_add(&cases, test_services, &c, sizeof(c), "service v%d: %s", v6 ? 6 : 4, c.name);
+		}
+	}
+	case_add(&cases, test_service_unknown, NULL, 0, "an answer of nobody knows which service");
+	return cases_run(&cases, "bpf_service", harness_setup);
+}

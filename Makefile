@@ -11,6 +11,8 @@ CLANG ?= clang
 BPFTOOL ?= $(shell command -v bpftool || ls /usr/sbin/bpftool /usr/local/sbin/bpftool 2>/dev/null | head -n 1)
 PYTHON ?= /usr/bin/python3
 VERSION := 0.1.0
+# Where it is pushed to, if at all; "localhost/" never leaves the machine.
+IMAGE ?= localhost/warren:$(VERSION)
 
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-8s %s\n' '$(1)' '$(2)')
@@ -49,9 +51,12 @@ PROGRAMS := $(O)/warren-cni $(O)/warren $(O)/warren-agent
 DP := $(O)/user/dp.a $(O)/user/nl.a $(O)/user/lib.a
 AGENT := $(O)/user/agent.a $(O)/user/k8s.a $(O)/user/policy.a
 # What only the agent needs is linked dynamically: it is one process a node, not one a pod.
-AGENT_LIBS := -lyaml -luv -lmicrohttpd
+AGENT_LIBS := -lyaml -lcurl -lprotobuf-nanopb -luv -lmicrohttpd
 
-.PHONY: all programs help deps install uninstall test test-vm test-e2e demo bench lint format clean unit bpftest policytest fuzz \
+# When the sources were last changed, so that the same sources make the same image.
+export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+
+.PHONY: all programs image image-root help deps install uninstall test test-vm test-e2e figures-k8s demo bench lint format clean unit bpftest policytest fuzz \
 	fuzz-targets verify benchtools cnitool compile_commands.json
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -133,6 +138,7 @@ $(eval $(call compile,tests/policy,$(INC_policy)))
 $(eval $(call compile,tests/bpf,$(INC_dp) -Iuser/policy,$(SKEL)))
 $(eval $(call compile,tests/vm,$(INC_dp),$(SKEL)))
 $(eval $(call compile,tests/bench,$(INC_lib)))
+$(eval $(call compile,tests/lib,$(INC_k8s)))
 
 # Skeletons are generated code: their warnings are not ours.
 $(O)/user/dp/%.o: WARN += -Wno-shadow
@@ -155,6 +161,26 @@ $(O)/warren-agent: $(O)/user/agent/main.o $(AGENT) $(DP)
 $(O)/warren.bash-completion: $(O)/warren
 	$(call say,GEN,$@)
 	$(Q)$< completion bash > $@.tmp && mv $@.tmp $@
+
+# --- the image ------------------------------------------------------------------------------------------------------------
+
+IMAGE_DIR ?= $(O)/image
+# The reference plugin that hostPorts are made by, for hosts that have none.
+PORTMAP ?= $(firstword $(wildcard /usr/lib/cni/portmap /opt/cni/bin/portmap))
+
+image-root: $(PROGRAMS) ## what is in the image, as a folder
+	$(call say,ROOT,$(IMAGE_DIR)/root)
+	$(Q)rm -rf $(IMAGE_DIR)/root
+	$(Q)examples/lab/image busybox $(IMAGE_DIR)/root
+	$(Q)examples/lab/image programs $(IMAGE_DIR)/root $(PROGRAMS) $(PORTMAP)
+	$(Q)umask 022 && echo 'hosts: files dns' >$(IMAGE_DIR)/root/etc/nsswitch.conf
+
+image: image-root ## an image for containerd, kind and Docker in $(O)/image/warren.tar, without any of them
+	$(call say,IMAGE,$(IMAGE_DIR)/warren.tar)
+	$(Q)examples/lab/image pack $(IMAGE_DIR)/warren.tar $(IMAGE) $(IMAGE_DIR)/root cmd=/usr/sbin/warren-agent path=/usr/sbin:/bin \
+		org.opencontainers.image.title=warren org.opencontainers.image.version=$(VERSION) \
+		org.opencontainers.image.licenses='BSD-2-Clause AND (GPL-2.0-only OR BSD-2-Clause)' \
+		org.opencontainers.image.description='Container networking on eBPF'
 
 # --- tests ----------------------------------------------------------------------------------------------------------------
 
@@ -183,7 +209,19 @@ $(VM_BIN): $(call objs,$(call sources,tests/vm)) $(DP)
 	$(link)
 	$(do_link)
 
-unit: $(UNIT_BIN) ## build the unit tests
+# The API client by hand, for tests of tests/net and tests/k8s.
+APICTL := $(O)/tests/lib/apictl
+$(APICTL): $(O)/tests/lib/apictl.o $(O)/user/k8s.a $(O)/user/policy.a $(O)/user/lib.a
+	$(link)
+	$(do_link) $(AGENT_LIBS)
+
+# And what it is the source of.
+WATCHCTL := $(O)/tests/lib/watchctl
+$(WATCHCTL): $(O)/tests/lib/watchctl.o $(O)/user/k8s.a $(O)/user/policy.a $(O)/user/lib.a
+	$(link)
+	$(do_link) $(AGENT_LIBS)
+
+unit: $(UNIT_BIN) $(APICTL) $(WATCHCTL) ## build the unit tests, and what network tests drive
 bpftest: $(BPFTEST_BIN) ## build the BPF packet tests
 verify: $(VM_BIN) ## build what asks the verifier about each program
 policytest: $(POLICYTEST_BIN) ## build the compiler's differential tests
@@ -218,8 +256,13 @@ test: ## install what is missing, build, run every test (root)
 test-vm: programs $(UNIT_BIN) $(BPFTEST_BIN) $(VM_BIN) ## run what depends on the kernel on Debian's 6.1 and 6.12, in QEMU
 	$(Q)WARREN_BUILD=$(abspath $(O)) tests/vm/run.sh
 
-test-e2e: ## a real Kubernetes (built from its modules, 7 minutes at first) in namespaces, and what works there (root)
-	$(Q)$(PYTHON) -m pytest -p no:cacheprovider -q tests/k8s
+test-e2e: image ## a real Kubernetes (built from its modules, 9 minutes at first) in namespaces, and Warren as its network (root)
+	$(Q)tests/k8s/build.sh
+	$(Q)WARREN_BUILD=$(abspath $(O)) $(PYTHON) -m pytest -p no:cacheprovider -q -m 'not figures' tests/k8s
+
+figures-k8s: image ## what Warren takes in that Kubernetes, with up to 50,000 pods as objects (root)
+	$(Q)tests/k8s/build.sh
+	$(Q)WARREN_BUILD=$(abspath $(O)) $(PYTHON) -m pytest -p no:cacheprovider -q -s tests/k8s/test_figures.py
 
 demo: ## install what is missing, build, and show a node with real pods (root)
 	$(Q)examples/demo.sh
@@ -232,7 +275,7 @@ bench: ## measure against direct veth, bridge, ptp, routed; table, JSON and plot
 headers: $(HEADERS) ## compile each header alone, as its folder sees it
 .PHONY: headers $(HEADERS)
 
-lint: all ## who includes and calls whom, spelling, gcc, clang, clang-tidy, shellcheck: any finding fails
+lint: all ## who includes and calls whom, spelling, gcc, clang, clang-tidy, cppcheck, shellcheck: any finding fails
 	$(Q)O=$(O) tests/lib/lint.sh
 
 C_FILES = $(shell git ls-files '*.c' '*.h')

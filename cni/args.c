@@ -74,6 +74,18 @@ static int set_text(char *to, size_t room, const char *key, const char *value, s
 	return 0;
 }
 
+/*
+ * Of a pod; empty: none. Kubernetes' own names are narrower, but Podman gives a container's, with capitals and underscores. What
+ * matters is that they are shown and written as they are.
+ */
+static int set_name(char *to, size_t room, const char *key, const char *value, struct err *err)
+{
+	if (*value && !name_valid(value))
+		return err_set(err, EINVAL, "CNI_ARGS: %s must be letters, digits, -, _ and ., and begin with a letter or digit",
+			       key);
+	return set_text(to, room, key, value, err);
+}
+
 /* As libcni's UnmarshallableBool. */
 static int set_bool(bool *to, const char *key, const char *value, struct err *err)
 {
@@ -90,11 +102,11 @@ static int set_bool(bool *to, const char *key, const char *value, struct err *er
 static int args_pair(const char *key, const char *value, struct cni_args *args, struct err *err)
 {
 	if (strcmp(key, "K8S_POD_NAMESPACE") == 0)
-		return set_text(args->pod_namespace, sizeof(args->pod_namespace), key, value, err);
+		return set_name(args->pod_namespace, sizeof(args->pod_namespace), key, value, err);
 	if (strcmp(key, "K8S_POD_NAME") == 0)
-		return set_text(args->pod_name, sizeof(args->pod_name), key, value, err);
+		return set_name(args->pod_name, sizeof(args->pod_name), key, value, err);
 	if (strcmp(key, "K8S_POD_UID") == 0)
-		return set_text(args->pod_uid, sizeof(args->pod_uid), key, value, err);
+		return set_name(args->pod_uid, sizeof(args->pod_uid), key, value, err);
 	if (strcmp(key, "K8S_POD_INFRA_CONTAINER_ID") == 0)
 		return 0; /* it is CNI_CONTAINERID again */
 	if (strcmp(key, "IP") == 0) {

@@ -27,9 +27,11 @@ int teardown(const struct cni *cni, struct nl *host, const struct attachment *a,
 	struct err step = { 0 };
 	int first = 0;
 
-	/* Where the data plane cannot be opened, its endpoint is unreachable too, and worth nothing without its link. */
-	if (unwire_endpoint(a, &step) < 0)
+	/* An endpoint that stays in the maps is worth nothing without its link: then that has to go first. */
+	if (unwire_endpoint(a, &step) < 0) {
 		log_warn("%s", step.msg);
+		note(unwire_link(host, a, &step), &step, &first, err);
+	}
 	note(unwire_routes(host, a, &step), &step, &first, err);
 	/* Last: nothing may lead to this pod any more when another gets its address. */
 	if (!first)

@@ -9,8 +9,8 @@
 #include "nl.h"
 
 /*
- * All but the link: from now on none of its packets passes, and its addresses can be given to another. Goes on past
- * errors and reports the first.
+ * All but the link, unless that is what it takes: from now on none of its packets passes, and its addresses can be given to
+ * another. Goes on past errors and reports the first.
  */
 int teardown(const struct cni *cni, struct nl *host, const struct attachment *a, enum free_addresses how,
 	     struct err *err);

@@ -66,4 +66,7 @@ static __always_inline const struct wr_config *config_get(void)
 /* Every object has a licence, too. */
 char LICENSE[] __weak SEC("license") = "Dual BSD/GPL";
 
+/* Of which build it is: a hash that the loader sets, and finds again in what is loaded. No program reads it. */
+const volatile __u64 build __weak = 0;
+
 #endif

@@ -161,6 +161,43 @@ static void check_node(const struct node_object *node)
 	}
 }
 
+static void check_service(const struct service_object *s)
+{
+	must(s->type >= SERVICE_CLUSTER_IP && s->type <= SERVICE_EXTERNAL_NAME);
+	must(!s->cluster_ips[1].family || s->cluster_ips[0].family);
+	must(!s->cluster_ips[0].family || s->cluster_ips[0].family != s->cluster_ips[1].family);
+	must(!s->cluster_ips[0].family || (s->port_count && s->type != SERVICE_EXTERNAL_NAME));
+	must(s->affinity_seconds <= 86400);
+	for (size_t i = 0; i < s->port_count; i++) {
+		const struct service_port *p = &s->ports[i];
+
+		check_protocol(p->protocol);
+		must_be_text(p->name, 63);
+		must(p->port && (*p->name || s->port_count == 1));
+		for (size_t j = 0; j < i; j++)
+			must(strcmp(p->name, s->ports[j].name) != 0 &&
+			     (p->protocol != s->ports[j].protocol || p->port != s->ports[j].port));
+	}
+}
+
+static void check_slice(const struct slice_object *s)
+{
+	must_be_text(s->service, 63);
+	for (size_t i = 0; i < s->endpoint_count; i++) {
+		const struct slice_endpoint *ep = &s->endpoints[i];
+
+		must(ep->address.family == AF_INET || ep->address.family == AF_INET6);
+		must_be_text(ep->node, 253);
+		must(!i || (ep[-1].address.family == ep->address.family && ip_cmp(&ep[-1].address, &ep->address) <= 0));
+	}
+	for (size_t i = 0; i < s->port_count; i++) {
+		check_protocol(s->ports[i].protocol);
+		must_be_text(s->ports[i].name, 63);
+		for (size_t j = 0; j < i; j++)
+			must(strcmp(s->ports[i].name, s->ports[j].name) != 0);
+	}
+}
+
 static int check_object(void *arg, struct object *o)
 {
 	static const uint8_t key[SIPHASH_KEY_SIZE] = { 1 };
@@ -179,6 +216,10 @@ static int check_object(void *arg, struct object *o)
 		check_pod(o->pod);
 	} else if (o->kind == OBJECT_NODE) {
 		check_node(o->node);
+	} else if (o->kind == OBJECT_SERVICE) {
+		check_service(o->service);
+	} else if (o->kind == OBJECT_SLICE) {
+		check_slice(o->slice);
 	} else {
 		must(o->kind == OBJECT_POLICY);
 		check_policy(o->policy);

@@ -1,33 +1,52 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# build.sh: what `cluster` runs, into $K8S (default: build/k8s): Kubernetes and etcd as one program with several names, built from
-# their published modules, and two images, made of what is installed here. Cold about 7 minutes on two processors, then seconds.
+# build.sh [PART...]: what `cluster` runs and what its tests use, into $K8S (default: build/k8s), built from published Go modules,
+# and images, made of that and of what is installed here. Cold about 9 minutes on two processors, then seconds.
+#
+#   cluster    Kubernetes and etcd, as one program with several names; the images of pause and busybox
+#   e2e        Kubernetes' own tests of NetworkPolicy, the runner that runs several at a time, and the image that they use
+#   dns        CoreDNS and its image
+#   load       podload, which makes objects
+#
 # Exit status 3: not to be had here (no Go that is new enough, or no way to the modules); the reason is on stderr.
 #
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
-K8S=${K8S:-$here/../../build/k8s}
+tree=$(readlink -f "$here/../..")
+K8S=${K8S:-$tree/build/k8s}
 mkdir -p "$K8S/bin" "$K8S/images"
 K8S=$(cd "$K8S" && pwd)
 PATH=$PATH:/usr/local/go/bin # sudo's PATH has not got it
+# GOTOOLCHAIN=auto fetches a newer Go as a module; GOGC: the compiler's own collector, 70 s of 400.
+export GOTOOLCHAIN=auto GOFLAGS='-mod=readonly -buildvcs=false -trimpath' GOGC=400 CGO_ENABLED=0
+[ -n "${HOME:-}" ] || export HOME=$K8S
 
 unavailable() {
 	echo "build.sh: $*" >&2
 	exit 3
 }
 
-programs() {
-	local needs version name go
-	go=${GO:-$(command -v go)} || unavailable "no go command"
-	[ -n "${HOME:-}" ] || export HOME=$K8S
-	needs=$(awk '$1 == "go" { print $2 }' "$here/box/go.mod")
-	# GOTOOLCHAIN=auto fetches a newer Go as a module; GOGC: the compiler's own collector, 70 s of 400.
-	export GOTOOLCHAIN=auto GOFLAGS='-mod=readonly -buildvcs=false' GOGC=400 CGO_ENABLED=0
-	cd "$here/box"
-	version=$("$go" list -m -f '{{.Version}}' k8s.io/kubernetes) || unavailable "$("$go" version) cannot build what needs $needs"
-	"$go" mod download 2>/dev/null || unavailable "the modules of Kubernetes $version cannot be fetched"
-	"$go" build -trimpath -o "$K8S/bin/k8sbox" -ldflags "-s -w
+go=${GO:-$(command -v go)} || unavailable "no go command"
+
+timed() { # WHAT COMMAND...
+	local begin=$SECONDS
+	"${@:2}"
+	echo "build.sh: $1: $((SECONDS - begin)) s"
+}
+
+# --- programs --------------------------------------------------------------------------------------------------------------
+
+fetch() { # FOLDER: the modules that the one there needs
+	cd "$here/$1"
+	"$go" version >/dev/null || unavailable "$("$go" version 2>&1) cannot build what needs $(awk '$1 == "go" { print $2 }' go.mod)"
+	"$go" mod download 2>/dev/null || unavailable "the modules of $here/$1 cannot be fetched"
+}
+
+k8sbox() {
+	local version name
+	version=$("$go" list -m -f '{{.Version}}' k8s.io/kubernetes)
+	"$go" build -o "$K8S/bin/k8sbox" -ldflags "-s -w
 		-X k8s.io/component-base/version.gitVersion=$version -X k8s.io/component-base/version.gitMajor=1
 		-X k8s.io/component-base/version.gitMinor=$(cut -d. -f2 <<<"$version")
 		-X k8s.io/component-base/version.gitTreeState=clean -X k8s.io/component-base/version.buildDate=1970-01-01T00:00:00Z
@@ -37,38 +56,75 @@ programs() {
 	done
 }
 
-# image NAME ROOT CMD: one layer and its description, in the form of `docker save`.
+program() { # NAME PACKAGE
+	timed "$1" "$go" build -ldflags '-s -w' -o "$K8S/bin/$1" "$2"
+}
+
+# --- images ----------------------------------------------------------------------------------------------------------------
+
+fresh() {
+	root=$K8S/images/root
+	rm -rf "$root"
+	mkdir -p "$root"
+}
+
 image() {
-	local name=$1 root=$2 work=$K8S/images/work.$1 layer
-	mkdir -p "$work"
-	tar -C "$root" --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -cf "$work/layer.tar" .
-	layer=$(sha256sum <"$work/layer.tar" | cut -d' ' -f1)
-	cat >"$work/config.json" <<-JSON
-		{"architecture": "$(dpkg --print-architecture)", "os": "linux",
-		 "config": {"Env": ["PATH=/bin"], "Cmd": ["$3"], "WorkingDir": "/"},
-		 "rootfs": {"type": "layers", "diff_ids": ["sha256:$layer"]}}
-	JSON
-	echo "[{\"Config\": \"config.json\", \"RepoTags\": [\"warren.example/$name:1\"], \"Layers\": [\"layer.tar\"]}]" >"$work/manifest.json"
-	tar -C "$work" -cf "$K8S/images/$name.tar" manifest.json config.json layer.tar
-	rm -rf "$work"
+	"$tree/examples/lab/image" "$@"
 }
 
-images() {
-	local root=$K8S/images/root applet
-	rm -rf "$root"
-	mkdir -p "$root/pause" "$root/busybox"/{bin,etc,tmp,www}
-	${CC:-gcc} -Os -static -s -o "$root/pause/pause" "$here/pause.c"
-	image pause "$root/pause" /pause
-	cp "$(command -v busybox)" "$root/busybox/bin/busybox"
-	for applet in $("$root/busybox/bin/busybox" --list); do
-		[ "$applet" = busybox ] || ln -s busybox "$root/busybox/bin/$applet"
-	done
-	echo 'root:x:0:0:root:/:/bin/sh' >"$root/busybox/etc/passwd"
-	image busybox "$root/busybox" /bin/sh
+pack() { # NAME TAG KEY=VALUE...: of what is in $root
+	image pack "$K8S/images/$1.tar" "$2" "$root" "${@:3}"
 	rm -rf "$root"
 }
 
+# --- parts -----------------------------------------------------------------------------------------------------------------
+
+part_cluster() {
+	timed "modules of Kubernetes" fetch box
+	timed Kubernetes k8sbox
+	fresh
+	${CC:-gcc} -Os -static -s -o "$root/pause" "$here/pause.c"
+	pack pause warren.example/pause:1 cmd=/pause
+	fresh
+	image busybox "$root"
+	mkdir "$root/www"
+	pack busybox warren.example/busybox:1
+}
+
+part_e2e() {
+	local tag
+	fetch box
+	program agnhost k8s.io/kubernetes/test/images/agnhost
+	program ginkgo github.com/onsi/ginkgo/v2/ginkgo
+	timed netpol.test "$go" test -c -ldflags '-s -w' -o "$K8S/bin/netpol.test" ./netpol
+	# The one that the tests of this version ask for.
+	tag=$(sed -n 's/.*configs\[Agnhost\] = Config{.*"agnhost", "\(.*\)"}/\1/p' \
+		"$("$go" list -m -f '{{.Dir}}' k8s.io/kubernetes)/test/utils/image/manifest.go")
+	fresh
+	image busybox "$root"
+	cp "$K8S/bin/agnhost" "$root/agnhost"
+	pack agnhost "registry.k8s.io/e2e-test-images/agnhost:$tag" entrypoint=/agnhost cmd=pause
+}
+
+part_dns() {
+	fetch coredns
+	program coredns .
+	fresh
+	cp "$K8S/bin/coredns" "$root/coredns"
+	pack coredns warren.example/coredns:1 cmd=/coredns
+}
+
+part_load() {
+	fetch box
+	program podload ./podload
+}
+
+parts=(cluster e2e dns load)
+for part in "${@:-${parts[@]}}"; do
+	[[ " ${parts[*]} " = *" $part "* ]] || { echo "build.sh: '$part' is no part: there are ${parts[*]}" >&2; exit 2; }
+done
 begin=$SECONDS
-programs
-images
+for part in "${@:-${parts[@]}}"; do
+	"part_$part"
+done
 echo "build.sh: $((SECONDS - begin)) s"

@@ -1,75 +1,53 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A real Kubernetes: control plane and kubelets in namespaces (`cluster`), and what tests ask of it."""
-
-import json
-import os
-import subprocess
-from pathlib import Path
-
 import pytest
 
-HERE = Path(__file__).resolve().parent
-NODES = ("n1", "n2")
-
-
-class Kubernetes:
-    """A cluster that ends with its block, whatever becomes of the test."""
-
-    def __init__(self, name, **settings):
-        self.env = {**os.environ, "NAME": name, **settings}
-        self.holder = subprocess.Popen(
-            [HERE / "cluster", "hold"], env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
-        )
-        said = []
-        for line in self.holder.stdout:
-            if line == "ready\n":
-                return
-            said.append(line)
-        self.close()
-        raise RuntimeError("no cluster: " + "".join(said))
-
-    def close(self):
-        self.holder.kill()
-        self.holder.wait()
-        self.holder.stdout.close()
-        self._run("down")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
-
-    def _run(self, *argv, stdin=None, check=True):
-        done = subprocess.run(
-            [HERE / "cluster", *argv], env=self.env, input=stdin, capture_output=True, text=True, timeout=180
-        )
-        if check:
-            assert done.returncode == 0, f"{argv}: {done.stdout}{done.stderr}"
-        return done
-
-    def kubectl(self, *argv, **options):
-        return self._run("kubectl", *argv, **options)
-
-    def get(self, *argv):
-        """The object, or the items of a list."""
-        found = json.loads(self.kubectl("get", *argv, "-o", "json").stdout)
-        return found["items"] if "items" in found else found
-
-    def apply(self, *objects):
-        self.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
-
-    def node(self, name, *argv, check=True):
-        return self._run("exec", name, *argv, check=check)
-
-    def inside(self, pod, *argv, check=True):
-        return self.kubectl("exec", pod, "--", *argv, check=check)
+from kube import K8S, Kubernetes, made_space
+from lab import BUILD
+from talk import Servers
 
 
 @pytest.fixture(scope="session")
 def programs():
-    """What `cluster` runs, built if it is not there yet."""
-    done = subprocess.run([HERE / "build.sh"], capture_output=True, text=True)
-    if done.returncode == 3:
-        pytest.skip(done.stderr.strip().splitlines()[-1])
-    assert done.returncode == 0, done.stderr
+    """What `cluster` runs is there: build.sh, whose 9 minutes want to be seen, has been."""
+    if not (K8S / "images/busybox.tar").exists():
+        pytest.skip("Kubernetes is not built: run tests/k8s/build.sh")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "proxies(*modes): kube-proxy's modes that a test of `warren` runs with; one of them by default")
+    config.addinivalue_line("markers", "figures: measures and prints; `make figures-k8s`")
+
+
+def pytest_generate_tests(metafunc):
+    """So that there is one cluster at a time, and each once."""
+    if "warren" in metafunc.fixturenames:
+        marker = metafunc.definition.get_closest_marker("proxies")
+        metafunc.parametrize("warren", marker.args if marker else ("nftables",), indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def image(programs):
+    if not (BUILD / "image/warren.tar").exists():
+        pytest.skip(f"there is no {BUILD}/image/warren.tar: run make image")
+
+
+@pytest.fixture(scope="session")
+def warren(request, image):
+    """A cluster with Warren, beside kube-proxy in some mode."""
+    images = " ".join(name for name in ("agnhost", "coredns") if (K8S / f"images/{name}.tar").exists())
+    with Kubernetes("warren", CNI="warren", PROXY=request.param, IMAGES=images) as cluster:
+        print("\n" + "".join(cluster.said), end="")
+        yield cluster
+
+
+@pytest.fixture
+def space(warren):
+    """A namespace of the test's own."""
+    with made_space(warren) as name:
+        yield name
+
+
+@pytest.fixture
+def servers():
+    with Servers() as servers:
+        yield servers

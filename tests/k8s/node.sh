@@ -1,13 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# node.sh NAME IPV4 IPV6: the first process of a node of `cluster`: containerd, the kubelet and, if wanted, kube-proxy. When it
-# ends, everything of the node does.
+# node.sh NAME IPV4 IPV6 IMAGE...: the first process of a node of `cluster`: containerd, the kubelet and, if wanted, kube-proxy.
+# When it ends, everything of the node does but its disk.
 #
-# shellcheck disable=SC2154 # K8S, PROXY and KUBELET_FLAGS are exported by `cluster`
+# shellcheck disable=SC2154 # K8S, CNI, PROXY, WARREN_BUILD and KUBELET_FLAGS are exported by `cluster`
 set -eu
 
 name=$1 address=$2,$3
+shift 3
 home=/run/k8s
 pki=$home/pki
 bin=$K8S/bin
@@ -44,14 +45,15 @@ mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p /run/lock /run/netns $home
 mount --move /mnt/k8s $home
 umount /mnt
-mkdir -p /run/node/{etc,opt,var}/{upper,work}
+disk=$home/disk/$name
+mkdir -p "$disk"/{etc,opt,var}/{upper,work}
 for dir in etc opt var; do
-	mount -t overlay -o "lowerdir=/$dir,upperdir=/run/node/$dir/upper,workdir=/run/node/$dir/work" node "/$dir"
+	mount -t overlay -o "lowerdir=/$dir,upperdir=$disk/$dir/upper,workdir=$disk/$dir/work" node "/$dir"
 done
-# containerd's snapshots are overlays themselves, whose upper folders cannot be on one.
-for dir in /var/lib/containerd /var/lib/kubelet /var/log /etc/cni /var/lib/cni; do
-	mkdir -p "$dir"
-	mount -t tmpfs -o mode=755 tmpfs "$dir"
+# containerd's snapshots are overlays themselves, whose upper folders cannot be on one; and nothing of this machine's is there.
+for dir in /var/lib/containerd /var/lib/kubelet /var/log /etc/cni /opt/cni /var/lib/cni /var/lib/warren; do
+	mkdir -p "$dir" "$disk$dir"
+	mount --bind "$disk$dir" "$dir"
 done
 mkdir -p /opt/cni/bin /etc/cni/net.d
 for plugin in /usr/lib/cni/*; do ln -sf "$plugin" /opt/cni/bin/; done # containerd always calls "loopback"
@@ -123,11 +125,14 @@ YAML
 containerd -c /etc/containerd.toml >/var/log/containerd.log 2>&1 &
 echo $! >/run/containerd.pid
 until ctr version >/dev/null 2>&1; do sleep 0.05; done
-for image in "$K8S"/images/*.tar; do ctr -n k8s.io images import "$image" >>/var/log/import.log 2>&1; done
+[ "$CNI" != warren ] || set -- "$@" "$WARREN_BUILD/image/warren.tar"
+for image; do ctr -n k8s.io images import "$image" >>/var/log/import.log 2>&1; done
 until [ -e $home/api-ready ]; do sleep 0.1; done
 
+mkdir -p /etc/kubernetes
+cp "$pki/$name.conf" /etc/kubernetes/kubelet.conf # where kubeadm has it, for those who ask it for the API server
 # shellcheck disable=SC2086 # KUBELET_FLAGS are several
-"$bin/kubelet" --config=/etc/kubelet.yaml --kubeconfig="$pki/$name.conf" --hostname-override="$name" --node-ip="$address" --v=2 \
+"$bin/kubelet" --config=/etc/kubelet.yaml --kubeconfig=/etc/kubernetes/kubelet.conf --hostname-override="$name" --node-ip="$address" --v=2 \
 	$KUBELET_FLAGS >/var/log/kubelet.log 2>&1 &
 echo $! >/run/kubelet.pid
 if [ "$PROXY" != none ]; then

@@ -3,10 +3,9 @@
 
 import pytest
 
-from conftest import NODES, Kubernetes
+from kube import IMAGE, NODES, Kubernetes
 from netns import wait_for
 
-IMAGE = "warren.example/busybox:1"
 PROBE = {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1}
 
 

@@ -18,7 +18,8 @@ PROGRAMS = {"bpf", "bpf/lib"}
 SKELETON = "warren.skel.h"
 LOADER = "user/dp"
 # Who calls a library, whichever header it comes by.
-CALLS = {"mnl_": "<libmnl/…>", "nftnl_": "<libnftnl/…>", "yaml_": "<yaml.h>", "uv_": "<uv.h>", "MHD_": "<microhttpd.h>"}
+CALLS = {"mnl_": "<libmnl/…>", "nftnl_": "<libnftnl/…>", "yaml_": "<yaml.h>", "uv_": "<uv.h>", "MHD_": "<microhttpd.h>",
+         "curl_": "<curl/curl.h>", "pb_": "<pb_decode.h>"}
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*(?:"([^"]+)"|<([^>]+)>)', re.M)
 ROW = re.compile(r"^\| (`[^|]+) \|[^|]*\| ([^|]+) \|$", re.M)

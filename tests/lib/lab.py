@@ -200,6 +200,21 @@ class Node(Netns):
         root = self.outside(path)
         return sorted(str(p.relative_to(root)) for p in root.rglob("*") if not p.is_dir()) if root.exists() else []
 
+    def traces(self):
+        """Everything that Warren changes on a node: {what: text}."""
+        sysctls = self.run("sysctl", "-a", "-r", r"^net\.(ipv4\.(ip_)?(conf\.|forward)|ipv6\.conf)").stdout
+        return {
+            "links": [(link["ifname"], link["address"], link["flags"]) for link in self.ip("link", "show")],
+            "addresses": self.run("ip", "-o", "address", "show").stdout,
+            "routes": [self.run("ip", f"-{family}", "route", "show", "table", "all").stdout for family in (4, 6)],
+            "rules": self.run("ip", "rule").stdout,
+            "neighbours": self.run("ip", "neighbour").stdout,
+            "nftables": self.run("nft", "-s", "list", "ruleset").stdout,
+            "sysctls": [line for line in sysctls.splitlines() if ".warren" not in line],
+            "files": self.run("find", "/sys/fs/bpf", "/run", "-path", "/run/.lab", "-prune", "-o", "-print").stdout,
+            "mounts": self.run("cat", "/proc/mounts").stdout,
+        }
+
     def leftovers(self):
         """What a node without pods must not have: {what: what is there}."""
         found = {

@@ -93,3 +93,39 @@ def node_object(name, cidrs, addresses):
         "spec": {"podCIDR": cidrs[0], "podCIDRs": list(cidrs)},
         "status": {"addresses": [{"type": "InternalIP", "address": address} for address in addresses]},
     }
+
+
+def service(name, addresses, *ports, **spec):
+    """`ports`: port()s, the first without a name, the others by theirs."""
+    namespace, short = split(name)
+    addresses = [*addresses] if addresses else ["None"]
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": short, "namespace": namespace},
+        "spec": {"clusterIP": addresses[0], "clusterIPs": addresses, "ports": [*ports], **spec},
+    }
+
+
+def endpoint(address, ready=True, serving=None, terminating=False, node=None):
+    conditions = {"ready": ready, "serving": ready if serving is None else serving, "terminating": terminating}
+    return {"addresses": [address], "conditions": conditions, **({"nodeName": node} if node else {})}
+
+
+def endpoint_slice(name, service, endpoints, *ports):
+    """`endpoints`: endpoint()s, or addresses of those that are ready; all of one family."""
+    namespace, short = split(name)
+    endpoints = [endpoint(e) if isinstance(e, str) else e for e in endpoints]
+    v6 = any(":" in e["addresses"][0] for e in endpoints)
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": short,
+            "namespace": namespace,
+            "labels": {"kubernetes.io/service-name": split(service)[1]},
+        },
+        "addressType": "IPv6" if v6 else "IPv4",
+        "endpoints": endpoints,
+        "ports": [*ports],
+    }

@@ -145,7 +145,8 @@ class Overlay(Probed):
     def pod_manifest(self, name, node, ips=(), **labels):
         manifest = pod_object(name, labels)
         manifest["spec"]["nodeName"] = node.label
-        manifest["status"].update(podIP=ips[0], podIPs=[{"ip": ip} for ip in ips]) if ips else None
+        if ips:
+            manifest["status"].update(podIP=ips[0], podIPs=[{"ip": ip} for ip in ips])
         return manifest
 
     def pod(self, name, node, chain=(), runtime=None, announce=True, **labels):

@@ -466,6 +466,10 @@ def test_metrics(node, agent, make):
         (b"GET / HTTP/1.0\r\n\r\n", b"404"),
         (b"POST /metrics HTTP/1.0\r\nContent-Length: 3\r\n\r\nabc", b"405"),
         (b"HEAD /metrics HTTP/1.0\r\n\r\n", b"200"),
+        (b"GET /healthz?verbose=1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", b"200"),
+        (b"HEAD /readyz HTTP/1.0\r\n\r\n", b"200"),
+        (b"POST /readyz HTTP/1.0\r\nContent-Length: 0\r\n\r\n", b"405"),
+        (b"GET /readyz/ HTTP/1.0\r\n\r\n", b"404"),
         (b"nonsense\r\n\r\n", b"4"),
     ],
 )
@@ -473,6 +477,31 @@ def test_metrics_http(agent, request_, status):
     answer = agent.http(request_)
     assert answer == b"" or answer.split(b" ")[1].startswith(status), answer
     assert agent.metrics()
+
+
+def probe(agent, path):
+    """(status, body) of what a kubelet asks."""
+    head, _, body = agent.http(f"GET {path} HTTP/1.0\r\n\r\n".encode()).partition(b"\r\n\r\n")
+    return int(head.split(b" ")[1]), body.decode()
+
+
+def test_ready_when_policy_is_in_force(node, agent):
+    """A file that was broken from the start may hold any policy: the agent lives, and says what it waits for."""
+    assert probe(agent, "/healthz") == probe(agent, "/readyz") == (200, "ok\n")
+    agent.kill()
+    agent.write("broken.json", "{")
+    agent.start(wait=False)
+
+    def answers():
+        with contextlib.suppress(ConnectionRefusedError):  # its predecessor's socket
+            return agent.status()
+
+    wait_for(answers, "the agent to answer")
+    assert probe(agent, "/healthz") == (200, "ok\n")
+    assert probe(agent, "/readyz") == (503, "objects: not all of them have been read yet\n")
+    agent.remove("broken.json")
+    agent.wait_notified("READY=1")
+    assert probe(agent, "/readyz") == (200, "ok\n")
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9962", "[::1]:9962"])

@@ -213,7 +213,7 @@ def test_survives_and_goes(lab):
     assert unanswered(lab, 4)
     program = xdp_program(lab.node)
     assert program
-    lab.node.warren("node", "init")
+    lab.node.warren("node", "init", "--reload")
     assert xdp_program(lab.node) not in (None, program)
     assert hits(lab.node)[BEYOND[4]] == 1
     assert unanswered(lab, 4) and unanswered(lab, 6)

@@ -25,52 +25,36 @@ def node():
         yield node
 
 
-def traces(node):
-    """Everything that Warren changes on a node: {what: text}."""
-    sysctls = node.run("sysctl", "-a", "-r", r"^net\.(ipv4\.(ip_)?(conf\.|forward)|ipv6\.conf)").stdout
-    return {
-        "links": [(link["ifname"], link["address"], link["flags"]) for link in node.ip("link", "show")],
-        "addresses": node.run("ip", "-o", "address", "show").stdout,
-        "routes": [node.run("ip", f"-{family}", "route", "show", "table", "all").stdout for family in (4, 6)],
-        "rules": node.run("ip", "rule").stdout,
-        "neighbours": node.run("ip", "neighbour").stdout,
-        "nftables": node.run("nft", "-s", "list", "ruleset").stdout,
-        "sysctls": [line for line in sysctls.splitlines() if ".warren" not in line],
-        "files": node.run("find", "/sys/fs/bpf", "/run", "-path", "/run/.lab", "-prune", "-o", "-print").stdout,
-        "mounts": node.run("cat", "/proc/mounts").stdout,
-    }
-
-
 @pytest.mark.smoke
 def test_down_leaves_nothing(node):
-    before = traces(node)
+    before = node.traces()
     node.warren("node", "init")
-    made = traces(node)
+    made = node.traces()
     assert all(made[what] != before[what] for what in ("links", "nftables", "sysctls", "files"))
     assert node.sysctl("ipv6/conf/eth0/accept_ra") == "2"
     node.pod("a", network()).delete()
     node.assert_clean()
     node.warren("node", "down")
-    assert traces(node) == before
+    assert node.traces() == before
     assert node.warren("status", check=False).returncode == 3
 
 
 def test_down_without_init(node):
-    before = traces(node)
+    before = node.traces()
     node.warren("node", "down", check=False)
-    assert traces(node) == before
+    assert node.traces() == before
 
 
 @pytest.mark.smoke
 def test_init_is_idempotent(node):
     assert node.warren_json("node", "init")["fresh"]
-    once, maps = traces(node), node.warren_json("map", "list")
+    once, maps = node.traces(), node.warren_json("map", "list")
     assert not node.warren_json("node", "init")["fresh"]
-    assert (traces(node), [m["id"] for m in node.warren_json("map", "list")]) == (once, [m["id"] for m in maps])
+    assert (node.traces(), [m["id"] for m in node.warren_json("map", "list")]) == (once, [m["id"] for m in maps])
 
 
 def test_down_refuses_while_there_are_pods(node):
-    before = traces(node)
+    before = node.traces()
     node.warren("node", "init")
     pod = node.pod("a", network())
     refused = node.warren("node", "down", check=False)
@@ -78,7 +62,7 @@ def test_down_refuses_while_there_are_pods(node):
     pod.ping(NODE_GATEWAY[4])
     node.warren("node", "down", "--force")
     pod.delete()  # the runtime does not know: its DEL succeeds all the same
-    after = traces(node)
+    after = node.traces()
     for what in ("links", "addresses", "routes", "nftables", "sysctls"):
         assert after[what] == before[what]
 
@@ -127,12 +111,12 @@ def test_mark_bits(node, shift):
 
 def test_bpffs_is_mounted_and_unmounted(node):
     node.run("umount", "/sys/fs/bpf")
-    before = traces(node)
+    before = node.traces()
     node.warren("node", "init")
     node.pod("a", network()).delete()
     node.assert_clean()
     node.warren("node", "down")
-    assert traces(node) == before
+    assert node.traces() == before
 
 
 def test_pins_removed_under_a_pod(node):
@@ -151,7 +135,7 @@ def test_pins_removed_under_a_pod(node):
 
 def test_no_bpffs_and_none_can_be_mounted(node):
     node.run("umount", "/sys/fs/bpf")
-    before = traces(node)
+    before = node.traces()
     crippled = ["setpriv", "--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin"]
     done = node.run(*crippled, "warren", "node", "init", check=False)
     assert done.returncode == 1 and "bpffs" in done.stderr
@@ -160,7 +144,7 @@ def test_no_bpffs_and_none_can_be_mounted(node):
     assert not done.ok and done.json["code"] and "bpffs" in done.json["msg"]
     node.netns_delete("pod")
     assert node.cni("DEL", network(), "pod-1", "eth0", wrap=crippled).ok
-    after = traces(node)
+    after = node.traces()
     new = set(after.pop("files").split()) - set(before.pop("files").split())
     assert new <= {"/run/warren", "/run/warren/lock"}
     assert after == before
@@ -173,10 +157,10 @@ def test_pinned_map_of_another_shape(node):
     node.run("mkdir", "-p", f"{PINS}/maps")
     pin = f"{PINS}/maps/endpoints"
     node.run("bpftool", "map", "create", pin, "type", "hash", "key", 4, "value", 8, "entries", 10, "name", "endpoints")
-    before = traces(node)
+    before = node.traces()
     done = node.warren("node", "init", check=False)
     assert done.returncode == 1 and "endpoints" in done.stderr
-    after = traces(node)
+    after = node.traces()
     assert {k: v for k, v in after.items() if k != "files"} == {k: v for k, v in before.items() if k != "files"}
     assert [f for f in before["files"].split() if f not in after["files"].split()] == []
 
@@ -193,10 +177,10 @@ def test_other_abi_version(node):
         node.run("bpftool", "map", "update", "pinned", config, "key", 0, 0, 0, 0, "value", *value)
 
     write(bad)
-    before = traces(node)
+    before = node.traces()
     done = node.warren("node", "init", check=False)
     assert done.returncode == 1 and "77" in done.stderr
-    assert traces(node) == before
+    assert node.traces() == before
     path = node.netns_add("pod")
     done = node.cni("ADD", network(), "pod-1", "eth0", path)
     assert not done.ok and done.json["msg"]

@@ -75,6 +75,17 @@ def test_ping(overlay):
             assert after[way] - before[way] == 6
 
 
+def test_status_of_the_cluster(overlay):
+    n1 = overlay.nodes["n1"]
+    wait_for(lambda: n1.warren("status", "--cluster", check=False).returncode == 0, "all to be well")
+    said = n1.warren_json("status", "--cluster")
+    own, other = said["nodes"]
+    assert said["healthy"] and (own["node"], own["state"], other["node"], other["state"]) == ("n1", "this node", "n2", "ok")
+    assert (other["mode"], other["uplink"], other["problem"]) == (overlay.mode, "eth0", None)
+    assert 0 < other["ipv4"] < 1000 and 0 < other["ipv6"] < 1000 and own["ipv4"] is None
+    assert "1 other node: 1 ok, 0 faulty, 0 unreachable" in n1.warren("status", "--cluster").stdout
+
+
 def test_whose_address(overlay, family):
     n1 = overlay.nodes["n1"]
     db = n1.warren_json("ipcache", "get", overlay.pods["default/db"].ips[family])
@@ -151,9 +162,17 @@ def test_ping_says_how_far_it_went():
     """Nobody answers any more: the requests leave, and nothing comes back. A node that is left out is not tried in silence."""
     with Overlay(2) as overlay:
         n1, n2 = overlay.nodes["n1"], overlay.nodes["n2"]
+        # One family answers.
+        n2.run("sysctl", "-qw", "net.ipv4.icmp_echo_ignore_all=1")
+        wait_for(lambda: n1.warren_json("status", "--cluster", check=False)["nodes"][1]["state"] == "faulty", "half of it")
+        said = n1.warren_json("status", "--cluster", check=False)["nodes"][1]
+        assert said["ipv4"] is None and said["ipv6"] > 0
         n2.ip("link", "set", "warren0", "down")
         rows = n1.warren_json("node", "ping", "n2", "--count", 2, "--interval", 1, "--timeout", 100, check=False)
         assert {r["result"] for r in rows} == {"no answer: packets leave for it, none comes from it"}
+        said = n1.warren_json("status", "--cluster", check=False)
+        assert not said["healthy"] and said["nodes"][1]["state"] == "unreachable"
+        assert said["nodes"][1]["problem"] == "no answer: packets leave for it, none comes from it"
         n1.ip("link", "set", "eth0", "down")
         rows = n1.warren_json("node", "ping", "--count", 1, "--timeout", 100, check=False)
         assert all(r["received"] == 0 for r in rows) and len(rows) == 2

@@ -88,7 +88,7 @@ def test_replacement_under_load(lab, node, pods, watch):
             spoofing = stack.enter_context(Load(spoofer(hostile, b)))
             for _ in range(REPLACEMENTS):
                 seen = spoofing.count
-                assert node.warren_json("node", "init")["endpoints_replaced"] == 3
+                assert node.warren_json("node", "init", "--reload")["endpoints_replaced"] == 3
                 programs.add(node.run("tc", "filter", "show", "dev", hostile.host_ifname, "ingress").stdout)
                 assert spoofing.count > seen or spoofing.error, "the spoofer was idle"
         frames = [Ether(f).summary() for f in at_b.drain() + at_world.drain() if b"spoofed" in f]

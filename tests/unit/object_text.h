@@ -129,6 +129,43 @@ static inline void node_text(FILE *out, const struct node_object *node)
 		fprintf(out, " %s", ip_format(&node->addresses[i], buf));
 }
 
+static inline void service_text(FILE *out, const struct service_object *service)
+{
+	static const char *const types[] = { "", " NodePort", " LoadBalancer", " ExternalName" };
+	char buf[IP_STRLEN];
+
+	fprintf(out, "Service %s/%s%s", service->namespace, service->name, types[service->type]);
+	for (int i = 0; i < 2 && service->cluster_ips[i].family; i++)
+		fprintf(out, " %s", ip_format(&service->cluster_ips[i], buf));
+	for (size_t i = 0; i < service->port_count; i++) {
+		const struct service_port *p = &service->ports[i];
+
+		fprintf(out, " %s%s%u/%s", p->name, *p->name ? ":" : "", p->port, protocol_text(p->protocol));
+		if (p->node_port)
+			fprintf(out, "+%u", p->node_port);
+	}
+	if (service->affinity_seconds)
+		fprintf(out, " affinity %u", service->affinity_seconds);
+	fputs(service->internal_local ? " local" : "", out);
+}
+
+static inline void slice_text(FILE *out, const struct slice_object *slice)
+{
+	char buf[IP_STRLEN];
+
+	fprintf(out, "EndpointSlice %s/%s of %s:", slice->namespace, slice->name, *slice->service ? slice->service : "none");
+	for (size_t i = 0; i < slice->endpoint_count; i++) {
+		const struct slice_endpoint *ep = &slice->endpoints[i];
+
+		fprintf(out, " %s%s%s%s%s%s", ip_format(&ep->address, buf), ep->ready ? "+ready" : "",
+			ep->serving ? "+serving" : "", ep->terminating ? "+terminating" : "", *ep->node ? "@" : "", ep->node);
+	}
+	fputs(" :", out);
+	for (size_t i = 0; i < slice->port_count; i++)
+		fprintf(out, " %s%s%u/%s", slice->ports[i].name, *slice->ports[i].name ? ":" : "", slice->ports[i].port,
+			protocol_text(slice->ports[i].protocol));
+}
+
 static inline void object_text(FILE *out, const struct object *o)
 {
 	if (o->kind == OBJECT_NAMESPACE) {
@@ -140,6 +177,10 @@ static inline void object_text(FILE *out, const struct object *o)
 		policy_text(out, o->policy);
 	} else if (o->kind == OBJECT_NODE) {
 		node_text(out, o->node);
+	} else if (o->kind == OBJECT_SERVICE) {
+		service_text(out, o->service);
+	} else if (o->kind == OBJECT_SLICE) {
+		slice_text(out, o->slice);
 	}
 }
 

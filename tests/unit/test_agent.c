@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The agent's smaller parts: notifying systemd, maps of numbers, durations, complaints, records of attachments. */
+/* The agent's smaller parts: notifying systemd, health, maps of numbers, durations, complaints, records of attachments. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "agent.h"
 #include "attachments.h"
 #include "complaints.h"
 #include "file.h"
@@ -53,6 +54,32 @@ static void notifications(void **state)
 		notify("STOPPING=1"); /* and is no more */
 	}
 	unsetenv("NOTIFY_SOCKET");
+}
+
+/* --- what readiness waits for --- */
+
+static void health(void **state)
+{
+	static const struct {
+		struct work work;
+		const char *text;
+	} rows[] = {
+		{ { .synced = false }, "objects: not all of them have been read yet\n" },
+		{ { .synced = true }, "policy: still being computed\n" },
+		{ { .synced = true, .failure = "no room" }, "policy: no room\n" },
+		{ { .synced = true, .enforced = true, .failure = "no room" }, "policy: no room\n" },
+		{ { .synced = true, .enforced = true, .dirty = true }, "" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct agent agent = { .work = rows[i].work };
+		size_t size;
+		char *text = agent_awaits(&agent, &size);
+
+		assert_string_equal(text, rows[i].text);
+		assert_int_equal(size, strlen(text));
+		free(text);
+	}
 }
 
 /* --- maps of numbers, durations --- */
@@ -240,6 +267,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(notifications, fresh),
+		cmocka_unit_test(health),
 		cmocka_unit_test(u64map),
 		cmocka_unit_test(histograms),
 		cmocka_unit_test(complaints),

@@ -2,6 +2,7 @@
 /* The agent's options, its manual, and the key of the cluster. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -37,7 +38,24 @@ static void options(void **state)
 		{ { "--manifests=/d", "--metrics", "off", "--log-level", "debug" }, NULL },
 		{ { "--help" }, NULL },
 		{ { "--version" }, NULL },
-		{ { NULL }, "no source of objects: --manifests DIR" },
+		{ { NULL }, "no source of objects: --manifests DIR, --kubernetes or --kubeconfig FILE" },
+		{ { "--kubernetes" }, NULL },
+		{ { "--kubeconfig", "/k", "--api-server", "https://10.0.0.1:6443" }, NULL },
+		{ { "--kubernetes", "--manifests", "/d" },
+		  "more than one source of objects: --manifests DIR, --kubernetes or --kubeconfig FILE" },
+		{ { "--kubernetes", "--kubeconfig", "/k" },
+		  "more than one source of objects: --manifests DIR, --kubernetes or --kubeconfig FILE" },
+		{ { "--kubernetes", "--api-server", "http://10.0.0.1" },
+		  "--api-server http://10.0.0.1: must be https://HOST[:PORT]" },
+		{ { "--kubernetes", "--key-secret", "warren/key", "--conflist", "off" }, NULL },
+		{ { "--kubernetes", "--key-secret", "key" }, "--key-secret key: must be NAMESPACE/NAME" },
+		{ { "--kubernetes", "--key-secret", "a/b/c" }, "--key-secret a/b/c: must be NAMESPACE/NAME" },
+		{ { "--kubernetes", "--key-secret", "a.b/c" }, "--key-secret a.b/c: must be NAMESPACE/NAME" },
+		{ { "--kubernetes", "--conflist", "x.conflist" },
+		  "--conflist x.conflist: must be a path that begins with '/', or off" },
+		{ { "--manifests", "/d", "--conflist", "/x" }, "--conflist: only with --kubernetes or --kubeconfig" },
+		{ { "--manifests", "/d", "--startup-taint", "a/b" },
+		  "--startup-taint: only with --kubernetes or --kubeconfig" },
 		{ { "--manifests" }, "--manifests: needs a value" },
 		{ { "--nonsense" }, "--nonsense: no such option" },
 		{ { "--manifests", "/d", "more" }, "more: not an option" },
@@ -53,6 +71,14 @@ static void options(void **state)
 		{ { "--manifests", "/d", "--xdp", "generic" }, NULL },
 		{ { "--manifests", "/d", "--xdp", "skb" }, "--xdp skb: not auto, native, generic or off" },
 		{ { "--manifests", "/d", "--underlay", "4" }, "--underlay 4: not auto, ipv4 or ipv6" },
+		{ { "install", "--cni-bin-dir", "/b", "--from", "/f" }, NULL },
+		{ { "uninstall", "--wait", "--log-level=debug" }, NULL },
+		{ { "prepare" }, NULL },
+		{ { "prepare", "--help" }, NULL },
+		{ { "prepare", "--manifests", "/d" }, "--manifests: no such option" },
+		{ { "install", "more" }, "more: not an option" },
+		{ { "remove" }, "remove: no such command" },
+		{ { "--cni-bin-dir", "/b" }, "--cni-bin-dir: no such option" },
 		{ { "--manifests", "/d", "--max-policy-entries", "9x" },
 		  "--max-policy-entries 9x: not a number from 1" },
 	};
@@ -106,6 +132,46 @@ static void options_of_the_cluster(void **state)
 	assert_int_equal(o.cluster.mode, ROUTING_DIRECT);
 	assert_int_equal(o.cluster.underlay, AF_INET6);
 	assert_int_equal(o.cluster.xdp, DP_XDP_OFF);
+}
+
+static void options_of_commands(void **state)
+{
+	char *install[] = { "warren-agent", "install", "--cni-bin-dir", "/b", "--from=/f", NULL };
+	char *uninstall[] = { "warren-agent", "uninstall", "--wait", "--conflist", "/c", NULL };
+	struct options o;
+
+	assert_int_equal(options_parse(5, install, &o, NULL), 0);
+	assert_int_equal(o.command, COMMAND_INSTALL);
+	assert_string_equal(o.cni_bin_dir, "/b");
+	assert_string_equal(o.from, "/f");
+	assert_int_equal(options_parse(5, uninstall, &o, NULL), 0);
+	assert_int_equal(o.command, COMMAND_UNINSTALL);
+	assert_string_equal(o.cni_bin_dir, CNI_BIN_DIR);
+	assert_string_equal(o.conflist, "/c");
+	assert_true(o.wait);
+}
+
+static void options_in_a_pod(void **state)
+{
+	char *argv[] = { "warren-agent", "--kubernetes", "--conflist", "off", "--startup-taint", "off", "--node-name", "n2" };
+	struct err err;
+	struct options o;
+
+	setenv("NODE_NAME", "n1", 1);
+	assert_int_equal(options_parse(2, argv, &o, NULL), 0);
+	assert_true(options_in_kubernetes(&o));
+	assert_string_equal(o.cluster.node_name, "n1");
+	assert_string_equal(o.conflist, CONFLIST_PATH);
+	assert_string_equal(o.startup_taint, STARTUP_TAINT);
+	assert_null(o.key_file);
+	assert_int_equal(options_parse(8, argv, &o, NULL), 0);
+	assert_string_equal(o.cluster.node_name, "n2");
+	assert_null(o.conflist);
+	assert_null(o.startup_taint);
+	setenv("NODE_NAME", "N_1", 1);
+	assert_int_equal(options_parse(2, argv, &o, &err), -EINVAL);
+	assert_string_equal(err.msg, "NODE_NAME=N_1: " NAME_DNS_SUBDOMAIN);
+	unsetenv("NODE_NAME");
 }
 
 static char *manual(void)
@@ -199,6 +265,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(options),
 		cmocka_unit_test(options_values),
 		cmocka_unit_test(options_of_the_cluster),
+		cmocka_unit_test(options_of_commands),
+		cmocka_unit_test(options_in_a_pod),
 		cmocka_unit_test(the_manual_agrees),
 		cmocka_unit_test(key_forms),
 		cmocka_unit_test_setup(key_is_made_once, fresh),

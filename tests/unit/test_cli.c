@@ -312,7 +312,7 @@ static const struct {
 	const char *words; /* as typed, the last one being completed */
 	const char *want;  /* all of the candidates */
 } completions[] = {
-	{ "warren ''", "status node endpoint identity ipcache policy trace ct deny uplink map metrics monitor completion version help" },
+	{ "warren ''", "status node endpoint identity ipcache policy service trace ct deny uplink map metrics monitor sysdump completion version help" },
 	{ "warren node ''", "init show down list get ping" },
 	{ "warren node p", "ping" },
 	{ "warren node ping --i", "--interval" },
@@ -330,7 +330,7 @@ static const struct {
 	{ "warren map dump addr4 ''", "" },
 	{ "warren map get fr", "frag4 frag6" },
 	{ "warren node init --m", "--max-endpoints --mark-shift" },
-	{ "warren node init --max-endpoints 5 --", "--max-endpoints --mark-shift --ct-entries --json --help" },
+	{ "warren node init --max-endpoints 5 --", "--max-endpoints --mark-shift --ct-entries --reload --json --help" },
 	{ "warren --json node d", "down" },
 	{ "warren monitor --reason spoofed", "spoofed_mac spoofed_source spoofed_outside" },
 	{ "warren monitor --reason to_e", "to_endpoint" },

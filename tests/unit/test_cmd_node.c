@@ -143,6 +143,23 @@ static void nodes_that_do_not_answer(void **state)
 	expect_failure("node ping 10.1.0.1", 2, "10.1.0.1 is this node");
 }
 
+static void cluster_that_does_not_answer(void **state)
+{
+	json_auto_t *alone = NULL, *named = NULL;
+	pid_t agent;
+
+	needs_root();
+	alone = run_both("status --cluster", 1, "2 other nodes: 0 ok, 0 faulty, 2 unreachable");
+	assert_true(json_is_false(json_object_get(alone, "healthy")));
+	assert_int_equal(json_array_size(json_object_get(alone, "nodes")), 3);
+	expect("status --cluster", 1, "the maps know no names");
+	agent = start_agent();
+	named = run_both("status --cluster", 1, "its pod CIDR 10.2.0.0/25 overlaps that of b");
+	assert_string_equal(json_text(json_array_get(json_object_get(named, "nodes"), 0), "state"), "this node");
+	assert_string_equal(json_text(json_array_get(json_object_get(named, "nodes"), 1), "node"), "b");
+	agent_end(agent);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -151,6 +168,7 @@ int main(void)
 		cmocka_unit_test(counters),
 		cmocka_unit_test(addresses),
 		cmocka_unit_test(nodes_that_do_not_answer),
+		cmocka_unit_test(cluster_that_does_not_answer),
 	};
 
 	return cmocka_run_group_tests_name("cmd_node", tests, node_of_three, NULL);

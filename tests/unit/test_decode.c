@@ -2,75 +2,9 @@
 /* Manifests' text in, decoded objects out: the API's defaulting and validation, accepted and refused. */
 #include <errno.h>
 
-#include "rig.h"
-#include "syntax.h"
-#include "object_text.h"
-
-static int on_object(void *arg, struct object *o)
-{
-	fputs(ftell(arg) ? "\n" : "", arg);
-	object_text(arg, o);
-	object_free(o);
-	return 0;
-}
-
-static void on_complaint(void *arg, const struct err *err)
-{
-	fprintf(arg, "%s! %s", ftell(arg) ? "\n" : "", err->msg);
-}
-
-static int on_document(json_t *document, int number, void *arg)
-{
-	return objects_decode(document, &(struct object_sink){ on_object, on_complaint, arg });
-}
-
-/* A line each object, "! ..." each complaint. To be freed. */
-static char *decode(const char *text)
-{
-	struct err err = { 0 };
-	size_t size;
-	char *out;
-	FILE *f = open_memstream(&out, &size);
-
-	assert_non_null(f);
-	if (documents_parse(text, strlen(text), "it", on_document, f, &err) < 0)
-		fail_msg("%s\n%s", err.msg, text);
-	fclose(f);
-	return out;
-}
-
-struct expected {
-	const char *text, *out;
-};
-
-/* Each text and each outcome stands in a format, except an outcome that is a complaint. */
-static void check(const struct expected *v, size_t count, const char *text_format, const char *out_format)
-{
-	int failed = 0;
-
-	for (size_t i = 0; i < count; i++) {
-		char *text, *expected, *out;
-
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-		assert_true(asprintf(&text, text_format, v[i].text) >= 0);
-		assert_true(asprintf(&expected, v[i].out[0] == '!' ? "%s" : out_format, v[i].out) >= 0);
-#pragma GCC diagnostic pop
-		out = decode(text);
-		if (strcmp(out, expected) != 0) {
-			print_error("%s\n     got %s\nexpected %s\n", v[i].text, out, expected);
-			failed++;
-		}
-		free(text);
-		free(expected);
-		free(out);
-	}
-	assert_int_equal(failed, 0);
-}
-#define CHECK(table, text_format, out_format) check(table, sizeof(table) / sizeof(table[0]), text_format, out_format)
+#include "decode_rig.h"
 
 #define L63 "a23456789012345678901234567890123456789012345678901234567890123"
-#define SPELLED "must be a string (in quotes, if it looks like a number or a truth value)"
 
 /* --- what it is --- */
 
@@ -79,7 +13,7 @@ static const struct expected documents[] = {
 	{ "# nothing\n---\n---\n", "" },
 	{ "{\"apiVersion\": \"v1\", \"kind\": \"Namespace\", \"metadata\": {\"name\": \"a\"}}",
 	  "Namespace a {kubernetes.io/metadata.name=a}" },
-	{ "apiVersion: v1\nkind: Service\nmetadata: {name: 7}\n", "" },
+	{ "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: 7}\n", "" },
 	{ "apiVersion: apps/v1\nkind: Pod\n", "" },
 	{ "apiVersion: crd.projectcalico.org/v1\nkind: NetworkPolicy\nmetadata: {name: a}\n", "" },
 	{ "apiVersion: v1\nkind: NetworkPolicy\nmetadata: {name: a}\n",
@@ -220,6 +154,11 @@ static const struct expected pods[] = {
 	{ "metadata: {name: a_b}", "! Pod default/a_b: metadata.name: \"a_b\" " NAME_DNS_SUBDOMAIN },
 	{ "metadata: {generateName: a-}", "! Pod default/?: metadata.name: required" },
 	{ "metadata: {name: a, uid: 7}", "! Pod default/a: metadata.uid: " SPELLED },
+	{ "metadata: {name: a, uid: u-1, annotations: {kubernetes.io/config.mirror: abcd}}", "default/a {} uid abcd" },
+	{ "metadata: {name: a, uid: u-1, annotations: {kubernetes.io/config.mirror: ''}}", "default/a {} uid u-1" },
+	{ "metadata: {name: a, uid: u-1, annotations: {kubernetes.io/config.hash: abcd}}", "default/a {} uid u-1" },
+	{ "metadata: {name: a, annotations: {kubernetes.io/config.mirror: 7}}",
+	  "! Pod default/a: metadata.annotations.kubernetes.io/config.mirror: " SPELLED },
 	{ "metadata: {name: a}\nspec: {hostNetwork: true, other: 1}", "default/a {} host" },
 	{ "metadata: {name: a}\nspec: {hostNetwork: no}", "default/a {}" },
 	{ "metadata: {name: a}\nspec: {hostNetwork: \"true\"}", "! Pod default/a: spec.hostNetwork: must be true or false" },

@@ -74,6 +74,30 @@ static void full_disk_keeps_the_old_file(void **state)
 	assert_int_equal(access(WARREN_RUN_DIR "/.file", F_OK), -1);
 }
 
+static void durable_files(void **state)
+{
+	_cleanup_free_ char *big = calloc(1, 1 << 20), *text = NULL;
+	struct err err = { 0 };
+	struct stat st;
+	size_t size;
+
+	umask(077);
+	assert_int_equal(file_write_durable(PATH, "old", 3, 0644, &err), 0);
+	assert_int_equal(file_write_durable(PATH, big, 1 << 20, 0644, &err), -ENOSPC);
+	assert_int_equal(access(PATH ".new", F_OK), -1);
+	/* What a killed writer has left is no obstacle, and its mode does not count. */
+	assert_int_equal(close(open(PATH ".new", O_CREAT | O_WRONLY, 0400)), 0);
+	assert_int_equal(file_write_durable(PATH, "newer", 5, 0644, &err), 0);
+	assert_int_equal(file_read(PATH, 10, &text, &size, NULL), 0);
+	assert_string_equal(text, "newer");
+	assert_int_equal(stat(PATH, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0644);
+	assert_int_equal(chdir(WARREN_RUN_DIR), 0);
+	assert_int_equal(file_write_durable("here", "", 0, 0600, &err), 0);
+	assert_int_equal(access(WARREN_RUN_DIR "/here", F_OK), 0);
+	assert_int_equal(file_write_durable(WARREN_RUN_DIR "/none/file", "", 0, 0600, &err), -ENOENT);
+}
+
 static void makes_and_removes_folders(void **state)
 {
 	struct err err = { 0 };
@@ -103,6 +127,7 @@ int main(void)
 		cmocka_unit_test_setup(reads_what_was_written, fresh),
 		cmocka_unit_test_setup(limits_size, fresh),
 		cmocka_unit_test_setup(full_disk_keeps_the_old_file, fresh),
+		cmocka_unit_test_setup(durable_files, fresh),
 		cmocka_unit_test_setup(makes_and_removes_folders, fresh),
 	};
 

@@ -16,6 +16,7 @@
 #include "cleanup.h"
 #include "endpoint.h"
 #include "events.h"
+#include "file.h"
 #include "flows.h"
 #include "progs.h"
 #include "stop_sweep.h"
@@ -613,6 +614,61 @@ static void real_runs_change_something(void **state)
 	dp_events_close(events);
 }
 
+static uint32_t pinned_id(const char *dir, const char *name)
+{
+	char path[PIN_PATH_MAX];
+	_cleanup_fd_ int fd = bpf_obj_get(pin_path(path, dir, name));
+
+	return fd < 0 ? 0 : prog_id(fd);
+}
+
+static uint32_t dry_run_from_pod(const struct pods *pods)
+{
+	struct wr_trace trace;
+	struct err err = { 0 };
+	uint8_t frame[128];
+	size_t length = datagram(frame, "10.0.0.1", "10.0.0.2", true);
+	int tc_verdict;
+
+	assert_ok(dp_trace(WARREN_PROG_FROM_POD, pods->ifindex[0], 0, frame, length, &trace, &tc_verdict, &err));
+	assert_int_equal(trace.reason, WR_REASON_TO_ENDPOINT);
+	return pinned_id(PIN_TWIN_DIR, WARREN_PROG_FROM_POD);
+}
+
+/* A twin stays for the next dry run; what merely stands in its place, the attached program above all, is never run. */
+static void twins_stay(void **state)
+{
+	struct node_options options = { .mark_shift = -1, .reload = true };
+	char path[PIN_PATH_MAX];
+	struct err err = { 0 };
+	struct pods pods;
+	uint32_t first;
+	uint64_t before;
+	bool fresh;
+	int attached;
+
+	pods_make(&pods);
+	stop_sweep();
+	first = dry_run_from_pod(&pods);
+	assert_true(first && first != pinned_id(PIN_PROG_DIR, WARREN_PROG_FROM_POD));
+	assert_int_equal(dry_run_from_pod(&pods), first);
+
+	attached = prog_open(WARREN_PROG_FROM_POD, &err);
+	assert_int_equal(unlink(pin_path(path, PIN_TWIN_DIR, WARREN_PROG_FROM_POD)), 0);
+	assert_int_equal(bpf_obj_pin(attached, path), 0);
+	close(attached);
+	before = digest_all();
+	first = dry_run_from_pod(&pods);
+	assert_true(first && first != pinned_id(PIN_PROG_DIR, WARREN_PROG_FROM_POD));
+	assert_true(digest_all() == before);
+
+	/* With other programs come other twins; and where none can be pinned, there is one for this run. */
+	assert_ok(load_programs(&options, &fresh, &err));
+	assert_int_equal(pinned_id(PIN_TWIN_DIR, WARREN_PROG_FROM_POD), 0);
+	assert_ok(dir_make(path, &err));
+	assert_int_equal(dry_run_from_pod(&pods), 0);
+}
+
 static void dry_runs_refused(void **state)
 {
 	uint8_t frame[128];
@@ -654,6 +710,7 @@ int main(void)
 		cmocka_unit_test_teardown(sweep_goes_on_without_its_loader, dp_rig_unload),
 		LOADED(dry_runs_change_nothing),
 		LOADED(real_runs_change_something),
+		LOADED(twins_stay),
 		LOADED(dry_runs_refused),
 	};
 

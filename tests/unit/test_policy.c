@@ -519,6 +519,57 @@ static void verdicts_without_entries(void **state)
 	}
 }
 
+/* Only while a policy that selects a pod of this node names pods: not blocks, ports, nor all pods of all namespaces. */
+static void whether_other_pods_matter(void **state)
+{
+	struct policy *p = node();
+	struct policy_object *o;
+
+	compile(p);
+	assert_false(policy_needs_pods(p));
+	assert_int_equal(policy_put_policy(p, web_policy("from-everybody", NULL)), 0);
+	o = web_policy("from-all-pods", "x");
+	selector_free(&o->rules[POLICY_INGRESS]->peers[0].pods);
+	o->rules[POLICY_INGRESS]->peers[0] = (struct policy_peer){ .has_namespaces = true };
+	assert_int_equal(policy_put_policy(p, o), 0);
+	o = web_policy("of-nobody-here", "front");
+	selector_free(&o->pods);
+	o->pods = selector("app", "none");
+	assert_int_equal(policy_put_policy(p, o), 0);
+	compile(p);
+	assert_false(policy_needs_pods(p));
+
+	assert_int_equal(policy_put_policy(p, web_policy("from-front", "front")), 0);
+	compile(p);
+	assert_true(policy_needs_pods(p));
+	put_pod(p, "web", "other", "uid-1", 8080); /* it is not selected any more */
+	compile(p);
+	assert_false(policy_needs_pods(p));
+	put_pod(p, "web", "web", "uid-1", 8080);
+	compile(p);
+	assert_true(policy_needs_pods(p));
+	policy_remove_policy(p, "shop", "from-front");
+	compile(p);
+	assert_false(policy_needs_pods(p));
+
+	/* An egress rule to a named port is resolved by the pods that it leads to. */
+	o = web_policy("to-named", NULL);
+	give_port(o, 0, 0, "http");
+	o->isolates[POLICY_INGRESS] = false;
+	o->isolates[POLICY_EGRESS] = true;
+	o->rules[POLICY_EGRESS] = o->rules[POLICY_INGRESS];
+	o->rule_count[POLICY_EGRESS] = 1;
+	o->rules[POLICY_INGRESS] = NULL;
+	o->rule_count[POLICY_INGRESS] = 0;
+	assert_int_equal(policy_put_policy(p, o), 0);
+	compile(p);
+	assert_true(policy_needs_pods(p));
+	policy_remove_endpoint(p, 7);
+	compile(p);
+	assert_false(policy_needs_pods(p));
+	policy_free(p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -528,6 +579,7 @@ int main(void)
 		cmocka_unit_test(an_edited_policy_keeps_its_class), cmocka_unit_test(a_rule_number_is_never_reused),
 		cmocka_unit_test(rules_that_the_maps_know),	    cmocka_unit_test(who_moves),
 		cmocka_unit_test(what_there_is_to_look_at),	    cmocka_unit_test(verdicts_without_entries),
+		cmocka_unit_test(whether_other_pods_matter),
 	};
 
 	return cmocka_run_group_tests_name("policy compiler", tests, NULL, NULL);

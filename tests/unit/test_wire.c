@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A pod's wire while ADD makes it: its MTU, which the agent may set at the same time. */
+/* A pod's wire while ADD makes it: its MTU, which the agent may set at the same time. And when it is taken down. */
 #include "wire.h"
 
 #include "cni.h"
 #include "dp_rig.h"
 #include "nl_rig.h"
+#include "teardown.h"
 
 /* What ADD has by then: the pair, and a record that leads to it. */
 struct adding {
@@ -104,6 +105,31 @@ static void chosen_in_order(void **state)
 	assert_int_equal(a->wire.mtu, 1300);
 }
 
+/*
+ * Its addresses are free when it returns: until then its endpoint has to be out of the maps, or, where these cannot be
+ * opened, its device gone.
+ */
+static void taken_down(void **state)
+{
+	struct adding *a = *state;
+	const struct cni cni = { .conf.name = "net" };
+	struct nl *host = &a->rig->host;
+	_cleanup_fd_ int other = bpf_map_create(BPF_MAP_TYPE_ARRAY, "endpoints", 4, 8, 1, NULL);
+	struct attachment record = { .host_ifindex = a->rig->wr0.ifindex, .host_ifname = "wr0", .container_id = "c1",
+				     .ifname = "eth0", .network = "net" };
+	struct link_info link;
+	struct err err = { 0 };
+
+	assert_ok(teardown(&cni, host, &record, FREE_OWN, &err));
+	assert_ok(link_get(host, "wr0", 0, &link, &err));
+
+	assert_int_equal(unlink(PIN_MAP_DIR "/endpoints"), 0);
+	assert_int_equal(bpf_obj_pin(other, PIN_MAP_DIR "/endpoints"), 0);
+	assert_ok(teardown(&cni, host, &record, FREE_OWN, &err));
+	assert_int_equal(link_get(host, "wr0", 0, &link, &err), -ENODEV);
+	assert_ok(teardown(&cni, host, &record, FREE_OWN, &err)); /* again, as after a crash */
+}
+
 #define WIRED(f) cmocka_unit_test_setup_teardown(f, make, unmake)
 
 int main(void)
@@ -112,6 +138,7 @@ int main(void)
 		WIRED(follows_what_the_agent_has_set),
 		WIRED(too_small_for_ipv6),
 		WIRED(chosen_in_order),
+		WIRED(taken_down),
 	};
 
 	return cmocka_run_group_tests_name("wire", tests, dp_rig_make, NULL);

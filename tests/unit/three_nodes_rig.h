@@ -181,12 +181,21 @@ static const char pods[] = "{\"pods\": [{\"namespace\": \"shop\", \"name\": \"db
 static const char status[] =
 	"{\"version\": \"9\", \"synced\": true, \"counts\": {}, \"complaints\": [{\"kind\": \"node\", \"file\": \"Node d\","
 	"\"message\": \"its pod CIDR 10.2.0.0/25 overlaps that of b\"}]}\n";
+#define ROW(name, port_name, address, port, protocol, written, problem)                                                \
+	"{\"namespace\": \"shop\", \"name\": \"" name "\", \"type\": \"ClusterIP\", \"port_name\": \"" port_name              \
+	"\", \"address\": \"" address "\", \"port\": " port ", \"protocol\": \"" protocol                                     \
+	"\", \"node_port\": 0, \"backends\": 0, \"written\": " written ", \"problem\": " problem "}"
+static const char services[] =
+	"{\"services\": [" ROW("web", "http", "10.96.0.9", "80", "TCP", "true", "null") ", "
+	ROW("web", "dns", "10.96.0.9", "53", "UDP", "true", "\"no luck\"") ", "
+	ROW("other", "http", "10.96.0.9", "80", "TCP", "false", "\"10.96.0.9:80 is shop/web's already\"") ", "
+	ROW("new", "", "fd00:96::1", "7", "SCTP", "true", "null") ", {\"name\": 7}]}\n";
 static char nodes[1024];
 
 static inline pid_t start_agent(void)
 {
 	static const struct answer answers[] = {
-		{ "identities", identities }, { "pods", pods }, { "nodes", nodes }, { NULL, status }
+		{ "identities", identities }, { "pods", pods }, { "nodes", nodes }, { "services", services }, { NULL, status }
 	};
 
 	snprintf(nodes, sizeof(nodes),

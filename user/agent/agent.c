@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <signal.h>
+#include <string.h>
+#include <sys/random.h>
 
 #include "agent.h"
+#include "balancer_dp.h"
 #include "cleanup.h"
 #include "clock.h"
 #include "key.h"
@@ -14,7 +17,10 @@
 
 static void on_turn_end(uv_check_t *check)
 {
-	work(check->data);
+	struct agent *agent = check->data;
+
+	work(agent);
+	kube_turn(agent->kube);
 }
 
 static void stop(struct agent *agent, int status)
@@ -71,12 +77,14 @@ static void on_hangup(uv_signal_t *signal, int number)
 		 (unsigned long long)clock_ns(CLOCK_MONOTONIC) / 1000);
 	notify(text);
 	log_info("reading everything again");
-	if (manifests_reload(agent->manifests, &err) < 0)
+	if (agent->manifests && manifests_reload(agent->manifests, &err) < 0)
 		log_err(LOG_ERROR, &err);
+	kube_look_again(agent->kube);
 	if (attachments_rescan(agent->attachments, &err) < 0)
 		log_err(LOG_ERROR, &err);
 	/* What somebody else has done to the maps is mended too. */
 	agent->work.lost = true;
+	balancer_lost(agent->balancer);
 	work_wanted(agent);
 	work(agent);
 	notify("READY=1");
@@ -123,31 +131,79 @@ static int open_node(struct agent *agent, struct err *err)
 	if (agent->ipcache)
 		agent->cluster = cluster_open(&cluster_kernel_ops, agent->kernel, &agent->options->cluster,
 					     agent->ipcache, &events);
-	if (!agent->apply || !agent->cluster)
+	ret = dp_services_open(&agent->services, err);
+	if (ret < 0)
+		return ret;
+	agent->balancer = balancer_new(&balancer_dp_ops, agent->services, agent->options->cluster.node_name);
+	if (!agent->apply || !agent->cluster || !agent->balancer)
 		return err_set(err, ENOMEM, "no memory");
 	return work_open(agent, err);
+}
+
+/* One that stands in for the real one, while that is awaited, and is never used. */
+static int no_key(uint8_t key[POLICY_KEY_SIZE], struct err *err)
+{
+	return getrandom(key, POLICY_KEY_SIZE, 0) == POLICY_KEY_SIZE ? 0 : err_errno(err, errno, "cannot draw a key");
+}
+
+static int first_key(const struct agent *agent, uint8_t key[POLICY_KEY_SIZE], struct err *err)
+{
+	const char *file = agent->options->key_file;
+	const uint8_t *known = agent->kube ? kube_cluster_key(agent->kube) : NULL;
+
+	if (known)
+		memcpy(key, known, POLICY_KEY_SIZE);
+	else if (agent->kube && !file)
+		return no_key(key, err);
+	return known ? 0 : cluster_key_read(file ? file : WARREN_CLUSTER_KEY, !file, key, err);
+}
+
+static int new_compiler(struct agent *agent, const uint8_t key[POLICY_KEY_SIZE], struct err *err)
+{
+	policy_free(agent->policy);
+	agent->policy = policy_new(key);
+	return agent->policy ? 0 : err_set(err, ENOMEM, "no memory");
+}
+
+/* The key that was awaited: what has been put so far, endpoints alone, is put again. */
+static void on_key(struct agent *agent)
+{
+	struct err err;
+	int ret = new_compiler(agent, kube_cluster_key(agent->kube), &err);
+
+	if (ret == 0)
+		ret = work_seed(agent, &err);
+	if (ret == 0)
+		ret = sources_begin_again(agent, &err);
+	if (ret == 0)
+		return;
+	log_err(LOG_ERROR, &err);
+	stop(agent, 1);
+}
+
+static int take_lock(struct agent *agent, struct err *err)
+{
+	agent->lock = lock_take(LOCK_AGENT, "", 0, err);
+	if (agent->lock != -ETIMEDOUT)
+		return agent->lock < 0 ? agent->lock : 0;
+	err_set(err, EBUSY, "another agent runs on this node");
+	return err_hint(err, "end it first");
 }
 
 static int begin(struct agent *agent, struct err *err)
 {
 	const struct options *options = agent->options;
 	uint8_t key[POLICY_KEY_SIZE];
-	int ret;
+	int ret = take_lock(agent, err);
 
-	agent->lock = lock_take(LOCK_AGENT, "", 0, err);
-	if (agent->lock == -ETIMEDOUT) {
-		err_set(err, EBUSY, "another agent runs on this node");
-		return err_hint(err, "end it first");
-	}
-	ret = agent->lock < 0 ? agent->lock
-			      : cluster_key_read(options->key_file ? options->key_file : WARREN_CLUSTER_KEY,
-						 !options->key_file, key, err);
-	if (ret < 0)
-		return ret;
-	agent->policy = policy_new(key);
-	if (!agent->policy)
-		return err_set(err, ENOMEM, "no memory");
-	ret = open_node(agent, err);
+	if (ret == 0 && options_in_kubernetes(options))
+		ret = kube_open(agent, on_key, &agent->kube, err);
+	if (ret == 0)
+		ret = first_key(agent, key, err);
+	if (ret == 0)
+		ret = new_compiler(agent, key, err);
+	if (ret == 0)
+		ret = open_node(agent, err);
 	if (ret == 0)
 		ret = server_open(agent, &agent->server, err);
 	if (ret == 0 && options->metrics)
@@ -195,11 +251,14 @@ static void end(struct agent *agent)
 	server_free(agent->server);
 	metrics_free(agent->metrics);
 	manifests_close(agent->manifests);
+	kube_free(agent->kube);
 	attachments_close(agent->attachments);
 	apply_free(agent->apply);
 	cluster_close(agent->cluster);
 	ipcache_free(agent->ipcache);
 	cluster_kernel_close(agent->kernel);
+	balancer_free(agent->balancer);
+	dp_services_close(agent->services);
 	apply_tables_close(agent->tables);
 	policy_free(agent->policy);
 	complaints_free(&agent->complaints);
@@ -217,12 +276,13 @@ int agent_run(const struct options *options)
 		log_err(LOG_ERROR, &err);
 		agent.status = 1;
 	} else {
-		watch_fd(&agent, &agent.manifests_ready, manifests_fd(agent.manifests), on_manifests);
+		if (agent.manifests)
+			watch_fd(&agent, &agent.manifests_ready, manifests_fd(agent.manifests), on_manifests);
 		watch_fd(&agent, &agent.attachments_ready, attachments_fd(agent.attachments), on_attachments);
 		watch_fd(&agent, &agent.hops_ready, cluster_kernel_fd(agent.kernel), on_hops);
 		uv_check_start(&agent.turn_end, on_turn_end);
-		log_info("warren-agent " WARREN_VERSION " follows %s, %zu endpoints", options->manifests,
-			 attachments_count(agent.attachments));
+		log_info("warren-agent " WARREN_VERSION " follows %s, %zu endpoints",
+			 options->manifests ? options->manifests : "the API server", attachments_count(agent.attachments));
 		work(&agent);
 		uv_run(&agent.loop, UV_RUN_DEFAULT);
 	}

@@ -11,15 +11,17 @@
 
 #include "apply_dp.h"
 #include "attachments.h"
+#include "balancer.h"
 #include "cluster_dp.h"
 #include "complaints.h"
 #include "histogram.h"
+#include "kube.h"
 #include "manifests.h"
 #include "options.h"
 
 /* What is to be compiled and written, and how that went. */
 struct work {
-	uv_timer_t retry, cluster_retry;
+	uv_timer_t retry, cluster_retry, services_retry;
 	bool synced;	       /* every source has been read once: nothing is compiled before */
 	bool dirty;	       /* something is to be compiled, or applied */
 	bool full;	       /* the next compile is about everything */
@@ -50,7 +52,10 @@ struct agent {
 	struct cluster_kernel *kernel;
 	struct ipcache *ipcache;
 	struct cluster *cluster;
-	struct manifests *manifests;
+	struct dp_services *services;
+	struct balancer *balancer;
+	struct manifests *manifests; /* NULL: objects come from an API server */
+	struct kube *kube;	     /* NULL: they do not */
 	struct attachments *attachments;
 	struct server *server;
 	struct metrics *metrics;
@@ -65,10 +70,13 @@ int agent_run(const struct options *options);
 /* --- sources.c --- */
 
 int sources_open(struct agent *agent, struct err *err); /* puts what is there into compiler and cluster */
+/* The same for a new compiler, when there is the key that was awaited: no object has been put before. */
+int sources_begin_again(struct agent *agent, struct err *err);
 
 /* --- work.c --- */
 
 int work_open(struct agent *agent, struct err *err); /* reads what an earlier agent has left in the maps */
+int work_seed(struct agent *agent, struct err *err); /* tells the compiler which rules are in the maps */
 void work_wanted(struct agent *agent);		     /* the next work() is about policy */
 void work(struct agent *agent);
 
@@ -104,6 +112,17 @@ size_t rss_bytes(void);
 json_t *answer_nodes(struct agent *agent);
 json_t *answer_pods(struct agent *agent);  /* of other nodes */
 json_t *cluster_json(struct agent *agent); /* of the status */
+
+/* --- answers_services.c --- */
+
+const char *protocol_name(uint8_t protocol); /* as objects have it */
+json_t *answer_services(struct agent *agent);
+json_t *services_json(struct agent *agent); /* of the status */
+
+/* --- health.c --- */
+
+/* What pods of this node still wait for, a line each: /readyz. Empty: nothing. NULL without memory. */
+char *agent_awaits(const struct agent *agent, size_t *size);
 
 /* --- server.c --- */
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What the agent knows, as JSON. */
 #include <inttypes.h>
-#include <netinet/in.h>
 
 #include "agent.h"
 #include "cleanup.h"
@@ -29,11 +28,6 @@ static json_t *labels_json(const struct labels *labels)
 	for (size_t i = 0; labels && i < labels->count; i++)
 		json_object_set_new(object, labels->v[i].key, json_string(labels->v[i].value));
 	return object;
-}
-
-static const char *protocol_name(uint8_t protocol)
-{
-	return protocol == IPPROTO_TCP ? "TCP" : protocol == IPPROTO_UDP ? "UDP" : "SCTP";
 }
 
 /* --- identities --- */
@@ -222,14 +216,15 @@ json_t *answer_status(struct agent *agent)
 							    c->what, "message", c->message));
 	}
 	return json_pack(
-		"{s:s, s:i, s:I, s:b, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:s?, s:o, s:o, s:o, s:o}", "version",
+		"{s:s, s:i, s:I, s:b, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:s?, s:o, s:o, s:o, s:o, s:o, s:o}", "version",
 		WARREN_VERSION, "pid", (int)getpid(), "rss_bytes", (json_int_t)rss_bytes(), "synced", agent->work.synced,
 		"enforced", agent->work.enforced, "pending",
-		agent->work.dirty || agent->work.failure[0] || cluster_pending(agent->cluster), "revision",
+		agent->work.dirty || agent->work.failure[0] || cluster_pending(agent->cluster) ||
+			balancer_pending(agent->balancer), "revision",
 		(json_int_t)counts.state.revision, "changes", (json_int_t)counts.state.changes, "compile_us",
 		(json_int_t)(agent->work.compile_ns / 1000), "apply_us", (json_int_t)(agent->work.apply_ns / 1000),
 		"classes_denied", (json_int_t)counts.state.classes_denied, "identities_left_out",
 		(json_int_t)counts.identities_left_out, "failure", agent->work.failure[0] ? agent->work.failure : NULL,
 		"counts", counts_json(agent->policy), "complaints", complaints, "endpoints", endpoints_json(agent),
-		"cluster", cluster_json(agent));
+		"cluster", cluster_json(agent), "services", services_json(agent), "kubernetes", kube_json(agent->kube));
 }

@@ -347,6 +347,23 @@ int cluster_run(struct cluster *c, struct err *err)
 
 /* --- to look at --- */
 
+const struct node_object *cluster_own(const struct cluster *c)
+{
+	for (size_t i = 0; i < c->count; i++) {
+		if (c->members[i]->own)
+			return c->members[i]->object;
+	}
+	return NULL;
+}
+
+bool cluster_own_cidrs(const struct cluster *c, struct prefix cidrs[2])
+{
+	if (!c->own || c->own_changed)
+		return false;
+	memcpy(cidrs, c->own->object->cidrs, 2 * sizeof(*cidrs));
+	return true;
+}
+
 int cluster_each(const struct cluster *c, int (*fn)(const struct cluster_node *node, void *arg), void *arg)
 {
 	int ret = 0;

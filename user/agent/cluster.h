@@ -114,6 +114,9 @@ struct cluster_node {
 	const struct dp_node *node; /* as in the maps; NULL: in none */
 	const char *problem;	    /* "": none */
 };
+const struct node_object *cluster_own(const struct cluster *c); /* our own Node, member or not; NULL: there is none */
+/* Our own pod CIDRs, once this node is a member with them: gateways and routes are there. */
+bool cluster_own_cidrs(const struct cluster *c, struct prefix cidrs[2]);
 /* By name; stops at fn's first non-zero return. */
 int cluster_each(const struct cluster *c, int (*fn)(const struct cluster_node *node, void *arg), void *arg);
 

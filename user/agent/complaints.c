@@ -54,7 +54,8 @@ size_t complaints_count(const struct complaints *c, enum complaint_kind kind)
 const char *complaint_kind_name(enum complaint_kind kind)
 {
 	static const char *const names[] = {
-		[COMPLAINT_MANIFEST] = "manifest", [COMPLAINT_NODE] = "node", [COMPLAINT_AGENT] = "agent"
+		[COMPLAINT_MANIFEST] = "manifest", [COMPLAINT_API] = "api",
+		[COMPLAINT_NODE] = "node",	   [COMPLAINT_AGENT] = "agent",
 	};
 
 	return names[kind];

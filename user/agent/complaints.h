@@ -9,6 +9,7 @@
 
 enum complaint_kind {
 	COMPLAINT_MANIFEST, /* about a file, or their directory: what it said before is still in force */
+	COMPLAINT_API,	    /* about what the API server says, or that it says nothing: the same */
 	COMPLAINT_NODE,	    /* about a Node of the cluster */
 	COMPLAINT_AGENT,    /* about anything else */
 };

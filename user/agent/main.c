@@ -3,6 +3,22 @@
 #include <stdio.h>
 
 #include "agent.h"
+#include "setup.h"
+
+static int run(const struct options *options)
+{
+	switch (options->command) {
+	case COMMAND_PREPARE:
+		return setup_prepare(options) < 0;
+	case COMMAND_INSTALL:
+		return setup_install(options) < 0;
+	case COMMAND_UNINSTALL:
+		return setup_uninstall(options) < 0;
+	case COMMAND_AGENT:
+		break;
+	}
+	return agent_run(options);
+}
 
 int main(int argc, char **argv)
 {
@@ -25,5 +41,5 @@ int main(int argc, char **argv)
 		fprintf(stderr, "warren-agent: %s\n", err.msg);
 		return 1;
 	}
-	return agent_run(&options);
+	return run(&options);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Metrics over HTTP, by libmicrohttpd, whose epoll instance is one more fd of the loop. */
+/* Metrics and health over HTTP, by libmicrohttpd, whose epoll instance is one more fd of the loop. */
 #include <arpa/inet.h>
 #include <microhttpd.h>
 #include <string.h>
@@ -9,6 +9,7 @@
 
 #include "addr.h"
 #include "agent.h"
+#include "array.h"
 #include "cleanup.h"
 #include "str.h"
 
@@ -25,17 +26,67 @@ struct metrics {
 
 /* --- answering --- */
 
-static enum MHD_Result reply(struct MHD_Connection *connection, unsigned status, char *text, size_t size)
+struct answer {
+	unsigned status;
+	char *text; /* NULL: there was no memory for it */
+	size_t size;
+};
+
+static struct answer answer_line(unsigned status, const char *line)
 {
-	struct MHD_Response *response = MHD_create_response_from_buffer(size, text, MHD_RESPMEM_MUST_FREE);
+	char *text = strdup(line);
+
+	return (struct answer){ status, text, strlen(line) };
+}
+
+static struct answer answer_metrics(struct agent *agent)
+{
+	struct answer a = { .status = MHD_HTTP_OK };
+
+	a.text = metrics_text(agent, &a.size);
+	return a;
+}
+
+/* That there is an answer at all says it: it is written by the loop that does everything else. */
+static struct answer answer_healthz(struct agent *agent)
+{
+	return answer_line(MHD_HTTP_OK, "ok\n");
+}
+
+static struct answer answer_readyz(struct agent *agent)
+{
+	struct answer a = { .status = MHD_HTTP_SERVICE_UNAVAILABLE };
+
+	a.text = agent_awaits(agent, &a.size);
+	if (!a.text || a.size)
+		return a;
+	free(a.text);
+	return answer_line(MHD_HTTP_OK, "ok\n");
+}
+
+static const struct page {
+	const char *path;
+	const char *type;
+	struct answer (*answer)(struct agent *agent);
+} pages[] = {
+	{ "/metrics", "text/plain; version=0.0.4; charset=utf-8", answer_metrics },
+	{ "/healthz", "text/plain; charset=utf-8", answer_healthz },
+	{ "/readyz", "text/plain; charset=utf-8", answer_readyz },
+};
+
+static enum MHD_Result reply(struct MHD_Connection *connection, const char *type, struct answer answer)
+{
+	struct MHD_Response *response = NULL;
 	enum MHD_Result ret;
 
+	if (answer.text)
+		response = MHD_create_response_from_buffer(answer.size, answer.text, MHD_RESPMEM_MUST_FREE);
 	if (!response) {
-		free(text);
+		free(answer.text);
 		return MHD_NO;
 	}
-	MHD_add_response_header(response, "Content-Type", "text/plain; version=0.0.4; charset=utf-8");
-	ret = MHD_queue_response(connection, status, response);
+	MHD_add_response_header(response, "Content-Type", type);
+	ret = MHD_queue_response(connection, answer.status, response);
 	MHD_destroy_response(response);
 	return ret;
 }
@@ -45,8 +96,6 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 {
 	static int seen;
 	struct metrics *metrics = arg;
-	size_t size = 0;
-	char *text;
 
 	/* First the headers, then the body (of which there is none to expect), then the answer. */
 	if (!*state) {
@@ -58,11 +107,12 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 		return MHD_YES;
 	}
 	if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
-		return reply(connection, MHD_HTTP_METHOD_NOT_ALLOWED, strdup("GET\n"), 4);
-	if (strcmp(url, "/metrics") != 0)
-		return reply(connection, MHD_HTTP_NOT_FOUND, strdup("/metrics\n"), 9);
-	text = metrics_text(metrics->agent, &size);
-	return text ? reply(connection, MHD_HTTP_OK, text, size) : MHD_NO;
+		return reply(connection, "text/plain", answer_line(MHD_HTTP_METHOD_NOT_ALLOWED, "GET\n"));
+	for (size_t i = 0; i < ARRAY_SIZE(pages); i++) {
+		if (strcmp(url, pages[i].path) == 0)
+			return reply(connection, pages[i].type, pages[i].answer(metrics->agent));
+	}
+	return reply(connection, "text/plain", answer_line(MHD_HTTP_NOT_FOUND, "/metrics\n/healthz\n/readyz\n"));
 }
 
 /* --- in the loop --- */

@@ -77,6 +77,8 @@ struct map_use {
 
 static size_t map_uses(const struct agent *agent, const struct dp_flow_stats *stats, struct map_use *uses)
 {
+	static const char *const service_maps[] = { "services4", "services6" }, *const backend_maps[] = { "backends4", "backends6" };
+	struct balancer_counts balancer;
 	static const char *const flow_maps[] = { "ct4", "ct6", "ct_new4", "ct_new6" };
 	static const char *const counted[] = { "addr4", "addr6" };
 	size_t count = 0;
@@ -89,9 +91,12 @@ static size_t map_uses(const struct agent *agent, const struct dp_flow_stats *st
 	}
 	for (int i = 0; i < 4 && stats; i++)
 		uses[count++] = (struct map_use){ flow_maps[i], stats->entries[i], stats->capacity[i] };
+	balancer_count(agent->balancer, &balancer);
 	for (int i = 0; i < 2; i++) {
 		struct dp_map_info info;
 
+		uses[count++] = (struct map_use){ service_maps[i], balancer.fronts[i], WR_MAX_SERVICES };
+		uses[count++] = (struct map_use){ backend_maps[i], balancer.backends[i], WR_MAX_BACKENDS };
 		if (dp_map_info(counted[i], &info, NULL) == 0)
 			uses[count++] = (struct map_use){ counted[i], info.entries, info.limit };
 	}
@@ -100,7 +105,7 @@ static size_t map_uses(const struct agent *agent, const struct dp_flow_stats *st
 
 static void maps(FILE *f, const struct agent *agent, const struct dp_flow_stats *stats)
 {
-	struct map_use uses[APPLY_TABLES + 6];
+	struct map_use uses[APPLY_TABLES + 10];
 	size_t count = map_uses(agent, stats, uses);
 
 	head(f, "warren_map_entries", "gauge", "Elements in a map.");
@@ -188,6 +193,21 @@ static void nodes(FILE *f, const struct agent *agent)
 		  cluster_joins(agent->cluster));
 }
 
+/* --- services --- */
+
+static void services(FILE *f, const struct agent *agent)
+{
+	struct balancer_counts c;
+
+	balancer_count(agent->balancer, &c);
+	single(f, "warren_services", "gauge", "Services that the agent knows, those without an address too.", c.services);
+	single(f, "warren_service_slices", "gauge", "EndpointSlices that the agent knows.", c.slices);
+	single(f, "warren_service_problems", "gauge", "Services that are not in the maps as they should be.", c.problems);
+	single(f, "warren_service_write_failures_total", "counter", "Failures to write a Service's address and port.", c.failures);
+	histogram(f, "warren_service_latency_seconds", "From the news of Services and their endpoints to the maps.",
+		  balancer_latency(agent->balancer));
+}
+
 char *metrics_text(struct agent *agent, size_t *size)
 {
 	char *text = NULL;
@@ -205,6 +225,8 @@ char *metrics_text(struct agent *agent, size_t *size)
 	maps(f, agent, have ? &stats : NULL);
 	policy(f, agent);
 	nodes(f, agent);
+	services(f, agent);
+	kube_metrics(f, agent->kube);
 	single(f, "process_resident_memory_bytes", "gauge", "Resident memory of the agent in bytes.", rss_bytes());
 	if (fclose(f) == 0)
 		return text;

@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -30,6 +31,17 @@ static const struct word levels[] = {
 	{ "error", LOG_ERROR }, { "warn", LOG_WARN }, { "info", LOG_INFO }, { "debug", LOG_DEBUG }, { 0 }
 };
 
+static const struct word commands[] = {
+	{ "prepare", COMMAND_PREPARE }, { "install", COMMAND_INSTALL }, { "uninstall", COMMAND_UNINSTALL }, { 0 }
+};
+
+/* Sets of commands, for which an option is; 0 in the table: for the agent itself. */
+#define FOR_AGENT (1u << COMMAND_AGENT)
+#define FOR_PREPARE (1u << COMMAND_PREPARE)
+#define FOR_INSTALL (1u << COMMAND_INSTALL)
+#define FOR_UNINSTALL (1u << COMMAND_UNINSTALL)
+#define FOR_ALL ~0u
+
 const char *routing_mode_name(enum routing_mode mode)
 {
 	const struct word *w = routing_modes;
@@ -52,6 +64,8 @@ struct setting {
 	const struct word *words;
 	bool (*valid)(const char *text); /* of a text; NULL: any is */
 	const char *invalid;		 /* why another is not */
+	unsigned commands;
+	bool api;			 /* means nothing without an API server */
 };
 
 /* The offset, once the member is known to have the size of the type that set() will write. */
@@ -59,12 +73,57 @@ struct setting {
 	(offsetof(struct options, member) +                                                                            \
 	 0 * sizeof(char[sizeof(((struct options *)0)->member) == sizeof(type) ? 1 : -1]))
 
+#define API_SERVER_RULE "must be https://HOST[:PORT]"
+
+static bool is_api_server(const char *text)
+{
+	return strncmp(text, "https://", 8) == 0 && text[8];
+}
+
+#define SECRET_RULE "must be NAMESPACE/NAME"
+
+static bool is_secret(const char *text)
+{
+	const char *slash = strchr(text, '/');
+	char namespace[64];
+
+	if (!slash || (size_t)(slash - text) >= sizeof(namespace))
+		return false;
+	memcpy(namespace, text, (size_t)(slash - text));
+	namespace[slash - text] = '\0';
+	return name_is_dns_label(namespace) && name_is_dns_subdomain(slash + 1);
+}
+
+#define PATH_RULE "must be a path that begins with '/', or off"
+
+static bool is_path(const char *text)
+{
+	return *text == '/' || strcmp(text, "off") == 0;
+}
+
 static const struct setting settings[] = {
 	{ "manifests", "DIR", TEXT, FIELD(manifests, char *),
 	  "a directory of Kubernetes manifests (YAML, JSON), followed as it changes" },
+	{ "kubernetes", NULL, FLAG, FIELD(kubernetes, bool),
+	  "or the API server of the cluster whose pod this agent is" },
+	{ "kubeconfig", "FILE", TEXT, FIELD(kubeconfig, char *), "or the API server that this file leads to" },
 	{ "node-name", "NAME", TEXT, FIELD(cluster.node_name, char *),
-	  "which Node object is this node's (default: the host's name)",
+	  "which Node object is this node's\n(default: $NODE_NAME, else the host's name)",
 	  .valid = name_is_dns_subdomain, .invalid = NAME_DNS_SUBDOMAIN },
+	{ "api-server", "URL", TEXT, FIELD(api_server, char *),
+	  "where the API server is (default: as the kubelet of this host finds it, as it was\n"
+	  "last known, as pods find it)", .valid = is_api_server, .invalid = API_SERVER_RULE, .api = true },
+	{ "key-secret", "SECRET", TEXT, FIELD(key_secret, char *),
+	  "NAMESPACE/NAME of the Secret with the cluster's key, made by the first agent\n"
+	  "(default: " KEY_SECRET " of the agent's own namespace)",
+	  .valid = is_secret, .invalid = SECRET_RULE, .api = true },
+	{ "conflist", "PATH", TEXT, FIELD(conflist, char *),
+	  "where to write the container runtime's network configuration, or off;\n"
+	  "uninstall: which to remove\n(default: " CONFLIST_PATH ")",
+	  .valid = is_path, .invalid = PATH_RULE, .api = true, .commands = FOR_AGENT | FOR_UNINSTALL },
+	{ "startup-taint", "KEY", TEXT, FIELD(startup_taint, char *),
+	  "the taint that is taken off this node when it is ready for pods, or off\n"
+	  "(default: " STARTUP_TAINT ")", .api = true },
 	{ "routing-mode", "MODE", WORD, FIELD(cluster.mode, int),
 	  "to pods of other nodes: tunnel (default); direct, which every node must be on a link\n"
 	  "for; auto: direct to those that are", routing_modes },
@@ -81,15 +140,28 @@ static const struct setting settings[] = {
 	  "(default: " METRICS_ADDRESS ")" },
 	{ "max-policy-entries", "N", COUNT, FIELD(max_policy_entries, size_t),
 	  "entries that the policy map may have at most" },
-	{ "log-file", "FILE", TEXT, FIELD(log_file, char *), "(default: standard error)" },
-	{ "log-level", "LEVEL", WORD, FIELD(log_level, int), "error, warn, info or debug (default: info)", levels },
-	{ "help", NULL, FLAG, FIELD(help, bool), "print this" },
-	{ "version", NULL, FLAG, FIELD(version, bool), "print the release" },
+	{ "host", "DIR", TEXT, FIELD(host, char *),
+	  "prepare: the host's files, of which the kubelet's say where the API server is",
+	  .commands = FOR_PREPARE },
+	{ "cni-bin-dir", "DIR", TEXT, FIELD(cni_bin_dir, char *),
+	  "install, uninstall: where the runtime looks for plugins\n"
+	  "(default: " CNI_BIN_DIR ")", .commands = FOR_INSTALL | FOR_UNINSTALL },
+	{ "from", "FILE", TEXT, FIELD(from, char *),
+	  "install: the plugin to install (default: warren-cni beside this program)", .commands = FOR_INSTALL },
+	{ "wait", NULL, FLAG, FIELD(wait, bool), "uninstall: until the last pod is gone", .commands = FOR_UNINSTALL },
+	{ "log-file", "FILE", TEXT, FIELD(log_file, char *), "(default: standard error)", .commands = FOR_ALL },
+	{ "log-level", "LEVEL", WORD, FIELD(log_level, int), "error, warn, info or debug (default: info)", levels,
+	  .commands = FOR_ALL },
+	{ "help", NULL, FLAG, FIELD(help, bool), "print this", .commands = FOR_ALL },
+	{ "version", NULL, FLAG, FIELD(version, bool), "print the release", .commands = FOR_ALL },
 };
 
 void options_help(FILE *f)
 {
-	fputs("usage: warren-agent --manifests DIR [OPTION...]\n\n"
+	fputs("usage: warren-agent --manifests DIR | --kubernetes | --kubeconfig FILE [OPTION...]\n"
+	      "       warren-agent prepare [OPTION...]      mount bpffs, turn forwarding on\n"
+	      "       warren-agent install [OPTION...]      give the runtime the plugin\n"
+	      "       warren-agent uninstall [OPTION...]    leave the node as it was before\n\n"
 	      "The node's agent: follows Kubernetes objects, computes policy, and keeps the maps at it.\n\n",
 	      f);
 	for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {
@@ -152,25 +224,102 @@ static int set(struct options *options, const struct setting *s, const char *tex
 	return -EINVAL;
 }
 
-/* As kubelet names a node: the host's name in lower case. */
+/* As a pod is told by its manifest; else as kubelet names a node: the host's name in lower case. */
 static void default_node_name(struct options *options)
 {
+	const char *told = getenv("NODE_NAME");
+
+	options->cluster.node_name = options->host_name;
+	if (told && *told) {
+		options->cluster.node_name = told;
+		return;
+	}
 	if (gethostname(options->host_name, sizeof(options->host_name) - 1) < 0)
 		options->host_name[0] = '\0';
 	for (char *p = options->host_name; *p; p++)
 		*p = (char)tolower((unsigned char)*p);
-	options->cluster.node_name = options->host_name;
 }
 
-int options_parse(int argc, char **argv, struct options *options, struct err *err)
+/* "off" is none; what was not said is `otherwise`. */
+static void settle(const char **text, const char *otherwise)
 {
-	struct option known[ARRAY_SIZE(settings) + 1] = { 0 };
+	if (!*text)
+		*text = otherwise;
+	else if (strcmp(*text, "off") == 0)
+		*text = NULL;
+}
+
+static int check_sources(struct options *options, struct err *err)
+{
+	if (!!options->manifests + options->kubernetes + !!options->kubeconfig == 1)
+		return 0;
+	return err_set(err, EINVAL, "%s: --manifests DIR, --kubernetes or --kubeconfig FILE",
+		       options->manifests || options_in_kubernetes(options) ? "more than one source of objects"
+									    : "no source of objects");
+}
+
+/* Options of which none may be there without an API server; what they are by default is said with one. */
+static int check_api(struct options *options, struct err *err)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(settings) && options->manifests; i++) {
+		const struct setting *s = &settings[i];
+
+		if (s->api && *(char *const *)((char *)options + s->field))
+			return err_set(err, EINVAL, "--%s: only with --kubernetes or --kubeconfig", s->name);
+	}
+	if (options->manifests)
+		return 0;
+	settle(&options->conflist, CONFLIST_PATH);
+	settle(&options->startup_taint, STARTUP_TAINT);
+	return 0;
+}
+
+/* What only all options together can say. */
+static int check(struct options *options, struct err *err)
+{
+	const char *node = options->cluster.node_name;
+	int ret = check_sources(options, err);
+
+	if (ret == 0)
+		ret = check_api(options, err);
+	if (ret == 0 && node != options->host_name && !name_is_dns_subdomain(node))
+		return err_set(err, EINVAL, "NODE_NAME=%s: %s", node, NAME_DNS_SUBDOMAIN);
+	settle(&options->metrics, METRICS_ADDRESS);
+	return ret;
+}
+
+/* A command is the first word, if it is no option. */
+static int parse_command(const char *word, struct options *options, struct err *err)
+{
+	if (!word || *word == '-')
+		return 0;
+	for (const struct word *w = commands; w->word; w++) {
+		if (strcmp(word, w->word) == 0) {
+			options->command = (enum command)w->number;
+			return 1;
+		}
+	}
+	return err_set(err, EINVAL, "%s: no such command", word);
+}
+
+/* Those of the command; NULL of `name` ends them. */
+static void known_options(enum command command, struct option known[ARRAY_SIZE(settings) + 1])
+{
+	for (int i = 0; i < (int)ARRAY_SIZE(settings); i++) {
+		const struct setting *s = &settings[i];
+
+		if ((s->commands ?: FOR_AGENT) & 1u << command)
+			*known++ = (struct option){ s->name, s->value ? required_argument : no_argument, NULL, i };
+	}
+	*known = (struct option){ 0 };
+}
+
+static int parse_options(int argc, char **argv, struct options *options, struct err *err)
+{
+	struct option known[ARRAY_SIZE(settings) + 1];
 	int i;
 
-	for (i = 0; i < (int)ARRAY_SIZE(settings); i++)
-		known[i] = (struct option){ settings[i].name, settings[i].value ? required_argument : no_argument, NULL, i };
-	*options = (struct options){ .metrics = METRICS_ADDRESS, .log_level = LOG_INFO, .cluster.xdp = DP_XDP_AUTO };
-	default_node_name(options);
+	known_options(options->command, known);
 	optind = 0; /* may be called again */
 	opterr = 0;
 	while ((i = getopt_long(argc, argv, ":", known, NULL)) != -1) {
@@ -182,13 +331,24 @@ int options_parse(int argc, char **argv, struct options *options, struct err *er
 		if (ret < 0)
 			return ret;
 	}
-	if (options->help || options->version)
-		return 0;
-	if (optind < argc)
+	if (optind < argc && !options->help && !options->version)
 		return err_set(err, EINVAL, "%s: not an option", argv[optind]);
-	if (!options->manifests)
-		return err_set(err, EINVAL, "no source of objects: --manifests DIR");
-	if (strcmp(options->metrics, "off") == 0)
-		options->metrics = NULL;
+	return 0;
+}
+
+int options_parse(int argc, char **argv, struct options *options, struct err *err)
+{
+	int ret;
+
+	*options = (struct options){ .log_level = LOG_INFO, .cluster.xdp = DP_XDP_AUTO, .cni_bin_dir = CNI_BIN_DIR };
+	default_node_name(options);
+	ret = parse_command(argv[1], options, err);
+	if (ret >= 0)
+		ret = parse_options(argc - ret, argv + ret, options, err);
+	if (ret < 0 || options->help || options->version)
+		return ret;
+	if (options->command == COMMAND_AGENT)
+		return check(options, err);
+	settle(&options->conflist, CONFLIST_PATH);
 	return 0;
 }

@@ -12,22 +12,47 @@
 #include "log.h"
 
 #define METRICS_ADDRESS "127.0.0.1:9962"
+#define CONFLIST_PATH "/etc/cni/net.d/05-warren.conflist"
+#define CNI_BIN_DIR "/opt/cni/bin"
+#define STARTUP_TAINT "warren.dev/agent-not-ready"
+#define KEY_SECRET "warren-identity" /* its name */
+
+/* What the program is to do; all but the first is in setup.h. */
+enum command { COMMAND_AGENT, COMMAND_PREPARE, COMMAND_INSTALL, COMMAND_UNINSTALL };
 
 struct options {
+	enum command command;
+	/* The source of objects: exactly one of these. */
 	const char *manifests;
-	const char *key_file; /* NULL: WARREN_CLUSTER_KEY, made if it is not there */
+	bool kubernetes; /* as a pod's service account */
+	const char *kubeconfig;
+
+	const char *api_server;	   /* NULL: it is looked for */
+	const char *key_secret;	   /* NULL: KEY_SECRET of the agent's own namespace */
+	const char *conflist;	   /* NULL: none is written */
+	const char *startup_taint; /* NULL: none */
+	const char *key_file; /* NULL: WARREN_CLUSTER_KEY, made if it is not there; in Kubernetes, the Secret */
 	const char *metrics;  /* NULL: off */
 	const char *log_file;
 	enum log_level log_level;
 	size_t max_policy_entries; /* 0: as many as the map can hold */
 	struct cluster_options cluster;
-	char host_name[HOST_NAME_MAX + 1]; /* in lower case: the node's name unless one is given */
+	char host_name[HOST_NAME_MAX + 1]; /* in lower case: the node's name unless one is given, here or by NODE_NAME */
+	const char *cni_bin_dir;
+	const char *from; /* the plugin to install; NULL: the one beside this program */
+	bool wait;
+	const char *host; /* where the host's files are, for prepare; NULL: not asked for */
 	bool help, version;
 };
 
 /* -EINVAL (err set): not understood. Borrows from argv. */
 int options_parse(int argc, char **argv, struct options *options, struct err *err);
 void options_help(FILE *f);
+/* Objects come from an API server. */
+static inline bool options_in_kubernetes(const struct options *options)
+{
+	return options->kubernetes || options->kubeconfig;
+}
 const char *routing_mode_name(enum routing_mode mode);
 
 #endif

@@ -14,6 +14,7 @@ static const char *const methods[] = {
 	[REQUEST_POLICIES] = "policies",
 	[REQUEST_NODES] = "nodes",
 	[REQUEST_PODS] = "pods",
+	[REQUEST_SERVICES] = "services",
 	[REQUEST_STATUS] = "status",
 };
 

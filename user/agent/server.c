@@ -107,6 +107,17 @@ static void answer_error(struct client *client, const struct err *err)
 
 /* --- requests --- */
 
+static void waited_in_vain(struct client *client, const struct err *err)
+{
+	const struct agent *agent = client->server->agent;
+	const struct attached_pod *pod =
+	    attachments_find(agent->attachments, client->request.container, client->request.ifname);
+
+	if (pod)
+		kube_pod_not_ready(agent->kube, pod, err);
+	answer_error(client, err);
+}
+
 static void ask_endpoint(struct client *client, bool last)
 {
 	const struct request *request = &client->request;
@@ -117,7 +128,7 @@ static void ask_endpoint(struct client *client, bool last)
 	if (ret == 0)
 		answer(client, json_object());
 	else if (last)
-		answer_error(client, &err);
+		waited_in_vain(client, &err);
 }
 
 static void serve(struct client *client)
@@ -146,6 +157,9 @@ static void serve(struct client *client)
 		return;
 	case REQUEST_PODS:
 		answer(client, answer_pods(agent));
+		return;
+	case REQUEST_SERVICES:
+		answer(client, answer_services(agent));
 		return;
 	case REQUEST_STATUS:
 		answer(client, answer_status(agent));

@@ -1,10 +1,31 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What manifests and attachments say: to the compiler, and to the cluster. */
+/* What manifests or an API server, and attachments say: to the compiler, to the cluster, and to the balancer. */
 #include <string.h>
 
 #include "agent.h"
+#include "api_find.h"
 #include "decode.h"
 #include "json.h"
+
+/* What the compiler is told. */
+static bool is_policy(enum object_kind kind)
+{
+	return kind == OBJECT_NAMESPACE || kind == OBJECT_POD || kind == OBJECT_POLICY;
+}
+
+static bool is_own_node(const struct agent *agent, const char *name)
+{
+	return strcmp(name, agent->options->cluster.node_name) == 0;
+}
+
+/* For the next start: the address of its Service leads nowhere before we are there. */
+static void remember_servers(const struct agent *agent, const struct slice_object *slice)
+{
+	struct err err;
+
+	if (agent->kube && api_servers_remember(NULL, slice, &err) < 0)
+		log_err(LOG_WARN, &err);
+}
 
 static int on_object(void *arg, struct object *o)
 {
@@ -12,7 +33,7 @@ static int on_object(void *arg, struct object *o)
 	struct object taken = *o;
 
 	o->kind = OBJECT_NONE;
-	if (taken.kind != OBJECT_NODE)
+	if (is_policy(taken.kind))
 		work_wanted(agent);
 	switch (taken.kind) {
 	case OBJECT_NAMESPACE:
@@ -25,7 +46,14 @@ static int on_object(void *arg, struct object *o)
 				 taken.policy->namespace, taken.policy->name, taken.policy->invalid);
 		return policy_put_policy(agent->policy, taken.policy);
 	case OBJECT_NODE:
+		if (is_own_node(agent, taken.node->name))
+			kube_own_node(agent->kube);
 		return cluster_put_node(agent->cluster, taken.node);
+	case OBJECT_SERVICE:
+		return balancer_put_service(agent->balancer, taken.service);
+	case OBJECT_SLICE:
+		remember_servers(agent, taken.slice);
+		return balancer_put_slice(agent->balancer, taken.slice);
 	default:
 		return 0;
 	}
@@ -35,17 +63,22 @@ static void on_removed(void *arg, enum object_kind kind, const char *namespace, 
 {
 	struct agent *agent = arg;
 
-	if (kind == OBJECT_NODE) {
-		cluster_remove_node(agent->cluster, name);
-		return;
-	}
-	work_wanted(agent);
+	if (is_policy(kind))
+		work_wanted(agent);
+	if (kind == OBJECT_NODE && is_own_node(agent, name))
+		kube_own_node(agent->kube);
 	if (kind == OBJECT_NAMESPACE)
 		policy_remove_namespace(agent->policy, name);
 	else if (kind == OBJECT_POD)
 		policy_remove_pod(agent->policy, namespace, name);
 	else if (kind == OBJECT_POLICY)
 		policy_remove_policy(agent->policy, namespace, name);
+	else if (kind == OBJECT_NODE)
+		cluster_remove_node(agent->cluster, name);
+	else if (kind == OBJECT_SERVICE)
+		balancer_remove_service(agent->balancer, namespace, name);
+	else if (kind == OBJECT_SLICE)
+		balancer_remove_slice(agent->balancer, namespace, name);
 }
 
 static void on_synced(void *arg)
@@ -56,9 +89,11 @@ static void on_synced(void *arg)
 	work_wanted(agent);
 }
 
-static void on_manifest_complaint(void *arg, const char *what, const struct err *err)
+static void on_source_complaint(void *arg, const char *what, const struct err *err)
 {
-	complain(&((struct agent *)arg)->complaints, COMPLAINT_MANIFEST, what, err);
+	struct agent *agent = arg;
+
+	complain(&agent->complaints, agent->kube ? COMPLAINT_API : COMPLAINT_MANIFEST, what, err);
 }
 
 /* Labels of the network configuration, for an endpoint that has no pod object. false: there are none. */
@@ -99,13 +134,25 @@ static void on_attachment_gone(void *arg, uint32_t ifindex)
 	apply_endpoint_gone(agent->apply, ifindex);
 }
 
+static int open_objects(struct agent *agent, struct err *err)
+{
+	const struct object_events events = { on_object, on_removed, on_synced, on_source_complaint, agent };
+
+	return agent->kube ? kube_begin(agent->kube, &events, err)
+			   : manifests_open(&agent->manifests, agent->options->manifests, &events, err);
+}
+
 int sources_open(struct agent *agent, struct err *err)
 {
-	const struct object_events objects = { on_object, on_removed, on_synced, on_manifest_complaint, agent };
 	const struct attachment_events attachments = { on_attachment, on_attachment_gone, agent };
 	int ret = attachments_open(&agent->attachments, &attachments, err);
 
-	if (ret == 0)
-		ret = manifests_open(&agent->manifests, agent->options->manifests, &objects, err);
-	return ret;
+	return ret < 0 ? ret : open_objects(agent, err);
+}
+
+int sources_begin_again(struct agent *agent, struct err *err)
+{
+	int ret = attachments_rescan(agent->attachments, err);
+
+	return ret < 0 ? ret : open_objects(agent, err);
 }

@@ -11,6 +11,7 @@
 #define RETRY_MS_MOST 5000
 #define CLUSTER_RETRY_MS 1000
 #define PODS_RETRY_MS 10000
+#define SERVICES_RETRY_MS 5000
 #define AGAIN_MOST 3 /* runs in one go for what waits for room */
 
 void work_wanted(struct agent *agent)
@@ -58,18 +59,18 @@ static int compile(struct agent *agent, struct policy_changes *changes, struct e
 static int apply(struct agent *agent, const struct policy_changes *changes, struct err *err)
 {
 	static const struct policy_changes none;
+	struct work *w = &agent->work;
 	uint64_t begin = clock_ns(CLOCK_MONOTONIC);
-	int ret = 0;
+	int ret = apply_run(agent->apply, changes, w->full, err);
 
-	ret = apply_run(agent->apply, changes, agent->work.full, err);
 	for (int i = 0; i < AGAIN_MOST && ret == 0 && apply_again(agent->apply); i++)
 		ret = apply_run(agent->apply, &none, false, err);
 	if (ret < 0) {
-		agent->work.lost = true;
+		w->lost = true;
 		return ret;
 	}
-	agent->work.apply_ns = clock_ns(CLOCK_MONOTONIC) - begin;
-	histogram_add(&agent->work.applies, agent->work.apply_ns);
+	w->apply_ns = clock_ns(CLOCK_MONOTONIC) - begin;
+	histogram_add(&w->applies, w->apply_ns);
 	return 0;
 }
 
@@ -154,12 +155,23 @@ static int load_all(struct agent *agent, struct err *err)
 	return ret;
 }
 
+/* What was compiled has been told to nobody: all of it is told then. */
+static void again_later(struct agent *agent, unsigned ms)
+{
+	agent->work.full = agent->work.dirty = true;
+	if (ms)
+		uv_timer_start(&agent->work.retry, agent->work.retry.timer_cb, ms, 0);
+}
+
 static void work_policy(struct agent *agent)
 {
 	struct policy_changes changes;
 	struct err err;
+	unsigned ms;
 	int ret = 0;
 
+	if (kube_is_waiting(agent->kube))
+		return;
 	agent->work.dirty = false;
 	uv_timer_stop(&agent->work.retry);
 	if (agent->work.lost) {
@@ -169,6 +181,10 @@ static void work_policy(struct agent *agent)
 	}
 	if (ret == 0)
 		ret = compile(agent, &changes, &err);
+	if (ret == 0 && kube_must_wait(agent->kube, &ms)) {
+		again_later(agent, ms);
+		return;
+	}
 	if (ret == 0)
 		ret = apply(agent, &changes, &err);
 	if (ret < 0) {
@@ -191,7 +207,7 @@ static void tell_key(struct agent *agent)
 	bool alone;
 
 	cluster_count(agent->cluster, &counts);
-	alone = counts.on && counts.nodes && !agent->options->key_file;
+	alone = counts.on && counts.nodes && !agent->options->key_file && !agent->kube;
 	err_set(&err, EINVAL,
 		"this node has made its own, and takes the pods of the %zu other node%s for unknown ones: give all agents the "
 		"same --cluster-key",
@@ -232,9 +248,41 @@ static void on_cluster_retry(uv_timer_t *timer)
 	work(agent);
 }
 
+/* --- services --- */
+
+static void tell_services(struct agent *agent, const struct err *failure)
+{
+	struct balancer_counts counts;
+	struct err err;
+
+	balancer_count(agent->balancer, &counts);
+	if (counts.problems)
+		err_set(&err, EINVAL, "%zu of %zu are not as they should be; %s", counts.problems, counts.services,
+			counts.example);
+	complain(&agent->complaints, COMPLAINT_AGENT, "services", counts.problems ? &err : failure);
+}
+
+static void work_services(struct agent *agent)
+{
+	struct err err = { 0 };
+	int ret = balancer_run(agent->balancer, &err);
+
+	tell_services(agent, ret < 0 ? &err : NULL);
+	if (ret < 0)
+		uv_timer_start(&agent->work.services_retry, agent->work.services_retry.timer_cb, SERVICES_RETRY_MS, 0);
+}
+
+static void on_services_retry(uv_timer_t *timer)
+{
+	struct agent *agent = timer->data;
+
+	balancer_retry(agent->balancer);
+	work(agent);
+}
+
 /*
  * First who counts, then policy, then who can be reached: what pods may do is known before anything comes from, or goes to,
- * their node.
+ * their node. Services lead to both, and come last.
  */
 void work(struct agent *agent)
 {
@@ -256,6 +304,8 @@ void work(struct agent *agent)
 		work_policy(agent);
 	if (own >= 0 && cluster_pending(agent->cluster))
 		work_cluster(agent);
+	if (balancer_pending(agent->balancer))
+		work_services(agent);
 }
 
 static void on_retry(uv_timer_t *timer)
@@ -274,6 +324,13 @@ static int seed_rule(uint32_t rule, const char *text, void *arg)
 	return policy_seed_rule(arg, rule, text) == -ENOMEM ? -ENOMEM : 0;
 }
 
+int work_seed(struct agent *agent, struct err *err)
+{
+	int ret = apply_each_rule(agent->apply, seed_rule, agent->policy, err);
+
+	return ret == -ENOMEM ? err_set(err, ENOMEM, "no memory for rules") : ret;
+}
+
 int work_open(struct agent *agent, struct err *err)
 {
 	int ret;
@@ -284,11 +341,11 @@ int work_open(struct agent *agent, struct err *err)
 	uv_timer_init(&agent->loop, &agent->work.cluster_retry);
 	agent->work.cluster_retry.data = agent;
 	agent->work.cluster_retry.timer_cb = on_cluster_retry;
+	uv_timer_init(&agent->loop, &agent->work.services_retry);
+	agent->work.services_retry.data = agent;
+	agent->work.services_retry.timer_cb = on_services_retry;
 	agent->work.full = true;
 	apply_on_identities(agent->apply, on_identities, agent);
 	ret = load_all(agent, err);
-	if (ret < 0)
-		return ret;
-	ret = apply_each_rule(agent->apply, seed_rule, agent->policy, err);
-	return ret == -ENOMEM ? err_set(err, ENOMEM, "no memory for rules") : ret;
+	return ret < 0 ? ret : work_seed(agent, err);
 }

@@ -37,6 +37,7 @@ enum cli_complete {
 	COMPLETE_ENDPOINT,
 	COMPLETE_POD, /* by name; 'host' and 'world' too */
 	COMPLETE_POLICY,
+	COMPLETE_SERVICE,
 	COMPLETE_IDENTITY,
 	COMPLETE_NODE, /* by name */
 	COMPLETE_COMMAND,
@@ -45,13 +46,13 @@ enum cli_complete {
 /* Values of all options; a command sees those of its own row of the table. Numbers are -1 when not given. */
 struct cli_options {
 	bool json, help;
-	bool all, force, raw, btf;
+	bool all, force, raw, btf, reload, cluster;
 	bool drops, allows, dead;
 	int64_t max_endpoints, mark_shift, ct_entries;
 	int64_t endpoint, count, timeout;
 	int64_t family, sport;
 	int64_t interval;
-	const char *reason, *flags, *from_node, *identity;
+	const char *reason, *flags, *from_node, *identity, *namespace, *output;
 };
 
 enum cli_option_type { OPTION_FLAG, OPTION_NUMBER, OPTION_FAMILY, OPTION_TEXT };
@@ -141,6 +142,7 @@ int cmd_node_list(struct cli *cli);
 int cmd_node_get(struct cli *cli);
 int cmd_node_ping(struct cli *cli);
 int cmd_status(struct cli *cli);
+int cmd_status_cluster(struct cli *cli);
 int cmd_endpoint_list(struct cli *cli);
 int cmd_endpoint_get(struct cli *cli);
 int cmd_identity_list(struct cli *cli);
@@ -150,6 +152,8 @@ int cmd_ipcache_get(struct cli *cli);
 int cmd_policy_list(struct cli *cli);
 int cmd_policy_get(struct cli *cli);
 int cmd_policy_why(struct cli *cli);
+int cmd_service_list(struct cli *cli);
+int cmd_service_get(struct cli *cli);
 int cmd_trace(struct cli *cli);
 int cmd_ct_list(struct cli *cli);
 int cmd_ct_get(struct cli *cli);
@@ -166,6 +170,7 @@ int cmd_uplink_list(struct cli *cli);
 int cmd_uplink_xdp(struct cli *cli);
 int cmd_metrics(struct cli *cli);
 int cmd_monitor(struct cli *cli);
+int cmd_sysdump(struct cli *cli);
 int cmd_completion_bash(struct cli *cli);
 int cmd_version(struct cli *cli);
 int cmd_help(struct cli *cli);

@@ -46,6 +46,7 @@ static const char script_tail[] = "\tfor word in \"${COMP_WORDS[@]:1:COMP_CWORD-
 				  "\tENDPOINTS) words=$(_warren_column 'endpoint list' 1) ;;\n"
 				  "\tPODS) words=\"host world $(_warren_column 'endpoint list' 3)\" ;;\n"
 				  "\tPOLICIES) words=$(_warren_column 'policy list' 1) ;;\n"
+				  "\tSERVICES) words=$(_warren_column 'service list' 1) ;;\n"
 				  "\tNODES) words=$(_warren_column 'node list' 1) ;;\n"
 				  "\tIDENTITIES) words=$(_warren_column 'identity list' 1) ;;\n"
 				  "\tesac\n"
@@ -95,6 +96,9 @@ static void value_words(FILE *f, const struct command *commands, enum cli_comple
 		break;
 	case COMPLETE_POLICY:
 		fprintf(f, "POLICIES");
+		break;
+	case COMPLETE_SERVICE:
+		fprintf(f, "SERVICES");
 		break;
 	case COMPLETE_IDENTITY:
 		fprintf(f, "IDENTITIES");

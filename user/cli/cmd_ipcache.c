@@ -43,13 +43,7 @@ static void find_elsewhere(struct who *who, const struct remotes *remotes)
 
 static void find_endpoint(struct who *who, const struct endpoints *e)
 {
-	for (size_t i = 0; i < e->count && !who->endpoint; i++) {
-		struct ip ip[2];
-
-		endpoint_addresses(&e->list[i].ep, ip);
-		if (ip_equal(&ip[who->ip.family == AF_INET6], &who->ip))
-			who->endpoint = &e->list[i];
-	}
+	who->endpoint = endpoints_by_address(e, &who->ip);
 	if (who->endpoint) {
 		who->what = "a pod of this node";
 		who->identity = who->endpoint->ep.identity;

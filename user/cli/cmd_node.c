@@ -23,6 +23,7 @@ int cmd_node_init(struct cli *cli)
 		options.mark_shift = (int)cli->options.mark_shift;
 	if (cli->options.ct_entries >= 0)
 		options.ct_entries = (uint32_t)cli->options.ct_entries;
+	options.reload = cli->options.reload;
 	r = node_init(&options, &report, &cli->err);
 	if (r < 0)
 		return r;

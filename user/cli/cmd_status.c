@@ -172,6 +172,7 @@ static void check_complaints(struct status *s, const json_t *answer)
 
 		check(s, kind, STATE_WRONG,
 		      strcmp(kind, "manifest") == 0 ? "mend it: what it said before is still in force"
+		      : strcmp(kind, "api") == 0    ? "the agent tries again: what was said before is still in force"
 		      : strcmp(kind, "node") == 0   ? "`warren node list` shows all; mend its Node object or the way to it"
 						    : "mend it: the agent goes on by itself",
 		      "%s: %s", json_text_at(complaint, "file") ?: "", json_text_at(complaint, "message") ?: "");
@@ -182,6 +183,36 @@ static void check_complaints(struct status *s, const json_t *answer)
 	if (left_out)
 		check(s, "identities", STATE_WRONG, "fewer pods with labels of their own; `warren map list` shows the room",
 		      "%lld did not fit into the maps: rules for them do not hold", (long long)left_out);
+}
+
+/* Of an agent in Kubernetes: where its objects come from, and how far it has come with its node. */
+static void check_kubernetes(struct status *s, const json_t *kubernetes)
+{
+	const json_t *watches = json_object_get(kubernetes, "watches"), *key = json_object_get(kubernetes, "key");
+	const json_t *configuration = json_object_get(kubernetes, "configuration"), *node = json_object_get(kubernetes, "node");
+	const char *waits_for = json_text_at(kubernetes, "waits_for"), *path = json_text_at(configuration, "path");
+	json_int_t objects = 0;
+	unsigned connected = 0;
+	json_t *watch;
+	size_t i;
+
+	if (!json_is_object(kubernetes))
+		return;
+	json_array_foreach(watches, i, watch) {
+		connected += json_is_true(json_object_get(watch, "connected"));
+		objects += json_integer_value(json_object_get(watch, "objects"));
+	}
+	check(s, "API server", connected < json_array_size(watches) || !i ? STATE_NOTICE : STATE_OK,
+	      "the agent tries again; its log says more", "%s, %u of %zu kinds followed, %lld objects (pods of %s)",
+	      json_text_at(kubernetes, "server") ?: "unknown", connected, json_array_size(watches), (long long)objects,
+	      strcmp(json_text_at(kubernetes, "pods") ?: "", "all") == 0 ? "all nodes" : "this node");
+	check(s, "identity key", strcmp(json_text_at(key, "state") ?: "", "awaited") == 0 ? STATE_WRONG : STATE_OK,
+	      "the agent asks again; until then pods stay in quarantine", "%s", json_text_at(key, "state") ?: "unknown");
+	check(s, "ready for pods", waits_for ? STATE_NOTICE : STATE_OK, "wait; the agent's log says more", "%s",
+	      waits_for ?: path ?: "no network configuration is written");
+	if (!waits_for && !json_is_true(json_object_get(node, "told")))
+		check(s, "own Node", STATE_NOTICE, "the agent tries again; its log says more",
+		      "%s has not been told yet that the network is there", json_text_at(node, "name") ?: "");
 }
 
 static void check_agent(struct status *s, const struct policies *p)
@@ -200,6 +231,7 @@ static void check_agent(struct status *s, const struct policies *p)
 		      (long long)json_integer_value(json_object_get(counts, "pods")),
 		      (long long)json_integer_value(json_object_get(counts, "policies")));
 	check_complaints(s, answer);
+	check_kubernetes(s, json_object_get(answer, "kubernetes"));
 }
 
 static void check_policy_state(struct status *s, const struct wr_policy_state *state, const struct policies *p)
@@ -356,8 +388,11 @@ int cmd_status(struct cli *cli)
 {
 	struct status s = { cli };
 	struct node_check node;
-	int r = node_check(&node, &cli->err);
+	int r;
 
+	if (cli->options.cluster)
+		return cmd_status_cluster(cli);
+	r = node_check(&node, &cli->err);
 	if (r < 0)
 		return r;
 	if (!node.loaded) {

@@ -30,6 +30,7 @@
 const struct command warren_commands[] = {
 	{
 		.name = "status",
+		.options = { FLAG("cluster", cluster, "instead, every node as this one sees it, and whether it answers") },
 		.summary = "Check this node: green, or what is wrong and what to do",
 		.run = cmd_status,
 	},
@@ -42,6 +43,7 @@ const struct command warren_commands[] = {
 			       "lowest of the three packet mark bits to use (default 24)"),
 			NUMBER("ct-entries", "N", ct_entries, NODE_CT_ENTRIES_MIN, NODE_CT_ENTRIES_MAX, COMPLETE_NOTHING,
 			       "room for so many answered flows of each family (default 262144; only while nothing is loaded)"),
+			FLAG("reload", reload, "load the programs again, even if they are this release's"),
 		},
 		.summary = "Load the programs, or replace those of another release without a gap",
 		.run = cmd_node_init,
@@ -130,6 +132,18 @@ const struct command warren_commands[] = {
 		.options = { FAMILY },
 		.summary = "Say whether SRC may reach DST, and by which rules",
 		.run = cmd_policy_why,
+	},
+	{
+		.name = "service list",
+		.options = { TEXT("namespace", "NAME", namespace, COMPLETE_NOTHING, "only those of this namespace") },
+		.summary = "List the addresses and ports of Services, and how many backends each has",
+		.run = cmd_service_list,
+	},
+	{
+		.name = "service get",
+		.args = { { "NAMESPACE/NAME|ADDRESS[:PORT]", false, COMPLETE_SERVICE } },
+		.summary = "Show where new flows to a Service go",
+		.run = cmd_service_get,
 	},
 	{
 		.name = "trace",
@@ -252,6 +266,12 @@ const struct command warren_commands[] = {
 		.summary = "Print dropped packets and new flows as they happen, and by which rule",
 		.stream = true,
 		.run = cmd_monitor,
+	},
+	{
+		.name = "sysdump",
+		.options = { TEXT("output", "FILE", output, COMPLETE_NOTHING, "the archive's name; - is standard output") },
+		.summary = "Collect everything about this node in one archive, for whoever is to find out what is wrong",
+		.run = cmd_sysdump,
 	},
 	{
 		.name = "completion bash",

@@ -162,6 +162,18 @@ void endpoint_addresses(const struct wr_endpoint *ep, struct ip ip[2])
 	ip[1] = ep->flags & WR_EP_V6 ? ip_from6(&ep->addr6) : (struct ip){ 0 };
 }
 
+const struct endpoint *endpoints_by_address(const struct endpoints *e, const struct ip *ip)
+{
+	for (size_t i = 0; i < e->count; i++) {
+		struct ip own[2];
+
+		endpoint_addresses(&e->list[i].ep, own);
+		if (ip_equal(&own[ip->family == AF_INET6], ip))
+			return &e->list[i];
+	}
+	return NULL;
+}
+
 /* The device first: without it the rest is moot. */
 static const struct {
 	enum dp_fault fault;

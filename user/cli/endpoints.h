@@ -43,6 +43,7 @@ void out_endpoint(struct out *o, const struct endpoints *e, uint32_t id);
 const char *side_label(const struct endpoints *e, uint32_t side, const struct ip *ip, char buf[REMOTE_LABEL_MAX]);
 /* Sets endpoint and pod, or node, slot and pod of an object; nothing for 0. */
 void side_json(const struct endpoints *e, uint32_t side, const struct ip *ip, json_t *object);
+const struct endpoint *endpoints_by_address(const struct endpoints *e, const struct ip *ip); /* NULL */
 /* The endpoint's addresses: [0] IPv4, [1] IPv6; family 0: none. */
 void endpoint_addresses(const struct wr_endpoint *ep, struct ip ip[2]);
 

@@ -219,15 +219,13 @@ static int find_name(struct cli *cli, const struct endpoints *e, const char *tex
 static void find_address(const struct endpoints *e, const struct ip *ip, struct flow_side *side)
 {
 	const struct remote_node *node = remotes_by_address(&e->remotes, ip), *pods = remotes_by_cidr(&e->remotes, ip);
+	const struct endpoint *endpoint = endpoints_by_address(e, ip);
 
-	for (size_t i = 0; i < e->count; i++) {
-		endpoint_addresses(&e->list[i].ep, side->ip);
-		if (ip_equal(&side->ip[ip->family == AF_INET6], ip)) {
-			set_pod(e, side, &e->list[i]);
-			/* Who names an address means its family. */
-			side->ip[ip->family != AF_INET6] = (struct ip){ 0 };
-			return;
-		}
+	if (endpoint) {
+		set_pod(e, side, endpoint);
+		/* Who names an address means its family. */
+		side->ip[ip->family != AF_INET6] = (struct ip){ 0 };
+		return;
 	}
 	memset(side->ip, 0, sizeof(side->ip));
 	side->ip[ip->family == AF_INET6] = *ip;

@@ -3,6 +3,7 @@
 #ifndef WARREN_CONFIG_H
 #define WARREN_CONFIG_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "err.h"
@@ -11,8 +12,9 @@ struct node_options {
 	uint32_t max_endpoints; /* 0: as loaded, else WR_MAX_ENDPOINTS */
 	int mark_shift;         /* lowest of the three mark bits, 0..29; -1: as loaded, else NODE_MARK_SHIFT */
 	uint32_t ct_entries;    /* room of ct4, and of ct6; 0: as loaded, else WR_CT_ENTRIES */
+	bool reload;            /* load the programs also where this build's are loaded already */
 };
-#define NODE_OPTIONS_DEFAULT { 0, -1, 0 }
+#define NODE_OPTIONS_DEFAULT { 0, -1, 0, false }
 #define NODE_MARK_SHIFT 24
 #define NODE_CT_ENTRIES_MIN 1024
 #define NODE_CT_ENTRIES_MAX (1 << 24)

@@ -55,6 +55,11 @@ int gateway_link_make(struct nl *nl, struct link_info *link, struct err *err)
 		link_set_no_addrgen(nl, &b, info[i].ifindex);
 		link_set_up(nl, &b, info[i].ifindex);
 	}
+	/*
+	 * Loose reverse path filtering, whatever is set for all (the kernel takes the larger: 2, loose, is larger than 1, strict): what
+	 * from_uplink re-enters there was checked by it, and may come from an address to which the way leads elsewhere.
+	 */
+	link_set_rp_filter(nl, &b, info[0].ifindex, 2);
 	*link = info[0];
 	r = nl_batch_run(nl, &b, err);
 	return r < 0 ? r : gateway_features(link, err);

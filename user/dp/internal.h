@@ -15,6 +15,7 @@
 #define PIN_VERSION_DIR WARREN_PIN_ROOT "/v" PIN_STR(WR_ABI_VERSION)
 #define PIN_MAP_DIR PIN_VERSION_DIR "/maps"
 #define PIN_PROG_DIR PIN_VERSION_DIR "/progs"
+#define PIN_TWIN_DIR PIN_VERSION_DIR "/twins"
 #define PIN_PATH_MAX 128
 
 /* Path of a map's or a program's pin. */

@@ -16,6 +16,7 @@
 #include "cleanup.h"
 #include "file.h"
 #include "internal.h"
+#include "loaded.h"
 #include "paths.h"
 #include "progs.h"
 #include "warren.skel.h"
@@ -248,14 +249,14 @@ static int pin_maps(struct bpf_object *obj, struct err *err)
 }
 
 /* Beside the old pin and then over it, so that there is a program at that path at any moment. */
-static int pin_program(const struct bpf_object *obj, const char *name, struct err *err)
+int load_pin_program(const struct bpf_object *obj, const char *dir, const char *name, struct err *err)
 {
 	const struct bpf_program *prog = bpf_object__find_program_by_name(obj, name);
 	char path[PIN_PATH_MAX], beside[PIN_PATH_MAX + 8];
 
 	if (!prog)
 		return err_set(err, ENOENT, "this build has no program %s", name);
-	pin_path(path, PIN_PROG_DIR, name);
+	pin_path(path, dir, name);
 	snprintf(beside, sizeof(beside), "%s_new", path);
 	if (unlink(beside) < 0 && errno != ENOENT)
 		return err_errno(err, errno, "cannot remove the stale pin %s", beside);
@@ -274,11 +275,11 @@ static int pin_program(const struct bpf_object *obj, const char *name, struct er
  * Starts the timer that removes dead flows, or gives a running one this build's program. It lives as long as map
  * `sweep` is pinned (or open), and holds the program by itself.
  */
-static int start_sweep(struct warren_bpf *skel, struct err *err)
+static int start_sweep(int prog, struct err *err)
 {
 	char frame[ETH_ZLEN] = { 0 }; /* a program of this type cannot be run without one */
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = sizeof(frame), .repeat = 1);
-	int r = bpf_prog_test_run_opts(bpf_program__fd(skel->progs.sweep_start), &opts);
+	int r = bpf_prog_test_run_opts(prog, &opts);
 
 	if (r < 0)
 		return err_errno(err, -r, "cannot run sweep_start");
@@ -286,8 +287,8 @@ static int start_sweep(struct warren_bpf *skel, struct err *err)
 }
 
 /* In this order: with from_pod in place a reader takes the node for loaded. */
-static const char *const pinned_programs[] = { WARREN_PROG_TO_POD, WARREN_PROG_FROM_UPLINK, WARREN_PROG_FROM_HOST,
-					       WARREN_PROG_XDP_ORIGIN, WARREN_PROG_XDP_UPLINK,
+static const char *const pinned_programs[] = { WARREN_PROG_SWEEP_START, WARREN_PROG_TO_POD,    WARREN_PROG_FROM_UPLINK,
+					       WARREN_PROG_FROM_HOST,   WARREN_PROG_XDP_ORIGIN, WARREN_PROG_XDP_UPLINK,
 					       WARREN_PROG_FROM_POD };
 
 /* Programs last. */
@@ -302,10 +303,43 @@ static int pin_all(struct warren_bpf *skel, int mark_shift, struct err *err)
 	if (r == 0)
 		r = pin_maps(skel->obj, err);
 	if (r == 0)
-		r = start_sweep(skel, err);
+		r = start_sweep(bpf_program__fd(skel->progs.sweep_start), err);
 	for (size_t i = 0; i < ARRAY_SIZE(pinned_programs) && r == 0; i++)
-		r = pin_program(skel->obj, pinned_programs[i], err);
+		r = load_pin_program(skel->obj, PIN_PROG_DIR, pinned_programs[i], err);
+	dir_remove(PIN_TWIN_DIR, NULL); /* of the programs that were there before */
 	return r;
+}
+
+/* Whether every program that is pinned is this build's, as one load has left it. fd of its sweep_start, or -1. */
+static int open_loaded(const struct warren_bpf *skel)
+{
+	_cleanup_fd_ int sweep = -1;
+	struct loaded_maps maps;
+	uint32_t first = 0, load;
+	char path[PIN_PATH_MAX];
+
+	if (!loaded_maps(skel, &maps))
+		return -1;
+	for (size_t i = 0; i < ARRAY_SIZE(pinned_programs); i++) {
+		_cleanup_fd_ int fd = loaded_open(skel, &maps, pin_path(path, PIN_PROG_DIR, pinned_programs[i]),
+						  pinned_programs[i], &load);
+
+		if (fd < 0 || (i && load != first))
+			return -1;
+		first = load;
+		if (i == 0)
+			sweep = take_fd(&fd);
+	}
+	return take_fd(&sweep);
+}
+
+/* All that pin_all() does but for the programs. 0; whatever is not right is left to another load. */
+static int keep_loaded(struct warren_bpf *skel, int mark_shift, struct err *err)
+{
+	_cleanup_fd_ int sweep = open_loaded(skel);
+	int r = sweep < 0 ? -ENOENT : write_config(skel, mark_shift, err);
+
+	return r < 0 ? r : start_sweep(sweep, err);
 }
 
 /*
@@ -322,6 +356,7 @@ void load_constants(struct warren_bpf *skel)
 	}
 	if (getrandom(&skel->rodata->lease_secret, sizeof(skel->rodata->lease_secret), GRND_NONBLOCK) < 0)
 		skel->rodata->lease_secret.seed = 0;
+	skel->rodata->build = loaded_build();
 }
 
 int load_open(struct warren_bpf **out, unsigned *pinned, struct err *err)
@@ -345,6 +380,20 @@ int load_open(struct warren_bpf **out, unsigned *pinned, struct err *err)
 	return r;
 }
 
+static int load_and_pin(struct warren_bpf *skel, int mark_shift, bool fresh, struct err *err)
+{
+	int r;
+
+	bpf_program__set_autoload(skel->progs.sweep_now, false); /* for tests, which cannot wait */
+	r = warren_bpf__load(skel);
+	if (r < 0)
+		return load_error(err, -r, "cannot load the programs");
+	r = pin_all(skel, mark_shift, err);
+	if (r < 0 && fresh)
+		unpin_own();
+	return r;
+}
+
 int load_programs(const struct node_options *options, bool *fresh, struct err *err)
 {
 	struct warren_bpf *skel = NULL;
@@ -356,17 +405,8 @@ int load_programs(const struct node_options *options, bool *fresh, struct err *e
 	if (!skel)
 		return r;
 	r = set_sizes(skel, options, *fresh, err);
-	bpf_program__set_autoload(skel->progs.sweep_now, false); /* for tests, which cannot wait */
-	if (r == 0) {
-		r = warren_bpf__load(skel);
-		if (r < 0)
-			load_error(err, -r, "cannot load the programs");
-	}
-	if (r == 0) {
-		r = pin_all(skel, options->mark_shift, err);
-		if (r < 0 && *fresh)
-			unpin_own();
-	}
+	if (r == 0 && (options->reload || keep_loaded(skel, options->mark_shift, err) < 0))
+		r = load_and_pin(skel, options->mark_shift, *fresh, err);
 	warren_bpf__destroy(skel);
 	return r;
 }

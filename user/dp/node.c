@@ -246,8 +246,6 @@ static int init_locked(const struct node_options *options, struct node_report *r
 	if (r == 0)
 		r = gateway_link_make(&nl, &warren0, err);
 	if (r == 0)
-		r = sysctl_gateway(err);
-	if (r == 0)
 		r = uplink_host_attach(&nl, &warren0, err);
 	if (r == 0)
 		r = uplink_replace_all(&nl, &uplinks, err);
@@ -269,16 +267,38 @@ static void undo_failed_init(void)
 		undo_init(&nl, NULL);
 }
 
-static void remember_mount(bool mounted)
+/* -errno, or an fd of LOCK_NODE. */
+static int enter(struct err *err)
 {
-	if (mounted)
+	int r = dir_make(WARREN_RUN_DIR, err);
+
+	return r < 0 ? r : lock_wait(LOCK_NODE, NULL, err);
+}
+
+static int make_bpffs(struct err *err)
+{
+	bool mounted;
+	int r = load_bpffs(&mounted, err);
+
+	if (r == 0 && mounted)
 		file_write(BPFFS_MOUNTED_FILE, "", 0, NULL);
+	return r;
+}
+
+int node_prepare(struct err *err)
+{
+	_cleanup_fd_ int lock = enter(err);
+	_cleanup_nl_ struct nl nl = { 0 };
+	int r = lock < 0 ? lock : make_bpffs(err);
+
+	if (r == 0)
+		r = nl_open(&nl, NETLINK_ROUTE, err);
+	return r < 0 ? r : sysctl_setup(&nl, err);
 }
 
 int node_init(const struct node_options *options, struct node_report *report, struct err *err)
 {
 	_cleanup_fd_ int lock = -1;
-	bool mounted;
 	int r;
 
 	*report = (struct node_report){ 0 };
@@ -290,15 +310,11 @@ int node_init(const struct node_options *options, struct node_report *report, st
 	if (options->ct_entries && (options->ct_entries < NODE_CT_ENTRIES_MIN || options->ct_entries > NODE_CT_ENTRIES_MAX))
 		return err_set(err, EINVAL, "%u flows: the conntrack maps can hold %d to %d", options->ct_entries,
 			       NODE_CT_ENTRIES_MIN, NODE_CT_ENTRIES_MAX);
-	r = dir_make(WARREN_RUN_DIR, err);
-	if (r < 0)
-		return r;
-	lock = lock_wait(LOCK_NODE, NULL, err);
+	lock = enter(err);
 	if (lock < 0)
 		return lock;
-	r = load_bpffs(&mounted, err);
+	r = make_bpffs(err);
 	if (r == 0) {
-		remember_mount(mounted);
 		r = init_locked(options, report, err);
 		if (r < 0 && report->fresh)
 			undo_failed_init();

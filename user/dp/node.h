@@ -19,6 +19,12 @@ struct node_report {
 int node_init(const struct node_options *options, struct node_report *report, struct err *err);
 
 /*
+ * The part of node_init() that takes more than CAP_NET_ADMIN and CAP_BPF: bpffs, and forwarding by sysctl. After it node_init()
+ * writes to no sysctl.
+ */
+int node_prepare(struct err *err);
+
+/*
  * What ADD calls: opens the data plane, after node_init if nothing is loaded, and restores the nftables table if it
  * has gone.
  */

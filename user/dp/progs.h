@@ -16,6 +16,7 @@
 #define WARREN_PROG_FROM_UPLINK "from_uplink"
 #define WARREN_PROG_XDP_UPLINK "xdp_uplink"
 #define WARREN_PROG_XDP_ORIGIN "xdp_origin"
+#define WARREN_PROG_SWEEP_START "sweep_start"
 
 /* fd of the pinned program; -ENOENT (with a hint) if nothing is loaded. */
 int prog_open(const char *name, struct err *err);

@@ -10,7 +10,6 @@
 
 #include "cleanup.h"
 #include "file.h"
-#include "gateway.h"
 #include "inet.h"
 #include "paths.h"
 
@@ -37,7 +36,7 @@ static int sysctl_write(const char *path, int value, struct err *err)
 	fd = open(full, O_WRONLY | O_CLOEXEC);
 	if (fd < 0 || write(fd, text, (size_t)n) != n) {
 		err_errno(err, errno, "cannot set sysctl %s to %d", path, value);
-		return err_hint(err, "is /proc/sys writable here? Set it by hand and try again");
+		return err_hint(err, "/proc/sys has to be writable: set it by hand, or run `warren-agent prepare` with more rights");
 	}
 	return 0;
 }
@@ -86,14 +85,6 @@ int sysctl_setup(struct nl *nl, struct err *err)
 	if (r == 0)
 		r = sysctl_set("net/ipv6/conf/all/forwarding", 1, err);
 	return r;
-}
-
-/* The kernel takes the larger of a device's value and that for all: 2, loose, is larger than 1, strict. */
-int sysctl_gateway(struct err *err)
-{
-	static const char path[] = "net/ipv4/conf/" WARREN_GATEWAY_LINK "/rp_filter";
-
-	return sysctl_get(path) == 2 ? 0 : sysctl_write(path, 2, err);
 }
 
 static bool recorded_earlier(const char *text, const char *line, size_t path_len)

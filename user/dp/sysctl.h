@@ -7,11 +7,6 @@
 
 /* Forwarding of both families; accept_ra=2 first on links whose default route came by RA, else forwarding removes it. */
 int sysctl_setup(struct nl *nl, struct err *err);
-/*
- * Loose reverse path filtering on warren0, whatever is set for all: what from_uplink re-enters there was checked by it, and
- * may come from an address to which the way leads elsewhere (another node's own). It ends with the device.
- */
-int sysctl_gateway(struct err *err);
 int sysctl_restore(struct err *err);
 /* Value of /proc/sys/<path>; -1 if it cannot be read (no such family). */
 int sysctl_get(const char *path);

@@ -2,10 +2,12 @@
 #include "trace.h"
 
 #include <string.h>
+#include <sys/stat.h>
 
 #include "cleanup.h"
 #include "internal.h"
 #include "load.h"
+#include "loaded.h"
 #include "lock.h"
 #include "progs.h"
 #include "warren.skel.h"
@@ -31,30 +33,62 @@ static int same_program(int twin, const char *name, struct err *err)
 	return err_hint(err, "use the `warren` that loaded it, or upgrade with `warren node init`");
 }
 
-/* fd of the twin, which *skel owns. */
-static int twin_load(const char *name, struct warren_bpf **skel, struct err *err)
+static int check_maps(unsigned pinned, struct err *err)
 {
-	unsigned pinned, registered = 0;
-	struct bpf_program *p;
-	int r = load_open(skel, &pinned, err), twin;
+	unsigned registered = 0;
 
-	if (r < 0)
-		return r;
 	for (const struct dp_map *map = dp_maps; map->name; map++)
 		registered++;
-	if (pinned != registered) {
-		err_set(err, ENOENT, "Warren is not loaded here: %u of %u maps are pinned", pinned, registered);
-		return err_hint(err, "`warren node init` loads it; so does the first pod");
-	}
-	bpf_object__for_each_program(p, (*skel)->obj)
-	    bpf_program__set_autoload(p, strcmp(bpf_program__name(p), name) == 0);
-	(*skel)->rodata->dry_run = true;
-	r = warren_bpf__load(*skel);
+	if (pinned == registered)
+		return 0;
+	err_set(err, ENOENT, "Warren is not loaded here: %u of %u maps are pinned", pinned, registered);
+	return err_hint(err, "`warren node init` loads it; so does the first pod");
+}
+
+/* The twin that an earlier dry run has left, or -1. */
+static int twin_find(const struct warren_bpf *skel, const char *name)
+{
+	struct loaded_maps maps;
+	char path[PIN_PATH_MAX];
+	uint32_t load;
+
+	return loaded_maps(skel, &maps) ? loaded_open(skel, &maps, pin_path(path, PIN_TWIN_DIR, name), name, &load) : -1;
+}
+
+static int twin_load(struct warren_bpf *skel, const char *name, struct err *err)
+{
+	struct bpf_program *p;
+	int r;
+
+	bpf_object__for_each_program(p, skel->obj) bpf_program__set_autoload(p, strcmp(bpf_program__name(p), name) == 0);
+	/* A dry run takes no lease, and this twin is to stay: a tiny map of its own will do. */
+	bpf_map__set_max_entries(skel->maps.leases, 1);
+	r = warren_bpf__load(skel);
 	if (r < 0)
 		return load_error(err, -r, "cannot load the program for a dry run");
-	twin = bpf_program__fd(bpf_object__find_program_by_name((*skel)->obj, name));
-	r = same_program(twin, name, err);
-	return r < 0 ? r : twin;
+	/* Where it cannot stay, the next dry run loads its own again. */
+	if (mkdir(PIN_TWIN_DIR, 0700) == 0 || errno == EEXIST)
+		load_pin_program(skel->obj, PIN_TWIN_DIR, name, NULL);
+	return dup(bpf_program__fd(bpf_object__find_program_by_name(skel->obj, name)));
+}
+
+static int twin_open(const char *name, struct err *err)
+{
+	_cleanup_(skel_freep) struct warren_bpf *skel = NULL;
+	_cleanup_fd_ int twin = -1;
+	unsigned pinned;
+	int r = load_open(&skel, &pinned, err);
+
+	if (r == 0)
+		r = check_maps(pinned, err);
+	if (r < 0)
+		return r;
+	skel->rodata->dry_run = true;
+	twin = twin_find(skel, name);
+	if (twin < 0)
+		twin = twin_load(skel, name, err);
+	r = twin < 0 ? twin : same_program(twin, name, err);
+	return r < 0 ? r : take_fd(&twin);
 }
 
 static int twin_run(int twin, uint32_t ifindex, uint32_t entered, const void *frame, size_t length, int *tc_verdict,
@@ -77,8 +111,8 @@ int dp_trace(const char *program, uint32_t ifindex, uint32_t entered, const void
 	     struct wr_trace *trace, int *tc_verdict, struct err *err)
 {
 	_cleanup_fd_ int lock = lock_wait(LOCK_TRACE, NULL, err);
-	_cleanup_(skel_freep) struct warren_bpf *skel = NULL;
-	int twin = lock < 0 ? lock : twin_load(program, &skel, err), r;
+	_cleanup_fd_ int twin = lock < 0 ? lock : twin_open(program, err);
+	int r;
 
 	if (twin < 0)
 		return twin;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Dry runs: a program's twin, which is the same program of this build loaded a second time over the pinned maps with
- * `dry_run` set. It changes nothing but map trace, and is neither pinned nor attached.
+ * `dry_run` set. It changes nothing but map trace, and is never attached. It stays pinned for the next dry run.
  */
 #ifndef WARREN_TRACE_H
 #define WARREN_TRACE_H

@@ -11,6 +11,7 @@
 #include "syntax.h"
 
 #define NETWORKING_GROUP "networking.k8s.io"
+#define DISCOVERY_GROUP "discovery.k8s.io"
 
 static const struct kind kinds[] = {
 	{ OBJECT_NAMESPACE, sizeof(struct namespace_object), "Namespace", "NamespaceList", "", "v1", false,
@@ -21,6 +22,10 @@ static const struct kind kinds[] = {
 	  NAME_DNS_SUBDOMAIN, node_decode },
 	{ OBJECT_POLICY, sizeof(struct policy_object), "NetworkPolicy", "NetworkPolicyList", NETWORKING_GROUP, "v1",
 	  true, name_is_dns_subdomain, NAME_DNS_SUBDOMAIN, network_policy_decode },
+	{ OBJECT_SERVICE, sizeof(struct service_object), "Service", "ServiceList", "", "v1", true, name_is_dns_label,
+	  NAME_DNS_LABEL, service_decode },
+	{ OBJECT_SLICE, sizeof(struct slice_object), "EndpointSlice", "EndpointSliceList", DISCOVERY_GROUP, "v1", true,
+	  name_is_dns_subdomain, NAME_DNS_SUBDOMAIN, endpoint_slice_decode },
 };
 
 /* The group of an apiVersion: what is before its '/', or "". */
@@ -174,4 +179,15 @@ int objects_decode(const json_t *document, const struct object_sink *sink)
 	if (!document || json_is_null(document))
 		return 0;
 	return document_decode(&(struct field){ .json = document, .err = &err }, NULL, sink);
+}
+
+int object_decode_as(enum object_kind kind, const json_t *document, const struct object_sink *sink)
+{
+	struct err err = { 0 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		if (kinds[i].kind == kind)
+			return document_decode(&(struct field){ .json = document, .err = &err }, &kinds[i], sink);
+	}
+	return 0;
 }

@@ -37,11 +37,15 @@ int array_make(const struct field *f, void *array, size_t count, size_t size);
 /* A member that is one of TCP, UDP, SCTP; default TCP. */
 int protocol_read(const struct field *parent, uint8_t *protocol);
 int port_read(const struct field *parent, const char *key, uint16_t *port); /* 1 to 65535; -ENOENT */
+/* Not loopback, link-local, multicast, unspecified, or IPv4 in IPv6. */
+bool ip_is_reachable(const struct ip *ip);
 int out_of_memory(const struct field *f);
 
 int namespace_decode(const struct field *document, const struct metadata *m, struct object *o);
 int pod_decode(const struct field *document, const struct metadata *m, struct object *o);
 int node_decode(const struct field *document, const struct metadata *m, struct object *o);
 int network_policy_decode(const struct field *document, const struct metadata *m, struct object *o);
+int service_decode(const struct field *document, const struct metadata *m, struct object *o);
+int endpoint_slice_decode(const struct field *document, const struct metadata *m, struct object *o);
 
 #endif

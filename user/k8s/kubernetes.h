@@ -26,15 +26,15 @@ int kubernetes_open(struct kubernetes **k, struct api *api, const char *node_nam
 		    struct err *err);
 /*
  * From PODS_OWN (where it begins) to PODS_ALL and back. On the way back pods of other nodes are removed; on the way forth
- * kubernetes_pods_known() says when all are there.
+ * kubernetes_pods_known() says when all are there. Not from within an event.
  */
 int kubernetes_want_pods(struct kubernetes *k, enum pods_wanted wanted, struct err *err);
 bool kubernetes_pods_known(const struct kubernetes *k);
 void kubernetes_close(struct kubernetes *k);
 
-/* For status and metrics: one for each kind. */
+/* For status and metrics: one for each kind; for Pods two, once others' have been wanted. */
 struct kubernetes_watch {
-	const char *kind;
+	const char *kind; /* "Pods of this node" */
 	size_t objects;
 	bool synced, connected;
 	unsigned long lists, watches, events, bytes; /* since the start; lists: full ones, watches: connections */

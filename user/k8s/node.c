@@ -55,19 +55,6 @@ static int node_spec(const struct field *document, struct node_object *node)
 
 /* --- addresses --- */
 
-/* Loopback, link-local, multicast, the unspecified one: nothing that another node could be reached at. */
-static bool is_reachable(const struct ip *ip)
-{
-	static const uint8_t zeros[16], one[16] = { [15] = 1 };
-
-	if (ip->family == AF_INET)
-		return ip->bytes[0] != 0 && ip->bytes[0] != 127 && ip->bytes[0] < 224 &&
-		       !(ip->bytes[0] == 169 && ip->bytes[1] == 254);
-	return memcmp(ip->bytes, zeros, 16) != 0 && memcmp(ip->bytes, one, 16) != 0 && ip->bytes[0] != 0xff &&
-	       !(ip->bytes[0] == 0xfe && (ip->bytes[1] & 0xc0) == 0x80) &&
-	       !(memcmp(ip->bytes, zeros, 10) == 0 && ip->bytes[10] == 0xff && ip->bytes[11] == 0xff);
-}
-
 static int node_address(const struct field *f, struct node_object *node)
 {
 	const char *type, *text;
@@ -79,7 +66,7 @@ static int node_address(const struct field *f, struct node_object *node)
 		return 0;
 	if (!text || ip_parse(text, &ip) < 0)
 		return field_error(f, "address", "\"%s\" is not an IP address", text ? text : "");
-	if (!is_reachable(&ip))
+	if (!ip_is_reachable(&ip))
 		return field_error(f, "address", "%s is not an address that other nodes could use", text);
 	for (size_t i = 0; i < node->address_count; i++) {
 		if (ip_equal(&node->addresses[i], &ip))

@@ -20,6 +20,12 @@ void object_free(struct object *o)
 	case OBJECT_NODE:
 		node_object_free(o->node);
 		break;
+	case OBJECT_SERVICE:
+		service_object_free(o->service);
+		break;
+	case OBJECT_SLICE:
+		slice_object_free(o->slice);
+		break;
 	}
 	*o = (struct object){ 0 };
 }
@@ -30,7 +36,9 @@ const char *object_kind_name(enum object_kind kind)
 					     [OBJECT_NAMESPACE] = "Namespace",
 					     [OBJECT_POD] = "Pod",
 					     [OBJECT_POLICY] = "NetworkPolicy",
-					     [OBJECT_NODE] = "Node" };
+					     [OBJECT_NODE] = "Node",
+					     [OBJECT_SERVICE] = "Service",
+					     [OBJECT_SLICE] = "EndpointSlice" };
 
 	return names[kind];
 }
@@ -48,6 +56,12 @@ void object_names(const struct object *o, const char **namespace, const char **n
 		*name = o->policy->name;
 	} else if (o->kind == OBJECT_NODE) {
 		*name = o->node->name;
+	} else if (o->kind == OBJECT_SERVICE) {
+		*namespace = o->service->namespace;
+		*name = o->service->name;
+	} else if (o->kind == OBJECT_SLICE) {
+		*namespace = o->slice->namespace;
+		*name = o->slice->name;
 	}
 }
 
@@ -66,6 +80,38 @@ static void hash_node(struct siphash *h, const struct node_object *node)
 	siphash_bytes(h, node->cidrs, sizeof(node->cidrs));
 	siphash_number(h, node->address_count);
 	siphash_bytes(h, node->addresses, node->address_count * sizeof(node->addresses[0]));
+}
+
+static void hash_service(struct siphash *h, const struct service_object *service)
+{
+	siphash_number(h, (uint64_t)service->type << 1 | service->internal_local);
+	siphash_number(h, service->affinity_seconds);
+	siphash_bytes(h, service->cluster_ips, sizeof(service->cluster_ips));
+	siphash_number(h, service->port_count);
+	for (size_t i = 0; i < service->port_count; i++) {
+		const struct service_port *port = &service->ports[i];
+
+		siphash_string(h, port->name);
+		siphash_number(h, (uint64_t)port->protocol << 32 | (uint64_t)port->port << 16 | port->node_port);
+	}
+}
+
+static void hash_slice(struct siphash *h, const struct slice_object *slice)
+{
+	siphash_string(h, slice->service);
+	siphash_number(h, slice->endpoint_count);
+	for (size_t i = 0; i < slice->endpoint_count; i++) {
+		const struct slice_endpoint *ep = &slice->endpoints[i];
+
+		siphash_bytes(h, &ep->address, sizeof(ep->address));
+		siphash_number(h, ep->ready | ep->serving << 1 | ep->terminating << 2);
+		siphash_string(h, ep->node);
+	}
+	siphash_number(h, slice->port_count);
+	for (size_t i = 0; i < slice->port_count; i++) {
+		siphash_string(h, slice->ports[i].name);
+		siphash_number(h, (uint64_t)slice->ports[i].protocol << 16 | slice->ports[i].port);
+	}
 }
 
 uint64_t object_fingerprint(const uint8_t key[SIPHASH_KEY_SIZE], const struct object *o)
@@ -92,6 +138,12 @@ uint64_t object_fingerprint(const uint8_t key[SIPHASH_KEY_SIZE], const struct ob
 		break;
 	case OBJECT_NODE:
 		hash_node(&h, o->node);
+		break;
+	case OBJECT_SERVICE:
+		hash_service(&h, o->service);
+		break;
+	case OBJECT_SLICE:
+		hash_slice(&h, o->slice);
 		break;
 	}
 	return siphash_end(&h);

@@ -7,7 +7,7 @@
 #include "objects.h"
 #include "siphash.h"
 
-enum object_kind { OBJECT_NONE, OBJECT_NAMESPACE, OBJECT_POD, OBJECT_POLICY, OBJECT_NODE };
+enum object_kind { OBJECT_NONE, OBJECT_NAMESPACE, OBJECT_POD, OBJECT_POLICY, OBJECT_NODE, OBJECT_SERVICE, OBJECT_SLICE };
 
 /* All zeros: nothing. */
 struct object {
@@ -18,6 +18,8 @@ struct object {
 		struct pod_object *pod;
 		struct policy_object *policy;
 		struct node_object *node;
+		struct service_object *service;
+		struct slice_object *slice;
 	};
 };
 void object_free(struct object *o);

@@ -145,6 +145,24 @@ static int pod_status(const struct field *document, struct pod_object *pod)
 	return ret;
 }
 
+/*
+ * The object that mirrors a static pod has a uid of its own; that of the pod, which the kubelet tells the runtime, is the
+ * hash of its file, which the object is annotated with.
+ */
+static int pod_uid(const struct metadata *m, const char **uid)
+{
+	const char *mirrored = NULL;
+	struct field annotations;
+
+	*uid = NULL;
+	if (field_string(&m->field, "uid", uid) < 0 || field_object(&m->field, "annotations", &annotations) < 0 ||
+	    field_string(&annotations, "kubernetes.io/config.mirror", &mirrored) < 0)
+		return -EINVAL;
+	if (mirrored && *mirrored)
+		*uid = mirrored;
+	return 0;
+}
+
 int pod_decode(const struct field *document, const struct metadata *m, struct object *o)
 {
 	struct pod_object *pod = o->pod;
@@ -152,7 +170,7 @@ int pod_decode(const struct field *document, const struct metadata *m, struct ob
 	int ret = metadata_check(document, m, &pod->labels);
 
 	if (ret == 0)
-		ret = field_string(&m->field, "uid", &uid);
+		ret = pod_uid(m, &uid);
 	if (ret == 0)
 		ret = pod_spec(document, pod);
 	if (ret == 0)

@@ -9,6 +9,7 @@
  *   {"method": "policies"}                   {"policies": [...]}
  *   {"method": "nodes"}                      {"nodes": [...]}
  *   {"method": "pods"}                       {"pods": [...]}
+ *   {"method": "services"}                   {"services": [...]}
  *   {"method": "status"}                     {"version": ..., "synced": bool, "complaints": [...], ...}
  *
  * An answer is the result, or {"error": {"errno": N, "message": TEXT, "hint": TEXT}}. 64-bit numbers are texts ("0x1f").
@@ -22,13 +23,16 @@
  * nodes: [{name, slot (0: in no map), own, cidrs: [], addresses: [], local, remote, uplink (ifindex), mtu, mode: "tunnel" or
  *     "direct", resolved, dmac, problem: text or null}]; from `local` on null for our own and for what is in no map
  * pods: [{namespace, name, identity, addresses: []}] of other nodes
+ * services: [{namespace, name, type: "ClusterIP" ..., address, port, protocol, port_name ("": none), node_port (0: none), backends,
+ *     written (is in the maps), problem: text or null}] each address and port of each Service that has an address
  * status: {version, pid, rss_bytes, synced, enforced (once at least), pending (something is not yet in force),
  *     revision, changes, compile_us, apply_us (the last ones), classes_denied,
  *     identities_left_out, failure: text or null (why the maps could not be written), counts: {of struct policy_counts},
  *     complaints: [{kind: "manifest", "node" or "agent", file (or what else it is about), message}],
  *     endpoints: [{ifindex, container, ifname, namespace, name, uid, identity, class, revision, state}],
  *     cluster: {member, node, mode: "tunnel", "direct" or "auto", nodes, in_maps, unresolved, pod_mtu, addresses,
- *     failure: text or null}}
+ *     failure: text or null},
+ *     services: {services, slices, addresses (with their ports, in the maps), backends (there), problems, failures (of writing)}}
  *     state: "enforced", "not isolated", "quarantine" (no labels), "denied" (no room), "missing" (not in the maps) or
  *     "pending"
  */

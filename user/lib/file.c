@@ -79,18 +79,24 @@ int file_temporary(const char *path, char temporary[FILE_PATH_MAX], struct err *
 	return 0;
 }
 
-int file_write(const char *path, const void *data, size_t size, struct err *err)
+/* `mode` 0: of a file that need not outlive the boot. */
+static int write_fd(int fd, const void *data, size_t size, mode_t mode)
 {
-	char temporary[FILE_PATH_MAX];
-	_cleanup_fd_ int fd = -1;
-	int ret = file_temporary(path, temporary, err);
+	int ret = write_all(fd, data, size);
 
-	if (ret < 0)
-		return ret;
-	fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (ret == 0 && mode && (fchmod(fd, mode) < 0 || fsync(fd) < 0))
+		ret = -errno;
+	return ret;
+}
+
+static int replace(const char *path, const char *temporary, const void *data, size_t size, mode_t mode, struct err *err)
+{
+	_cleanup_fd_ int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int ret;
+
 	if (fd < 0)
 		return err_errno(err, errno, "cannot create %s", temporary);
-	ret = write_all(fd, data, size);
+	ret = write_fd(fd, data, size, mode);
 	if (ret == 0 && rename(temporary, path) < 0)
 		ret = -errno;
 	if (ret < 0) {
@@ -101,6 +107,37 @@ int file_write(const char *path, const void *data, size_t size, struct err *err)
 		return ret;
 	}
 	return 0;
+}
+
+int file_write(const char *path, const void *data, size_t size, struct err *err)
+{
+	char temporary[FILE_PATH_MAX];
+	int ret = file_temporary(path, temporary, err);
+
+	return ret < 0 ? ret : replace(path, temporary, data, size, 0, err);
+}
+
+/* The name of a file is in its folder, which is a file of its own. */
+static int sync_folder(const char *path, struct err *err)
+{
+	char folder[FILE_PATH_MAX];
+	const char *slash = strrchr(path, '/');
+	_cleanup_fd_ int fd = -1;
+
+	snprintf(folder, sizeof(folder), "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
+	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 || fsync(fd) < 0 ? err_errno(err, errno, "cannot write %s", path) : 0;
+}
+
+int file_write_durable(const char *path, const void *data, size_t size, mode_t mode, struct err *err)
+{
+	char temporary[FILE_PATH_MAX];
+	int ret;
+
+	if (snprintf(temporary, sizeof(temporary), "%s.new", path) >= FILE_PATH_MAX)
+		return err_errno(err, ENAMETOOLONG, "cannot write %s", path);
+	ret = replace(path, temporary, data, size, mode, err);
+	return ret < 0 ? ret : sync_folder(path, err);
 }
 
 int dir_make(const char *path, struct err *err)

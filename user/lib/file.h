@@ -5,6 +5,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "err.h"
 
@@ -25,6 +26,12 @@ int file_read(const char *path, size_t limit, char **data, size_t *size, struct 
  */
 int file_temporary(const char *path, char temporary[FILE_PATH_MAX], struct err *err);
 int file_write(const char *path, const void *data, size_t size, struct err *err);
+
+/*
+ * The same for what outlives the boot: on the disk when it returns. The temporary file is `path`.new: no reader of a
+ * folder that goes by suffixes takes it for one of its own, as it would .`path`. One writer of a path at a time.
+ */
+int file_write_durable(const char *path, const void *data, size_t size, mode_t mode, struct err *err);
 
 /* mkdir -p, mode 0700. */
 int dir_make(const char *path, struct err *err);

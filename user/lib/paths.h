@@ -11,6 +11,8 @@
 #define WARREN_CLUSTER_KEY WARREN_RUN_DIR "/cluster.key"    /* 16 bytes, root only: made by the first agent unless one is given */
 #define WARREN_SYSCTL_FILE WARREN_RUN_DIR "/sysctls"        /* what `node init` found before it changed it */
 
+#define WARREN_STATE_DIR "/var/lib/warren" /* what outlives the boot: a copy of the cluster's key, where the API server was */
+
 #define WARREN_BPFFS "/sys/fs/bpf"
 #define WARREN_PIN_ROOT WARREN_BPFFS "/warren" /* below it: v<ABI version>/{maps,progs}/<name> */
 

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <linux/if_link.h>
+#include <linux/ip.h>
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
 #include <stdio.h>
@@ -185,6 +186,21 @@ void link_set_no_addrgen(struct nl *nl, struct nl_batch *b, uint32_t ifindex)
 	inet6 = mnl_attr_nest_start(nlh, AF_INET6);
 	mnl_attr_put_u8(nlh, IFLA_INET6_ADDR_GEN_MODE, ADDR_GEN_NONE);
 	mnl_attr_nest_end(nlh, inet6);
+	mnl_attr_nest_end(nlh, spec);
+}
+
+void link_set_rp_filter(struct nl *nl, struct nl_batch *b, uint32_t ifindex, uint32_t value)
+{
+	struct nlmsghdr *nlh = nl_request(nl, b, RTM_SETLINK, 0, 0, "set rp_filter of device %u", ifindex);
+	struct nlattr *spec, *inet, *conf;
+
+	put_ifinfo(nlh, ifindex);
+	spec = mnl_attr_nest_start(nlh, IFLA_AF_SPEC);
+	inet = mnl_attr_nest_start(nlh, AF_INET);
+	conf = mnl_attr_nest_start(nlh, IFLA_INET_CONF);
+	mnl_attr_put_u32(nlh, IPV4_DEVCONF_RP_FILTER, value);
+	mnl_attr_nest_end(nlh, conf);
+	mnl_attr_nest_end(nlh, inet);
 	mnl_attr_nest_end(nlh, spec);
 }
 

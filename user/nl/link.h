@@ -52,6 +52,8 @@ void veth_add(struct nl *nl, struct nl_batch *b, const struct veth_end *host, co
 void link_set_no_addrgen(struct nl *nl, struct nl_batch *b, uint32_t ifindex);
 void link_set_mac(struct nl *nl, struct nl_batch *b, uint32_t ifindex, const uint8_t mac[6]);
 void link_set_mtu(struct nl *nl, struct nl_batch *b, uint32_t ifindex, uint32_t mtu);
+/* As its sysctl does, with no /proc/sys that is writable. */
+void link_set_rp_filter(struct nl *nl, struct nl_batch *b, uint32_t ifindex, uint32_t value);
 void link_set_up(struct nl *nl, struct nl_batch *b, uint32_t ifindex);
 
 #endif

@@ -203,6 +203,12 @@ int policy_compile(struct policy *p, struct policy_changes *changes, struct err 
 	return 0;
 }
 
+/* There are matchers only of policies that a class contains. */
+bool policy_needs_pods(const struct policy *p)
+{
+	return p->matchers.count;
+}
+
 /* --- from scratch --- */
 
 /* Label sets back to what they are without policies, and without having been told to anybody. */

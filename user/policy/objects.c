@@ -80,6 +80,34 @@ void node_object_free(struct node_object *object)
 	free(object);
 }
 
+void service_object_free(struct service_object *object)
+{
+	if (!object)
+		return;
+	for (size_t i = 0; i < object->port_count; i++)
+		free(object->ports[i].name);
+	free(object->ports);
+	free(object->namespace);
+	free(object->name);
+	free(object);
+}
+
+void slice_object_free(struct slice_object *object)
+{
+	if (!object)
+		return;
+	for (size_t i = 0; i < object->endpoint_count; i++)
+		free(object->endpoints[i].node);
+	for (size_t i = 0; i < object->port_count; i++)
+		free(object->ports[i].name);
+	free(object->endpoints);
+	free(object->ports);
+	free(object->namespace);
+	free(object->name);
+	free(object->service);
+	free(object);
+}
+
 void policy_object_free(struct policy_object *object)
 {
 	if (!object)
@@ -235,6 +263,22 @@ int labels_sort(struct labels *labels)
 			return -EEXIST;
 	}
 	return 0;
+}
+
+static int endpoint_cmp(const void *pa, const void *pb)
+{
+	const struct slice_endpoint *a = pa, *b = pb;
+	int c = ip_cmp(&a->address, &b->address);
+
+	if (c == 0)
+		c = (b->ready << 2 | b->serving << 1 | b->terminating) - (a->ready << 2 | a->serving << 1 | a->terminating);
+	return c ? c : strcmp(a->node, b->node);
+}
+
+void slice_sort(struct slice_object *object)
+{
+	if (object->endpoint_count)
+		qsort(object->endpoints, object->endpoint_count, sizeof(*object->endpoints), endpoint_cmp);
 }
 
 static int string_cmp(const void *a, const void *b)

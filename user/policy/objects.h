@@ -41,7 +41,7 @@ struct named_port {
 /* core/v1 Pod. */
 struct pod_object {
 	char *namespace, *name;
-	char *uid; /* "": a manifest without one */
+	char *uid; /* as the runtime knows it (a static pod's is not the one of its mirror object); "": a manifest without one */
 	struct labels labels;
 	struct named_port *ports; /* of all containers; sorted by name, protocol, port; no duplicates */
 	size_t port_count;
@@ -70,18 +70,21 @@ struct service_port {
 
 enum service_type { SERVICE_CLUSTER_IP, SERVICE_NODE_PORT, SERVICE_LOAD_BALANCER, SERVICE_EXTERNAL_NAME };
 
-/* core/v1 Service: no input of the compiler either. */
+/*
+ * core/v1 Service: no input of the compiler either. One that is somebody else's to translate (ExternalName, headless, or
+ * labelled so) has no cluster_ips.
+ */
 struct service_object {
 	char *namespace, *name;
 	enum service_type type;
-	struct ip cluster_ips[2]; /* spec.clusterIPs (or clusterIP); family 0: none; a headless Service has none */
+	struct ip cluster_ips[2]; /* spec.clusterIPs (or clusterIP), at most one of a family; family 0: none */
 	struct service_port *ports;
 	size_t port_count;
 	uint32_t affinity_seconds; /* sessionAffinity ClientIP; 0: none */
 	bool internal_local;	   /* internalTrafficPolicy Local */
 };
 
-/* discovery.k8s.io/v1 EndpointSlice, one address of it. */
+/* discovery.k8s.io/v1 EndpointSlice, one endpoint of it: its first address, as the API says. */
 struct slice_endpoint {
 	struct ip address;
 	bool ready, serving, terminating; /* conditions, after defaulting */
@@ -96,7 +99,7 @@ struct slice_port {
 struct slice_object {
 	char *namespace, *name;
 	char *service; /* label kubernetes.io/service-name; "": of none */
-	struct slice_endpoint *endpoints; /* sorted by address */
+	struct slice_endpoint *endpoints; /* sorted by address; all of one family */
 	size_t endpoint_count;
 	struct slice_port *ports;
 	size_t port_count;
@@ -187,6 +190,7 @@ void selector_print(FILE *f, const struct selector *selector); /* app=web,tier i
  */
 int labels_sort(struct labels *labels);
 void selector_sort(struct selector *selector);
+void slice_sort(struct slice_object *object); /* (one address may be there more than once) */
 int named_port_cmp(const void *a, const void *b); /* by name, protocol, port */
 size_t named_ports_sort(struct named_port *ports, size_t count); /* how many are left */
 

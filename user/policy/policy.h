@@ -120,6 +120,11 @@ struct policy_changes {
  */
 int policy_compile(struct policy *p, struct policy_changes *changes, struct err *err);
 int policy_compile_all(struct policy *p, struct policy_changes *changes, struct err *err);
+/*
+ * Whether what was compiled last depends on who other pods are: a policy that selects an endpoint of this node names pods
+ * or namespaces. All pods of all namespaces need not be known for that, nor need addresses.
+ */
+bool policy_needs_pods(const struct policy *p);
 
 /* --- to look at --- */
 

@@ -3,21 +3,25 @@ module warren.example/k8s
 
 go 1.24.0
 
+tool k8s.io/kubernetes/test/images/agnhost
+
+tool github.com/onsi/ginkgo/v2/ginkgo
+
 require k8s.io/kubernetes v1.34.4
 
 require go.etcd.io/etcd/server/v3 v3.6.4
 
-require k8s.io/api v0.34.4 // indirect
+require k8s.io/api v0.34.4
 
 require k8s.io/apiextensions-apiserver v0.34.4 // indirect
 
-require k8s.io/apimachinery v0.34.4 // indirect
+require k8s.io/apimachinery v0.34.4
 
 require k8s.io/apiserver v0.34.4 // indirect
 
 require k8s.io/cli-runtime v0.34.4 // indirect
 
-require k8s.io/client-go v0.34.4 // indirect
+require k8s.io/client-go v0.34.4
 
 require k8s.io/cloud-provider v0.34.4 // indirect
 
@@ -60,6 +64,11 @@ require k8s.io/metrics v0.34.4 // indirect
 require k8s.io/mount-utils v0.34.4 // indirect
 
 require k8s.io/pod-security-admission v0.34.4 // indirect
+
+require (
+	github.com/onsi/ginkgo/v2 v2.21.0
+	github.com/onsi/gomega v1.35.1
+)
 
 require (
 	cel.dev/expr v0.24.0 // indirect
@@ -105,6 +114,7 @@ require (
 	github.com/go-openapi/jsonpointer v0.21.0 // indirect
 	github.com/go-openapi/jsonreference v0.20.2 // indirect
 	github.com/go-openapi/swag v0.23.0 // indirect
+	github.com/go-task/slim-sprig/v3 v3.0.0 // indirect
 	github.com/godbus/dbus/v5 v5.1.0 // indirect
 	github.com/gogo/protobuf v1.3.2 // indirect
 	github.com/golang-jwt/jwt/v5 v5.2.2 // indirect
@@ -115,6 +125,7 @@ require (
 	github.com/google/cel-go v0.26.0 // indirect
 	github.com/google/gnostic-models v0.7.0 // indirect
 	github.com/google/go-cmp v0.7.0 // indirect
+	github.com/google/pprof v0.0.0-20241029153458-d1b30febd7db // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/gorilla/websocket v1.5.4-0.20250319132907-e064f32e3674 // indirect
 	github.com/gregjones/httpcache v0.0.0-20190611155906-901d90724c79 // indirect
@@ -124,6 +135,7 @@ require (
 	github.com/grpc-ecosystem/go-grpc-prometheus v1.2.0 // indirect
 	github.com/grpc-ecosystem/grpc-gateway/v2 v2.26.3 // indirect
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
+	github.com/ishidawataru/sctp v0.0.0-20250521072954-ae8eb7fa7995 // indirect
 	github.com/jonboulle/clockwork v0.5.0 // indirect
 	github.com/josharian/intern v1.0.0 // indirect
 	github.com/json-iterator/go v1.1.12 // indirect

@@ -16,6 +16,7 @@ go mod edit -json "$theirs" | jq -r --arg version "$1" '
 	(.Require | map({(.Path): .Version}) | add) as $require |
 	"// Written by version.sh.", "module warren.example/k8s", "", "go \(.Go)", "",
 	(.Godebug // [] | .[] | "godebug \(.Key)=\(.Value)"),
+	"tool k8s.io/kubernetes/test/images/agnhost", "tool github.com/onsi/ginkgo/v2/ginkgo",
 	"require k8s.io/kubernetes v\($version)",
 	"require go.etcd.io/etcd/server/v3 \($require["go.etcd.io/etcd/client/v3"])",
 	($own[] | select($require[.]) | "require \(.) \($library)"),

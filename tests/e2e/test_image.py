@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""`make image`: small, the same every time, and what a real containerd takes."""
+
+import hashlib
+import json
+import os
+import subprocess
+import tarfile
+
+import pytest
+
+from conftest import write_conflist
+from lab import BUILD, REPO, network
+
+NAME = "localhost/warren:test"
+LIMIT = 30 << 20
+
+
+def make_image(path):
+    """The archive, made into a folder of its own from the programs that are built."""
+    env = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
+    make = ["make", "-s", f"O={BUILD}", f"IMAGE_DIR={path}", f"IMAGE={NAME}", "image"]
+    subprocess.run(make, cwd=REPO, env=env, check=True, capture_output=True)
+    return path / "warren.tar"
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory):
+    return make_image(tmp_path_factory.mktemp("image"))
+
+
+def test_small_and_the_same_every_time(image, tmp_path):
+    assert image.stat().st_size < LIMIT
+    again = make_image(tmp_path)
+    assert hashlib.sha256(again.read_bytes()).digest() == hashlib.sha256(image.read_bytes()).digest()
+
+
+def test_both_forms(image):
+    """index.json, as OCI has it, and manifest.json, as `docker load` reads it, lead to the same blobs, each of its own digest."""
+    with tarfile.open(image) as archive:
+        blobs = {m.name: archive.extractfile(m).read() for m in archive if m.isfile()}
+    for name, data in blobs.items():
+        if name.startswith("blobs/sha256/"):
+            assert hashlib.sha256(data).hexdigest() == name.rpartition("/")[2]
+
+    def blob(descriptor):
+        data = blobs["blobs/" + descriptor["digest"].replace(":", "/")]
+        assert len(data) == descriptor["size"]
+        return data
+
+    (manifest,) = json.loads(blobs["index.json"])["manifests"]
+    assert manifest["annotations"]["io.containerd.image.name"] == NAME
+    oci = json.loads(blob(manifest))
+    (docker,) = json.loads(blobs["manifest.json"])
+    assert docker["RepoTags"] == [NAME]
+    assert [blobs[docker["Config"]]] == [blob(oci["config"])]
+    assert [blobs[layer] for layer in docker["Layers"]] == [blob(layer) for layer in oci["layers"]]
+    config = json.loads(blob(oci["config"]))
+    assert config["config"]["Labels"]["org.opencontainers.image.title"] == "warren"
+
+
+def test_containerd_runs_it(node, containerd, image):
+    """Imported as kind does it. All programs start; install works from within."""
+    write_conflist(node, "pods", [network()])
+    space = ["ctr", "--namespace", "k8s.io"]
+    with image.open("rb") as archive:
+        env = node.env
+        command = [*space, "images", "import", "--all-platforms", "--digests", "--snapshotter=native", "-"]
+        subprocess.run(node.argv(command), env=env, stdin=archive, pass_fds=(node.fd,), check=True, capture_output=True)
+    assert NAME in node.run(*space, "images", "ls", "-q").stdout.splitlines()
+    script = "warren-agent --version && warren help >/dev/null && mkdir /b && warren-agent install --cni-bin-dir /b 2>&1 && ls /b"
+    run = [*space, "run", "--rm", "--snapshotter=native", NAME, "t", "/bin/sh", "-c", script]
+    said = node.run(*run).stdout
+    assert said.startswith("warren-agent ") and said.split()[-2:] == ["portmap", "warren-cni"]

@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A real Kubernetes: control plane and kubelets in namespaces (`cluster`), and what tests ask of it."""
+
+import contextlib
+import itertools
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+from agent import Agent
+from api import Api
+from lab import BUILD, Node
+from netns import TIMEOUT, Netns
+
+HERE = Path(__file__).resolve().parent
+NODES = ("n1", "n2")
+IMAGE = "warren.example/busybox:1"
+K8S = Path(os.environ.get("K8S", HERE.parents[1] / "build/k8s"))
+
+
+class Kubernetes:
+    """A cluster that ends with its block, whatever becomes of the test."""
+
+    def __init__(self, name, **settings):
+        self.name = f"{name}-{os.getpid()}"
+        self.env = {**os.environ, "NAME": self.name, "WARREN_BUILD": str(BUILD), "K8S": str(K8S), **settings}
+        self.holder = subprocess.Popen(
+            [HERE / "cluster", "hold"], env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+        )
+        self.said, self.machines, self.world, self.api = [], {}, None, None
+        for line in self.holder.stdout:
+            if line == "ready\n":
+                break
+            self.said.append(line)
+        else:
+            self.close()
+            raise RuntimeError("no cluster: " + "".join(self.said))
+        self.world = ProcessNetns(None, self.holder.pid)
+        self.home = Path(f"/proc/{self.holder.pid}/root/run/k8s")
+        self.api = Api(self.world, self.home / "pki")
+
+    def close(self):
+        for opened in (*self.machines.values(), self.world, self.api):
+            if opened:
+                opened.close()
+        self.holder.kill()
+        self.holder.wait()
+        self.holder.stdout.close()
+        self._run("down")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def _run(self, *argv, stdin=None, check=True, timeout=180):
+        done = subprocess.run(
+            [HERE / "cluster", *argv], env=self.env, input=stdin, capture_output=True, text=True, timeout=timeout
+        )
+        if check:
+            assert done.returncode == 0, f"{argv}: {done.stdout}{done.stderr}"
+        return done
+
+    def kubectl(self, *argv, **options):
+        return self._run("kubectl", *argv, **options)
+
+    def get(self, *argv):
+        """The object, or the items of a list."""
+        found = json.loads(self.kubectl("get", *argv, "-o", "json").stdout)
+        return found["items"] if "items" in found else found
+
+    def apply(self, *objects):
+        self.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+
+    def node(self, name, *argv, check=True, **options):
+        return self._run("exec", name, *argv, check=check, **options)
+
+    def inside(self, pod, *argv, check=True, namespace="default"):
+        return self.kubectl("exec", "-n", namespace, pod, "--", *argv, check=check)
+
+    # --- what is in it ---
+
+    def machine(self, name):
+        """The node as a set of namespaces."""
+        if name not in self.machines:
+            self.machines[name] = Machine(self, name)
+        return self.machines[name]
+
+    def power(self, name, what):
+        """Switches a node on or off."""
+        if name in self.machines:
+            self.machines.pop(name).close()
+        self._run("node", name, what)
+
+    def netns(self, pod):
+        """Of a pod (its object)."""
+        return PodNetns(self.machine(pod["spec"]["nodeName"]), pod)
+
+    def ready(self, *names, namespace="default", timeout=TIMEOUT):
+        """{name: object} of these pods once they are Ready."""
+
+        def all_ready(pods):
+            return all(name in pods and is_ready(pods[name]) for name in names) and pods
+
+        pods = self.api.wait("Pod", all_ready, f"{names} to be Ready", namespace, timeout)
+        return {name: pods[name] for name in names}
+
+
+def is_ready(item):
+    conditions = {c["type"]: c["status"] for c in item.get("status", {}).get("conditions", [])}
+    return conditions.get("Ready") == "True" and "deletionTimestamp" not in item["metadata"]
+
+
+class ProcessNetns(Netns):
+    """That of a process. `node`: where commands in it run."""
+
+    def __init__(self, node, pid):
+        self.node = node
+        self.fd = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _processes(part):
+    """Numbers of the processes in control groups whose name has this part."""
+    for path in Path("/proc").glob("[0-9]*/cgroup"):
+        try:
+            if part in path.read_text():
+                yield int(path.parent.name)
+        except OSError:
+            pass  # it has ended
+
+
+class Machine(ProcessNetns, Node):
+    """A node of the cluster, for what the lab's nodes can do, too."""
+
+    def __init__(self, cluster, name):
+        self.name, self.pods = name, []
+        self.env = {**os.environ, "WARREN_BUILD": str(BUILD), "LC_ALL": "C"}
+        self.env["PATH"] = f"{BUILD}:{self.env['PATH']}:/usr/sbin:/sbin"
+        self.pid = next(pid for pid in _processes(f"/warren-k8s-{cluster.name}/{name}\n") if _is_first(pid))
+        ProcessNetns.__init__(self, self, self.pid)
+        self.agent = RunningAgent(self)
+
+    def watches(self):
+        """{kind: what the agent says of following it}"""
+        return {watch["kind"]: watch for watch in self.agent.status()["kubernetes"]["watches"]}
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def _is_first(pid):
+    """In the node's PID namespace: node.sh."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    numbers = next(line.split()[1:] for line in status.splitlines() if line.startswith("NSpid:"))
+    return numbers[-1] == "1" and b"node.sh" in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+class RunningAgent(Agent):
+    """That of a DaemonSet: asked, neither started nor ended here."""
+
+    def __init__(self, node):
+        self.node = node
+
+
+class PodNetns(ProcessNetns):
+    def __init__(self, machine, pod):
+        self.name = pod["metadata"]["name"]
+        self.ips = {6 if ":" in a["ip"] else 4: a["ip"] for a in pod["status"]["podIPs"]}
+        super().__init__(machine, next(_processes(f"/pod{pod['metadata']['uid']}/")))
+
+
+# --- objects -----------------------------------------------------------------------------------------------------------------
+
+
+def pod(name, node=None, labels=None, namespace="default", **spec):
+    """One that does nothing."""
+    container = {"name": "c", "image": IMAGE, "imagePullPolicy": "Never", "command": ["sleep", "2147483647"]}
+    parts = {"containers": [container], "terminationGracePeriodSeconds": 0, "automountServiceAccountToken": False, **spec}
+    if node:
+        parts["nodeName"] = node
+        parts["tolerations"] = [{"operator": "Exists"}]
+    metadata = {"name": name, "namespace": namespace, "labels": labels or {"name": name}}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": parts}
+
+
+def service(name, selector, *ports, namespace="default", **spec):
+    """Dual-stack. `ports`: (number, protocol, target)."""
+    ports = [{"name": f"p{n}", "port": n, "protocol": protocol, "targetPort": target} for n, protocol, target in ports]
+    spec = {"selector": selector, "ipFamilyPolicy": "RequireDualStack", "ipFamilies": ["IPv4", "IPv6"], "ports": ports, **spec}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": namespace}, "spec": spec}
+
+
+_numbers = itertools.count(1)
+
+
+@contextlib.contextmanager
+def made_space(cluster, **labels):
+    """A namespace meanwhile; its pods go at once."""
+    name, api = f"space-{next(_numbers)}", cluster.api
+    api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {"name": name, **labels}}})
+    # Pods are refused before.
+    api.wait("ServiceAccount", lambda found: "default" in found, "the service account", name)
+    yield name
+    for item in api.list("Pod", name):
+        api.delete("Pod", item["metadata"]["name"], name, gracePeriodSeconds=0)
+    api.delete("Namespace", name)
+
+
+# --- the agents --------------------------------------------------------------------------------------------------------------
+
+
+def agent_pids(cluster, *nodes):
+    """{node: its process number, as seen from here}"""
+    found = {}
+    for name in nodes or NODES:
+        of_node = _processes(f"/warren-k8s-{cluster.name}/{name}/")
+        found[name] = next((pid for pid in of_node if _is_called(pid, "warren-agent")), None)
+    return found
+
+
+def _is_called(pid, name):
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text() == f"{name}\n"
+    return False
+
+
+def rss_of_agents(cluster):
+    """{node: KiB}"""
+    status = {name: Path(f"/proc/{pid}/status").read_text() for name, pid in agent_pids(cluster).items()}
+    return {name: int(text.partition("VmRSS:")[2].split()[0]) for name, text in status.items()}
+
+
+AGENTS = {"namespace": "kube-system", "labelSelector": "app.kubernetes.io/name=warren"}
+
+
+def wait_agents(cluster, condition, what, timeout=60):
+    """Until condition([pod of an agent]) holds."""
+    return cluster.api.wait("Pod", lambda found: condition(list(found.values())), what, timeout=timeout, **AGENTS)
+
+
+def agents_ready(agents):
+    return len(agents) == len(NODES) and all(map(is_ready, agents))
+
+
+@contextlib.contextmanager
+def without_agents(cluster):
+    """No agent on any node meanwhile."""
+    selector = {"spec": {"template": {"spec": {"nodeSelector": {"nobody": "here"}}}}}
+    cluster.api.merge("DaemonSet", "warren", selector, "kube-system")
+    wait_agents(cluster, lambda agents: not agents, "the agents to end")
+    yield
+    selector["spec"]["template"]["spec"]["nodeSelector"] = None
+    cluster.api.merge("DaemonSet", "warren", selector, "kube-system")
+    wait_agents(cluster, agents_ready, "the agents to be back")
+
+
+def replace_agent(cluster, node):
+    """Its agent is killed and another one started at once: a kubelet that restarts a container takes its time."""
+    item = next(agent for agent in cluster.api.list("Pod", **AGENTS) if agent["spec"]["nodeName"] == node)
+    os.kill(agent_pids(cluster, node)[node], signal.SIGKILL)
+    cluster.api.delete("Pod", item["metadata"]["name"], "kube-system", gracePeriodSeconds=0)

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The API server and the agents fail in all their ways, and the nodes go on."""
+
+import contextlib
+import json
+import os
+import signal
+import time
+
+import pytest
+
+from kube import NODES, Kubernetes, agent_pids, agents_ready, is_ready, made_space, pod, replace_agent, wait_agents, without_agents
+from manifests import pods as with_labels
+from manifests import policy, sources
+from netns import wait_for
+from talk import Servers, ask
+from traffic import Datagrams, Transfer
+
+TCP = ("TCP", 8080)
+
+
+@pytest.fixture(scope="module")
+def own(image):
+    """A cluster that may be left behind in any state."""
+    with Kubernetes("faults", CNI="warren", PROXY="none") as cluster:
+        yield cluster
+
+
+class Pair:
+    """A client on n1 and a server on n2 that takes in none but those with app=client."""
+
+    def __init__(self, cluster, space, servers):
+        self.cluster, self.space = cluster, space
+        cluster.api.apply(
+            policy(f"{space}/server", {"app": "server"}, ingress=[sources(with_labels(app="client"))]),
+            pod("client", "n1", {"app": "client"}, space), pod("stranger", "n1", {"app": "x"}, space),
+            pod("server", "n2", {"app": "server"}, space),
+        )
+        found = cluster.ready("client", "stranger", "server", namespace=space)
+        self.client, self.stranger, self.server = (cluster.netns(found[n]) for n in ("client", "stranger", "server"))
+        servers.add(self.server, "server", TCP)
+        wait_for(lambda: self.works("client"), "the client reaches the server")
+        assert not self.works("stranger", any)
+
+    def works(self, who, all_or_any=all):
+        return all_or_any(ask(getattr(self, who), address, 8080)[0] == "server" for address in self.server.ips.values())
+
+    def close(self):
+        for netns in (self.client, self.stranger, self.server):
+            netns.close()
+
+
+@pytest.fixture
+def pair(own):
+    with made_space(own) as space, Servers() as servers:
+        pair = Pair(own, space, servers)
+        yield pair
+        pair.close()
+
+
+@contextlib.contextmanager
+def traffic(pair):
+    """Streams and datagrams meanwhile: no reset, no stall at the end, nothing lost."""
+    with contextlib.ExitStack() as stack:
+        streams = [stack.enter_context(Transfer(pair.client, pair.server, a)) for a in pair.server.ips.values()]
+        datagrams = [Datagrams(pair.client, pair.server, a) for a in pair.server.ips.values()]
+        yield
+        for stream in streams:
+            stream.wait_more()
+        assert [stream.retransmits for stream in streams] == [0, 0]
+        assert [len(flow.finish()) for flow in datagrams] == [0, 0]
+
+
+def connected(own, node="n1"):
+    return [watch["connected"] for watch in own.machine(node).watches().values()]
+
+
+def test_agents_killed_for_a_minute(own, pair):
+    """As soon as there is one it is killed, on either node."""
+    killed, end = 0, time.monotonic() + 60
+    with traffic(pair):
+        while time.monotonic() < end:
+            for node in NODES:
+                old = wait_for(lambda: agent_pids(own, node)[node], f"an agent of {node}")
+                replace_agent(own, node)
+                wait_for(lambda: agent_pids(own, node)[node] not in (old, None), f"another agent of {node}")
+                killed += 1
+    print(f"\n{killed} agents killed", end="")
+    assert killed > 20
+    wait_agents(own, agents_ready, "the agents to be back")
+    assert pair.works("client") and not pair.works("stranger", any)
+
+
+def test_no_agents(own, pair):
+    """Policy and traffic stay, nodes stay Ready, the plugin's configuration is not touched; pods start, and only their host reaches them."""
+    conflists = {name: own.machine(name).outside("/etc/cni/net.d/05-warren.conflist") for name in NODES}
+    before = {name: (path.stat().st_ino, path.stat().st_mtime_ns) for name, path in conflists.items()}
+    with traffic(pair), without_agents(own), Servers() as servers:
+        assert not pair.works("stranger", any)
+        own.api.apply(pod("late", "n2", {"app": "client"}, pair.space))
+        late = own.netns(own.ready("late", namespace=pair.space, timeout=60)["late"])
+        servers.add(late, "late", TCP)
+        for address in late.ips.values():
+            assert ask(own.machine("n2"), address, 8080)[0] == "late"
+            assert ask(pair.client, address, 8080) == "silence"
+            assert ask(pair.server, address, 8080) == "silence"
+        for address in pair.server.ips.values():
+            assert ask(late, address, 8080) == "silence"
+        assert all(map(is_ready, own.api.list("Node")))
+    for address in pair.server.ips.values():
+        wait_for(lambda: ask(late, address, 8080)[0] == "server", "the late pod is a client like others")
+    late.close()
+    assert {name: (path.stat().st_ino, path.stat().st_mtime_ns) for name, path in conflists.items()} == before
+
+
+def test_a_label_lost_while_the_agent_of_its_node_is_dead(own, pair):
+    """The receiver's agent knows, and believes no packet that says otherwise."""
+    os.kill(agent_pids(own, "n1")["n1"], signal.SIGSTOP)  # nobody starts another
+    try:
+        own.api.merge("Pod", "client", {"metadata": {"labels": {"app": "y"}}}, pair.space)
+        begin = time.monotonic()
+        wait_for(lambda: not pair.works("client", any), "the client is denied")
+        print(f"\ndenied after less than {time.monotonic() - begin:.2f} s", end="")
+    finally:
+        os.kill(agent_pids(own, "n1")["n1"], signal.SIGCONT)
+    assert not pair.works("client", any)
+
+
+def test_the_api_server_is_gone_for_a_minute(own, pair):
+    """Traffic goes on, the status says what is wrong; what was changed meanwhile is in force when it is back."""
+    with traffic(pair):
+        own._run("api", "stop")
+        wait_for(lambda: not any(connected(own)), "the agent to tell")
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            assert pair.works("client")
+            assert not pair.works("stranger", any)
+        own._run("api", "start")
+    own.api.apply(policy(f"{pair.space}/server", {"app": "server"}, ingress=[sources(with_labels(app="x"))]))
+    begin = time.monotonic()
+    wait_for(lambda: pair.works("stranger") and not pair.works("client", any), "the new policy", 40)
+    print(f"\nin force {time.monotonic() - begin:.1f} s after it was applied, at once when the server was back", end="")
+
+
+def blackhole(own, on):
+    rules = "add table inet hole; add chain inet hole in { type filter hook input priority -300; }; add rule inet hole in tcp dport 6443 drop"
+    own.node("cp", "nft", rules if on else "delete table inet hole")
+
+
+def test_the_api_server_falls_silent(own, pair):
+    """Nobody resets the connections: that is noticed within 30 s."""
+    blackhole(own, True)
+    try:
+        begin = time.monotonic()
+        wait_for(lambda: not all(connected(own)), "the agent to tell", 60)
+        seconds = time.monotonic() - begin
+        print(f"\nnoticed after {seconds:.1f} s", end="")
+    finally:
+        blackhole(own, False)
+    assert seconds <= 35
+    own.api.close()
+    own.api.apply(policy(f"{pair.space}/server", {"app": "server"}, ingress=[sources(with_labels(app="x"))]))
+    wait_for(lambda: pair.works("stranger") and not pair.works("client", any), "the new policy", 40)
+
+
+def etcd(own, call, **body):
+    """By its JSON gateway."""
+    done = own.node("cp", "curl", "-sS", "-d", json.dumps(body), f"http://127.0.0.1:2379/v3/kv/{call}")
+    return json.loads(done.stdout)
+
+
+def test_the_history_is_compacted(own, pair):
+    """What the agents would resume from is gone when they come back: they list again, and nothing is denied meanwhile."""
+    before = own.machine("n1").watches()["Pod"]["lists"]
+    pids = [pid for pid in agent_pids(own).values() if pid]
+    with traffic(pair):
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            for i in range(50):
+                own.api.merge("Pod", "stranger", {"metadata": {"labels": {"turn": str(i)}}}, pair.space)
+            own.api.merge("Pod", "stranger", {"metadata": {"labels": {"app": "client"}}}, pair.space)
+            revision = etcd(own, "range", key="AA==")["header"]["revision"]
+            etcd(own, "compaction", revision=revision, physical=True)
+            own._run("api", "stop")
+            own._run("api", "start")
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+        wait_for(lambda: pair.works("stranger"), "a change of before", 60)
+    assert own.machine("n1").watches()["Pod"]["lists"] > before

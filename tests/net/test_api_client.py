@@ -1,0 +1,575 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The API client against servers that do what a real one does not: they break off, say nothing, lie about who they are."""
+
+import os
+import subprocess
+import time
+
+import pytest
+
+from apiserver import ApiServer, Authority, Client
+from lab import Lab
+from netns import TIMEOUT
+
+DEAD_S = 30  # a connection whose other end acknowledges nothing is noticed within
+
+
+@pytest.fixture(scope="module")
+def lab():
+    """Two hosts; no Warren."""
+    with Lab() as lab:
+        yield lab
+
+
+@pytest.fixture(scope="module")
+def ca(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp("api") / "ca")
+
+
+@pytest.fixture(scope="module")
+def certificate(ca):
+    return ca.sign("server", *(f"IP:{a}" for a in Lab.WORLD.values()), "DNS:kubernetes.default.svc")
+
+
+@pytest.fixture
+def server(world, family, certificate):
+    with ApiServer(world, family, certificate) as server:
+        yield server
+
+
+def url(server, family):
+    host = Lab.WORLD[family] if family == 4 else f"[{Lab.WORLD[family]}]"
+    return f"server=https://{host}:{server if isinstance(server, int) else server.port}"
+
+
+@pytest.fixture
+def client(node, server, family, ca):
+    with Client(node, url(server, family), f"ca={ca.ca}") as client:
+        yield client
+        client.quit()
+
+
+# --- answers ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.smoke
+def test_what_is_asked_and_answered(client, server):
+    server.answers["/body"] = lambda peer, request: peer.answer(request.body)
+    done = client.get("/body?x=1", "text", "body={}", method="POST")
+    assert (done["status"], done["errno"], done["error"]) == (200, 0, "")
+    assert client.data("get1") == "{}"
+    request = server.seen()
+    assert (request.method, request.path) == ("POST", "/body?x=1")
+    assert request.headers["content-type"] == request.headers["accept"] == "application/json"
+    assert request.headers["user-agent"].startswith("warren-agent/")
+    assert "authorization" not in request.headers
+    assert client.get("/body", "accept=application/vnd.kubernetes.protobuf", method="DELETE")["status"] == 200
+    request = server.seen()
+    assert (request.method, request.headers["accept"]) == ("DELETE", "application/vnd.kubernetes.protobuf")
+    assert "content-type" not in request.headers
+    assert server.connections == 1
+
+
+STATUS = b'{"kind": "Status", "message": "%s", "reason": "%s", "details": {"retryAfterSeconds": %d}}'
+REFUSALS = {  # what the server says: what comes of it
+    "410": ("410 Gone", STATUS % (b"too old", b"Expired", 0), {}, (410, "Expired", 0, "410 Gone: too old")),
+    "409": ("409 Conflict", STATUS % (b"there is", b"AlreadyExists", 0), {}, (409, "AlreadyExists", 0, "there is")),
+    "429": ("429 Too Many Requests", STATUS % (b"slower", b"TooManyRequests", 7), {}, (429, "TooManyRequests", 7, "slower")),
+    "503, header": ("503 Service Unavailable", b"later", {"Retry-After": "11"}, (503, "", 11, "503 Service Unavailable")),
+    "retry next year": ("429 x", b"", {"Retry-After": "99999999"}, (429, "", 3600, "429")),
+    "not JSON": ("500 x", b"\xff<html>\x1b[2J", {}, (500, "", 0, ": 500")),
+    "other JSON": ("500 x", b'{"message": 1, "reason": [], "details": 3}', {}, (500, "", 0, ": 500")),
+    "control characters": ("500 x", STATUS % (b"a\\u001bb\\nc", b"R", 0), {}, (500, "R", 0, "a?b?c")),
+    "redirect": ("302 Found", b"", {"Location": "/elsewhere"}, (302, "", 0, ": 302")),
+    "redirect to http": ("301 x", b"", {"Location": "http://127.0.0.1/"}, (301, "", 0, ": 301")),
+}
+
+
+@pytest.mark.parametrize("what", REFUSALS)
+def test_refusals(client, server, what):
+    status, body, headers, expected = REFUSALS[what]
+    server.answers["/x"] = lambda peer, request: peer.answer(body, status, **headers)
+    done = client.get("/x", "text")
+    assert (done["status"], done["reason"], done["retry_after"]) == expected[:3]
+    assert expected[3] in done["error"] and "/x" in done["error"] and done["error"].isprintable()
+    assert done["errno"] != 0 and done["pieces"] == 0
+    assert server.seen().path == "/x" and server.requests.empty()
+
+
+def test_endless_refusal(client, server):
+    """The body of an error is not read for ever, nor kept."""
+
+    def endless(peer, request):
+        peer.send(b"HTTP/1.1 500 x\r\n\r\n")
+        while True:
+            peer.send(b"x" * 65536)
+
+    server.answers["/x"] = endless
+    assert client.get("/x")["errno"] != 0
+    assert client.get("/y")["status"] == 200
+
+
+def test_large_body(node, server, family, ca):
+    """It goes through in pieces, and memory does not grow."""
+
+    def large(peer, request):
+        peer.stream()
+        for _ in range(100):
+            peer.chunk(b"x" * (1 << 20))
+        peer.chunk(b"")
+
+    server.answers["/x"] = large
+    with Client(node, url(server, family), f"ca={ca.ca}") as client:
+        before = client.get("/small")
+        done = client.get("/x")
+        assert (done["status"], done["bytes"], before["status"]) == (200, 100 << 20, 200)
+        assert client.quit()["maxrss_kb"] < 24 << 10
+
+
+def test_stream(client, server):
+    """Each piece comes when it is sent, not when there are more."""
+    go = []
+
+    def stream(peer, request):
+        peer.stream()
+        go.append(peer)
+        peer.wait()
+
+    server.answers["/x"] = stream
+    client.do("GET", "s", "/x?watch=1", "text")
+    server.seen()
+    while not go:
+        time.sleep(0.005)
+    for i in range(3):
+        go[0].chunk(b"piece %d\n" % i)
+        assert client.data("s") == f"piece {i}\n"
+    go[0].chunk(b"")
+    assert client.done("s")["status"] == 200
+
+
+def test_many_at_once(client, server):
+    for i in range(100):
+        client.do("GET", i, f"/{i}")
+    assert all(client.done(str(i))["status"] == 200 for i in range(100))
+
+
+# --- broken answers -----------------------------------------------------------------------------------------------------------
+
+
+def garbage(peer, request):
+    peer.send(os.urandom(4096))
+    peer.sock.unwrap()
+
+
+def half_body(peer, request):
+    peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf")
+    peer.sock.unwrap()
+
+
+def half_chunk(peer, request):
+    peer.stream()
+    peer.send(b"100\r\nhalf")
+    peer.sock.unwrap()
+
+
+def wrong_chunk(peer, request):
+    peer.stream()
+    peer.send(b"zz\r\nhalf\r\n")
+    peer.wait()
+
+
+def half_head(peer, request):
+    peer.send(b"HTTP/1.1 200 OK\r\nContent-Le")
+    peer.sock.unwrap()
+
+
+def nothing(peer, request):
+    peer.sock.unwrap()
+
+
+def reset(peer, request):
+    peer.reset()
+
+
+def reset_half_way(peer, request):
+    peer.stream()
+    peer.chunk(b"half")
+    peer.reset()
+
+
+def endless_line(peer, request):
+    peer.send(b"HTTP/1.1 200 OK\r\nX: ")
+    while True:
+        peer.send(b"x" * 65536)
+
+
+def endless_headers(peer, request):
+    """Each of which is in order; libcurl itself has a limit only in later versions."""
+    peer.send(b"HTTP/1.1 200 OK\r\n")
+    while True:
+        peer.send(b"X-Header: y\r\n" * 5000)
+
+
+BROKEN = [
+    garbage, half_body, half_chunk, wrong_chunk, half_head, nothing, reset, reset_half_way, endless_line, endless_headers,
+]
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("answer", BROKEN)
+def test_broken_answers(client, server, answer):
+    """They are no answers, and the next call finds a connection in order."""
+    server.answers["/x"] = answer
+    done = client.get("/x?secret", "text")
+    assert done["status"] == 0 and done["errno"] != 0
+    assert "GET /x?secret: " in done["error"] and done["error"].isprintable()
+    assert client.get("/y")["status"] == 200
+
+
+def test_refused_by_the_caller(client, server):
+    server.answers["/x"] = lambda peer, request: peer.answer(b"x" * 1000)
+    done = client.get("/x", "refuse=1")
+    assert (done["status"], done["errno"]) == (0, 74)  # EBADMSG
+    assert client.get("/y")["status"] == 200
+
+
+# --- time ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_silence_ends_a_stream_and_a_little_life_does_not(client, server):
+    def stream(peer, request):
+        peer.stream()
+        for _ in range(6 if "alive" in request.path else 0):
+            peer.chunk(b".")
+            time.sleep(0.4)
+        peer.wait()
+
+    server.answers["/x"] = stream
+    start = time.monotonic()
+    client.do("GET", "silent", "/x", "silence=1")
+    client.do("GET", "alive", "/x?alive", "silence=1")
+    silent, alive = client.done("silent"), client.done("alive")
+    assert (silent["errno"], alive["errno"], alive["pieces"]) == (110, 110, 6)
+    assert "nothing heard for 1 s" in silent["error"]
+    assert 0.9 < silent["at"] - start < 2.5
+    assert 2.9 < alive["at"] - start < 5
+
+
+def test_whole_time(client, server):
+    def dribble(peer, request):
+        peer.stream()
+        while True:
+            peer.chunk(b".")
+            time.sleep(0.1)
+
+    server.answers["/x"] = dribble
+    start = time.monotonic()
+    done = client.get("/x", "timeout=1")
+    assert done["errno"] == 110 and "not done in 1 s" in done["error"]
+    assert 0.9 < done["at"] - start < 2.5
+
+
+def test_timers(client):
+    for name, ms in (("c", 300), ("a", 0), ("b", 100)):
+        client.do("after", name, ms)
+    assert [client.wait(lambda e: e["event"] == "time")["id"] for _ in range(3)] == ["a", "b", "c"]
+
+
+def test_nobody_wakes_an_idle_client(node, server, family, ca):
+    """A watch in which nothing happens costs nothing."""
+    server.answers["/x"] = lambda peer, request: (peer.stream(), peer.wait())
+    with Client(node, url(server, family), f"ca={ca.ca}") as client:
+        client.do("GET", "s", "/x?watch=1", "silence=60")
+        server.seen()
+        client.do("after", "t", 3000)
+        client.wait(lambda e: e["event"] == "time")
+        assert client.quit()["turns"] < 15
+
+
+# --- dead servers -------------------------------------------------------------------------------------------------------------
+
+
+def drop(host, port):
+    host.run("nft", "-f", "-", input=f"""
+        table inet dead {{
+            chain input {{ type filter hook input priority 0; tcp dport {port} drop; }}
+            chain output {{ type filter hook output priority 0; tcp sport {port} drop; }}
+        }}""")
+
+
+def undrop(host):
+    host.run("nft", "delete", "table", "inet", "dead")
+
+
+def test_dead_connections_are_noticed(node, world, certificate, ca):
+    """Without an RST and without a time limit: a stream on which nobody sends, and a request that nobody acknowledges."""
+    families, port = (4, 6), 7443
+    servers = {f: ApiServer(world, f, certificate, port=port, address=Lab.WORLD[f]) for f in families}
+    clients = {f: Client(node, url(servers[f], f), f"ca={ca.ca}") for f in families}
+    for f in families:
+        servers[f].answers["/x"] = lambda peer, request: (peer.stream(), peer.wait())
+        clients[f].do("GET", "idle", "/x?watch=1")
+        servers[f].seen()
+        assert clients[f].get("/y")["status"] == 200
+        assert servers[f].connections == 2
+    drop(world, port)
+    start = time.monotonic()
+    try:
+        for f in families:
+            clients[f].do("GET", "asked", "/y")
+        for f in families:
+            for name in ("idle", "asked"):
+                done = clients[f].done(name, DEAD_S + 15)
+                assert (done["status"], done["errno"] != 0) == (0, True)
+                # libcurl makes another connection for what was lost with one that had been kept.
+                assert 12 < done["at"] - start <= DEAD_S + (10 if name == "asked" else 0)
+    finally:
+        undrop(world)
+    for f in families:
+        assert clients[f].get("/y")["status"] == 200
+        clients[f].quit()
+        servers[f].close()
+
+
+def test_the_next_server_is_tried(node, world, server, family, certificate, ca):
+    """One that refuses, one that says nothing at all, one that answers: all calls find it in the time of one attempt."""
+    with ApiServer(world, family, certificate) as silent:
+        drop(world, silent.port)
+        try:
+            with Client(node, url(1, family), url(silent, family), url(server, family), f"ca={ca.ca}") as client:
+                start = time.monotonic()
+                for i in range(7):
+                    client.do("GET", i, "/x")
+                done = [client.done(str(i)) for i in range(7)]
+                assert [d["status"] for d in done] == [200] * 7
+                assert max(d["at"] for d in done) - start < 15
+                assert client.get("/x")["at"] - start < 16  # it is remembered
+                client.quit()
+        finally:
+            undrop(world)
+
+
+def test_the_first_server_is_preferred_when_the_one_in_use_ends(node, world, server, family, certificate, ca):
+    with ApiServer(world, family, certificate) as first:
+        port = first.port
+        with Client(node, url(first, family), url(server, family), f"ca={ca.ca}") as client:
+            assert client.get("/x")["server"] == url(first, family)[7:]
+            first.close()
+            wait = client.get("/x")
+            # The connection may still have been there when it was asked; never is anything asked twice.
+            if wait["status"] == 0:
+                wait = client.get("/x")
+            assert (wait["status"], wait["server"]) == (200, url(server, family)[7:])
+            with ApiServer(world, family, certificate, port=port):
+                server.close()
+                client.get("/x")
+                assert client.get("/x")["server"] == url(port, family)[7:]
+            done = client.get("/x")
+            done = client.get("/x") if "no API server" not in done["error"] else done
+            assert "no API server can be reached" in done["error"] and str(port) in done["error"]
+            client.quit()
+
+
+def test_other_servers_while_calls_run(node, world, server, family, certificate, ca):
+    server.answers["/x"] = lambda peer, request: (peer.stream(), peer.chunk(b"begin"), peer.wait())
+    with ApiServer(world, family, certificate) as other, Client(node, url(server, family), f"ca={ca.ca}") as client:
+        client.do("GET", "s", "/x", "text", "silence=3")
+        assert client.data("s") == "begin"
+        client.do("servers", url(other, family)[7:])
+        assert client.get("/y")["server"] == url(other, family)[7:]
+        assert client.done("s")["errno"] == 110
+        client.quit()
+    assert other.seen().path == "/y"
+
+
+# --- who it is ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def impostors(ca, tmp_path_factory):
+    """{what is wrong: (certificate, key)}"""
+    addresses = [f"IP:{a}" for a in Lab.WORLD.values()]
+    other = Authority(tmp_path_factory.mktemp("api") / "other")
+    return {
+        "another CA": other.sign("server", *addresses),
+        "expired": ca.sign("expired", *addresses, days=-1),
+        "another name": ca.sign("named", "DNS:elsewhere", "IP:192.0.2.1"),
+        "no name": ca.sign("nobody"),
+        "no TLS": None,
+    }
+
+
+@pytest.mark.parametrize("what", ["another CA", "expired", "another name", "no name", "no TLS"])
+@pytest.mark.parametrize("name", ["", ",kubernetes.default.svc"])
+def test_impostors_hear_nothing(node, world, family, ca, impostors, tmp_path, what, name):
+    token = tmp_path / "token"
+    token.write_text("secret")
+    with ApiServer(world, family, impostors[what]) as server:
+        with Client(node, url(server, family) + name, f"ca={ca.ca}", f"token={token}") as client:
+            done = client.get("/x")
+            assert done["status"] == 0 and done["errno"] != 0
+            if what != "no TLS":
+                assert done["errno"] == 129 and done["hint"]  # EKEYREJECTED
+            assert "secret" not in done["error"]
+            client.quit()
+        assert server.requests.empty()
+
+
+def test_by_another_name(node, world, family, ca):
+    """A server whose certificate has no address: asked for the Service's name, which it is told, too (SNI)."""
+    names = []
+    with ApiServer(world, family, ca.sign("service", "DNS:kubernetes.default.svc")) as server:
+        server.context.sni_callback = lambda sock, name, context: names.append(name)
+        with Client(node, url(server, family), url(server, family) + ",kubernetes.default.svc", f"ca={ca.ca}") as client:
+            assert client.get("/x")["status"] == 200
+            client.quit()
+    assert names[-1] == "kubernetes.default.svc"
+    assert server.seen().headers["host"] == f"kubernetes.default.svc:{server.port}"
+
+
+def test_only_the_given_ca_is_trusted(node, world, family, impostors, ca):
+    """Not what the system trusts besides, as libcurl does unless it is told not to."""
+    certificate, _ = impostors["another CA"]
+    store = certificate.parent / "store"
+    if not store.exists():
+        store.mkdir()
+        (store / "other.pem").write_bytes((certificate.parent / "ca.crt").read_bytes())
+        subprocess.run(["openssl", "rehash", store], check=True, capture_output=True)
+    with ApiServer(world, family, impostors["another CA"]) as server:
+        node.run("mount", "--bind", store, "/etc/ssl/certs")
+        try:
+            with Client(node, url(server, family)) as client:
+                # The system's bundle, one file, is not there either: its folder is what is trusted.
+                assert client.get("/x")["errno"] != 0
+                client.quit()
+            with Client(node, url(server, family), f"ca={ca.ca}") as client:
+                assert client.get("/x")["errno"] == 129
+                client.quit()
+        finally:
+            node.run("umount", "/etc/ssl/certs")
+        assert server.requests.empty()
+
+
+def test_client_certificates(node, world, family, ca, certificate):
+    own, key = ca.sign("agent")
+    with ApiServer(world, family, certificate, client_ca=ca.ca) as server:
+        with Client(node, url(server, family), f"ca={ca.ca}", f"cert={own}", f"key={key}") as client:
+            assert client.get("/x")["status"] == 200
+            client.quit()
+        with Client(node, url(server, family), f"ca={ca.ca}") as client:
+            assert client.get("/x")["status"] == 0
+            client.quit()
+
+
+# --- who we are ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def account(tmp_path):
+    """A service account's volume as kubelet makes it: ..data leads to the folder of the day."""
+    days = iter(range(10))
+
+    def write(token):
+        folder = tmp_path / f"day{next(days)}"
+        folder.mkdir()
+        (folder / "token").write_text(token)
+        (tmp_path / "new").symlink_to(folder)
+        (tmp_path / "new").rename(tmp_path / "data")
+
+    write("first\n")
+    (tmp_path / "token").symlink_to("data/token")
+    write.token = tmp_path / "token"
+    return write
+
+
+def test_token_is_read_again(node, server, family, ca, account):
+    with Client(node, url(server, family), f"ca={ca.ca}", f"token={account.token}") as client:
+        for token in ("first", "second"):
+            if token == "second":
+                account("second")
+            assert client.get("/x")["status"] == 200
+            assert server.seen().headers["authorization"] == f"Bearer {token}"
+        account.token.unlink()  # what was good a moment ago is used until there is another
+        assert client.get("/x")["status"] == 200
+        assert server.seen().headers["authorization"] == "Bearer second"
+        client.quit()
+
+
+def test_token_that_is_not_accepted_is_read_again_whatever_its_file_looks_like(node, server, family, ca, tmp_path):
+    token = tmp_path / "token"
+    token.write_text("wrong")
+    stat = token.stat()
+
+    def check(peer, request):
+        peer.answer(status="200 OK" if request.headers["authorization"] == "Bearer right" else "401 Unauthorized")
+
+    server.answers["/x"] = check
+    with Client(node, url(server, family), f"ca={ca.ca}", f"token={token}") as client:
+        assert client.get("/y")["status"] == 200
+        token.write_text("right")
+        os.utime(token, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        done = client.get("/x")
+        assert (done["status"], done["errno"]) == (401, 13)
+        assert client.get("/x")["status"] == 200
+        client.quit()
+
+
+@pytest.mark.parametrize("token", ["", "two\r\nX-Header: lines", "a b", "x" * 40000])
+def test_what_is_no_token_is_not_sent(node, server, family, ca, tmp_path, token):
+    (tmp_path / "token").write_bytes(token.encode())
+    with Client(node, url(server, family), f"ca={ca.ca}", f"token={tmp_path / 'token'}") as client:
+        done = client.get("/x")
+        assert done["status"] == 0 and str(tmp_path / "token") in done["error"]
+        client.quit()
+    assert server.connections == 0
+
+
+def test_proxies_of_the_environment_are_not_asked(node, world, server, family, ca):
+    with ApiServer(world, family) as proxy:
+        env = dict.fromkeys(("https_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy", "http_proxy"),
+                            url(proxy, family).replace("server=https", "http"))
+        with Client(node, url(server, family), f"ca={ca.ca}", env=env) as client:
+            assert client.get("/x")["status"] == 200
+            client.quit()
+        assert proxy.connections == 0
+
+
+# --- ends from within -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.smoke
+def test_calls_are_cancelled_from_within_callbacks(client, server):
+    server.answers["/x"] = lambda peer, request: (peer.stream(), peer.chunk(b"begin"), peer.wait())
+    client.do("GET", "other", "/x", "text")
+    assert client.data("other") == "begin"
+    client.do("GET", "itself", "/x", "cancel=itself")
+    client.wait(lambda e: e["event"] == "cancelled" and e["id"] == "itself")
+    client.do("GET", "third", "/x", "cancel=other")
+    client.wait(lambda e: e["event"] == "cancelled" and e["id"] == "other")
+    client.do("cancel", "third")
+    client.wait(lambda e: e["event"] == "cancelled" and e["id"] == "third")
+    client.do("GET", "soon", "/x")
+    client.do("cancel", "soon")
+    assert client.get("/y")["status"] == 200
+    assert not [e for e in client.kept if e["event"] == "done"]
+
+
+def test_calls_are_started_from_within_callbacks(client, server):
+    client.do("GET", "a", "/x", "then=/y")
+    assert [client.done("a")["status"] for _ in range(2)] == [200, 200]
+    assert [server.seen().path for _ in range(2)] == ["/x", "/y"]
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("when", ["close", "end-close"])
+def test_all_ends_from_within_a_callback(node, server, family, ca, when):
+    server.answers["/x"] = lambda peer, request: (peer.stream(), peer.chunk(b"begin"), peer.wait())
+    with Client(node, url(server, family), f"ca={ca.ca}") as client:
+        for i in range(3):
+            client.do("GET", i, "/x", "text")
+            assert client.data(str(i)) == "begin"
+        client.do("after", "t", 3600000)
+        client.do("GET", "last", "/y", when)
+        client.wait(lambda e: e["event"] == "closed")
+        client.wait(lambda e: e["event"] == "end")
+        assert client.proc.wait(TIMEOUT) == 0

@@ -1,0 +1,329 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""`warren-agent prepare`, `install` and `uninstall`: on hosts as they are, killed at any moment, and the way back."""
+
+import hashlib
+import random
+import subprocess
+import time
+
+import pytest
+
+from agent import Agent
+from lab import BUILD, NODE_GATEWAY, Node, network
+from netns import wait_for
+
+CONFLIST = "/etc/cni/net.d/05-warren.conflist"
+BIN = "/run/cni-bin"  # a file system of the test's own, with nothing in it
+PLUGIN = f"{BIN}/warren-cni"
+
+
+@pytest.fixture
+def node():
+    with Node() as node:
+        node.netns_delete(node.netns_add("first"))  # leaves the folder of namespaces, which is not ours
+        yield node
+
+
+@pytest.fixture
+def bin_dir(node):
+    """An empty folder of plugins, as seen from here."""
+    node.run("mkdir", BIN)
+    node.run("mount", "-t", "tmpfs", "-o", "size=32m,mode=755", "bin", BIN)
+    return node.outside(BIN)
+
+
+def installer(node, command, *args, check=True, wrap=()):
+    return node.run(*wrap, "warren-agent", command, *args, check=check)
+
+
+def install(node, *args, check=True, **options):
+    return installer(node, "install", "--cni-bin-dir", BIN, *args, check=check, **options)
+
+
+def give_portmap(node):
+    node.run("cp", "-L", "/usr/lib/cni/portmap", f"{BIN}/portmap")
+
+
+def kill_after(seconds):
+    """Before a command: SIGKILL then, if it has not ended before."""
+    return ["timeout", "--signal=KILL", f"{seconds:.4f}"]
+
+
+def checksum(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def version(node):
+    """What a runtime gets of the plugin when it asks for its versions."""
+    env = {**node.env, "CNI_COMMAND": "VERSION"}
+    return node.run(PLUGIN, env=env, input='{"cniVersion": "1.0.0"}')
+
+
+# --- prepare ------------------------------------------------------------------------------------------------------------
+
+
+def as_kind_is(node):
+    """/sys read-only, no bpffs, strict reverse path filtering, cgroups of its own."""
+    node.run("umount", "/sys/fs/bpf")
+    node.run("mount", "-o", "remount,bind,ro", "/sys")
+    for name in ("all", "default"):
+        node.run("sysctl", "-qw", f"net.ipv4.conf.{name}.rp_filter=1")
+
+
+CAPABILITIES = "+net_admin,+sys_admin,+net_raw"  # what the manifest gives the agent's container
+AS_AGENT = ["unshare", "--cgroup", "setpriv", f"--bounding-set=-all,{CAPABILITIES}", f"--inh-caps=-all,{CAPABILITIES}"]
+
+
+def test_prepare_then_the_agent_with_fewer_rights(node):
+    """On a node as kind's are: the agent finds /proc/sys read-only, as containers do, and has only its capabilities."""
+    as_kind_is(node)
+    before = node.traces()
+    installer(node, "prepare")
+    assert node.run("stat", "-f", "-c", "%T", "/sys/fs/bpf").stdout == "bpf_fs\n"
+    assert node.sysctl("ipv4/ip_forward") == "1" and node.sysctl("ipv6/conf/all/forwarding") == "1"
+    node.run("mount", "--bind", "/proc/sys", "/proc/sys")
+    node.run("mount", "-o", "remount,bind,ro", "/proc/sys")
+    with Agent(node, wrap=AS_AGENT) as agent:
+        assert node.sysctl("ipv4/conf/warren0/rp_filter") == "2"
+        pod = node.pod("a", network())
+        for family in (4, 6):
+            pod.ping(NODE_GATEWAY[family])
+        pod.delete()
+        assert node.warren("status").returncode == 0
+        agent.stop()
+    node.run("umount", "/proc/sys")
+    node.run("rm", "-r", "/run/manifests", "/run/agent.log", "/run/notify.sock")
+    installer(node, "uninstall")
+    assert node.traces() == before
+
+
+def test_prepare_twice_remembers_what_was_first(node):
+    node.run("sysctl", "-qw", "net.ipv4.ip_forward=0", "net.ipv6.conf.all.forwarding=0")
+    before = node.traces()
+    installer(node, "prepare")
+    installer(node, "prepare")
+    node.warren("node", "init")
+    assert node.traces() != before
+    node.warren("node", "down")
+    assert node.traces() == before
+
+
+def test_prepare_where_nothing_may_be_written(node):
+    node.run("sysctl", "-qw", "net.ipv4.ip_forward=0")
+    node.run("mount", "--bind", "/proc/sys", "/proc/sys")
+    node.run("mount", "-o", "remount,bind,ro", "/proc/sys")
+    done = installer(node, "prepare", check=False)
+    assert done.returncode == 1
+    assert "sysctl net/ipv4/ip_forward" in done.stderr and "Read-only" in done.stderr and "more rights" in done.stderr
+
+
+def test_prepare_without_the_right_to_mount(node):
+    node.run("umount", "/sys/fs/bpf")
+    crippled = ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"]
+    done = installer(node, "prepare", check=False, wrap=crippled)
+    assert done.returncode == 1 and "bpffs" in done.stderr and "mount -t bpf" in done.stderr
+
+
+# --- install ------------------------------------------------------------------------------------------------------------
+
+
+def test_install_writes_once(node, bin_dir):
+    give_portmap(node)
+    install(node)
+    plugin = bin_dir / "warren-cni"
+    first = plugin.stat()
+    assert checksum(plugin) == checksum(BUILD / "warren-cni") and first.st_mode & 0o7777 == 0o755
+    version(node)
+    assert "already" in install(node).stderr
+    assert plugin.stat() == first
+    plugin.chmod(0o600)  # not what was installed
+    install(node)
+    assert plugin.stat().st_mode & 0o7777 == 0o755
+    assert sorted(p.name for p in bin_dir.iterdir()) == ["portmap", "warren-cni"]
+
+
+def test_install_beneath_a_running_plugin(node, bin_dir):
+    """Whoever runs the old one goes on with it; the next call gets the new one."""
+    give_portmap(node)
+    install(node)
+    env = {**node.env, "CNI_COMMAND": "VERSION"}
+    running = node.popen(PLUGIN, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # it reads its configuration
+    other = bin_dir / "other"
+    other.write_bytes((BUILD / "warren-cni").read_bytes() + b"\0")
+    install(node, "--from", f"{BIN}/other")
+    assert checksum(bin_dir / "warren-cni") == checksum(other)
+    out, _ = running.communicate(b'{"cniVersion": "1.0.0"}')
+    assert running.returncode == 0 and b"supportedVersions" in out
+    version(node)
+
+
+def test_install_brings_portmap(node, bin_dir):
+    """Only where the host has none; only then does uninstall take it away."""
+    node.run("mkdir", "/run/image")
+    for program in (BUILD / "warren-agent", BUILD / "warren-cni", "/usr/lib/cni/portmap"):
+        node.run("cp", "-L", program, "/run/image/")
+    agent = "/run/image/warren-agent"
+    node.run(agent, "install", "--cni-bin-dir", BIN)
+    assert (bin_dir / "portmap").exists()
+    node.run(agent, "install", "--cni-bin-dir", BIN)
+    node.run(agent, "uninstall", "--cni-bin-dir", BIN)
+    assert list(bin_dir.iterdir()) == [] and node.files("/var/lib/warren") == []
+    (bin_dir / "portmap").write_text("the host's own")
+    node.run(agent, "install", "--cni-bin-dir", BIN)
+    assert (bin_dir / "portmap").read_text() == "the host's own"
+    node.run(agent, "uninstall", "--cni-bin-dir", BIN)
+    assert [p.name for p in bin_dir.iterdir()] == ["portmap"]
+
+
+def test_install_without_portmap(node, bin_dir):
+    done = install(node, check=False)
+    assert done.returncode == 1 and "no portmap" in done.stderr and "containernetworking-plugins" in done.stderr
+
+
+@pytest.mark.parametrize("option", ["ro", "size=1m"], ids=["read-only", "full"])
+def test_install_where_it_cannot(node, bin_dir, option):
+    """What was there stays, nothing half is left, and the error says where."""
+    give_portmap(node)
+    (bin_dir / "portmap").write_bytes(b"")
+    (bin_dir / "warren-cni").write_text("an old one")
+    node.run("mount", "-o", f"remount,{option}", BIN)
+    done = install(node, check=False)
+    assert done.returncode == 1 and f"{PLUGIN}" in done.stderr
+    assert ("make room" if option != "ro" else "has to be writable") in done.stderr
+    assert (bin_dir / "warren-cni").read_text() == "an old one"
+    assert sorted(p.name for p in bin_dir.iterdir()) == ["portmap", "warren-cni"]
+
+
+def test_install_into_nothing(node):
+    done = install(node, check=False)
+    assert done.returncode == 1 and BIN in done.stderr and "--cni-bin-dir" in done.stderr
+
+
+def test_install_killed_at_any_moment(node, bin_dir):
+    """There is always one whole plugin, which answers; the next install leaves nothing of a killed one."""
+    give_portmap(node)
+    builds = [BUILD / "warren-cni", bin_dir / "other"]
+    builds[1].write_bytes(builds[0].read_bytes() + b"\0")
+    whole = {checksum(build) for build in builds}
+    install(node)
+    begin = time.monotonic()
+    install(node, "--from", f"{BIN}/other")
+    takes = time.monotonic() - begin
+    chance, killed = random.Random(7), 0
+    for i in range(60):
+        source = builds[0] if i % 2 else f"{BIN}/other"
+        killed += install(node, "--from", source, check=False, wrap=kill_after(chance.uniform(0, takes))).returncode != 0
+        assert checksum(bin_dir / "warren-cni") in whole
+        version(node)
+    assert killed > 10
+    install(node)
+    assert sorted(p.name for p in bin_dir.iterdir()) == ["other", "portmap", "warren-cni"]
+
+
+# --- uninstall ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def installed(node, bin_dir):
+    """The node before, and then with everything that an installation makes."""
+    give_portmap(node)
+    before = node.traces()
+    install(node)
+    installer(node, "prepare")
+    node.warren("node", "init")
+    node.outside(CONFLIST).write_text("{}")
+    return before
+
+
+def uninstall(node, *args, **options):
+    return installer(node, "uninstall", "--cni-bin-dir", BIN, *args, **options)
+
+
+def standing(node):
+    """The files that are there for the runtime."""
+    return {path for path in (CONFLIST, PLUGIN, f"{BIN}/portmap") if node.outside(path).exists()}
+
+
+def test_uninstall_leaves_the_node_as_it_was(node, installed):
+    node.pod("a", network()).delete()
+    node.assert_clean()
+    node.outside("/var/lib/warren").mkdir(exist_ok=True)
+    node.outside("/var/lib/warren/cluster.key").write_text("secret")
+    uninstall(node)
+    assert node.traces() == installed
+    assert standing(node) == {f"{BIN}/portmap"}
+    assert node.files("/etc/cni/net.d") == [] and not node.outside("/var/lib/warren").exists()
+    uninstall(node)  # there is nothing to do
+    assert node.traces() == installed
+
+
+def test_uninstall_lists_the_pods_that_are_left(node, installed):
+    args = "IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web"
+    pods = [node.pod("a", network(), args=args), node.pod("b", network())]
+    made = node.traces()
+    done = uninstall(node, check=False)
+    assert done.returncode == 1 and "2 pods are still here" in done.stderr and "--wait" in done.stderr
+    assert "shop/web" in done.stderr and pods[1].container in done.stderr
+    assert node.traces() == made and len(standing(node)) == 3
+    for pod in pods:
+        pod.ping(NODE_GATEWAY[4])
+        pod.delete()
+    uninstall(node)
+    assert node.traces() == installed
+
+
+def test_uninstall_waits_for_the_last_pod(node, installed):
+    pods = [node.pod(name, network()) for name in "ab"]
+    with node.popen("warren-agent", "uninstall", "--wait", "--cni-bin-dir", BIN, stderr=subprocess.PIPE, text=True) as waiting:
+        for pod in pods:
+            line = waiting.stderr.readline()
+            assert "waiting for the end of" in line and pod.container in line, line
+            assert len(standing(node)) == 3
+            pod.delete()
+        assert "nothing of Warren is left" in waiting.stderr.read()
+        assert waiting.wait() == 0
+    assert node.traces() == installed
+
+
+def test_uninstall_takes_pods_that_died_without_del(node, installed):
+    """Their namespaces are gone: no runtime will ever end them."""
+    pod = node.pod("a", network())
+    pod.gone()
+    uninstall(node)
+    assert node.traces() == installed
+
+
+def test_uninstall_killed_between_its_steps(node, installed):
+    """Configuration out of sight, and then a pod that had begun before: both are as they were."""
+    pod = node.pod("a", network())
+    node.run("mv", CONFLIST, f"{CONFLIST}.uninstalled")
+    assert uninstall(node, check=False).returncode == 1
+    assert len(standing(node)) == 3
+    pod.delete()
+    node.run("mv", CONFLIST, f"{CONFLIST}.uninstalled")
+    uninstall(node)
+    assert node.traces() == installed and node.files("/etc/cni/net.d") == []
+
+
+def test_uninstall_not_beside_an_agent(node, installed):
+    with Agent(node):
+        done = uninstall(node, check=False)
+        assert done.returncode == 1 and "end warren-agent first" in done.stderr
+        assert len(standing(node)) == 3 and node.warren("status").returncode == 0
+
+
+def test_uninstall_killed_at_any_moment(node, installed):
+    """The next one ends it."""
+    begin = time.monotonic()
+    uninstall(node)
+    takes = time.monotonic() - begin
+    chance, killed = random.Random(7), 0
+    for _ in range(12):
+        install(node)
+        node.warren("node", "init")
+        node.outside(CONFLIST).write_text("{}")
+        killed += uninstall(node, check=False, wrap=kill_after(chance.uniform(0, takes))).returncode != 0
+        uninstall(node)
+        wait_for(lambda: node.traces() == installed, "the node to be as it was")
+        assert standing(node) == {f"{BIN}/portmap"}
+    assert killed > 3

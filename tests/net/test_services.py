@@ -1,0 +1,398 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Services on one node, by real sockets of pods: where flows go, who the backend sees, what policy judges, what is told of
+errors, and what goes on while backends, Services and the agent come and go.
+"""
+
+import collections
+import errno
+import select
+import socket
+import struct
+
+import pytest
+
+from cluster import CLIENT, NAMESPACES, SERVER, Cluster
+from lab import Lab
+from manifests import block, endpoint, endpoint_slice, pods, policy, port, service, sources, targets
+from monitor import Drops
+from named import ASK, Named, ask_tcp, ask_udp
+from netns import FAMILY, TIMEOUT, tcp, udp, wait_for
+from probes import IPPROTO_SCTP, SCTP_INIT, SCTP_INIT_ACK, sctp_packet
+from traffic import Transfer
+
+pytestmark = pytest.mark.usefixtures("as_before")
+
+VIP = {4: "10.96.0.10", 6: "fd00:96::10"}
+PORT, TARGET = 80, 8080
+STREAM, STREAM_TARGET = 81, 8081 # where nobody but connection() listens
+BACKENDS = ("back/b1", "back/b2", "back/b3")
+
+IP_MTU_DISCOVER, IP_PMTUDISC_DO, IP_MTU, IPV6_MTU_DISCOVER, IPV6_MTU = 10, 2, 14, 23, 24
+# What such a socket option is called, of each family.
+PMTU = {4: (socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_MTU), 6: (socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_MTU)}
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with Cluster(*NAMESPACES) as cluster:
+        cluster.pod(CLIENT, {"app": "client"})
+        cluster.pod(SERVER, {"app": "server"})
+        for name in BACKENDS:
+            cluster.pod(name, {"app": "backend"})
+        yield cluster
+
+
+def ports(target=None):
+    stream = STREAM_TARGET if target else STREAM
+    return [{"name": p.lower(), **port(target or PORT, p)} for p in ("TCP", "UDP", "SCTP")] + [{"name": "stream", **port(stream)}]
+
+
+def web(endpoints, target=TARGET, **spec):
+    """Service back/web at both VIPs with these endpoints ({family: [...]}), all protocols."""
+    made = [service("back/web", VIP.values(), *ports(), **spec)]
+    return made + [endpoint_slice(f"back/web-{f}", "back/web", e, *ports(target)) for f, e in endpoints.items() if e]
+
+
+def addresses(cluster, *names):
+    return {f: [cluster.pods[name].ips[f] for name in names] for f in (4, 6)}
+
+
+@pytest.fixture
+def lead(cluster):
+    """lead(name...): the service has these pods as backends."""
+
+    def to(*names, **spec):
+        cluster.apply("web", *web(addresses(cluster, *names), **spec))
+
+    return to
+
+
+@pytest.fixture
+def named(cluster, family):
+    with Named([(name, pod, pod.ips[family]) for name, pod in cluster.pods.items() if name != CLIENT], TARGET) as named:
+        yield named
+
+
+@pytest.fixture
+def drops(cluster):
+    with Drops(cluster.node) as monitor:
+        yield monitor
+
+
+def connection(client, server, family):
+    """A connection through the service to `server` that carries bytes."""
+    return Transfer(client, server, VIP[family], STREAM, STREAM_TARGET)
+
+
+# --- where flows go ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.smoke
+def test_leads_to_its_backend(cluster, client, server, family, lead):
+    """Which sees the client as it is; and many bytes, both ways."""
+    lead(SERVER)
+    assert tcp(client, server, VIP[family], PORT, TARGET, size=1 << 20) == client.ips[family]
+    assert udp(client, server, VIP[family], PORT, TARGET, server.ips[family]) == client.ips[family]
+    # The pod itself is reached as before.
+    assert tcp(client, server, server.ips[family], TARGET, TARGET) == client.ips[family]
+
+
+def test_sctp_leads_to_its_backend(cluster, client, server, family, drops):
+    cluster.apply("web", *web(addresses(cluster, SERVER), target=PORT))
+
+    def raw(pod):
+        sock = pod.socket(FAMILY[family], socket.SOCK_RAW, IPPROTO_SCTP)
+        sock.bind((pod.ips[family], 0))
+        return sock
+
+    def received(sock):
+        data, source = sock.recvfrom(2048)
+        data = data[(data[0] & 15) * 4 :] if family == 4 else data
+        return source[0], struct.unpack_from("!HH", data), data[12]
+
+    with raw(client) as a, raw(server) as b:
+        a.sendto(sctp_packet(20001, PORT, SCTP_INIT), (VIP[family], 0))
+        assert received(b) == (client.ips[family], (20001, PORT), SCTP_INIT)
+        b.sendto(sctp_packet(PORT, 20001, SCTP_INIT_ACK), (client.ips[family], 0))
+        assert received(a) == (VIP[family], (PORT, 20001), SCTP_INIT_ACK)
+        # To another port it would need another checksum: not translated, but told.
+        cluster.apply("web", *web(addresses(cluster, SERVER), target=TARGET))
+        a.sendto(sctp_packet(20002, PORT, SCTP_INIT), (VIP[family], 0))
+        assert drops.wait(lambda e: e["reason"] == "service_sctp")
+
+
+@pytest.mark.parametrize("protocol", ASK)
+def test_spreads_over_backends(client, family, lead, named, protocol):
+    """300 flows over 3 backends: each gets 100, give or take four deviations of that (8.2)."""
+    lead(*BACKENDS)
+    counts = collections.Counter(ASK[protocol](client, VIP[family]) for _ in range(300))
+    assert counts.keys() == set(BACKENDS)
+    assert min(counts.values()) >= 67 and max(counts.values()) <= 133, counts
+
+
+def test_many_short_flows(client, family, lead, named):
+    """As a resolver's: a socket each, all answered, and by the one that was asked."""
+    lead(*BACKENDS)
+    for _ in range(2000):
+        assert ask_udp(client, VIP[family], timeout=5) in BACKENDS
+
+
+def test_pod_reaches_itself(client, family, lead):
+    lead(CLIENT)
+    source = tcp(client, client, VIP[family], PORT, TARGET, size=100000)
+    assert source != client.ips[family] or source == VIP[family]
+    udp(client, client, VIP[family], PORT, TARGET, client.ips[family])
+
+
+def test_ports_of_one_address(cluster, client, family, named):
+    """Each goes where its own target is; another one is nobody's."""
+    two = [{"name": "a", **port(PORT)}, {"name": "b", **port(81)}]
+    slices = [
+        endpoint_slice("back/one", "back/web", [cluster.pods["back/b1"].ips[family]], {"name": "a", **port(TARGET)}),
+        endpoint_slice("back/two", "back/web", [cluster.pods["back/b2"].ips[family]], {"name": "b", **port(TARGET)}),
+    ]
+    cluster.apply("web", service("back/web", [VIP[family]], *two), *slices)
+    assert ask_tcp(client, VIP[family], PORT) == "back/b1"
+    assert ask_tcp(client, VIP[family], 81) == "back/b2"
+    with pytest.raises(OSError):
+        ask_tcp(client, VIP[family], 82, timeout=0.5)
+
+
+def test_only_ready_ones_are_asked(cluster, client, family, named):
+    ips = {name: cluster.pods[name].ips[family] for name in BACKENDS}
+    states = [endpoint(ips["back/b1"], ready=False), endpoint(ips["back/b2"]), endpoint(ips["back/b3"], False, True, True)]
+    cluster.apply("web", *web({family: states}))
+    assert {ask_tcp(client, VIP[family]) for _ in range(20)} == {"back/b2"}
+    # Nobody is: one that ends is better than none.
+    cluster.apply("web", *web({family: [states[0], states[2]]}))
+    assert {ask_tcp(client, VIP[family]) for _ in range(20)} == {"back/b3"}
+
+
+def test_backend_outside_the_cluster(cluster, client, world, family):
+    """An address behind the host, as the API server's is: by the stack, which puts its own address in place of the pod's."""
+    cluster.apply("web", *web({f: [Lab.WORLD[f]] for f in (4, 6)}))
+    assert tcp(client, world, VIP[family], PORT, TARGET, size=100000) == Lab.UPLINK[family]
+    assert udp(client, world, VIP[family], PORT, TARGET, Lab.WORLD[family]) == Lab.UPLINK[family]
+
+
+def test_backend_is_the_host(cluster, client, node, family):
+    cluster.apply("web", *web({f: [Lab.UPLINK[f]] for f in (4, 6)}))
+    assert tcp(client, node, VIP[family], PORT, TARGET, size=100000) == client.ips[family]
+    assert udp(client, node, VIP[family], PORT, TARGET, Lab.UPLINK[family]) == client.ips[family]
+
+
+# --- nobody there -----------------------------------------------------------------------------------------------------
+
+
+def refused(client, family, number=PORT, address=None):
+    """By TCP and by UDP, at once: long before any time-out."""
+    address = address or VIP[family]
+    with pytest.raises(ConnectionRefusedError):
+        client.tcp_connect(address, number, timeout=5)
+    with client.udp(family) as sock:
+        sock.settimeout(5)
+        sock.connect((address, number))
+        sock.send(b"anybody?")
+        with pytest.raises(ConnectionRefusedError):
+            sock.recv(16)
+
+
+def test_without_endpoints_it_refuses(cluster, client, family, lead, drops):
+    cluster.apply("web", *web({}))
+    refused(client, family)
+    assert drops.wait(lambda e: e["reason"] == "no_backend")
+    # With internalTrafficPolicy Local those of other nodes are none.
+    cluster.apply("web", *web({f: [endpoint(Lab.WORLD[f], node="elsewhere")] for f in (4, 6)}, internalTrafficPolicy="Local"))
+    refused(client, family)
+
+
+def test_closed_port_of_a_backend_refuses(client, family, lead):
+    """Its RST, and its ICMP error, come from the service."""
+    lead(SERVER)
+    refused(client, family)
+
+
+def test_without_its_service_the_address_is_nobodys(cluster, client, family, lead, named):
+    lead(SERVER)
+    assert ask_tcp(client, VIP[family]) == SERVER
+    cluster.remove("web")
+    with pytest.raises(OSError):
+        ask_tcp(client, VIP[family], timeout=0.5)
+
+
+# --- while it changes ---------------------------------------------------------------------------------------------------
+
+
+def test_datagrams_move_with_the_backends(cluster, client, family, lead, named):
+    """One socket: its next datagram goes to the backend that is left. Of a backend that stays it is not taken away."""
+    lead("back/b1")
+    with client.udp(family) as sock:
+        sock.connect((VIP[family], PORT))
+        assert ask_udp(client, VIP[family], sock=sock) == "back/b1"
+        lead("back/b1", "back/b2", "back/b3")
+        assert {ask_udp(client, VIP[family], sock=sock) for _ in range(20)} == {"back/b1"}
+        lead("back/b2")
+        assert ask_udp(client, VIP[family], sock=sock) == "back/b2"
+
+
+def test_connection_survives_its_backends_removal(cluster, client, server, family, lead, named):
+    lead(SERVER)
+    with connection(client, server, family) as flow:
+        flow.wait_more()
+        lead("back/b2")
+        flow.wait_more(100000)
+        assert ask_tcp(client, VIP[family]) == "back/b2"
+        cluster.apply("web", *web({}))
+        flow.wait_more(100000)
+        cluster.remove("web")
+        flow.wait_more(100000)
+
+
+def test_agent_may_be_dead(cluster, client, server, family, lead, named):
+    """Flows go on, new ones too; what has changed meanwhile comes with the next agent."""
+    lead(SERVER)
+    with connection(client, server, family) as flow:
+        cluster.agent.kill()
+        flow.wait_more(100000)
+        assert ask_tcp(client, VIP[family]) == SERVER
+        cluster.write("web", *web(addresses(cluster, "back/b3")))
+        assert ask_udp(client, VIP[family]) == SERVER
+        cluster.agent.start()
+        cluster.wait_applied()
+        assert ask_tcp(client, VIP[family]) == "back/b3"
+        flow.wait_more(100000)
+
+
+def test_nothing_is_lost_while_slices_change(cluster, client, family, lead, named):
+    """One backend that stays; others come and go beside it, 40 times; the next flow is always answered."""
+    lead("back/b1", "back/b2")
+    for n in range(40):
+        cluster.write("web", *web(addresses(cluster, *BACKENDS[: 1 + n % 3])))
+        for _ in range(10):
+            assert ask_udp(client, VIP[family], timeout=5) in BACKENDS
+            assert ask_tcp(client, VIP[family], timeout=5) in BACKENDS
+    cluster.wait_applied()
+
+
+# --- policy -------------------------------------------------------------------------------------------------------------
+
+
+def test_egress_policy_judges_the_backend(cluster, client, family, lead, named, drops):
+    """Labels of the backend allow; the service's own address, which no packet has any more, neither allows nor denies."""
+    lead(SERVER)
+    backend = targets({**pods(app="server"), "namespaceSelector": {}}, ports=[port(TARGET), port(TARGET, "UDP")])
+    cluster.apply("policy", policy("front/p", egress=[backend], types=["Egress"]))
+    for ask in ASK.values():
+        assert ask(client, VIP[family]) == SERVER
+    # The service's port is not the backend's.
+    wrong = targets({**pods(app="server"), "namespaceSelector": {}}, ports=[port(PORT), port(PORT, "UDP")])
+    for denied in (wrong, targets(*(block(f"{VIP[f]}/{32 if f == 4 else 128}") for f in (4, 6)))):
+        cluster.apply("policy", policy("front/p", egress=[denied], types=["Egress"]))
+        for ask in ASK.values():
+            with pytest.raises(OSError):
+                ask(client, VIP[family], timeout=0.3)
+            assert drops.wait(lambda e: e["reason"] == "egress_denied")
+
+
+def test_ingress_policy_sees_the_client(cluster, client, family, lead, named, drops):
+    lead(SERVER)
+    for label, allowed in (("client", True), ("thief", False)):
+        from_label = sources({**pods(app=label), "namespaceSelector": {}}, ports=[port(TARGET), port(TARGET, "UDP")])
+        cluster.apply("policy", policy("back/p", {"app": "server"}, ingress=[from_label]))
+        for ask in ASK.values():
+            if allowed:
+                assert ask(client, VIP[family]) == SERVER
+                continue
+            with pytest.raises(OSError):
+                ask(client, VIP[family], timeout=0.3)
+            assert drops.wait(lambda e: e["reason"] == "ingress_denied")
+
+
+def test_each_backend_is_judged_by_itself(cluster, client, family, lead, named):
+    """Of two backends one is allowed: the others' flows are denied, none goes astray."""
+    lead("back/b1", SERVER)
+    only = targets({**pods(app="server"), "namespaceSelector": {}})
+    cluster.apply("policy", policy("front/p", egress=[only], types=["Egress"]))
+    answers = []
+    for _ in range(30):
+        try:
+            answers.append(ask_tcp(client, VIP[family], timeout=0.1))
+        except OSError:
+            answers.append(None)
+    assert set(answers) == {SERVER, None}
+
+
+def test_policy_cuts_a_flow_through_a_service(cluster, client, server, family, lead, drops):
+    lead(SERVER)
+    with connection(client, server, family) as flow:
+        flow.wait_more()
+        cluster.apply("policy", policy("back/p", {"app": "server"}, ingress=[]))
+        assert drops.wait(lambda e: e["reason"] == "ingress_denied")
+        cluster.remove("policy")
+        flow.wait_more(1000)
+
+
+# --- errors -------------------------------------------------------------------------------------------------------------
+
+
+def test_path_mtu_is_the_services(cluster, client, node, world, family):
+    """Beyond the host a link is narrow: who has sent to the service learns it of the service's address."""
+    cluster.apply("web", *web({f: [Lab.BEYOND[f]] for f in (4, 6)}))
+    level, discover, mtu = PMTU[family]
+    route = ["ip", f"-{family}", "route", "replace", Lab.BEYOND[family], "via", Lab.WORLD[family]]
+    node.run(*route, "mtu", "1300")
+    try:
+        with client.udp(family) as sock, world.udp(family, TARGET, Lab.BEYOND[family]) as there:
+            sock.setsockopt(level, discover, IP_PMTUDISC_DO)
+            sock.connect((VIP[family], PORT))
+            sock.send(bytes(1400))
+            wait_for(lambda: sock.getsockopt(level, mtu) == 1300, "the path MTU to be known")
+            with pytest.raises(OSError) as raised:
+                sock.send(bytes(1400))
+                sock.send(bytes(1400))
+            assert raised.value.errno == errno.EMSGSIZE
+            sock.send(bytes(1200))
+            assert select.select([there], [], [], TIMEOUT)[0] and len(there.recv(2048)) == 1200
+        # And a connection: its segments become smaller.
+        assert tcp(client, world, VIP[family], PORT, TARGET, size=1 << 20)
+    finally:
+        node.run("ip", f"-{family}", "route", "del", Lab.BEYOND[family])
+
+
+def test_error_of_a_router_is_of_the_service(cluster, client, world, family):
+    """Nobody has the backend's address: the router's word for that reaches the client's socket."""
+    nobody = {4: "203.0.113.9", 6: "2001:db8:9::9"}
+    cluster.apply("web", *web({f: [nobody[f]] for f in (4, 6)}))
+    world.run("ip", f"-{family}", "route", "add", "unreachable", nobody[family])
+    try:
+        with client.udp(family) as sock:
+            sock.settimeout(5)
+            sock.connect((VIP[family], PORT))
+            sock.send(b"anybody?")
+            with pytest.raises(OSError) as raised:
+                sock.recv(16)
+            assert raised.value.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EACCES)
+    finally:
+        world.run("ip", f"-{family}", "route", "del", "unreachable", nobody[family])
+
+
+# --- what tools say -----------------------------------------------------------------------------------------------------
+
+
+def test_trace_shows_the_backend(cluster, client, server, family, lead):
+    lead(SERVER)
+    at = f"[{VIP[6]}]" if family == 6 else VIP[4]
+    said = cluster.node.warren("trace", CLIENT, f"{at}:{PORT}/tcp").stdout
+    backend = f"[{server.ips[6]}]:{TARGET}" if family == 6 else f"{server.ips[4]}:{TARGET}"
+    assert backend in said, said
+    traced = cluster.node.warren_json("trace", CLIENT, f"{at}:{PORT}/tcp")
+    assert traced["verdict"] == "pass" and traced["reason"] == "to_endpoint"
+    cluster.apply("web", *web({}))
+    assert cluster.node.warren_json("trace", CLIENT, f"{at}:{PORT}/tcp")["reason"] == "no_backend"
+
+
+def test_get_names_the_pods(cluster, family, lead):
+    lead("back/b1", "back/b2")
+    found = cluster.node.warren_json("service", "get", "back/web")
+    mine = [f for f in found if f["address"].startswith(VIP[4] if family == 4 else f"[{VIP[6]}") and f["protocol"] == "tcp"]
+    assert {b["pod"] for b in mine[0]["backends"]} == {"back/b1", "back/b2"}

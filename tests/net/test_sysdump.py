@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""`warren sysdump` on a node at work: what is in it, and above all what is not."""
+
+import io
+import json
+import tarfile
+
+import pytest
+
+from agent import Agent
+from lab import network
+from manifests import pod_object, policy
+from rawbpf import PINS
+
+KEY = bytes(range(200, 216))
+
+
+def members(data):
+    """{name without the folder: bytes}"""
+    with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
+        files = {m.name.partition("/")[2]: archive.extractfile(m).read() for m in archive.getmembers()}
+        assert {m.mode for m in archive.getmembers()} == {0o600}
+    return files
+
+
+@pytest.fixture(scope="module")
+def dump(lab):
+    """The files of the archive of a node with an agent, a pod, a key from a file, and what else is nobody's business."""
+    node = lab.node
+    node.outside("/run/key").write_text(KEY.hex())
+    confs = node.outside("/run/net.d")
+    confs.mkdir()
+    ours = {"cniVersion": "1.0.0", "name": "net", "plugins": [{"type": "warren-cni", "apiToken": "token-of-ours"}]}
+    (confs / "05-warren.conflist").write_text(json.dumps(ours))
+    (confs / "10-other.conf").write_text('{"name": "other", "type": "other", "kubeconfig": "config-of-others"}')
+    wrap = ("env", "WARREN_MARK=mark-of-environment")
+    with Agent(node, "--cluster-key", "/run/key", wrap=wrap) as agent:
+        agent.write("a.json", pod_object("dumped-pod", {"app": "dumped-label"}), policy("dumped-policy", {"app": "x"}))
+        pod = node.pod("dumped", network(policy="agent"), args="IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=dumped-pod")
+        agent.wait_applied()
+        # In an /etc of its own, as the one here is everybody's.
+        script = "mount -t tmpfs etc /etc; mkdir /etc/cni; cp -r /run/net.d /etc/cni; warren sysdump --output - >/run/dump"
+        node.run("unshare", "-m", "sh", "-euc", script)
+        yield members(node.outside("/run/dump").read_bytes())
+        pod.delete()
+
+
+def test_what_is_in_it(dump):
+    failed = {name: text for name, text in dump.items() if name.endswith(".failed")}
+    assert failed == {}
+    assert json.loads(dump["status.json"])["loaded"]
+    assert "dumped-pod" in dump["endpoints.json"].decode()
+    assert "dumped-label" in dump["agent/identities.json"].decode()
+    assert "dumped-policy" in dump["policies.json"].decode()
+    assert json.loads(dump["agent/status.json"])["counts"]["policies"] == 1
+    assert b"--cluster-key /run/key" in dump["agent/process.txt"]
+    assert b"policy is in force" in dump["agent/log.txt"]
+    assert b"/proc/sys/net/ipv4/conf/warren0/rp_filter = " in dump["sysctls.txt"]
+    assert b"table inet warren" in dump["net/nft.txt"]
+    assert b"warren0" in dump["net/links.txt"] and b"warren0" in dump["net/proc.txt"]
+    assert len(json.loads(dump["maps/addr4.json"])) == len(json.loads(dump["maps/addr6.json"])) == 1
+    programs = json.loads(dump["programs.json"])
+    assert {p["name"] for p in programs} >= {"from_pod", "to_pod", "xdp_uplink"} and all(p["id"] for p in programs)
+    assert b"dumped-pod" in dump["run.txt"]
+    assert b"05-warren.conflist" in dump["cni.txt"] and b"10-other.conf" in dump["cni.txt"]
+
+
+def lease_seed(node):
+    """What the programs' leases are keyed with, from their read-only data."""
+
+    def bpftool(*words):
+        return json.loads(node.run("bpftool", "-j", *words).stdout)
+
+    for number in bpftool("prog", "show", "pinned", f"{PINS}/progs/from_pod")["map_ids"]:
+        if bpftool("map", "show", "id", str(number))["name"].endswith("rodata"):
+            (section,) = bpftool("map", "dump", "id", str(number))[0]["formatted"]["value"].values()
+            (secret,) = (v["lease_secret"] for v in section if "lease_secret" in v)
+            return secret["seed"]
+
+
+def test_no_secret_is_in_it(lab, dump):
+    """Byte by byte: the cluster's key in every form, the programs' secret, tokens, environments."""
+    seed = lease_seed(lab.node)
+    hidden = [KEY, KEY.hex().encode(), b"token-of-ours", b"config-of-others", b"mark-of-environment", b"lease_secret"]
+    hidden += [str(seed).encode(), f"{seed:x}".encode(), seed.to_bytes(8, "little")]
+    for name, text in dump.items():
+        for what in hidden:
+            assert what not in text, (name, what)
+    assert b"(redacted)" in dump["cni.txt"]

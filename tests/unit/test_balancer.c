@@ -1,0 +1,461 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Services and EndpointSlices in, maps of services out; what is written, and what is not. */
+#include "fake_services.h"
+
+struct fixture {
+	struct fake_services maps;
+	struct balancer *b;
+};
+
+static struct balancer *begin(struct fake_services *maps)
+{
+	struct balancer *b = balancer_new(&fake_services_ops, maps, "here");
+
+	assert_non_null(b);
+	return b;
+}
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	assert_non_null(f);
+	f->b = begin(&f->maps);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	balancer_free(f->b);
+	fake_clear(&f->maps);
+	free(f);
+	return 0;
+}
+
+/* How many puts and deletes it takes. */
+static unsigned long run(struct fixture *f)
+{
+	unsigned long before = f->maps.puts + f->maps.deletes;
+	struct err err = { 0 };
+
+	assert_ok(balancer_run(f->b, &err));
+	assert_false(balancer_pending(f->b));
+	return f->maps.puts + f->maps.deletes - before;
+}
+
+static const char *problem(const struct fixture *f, size_t count)
+{
+	static struct balancer_counts counts;
+
+	balancer_count(f->b, &counts);
+	assert_int_equal(counts.problems, count);
+	return counts.example;
+}
+
+#define WEB "clusterIP: 10.96.0.1, ports: [{port: 80}]"
+#define READY(a) "{addresses: [\"" a "\"]}"
+#define DRAINING(a) "{addresses: [\"" a "\"], conditions: {ready: false, serving: true, terminating: true}}"
+#define UNREADY(a) "{addresses: [\"" a "\"], conditions: {ready: false}}"
+#define READY_AT(a, node) "{addresses: [\"" a "\"], nodeName: " node "}"
+
+/* --- the join --- */
+
+static void joins_in_any_order(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_true(balancer_pending(f->b));
+	run(f);
+	put_slice(f->b, "a1", "a", 4, READY("10.0.0.1"), "{port: 8080}");
+	assert_true(balancer_pending(f->b));
+	assert_int_equal(run(f), 0);
+	expect_services(&f->maps, "");
+	put_service(f->b, "a", WEB);
+	assert_int_equal(run(f), 1);
+	expect_services(&f->maps, "10.96.0.1:80 > 10.0.0.1:8080\n");
+	/* A Service without slices refuses. */
+	put_service(f->b, "b", "clusterIP: 10.96.0.2, ports: [{port: 53, protocol: UDP}]");
+	run(f);
+	expect_services(&f->maps, "10.96.0.1:80 > 10.0.0.1:8080\n10.96.0.2:53/U >\n");
+	put_slice(f->b, "b1", "b", 4, READY("10.0.0.2"), "{port: 5353, protocol: UDP}");
+	put_slice(f->b, "b2", "b", 4, READY("10.0.0.1") "," READY("10.0.0.2"), "{port: 5353, protocol: UDP}");
+	assert_int_equal(run(f), 1);
+	expect_services(&f->maps, "10.96.0.1:80 > 10.0.0.1:8080\n10.96.0.2:53/U > 10.0.0.1:5353 10.0.0.2:5353\n");
+	balancer_remove_slice(f->b, "ns", "b2");
+	balancer_remove_slice(f->b, "ns", "b2");
+	balancer_remove_slice(f->b, "other", "b1");
+	run(f);
+	expect_services(&f->maps, "10.96.0.1:80 > 10.0.0.1:8080\n10.96.0.2:53/U > 10.0.0.2:5353\n");
+	balancer_remove_service(f->b, "ns", "b");
+	balancer_remove_service(f->b, "ns", "c");
+	assert_int_equal(run(f), 1);
+	expect_services(&f->maps, "10.96.0.1:80 > 10.0.0.1:8080\n");
+}
+
+static void knows_which_endpoints_count(void **state)
+{
+	static const struct {
+		const char *endpoints, *out;
+	} rows[] = {
+		{ "", "" },
+		{ READY("10.0.0.1") "," UNREADY("10.0.0.2"), " 10.0.0.1:8080" },
+		{ READY("10.0.0.1") "," DRAINING("10.0.0.2"), " 10.0.0.1:8080" },
+		{ DRAINING("10.0.0.1") "," UNREADY("10.0.0.2"), " 10.0.0.1:8080" },
+		{ UNREADY("10.0.0.1"), "" },
+		{ "{addresses: [10.0.0.1], conditions: {ready: false, serving: true}}", "" },
+		{ "{addresses: [10.0.0.1], conditions: {ready: false, serving: false, terminating: true}}", "" },
+		/* publishNotReadyAddresses: ready although it terminates */
+		{ "{addresses: [10.0.0.1], conditions: {ready: true, serving: false, terminating: true}}", " 10.0.0.1:8080" },
+		/* on its way from one slice to another */
+		{ UNREADY("10.0.0.1") "," READY("10.0.0.1") "," READY("10.0.0.1"), " 10.0.0.1:8080" },
+	};
+	struct fixture *f = *state;
+
+	put_service(f->b, "a", WEB);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		char expected[200];
+
+		put_slice(f->b, "a1", "a", 4, rows[i].endpoints, "{port: 8080}");
+		run(f);
+		snprintf(expected, sizeof(expected), "10.96.0.1:80 >%s\n", rows[i].out);
+		expect_services(&f->maps, expected);
+	}
+}
+
+static void keeps_to_its_node(void **state)
+{
+	struct fixture *f = *state;
+
+	put_service(f->b, "a", WEB ", internalTrafficPolicy: Local");
+	put_slice(f->b, "a1", "a", 4, READY_AT("10.0.0.1", "there") "," READY("10.0.0.2"), "{port: 8080}");
+	run(f);
+	expect_services(&f->maps, "10.96.0.1:80 >\n");
+	put_slice(f->b, "a2", "a", 4, READY_AT("10.0.0.3", "here"), "{port: 8080}");
+	run(f);
+	expect_services(&f->maps, "10.96.0.1:80 > 10.0.0.3:8080\n");
+	put_service(f->b, "a", WEB);
+	assert_int_equal(run(f), 1);
+	expect_services(&f->maps, "10.96.0.1:80 > 10.0.0.1:8080 10.0.0.2:8080 10.0.0.3:8080\n");
+}
+
+static void joins_ports_by_name_and_families_apart(void **state)
+{
+	struct fixture *f = *state;
+
+	put_service(f->b, "a",
+		    "clusterIPs: [10.96.0.1, \"fd00:96::1\"], sessionAffinity: ClientIP, ports: [{name: web, port: 80}, "
+		    "{name: dns, port: 53, protocol: UDP}, {name: sctp, port: 9, protocol: SCTP}]");
+	put_slice(f->b, "a1", "a", 4, READY("10.0.0.1"),
+		  "{name: dns, port: 5353, protocol: UDP}, {name: web, port: 8080}, {name: sctp, port: 9}");
+	put_slice(f->b, "a2", "a", 4, READY("10.0.0.2"), "{name: web, port: 8081}, {name: dns, protocol: UDP}");
+	put_slice(f->b, "a3", "a", 6, READY("fd00::1"), "{name: web, port: 8080}, {name: sctp, port: 99, protocol: SCTP}");
+	run(f);
+	expect_services(&f->maps, "10.96.0.1:53/U affinity 10800 > 10.0.0.1:5353\n"
+				  "10.96.0.1:80 affinity 10800 > 10.0.0.1:8080 10.0.0.2:8081\n"
+				  "10.96.0.1:9/S affinity 10800 >\n"
+				  "[fd00:96::1]:53/U affinity 10800 >\n"
+				  "[fd00:96::1]:80 affinity 10800 > [fd00::1]:8080\n"
+				  "[fd00:96::1]:9/S affinity 10800 > [fd00::1]:99\n");
+	/* A slice that becomes another Service's. */
+	put_service(f->b, "b", "clusterIP: 10.96.0.2, ports: [{name: web, port: 80}]");
+	put_slice(f->b, "a2", "b", 4, READY("10.0.0.2"), "{name: web, port: 8081}");
+	assert_int_equal(run(f), 2);
+	put_service(f->b, "a", "clusterIP: 10.96.0.1, ports: [{name: web, port: 80}]");
+	assert_int_equal(run(f), 6);
+	expect_services(&f->maps, "10.96.0.1:80 > 10.0.0.1:8080\n10.96.0.2:80 > 10.0.0.2:8081\n");
+	/* ... and nobody's. */
+	put_text(f->b, "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\naddressType: IPv4\n"
+		       "metadata: {namespace: ns, name: a2}\nendpoints: [{addresses: [10.0.0.2]}]\nports: [{name: web, port: 1}]\n");
+	run(f);
+	expect_services(&f->maps, "10.96.0.1:80 > 10.0.0.1:8080\n10.96.0.2:80 >\n");
+}
+
+/* --- addresses that move --- */
+
+static void first_by_name_has_an_address(void **state)
+{
+	struct fixture *f = *state;
+
+	put_slice(f->b, "a1", "a", 4, READY("10.0.0.1"), "{port: 1}");
+	put_slice(f->b, "b1", "b", 4, READY("10.0.0.2"), "{port: 2}");
+	put_slice(f->b, "c1", "c", 4, READY("10.0.0.3"), "{port: 3}");
+	put_service(f->b, "b", WEB);
+	run(f);
+	put_service(f->b, "c", WEB);
+	assert_int_equal(run(f), 0);
+	expect_services(&f->maps, "10.96.0.1:80 > 10.0.0.2:2\n");
+	assert_string_equal(problem(f, 1), "ns/c: 10.96.0.1:80 is ns/b's already");
+	/* One that comes before both: the map's entry is replaced, never deleted. */
+	put_service(f->b, "a", WEB);
+	assert_int_equal(run(f), 1);
+	expect_services(&f->maps, "10.96.0.1:80 > 10.0.0.1:1\n");
+	assert_string_equal(problem(f, 2), "ns/b: 10.96.0.1:80 is ns/a's already");
+	put_service(f->b, "a", "clusterIP: 10.96.0.9, ports: [{port: 80}]");
+	assert_int_equal(run(f), 2);
+	expect_services(&f->maps, "10.96.0.1:80 > 10.0.0.2:2\n10.96.0.9:80 > 10.0.0.1:1\n");
+	balancer_remove_service(f->b, "ns", "b");
+	assert_int_equal(run(f), 1);
+	expect_services(&f->maps, "10.96.0.1:80 > 10.0.0.3:3\n10.96.0.9:80 > 10.0.0.1:1\n");
+	problem(f, 0);
+	/* Of the same backends: nothing to write. */
+	put_slice(f->b, "b1", "b", 4, READY("10.0.0.3"), "{port: 3}");
+	put_service(f->b, "b", WEB);
+	assert_int_equal(run(f), 0);
+	assert_string_equal(problem(f, 1), "ns/c: 10.96.0.1:80 is ns/b's already");
+}
+
+static void address_of_one_that_goes_passes_to_another(void **state)
+{
+	struct fixture *f = *state;
+
+	put_slice(f->b, "b1", "b", 4, READY("10.0.0.2"), "{port: 2}");
+	put_service(f->b, "a", WEB);
+	run(f);
+	balancer_remove_service(f->b, "ns", "a");
+	put_service(f->b, "b", WEB);
+	assert_int_equal(run(f), 1);
+	assert_int_equal(f->maps.deletes, 0);
+	expect_services(&f->maps, "10.96.0.1:80 > 10.0.0.2:2\n");
+	/* Two that change places. */
+	put_service(f->b, "c", "clusterIP: 10.96.0.2, ports: [{port: 80}]");
+	run(f);
+	put_service(f->b, "b", "clusterIP: 10.96.0.2, ports: [{port: 80}]");
+	put_service(f->b, "c", WEB);
+	assert_int_equal(run(f), 2);
+	assert_int_equal(f->maps.deletes, 0);
+	expect_services(&f->maps, "10.96.0.1:80 >\n10.96.0.2:80 > 10.0.0.2:2\n");
+	problem(f, 0);
+}
+
+/* --- failures --- */
+
+static void failure_of_one_is_its_own(void **state)
+{
+	struct fixture *f = *state;
+	struct err err = { 0 };
+	struct balancer_counts counts;
+
+	f->maps.put_error = -EIO;
+	f->maps.put_error_port = 81;
+	put_service(f->b, "a", "clusterIP: 10.96.0.1, ports: [{name: a, port: 80}, {name: b, port: 81}, {name: c, port: 82}]");
+	put_service(f->b, "b", "clusterIP: 10.96.0.2, ports: [{port: 80}]");
+	assert_int_equal(balancer_run(f->b, &err), -EAGAIN);
+	assert_string_equal(err.msg, "10.96.0.1:81: the map says no");
+	assert_string_equal(problem(f, 1), "ns/a: 10.96.0.1:81: the map says no");
+	expect_services(&f->maps, "10.96.0.1:80 >\n10.96.0.1:82 >\n10.96.0.2:80 >\n");
+	/* Only when told so is it tried again. */
+	assert_false(balancer_pending(f->b));
+	balancer_retry(f->b);
+	assert_true(balancer_pending(f->b));
+	assert_int_equal(balancer_run(f->b, &err), -EAGAIN);
+	f->maps.put_error = 0;
+	balancer_retry(f->b);
+	assert_int_equal(run(f), 1);
+	expect_services(&f->maps, "10.96.0.1:80 >\n10.96.0.1:81 >\n10.96.0.1:82 >\n10.96.0.2:80 >\n");
+	problem(f, 0);
+	balancer_count(f->b, &counts);
+	assert_int_equal(counts.failures, 2);
+	/* One that fails as it changes goes on as it was, and is written even if it changes back. */
+	f->maps.put_error = -EIO;
+	put_slice(f->b, "a1", "a", 4, READY("10.0.0.1"), "{name: b, port: 1}");
+	assert_int_equal(balancer_run(f->b, &err), -EAGAIN);
+	f->maps.put_error = 0;
+	balancer_remove_slice(f->b, "ns", "a1");
+	assert_int_equal(run(f), 1);
+	/* One that is gone before it was written. */
+	f->maps.put_error = -EIO;
+	put_service(f->b, "c", "clusterIP: 10.96.0.3, ports: [{port: 81}]");
+	assert_int_equal(balancer_run(f->b, &err), -EAGAIN);
+	balancer_remove_service(f->b, "ns", "c");
+	assert_int_equal(run(f), 0);
+}
+
+static void uses_room_that_comes_free(void **state)
+{
+	struct fixture *f = *state;
+	struct err err = { 0 };
+
+	f->maps.limit = 2;
+	put_service(f->b, "a", WEB);
+	put_service(f->b, "b", "clusterIP: 10.96.0.2, ports: [{port: 80}]");
+	run(f);
+	put_service(f->b, "c", "clusterIP: 10.96.0.3, ports: [{port: 80}]");
+	assert_int_equal(balancer_run(f->b, &err), -EAGAIN);
+	assert_string_equal(problem(f, 1), "ns/c: 10.96.0.3:80: the map is full");
+	balancer_remove_service(f->b, "ns", "a");
+	assert_int_equal(run(f), 2);
+	expect_services(&f->maps, "10.96.0.2:80 >\n10.96.0.3:80 >\n");
+	problem(f, 0);
+}
+
+static void deletes_until_it_is_deleted(void **state)
+{
+	struct fixture *f = *state;
+	struct err err = { 0 };
+
+	put_service(f->b, "a", WEB);
+	put_service(f->b, "b", "clusterIP: 10.96.0.2, ports: [{port: 80}]");
+	run(f);
+	f->maps.delete_error = -EIO;
+	balancer_remove_service(f->b, "ns", "a");
+	balancer_remove_service(f->b, "ns", "b");
+	assert_int_equal(balancer_run(f->b, &err), -EAGAIN);
+	assert_string_equal(err.msg, "a service that is no more cannot be deleted: the map does not let go");
+	balancer_retry(f->b);
+	assert_true(balancer_pending(f->b));
+	f->maps.delete_error = 0;
+	/* Meanwhile somebody wants one of the addresses again. */
+	put_service(f->b, "c", "clusterIP: 10.96.0.2, ports: [{port: 80}]");
+	assert_int_equal(run(f), 1);
+	expect_services(&f->maps, "10.96.0.2:80 >\n");
+}
+
+/* --- another agent's maps --- */
+
+static void goes_on_with_what_is_there(void **state)
+{
+	struct fixture *f = *state;
+	struct err err = { 0 };
+
+	put_service(f->b, "a", "clusterIPs: [10.96.0.1, \"fd00:96::1\"], ports: [{port: 80}]");
+	put_slice(f->b, "a1", "a", 4, READY("10.0.0.2") "," READY("10.0.0.1"), "{port: 8080}");
+	put_service(f->b, "b", "clusterIP: 10.96.0.2, ports: [{port: 80}]");
+	put_service(f->b, "c", "clusterIP: 10.96.0.3, ports: [{port: 80}]");
+	run(f);
+	balancer_free(f->b);
+	f->b = begin(&f->maps);
+	f->maps.each_error = -EIO;
+	assert_int_equal(balancer_run(f->b, &err), -EIO);
+	assert_true(balancer_pending(f->b));
+	f->maps.each_error = 0;
+	put_service(f->b, "a", "clusterIPs: [10.96.0.1, \"fd00:96::1\"], ports: [{port: 80}]");
+	put_slice(f->b, "a1", "a", 4, READY("10.0.0.1") "," READY("10.0.0.2"), "{port: 8080}");
+	put_service(f->b, "c", "clusterIP: 10.96.0.3, ports: [{port: 80}], sessionAffinity: ClientIP");
+	assert_int_equal(run(f), 2);
+	expect_services(&f->maps, "10.96.0.1:80 > 10.0.0.1:8080 10.0.0.2:8080\n10.96.0.3:80 affinity 10800 >\n[fd00:96::1]:80 >\n");
+}
+
+static void mends_what_others_do_to_the_maps(void **state)
+{
+	struct fixture *f = *state;
+	struct dp_service stranger = { .ip = ip("10.96.0.7"), .port = 7, .protocol = IPPROTO_TCP };
+	struct ip known = ip("10.96.0.1"), other = ip("10.96.0.2");
+	struct err err = { 0 };
+
+	put_service(f->b, "a", WEB);
+	put_service(f->b, "b", "clusterIP: 10.96.0.2, ports: [{port: 80}]");
+	put_slice(f->b, "b1", "b", 4, READY("10.0.0.1"), "{port: 8080}");
+	run(f);
+	assert_ok(fake_put(&f->maps, &stranger, &err));
+	assert_ok(fake_delete(&f->maps, &known, 80, IPPROTO_TCP, &err));
+	assert_ok(fake_put(&f->maps, &(struct dp_service){ other, 80, IPPROTO_TCP, 0, NULL, 0 }, &err));
+	assert_false(balancer_pending(f->b));
+	balancer_lost(f->b);
+	assert_true(balancer_pending(f->b));
+	assert_int_equal(run(f), 3);
+	expect_services(&f->maps, "10.96.0.1:80 >\n10.96.0.2:80 > 10.0.0.1:8080\n");
+}
+
+/* --- what it tells --- */
+
+static int tell(const struct balancer_front *front, void *arg)
+{
+	char at[SOCKET_STRLEN];
+
+	fprintf(arg, "%s/%s %s %s%s%zu%s%s;", front->service->namespace, front->service->name,
+		socket_format(front->ip, front->port->port, at), front->port->name, front->written ? " has " : " not in maps ",
+		front->backends, *front->problem ? ", " : "", front->problem);
+	return 0;
+}
+
+static int stop(const struct balancer_front *front, void *arg)
+{
+	return ++*(int *)arg;
+}
+
+static void tells_what_it_knows(void **state)
+{
+	struct fixture *f = *state;
+	struct balancer_counts counts;
+	char *text;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+	int calls = 0;
+
+	assert_non_null(out);
+	put_service(f->b, "a", "clusterIP: 10.96.0.1, ports: [{name: web, port: 80}]");
+	put_slice(f->b, "a1", "a", 4, READY("10.0.0.2") "," READY("10.0.0.1"), "{name: web, port: 8080}");
+	put_service(f->b, "headless", "clusterIP: None, ports: [{port: 80}]");
+	run(f);
+	assert_int_equal(balancer_each(f->b, tell, out), 0);
+	/* Its Service has changed since. */
+	put_service(f->b, "a", "clusterIP: 10.96.0.1, ports: [{name: web, port: 81}]");
+	assert_int_equal(balancer_each(f->b, tell, out), 0);
+	fclose(out);
+	assert_string_equal(text, "ns/a 10.96.0.1:80 web has 2;");
+	free(text);
+	balancer_count(f->b, &counts);
+	assert_int_equal(counts.services, 2);
+	assert_int_equal(counts.slices, 1);
+	assert_int_equal(counts.fronts[0], 1);
+	assert_int_equal(counts.backends[0], 2);
+	assert_int_equal(counts.fronts[1], 0);
+	assert_int_equal(counts.failures, 0);
+	run(f);
+	put_service(f->b, "b", WEB);
+	run(f);
+	assert_int_equal(balancer_each(f->b, stop, &calls), 1);
+	assert_int_equal(balancer_latency(f->b)->count, 3);
+}
+
+/* --- many --- */
+
+#define MANY 5000
+
+static void writes_only_what_has_changed(void **state)
+{
+	struct fixture *f = *state;
+	char name[32], spec[80], endpoints[600] = "";
+
+	for (int i = 1; i <= 10; i++)
+		sprintf(endpoints + strlen(endpoints), "%s{addresses: [10.1.0.%d]}", i > 1 ? "," : "", i);
+	for (int i = 0; i < MANY; i++) {
+		snprintf(name, sizeof(name), "s%d", i);
+		snprintf(spec, sizeof(spec), "clusterIP: 10.96.%d.%d, ports: [{port: 80}]", i / 250, i % 250 + 1);
+		put_service(f->b, name, spec);
+		put_slice(f->b, name, name, 4, endpoints, "{port: 8080}");
+	}
+	assert_int_equal(run(f), MANY);
+	put_slice(f->b, "s77", "s77", 4, READY("10.1.0.1"), "{port: 8080}");
+	assert_int_equal(run(f), 1);
+	balancer_lost(f->b);
+	assert_int_equal(run(f), 0);
+	balancer_remove_service(f->b, "ns", "s78");
+	assert_int_equal(run(f), 1);
+}
+
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(joins_in_any_order),
+		TEST(knows_which_endpoints_count),
+		TEST(keeps_to_its_node),
+		TEST(joins_ports_by_name_and_families_apart),
+		TEST(first_by_name_has_an_address),
+		TEST(address_of_one_that_goes_passes_to_another),
+		TEST(failure_of_one_is_its_own),
+		TEST(uses_room_that_comes_free),
+		TEST(deletes_until_it_is_deleted),
+		TEST(goes_on_with_what_is_there),
+		TEST(mends_what_others_do_to_the_maps),
+		TEST(tells_what_it_knows),
+		TEST(writes_only_what_has_changed),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

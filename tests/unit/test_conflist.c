@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The container runtime's network configuration. */
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "array.h"
+#include "cleanup.h"
+#include "conf.h"
+#include "conflist.h"
+#include "file.h"
+#include "paths.h"
+#include "private_run.h"
+#include "rig.h"
+
+#define FOLDER WARREN_RUN_DIR "/net.d"
+#define PATH FOLDER "/05-warren.conflist"
+
+static int setup(void **state)
+{
+	return private_run("size=1m");
+}
+
+static int fresh(void **state)
+{
+	return private_run_again("size=1m");
+}
+
+static void cidrs_of(const char *first, const char *second, struct prefix cidrs[2])
+{
+	memset(cidrs, 0, 2 * sizeof(*cidrs));
+	assert_int_equal(prefix_parse(first, &cidrs[0]), 0);
+	if (second)
+		assert_int_equal(prefix_parse(second, &cidrs[1]), 0);
+}
+
+/* As libcni hands the plugin its part of it. */
+static json_t *plugin_conf(const json_t *list, size_t i)
+{
+	json_t *conf = json_copy(json_array_get(json_object_get(list, "plugins"), i));
+
+	json_object_set_new(conf, "cniVersion", json_string("1.1.0"));
+	json_object_set(conf, "name", json_object_get(list, "name"));
+	return conf;
+}
+
+static void what_it_says(void **state)
+{
+	static const struct {
+		const char *cidrs[2];
+		unsigned sets4, sets6;
+	} rows[] = {
+		{ { "10.244.1.0/24", "fd44:0:0:1::/64" }, 1, 1 },
+		{ { "10.244.1.0/24" }, 1, 0 },
+		{ { "fd44:0:0:1::/64" }, 0, 1 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_free_ char *text = NULL, *part = NULL;
+		json_auto_t *list = NULL, *ours = NULL;
+		struct err err = { 0 };
+		struct prefix cidrs[2];
+		struct conf conf;
+
+		cidrs_of(rows[i].cidrs[0], rows[i].cidrs[1], cidrs);
+		text = conflist_text(cidrs);
+		list = json_parse_object(text, strlen(text), "conflist", &err);
+		assert_non_null(list);
+		assert_string_equal(json_text_at(list, "cniVersion"), "1.0.0");
+		assert_string_equal(json_text_at(list, "name"), "warren");
+		ours = plugin_conf(list, 0);
+		assert_string_equal(json_text_at(ours, "type"), "warren-cni");
+		part = json_dumps(ours, 0);
+		if (conf_parse(part, strlen(part), &conf, &err) < 0)
+			fail_msg("%s", err.msg);
+		assert_true(conf.agent);
+		assert_int_equal(conf.ipam.set4.count, rows[i].sets4);
+		assert_int_equal(conf.ipam.set6.count, rows[i].sets6);
+		conf_free(&conf);
+		free(part);
+		part = conflist_gc_text(cidrs);
+		if (conf_parse(part, strlen(part), &conf, &err) < 0)
+			fail_msg("%s", err.msg);
+		assert_string_equal(conf.name, "warren");
+		assert_int_equal(json_array_size(conf.valid), 0);
+		assert_true(json_is_array(conf.valid));
+		conf_free(&conf);
+	}
+}
+
+static ino_t inode(void)
+{
+	struct stat st;
+
+	assert_int_equal(stat(PATH, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0644);
+	return st.st_ino;
+}
+
+/* A rewrite makes the runtime hold up all ADDs: only for other bytes. */
+static void written_when_different(void **state)
+{
+	struct err err;
+	ino_t first, second;
+
+	assert_int_equal(conflist_write(PATH, "{}\n", &err), 1);
+	first = inode();
+	assert_int_equal(conflist_write(PATH, "{}\n", &err), 0);
+	assert_int_equal(inode(), first);
+	assert_int_equal(conflist_write(PATH, "{ }\n", &err), 1);
+	second = inode();
+	assert_int_not_equal(first, second);
+	assert_int_equal(conflist_write(PATH, "{}\n", &err), 1);
+	assert_int_equal(unlink(PATH), 0);
+	assert_int_equal(conflist_write(PATH, "{}\n", &err), 1);
+	/* Nothing else is in the folder. */
+	assert_int_equal(unlink(PATH), 0);
+	assert_int_equal(rmdir(FOLDER), 0);
+}
+
+static void put(const char *name, const char *text)
+{
+	char path[200];
+
+	snprintf(path, sizeof(path), FOLDER "/%s", name);
+	assert_int_equal(file_write(path, text, strlen(text), NULL), 0);
+}
+
+static void who_comes_first(void **state)
+{
+	static const char *const behind[] = {
+		"05-warren.conflist", "06-other.conf", "10-kindnet.conflist", "04-off.conflist.bak", "04-off.conflist.new",
+		"README", "04-not", "00-multus.conf", "00-multus-2.conflist",
+	};
+	static const char *const ahead[] = { "04-z.json", "04-other.conflist", "00-a.conf", ".hidden.conf" };
+	struct err err;
+
+	assert_int_equal(conflist_rival(PATH, &err), 0); /* no folder */
+	assert_int_equal(dir_make(FOLDER, NULL), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(behind); i++)
+		put(behind[i], "{}");
+	put("00-multus.conf", "{\"type\": \"multus-shim\"}");
+	put("00-multus-2.conflist", "{\"plugins\": [{\"type\": \"multus\"}]}");
+	assert_int_equal(conflist_rival(PATH, &err), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(ahead); i++) {
+		put(ahead[i], "{\"plugins\": []}");
+		assert_int_equal(conflist_rival(PATH, &err), 1);
+		assert_non_null(strstr(err.msg, ahead[i])); /* each comes before those before it */
+	}
+}
+
+static void no_room(void **state)
+{
+	_cleanup_free_ char *big = calloc(1, 2 << 20);
+	struct err err;
+
+	memset(big, ' ', (2 << 20) - 1);
+	assert_int_equal(conflist_write(PATH, "{}\n", &err), 1);
+	assert_int_equal(conflist_write(PATH, big, &err), -ENOSPC);
+	assert_int_equal(conflist_write(PATH, "{}\n", &err), 0);
+	assert_int_equal(conflist_rival(PATH, &err), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_it_says),
+		cmocka_unit_test_setup(written_when_different, fresh),
+		cmocka_unit_test_setup(who_comes_first, fresh),
+		cmocka_unit_test_setup(no_room, fresh),
+	};
+
+	return cmocka_run_group_tests(tests, setup, NULL);
+}

@@ -1,0 +1,504 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the agent tells and asks the API server in single requests: the cluster's key, its own Node, Events. */
+#include <errno.h>
+#include <sys/stat.h>
+
+#include "array.h"
+#include "base64.h"
+#include "cleanup.h"
+#include "fake_api.h"
+#include "file.h"
+#include "json.h"
+#include "kube_events.h"
+#include "kube_key.h"
+#include "kube_node.h"
+#include "paths.h"
+#include "private_run.h"
+#include "rig.h"
+
+#define COPY WARREN_RUN_DIR "/state/cluster.key"
+#define KEY_TEXT "0123456789abcdef"
+#define KEY_BASE64 "MDEyMzQ1Njc4OWFiY2RlZg=="
+#define OTHER_BASE64 "ZmVkY2JhOTg3NjU0MzIxMA=="
+
+static int setup(void **state)
+{
+	return private_run("size=4m");
+}
+
+static char complaint[600];
+static unsigned had;
+
+static int fresh(void **state)
+{
+	complaint[0] = '\0';
+	had = 0;
+	memset(calls, 0, sizeof(calls));
+	memset(timers, 0, sizeof(timers));
+	return private_run_again("size=4m");
+}
+
+static void on_complaint(void *arg, const char *what, const struct err *err)
+{
+	snprintf(complaint, sizeof(complaint), "%s: %s", what, err ? err->msg : "");
+	if (!err)
+		complaint[0] = '\0';
+}
+
+static void on_key(void *arg)
+{
+	had++;
+}
+
+/* The only call there is: what is asked, and its answer. */
+static struct api_call *only(const char *method, const char *path)
+{
+	struct api_call *call = asked("");
+
+	assert_string_equal(call->request.method, method);
+	assert_string_equal(call->path, path);
+	return call;
+}
+
+static void answer(struct api_call *call, const char *text)
+{
+	answers(call, text);
+	ends(call);
+}
+
+static void refuse(struct api_call *call, int status)
+{
+	refuses(call, status, "", "no");
+}
+
+/* --- the key --- */
+
+#define SECRETS "/api/v1/namespaces/kube-system/secrets"
+#define SECRET SECRETS "/warren-identity"
+
+static struct kube_key *open_key(void)
+{
+	const struct kube_key_options options = { "kube-system", "warren-identity", COPY, on_complaint, on_key, NULL };
+	struct kube_key *k = NULL;
+	struct err err;
+
+	if (kube_key_open(&k, NULL, &options, &err) < 0)
+		fail_msg("%s", err.msg);
+	return k;
+}
+
+static void close_key(struct kube_key *k)
+{
+	kube_key_close(k);
+	assert_false(anything_left());
+}
+
+static void assert_copy(const void *key)
+{
+	_cleanup_free_ char *data = NULL;
+	struct stat st;
+	size_t size;
+
+	assert_int_equal(file_read(COPY, 100, &data, &size, NULL), 0);
+	assert_int_equal(size, POLICY_KEY_SIZE);
+	assert_memory_equal(data, key, size);
+	assert_int_equal(stat(COPY, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+}
+
+static void put_copy(const char *text)
+{
+	assert_int_equal(dir_make(WARREN_RUN_DIR "/state", NULL), 0);
+	assert_int_equal(file_write(COPY, text, strlen(text), NULL), 0);
+}
+
+static void a_key_is_read(void **state)
+{
+	struct kube_key *k = open_key();
+
+	assert_int_equal(kube_key_state(k), KUBE_KEY_AWAITED);
+	assert_null(kube_key(k));
+	answer(only("GET", SECRET), "{\"data\": {\"key\": \"" KEY_BASE64 "\"}}");
+	assert_int_equal(kube_key_state(k), KUBE_KEY_SHARED);
+	assert_memory_equal(kube_key(k), KEY_TEXT, POLICY_KEY_SIZE);
+	assert_int_equal(had, 1);
+	assert_copy(KEY_TEXT);
+	close_key(k);
+
+	/* The next start has it at once, and nobody is told of what was there from the first. */
+	k = open_key();
+	assert_int_equal(kube_key_state(k), KUBE_KEY_CACHED);
+	assert_memory_equal(kube_key(k), KEY_TEXT, POLICY_KEY_SIZE);
+	answer(only("GET", SECRET), "{\"data\": {\"key\": \"" KEY_BASE64 "\"}}");
+	assert_int_equal(kube_key_state(k), KUBE_KEY_SHARED);
+	assert_int_equal(had, 1);
+	close_key(k);
+}
+
+/* 32 hex digits, as somebody may have put them there by hand. */
+static void a_key_in_words(void **state)
+{
+	struct kube_key *k = open_key();
+
+	answer(only("GET", SECRET), "{\"data\": {\"key\": \"MzAzMTMyMzMzNDM1MzYzNzM4Mzk2MTYyNjM2NDY1NjYK\"}}");
+	assert_memory_equal(kube_key(k), KEY_TEXT, POLICY_KEY_SIZE);
+	close_key(k);
+}
+
+static void the_first_agent_makes_it(void **state)
+{
+	struct kube_key *k = open_key();
+	_cleanup_free_ char *data = NULL;
+	json_auto_t *secret = NULL;
+	struct api_call *call;
+	size_t size;
+
+	refuse(only("GET", SECRET), 404);
+	call = only("POST", SECRETS);
+	secret = json_parse_object(call->body, strlen(call->body), "body", NULL);
+	assert_non_null(secret);
+	assert_string_equal(json_text_at(secret, "kind"), "Secret");
+	assert_true(json_is_true(json_object_get(secret, "immutable")));
+	assert_string_equal(json_text_at(json_object_get(secret, "metadata"), "name"), "warren-identity");
+	assert_int_equal(base64_decode(json_text_at(json_object_get(secret, "data"), "key"), &data, &size), 0);
+	assert_int_equal(size, POLICY_KEY_SIZE);
+	assert_null(kube_key(k)); /* it is nobody's before the API server has it */
+	answer(call, "{}");
+	assert_memory_equal(kube_key(k), data, POLICY_KEY_SIZE);
+	assert_copy(data);
+	assert_int_equal(had, 1);
+	close_key(k);
+}
+
+static void another_agent_was_faster(void **state)
+{
+	struct kube_key *k = open_key();
+
+	refuse(only("GET", SECRET), 404);
+	refuse(only("POST", SECRETS), 409);
+	assert_null(kube_key(k));
+	answer(only("GET", SECRET), "{\"data\": {\"key\": \"" KEY_BASE64 "\"}}");
+	assert_memory_equal(kube_key(k), KEY_TEXT, POLICY_KEY_SIZE);
+	close_key(k);
+}
+
+/* What goes wrong is said and tried again, ever later, and never leads to a key that is not the Secret's. */
+static void what_goes_wrong(void **state)
+{
+	static const struct {
+		int status;
+		const char *body, *complaint;
+	} rows[] = {
+		{ 403, NULL, "identity key: no" },
+		{ 0, NULL, "identity key: no" },
+		{ 200, "{\"data\": {}}", "Secret kube-system/warren-identity has no \"key\" of 16 bytes or 32 hex digits" },
+		{ 200, "{\"data\": {\"key\": \"QUJD\"}}", "has no \"key\" of 16" },
+		{ 200, "{\"data\": {\"key\": \"?\"}}", "has no \"key\" of 16" },
+		{ 200, "{\"data\": {\"key\": 7}}", "has no \"key\" of 16" },
+		{ 200, "[]", "the API server's answer" },
+		{ 200, "{", "the API server's answer" },
+	};
+	struct kube_key *k = open_key();
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct api_call *call = only("GET", SECRET);
+		unsigned ms, least = i < 5 ? 500u << i : 15000;
+
+		if (rows[i].body)
+			answer(call, rows[i].body);
+		else
+			refuse(call, rows[i].status);
+		assert_non_null(strstr(complaint, rows[i].complaint));
+		assert_null(kube_key(k));
+		assert_int_equal(calls_open(), 0);
+		ms = waited();
+		assert_in_range(ms, least, 3 * least);
+	}
+	answer(only("GET", SECRET), "{\"data\": {\"key\": \"" KEY_BASE64 "\"}}");
+	assert_string_equal(complaint, "");
+	assert_int_equal(had, 1);
+	close_key(k);
+}
+
+static void an_answer_without_an_end(void **state)
+{
+	static char piece[100000];
+	struct kube_key *k = open_key();
+	struct api_call *call = only("GET", SECRET);
+
+	memset(piece, ' ', sizeof(piece) - 1);
+	for (int i = 0; i < 11 && call->used; i++)
+		answers(call, piece);
+	assert_false(call->used);
+	assert_null(kube_key(k));
+	close_key(k);
+}
+
+/* The copy stays in force; the one of the Secret would make all pods of this node others. */
+static void another_key(void **state)
+{
+	struct kube_key *k;
+
+	put_copy(KEY_TEXT);
+	k = open_key();
+	answer(only("GET", SECRET), "{\"data\": {\"key\": \"" OTHER_BASE64 "\"}}");
+	assert_int_equal(kube_key_state(k), KUBE_KEY_DIFFERS);
+	assert_memory_equal(kube_key(k), KEY_TEXT, POLICY_KEY_SIZE);
+	assert_copy(KEY_TEXT);
+	assert_non_null(strstr(complaint, "is not the one of Secret kube-system/warren-identity"));
+	assert_int_equal(had, 0);
+	waited();
+	answer(only("GET", SECRET), "{\"data\": {\"key\": \"" KEY_BASE64 "\"}}");
+	assert_int_equal(kube_key_state(k), KUBE_KEY_SHARED);
+	assert_string_equal(complaint, "");
+	close_key(k);
+}
+
+static void a_lost_secret_is_made_again(void **state)
+{
+	struct kube_key *k;
+	struct api_call *call;
+
+	put_copy(KEY_TEXT);
+	k = open_key();
+	refuse(only("GET", SECRET), 404);
+	call = only("POST", SECRETS);
+	assert_non_null(strstr(call->body, KEY_BASE64));
+	answer(call, "{}");
+	assert_int_equal(kube_key_state(k), KUBE_KEY_SHARED);
+	kube_key_compare(k);
+	kube_key_compare(k);
+	only("GET", SECRET);
+	close_key(k);
+}
+
+static void a_damaged_copy(void **state)
+{
+	struct kube_key *k;
+
+	put_copy("short");
+	k = open_key();
+	assert_null(kube_key(k));
+	answer(only("GET", SECRET), "{\"data\": {\"key\": \"" KEY_BASE64 "\"}}");
+	assert_copy(KEY_TEXT);
+	close_key(k);
+}
+
+static void no_memory_for_a_call(void **state)
+{
+	struct kube_key *k;
+
+	start_failures = 1;
+	k = open_key();
+	assert_non_null(strstr(complaint, "no memory"));
+	waited();
+	answer(only("GET", SECRET), "{\"data\": {\"key\": \"" KEY_BASE64 "\"}}");
+	assert_int_equal(had, 1);
+	close_key(k);
+}
+
+/* --- the own Node --- */
+
+#define NODE "/api/v1/nodes/n1"
+#define TAINT "warren.dev/agent-not-ready"
+#define UP "\"status\": {\"conditions\": [{\"type\": \"Ready\", \"status\": \"True\"}, {\"type\": \"NetworkUnavailable\", \"status\": \"False\"}]}"
+#define DOWN "\"status\": {\"conditions\": [{\"type\": \"NetworkUnavailable\", \"status\": \"True\"}]}"
+#define TAINTED "\"metadata\": {\"resourceVersion\": \"42\"}, \"spec\": {\"taints\": [{\"key\": \"a\"}, {\"key\": \"" TAINT "\", \"effect\": \"NoSchedule\"}]}"
+
+static struct kube_node *open_node(const char *taint)
+{
+	struct kube_node *k = kube_node_open(NULL, &(struct kube_node_options){ "n1", taint, on_complaint, NULL });
+
+	assert_non_null(k);
+	assert_int_equal(calls_open(), 0);
+	kube_node_tell(k);
+	return k;
+}
+
+static void close_node(struct kube_node *k)
+{
+	kube_node_close(k);
+	assert_false(anything_left());
+}
+
+static void a_node_is_told(void **state)
+{
+	struct kube_node *k = open_node(TAINT);
+	json_auto_t *patch = NULL, *wanted = NULL;
+	const json_t *condition;
+	struct api_call *call;
+
+	answer(only("GET", NODE), "{" DOWN ", " TAINTED "}");
+	call = only("PATCH", NODE "/status");
+	assert_string_equal(call->request.content_type, "application/strategic-merge-patch+json");
+	patch = json_parse_object(call->body, strlen(call->body), "patch", NULL);
+	condition = json_array_get(json_object_get(json_object_get(patch, "status"), "conditions"), 0);
+	assert_string_equal(json_text_at(condition, "type"), "NetworkUnavailable");
+	assert_string_equal(json_text_at(condition, "status"), "False");
+	assert_string_equal(json_text_at(condition, "reason"), "WarrenIsUp");
+	answer(call, "{}");
+
+	/* The taints are of another place: the Node itself, and only if it is still the one that was read. */
+	answer(only("GET", NODE), "{" UP ", " TAINTED "}");
+	call = only("PATCH", NODE);
+	json_decref(patch);
+	patch = json_parse_object(call->body, strlen(call->body), "patch", NULL);
+	wanted = json_pack("{s:{s:s}, s:{s:[{s:s}]}}", "metadata", "resourceVersion", "42", "spec", "taints", "key", "a");
+	assert_true(json_equal(patch, wanted));
+	refuse(call, 409); /* it was another one */
+	assert_false(kube_node_told(k));
+	answer(only("GET", NODE), "{" UP ", " TAINTED "}");
+	answer(only("PATCH", NODE), "{}");
+	answer(only("GET", NODE), "{" UP "}");
+	assert_true(kube_node_told(k));
+	assert_string_equal(complaint, "");
+
+	/* Somebody takes it back. */
+	waited();
+	answer(only("GET", NODE), "{" DOWN "}");
+	only("PATCH", NODE "/status");
+	close_node(k);
+}
+
+static void no_taint(void **state)
+{
+	struct kube_node *k = open_node(NULL);
+
+	answer(only("GET", NODE), "{" UP ", " TAINTED "}");
+	assert_true(kube_node_told(k));
+	close_node(k);
+}
+
+static void a_new_node_is_told_again(void **state)
+{
+	struct kube_node *k = open_node(TAINT);
+
+	kube_node_tell(k); /* while a call is on its way, which may be about the old one */
+	answer(only("GET", NODE), "{" UP "}");
+	answer(only("GET", NODE), "{" UP "}");
+	assert_true(kube_node_told(k));
+	kube_node_tell(k);
+	assert_false(kube_node_told(k));
+	answer(only("GET", NODE), "{" DOWN "}");
+	only("PATCH", NODE "/status");
+	close_node(k);
+}
+
+static void refused_and_quarrelled_with(void **state)
+{
+	struct kube_node *k = open_node(TAINT);
+
+	refuse(only("GET", NODE), 404);
+	assert_string_equal(complaint, "own Node: no");
+	waited();
+	answer(only("GET", NODE), "{" DOWN "}");
+	refuse(only("PATCH", NODE "/status"), 403);
+	assert_int_equal(calls_open(), 0);
+	waited();
+	/* Somebody who always says the contrary. */
+	for (int i = 0; i < 6; i++) {
+		answer(only("GET", NODE), "{" DOWN "}");
+		answer(only("PATCH", NODE "/status"), "{}");
+	}
+	assert_int_equal(calls_open(), 0);
+	assert_string_equal(complaint, "own Node: somebody else keeps changing what Node n1 says of its network");
+	waited();
+	answer(only("GET", NODE), "{" UP "}");
+	assert_string_equal(complaint, "");
+	close_node(k);
+}
+
+/* --- Events --- */
+
+static struct kube_event of_pod(const char *name, const char *reason)
+{
+	return (struct kube_event){ "Pod", "shop", name, "uid-1", reason, "because" };
+}
+
+static void events(void **state)
+{
+	struct kube_events *e = kube_events_open(NULL, "n1");
+	struct kube_event event = of_pod("web", "Odd");
+	json_auto_t *json = NULL;
+	const json_t *about;
+	struct api_call *call;
+
+	kube_events_send(e, &event);
+	call = only("POST", "/api/v1/namespaces/shop/events");
+	json = json_parse_object(call->body, strlen(call->body), "event", NULL);
+	about = json_object_get(json, "involvedObject");
+	assert_string_equal(json_text_at(about, "kind"), "Pod");
+	assert_string_equal(json_text_at(about, "uid"), "uid-1");
+	assert_string_equal(json_text_at(json, "type"), "Warning");
+	assert_string_equal(json_text_at(json, "reason"), "Odd");
+	assert_string_equal(json_text_at(json, "message"), "because");
+	/* The same again is not sent, another one is, in its turn; what fails is forgotten. */
+	kube_events_send(e, &event);
+	event.reason = "Even";
+	kube_events_send(e, &event);
+	refuse(call, 403);
+	answer(only("POST", "/api/v1/namespaces/shop/events"), "{}");
+	assert_int_equal(calls_open(), 0);
+	clock_forward(601);
+	kube_events_send(e, &event);
+	answer(only("POST", "/api/v1/namespaces/shop/events"), "{}");
+	kube_events_send(e, &(struct kube_event){ "Node", NULL, "n1", NULL, "Odd", "because" });
+	assert_non_null(strstr(only("POST", "/api/v1/namespaces/default/events")->body, "\"uid\":\"n1\""));
+	kube_events_send(e, &(struct kube_event){ "Node", NULL, "n2", NULL, "Odd", "because" }); /* waits */
+	kube_events_close(e);
+	assert_false(anything_left());
+}
+
+static void no_flood_of_events(void **state)
+{
+	struct kube_events *e = kube_events_open(NULL, "n1");
+	unsigned sent = 0;
+	char name[20];
+
+	for (int i = 0; i < 100; i++) {
+		struct kube_event event = of_pod(name, "Odd");
+
+		snprintf(name, sizeof(name), "web-%d", i);
+		kube_events_send(e, &event);
+		if (calls_open()) {
+			answer(asked("events"), "{}");
+			sent++;
+		}
+	}
+	assert_int_equal(sent, 10);
+	clock_forward(25);
+	for (int i = 100; i < 110; i++) {
+		struct kube_event event = of_pod(name, "Odd");
+
+		snprintf(name, sizeof(name), "web-%d", i);
+		kube_events_send(e, &event);
+	}
+	for (; calls_open(); sent++)
+		answer(asked("events"), "{}");
+	assert_int_equal(sent, 12);
+	kube_events_close(e);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(a_key_is_read, fresh),
+		cmocka_unit_test_setup(a_key_in_words, fresh),
+		cmocka_unit_test_setup(the_first_agent_makes_it, fresh),
+		cmocka_unit_test_setup(another_agent_was_faster, fresh),
+		cmocka_unit_test_setup(what_goes_wrong, fresh),
+		cmocka_unit_test_setup(an_answer_without_an_end, fresh),
+		cmocka_unit_test_setup(another_key, fresh),
+		cmocka_unit_test_setup(a_lost_secret_is_made_again, fresh),
+		cmocka_unit_test_setup(a_damaged_copy, fresh),
+		cmocka_unit_test_setup(no_memory_for_a_call, fresh),
+		cmocka_unit_test_setup(a_node_is_told, fresh),
+		cmocka_unit_test_setup(no_taint, fresh),
+		cmocka_unit_test_setup(a_new_node_is_told_again, fresh),
+		cmocka_unit_test_setup(refused_and_quarrelled_with, fresh),
+		cmocka_unit_test_setup(events, fresh),
+		cmocka_unit_test_setup(no_flood_of_events, fresh),
+	};
+
+	return cmocka_run_group_tests(tests, setup, NULL);
+}

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Which pods an agent in Kubernetes follows, and that a policy which names others' waits for them, but not for ever. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "kube_internal.h"
+#include "rig.h"
+
+/* --- a source that knows what the test says, and the test's clock --- */
+
+static enum pods_wanted wanted;
+static unsigned asked;
+static bool known, refuses;
+static uint64_t ahead_ns;
+
+int clock_gettime(clockid_t clock, struct timespec *ts)
+{
+	int ret = (int)syscall(SYS_clock_gettime, clock, ts);
+
+	ts->tv_sec += (time_t)(ahead_ns / 1000000000);
+	return ret;
+}
+
+int kubernetes_want_pods(struct kubernetes *k, enum pods_wanted pods, struct err *err)
+{
+	if (refuses)
+		return err_set(err, ENOMEM, "no memory");
+	wanted = pods;
+	asked++;
+	return 0;
+}
+
+bool kubernetes_pods_known(const struct kubernetes *k)
+{
+	return wanted == PODS_OWN || known;
+}
+
+/* --- a node with pod web, and a policy for it --- */
+
+static struct agent agent;
+static struct kube kube;
+
+static struct labels labels(const char *value)
+{
+	struct labels l = { calloc(1, sizeof(struct label)), 1 };
+
+	l.v[0] = (struct label){ strdup("app"), strdup(value) };
+	return l;
+}
+
+static void compile(void)
+{
+	struct policy_changes changes;
+
+	assert_int_equal(policy_compile(agent.policy, &changes, NULL), 0);
+}
+
+static int setup(void **state)
+{
+	static const uint8_t key[POLICY_KEY_SIZE];
+	struct labels own = labels("web");
+
+	wanted = PODS_OWN;
+	known = refuses = false;
+	asked = 0;
+	ahead_ns = 0;
+	agent = (struct agent){ .policy = policy_new(key) };
+	kube = (struct kube){ .agent = &agent, .source = (struct kubernetes *)&kube };
+	uv_loop_init(&agent.loop);
+	kube_pods_init(&kube);
+	policy_put_endpoint(agent.policy, 7, "shop", "web", "", &own);
+	compile();
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	uv_close((uv_handle_t *)&kube.level_timer, NULL);
+	uv_run(&agent.loop, UV_RUN_DEFAULT);
+	assert_int_equal(uv_loop_close(&agent.loop), 0);
+	policy_free(agent.policy);
+	return 0;
+}
+
+static void put_policy(void)
+{
+	struct policy_object *o = calloc(1, sizeof(*o));
+	struct policy_rule *rule = calloc(1, sizeof(*rule));
+
+	o->namespace = strdup("shop");
+	o->name = strdup("from-all-of-shop");
+	o->isolates[POLICY_INGRESS] = true;
+	o->rules[POLICY_INGRESS] = rule;
+	o->rule_count[POLICY_INGRESS] = 1;
+	rule->peers = calloc(1, sizeof(*rule->peers));
+	rule->peer_count = 1;
+	rule->peers[0].has_pods = true;
+	assert_int_equal(policy_put_policy(agent.policy, o), 0);
+	compile();
+}
+
+/* --- tests --- */
+
+static void nothing_to_wait_for(void **state)
+{
+	unsigned ms;
+
+	assert_false(kube_must_wait(NULL, &ms));
+	assert_false(kube_is_waiting(NULL));
+	assert_false(kube_must_wait(&kube, &ms));
+	agent.work.enforced = true;
+	kube_pods_turn(&kube);
+	assert_int_equal(asked, 0);
+}
+
+/* At the start, what an earlier agent has left stays in force however long it takes. */
+static void the_first_policy_waits(void **state)
+{
+	unsigned ms = 1;
+
+	put_policy();
+	assert_true(kube_must_wait(&kube, &ms));
+	assert_int_equal(ms, 0);
+	assert_int_equal(wanted, PODS_ALL);
+	ahead_ns = 3600 * 1000000000ull;
+	assert_true(kube_is_waiting(&kube));
+	known = true;
+	assert_false(kube_is_waiting(&kube));
+	assert_false(kube_must_wait(&kube, &ms));
+	assert_int_equal(asked, 1);
+}
+
+/* Later it waits for a moment, once: then those it does not know yet are refused. */
+static void a_later_one_waits_for_a_moment(void **state)
+{
+	unsigned ms = 0;
+
+	agent.work.enforced = true;
+	put_policy();
+	assert_true(kube_must_wait(&kube, &ms));
+	assert_in_range(ms, 5000, 6000);
+	kube_pods_turn(&kube);
+	assert_true(kube_is_waiting(&kube));
+	ahead_ns = 6 * 1000000000ull;
+	assert_false(kube_is_waiting(&kube));
+	for (int i = 0; i < 2; i++) {
+		assert_false(kube_must_wait(&kube, &ms));
+		kube_pods_turn(&kube);
+	}
+	/* Once they were known, the next time is another one. */
+	known = true;
+	assert_false(kube_must_wait(&kube, &ms));
+	known = false;
+	assert_true(kube_must_wait(&kube, &ms));
+}
+
+static void and_back(void **state)
+{
+	unsigned ms;
+
+	agent.work.enforced = known = true;
+	put_policy();
+	assert_false(kube_must_wait(&kube, &ms));
+	policy_remove_policy(agent.policy, "shop", "from-all-of-shop");
+	compile();
+	assert_false(kube_must_wait(&kube, &ms));
+	kube_pods_turn(&kube);
+	assert_int_equal(wanted, PODS_ALL); /* not at once */
+	assert_true(uv_is_active((uv_handle_t *)&kube.level_timer));
+	put_policy();
+	kube_pods_turn(&kube);
+	assert_false(uv_is_active((uv_handle_t *)&kube.level_timer));
+	kube.level_timer.timer_cb(&kube.level_timer); /* that was on its way */
+	assert_int_equal(wanted, PODS_ALL);
+	policy_remove_policy(agent.policy, "shop", "from-all-of-shop");
+	compile();
+	kube_pods_turn(&kube);
+	kube.level_timer.timer_cb(&kube.level_timer);
+	assert_int_equal(wanted, PODS_OWN);
+	assert_int_equal(asked, 2);
+}
+
+/* Where they cannot be asked for, they are not known. */
+static void no_memory_to_ask(void **state)
+{
+	unsigned ms;
+
+	put_policy();
+	refuses = true;
+	assert_true(kube_must_wait(&kube, &ms));
+	assert_true(kube_is_waiting(&kube));
+	refuses = false;
+	known = true;
+	assert_true(kube_is_waiting(&kube));
+	kube_pods_turn(&kube);
+	assert_int_equal(wanted, PODS_ALL);
+	assert_false(kube_is_waiting(&kube));
+	assert_false(kube_must_wait(&kube, &ms));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(nothing_to_wait_for, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_first_policy_waits, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_later_one_waits_for_a_moment, setup, teardown),
+		cmocka_unit_test_setup_teardown(and_back, setup, teardown),
+		cmocka_unit_test_setup_teardown(no_memory_to_ask, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

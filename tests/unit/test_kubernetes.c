@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* All kinds together, and pods of this node and of others. */
+#include "kubernetes.h"
+#include "reflector_rig.h"
+
+#define POD(version, name, node, more)                                                                                  \
+	"{\"metadata\":{\"namespace\":\"d\",\"name\":\"" name "\",\"uid\":\"u" #version "\",\"resourceVersion\":\"" #version \
+	"\"},\"spec\":{\"nodeName\":\"" node "\"" more "}}"
+#define POD_EVENT(type, version, name, node) "{\"type\":\"" type "\",\"object\":" POD(version, name, node, "") "}"
+#define POD_IS(version, name, node) "Pod d/" name " {} uid u" #version " on " node "\n"
+
+#define OWN "fieldSelector=spec.nodeName%3Dn1%2C"
+#define OTHERS "fieldSelector=spec.nodeName%21%3Dn1%2C"
+
+struct source {
+	struct rig *rig;
+	struct kubernetes *k;
+};
+
+static int setup(void **state)
+{
+	struct source *s = calloc(1, sizeof(*s));
+	struct err err = { 0 };
+
+	assert_non_null(s);
+	s->rig = rig_open();
+	assert_ok(kubernetes_open(&s->k, NULL, "n1", &s->rig->events, &err));
+	*state = s;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct source *s = *state;
+
+	kubernetes_close(s->k);
+	rig_free(s->rig);
+	free(s);
+	return 0;
+}
+
+static void sync_all_but_pods(void)
+{
+	answers(asked("/namespaces?"), LIST_END(10));
+	answers(asked("/networkpolicies?"), LIST_END(10));
+	answers(asked("/nodes?"), LIST_END(10));
+	answers(asked("/services?"), LIST_END(10));
+	answers(asked("/endpointslices?"), LIST_END(10));
+}
+
+static void syncs_when_all_kinds_are_there(void **state)
+{
+	struct source *s = *state;
+
+	assert_int_equal(calls_open(), 6);
+	assert_non_null(strstr(asked("/api/v1/services?")->path,
+			       "labelSelector=%21service.kubernetes.io%2Fheadless%2C%21service.kubernetes.io%2Fservice-proxy-name"));
+	asked("/apis/networking.k8s.io/v1/networkpolicies?");
+	asked("/apis/discovery.k8s.io/v1/endpointslices?labelSelector=");
+	sync_all_but_pods();
+	told(s->rig, "");
+	assert_false(kubernetes_pods_known(s->k));
+	answers(asked(OWN "spec.hostNetwork%3Dfalse%2Cstatus.phase%21%3DSucceeded%2Cstatus.phase%21%3DFailed&"), LIST_END(10));
+	told(s->rig, "synced\n");
+	assert_true(kubernetes_pods_known(s->k));
+	answers(asked("/nodes?"), LIST_END(20));
+	told(s->rig, "");
+}
+
+static void server_that_does_not_know_a_field(void **state)
+{
+	struct source *s = *state;
+
+	refuses(asked(OWN), 400, "BadRequest", "field label not supported: spec.hostNetwork");
+	answers(asked(OWN "status.phase%21%3DSucceeded"),
+		"{\"type\":\"ADDED\",\"object\":" POD(3, "a", "n1", "") "}{\"type\":\"ADDED\",\"object\":" POD(
+			4, "b", "n1", ",\"hostNetwork\":true") "}{\"type\":\"ADDED\",\"object\":" POD(5, "c", "n2", "") "}");
+	told(s->rig, "+ " POD_IS(3, "a", "n1"));
+}
+
+static void others_come_and_go(void **state)
+{
+	struct source *s = *state;
+	struct err err = { 0 };
+
+	answers(asked(OWN), POD_EVENT("ADDED", 3, "a", "n1") LIST_END(10));
+	assert_ok(kubernetes_want_pods(s->k, PODS_ALL, &err));
+	assert_false(kubernetes_pods_known(s->k));
+	assert_non_null(strstr(asked(OTHERS)->path, "spec.nodeName%21%3D%2Cspec.hostNetwork%3Dfalse"));
+	answers(asked(OTHERS), POD_EVENT("ADDED", 4, "b", "n2") LIST_END(10));
+	assert_true(kubernetes_pods_known(s->k));
+	told(s->rig, "+ " POD_IS(3, "a", "n1") "+ " POD_IS(4, "b", "n2"));
+	assert_ok(kubernetes_want_pods(s->k, PODS_OWN, &err));
+	told(s->rig, "- Pod d/b\n");
+	assert_true(kubernetes_pods_known(s->k));
+	assert_ok(kubernetes_want_pods(s->k, PODS_ALL, &err));
+	assert_false(kubernetes_pods_known(s->k));
+	answers(asked(OTHERS), POD_EVENT("ADDED", 4, "b", "n2") LIST_END(10));
+	told(s->rig, "+ " POD_IS(4, "b", "n2"));
+}
+
+/* A StatefulSet's pod that comes back elsewhere: two watches, which do not wait for each other. */
+static void pod_that_moves(void **state)
+{
+	struct source *s = *state;
+	struct err err = { 0 };
+
+	assert_ok(kubernetes_want_pods(s->k, PODS_ALL, &err));
+	answers(asked(OWN), LIST_END(2));
+	answers(asked(OTHERS), POD_EVENT("ADDED", 3, "web-0", "n2") LIST_END(3));
+	told(s->rig, "+ " POD_IS(3, "web-0", "n2"));
+	answers(asked(OWN), POD_EVENT("ADDED", 6, "web-0", "n1"));
+	told(s->rig, "+ " POD_IS(6, "web-0", "n1"));
+	answers(asked(OTHERS), POD_EVENT("MODIFIED", 4, "web-0", "n2") POD_EVENT("DELETED", 5, "web-0", "n2"));
+	told(s->rig, "");
+	answers(asked(OTHERS), POD_EVENT("ADDED", 9, "web-0", "n2"));
+	told(s->rig, "+ " POD_IS(9, "web-0", "n2"));
+	answers(asked(OWN), POD_EVENT("DELETED", 8, "web-0", "n1"));
+	told(s->rig, "");
+	answers(asked(OTHERS), POD_EVENT("DELETED", 10, "web-0", "n2"));
+	told(s->rig, "- Pod d/web-0\n");
+}
+
+static void recreated_under_its_name(void **state)
+{
+	struct source *s = *state;
+
+	answers(asked(OWN), POD_EVENT("ADDED", 3, "a", "n1") LIST_END(3));
+	refuses(asked(OWN), 410, "Expired", "too old");
+	answers(asked(OWN), POD_EVENT("ADDED", 8, "a", "n1") LIST_END(10));
+	told(s->rig, "+ " POD_IS(3, "a", "n1") "+ " POD_IS(8, "a", "n1"));
+}
+
+static void pod_that_completes_is_gone(void **state)
+{
+	struct source *s = *state;
+
+	answers(asked(OWN), POD_EVENT("ADDED", 3, "a", "n1") "{\"type\":\"MODIFIED\",\"object\":{\"metadata\":{\"namespace\":\"d\","
+		"\"name\":\"a\",\"resourceVersion\":\"4\"},\"spec\":{\"nodeName\":\"n1\"},\"status\":{\"phase\":\"Failed\"}}}");
+	told(s->rig, "+ " POD_IS(3, "a", "n1") "- Pod d/a\n");
+}
+
+/* What is cut out of the metadata takes nothing else with it. */
+static void slice_with_managed_fields(void **state)
+{
+	struct source *s = *state;
+
+	answers(asked("/endpointslices?"), "{\"type\":\"ADDED\",\"object\":{\"metadata\":{\"name\":\"s\",\"namespace\":\"d\","
+		"\"resourceVersion\":\"3\",\"managedFields\":[{\"f\":{\"x\":[]}}]},\"addressType\":\"IPv4\",\"endpoints\":["
+		"{\"addresses\":[\"10.0.0.1\"],\"conditions\":{\"ready\":true}}],\"ports\":[{\"port\":80}]}}");
+	told(s->rig, "+ EndpointSlice d/s of none: 10.0.0.1+ready+serving : 80/TCP\n");
+}
+
+static int print_watch(const struct kubernetes_watch *watch, void *arg)
+{
+	fprintf(arg, "%s: %zu\n", watch->kind, watch->objects);
+	return 0;
+}
+
+static void each_watch(void **state)
+{
+	struct source *s = *state;
+	struct err err = { 0 };
+
+	sync_all_but_pods();
+	answers(asked("/namespaces?"), ADDED(12, "x"));
+	told(s->rig, "+ " IS("x"));
+	kubernetes_each_watch(s->k, print_watch, s->rig->log);
+	told(s->rig, "Pods of this node: 0\nNamespaces: 1\nNetworkPolicies: 0\nNodes: 0\nServices: 0\nEndpointSlices: 0\n");
+	assert_ok(kubernetes_want_pods(s->k, PODS_ALL, &err));
+	kubernetes_each_watch(s->k, print_watch, s->rig->log);
+	told(s->rig, "Pods of this node: 0\nPods of other nodes: 0\nNamespaces: 1\nNetworkPolicies: 0\nNodes: 0\nServices: 0\n"
+		     "EndpointSlices: 0\n");
+}
+
+#define RIG(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		RIG(syncs_when_all_kinds_are_there), RIG(server_that_does_not_know_a_field), RIG(others_come_and_go),
+		RIG(pod_that_moves),		     RIG(recreated_under_its_name),	     RIG(pod_that_completes_is_gone),
+		RIG(slice_with_managed_fields),	     RIG(each_watch),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

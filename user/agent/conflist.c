@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "conflist.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "array.h"
+#include "cleanup.h"
+#include "file.h"
+#include "json.h"
+
+#define CONF_MAX (1 << 20)
+#define NETWORK "warren"
+
+/* --- what it says --- */
+
+static json_t *ranges_json(const struct prefix cidrs[2])
+{
+	json_t *ranges = json_array();
+
+	for (int i = 0; i < 2; i++) {
+		if (cidrs[i].ip.family)
+			json_array_append_new(ranges, json_pack("[{s:o}]", "subnet", json_prefix(&cidrs[i])));
+	}
+	return ranges;
+}
+
+static json_t *plugin_json(const struct prefix cidrs[2])
+{
+	return json_pack("{s:s, s:s, s:{s:o}}", "type", "warren-cni", "policy", "agent", "ipam", "ranges", ranges_json(cidrs));
+}
+
+/* portmap does hostPort; `snat`: also from the node itself and from the pod behind it. */
+static json_t *portmap_json(void)
+{
+	return json_pack("{s:s, s:b, s:{s:b}}", "type", "portmap", "snat", 1, "capabilities", "portMappings", 1);
+}
+
+/* A runtime that knows `cniVersions` takes the highest one, an older one 1.0.0. */
+char *conflist_text(const struct prefix cidrs[2])
+{
+	json_auto_t *json = json_pack("{s:s, s:[s, s], s:s, s:[o, o]}", "cniVersion", "1.0.0", "cniVersions", "1.0.0", "1.1.0",
+				      "name", NETWORK, "plugins", plugin_json(cidrs), portmap_json());
+	_cleanup_free_ char *text = json ? json_dumps(json, JSON_INDENT(2)) : NULL;
+	char *line = NULL;
+
+	return text && asprintf(&line, "%s\n", text) >= 0 ? line : NULL;
+}
+
+char *conflist_gc_text(const struct prefix cidrs[2])
+{
+	json_auto_t *json = plugin_json(cidrs);
+	json_auto_t *more = json_pack("{s:s, s:s, s:[]}", "cniVersion", "1.1.0", "name", NETWORK, "cni.dev/valid-attachments");
+
+	return json && more && json_object_update(json, more) == 0 ? json_dumps(json, JSON_COMPACT) : NULL;
+}
+
+/* --- where it is --- */
+
+static void folder_of(const char *path, char folder[FILE_PATH_MAX], const char **name)
+{
+	const char *slash = strrchr(path, '/');
+
+	snprintf(folder, FILE_PATH_MAX, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
+	*name = slash ? slash + 1 : path;
+}
+
+int conflist_write(const char *path, const char *text, struct err *err)
+{
+	_cleanup_free_ char *old = NULL;
+	char folder[FILE_PATH_MAX];
+	const char *name;
+	size_t size;
+	int ret = file_read(path, CONF_MAX, &old, &size, err);
+
+	if (ret == 0 && size == strlen(text) && memcmp(old, text, size) == 0)
+		return 0;
+	folder_of(path, folder, &name);
+	ret = dir_make(folder, err);
+	if (ret == 0)
+		ret = file_write_durable(path, text, strlen(text), 0644, err);
+	return ret < 0 ? ret : 1;
+}
+
+/* --- others --- */
+
+static bool is_configuration(const char *name)
+{
+	static const char *const suffixes[] = { ".conf", ".conflist", ".json" };
+	const char *dot = strrchr(name, '.');
+
+	for (size_t i = 0; dot && i < ARRAY_SIZE(suffixes); i++) {
+		if (strcmp(dot, suffixes[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool is_multus(const char *folder, const char *name)
+{
+	_cleanup_free_ char *path = NULL, *text = NULL;
+	json_auto_t *json = NULL;
+	const json_t *plugins;
+	const char *type;
+	size_t size;
+
+	if (asprintf(&path, "%s%s", folder, name) < 0 || file_read(path, CONF_MAX, &text, &size, NULL) < 0)
+		return false;
+	json = json_loadb(text, size, 0, NULL);
+	plugins = json_object_get(json, "plugins");
+	type = json_text_at(plugins ? json_array_get(plugins, 0) : json, "type");
+	return type && strncmp(type, "multus", 6) == 0;
+}
+
+int conflist_rival(const char *path, struct err *err)
+{
+	_cleanup_closedir_ DIR *dir = NULL;
+	char folder[FILE_PATH_MAX], first[256] = "";
+	const char *name;
+	struct dirent *entry;
+
+	folder_of(path, folder, &name);
+	dir = opendir(folder);
+	while (dir && (entry = readdir(dir))) {
+		const char *other = entry->d_name;
+
+		if (is_configuration(other) && strcmp(other, name) < 0 && (!*first || strcmp(other, first) < 0) &&
+		    !is_multus(folder, other))
+			snprintf(first, sizeof(first), "%s", other);
+	}
+	if (!*first)
+		return 0;
+	err_set(err, EEXIST, "%s%s comes before it: the container runtime gives pods that network, in which there is no policy",
+		folder, first);
+	err_hint(err, "remove that file, or give the agent a --conflist whose name sorts before it");
+	return 1;
+}

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "setup.h"
+
+#include <string.h>
+#include <sys/stat.h>
+
+#include "cleanup.h"
+#include "file.h"
+
+#define PROGRAM_MAX (64u << 20) /* bytes of a plugin; the largest of the reference plugins has 8 MB */
+#define MODE 0755
+
+static int path_in(const char *folder, const char *name, char path[FILE_PATH_MAX], struct err *err)
+{
+	if (snprintf(path, FILE_PATH_MAX, "%s/%s", folder, name) >= FILE_PATH_MAX)
+		return err_errno(err, ENAMETOOLONG, "%s/%s", folder, name);
+	return 0;
+}
+
+/* The folder in which this program is. */
+static int own_folder(char folder[FILE_PATH_MAX], struct err *err)
+{
+	ssize_t n = readlink("/proc/self/exe", folder, FILE_PATH_MAX - 1);
+
+	if (n < 0 || n == FILE_PATH_MAX - 1)
+		return err_errno(err, n < 0 ? errno : ENAMETOOLONG, "cannot tell where this program is");
+	folder[n] = '\0';
+	*strrchr(folder, '/') = '\0';
+	return 0;
+}
+
+static bool is_there_already(const char *path, const char *data, size_t size)
+{
+	_cleanup_free_ char *old = NULL;
+	size_t old_size;
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & 07777) == MODE &&
+	       file_read(path, PROGRAM_MAX, &old, &old_size, NULL) == 0 && old_size == size && memcmp(old, data, size) == 0;
+}
+
+/*
+ * By rename: whoever executes the old one goes on with it, and nobody ever finds half of the new one. What is the same is not
+ * written again.
+ */
+static int copy_program(const char *from, const char *to, struct err *err)
+{
+	_cleanup_free_ char *data = NULL;
+	size_t size;
+	int ret = file_read(from, PROGRAM_MAX, &data, &size, err);
+
+	if (ret < 0)
+		return ret;
+	if (is_there_already(to, data, size)) {
+		log_info("%s is this one already", to);
+		return 0;
+	}
+	ret = file_write_durable(to, data, size, MODE, err);
+	if (ret == 0)
+		log_info("%s is installed", to);
+	else if (ret == -EROFS || ret == -EACCES)
+		err_hint(err, "the runtime's folder of plugins has to be writable here; --cni-bin-dir names another");
+	return ret;
+}
+
+static int install_plugin(const struct options *options, const char *beside, struct err *err)
+{
+	char from[FILE_PATH_MAX], to[FILE_PATH_MAX];
+	int ret = path_in(options->cni_bin_dir, WARREN_PLUGIN, to, err);
+
+	if (ret == 0 && !options->from)
+		ret = path_in(beside, WARREN_PLUGIN, from, err);
+	if (ret == 0)
+		ret = copy_program(options->from ?: from, to, err);
+	if (ret == -ENOENT)
+		err_hint(err, "the plugin comes from beside warren-agent or from --from, and goes to --cni-bin-dir, which has to be there");
+	return ret;
+}
+
+/* The host's own stays as it is, also a link that leads nowhere here. Ours is remembered first: uninstall takes it away again. */
+static int install_portmap(const struct options *options, const char *beside, struct err *err)
+{
+	char from[FILE_PATH_MAX], to[FILE_PATH_MAX];
+	struct stat st;
+	int ret = path_in(options->cni_bin_dir, CHAINED_PLUGIN, to, err);
+
+	if (ret == 0)
+		ret = path_in(beside, CHAINED_PLUGIN, from, err);
+	if (ret < 0)
+		return ret;
+	if (lstat(to, &st) == 0 && access(PORTMAP_FILE, F_OK) < 0)
+		return 0;
+	if (access(from, F_OK) < 0) {
+		err_set(err, ENOENT, "there is no %s in %s", CHAINED_PLUGIN, options->cni_bin_dir);
+		return err_hint(err, "hostPorts are made by it: install the reference CNI plugins (Debian: containernetworking-plugins)");
+	}
+	ret = dir_make(WARREN_STATE_DIR, err);
+	if (ret == 0)
+		ret = file_write_durable(PORTMAP_FILE, "", 0, 0600, err);
+	return ret < 0 ? ret : copy_program(from, to, err);
+}
+
+int setup_install(const struct options *options)
+{
+	char beside[FILE_PATH_MAX];
+	struct err err = { 0 };
+	int ret = own_folder(beside, &err);
+
+	if (ret == 0)
+		ret = install_plugin(options, beside, &err);
+	if (ret == 0)
+		ret = install_portmap(options, beside, &err);
+	if (ret < 0)
+		log_err(LOG_ERROR, &err);
+	return ret;
+}

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "kube_node.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "log.h"
+
+#define WHAT "own Node"
+#define LOOK_SECONDS 300
+#define PATCHES_MOST 6 /* in a row, before a pause */
+#define REASON "WarrenIsUp"
+#define MERGE "application/strategic-merge-patch+json"
+
+struct kube_node {
+	struct kube_task task;
+	struct kube_node_options options;
+	char path[320];
+	bool told, again;
+	unsigned patches; /* since it was in order */
+};
+
+static void look(void *arg);
+
+static void now_text(char text[32])
+{
+	time_t now = time(NULL);
+	struct tm tm;
+
+	gmtime_r(&now, &tm);
+	strftime(text, 32, "%Y-%m-%dT%H:%M:%SZ", &tm);
+}
+
+/* --- what it says --- */
+
+static bool says_available(const json_t *node)
+{
+	const json_t *condition;
+	size_t i;
+
+	json_array_foreach(json_object_get(json_object_get(node, "status"), "conditions"), i, condition) {
+		const char *type = json_string_value(json_object_get(condition, "type"));
+		const char *status = json_string_value(json_object_get(condition, "status"));
+
+		if (type && status && strcmp(type, "NetworkUnavailable") == 0)
+			return strcmp(status, "False") == 0;
+	}
+	return false;
+}
+
+/* The taints but ours; NULL: ours is not among them. */
+static json_t *other_taints(const json_t *node, const char *ours)
+{
+	const json_t *taints = json_object_get(json_object_get(node, "spec"), "taints");
+	json_t *others = json_array(), *taint;
+	size_t i;
+
+	json_array_foreach(taints, i, taint) {
+		const char *key = json_string_value(json_object_get(taint, "key"));
+
+		if (!key || strcmp(key, ours) != 0)
+			json_array_append(others, taint);
+	}
+	if (json_array_size(others) < json_array_size(taints))
+		return others;
+	json_decref(others);
+	return NULL;
+}
+
+/* --- telling --- */
+
+static void on_patched(void *arg, const struct kube_answer *answer)
+{
+	struct kube_node *k = arg;
+	struct err err;
+
+	/* Somebody else has changed the Node meanwhile (409): what it says now counts. Or there is more to tell. */
+	if (!answer->json && answer->status != 409) {
+		kube_task_failed(&k->task, answer->err, answer->retry_after_s, look);
+	} else if (++k->patches < PATCHES_MOST) {
+		look(k);
+	} else {
+		k->patches = 0;
+		err_set(&err, EBUSY, "somebody else keeps changing what Node %s says of its network", k->options.name);
+		kube_task_failed(&k->task, &err, 0, look);
+	}
+}
+
+static void patch(struct kube_node *k, const char *path, json_t *body)
+{
+	struct err err;
+	int ret = body ? kube_task_call(&k->task, "PATCH", path, MERGE, body, on_patched, &err)
+		       : err_set(&err, ENOMEM, "no memory for a patch");
+
+	if (ret < 0)
+		kube_task_failed(&k->task, &err, 0, look);
+}
+
+static void patch_condition(struct kube_node *k)
+{
+	char path[sizeof(k->path) + 8], now[32];
+
+	now_text(now);
+	snprintf(path, sizeof(path), "%s/status", k->path);
+	patch(k, path,
+	      json_pack("{s:{s:[{s:s, s:s, s:s, s:s, s:s, s:s}]}}", "status", "conditions", "type", "NetworkUnavailable",
+			"status", "False", "reason", REASON, "message", "Warren is running on this node",
+			"lastHeartbeatTime", now, "lastTransitionTime", now));
+}
+
+/* The list is replaced whole: only if it is still the one that was read. */
+static void patch_taints(struct kube_node *k, const json_t *node, json_t *taints)
+{
+	const json_t *version = json_object_get(json_object_get(node, "metadata"), "resourceVersion");
+
+	patch(k, k->path, json_pack("{s:{s:s?}, s:{s:o}}", "metadata", "resourceVersion", json_string_value(version), "spec",
+				    "taints", taints));
+}
+
+static void on_node(void *arg, const struct kube_answer *answer)
+{
+	struct kube_node *k = arg;
+	json_t *taints;
+
+	if (!answer->json) {
+		kube_task_failed(&k->task, answer->err, answer->retry_after_s, look);
+		return;
+	}
+	if (!says_available(answer->json)) {
+		patch_condition(k);
+		return;
+	}
+	taints = k->options.taint ? other_taints(answer->json, k->options.taint) : NULL;
+	if (taints) {
+		patch_taints(k, answer->json, taints);
+		return;
+	}
+	if (!k->told)
+		log_info("Node %s says that the network is available", k->options.name);
+	k->told = true;
+	k->patches = 0;
+	kube_task_succeeded(&k->task);
+	if (k->again)
+		look(k);
+	else
+		kube_task_later(&k->task, LOOK_SECONDS, look);
+}
+
+static void look(void *arg)
+{
+	struct kube_node *k = arg;
+	struct err err;
+
+	k->again = false;
+	if (kube_task_call(&k->task, "GET", k->path, NULL, NULL, on_node, &err) < 0)
+		kube_task_failed(&k->task, &err, 0, look);
+}
+
+void kube_node_tell(struct kube_node *k)
+{
+	k->again = true; /* the object that a running call is about may be another one */
+	k->told = false;
+	if (k->task.call)
+		return;
+	kube_task_stop(&k->task);
+	look(k);
+}
+
+bool kube_node_told(const struct kube_node *k)
+{
+	return k->told;
+}
+
+/* --- begin and end --- */
+
+struct kube_node *kube_node_open(struct api *api, const struct kube_node_options *options)
+{
+	struct kube_node *k = calloc(1, sizeof(*k));
+
+	if (!k)
+		return NULL;
+	k->options = *options;
+	k->task = (struct kube_task){ .api = api, .what = WHAT, .complain = options->complain, .complain_arg = options->arg, .arg = k };
+	snprintf(k->path, sizeof(k->path), "/api/v1/nodes/%s", options->name);
+	return k;
+}
+
+void kube_node_close(struct kube_node *k)
+{
+	if (k)
+		kube_task_stop(&k->task);
+	free(k);
+}

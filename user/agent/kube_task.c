@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "kube_task.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "cleanup.h"
+#include "json.h"
+#include "log.h"
+
+#define ANSWER_MOST (1 << 20) /* bytes; a Node with many images has some 50 KB */
+#define CALL_SECONDS 30
+#define PAUSE_MS 1000
+#define PAUSE_MS_MOST 30000
+
+/* --- a call --- */
+
+static int on_data(void *arg, const void *data, size_t size)
+{
+	struct kube_task *t = arg;
+
+	if (!size) /* an answer begins */
+		return 0;
+	if (size > ANSWER_MOST - t->size)
+		return -EMSGSIZE;
+	if (t->size + size > t->room) {
+		size_t room = 2 * (t->size + size);
+		char *more = realloc(t->text, room);
+
+		if (!more)
+			return -ENOMEM;
+		t->text = more;
+		t->room = room;
+	}
+	memcpy(t->text + t->size, data, size);
+	t->size += size;
+	return 0;
+}
+
+static void forget_answer(struct kube_task *t)
+{
+	free(t->text);
+	t->text = NULL;
+	t->size = t->room = 0;
+}
+
+static void on_done(void *arg, const struct api_result *result)
+{
+	struct kube_task *t = arg;
+	json_auto_t *json = NULL;
+	struct err err = result->err;
+
+	t->call = NULL;
+	if (result->status / 100 == 2)
+		json = json_parse_object(t->text ?: "", t->size, "the API server's answer", &err);
+	forget_answer(t);
+	t->done(t->arg, &(struct kube_answer){ result->status, json, &err, result->retry_after_s });
+}
+
+int kube_task_call(struct kube_task *t, const char *method, const char *path, const char *content_type, json_t *body,
+		   void (*done)(void *arg, const struct kube_answer *answer), struct err *err)
+{
+	_cleanup_free_ char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+	const struct api_request request = {
+		.method = method,
+		.path = path,
+		.content_type = content_type,
+		.body = text,
+		.body_size = text ? strlen(text) : 0,
+		.timeout_s = CALL_SECONDS,
+		.data = on_data,
+		.done = on_done,
+		.arg = t,
+	};
+
+	if (body && !text)
+		err_set(err, ENOMEM, "no memory for a request");
+	json_decref(body);
+	if (body && !text)
+		return -ENOMEM;
+	t->done = done;
+	return api_start(t->api, &request, &t->call, err);
+}
+
+/* --- pauses --- */
+
+static void on_timer(void *arg)
+{
+	struct kube_task *t = arg;
+
+	t->timer = NULL;
+	t->again(t->arg);
+}
+
+static void pause_ms(struct kube_task *t, unsigned ms, void (*again)(void *arg))
+{
+	unsigned short dice = 0;
+	struct err err;
+
+	if (getrandom(&dice, sizeof(dice), 0) < 0)
+		dice = 0; /* any number will do */
+	api_timer_cancel(t->timer);
+	t->timer = NULL;
+	t->again = again;
+	if (api_after(t->api, ms / 2 + (unsigned)((unsigned long long)ms * dice / 65536), on_timer, t, &t->timer, &err) < 0)
+		log_err(LOG_ERROR, &err);
+}
+
+void kube_task_later(struct kube_task *t, unsigned seconds, void (*again)(void *arg))
+{
+	pause_ms(t, 1000 * seconds, again);
+}
+
+void kube_task_failed(struct kube_task *t, const struct err *err, unsigned retry_after_s, void (*again)(void *arg))
+{
+	unsigned ms = PAUSE_MS;
+
+	for (unsigned i = 0; i < t->failures && ms < PAUSE_MS_MOST; i++)
+		ms *= 2;
+	t->failures++;
+	t->complain(t->complain_arg, t->what, err);
+	if (ms < 1000 * retry_after_s)
+		ms = retry_after_s < 600 ? 2000 * retry_after_s : 1200000; /* a half of it is the least */
+	pause_ms(t, ms < PAUSE_MS_MOST || retry_after_s ? ms : PAUSE_MS_MOST, again);
+}
+
+void kube_task_succeeded(struct kube_task *t)
+{
+	t->failures = 0;
+	t->complain(t->complain_arg, t->what, NULL);
+}
+
+void kube_task_stop(struct kube_task *t)
+{
+	api_cancel(t->call);
+	t->call = NULL;
+	api_timer_cancel(t->timer);
+	t->timer = NULL;
+	forget_answer(t);
+}

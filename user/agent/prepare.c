@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "setup.h"
+
+#include "api_find.h"
+#include "node.h"
+
+/* The agent is given no folder with credentials of others. There are other ways to the API server: no reason to fail. */
+static void keep_api_server(const struct options *options)
+{
+	struct err err = { 0 };
+
+	if (api_keep_kubelet_server(options->host, NULL, &err) < 0)
+		log_err(LOG_WARN, &err);
+}
+
+int setup_prepare(const struct options *options)
+{
+	struct err err = { 0 };
+	int ret = node_prepare(&err);
+
+	if (ret < 0) {
+		log_err(LOG_ERROR, &err);
+		return ret;
+	}
+	log_info("bpffs is mounted, and packets are forwarded in both families");
+	if (options->host)
+		keep_api_server(options);
+	return 0;
+}

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The way back. While a pod of Warren lives, its runtime needs the network configuration and the plugin to end it: they stay
+ * until the last one is gone, and nothing else is touched either.
+ */
+#include "setup.h"
+
+#include <poll.h>
+#include <string.h>
+#include <sys/inotify.h>
+
+#include "attachment.h"
+#include "cleanup.h"
+#include "file.h"
+#include "lock.h"
+#include "node.h"
+
+#define LOOK_AGAIN_MS 5000 /* for namespaces that end without a DEL, of which no folder tells */
+
+struct pods {
+	FILE *list;
+	unsigned alive, dead;
+};
+
+static int count_pod(const struct attachment *a, bool damaged, void *arg)
+{
+	struct pods *pods = arg;
+
+	if (a->state == ATTACHMENT_DELETING)
+		return 0;
+	if (!damaged && attachment_dead(a)) {
+		pods->dead++;
+		return 0;
+	}
+	fprintf(pods->list, "%s%s%s%s", pods->alive++ ? ", " : "", a->pod_namespace, *a->pod_namespace ? "/" : "",
+		*a->pod_name ? a->pod_name : a->container_id);
+	return 0;
+}
+
+/* `list` is the caller's to free. */
+static int look_for_pods(struct pods *pods, char **list, struct err *err)
+{
+	size_t size;
+	int ret;
+
+	*pods = (struct pods){ .list = open_memstream(list, &size) };
+	if (!pods->list)
+		return err_errno(err, ENOMEM, "cannot list the pods");
+	ret = attachment_each(count_pod, pods, err);
+	if (fclose(pods->list) < 0 && ret == 0)
+		ret = err_errno(err, ENOMEM, "cannot list the pods");
+	return ret;
+}
+
+/* A record that leaves `adding` or `ready` wakes it up; folders that do not exist yet have none. */
+static int watch_records(void)
+{
+	int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+
+	if (fd < 0)
+		return -1;
+	inotify_add_watch(fd, attachment_folder(ATTACHMENT_ADDING), IN_MOVED_FROM | IN_DELETE);
+	inotify_add_watch(fd, attachment_folder(ATTACHMENT_READY), IN_MOVED_FROM | IN_DELETE);
+	return fd;
+}
+
+static void wait_for_change(int watch)
+{
+	struct pollfd p = { .fd = watch, .events = POLLIN };
+	char events[4096];
+
+	if (poll(&p, 1, LOOK_AGAIN_MS) > 0)
+		while (read(watch, events, sizeof(events)) > 0)
+			;
+}
+
+/* Returns when no pod is left; says whose end it waits for, whenever that has changed. */
+static int await_pods(const struct options *options, struct pods *pods, struct err *err)
+{
+	_cleanup_fd_ int watch = watch_records();
+	_cleanup_free_ char *told = NULL;
+
+	for (;;) {
+		_cleanup_free_ char *list = NULL;
+		int ret = look_for_pods(pods, &list, err);
+
+		if (ret < 0 || !pods->alive)
+			return ret;
+		if (!options->wait) {
+			err_set(err, EBUSY, "%u pod%s still here: %s", pods->alive, pods->alive == 1 ? " is" : "s are", list);
+			return err_hint(err, "drain the node (`kubectl drain`) or delete them first; --wait waits for their end");
+		}
+		if (!told || strcmp(told, list) != 0) {
+			log_info("waiting for the end of %u pod%s: %s", pods->alive, pods->alive == 1 ? "" : "s", list);
+			free(told);
+			told = take_ptr(list);
+		}
+		wait_for_change(watch);
+	}
+}
+
+static int move_file(const char *from, const char *to, struct err *err)
+{
+	if (rename(from, to) < 0 && errno != ENOENT)
+		return err_errno(err, errno, "cannot rename %s to %s", from, to);
+	return 0;
+}
+
+/*
+ * Out of the runtime's sight, so that no further ADD begins; back, if one did before. An earlier uninstall may have ended
+ * between the two.
+ */
+static int hide_configuration(const struct options *options, const char *hidden, struct pods *pods, struct err *err)
+{
+	int ret = 0;
+
+	if (!options->conflist)
+		return await_pods(options, pods, err);
+	if (access(hidden, F_OK) == 0 && access(options->conflist, F_OK) < 0)
+		ret = move_file(hidden, options->conflist, err);
+	do {
+		_cleanup_free_ char *list = NULL;
+
+		if (ret == 0)
+			ret = await_pods(options, pods, err);
+		if (ret == 0)
+			ret = move_file(options->conflist, hidden, err);
+		if (ret == 0)
+			ret = look_for_pods(pods, &list, err);
+		if (ret == 0 && pods->alive)
+			ret = move_file(hidden, options->conflist, err);
+	} while (ret == 0 && pods->alive);
+	return ret;
+}
+
+static int remove_file(const char *path, struct err *err)
+{
+	if (unlink(path) < 0 && errno != ENOENT)
+		return err_errno(err, errno, "cannot remove %s", path);
+	return 0;
+}
+
+static int remove_files(const struct options *options, const char *hidden, struct err *err)
+{
+	char path[FILE_PATH_MAX];
+	int ret = 0;
+
+	if (access(PORTMAP_FILE, F_OK) == 0) {
+		snprintf(path, sizeof(path), "%s/" CHAINED_PLUGIN, options->cni_bin_dir);
+		ret = remove_file(path, err);
+	}
+	snprintf(path, sizeof(path), "%s/" WARREN_PLUGIN, options->cni_bin_dir);
+	if (ret == 0)
+		ret = remove_file(path, err);
+	if (ret == 0)
+		ret = remove_file(hidden, err);
+	return ret < 0 ? ret : dir_remove(WARREN_STATE_DIR, err);
+}
+
+static int uninstall(const struct options *options, struct err *err)
+{
+	_cleanup_fd_ int agent = -1;
+	char hidden[FILE_PATH_MAX];
+	struct pods pods;
+	int ret = dir_make(WARREN_RUN_DIR, err);
+
+	if (ret < 0)
+		return ret;
+	agent = lock_take(LOCK_AGENT, NULL, 0, err);
+	if (agent < 0)
+		return err_hint(err, "end warren-agent first (in Kubernetes: delete its DaemonSet)");
+	if (snprintf(hidden, sizeof(hidden), "%s.uninstalled", options->conflist ?: "") >= FILE_PATH_MAX)
+		return err_errno(err, ENAMETOOLONG, "%s", options->conflist);
+	ret = hide_configuration(options, hidden, &pods, err);
+	/* By force are cut off those whose namespace is gone. */
+	if (ret == 0)
+		ret = node_down(pods.dead > 0, err);
+	return ret < 0 ? ret : remove_files(options, hidden, err);
+}
+
+int setup_uninstall(const struct options *options)
+{
+	struct err err = { 0 };
+	int ret = uninstall(options, &err);
+
+	if (ret < 0)
+		log_err(LOG_ERROR, &err);
+	else
+		log_info("nothing of Warren is left on this node");
+	return ret;
+}

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "archive.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <zlib.h>
+
+/* POSIX.1-1988, ustar: numbers are octal texts. */
+struct header {
+	char name[ARCHIVE_NAME_MAX];
+	char mode[8], uid[8], gid[8];
+	char size[12], mtime[12];
+	char checksum[8];
+	char type;
+	char link[100];
+	char magic[6], version[2];
+	char user[32], group[32];
+	char major[8], minor[8];
+	char prefix[155];
+	char unused[12];
+};
+_Static_assert(sizeof(struct header) == 512, "a block");
+
+#define FILE_SIZE_MOST 077777777777 /* what `size` can say */
+
+struct archive {
+	gzFile file;
+	const char *folder;
+	time_t when;
+};
+
+int archive_open(int fd, const char *folder, time_t when, struct archive **out, struct err *err)
+{
+	struct archive *archive = calloc(1, sizeof(*archive));
+	gzFile file = archive ? gzdopen(fd, "wb") : NULL;
+
+	if (!file) {
+		free(archive);
+		close(fd);
+		return err_set(err, ENOMEM, "no memory for an archive");
+	}
+	*archive = (struct archive){ file, folder, when };
+	*out = archive;
+	return 0;
+}
+
+static int put(struct archive *archive, const void *data, size_t size, struct err *err)
+{
+	for (const char *p = data; size; ) {
+		unsigned piece = size < 1 << 20 ? (unsigned)size : 1 << 20;
+
+		errno = 0;
+		if (gzwrite(archive->file, p, piece) != (int)piece)
+			return err_errno(err, errno ?: EIO, "cannot write the archive");
+		p += piece;
+		size -= piece;
+	}
+	return 0;
+}
+
+static void sum_up(struct header *header)
+{
+	const unsigned char *bytes = (const unsigned char *)header;
+	unsigned sum = 0;
+
+	memset(header->checksum, ' ', sizeof(header->checksum)); /* what it counts for itself */
+	for (size_t i = 0; i < sizeof(*header); i++)
+		sum += bytes[i];
+	snprintf(header->checksum, sizeof(header->checksum), "%06o", sum);
+}
+
+int archive_add(struct archive *archive, const char *name, const void *data, size_t size, struct err *err)
+{
+	struct header header = { .type = '0', .mode = "0000600", .uid = "0000000", .gid = "0000000", .magic = "ustar",
+				 .version = { '0', '0' }, .user = "root", .group = "root" };
+	static const char zeros[sizeof(header)];
+	int n = snprintf(header.name, sizeof(header.name), "%s/%s", archive->folder, name), r;
+
+	if (n >= (int)sizeof(header.name) || size > FILE_SIZE_MOST)
+		return err_set(err, ENAMETOOLONG, "%s: too long for an archive", name);
+	snprintf(header.size, sizeof(header.size), "%011zo", size);
+	snprintf(header.mtime, sizeof(header.mtime), "%011llo", (unsigned long long)archive->when & FILE_SIZE_MOST);
+	sum_up(&header);
+	r = put(archive, &header, sizeof(header), err);
+	if (r == 0)
+		r = put(archive, data, size, err);
+	return r < 0 ? r : put(archive, zeros, -size % sizeof(header), err);
+}
+
+void archive_drop(struct archive *archive)
+{
+	if (!archive)
+		return;
+	gzclose(archive->file);
+	free(archive);
+}
+
+int archive_close(struct archive *archive, struct err *err)
+{
+	static const char end[2 * sizeof(struct header)];
+	int r = put(archive, end, sizeof(end), err), closed;
+
+	errno = 0;
+	closed = gzclose(archive->file);
+	free(archive);
+	return r < 0 || closed == Z_OK ? r : err_errno(err, errno ?: EIO, "cannot write the archive");
+}

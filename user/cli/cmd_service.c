@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* warren service list, get: where new flows to an address and port go. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "endpoints.h"
+#include "json.h"
+#include "service_rows.h"
+#include "str.h"
+
+#define NO_NAMES "the maps know no names"
+
+static void out_row_state(struct out *o, const struct service_row *row)
+{
+	if (!row->mapped)
+		out_word(o, "state", "not in maps", OUT_RED);
+	else if (!row->backend_count)
+		out_word(o, "state", "refuses", OUT_YELLOW);
+	else
+		out_word(o, "state", "ok", OUT_GREEN);
+}
+
+static void out_address(struct out *o, const struct service_row *row)
+{
+	char text[SOCKET_STRLEN];
+
+	out_string(o, "address", socket_format(&row->ip, row->port, text));
+	out_string(o, "protocol", l4_proto_name(row->protocol));
+}
+
+/* --- list --- */
+
+static bool in_namespace(const struct service_row *row, const char *namespace)
+{
+	return !namespace || (row->agent && strcmp(json_text_at(row->agent, "namespace") ?: "", namespace) == 0);
+}
+
+static void out_row(struct out *o, const struct service_row *row)
+{
+	char name[SERVICE_NAME_MAX];
+
+	out_record(o, NULL);
+	out_string(o, "service", service_row_name(row, name));
+	out_string(o, "port_name", row->agent ? json_text_at(row->agent, "port_name") : NULL);
+	out_address(o, row);
+	out_uint(o, "backends", row->backend_count);
+	out_row_state(o, row);
+	out_json(o, "type", row->agent ? json_incref(json_object_get(row->agent, "type")) : json_null());
+	out_json(o, "problem", row->agent ? json_incref(json_object_get(row->agent, "problem")) : json_null());
+	out_end(o);
+}
+
+/* A problem is its Service's: told once, where the first of its addresses stands. */
+static void out_problems(struct out *o, const struct service_rows *rows, const char *namespace)
+{
+	json_auto_t *told = json_object();
+	char name[SERVICE_NAME_MAX];
+
+	for (size_t i = 0; i < rows->count; i++) {
+		const struct service_row *row = &rows->v[i];
+		const char *problem = row->agent ? json_text_at(row->agent, "problem") : NULL;
+
+		if (!problem || !in_namespace(row, namespace) || json_object_get(told, service_row_name(row, name)))
+			continue;
+		json_object_set_new(told, name, json_true());
+		out_note(o, "\n%s: %s", name, problem);
+	}
+}
+
+int cmd_service_list(struct cli *cli)
+{
+	_cleanup_service_rows_ struct service_rows rows = { 0 };
+	const char *namespace = cli->options.namespace;
+	int r = cli_open(cli);
+
+	if (r == 0)
+		r = service_rows_load(cli, &rows);
+	if (r < 0)
+		return r;
+	if (namespace && !cli->answer) {
+		err_set(&cli->err, cli->why.num, "%s: " NO_NAMES ", nor namespaces", cli->why.msg);
+		return err_hint(&cli->err, "leave --namespace out");
+	}
+	out_table(cli->out, NULL, "no services");
+	for (size_t i = 0; i < rows.count; i++) {
+		if (in_namespace(&rows.v[i], namespace))
+			out_row(cli->out, &rows.v[i]);
+	}
+	out_end(cli->out);
+	out_problems(cli->out, &rows, namespace);
+	out_no_agent(cli, NO_NAMES);
+	return 0;
+}
+
+/* --- get --- */
+
+/* NAMESPACE/NAME, or an address with or without a port. */
+struct wanted {
+	const char *name; /* NULL: by address */
+	struct ip ip;
+	uint64_t port; /* 0: any */
+};
+
+static int wanted_parse(struct cli *cli, const char *text, struct wanted *w)
+{
+	char address[IP_STRLEN + 2], *end = address;
+	const char *port = NULL;
+
+	*w = (struct wanted){ 0 };
+	if (strchr(text, '/')) {
+		w->name = text;
+		return 0;
+	}
+	if (ip_parse(text, &w->ip) == 0)
+		return 0;
+	port = strrchr(text, ':');
+	if (!port || (size_t)(port - text) >= sizeof(address) || number_parse(port + 1, UINT16_MAX, &w->port) < 0 || !w->port)
+		return cli_usage_error(cli, "'%s' is neither NAMESPACE/NAME nor ADDRESS[:PORT]", text);
+	snprintf(address, sizeof(address), "%.*s", (int)(port - text), text);
+	if (*address == '[' && (end = strchr(address, ']'))) {
+		*end = '\0';
+		end = address + 1;
+	}
+	if (!end || ip_parse(end, &w->ip) < 0)
+		return cli_usage_error(cli, "'%s' is neither NAMESPACE/NAME nor ADDRESS[:PORT]", text);
+	return 0;
+}
+
+static bool is_wanted(const struct service_row *row, const struct wanted *w)
+{
+	char name[SERVICE_NAME_MAX];
+
+	if (w->name)
+		return row->agent && strcmp(service_row_name(row, name), w->name) == 0;
+	return ip_equal(&row->ip, &w->ip) && (!w->port || row->port == w->port);
+}
+
+static void out_backend(struct out *o, const struct endpoints *e, const struct dp_backend *backend)
+{
+	const struct endpoint *endpoint = endpoints_by_address(e, &backend->ip);
+	const struct remote_pod *pod = endpoint ? NULL : remotes_pod(&e->remotes, &backend->ip);
+	const struct remote_node *node =
+		remotes_by_address(&e->remotes, &backend->ip) ?: remotes_by_cidr(&e->remotes, &backend->ip);
+	char text[SOCKET_STRLEN], label[POD_LABEL_MAX], named[SERVICE_NAME_MAX], slot[16];
+
+	out_record(o, NULL);
+	out_string(o, "backend", socket_format(&backend->ip, backend->port, text));
+	if (pod)
+		snprintf(named, sizeof(named), "%s/%s", pod->namespace, pod->name);
+	out_string(o, "pod", endpoint ? endpoint_label(e, endpoint->id, label) : pod ? named : NULL);
+	snprintf(slot, sizeof(slot), "slot %u", node ? node->slot : 0);
+	out_field(o, "node", node && node->name ? json_string(node->name) : json_null(),
+		  endpoint || (node && node->own) ? "this node" : node ? node->name ?: slot : "outside the cluster", OUT_PLAIN);
+	out_end(o);
+}
+
+static void describe(struct out *o, const struct endpoints *e, const struct service_row *row)
+{
+	char name[SERVICE_NAME_MAX];
+	const json_t *agent = row->agent;
+
+	out_record(o, NULL);
+	out_string(o, "service", service_row_name(row, name));
+	if (agent) {
+		out_member(o, "type", agent);
+		out_string(o, "port_name", json_text_at(agent, "port_name"));
+		if (json_integer_value(json_object_get(agent, "node_port")))
+			out_member(o, "node_port", agent);
+	}
+	out_address(o, row);
+	if (row->affinity_seconds)
+		out_uint(o, "affinity_seconds", row->affinity_seconds);
+	out_row_state(o, row);
+	if (agent && json_text_at(agent, "problem"))
+		out_field(o, "problem", json_incref(json_object_get(agent, "problem")), json_text_at(agent, "problem"), OUT_RED);
+	out_table(o, "backends", row->mapped ? "none: new flows are refused" : "none");
+	for (size_t i = 0; i < row->backend_count; i++)
+		out_backend(o, e, &row->backends[i]);
+	out_end(o);
+	out_end(o);
+}
+
+int cmd_service_get(struct cli *cli)
+{
+	_cleanup_service_rows_ struct service_rows rows = { 0 };
+	_cleanup_endpoints_ struct endpoints e = { 0 };
+	struct wanted wanted;
+	size_t found = 0;
+	int r = wanted_parse(cli, cli->args[0], &wanted);
+
+	if (r == 0)
+		r = endpoints_list_all(cli, &e);
+	if (r == 0)
+		r = service_rows_load(cli, &rows);
+	if (r < 0)
+		return r;
+	out_list(cli->out, NULL, "");
+	for (size_t i = 0; i < rows.count; i++) {
+		if (!is_wanted(&rows.v[i], &wanted))
+			continue;
+		describe(cli->out, &e, &rows.v[i]);
+		found++;
+	}
+	out_end(cli->out);
+	if (!found) {
+		err_set(&cli->err, ENOENT, "there is no service %s with an address%s", cli->args[0],
+			cli->answer || !wanted.name ? "" : " that is known by name");
+		return err_hint(&cli->err, "`warren service list` lists them%s%s", cli->answer ? "" : "; ", cli->why.msg);
+	}
+	out_no_agent(cli, NO_NAMES);
+	return 0;
+}

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* warren status --cluster: each node as it is seen from here: what the maps know, and whether it answers. */
+#include <errno.h>
+#include <net/if.h>
+#include <string.h>
+
+#include "clock.h"
+#include "node_pings.h"
+
+#define COUNT 3
+#define INTERVAL_MS 50
+#define TIMEOUT_MS 1000
+
+enum reach { REACH_OWN, REACH_OK, REACH_PARTLY, REACH_NOT };
+
+/* A node and its targets. */
+struct seen {
+	const struct remote_node *node;
+	size_t first, count; /* of its targets */
+};
+
+static struct seen see(const struct node_pings *p, const struct remote_node *node)
+{
+	struct seen s = { .node = node };
+
+	for (size_t i = 0; i < p->ping.target_count; i++) {
+		if (p->nodes[i] != node)
+			continue;
+		if (!s.count)
+			s.first = i;
+		s.count++;
+	}
+	return s;
+}
+
+/* All requests of all families were answered, some, or none. */
+static enum reach reach(const struct node_pings *p, const struct seen *s)
+{
+	uint64_t sent = 0, received = 0;
+
+	if (s->node->own)
+		return REACH_OWN;
+	for (size_t i = s->first; i < s->first + s->count; i++) {
+		sent += p->ping.targets[i].sent;
+		received += p->ping.targets[i].received;
+	}
+	if (!received)
+		return REACH_NOT;
+	return received < sent || s->node->problem ? REACH_PARTLY : REACH_OK;
+}
+
+static void out_state(struct out *o, enum reach reach)
+{
+	static const struct {
+		const char *word;
+		enum out_colour colour;
+	} states[] = {
+		[REACH_OWN] = { "this node", OUT_PLAIN },
+		[REACH_OK] = { "ok", OUT_GREEN },
+		[REACH_PARTLY] = { "faulty", OUT_YELLOW },
+		[REACH_NOT] = { "unreachable", OUT_RED },
+	};
+
+	out_word(o, "state", states[reach].word, states[reach].colour);
+}
+
+/* "0.210 ms": the average; "no answer"; "-": it was not asked. */
+static void out_time(struct out *o, const char *key, const struct node_pings *p, const struct seen *s, int family)
+{
+	char text[24] = "";
+	json_t *ms = json_null();
+
+	for (size_t i = s->first; i < s->first + s->count; i++) {
+		const struct ping_target *t = &p->ping.targets[i];
+
+		if (t->to.family != family)
+			continue;
+		snprintf(text, sizeof(text), "no answer");
+		if (t->received) {
+			double average = (double)t->sum_ns / t->received / (double)NS_PER_MS;
+
+			snprintf(text, sizeof(text), "%.3f ms", average);
+			ms = json_real(average);
+		}
+	}
+	out_field(o, key, ms, text, OUT_PLAIN);
+}
+
+/* What the agent says, or how far the requests went. */
+static const char *problem(const struct node_pings *p, const struct seen *s, char *buf, size_t size)
+{
+	const char *why = s->node->problem;
+
+	for (size_t i = s->first; i < s->first + s->count && !why; i++)
+		why = node_pings_explain(p, i, buf, size);
+	if (why || s->node->own || s->count)
+		return why;
+	return "it has no pod CIDR of a family that this node has: there is no way to it";
+}
+
+static void describe(struct out *o, const struct node_pings *p, const struct seen *s)
+{
+	const struct remote_node *node = s->node;
+	char label[NODE_LABEL_MAX], device[IF_NAMESIZE], mtu[16], why[256];
+	const bool mapped = node->slot;
+
+	node_label(node, label);
+	snprintf(mtu, sizeof(mtu), "%u", node->dp.mtu);
+	out_record(o, NULL);
+	out_field(o, "node", node->name ? json_string(node->name) : json_null(), label + strlen("node "), OUT_PLAIN);
+	out_json(o, "slot", json_integer(node->slot));
+	out_state(o, reach(p, s));
+	out_string(o, "mode", !mapped ? NULL : node->dp.direct ? "direct" : "tunnel");
+	out_string(o, "uplink", mapped ? if_indextoname(node->dp.uplink, device) : NULL);
+	out_field(o, "mtu", mapped ? json_integer(node->dp.mtu) : json_null(), mapped ? mtu : "", OUT_PLAIN);
+	out_time(o, "ipv4", p, s, AF_INET);
+	out_time(o, "ipv6", p, s, AF_INET6);
+	out_string(o, "problem", problem(p, s, why, sizeof(why)));
+	out_end(o);
+}
+
+int cmd_status_cluster(struct cli *cli)
+{
+	_cleanup_node_pings_ struct node_pings p = {
+		.ping = { .count = COUNT, .interval_ns = INTERVAL_MS * NS_PER_MS, .timeout_ns = TIMEOUT_MS * NS_PER_MS },
+	};
+	size_t counts[REACH_NOT + 1] = { 0 }, others;
+	char text[96];
+	bool healthy;
+	int r = node_pings_run(cli, &p);
+
+	if (r < 0)
+		return r;
+	out_record(cli->out, NULL);
+	out_table(cli->out, "nodes", NULL);
+	for (size_t i = 0; i < p.before.node_count; i++) {
+		const struct seen s = see(&p, &p.before.nodes[i]);
+
+		counts[reach(&p, &s)]++;
+		describe(cli->out, &p, &s);
+	}
+	out_end(cli->out);
+	healthy = !counts[REACH_PARTLY] && !counts[REACH_NOT];
+	others = p.before.node_count - counts[REACH_OWN];
+	snprintf(text, sizeof(text), "%zu other node%s: %zu ok, %zu faulty, %zu unreachable", others, others == 1 ? "" : "s",
+		 counts[REACH_OK], counts[REACH_PARTLY], counts[REACH_NOT]);
+	out_word(cli->out, "cluster", text, healthy ? OUT_GREEN : OUT_RED);
+	out_json(cli->out, "healthy", json_boolean(healthy));
+	out_end(cli->out);
+	if (!p.before.agent)
+		out_note(cli->out, "\n%s: the maps know no names.", p.before.why.msg);
+	cli->exit = healthy ? CLI_OK : CLI_FAILED;
+	return 0;
+}

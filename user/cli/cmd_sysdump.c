@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* warren sysdump: everything about this node in one archive, for somebody who is not there. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "archive.h"
+#include "cleanup.h"
+#include "cli.h"
+#include "clock.h"
+#include "maps.h"
+#include "sysdump.h"
+
+#define PART_MS 20000
+#define PART_BYTES (16 << 20)
+#define ALL_MS 120000
+#define ALL_BYTES (256 << 20)
+#define FOLDER_MAX 64
+
+struct sysdump {
+	struct cli *cli;
+	struct archive *archive;
+	uint64_t begin, bytes;
+	unsigned files;
+	json_t *failures; /* names of parts */
+};
+
+/* --- parts --- */
+
+static bool is_used_up(const struct sysdump *d)
+{
+	return d->bytes > ALL_BYTES || clock_ns(CLOCK_MONOTONIC) - d->begin > ALL_MS * NS_PER_MS;
+}
+
+static int add(struct sysdump *d, const char *name, const void *data, size_t size)
+{
+	d->files++;
+	d->bytes += size;
+	return archive_add(d->archive, name, data, size, &d->cli->err);
+}
+
+/* What is missing, and why, stands beside it. */
+static int add_failure(struct sysdump *d, const struct sysdump_part *part, const char *why)
+{
+	char name[ARCHIVE_NAME_MAX], text[300];
+	int n = snprintf(text, sizeof(text), "%s: %s\n", part->name, why);
+
+	snprintf(name, sizeof(name), "%s.failed", part->name);
+	json_array_append_new(d->failures, json_string(part->name));
+	return add(d, name, text, (size_t)n < sizeof(text) ? (size_t)n : sizeof(text) - 1);
+}
+
+static int add_part(struct sysdump *d, const struct sysdump_part *part)
+{
+	struct sysdump_part run = *part;
+	struct capture c = { 0 };
+	struct err err = { 0 };
+	char why[sizeof(err.msg)] = "";
+	int r;
+
+	if (is_used_up(d))
+		return add_failure(d, part, "left out: the rest has taken too long, or is too much");
+	run.commands = d->cli->commands;
+	if (capture_run(run.print, &run, PART_MS, PART_BYTES, &c, &err) < 0)
+		snprintf(why, sizeof(why), "%s", err.msg);
+	else if (c.cut)
+		snprintf(why, sizeof(why), "cut off after %d bytes", PART_BYTES);
+	else if (c.late)
+		snprintf(why, sizeof(why), "ended after %d seconds", PART_MS / 1000);
+	else if (c.exit < 0)
+		snprintf(why, sizeof(why), "it has crashed");
+	else if (c.exit && c.exit != part->status)
+		snprintf(why, sizeof(why), "exit status %d", c.exit);
+	r = add(d, part->name, c.data, c.size);
+	free(c.data);
+	return r < 0 || !*why ? r : add_failure(d, part, why);
+}
+
+static int add_all(struct sysdump *d)
+{
+	int r = 0;
+
+	for (const struct sysdump_part *part = sysdump_parts; part->name && r == 0; part++)
+		r = add_part(d, part);
+	for (const struct dp_map *map = dp_maps; map->name && r == 0; map++) {
+		const char *const words[] = { "warren", "map", "dump", map->name, "--json", NULL };
+		char file[ARCHIVE_NAME_MAX];
+		struct sysdump_part part = sysdump_map(words, file);
+
+		snprintf(file, sizeof(file), "maps/%s.json", map->name);
+		if (map->kind != DP_MAP_RING)
+			r = add_part(d, &part);
+	}
+	return r;
+}
+
+/* --- the archive --- */
+
+/* "warren-NODE-20260102T030405Z" */
+static void name_folder(char folder[FOLDER_MAX], time_t now)
+{
+	char host[40] = "";
+	struct tm tm;
+	size_t n;
+
+	if (gethostname(host, sizeof(host) - 1) < 0 || !*host)
+		snprintf(host, sizeof(host), "node");
+	n = (size_t)snprintf(folder, FOLDER_MAX, "warren-%s-", host);
+	gmtime_r(&now, &tm);
+	strftime(folder + n, FOLDER_MAX - n, "%Y%m%dT%H%M%SZ", &tm);
+}
+
+/* Readable by root alone, and never over what is there. */
+static int open_file(struct cli *cli, const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	if (fd >= 0)
+		return fd;
+	err_errno(&cli->err, errno, "cannot write %s", path);
+	return err_hint(&cli->err, "name another file with --output; - is standard output");
+}
+
+static int write_archive(struct sysdump *d, int fd, const char *folder, time_t now)
+{
+	int r = archive_open(fd, folder, now, &d->archive, &d->cli->err);
+
+	if (r < 0)
+		return r;
+	d->begin = clock_ns(CLOCK_MONOTONIC);
+	r = add_all(d);
+	if (r == 0)
+		return archive_close(d->archive, &d->cli->err);
+	archive_drop(d->archive);
+	return r;
+}
+
+static int to_stdout(struct sysdump *d, const char *folder, time_t now)
+{
+	if (d->cli->options.json)
+		return cli_usage_error(d->cli, "standard output is the archive: leave --json out");
+	if (isatty(STDOUT_FILENO))
+		return cli_usage_error(d->cli, "an archive is nothing for a terminal: `warren sysdump --output - > FILE`");
+	return write_archive(d, dup(STDOUT_FILENO), folder, now);
+}
+
+static int to_file(struct sysdump *d, const char *path, const char *folder, time_t now)
+{
+	struct cli *cli = d->cli;
+	int fd = open_file(cli, path), r;
+
+	if (fd < 0)
+		return fd;
+	r = write_archive(d, fd, folder, now);
+	if (r < 0) {
+		unlink(path);
+		return r;
+	}
+	out_record(cli->out, NULL);
+	out_string(cli->out, "archive", path);
+	out_uint(cli->out, "files", d->files);
+	out_strings(cli->out, "failed", json_incref(d->failures), ", ");
+	out_end(cli->out);
+	out_note(cli->out, "\nIt names pods, labels and addresses; keys and tokens are not in it.");
+	return 0;
+}
+
+int cmd_sysdump(struct cli *cli)
+{
+	json_auto_t *failures = json_array();
+	struct sysdump d = { .cli = cli, .failures = failures };
+	const char *output = cli->options.output;
+	char folder[FOLDER_MAX], path[FOLDER_MAX + 8];
+	time_t now = time(NULL);
+
+	if (!failures)
+		return err_set(&cli->err, ENOMEM, "no memory");
+	name_folder(folder, now);
+	snprintf(path, sizeof(path), "%s.tar.gz", folder);
+	return output && strcmp(output, "-") == 0 ? to_stdout(&d, folder, now) : to_file(&d, output ?: path, folder, now);
+}

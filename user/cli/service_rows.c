@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "service_rows.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "array.h"
+#include "json.h"
+#include "packet_text.h"
+
+void service_rows_free(struct service_rows *rows)
+{
+	for (size_t i = 0; i < rows->count; i++)
+		free(rows->v[i].backends);
+	free(rows->v);
+}
+
+const char *service_row_name(const struct service_row *row, char buf[SERVICE_NAME_MAX])
+{
+	if (!row->agent)
+		return NULL;
+	snprintf(buf, SERVICE_NAME_MAX, "%s/%s", json_text_at(row->agent, "namespace") ?: "",
+		 json_text_at(row->agent, "name") ?: "");
+	return buf;
+}
+
+static int row_cmp(const void *pa, const void *pb)
+{
+	const struct service_row *a = pa, *b = pb;
+	int c = ip_cmp(&a->ip, &b->ip);
+
+	if (c == 0)
+		c = a->port - b->port;
+	return c ? c : a->protocol - b->protocol;
+}
+
+static int add_mapped(const struct dp_service *service, void *arg)
+{
+	struct service_rows *rows = arg;
+	struct service_row row = { service->ip, service->port, service->protocol, true, service->affinity_seconds,
+				   calloc(service->backend_count + 1, sizeof(*service->backends)), service->backend_count, NULL };
+
+	if (!row.backends)
+		return -ENOMEM;
+	if (service->backend_count)
+		memcpy(row.backends, service->backends, service->backend_count * sizeof(*service->backends));
+	if (array_push(rows->v, rows->room, rows->count, row) == 0)
+		return 0;
+	free(row.backends);
+	return -ENOMEM;
+}
+
+/* What the agent says that it has written is in the maps, unless it has just changed; the rest is not. */
+static int add_named(struct service_rows *rows, const json_t *named, size_t mapped)
+{
+	const char *address = json_text_at(named, "address"), *protocol = json_text_at(named, "protocol");
+	struct service_row row = { .agent = named, .port = (uint16_t)json_integer_value(json_object_get(named, "port")) };
+	struct service_row *found = NULL;
+
+	if (!address || !protocol || ip_parse(address, &row.ip) < 0)
+		return 0;
+	row.protocol = strcasecmp(protocol, "tcp") == 0 ? 6 : strcasecmp(protocol, "udp") == 0 ? 17 : 132;
+	if (json_is_true(json_object_get(named, "written")) && mapped)
+		found = bsearch(&row, rows->v, mapped, sizeof(row), row_cmp);
+	if (found)
+		found->agent = named;
+	return found ? 0 : array_push(rows->v, rows->room, rows->count, row);
+}
+
+int service_rows_load(struct cli *cli, struct service_rows *rows)
+{
+	const json_t *named;
+	int r = dp_service_each(add_mapped, rows, &cli->err);
+	size_t i, mapped = rows->count;
+	json_t *service;
+
+	if (rows->count)
+		qsort(rows->v, rows->count, sizeof(*rows->v), row_cmp);
+	named = cli_agent(cli, "services");
+	json_array_foreach(named, i, service) {
+		if (r == 0 && add_named(rows, service, mapped) < 0)
+			r = err_errno(&cli->err, ENOMEM, "cannot list the services");
+	}
+	if (rows->count)
+		qsort(rows->v, rows->count, sizeof(*rows->v), row_cmp);
+	return r;
+}

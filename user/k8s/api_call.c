@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Calls: begun, timed, tried on another server, ended. */
+#include <string.h>
+
+#include "api_internal.h"
+#include "cleanup.h"
+#include "clock.h"
+
+void api_call_free(struct api_call *call)
+{
+	if (!call)
+		return;
+	list_remove(&call->entry);
+	list_remove(&call->clock.entry);
+	if (call->began)
+		curl_multi_remove_handle(call->api->multi, call->easy);
+	curl_easy_cleanup(call->easy);
+	curl_slist_free_all(call->headers);
+	curl_slist_free_all(call->request_headers);
+	curl_slist_free_all(call->connect_to);
+	free(call->method);
+	free(call->path);
+	free(call->url);
+	free(call->problem);
+	free(call->failures);
+	free(call);
+}
+
+static void call_freep(struct api_call **call)
+{
+	api_call_free(*call);
+}
+
+/* From here on the call is the owner's no longer: to cancel it does nothing. */
+static void finish(struct api_call *call, const struct api_result *result)
+{
+	call->over = true;
+	list_remove(&call->entry);
+	list_remove(&call->clock.entry);
+	call->done(call->arg, result);
+	api_call_free(call);
+}
+
+static void fail(struct api_call *call, const struct err *err)
+{
+	struct api_result result = { .err = *err, .reason = "" };
+
+	err_wrap(&result.err, "%s %s", call->method, call->path);
+	finish(call, &result);
+}
+
+/* --- how long --- */
+
+static void set_clock(struct api_call *call)
+{
+	uint64_t silent = call->silence_ns ? call->heard_ns + call->silence_ns : API_NEVER;
+
+	if (silent < API_NEVER || call->deadline_ns < API_NEVER)
+		api_timer_set(call->api, &call->clock, silent < call->deadline_ns ? silent : call->deadline_ns);
+}
+
+/* It is not moved whenever something is heard: it looks when it fires. */
+static void on_clock(void *arg)
+{
+	struct api_call *call = arg;
+	uint64_t now = api_now();
+	struct err err = { 0 };
+
+	if (now >= call->deadline_ns)
+		err_set(&err, ETIMEDOUT, "%s: not done in %llu s", call->url ?: "no server",
+			(call->deadline_ns - call->started_ns) / NS_PER_S);
+	else if (call->silence_ns && now >= call->heard_ns + call->silence_ns)
+		err_set(&err, ETIMEDOUT, "%s: nothing heard for %llu s", call->url ?: "no server",
+			call->silence_ns / NS_PER_S);
+	if (err.num)
+		fail(call, &err);
+	else
+		set_clock(call);
+}
+
+/* --- begun, and tried elsewhere --- */
+
+void api_call_begin(struct api_call *call)
+{
+	struct api *api = call->api;
+	struct err err = { 0 };
+	CURLMcode code;
+
+	if (call->ways != api->ways)
+		call->tried = 0;
+	call->ways = api->ways;
+	call->server = api->server;
+	call->connected = call->headed = false;
+	call->heard_ns = api_now();
+	set_clock(call);
+	if (api_request_aim(call, &api->config.servers[api->server], &err) < 0) {
+		fail(call, &err);
+		return;
+	}
+	list_append(&api->running, &call->entry);
+	code = curl_multi_add_handle(api->multi, call->easy);
+	call->began = code == CURLM_OK;
+	if (!call->began) {
+		err_set(&err, EIO, "%s: %s", call->url, curl_multi_strerror(code));
+		fail(call, &err);
+	}
+}
+
+static void take_back(struct api_call *call)
+{
+	curl_multi_remove_handle(call->api->multi, call->easy);
+	call->began = false;
+	list_append(&call->api->waiting, &call->entry);
+}
+
+/* Where nothing can be reached, asking by another name reaches nothing either. */
+static bool unreachable(CURLcode code)
+{
+	return code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST || code == CURLE_OPERATION_TIMEDOUT;
+}
+
+static void note_failure(struct api_call *call, CURLcode code, const char *why)
+{
+	const struct api_config *config = &call->api->config;
+	char *more;
+
+	call->tried |= 1u << call->server;
+	for (size_t i = 0; unreachable(code) && i < config->server_count; i++) {
+		if (strcmp(config->servers[i].url, call->url) == 0)
+			call->tried |= 1u << i;
+	}
+	if (asprintf(&more, "%s%s%s: %s", call->failures ?: "", call->failures ? "; " : "", call->url, why) < 0)
+		return;
+	free(call->failures);
+	call->failures = more;
+}
+
+/* The first server that this call has not tried; false: it has tried all. */
+static bool next_server(struct api_call *call)
+{
+	struct api *api = call->api;
+
+	for (size_t i = 0; i < api->config.server_count; i++) {
+		if (!(call->tried & 1u << i)) {
+			api->server = i;
+			return true;
+		}
+	}
+	api->server = 0;
+	return false;
+}
+
+/*
+ * No connection to its server could be made. Nothing has been asked there, so asking another one is not asking twice.
+ * Those that wait for the same connection are not left to find out one after the other.
+ */
+static bool try_elsewhere(struct api_call *call, CURLcode code, const char *why)
+{
+	struct api *api = call->api;
+	struct api_call *other, *after;
+
+	if (call->ways != api->ways) { /* there are other servers by now */
+		take_back(call);
+		return true;
+	}
+	note_failure(call, code, why);
+	if (!next_server(call))
+		return false;
+	list_each_safe(other, after, &api->running, entry) {
+		if (other == call || other->connected || other->ways != call->ways || other->server != call->server)
+			continue;
+		note_failure(other, code, why);
+		take_back(other);
+	}
+	take_back(call);
+	return true;
+}
+
+void api_call_ended(struct api_call *call, CURLcode code)
+{
+	const char *why;
+	struct api_result result = { .reason = "" };
+	json_t *status;
+
+	if (code == CURLE_OK && !call->headed)
+		code = CURLE_GOT_NOTHING;
+	why = call->why[0] ? call->why : curl_easy_strerror(code);
+	if (code != CURLE_OK && !call->connected && try_elsewhere(call, code, why))
+		return;
+	status = api_answer(call, code, why, &result);
+	finish(call, &result);
+	json_decref(status);
+}
+
+/* --- the owner's --- */
+
+static bool request_valid(const struct api_request *r)
+{
+	return r->method && r->path && r->path[0] == '/' && r->done;
+}
+
+int api_start(struct api *api, const struct api_request *r, struct api_call **out, struct err *err)
+{
+	_cleanup_(call_freep) struct api_call *call = NULL;
+
+	if (!request_valid(r))
+		return err_set(err, EINVAL, "an API request needs a method, a path that begins with / and an end");
+	call = calloc(1, sizeof(*call));
+	if (!call)
+		return err_errno(err, ENOMEM, "%s %s", r->method, r->path);
+	list_init(&call->entry);
+	list_init(&call->clock.entry);
+	call->clock.fn = on_clock;
+	call->clock.arg = call;
+	call->api = api;
+	call->data = r->data;
+	call->done = r->done;
+	call->arg = r->arg;
+	call->started_ns = api_now();
+	call->deadline_ns = r->timeout_s ? call->started_ns + r->timeout_s * NS_PER_S : API_NEVER;
+	call->silence_ns = r->silence_s * NS_PER_S;
+	call->method = strdup(r->method);
+	call->path = strdup(r->path);
+	call->easy = curl_easy_init();
+	if (!call->method || !call->path || !call->easy || api_request_make(call, r) < 0)
+		return err_errno(err, ENOMEM, "%s %s", r->method, r->path);
+	list_append(&api->waiting, &call->entry);
+	api_arm(api);
+	if (out)
+		*out = call;
+	take_ptr(call);
+	return 0;
+}
+
+/* libcurl lets nobody remove a call from within its own callbacks. */
+void api_cancel(struct api_call *call)
+{
+	if (!call || call->over)
+		return;
+	call->over = true;
+	list_remove(&call->clock.entry);
+	if (call->api->in_curl)
+		list_append(&call->api->over, &call->entry);
+	else
+		api_call_free(call);
+}

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* discovery.k8s.io/v1: EndpointSlice. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kinds.h"
+#include "syntax.h"
+
+#define LABEL_SERVICE_NAME "kubernetes.io/service-name"
+
+/* 0: FQDN. */
+static int address_family(const struct field *document, int *family)
+{
+	const char *type;
+
+	if (field_string(document, "addressType", &type) < 0)
+		return -EINVAL;
+	if (!type || !*type)
+		return field_error(document, "addressType", "required");
+	*family = strcmp(type, "IPv4") == 0 ? AF_INET : strcmp(type, "IPv6") == 0 ? AF_INET6 : 0;
+	if (!*family && strcmp(type, "FQDN") != 0)
+		return field_error(document, "addressType", "\"%s\" must be IPv4, IPv6 or FQDN", type);
+	return 0;
+}
+
+/* --- endpoints --- */
+
+/* All are looked at, as the API does, and the first one is taken. */
+static int addresses(const struct field *f, int family, struct slice_endpoint *ep)
+{
+	struct field list;
+	const char *text;
+
+	if (field_array(f, "addresses", &list) < 0)
+		return -EINVAL;
+	if (!field_count(&list))
+		return field_error(f, "addresses", "required");
+	for (size_t i = 0; i < field_count(&list); i++) {
+		struct field element = { .parent = &list, .index = i, .err = list.err };
+		struct ip ip;
+
+		if (field_string_at(&list, i, &text) < 0)
+			return -EINVAL;
+		if (ip_parse(text, &ip) < 0 || ip.family != family)
+			return field_error(&element, NULL, "\"%s\" is not an IPv%d address", text,
+					   family == AF_INET ? 4 : 6);
+		if (!ip_is_reachable(&ip))
+			return field_error(&element, NULL, "%s is not an address that pods could send to", text);
+		if (i == 0)
+			ep->address = ip;
+	}
+	return 0;
+}
+
+static int condition(const struct field *f, const char *key, bool unset, bool *value)
+{
+	int ret = field_bool(f, key, value);
+
+	if (ret == 0 && !field_json(f, key))
+		*value = unset;
+	return ret;
+}
+
+static int conditions(const struct field *f, struct slice_endpoint *ep)
+{
+	struct field object;
+
+	if (field_object(f, "conditions", &object) < 0 || condition(&object, "ready", true, &ep->ready) < 0 ||
+	    condition(&object, "serving", ep->ready, &ep->serving) < 0)
+		return -EINVAL;
+	return condition(&object, "terminating", false, &ep->terminating);
+}
+
+static int endpoint(const struct field *f, int family, struct slice_object *slice)
+{
+	struct slice_endpoint *ep = &slice->endpoints[slice->endpoint_count];
+	const char *node;
+
+	if (addresses(f, family, ep) < 0 || conditions(f, ep) < 0 || field_string(f, "nodeName", &node) < 0)
+		return -EINVAL;
+	if (node && *node && !name_is_dns_subdomain(node))
+		return field_error(f, "nodeName", "\"%s\" " NAME_DNS_SUBDOMAIN, node);
+	ep->node = strdup(node ? node : "");
+	if (!ep->node)
+		return out_of_memory(f);
+	slice->endpoint_count++;
+	return 0;
+}
+
+static int endpoints(const struct field *document, int family, struct slice_object *slice)
+{
+	struct field list, element;
+	int ret = field_array(document, "endpoints", &list);
+
+	if (ret < 0 || !family)
+		return ret;
+	ret = array_make(document, &slice->endpoints, field_count(&list), sizeof(*slice->endpoints));
+	for (size_t i = 0; ret == 0 && i < field_count(&list); i++) {
+		ret = field_object_at(&list, i, &element);
+		if (ret == 0)
+			ret = endpoint(&element, family, slice);
+	}
+	if (ret == 0)
+		slice_sort(slice);
+	return ret;
+}
+
+/* --- ports --- */
+
+static int slice_port(const struct field *f, struct slice_object *slice)
+{
+	struct slice_port *port = &slice->ports[slice->port_count];
+	const char *name;
+	int ret = port_read(f, "port", &port->port);
+
+	if ((ret < 0 && ret != -ENOENT) || protocol_read(f, &port->protocol) < 0 || field_string(f, "name", &name) < 0)
+		return -EINVAL;
+	name = name ? name : "";
+	if (*name && !name_is_dns_label(name))
+		return field_error(f, "name", "\"%s\" " NAME_DNS_LABEL, name);
+	for (size_t i = 0; i < slice->port_count; i++) {
+		if (strcmp(slice->ports[i].name, name) == 0)
+			return field_error(f, "name", "\"%s\" is there twice", name);
+	}
+	port->name = strdup(name);
+	if (!port->name)
+		return out_of_memory(f);
+	slice->port_count++;
+	return 0;
+}
+
+static int slice_ports(const struct field *document, struct slice_object *slice)
+{
+	struct field list, element;
+	int ret = field_array(document, "ports", &list);
+
+	if (ret == 0)
+		ret = array_make(document, &slice->ports, field_count(&list), sizeof(*slice->ports));
+	for (size_t i = 0; ret == 0 && i < field_count(&list); i++) {
+		ret = field_object_at(&list, i, &element);
+		if (ret == 0)
+			ret = slice_port(&element, slice);
+	}
+	return ret;
+}
+
+int endpoint_slice_decode(const struct field *document, const struct metadata *m, struct object *o)
+{
+	struct slice_object *slice = o->slice;
+	struct labels labels = { 0 };
+	const char *service;
+	int family = 0, ret = metadata_check(document, m, &labels);
+
+	if (ret == 0)
+		ret = address_family(document, &family);
+	if (ret == 0)
+		ret = endpoints(document, family, slice);
+	if (ret == 0)
+		ret = slice_ports(document, slice);
+	service = labels_get(&labels, LABEL_SERVICE_NAME);
+	slice->service = strdup(service ? service : "");
+	labels_free(&labels);
+	if (ret < 0)
+		return ret;
+	slice->namespace = strdup(m->namespace);
+	slice->name = strdup(m->name);
+	return slice->service && slice->namespace && slice->name ? 0 : out_of_memory(document);
+}

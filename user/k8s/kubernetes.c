@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "kubernetes.h"
+
+#include <errno.h>
+#include <malloc.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "array.h"
+#include "reflector.h"
+
+/* Pods that use no address of their own, or none any more, are not wanted. */
+static bool is_pod_with_address(const struct pod_object *pod)
+{
+	return !pod->host_network && !pod->completed;
+}
+
+static bool is_own_pod(const struct object *o, const char *node)
+{
+	return is_pod_with_address(o->pod) && strcmp(o->pod->node, node) == 0;
+}
+
+static bool is_others_pod(const struct object *o, const char *node)
+{
+	return is_pod_with_address(o->pod) && *o->pod->node && strcmp(o->pod->node, node) != 0;
+}
+
+enum { OWN_PODS, OTHERS_PODS };
+
+/* As kube-proxy does: not what is headless, nor what another proxy is to serve. Slices have their Service's labels. */
+#define OURS "!service.kubernetes.io/headless,!service.kubernetes.io/service-proxy-name"
+#define RUNNING "status.phase!=Succeeded,status.phase!=Failed"
+#define OTHERS "spec.nodeName!=@,spec.nodeName!=,"
+
+/* The pods first. spec.hostNetwork can be selected by since 1.28. */
+static const struct reflector_kind kinds[] = {
+	[OWN_PODS] = { OBJECT_POD, "Pods of this node", "/api/v1/pods", NULL,
+		       { "spec.nodeName=@,spec.hostNetwork=false," RUNNING, "spec.nodeName=@," RUNNING }, is_own_pod },
+	[OTHERS_PODS] = { OBJECT_POD, "Pods of other nodes", "/api/v1/pods", NULL,
+			  { OTHERS "spec.hostNetwork=false," RUNNING, OTHERS RUNNING }, is_others_pod },
+	{ OBJECT_NAMESPACE, "Namespaces", "/api/v1/namespaces" },
+	{ OBJECT_POLICY, "NetworkPolicies", "/apis/networking.k8s.io/v1/networkpolicies" },
+	{ OBJECT_NODE, "Nodes", "/api/v1/nodes" },
+	{ OBJECT_SERVICE, "Services", "/api/v1/services", OURS },
+	{ OBJECT_SLICE, "EndpointSlices", "/apis/discovery.k8s.io/v1/endpointslices", OURS },
+};
+
+struct kubernetes {
+	struct object_events events;
+	struct reflector_server server;
+	enum pods_wanted wanted;
+	bool synced; /* told so */
+	struct reflector *reflectors[ARRAY_SIZE(kinds)];
+};
+
+static void on_synced(void *arg)
+{
+	struct kubernetes *k = arg;
+
+	malloc_trim(0); /* what the lists took is not needed again soon */
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		if (i != OTHERS_PODS && !reflector_synced(k->reflectors[i]))
+			return;
+	}
+	if (k->synced)
+		return;
+	k->synced = true;
+	k->events.synced(k->events.arg);
+}
+
+int kubernetes_open(struct kubernetes **out, struct api *api, const char *node_name, const struct object_events *events,
+		    struct err *err)
+{
+	struct kubernetes *k = calloc(1, sizeof(*k));
+	int ret = 0;
+
+	if (!k)
+		return err_errno(err, ENOMEM, "cannot follow the API server");
+	k->events = *events;
+	k->server = (struct reflector_server){ .api = api, .node = node_name, .events = &k->events, .synced = on_synced, .arg = k };
+	k->server.no_protobuf = getenv("WARREN_API_JSON") != NULL;
+	for (size_t i = 0; ret == 0 && i < ARRAY_SIZE(kinds); i++)
+		ret = reflector_open(&k->reflectors[i], &kinds[i], &k->server, err);
+	if (ret < 0) {
+		kubernetes_close(k);
+		return ret;
+	}
+	reflector_pair(k->reflectors[OWN_PODS], k->reflectors[OTHERS_PODS]);
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		if (i != OTHERS_PODS)
+			reflector_start(k->reflectors[i]);
+	}
+	*out = k;
+	return 0;
+}
+
+int kubernetes_want_pods(struct kubernetes *k, enum pods_wanted wanted, struct err *err)
+{
+	if (wanted == k->wanted)
+		return 0;
+	k->wanted = wanted;
+	if (wanted == PODS_ALL)
+		reflector_start(k->reflectors[OTHERS_PODS]);
+	else
+		reflector_stop(k->reflectors[OTHERS_PODS]);
+	return 0;
+}
+
+bool kubernetes_pods_known(const struct kubernetes *k)
+{
+	return reflector_synced(k->reflectors[OWN_PODS]) &&
+	       (k->wanted == PODS_OWN || reflector_synced(k->reflectors[OTHERS_PODS]));
+}
+
+void kubernetes_close(struct kubernetes *k)
+{
+	if (!k)
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+		reflector_close(k->reflectors[i]);
+	free(k);
+}
+
+int kubernetes_each_watch(const struct kubernetes *k, int (*fn)(const struct kubernetes_watch *watch, void *arg), void *arg)
+{
+	int ret = 0;
+
+	for (size_t i = 0; ret == 0 && i < ARRAY_SIZE(kinds); i++) {
+		struct kubernetes_watch watch;
+
+		if (i == OTHERS_PODS && k->wanted == PODS_OWN)
+			continue;
+		reflector_watch(k->reflectors[i], &watch);
+		ret = fn(&watch, arg);
+	}
+	return ret;
+}

@@ -56,7 +56,11 @@ static __always_inline bool flow_goes_on(const struct packet *p, union ct_key *k
 	__u32 expires, ends;
 
 	found->swapped = ct_key(p, key, v6);
-	if (!flow_find(found, key, v6) || dry_run || (p->traits & FOLLOWS))
+	if (!flow_find(found, key, v6)) {
+		found->flags &= WR_CT_SERVICE; /* for service_concerns() */
+		return false;
+	}
+	if (dry_run || (p->traits & FOLLOWS))
 		return false;
 	if ((found->flags & (CT_DENIED | WR_CT_RESET | WR_CT_SERVICE | WR_CT_TRANSLATED)) ||
 	    !(found->forward || (found->flags & WR_CT_ANSWERED)))
@@ -118,14 +122,13 @@ OUT_OF_LINE int flow_refill(struct addresses *at, struct flow *f)
 }
 
 /* Whether the packet, whose flow does not just go on, may be for a service. */
-static __always_inline bool service_concerns(const struct packet *p, const struct found *found)
+static __always_inline bool service_concerns(const struct packet *p, __u32 flags)
 {
-	if (found->ct && (found->flags & WR_CT_SERVICE))
+	if (flags & WR_CT_SERVICE)
 		return true;
 	if (!has_ports(p->l4_proto) || (p->traits & FOLLOWS))
 		return false;
-	return !found->ct || (p->traits & (BEGINS | ASSOCIATES)) || !(found->flags & WR_CT_ANSWERED) ||
-	       ct_expired(found->ct, found->now);
+	return (p->traits & (BEGINS | ASSOCIATES)) || !(flags & WR_CT_ANSWERED);
 }
 
 static __always_inline void service_fill(const struct packet *p, struct translation *t, const bool v6)
@@ -149,7 +152,7 @@ static __always_inline enum wr_reason flow_pass(struct packet *p, struct scratch
 
 	if (flow_continues(p, s, &found, lease, way, v6))
 		return WR_REASON_NONE;
-	if (way == WAY_FROM_POD && service_concerns(p, &found)) {
+	if (way == WAY_FROM_POD && service_concerns(p, found.flags)) {
 		service_fill(p, &s->translation, v6);
 		reason = service_apply(p->skb, p->at, &s->translation,
 				       service_enter(p->skb, p->at, &s->translation));

@@ -116,12 +116,14 @@ static __always_inline bool reject_turn(const struct packet *p, const bool v6)
 	return icmp_error_turn(p, &error, ip + REJECT_QUOTED, v6);
 }
 
-/* What tc is to do with the packet: into the pod that it came from. */
-OUT_OF_LINE int reject_tell(struct __sk_buff *skb)
+/* What tc is to do with a packet whose sender is to be told of `reason`: into the pod that it came from, or the stack. */
+OUT_OF_LINE int tell_sender(struct __sk_buff *skb, __u32 slot, __u32 reason)
 {
 	const struct packet p = { .skb = skb };
 	const bool v6 = skb->protocol == bpf_htons(ETH_P_IPV6);
 
+	if (reason == WR_REASON_TOO_BIG)
+		return too_big_tell(skb, slot);
 	if (!IN_FAMILY(v6, reject_turn, &p))
 		return TC_ACT_SHOT;
 	return bpf_redirect_peer(skb->ifindex, 0);

@@ -137,7 +137,7 @@ static __always_inline bool too_big_turn(const struct packet *p, __u32 mtu, cons
 }
 
 /* What tc is to do with a packet that is too big for that node: into the pod that it came from, or the stack. */
-OUT_OF_LINE int too_big_tell(struct __sk_buff *skb, __u32 slot)
+static __always_inline int too_big_tell(struct __sk_buff *skb, __u32 slot)
 {
 	const struct packet p = { .skb = skb };
 	const struct wr_cluster *c = cluster_get();

@@ -87,10 +87,8 @@ static __always_inline int verdict(const struct packet *p, const struct flow *f,
 		if (drops || (p->judged && ring_is_half_empty()))
 			report(p, f, reason);
 	}
-	if (reason == WR_REASON_TOO_BIG && !dry_run)
-		return too_big_tell(p->skb, p->peer_ifindex & ~WR_REMOTE);
-	if (reason == WR_REASON_NO_BACKEND && !dry_run)
-		return reject_tell(p->skb);
+	if ((reason == WR_REASON_TOO_BIG || reason == WR_REASON_NO_BACKEND) && !dry_run)
+		return tell_sender(p->skb, p->peer_ifindex & ~WR_REMOTE, reason);
 	if (drops)
 		return TC_ACT_SHOT;
 	/* GATEWAY_REPLY: back into the pod that asked. */

@@ -95,6 +95,48 @@ static void service_make(const struct service_case *c)
 	map_put(keys[c->v6], c->v6 ? (void *)&key6 : (void *)&key4, &service);
 }
 
+/* The ones' complement sum over what a transport checksum covers: 0xffff if it is right. */
+static uint32_t transport_sum(const struct frame *f, bool v6, uint8_t protocol)
+{
+	const size_t addresses = v6 ? 14 + 8 : 14 + 12, l4 = v6 ? 54 : 34;
+	const bool pseudo = v6 || protocol == IPPROTO_TCP; /* ICMP of IPv4 has none */
+	uint32_t sum = pseudo ? (uint32_t)(f->len - l4) + protocol : 0;
+
+	for (size_t i = pseudo ? addresses : l4; i + 1 < f->len; i += 2)
+		sum += (uint32_t)f->data[i] << 8 | f->data[i + 1];
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	return sum;
+}
+
+/* Back to the pod, from the service: a reset that acknowledges the SYN, or port unreachable about the packet. */
+static void refusal_expect(const struct service_case *c, const struct run *r, const struct frame *in)
+{
+	const size_t l4 = c->v6 ? 54 : 34, size = c->v6 ? 16 : 4, source = c->v6 ? 14 + 8 : 14 + 12;
+	const bool tcp = c->protocol == IPPROTO_TCP;
+	const uint8_t *at = r->out.data + l4;
+	uint32_t seq, ack;
+
+	assert_int_equal(r->verdict, TC_ACT_REDIRECT);
+	assert_int_equal(r->out.len, l4 + (tcp ? 20 : 8 + l4 - 14 + 8));
+	assert_memory_equal(r->out.data, mac_address(MAC_A), 6);
+	assert_memory_equal(r->out.data + source, who_address(WORLD, c->v6), size);
+	assert_memory_equal(r->out.data + source + size, who_address(POD_A, c->v6), size);
+	assert_int_equal(transport_sum(&r->out, c->v6, tcp ? IPPROTO_TCP : c->v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP), 0xffff);
+	if (!tcp) {
+		assert_int_equal(at[0], c->v6 ? 1 : 3);
+		assert_int_equal(at[1], c->v6 ? 4 : 3);
+		assert_memory_equal(at + 8, in->data + 14, l4 - 14 + 8);
+		return;
+	}
+	assert_memory_equal(at, in->data + l4 + 2, 2);
+	assert_memory_equal(at + 2, in->data + l4, 2);
+	memcpy(&seq, in->data + l4 + 4, sizeof(seq));
+	memcpy(&ack, at + 8, sizeof(ack));
+	assert_int_equal(ntohl(ack), ntohl(seq) + 1);
+	assert_int_equal(at[13], RST | ACK);
+}
+
 static void test_services(void **state)
 {
 	const struct service_case *c = *state;
@@ -112,6 +154,8 @@ static void test_services(void **state)
 		assert_string_equal(reason_names[trace.reason], reason_names[s->reason]);
 		run_program(&r, &in);
 		counter_expect(&r, s->reason);
+		if (s->reason == WR_REASON_NO_BACKEND)
+			refusal_expect(c, &r, &in);
 		if (s->out[0].kind) {
 			frame_build(&out, s->out, defaults, c->v6);
 			frame_expect(&r.out, &out);

@@ -150,7 +150,7 @@ def test_the_api_server_is_gone_for_a_minute(own, pair):
     own.api.apply(policy(f"{pair.space}/server", {"app": "server"}, ingress=[sources(with_labels(app="x"))]))
     begin = time.monotonic()
     wait_for(lambda: pair.works("stranger") and not pair.works("client", any), "the new policy", 40)
-    print(f"\nin force {time.monotonic() - begin:.1f} s after it was applied, at once when the server was back", end="")
+    print(f"\nthe new policy: in force {time.monotonic() - begin:.1f} s after it was applied, at once when the server was back", end="")
 
 
 HOLE = """

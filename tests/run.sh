@@ -43,7 +43,7 @@ kubernetes() {
 	0) make image ;;
 	3) ;; # not to be had: the tests are skipped, and say so
 	124) echo "SKIPPED: Kubernetes is not built within 9 minutes; the next run goes on from there" ;;
-	*) return $status ;;
+	*) return "$status" ;;
 	esac
 	WARREN_NETPOL='default-deny|allow-all|updated pod|named port|CIDR' pytests k8s build tests/k8s/test_warren.py tests/k8s/test_netpol.py
 }

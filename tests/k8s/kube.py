@@ -267,7 +267,7 @@ def without_agents(cluster):
 
 
 def is_of(agent, node):
-    return agent["spec"]["nodeName"] == node and "deletionTimestamp" not in agent["metadata"]
+    return agent["spec"].get("nodeName") == node and "deletionTimestamp" not in agent["metadata"]
 
 
 def replace_agent(cluster, node):

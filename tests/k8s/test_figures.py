@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from kube import HERE, K8S, Kubernetes, agent_pids, agents_ready, made_space, pod, replace_agent, rss_of_agents, wait_agents
+from kube import HERE, K8S, NODES, Kubernetes, agent_pids, agents_ready, made_space, pod, replace_agent, rss_of_agents, wait_agents
 from manifests import pods as with_labels
 from manifests import policy, sources
 
@@ -26,6 +26,12 @@ def own(image):
     # The load's Nodes say nothing, and nobody is to do anything about it.
     idle = "--controllers=*,-node-lifecycle-controller,-pod-garbage-collector-controller"
     with Kubernetes("figures", CNI="warren", PROXY="none", CONTROLLER_FLAGS=idle) as cluster:
+        # Agents for nodes that are objects only would be pods for ever pending.
+        for name in NODES:
+            cluster.api.merge("Node", name, {"metadata": {"labels": {"real": "yes"}}})
+        template = {"spec": {"template": {"spec": {"nodeSelector": {"real": "yes"}}}}}
+        cluster.api.merge("DaemonSet", "warren", template, "kube-system")
+        wait_agents(cluster, lambda agents: agents_ready(agents) and all("nodeSelector" in a["spec"] for a in agents), "agents")
         yield cluster
 
 

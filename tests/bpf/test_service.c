@@ -17,19 +17,27 @@ struct service_step {
 	struct layer in[LAYERS];
 	enum wr_reason reason;
 	struct layer out[LAYERS]; /* empty: not looked at */
+	enum device entered;      /* to_pod */
 };
 
 struct service_case {
 	const char *name;
 	bool v6;
 	uint8_t protocol;
-	enum who backend; /* port 8080; WHO_DEFAULT: there is none */
+	enum who backend; /* port 8080; WHO_DEFAULT: there is none; POD_C's node is the one of the cluster */
 	struct service_step steps[STEPS];
 };
 
 #define TO_POD_OF(mac) ETH(.smac = MAC_HOST, .dmac = mac)
 #define FROM_A(...) FROM_POD, DEVICE_A, { ETH(), __VA_ARGS__ }
 #define FROM_B(...) FROM_POD, DEVICE_B, { ETH(), __VA_ARGS__ }
+/* The stack's, from beyond the uplink; another node's. */
+#define BY_STACK(...) TO_POD, DEVICE_A, { ETH(), __VA_ARGS__ }
+#define BY_NODE(...)                                                                                                   \
+	FROM_UPLINK, DEVICE_UPLINK, { ETH(), IP(.outer = true, .src = NODE_C, .dst = NODE),                            \
+				      UDP(.sport = 50000, .dport = WR_TUNNEL_PORT, .check = V(0)), GENEVE(),           \
+				      OPT(.n = 8, .identity = IDENTITY_C),                                             \
+				      ETH(.smac = MAC_GENEVE_FROM, .dmac = MAC_GENEVE_TO), __VA_ARGS__ }
 #define TO_SERVICE IP(.dst = WORLD)
 #define AT_B TO_POD_OF(MAC_B), IP(.ttl = 63)
 #define AT_A TO_POD_OF(MAC_A), IP(.src = WORLD, .dst = POD_A, .ttl = 63)
@@ -65,6 +73,46 @@ static const struct service_case table[] = {
 	{ "the ports are in use to the backend itself", .protocol = IPPROTO_TCP, .backend = POD_B, .steps = {
 		{ FROM_A(IP(), TCP(.flags = SYN, .dport = 8080)), WR_REASON_TO_ENDPOINT },
 		{ FROM_A(TO_SERVICE, TCP(.flags = SYN, .dport = 80)), WR_REASON_SERVICE_CLASH } } },
+	{ "a backend outside, by the stack", .protocol = IPPROTO_TCP, .backend = WORLD_FAR, .steps = {
+		{ FROM_A(TO_SERVICE, TCP(.flags = SYN, .dport = 80)), WR_REASON_TO_STACK, { ETH(), IP(.dst = WORLD_FAR), TCP(.flags = SYN, .dport = 8080) } },
+		{ BY_STACK(IP(.src = WORLD_FAR), TCP(.flags = SYN | ACK, .sport = 8080, .dport = 40000)), WR_REASON_DELIVERED,
+		  { ETH(), IP(), TCP(.flags = SYN | ACK, .sport = 80, .dport = 40000) }, .entered = DEVICE_UPLINK },
+		{ FROM_A(TO_SERVICE, TCP(.dport = 80, .n = 9)), WR_REASON_TO_STACK, { ETH(), IP(.dst = WORLD_FAR), TCP(.dport = 8080, .n = 9) } },
+		{ BY_STACK(IP(.src = WORLD_FAR), TCP(.sport = 8080, .dport = 40000, .n = 33)), WR_REASON_DELIVERED,
+		  { ETH(), IP(), TCP(.sport = 80, .dport = 40000, .n = 33) }, .entered = DEVICE_UPLINK } } },
+	{ "a router's error about it", .protocol = IPPROTO_UDP, .backend = WORLD_FAR, .steps = {
+		{ FROM_A(TO_SERVICE, UDP(.dport = 80)), WR_REASON_TO_STACK, { ETH(), IP(.dst = WORLD_FAR), UDP(.dport = 8080) } },
+		{ BY_STACK(IP(.src = WORLD_NEAR), ICMP(.type = TOO_BIG), IP(.src = POD_A, .dst = WORLD_FAR), UDP(.dport = 8080, .check = V(0))),
+		  WR_REASON_DELIVERED,
+		  { ETH(), IP(.src = WORLD_NEAR), ICMP(.type = TOO_BIG), IP(.src = POD_A, .dst = WORLD), UDP(.dport = 80, .check = V(0)) },
+		  .entered = DEVICE_UPLINK },
+		/* The backend's own is the service's. */
+		{ BY_STACK(IP(.src = WORLD_FAR), ICMP(.type = UNREACHABLE), IP(.src = POD_A, .dst = WORLD_FAR), UDP(.dport = 8080, .check = V(0))),
+		  WR_REASON_DELIVERED,
+		  { ETH(), IP(), ICMP(.type = UNREACHABLE), IP(.src = POD_A, .dst = WORLD), UDP(.dport = 80, .check = V(0)) },
+		  .entered = DEVICE_UPLINK },
+		{ BY_STACK(IP(.src = WORLD_FAR), ICMP(.type = UNREACHABLE), IP(.src = POD_A, .dst = WORLD_FAR), UDP(.dport = 8081)),
+		  WR_REASON_ICMP_ERROR, .entered = DEVICE_UPLINK } } },
+	{ "a backend of another node", .protocol = IPPROTO_TCP, .backend = POD_C, .steps = {
+		{ FROM_A(TO_SERVICE, TCP(.flags = SYN, .dport = 80)), WR_REASON_TO_NODE },
+		{ BY_NODE(IP(.src = POD_C, .dst = POD_A), TCP(.flags = SYN | ACK, .sport = 8080, .dport = 40000)), WR_REASON_TO_ENDPOINT,
+		  { TO_POD_OF(MAC_A), IP(.src = WORLD, .dst = POD_A), TCP(.flags = SYN | ACK, .sport = 80, .dport = 40000) } },
+		{ FROM_A(TO_SERVICE, TCP(.dport = 80)), WR_REASON_TO_NODE },
+		{ BY_NODE(IP(.src = POD_C, .dst = POD_A), TCP(.sport = 8080, .dport = 40000, .n = 33)), WR_REASON_TO_ENDPOINT,
+		  { TO_POD_OF(MAC_A), IP(.src = WORLD, .dst = POD_A), TCP(.sport = 80, .dport = 40000, .n = 33) } } } },
+	{ "fragments", .protocol = IPPROTO_UDP, .backend = POD_B, .steps = {
+		{ FROM_A(TO_SERVICE, FRAG(.more = 1), UDP(.dport = 80, .n = 8, .len = 24)), WR_REASON_TO_ENDPOINT,
+		  { AT_B, FRAG(.more = 1), UDP(.dport = 8080, .n = 8, .len = 24) } },
+		{ FROM_A(TO_SERVICE, FRAG(.off = 16), RAW(.proto = IPPROTO_UDP, .n = 8)), WR_REASON_TO_ENDPOINT,
+		  { AT_B, FRAG(.off = 16), RAW(.proto = IPPROTO_UDP, .n = 8) } },
+		{ FROM_B(IP(), FRAG(.more = 1), UDP(.sport = 8080, .dport = 40000, .n = 8, .len = 24)), WR_REASON_TO_ENDPOINT,
+		  { AT_A, FRAG(.more = 1), UDP(.sport = 80, .dport = 40000, .n = 8, .len = 24) } },
+		{ FROM_B(IP(), FRAG(.off = 16), RAW(.proto = IPPROTO_UDP, .n = 8)), WR_REASON_TO_ENDPOINT,
+		  { AT_A, FRAG(.off = 16), RAW(.proto = IPPROTO_UDP, .n = 8) } } } },
+	{ "a pod's error about what came from a client of the service", .protocol = IPPROTO_UDP, .backend = POD_B, .steps = {
+		{ FROM_A(TO_SERVICE, UDP(.dport = 80)), WR_REASON_TO_ENDPOINT },
+		{ FROM_B(IP(), ICMP(.type = UNREACHABLE), IP(.src = POD_A, .dst = POD_B), UDP(.dport = 8080, .check = V(0))), WR_REASON_TO_ENDPOINT,
+		  { AT_A, ICMP(.type = UNREACHABLE), IP(.src = POD_A, .dst = WORLD), UDP(.dport = 80, .check = V(0)) } } } },
 	{ "sctp to another port", .protocol = IPPROTO_SCTP, .backend = POD_B, .steps = {
 		{ FROM_A(TO_SERVICE, SCTP(.dport = 80, .n = 4)), WR_REASON_SERVICE_SCTP } } },
 };
@@ -141,16 +189,19 @@ static void test_services(void **state)
 {
 	const struct service_case *c = *state;
 
-	node_reset(0, c->v6);
+	if (c->backend == POD_C)
+		cluster_reset(0, c->v6, c->v6);
+	else
+		node_reset(0, c->v6);
 	service_make(c);
 	for (const struct service_step *s = c->steps; s < c->steps + STEPS && s->reason; s++) {
 		const struct layer_defaults *defaults = program_defaults(s->program, s->on);
-		struct run r = { .program = s->program, .on = s->on };
+		struct run r = { .program = s->program, .on = s->on, .entered = s->entered };
 		struct wr_trace trace;
 		struct frame in, out;
 
-		frame_build(&in, s->in, defaults, c->v6);
-		run_dry(&(struct run){ .program = s->program, .on = s->on }, &in, &trace);
+		frame_build_over(&in, s->in, defaults, c->v6, c->v6);
+		run_dry(&(struct run){ .program = s->program, .on = s->on, .entered = s->entered }, &in, &trace);
 		assert_string_equal(reason_names[trace.reason], reason_names[s->reason]);
 		run_program(&r, &in);
 		counter_expect(&r, s->reason);

@@ -28,6 +28,8 @@ STREAM, STREAM_TARGET = 81, 8081 # where nobody but connection() listens
 BACKENDS = ("back/b1", "back/b2", "back/b3")
 
 IP_MTU_DISCOVER, IP_PMTUDISC_DO, IP_MTU, IPV6_MTU_DISCOVER, IPV6_MTU = 10, 2, 14, 23, 24
+# Without it a UDP socket is not told that there is no route (net/ipv4/icmp.c, icmp_err_convert[]: not fatal).
+RECVERR = {4: (socket.IPPROTO_IP, 11), 6: (socket.IPPROTO_IPV6, 25)}
 # What such a socket option is called, of each family.
 PMTU = {4: (socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_MTU), 6: (socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_MTU)}
 
@@ -40,6 +42,16 @@ def cluster():
         for name in BACKENDS:
             cluster.pod(name, {"app": "backend"})
         yield cluster
+
+
+@pytest.fixture
+def node(cluster):
+    return cluster.node
+
+
+@pytest.fixture
+def world(cluster):
+    return cluster.world
 
 
 def ports(target=None):
@@ -347,8 +359,8 @@ def test_path_mtu_is_the_services(cluster, client, node, world, family):
             sock.connect((VIP[family], PORT))
             sock.send(bytes(1400))
             wait_for(lambda: sock.getsockopt(level, mtu) == 1300, "the path MTU to be known")
+            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.EMSGSIZE
             with pytest.raises(OSError) as raised:
-                sock.send(bytes(1400))
                 sock.send(bytes(1400))
             assert raised.value.errno == errno.EMSGSIZE
             sock.send(bytes(1200))
@@ -364,15 +376,18 @@ def test_error_of_a_router_is_of_the_service(cluster, client, world, family):
     nobody = {4: "203.0.113.9", 6: "2001:db8:9::9"}
     cluster.apply("web", *web({f: [nobody[f]] for f in (4, 6)}))
     world.run("ip", f"-{family}", "route", "add", "unreachable", nobody[family])
+    world.sysctl("ipv4/ip_forward", 1) # else it says nothing
     try:
         with client.udp(family) as sock:
             sock.settimeout(5)
+            sock.setsockopt(*RECVERR[family], 1)
             sock.connect((VIP[family], PORT))
             sock.send(b"anybody?")
             with pytest.raises(OSError) as raised:
                 sock.recv(16)
             assert raised.value.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EACCES)
     finally:
+        world.sysctl("ipv4/ip_forward", 0)
         world.run("ip", f"-{family}", "route", "del", "unreachable", nobody[family])
 
 

@@ -38,7 +38,12 @@ fuzz() { # SECONDS for each target
 # What a machine that has built nothing of it yet has time for; `make test-e2e` is all of it.
 kubernetes() {
 	local status=0
-	timeout 540 tests/k8s/build.sh cluster e2e || status=$?
+	# timeout makes a process group of its own, which the end of the stage's does not end.
+	timeout 540 tests/k8s/build.sh cluster e2e &
+	# shellcheck disable=SC2064 # the number as it is now
+	trap "kill $!; exit 1" TERM
+	wait $! || status=$?
+	trap - TERM
 	case $status in
 	0) make image ;;
 	3) ;; # not to be had: the tests are skipped, and say so

@@ -314,8 +314,8 @@ static int serve(void)
 		close_all();
 	getrusage(RUSAGE_SELF, &usage);
 	say(json_pack("{ss,sI,si,sI}", "event", "end", "maxrss_kb", (json_int_t)usage.ru_maxrss, "turns", (int)turns, "cpu_us",
-		      (json_int_t)((usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000 + usage.ru_utime.tv_usec +
-				   usage.ru_stime.tv_usec)));
+		      ((json_int_t)usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000 + usage.ru_utime.tv_usec +
+			      usage.ru_stime.tv_usec));
 	return 0;
 }
 

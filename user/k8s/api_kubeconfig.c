@@ -163,7 +163,7 @@ static int cluster_of(struct kubeconfig *k, const json_t *context, json_t **clus
 
 static int take_cluster(struct kubeconfig *k, const json_t *context)
 {
-	const char *server, *name = NULL;
+	const char *server = NULL, *name = NULL;
 	bool insecure = false;
 	json_t *cluster = NULL;
 	int ret = cluster_of(k, context, &cluster, &server);
@@ -276,13 +276,13 @@ int api_kubeconfig_server(const char *path, char **url, struct err *err)
 {
 	struct kubeconfig k = { .path = path, .err = err };
 	json_t *context = NULL, *cluster = NULL;
-	const char *server;
+	const char *server = NULL;
 	int ret = read_document(&k);
 
 	ret = ret < 0 ? ret : context_of(&k, &context);
 	ret = ret < 0 ? ret : cluster_of(&k, context, &cluster, &server);
 	if (ret == 0) {
-		*url = strdup(server);
+		*url = server ? strdup(server) : NULL;
 		ret = *url ? 0 : err_errno(err, ENOMEM, "server");
 	}
 	json_decref(k.document);

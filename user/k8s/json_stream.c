@@ -116,10 +116,7 @@ static int opens(struct json_stream *s, const char **from, const char *at, struc
 		s->items = true;
 		if (ret == 0)
 			ret = head_ends(s, "]}", err);
-	} else if (*at == '{' && s->depth == s->base && (!s->list || s->items)) {
-		s->in_piece = true;
-		*from = at;
-	} else if (*at == '{' && s->list && s->depth == 0) {
+	} else if (*at == '{' && ((s->depth == s->base && (!s->list || s->items)) || (s->list && s->depth == 0))) {
 		s->in_piece = true;
 		*from = at;
 	} else if (s->in_piece && s->depth + 1 == metadata_depth(s) && key_is(s, "metadata")) {

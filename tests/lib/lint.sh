@@ -53,12 +53,12 @@ tidy() {
 }
 
 # It does not know cleanup attributes (memleak), nor that LIBBPF_OPTS and json_array_foreach are macros; and it takes what is
-# handed on by address for read (uninitvar).
+# handed on by address for read (uninitvar). The skeleton (in $O/include) is kept from it: minutes for every file that includes it.
 cppcheck() {
 	git ls-files 'user/*.c' 'cni/*.c' |
 		command cppcheck --quiet -j "$jobs" --std=c11 --language=c --error-exitcode=1 --file-list=- --template=gcc \
 			--enable=warning,performance,portability --suppress={memleak,unknownMacro,uninitvar,legacyUninitvar,internalAstError} \
-			-Iuser/lib -Iuser/nl -Iuser/dp -Iuser/policy -Iuser/k8s -Iuser/agent -Iuser/cli -Icni -I"$O/include"
+			-Iuser/lib -Iuser/nl -Iuser/dp -Iuser/policy -Iuser/k8s -Iuser/agent -Iuser/cli -Icni -Ibpf
 }
 
 shell() {

@@ -357,9 +357,12 @@ static void print_end(struct out *o, const struct codec_field *f, const void *ke
 
 static bool is_valid(const struct codec_field *f, const void *base)
 {
-	const bool set = number_at((const char *)base + f->valid.offset, f->valid.size) & f->valid.bit;
+	bool set;
 
-	return !f->valid.bit || set != f->valid.unless;
+	if (!f->valid.bit)
+		return true;
+	set = number_at((const char *)base + f->valid.offset, f->valid.size) & f->valid.bit;
+	return set != f->valid.unless;
 }
 
 void field_print(struct out *o, const struct codec_field *f, const void *base, int cpus)

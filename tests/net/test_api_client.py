@@ -2,6 +2,7 @@
 """The API client against servers that do what a real one does not: they break off, say nothing, lie about who they are."""
 
 import os
+import queue
 import subprocess
 import time
 
@@ -128,22 +129,21 @@ def test_large_body(node, server, family, ca):
 
 def test_stream(client, server):
     """Each piece comes when it is sent, not when there are more."""
-    go = []
+    streams = queue.Queue()
 
     def stream(peer, request):
         peer.stream()
-        go.append(peer)
+        streams.put(peer)
         peer.wait()
 
     server.answers["/x"] = stream
     client.do("GET", "s", "/x?watch=1", "text")
     server.seen()
-    while not go:
-        time.sleep(0.005)
+    peer = streams.get(timeout=TIMEOUT)
     for i in range(3):
-        go[0].chunk(b"piece %d\n" % i)
+        peer.chunk(b"piece %d\n" % i)
         assert client.data("s") == f"piece {i}\n"
-    go[0].chunk(b"")
+    peer.chunk(b"")
     assert client.done("s")["status"] == 200
 
 

@@ -51,24 +51,11 @@ static int each(void *arg, enum apply_table table, int (*fn)(const void *key, co
 	return dp_table_each(t->tables[table], fn, fn_arg, err);
 }
 
-/* Not that there is none: an endpoint that the plugin wrote after dp_words_set() had looked for it has not got its word. */
-static bool lacks(struct apply_tables *t, const struct dp_word *word)
-{
-	struct wr_endpoint ep;
-
-	return dp_endpoint_get(&t->dp, word->ifindex, &ep, NULL) < 0 || ep.policy_class != word->policy_class ||
-	       ep.revision != word->revision || ep.identity != word->identity;
-}
-
 static int words(void *arg, const struct dp_word *set, size_t count, bool *missing, struct err *err)
 {
 	struct apply_tables *t = arg;
-	size_t absent = 0;
-	int ret = dp_words_set(t->words, set, count, &absent, err);
 
-	for (size_t i = 0; i < count && ret == 0 && absent; i++)
-		missing[i] = lacks(t, &set[i]);
-	return ret;
+	return dp_words_set(t->words, set, count, missing, err);
 }
 
 struct each_word {

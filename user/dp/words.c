@@ -71,10 +71,9 @@ static void set_one(struct wr_endpoint *ep, const struct dp_word *word)
 	__atomic_store_n((uint64_t *)(void *)&ep->policy_class, value.both, __ATOMIC_RELEASE);
 }
 
-int dp_words_set(struct dp_words *words, const struct dp_word *set, size_t count, size_t *missing, struct err *err)
+int dp_words_set(struct dp_words *words, const struct dp_word *set, size_t count, bool *missing, struct err *err)
 {
 	_cleanup_fd_ int lock = lock_wait(LOCK_ENDPOINTS, NULL, err);
-	size_t absent = 0;
 
 	if (lock < 0)
 		return lock;
@@ -83,10 +82,8 @@ int dp_words_set(struct dp_words *words, const struct dp_word *set, size_t count
 
 		if (ep)
 			set_one(ep, &set[i]);
-		else
-			absent++;
+		if (missing)
+			missing[i] = !ep;
 	}
-	if (missing)
-		*missing = absent;
 	return 0;
 }

@@ -3,6 +3,7 @@
 #ifndef WARREN_WORDS_H
 #define WARREN_WORDS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,7 +18,10 @@ struct dp_word {
 };
 int dp_words_open(struct dp_words **words, struct err *err);
 void dp_words_close(struct dp_words *words);
-/* Under LOCK_ENDPOINTS. An endpoint that has gone is skipped; *missing (may be NULL) counts these. */
-int dp_words_set(struct dp_words *words, const struct dp_word *set, size_t count, size_t *missing, struct err *err);
+/*
+ * Under LOCK_ENDPOINTS. An endpoint that is not there is skipped, and missing[i] set (NULL: nobody wants to know): who asks
+ * afterwards may find one that has come since, and has not got its word.
+ */
+int dp_words_set(struct dp_words *words, const struct dp_word *set, size_t count, bool *missing, struct err *err);
 
 #endif

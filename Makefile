@@ -56,7 +56,7 @@ AGENT_LIBS := -lyaml -lcurl -lprotobuf-nanopb -luv -lmicrohttpd
 # When the sources were last changed, so that the same sources make the same image.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
-.PHONY: all programs image image-root help deps install uninstall test test-vm test-e2e figures-k8s demo bench lint format clean unit bpftest policytest fuzz \
+.PHONY: all programs image image-root help deps install uninstall test test-vm test-e2e figures-k8s demo bench bench-peers lint format clean unit bpftest policytest fuzz \
 	fuzz-targets verify benchtools cnitool compile_commands.json
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -133,7 +133,7 @@ $(eval $(call layer,user/cli,$(INC_dp) -Iuser/policy))
 $(eval $(call layer,cni,$(INC_dp)))
 # Unit and fuzz tests see everything but the programs' own.
 INC_all := $(INC_cni) -Iuser/cli -Iuser/policy -Iuser/k8s -Iuser/agent
-$(eval $(call compile,tests/unit,$(INC_all)))
+$(eval $(call compile,tests/unit,$(INC_all),$(SKEL)))
 $(eval $(call compile,tests/policy,$(INC_policy)))
 $(eval $(call compile,tests/bpf,$(INC_dp) -Iuser/policy,$(SKEL)))
 $(eval $(call compile,tests/vm,$(INC_dp),$(SKEL)))
@@ -221,8 +221,6 @@ $(WATCHCTL): $(O)/tests/lib/watchctl.o $(O)/user/k8s.a $(O)/user/policy.a $(O)/u
 	$(link)
 	$(do_link) $(AGENT_LIBS)
 
-test-e2e: $(WATCHCTL)
-
 unit: $(UNIT_BIN) $(APICTL) $(WATCHCTL) ## build the unit tests, and what network tests drive
 bpftest: $(BPFTEST_BIN) ## build the BPF packet tests
 verify: $(VM_BIN) ## build what asks the verifier about each program
@@ -238,7 +236,7 @@ fuzz-targets: $(FUZZ_BIN)
 fuzz: ## build the fuzz targets into $(O)-fuzz
 	$(Q)$(MAKE) O=$(O)-fuzz CC=$(CLANG) SAN=address,undefined CFLAGS='-fsanitize=fuzzer-no-link' fuzz-targets
 
-BENCH_BIN := $(addprefix $(O)/bench/,cnitime load)
+BENCH_BIN := $(addprefix $(O)/bench/,cnitime load plugintime)
 $(O)/bench/load: $(call objs,$(wildcard tests/bench/load_*.c))
 $(O)/bench/%: $(O)/tests/bench/%.o $(O)/user/lib.a
 	$(link)
@@ -258,7 +256,7 @@ test: ## install what is missing, build, run every test (root)
 test-vm: programs $(UNIT_BIN) $(BPFTEST_BIN) $(VM_BIN) ## run what depends on the kernel on Debian's 6.1 and 6.12, in QEMU
 	$(Q)WARREN_BUILD=$(abspath $(O)) tests/vm/run.sh
 
-test-e2e: image ## a real Kubernetes (built from its modules, 9 minutes at first) in namespaces, and Warren as its network (root)
+test-e2e: image $(APICTL) $(WATCHCTL) ## a real Kubernetes (built from its modules, 9 minutes at first) in namespaces, and Warren as its network (root)
 	$(Q)tests/k8s/build.sh
 	$(Q)WARREN_BUILD=$(abspath $(O)) $(PYTHON) -m pytest -p no:cacheprovider -q -m 'not figures' tests/k8s
 
@@ -271,6 +269,11 @@ demo: ## install what is missing, build, and show a node with real pods (root)
 
 bench: ## measure against direct veth, bridge, ptp, routed; table, JSON and plot in $(O)/bench (root)
 	$(Q)tests/bench/run.sh
+
+bench-peers: image benchtools ## measure beside Cilium, flannel and bridge in a real Kubernetes; builds them at first; in $(O)/bench-peers (root)
+	$(Q)tests/k8s/build.sh cluster
+	$(Q)tests/peers/build.sh
+	$(Q)WARREN_BUILD=$(abspath $(O)) $(PYTHON) tests/peers/peers.py $(PEERS_OPTIONS)
 
 # --- care -----------------------------------------------------------------------------------------------------------------
 

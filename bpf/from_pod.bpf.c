@@ -54,9 +54,12 @@ static __always_inline enum wr_reason handle_ip(struct packet *p, struct scratch
 		return is_plain_icmp(p, v6) ? gateway_echo(p->skb, v6) : WR_REASON_GATEWAY;
 	if (lease_holds(p, &s->lease, v6))
 		return forward(p, v6);
-	if (is_tunnel_port(p->l4_proto, p->dport) && !(p->traits & RELATED) && tunnel_port_check(p->skb, p->at, v6))
-		return WR_REASON_TUNNEL_PORT;
-	reason = flow_pass(p, s, &s->lease, WAY_FROM_POD, v6);
+	if (!service_leased(p, s, &reason, WAY_FROM_POD, v6)) {
+		if (is_tunnel_port(p->l4_proto, p->dport) && !(p->traits & RELATED) &&
+		    tunnel_port_check(p->skb, p->at, v6))
+			return WR_REASON_TUNNEL_PORT;
+		reason = flow_pass(p, s, &s->lease, WAY_FROM_POD, v6);
+	}
 	if (!reason)
 		reason = forward(p, v6);
 	/* Its sender is to see it as it was sent. */

@@ -172,6 +172,8 @@ static __always_inline enum wr_reason arrive_flow(struct packet *p, struct scrat
 		return reason;
 	if (lease_from_node_holds(p, &s->lease, v6))
 		return WR_REASON_TO_ENDPOINT;
+	if (p->ep && p->peer_ifindex && service_leased(p, s, &reason, WAY_FROM_NODE, v6))
+		return reason ? reason : WR_REASON_TO_ENDPOINT;
 	p->peer_identity = arrive_identity(p, v6);
 	reason = flow_pass(p, s, &s->lease, WAY_FROM_NODE, v6);
 	if (reason)

@@ -75,13 +75,14 @@ static int set_text(char *to, size_t room, const char *key, const char *value, s
 }
 
 /*
- * Of a pod; empty: none. Kubernetes' own names are narrower, but Podman gives a container's, with capitals and underscores. What
- * matters is that they are shown and written as they are.
+ * Of a pod; empty: none. Kubernetes' own names are narrower, but Podman gives a container's, with capitals and
+ * underscores. What matters is that they are shown and written as they are.
  */
 static int set_name(char *to, size_t room, const char *key, const char *value, struct err *err)
 {
 	if (*value && !name_valid(value))
-		return err_set(err, EINVAL, "CNI_ARGS: %s must be letters, digits, -, _ and ., and begin with a letter or digit",
+		return err_set(err, EINVAL,
+			       "CNI_ARGS: %s must be letters, digits, -, _ and ., and begin with a letter or digit",
 			       key);
 	return set_text(to, room, key, value, err);
 }

@@ -163,8 +163,8 @@ static int parse_request(const json_t *from, struct conf *conf, struct err *err)
 }
 
 /*
- * `labels` of args.cni: an array of objects with "key" and "value", of which one object is made. What a label may consist
- * of is the agent's to say.
+ * `labels` of args.cni: an array of objects with "key" and "value", of which one object is made. What a label may
+ * consist of is the agent's to say.
  */
 static int parse_labels(const json_t *from, struct conf *conf, struct err *err)
 {

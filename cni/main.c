@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* warren-cni, the CNI plugin: reads environment and input, runs one command, and is the one place that reports errors. */
+/*
+ * warren-cni, the CNI plugin: reads environment and input, runs one command, and is the one place that reports errors.
+ */
 #include <string.h>
 
 #include "cleanup.h"

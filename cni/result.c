@@ -305,8 +305,8 @@ json_t *result_build(const json_t *prev, const struct result_pod *pod, const jso
 	    prev ? json_deep_copy(prev) : json_pack("{s:[], s:[], s:[], s:{}}", "interfaces", "ips", "routes", "dns");
 	json_t *interfaces = json_object_get(result, "interfaces");
 	size_t first = json_array_size(interfaces);
-	json_t *host = json_pack("{s:s, s:s, s:i}", "name", pod->host_ifname, "mac", mac_format(pod->host_mac, host_mac),
-				 "mtu", (int)pod->mtu);
+	json_t *host = json_pack("{s:s, s:s, s:i}", "name", pod->host_ifname, "mac",
+				 mac_format(pod->host_mac, host_mac), "mtu", (int)pod->mtu);
 	json_t *own = json_pack("{s:s, s:s, s:i, s:s}", "name", pod->ifname, "mac", mac_format(pod->mac, mac), "mtu",
 				(int)pod->mtu, "sandbox", pod->netns);
 

@@ -9,8 +9,8 @@
 #include "nl.h"
 
 /*
- * All but the link, unless that is what it takes: from now on none of its packets passes, and its addresses can be given to
- * another. Goes on past errors and reports the first.
+ * All but the link, unless that is what it takes: from now on none of its packets passes, and its addresses can be
+ * given to another. Goes on past errors and reports the first.
  */
 int teardown(const struct cni *cni, struct nl *host, const struct attachment *a, enum free_addresses how,
 	     struct err *err);
@@ -19,8 +19,8 @@ int teardown(const struct cni *cni, struct nl *host, const struct attachment *a,
 int teardown_link(struct nl *host, const struct attachment *a, struct err *err);
 
 /*
- * teardown_link() in a process of its own, which the caller does not wait for. It inherits `lock`, so that whoever wants
- * this attachment next waits for its end.
+ * teardown_link() in a process of its own, which the caller does not wait for. It inherits `lock`, so that whoever
+ * wants this attachment next waits for its end.
  */
 int teardown_link_later(const struct attachment *a, int lock, struct err *err);
 

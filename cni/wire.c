@@ -230,7 +230,7 @@ int wire_host_side(struct wire *w, struct dp *dp, struct err *err)
 {
 	struct nl_batch b = { .count = 0 };
 	uint32_t gateway_ifindex;
-	int ret = node_gateway_ifindex(w->host, &gateway_ifindex, err);
+	int ret = node_gateway_ifindex(&gateway_ifindex, err);
 
 	if (ret == 0 && w->leases->v6.ip.family) {
 		ret = ipv6_enable(w->a->host_ifname, err);

@@ -40,6 +40,9 @@ def family(request):
 
 
 def pytest_collection_modifyitems(items):
+    twice = [item.nodeid for item in items if {"lab", "cluster"} <= {*item.fixturenames}]
+    if twice:
+        raise pytest.UsageError("two nodes that know nothing of each other, by `cluster` and by `lab` (`node`, `world`, ...): " + ", ".join(twice))
     if os.geteuid() != 0:
         for item in items:
             item.add_marker(pytest.mark.skip(reason="needs root: it makes namespaces"))

@@ -128,9 +128,24 @@ static __always_inline __u32 ct_key(const struct packet *p, union ct_key *key, c
 	return swapped;
 }
 
+/* The key of something else between the same ends: enum wr_ct_kind. */
+static __always_inline void ct_key_be(union ct_key *key, __u8 kind, bool v6)
+{
+	if (v6)
+		key->k6.kind = kind;
+	else
+		key->k4.kind = kind;
+}
+
+/* What is in ct. */
+static __always_inline struct wr_ct *ct_established(const union ct_key *key, bool v6)
+{
+	return v6 ? bpf_map_lookup_elem(&ct6, &key->k6) : bpf_map_lookup_elem(&ct4, &key->k4);
+}
+
 static __always_inline struct wr_ct *ct_find(const union ct_key *key, bool *established, const bool v6)
 {
-	struct wr_ct *ct = v6 ? bpf_map_lookup_elem(&ct6, &key->k6) : bpf_map_lookup_elem(&ct4, &key->k4);
+	struct wr_ct *ct = ct_established(key, v6);
 
 	*established = ct;
 	if (ct)
@@ -186,6 +201,19 @@ static __always_inline void ct_usage_drop(__u32 owner)
 
 	if (usage)
 		__sync_fetch_and_sub(&usage->entries, 1);
+}
+
+/* Out of ct, if it is there. */
+static __always_inline void ct_forget(const union ct_key *key, bool v6)
+{
+	const struct wr_ct *ct = ct_established(key, v6);
+	__u32 owner;
+
+	if (!ct)
+		return;
+	owner = ct_owner(ct);
+	if (!ct_delete(key, true, v6))
+		ct_usage_drop(owner);
 }
 
 /* Writes into ct, at the owner's expense; false if that has used up its share, or there is no room. */

@@ -72,8 +72,6 @@ struct flow {
 	__u32 own_address_of; /* slot of the node whose own address the destination is */
 	/* Of the flow. */
 	__u64 stranger;      /* identity of the end that is no endpoint of this node, if one is not */
-	__u32 old_owner;     /* of an entry that is replaced */
-	__u32 now;
 	struct wr_ct ct;     /* the entry as it was found, then as it is to be */
 	__u32 policy_class[WR_DIRECTIONS]; /* of the judgements in it */
 };

@@ -34,11 +34,10 @@ OUT_OF_LINE int flow_load(struct addresses *at, struct flow *f)
 	p.sport = f->sport;
 	p.dport = f->dport;
 	f->swapped = IN_FAMILY(f->v6, ct_swapped, &p);
-	f->now = ct_now();
 	if (!f->found)
 		return 0;
-	/* Of a service's entry only the owner is to be read: whoever takes its place settles that account. */
-	if (ct_expired(&f->ct, f->now) || (f->ct.flags & WR_CT_SERVICE))
+	/* What a service's entry says is nothing that a flow has. */
+	if (ct_expired(&f->ct, ct_now()) || (f->ct.flags & WR_CT_SERVICE))
 		f->found = FLOW_DEAD;
 	f->forward = f->swapped == (f->ct.flags & WR_CT_SWAPPED);
 	f->lost = f->found == FLOW_LIVES && way_is_out(f->way) && flow_is_lost(f);
@@ -108,7 +107,8 @@ static __always_inline enum wr_reason flow_unknown(struct flow *f, bool lives)
 	f->step = FLOW_BEGINS;
 	f->forward = true;
 	f->lives = lives && !(f->ct.flags & CT_DENIED);
-	f->old_owner = ct_owner(&f->ct);
+	if (f->ct.flags & WR_CT_TRANSLATED)
+		f->traits |= REPLACES;
 	__builtin_memset(&f->ct, 0, sizeof(f->ct));
 	return WR_REASON_NONE;
 }

@@ -16,10 +16,13 @@ struct scratch {
 	union {
 		struct transport transport;
 		struct {
-			union ct_key key;
+			union {
+				union ct_key key;
+				struct translation translation;
+				struct service_packet service_packet;
+			};
 			struct lease lease;
 		};
-		struct translation translation;
 		struct flow flow;
 	};
 };
@@ -48,7 +51,7 @@ static __always_inline void flow_fill(const struct packet *p, struct flow *f, co
 
 /*
  * Whether the packet just goes on with its flow, whose only change is that it lives on, or, by FIN or RST, that it soon
- * ends. `found` is what else has to be decided by. What is translated never does, and so has no lease.
+ * ends. `found` is what else has to be decided by. What is translated never does: its leases are of another kind.
  */
 static __always_inline bool flow_goes_on(const struct packet *p, union ct_key *key, struct found *found,
 					 const enum way way, const bool v6)
@@ -139,7 +142,47 @@ static __always_inline void service_fill(const struct packet *p, struct translat
 	t->l4_proto = p->l4_proto;
 	t->v6 = v6;
 	t->traits = p->traits;
-	t->ifindex = p->ifindex;
+}
+
+/* Whether there has ever been a service. */
+static __always_inline bool service_is_any(void)
+{
+	const __u32 zero = 0;
+	const struct wr_service_state *state = bpf_map_lookup_elem(&service_state, &zero);
+
+	return state && state->list;
+}
+
+/* Whether the packet goes by a lease of a flow through a service: rewritten, unless there is a reason against it. */
+static __always_inline bool service_leased(struct packet *p, struct scratch *s, enum wr_reason *reason,
+					   const enum way way, const bool v6)
+{
+	const bool out = way_is_out(way);
+	struct service_packet *sp = &s->service_packet;
+	__u32 peer;
+
+	if (dry_run || !lease_secret.seed || (p->traits & SERVICE_LEASE_NEVER) || !service_is_any())
+		return false;
+	__builtin_memset(sp, 0, sizeof(*sp));
+	sp->traits = p->traits;
+	sp->sport = p->sport;
+	sp->dport = p->dport;
+	sp->l4_proto = p->l4_proto;
+	sp->v6 = v6;
+	sp->ifindex = p->ifindex;
+	sp->node = out ? 0 : p->peer_ifindex;
+	sp->sender = out ? 0 : p->peer_identity;
+	peer = service_lease_use(p->skb, p->at, sp);
+	if (!peer)
+		return false;
+	*reason = sp->failed ? WR_REASON_RUNT : WR_REASON_NONE;
+	if (!out)
+		return true;
+	p->peer_ifindex = peer;
+	p->peer = end_is_local(peer) ? endpoint_get(peer) : NULL;
+	if (end_is_local(peer) && !p->peer)
+		*reason = WR_REASON_NO_ENDPOINT;
+	return true;
 }
 
 /* Whether the packet's flow lets it pass. WAY_FROM_POD: p->peer_ifindex is where it goes then, if not to the stack. */
@@ -167,6 +210,8 @@ static __always_inline enum wr_reason flow_pass(struct packet *p, struct scratch
 	if (way == WAY_FROM_POD)
 		flow_refill(p->at, f);
 	reason = flow_decide(p->skb, p->at, f);
+	if (!reason && f->step == FLOW_BEGINS && (f->traits & (TRANSLATED | REPLACES)))
+		service_leases_end(p->at, f);
 	if (reason && (p->traits & RELATED))
 		reason = WR_REASON_ICMP_ERROR;
 	p->judged = f->judged;
@@ -175,8 +220,15 @@ static __always_inline enum wr_reason flow_pass(struct packet *p, struct scratch
 		p->peer_ifindex = f->peer_ifindex;
 		p->peer_identity = f->peer_identity;
 	}
-	if (way != WAY_FROM_HOST)
-		reason = service_answer(p->skb, p->at, f, reason);
+	if (way != WAY_FROM_HOST && (f->ct.flags & WR_CT_TRANSLATED) && !reason) {
+		if (f->forward)
+			service_goes_on(p->at, f);
+		else
+			reason = service_answer(p->skb, p->at, f);
+		if (service_is_backends(p->at, (void *)f, f->ct.initiator))
+			service_lease_give_asked(p->at, (void *)f, &f->ct);
+		service_lease_give_answers(p->at, (void *)f, &f->ct);
+	}
 	if (reason || !way_is_out(way))
 		return reason;
 	p->peer = end_is_local(p->peer_ifindex) ? endpoint_get(p->peer_ifindex) : NULL;

@@ -26,7 +26,7 @@ static __always_inline void flow_answered(const struct flow *f, const union ct_k
 	const bool before = ct->flags & WR_CT_ANSWERED;
 
 	ct->flags |= WR_CT_ANSWERED;
-	ct->expires = f->now + ct_life(f->l4_proto, ct->flags);
+	ct->expires = ct_now() + ct_life(f->l4_proto, ct->flags);
 	if (!ct_establish(key, ct, before, f->v6)) {
 		ct_write(key, ct, false, BPF_EXIST, f->v6);
 		return;
@@ -53,8 +53,8 @@ static __always_inline enum wr_reason flow_create(struct flow *f, const union ct
 		return reason;
 	if (ct_write(key, ct, false, BPF_ANY, f->v6))
 		return reason ? reason : WR_REASON_CT_FULL;
-	if (f->established && !ct_delete(key, true, f->v6))
-		ct_usage_drop(f->old_owner);
+	if (f->established)
+		ct_forget(key, f->v6);
 	ct_count(WR_CT_STAT_CREATED);
 	return reason;
 }
@@ -101,7 +101,7 @@ OUT_OF_LINE int flow_settle(struct addresses *at, struct flow *f)
 		return WR_REASON_NO_ENDPOINT;
 	flow_key(&p, at, f, &key);
 	ct = f->ct;
-	ct.expires = f->now + ct_life(f->l4_proto, ct.flags);
+	ct.expires = ct_now() + ct_life(f->l4_proto, ct.flags);
 	reason = denial(&ct);
 	if (f->step == FLOW_BEGINS)
 		return flow_create(f, &key, &ct, reason);

@@ -48,6 +48,7 @@ enum lease_kind {
 	LEASE_FROM_NODE = 2 << 1, /* from a pod of another node */
 	LEASE_OUTSIDE = 3 << 1,   /* from an address that is no pod's and none of this node's */
 	LEASE_SENDER = 4 << 1,    /* tunnel packets from an address, which is a node's */
+	LEASE_SERVICE = 5 << 1,   /* of a flow through a service (lib/service_lease.h) */
 };
 
 static __always_inline __u64 lease_begin(const struct packet *p, enum lease_kind kind, const bool v6)
@@ -56,26 +57,38 @@ static __always_inline __u64 lease_begin(const struct packet *p, enum lease_kind
 			 (__u64)p->sport << 48 | (__u64)p->dport << 32 | (__u64)p->l4_proto << 24 | kind | v6);
 }
 
-/* Where the lease of a packet to p->peer would be, and what it would say. The endpoints stand for their addresses. */
-static __always_inline __u64 *lease_at(const struct packet *p, __u64 *word, const bool v6)
+static __always_inline __u64 *lease_by_hash(__u64 h)
 {
-	const union policy_word theirs = { .both = policy_word_read(p->peer) };
-	__u32 slot;
-	__u64 h;
+	const __u32 slot = h >> (64 - LEASE_BITS);
 
-	h = lease_begin(p, LEASE_LOCAL, v6);
-	h = lease_mix(h, (__u64)p->ifindex << 32 | p->peer_ifindex);
-	slot = h >> (64 - LEASE_BITS);
-	h = lease_mix(h, (__u64)p->word.revision << 32 | theirs.revision);
-	h = lease_mix(h, p->ep->identity + (ct_now() >> LEASE_TICKS_SHIFT));
-	*word = lease_mix(h, p->peer->identity) & ~(__u64)LEASE_NODE;
 	return bpf_map_lookup_elem(&leases, &slot);
 }
 
+/* Of a packet from one endpoint to another: they stand for their addresses. */
+static __always_inline __u64 lease_local_hash(const struct packet *p, const bool v6)
+{
+	return lease_mix(lease_begin(p, LEASE_LOCAL, v6), (__u64)p->ifindex << 32 | p->peer_ifindex);
+}
+
+/* Where the lease of a packet to p->peer would be, and what it would say. */
+static __always_inline __u64 *lease_at(const struct packet *p, __u64 *word, const bool v6)
+{
+	const union policy_word theirs = { .both = policy_word_read(p->peer) };
+	const __u64 begin = lease_local_hash(p, v6);
+	__u64 h;
+
+	h = lease_mix(begin, (__u64)p->word.revision << 32 | theirs.revision);
+	h = lease_mix(h, p->ep->identity + (ct_now() >> LEASE_TICKS_SHIFT));
+	*word = lease_mix(h, p->peer->identity) & ~(__u64)LEASE_NODE;
+	return lease_by_hash(begin);
+}
+
 /* Only what neither begins nor ends anything has one. */
+#define LEASE_NEVER (TCP_SYN | TCP_FIN | TCP_RST | BEGINS | FOLLOWS)
+
 static __always_inline bool lease_is_for(const struct packet *p)
 {
-	return !dry_run && lease_secret.seed && !(p->traits & (TCP_SYN | TCP_FIN | TCP_RST | BEGINS | FOLLOWS));
+	return !dry_run && lease_secret.seed && !(p->traits & LEASE_NEVER);
 }
 
 /*
@@ -103,21 +116,26 @@ struct lease {
 	__u64 word;
 };
 
-/*
- * Where the lease of a packet between p->ep and an address elsewhere would be, and what it would say but for the slot.
- */
+/* Of a packet between p->ep and an address elsewhere. */
+static __always_inline __u64 lease_remote_hash(const struct packet *p, enum lease_kind kind, const union addr *far,
+					       const bool v6)
+{
+	const __u64 h = lease_mix_address(lease_begin(p, kind, v6), far, v6);
+
+	return lease_mix(h, (__u64)p->ifindex << 32 | p->word.revision);
+}
+
+/* Where its lease would be, and what it would say but for the slot. */
 static __always_inline void lease_remote(const struct packet *p, struct lease *lease, enum lease_kind kind, __u64 via,
 					 const union addr *far, const bool v6)
 {
-	__u64 h = lease_mix_address(lease_begin(p, kind, v6), far, v6);
-	__u32 slot;
+	const __u64 begin = lease_remote_hash(p, kind, far, v6);
+	__u64 h;
 
-	h = lease_mix(h, (__u64)p->ifindex << 32 | p->word.revision);
-	slot = h >> (64 - LEASE_BITS);
-	h = lease_mix(h, (__u64)p->cluster_revision << 32 | (__u32)(ct_now() >> LEASE_TICKS_SHIFT));
+	h = lease_mix(begin, (__u64)p->cluster_revision << 32 | (__u32)(ct_now() >> LEASE_TICKS_SHIFT));
 	h = lease_mix(h, via);
 	lease->word = lease_mix(h, p->ep->identity) & ~(__u64)LEASE_NODE;
-	lease->at = bpf_map_lookup_elem(&leases, &slot);
+	lease->at = lease_by_hash(begin);
 }
 
 /* The same of what depends on an address and the cluster's revision alone. */
@@ -125,10 +143,9 @@ static __always_inline void lease_by_address(struct lease *lease, enum lease_kin
 					     __u32 revision, const bool v6)
 {
 	const __u64 h = lease_mix_address(lease_mix(lease_secret.seed, kind | v6), source, v6);
-	const __u32 slot = h >> (64 - LEASE_BITS);
 
 	lease->word = lease_mix(h, revision) & ~(__u64)LEASE_NODE;
-	lease->at = lease_secret.seed && !dry_run ? bpf_map_lookup_elem(&leases, &slot) : NULL;
+	lease->at = lease_secret.seed && !dry_run ? lease_by_hash(h) : NULL;
 }
 
 /* The slot that is leased, or 0. */

@@ -66,6 +66,7 @@ enum packet_trait {
 	RELATED = 0x800, /* ... an ICMP error; addresses and ports are its flow's, in the direction that it goes */
 	TRANSLATED = 0x1000, /* was sent to a service's address; is WR_CT_TRANSLATED */
 	ASSOCIATES = 0x2000, /* the first packet of an SCTP association, and nothing else */
+	REPLACES = 0x4000,   /* begins a flow in the place of one that went through a service */
 	L4_OFF_SHIFT = 16,   /* above: where the transport header is, of an ICMP error its own */
 };
 

@@ -14,6 +14,7 @@ import nodes
 import policybench
 import receiver
 import report
+import services
 from options import options
 from nodes import BenchError, run
 from report import Row, say
@@ -88,12 +89,19 @@ def same_node(args, failures):
         lambda: cnilatency.measure(args.build, plugins, args.runs),
     ]
     if pods:
+        parts.append(lambda: service_rows(args, pods, failures))
         parts.append(lambda: policybench.measure(args, pods))
     for part in parts:
         try:
             rows += part()
         except BenchError as error:
             failures.append(str(error))
+    return rows
+
+
+def service_rows(args, pods, failures):
+    rows, failed = services.measure(args, "service", pods, pods.agent)
+    failures += failed
     return rows
 
 

@@ -9,6 +9,7 @@ import socket
 import time
 
 import datapath
+import services
 from datapath import FAMILIES, Figure, Mode, Suite
 from nodes import HOST_SYSCTLS, SYSCTLS, BenchError, Path, build_paths, netns_add, policies, run, wire, write_sysctls
 from report import Row, say
@@ -192,6 +193,9 @@ def measure(args):
     tunnel = next((path for path in paths if path.name == "tunnel"), None)
     if tunnel:
         try:
+            more, failed = services.measure(args, "service-cross", tunnel, tunnel.agents[0])
+            rows += more
+            failures += failed
             rows += join(tunnel, 10 if args.quick else 50)
         except (BenchError, AssertionError, OSError) as error:
             failures.append(f"join: {error}")

@@ -71,13 +71,15 @@ class Datapath:
         server_cpu, client_cpu = cpus(mode.load)
         server, client = netns_path(path.pods[1]), netns_path(path.pods[0])
         tasks = [word for task in path.receiver_tasks for word in ("-w", str(task))]
-        out = run(self.load, "-t", str(self.seconds), "-s", str(server_cpu), "-c", str(client_cpu), *tasks, mode.load, server,
-                  client, path.target[family])
+        ports = ("-P", str(path.server_port)) if path.server_port else ()
+        out = run(self.load, "-t", str(self.seconds), "-s", str(server_cpu), "-c", str(client_cpu), *tasks, *ports, mode.load,
+                  server, client, path.target[family])
         return json.loads(out)
 
     def measure(self, mode, family):
-        """All paths in one shuffled order, close together in time."""
-        for path in random.sample(self.paths, len(self.paths)):
+        """All paths that have the family in one shuffled order, close together in time."""
+        paths = [path for path in self.paths if family in path.target]
+        for path in random.sample(paths, len(paths)):
             try:
                 out = self.sample(mode, family, path)
             except BenchError as error:

@@ -88,17 +88,31 @@ static int enter(const char *netns, int cpu)
 	return sched_setaffinity(0, sizeof(set), &set) ? fail("sched_setaffinity") : 0;
 }
 
+/* Where the server listens whose clients ask a service. */
+static struct sockaddr_storage any_address(const struct load *l)
+{
+	struct sockaddr_storage any = { .ss_family = l->addr.ss_family };
+
+	if (any.ss_family == AF_INET)
+		((struct sockaddr_in *)&any)->sin_port = htons(l->server_port);
+	else
+		((struct sockaddr_in6 *)&any)->sin6_port = htons(l->server_port);
+	return any;
+}
+
 /* In the child: the server, which says by a byte on `ready` that it can be reached. */
 static int serve(struct load *l, struct shared *sh, int ready)
 {
 	_cleanup_fd_ int sock = -1;
+	struct sockaddr_storage own;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (enter(l->server_netns, l->server_cpu))
 		return -EIO;
+	own = l->server_port ? any_address(l) : l->addr;
 	sock = socket(l->addr.ss_family, l->mode->type | SOCK_CLOEXEC, 0);
 	if (sock < 0 || setsockopt(sock, SOL_SOCKET, SO_REUSEADDR, &(int){ 1 }, sizeof(int)) ||
-	    bind(sock, (const struct sockaddr *)&l->addr, l->addr_len) ||
+	    bind(sock, (const struct sockaddr *)&own, l->addr_len) ||
 	    (l->mode->type == SOCK_STREAM && listen(sock, 128)))
 		return fail("listen");
 	if (l->mode->both)
@@ -170,9 +184,10 @@ static int parse_address(struct load *l, const char *text, uint16_t port)
 
 static int usage(void)
 {
-	fputs("usage: load [-t seconds] [-b message bytes] [-p port] [-s server CPU] [-c client CPU]\n"
+	fputs("usage: load [-t seconds] [-b message bytes] [-p port] [-P server's port, if ADDRESS is a service's]\n"
+	      "            [-s server CPU] [-c client CPU]\n"
 	      "            [-w task whose time counts as the server's]...\n"
-	      "            rr|crr|udp|stream|receive|flood|answered SERVER_NETNS CLIENT_NETNS SERVER_ADDRESS\n",
+	      "            rr|crr|udp|stream|receive|flood|answered SERVER_NETNS CLIENT_NETNS ADDRESS\n",
 	      stderr);
 	return 2;
 }
@@ -191,7 +206,7 @@ static int parse(struct load *l, int argc, char **argv)
 	uint16_t port = 5001;
 	int opt;
 
-	while ((opt = getopt(argc, argv, "t:b:p:s:c:w:")) != -1) {
+	while ((opt = getopt(argc, argv, "t:b:p:P:s:c:w:")) != -1) {
 		switch (opt) {
 		case 't':
 			l->seconds = atof(optarg);
@@ -201,6 +216,9 @@ static int parse(struct load *l, int argc, char **argv)
 			break;
 		case 'p':
 			port = (uint16_t)atoi(optarg);
+			break;
+		case 'P':
+			l->server_port = (uint16_t)atoi(optarg);
 			break;
 		case 's':
 			l->server_cpu = atoi(optarg);

@@ -23,6 +23,7 @@ struct load {
 	size_t size; /* bytes of one message */
 	struct sockaddr_storage addr;
 	socklen_t addr_len;
+	uint16_t server_port; /* if `addr` is a service's, else 0 */
 };
 
 /* What the two processes share. */

@@ -142,6 +142,7 @@ class Path:
     """Two pods, a and b (`pods`: their network namespaces), and what is between them; `target`: b's address by family."""
 
     receiver_tasks = ()  # kernel threads that receive for b
+    server_port = None  # b's, if `target` is a service's
 
     def __init__(self, name, number, build):
         self.name, self.number, self.programs = name, number, build

@@ -128,6 +128,10 @@ PANELS = (
     ("cross.crr_p50", "two nodes: connect + round trip + close, p50: ratio (less is better)"),
     ("cross.udp", "two nodes: UDP packets per second: ratio (more is better)"),
     ("cross.stream", "two nodes: TCP stream: ratio (more is better)"),
+    ("service.rr_p50", "by a service's address, TCP round trip, p50: ratio to the pod's own (less is better)"),
+    ("service.crr_p50", "by a service's address, connect + round trip + close, p50: ratio to the pod's own (less is better)"),
+    ("service-cross.rr_p50", "the same to another node, round trip (less is better)"),
+    ("service-cross.crr_p50", "the same to another node, connect + round trip + close (less is better)"),
     ("nic.cost", "receiver of single frames, processor time per byte: ratio to routed (less is better)"),
     ("deny.drop", "denied packets that a processor drops: ratio to nftables' ingress hook (more is better)"),
     ("cni.add_p50", "CNI ADD, p50: ms"),
@@ -163,26 +167,28 @@ def net_panel(figure, rows):
     for row in rows:
         _, _, family, path = row.id.split(".")
         series["IPv4" if family == "v4" else "IPv6"][path] = (row.ratio, row.min, row.max)
+    series = {title: values for title, values in series.items() if values}
     names = list(dict.fromkeys(row.id.split(".")[3] for row in rows))
     goals = [row.goal for row in rows if row.goal]
-    return panel(figure, series, names, goals, top=min(max(r.max for r in rows) * 1.35, 2.5))
+    top = max(2.5, 1.35 * max(row.ratio for row in rows))  # some round may have been far off
+    return panel(figure, series, names, goals, top=min(max(row.max for row in rows) * 1.35, top))
 
 
 def cni_panel(figure, rows):
-    series = {row.id.split(".")[2]: (row.value, row.min * row.baseline, row.max * row.baseline) for row in rows}
-    goals = [row.goal if figure == "rss_peak" else row.goal * row.baseline for row in rows if row.goal]
+    series = {row.id.split(".")[2]: (row.value, *(row.value if row.baseline is None else part * row.baseline
+                                                  for part in (row.min, row.max))) for row in rows}
+    goals = [row.goal if figure == "cni_rss_peak" else row.goal * row.baseline for row in rows if row.goal]
     return panel(figure, {"": series}, list(series), goals,
                  top=1.35 * max([most for _, _, most in series.values()] + goals))
 
 
-def plot(rows, stem):
+def plot(rows, stem, panels=PANELS):
     drawn = []
-    for name, title in PANELS:
+    for name, title in panels:
         mine = [row for row in rows if row.id.startswith(f"{name}.")]
         if mine:
-            kind, figure = name.split(".")
-            draw = cni_panel if kind == "cni" else net_panel
-            drawn.append(f"set title \"{title}\"\n" + draw(figure, mine))
+            draw = net_panel if mine[0].id.count(".") == 3 else cni_panel
+            drawn.append(f"set title \"{title}\"\n" + draw(name.replace(".", "_"), mine))
     if not drawn:
         return
     lines = (len(drawn) + 1) // 2

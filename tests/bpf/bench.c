@@ -276,6 +276,46 @@ static int bench_beside(bool v6)
 	return bench_repeated("from_pod_to_node_direct", FROM_POD, DEVICE_A, &f, v6);
 }
 
+/* --- services --- */
+
+struct call {
+	const char *id;
+	struct layer packet[4];
+	enum device on;
+};
+
+/*
+ * What goes to a pod, and what that answers, directly and by a service: each call is by itself, since a translated packet is
+ * another one, and all in turn, since they are compared.
+ */
+static int bench_services(bool v6)
+{
+	enum { CALLS = 10000, KINDS = 4 };
+	static const struct call calls[KINDS] = {
+		{ "from_pod_single_direct", { ETH(), IP(), TCP(.sport = 40001, .dport = 8080) }, DEVICE_A },
+		{ "from_pod_single_to_service", { ETH(), IP(.dst = WORLD), TCP(.dport = 80) }, DEVICE_A },
+		{ "from_pod_single_direct_answer", { ETH(), IP(), TCP(.sport = 8080, .dport = 40001) }, DEVICE_B },
+		{ "from_pod_single_service_answer", { ETH(), IP(), TCP(.sport = 8080, .dport = 40000) }, DEVICE_B },
+	};
+	static unsigned ns[KINDS][CALLS];
+	struct frame f[KINDS], syn;
+
+	node_reset(0, v6);
+	service_put(6, v6, (enum who[]){ POD_B, WHO_DEFAULT });
+	frame_build(&syn, (struct layer[]){ ETH(), IP(.dst = WORLD), TCP(.flags = SYN, .dport = 80), { 0 } }, &defaults_from_pod, v6);
+	run_verdict(FROM_POD, &syn);
+	for (int k = 0; k < KINDS; k++)
+		frame_build(&f[k], calls[k].packet, k < 2 ? &defaults_from_pod : &defaults_from_b, v6);
+	for (int i = 0; i < CALLS; i++)
+		for (int k = 0; k < KINDS; k++)
+			if (run_repeated(FROM_POD, calls[k].on, &f[k], 1, &ns[k][i]))
+				return 1;
+	for (int k = 0; k < KINDS; k++)
+		print_median(calls[k].id, v6, ns[k], CALLS);
+	services_clear();
+	return 0;
+}
+
 int bench(void)
 {
 	static const unsigned sizes[] = { 100, 100000 };
@@ -291,7 +331,7 @@ int bench(void)
 		}
 	}
 	for (int v6 = 0; v6 < 2; v6++)
-		failed |= bench_beside(v6);
+		failed |= bench_beside(v6) | bench_services(v6);
 	/* Several times, one after the other: they are compared. */
 	for (int i = 0; i < 10; i++)
 		for (int v6 = 0; v6 < 2; v6++)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "expect.h"
 
+#include "bytes.h"
+
 #define X(NAME, name, KIND, text) #name,
 const char *const reason_names[WR_REASONS] = { WARREN_REASONS(X) };
 #undef X
@@ -25,6 +27,7 @@ int reason_verdict(enum wr_reason reason)
 	case WR_REASON_TO_HOST:
 	case WR_REASON_GATEWAY_REPLY:
 	case WR_REASON_TOO_BIG:
+	case WR_REASON_NO_BACKEND:
 		return REDIRECT;
 	default:
 		return reason_drops(reason) ? SHOT : OK;
@@ -65,11 +68,46 @@ void event_expect(const struct run *r, enum wr_reason reason, enum device device
 void twin_expect(const struct run *r, const struct frame *in, enum wr_reason reason, bool slots_too, struct wr_trace *trace)
 {
 	const uint64_t before = maps_digest(slots_too);
+	const bool tells = reason == WR_REASON_TOO_BIG || reason == WR_REASON_NO_BACKEND;
 	struct run dry = *r;
 
 	run_dry(&dry, in, trace);
 	assert_true(maps_digest(slots_too) == before);
 	if (trace->reason != reason)
 		fail_msg("the twin says %s, not %s", reason_names[trace->reason], reason_names[reason]);
-	assert_int_equal(dry.verdict, reason_verdict(reason == WR_REASON_TOO_BIG ? WR_REASON_RUNT : reason));
+	assert_int_equal(dry.verdict, reason_verdict(tells ? WR_REASON_RUNT : reason));
+}
+
+void told_expect(const struct frame *in, const struct frame *got, bool v6)
+{
+	const size_t ip = v6 ? 40 : 20, message = 512, quoted = message - 8;
+	const uint8_t *at = got->data + 14, *icmp = at + ip, *was = in->data + 14;
+
+	assert_int_equal(got->len, 14 + ip + message);
+	assert_memory_equal(got->data, in->data + 6, 6);
+	assert_memory_equal(got->data + 6, in->data, 6);
+	assert_memory_equal(got->data + 12, in->data + 12, 2);
+	if (v6) {
+		assert_int_equal(at[0], 0x60);
+		assert_int_equal(read16(at + 4), message);
+		assert_int_equal(at[6], 58);
+		assert_memory_equal(at + 8, was + 24, 16);
+		assert_memory_equal(at + 24, was + 8, 16);
+		assert_int_equal(icmp[0], 2);
+		assert_int_equal(icmp[1], 0);
+		assert_int_equal(sum16(sum16(message + 58, at + 8, 32), icmp, message), 0xffff);
+	} else {
+		assert_int_equal(read16(at), 0x4500);
+		assert_int_equal(read16(at + 2), ip + message);
+		assert_int_equal(at[9], 1);
+		assert_memory_equal(at + 12, was + 16, 4);
+		assert_memory_equal(at + 16, was + 12, 4);
+		assert_int_equal(sum16(0, at, ip), 0xffff);
+		assert_int_equal(icmp[0], 3);
+		assert_int_equal(icmp[1], 4);
+		assert_int_equal(sum16(0, icmp, message), 0xffff);
+	}
+	assert_int_equal(read16(icmp + 4), 0);
+	assert_int_equal(read16(icmp + 6), TUNNEL_MTU);
+	assert_memory_equal(icmp + 8, was, quoted);
 }

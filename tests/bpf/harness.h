@@ -102,6 +102,7 @@ int run_flow_tests(void);
 int run_ct_tests(void);
 int run_xdp_tests(void);
 int run_service_tests(void);
+int run_service_flow_tests(void);
 int run_tunnel_tests(void);
 int run_remote_tests(void);
 int run_tunnel_fuzz_tests(void);

@@ -31,7 +31,7 @@ struct scenario {
  * Without other nodes, run in each family; with them, in each combination of an inner and an outer one. They end with name
  * NULL.
  */
-extern const struct scenario scenarios_local[], scenarios_remote[];
+extern const struct scenario scenarios_local[], scenarios_remote[], scenarios_service[];
 
 /* The one that runs, and its last packet. */
 struct scenario_run {

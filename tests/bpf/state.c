@@ -17,6 +17,7 @@ static void maps_clear(void)
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		map_clear(names[i]);
+	services_clear();
 }
 
 void node_reset(unsigned state, bool v6)

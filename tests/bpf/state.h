@@ -83,6 +83,12 @@ void node_empty(uint32_t slot);
 void ipcache_put(enum who who, uint64_t identity);
 struct wr_metric node_metric(uint32_t slot, enum wr_direction direction);
 
+/* --- services --- */
+
+/* The only one, at the address WORLD and port 80: with those backends (up to WHO_DEFAULT), at port 8080, as a list of its own. */
+void service_put(uint8_t l4_proto, bool v6, const enum who backends[]);
+void services_clear(void);
+
 /* --- flows --- */
 
 enum table { CT, CT_NEW };

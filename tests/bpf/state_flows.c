@@ -2,6 +2,7 @@
 #include "state.h"
 
 #include <bpf/bpf.h>
+#include <stdlib.h>
 #include <time.h>
 
 static int table_fd(enum table table, bool v6)
@@ -34,24 +35,31 @@ bool flow_only(enum table table, bool v6, struct wr_ct *ct)
 	return true;
 }
 
-/* Leases end with the second. */
-static void leases_end(void)
+/* Zeros, which no lease is, in all of an array. */
+static void array_zero(const char *name)
 {
 	enum { MAX = 1 << 16 };
 	static uint32_t keys[MAX];
-	static uint64_t words[MAX];
-	int fd = map_fd("leases");
-	uint32_t count = 0;
-
+	int fd = map_fd(name);
 	struct bpf_map_info info = { 0 };
-	uint32_t len = sizeof(info);
+	uint32_t len = sizeof(info), count = 0;
+	void *values;
 
 	assert_int_equal(bpf_obj_get_info_by_fd(fd, &info, &len), 0);
 	assert_in_range(info.max_entries, 1, MAX);
+	values = calloc(info.max_entries, info.value_size);
 	for (; count < info.max_entries; count++)
 		keys[count] = count;
-	if (bpf_map_update_batch(fd, keys, words, &count, NULL))
-		fail_msg("leases: %m");
+	if (!values || bpf_map_update_batch(fd, keys, values, &count, NULL))
+		fail_msg("%s: %m", name);
+	free(values);
+}
+
+/* Leases end with the second. */
+static void leases_end(void)
+{
+	array_zero("leases");
+	array_zero("service_leases");
 }
 
 static void age(uint32_t ticks)

@@ -103,3 +103,8 @@ int run_remote_tests(void)
 {
 	return run_scenarios("bpf_remote", scenarios_remote, true);
 }
+
+int run_service_flow_tests(void)
+{
+	return run_scenarios("bpf_service_flow", scenarios_service, true);
+}

@@ -33,11 +33,13 @@ struct service_case {
 #define FROM_B(...) FROM_POD, DEVICE_B, { ETH(), __VA_ARGS__ }
 /* The stack's, from beyond the uplink; another node's. */
 #define BY_STACK(...) TO_POD, DEVICE_A, { ETH(), __VA_ARGS__ }
-#define BY_NODE(...)                                                                                                   \
+#define BY_NODE(who, ...)                                                                                                   \
 	FROM_UPLINK, DEVICE_UPLINK, { ETH(), IP(.outer = true, .src = NODE_C, .dst = NODE),                            \
 				      UDP(.sport = 50000, .dport = WR_TUNNEL_PORT, .check = V(0)), GENEVE(),           \
-				      OPT(.n = 8, .identity = IDENTITY_C),                                             \
+				      OPT(.n = 8, .identity = who),                                                    \
 				      ETH(.smac = MAC_GENEVE_FROM, .dmac = MAC_GENEVE_TO), __VA_ARGS__ }
+#define FROM_C(...) BY_NODE(IDENTITY_C, IP(.src = POD_C, .dst = POD_A), __VA_ARGS__)
+#define FOR_A TO_POD_OF(MAC_A), IP(.src = WORLD, .dst = POD_A)
 #define TO_SERVICE IP(.dst = WORLD)
 #define AT_B TO_POD_OF(MAC_B), IP(.ttl = 63)
 #define AT_A TO_POD_OF(MAC_A), IP(.src = WORLD, .dst = POD_A, .ttl = 63)
@@ -95,11 +97,11 @@ static const struct service_case table[] = {
 		  WR_REASON_ICMP_ERROR, .entered = DEVICE_UPLINK } } },
 	{ "a backend of another node", .protocol = IPPROTO_TCP, .backend = POD_C, .steps = {
 		{ FROM_A(TO_SERVICE, TCP(.flags = SYN, .dport = 80)), WR_REASON_TO_NODE },
-		{ BY_NODE(IP(.src = POD_C, .dst = POD_A), TCP(.flags = SYN | ACK, .sport = 8080, .dport = 40000)), WR_REASON_TO_ENDPOINT,
-		  { TO_POD_OF(MAC_A), IP(.src = WORLD, .dst = POD_A), TCP(.flags = SYN | ACK, .sport = 80, .dport = 40000) } },
+		{ FROM_C(TCP(.flags = SYN | ACK, .sport = 8080, .dport = 40000)), WR_REASON_TO_ENDPOINT,
+		  { FOR_A, TCP(.flags = SYN | ACK, .sport = 80, .dport = 40000) } },
 		{ FROM_A(TO_SERVICE, TCP(.dport = 80)), WR_REASON_TO_NODE },
-		{ BY_NODE(IP(.src = POD_C, .dst = POD_A), TCP(.sport = 8080, .dport = 40000, .n = 33)), WR_REASON_TO_ENDPOINT,
-		  { TO_POD_OF(MAC_A), IP(.src = WORLD, .dst = POD_A), TCP(.sport = 80, .dport = 40000, .n = 33) } } } },
+		{ FROM_C(TCP(.sport = 8080, .dport = 40000, .n = 33)), WR_REASON_TO_ENDPOINT,
+		  { FOR_A, TCP(.sport = 80, .dport = 40000, .n = 33) } } } },
 	{ "fragments", .protocol = IPPROTO_UDP, .backend = POD_B, .steps = {
 		{ FROM_A(TO_SERVICE, FRAG(.more = 1), UDP(.dport = 80, .n = 8, .len = 24)), WR_REASON_TO_ENDPOINT,
 		  { AT_B, FRAG(.more = 1), UDP(.dport = 8080, .n = 8, .len = 24) } },
@@ -113,35 +115,37 @@ static const struct service_case table[] = {
 		{ FROM_A(TO_SERVICE, UDP(.dport = 80)), WR_REASON_TO_ENDPOINT },
 		{ FROM_B(IP(), ICMP(.type = UNREACHABLE), IP(.src = POD_A, .dst = POD_B), UDP(.dport = 8080, .check = V(0))), WR_REASON_TO_ENDPOINT,
 		  { AT_A, ICMP(.type = UNREACHABLE), IP(.src = POD_A, .dst = WORLD), UDP(.dport = 80, .check = V(0)) } } } },
+	{ "fragments from another node", .protocol = IPPROTO_UDP, .backend = POD_C, .steps = {
+		{ FROM_A(TO_SERVICE, FRAG(.more = 1), UDP(.dport = 80, .n = 8, .len = 24)), WR_REASON_TO_NODE },
+		{ FROM_A(TO_SERVICE, FRAG(.off = 16), RAW(.proto = IPPROTO_UDP, .n = 8)), WR_REASON_TO_NODE },
+		{ FROM_C(FRAG(.more = 1), UDP(.sport = 8080, .dport = 40000, .n = 8, .len = 24)), WR_REASON_TO_ENDPOINT,
+		  { FOR_A, FRAG(.more = 1), UDP(.sport = 80, .dport = 40000, .n = 8, .len = 24) } },
+		{ FROM_C(FRAG(.off = 16), RAW(.proto = IPPROTO_UDP, .n = 8)), WR_REASON_TO_ENDPOINT,
+		  { FOR_A, FRAG(.off = 16), RAW(.proto = IPPROTO_UDP, .n = 8) } } } },
+	{ "errors of another node, and of its pod", .protocol = IPPROTO_UDP, .backend = POD_C, .steps = {
+		{ FROM_A(TO_SERVICE, UDP(.dport = 80)), WR_REASON_TO_NODE },
+		{ FROM_C(ICMP(.type = UNREACHABLE), IP(.src = POD_A, .dst = POD_C), UDP(.dport = 8080, .check = V(0))), WR_REASON_TO_ENDPOINT,
+		  { FOR_A, ICMP(.type = UNREACHABLE), IP(.src = POD_A, .dst = WORLD), UDP(.dport = 80, .check = V(0)) } },
+		{ BY_NODE(WR_ID_REMOTE_NODE, IP(.src = GW_C, .dst = POD_A), ICMP(.type = EXCEEDED), IP(.src = POD_A, .dst = POD_C), UDP(.dport = 8080, .check = V(0))),
+		  WR_REASON_TO_ENDPOINT,
+		  { TO_POD_OF(MAC_A), IP(.src = GW_C, .dst = POD_A), ICMP(.type = EXCEEDED), IP(.src = POD_A, .dst = WORLD), UDP(.dport = 80, .check = V(0)) } },
+		{ FROM_C(ICMP(.type = UNREACHABLE), IP(.src = POD_A, .dst = POD_C), UDP(.dport = 8081)), WR_REASON_ICMP_ERROR } } },
+	{ "a client's error about the answer", .protocol = IPPROTO_UDP, .backend = POD_B, .steps = {
+		{ FROM_A(TO_SERVICE, UDP(.dport = 80)), WR_REASON_TO_ENDPOINT },
+		{ FROM_B(IP(), UDP(.sport = 8080, .dport = 40000)), WR_REASON_TO_ENDPOINT },
+		{ FROM_A(TO_SERVICE, ICMP(.type = UNREACHABLE), IP(.src = WORLD, .dst = POD_A), UDP(.sport = 80, .dport = 40000, .check = V(0))), WR_REASON_TO_ENDPOINT,
+		  { AT_B, ICMP(.type = UNREACHABLE), IP(.src = POD_B, .dst = POD_A), UDP(.sport = 8080, .dport = 40000, .check = V(0)) } },
+		/* About no flow. */
+		{ FROM_A(TO_SERVICE, ICMP(.type = UNREACHABLE), IP(.src = WORLD, .dst = POD_A), UDP(.sport = 81, .dport = 40000)), WR_REASON_ICMP_ERROR },
+		{ FROM_A(IP(), ICMP(.type = UNREACHABLE), IP(.src = POD_B, .dst = POD_A), UDP(.sport = 8080, .dport = 40000)), WR_REASON_ICMP_ERROR } } },
+	{ "a client's error about the world's answer", .protocol = IPPROTO_UDP, .backend = WORLD_FAR, .steps = {
+		{ FROM_A(TO_SERVICE, UDP(.dport = 80)), WR_REASON_TO_STACK },
+		{ BY_STACK(IP(.src = WORLD_FAR), UDP(.sport = 8080, .dport = 40000)), WR_REASON_DELIVERED, .entered = DEVICE_UPLINK },
+		{ FROM_A(TO_SERVICE, ICMP(.type = UNREACHABLE), IP(.src = WORLD, .dst = POD_A), UDP(.sport = 80, .dport = 40000, .check = V(0))), WR_REASON_TO_STACK,
+		  { ETH(), IP(.dst = WORLD_FAR), ICMP(.type = UNREACHABLE), IP(.src = WORLD_FAR, .dst = POD_A), UDP(.sport = 8080, .dport = 40000, .check = V(0)) } } } },
 	{ "sctp to another port", .protocol = IPPROTO_SCTP, .backend = POD_B, .steps = {
 		{ FROM_A(TO_SERVICE, SCTP(.dport = 80, .n = 4)), WR_REASON_SERVICE_SCTP } } },
 };
-
-static const char *const keys[] = { "services4", "services6" };
-
-static void service_make(const struct service_case *c)
-{
-	struct wr_service service = { .list = 3, .backends = c->backend ? 1 : 0 };
-	struct wr_backend_key at = { .list = 3 };
-	struct wr_service4_key key4 = { .port = htons(80), .l4_proto = c->protocol };
-	struct wr_service6_key key6 = { .port = htons(80), .l4_proto = c->protocol };
-	struct wr_backend4 b4 = { .port = htons(8080) };
-	struct wr_backend6 b6 = { .port = htons(8080) };
-
-	for (int v6 = 0; v6 < 2; v6++) {
-		map_clear(keys[v6]);
-		map_clear(v6 ? "backends6" : "backends4");
-	}
-	memcpy(&key4.addr, who_address(WORLD, false), 4);
-	memcpy(&key6.addr, who_address(WORLD, true), 16);
-	if (c->backend) {
-		memcpy(&b4.addr, who_address(c->backend, false), 4);
-		memcpy(&b6.addr, who_address(c->backend, true), 16);
-		map_put("backends4", &at, &b4);
-		map_put("backends6", &at, &b6);
-	}
-	map_put(keys[c->v6], c->v6 ? (void *)&key6 : (void *)&key4, &service);
-}
 
 /* The ones' complement sum over what a transport checksum covers: 0xffff if it is right. */
 static uint32_t transport_sum(const struct frame *f, bool v6, uint8_t protocol)
@@ -193,7 +197,7 @@ static void test_services(void **state)
 		cluster_reset(0, c->v6, c->v6);
 	else
 		node_reset(0, c->v6);
-	service_make(c);
+	service_put(c->protocol, c->v6, (enum who[]){ c->backend, WHO_DEFAULT });
 	for (const struct service_step *s = c->steps; s < c->steps + STEPS && s->reason; s++) {
 		const struct layer_defaults *defaults = program_defaults(s->program, s->on);
 		struct run r = { .program = s->program, .on = s->on, .entered = s->entered };
@@ -212,14 +216,12 @@ static void test_services(void **state)
 			frame_expect(&r.out, &out);
 		}
 	}
-	map_clear(keys[c->v6]);
 }
 
 /* The entry by which the answers find the service is forgotten: they go nowhere. */
 static void test_service_unknown(void **state)
 {
 	for (int v6 = 0; v6 < 2; v6++) {
-		const struct service_case c = { .v6 = v6, .protocol = IPPROTO_UDP, .backend = POD_B };
 		const struct layer there[LAYERS] = { ETH(), TO_SERVICE, UDP(.dport = 80) };
 		const struct layer back[LAYERS] = { ETH(), IP(), UDP(.sport = 8080, .dport = 40000) };
 		struct run r = { .program = FROM_POD, .on = DEVICE_A };
@@ -228,7 +230,7 @@ static void test_service_unknown(void **state)
 		struct frame f;
 
 		node_reset(0, v6);
-		service_make(&c);
+		service_put(IPPROTO_UDP, v6, (enum who[]){ POD_B, WHO_DEFAULT });
 		frame_build(&f, there, program_defaults(FROM_POD, DEVICE_A), v6);
 		run_program(&r, &f);
 		counter_expect(&r, WR_REASON_TO_ENDPOINT);
@@ -243,7 +245,35 @@ static void test_service_unknown(void **state)
 		r = (struct run){ .program = FROM_POD, .on = DEVICE_B };
 		run_program(&r, &f);
 		counter_expect(&r, WR_REASON_SERVICE_UNKNOWN);
-		map_clear(keys[v6]);
+	}
+}
+
+/* Too big for the way to the backend's node: the sender is told of what it sent, to whom it sent it. */
+static void test_service_too_big(void **state)
+{
+	static const struct layer syn[LAYERS] = { ETH(), TO_SERVICE, UDP(.dport = 80) };
+	static const struct layer big[LAYERS] = { ETH(), TO_SERVICE, UDP(.dport = 80, .n = TUNNEL_MTU) };
+	/* What is quoted has lost a hop. */
+	static const struct layer seen[LAYERS] = { ETH(), IP(.dst = WORLD, .ttl = 63), UDP(.dport = 80, .n = TUNNEL_MTU) };
+	const struct layer_defaults *defaults = program_defaults(FROM_POD, DEVICE_A);
+
+	for (int family = 0; family < 4; family++) {
+		const bool v6 = family & 1;
+
+		cluster_reset(0, v6, family & 2);
+		service_put(IPPROTO_UDP, v6, (enum who[]){ POD_C, WHO_DEFAULT });
+		/* The first one, one of a known flow, one that conntrack has just let pass. */
+		for (int n = 0; n < 4; n++) {
+			struct run r = { .program = FROM_POD, .on = DEVICE_A };
+			struct frame in, told;
+
+			frame_build(&in, n == 1 ? syn : big, defaults, v6);
+			run_program(&r, &in);
+			counter_expect(&r, n == 1 ? WR_REASON_TO_NODE : WR_REASON_TOO_BIG);
+			frame_build(&told, seen, defaults, v6);
+			if (n != 1)
+				told_expect(&told, &r.out, v6);
+		}
 	}
 }
 
@@ -259,6 +289,7 @@ int run_service_tests(void)
 			case_add(&cases, test_services, &c, sizeof(c), "service v%d: %s", v6 ? 6 : 4, c.name);
 		}
 	}
+	case_add(&cases, test_service_too_big, NULL, 0, "too big for the way to a backend");
 	case_add(&cases, test_service_unknown, NULL, 0, "an answer of nobody knows which service");
 	return cases_run(&cases, "bpf_service", harness_setup);
 }

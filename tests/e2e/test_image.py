@@ -36,6 +36,13 @@ def test_small_and_the_same_every_time(image, tmp_path):
     assert hashlib.sha256(again.read_bytes()).digest() == hashlib.sha256(image.read_bytes()).digest()
 
 
+def test_programs_with_and_without_libraries(tmp_path):
+    """The reference plugins come static, or as Debian builds them."""
+    subprocess.run([REPO / "examples/lab/image", "programs", tmp_path, "/bin/busybox", "/bin/true"], check=True)
+    for name in ("busybox", "true"):
+        assert subprocess.run(["chroot", tmp_path, f"/usr/sbin/{name}"], capture_output=True).returncode == 0
+
+
 def test_both_forms(image):
     """index.json, as OCI has it, and manifest.json, as `docker load` reads it, lead to the same blobs, each of its own digest."""
     with tarfile.open(image) as archive:

@@ -49,3 +49,35 @@ def test_a_word_that_kind_does_not_know(as_kind_reads_it, tmp_path):
     wrong.write_text(CONFIG.read_text().replace("disableDefaultCNI", "disableDefaultCni"))
     with pytest.raises(AssertionError, match="disableDefaultCni"):
         as_kind_reads_it(wrong)
+
+
+@pytest.fixture
+def script(tmp_path):
+    """Runs examples/kind/cluster with programs that only say how they were called."""
+    calls = tmp_path / "calls"
+    for name in ("kind", "kubectl", "make"):
+        program = tmp_path / name
+        program.write_text(f'#!/bin/sh\necho "{name} $*" >>{calls}\n')
+        program.chmod(0o755)
+    env = {**{k: v for k, v in os.environ.items() if k not in ("KIND", "KUBECTL", "O")}, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+
+    def run(*argv):
+        calls.write_text("")
+        done = subprocess.run([REPO / "examples/kind/cluster", *argv], env=env, capture_output=True, text=True, timeout=30)
+        assert done.returncode == 0, done.stderr
+        return calls.read_text().splitlines()
+
+    return run
+
+
+def test_the_script(script):
+    kubectl = "kubectl --context kind-warren "
+    made = [f"make -C {REPO} --no-print-directory O={REPO}/build image"]
+    loaded = [f"kind load image-archive --name warren {REPO}/build/image/warren.tar"]
+    rollout = [f"{kubectl}-n kube-system rollout status daemonset/warren --timeout=3m"]
+    up = script("up")
+    assert up[:5] == [f"kind create cluster --config {CONFIG}", *made, *loaded,
+                      f"{kubectl}apply -f {REPO}/examples/kubernetes/warren.yaml", *rollout]
+    assert f"{kubectl}wait --for=condition=Ready node --all --timeout=1m" in up[5:]
+    assert script("load") == [*made, *loaded, f"{kubectl}-n kube-system rollout restart daemonset/warren", *rollout]
+    assert script("down") == ["kind delete cluster --name warren"]

@@ -5,7 +5,7 @@
 # and images, made of that and of what is installed here. Cold about 9 minutes on two processors, then seconds.
 #
 #   cluster    Kubernetes and etcd, as one program with several names; the images of pause and busybox
-#   e2e        Kubernetes' own tests of NetworkPolicy, the runner that runs several at a time, and the image that they use
+#   e2e        Kubernetes' own tests of networking, the runner that runs several at a time, and the image that they use
 #   dns        CoreDNS and its image
 #   load       podload, which makes objects
 #
@@ -92,18 +92,27 @@ part_cluster() {
 }
 
 part_e2e() {
-	local tag
+	local tag name program
+	local -a programs=()
+	for name in curl dash dig getent nc.openbsd wget; do
+		program=$(type -P "$name") || unavailable "no $name: make deps installs it"
+		programs+=("$program")
+	done
 	fetch box
 	program agnhost k8s.io/kubernetes/test/images/agnhost
 	program ginkgo github.com/onsi/ginkgo/v2/ginkgo
-	timed netpol.test "$go" test -c -ldflags '-s -w' -o "$K8S/bin/netpol.test" ./netpol
-	# The one that the tests of this version ask for.
-	tag=$(sed -n 's/.*configs\[Agnhost\] = Config{.*"agnhost", "\(.*\)"}/\1/p' \
-		"$("$go" list -m -f '{{.Dir}}' k8s.io/kubernetes)/test/utils/image/manifest.go")
+	timed e2e.test "$go" test -c -ldflags '-s -w' -o "$K8S/bin/e2e.test" ./e2e
+	tag=$("$K8S/bin/e2e.test" --list-images | grep e2e-test-images/agnhost:)
 	fresh
 	image busybox "$root"
+	image programs "$root" "${programs[@]}"
+	# They come before busybox's; its shell would take its own whatever is there.
+	mv "$root/usr/sbin/nc.openbsd" "$root/usr/sbin/nc"
+	mv "$root/usr/sbin/dash" "$root/bin/sh"
+	echo 'hosts: files dns' >"$root/etc/nsswitch.conf"
 	cp "$K8S/bin/agnhost" "$root/agnhost"
-	pack agnhost "registry.k8s.io/e2e-test-images/agnhost:$tag" entrypoint=/agnhost cmd=pause
+	cp "$("$go" list -f '{{.Dir}}' k8s.io/kubernetes/test/images/agnhost)"/porter/localhost.* "$root"
+	pack agnhost "$tag" entrypoint=/agnhost cmd=pause path=/usr/sbin:/bin
 }
 
 part_dns() {

@@ -38,10 +38,7 @@ class ControlPlane:
         self.kubeconfig = self.pki / "admin.conf"
         self.api = None
         try:
-            self.etcd = self.spawn(
-                "etcd", f"--data-dir={self.dir}/etcd", "--listen-peer-urls=http://127.0.0.1:2380", "--unsafe-no-fsync",
-                "--quota-backend-bytes=4000000000",
-            )
+            self.start_etcd()
             self.start()
         except BaseException:
             self.close()
@@ -54,6 +51,12 @@ class ControlPlane:
         log = open(self.dir / f"{program}.log", "a")
         with log:
             return subprocess.Popen(self.enter(BIN / program, *argv), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def start_etcd(self):
+        self.etcd = self.spawn(
+            "etcd", f"--data-dir={self.dir}/etcd", "--listen-peer-urls=http://127.0.0.1:2380", "--unsafe-no-fsync",
+            "--quota-backend-bytes=4000000000",
+        )
 
     def start(self):
         """The API server; returns when it is ready."""
@@ -73,10 +76,29 @@ class ControlPlane:
             time.sleep(0.1)
 
     def stop(self, kill=signal.SIGKILL):
-        children = Path(f"/proc/{self.api.pid}/task/{self.api.pid}/children").read_text().split()
+        self._end(self.api, kill)
+
+    def _end(self, process, kill=signal.SIGKILL):
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         for pid in children:
             os.kill(int(pid), kill)
-        self.api.wait()
+        process.wait()
+
+    def backup(self):
+        """What etcd holds, for restore(); everything is away meanwhile."""
+        self.stop()
+        self._end(self.etcd)
+        shutil.copytree(self.dir / "etcd", self.dir / "backup")
+        self.start_etcd()
+        self.start()
+
+    def restore(self):
+        self.stop()
+        self._end(self.etcd)
+        shutil.rmtree(self.dir / "etcd")
+        (self.dir / "backup").rename(self.dir / "etcd")
+        self.start_etcd()
+        self.start()
 
     def close(self):
         self.holder.kill()

@@ -78,6 +78,10 @@ class Kubernetes:
     def node(self, name, *argv, check=True, **options):
         return self._run("exec", name, *argv, check=check, **options)
 
+    def holder_shell(self, script):
+        """Runs it where the bridge between the nodes is, and the names of network namespaces are."""
+        return self._run("exec", stdin=f"set -e\n{script}")
+
     def inside(self, pod, *argv, check=True, namespace="default"):
         return self.kubectl("exec", "-n", namespace, pod, "--", *argv, check=check)
 
@@ -130,7 +134,7 @@ class ProcessNetns(Netns):
         self.fd = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
 
-def _processes(part):
+def processes(part):
     """Numbers of the processes in control groups whose name has this part."""
     for path in Path("/proc").glob("[0-9]*/cgroup"):
         try:
@@ -147,7 +151,7 @@ class Machine(ProcessNetns, Node):
         self.name, self.pods = name, []
         self.env = {**os.environ, "WARREN_BUILD": str(BUILD), "LC_ALL": "C"}
         self.env["PATH"] = f"{BUILD}:{self.env['PATH']}:/usr/sbin:/sbin"
-        self.pid = next(pid for pid in _processes(f"/warren-k8s-{cluster.name}/{name}\n") if _is_first(pid))
+        self.pid = next(pid for pid in processes(f"/warren-k8s-{cluster.name}/{name}\n") if _is_first(pid))
         ProcessNetns.__init__(self, self, self.pid)
         self.agent = RunningAgent(self)
 
@@ -177,7 +181,7 @@ class PodNetns(ProcessNetns):
     def __init__(self, machine, pod):
         self.name = pod["metadata"]["name"]
         self.ips = {6 if ":" in a["ip"] else 4: a["ip"] for a in pod["status"]["podIPs"]}
-        super().__init__(machine, next(_processes(f"/pod{pod['metadata']['uid']}/")))
+        super().__init__(machine, next(processes(f"/pod{pod['metadata']['uid']}/")))
 
 
 # --- objects -----------------------------------------------------------------------------------------------------------------
@@ -209,12 +213,19 @@ def made_space(cluster, **labels):
     """A namespace meanwhile; its pods go at once."""
     name, api = f"space-{next(_numbers)}", cluster.api
     api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {"name": name, **labels}}})
-    # Pods are refused before.
-    api.wait("ServiceAccount", lambda found: "default" in found, "the service account", name)
+    # Pods are refused before. (Controllers that have lost the API server for a while ask again when they do.)
+    api.wait("ServiceAccount", lambda found: "default" in found, "the service account", name, timeout=90)
     yield name
     for item in api.list("Pod", name):
         api.delete("Pod", item["metadata"]["name"], name, gracePeriodSeconds=0)
     api.delete("Namespace", name)
+
+
+def wait_dns(cluster):
+    """CoreDNS at the address that the kubelets give to pods."""
+    cluster.kubectl("apply", "-f", HERE / "dns.yaml")
+    cluster.api.wait("Pod", lambda found: found and all(map(is_ready, found.values())), "CoreDNS", "kube-system", 60,
+                     labelSelector="k8s-app=kube-dns")
 
 
 # --- the agents --------------------------------------------------------------------------------------------------------------
@@ -224,7 +235,7 @@ def agent_pids(cluster, *nodes):
     """{node: its process number, as seen from here}"""
     found = {}
     for name in nodes or NODES:
-        of_node = _processes(f"/warren-k8s-{cluster.name}/{name}/")
+        of_node = processes(f"/warren-k8s-{cluster.name}/{name}/")
         found[name] = next((pid for pid in of_node if _is_agent(pid)), None)
     return found
 

@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The agent in Kubernetes, by itself: run in the nodes' namespaces as it was built, without image and manifest."""
 
+import base64
 import json
 import re
+import shutil
+import subprocess
+import time
 
 import pytest
 
-from kube import IMAGE, NODES, Kubernetes
+from apiserver import Authority
+from kube import HERE, IMAGE, NODES, Kubernetes
 from lab import BUILD
 from netns import wait_for
 
@@ -27,9 +32,9 @@ sys.stdout.write(agent.makefile().readline())
 class Agents(Kubernetes):
     """A cluster that waits for its network, and agents for it."""
 
-    def start(self, node, *argv, kubeconfig="/run/k8s/pki/admin.conf"):
-        command = f"{BUILD}/warren-agent --kubeconfig {kubeconfig} {' '.join(argv)}"
-        script = f"echo $$ >/run/agent.pid; exec env NODE_NAME={node} {command} >>/var/log/agent.log 2>&1 </dev/null"
+    def start(self, node, *env, kubeconfig="/run/k8s/pki/admin.conf"):
+        command = f"env NODE_NAME={node} {' '.join(env)} {BUILD}/warren-agent --kubeconfig {kubeconfig}"
+        script = f"echo $$ >/run/agent.pid; exec {command} >>/var/log/agent.log 2>&1 </dev/null"
         self.node(node, "sh", "-c", f"cp -u {BUILD}/warren-cni /opt/cni/bin/; setsid sh -c '{script}' >/dev/null 2>&1 &")
         # Until it serves, nothing can be asked.
         wait_for(lambda: self.status(node), f"agent of {node}")
@@ -187,12 +192,57 @@ def test_the_configuration_is_kept(cluster):
     wait_for(inode, "conflist back")
 
 
+@pytest.fixture
+def restarted_runtime(cluster):
+    """In the end n1's containerd is another one: who watches a folder that is removed sees nothing of the next one."""
+    yield
+    cluster.node("n1", "sh", "-c", """
+        kill $(cat /run/containerd.pid); tail --pid=$(cat /run/containerd.pid) -f /dev/null
+        containerd -c /etc/containerd.toml >>/var/log/containerd.log 2>&1 & echo $! >/run/containerd.pid
+        until ctr version >/dev/null 2>&1; do sleep 0.05; done""")
+
+
+def test_the_folder_of_configurations_is_made_again(cluster, restarted_runtime):
+    """Twice: the second one is followed, too. (The agent may be faster than rmdir: it is held meanwhile.)"""
+    for _ in range(2):
+        cluster.signal("n1", "STOP")
+        cluster.node("n1", "rm", "-r", "/etc/cni/net.d")
+        cluster.signal("n1", "CONT")
+        wait_for(lambda: cluster.node("n1", "test", "-e", CONFLIST, check=False).returncode == 0, "conflist back")
+    cluster.node("n1", "rm", CONFLIST)
+    wait_for(lambda: cluster.node("n1", "test", "-e", CONFLIST, check=False).returncode == 0, "conflist back in the last one")
+
+
 def test_another_configuration_comes_first(cluster):
     cluster.node("n1", "sh", "-c", "echo '{\"name\": \"x\", \"plugins\": []}' >/etc/cni/net.d/00-other.conflist")
     wait_for(lambda: any("00-other.conflist comes before" in text for text in cluster.wrong("n1")), "red status")
     cluster.kubectl("wait", "--for=create", "event", "--field-selector=reason=ForeignNetworkConfiguration", "--timeout=10s")
     cluster.node("n1", "rm", "/etc/cni/net.d/00-other.conflist")
     wait_for(lambda: cluster.wrong("n1") == [], "green status")
+
+
+def test_agents_say_how_they_are(cluster):
+    """Each in an annotation of its Node, which the others' `status --cluster` has; in a word of how much, not of what."""
+
+    def said(node):
+        nodes = json.loads(cluster.warren(node, "--json", "status", "--cluster", check=False).stdout)["nodes"]
+        return {row["node"]: re.sub(" since .*Z$", " since", row["agent"] or "") for row in nodes}
+
+    version = cluster.status("n1")["version"]
+    well = f"{version} ok since"
+    for node in NODES:
+        wait_for(lambda: said(node) == dict.fromkeys(NODES, well), "all to be well")
+    before = cluster.get("node", "n2")["metadata"]["annotations"]["warren.dev/agent"]
+    cluster.node("n1", "sh", "-c", "echo '{\"name\": \"x\", \"plugins\": []}' >/etc/cni/net.d/00-other.conflist")
+    wait_for(lambda: said("n2") == {"n1": f"{version} 1 wrong since", "n2": well}, "something wrong")
+    assert "agents with something wrong: 1" in cluster.warren("n2", "status", "--cluster", check=False).stdout
+    cluster.node("n1", "rm", "/etc/cni/net.d/00-other.conflist")
+    wait_for(lambda: said("n2") == dict.fromkeys(NODES, well), "all to be well again")
+    # Who has nothing new to say writes nothing, not even as a new agent.
+    cluster.stop("n2", "KILL")
+    cluster.start("n2")
+    wait_for(lambda: cluster.kubernetes("n2")["node"]["told"], "the Node looked at")
+    assert cluster.get("node", "n2")["metadata"]["annotations"]["warren.dev/agent"] == before
 
 
 def test_a_key_that_differs(cluster):
@@ -309,6 +359,125 @@ def test_without_an_api_server(cluster, pods, policy):
     cluster.stop("n1")
     cluster.start("n1")
     wait_for(lambda: cluster.wrong("n1") == [], "green status")
+
+
+# --- who trusts whom ----------------------------------------------------------------------------------------------------
+
+
+DAY = 86400
+
+
+def jwt_part(data):
+    return base64.urlsafe_b64encode(data if isinstance(data, bytes) else json.dumps(data).encode()).decode().rstrip("=")
+
+
+class Trust:
+    """What an agent shows the API server, and what it believes it by: files that may be made bad, and good again."""
+
+    def __init__(self, cluster):
+        self.pki, self.folder = cluster.home / "pki", cluster.home / "trust"
+        self.folder.mkdir()
+        account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "trusted", "namespace": "default"}}
+        binding = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "trusted"}}
+        role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}
+        subject = {"kind": "ServiceAccount", "name": "trusted", "namespace": "default"}
+        cluster.apply(account, {**binding, "roleRef": role, "subjects": [subject]})
+        self.uid = cluster.get("serviceaccount", "trusted")["metadata"]["uid"]
+        self.other = Authority(self.folder / "other").ca
+        subprocess.run(["gcc", "-shared", "-fPIC", "-o", self.folder / "skew.so", HERE / "skew.c"], check=True)
+        server = {"server": "https://10.10.0.10:6443", "certificate-authority": "ca.crt"}
+        (self.folder / "config").write_text(json.dumps({
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "c", "cluster": server}],
+            "users": [{"name": "u", "user": {"tokenFile": "token"}}],
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+            "current-context": "c",
+        }))
+        self.good()
+
+    def token(self, begin, end):
+        """Good from so many seconds from now until so many."""
+        now = int(time.time())
+        account = {"namespace": "default", "serviceaccount": {"name": "trusted", "uid": self.uid}}
+        issuer = "https://kubernetes.default.svc"
+        claims = {"iss": issuer, "aud": [issuer], "sub": "system:serviceaccount:default:trusted", "iat": now + begin,
+                  "nbf": now + begin, "exp": now + end, "kubernetes.io": account}
+        text = f"{jwt_part({'alg': 'RS256'})}.{jwt_part(claims)}"
+        argv = ["openssl", "dgst", "-sha256", "-sign", self.pki / "sa.key"]
+        signature = subprocess.run(argv, input=text.encode(), capture_output=True, check=True).stdout
+        (self.folder / "token").write_text(f"{text}.{jwt_part(signature)}\n")
+
+    def skew(self, seconds):
+        (self.folder / "skew").write_text(str(seconds))
+
+    def ca(self, file):
+        shutil.copy(file, self.folder / "ca.crt")
+
+    def good(self):
+        self.token(-DAY, DAY)
+        self.skew(0)
+        self.ca(self.pki / "ca.crt")
+
+
+BAD = {
+    "a token that has expired": (lambda trust: trust.token(-DAY, -120), "401"),
+    "a token of tomorrow": (lambda trust: trust.token(DAY, 2 * DAY), "401"),
+    "another CA": (lambda trust: trust.ca(trust.other), "certificate"),
+    "a clock of yesterday": (lambda trust: trust.skew(-DAY), "not yet valid"),
+    "a clock of next year": (lambda trust: trust.skew(365 * DAY), "expired"),
+}
+
+
+@pytest.fixture(scope="module")
+def trust(cluster):
+    return Trust(cluster)
+
+
+@pytest.fixture
+def start_trusting(cluster, trust):
+    """Starts the agent of n1 with these files; afterwards it is as it was."""
+    trust.good()
+    yield lambda: cluster.start("n1", "SKEW=/run/k8s/trust/skew", "LD_PRELOAD=/run/k8s/trust/skew.so", kubeconfig="/run/k8s/trust/config")
+    cluster.stop("n1")
+    cluster.start("n1")
+    wait_for(lambda: cluster.wrong("n1") == [], "green status")
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_what_is_not_trusted(cluster, pods, policy, trust, start_trusting, what):
+    """The status says what it is; what is in force stays so; when it is good the agent that runs goes on by itself."""
+    spoil, word = BAD[what]
+    (web, client, other) = pods(pod("web", "n1", {"app": "web"}), pod("client", "n1", {"role": "client"}), pod("other", "n1"))
+    wait_for(lambda: fetches(cluster, "client", web[0]), "web answers")
+    cluster.stop("n1")
+    spoil(trust)
+    start_trusting()
+    wait_for(lambda: any(word in text for text in cluster.wrong("n1")), "red status")
+    for address in web:
+        assert fetches(cluster, "client", address)
+        assert not fetches(cluster, "other", address)
+    assert cluster.kubernetes("n1")["waits_for"] == "objects have not all been read from the API server yet"
+    trust.good()
+    wait_for(lambda: cluster.wrong("n1") == [], "green status", 60)
+
+
+def test_a_token_expires_and_another_comes(cluster, pods, policy, trust, start_trusting):
+    """While the agent runs, and its connections go with the server's."""
+    (web, client) = pods(pod("web", "n1", {"app": "web"}), pod("client", "n1", {"role": "client"}))
+    cluster.stop("n1")
+    start_trusting()
+    wait_for(lambda: cluster.wrong("n1") == [], "green status")
+    trust.token(-DAY, -120)
+    cluster._run("api", "stop")
+    cluster._run("api", "start")
+    wait_for(lambda: any("401" in text for text in cluster.wrong("n1")), "red status", 60)
+    assert all(fetches(cluster, "client", address) for address in web)
+    trust.good()
+    wait_for(lambda: cluster.wrong("n1") == [], "green status", 60)
+    cluster.kubectl("label", "pod/client", "role-")
+    for address in web:
+        wait_for(lambda: not fetches(cluster, "client", address), "the change is in force")
 
 
 # --- another Node of the same name ---------------------------------------------------------------------------------------

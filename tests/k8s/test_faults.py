@@ -28,6 +28,7 @@ from talk import Servers, ask
 from traffic import Datagrams, Transfer
 
 TCP = ("TCP", 8080)
+DOWN = float(os.environ.get("WARREN_DOWN_SECONDS", "30"))  # how long there are no agents
 
 
 @pytest.fixture(scope="module")
@@ -103,11 +104,16 @@ def test_agents_killed_for_a_minute(own, pair):
 
 
 def test_no_agents(own, pair):
-    """Policy and traffic stay, nodes Ready, the plugin's configuration untouched; pods start, and only their host reaches them."""
+    """Policy, traffic and pods stay, nodes Ready, the plugin's configuration untouched; pods start, and only their host reaches them."""
     conflists = {name: own.machine(name).outside("/etc/cni/net.d/05-warren.conflist") for name in NODES}
     before = {name: (path.stat().st_ino, path.stat().st_mtime_ns) for name, path in conflists.items()}
+    uids = {item["metadata"]["uid"] for item in own.api.list("Pod", pair.space)}
     with traffic(pair), without_agents(own), Servers() as servers:
-        assert not pair.works("stranger", any)
+        end = time.monotonic() + DOWN
+        while time.monotonic() < end:
+            assert pair.works("client") and not pair.works("stranger", any)
+            assert all(map(is_ready, own.api.list("Node")))
+        assert {item["metadata"]["uid"] for item in own.api.list("Pod", pair.space) if is_ready(item)} == uids
         own.api.apply(pod("late", "n2", {"app": "client"}, pair.space))
         late = own.netns(own.ready("late", namespace=pair.space, timeout=60)["late"])
         servers.add(late, "late", TCP)
@@ -117,7 +123,6 @@ def test_no_agents(own, pair):
             assert ask(pair.server, address, 8080) == "silence"
         for address in pair.server.ips.values():
             assert ask(late, address, 8080) == "silence"
-        assert all(map(is_ready, own.api.list("Node")))
     for address in pair.server.ips.values():
         wait_for(lambda: ask(late, address, 8080)[0] == "server", "the late pod is a client like others")
     late.close()

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""How fast and how small: printed, not judged (but for what would be absurd). `make figures-k8s`."""
+"""How fast and how small: printed beside the goals, not judged (but for what would be absurd). `make figures-k8s`."""
 
 import contextlib
+import json
 import os
-import select
-import socket
+import signal
 import statistics
 import subprocess
 import time
@@ -12,13 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from kube import HERE, K8S, NODES, Kubernetes, agent_pids, agents_ready, made_space, pod, replace_agent, rss_of_agents, wait_agents
+import kube
+from figures import Table, agent_starts, cpu, curl_lists, memory, quantiles, watchers
+from kube import HERE, K8S, NODES, Kubernetes, agent_pids, agents_ready, made_space, pod, wait_agents
 from manifests import pods as with_labels
 from manifests import policy, sources
+from stream import Stream, label_times, policy_times
 
 pytestmark = pytest.mark.figures
 
 TURNS = 50
+STARTS = 3
+ADDS, AT_ONCE = 30, 20
 
 
 @pytest.fixture(scope="module")
@@ -35,48 +40,16 @@ def own(image):
         yield cluster
 
 
-def tell(what, seconds):
-    cuts = statistics.quantiles(seconds, n=100)
-    print(f"\n{what}: p50 {cuts[49] * 1e3:.1f} ms, p99 {cuts[98] * 1e3:.1f} ms, most {max(seconds) * 1e3:.1f} ms", end="")
+@pytest.fixture(scope="module")
+def table():
+    table = Table()
+    yield table
+    print(table)
 
 
-class Stream:
-    """A flow whose packets are noted by the time they were sent at, and by whether they arrived."""
-
-    def __init__(self, client, server):
-        self.b = server.udp(4, address=server.ips[4])
-        self.a = client.udp(4)
-        self.a.connect((server.ips[4], self.b.getsockname()[1]))
-        for sock in (self.a, self.b):
-            sock.setblocking(False)
-
-    def turn(self):
-        """Sends one: (when, whether it arrived)."""
-        when = time.monotonic()
-        with contextlib.suppress(ConnectionRefusedError):
-            self.a.send(b"x")
-        arrived = bool(select.select([self.b], [], [], 0.001)[0])
-        if arrived:
-            self.b.recv(16)
-        return when, arrived
-
-    def until(self, passes, since, lasting=20):
-        """Seconds from `since` to the first of so many packets in a row with which it was so."""
-        run, first = 0, 0.0
-        deadline = time.monotonic() + 30
-        while run < lasting:
-            when, arrived = self.turn()
-            assert when < deadline, "it never comes"
-            if arrived == passes:
-                first = first if run else when
-                run += 1
-            else:
-                run = 0
-        return max(0.0, first - since)
-
-    def close(self):
-        self.a.close()
-        self.b.close()
+def tell(table, what, seconds, *goals):
+    for which, value, goal in zip(("p50", "p99"), quantiles(seconds), goals or (None, None)):
+        table.add(f"{what}, {which}", value, "ms", goal, f"{len(seconds)} times")
 
 
 @pytest.fixture
@@ -94,40 +67,23 @@ def flows(own):
             item.close()
 
 
-def policies(own, space, streams, what):
+def policies(own, table, space, streams, what):
     for name, stream in streams.items():
-        times = {False: [], True: []}
-        item = policy(f"{space}/{name}", {"app": name}, ingress=[sources(with_labels(app="nobody"))])
-        for _ in range(TURNS):
-            own.api.create(item)
-            times[False].append(stream.until(False, time.monotonic()))
-            own.api.delete("NetworkPolicy", name, space)
-            times[True].append(stream.until(True, time.monotonic()))
-        tell(f"policy applied, {name}{what}", times[False])
-        tell(f"policy deleted, {name}{what}", times[True])
+        applied, deleted = policy_times(own.api, space, name, stream, TURNS)
+        tell(table, f"policy created -> enforced, {name}{what}", applied, 20, 100)
+        tell(table, f"policy deleted -> not enforced, {name}{what}", deleted)
 
 
-def labels(own, space, streams, what):
+def labels(own, table, space, streams, what):
     for name, stream in streams.items():
-        times = []
-        own.api.apply(policy(f"{space}/{name}", {"app": name}, ingress=[sources(with_labels(app="client"))]))
-        for turn in range(2 * TURNS):
-            own.api.merge("Pod", "client", {"metadata": {"labels": {"app": "other" if turn % 2 == 0 else "client"}}}, space)
-            times.append(stream.until(turn % 2 == 1, time.monotonic()))
-        own.api.delete("NetworkPolicy", name, space)
-        tell(f"label changed, {name}{what}", times)
+        times = label_times(own.api, space, "client", name, stream, TURNS)
+        tell(table, f"label changed -> enforced, {name}{what}", times, 20, 100)
 
 
-def test_policy_and_labels(own, flows):
+def test_policy_and_labels(own, table, flows):
     space, streams = flows
-    policies(own, space, streams, "")
-    labels(own, space, streams, "")
-
-
-def cpu(pid):
-    """Seconds of processor time so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    policies(own, table, space, streams, "")
+    labels(own, table, space, streams, "")
 
 
 def podload(own, *options):
@@ -135,19 +91,20 @@ def podload(own, *options):
     return [HERE / "cluster", "exec", "cp", K8S / "bin/podload", "--kubeconfig=/run/k8s/pki/admin.conf", *options]
 
 
-def ready_again(own, node):
-    """Seconds from the start of a new agent until its socket says that policy is in force; its processor time."""
-    old = agent_pids(own, node)[node]
-    replace_agent(own, node)
-    while (pid := agent_pids(own, node)[node]) in (None, old):
-        time.sleep(0.005)
-    begin = time.monotonic()
-    while True:
-        with contextlib.suppress(OSError, KeyError, ValueError):
-            if own.machine(node).agent.status()["enforced"]:
-                return time.monotonic() - begin, cpu(pid)
-        assert time.monotonic() < begin + 120
-        time.sleep(0.005)
+def unload(own):
+    subprocess.run(podload(own, "--remove"), env=own.env, check=True, timeout=3600)
+
+
+@contextlib.contextmanager
+def loaded(own, pods, nodes):
+    """So many objects meanwhile."""
+    if pods:
+        subprocess.run(podload(own, f"--pods={pods}", f"--nodes={nodes}"), env=own.env, check=True, timeout=3600)
+    try:
+        yield
+    finally:
+        if pods:
+            unload(own)
 
 
 @contextlib.contextmanager
@@ -161,39 +118,104 @@ def following(own, everything):
         yield "all pods followed" if everything else "own pods followed"
 
 
-@pytest.mark.parametrize("pods, nodes", [(0, 0), (5000, 100), (50000, 1000)])
-def test_size(own, pods, nodes):
-    if pods:
-        subprocess.run(podload(own, f"--pods={pods}", f"--nodes={nodes}"), env=own.env, check=True, timeout=900)
+def starts(own, table, what, everything, goals):
+    """The agent's starts, and curl's lists between them."""
+    agent, lists = [], []
+    for _ in range(STARTS):
+        agent.append(agent_starts(own, "n1"))
+        lists.append(curl_lists(own, "n1", everything))
+    seconds, busy = (statistics.median(values) for values in zip(*agent))
+    told = f"{seconds:.2f} s; curl {statistics.median(lists):.2f} s"
+    table.add(f"start -> policy in force / curl's lists, {what}", seconds / statistics.median(lists), "x", goals[0], told)
+    table.add(f"processor time of the start, {what}", busy, "s", goals[1])
+
+
+@pytest.mark.parametrize("pods, nodes, most", [(0, 0, 12), (5000, 100, 24), (50000, 1000, 64)])
+def test_size(own, table, pods, nodes, most):
+    with loaded(own, pods, nodes):
+        sizes(own, table, pods, nodes, most)
+
+
+def sizes(own, table, pods, nodes, most):
     for everything in (False, True):
         with following(own, everything) as what:
-            seconds, busy = ready_again(own, "n1")
+            what = f"{pods} pods, {nodes} nodes, {what}"
+            starts(own, table, what, everything, (1.3, 1.5) if pods == 50000 else (None, None))
             wait_agents(own, agents_ready, "the agents", 120)
-            rss = rss_of_agents(own)["n1"] / 1024
-            print(f"\n{pods} pods, {nodes} nodes, {what}: {rss:.1f} MB, in force after {seconds:.2f} s, "
-                  f"{busy:.2f} s of a processor", end="")
-    if pods:
-        subprocess.run(podload(own, "--remove"), env=own.env, check=True, timeout=900)
+            found = memory(agent_pids(own, "n1")["n1"])
+            maps = sum(item["memory"] for item in own.machine("n1").warren_json("map", "list")) / (1 << 20)
+            told = f"anonymous {found['RssAnon']:.1f}, Pss {found['Pss']:.1f}; maps {maps:.1f}"
+            table.add(f"resident, {what}", found["VmRSS"], "MB", most, told)
 
 
 def followed_bytes(own):
     return sum(watch["bytes"] for watch in own.machine("n1").watches().values())
 
 
-def test_churn(own):
+def churned(own, table, everything):
+    """Bytes a second from the API server."""
+    with following(own, everything) as what:
+        pid = agent_pids(own, "n1")["n1"]
+        begin = cpu(pid), followed_bytes(own)
+        time.sleep(20)  # what is measured
+        used, told = cpu(pid) - begin[0], followed_bytes(own) - begin[1]
+        table.add(f"processor, 5000 pods churning 10/s, {what}", used * 5, "%", None if everything else 1)
+        table.add(f"from the API server, {what}", told / 20, "B/s")
+        return told
+
+
+def test_churn(own, table, flows):
     """Ten pods replaced each second on nodes that are not ours."""
     argv = podload(own, "--pods=5000", "--nodes=100", "--churn=10")
     process = subprocess.Popen(argv, env=own.env, stdout=subprocess.PIPE, text=True)
     try:
-        while "pods in" not in process.stdout.readline():
-            pass
-        for everything in (False, True):
-            with following(own, everything) as what:
-                pid = agent_pids(own, "n1")["n1"]
-                begin = cpu(pid), followed_bytes(own)
-                time.sleep(20)  # what is measured
-                used, told = cpu(pid) - begin[0], followed_bytes(own) - begin[1]
-                print(f"\nchurn of 10/s, {what}: {used * 5:.2f} % of a core, {told / 20:.0f} bytes/s", end="")
+        assert any("pods in" in line for line in iter(process.stdout.readline, "")), "podload has ended"
+        few, many = churned(own, table, False), churned(own, table, True)
+        table.add("from the API server, own pods / all pods followed", few / many, "x", 0.05)
+        with watchers(own, "n2", 100):
+            policies(own, table, *flows, ", 100 watchers, churn")
     finally:
         process.terminate()
         process.wait()
+        unload(own)
+
+
+# --- ADD ---------------------------------------------------------------------------------------------------------------------
+
+BRIDGE = {
+    "cniVersion": "1.0.0", "name": "figures", "type": "bridge", "bridge": "figures0", "isGateway": True, "hairpinMode": True,
+    "ipam": {
+        "type": "host-local", "ranges": [[{"subnet": "10.99.0.0/24"}], [{"subnet": "fd99::/64"}]],
+        "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}], "dataDir": "/run/figures",
+    },
+}
+
+
+@contextlib.contextmanager
+def kubelet_stopped(own, node):
+    """So that pods that it ought to run stay without a network."""
+    of_node = kube.processes(f"/warren-k8s-{own.name}/{node}")
+    pid = next(pid for pid in of_node if Path(f"/proc/{pid}/comm").read_text() == "kubelet\n")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_add(own, table):
+    """Pods under policy, whose ADD waits until the agent has it in force; against the reference plugin."""
+    conflist = json.loads(own.node("n1", "cat", "/etc/cni/net.d/05-warren.conflist").stdout)
+    warren = {**conflist["plugins"][0], "cniVersion": conflist["cniVersion"], "name": conflist["name"]}
+    with made_space(own) as space, kubelet_stopped(own, "n1"):
+        own.api.apply(policy(f"{space}/p", ingress=[sources(with_labels(app="nobody"))]))
+        made = own.api.apply(*(pod(f"p{i}", "n1", namespace=space) for i in range(ADDS + 2 * AT_ONCE)))
+        pods = [{"namespace": space, "name": item["metadata"]["name"], "uid": item["metadata"]["uid"]} for item in made]
+        order = {"plugins": {"bridge": BRIDGE, "warren": warren}, "alone": pods[:ADDS], "together": pods[ADDS:], "at_once": AT_ONCE}
+        found = json.loads(own.node("n1", "/usr/bin/python3", HERE / "adds.py", stdin=json.dumps(order)).stdout)
+        own.node("n1", "ip", "link", "delete", "figures0")
+        for item in pods:
+            own.api.delete("Pod", item["name"], space, gracePeriodSeconds=0)
+    for key, what, goal in (("alone", "ADD", 0.6), ("together", f"ADD, {AT_ONCE} at once", 0.3)):
+        ours, theirs = (statistics.median(found[name][key]) for name in ("warren", "bridge"))
+        table.add(f"{what}, p50 / that of bridge and host-local", ours / theirs, "x", goal, f"{ours:.1f} ms; {theirs:.1f} ms")

@@ -89,6 +89,7 @@ def test_a_rollout_loses_nothing(own, room):
         assert [stream.retransmits for stream in streams] == [0] * 4
         assert [len(flow.finish()) for flow in datagrams] == [0] * 4
     assert not any(talks(found, "server1", "server2"))
+    rolled(own, own.image)  # which a node with a new disk has
 
 
 def test_a_node_is_drained(own, room):

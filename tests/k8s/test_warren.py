@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from kube import AGENTS, HERE, IMAGE, K8S, NODES, agents_ready, is_ready, pod, rss_of_agents, service, wait_agents
+from kube import AGENTS, IMAGE, K8S, NODES, agents_ready, pod, rss_of_agents, service, wait_agents, wait_dns
 from manifests import policy
 from netns import wait_for
 from talk import ask_all
@@ -28,14 +28,18 @@ def four(warren):
         warren.api.delete("Pod", name, gracePeriodSeconds=0)
 
 
+def no_taints(nodes):
+    return nodes if not any(node["spec"].get("taints") for node in nodes.values()) else None
+
+
 def test_nodes(warren):
-    nodes = {node["metadata"]["name"]: node for node in warren.api.list("Node")}
+    # The controllers take their own taint off a moment after a node is Ready.
+    nodes = warren.api.wait("Node", no_taints, "all taints to go")
     assert set(nodes) == set(NODES)
     for node in nodes.values():
         conditions = {c["type"]: c["status"] for c in node["status"]["conditions"]}
         assert conditions["Ready"] == "True"
         assert conditions["NetworkUnavailable"] == "False"
-        assert not node["spec"].get("taints")
     for name in NODES:
         conflist = json.loads(warren.machine(name).outside("/etc/cni/net.d/05-warren.conflist").read_text())
         assert conflist["cniVersion"] == "1.0.0"
@@ -120,9 +124,7 @@ def test_names(warren, space):
     """By CoreDNS, at its service's address, and the service that it tells of."""
     if not (K8S / "images/coredns.tar").exists():
         pytest.skip("there is no CoreDNS: tests/k8s/build.sh dns")
-    warren.kubectl("apply", "-f", "-", stdin=(HERE / "dns.yaml").read_text())
-    warren.api.wait("Pod", lambda pods: pods and all(map(is_ready, pods.values())), "CoreDNS", "kube-system",
-                    labelSelector="k8s-app=kube-dns")
+    wait_dns(warren)
     warren.api.apply(pod("asks", "n1", namespace=space), service("web", {"app": "web"}, (80, "TCP", 8080), namespace=space))
     warren.ready("asks", namespace=space)
     address = warren.api.get("Service", "web", space)["spec"]["clusterIP"]

@@ -294,7 +294,6 @@ static int configure(struct api_config *config, char **argv, struct err *err)
 static int serve(void)
 {
 	struct pollfd fds[] = { { .fd = STDIN_FILENO, .events = POLLIN }, { .events = POLLIN } };
-	struct err err = { 0 };
 	struct rusage usage;
 	unsigned turns = 0;
 
@@ -303,10 +302,8 @@ static int serve(void)
 		if (poll(fds, 2, -1) < 0)
 			continue; /* a signal */
 		turns += fds[1].revents != 0;
-		if (fds[1].revents && api_run(api, &err) < 0) {
-			say_error("run", &err);
-			return 1;
-		}
+		if (fds[1].revents)
+			api_run(api);
 		if (api && fds[0].revents && !read_commands())
 			break;
 	}

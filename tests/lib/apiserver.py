@@ -31,15 +31,20 @@ class Authority:
         curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
         return [*curve, "-keyout", str(self.folder / f"{name}.key")]
 
-    def sign(self, name, *subject_names, days=2):
-        """(certificate, key): files. Less than 0 days: it has expired."""
+    def sign(self, name, *subject_names, days=(-1, 2)):
+        """(certificate, key): files. Good from so many days from now until so many."""
         request, certificate = self.folder / f"{name}.csr", self.folder / f"{name}.crt"
-        extensions = self.folder / f"{name}.ext"
+        config = self.folder / f"{name}.conf"
+        (self.folder / "index").write_text("")  # openssl's list of what it has signed: wanted, and of no use
         names = f"subjectAltName={','.join(subject_names)}\n" if subject_names else ""
-        extensions.write_text(f"extendedKeyUsage=serverAuth,clientAuth\n{names}")
+        config.write_text(
+            f"[ca]\ndefault_ca=c\n[c]\ndatabase={self.folder}/index\nnew_certs_dir={self.folder}\npolicy=p\nrand_serial=yes\ndefault_md=sha256\n"
+            f"[p]\ncommonName=supplied\n[x]\nextendedKeyUsage=serverAuth,clientAuth\n{names}"
+        )
+        dates = [time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() + day * 86400)) for day in days]
         self._openssl("req", *self._key(name), "-subj", f"/CN={name}", "-out", request)
-        self._openssl("x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", self.folder / "ca.key", "-set_serial", time.time_ns(),
-                      "-days", days, "-out", certificate, "-extfile", extensions)
+        self._openssl("ca", "-batch", "-notext", "-config", config, "-extensions", "x", "-in", request, "-out", certificate,
+                      "-cert", self.ca, "-keyfile", self.folder / "ca.key", "-startdate", dates[0], "-enddate", dates[1])
         return certificate, self.folder / f"{name}.key"
 
 

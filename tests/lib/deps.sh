@@ -19,7 +19,7 @@ build=(gcc make pkg-config git clang libc6-dev linux-libc-dev libbpf-dev libelf-
 	libjansson-dev libuv1-dev libyaml-dev libmicrohttpd-dev libcurl4-openssl-dev libnanopb-dev)
 tests=(llvm libcmocka-dev clang-tidy clang-format cppcheck shellcheck codespell python3 python3-pytest python3-pytest-xdist
 	python3-scapy jq man-db gnuplot-nox busybox-static openvswitch-switch containernetworking-plugins iproute2 nftables iptables ethtool tcpdump tshark iputils-ping traceroute
-	strace procps ca-certificates cpio kmod)
+	strace procps ca-certificates cpio kmod curl wget bind9-dnsutils netcat-openbsd)
 
 # shellcheck source=/dev/null
 release=$(. /etc/os-release && echo "${ID:-unknown}-${VERSION_ID:-}")
@@ -36,7 +36,7 @@ ubuntu-24.04) packages=(linux-tools-common linux-tools-generic libclang-rt-18-de
 		  to build:  gcc >= 12 (or clang), clang >= 14, bpftool, GNU make, pkg-config, git,
 		             libbpf >= 1.0, libelf, zlib, libmnl, libnftnl, jansson, libuv, libyaml, libmicrohttpd, libcurl, nanopb
 		  to test:   cmocka, python3 with pytest, pytest-xdist and scapy, containerd (with ctr), runc, the CNI reference plugins,
-		             a static busybox, Open vSwitch, iproute2, nft, iptables, ethtool, tcpdump, tshark, ping, traceroute, strace, jq,
+		             a static busybox, Open vSwitch, iproute2, nft, iptables, ethtool, tcpdump, tshark, ping, traceroute, strace, jq, curl, wget, dig, OpenBSD's nc,
 		             man, clang's sanitizer run time, Go (for cnitool); qemu-system-x86_64, cpio, kmod and dpkg (for test-vm)
 		  to lint and to measure: clang-tidy, clang-format, cppcheck, shellcheck, codespell, gnuplot
 		Then use make all, tests/run.sh and examples/demo.sh with DEPS=skip in the environment.

@@ -17,7 +17,7 @@ ABI = Path(__file__).resolve().parents[2] / "bpf/abi/abi.h"
 PINS = "/sys/fs/bpf/warren/v" + re.search(r"#define WR_ABI_VERSION (\d+)", ABI.read_text())[1]
 
 BPF_PROG_LOAD, BPF_OBJ_PIN, BPF_OBJ_GET, BPF_PROG_ATTACH, BPF_OBJ_GET_INFO_BY_FD = 5, 6, 7, 8, 15
-BPF_MAP_LOOKUP_BATCH, BPF_LINK_CREATE = 24, 28
+BPF_MAP_LOOKUP_BATCH, BPF_MAP_UPDATE_BATCH, BPF_MAP_DELETE_BATCH, BPF_LINK_CREATE = 24, 26, 27, 28
 BPF_FUNC_redirect, BPF_FUNC_redirect_peer = 23, 155
 BPF_PROG_TYPE_SCHED_CLS, BPF_PROG_TYPE_XDP = 3, 6
 ATTACH = {"tcx ingress": 46, "tcx egress": 47, "xdp": 37}
@@ -64,6 +64,26 @@ def map_entries(path):
         return data[i * size : (i + 1) * size]
 
     return {item(keys, key_size, i): item(values, value_size, i) for i in range(count)}
+
+
+def _batch(command, path, keys, values):
+    name, attr = ctypes.create_string_buffer(str(path).encode()), _attr()
+    fd = _bpf(BPF_OBJ_GET, _attr(), "<QII", ctypes.addressof(name), 0, 0)
+    try:
+        keys, values, count = ctypes.create_string_buffer(b"".join(keys)), ctypes.create_string_buffer(values), len(keys)
+        _bpf(command, attr, "<QQQQIIQQ", 0, 0, ctypes.addressof(keys), ctypes.addressof(values), count, fd, 0, 0)
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def map_strangers(path, keys, value):
+    """These keys, each with that value, are in the hash that is pinned at `path` meanwhile."""
+    _batch(BPF_MAP_UPDATE_BATCH, path, keys, value * len(keys))
+    try:
+        yield
+    finally:
+        _batch(BPF_MAP_DELETE_BATCH, path, keys, b"")
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@
 
 set -m # job control: each stage is a process group of its own
 passed=0 failed=0 skipped=0
+failures=() # what failed where, said again at the end: of a long log often only that is kept
 job='' watchdog='' # process groups: the stage's, and the one that ends it when it takes too long
 
 # How a stage's results are counted: each prints "passed failed skipped" of the log.
@@ -47,6 +48,10 @@ count_vm() { # a line for each machine: "KERNEL: N passed, N failed, N skipped"
 	     END { print p + 0, f + 0, s + 0 }' "$out/$1.log"
 }
 
+errors() { # STAGE COUNT: that many lines of its log at most, which say what is wrong
+	grep -anE 'error:|undefined reference|ERROR: |runtime error|FINDING|^\[  (FAILED|ERROR) |^(FAILED|ERROR) ' "$out/$1.log" | head -n "$2"
+}
+
 # stage NAME COUNT SECONDS COMMAND...
 stage() {
 	local name=$1 count=$2 limit=$3 begin=$EPOCHREALTIME status p f s
@@ -70,7 +75,9 @@ stage() {
 	printf '%6.1f s   %d passed, %d failed, %d skipped\n' "$(seconds_since "$begin")" "$p" "$f" "$s"
 	if [ "$f" != 0 ]; then
 		echo "--- exit status $status; ${out#"$root/"}/$name.log has, first the errors, then its end:"
-		grep -anE 'error:|undefined reference|ERROR: |runtime error|FINDING|^\[  (FAILED|ERROR) |^(FAILED|ERROR) ' "$out/$name.log" | head -n 40
+		errors "$name" 40
+		failures+=("$name: exit status $status")
+		mapfile -t -O ${#failures[@]} failures < <(errors "$name" 6 | sed "s/^/$name.log:/")
 		echo "..."
 		tail -n 20 "$out/$name.log"
 		echo "---"
@@ -104,6 +111,7 @@ seconds_since() {
 finish() {
 	local line="$passed passed, $failed failed"
 	[ "$skipped" = 0 ] || line+=", $skipped skipped"
+	[ ${#failures[@]} = 0 ] || printf '%s\n' "${failures[@]}" | cut -c 1-200
 	echo "$line"
 	[ "$failed" = 0 ] && exit 0
 	exit 1

@@ -87,13 +87,11 @@ static void print_status(const struct kubernetes *k)
 /* Whether to go on. */
 static bool command(struct kubernetes *k, char *line)
 {
-	struct err err = { 0 };
-
 	line[strcspn(line, "\n")] = '\0';
 	if (strcmp(line, "all") == 0)
-		kubernetes_want_pods(k, PODS_ALL, &err);
+		kubernetes_want_pods(k, PODS_ALL);
 	else if (strcmp(line, "own") == 0)
-		kubernetes_want_pods(k, PODS_OWN, &err);
+		kubernetes_want_pods(k, PODS_OWN);
 	else if (strcmp(line, "status") == 0)
 		print_status(k);
 	else
@@ -112,8 +110,8 @@ static int serve(struct api *api, struct kubernetes *k, struct err *err)
 		fflush(stdout);
 		if (poll(polled, 2, -1) < 0 && errno != EINTR)
 			return err_errno(err, errno, "poll");
-		if (polled[0].revents && api_run(api, err) < 0)
-			return -EIO;
+		if (polled[0].revents)
+			api_run(api);
 		if (polled[1].revents && (!fgets(line, sizeof(line), stdin) || !command(k, line)))
 			return 0;
 	}

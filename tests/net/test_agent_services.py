@@ -1,9 +1,15 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Services and EndpointSlices from manifests into the maps: what the agent, the CLI and the metrics say of them."""
 
+import itertools
+import struct
+import time
+
 import pytest
 
 from manifests import endpoint, endpoint_slice, port, service
+from netns import wait_for
+from rawbpf import PINS, map_strangers
 
 VIP = {4: "10.96.0.10", 6: "fd00:96::10"}
 OTHER = {4: "10.96.0.11", 6: "fd00:96::11"}
@@ -84,6 +90,23 @@ def test_disputed_address_is_complained_about(cluster):
     cluster.remove("web")
     assert listed(cluster)[VIP[4], 80, "tcp"] == set()
     assert not complaints(cluster)
+
+
+def test_what_failed_is_tried_again_however_much_changes(cluster):
+    """One that found the map full is written some seconds after there is room, while others change all the time."""
+    cluster.apply("web", *web())
+    strangers = [struct.pack(">IHBx", 0x0B000000 + i, 1, 6) for i in range((1 << 16) - 1)]
+    with map_strangers(cluster.node.outside(f"{PINS}/maps/services4"), strangers, bytes(16)):
+        cluster.write("late", service("shop/late", [OTHER[4]], port(80)))
+        wait_for(lambda: complaints(cluster), "no complaint")
+        assert "map services4 is full" in complaints(cluster)[0]
+    deadline = time.monotonic() + 20
+    for number in itertools.cycle((8081, 8080)):
+        assert time.monotonic() < deadline, complaints(cluster)
+        cluster.apply("web", *web(endpoint_slice("shop/web-4", "shop/web", BACKENDS[4], port(number))))
+        if not complaints(cluster):
+            break
+    assert listed(cluster)[OTHER[4], 80, "tcp"] == set()
 
 
 def test_invalid_object_keeps_what_was(cluster):

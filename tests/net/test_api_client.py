@@ -370,6 +370,26 @@ def test_the_first_server_is_preferred_when_the_one_in_use_ends(node, world, ser
             client.quit()
 
 
+def test_another_server_than_one_that_is_ill(node, world, server, family, certificate, ca):
+    """It can be reached, and says nothing, or nothing but that it cannot answer: one that starts is forgiven, one that stays so is left."""
+    with ApiServer(world, family, certificate) as ill, Client(node, url(ill, family), url(server, family), f"ca={ca.ca}") as client:
+        ill.answers["/x"] = lambda peer, request: peer.answer(b"", "503 Service Unavailable")
+        start = time.monotonic()
+        for i in range(200):
+            done = client.get("/x")
+            if done["status"] != 503:
+                break
+            client.do("after", f"t{i}", 500)
+            client.wait(lambda e: e["event"] == "time")
+        assert (done["status"], done["server"]) == (200, url(server, family)[7:])
+        assert 29 < done["at"] - start < 60
+        server.answers["/y"] = ill.answers["/y"] = lambda peer, request: (peer.stream(), peer.wait())
+        assert client.get("/y", "silence=1")["errno"] == 110
+        done = client.get("/z")
+        assert (done["status"], done["server"]) == (200, url(ill, family)[7:])
+        client.quit()
+
+
 def test_other_servers_while_calls_run(node, world, server, family, certificate, ca):
     server.answers["/x"] = lambda peer, request: (peer.stream(), peer.chunk(b"begin"), peer.wait())
     with ApiServer(world, family, certificate) as other, Client(node, url(server, family), f"ca={ca.ca}") as client:
@@ -392,14 +412,15 @@ def impostors(ca, tmp_path_factory):
     other = Authority(tmp_path_factory.mktemp("api") / "other")
     return {
         "another CA": other.sign("server", *addresses),
-        "expired": ca.sign("expired", *addresses, days=-1),
+        "expired": ca.sign("expired", *addresses, days=(-2, -1)),
+        "not valid yet": ca.sign("tomorrow", *addresses, days=(1, 2)),
         "another name": ca.sign("named", "DNS:elsewhere", "IP:192.0.2.1"),
         "no name": ca.sign("nobody"),
         "no TLS": None,
     }
 
 
-@pytest.mark.parametrize("what", ["another CA", "expired", "another name", "no name", "no TLS"])
+@pytest.mark.parametrize("what", ["another CA", "expired", "not valid yet", "another name", "no name", "no TLS"])
 @pytest.mark.parametrize("name", ["", ",kubernetes.default.svc"])
 def test_impostors_hear_nothing(node, world, family, ca, impostors, tmp_path, what, name):
     token = tmp_path / "token"

@@ -278,6 +278,23 @@ def test_uninstall_leaves_the_node_as_it_was(node, installed):
     assert node.traces() == installed
 
 
+def test_uninstall_takes_what_is_half_written(node, installed):
+    """Whoever wrote it was killed."""
+    for path in (f"{CONFLIST}.new", f"{PLUGIN}.new"):
+        node.outside(path).write_text("{")
+    uninstall(node)
+    assert node.traces() == installed
+    assert node.files("/etc/cni/net.d") == [] and not node.outside(f"{PLUGIN}.new").exists()
+
+
+def test_uninstall_without_a_configuration(node, installed):
+    """Of another folder, from which it is run, nothing is taken."""
+    node.outside("/run/.uninstalled").write_text("mine")
+    node.run("sh", "-c", f"cd /run && exec warren-agent uninstall --cni-bin-dir {BIN} --conflist off")
+    assert node.outside("/run/.uninstalled").read_text() == "mine"
+    node.outside("/run/.uninstalled").unlink()
+
+
 def test_uninstall_lists_the_pods_that_are_left(node, installed):
     args = "IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web"
     pods = [node.pod("a", network(), args=args), node.pod("b", network())]

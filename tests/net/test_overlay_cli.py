@@ -86,6 +86,23 @@ def test_status_of_the_cluster(overlay):
     assert "1 other node: 1 ok, 0 faulty, 0 unreachable" in n1.warren("status", "--cluster").stdout
 
 
+def test_what_agents_say_of_themselves(overlay):
+    """As the API server has it: here, as the Node's manifest does. What is odd is left out; nobody's word is no bad word."""
+    n1, n2 = overlay.nodes["n1"], overlay.nodes["n2"]
+    rows = (("0.1.0 ok since 2026-01-02T03:04:05Z", True), ("0.1.0 2 wrong since 2026-01-02T03:04:05Z", False))
+    for text, well in (*rows, ("0.1.0 ok since \x1b[31m\u00e4", True)):
+        item = n2.object()
+        item["metadata"]["annotations"] = {"warren.dev/agent": text}
+        overlay.apply("node-n2", item)
+        said = n1.warren_json("status", "--cluster", check=False)
+        assert [(row["state"], row["agent"]) for row in said["nodes"]] == [("this node", None), ("ok", text.split("\x1b")[0])]
+        assert said["healthy"] is well
+        done = n1.warren("status", "--cluster", check=False)
+        assert done.returncode == (0 if well else 1) and f"agents with something wrong: {0 if well else 1}" in done.stdout
+    overlay.apply("node-n2", n2.object())
+    assert n1.warren_json("status", "--cluster")["nodes"][1]["agent"] is None
+
+
 def test_whose_address(overlay, family):
     n1 = overlay.nodes["n1"]
     db = n1.warren_json("ipcache", "get", overlay.pods["default/db"].ips[family])

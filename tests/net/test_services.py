@@ -334,6 +334,22 @@ def test_each_backend_is_judged_by_itself(cluster, client, family, lead, named):
     assert set(answers) == {SERVER, None}
 
 
+@pytest.mark.parametrize("way", ["egress", "ingress"])
+def test_a_denial_names_the_service(cluster, client, server, family, lead, drops, way):
+    """Beside the backend, as which the packet is reported; not what is denied of somebody who goes to the backend itself."""
+    lead(SERVER)
+    where = ("front/p", None, {"egress": []}) if way == "egress" else ("back/p", {"app": "server"}, {"ingress": []})
+    cluster.apply("policy", policy(where[0], where[1], types=[way.capitalize()], **where[2]))
+    for ask in ASK.values():
+        for address, at, through in ((VIP[family], PORT, True), (server.ips[family], TARGET, False)):
+            with pytest.raises(OSError):
+                ask(client, address, at, timeout=0.3)
+            event = drops.wait(lambda e: e["reason"] == f"{way}_denied")
+            assert event["headers"]["destination"] == server.ips[family]
+            assert event["service"] == ({"name": "back/web", "address": VIP[family], "port": PORT} if through else None)
+            drops.drain()
+
+
 def test_policy_cuts_a_flow_through_a_service(cluster, client, server, family, lead, drops):
     lead(SERVER)
     with connection(client, server, family) as flow:
@@ -411,3 +427,16 @@ def test_get_names_the_pods(cluster, family, lead):
     found = cluster.node.warren_json("service", "get", "back/web")
     mine = [f for f in found if f["address"].startswith(VIP[4] if family == 4 else f"[{VIP[6]}") and f["protocol"] == "tcp"]
     assert {b["pod"] for b in mine[0]["backends"]} == {"back/b1", "back/b2"}
+
+
+def test_flows_name_their_service(cluster, client, server, family, lead):
+    """One that goes to the backend itself has none."""
+    lead(SERVER)
+    with connection(client, server, family) as flow:
+        flow.wait_more()
+        udp(client, server, server.ips[family], 5353, 5353, server.ips[family])
+        flows = cluster.node.warren_json("ct", "list", "--endpoint", client.ifindex)
+        flows = [f for f in flows if f["from"]["address"] == client.ips[family] and f["to"]["address"] == server.ips[family]]
+        services = {(f["protocol"], f["to"]["port"]): f["service"] for f in flows}
+        assert services[("tcp", STREAM_TARGET)] == {"address": VIP[family], "port": STREAM, "name": "back/web"}
+        assert services[("udp", 5353)] is None

@@ -185,3 +185,19 @@ def test_super_packets_and_small_mtu(overlay, a1, b2, family, lead):
     """Both ways, with what offloads make of it."""
     lead("default/b2")
     assert tcp(a1, b2, VIP[family], PORT, TARGET, size=8 << 20) == a1.ips[family]
+
+
+@pytest.mark.parametrize("who", ("pods", "nodes"))
+def test_checksums_without_offload(overlay, a1, b2, family, lead, who):
+    """Of pods whose checksums are complete when they are translated, and on an uplink that has them completed afterwards: the
+    receiver looks at them, and takes nothing else.
+    """
+    lead("default/b2")
+    hosts = [a1, b2] if who == "pods" else list(overlay.nodes.values())
+    try:
+        for host in hosts:
+            host.run("ethtool", "-K", "eth0", "tx", "off")
+        assert tcp(a1, b2, VIP[family], PORT, TARGET, size=1 << 20) == a1.ips[family]
+    finally:
+        for host in hosts:
+            host.run("ethtool", "-K", "eth0", "tx", "on", "tso", "on", "gso", "on")

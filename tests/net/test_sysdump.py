@@ -9,7 +9,7 @@ import pytest
 
 from agent import Agent
 from lab import network
-from manifests import pod_object, policy
+from manifests import pod_object, policy, port, service
 from rawbpf import PINS
 
 KEY = bytes(range(200, 216))
@@ -30,12 +30,14 @@ def dump(lab):
     node.outside("/run/key").write_text(KEY.hex())
     confs = node.outside("/run/net.d")
     confs.mkdir()
-    ours = {"cniVersion": "1.0.0", "name": "net", "plugins": [{"type": "warren-cni", "apiToken": "token-of-ours"}]}
-    (confs / "05-warren.conflist").write_text(json.dumps(ours))
+    plugins = [{"type": "warren-cni", "apiToken": "token-of-ours"}, {"type": "portmap", "backend": "config-of-chained"}]
+    (confs / "05-warren.conflist").write_text(json.dumps({"cniVersion": "1.0.0", "name": "net", "plugins": plugins}))
     (confs / "10-other.conf").write_text('{"name": "other", "type": "other", "kubeconfig": "config-of-others"}')
+    (confs / "20-broken.conf").write_text('{"name": "broken", "kubeconfig": configofbroken')
     wrap = ("env", "WARREN_MARK=mark-of-environment")
     with Agent(node, "--cluster-key", "/run/key", wrap=wrap) as agent:
         agent.write("a.json", pod_object("dumped-pod", {"app": "dumped-label"}), policy("dumped-policy", {"app": "x"}))
+        agent.write("b.json", service("dumped/service", ["10.96.0.10"], port(80)))
         pod = node.pod("dumped", network(policy="agent"), args="IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=dumped-pod")
         agent.wait_applied()
         # In an /etc of its own, as the one here is everybody's.
@@ -62,7 +64,8 @@ def test_what_is_in_it(dump):
     programs = json.loads(dump["programs.json"])
     assert {p["name"] for p in programs} >= {"from_pod", "to_pod", "xdp_uplink"} and all(p["id"] for p in programs)
     assert b"dumped-pod" in dump["run.txt"]
-    assert b"05-warren.conflist" in dump["cni.txt"] and b"10-other.conf" in dump["cni.txt"]
+    assert all(what in dump["cni.txt"] for what in (b"05-warren.conflist", b'"portmap"', b"10-other.conf", b"20-broken.conf"))
+    assert "dumped/service" in dump["services.json"].decode() and b'"namespace": "dumped"' in dump["agent/services.json"]
 
 
 def lease_seed(node):
@@ -81,7 +84,8 @@ def lease_seed(node):
 def test_no_secret_is_in_it(lab, dump):
     """Byte by byte: the cluster's key in every form, the programs' secret, tokens, environments."""
     seed = lease_seed(lab.node)
-    hidden = [KEY, KEY.hex().encode(), b"token-of-ours", b"config-of-others", b"mark-of-environment", b"lease_secret"]
+    hidden = [KEY, KEY.hex().encode(), b"token-of-ours", b"config-of-others", b"configofbroken", b"config-of-chained"]
+    hidden += [b"mark-of-environment", b"lease_secret"]
     hidden += [str(seed).encode(), f"{seed:x}".encode(), seed.to_bytes(8, "little")]
     for name, text in dump.items():
         for what in hidden:

@@ -19,6 +19,7 @@
 struct api_call {
 	char path[512], body[2048];
 	struct api_request request;
+	unsigned number; /* of all that there were */
 	bool used;
 };
 
@@ -31,6 +32,7 @@ struct api_timer {
 
 static struct api_call calls[32];
 static struct api_timer timers[32];
+static unsigned calls_started;
 static int start_failures; /* so many calls cannot be begun */
 static uint64_t clock_ahead_ns;
 
@@ -59,6 +61,7 @@ int api_start(struct api *api, const struct api_request *request, struct api_cal
 		if (calls[i].used)
 			continue;
 		calls[i].used = true;
+		calls[i].number = ++calls_started;
 		calls[i].request = *request;
 		assert_true(str_copy(calls[i].path, sizeof(calls[i].path), request->path));
 		calls[i].request.path = calls[i].path;

@@ -273,6 +273,25 @@ static void failure_of_one_is_its_own(void **state)
 	assert_int_equal(run(f), 0);
 }
 
+/* Of all that is wrong with a Service it is told what is tried again. */
+static void failure_comes_before_a_dispute(void **state)
+{
+	struct fixture *f = *state;
+	struct err err = { 0 };
+
+	put_service(f->b, "a", WEB);
+	f->maps.put_error = -EIO;
+	f->maps.put_error_port = 81;
+	put_service(f->b, "b", "clusterIP: 10.96.0.1, ports: [{name: a, port: 80}, {name: b, port: 81}]");
+	assert_int_equal(balancer_run(f->b, &err), -EAGAIN);
+	assert_string_equal(err.msg, "10.96.0.1:81: the map says no");
+	assert_string_equal(problem(f, 1), "ns/b: 10.96.0.1:81: the map says no");
+	f->maps.put_error = 0;
+	balancer_retry(f->b);
+	run(f);
+	assert_string_equal(problem(f, 1), "ns/b: 10.96.0.1:80 is ns/a's already");
+}
+
 static void uses_room_that_comes_free(void **state)
 {
 	struct fixture *f = *state;
@@ -449,6 +468,7 @@ int main(void)
 		TEST(first_by_name_has_an_address),
 		TEST(address_of_one_that_goes_passes_to_another),
 		TEST(failure_of_one_is_its_own),
+		TEST(failure_comes_before_a_dispute),
 		TEST(uses_room_that_comes_free),
 		TEST(deletes_until_it_is_deleted),
 		TEST(goes_on_with_what_is_there),

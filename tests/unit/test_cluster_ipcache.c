@@ -117,6 +117,33 @@ static void what_an_earlier_agent_left(void **state)
 	ipcache_free(c);
 }
 
+/* Nodes are known long before all pods of a large cluster are. */
+static void what_an_earlier_agent_left_waits_for_the_pods(void **state)
+{
+	const struct ip node = ip("192.0.2.2"), gone = ip("10.2.0.6");
+	struct ipcache *c = begin();
+
+	TELL(c, true, { "a", "n2", "10.2.0.5", RED }, { "b", "n2", "10.2.0.6", RED }, { "c", "n2", "10.2.0.7", RED });
+	ipcache_free(c);
+	c = begin();
+	k.writes = 0;
+	assert_int_equal(ipcache_add_node(c, &node), 0);
+	assert_int_equal(ipcache_add_node(c, &gone), 0);
+	assert_int_equal(ipcache_flush(c, NULL), 0);
+	ipcache_remove_node(c, &gone);
+	assert_int_equal(ipcache_flush(c, NULL), 0);
+	assert_int_equal(fake_identity(&k, "192.0.2.2"), WR_ID_REMOTE_NODE);
+	assert_int_equal(fake_identity(&k, "10.2.0.5"), RED);
+	assert_int_equal(fake_identity(&k, "10.2.0.6"), WR_ID_UNKNOWN); /* whose it was last is known */
+	assert_int_equal(fake_identity(&k, "10.2.0.7"), RED);
+	assert_int_equal(k.writes, 3);
+	TELL(c, true, { "a", "n2", "10.2.0.5", RED });
+	assert_int_equal(fake_identity(&k, "10.2.0.5"), RED);
+	assert_int_equal(k.writes, 4); /* the last one goes */
+	assert_int_equal(k.address_count, 2);
+	ipcache_free(c);
+}
+
 /* --- two of them --- */
 
 static void nobody_gets_the_labels_of_another_one(void **state)
@@ -294,6 +321,7 @@ int main(void)
 		cmocka_unit_test_setup(pods_of_other_nodes, fresh),
 		cmocka_unit_test_setup(without_a_cluster_nobody_is, fresh),
 		cmocka_unit_test_setup(what_an_earlier_agent_left, fresh),
+		cmocka_unit_test_setup(what_an_earlier_agent_left_waits_for_the_pods, fresh),
 		cmocka_unit_test_setup(nobody_gets_the_labels_of_another_one, fresh),
 		cmocka_unit_test_setup(a_nodes_address_is_no_pods, fresh),
 		cmocka_unit_test_setup(what_does_not_fit_waits, fresh),

@@ -94,7 +94,7 @@ static void give_addresses(void)
 	uint32_t ifindex;
 
 	assert_int_equal(nl_open(&nl, NETLINK_ROUTE, NULL), 0);
-	assert_int_equal(node_gateway_ifindex(&nl, &ifindex, NULL), 0);
+	assert_int_equal(node_gateway_ifindex(&ifindex, NULL), 0);
 	for (const char *const *text = (const char *[]){ "10.1.0.1/32", "fd00::1/128", NULL }; *text; text++) {
 		assert_int_equal(prefix_parse(*text, &prefix), 0);
 		addr_add(&nl, &b, ifindex, &prefix);

@@ -459,7 +459,34 @@ static void values_of_policy(void **state)
 		     "\"peer_class\": \"any\", \"cidr_peer\": \"any\", \"matched\": \"any\", \"protocol\": 0, \"port_bits\": 0},"
 		     "\"ingress\": {\"allowed\": false, \"rule\": 0, \"class\": 17, \"revision\": 0,"
 		     "\"peer_identity\": \"unknown\", \"peer_class\": \"none\", \"cidr_peer\": \"any\", \"matched\": \"any\","
-		     "\"protocol\": 6, \"port_bits\": 0}, \"backend\": \"::\", \"backend_port\": 0, \"backends\": 0}");
+		     "\"protocol\": 6, \"port_bits\": 0}, \"backend\": null, \"backend_port\": null, \"backends\": 0}");
+}
+
+/* Of either family; there is no word for which. */
+static void backend_of_a_trace(void **state)
+{
+	static const struct {
+		const char *address;
+		uint32_t steps;
+		const char *shown; /* NULL: null */
+	} rows[] = {
+		{ "10.2.0.3", WR_TRACE_SERVICE, "10.2.0.3" },
+		{ "fd00:2::3", WR_TRACE_SERVICE | WR_TRACE_CHOSEN, "fd00:2::3" },
+		{ "10.96.0.1", WR_TRACE_ORIGIN, "10.96.0.1" },
+		{ "10.96.0.1", WR_TRACE_PARSED, NULL },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct wr_trace trace = { .steps = rows[i].steps };
+		struct ip ip;
+		json_t *json;
+
+		assert_int_equal(ip_parse(rows[i].address, &ip), 0);
+		memcpy(&trace.backend, ip.bytes, sizeof(ip.bytes));
+		json = described(map_codec_find("trace"), NULL, &trace, 1);
+		assert_string_equal(json_string_value(json_object_get(json, "backend")) ?: "null", rows[i].shown ?: "null");
+		json_decref(json);
+	}
 }
 
 static void hex(void **state)
@@ -479,6 +506,7 @@ static void hex(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(backend_of_a_trace),
 		cmocka_unit_test(every_map_has_a_codec),
 		cmocka_unit_test(keys_as_people_write_them),
 		cmocka_unit_test(values_of_the_node),

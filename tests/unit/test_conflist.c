@@ -2,6 +2,7 @@
 /* The container runtime's network configuration. */
 #include <errno.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 
 #include "array.h"
@@ -161,6 +162,24 @@ static void no_room(void **state)
 	assert_int_equal(conflist_rival(PATH, &err), 0);
 }
 
+/* As a container sees it that has mounted the folder. */
+static void folder_removed_on_the_host(void **state)
+{
+	struct err err;
+
+	assert_int_equal(dir_make(FOLDER, &err), 0);
+	assert_int_equal(dir_make(WARREN_RUN_DIR "/host", &err), 0);
+	assert_int_equal(mount(WARREN_RUN_DIR "/host", FOLDER, NULL, MS_BIND, NULL), 0);
+	assert_int_equal(conflist_write(PATH, "a", &err), 1);
+	assert_int_equal(unlink(WARREN_RUN_DIR "/host/05-warren.conflist"), 0);
+	assert_int_equal(rmdir(WARREN_RUN_DIR "/host"), 0);
+	assert_int_equal(dir_make(WARREN_RUN_DIR "/host", &err), 0);
+	assert_int_equal(conflist_write(PATH, "a", &err), -ESTALE);
+	assert_string_equal(err.hint, "restart the container");
+	assert_int_equal(umount(FOLDER), 0);
+	assert_int_equal(conflist_write(PATH, "a", &err), 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -168,6 +187,7 @@ int main(void)
 		cmocka_unit_test_setup(written_when_different, fresh),
 		cmocka_unit_test_setup(who_comes_first, fresh),
 		cmocka_unit_test_setup(no_room, fresh),
+		cmocka_unit_test_setup(folder_removed_on_the_host, fresh),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);

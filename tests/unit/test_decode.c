@@ -219,6 +219,7 @@ static void decodes_pods(void **state)
 
 #define INTERNAL(address) "{type: InternalIP, address: \"" address "\"}"
 #define AT(addresses) "metadata: {name: a}\nstatus: {addresses: [" addresses "]}"
+#define SAID(text) "metadata: {name: a, annotations: {warren.dev/agent: " text "}}"
 #define USELESS " is not an address that other nodes could use"
 
 static const struct expected nodes[] = {
@@ -238,6 +239,12 @@ static const struct expected nodes[] = {
 	  "! Node a: spec.podCIDR: \"0.0.0.0/0\" is every address there is" },
 	{ "metadata: {name: a}\nspec: {podCIDRs: {}}", "! Node a: spec.podCIDRs: must be a list" },
 	{ AT(INTERNAL("192.0.2.1") ", {type: Hostname, address: a}, " INTERNAL("2001:db8::1")), "a at 192.0.2.1 2001:db8::1" },
+	{ SAID("\"0.1.0 ok since 2026-01-02T03:04:05Z\""), "a at agent \"0.1.0 ok since 2026-01-02T03:04:05Z\"" },
+	{ SAID("\"0.1.0 \\e[31mok\""), "a at agent \"0.1.0 \"" },
+	{ SAID("\"ok \u00e4\""), "a at agent \"ok \"" },
+	{ SAID("\"123456789 123456789 123456789 123456789 123456789 123456789 123456789\""),
+	  "a at agent \"123456789 123456789 123456789 123456789 123456789 123456789 123\"" },
+	{ SAID("1"), "! Node a: metadata.annotations.warren.dev/agent: must be a string (in quotes, if it looks like a number or a truth value)" },
 	{ AT(INTERNAL("192.0.2.256")), "! Node a: status.addresses[0].address: \"192.0.2.256\" is not an IP address" },
 	{ AT("{type: InternalIP}"), "! Node a: status.addresses[0].address: \"\" is not an IP address" },
 	{ AT(INTERNAL("192.0.2.1") ", " INTERNAL("192.0.2.1")),

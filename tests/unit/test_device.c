@@ -148,6 +148,9 @@ static void features_off(void **state)
 	assert_true(active(&genl, ifindex, "tx-tcp-segmentation"));
 	assert_int_equal(ethtool_feature_get(&genl, ifindex, "tx-no-such-feature", &on, &err), -ENOENT);
 
+	assert_ok(ethtool_features_off(&genl, ifindex, offloads + 2, 2, &err)); /* all of them known */
+	assert_false(active(&genl, ifindex, offloads[2]) || active(&genl, ifindex, offloads[3]));
+	assert_true(active(&genl, ifindex, offloads[0]) && active(&genl, ifindex, offloads[4]));
 	for (int again = 0; again < 2; again++) {
 		assert_ok(ethtool_features_off(&genl, ifindex, offloads, OFFLOADS, &err));
 		for (size_t i = 0; i < OFFLOADS; i++) {

@@ -96,6 +96,13 @@ static void durable_files(void **state)
 	assert_int_equal(file_write_durable("here", "", 0, 0600, &err), 0);
 	assert_int_equal(access(WARREN_RUN_DIR "/here", F_OK), 0);
 	assert_int_equal(file_write_durable(WARREN_RUN_DIR "/none/file", "", 0, 0600, &err), -ENOENT);
+	assert_int_equal(close(open(PATH ".new", O_CREAT | O_WRONLY, 0400)), 0);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(file_remove_durable(PATH, &err), 0);
+		assert_int_equal(access(PATH, F_OK), -1);
+		assert_int_equal(access(PATH ".new", F_OK), -1);
+	}
+	assert_int_equal(file_remove_durable(WARREN_RUN_DIR, &err), -EISDIR);
 }
 
 static void makes_and_removes_folders(void **state)

@@ -41,16 +41,17 @@ struct row {
 	const char *to;
 	uint16_t to_port;
 	int seconds; /* left to live */
+	const char *service; /* that it goes through, at port 81; NULL: none */
 };
 static const struct row rows[] = {
-	{ "ct4", IPPROTO_TCP, "10.0.0.1", 40000, "10.0.0.2", 80, 100 },
+	{ "ct4", IPPROTO_TCP, "10.0.0.1", 40000, "10.0.0.2", 80, 100, "10.96.0.1" },
 	{ "ct4", IPPROTO_TCP, "10.0.0.2", 40000, "10.0.0.1", 80, 100 },
 	{ "ct4", IPPROTO_ICMP, "10.0.0.9", 4711, "10.0.0.2", 0, 100 },
 	{ "ct4", IPPROTO_UDP, "10.0.0.1", 53, "10.0.0.1", 5353, 50 },
-	{ "ct6", IPPROTO_SCTP, "fd00::1", 9, "fd00::2", 7, 8000 },
+	{ "ct6", IPPROTO_SCTP, "fd00::1", 9, "fd00::2", 7, 8000, "fd00:96::1" },
 	{ "ct6", IPPROTO_ICMPV6, "fd00::2", 0, "fd00::1", 0, 100 },
 	{ "ct6", IPPROTO_UDP, "fd00::2", 1000, "2001:db8::1", 53, -100 },
-	{ "ct_new4", IPPROTO_UDP, "10.0.0.2", 1000, "192.0.2.1", 53, 30 },
+	{ "ct_new4", IPPROTO_UDP, "10.0.0.2", 1000, "192.0.2.1", 53, 30, "10.96.0.2" },
 	{ "ct_new4", 47, "10.0.0.2", 0, "192.0.2.1", 0, 30 },
 	{ "ct_new6", IPPROTO_TCP, "fd00::9", 1000, "fd00::8", 53, -1 },
 };
@@ -91,6 +92,20 @@ static const union row_key {
 	return &key;
 }
 
+/* What the programs write beside the flow's own entry. */
+static void put_origin(int fd, const struct row *row, union row_key key)
+{
+	const struct ip service = ip(row->service);
+	struct wr_ct_service origin = { .flags = WR_CT_SERVICE, .port = htons(81), .expires = tick() };
+
+	memcpy(&origin.addr, service.bytes, ip_bytes(&service));
+	if (strchr(row->from, ':'))
+		key.v6.kind = WR_CT_ORIGIN;
+	else
+		key.v4.kind = WR_CT_ORIGIN;
+	assert_int_equal(bpf_map_update_elem(fd, &key, &origin, BPF_NOEXIST), 0);
+}
+
 static void put_row(const struct row *row, uint32_t initiator)
 {
 	_cleanup_fd_ int fd = map_fd(row->map);
@@ -99,11 +114,13 @@ static void put_row(const struct row *row, uint32_t initiator)
 	struct wr_ct ct = {
 		.expires =
 		    row->seconds < 0 ? tick() - WR_CT_SECONDS(-row->seconds) : tick() + WR_CT_SECONDS(row->seconds),
-		.flags = (swapped ? WR_CT_SWAPPED : 0) | WR_CT_VIA_STACK,
+		.flags = (swapped ? WR_CT_SWAPPED : 0) | WR_CT_VIA_STACK | (row->service ? WR_CT_TRANSLATED : 0),
 		.initiator = initiator,
 	};
 
 	assert_int_equal(bpf_map_update_elem(fd, key, &ct, BPF_NOEXIST), 0);
+	if (row->service)
+		put_origin(fd, row, *key);
 }
 
 static void put_rows(void)
@@ -124,6 +141,13 @@ static void assert_flow_is(const struct dp_flow *flow, const struct row *row)
 	assert_int_equal(flow->port[1], row->to_port);
 	assert_int_equal(flow->answered_table, !strstr(row->map, "new"));
 	assert_int_equal(flow->dead, row->seconds < 0);
+	assert_int_equal(flow->service.family != AF_UNSPEC, row->service != NULL);
+	if (row->service) {
+		const struct ip service = ip(row->service);
+
+		assert_true(ip_equal(&flow->service, &service));
+		assert_int_equal(flow->service_port, 81);
+	}
 	if (flow->dead)
 		assert_int_equal(flow->expires_in_ms, 0);
 	else
@@ -242,9 +266,10 @@ static void figures(void **state)
 	assert_ok(dp_flow_stats(&stats, &err));
 	assert_int_equal(stats.counters[WR_CT_STAT_REJUDGED], 10 * cpus + cpus * (cpus - 1) / 2);
 	assert_int_equal(stats.counters[WR_CT_STAT_CREATED], 0);
-	assert_int_equal(stats.entries[0], 4);
-	assert_int_equal(stats.entries[1], 3);
-	assert_int_equal(stats.entries[2], 2);
+	/* Those of services are entries too. */
+	assert_int_equal(stats.entries[0], 5);
+	assert_int_equal(stats.entries[1], 4);
+	assert_int_equal(stats.entries[2], 3);
 	assert_int_equal(stats.entries[3], 1);
 	assert_int_equal(stats.capacity[0], WR_CT_ENTRIES);
 	assert_int_equal(stats.capacity[3], WR_CT_NEW_ENTRIES);

@@ -254,6 +254,64 @@ static void another_key(void **state)
 	close_key(k);
 }
 
+/* Who has another key than the Secret had is the last one to put it back. */
+static void a_secret_that_differed_is_gone(void **state)
+{
+	struct kube_key *k;
+
+	put_copy(KEY_TEXT);
+	k = open_key();
+	answer(only("GET", SECRET), "{\"data\": {\"key\": \"" OTHER_BASE64 "\"}}");
+	waited();
+	refuse(only("GET", SECRET), 404);
+	assert_int_equal(calls_open(), 0);
+	assert_int_equal(kube_key_state(k), KUBE_KEY_DIFFERS);
+	assert_non_null(strstr(complaint, "Secret kube-system/warren-identity is gone"));
+	waited();
+	answer(only("GET", SECRET), "{\"data\": {\"key\": \"" KEY_BASE64 "\"}}");
+	assert_int_equal(kube_key_state(k), KUBE_KEY_SHARED);
+	assert_string_equal(complaint, "");
+	close_key(k);
+}
+
+/* While all is well: a Secret that is removed comes back before a new node makes another one; one that was replaced is told. */
+static void a_shared_key_is_looked_after(void **state)
+{
+	struct kube_key *k = open_key();
+	struct api_call *call;
+
+	answer(only("GET", SECRET), "{\"data\": {\"key\": \"" KEY_BASE64 "\"}}");
+	assert_in_range(waited(), 150000, 450000);
+	refuse(only("GET", SECRET), 404);
+	call = only("POST", SECRETS);
+	assert_non_null(strstr(call->body, KEY_BASE64));
+	answer(call, "{}");
+	assert_int_equal(kube_key_state(k), KUBE_KEY_SHARED);
+	waited();
+	answer(only("GET", SECRET), "{\"data\": {\"key\": \"" OTHER_BASE64 "\"}}");
+	assert_int_equal(kube_key_state(k), KUBE_KEY_DIFFERS);
+	assert_memory_equal(kube_key(k), KEY_TEXT, POLICY_KEY_SIZE);
+	assert_int_equal(had, 1);
+	close_key(k);
+}
+
+/* Each is an answer that asks for the other question; between them is a pause, all the same. */
+static void there_and_not_there(void **state)
+{
+	struct kube_key *k = open_key();
+
+	refuse(only("GET", SECRET), 404);
+	refuse(only("POST", SECRETS), 409);
+	refuse(only("GET", SECRET), 404);
+	refuse(only("POST", SECRETS), 409);
+	assert_int_equal(calls_open(), 0);
+	assert_string_equal(complaint, "identity key: no");
+	waited();
+	answer(only("GET", SECRET), "{\"data\": {\"key\": \"" KEY_BASE64 "\"}}");
+	assert_string_equal(complaint, "");
+	close_key(k);
+}
+
 static void a_lost_secret_is_made_again(void **state)
 {
 	struct kube_key *k;
@@ -366,6 +424,66 @@ static void no_taint(void **state)
 
 	answer(only("GET", NODE), "{" UP ", " TAINTED "}");
 	assert_true(kube_node_told(k));
+	close_node(k);
+}
+
+#define SAYS(text) "{" UP ", \"metadata\": {\"annotations\": {\"warren.dev/agent\": \"" text "\"}}}"
+
+/* What the annotation is to be, but for the time. */
+static void expect_said(struct api_call *call, const char *text)
+{
+	json_auto_t *patch = json_parse_object(call->body, strlen(call->body), "patch", NULL);
+	const json_t *annotations = json_object_get(json_object_get(patch, "metadata"), "annotations");
+	char beginning[80];
+
+	snprintf(beginning, sizeof(beginning), WARREN_VERSION " %s since 2", text);
+	assert_int_equal(json_object_size(patch), 1);
+	assert_ptr_equal(strstr(json_text_at(annotations, "warren.dev/agent"), beginning),
+			 json_text_at(annotations, "warren.dev/agent"));
+}
+
+static void says_how_it_is(void **state)
+{
+	struct kube_node *k = open_node(TAINT);
+	struct api_call *call;
+
+	/* Not before the rest has been told; and then it makes no difference to that. */
+	kube_node_say(k, 0);
+	answer(only("GET", NODE), "{" UP ", " TAINTED "}");
+	answer(only("PATCH", NODE), "{}");
+	answer(only("GET", NODE), "{" UP "}");
+	assert_true(kube_node_told(k));
+	call = only("PATCH", NODE);
+	expect_said(call, "ok");
+	refuse(call, 403);
+	assert_string_equal(complaint, "own Node: no");
+	assert_true(kube_node_told(k));
+	/* ... which counts: it is tried again with what there is to say then. */
+	kube_node_say(k, 1);
+	waited();
+	answer(only("GET", NODE), "{" UP "}");
+	call = only("PATCH", NODE);
+	expect_said(call, "1 wrong");
+	kube_node_say(k, 2);
+	answer(call, "{}");
+	answer(only("GET", NODE), SAYS(WARREN_VERSION " 1 wrong since 2026-01-02T03:04:05Z"));
+	call = only("PATCH", NODE);
+	expect_said(call, "2 wrong");
+	answer(call, "{}");
+	answer(only("GET", NODE), SAYS(WARREN_VERSION " 2 wrong since 2026-01-02T03:04:05Z"));
+	assert_string_equal(complaint, "");
+
+	/* What comes and goes is not told; what lasts is. The same again is no news, whoever has said it. */
+	kube_node_say(k, 0);
+	kube_node_say(k, 2);
+	assert_int_equal(calls_open(), 0);
+	waited();
+	answer(only("GET", NODE), SAYS(WARREN_VERSION " 2 wrong since 2026-01-02T03:04:05Z"));
+	assert_int_equal(calls_open(), 0);
+	kube_node_say(k, 0);
+	waited();
+	answer(only("GET", NODE), SAYS(WARREN_VERSION " 2 wrong since 2026-01-02T03:04:05Z"));
+	expect_said(only("PATCH", NODE), "ok");
 	close_node(k);
 }
 
@@ -489,11 +607,15 @@ int main(void)
 		cmocka_unit_test_setup(what_goes_wrong, fresh),
 		cmocka_unit_test_setup(an_answer_without_an_end, fresh),
 		cmocka_unit_test_setup(another_key, fresh),
+		cmocka_unit_test_setup(a_secret_that_differed_is_gone, fresh),
+		cmocka_unit_test_setup(a_shared_key_is_looked_after, fresh),
+		cmocka_unit_test_setup(there_and_not_there, fresh),
 		cmocka_unit_test_setup(a_lost_secret_is_made_again, fresh),
 		cmocka_unit_test_setup(a_damaged_copy, fresh),
 		cmocka_unit_test_setup(no_memory_for_a_call, fresh),
 		cmocka_unit_test_setup(a_node_is_told, fresh),
 		cmocka_unit_test_setup(no_taint, fresh),
+		cmocka_unit_test_setup(says_how_it_is, fresh),
 		cmocka_unit_test_setup(a_new_node_is_told_again, fresh),
 		cmocka_unit_test_setup(refused_and_quarrelled_with, fresh),
 		cmocka_unit_test_setup(events, fresh),

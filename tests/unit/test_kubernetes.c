@@ -81,19 +81,18 @@ static void server_that_does_not_know_a_field(void **state)
 static void others_come_and_go(void **state)
 {
 	struct source *s = *state;
-	struct err err = { 0 };
 
 	answers(asked(OWN), POD_EVENT("ADDED", 3, "a", "n1") LIST_END(10));
-	assert_ok(kubernetes_want_pods(s->k, PODS_ALL, &err));
+	kubernetes_want_pods(s->k, PODS_ALL);
 	assert_false(kubernetes_pods_known(s->k));
 	assert_non_null(strstr(asked(OTHERS)->path, "spec.nodeName%21%3D%2Cspec.hostNetwork%3Dfalse"));
 	answers(asked(OTHERS), POD_EVENT("ADDED", 4, "b", "n2") LIST_END(10));
 	assert_true(kubernetes_pods_known(s->k));
 	told(s->rig, "+ " POD_IS(3, "a", "n1") "+ " POD_IS(4, "b", "n2"));
-	assert_ok(kubernetes_want_pods(s->k, PODS_OWN, &err));
+	kubernetes_want_pods(s->k, PODS_OWN);
 	told(s->rig, "- Pod d/b\n");
 	assert_true(kubernetes_pods_known(s->k));
-	assert_ok(kubernetes_want_pods(s->k, PODS_ALL, &err));
+	kubernetes_want_pods(s->k, PODS_ALL);
 	assert_false(kubernetes_pods_known(s->k));
 	answers(asked(OTHERS), POD_EVENT("ADDED", 4, "b", "n2") LIST_END(10));
 	told(s->rig, "+ " POD_IS(4, "b", "n2"));
@@ -103,9 +102,8 @@ static void others_come_and_go(void **state)
 static void pod_that_moves(void **state)
 {
 	struct source *s = *state;
-	struct err err = { 0 };
 
-	assert_ok(kubernetes_want_pods(s->k, PODS_ALL, &err));
+	kubernetes_want_pods(s->k, PODS_ALL);
 	answers(asked(OWN), LIST_END(2));
 	answers(asked(OTHERS), POD_EVENT("ADDED", 3, "web-0", "n2") LIST_END(3));
 	told(s->rig, "+ " POD_IS(3, "web-0", "n2"));
@@ -129,6 +127,21 @@ static void recreated_under_its_name(void **state)
 	refuses(asked(OWN), 410, "Expired", "too old");
 	answers(asked(OWN), POD_EVENT("ADDED", 8, "a", "n1") LIST_END(10));
 	told(s->rig, "+ " POD_IS(3, "a", "n1") "+ " POD_IS(8, "a", "n1"));
+}
+
+/* Its labels and CIDRs are the same, but what the agent has told of the old one is not there any more. */
+static void made_again_as_it_was(void **state)
+{
+	static const char first[] = EVENT("ADDED", 3, "x", ",\"uid\":\"1\"") LIST_END(4);
+	struct source *s = *state;
+
+	answers(asked("/nodes?"), first);
+	told(s->rig, "+ Node x at\n");
+	refuses(asked("/nodes?"), 410, "Expired", "too old");
+	answers(asked("/nodes?"), EVENT("ADDED", 5, "x", ",\"uid\":\"1\""));
+	told(s->rig, "");
+	answers(asked("/nodes?"), EVENT("ADDED", 8, "x", ",\"uid\":\"2\""));
+	told(s->rig, "+ Node x at\n");
 }
 
 static void pod_that_completes_is_gone(void **state)
@@ -160,14 +173,13 @@ static int print_watch(const struct kubernetes_watch *watch, void *arg)
 static void each_watch(void **state)
 {
 	struct source *s = *state;
-	struct err err = { 0 };
 
 	sync_all_but_pods();
 	answers(asked("/namespaces?"), ADDED(12, "x"));
 	told(s->rig, "+ " IS("x"));
 	kubernetes_each_watch(s->k, print_watch, s->rig->log);
 	told(s->rig, "Pods of this node: 0\nNamespaces: 1\nNetworkPolicies: 0\nNodes: 0\nServices: 0\nEndpointSlices: 0\n");
-	assert_ok(kubernetes_want_pods(s->k, PODS_ALL, &err));
+	kubernetes_want_pods(s->k, PODS_ALL);
 	kubernetes_each_watch(s->k, print_watch, s->rig->log);
 	told(s->rig, "Pods of this node: 0\nPods of other nodes: 0\nNamespaces: 1\nNetworkPolicies: 0\nNodes: 0\nServices: 0\n"
 		     "EndpointSlices: 0\n");
@@ -180,6 +192,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		RIG(syncs_when_all_kinds_are_there), RIG(server_that_does_not_know_a_field), RIG(others_come_and_go),
 		RIG(pod_that_moves),		     RIG(recreated_under_its_name),	     RIG(pod_that_completes_is_gone),
+		RIG(made_again_as_it_was),
 		RIG(slice_with_managed_fields),	     RIG(each_watch),
 	};
 

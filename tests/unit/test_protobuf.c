@@ -223,11 +223,12 @@ static void nothing_is_left_out_of_a_policy(void **state)
 static void annotations_that_nobody_reads(void **state)
 {
 	struct bytes *b = calloc(1, sizeof(*b)), *metadata = calloc(1, sizeof(*metadata));
-	json_auto_t *decoded = NULL, *expected = json_of("{'metadata':{'annotations':{'kubernetes.io/config.mirror':'y'}}}");
+	json_auto_t *decoded = NULL, *expected = json_of("{'metadata':{'annotations':{'kubernetes.io/config.mirror':'y','warren.dev/agent':'z'}}}");
 	struct err err = { 0 };
 
 	encode_pair(metadata, 12, "a", "x");
 	encode_pair(metadata, 12, "kubernetes.io/config.mirror", "y");
+	encode_pair(metadata, 12, "warren.dev/agent", "z");
 	put_bytes(b, 1, metadata->v, metadata->size);
 	assert_ok(protobuf_item("Pod", b->v, b->size, &decoded, &err));
 	assert_true(json_equal(decoded, expected));
@@ -315,10 +316,12 @@ static int note_item(void *arg, char *data, size_t size)
 
 static int note_event(void *arg, char *data, size_t size)
 {
+	json_t *type = NULL, *object = NULL;
 	json_auto_t *event = NULL;
 	struct err err = { 0 };
 
-	assert_ok(protobuf_event(data, size, &event, &err));
+	assert_ok(protobuf_event(data, size, &type, &object, &err));
+	event = json_pack("{so,so}", "type", type, "object", object);
 	json_dumpf(event, seen, JSON_COMPACT | JSON_SORT_KEYS);
 	return 0;
 }

@@ -210,6 +210,125 @@ static void watch_list_asks_for_no_older_one(void **state)
 	told(rig, "+ " IS("a") "synced\n! Namespaces: the list is of version 9, older than 10, which was there before\n");
 }
 
+static void times_out(struct api_call *call)
+{
+	struct api_result result = answer_of(0, "", "silent");
+
+	result.err.num = ETIMEDOUT;
+	done_with(call, &result);
+}
+
+/* No event is as young as what is asked for, nor a bookmark: nothing else shows of a server that went back in time. */
+static void two_silent_watches(void **state)
+{
+	struct rig *rig = *state;
+
+	begin_watching(rig);
+	for (int i = 0; i < 3; i++) {
+		answers_bytes(asked("&resourceVersion="), "", 0);
+		times_out(asked("&resourceVersion="));
+		if (i < 2)
+			waited();
+		if (i == 0)
+			answers(asked("&resourceVersion=10"), BOOKMARK(12)); /* that was the network */
+	}
+	told(rig, "! Namespaces: silent\nok Namespaces\n! Namespaces: silent\nok Namespaces\n");
+	answers(asked("limit=500"), LIST(13, OBJECT(3, "a", "") "," OBJECT(4, "b", "")));
+	ends(asked("limit=500"));
+	asked("&resourceVersion=13");
+}
+
+/* Up to a list that is refused, of versions that were there before. */
+static void begin_doubting(struct rig *rig)
+{
+	begin_watching(rig);
+	answers(asked("watch=true"), ADDED(99, "c"));
+	ends(asked("watch=true"));
+	waited();
+	for (int i = 0; i < 2; i++) {
+		answers_bytes(asked("&resourceVersion=99"), "", 0);
+		times_out(asked("&resourceVersion=99"));
+		if (i == 0)
+			waited();
+	}
+	answers(asked("limit=500"), LIST(33, OBJECT(3, "a", "") "," OBJECT(4, "b", "")));
+	told(rig, "+ " IS("c") "! Namespaces: silent\nok Namespaces\n! Namespaces: the list is of version 33, older than 99, which was there before\n");
+}
+
+/* What was told after the backup was made will not come back; a list of etcd's own that says so twice is believed. */
+static void etcd_restored_from_a_backup(void **state)
+{
+	struct rig *rig = *state;
+
+	begin_doubting(rig);
+	waited();
+	answers(asked("limit=500"), LIST(34, OBJECT(3, "a", "") "," OBJECT(4, "b", "")));
+	told(rig, "! Namespaces: the list is of version 34, older than 99, which was there before\n");
+	clock_forward(11);
+	waited();
+	answers(asked("limit=500"), CHUNK(35, "t", OBJECT(3, "a", "") "," OBJECT(4, "b", "")));
+	ends(asked("limit=500"));
+	answers(asked("continue=t"), LIST(35, OBJECT(34, "d", "")));
+	ends(asked("continue=t"));
+	told(rig, "+ " IS("d") "- Namespace c\nok Namespaces\n");
+	answers(asked("&resourceVersion=35"), MODIFIED(36, "a", "x") BOOKMARK(40));
+	told(rig, "+ " IS_LABELLED("a", "x"));
+	clock_forward(300);
+	ends(asked("watch=true"));
+	asked("&resourceVersion=40");
+}
+
+static void server_that_catches_up(void **state)
+{
+	struct rig *rig = *state;
+
+	begin_doubting(rig);
+	clock_forward(11);
+	waited();
+	answers(asked("limit=500"), LIST(32, "")); /* a third one, older still */
+	told(rig, "! Namespaces: the list is of version 32, older than 99, which was there before\n");
+	waited();
+	answers(asked("limit=500"), LIST(100, OBJECT(3, "a", "") "," OBJECT(4, "b", "") "," OBJECT(99, "c", "")));
+	ends(asked("limit=500"));
+	told(rig, "ok Namespaces\n");
+	asked("&resourceVersion=100");
+}
+
+static void event_older_than_its_watch(void **state)
+{
+	struct rig *rig = *state;
+
+	begin_watching(rig);
+	answers(asked("watch=true"), MODIFIED(9, "a", "x"));
+	told(rig, "");
+	answers(asked("limit=500"), LIST(11, OBJECT(3, "a", "") "," OBJECT(4, "b", "")));
+	ends(asked("limit=500"));
+	clock_forward(61);
+	answers(asked("&resourceVersion=11"), BOOKMARK(10));
+	asked("limit=500");
+}
+
+/* The server waits a while for its own etcd to be as young as it is asked to, then says 504. */
+static void watch_list_that_is_too_young(void **state)
+{
+	struct rig *rig = *state;
+
+	reflector_start(rig->r);
+	answers(asked("sendInitialEvents"), ADDED(3, "a") LIST_END(10));
+	refuses(asked("sendInitialEvents"), 410, "Expired", "too old");
+	refuses(asked("sendInitialEvents"), 504, "Timeout", "Too large resource version");
+	told(rig, "+ " IS("a") "synced\n! Namespaces: Too large resource version\n");
+	waited();
+	answers(asked("limit=500"), LIST(11, OBJECT(3, "a", "")));
+	ends(asked("limit=500"));
+	told(rig, "ok Namespaces\n");
+	refuses(asked("&resourceVersion=11"), 410, "Expired", "too old");
+	clock_forward(61);
+	if (calls_open() == 0)
+		waited();
+	asked("sendInitialEvents"); /* that is not for ever */
+}
+
 /* --- 410 --- */
 
 static void gone_as_status(void **state)
@@ -638,6 +757,7 @@ int main(void)
 		WATCH_LIST(server_without_watch_list),
 		WATCH_LIST(forbidden_is_a_failure),
 		WATCH_LIST(watch_list_asks_for_no_older_one),
+		WATCH_LIST(watch_list_that_is_too_young),
 		WATCH_LIST(removed_while_listed),
 		CHUNKS(lists_in_chunks),
 		CHUNKS(continue_token_that_expired_begins_again),
@@ -645,6 +765,10 @@ int main(void)
 		CHUNKS(list_of_nothing),
 		CHUNKS(list_without_version),
 		CHUNKS(older_list_is_not_believed),
+		CHUNKS(two_silent_watches),
+		CHUNKS(etcd_restored_from_a_backup),
+		CHUNKS(server_that_catches_up),
+		CHUNKS(event_older_than_its_watch),
 		CHUNKS(gone_as_status),
 		CHUNKS(gone_as_event),
 		CHUNKS(gone_again_and_again_waits),

@@ -213,12 +213,57 @@ static void a_full_map_is_said(void **state)
 	assert_int_equal(elements("backends4"), 0);
 }
 
+/* While they are listed, one that is not told yet gets another list, or goes. */
+struct meddler {
+	bool delete;
+	unsigned calls;
+	size_t backends; /* of the last one */
+};
+
+static int meddle(const struct dp_service *service, void *arg)
+{
+	const uint8_t other = service->protocol == IPPROTO_TCP ? IPPROTO_UDP : IPPROTO_TCP;
+	struct meddler *m = arg;
+	struct err err = { 0 };
+
+	m->backends = service->backend_count;
+	if (m->calls++)
+		return 0;
+	if (m->delete)
+		assert_ok(dp_service_delete(services, &service->ip, service->port, other, &err));
+	else
+		put(service->ip.family == AF_INET6, other, 2, 9000);
+	return 0;
+}
+
+static void listed_as_they_change(void **state)
+{
+	for (int v6 = 0; v6 < 2; v6++) {
+		struct meddler m = { 0 };
+		struct err err = { 0 };
+
+		put(v6, IPPROTO_TCP, 3, 8080);
+		put(v6, IPPROTO_UDP, 3, 8080);
+		assert_ok(dp_service_each(meddle, &m, &err));
+		assert_int_equal(m.calls, 2);
+		assert_int_equal(m.backends, 2);
+		m = (struct meddler){ .delete = true };
+		assert_ok(dp_service_each(meddle, &m, &err));
+		assert_int_equal(m.calls, 1);
+		for (int i = 0; i < 2; i++) {
+			struct ip vip = ip(vips[v6]);
+
+			assert_ok(dp_service_delete(services, &vip, 80, i ? IPPROTO_TCP : IPPROTO_UDP, &err));
+		}
+	}
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, services_rig_load, services_rig_unload)
 	const struct CMUnitTest tests[] = {
 		TEST(what_is_put_is_there),  TEST(leftover_lists_go),  TEST(no_number_comes_again),
-		TEST(nonsense_is_refused), TEST(a_full_map_is_said),
+		TEST(nonsense_is_refused), TEST(a_full_map_is_said), TEST(listed_as_they_change),
 	};
 
 	return cmocka_run_group_tests(tests, dp_rig_make, NULL);

@@ -7,6 +7,7 @@
 #include "capture.h"
 #include "cli_rig.h"
 #include "clock.h"
+#include "file.h"
 #include "sysdump.h"
 
 /* --- the archive --- */
@@ -169,12 +170,31 @@ static void on_a_bare_node(void **state)
 	assert_non_null(strstr(sh("tar xOzf /run/bare1.tar.gz --wildcards '*/net/proc.txt'"), "/proc/net/dev"));
 }
 
+/* The pid that an agent in a container knows itself by is somebody else's here. */
+static void of_an_agent_in_a_container(void **state)
+{
+	static struct output output;
+	struct err err = { 0 };
+	char text[80];
+	pid_t agent;
+
+	needs_root();
+	snprintf(text, sizeof(text), "{\"pid\": %d}\n", (int)getpid());
+	assert_ok(dir_make(WARREN_RUN_DIR, &err));
+	agent = agent_start((const struct answer[]){ { NULL, text } });
+	run("sysdump --output /run/other.tar.gz", &output);
+	assert_int_equal(output.exit, 0);
+	agent_end(agent);
+	assert_string_equal(sh("tar xOzf /run/other.tar.gz --wildcards '*/agent/process.txt' '*/agent/log.txt' | sort -u"),
+			    "the agent runs in a container, of whose processes none is seen from here\n");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(archive_is_read_by_tar), cmocka_unit_test(archive_on_a_full_disk),
 		cmocka_unit_test(captured),		  cmocka_unit_test(wrong_places),
-		cmocka_unit_test(on_a_bare_node),
+		cmocka_unit_test(on_a_bare_node),	  cmocka_unit_test(of_an_agent_in_a_container),
 	};
 
 	return cmocka_run_group_tests_name("sysdump", tests, own_node, NULL);

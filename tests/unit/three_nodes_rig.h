@@ -43,7 +43,7 @@ static inline void make_uplink(struct nl *nl)
 			link_set_no_addrgen(nl, &b, *i);
 		link_set_up(nl, &b, *i);
 	}
-	assert_int_equal(node_gateway_ifindex(nl, &gateway, NULL), 0);
+	assert_int_equal(node_gateway_ifindex(&gateway, NULL), 0);
 	for (const char *const *text = (const char *[]){ "10.1.0.1/32", "fd00:1::1/128", NULL }; *text; text++) {
 		struct prefix p = prefix(*text);
 
@@ -107,7 +107,7 @@ static inline void make_cluster(struct nl *nl)
 	uint32_t taken;
 	int r;
 
-	assert_int_equal(node_gateway_ifindex(nl, &c.host_ifindex, NULL), 0);
+	assert_int_equal(node_gateway_ifindex(&c.host_ifindex, NULL), 0);
 	assert_int_equal(dp_nodes_open(&nodes, NULL), 0);
 	r = dp_node_put(nodes, 0, &b, &taken, NULL);
 	assert_true(r > 0);

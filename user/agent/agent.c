@@ -23,12 +23,6 @@ static void on_turn_end(uv_check_t *check)
 	kube_turn(agent->kube);
 }
 
-static void stop(struct agent *agent, int status)
-{
-	agent->status = status;
-	uv_stop(&agent->loop);
-}
-
 static void on_manifests(uv_poll_t *poll, int status, int events)
 {
 	struct agent *agent = poll->data;
@@ -47,7 +41,7 @@ static void on_attachments(uv_poll_t *poll, int status, int events)
 	if (ret < 0)
 		log_err(LOG_ERROR, &err);
 	if (ret == -ESHUTDOWN)
-		stop(agent, 1);
+		agent_stop(agent, 1);
 }
 
 /* Links, routes or neighbours have changed. */
@@ -96,7 +90,7 @@ static void on_end(uv_signal_t *signal, int number)
 
 	log_info("ending; policy stays in force");
 	notify("STOPPING=1");
-	stop(agent, 0);
+	agent_stop(agent, 0);
 }
 
 /* --- begin and end --- */
@@ -178,7 +172,7 @@ static void on_key(struct agent *agent)
 	if (ret == 0)
 		return;
 	log_err(LOG_ERROR, &err);
-	stop(agent, 1);
+	agent_stop(agent, 1);
 }
 
 static int take_lock(struct agent *agent, struct err *err)

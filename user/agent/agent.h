@@ -66,6 +66,12 @@ struct agent {
 
 /* Runs until it is told to end. Returns the exit status. */
 int agent_run(const struct options *options);
+/* After this turn of the loop. */
+static inline void agent_stop(struct agent *agent, int status)
+{
+	agent->status = status;
+	uv_stop(&agent->loop);
+}
 
 /* --- sources.c --- */
 

@@ -180,11 +180,12 @@ static json_t *endpoints_json(struct agent *agent)
 
 		if (pod)
 			json_array_append_new(
-			    list, json_pack("{s:I, s:s, s:s, s:s, s:s, s:s, s:o, s:I, s:I, s:s}", "ifindex",
-					    (json_int_t)ep->ifindex, "container", pod->container, "ifname", pod->ifname,
-					    "namespace", pod->pod_namespace, "name", pod->pod_name, "uid", pod->pod_uid,
-					    "identity", hex(ep->identity), "class", (json_int_t)ep->policy_class,
-					    "revision", (json_int_t)ep->revision, "state", endpoint_state_name(endpoint_state(ep))));
+			    list,
+			    json_pack("{s:I, s:s, s:s, s:s, s:s, s:s, s:o, s:I, s:I, s:s}", "ifindex",
+				      (json_int_t)ep->ifindex, "container", pod->container, "ifname", pod->ifname,
+				      "namespace", pod->pod_namespace, "name", pod->pod_name, "uid", pod->pod_uid,
+				      "identity", hex(ep->identity), "class", (json_int_t)ep->policy_class, "revision",
+				      (json_int_t)ep->revision, "state", endpoint_state_name(endpoint_state(ep))));
 	}
 	return list;
 }
@@ -212,19 +213,19 @@ json_t *answer_status(struct agent *agent)
 	for (size_t i = 0; i < agent->complaints.count; i++) {
 		const struct complaint *c = &agent->complaints.v[i];
 
-		json_array_append_new(complaints, json_pack("{s:s, s:s, s:s}", "kind", complaint_kind_name(c->kind), "file",
-							    c->what, "message", c->message));
+		json_array_append_new(complaints, json_pack("{s:s, s:s, s:s}", "kind", complaint_kind_name(c->kind),
+							    "file", c->what, "message", c->message));
 	}
 	return json_pack(
-		"{s:s, s:i, s:I, s:b, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:s?, s:o, s:o, s:o, s:o, s:o, s:o}", "version",
-		WARREN_VERSION, "pid", (int)getpid(), "rss_bytes", (json_int_t)rss_bytes(), "synced", agent->work.synced,
-		"enforced", agent->work.enforced, "pending",
-		agent->work.dirty || agent->work.failure[0] || cluster_pending(agent->cluster) ||
-			balancer_pending(agent->balancer), "revision",
-		(json_int_t)counts.state.revision, "changes", (json_int_t)counts.state.changes, "compile_us",
-		(json_int_t)(agent->work.compile_ns / 1000), "apply_us", (json_int_t)(agent->work.apply_ns / 1000),
-		"classes_denied", (json_int_t)counts.state.classes_denied, "identities_left_out",
-		(json_int_t)counts.identities_left_out, "failure", agent->work.failure[0] ? agent->work.failure : NULL,
-		"counts", counts_json(agent->policy), "complaints", complaints, "endpoints", endpoints_json(agent),
-		"cluster", cluster_json(agent), "services", services_json(agent), "kubernetes", kube_json(agent->kube));
+	    "{s:s, s:i, s:I, s:b, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:s?, s:o, s:o, s:o, s:o, s:o, s:o}",
+	    "version", WARREN_VERSION, "pid", (int)getpid(), "rss_bytes", (json_int_t)rss_bytes(), "synced",
+	    agent->work.synced, "enforced", agent->work.enforced, "pending",
+	    agent->work.dirty || agent->work.failure[0] || cluster_pending(agent->cluster) ||
+		balancer_pending(agent->balancer),
+	    "revision", (json_int_t)counts.state.revision, "changes", (json_int_t)counts.state.changes, "compile_us",
+	    (json_int_t)(agent->work.compile_ns / 1000), "apply_us", (json_int_t)(agent->work.apply_ns / 1000),
+	    "classes_denied", (json_int_t)counts.state.classes_denied, "identities_left_out",
+	    (json_int_t)counts.identities_left_out, "failure", agent->work.failure[0] ? agent->work.failure : NULL,
+	    "counts", counts_json(agent->policy), "complaints", complaints, "endpoints", endpoints_json(agent),
+	    "cluster", cluster_json(agent), "services", services_json(agent), "kubernetes", kube_json(agent->kube));
 }

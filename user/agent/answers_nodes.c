@@ -11,14 +11,15 @@ static int add_node(const struct cluster_node *node, void *arg)
 	const struct dp_node *n = node->node ? node->node : &none;
 	char mac[MAC_STRLEN];
 	json_t *json = json_pack(
-	    "{s:s, s:I, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:o}", "name", node->object->name, "slot",
-	    (json_int_t)node->slot, "own", node->own, "cidrs", json_prefixes(node->object->cidrs, 2), "addresses",
-	    json_ips(node->object->addresses, node->object->address_count), "local", json_ip(&n->local), "remote",
-	    json_ip(&n->remote), "uplink", node->node ? json_integer(n->uplink) : json_null(), "mtu",
+	    "{s:s, s:I, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:s?}", "name", node->object->name,
+	    "slot", (json_int_t)node->slot, "own", node->own, "cidrs", json_prefixes(node->object->cidrs, 2),
+	    "addresses", json_ips(node->object->addresses, node->object->address_count), "local", json_ip(&n->local),
+	    "remote", json_ip(&n->remote), "uplink", node->node ? json_integer(n->uplink) : json_null(), "mtu",
 	    node->node ? json_integer(n->mtu) : json_null(), "mode",
 	    node->node ? json_string(n->direct ? "direct" : "tunnel") : json_null(), "resolved", n->resolved, "dmac",
 	    n->resolved ? json_string(mac_format(n->dmac, mac)) : json_null(), "problem",
-	    *node->problem ? json_string(node->problem) : json_null());
+	    *node->problem ? json_string(node->problem) : json_null(), "agent",
+	    *node->object->agent ? node->object->agent : NULL);
 
 	return json_array_append_new(arg, json) < 0 ? -ENOMEM : 0;
 }

@@ -40,7 +40,7 @@ json_t *services_json(struct agent *agent)
 
 	balancer_count(agent->balancer, &c);
 	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "services", (json_int_t)c.services, "slices",
-			 (json_int_t)c.slices, "addresses", (json_int_t)c.fronts[0] + (json_int_t)c.fronts[1], "backends",
-			 (json_int_t)c.backends[0] + (json_int_t)c.backends[1], "problems", (json_int_t)c.problems, "failures",
-			 (json_int_t)c.failures);
+			 (json_int_t)c.slices, "addresses", (json_int_t)c.fronts[0] + (json_int_t)c.fronts[1],
+			 "backends", (json_int_t)c.backends[0] + (json_int_t)c.backends[1], "problems",
+			 (json_int_t)c.problems, "failures", (json_int_t)c.failures);
 }

@@ -22,8 +22,8 @@
  * have for the new one. A new identity that endpoints get in the place of another one begins in such a class too: of
  * theirs and its own. (If they come from different ones it cannot: some flow of theirs may be refused meanwhile.)
  *
- * What "old" and "new" mean is each enforcement point's own: it may judge by its own old policy the peer's new identity,
- * and the other way round, as if the objects that have changed had done so one after the other.
+ * What "old" and "new" mean is each enforcement point's own: it may judge by its own old policy the peer's new
+ * identity, and the other way round, as if the objects that have changed had done so one after the other.
  */
 #ifndef WARREN_AGENT_APPLY_H
 #define WARREN_AGENT_APPLY_H
@@ -73,7 +73,8 @@ int apply_run(struct apply *a, const struct policy_changes *changes, bool full, 
 /* A run without changes would do something: room has come free that a class or an identity is waiting for. */
 bool apply_again(const struct apply *a);
 /* `fn` is called in every run at the step `identify`: identities that are new are known by then, old ones still are. */
-void apply_on_identities(struct apply *a, void (*fn)(void *arg, const struct policy_changes *changes, bool full), void *arg);
+void apply_on_identities(struct apply *a, void (*fn)(void *arg, const struct policy_changes *changes, bool full),
+			 void *arg);
 void apply_endpoint_gone(struct apply *a, uint32_t ifindex);
 
 struct apply_endpoint {

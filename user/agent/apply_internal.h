@@ -32,7 +32,8 @@ struct map_class {
 /* Identities that change from one peer class to another (WR_PEER_NONE: none). */
 struct move {
 	uint64_t identity, from, to;
-	uint64_t as_from; /* whose entries it needs in classes that are left: `from`, or that of who becomes this identity */
+	/* whose entries it needs in classes that are left: `from`, or that of who becomes this identity */
+	uint64_t as_from;
 };
 
 struct bridge {

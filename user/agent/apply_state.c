@@ -175,7 +175,8 @@ void apply_free(struct apply *a)
 	free(a);
 }
 
-void apply_on_identities(struct apply *a, void (*fn)(void *arg, const struct policy_changes *changes, bool full), void *arg)
+void apply_on_identities(struct apply *a, void (*fn)(void *arg, const struct policy_changes *changes, bool full),
+			 void *arg)
 {
 	a->on_identities = fn;
 	a->on_identities_arg = arg;

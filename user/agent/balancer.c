@@ -8,186 +8,7 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "array.h"
-#include "cleanup.h"
 #include "clock.h"
-
-static uint64_t name_hash(const struct balancer *b, const char *namespace, const char *name)
-{
-	struct siphash h;
-
-	siphash_begin(&h, b->key);
-	siphash_string(&h, namespace);
-	siphash_string(&h, name);
-	return siphash_end(&h);
-}
-
-/* --- Services --- */
-
-static struct service *service_find(const struct balancer *b, const char *namespace, const char *name)
-{
-	struct service *s;
-
-	table_each_hash(s, &b->services, name_hash(b, namespace, name), by_name) {
-		if (strcmp(s->namespace, namespace) == 0 && strcmp(s->name, name) == 0)
-			return s;
-	}
-	return NULL;
-}
-
-static struct service *service_get(struct balancer *b, const char *namespace, const char *name)
-{
-	struct service *s = service_find(b, namespace, name);
-
-	if (s)
-		return s;
-	s = calloc(1, sizeof(*s));
-	if (!s)
-		return NULL;
-	s->namespace = strdup(namespace);
-	s->name = strdup(name);
-	if (!s->namespace || !s->name) {
-		free(s->namespace);
-		free(s->name);
-		free(s);
-		return NULL;
-	}
-	list_init(&s->dirty);
-	list_init(&s->failed);
-	list_init(&s->slices);
-	list_init(&s->fronts);
-	table_add(&b->services, &s->by_name, name_hash(b, namespace, name));
-	return s;
-}
-
-static void service_free(struct balancer *b, struct service *s)
-{
-	table_remove(&b->services, &s->by_name);
-	list_remove(&s->dirty);
-	list_remove(&s->failed);
-	service_object_free(s->object);
-	free(s->problem);
-	free(s->namespace);
-	free(s->name);
-	free(s);
-}
-
-static void service_changed(struct balancer *b, struct service *s)
-{
-	if (!b->since_ns)
-		b->since_ns = clock_ns(CLOCK_MONOTONIC);
-	list_mark(&b->dirty, &s->dirty);
-}
-
-int balancer_put_service(struct balancer *b, struct service_object *object)
-{
-	struct service *s = service_get(b, object->namespace, object->name);
-
-	if (!s) {
-		service_object_free(object);
-		return -ENOMEM;
-	}
-	service_object_free(s->object);
-	s->object = object;
-	service_changed(b, s);
-	return 0;
-}
-
-void balancer_remove_service(struct balancer *b, const char *namespace, const char *name)
-{
-	struct service *s = service_find(b, namespace, name);
-
-	if (!s)
-		return;
-	service_object_free(s->object);
-	s->object = NULL;
-	service_changed(b, s);
-}
-
-/* --- slices --- */
-
-static struct slice *slice_find(const struct balancer *b, const char *namespace, const char *name)
-{
-	struct slice *s;
-
-	table_each_hash(s, &b->slices, name_hash(b, namespace, name), by_name) {
-		if (strcmp(s->namespace, namespace) == 0 && strcmp(s->name, name) == 0)
-			return s;
-	}
-	return NULL;
-}
-
-static void slice_free(struct balancer *b, struct slice *slice)
-{
-	table_remove(&b->slices, &slice->by_name);
-	list_remove(&slice->of_service);
-	service_changed(b, slice->service);
-	for (size_t i = 0; i < slice->port_count; i++)
-		free(slice->ports[i].name);
-	free(slice->ports);
-	free(slice->v);
-	free(slice->namespace);
-	free(slice->name);
-	free(slice);
-}
-
-/* Takes over of the object what it keeps of it. */
-static struct slice *slice_new(const struct balancer *b, struct slice_object *object)
-{
-	struct slice *slice = calloc(1, sizeof(*slice));
-	struct address *v = calloc(object->endpoint_count ? object->endpoint_count : 1, sizeof(*v));
-
-	if (!slice || !v) {
-		free(slice);
-		free(v);
-		return NULL;
-	}
-	slice->v = v;
-	slice->count = object->endpoint_count;
-	for (size_t i = 0; i < slice->count; i++) {
-		const struct slice_endpoint *ep = &object->endpoints[i];
-
-		v[i] = (struct address){ ep->address, ep->ready, ep->serving && ep->terminating,
-					 *ep->node && strcmp(ep->node, b->node_name) == 0 };
-	}
-	slice->namespace = take_ptr(object->namespace);
-	slice->name = take_ptr(object->name);
-	slice->ports = take_ptr(object->ports);
-	slice->port_count = object->port_count;
-	object->port_count = 0;
-	list_init(&slice->of_service);
-	return slice;
-}
-
-int balancer_put_slice(struct balancer *b, struct slice_object *object)
-{
-	struct slice *old = slice_find(b, object->namespace, object->name), *slice;
-	struct service *service = *object->service ? service_get(b, object->namespace, object->service) : NULL;
-
-	slice = service ? slice_new(b, object) : NULL;
-	if (*object->service && !slice) {
-		slice_object_free(object);
-		return -ENOMEM;
-	}
-	if (old)
-		slice_free(b, old);
-	if (slice) {
-		slice->service = service;
-		list_append(&service->slices, &slice->of_service);
-		table_add(&b->slices, &slice->by_name, name_hash(b, slice->namespace, slice->name));
-		service_changed(b, service);
-	}
-	slice_object_free(object);
-	return 0;
-}
-
-void balancer_remove_slice(struct balancer *b, const char *namespace, const char *name)
-{
-	struct slice *slice = slice_find(b, namespace, name);
-
-	if (slice)
-		slice_free(b, slice);
-}
 
 /* --- writing --- */
 
@@ -196,8 +17,7 @@ static void problem(struct service *s, const char *fmt, ...)
 {
 	va_list ap;
 
-	if (s->problem)
-		return;
+	free(s->problem);
 	va_start(ap, fmt);
 	if (vasprintf(&s->problem, fmt, ap) < 0)
 		s->problem = NULL;
@@ -231,7 +51,7 @@ static int front_write(struct balancer *b, struct front *f, struct err *err)
 	return 0;
 }
 
-/* false: it is to be tried again. */
+/* false: it is to be tried again, and its problem says why, whatever else is wrong with it. */
 static bool service_write(struct balancer *b, struct service *s)
 {
 	const struct service *other;
@@ -246,9 +66,11 @@ static bool service_write(struct balancer *b, struct service *s)
 
 		socket_format(&f->ip, f->port, text);
 		if (!front_counts(b, f, &other)) {
-			problem(s, "%s is %s/%s's already", text, other->namespace, other->name);
+			if (!s->problem)
+				problem(s, "%s is %s/%s's already", text, other->namespace, other->name);
 		} else if (front_write(b, f, &err) < 0) {
-			problem(s, "%s: %s", text, err.msg);
+			if (done)
+				problem(s, "%s: %s", text, err.msg);
 			done = false;
 		}
 	}
@@ -376,7 +198,8 @@ int balancer_each(const struct balancer *b, int (*fn)(const struct balancer_fron
 		int ret;
 
 		front.service = f->service ? f->service->object : NULL;
-		front.port = front.service && f->index < front.service->port_count ? &front.service->ports[f->index] : NULL;
+		front.port =
+		    front.service && f->index < front.service->port_count ? &front.service->ports[f->index] : NULL;
 		/* Its Service may be another since the last run. */
 		if (!front.port || front.port->port != f->port || front.port->protocol != f->protocol)
 			continue;
@@ -401,7 +224,8 @@ void balancer_count(const struct balancer *b, struct balancer_counts *counts)
 			first = s;
 	}
 	if (first)
-		snprintf(counts->example, sizeof(counts->example), "%s/%s: %s", first->namespace, first->name, first->problem);
+		snprintf(counts->example, sizeof(counts->example), "%s/%s: %s", first->namespace, first->name,
+			 first->problem);
 	table_each(f, &b->fronts, by_key) {
 		counts->fronts[f->ip.family == AF_INET6] += f->written;
 		counts->backends[f->ip.family == AF_INET6] += f->backends;

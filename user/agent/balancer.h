@@ -3,8 +3,8 @@
  * Services and their EndpointSlices, joined, into the maps of services by difference. All that it does to the maps is
  * behind struct balancer_ops, so that a test can put a model in their place.
  *
- * A new flow goes to one of the endpoints that are ready; if none is, to those that still serve while they terminate; if
- * there are none of these either, nowhere: it is refused. With internalTrafficPolicy Local only this node's count.
+ * A new flow goes to one of the endpoints that are ready; if none is, to those that still serve while they terminate;
+ * if there are none of these either, nowhere: it is refused. With internalTrafficPolicy Local only this node's count.
  *
  * An address and port that several Services claim is the first one's by namespace and name.
  */
@@ -20,7 +20,8 @@ struct balancer_ops {
 	/* as the functions of services.h */
 	int (*put)(void *arg, const struct dp_service *service, struct err *err);
 	int (*delete)(void *arg, const struct ip *ip, uint16_t port, uint8_t protocol, struct err *err);
-	int (*each)(void *arg, int (*fn)(const struct dp_service *service, void *fn_arg), void *fn_arg, struct err *err);
+	int (*each)(void *arg, int (*fn)(const struct dp_service *service, void *fn_arg), void *fn_arg,
+		    struct err *err);
 };
 
 struct balancer;
@@ -39,7 +40,8 @@ void balancer_retry(struct balancer *b);	 /* what has failed is to be tried agai
 void balancer_lost(struct balancer *b);		 /* what the maps hold is not known (any more) */
 /*
  * Makes the maps what they should be. What an earlier agent has left and no Service claims goes with the first run, so
- * that everything has to be known before. -EAGAIN: some Services could not be written, or deleted; they keep nobody from the others.
+ * that everything has to be known before. -EAGAIN: some Services could not be written, or deleted; they keep nobody
+ * from the others.
  */
 int balancer_run(struct balancer *b, struct err *err);
 

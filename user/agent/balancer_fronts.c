@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Who has which address and port. What is in the maps is always known of one front: the first claimant's, or the orphan
- * that nobody claims any more; it is handed on with the claim, so that the address is never without an answer in between.
+ * that nobody claims any more; it is handed on with the claim, so that the address is never without an answer in
+ * between.
  */
 #include "balancer_internal.h"
 

@@ -68,6 +68,11 @@ struct balancer {
 	struct histogram latency;
 };
 
+/* --- balancer_objects.c --- */
+
+void service_free(struct balancer *b, struct service *s); /* one without slices and fronts */
+void slice_free(struct balancer *b, struct slice *slice);
+
 /* --- balancer_fronts.c --- */
 
 int service_cmp(const struct service *a, const struct service *b); /* by namespace and name */

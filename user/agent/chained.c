@@ -114,7 +114,8 @@ int chained_ask(const char *path, bool *knows, struct err *err)
 	if (ret < 0)
 		return ret;
 	if (*knows)
-		return unlink(OLD_FILE) < 0 && errno != ENOENT ? err_errno(err, errno, "cannot remove %s", OLD_FILE) : 0;
+		return unlink(OLD_FILE) < 0 && errno != ENOENT ? err_errno(err, errno, "cannot remove %s", OLD_FILE)
+							       : 0;
 	ret = dir_make(WARREN_STATE_DIR, err);
 	return ret < 0 ? ret : file_write_durable(OLD_FILE, "", 0, 0600, err);
 }

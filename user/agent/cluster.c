@@ -50,6 +50,7 @@ static struct member *member_new(struct cluster *c, const char *name, size_t pla
 	return m;
 }
 
+/* But for what the agent there says. */
 static bool same_object(const struct node_object *a, const struct node_object *b)
 {
 	return a && a->address_count == b->address_count && memcmp(a->cidrs, b->cidrs, sizeof(a->cidrs)) == 0 &&
@@ -68,6 +69,7 @@ int cluster_put_node(struct cluster *c, struct node_object *object)
 		return -ENOMEM;
 	}
 	if (same_object(m->object, object)) {
+		memcpy(m->object->agent, object->agent, sizeof(object->agent)); /* is of no consequence here */
 		node_object_free(object);
 		return 0;
 	}
@@ -140,7 +142,10 @@ int cluster_resolve(struct cluster *c)
 	return own_changed;
 }
 
-/* Of a device that leads to nobody, and has none of our addresses, matters what it may do for those who cannot be reached. */
+/*
+ * Of a device that leads to nobody, and has none of our addresses, matters what it may do for those who cannot be
+ * reached.
+ */
 static void other_device_changed(struct cluster *c)
 {
 	for (size_t i = 0; i < c->count; i++) {
@@ -294,7 +299,10 @@ static int run_on(struct cluster *c, struct err *err)
 		return ret;
 	update_members(c);
 	ret = leftover_nodes_delete(c, err);
-	/* Of a node that could not be written the routes are among those that nobody has taken, or have a former source. */
+	/*
+	 * Of a node that could not be written the routes are among those that nobody has taken, or have a former
+	 * source.
+	 */
 	if (ret == 0 && !c->again)
 		ret = leftover_routes_delete(c, err);
 	if (ret == 0 && !c->again)

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The other nodes of the cluster, from their Node objects into the maps and the routing table, by difference. All that it
- * does to the node is behind struct cluster_ops, so that a test can put a model in its place.
+ * The other nodes of the cluster, from their Node objects into the maps and the routing table, by difference. All that
+ * it does to the node is behind struct cluster_ops, so that a test can put a model in its place.
  *
  * Without an object of our own name there is no cluster: no maps, no routes, nothing but the stack leads anywhere.
  *
- * Nodes whose pod CIDRs or addresses overlap cannot all be reached. Our own stands (its pods are here), then the first by
- * name; the others are left out, with a complaint, until it is mended.
+ * Nodes whose pod CIDRs or addresses overlap cannot all be reached. Our own stands (its pods are here), then the first
+ * by name; the others are left out, with a complaint, until it is mended.
  *
- * A node that no route leads to, but that was reachable, stays in the maps without a next hop, and its CIDRs' routes stay:
- * what is sent to its pods must not take the default route.
+ * A node that no route leads to, but that was reachable, stays in the maps without a next hop, and its CIDRs' routes
+ * stay: what is sent to its pods must not take the default route.
  */
 #ifndef WARREN_AGENT_CLUSTER_H
 #define WARREN_AGENT_CLUSTER_H
@@ -73,7 +73,10 @@ struct cluster_ops {
 };
 
 struct cluster_events {
-	/* Something is wrong (err), or no longer (NULL); `what` names it: a Node (cluster_each() has its problem too), or else. */
+	/*
+	 * Something is wrong (err), or no longer (NULL); `what` names it: a Node (cluster_each() has its problem too),
+	 * or else.
+	 */
 	void (*complain_node)(void *arg, const char *what, const struct err *err);
 	void (*complain)(void *arg, const char *what, const struct err *err);
 	void *arg;
@@ -99,11 +102,12 @@ void cluster_look_again(struct cluster *c, const struct hop_news *news);
 void cluster_lost(struct cluster *c);
 /* After a run that failed, or that has left pods. */
 void cluster_retry(struct cluster *c);
-bool cluster_pods_left(const struct cluster *c); /* pods without the MTU that they should have: worth another try, some time */
+/* pods without the MTU that they should have: worth another try, some time */
+bool cluster_pods_left(const struct cluster *c);
 bool cluster_pending(const struct cluster *c); /* the next run has something to do */
 /*
- * Makes maps, routes and devices what they should be. What concerns one node only is a complaint; -EAGAIN: some of these
- * will be tried again by another run, and nothing announces when.
+ * Makes maps, routes and devices what they should be. What concerns one node only is a complaint; -EAGAIN: some of
+ * these will be tried again by another run, and nothing announces when.
  */
 int cluster_run(struct cluster *c, struct err *err);
 

@@ -39,8 +39,8 @@ static int claim_cmp(const void *pa, const void *pb)
 }
 
 /*
- * Marks (left_out, for the time being) who overlaps anybody. Prefixes overlap only by one containing the other, so sorted
- * ones need no more than a look at those that contain what came before.
+ * Marks (left_out, for the time being) who overlaps anybody. Prefixes overlap only by one containing the other, so
+ * sorted ones need no more than a look at those that contain what came before.
  */
 static size_t mark_suspects(struct claim *claims, size_t count)
 {

@@ -131,12 +131,11 @@ static int pods_follow(void *arg, uint16_t mtu, struct err *err)
 
 static int gateway_link(void *arg, uint32_t *ifindex, struct err *err)
 {
-	struct cluster_kernel *k = arg;
-
-	return node_gateway_ifindex(&k->nl, ifindex, err);
+	return node_gateway_ifindex(ifindex, err);
 }
 
-static int gateway_add(void *arg, uint32_t ifindex, const struct prefix *cidr, const struct ip *gateway, struct err *err)
+static int gateway_add(void *arg, uint32_t ifindex, const struct prefix *cidr, const struct ip *gateway,
+		       struct err *err)
 {
 	struct cluster_kernel *k = arg;
 	struct nl_batch b = { 0 };

@@ -114,7 +114,9 @@ int own_withdraw(struct cluster *c, struct err *err);	   /* there is no cluster 
 
 int uplinks_load(struct cluster *c, struct err *err);
 bool is_uplink(const struct cluster *c, uint32_t ifindex);
-/* Sees to it that from_uplink is attached; it stays so if somebody's packets leave there, or it has our address (own). */
+/*
+ * Sees to it that from_uplink is attached; it stays so if somebody's packets leave there, or it has our address (own).
+ */
 int uplink_want(struct cluster *c, uint32_t ifindex, bool own, struct err *err);
 void uplinks_disown(struct cluster *c); /* none of them has our address, as far as is known */
 int uplinks_tidy(struct cluster *c, struct err *err); /* those that nobody wants */
@@ -125,7 +127,8 @@ void uplinks_xdp(struct cluster *c);
 int leftovers_load(struct cluster *c, struct err *err);
 int leftover_routes_load(struct cluster *c, struct err *err);
 void leftovers_free(struct leftovers *left);
-void leftover_node_take(struct cluster *c, struct member *m, const struct prefix cidrs[2]); /* sets slot and node if there is one */
+/* sets slot and node if there is one */
+void leftover_node_take(struct cluster *c, struct member *m, const struct prefix cidrs[2]);
 bool leftover_route_take(struct cluster *c, const struct route *route); /* it is there already */
 int leftover_nodes_delete(struct cluster *c, struct err *err);		   /* those that nobody has taken */
 int leftover_routes_delete(struct cluster *c, struct err *err);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What an earlier agent has left in maps and routes: taken over if it is wanted, removed if it is not, never made twice. */
+/*
+ * What an earlier agent has left in maps and routes: taken over if it is wanted, removed if it is not, never made
+ * twice.
+ */
 #include <errno.h>
 #include <linux/rtnetlink.h>
 #include <stdlib.h>
@@ -17,7 +20,8 @@ static int address_cmp(const void *a, const void *b)
 
 void node_normalize(struct dp_node *node)
 {
-	if (node->cidrs[0].ip.family == AF_INET6 || (!node->cidrs[0].ip.family && node->cidrs[1].ip.family == AF_INET)) {
+	if (node->cidrs[0].ip.family == AF_INET6 ||
+	    (!node->cidrs[0].ip.family && node->cidrs[1].ip.family == AF_INET)) {
 		struct prefix first = node->cidrs[0];
 
 		node->cidrs[0] = node->cidrs[1];

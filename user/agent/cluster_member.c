@@ -176,7 +176,8 @@ static bool hop_is_usable(const struct cluster *c, struct member *m, const struc
 	char text[IP_STRLEN];
 
 	if (hop->ifindex == c->gateway_ifindex)
-		member_problem(m, "its address %s is routed to " WARREN_GATEWAY_LINK ": it is in another node's pod CIDR",
+		member_problem(m,
+			       "its address %s is routed to " WARREN_GATEWAY_LINK ": it is in another node's pod CIDR",
 			       ip_format(to, text));
 	else if (ip_equal(&hop->source, to))
 		member_problem(m, "its address %s is this node's", ip_format(to, text));
@@ -209,8 +210,9 @@ static bool node_wanted(struct cluster *c, struct member *m, int family, const s
 	}
 	node_normalize(node);
 	if (c->options->mode == ROUTING_DIRECT && !node->direct) {
-		member_problem(m, "%s is not on a link of this node for each of its pod CIDRs, and --routing-mode is direct",
-			       ip_format(to, text));
+		member_problem(
+		    m, "%s is not on a link of this node for each of its pod CIDRs, and --routing-mode is direct",
+		    ip_format(to, text));
 		return false;
 	}
 	return node_mtu(m, hop, node->direct ? 0 : tunnel_overhead(family), node);
@@ -369,8 +371,8 @@ int member_withdraw(struct cluster *c, struct member *m)
 }
 
 /*
- * No way leads there. What was reachable stays as it is, but for its next hop; so do its routes, where the kernel has not
- * taken them with the link.
+ * No way leads there. What was reachable stays as it is, but for its next hop; so do its routes, where the kernel has
+ * not taken them with the link.
  */
 static void member_unreachable(struct cluster *c, struct member *m, const struct prefix cidrs[2], const struct ip *to,
 			       const struct err *why)

@@ -94,7 +94,8 @@ static void announce(struct cluster *c, size_t i, const struct link_info *device
 	const struct ip *ip = &c->own->object->addresses[i];
 	struct announced *last = &c->announced[i];
 
-	if (heard && last->ifindex == device->ifindex && ip_equal(&last->ip, ip) && memcmp(last->mac, device->mac, 6) == 0)
+	if (heard && last->ifindex == device->ifindex && ip_equal(&last->ip, ip) &&
+	    memcmp(last->mac, device->mac, 6) == 0)
 		return;
 	*last = (struct announced){ .ip = *ip };
 	if (!heard || c->ops->announce(c->arg, ip, device, NULL) < 0)
@@ -231,7 +232,9 @@ static void tell_pods_left(struct cluster *c, const struct err *why)
 	c->events.complain(c->events.arg, "MTU of pods", c->pods_left ? &err : NULL);
 }
 
-/* New pods first: one that is being made sees it, or is on record by now. Those that fail keep nobody from having it. */
+/*
+ * New pods first: one that is being made sees it, or is on record by now. Those that fail keep nobody from having it.
+ */
 static int set_pods_mtu(struct cluster *c, uint32_t mtu, struct err *err)
 {
 	struct err why = { 0 };

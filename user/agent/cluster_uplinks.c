@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The devices that lead to other nodes, or that have our addresses: from_uplink, and XDP, on each of them and no other. */
+/*
+ * The devices that lead to other nodes, or that have our addresses: from_uplink, and XDP, on each of them and no other.
+ */
 #include "cluster_internal.h"
 
 #include <errno.h>
@@ -82,9 +84,9 @@ int uplinks_load(struct cluster *c, struct err *err)
 }
 
 /*
- * Only once from_uplink is there: xdp_uplink leaves it what it takes apart. Packets arrive without XDP too, so a failure is a
- * complaint. Another program there, or a driver that cannot, may stand for ever, and nothing announces the end of the first:
- * that waits for the next run, whatever that is for. The rest is tried again soon.
+ * Only once from_uplink is there: xdp_uplink leaves it what it takes apart. Packets arrive without XDP too, so a
+ * failure is a complaint. Another program there, or a driver that cannot, may stand for ever, and nothing announces the
+ * end of the first: that waits for the next run, whatever that is for. The rest is tried again soon.
  */
 void uplinks_xdp(struct cluster *c)
 {
@@ -104,8 +106,8 @@ void uplinks_xdp(struct cluster *c)
 }
 
 /*
- * Off those that lead to nobody. XDP too, where the options say a mode for all uplinks; in mode auto it stays: whether an agent
- * has brought it, or who runs the node, is not known.
+ * Off those that lead to nobody. XDP too, where the options say a mode for all uplinks; in mode auto it stays: whether
+ * an agent has brought it, or who runs the node, is not known.
  */
 static int uplink_drop(struct cluster *c, const struct uplink *uplink, struct err *err)
 {

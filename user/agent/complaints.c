@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "complaints.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,8 +26,11 @@ static struct complaint *find(const struct complaints *c, const char *what)
 void complain(struct complaints *c, enum complaint_kind kind, const char *what, const struct err *err)
 {
 	struct complaint *old = find(c, what), complaint;
+	char message[sizeof(struct err)] = ""; /* room for both of its texts */
 
-	if (old ? err && strcmp(old->message, err->msg) == 0 : !err)
+	if (err)
+		snprintf(message, sizeof(message), "%s%s%s", err->msg, *err->hint ? "; " : "", err->hint);
+	if (old ? err && strcmp(old->message, message) == 0 : !err)
 		return;
 	if (old) {
 		complaint_free(old);
@@ -36,8 +40,8 @@ void complain(struct complaints *c, enum complaint_kind kind, const char *what, 
 		log_info("%s: in order again", what);
 		return;
 	}
-	log_warn("%s: %s", what, err->msg);
-	complaint = (struct complaint){ kind, strdup(what), strdup(err->msg) };
+	log_warn("%s: %s", what, message);
+	complaint = (struct complaint){ kind, strdup(what), strdup(message) };
 	if (!complaint.what || !complaint.message || array_push(c->v, c->room, c->count, complaint) < 0)
 		complaint_free(&complaint);
 }

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "array.h"
 #include "chained.h"
@@ -58,28 +59,44 @@ char *conflist_gc_text(const struct prefix cidrs[2])
 
 /* --- where it is --- */
 
-static void folder_of(const char *path, char folder[FILE_PATH_MAX], const char **name)
+static const char *name_of(const char *path)
 {
 	const char *slash = strrchr(path, '/');
 
-	snprintf(folder, FILE_PATH_MAX, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
-	*name = slash ? slash + 1 : path;
+	return slash ? slash + 1 : path;
+}
+
+void conflist_folder(const char *path, char folder[FILE_PATH_MAX])
+{
+	const char *name = name_of(path);
+
+	snprintf(folder, FILE_PATH_MAX, "%.*s", name > path ? (int)(name - path) : 1, name > path ? path : ".");
+}
+
+static bool is_dead(const char *folder)
+{
+	struct stat st;
+
+	return stat(folder, &st) == 0 && st.st_nlink == 0;
 }
 
 int conflist_write(const char *path, const char *text, struct err *err)
 {
 	_cleanup_free_ char *old = NULL;
 	char folder[FILE_PATH_MAX];
-	const char *name;
 	size_t size;
 	int ret = file_read(path, CONF_MAX, &old, &size, err);
 
 	if (ret == 0 && size == strlen(text) && memcmp(old, text, size) == 0)
 		return 0;
-	folder_of(path, folder, &name);
+	conflist_folder(path, folder);
 	ret = dir_make(folder, err);
 	if (ret == 0)
 		ret = file_write_durable(path, text, strlen(text), 0644, err);
+	if (ret == -ENOENT && is_dead(folder)) {
+		err_set(err, ESTALE, "%s was removed on the host, and this container still has the former one mounted", folder);
+		return err_hint(err, "restart the container");
+	}
 	return ret < 0 ? ret : 1;
 }
 
@@ -117,10 +134,10 @@ int conflist_rival(const char *path, struct err *err)
 {
 	_cleanup_closedir_ DIR *dir = NULL;
 	char folder[FILE_PATH_MAX], first[256] = "";
-	const char *name;
+	const char *name = name_of(path);
 	struct dirent *entry;
 
-	folder_of(path, folder, &name);
+	conflist_folder(path, folder);
 	dir = opendir(folder);
 	while (dir && (entry = readdir(dir))) {
 		const char *other = entry->d_name;

@@ -13,13 +13,18 @@
 
 #include "addr.h"
 #include "err.h"
+#include "file.h"
 
 /* The text, to be freed; NULL: no memory. */
 char *conflist_text(const struct prefix cidrs[2]);
 /* What the plugin alone is told of it for GC, with no attachment named as valid; as above. */
 char *conflist_gc_text(const struct prefix cidrs[2]);
-/* 1: written; 0: it is so already. */
+/*
+ * 1: written; 0: it is so already. -ESTALE: its folder was removed on the host, but a container that has it mounted has no
+ * other: nothing can be written there any more.
+ */
 int conflist_write(const char *path, const char *text, struct err *err);
+void conflist_folder(const char *path, char folder[FILE_PATH_MAX]); /* where it is */
 /*
  * The runtime takes the first configuration by name: 1 (err set) if another one comes before `path`. One of Multus, which
  * calls the others, is none.

@@ -57,7 +57,8 @@ int agent_endpoint_enforced(struct agent *agent, const char *container, const ch
 		err_set(err, EAGAIN, "there is no pod %s/%s%s%s, and no labels in the network's configuration",
 			*pod->pod_namespace ? pod->pod_namespace : "default", pod->pod_name,
 			*pod->pod_uid ? " of uid " : "", pod->pod_uid);
-		return err_hint(err, "`warren status` says whether %s", agent->kube ? "the API server can be reached" : "a manifest cannot be read");
+		return err_hint(err, "`warren status` says whether %s",
+				agent->kube ? "the API server can be reached" : "a manifest cannot be read");
 	}
 	if (ep->denied)
 		return err_set(err, EAGAIN, "its policies do not fit into the maps");

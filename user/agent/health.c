@@ -5,7 +5,6 @@
 static void await_policy(FILE *f, const struct agent *agent)
 {
 	const struct work *w = &agent->work;
-
 	const char *waits_for = kube_waits_for(agent->kube);
 
 	if (waits_for)

@@ -37,12 +37,13 @@ static bool is_there_already(const char *path, const char *data, size_t size)
 	struct stat st;
 
 	return stat(path, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & 07777) == MODE &&
-	       file_read(path, PROGRAM_MAX, &old, &old_size, NULL) == 0 && old_size == size && memcmp(old, data, size) == 0;
+	       file_read(path, PROGRAM_MAX, &old, &old_size, NULL) == 0 && old_size == size &&
+	       memcmp(old, data, size) == 0;
 }
 
 /*
- * By rename: whoever executes the old one goes on with it, and nobody ever finds half of the new one. What is the same is not
- * written again.
+ * By rename: whoever executes the old one goes on with it, and nobody ever finds half of the new one. What is the same
+ * is not written again.
  */
 static int copy_program(const char *from, const char *to, struct err *err)
 {
@@ -74,11 +75,15 @@ static int install_plugin(const struct options *options, const char *beside, str
 	if (ret == 0)
 		ret = copy_program(options->from ?: from, to, err);
 	if (ret == -ENOENT)
-		err_hint(err, "the plugin comes from beside warren-agent or from --from, and goes to --cni-bin-dir, which has to be there");
+		err_hint(err, "the plugin comes from beside warren-agent or from --from, and goes to --cni-bin-dir, which has "
+			      "to be there");
 	return ret;
 }
 
-/* The host's own stays as it is, also a link that leads nowhere here. Ours is remembered first: uninstall takes it away again. */
+/*
+ * The host's own stays as it is, also a link that leads nowhere here. Ours is remembered first: uninstall takes it away
+ * again.
+ */
 static int install_portmap(const struct options *options, const char *beside, struct err *err)
 {
 	char from[FILE_PATH_MAX], to[FILE_PATH_MAX];
@@ -93,7 +98,8 @@ static int install_portmap(const struct options *options, const char *beside, st
 		return 0;
 	if (access(from, F_OK) < 0) {
 		err_set(err, ENOENT, "there is no %s in %s", CHAINED_PLUGIN, options->cni_bin_dir);
-		return err_hint(err, "hostPorts are made by it: install the reference CNI plugins (Debian: containernetworking-plugins)");
+		return err_hint(err, "hostPorts are made by it: install the reference CNI plugins "
+				     "(Debian: containernetworking-plugins)");
 	}
 	ret = dir_make(WARREN_STATE_DIR, err);
 	if (ret == 0)
@@ -101,7 +107,10 @@ static int install_portmap(const struct options *options, const char *beside, st
 	return ret < 0 ? ret : copy_program(from, to, err);
 }
 
-/* A host's own that cannot be asked here (a link that leads nowhere in a container) is taken for a recent one, as is usual. */
+/*
+ * A host's own that cannot be asked here (a link that leads nowhere in a container) is taken for a recent one, as is
+ * usual.
+ */
 static int ask_portmap(const struct options *options, struct err *err)
 {
 	char path[FILE_PATH_MAX];

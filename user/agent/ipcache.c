@@ -21,6 +21,7 @@ struct entry {
 	struct list dirty;
 	struct list disputed;
 	bool left_out;
+	bool inherited; /* from an earlier agent, as a pod's, and nobody has claimed it so far */
 };
 
 struct claim {
@@ -48,6 +49,7 @@ struct ipcache {
 	struct table entries, pods;
 	struct list dirty, disputed;
 	size_t written, left_out;
+	bool told; /* of all pods, once */
 };
 
 static uint64_t ip_hash(const struct ipcache *c, const struct ip *ip)
@@ -169,6 +171,12 @@ static int entry_flush(struct ipcache *c, struct entry *e, struct err *err)
 
 /* --- claims --- */
 
+static void claimed(struct ipcache *c, struct entry *e)
+{
+	e->inherited = false;
+	list_mark(&c->dirty, &e->dirty);
+}
+
 static void claim_drop(struct ipcache *c, struct claim *claim)
 {
 	if (!claim->entry)
@@ -191,7 +199,7 @@ static int claim_set(struct ipcache *c, struct claim *claim, const struct ip *ip
 		list_append(&e->claims, &claim->in_entry);
 	claim->entry = e;
 	if (e)
-		list_mark(&c->dirty, &e->dirty);
+		claimed(c, e);
 	return 0;
 }
 
@@ -293,6 +301,7 @@ int ipcache_run(struct ipcache *c, const struct policy_changes *changes, bool fu
 				pod_free(c, pod);
 		}
 	}
+	c->told |= full;
 	return ipcache_flush(c, err);
 }
 
@@ -305,7 +314,7 @@ int ipcache_add_node(struct ipcache *c, const struct ip *ip)
 	if (!e)
 		return -ENOMEM;
 	e->nodes++;
-	list_mark(&c->dirty, &e->dirty);
+	claimed(c, e);
 	return 0;
 }
 
@@ -343,6 +352,12 @@ static void try_again(struct ipcache *c)
 	}
 }
 
+/* Not what an earlier agent has written, until pods have been told: nodes are known while those of a large cluster are read. */
+static bool may_go(const struct ipcache *c, const struct entry *e)
+{
+	return c->told || !e->inherited;
+}
+
 int ipcache_flush(struct ipcache *c, struct err *err)
 {
 	bool freed = false, changed = !list_empty(&c->dirty);
@@ -353,7 +368,7 @@ int ipcache_flush(struct ipcache *c, struct err *err)
 	list_each_safe(e, after, &c->dirty, dirty) {
 		bool disputed;
 
-		if (entry_wanted(e, &disputed) != WR_ID_UNKNOWN)
+		if (entry_wanted(e, &disputed) != WR_ID_UNKNOWN || !may_go(c, e))
 			continue;
 		freed |= e->written != WR_ID_UNKNOWN;
 		ret = entry_flush(c, e, err);
@@ -363,6 +378,8 @@ int ipcache_flush(struct ipcache *c, struct err *err)
 	if (freed && c->left_out)
 		try_again(c);
 	list_each_safe(e, after, &c->dirty, dirty) {
+		if (!may_go(c, e))
+			continue;
 		ret = entry_flush(c, e, err);
 		if (ret < 0)
 			return ret;
@@ -379,6 +396,7 @@ static int load_one(const struct ip *ip, uint64_t identity, void *arg)
 		return -ENOMEM;
 	c->written += e->written == WR_ID_UNKNOWN;
 	e->written = identity;
+	e->inherited = !e->nodes && list_empty(&e->claims) && identity != WR_ID_REMOTE_NODE;
 	return 0;
 }
 
@@ -399,6 +417,17 @@ int ipcache_load(struct ipcache *c, struct err *err)
 }
 
 /* --- to look at --- */
+
+bool ipcache_inherits(const struct ipcache *c)
+{
+	const struct entry *e;
+
+	table_each(e, &c->entries, by_ip) {
+		if (e->inherited)
+			return true;
+	}
+	return false;
+}
 
 int ipcache_each_pod(const struct ipcache *c, int (*fn)(const struct ipcache_pod *pod, void *arg), void *arg)
 {

@@ -26,6 +26,8 @@ void ipcache_free(struct ipcache *c);
 
 /* Reads what the map holds. What nobody claims by the next flush after a full run goes from it. */
 int ipcache_load(struct ipcache *c, struct err *err);
+/* Whether there are pods in it that nobody has claimed yet: an earlier agent has known them. */
+bool ipcache_inherits(const struct ipcache *c);
 
 /*
  * Which node this is (NULL: none, there is no cluster and nothing has an address elsewhere) and which pod CIDRs are its
@@ -40,8 +42,8 @@ void ipcache_remove_node(struct ipcache *c, const struct ip *ip);
 /* What has changed among pods, into the map; `full`: there are no other pods. */
 int ipcache_run(struct ipcache *c, const struct policy_changes *changes, bool full, struct err *err);
 /*
- * Writes what is not written yet. What does not fit is left out (its packets have the identity that they carry) and tried
- * again as room comes free; any other failure is returned, and the next flush goes on.
+ * Writes what is not written yet. What does not fit is left out (its packets have the identity that they carry) and
+ * tried again as room comes free; any other failure is returned, and the next flush goes on.
  */
 int ipcache_flush(struct ipcache *c, struct err *err);
 

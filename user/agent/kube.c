@@ -20,36 +20,53 @@ static void on_complaint(void *arg, const char *what, const struct err *err)
 	complain(&k->agent->complaints, COMPLAINT_AGENT, what, err);
 }
 
+/* What the Node cannot be told is no news for it. */
+static void on_node_complaint(void *arg, const char *what, const struct err *err)
+{
+	struct kube *k = arg;
+
+	complain(&k->agent->complaints, COMPLAINT_API, what, err);
+}
+
 /* --- the API server --- */
 
 static void on_api(uv_poll_t *poll, int status, int events)
 {
 	struct kube *k = poll->data;
-	struct err err;
 
-	if (api_run(k->api, &err) < 0)
-		log_err(LOG_ERROR, &err);
+	api_run(k->api);
 }
 
 /* A kubeconfig says where the API server is; what pods are told may need the translation of an address. */
+static int find_api(const struct options *options, struct api_config *config, struct err *err)
+{
+	const struct api_places places = { .url = options->api_server };
+	int ret = options->kubeconfig ? api_config_kubeconfig(config, options->kubeconfig, err)
+				      : api_config_in_cluster(config, err);
+
+	return ret == 0 && (options->kubernetes || options->api_server) ? api_find_servers(config, &places, err) : ret;
+}
+
 static int open_api(struct kube *k, struct err *err)
 {
-	const struct options *options = k->agent->options;
-	const struct api_places places = { .url = options->api_server };
 	_cleanup_(api_config_free) struct api_config config = { 0 };
-	int ret = options->kubeconfig ? api_config_kubeconfig(&config, options->kubeconfig, err)
-				      : api_config_in_cluster(&config, err);
+	int ret = find_api(k->agent->options, &config, err);
 
-	if (ret == 0 && (options->kubernetes || options->api_server))
-		ret = api_find_servers(&config, &places, err);
 	return ret < 0 ? ret : api_open(&k->api, &config, err);
 }
 
 void kube_slice(struct kube *k, const struct slice_object *slice)
 {
+	_cleanup_(api_config_free) struct api_config config = { 0 };
 	struct err err;
+	int ret;
 
-	if (k && k->agent->options->kubernetes && api_servers_remember(NULL, slice, &err) < 0)
+	if (!k || !k->agent->options->kubernetes)
+		return;
+	ret = api_servers_remember(NULL, slice, &err);
+	if (ret > 0)
+		ret = find_api(k->agent->options, &config, &err) ?: api_use_servers(k->api, &config, &err);
+	if (ret < 0)
 		log_err(LOG_WARN, &err);
 }
 
@@ -140,6 +157,25 @@ static void tell_denied(struct kube *k)
 	}
 }
 
+/*
+ * As `warren status` counts what the agent says; but for trouble with the API server, which is told when it is over, and then
+ * by all nodes at once.
+ */
+static void tell_state(struct kube *k)
+{
+	const struct complaints *complaints = &k->agent->complaints;
+	const struct work *w = &k->agent->work;
+	struct apply_counts counts;
+	size_t wrong = complaints->count - complaints_count(complaints, COMPLAINT_API);
+
+	apply_count(k->agent->apply, &counts);
+	wrong += w->failure[0] != 0;
+	wrong += counts.identities_left_out != 0;
+	wrong += counts.state.classes_denied != 0;
+	wrong += counts.state.policies_invalid != 0;
+	kube_node_say(k->node, wrong);
+}
+
 /* --- what there is to do --- */
 
 void kube_turn(struct kube *k)
@@ -149,6 +185,7 @@ void kube_turn(struct kube *k)
 	kube_pods_turn(k);
 	kube_ready_turn(k);
 	tell_denied(k);
+	tell_state(k);
 }
 
 void kube_look_again(struct kube *k)
@@ -164,16 +201,22 @@ void kube_look_again(struct kube *k)
 
 int kube_begin(struct kube *k, const struct object_events *events, struct err *err)
 {
-	if (!k->key || kube_key(k->key))
-		return kubernetes_open(&k->source, k->api, k->agent->options->cluster.node_name, events, err);
-	log_info("waiting for the identity key, Secret %s/%s", k->secret_namespace, k->secret_name);
-	return 0;
+	int ret;
+
+	if (k->key && !kube_key(k->key)) {
+		log_info("waiting for the identity key, Secret %s/%s", k->secret_namespace, k->secret_name);
+		return 0;
+	}
+	ret = kubernetes_open(&k->source, k->api, k->agent->options->cluster.node_name, events, err);
+	if (ret == 0)
+		kube_pods_begin(k);
+	return ret;
 }
 
 static int open_parts(struct kube *k, struct err *err)
 {
 	const struct options *options = k->agent->options;
-	const struct kube_node_options node = { options->cluster.node_name, options->startup_taint, on_complaint, k };
+	const struct kube_node_options node = { options->cluster.node_name, options->startup_taint, on_node_complaint, k };
 	int ret = open_api(k, err);
 
 	if (ret < 0)

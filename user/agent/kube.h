@@ -40,7 +40,7 @@ void kube_free(struct kube *kube); /* after the loop has closed its handles */
 void kube_turn(struct kube *kube);
 /* SIGHUP: looks again at all that nobody tells about. */
 void kube_look_again(struct kube *kube);
-/* An EndpointSlice: one may be the API server's own, which is where the next agent looks for it. */
+/* An EndpointSlice: one may be the API server's own, which is where this agent looks for it from then on, and the next one. */
 void kube_slice(struct kube *kube, const struct slice_object *slice);
 /* The own Node's object has come, changed or gone. */
 void kube_own_node(struct kube *kube);

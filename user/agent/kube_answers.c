@@ -34,9 +34,9 @@ static int add_watch(const struct kubernetes_watch *w, void *arg)
 {
 	json_t *json = json_pack("{s:s, s:I, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:s?}", "kind", w->kind, "objects",
 				 (json_int_t)w->objects, "synced", w->synced, "connected", w->connected, "lists",
-				 (json_int_t)w->lists, "watches", (json_int_t)w->watches, "events", (json_int_t)w->events,
-				 "bytes", (json_int_t)w->bytes, "failures", (json_int_t)w->failures, "problem",
-				 *w->problem ? w->problem : NULL);
+				 (json_int_t)w->lists, "watches", (json_int_t)w->watches, "events",
+				 (json_int_t)w->events, "bytes", (json_int_t)w->bytes, "failures",
+				 (json_int_t)w->failures, "problem", *w->problem ? w->problem : NULL);
 
 	return json_array_append_new(arg, json) < 0 ? -ENOMEM : 0;
 }
@@ -59,11 +59,11 @@ json_t *kube_json(const struct kube *k)
 	watches = json_array();
 	if (k->source)
 		kubernetes_each_watch(k->source, add_watch, watches);
-	return json_pack("{s:s, s:o, s:s?, s:{s:s?, s:b, s:o}, s:{s:s, s:b}, s:s, s:o}", "server", api_server(k->api), "key",
-			 key_json(k), "waits_for", kube_waits_for(k), "configuration", "path", options->conflist, "written",
-			 options->conflist && kube_conflist_written(k), "cidrs", json_prefixes(k->written, 2), "node",
-			 "name", options->cluster.node_name, "told", kube_node_told(k->node), "pods",
-			 k->level == PODS_ALL ? "all" : "own", "watches", watches);
+	return json_pack("{s:s, s:o, s:s?, s:{s:s?, s:b, s:o}, s:{s:s, s:b}, s:s, s:o}", "server", api_server(k->api),
+			 "key", key_json(k), "waits_for", kube_waits_for(k), "configuration", "path", options->conflist,
+			 "written", options->conflist && kube_conflist_written(k), "cidrs",
+			 json_prefixes(k->written, 2), "node", "name", options->cluster.node_name, "told",
+			 kube_node_told(k->node), "pods", k->level == PODS_ALL ? "all" : "own", "watches", watches);
 }
 
 /* --- metrics --- */
@@ -99,8 +99,8 @@ void kube_metrics(FILE *f, const struct kube *k)
 	for (int i = 0; k->source && i < (int)ARRAY_SIZE(watch_metrics); i++) {
 		struct watch_metric metric = { f, i };
 
-		fprintf(f, "# HELP %s %s\n# TYPE %s %s\n", watch_metrics[i].name, watch_metrics[i].help, watch_metrics[i].name,
-			watch_metrics[i].type);
+		fprintf(f, "# HELP %s %s\n# TYPE %s %s\n", watch_metrics[i].name, watch_metrics[i].help,
+			watch_metrics[i].name, watch_metrics[i].type);
 		kubernetes_each_watch(k->source, print_watch, &metric);
 	}
 	fprintf(f, "# HELP warren_node_ready 1 when this node is ready for pods.\n# TYPE warren_node_ready gauge\n"

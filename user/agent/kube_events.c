@@ -115,14 +115,15 @@ static json_t *event_json(const struct kube_events *e, const struct kube_event *
 
 	gmtime_r(&now, &tm);
 	strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &tm);
-	return json_pack("{s:s, s:s, s:{s:s, s:o}, s:{s:s, s:s, s:s?, s:s, s:s}, s:s, s:s, s:s, s:s, s:s, s:i, s:{s:s, s:s}, "
-			 "s:s, s:s}",
-			 "apiVersion", "v1", "kind", "Event", "metadata", "namespace", namespace, "generateName",
-			 json_sprintf("%s.", event->name), "involvedObject", "apiVersion", "v1", "kind", event->kind,
-			 "namespace", event->namespace, "name", event->name, "uid", event->uid ?: event->name, "type",
-			 "Warning", "reason", event->reason, "message", event->message, "firstTimestamp", when,
-			 "lastTimestamp", when, "count", 1, "source", "component", "warren-agent", "host", e->node_name,
-			 "reportingComponent", "warren-agent", "reportingInstance", e->node_name);
+	return json_pack(
+	    "{s:s, s:s, s:{s:s, s:o}, s:{s:s, s:s, s:s?, s:s, s:s}, s:s, s:s, s:s, s:s, s:s, s:i, s:{s:s, s:s}, "
+	    "s:s, s:s}",
+	    "apiVersion", "v1", "kind", "Event", "metadata", "namespace", namespace, "generateName",
+	    json_sprintf("%s.", event->name), "involvedObject", "apiVersion", "v1", "kind", event->kind, "namespace",
+	    event->namespace, "name", event->name, "uid", event->uid ?: event->name, "type", "Warning", "reason",
+	    event->reason, "message", event->message, "firstTimestamp", when, "lastTimestamp", when, "count", 1,
+	    "source", "component", "warren-agent", "host", e->node_name, "reportingComponent", "warren-agent",
+	    "reportingInstance", e->node_name);
 }
 
 void kube_events_send(struct kube_events *e, const struct kube_event *event)

@@ -51,6 +51,7 @@ static inline bool kube_conflist_written(const struct kube *k)
 /* --- kube_pods.c --- */
 
 void kube_pods_init(struct kube *k);
+void kube_pods_begin(struct kube *k); /* the source has been opened */
 void kube_pods_turn(struct kube *k); /* which pods are to be watched */
 
 /* --- kube_sweep.c --- */

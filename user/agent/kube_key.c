@@ -13,7 +13,7 @@
 #include "log.h"
 
 #define WHAT "identity key"
-#define COMPARE_SECONDS 300 /* while they differ */
+#define COMPARE_SECONDS 300 /* somebody may remove the Secret, or put another one in its place */
 
 struct kube_key {
 	struct kube_task task;
@@ -22,11 +22,19 @@ struct kube_key {
 	enum kube_key_state state;
 	uint8_t key[POLICY_KEY_SIZE];
 	uint8_t drawn[POLICY_KEY_SIZE]; /* what the Secret is made of, if nobody has made it */
+	unsigned conflicts;		/* since it was there, somebody else made it so many times */
 };
 
 static void ask(void *arg);
 
 /* --- what the Secret holds --- */
+
+static void complain_and_compare(struct kube_key *k, const struct err *err)
+{
+	k->task.failures = 0;
+	k->task.complain(k->task.complain_arg, WHAT, err);
+	kube_task_later(&k->task, COMPARE_SECONDS, ask);
+}
 
 static void differs(struct kube_key *k)
 {
@@ -37,9 +45,19 @@ static void differs(struct kube_key *k)
 		"the Secret right, or remove the file and restart this node's agent, which judges all flows again",
 		k->options.path, k->options.namespace, k->options.name);
 	k->state = KUBE_KEY_DIFFERS;
-	k->task.failures = 0;
-	k->task.complain(k->task.complain_arg, WHAT, &err);
-	kube_task_later(&k->task, COMPARE_SECONDS, ask);
+	complain_and_compare(k, &err);
+}
+
+/* This node's key is known to be another one: it is not what the others are to get in its place. */
+static void differing_is_gone(struct kube_key *k)
+{
+	struct err err;
+
+	err_set(&err, ENOENT,
+		"Secret %s/%s is gone, and the key in %s is not the one that it held: restart the agent of a node whose key is right, "
+		"which makes it again",
+		k->options.namespace, k->options.name, k->options.path);
+	complain_and_compare(k, &err);
 }
 
 /* Without a copy the key is as good; only the next start has to wait for the API server. */
@@ -58,12 +76,14 @@ static void adopt(struct kube_key *k, const uint8_t key[POLICY_KEY_SIZE])
 {
 	bool first = k->state == KUBE_KEY_AWAITED;
 
+	k->conflicts = 0;
 	if (!first && memcmp(k->key, key, sizeof(k->key)) != 0) {
 		differs(k);
 		return;
 	}
 	k->state = KUBE_KEY_SHARED;
 	kube_task_succeeded(&k->task);
+	kube_task_later(&k->task, COMPARE_SECONDS, ask);
 	if (!first)
 		return;
 	memcpy(k->key, key, sizeof(k->key));
@@ -89,7 +109,8 @@ static void on_made(void *arg, const struct kube_answer *answer)
 {
 	struct kube_key *k = arg;
 
-	if (answer->status == 409) /* somebody was faster */
+	/* Somebody was faster; who says so again and again, and has no Secret, is asked slowly (a quota's conflict is 409, too). */
+	if (answer->status == 409 && !k->conflicts++)
 		ask(k);
 	else if (answer->status / 100 != 2)
 		kube_task_failed(&k->task, answer->err, answer->retry_after_s, ask);
@@ -141,7 +162,9 @@ static void on_secret(void *arg, const struct kube_answer *answer)
 	uint8_t key[POLICY_KEY_SIZE];
 	struct err err;
 
-	if (answer->status == 404)
+	if (answer->status == 404 && k->state == KUBE_KEY_DIFFERS)
+		differing_is_gone(k);
+	else if (answer->status == 404)
 		make(k);
 	else if (!answer->json)
 		kube_task_failed(&k->task, answer->err, answer->retry_after_s, ask);

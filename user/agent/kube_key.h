@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The cluster's key in Kubernetes: a Secret that whichever agent comes first makes, and every other one reads. A copy on
- * disk lets an agent start without the API server, and puts a Secret that was deleted back as it was.
+ * The cluster's key in Kubernetes: a Secret that whichever agent comes first makes, and every other one reads. A copy
+ * on disk lets an agent start without the API server, and puts a Secret that was deleted back as it was.
  */
 #ifndef WARREN_AGENT_KUBE_KEY_H
 #define WARREN_AGENT_KUBE_KEY_H

@@ -7,9 +7,11 @@
 #include <time.h>
 
 #include "log.h"
+#include "objects.h"
 
 #define WHAT "own Node"
 #define LOOK_SECONDS 300
+#define SAY_SECONDS 10 /* after a change, so that what comes and goes is not told */
 #define PATCHES_MOST 6 /* in a row, before a pause */
 #define REASON "WarrenIsUp"
 #define MERGE "application/strategic-merge-patch+json"
@@ -19,6 +21,8 @@ struct kube_node {
 	struct kube_node_options options;
 	char path[320];
 	bool told, again;
+	bool saying; /* it is to look after SAY_SECONDS */
+	char says[NODE_AGENT_MAX]; /* how the agent is, but for since when; "": not known yet */
 	unsigned patches; /* since it was in order */
 };
 
@@ -69,6 +73,16 @@ static json_t *other_taints(const json_t *node, const char *ours)
 	return NULL;
 }
 
+/* Whether the annotation has it, whenever that was written. */
+static bool says_how_we_are(const struct kube_node *k, const json_t *node)
+{
+	const json_t *annotations = json_object_get(json_object_get(node, "metadata"), "annotations");
+	const char *text = json_string_value(json_object_get(annotations, NODE_AGENT_ANNOTATION)) ?: "";
+	size_t n = strlen(k->says);
+
+	return !n || (strncmp(text, k->says, n) == 0 && strncmp(text + n, " since ", 7) == 0);
+}
+
 /* --- telling --- */
 
 static void on_patched(void *arg, const struct kube_answer *answer)
@@ -105,9 +119,9 @@ static void patch_condition(struct kube_node *k)
 	now_text(now);
 	snprintf(path, sizeof(path), "%s/status", k->path);
 	patch(k, path,
-	      json_pack("{s:{s:[{s:s, s:s, s:s, s:s, s:s, s:s}]}}", "status", "conditions", "type", "NetworkUnavailable",
-			"status", "False", "reason", REASON, "message", "Warren is running on this node",
-			"lastHeartbeatTime", now, "lastTransitionTime", now));
+	      json_pack("{s:{s:[{s:s, s:s, s:s, s:s, s:s, s:s}]}}", "status", "conditions", "type",
+			"NetworkUnavailable", "status", "False", "reason", REASON, "message",
+			"Warren is running on this node", "lastHeartbeatTime", now, "lastTransitionTime", now));
 }
 
 /* The list is replaced whole: only if it is still the one that was read. */
@@ -115,8 +129,18 @@ static void patch_taints(struct kube_node *k, const json_t *node, json_t *taints
 {
 	const json_t *version = json_object_get(json_object_get(node, "metadata"), "resourceVersion");
 
-	patch(k, k->path, json_pack("{s:{s:s?}, s:{s:o}}", "metadata", "resourceVersion", json_string_value(version), "spec",
-				    "taints", taints));
+	patch(k, k->path,
+	      json_pack("{s:{s:s?}, s:{s:o}}", "metadata", "resourceVersion", json_string_value(version), "spec",
+			"taints", taints));
+}
+
+static void patch_annotation(struct kube_node *k)
+{
+	char text[sizeof(k->says) + 40], now[32];
+
+	now_text(now);
+	snprintf(text, sizeof(text), "%s since %s", k->says, now);
+	patch(k, k->path, json_pack("{s:{s:{s:s}}}", "metadata", "annotations", NODE_AGENT_ANNOTATION, text));
 }
 
 static void on_node(void *arg, const struct kube_answer *answer)
@@ -140,6 +164,10 @@ static void on_node(void *arg, const struct kube_answer *answer)
 	if (!k->told)
 		log_info("Node %s says that the network is available", k->options.name);
 	k->told = true;
+	if (!says_how_we_are(k, answer->json)) {
+		patch_annotation(k);
+		return;
+	}
 	k->patches = 0;
 	kube_task_succeeded(&k->task);
 	if (k->again)
@@ -153,7 +181,7 @@ static void look(void *arg)
 	struct kube_node *k = arg;
 	struct err err;
 
-	k->again = false;
+	k->again = k->saying = false;
 	if (kube_task_call(&k->task, "GET", k->path, NULL, NULL, on_node, &err) < 0)
 		kube_task_failed(&k->task, &err, 0, look);
 }
@@ -166,6 +194,24 @@ void kube_node_tell(struct kube_node *k)
 		return;
 	kube_task_stop(&k->task);
 	look(k);
+}
+
+void kube_node_say(struct kube_node *k, size_t wrong)
+{
+	char text[sizeof(k->says)];
+
+	if (wrong)
+		snprintf(text, sizeof(text), WARREN_VERSION " %zu wrong", wrong);
+	else
+		snprintf(text, sizeof(text), WARREN_VERSION " ok");
+	if (strcmp(text, k->says) == 0)
+		return;
+	memcpy(k->says, text, sizeof(text));
+	k->again |= k->task.call != NULL;
+	if (!k->told || k->task.call || k->task.failures || k->saying)
+		return;
+	k->saying = true;
+	kube_task_later(&k->task, SAY_SECONDS, look);
 }
 
 bool kube_node_told(const struct kube_node *k)
@@ -182,7 +228,9 @@ struct kube_node *kube_node_open(struct api *api, const struct kube_node_options
 	if (!k)
 		return NULL;
 	k->options = *options;
-	k->task = (struct kube_task){ .api = api, .what = WHAT, .complain = options->complain, .complain_arg = options->arg, .arg = k };
+	k->task = (struct kube_task){
+		.api = api, .what = WHAT, .complain = options->complain, .complain_arg = options->arg, .arg = k
+	};
 	snprintf(k->path, sizeof(k->path), "/api/v1/nodes/%s", options->name);
 	return k;
 }

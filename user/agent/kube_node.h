@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What the agent tells the cluster of its own Node: that the network is there (condition NetworkUnavailable is False), and
- * that pods may come (the startup taint is taken off).
+ * What the agent tells the cluster of its own Node: that the network is there (condition NetworkUnavailable is False),
+ * that pods may come (the startup taint is taken off), and, in an annotation, how the agent is: "0.1.0 ok since TIME".
+ * Whoever may read Nodes reads that, so it tells how many things are wrong, and not which.
  */
 #ifndef WARREN_AGENT_KUBE_NODE_H
 #define WARREN_AGENT_KUBE_NODE_H
@@ -20,10 +21,12 @@ struct kube_node;
 struct kube_node *kube_node_open(struct api *api, const struct kube_node_options *options);
 void kube_node_close(struct kube_node *k);
 /*
- * Sees to it that the Node says so, and looks again now and then: others write there too. Called again: at once, since it
- * may be another object.
+ * Sees to it that the Node says so, and looks again now and then: others write there too. Called again: at once, since
+ * it may be another object.
  */
 void kube_node_tell(struct kube_node *k);
 bool kube_node_told(const struct kube_node *k); /* it has said so, as far as is known */
+/* How many things are wrong now. Written once the Node has been told, and if that lasts: seldom. */
+void kube_node_say(struct kube_node *k, size_t wrong);
 
 #endif

@@ -12,16 +12,11 @@
 
 static void want(struct kube *k, enum pods_wanted level)
 {
-	struct err err;
-
 	if (level == k->level)
 		return;
-	if (kubernetes_want_pods(k->source, level, &err) < 0) {
-		log_err(LOG_ERROR, &err); /* the next turn tries again */
-		return;
-	}
+	kubernetes_want_pods(k->source, level);
 	k->level = level;
-	log_info(level == PODS_ALL ? "policies here name pods: those of other nodes are followed too"
+	log_info(level == PODS_ALL ? "pods of other nodes are followed too: policies here name pods, or did so last"
 				   : "no policy here names pods: those of other nodes are followed no longer");
 }
 
@@ -40,8 +35,6 @@ static bool all_known(const struct kube *k)
 
 void kube_pods_turn(struct kube *k)
 {
-	if (kube_is_waiting(k))
-		want(k, PODS_ALL); /* if that has failed before */
 	if (!k->source || !k->agent->work.enforced || kube_is_waiting(k))
 		return;
 	if (policy_needs_pods(k->agent->policy)) {
@@ -85,6 +78,16 @@ bool kube_must_wait(struct kube *k, unsigned *ms)
 	}
 	*ms = k->wait_until_ns == UINT64_MAX ? 0 : WAIT_MS + 1;
 	return kube_is_waiting(k);
+}
+
+/*
+ * What an earlier agent has followed is wanted again most likely. To find that out first, from everything else, takes as long as
+ * listing that does; if it is not, they are followed no longer a while later.
+ */
+void kube_pods_begin(struct kube *k)
+{
+	if (ipcache_inherits(k->agent->ipcache))
+		want(k, PODS_ALL);
 }
 
 void kube_pods_init(struct kube *k)

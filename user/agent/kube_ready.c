@@ -2,10 +2,12 @@
 /* What makes the node ready for pods, once policy is in force and its own Node is known. */
 #include "kube_internal.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "cleanup.h"
 #include "conflist.h"
+#include "file.h"
 
 #define CONFLIST "network configuration"
 #define RETRY_MS 5000
@@ -25,12 +27,14 @@ static void on_folder(uv_fs_event_t *event, const char *name, int events, int st
 	k->folder_changed = true;
 }
 
-static void watch_folder(struct kube *k)
+/* Each time anew: by that name there may be another folder by now. */
+static void follow_folder(struct kube *k)
 {
-	const char *path = k->agent->options->conflist, *slash = strrchr(path, '/');
-	_cleanup_free_ char *folder = strndup(path, slash == path ? 1 : (size_t)(slash - path));
+	char folder[FILE_PATH_MAX];
 
-	if (folder && !uv_is_active((uv_handle_t *)&k->folder) && uv_fs_event_start(&k->folder, on_folder, folder, 0) < 0)
+	conflist_folder(k->agent->options->conflist, folder);
+	uv_fs_event_stop(&k->folder);
+	if (uv_fs_event_start(&k->folder, on_folder, folder, 0) < 0)
 		log_warn("%s cannot be followed: what others put there goes unnoticed", folder);
 }
 
@@ -68,14 +72,19 @@ static void update_conflist(struct kube *k, const struct prefix cidrs[2])
 		return;
 	k->folder_changed = false;
 	ret = write_conflist(k, cidrs, &err);
+	if (ret == 0) {
+		follow_folder(k);
+		ret = write_conflist(k, cidrs, &err); /* if it has gone again before it was followed */
+	}
 	complain_of(k, CONFLIST, ret < 0 ? &err : NULL);
 	if (ret < 0) {
+		if (ret == -ESTALE)
+			agent_stop(k->agent, 1);
 		uv_timer_start(&k->conflist_timer, k->conflist_timer.timer_cb, RETRY_MS, 0);
 		return;
 	}
 	k->node_changed |= !kube_conflist_written(k);
 	memcpy(k->written, cidrs, sizeof(k->written));
-	watch_folder(k);
 	tell_rival(k, conflist_rival(k->agent->options->conflist, &err), &err);
 }
 
@@ -110,7 +119,6 @@ void kube_ready_turn(struct kube *k)
 	}
 	if (k->to_sweep)
 		kube_sweep(k, cidrs);
-	k->to_sweep = false;
 	if (!kube_conflist_written(k) || !k->node_changed)
 		return;
 	k->node_changed = false;

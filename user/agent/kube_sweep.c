@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What pods have left whose end nobody has told the plugin (a runtime that was killed or has lost its state calls neither DEL
- * nor GC): the plugin's own GC takes away what is dead, and nothing else, whoever names it or not.
+ * What pods have left whose end nobody has told the plugin (a runtime that was killed or has lost its state calls
+ * neither DEL nor GC): the plugin's own GC takes away what is dead, and nothing else, whoever names it or not.
  *
- * Whether a pod is dead is seen by its namespace's path. An agent whose container has not mounted those would take all for
- * dead; but a namespace that is gone has taken the pod's device along.
+ * Whether a pod is dead is seen by its namespace's path. An agent whose container has not mounted those would take all
+ * for dead; but a namespace that is gone has taken the pod's device along.
  */
 #include "kube_internal.h"
 
@@ -127,14 +127,19 @@ static int run_gc(struct kube *k)
 void kube_sweep(struct kube *k, const struct prefix cidrs[2])
 {
 	struct kube_sweep *s = &k->sweep;
+	struct err err;
 	int ret;
 
 	if (s->pipe_open || s->process_open)
-		return;
-	if (attachment_each(is_hidden, NULL, NULL)) {
+		return; /* then once more, when it has ended */
+	k->to_sweep = false;
+	ret = attachment_each(is_hidden, NULL, &err);
+	if (ret < 0)
+		log_err(LOG_WARN, &err);
+	else if (ret > 0)
 		log_info("namespaces of pods that live are not to be seen here: what others have left stays");
+	if (ret)
 		return;
-	}
 	free(s->text);
 	s->text = conflist_gc_text(cidrs);
 	ret = s->text ? run_gc(k) : -ENOMEM;

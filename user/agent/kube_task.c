@@ -104,8 +104,9 @@ static void pause_ms(struct kube_task *t, unsigned ms, void (*again)(void *arg))
 	api_timer_cancel(t->timer);
 	t->timer = NULL;
 	t->again = again;
+	/* Without it nothing would ever be tried again: whoever supervises the agent starts it anew. */
 	if (api_after(t->api, ms / 2 + (unsigned)((unsigned long long)ms * dice / 65536), on_timer, t, &t->timer, &err) < 0)
-		log_err(LOG_ERROR, &err);
+		abort();
 }
 
 void kube_task_later(struct kube_task *t, unsigned seconds, void (*again)(void *arg))

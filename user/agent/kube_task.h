@@ -44,11 +44,6 @@ void kube_task_failed(struct kube_task *t, const struct err *err, unsigned retry
 void kube_task_succeeded(struct kube_task *t);
 /* Calls `again` after so many seconds, half of them up to half as many more: agents that started together part. */
 void kube_task_later(struct kube_task *t, unsigned seconds, void (*again)(void *arg));
-/* Neither calls runs nor a pause. */
-static inline bool kube_task_idle(const struct kube_task *t)
-{
-	return !t->call && !t->timer;
-}
 void kube_task_stop(struct kube_task *t);
 
 #endif

@@ -63,7 +63,8 @@ static void flows(FILE *f, const struct dp_flow_stats *stats)
 {
 	head(f, "warren_conntrack_events_total", "counter", "What happened to flows.");
 	for (uint32_t i = 0; i < WR_CT_STATS; i++)
-		fprintf(f, "warren_conntrack_events_total{event=\"%s\"} %" PRIu64 "\n", ct_stat_name(i), stats->counters[i]);
+		fprintf(f, "warren_conntrack_events_total{event=\"%s\"} %" PRIu64 "\n", ct_stat_name(i),
+			stats->counters[i]);
 	single(f, "warren_conntrack_swept_total", "counter", "Dead flows that the sweep has removed.",
 	       stats->sweep.removed);
 }
@@ -77,7 +78,8 @@ struct map_use {
 
 static size_t map_uses(const struct agent *agent, const struct dp_flow_stats *stats, struct map_use *uses)
 {
-	static const char *const service_maps[] = { "services4", "services6" }, *const backend_maps[] = { "backends4", "backends6" };
+	static const char *const service_maps[] = { "services4", "services6" };
+	static const char *const backend_maps[] = { "backends4", "backends6" };
 	struct balancer_counts balancer;
 	static const char *const flow_maps[] = { "ct4", "ct6", "ct_new4", "ct_new6" };
 	static const char *const counted[] = { "addr4", "addr6" };
@@ -160,7 +162,8 @@ static void policy(FILE *f, const struct agent *agent)
 	single(f, "warren_policy_revision", "gauge", "Revision of the policy in force.", applied.state.revision);
 	single(f, "warren_policy_changes_total", "counter", "Changes of policy since the maps were made.",
 	       applied.state.changes);
-	single(f, "warren_policy_failing", "gauge", "1 while the maps cannot be written.", agent->work.failure[0] != '\0');
+	single(f, "warren_policy_failing", "gauge", "1 while the maps cannot be written.",
+	       agent->work.failure[0] != '\0');
 	endpoints(f, agent);
 	histogram(f, "warren_policy_compile_seconds", "What compiling takes.", &agent->work.compiles);
 	histogram(f, "warren_policy_apply_seconds", "What writing the maps takes.", &agent->work.applies);
@@ -183,7 +186,8 @@ static void nodes(FILE *f, const struct agent *agent)
 		"warren_nodes{state=\"left_out\"} %zu\n",
 		c.in_maps - c.unresolved, c.unresolved, c.nodes - c.in_maps);
 	single(f, "warren_node_problems", "gauge", "Nodes with which something is wrong.", c.problems);
-	single(f, "warren_pod_mtu_bytes", "gauge", "MTU of new pods, as other nodes are reached; 0: no cluster.", c.pod_mtu);
+	single(f, "warren_pod_mtu_bytes", "gauge", "MTU of new pods, as other nodes are reached; 0: no cluster.",
+	       c.pod_mtu);
 	single(f, "warren_ipcache_entries", "gauge", "Addresses of other nodes and their pods.", addresses.entries);
 	single(f, "warren_ipcache_left_out", "gauge", "Of these, those for which there was no room in the maps.",
 	       addresses.left_out);
@@ -200,10 +204,13 @@ static void services(FILE *f, const struct agent *agent)
 	struct balancer_counts c;
 
 	balancer_count(agent->balancer, &c);
-	single(f, "warren_services", "gauge", "Services that the agent knows, those without an address too.", c.services);
+	single(f, "warren_services", "gauge", "Services that the agent knows, those without an address too.",
+	       c.services);
 	single(f, "warren_service_slices", "gauge", "EndpointSlices that the agent knows.", c.slices);
-	single(f, "warren_service_problems", "gauge", "Services that are not in the maps as they should be.", c.problems);
-	single(f, "warren_service_write_failures_total", "counter", "Failures to write a Service's address and port.", c.failures);
+	single(f, "warren_service_problems", "gauge", "Services that are not in the maps as they should be.",
+	       c.problems);
+	single(f, "warren_service_write_failures_total", "counter", "Failures to write a Service's address and port.",
+	       c.failures);
 	histogram(f, "warren_service_latency_seconds", "From the news of Services and their endpoints to the maps.",
 		  balancer_latency(agent->balancer));
 }

@@ -168,7 +168,8 @@ void options_help(FILE *f)
 		const struct setting *s = &settings[i];
 		int width = fprintf(f, "  --%s %s", s->name, s->value ?: "");
 
-		for (const char *line = s->summary; *line; line += strcspn(line, "\n"), line += *line == '\n', width = 0)
+		for (const char *line = s->summary; *line;
+		     line += strcspn(line, "\n"), line += *line == '\n', width = 0)
 			fprintf(f, "%*s%.*s\n", 27 - width, "", (int)strcspn(line, "\n"), line);
 	}
 	fputs("\nSIGHUP reads everything again; SIGTERM ends the agent and leaves the data plane as it is.\n", f);
@@ -197,7 +198,11 @@ static int set_word(const struct setting *s, const char *text, int *field, struc
 			*field = w->number;
 			return 0;
 		}
-		snprintf(known + used, sizeof(known) - used, "%s%s", w == s->words ? "" : w[1].word ? ", " : " or ", w->word);
+		snprintf(known + used, sizeof(known) - used, "%s%s",
+			 w == s->words ? ""
+			 : w[1].word   ? ", "
+				       : " or ",
+			 w->word);
 	}
 	return err_set(err, EINVAL, "--%s %s: not %s", s->name, text, known);
 }
@@ -326,7 +331,8 @@ static int parse_options(int argc, char **argv, struct options *options, struct 
 		int ret;
 
 		if (i == '?' || i == ':')
-			return err_set(err, EINVAL, "%s: %s", argv[optind - 1], i == '?' ? "no such option" : "needs a value");
+			return err_set(err, EINVAL, "%s: %s", argv[optind - 1],
+				       i == '?' ? "no such option" : "needs a value");
 		ret = set(options, &settings[i], optarg, err);
 		if (ret < 0)
 			return ret;

@@ -37,7 +37,8 @@ struct options {
 	enum log_level log_level;
 	size_t max_policy_entries; /* 0: as many as the map can hold */
 	struct cluster_options cluster;
-	char host_name[HOST_NAME_MAX + 1]; /* in lower case: the node's name unless one is given, here or by NODE_NAME */
+	/* in lower case: the node's name unless one is given, here or by NODE_NAME */
+	char host_name[HOST_NAME_MAX + 1];
 	const char *cni_bin_dir;
 	const char *from; /* the plugin to install; NULL: the one beside this program */
 	bool wait;

@@ -78,8 +78,8 @@ static void note_failure(struct follow *f, const struct attachment *a, const str
 	const char *name = a->pod_name[0] ? a->pod_name : a->container_id;
 
 	if (!f->failed++)
-		err_set(&f->why, err->num, "%.100s%s%.100s: %.250s", a->pod_namespace, a->pod_namespace[0] ? "/" : "", name,
-			err->msg);
+		err_set(&f->why, err->num, "%.100s%s%.100s: %.250s", a->pod_namespace, a->pod_namespace[0] ? "/" : "",
+			name, err->msg);
 }
 
 static int follow_one(const struct attachment *a, bool damaged, void *arg)

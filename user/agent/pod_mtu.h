@@ -6,8 +6,9 @@
 #include "nl.h"
 
 /*
- * Gives every attachment whose network names no MTU this one, at both ends. `nl`: NETLINK_ROUTE in the node's netns. Returns
- * how many it could not be given to (err: one of them, and why); the others have it. -errno: they could not even be listed.
+ * Gives every attachment whose network names no MTU this one, at both ends. `nl`: NETLINK_ROUTE in the node's netns.
+ * Returns how many it could not be given to (err: one of them, and why); the others have it. -errno: they could not
+ * even be listed.
  */
 int pod_mtu_follow(struct nl *nl, uint32_t mtu, struct err *err);
 /* warren0, both ends. */

@@ -4,7 +4,9 @@
 #include "api_find.h"
 #include "node.h"
 
-/* The agent is given no folder with credentials of others. There are other ways to the API server: no reason to fail. */
+/*
+ * The agent is given no folder with credentials of others. There are other ways to the API server: no reason to fail.
+ */
 static void keep_api_server(const struct options *options)
 {
 	struct err err = { 0 };

@@ -134,13 +134,6 @@ static int hide_configuration(const struct options *options, const char *hidden,
 	return ret;
 }
 
-static int remove_file(const char *path, struct err *err)
-{
-	if (unlink(path) < 0 && errno != ENOENT)
-		return err_errno(err, errno, "cannot remove %s", path);
-	return 0;
-}
-
 static int remove_files(const struct options *options, const char *hidden, struct err *err)
 {
 	char path[FILE_PATH_MAX];
@@ -148,13 +141,15 @@ static int remove_files(const struct options *options, const char *hidden, struc
 
 	if (access(PORTMAP_FILE, F_OK) == 0) {
 		snprintf(path, sizeof(path), "%s/" CHAINED_PLUGIN, options->cni_bin_dir);
-		ret = remove_file(path, err);
+		ret = file_remove_durable(path, err);
 	}
 	snprintf(path, sizeof(path), "%s/" WARREN_PLUGIN, options->cni_bin_dir);
 	if (ret == 0)
-		ret = remove_file(path, err);
-	if (ret == 0)
-		ret = remove_file(hidden, err);
+		ret = file_remove_durable(path, err);
+	if (ret == 0 && options->conflist)
+		ret = file_remove_durable(hidden, err);
+	if (ret == 0 && options->conflist)
+		ret = file_remove_durable(options->conflist, err); /* what was half written of it */
 	return ret < 0 ? ret : dir_remove(WARREN_STATE_DIR, err);
 }
 

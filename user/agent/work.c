@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Compiling what sources have said, and writing it. */
-#include <malloc.h>
 #include <string.h>
 
 #include "agent.h"
 #include "clock.h"
 #include "notify.h"
+#include "resident.h"
 
 #define RETRY_MS 100
 #define RETRY_MS_MOST 5000
@@ -43,7 +43,6 @@ static void failed(struct agent *agent, const struct err *err)
 static int compile(struct agent *agent, struct policy_changes *changes, struct err *err)
 {
 	uint64_t begin = clock_ns(CLOCK_MONOTONIC);
-	struct policy_counts counts;
 	int ret =
 	    agent->work.full ? policy_compile_all(agent->policy, changes, err) : policy_compile(agent->policy, changes, err);
 
@@ -51,8 +50,7 @@ static int compile(struct agent *agent, struct policy_changes *changes, struct e
 		return ret;
 	agent->work.compile_ns = clock_ns(CLOCK_MONOTONIC) - begin;
 	histogram_add(&agent->work.compiles, agent->work.compile_ns);
-	policy_count(agent->policy, &counts);
-	apply_set_invalid(agent->apply, (uint32_t)counts.policies_invalid);
+	apply_set_invalid(agent->apply, (uint32_t)policy_count_invalid(agent->policy));
 	return 0;
 }
 
@@ -107,8 +105,7 @@ static void enforced(struct agent *agent)
 	log_debug("compiled in %llu us, applied in %llu us", (unsigned long long)agent->work.compile_ns / 1000,
 		  (unsigned long long)agent->work.apply_ns / 1000);
 	if (!agent->work.enforced) {
-		/* Reading everything has left holes that will not be needed again soon. */
-		malloc_trim(0);
+		resident_trim();
 		notify("READY=1\nSTATUS=policy is in force");
 		log_info("policy is in force");
 	}
@@ -268,7 +265,8 @@ static void work_services(struct agent *agent)
 	int ret = balancer_run(agent->balancer, &err);
 
 	tell_services(agent, ret < 0 ? &err : NULL);
-	if (ret < 0)
+	/* Where others keep changing, every turn would put it off. */
+	if (ret < 0 && !uv_is_active((uv_handle_t *)&agent->work.services_retry))
 		uv_timer_start(&agent->work.services_retry, agent->work.services_retry.timer_cb, SERVICES_RETRY_MS, 0);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A compressed archive of files made up in memory: POSIX ustar, which every tar reads, through zlib. (libarchive would bring
- * four more libraries into every `warren` that starts, for one fixed header.)
+ * A compressed archive of files made up in memory: POSIX ustar, which every tar reads, through zlib. (libarchive would
+ * bring four more libraries into every `warren` that starts, for one fixed header.)
  */
 #ifndef WARREN_ARCHIVE_H
 #define WARREN_ARCHIVE_H

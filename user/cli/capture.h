@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What something prints, for as long and as much as it may: it runs in a child of its own, so that whatever becomes of it
- * becomes of nobody else.
+ * What something prints, for as long and as much as it may: it runs in a child of its own, so that whatever becomes of
+ * it becomes of nobody else.
  */
 #ifndef WARREN_CAPTURE_H
 #define WARREN_CAPTURE_H

@@ -31,6 +31,7 @@ json_t *cli_ask_agent(const char *method, struct err *why)
 
 const json_t *cli_agent(struct cli *cli, const char *method)
 {
+	json_decref(cli->answer);
 	cli->answer = cli_ask_agent(method, &cli->why);
 	return json_object_get(cli->answer, method);
 }

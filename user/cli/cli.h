@@ -128,9 +128,11 @@ int cli_usage_error(struct cli *cli, const char *fmt, ...) __attribute__((format
 /* Opens cli->dp, once; a node where nothing is loaded makes the command exit with CLI_NOT_RUNNING. */
 int cli_open(struct cli *cli);
 
-/* The agent's answer to a request without arguments; NULL if it does not give one, which is no failure: `why` says it. */
+/*
+ * The agent's answer to a request without arguments; NULL if it does not give one, which is no failure: `why` says it.
+ */
 json_t *cli_ask_agent(const char *method, struct err *why);
-/* The array of that name in its answer, which stays with cli; NULL likewise. */
+/* The array of that name in its answer, which stays with cli until it asks again; NULL likewise. */
 const json_t *cli_agent(struct cli *cli, const char *method);
 /* A note for who reads what is known without it, which `lacks` something; nothing if it has answered. */
 void out_no_agent(struct cli *cli, const char *lacks);

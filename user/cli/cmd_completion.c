@@ -9,18 +9,19 @@
 #include "maps.h"
 #include "names.h"
 
-static const char script_head[] = "# bash completion of warren, made by `warren completion bash`\n"
-				  "# The words of one column of what a command lists. Names may be strangers', and compgen expands\n"
-				  "# words, commands in them too: those with any other character are left out.\n"
-				  "_warren_column()\n"
-				  "{\n"
-				  "\twarren $1 2>/dev/null | awk -v n=\"$2\" 'NR > 1 && !NF { exit }\n"
-				  "\t\tNR > 1 && $n ~ \"^[A-Za-z0-9._/-]+$\" { print $n }'\n"
-				  "}\n"
-				  "_warren()\n"
-				  "{\n"
-				  "\tlocal cur=${COMP_WORDS[COMP_CWORD]} command='' args='' option='' words='' word\n"
-				  "\t# What may follow a command, whether the same again, which options it has, what their values may be.\n";
+static const char script_head[] =
+    "# bash completion of warren, made by `warren completion bash`\n"
+    "# The words of one column of what a command lists. Names may be strangers', and compgen expands\n"
+    "# words, commands in them too: those with any other character are left out.\n"
+    "_warren_column()\n"
+    "{\n"
+    "\twarren $1 2>/dev/null | awk -v n=\"$2\" 'NR > 1 && !NF { exit }\n"
+    "\t\tNR > 1 && $n ~ \"^[A-Za-z0-9._/-]+$\" { print $n }'\n"
+    "}\n"
+    "_warren()\n"
+    "{\n"
+    "\tlocal cur=${COMP_WORDS[COMP_CWORD]} command='' args='' option='' words='' word\n"
+    "\t# What may follow a command, whether the same again, which options it has, what their values may be.\n";
 
 static const char script_tail[] = "\tfor word in \"${COMP_WORDS[@]:1:COMP_CWORD-1}\"; do\n"
 				  "\t\tif [[ $word == '=' ]]; then\n"
@@ -120,7 +121,8 @@ static void option_words(FILE *f, const struct cli_option *options)
 
 /* fn for every command, and for every group with `command` NULL, before its first command. */
 static void each_name(FILE *f, const struct command *commands,
-		      void (*fn)(FILE *f, const struct command *commands, const char *name, const struct command *command))
+		      void (*fn)(FILE *f, const struct command *commands, const char *name,
+				 const struct command *command))
 {
 	char group[TOPIC_MAX] = "", word[TOPIC_MAX];
 

@@ -3,17 +3,21 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <sys/socket.h>
 
 #include "flow_side.h"
 #include "flows.h"
 #include "names.h"
 #include "packet_text.h"
+#include "service_rows.h"
 
 /* --- one flow --- */
 
 struct shown {
 	struct cli *cli;
 	struct endpoints endpoints;
+	struct service_rows services; /* as soon as a flow goes through one */
+	bool services_loaded;
 	const struct flow *wanted; /* of `get` */
 	size_t count;
 };
@@ -48,7 +52,10 @@ static void out_flow_state(struct out *o, const struct dp_flow *f)
 		out_word(o, "state", "new", OUT_PLAIN);
 }
 
-/* By which rule a point lets the flow pass, or why not; "-" where it was not judged, the side being no pod of this node. */
+/*
+ * By which rule a point lets the flow pass, or why not; "-" where it was not judged, the side being no pod of this
+ * node.
+ */
 static void out_point(struct out *o, const struct dp_flow *f, uint32_t direction)
 {
 	const struct wr_judgement *at = &f->ct.at[direction];
@@ -71,18 +78,49 @@ static void out_life(struct out *o, const struct dp_flow *f)
 	out_field(o, "expires", json_integer(f->expires_in_ms), f->dead ? "-" : text, OUT_PLAIN);
 }
 
+/* Where the initiator sends it, by address, port and name; "-": to the other end itself. */
+static int out_service(struct shown *s, const struct dp_flow *f)
+{
+	char text[SOCKET_STRLEN + SERVICE_NAME_MAX], socket[SOCKET_STRLEN], buf[SERVICE_NAME_MAX];
+	const struct service_row *row;
+	const char *name;
+
+	if (f->service.family == AF_UNSPEC) {
+		out_field(s->cli->out, "service", json_null(), "-", OUT_PLAIN);
+		return 0;
+	}
+	if (!s->services_loaded && service_rows_load(s->cli, &s->services) < 0)
+		return -s->cli->err.num;
+	s->services_loaded = true;
+	row = service_rows_find(&s->services, &f->service, f->service_port, f->protocol);
+	name = row ? service_row_name(row, buf) : NULL;
+	socket_format(&f->service, f->service_port, socket);
+	snprintf(text, sizeof(text), "%s%s%s", socket, name ? " " : "", name ?: "");
+	out_field(s->cli->out, "service",
+		  service_json(&f->service, f->service_port, name), text, OUT_PLAIN);
+	return 0;
+}
+
+static void shown_free(struct shown *s)
+{
+	endpoints_free(&s->endpoints);
+	service_rows_free(&s->services);
+}
+
 static int describe(const struct dp_flow *f, void *arg)
 {
 	const char *protocol = l4_proto_name(f->protocol);
 	struct shown *s = arg;
 	struct out *o = s->cli->out;
 	char number[8];
+	int r;
 
 	snprintf(number, sizeof(number), "%u", f->protocol);
 	out_record(o, NULL);
 	out_string(o, "protocol", protocol ?: number);
 	out_side(s, "from", &f->ip[0], f->port[0], f->ct.initiator);
 	out_side(s, "to", &f->ip[1], f->port[1], f->ct.responder);
+	r = out_service(s, f);
 	out_flow_state(o, f);
 	out_life(o, f);
 	out_json(o, "flags", flags_json(ct_flags, f->ct.flags));
@@ -91,7 +129,7 @@ static int describe(const struct dp_flow *f, void *arg)
 		out_point(o, f, i);
 	out_end(o);
 	s->count++;
-	return 0;
+	return r;
 }
 
 /* --- list --- */
@@ -118,7 +156,7 @@ int cmd_ct_list(struct cli *cli)
 	if (r == 0)
 		r = dp_flows_each(cli->options.dead, list_flow, &s, &cli->err);
 	out_end(cli->out);
-	endpoints_free(&s.endpoints);
+	shown_free(&s);
 	return r;
 }
 
@@ -161,7 +199,7 @@ int cmd_ct_get(struct cli *cli)
 	if (r == 0)
 		r = dp_flows_each(true, get_flow, &s, &cli->err);
 	out_end(cli->out);
-	endpoints_free(&s.endpoints);
+	shown_free(&s);
 	if (r == 0 && !s.count) {
 		err_set(&cli->err, ENOENT, "there is no flow from %s to %s", cli->args[0], cli->args[1]);
 		r = err_hint(&cli->err, "`warren ct list` lists those there are; who began a flow comes first");

@@ -12,7 +12,7 @@
 #include "inet.h"
 #include "maps.h"
 
-/* --- what must not be denied ---------------------------------------------------------------------------------------- */
+/* --- what must not be denied ------------------------------------------------------------------------------------- */
 
 struct refusal {
 	const struct prefix *prefixes;
@@ -28,7 +28,8 @@ static int refuse_if_covers(const struct refusal *r, const struct ip *ip, const 
 	for (size_t i = 0; i < r->count; i++) {
 		if (!prefix_contains(&r->prefixes[i], ip))
 			continue;
-		err_set(r->err, EPERM, "%s holds %s, %s", prefix_format(&r->prefixes[i], prefix), ip_format(ip, address), what);
+		err_set(r->err, EPERM, "%s holds %s, %s", prefix_format(&r->prefixes[i], prefix),
+			ip_format(ip, address), what);
 		return err_hint(r->err, "leave it out, or use --force to cut this node off from it");
 	}
 	return 0;
@@ -84,7 +85,7 @@ static int refuse_vital(const struct prefix *prefixes, size_t count, struct err 
 	return r;
 }
 
-/* --- where it is enforced ------------------------------------------------------------------------------------------- */
+/* --- where it is enforced ---------------------------------------------------------------------------------------- */
 
 /* Never silently without effect: where nothing looks at the list, that is said, and the command fails. */
 static int out_enforced(struct cli *cli, bool matters)
@@ -99,13 +100,14 @@ static int out_enforced(struct cli *cli, bool matters)
 	guards_text(enforcing, text);
 	out_field(cli->out, "enforced_at", enforcing, text, nowhere && matters ? OUT_RED : OUT_PLAIN);
 	if (nowhere && matters) {
-		out_string(cli->out, "what_to_do", "nothing enforces the denylist here: `warren uplink xdp DEVICE generic`");
+		out_string(cli->out, "what_to_do",
+			   "nothing enforces the denylist here: `warren uplink xdp DEVICE generic`");
 		cli->exit = CLI_FAILED;
 	}
 	return 0;
 }
 
-/* --- add, del, flush ------------------------------------------------------------------------------------------------ */
+/* --- add, del, flush --------------------------------------------------------------------------------------------- */
 
 /* An address is the prefix of itself. Host bits that are set are more likely a mistake than meant. */
 static int prefixes_parse(struct cli *cli, struct prefix *prefixes)
@@ -176,7 +178,7 @@ int cmd_deny_flush(struct cli *cli)
 	return 0;
 }
 
-/* --- list ----------------------------------------------------------------------------------------------------------- */
+/* --- list -------------------------------------------------------------------------------------------------------- */
 
 struct listing {
 	struct out *out;

@@ -25,7 +25,8 @@ static void out_number(struct out *o, const char *key, const json_t *identity, c
 static void out_collision(struct out *o, const json_t *identity)
 {
 	if (json_is_true(json_object_get(identity, "collision")))
-		out_field(o, "collision", json_true(), "two label sets have this number: no selector matches it", OUT_RED);
+		out_field(o, "collision", json_true(), "two label sets have this number: no selector matches it",
+			  OUT_RED);
 	else
 		out_json(o, "collision", json_false());
 }
@@ -225,7 +226,8 @@ int cmd_identity_get(struct cli *cli)
 	int r;
 
 	if (identity_parse(cli->args[0], &number) < 0)
-		return cli_usage_error(cli, "'%s' is no identity: a number as `warren identity list` shows it", cli->args[0]);
+		return cli_usage_error(cli, "'%s' is no identity: a number as `warren identity list` shows it",
+				       cli->args[0]);
 	r = endpoints_list(cli, &e);
 	if (r == 0)
 		r = map_peer(number, &peer, &cli->err);
@@ -234,7 +236,8 @@ int cmd_identity_get(struct cli *cli)
 	identity = find_identity(cli_agent(cli, "identities"), number);
 	if (!identity && peer == WR_PEER_NONE && !count_local(&e, number)) {
 		err_set(&cli->err, ENOENT, "nobody has the identity %s", cli->args[0]);
-		return err_hint(&cli->err, "`warren identity list` lists them%s%s", cli->answer ? "" : "; ", cli->why.msg);
+		return err_hint(&cli->err, "`warren identity list` lists them%s%s", cli->answer ? "" : "; ",
+				cli->why.msg);
 	}
 	out_record(cli->out, NULL);
 	if (identity)

@@ -12,16 +12,21 @@
 #include "cli.h"
 #include "clock.h"
 #include "events.h"
+#include "flows.h"
+#include "json.h"
 #include "names.h"
 #include "packet_text.h"
 #include "pods.h"
 #include "remotes.h"
+#include "service_rows.h"
 
 struct monitor {
 	struct cli *cli;
 	struct pods pods;
 	struct remotes remotes;
-	uint64_t pods_read, remotes_read; /* when: CLOCK_MONOTONIC */
+	struct dp_conntrack conntrack;
+	struct service_rows services;
+	uint64_t pods_read, remotes_read, services_read; /* when: CLOCK_MONOTONIC */
 	int reason;	    /* only this one; -1: any */
 	bool drops, allows; /* of these kinds */
 	int64_t left;	    /* events still to show; -1: no end */
@@ -101,6 +106,48 @@ static void describe_peer(struct monitor *m, const struct wr_event *ev, const st
 	out_json(o, "peer_pod", pod && pod->name ? json_string(pod->name) : json_null());
 }
 
+/* --- through which service --- */
+
+/*
+ * Of a service that is not known yet they are asked for again, but not for every packet. Without the maps, which say nothing
+ * of names.
+ */
+static const char *find_service(struct monitor *m, const struct ip *ip, uint16_t port, uint8_t protocol,
+				char buf[SERVICE_NAME_MAX])
+{
+	const struct service_row *row = service_rows_find(&m->services, ip, port, protocol);
+
+	if (!row && (!m->services_read || clock_ns(CLOCK_MONOTONIC) - m->services_read >= NS_PER_S)) {
+		service_rows_free(&m->services);
+		(void)service_rows_load_named(m->cli, &m->services); /* the packet matters more than its service's name */
+		m->services_read = clock_ns(CLOCK_MONOTONIC);
+		row = service_rows_find(&m->services, ip, port, protocol);
+	}
+	return row ? service_row_name(row, buf) : NULL;
+}
+
+/* The packet is the backend's, or for it, by now. "": to none. */
+static void describe_service(struct monitor *m, const struct packet *p, char *buf, size_t size)
+{
+	const struct dp_flow flow = { .ip = { p->source, p->destination },
+				      .port = { p->source_port, p->destination_port },
+				      .protocol = p->l4_proto };
+	const char *name, *protocol = l4_proto_name(p->l4_proto);
+	char socket[SOCKET_STRLEN], name_buf[SERVICE_NAME_MAX];
+	struct ip ip;
+	uint16_t port;
+
+	buf[0] = '\0';
+	if (!p->ports || !dp_flow_service(&m->conntrack, &flow, &ip, &port)) {
+		out_json(m->cli->out, "service", json_null());
+		return;
+	}
+	name = find_service(m, &ip, port, p->l4_proto, name_buf);
+	socket_format(&ip, port, socket);
+	snprintf(buf, size, ", through service %s%s%s/%s", name ?: "", name ? " at " : "", socket, protocol ?: "");
+	out_json(m->cli->out, "service", service_json(&ip, port, name));
+}
+
 /* --- when --- */
 
 /* Events carry the time since boot; people know the time of day. */
@@ -140,7 +187,8 @@ static const char *describe_rules(struct out *o, const struct wr_event *ev, char
 		}
 		rule = rule_text(ev->rule[i], ev->policy_class[i], text);
 		if (used < size)
-			used += (size_t)snprintf(buf + used, size - used, "%s%s: %s", used ? "; " : "", direction_name(i), rule);
+			used += (size_t)snprintf(buf + used, size - used, "%s%s: %s", used ? "; " : "",
+						 direction_name(i), rule);
 		out_json(o, direction_name(i),
 			  json_pack("{sssIsI}", "because", rule, "rule", (json_int_t)ev->rule[i], "class",
 				    (json_int_t)ev->policy_class[i]));
@@ -148,18 +196,21 @@ static const char *describe_rules(struct out *o, const struct wr_event *ev, char
 	return buf;
 }
 
-static void describe_packet(struct out *o, const struct wr_event *ev, const struct packet *p)
+static void describe_packet(struct monitor *m, const struct wr_event *ev, const struct packet *p)
 {
+	struct out *o = m->cli->out;
 	/* Where MAC addresses are what is wrong, they are shown. */
 	bool macs = ev->reason == WR_REASON_SPOOFED_MAC || ev->reason == WR_REASON_BAD_DESTINATION;
 	const char *meaning = reason_text(ev->reason), *why;
-	char packet[PACKET_TEXT_MAX], rules[2 * RULE_STRLEN + 32], text[PACKET_TEXT_MAX + sizeof(rules) + 32];
+	char packet[PACKET_TEXT_MAX], rules[2 * RULE_STRLEN + 32], service[SERVICE_NAME_MAX + SOCKET_STRLEN + 40];
+	char text[PACKET_TEXT_MAX + sizeof(rules) + sizeof(service) + 32];
 
 	packet_format(p, macs, packet, sizeof(packet));
+	describe_service(m, p->inner ?: p, service, sizeof(service));
 	why = describe_rules(o, ev, rules, sizeof(rules));
 	if (!*why)
 		why = meaning ?: "";
-	snprintf(text, sizeof(text), "%s, %u bytes%s%s", packet, ev->length, *why ? ": " : "", why);
+	snprintf(text, sizeof(text), "%s, %u bytes%s%s%s", packet, ev->length, service, *why ? ": " : "", why);
 	out_field(o, "packet", json_string(packet), text, OUT_PLAIN);
 	out_json(o, "meaning", meaning ? json_string(meaning) : json_null());
 	out_json(o, "length", json_integer(ev->length));
@@ -207,7 +258,7 @@ static void describe(struct monitor *m, const struct wr_event *ev)
 	snprintf(text, sizeof(text), "reason %u", ev->reason);
 	out_word(o, "reason", reason ?: text, is_drop(ev) ? OUT_RED : OUT_GREEN);
 	out_json(o, "verdict", json_string(is_drop(ev) ? "drop" : "pass"));
-	describe_packet(o, ev, &p);
+	describe_packet(m, ev, &p);
 	out_end(o);
 }
 
@@ -296,6 +347,7 @@ int cmd_monitor(struct cli *cli)
 		.drops = cli->options.drops || !cli->options.allows,
 		.allows = cli->options.allows || !cli->options.drops,
 		.left = cli->options.count,
+		.conntrack = DP_CONNTRACK_CLOSED,
 	};
 	struct dp_events *events = NULL;
 	uint64_t deadline = 0;
@@ -312,6 +364,8 @@ int cmd_monitor(struct cli *cli)
 	if (r == 0)
 		r = remotes_load(&m.remotes, true, &cli->err);
 	if (r == 0)
+		r = dp_conntrack_open(&m.conntrack, &cli->err);
+	if (r == 0)
 		r = catch_signals(&cli->err);
 	if (r == 0)
 		r = dp_events_open(&events, &cli->err);
@@ -323,6 +377,8 @@ int cmd_monitor(struct cli *cli)
 		dp_events_close(events);
 	}
 	closep(&stop_fd);
+	dp_conntrack_close(&m.conntrack);
+	service_rows_free(&m.services);
 	remotes_free(&m.remotes);
 	pods_free(&m.pods);
 	return r;

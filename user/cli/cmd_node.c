@@ -63,7 +63,7 @@ static int gateway_addresses(json_t *array, struct err *err)
 	int r = nl_open(&nl, NETLINK_ROUTE, err);
 
 	if (r == 0)
-		r = node_gateway_ifindex(&nl, &ifindex, err);
+		r = node_gateway_ifindex(&ifindex, err);
 	if (r == -ENODEV)
 		return 0;
 	return r < 0 ? r : addr_each(&nl, ifindex, collect_address, array, err);

@@ -14,8 +14,8 @@ static void out_ms(struct out *o, const char *key, const struct ping_target *t, 
 	char text[24];
 
 	snprintf(text, sizeof(text), "%.3f ms", (double)ns / (double)NS_PER_MS);
-	out_field(o, key, t->received ? json_real((double)ns / (double)NS_PER_MS) : json_null(), t->received ? text : "",
-		  OUT_PLAIN);
+	out_field(o, key, t->received ? json_real((double)ns / (double)NS_PER_MS) : json_null(),
+		  t->received ? text : "", OUT_PLAIN);
 }
 
 static void describe(struct out *o, const struct node_pings *p, size_t i)

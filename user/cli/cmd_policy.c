@@ -97,7 +97,8 @@ static void out_selector(struct out *o, const json_t *policy)
 {
 	const char *selector = json_text_at(policy, "selector");
 
-	out_field(o, "selector", json_string(selector ?: ""), selector && !*selector ? "all pods" : selector ?: "-", OUT_PLAIN);
+	out_field(o, "selector", json_string(selector ?: ""), selector && !*selector ? "all pods" : selector ?: "-",
+		  OUT_PLAIN);
 }
 
 static void out_isolates(struct out *o, const json_t *policy)
@@ -287,7 +288,8 @@ static void describe_spec(struct out *o, const json_t *policy)
 
 	out_table(o, "rules", "none: nothing is allowed by it");
 	for (uint32_t direction = 0; direction < WR_DIRECTIONS; direction++) {
-		json_array_foreach(json_object_get(json_object_get(policy, "rules"), direction_name(direction)), i, rule) {
+		json_array_foreach(json_object_get(json_object_get(policy, "rules"), direction_name(direction)), i,
+				   rule) {
 			snprintf(name, sizeof(name), "%s[%zu]", direction_name(direction), i);
 			out_record(o, NULL);
 			out_string(o, "rule", name);

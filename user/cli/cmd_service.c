@@ -116,7 +116,8 @@ static int wanted_parse(struct cli *cli, const char *text, struct wanted *w)
 	if (ip_parse(text, &w->ip) == 0)
 		return 0;
 	port = strrchr(text, ':');
-	if (!port || (size_t)(port - text) >= sizeof(address) || number_parse(port + 1, UINT16_MAX, &w->port) < 0 || !w->port)
+	if (!port || (size_t)(port - text) >= sizeof(address) || number_parse(port + 1, UINT16_MAX, &w->port) < 0 ||
+	    !w->port)
 		return cli_usage_error(cli, "'%s' is neither NAMESPACE/NAME nor ADDRESS[:PORT]", text);
 	snprintf(address, sizeof(address), "%.*s", (int)(port - text), text);
 	if (*address == '[' && (end = strchr(address, ']'))) {
@@ -152,7 +153,10 @@ static void out_backend(struct out *o, const struct endpoints *e, const struct d
 	out_string(o, "pod", endpoint ? endpoint_label(e, endpoint->id, label) : pod ? named : NULL);
 	snprintf(slot, sizeof(slot), "slot %u", node ? node->slot : 0);
 	out_field(o, "node", node && node->name ? json_string(node->name) : json_null(),
-		  endpoint || (node && node->own) ? "this node" : node ? node->name ?: slot : "outside the cluster", OUT_PLAIN);
+		  endpoint || (node && node->own) ? "this node"
+		  : node			  ? node->name ?: slot
+						  : "outside the cluster",
+		  OUT_PLAIN);
 	out_end(o);
 }
 
@@ -174,7 +178,8 @@ static void describe(struct out *o, const struct endpoints *e, const struct serv
 		out_uint(o, "affinity_seconds", row->affinity_seconds);
 	out_row_state(o, row);
 	if (agent && json_text_at(agent, "problem"))
-		out_field(o, "problem", json_incref(json_object_get(agent, "problem")), json_text_at(agent, "problem"), OUT_RED);
+		out_field(o, "problem", json_incref(json_object_get(agent, "problem")), json_text_at(agent, "problem"),
+			  OUT_RED);
 	out_table(o, "backends", row->mapped ? "none: new flows are refused" : "none");
 	for (size_t i = 0; i < row->backend_count; i++)
 		out_backend(o, e, &row->backends[i]);
@@ -207,7 +212,8 @@ int cmd_service_get(struct cli *cli)
 	if (!found) {
 		err_set(&cli->err, ENOENT, "there is no service %s with an address%s", cli->args[0],
 			cli->answer || !wanted.name ? "" : " that is known by name");
-		return err_hint(&cli->err, "`warren service list` lists them%s%s", cli->answer ? "" : "; ", cli->why.msg);
+		return err_hint(&cli->err, "`warren service list` lists them%s%s", cli->answer ? "" : "; ",
+				cli->why.msg);
 	}
 	out_no_agent(cli, NO_NAMES);
 	return 0;

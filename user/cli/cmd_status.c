@@ -64,8 +64,8 @@ static void check_node(struct status *s, const struct node_check *node)
 				 : "table inet warren stands");
 	check(s, "gateway link", good(node->gateway_link), "`warren node init` makes it again", "%s is %s",
 	      WARREN_GATEWAY_LINK, node->gateway_link ? "up" : "missing or down");
-	check(s, "from_host", good(node->from_host || !node->gateway_link), "`warren node init` attaches it again", "%s %s",
-	      node->from_host ? "sits on" : "is not on", WARREN_GATEWAY_LINK);
+	check(s, "from_host", good(node->from_host || !node->gateway_link), "`warren node init` attaches it again",
+	      "%s %s", node->from_host ? "sits on" : "is not on", WARREN_GATEWAY_LINK);
 	if (node->uplinks)
 		check(s, "uplinks", good(!node->uplinks_faulty),
 		      "the agent attaches it again; `bpftool net show` names what runs ahead of it",
@@ -76,7 +76,9 @@ static void check_node(struct status *s, const struct node_check *node)
 	      node->forwarding4 ? "on" : "off: pods reach nothing outside this node");
 	check(s, "forwarding IPv6", good(node->forwarding6), "`sysctl -w net.ipv6.conf.all.forwarding=1`", "is %s",
 	      node->forwarding6 ? "on" : "off: pods reach nothing outside this node");
-	check(s, "endpoints", good(!full), "delete pods; a node made with a smaller --max-endpoints can be made anew: `warren node down`, `warren node init`",
+	check(s, "endpoints", good(!full),
+	      "delete pods; a node made with a smaller --max-endpoints can be made anew: "
+	      "`warren node down`, `warren node init`",
 	      "%u of at most %u", node->endpoints, node->endpoints_max);
 }
 
@@ -166,22 +168,26 @@ static void check_complaints(struct status *s, const json_t *answer)
 	size_t i;
 
 	if (failure)
-		check(s, "agent", STATE_WRONG, "it tries again; its log says more", "the maps could not be written: %s", failure);
+		check(s, "agent", STATE_WRONG, "it tries again; its log says more", "the maps could not be written: %s",
+		      failure);
 	json_array_foreach(json_object_get(answer, "complaints"), i, complaint) {
 		const char *kind = json_text_at(complaint, "kind") ?: "agent";
 
 		check(s, kind, STATE_WRONG,
 		      strcmp(kind, "manifest") == 0 ? "mend it: what it said before is still in force"
 		      : strcmp(kind, "api") == 0    ? "the agent tries again: what was said before is still in force"
-		      : strcmp(kind, "node") == 0   ? "`warren node list` shows all; mend its Node object or the way to it"
-						    : "mend it: the agent goes on by itself",
+		      : strcmp(kind, "node") == 0
+			  ? "`warren node list` shows all; mend its Node object or the way to it"
+			  : "mend it: the agent goes on by itself",
 		      "%s: %s", json_text_at(complaint, "file") ?: "", json_text_at(complaint, "message") ?: "");
 	}
 	if (json_integer_value(json_object_get(counts, "collisions")))
-		check(s, "identities", STATE_WRONG, "`warren identity list` shows them: change a label of one of the two",
+		check(s, "identities", STATE_WRONG,
+		      "`warren identity list` shows them: change a label of one of the two",
 		      "two label sets have one number, and match no selector");
 	if (left_out)
-		check(s, "identities", STATE_WRONG, "fewer pods with labels of their own; `warren map list` shows the room",
+		check(s, "identities", STATE_WRONG,
+		      "fewer pods with labels of their own; `warren map list` shows the room",
 		      "%lld did not fit into the maps: rules for them do not hold", (long long)left_out);
 }
 
@@ -189,7 +195,8 @@ static void check_complaints(struct status *s, const json_t *answer)
 static void check_kubernetes(struct status *s, const json_t *kubernetes)
 {
 	const json_t *watches = json_object_get(kubernetes, "watches"), *key = json_object_get(kubernetes, "key");
-	const json_t *configuration = json_object_get(kubernetes, "configuration"), *node = json_object_get(kubernetes, "node");
+	const json_t *configuration = json_object_get(kubernetes, "configuration"),
+		     *node = json_object_get(kubernetes, "node");
 	const char *waits_for = json_text_at(kubernetes, "waits_for"), *path = json_text_at(configuration, "path");
 	json_int_t objects = 0;
 	unsigned connected = 0;
@@ -207,7 +214,8 @@ static void check_kubernetes(struct status *s, const json_t *kubernetes)
 	      json_text_at(kubernetes, "server") ?: "unknown", connected, json_array_size(watches), (long long)objects,
 	      strcmp(json_text_at(kubernetes, "pods") ?: "", "all") == 0 ? "all nodes" : "this node");
 	check(s, "identity key", strcmp(json_text_at(key, "state") ?: "", "awaited") == 0 ? STATE_WRONG : STATE_OK,
-	      "the agent asks again; until then pods stay in quarantine", "%s", json_text_at(key, "state") ?: "unknown");
+	      "the agent asks again; until then pods stay in quarantine", "%s",
+	      json_text_at(key, "state") ?: "unknown");
 	check(s, "ready for pods", waits_for ? STATE_NOTICE : STATE_OK, "wait; the agent's log says more", "%s",
 	      waits_for ?: path ?: "no network configuration is written");
 	if (!waits_for && !json_is_true(json_object_get(node, "told")))
@@ -225,7 +233,8 @@ static void check_agent(struct status *s, const struct policies *p)
 	if (!answer)
 		check_no_agent(s, p, &why);
 	else if (!json_is_true(json_object_get(answer, "synced")))
-		check(s, "agent", STATE_NOTICE, "wait; its log says for what", "release %s has not read all its sources yet", version);
+		check(s, "agent", STATE_NOTICE, "wait; its log says for what",
+		      "release %s has not read all its sources yet", version);
 	else
 		check(s, "agent", STATE_OK, NULL, "release %s runs, %lld pods and %lld policies known", version,
 		      (long long)json_integer_value(json_object_get(counts, "pods")),
@@ -237,15 +246,17 @@ static void check_agent(struct status *s, const struct policies *p)
 static void check_policy_state(struct status *s, const struct wr_policy_state *state, const struct policies *p)
 {
 	if (state->classes_denied)
-		check(s, "policy", STATE_WRONG, "fewer rules or pods on this node; `warren map list` shows which map is full",
-		      "%u set%s of policies did not fit into the maps: their pods are denied everything", state->classes_denied,
-		      state->classes_denied == 1 ? "" : "s");
+		check(s, "policy", STATE_WRONG,
+		      "fewer rules or pods on this node; `warren map list` shows which map is full",
+		      "%u set%s of policies did not fit into the maps: their pods are denied everything",
+		      state->classes_denied, state->classes_denied == 1 ? "" : "s");
 	if (state->policies_invalid)
 		check(s, "policy", STATE_WRONG, "`warren policy list` names them; they isolate what they select",
-		      "%u %s not valid", state->policies_invalid, state->policies_invalid == 1 ? "policy is" : "policies are");
+		      "%u %s not valid", state->policies_invalid,
+		      state->policies_invalid == 1 ? "policy is" : "policies are");
 	check(s, "policy", p->quarantined ? STATE_NOTICE : STATE_OK, "`warren endpoint list` shows which",
-	      "revision %u, %u pod%s isolated, %u in quarantine", state->revision, p->isolated, p->isolated == 1 ? "" : "s",
-	      p->quarantined);
+	      "revision %u, %u pod%s isolated, %u in quarantine", state->revision, p->isolated,
+	      p->isolated == 1 ? "" : "s", p->quarantined);
 }
 
 static int check_policies(struct status *s)
@@ -295,9 +306,10 @@ static void check_nodes(struct status *s, const struct remotes *remotes)
 		unresolved += node->slot && !node->dp.resolved;
 	}
 	cluster_words(&remotes->cluster, words, sizeof(words));
-	check(s, "cluster", unresolved ? STATE_NOTICE : STATE_OK, "`warren node list` shows which; `warren node ping` tries them",
-	      "tunnels end at %s; %u other node%s: %u by tunnel, %u direct, %u unresolved", words, mapped, mapped == 1 ? "" : "s",
-	      mapped - direct, direct, unresolved);
+	check(s, "cluster", unresolved ? STATE_NOTICE : STATE_OK,
+	      "`warren node list` shows which; `warren node ping` tries them",
+	      "tunnels end at %s; %u other node%s: %u by tunnel, %u direct, %u unresolved", words, mapped,
+	      mapped == 1 ? "" : "s", mapped - direct, direct, unresolved);
 }
 
 static int check_cluster(struct status *s)
@@ -328,8 +340,9 @@ static int check_conntrack(struct status *s)
 	      "%" PRIu64 " of %" PRIu64 " IPv4 flows, %" PRIu64 " of %" PRIu64 " IPv6", stats.entries[0],
 	      stats.capacity[0], stats.entries[1], stats.capacity[1]);
 	stands = clock_ns(CLOCK_MONOTONIC) > sweep->time_ns + SWEEP_LATE_S * NS_PER_S;
-	check(s, "sweep", good(!stands), "`warren node init` starts it again", "%s%" PRIu64 " runs, %" PRIu64 " dead flows removed",
-	      stands ? "its timer stands still: " : "", (uint64_t)sweep->runs, (uint64_t)sweep->removed);
+	check(s, "sweep", good(!stands), "`warren node init` starts it again",
+	      "%s%" PRIu64 " runs, %" PRIu64 " dead flows removed", stands ? "its timer stands still: " : "",
+	      (uint64_t)sweep->runs, (uint64_t)sweep->removed);
 	return 0;
 }
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* warren status --cluster: each node as it is seen from here: what the maps know, and whether it answers. */
+/*
+ * warren status --cluster: each node as it is seen from here (what the maps know, whether it answers), and as its agent
+ * says.
+ */
 #include <errno.h>
 #include <net/if.h>
 #include <string.h>
@@ -86,6 +89,20 @@ static void out_time(struct out *o, const char *key, const struct node_pings *p,
 	out_field(o, key, ms, text, OUT_PLAIN);
 }
 
+/* Nobody's word is no bad word. */
+static bool agent_is_well(const struct remote_node *node)
+{
+	return !node->agent || strstr(node->agent, " ok since ");
+}
+
+static void out_agent(struct out *o, const struct remote_node *node)
+{
+	if (node->agent)
+		out_word(o, "agent", node->agent, agent_is_well(node) ? OUT_GREEN : OUT_RED);
+	else
+		out_string(o, "agent", NULL);
+}
+
 /* What the agent says, or how far the requests went. */
 static const char *problem(const struct node_pings *p, const struct seen *s, char *buf, size_t size)
 {
@@ -110,6 +127,7 @@ static void describe(struct out *o, const struct node_pings *p, const struct see
 	out_field(o, "node", node->name ? json_string(node->name) : json_null(), label + strlen("node "), OUT_PLAIN);
 	out_json(o, "slot", json_integer(node->slot));
 	out_state(o, reach(p, s));
+	out_agent(o, node);
 	out_string(o, "mode", !mapped ? NULL : node->dp.direct ? "direct" : "tunnel");
 	out_string(o, "uplink", mapped ? if_indextoname(node->dp.uplink, device) : NULL);
 	out_field(o, "mtu", mapped ? json_integer(node->dp.mtu) : json_null(), mapped ? mtu : "", OUT_PLAIN);
@@ -122,10 +140,12 @@ static void describe(struct out *o, const struct node_pings *p, const struct see
 int cmd_status_cluster(struct cli *cli)
 {
 	_cleanup_node_pings_ struct node_pings p = {
-		.ping = { .count = COUNT, .interval_ns = INTERVAL_MS * NS_PER_MS, .timeout_ns = TIMEOUT_MS * NS_PER_MS },
+		.ping = { .count = COUNT,
+			  .interval_ns = INTERVAL_MS * NS_PER_MS,
+			  .timeout_ns = TIMEOUT_MS * NS_PER_MS },
 	};
-	size_t counts[REACH_NOT + 1] = { 0 }, others;
-	char text[96];
+	size_t counts[REACH_NOT + 1] = { 0 }, others, unwell = 0;
+	char text[160];
 	bool healthy;
 	int r = node_pings_run(cli, &p);
 
@@ -137,13 +157,15 @@ int cmd_status_cluster(struct cli *cli)
 		const struct seen s = see(&p, &p.before.nodes[i]);
 
 		counts[reach(&p, &s)]++;
+		unwell += !agent_is_well(s.node);
 		describe(cli->out, &p, &s);
 	}
 	out_end(cli->out);
-	healthy = !counts[REACH_PARTLY] && !counts[REACH_NOT];
+	healthy = !counts[REACH_PARTLY] && !counts[REACH_NOT] && !unwell;
 	others = p.before.node_count - counts[REACH_OWN];
-	snprintf(text, sizeof(text), "%zu other node%s: %zu ok, %zu faulty, %zu unreachable", others, others == 1 ? "" : "s",
-		 counts[REACH_OK], counts[REACH_PARTLY], counts[REACH_NOT]);
+	snprintf(text, sizeof(text),
+		 "%zu other node%s: %zu ok, %zu faulty, %zu unreachable; agents with something wrong: %zu", others,
+		 others == 1 ? "" : "s", counts[REACH_OK], counts[REACH_PARTLY], counts[REACH_NOT], unwell);
 	out_word(cli->out, "cluster", text, healthy ? OUT_GREEN : OUT_RED);
 	out_json(cli->out, "healthy", json_boolean(healthy));
 	out_end(cli->out);

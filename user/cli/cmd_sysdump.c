@@ -142,7 +142,8 @@ static int to_stdout(struct sysdump *d, const char *folder, time_t now)
 	if (d->cli->options.json)
 		return cli_usage_error(d->cli, "standard output is the archive: leave --json out");
 	if (isatty(STDOUT_FILENO))
-		return cli_usage_error(d->cli, "an archive is nothing for a terminal: `warren sysdump --output - > FILE`");
+		return cli_usage_error(d->cli,
+				       "an archive is nothing for a terminal: `warren sysdump --output - > FILE`");
 	return write_archive(d, dup(STDOUT_FILENO), folder, now);
 }
 
@@ -179,5 +180,6 @@ int cmd_sysdump(struct cli *cli)
 		return err_set(&cli->err, ENOMEM, "no memory");
 	name_folder(folder, now);
 	snprintf(path, sizeof(path), "%s.tar.gz", folder);
-	return output && strcmp(output, "-") == 0 ? to_stdout(&d, folder, now) : to_file(&d, output ?: path, folder, now);
+	return output && strcmp(output, "-") == 0 ? to_stdout(&d, folder, now)
+						  : to_file(&d, output ?: path, folder, now);
 }

@@ -15,8 +15,8 @@
 #define TCP_SYN 0x02
 
 /*
- * What a packet from outside seems to have entered by: any device that is no pod's, and the loopback device never is one,
- * nor 0, which stands for packets that the host made.
+ * What a packet from outside seems to have entered by: any device that is no pod's, and the loopback device never is
+ * one, nor 0, which stands for packets that the host made.
  */
 #define OUTSIDE_IFINDEX 1
 
@@ -35,7 +35,8 @@ static int parse_flags(struct cli *cli, uint8_t *flags)
 		int bit = tcp_flag_parse(word);
 
 		if (bit < 0)
-			return cli_usage_error(cli, "'%s' is no TCP flag: fin, syn, rst, psh, ack, urg, ece, cwr", word);
+			return cli_usage_error(cli, "'%s' is no TCP flag: fin, syn, rst, psh, ack, urg, ece, cwr",
+					       word);
 		*flags |= (uint8_t)(1 << bit);
 	}
 	return 0;
@@ -148,7 +149,8 @@ static int enter_by_uplink(struct trace_run *run, const struct remote_node *node
 	char label[NODE_LABEL_MAX];
 
 	if (!node->slot) {
-		err_set(&cli->err, ENETUNREACH, "%s is not in the maps: nothing of it is believed", node_label(node, label));
+		err_set(&cli->err, ENETUNREACH, "%s is not in the maps: nothing of it is believed",
+			node_label(node, label));
 		return err_hint(&cli->err, "`warren node get %s` says why", node->name ?: "");
 	}
 	run->program = WARREN_PROG_FROM_UPLINK;
@@ -204,7 +206,8 @@ static int choose_program(struct trace_run *run)
 		run->program = WARREN_PROG_FROM_HOST;
 		run->device = remotes->cluster.host_ifindex;
 	} else {
-		return cli_usage_error(run->cli, "neither %s nor %s is a pod of this node: its programs see no such packet",
+		return cli_usage_error(run->cli,
+				       "neither %s nor %s is a pod of this node: its programs see no such packet",
 				       run->cli->args[0], run->cli->args[1]);
 	}
 	return 0;
@@ -219,8 +222,8 @@ static int trace(struct trace_run *run)
 	if (r == 0)
 		r = make_packet(run);
 	if (r == 0)
-		r = dp_trace(run->program, run->device, run->entered, run->bytes, run->length, &run->trace, &run->tc_verdict,
-			     &run->cli->err);
+		r = dp_trace(run->program, run->device, run->entered, run->bytes, run->length, &run->trace,
+			     &run->tc_verdict, &run->cli->err);
 	return r;
 }
 

@@ -152,8 +152,8 @@ static void describe_point(struct out *o, const struct flow *flow, uint32_t dire
 static int check_sides(struct cli *cli, const struct flow *flow)
 {
 	if (flow->from.kind != FLOW_SIDE_POD && flow->to.kind != FLOW_SIDE_POD)
-		return cli_usage_error(cli, "neither %s nor %s is a pod of this node: there is no policy to ask", cli->args[0],
-				       cli->args[1]);
+		return cli_usage_error(cli, "neither %s nor %s is a pod of this node: there is no policy to ask",
+				       cli->args[0], cli->args[1]);
 	return 0;
 }
 

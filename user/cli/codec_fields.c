@@ -55,7 +55,14 @@ static struct ip ip_at(const void *at, size_t size)
 	return ip_from(size == 4 ? AF_INET : AF_INET6, at);
 }
 
-/* --- from text ------------------------------------------------------------------------------------------------------ */
+static struct ip ip_either_at(const void *at)
+{
+	static const char zeros[12];
+
+	return ip_at(at, memcmp((const char *)at + 4, zeros, sizeof(zeros)) == 0 ? 4 : 16);
+}
+
+/* --- from text --------------------------------------------------------------------------------------------------- */
 
 static int parse_ip(const char *text, void *at, size_t size)
 {
@@ -208,7 +215,7 @@ int field_parse(const struct codec_field *f, const char *text, void *key)
 	}
 }
 
-/* --- shown ---------------------------------------------------------------------------------------------------------- */
+/* --- shown ------------------------------------------------------------------------------------------------------- */
 
 static json_t *bits_json(uint64_t bits)
 {
@@ -382,6 +389,9 @@ void field_print(struct out *o, const struct codec_field *f, const void *base, i
 		return out_string(o, f->name, mac_format(at, text));
 	case IP:
 		ip = ip_at(at, f->size);
+		return out_string(o, f->name, ip_format(&ip, text));
+	case IP_EITHER:
+		ip = ip_either_at(at);
 		return out_string(o, f->name, ip_format(&ip, text));
 	case IP_OF:
 		ip = ip_at(at, ((const struct wr_node *)base)->flags & f->arg ? 16 : 4);

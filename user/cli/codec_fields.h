@@ -35,6 +35,7 @@ enum codec_kind {
 	TEXT, /* without a NUL where it fills its room */
 	MAC,
 	IP,	/* 4 or 16 bytes */
+	IP_EITHER, /* 16 bytes; an IPv4 address in the first word, the rest 0, as no host's IPv6 address has it */
 	IP_OF,	/* 4 bytes of it, or 16 if a wr_node's flags have arg */
 	PREFIX, /* length, and arg bytes before the address that it counts, too */
 	MASKED, /* an address, and the mask behind it */

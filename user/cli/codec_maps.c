@@ -31,7 +31,7 @@ static fields prefix6_key = { WHOLE(struct wr_prefix6, "prefix", PREFIX), END_OF
 /* Shown only if this bit of the value's flags is set. */
 #define VALID_IF(type, bit) .valid = { offsetof(type, flags), sizeof(((type *)0)->flags), bit }
 
-/* --- the node ------------------------------------------------------------------------------------------------------- */
+/* --- the node ---------------------------------------------------------------------------------------------------- */
 
 #define S struct wr_config
 static fields config = {
@@ -69,7 +69,7 @@ CODEC(addr4, "IPV4-ADDRESS", addr4_key, local);
 CODEC(addr6, "IPV6-ADDRESS", addr6_key, local);
 CODEC(addr_cache, "SLOT", addr_cache_key, local);
 
-/* --- fragments ------------------------------------------------------------------------------------------------------ */
+/* --- fragments --------------------------------------------------------------------------------------------------- */
 
 #define FRAG_KEY(type, id_kind)                                                                                        \
 	{                                                                                                              \
@@ -88,7 +88,7 @@ CODEC(frag4, frag_form, frag4_key, frag);
 CODEC(frag6, frag_form, frag6_key, frag);
 #undef S
 
-/* --- conntrack ------------------------------------------------------------------------------------------------------ */
+/* --- conntrack --------------------------------------------------------------------------------------------------- */
 
 #define CT_KEY(type, address)                                                                                          \
 	{                                                                                                              \
@@ -138,7 +138,7 @@ static fields sweep = {
 CODEC(sweep, "0", only_key, sweep);
 #undef S
 
-/* --- policy --------------------------------------------------------------------------------------------------------- */
+/* --- policy ------------------------------------------------------------------------------------------------------ */
 
 #define S struct wr_policy_key
 static fields policy_key = {
@@ -186,20 +186,21 @@ static fields policy_state = {
 CODEC(policy_state, "0", only_key, policy_state);
 #undef S
 
-/* --- what a dry run found ------------------------------------------------------------------------------------------- */
+/* --- what a dry run found ---------------------------------------------------------------------------------------- */
 
 #define S struct wr_trace
+#define OF_SERVICE .valid = { offsetof(S, steps), sizeof(((S *)0)->steps), WR_TRACE_SERVICE | WR_TRACE_ORIGIN }
 static fields trace = {
 	FIELD(S, steps, FLAGS, .flags = trace_steps), FIELD(S, reason, REASON), FIELD(S, ifindex, NUMBER),
 	FIELD(S, peer_ifindex, SIDE), FIELD(S, peer_identity, IDENTITY), FIELD(S, redirect, NUMBER),
 	FIELD(S, mark, HEX), FIELD(S, ct, TRACE_CT), FIELD_AS(S, "egress", judgement[WR_EGRESS], JUDGEMENT),
-	FIELD_AS(S, "ingress", judgement[WR_INGRESS], JUDGEMENT), FIELD(S, backend, IP), FIELD(S, backend_port, BE),
-	FIELD(S, backends, NUMBER), END_OF(S),
+	FIELD_AS(S, "ingress", judgement[WR_INGRESS], JUDGEMENT), FIELD(S, backend, IP_EITHER, OF_SERVICE),
+	FIELD(S, backend_port, BE, OF_SERVICE), FIELD(S, backends, NUMBER), END_OF(S),
 };
 CODEC(trace, "0", only_key, trace);
 #undef S
 
-/* --- other nodes ---------------------------------------------------------------------------------------------------- */
+/* --- other nodes ------------------------------------------------------------------------------------------------- */
 
 static const struct flag_name cluster_flags[] = {
 	{ WR_CLUSTER_V4, "v4" },	{ WR_CLUSTER_V6, "v6" },     { WR_CLUSTER_POD4, "pod4" },
@@ -246,7 +247,7 @@ static fields ipcache = { FIELD(struct wr_ipcache, identity, IDENTITY), END_OF(s
 CODEC(ipcache4, "IPV4-ADDRESS", addr4_key, ipcache);
 CODEC(ipcache6, "IPV6-ADDRESS", addr6_key, ipcache);
 
-/* --- services ------------------------------------------------------------------------------------------------------- */
+/* --- services ---------------------------------------------------------------------------------------------------- */
 
 #define SERVICE_KEY(type)                                                                                              \
 	{                                                                                                              \
@@ -278,7 +279,7 @@ static fields service_state = { FIELD(S, list, NUMBER), END_OF(S) };
 CODEC(service_state, "0", only_key, service_state);
 #undef S
 
-/* --- the denylist, and how XDP takes tunnels apart ------------------------------------------------------------------ */
+/* --- the denylist, and how XDP takes tunnels apart --------------------------------------------------------------- */
 
 #define S struct wr_deny_state
 static fields deny_state = {

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Endpoints as tools show them: the map's entry, the pod it belongs to, the state of its device; and who is elsewhere. */
+/*
+ * Endpoints as tools show them: the map's entry, the pod it belongs to, the state of its device; and who is elsewhere.
+ */
 #ifndef WARREN_ENDPOINTS_H
 #define WARREN_ENDPOINTS_H
 
@@ -39,7 +41,10 @@ const struct endpoint *endpoints_find(const struct endpoints *e, uint32_t id); /
 const char *endpoint_label(const struct endpoints *e, uint32_t id, char buf[POD_LABEL_MAX]);
 /* A row: its id and label. */
 void out_endpoint(struct out *o, const struct endpoints *e, uint32_t id);
-/* A side of a flow, as conntrack has it, with that address: "default/web", or on another node "node b pod shop/db"; "" for 0. */
+/*
+ * A side of a flow, as conntrack has it, with that address: "default/web", or on another node "node b pod shop/db"; ""
+ * for 0.
+ */
 const char *side_label(const struct endpoints *e, uint32_t side, const struct ip *ip, char buf[REMOTE_LABEL_MAX]);
 /* Sets endpoint and pod, or node, slot and pod of an object; nothing for 0. */
 void side_json(const struct endpoints *e, uint32_t side, const struct ip *ip, json_t *object);

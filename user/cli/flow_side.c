@@ -35,12 +35,12 @@ static int find_host(struct cli *cli, struct flow_side *side)
 	int r = nl_open(&nl, NETLINK_ROUTE, &cli->err);
 
 	if (r == 0)
-		r = node_gateway_ifindex(&nl, &ifindex, &cli->err);
+		r = node_gateway_ifindex(&ifindex, &cli->err);
 	if (r == 0)
 		r = addr_each(&nl, ifindex, take_address, side->ip, &cli->err);
 	if (r == 0 && !side->ip[0].family && !side->ip[1].family)
-		return err_set(&cli->err, EADDRNOTAVAIL, "this node has no address on %s yet: name one of its addresses",
-			       WARREN_GATEWAY_LINK);
+		return err_set(&cli->err, EADDRNOTAVAIL,
+			       "this node has no address on %s yet: name one of its addresses", WARREN_GATEWAY_LINK);
 	return r;
 }
 
@@ -212,8 +212,9 @@ static int find_name(struct cli *cli, const struct endpoints *e, const char *tex
 	err_set(&cli->err, ENOENT, "no pod of this node is named '%s'%s", text,
 		!remotes_in_cluster(&e->remotes) ? ""
 		: e->remotes.agent		 ? ", nor one of another node, nor a node"
-						 : "; names of other nodes and their pods are known while the agent runs");
-	return err_hint(&cli->err, "`warren endpoint list` lists them; an id, an address, 'host' and 'world' do as well");
+				   : "; names of other nodes and their pods are known while the agent runs");
+	return err_hint(&cli->err,
+			"`warren endpoint list` lists them; an id, an address, 'host' and 'world' do as well");
 }
 
 static void find_address(const struct endpoints *e, const struct ip *ip, struct flow_side *side)
@@ -282,7 +283,8 @@ static int parse_port(struct cli *cli, const char *text, struct flow *flow)
 		return cli_usage_error(cli, "'%s' is no protocol: tcp, udp, sctp or icmp", protocol);
 	has_port = flow->protocol == IPPROTO_TCP || flow->protocol == IPPROTO_UDP || flow->protocol == IPPROTO_SCTP;
 	if (!has_port)
-		return cli_usage_error(cli, "'%s' has no ports: tcp, udp and sctp have, and :icmp stands alone", protocol);
+		return cli_usage_error(cli, "'%s' has no ports: tcp, udp and sctp have, and :icmp stands alone",
+				       protocol);
 	if (slash && (size_t)(slash - text) < sizeof(number))
 		memcpy(number, text, (size_t)(slash - text));
 	if (number_parse(slash ? number : text, UINT16_MAX, &port) < 0 || !port)
@@ -304,9 +306,10 @@ static int choose_family(struct cli *cli, struct flow *flow)
 		}
 	}
 	if (cli->options.family >= 0)
-		return err_set(&cli->err, EAFNOSUPPORT, "%s and %s have not both an IPv%d address", cli->args[0], cli->args[1],
-			       (int)cli->options.family);
-	return err_set(&cli->err, EAFNOSUPPORT, "%s and %s have no addresses of the same family", cli->args[0], cli->args[1]);
+		return err_set(&cli->err, EAFNOSUPPORT, "%s and %s have not both an IPv%d address", cli->args[0],
+			       cli->args[1], (int)cli->options.family);
+	return err_set(&cli->err, EAFNOSUPPORT, "%s and %s have no addresses of the same family", cli->args[0],
+		       cli->args[1]);
 }
 
 int flow_parse(struct cli *cli, const struct endpoints *e, struct flow *flow)
@@ -317,8 +320,8 @@ int flow_parse(struct cli *cli, const struct endpoints *e, struct flow *flow)
 
 	*flow = (struct flow){ .protocol = FLOW_PROTOCOL, .port = FLOW_PORT };
 	if (host_split(cli->args[1], host, sizeof(host), &port) < 0)
-		return cli_usage_error(cli, "'%s' is not DST[:PORT/PROTO], as in default/web:80/tcp or [fd00::7]:53/udp",
-				       cli->args[1]);
+		return cli_usage_error(
+		    cli, "'%s' is not DST[:PORT/PROTO], as in default/web:80/tcp or [fd00::7]:53/udp", cli->args[1]);
 	flow->any = !port;
 	if (port) {
 		flow->port = 0;
@@ -355,8 +358,8 @@ void out_flow_side(struct out *o, const char *key, const struct remotes *remotes
 void out_guess(struct out *o, const struct flow_side *side)
 {
 	if (!side->known && side->kind == FLOW_SIDE_REMOTE)
-		out_note(o, "\nWho %s is, the maps do not know: its packets say it, and only rules for all pods match it for certain.",
-			 side->label);
+		out_note(o, "\nWho %s is, the maps do not know: its packets say it, and only rules for all pods match it "
+			    "for certain.", side->label);
 }
 
 const char *flow_format(const struct flow *flow, char buf[FLOW_STRLEN])

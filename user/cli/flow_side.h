@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The two sides of a flow, as people name them: an endpoint's id, a pod ("default/web", or "web" if there is only one; those
- * of other nodes are known by name while the agent runs), an address, a node's name, "host" (this node) or "world" (an
- * address that is nobody's).
+ * The two sides of a flow, as people name them: an endpoint's id, a pod ("default/web", or "web" if there is only one;
+ * those of other nodes are known by name while the agent runs), an address, a node's name, "host" (this node) or
+ * "world" (an address that is nobody's).
  */
 #ifndef WARREN_FLOW_SIDE_H
 #define WARREN_FLOW_SIDE_H

@@ -21,7 +21,8 @@ static void add_node(struct cli *cli, struct node_pings *p, const struct remote_
 	for (int i = 0; i < 2; i++) {
 		const struct ip to = cidr_gateway(&node->dp.cidrs[i]);
 
-		if (!to.family || !p->ping.source[i].family || (cli->options.family >= 0 && cli->options.family != (i ? 6 : 4)))
+		if (!to.family || !p->ping.source[i].family ||
+		    (cli->options.family >= 0 && cli->options.family != (i ? 6 : 4)))
 			continue;
 		p->nodes[p->ping.target_count] = node;
 		p->ping.targets[p->ping.target_count++] = (struct ping_target){ .to = to };

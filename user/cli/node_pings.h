@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Other nodes are asked by ICMP echo whether they are there: from this node's gateway address to theirs, which are the first of
- * their pod CIDRs. So both ways lead where those of pods' packets do: warren0, the tunnel, the other node's stack, and back.
+ * Other nodes are asked by ICMP echo whether they are there: from this node's gateway address to theirs, which are the
+ * first of their pod CIDRs. So both ways lead where those of pods' packets do: warren0, the tunnel, the other node's
+ * stack, and back.
  */
 #ifndef WARREN_NODE_PINGS_H
 #define WARREN_NODE_PINGS_H
@@ -16,7 +17,9 @@ struct node_pings {
 };
 #define _cleanup_node_pings_ __attribute__((cleanup(node_pings_free)))
 
-/* Those nodes that cli->many names, or all; in the families that are asked for. Opens the maps, reads the nodes, pings. */
+/*
+ * Those nodes that cli->many names, or all; in the families that are asked for. Opens the maps, reads the nodes, pings.
+ */
 int node_pings_run(struct cli *cli, struct node_pings *p);
 void node_pings_free(struct node_pings *p);
 

@@ -50,7 +50,9 @@ void out_json(struct out *o, const char *key, json_t *value); /* taken over; sho
 void out_strings(struct out *o, const char *key, json_t *array, const char *separator);
 /* A table of one column: texts of an array. */
 void out_column(struct out *o, const char *key, const char *column, const json_t *texts, const char *empty);
-/* A member of an object that came as JSON. In text, numbers and texts show themselves; arrays and objects are left out. */
+/*
+ * A member of an object that came as JSON. In text, numbers and texts show themselves; arrays and objects are left out.
+ */
 void out_member(struct out *o, const char *key, const json_t *object);
 /* An object of texts, in text "app=web,tier=front"; NULL: null. */
 void out_labels(struct out *o, const char *key, json_t *labels);

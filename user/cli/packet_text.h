@@ -54,7 +54,8 @@ struct packet {
 	uint32_t vni;
 	bool identified; /* there is an identity option */
 	uint64_t identity;
-	const struct packet *inner; /* what the tunnel carries, as far as it was captured; NULL: nothing, or no Ethernet */
+	/* what the tunnel carries, as far as it was captured; NULL: nothing, or no Ethernet */
+	const struct packet *inner;
 	/* Why nothing more is known */
 	enum packet_end end;
 	const char *where; /* which header */
@@ -65,7 +66,8 @@ struct packet_tunnel {
 	uint16_t port, option_class;
 };
 /*
- * `size` bytes were captured. Never fails: what cannot be read is not set. What a tunnel packet carries is taken apart into
+ * `size` bytes were captured. Never fails: what cannot be read is not set. What a tunnel packet carries is taken apart
+ * into
  * *inner, which must stay as long as *p; NULL tunnel: none is known as one.
  */
 void packet_parse(struct packet *p, struct packet *inner, const struct packet_tunnel *tunnel, const uint8_t *data,

@@ -10,7 +10,8 @@
 
 const struct cli_option common_options[] = {
 	{ "json", NULL, OPTION_FLAG, offsetof(struct cli_options, json), .summary = "print JSON" },
-	{ "help", NULL, OPTION_FLAG, offsetof(struct cli_options, help), .summary = "print what the command does and takes" },
+	{ "help", NULL, OPTION_FLAG, offsetof(struct cli_options, help),
+	  .summary = "print what the command does and takes" },
 	{ 0 },
 };
 

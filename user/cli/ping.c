@@ -86,7 +86,8 @@ static int set_options(int fd, bool v6)
 static int open_socket(const struct ip *source, struct err *err)
 {
 	const bool v6 = source->family == AF_INET6;
-	_cleanup_fd_ int fd = socket(source->family, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP);
+	_cleanup_fd_ int fd =
+	    socket(source->family, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP);
 	union address address;
 	char text[IP_STRLEN];
 

@@ -58,7 +58,8 @@ static struct remote_node *add_node(struct remotes *r)
 	return &grown[r->node_count++];
 }
 
-static int add_from_maps(uint32_t slot, const struct dp_node *node, const struct wr_metric totals[WR_DIRECTIONS], void *arg)
+static int add_from_maps(uint32_t slot, const struct dp_node *node, const struct wr_metric totals[WR_DIRECTIONS],
+			 void *arg)
 {
 	struct remote_node *added = add_node(arg);
 
@@ -153,6 +154,7 @@ static int add_names(struct remotes *r, const json_t *nodes)
 			return -ENOMEM;
 		node->name = text_of(json, "name");
 		node->problem = text_of(json, "problem");
+		node->agent = text_of(json, "agent");
 	}
 	return 0;
 }

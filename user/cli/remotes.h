@@ -16,6 +16,7 @@ struct remote_node {
 	bool own;	     /* this node */
 	const char *name;    /* NULL: not known */
 	const char *problem; /* NULL: none that the agent has said */
+	const char *agent;   /* how its own agent is, as it has told the API server; NULL: it has not */
 	struct dp_node dp;   /* of our own, and of one that is left out: CIDRs and addresses only */
 	struct wr_metric totals[WR_DIRECTIONS];
 };

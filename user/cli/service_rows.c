@@ -15,6 +15,7 @@ void service_rows_free(struct service_rows *rows)
 	for (size_t i = 0; i < rows->count; i++)
 		free(rows->v[i].backends);
 	free(rows->v);
+	*rows = (struct service_rows){ 0 };
 }
 
 const char *service_row_name(const struct service_row *row, char buf[SERVICE_NAME_MAX])
@@ -24,6 +25,13 @@ const char *service_row_name(const struct service_row *row, char buf[SERVICE_NAM
 	snprintf(buf, SERVICE_NAME_MAX, "%s/%s", json_text_at(row->agent, "namespace") ?: "",
 		 json_text_at(row->agent, "name") ?: "");
 	return buf;
+}
+
+json_t *service_json(const struct ip *ip, uint16_t port, const char *name)
+{
+	char address[IP_STRLEN];
+
+	return json_pack("{sssIss?}", "address", ip_format(ip, address), "port", (json_int_t)port, "name", name);
 }
 
 static int row_cmp(const void *pa, const void *pb)
@@ -36,11 +44,25 @@ static int row_cmp(const void *pa, const void *pb)
 	return c ? c : a->protocol - b->protocol;
 }
 
+const struct service_row *service_rows_find(const struct service_rows *rows, const struct ip *ip, uint16_t port,
+					    uint8_t protocol)
+{
+	const struct service_row row = { .ip = *ip, .port = port, .protocol = protocol };
+
+	return rows->count ? bsearch(&row, rows->v, rows->count, sizeof(row), row_cmp) : NULL;
+}
+
 static int add_mapped(const struct dp_service *service, void *arg)
 {
 	struct service_rows *rows = arg;
-	struct service_row row = { service->ip, service->port, service->protocol, true, service->affinity_seconds,
-				   calloc(service->backend_count + 1, sizeof(*service->backends)), service->backend_count, NULL };
+	struct service_row row = { service->ip,
+				   service->port,
+				   service->protocol,
+				   true,
+				   service->affinity_seconds,
+				   calloc(service->backend_count + 1, sizeof(*service->backends)),
+				   service->backend_count,
+				   NULL };
 
 	if (!row.backends)
 		return -ENOMEM;
@@ -56,7 +78,8 @@ static int add_mapped(const struct dp_service *service, void *arg)
 static int add_named(struct service_rows *rows, const json_t *named, size_t mapped)
 {
 	const char *address = json_text_at(named, "address"), *protocol = json_text_at(named, "protocol");
-	struct service_row row = { .agent = named, .port = (uint16_t)json_integer_value(json_object_get(named, "port")) };
+	struct service_row row = { .agent = named,
+				   .port = (uint16_t)json_integer_value(json_object_get(named, "port")) };
 	struct service_row *found = NULL;
 
 	if (!address || !protocol || ip_parse(address, &row.ip) < 0)
@@ -69,21 +92,31 @@ static int add_named(struct service_rows *rows, const json_t *named, size_t mapp
 	return found ? 0 : array_push(rows->v, rows->room, rows->count, row);
 }
 
-int service_rows_load(struct cli *cli, struct service_rows *rows)
+static void sort(struct service_rows *rows)
 {
-	const json_t *named;
-	int r = dp_service_each(add_mapped, rows, &cli->err);
-	size_t i, mapped = rows->count;
-	json_t *service;
-
 	if (rows->count)
 		qsort(rows->v, rows->count, sizeof(*rows->v), row_cmp);
-	named = cli_agent(cli, "services");
+}
+
+int service_rows_load_named(struct cli *cli, struct service_rows *rows)
+{
+	const json_t *named = cli_agent(cli, "services");
+	size_t i, mapped = rows->count;
+	json_t *service;
+	int r = 0;
+
 	json_array_foreach(named, i, service) {
 		if (r == 0 && add_named(rows, service, mapped) < 0)
 			r = err_errno(&cli->err, ENOMEM, "cannot list the services");
 	}
-	if (rows->count)
-		qsort(rows->v, rows->count, sizeof(*rows->v), row_cmp);
+	sort(rows);
 	return r;
+}
+
+int service_rows_load(struct cli *cli, struct service_rows *rows)
+{
+	int r = dp_service_each(add_mapped, rows, &cli->err);
+
+	sort(rows);
+	return r < 0 ? r : service_rows_load_named(cli, rows);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Services as tools show them: the addresses and ports that are in the maps, with the names that only the agent knows; and
- * those that it could not write.
+ * Services as tools show them: the addresses and ports that are in the maps, with the names that only the agent knows;
+ * and those that it could not write.
  */
 #ifndef WARREN_SERVICE_ROWS_H
 #define WARREN_SERVICE_ROWS_H
@@ -28,10 +28,17 @@ struct service_rows {
 
 /* Asks the agent with cli_agent(): what it answered stays with `cli`. */
 int service_rows_load(struct cli *cli, struct service_rows *rows);
-void service_rows_free(struct service_rows *rows);
+/* Only what the agent says, without a look into the maps. */
+int service_rows_load_named(struct cli *cli, struct service_rows *rows);
+void service_rows_free(struct service_rows *rows); /* they are empty then */
+/* NULL: there is none. */
+const struct service_row *service_rows_find(const struct service_rows *rows, const struct ip *ip, uint16_t port,
+					    uint8_t protocol);
 
 /* "default/web"; NULL: its name is not known. */
 #define SERVICE_NAME_MAX 320
 const char *service_row_name(const struct service_row *row, char buf[SERVICE_NAME_MAX]);
+/* {"address", "port", "name"}: what a flow goes through. `name` may be NULL. */
+json_t *service_json(const struct ip *ip, uint16_t port, const char *name);
 
 #endif

@@ -24,6 +24,7 @@
 #define LOG_MOST (8 << 20)	/* of the end of a log */
 #define MAP_ENTRIES_MOST 50000
 #define CNI_CONF_DIR "/etc/cni/net.d"
+#define AGENT_COMM "warren-agent"
 
 /* --- commands --- */
 
@@ -186,6 +187,22 @@ static int print_files(void *arg)
 
 /* --- the agent's process --- */
 
+/* Whether that is its pid here, too: seen from outside its container the number may be anybody's. */
+static bool is_agent(int pid, struct err *why)
+{
+	_cleanup_free_ char *name = NULL;
+	char path[64];
+	size_t size;
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+	if (file_read(path, FILE_MOST, &name, &size, why) < 0)
+		return false;
+	if (strcmp(name, AGENT_COMM "\n") == 0)
+		return true;
+	err_set(why, ESRCH, "the agent runs in a container, of whose processes none is seen from here");
+	return false;
+}
+
 /* Its pid, and its command line, word after word, NUL-terminated; 0: no agent. */
 static int agent_process(char **line, size_t *size)
 {
@@ -195,7 +212,7 @@ static int agent_process(char **line, size_t *size)
 	int pid = (int)json_integer_value(json_object_get(answer, "pid"));
 
 	snprintf(path, sizeof(path), "/proc/%d/cmdline", pid);
-	if (pid > 0 && file_read(path, FILE_MOST, line, size, &why) == 0)
+	if (pid > 0 && is_agent(pid, &why) && file_read(path, FILE_MOST, line, size, &why) == 0)
 		return pid;
 	puts(why.msg);
 	return 0;
@@ -273,7 +290,25 @@ static void redact(json_t *json)
 		redact(member);
 }
 
-/* Other people's by its name alone: nobody here knows what is secret in it. */
+/* Of those that are chained with ours their types. */
+static void leave_out_others(json_t *conf)
+{
+	json_t *plugins = json_object_get(conf, "plugins"), *plugin;
+	size_t i;
+
+	json_array_foreach(plugins, i, plugin) {
+		json_t *type = json_object_get(plugin, "type");
+
+		if (!json_is_string(type) || strcmp(json_string_value(type), "warren-cni") != 0)
+			json_array_set_new(plugins, i,
+					   json_pack("{s:O?, s:s}", "type", type, "(left out)", "somebody else's"));
+	}
+}
+
+/*
+ * Other people's by its name alone: nobody here knows what is secret in it. What cannot be read neither: an error
+ * quotes it.
+ */
 static void print_conf(const char *path)
 {
 	_cleanup_free_ char *text = NULL;
@@ -282,7 +317,7 @@ static void print_conf(const char *path)
 	size_t size;
 
 	printf("==> %s <==\n", path);
-	if (file_read(path, FILE_MOST, &text, &size, &err) < 0 || !(json = json_parse_object(text, size, path, &err))) {
+	if (file_read(path, FILE_MOST, &text, &size, &err) < 0) {
 		puts(err.msg);
 		return;
 	}
@@ -290,6 +325,12 @@ static void print_conf(const char *path)
 		puts("(somebody else's)");
 		return;
 	}
+	json = json_parse_object(text, size, path, &err);
+	if (!json) {
+		puts("(no JSON object)");
+		return;
+	}
+	leave_out_others(json);
 	redact(json);
 	json_dumpf(json, stdout, JSON_INDENT(1));
 	putchar('\n');
@@ -321,19 +362,28 @@ static int print_confs(void *arg)
 const struct sysdump_part sysdump_parts[] = {
 	WARREN("version.json", "version"),
 	{ .name = "status.txt", .print = print_warren, .words = WORDS("warren", "status"), .status = CLI_FAILED },
-	{ .name = "status.json", .print = print_warren, .words = WORDS("warren", "status", "--json"), .status = CLI_FAILED },
+	{ .name = "status.json",
+	  .print = print_warren,
+	  .words = WORDS("warren", "status", "--json"),
+	  .status = CLI_FAILED },
+	{ .name = "cluster.json",
+	  .print = print_warren,
+	  .words = WORDS("warren", "status", "--cluster", "--json"),
+	  .status = CLI_FAILED }, /* or in no cluster */
 	WARREN("node.json", "node", "show"),
 	WARREN("nodes.json", "node", "list"),
 	WARREN("endpoints.json", "endpoint", "list"),
 	WARREN("identities.json", "identity", "list"),
 	WARREN("ipcache.json", "ipcache", "list"),
 	WARREN("policies.json", "policy", "list"),
+	WARREN("services.json", "service", "list"),
 	WARREN("conntrack.json", "ct", "stats"),
 	WARREN("denylist.json", "deny", "list"),
 	WARREN("uplinks.json", "uplink", "list"),
 	WARREN("metrics.json", "metrics", "--all"),
 	WARREN("maps.json", "map", "list"),
-	{ .name = "programs.json", .print = print_pinned,
+	{ .name = "programs.json",
+	  .print = print_pinned,
 	  .words = WORDS(WARREN_PROG_FROM_POD, WARREN_PROG_TO_POD, WARREN_PROG_FROM_HOST, WARREN_PROG_FROM_UPLINK,
 			 WARREN_PROG_XDP_UPLINK, WARREN_PROG_XDP_ORIGIN, WARREN_PROG_SWEEP_START) },
 	ANSWER("status"),
@@ -341,6 +391,7 @@ const struct sysdump_part sysdump_parts[] = {
 	ANSWER("pods"),
 	ANSWER("identities"),
 	ANSWER("policies"),
+	ANSWER("services"),
 	{ .name = "agent/process.txt", .print = print_process },
 	{ .name = "agent/log.txt", .print = print_log },
 	{ .name = "cni.txt", .print = print_confs },
@@ -349,7 +400,8 @@ const struct sysdump_part sysdump_parts[] = {
 	      "/proc/sys/kernel/{hostname,unprivileged_bpf_disabled}", "/proc/sys/net/core/bpf_jit_*"),
 	FILES("sysctls.txt", "/proc/sys/net/ipv4/ip_forward", CONF4, CONF6,
 	      "/proc/sys/net/netfilter/nf_conntrack_{buckets,count,max}"),
-	FILES("net/proc.txt", "/proc/net/{dev,if_inet6,route,ipv6_route,fib_trie,arp,snmp,snmp6,netstat,sockstat,softnet_stat}"),
+	FILES("net/proc.txt",
+	      "/proc/net/{dev,if_inet6,route,ipv6_route,fib_trie,arp,snmp,snmp6,netstat,sockstat,softnet_stat}"),
 	PROGRAM("net/links.txt", "ip", "-d", "-s", "link"),
 	PROGRAM("net/addresses.txt", "ip", "addr"),
 	PROGRAM("net/routes4.txt", "ip", "route", "show", "table", "all"),

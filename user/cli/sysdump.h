@@ -9,7 +9,8 @@
 struct sysdump_part {
 	const char *name;	    /* of the file in the archive; NULL ends the table */
 	capture_fn print;	    /* gets the part */
-	const char *const *words;   /* what print() does it with: a command's words, patterns of paths; NULL ends them */
+	/* what print() does it with: a command's words, patterns of paths; NULL ends them */
+	const char *const *words;
 	int status;		    /* exit status that is no failure either */
 	const struct command *commands; /* of this program, set by who runs it */
 };

@@ -35,9 +35,9 @@ static void step_tunnel(struct trace_run *run)
 		step(run, "uplink", OUT_PLAIN, "%s, from %s as it is: on the same link", run->link.name,
 		     node_label(run->sender, label));
 	else
-		step(run, "uplink", OUT_PLAIN, "%s, from %s: Geneve VNI %u from %s to %s, identity %s carried", run->link.name,
-		     node_label(run->sender, label), run->endpoints.remotes.cluster.vni, ip_format(&node->remote, from),
-		     ip_format(&node->local, to), identity_name(run->carried, number));
+		step(run, "uplink", OUT_PLAIN, "%s, from %s: Geneve VNI %u from %s to %s, identity %s carried",
+		     run->link.name, node_label(run->sender, label), run->endpoints.remotes.cluster.vni,
+		     ip_format(&node->remote, from), ip_format(&node->local, to), identity_name(run->carried, number));
 }
 
 /* That a program of an endpoint's device belongs to; or, on an uplink, the flow's end that is here. */
@@ -93,7 +93,8 @@ static void step_service(struct trace_run *run)
 
 	socket_format(&end, ntohs(t->backend_port), text);
 	if (t->steps & WR_TRACE_CHOSEN)
-		step(run, "service", OUT_GREEN, "to backend %s, one of %u: another time it may be another one", text, t->backends);
+		step(run, "service", OUT_GREEN, "to backend %s, one of %u: another time it may be another one", text,
+		     t->backends);
 	else if (t->steps & WR_TRACE_SERVICE)
 		step(run, "service", OUT_GREEN, "to backend %s, as the flow's packets before", text);
 }
@@ -185,7 +186,8 @@ static void step_stack(struct trace_run *run)
 	else if (mark & cfg->mark_host_only)
 		step(run, "stack", OUT_YELLOW, "its forward chain drops it");
 	else if (to->kind == FLOW_SIDE_POD)
-		step(run, "stack", OUT_PLAIN, "undoes its own translation; to_pod of the pod behind it judges what comes of it");
+		step(run, "stack", OUT_PLAIN,
+		     "undoes its own translation; to_pod of the pod behind it judges what comes of it");
 	else
 		step(run, "stack", OUT_PLAIN, "its routes and its forward chain%s",
 		     mark & cfg->mark_masquerade ? "; it leaves with the node's address as source" : "");
@@ -195,7 +197,8 @@ static void step_stack(struct trace_run *run)
 static void step_node(struct trace_run *run)
 {
 	const struct remote_node *node = remotes_by_slot(&run->endpoints.remotes, run->trace.peer_ifindex & ~WR_REMOTE);
-	char label[NODE_LABEL_MAX], from[IP_STRLEN], to[IP_STRLEN], number[NUMBER_STRLEN], uplink[IF_NAMESIZE], mac[MAC_STRLEN];
+	char label[NODE_LABEL_MAX], from[IP_STRLEN], to[IP_STRLEN], number[NUMBER_STRLEN], uplink[IF_NAMESIZE],
+	    mac[MAC_STRLEN];
 	const char *device;
 
 	if (!node) {
@@ -207,8 +210,9 @@ static void step_node(struct trace_run *run)
 	if (node->dp.direct)
 		step(run, "forwarding", OUT_GREEN, "to %s: as it is, by uplink %s", label, device);
 	else
-		step(run, "forwarding", OUT_GREEN, "to %s: encapsulated, Geneve VNI %u from %s to %s by uplink %s, identity %s",
-		     label, run->endpoints.remotes.cluster.vni, ip_format(&node->dp.local, from),
+		step(run, "forwarding", OUT_GREEN,
+		     "to %s: encapsulated, Geneve VNI %u from %s to %s by uplink %s, identity %s", label,
+		     run->endpoints.remotes.cluster.vni, ip_format(&node->dp.local, from),
 		     ip_format(&node->dp.remote, to), device, identity_name(run->carried, number));
 	if (node->dp.resolved)
 		step(run, "next hop", OUT_PLAIN, "%s", mac_format(node->dp.dmac, mac));
@@ -229,11 +233,13 @@ static void step_forwarding(struct trace_run *run)
 	else if (t->reason == WR_REASON_TO_NODE)
 		step_node(run);
 	else if (t->reason == WR_REASON_TO_HOST)
-		step(run, "forwarding", OUT_GREEN, "decapsulated, to this host's own stack by %s%s", WARREN_GATEWAY_LINK,
+		step(run, "forwarding", OUT_GREEN, "decapsulated, to this host's own stack by %s%s",
+		     WARREN_GATEWAY_LINK,
 		     run->flow.to.kind == FLOW_SIDE_WORLD ? ", which has forwarded what this answers" : "");
 	else if (t->reason == WR_REASON_NONE && run->sender)
 		step(run, "forwarding", OUT_GREEN, "not judged: left to the host's stack as it is");
-	else if (trace_runs(run, WARREN_PROG_FROM_POD) && (t->reason == WR_REASON_TO_STACK || t->reason == WR_REASON_HOP_LIMIT))
+	else if (trace_runs(run, WARREN_PROG_FROM_POD) &&
+		 (t->reason == WR_REASON_TO_STACK || t->reason == WR_REASON_HOP_LIMIT))
 		step_stack(run);
 	else
 		step(run, "forwarding", OUT_GREEN, "%s", reason_text(t->reason) ?: "passed");

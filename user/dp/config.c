@@ -9,7 +9,10 @@
 #include "lock.h"
 #include "maps.h"
 
-/* Under LOCK_NODE: edit(), written if it makes a difference, then `then` (may be NULL) with the settings as they are now. */
+/*
+ * Under LOCK_NODE: edit(), written if it makes a difference, then `then` (may be NULL) with the settings as they are
+ * now.
+ */
 static int change(void (*edit)(struct wr_config *config, uint16_t value), uint16_t value,
 		  int (*then)(const struct wr_config *config, struct err *err), struct err *err)
 {

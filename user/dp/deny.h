@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The denylist in the maps (abi/deny.h). It is the operator's: no agent writes it, and nothing but `down` forgets it. Writers
- * take LOCK_NODE; one that is killed leaves a list that can be read and written, with what it had done by then.
+ * The denylist in the maps (abi/deny.h). It is the operator's: no agent writes it, and nothing but `down` forgets it.
+ * Writers take LOCK_NODE; one that is killed leaves a list that can be read and written, with what it had done by then.
  */
 #ifndef WARREN_DP_DENY_H
 #define WARREN_DP_DENY_H

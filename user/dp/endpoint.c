@@ -34,7 +34,8 @@ int dp_open(struct dp *out, struct err *err)
 	if (r < 0)
 		return r;
 	if (dp.config.abi_version != WR_ABI_VERSION || !dp.config.mark_pod) {
-		err_set(err, EPROTO, "map config says ABI version %u, this build has %d", dp.config.abi_version, WR_ABI_VERSION);
+		err_set(err, EPROTO, "map config says ABI version %u, this build has %d", dp.config.abi_version,
+			WR_ABI_VERSION);
 		return err_hint(err, "an interrupted load: `warren node init` finishes it");
 	}
 	*out = dp;
@@ -57,12 +58,14 @@ static int not_written(int num, const char *map, const char *what, struct err *e
 	int r = dp_map_not_written(num, map, what, err);
 
 	if (r == -ENOSPC)
-		err_hint(err, "delete pods; a node made with a smaller --max-endpoints can be made anew: `warren node down`, `warren node init`");
+		err_hint(err, "delete pods; a node made with a smaller --max-endpoints can be made anew: "
+			      "`warren node down`, `warren node init`");
 	return r;
 }
 
 /* The slot of the device's endpoint and what it holds; ifindex 0: a free slot for `place`. -ENOENT if there is none. */
-static int slot_find(struct dp *dp, uint32_t place, uint32_t ifindex, __u32 *slot, struct wr_endpoint *ep, struct err *err)
+static int slot_find(struct dp *dp, uint32_t place, uint32_t ifindex, __u32 *slot, struct wr_endpoint *ep,
+		     struct err *err)
 {
 	for (__u32 n = 0; n < WR_ENDPOINT_PROBES; n++) {
 		*slot = wr_endpoint_slot(place, n);
@@ -96,8 +99,8 @@ static int slot_put(struct dp *dp, const struct wr_endpoint *ep, struct err *err
 }
 
 /* Adds address -> ifindex unless another living endpoint has it. */
-static int address_put(struct dp *dp, int map, const char *map_name, const void *key, const struct ip *ip, uint32_t ifindex,
-		       struct err *err)
+static int address_put(struct dp *dp, int map, const char *map_name, const void *key, const struct ip *ip,
+		       uint32_t ifindex, struct err *err)
 {
 	struct wr_local local = { .ifindex = ifindex }, old;
 	struct wr_endpoint owner;
@@ -112,7 +115,8 @@ static int address_put(struct dp *dp, int map, const char *map_name, const void 
 	if (bpf_map_lookup_elem(map, key, &old) == 0 && old.ifindex != ifindex &&
 	    slot_find(dp, old.ifindex, old.ifindex, &slot, &owner, NULL) == 0) {
 		err_set(err, EEXIST, "%s belongs to endpoint %u", text, old.ifindex);
-		return err_hint(err, "`warren endpoint get %u` says whose it is; delete that pod or ask for another address",
+		return err_hint(err,
+				"`warren endpoint get %u` says whose it is; delete that pod or ask for another address",
 				old.ifindex);
 	}
 	if (bpf_map_update_elem(map, key, &local, BPF_ANY) < 0)

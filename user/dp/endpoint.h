@@ -23,8 +23,8 @@ void dp_close(struct dp *dp);
 #define _cleanup_dp_ __attribute__((cleanup(dp_close)))
 
 /*
- * Writes the endpoint (ep->ifindex says whose it is) and its addresses. -EEXIST: one of the addresses belongs to another
- * endpoint. -ENOSPC: a map is full. On failure nothing of it stays.
+ * Writes the endpoint (ep->ifindex says whose it is) and its addresses. -EEXIST: one of the addresses belongs to
+ * another endpoint. -ENOSPC: a map is full. On failure nothing of it stays.
  */
 int dp_endpoint_put(struct dp *dp, const struct wr_endpoint *ep, struct err *err);
 /* Deletes the endpoint and those of its addresses that still lead to it. An absent endpoint is no error. */

@@ -11,7 +11,10 @@ struct dp_events;
 int dp_events_open(struct dp_events **events, struct err *err);
 /* An fd to poll for reading. */
 int dp_events_fd(struct dp_events *events);
-/* Waits up to timeout_ms (-1: for ever) and calls fn for every event; returns how many, or the first non-zero of fn. -EINTR on a signal. */
+/*
+ * Waits up to timeout_ms (-1: for ever) and calls fn for every event; returns how many, or the first non-zero of fn.
+ * -EINTR on a signal.
+ */
 int dp_events_poll(struct dp_events *events, int timeout_ms, int (*fn)(const struct wr_event *ev, void *arg), void *arg,
 		   struct err *err);
 void dp_events_close(struct dp_events *events);

@@ -98,10 +98,64 @@ static void flow_read(const struct flow_map *map, const void *key, const struct 
 		flow->port[1] = 0;
 }
 
+/* --- services ----------------------------------------------------------------------------------------------------- */
+
+int dp_conntrack_open(struct dp_conntrack *ct, struct err *err)
+{
+	const struct dp_map_fd maps[] = {
+		{ "ct4", &ct->fd[0][0] },
+		{ "ct_new4", &ct->fd[0][1] },
+		{ "ct6", &ct->fd[1][0] },
+		{ "ct_new6", &ct->fd[1][1] },
+	};
+
+	*ct = (struct dp_conntrack)DP_CONNTRACK_CLOSED;
+	return dp_maps_open(maps, ARRAY_SIZE(maps), err);
+}
+
+void dp_conntrack_close(struct dp_conntrack *ct)
+{
+	for (int i = 0; i < 4; i++)
+		closep(&ct->fd[i / 2][i % 2]);
+}
+
+static bool entry_find(const struct dp_conntrack *ct, bool v6, const union ct_key *key, void *entry)
+{
+	return bpf_map_lookup_elem(ct->fd[v6][0], key, entry) == 0 ||
+	       bpf_map_lookup_elem(ct->fd[v6][1], key, entry) == 0;
+}
+
+/* Where the flow with that key was sent to, if the programs still know it. */
+static bool origin_find(const struct dp_conntrack *ct, bool v6, union ct_key key, struct ip *ip, uint16_t *port)
+{
+	struct wr_ct_service origin;
+
+	*(v6 ? &key.v6.kind : &key.v4.kind) = WR_CT_ORIGIN;
+	if (!entry_find(ct, v6, &key, &origin))
+		return false;
+	*ip = ip_from(v6 ? AF_INET6 : AF_INET, &origin.addr);
+	*port = ntohs(origin.port);
+	return true;
+}
+
+bool dp_flow_service(const struct dp_conntrack *ct, const struct dp_flow *flow, struct ip *ip, uint16_t *port)
+{
+	const bool v6 = flow->ip[0].family == AF_INET6;
+	union ct_key key;
+	struct wr_ct entry;
+
+	key_make(flow, &key);
+	/* What is denied has no entry everywhere; but one that was sent to the backend itself is another flow. */
+	if (entry_find(ct, v6, &key, &entry) && !(entry.flags & WR_CT_TRANSLATED))
+		return false;
+	return origin_find(ct, v6, key, ip, port);
+}
+
 /* --- listed and ended ----------------------------------------------------------------------------------------- */
 
 struct each_flow {
 	const struct flow_map *map;
+	struct dp_conntrack conntrack;
 	bool dead;
 	int (*fn)(const struct dp_flow *flow, void *arg);
 	void *arg;
@@ -110,24 +164,31 @@ struct each_flow {
 static int on_flow(const void *key, const void *value, int cpus, void *arg)
 {
 	struct each_flow *each = arg;
+	const bool v6 = each->map->family == AF_INET6;
 	struct dp_flow flow;
+	union ct_key copy;
 
 	/* What becomes of a flow's addresses is no flow. */
 	if (((const struct wr_ct *)value)->flags & WR_CT_SERVICE)
 		return 0;
 	flow_read(each->map, key, value, &flow);
+	if (flow.ct.flags & WR_CT_TRANSLATED) {
+		memcpy(&copy, key, v6 ? sizeof(copy.v6) : sizeof(copy.v4));
+		origin_find(&each->conntrack, v6, copy, &flow.service, &flow.service_port);
+	}
 	return flow.dead && !each->dead ? 0 : each->fn(&flow, each->arg);
 }
 
 int dp_flows_each(bool dead, int (*fn)(const struct dp_flow *flow, void *arg), void *arg, struct err *err)
 {
-	int r = 0;
+	struct each_flow each = { .dead = dead, .fn = fn, .arg = arg };
+	int r = dp_conntrack_open(&each.conntrack, err);
 
 	for (size_t i = 0; i < ARRAY_SIZE(flow_maps) && r == 0; i++) {
-		struct each_flow each = { &flow_maps[i], dead, fn, arg };
-
+		each.map = &flow_maps[i];
 		r = dp_map_each(flow_maps[i].name, on_flow, &each, err);
 	}
+	dp_conntrack_close(&each.conntrack);
 	return r;
 }
 

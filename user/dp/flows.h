@@ -20,13 +20,30 @@ struct dp_flow {
 	bool dead;	     /* expired, and not swept yet */
 	uint32_t expires_in_ms;
 	struct wr_ct ct;
+	struct ip service; /* to which the initiator sends it; of no family: it does not go through one */
+	uint16_t service_port;
 };
-/* Puts the ends in a ct4 or ct6 key, with addresses of `size` bytes, into the order in which the programs look for it. */
+/*
+ * Puts the ends in a ct4 or ct6 key, with addresses of `size` bytes, into the order in which the programs look for it.
+ */
 void dp_flow_key_sort(void *key, size_t size);
 /* Every flow of all four maps, living or (with `dead`) not. */
 int dp_flows_each(bool dead, int (*fn)(const struct dp_flow *flow, void *arg), void *arg, struct err *err);
 /* Ends the flow: it is dead at once and is swept as any other. -ENOENT if it is gone already. */
 int dp_flow_end(const struct dp_flow *flow, struct err *err);
+
+/* The conntrack maps, open: [0] of IPv4, [1] of IPv6; answered flows, then the others. */
+struct dp_conntrack {
+	int fd[2][2];
+};
+#define DP_CONNTRACK_CLOSED { { { -1, -1 }, { -1, -1 } } }
+int dp_conntrack_open(struct dp_conntrack *ct, struct err *err);
+void dp_conntrack_close(struct dp_conntrack *ct);
+/*
+ * The service to which the flow between these ends, in either order, was sent by a pod of this node, if it was: one of
+ * the ends is then the backend.
+ */
+bool dp_flow_service(const struct dp_conntrack *ct, const struct dp_flow *flow, struct ip *ip, uint16_t *port);
 
 struct dp_flow_stats {
 	uint64_t counters[WR_CT_STATS];

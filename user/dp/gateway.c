@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <linux/rtnetlink.h>
+#include <net/if.h>
 #include <string.h>
 
 #include "abi/maps.h"
@@ -56,8 +57,9 @@ int gateway_link_make(struct nl *nl, struct link_info *link, struct err *err)
 		link_set_up(nl, &b, info[i].ifindex);
 	}
 	/*
-	 * Loose reverse path filtering, whatever is set for all (the kernel takes the larger: 2, loose, is larger than 1, strict): what
-	 * from_uplink re-enters there was checked by it, and may come from an address to which the way leads elsewhere.
+	 * Loose reverse path filtering, whatever is set for all (the kernel takes the larger: 2, loose, is larger than
+	 * 1, strict): what from_uplink re-enters there was checked by it, and may come from an address to which the way
+	 * leads elsewhere.
 	 */
 	link_set_rp_filter(nl, &b, info[0].ifindex, 2);
 	*link = info[0];
@@ -65,16 +67,13 @@ int gateway_link_make(struct nl *nl, struct link_info *link, struct err *err)
 	return r < 0 ? r : gateway_features(link, err);
 }
 
-int node_gateway_ifindex(struct nl *nl, uint32_t *ifindex, struct err *err)
+int node_gateway_ifindex(uint32_t *ifindex, struct err *err)
 {
-	struct link_info info;
-	int r = link_get(nl, WARREN_GATEWAY_LINK, 0, &info, err);
-
-	if (r == -ENODEV)
-		return err_hint(err, "`warren node init` makes it again");
-	if (r == 0)
-		*ifindex = info.ifindex;
-	return r;
+	*ifindex = if_nametoindex(WARREN_GATEWAY_LINK);
+	if (*ifindex)
+		return 0;
+	err_errno(err, errno, "there is no device " WARREN_GATEWAY_LINK);
+	return err_hint(err, "`warren node init` makes it again");
 }
 
 int gateway_link_delete(struct nl *nl, struct err *err)

@@ -26,7 +26,7 @@ extern const size_t node_features_off_count;
 /* Makes the pair where there is none, and settles what an earlier release has made. */
 int gateway_link_make(struct nl *nl, struct link_info *warren0, struct err *err);
 int gateway_link_delete(struct nl *nl, struct err *err); /* absent is no error */
-int node_gateway_ifindex(struct nl *nl, uint32_t *ifindex, struct err *err);
+int node_gateway_ifindex(uint32_t *ifindex, struct err *err); /* -ENODEV */
 
 /*
  * Gives the node its gateway address of one network (first of the pod CIDR by default) on warren0 and an unreachable

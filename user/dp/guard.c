@@ -34,11 +34,17 @@ static struct nft_table guard_table(const struct wr_config *cfg, struct nft_rule
 	static const char translated_text[] = "to the tunnel's port, as if it were this node's";
 	const struct nft_match from_pod = { NFT_META, NFT_META_IIFGROUP, 0, NFT_CMP_EQ, { WR_LINK_GROUP } };
 	const struct nft_match unseen = { NFT_META, NFT_META_MARK, cfg->mark_pod, NFT_CMP_NEQ, { cfg->mark_pod } };
-	const struct nft_match host_only = { NFT_META, NFT_META_MARK, cfg->mark_host_only, NFT_CMP_EQ, { cfg->mark_host_only } };
-	const struct nft_match leaving = { NFT_META, NFT_META_MARK, cfg->mark_masquerade, NFT_CMP_EQ, { cfg->mark_masquerade } };
+	const struct nft_match host_only = {
+		NFT_META, NFT_META_MARK, cfg->mark_host_only, NFT_CMP_EQ, { cfg->mark_host_only }
+	};
+	const struct nft_match leaving = {
+		NFT_META, NFT_META_MARK, cfg->mark_masquerade, NFT_CMP_EQ, { cfg->mark_masquerade }
+	};
 	const struct nft_match not_to_pod = { NFT_META, NFT_META_OIFGROUP, 0, NFT_CMP_NEQ, { WR_LINK_GROUP } };
 	const struct nft_match not_to_self = { NFT_META, NFT_META_OIF, 0, NFT_CMP_NEQ, { LOOPBACK_IFINDEX } };
-	const struct nft_match not_to_node = { NFT_META, NFT_META_OIFNAME, 0, NFT_CMP_NEQ, { .name = WARREN_GATEWAY_LINK }, IFNAMSIZ };
+	const struct nft_match not_to_node = {
+		NFT_META, NFT_META_OIFNAME, 0, NFT_CMP_NEQ, { .name = WARREN_GATEWAY_LINK }, IFNAMSIZ
+	};
 	const struct nft_match udp = { NFT_META, NFT_META_L4PROTO, 0, NFT_CMP_EQ, { .protocol = IPPROTO_UDP }, 1 };
 	const struct nft_match tunnel_port = { NFT_TRANSPORT, 2, 0, NFT_CMP_EQ, { .port = cfg->tunnel_port }, 2 };
 	/* Nobody has this uid; where there is no process, there is nothing to compare, and no match. */
@@ -51,7 +57,9 @@ static struct nft_table guard_table(const struct wr_config *cfg, struct nft_rule
 	rules[n++] = (struct nft_rule){ "forward", quarantine_text, { from_pod, host_only }, 2, false };
 	if (cfg->tunnel_port)
 		rules[n++] = (struct nft_rule){ "forward", pod_text, { from_pod, udp, tunnel_port }, 3, false };
-	rules[n++] = (struct nft_rule){ "postrouting", leaving_text, { leaving, not_to_pod, not_to_self, not_to_node }, 4, true };
+	rules[n++] = (struct nft_rule){
+		"postrouting", leaving_text, { leaving, not_to_pod, not_to_self, not_to_node }, 4, true
+	};
 	if (cfg->tunnel_port) {
 		rules[n++] = (struct nft_rule){ "output", process_text, { udp, tunnel_port, a_process }, 3, false };
 		rules[n++] = (struct nft_rule){ "tunnel", translated_text, { udp, tunnel_port, translated }, 3, false };

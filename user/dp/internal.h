@@ -39,7 +39,10 @@ int dp_map_fd_info(int fd, const struct dp_map *map, struct bpf_map_info *info, 
 /* Every element of the map behind fd (of a growing map: of the hash inside), as dp_map_each() does. */
 int dp_map_walk(int fd, const struct dp_map *map, dp_map_fn fn, void *arg, struct err *err);
 
-/* The error of an element that could not be written: -ENOSPC where there was no room for it, whoever says so; else -num. */
+/*
+ * The error of an element that could not be written: -ENOSPC where there was no room for it, whoever says so; else
+ * -num.
+ */
 int dp_map_not_written(int num, const char *map, const char *what, struct err *err);
 
 /* The key of a prefix, without its host bits, and back: struct wr_prefix4 and wr_prefix6 begin alike. */

@@ -356,7 +356,7 @@ void load_constants(struct warren_bpf *skel)
 	}
 	if (getrandom(&skel->rodata->lease_secret, sizeof(skel->rodata->lease_secret), GRND_NONBLOCK) < 0)
 		skel->rodata->lease_secret.seed = 0;
-	skel->rodata->build = loaded_build();
+	skel->rodata->build = loaded_build(skel);
 }
 
 int load_open(struct warren_bpf **out, unsigned *pinned, struct err *err)

@@ -7,18 +7,24 @@
 
 #include "config.h"
 
-/* Mounts bpffs at WARREN_BPFFS if nothing of that kind is there (*mounted says so). Its failure has ERR_NOT_AVAILABLE. */
+/*
+ * Mounts bpffs at WARREN_BPFFS if nothing of that kind is there (*mounted says so). Its failure has ERR_NOT_AVAILABLE.
+ */
 int load_bpffs(bool *mounted, struct err *err);
 
 /*
  * Loads this build's programs over what maps are pinned already, pins what is not, and puts the programs' pins in place
- * atomically. If they are there already (loaded.h), they stay, unless options->reload. `fresh`: no map was pinned before; then nothing stays pinned on failure.
+ * atomically. If they are there already (loaded.h), they stay, unless options->reload. `fresh`: no map was pinned
+ * before; then nothing stays pinned on failure.
  */
 int load_programs(const struct node_options *options, bool *fresh, struct err *err);
 
 struct bpf_object;
 struct warren_bpf;
-/* Opens this build's programs over the maps that are pinned, and counts those. To be loaded by the caller, or destroyed. */
+/*
+ * Opens this build's programs over the maps that are pinned, and counts those. To be loaded by the caller, or
+ * destroyed.
+ */
 int load_open(struct warren_bpf **skel, unsigned *pinned, struct err *err);
 /* What libbpf said last, with `what` the caller was about. */
 int load_error(struct err *err, int num, const char *what);

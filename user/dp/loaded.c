@@ -10,12 +10,10 @@
 #include "progs.h"
 #include "warren.skel.h"
 
-uint64_t loaded_build(void)
+/* The object where the skeleton was opened: asking for it by warren_bpf__elf_bytes() would put another one into the program. */
+uint64_t loaded_build(const struct warren_bpf *skel)
 {
-	size_t size;
-	const void *object = warren_bpf__elf_bytes(&size);
-
-	return fnv1a(object, size) ?: 1;
+	return fnv1a(skel->skeleton->data, skel->skeleton->data_sz) ?: 1;
 }
 
 static bool map_info_of(int fd, struct bpf_map_info *info)

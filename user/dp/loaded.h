@@ -15,7 +15,7 @@
 struct warren_bpf;
 
 /* Of the object that is embedded here; never 0. */
-uint64_t loaded_build(void);
+uint64_t loaded_build(const struct warren_bpf *skel);
 
 /* The maps that are pinned, by their ids. */
 struct loaded_maps {

@@ -328,7 +328,8 @@ int dp_map_update(const char *name, const void *key, const void *value, struct e
 
 	if (fd < 0)
 		return fd;
-	return bpf_map_update_elem(fd, key, value, BPF_ANY) < 0 ? err_errno(err, errno, "cannot write map %s", name) : 0;
+	return bpf_map_update_elem(fd, key, value, BPF_ANY) < 0 ? err_errno(err, errno, "cannot write map %s", name)
+								: 0;
 }
 
 int dp_map_not_written(int num, const char *map, const char *what, struct err *err)

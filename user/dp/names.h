@@ -34,8 +34,8 @@ const char *ct_stat_name(uint32_t stat);
 const char *ct_stat_text(uint32_t stat);
 
 /*
- * Why a judgement allowed or denied: "shop/db ingress[0].ports[1]" (from map `rules`), "no rule of class 17 matched", ...
- * `class` 0: it is not known. Returns buf or a constant.
+ * Why a judgement allowed or denied: "shop/db ingress[0].ports[1]" (from map `rules`), "no rule of class 17 matched",
+ * ... `class` 0: it is not known. Returns buf or a constant.
  */
 #define RULE_STRLEN (WR_RULE_TEXT + 1)
 const char *rule_text(uint32_t rule, uint32_t class, char buf[RULE_STRLEN]);

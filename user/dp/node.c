@@ -23,7 +23,7 @@
 
 #define BPFFS_MOUNTED_FILE WARREN_RUN_DIR "/bpffs-mounted" /* node_init mounted bpffs, so node_down unmounts it */
 
-/* --- down ------------------------------------------------------------------------------------------------------------- */
+/* --- down -------------------------------------------------------------------------------------------------------- */
 
 /* What a walk over links or routes has found: ids, or requests in a batch, since the walk itself must not delete. */
 struct collected {
@@ -151,7 +151,10 @@ static int remove_pins(struct nl *nl, struct err *err)
 	return r;
 }
 
-/* What node_init() made, in an order in which no packet passes between two steps and an interrupted undo can be repeated. */
+/*
+ * What node_init() made, in an order in which no packet passes between two steps and an interrupted undo can be
+ * repeated.
+ */
 static int (*const undo_steps[])(struct nl *nl, struct err *err) = {
 	dp_xdp_detach_all, gateway_link_delete, uplink_detach_all, delete_all_routes, delete_table,
 	restore_sysctls,   remove_pins,
@@ -201,7 +204,7 @@ int node_down(bool force, struct err *err)
 	return down_locked(force, err);
 }
 
-/* --- init ------------------------------------------------------------------------------------------------------------- */
+/* --- init -------------------------------------------------------------------------------------------------------- */
 
 struct reattach {
 	struct dp *dp;
@@ -257,7 +260,9 @@ static int init_locked(const struct node_options *options, struct node_report *r
 	return r;
 }
 
-/* The lock file stays, since somebody may hold another lock in it; and all of it, where pods live whose pins were lost. */
+/*
+ * The lock file stays, since somebody may hold another lock in it; and all of it, where pods live whose pins were lost.
+ */
 static void undo_failed_init(void)
 {
 	_cleanup_nl_ struct nl nl = { 0 };
@@ -303,11 +308,13 @@ int node_init(const struct node_options *options, struct node_report *report, st
 
 	*report = (struct node_report){ 0 };
 	if (options->mark_shift > 29)
-		return err_set(err, EINVAL, "mark bits %d to %d do not fit into 32", options->mark_shift, options->mark_shift + 2);
+		return err_set(err, EINVAL, "mark bits %d to %d do not fit into 32", options->mark_shift,
+			       options->mark_shift + 2);
 	if (options->max_endpoints > WR_MAX_ENDPOINTS)
 		return err_set(err, EINVAL, "%u endpoints are more than the %d a node can have", options->max_endpoints,
 			       WR_MAX_ENDPOINTS);
-	if (options->ct_entries && (options->ct_entries < NODE_CT_ENTRIES_MIN || options->ct_entries > NODE_CT_ENTRIES_MAX))
+	if (options->ct_entries &&
+	    (options->ct_entries < NODE_CT_ENTRIES_MIN || options->ct_entries > NODE_CT_ENTRIES_MAX))
 		return err_set(err, EINVAL, "%u flows: the conntrack maps can hold %d to %d", options->ct_entries,
 			       NODE_CT_ENTRIES_MIN, NODE_CT_ENTRIES_MAX);
 	lock = enter(err);

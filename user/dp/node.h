@@ -19,8 +19,8 @@ struct node_report {
 int node_init(const struct node_options *options, struct node_report *report, struct err *err);
 
 /*
- * The part of node_init() that takes more than CAP_NET_ADMIN and CAP_BPF: bpffs, and forwarding by sysctl. After it node_init()
- * writes to no sysctl.
+ * The part of node_init() that takes more than CAP_NET_ADMIN and CAP_BPF: bpffs, and forwarding by sysctl. After it
+ * node_init() writes to no sysctl.
  */
 int node_prepare(struct err *err);
 

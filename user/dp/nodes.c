@@ -371,13 +371,8 @@ int dp_ipcache_put(struct dp_nodes *nodes, const struct ip *ip, uint64_t identit
 	const char *name = v6 ? "ipcache6" : "ipcache4";
 	const struct wr_ipcache value = { identity };
 	int map = v6 ? nodes->ipcache6 : nodes->ipcache4;
-	struct wr_ipcache old = { WR_ID_UNKNOWN };
 	char text[IP_STRLEN];
 
-	if (bpf_map_lookup_elem(map, ip->bytes, &old) < 0 && errno != ENOENT)
-		return err_errno(err, errno, "cannot look into map %s", name);
-	if (old.identity == identity)
-		return 0;
 	nodes->dirty = true;
 	if (identity == WR_ID_UNKNOWN) {
 		if (bpf_map_delete_elem(map, ip->bytes) < 0 && errno != ENOENT)

@@ -39,7 +39,7 @@ int dp_node_delete(struct dp_nodes *nodes, uint32_t slot, struct err *err); /* a
 int dp_node_each(int (*fn)(uint32_t slot, const struct dp_node *node, const struct wr_metric totals[WR_DIRECTIONS], void *arg), void *arg,
 		 struct err *err);
 
-/* Whose address it is. Only what differs is written; absent keys are no error. `identity` WR_ID_UNKNOWN deletes. */
+/* Whose address it is. Absent keys are no error. `identity` WR_ID_UNKNOWN deletes. */
 int dp_ipcache_put(struct dp_nodes *nodes, const struct ip *ip, uint64_t identity, struct err *err);
 int dp_ipcache_each(int (*fn)(const struct ip *ip, uint64_t identity, void *arg), void *arg, struct err *err);
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What the files of nodes.h share. nodes.c makes the changes, nodes_mend.c those that a writer that was killed has left. */
+/*
+ * What the files of nodes.h share. nodes.c makes the changes, nodes_mend.c those that a writer that was killed has
+ * left.
+ */
 #ifndef WARREN_DP_NODES_INTERNAL_H
 #define WARREN_DP_NODES_INTERNAL_H
 

@@ -11,7 +11,8 @@
 struct mending {
 	struct dp_nodes *nodes;
 	bool *led_to;	       /* by slot: something leads to it */
-	struct wr_prefix6 *stale; /* keys that lead to no node, or, as prefixes of `family`, to one that has another CIDR */
+	/* keys that lead to no node, or, as prefixes of `family`, to one that has another CIDR */
+	struct wr_prefix6 *stale;
 	size_t stale_count, room, key_size;
 	int family;
 };
@@ -168,8 +169,8 @@ static int give_up(struct dp_nodes *nodes, uint32_t slot, struct err *err)
 }
 
 /*
- * One node after the other, the newest first: one that something leads to is kept, and made whole if its writer was killed
- * before it was; one that nothing leads to, or whose place a newer one has taken, is removed.
+ * One node after the other, the newest first: one that something leads to is kept, and made whole if its writer was
+ * killed before it was; one that nothing leads to, or whose place a newer one has taken, is removed.
  */
 static int settle(struct dp_nodes *nodes, const bool *led_to, struct err *err)
 {

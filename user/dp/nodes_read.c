@@ -86,7 +86,8 @@ static int read_address(const void *key, const void *value, int cpus, void *arg)
 
 static int read_metric(const void *key, const void *value, int cpus, void *arg)
 {
-	const uint32_t slot = *(const uint32_t *)key / WR_DIRECTIONS, direction = *(const uint32_t *)key % WR_DIRECTIONS;
+	const uint32_t slot = *(const uint32_t *)key / WR_DIRECTIONS,
+		       direction = *(const uint32_t *)key % WR_DIRECTIONS;
 	struct dp_nodes *nodes = arg;
 	const struct wr_metric *per_cpu = value;
 
@@ -128,13 +129,15 @@ int nodes_read(struct dp_nodes **out, struct err *err)
 	if (r == 0)
 		r = nodes_walk(nodes->node_addr4, "node_addr4", read_address, &(struct reading){ nodes, AF_INET }, err);
 	if (r == 0)
-		r = nodes_walk(nodes->node_addr6, "node_addr6", read_address, &(struct reading){ nodes, AF_INET6 }, err);
+		r = nodes_walk(nodes->node_addr6, "node_addr6", read_address, &(struct reading){ nodes, AF_INET6 },
+			       err);
 	if (r == 0)
 		*out = take_ptr(nodes);
 	return r;
 }
 
-int dp_node_each(int (*fn)(uint32_t slot, const struct dp_node *node, const struct wr_metric totals[WR_DIRECTIONS], void *arg),
+int dp_node_each(int (*fn)(uint32_t slot, const struct dp_node *node, const struct wr_metric totals[WR_DIRECTIONS],
+			   void *arg),
 		 void *arg, struct err *err)
 {
 	_cleanup_(nodes_closep) struct dp_nodes *nodes = NULL;

@@ -10,6 +10,8 @@
 #include "internal.h"
 #include "keyset.h"
 
+#define READ_TRIES 4
+
 struct dp_services {
 	int services[2], backends[2], state_fd; /* maps; of IPv4, of IPv6 */
 	struct wr_service_state state;
@@ -80,7 +82,7 @@ static struct dp_backend backend_read(const union backend *from, bool v6)
 	};
 }
 
-/* --- lists of backends ---------------------------------------------------------------------------------------------- */
+/* --- lists of backends ------------------------------------------------------------------------------------------- */
 
 /* A number that no list has had, also if this writer is killed at once. Zero is nobody's. */
 static int list_number(struct dp_services *services, uint32_t *list, struct err *err)
@@ -124,7 +126,7 @@ static int list_write(struct dp_services *services, bool v6, uint32_t list, cons
 	return 0;
 }
 
-/* --- written -------------------------------------------------------------------------------------------------------- */
+/* --- written ----------------------------------------------------------------------------------------------------- */
 
 static int service_check(const struct dp_service *service, struct err *err)
 {
@@ -167,7 +169,8 @@ int dp_service_put(struct dp_services *services, const struct dp_service *servic
 	return list_delete(services, v6, was.list, was.backends, err);
 }
 
-int dp_service_delete(struct dp_services *services, const struct ip *ip, uint16_t port, uint8_t protocol, struct err *err)
+int dp_service_delete(struct dp_services *services, const struct ip *ip, uint16_t port, uint8_t protocol,
+		      struct err *err)
 {
 	const bool v6 = ip->family == AF_INET6;
 	struct wr_service was;
@@ -265,10 +268,10 @@ int dp_services_open(struct dp_services **out, struct err *err)
 	return r;
 }
 
-/* --- read ----------------------------------------------------------------------------------------------------------- */
+/* --- read -------------------------------------------------------------------------------------------------------- */
 
 struct walk {
-	int backends_fd;
+	int services_fd, backends_fd;
 	bool v6;
 	int (*fn)(const struct dp_service *service, void *arg);
 	void *arg;
@@ -283,22 +286,42 @@ static struct dp_service service_read(const union service_key *key, bool v6)
 	};
 }
 
-/* A list that is being deleted is short: its service has another one by now. */
+/* How many of the list there are. */
+static size_t list_read(const struct walk *w, const struct wr_service *stored, struct dp_backend *backends)
+{
+	union backend backend;
+	size_t count = 0;
+
+	for (__u32 i = 0; i < stored->backends; i++) {
+		if (bpf_map_lookup_elem(w->backends_fd, &(struct wr_backend_key){ stored->list, i }, &backend) == 0)
+			backends[count++] = backend_read(&backend, w->v6);
+	}
+	return count;
+}
+
+/*
+ * A list that is short is being deleted, or has been: its service has another one by now, or is gone. (In maps that
+ * somebody has damaged it stays short.)
+ */
 static int on_service(const void *key, const void *value, int cpus, void *arg)
 {
 	const struct walk *w = arg;
-	const struct wr_service *stored = value;
+	struct wr_service stored = *(const struct wr_service *)value;
 	struct dp_service service = service_read(key, w->v6);
-	_cleanup_free_ struct dp_backend *backends = calloc(stored->backends + 1, sizeof(*backends));
-	union backend backend;
+	_cleanup_free_ struct dp_backend *backends = NULL;
 
-	if (!backends)
-		return -ENOMEM;
-	for (__u32 i = 0; i < stored->backends; i++) {
-		if (bpf_map_lookup_elem(w->backends_fd, &(struct wr_backend_key){ stored->list, i }, &backend) == 0)
-			backends[service.backend_count++] = backend_read(&backend, w->v6);
+	for (int i = 0; i < READ_TRIES; i++) {
+		if (i && bpf_map_lookup_elem(w->services_fd, key, &stored) < 0)
+			return 0;
+		free(backends);
+		backends = calloc((size_t)stored.backends + 1, sizeof(*backends));
+		if (!backends)
+			return -ENOMEM;
+		service.backend_count = list_read(w, &stored, backends);
+		if (service.backend_count == stored.backends)
+			break;
 	}
-	service.affinity_seconds = stored->affinity_seconds;
+	service.affinity_seconds = stored.affinity_seconds;
 	service.backends = backends;
 	return w->fn(&service, w->arg);
 }
@@ -308,10 +331,12 @@ int dp_service_each(int (*fn)(const struct dp_service *service, void *arg), void
 	int r = 0;
 
 	for (int v6 = 0; v6 < 2 && r == 0; v6++) {
-		_cleanup_fd_ int backends = dp_map_open(backend_maps[v6], err);
-		struct walk w = { backends, v6, fn, arg };
+		_cleanup_fd_ int services = dp_map_open(service_maps[v6], err);
+		_cleanup_fd_ int backends = services < 0 ? services : dp_map_open(backend_maps[v6], err);
+		struct walk w = { services, backends, v6, fn, arg };
 
-		r = backends < 0 ? backends : dp_map_each(service_maps[v6], on_service, &w, err);
+		r = backends < 0 ? backends
+				 : dp_map_walk(services, dp_map_find(service_maps[v6], err), on_service, &w, err);
 	}
 	return r == -ENOMEM ? err_errno(err, ENOMEM, "cannot list the services") : r;
 }

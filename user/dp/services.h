@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Services in the maps (abi/service.h): an address, protocol and port, and the backends one of which a new flow goes to.
- * Written by the agent, read by everybody. One writer at a time: who holds LOCK_AGENT.
+ * Services in the maps (abi/service.h): an address, protocol and port, and the backends one of which a new flow goes
+ * to. Written by the agent, read by everybody. One writer at a time: who holds LOCK_AGENT.
  */
 #ifndef WARREN_DP_SERVICES_H
 #define WARREN_DP_SERVICES_H
@@ -28,17 +28,19 @@ struct dp_service {
 };
 
 struct dp_services;
-int dp_services_open(struct dp_services **services, struct err *err); /* mends what a writer that was killed has left half done */
+/* mends what a writer that was killed has left half done */
+int dp_services_open(struct dp_services **services, struct err *err);
 void dp_services_close(struct dp_services *services);
 
 /*
  * Adds the service, or replaces what there is for its address, protocol and port: each packet sees the old backends or
- * the new ones. Flows go on with their backend as long as it is one of the service's; a UDP flow whose backend is gone gets
- * another one with its next packet. -ENOSPC.
+ * the new ones. Flows go on with their backend as long as it is one of the service's; a UDP flow whose backend is gone
+ * gets another one with its next packet. -ENOSPC.
  */
 int dp_service_put(struct dp_services *services, const struct dp_service *service, struct err *err);
 /* Its flows end as they end; new ones are nobody's. No error if there is none. */
-int dp_service_delete(struct dp_services *services, const struct ip *ip, uint16_t port, uint8_t protocol, struct err *err);
+int dp_service_delete(struct dp_services *services, const struct ip *ip, uint16_t port, uint8_t protocol,
+		      struct err *err);
 /* What is in the maps, also what an earlier agent has left; stops at fn's first non-zero return. */
 int dp_service_each(int (*fn)(const struct dp_service *service, void *arg), void *arg, struct err *err);
 

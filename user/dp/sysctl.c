@@ -36,7 +36,9 @@ static int sysctl_write(const char *path, int value, struct err *err)
 	fd = open(full, O_WRONLY | O_CLOEXEC);
 	if (fd < 0 || write(fd, text, (size_t)n) != n) {
 		err_errno(err, errno, "cannot set sysctl %s to %d", path, value);
-		return err_hint(err, "/proc/sys has to be writable: set it by hand, or run `warren-agent prepare` with more rights");
+		return err_hint(
+		    err,
+		    "/proc/sys has to be writable: set it by hand, or run `warren-agent prepare` with more rights");
 	}
 	return 0;
 }

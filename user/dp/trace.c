@@ -52,7 +52,8 @@ static int twin_find(const struct warren_bpf *skel, const char *name)
 	char path[PIN_PATH_MAX];
 	uint32_t load;
 
-	return loaded_maps(skel, &maps) ? loaded_open(skel, &maps, pin_path(path, PIN_TWIN_DIR, name), name, &load) : -1;
+	return loaded_maps(skel, &maps) ? loaded_open(skel, &maps, pin_path(path, PIN_TWIN_DIR, name), name, &load)
+					: -1;
 }
 
 static int twin_load(struct warren_bpf *skel, const char *name, struct err *err)
@@ -60,7 +61,8 @@ static int twin_load(struct warren_bpf *skel, const char *name, struct err *err)
 	struct bpf_program *p;
 	int r;
 
-	bpf_object__for_each_program(p, skel->obj) bpf_program__set_autoload(p, strcmp(bpf_program__name(p), name) == 0);
+	bpf_object__for_each_program(p, skel->obj)
+	    bpf_program__set_autoload(p, strcmp(bpf_program__name(p), name) == 0);
 	/* A dry run takes no lease, and this twin is to stay: a tiny map of its own will do. */
 	bpf_map__set_max_entries(skel->maps.leases, 1);
 	r = warren_bpf__load(skel);

@@ -20,8 +20,8 @@ static int attach(struct nl *nl, uint32_t ifindex, enum tc_hook hook, const char
 	if (r < 0 || (id && id == prog_id(prog)))
 		return r;
 	if (prog_owner(id, program) == PROG_FOREIGN) {
-		err_set(err, EBUSY, "another program's filter stands at prio 1 handle 1 of device %u, where %s belongs", ifindex,
-			program);
+		err_set(err, EBUSY, "another program's filter stands at prio 1 handle 1 of device %u, where %s belongs",
+			ifindex, program);
 		return err_hint(err, "`tc filter show dev ... ingress` names it; move it to another priority");
 	}
 	tc_clsact_add(nl, &b, ifindex);
@@ -169,5 +169,6 @@ int uplink_host_check(struct nl *nl, const struct link_info *warren0, bool *good
 {
 	int r = uplink_check(nl, warren0->ifindex, TC_EGRESS, WARREN_PROG_FROM_HOST, good, err);
 
-	return r < 0 || !*good ? r : uplink_check(nl, warren0->peer_ifindex, TC_INGRESS, WARREN_PROG_FROM_HOST, good, err);
+	return r < 0 || !*good ? r
+			       : uplink_check(nl, warren0->peer_ifindex, TC_INGRESS, WARREN_PROG_FROM_HOST, good, err);
 }

@@ -9,9 +9,10 @@
 #include "lock.h"
 
 struct dp_words {
-	struct wr_endpoint *slots; /* the kernel pads elements to 8 bytes, which they are a multiple of */
-	size_t bytes;
+	int map;
 };
+#define SLOTS_SIZE (WR_ENDPOINT_SLOTS * sizeof(struct wr_endpoint))
+/* The kernel pads elements to 8 bytes. */
 _Static_assert(sizeof(struct wr_endpoint) % 8 == 0, "stride of an array that is mapped");
 
 int dp_words_open(struct dp_words **out, struct err *err)
@@ -31,10 +32,7 @@ int dp_words_open(struct dp_words **out, struct err *err)
 		return r;
 	if (info.max_entries != WR_ENDPOINT_SLOTS)
 		return err_set(err, EPROTO, "map endpoints has %u slots, not %d", info.max_entries, WR_ENDPOINT_SLOTS);
-	words->bytes = WR_ENDPOINT_SLOTS * sizeof(struct wr_endpoint);
-	words->slots = mmap(NULL, words->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (words->slots == MAP_FAILED)
-		return err_errno(err, errno, "cannot map the endpoints into memory");
+	words->map = take_fd(&fd);
 	*out = take_ptr(words);
 	return 0;
 }
@@ -42,18 +40,38 @@ int dp_words_open(struct dp_words **out, struct err *err)
 void dp_words_close(struct dp_words *words)
 {
 	if (words)
-		munmap(words->slots, words->bytes);
+		close(words->map);
 	free(words);
 }
 
-static struct wr_endpoint *find(struct dp_words *words, uint32_t ifindex)
+static void unmapp(struct wr_endpoint **slots)
+{
+	if (*slots)
+		munmap(*slots, SLOTS_SIZE);
+}
+
+static struct wr_endpoint *find(struct wr_endpoint *slots, uint32_t ifindex)
 {
 	for (uint32_t n = 0; ifindex && n < WR_ENDPOINT_PROBES; n++) {
-		struct wr_endpoint *ep = &words->slots[wr_endpoint_slot(ifindex, n)];
+		struct wr_endpoint *ep = &slots[wr_endpoint_slot(ifindex, n)];
 
 		if (__atomic_load_n(&ep->ifindex, __ATOMIC_RELAXED) == ifindex)
 			return ep;
 	}
+	return NULL;
+}
+
+/*
+ * Mapped while some are set, which takes microseconds: the kernel makes all of its pages present at once, 0.9 MB that are no
+ * memory of this process.
+ */
+static struct wr_endpoint *map_slots(struct dp_words *words, struct err *err)
+{
+	void *slots = mmap(NULL, SLOTS_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, words->map, 0);
+
+	if (slots != MAP_FAILED)
+		return slots;
+	err_errno(err, errno, "cannot map the endpoints into memory");
 	return NULL;
 }
 
@@ -74,11 +92,15 @@ static void set_one(struct wr_endpoint *ep, const struct dp_word *word)
 int dp_words_set(struct dp_words *words, const struct dp_word *set, size_t count, bool *missing, struct err *err)
 {
 	_cleanup_fd_ int lock = lock_wait(LOCK_ENDPOINTS, NULL, err);
+	_cleanup_(unmapp) struct wr_endpoint *slots = NULL;
 
 	if (lock < 0)
 		return lock;
+	slots = map_slots(words, err);
+	if (!slots)
+		return -ENOMEM;
 	for (size_t i = 0; i < count; i++) {
-		struct wr_endpoint *ep = find(words, set[i].ifindex);
+		struct wr_endpoint *ep = find(slots, set[i].ifindex);
 
 		if (ep)
 			set_one(ep, &set[i]);

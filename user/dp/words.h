@@ -19,8 +19,8 @@ struct dp_word {
 int dp_words_open(struct dp_words **words, struct err *err);
 void dp_words_close(struct dp_words *words);
 /*
- * Under LOCK_ENDPOINTS. An endpoint that is not there is skipped, and missing[i] set (NULL: nobody wants to know): who asks
- * afterwards may find one that has come since, and has not got its word.
+ * Under LOCK_ENDPOINTS. An endpoint that is not there is skipped, and missing[i] set (NULL: nobody wants to know): who
+ * asks afterwards may find one that has come since, and has not got its word.
  */
 int dp_words_set(struct dp_words *words, const struct dp_word *set, size_t count, bool *missing, struct err *err);
 

@@ -35,7 +35,7 @@ int dp_xdp_mode_parse(const char *text, enum dp_xdp_mode *mode)
 	return -EINVAL;
 }
 
-/* --- pinned links --------------------------------------------------------------------------------------------------- */
+/* --- pinned links ------------------------------------------------------------------------------------------------ */
 
 static const char *link_path(char buf[PIN_PATH_MAX], uint32_t ifindex, enum dp_xdp_mode mode)
 {
@@ -98,7 +98,7 @@ static uint32_t from_uplink_id(struct nl *nl, uint32_t ifindex)
 	return prog_owner(id, WARREN_PROG_FROM_UPLINK) == PROG_OURS ? id : 0;
 }
 
-/* --- taking tunnels apart ------------------------------------------------------------------------------------------- */
+/* --- taking tunnels apart ---------------------------------------------------------------------------------------- */
 
 static int uplink_forget(uint32_t ifindex, struct err *err)
 {
@@ -106,7 +106,9 @@ static int uplink_forget(uint32_t ifindex, struct err *err)
 
 	if (fd < 0)
 		return fd;
-	return bpf_map_delete_elem(fd, &ifindex) < 0 && errno != ENOENT ? err_errno(err, errno, "cannot write map uplinks") : 0;
+	return bpf_map_delete_elem(fd, &ifindex) < 0 && errno != ENOENT
+		   ? err_errno(err, errno, "cannot write map uplinks")
+		   : 0;
 }
 
 static bool uplink_read(uint32_t ifindex, struct wr_uplink *uplink)
@@ -173,8 +175,8 @@ int dp_xdp_keep_tunnels(uint32_t ifindex, struct err *err)
 }
 
 /*
- * Whether frames come to it one by one, new. What the kernel has made itself (veth, bridge, tunnel, VLAN) says of what kind it
- * is. Of these a TAP is no less a network card: a program puts frames into it.
+ * Whether frames come to it one by one, new. What the kernel has made itself (veth, bridge, tunnel, VLAN) says of what
+ * kind it is. Of these a TAP is no less a network card: a program puts frames into it.
  */
 static bool is_nic(const struct link_info *link)
 {
@@ -189,7 +191,7 @@ static int decap_settle(struct nl *nl, const struct link_info *link, enum dp_xdp
 						 : dp_xdp_keep_tunnels(link->ifindex, err);
 }
 
-/* --- attaching ------------------------------------------------------------------------------------------------------ */
+/* --- attaching --------------------------------------------------------------------------------------------------- */
 
 static int detach(struct nl *nl, uint32_t ifindex, struct err *err)
 {
@@ -219,11 +221,15 @@ static int refused(const struct link_info *link, enum dp_xdp_mode mode, int num,
 	if ((num == EBUSY || num == EEXIST) && prog_info_by_id(link->xdp_prog_id, &info) == 0) {
 		err_set(err, EBUSY, "%s has an XDP program of somebody else: %s, id %u", link->name,
 			info.name[0] ? info.name : "without a name", info.id);
-		return err_hint(err, "a device runs one: leave %s to it, or take it away (`ip link set dev %s xdp off`, or end "
-				"what holds it)", link->name, link->name);
+		return err_hint(
+		    err,
+		    "a device runs one: leave %s to it, or take it away (`ip link set dev %s xdp off`, or end "
+		    "what holds it)",
+		    link->name, link->name);
 	}
 	if (mode == DP_XDP_NATIVE && (num == EOPNOTSUPP || num == EINVAL)) {
-		err_set(err, EOPNOTSUPP, "%s cannot run XDP in its driver, at least not with its present settings", link->name);
+		err_set(err, EOPNOTSUPP, "%s cannot run XDP in its driver, at least not with its present settings",
+			link->name);
 		return err_hint(err, "a smaller MTU or fewer queues may help; or use mode generic");
 	}
 	return err_errno(err, num, "cannot attach XDP to %s in mode %s", link->name, mode_names[mode]);
@@ -327,7 +333,7 @@ int dp_xdp_detach_all(struct nl *nl, struct err *err)
 	return links_each(nl, detach, err);
 }
 
-/* --- what stands where ---------------------------------------------------------------------------------------------- */
+/* --- what stands where ------------------------------------------------------------------------------------------- */
 
 struct uplinks {
 	struct nl *nl;

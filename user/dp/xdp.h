@@ -15,7 +15,8 @@
 
 enum dp_xdp_mode {
 	DP_XDP_OFF,
-	DP_XDP_AUTO,    /* stays as it is; where it is off: native on a physical device or a TAP, if its driver can; else off */
+	/* stays as it is; where it is off: native on a physical device or a TAP, if its driver can; else off */
+	DP_XDP_AUTO,
 	DP_XDP_NATIVE,  /* in the driver */
 	DP_XDP_GENERIC, /* in the stack, with the skb made: for the denylist and bad tunnel packets only */
 };
@@ -23,11 +24,11 @@ const char *dp_xdp_mode_name(enum dp_xdp_mode mode);
 int dp_xdp_mode_parse(const char *text, enum dp_xdp_mode *mode); /* -EINVAL */
 
 /*
- * Puts the device into that mode; *now (may be NULL) says what it is in then: not AUTO. -EBUSY: another XDP program is there
- * (err names it; AUTO leaves it alone). -EOPNOTSUPP: the driver has none. -ENODEV. Takes LOCK_NODE.
+ * Puts the device into that mode; *now (may be NULL) says what it is in then: not AUTO. -EBUSY: another XDP program is
+ * there (err names it; AUTO leaves it alone). -EOPNOTSUPP: the driver has none. -ENODEV. Takes LOCK_NODE.
  *
- * In native mode it takes tunnels apart too, if the device is a physical one or a TAP, and the from_uplink on it asks for what
- * is said in metadata. So call it after dp_uplink_attach(), and again after a change.
+ * In native mode it takes tunnels apart too, if the device is a physical one or a TAP, and the from_uplink on it asks
+ * for what is said in metadata. So call it after dp_uplink_attach(), and again after a change.
  */
 int dp_xdp_attach(uint32_t ifindex, enum dp_xdp_mode mode, enum dp_xdp_mode *now, struct err *err);
 /* Call it before from_uplink goes from the device: nobody would know what to do with what xdp_uplink took apart. */

@@ -140,7 +140,7 @@ static void destroyp(struct api **api)
 		destroy(*api);
 }
 
-int api_run(struct api *api, struct err *err)
+void api_run(struct api *api)
 {
 	api->in_run = true;
 	look(api);
@@ -152,7 +152,6 @@ int api_run(struct api *api, struct err *err)
 		destroy(api);
 	else
 		api_arm(api);
-	return 0;
 }
 
 /* --- beginning and end --- */

@@ -16,7 +16,8 @@
 
 /*
  * A way to the API server. `name` is what its certificate is for, NULL: the URL's host. Of several the first one that lets
- * itself be reached is taken, and kept until it fails.
+ * itself be reached is taken, and kept until it fails: cannot be reached, lets a call's time run out, or says 5xx to all for half a
+ * minute.
  */
 struct api_server {
 	char *url; /* https://host[:port][/path], without a slash at the end */
@@ -45,7 +46,7 @@ int api_config_kubeconfig(struct api_config *config, const char *path, struct er
 struct api;
 int api_open(struct api **api, const struct api_config *config, struct err *err); /* does not talk to any server yet */
 int api_fd(const struct api *api);		    /* to be polled for reading; then: */
-int api_run(struct api *api, struct err *err);	    /* calls back */
+void api_run(struct api *api);			    /* calls back */
 void api_close(struct api *api);		    /* ends all calls and timers without a word; NULL is none */
 const char *api_server(const struct api *api);	    /* the one that is talked to, for messages */
 /* Other ways from now on, as `config` has them; calls that run go on. Nothing else of `config` is used. */

@@ -49,6 +49,40 @@ static void fail(struct api_call *call, const struct err *err)
 	finish(call, &result);
 }
 
+/* --- a server that is ill --- */
+
+#define ILL_S 30 /* one that starts refuses for less */
+
+static bool is_of_the_one_in_use(const struct api_call *call)
+{
+	return call->ways == call->api->ways && call->server == call->api->server;
+}
+
+/* It can be reached, but who asks next asks another one, if there is. */
+static void leave_server(struct api_call *call)
+{
+	struct api *api = call->api;
+
+	if (!is_of_the_one_in_use(call))
+		return;
+	api->server = (api->server + 1) % api->config.server_count;
+	api->ill_since = 0;
+}
+
+static void note_status(struct api_call *call, int status)
+{
+	struct api *api = call->api;
+
+	if (!status || !is_of_the_one_in_use(call))
+		return;
+	if (status < 500)
+		api->ill_since = 0;
+	else if (!api->ill_since)
+		api->ill_since = api_now();
+	else if (api_now() - api->ill_since >= ILL_S * NS_PER_S)
+		leave_server(call);
+}
+
 /* --- how long --- */
 
 static void set_clock(struct api_call *call)
@@ -72,10 +106,12 @@ static void on_clock(void *arg)
 	else if (call->silence_ns && now >= call->heard_ns + call->silence_ns)
 		err_set(&err, ETIMEDOUT, "%s: nothing heard for %llu s", call->url ?: "no server",
 			call->silence_ns / NS_PER_S);
-	if (err.num)
+	if (err.num) {
+		leave_server(call);
 		fail(call, &err);
-	else
+	} else {
 		set_clock(call);
+	}
 }
 
 /* --- begun, and tried elsewhere --- */
@@ -188,6 +224,7 @@ void api_call_ended(struct api_call *call, CURLcode code)
 	if (code != CURLE_OK && !call->connected && try_elsewhere(call, code, why))
 		return;
 	status = api_answer(call, code, why, &result);
+	note_status(call, result.status);
 	finish(call, &result);
 	json_decref(status);
 }

@@ -16,6 +16,14 @@ static bool unchanged(const struct api_secret *secret, const struct stat *st)
 	       secret->modified.tv_sec == st->st_mtim.tv_sec && secret->modified.tv_nsec == st->st_mtim.tv_nsec;
 }
 
+static void wipe(struct api_secret *secret)
+{
+	if (secret->text)
+		explicit_bzero(secret->text, strlen(secret->text));
+	free(secret->text);
+	secret->text = NULL;
+}
+
 /* Kubelet replaces a volume's files all at once, by a symbolic link: stat() sees another inode. */
 static int refresh(struct api_secret *secret, size_t limit, struct err *err)
 {
@@ -32,7 +40,7 @@ static int refresh(struct api_secret *secret, size_t limit, struct err *err)
 	ret = file_read(secret->file, limit, &text, &secret->size, err);
 	if (ret < 0)
 		return secret->text ? 0 : ret; /* what was good a moment ago may still be */
-	free(secret->text);
+	wipe(secret);
 	secret->text = text;
 	secret->dev = st.st_dev;
 	secret->inode = st.st_ino;
@@ -90,18 +98,10 @@ void api_secret_forget(struct api_secret *secret)
 	secret->modified = (struct timespec){ 0 };
 }
 
-static void secret_free(struct api_secret *secret)
-{
-	if (secret->text)
-		explicit_bzero(secret->text, strlen(secret->text));
-	free(secret->text);
-	secret->text = NULL;
-}
-
 void api_credentials_free(struct api_credentials *c)
 {
-	secret_free(&c->ca);
-	secret_free(&c->token);
-	secret_free(&c->certificate);
-	secret_free(&c->key);
+	wipe(&c->ca);
+	wipe(&c->token);
+	wipe(&c->certificate);
+	wipe(&c->key);
 }

@@ -160,7 +160,7 @@ static void print_servers(FILE *f, const struct slice_object *slice)
 	}
 }
 
-/* Written in one step, and only if it says something else than what is there. */
+/* Written in one step, and only if it says something else than what is there: 1. */
 static int keep(const char *path, const char *text, size_t size, struct err *err)
 {
 	_cleanup_free_ char *old = NULL, *folder = NULL;
@@ -173,14 +173,15 @@ static int keep(const char *path, const char *text, size_t size, struct err *err
 	if (!folder)
 		return err_errno(err, ENOMEM, "cannot write %s", path);
 	ret = dir_make(folder, err);
-	return ret < 0 ? ret : file_write_durable(path, text, size, 0600, err);
+	ret = ret < 0 ? ret : file_write_durable(path, text, size, 0600, err);
+	return ret < 0 ? ret : 1;
 }
 
 int api_keep_kubelet_server(const char *host, const char *file, struct err *err)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(kubelet_files); i++) {
 		_cleanup_free_ char *text = NULL, *url = NULL, *line = NULL;
-		int len;
+		int len, ret;
 
 		if (kubelet_server(host, i, &text) < 0 || api_url_normalize(text, &url, NULL) < 0)
 			continue;
@@ -189,7 +190,8 @@ int api_keep_kubelet_server(const char *host, const char *file, struct err *err)
 			line = NULL;
 			return err_errno(err, ENOMEM, "cannot keep %s", url);
 		}
-		return keep(file ?: KUBELET_SERVER_FILE, line, (size_t)len, err);
+		ret = keep(file ?: KUBELET_SERVER_FILE, line, (size_t)len, err);
+		return ret < 0 ? ret : 0;
 	}
 	return err_set(err, ENOENT, "no kubelet's configuration below %s says where the API server is", host ?: "/");
 }

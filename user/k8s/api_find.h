@@ -40,7 +40,8 @@ int api_keep_kubelet_server(const char *host, const char *file, struct err *err)
 
 /*
  * Keeps for the next start where the API server is, if this is the EndpointSlice of Service default/kubernetes: its ready
- * endpoints. `file` NULL: API_SERVERS_FILE. What is there already is not written again; none at all is not believed.
+ * endpoints. `file` NULL: API_SERVERS_FILE. What is there already is not written again; none at all is not believed. 1: it
+ * was written.
  */
 int api_servers_remember(const char *file, const struct slice_object *slice, struct err *err);
 

@@ -52,6 +52,7 @@ struct api {
 	struct api_config config;   /* a copy */
 	struct api_credentials credentials;
 	size_t server;		    /* the one in use */
+	uint64_t ill_since;	    /* when it began to answer nothing but 5xx; 0: it does not */
 	unsigned long ways;	    /* counts api_use_servers() */
 	struct list waiting, running, over; /* calls: not begun; begun; cancelled from within libcurl */
 	struct list timers, due;    /* by time; those whose turn it is */

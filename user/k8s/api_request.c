@@ -78,6 +78,8 @@ static size_t on_header(char *data, size_t one, size_t size, void *arg)
 	if (call->over)
 		return 0;
 	curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+	if (last && good(status))
+		call->api->ill_since = 0;
 	if (last && good(status) && call->data)
 		call->refused = call->data(call->arg, "", 0);
 	return call->refused || call->over ? 0 : size;

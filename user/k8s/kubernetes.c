@@ -94,16 +94,15 @@ int kubernetes_open(struct kubernetes **out, struct api *api, const char *node_n
 	return 0;
 }
 
-int kubernetes_want_pods(struct kubernetes *k, enum pods_wanted wanted, struct err *err)
+void kubernetes_want_pods(struct kubernetes *k, enum pods_wanted wanted)
 {
 	if (wanted == k->wanted)
-		return 0;
+		return;
 	k->wanted = wanted;
 	if (wanted == PODS_ALL)
 		reflector_start(k->reflectors[OTHERS_PODS]);
 	else
 		reflector_stop(k->reflectors[OTHERS_PODS]);
-	return 0;
 }
 
 bool kubernetes_pods_known(const struct kubernetes *k)

@@ -4,7 +4,7 @@
  * is what the owner has been told, however often connections break.
  *
  * A list that has to be made again (410 Gone) is told by difference: nothing that is still there is ever removed in
- * between, and an older list than the one told last is not believed.
+ * between, and an older list than the one told last is not believed; but what etcd itself says to be the newest there is, twice.
  */
 #ifndef WARREN_K8S_KUBERNETES_H
 #define WARREN_K8S_KUBERNETES_H
@@ -28,7 +28,7 @@ int kubernetes_open(struct kubernetes **k, struct api *api, const char *node_nam
  * From PODS_OWN (where it begins) to PODS_ALL and back. On the way back pods of other nodes are removed; on the way forth
  * kubernetes_pods_known() says when all are there. Not from within an event.
  */
-int kubernetes_want_pods(struct kubernetes *k, enum pods_wanted wanted, struct err *err);
+void kubernetes_want_pods(struct kubernetes *k, enum pods_wanted wanted);
 bool kubernetes_pods_known(const struct kubernetes *k);
 void kubernetes_close(struct kubernetes *k);
 

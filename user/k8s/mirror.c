@@ -17,6 +17,7 @@ struct putting {
 	struct mirror *mirror;
 	struct known_item *item;
 	uint64_t version;
+	const char *uid;
 };
 
 uint64_t resource_version(const json_t *object)
@@ -75,12 +76,24 @@ static struct known_item *told_by_twin(const struct mirror *m, const struct know
 	return other && other->told ? other : NULL;
 }
 
+/* One that was made anew is another one, also if it says the same: its status, and what others have put on it, are gone. */
+static uint64_t fingerprint_of(const struct putting *p, const struct object *o)
+{
+	const uint8_t *key = p->mirror->known.key;
+	struct siphash h;
+
+	siphash_begin(&h, key);
+	siphash_number(&h, object_fingerprint(key, o));
+	siphash_string(&h, p->uid);
+	return siphash_end(&h);
+}
+
 static int on_valid(void *arg, struct object *o)
 {
 	struct putting *p = arg;
 	struct mirror *m = p->mirror;
 	struct known_item *i = p->item, *other = told_by_twin(m, i);
-	uint64_t fingerprint = object_fingerprint(m->known.key, o);
+	uint64_t fingerprint = fingerprint_of(p, o);
 
 	complain(m, i, NULL);
 	i->version = p->version;
@@ -133,6 +146,7 @@ int mirror_put(struct mirror *m, const json_t *object)
 	if (!p.item)
 		return -ENOMEM;
 	p.item->generation = m->generation;
+	p.uid = json_text_at(json_object_get(object, "metadata"), "uid") ?: "";
 	return object_decode_as(m->kind, object, &sink);
 }
 
@@ -172,4 +186,19 @@ void mirror_clear(struct mirror *m)
 
 	table_each(i, &m->known.items, link)
 		forget(m, i);
+}
+
+static void forget_versions(struct known *k)
+{
+	struct known_item *i;
+
+	table_each(i, &k->items, link)
+		i->version = 0;
+}
+
+void mirror_forget_versions(struct mirror *m)
+{
+	forget_versions(&m->known);
+	if (m->twin)
+		forget_versions(&m->twin->known);
 }

@@ -33,6 +33,8 @@ void mirror_sweep(struct mirror *m); /* the list was whole: removes what was not
 int mirror_put(struct mirror *m, const json_t *object);
 int mirror_delete(struct mirror *m, const json_t *object);
 void mirror_clear(struct mirror *m); /* removes all */
+/* The server's versions are less than they were: what is put from here on is younger than what there is, of the twin too. */
+void mirror_forget_versions(struct mirror *m);
 
 /* metadata.resourceVersion as the number that it is (Kubernetes 1.35 documents it); 0: there is none. */
 uint64_t resource_version(const json_t *object);

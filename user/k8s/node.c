@@ -94,6 +94,20 @@ static int node_status(const struct field *document, struct node_object *node)
 	return ret;
 }
 
+/* Up to the first character that is no plain text: anybody who may write Nodes may have written it. */
+static int node_agent(const struct metadata *m, struct node_object *node)
+{
+	struct field annotations;
+	const char *text;
+
+	if (field_object(&m->field, "annotations", &annotations) < 0 ||
+	    field_string(&annotations, NODE_AGENT_ANNOTATION, &text) < 0)
+		return -EINVAL;
+	for (size_t i = 0; text && i + 1 < sizeof(node->agent) && text[i] >= ' ' && text[i] <= '~'; i++)
+		node->agent[i] = text[i];
+	return 0;
+}
+
 int node_decode(const struct field *document, const struct metadata *m, struct object *o)
 {
 	struct node_object *node = o->node;
@@ -103,6 +117,8 @@ int node_decode(const struct field *document, const struct metadata *m, struct o
 		ret = node_spec(document, node);
 	if (ret == 0)
 		ret = node_status(document, node);
+	if (ret == 0)
+		ret = node_agent(m, node);
 	if (ret < 0)
 		return ret;
 	node->name = strdup(m->name);

@@ -41,11 +41,23 @@ static int parse_head(const struct object_stream *s, const char *data, size_t si
 	return s->protobuf ? protobuf_list_head(data, size, json, err) : parse_json(data, size, json, err);
 }
 
-static int parse_piece(const struct object_stream *s, const char *data, size_t size, json_t **json, struct err *err)
+static int parse_json_event(const char *text, size_t size, json_t **type, json_t **object, struct err *err)
 {
-	if (!s->protobuf)
-		return parse_json(data, size, json, err);
-	return s->shape == PIECES_LIST ? protobuf_item(s->kind, data, size, json, err) : protobuf_event(data, size, json, err);
+	json_auto_t *event = NULL;
+	int ret = parse_json(text, size, &event, err);
+
+	*type = json_incref(json_object_get(event, "type"));
+	*object = json_incref(json_object_get(event, "object"));
+	return ret;
+}
+
+/* `type`: of an event. */
+static int parse_piece(const struct object_stream *s, const char *data, size_t size, json_t **type, json_t **object,
+		       struct err *err)
+{
+	if (s->shape == PIECES_EVENTS)
+		return s->protobuf ? protobuf_event(data, size, type, object, err) : parse_json_event(data, size, type, object, err);
+	return s->protobuf ? protobuf_item(s->kind, data, size, object, err) : parse_json(data, size, object, err);
 }
 
 static int on_head(void *arg, char *data, size_t size)
@@ -68,19 +80,15 @@ static int on_piece(void *arg, char *data, size_t size)
 {
 	struct object_stream *s = arg;
 	struct err err = { 0 };
-	json_auto_t *json = NULL;
-	const json_t *object;
-	const char *type;
-	int ret = parse_piece(s, data, size, &json, &err);
+	json_auto_t *type = NULL, *object = NULL;
+	int ret = parse_piece(s, data, size, &type, &object, &err);
 
 	if (ret < 0)
 		return ret == -ENOMEM ? ret : unreadable(s, &err);
 	if (s->shape == PIECES_LIST)
-		return s->sink.object(s->sink.arg, NULL, json);
-	type = json_string_value(json_object_get(json, "type"));
-	object = json_object_get(json, "object");
-	if (type && json_is_object(object))
-		return s->sink.object(s->sink.arg, type, object);
+		return s->sink.object(s->sink.arg, NULL, object);
+	if (json_is_string(type) && json_is_object(object))
+		return s->sink.object(s->sink.arg, json_string_value(type), object);
 	return err_set(s->err, EINVAL, "not an event of a watch: a document without type or object");
 }
 

@@ -4,37 +4,61 @@
 #include <errno.h>
 #include <pb_decode.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "array.h"
-#include "cleanup.h"
+#include "objects.h"
 #include "protobuf_messages.h"
 
 #define MAGIC "k8s" /* with its NUL: how an object begins that says of what kind it is */
 
 /* --- values --- */
 
-/* A field's bytes, to be freed, with a NUL behind them that does not count. */
-static char *take_bytes(pb_istream_t *in, size_t *size)
+/* A stream's state is where it is: so what it holds need not be copied to be read. */
+static bool bytes_next(pb_istream_t *in, pb_byte_t *to, size_t count)
 {
-	_cleanup_free_ char *bytes = NULL;
+	const pb_byte_t *at = in->state;
+
+	if (to && count == 1)
+		*to = *at;
+	else if (to)
+		memcpy(to, at, count);
+	in->state = (void *)(at + count);
+	return true;
+}
+
+static pb_istream_t stream_of(const void *data, size_t size)
+{
+	return (pb_istream_t){ .callback = bytes_next, .state = (void *)data, .bytes_left = size };
+}
+
+/* A field's bytes, where they are. */
+static const char *take_bytes(pb_istream_t *in, size_t *size)
+{
+	const char *bytes;
 	pb_istream_t field;
 
 	if (!pb_make_string_substream(in, &field))
 		return NULL;
+	bytes = field.state;
 	*size = field.bytes_left;
-	bytes = malloc(*size + 1);
-	if (!bytes || !pb_read(&field, (pb_byte_t *)bytes, *size) || !pb_close_string_substream(in, &field))
-		return NULL;
-	bytes[*size] = '\0';
-	return take_ptr(bytes);
+	field.state = (void *)(bytes + *size);
+	field.bytes_left = 0;
+	return pb_close_string_substream(in, &field) ? bytes : NULL;
+}
+
+/* nanopb would have the bytes copied, a few at a time. */
+static bool skip_field(pb_istream_t *in, pb_wire_type_t type)
+{
+	size_t size;
+
+	return type == PB_WT_STRING ? take_bytes(in, &size) != NULL : pb_skip_field(in, type);
 }
 
 static json_t *string_read(pb_istream_t *in)
 {
 	size_t size;
-	_cleanup_free_ char *bytes = take_bytes(in, &size);
+	const char *bytes = take_bytes(in, &size);
 
 	return bytes ? json_stringn(bytes, size) : NULL; /* NULL, if it is not UTF-8 */
 }
@@ -88,7 +112,7 @@ static bool pair_field(pb_istream_t *in, uint32_t number, pb_wire_type_t type, v
 	json_t **to = number == 1 ? &pair->key : &pair->value;
 
 	if (number > 2 || type != PB_WT_STRING)
-		return pb_skip_field(in, type);
+		return skip_field(in, type);
 	json_decref(*to);
 	*to = string_read(in);
 	return *to != NULL;
@@ -96,7 +120,8 @@ static bool pair_field(pb_istream_t *in, uint32_t number, pb_wire_type_t type, v
 
 static bool is_read_by_somebody(const char *annotation)
 {
-	return strncmp(annotation, "kubernetes.io/config.", 21) == 0 || strncmp(annotation, "k8s.io/initial-events-end", 25) == 0;
+	return strncmp(annotation, "kubernetes.io/config.", 21) == 0 || strcmp(annotation, NODE_AGENT_ANNOTATION) == 0 ||
+	       strncmp(annotation, "k8s.io/initial-events-end", 25) == 0;
 }
 
 static bool map_read(pb_istream_t *in, json_t *map, bool annotations)
@@ -130,7 +155,7 @@ static bool int_or_string_field(pb_istream_t *in, uint32_t number, pb_wire_type_
 		return (value->number = number_read(in)) != NULL;
 	if (number == 3 && type == PB_WT_STRING && !value->string)
 		return (value->string = string_read(in)) != NULL;
-	return pb_skip_field(in, type);
+	return skip_field(in, type);
 }
 
 static json_t *int_or_string_read(pb_istream_t *in)
@@ -178,7 +203,7 @@ static json_t *value_read(pb_istream_t *in, const struct wire_field *f)
 	case WIRE_INT_OR_STRING:
 		return int_or_string_read(in);
 	default:
-		return pb_skip_field(in, PB_WT_STRING) ? json_true() : NULL;
+		return skip_field(in, PB_WT_STRING) ? json_true() : NULL;
 	}
 }
 
@@ -189,7 +214,7 @@ static json_t *member(json_t *object, const char *name, json_t *(*make)(void))
 
 	if (found)
 		return found;
-	return json_object_set_new(object, name, make()) == 0 ? json_object_get(object, name) : NULL;
+	return json_object_set_new_nocheck(object, name, make()) == 0 ? json_object_get(object, name) : NULL;
 }
 
 /* What JSON leaves out (omitempty). */
@@ -211,7 +236,7 @@ static bool known_field(pb_istream_t *in, const struct wire_field *f, json_t *ob
 		json_decref(value);
 		return true;
 	}
-	return json_object_set_new(object, f->name, value) == 0;
+	return json_object_set_new_nocheck(object, f->name, value) == 0;
 }
 
 static bool message_field(pb_istream_t *in, uint32_t number, pb_wire_type_t type, void *arg)
@@ -230,12 +255,12 @@ static bool message_field(pb_istream_t *in, uint32_t number, pb_wire_type_t type
 		if (json_object_set_new(reading->object, name, json_true()) < 0)
 			return false;
 	}
-	return pb_skip_field(in, type);
+	return skip_field(in, type);
 }
 
 static int decode(const struct wire_message *message, const void *data, size_t size, json_t **object, struct err *err)
 {
-	pb_istream_t in = pb_istream_from_buffer(data, size);
+	pb_istream_t in = stream_of(data, size);
 	struct reading reading = { message, json_object() };
 
 	if (reading.object && fields_read(&in, message_field, &reading)) {
@@ -269,7 +294,7 @@ int protobuf_item(const char *kind, const void *data, size_t size, json_t **obje
 /* meta/v1 WatchEvent { string type = 1; RawExtension { bytes raw = 1; } object = 2; } */
 struct event {
 	json_t *type;
-	char *raw;
+	const char *raw;
 	size_t size;
 };
 
@@ -278,7 +303,7 @@ static bool raw_field(pb_istream_t *in, uint32_t number, pb_wire_type_t type, vo
 	struct event *event = arg;
 
 	if (number != 1 || type != PB_WT_STRING || event->raw)
-		return pb_skip_field(in, type);
+		return skip_field(in, type);
 	event->raw = take_bytes(in, &event->size);
 	return event->raw != NULL;
 }
@@ -291,7 +316,7 @@ static bool event_field(pb_istream_t *in, uint32_t number, pb_wire_type_t type, 
 		return (event->type = string_read(in)) != NULL;
 	if (number == 2 && type == PB_WT_STRING)
 		return inside(in, raw_field, event);
-	return pb_skip_field(in, type);
+	return skip_field(in, type);
 }
 
 /* runtime.Unknown { TypeMeta { string apiVersion = 1; string kind = 2; } typeMeta = 1; bytes raw = 2; } */
@@ -305,7 +330,7 @@ static bool type_field(pb_istream_t *in, uint32_t number, pb_wire_type_t type, v
 	struct unknown *unknown = arg;
 
 	if (number != 2 || type != PB_WT_STRING || unknown->kind)
-		return pb_skip_field(in, type);
+		return skip_field(in, type);
 	return (unknown->kind = string_read(in)) != NULL;
 }
 
@@ -315,7 +340,7 @@ static bool unknown_field(pb_istream_t *in, uint32_t number, pb_wire_type_t type
 
 	if (number == 1 && type == PB_WT_STRING)
 		return inside(in, type_field, unknown);
-	return number == 2 ? raw_field(in, 1, type, &unknown->content) : pb_skip_field(in, type);
+	return number == 2 ? raw_field(in, 1, type, &unknown->content) : skip_field(in, type);
 }
 
 bool protobuf_is_object(const void *data, size_t size)
@@ -331,32 +356,28 @@ int protobuf_object(const void *data, size_t size, json_t **object, struct err *
 
 	if (!protobuf_is_object(data, size))
 		return err_set(err, EINVAL, "an object does not begin with \"k8s\"");
-	in = pb_istream_from_buffer((const pb_byte_t *)data + sizeof(MAGIC), size - sizeof(MAGIC));
+	in = stream_of((const char *)data + sizeof(MAGIC), size - sizeof(MAGIC));
 	if (fields_read(&in, unknown_field, &unknown) && unknown.kind)
 		ret = protobuf_item(json_string_value(unknown.kind), unknown.content.raw, unknown.content.size, object, err);
 	else
 		ret = err_set(err, EINVAL, "cannot be decoded: %s", PB_GET_ERROR(&in));
 	json_decref(unknown.kind);
-	free(unknown.content.raw);
 	return ret;
 }
 
-int protobuf_event(const void *data, size_t size, json_t **out, struct err *err)
+int protobuf_event(const void *data, size_t size, json_t **type, json_t **object, struct err *err)
 {
-	pb_istream_t in = pb_istream_from_buffer(data, size);
+	pb_istream_t in = stream_of(data, size);
 	struct event event = { 0 };
-	json_t *object = NULL;
 	int ret = -EINVAL;
 
 	if (fields_read(&in, event_field, &event) && event.type && event.raw)
-		ret = protobuf_object(event.raw, event.size, &object, err);
+		ret = protobuf_object(event.raw, event.size, object, err);
 	else
 		err_set(err, EINVAL, "cannot be decoded: %s", PB_GET_ERROR(&in));
-	if (ret == 0) {
-		*out = json_pack("{sO,so}", "type", event.type, "object", object);
-		ret = *out ? 0 : err_errno(err, ENOMEM, "an event");
-	}
-	json_decref(event.type);
-	free(event.raw);
+	if (ret == 0)
+		*type = event.type;
+	else
+		json_decref(event.type);
 	return ret;
 }

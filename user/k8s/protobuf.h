@@ -19,6 +19,6 @@ int protobuf_list_head(const void *data, size_t size, json_t **list, struct err 
 int protobuf_item(const char *kind, const void *data, size_t size, json_t **object, struct err *err);
 int protobuf_object(const void *data, size_t size, json_t **object, struct err *err); /* one that says of what kind it is */
 bool protobuf_is_object(const void *data, size_t size); /* it looks like one */
-int protobuf_event(const void *data, size_t size, json_t **event, struct err *err); /* {"type": ..., "object": ...} */
+int protobuf_event(const void *data, size_t size, json_t **type, json_t **object, struct err *err); /* of a watch */
 
 #endif

@@ -149,6 +149,18 @@ static void on_end(struct reflector *r, enum state was, bool complete)
 	}
 }
 
+/*
+ * A watch-list at a version that the server does not have is refused when it has waited a while. A watch is not: it is silent,
+ * without a bookmark even, until the server has come so far. (One such watch may be the fault of whatever is in between.)
+ */
+static bool is_behind(struct reflector *r, enum state was, const struct api_result *result)
+{
+	bool silent = was == WATCHING && r->begun && result->err.num == ETIMEDOUT, again = silent && r->silent;
+
+	r->silent |= silent;
+	return again || (was == WATCH_LISTING && result->status == 504);
+}
+
 static void on_done(void *arg, const struct api_result *result)
 {
 	struct reflector *r = arg;
@@ -167,6 +179,8 @@ static void on_done(void *arg, const struct api_result *result)
 		return;
 	}
 	list_is_lost(r);
+	if (is_behind(r, was, result))
+		reflector_doubt(r);
 	if (r->ended_here || ask_otherwise(r, was, result->status))
 		run_now(r);
 	else if (result->status == 410 || (was == WATCHING && !r->resumable))
@@ -257,7 +271,7 @@ static void run_now(struct reflector *r)
 	enum state state = r->resumable ? WATCHING : WATCH_LISTING;
 	struct err err = { 0 };
 
-	if (r->next || (!r->resumable && r->server->no_watch_list))
+	if (r->next || (!r->resumable && (r->server->no_watch_list || r->doubtful)))
 		state = LISTING;
 	if (state == WATCH_LISTING) {
 		r->whole = true;
@@ -274,6 +288,7 @@ static void run_now(struct reflector *r)
 int reflector_open(struct reflector **out, const struct reflector_kind *kind, struct reflector_server *server, struct err *err)
 {
 	struct reflector *r = calloc(1, sizeof(*r));
+	int ret;
 
 	if (!r)
 		return err_errno(err, ENOMEM, "cannot follow %s", kind->title);
@@ -282,9 +297,10 @@ int reflector_open(struct reflector **out, const struct reflector_kind *kind, st
 	r->relist_s = RELIST_MIN_S;
 	r->watch_s = WATCH_MIN_S + random_below(WATCH_SPREAD_S);
 	r->mirror = (struct mirror){ .kind = kind->kind, .wanted = kind->wanted, .node = server->node, .events = server->events };
-	if (mirror_init(&r->mirror, err) < 0) {
+	ret = mirror_init(&r->mirror, err);
+	if (ret < 0) {
 		free(r);
-		return -EIO;
+		return ret;
 	}
 	*out = r;
 	return 0;
@@ -292,6 +308,8 @@ int reflector_open(struct reflector **out, const struct reflector_kind *kind, st
 
 void reflector_pair(struct reflector *a, struct reflector *b)
 {
+	a->twin = b;
+	b->twin = a;
 	a->mirror.twin = &b->mirror;
 	b->mirror.twin = &a->mirror;
 }

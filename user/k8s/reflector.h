@@ -8,6 +8,7 @@
  *	              ▲                                        │   ▲          ▲
  *	              │                     ended, broken, silent  └── wait ──┤
  *	              └──── 410 Gone, events that could not be read ──┘       │ failed, or older than what was told
+ *	                    (older than what was told, too: but then by chunks)
  *
  * Whatever breaks waits before it is tried again, longer each time. A watch that breaks is resumed where it was.
  */

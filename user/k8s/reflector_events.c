@@ -48,14 +48,49 @@ void reflector_complain_unreadable(struct reflector *r, const struct err *err)
 
 /* --- what comes in --- */
 
+void reflector_doubt(struct reflector *r)
+{
+	r->resumable = false;
+	r->doubtful = true;
+}
+
+/*
+ * A list of chunks names no version, so it is the newest that there is: the server asks etcd. If that is older than what was
+ * told, and stays so, etcd was restored from a backup, and what was told will not come back.
+ */
+static bool is_another_history(struct reflector *r, uint64_t version)
+{
+	bool goes_back = r->older && version < r->older;
+
+	reflector_doubt(r);
+	if (r->state != LISTING)
+		return false;
+	if (!r->older || goes_back)
+		r->older_since = reflector_now();
+	r->older = version;
+	return reflector_now() - r->older_since >= DOUBT_S * NS_PER_S;
+}
+
+/* What the twin was told meanwhile may have seemed older than what is known here: it lists all again. */
+static void begin_history(struct reflector *r)
+{
+	r->version = 0;
+	mirror_forget_versions(&r->mirror);
+	if (r->twin)
+		r->twin->relist_at = reflector_now();
+}
+
 static int list_begins(struct reflector *r, uint64_t version)
 {
 	if (!version)
 		return err_set(&r->broken, EINVAL, "a list without a resourceVersion");
+	if (version < r->version && is_another_history(r, version))
+		begin_history(r);
 	if (version < r->version || (r->list_version && version < r->list_version)) {
 		err_set(&r->broken, ESTALE, "the list is of version %llu, older than %llu, which was there before",
 			(unsigned long long)version, (unsigned long long)r->version);
-		return err_hint(&r->broken, "a server that lags behind catches up; if etcd was restored from a backup, restart the agent");
+		return err_hint(&r->broken, "a server that lags behind catches up; if etcd was restored from a backup, what there is "
+					    "now is believed after %d s", DOUBT_S);
 	}
 	if (!r->list_version) {
 		r->list_version = version;
@@ -70,6 +105,8 @@ void reflector_list_ends(struct reflector *r, uint64_t version)
 	r->counts.lists++;
 	r->version = version;
 	r->resumable = true;
+	r->doubtful = r->silent = false;
+	r->older = 0;
 	r->list_version = 0;
 	if (r->whole) {
 		mirror_sweep(&r->mirror);
@@ -170,6 +207,17 @@ static int on_event(struct reflector *r, const char *type, const json_t *object,
 	return on_unreadable(r, &err);
 }
 
+/* All that a watch tells is younger than where it began, bookmarks too. */
+static int check_order(struct reflector *r, uint64_t version)
+{
+	r->silent = false;
+	if (r->state != WATCHING || version >= r->version)
+		return 0;
+	reflector_doubt(r);
+	return err_set(&r->broken, ESTALE, "the watch is at version %llu, older than %llu, which was there before",
+		       (unsigned long long)version, (unsigned long long)r->version);
+}
+
 /* Time to list everything again, because of what could not be read. */
 static bool is_relist_due(const struct reflector *r)
 {
@@ -190,7 +238,8 @@ static int on_object(void *arg, const char *type, const json_t *object)
 	version = resource_version(object);
 	if (!version)
 		return err_set(&r->broken, EINVAL, "an event about something without a resourceVersion");
-	ret = on_event(r, type, object, version);
+	ret = check_order(r, version);
+	ret = ret < 0 ? ret : on_event(r, type, object, version);
 	if (ret < 0 || r->state != WATCHING)
 		return ret;
 	reflector_works(r);

@@ -11,6 +11,8 @@
 /* After objects that could not be read, all are listed again. */
 #define RELIST_MIN_S 30
 #define RELIST_MAX_S 600
+/* A list that is older than what was told is believed after so long, if etcd itself says no other. */
+#define DOUBT_S 10
 
 enum state { STOPPED, WAITING, LISTING, WATCH_LISTING, WATCHING };
 
@@ -18,12 +20,17 @@ struct reflector {
 	const struct reflector_kind *kind;
 	struct reflector_server *server;
 	struct mirror mirror;
+	struct reflector *twin; /* NULL: none */
 	enum state state;
 	struct api_call *call;
 	struct api_timer *timer;
 	struct object_stream *stream;
 	uint64_t version;      /* the newest that was told, and never an older one */
 	bool resumable;	       /* a watch may begin there */
+	bool doubtful;	       /* the server seems to be older than that: the next list is to come from etcd */
+	bool silent;	       /* the last watch ended so */
+	uint64_t older;	       /* the version of the list that was refused last; 0: none was */
+	uint64_t older_since;
 	uint64_t list_version; /* of the list that is being made */
 	char *next;	       /* its continue token */
 	bool whole;	       /* nothing in it was unreadable */
@@ -53,6 +60,9 @@ void reflector_complain(struct reflector *r, const struct err *err);
 void reflector_works(struct reflector *r);
 /* That about objects that cannot be read; NULL: there are none any more. */
 void reflector_complain_unreadable(struct reflector *r, const struct err *err);
+
+/* What the server has may be older than what was told: it is to be listed, and by chunks. */
+void reflector_doubt(struct reflector *r);
 
 /* For a stream, whose `arg` is the reflector. */
 extern const struct stream_sink reflector_sink;

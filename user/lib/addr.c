@@ -123,13 +123,10 @@ static struct ip host_bits(const struct prefix *prefix, bool ones)
 {
 	struct ip ip = prefix->ip;
 
-	for (unsigned bit = prefix->len; bit < ip_bits(&ip); bit++) {
-		uint8_t mask = (uint8_t)(0x80 >> bit % 8);
+	for (unsigned i = prefix->len / 8, kept = prefix->len % 8; i < ip_bytes(&ip); i++, kept = 0) {
+		uint8_t mask = (uint8_t)(0xff >> kept);
 
-		if (ones)
-			ip.bytes[bit / 8] |= mask;
-		else
-			ip.bytes[bit / 8] &= (uint8_t)~mask;
+		ip.bytes[i] = ones ? ip.bytes[i] | mask : ip.bytes[i] & (uint8_t)~mask;
 	}
 	return ip;
 }

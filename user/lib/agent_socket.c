@@ -52,8 +52,9 @@ static int connect_agent(int64_t deadline, struct err *err)
 	while (connect(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0) {
 		if (errno == ENOENT || errno == ECONNREFUSED) {
 			err_set(err, ECONNREFUSED, "no agent runs on this node");
-			return err_hint(err,
-					"start it: systemctl start warren-agent, or `warren-agent --manifests DIR`");
+			return err_hint(
+			    err,
+			    "start it: systemctl start warren-agent, `warren-agent --manifests DIR`, or in Kubernetes its pod");
 		}
 		/* The agent's backlog is full: nothing says when it has room again. */
 		if (errno == EAGAIN && now_ms() < deadline)

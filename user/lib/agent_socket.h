@@ -12,7 +12,8 @@
  *   {"method": "services"}                   {"services": [...]}
  *   {"method": "status"}                     {"version": ..., "synced": bool, "complaints": [...], ...}
  *
- * An answer is the result, or {"error": {"errno": N, "message": TEXT, "hint": TEXT}}. 64-bit numbers are texts ("0x1f").
+ * An answer is the result, or {"error": {"errno": N, "message": TEXT, "hint": TEXT}}. 64-bit numbers are texts
+ * ("0x1f").
  *
  * identities: [{identity, namespace, namespace_labels: {} or null, labels: {}, ports: [{name, protocol, port}],
  *     peer_class (null: none), pods, collision, endpoints: [ifindex], selectors: [text]}]
@@ -20,21 +21,26 @@
  *     rules: {egress, ingress: [{peers: [{block, except: []} or {namespaces, pods: text or null}],
  *     ports: [{protocol, port: number, name or null, end_port}]}]},
  *     endpoints: [ifindex], entries, classes: [{key, class (number in the maps; 0: none), denied}]}]
- * nodes: [{name, slot (0: in no map), own, cidrs: [], addresses: [], local, remote, uplink (ifindex), mtu, mode: "tunnel" or
- *     "direct", resolved, dmac, problem: text or null}]; from `local` on null for our own and for what is in no map
+ * nodes: [{name, slot (0: in no map), own, cidrs: [], addresses: [], local, remote, uplink (ifindex), mtu,
+ *     mode: "tunnel" or "direct", resolved, dmac, problem: text or null, agent: what its agent says of itself, or
+ *     null}]; from `local` to `dmac` null for our own and for what is in no map
  * pods: [{namespace, name, identity, addresses: []}] of other nodes
- * services: [{namespace, name, type: "ClusterIP" ..., address, port, protocol, port_name ("": none), node_port (0: none), backends,
- *     written (is in the maps), problem: text or null}] each address and port of each Service that has an address
+ * services: [{namespace, name, type: "ClusterIP" ..., address, port, protocol, port_name ("": none), node_port (0: none),
+ *     backends, written (is in the maps), problem: text or null}] each address and port of each Service that has one
  * status: {version, pid, rss_bytes, synced, enforced (once at least), pending (something is not yet in force),
  *     revision, changes, compile_us, apply_us (the last ones), classes_denied,
- *     identities_left_out, failure: text or null (why the maps could not be written), counts: {of struct policy_counts},
- *     complaints: [{kind: "manifest", "node" or "agent", file (or what else it is about), message}],
+ *     identities_left_out, failure: text or null (why the maps could not be written),
+ *     counts: {of struct policy_counts},
+ *     complaints: [{kind: "manifest", "api", "node" or "agent", file (or what else it is about), message}],
  *     endpoints: [{ifindex, container, ifname, namespace, name, uid, identity, class, revision, state}],
+ *     state: "enforced", "not isolated", "quarantine" (no labels), "denied" (no room), "missing" (not in the maps) or
+ *     "pending";
  *     cluster: {member, node, mode: "tunnel", "direct" or "auto", nodes, in_maps, unresolved, pod_mtu, addresses,
  *     failure: text or null},
- *     services: {services, slices, addresses (with their ports, in the maps), backends (there), problems, failures (of writing)}}
- *     state: "enforced", "not isolated", "quarantine" (no labels), "denied" (no room), "missing" (not in the maps) or
- *     "pending"
+ *     services: {services, slices, addresses (with their ports, in the maps), backends (there), problems,
+ *     failures (of writing)},
+ *     kubernetes: null, or {server, key: {state, ...}, waits_for: text or null, configuration: {path, written, cidrs: []},
+ *     node: {name, told}, pods: "all" or "own", watches: [{kind, objects, synced, connected, problem: text or null, ...}]}}
  */
 #ifndef WARREN_AGENT_SOCKET_H
 #define WARREN_AGENT_SOCKET_H

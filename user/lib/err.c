@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Of the last error, so that a caller who passes NULL gets its number through err_wrap() and err_hint() all the same. */
+/*
+ * Of the last error, so that a caller who passes NULL gets its number through err_wrap() and err_hint() all the same.
+ */
 static _Thread_local int last_num = EINVAL;
 
 static int status(const struct err *e)

@@ -129,15 +129,30 @@ static int sync_folder(const char *path, struct err *err)
 	return fd < 0 || fsync(fd) < 0 ? err_errno(err, errno, "cannot write %s", path) : 0;
 }
 
+static int durable_temporary(const char *path, char temporary[FILE_PATH_MAX], struct err *err)
+{
+	if (snprintf(temporary, FILE_PATH_MAX, "%s.new", path) >= FILE_PATH_MAX)
+		return err_errno(err, ENAMETOOLONG, "cannot write %s", path);
+	return 0;
+}
+
 int file_write_durable(const char *path, const void *data, size_t size, mode_t mode, struct err *err)
 {
 	char temporary[FILE_PATH_MAX];
-	int ret;
+	int ret = durable_temporary(path, temporary, err);
 
-	if (snprintf(temporary, sizeof(temporary), "%s.new", path) >= FILE_PATH_MAX)
-		return err_errno(err, ENAMETOOLONG, "cannot write %s", path);
-	ret = replace(path, temporary, data, size, mode, err);
+	ret = ret < 0 ? ret : replace(path, temporary, data, size, mode, err);
 	return ret < 0 ? ret : sync_folder(path, err);
+}
+
+int file_remove_durable(const char *path, struct err *err)
+{
+	char temporary[FILE_PATH_MAX];
+	int ret = durable_temporary(path, temporary, err);
+
+	if (ret == 0 && ((unlink(path) < 0 && errno != ENOENT) || (unlink(temporary) < 0 && errno != ENOENT)))
+		return err_errno(err, errno, "cannot remove %s", path);
+	return ret;
 }
 
 int dir_make(const char *path, struct err *err)

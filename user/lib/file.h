@@ -32,6 +32,8 @@ int file_write(const char *path, const void *data, size_t size, struct err *err)
  * folder that goes by suffixes takes it for one of its own, as it would .`path`. One writer of a path at a time.
  */
 int file_write_durable(const char *path, const void *data, size_t size, mode_t mode, struct err *err);
+/* Both, as far as they are there: a writer that was killed leaves the temporary one. */
+int file_remove_durable(const char *path, struct err *err);
 
 /* mkdir -p, mode 0700. */
 int dir_make(const char *path, struct err *err);

@@ -8,10 +8,12 @@
 #define WARREN_ATTACHMENT_DIR WARREN_RUN_DIR "/attachments" /* one file per (container, ifname) */
 #define WARREN_IPAM_DIR WARREN_RUN_DIR "/ipam"              /* one file per network */
 #define WARREN_AGENT_SOCKET WARREN_RUN_DIR "/agent.sock"    /* see agent_socket.h */
-#define WARREN_CLUSTER_KEY WARREN_RUN_DIR "/cluster.key"    /* 16 bytes, root only: made by the first agent unless one is given */
 #define WARREN_SYSCTL_FILE WARREN_RUN_DIR "/sysctls"        /* what `node init` found before it changed it */
+/* 16 bytes, root only: made by the first agent unless one is given. */
+#define WARREN_CLUSTER_KEY WARREN_RUN_DIR "/cluster.key"
 
-#define WARREN_STATE_DIR "/var/lib/warren" /* what outlives the boot: a copy of the cluster's key, where the API server was */
+/* What outlives the boot: a copy of the cluster's key, where the API server was. */
+#define WARREN_STATE_DIR "/var/lib/warren"
 
 #define WARREN_BPFFS "/sys/fs/bpf"
 #define WARREN_PIN_ROOT WARREN_BPFFS "/warren" /* below it: v<ABI version>/{maps,progs}/<name> */

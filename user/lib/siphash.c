@@ -48,27 +48,34 @@ void siphash_begin(struct siphash *h, const uint8_t key[SIPHASH_KEY_SIZE])
 				      k0 ^ 0x6c7967656e657261ull, k1 ^ 0x7465646279746573ull } };
 }
 
+/* `word` has so many bytes, at most 8, and zeros above them. */
+static void sip_some(struct siphash *h, uint64_t word, size_t bytes)
+{
+	unsigned used = h->size % 8;
+
+	h->tail |= word << 8 * used;
+	h->size += bytes;
+	if (used + bytes < 8)
+		return;
+	sip_word(h, h->tail);
+	h->tail = used ? word >> (64 - 8 * used) : 0;
+}
+
 void siphash_bytes(struct siphash *h, const void *data, size_t size)
 {
 	const uint8_t *p = data;
+	uint64_t word = 0;
 
-	for (; size && h->size % 8; size--, p++) {
-		h->tail |= (uint64_t)*p << h->size % 8 * 8;
-		if (++h->size % 8 == 0) {
-			sip_word(h, h->tail);
-			h->tail = 0;
-		}
-	}
-	for (; size >= 8; size -= 8, p += 8, h->size += 8)
-		sip_word(h, load64(p));
-	for (; size; size--, p++, h->size++)
-		h->tail |= (uint64_t)*p << h->size % 8 * 8;
+	for (; size >= 8; size -= 8, p += 8)
+		sip_some(h, load64(p), 8);
+	for (size_t i = 0; i < size; i++)
+		word |= (uint64_t)p[i] << 8 * i;
+	sip_some(h, word, size);
 }
 
 void siphash_number(struct siphash *h, uint64_t number)
 {
-	number = htole64(number);
-	siphash_bytes(h, &number, sizeof(number));
+	sip_some(h, number, sizeof(number));
 }
 
 void siphash_string(struct siphash *h, const char *string)

@@ -33,7 +33,8 @@ int hex_digit(char c); /* its value; -1: it is none */
 int number_parse(const char *text, uint64_t max, uint64_t *number);
 
 /*
- * Takes "HOST:REST" apart at the colon ("[IPV6]:REST" if HOST is an IPv6 address, which may stand alone without brackets).
+ * Takes "HOST:REST" apart at the colon ("[IPV6]:REST" if HOST is an IPv6 address, which may stand alone without
+ * brackets).
  * *rest is NULL if there is no colon. -EINVAL.
  */
 int host_split(const char *text, char *host, size_t room, const char **rest);

@@ -31,8 +31,11 @@ struct arp_packet {
 static int announce4(const struct ip *ip, const struct link_info *device, struct err *err)
 {
 	_cleanup_fd_ int fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	struct sockaddr_ll to = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ARP), .sll_ifindex = (int)device->ifindex,
-				  .sll_halen = 6, .sll_addr = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff } };
+	struct sockaddr_ll to = { .sll_family = AF_PACKET,
+				  .sll_protocol = htons(ETH_P_ARP),
+				  .sll_ifindex = (int)device->ifindex,
+				  .sll_halen = 6,
+				  .sll_addr = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff } };
 	struct arp_packet arp = { { htons(ARPHRD_ETHER), htons(ETH_P_IP), 6, 4, htons(ARPOP_REQUEST) } };
 
 	memcpy(arp.from_mac, device->mac, 6);
@@ -70,7 +73,8 @@ static int nd_send(const struct nd_packet *nd, const struct ip *from, const stru
 	return 0;
 }
 
-static struct nd_packet nd_packet(uint8_t type, uint32_t flags, const struct ip *target, uint8_t option, const uint8_t mac[6])
+static struct nd_packet nd_packet(uint8_t type, uint32_t flags, const struct ip *target, uint8_t option,
+				  const uint8_t mac[6])
 {
 	struct nd_packet nd = { .head = { .icmp6_type = type }, .option = { option, 1 } };
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define MAX_FEATURES 128 /* bits of the kernel's netdev_features_t: 64; a request takes 12 bytes for each */
+#define MAX_NAMED 32	 /* with its name up to 40 */
 
 static int family_cb(const struct nlmsghdr *nlh, void *arg)
 {
@@ -95,6 +96,7 @@ static int features_get(struct nl *nl, uint32_t ifindex, mnl_cb_t cb, void *arg,
 struct selection {
 	const char *const *names;
 	size_t count;
+	bool by_name; /* all of them; else: */
 	uint32_t index[MAX_FEATURES];
 	size_t selected;
 };
@@ -157,7 +159,10 @@ static int features_clear(struct nl *nl, uint32_t ifindex, const struct selectio
 	for (size_t i = 0; i < s->selected; i++) {
 		/* Without ETHTOOL_A_BITSET_BIT_VALUE: cleared. */
 		bit = mnl_attr_nest_start(&q.head, ETHTOOL_A_BITSET_BITS_BIT);
-		mnl_attr_put_u32(&q.head, ETHTOOL_A_BITSET_BIT_INDEX, s->index[i]);
+		if (s->by_name)
+			mnl_attr_put_strz(&q.head, ETHTOOL_A_BITSET_BIT_NAME, s->names[i]);
+		else
+			mnl_attr_put_u32(&q.head, ETHTOOL_A_BITSET_BIT_INDEX, s->index[i]);
 		mnl_attr_nest_end(&q.head, bit);
 	}
 	mnl_attr_nest_end(&q.head, bits);
@@ -171,9 +176,14 @@ static int features_clear(struct nl *nl, uint32_t ifindex, const struct selectio
 
 int ethtool_features_off(struct nl *nl, uint32_t ifindex, const char *const *names, size_t count, struct err *err)
 {
+	const struct selection all = { .names = names, .by_name = true, .selected = count };
 	struct selection s = { .names = names, .count = count };
-	int rc = features_get(nl, ifindex, select_cb, &s, err);
+	int rc = count && count <= MAX_NAMED ? features_clear(nl, ifindex, &all, err) : -EOPNOTSUPP;
 
+	/* Nearly always that is it. If not, one of them is not known or is fixed: which ones are there, 4 KB say. */
+	if (rc != -EOPNOTSUPP)
+		return rc;
+	rc = features_get(nl, ifindex, select_cb, &s, err);
 	if (rc < 0 || !s.selected)
 		return rc;
 	return features_clear(nl, ifindex, &s, err);

@@ -2,8 +2,8 @@
 /*
  * When links, addresses, routes or neighbours change, so that packets may go another way (hops.h). The kernel reports
  * much that changes nothing (a neighbour entry goes stale and is confirmed every half minute; every pod comes with a
- * link and routes), so what was reported last is remembered, and only a difference counts. Of no interest are the program's
- * own devices, a group of links, and the routes that it makes itself.
+ * link and routes), so what was reported last is remembered, and only a difference counts. Of no interest are the
+ * program's own devices, a group of links, and the routes that it makes itself.
  */
 #ifndef WARREN_HOP_WATCH_H
 #define WARREN_HOP_WATCH_H
@@ -12,7 +12,8 @@
 #include "nl.h"
 
 enum hop_change {
-	HOP_NEIGHBOUR = 1 << 0, /* an entry of a device that is not own has come, gone, or has another MAC address or usable state */
+	/* an entry of a device that is not own has come, gone, or has another MAC address or usable state */
+	HOP_NEIGHBOUR = 1 << 0,
 	HOP_ROUTE = 1 << 1,
 	HOP_LINK = 1 << 2, /* up, down, MTU, MAC address */
 	HOP_ADDRESS = 1 << 3,

@@ -15,7 +15,8 @@
 
 /* Without duplicate address detection; `prefix` keeps its host bits. An address that is there already is no error. */
 void addr_add(struct nl *nl, struct nl_batch *b, uint32_t ifindex, const struct prefix *prefix);
-void addr_delete(struct nl *nl, struct nl_batch *b, uint32_t ifindex, const struct prefix *prefix); /* none is no error */
+/* none is no error */
+void addr_delete(struct nl *nl, struct nl_batch *b, uint32_t ifindex, const struct prefix *prefix);
 int addr_each(struct nl *nl, uint32_t ifindex, int (*fn)(const struct prefix *p, void *arg), void *arg,
 	      struct err *err);
 /*

@@ -38,7 +38,8 @@ void link_parse(const struct nlmsghdr *nlh, struct link_info *info)
 	const struct nlattr *tb[IFLA_MAX + 1], *kind[IFLA_INFO_MAX + 1];
 	const struct ifinfomsg *ifi = mnl_nlmsg_get_payload(nlh);
 
-	*info = (struct link_info){ .ifindex = (uint32_t)ifi->ifi_index, .flags = ifi->ifi_flags, .type = ifi->ifi_type };
+	*info =
+	    (struct link_info){ .ifindex = (uint32_t)ifi->ifi_index, .flags = ifi->ifi_flags, .type = ifi->ifi_type };
 	nl_attrs(nlh, sizeof(*ifi), tb, IFLA_MAX);
 	if (tb[IFLA_IFNAME])
 		snprintf(info->name, sizeof(info->name), "%s", mnl_attr_get_str(tb[IFLA_IFNAME]));

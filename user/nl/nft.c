@@ -301,8 +301,8 @@ int nft_table_delete(const char *name, struct err *err)
 /* --- comparing --- */
 
 /* Asks for the table, one of its chains or its rules (`attr` names the table in these): cb gets what there is. */
-static int ask(struct nl *nl, uint16_t msg, uint16_t attr, const struct nft_table *table, const char *chain, mnl_cb_t cb,
-	       void *arg, struct err *err)
+static int ask(struct nl *nl, uint16_t msg, uint16_t attr, const struct nft_table *table, const char *chain,
+	       mnl_cb_t cb, void *arg, struct err *err)
 {
 	union nl_query q;
 	struct nfgenmsg *nfg = nl_query(&q, NFNL_SUBSYS_NFTABLES << 8 | msg, msg == NFT_MSG_GETRULE ? NLM_F_DUMP : 0,

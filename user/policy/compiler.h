@@ -40,7 +40,8 @@ struct ns {
 struct labelset {
 	struct table_link by_text;
 	size_t refs;  /* pods and endpoints that point here */
-	size_t users; /* of these, pods that exist and endpoints with labels of their own: 0 is as if it were not there */
+	/* of these, pods that exist and endpoints with labels of their own: 0 is as if it were not there */
+	size_t users;
 	struct ns *ns;
 	struct labels labels;           /* in one block with their text */
 	struct named_port *ports;
@@ -239,8 +240,9 @@ struct policy {
 		struct table tables[12];
 	};
 	struct list scopes; /* by selector */
-	struct list dirty_namespaces, idle_sets, rematch_sets, select_sets, dirty_identities, dirty_endpoints, dirty_pods,
-		edited_netpols, check_netpols, dirty_classes, fresh_matchers, dead_matchers, touched_peers, changed_rules;
+	struct list dirty_namespaces, idle_sets, rematch_sets, select_sets, dirty_identities, dirty_endpoints,
+	    dirty_pods, edited_netpols, check_netpols, dirty_classes, fresh_matchers, dead_matchers, touched_peers,
+	    changed_rules;
 	struct output out;
 };
 

@@ -190,6 +190,16 @@ int policy_each_policy(struct policy *p, int (*fn)(const struct policy_policy_in
 
 /* --- counts --- */
 
+size_t policy_count_invalid(const struct policy *p)
+{
+	const struct netpol *netpol;
+	size_t count = 0;
+
+	table_each(netpol, &p->netpols, by_name)
+		count += netpol->object && netpol->object->invalid;
+	return count;
+}
+
 static void count_objects(const struct policy *p, struct policy_counts *counts)
 {
 	const struct netpol *netpol;
@@ -201,10 +211,9 @@ static void count_objects(const struct policy *p, struct policy_counts *counts)
 		counts->namespaces += ns->object != NULL;
 	table_each(pod, &p->pods, by_name)
 		counts->pods += pod->present;
-	table_each(netpol, &p->netpols, by_name) {
+	table_each(netpol, &p->netpols, by_name)
 		counts->policies += netpol->object != NULL;
-		counts->policies_invalid += netpol->object && netpol->object->invalid;
-	}
+	counts->policies_invalid = policy_count_invalid(p);
 	table_each(ep, &p->endpoints, by_ifindex) {
 		counts->endpoints++;
 		counts->endpoints_waiting += !ep->set;

@@ -13,7 +13,8 @@ struct lookup_tables {
 	/* Each: 0, or -ENOENT. */
 	int (*class_info)(void *arg, uint32_t policy_class, struct wr_class_info *info);
 	int (*identity)(void *arg, uint64_t identity, uint64_t *peer);
-	int (*cidr)(void *arg, uint32_t policy_class, uint32_t direction, const struct ip *ip, uint64_t *peer); /* longest match */
+	/* longest match */
+	int (*cidr)(void *arg, uint32_t policy_class, uint32_t direction, const struct ip *ip, uint64_t *peer);
 	int (*entry)(void *arg, const struct wr_policy_key *key, uint32_t *rule);
 	void *arg;
 };

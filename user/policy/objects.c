@@ -271,7 +271,8 @@ static int endpoint_cmp(const void *pa, const void *pb)
 	int c = ip_cmp(&a->address, &b->address);
 
 	if (c == 0)
-		c = (b->ready << 2 | b->serving << 1 | b->terminating) - (a->ready << 2 | a->serving << 1 | a->terminating);
+		c = (b->ready << 2 | b->serving << 1 | b->terminating) -
+		    (a->ready << 2 | a->serving << 1 | a->terminating);
 	return c ? c : strcmp(a->node, b->node);
 }
 

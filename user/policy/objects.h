@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The Kubernetes objects that policy is computed from, reduced to the fields it needs. They are decoded and validated by
- * user/k8s and owned by the compiler (policy.h) once they were put into it. Strings are NUL-terminated UTF-8, owned by
- * their object. An object is zeros at first, is filled, and freed with its *_free(), which accept NULL and half-built
- * objects.
+ * The Kubernetes objects that policy is computed from, reduced to the fields it needs. They are decoded and validated
+ * by user/k8s and owned by the compiler (policy.h) once they were put into it. Strings are NUL-terminated UTF-8, owned
+ * by their object. An object is zeros at first, is filled, and freed with its *_free(), which accept NULL and
+ * half-built objects.
  */
 #ifndef WARREN_POLICY_OBJECTS_H
 #define WARREN_POLICY_OBJECTS_H
@@ -41,7 +41,8 @@ struct named_port {
 /* core/v1 Pod. */
 struct pod_object {
 	char *namespace, *name;
-	char *uid; /* as the runtime knows it (a static pod's is not the one of its mirror object); "": a manifest without one */
+	/* As the runtime knows it (a static pod's is not the one of its mirror object); "": a manifest without one. */
+	char *uid;
 	struct labels labels;
 	struct named_port *ports; /* of all containers; sorted by name, protocol, port; no duplicates */
 	size_t port_count;
@@ -54,11 +55,16 @@ struct pod_object {
 
 /* core/v1 Node: no input of the compiler, but decoded and owned in the same way. */
 #define NODE_ADDRESSES 8
+#define NODE_AGENT_ANNOTATION "warren.dev/agent"
+#define NODE_AGENT_MAX 64 /* with the NUL; of a longer one the beginning */
 struct node_object {
 	char *name;
-	struct prefix cidrs[2];	 /* spec.podCIDRs (or podCIDR): at most one of each family; host bits zero; family 0: none */
-	struct ip addresses[NODE_ADDRESSES]; /* status.addresses of type InternalIP, as listed: the first of a family is the tunnel's */
+	/* spec.podCIDRs (or podCIDR): at most one of each family; host bits zero; family 0: none */
+	struct prefix cidrs[2];
+	/* status.addresses of type InternalIP, as listed: the first of a family is the tunnel's */
+	struct ip addresses[NODE_ADDRESSES];
 	size_t address_count;
+	char agent[NODE_AGENT_MAX]; /* how its agent is, as that has annotated it; "": it has not */
 };
 
 /* core/v1 Service, of which there is one element of ports. */
@@ -71,8 +77,8 @@ struct service_port {
 enum service_type { SERVICE_CLUSTER_IP, SERVICE_NODE_PORT, SERVICE_LOAD_BALANCER, SERVICE_EXTERNAL_NAME };
 
 /*
- * core/v1 Service: no input of the compiler either. One that is somebody else's to translate (ExternalName, headless, or
- * labelled so) has no cluster_ips.
+ * core/v1 Service: no input of the compiler either. One that is somebody else's to translate (ExternalName, headless,
+ * or labelled so) has no cluster_ips.
  */
 struct service_object {
 	char *namespace, *name;
@@ -116,8 +122,8 @@ struct requirement {
 };
 
 /*
- * A label selector: all requirements hold. None: everything matches. NotIn and DoesNotExist hold where the key is absent
- * (k8s.io/apimachinery labels.Requirement.Matches).
+ * A label selector: all requirements hold. None: everything matches. NotIn and DoesNotExist hold where the key is
+ * absent (k8s.io/apimachinery labels.Requirement.Matches).
  */
 struct selector {
 	struct requirement *v; /* sorted by key, op, values */
@@ -162,8 +168,8 @@ struct policy_object {
 	struct policy_rule *rules[POLICY_DIRECTIONS];
 	size_t rule_count[POLICY_DIRECTIONS];
 	/*
-	 * NULL, or why the object is not valid. It then isolates, in both directions and without a rule, the pods that it
-	 * selects, as far as its selector could be read; else all of its namespace.
+	 * NULL, or why the object is not valid. It then isolates, in both directions and without a rule, the pods that
+	 * it selects, as far as its selector could be read; else all of its namespace.
 	 */
 	char *invalid;
 };

@@ -25,7 +25,9 @@ struct policy;
 struct policy *policy_new(const uint8_t key[POLICY_KEY_SIZE]); /* NULL without memory */
 void policy_free(struct policy *p);
 
-/* For tests of collisions: identities have only the low `bits` of their hash (56 unless told). Before anything is put. */
+/*
+ * For tests of collisions: identities have only the low `bits` of their hash (56 unless told). Before anything is put.
+ */
 void policy_set_identity_bits(struct policy *p, unsigned bits);
 
 /*
@@ -41,9 +43,9 @@ void policy_remove_policy(struct policy *p, const char *namespace, const char *n
 
 /*
  * Endpoints of this node. One belongs to the pod object of that namespace and name, if that has the uid (a uid that
- * either side does not know is no obstacle), and has its labels and ports; an older object of the name never lends them.
- * `own` (taken over; may be NULL) gives labels to an endpoint that has no pod object: those of the network config. With
- * neither, it has no policy: class quarantine.
+ * either side does not know is no obstacle), and has its labels and ports; an older object of the name never lends
+ * them. `own` (taken over; may be NULL) gives labels to an endpoint that has no pod object: those of the network
+ * config. With neither, it has no policy: class quarantine.
  */
 int policy_put_endpoint(struct policy *p, uint32_t ifindex, const char *namespace, const char *name, const char *uid,
 			struct labels *own);
@@ -111,7 +113,8 @@ struct policy_changes {
 	size_t rule_count;
 	const struct policy_pod *pods; /* those of which anything above has changed, or is new */
 	size_t pod_count;
-	bool peers_moved; /* an identity that was known has another peer class: flows of every class are to be judged again */
+	/* an identity that was known has another peer class: flows of every class are to be judged again */
+	bool peers_moved;
 };
 
 /*
@@ -121,8 +124,8 @@ struct policy_changes {
 int policy_compile(struct policy *p, struct policy_changes *changes, struct err *err);
 int policy_compile_all(struct policy *p, struct policy_changes *changes, struct err *err);
 /*
- * Whether what was compiled last depends on who other pods are: a policy that selects an endpoint of this node names pods
- * or namespaces. All pods of all namespaces need not be known for that, nor need addresses.
+ * Whether what was compiled last depends on who other pods are: a policy that selects an endpoint of this node names
+ * pods or namespaces. All pods of all namespaces need not be known for that, nor need addresses.
  */
 bool policy_needs_pods(const struct policy *p);
 
@@ -160,6 +163,7 @@ struct policy_counts {
 	size_t namespaces, pods, policies, policies_invalid, endpoints, endpoints_waiting /* quarantined: no labels */;
 	size_t identities, collisions, selectors, peer_classes, classes, entries, cidrs, rules;
 };
-void policy_count(const struct policy *p, struct policy_counts *counts);
+void policy_count(const struct policy *p, struct policy_counts *counts); /* looks at every object */
+size_t policy_count_invalid(const struct policy *p);			 /* at every policy alone */
 
 #endif

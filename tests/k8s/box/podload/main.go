@@ -140,7 +140,10 @@ func (l load) clear() {
 	list, err := l.CoreV1().Pods(namespace).List(l, meta.ListOptions{ResourceVersion: "0"})
 	must(err)
 	each(len(list.Items), func(i int) {
-		must(l.CoreV1().Pods(namespace).Delete(l, list.Items[i].Name, meta.DeleteOptions{GracePeriodSeconds: &now}))
+		err := l.CoreV1().Pods(namespace).Delete(l, list.Items[i].Name, meta.DeleteOptions{GracePeriodSeconds: &now})
+		if !errors.IsNotFound(err) { // one that was replaced last
+			must(err)
+		}
 	})
 	must(l.CoreV1().Nodes().DeleteCollection(l, meta.DeleteOptions{}, meta.ListOptions{LabelSelector: "fake=yes"}))
 	fmt.Printf("%d pods removed\n", len(list.Items))

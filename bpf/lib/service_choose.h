@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Which backend a flow through a service has, or gets: whether it lives, whether it still is one, which will do. */
+#ifndef WARREN_LIB_SERVICE_CHOOSE_H
+#define WARREN_LIB_SERVICE_CHOOSE_H
+
+#include "abi/service.h"
+#include "lib/conntrack.h"
+#include "lib/translation.h"
+
+/* How many backends are tried for one between which and the client the ports are free. */
+#define SERVICE_TRIES 8
+
+/* --- entries ------------------------------------------------------------------------------------------------------ */
+
+/* The entries of one flow through a service, and what at->daddr is for their keys. */
+enum service_entry {
+	ENTRY_ORIGIN,  /* between client and backend */
+	ENTRY_SERVICE, /* between client and service */
+	ENTRY_HAIRPIN, /* between a pod that is both, and the service: what it answers */
+};
+
+static __always_inline __u32 service_entry_key(union ct_key *key, enum service_entry which, const struct addresses *at,
+					       const struct translation *t)
+{
+	const __be16 sport = which == ENTRY_HAIRPIN ? t->dport : t->sport;
+	const __be16 dport = which == ENTRY_ORIGIN ? t->dport : which == ENTRY_HAIRPIN ? t->sport : t->service_port;
+
+	return service_key(key, which == ENTRY_ORIGIN ? WR_CT_ORIGIN : WR_CT_FLOW, at, sport, dport, t);
+}
+
+/* --- the service -------------------------------------------------------------------------------------------------- */
+
+static __always_inline const struct wr_service *service_find(const struct translation *t)
+{
+	if (t->v6) {
+		struct wr_service6_key key = { .addr = t->service.a6, .port = t->service_port, .l4_proto = t->l4_proto };
+
+		return bpf_map_lookup_elem(&services6, &key);
+	} else {
+		struct wr_service4_key key = { .addr = t->service.a4, .port = t->service_port, .l4_proto = t->l4_proto };
+
+		return bpf_map_lookup_elem(&services4, &key);
+	}
+}
+
+/* Who finds no service has maybe looked as its element was being replaced. */
+OUT_OF_LINE int service_list(struct translation *t)
+{
+	const struct wr_service *service;
+
+	if (!t)
+		return false;
+	service = service_find(t);
+	if (!service)
+		service = service_find(t);
+	if (!service)
+		return false;
+	t->list = service->list;
+	t->count = service->backends;
+	return true;
+}
+
+/* A backend of the list becomes the flow's; false if it is not there (any more). */
+OUT_OF_LINE int service_backend(struct addresses *at, struct translation *t, __u32 index)
+{
+	struct wr_backend_key key;
+
+	if (!at || !t)
+		return false;
+	key.list = t->list;
+	key.index = index;
+	if (t->v6) {
+		const struct wr_backend6 *b = bpf_map_lookup_elem(&backends6, &key);
+
+		if (!b)
+			return false;
+		at->daddr.a6 = b->addr;
+		t->dport = b->port;
+	} else {
+		const struct wr_backend4 *b = bpf_map_lookup_elem(&backends4, &key);
+
+		if (!b)
+			return false;
+		at->daddr.a4 = b->addr;
+		t->dport = b->port;
+	}
+	return true;
+}
+
+struct service_search {
+	union addr addr;
+	__be16 port;
+	bool v6, found;
+	__u32 list;
+};
+
+/* For bpf_loop(). */
+static int service_compare(__u32 index, struct service_search *s)
+{
+	const struct wr_backend_key key = { .list = s->list, .index = index };
+	const struct wr_backend6 *b6;
+	const struct wr_backend4 *b4;
+
+	if (s->v6) {
+		b6 = bpf_map_lookup_elem(&backends6, &key);
+		s->found = b6 && b6->port == s->port && addr6_equal(&b6->addr, &s->addr.a6);
+		return s->found || !b6;
+	}
+	b4 = bpf_map_lookup_elem(&backends4, &key);
+	s->found = b4 && b4->port == s->port && b4->addr.v4 == s->addr.a4.v4;
+	return s->found || !b4;
+}
+
+/* Whether the flow's backend is one of the list. */
+OUT_OF_LINE int service_has(const struct addresses *at, const struct translation *t)
+{
+	struct service_search s = { 0 };
+
+	if (!at || !t)
+		return false;
+	s.addr = at->daddr;
+	s.port = t->dport;
+	s.v6 = t->v6;
+	s.list = t->list;
+	bpf_loop(t->count, service_compare, &s, 0);
+	return s.found;
+}
+
+/* --- the flow's backend ------------------------------------------------------------------------------------------- */
+
+/* Whether the flow with the backend, which the service's client has begun, lives. */
+OUT_OF_LINE int service_flow_lives(const struct addresses *at, const struct translation *t)
+{
+	union ct_key key;
+	const struct wr_ct *ct;
+	bool established;
+
+	if (!at || !t)
+		return false;
+	service_key(&key, WR_CT_FLOW, at, t->sport, t->dport, t);
+	ct = ct_find(&key, &established, t->v6);
+	return ct && (ct->flags & WR_CT_TRANSLATED) && !ct_expired(ct, ct_now());
+}
+
+/*
+ * The backend that the flow has, if it has one. What another endpoint has begun, which had the address before, is no flow of
+ * this client's: its entries end with their owner.
+ */
+OUT_OF_LINE int service_look(struct addresses *at, struct translation *t, __u32 client)
+{
+	const struct wr_ct_service *entry;
+	union ct_key key;
+	bool established;
+
+	if (!at || !t)
+		return 0;
+	t->service = at->daddr;
+	t->service_port = t->dport;
+	service_key(&key, WR_CT_FLOW, at, t->sport, t->dport, t);
+	entry = (void *)ct_find(&key, &established, t->v6);
+	if (!entry || !(entry->flags & WR_CT_SERVICE) || entry->initiator != client)
+		return 0;
+	at->daddr.a6 = entry->addr;
+	t->dport = entry->port;
+	t->list = entry->list;
+	t->hairpin = entry->flags & WR_CT_HAIRPIN;
+	t->found = true;
+	t->lives = (__s32)(entry->expires - ct_now()) >= 0;
+	return 0;
+}
+
+/*
+ * Whether the ports are in use between client and backend by another flow: of both the answers would look the same. What
+ * is the same service's is this flow's own, of which the rest was forgotten.
+ */
+OUT_OF_LINE int service_clashes(const struct addresses *at, const struct translation *t)
+{
+	const struct wr_ct_service *origin;
+	union ct_key key;
+	const struct wr_ct *ct;
+	bool established;
+
+	if (!at || !t)
+		return true;
+	service_key(&key, WR_CT_FLOW, at, t->sport, t->dport, t);
+	ct = ct_find(&key, &established, t->v6);
+	if (!ct || ct_expired(ct, ct_now()))
+		return false;
+	if (!(ct->flags & WR_CT_TRANSLATED))
+		return true;
+	ct_key_be(&key, WR_CT_ORIGIN, t->v6);
+	origin = (void *)ct_find(&key, &established, t->v6);
+	if (!origin)
+		return !t->found;
+	return origin->port != t->service_port || !service_addr_equal(&origin->addr, &t->service, t->v6);
+}
+
+/*
+ * The same of what a pod answers itself: at->daddr is the service. With the same port at both ends nothing would say who
+ * of them has sent it.
+ */
+OUT_OF_LINE int service_hairpin_clashes(const struct addresses *at, const struct translation *t)
+{
+	const struct wr_ct_service *entry;
+	union ct_key key;
+	bool established;
+
+	if (!at || !t || t->sport == t->dport)
+		return true;
+	service_entry_key(&key, ENTRY_HAIRPIN, at, t);
+	entry = (void *)ct_find(&key, &established, t->v6);
+	if (!entry || (__s32)(entry->expires - ct_now()) < 0)
+		return false;
+	return !(entry->flags & WR_CT_SERVICE) || entry->port != t->sport ||
+	       !service_addr_equal(&entry->addr, &at->saddr, t->v6);
+}
+
+/* Whether the backend will do. */
+static __always_inline enum wr_reason service_suits(struct addresses *at, struct translation *t)
+{
+	bool clashes;
+	const bool hairpin = IN_FAMILY(t->v6, addr_equal, &at->daddr, &at->saddr);
+	const bool strange = IN_FAMILY(t->v6, addr_is_strange, &at->daddr);
+
+	t->hairpin = hairpin;
+	if (strange)
+		return WR_REASON_BAD_DESTINATION;
+	if (t->l4_proto == IPPROTO_SCTP && t->service_port != t->dport)
+		return WR_REASON_SERVICE_SCTP;
+	clashes = service_clashes(at, t);
+	if (hairpin && !clashes) {
+		t->backend = at->daddr;
+		at->daddr = t->service;
+		clashes = service_hairpin_clashes(at, t);
+		at->daddr = t->backend;
+	}
+	return clashes ? WR_REASON_SERVICE_CLASH : WR_REASON_NONE;
+}
+
+/* The flow's backend: the one that it has, if it still is one, or any. */
+static __always_inline enum wr_reason service_choose(struct addresses *at, struct translation *t)
+{
+	enum wr_reason reason = WR_REASON_NO_BACKEND;
+
+	t->chosen = true;
+	if (t->found && t->count && service_has(at, t) && !service_suits(at, t))
+		return WR_REASON_NONE;
+	t->found = false;
+#pragma clang loop unroll(disable)
+	for (int n = 0; n < SERVICE_TRIES && t->count; n++) {
+		if (service_backend(at, t, (__u64)bpf_get_prandom_u32() * t->count >> 32)) {
+			reason = service_suits(at, t);
+			if (!reason)
+				return WR_REASON_NONE;
+		} else if (!service_list(t)) {
+			/* The list is another one by now, or none. */
+			return WR_REASON_NO_BACKEND;
+		}
+	}
+	return t->count ? reason : WR_REASON_NO_BACKEND;
+}
+
+#endif

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A pod by a service's address against the same pod by its own, in the same rounds: on one node, and on two."""
+
+import time
+from dataclasses import dataclass
+
+from datapath import FAMILIES, Datapath, Figure, Mode, Suite
+from nodes import BenchError, Path, netns_path, run
+from report import say
+
+from manifests import endpoint_slice, port, service
+
+VIP = {"v4": "10.96.0.10", "v6": "fd00:96::10"}
+PORT, TARGET = 5001, 8080  # the service's is `load`'s own
+MODES = (
+    Mode("rr", [Figure("rr_p50", "p50", "us", 1e-3, 1.03)]),
+    Mode("crr", [Figure("crr_p50", "p50", "us", 1e-3, 1.08), Figure("crr_mean", "mean", "us", 1e-3)]),
+)
+
+
+@dataclass(eq=False)
+class Way:
+    """From the first pod of a path to the second one."""
+
+    name: str
+    pods: list
+    target: dict
+    server_port: int = None
+    receiver_tasks = Path.receiver_tasks
+
+
+def objects(backend):
+    yield service("bench", VIP.values(), port(PORT))
+    for family in FAMILIES:
+        yield endpoint_slice(f"bench-{family}", "bench", [backend[family]], port(TARGET))
+
+
+def measure(args, prefix, path, agent):
+    """The rows, and what failed. `agent` is that of the client's node."""
+    say(f"services, {prefix}")
+    agent.write("services.json", *objects(path.target))
+    ways = [Way("pod", path.pods, path.target), Way("service", path.pods, VIP, TARGET)]
+    for family in FAMILIES:
+        wait(args, ways[1], family)
+    rounds = Datapath(args.build, ways, args.seconds, Suite(prefix, "pod", "service", FAMILIES, MODES))
+    rounds.run(2 * args.rounds)
+    return list(rounds.rows()), rounds.failures
+
+
+def wait(args, way, family):
+    """Until the service leads there."""
+    deadline = time.monotonic() + 10
+    server, client = netns_path(way.pods[1]), netns_path(way.pods[0])
+    while True:
+        try:
+            run(f"{args.build}/bench/load", "-t", "0.01", "-P", str(TARGET), "rr", server, client, way.target[family])
+            return
+        except BenchError:
+            if time.monotonic() > deadline:
+                raise

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "state.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+
+static const char *const maps[] = { "services4", "services6", "backends4", "backends6" };
+
+static void state_put(uint32_t list)
+{
+	const struct wr_service_state state = { .list = list };
+	const uint32_t zero = 0;
+
+	map_put("service_state", &zero, &state);
+}
+
+void services_clear(void)
+{
+	state_put(0);
+	for (size_t i = 0; i < sizeof(maps) / sizeof(maps[0]); i++)
+		map_clear(maps[i]);
+}
+
+static void backend_put(struct wr_backend_key at, bool v6, enum who who)
+{
+	struct wr_backend4 b4 = { .port = htons(8080) };
+	struct wr_backend6 b6 = { .port = htons(8080) };
+
+	memcpy(&b4.addr, who_address(who, false), sizeof(b4.addr));
+	memcpy(&b6.addr, who_address(who, true), sizeof(b6.addr));
+	map_put(maps[2 + v6], &at, v6 ? (void *)&b6 : (void *)&b4);
+}
+
+void service_put(uint8_t l4_proto, bool v6, const enum who backends[])
+{
+	static uint32_t lists = 2;
+	struct wr_service service = { .list = ++lists };
+	struct wr_service4_key key4 = { .port = htons(80), .l4_proto = l4_proto };
+	struct wr_service6_key key6 = { .port = htons(80), .l4_proto = l4_proto };
+
+	services_clear();
+	for (; backends[service.backends] != WHO_DEFAULT; service.backends++)
+		backend_put((struct wr_backend_key){ .list = lists, .index = service.backends }, v6, backends[service.backends]);
+	memcpy(&key4.addr, who_address(WORLD, false), sizeof(key4.addr));
+	memcpy(&key6.addr, who_address(WORLD, true), sizeof(key6.addr));
+	state_put(lists);
+	map_put(maps[v6], v6 ? (void *)&key6 : (void *)&key4, &service);
+}

@@ -2,9 +2,9 @@
 /*
  * Conntrack: one entry for a flow, both directions and both enforcement points.
  *
- * `ct_new4/6` (LRU) hold flows whose responder has not answered yet, and denied ones; `ct4/6` (plain hashes, which
- * evict nothing) those that were answered. An endpoint owns at most a share of ct4/6 (wr_config.ct_share); beyond it
- * its flows stay in ct_new4/6.
+ * `ct_new4/6` (LRU) hold flows whose responder has not answered yet, denied ones, and TCP connections that are over;
+ * `ct4/6` (plain hashes, which evict nothing) those that were answered. An endpoint owns at most a share of ct4/6
+ * (wr_config.ct_share); beyond it its flows stay in ct_new4/6.
  */
 #ifndef WARREN_ABI_CONNTRACK_H
 #define WARREN_ABI_CONNTRACK_H

@@ -54,15 +54,20 @@ static __always_inline bool ct_expired(const struct wr_ct *ct, __u32 now)
 	return (__s32)(ct->expires - now) < 0;
 }
 
+/* Whether only what is left of a TCP connection is still to come. */
+static __always_inline bool ct_is_over(__u8 l4_proto, __u32 flags)
+{
+	return l4_proto == IPPROTO_TCP && ((flags & WR_CT_RESET) || (flags & CT_FIN_BOTH) == CT_FIN_BOTH);
+}
+
 static __always_inline __u32 ct_life(__u8 l4_proto, __u32 flags)
 {
 	if (flags & CT_DENIED)
 		return WR_CT_LIFE_DENIED;
-	if (l4_proto == IPPROTO_TCP) {
-		if ((flags & WR_CT_RESET) || (flags & CT_FIN_BOTH) == CT_FIN_BOTH)
-			return WR_CT_LIFE_TCP_CLOSING;
+	if (ct_is_over(l4_proto, flags))
+		return WR_CT_LIFE_TCP_CLOSING;
+	if (l4_proto == IPPROTO_TCP)
 		return flags & WR_CT_ANSWERED ? WR_CT_LIFE_TCP : WR_CT_LIFE_TCP_NEW;
-	}
 	if (!(flags & WR_CT_ANSWERED))
 		return WR_CT_LIFE_OTHER_NEW;
 	return l4_proto == IPPROTO_SCTP ? WR_CT_LIFE_SCTP : WR_CT_LIFE_OTHER;

@@ -74,8 +74,8 @@ static __always_inline bool flow_goes_on(const struct packet *p, union ct_key *k
 	expires = found->now + ct_life(p->l4_proto, ends);
 	if (ends == found->flags && expires - found->ct->expires + REFRESH_TICKS <= 2 * REFRESH_TICKS)
 		return true;
-	/* An answered flow that is in ct_new for want of room tries again. */
-	if (!found->forward && !found->established)
+	/* What is over leaves ct; an answered flow that is in ct_new for want of room tries again. */
+	if (found->established ? ct_is_over(p->l4_proto, ends) : !found->forward)
 		return false;
 	/* Nor has anybody answered at an address that may be a service's by now. */
 	if (way == WAY_FROM_POD && !(found->flags & WR_CT_ANSWERED) && !found->ct->responder)
@@ -225,6 +225,7 @@ static __always_inline enum wr_reason flow_pass(struct packet *p, struct scratch
 			service_goes_on(p->at, f);
 		else
 			reason = service_answer(p->skb, p->at, f);
+		service_over(p->at, (void *)f);
 		if (service_is_backends(p->at, (void *)f, f->ct.initiator))
 			service_lease_give_asked(p->at, (void *)f, &f->ct);
 		service_lease_give_answers(p->at, (void *)f, &f->ct);

@@ -19,7 +19,8 @@ static __always_inline __u32 flow_key(struct packet *p, struct addresses *at, co
 
 /*
  * The responder of a flow that is in ct_new has answered: it moves to ct, or stays if it may not. Then a later answer
- * tries again, uncounted. It is in ct before it leaves ct_new, so that nobody finds it in neither.
+ * tries again, uncounted. It is in ct before it leaves ct_new, so that nobody finds it in neither. What is over has no
+ * business there (any more): see flow_retire().
  */
 static __always_inline void flow_answered(const struct flow *f, const union ct_key *key, struct wr_ct *ct)
 {
@@ -27,7 +28,7 @@ static __always_inline void flow_answered(const struct flow *f, const union ct_k
 
 	ct->flags |= WR_CT_ANSWERED;
 	ct->expires = ct_now() + ct_life(f->l4_proto, ct->flags);
-	if (!ct_establish(key, ct, before, f->v6)) {
+	if (ct_is_over(f->l4_proto, ct->flags) || !ct_establish(key, ct, before, f->v6)) {
 		ct_write(key, ct, false, BPF_EXIST, f->v6);
 		return;
 	}
@@ -74,6 +75,16 @@ static __always_inline void flow_move_on(const struct flow *f, const union ct_ke
 	ct->expires = next->expires;
 }
 
+/*
+ * A connection that is over moves back to ct_new: what is left of it needs an entry for some seconds, but no share of
+ * its owner's, of which thousands a second would use up all.
+ */
+static __always_inline void flow_retire(const struct flow *f, const union ct_key *key, const struct wr_ct *ct)
+{
+	if (!ct_write(key, ct, false, BPF_ANY, f->v6))
+		ct_forget(key, f->v6);
+}
+
 /* Writes what has been decided about f->ct. */
 static __always_inline void flow_write(const struct flow *f, const union ct_key *key, struct wr_ct *ct, bool denied)
 {
@@ -81,6 +92,8 @@ static __always_inline void flow_write(const struct flow *f, const union ct_key 
 		ct_count(WR_CT_STAT_REJUDGED);
 	if (f->answers && !denied)
 		flow_answered(f, key, ct);
+	else if (f->established && ct_is_over(f->l4_proto, ct->flags))
+		flow_retire(f, key, ct);
 	else if (f->step == FLOW_MOVES_ON)
 		flow_move_on(f, key, ct);
 	else

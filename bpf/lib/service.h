@@ -208,22 +208,17 @@ OUT_OF_LINE int service_origin(const struct addresses *at, struct translation *t
  */
 static __always_inline void service_answered(struct addresses *at, struct translation *t)
 {
-	const __be16 port = t->sport;
 	bool kept;
 
 	t->backend = at->saddr;
-	t->sport = t->dport;
-	t->dport = port;
-	at->saddr = at->daddr;
+	service_turn(at, t);
 	at->daddr = t->service;
 	kept = service_keep(at, t, ENTRY_SERVICE);
 	if (kept && IN_FAMILY(t->v6, addr_equal, &at->saddr, &t->backend))
 		kept = service_keep(at, t, ENTRY_HAIRPIN);
-	at->daddr = at->saddr;
-	at->saddr = t->backend;
-	t->dport = t->sport;
-	t->sport = port;
+	at->daddr = t->backend;
 	t->kept = kept && service_keep(at, t, ENTRY_ORIGIN);
+	service_turn(at, t);
 }
 
 /*
@@ -240,6 +235,7 @@ OUT_OF_LINE int service_answer(struct __sk_buff *skb, struct addresses *at, stru
 	t->leased = service_lease_is_for(f);
 	t->settled = f->established;
 	t->lives = false;
+	t->over = false;
 	t->count = 0;
 	reason = service_origin(at, t);
 	if (reason) {
@@ -250,6 +246,7 @@ OUT_OF_LINE int service_answer(struct __sk_buff *skb, struct addresses *at, stru
 	if (t->lives)
 		service_answered(at, t);
 	t->answers = true;
+	t->over = t->settled && ct_is_over(t->l4_proto, f->ct.flags);
 	t->leased = t->leased && t->kept && (t->settled || t->lives);
 	return dry_run ? WR_REASON_NONE : service_to_client(skb, at, t, true);
 }

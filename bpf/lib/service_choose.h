@@ -28,6 +28,55 @@ static __always_inline __u32 service_entry_key(union ct_key *key, enum service_e
 	return service_key(key, which == ENTRY_ORIGIN ? WR_CT_ORIGIN : WR_CT_FLOW, at, sport, dport, t);
 }
 
+/* As if the packet went the other way. */
+static __always_inline void service_turn(struct addresses *at, struct translation *t)
+{
+	const union addr source = at->saddr;
+	const __be16 port = t->sport;
+
+	at->saddr = at->daddr;
+	at->daddr = source;
+	t->sport = t->dport;
+	t->dport = port;
+}
+
+/* As flow_retire() does with their flow's own. */
+OUT_OF_LINE int service_retire(const struct addresses *at, const struct translation *t, __u32 which)
+{
+	const struct wr_ct *found;
+	union ct_key key;
+	struct wr_ct entry;
+
+	if (!at || !t)
+		return 0;
+	service_entry_key(&key, which, at, t);
+	found = ct_established(&key, t->v6);
+	if (!found || !(found->flags & WR_CT_SERVICE))
+		return 0;
+	entry = *found;
+	if (!ct_write(&key, &entry, false, BPF_ANY, t->v6))
+		ct_forget(&key, t->v6);
+	return 0;
+}
+
+OUT_OF_LINE int service_over(struct addresses *at, struct translation *t)
+{
+	if (!at || !t || !t->over || dry_run)
+		return 0;
+	if (t->answers)
+		service_turn(at, t);
+	t->backend = at->daddr;
+	service_retire(at, t, ENTRY_ORIGIN);
+	at->daddr = t->service;
+	service_retire(at, t, ENTRY_SERVICE);
+	if (IN_FAMILY(t->v6, addr_equal, &at->saddr, &t->backend))
+		service_retire(at, t, ENTRY_HAIRPIN);
+	at->daddr = t->backend;
+	if (t->answers)
+		service_turn(at, t);
+	return 0;
+}
+
 /* --- the service -------------------------------------------------------------------------------------------------- */
 
 static __always_inline const struct wr_service *service_find(const struct translation *t)
@@ -171,7 +220,7 @@ OUT_OF_LINE int service_look(struct addresses *at, struct translation *t, __u32 
 
 /*
  * Whether the ports are in use between client and backend by another flow: of both the answers would look the same. What
- * is the same service's is this flow's own, of which the rest was forgotten.
+ * is the same service's is this flow's own, of which the rest was forgotten; what is over is in nobody's way.
  */
 OUT_OF_LINE int service_clashes(const struct addresses *at, const struct translation *t)
 {
@@ -184,7 +233,7 @@ OUT_OF_LINE int service_clashes(const struct addresses *at, const struct transla
 		return true;
 	service_key(&key, WR_CT_FLOW, at, t->sport, t->dport, t);
 	ct = ct_find(&key, &established, t->v6);
-	if (!ct || ct_expired(ct, ct_now()))
+	if (!ct || ct_expired(ct, ct_now()) || ((t->traits & BEGINS) && ct_is_over(t->l4_proto, ct->flags)))
 		return false;
 	if (!(ct->flags & WR_CT_TRANSLATED))
 		return true;

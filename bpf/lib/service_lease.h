@@ -127,6 +127,8 @@ OUT_OF_LINE int service_flow_ends(const struct addresses *at, const struct servi
 		return false;
 	found.forward = !(swapped ^ (found.flags & WR_CT_SWAPPED));
 	ends = tcp_progress(&p, &found);
+	if (ct_is_over(sp->l4_proto, ends))
+		return false;
 	__sync_fetch_and_or(&ct->flags, ends & CT_ENDED);
 	ct->expires = ct_now() + ct_life(sp->l4_proto, ends);
 	return true;
@@ -276,26 +278,32 @@ OUT_OF_LINE int service_lease_give_answers(const struct addresses *at, const str
 	return 0;
 }
 
-/* What a client has sent to a service and goes on; in f's place is a translation then, which says whether it is to be leased. */
+/* What a client has sent to a service and goes on: in f's place is a translation then, which says whether it is to be leased, or over. */
 OUT_OF_LINE int service_goes_on(const struct addresses *at, struct flow *f)
 {
 	struct translation *t = (void *)f;
 	const struct wr_ct_service *origin;
 	union ct_key key;
+	bool over;
 
 	if (!at || !f)
 		return 0;
+	over = f->established && ct_is_over(f->l4_proto, f->ct.flags);
 	t->leased = f->l4_proto != IPPROTO_UDP && f->established && service_lease_is_for(f);
-	if (!t->leased)
+	t->over = false;
+	if (!t->leased && !over)
 		return 0;
 	service_key(&key, WR_CT_ORIGIN, at, f->sport, f->dport, t);
 	origin = (void *)ct_established(&key, f->v6);
-	t->leased = origin;
-	if (!origin)
+	if (!origin) {
+		t->leased = false;
 		return 0;
+	}
 	t->service.a6 = origin->addr;
 	t->service_port = origin->port;
 	t->answers = false;
+	t->over = over;
+	t->leased = t->leased && !over;
 	return 0;
 }
 

@@ -28,6 +28,7 @@ struct translation {
 	bool kept : 1;        /* its origin is in ct */
 	bool settled : 1;     /* the flow itself was in ct */
 	bool leased : 1;      /* the next ones may have leases */
+	bool over : 1;        /* the flow is, and has left ct with this packet */
 };
 #define SAME_PLACE(field)                                                                                              \
 	_Static_assert(__builtin_offsetof(struct flow, field) == __builtin_offsetof(struct translation, field), #field)

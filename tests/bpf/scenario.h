@@ -19,7 +19,7 @@ struct step {
 	uint32_t x, y;
 };
 
-#define STEPS 24
+#define STEPS 28
 struct scenario {
 	const char *name;
 	enum family family;

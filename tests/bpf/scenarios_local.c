@@ -28,8 +28,9 @@ const struct scenario scenarios_local[] = {
 		DO(flags_are, X(WR_CT_ANSWERED | WR_CT_FIN_INITIATOR)), DO(lives, X(WR_CT_LIFE_TCP)),
 		SENDS(B, TO_ENDPOINT, TCP_TO_A(.flags = FIN | ACK)),
 		DO(flags_are, X(WR_CT_ANSWERED | WR_CT_FIN_INITIATOR | WR_CT_FIN_RESPONDER)),
-		DO(lives, X(WR_CT_LIFE_TCP_CLOSING)),
-		SENDS(A, TO_ENDPOINT, ACK_TO_B), DO(lives, X(WR_CT_LIFE_TCP_CLOSING)),
+		DO(lives, X(WR_CT_LIFE_TCP_CLOSING)), DO(flows_are, X(0), Y(1)), DO(owns, X(DEVICE_A), Y(0)),
+		SENDS(A, TO_ENDPOINT, ACK_TO_B), SENDS(B, TO_ENDPOINT, ACK_TO_A), DO(lives, X(WR_CT_LIFE_TCP_CLOSING)),
+		DO(flows_are, X(0), Y(1)),
 		DO(counted, X(WR_CT_STAT_CREATED), Y(1)), DO(counted, X(WR_CT_STAT_ANSWERED), Y(1)) } },
 	{ "a new connection in the place of one that has ended", .a = CLIENT, .b = SERVER, .steps = {
 		HANDSHAKE, SENDS(A, TO_ENDPOINT, TCP_TO_B(.flags = FIN | ACK)), SENDS(B, TO_ENDPOINT, TCP_TO_A(.flags = FIN | ACK)),
@@ -44,7 +45,8 @@ const struct scenario scenarios_local[] = {
 		SENDS(A, TO_ENDPOINT, SYN_TO_B), DO(flags_are, X(0)), DO(flows_are, X(0), Y(1)) } },
 	{ "a reset that is not believed", .a = CLIENT, .b = SERVER, .steps = {
 		HANDSHAKE, SENDS(A, TO_ENDPOINT, TCP_TO_B(.flags = RST | ACK)), DO(lives, X(WR_CT_LIFE_TCP_CLOSING)),
-		SENDS(B, TO_ENDPOINT, ACK_TO_A), DO(flags_are, X(WR_CT_ANSWERED)), DO(lives, X(WR_CT_LIFE_TCP)) } },
+		DO(flows_are, X(0), Y(1)), SENDS(B, TO_ENDPOINT, ACK_TO_A), DO(flags_are, X(WR_CT_ANSWERED)), DO(lives, X(WR_CT_LIFE_TCP)),
+		DO(flows_are, X(1), Y(0)), DO(owns, X(DEVICE_A), Y(1)) } },
 	{ "a refused connection is none", .a = CLIENT, .b = SERVER, .steps = {
 		SENDS(A, TO_ENDPOINT, SYN_TO_B), SENDS(B, TO_ENDPOINT, TCP_TO_A(.flags = RST | ACK)),
 		DO(flows_are, X(0), Y(1)), DO(flags_are, X(WR_CT_RESET)) } },

@@ -177,9 +177,9 @@ const struct scenario scenarios_remote[] = {
 		DO(flows_are, X(1), Y(0)), ROUTED(DEVICE_UPLINK, TO_NODE, IP(.src = WORLD), TCP()), DO(pass_seconds, X(4000)),
 		ARRIVES(IDENTITY_C, TO_HOST, IP(.src = POD_C, .dst = WORLD), TCP(.sport = 80, .dport = 40000)), DO(pass_seconds, X(4001)),
 		ROUTED(DEVICE_UPLINK, TO_NODE, IP(.src = WORLD), TCP(.flags = FIN | ACK)),
-		ARRIVES(IDENTITY_C, TO_HOST, IP(.src = POD_C, .dst = WORLD), TCP(.flags = FIN | ACK, .sport = 80, .dport = 40000)), DO(sweep), DO(owns, X(NO_DEVICE), Y(1)),
+		ARRIVES(IDENTITY_C, TO_HOST, IP(.src = POD_C, .dst = WORLD), TCP(.flags = FIN | ACK, .sport = 80, .dport = 40000)), DO(flows_are, X(0), Y(1)), DO(owns, X(NO_DEVICE), Y(0)),
 		DO(pass_seconds, X(11)), ARRIVES(IDENTITY_C, TUNNEL_TARGET, IP(.src = POD_C, .dst = WORLD), TCP(.sport = 80, .dport = 40000)),
-		DO(sweep), DO(flows_are, X(0), Y(0)), DO(owns, X(NO_DEVICE), Y(0)) } },
+		DO(owns, X(NO_DEVICE), Y(0)) } },
 	{ "errors and fragments of the world's, and answers in such", .steps = {
 		ROUTED(DEVICE_UPLINK, TO_NODE, IP(.src = WORLD), FRAG(.more = 1), UDP(.n = 8)), ROUTED(DEVICE_UPLINK, TO_NODE, IP(.src = WORLD), FRAG(.off = 16), RAW(.proto = 17, .n = 8)),
 		ROUTED(DEVICE_UPLINK, TO_NODE, IP(.src = WORLD_NEAR), FRAG(.off = 16), RAW(.proto = 17, .n = 8)), DO(flows_are, X(0), Y(1)),

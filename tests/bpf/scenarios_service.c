@@ -30,6 +30,23 @@ static void forget_flows(uint32_t none, uint32_t no)
 		map_clear(maps[i]);
 }
 
+/* Of a flow through a service only its own entry is left. */
+static void forget_service(uint32_t none, uint32_t no)
+{
+	const int fd = map_fd(now.v6 ? "ct_new6" : "ct_new4");
+	struct wr_ct6_key key, next; /* room for either */
+	struct wr_ct ct;
+	int more = bpf_map_get_next_key(fd, NULL, &next);
+
+	while (!more) {
+		key = next;
+		more = bpf_map_get_next_key(fd, &key, &next);
+		assert_int_equal(bpf_map_lookup_elem(fd, &key, &ct), 0);
+		if (ct.flags & WR_CT_SERVICE)
+			assert_int_equal(bpf_map_delete_elem(fd, &key), 0);
+	}
+}
+
 /* How many have been given since time passed, also those whose second is over. */
 static void leases_are(uint32_t count, uint32_t none)
 {
@@ -129,8 +146,23 @@ const struct scenario scenarios_service[] = {
 		DO(sweep), DO(flows_are, X(3), Y(0)), TO_B, FROM_B, DO(pass_seconds, X(8000)), DO(sweep), DO(flows_are, X(0), Y(0)),
 		DO(owns, X(DEVICE_A), Y(0)), SENDS(B, TO_ENDPOINT, SEGMENT_B()), DO(comes_from, X(POD_B), Y(8080)) } },
 	{ "a flow that has ended", .steps = {
-		CONNECT_B, TO_B, FROM_B, END_B, DO(pass_seconds, X(10)), DO(sweep), DO(flows_are, X(2), Y(0)), DO(pass_seconds, X(60)),
-		DO(sweep), DO(flows_are, X(0), Y(0)), DO(owns, X(DEVICE_A), Y(0)) } },
+		CONNECT_B, TO_B, FROM_B, DO(owns, X(DEVICE_A), Y(3)), END_B, DO(flows_are, X(0), Y(3)), DO(owns, X(DEVICE_A), Y(0)) } },
+	{ "what is left of it", .a = OPEN, .b = OPEN, .steps = {
+		CONNECT_B, END_B, TO_B, DO(pass_seconds, X(9)), TO_B, FROM_B, DO(pass_seconds, X(9)), END_B, DO(comes_from, X(WORLD), Y(80)),
+		DO(flows_are, X(0), Y(3)), DO(owns, X(DEVICE_A), Y(0)), DO(pass_seconds, X(11)),
+		SENDS(A, NO_CONNECTION, SEGMENT(.flags = FIN | ACK)), SENDS(B, NO_CONNECTION, SEGMENT_B(.flags = FIN | ACK)) } },
+	{ "the end that the backend sends last", .steps = {
+		CONNECT_B, TO_B, FROM_B, SENDS(B, TO_ENDPOINT, SEGMENT_B(.flags = FIN | ACK)), SENDS(A, TO_ENDPOINT, SEGMENT(.flags = FIN | ACK)),
+		DO(goes_to, X(POD_B), Y(8080)), DO(flows_are, X(0), Y(3)), DO(owns, X(DEVICE_A), Y(0)), FROM_B, TO_B } },
+	{ "its ports are free again, whatever is left of its entries", .steps = {
+		CONNECT_B, END_B, DO(forget_service), SENDS(A, TO_ENDPOINT, SEGMENT(.flags = SYN)), DO(goes_to, X(POD_B), Y(8080)),
+		SENDS(B, TO_ENDPOINT, SEGMENT_B(.flags = SYN | ACK)), DO(comes_from, X(WORLD), Y(80)), DO(flows_are, X(3), Y(0)), DO(owns, X(DEVICE_A), Y(3)) } },
+	{ "the same after a connection to the backend itself", .steps = {
+		DO(lead, X(POD_B), Y(IPPROTO_TCP)), SENDS(A, TO_ENDPOINT, DIRECT(.flags = SYN)), SENDS(B, TO_ENDPOINT, SEGMENT_B(.flags = SYN | ACK)),
+		SENDS(A, SERVICE_CLASH, SEGMENT(.flags = SYN)), SENDS(A, TO_ENDPOINT, DIRECT(.flags = FIN | ACK)),
+		SENDS(A, SERVICE_CLASH, SEGMENT(.flags = SYN)), SENDS(B, TO_ENDPOINT, SEGMENT_B(.flags = FIN | ACK)), DO(flows_are, X(0), Y(1)),
+		SENDS(A, TO_ENDPOINT, SEGMENT(.flags = SYN)), DO(goes_to, X(POD_B), Y(8080)),
+		SENDS(B, TO_ENDPOINT, SEGMENT_B(.flags = SYN | ACK)), DO(comes_from, X(WORLD), Y(80)) } },
 	{ "a flow whose backend's pod has gone", .steps = {
 		CONNECT_B, DO(remove_pod, X(DEVICE_B)), DO(sweep), DO(flows_are, X(2), Y(0)), DO(pass_seconds, X(60)), DO(sweep),
 		DO(flows_are, X(0), Y(0)), DO(owns, X(DEVICE_A), Y(0)) } },
@@ -186,19 +218,19 @@ const struct scenario scenarios_service[] = {
 		CONNECT_B, DO(forget_flows), SENDS(A, NO_CONNECTION, SEGMENT(.flags = FIN | ACK)), SENDS(B, NO_CONNECTION, SEGMENT_B(.flags = RST)) } },
 	{ "both ends of a connection to another node", .steps = {
 		CONNECT_C, SENDS(A, TO_NODE, SEGMENT(.flags = FIN | ACK)), DO(goes_to, X(POD_C), Y(8080)),
-		ARRIVES(IDENTITY_C, TO_ENDPOINT, SEGMENT_C(.flags = FIN | ACK)), DO(comes_from, X(WORLD), Y(80)), TO_C, DO(pass_seconds, X(10)), DO(sweep),
-		DO(flows_are, X(2), Y(0)) } },
+		ARRIVES(IDENTITY_C, TO_ENDPOINT, SEGMENT_C(.flags = FIN | ACK)), DO(comes_from, X(WORLD), Y(80)), DO(flows_are, X(0), Y(3)),
+		DO(owns, X(DEVICE_A), Y(0)), TO_C, DO(pass_seconds, X(2)), TO_C, FROM_C } },
 	{ "one end of a connection", .steps = {
 		CONNECT_B, SENDS(A, TO_ENDPOINT, SEGMENT(.flags = FIN | ACK)), DO(pass_seconds, X(100)), DO(sweep), DO(flows_are, X(3), Y(0)), FROM_B } },
 	{ "a lease that is over is none, whatever has become of the other end", .a = OPEN, .b = OPEN, .steps = {
 		CONNECT_B, END_B, SENDS(A, TO_ENDPOINT, SEGMENT(.flags = SYN)), DO(readdress_pod, X(DEVICE_B), Y(WORLD_NEAR)),
 		SENDS(A, NO_CONNECTION, SEGMENT()) } },
 	{ "a reset", .steps = {
-		CONNECT_B, TO_B, SENDS(A, TO_ENDPOINT, SEGMENT(.flags = RST)), DO(goes_to, X(POD_B), Y(8080)), DO(pass_seconds, X(10)), DO(sweep),
-		DO(flows_are, X(2), Y(0)) } },
+		CONNECT_B, TO_B, SENDS(A, TO_ENDPOINT, SEGMENT(.flags = RST)), DO(goes_to, X(POD_B), Y(8080)), DO(flows_are, X(0), Y(3)),
+		DO(owns, X(DEVICE_A), Y(0)) } },
 	{ "a reset that nobody believed", .steps = {
 		CONNECT_B, TO_B, SENDS(B, TO_ENDPOINT, SEGMENT_B(.flags = RST)), DO(comes_from, X(WORLD), Y(80)), TO_B, DO(pass_seconds, X(2)), TO_B,
-		DO(pass_seconds, X(100)), DO(sweep), DO(flows_are, X(3), Y(0)), FROM_B } },
+		DO(pass_seconds, X(100)), FROM_B, DO(flows_are, X(3), Y(0)), DO(owns, X(DEVICE_A), Y(3)), TO_B, FROM_B } },
 	{ "datagrams' leases: of the answers only", .steps = {
 		DO(lead, X(POD_B), Y(IPPROTO_UDP)), SENDS(A, TO_ENDPOINT, ASK), SENDS(B, TO_ENDPOINT, ANSWER_B), DO(pass_seconds),
 		SENDS(A, TO_ENDPOINT, ASK), SENDS(A, TO_ENDPOINT, ASK), DO(leases_are, X(0)), SENDS(B, TO_ENDPOINT, ANSWER_B), DO(leases_are, X(1)) } },

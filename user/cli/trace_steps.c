@@ -115,7 +115,7 @@ static void step_origin(struct trace_run *run)
 static void step_conntrack(struct trace_run *run)
 {
 	uint32_t steps = run->trace.steps;
-	const char *state = steps & WR_TRACE_CT_NEW ? "not answered yet" : "answered";
+	const char *state = run->trace.ct.flags & WR_CT_ANSWERED ? "answered" : "not answered yet";
 
 	if (run->trace.ct.flags & (WR_CT_DENIED_EGRESS | WR_CT_DENIED_INGRESS))
 		state = "denied";

@@ -12,7 +12,7 @@
 #include "expect.h"
 #include "state.h"
 
-#define DEADLINE_SECONDS 5
+#define DEADLINE_SECONDS 30
 
 static enum wr_reason send_from(enum device d, const struct layer *layers, bool v6)
 {

@@ -22,7 +22,7 @@
 #include "state.h"
 #include "warren.skel.h"
 
-#define DEADLINE_MS 5000
+#define DEADLINE_MS 30000
 #define BULK (2u << 20)
 
 static struct {

@@ -25,7 +25,7 @@
 #include "expect.h"
 #include "rows.h"
 
-#define DEADLINE_SECONDS 5
+#define DEADLINE_SECONDS 30
 #define RING_FRAMES 8u
 #define RING_FRAME 8192u
 

@@ -125,7 +125,7 @@ static void answers(void **state)
 		pid_t pid = fake_agent(rows[i].pieces, rows[i].hang_up);
 		struct err err = { 0 };
 		json_t *answer;
-		int ret = agent_request(json_pack("{s:s}", "method", "x"), rows[i].ret == -ETIMEDOUT ? 50 : 5000,
+		int ret = agent_request(json_pack("{s:s}", "method", "x"), rows[i].ret == -ETIMEDOUT ? 50 : 20000,
 					&answer, &err);
 
 		assert_int_equal(waitpid(pid, NULL, 0), pid);
@@ -151,7 +151,7 @@ static void long_answer(void **state)
 	memset(text, 'x', SIZE);
 	text[SIZE] = '\0';
 	pid = fake_agent(pieces, false);
-	assert_int_equal(agent_request(json_object(), 10000, &answer, &err), 0);
+	assert_int_equal(agent_request(json_object(), 20000, &answer, &err), 0);
 	assert_int_equal(json_string_length(json_object_get(answer, "a")), SIZE);
 	json_decref(answer);
 	assert_int_equal(waitpid(pid, NULL, 0), pid);

@@ -43,7 +43,7 @@ static void addresses(void **state)
 	for (int i = 0; i < 4; i++) {
 		struct prefix p = prefix(texts[i]);
 
-		assert_ok(addr_settle(&p.ip, 5000, &err));
+		assert_ok(addr_settle(&p.ip, 20000, &err));
 		assert_int_equal(count_addrs(&rig->host, rig->wr0.ifindex, texts[i]), 4); /* and no generated one */
 	}
 	/* Adding again is no error and adds none. */
@@ -103,7 +103,7 @@ static void settling_ends_in_time(void **state)
 	waitpid(others, NULL, 0);
 	assert_int_equal(rc, -ETIMEDOUT);
 	assert_non_null(strstr(err.msg, "fd00:1::99"));
-	assert_in_range(ms, 300, 3000);
+	assert_in_range(ms, 300, 15000); /* on a busy machine */
 }
 
 static void addresses_of_one_device_only(void **state)

@@ -2,8 +2,6 @@
 /* Which pods an agent in Kubernetes follows, and that a policy which names others' waits for them, but not for ever. */
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "kube_internal.h"
 #include "rig.h"
@@ -13,14 +11,12 @@
 static enum pods_wanted wanted;
 static unsigned asked;
 static bool known;
-static uint64_t ahead_ns;
+static time_t ahead;
 
 int clock_gettime(clockid_t clock, struct timespec *ts)
 {
-	int ret = (int)syscall(SYS_clock_gettime, clock, ts);
-
-	ts->tv_sec += (time_t)(ahead_ns / 1000000000);
-	return ret;
+	*ts = (struct timespec){ .tv_sec = 1700000000 + ahead };
+	return 0;
 }
 
 void kubernetes_want_pods(struct kubernetes *k, enum pods_wanted pods)
@@ -62,7 +58,7 @@ static int setup(void **state)
 	wanted = PODS_OWN;
 	known = false;
 	asked = 0;
-	ahead_ns = 0;
+	ahead = 0;
 	agent = (struct agent){ .policy = policy_new(key) };
 	kube = (struct kube){ .agent = &agent, .source = (struct kubernetes *)&kube };
 	uv_loop_init(&agent.loop);
@@ -121,7 +117,7 @@ static void the_first_policy_waits(void **state)
 	assert_true(kube_must_wait(&kube, &ms));
 	assert_int_equal(ms, 0);
 	assert_int_equal(wanted, PODS_ALL);
-	ahead_ns = 3600 * 1000000000ull;
+	ahead = 3600;
 	assert_true(kube_is_waiting(&kube));
 	known = true;
 	assert_false(kube_is_waiting(&kube));
@@ -140,7 +136,7 @@ static void a_later_one_waits_for_a_moment(void **state)
 	assert_in_range(ms, 5000, 6000);
 	kube_pods_turn(&kube);
 	assert_true(kube_is_waiting(&kube));
-	ahead_ns = 6 * 1000000000ull;
+	ahead = 6;
 	assert_false(kube_is_waiting(&kube));
 	for (int i = 0; i < 2; i++) {
 		assert_false(kube_must_wait(&kube, &ms));

@@ -61,7 +61,7 @@ static void lock_ends_with_its_holder(void **state)
 	assert_int_equal(read(fds[0], &c, 1), 1);
 	assert_int_equal(lock_take(LOCK_NODE, "", 0, NULL), -ETIMEDOUT);
 	kill(pid, SIGKILL);
-	fd = lock_take(LOCK_NODE, "", 5000, NULL);
+	fd = lock_take(LOCK_NODE, "", 20000, NULL);
 	assert_true(fd >= 0);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	close(fds[0]);

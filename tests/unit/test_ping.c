@@ -5,6 +5,7 @@
 #include "ping.h"
 
 #define MS 1000000ull
+#define PATIENCE_NS (20000 * MS) /* for answers that come */
 
 static void to_route(struct nl *nl, const char *to, uint8_t type)
 {
@@ -23,7 +24,7 @@ static void echoes(void **state)
 		{ .to = ip("::1") },	      { .to = ip("fd00:9::1") },
 	};
 	struct ping ping = { .source = { ip("127.0.0.1"), ip("::1") }, .count = 20, .interval_ns = MS,
-			     .timeout_ns = 300 * MS, .targets = targets, .target_count = 5 };
+			     .timeout_ns = PATIENCE_NS, .targets = targets, .target_count = 5 };
 	_cleanup_nl_ struct nl nl = { 0 };
 	struct timespec begin, end;
 	struct err err = { 0 };
@@ -44,17 +45,17 @@ static void echoes(void **state)
 		if (refused)
 			continue;
 		assert_true(targets[i].min_ns && targets[i].min_ns <= targets[i].sum_ns / 20);
-		assert_true(targets[i].sum_ns / 20 <= targets[i].max_ns && targets[i].max_ns < 300 * MS);
+		assert_true(targets[i].sum_ns / 20 <= targets[i].max_ns && targets[i].max_ns < PATIENCE_NS);
 	}
-	/* Nobody is waited for who has answered or cannot: 19 intervals of 1 ms. */
-	assert_true((end.tv_sec - begin.tv_sec) * 1000 + (end.tv_nsec - begin.tv_nsec) / 1000000 < 250);
+	/* Nobody is waited for who has answered or cannot: 19 intervals of 1 ms, and what a busy machine adds. */
+	assert_true((end.tv_sec - begin.tv_sec) * 1000 + (end.tv_nsec - begin.tv_nsec) / 1000000 < 15000);
 }
 
 /* Many at once: more than a socket has room for. */
 static void echoes_of_many(void **state)
 {
 	static struct ping_target targets[4000];
-	struct ping ping = { .source = { ip("127.0.0.1") }, .count = 2, .timeout_ns = 3000 * MS,
+	struct ping ping = { .source = { ip("127.0.0.1") }, .count = 2, .timeout_ns = PATIENCE_NS,
 			     .targets = targets, .target_count = 4000 };
 	const struct ip first = ip("127.1.0.1");
 
@@ -78,7 +79,7 @@ static void no_echo_is_believed_twice_or_late(void **state)
 	assert_int_equal(ping_run(&ping, NULL), 0);
 	assert_int_equal(target.sent, 3);
 	assert_int_equal(target.received, 0); /* none comes within a nanosecond */
-	ping = (struct ping){ .source = { ip("127.0.0.1") }, .count = 4, .timeout_ns = 500 * MS, .targets = twice,
+	ping = (struct ping){ .source = { ip("127.0.0.1") }, .count = 4, .timeout_ns = PATIENCE_NS, .targets = twice,
 			      .target_count = 2 };
 	assert_int_equal(ping_run(&ping, NULL), 0);
 	assert_int_equal(twice[0].received + twice[1].received, 8);

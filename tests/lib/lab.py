@@ -16,7 +16,7 @@ import struct
 import subprocess
 from pathlib import Path
 
-from netns import FAMILY, TIMEOUT, Netns, wait_for
+from netns import COMMAND, FAMILY, TIMEOUT, Netns, wait_for
 from rawbpf import PINS, map_entries
 
 REPO = Path(__file__).resolve().parents[2]
@@ -171,7 +171,7 @@ class Node(Netns):
         env.update(CNI_ARGS=args, CNI_PATH=path)
         return {k: v for k, v in env.items() if v != ""}
 
-    def plugin(self, env, stdin, plugin="warren-cni", wrap=(), timeout=60):
+    def plugin(self, env, stdin, plugin="warren-cni", wrap=(), timeout=COMMAND):
         """Runs a plugin with this environment and standard input (text or bytes), as a runtime does."""
         clean = {k: v for k, v in self.env.items() if not k.startswith("CNI_")}
         proc = subprocess.Popen(

@@ -43,7 +43,7 @@ class Worker(threading.Thread):
 class Transfer(Worker):
     """A TCP connection from `client` to `server` that carries 1000 bytes a millisecond, up or (`down`) back.
 
-    `last`: when bytes last arrived; `got`: how many there were.
+    `last`: when bytes last arrived; `got`: how many there were; `sent`: how many had been sent, or were about to be.
     """
 
     def __init__(self, client, server, address, port=0, listen_port=0, down=False, half_closed=False):
@@ -56,12 +56,16 @@ class Transfer(Worker):
             self.sink.shutdown(socket.SHUT_WR)
         for sock in (self.a, self.b):
             sock.setblocking(False)
-        self.got, self.last, self.arrived = 0, 0.0, threading.Condition()
+        self.got, self.sent, self.last, self.arrived = 0, 0, 0.0, threading.Condition()
         super().__init__()
 
     def turn(self):
-        with contextlib.suppress(BlockingIOError):
-            self.source.send(bytes(1000))
+        self.sent += 1000
+        try:
+            count = self.source.send(bytes(1000))
+        except BlockingIOError:
+            count = 0
+        self.sent += count - 1000
         if select.select([self.sink], [], [], 0.001)[0]:
             data = self.sink.recv(1 << 16)
             assert data, "the connection has ended"

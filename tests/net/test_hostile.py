@@ -26,7 +26,7 @@ from scapy.layers.inet6 import (
 from scapy.layers.l2 import ARP, Dot1Q, Ether
 from scapy.packet import Raw
 
-from lab import GATEWAY, HOST_MAC, NODE_GATEWAY, Lab, moved, network
+from lab import GATEWAY, HOST_MAC, NODE_GATEWAY, Lab, network
 from netns import wait_for
 
 BROADCAST = "ff:ff:ff:ff:ff:ff"

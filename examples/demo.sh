@@ -14,6 +14,7 @@ declare -A pod=([client]=visitors/client [web]=shop/web [api]=shop/api [db]=shop
 # Whom a client's request passes through, each on another node than the one before it.
 declare -A at=([client]=demo1 [web]=demo2 [api]=demo1 [db]=demo2 [dns]=demo1 [demo1]=demo1 [demo2]=demo2)
 declare -A port=([web]=80 [api]=8080 [db]=5432 [dns]=53)
+patience=30 # seconds, for what must happen
 failures=0
 export WARREN_BUILD=$PWD/build LAB_CLUSTER=demo
 
@@ -59,7 +60,7 @@ fail() {
 
 # Polls for what nothing announces.
 await() { # WHAT COMMAND...
-	local end=$((SECONDS + 10))
+	local end=$((SECONDS + patience))
 	until "${@:2}"; do
 		[ $SECONDS -lt $end ] || { fail "waited in vain: $1"; return 1; }
 		sleep 0.02
@@ -163,7 +164,7 @@ reach() { # FROM EXPECTED-TIER...
 	local tier family script='' limit
 	for tier in "${tiers[@]}"; do
 		[ "$tier" != "$1" ] || continue
-		[[ " ${*:2} " = *" $tier "* ]] && limit=10 || limit=1
+		[[ " ${*:2} " = *" $tier "* ]] && limit=$patience || limit=1
 		for family in 4 6; do
 			script+="timeout $limit $(ask "$tier" $family) >/dev/null 2>&1 && echo $tier $family & "
 		done
@@ -268,7 +269,7 @@ capture=$root/run/packet.pcap
 exec {tcpdump}< <(exec "$lab/node" exec demo-lan tcpdump -ni lan -Z root -c 1 -U -w - "ip src 198.18.10.2 and udp dst port 6081" 2>&1 >"$capture")
 read -r _ <&"$tcpdump" # it says when it listens
 from web "$(ask api 4) >/dev/null" || fail "web does not reach api"
-read -r -t 5 _ <&"$tcpdump" || true # and when it has seen it
+read -r -t "$patience" _ <&"$tcpdump" || true # and when it has seen it
 dissected=$(tshark -r "$capture" -O geneve 2>/dev/null | grep -E '^(Ethernet|Internet|User|Generic|Transmission)|Virtual Network|Option|Class:')
 cut -c 1-120 <<<"$dissected"
 identity=${dissected##*Unknown Option Data: }
@@ -285,7 +286,7 @@ prompt demo1 "warren monitor --reason spoofed_source --count 1"
 # Starts `warren monitor`, whose next line is read by `read -r line <&$monitor`.
 watch() { # NODE MONITOR-OPTION...
 	local line
-	exec {monitor}< <(exec "$lab/node" exec "$1" warren monitor "${@:2}" --count 1 --timeout 20 2>&1)
+	exec {monitor}< <(exec "$lab/node" exec "$1" warren monitor "${@:2}" --count 1 --timeout $patience 2>&1)
 	read -r line <&"$monitor" # it says when it listens
 }
 
@@ -348,7 +349,10 @@ read -r line <&"$monitor" || true
 dropped=$EPOCHREALTIME
 exec {monitor}<&-
 echo "$line"
-if [[ $line == *shop/api*ingress_denied* || $line == *shop/db*ingress_denied* ]] && ! grows; then
+stands_still() {
+	! grows
+}
+if [[ $line == *shop/api*ingress_denied* || $line == *shop/db*ingress_denied* ]] && await "nothing of it passes" stands_still; then
 	awk -v a="$renamed" -v b="$dropped" 'BEGIN { printf "cut %.1f ms after the rename\n", (b - a) * 1000 }'
 else
 	fail "the connection was not cut"

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from lab import BUILD, REPO, Lab
-from netns import TIMEOUT
+from netns import COMMAND, TIMEOUT
 
 CONTAINERD = REPO / "examples/lab/containerd"
 
@@ -36,7 +36,7 @@ class Runtime:
     def __init__(self, node):
         self.node, self.pods = node, []
 
-    def _run(self, *argv, check=True, timeout=60):
+    def _run(self, *argv, check=True, timeout=COMMAND):
         done = subprocess.run(
             [CONTAINERD, argv[0], self.node.name, *map(str, argv[1:])],
             env=self.node.env,

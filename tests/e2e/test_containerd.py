@@ -7,7 +7,7 @@ import pytest
 
 from conftest import fetch_from, write_conflist
 from lab import GATEWAY, NODE_GATEWAY, Lab, network
-from netns import wait_for
+from netns import COMMAND, TIMEOUT, wait_for
 
 HOST_PORT = 8080
 
@@ -31,14 +31,14 @@ def test_pods_talk(runtime, family):
     for source in names:
         for target in names:
             assert runtime.fetch(source, ips[target][family]) == target
-            runtime.exec(source, "ping", f"-{family}", "-c", "1", "-W", "5", ips[target][family])
+            runtime.exec(source, "ping", f"-{family}", "-c", "1", "-W", TIMEOUT, ips[target][family])
 
 
 def test_host_and_pod_talk(runtime, node, family):
     runtime.run("a")
     address = runtime.ips("a")[family]
     assert fetch_from(node, address) == "a"
-    runtime.exec("a", "ping", "-c", "1", "-W", "5", NODE_GATEWAY[family])
+    runtime.exec("a", "ping", "-c", "1", "-W", TIMEOUT, NODE_GATEWAY[family])
 
 
 def test_host_port(runtime, node, world, family):
@@ -51,7 +51,7 @@ def test_pod_reaches_the_world(runtime, world, family):
     runtime.run("a")
     with world.tcp_listen(family) as server, ThreadPoolExecutor() as background:
         port = server.getsockname()[1]
-        client = background.submit(runtime.exec, "a", "sh", "-c", f"echo hello | nc -w 5 {Lab.BEYOND[family]} {port}")
+        client = background.submit(runtime.exec, "a", "sh", "-c", f"echo hello | nc -w {TIMEOUT} {Lab.BEYOND[family]} {port}")
         connection, peer = server.accept()
         with connection:
             assert connection.recv(100) == b"hello\n"
@@ -97,7 +97,7 @@ def test_runtime_killed(runtime, node):
     assert done.ok, done
     wait_for(lambda: len(node.pod_devices()) == 1, "one pod device")
     assert len(node.bpf_map("endpoints")) == 1
-    runtime.exec("alive", "ping", "-c", "1", "-W", "5", GATEWAY[4])
+    runtime.exec("alive", "ping", "-c", "1", "-W", TIMEOUT, GATEWAY[4])
 
 
 def test_many_at_once(runtime, node):
@@ -106,7 +106,7 @@ def test_many_at_once(runtime, node):
     node_exec = [
         node.popen("sh", "-c", f"{CTR.format(space=node.name, name=name)}", stdout=-1, stderr=-2, text=True) for name in names
     ]
-    outputs = [proc.communicate(timeout=60)[0] for proc in node_exec]
+    outputs = [proc.communicate(timeout=COMMAND)[0] for proc in node_exec]
     assert [proc.returncode for proc in node_exec] == [0] * len(names), outputs
     addresses = [out.split()[-1] for out in outputs]
     assert len(set(addresses)) == len(names), addresses

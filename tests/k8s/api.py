@@ -27,6 +27,7 @@ KINDS = {
     "EndpointSlice": ("/apis/discovery.k8s.io/v1", "endpointslices", True),
     "ValidatingWebhookConfiguration": ("/apis/admissionregistration.k8s.io/v1", "validatingwebhookconfigurations", False),
 }
+PATIENCE = 4 * TIMEOUT  # kubelets start a container in their own time, and back off from what did not work
 MERGE = "application/merge-patch+json"
 APPLY = "application/apply-patch+yaml"  # JSON is YAML
 
@@ -125,7 +126,7 @@ class Api:
 
     # --- what comes to pass ---
 
-    def wait(self, kind, condition, what, namespace="default", timeout=TIMEOUT, **options):
+    def wait(self, kind, condition, what, namespace="default", timeout=PATIENCE, **options):
         """Until condition({name: object}) holds; returns its value. By list and watch, as everybody does it."""
         deadline, items = time.monotonic() + timeout, {}
         for items in self._states(kind, namespace, options, deadline):

@@ -10,9 +10,9 @@ import subprocess
 from pathlib import Path
 
 from agent import Agent
-from api import Api
+from api import PATIENCE, Api
 from lab import BUILD, Node
-from netns import TIMEOUT, Netns
+from netns import Netns
 
 HERE = Path(__file__).resolve().parent
 NODES = ("n1", "n2")
@@ -111,7 +111,7 @@ class Kubernetes:
         """Of a pod (its object)."""
         return PodNetns(self.machine(pod["spec"]["nodeName"]), pod)
 
-    def ready(self, *names, namespace="default", timeout=TIMEOUT):
+    def ready(self, *names, namespace="default", timeout=PATIENCE):
         """{name: object} of these pods once they are Ready."""
 
         def all_ready(pods):
@@ -214,7 +214,7 @@ def made_space(cluster, **labels):
     name, api = f"space-{next(_numbers)}", cluster.api
     api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {"name": name, **labels}}})
     # Pods are refused before. (Controllers that have lost the API server for a while ask again when they do.)
-    api.wait("ServiceAccount", lambda found: "default" in found, "the service account", name, timeout=90)
+    api.wait("ServiceAccount", lambda found: "default" in found, "the service account", name)
     yield name
     for item in api.list("Pod", name):
         api.delete("Pod", item["metadata"]["name"], name, gracePeriodSeconds=0)
@@ -224,7 +224,7 @@ def made_space(cluster, **labels):
 def wait_dns(cluster):
     """CoreDNS at the address that the kubelets give to pods."""
     cluster.kubectl("apply", "-f", HERE / "dns.yaml")
-    cluster.api.wait("Pod", lambda found: found and all(map(is_ready, found.values())), "CoreDNS", "kube-system", 60,
+    cluster.api.wait("Pod", lambda found: found and all(map(is_ready, found.values())), "CoreDNS", "kube-system",
                      labelSelector="k8s-app=kube-dns")
 
 
@@ -256,7 +256,7 @@ def rss_of_agents(cluster):
 AGENTS = {"namespace": "kube-system", "labelSelector": "app.kubernetes.io/name=warren"}
 
 
-def wait_agents(cluster, condition, what, timeout=60):
+def wait_agents(cluster, condition, what, timeout=PATIENCE):
     """Until condition([pod of an agent]) holds."""
     return cluster.api.wait("Pod", lambda found: condition(list(found.values())), what, timeout=timeout, **AGENTS)
 

@@ -8,7 +8,7 @@ import pytest
 
 from kube import AGENTS, IMAGE, K8S, NODES, agents_ready, pod, rss_of_agents, service, wait_agents, wait_dns
 from manifests import policy
-from netns import wait_for
+from netns import TIMEOUT, wait_for
 from talk import ask_all
 
 PORTS = (("TCP", 8080), ("UDP", 5353))
@@ -66,19 +66,19 @@ def test_pods_talk(four, servers):
     for name, netns in four.items():
         servers.add(netns, name, *PORTS)
     pairs = list(itertools.product(itertools.permutations(four, 2), (4, 6), PORTS))
-    answers = ask_all([(four[a], four[b].ips[f], number, protocol) for (a, b), f, (protocol, number) in pairs], timeout=5)
+    answers = ask_all([(four[a], four[b].ips[f], number, protocol) for (a, b), f, (protocol, number) in pairs], TIMEOUT)
     for ((a, b), family, _), answer in zip(pairs, answers):
         assert answer == [b, four[a].ips[family]], f"{a} -> {b} v{family}"
 
 
 def test_probes_under_default_deny(warren, space, four):
-    probe = {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1, "failureThreshold": 1}
+    probe = {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1, "timeoutSeconds": 10, "failureThreshold": 1}
     container = {
         "name": "c",
         "image": IMAGE,
         "imagePullPolicy": "Never",
         "command": ["sh", "-c", "echo ok >/www/index.html; exec httpd -f -p 8080 -h /www"],
-        "startupProbe": {**probe, "failureThreshold": 30},
+        "startupProbe": {**probe, "failureThreshold": 60},
         "readinessProbe": probe,
         "livenessProbe": probe,
     }
@@ -114,7 +114,7 @@ def test_host_ports(warren, space, servers, four):
     assert len(where) == 2
     clients = {"world": warren.world, **four}
     questions = [(name, address) for name in clients for address in where]
-    answers = ask_all([(clients[name], address, 8088) for name, address in questions], timeout=5)
+    answers = ask_all([(clients[name], address, 8088) for name, address in questions], TIMEOUT)
     netns.close()
     for question, answer in zip(questions, answers):
         assert answer[0] == "published", question
@@ -140,7 +140,7 @@ def test_nothing_of_a_pod_is_left(warren, space):
     before = {name: set(warren.machine(name).pod_devices()) for name in NODES}
     names = [f"p{i}-{node}" for i in range(5) for node in NODES]
     warren.api.apply(*(pod(name, name[-2:], namespace=space) for name in names))
-    warren.ready(*names, namespace=space, timeout=60)
+    warren.ready(*names, namespace=space)
     for name in names:
         warren.api.delete("Pod", name, space, gracePeriodSeconds=0)
     for node in NODES:

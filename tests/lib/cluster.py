@@ -9,6 +9,7 @@ import random
 from agent import Agent
 from lab import NODE_GATEWAY, Lab, network
 from manifests import namespace, pod_file, pod_object, split
+from netns import COMMAND
 from probes import SERVICES, Flow, Prober
 
 # What many tests begin with.
@@ -168,7 +169,7 @@ class Cluster(Probed):
         """[answer] of `warren <command> SRC DST` for each flow, by one shell in the node."""
         commands = [" ".join(["warren", command, *self.words(flow), "--json"]) for flow in flows]
         lines = [f"{command} || echo null; echo ," for command in commands]
-        out = self.node.run("sh", "-c", "\n".join(["echo [", *lines, "echo null ]"]), timeout=60 + len(flows)).stdout
+        out = self.node.run("sh", "-c", "\n".join(["echo [", *lines, "echo null ]"]), timeout=COMMAND + len(flows)).stdout
         return json.loads(out)[:-1]
 
     def agree(self, outcomes, count=None, seed=0):

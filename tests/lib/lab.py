@@ -10,10 +10,13 @@ import itertools
 import json
 import os
 import re
+import select
+import socket
+import struct
 import subprocess
 from pathlib import Path
 
-from netns import Netns, wait_for
+from netns import COMMAND, FAMILY, TIMEOUT, Netns, wait_for
 from rawbpf import PINS, map_entries
 
 REPO = Path(__file__).resolve().parents[2]
@@ -21,6 +24,7 @@ BUILD = Path(os.environ.get("WARREN_BUILD", REPO / "build")).resolve()
 NODE_SCRIPT = REPO / "examples/lab/node"
 
 LINK_GROUP = 0x5752
+ADD_PATIENCE = 50  # seconds: what an ADD waits for an agent that will answer
 POD_CIDR = {4: "10.87.0.0/24", 6: "fd00:87::/64"}
 NODE_GATEWAY = {4: "10.87.0.1", 6: "fd00:87::1"}  # first of the pod CIDR: the host's address towards pods
 GATEWAY = {4: "169.254.1.1", 6: "fe80::1"}
@@ -42,8 +46,10 @@ def moved(before, after, ignore=("multicast",)):
 
 
 def network(families=(4, 6), name="lab", policy="none", **extra):
-    """A configuration of warren-cni with built-in IPAM."""
+    """A configuration of warren-cni with built-in IPAM. An agent has as long as there is to answer an ADD."""
     ranges = [[{"subnet": POD_CIDR[family]}] for family in families]
+    if policy == "agent":
+        extra = {"policyTimeout": ADD_PATIENCE, **extra}
     return {
         "cniVersion": "1.1.0",
         "name": name,
@@ -130,6 +136,14 @@ class Node(Netns):
         """{(reason, direction): packets} of every counter."""
         return {(m["reason"], m["direction"]): m["packets"] for m in self.warren_json("metrics", "--all")}
 
+    def assert_moved(self, before, expected, ignore=("multicast",)):
+        """These counters move, and no others. A packet is counted where it is handled, maybe after the call that sent it has
+        returned: so this waits for as many as are expected.
+        """
+        with contextlib.suppress(AssertionError):
+            wait_for(lambda: sum(moved(before, self.metrics(), ignore).values()) >= sum(expected.values()), "the counters")
+        assert moved(before, self.metrics(), ignore) == expected
+
     def bpf_map(self, name):
         """The entries of a pinned map that are not all zeros, read without the product: {key: value} in bytes."""
         entries = map_entries(self.outside(f"{PINS}/maps/{name}")) or {}
@@ -145,6 +159,11 @@ class Node(Netns):
         """Packets that the dropping rules of Warren's nftables table have counted."""
         return sum(count for expr, count in self.nft_counters("warren") if {"drop": None} in expr)
 
+    def drops(self):
+        """How many packets were dropped; multicast as in moved()."""
+        counters = self.warren_json("metrics", "--all")
+        return sum(c["packets"] for c in counters if c["verdict"] == "drop" and c["reason"] != "multicast")
+
     # --- CNI --------------------------------------------------------------------------------------------------------
 
     def cni_env(self, command, container="", ifname="", netns="", args="", path="/opt/cni/bin"):
@@ -152,7 +171,7 @@ class Node(Netns):
         env.update(CNI_ARGS=args, CNI_PATH=path)
         return {k: v for k, v in env.items() if v != ""}
 
-    def plugin(self, env, stdin, plugin="warren-cni", wrap=(), timeout=60):
+    def plugin(self, env, stdin, plugin="warren-cni", wrap=(), timeout=COMMAND):
         """Runs a plugin with this environment and standard input (text or bytes), as a runtime does."""
         clean = {k: v for k, v in self.env.items() if not k.startswith("CNI_")}
         proc = subprocess.Popen(
@@ -236,7 +255,7 @@ class Node(Netns):
         )
         return self.leftovers()
 
-    def assert_clean(self, besides=None, timeout=10):
+    def assert_clean(self, besides=None, timeout=TIMEOUT):
         """Nothing of a pod is left (`besides`: of those that were there before, as standing() gave it).
 
         The reaper deletes devices after DEL has returned, so this waits for it.
@@ -319,6 +338,34 @@ class Pod(Netns):
         from scapy.layers.inet6 import IPv6
 
         return self.ether() / (IP if family == 4 else IPv6)(**{"src": self.ips[family], "dst": dst, **fields})
+
+
+def reaches(client, server, family, port=0):
+    """Whether the first packet of a connection between two pods of a node passes. What becomes of it is told by the answer, or by the
+    counters of drops: no time decides.
+    """
+    before = client.node.drops()
+
+    def dropped():
+        return client.node.drops() > before
+
+    with server.tcp_listen(family, port) as listener, client.socket(FAMILY[family], socket.SOCK_STREAM) as a:
+        a.setblocking(False)
+        a.connect_ex((server.ips[family], listener.getsockname()[1]))
+        wait_for(lambda: select.select([], [a], [], 0)[1] or dropped(), "an answer or a drop")
+        if not select.select([], [a], [], 0)[1]:
+            return False
+        a.settimeout(TIMEOUT)
+        error = a.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        assert not error, os.strerror(error)
+        with listener.accept()[0] as b:
+            b.settimeout(TIMEOUT)
+            for source, sink in ((a, b), (b, a)):
+                source.send(b"x")
+                assert sink.recv(1) == b"x"
+        # A busy machine, too, sends again.
+        again = struct.unpack_from("<I", a.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104), 100)[0]  # tcpi_total_retrans
+        return not (again and dropped())
 
 
 class Lab:

@@ -14,7 +14,8 @@ import socket
 import subprocess
 import time
 
-TIMEOUT = int(os.environ.get("WARREN_TEST_TIMEOUT", 30))  # seconds: how long a test waits for what must happen
+TIMEOUT = int(os.environ.get("WARREN_TEST_TIMEOUT", 60))  # seconds: how long a test waits for what must happen
+COMMAND = 4 * TIMEOUT  # how long a command may take
 FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 CLONE_NEWNET = 0x40000000
@@ -150,7 +151,7 @@ class Netns:
         kwargs.setdefault("stdin", subprocess.DEVNULL)
         return subprocess.Popen(self.argv(argv), env={**self.node.env, **(env or {})}, pass_fds=(self.fd,), **kwargs)
 
-    def run(self, *argv, check=True, env=None, input=None, timeout=60):
+    def run(self, *argv, check=True, env=None, input=None, timeout=COMMAND):
         """Runs a command here and returns its CompletedProcess (text)."""
         proc = self.popen(
             *argv, env=env, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -176,7 +177,7 @@ class Netns:
         return self.run("sysctl", *args).stdout.strip()
 
     def ping(self, address, count=1, size=56, check=True, args=()):
-        done = self.run("ping", "-n", "-c", count, "-i", "0.01", "-W", "2", "-s", size, *args, address, check=False)
+        done = self.run("ping", "-n", "-c", count, "-i", "0.01", "-W", TIMEOUT if check else 2, "-s", size, *args, address, check=False)
         if check:
             assert done.returncode == 0, done.stdout + done.stderr
         return done.returncode == 0

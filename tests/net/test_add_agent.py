@@ -9,11 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from agent import SOCKET, Agent
-from lab import moved, network
+from lab import ADD_PATIENCE, moved, network, reaches
 from manifests import namespace, pod_object, pods, policy, port, sources
-from netns import TIMEOUT, tcp, wait_for
+from netns import TIMEOUT, wait_for
 
-FIRST_SYN = 0.9  # seconds: a lost SYN would be repeated after one
 QUARANTINE = 0
 
 
@@ -47,7 +46,7 @@ def arguments(name, uid=None):
     return f"K8S_POD_NAMESPACE=shop;K8S_POD_NAME={name}" + (f";K8S_POD_UID={uid}" if uid else "")
 
 
-def strict(wait=10, **extra):
+def strict(wait=ADD_PATIENCE, **extra):
     return network(policy="agent", policyTimeout=wait, policyFailure="fail", **extra)
 
 
@@ -76,14 +75,6 @@ def endpoint_class(node, pod):
     return {e["id"]: e["class"] for e in node.warren_json("endpoint", "list")}[pod.ifindex]
 
 
-def reaches(client, server, family, port=PORT):
-    try:
-        tcp(client, server, server.ips[family], listen_port=port, timeout=FIRST_SYN)
-    except OSError:
-        return False
-    return True
-
-
 def test_first_packet_is_judged(node, agent, pods, family):
     """However long the agent takes: what is allowed passes at once, what is not is a matter of policy at once."""
     names = ["web", "x", *(f"db{i}" for i in range(5))]
@@ -101,9 +92,13 @@ def test_first_packet_is_judged(node, agent, pods, family):
         with other.udp(family) as sock:
             sock.sendto(b"first", (db.ips[family], PORT))
         reasons = ("egress_denied", "ingress_denied", "quarantine")
-        drops = {key: count for key, count in moved(before, node.metrics()).items() if key[0] in reasons}
-        assert drops == {("ingress_denied", "egress"): 1}
-        assert reaches(web, db, family)
+
+        def drops():
+            return {key: count for key, count in moved(before, node.metrics()).items() if key[0] in reasons}
+
+        wait_for(drops, "a drop")
+        assert drops() == {("ingress_denied", "egress"): 1}
+        assert reaches(web, db, family, PORT)
         db.delete()
 
 
@@ -116,7 +111,7 @@ def test_many_at_once(node, agent, pods, family):
         many = list(pool.map(lambda name: pods(name, strict(), args=arguments(name)), names))
     classes = {endpoint_class(node, pod) for pod in many}
     assert len(classes) == 1 and classes.pop() > 1
-    assert all(reaches(web, pod, family) for pod in many)
+    assert all(reaches(web, pod, family, PORT) for pod in many)
 
 
 def test_labels_of_the_configuration(node, agent, pods, family):
@@ -126,8 +121,8 @@ def test_labels_of_the_configuration(node, agent, pods, family):
         return pods(name, strict(args={"cni": {"labels": [{"key": "app", "value": app}]}}), args=arguments(name))
 
     web, other, db = labelled("a", "web"), labelled("b", "x"), labelled("c", "db")
-    assert reaches(web, db, family)
-    assert not reaches(other, db, family)
+    assert reaches(web, db, family, PORT)
+    assert not reaches(other, db, family, PORT)
     assert not reaches(web, db, family, PORT + 1)
 
 
@@ -146,38 +141,38 @@ def test_an_older_pod_of_the_name(node, agent, pods, family):
     web = pods("web", strict(), args=arguments("web"))
     db = pods("db", lax(), args=arguments("db", "new"))
     assert endpoint_class(node, db) == QUARANTINE
-    assert not reaches(web, db, family)
+    assert not reaches(web, db, family, PORT)
     done = node.cni("ADD", strict(1), "second", "eth0", node.netns_add("second"), arguments("db", "new"))
     assert not done.ok and done.json["code"] == 11, done
     node.netns_delete("/run/netns/second")
     agent.write("pods.json", shop_pod("web", "web"), shop_pod("db", "db", uid="new"))
     wait_for(lambda: endpoint_class(node, db) > 1, "the pod's policy")
-    assert reaches(web, db, family)
+    assert reaches(web, db, family, PORT)
     assert not reaches(web, db, family, PORT + 1)
 
 
 def test_object_comes_while_add_waits(node, agent, pods):
     with ThreadPoolExecutor(1) as pool:
-        adding = pool.submit(pods, "late", strict(30), args=arguments("late"))
+        adding = pool.submit(pods, "late", strict(), args=arguments("late"))
         wait_for(lambda: node.files("/run/warren/attachments/adding"), "ADD to begin")
         wait_for(lambda: node.warren_json("endpoint", "list"), "the endpoint")
         assert not adding.done()
         begin = time.monotonic()
         agent.write("late.json", shop_pod("late", "db"))
-        pod = adding.result(30)
-        assert time.monotonic() - begin < 2
+        pod = adding.result(2 * ADD_PATIENCE)
+        assert time.monotonic() - begin < ADD_PATIENCE / 2
     assert endpoint_class(node, pod) > 1
 
 
 def test_agent_dies_while_add_waits(node, agent, pods):
     """ADD does not sit out its time; the next agent takes the pod out of quarantine."""
     with ThreadPoolExecutor(1) as pool:
-        adding = pool.submit(pods, "orphan", lax(30), args=arguments("orphan"))
+        adding = pool.submit(pods, "orphan", lax(ADD_PATIENCE), args=arguments("orphan"))
         wait_for(lambda: node.warren_json("endpoint", "list"), "the endpoint")
         begin = time.monotonic()
         agent.kill()
-        pod = adding.result(30)
-        assert time.monotonic() - begin < 2
+        pod = adding.result(2 * ADD_PATIENCE)
+        assert time.monotonic() - begin < ADD_PATIENCE / 2
     assert endpoint_class(node, pod) == QUARANTINE
     agent.start()
     agent.write("orphan.json", shop_pod("orphan", "db"))
@@ -189,10 +184,10 @@ def test_started_without_an_agent(node, shared, pods, family):
     if shared.proc:
         shared.stop()
     web, db = (pods(name, lax(60), args=arguments(name)) for name in ("web", "db"))
-    assert not reaches(web, db, family)
+    assert not reaches(web, db, family, PORT)
     shared.start()
     shared.write("shop.json", namespace("shop"), DB, shop_pod("web", "web"), shop_pod("db", "db"))
     wait_for(lambda: endpoint_class(node, db) > 1 and endpoint_class(node, web) != QUARANTINE, "policy")
-    assert reaches(web, db, family)
+    assert reaches(web, db, family, PORT)
     assert not reaches(web, db, family, PORT + 1)
     shared.clear()

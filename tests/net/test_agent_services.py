@@ -8,7 +8,7 @@ import time
 import pytest
 
 from manifests import endpoint, endpoint_slice, port, service
-from netns import wait_for
+from netns import TIMEOUT, wait_for
 from rawbpf import PINS, map_strangers
 
 VIP = {4: "10.96.0.10", 6: "fd00:96::10"}
@@ -100,7 +100,7 @@ def test_what_failed_is_tried_again_however_much_changes(cluster):
         cluster.write("late", service("shop/late", [OTHER[4]], port(80)))
         wait_for(lambda: complaints(cluster), "no complaint")
         assert "map services4 is full" in complaints(cluster)[0]
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + TIMEOUT
     for number in itertools.cycle((8081, 8080)):
         assert time.monotonic() < deadline, complaints(cluster)
         cluster.apply("web", *web(endpoint_slice("shop/web-4", "shop/web", BACKENDS[4], port(number))))

@@ -12,6 +12,7 @@ from apiserver import ApiServer, Authority, Client
 from lab import Lab
 from netns import TIMEOUT
 
+SLACK = 20  # seconds that a busy machine may take more, where the end is what counts
 DEAD_S = 30  # a connection whose other end acknowledges nothing is noticed within
 
 
@@ -241,18 +242,18 @@ def test_silence_ends_a_stream_and_a_little_life_does_not(client, server):
         peer.stream()
         for _ in range(6 if "alive" in request.path else 0):
             peer.chunk(b".")
-            time.sleep(0.4)
+            time.sleep(0.7)
         peer.wait()
 
     server.answers["/x"] = stream
     start = time.monotonic()
-    client.do("GET", "silent", "/x", "silence=1")
-    client.do("GET", "alive", "/x?alive", "silence=1")
+    client.do("GET", "silent", "/x", "silence=3")
+    client.do("GET", "alive", "/x?alive", "silence=3")
     silent, alive = client.done("silent"), client.done("alive")
     assert (silent["errno"], alive["errno"], alive["pieces"]) == (110, 110, 6)
-    assert "nothing heard for 1 s" in silent["error"]
-    assert 0.9 < silent["at"] - start < 2.5
-    assert 2.9 < alive["at"] - start < 5
+    assert "nothing heard for 3 s" in silent["error"]
+    assert 2.9 < silent["at"] - start < 3 + SLACK
+    assert 6.4 < alive["at"] - start < 7 + SLACK
 
 
 def test_whole_time(client, server):
@@ -266,12 +267,11 @@ def test_whole_time(client, server):
     start = time.monotonic()
     done = client.get("/x", "timeout=1")
     assert done["errno"] == 110 and "not done in 1 s" in done["error"]
-    assert 0.9 < done["at"] - start < 2.5
+    assert 0.9 < done["at"] - start < 1 + SLACK
 
 
 def test_timers(client):
-    for name, ms in (("c", 300), ("a", 0), ("b", 100)):
-        client.do("after", name, ms)
+    client.do("after c 300\nafter a 0\nafter b 100")  # at once, or the first could be over before the last begins
     assert [client.wait(lambda e: e["event"] == "time")["id"] for _ in range(3)] == ["a", "b", "c"]
 
 
@@ -319,10 +319,10 @@ def test_dead_connections_are_noticed(node, world, certificate, ca):
             clients[f].do("GET", "asked", "/y")
         for f in families:
             for name in ("idle", "asked"):
-                done = clients[f].done(name, DEAD_S + 15)
+                done = clients[f].done(name, DEAD_S + 10 + SLACK)
                 assert (done["status"], done["errno"] != 0) == (0, True)
                 # libcurl makes another connection for what was lost with one that had been kept.
-                assert 12 < done["at"] - start <= DEAD_S + (10 if name == "asked" else 0)
+                assert 12 < done["at"] - start <= DEAD_S + (10 if name == "asked" else 0) + SLACK
     finally:
         undrop(world)
     for f in families:
@@ -342,8 +342,9 @@ def test_the_next_server_is_tried(node, world, server, family, certificate, ca):
                     client.do("GET", i, "/x")
                 done = [client.done(str(i)) for i in range(7)]
                 assert [d["status"] for d in done] == [200] * 7
-                assert max(d["at"] for d in done) - start < 15
-                assert client.get("/x")["at"] - start < 16  # it is remembered
+                assert max(d["at"] for d in done) - start < 10 + SLACK
+                start = time.monotonic()
+                assert client.get("/x")["at"] - start < 10  # it is remembered
                 client.quit()
         finally:
             undrop(world)

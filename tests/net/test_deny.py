@@ -9,7 +9,7 @@ import time
 import pytest
 
 from lab import Lab, moved, network
-from netns import Wire, tcp, wait_for
+from netns import TIMEOUT, Wire, tcp, wait_for
 from rawbpf import PINS, foreign_program
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
@@ -17,6 +17,7 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
 FAMILIES = (4, 6)
+TRIES = 20
 BEYOND = {4: "198.51.100.0/24", 6: "2001:db8:2::/48"}  # holds Lab.BEYOND
 
 
@@ -54,7 +55,7 @@ def xdp_program(node):
 
 def ping(lab, family, **kwargs):
     """From the address beyond the link. True: it was answered."""
-    return lab.world.ping(lab.UPLINK[family], args=("-I", lab.BEYOND[family]), check=False, **kwargs)
+    return lab.world.ping(lab.UPLINK[family], args=("-I", lab.BEYOND[family], "-W", TIMEOUT), check=False, **kwargs)
 
 
 def unanswered(lab, family, **kwargs):
@@ -331,7 +332,7 @@ def test_taken_apart_and_merged(lab, outer, inner):
         frames = [tunnel_frame(lab, outer, inner, identity, n) for n, identity in enumerate(identities)]
         with Wire(lab.node, "eth0") as node, Wire(lab.world, "eth0") as world:
             world.send(*frames)
-            sizes, deadline = [], time.monotonic() + 5
+            sizes, deadline = [], time.monotonic() + TIMEOUT
             while sum(sizes) - header * len(sizes) < count * SEGMENT and time.monotonic() < deadline:
                 for frame in node.drain():
                     assert frame[:12] == frames[0][:12]  # the outer addresses: the kernel takes it for its own
@@ -339,9 +340,13 @@ def test_taken_apart_and_merged(lab, outer, inner):
                         sizes.append(len(frame))
         return sizes
 
-    alike = arrived([5] * count)
-    assert sum(alike) - header * len(alike) == count * SEGMENT
-    assert len(alike) <= count / 4, alike
+    for _ in range(TRIES):  # what comes with pauses between is not merged: a busy machine makes some
+        alike = arrived([5] * count)
+        assert sum(alike) - header * len(alike) == count * SEGMENT
+        if len(alike) <= count / 4:
+            break
+    else:
+        pytest.fail(f"hardly anything is merged: {alike}")
     assert arrived([5, 6] * (count // 2)) == [header + SEGMENT] * count
 
 

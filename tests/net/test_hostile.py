@@ -26,7 +26,7 @@ from scapy.layers.inet6 import (
 from scapy.layers.l2 import ARP, Dot1Q, Ether
 from scapy.packet import Raw
 
-from lab import GATEWAY, HOST_MAC, NODE_GATEWAY, Lab, moved, network
+from lab import GATEWAY, HOST_MAC, NODE_GATEWAY, Lab, network
 from netns import wait_for
 
 BROADCAST = "ff:ff:ff:ff:ff:ff"
@@ -402,8 +402,7 @@ def test_dropped(node, pair, monitor, family, build, reason):
     # The last one may have overtaken them, on another CPU; and a kernel's own report may come at any time.
     expected = {(reason, "egress"): COPIES, ("to_endpoint", "egress"): len(prelude) + 1}
     noise = () if reason == "multicast" else ("multicast",)
-    wait_for(lambda: sum(moved(before, node.metrics(), noise).values()) >= sum(expected.values()), "the drops")
-    assert moved(before, node.metrics(), noise) == expected
+    node.assert_moved(before, expected, noise)
     for _ in range(COPIES):
         event = monitor.next()
         assert (event["reason"], event["direction"], event["endpoint"]) == (reason, "egress", a.ifindex)
@@ -416,7 +415,7 @@ def test_family_the_pod_does_not_have(node, pods, family, missing):
     with a.wire() as out:
         before = node.metrics()
         out.send(*[a.packet(missing, b.ips[missing]) / UDP() / b"x"] * COPIES)
-        assert moved(before, node.metrics()) == {("spoofed_source", "egress"): COPIES}
+        node.assert_moved(before, {("spoofed_source", "egress"): COPIES})
 
 
 # What looks odd and is let through all the same: the counterpart of the table above.
@@ -460,7 +459,7 @@ def test_error_about_a_packet_to_the_pod(node, pods, family):
     with a.wire() as at_a, b.wire() as at_b:
         before = node.metrics()
         at_a.send(error)
-        assert moved(before, node.metrics()) == {("icmp_error", "egress"): 1}
+        node.assert_moved(before, {("icmp_error", "egress"): 1})
         at_b.send(bytes(b.packet(family, c.own) / UDP(sport=2000, dport=1000)))
         at_a.send(error)
         assert at_b.until(lambda f: len(f) == len(error) and f[:6] != error[:6])

@@ -76,7 +76,7 @@ def test_pod_address_from_outside(lab, node, pods, monitor, family, target):
             assert (event["reason"], event["endpoint"]) == ("spoofed_outside", target.ifindex)
             assert event["peer"] == "world"
         assert seen.drain() == []
-    assert moved(before, node.metrics()) == {("spoofed_outside", "ingress"): COPIES}
+    node.assert_moved(before, {("spoofed_outside", "ingress"): COPIES})
 
 
 def test_packet_for_another_address_is_not_delivered(lab, node, plain, family):
@@ -87,7 +87,7 @@ def test_packet_for_another_address_is_not_delivered(lab, node, plain, family):
     with plain.wire() as seen, node.udp(family) as sock:
         before = node.metrics()
         sock.sendto(b"stray", (stray, 9))
-        assert moved(before, node.metrics()) == {("not_for_pod", "ingress"): 1}
+        node.assert_moved(before, {("not_for_pod", "ingress"): 1})
         assert seen.drain() == []
 
 
@@ -111,7 +111,7 @@ def test_quarantined_pod_gets_nowhere_else(lab, node, plain, quarantined, monito
         before = node.metrics()
         for _ in range(COPIES):
             sock.sendto(b"let me out", (address, 9))
-        assert moved(before, node.metrics()) == {("quarantine", "egress"): COPIES}
+        node.assert_moved(before, {("quarantine", "egress"): COPIES})
     for _ in range(COPIES):
         event = monitor.next()
         assert (event["reason"], event["endpoint"]) == ("quarantine", quarantined.ifindex)
@@ -122,7 +122,7 @@ def test_no_pod_reaches_a_quarantined_one(node, plain, quarantined, monitor, fam
     with plain.udp(family) as sock, quarantined.wire() as seen:
         before = node.metrics()
         sock.sendto(b"let me in", (quarantined.ips[family], 9))
-        assert moved(before, node.metrics()) == {("quarantine", "egress"): 1}
+        node.assert_moved(before, {("quarantine", "egress"): 1})
         assert seen.drain() == []
     event = monitor.next()
     assert (event["endpoint"], event["peer_endpoint"]) == (plain.ifindex, quarantined.ifindex)
@@ -159,7 +159,7 @@ def test_pod_reaches_quarantined_pod_by_nat(lab, node, plain, quarantined, nat, 
     with plain.udp(family) as sock, quarantined.wire() as seen:
         before = node.metrics()
         sock.sendto(b"round the corner", (Lab.UPLINK[family], 8080))
-        assert moved(before, node.metrics()) == {("to_stack", "egress"): 1, ("quarantine", "ingress"): 1}
+        node.assert_moved(before, {("to_stack", "egress"): 1, ("quarantine", "ingress"): 1})
         assert seen.drain() == []
     event = monitor.next()
     assert (event["reason"], event["endpoint"]) == ("quarantine", quarantined.ifindex)
@@ -175,7 +175,7 @@ def test_quarantined_pod_does_not_get_out_by_nat(lab, node, plain, quarantined, 
         before = node.metrics()
         for _ in range(COPIES):
             sock.sendto(b"round the corner", (Lab.UPLINK[family], 8080))
-        assert moved(before, node.metrics()) == {("to_stack", "egress"): COPIES}
+        node.assert_moved(before, {("to_stack", "egress"): COPIES})
         node.ping(target.ips[family] if to == "pod" else Lab.WORLD[family])
         assert not [f for f in seen.drain() if b"round the corner" in f]
 

@@ -7,7 +7,7 @@ import socket
 import pytest
 from manifests import namespaces, pods, policy, port, sources
 from monitor import Drops
-from netns import FAMILY, wait_for
+from netns import FAMILY, TIMEOUT, wait_for
 from overlay import ALL, Overlay
 from probes import Flow
 
@@ -31,6 +31,7 @@ def overlay(request):
         overlay.pod("default/db", "n2", app="db")
         overlay.pod("other/client", "n1", app="client")
         overlay.apply("policies", POLICY)
+        overlay.wait_resolved()
         yield overlay
 
 
@@ -64,11 +65,11 @@ def test_ping(overlay):
     # Without a tunnel the stack may yet have to find the neighbour of the other family.
     wait_for(lambda: n1.warren("node", "ping", "--count", "1", check=False).returncode == 0, "both answer")
     before = n1.warren_json("node", "get", "n2")
-    rows = n1.warren_json("node", "ping", "--count", 3, "--interval", 1)
+    rows = n1.warren_json("node", "ping", "--count", 3, "--interval", 1, "--timeout", 1000 * TIMEOUT)
     assert [(r["node"], r["family"], r["sent"], r["received"], r["result"]) for r in rows] == [
         ("n2", family, 3, 3, None) for family in ALL
     ]
-    assert all(0 < r["min"] <= r["avg"] <= r["max"] < 1000 for r in rows)
+    assert all(0 < r["min"] <= r["avg"] <= r["max"] < 1000 * TIMEOUT for r in rows)
     after = n1.warren_json("node", "get", "n2")
     if overlay.mode == "tunnel":
         for way in ("packets_sent", "packets_received"):
@@ -77,13 +78,18 @@ def test_ping(overlay):
 
 def test_status_of_the_cluster(overlay):
     n1 = overlay.nodes["n1"]
-    wait_for(lambda: n1.warren("status", "--cluster", check=False).returncode == 0, "all to be well")
-    said = n1.warren_json("status", "--cluster")
+
+    def well():
+        said = n1.warren_json("status", "--cluster", check=False)
+        return said["healthy"] and said
+
+    said = wait_for(well, "all to be well")
     own, other = said["nodes"]
     assert said["healthy"] and (own["node"], own["state"], other["node"], other["state"]) == ("n1", "this node", "n2", "ok")
     assert (other["mode"], other["uplink"], other["problem"]) == (overlay.mode, "eth0", None)
     assert 0 < other["ipv4"] < 1000 and 0 < other["ipv6"] < 1000 and own["ipv4"] is None
-    assert "1 other node: 1 ok, 0 faulty, 0 unreachable" in n1.warren("status", "--cluster").stdout
+    ok = "1 other node: 1 ok, 0 faulty, 0 unreachable"
+    wait_for(lambda: ok in n1.warren("status", "--cluster", check=False).stdout, "the same in words")
 
 
 def test_what_agents_say_of_themselves(overlay):
@@ -181,9 +187,12 @@ def test_ping_says_how_far_it_went():
         n1, n2 = overlay.nodes["n1"], overlay.nodes["n2"]
         # One family answers.
         n2.run("sysctl", "-qw", "net.ipv4.icmp_echo_ignore_all=1")
-        wait_for(lambda: n1.warren_json("status", "--cluster", check=False)["nodes"][1]["state"] == "faulty", "half of it")
-        said = n1.warren_json("status", "--cluster", check=False)["nodes"][1]
-        assert said["ipv4"] is None and said["ipv6"] > 0
+
+        def half():
+            said = n1.warren_json("status", "--cluster", check=False)["nodes"][1]
+            return said["state"] == "faulty" and said["ipv4"] is None and said["ipv6"]
+
+        wait_for(half, "half of it")
         n2.ip("link", "set", "warren0", "down")
         rows = n1.warren_json("node", "ping", "n2", "--count", 2, "--interval", 1, "--timeout", 100, check=False)
         assert {r["result"] for r in rows} == {"no answer: packets leave for it, none comes from it"}

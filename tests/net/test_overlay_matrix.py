@@ -196,7 +196,7 @@ def datagrams(sender, receiver, address, sizes, fragments=True):
     with receiver.udp(family, address=address) as b, sender.udp(family) as a:
         for sock in (a, b):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
-            sock.settimeout(2)
+            sock.settimeout(TIMEOUT)
         a.connect((address, b.getsockname()[1]))
         data = os.urandom(65536)
         for size in sizes:
@@ -292,7 +292,6 @@ def test_udp_gso(overlay, a1, b2, family, way):
     }[way]
     with receiver.udp(family, address=address) as b, sender.udp(family) as a:
         b.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
-        b.settimeout(2)
         a.connect((address, b.getsockname()[1]))
         for size in (100, 1200, pod_mtu(overlay) - IP_HEADER[family] - 8):
             a.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, size)

@@ -11,7 +11,7 @@ from geneve import OPTION, VNI
 from lab import Node, Pod
 from overlay import ALL, Overlay
 from manifests import node_object, pods, policy, sources
-from netns import tcp, udp, wait_for
+from netns import TIMEOUT, tcp, udp, wait_for
 
 DB = "unix:/run/openvswitch/db.sock"
 NUMBER = 9
@@ -60,7 +60,7 @@ class OpenVSwitch(Node):
         return f"/run/openvswitch/ovs-vswitchd.{pid}.ctl"
 
     def vsctl(self, *args):
-        self.run("ovs-vsctl", f"--db={DB}", "--timeout=10", *args)
+        self.run("ovs-vsctl", f"--db={DB}", f"--timeout={TIMEOUT}", *args)
 
     def ofctl(self, *args):
         self.run("ovs-ofctl", *args, env={"OVS_RUNDIR": "/run/openvswitch"})

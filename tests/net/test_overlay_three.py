@@ -338,7 +338,7 @@ def test_two_change_places(fresh):
     a, b, c = (fresh.pods[name] for name in PODS)
     flow = Datagrams(a, b, b.ips[4])
     flow.wait_more()
-    flow.finish()
+    flow.finish(patience=1)
     for name in ("default/b2", "default/c3"):
         fresh.end_probes()
         fresh.destroy(fresh.pods[name].node)

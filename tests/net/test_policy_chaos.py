@@ -23,7 +23,7 @@ import time
 
 from cluster import Cluster
 from manifests import namespace, namespaces, pod_object, pods, policy, port, sources, split, targets
-from netns import FAMILY, wait_for
+from netns import FAMILY, TIMEOUT, wait_for
 
 SECONDS = float(os.environ.get("WARREN_CHAOS_SECONDS", 15))
 SEED = int(os.environ.get("WARREN_CHAOS_SEED", 3450839843))
@@ -256,7 +256,7 @@ class Observer:
                 break
         else:
             with contextlib.suppress(AssertionError):
-                wait_for(lambda: self._collect(awaited), "datagrams", timeout=5)
+                wait_for(lambda: self._collect(awaited), "datagrams")
             lost = [str(self.sent[number][0]) for number in awaited]
             assert not lost, f"allowed by all of {len(self.manifests.models)} sets of manifests, and lost: {lost}"
         for sock in fresh:
@@ -388,7 +388,12 @@ def test_agent_killed_under_traffic_and_edits(tmp_path):
         observer = Observer(cluster, manifests)
         victim = Victim(cluster.agent, draw)
         edits, deadline = 0, time.monotonic() + SECONDS
-        while time.monotonic() < deadline:
+
+        def enough():
+            return victim.kills >= SECONDS / 5 and edits >= SECONDS and observer.passed and observer.denied
+
+        # A busy machine needs longer for as much.
+        while time.monotonic() < deadline or not enough() and time.monotonic() < deadline + 2 * TIMEOUT:
             alive = victim.look()
             if manifests.pending < PENDING and draw.random() < 0.3:
                 edits += 1
@@ -401,7 +406,7 @@ def test_agent_killed_under_traffic_and_edits(tmp_path):
         observer.burst(draw)
         observer.close()
         print(f"{victim.kills} kills, {edits} edits, {observer.passed} passed, {observer.denied} were to be denied")
-        assert victim.kills >= SECONDS / 5 and edits >= SECONDS and observer.passed and observer.denied
+        assert enough()
         files = {file: versions[-1] for file, versions in manifests.versions.items() if versions[-1]}
         with made_cluster(files, *options) as fresh:
             assert holdings(cluster) == holdings(fresh)

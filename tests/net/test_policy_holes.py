@@ -16,7 +16,7 @@ from cluster import CLIENT, LABELS, NAMESPACES, SERVER, Cluster
 from lab import network
 from manifests import block, namespace, namespaces, pod_object, pods, policy, port, sources
 from monitor import Drops
-from netns import FAMILY, tcp, udp, wait_for
+from netns import FAMILY, TIMEOUT, tcp, udp, wait_for
 from probes import echo_request
 from traffic import Datagrams, Transfer
 
@@ -185,7 +185,7 @@ def test_relabelled_while_packets_flow(cluster, client, server, family):
                     drain(b, got)
                 assert {data[0] for data in got} == ({i} if allowed else set()), f"round {i}"
         finally:
-            lost = stream.finish()
+            lost = stream.finish(patience=1)
     assert stream.answered and lost
 
 
@@ -434,7 +434,7 @@ def test_colluding_pods_cannot_push_others_out(family):
             # The silent one has been forgotten by nobody, and newcomers find room.
             for sock, peer in ((idle.a, idle.b), (idle.b, idle.a)):
                 sock.setblocking(True)
-                peer.settimeout(5)
+                peer.settimeout(TIMEOUT)
                 sock.send(b"still here")
                 assert peer.recv(10) == b"still here"
             idle.a.close()

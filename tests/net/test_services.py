@@ -146,7 +146,7 @@ def test_many_short_flows(client, family, lead, named):
     """As a resolver's: a socket each, all answered, and by the one that was asked."""
     lead(*BACKENDS)
     for _ in range(2000):
-        assert ask_udp(client, VIP[family], timeout=5) in BACKENDS
+        assert ask_udp(client, VIP[family]) in BACKENDS
 
 
 def test_pod_reaches_itself(client, family, lead):
@@ -200,9 +200,9 @@ def refused(client, family, number=PORT, address=None):
     """By TCP and by UDP, at once: long before any time-out."""
     address = address or VIP[family]
     with pytest.raises(ConnectionRefusedError):
-        client.tcp_connect(address, number, timeout=5)
+        client.tcp_connect(address, number)
     with client.udp(family) as sock:
-        sock.settimeout(5)
+        sock.settimeout(TIMEOUT)
         sock.connect((address, number))
         sock.send(b"anybody?")
         with pytest.raises(ConnectionRefusedError):
@@ -281,8 +281,8 @@ def test_nothing_is_lost_while_slices_change(cluster, client, family, lead, name
     for n in range(40):
         cluster.write("web", *web(addresses(cluster, *BACKENDS[: 1 + n % 3])))
         for _ in range(10):
-            assert ask_udp(client, VIP[family], timeout=5) in BACKENDS
-            assert ask_tcp(client, VIP[family], timeout=5) in BACKENDS
+            assert ask_udp(client, VIP[family]) in BACKENDS
+            assert ask_tcp(client, VIP[family]) in BACKENDS
     cluster.wait_applied()
 
 
@@ -326,7 +326,7 @@ def test_each_backend_is_judged_by_itself(cluster, client, family, lead, named):
     only = targets({**pods(app="server"), "namespaceSelector": {}})
     cluster.apply("policy", policy("front/p", egress=[only], types=["Egress"]))
     answers = []
-    for _ in range(30):
+    while len(answers) < 30 or len(answers) < 300 and SERVER not in answers:  # it is late on a busy machine
         try:
             answers.append(ask_tcp(client, VIP[family], timeout=0.1))
         except OSError:
@@ -374,8 +374,8 @@ def test_path_mtu_is_the_services(cluster, client, node, world, family):
             sock.setsockopt(level, discover, IP_PMTUDISC_DO)
             sock.connect((VIP[family], PORT))
             sock.send(bytes(1400))
-            wait_for(lambda: sock.getsockopt(level, mtu) == 1300, "the path MTU to be known")
-            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.EMSGSIZE
+            wait_for(lambda: sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.EMSGSIZE, "the error")
+            assert sock.getsockopt(level, mtu) == 1300, "the path MTU is not known"
             with pytest.raises(OSError) as raised:
                 sock.send(bytes(1400))
             assert raised.value.errno == errno.EMSGSIZE
@@ -395,7 +395,7 @@ def test_error_of_a_router_is_of_the_service(cluster, client, world, family):
     world.sysctl("ipv4/ip_forward", 1) # else it says nothing
     try:
         with client.udp(family) as sock:
-            sock.settimeout(5)
+            sock.settimeout(TIMEOUT)
             sock.setsockopt(*RECVERR[family], 1)
             sock.connect((VIP[family], PORT))
             sock.send(b"anybody?")

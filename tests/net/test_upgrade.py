@@ -9,7 +9,7 @@ from scapy.layers.inet import UDP
 from scapy.layers.l2 import Ether
 
 from lab import NODE_GATEWAY, Lab, moved, network
-from netns import FAMILY
+from netns import FAMILY, TIMEOUT, wait_for
 from traffic import Worker
 
 REPLACEMENTS = 25
@@ -43,8 +43,6 @@ def exchange(client, server, address):
     family = 6 if ":" in address else 4
     b = server.udp(family)
     a = client.udp(family)
-    a.settimeout(2)
-    b.settimeout(2)
     a.connect((address, b.getsockname()[1]))
 
     def step():
@@ -61,7 +59,7 @@ def stream(client, server, address):
     listener = server.tcp_listen(6 if ":" in address else 4)
     a = client.tcp_connect(address, listener.getsockname()[1])
     b, _ = listener.accept()
-    b.settimeout(5)
+    b.settimeout(TIMEOUT)
 
     def step():
         a.sendall(b"x" * 65536)
@@ -90,7 +88,8 @@ def test_replacement_under_load(lab, node, pods, watch):
                 seen = spoofing.count
                 assert node.warren_json("node", "init", "--reload")["endpoints_replaced"] == 3
                 programs.add(node.run("tc", "filter", "show", "dev", hostile.host_ifname, "ingress").stdout)
-                assert spoofing.count > seen or spoofing.error, "the spoofer was idle"
+                wait_for(lambda: spoofing.count > seen or spoofing.error, "the spoofer to be at work")
+            wait_for(lambda: all(load.count > 20 or load.error for load in loads), "packets of honest pods")
         frames = [Ether(f).summary() for f in at_b.drain() + at_world.drain() if b"spoofed" in f]
 
     assert len(programs) == REPLACEMENTS, "nothing was replaced"

@@ -19,7 +19,7 @@ from scapy.layers.inet6 import (
 from scapy.layers.l2 import ARP, Ether
 
 from lab import GATEWAY, HOST_MAC, LINK_GROUP, NODE_GATEWAY, PORTMAP, Lab, network
-from netns import Wire, tcp, udp
+from netns import Wire, tcp, udp, wait_for
 from rawbpf import PINS
 
 PREFIX = {4: 32, 6: 128}
@@ -241,7 +241,7 @@ def test_gateway_answers_echo(pods, node, family):
     pod = pods("a", network())
     before = node.metrics()
     pod.ping(GATEWAY[family] + ("%eth0" if family == 6 else ""), count=3)
-    assert node.metrics()[("gateway_reply", "egress")] - before[("gateway_reply", "egress")] == 3
+    wait_for(lambda: node.metrics()[("gateway_reply", "egress")] - before[("gateway_reply", "egress")] == 3, "three answers")
 
 
 def test_gateway_answers_arp(pods, node):

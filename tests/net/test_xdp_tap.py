@@ -26,6 +26,7 @@ from underlay import Underlay
 TUNSETIFF = 0x400454CA
 IFF_TAP, IFF_NAPI, IFF_NO_PI = 0x0002, 0x0010, 0x1000
 MTU = 1500
+TRIES = 10
 
 # Without it from_uplink takes the packets apart, and everything else is as here.
 needs_metadata = pytest.mark.skipif(
@@ -156,12 +157,15 @@ def test_traffic(overlay, family):
 def test_merged(overlay, family):
     """What the pod gets of a stream is larger than anything that was on the wire: GRO has seen the inner packets."""
     a1, a2 = overlay.pods["default/a1"], overlay.pods["default/a2"]
-    with Wire(a2, "eth0") as pod, Wire(overlay.underlay) as wire:
-        tcp(a1, a2, a2.ips[family], size=1 << 20)
-        assert max(map(len, wire.drain())) <= MTU + 14
-        sizes = [len(got) for got in pod.drain()]
-    large = [size for size in sizes if size > 2 * MTU]
-    assert sum(large) > sum(sizes) / 2, sizes
+    for _ in range(TRIES):  # what comes with pauses between is not merged: a busy machine makes some
+        with Wire(a2, "eth0") as pod, Wire(overlay.underlay) as wire:
+            tcp(a1, a2, a2.ips[family], size=1 << 20)
+            assert max(map(len, wire.drain())) <= MTU + 14
+            sizes = [len(got) for got in pod.drain()]
+        if sum(size for size in sizes if size > 2 * MTU) > sum(sizes) / 2:
+            break
+    else:
+        pytest.fail(f"hardly anything is merged: {sizes}")
 
 
 @needs_metadata

@@ -56,7 +56,7 @@ def netem(*devices, options):
 def test_bad_path_between_nodes(overlay, ends, family, path):
     a, b = ends
     with netem(*((node, "eth0") for node in overlay.nodes.values()), options=PATHS[path]):
-        tcp(a, b, b.ips[family], size=SIZE, timeout=30)
+        tcp(a, b, b.ips[family], size=SIZE)
 
 
 # No tunnel leads there: one family of tunnels will do.
@@ -66,4 +66,4 @@ def test_bad_path_between_nodes(overlay, ends, family, path):
 def test_bad_path_to_the_world(overlay, ends, family, path):
     a, _ = ends
     with netem((a.node, "eth0"), (overlay.underlay, overlay.underlay.port(1)), options=PATHS[path]):
-        tcp(a, overlay.underlay, overlay.underlay.BEYOND[family], size=SIZE, timeout=30)
+        tcp(a, overlay.underlay, overlay.underlay.BEYOND[family], size=SIZE)

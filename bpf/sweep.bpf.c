@@ -3,6 +3,8 @@
  * Removes dead flows from ct4 and ct6, which evict nothing, without any process: a timer in map `sweep`, which lives as
  * long as the map is pinned. Lookups take a dead entry for absent, swept or not.
  */
+#include <asm-generic/errno.h>
+
 #include "lib/conntrack.h"
 #include "lib/endpoint.h"
 
@@ -127,12 +129,16 @@ int sweep_start(struct __sk_buff *skb)
 {
 	const __u32 zero = 0;
 	struct wr_sweep *s = bpf_map_lookup_elem(&sweep, &zero);
+	int rc;
 
 	if (!s)
-		return -1;
-	bpf_timer_init(&s->timer, &sweep, CLOCK_MONOTONIC);
-	if (bpf_timer_set_callback(&s->timer, sweep_tick))
-		return -1;
+		return -ENOENT;
+	rc = bpf_timer_init(&s->timer, &sweep, CLOCK_MONOTONIC);
+	if (rc && rc != -EBUSY)
+		return rc;
+	rc = bpf_timer_set_callback(&s->timer, sweep_tick);
+	if (rc)
+		return rc;
 	/* So that a timer which has just been started is told from one that has stopped. */
 	s->time_ns = bpf_ktime_get_ns();
 	return bpf_timer_start(&s->timer, 0, 0); /* the first time at once */

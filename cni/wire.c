@@ -15,7 +15,7 @@
 #include "str.h"
 
 #define MTU_DEFAULT 1500
-#define SETTLE_MS 5000
+#define SETTLE_MS 20000 /* a busy machine takes seconds */
 
 const uint8_t wire_host_mac[6] = WR_HOST_MAC;
 

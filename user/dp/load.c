@@ -271,19 +271,28 @@ int load_pin_program(const struct bpf_object *obj, const char *dir, const char *
 	return 0;
 }
 
+#define SWEEP_TRIES 50
+#define SWEEP_AGAIN_US 20000
+
 /*
  * Starts the timer that removes dead flows, or gives a running one this build's program. It lives as long as map
- * `sweep` is pinned (or open), and holds the program by itself.
+ * `sweep` is pinned (or open), and holds the program by itself. The kernel asks for its memory without waiting for any:
+ * what there is none of now there may be in a moment, which nothing tells.
  */
 static int start_sweep(int prog, struct err *err)
 {
 	char frame[ETH_ZLEN] = { 0 }; /* a program of this type cannot be run without one */
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = sizeof(frame), .repeat = 1);
-	int r = bpf_prog_test_run_opts(prog, &opts);
+	int r, tries = 0;
 
+	do {
+		if (tries++)
+			usleep(SWEEP_AGAIN_US);
+		r = bpf_prog_test_run_opts(prog, &opts);
+	} while (r == 0 && (int)opts.retval == -ENOMEM && tries < SWEEP_TRIES);
 	if (r < 0)
 		return err_errno(err, -r, "cannot run sweep_start");
-	return opts.retval ? err_set(err, EIO, "sweep_start could not start its timer") : 0;
+	return opts.retval ? err_errno(err, -(int)opts.retval, "sweep_start could not start its timer") : 0;
 }
 
 /* In this order: with from_pod in place a reader takes the node for loaded. */

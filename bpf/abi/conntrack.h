@@ -137,7 +137,7 @@ _Static_assert(sizeof(struct wr_ct_service) == sizeof(struct wr_ct), "wr_ct_serv
 
 /* Default sizes; `warren node init` can set others. ct is not preallocated: an entry costs memory while it lives. */
 #define WR_CT_ENTRIES 262144
-#define WR_CT_NEW_ENTRIES 16384
+#define WR_CT_NEW_ENTRIES 32768
 #define WR_CT_SHARE_SHIFT 3 /* an endpoint may own, of both families together, 1/8 of what one table holds */
 
 /* Value of `ct_usage`, key: ifindex modulo WR_ENDPOINT_SLOTS. */

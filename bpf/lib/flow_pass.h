@@ -81,7 +81,9 @@ static __always_inline bool flow_goes_on(const struct packet *p, union ct_key *k
 	if (way == WAY_FROM_POD && !(found->flags & WR_CT_ANSWERED) && !found->ct->responder)
 		return false;
 	if (ends != found->flags)
-		__sync_fetch_and_or(&found->ct->flags, ends & CT_ENDED);
+		ends |= __sync_fetch_and_or(&found->ct->flags, ends & CT_ENDED) & CT_FIN_BOTH;
+	if (found->established && ct_is_over(p->l4_proto, ends))
+		return false; /* both ends at once */
 	found->ct->expires = expires;
 	return true;
 }

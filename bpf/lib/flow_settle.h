@@ -32,7 +32,8 @@ static __always_inline void flow_answered(const struct flow *f, const union ct_k
 		ct_write(key, ct, false, BPF_EXIST, f->v6);
 		return;
 	}
-	ct_count(WR_CT_STAT_ANSWERED);
+	if (!before)
+		ct_count(WR_CT_STAT_ANSWERED);
 	ct_delete(key, false, f->v6);
 }
 
@@ -65,14 +66,16 @@ static __always_inline void flow_move_on(const struct flow *f, const union ct_ke
 {
 	bool established;
 	struct wr_ct *ct = ct_find(key, &established, f->v6);
+	__u32 was = 0;
 
 	if (!ct)
 		return;
 	if (next->flags & CT_ENDED)
-		__sync_fetch_and_or(&ct->flags, next->flags & CT_ENDED);
+		was = __sync_fetch_and_or(&ct->flags, next->flags & CT_ENDED);
 	if (!(next->flags & WR_CT_RESET))
 		__sync_fetch_and_and(&ct->flags, ~WR_CT_RESET);
-	ct->expires = next->expires;
+	/* Both ends may come at once. */
+	ct->expires = ct_is_over(f->l4_proto, next->flags | (was & CT_FIN_BOTH)) ? ct_now() + WR_CT_LIFE_TCP_CLOSING : next->expires;
 }
 
 /*
@@ -81,7 +84,9 @@ static __always_inline void flow_move_on(const struct flow *f, const union ct_ke
  */
 static __always_inline void flow_retire(const struct flow *f, const union ct_key *key, const struct wr_ct *ct)
 {
-	if (!ct_write(key, ct, false, BPF_ANY, f->v6))
+	if (ct_write(key, ct, false, BPF_ANY, f->v6))
+		flow_move_on(f, key, ct);
+	else
 		ct_forget(key, f->v6);
 }
 

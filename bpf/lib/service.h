@@ -247,7 +247,7 @@ OUT_OF_LINE int service_answer(struct __sk_buff *skb, struct addresses *at, stru
 		service_answered(at, t);
 	t->answers = true;
 	t->over = t->settled && ct_is_over(t->l4_proto, f->ct.flags);
-	t->leased = t->leased && t->kept && (t->settled || t->lives);
+	t->leased = t->leased && t->kept && !t->over && (t->settled || t->lives);
 	return dry_run ? WR_REASON_NONE : service_to_client(skb, at, t, true);
 }
 

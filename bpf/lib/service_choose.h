@@ -40,21 +40,28 @@ static __always_inline void service_turn(struct addresses *at, struct translatio
 	t->dport = port;
 }
 
-/* As flow_retire() does with their flow's own. */
+/*
+ * As flow_retire() does with their flow's own; between client and service there may be another backend's by now, which
+ * stays.
+ */
 OUT_OF_LINE int service_retire(const struct addresses *at, const struct translation *t, __u32 which)
 {
-	const struct wr_ct *found;
+	const struct wr_ct_service *found;
+	struct wr_ct_service entry;
 	union ct_key key;
-	struct wr_ct entry;
 
 	if (!at || !t)
 		return 0;
 	service_entry_key(&key, which, at, t);
-	found = ct_established(&key, t->v6);
-	if (!found || !(found->flags & WR_CT_SERVICE))
+	found = (void *)ct_established(&key, t->v6);
+	if (!found)
 		return 0;
 	entry = *found;
-	if (!ct_write(&key, &entry, false, BPF_ANY, t->v6))
+	if (!(entry.flags & WR_CT_SERVICE) ||
+	    (which == ENTRY_SERVICE &&
+	     (entry.port != t->dport || !service_addr_equal(&entry.addr, &t->backend, t->v6))))
+		return 0;
+	if (!ct_write(&key, (void *)&entry, false, BPF_ANY, t->v6))
 		ct_forget(&key, t->v6);
 	return 0;
 }
@@ -220,27 +227,28 @@ OUT_OF_LINE int service_look(struct addresses *at, struct translation *t, __u32 
 
 /*
  * Whether the ports are in use between client and backend by another flow: of both the answers would look the same. What
- * is the same service's is this flow's own, of which the rest was forgotten; what is over is in nobody's way.
+ * is the same service's is this flow's own, of which the rest was forgotten; what is over may have lost its origin.
  */
 OUT_OF_LINE int service_clashes(const struct addresses *at, const struct translation *t)
 {
 	const struct wr_ct_service *origin;
 	union ct_key key;
 	const struct wr_ct *ct;
-	bool established;
+	bool established, over;
 
 	if (!at || !t)
 		return true;
 	service_key(&key, WR_CT_FLOW, at, t->sport, t->dport, t);
 	ct = ct_find(&key, &established, t->v6);
-	if (!ct || ct_expired(ct, ct_now()) || ((t->traits & BEGINS) && ct_is_over(t->l4_proto, ct->flags)))
+	if (!ct || ct_expired(ct, ct_now()))
 		return false;
 	if (!(ct->flags & WR_CT_TRANSLATED))
 		return true;
+	over = ct_is_over(t->l4_proto, ct->flags);
 	ct_key_be(&key, WR_CT_ORIGIN, t->v6);
 	origin = (void *)ct_find(&key, &established, t->v6);
 	if (!origin)
-		return !t->found;
+		return !t->found && !over;
 	return origin->port != t->service_port || !service_addr_equal(&origin->addr, &t->service, t->v6);
 }
 

@@ -7,8 +7,10 @@
  *
  * Leases are given for what conntrack has just let pass, both ways at once, from the first answer on, under the revisions and
  * identities for which the entry says that it was judged: whoever has others by then finds another word. They are given for
- * entries of ct only, which nobody evicts; where one is replaced, its leases go first (service_leases_end()). UDP on its way
- * to a service has none: its backend may have to be another one with each packet.
+ * entries of ct only, which nobody evicts; where one is replaced, its leases go first (service_leases_end()). What is left of
+ * a connection that is over still goes by them, whose entry may be evicted: its ports would have to come again within that
+ * second, after more ends of others than ct_new has room for. UDP on its way to a service has none: its backend may have to be
+ * another one with each packet.
  */
 #ifndef WARREN_LIB_SERVICE_LEASE_H
 #define WARREN_LIB_SERVICE_LEASE_H
@@ -127,9 +129,10 @@ OUT_OF_LINE int service_flow_ends(const struct addresses *at, const struct servi
 		return false;
 	found.forward = !(swapped ^ (found.flags & WR_CT_SWAPPED));
 	ends = tcp_progress(&p, &found);
+	if (!ct_is_over(sp->l4_proto, ends))
+		ends |= __sync_fetch_and_or(&ct->flags, ends & CT_ENDED) & CT_FIN_BOTH; /* both may come at once */
 	if (ct_is_over(sp->l4_proto, ends))
 		return false;
-	__sync_fetch_and_or(&ct->flags, ends & CT_ENDED);
 	ct->expires = ct_now() + ct_life(sp->l4_proto, ends);
 	return true;
 }
@@ -284,7 +287,7 @@ OUT_OF_LINE int service_goes_on(const struct addresses *at, struct flow *f)
 	struct translation *t = (void *)f;
 	const struct wr_ct_service *origin;
 	union ct_key key;
-	bool over;
+	bool over, established;
 
 	if (!at || !f)
 		return 0;
@@ -294,7 +297,7 @@ OUT_OF_LINE int service_goes_on(const struct addresses *at, struct flow *f)
 	if (!t->leased && !over)
 		return 0;
 	service_key(&key, WR_CT_ORIGIN, at, f->sport, f->dport, t);
-	origin = (void *)ct_established(&key, f->v6);
+	origin = (void *)ct_find(&key, &established, f->v6);
 	if (!origin) {
 		t->leased = false;
 		return 0;
@@ -303,7 +306,7 @@ OUT_OF_LINE int service_goes_on(const struct addresses *at, struct flow *f)
 	t->service_port = origin->port;
 	t->answers = false;
 	t->over = over;
-	t->leased = t->leased && !over;
+	t->leased = t->leased && established && !over;
 	return 0;
 }
 

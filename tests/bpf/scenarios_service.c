@@ -157,12 +157,18 @@ const struct scenario scenarios_service[] = {
 	{ "its ports are free again, whatever is left of its entries", .steps = {
 		CONNECT_B, END_B, DO(forget_service), SENDS(A, TO_ENDPOINT, SEGMENT(.flags = SYN)), DO(goes_to, X(POD_B), Y(8080)),
 		SENDS(B, TO_ENDPOINT, SEGMENT_B(.flags = SYN | ACK)), DO(comes_from, X(WORLD), Y(80)), DO(flows_are, X(3), Y(0)), DO(owns, X(DEVICE_A), Y(3)) } },
-	{ "the same after a connection to the backend itself", .steps = {
+	{ "not so those of one to the backend itself", .steps = {
 		DO(lead, X(POD_B), Y(IPPROTO_TCP)), SENDS(A, TO_ENDPOINT, DIRECT(.flags = SYN)), SENDS(B, TO_ENDPOINT, SEGMENT_B(.flags = SYN | ACK)),
-		SENDS(A, SERVICE_CLASH, SEGMENT(.flags = SYN)), SENDS(A, TO_ENDPOINT, DIRECT(.flags = FIN | ACK)),
-		SENDS(A, SERVICE_CLASH, SEGMENT(.flags = SYN)), SENDS(B, TO_ENDPOINT, SEGMENT_B(.flags = FIN | ACK)), DO(flows_are, X(0), Y(1)),
-		SENDS(A, TO_ENDPOINT, SEGMENT(.flags = SYN)), DO(goes_to, X(POD_B), Y(8080)),
-		SENDS(B, TO_ENDPOINT, SEGMENT_B(.flags = SYN | ACK)), DO(comes_from, X(WORLD), Y(80)) } },
+		SENDS(A, TO_ENDPOINT, DIRECT(.flags = FIN | ACK)), SENDS(B, TO_ENDPOINT, SEGMENT_B(.flags = FIN | ACK)), DO(flows_are, X(0), Y(1)),
+		SENDS(A, SERVICE_CLASH, SEGMENT(.flags = SYN)), DO(pass_seconds, X(11)), SENDS(A, TO_ENDPOINT, SEGMENT(.flags = SYN)),
+		DO(goes_to, X(POD_B), Y(8080)) } },
+	{ "a former backend's end is not that of the connection after it", .steps = {
+		CONNECT_B, SENDS(A, TO_ENDPOINT, SEGMENT(.flags = FIN | ACK)), DO(lead, X(POD_C), Y(IPPROTO_TCP)), SENDS(A, TO_NODE, SEGMENT(.flags = SYN)),
+		ARRIVES(IDENTITY_C, TO_ENDPOINT, SEGMENT_C(.flags = SYN | ACK)), TO_C, DO(flows_are, X(5), Y(0)),
+		SENDS(B, TO_ENDPOINT, SEGMENT_B(.flags = FIN | ACK)), DO(comes_from, X(WORLD), Y(80)), DO(flows_are, X(3), Y(2)),
+		DO(owns, X(DEVICE_A), Y(3)), DO(pass_seconds, X(2)), TO_C } },
+	{ "a service's entries end with their flow, wherever its origin is", .steps = {
+		DO(set_share, X(2)), CONNECT_B, DO(flows_are, X(2), Y(1)), END_B, DO(flows_are, X(0), Y(3)), DO(owns, X(DEVICE_A), Y(0)) } },
 	{ "a flow whose backend's pod has gone", .steps = {
 		CONNECT_B, DO(remove_pod, X(DEVICE_B)), DO(sweep), DO(flows_are, X(2), Y(0)), DO(pass_seconds, X(60)), DO(sweep),
 		DO(flows_are, X(0), Y(0)), DO(owns, X(DEVICE_A), Y(0)) } },

@@ -454,7 +454,7 @@ def test_metrics(node, agent, make):
     assert after["warren_objects"][(("kind", "Pod"),)] == 2
     assert after["warren_objects"][(("kind", "NetworkPolicy"),)] == 1
     assert after["warren_policy_revision"][()] == agent.status()["revision"]
-    for name in ("policy", "identities", "classes", "ct4", "ct6", "addr4"):
+    for name in ("policy", "identities", "classes", "ct_new4", "ct_new6", "addr4"):
         entries, capacity = (after[f"warren_map_{what}"][(("map", name),)] for what in ("entries", "capacity"))
         assert 0 < entries <= capacity, name
     assert after["warren_policy_latency_seconds_count"][()] >= 3

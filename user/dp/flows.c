@@ -220,18 +220,20 @@ static int end_in(const char *name, const union ct_key *key, struct err *err)
 int dp_flow_end(const struct dp_flow *flow, struct err *err)
 {
 	const bool v6 = flow->ip[0].family == AF_INET6;
+	const char *new = v6 ? "ct_new6" : "ct_new4";
 	union ct_key key;
-	int young, answered;
+	int young, answered, over;
 
 	key_make(flow, &key);
-	/* In this order, in which no flow slips past that moves from the one to the other meanwhile. */
-	young = end_in(v6 ? "ct_new6" : "ct_new4", &key, err);
+	/* In this order, in which no flow slips past that moves meanwhile: to ct when it is answered, and back when it is over. */
+	young = end_in(new, &key, err);
 	if (young < 0 && young != -ENOENT)
 		return young;
 	answered = end_in(v6 ? "ct6" : "ct4", &key, err);
-	if (answered == -ENOENT)
-		return young == 0 ? 0 : no_flow(err);
-	return answered;
+	if (answered != -ENOENT)
+		return answered;
+	over = end_in(new, &key, err);
+	return over == -ENOENT && young == -ENOENT ? no_flow(err) : over == -ENOENT ? 0 : over;
 }
 
 /* --- figures ------------------------------------------------------------------------------------------------------ */

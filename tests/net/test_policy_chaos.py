@@ -363,8 +363,7 @@ class Victim:
         """From here on it lives."""
         self.killer.called_off.set()
         self.killer.join()
-        if self.agent.proc and self.killer.killed:
-            self.agent.proc.wait(TIMEOUT)
+        if self.agent.proc and (self.killer.killed or self.agent.proc.poll() is not None):
             self.agent.ended()
         if not self.agent.proc:
             self.agent.start()

@@ -74,8 +74,10 @@ static __always_inline void flow_move_on(const struct flow *f, const union ct_ke
 		was = __sync_fetch_and_or(&ct->flags, next->flags & CT_ENDED);
 	if (!(next->flags & WR_CT_RESET))
 		__sync_fetch_and_and(&ct->flags, ~WR_CT_RESET);
+	ct->expires = next->expires;
 	/* Both ends may come at once. */
-	ct->expires = ct_is_over(f->l4_proto, next->flags | (was & CT_FIN_BOTH)) ? ct_now() + WR_CT_LIFE_TCP_CLOSING : next->expires;
+	if (ct_is_over(f->l4_proto, next->flags | (was & CT_FIN_BOTH)))
+		ct->expires = ct_now() + WR_CT_LIFE_TCP_CLOSING;
 }
 
 /*

@@ -260,8 +260,8 @@ static void describe_stats(struct out *o, const struct dp_flow_stats *stats)
 	} tables[4] = {
 		{ "ct4", "IPv4, answered" },
 		{ "ct6", "IPv6, answered" },
-		{ "ct_new4", "IPv4, not answered or denied" },
-		{ "ct_new6", "IPv6, not answered or denied" },
+		{ "ct_new4", "IPv4, not answered, denied or over" },
+		{ "ct_new6", "IPv6, not answered, denied or over" },
 	};
 
 	out_record(o, NULL);

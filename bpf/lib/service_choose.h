@@ -66,6 +66,7 @@ OUT_OF_LINE int service_retire(const struct addresses *at, const struct translat
 	return 0;
 }
 
+/* Its flow has just been retired: so are the service's entries. */
 OUT_OF_LINE int service_over(struct addresses *at, struct translation *t)
 {
 	if (!at || !t || !t->over || dry_run)

@@ -281,7 +281,10 @@ OUT_OF_LINE int service_lease_give_answers(const struct addresses *at, const str
 	return 0;
 }
 
-/* What a client has sent to a service and goes on: in f's place is a translation then, which says whether it is to be leased, or over. */
+/*
+ * What a client has sent to a service and goes on: in f's place is a translation then, which says whether it is to be
+ * leased, or is over.
+ */
 OUT_OF_LINE int service_goes_on(const struct addresses *at, struct flow *f)
 {
 	struct translation *t = (void *)f;

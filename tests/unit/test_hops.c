@@ -70,8 +70,10 @@ static unsigned await(struct hop_watch *watch, unsigned wanted)
 	return all;
 }
 
-/* What has been reported up to now. The kernel queues a report before the call that caused it returns, but for carriers
- * and IPv6 addresses, which are a worker's: await() those. */
+/*
+ * What has been reported up to now. The kernel queues a report before the call that caused it returns, but for carriers
+ * and IPv6 addresses, which are a worker's: await() those.
+ */
 static struct hop_news read_news(struct hop_watch *watch)
 {
 	struct err err = { 0 };

@@ -233,7 +233,9 @@ int dp_flow_end(const struct dp_flow *flow, struct err *err)
 	if (answered != -ENOENT)
 		return answered;
 	over = end_in(new, &key, err);
-	return over == -ENOENT && young == -ENOENT ? no_flow(err) : over == -ENOENT ? 0 : over;
+	if (over != -ENOENT)
+		return over;
+	return young == 0 ? 0 : no_flow(err);
 }
 
 /* --- figures ------------------------------------------------------------------------------------------------------ */

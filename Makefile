@@ -56,7 +56,7 @@ AGENT_LIBS := -lyaml -lcurl -lprotobuf-nanopb -luv -lmicrohttpd
 # When the sources were last changed, so that the same sources make the same image.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
-.PHONY: all programs image image-root help deps install uninstall test test-vm test-e2e figures-k8s demo bench bench-peers lint format clean unit bpftest policytest fuzz \
+.PHONY: all programs image image-root help deps install uninstall test test-attack test-vm test-e2e figures-k8s demo bench bench-peers lint format clean unit bpftest policytest fuzz \
 	fuzz-targets verify benchtools cnitool compile_commands.json
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -252,6 +252,9 @@ cnitool: $(O)/cnitool
 
 test: ## install what is missing, build, run every test (root)
 	$(Q)tests/run.sh
+
+test-attack: programs bpftest ## every attack of tests/attack, the long ones too (root)
+	$(Q)WARREN_BUILD=$(abspath $(O)) $(PYTHON) -m pytest -p no:cacheprovider -q tests/attack
 
 test-vm: programs $(UNIT_BIN) $(BPFTEST_BIN) $(VM_BIN) ## run what depends on the kernel on Debian's 6.1 and 6.12, in QEMU
 	$(Q)WARREN_BUILD=$(abspath $(O)) tests/vm/run.sh

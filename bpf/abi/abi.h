@@ -14,7 +14,7 @@
  * Version of everything in bpf/abi. It names the pin directory (<bpffs>/warren/v<N>), so that a program never opens
  * the maps of a version it does not know. Raise it when a layout or a meaning changes.
  */
-#define WR_ABI_VERSION 4
+#define WR_ABI_VERSION 5
 
 /*
  * Every host-side device of a pod has this MAC address, so that a pod's neighbour entry for its gateway never changes;

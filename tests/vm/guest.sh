@@ -81,6 +81,8 @@ wanted unit && stage unit cmocka 200 unit build attachment deny device guard ine
 # Of the network's, besides those that are for these machines, what ADD and the agent make.
 wanted net && stage net junit 600 pytests net build -vv --durations=12 tests/vm tests/net/test_wiring.py::test_what_add_makes \
 	tests/net/test_agent.py::test_policy_comes_and_goes
+# Of the attacks those whose outcome depends on the kernel. (None at all would be a failure, as everywhere.)
+wanted attack && stage attack junit 300 pytests attack build -vv --durations=8 -m 'kernels and not long' tests/attack
 stage kernel-log check 10 kernel_log
 (finish) | sed "s/^/$(uname -r): /"
 echo "== end"

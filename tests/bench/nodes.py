@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from report import say
+from report import BenchError, say
 
 CNI_DIR = "/usr/lib/cni"  # Debian's containernetworking-plugins
 NETNS_DIR = "/run/netns"
@@ -33,10 +33,6 @@ HOST_SYSCTLS = {
     "net/bridge/bridge-nf-call-iptables": 0,
     "net/bridge/bridge-nf-call-ip6tables": 0,
 }
-
-
-class BenchError(Exception):
-    """A measurement that could not be made."""
 
 
 def netns_path(netns):

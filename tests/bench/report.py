@@ -3,10 +3,15 @@
 
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
+
+
+class BenchError(Exception):
+    """A measurement that could not be made, or not be shown."""
 
 
 def say(text):
@@ -128,12 +133,12 @@ PANELS = (
     ("cross.crr_p50", "two nodes: connect + round trip + close, p50: ratio (less is better)"),
     ("cross.udp", "two nodes: UDP packets per second: ratio (more is better)"),
     ("cross.stream", "two nodes: TCP stream: ratio (more is better)"),
-    ("service.rr_p50", "by a service's address, TCP round trip, p50: ratio to the pod's own (less is better)"),
-    ("service.crr_p50", "by a service's address, connect + round trip + close, p50: ratio to the pod's own (less is better)"),
+    ("service.rr_p50", "by a service's address, round trip: ratio to the pod's own (less is better)"),
+    ("service.crr_p50", "by a service's address, connect + round trip + close (less is better)"),
     ("service-cross.rr_p50", "the same to another node, round trip (less is better)"),
     ("service-cross.crr_p50", "the same to another node, connect + round trip + close (less is better)"),
-    ("nic.cost", "receiver of single frames, processor time per byte: ratio to routed (less is better)"),
-    ("deny.drop", "denied packets that a processor drops: ratio to nftables' ingress hook (more is better)"),
+    ("nic.cost", "single frames, processor time per byte: ratio to routed (less is better)"),
+    ("deny.drop", "denied packets dropped: ratio to nftables' ingress hook (more is better)"),
     ("cni.add_p50", "CNI ADD, p50: ms"),
     ("cni.del_p50", "CNI DEL, p50: ms"),
     ("cni.del_gone_p50", "CNI DEL until the link is gone, p50: ms"),
@@ -169,7 +174,7 @@ def net_panel(figure, rows):
         series["IPv4" if family == "v4" else "IPv6"][path] = (row.ratio, row.min, row.max)
     series = {title: values for title, values in series.items() if values}
     names = list(dict.fromkeys(row.id.split(".")[3] for row in rows))
-    goals = [row.goal for row in rows if row.goal]
+    goals = list(dict.fromkeys(row.goal for row in rows if row.goal))
     top = max(2.5, 1.35 * max(row.ratio for row in rows))  # some round may have been far off
     return panel(figure, series, names, goals, top=min(max(row.max for row in rows) * 1.35, top))
 
@@ -188,7 +193,8 @@ def plot(rows, stem, panels=PANELS):
         mine = [row for row in rows if row.id.startswith(f"{name}.")]
         if mine:
             draw = net_panel if mine[0].id.count(".") == 3 else cni_panel
-            drawn.append(f"set title \"{title}\"\n" + draw(name.replace(".", "_"), mine))
+            # gnuplot takes letters, digits and underscores as the name of data.
+            drawn.append(f"set title \"{title}\"\n" + draw(re.sub(r"\W", "_", name), mine))
     if not drawn:
         return
     lines = (len(drawn) + 1) // 2
@@ -201,4 +207,7 @@ def plot(rows, stem, panels=PANELS):
     size = f"size 1200,{350 * lines}"
     for kind, terminal in (("svg", f"svg {size} background 'white'"), ("png", f"pngcairo {size}")):
         script = f"set terminal {terminal}\nset output '{stem}.{kind}'\n{head}{''.join(drawn)}unset multiplot\n"
-        subprocess.run(["gnuplot"], input=script, text=True, check=True)
+        # What it does not understand it says, draws the rest, and in some cases still exits with 0.
+        done = subprocess.run(["gnuplot"], input=script, text=True, stderr=subprocess.PIPE, check=False)
+        if done.returncode or done.stderr.strip():
+            raise BenchError(f"gnuplot: exit {done.returncode}: {done.stderr.strip()}")

@@ -40,11 +40,11 @@ def netns_path(netns):
     return os.path.join(NETNS_DIR, netns)
 
 
-def run(*command, netns=None, stdin=None, env=None):
+def run(*command, netns=None, stdin=None, env=None, timeout=60):
     if netns:
         command = ("nsenter", f"--net={netns_path(netns)}") + command
     try:
-        done = subprocess.run(command, input=stdin, env=env, text=True, capture_output=True, timeout=60, check=False)
+        done = subprocess.run(command, input=stdin, env=env, text=True, capture_output=True, timeout=timeout, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise BenchError(str(error)) from error
     if done.returncode:

@@ -12,7 +12,8 @@ def options(description):
     parser.add_argument("--seconds", type=float, metavar="S", help="of each sample (default 0.2)")
     parser.add_argument("--only", default="", metavar="PATTERN",
                         help="regular expression: the paths and plugins to measure, and what they are compared with; or"
-                        " nic (a receiver of single frames), deny (denied packets), programs")
+                        " nic (a receiver of single frames), deny (denied packets), programs"
+                        " (alone, and for each packet of real connections)")
     parser.add_argument("--build", default="build", help=argparse.SUPPRESS)
     args = parser.parse_args()
     args.rounds = args.rounds or (5 if args.quick else 20)

@@ -8,10 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "state.h"
-
-#define CLASS 16
-#define PEER_OF(n) (WR_PEER_FIRST + (n))
+#include "bench.h"
 
 static int run_repeated(enum program program, enum device on, const struct frame *in, int repeat, unsigned *ns)
 {
@@ -88,8 +85,7 @@ static const struct path paths[] = {
 
 /* --- policy --- */
 
-/* A class for A's egress and B's ingress, and as many entries as `entries` says: rules for other peers and ports. */
-static void policy_fill(unsigned entries)
+void policy_fill(unsigned entries)
 {
 	unsigned have = 0;
 
@@ -148,10 +144,6 @@ static int bench_policy(unsigned entries, bool v6)
 
 /* --- other nodes --- */
 
-#define FROM_NODE_C                                                                                                    \
-	ETH(), IP(.outer = true, .src = NODE_C, .dst = NODE), UDP(.sport = 50000, .dport = WR_TUNNEL_PORT, .check = V(0)), \
-		GENEVE(), OPT(.n = 8, .identity = IDENTITY_C), ETH(), IP(.src = POD_C)
-
 /* A packet to or from a pod of another node leaves as another one: each call is by itself. */
 static int bench_single(const char *id, enum program program, enum device on, const struct frame *in, bool v6)
 {
@@ -190,8 +182,7 @@ static void node_add(uint32_t n)
 	map_put("ipcache6", &pod6, &pod);
 }
 
-/* A is isolated both ways; NODE_C, and so many more nodes that there are `nodes`. All tunnels are over IPv4. */
-static void nodes_prepare(unsigned nodes, unsigned flags, bool v6)
+void nodes_prepare(unsigned nodes, unsigned flags, bool v6)
 {
 	node_reset(0, v6);
 	policy_fill(100);
@@ -331,7 +322,7 @@ int bench(void)
 		}
 	}
 	for (int v6 = 0; v6 < 2; v6++)
-		failed |= bench_beside(v6) | bench_services(v6);
+		failed |= bench_beside(v6) | bench_services(v6) | bench_connections(v6);
 	/* Several times, one after the other: they are compared. */
 	for (int i = 0; i < 10; i++)
 		for (int v6 = 0; v6 < 2; v6++)

@@ -17,7 +17,7 @@ ABI = Path(__file__).resolve().parents[2] / "bpf/abi/abi.h"
 PINS = "/sys/fs/bpf/warren/v" + re.search(r"#define WR_ABI_VERSION (\d+)", ABI.read_text())[1]
 
 BPF_PROG_LOAD, BPF_OBJ_PIN, BPF_OBJ_GET, BPF_PROG_ATTACH, BPF_OBJ_GET_INFO_BY_FD = 5, 6, 7, 8, 15
-BPF_MAP_LOOKUP_BATCH, BPF_MAP_UPDATE_BATCH, BPF_MAP_DELETE_BATCH, BPF_LINK_CREATE = 24, 26, 27, 28
+BPF_MAP_LOOKUP_BATCH, BPF_MAP_UPDATE_BATCH, BPF_MAP_DELETE_BATCH, BPF_LINK_CREATE, BPF_ENABLE_STATS = 24, 26, 27, 28, 32
 BPF_FUNC_redirect, BPF_FUNC_redirect_peer = 23, 155
 BPF_PROG_TYPE_SCHED_CLS, BPF_PROG_TYPE_XDP = 3, 6
 ATTACH = {"tcx ingress": 46, "tcx egress": 47, "xdp": 37}
@@ -162,6 +162,46 @@ def foreign_program(netns, ifindex, hook):
 
 BPF_PROG_TEST_RUN = 10
 BPF_F_TEST_XDP_LIVE_FRAMES = 2
+BPF_STATS_RUN_TIME = 0
+
+
+@contextlib.contextmanager
+def run_statistics():
+    """The kernel counts each program's calls and their time meanwhile."""
+    fd = _bpf(BPF_ENABLE_STATS, _attr(), "<I", BPF_STATS_RUN_TIME)
+    try:
+        yield
+    finally:
+        os.close(fd)
+
+
+def _run_time(prog):
+    info = ctypes.create_string_buffer(232)
+    _bpf(BPF_OBJ_GET_INFO_BY_FD, _attr(), "<IIQ", prog, len(info), ctypes.addressof(info))
+    return struct.unpack_from("<QQ", info, 192)  # run_time_ns, run_cnt
+
+
+def run_time(path):
+    """(ns, calls) of the program pinned at `path`, over all times with run_statistics()."""
+    name = ctypes.create_string_buffer(str(path).encode())
+    prog = _bpf(BPF_OBJ_GET, _attr(), "<QII", ctypes.addressof(name), 0, 0)
+    try:
+        return _run_time(prog)
+    finally:
+        os.close(prog)
+
+
+def run_time_of_nothing(calls=1 << 20):
+    """What run_statistics() count for a call of a program that does nothing: ns."""
+    prog, frame = _load(BPF_PROG_TYPE_SCHED_CLS, _mov(0, 0), _EXIT), ctypes.create_string_buffer(64)
+    try:
+        with run_statistics():
+            values = (prog, 0, len(frame), 0, ctypes.addressof(frame), 0, calls)
+            _bpf(BPF_PROG_TEST_RUN, _attr(), "<IIIIQQI", *values)
+            ns, count = _run_time(prog)
+            return ns / count
+    finally:
+        os.close(prog)
 
 
 class XdpFlood:

@@ -253,7 +253,7 @@ cnitool: $(O)/cnitool
 test: ## install what is missing, build, run every test (root)
 	$(Q)tests/run.sh
 
-test-attack: programs bpftest ## every attack of tests/attack, the long ones too (root)
+test-attack: programs bpftest benchtools ## every attack of tests/attack, the long ones too (root)
 	$(Q)WARREN_BUILD=$(abspath $(O)) $(PYTHON) -m pytest -p no:cacheprovider -q tests/attack
 
 test-vm: programs $(UNIT_BIN) $(BPFTEST_BIN) $(VM_BIN) ## run what depends on the kernel on Debian's 6.1 and 6.12, in QEMU

@@ -11,6 +11,7 @@
  *   receive the same: per second (rate), and nanoseconds of the server's processor time for each byte (cost)
  *   flood   a new UDP flow with every datagram, as fast as one sender can; nobody answers: packets that arrive
  *   answered  the same, and the server answers each
+ *   blind   the same between random ports, from each processor in turn; what becomes of it nobody looks at: packets that were sent
  *
  * Server and client are two processes, as they are in pods: a switch between them changes the address space.
  */
@@ -187,7 +188,7 @@ static int usage(void)
 	fputs("usage: load [-t seconds] [-b message bytes] [-p port] [-P server's port, if ADDRESS is a service's]\n"
 	      "            [-s server CPU] [-c client CPU]\n"
 	      "            [-w task whose time counts as the server's]...\n"
-	      "            rr|crr|udp|stream|receive|flood|answered SERVER_NETNS CLIENT_NETNS ADDRESS\n",
+	      "            rr|crr|udp|stream|receive|flood|answered|blind SERVER_NETNS CLIENT_NETNS ADDRESS\n",
 	      stderr);
 	return 2;
 }

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
+#include <sched.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -164,25 +165,32 @@ static int flood_server(const struct load *l, struct shared *sh, int sock)
 	return d ? receive_window(l, sh, sock, d, flood_receive) : -ENOMEM;
 }
 
-static int flood_client(const struct load *l, struct shared *sh)
+static int raw_socket(const struct load *l)
 {
-	const struct sockaddr_in *to = (const struct sockaddr_in *)&l->addr; /* the port is at the same place in IPv6's */
-	const size_t size = l->size < sizeof(struct udphdr) ? sizeof(struct udphdr) : l->size;
 	_cleanup_fd_ int sock = socket(l->addr.ss_family, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_UDP);
-	_cleanup_free_ struct datagrams *d = datagrams_new(size);
 	struct sockaddr_storage addr = l->addr;
-	uint16_t port = 0;
 
-	if (sock < 0 || !d)
-		return fail("raw socket");
 	((struct sockaddr_in *)&addr)->sin_port = 0; /* a raw IPv6 socket takes it for a protocol */
-	if (connect(sock, (const struct sockaddr *)&addr, l->addr_len) ||
+	if (sock < 0 || connect(sock, (const struct sockaddr *)&addr, l->addr_len) ||
 	    setsockopt(sock, SOL_SOCKET, SO_RCVBUF, &(int){ 0 }, sizeof(int)))
 		return fail("raw socket");
 	/* IPv6 has no datagrams without a checksum. */
 	if (l->addr.ss_family == AF_INET6 &&
 	    setsockopt(sock, IPPROTO_IPV6, IPV6_CHECKSUM, &(int){ offsetof(struct udphdr, check) }, sizeof(int)))
 		return fail("IPV6_CHECKSUM");
+	return take_fd(&sock);
+}
+
+static int flood_client(const struct load *l, struct shared *sh)
+{
+	const struct sockaddr_in *to = (const struct sockaddr_in *)&l->addr; /* the port is at the same place in IPv6's */
+	const size_t size = l->size < sizeof(struct udphdr) ? sizeof(struct udphdr) : l->size;
+	_cleanup_fd_ int sock = raw_socket(l);
+	_cleanup_free_ struct datagrams *d = datagrams_new(size);
+	uint16_t port = 0;
+
+	if (sock < 0 || !d)
+		return -EIO;
 	while (!sh->done) {
 		for (int i = 0; i < BATCH; i++) {
 			struct udphdr udp = { .dest = to->sin_port, .source = htons(++port), .len = htons((uint16_t)size) };
@@ -193,6 +201,59 @@ static int flood_client(const struct load *l, struct shared *sh)
 		if (sendmmsg(sock, d->msgs, BATCH, 0) < 0 && errno != ENOBUFS && errno != EPERM)
 			return fail("sendmmsg");
 	}
+	return 0;
+}
+
+/* Nobody receives: it goes on as long as it goes on. */
+static int blind_server(const struct load *l, struct shared *sh, int sock)
+{
+	while (now() < sh->until)
+		usleep(10000);
+	sh->done = true;
+	return 0;
+}
+
+static int next_processor(void)
+{
+	const long count = sysconf(_SC_NPROCESSORS_ONLN);
+	static int cpu;
+	cpu_set_t set;
+
+	cpu = (cpu + 1) % (int)count;
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	return sched_setaffinity(0, sizeof(set), &set) ? fail("sched_setaffinity") : 0;
+}
+
+/* Between random ports, from each processor in turn: what each keeps for itself is pushed out of all of them. */
+static int blind_client(const struct load *l, struct shared *sh)
+{
+	const size_t size = l->size < sizeof(struct udphdr) ? sizeof(struct udphdr) : l->size;
+	_cleanup_fd_ int sock = raw_socket(l);
+	_cleanup_free_ struct datagrams *d = datagrams_new(size);
+	const uint64_t begin = now();
+	uint32_t random = (uint32_t)begin | 1;
+	int n;
+
+	if (sock < 0 || !d)
+		return -EIO;
+	for (unsigned batch = 0; !sh->done; batch++) {
+		if (batch % 256 == 0 && next_processor())
+			return -EIO;
+		for (int i = 0; i < BATCH; i++) {
+			struct udphdr udp = { .len = htons((uint16_t)size) };
+
+			random ^= random << 13, random ^= random >> 17, random ^= random << 5;
+			udp.source = (uint16_t)random;
+			udp.dest = (uint16_t)(random >> 16);
+			memcpy(d->data[i], &udp, sizeof(udp));
+		}
+		n = sendmmsg(sock, d->msgs, BATCH, 0);
+		if (n < 0 && errno != ENOBUFS && errno != EPERM)
+			return fail("sendmmsg");
+		sh->count += n > 0 ? (uint64_t)n : 0;
+	}
+	sh->elapsed = sh->used = now() - begin;
 	return 0;
 }
 
@@ -242,5 +303,6 @@ const struct mode one_way_modes[] = {
 	{ "receive", SOCK_STREAM, stream_server, stream_client, rate_print },
 	{ "flood", SOCK_DGRAM, flood_server, flood_client, rate_print },
 	{ "answered", SOCK_DGRAM, flood_server, flood_client, rate_print, true },
+	{ "blind", SOCK_DGRAM, blind_server, blind_client, rate_print },
 	{ 0 },
 };

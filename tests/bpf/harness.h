@@ -96,6 +96,7 @@ int bench(void);
 
 int run_table_tests(void);
 int run_property_tests(void);
+int run_mutation_tests(void);
 int run_wire_tests(void);
 int run_policy_tests(void);
 int run_flow_tests(void);

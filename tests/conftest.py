@@ -14,6 +14,7 @@ pytest.register_assert_rewrite(*(path.stem for path in LIB.glob("*.py")))
 def pytest_configure(config):
     config.addinivalue_line("markers", "smoke: the few that the run under sanitizers repeats")
     config.addinivalue_line("markers", "long: an attack that takes more than some seconds; only `make test-attack` runs it")
+    config.addinivalue_line("markers", "routed: the nodes of `overlay` are on links of their own")
 
     def terminated(*_):
         raise KeyboardInterrupt

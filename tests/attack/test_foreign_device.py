@@ -11,6 +11,7 @@ from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 
+from geneve import geneve
 from lab import Node
 from netns import wait_for
 from overlay import ALL, Overlay
@@ -38,8 +39,10 @@ class Stranger:
         self.wire = host.wire()
 
     def send(self, src, dst, l4):
-        ip = (IPv6 if ":" in src else IP)(src=src, dst=dst)
-        self.wire.send(Ether(src="02:00:00:00:66:66", dst=self.mac) / ip / l4)
+        self.send_packet((IPv6 if ":" in src else IP)(src=src, dst=dst) / l4)
+
+    def send_packet(self, packet):
+        self.wire.send(Ether(src="02:00:00:00:66:66", dst=self.mac) / packet)
 
 
 @pytest.fixture(scope="module")
@@ -103,3 +106,17 @@ def test_first_packet_of_a_flow(overlay, a1, b2, stranger, no_filter, family, wh
         "itself": a1.ips[family],
     }[whose]
     refused(stranger, a1, source, l4)
+
+
+def test_tunnel_packet_of_another_node(overlay, a1, b2, stranger, no_filter, family):
+    """Only devices that lead to other nodes, or that have this node's addresses, decapsulate."""
+    n1, n2 = overlay.nodes["n1"], overlay.nodes["n2"]
+    marker, witness = os.urandom(16), os.urandom(16)
+    inner = (IPv6 if family == 6 else IP)(src=b2.ips[family], dst=a1.ips[family]) / UDP(sport=4444, dport=PORT) / marker
+    own = {4: "203.0.113.2", 6: "2001:db8:113::2"}[family]
+    outer = overlay.outer
+    with a1.wire() as wire:
+        stranger.send_packet(geneve(n2.address[outer], n1.address[outer], inner, overlay.identity("default/b2")))
+        stranger.send(own, a1.ips[family], UDP(sport=1, dport=9) / witness)
+        frames = wire.until(lambda frame: witness in frame)
+    assert frames and not any(marker in frame for frame in frames)

@@ -10,6 +10,7 @@
 #include "lib/fib.h"
 #include "lib/flow_pass.h"
 #include "lib/lease.h"
+#include "lib/nexthop.h"
 #include "lib/node.h"
 #include "lib/report.h"
 #include "lib/transport.h"
@@ -45,6 +46,26 @@ OUT_OF_LINE int priority_tag_follows(struct __sk_buff *skb)
 
 /* --- not through the tunnel --- */
 
+/* Whether the frame came by the device and from the MAC address by which the node in that slot is reached. */
+OUT_OF_LINE int sender_is_next_hop(struct __sk_buff *skb, __u32 slot)
+{
+	const struct packet p = { .skb = skb };
+	const struct wr_node *node = node_get(slot);
+	struct wr_nexthop found = { 0 };
+	const struct wr_nexthop *nh = &found;
+	const struct ethhdr *eth;
+
+	if (!node || !(node->flags & WR_NODE_DIRECT))
+		return false;
+	if (dry_run)
+		nexthop_look_up(skb, slot, &found);
+	else
+		nh = nexthop_get(skb, slot, node);
+	eth = packet_at(&p, 0, sizeof(*eth));
+	return nh && eth && (nh->flags & WR_NEXTHOP_RESOLVED) && nh->ifindex == skb->ifindex &&
+	       mac_equal(eth->h_source, nh->dmac);
+}
+
 /*
  * Whether the packet, whose source is p->at->saddr, may go on. Then p->peer_ifindex is the node that has sent it, if it
  * is one of a pod there: known by the MAC address of the frame, on a link that both nodes are on.
@@ -53,7 +74,6 @@ static __always_inline enum wr_reason outside_check(struct packet *p, const stru
 {
 	const union addr *source = &p->at->saddr;
 	const struct wr_node *node;
-	const struct ethhdr *eth;
 	struct lease lease;
 	__u32 slot;
 
@@ -69,10 +89,7 @@ static __always_inline enum wr_reason outside_check(struct packet *p, const stru
 		return WR_REASON_NONE;
 	}
 	node = node_get(slot);
-	if (!node || (node->flags & (WR_NODE_DIRECT | WR_NODE_RESOLVED)) != (WR_NODE_DIRECT | WR_NODE_RESOLVED))
-		return WR_REASON_NOT_TUNNELLED;
-	eth = packet_at(p, 0, sizeof(*eth));
-	if (!eth || !mac_equal(eth->h_source, node->dmac))
+	if (!node || !sender_is_next_hop(p->skb, slot))
 		return WR_REASON_NOT_TUNNELLED;
 	p->peer_ifindex = WR_REMOTE | slot;
 	p->peer_identity = node_has_gateway(node, source, v6) ? WR_ID_REMOTE_NODE : WR_ID_SOME_POD;

@@ -3,7 +3,9 @@
  * tc egress of a pod's host-side device: what the host's stack sends to the pod. (What from_pod redirects does not come
  * by here.) Normal delivery only: bpf_redirect_peer drops at egress.
  */
+#include "lib/cluster.h"
 #include "lib/flow_pass.h"
+#include "lib/node.h"
 #include "lib/transport.h"
 #include "lib/verdict.h"
 
@@ -23,16 +25,29 @@ static __always_inline void name_peer(struct packet *p)
 	p->peer_ifindex = p->peer ? entered : 0;
 }
 
-/* A pod's own source address is right only in what entered by its device; what the host itself sends is believed. */
+/*
+ * Whether the packet's source is a pod's, or in another node's pod CIDR, and it entered by a device that no such packet
+ * enters by. What the host itself sends is believed. A pod's packets enter by its own device. Those of another node's
+ * pods enter the stack by warren0 alone: from_uplink redirects to it what it has decapsulated, and what a direct node
+ * has sent, whose MAC address it has compared. On any other device nobody has checked the source: a reverse path filter
+ * may be loose or off, and IPv6 has none.
+ *
+ * An address of another node itself, or of this one, proves nothing here: the stack gives such to what it masquerades.
+ * Its packets are evaluated as the world's.
+ */
 static __always_inline bool is_spoofed(const struct packet *p, const bool v6)
 {
+	const __u32 entered = p->skb->ingress_ifindex;
+	const struct wr_cluster *c = cluster_get();
 	const struct wr_endpoint *ep;
 	__u32 owner;
 
-	if (!p->skb->ingress_ifindex)
+	if (!entered)
 		return false;
 	owner = endpoint_by_address(&p->at->saddr, &ep, v6);
-	return owner && owner != p->peer_ifindex;
+	if (owner)
+		return owner != p->peer_ifindex;
+	return c && c->flags && entered != c->host_ifindex && node_by_cidr(&p->at->saddr, v6);
 }
 
 static __always_inline enum wr_reason handle_ip(struct packet *p, struct scratch *s, const bool v6)

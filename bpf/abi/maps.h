@@ -52,6 +52,7 @@
 	X(ipcache4, HASH, struct wr_addr4, struct wr_ipcache, 1 << 18, BPF_F_NO_PREALLOC, "IPv4 address elsewhere -> identity") \
 	X(ipcache6, HASH, struct wr_addr6, struct wr_ipcache, 1 << 18, BPF_F_NO_PREALLOC, "IPv6 address elsewhere -> identity") \
 	X(node_metrics, PERCPU_HASH, __u32, struct wr_metric, 2 * WR_MAX_NODES, BPF_F_NO_PREALLOC, "node's slot x direction -> packets, bytes") \
+	X(nexthops, PERCPU_ARRAY, __u32, struct wr_nexthop, WR_NEXTHOPS, 0, "node's slot -> how packets reach it now") \
 	X(deny_state, ARRAY, __u32, struct wr_deny_state, 1, 0, "how long the denylist is")                          \
 	X(deny4, LPM_TRIE, struct wr_prefix4, struct wr_deny, WR_MAX_DENY, BPF_F_NO_PREALLOC, "denied IPv4 prefix -> counter") \
 	X(deny6, LPM_TRIE, struct wr_prefix6, struct wr_deny, WR_MAX_DENY, BPF_F_NO_PREALLOC, "denied IPv6 prefix -> counter") \

@@ -34,8 +34,8 @@ enum wr_node_flags {
 	WR_NODE_V4 = 1 << 0,       /* cidr4 is valid */
 	WR_NODE_V6 = 1 << 1,       /* cidr6 is valid */
 	WR_NODE_OVER6 = 1 << 2,    /* local and remote are IPv6 addresses; else IPv4, in the first word of each */
-	WR_NODE_DIRECT = 1 << 3,   /* on the same link, without encapsulation: frames as they are, to dmac */
-	WR_NODE_RESOLVED = 1 << 4, /* uplink and both MAC addresses are valid; else the stack finds the next hop (bpf_redirect_neigh) */
+	WR_NODE_DIRECT = 1 << 3,   /* on the same link, without encapsulation: frames as they are, to the next hop's MAC address */
+	WR_NODE_RESOLVED = 1 << 4, /* dmac and smac are valid; no program reads them (wr_nexthop) */
 };
 
 /*
@@ -48,18 +48,40 @@ enum wr_node_flags {
 struct wr_node {
 	__u32 id;     /* never used twice; 0: the slot is empty */
 	__u32 flags;  /* enum wr_node_flags */
-	__u32 uplink; /* ifindex of the device by which packets leave */
+	__u32 uplink; /* ifindex of the device by which packets left when the agent looked; used where no route is found */
 	__u32 mtu;    /* bytes: the largest inner IP packet */
 	struct wr_addr4 cidr4, mask4; /* pod CIDR: address & mask == cidr */
 	struct wr_addr6 cidr6, mask6;
 	struct wr_addr6 local, remote; /* outer addresses: this node's own, and the other's */
-	__u8 dmac[6], smac[6];
+	__u8 dmac[6], smac[6]; /* as the agent saw them last, for people and traces */
 	__u32 last_id; /* stays when the slot is emptied: of all slots, how long each has rested, and which ids there were */
 };
 _Static_assert(sizeof(struct wr_node) == 104, "wr_node");
 
 #define WR_MAX_NODES 8192
 #define WR_NODE_SLOTS (2 * WR_MAX_NODES) /* slot 0 is never used; twice as many, so that a slot rests before it is used again */
+
+/*
+ * Value of `nexthops`, the programs' own: how packets reach a node now, by the kernel's routes and neighbours. A slot's
+ * element is {slot modulo WR_NEXTHOPS}, one for each processor, so that it is never read half-written; nodes that share
+ * one look up more often. No process writes or needs it.
+ */
+struct wr_nexthop {
+	__u32 id;      /* wr_node.id: about which node it is */
+	__u32 tick;    /* when it was looked up (WR_CT_TICK_SHIFT) */
+	__u32 flags;   /* enum wr_nexthop_flags */
+	__u32 ifindex; /* the device */
+	__u32 mtu;     /* the device's; 0: not known */
+	__u8 dmac[6], smac[6];
+};
+_Static_assert(sizeof(struct wr_nexthop) == 32, "wr_nexthop");
+
+enum wr_nexthop_flags {
+	WR_NEXTHOP_RESOLVED = 1 << 0, /* both MAC addresses are valid */
+	WR_NEXTHOP_CONFIRM = 1 << 1,  /* the next packet goes by the kernel's neighbour entry, which is confirmed by being used */
+};
+
+#define WR_NEXTHOPS 4096
 
 /*
  * Value of nodes4/6 and node_addr4/6. node_addr4/6 hold every address of every other node: a tunnel packet is believed

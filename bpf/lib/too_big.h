@@ -16,6 +16,7 @@
 #include "lib/cluster.h"
 #include "lib/endpoint.h"
 #include "lib/l4.h"
+#include "lib/nexthop.h"
 #include "lib/node.h"
 
 #define ICMP4_FRAG_NEEDED 4 /* code of ICMP4_DEST_UNREACH */
@@ -147,7 +148,7 @@ static __always_inline int too_big_tell(struct __sk_buff *skb, __u32 slot)
 
 	if (!c || !node || !IN_FAMILY(v6, may_be_told, &p))
 		return TC_ACT_SHOT;
-	mtu = node->mtu;
+	mtu = nexthop_mtu(nexthop_element(slot), node);
 	if (!IN_FAMILY(v6, too_big_turn, &p, mtu))
 		return TC_ACT_SHOT;
 	if (endpoint_get(skb->ifindex))

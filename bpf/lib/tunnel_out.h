@@ -11,6 +11,7 @@
 #include "lib/cluster.h"
 #include "lib/geneve.h"
 #include "lib/ip.h"
+#include "lib/nexthop.h"
 #include "lib/node.h"
 
 /* Source ports: the dynamic range (RFC 8926 section 3.3, RFC 6335). */
@@ -30,6 +31,7 @@ _Static_assert(sizeof(struct tunnel_payload) == WR_TUNNEL_HEADERS, "tunnel_paylo
 /* One packet's, as its headers are written. */
 struct tunnel_out {
 	const struct wr_node *node;
+	const struct wr_nexthop *nexthop; /* NULL: a dry run */
 	const struct wr_cluster *cluster;
 	__u64 identity;
 	__u32 hash;  /* of the inner flow */
@@ -183,12 +185,14 @@ static __always_inline void outer6_write(struct ipv6hdr *ip, const struct tunnel
 	__builtin_memcpy(&ip->daddr, &out->node->remote, sizeof(ip->daddr));
 }
 
-/* bpf_redirect_neigh() writes the addresses itself. */
-static __always_inline void link_write(struct ethhdr *eth, const struct wr_node *node, const bool v6)
+/* While the next hop is not resolved bpf_redirect_neigh() writes the addresses. */
+static __always_inline void link_write(struct ethhdr *eth, const struct wr_nexthop *nh, const bool v6)
 {
-	mac_copy(eth->h_dest, node->dmac);
-	mac_copy(eth->h_source, node->smac);
 	eth->h_proto = v6 ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP);
+	if (!nh || !(nh->flags & WR_NEXTHOP_RESOLVED))
+		return;
+	mac_copy(eth->h_dest, nh->dmac);
+	mac_copy(eth->h_source, nh->smac);
 }
 
 static __always_inline enum wr_reason tunnel_encap(struct packet *p, struct tunnel_out *out, const bool v6,
@@ -207,7 +211,7 @@ static __always_inline enum wr_reason tunnel_encap(struct packet *p, struct tunn
 	eth = packet_at(p, 0, ETH_HLEN + overhead);
 	if (!eth)
 		return WR_REASON_ENCAP_FAILED;
-	link_write(eth, out->node, over6);
+	link_write(eth, out->nexthop, over6);
 	if (over6)
 		outer6_write((void *)(eth + 1), out);
 	else
@@ -222,7 +226,7 @@ static __always_inline enum wr_reason tunnel_write(struct packet *p, struct tunn
 	enum wr_reason reason = WR_REASON_TO_NODE;
 	struct ethhdr *eth;
 
-	if (!tunnel_fits(p, out->node->mtu))
+	if (!tunnel_fits(p, nexthop_mtu(out->nexthop, out->node)))
 		return WR_REASON_TOO_BIG;
 	if (dry_run)
 		return WR_REASON_TO_NODE;
@@ -230,7 +234,7 @@ static __always_inline enum wr_reason tunnel_write(struct packet *p, struct tunn
 		eth = packet_at(p, 0, sizeof(*eth));
 		if (!eth)
 			return WR_REASON_RUNT;
-		link_write(eth, out->node, v6);
+		link_write(eth, out->nexthop, v6);
 	} else {
 		reason = IN_FAMILY(out->node->flags & WR_NODE_OVER6, tunnel_encap, p, out, v6);
 	}
@@ -250,6 +254,8 @@ OUT_OF_LINE int tunnel_push(struct __sk_buff *skb, __u64 identity, __u32 slot, _
 
 	if (!out.node || !out.cluster || !IN_FAMILY(v6, tunnel_read, &p, &out))
 		return WR_REASON_ENCAP_FAILED;
+	if (!dry_run)
+		out.nexthop = nexthop_get(skb, slot, out.node);
 	return IN_FAMILY(v6, tunnel_write, &p, &out, slot);
 }
 
@@ -264,27 +270,38 @@ static __always_inline enum wr_reason tunnel_send(const struct packet *p, __u64 
 }
 
 /*
- * What tc is to do with what tunnel_send() has made. Without a node any more: nothing. While the next hop's MAC address
- * is not known the stack finds it: by the outer destination, or, of what is not encapsulated, by the node's address,
- * since the route to the destination leads to warren0.
+ * By the kernel's neighbour entry, which it makes, confirms and waits for: for the outer destination or, of what is not
+ * encapsulated, for the node's address, since the route to the destination leads to warren0.
  */
-static __always_inline int tunnel_redirect(const struct packet *p)
+static __always_inline int tunnel_redirect_neigh(const struct wr_node *node, __u32 ifindex)
 {
-	const struct wr_node *node = node_get(p->peer_ifindex & ~WR_REMOTE);
 	struct bpf_redir_neigh next = { 0 };
 
-	if (!node)
-		return TC_ACT_SHOT;
-	if (node->flags & WR_NODE_RESOLVED)
-		return bpf_redirect(node->uplink, 0);
 	if (!(node->flags & WR_NODE_DIRECT))
-		return bpf_redirect_neigh(node->uplink, NULL, 0, 0);
+		return bpf_redirect_neigh(ifindex, NULL, 0, 0);
 	next.nh_family = node->flags & WR_NODE_OVER6 ? FAMILY_INET6 : FAMILY_INET;
 	if (node->flags & WR_NODE_OVER6)
 		__builtin_memcpy(next.ipv6_nh, &node->remote, sizeof(next.ipv6_nh));
 	else
 		next.ipv4_nh = node->remote.v6[0];
-	return bpf_redirect_neigh(node->uplink, &next, sizeof(next), 0);
+	return bpf_redirect_neigh(ifindex, &next, sizeof(next), 0);
+}
+
+/* What tc is to do with what tunnel_send() has made. Without a node any more: nothing. */
+static __always_inline int tunnel_redirect(const struct packet *p)
+{
+	const __u32 slot = p->peer_ifindex & ~WR_REMOTE;
+	const struct wr_node *node = node_get(slot);
+	struct wr_nexthop *nh = nexthop_element(slot);
+
+	if (!node || !nh)
+		return TC_ACT_SHOT;
+	if (dry_run)
+		return TC_ACT_REDIRECT;
+	if (nh->flags == WR_NEXTHOP_RESOLVED)
+		return bpf_redirect(nh->ifindex, 0);
+	nh->flags &= ~WR_NEXTHOP_CONFIRM;
+	return tunnel_redirect_neigh(node, nh->ifindex);
 }
 
 /* Into this node's own stack, as if it had come in by warren0, whose routes lead back to where it came from. */

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <net/if.h>
 #include <sched.h>
@@ -81,6 +82,25 @@ static void device_make(enum device d)
 		fail_msg("setns: %m");
 }
 
+void neighbours_set(bool resolved)
+{
+	static bool now;
+	const uint8_t *mac = mac_address(MAC_OTHER);
+
+	for (int i = 0; i < 4 && resolved != now; i++) {
+		char text[INET6_ADDRSTRLEN];
+		const bool v6 = i & 1;
+
+		inet_ntop(v6 ? AF_INET6 : AF_INET, who_address(i < 2 ? NODE_C : NODE_D, v6), text, sizeof(text));
+		if (resolved)
+			shell("ip neigh replace %s lladdr %02x:%02x:%02x:%02x:%02x:%02x dev uplink nud permanent", text, mac[0], mac[1],
+			      mac[2], mac[3], mac[4], mac[5]);
+		else
+			shell("ip neigh delete %s dev uplink", text);
+	}
+	now = resolved;
+}
+
 void devices_make(void)
 {
 	for (int d = DEVICES - 1; d >= 0; d--)
@@ -92,6 +112,7 @@ void devices_make(void)
 	write_file("/proc/sys/net/ipv4/ip_forward", "1");
 	shell("ip link set lo up; ip addr add 10.88.0.1/32 dev lo; ip -6 addr add fd88::1/128 dev lo nodad");
 	shell("ip route add default dev uplink; ip -6 route add default dev uplink");
+	neighbours_set(true);
 }
 
 void devices_close(void)

@@ -3,6 +3,7 @@
 #ifndef WARREN_TEST_DEVICES_H
 #define WARREN_TEST_DEVICES_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Host-side devices; their other ends are `eth0` in namespaces of their own. NO_DEVICE: the host itself. */
@@ -11,6 +12,8 @@ enum device { NO_DEVICE, DEVICE_A, DEVICE_B, DEVICE_UPLINK, DEVICE_WARREN0, DEVI
 /* The host's namespace becomes the current one. */
 void devices_make(void);
 void devices_close(void);
+/* Whether the kernel has the MAC addresses of NODE_C and NODE_D. */
+void neighbours_set(bool resolved);
 uint32_t device_ifindex(enum device device);
 int device_netns(enum device device); /* fd of the namespace of its other end; NO_DEVICE: the host's */
 const char *device_name(enum device device);

@@ -180,9 +180,12 @@ void node_moves(uint32_t slot, uint32_t none)
 	revise(0, 0);
 }
 
+/* Until the next scenario, which begins with neighbours_set(). */
 void unresolve(uint32_t slot, uint32_t flags)
 {
-	node_put(slot, (node_flags() & ~WR_NODE_RESOLVED) | flags);
+	neighbours_set(false);
+	nexthops_clear();
+	node_put(slot, node_flags() | flags);
 }
 
 /* --- checks of flows --- */

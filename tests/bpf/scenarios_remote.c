@@ -107,6 +107,12 @@ const struct scenario scenarios_remote[] = {
 		ARRIVES(WR_ID_WORLD, TO_ENDPOINT, IP(.src = WORLD), TCP()), DO(is_between, X(C_), Y(DEVICE_A)), DO(via_stack, X(0)),
 		SENDS(A, TO_NODE, IP(.dst = WORLD), TCP(.flags = FIN | ACK, .sport = 80, .dport = 40000)), DO(peer_is, X(C_)), DO(owns, X(DEVICE_A), Y(1)),
 		GETS(A, NO_DEVICE, NO_CONNECTION, IP(), TCP()), GETS(A, DEVICE_B, SPOOFED_OUTSIDE, IP(.src = POD_A), TCP()) } },
+	{ "another node's pod, by a device that no such packet enters by", .steps = {
+		SENDS(A, TO_NODE, UDP_TO_C), GETS(A, DEVICE_UPLINK, SPOOFED_OUTSIDE, UDP_FROM_C), GETS(A, DEVICE_B, SPOOFED_OUTSIDE, UDP_FROM_C),
+		GETS(A, DEVICE_UPLINK, SPOOFED_OUTSIDE, IP(.src = POD_D), UDP()), GETS(A, DEVICE_UPLINK, SPOOFED_OUTSIDE, IP(.src = GW_C), TCP(.flags = SYN)),
+		GETS(A, DEVICE_UPLINK, DELIVERED, IP(.src = NODE_C), UDP()), GETS(A, DEVICE_WARREN0, DELIVERED, UDP_FROM_C),
+		GETS(A, NO_DEVICE, DELIVERED, UDP_FROM_C), ARRIVES(IDENTITY_C, TO_ENDPOINT, UDP_FROM_C),
+		DO(forget_nodes), GETS(A, DEVICE_UPLINK, DELIVERED, IP(.src = POD_D), UDP()) } },
 	{ "the node has gone by which the world came", .steps = {
 		ARRIVES(WR_ID_WORLD, TO_ENDPOINT, IP(.src = WORLD), UDP()), SENDS(A, TO_NODE, WORLD_ANSWERED), DO(forget_nodes),
 		SENDS(A, TO_STACK, WORLD_ANSWERED), DO(is_between, X(DEVICE_A), Y(NO_DEVICE)) } },

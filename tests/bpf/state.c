@@ -33,6 +33,7 @@ void node_reset(unsigned state, bool v6)
 		memset(&cfg, 0, sizeof(cfg));
 	map_put("config", &zero, &cfg);
 	maps_clear();
+	nexthops_clear();
 	cluster_clear();
 	endpoints_reset(state, v6);
 	events_drain(NULL);
@@ -118,7 +119,7 @@ uint64_t maps_digest(bool slots_too)
 		sum = sum * 31 + flows_owned(d);
 
 #define X(name, TYPE, key, value, entries, flags, text)                                                               \
-	if (strcmp(#name, "trace") != 0 && (slots_too || strcmp(#TYPE, "SLOTS") != 0))                                 \
+	if (strcmp(#name, "trace") != 0 && (slots_too || (strcmp(#TYPE, "SLOTS") != 0 && strcmp(#name, "nexthops") != 0)))                                 \
 		sum = digest_table(sum, #name, #TYPE, sizeof(key), sizeof(value), entries);
 	WARREN_MAPS(X)
 #undef X

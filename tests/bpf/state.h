@@ -73,6 +73,7 @@ enum { SLOT_C = 7, SLOT_D = 16383, SLOT_NONE = 9 };
  */
 void cluster_put(enum who own, enum who pod, unsigned flags);
 void cluster_clear(void);
+void nexthops_clear(void); /* the next packet looks the way up */
 /* It ends no tunnels over that family. */
 void cluster_without(bool v6);
 /* NODE_C or NODE_D, with `flags` (set of enum wr_node_flags) beside what it has of itself. */

@@ -26,6 +26,16 @@ void cluster_clear(void)
 		map_put("nodes", &slots[i], &empty);
 }
 
+void nexthops_clear(void)
+{
+	struct wr_nexthop none[libbpf_num_possible_cpus()];
+	const uint32_t slots[] = { SLOT_C, SLOT_D % WR_NEXTHOPS, SLOT_NONE };
+
+	memset(none, 0, sizeof(none));
+	for (size_t i = 0; i < sizeof(slots) / sizeof(slots[0]); i++)
+		map_put("nexthops", &slots[i], none);
+}
+
 void cluster_put(enum who own, enum who pod, unsigned flags)
 {
 	struct wr_cluster c = { .revision = revision_next(),

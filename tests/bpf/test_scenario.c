@@ -46,6 +46,7 @@ static void run_packet(const struct step *s, bool slots_too)
 
 static void scenario_prepare(const struct test *t)
 {
+	neighbours_set(true); /* see unresolve() */
 	now.v6 = t->v6;
 	now.over6 = t->over6;
 	node_reset(0, t->v6);

@@ -122,6 +122,8 @@ static const struct {
 	{ "node_metrics", "3", NULL, NULL },
 	{ "node_metrics", "16384/egress", NULL, NULL },
 	{ "node_metrics", "3/up", NULL, NULL },
+	{ "nexthops", "258", "02010000", "{\"slot\": 258}" },
+	{ "nexthops", "4096", NULL, NULL },
 	{ "frag4", "10.1.0.2,10.1.0.3,4660,udp,ingress", "0a0100020a0100031234000011010000",
 	  "{\"source\": \"10.1.0.2\", \"destination\": \"10.1.0.3\", \"id\": 4660, \"protocol\": \"udp\","
 	  "\"direction\": \"ingress\"}" },
@@ -342,6 +344,13 @@ static void values_of_the_cluster(void **state)
 	struct wr_node over6 = { .id = 8, .flags = WR_NODE_V6 | WR_NODE_OVER6 | WR_NODE_DIRECT };
 	const struct wr_ipcache remote = { WR_ID_REMOTE_NODE }, some = { WR_ID_SOME_POD };
 	const struct wr_node_ref ref = { 3 };
+	const struct wr_nexthop hop = { .id = 7,
+					.tick = 9,
+					.flags = WR_NEXTHOP_RESOLVED | WR_NEXTHOP_CONFIRM,
+					.ifindex = 2,
+					.mtu = 1500,
+					.dmac = { 2, 0, 0, 0, 0, 2 },
+					.smac = { 2, 0, 0, 0, 0, 1 } };
 
 	assert_value("cluster", &cluster, 1,
 		     "{\"revision\": 3, \"flags\": [\"v4\", \"pod4\", \"pod6\", \"0x100000\"], \"vni\": 1, \"port\": 6081,"
@@ -358,6 +367,9 @@ static void values_of_the_cluster(void **state)
 		     "{\"id\": 8, \"last_id\": 0, \"flags\": [\"v6\", \"over6\", \"direct\"], \"cidr4\": null,"
 		     "\"cidr6\": \"fd00:2::/128\", \"local\": \"::\", \"remote\": \"2001:db8::\", \"uplink\": 0, \"mtu\": 0,"
 		     "\"dmac\": \"00:00:00:00:00:00\", \"smac\": \"00:00:00:00:00:00\"}");
+	assert_value("nexthops", &hop, 1,
+		     "{\"id\": 7, \"tick\": 9, \"flags\": [\"resolved\", \"confirm\"], \"ifindex\": 2, \"mtu\": 1500,"
+		     "\"dmac\": \"02:00:00:00:00:02\", \"smac\": \"02:00:00:00:00:01\"}");
 	assert_value("nodes6", &ref, 1, "{\"slot\": 3}");
 	assert_value("node_addr4", &ref, 1, "{\"slot\": 3}");
 	assert_value("ipcache4", &remote, 1, "{\"identity\": \"remote-node\"}");

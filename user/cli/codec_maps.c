@@ -232,6 +232,20 @@ static fields node = {
 CODEC(nodes, "SLOT", node_slot_key, node);
 #undef S
 
+static const struct flag_name nexthop_flags[] = {
+	{ WR_NEXTHOP_RESOLVED, "resolved" },
+	{ WR_NEXTHOP_CONFIRM, "confirm" },
+	{ 0, NULL },
+};
+#define S struct wr_nexthop
+static fields nexthops_key = NUMBER_KEY("slot", WR_NEXTHOPS - 1);
+static fields nexthop = {
+	FIELD(S, id, NUMBER), FIELD(S, tick, NUMBER), FIELD(S, flags, FLAGS, .flags = nexthop_flags),
+	FIELD(S, ifindex, NUMBER), FIELD(S, mtu, NUMBER), FIELD(S, dmac, MAC), FIELD(S, smac, MAC), END_OF(S),
+};
+CODEC(nexthops, "SLOT", nexthops_key, nexthop);
+#undef S
+
 static fields node_ref = { FIELD(struct wr_node_ref, slot, NUMBER), END_OF(struct wr_node_ref) };
 CODEC(nodes4, "IPV4-PREFIX", prefix4_key, node_ref);
 CODEC(nodes6, "IPV6-PREFIX", prefix6_key, node_ref);

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * How packets reach another node now: the kernel's routes and neighbours decide, no process is needed.
+ *
+ * bpf_redirect_neigh() alone would do, but costs 0.2 us a packet. So the result of a FIB lookup is used for
+ * NEXTHOP_TICKS (134 to 268 ms), which bounds how long packets take a way that has changed. Nobody confirms a neighbour
+ * whose MAC address is only copied: its entry would grow stale and never be probed. So after each lookup one packet goes
+ * by bpf_redirect_neigh(), as all packets do while the neighbour is not resolved.
+ *
+ * Of several paths to a node the kernel chooses by the two nodes' addresses, for all of the node's packets. The outer
+ * source address does not follow the route: it is the one by which the other nodes know this one.
+ */
+#ifndef WARREN_LIB_NEXTHOP_H
+#define WARREN_LIB_NEXTHOP_H
+
+#include "lib/cluster.h"
+#include "lib/conntrack.h"
+#include "lib/node.h"
+#include "lib/packet.h"
+
+#define NEXTHOP_TICKS 2
+
+/* A tunnel packet to the node, or a direct one, as it leaves the stack. */
+static __always_inline void fib_fill(struct bpf_fib_lookup *fib, const struct wr_cluster *c, const struct wr_node *node)
+{
+	const bool over6 = node->flags & WR_NODE_OVER6;
+
+	fib->family = over6 ? FAMILY_INET6 : FAMILY_INET;
+	fib->ifindex = c->host_ifindex; /* as if the packet had entered there */
+	if (!(node->flags & WR_NODE_DIRECT)) {
+		fib->l4_protocol = IPPROTO_UDP;
+		fib->dport = c->port;
+	}
+	if (over6) {
+		__builtin_memcpy(fib->ipv6_src, &node->local, sizeof(fib->ipv6_src));
+		__builtin_memcpy(fib->ipv6_dst, &node->remote, sizeof(fib->ipv6_dst));
+	} else {
+		fib->ipv4_src = node->local.v6[0];
+		fib->ipv4_dst = node->remote.v6[0];
+	}
+}
+
+/*
+ * Looks up the way to the node in that slot. Where there is none, or forwarding is off, the device is the one that the
+ * agent has found, and bpf_redirect_neigh() has the last word. A device without MAC addresses never counts as resolved.
+ */
+OUT_OF_LINE int nexthop_look_up(struct __sk_buff *skb, __u32 slot, struct wr_nexthop *nh)
+{
+	const struct wr_cluster *c = cluster_get();
+	const struct wr_node *node = node_get(slot);
+	struct bpf_fib_lookup fib = { 0 };
+	__u8 none[6] __attribute__((aligned(2))) = { 0 };
+	long found;
+
+	if (!nh || !c || !node)
+		return 0;
+	fib_fill(&fib, c, node);
+	found = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
+	nh->id = node->id;
+	nh->tick = ct_now();
+	nh->flags = 0;
+	nh->mtu = 0;
+	nh->ifindex = node->uplink;
+	if (found == BPF_FIB_LKUP_RET_NO_NEIGH)
+		nh->ifindex = fib.ifindex;
+	/* Without a length in `fib` FRAG_NEEDED is about this packet as it is now, and the rest is filled in. */
+	if (found != BPF_FIB_LKUP_RET_SUCCESS && found != BPF_FIB_LKUP_RET_FRAG_NEEDED)
+		return 0;
+	nh->ifindex = fib.ifindex;
+	nh->mtu = fib.mtu_result;
+	mac_copy(nh->dmac, fib.dmac);
+	mac_copy(nh->smac, fib.smac);
+	if (!mac_equal(fib.dmac, none))
+		nh->flags = WR_NEXTHOP_RESOLVED | WR_NEXTHOP_CONFIRM;
+	return 0;
+}
+
+static __always_inline struct wr_nexthop *nexthop_element(__u32 slot)
+{
+	const __u32 key = slot % WR_NEXTHOPS;
+
+	return bpf_map_lookup_elem(&nexthops, &key);
+}
+
+static __always_inline bool nexthop_is_fresh(const struct wr_nexthop *nh, const struct wr_node *node)
+{
+	return nh->id == node->id && ct_now() - nh->tick < NEXTHOP_TICKS;
+}
+
+/* What is known of the way to the node, which is in that slot; looked up if that was too long ago. NULL: never. */
+static __always_inline struct wr_nexthop *nexthop_get(struct __sk_buff *skb, __u32 slot, const struct wr_node *node)
+{
+	struct wr_nexthop *nh = nexthop_element(slot);
+
+	if (nh && !nexthop_is_fresh(nh, node))
+		nexthop_look_up(skb, slot, nh);
+	return nh;
+}
+
+/* The largest inner packet: the node's, or less if the device by which packets leave now has room for less. */
+static __always_inline __u32 nexthop_mtu(const struct wr_nexthop *nh, const struct wr_node *node)
+{
+	const __u32 overhead = node->flags & WR_NODE_DIRECT ? 0 :
+			       node->flags & WR_NODE_OVER6  ? WR_TUNNEL_OVERHEAD6 :
+							      WR_TUNNEL_OVERHEAD4;
+
+	return nh && nh->mtu > overhead && nh->mtu - overhead < node->mtu ? nh->mtu - overhead : node->mtu;
+}
+
+#endif

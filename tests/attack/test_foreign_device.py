@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A node has a second network card, whose neighbours are hostile: they send packets that have a pod's address as source.
+
+The kernel's reverse path filter is off (0) or loose (2) there, as many distributions leave it.
+"""
+
+import os
+
+import pytest
+from scapy.layers.inet import IP, TCP, UDP
+from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import Ether
+
+from geneve import geneve
+from lab import Node
+from netns import wait_for
+from overlay import ALL, Overlay
+
+CARD = "eth9"
+PORT = 7777
+
+
+@pytest.fixture(scope="module", params=ALL, ids=["over-v4", "over-v6"])
+def overlay(request):
+    with Overlay(outer=request.param) as overlay:
+        for name, node in (("default/a1", "n1"), ("default/b1", "n1"), ("default/b2", "n2")):
+            overlay.pod(name, node, app=name[8])
+        overlay.wait_resolved()
+        yield overlay
+
+
+class Stranger:
+    """A host on the second card's network; it sends what it likes."""
+
+    def __init__(self, victim, host):
+        self.victim = victim
+        victim.link(CARD, ["203.0.113.1/24", "2001:db8:113::1/64"], host, "eth0", ["203.0.113.2/24", "2001:db8:113::2/64"])
+        self.mac = victim.ip("link", "show", CARD)[0]["address"]
+        self.wire = host.wire()
+
+    def send(self, src, dst, l4):
+        self.send_packet((IPv6 if ":" in src else IP)(src=src, dst=dst) / l4)
+
+    def send_packet(self, packet):
+        self.wire.send(Ether(src="02:00:00:00:66:66", dst=self.mac) / packet)
+
+
+@pytest.fixture(scope="module")
+def stranger(overlay):
+    with Node() as host:
+        yield Stranger(overlay.nodes["n1"], host)
+
+
+@pytest.fixture(params=[0, 2], ids=["no-filter", "loose-filter"])
+def no_filter(overlay, stranger, request):
+    for name in ("all", CARD):
+        overlay.nodes["n1"].sysctl(f"ipv4/conf/{name}/rp_filter", request.param)
+
+
+def refused(stranger, pod, src, l4):
+    """The packet does not reach the pod, and its drop has a name. Another packet of the same host, sent after it, does."""
+    marker, witness = os.urandom(16), os.urandom(16)
+    family = 6 if ":" in src else 4
+    own = {4: "203.0.113.2", 6: "2001:db8:113::2"}[family]
+    before = pod.node.metrics()
+    with pod.wire() as wire:
+        stranger.send(src, pod.ips[family], l4 / marker)
+        stranger.send(own, pod.ips[family], UDP(sport=1, dport=9) / witness)
+        frames = wire.until(lambda frame: witness in frame)
+    assert frames, "the other host's own packets do not arrive either"
+    arrived = any(marker in frame for frame in frames)
+    after = pod.node.metrics()
+    named = after.get(("spoofed_outside", "ingress"), 0) - before.get(("spoofed_outside", "ingress"), 0)
+    assert (arrived, named) == (False, 1)
+
+
+def test_answer_to_a_datagram_that_went_through_the_tunnel(a1, b2, stranger, no_filter, family):
+    with a1.udp(family) as a, b2.udp(family, PORT) as b:
+        a.connect((b2.ips[family], PORT))
+        a.send(b"question")
+        data, asker = b.recvfrom(64)
+        refused(stranger, a1, b2.ips[family], UDP(sport=PORT, dport=asker[1]))
+        b.sendto(b"answer", asker)
+        assert a.recv(64) == b"answer"
+
+
+def test_segment_of_a_connection_through_the_tunnel(a1, b2, stranger, no_filter, family):
+    with b2.tcp_listen(family, PORT) as listener, a1.tcp_connect(b2.ips[family], PORT) as a:
+        b, asker = listener.accept()
+        with b:
+            for flags in ("A", "PA", "R"):
+                refused(stranger, a1, b2.ips[family], TCP(sport=PORT, dport=asker[1], flags=flags, seq=1, ack=1))
+            b.send(b"answer")
+            assert a.recv(64) == b"answer"
+
+
+@pytest.mark.parametrize("l4", [UDP(sport=4444, dport=PORT), TCP(sport=4444, dport=PORT, flags="S")], ids=["udp", "tcp"])
+@pytest.mark.parametrize("whose", ["pod elsewhere", "nobody's elsewhere", "gateway elsewhere", "pod here", "itself"])
+def test_first_packet_of_a_flow(overlay, a1, b2, stranger, no_filter, family, whose, l4):
+    n2 = overlay.nodes["n2"]
+    source = {
+        "pod elsewhere": b2.ips[family],
+        "nobody's elsewhere": {4: n2.cidr[4].replace(".0/24", ".200"), 6: n2.cidr[6].replace("/64", "200")}[family],
+        "gateway elsewhere": n2.gateway[family],
+        "pod here": overlay.pods["default/b1"].ips[family],
+        "itself": a1.ips[family],
+    }[whose]
+    refused(stranger, a1, source, l4)
+
+
+def test_tunnel_packet_of_another_node(overlay, a1, b2, stranger, no_filter, family):
+    """Only devices that lead to other nodes, or that have this node's addresses, decapsulate."""
+    n1, n2 = overlay.nodes["n1"], overlay.nodes["n2"]
+    marker, witness = os.urandom(16), os.urandom(16)
+    inner = (IPv6 if family == 6 else IP)(src=b2.ips[family], dst=a1.ips[family]) / UDP(sport=4444, dport=PORT) / marker
+    own = {4: "203.0.113.2", 6: "2001:db8:113::2"}[family]
+    outer = overlay.outer
+    with a1.wire() as wire:
+        stranger.send_packet(geneve(n2.address[outer], n1.address[outer], inner, overlay.identity("default/b2")))
+        stranger.send(own, a1.ips[family], UDP(sport=1, dport=9) / witness)
+        frames = wire.until(lambda frame: witness in frame)
+    assert frames and not any(marker in frame for frame in frames)

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The agents are dead, and the way between the nodes changes: traffic goes on by what the kernel's routes and neighbours say."""
+
+import contextlib
+import time
+
+import pytest
+
+from overlay import ALL, Overlay
+from traffic import Transfer
+
+PORT = 7777
+SOON = 5  # seconds: the programs look at routes and neighbours several times a second
+NUD = 20  # ... until the kernel has noticed a neighbour that says nothing, with the times that quick_nud() sets
+
+
+@contextlib.contextmanager
+def nodes(outer, **underlay):
+    with Overlay(outer=outer, **underlay) as overlay:
+        for name, node in (("default/a1", "n1"), ("default/b2", "n2")):
+            overlay.pod(name, node)
+        overlay.wait_resolved()
+        yield overlay
+
+
+@pytest.fixture(params=ALL, ids=["over-v4", "over-v6"])
+def overlay(request):
+    """On one link; behind routers, if the test is so marked."""
+    with nodes(request.param, routed=bool(request.node.get_closest_marker("routed"))) as overlay:
+        yield overlay
+
+
+def notify(node, device, on=1):
+    """Whether the kernel announces a new MAC address, as drivers of real cards have it do."""
+    for name in (f"ipv4/conf/{device}/arp_notify", f"ipv6/conf/{device}/ndisc_notify"):
+        node.sysctl(name, on)
+
+
+def quick_nud(node):
+    for family in ("ipv4", "ipv6"):
+        for name, value in (("base_reachable_time_ms", 1000), ("delay_first_probe_time", 1), ("retrans_time_ms", 200)):
+            node.sysctl(f"{family}/neigh/eth0/{name}", value)
+    node.run("ip", "neighbour", "flush", "dev", "eth0")  # an entry's timer keeps to the times that it was started with
+
+
+def seconds_until_answered(client, server, family, limit):
+    """Of datagrams one after the other, by the client's and the server's nodes as they are."""
+    address = server.ips[family]
+    with server.udp(family, PORT, address) as b, client.udp(family) as a:
+        a.connect((address, PORT))
+        for sock in (a, b):
+            sock.settimeout(0.02)
+        started = time.monotonic()
+        while time.monotonic() < started + limit:
+            with contextlib.suppress(OSError):
+                a.send(b"there")
+                data, source = b.recvfrom(64)
+                b.sendto(data, source)
+                a.recv(64)
+                return time.monotonic() - started
+    return None
+
+
+def goes_on(overlay, change, limit=SOON):
+    """Without agents; a flow of each family knows its way when it changes."""
+    a, b = (overlay.pods[name] for name in ("default/a1", "default/b2"))
+    for family in ALL:
+        assert seconds_until_answered(a, b, family, SOON) is not None
+    for node in overlay.nodes.values():
+        node.agent.kill()
+    with Transfer(a, b, b.ips[4]) as there, Transfer(b, a, a.ips[6]) as back:
+        for transfer in (there, back):
+            transfer.wait_more()
+        change()
+        for family in ALL:
+            seconds = seconds_until_answered(a, b, family, limit)
+            assert seconds is not None, f"no answer over IPv{family} for {limit} s"
+        for transfer in (there, back):
+            transfer.wait_more(20000)
+
+
+def test_node_gets_another_mac(overlay, n2):
+    notify(n2, "eth0")
+    goes_on(overlay, lambda: n2.run("ip", "link", "set", "eth0", "address", "02:00:00:00:77:01"))
+
+
+def test_node_gets_another_mac_silently(overlay, n1, n2):
+    """It sends nothing that would make its neighbour ask: the neighbour finds out by itself."""
+    notify(n2, "eth0", 0)
+    quick_nud(n1)
+
+    def change():
+        mac = n1.uplink_mac
+        n2.run("ip", "link", "set", "eth0", "address", "02:00:00:00:77:02")
+        for family in ALL:
+            n2.run("ip", "neighbour", "replace", n1.address[family], "lladdr", mac, "dev", "eth0", "nud", "permanent")
+
+    goes_on(overlay, change, NUD)
+
+
+@pytest.mark.routed
+def test_gateway_gets_another_mac(overlay):
+    router = overlay.underlay
+    notify(router, router.port(1))
+    goes_on(overlay, lambda: router.run("ip", "link", "set", router.port(1), "address", "02:00:00:00:77:03"))
+
+
+def refuse(router, device):
+    """Nothing comes to the other nodes any more by that device."""
+    router.run(
+        "nft",
+        "-f",
+        "-",
+        input=f"table inet refuse {{ chain forward {{ type filter hook forward priority 0; iifname {device} drop; }}; }}\n",
+    )
+
+
+@pytest.mark.routed
+def test_route_moves_to_another_gateway(overlay, n1):
+    """A second router on the same link."""
+    router, device = overlay.underlay, overlay.underlay.port(1)
+    others = {4: "198.18.1.253", 6: "2001:db8:10:1::fd"}
+    router.run("ip", "link", "add", "other", "link", device, "type", "macvlan", "mode", "private")
+    for name in ("arp_ignore", "arp_announce"):
+        router.sysctl(f"ipv4/conf/all/{name}", {"arp_ignore": 1, "arp_announce": 2}[name])
+    for family, address in others.items():
+        router.run("ip", f"-{family}", "address", "add", f"{address}/{ {4: 32, 6: 128}[family] }", "dev", "other", *(["nodad"] if family == 6 else []))
+    router.run("ip", "link", "set", "other", "up")
+
+    def change():
+        for family, address in others.items():
+            n1.run("ip", f"-{family}", "route", "replace", "default", "via", address)
+        refuse(router, device)
+
+    goes_on(overlay, change)
+
+
+@pytest.mark.routed
+def test_route_moves_to_another_device(overlay, n1):
+    """The node's address stays where it is, and what comes back for it arrives there."""
+    router = overlay.underlay
+    n1.link("eth1", ["198.18.101.1/24", "2001:db8:10:101::1/64"], router, "second", ["198.18.101.254/24", "2001:db8:10:101::fe/64"])
+    for family, address in {4: "198.18.101.254", 6: "2001:db8:10:101::fe"}.items():
+        n1.run("ip", f"-{family}", "route", "add", "default", "via", address, "metric", 5000)
+
+    def change():
+        for family in ALL:
+            n1.run("ip", f"-{family}", "route", "delete", "default", "via", router.router(1, family))
+        refuse(router, router.port(1))
+
+    goes_on(overlay, change)

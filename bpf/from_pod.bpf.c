@@ -3,6 +3,7 @@
 #include "lib/flow_pass.h"
 #include "lib/forward.h"
 #include "lib/gateway.h"
+#include "lib/offload.h"
 #include "lib/transport.h"
 #include "lib/tunnel_port.h"
 #include "lib/verdict.h"
@@ -38,6 +39,8 @@ static __always_inline enum wr_reason handle_ip(struct packet *p, struct scratch
 {
 	enum wr_reason reason = ip_parse(p, v6);
 
+	if (!reason)
+		reason = offload_check(p);
 	if (reason)
 		return reason;
 	if (!addr_is_endpoints(&p->at->saddr, p->ep, v6))

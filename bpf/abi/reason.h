@@ -59,7 +59,9 @@
 	X(NO_BACKEND, no_backend, DROP, "to a service that has no backend; the sender was told")                    \
 	X(SERVICE_CLASH, service_clash, DROP, "the same ports are in use between these two by a flow through a service, or by one that is not") \
 	X(SERVICE_SCTP, service_sctp, DROP, "SCTP to a backend whose port is not the service's: the checksum would be wrong") \
-	X(SERVICE_UNKNOWN, service_unknown, DROP, "an answer to what went through a service, of which it is not known any more which one")
+	X(SERVICE_UNKNOWN, service_unknown, DROP, "an answer to what went through a service, of which it is not known any more which one") \
+	X(CHECKSUM_OFFSET, checksum_offset, DROP, "a device would write its checksum elsewhere than into a transport header's checksum field") \
+	X(GSO_SEGMENTS, gso_segments, DROP, "a GSO packet that would be cut into more frames than one verdict is good for")
 
 enum wr_reason {
 #define X(NAME, name, KIND, text) WR_REASON_##NAME,

@@ -32,6 +32,11 @@ enum icmp4_type {
 
 #define TCP_FLAGS_OFFSET 13
 
+/* Where a checksum is in its header. */
+#define TCP_CHECK_OFFSET 16
+#define UDP_CHECK_OFFSET 6
+#define SCTP_CHECK_OFFSET 8
+
 static __always_inline bool has_ports(__u8 l4_proto)
 {
 	return l4_proto == IPPROTO_TCP || l4_proto == IPPROTO_UDP || l4_proto == IPPROTO_SCTP;

@@ -57,9 +57,6 @@ static __always_inline __u32 nat_address_at(__u32 ip, bool source, const bool v6
 }
 #define IP4_CHECK_OFFSET 10
 
-#define TCP_CHECK_OFFSET 16
-#define UDP_CHECK_OFFSET 6
-
 /*
  * The transport header's checksum. SCTP's does not cover addresses; ports do not change there. A UDP checksum of 0 is
  * none, and stays.

@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -223,10 +224,10 @@ static void row_on_wire(const struct row_case *c, enum sender sender)
 	assert_int_equal(packets_counted(), counted + 2);
 }
 
-/* A row's mark and a to_pod row's peer cannot be had by a packet socket. */
+/* A row's mark and a to_pod row's peer cannot be had by a packet socket, nor any gso_size. */
 static bool row_has_wire(const struct row *row)
 {
-	return !row->mark_in && row->entered == NO_DEVICE;
+	return !row->mark_in && !row->gso_size && row->entered == NO_DEVICE;
 }
 
 struct way {
@@ -248,35 +249,41 @@ static void test_rows(void **state)
 	print_message("%u rows\n", rows);
 }
 
+/* --- what is left to a device --- */
+
+/* From A, with what a packet socket says of it. */
+static void send_vnet(const struct virtio_net_hdr *vnet, const void *data, size_t len)
+{
+	struct iovec parts[] = { { (void *)vnet, sizeof(*vnet) }, { (void *)data, len } };
+	int fd = socket_open(DEVICE_A, "eth0", 0), on = 1;
+
+	assert_int_equal(setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &on, sizeof(on)), 0);
+	if (writev(fd, parts, 2) < 0)
+		fail_msg("a packet of %zu bytes, start %u, offset %u: %m", len, vnet->csum_start, vnet->csum_offset);
+	close(fd);
+}
+
 /* A TCP super-packet goes through in one piece, and is counted as the frame that it is. */
 static void super_packet(bool v6)
 {
 	enum { DATA = 60000, SEGMENT = 1400, HEADERS_MAX = 74 };
 	static const struct layer layers[] = { ETH(), IP(), TCP(), { 0 } };
-	static uint8_t buf[sizeof(struct virtio_net_hdr) + HEADERS_MAX + DATA];
-	struct virtio_net_hdr *vnet = (void *)buf;
-	uint8_t *data = buf + sizeof(*vnet);
+	static uint8_t data[HEADERS_MAX + DATA];
 	unsigned length_at = v6 ? 18 : 16, length, ip = v6 ? 40 : 20;
 	struct frame f, got;
-	int fd, on = 1;
 
 	node_reset(0, v6);
 	frame_build(&f, layers, &defaults_from_pod, v6);
-	memset(buf, 0, sizeof(buf));
 	memcpy(data, f.data, f.len);
 	length = f.len - 14 - (v6 ? 40 : 0) + DATA;
 	put16(data + length_at, length);
-	*vnet = (struct virtio_net_hdr){ .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
-					 .gso_type = v6 ? VIRTIO_NET_HDR_GSO_TCPV6 : VIRTIO_NET_HDR_GSO_TCPV4,
-					 .hdr_len = f.len,
-					 .gso_size = SEGMENT,
-					 .csum_start = 14 + ip,
-					 .csum_offset = 16 };
-	fd = socket_open(DEVICE_A, "eth0", 0);
-	assert_int_equal(setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &on, sizeof(on)), 0);
-	if (send(fd, buf, sizeof(*vnet) + f.len + DATA, 0) < 0)
-		fail_msg("super-packet: %m");
-	close(fd);
+	send_vnet(&(struct virtio_net_hdr){ .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+					    .gso_type = v6 ? VIRTIO_NET_HDR_GSO_TCPV6 : VIRTIO_NET_HDR_GSO_TCPV4,
+					    .hdr_len = f.len,
+					    .gso_size = SEGMENT,
+					    .csum_start = 14 + ip,
+					    .csum_offset = 16 },
+		  data, f.len + DATA);
 	receive_wait(DEVICE_B, &got);
 	assert_int_equal(got.len, f.len + DATA);
 	assert_memory_equal(got.data, mac_address(MAC_B), 6);
@@ -289,6 +296,86 @@ static void test_super_packets(void **state)
 	(void)state;
 	super_packet(false);
 	super_packet(true);
+}
+
+/* A checksum that is still to be completed: from `start` on, counted from the transport header, and written at `offset`. */
+static const struct partial {
+	const char *name;
+	enum family family;
+	struct layer in[LAYERS];
+	int start;
+	unsigned offset;
+	bool passes;
+} partials[] = {
+	{ "tcp", .in = { ETH(), IP(), TCP() }, .start = 0, .offset = 16, .passes = true },
+	{ "tcp behind options", V6, .in = { ETH(), IP(), DST(), TCP() }, .start = 8, .offset = 16, .passes = true },
+	{ "udp", .in = { ETH(), IP(), UDP(.n = 4) }, .start = 0, .offset = 6, .passes = true },
+	{ "sctp", .in = { ETH(), IP(), SCTP(.n = 4) }, .start = 0, .offset = 8, .passes = true },
+	{ "right behind the udp header", .in = { ETH(), IP(), UDP(.n = 4) }, .start = 8, .offset = 0, .passes = true },
+	{ "in a tunnel over udp", .in = { ETH(), IP(), UDP(.n = 100) }, .start = 50, .offset = 16, .passes = true },
+	{ "gre", .in = { ETH(), IP(), RAW(.proto = 47, .n = 8) }, .start = 0, .offset = 4, .passes = true },
+	{ "in a tunnel over ip", .in = { ETH(), IP(), RAW(.proto = 4, .n = 60) }, .start = 20, .offset = 6, .passes = true },
+
+	{ "tcp, the source port", .in = { ETH(), IP(), TCP() }, .start = 0, .offset = 0 },
+	{ "tcp, the destination port", .in = { ETH(), IP(), TCP() }, .start = 2, .offset = 0 },
+	{ "tcp, the flags", .in = { ETH(), IP(), TCP() }, .start = 0, .offset = 12 },
+	{ "tcp, half of the checksum", .in = { ETH(), IP(), TCP() }, .start = 0, .offset = 15 },
+	{ "tcp, from one byte on", .in = { ETH(), IP(), TCP() }, .start = 1, .offset = 16 },
+	{ "tcp, its data", .in = { ETH(), IP(), TCP(.n = 100) }, .start = 60, .offset = 16 },
+	{ "tcp, where udp has it", .in = { ETH(), IP(), TCP() }, .start = 0, .offset = 6 },
+	{ "udp, where tcp has it", .in = { ETH(), IP(), UDP(.n = 100) }, .start = 0, .offset = 16 },
+	{ "udp, the source port", .in = { ETH(), IP(), UDP(.n = 4) }, .start = 0, .offset = 0 },
+	{ "udp, the destination port", .in = { ETH(), IP(), UDP(.n = 4) }, .start = 2, .offset = 0 },
+	{ "udp, the length", .in = { ETH(), IP(), UDP(.n = 4) }, .start = 4, .offset = 0 },
+	{ "udp, half of the checksum", .in = { ETH(), IP(), UDP(.n = 4) }, .start = 7, .offset = 0 },
+	{ "sctp, the destination port", .in = { ETH(), IP(), SCTP(.n = 4) }, .start = 2, .offset = 0 },
+	{ "sctp, the verification tag", .in = { ETH(), IP(), SCTP(.n = 4) }, .start = 0, .offset = 6 },
+	{ "sctp, its chunks", .in = { ETH(), IP(), SCTP(.n = 40) }, .start = 12, .offset = 6 },
+	{ "echo, its checksum", .in = { ETH(), IP(), ICMP(.n = 8) }, .start = 0, .offset = 2 },
+	{ "echo, its data", .in = { ETH(), IP(), ICMP(.n = 100) }, .start = 40, .offset = 6 },
+	{ "gre, the destination address", .in = { ETH(), IP(), RAW(.proto = 47, .n = 8) }, .start = -2, .offset = 0 },
+	{ "udp, the destination address", .in = { ETH(), IP(), UDP(.n = 4) }, .start = -2, .offset = 0 },
+	{ "udp, the source address", V4, .in = { ETH(), IP(), UDP(.n = 4) }, .start = -6, .offset = 0 },
+	{ "udp, the source address", V6, .in = { ETH(), IP(), UDP(.n = 4) }, .start = -18, .offset = 0 },
+	{ "udp, the checksum, but all of the header in the sum", .in = { ETH(), IP(), UDP(.n = 4) }, .start = -2, .offset = 8 },
+	{ "tcp, its options' next header", V6, .in = { ETH(), IP(), DST(), TCP() }, .start = 0, .offset = 0 },
+	{ "tcp, where it would be without options", V6, .in = { ETH(), IP(), DST(), TCP() }, .start = 0, .offset = 16 },
+	{ "a first fragment", V4, .in = { ETH(), IP(), FRAG(.more = 1), UDP(.n = 16) }, .start = 0, .offset = 6 },
+	{ "a first fragment", V6, .in = { ETH(), IP(), FRAG(.more = 1), UDP(.n = 16) }, .start = 8, .offset = 6 },
+};
+
+static void test_partial_checksums(void **state)
+{
+	struct wr_metric before[WR_METRICS], after[WR_METRICS];
+
+	(void)state;
+	for (size_t i = 0; i < 2 * sizeof(partials) / sizeof(*partials); i++) {
+		const struct partial *p = &partials[i / 2];
+		const bool v6 = i % 2;
+		const int l4 = v6 ? 54 : 34;
+		enum wr_reason reason = p->passes ? WR_REASON_TO_ENDPOINT : WR_REASON_CHECKSUM_OFFSET;
+		uint32_t key = wr_metric_key(reason, WR_EGRESS);
+		struct frame f, got;
+		uint64_t counted;
+
+		if (p->family == (v6 ? V4 : V6))
+			continue;
+		node_reset(0, v6);
+		frame_build(&f, p->in, &defaults_from_pod, v6);
+		counted = packets_counted();
+		metrics_read(before);
+		send_vnet(&(struct virtio_net_hdr){ .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+						    .csum_start = l4 + p->start,
+						    .csum_offset = p->offset },
+			  f.data, f.len);
+		wait_counted(counted + 1);
+		metrics_read(after);
+		if (after[key].packets != before[key].packets + 1)
+			fail_msg("%s v%d: not counted as %s", p->name, v6 ? 6 : 4, reason_names[reason]);
+		if (p->passes)
+			receive_wait(DEVICE_B, &got);
+		marker_expect(FROM_POD, v6);
+	}
 }
 
 /* --- setup --- */
@@ -338,6 +425,7 @@ int run_wire_tests(void)
 		{ "test_to_pod", test_rows, .initial_state = &(struct way){ TO_POD, PLAIN } },
 		{ "test_to_pod_headers_not_linear", test_rows, .initial_state = &(struct way){ TO_POD, RING } },
 		cmocka_unit_test(test_super_packets),
+		cmocka_unit_test(test_partial_checksums),
 	};
 
 	return cmocka_run_group_tests_name("bpf_wire", tests, wire_setup, wire_teardown);

@@ -65,6 +65,9 @@
 	X(service_state, ARRAY, __u32, struct wr_service_state, 1, 0, "the number of the newest list of backends")   \
 	X(frag4, LRU_HASH, struct wr_frag4_key, struct wr_frag, 4096, 0, "IPv4 datagrams in fragments")              \
 	X(frag6, LRU_HASH, struct wr_frag6_key, struct wr_frag, 4096, 0, "IPv6 datagrams in fragments")              \
+	X(event_state, ARRAY, __u32, struct wr_event_state, 1, 0, "until when there is a listener for events")      \
+	X(event_rate, SLOTS, __u32, struct wr_event_rate, WR_EVENT_SOURCES, BPF_F_MMAPABLE, "device x direction -> token bucket of its events") \
+	X(event_stats, PERCPU_ARRAY, __u32, struct wr_event_stats, 1, 0, "events that were suppressed or lost")       \
 	X(trace, ARRAY, __u32, struct wr_trace, 1, 0, "what the last dry run found")                                 \
 	X(metrics, PERCPU_ARRAY, __u32, struct wr_metric, WR_METRICS, 0, "reason x direction -> packets, bytes")
 
@@ -77,6 +80,6 @@
 	X(identities, __u64, struct wr_peer, 4096, 1 << 20, "identity -> peer class")
 
 /* Ring buffers have neither keys nor values: X(name, bytes, text). */
-#define WARREN_RINGS(X) X(events, 262144, "drops and verdicts, as they happen")
+#define WARREN_RINGS(X) X(events, 1048576, "drops and verdicts, as they happen")
 
 #endif

@@ -22,25 +22,92 @@ static __always_inline void metric_count(enum wr_reason reason, __u32 direction,
 	metric_add(bpf_map_lookup_elem(&metrics, &key), bytes);
 }
 
+static __always_inline struct wr_event_stats *event_stats_get(void)
+{
+	const __u32 zero = 0;
+
+	return bpf_map_lookup_elem(&event_stats, &zero);
+}
+
+/* Whether a reader of the ring has announced itself. */
+static __always_inline bool event_has_listener(void)
+{
+	const __u32 zero = 0;
+	const struct wr_event_state *state = bpf_map_lookup_elem(&event_state, &zero);
+
+	return state && state->listens_until && bpf_ktime_get_coarse_ns() < state->listens_until;
+}
+
+static __always_inline bool ring_is_half_empty(void)
+{
+	return bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) < bpf_ringbuf_query(&events, BPF_RB_RING_SIZE) / 2;
+}
+
+/* Takes a token of the source; false: it has none left. A processor that loses the race twice goes without. */
+static __always_inline bool event_take_token(struct wr_event_rate *rate, bool drops)
+{
+	const __u64 interval = 1000000000ull / WR_EVENT_RATE;
+	const __u64 ahead = (drops ? WR_EVENT_BURST - 1 : WR_EVENT_BURST / 2 - 1) * interval;
+	const __u64 now = bpf_ktime_get_coarse_ns();
+
+#pragma clang loop unroll(full)
+	for (int n = 0; n < 2; n++) {
+		const __u64 next = *(volatile __u64 *)&rate->next_ns;
+		const __u64 base = next > now ? next : now;
+
+		if (base - now > ahead)
+			return false;
+		if (__sync_val_compare_and_swap(&rate->next_ns, next, base + interval) == next)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Whether a packet is to be reported: 0: no; else 1 + the number of this source's events that were suppressed before. Every
+ * drop calls this, whoever sends it: without a listener it is one lookup in an array.
+ */
+OUT_OF_LINE int event_admit(__u32 ifindex, __u32 direction, __u32 drops)
+{
+	const __u32 source = wr_event_source(ifindex, direction);
+	struct wr_event_stats *stats;
+	struct wr_event_rate *rate;
+
+	if (!event_has_listener() || (!drops && !ring_is_half_empty()))
+		return 0;
+	rate = bpf_map_lookup_elem(&event_rate, &source);
+	if (!rate)
+		return 0;
+	if (event_take_token(rate, drops))
+		return 1 + (rate->suppressed ? __sync_lock_test_and_set(&rate->suppressed, 0) & 0x3fffffff : 0);
+	__sync_fetch_and_add(&rate->suppressed, 1);
+	stats = event_stats_get();
+	if (stats)
+		stats->suppressed++;
+	return 0;
+}
+
 /* To be submitted. A full ring loses the event and nothing else: the drop is counted all the same. */
-static __always_inline struct wr_event *event_begin(__u32 ifindex, __u32 length, __u32 reason, __u32 direction)
+static __always_inline struct wr_event *event_begin(__u32 ifindex, __u32 length, __u32 reason, __u32 direction,
+						    __u32 admitted)
 {
 	struct wr_event *ev = bpf_ringbuf_reserve(&events, sizeof(*ev), 0);
 
-	if (!ev)
+	if (!ev) {
+		struct wr_event_stats *stats = event_stats_get();
+
+		if (stats)
+			stats->lost++;
 		return NULL;
+	}
 	__builtin_memset(ev, 0, sizeof(*ev));
 	ev->time_ns = bpf_ktime_get_boot_ns();
 	ev->ifindex = ifindex;
 	ev->length = length;
 	ev->reason = reason;
 	ev->direction = direction;
+	ev->suppressed = admitted - 1;
 	return ev;
-}
-
-static __always_inline bool ring_is_half_empty(void)
-{
-	return bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) < bpf_ringbuf_query(&events, BPF_RB_RING_SIZE) / 2;
 }
 
 #endif

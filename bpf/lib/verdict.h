@@ -19,11 +19,15 @@ static const __u64 drop_reasons = 0 WARREN_REASONS(X);
 #undef X
 _Static_assert(WR_REASONS <= 64, "drop_reasons has one bit a reason");
 
-static __always_inline void report(const struct packet *p, const struct flow *f, enum wr_reason reason)
+static __always_inline void report(const struct packet *p, const struct flow *f, enum wr_reason reason, bool drops)
 {
+	const __u32 admitted = event_admit(p->ifindex, p->direction, drops);
 	__u32 len = p->skb->len;
-	struct wr_event *ev = event_begin(p->ifindex, len, reason, p->direction);
+	struct wr_event *ev;
 
+	if (!admitted)
+		return;
+	ev = event_begin(p->ifindex, len, reason, p->direction, admitted);
 	if (!ev)
 		return;
 	ev->peer_identity = p->peer_identity;
@@ -84,8 +88,8 @@ static __always_inline int verdict(const struct packet *p, const struct flow *f,
 		trace_end(p, reason);
 	} else {
 		metric_count(reason, p->direction, p->skb->len);
-		if (drops || (p->judged && ring_is_half_empty()))
-			report(p, f, reason);
+		if (drops || p->judged)
+			report(p, f, reason, drops);
 	}
 	if ((reason == WR_REASON_TOO_BIG || reason == WR_REASON_NO_BACKEND) && !dry_run)
 		return tell_sender(p->skb, p->peer_ifindex & ~WR_REMOTE, reason);

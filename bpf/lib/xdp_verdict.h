@@ -8,9 +8,13 @@
 
 OUT_OF_LINE int xdp_report(struct xdp_md *ctx, __u32 reason)
 {
+	const __u32 admitted = event_admit(ctx->ingress_ifindex, WR_INGRESS, true);
 	__u32 len = bpf_xdp_get_buff_len(ctx);
-	struct wr_event *ev = event_begin(ctx->ingress_ifindex, len, reason, WR_INGRESS);
+	struct wr_event *ev;
 
+	if (!admitted)
+		return 0;
+	ev = event_begin(ctx->ingress_ifindex, len, reason, WR_INGRESS, admitted);
 	if (!ev)
 		return 0;
 	if (len > WR_EVENT_HEADERS)

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -25,6 +26,7 @@ static struct {
 	struct ring_buffer *ring;
 	struct wr_event last;
 	int events;
+	int rates_of; /* the map behind what is mapped of the token buckets */
 	int cpus;
 	struct {
 		int outer, inner;
@@ -32,7 +34,7 @@ static struct {
 	uint32_t table_entries; /* of the larger hashes */
 	struct wr_metric metrics[WR_METRICS]; /* after the last run, if nothing has run since */
 	bool metrics_known;
-} lab = { .table_entries = 4096 };
+} lab = { .table_entries = 4096, .rates_of = -1 };
 
 /* --- the programs --- */
 
@@ -141,6 +143,7 @@ int harness_setup(void **state)
 	lab.cpus = libbpf_num_possible_cpus();
 	if (!lab.ring || lab.cpus < 1)
 		fail_msg("ring buffer: %m");
+	events_listen(true);
 	return 0;
 }
 
@@ -338,8 +341,36 @@ double random_until(void)
 	return seconds_now() + (seconds ? atof(seconds) : RANDOM_SECONDS);
 }
 
+bool events_are_refilled = true;
+
+void events_listen(bool listen)
+{
+	const struct wr_event_state state = { listen ? UINT64_MAX : 0 };
+	const uint32_t zero = 0;
+
+	map_put("event_state", &zero, &state);
+}
+
+/* Only the ones that devices of the lab have. */
+void events_refill(void)
+{
+	static struct wr_event_rate *rates;
+
+	if (lab.rates_of != map_fd("event_rate")) {
+		lab.rates_of = map_fd("event_rate");
+		rates = mmap(NULL, WR_EVENT_SOURCES * sizeof(*rates), PROT_READ | PROT_WRITE, MAP_SHARED, lab.rates_of, 0);
+		if (rates == MAP_FAILED)
+			fail_msg("map event_rate: %m");
+	}
+	for (int d = DEVICE_A; d < DEVICES; d++)
+		for (uint32_t direction = 0; direction < WR_DIRECTIONS; direction++)
+			rates[wr_event_source(device_ifindex(d), direction)] = (struct wr_event_rate){ 0 };
+}
+
 int events_drain(struct wr_event *last)
 {
+	if (events_are_refilled)
+		events_refill();
 	lab.events = 0;
 	if (ring_buffer__consume(lab.ring) < 0)
 		fail_msg("ring buffer: %m");

@@ -91,6 +91,12 @@ void map_clear(const char *name);
 /* The value in a per-CPU map, which is so many words of 8 bytes, over all CPUs. */
 void percpu_sum(const char *name, uint32_t key, uint64_t *words, size_t count);
 
+/* Whether somebody listens for events: from the beginning on. */
+void events_listen(bool listen);
+/* Every source has all its tokens again. events_drain() does it, unless a test is about them. */
+void events_refill(void);
+extern bool events_are_refilled;
+
 /* One line of JSON a path: {"id": ..., "ns": ...}. */
 int bench(void);
 

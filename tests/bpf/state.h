@@ -88,6 +88,8 @@ struct wr_metric node_metric(uint32_t slot, enum wr_direction direction);
 
 /* The only one, at the address WORLD and port 80: with those backends (up to WHO_DEFAULT), at port 8080, as a list of its own. */
 void service_put(uint8_t l4_proto, bool v6, const enum who backends[]);
+/* The same with so many backends, which are ports of one pod. */
+void service_put_ports(uint8_t l4_proto, bool v6, enum who who, unsigned count);
 void services_clear(void);
 
 /* --- flows --- */

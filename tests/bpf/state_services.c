@@ -21,28 +21,46 @@ void services_clear(void)
 		map_clear(maps[i]);
 }
 
-static void backend_put(struct wr_backend_key at, bool v6, enum who who)
+static void backend_put(struct wr_backend_key at, bool v6, enum who who, unsigned port)
 {
-	struct wr_backend4 b4 = { .port = htons(8080) };
-	struct wr_backend6 b6 = { .port = htons(8080) };
+	struct wr_backend4 b4 = { .port = htons(port) };
+	struct wr_backend6 b6 = { .port = htons(port) };
 
 	memcpy(&b4.addr, who_address(who, false), sizeof(b4.addr));
 	memcpy(&b6.addr, who_address(who, true), sizeof(b6.addr));
 	map_put(maps[2 + v6], &at, v6 ? (void *)&b6 : (void *)&b4);
 }
 
-void service_put(uint8_t l4_proto, bool v6, const enum who backends[])
+static uint32_t lists = 2;
+
+static void front_put(uint8_t l4_proto, bool v6, unsigned count)
 {
-	static uint32_t lists = 2;
-	struct wr_service service = { .list = ++lists };
+	const struct wr_service service = { .list = lists, .backends = count };
 	struct wr_service4_key key4 = { .port = htons(80), .l4_proto = l4_proto };
 	struct wr_service6_key key6 = { .port = htons(80), .l4_proto = l4_proto };
 
-	services_clear();
-	for (; backends[service.backends] != WHO_DEFAULT; service.backends++)
-		backend_put((struct wr_backend_key){ .list = lists, .index = service.backends }, v6, backends[service.backends]);
 	memcpy(&key4.addr, who_address(WORLD, false), sizeof(key4.addr));
 	memcpy(&key6.addr, who_address(WORLD, true), sizeof(key6.addr));
 	state_put(lists);
 	map_put(maps[v6], v6 ? (void *)&key6 : (void *)&key4, &service);
+}
+
+void service_put(uint8_t l4_proto, bool v6, const enum who backends[])
+{
+	uint32_t n = 0;
+
+	services_clear();
+	lists++;
+	for (; backends[n] != WHO_DEFAULT; n++)
+		backend_put((struct wr_backend_key){ .list = lists, .index = n }, v6, backends[n], 8080);
+	front_put(l4_proto, v6, n);
+}
+
+void service_put_ports(uint8_t l4_proto, bool v6, enum who who, unsigned count)
+{
+	services_clear();
+	lists++;
+	for (uint32_t n = 0; n < count; n++)
+		backend_put((struct wr_backend_key){ .list = lists, .index = n }, v6, who, 8080 + n);
+	front_put(l4_proto, v6, count);
 }

@@ -340,7 +340,7 @@ static void test_revision_before_policy(void **state)
 static void test_events_leave_room(void **state)
 {
 	static const struct layer layers[] = { ETH(), IP(), UDP(), { 0 } }, bad[] = { ETH(.smac = MAC_B), IP(), UDP(), { 0 } };
-	enum { RING = 262144, ROOM = RING / (8 + sizeof(struct wr_event)) };
+	enum { RING = 1 << 20, ROOM = RING / (8 + sizeof(struct wr_event)) };
 	struct run r = { .program = FROM_POD };
 	struct frame f;
 
@@ -349,6 +349,7 @@ static void test_events_leave_room(void **state)
 	frame_build(&f, layers, &defaults_from_pod, false);
 	for (unsigned i = 1; i <= ROOM; i++) {
 		set_port(&f, false, i);
+		events_refill();
 		run_quietly(&r, &f);
 	}
 	frame_build(&f, bad, &defaults_from_pod, false);
@@ -356,6 +357,90 @@ static void test_events_leave_room(void **state)
 		run_quietly(&r, &f);
 	assert_in_range(events_drain(&r.event), ROOM / 2 + 100 - 2, ROOM / 2 + 100 + 2);
 	assert_int_equal(r.event.reason, WR_REASON_SPOOFED_MAC);
+}
+
+static uint64_t suppressed(void)
+{
+	struct wr_event_stats stats;
+
+	percpu_sum("event_stats", 0, (uint64_t *)&stats, sizeof(stats) / sizeof(uint64_t));
+	return stats.suppressed;
+}
+
+/* Without a listener, and after one that was killed, a drop costs its counter and nothing else. */
+static void test_events_want_a_listener(void **state)
+{
+	static const struct layer bad[] = { ETH(.smac = MAC_B), IP(), UDP(), { 0 } }, good[] = { ETH(), IP(), UDP(), { 0 } };
+	const struct wr_event_state over = { 1 };
+	const uint32_t zero = 0;
+	struct run r = { .program = FROM_POD };
+	uint64_t before = suppressed();
+	struct frame f, allowed;
+
+	(void)state;
+	node_reset(0, false);
+	frame_build(&f, bad, &defaults_from_pod, false);
+	frame_build(&allowed, good, &defaults_from_pod, false);
+	for (int how = 0; how < 2; how++) {
+		events_listen(false);
+		if (how)
+			map_put("event_state", &zero, &over);
+		run_program(&r, &f);
+		assert_int_equal(r.counter, wr_metric_key(WR_REASON_SPOOFED_MAC, WR_EGRESS));
+		assert_int_equal(r.events, 0);
+		node_reset(0, false);
+		run_program(&r, &allowed);
+		assert_int_equal(r.events, 0);
+	}
+	assert_int_equal(suppressed(), before);
+	events_listen(true);
+	run_program(&r, &f);
+	assert_int_equal(r.events, 1);
+}
+
+/* Floods from A, then what B gets and what is said of the rest. */
+static void test_events_are_bounded(void **state)
+{
+	static const struct layer bad[] = { ETH(.smac = MAC_HOST), IP(), UDP(), { 0 } }, good[] = { ETH(), IP(), UDP(), { 0 } };
+	enum { FLOOD = 3 * WR_EVENT_BURST };
+	struct run r = { .program = FROM_POD }, b = { .program = FROM_POD, .on = DEVICE_B };
+	double began = seconds_now();
+	uint64_t before = suppressed();
+	struct frame f, from_b;
+	unsigned events, most;
+
+	(void)state;
+	node_reset(0, false);
+	frame_build(&from_b, bad, &defaults_from_b, false);
+	frame_build(&f, good, &defaults_from_pod, false);
+	events_are_refilled = false;
+	/* Allowed flows take no more than half ... */
+	for (unsigned i = 1; i <= FLOOD; i++) {
+		set_port(&f, false, i);
+		run_quietly(&r, &f);
+	}
+	events = events_drain(NULL);
+	most = WR_EVENT_BURST / 2 + (unsigned)((seconds_now() - began + .01) * WR_EVENT_RATE) + 1;
+	assert_in_range(events, WR_EVENT_BURST / 2, most);
+	assert_int_equal(suppressed() - before, FLOOD - events);
+	/* ... and drops have the rest. */
+	frame_build(&f, bad, &defaults_from_pod, false);
+	for (unsigned i = 0; i < FLOOD; i++)
+		run_quietly(&r, &f);
+	run_quietly(&b, &from_b);
+	events += events_drain(&b.event);
+	most = WR_EVENT_BURST + (unsigned)((seconds_now() - began + .01) * WR_EVENT_RATE) + 2;
+	assert_in_range(events, WR_EVENT_BURST + 1, most);
+	assert_int_equal(suppressed() - before, 2 * FLOOD + 1 - events);
+	/* B's is there, and says nothing of A's flood. */
+	assert_int_equal(b.event.ifindex, device_ifindex(DEVICE_B));
+	assert_int_equal(b.event.suppressed, 0);
+	/* A's next one tells. */
+	while (!events_drain(&r.event))
+		run_quietly(&r, &f);
+	assert_int_equal(r.event.ifindex, device_ifindex(DEVICE_A));
+	assert_true(r.event.suppressed > 0);
+	events_are_refilled = true;
 }
 
 int run_ct_tests(void)
@@ -368,6 +453,8 @@ int run_ct_tests(void)
 		cmocka_unit_test(test_small_tables),
 		cmocka_unit_test(test_revision_before_policy),
 		cmocka_unit_test(test_events_leave_room),
+		cmocka_unit_test(test_events_want_a_listener),
+		cmocka_unit_test(test_events_are_bounded),
 	};
 
 	return cmocka_run_group_tests_name("bpf_ct", tests, harness_setup, NULL);

@@ -154,7 +154,7 @@ static void test_damage_to_pod(void **state)
 static void test_full_ring(void **state)
 {
 	static const struct layer layers[] = { ETH(.smac = MAC_B), IP(), TCP(), { 0 } };
-	enum { DROPS = 4000 }; /* more than 262144 bytes hold */
+	enum { DROPS = 6000 }; /* more than 1 MiB holds */
 	struct wr_metric before[WR_METRICS], after[WR_METRICS];
 	uint32_t key = wr_metric_key(WR_REASON_SPOOFED_MAC, WR_EGRESS);
 	struct frame f;
@@ -164,8 +164,10 @@ static void test_full_ring(void **state)
 	node_reset(0, false);
 	frame_build(&f, layers, &defaults_from_pod, false);
 	metrics_read(before);
-	for (int i = 0; i < DROPS; i++)
+	for (int i = 0; i < DROPS; i++) {
+		events_refill();
 		assert_int_equal(run_verdict(FROM_POD, &f), reason_verdict(WR_REASON_SPOOFED_MAC));
+	}
 	metrics_read(after);
 	assert_int_equal(after[key].packets - before[key].packets, DROPS);
 	events = events_drain(NULL);

@@ -155,6 +155,10 @@ static const struct {
 	{ "backends4", "3,1", "03000000" "01000000", "{\"list\": 3, \"index\": 1}" },
 	{ "backends6", "3", NULL, NULL },
 	{ "service_state", "1", NULL, NULL },
+	{ "event_state", "1", NULL, NULL },
+	{ "event_stats", "1", NULL, NULL },
+	{ "event_rate", "65535", "ffff0000", "{\"source\": 65535}" },
+	{ "event_rate", "65536", NULL, NULL },
 	{ "metrics", "none/egress", "00000000", "{\"reason\": \"none\", \"direction\": \"egress\"}" },
 	{ "metrics", "to_endpoint/ingress", "03000000", "{\"reason\": \"to_endpoint\", \"direction\": \"ingress\"}" },
 	{ "metrics", "to_endpoint", NULL, NULL },
@@ -232,6 +236,7 @@ static const struct {
 	{ "deny_state", offsetof(struct wr_deny_state, pad), 4 },
 	{ "deny_hits", offsetof(struct wr_deny_hits, pad), 4 },
 	{ "uplinks", offsetof(struct wr_uplink, pad), 4 },
+	{ "event_rate", offsetof(struct wr_event_rate, pad), 4 },
 	{ "services4", offsetof(struct wr_service, pad), 4 },
 	{ "services6", offsetof(struct wr_service, pad), 4 },
 	{ "backends4", offsetof(struct wr_backend4, pad), 2 },
@@ -418,6 +423,17 @@ static void values_of_services(void **state)
 	assert_value("service_state", &newest, 1, "{\"list\": 3}");
 }
 
+static void values_of_events(void **state)
+{
+	const struct wr_event_state listener = { .listens_until = 5 };
+	const struct wr_event_rate rate = { .next_ns = 6, .suppressed = 7 };
+	const struct wr_event_stats stats[2] = { { 1, 2 }, { 3, 4 } };
+
+	assert_value("event_state", &listener, 1, "{\"listens_until\": 5}");
+	assert_value("event_rate", &rate, 1, "{\"next_ns\": 6, \"suppressed\": 7}");
+	assert_value("event_stats", stats, 2, "{\"suppressed\": 4, \"lost\": 6}");
+}
+
 static void values_of_the_denylist(void **state)
 {
 	const struct wr_deny_state list = { .prefixes = { 1, 2 }, .counter = 3 };
@@ -525,6 +541,7 @@ int main(void)
 		cmocka_unit_test(every_byte_is_shown),
 		cmocka_unit_test(values_of_the_cluster),
 		cmocka_unit_test(values_of_conntrack),
+		cmocka_unit_test(values_of_events),
 		cmocka_unit_test(values_of_services),
 		cmocka_unit_test(values_of_the_denylist),
 		cmocka_unit_test(values_of_policy),

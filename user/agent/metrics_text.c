@@ -3,6 +3,7 @@
 #include <inttypes.h>
 
 #include "agent.h"
+#include "events.h"
 #include "flows.h"
 #include "maps.h"
 #include "names.h"
@@ -55,6 +56,17 @@ static void packets(FILE *f)
 			}
 		}
 	}
+}
+
+static void events(FILE *f)
+{
+	struct wr_event_stats stats;
+
+	if (dp_event_stats(&stats, NULL) < 0)
+		return;
+	single(f, "warren_events_suppressed_total", "counter", "Events beyond the rate that one endpoint may cause.",
+	       stats.suppressed);
+	single(f, "warren_events_lost_total", "counter", "Events for which the ring had no room.", stats.lost);
 }
 
 /* --- conntrack --- */
@@ -227,6 +239,7 @@ char *metrics_text(struct agent *agent, size_t *size)
 	head(f, "warren_build_info", "gauge", "1; the label is the release.");
 	fprintf(f, "warren_build_info{version=\"%s\"} 1\n", WARREN_VERSION);
 	packets(f);
+	events(f);
 	if (have)
 		flows(f, &stats);
 	maps(f, agent, have ? &stats : NULL);

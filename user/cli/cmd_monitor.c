@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* warren monitor: drops and newly judged flows, as they happen. */
 #include <errno.h>
+#include <inttypes.h>
 #include <net/if.h>
 #include <poll.h>
 #include <signal.h>
@@ -30,6 +31,7 @@ struct monitor {
 	int reason;	    /* only this one; -1: any */
 	bool drops, allows; /* of these kinds */
 	int64_t left;	    /* events still to show; -1: no end */
+	struct wr_event_stats before; /* as it began to listen */
 };
 
 /* --- who --- */
@@ -203,15 +205,18 @@ static void describe_packet(struct monitor *m, const struct wr_event *ev, const 
 	bool macs = ev->reason == WR_REASON_SPOOFED_MAC || ev->reason == WR_REASON_BAD_DESTINATION;
 	const char *meaning = reason_text(ev->reason), *why;
 	char packet[PACKET_TEXT_MAX], rules[2 * RULE_STRLEN + 32], service[SERVICE_NAME_MAX + SOCKET_STRLEN + 40];
-	char text[PACKET_TEXT_MAX + sizeof(rules) + sizeof(service) + 32];
+	char left_out[48] = "", text[PACKET_TEXT_MAX + sizeof(rules) + sizeof(service) + sizeof(left_out) + 32];
 
 	packet_format(p, macs, packet, sizeof(packet));
 	describe_service(m, p->inner ?: p, service, sizeof(service));
 	why = describe_rules(o, ev, rules, sizeof(rules));
 	if (!*why)
 		why = meaning ?: "";
-	snprintf(text, sizeof(text), "%s, %u bytes%s%s%s", packet, ev->length, service, *why ? ": " : "", why);
+	if (ev->suppressed)
+		snprintf(left_out, sizeof(left_out), " (%u events before it suppressed)", ev->suppressed);
+	snprintf(text, sizeof(text), "%s, %u bytes%s%s%s%s", packet, ev->length, service, *why ? ": " : "", why, left_out);
 	out_field(o, "packet", json_string(packet), text, OUT_PLAIN);
+	out_json(o, "suppressed", json_integer(ev->suppressed));
 	out_json(o, "meaning", meaning ? json_string(meaning) : json_null());
 	out_json(o, "length", json_integer(ev->length));
 	out_json(o, "headers", packet_json(p));
@@ -302,13 +307,27 @@ static int catch_signals(struct err *err)
 	return 0;
 }
 
-static int wait_ms(uint64_t deadline)
+/* Until the deadline (0: none), but no longer than until the listener has to announce itself again. */
+static int wait_ms(uint64_t deadline, uint64_t renew)
 {
-	uint64_t time = clock_ns(CLOCK_MONOTONIC);
+	const uint64_t time = clock_ns(CLOCK_MONOTONIC), until = deadline && deadline < renew ? deadline : renew;
 
-	if (!deadline)
-		return -1;
-	return time >= deadline ? 0 : (int)((deadline - time + NS_PER_MS - 1) / NS_PER_MS);
+	return time >= until ? 0 : (int)((until - time + NS_PER_MS - 1) / NS_PER_MS);
+}
+
+/* What of the time that it listened the events do not show. */
+static void report_missing(const struct monitor *m)
+{
+	struct wr_event_stats now;
+
+	if (dp_event_stats(&now, NULL) < 0)
+		return;
+	if (now.suppressed != m->before.suppressed)
+		fprintf(stderr, "%" PRIu64 " events were suppressed: more than %d a second from one endpoint\n",
+			(uint64_t)(now.suppressed - m->before.suppressed), WR_EVENT_RATE);
+	if (now.lost != m->before.lost)
+		fprintf(stderr, "%" PRIu64 " events were lost: the ring was full\n",
+			(uint64_t)(now.lost - m->before.lost));
 }
 
 /* Until a signal, the deadline, the reader's end of stdout is closed, or enough has been seen. */
@@ -320,15 +339,25 @@ static int watch(struct monitor *m, struct dp_events *events, uint64_t deadline)
 		{ .fd = STDOUT_FILENO }, /* asks for nothing: errors are always told */
 	};
 
-	for (;;) {
-		int timeout = wait_ms(deadline);
-		int r = timeout ? poll(fds, 3, timeout) : 0;
+	uint64_t renew = 0;
 
+	for (;;) {
+		int r;
+
+		if (clock_ns(CLOCK_MONOTONIC) >= renew) {
+			r = dp_events_renew(&m->cli->err);
+			if (r < 0)
+				return r;
+			renew = clock_ns(CLOCK_MONOTONIC) + WR_EVENT_RENEW_NS;
+		}
+		r = poll(fds, 3, wait_ms(deadline, renew));
 		if (r < 0 && errno != EINTR)
 			return err_errno(&m->cli->err, errno, "cannot wait for events");
-		if (r == 0 || (r > 0 && (fds[1].revents || fds[2].revents)))
+		if (r > 0 && (fds[1].revents || fds[2].revents))
 			return 0;
-		if (r < 0 || !fds[0].revents)
+		if (deadline && clock_ns(CLOCK_MONOTONIC) >= deadline)
+			return 0;
+		if (r <= 0 || !fds[0].revents)
 			continue;
 		r = dp_events_poll(events, 0, on_event, m, &m->cli->err);
 		if (m->left == 0 || r == -EINTR)
@@ -368,12 +397,15 @@ int cmd_monitor(struct cli *cli)
 	if (r == 0)
 		r = catch_signals(&cli->err);
 	if (r == 0)
+		r = dp_event_stats(&m.before, &cli->err);
+	if (r == 0)
 		r = dp_events_open(&events, &cli->err);
 	if (r == 0) {
 		fprintf(stderr, "listening ... Ctrl-C ends\n");
 		if (cli->options.timeout >= 0)
 			deadline = clock_ns(CLOCK_MONOTONIC) + (uint64_t)cli->options.timeout * NS_PER_S;
 		r = watch(&m, events, deadline);
+		report_missing(&m);
 		dp_events_close(events);
 	}
 	closep(&stop_fd);

@@ -69,6 +69,24 @@ CODEC(addr4, "IPV4-ADDRESS", addr4_key, local);
 CODEC(addr6, "IPV6-ADDRESS", addr6_key, local);
 CODEC(addr_cache, "SLOT", addr_cache_key, local);
 
+/* --- events ------------------------------------------------------------------------------------------------------ */
+
+static fields event_state = { FIELD(struct wr_event_state, listens_until, NUMBER), END_OF(struct wr_event_state) };
+CODEC(event_state, "0", only_key, event_state);
+
+#define S struct wr_event_rate
+static fields event_rate_key = NUMBER_KEY("source", WR_EVENT_SOURCES - 1);
+static fields event_rate = { FIELD(S, next_ns, NUMBER), FIELD(S, suppressed, NUMBER), END_OF(S) };
+CODEC(event_rate, "SOURCE", event_rate_key, event_rate);
+#undef S
+
+#define S struct wr_event_stats
+static fields event_stats = {
+	FIELD(S, suppressed, SUM, sizeof(S)), FIELD(S, lost, SUM, sizeof(S)), END_OF(S),
+};
+CODEC(event_stats, "0", only_key, event_stats);
+#undef S
+
 /* --- fragments --------------------------------------------------------------------------------------------------- */
 
 #define FRAG_KEY(type, id_kind)                                                                                        \

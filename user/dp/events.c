@@ -2,6 +2,7 @@
 #include "events.h"
 
 #include "cleanup.h"
+#include "clock.h"
 #include "internal.h"
 #include "lock.h"
 
@@ -24,6 +25,32 @@ static int on_event(void *ctx, void *data, size_t size)
 	return events->stopped ? -ECANCELED : 0;
 }
 
+int dp_events_renew(struct err *err)
+{
+	const struct wr_event_state state = { clock_ns(CLOCK_MONOTONIC) + WR_EVENT_LISTEN_NS };
+
+	return dp_value_put("event_state", &state, err);
+}
+
+static int add_stats(const void *key, const void *value, int cpus, void *arg)
+{
+	const struct wr_event_stats *per_cpu = value;
+	struct wr_event_stats *sum = arg;
+
+	(void)key;
+	for (int cpu = 0; cpu < cpus; cpu++) {
+		sum->suppressed += per_cpu[cpu].suppressed;
+		sum->lost += per_cpu[cpu].lost;
+	}
+	return 0;
+}
+
+int dp_event_stats(struct wr_event_stats *stats, struct err *err)
+{
+	*stats = (struct wr_event_stats){ 0 };
+	return dp_map_each("event_stats", add_stats, stats, err);
+}
+
 static void events_closep(struct dp_events **events)
 {
 	dp_events_close(*events);
@@ -32,6 +59,7 @@ static void events_closep(struct dp_events **events)
 int dp_events_open(struct dp_events **out, struct err *err)
 {
 	_cleanup_(events_closep) struct dp_events *events = calloc(1, sizeof(*events));
+	int r;
 
 	if (!events)
 		return err_errno(err, ENOMEM, "event ring");
@@ -50,6 +78,9 @@ int dp_events_open(struct dp_events **out, struct err *err)
 	if (!events->ring)
 		return err_errno(err, errno, "cannot map the event ring");
 	ring_buffer__consume(events->ring);
+	r = dp_events_renew(err);
+	if (r < 0)
+		return r;
 	*out = take_ptr(events);
 	return 0;
 }
@@ -79,6 +110,12 @@ void dp_events_close(struct dp_events *events)
 {
 	if (!events)
 		return;
+	if (events->ring) {
+		const struct wr_event_state nobody = { 0 };
+
+		/* If that fails, the announcement ends by itself. */
+		(void)dp_value_put("event_state", &nobody, NULL);
+	}
 	ring_buffer__free(events->ring);
 	closep(&events->map);
 	closep(&events->lock);

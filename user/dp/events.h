@@ -7,7 +7,10 @@
 #include "err.h"
 
 struct dp_events;
-/* One reader at a time (-EBUSY). Old events are skipped. */
+/*
+ * One reader at a time (-EBUSY). Old events are skipped. The programs make events only while there is a listener: this
+ * announces it for WR_EVENT_LISTEN_NS, and dp_events_renew(), every WR_EVENT_RENEW_NS, again.
+ */
 int dp_events_open(struct dp_events **events, struct err *err);
 /* An fd to poll for reading. */
 int dp_events_fd(struct dp_events *events);
@@ -17,6 +20,9 @@ int dp_events_fd(struct dp_events *events);
  */
 int dp_events_poll(struct dp_events *events, int timeout_ms, int (*fn)(const struct wr_event *ev, void *arg), void *arg,
 		   struct err *err);
+int dp_events_renew(struct err *err);
+/* Over all processors. */
+int dp_event_stats(struct wr_event_stats *stats, struct err *err);
 void dp_events_close(struct dp_events *events);
 
 #endif

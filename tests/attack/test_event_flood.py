@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A pod that floods with what is dropped: it gets a bounded rate of events, and takes nobody else's."""
+
+import time
+
+from scapy.layers.inet import UDP
+
+from lab import network
+from monitor import Monitor
+from netns import wait_for
+
+RATE, BURST = 512, 1024  # bpf/abi/event.h
+ROUNDS, FRAMES = 6, 900  # so many at once fit into a processor's backlog
+DROPS = ("spoofed_source", "egress")
+STRAY = {4: "10.99.0.1", 6: "fd99::1"}
+
+
+def spoofed(pod, family, peer):
+    own, pod.ips[family] = pod.ips[family], STRAY[family]
+    frame = bytes(pod.packet(family, peer.ips[family]) / UDP(sport=1, dport=2) / b"x")
+    pod.ips[family] = own
+    return frame
+
+
+def suppressed(node):
+    return sum(row["value"]["suppressed"] for row in node.warren_json("map", "dump", "event_stats"))
+
+
+def test_flood_of_drops(node, pods, family):
+    flooder, other = pods("a", network()), pods("b", network())
+    frame, witness = spoofed(flooder, family, other), spoofed(other, family, flooder)
+    events = []
+
+    with Monitor(node, "--drops", "--reason", "spoofed_source") as monitor, flooder.wire() as flood, other.wire() as calm:
+        before, unseen, began = node.metrics(), suppressed(node), time.monotonic()
+        for n in range(1, ROUNDS + 1):
+            flood.send(*[frame] * FRAMES)
+            calm.send(witness)
+            wait_for(lambda n=n: node.metrics()[DROPS] - before[DROPS] >= n * (FRAMES + 1), "the flood")
+        most = BURST + (time.monotonic() - began) * RATE
+        seen = 0
+        index = other.ifindex
+        while seen < ROUNDS:
+            event = monitor.next(5)
+            assert event, f"{ROUNDS - seen} of the other pod's {ROUNDS} drops are not reported"
+            if event["endpoint"] == index:
+                seen += 1
+            else:
+                events.append(event)
+        while event := monitor.next(0.5):
+            events.append(event)
+        assert BURST <= len(events) <= most, f"{len(events)} events of {ROUNDS * FRAMES} drops"
+        # An event says how many there were before it, the counter how many in all.
+        flood.send(frame)
+        assert any(event["suppressed"] for event in [*events, monitor.next()])
+        dropped, left_out = node.metrics()[DROPS] - before[DROPS], suppressed(node) - unseen
+    assert dropped > most
+    # A kernel's own report, which the monitor here leaves out, may be among them.
+    assert 0 <= dropped - left_out - len(events) - ROUNDS - 1 <= 4
+
+
+def test_listener_that_is_killed(node, pods):
+    """Its announcement ends by itself, and the next listener is announced at once."""
+    a, b = pods("a", network()), pods("b", network())
+    frame = spoofed(a, 4, b)
+    with a.wire() as wire:
+        for _ in range(2):
+            with Monitor(node, "--drops", "--reason", "spoofed_source") as monitor:
+                wire.send(frame)
+                assert monitor.next()["endpoint"] == a.ifindex
+        assert node.warren_json("map", "dump", "event_state")[0]["value"]["listens_until"] == 0

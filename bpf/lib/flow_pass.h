@@ -187,31 +187,61 @@ static __always_inline bool service_leased(struct packet *p, struct scratch *s, 
 	return true;
 }
 
+/*
+ * To a service without a backend. Who may not reach the service's own address is denied without a reply, as if there
+ * were a backend that it may not reach; everybody else is refused. Nothing is written.
+ */
+static __always_inline enum wr_reason service_refuse(struct __sk_buff *skb, struct addresses *at, struct flow *f)
+{
+	enum wr_reason reason;
+
+	flow_load(at, f);
+	f->step = FLOW_BEGINS;
+	f->forward = true;
+	flow_locate(skb, at, f);
+	reason = flow_ends(f);
+	if (reason)
+		return reason;
+	judge_flow(at, f);
+	reason = denial(&f->ct);
+	return reason ? reason : WR_REASON_NO_BACKEND;
+}
+
 /* Whether the packet's flow lets it pass. WAY_FROM_POD: p->peer_ifindex is where it goes then, if not to the stack. */
 static __always_inline enum wr_reason flow_pass(struct packet *p, struct scratch *s, const struct lease *lease,
 						const enum way way, const bool v6)
 {
 	struct flow *f = &s->flow;
 	struct found found = { 0 };
-	enum wr_reason reason;
+	enum wr_reason reason = WR_REASON_NONE;
+	bool to_service = false;
 
 	if (flow_continues(p, s, &found, lease, way, v6))
 		return WR_REASON_NONE;
 	if (way == WAY_FROM_POD && service_concerns(p, found.flags)) {
 		service_fill(p, &s->translation, v6);
-		reason = service_apply(p->skb, p->at, &s->translation,
-				       service_enter(p->skb, p->at, &s->translation));
-		if (reason)
+		reason = service_enter(p->skb, p->at, &s->translation);
+		if (reason && reason != WR_REASON_NO_BACKEND)
 			return reason;
 		p->dport = s->translation.dport;
 		p->traits = s->translation.traits;
+		to_service = p->traits & TRANSLATED;
 	}
 	if (way == WAY_FROM_POD)
 		found.ct = NULL;
 	flow_fill(p, f, &found, way, v6);
+	if (way == WAY_FROM_POD && reason) {
+		reason = service_refuse(p->skb, p->at, f);
+		p->judged = f->judged;
+		p->peer_ifindex = f->peer_ifindex;
+		p->peer_identity = f->peer_identity;
+		return reason;
+	}
 	if (way == WAY_FROM_POD)
 		flow_refill(p->at, f);
 	reason = flow_decide(p->skb, p->at, f);
+	if (way == WAY_FROM_POD && to_service && !reason)
+		reason = service_apply(p->skb, p->at, f->step == FLOW_BEGINS);
 	if (!reason && f->step == FLOW_BEGINS && (f->traits & (TRANSLATED | REPLACES)))
 		service_leases_end(p->at, f);
 	if (reason && (p->traits & RELATED))

@@ -77,6 +77,24 @@ static __always_inline void service_trace(const struct translation *t, __u32 ste
 	trace->backends = t->count;
 }
 
+/*
+ * From the choice of a backend until after the verdict, in which the packet's flow has the caller's memory. Of this
+ * processor: nothing else runs the program there meanwhile.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct translation);
+} service_choice SEC(".maps") __weak;
+
+static __always_inline struct translation *service_choice_get(void)
+{
+	const __u32 zero = 0;
+
+	return bpf_map_lookup_elem(&service_choice, &zero);
+}
+
 /* --- what a pod sends --------------------------------------------------------------------------------------------- */
 
 /* Whether the packet is for a service, and then for which backend; t->chosen: which is to be written. */
@@ -111,11 +129,17 @@ static __always_inline bool service_resolve(struct __sk_buff *skb, struct addres
 OUT_OF_LINE int service_enter(struct __sk_buff *skb, struct addresses *at, struct translation *t)
 {
 	enum wr_reason reason = WR_REASON_NONE;
+	struct translation *choice;
 
 	if (!at || !t)
 		return WR_REASON_RUNT;
 	if (service_resolve(skb, at, t, &reason) && !reason) {
 		t->traits |= TRANSLATED;
+		service_trace(t, WR_TRACE_SERVICE | (t->chosen ? WR_TRACE_CHOSEN : 0), &at->daddr, t->dport);
+		choice = service_choice_get();
+		if (!choice)
+			return WR_REASON_CT_FULL;
+		*choice = *t;
 		return WR_REASON_NONE;
 	}
 	at->daddr = t->service;
@@ -139,19 +163,40 @@ static __always_inline enum wr_reason service_write(struct addresses *at, struct
 	return reason;
 }
 
-/* The packet, too, and what has been chosen for it is kept, unless service_enter() has said otherwise. */
-OUT_OF_LINE int service_apply(struct __sk_buff *skb, struct addresses *at, struct translation *t, __u32 reason)
+/* The flow that has just begun between client and backend. */
+OUT_OF_LINE int service_undo(const struct addresses *at, const struct translation *t)
 {
-	if (!at || !t || reason || !(t->traits & TRANSLATED))
-		return reason;
-	service_trace(t, WR_TRACE_SERVICE | (t->chosen ? WR_TRACE_CHOSEN : 0), &at->daddr, t->dport);
+	union ct_key key;
+
+	if (!at || !t)
+		return 0;
+	service_key(&key, WR_CT_FLOW, at, t->sport, t->dport, t);
+	ct_delete(&key, false, t->v6);
+	return 0;
+}
+
+/*
+ * What has been chosen is written, and the packet rewritten: after the verdict, so that a sender that is denied changes
+ * nothing. If its entries cannot be written, a flow that has just begun goes again.
+ */
+OUT_OF_LINE int service_apply(struct __sk_buff *skb, struct addresses *at, __u32 begins)
+{
+	struct translation *t = service_choice_get();
+	enum wr_reason reason = WR_REASON_NONE;
+
+	if (!at || !t)
+		return WR_REASON_RUNT;
 	if (dry_run)
 		return WR_REASON_NONE;
 	if (t->chosen) {
 		service_lease_forget(t, skb->ifindex);
 		reason = service_write(at, t, skb->ifindex);
 	}
-	return reason ? reason : service_to_backend(skb, at, t);
+	if (!reason)
+		return service_to_backend(skb, at, t);
+	if (begins)
+		service_undo(at, t);
+	return reason;
 }
 
 /* --- what answers ------------------------------------------------------------------------------------------------- */

@@ -245,6 +245,9 @@ OUT_OF_LINE int service_clashes(const struct addresses *at, const struct transla
 		return false;
 	if (!(ct->flags & WR_CT_TRANSLATED))
 		return true;
+	/* Nothing has passed; it has no origin. It is what remembers the denial. */
+	if (ct->flags & CT_DENIED)
+		return false;
 	over = ct_is_over(t->l4_proto, ct->flags);
 	ct_key_be(&key, WR_CT_ORIGIN, t->v6);
 	origin = (void *)ct_find(&key, &established, t->v6);

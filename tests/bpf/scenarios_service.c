@@ -265,6 +265,20 @@ const struct scenario scenarios_service[] = {
 		ARRIVES(IDENTITY_C, TO_ENDPOINT, ANSWER_C), ARRIVES(IDENTITY_C, TO_ENDPOINT, ANSWER_C), DO(comes_from, X(POD_C), Y(8080)), DO(forget_flows),
 		SENDS(A, TO_NODE, ASK), DO(goes_to, X(POD_C), Y(8080)), ARRIVES(IDENTITY_C, TO_ENDPOINT, ANSWER_C), DO(comes_from, X(WORLD), Y(80)) } },
 
+	/* --- who is denied --- */
+	{ "who may not send changes nothing", .steps = {
+		DO(lead, X(POD_B), Y(IPPROTO_UDP)), DO(set_class, X(DEVICE_A), Y(CLOSED)), SENDS(A, EGRESS_DENIED, ASK), DO(goes_to, X(WORLD), Y(80)),
+		DO(flows_are, X(0), Y(1)), SENDS(A, EGRESS_DENIED, ASK), DO(goes_to, X(WORLD), Y(80)), DO(flows_are, X(0), Y(1)),
+		DO(set_class, X(DEVICE_A), Y(OPEN)), SENDS(A, TO_ENDPOINT, ASK), DO(goes_to, X(POD_B), Y(8080)), DO(flows_are, X(0), Y(3)),
+		SENDS(B, TO_ENDPOINT, ANSWER_B), DO(comes_from, X(WORLD), Y(80)), DO(flows_are, X(3), Y(0)) } },
+	{ "who may not be sent to is changed nothing for", .steps = {
+		DO(lead, X(POD_B), Y(IPPROTO_TCP)), DO(set_class, X(DEVICE_B), Y(CLOSED)), SENDS(A, INGRESS_DENIED, SEGMENT(.flags = SYN)),
+		DO(goes_to, X(WORLD), Y(80)), DO(flows_are, X(0), Y(1)), SENDS(A, INGRESS_DENIED, SEGMENT(.flags = SYN)), DO(flows_are, X(0), Y(1)) } },
+	{ "who may not send does not learn that there is no backend", .steps = {
+		DO(lead, X(WHO_DEFAULT), Y(IPPROTO_UDP)), DO(set_class, X(DEVICE_A), Y(CLOSED)), SENDS(A, EGRESS_DENIED, ASK), DO(flows_are, X(0), Y(0)),
+		DO(set_class, X(DEVICE_A), Y(WORLD_ONLY)), SENDS(A, NO_BACKEND, ASK), DO(flows_are, X(0), Y(0)),
+		DO(set_class, X(DEVICE_A), Y(WR_CLASS_QUARANTINE)), SENDS(A, QUARANTINE, ASK), DO(flows_are, X(0), Y(0)) } },
+
 	/* --- itself --- */
 	{ "a pod and itself, in time", .steps = {
 		DO(lead, X(POD_A), Y(IPPROTO_UDP)), SENDS(A, TO_ENDPOINT, ASK), DO(comes_from, X(WORLD), Y(40000)), DO(goes_to, X(POD_A), Y(8080)),

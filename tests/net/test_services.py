@@ -336,7 +336,7 @@ def test_each_backend_is_judged_by_itself(cluster, client, family, lead, named):
 
 @pytest.mark.parametrize("way", ["egress", "ingress"])
 def test_a_denial_names_the_service(cluster, client, server, family, lead, drops, way):
-    """Beside the backend, as which the packet is reported; not what is denied of somebody who goes to the backend itself."""
+    """The packet is reported as it was sent, and its peer is the backend for which it was evaluated; not what is denied of somebody who goes to the backend itself."""
     lead(SERVER)
     where = ("front/p", None, {"egress": []}) if way == "egress" else ("back/p", {"app": "server"}, {"ingress": []})
     cluster.apply("policy", policy(where[0], where[1], types=[way.capitalize()], **where[2]))
@@ -345,7 +345,8 @@ def test_a_denial_names_the_service(cluster, client, server, family, lead, drops
             with pytest.raises(OSError):
                 ask(client, address, at, timeout=0.3)
             event = drops.wait(lambda e: e["reason"] == f"{way}_denied")
-            assert event["headers"]["destination"] == server.ips[family]
+            assert event["headers"]["destination"] == address
+            assert event["peer_endpoint"] == server.ifindex
             assert event["service"] == ({"name": "back/web", "address": VIP[family], "port": PORT} if through else None)
             drops.drain()
 

@@ -128,23 +128,33 @@ static const char *find_service(struct monitor *m, const struct ip *ip, uint16_t
 	return row ? service_row_name(row, buf) : NULL;
 }
 
-/* The packet is the backend's, or for it, by now. "": to none. */
-static void describe_service(struct monitor *m, const struct packet *p, char *buf, size_t size)
+/*
+ * The packet is the backend's, or for it, by now; unless it was denied: then it is as its sender sent it, and evaluated for
+ * the backend that is its peer. "": to none.
+ */
+static void describe_service(struct monitor *m, const struct wr_event *ev, const struct packet *p, char *buf, size_t size)
 {
 	const struct dp_flow flow = { .ip = { p->source, p->destination },
 				      .port = { p->source_port, p->destination_port },
 				      .protocol = p->l4_proto };
-	const char *name, *protocol = l4_proto_name(p->l4_proto);
+	const char *name = NULL, *protocol = l4_proto_name(p->l4_proto);
 	char socket[SOCKET_STRLEN], name_buf[SERVICE_NAME_MAX];
-	struct ip ip;
-	uint16_t port;
+	struct ip ip = p->destination;
+	uint16_t port = p->destination_port;
+	bool to_service = p->ports && ev->judged && ev->direction == WR_EGRESS && reason_drops(ev->reason);
 
 	buf[0] = '\0';
-	if (!p->ports || !dp_flow_service(&m->conntrack, &flow, &ip, &port)) {
+	if (p->ports && dp_flow_service(&m->conntrack, &flow, &ip, &port)) {
+		to_service = true;
+		name = find_service(m, &ip, port, p->l4_proto, name_buf);
+	} else if (to_service) {
+		name = find_service(m, &ip, port, p->l4_proto, name_buf);
+		to_service = name;
+	}
+	if (!to_service) {
 		out_json(m->cli->out, "service", json_null());
 		return;
 	}
-	name = find_service(m, &ip, port, p->l4_proto, name_buf);
 	socket_format(&ip, port, socket);
 	snprintf(buf, size, ", through service %s%s%s/%s", name ?: "", name ? " at " : "", socket, protocol ?: "");
 	out_json(m->cli->out, "service", service_json(&ip, port, name));
@@ -208,7 +218,7 @@ static void describe_packet(struct monitor *m, const struct wr_event *ev, const 
 	char left_out[48] = "", text[PACKET_TEXT_MAX + sizeof(rules) + sizeof(service) + sizeof(left_out) + 32];
 
 	packet_format(p, macs, packet, sizeof(packet));
-	describe_service(m, p->inner ?: p, service, sizeof(service));
+	describe_service(m, ev, p->inner ?: p, service, sizeof(service));
 	why = describe_rules(o, ev, rules, sizeof(rules));
 	if (!*why)
 		why = meaning ?: "";

@@ -131,7 +131,8 @@ struct wr_ct_service {
 	__u32 list;      /* from which the backend was chosen (abi/service.h); 0: from none */
 	__be16 port;
 	__u16 pad;
-	__u32 pad2[2];
+	__u32 backend;   /* its id; 0: as the list */
+	__u32 pad2;
 };
 _Static_assert(sizeof(struct wr_ct_service) == sizeof(struct wr_ct), "wr_ct_service");
 

@@ -60,9 +60,11 @@
 	X(uplinks, HASH, __u32, struct wr_uplink, WR_MAX_UPLINKS, BPF_F_NO_PREALLOC, "device -> how xdp_uplink takes tunnels apart there") \
 	X(services4, HASH, struct wr_service4_key, struct wr_service, WR_MAX_SERVICES, BPF_F_NO_PREALLOC, "IPv4 address, port, protocol -> service") \
 	X(services6, HASH, struct wr_service6_key, struct wr_service, WR_MAX_SERVICES, BPF_F_NO_PREALLOC, "IPv6 address, port, protocol -> service") \
-	X(backends4, HASH, struct wr_backend_key, struct wr_backend4, WR_MAX_BACKENDS, BPF_F_NO_PREALLOC, "list, index -> IPv4 backend") \
-	X(backends6, HASH, struct wr_backend_key, struct wr_backend6, WR_MAX_BACKENDS, BPF_F_NO_PREALLOC, "list, index -> IPv6 backend") \
-	X(service_state, ARRAY, __u32, struct wr_service_state, 1, 0, "the number of the newest list of backends")   \
+	X(backends4, HASH, __u32, struct wr_backend4, WR_MAX_BACKENDS, BPF_F_NO_PREALLOC, "id -> IPv4 backend")      \
+	X(backends6, HASH, __u32, struct wr_backend6, WR_MAX_BACKENDS, BPF_F_NO_PREALLOC, "id -> IPv6 backend")      \
+	X(service_lists, HASH, struct wr_list_key, __u32, WR_MAX_LISTED, BPF_F_NO_PREALLOC, "list, index -> backend") \
+	X(service_members, HASH, struct wr_member_key, __u32, WR_MAX_LISTED, BPF_F_NO_PREALLOC, "list, backend -> index") \
+	X(service_state, ARRAY, __u32, struct wr_service_state, 1, 0, "the newest list and backend: none is used twice") \
 	X(frag4, LRU_HASH, struct wr_frag4_key, struct wr_frag, 4096, 0, "IPv4 datagrams in fragments")              \
 	X(frag6, LRU_HASH, struct wr_frag6_key, struct wr_frag, 4096, 0, "IPv6 datagrams in fragments")              \
 	X(event_state, ARRAY, __u32, struct wr_event_state, 1, 0, "until when there is a listener for events")      \

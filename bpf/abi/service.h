@@ -3,9 +3,14 @@
  * Services: an address, protocol and port that is nobody's, and the backends one of which a new flow to it gets. What has
  * been chosen for a flow is in conntrack (struct wr_ct_service).
  *
- * A service's backends are a list with a number of its own, which never changes: a new list is written under a number that
- * no list has had, then the service's element is replaced, then the old list is deleted. So who reads the element and then
- * one backend by its list finds one that was the service's a moment ago, or nothing: then it looks again.
+ * A backend (address, port, protocol) has an id, which stays the same as long as any service of this node has the backend,
+ * however many do. A service's list refers to backends by their ids, and so does conntrack. An id is not given again before
+ * all others have been.
+ *
+ * A list has a number of its own, and never changes: a new list is written under a number that no list has had, then the
+ * service's element is replaced, then the old list is deleted, then the backends to which no list refers. So who reads the
+ * element, then an id by its list, then the backend, finds one that was the service's a moment ago, or nothing: then it
+ * looks again. Whether a backend is in a list is one lookup.
  */
 #ifndef WARREN_ABI_SERVICE_H
 #define WARREN_ABI_SERVICE_H
@@ -38,35 +43,46 @@ struct wr_service {
 };
 _Static_assert(sizeof(struct wr_service) == 16, "wr_service");
 
-/* Key of `backends4` and `backends6`. */
-struct wr_backend_key {
+/* Key of `service_lists`, whose value is a backend's id. */
+struct wr_list_key {
 	__u32 list;
 	__u32 index; /* below wr_service.backends */
 };
-_Static_assert(sizeof(struct wr_backend_key) == 8, "wr_backend_key");
+_Static_assert(sizeof(struct wr_list_key) == 8, "wr_list_key");
 
+/* Key of `service_members`: the backend is in the list, whose index is the value. */
+struct wr_member_key {
+	__u32 list;
+	__u32 backend; /* its id */
+};
+_Static_assert(sizeof(struct wr_member_key) == 8, "wr_member_key");
+
+/* Of `backends4` and `backends6`, key: the id, of which no two of either family are the same; never 0. */
 struct wr_backend4 {
 	struct wr_addr4 addr;
 	__be16 port;
-	__u16 pad;
+	__u8 l4_proto;
+	__u8 flags; /* none yet */
 };
 struct wr_backend6 {
 	struct wr_addr6 addr;
 	__be16 port;
-	__u16 pad;
+	__u8 l4_proto;
+	__u8 flags;
 };
 _Static_assert(sizeof(struct wr_backend4) == 8, "wr_backend4");
 _Static_assert(sizeof(struct wr_backend6) == 20, "wr_backend6");
 
 /* The one element of `service_state`: what the next writer goes on with. */
 struct wr_service_state {
-	__u32 list; /* the number that was given last */
-	__u32 pad;
+	__u32 list;    /* the number that was given last */
+	__u32 backend; /* the id that was given last */
 };
 _Static_assert(sizeof(struct wr_service_state) == 8, "wr_service_state");
 
-/* Of each family; old and new list of a service are both there for a moment. */
+/* Of each family. Elements of lists are of both; old and new list of a service are both there for a moment. */
 #define WR_MAX_SERVICES 65536
 #define WR_MAX_BACKENDS (1 << 18)
+#define WR_MAX_LISTED (1 << 19)
 
 #endif

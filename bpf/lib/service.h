@@ -37,6 +37,7 @@ OUT_OF_LINE int service_remember(const struct addresses *at, const struct transl
 		entry.addr = t->backend.a6;
 		entry.port = t->dport;
 		entry.list = t->list;
+		entry.backend = t->backend_id;
 		entry.flags |= t->hairpin ? WR_CT_HAIRPIN : 0;
 	}
 	return ct_write(&key, (void *)&entry, false, BPF_ANY, t->v6) ? WR_REASON_CT_FULL : WR_REASON_NONE;

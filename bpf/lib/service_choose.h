@@ -117,24 +117,19 @@ OUT_OF_LINE int service_list(struct translation *t)
 	return true;
 }
 
-/* A backend of the list becomes the flow's; false if it is not there (any more). */
-OUT_OF_LINE int service_backend(struct addresses *at, struct translation *t, __u32 index)
+/* The backend with this id becomes the flow's; false if there is none (any more). */
+static __always_inline bool service_take(struct addresses *at, struct translation *t, __u32 id)
 {
-	struct wr_backend_key key;
-
-	if (!at || !t)
-		return false;
-	key.list = t->list;
-	key.index = index;
+	t->backend_id = id;
 	if (t->v6) {
-		const struct wr_backend6 *b = bpf_map_lookup_elem(&backends6, &key);
+		const struct wr_backend6 *b = bpf_map_lookup_elem(&backends6, &id);
 
 		if (!b)
 			return false;
 		at->daddr.a6 = b->addr;
 		t->dport = b->port;
 	} else {
-		const struct wr_backend4 *b = bpf_map_lookup_elem(&backends4, &key);
+		const struct wr_backend4 *b = bpf_map_lookup_elem(&backends4, &id);
 
 		if (!b)
 			return false;
@@ -144,43 +139,30 @@ OUT_OF_LINE int service_backend(struct addresses *at, struct translation *t, __u
 	return true;
 }
 
-struct service_search {
-	union addr addr;
-	__be16 port;
-	bool v6, found;
-	__u32 list;
-};
-
-/* For bpf_loop(). */
-static int service_compare(__u32 index, struct service_search *s)
+/* A backend of the list becomes the flow's; false if it is not there (any more). */
+OUT_OF_LINE int service_backend(struct addresses *at, struct translation *t, __u32 index)
 {
-	const struct wr_backend_key key = { .list = s->list, .index = index };
-	const struct wr_backend6 *b6;
-	const struct wr_backend4 *b4;
-
-	if (s->v6) {
-		b6 = bpf_map_lookup_elem(&backends6, &key);
-		s->found = b6 && b6->port == s->port && addr6_equal(&b6->addr, &s->addr.a6);
-		return s->found || !b6;
-	}
-	b4 = bpf_map_lookup_elem(&backends4, &key);
-	s->found = b4 && b4->port == s->port && b4->addr.v4 == s->addr.a4.v4;
-	return s->found || !b4;
-}
-
-/* Whether the flow's backend is one of the list. */
-OUT_OF_LINE int service_has(const struct addresses *at, const struct translation *t)
-{
-	struct service_search s = { 0 };
+	struct wr_list_key key;
+	const __u32 *id;
 
 	if (!at || !t)
 		return false;
-	s.addr = at->daddr;
-	s.port = t->dport;
-	s.v6 = t->v6;
-	s.list = t->list;
-	bpf_loop(t->count, service_compare, &s, 0);
-	return s.found;
+	key.list = t->list;
+	key.index = index;
+	id = bpf_map_lookup_elem(&service_lists, &key);
+	return id && service_take(at, t, *id);
+}
+
+/* Whether the flow's backend is one of the list: one lookup, however many there are. */
+OUT_OF_LINE int service_has(const struct translation *t)
+{
+	struct wr_member_key key;
+
+	if (!t)
+		return false;
+	key.list = t->list;
+	key.backend = t->backend_id;
+	return key.backend && bpf_map_lookup_elem(&service_members, &key);
 }
 
 /* --- the flow's backend ------------------------------------------------------------------------------------------- */
@@ -220,6 +202,7 @@ OUT_OF_LINE int service_look(struct addresses *at, struct translation *t, __u32 
 	at->daddr.a6 = entry->addr;
 	t->dport = entry->port;
 	t->list = entry->list;
+	t->backend_id = entry->backend;
 	t->hairpin = entry->flags & WR_CT_HAIRPIN;
 	t->found = true;
 	t->lives = (__s32)(entry->expires - ct_now()) >= 0;
@@ -304,7 +287,7 @@ static __always_inline enum wr_reason service_choose(struct addresses *at, struc
 	enum wr_reason reason = WR_REASON_NO_BACKEND;
 
 	t->chosen = true;
-	if (t->found && t->count && service_has(at, t) && !service_suits(at, t))
+	if (t->found && t->count && service_has(t) && !service_suits(at, t))
 		return WR_REASON_NONE;
 	t->found = false;
 #pragma clang loop unroll(disable)

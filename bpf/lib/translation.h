@@ -29,6 +29,7 @@ struct translation {
 	bool settled : 1;     /* the flow itself was in ct */
 	bool leased : 1;      /* the next ones may have leases */
 	bool over : 1;        /* the flow is, and has left ct with this packet */
+	__u32 backend_id;     /* the flow's: only choosing reads and writes it */
 };
 #define SAME_PLACE(field)                                                                                              \
 	_Static_assert(__builtin_offsetof(struct flow, field) == __builtin_offsetof(struct translation, field), #field)
@@ -37,7 +38,8 @@ SAME_PLACE(sport);
 SAME_PLACE(dport);
 SAME_PLACE(l4_proto);
 SAME_PLACE(v6);
-_Static_assert(sizeof(struct translation) <= __builtin_offsetof(struct flow, ct), "what verdict() reports stays");
+_Static_assert(__builtin_offsetof(struct translation, backend_id) <= __builtin_offsetof(struct flow, ct),
+	       "what verdict() reports stays");
 
 /* `stored`: in a struct wr_ct_service. */
 static __always_inline bool service_addr_equal(const struct wr_addr6 *stored, const union addr *addr, bool v6)

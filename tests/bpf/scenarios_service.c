@@ -30,6 +30,12 @@ static void forget_flows(uint32_t none, uint32_t no)
 		map_clear(maps[i]);
 }
 
+/* Which backends it has cannot be read any more, only whether one is among them. */
+static void forget_lists(uint32_t none, uint32_t no)
+{
+	map_clear("service_lists");
+}
+
 /* Of a flow through a service only its own entry is left. */
 static void forget_service(uint32_t none, uint32_t no)
 {
@@ -264,6 +270,11 @@ const struct scenario scenarios_service[] = {
 		DO(set_share, X(9)), DO(lead, X(POD_C), Y(IPPROTO_UDP)), SENDS(A, TO_NODE, IP(.dst = POD_C), UDP(.dport = 8080)), ARRIVES(IDENTITY_C, TO_ENDPOINT, ANSWER_C),
 		ARRIVES(IDENTITY_C, TO_ENDPOINT, ANSWER_C), ARRIVES(IDENTITY_C, TO_ENDPOINT, ANSWER_C), DO(comes_from, X(POD_C), Y(8080)), DO(forget_flows),
 		SENDS(A, TO_NODE, ASK), DO(goes_to, X(POD_C), Y(8080)), ARRIVES(IDENTITY_C, TO_ENDPOINT, ANSWER_C), DO(comes_from, X(WORLD), Y(80)) } },
+
+	{ "whether its backend still is one is one lookup, not a search", .steps = {
+		DO(lead, X(POD_B), Y(IPPROTO_TCP)), SENDS(A, TO_ENDPOINT, SEGMENT(.flags = SYN)), DO(goes_to, X(POD_B), Y(8080)),
+		DO(lead, X(POD_B), Y(IPPROTO_TCP)), DO(forget_lists), SENDS(A, TO_ENDPOINT, SEGMENT(.flags = SYN)), DO(goes_to, X(POD_B), Y(8080)),
+		SENDS(A, NO_BACKEND, TO_SERVICE, TCP(.flags = SYN, .sport = 40001, .dport = 80)) } },
 
 	/* --- who is denied --- */
 	{ "who may not send changes nothing", .steps = {

@@ -4,7 +4,7 @@
 #include <arpa/inet.h>
 #include <string.h>
 
-static const char *const maps[] = { "services4", "services6", "backends4", "backends6" };
+static const char *const maps[] = { "services4", "services6", "backends4", "backends6", "service_lists", "service_members" };
 
 static void state_put(uint32_t list)
 {
@@ -21,17 +21,26 @@ void services_clear(void)
 		map_clear(maps[i]);
 }
 
-static void backend_put(struct wr_backend_key at, bool v6, enum who who, unsigned port)
-{
-	struct wr_backend4 b4 = { .port = htons(port) };
-	struct wr_backend6 b6 = { .port = htons(port) };
+static uint32_t lists = 2, ids = 100;
 
+/* A backend of this list: with the id that it had, if it has been in the last one. */
+static void backend_put(uint32_t index, uint8_t l4_proto, bool v6, enum who who, unsigned port)
+{
+	static uint32_t known[64][2]; /* by who: the id of port 8080, by family */
+	struct wr_backend4 b4 = { .port = htons(port), .l4_proto = l4_proto };
+	struct wr_backend6 b6 = { .port = htons(port), .l4_proto = l4_proto };
+	const uint32_t id = port == 8080 && known[who][v6] ? known[who][v6] : ++ids;
+	const struct wr_member_key member = { .list = lists, .backend = id };
+	const struct wr_list_key at = { .list = lists, .index = index };
+
+	if (port == 8080)
+		known[who][v6] = id;
 	memcpy(&b4.addr, who_address(who, false), sizeof(b4.addr));
 	memcpy(&b6.addr, who_address(who, true), sizeof(b6.addr));
-	map_put(maps[2 + v6], &at, v6 ? (void *)&b6 : (void *)&b4);
+	map_put(maps[2 + v6], &id, v6 ? (void *)&b6 : (void *)&b4);
+	map_put("service_lists", &at, &id);
+	map_put("service_members", &member, &index);
 }
-
-static uint32_t lists = 2;
 
 static void front_put(uint8_t l4_proto, bool v6, unsigned count)
 {
@@ -52,7 +61,7 @@ void service_put(uint8_t l4_proto, bool v6, const enum who backends[])
 	services_clear();
 	lists++;
 	for (; backends[n] != WHO_DEFAULT; n++)
-		backend_put((struct wr_backend_key){ .list = lists, .index = n }, v6, backends[n], 8080);
+		backend_put(n, l4_proto, v6, backends[n], 8080);
 	front_put(l4_proto, v6, n);
 }
 
@@ -61,6 +70,6 @@ void service_put_ports(uint8_t l4_proto, bool v6, enum who who, unsigned count)
 	services_clear();
 	lists++;
 	for (uint32_t n = 0; n < count; n++)
-		backend_put((struct wr_backend_key){ .list = lists, .index = n }, v6, who, 8080 + n);
+		backend_put(n, l4_proto, v6, who, 8080 + n);
 	front_put(l4_proto, v6, count);
 }

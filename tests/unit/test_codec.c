@@ -152,8 +152,12 @@ static const struct {
 	{ "services6", "fd00:96::1,53,udp", "fd000096000000000000000000000001" "0035" "11" "00",
 	  "{\"address\": \"fd00:96::1\", \"port\": 53, \"protocol\": \"udp\"}" },
 	{ "services6", "10.96.0.1,53,udp", NULL, NULL },
-	{ "backends4", "3,1", "03000000" "01000000", "{\"list\": 3, \"index\": 1}" },
-	{ "backends6", "3", NULL, NULL },
+	{ "backends4", "258", "02010000", "{\"backend\": 258}" },
+	{ "backends6", "3,1", NULL, NULL },
+	{ "service_lists", "3,1", "03000000" "01000000", "{\"list\": 3, \"index\": 1}" },
+	{ "service_lists", "3", NULL, NULL },
+	{ "service_members", "3,258", "03000000" "02010000", "{\"list\": 3, \"backend\": 258}" },
+	{ "service_members", "3", NULL, NULL },
 	{ "service_state", "1", NULL, NULL },
 	{ "event_state", "1", NULL, NULL },
 	{ "event_stats", "1", NULL, NULL },
@@ -239,9 +243,6 @@ static const struct {
 	{ "event_rate", offsetof(struct wr_event_rate, pad), 4 },
 	{ "services4", offsetof(struct wr_service, pad), 4 },
 	{ "services6", offsetof(struct wr_service, pad), 4 },
-	{ "backends4", offsetof(struct wr_backend4, pad), 2 },
-	{ "backends6", offsetof(struct wr_backend6, pad), 2 },
-	{ "service_state", offsetof(struct wr_service_state, pad), 4 },
 	{ "frag4", offsetof(struct wr_frag, pad), 1 },
 	{ "frag6", offsetof(struct wr_frag, pad), 1 },
 	{ "trace", offsetof(struct wr_trace, pad), 2 },
@@ -390,7 +391,7 @@ static void values_of_conntrack(void **state)
 		.at = { [WR_EGRESS] = { WR_ID_WORLD, 3, 17 }, [WR_INGRESS] = { 0x0200000000000001ull, 4, 1 } },
 	};
 	const struct wr_ct_service entry = { 7, WR_CT_SERVICE | WR_CT_HAIRPIN, 9, .addr = { { htonl(0x0a010007) } },
-					     .port = htons(8080), .list = 3 };
+					     .port = htons(8080), .list = 3, .backend = 5 };
 	const uint64_t counter[2] = { 3, 4 };
 	struct wr_sweep sweep = { .time_ns = 5, .runs = 6, .removed = 7, .live = { 8, 9 } };
 
@@ -398,12 +399,12 @@ static void values_of_conntrack(void **state)
 		     "{\"expires\": 100, \"flags\": [\"swapped\", \"answered\", \"0x100000\"], \"initiator\": 9,"
 		     "\"responder\": 0, \"egress_peer\": \"world\", \"egress_revision\": 3, \"egress_rule\": 17,"
 		     "\"ingress_peer\": \"0x0200000000000001\", \"ingress_revision\": 4, \"ingress_rule\": 1,"
-		     "\"service_end\": null, \"service_port\": null, \"service_list\": null}");
+		     "\"service_end\": null, \"service_port\": null, \"service_list\": null, \"service_backend\": null}");
 	assert_value("ct4", &entry, 1,
 		     "{\"expires\": 7, \"flags\": [\"service\", \"hairpin\"], \"initiator\": 9, \"responder\": 0,"
 		     "\"egress_peer\": null, \"egress_revision\": null, \"egress_rule\": null, \"ingress_peer\": null,"
 		     "\"ingress_revision\": null, \"ingress_rule\": null, \"service_end\": \"10.1.0.7\","
-		     "\"service_port\": 8080, \"service_list\": 3}");
+		     "\"service_port\": 8080, \"service_list\": 3, \"service_backend\": 5}");
 	assert_value("ct_stats", counter, 2, "{\"flows\": 7}");
 	assert_value("sweep", &sweep, 1,
 		     "{\"time_ns\": 5, \"runs\": 6, \"removed\": 7, \"live4\": 8, \"live6\": 9}");
@@ -412,15 +413,29 @@ static void values_of_conntrack(void **state)
 static void values_of_services(void **state)
 {
 	const struct wr_service service = { .list = 3, .backends = 2, .affinity_seconds = 10800 };
-	const struct wr_backend4 backend4 = { .addr = { htonl(0x0a010007) }, .port = htons(8080) };
-	const struct wr_backend6 backend6 = { .addr = { { htonl(0xfd000001), 0, 0, htonl(7) } }, .port = htons(8080) };
-	const struct wr_service_state newest = { .list = 3 };
+	const struct wr_backend4 backend4 = { .addr = { htonl(0x0a010007) }, .port = htons(8080), .l4_proto = 6 };
+	const struct wr_backend6 backend6 = { .addr = { { htonl(0xfd000001), 0, 0, htonl(7) } }, .port = htons(8080), .l4_proto = 17, .flags = 2 };
+	const struct wr_service_state newest = { .list = 3, .backend = 4 };
+	const uint32_t number = 5;
 
 	assert_value("services4", &service, 1, "{\"list\": 3, \"backends\": 2, \"affinity_seconds\": 10800}");
 	assert_value("services6", &service, 1, "{\"list\": 3, \"backends\": 2, \"affinity_seconds\": 10800}");
-	assert_value("backends4", &backend4, 1, "{\"address\": \"10.1.0.7\", \"port\": 8080}");
-	assert_value("backends6", &backend6, 1, "{\"address\": \"fd00:1::7\", \"port\": 8080}");
-	assert_value("service_state", &newest, 1, "{\"list\": 3}");
+	assert_value("backends4", &backend4, 1, "{\"address\": \"10.1.0.7\", \"port\": 8080, \"protocol\": \"tcp\", \"flags\": \"0x00000000\"}");
+	assert_value("backends6", &backend6, 1, "{\"address\": \"fd00:1::7\", \"port\": 8080, \"protocol\": \"udp\", \"flags\": \"0x00000002\"}");
+	assert_value("service_lists", &number, 1, "{\"backend\": 5}");
+	assert_value("service_members", &number, 1, "{\"index\": 5}");
+	assert_value("service_state", &newest, 1, "{\"list\": 3, \"backend\": 4}");
+}
+
+static void values_of_events(void **state)
+{
+	const struct wr_event_state listener = { .listens_until = 5 };
+	const struct wr_event_rate rate = { .next_ns = 6, .suppressed = 7 };
+	const struct wr_event_stats stats[2] = { { 1, 2 }, { 3, 4 } };
+
+	assert_value("event_state", &listener, 1, "{\"listens_until\": 5}");
+	assert_value("event_rate", &rate, 1, "{\"next_ns\": 6, \"suppressed\": 7}");
+	assert_value("event_stats", stats, 2, "{\"suppressed\": 4, \"lost\": 6}");
 }
 
 static void values_of_events(void **state)

@@ -141,14 +141,21 @@ static uint32_t list_of(int v6)
 static void leftover_lists_go(void **state)
 {
 	for (int v6 = 0; v6 < 2; v6++) {
-		_cleanup_fd_ int fd = map_fd(maps[v6]);
-		struct wr_backend6 backend = { 0 };
+		_cleanup_fd_ int fd = map_fd("service_lists"), members = map_fd("service_members"), backends = map_fd(maps[v6]);
+		const struct wr_backend6 backend = { .port = 1 };
 
 		put(v6, IPPROTO_TCP, 3, 8080);
-		for (uint32_t list = 1000; list < 1100; list++)
-			assert_int_equal(bpf_map_update_elem(fd, &(struct wr_backend_key){ list, list % 3 }, &backend, 0), 0);
+		for (uint32_t list = 1000; list < 1100; list++) {
+			const uint32_t id = list % 3;
+
+			assert_int_equal(bpf_map_update_elem(fd, &(struct wr_list_key){ list, id }, &id, 0), 0);
+			assert_int_equal(bpf_map_update_elem(members, &(struct wr_member_key){ list, list }, &id, 0), 0);
+			assert_int_equal(bpf_map_update_elem(backends, &list, &backend, 0), 0);
+		}
 		reopen();
 		assert_int_equal(elements(maps[v6]), 3);
+		assert_int_equal(elements("service_lists"), 3 * (v6 + 1));
+		assert_int_equal(elements("service_members"), 3 * (v6 + 1));
 	}
 	assert_int_equal(each().backends, 6);
 }
@@ -168,7 +175,7 @@ static void no_number_comes_again(void **state)
 		assert_true(list_of(v6) > last);
 	}
 	newest.list = 1; /* what was there is lost: the lists themselves are asked */
-	newest.pad = 0;
+	newest.backend = 0;
 	assert_int_equal(dp_value_put("service_state", &newest, NULL), 0);
 	reopen();
 	put(0, IPPROTO_TCP, 1, 8080);
@@ -179,6 +186,61 @@ static void no_number_comes_again(void **state)
 	for (uint32_t i = 0; i < 2; i++) {
 		put(0, IPPROTO_TCP, 1, 8080);
 		assert_int_equal(list_of(0), i ? 1 : UINT32_MAX);
+	}
+}
+
+static uint32_t backend_of(int v6, uint8_t protocol, uint32_t index)
+{
+	_cleanup_fd_ int fd = map_fd(v6 ? "services6" : "services4"), lists = map_fd("service_lists");
+	struct wr_service4_key key4 = { .port = htons(80), .l4_proto = protocol };
+	struct wr_service6_key key6 = { .port = htons(80), .l4_proto = protocol };
+	const struct ip vip = ip(vips[v6]);
+	struct wr_service service;
+	uint32_t id;
+
+	memcpy(&key4.addr, vip.bytes, sizeof(key4.addr));
+	memcpy(&key6.addr, vip.bytes, sizeof(key6.addr));
+	assert_int_equal(bpf_map_lookup_elem(fd, v6 ? (void *)&key6 : (void *)&key4, &service), 0);
+	assert_int_equal(bpf_map_lookup_elem(lists, &(struct wr_list_key){ service.list, index }, &id), 0);
+	return id;
+}
+
+/* Through other lists, other services and another agent; and there is one element for all of them. */
+static void a_backend_keeps_its_id(void **state)
+{
+	struct dp_backend backend;
+	struct dp_service other = { .port = 81, .protocol = IPPROTO_TCP, .affinity_seconds = 10800, .backends = &backend, .backend_count = 1 };
+	struct err err = { 0 };
+
+	for (int v6 = 0; v6 < 2; v6++) {
+		uint32_t id;
+
+		put(v6, IPPROTO_TCP, 3, 8080);
+		id = backend_of(v6, IPPROTO_TCP, 2);
+		assert_int_not_equal(id, backend_of(v6, IPPROTO_TCP, 1));
+		put(v6, IPPROTO_TCP, 4, 8080);
+		assert_int_equal(backend_of(v6, IPPROTO_TCP, 2), id);
+		reopen();
+		put(v6, IPPROTO_TCP, 5, 8080);
+		assert_int_equal(backend_of(v6, IPPROTO_TCP, 2), id);
+		/* Another service has it, too, and then alone. */
+		other.ip = ip(vips[v6]);
+		backend = (struct dp_backend){ ip_add(ip(first_backends[v6]), 2), 8082 };
+		assert_ok(dp_service_put(services, &other, &err));
+		assert_int_equal(elements(maps[v6]), 5);
+		put(v6, IPPROTO_TCP, 2, 8080);
+		assert_int_equal(elements(maps[v6]), 3);
+		put(v6, IPPROTO_TCP, 3, 8080);
+		assert_int_equal(backend_of(v6, IPPROTO_TCP, 2), id);
+		/* Another protocol's is another backend. */
+		put(v6, IPPROTO_UDP, 3, 8080);
+		assert_int_not_equal(backend_of(v6, IPPROTO_UDP, 2), id);
+		assert_ok(dp_service_delete(services, &other.ip, 81, IPPROTO_TCP, &err));
+		assert_int_equal(elements(maps[v6]), 6);
+		/* One that was gone is another one. */
+		put(v6, IPPROTO_TCP, 0, 0);
+		put(v6, IPPROTO_TCP, 3, 8080);
+		assert_int_not_equal(backend_of(v6, IPPROTO_TCP, 2), id);
 	}
 }
 
@@ -211,6 +273,7 @@ static void a_full_map_is_said(void **state)
 	assert_int_equal(dp_service_put(services, &service, &err), -ENOSPC);
 	assert_non_null(strstr(err.msg, "services4 is full"));
 	assert_int_equal(elements("backends4"), 0);
+	assert_int_equal(elements("service_lists") + elements("service_members"), 0);
 }
 
 /* While they are listed, one that is not told yet gets another list, or goes. */
@@ -263,6 +326,7 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, services_rig_load, services_rig_unload)
 	const struct CMUnitTest tests[] = {
 		TEST(what_is_put_is_there),  TEST(leftover_lists_go),  TEST(no_number_comes_again),
+		TEST(a_backend_keeps_its_id),
 		TEST(nonsense_is_refused), TEST(a_full_map_is_said), TEST(listed_as_they_change),
 	};
 

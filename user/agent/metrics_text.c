@@ -93,6 +93,7 @@ static size_t map_uses(const struct agent *agent, const struct dp_flow_stats *st
 	static const char *const service_maps[] = { "services4", "services6" };
 	static const char *const backend_maps[] = { "backends4", "backends6" };
 	struct balancer_counts balancer;
+	size_t backends[2] = { 0 };
 	static const char *const flow_maps[] = { "ct4", "ct6", "ct_new4", "ct_new6" };
 	static const char *const counted[] = { "addr4", "addr6" };
 	size_t count = 0;
@@ -106,11 +107,14 @@ static size_t map_uses(const struct agent *agent, const struct dp_flow_stats *st
 	for (int i = 0; i < 4 && stats; i++)
 		uses[count++] = (struct map_use){ flow_maps[i], stats->entries[i], stats->capacity[i] };
 	balancer_count(agent->balancer, &balancer);
+	if (agent->services)
+		dp_services_count(agent->services, backends);
+	uses[count++] = (struct map_use){ "service_lists", balancer.backends[0] + balancer.backends[1], WR_MAX_LISTED };
 	for (int i = 0; i < 2; i++) {
 		struct dp_map_info info;
 
 		uses[count++] = (struct map_use){ service_maps[i], balancer.fronts[i], WR_MAX_SERVICES };
-		uses[count++] = (struct map_use){ backend_maps[i], balancer.backends[i], WR_MAX_BACKENDS };
+		uses[count++] = (struct map_use){ backend_maps[i], backends[i], WR_MAX_BACKENDS };
 		if (dp_map_info(counted[i], &info, NULL) == 0)
 			uses[count++] = (struct map_use){ counted[i], info.entries, info.limit };
 	}
@@ -119,7 +123,7 @@ static size_t map_uses(const struct agent *agent, const struct dp_flow_stats *st
 
 static void maps(FILE *f, const struct agent *agent, const struct dp_flow_stats *stats)
 {
-	struct map_use uses[APPLY_TABLES + 10];
+	struct map_use uses[APPLY_TABLES + 11];
 	size_t count = map_uses(agent, stats, uses);
 
 	head(f, "warren_map_entries", "gauge", "Elements in a map.");

@@ -119,7 +119,8 @@ CODEC(frag6, frag_form, frag6_key, frag);
 #define SERVICE(bytes)                                                                                                 \
 	{ "service_end", IP, offsetof(struct wr_ct_service, addr), bytes, VALID_IF(struct wr_ct, WR_CT_SERVICE) },     \
 	FIELD_AS(struct wr_ct_service, "service_port", port, BE, VALID_IF(struct wr_ct, WR_CT_SERVICE)),               \
-	FIELD_AS(struct wr_ct_service, "service_list", list, NUMBER, VALID_IF(struct wr_ct, WR_CT_SERVICE))
+	FIELD_AS(struct wr_ct_service, "service_list", list, NUMBER, VALID_IF(struct wr_ct, WR_CT_SERVICE)),              \
+	FIELD_AS(struct wr_ct_service, "service_backend", backend, NUMBER, VALID_IF(struct wr_ct, WR_CT_SERVICE))
 #define S struct wr_ct
 static fields ct4_key = CT_KEY(struct wr_ct4_key, struct wr_addr4);
 static fields ct6_key = CT_KEY(struct wr_ct6_key, struct wr_addr6);
@@ -297,17 +298,28 @@ CODEC(services6, "IPV6-ADDRESS,PORT,PROTOCOL", service6_key, service);
 
 #define BACKEND(type)                                                                                                  \
 	{                                                                                                              \
-		FIELD_AS(type, "address", addr, IP), FIELD(type, port, BE), END_OF(type)                               \
+		FIELD_AS(type, "address", addr, IP), FIELD(type, port, BE), FIELD_AS(type, "protocol", l4_proto, PROTOCOL), \
+		FIELD(type, flags, HEX), END_OF(type)                                                                  \
 	}
-#define S struct wr_backend_key
-static fields backend_key = { FIELD(S, list, NUMBER, UINT32_MAX), FIELD(S, index, NUMBER, UINT32_MAX), END_OF(S) };
+static fields backend_key = NUMBER_KEY("backend", UINT32_MAX);
 static fields backend4 = BACKEND(struct wr_backend4), backend6 = BACKEND(struct wr_backend6);
-CODEC(backends4, "LIST,INDEX", backend_key, backend4);
-CODEC(backends6, "LIST,INDEX", backend_key, backend6);
+CODEC(backends4, "BACKEND", backend_key, backend4);
+CODEC(backends6, "BACKEND", backend_key, backend6);
+
+#define S struct wr_list_key
+static fields list_key = { FIELD(S, list, NUMBER, UINT32_MAX), FIELD(S, index, NUMBER, UINT32_MAX), END_OF(S) };
+static fields listed = { WHOLE(__u32, "backend", NUMBER), END_OF(__u32) };
+CODEC(service_lists, "LIST,INDEX", list_key, listed);
+#undef S
+
+#define S struct wr_member_key
+static fields member_key = { FIELD(S, list, NUMBER, UINT32_MAX), FIELD(S, backend, NUMBER, UINT32_MAX), END_OF(S) };
+static fields member = { WHOLE(__u32, "index", NUMBER), END_OF(__u32) };
+CODEC(service_members, "LIST,BACKEND", member_key, member);
 #undef S
 
 #define S struct wr_service_state
-static fields service_state = { FIELD(S, list, NUMBER), END_OF(S) };
+static fields service_state = { FIELD(S, list, NUMBER), FIELD(S, backend, NUMBER), END_OF(S) };
 CODEC(service_state, "0", only_key, service_state);
 #undef S
 

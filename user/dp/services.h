@@ -41,6 +41,8 @@ int dp_service_put(struct dp_services *services, const struct dp_service *servic
 /* Its flows end as they end; new ones are nobody's. No error if there is none. */
 int dp_service_delete(struct dp_services *services, const struct ip *ip, uint16_t port, uint8_t protocol,
 		      struct err *err);
+/* How many backends there are in the maps, of IPv4 and of IPv6: each once, however many services have it. */
+void dp_services_count(const struct dp_services *services, size_t backends[2]);
 /* What is in the maps, also what an earlier agent has left; stops at fn's first non-zero return. */
 int dp_service_each(int (*fn)(const struct dp_service *service, void *arg), void *arg, struct err *err);
 

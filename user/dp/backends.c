@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "backends.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include <bpf/bpf.h>
+
+#include "internal.h"
+
+struct backend_ref {
+	struct table_link by_value, by_id;
+	union backend value;
+	uint32_t id;
+	bool v6;
+	size_t lists; /* that refer to it */
+};
+
+static const char *const map_names[] = { "backends4", "backends6" };
+
+static size_t value_size(bool v6)
+{
+	return v6 ? sizeof(struct wr_backend6) : sizeof(struct wr_backend4);
+}
+
+int backends_init(struct backends *b, struct err *err)
+{
+	return getrandom(b->key, sizeof(b->key), 0) == sizeof(b->key) ? 0 : err_errno(err, errno, "no random bytes");
+}
+
+void backends_free(struct backends *b)
+{
+	struct backend_ref *ref;
+
+	table_each(ref, &b->by_id, by_id)
+		free(ref);
+	table_free(&b->by_value);
+	table_free(&b->by_id);
+}
+
+static struct backend_ref *find_id(const struct backends *b, uint32_t id)
+{
+	struct backend_ref *ref;
+
+	table_each_hash(ref, &b->by_id, id, by_id)
+		return ref;
+	return NULL;
+}
+
+static struct backend_ref *find_value(const struct backends *b, bool v6, const union backend *value, uint64_t hash)
+{
+	struct backend_ref *ref;
+
+	table_each_hash(ref, &b->by_value, hash, by_value) {
+		if (ref->v6 == v6 && memcmp(&ref->value, value, value_size(v6)) == 0)
+			return ref;
+	}
+	return NULL;
+}
+
+static uint64_t value_hash(const struct backends *b, bool v6, const union backend *value)
+{
+	return siphash24(b->key, value, value_size(v6));
+}
+
+int backends_note(struct backends *b, bool v6, uint32_t id, const union backend *value)
+{
+	struct backend_ref *ref = calloc(1, sizeof(*ref));
+
+	if (!ref)
+		return -ENOMEM;
+	memcpy(&ref->value, value, value_size(v6));
+	ref->id = id;
+	ref->v6 = v6;
+	table_add(&b->by_value, &ref->by_value, value_hash(b, v6, value));
+	table_add(&b->by_id, &ref->by_id, id);
+	b->count[v6]++;
+	return 0;
+}
+
+static void forget(struct backends *b, struct backend_ref *ref)
+{
+	table_remove(&b->by_value, &ref->by_value);
+	table_remove(&b->by_id, &ref->by_id);
+	b->count[ref->v6]--;
+	free(ref);
+}
+
+/* An id that none has, and none has had for as long as there are others; noted before it is used. */
+static int id_draw(struct backends *b, uint32_t *id, struct err *err)
+{
+	do
+		b->state->backend += b->state->backend == UINT32_MAX ? 2 : 1;
+	while (find_id(b, b->state->backend));
+	if (bpf_map_update_elem(b->state_fd, &(uint32_t){ 0 }, b->state, BPF_ANY) < 0)
+		return err_errno(err, errno, "cannot write map service_state");
+	*id = b->state->backend;
+	return 0;
+}
+
+int backends_take(struct backends *b, bool v6, const union backend *value, uint32_t *id, struct err *err)
+{
+	struct backend_ref *ref = find_value(b, v6, value, value_hash(b, v6, value));
+	int r;
+
+	if (!ref) {
+		r = id_draw(b, id, err);
+		if (r < 0)
+			return r;
+		if (bpf_map_update_elem(b->fd[v6], id, value, BPF_ANY) < 0)
+			return dp_map_not_written(errno, map_names[v6], "a backend", err);
+		if (backends_note(b, v6, *id, value) < 0) {
+			bpf_map_delete_elem(b->fd[v6], id);
+			return err_errno(err, ENOMEM, "cannot note a backend");
+		}
+		ref = find_id(b, *id);
+	}
+	ref->lists++;
+	*id = ref->id;
+	return 0;
+}
+
+void backends_take_id(struct backends *b, uint32_t id)
+{
+	struct backend_ref *ref = find_id(b, id);
+
+	if (ref)
+		ref->lists++;
+}
+
+static int delete(struct backends *b, struct backend_ref *ref, struct err *err)
+{
+	if (bpf_map_delete_elem(b->fd[ref->v6], &ref->id) < 0 && errno != ENOENT)
+		return err_errno(err, errno, "cannot delete from map %s", map_names[ref->v6]);
+	forget(b, ref);
+	return 0;
+}
+
+int backends_drop(struct backends *b, uint32_t id, struct err *err)
+{
+	struct backend_ref *ref = find_id(b, id);
+
+	if (!ref || (ref->lists && --ref->lists))
+		return 0;
+	return delete(b, ref, err);
+}
+
+int backends_drop_unused(struct backends *b, struct err *err)
+{
+	struct backend_ref *ref;
+	int r = 0;
+
+	table_each(ref, &b->by_id, by_id) {
+		if (r == 0 && !ref->lists)
+			r = delete(b, ref, err);
+	}
+	return r;
+}

@@ -99,12 +99,16 @@ struct wr_ipcache {
 	__u64 identity;
 };
 
+/* Where a tunnel packet's source ports begin: the dynamic range (RFC 8926 section 3.3, RFC 6335), up to its end. */
+#define WR_TUNNEL_SPORT_FIRST 0xc000
+
 enum wr_cluster_flags {
 	WR_CLUSTER_V4 = 1 << 0,    /* addr4 is valid: tunnels over IPv4 end here */
 	WR_CLUSTER_V6 = 1 << 1,    /* addr6 is valid */
 	WR_CLUSTER_POD4 = 1 << 2,  /* cidr4 is valid */
 	WR_CLUSTER_POD6 = 1 << 3,
 	WR_CLUSTER_DSCP = 1 << 4,  /* the inner DSCP is copied outwards (RFC 2983's uniform model); else 0. ECN always is (RFC 6040). */
+	WR_CLUSTER_SPORTS = 1 << 5, /* tunnel packets come from the source ports above; else from any */
 };
 
 /*

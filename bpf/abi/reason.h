@@ -61,7 +61,8 @@
 	X(SERVICE_SCTP, service_sctp, DROP, "SCTP to a backend whose port is not the service's: the checksum would be wrong") \
 	X(SERVICE_UNKNOWN, service_unknown, DROP, "an answer to what went through a service, of which it is not known any more which one") \
 	X(CHECKSUM_OFFSET, checksum_offset, DROP, "a device would write its checksum elsewhere than into a transport header's checksum field") \
-	X(GSO_SEGMENTS, gso_segments, DROP, "a GSO packet that would be cut into more frames than one verdict is good for")
+	X(GSO_SEGMENTS, gso_segments, DROP, "a GSO packet that would be cut into more frames than one verdict is good for") \
+	X(TUNNEL_SPORT, tunnel_sport, DROP, "a tunnel packet from a source port that no node's tunnel has")
 
 enum wr_reason {
 #define X(NAME, name, KIND, text) WR_REASON_##NAME,

@@ -28,6 +28,15 @@ static __always_inline bool cluster_has_outer(const struct wr_cluster *c, const 
 		  : (c->flags & WR_CLUSTER_V4) && a->a4.v4 == c->addr4.v4;
 }
 
+/*
+ * Whether a tunnel packet may come from that UDP port. What a node masquerades has lower ones (user/dp/guard.h): even if it
+ * came to be addressed to the tunnel's port, it would not be taken for what the node itself has encapsulated.
+ */
+static __always_inline bool cluster_has_sport(const struct wr_cluster *c, __be16 sport)
+{
+	return !(c->flags & WR_CLUSTER_SPORTS) || bpf_ntohs(sport) >= WR_TUNNEL_SPORT_FIRST;
+}
+
 /* Whether it is in this node's own pod CIDR, or this node's outer address. */
 static __always_inline bool cluster_holds(const struct wr_cluster *c, const union addr *a, const bool v6)
 {

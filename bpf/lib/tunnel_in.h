@@ -49,7 +49,7 @@ static __always_inline enum wr_reason tunnel_udp(const struct packet *p, const s
 		return WR_REASON_TUNNEL_FRAGMENT;
 	if (!sound || t->end > p->skb->len || t->udp + bpf_ntohs(udp->len) != t->end)
 		return WR_REASON_TUNNEL_MALFORMED;
-	return WR_REASON_NONE;
+	return cluster_has_sport(c, udp->source) ? WR_REASON_NONE : WR_REASON_TUNNEL_SPORT;
 }
 
 static __always_inline enum wr_reason tunnel4_outer(struct packet *p, const struct wr_cluster *c, struct tunnel *t)

@@ -14,9 +14,7 @@
 #include "lib/nexthop.h"
 #include "lib/node.h"
 
-/* Source ports: the dynamic range (RFC 8926 section 3.3, RFC 6335). */
-#define TUNNEL_SPORT_FIRST 0xc000
-#define TUNNEL_SPORT_BITS 14
+#define TUNNEL_SPORT_BITS 14 /* WR_TUNNEL_SPORT_FIRST to the last port */
 
 /* What stands behind the outer IP header. */
 struct tunnel_payload {
@@ -133,7 +131,7 @@ static __always_inline void payload_write(struct tunnel_payload *at, const struc
 	const __u8 from[6] __attribute__((aligned(2))) = GENEVE_SOURCE_MAC;
 	const __u8 to[6] __attribute__((aligned(2))) = GENEVE_DEST_MAC;
 
-	at->udp.source = bpf_htons(TUNNEL_SPORT_FIRST | out->hash >> (32 - TUNNEL_SPORT_BITS));
+	at->udp.source = bpf_htons(WR_TUNNEL_SPORT_FIRST | out->hash >> (32 - TUNNEL_SPORT_BITS));
 	at->udp.dest = out->cluster->port;
 	at->udp.len = bpf_htons(sizeof(*at) + out->inner);
 	at->udp.check = 0; /* RFC 6935: over IPv6 too, of a tunnel whose inner packets have checksums of their own */

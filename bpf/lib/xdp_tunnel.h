@@ -168,6 +168,8 @@ static __always_inline enum wr_reason xdp_tunnel_check(struct xdp_frame *f, stru
 		return WR_REASON_TUNNEL_FRAGMENT;
 	if (bpf_ntohs(udp->len) != f->l4_len || f->len < f->l4_off + f->l4_len)
 		return WR_REASON_TUNNEL_MALFORMED;
+	if (!cluster_has_sport(c, udp->source))
+		return WR_REASON_TUNNEL_SPORT;
 	reason = xdp_sender_check(f, t, v6);
 	if (!reason)
 		reason = xdp_geneve_check(f, c, t, v6);

@@ -13,9 +13,10 @@ import struct
 import pytest
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import HBHOptUnknown, IPv6, IPv6ExtHdrDestOpt
+from scapy.layers.l2 import Ether
 
 from geneve import PORT as TUNNEL_PORT
-from geneve import geneve_payload
+from geneve import geneve, geneve_payload
 from lab import moved
 from manifests import pods, policy, port, sources, targets
 from netns import Wire, tcp, udp, wait_for
@@ -28,6 +29,7 @@ NEEDS_CSUM = 1
 GSO_NONE, GSO_TCPV4, GSO_UDP, GSO_TCPV6, GSO_UDP_L4 = 0, 1, 3, 4, 5
 CHECK = {"tcp": 16, "udp": 6}  # offset of the checksum in the transport header
 DNS, OPEN, SHUT = 53, 7777, 9999
+NODE_PORTS = 49152  # the first source port of tunnel packets
 ETHER = 14
 L4 = {4: ETHER + 20, 6: ETHER + 40}
 LAST_WORD = {4: {"src": ETHER + 14, "dst": ETHER + 18}, 6: {"src": ETHER + 22, "dst": ETHER + 38}}  # of each address
@@ -115,6 +117,16 @@ def c2(overlay):
 @pytest.fixture
 def b1(overlay):
     return overlay.pods["default/b1"]
+
+
+@pytest.fixture
+def undropped(overlay):
+    """Nothing of it has been dropped by what is tested here."""
+    nodes = overlay.nodes.values()
+    before = [node.metrics() for node in nodes]
+    yield
+    for node, counted in zip(nodes, before):
+        assert not {REASON, GSO_REASON} & {reason for reason, _ in moved(counted, node.metrics())}
 
 
 class Attack:
@@ -217,6 +229,34 @@ def test_tunnel_port_behind_masquerade(overlay, a1, b1, n2, c2, family):
         attack.fails(arrived)
 
 
+# --- and if two bytes were written nevertheless -------------------------------------------------------------------------------
+
+
+def test_masqueraded_ports(overlay, b1, undropped, family):
+    """Of what is masqueraded no datagram has a source port that tunnel packets have."""
+    ports = []
+    with overlay.underlay.udp(family, address=Underlay.BEYOND[family]) as server:
+        for _ in range(64):
+            with b1.udp(family) as sock:
+                sock.sendto(b"from where?", server.getsockname()[:2])
+                ports.append(server.recvfrom(100)[1][1])
+    assert 1024 <= min(ports) and max(ports) < NODE_PORTS
+
+
+@pytest.mark.parametrize("sport", [NODE_PORTS - 1, NODE_PORTS])
+def test_tunnel_packet_from_another_port(overlay, n1, n2, b2, a1, family, sport):
+    """In all else it is as the other node's would be: what is left to tell them apart is the port."""
+    outer = overlay.outer
+    inner = ip(family)(src=b2.ips[family], dst=a1.ips[family]) / UDP(sport=4004, dport=OPEN) / b"from there"
+    frame = geneve(n2.address[outer], n1.address[outer], inner, overlay.identity("default/b2"), sport=sport)
+    with hears(a1, family, OPEN) as arrived, overlay.underlay.wire(overlay.underlay.port(1)) as wire:
+        before = n1.metrics()
+        wire.send(Ether(src=n2.uplink_mac, dst=n1.uplink_mac) / frame)
+        reason = "to_endpoint" if sport == NODE_PORTS else "tunnel_sport"
+        n1.assert_moved(before, {(reason, "ingress"): 1})
+        assert bool(arrived()) == (sport == NODE_PORTS)
+
+
 # --- one packet, many frames ----------------------------------------------------------------------------------------------
 
 
@@ -259,16 +299,6 @@ def test_many_frames(overlay, b1, b2, family, size):
 
 
 # --- what is honest passes ------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def undropped(overlay):
-    """Nothing of it has been dropped by what is tested here."""
-    nodes = overlay.nodes.values()
-    before = [node.metrics() for node in nodes]
-    yield
-    for node, counted in zip(nodes, before):
-        assert not {REASON, GSO_REASON} & {reason for reason, _ in moved(counted, node.metrics())}
 
 
 def offloads(netns, ifname="eth0"):

@@ -46,7 +46,7 @@ void cluster_reset(unsigned state, bool v6, bool over6)
 	node_reset(state, v6);
 	if (state & S_NO_CLUSTER)
 		return;
-	cluster_put(NODE, POD_A, state & S_DSCP ? WR_CLUSTER_DSCP : 0);
+	cluster_put(NODE, POD_A, (state & S_DSCP ? WR_CLUSTER_DSCP : 0) | (state & S_SPORTS ? WR_CLUSTER_SPORTS : 0));
 	if (state & S_OTHER_FAMILY)
 		cluster_without(over6);
 	if (state & S_NO_NODES)

@@ -24,6 +24,7 @@ enum state {
 	S_DIRECT = 1 << 13,       /* NODE_C is on the same link */
 	S_DSCP = 1 << 14,
 	S_OTHER_FAMILY = 1 << 15, /* this node ends no tunnels over the packet's outer family */
+	S_SPORTS = 1 << 17,       /* tunnel packets come from their own source ports only */
 	S_SIBLING = 1 << 16,      /* NODE_D in the place of NODE_C: what NODE_D's pods are, NODE_C's are not */
 };
 

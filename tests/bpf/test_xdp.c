@@ -68,6 +68,8 @@ static const struct {
 	{ "no payload but a byte", { .payload = 1 }, 0, true },
 	{ "large", { .payload = 1400 }, 0, true },
 	{ "another port", { .port = V(6082) }, 0, false },
+	{ "a source port that nodes have", { .sport = WR_TUNNEL_SPORT_FIRST }, 0, true },
+	{ "a source port below", { .sport = WR_TUNNEL_SPORT_FIRST - 1 }, D(SPORT) },
 	{ "another address", { .elsewhere = true }, 0, false },
 	{ "DSCP", { .tos = 0xb8 }, 0, true },
 	/* RFC 6040 section 4.2: unless something is to be changed. */

@@ -47,7 +47,7 @@ void tunnel_build(struct tunnel_frame *t, const struct tunnel_fields *fields)
 
 	if (fields->more || fields->later)
 		l[n++] = (struct layer)FRAG(.more = fields->more, .off = fields->later ? 800 : 0);
-	l[n++] = (struct layer)UDP(.sport = 50000, .dport = fields->port ? fields->port : WR_TUNNEL_PORT,
+	l[n++] = (struct layer)UDP(.sport = fields->sport ? fields->sport : 50000, .dport = fields->port ? fields->port : WR_TUNNEL_PORT,
 				   .check = V(fields->checksum));
 	l[n++] = (struct layer)GENEVE(.version = fields->version, .vni = fields->vni, .proto = fields->protocol,
 				      .flags = fields->flags, .words = fields->words);
@@ -75,7 +75,7 @@ void tunnel_state(bool decap)
 	const uint32_t ifindex = device_ifindex(DEVICE_UPLINK);
 
 	node_reset(0, false);
-	cluster_put(NODE, POD_A, 0);
+	cluster_put(NODE, POD_A, WR_CLUSTER_SPORTS);
 	node_put(SLOT_C, WR_NODE_RESOLVED);
 	map_put("uplinks", &ifindex, &uplink);
 }
@@ -174,6 +174,8 @@ struct outcome tunnel_model(const uint8_t *data, size_t len)
 	l4_len = v6 ? read16(data + 18) : (size_t)(read16(data + 16) - 20);
 	if (read16(data + l4 + 4) != l4_len || l4 + l4_len > len || l4_len < 8)
 		DROP(MALFORMED);
+	if (read16(data + l4) < WR_TUNNEL_SPORT_FIRST)
+		DROP(SPORT);
 	if (memcmp(data + (v6 ? 22 : 26), who_address(NODE_C, v6), v6 ? 16 : 4) != 0)
 		DROP(SENDER);
 	o = model_geneve(data + l4 + 8, l4_len - 8, &used);

@@ -14,6 +14,7 @@ struct tunnel_fields {
 	bool stranger;      /* from an address that is no node's */
 	bool elsewhere;     /* not to this node's address */
 	int port;           /* V(n) */
+	int sport;          /* V(n) */
 	int tos;            /* of the outer IP header */
 	int inner_tos;
 	bool more, later;   /* fragments */

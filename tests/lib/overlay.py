@@ -54,16 +54,16 @@ class Member(Node):
 
 
 class Overlay(Probed):
-    """`mode` tunnel, direct or auto; `outer` the family of the tunnels (None: that of the nodes' addresses); other options
-    are the underlay's. The agents make the nodes.
+    """`mode` tunnel, direct or auto; `outer` the family of the tunnels (None: that of the nodes' addresses); `options` the
+    agents'; others are the underlay's. The agents make the nodes.
     """
 
     UNDERLAY = Underlay
 
-    def __init__(self, nodes=2, mode="tunnel", outer=4, **underlay):
+    def __init__(self, nodes=2, mode="tunnel", outer=4, options=(), **underlay):
         super().__init__()
         self.mode, self.outer, self.key = mode, outer, os.urandom(16)
-        self.options = ["--routing-mode", mode, "--underlay", f"ipv{outer}" if outer else "auto"]
+        self.options = ["--routing-mode", mode, "--underlay", f"ipv{outer}" if outer else "auto", *options]
         self.nodes = {}
         self.stack = contextlib.ExitStack()
         with contextlib.ExitStack() as undo:

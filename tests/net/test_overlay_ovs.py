@@ -104,7 +104,7 @@ class OvsPod(Pod):
 def overlay(request):
     if not shutil.which("ovs-vswitchd", path="/usr/sbin:/sbin:/usr/bin"):
         pytest.skip("no Open vSwitch here")
-    with Overlay(nodes=1, outer=request.param) as overlay:
+    with Overlay(nodes=1, outer=request.param, options=["--tunnel-source-ports", "any"]) as overlay:
         overlay.pod("default/a", "n1", app="a")
         overlay.pod("default/b", "n1", app="b")
         # What the switch reads from a socket is to be as it would be on a wire: whole checksums, no super-packets.

@@ -70,6 +70,8 @@ static void options(void **state)
 		{ { "--manifests", "/d", "--underlay", "ipv6" }, NULL },
 		{ { "--manifests", "/d", "--xdp", "generic" }, NULL },
 		{ { "--manifests", "/d", "--xdp", "skb" }, "--xdp skb: not auto, native, generic or off" },
+		{ { "--manifests", "/d", "--tunnel-source-ports", "any" }, NULL },
+		{ { "--manifests", "/d", "--tunnel-source-ports", "1" }, "--tunnel-source-ports 1: not own or any" },
 		{ { "--manifests", "/d", "--underlay", "4" }, "--underlay 4: not auto, ipv4 or ipv6" },
 		{ { "install", "--cni-bin-dir", "/b", "--from", "/f" }, NULL },
 		{ { "uninstall", "--wait", "--log-level=debug" }, NULL },
@@ -126,6 +128,7 @@ static void options_of_the_cluster(void **state)
 	assert_true(*o.host_name);
 	assert_int_equal(o.cluster.mode, ROUTING_TUNNEL);
 	assert_int_equal(o.cluster.underlay, 0);
+	assert_false(o.cluster.any_sport);
 	assert_int_equal(o.cluster.xdp, DP_XDP_AUTO);
 	assert_int_equal(options_parse(11, argv, &o, NULL), 0);
 	assert_string_equal(o.cluster.node_name, "n1");

@@ -32,7 +32,7 @@ static void a_node_joins_over_ipv4(void **state)
 	assert_non_null(route);
 	assert_true(ip_equal(&route->source, &(struct ip[]){ ip("fd01::1") }[0]));
 	/* our own place */
-	assert_int_equal(r.k.cluster.flags, WR_CLUSTER_V4 | WR_CLUSTER_V6 | WR_CLUSTER_POD4 | WR_CLUSTER_POD6);
+	assert_int_equal(r.k.cluster.flags, WR_CLUSTER_V4 | WR_CLUSTER_V6 | WR_CLUSTER_POD4 | WR_CLUSTER_POD6 | WR_CLUSTER_SPORTS);
 	assert_int_equal(r.k.cluster.cidr4.v4, inet_addr("10.1.0.0"));
 	assert_int_equal(r.k.cluster.mask4.v4, inet_addr("255.255.255.0"));
 	assert_int_equal(r.k.cluster.mask6.v6[1], 0xffffffff);

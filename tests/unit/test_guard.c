@@ -108,6 +108,10 @@ static void assert_listing(const struct wr_config *config, const char *const wan
 	"meta mark & 0x02000000 == 0x02000000 oifgroup != 22354 oif != \"lo\" oifname != \"warren0\" counter packets 0 " \
 	"bytes 0 masquerade fully-random comment \"from a pod, leaving the node\""
 
+#define LEAVING_UDP                                                                                                    \
+	"meta mark & 0x02000000 == 0x02000000 oifgroup != 22354 oif != \"lo\" oifname != \"warren0\" meta l4proto udp "   \
+	"counter packets 0 bytes 0 masquerade to :1024-49151 fully-random comment \"from a pod, leaving the node\""
+
 static void as_nft_shows_it(void **state)
 {
 	static const char *const alone[] = {
@@ -127,6 +131,7 @@ static void as_nft_shows_it(void **state)
 		QUARANTINE,
 		"iifgroup 22354 udp dport 6081 counter packets 0 bytes 0 drop comment \"from a pod to the tunnel's port\"",
 		"type nat hook postrouting priority srcnat; policy accept;",
+		LEAVING_UDP,
 		LEAVING,
 		"type filter hook output priority filter; policy accept;",
 		"udp dport 6081 meta skuid != 4294967295 counter packets 0 bytes 0 drop comment "

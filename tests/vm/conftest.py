@@ -42,7 +42,8 @@ def pytest_runtest_setup(item):
 @pytest.fixture(scope="session")
 def cluster():
     """Two nodes, for all tests: here it is the verifier's work that takes long, so the agents alone load the programs, once."""
-    with Overlay(nodes=2, outer=None) as overlay:
+    # The kernel's geneve devices send from any port.
+    with Overlay(nodes=2, outer=None, options=["--tunnel-source-ports", "any"]) as overlay:
         yield overlay
 
 

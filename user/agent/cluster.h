@@ -34,6 +34,7 @@ struct cluster_options {
 	enum routing_mode mode;
 	int underlay; /* AF_INET, AF_INET6; 0: IPv4 where both have it */
 	enum dp_xdp_mode xdp; /* of the uplinks */
+	int any_sport; /* of tunnel packets, 1: other source ports than the programs' own are accepted */
 };
 
 struct cluster_ops {

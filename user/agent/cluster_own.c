@@ -33,6 +33,7 @@ static struct wr_cluster cluster_wanted(const struct cluster *c)
 		.port = htons(WR_TUNNEL_PORT),
 		.option_class = htons(WR_TUNNEL_OPTION_CLASS),
 		.host_ifindex = c->gateway_ifindex,
+		.flags = c->options->any_sport ? 0 : WR_CLUSTER_SPORTS,
 	};
 
 	if (v4) {

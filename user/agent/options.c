@@ -24,6 +24,7 @@ static const struct word routing_modes[] = {
 	{ "tunnel", ROUTING_TUNNEL }, { "direct", ROUTING_DIRECT }, { "auto", ROUTING_AUTO }, { 0 }
 };
 static const struct word families[] = { { "auto", 0 }, { "ipv4", AF_INET }, { "ipv6", AF_INET6 }, { 0 } };
+static const struct word source_ports[] = { { "own", 0 }, { "any", 1 }, { 0 } };
 static const struct word xdp_modes[] = {
 	{ "auto", DP_XDP_AUTO }, { "native", DP_XDP_NATIVE }, { "generic", DP_XDP_GENERIC }, { "off", DP_XDP_OFF }, { 0 }
 };
@@ -129,6 +130,9 @@ static const struct setting settings[] = {
 	  "for; auto: direct to those that are", routing_modes },
 	{ "underlay", "FAMILY", WORD, FIELD(cluster.underlay, int),
 	  "of the tunnels: ipv4, ipv6, or auto (default): ipv4 where both nodes have it", families },
+	{ "tunnel-source-ports", "WHICH", WORD, FIELD(cluster.any_sport, int),
+	  "from which tunnel packets are accepted: own (default), 49152 to 65535, as nodes send\n"
+	  "them; any: where a node of another kind sends, too", source_ports },
 	{ "xdp", "MODE", WORD, FIELD(cluster.xdp, int),
 	  "on the devices that lead to other nodes: native; generic; off; auto (default): as they\n"
 	  "are, but native on physical ones and TAPs whose driver can", xdp_modes },

@@ -223,7 +223,7 @@ CODEC(trace, "0", only_key, trace);
 
 static const struct flag_name cluster_flags[] = {
 	{ WR_CLUSTER_V4, "v4" },	{ WR_CLUSTER_V6, "v6" },     { WR_CLUSTER_POD4, "pod4" },
-	{ WR_CLUSTER_POD6, "pod6" }, { WR_CLUSTER_DSCP, "dscp" }, { 0, NULL },
+	{ WR_CLUSTER_POD6, "pod6" }, { WR_CLUSTER_DSCP, "dscp" }, { WR_CLUSTER_SPORTS, "source-ports" }, { 0, NULL },
 };
 #define S struct wr_cluster
 static fields cluster = {

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "guard.h"
 
+#include <arpa/inet.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter_ipv4.h>
 
+#include "abi/node.h"
 #include "array.h"
 #include "gateway.h"
 #include "nft.h"
@@ -22,7 +24,8 @@ static const struct nft_chain chains[] = {
 	{ "tunnel", "filter", NF_INET_POST_ROUTING, NF_IP_PRI_NAT_SRC + 1 },
 };
 #define CHAINS_ALONE 3
-#define RULES 7
+#define MASQUERADE_PORT_MIN 1024 /* as the kernel's own range */
+#define RULES 8
 
 static struct nft_table guard_table(const struct wr_config *cfg, struct nft_rule rules[RULES])
 {
@@ -49,6 +52,16 @@ static struct nft_table guard_table(const struct wr_config *cfg, struct nft_rule
 	const struct nft_match tunnel_port = { NFT_TRANSPORT, 2, 0, NFT_CMP_EQ, { .port = cfg->tunnel_port }, 2 };
 	/* Nobody has this uid; where there is no process, there is nothing to compare, and no match. */
 	const struct nft_match a_process = { NFT_META, NFT_META_SKUID, 0, NFT_CMP_NEQ, { UINT32_MAX } };
+	/* So that nothing which is masqueraded can look like a tunnel packet of this node's. */
+	const struct nft_rule leaving_udp = {
+		.chain = "postrouting",
+		.comment = leaving_text,
+		.match = { leaving, not_to_pod, not_to_self, not_to_node, udp },
+		.matches = 5,
+		.masquerade = true,
+		.port_min = htons(MASQUERADE_PORT_MIN),
+		.port_max = htons(WR_TUNNEL_SPORT_FIRST - 1),
+	};
 	const struct nft_match translated = { NFT_CONNTRACK, NFT_CT_STATUS, IPS_SRC_NAT, NFT_CMP_EQ, { IPS_SRC_NAT } };
 	size_t n = 0;
 
@@ -57,6 +70,8 @@ static struct nft_table guard_table(const struct wr_config *cfg, struct nft_rule
 	rules[n++] = (struct nft_rule){ "forward", quarantine_text, { from_pod, host_only }, 2, false };
 	if (cfg->tunnel_port)
 		rules[n++] = (struct nft_rule){ "forward", pod_text, { from_pod, udp, tunnel_port }, 3, false };
+	if (cfg->tunnel_port)
+		rules[n++] = leaving_udp;
 	rules[n++] = (struct nft_rule){
 		"postrouting", leaving_text, { leaving, not_to_pod, not_to_self, not_to_node }, 4, true
 	};

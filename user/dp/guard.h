@@ -16,6 +16,8 @@
  *   tunnel (postrouting, after srcnat) to that port with a translated source, so with an address of this node, whoever
  *                                     sent it (a virtual machine, another runtime's container): dropped
  *
+ *   postrouting                       what is masqueraded of UDP gets a source port below those that tunnel packets have
+ *
  * Each rule counts and carries a comment that says why.
  */
 #ifndef WARREN_GUARD_H

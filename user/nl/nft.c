@@ -96,21 +96,40 @@ static int add_match(struct nftnl_rule *r, const struct nft_match *m)
 	return 0;
 }
 
-/* Counter and verdict. */
-static int add_action(struct nftnl_rule *r, bool masquerade)
+static int add_port(struct nftnl_rule *r, uint32_t reg, uint16_t port)
 {
+	struct nftnl_expr *e = add_expr(r, "immediate");
+
+	if (!e)
+		return -ENOMEM;
+	nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_DREG, reg);
+	nftnl_expr_set(e, NFTNL_EXPR_IMM_DATA, &port, sizeof(port));
+	return 0;
+}
+
+/* Counter and verdict. */
+static int add_action(struct nftnl_rule *r, const struct nft_rule *rule)
+{
+	const bool masquerade = rule->masquerade, ports = masquerade && rule->port_min;
 	struct nftnl_expr *e = add_expr(r, "counter");
 
 	if (!e)
 		return -ENOMEM;
 	nftnl_expr_set_u64(e, NFTNL_EXPR_CTR_PACKETS, 0);
 	nftnl_expr_set_u64(e, NFTNL_EXPR_CTR_BYTES, 0);
+	if (ports && (add_port(r, NFT_REG_1, rule->port_min) < 0 || add_port(r, NFT_REG_2, rule->port_max) < 0))
+		return -ENOMEM;
 	e = add_expr(r, masquerade ? "masq" : "immediate");
 	if (!e)
 		return -ENOMEM;
 	if (masquerade) {
 		/* Without it, two pods that choose the same source port race for one translation (kubernetes#56903). */
-		nftnl_expr_set_u32(e, NFTNL_EXPR_MASQ_FLAGS, NF_NAT_RANGE_PROTO_RANDOM_FULLY);
+		nftnl_expr_set_u32(e, NFTNL_EXPR_MASQ_FLAGS, NF_NAT_RANGE_PROTO_RANDOM_FULLY |
+						      (ports ? NF_NAT_RANGE_PROTO_SPECIFIED : 0));
+		if (ports) {
+			nftnl_expr_set_u32(e, NFTNL_EXPR_MASQ_REG_PROTO_MIN, NFT_REG_1);
+			nftnl_expr_set_u32(e, NFTNL_EXPR_MASQ_REG_PROTO_MAX, NFT_REG_2);
+		}
 	} else {
 		nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_DREG, NFT_REG_VERDICT);
 		nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_VERDICT, NF_DROP);
@@ -134,7 +153,7 @@ static struct nftnl_rule *build_rule(const char *table, const struct nft_rule *r
 		if (add_match(r, &rule->match[i]) < 0)
 			return NULL;
 	}
-	if (add_action(r, rule->masquerade) < 0 ||
+	if (add_action(r, rule) < 0 ||
 	    !nftnl_udata_put_strz(udata, NFTNL_UDATA_RULE_COMMENT, rule->comment) ||
 	    nftnl_rule_set_data(r, NFTNL_RULE_USERDATA, nftnl_udata_buf_data(udata), nftnl_udata_buf_len(udata)) < 0)
 		return NULL;

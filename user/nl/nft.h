@@ -35,9 +35,10 @@ struct nft_match {
 /* Counts what meets all its conditions, and drops or masquerades it. */
 struct nft_rule {
 	const char *chain, *comment;
-	struct nft_match match[4];
+	struct nft_match match[5];
 	int matches;
 	bool masquerade; /* else drop */
+	uint16_t port_min, port_max; /* of masqueraded packets' sources, network order; 0: as the kernel chooses */
 };
 
 struct nft_table {

@@ -208,16 +208,21 @@ static void fail_with(const struct frame *f, const char *what)
 	fail_msg("\n%s (WARREN_SEED=%llu)", what, (unsigned long long)mutation.seed);
 }
 
+static bool differs(const void *a, const void *b, size_t size)
+{
+	return memcmp(a, b, size) != 0;
+}
+
 /* Byte for byte, but for the Ethernet header and the hop: what the IPv4 header's sum was off by it is off by now. */
 static void expect_forwarded(const struct frame *in, const struct run *r, bool v6)
 {
 	const uint8_t *a = in->data + 14, *b = r->out.data + 14;
 
-	if (r->out.len != in->len || memcmp(r->out.data, mac_address(MAC_B), 6) || memcmp(r->out.data + 6, mac_address(MAC_HOST), 6) ||
-	    memcmp(r->out.data + 12, in->data + 12, 2))
+	if (r->out.len != in->len || differs(r->out.data, mac_address(MAC_B), 6) || differs(r->out.data + 6, mac_address(MAC_HOST), 6) ||
+	    differs(r->out.data + 12, in->data + 12, 2))
 		fail_with(in, "another frame came out");
-	if (v6 ? a[7] - 1 != b[7] || memcmp(a, b, 7) || memcmp(a + 8, b + 8, in->len - 22)
-	       : a[8] - 1 != b[8] || memcmp(a, b, 8) || a[9] != b[9] || memcmp(a + 12, b + 12, in->len - 26))
+	if (v6 ? a[7] - 1 != b[7] || differs(a, b, 7) || differs(a + 8, b + 8, in->len - 22)
+	       : a[8] - 1 != b[8] || differs(a, b, 8) || a[9] != b[9] || differs(a + 12, b + 12, in->len - 26))
 		fail_with(in, "another packet came out");
 	if (!v6 && sum16(0, a, 20) != sum16(0, b, 20))
 		fail_with(in, "another checksum came out");
@@ -263,10 +268,10 @@ static void check_from_pod(const struct frame *in, const struct run *r)
 			fail_with(in, "what policy allows was dropped");
 		return;
 	}
-	if (memcmp(in->data + 6, mac_address(MAC_A), 6))
+	if (differs(in->data + 6, mac_address(MAC_A), 6))
 		fail_with(in, "another one's MAC address passed");
 	if (r->verdict == REDIRECT && is_for_gateway(in, &reading)) {
-		if (memcmp(r->out.data, mac_address(MAC_A), 6))
+		if (differs(r->out.data, mac_address(MAC_A), 6))
 			fail_with(in, "an answer for somebody else");
 		return;
 	}
@@ -280,7 +285,7 @@ static void check_from_pod(const struct frame *in, const struct run *r)
 		fail_with(in, "to the stack without a mark");
 	if (!may_leave(&reading, false) && !(hop <= 1 && may_leave(&reading, true)))
 		fail_with(in, "what policy forbids passed to the stack");
-	if (r->out.len != in->len || memcmp(r->out.data, in->data, in->len))
+	if (r->out.len != in->len || differs(r->out.data, in->data, in->len))
 		fail_with(in, "another packet went to the stack");
 }
 
@@ -323,7 +328,7 @@ static void check_to_pod(const struct frame *in, const struct run *r)
 		fail_with(in, "what policy forbids arrived");
 	if (r->entered != NO_DEVICE && (is_who(source, POD_A, reading.v6) || (r->entered != DEVICE_B && is_who(source, POD_B, reading.v6))))
 		fail_with(in, "a pod's address arrived from elsewhere");
-	if (r->verdict != PASS || r->out.len != in->len || memcmp(r->out.data, in->data, in->len))
+	if (r->verdict != PASS || r->out.len != in->len || differs(r->out.data, in->data, in->len))
 		fail_with(in, "another packet arrived");
 }
 

@@ -2,8 +2,9 @@
 /*
  * Conntrack: one entry for a flow, both directions and both enforcement points.
  *
- * `ct_new4/6` (LRU) hold flows whose responder has not answered yet, denied ones, and TCP connections that are over;
- * `ct4/6` (plain hashes, which evict nothing) those that were answered. An endpoint owns at most a share of ct4/6
+ * `ct_new4/6` (LRU) hold flows whose responder has not answered yet, denied ones, and TCP connections that are not
+ * established yet or are over; `ct4/6` (plain hashes, which evict nothing) established flows: of TCP those whose handshake
+ * is complete, of other protocols those that were answered. An endpoint owns at most a share of ct4/6
  * (wr_config.ct_share); beyond it its flows stay in ct_new4/6.
  */
 #ifndef WARREN_ABI_CONNTRACK_H
@@ -81,6 +82,8 @@ enum wr_ct_flags {
 	WR_CT_RESET = 1 << 7,        /* TCP: the last thing seen was RST */
 	WR_CT_SERVICE = 1 << 8,      /* no flow's, but a struct wr_ct_service */
 	WR_CT_HAIRPIN = 1 << 9,      /* ... of a pod with itself: of what it sends the source becomes the service's, too */
+	WR_CT_ESTABLISHED = 1 << 10, /* TCP: the initiator has acknowledged the answer */
+	WR_CT_ALLOWED_BEFORE = 1 << 11, /* it was evaluated again: what its initiator sent may have been delivered */
 	WR_CT_TRANSLATED = 1 << 12,  /* the initiator has sent it to a service; as a packet's trait it is the same bit */
 };
 
@@ -97,7 +100,7 @@ struct wr_judgement {
 
 /* How long a flow lives after its last packet. TCP's 8000 s outlive the keepalives that hosts send after 7200 s. */
 #define WR_CT_LIFE_TCP WR_CT_SECONDS(8000)
-#define WR_CT_LIFE_TCP_NEW WR_CT_SECONDS(60)
+#define WR_CT_LIFE_TCP_NEW WR_CT_SECONDS(60) /* until it is established */
 #define WR_CT_LIFE_TCP_CLOSING WR_CT_SECONDS(10)
 #define WR_CT_LIFE_SCTP WR_CT_SECONDS(8000)
 #define WR_CT_LIFE_OTHER WR_CT_SECONDS(120)    /* UDP, answered, and whatever has no ports */
@@ -114,8 +117,14 @@ struct wr_ct {
 	__u32 initiator;
 	__u32 responder; /* likewise of the one that it was sent to; 0: the stack's business */
 	struct wr_judgement at[WR_DIRECTIONS]; /* [WR_EGRESS] by the initiator's policy, [WR_INGRESS] by the responder's */
+	/*
+	 * TCP, host byte order: the last acknowledgement number of the initiator [0] and of the responder [1]; before an end has
+	 * acknowledged anything, the one that its first acknowledgement must have (the other end's SYN + 1). A RST of the other
+	 * end is exact if its sequence number is this one.
+	 */
+	__u32 ack[2];
 };
-_Static_assert(sizeof(struct wr_ct) == 48, "wr_ct");
+_Static_assert(sizeof(struct wr_ct) == 56, "wr_ct");
 
 /*
  * What becomes of the destination of what a client sends to a service; or, of kind WR_CT_ORIGIN, what it was, and so what
@@ -132,7 +141,7 @@ struct wr_ct_service {
 	__be16 port;
 	__u16 pad;
 	__u32 backend;   /* its id; 0: as the list */
-	__u32 pad2;
+	__u32 pad2[3];
 };
 _Static_assert(sizeof(struct wr_ct_service) == sizeof(struct wr_ct), "wr_ct_service");
 
@@ -162,8 +171,8 @@ struct wr_sweep {
 enum wr_ct_stat {
 	WR_CT_STAT_CREATED,
 	WR_CT_STAT_ANSWERED,   /* moved from ct_new to ct */
-	WR_CT_STAT_OVER_SHARE, /* answered, but stays in ct_new: its endpoint has used up its share */
-	WR_CT_STAT_FULL,       /* answered, but stays in ct_new: ct is full */
+	WR_CT_STAT_OVER_SHARE, /* established, but stays in ct_new: its endpoint has used up its share */
+	WR_CT_STAT_FULL,       /* established, but stays in ct_new: ct is full */
 	WR_CT_STAT_REJUDGED,   /* judged again, since the policy has changed */
 	WR_CT_STATS,
 };

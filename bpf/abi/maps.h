@@ -31,10 +31,10 @@
 	X(addr4, HASH, struct wr_addr4, struct wr_local, WR_MAX_ENDPOINTS, 0, "pod IPv4 address -> endpoint")        \
 	X(addr6, HASH, struct wr_addr6, struct wr_local, WR_MAX_ENDPOINTS, 0, "pod IPv6 address -> endpoint")        \
 	X(addr_cache, SLOTS, __u32, struct wr_local, 1 << WR_ADDR_CACHE_BITS, 0, "hash of a pod address -> endpoint, a guess") \
-	X(ct4, HASH, struct wr_ct4_key, struct wr_ct, WR_CT_ENTRIES, BPF_F_NO_PREALLOC, "IPv4 flows that were answered") \
-	X(ct6, HASH, struct wr_ct6_key, struct wr_ct, WR_CT_ENTRIES, BPF_F_NO_PREALLOC, "IPv6 flows that were answered") \
-	X(ct_new4, LRU_HASH, struct wr_ct4_key, struct wr_ct, WR_CT_NEW_ENTRIES, 0, "IPv4 flows not answered yet, denied, or over") \
-	X(ct_new6, LRU_HASH, struct wr_ct6_key, struct wr_ct, WR_CT_NEW_ENTRIES, 0, "IPv6 flows not answered yet, denied, or over") \
+	X(ct4, HASH, struct wr_ct4_key, struct wr_ct, WR_CT_ENTRIES, BPF_F_NO_PREALLOC, "IPv4 flows that both ends have confirmed") \
+	X(ct6, HASH, struct wr_ct6_key, struct wr_ct, WR_CT_ENTRIES, BPF_F_NO_PREALLOC, "IPv6 flows that both ends have confirmed") \
+	X(ct_new4, LRU_HASH, struct wr_ct4_key, struct wr_ct, WR_CT_NEW_ENTRIES, 0, "IPv4 flows not confirmed yet, denied, or over") \
+	X(ct_new6, LRU_HASH, struct wr_ct6_key, struct wr_ct, WR_CT_NEW_ENTRIES, 0, "IPv6 flows not confirmed yet, denied, or over") \
 	X(ct_usage, SLOTS, __u32, struct wr_ct_usage, WR_ENDPOINT_SLOTS, 0, "endpoint -> entries of ct4 and ct6 that it owns") \
 	X(ct_stats, PERCPU_ARRAY, __u32, __u64, WR_CT_STATS, 0, "what happened to flows -> how often")               \
 	X(sweep, ARRAY, __u32, struct wr_sweep, 1, 0, "the timer that removes dead flows")                           \

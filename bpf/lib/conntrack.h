@@ -60,6 +60,21 @@ static __always_inline bool ct_is_over(__u8 l4_proto, __u32 flags)
 	return l4_proto == IPPROTO_TCP && ((flags & WR_CT_RESET) || (flags & CT_FIN_BOTH) == CT_FIN_BOTH);
 }
 
+/*
+ * Whether both ends have shown that they take part, so that the flow belongs in ct: of TCP only the initiator's
+ * acknowledgement of the answer shows that its address is not forged.
+ */
+static __always_inline bool ct_is_confirmed(__u8 l4_proto, __u32 flags)
+{
+	return flags & (l4_proto == IPPROTO_TCP ? WR_CT_ESTABLISHED : WR_CT_ANSWERED);
+}
+
+/* Whether the entry is a denial of a flow of which nothing has ever passed: nothing can be an answer to it. */
+static __always_inline bool ct_is_denied_from_start(__u32 flags)
+{
+	return (flags & CT_DENIED) && !(flags & (WR_CT_ANSWERED | WR_CT_ALLOWED_BEFORE));
+}
+
 static __always_inline __u32 ct_life(__u8 l4_proto, __u32 flags)
 {
 	if (flags & CT_DENIED)
@@ -67,7 +82,7 @@ static __always_inline __u32 ct_life(__u8 l4_proto, __u32 flags)
 	if (ct_is_over(l4_proto, flags))
 		return WR_CT_LIFE_TCP_CLOSING;
 	if (l4_proto == IPPROTO_TCP)
-		return flags & WR_CT_ANSWERED ? WR_CT_LIFE_TCP : WR_CT_LIFE_TCP_NEW;
+		return flags & WR_CT_ESTABLISHED ? WR_CT_LIFE_TCP : WR_CT_LIFE_TCP_NEW;
 	if (!(flags & WR_CT_ANSWERED))
 		return WR_CT_LIFE_OTHER_NEW;
 	return l4_proto == IPPROTO_SCTP ? WR_CT_LIFE_SCTP : WR_CT_LIFE_OTHER;

@@ -43,6 +43,20 @@ enum flow_found {
 	FLOW_LIVES,
 };
 
+/* What the packet's new flow may do to the living entry that has its key. */
+enum flow_lives {
+	FLOW_REPLACES,  /* there is none, or none that counts */
+	FLOW_YIELDS,    /* it lets another flow pass: one that is denied must not replace it */
+	FLOW_NEVER_REPLACES, /* it is an established connection: no SYN replaces it, as it may be forged */
+};
+
+/* What the packet shows of an entry in ct_new. */
+enum flow_answers {
+	FLOW_NO_ANSWER,
+	FLOW_REPLIED,   /* the responder has answered; TCP: nobody has acknowledged that yet */
+	FLOW_CONFIRMED, /* both ends take part (ct_is_confirmed()): the entry moves to ct */
+};
+
 /* A packet's flow where it takes more than a look at its entry: what the functions out of line are told, and tell. */
 struct flow {
 	/* Of the packet, apart from its addresses; these as in struct translation. */
@@ -57,9 +71,9 @@ struct flow {
 	bool swapped;        /* the packet's source is the key's end 1 */
 	bool forward;        /* it goes from initiator to responder */
 	bool established;    /* there is an entry, in ct4/6 */
-	bool lives;          /* ... and it lets another flow pass: one that is denied must not replace it */
+	__u8 lives;          /* enum flow_lives */
 	bool turns;          /* see packet_turns() */
-	bool answers;        /* the packet is one by which an entry moves from ct_new to ct */
+	__u8 answers;        /* enum flow_answers */
 	bool lost;           /* nobody knows whether the other end is still where the entry says */
 	bool located;        /* peer_ifindex and peer_identity are what flow_locate() has found */
 	bool moved;          /* the other end is on another node than the entry said, or was looked up again */
@@ -68,22 +82,32 @@ struct flow {
 	__u64 peer_identity; /* see struct packet; of what goes out it is found out, by flow_locate() */
 	__u32 peer_ifindex;
 	__u32 ifindex;       /* of the endpoint that it is judged for */
-	__u32 cluster_revision; /* under which peer_ifindex and peer_identity were, or are to be, found */
-	__u32 own_address_of; /* slot of the node whose own address the destination is */
+	union {
+		struct {
+			__u32 cluster_revision; /* under which peer_ifindex and peer_identity were, or are to be, found */
+			__u32 own_address_of; /* slot of the node whose own address the destination is */
+		};
+		__u32 ack[2]; /* of a TCP entry as it is to be: flow_segment() and later */
+	};
 	/* Of the flow. */
 	__u64 stranger;      /* identity of the end that is no endpoint of this node, if one is not */
-	struct wr_ct ct;     /* the entry as it was found, then as it is to be */
-	__u32 policy_class[WR_DIRECTIONS]; /* of the judgements in it */
+	union {
+		struct wr_ct ct; /* the entry as it was found, then as it is to be; its `ack` up to flow_segment() */
+		struct {
+			__u8 of_ct[__builtin_offsetof(struct wr_ct, ack)];
+			__u32 policy_class[WR_DIRECTIONS]; /* of the judgements in it, by judge_flow() */
+		};
+	};
 };
 
-/* For a dry run: the entry as it is now. */
-static __always_inline void trace_entry(const struct flow *f, __u32 steps)
+/* For a dry run: the entry as it is now, or as it would be made. */
+static __always_inline void trace_entry(const struct wr_ct *ct, __u32 steps)
 {
 	struct wr_trace *t = trace_get();
 
 	if (!t)
 		return;
-	t->ct = f->ct;
+	t->ct = *ct;
 	t->steps |= steps;
 }
 

@@ -6,6 +6,8 @@
 #ifndef WARREN_LIB_FLOW_DECIDE_H
 #define WARREN_LIB_FLOW_DECIDE_H
 
+#include <linux/tcp.h>
+
 #include "lib/fib.h"
 #include "lib/flow.h"
 #include "lib/flow_entry.h"
@@ -106,7 +108,7 @@ static __always_inline enum wr_reason flow_unknown(struct flow *f, bool lives)
 		return WR_REASON_TUNNEL_TARGET;
 	f->step = FLOW_BEGINS;
 	f->forward = true;
-	f->lives = lives && !(f->ct.flags & CT_DENIED);
+	f->lives = lives && !(f->ct.flags & CT_DENIED) ? FLOW_YIELDS : FLOW_REPLACES;
 	if (f->ct.flags & WR_CT_TRANSLATED)
 		f->traits |= REPLACES;
 	__builtin_memset(&f->ct, 0, sizeof(f->ct));
@@ -178,10 +180,11 @@ static __always_inline void flow_found_again(struct flow *f)
 /* The packet belongs to the entry that was found, of which f->ct is a copy. */
 static __always_inline void flow_known(struct packet *p, struct flow *f, const struct found *found)
 {
-	const __u32 next = tcp_progress(p, found);
+	__u32 next = tcp_progress(p, found);
 	bool current;
 
-	f->answers = !f->established && packet_answers(p, found);
+	if (p->l4_proto != IPPROTO_TCP && !f->established && !found->forward)
+		f->answers = FLOW_CONFIRMED;
 	f->turns = packet_turns(p, found);
 	f->stranger = end_is_local(f->ct.initiator) ? f->ct.at[WR_EGRESS].peer : f->ct.at[WR_INGRESS].peer;
 	f->via_stack = found->flags & WR_CT_VIA_STACK;
@@ -198,11 +201,12 @@ static __always_inline void flow_known(struct packet *p, struct flow *f, const s
 	} else if ((f->forward || f->way == WAY_FROM_NODE) && !(p->traits & RELATED)) {
 		f->stranger = p->peer_identity;
 	}
-	trace_entry(f, WR_TRACE_CT_FOUND | (f->established ? 0 : WR_TRACE_CT_NEW) |
+	trace_entry(&f->ct, WR_TRACE_CT_FOUND | (f->established ? 0 : WR_TRACE_CT_NEW) |
 			   (f->forward ? 0 : WR_TRACE_CT_REPLY) | (p->traits & RELATED ? WR_TRACE_CT_RELATED : 0));
 	if (!current) {
 		trace_step(WR_TRACE_CT_REJUDGED);
 		f->step = FLOW_STALE;
+		next |= found->flags & CT_DENIED ? 0 : WR_CT_ALLOWED_BEFORE;
 	} else if (found->flags & CT_DENIED) {
 		f->step = FLOW_DENIED;
 	} else if (f->turns) {
@@ -240,10 +244,16 @@ OUT_OF_LINE int flow_look(struct addresses *at, struct flow *f)
 	found.flags = f->ct.flags;
 	found.forward = f->forward;
 	fits = flow_fits(&p, &found, f->way, f->v6) && !flow_is_elsewhere(f);
-	if (!fits || flow_begins_anew(&p, &found))
+	if (!fits || flow_begins_anew(&p, &found)) {
 		/* Against a living flow's direction, or from elsewhere in the place of a flow towards the pod. */
-		return flow_unknown(f, fits ? !f->forward :
-					      !way_is_out(f->way) && f->forward && f->ct.responder == p.ifindex);
+		const enum wr_reason reason =
+			flow_unknown(f, fits ? !f->forward :
+					       !way_is_out(f->way) && f->forward && f->ct.responder == p.ifindex);
+
+		if (fits && !found.forward && connection_stands(f->l4_proto, found.flags))
+			f->lives = FLOW_NEVER_REPLACES;
+		return reason;
+	}
 	if (flow_is_mistranslated(&p, &found, f->way))
 		return WR_REASON_SERVICE_CLASH;
 	p.ep = p.ifindex ? endpoint_get(p.ifindex) : NULL;
@@ -252,6 +262,27 @@ OUT_OF_LINE int flow_look(struct addresses *at, struct flow *f)
 	p.word.both = p.ep ? policy_word_read(p.ep) : 0;
 	flow_known(&p, f, &found);
 	return WR_REASON_NONE;
+}
+
+/* What a TCP segment's numbers say about what flow_look() has found. */
+OUT_OF_LINE int flow_segment(struct __sk_buff *skb, struct flow *f)
+{
+	struct numbers n = { 0 };
+
+	if (!f)
+		return 0;
+	if (!(f->traits & FOLLOWS) &&
+	    !bpf_skb_load_bytes(skb, (f->traits >> L4_OFF_SHIFT) + __builtin_offsetof(struct tcphdr, seq), &n, sizeof(n))) {
+		n.seq = bpf_ntohl(n.seq);
+		n.ack = bpf_ntohl(n.ack);
+		if (f->step == FLOW_BEGINS)
+			segment_begins(f, &n);
+		else
+			segment_goes_on(f, &n);
+	}
+	f->ack[0] = f->ct.ack[0];
+	f->ack[1] = f->ct.ack[1];
+	return 0;
 }
 
 /* Between whom the flow is that this packet begins. */
@@ -288,6 +319,8 @@ static __always_inline enum wr_reason flow_decide(struct __sk_buff *skb, struct 
 			flow_locate(skb, at, f);
 		reason = flow_ends(f);
 	}
+	if (!reason && f->l4_proto == IPPROTO_TCP)
+		flow_segment(skb, f);
 	if (reason || f->step == FLOW_PASSES)
 		return reason;
 	if (f->step != FLOW_ANSWERED && f->step != FLOW_MOVES_ON && f->step != FLOW_FOUND_AGAIN)

@@ -6,12 +6,12 @@
 #include "lib/cluster.h"
 #include "lib/conntrack.h"
 #include "lib/endpoint.h"
+#include "lib/flow.h"
 
 /* What was found of a packet's flow. */
 struct found {
 	struct wr_ct *ct;
 	const struct wr_endpoint *other; /* by flow_fits(): the other side, if it is an endpoint */
-	__u32 now;
 	__u32 swapped;    /* the packet's source is the key's end 1 */
 	__u32 flags;      /* the entry's, read once */
 	bool established; /* in ct4/6, not in ct_new4/6 */
@@ -21,12 +21,11 @@ struct found {
 static __always_inline bool flow_find(struct found *found, const union ct_key *key, const bool v6)
 {
 	found->ct = ct_find(key, &found->established, v6);
-	found->now = ct_now();
 	if (!found->ct)
 		return false;
 	found->flags = found->ct->flags;
 	found->forward = !(found->swapped ^ (found->flags & WR_CT_SWAPPED));
-	return !ct_expired(found->ct, found->now);
+	return !ct_expired(found->ct, ct_now());
 }
 
 /* Whether it was the endpoint that the packet is judged for who began the flow. */
@@ -47,6 +46,15 @@ static __always_inline __u32 *other_revision(struct wr_ct *ct, bool own)
 
 	asm volatile("" : "+r"(direction));
 	return &ct->at[direction & 1].revision;
+}
+
+/* The acknowledgement of that end: 0 the initiator, else the responder. */
+static __always_inline __u32 *ack_of(struct wr_ct *ct, bool responder)
+{
+	__u32 end = responder;
+
+	asm volatile("" : "+r"(end));
+	return &ct->ack[end & 1];
 }
 
 /*
@@ -132,33 +140,148 @@ static __always_inline bool flow_is_mistranslated(const struct packet *p, const 
 	       (found->forward || (p->traits & TRANSLATED));
 }
 
-/* The flags that say how far a TCP connection has come. What goes on after a RST shows that nobody believed it. */
+/* A TCP segment's, in host byte order. */
+struct numbers {
+	__u32 seq, ack;
+};
+
+/*
+ * The flags that say how far a TCP connection has come; a RST that is exact comes on top (segment_goes_on()). What goes on
+ * after a RST shows that nobody believed it.
+ */
 static __always_inline __u32 tcp_progress(const struct packet *p, const struct found *found)
 {
 	if (p->traits & TCP_RST)
-		return found->flags | WR_CT_RESET;
+		return found->flags;
 	if (p->traits & TCP_FIN)
 		return found->flags | (found->forward ? WR_CT_FIN_INITIATOR : WR_CT_FIN_RESPONDER);
 	return found->flags & ~WR_CT_RESET;
 }
 
 /*
+ * Whether the entry is a denial of a flow of which nothing has ever passed, and the packet belongs to another one: it goes
+ * against the denied direction, or by the other one of a service's addresses and its backend's. It answers nothing that was
+ * delivered, so it is evaluated in its own direction. What must be the middle of a flow begins none.
+ */
+static __always_inline bool denial_is_of_another(const struct packet *p, const struct found *found)
+{
+	if (!ct_is_denied_from_start(found->flags) || (p->traits & (MIDDLE | FOLLOWS)))
+		return false;
+	return !found->forward || ((found->flags ^ p->traits) & WR_CT_TRANSLATED);
+}
+
+/*
  * Whether the packet is the first of a new flow, although its key has a living entry: a SYN or an echo request against
- * the old one's direction, or a SYN after an end or a denial.
+ * the old one's direction, a SYN after an end or a denial, or what a denial is not about.
  */
 static __always_inline bool flow_begins_anew(const struct packet *p, const struct found *found)
 {
+	if (denial_is_of_another(p, found))
+		return true;
 	if (!(p->traits & BEGINS))
 		return false;
-	return !found->forward || (p->l4_proto == IPPROTO_TCP && (found->flags & (CT_DENIED | CT_ENDED)));
+	return !found->forward || (p->l4_proto == IPPROTO_TCP &&
+				   ((found->flags & CT_DENIED) || ct_is_over(p->l4_proto, found->flags)));
 }
 
-/* Whether the responder shows by this packet that it takes part in the flow. */
-static __always_inline bool packet_answers(const struct packet *p, const struct found *found)
+/*
+ * Whether the entry is a connection that a SYN against its direction leaves alone, wherever that is from: its responder has
+ * answered, and it is not over. The SYN itself may pass; a host that has the connection answers with an acknowledgement,
+ * which gets it reset by an exact RST if the other end has none any more (RFC 9293 section 3.10.7.4).
+ */
+static __always_inline bool connection_stands(__u8 l4_proto, __u32 flags)
 {
-	if (found->forward)
-		return false;
-	return p->l4_proto != IPPROTO_TCP || (p->traits & (TCP_ACK | TCP_RST)) == TCP_ACK;
+	return l4_proto == IPPROTO_TCP && (flags & WR_CT_ANSWERED) && !(flags & CT_DENIED) && !ct_is_over(l4_proto, flags);
+}
+
+/*
+ * Whether an acknowledgement number is the expected one, or acknowledges a little more: data in a SYN or with a SYN-ACK. Who
+ * does not see the other end's segments meets it once in 65,536 times.
+ */
+static __always_inline bool ack_is_near(__u32 ack, __u32 expected)
+{
+	return ack - expected <= 0xffff;
+}
+
+/*
+ * What a segment shows of a connection in ct_new: that its responder takes part in it, or that both ends do. It is
+ * established as in nf_conntrack: by the initiator's acknowledgement of the responder's SYN. One whose SYN was not seen, by
+ * any answer: such an answer is refused where there is policy (packet_turns()).
+ */
+static __always_inline enum flow_answers segment_answers(const struct flow *f, const struct numbers *n)
+{
+	const __u32 flags = f->ct.flags;
+
+	if (f->established || (f->traits & (TCP_ACK | TCP_RST)) != TCP_ACK)
+		return FLOW_NO_ANSWER;
+	if (flags & WR_CT_ESTABLISHED)
+		return f->forward ? FLOW_NO_ANSWER : FLOW_CONFIRMED;
+	if (f->traits & TCP_SYN)
+		return f->forward ? FLOW_NO_ANSWER : FLOW_REPLIED;
+	if (f->forward == !(flags & WR_CT_ANSWERED))
+		return FLOW_NO_ANSWER;
+	if (f->forward)
+		return ack_is_near(n->ack, f->ct.ack[0]) ? FLOW_CONFIRMED : FLOW_NO_ANSWER;
+	return !f->ct.ack[1] || ack_is_near(n->ack, f->ct.ack[1]) ? FLOW_CONFIRMED : FLOW_NO_ANSWER;
+}
+
+/*
+ * Whether a RST is exact, so that its receiver believes it: its sequence number is the other end's last acknowledgement (RFC
+ * 5961 section 3.2), or it answers a SYN and acknowledges that. The entry's numbers may be older than the last segment:
+ * THE PLACE to look up the verdict cache's slot of the other direction.
+ */
+static __always_inline bool rst_is_exact(const struct flow *f, const struct numbers *n)
+{
+	const struct wr_ct *ct = &f->ct;
+
+	if (f->forward)
+		return n->seq == ct->ack[1];
+	if (!(ct->flags & WR_CT_ANSWERED) && (f->traits & TCP_ACK))
+		return n->ack == ct->ack[1];
+	return n->seq == ct->ack[0] && ct->ack[0];
+}
+
+/* The segment's acknowledgement, or what it makes the other end acknowledge. */
+static __always_inline void segment_note(struct flow *f, const struct numbers *n)
+{
+	struct wr_ct *ct = &f->ct;
+
+	if ((ct->flags & WR_CT_ESTABLISHED) || f->answers == FLOW_CONFIRMED) {
+		if ((f->traits & (TCP_ACK | TCP_RST)) == TCP_ACK)
+			*ack_of(ct, !f->forward) = n->ack;
+	} else if (f->forward && (f->traits & BEGINS) && !(ct->flags & WR_CT_ANSWERED)) {
+		ct->ack[1] = n->seq + 1;
+	} else if (f->answers == FLOW_REPLIED && ack_is_near(n->ack, ct->ack[1])) {
+		ct->ack[0] = n->seq + 1;
+		ct->ack[1] = n->ack;
+	}
+}
+
+static __always_inline void segment_begins(struct flow *f, const struct numbers *n)
+{
+	f->ct.ack[0] = f->traits & TCP_ACK ? n->ack : 0;
+	f->ct.ack[1] = f->traits & TCP_SYN ? n->seq + 1 : 0;
+}
+
+/*
+ * What may be forged does not extend an entry's life: a RST that is not exact, or what should acknowledge an answer and does
+ * not.
+ */
+static __always_inline void segment_goes_on(struct flow *f, const struct numbers *n)
+{
+	const bool rst = f->traits & TCP_RST, exact = rst && rst_is_exact(f, n);
+	const bool unproven = f->forward && (f->ct.flags & (WR_CT_ANSWERED | WR_CT_ESTABLISHED)) == WR_CT_ANSWERED;
+
+	f->answers = segment_answers(f, n);
+	segment_note(f, n);
+	if (exact)
+		f->ct.flags |= WR_CT_RESET;
+	if (f->step != FLOW_MOVES_ON && f->step != FLOW_FOUND_AGAIN)
+		return;
+	if (f->answers)
+		f->step = FLOW_ANSWERED;
+	else if (!exact && (rst || unproven))
+		f->step = FLOW_PASSES;
 }
 
 /*

@@ -49,9 +49,24 @@ static __always_inline void flow_fill(const struct packet *p, struct flow *f, co
 	f->ct = *found->ct;
 }
 
+OUT_OF_LINE int tcp_ack_number(struct __sk_buff *skb, __u32 traits)
+{
+	__be32 ack = 0;
+
+	bpf_skb_load_bytes(skb, (traits >> L4_OFF_SHIFT) + __builtin_offsetof(struct tcphdr, ack_seq), &ack, sizeof(ack));
+	return bpf_ntohl(ack);
+}
+
+/* The last acknowledgement, by which a RST of the other end is known. */
+static __always_inline void ack_record(const struct packet *p, const struct found *found)
+{
+	if (p->l4_proto == IPPROTO_TCP && (p->traits & TCP_ACK))
+		*ack_of(found->ct, !found->forward) = tcp_ack_number(p->skb, p->traits);
+}
+
 /*
- * Whether the packet just goes on with its flow, whose only change is that it lives on, or, by FIN or RST, that it soon
- * ends. `found` is what else has to be decided by. What is translated never does: its leases are of another kind.
+ * Whether the packet just goes on with its flow, whose only change is that it lives on, or, by FIN, that it soon ends. A RST is
+ * looked at more closely, and so are the segments of a handshake. `found` is what else has to be decided by. What is translated never does: its leases are of another kind.
  */
 static __always_inline bool flow_goes_on(const struct packet *p, union ct_key *key, struct found *found,
 					 const enum way way, const bool v6)
@@ -68,13 +83,15 @@ static __always_inline bool flow_goes_on(const struct packet *p, union ct_key *k
 	if ((found->flags & (CT_DENIED | WR_CT_RESET | WR_CT_SERVICE | WR_CT_TRANSLATED)) ||
 	    !(found->forward || (found->flags & WR_CT_ANSWERED)))
 		return false;
+	if (p->l4_proto == IPPROTO_TCP && (!(found->flags & WR_CT_ESTABLISHED) || (p->traits & TCP_RST)))
+		return false;
 	if (flow_begins_anew(p, found) || !flow_fits(p, found, way, v6) || !flow_is_current(p, found, way))
 		return false;
 	ends = tcp_progress(p, found);
-	expires = found->now + ct_life(p->l4_proto, ends);
+	expires = ct_now() + ct_life(p->l4_proto, ends);
 	if (ends == found->flags && expires - found->ct->expires + REFRESH_TICKS <= 2 * REFRESH_TICKS)
 		return true;
-	/* What is over leaves ct; an answered flow that is in ct_new for want of room tries again. */
+	/* What is over leaves ct; a confirmed flow that is in ct_new for want of room tries again. */
 	if (found->established ? ct_is_over(p->l4_proto, ends) : !found->forward)
 		return false;
 	/* Nor has anybody answered at an address that may be a service's by now. */
@@ -102,6 +119,7 @@ static __always_inline bool flow_continues(struct packet *p, struct scratch *s, 
 	}
 	if ((way == WAY_FROM_POD || way == WAY_FROM_NODE) && !p->via_stack && p->peer_ifindex)
 		lease_give(lease, p->peer_ifindex);
+	ack_record(p, found);
 	return true;
 }
 
@@ -253,10 +271,12 @@ static __always_inline enum wr_reason flow_pass(struct packet *p, struct scratch
 		p->peer_identity = f->peer_identity;
 	}
 	if (way != WAY_FROM_HOST && (f->ct.flags & WR_CT_TRANSLATED) && !reason) {
-		if (f->forward)
+		if (f->forward) {
 			service_goes_on(p->at, f);
-		else
+			service_promote(p->at, (void *)f);
+		} else {
 			reason = service_answer(p->skb, p->at, f);
+		}
 		service_over(p->at, (void *)f);
 		if (service_is_backends(p->at, (void *)f, f->ct.initiator))
 			service_lease_give_asked(p->at, (void *)f, &f->ct);

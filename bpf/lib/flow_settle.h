@@ -18,17 +18,19 @@ static __always_inline __u32 flow_key(struct packet *p, struct addresses *at, co
 }
 
 /*
- * The responder of a flow that is in ct_new has answered: it moves to ct, or stays if it may not. Then a later answer
- * tries again, uncounted. It is in ct before it leaves ct_new, so that nobody finds it in neither. What is over has no
- * business there (any more): see flow_retire().
+ * The responder of a flow that is in ct_new has answered: confirmed by both ends it moves to ct, or stays if it may not. Then
+ * a later answer tries again, uncounted. It is in ct before it leaves ct_new, so that nobody finds it in neither. What is over
+ * has no business there (any more): see flow_retire().
  */
 static __always_inline void flow_answered(const struct flow *f, const union ct_key *key, struct wr_ct *ct)
 {
-	const bool before = ct->flags & WR_CT_ANSWERED;
+	const bool before = ct_is_confirmed(f->l4_proto, ct->flags);
 
 	ct->flags |= WR_CT_ANSWERED;
+	if (f->l4_proto == IPPROTO_TCP && f->answers == FLOW_CONFIRMED)
+		ct->flags |= WR_CT_ESTABLISHED;
 	ct->expires = ct_now() + ct_life(f->l4_proto, ct->flags);
-	if (ct_is_over(f->l4_proto, ct->flags) || !ct_establish(key, ct, before, f->v6)) {
+	if (ct_is_over(f->l4_proto, ct->flags) || f->answers != FLOW_CONFIRMED || !ct_establish(key, ct, before, f->v6)) {
 		ct_write(key, ct, false, BPF_EXIST, f->v6);
 		return;
 	}
@@ -46,14 +48,15 @@ static __always_inline bool is_isolated(const struct flow *f)
 static __always_inline enum wr_reason flow_create(struct flow *f, const union ct_key *key, const struct wr_ct *ct,
 						  enum wr_reason reason)
 {
-	trace_entry(f, 0);
+	trace_entry(ct, 0);
 	if ((f->traits & MIDDLE) && (reason || is_isolated(f))) {
 		f->judged = 0;
 		return reason == WR_REASON_QUARANTINE ? WR_REASON_QUARANTINE : WR_REASON_NO_CONNECTION;
 	}
-	if (dry_run || (reason && f->lives))
+	if (dry_run || f->lives == FLOW_NEVER_REPLACES || (reason && f->lives))
 		return reason;
-	if (ct_write(key, ct, false, BPF_ANY, f->v6))
+	/* Of two packets at once, which find nothing, the one that is denied must not replace the other's flow. */
+	if (ct_write(key, ct, false, reason && f->found == FLOW_NONE ? BPF_NOEXIST : BPF_ANY, f->v6))
 		return reason ? reason : WR_REASON_CT_FULL;
 	if (f->established)
 		ct_forget(key, f->v6);
@@ -74,6 +77,8 @@ static __always_inline void flow_move_on(const struct flow *f, const union ct_ke
 		was = __sync_fetch_and_or(&ct->flags, next->flags & CT_ENDED);
 	if (!(next->flags & WR_CT_RESET))
 		__sync_fetch_and_and(&ct->flags, ~WR_CT_RESET);
+	ct->ack[0] = next->ack[0];
+	ct->ack[1] = next->ack[1];
 	ct->expires = next->expires;
 	/* Both ends may come at once. */
 	if (ct_is_over(f->l4_proto, next->flags | (was & CT_FIN_BOTH)))
@@ -121,6 +126,8 @@ OUT_OF_LINE int flow_settle(struct addresses *at, struct flow *f)
 		return WR_REASON_NO_ENDPOINT;
 	flow_key(&p, at, f, &key);
 	ct = f->ct;
+	ct.ack[0] = f->l4_proto == IPPROTO_TCP ? f->ack[0] : 0;
+	ct.ack[1] = f->l4_proto == IPPROTO_TCP ? f->ack[1] : 0;
 	ct.expires = ct_now() + ct_life(f->l4_proto, ct.flags);
 	reason = denial(&ct);
 	if (f->step == FLOW_BEGINS)

@@ -115,6 +115,7 @@ OUT_OF_LINE int judge_flow(const struct addresses *at, struct flow *f)
 	f->judged = (end_is_local(f->ct.initiator) ? 1 << WR_EGRESS : 0) |
 		    (end_is_local(f->ct.responder) ? 1 << WR_INGRESS : 0);
 	initiator = responder = f->stranger;
+	f->policy_class[WR_EGRESS] = f->policy_class[WR_INGRESS] = 0;
 	ends_read(f, &initiator, &responder);
 	if (f->step == FLOW_DENIED || f->step == FLOW_TURNS)
 		return 0;

@@ -24,7 +24,7 @@ OUT_OF_LINE int service_remember(const struct addresses *at, const struct transl
 	if (!at || !t)
 		return WR_REASON_CT_FULL;
 	__builtin_memset(&entry, 0, sizeof(entry));
-	entry.flags = WR_CT_SERVICE | service_entry_key(&key, which, at, t) * WR_CT_SWAPPED;
+	entry.flags = WR_CT_SERVICE;
 	entry.expires = ct_now() + (t->l4_proto == IPPROTO_TCP ? WR_CT_LIFE_TCP_NEW : WR_CT_LIFE_OTHER_NEW);
 	entry.initiator = client;
 	if (which == ENTRY_ORIGIN) {
@@ -40,6 +40,7 @@ OUT_OF_LINE int service_remember(const struct addresses *at, const struct transl
 		entry.backend = t->backend_id;
 		entry.flags |= t->hairpin ? WR_CT_HAIRPIN : 0;
 	}
+	entry.flags |= service_entry_key(&key, which, at, t) * WR_CT_SWAPPED;
 	return ct_write(&key, (void *)&entry, false, BPF_ANY, t->v6) ? WR_REASON_CT_FULL : WR_REASON_NONE;
 }
 
@@ -265,6 +266,20 @@ static __always_inline void service_answered(struct addresses *at, struct transl
 	at->daddr = t->backend;
 	t->kept = kept && service_keep(at, t, ENTRY_ORIGIN);
 	service_turn(at, t);
+}
+
+/* The client's segment has established its flow, as service_answer() does with what an answer establishes. */
+OUT_OF_LINE int service_promote(struct addresses *at, struct translation *t)
+{
+	if (!at || !t || dry_run || !t->lives)
+		return 0;
+	t->lives = false;
+	if (service_origin(at, t) || !t->lives)
+		return 0;
+	service_turn(at, t);
+	service_answered(at, t);
+	service_turn(at, t);
+	return 0;
 }
 
 /*

@@ -211,7 +211,8 @@ OUT_OF_LINE int service_look(struct addresses *at, struct translation *t, __u32 
 
 /*
  * Whether the ports are in use between client and backend by another flow: of both the answers would look the same. What
- * is the same service's is this flow's own, of which the rest was forgotten; what is over may have lost its origin.
+ * is the same service's is this flow's own, of which the rest was forgotten; what is over may have lost its origin. A
+ * denied flow of which nothing has ever passed has no answers.
  */
 OUT_OF_LINE int service_clashes(const struct addresses *at, const struct translation *t)
 {
@@ -224,7 +225,7 @@ OUT_OF_LINE int service_clashes(const struct addresses *at, const struct transla
 		return true;
 	service_key(&key, WR_CT_FLOW, at, t->sport, t->dport, t);
 	ct = ct_find(&key, &established, t->v6);
-	if (!ct || ct_expired(ct, ct_now()))
+	if (!ct || ct_expired(ct, ct_now()) || ct_is_denied_from_start(ct->flags))
 		return false;
 	if (!(ct->flags & WR_CT_TRANSLATED))
 		return true;

@@ -164,7 +164,9 @@ static __always_inline __u32 service_lease_take(struct __sk_buff *skb, struct ad
 		return 0;
 	if (!l->answers)
 		service_lease_swap(at, l);
-	if ((sp->traits & (TCP_FIN | TCP_RST)) && !service_flow_ends(at, sp, sp->sport, l->answers ? sp->dport : l->port)) {
+	/* Whether a RST is exact takes more than a look at the entry. */
+	if ((sp->traits & TCP_RST) ||
+	    ((sp->traits & TCP_FIN) && !service_flow_ends(at, sp, sp->sport, l->answers ? sp->dport : l->port))) {
 		if (!l->answers)
 			service_lease_swap(at, l);
 		return 0;
@@ -283,20 +285,22 @@ OUT_OF_LINE int service_lease_give_answers(const struct addresses *at, const str
 
 /*
  * What a client has sent to a service and goes on: in f's place is a translation then, which says whether it is to be
- * leased, or is over.
+ * leased, or is over; t->lives: the packet has established it.
  */
 OUT_OF_LINE int service_goes_on(const struct addresses *at, struct flow *f)
 {
 	struct translation *t = (void *)f;
 	const struct wr_ct_service *origin;
 	union ct_key key;
-	bool over, established;
+	bool over, established, confirmed;
 
 	if (!at || !f)
 		return 0;
+	confirmed = f->answers == FLOW_CONFIRMED;
 	over = f->established && ct_is_over(f->l4_proto, f->ct.flags);
 	t->leased = f->l4_proto != IPPROTO_UDP && f->established && service_lease_is_for(f);
 	t->over = false;
+	t->lives = confirmed;
 	if (!t->leased && !over)
 		return 0;
 	service_key(&key, WR_CT_ORIGIN, at, f->sport, f->dport, t);

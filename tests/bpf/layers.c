@@ -245,6 +245,8 @@ static void fill_l4(struct builder *b, int i, uint8_t *h)
 	case L_TCP:
 		put16(h, value(l->sport, 40000));
 		put16(h + 2, value(l->dport, 80));
+		put32(h + 4, l->seq ?: (value(l->flags, ACK) & SYN ? FIRST_SEQ : FIRST_SEQ + 1));
+		put32(h + 8, l->ack ?: (value(l->flags, ACK) & ACK ? FIRST_SEQ + 1 : 0));
 		h[12] = value(l->words, 5) << 4;
 		h[13] = value(l->flags, ACK);
 		fill_checksum(b, i, h + 16, P_TCP, true);

@@ -67,6 +67,7 @@ enum mac { MAC_DEFAULT, MAC_A, MAC_B, MAC_HOST, MAC_OTHER, MAC_BROADCAST, MAC_ZE
 /* ICMP types by meaning; V(n) for any other. */
 enum icmp_type { ECHO = 1, ECHO_REPLY, UNREACHABLE, TOO_BIG, EXCEEDED, PARAMETER };
 
+#define FIRST_SEQ 1000
 enum tcp_flag { FIN = 1, SYN = 2, RST = 4, PSH = 8, ACK = 16 };
 
 enum layer_kind {
@@ -96,6 +97,7 @@ struct layer {
 	enum who src, dst;            /* IP, ARP */
 	int version, words, ttl, len; /* IP (words: ihl), TCP (words: data offset), UDP len, options (words of 8 bytes) */
 	int flags;                    /* TCP; default: ACK */
+	uint32_t seq, ack;            /* TCP; default: as if both ends began at FIRST_SEQ and have sent no data */
 	int sport, dport;             /* TCP, UDP, SCTP */
 	int proto;                    /* what the header says comes next; RAW: what the header before it is to say */
 	int off, more;                /* FRAG; off in bytes */

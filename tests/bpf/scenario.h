@@ -19,7 +19,7 @@ struct step {
 	uint32_t x, y;
 };
 
-#define STEPS 28
+#define STEPS 36
 struct scenario {
 	const char *name;
 	enum family family;
@@ -89,6 +89,8 @@ enum {
 	TO_PODS,     /* both: all pods */
 	BLOCK,       /* both: the block that is NODE_C's outer address */
 	WORLD_ONLY,  /* both: the block that is WORLD */
+	TAKES,       /* ingress: everything; egress: nothing */
+	GIVES,       /* the other way round */
 	PEER_A = WR_PEER_FIRST,
 	PEER_B,
 	PEER_C,

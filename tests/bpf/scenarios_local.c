@@ -12,6 +12,12 @@
 #define TCP_TO_A(...) IP(), TCP(.sport = 80, .dport = 40000, __VA_ARGS__)
 #define UDP_TO_B IP(), UDP()
 #define UDP_TO_A IP(), UDP(.sport = 53, .dport = 40000)
+/* What B sends is denied, what A sends is not, and is answered. */
+#define SHADOW(there, back)                                                                                            \
+	SENDS(B, EGRESS_DENIED, IP(), back), SENDS(B, EGRESS_DENIED, IP(), back), SENDS(A, TO_ENDPOINT, IP(), there),         \
+	DO(is_between, X(DEVICE_A), Y(DEVICE_B)), SENDS(B, TO_ENDPOINT, IP(), back), SENDS(A, TO_ENDPOINT, IP(), there),      \
+	DO(flows_are, X(1), Y(0))
+#define ESTABLISHED (WR_CT_ANSWERED | WR_CT_ESTABLISHED)
 #define HANDSHAKE SENDS(A, TO_ENDPOINT, SYN_TO_B), SENDS(B, TO_ENDPOINT, SYNACK_TO_A), SENDS(A, TO_ENDPOINT, ACK_TO_B)
 
 const struct scenario scenarios_local[] = {
@@ -21,13 +27,13 @@ const struct scenario scenarios_local[] = {
 		DO(flows_are, X(0), Y(1)), DO(flags_are, X(0)), DO(lives, X(WR_CT_LIFE_TCP_NEW)),
 		DO(is_between, X(DEVICE_A), Y(DEVICE_B)), DO(rules_are, X(RULE), Y(RULE)),
 		SENDS(B, TO_ENDPOINT, SYNACK_TO_A),
-		DO(flows_are, X(1), Y(0)), DO(flags_are, X(WR_CT_ANSWERED)), DO(lives, X(WR_CT_LIFE_TCP)),
+		DO(flows_are, X(0), Y(1)), DO(flags_are, X(WR_CT_ANSWERED)), DO(lives, X(WR_CT_LIFE_TCP_NEW)), DO(owns, X(DEVICE_A), Y(0)),
+		SENDS(A, TO_ENDPOINT, ACK_TO_B), DO(flows_are, X(1), Y(0)), DO(flags_are, X(ESTABLISHED)), DO(lives, X(WR_CT_LIFE_TCP)),
 		DO(owns, X(DEVICE_A), Y(1)), DO(owns, X(DEVICE_B), Y(0)),
-		SENDS(A, TO_ENDPOINT, ACK_TO_B),
 		SENDS(A, TO_ENDPOINT, TCP_TO_B(.flags = FIN | ACK)),
-		DO(flags_are, X(WR_CT_ANSWERED | WR_CT_FIN_INITIATOR)), DO(lives, X(WR_CT_LIFE_TCP)),
+		DO(flags_are, X(ESTABLISHED | WR_CT_FIN_INITIATOR)), DO(lives, X(WR_CT_LIFE_TCP)),
 		SENDS(B, TO_ENDPOINT, TCP_TO_A(.flags = FIN | ACK)),
-		DO(flags_are, X(WR_CT_ANSWERED | WR_CT_FIN_INITIATOR | WR_CT_FIN_RESPONDER)),
+		DO(flags_are, X(ESTABLISHED | WR_CT_FIN_INITIATOR | WR_CT_FIN_RESPONDER)),
 		DO(lives, X(WR_CT_LIFE_TCP_CLOSING)), DO(flows_are, X(0), Y(1)), DO(owns, X(DEVICE_A), Y(0)),
 		SENDS(A, TO_ENDPOINT, ACK_TO_B), SENDS(B, TO_ENDPOINT, ACK_TO_A), DO(lives, X(WR_CT_LIFE_TCP_CLOSING)),
 		DO(flows_are, X(0), Y(1)),
@@ -36,20 +42,94 @@ const struct scenario scenarios_local[] = {
 		HANDSHAKE, SENDS(A, TO_ENDPOINT, TCP_TO_B(.flags = FIN | ACK)), SENDS(B, TO_ENDPOINT, TCP_TO_A(.flags = FIN | ACK)),
 		SENDS(A, TO_ENDPOINT, SYN_TO_B),
 		DO(flows_are, X(0), Y(1)), DO(flags_are, X(0)), DO(owns, X(DEVICE_A), Y(0)),
-		SENDS(B, TO_ENDPOINT, SYNACK_TO_A), DO(flows_are, X(1), Y(0)), DO(owns, X(DEVICE_A), Y(1)) } },
+		SENDS(B, TO_ENDPOINT, SYNACK_TO_A), SENDS(A, TO_ENDPOINT, ACK_TO_B), DO(flows_are, X(1), Y(0)), DO(owns, X(DEVICE_A), Y(1)) } },
 	{ "a repeated syn changes nothing", .a = CLIENT, .b = SERVER, .steps = {
 		HANDSHAKE, SENDS(A, TO_ENDPOINT, SYN_TO_B), DO(flows_are, X(1), Y(0)), DO(counted, X(WR_CT_STAT_CREATED), Y(1)) } },
 	{ "a reset that is believed", .a = CLIENT, .b = SERVER, .steps = {
 		HANDSHAKE, SENDS(B, TO_ENDPOINT, TCP_TO_A(.flags = RST)),
-		DO(flags_are, X(WR_CT_ANSWERED | WR_CT_RESET)), DO(lives, X(WR_CT_LIFE_TCP_CLOSING)),
+		DO(flags_are, X(ESTABLISHED | WR_CT_RESET)), DO(lives, X(WR_CT_LIFE_TCP_CLOSING)),
 		SENDS(A, TO_ENDPOINT, SYN_TO_B), DO(flags_are, X(0)), DO(flows_are, X(0), Y(1)) } },
 	{ "a reset that is not believed", .a = CLIENT, .b = SERVER, .steps = {
 		HANDSHAKE, SENDS(A, TO_ENDPOINT, TCP_TO_B(.flags = RST | ACK)), DO(lives, X(WR_CT_LIFE_TCP_CLOSING)),
-		DO(flows_are, X(0), Y(1)), SENDS(B, TO_ENDPOINT, ACK_TO_A), DO(flags_are, X(WR_CT_ANSWERED)), DO(lives, X(WR_CT_LIFE_TCP)),
+		DO(flows_are, X(0), Y(1)), SENDS(B, TO_ENDPOINT, ACK_TO_A), DO(flags_are, X(ESTABLISHED)), DO(lives, X(WR_CT_LIFE_TCP)),
 		DO(flows_are, X(1), Y(0)), DO(owns, X(DEVICE_A), Y(1)) } },
+	{ "a reset with a wrong number shortens nothing", .a = CLIENT, .b = SERVER, .steps = {
+		HANDSHAKE, SENDS(B, TO_ENDPOINT, TCP_TO_A(.flags = RST, .seq = FIRST_SEQ + 2)), DO(flags_are, X(ESTABLISHED)),
+		DO(lives, X(WR_CT_LIFE_TCP)), SENDS(A, TO_ENDPOINT, TCP_TO_B(.flags = RST | ACK, .seq = FIRST_SEQ)),
+		DO(flows_are, X(1), Y(0)), DO(pass_seconds, X(11)), SENDS(A, TO_ENDPOINT, ACK_TO_B), SENDS(B, TO_ENDPOINT, ACK_TO_A),
+		DO(lives, X(WR_CT_LIFE_TCP)) } },
+	{ "nor does it lengthen anything", .a = CLIENT, .b = SERVER, .steps = {
+		HANDSHAKE, DO(pass_seconds, X(100)), SENDS(B, TO_ENDPOINT, TCP_TO_A(.flags = RST, .seq = 1)),
+		DO(lives, X(WR_CT_LIFE_TCP - WR_CT_SECONDS(100))) } },
+	{ "a reset's number is what was acknowledged last", .a = CLIENT, .b = SERVER, .steps = {
+		HANDSHAKE, SENDS(B, TO_ENDPOINT, TCP_TO_A(.ack = FIRST_SEQ + 101)),
+		SENDS(A, TO_ENDPOINT, TCP_TO_B(.flags = RST)), DO(flags_are, X(ESTABLISHED)),
+		SENDS(A, TO_ENDPOINT, TCP_TO_B(.flags = RST, .seq = FIRST_SEQ + 101)), DO(flags_are, X(ESTABLISHED | WR_CT_RESET)),
+		DO(flows_are, X(0), Y(1)), DO(lives, X(WR_CT_LIFE_TCP_CLOSING)) } },
+	{ "a wrong reset from the world", .a = OPEN, .steps = {
+		SENDS(A, TO_STACK, IP(.dst = WORLD), TCP(.flags = SYN)),
+		GETS(A, DEVICE_UPLINK, DELIVERED, IP(), TCP(.flags = SYN | ACK, .sport = 80, .dport = 40000)),
+		SENDS(A, TO_STACK, IP(.dst = WORLD), TCP()), DO(flows_are, X(1), Y(0)),
+		GETS(A, DEVICE_UPLINK, DELIVERED, IP(), TCP(.flags = RST, .seq = 77, .sport = 80, .dport = 40000)),
+		DO(lives, X(WR_CT_LIFE_TCP)), DO(pass_seconds, X(11)), SENDS(A, TO_STACK, IP(.dst = WORLD), TCP()),
+		GETS(A, DEVICE_UPLINK, DELIVERED, IP(), TCP(.sport = 80, .dport = 40000)),
+		SENDS(A, TO_STACK, IP(.dst = WORLD), TCP(.ack = FIRST_SEQ + 7)), SENDS(A, TO_STACK, IP(.dst = WORLD), TCP(.ack = FIRST_SEQ + 8)),
+		GETS(A, DEVICE_UPLINK, DELIVERED, IP(), TCP(.flags = RST, .seq = FIRST_SEQ + 7, .sport = 80, .dport = 40000)), DO(lives, X(WR_CT_LIFE_TCP)),
+		GETS(A, DEVICE_UPLINK, DELIVERED, IP(), TCP(.flags = RST, .seq = FIRST_SEQ + 8, .sport = 80, .dport = 40000)),
+		DO(lives, X(WR_CT_LIFE_TCP_CLOSING)) } },
+	{ "an answer alone establishes nothing", .a = CLIENT, .b = SERVER, .steps = {
+		SENDS(A, TO_ENDPOINT, SYN_TO_B), SENDS(B, TO_ENDPOINT, SYNACK_TO_A), SENDS(A, TO_ENDPOINT, SYN_TO_B),
+		SENDS(B, TO_ENDPOINT, SYNACK_TO_A), DO(flows_are, X(0), Y(1)), DO(lives, X(WR_CT_LIFE_TCP_NEW)), DO(owns, X(DEVICE_A), Y(0)),
+		DO(pass_seconds, X(61)), SENDS(B, NO_CONNECTION, ACK_TO_A), SENDS(A, NO_CONNECTION, ACK_TO_B) } },
+	{ "nor does an acknowledgement of something else", .a = CLIENT, .b = SERVER, .steps = {
+		SENDS(A, TO_ENDPOINT, SYN_TO_B), SENDS(B, TO_ENDPOINT, SYNACK_TO_A), DO(pass_seconds, X(30)),
+		SENDS(A, TO_ENDPOINT, TCP_TO_B(.ack = 0xdead0000)), SENDS(A, TO_ENDPOINT, TCP_TO_B(.ack = FIRST_SEQ)),
+		DO(flows_are, X(0), Y(1)), DO(lives, X(WR_CT_LIFE_TCP_NEW - WR_CT_SECONDS(30))), SENDS(A, TO_ENDPOINT, ACK_TO_B),
+		DO(flows_are, X(1), Y(0)), DO(lives, X(WR_CT_LIFE_TCP)) } },
+	{ "another syn, before there is an answer", .a = CLIENT, .b = SERVER, .steps = {
+		SENDS(A, TO_ENDPOINT, SYN_TO_B), SENDS(A, TO_ENDPOINT, TCP_TO_B(.flags = SYN, .seq = 5000000)),
+		SENDS(B, TO_ENDPOINT, TCP_TO_A(.flags = SYN | ACK, .ack = 5000001)), SENDS(A, TO_ENDPOINT, TCP_TO_B(.seq = 5000001)),
+		DO(flows_are, X(1), Y(0)) } },
+	{ "an answer to something else does not take the right one's place", .a = CLIENT, .b = SERVER, .steps = {
+		SENDS(A, TO_ENDPOINT, SYN_TO_B), SENDS(B, TO_ENDPOINT, SYNACK_TO_A),
+		SENDS(B, TO_ENDPOINT, TCP_TO_A(.flags = SYN | ACK, .seq = 90000000, .ack = 90000000)),
+		SENDS(A, TO_ENDPOINT, ACK_TO_B), DO(flows_are, X(1), Y(0)) } },
+	{ "data with a syn-ack", .a = CLIENT, .b = SERVER, .steps = {
+		SENDS(A, TO_ENDPOINT, SYN_TO_B), SENDS(B, TO_ENDPOINT, TCP_TO_A(.flags = SYN | ACK, .n = 100)),
+		SENDS(B, TO_ENDPOINT, TCP_TO_A(.seq = FIRST_SEQ + 101, .n = 100)), DO(flows_are, X(0), Y(1)),
+		SENDS(A, TO_ENDPOINT, TCP_TO_B(.ack = FIRST_SEQ + 201)), DO(flows_are, X(1), Y(0)) } },
+	{ "an initiator that refuses the answer", .a = CLIENT, .b = SERVER, .steps = {
+		SENDS(A, TO_ENDPOINT, SYN_TO_B), SENDS(B, TO_ENDPOINT, SYNACK_TO_A), SENDS(A, TO_ENDPOINT, TCP_TO_B(.flags = RST)),
+		DO(flows_are, X(0), Y(1)), DO(flags_are, X(WR_CT_ANSWERED | WR_CT_RESET)), DO(lives, X(WR_CT_LIFE_TCP_CLOSING)),
+		DO(owns, X(DEVICE_A), Y(0)), SENDS(A, TO_ENDPOINT, SYN_TO_B), DO(flags_are, X(0)) } },
+	{ "both ends begin at once", .a = OPEN, .b = OPEN, .steps = {
+		SENDS(A, TO_ENDPOINT, SYN_TO_B), SENDS(B, TO_ENDPOINT, TCP_TO_A(.flags = SYN)), DO(flags_are, X(0)),
+		SENDS(A, TO_ENDPOINT, TCP_TO_B(.flags = SYN | ACK)), SENDS(B, TO_ENDPOINT, SYNACK_TO_A),
+		DO(flows_are, X(0), Y(1)), DO(lives, X(WR_CT_LIFE_TCP_NEW)), SENDS(A, TO_ENDPOINT, ACK_TO_B), SENDS(B, TO_ENDPOINT, ACK_TO_A),
+		DO(flows_are, X(1), Y(0)), DO(lives, X(WR_CT_LIFE_TCP)) } },
+	{ "a syn never replaces a connection", .a = OPEN, .b = OPEN, .steps = {
+		HANDSHAKE, SENDS(B, TO_ENDPOINT, TCP_TO_A(.flags = SYN, .seq = 7)), SENDS(A, TO_ENDPOINT, TCP_TO_B(.flags = SYN, .seq = 7)),
+		DO(is_between, X(DEVICE_A), Y(DEVICE_B)), DO(flows_are, X(1), Y(0)), DO(owns, X(DEVICE_A), Y(1)), DO(flags_are, X(ESTABLISHED)),
+		SENDS(A, TO_ENDPOINT, ACK_TO_B), SENDS(B, TO_ENDPOINT, ACK_TO_A), SENDS(B, TO_ENDPOINT, TCP_TO_A(.flags = RST)),
+		DO(lives, X(WR_CT_LIFE_TCP_CLOSING)), SENDS(B, TO_ENDPOINT, TCP_TO_A(.flags = SYN, .seq = 7)),
+		DO(is_between, X(DEVICE_B), Y(DEVICE_A)), DO(flows_are, X(0), Y(1)) } },
+	{ "nor does one from the world, where only what is sent is isolated", .a = WORLD_ONLY, .steps = {
+		SENDS(A, TO_STACK, IP(.dst = WORLD), TCP(.flags = SYN)),
+		GETS(A, DEVICE_UPLINK, DELIVERED, IP(), TCP(.flags = SYN | ACK, .sport = 80, .dport = 40000)),
+		GETS(A, DEVICE_UPLINK, DELIVERED, IP(), TCP(.flags = SYN, .sport = 80, .dport = 40000)),
+		SENDS(A, TO_STACK, IP(.dst = WORLD), TCP()), GETS(A, DEVICE_UPLINK, DELIVERED, IP(), TCP(.flags = SYN, .sport = 80, .dport = 40000)),
+		SENDS(A, TO_STACK, IP(.dst = WORLD), TCP()), GETS(A, DEVICE_UPLINK, DELIVERED, IP(), TCP(.sport = 80, .dport = 40000)),
+		DO(flows_are, X(1), Y(0)), DO(lives, X(WR_CT_LIFE_TCP)) } },
+	{ "a fin and a syn do not cut", .a = SERVER, .b = SERVER, .steps = {
+		DO(set_class, X(DEVICE_A), Y(CLIENT)), HANDSHAKE, SENDS(A, TO_ENDPOINT, TCP_TO_B(.flags = FIN | ACK, .seq = 77)),
+		SENDS(A, TO_ENDPOINT, TCP_TO_B(.flags = SYN, .seq = 77)), DO(flows_are, X(1), Y(0)), SENDS(B, TO_ENDPOINT, ACK_TO_A),
+		DO(pass_seconds, X(61)), SENDS(B, TO_ENDPOINT, ACK_TO_A), SENDS(A, TO_ENDPOINT, ACK_TO_B), DO(lives, X(WR_CT_LIFE_TCP)) } },
 	{ "a refused connection is none", .a = CLIENT, .b = SERVER, .steps = {
 		SENDS(A, TO_ENDPOINT, SYN_TO_B), SENDS(B, TO_ENDPOINT, TCP_TO_A(.flags = RST | ACK)),
 		DO(flows_are, X(0), Y(1)), DO(flags_are, X(WR_CT_RESET)) } },
+	{ "a refusal of something else", .a = CLIENT, .b = SERVER, .steps = {
+		SENDS(A, TO_ENDPOINT, SYN_TO_B), SENDS(B, TO_ENDPOINT, TCP_TO_A(.flags = RST | ACK, .ack = 5)),
+		SENDS(B, TO_ENDPOINT, TCP_TO_A(.flags = RST)), DO(flags_are, X(0)), DO(lives, X(WR_CT_LIFE_TCP_NEW)) } },
 	{ "in the middle of nothing, isolated", .a = CLIENT, .b = SERVER, .steps = {
 		SENDS(A, NO_CONNECTION, ACK_TO_B), SENDS(A, NO_CONNECTION, TCP_TO_B(.flags = SYN | ACK)),
 		SENDS(A, NO_CONNECTION, TCP_TO_B(.flags = FIN)), SENDS(A, NO_CONNECTION, TCP_TO_B(.flags = RST)),
@@ -70,8 +150,8 @@ const struct scenario scenarios_local[] = {
 		HANDSHAKE, SENDS(B, EGRESS_DENIED, IP(), TCP(.flags = SYN, .sport = 80, .dport = 40000)),
 		DO(flows_are, X(1), Y(0)), SENDS(A, TO_ENDPOINT, ACK_TO_B), SENDS(B, TO_ENDPOINT, ACK_TO_A),
 		SENDS(B, EGRESS_DENIED, IP(), TCP(.flags = SYN, .sport = 81, .dport = 40000)) } },
-	{ "a responder that may begin takes over", .a = OPEN, .b = OPEN, .steps = {
-		HANDSHAKE, DO(is_between, X(DEVICE_A), Y(DEVICE_B)),
+	{ "a responder that may begin takes over what is over", .a = OPEN, .b = OPEN, .steps = {
+		HANDSHAKE, DO(is_between, X(DEVICE_A), Y(DEVICE_B)), SENDS(A, TO_ENDPOINT, TCP_TO_B(.flags = RST)),
 		SENDS(B, TO_ENDPOINT, IP(), TCP(.flags = SYN, .sport = 80, .dport = 40000)),
 		DO(is_between, X(DEVICE_B), Y(DEVICE_A)), DO(flows_are, X(0), Y(1)), DO(owns, X(DEVICE_A), Y(0)) } },
 	{ "a denial is not opened from the other side", .a = CLIENT, .steps = {
@@ -81,10 +161,38 @@ const struct scenario scenarios_local[] = {
 		SENDS(B, EGRESS_DENIED, IP(), TCP(.sport = 81, .dport = 40000)),
 		SENDS(A, EGRESS_DENIED, TCP_TO_B(.dport = 81)), DO(counted, X(WR_CT_STAT_CREATED), Y(1)),
 		DO(pass_seconds, X(10)), SENDS(B, NO_CONNECTION, IP(), TCP(.flags = SYN | ACK, .sport = 81, .dport = 40000)) } },
-	{ "nor is one of udp", .a = CLIENT, .steps = {
-		SENDS(A, EGRESS_DENIED, IP(), UDP(.dport = 54)), SENDS(B, EGRESS_DENIED, IP(), UDP(.sport = 54, .dport = 40000)),
-		DO(flows_are, X(0), Y(1)), DO(pass_seconds, X(10)),
+	{ "nor is one of udp: the other side's datagrams are evaluated as its own", .a = CLIENT, .steps = {
+		SENDS(A, EGRESS_DENIED, IP(), UDP(.dport = 54)), SENDS(B, INGRESS_DENIED, IP(), UDP(.sport = 54, .dport = 40000)),
+		DO(flows_are, X(0), Y(1)), SENDS(A, EGRESS_DENIED, IP(), UDP(.dport = 54)), DO(pass_seconds, X(10)),
 		SENDS(B, INGRESS_DENIED, IP(), UDP(.sport = 54, .dport = 40000)), DO(is_between, X(DEVICE_B), Y(DEVICE_A)) } },
+	{ "a denial does not shadow the other direction: udp", .a = GIVES, .b = TAKES, .steps = { SHADOW(UDP(), UDP(.sport = 53, .dport = 40000)) } },
+	{ "... a protocol without ports", .a = GIVES, .b = TAKES, .steps = { SHADOW(RAW(.proto = 47, .n = 4), RAW(.proto = 47, .n = 4)) } },
+	{ "... sctp", .a = GIVES, .b = TAKES, .steps = { SHADOW(SCTP(), SCTP(.sport = 5000, .dport = 40000)) } },
+	{ "... icmp without an id", .a = GIVES, .b = TAKES, .steps = { SHADOW(ICMP(.type = V(139)), ICMP(.type = V(140))) } },
+	{ "... an icmp timestamp", .a = GIVES, .b = TAKES, .steps = { SHADOW(ICMP(.type = V(13)), ICMP(.type = V(14))) }, .family = V4 },
+	{ "... nor if the receiver denies", .b = GIVES, .steps = {
+		SENDS(A, INGRESS_DENIED, UDP_TO_B), SENDS(B, TO_ENDPOINT, UDP_TO_A), DO(is_between, X(DEVICE_B), Y(DEVICE_A)),
+		SENDS(A, TO_ENDPOINT, UDP_TO_B), DO(flows_are, X(1), Y(0)) } },
+	{ "... nor what the world sends", .a = GIVES, .steps = {
+		GETS(A, DEVICE_UPLINK, INGRESS_DENIED, IP(), UDP(.sport = 53, .dport = 40000)), SENDS(A, TO_STACK, IP(.dst = WORLD), UDP()),
+		GETS(A, DEVICE_UPLINK, DELIVERED, IP(), UDP(.sport = 53, .dport = 40000)), DO(is_between, X(DEVICE_A), Y(NO_DEVICE)) } },
+	{ "a denial does not replace what is allowed", .a = GIVES, .b = TAKES, .steps = {
+		SENDS(A, TO_ENDPOINT, UDP_TO_B), SENDS(B, TO_ENDPOINT, UDP_TO_A), SENDS(B, EGRESS_DENIED, IP(), UDP(.sport = 54, .dport = 40000)),
+		SENDS(B, TO_ENDPOINT, UDP_TO_A), SENDS(B, EGRESS_DENIED, IP(), UDP(.sport = 54, .dport = 40000)), DO(flows_are, X(1), Y(1)) } },
+	{ "both directions are denied, each by its own policy", .a = CLOSED, .b = TAKES, .steps = {
+		SENDS(A, EGRESS_DENIED, UDP_TO_B), DO(rules_are, X(WR_RULE_NONE), Y(RULE + 3)), SENDS(B, EGRESS_DENIED, UDP_TO_A),
+		SENDS(A, EGRESS_DENIED, UDP_TO_B), DO(flows_are, X(0), Y(1)) } },
+	{ "what was established stays denied both ways", .steps = {
+		SENDS(A, TO_ENDPOINT, UDP_TO_B), SENDS(B, TO_ENDPOINT, UDP_TO_A), DO(set_class, X(DEVICE_A), Y(HOST_ONLY)),
+		SENDS(A, EGRESS_DENIED, UDP_TO_B), SENDS(B, EGRESS_DENIED, UDP_TO_A), SENDS(B, EGRESS_DENIED, UDP_TO_A), DO(is_between, X(DEVICE_A), Y(DEVICE_B)) } },
+	{ "nor is what has passed once, answered or not, as long as it lives", .steps = {
+		SENDS(A, TO_ENDPOINT, UDP_TO_B), DO(set_class, X(DEVICE_A), Y(HOST_ONLY)), SENDS(B, EGRESS_DENIED, UDP_TO_A),
+		SENDS(A, EGRESS_DENIED, UDP_TO_B), SENDS(B, EGRESS_DENIED, UDP_TO_A), DO(is_between, X(DEVICE_A), Y(DEVICE_B)),
+		DO(pass_seconds, X(11)), SENDS(B, TO_ENDPOINT, UDP_TO_A) } },
+	{ "fragments and errors do not turn a denial", .a = GIVES, .b = TAKES, .steps = {
+		SENDS(B, EGRESS_DENIED, IP(), FRAG(.more = 1), UDP(.sport = 53, .dport = 40000, .n = 8, .len = 100)),
+		SENDS(A, ICMP_ERROR, IP(), ICMP(.type = UNREACHABLE), IP(.src = POD_B, .dst = POD_A), UDP(.sport = 53, .dport = 40000)),
+		DO(is_between, X(DEVICE_B), Y(DEVICE_A)), SENDS(A, TO_ENDPOINT, UDP_TO_B) } },
 	{ "denied by the receiver", .b = SERVER, .steps = {
 		SENDS(A, INGRESS_DENIED, TCP_TO_B(.flags = SYN, .dport = 81)), DO(flags_are, X(WR_CT_DENIED_INGRESS)),
 		DO(rules_are, X(WR_RULE_NOT_ISOLATED), Y(WR_RULE_NONE)) } },
@@ -98,14 +206,14 @@ const struct scenario scenarios_local[] = {
 	/* --- the policy changes --- */
 	{ "a deny cuts a live connection, an allow revives it", .a = CLIENT, .b = SERVER, .steps = {
 		HANDSHAKE, DO(set_class, X(DEVICE_A), Y(CLOSED)), SENDS(A, EGRESS_DENIED, ACK_TO_B),
-		DO(flows_are, X(1), Y(0)), DO(flags_are, X(WR_CT_ANSWERED | WR_CT_DENIED_EGRESS)), DO(owns, X(DEVICE_A), Y(1)),
+		DO(flows_are, X(1), Y(0)), DO(flags_are, X(ESTABLISHED | WR_CT_DENIED_EGRESS)), DO(owns, X(DEVICE_A), Y(1)),
 		DO(lives, X(WR_CT_LIFE_DENIED)), SENDS(B, EGRESS_DENIED, ACK_TO_A),
 		DO(counted, X(WR_CT_STAT_REJUDGED), Y(1)), DO(set_class, X(DEVICE_A), Y(CLIENT)),
-		SENDS(B, TO_ENDPOINT, ACK_TO_A), DO(flags_are, X(WR_CT_ANSWERED)), DO(lives, X(WR_CT_LIFE_TCP)),
+		SENDS(B, TO_ENDPOINT, ACK_TO_A), DO(flags_are, X(ESTABLISHED)), DO(lives, X(WR_CT_LIFE_TCP)),
 		SENDS(A, TO_ENDPOINT, ACK_TO_B), DO(counted, X(WR_CT_STAT_REJUDGED), Y(2)) } },
 	{ "a deny at the receiver, seen from the sender and from the receiver", .a = CLIENT, .b = SERVER, .steps = {
 		HANDSHAKE, DO(set_class, X(DEVICE_B), Y(CLOSED)), SENDS(B, INGRESS_DENIED, ACK_TO_A),
-		SENDS(A, INGRESS_DENIED, ACK_TO_B), DO(flags_are, X(WR_CT_ANSWERED | WR_CT_DENIED_INGRESS)) } },
+		SENDS(A, INGRESS_DENIED, ACK_TO_B), DO(flags_are, X(ESTABLISHED | WR_CT_DENIED_INGRESS)) } },
 	{ "what is still allowed goes on", .a = CLIENT, .b = SERVER, .steps = {
 		HANDSHAKE, DO(set_class, X(DEVICE_A), Y(CLIENT)), SENDS(B, TO_ENDPOINT, ACK_TO_A),
 		DO(set_class, X(DEVICE_B), Y(SERVER)), SENDS(A, TO_ENDPOINT, ACK_TO_B), DO(flows_are, X(1), Y(0)),
@@ -122,7 +230,7 @@ const struct scenario scenarios_local[] = {
 		DO(flows_are, X(0), Y(1)), DO(owns, X(DEVICE_A), Y(0)) } },
 	{ "a fin under a new policy counts", .a = CLIENT, .b = SERVER, .steps = {
 		HANDSHAKE, DO(set_class, X(DEVICE_A), Y(CLIENT)), SENDS(A, TO_ENDPOINT, TCP_TO_B(.flags = FIN | ACK)),
-		DO(flags_are, X(WR_CT_ANSWERED | WR_CT_FIN_INITIATOR)) } },
+		DO(flags_are, X(ESTABLISHED | WR_CT_FIN_INITIATOR)) } },
 	{ "a syn from the other side does not revive what was denied", .steps = {
 		HANDSHAKE, DO(set_class, X(DEVICE_A), Y(HOST_ONLY)), SENDS(A, EGRESS_DENIED, ACK_TO_B),
 		SENDS(B, TO_ENDPOINT, TCP_TO_A(.flags = SYN)), SENDS(A, NO_CONNECTION, ACK_TO_B),
@@ -239,22 +347,21 @@ const struct scenario scenarios_local[] = {
 		GETS(A, NO_DEVICE, DELIVERED, IP(.src = HOST), TCP(.flags = SYN)), DO(flags_are, X(WR_CT_VIA_STACK)),
 		DO(is_between, X(NO_DEVICE), Y(DEVICE_A)), DO(rules_are, X(0), Y(WR_RULE_OWN_NODE)),
 		SENDS(A, TO_STACK, IP(.dst = HOST), TCP(.flags = SYN | ACK, .sport = 80, .dport = 40000)),
-		DO(flows_are, X(1), Y(0)), DO(owns, X(DEVICE_A), Y(1)),
 		SENDS(A, EGRESS_DENIED, IP(.dst = HOST), TCP(.flags = SYN, .sport = 80, .dport = 40000)),
-		GETS(A, NO_DEVICE, DELIVERED, IP(.src = HOST), TCP()) } },
+		GETS(A, NO_DEVICE, DELIVERED, IP(.src = HOST), TCP()), DO(flows_are, X(1), Y(0)), DO(owns, X(DEVICE_A), Y(1)) } },
 	{ "a pod is judged on its way to its node", .a = CLOSED, .steps = {
 		SENDS(A, EGRESS_DENIED, IP(.dst = HOST), TCP(.flags = SYN)), DO(rules_are, X(WR_RULE_NONE), Y(0)) } },
 	{ "a block that holds the node's address", .a = HOST_ONLY, .steps = {
 		SENDS(A, TO_STACK, IP(.dst = HOST), TCP(.flags = SYN)), DO(rules_are, X(RULE + 4), Y(0)), DO(flags_are, X(0)),
 		GETS(A, NO_DEVICE, DELIVERED, IP(.src = HOST), TCP(.flags = SYN | ACK, .sport = 80, .dport = 40000)),
-		DO(flows_are, X(1), Y(0)), SENDS(A, EGRESS_DENIED, IP(.dst = WORLD), TCP(.flags = SYN)) } },
+		SENDS(A, TO_STACK, IP(.dst = HOST), TCP()), DO(flows_are, X(1), Y(0)), SENDS(A, EGRESS_DENIED, IP(.dst = WORLD), TCP(.flags = SYN)) } },
 	{ "the world", .a = SERVER, .steps = {
 		GETS(A, DEVICE_UPLINK, INGRESS_DENIED, IP(), TCP(.flags = SYN)), DO(flags_are, X(WR_CT_VIA_STACK | WR_CT_DENIED_INGRESS)),
 		SENDS(A, INGRESS_DENIED, IP(.dst = WORLD), TCP(.flags = SYN | ACK, .sport = 80, .dport = 40000)) } },
 	{ "the world answers", .a = OPEN, .steps = {
 		SENDS(A, TO_STACK, IP(.dst = WORLD), TCP(.flags = SYN)),
 		GETS(A, DEVICE_UPLINK, DELIVERED, IP(), TCP(.flags = SYN | ACK, .sport = 80, .dport = 40000)),
-		DO(flows_are, X(1), Y(0)), DO(set_class, X(DEVICE_A), Y(CLOSED)),
+		SENDS(A, TO_STACK, IP(.dst = WORLD), TCP()), DO(flows_are, X(1), Y(0)), DO(set_class, X(DEVICE_A), Y(CLOSED)),
 		GETS(A, DEVICE_UPLINK, EGRESS_DENIED, IP(), TCP(.sport = 80, .dport = 40000)) } },
 	{ "a quarantined pod answers its host, and picks up what it said", .steps = {
 		DO(set_class, X(DEVICE_A), Y(WR_CLASS_QUARANTINE)), GETS(A, NO_DEVICE, DELIVERED, IP(.src = HOST), UDP()),
@@ -271,14 +378,15 @@ const struct scenario scenarios_local[] = {
 	{ "a pod by the node's address: both entries, both ways", .steps = {
 		SENDS(A, TO_STACK, IP(.dst = HOST), TCP(.flags = SYN, .dport = 8080)),
 		GETS(B, DEVICE_A, DELIVERED, IP(.src = POD_A), TCP(.flags = SYN)), DO(flows_are, X(0), Y(2)),
-		SENDS(B, TO_STACK, SYNACK_TO_A), DO(flows_are, X(1), Y(1)),
+		SENDS(B, TO_STACK, SYNACK_TO_A), DO(flows_are, X(0), Y(2)),
 		GETS(A, DEVICE_B, DELIVERED, IP(.src = HOST), TCP(.flags = SYN | ACK, .sport = 8080, .dport = 40000)),
-		DO(flows_are, X(2), Y(0)), SENDS(A, TO_STACK, IP(.dst = HOST), TCP(.dport = 8080)),
-		GETS(B, DEVICE_A, DELIVERED, IP(.src = POD_A), TCP()), SENDS(B, TO_STACK, ACK_TO_A), SENDS(B, TO_STACK, ACK_TO_A) } },
+		SENDS(A, TO_STACK, IP(.dst = HOST), TCP(.dport = 8080)), DO(flows_are, X(1), Y(1)),
+		GETS(B, DEVICE_A, DELIVERED, IP(.src = POD_A), TCP()), DO(flows_are, X(2), Y(0)), SENDS(B, TO_STACK, ACK_TO_A), SENDS(B, TO_STACK, ACK_TO_A) } },
 	{ "a pod by the node's address, masqueraded", .steps = {
 		SENDS(A, TO_STACK, IP(.dst = HOST), TCP(.flags = SYN, .dport = 8080)),
 		GETS(B, DEVICE_A, DELIVERED, IP(.src = HOST), TCP(.flags = SYN, .sport = 5555)),
-		SENDS(B, TO_STACK, IP(.dst = HOST), TCP(.flags = SYN | ACK, .sport = 80, .dport = 5555)), DO(flows_are, X(1), Y(1)) } },
+		SENDS(B, TO_STACK, IP(.dst = HOST), TCP(.flags = SYN | ACK, .sport = 80, .dport = 5555)),
+		GETS(B, DEVICE_A, DELIVERED, IP(.src = HOST), TCP(.sport = 5555)), DO(flows_are, X(1), Y(1)) } },
 	{ "a pod that reaches itself by the node's address", .a = HOST_ONLY, .steps = {
 		SENDS(A, TO_STACK, IP(.dst = HOST), TCP(.flags = SYN, .dport = 8080)),
 		GETS(A, DEVICE_A, EGRESS_DENIED, IP(.src = HOST), TCP(.flags = SYN, .sport = 5555)),
@@ -296,7 +404,7 @@ const struct scenario scenarios_local[] = {
 	/* --- room --- */
 	{ "a share of ct, and no more", .a = OPEN, .b = OPEN, .steps = {
 		DO(set_share, X(1)), SENDS(A, TO_ENDPOINT, UDP_TO_B), SENDS(B, TO_ENDPOINT, UDP_TO_A), DO(owns, X(DEVICE_A), Y(1)),
-		SENDS(A, TO_ENDPOINT, SYN_TO_B), SENDS(B, TO_ENDPOINT, SYNACK_TO_A), DO(flows_are, X(1), Y(1)),
+		HANDSHAKE, DO(flows_are, X(1), Y(1)),
 		DO(counted, X(WR_CT_STAT_OVER_SHARE), Y(1)), SENDS(A, TO_ENDPOINT, ACK_TO_B), SENDS(B, TO_ENDPOINT, ACK_TO_A),
 		DO(pass_seconds, X(121)), DO(sweep), DO(flows_are, X(0), Y(1)), DO(owns, X(DEVICE_A), Y(0)),
 		DO(lives, X(WR_CT_LIFE_TCP - WR_CT_SECONDS(121))), SENDS(B, TO_ENDPOINT, ACK_TO_A), DO(flows_are, X(1), Y(0)),

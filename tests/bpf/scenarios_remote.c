@@ -25,8 +25,8 @@ const struct scenario scenarios_remote[] = {
 		DO(know, X(POD_C)), SENDS(A, TO_NODE, SYN_TO_C), DO(peer_is, X(C_)), DO(identity_is, X(0xccc), Y(2)),
 		DO(wire_says, X(0xaaa), Y(2)), DO(redirected_to, X(DEVICE_UPLINK)), DO(flows_are, X(0), Y(1)),
 		DO(is_between, X(DEVICE_A), Y(C_)), DO(via_stack, X(0)),
-		ARRIVES(IDENTITY_C, TO_ENDPOINT, SYNACK_FROM_C), DO(peer_is, X(C_)), DO(redirected_to, X(DEVICE_A)), DO(flows_are, X(1), Y(0)),
-		DO(owns, X(DEVICE_A), Y(1)), SENDS(A, TO_NODE, ACK_TO_C), SENDS(A, TO_NODE, ACK_TO_C), DO(wire_says, X(0xaaa), Y(2)),
+		ARRIVES(IDENTITY_C, TO_ENDPOINT, SYNACK_FROM_C), DO(peer_is, X(C_)), DO(redirected_to, X(DEVICE_A)), DO(flows_are, X(0), Y(1)),
+		SENDS(A, TO_NODE, ACK_TO_C), DO(flows_are, X(1), Y(0)), DO(owns, X(DEVICE_A), Y(1)), SENDS(A, TO_NODE, ACK_TO_C), DO(wire_says, X(0xaaa), Y(2)),
 		ARRIVES(IDENTITY_C, TO_ENDPOINT, ACK_FROM_C), DO(is_between, X(DEVICE_A), Y(C_)) } },
 	{ "what policy does not allow", .a = CLIENT, .steps = {
 		DO(know, X(POD_C)), SENDS(A, EGRESS_DENIED, TO_C, TCP(.flags = SYN, .dport = 81)), DO(peer_is, X(C_)),
@@ -61,13 +61,41 @@ const struct scenario scenarios_remote[] = {
 		SENDS(A, EGRESS_DENIED, IP(.dst = POD_C2), UDP()), SENDS(B, TO_NODE, UDP_TO_C),
 		DO(die), SENDS(A, TO_NODE, UDP_TO_C), DO(flows_are, X(0), Y(5)), DO(set_class, X(DEVICE_A), Y(CLOSED)),
 		SENDS(A, EGRESS_DENIED, UDP_TO_C) } },
+	{ "a denial does not shadow the other direction: this node's pod's", .a = TAKES, .steps = {
+		DO(know, X(POD_C)), SENDS(A, EGRESS_DENIED, TO_C, UDP(.sport = 53, .dport = 40000)), ARRIVES(IDENTITY_C, TO_ENDPOINT, FROM_C, UDP()),
+		DO(is_between, X(C_), Y(DEVICE_A)), SENDS(A, TO_NODE, TO_C, UDP(.sport = 53, .dport = 40000)), DO(flows_are, X(1), Y(0)) } },
+	{ "... the other node's", .a = GIVES, .steps = {
+		DO(know, X(POD_C)), ARRIVES(IDENTITY_C, INGRESS_DENIED, UDP_FROM_C), SENDS(A, TO_NODE, UDP_TO_C), DO(is_between, X(DEVICE_A), Y(C_)),
+		ARRIVES(IDENTITY_C, TO_ENDPOINT, UDP_FROM_C), DO(flows_are, X(1), Y(0)) } },
+	{ "... of other protocols", .a = GIVES, .steps = {
+		ARRIVES(IDENTITY_C, INGRESS_DENIED, FROM_C, RAW(.proto = 47, .n = 4)), SENDS(A, TO_NODE, TO_C, RAW(.proto = 47, .n = 4)),
+		ARRIVES(IDENTITY_C, TO_ENDPOINT, FROM_C, RAW(.proto = 47, .n = 4)),
+		ARRIVES(IDENTITY_C, INGRESS_DENIED, FROM_C, SCTP(.sport = 5000, .dport = 40000)), SENDS(A, TO_NODE, TO_C, SCTP()),
+		ARRIVES(IDENTITY_C, TO_ENDPOINT, FROM_C, SCTP(.sport = 5000, .dport = 40000)),
+		ARRIVES(IDENTITY_C, INGRESS_DENIED, FROM_C, ICMP(.type = V(140))), SENDS(A, TO_NODE, TO_C, ICMP(.type = V(139))),
+		ARRIVES(IDENTITY_C, TO_ENDPOINT, FROM_C, ICMP(.type = V(140))), DO(flows_are, X(3), Y(0)) } },
+	{ "... both denied", .a = CLOSED, .steps = {
+		ARRIVES(IDENTITY_C, INGRESS_DENIED, UDP_FROM_C), SENDS(A, EGRESS_DENIED, UDP_TO_C), ARRIVES(IDENTITY_C, INGRESS_DENIED, UDP_FROM_C) } },
+	{ "... of what the stack has translated", .a = TAKES, .steps = {
+		DO(know, X(POD_C)), ROUTED(DEVICE_A, EGRESS_DENIED, IP(.src = POD_A), UDP(.sport = 53, .dport = 40000)),
+		ARRIVES(IDENTITY_C, TO_ENDPOINT, FROM_C, UDP()) } },
+	{ "an answer alone establishes nothing, wherever it is from", .a = OPEN, .steps = {
+		DO(know, X(POD_C)), SENDS(A, TO_NODE, SYN_TO_C), ARRIVES(IDENTITY_C, TO_ENDPOINT, SYNACK_FROM_C), DO(flows_are, X(0), Y(1)),
+		DO(lives, X(WR_CT_LIFE_TCP_NEW)), SENDS(A, TO_NODE, TO_C, TCP(.ack = 5)), DO(flows_are, X(0), Y(1)), DO(pass_seconds, X(61)),
+		ARRIVES(IDENTITY_C, NO_CONNECTION, ACK_FROM_C), ARRIVES(IDENTITY_C, TO_ENDPOINT, C_BEGINS), SENDS(A, TO_NODE, A_ANSWERS),
+		DO(flows_are, X(0), Y(2)), ARRIVES(IDENTITY_C, TO_ENDPOINT, C_GOES_ON), DO(flows_are, X(1), Y(1)) } },
+	{ "a reset from another node", .a = OPEN, .steps = {
+		DO(know, X(POD_C)), SENDS(A, TO_NODE, SYN_TO_C), ARRIVES(IDENTITY_C, TO_ENDPOINT, SYNACK_FROM_C), SENDS(A, TO_NODE, ACK_TO_C),
+		ARRIVES(IDENTITY_C, TO_ENDPOINT, FROM_C, TCP(.flags = RST, .seq = 5, .sport = 80, .dport = 40000)), DO(lives, X(WR_CT_LIFE_TCP)),
+		DO(pass_seconds, X(11)), SENDS(A, TO_NODE, ACK_TO_C), ARRIVES(IDENTITY_C, TO_ENDPOINT, FROM_C, TCP(.flags = RST, .sport = 80, .dport = 40000)),
+		DO(lives, X(WR_CT_LIFE_TCP_CLOSING)), DO(flows_are, X(0), Y(1)), DO(pass_seconds, X(11)), SENDS(A, NO_CONNECTION, ACK_TO_C) } },
 	{ "hop limit", .steps = { SENDS(A, HOP_LIMIT, IP(.dst = POD_C, .ttl = 1), UDP()) } },
 
 	/* --- another node's pod begins --- */
 	{ "tcp from another node's pod", .a = SERVER, .steps = {
 		ARRIVES(IDENTITY_C, TO_ENDPOINT, C_BEGINS), DO(is_between, X(C_), Y(DEVICE_A)), DO(via_stack, X(0)),
-		DO(identity_is, X(0xccc), Y(2)), SENDS(A, TO_NODE, A_ANSWERS), DO(peer_is, X(C_)), DO(flows_are, X(1), Y(0)),
-		DO(owns, X(DEVICE_A), Y(1)), ARRIVES(IDENTITY_C, TO_ENDPOINT, C_GOES_ON), ARRIVES(IDENTITY_C, TO_ENDPOINT, C_GOES_ON),
+		DO(identity_is, X(0xccc), Y(2)), SENDS(A, TO_NODE, A_ANSWERS), DO(peer_is, X(C_)), DO(flows_are, X(0), Y(1)),
+		ARRIVES(IDENTITY_C, TO_ENDPOINT, C_GOES_ON), DO(flows_are, X(1), Y(0)), DO(owns, X(DEVICE_A), Y(1)), ARRIVES(IDENTITY_C, TO_ENDPOINT, C_GOES_ON),
 		SENDS(A, TO_NODE, TO_C, TCP(.sport = 80, .dport = 40000)), ARRIVES(IDENTITY_OTHER, INGRESS_DENIED, C_GOES_ON),
 		ARRIVES(IDENTITY_C, TO_ENDPOINT, C_GOES_ON) } },
 	{ "it may be answered, not asked", .a = SERVER, .steps = {
@@ -94,7 +122,7 @@ const struct scenario scenarios_remote[] = {
 		ARRIVES(WR_ID_WORLD, TUNNEL_SOURCE, IP(.src = POD_C), UDP()), ARRIVES(WR_ID_WORLD, TUNNEL_SOURCE, IP(.src = NODE_D), UDP()) } },
 	{ "the world's connection by another node's stack", .a = WORLD_ONLY, .steps = {
 		ARRIVES(WR_ID_WORLD, TO_ENDPOINT, IP(.src = WORLD), TCP(.flags = SYN)), SENDS(A, TO_NODE, IP(.dst = WORLD), TCP(.flags = SYN | ACK, .sport = 80, .dport = 40000)),
-		DO(flows_are, X(1), Y(0)), DO(owns, X(DEVICE_A), Y(1)), ARRIVES(WR_ID_WORLD, TO_ENDPOINT, IP(.src = WORLD), TCP()),
+		ARRIVES(WR_ID_WORLD, TO_ENDPOINT, IP(.src = WORLD), TCP()), DO(flows_are, X(1), Y(0)), DO(owns, X(DEVICE_A), Y(1)),
 		ARRIVES(WR_ID_WORLD, TO_ENDPOINT, IP(.src = WORLD), TCP()), DO(set_class, X(DEVICE_A), Y(CLOSED)),
 		ARRIVES(WR_ID_WORLD, INGRESS_DENIED, IP(.src = WORLD), TCP()), SENDS(A, INGRESS_DENIED, IP(.dst = WORLD), TCP(.sport = 80, .dport = 40000)),
 		DO(set_class, X(DEVICE_A), Y(WORLD_ONLY)), SENDS(A, TO_NODE, IP(.dst = WORLD), TCP(.sport = 80, .dport = 40000)), DO(wire_says, X(0xaaa), Y(2)) } },
@@ -180,7 +208,7 @@ const struct scenario scenarios_remote[] = {
 		DO(flows_are, X(0), Y(1)), DO(pass_seconds, X(31)), ARRIVES(IDENTITY_C, TUNNEL_TARGET, C_TO_WORLD), DO(flows_are, X(0), Y(1)) } },
 	{ "the world's connection through this node's stack", .steps = {
 		ROUTED(DEVICE_UPLINK, TO_NODE, IP(.src = WORLD), TCP(.flags = SYN)), ARRIVES(IDENTITY_C, TO_HOST, IP(.src = POD_C, .dst = WORLD), TCP(.flags = SYN | ACK, .sport = 80, .dport = 40000)),
-		DO(flows_are, X(1), Y(0)), ROUTED(DEVICE_UPLINK, TO_NODE, IP(.src = WORLD), TCP()), DO(pass_seconds, X(4000)),
+		ROUTED(DEVICE_UPLINK, TO_NODE, IP(.src = WORLD), TCP()), DO(flows_are, X(1), Y(0)), DO(pass_seconds, X(4000)),
 		ARRIVES(IDENTITY_C, TO_HOST, IP(.src = POD_C, .dst = WORLD), TCP(.sport = 80, .dport = 40000)), DO(pass_seconds, X(4001)),
 		ROUTED(DEVICE_UPLINK, TO_NODE, IP(.src = WORLD), TCP(.flags = FIN | ACK)),
 		ARRIVES(IDENTITY_C, TO_HOST, IP(.src = POD_C, .dst = WORLD), TCP(.flags = FIN | ACK, .sport = 80, .dport = 40000)), DO(flows_are, X(0), Y(1)), DO(owns, X(NO_DEVICE), Y(0)),
@@ -224,7 +252,7 @@ const struct scenario scenarios_remote[] = {
 	{ "a node on the same link", .a = CLIENT, .steps = {
 		DO(node_is, X(SLOT_C), Y(WR_NODE_DIRECT)), DO(know, X(POD_C)), SENDS(A, TO_NODE, SYN_TO_C), DO(peer_is, X(C_)),
 		DO(is_bare, X(MAC_HOST), Y(MAC_OTHER)), BARE(MAC_OTHER, TO_ENDPOINT, SYNACK_FROM_C), DO(peer_is, X(C_)), DO(is_bare, X(MAC_HOST), Y(MAC_A)),
-		DO(is_between, X(DEVICE_A), Y(C_)), DO(flows_are, X(1), Y(0)), SENDS(A, TO_NODE, ACK_TO_C), BARE(MAC_B, NOT_TUNNELLED, ACK_FROM_C),
+		DO(is_between, X(DEVICE_A), Y(C_)), SENDS(A, TO_NODE, ACK_TO_C), DO(flows_are, X(1), Y(0)), BARE(MAC_B, NOT_TUNNELLED, ACK_FROM_C),
 		BARE(MAC_OTHER, INGRESS_DENIED, C_BEGINS), BARE(MAC_OTHER, NOT_TUNNELLED, IP(.src = POD_D), UDP()),
 		BARE(MAC_OTHER, TO_HOST, IP(.src = POD_C, .dst = HOST), UDP()), BARE(MAC_OTHER, TUNNEL_TARGET, IP(.src = POD_C, .dst = WORLD), UDP()),
 		DO(set_class, X(DEVICE_A), Y(CLOSED)), SENDS(A, EGRESS_DENIED, ACK_TO_C), BARE(MAC_OTHER, EGRESS_DENIED, ACK_FROM_C) } },

@@ -109,9 +109,11 @@ static void comes_from(uint32_t who, uint32_t port)
 #define TO_C SENDS(A, TO_NODE, SEGMENT()), DO(goes_to, X(POD_C), Y(8080))
 #define FROM_C ARRIVES(IDENTITY_C, TO_ENDPOINT, SEGMENT_C()), DO(comes_from, X(WORLD), Y(80))
 #define CONNECT_B                                                                                                      \
-	DO(lead, X(POD_B), Y(IPPROTO_TCP)), SENDS(A, TO_ENDPOINT, SEGMENT(.flags = SYN)), SENDS(B, TO_ENDPOINT, SEGMENT_B(.flags = SYN | ACK))
+	DO(lead, X(POD_B), Y(IPPROTO_TCP)), SENDS(A, TO_ENDPOINT, SEGMENT(.flags = SYN)), SENDS(B, TO_ENDPOINT, SEGMENT_B(.flags = SYN | ACK)), \
+	SENDS(A, TO_ENDPOINT, SEGMENT())
 #define CONNECT_C                                                                                                      \
-	DO(lead, X(POD_C), Y(IPPROTO_TCP)), SENDS(A, TO_NODE, SEGMENT(.flags = SYN)), ARRIVES(IDENTITY_C, TO_ENDPOINT, SEGMENT_C(.flags = SYN | ACK))
+	DO(lead, X(POD_C), Y(IPPROTO_TCP)), SENDS(A, TO_NODE, SEGMENT(.flags = SYN)), ARRIVES(IDENTITY_C, TO_ENDPOINT, SEGMENT_C(.flags = SYN | ACK)), \
+	SENDS(A, TO_NODE, SEGMENT())
 #define END_B SENDS(A, TO_ENDPOINT, SEGMENT(.flags = FIN | ACK)), SENDS(B, TO_ENDPOINT, SEGMENT_B(.flags = FIN | ACK))
 
 const struct scenario scenarios_service[] = {
@@ -162,7 +164,8 @@ const struct scenario scenarios_service[] = {
 		DO(goes_to, X(POD_B), Y(8080)), DO(flows_are, X(0), Y(3)), DO(owns, X(DEVICE_A), Y(0)), FROM_B, TO_B } },
 	{ "its ports are free again, whatever is left of its entries", .steps = {
 		CONNECT_B, END_B, DO(forget_service), SENDS(A, TO_ENDPOINT, SEGMENT(.flags = SYN)), DO(goes_to, X(POD_B), Y(8080)),
-		SENDS(B, TO_ENDPOINT, SEGMENT_B(.flags = SYN | ACK)), DO(comes_from, X(WORLD), Y(80)), DO(flows_are, X(3), Y(0)), DO(owns, X(DEVICE_A), Y(3)) } },
+		SENDS(B, TO_ENDPOINT, SEGMENT_B(.flags = SYN | ACK)), DO(comes_from, X(WORLD), Y(80)), DO(flows_are, X(0), Y(3)), TO_B,
+		DO(flows_are, X(3), Y(0)), DO(owns, X(DEVICE_A), Y(3)) } },
 	{ "not so those of one to the backend itself", .steps = {
 		DO(lead, X(POD_B), Y(IPPROTO_TCP)), SENDS(A, TO_ENDPOINT, DIRECT(.flags = SYN)), SENDS(B, TO_ENDPOINT, SEGMENT_B(.flags = SYN | ACK)),
 		SENDS(A, TO_ENDPOINT, DIRECT(.flags = FIN | ACK)), SENDS(B, TO_ENDPOINT, SEGMENT_B(.flags = FIN | ACK)), DO(flows_are, X(0), Y(1)),
@@ -173,6 +176,30 @@ const struct scenario scenarios_service[] = {
 		ARRIVES(IDENTITY_C, TO_ENDPOINT, SEGMENT_C(.flags = SYN | ACK)), TO_C, DO(flows_are, X(5), Y(0)),
 		SENDS(B, TO_ENDPOINT, SEGMENT_B(.flags = FIN | ACK)), DO(comes_from, X(WORLD), Y(80)), DO(flows_are, X(3), Y(2)),
 		DO(owns, X(DEVICE_A), Y(3)), DO(pass_seconds, X(2)), TO_C } },
+	{ "a service's entries are established with their flow", .steps = {
+		DO(lead, X(POD_B), Y(IPPROTO_TCP)), SENDS(A, TO_ENDPOINT, SEGMENT(.flags = SYN)), SENDS(B, TO_ENDPOINT, SEGMENT_B(.flags = SYN | ACK)),
+		SENDS(B, TO_ENDPOINT, SEGMENT_B(.flags = SYN | ACK)), DO(flows_are, X(0), Y(3)), DO(owns, X(DEVICE_A), Y(0)), TO_B,
+		DO(flows_are, X(3), Y(0)), DO(owns, X(DEVICE_A), Y(3)), DO(pass_seconds, X(100)), DO(sweep), TO_B, FROM_B, DO(flows_are, X(3), Y(0)) } },
+	{ "not by a wrong acknowledgement", .steps = {
+		DO(lead, X(POD_B), Y(IPPROTO_TCP)), SENDS(A, TO_ENDPOINT, SEGMENT(.flags = SYN)), SENDS(B, TO_ENDPOINT, SEGMENT_B(.flags = SYN | ACK)),
+		SENDS(A, TO_ENDPOINT, SEGMENT(.ack = 5)), DO(goes_to, X(POD_B), Y(8080)), DO(flows_are, X(0), Y(3)) } },
+	{ "a denied flow is no clash: the backend's own", .a = GIVES, .b = TAKES, .steps = {
+		SENDS(B, EGRESS_DENIED, ANSWER_B), DO(lead, X(POD_B), Y(IPPROTO_UDP)), SENDS(A, TO_ENDPOINT, ASK), DO(goes_to, X(POD_B), Y(8080)),
+		SENDS(B, TO_ENDPOINT, ANSWER_B), DO(comes_from, X(WORLD), Y(80)), SENDS(A, TO_ENDPOINT, ASK), DO(flows_are, X(3), Y(0)) } },
+	{ "... of a connection", .a = GIVES, .b = TAKES, .steps = {
+		SENDS(B, EGRESS_DENIED, SEGMENT_B(.flags = SYN)), CONNECT_B, DO(goes_to, X(POD_B), Y(8080)), FROM_B, DO(flows_are, X(3), Y(0)) } },
+	{ "... nor the client's to the backend itself, under an earlier policy", .a = CLIENT, .steps = {
+		SENDS(A, EGRESS_DENIED, DIRECT(.flags = SYN)), DO(allow_port, X(CLIENT), Y(8080)), DO(set_class, X(DEVICE_A), Y(CLIENT)),
+		CONNECT_B, DO(goes_to, X(POD_B), Y(8080)), FROM_B } },
+	{ "... of datagrams, and the other way round", .a = CLOSED, .steps = {
+		SENDS(A, EGRESS_DENIED, IP(), UDP(.dport = 8080)), DO(set_class, X(DEVICE_A), Y(GIVES)), DO(lead, X(POD_B), Y(IPPROTO_UDP)),
+		SENDS(A, TO_ENDPOINT, ASK), DO(goes_to, X(POD_B), Y(8080)), SENDS(B, TO_ENDPOINT, ANSWER_B), DO(comes_from, X(WORLD), Y(80)),
+		DO(forget_flows), DO(set_class, X(DEVICE_A), Y(CLOSED)), SENDS(A, EGRESS_DENIED, ASK), DO(set_class, X(DEVICE_A), Y(GIVES)),
+		SENDS(A, TO_ENDPOINT, IP(), UDP(.dport = 8080)), SENDS(B, TO_ENDPOINT, ANSWER_B), DO(comes_from, X(POD_B), Y(8080)) } },
+	{ "a reset with a wrong number leaves a service's connection alone", .steps = {
+		CONNECT_B, TO_B, FROM_B, SENDS(B, TO_ENDPOINT, SEGMENT_B(.flags = RST, .seq = 5)), DO(comes_from, X(WORLD), Y(80)),
+		SENDS(A, TO_ENDPOINT, SEGMENT(.flags = RST, .seq = 5)), DO(goes_to, X(POD_B), Y(8080)), DO(flows_are, X(3), Y(0)),
+		DO(pass_seconds, X(11)), TO_B, FROM_B } },
 	{ "a service's entries end with their flow, wherever its origin is", .steps = {
 		DO(set_share, X(2)), CONNECT_B, DO(flows_are, X(2), Y(1)), END_B, DO(flows_are, X(0), Y(3)), DO(owns, X(DEVICE_A), Y(0)) } },
 	{ "a flow whose backend's pod has gone", .steps = {
@@ -211,11 +238,11 @@ const struct scenario scenarios_service[] = {
 	{ "a lease to another node, and from there", .a = OPEN, .steps = {
 		CONNECT_C, TO_C, TO_C, TO_C, FROM_C, FROM_C, DO(revise), TO_C, TO_C, FROM_C, ARRIVES_FROM(NODE_D, IDENTITY_C, TUNNEL_SOURCE, SEGMENT_C()),
 		DO(set_class, X(DEVICE_A), Y(CLOSED)), ARRIVES(IDENTITY_C, EGRESS_DENIED, SEGMENT_C()), SENDS(A, EGRESS_DENIED, SEGMENT()) } },
-	{ "a connection's leases: by what answers first, and then by whatever comes", .steps = {
-		DO(pass_seconds), CONNECT_B, DO(leases_are, X(2)), TO_B, FROM_B, DO(pass_seconds), TO_B, DO(leases_are, X(2)), FROM_B,
+	{ "a connection's leases: once it is established, by whatever comes", .steps = {
+		DO(pass_seconds), CONNECT_B, DO(leases_are, X(0)), FROM_B, DO(leases_are, X(2)), TO_B, FROM_B, DO(pass_seconds), TO_B, DO(leases_are, X(2)), FROM_B,
 		DO(pass_seconds), FROM_B, DO(leases_are, X(2)), TO_B } },
 	{ "to another node and from there, likewise", .steps = {
-		DO(pass_seconds), CONNECT_C, DO(leases_are, X(2)), TO_C, FROM_C, DO(pass_seconds), TO_C, DO(leases_are, X(2)), FROM_C,
+		DO(pass_seconds), CONNECT_C, DO(leases_are, X(0)), TO_C, DO(leases_are, X(2)), TO_C, FROM_C, DO(pass_seconds), TO_C, DO(leases_are, X(2)), FROM_C,
 		DO(pass_seconds), FROM_C, DO(leases_are, X(2)), TO_C } },
 	{ "what the first answer gives ends with the policy", .a = OPEN, .b = OPEN, .steps = {
 		CONNECT_B, DO(set_class, X(DEVICE_B), Y(CLOSED)), SENDS(A, INGRESS_DENIED, SEGMENT()), SENDS(B, INGRESS_DENIED, SEGMENT_B()),

@@ -389,6 +389,7 @@ static void values_of_conntrack(void **state)
 		.flags = WR_CT_SWAPPED | WR_CT_ANSWERED | 1 << 20,
 		.initiator = 9,
 		.at = { [WR_EGRESS] = { WR_ID_WORLD, 3, 17 }, [WR_INGRESS] = { 0x0200000000000001ull, 4, 1 } },
+		.ack = { 5, 6 },
 	};
 	const struct wr_ct_service entry = { 7, WR_CT_SERVICE | WR_CT_HAIRPIN, 9, .addr = { { htonl(0x0a010007) } },
 					     .port = htons(8080), .list = 3, .backend = 5 };
@@ -399,11 +400,13 @@ static void values_of_conntrack(void **state)
 		     "{\"expires\": 100, \"flags\": [\"swapped\", \"answered\", \"0x100000\"], \"initiator\": 9,"
 		     "\"responder\": 0, \"egress_peer\": \"world\", \"egress_revision\": 3, \"egress_rule\": 17,"
 		     "\"ingress_peer\": \"0x0200000000000001\", \"ingress_revision\": 4, \"ingress_rule\": 1,"
+		     "\"initiator_ack\": 5, \"responder_ack\": 6,"
 		     "\"service_end\": null, \"service_port\": null, \"service_list\": null, \"service_backend\": null}");
 	assert_value("ct4", &entry, 1,
 		     "{\"expires\": 7, \"flags\": [\"service\", \"hairpin\"], \"initiator\": 9, \"responder\": 0,"
 		     "\"egress_peer\": null, \"egress_revision\": null, \"egress_rule\": null, \"ingress_peer\": null,"
-		     "\"ingress_revision\": null, \"ingress_rule\": null, \"service_end\": \"10.1.0.7\","
+		     "\"ingress_revision\": null, \"ingress_rule\": null, \"initiator_ack\": null,"
+		     "\"responder_ack\": null, \"service_end\": \"10.1.0.7\","
 		     "\"service_port\": 8080, \"service_list\": 3, \"service_backend\": 5}");
 	assert_value("ct_stats", counter, 2, "{\"flows\": 7}");
 	assert_value("sweep", &sweep, 1,
@@ -425,17 +428,6 @@ static void values_of_services(void **state)
 	assert_value("service_lists", &number, 1, "{\"backend\": 5}");
 	assert_value("service_members", &number, 1, "{\"index\": 5}");
 	assert_value("service_state", &newest, 1, "{\"list\": 3, \"backend\": 4}");
-}
-
-static void values_of_events(void **state)
-{
-	const struct wr_event_state listener = { .listens_until = 5 };
-	const struct wr_event_rate rate = { .next_ns = 6, .suppressed = 7 };
-	const struct wr_event_stats stats[2] = { { 1, 2 }, { 3, 4 } };
-
-	assert_value("event_state", &listener, 1, "{\"listens_until\": 5}");
-	assert_value("event_rate", &rate, 1, "{\"next_ns\": 6, \"suppressed\": 7}");
-	assert_value("event_stats", stats, 2, "{\"suppressed\": 4, \"lost\": 6}");
 }
 
 static void values_of_events(void **state)
@@ -497,7 +489,8 @@ static void values_of_policy(void **state)
 		     "\"peer_ifindex\": 10, \"peer_identity\": \"unknown\", \"redirect\": 0, \"mark\": \"0x00000001\","
 		     "\"ct\": {\"expires\": 0, \"flags\": [\"via-stack\"], \"initiator\": 9, \"responder\": 0,"
 		     "\"egress\": {\"peer\": \"unknown\", \"revision\": 0, \"rule\": 0},"
-		     "\"ingress\": {\"peer\": \"unknown\", \"revision\": 0, \"rule\": 0}},"
+		     "\"ingress\": {\"peer\": \"unknown\", \"revision\": 0, \"rule\": 0},"
+		     "\"initiator_ack\": 0, \"responder_ack\": 0},"
 		     "\"egress\": {\"allowed\": false, \"rule\": 0, \"class\": 0, \"revision\": 0, \"peer_identity\": \"unknown\","
 		     "\"peer_class\": \"any\", \"cidr_peer\": \"any\", \"matched\": \"any\", \"protocol\": 0, \"port_bits\": 0},"
 		     "\"ingress\": {\"allowed\": false, \"rule\": 0, \"class\": 17, \"revision\": 0,"

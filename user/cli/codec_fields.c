@@ -337,10 +337,11 @@ static json_t *judged_json(const struct wr_judgement *j)
 
 static json_t *trace_ct_json(const struct wr_ct *ct)
 {
-	return json_pack("{sIsosIsIsoso}", "expires", (json_int_t)ct->expires, "flags", flags_json(ct_flags, ct->flags),
+	return json_pack("{sIsosIsIsososIsI}", "expires", (json_int_t)ct->expires, "flags", flags_json(ct_flags, ct->flags),
 			 "initiator", (json_int_t)ct->initiator, "responder", (json_int_t)ct->responder,
 			 direction_name(WR_EGRESS), judged_json(&ct->at[WR_EGRESS]), direction_name(WR_INGRESS),
-			 judged_json(&ct->at[WR_INGRESS]));
+			 judged_json(&ct->at[WR_INGRESS]), "initiator_ack", (json_int_t)ct->ack[0], "responder_ack",
+			 (json_int_t)ct->ack[1]);
 }
 
 static json_t *judgement_json(const struct wr_trace_judgement *j)

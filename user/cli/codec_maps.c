@@ -132,7 +132,9 @@ static fields ct6_key = CT_KEY(struct wr_ct6_key, struct wr_addr6);
 		FIELD_AS(S, "egress_rule", at[WR_EGRESS].rule, NUMBER, N),                                             \
 		FIELD_AS(S, "ingress_peer", at[WR_INGRESS].peer, IDENTITY, N),                                         \
 		FIELD_AS(S, "ingress_revision", at[WR_INGRESS].revision, NUMBER, N),                                   \
-		FIELD_AS(S, "ingress_rule", at[WR_INGRESS].rule, NUMBER, N), SERVICE(bytes), END_OF(S)                 \
+		FIELD_AS(S, "ingress_rule", at[WR_INGRESS].rule, NUMBER, N),                                           \
+		FIELD_AS(S, "initiator_ack", ack[0], NUMBER, N), FIELD_AS(S, "responder_ack", ack[1], NUMBER, N),      \
+		SERVICE(bytes), END_OF(S)                                                                              \
 	}
 static fields ct4_value = CT(4), ct6_value = CT(16);
 static const char ct_form[] = "ADDRESS:PORT,ADDRESS:PORT,PROTOCOL[,KIND]";

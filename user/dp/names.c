@@ -219,6 +219,8 @@ const struct flag_name ct_flags[] = {
 	{ WR_CT_RESET, "reset" },
 	{ WR_CT_SERVICE, "service" },
 	{ WR_CT_HAIRPIN, "hairpin" },
+	{ WR_CT_ESTABLISHED, "established" },
+	{ WR_CT_ALLOWED_BEFORE, "allowed-before" },
 	{ WR_CT_TRANSLATED, "translated" },
 	{ 0 },
 };

@@ -2,10 +2,10 @@
 /*
  * How packets reach another node now: the kernel's routes and neighbours decide, no process is needed.
  *
- * bpf_redirect_neigh() alone would do, but costs 0.2 us a packet. So the result of a FIB lookup is used for
+ * A FIB lookup for each packet would cost 0.1 us (2.8 % of a round trip). So the result of a FIB lookup is used for
  * NEXTHOP_TICKS (134 to 268 ms), which bounds how long packets take a way that has changed. Nobody confirms a neighbour
- * whose MAC address is only copied: its entry would grow stale and never be probed. So after each lookup one packet goes
- * by bpf_redirect_neigh(), as all packets do while the neighbour is not resolved.
+ * whose MAC address is only copied: its entry would grow stale and never be probed. So after each lookup one packet
+ * goes by bpf_redirect_neigh(), as all packets do while the neighbour is not resolved.
  *
  * Of several paths to a node the kernel chooses by the two nodes' addresses, for all of the node's packets. The outer
  * source address does not follow the route: it is the one by which the other nodes know this one.

@@ -307,11 +307,35 @@ static int change_hop(struct dp_nodes *nodes, uint32_t slot, struct node_entry *
 	return (int)slot;
 }
 
-/* Whether all but the next hop is as it was. */
+/*
+ * In place, too: packets are sent with the words of one key (wr_cluster.flags), and those of the other are what a rotation
+ * changes. What programs remember does not depend on words, so nothing has to be looked up again.
+ */
+static int change_words(struct dp_nodes *nodes, uint32_t slot, struct node_entry *entry, const struct dp_node *node,
+			struct err *err)
+{
+	struct wr_node raw = entry->raw;
+	int r;
+
+	memcpy(raw.tx_word, node->tx_word, sizeof(raw.tx_word));
+	memcpy(raw.rx_word, node->rx_word, sizeof(raw.rx_word));
+	if (memcmp(&raw, &entry->raw, sizeof(raw)) == 0)
+		return 0;
+	r = slot_write(nodes, slot, &raw, err);
+	if (r < 0)
+		return r;
+	entry->raw = raw;
+	memcpy(entry->node.tx_word, node->tx_word, sizeof(node->tx_word));
+	memcpy(entry->node.rx_word, node->rx_word, sizeof(node->rx_word));
+	return 0;
+}
+
+/* Whether all but the next hop and keyed words is as it was. */
 static bool same_node(const struct dp_node *a, const struct dp_node *b)
 {
 	bool same = a->address_count == b->address_count && ip_equal(&a->local, &b->local) &&
-		    ip_equal(&a->remote, &b->remote) && a->mtu == b->mtu && a->direct == b->direct;
+		    ip_equal(&a->remote, &b->remote) && a->mtu == b->mtu && a->direct == b->direct &&
+		    a->keyed == b->keyed;
 
 	for (size_t i = 0; i < a->address_count && same; i++)
 		same = node_has_address(b, &a->addresses[i]);
@@ -341,8 +365,10 @@ int dp_node_put(struct dp_nodes *nodes, uint32_t slot, const struct dp_node *nod
 		r = check_addresses(nodes, slot, &own, other, err);
 	if (r < 0)
 		return r;
-	if (slot && same_node(&nodes->slots[slot]->node, &own))
-		return change_hop(nodes, slot, nodes->slots[slot], &own, err);
+	if (slot && same_node(&nodes->slots[slot]->node, &own)) {
+		r = change_words(nodes, slot, nodes->slots[slot], &own, err);
+		return r < 0 ? r : change_hop(nodes, slot, nodes->slots[slot], &own, err);
+	}
 	return put_anew(nodes, slot, &own, err);
 }
 

@@ -336,6 +336,7 @@ def test_turned_on_and_off_without_loss(family):
     with KeyedOverlay(outer=4) as overlay:
         a1, b2 = overlay.pods["default/a1"], overlay.pods["default/b2"]
         n1, n2 = overlay.nodes["n1"], overlay.nodes["n2"]
+        first = [node.metrics() for node in (n1, n2)]
         with Stream(a1, b2, family) as stream, Stream(b2, a1, family) as other:
             set_mode(n1, "accept")
             before = n1.metrics()
@@ -349,7 +350,8 @@ def test_turned_on_and_off_without_loss(family):
                     wait_for(lambda: stream.sent > sent + 100, "packets")
                     for node, was in zip((n1, n2), before):
                         assert not {key[0] for key in moved(was, node.metrics())} & {"tunnel_key", "tunnel_unkeyed"}
-        assert stream.lost() == [] and other.lost() == []
+        drops = [moved(was, node.metrics()) for node, was in zip((n1, n2), first)]
+        assert stream.lost() == [] and other.lost() == [], drops
 
 
 def test_node_without_the_key_is_not_heard(family):

@@ -282,6 +282,7 @@ ROTATION = [["0"], ["0", f"1 {SECRETS[0]}"], [f"1 {SECRETS[0]}", "0"], [f"1 {SEC
 ROTATION += [[f"1 {SECRETS[0]}", f"2 {SECRETS[1]}"], [f"2 {SECRETS[1]}", f"1 {SECRETS[0]}"], [f"2 {SECRETS[1]}"]]
 
 
+@pytest.mark.long
 def test_rotation_loses_nothing_and_ends_the_old_key(family):
     with KeyedOverlay("require", keys=ROTATION[0], outer=4) as overlay:
         a1, b2 = overlay.pods["default/a1"], overlay.pods["default/b2"]
@@ -307,6 +308,7 @@ def test_rotation_loses_nothing_and_ends_the_old_key(family):
             assert not pending(sock)
 
 
+@pytest.mark.long
 def test_broken_key_file_changes_nothing():
     with KeyedOverlay("require", keys=["7"], outer=4) as overlay:
         n1, a1, b2 = overlay.nodes["n1"], overlay.pods["default/a1"], overlay.pods["default/b2"]
@@ -331,6 +333,7 @@ def set_mode(node, mode):
     node.agent.wait_applied()
 
 
+@pytest.mark.long
 def test_turned_on_and_off_without_loss(family):
     """Node by node, as an upgrade goes: off, accept, require, and back. Who lacks the key is counted meanwhile."""
     with KeyedOverlay(outer=4) as overlay:
@@ -354,6 +357,7 @@ def test_turned_on_and_off_without_loss(family):
         assert stream.lost() == [] and other.lost() == [], drops
 
 
+@pytest.mark.long
 def test_node_without_the_key_is_not_heard(family):
     """A node with another key is as good as an attacker, until it is put right."""
     with KeyedOverlay("require", outer=4) as overlay:

@@ -5,7 +5,7 @@
 FROM debian:12 AS build
 RUN apt-get update && apt-get install -y --no-install-recommends \
 	make gcc pkg-config clang bpftool libc6-dev linux-libc-dev libbpf-dev libelf-dev zlib1g-dev libmnl-dev libnftnl-dev \
-	libjansson-dev libuv1-dev libyaml-dev libmicrohttpd-dev libcurl4-openssl-dev libnanopb-dev busybox-static containernetworking-plugins jq
+	libjansson-dev libuv1-dev libyaml-dev libmicrohttpd-dev libcurl4-openssl-dev libssl-dev libnanopb-dev busybox-static containernetworking-plugins jq
 COPY . /src
 RUN make -C /src -j"$(nproc)" O=/build image-root
 

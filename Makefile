@@ -51,7 +51,7 @@ PROGRAMS := $(O)/warren-cni $(O)/warren $(O)/warren-agent
 DP := $(O)/user/dp.a $(O)/user/nl.a $(O)/user/lib.a
 AGENT := $(O)/user/agent.a $(O)/user/k8s.a $(O)/user/policy.a
 # What only the agent needs is linked dynamically: it is one process a node, not one a pod.
-AGENT_LIBS := -lyaml -lcurl -lprotobuf-nanopb -luv -lmicrohttpd
+AGENT_LIBS := -lyaml -lcurl -lprotobuf-nanopb -luv -lmicrohttpd -lcrypto
 
 # When the sources were last changed, so that the same sources make the same image.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)

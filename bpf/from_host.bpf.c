@@ -167,5 +167,5 @@ int from_host(struct __sk_buff *skb)
 	__builtin_memset(&s.at, 0, sizeof(s.at));
 	trace_begin(p.ifindex);
 	reason = handle_frame(&p, &s);
-	return reason ? verdict(&p, &s.flow, reason) : TC_ACT_OK;
+	return reason ? verdict(&p, reason) : TC_ACT_OK;
 }

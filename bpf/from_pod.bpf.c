@@ -99,5 +99,5 @@ int from_pod(struct __sk_buff *skb)
 
 	__builtin_memset(&s.at, 0, sizeof(s.at));
 	trace_begin(p.ifindex);
-	return verdict(&p, &s.flow, handle_frame(&p, &s));
+	return verdict(&p, handle_frame(&p, &s));
 }

@@ -331,5 +331,5 @@ int from_uplink(struct __sk_buff *skb)
 	if (deny == DENY_QUIET)
 		return denied_quietly(skb);
 	reason = deny ? WR_REASON_DENYLIST : handle_frame(&p, &m);
-	return reason ? verdict(&p, &m.s.flow, reason) : TC_ACT_OK;
+	return reason ? verdict(&p, reason) : TC_ACT_OK;
 }

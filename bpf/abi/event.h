@@ -17,8 +17,8 @@
 
 #include "abi/abi.h"
 
-/* Enough for a tunnel packet's headers, IPv6 outside and inside, and the inner TCP header (156). */
-#define WR_EVENT_HEADERS 160
+/* Enough for a tunnel packet's headers, IPv6 outside and inside, a keyed word, and the inner TCP header (168). */
+#define WR_EVENT_HEADERS 168
 
 /* The ring has one reader; when it is full, a drop is only counted. */
 struct wr_event {

@@ -3,8 +3,14 @@
  * Other nodes, who their pods are, and how packets get there: Geneve (RFC 8926) over IPv4 or IPv6.
  *
  * On the wire: outer Ethernet, IPv4 (DF, no options) or IPv6 (no extension headers), UDP to `port` (over IPv6 without
- * checksum, RFC 6935), Geneve with one option and protocol 0x6558, inner Ethernet, the pod's IP packet. The option,
- * class `option_class`, type WR_TUNNEL_OPTION, 8 bytes of data, carries the sender's identity in network order.
+ * checksum, RFC 6935), Geneve with one or two options and protocol 0x6558, inner Ethernet, the pod's IP packet. The first
+ * option, class `option_class`, type WR_TUNNEL_OPTION, 8 bytes of data, carries the sender's identity in network order.
+ * The second one, where the cluster has a tunnel key, is of type WR_TUNNEL_OPTION_KEY: 8 bytes, the keyed word.
+ *
+ * The keyed word is a MAC (HMAC-SHA256, 64 bits of it) over the names of the sending and the receiving node, under the
+ * cluster's key, and the same in every packet between the two. An off-path attacker, who can send to a node with another
+ * one's address and sees nothing, has to guess it: one packet in 2^64. A word that is read on one path opens no other.
+ * An on-path attacker reads the words of that path: against such a one only encryption helps.
  */
 #ifndef WARREN_ABI_NODE_H
 #define WARREN_ABI_NODE_H
@@ -18,8 +24,11 @@
 #define WR_TUNNEL_OPTION_CLASS 0xfff1 /* of the range for experiments, RFC 8926 section 7 */
 #define WR_TUNNEL_OPTION 0x01         /* not critical: who does not know it may deliver the packet */
 #define WR_TUNNEL_IDENTITY_SIZE 8
+#define WR_TUNNEL_OPTION_KEY 0x02     /* neither: releases that do not know it ignore it */
+#define WR_TUNNEL_WORD_SIZE 8
+#define WR_TUNNEL_KEY_SIZE (4 + WR_TUNNEL_WORD_SIZE) /* of the option: what it adds to the overhead */
 
-/* What encapsulation adds to an inner IP packet: outer IP, UDP, Geneve, option, inner Ethernet. */
+/* What encapsulation adds to an inner IP packet: outer IP, UDP, Geneve, identity, inner Ethernet. Without the key. */
 #define WR_TUNNEL_HEADERS (8 + 8 + 4 + WR_TUNNEL_IDENTITY_SIZE + 14)
 #define WR_TUNNEL_OVERHEAD4 (20 + WR_TUNNEL_HEADERS) /* 62 */
 #define WR_TUNNEL_OVERHEAD6 (40 + WR_TUNNEL_HEADERS) /* 82 */
@@ -36,12 +45,20 @@ enum wr_node_flags {
 	WR_NODE_OVER6 = 1 << 2,    /* local and remote are IPv6 addresses; else IPv4, in the first word of each */
 	WR_NODE_DIRECT = 1 << 3,   /* on the same link, without encapsulation: frames as they are, to the next hop's MAC address */
 	WR_NODE_RESOLVED = 1 << 4, /* dmac and smac are valid; no program reads them (wr_nexthop) */
+	WR_NODE_KEYED = 1 << 5,    /* what is encapsulated carries a keyed word; `mtu` leaves room for it */
 };
+
+/*
+ * Two keys may be known at a time, of which one is sent with; the place of a key in arrays of two is its id modulo 2. So
+ * a key that is added never takes the place of the one in use, and which one is sent with changes by one bit for all nodes
+ * (WR_CLUSTER_KEY_ODD): no packet carries half a word.
+ */
+#define WR_TUNNEL_KEYS 2
 
 /*
  * One slot of map `nodes`: another node of the cluster. Written whole before anything leads to it (nodes4/6,
  * node_addr4/6), and emptied, `id` first, after nothing does. What changes in place is only the next hop's MAC address,
- * the uplink and RESOLVED; everything else makes a new slot. A flow remembers the slot, and the cluster's revision under
+ * the uplink, RESOLVED, and keyed words that are not in use; everything else makes a new slot. A flow remembers the slot, and the cluster's revision under
  * which it was found: under another one the address is looked up again, so a slot that has another node by now misleads
  * nobody. (The world's address is in nobody's CIDR: a node takes only answers to what it has forwarded itself.)
  */
@@ -55,8 +72,10 @@ struct wr_node {
 	struct wr_addr6 local, remote; /* outer addresses: this node's own, and the other's */
 	__u8 dmac[6], smac[6]; /* as the agent saw them last, for people and traces */
 	__u32 last_id; /* stays when the slot is emptied: of all slots, how long each has rested, and which ids there were */
+	__u64 tx_word[WR_TUNNEL_KEYS]; /* keyed words, by key: of packets to it ... */
+	__u64 rx_word[WR_TUNNEL_KEYS]; /* ... and from it; 0: none */
 };
-_Static_assert(sizeof(struct wr_node) == 104, "wr_node");
+_Static_assert(sizeof(struct wr_node) == 136 && __builtin_offsetof(struct wr_node, tx_word) == 104, "wr_node");
 
 #define WR_MAX_NODES 8192
 #define WR_NODE_SLOTS (2 * WR_MAX_NODES) /* slot 0 is never used; twice as many, so that a slot rests before it is used again */
@@ -109,6 +128,10 @@ enum wr_cluster_flags {
 	WR_CLUSTER_POD6 = 1 << 3,
 	WR_CLUSTER_DSCP = 1 << 4,  /* the inner DSCP is copied outwards (RFC 2983's uniform model); else 0. ECN always is (RFC 6040). */
 	WR_CLUSTER_SPORTS = 1 << 5, /* tunnel packets come from the source ports above; else from any */
+	WR_CLUSTER_KEY_EVEN_KNOWN = 1 << 6,  /* key_id[0] is valid */
+	WR_CLUSTER_KEY_ODD_KNOWN = 1 << 7,   /* key_id[1] is valid */
+	WR_CLUSTER_KEY_ODD = 1 << 8,         /* packets carry the word of key_id[1], else that of key_id[0] */
+	WR_CLUSTER_KEY_REQUIRED = 1 << 9,    /* a tunnel packet without the right word is dropped */
 };
 
 /*
@@ -126,7 +149,8 @@ struct wr_cluster {
 	struct wr_addr6 addr6;
 	struct wr_addr4 cidr4, mask4; /* this node's own pod CIDR */
 	struct wr_addr6 cidr6, mask6;
+	__u32 key_id[WR_TUNNEL_KEYS]; /* for those who look; programs need only the words */
 };
-_Static_assert(sizeof(struct wr_cluster) == 80, "wr_cluster");
+_Static_assert(sizeof(struct wr_cluster) == 88, "wr_cluster");
 
 #endif

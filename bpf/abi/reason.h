@@ -62,7 +62,9 @@
 	X(SERVICE_UNKNOWN, service_unknown, DROP, "an answer to what went through a service, of which it is not known any more which one") \
 	X(CHECKSUM_OFFSET, checksum_offset, DROP, "a device would write its checksum elsewhere than into a transport header's checksum field") \
 	X(GSO_SEGMENTS, gso_segments, DROP, "a GSO packet that would be cut into more frames than one verdict is good for") \
-	X(TUNNEL_SPORT, tunnel_sport, DROP, "a tunnel packet from a source port that no node's tunnel has")
+	X(TUNNEL_SPORT, tunnel_sport, DROP, "a tunnel packet from a source port that no node's tunnel has") \
+	X(TUNNEL_KEY, tunnel_key, DROP, "a tunnel packet without the right keyed word: not sent by a node that knows the cluster's key") \
+	X(TUNNEL_UNKEYED, tunnel_unkeyed, PASS, "a tunnel packet without the right keyed word, let through: it is not required")
 
 enum wr_reason {
 #define X(NAME, name, KIND, text) WR_REASON_##NAME,

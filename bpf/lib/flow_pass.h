@@ -23,7 +23,6 @@ struct scratch {
 			};
 			struct lease lease;
 		};
-		struct flow flow;
 	};
 };
 
@@ -229,11 +228,13 @@ static __always_inline enum wr_reason service_refuse(struct __sk_buff *skb, stru
 static __always_inline enum wr_reason flow_pass(struct packet *p, struct scratch *s, const struct lease *lease,
 						const enum way way, const bool v6)
 {
-	struct flow *f = &s->flow;
+	struct flow *f = flow_memory_get();
 	struct found found = { 0 };
 	enum wr_reason reason = WR_REASON_NONE;
 	bool to_service = false;
 
+	if (!f)
+		return WR_REASON_NO_CONFIG;
 	if (flow_continues(p, s, &found, lease, way, v6))
 		return WR_REASON_NONE;
 	if (way == WAY_FROM_POD && service_concerns(p, found.flags)) {

@@ -30,6 +30,7 @@ _Static_assert(sizeof(struct geneve_header) == 8 && sizeof(struct geneve_option)
 #define GENEVE_TYPE_CRITICAL 0x80
 #define GENEVE_ETHERNET 0x6558
 #define GENEVE_IDENTITY_WORDS ((sizeof(struct geneve_option) + WR_TUNNEL_IDENTITY_SIZE) / 4)
+#define GENEVE_KEY_WORDS (WR_TUNNEL_KEY_SIZE / 4)
 
 /* The inner frame's addresses mean nothing: every node writes the same ones and ignores what it reads. */
 #define GENEVE_SOURCE_MAC { 0x02, 0x57, 0x52, 0x00, 0x00, 0x02 }
@@ -61,7 +62,7 @@ static __always_inline bool geneve_is_identity(const struct geneve_option *opt, 
 	return opt->class == class && opt->type == WR_TUNNEL_OPTION;
 }
 
-/* The one option that nodes send. */
+/* The one option that nodes always send. */
 static __always_inline bool geneve_is_whole(const struct geneve_option *opt, __be16 class)
 {
 	return geneve_is_identity(opt, class) && geneve_data_size(opt) == WR_TUNNEL_IDENTITY_SIZE;
@@ -78,6 +79,24 @@ static __always_inline bool geneve_option_allowed(const struct geneve_option *op
 static __always_inline __u64 geneve_identity(const __be32 *data)
 {
 	return (__u64)bpf_ntohl(data[0]) << 32 | bpf_ntohl(data[1]);
+}
+
+/*
+ * The keyed word, or 0. It has a fixed place, right behind an identity: so it is compared before anything that another
+ * sender could choose is parsed. `opt`: the option there, of which all bytes are readable; `size`: of all options.
+ */
+static __always_inline __u64 geneve_word(const struct geneve_option *opt, __u32 size, __be16 class)
+{
+	if (size < (GENEVE_IDENTITY_WORDS + GENEVE_KEY_WORDS) * 4 || opt->class != class ||
+	    opt->type != WR_TUNNEL_OPTION_KEY || geneve_data_size(opt) != WR_TUNNEL_WORD_SIZE)
+		return 0;
+	return geneve_identity((const void *)(opt + 1));
+}
+
+/* The options that nodes send, and no other; `word`: by geneve_word(). Whether the first one is whole is to be seen. */
+static __always_inline bool geneve_options_plain(__u32 size, __u64 word)
+{
+	return size == (word ? GENEVE_IDENTITY_WORDS + GENEVE_KEY_WORDS : GENEVE_IDENTITY_WORDS) * 4;
 }
 
 #endif

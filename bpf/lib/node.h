@@ -55,6 +55,18 @@ static __always_inline bool node_holds(const struct wr_node *node, const union a
 	return (node->flags & WR_NODE_V4) && prefix4_holds(&node->cidr4, &node->mask4, a);
 }
 
+/* Whether the node sends this word to us, under one of the keys; 0 is none. */
+static __always_inline bool node_sends_word(const struct wr_node *node, __u64 word)
+{
+	return word && (word == node->rx_word[0] || word == node->rx_word[1]);
+}
+
+/* Whether words of the node are known here: else there is nothing to compare. */
+static __always_inline bool node_is_keyed(const struct wr_node *node)
+{
+	return node->rx_word[0] | node->rx_word[1];
+}
+
 static __always_inline void node_count(__u32 slot, __u32 direction, __u32 bytes)
 {
 	__u32 key = wr_metric_key(slot, direction);

@@ -98,7 +98,7 @@ static __always_inline enum wr_reason tunnel6_outer(struct packet *p, const stru
 
 /* --- Geneve --- */
 
-/* What the options say, where they are others than the one that nodes send. */
+/* What the options say, where they are others than nodes send. */
 struct tunnel_options {
 	__u64 identity;
 	__u32 off, end;
@@ -134,15 +134,29 @@ OUT_OF_LINE int tunnel_options_read(struct __sk_buff *skb, struct tunnel_options
 	return o->critical ? WR_REASON_TUNNEL_MALFORMED : WR_REASON_NONE;
 }
 
+/* Before anything else of the packet counts: whether its sender knows the cluster's key. */
+static __always_inline enum wr_reason tunnel_word_check(const struct wr_cluster *c, const struct wr_node *node,
+							__u64 word, __u32 bytes)
+{
+	if (node_sends_word(node, word))
+		return WR_REASON_NONE;
+	if (c->flags & WR_CLUSTER_KEY_REQUIRED)
+		return WR_REASON_TUNNEL_KEY;
+	if (node_is_keyed(node) && !dry_run)
+		metric_count(WR_REASON_TUNNEL_UNKEYED, WR_INGRESS, bytes);
+	return WR_REASON_NONE;
+}
+
 static __always_inline enum wr_reason tunnel_geneve(const struct packet *p, const struct wr_cluster *c,
 						    struct tunnel *t)
 {
-	/* One option's room, whether it is there or not: without it an inner packet would be. */
-	const struct geneve_header *geneve =
-		packet_at(p, t->inner & PACKET_OFF_MAX, sizeof(*geneve) + GENEVE_IDENTITY_WORDS * 4);
+	/* Both options' room, whether they are there or not: without them an inner packet would be. */
+	const struct geneve_header *geneve = packet_at(
+	    p, t->inner & PACKET_OFF_MAX, sizeof(*geneve) + (GENEVE_IDENTITY_WORDS + GENEVE_KEY_WORDS) * 4);
 	const struct geneve_option *opt = (const void *)(geneve + 1);
 	struct tunnel_options o = { .class = c->option_class };
 	enum wr_reason reason;
+	__u64 word;
 
 	if (!geneve)
 		return WR_REASON_TUNNEL_MALFORMED;
@@ -155,7 +169,11 @@ static __always_inline enum wr_reason tunnel_geneve(const struct packet *p, cons
 	t->inner = o.end + ETH_HLEN;
 	if (t->inner > t->end)
 		return WR_REASON_TUNNEL_MALFORMED;
-	if (o.end - o.off == GENEVE_IDENTITY_WORDS * 4 && !o.critical && geneve_is_whole(opt, c->option_class))
+	word = geneve_word((const void *)opt + GENEVE_IDENTITY_WORDS * 4, o.end - o.off, c->option_class);
+	reason = tunnel_word_check(c, t->node, word, p->skb->len);
+	if (reason)
+		return reason;
+	if (geneve_options_plain(o.end - o.off, word) && !o.critical && geneve_is_whole(opt, c->option_class))
 		t->identity = geneve_identity((const void *)(opt + 1));
 	else
 		reason = tunnel_options_read(p->skb, &o);
@@ -247,14 +265,11 @@ static __always_inline enum wr_reason tunnel_source(const struct packet *p, cons
 
 /* --- all of it --- */
 
-static __always_inline enum wr_reason tunnel_check(struct packet *p, const struct wr_cluster *c, struct tunnel *t)
+static __always_inline enum wr_reason tunnel_check(struct packet *p, struct tunnel *t)
 {
-	enum wr_reason reason = tunnel_geneve(p, c, t);
-	const struct ethhdr *eth;
+	const struct ethhdr *eth = packet_at(p, (t->inner - ETH_HLEN) & PACKET_OFF_MAX, sizeof(*eth));
+	enum wr_reason reason;
 
-	if (reason)
-		return reason;
-	eth = packet_at(p, (t->inner - ETH_HLEN) & PACKET_OFF_MAX, sizeof(*eth));
 	if (!eth)
 		return WR_REASON_TUNNEL_MALFORMED;
 	t->v6 = eth->h_proto == bpf_htons(ETH_P_IPV6);
@@ -299,9 +314,13 @@ static __always_inline enum wr_reason tunnel_open(struct packet *p, const struct
 	if (!t->node)
 		return WR_REASON_TUNNEL_SENDER;
 	p->peer_ifindex = WR_REMOTE | t->slot;
+	reason = tunnel_geneve(p, c, t);
+	if (reason)
+		return reason;
+	/* Behind the keyed word: a sum over the whole packet is work that nobody else can ask for. */
 	if (t->summed && !tunnel_sum_is_right(p->skb, t->udp, t->end, v6))
 		return WR_REASON_TUNNEL_MALFORMED;
-	return tunnel_check(p, c, t);
+	return tunnel_check(p, t);
 }
 
 #endif

@@ -16,15 +16,24 @@
 
 #define TUNNEL_SPORT_BITS 14 /* WR_TUNNEL_SPORT_FIRST to the last port */
 
-/* What stands behind the outer IP header. */
+/* What stands behind the outer IP header: with the keyed word (WR_NODE_KEYED), or without it. */
 struct tunnel_payload {
 	struct udphdr udp;
 	struct geneve_header geneve;
 	struct geneve_option option;
 	__be32 identity[2];
-	struct ethhdr eth;
+	union {
+		struct ethhdr eth;
+		struct {
+			struct geneve_option option;
+			__be32 word[2];
+			struct ethhdr eth;
+		} __attribute__((packed, aligned(2))) keyed;
+	};
 } __attribute__((packed, aligned(2)));
-_Static_assert(sizeof(struct tunnel_payload) == WR_TUNNEL_HEADERS, "tunnel_payload");
+_Static_assert(sizeof(struct tunnel_payload) == WR_TUNNEL_HEADERS + WR_TUNNEL_KEY_SIZE, "tunnel_payload");
+_Static_assert(__builtin_offsetof(struct tunnel_payload, eth) + ETH_HLEN == WR_TUNNEL_HEADERS, "tunnel_payload.eth");
+_Static_assert(sizeof(struct iphdr) >= WR_TUNNEL_KEY_SIZE, "without a word, the inner IP header stands in its place");
 
 /* One packet's, as its headers are written. */
 struct tunnel_out {
@@ -34,6 +43,7 @@ struct tunnel_out {
 	__u64 identity;
 	__u32 hash;  /* of the inner flow */
 	__u32 inner; /* length of the inner IP packet */
+	__u32 headers; /* length of what is between the outer IP header and it */
 	__u8 tos;    /* the outer one */
 };
 
@@ -110,12 +120,12 @@ static __always_inline bool tunnel_fits(const struct packet *p, __u32 mtu)
  * skb->encapsulation set already; then the kernel takes no flags (-EALREADY), without which a super-packet would not be
  * cut right. A single packet needs them for nothing but skb->protocol, which changes as in tunnel_decap().
  */
-static __always_inline bool tunnel_room(struct __sk_buff *skb, const bool v6, const bool over6)
+static __always_inline bool tunnel_room(struct __sk_buff *skb, __u32 headers, const bool v6, const bool over6)
 {
 	const __u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L4_UDP | BPF_F_ADJ_ROOM_ENCAP_L2_ETH |
 			    BPF_F_ADJ_ROOM_ENCAP_L2(ETH_HLEN) |
 			    (over6 ? BPF_F_ADJ_ROOM_ENCAP_L3_IPV6 : BPF_F_ADJ_ROOM_ENCAP_L3_IPV4);
-	const __s32 room = over6 ? WR_TUNNEL_OVERHEAD6 : WR_TUNNEL_OVERHEAD4;
+	const __s32 room = (over6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr)) + headers;
 	const __s32 change = v6 == over6 ? 0 : over6 ? PROTO_CHANGE : -(__s32)PROTO_CHANGE;
 	long r = bpf_skb_adjust_room(skb, room, BPF_ADJ_ROOM_MAC, flags);
 
@@ -130,10 +140,12 @@ static __always_inline void payload_write(struct tunnel_payload *at, const struc
 {
 	const __u8 from[6] __attribute__((aligned(2))) = GENEVE_SOURCE_MAC;
 	const __u8 to[6] __attribute__((aligned(2))) = GENEVE_DEST_MAC;
+	struct ethhdr *eth = &at->eth;
+	__u64 word;
 
 	at->udp.source = bpf_htons(WR_TUNNEL_SPORT_FIRST | out->hash >> (32 - TUNNEL_SPORT_BITS));
 	at->udp.dest = out->cluster->port;
-	at->udp.len = bpf_htons(sizeof(*at) + out->inner);
+	at->udp.len = bpf_htons(out->headers + out->inner);
 	at->udp.check = 0; /* RFC 6935: over IPv6 too, of a tunnel whose inner packets have checksums of their own */
 	at->geneve.version_words = GENEVE_IDENTITY_WORDS;
 	at->geneve.flags = 0;
@@ -144,16 +156,26 @@ static __always_inline void payload_write(struct tunnel_payload *at, const struc
 	at->option.words = WR_TUNNEL_IDENTITY_SIZE / 4;
 	at->identity[0] = bpf_htonl(out->identity >> 32);
 	at->identity[1] = bpf_htonl(out->identity);
-	mac_copy(at->eth.h_dest, to);
-	mac_copy(at->eth.h_source, from);
-	at->eth.h_proto = v6 ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP);
+	if (out->headers != WR_TUNNEL_HEADERS) {
+		word = out->node->tx_word[!!(out->cluster->flags & WR_CLUSTER_KEY_ODD)];
+		at->geneve.version_words = GENEVE_IDENTITY_WORDS + GENEVE_KEY_WORDS;
+		at->keyed.option.class = out->cluster->option_class;
+		at->keyed.option.type = WR_TUNNEL_OPTION_KEY;
+		at->keyed.option.words = WR_TUNNEL_WORD_SIZE / 4;
+		at->keyed.word[0] = bpf_htonl(word >> 32);
+		at->keyed.word[1] = bpf_htonl(word);
+		eth = &at->keyed.eth;
+	}
+	mac_copy(eth->h_dest, to);
+	mac_copy(eth->h_source, from);
+	eth->h_proto = v6 ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP);
 }
 
 /* DF, so that nobody fragments it on the way: a fragment would not be decapsulated. So its id may be 0 (RFC 6864). */
 static __always_inline void outer4_write(struct iphdr *ip, const struct tunnel_out *out)
 {
 	const __be32 from = out->node->local.v6[0], to = out->node->remote.v6[0];
-	const __be16 len = bpf_htons(WR_TUNNEL_OVERHEAD4 + out->inner);
+	const __be16 len = bpf_htons(sizeof(*ip) + out->headers + out->inner);
 	__u32 sum;
 
 	*(__be16 *)ip = bpf_htons(IP4_PLAIN | out->tos);
@@ -176,7 +198,7 @@ static __always_inline void outer4_write(struct iphdr *ip, const struct tunnel_o
 static __always_inline void outer6_write(struct ipv6hdr *ip, const struct tunnel_out *out)
 {
 	*(__be32 *)ip = bpf_htonl(6u << 28 | (__u32)out->tos << 20 | (out->hash & 0xfffff));
-	ip->payload_len = bpf_htons(sizeof(struct tunnel_payload) + out->inner);
+	ip->payload_len = bpf_htons(out->headers + out->inner);
 	ip->nexthdr = IPPROTO_UDP;
 	ip->hop_limit = IP_HOP_LIMIT;
 	__builtin_memcpy(&ip->saddr, &out->node->local, sizeof(ip->saddr));
@@ -196,17 +218,18 @@ static __always_inline void link_write(struct ethhdr *eth, const struct wr_nexth
 static __always_inline enum wr_reason tunnel_encap(struct packet *p, struct tunnel_out *out, const bool v6,
 						   const bool over6)
 {
-	const __u32 overhead = over6 ? WR_TUNNEL_OVERHEAD6 : WR_TUNNEL_OVERHEAD4;
+	const __u32 l3_size = over6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
 	struct __sk_buff *skb = p->skb;
 	struct ethhdr *eth;
 
 	out->inner = p->end - ETH_HLEN;
+	out->headers = WR_TUNNEL_HEADERS + (out->node->flags & WR_NODE_KEYED ? WR_TUNNEL_KEY_SIZE : 0);
 	/* UDP and SCTP super-packets do not survive it: pods' and the host's are cut before they come here. */
-	if (out->inner + overhead > 0xffff || (skb->gso_size && p->l4_proto != IPPROTO_TCP))
+	if (out->inner + l3_size + out->headers > 0xffff || (skb->gso_size && p->l4_proto != IPPROTO_TCP))
 		return WR_REASON_ENCAP_FAILED;
-	if ((skb->len > p->end && bpf_skb_change_tail(skb, p->end, 0)) || !tunnel_room(skb, v6, over6))
+	if ((skb->len > p->end && bpf_skb_change_tail(skb, p->end, 0)) || !tunnel_room(skb, out->headers, v6, over6))
 		return WR_REASON_ENCAP_FAILED;
-	eth = packet_at(p, 0, ETH_HLEN + overhead);
+	eth = packet_at(p, 0, ETH_HLEN + l3_size + sizeof(struct tunnel_payload));
 	if (!eth)
 		return WR_REASON_ENCAP_FAILED;
 	link_write(eth, out->nexthop, over6);
@@ -214,7 +237,7 @@ static __always_inline enum wr_reason tunnel_encap(struct packet *p, struct tunn
 		outer6_write((void *)(eth + 1), out);
 	else
 		outer4_write((void *)(eth + 1), out);
-	payload_write((void *)eth + ETH_HLEN + overhead - sizeof(struct tunnel_payload), out, v6);
+	payload_write((void *)eth + ETH_HLEN + l3_size, out, v6);
 	return WR_REASON_TO_NODE;
 }
 

@@ -19,8 +19,9 @@ static const __u64 drop_reasons = 0 WARREN_REASONS(X);
 #undef X
 _Static_assert(WR_REASONS <= 64, "drop_reasons has one bit a reason");
 
-static __always_inline void report(const struct packet *p, const struct flow *f, enum wr_reason reason, bool drops)
+static __always_inline void report(const struct packet *p, enum wr_reason reason, bool drops)
 {
+	const struct flow *f = flow_memory_get();
 	const __u32 admitted = event_admit(p->ifindex, p->direction, drops);
 	__u32 len = p->skb->len;
 	struct wr_event *ev;
@@ -33,7 +34,7 @@ static __always_inline void report(const struct packet *p, const struct flow *f,
 	ev->peer_identity = p->peer_identity;
 	ev->peer_ifindex = p->peer_ifindex;
 	ev->judged = p->judged;
-	if (p->judged) {
+	if (p->judged && f) {
 		ev->rule[WR_EGRESS] = f->ct.at[WR_EGRESS].rule;
 		ev->rule[WR_INGRESS] = f->ct.at[WR_INGRESS].rule;
 		ev->policy_class[WR_EGRESS] = f->policy_class[WR_EGRESS];
@@ -80,7 +81,7 @@ static __always_inline void trace_end(const struct packet *p, enum wr_reason rea
 	t->mark = p->skb->mark;
 }
 
-static __always_inline int verdict(const struct packet *p, const struct flow *f, enum wr_reason reason)
+static __always_inline int verdict(const struct packet *p, enum wr_reason reason)
 {
 	const bool drops = drop_reasons >> reason & 1;
 
@@ -89,7 +90,7 @@ static __always_inline int verdict(const struct packet *p, const struct flow *f,
 	} else {
 		metric_count(reason, p->direction, p->skb->len);
 		if (drops || p->judged)
-			report(p, f, reason, drops);
+			report(p, reason, drops);
 	}
 	if ((reason == WR_REASON_TOO_BIG || reason == WR_REASON_NO_BACKEND) && !dry_run)
 		return tell_sender(p->skb, p->peer_ifindex & ~WR_REMOTE, reason);

@@ -19,6 +19,7 @@ struct xdp_options {
 	__be16 class;
 	bool critical;	  /* the header says that some are */
 	bool beyond;	  /* not all are in the linear part */
+	__u64 word;	  /* the keyed one; 0: none */
 };
 
 /* A packet that may be taken apart. */
@@ -27,6 +28,7 @@ struct xdp_tunnel {
 	__u32 inner; /* where its Ethernet header is */
 	bool inner_v6;
 	bool whole;  /* everything has been looked at, and it is in order */
+	bool unkeyed; /* without the right keyed word, which is not required */
 };
 
 #define XDP_OFF_MAX 0x1ff /* the options end below it */
@@ -68,19 +70,39 @@ OUT_OF_LINE int xdp_options_follow(struct xdp_md *ctx, struct xdp_options *o)
 	return o->critical ? WR_REASON_TUNNEL_MALFORMED : WR_REASON_NONE;
 }
 
-/* The option is alone, as nodes send it. */
+/* The options are as nodes send them. */
 static __always_inline bool xdp_option_plain(const struct xdp_frame *f, struct xdp_options *o)
 {
 	const struct geneve_option *opt;
 	const __u32 size = GENEVE_IDENTITY_WORDS * 4;
 
-	if (o->critical || o->end - o->first != size)
+	if (o->critical || !geneve_options_plain(o->end - o->first, o->word))
 		return false;
 	opt = f->data + (o->first & XDP_OFF_MAX);
 	if ((void *)opt + size > f->end || !geneve_is_whole(opt, o->class))
 		return false;
 	o->identity = geneve_identity((const void *)(opt + 1));
 	return true;
+}
+
+/* As tunnel_word_check(). What is not in the linear part, from_uplink looks at: `beyond`. */
+static __always_inline enum wr_reason xdp_word_check(const struct xdp_frame *f, const struct wr_cluster *c,
+						     struct xdp_options *o, struct xdp_tunnel *t)
+{
+	const struct geneve_option *opt = f->data + (o->first & XDP_OFF_MAX) + GENEVE_IDENTITY_WORDS * 4;
+	const struct wr_node *node = node_get(t->origin.slot);
+	const __u32 size = o->end - o->first;
+
+	if ((const void *)opt + WR_TUNNEL_KEY_SIZE <= f->end)
+		o->word = geneve_word(opt, size, c->option_class);
+	else
+		o->beyond = size >= (GENEVE_IDENTITY_WORDS + GENEVE_KEY_WORDS) * 4;
+	if (!node)
+		return WR_REASON_TUNNEL_SENDER;
+	if (o->beyond || node_sends_word(node, o->word))
+		return WR_REASON_NONE;
+	t->unkeyed = node_is_keyed(node);
+	return c->flags & WR_CLUSTER_KEY_REQUIRED ? WR_REASON_TUNNEL_KEY : WR_REASON_NONE;
 }
 
 /* The inner packet fills what is left of the outer one. `len`: without its Ethernet header. */
@@ -139,6 +161,9 @@ static __always_inline enum wr_reason xdp_geneve_check(const struct xdp_frame *f
 	used = o.end + ETH_HLEN - f->l4_off;
 	if (f->l4_len < used)
 		return WR_REASON_TUNNEL_MALFORMED;
+	reason = xdp_word_check(f, c, &o, t);
+	if (reason || o.beyond)
+		return reason;
 	if (!xdp_option_plain(f, &o)) {
 		reason = xdp_options_follow(f->ctx, &o);
 		if (reason || o.beyond)
@@ -214,6 +239,9 @@ static __always_inline enum xdp_taken xdp_decap(struct xdp_frame *f, const struc
 		return XDP_TAKEN_LOST;
 	*eth = outer;
 	*meta = (struct wr_xdp_meta){ magic, t->origin.identity, t->origin.slot, 0 };
+	/* Here, because from_uplink, which counts the others, will not see it. */
+	if (t->unkeyed)
+		metric_count(WR_REASON_TUNNEL_UNKEYED, WR_INGRESS, f->len);
 	return XDP_TAKEN_APART;
 }
 

@@ -8,9 +8,10 @@
 #define CLASS 16
 #define PEER_OF(n) (WR_PEER_FIRST + (n))
 
-#define FROM_NODE_C                                                                                                    \
+#define FROM_NODE_C_HEAD                                                                                               \
 	ETH(), IP(.outer = true, .src = NODE_C, .dst = NODE), UDP(.sport = 50000, .dport = WR_TUNNEL_PORT, .check = V(0)), \
-		GENEVE(), OPT(.n = 8, .identity = IDENTITY_C), ETH(), IP(.src = POD_C)
+		GENEVE(), OPT(.n = 8, .identity = IDENTITY_C)
+#define FROM_NODE_C FROM_NODE_C_HEAD, ETH(), IP(.src = POD_C)
 
 /* A class for A's egress and B's ingress, and as many entries as `entries` says: rules for other peers and ports. */
 void policy_fill(unsigned entries);

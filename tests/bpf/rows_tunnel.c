@@ -27,6 +27,12 @@
 #define BAD_IDENTITY .reason = WR_REASON_TUNNEL_IDENTITY
 #define PASSES .reason = WR_REASON_NONE
 
+/* The cluster's key: the word behind the identity. */
+#define KEY_REQUIRED .state = S_KEYED | S_KEY_REQUIRED
+#define WORD(who, ...) OPT(.type = WR_TUNNEL_OPTION_KEY, .n = 8, .identity = who, ##__VA_ARGS__)
+#define RIGHT RX_WORD(SLOT_C, 0)
+#define BAD_KEY .reason = WR_REASON_TUNNEL_KEY
+
 #define ECT1 1
 #define ECT0 2
 #define CE 3
@@ -159,6 +165,55 @@ const struct row rows_from_uplink[] = {
 	  .in = { HEAD, GENEVE(), OPT(.class = 0x0100, .type = 0xff), NAMED(), INNER }, BAD_OPTION },
 	{ "a critical option announced that is not there", .in = { HEAD, GENEVE(.flags = 0x40), NAMED(), INNER }, MALFORMED },
 	{ "... among others", .in = { HEAD, GENEVE(.flags = 0x40), NAMED(), OPT(.class = 0x0100), INNER }, MALFORMED },
+
+	/* --- the keyed word --- */
+	{ "a word", KEY_REQUIRED, .in = { HEAD, GENEVE(), NAMED(), WORD(RIGHT), INNER }, INTO_A, A_GETS },
+	{ "a word of the other key", KEY_REQUIRED, .in = { HEAD, GENEVE(), NAMED(), WORD(RX_WORD(SLOT_C, 1)), INNER }, INTO_A, A_GETS },
+	{ "a word, and both keys in use", .state = S_KEYED | S_KEY_REQUIRED | S_KEY_ODD,
+	  .in = { HEAD, GENEVE(), NAMED(), WORD(RIGHT), INNER }, INTO_A, A_GETS },
+	{ "a word that is not required", .state = S_KEYED, .in = { HEAD, GENEVE(), NAMED(), WORD(RIGHT), INNER }, INTO_A, A_GETS },
+	{ "a word where there is no key", .in = { HEAD, GENEVE(), NAMED(), WORD(RIGHT), INNER }, INTO_A, A_GETS },
+	{ "a word, reserved bits", KEY_REQUIRED, .in = { HEAD, GENEVE(), NAMED(), WORD(RIGHT, .code = 7), INNER }, INTO_A, A_GETS },
+	{ "a word, and an unknown option behind", KEY_REQUIRED,
+	  .in = { HEAD, GENEVE(), NAMED(), WORD(RIGHT), OPT(.class = 0x0100, .n = 4), INNER }, INTO_A, A_GETS },
+	{ "a word, padding", KEY_REQUIRED, .in = { HEAD, GENEVE(), NAMED(), WORD(RIGHT), INNER, PAD(.n = 6) }, INTO_A, A_GETS },
+	{ "a word, a checksum", KEY_REQUIRED, .in = { OUTER(), SUMMED(), GENEVE(), NAMED(), WORD(RIGHT), INNER }, INTO_A, A_GETS },
+	{ "a word to the host", KEY_REQUIRED, .in = { HEAD, GENEVE(), NAMED(), WORD(RIGHT), INNER_ETH, IP(.src = POD_C, .dst = HOST), TCP() },
+	  .reason = WR_REASON_TO_HOST, .out = { AT_HOST, IP(.src = POD_C, .dst = HOST), TCP() } },
+	{ "no word", KEY_REQUIRED, .in = { HEAD, GENEVE(), NAMED(), INNER }, BAD_KEY },
+	{ "no word, and nothing inside that would fill its place", KEY_REQUIRED,
+	  .in = { HEAD, GENEVE(), NAMED(), INNER_ETH, FROM_C, RAW(.proto = 50, .n = 0) }, BAD_KEY },
+	{ "no options, a key", KEY_REQUIRED, .in = { HEAD, GENEVE(), INNER }, BAD_KEY },
+	{ "word 0", KEY_REQUIRED, .in = { HEAD, GENEVE(), NAMED(), WORD(0), INNER }, BAD_KEY },
+	{ "one bit of the word", KEY_REQUIRED, .in = { HEAD, GENEVE(), NAMED(), WORD(RIGHT ^ 1ull << 63), INNER }, BAD_KEY },
+	{ "the word that this node sends", KEY_REQUIRED, .in = { HEAD, GENEVE(), NAMED(), WORD(TX_WORD(SLOT_C, 0)), INNER }, BAD_KEY },
+	{ "another node's word", KEY_REQUIRED, .in = { HEAD, GENEVE(), NAMED(), WORD(RX_WORD(SLOT_D, 0)), INNER }, BAD_KEY },
+	{ "a word of 4 bytes", KEY_REQUIRED, .in = { HEAD, GENEVE(), NAMED(), WORD(RIGHT, .words = 1), INNER }, BAD_KEY },
+	{ "a word of 12 bytes", KEY_REQUIRED,
+	  .in = { HEAD, GENEVE(), NAMED(), OPT(.type = WR_TUNNEL_OPTION_KEY, .n = 12, .identity = RIGHT), INNER }, BAD_KEY },
+	{ "a word of another class", KEY_REQUIRED, .in = { HEAD, GENEVE(), NAMED(), WORD(RIGHT, .class = 0x0100), INNER }, BAD_KEY },
+	{ "a critical word", KEY_REQUIRED,
+	  .in = { HEAD, GENEVE(.flags = 0x40), NAMED(), OPT(.type = 0x82, .n = 8, .identity = RIGHT), INNER }, BAD_KEY },
+	{ "a word before the identity", KEY_REQUIRED, .in = { HEAD, GENEVE(), WORD(RIGHT), NAMED(), INNER }, BAD_KEY },
+	{ "a word behind another option", KEY_REQUIRED,
+	  .in = { HEAD, GENEVE(), NAMED(), OPT(.class = 0x0100), WORD(RIGHT), INNER }, BAD_KEY },
+	{ "a word beyond the options", KEY_REQUIRED, .in = { HEAD, GENEVE(.words = 3), NAMED(), WORD(RIGHT), INNER }, BAD_KEY },
+	{ "a word without an identity", KEY_REQUIRED, .in = { HEAD, GENEVE(), OPT(.class = 0x0100, .n = 8), WORD(RIGHT), INNER }, BAD_OPTION },
+	{ "a word, then an unknown critical option", KEY_REQUIRED,
+	  .in = { HEAD, GENEVE(.flags = 0x40), NAMED(), WORD(RIGHT), OPT(.class = 0x0100, .type = 0x80), INNER }, BAD_OPTION },
+	{ "no word, an unknown critical option", KEY_REQUIRED,
+	  .in = { HEAD, GENEVE(.flags = 0x40), NAMED(), OPT(.class = 0x0100, .type = 0x80), INNER }, BAD_KEY },
+	{ "a word, a wrong checksum", KEY_REQUIRED, .in = { OUTER(), SUMMED(.check = 0x1234), GENEVE(), NAMED(), WORD(RIGHT), INNER }, MALFORMED },
+	{ "no word, a wrong checksum", KEY_REQUIRED, .in = { OUTER(), SUMMED(.check = 0x1234), GENEVE(), NAMED(), INNER }, BAD_KEY },
+	{ "no word, a source that is not that node's", KEY_REQUIRED,
+	  .in = { HEAD, GENEVE(), NAMED(), INNER_ETH, IP(.src = POD_B, .dst = POD_A), TCP() }, BAD_KEY },
+	{ "a word, a source that is not that node's", KEY_REQUIRED,
+	  .in = { HEAD, GENEVE(), NAMED(), WORD(RIGHT), INNER_ETH, IP(.src = POD_B, .dst = POD_A), TCP() }, BAD_SOURCE },
+	{ "a key that is not known here", .state = S_KEY_REQUIRED, .in = { HEAD, GENEVE(), NAMED(), WORD(RIGHT), INNER }, BAD_KEY },
+	{ "word 0 of a key that is not known here", .state = S_KEY_REQUIRED, .in = { HEAD, GENEVE(), NAMED(), WORD(0), INNER }, BAD_KEY },
+	{ "no word of a key that is not known here", .state = S_KEY_REQUIRED, .in = { HEAD, GENEVE(), NAMED(), INNER }, BAD_KEY },
+	{ "a word, from nobody", KEY_REQUIRED, .in = { ETH(), IP(.outer = true, .src = WORLD, .dst = NODE), TO_PORT(), GENEVE(),
+						       NAMED(), WORD(RIGHT), INNER }, .reason = WR_REASON_TUNNEL_SENDER },
 
 	/* --- the inner packet --- */
 	{ "arp inside", .family = V4, .in = { HEAD, GENEVE(), NAMED(), ETH(.proto = 0x0806), FROM_C, TCP() }, MALFORMED },
@@ -312,6 +367,20 @@ const struct row rows_from_host[] = {
 	  .out = { SENT(), AS(WR_ID_REMOTE_NODE), IP(.tos = 0xb8), TCP() } },
 	{ "dscp is, if that is configured", .state = S_DSCP, .in = { ETH(), IP(.tos = 0xba), TCP() }, GOES,
 	  .out = { SENT(.tos = 0xba), AS(WR_ID_REMOTE_NODE), IP(.tos = 0xba), TCP() } },
+	{ "with a word", .state = S_KEYED, .in = { TO_C, TCP() }, GOES,
+	  .out = { SENT(), OPT(.n = 8, .identity = WR_ID_REMOTE_NODE), WORD(TX_WORD(SLOT_C, 0)), INNER_ETH, IP(), TCP() } },
+	{ "with a word, udp", .state = S_KEYED, .in = { TO_C, UDP() }, GOES,
+	  .out = { SENT(), OPT(.n = 8, .identity = WR_ID_REMOTE_NODE), WORD(TX_WORD(SLOT_C, 0)), INNER_ETH, IP(), UDP() } },
+	{ "with a word of the other key", .state = S_KEYED | S_KEY_ODD, .in = { TO_C, TCP() }, GOES,
+	  .out = { SENT(), OPT(.n = 8, .identity = WR_ID_REMOTE_NODE), WORD(TX_WORD(SLOT_C, 1)), INNER_ETH, IP(), TCP() } },
+	{ "with a word, nothing behind the IP header", .family = V4, .state = S_KEYED, .in = { ETH(), IP(), RAW(.proto = 50, .n = 0) }, GOES,
+	  .out = { SENT(), OPT(.n = 8, .identity = WR_ID_REMOTE_NODE), WORD(TX_WORD(SLOT_C, 0)), INNER_ETH, IP(), RAW(.proto = 50, .n = 0) } },
+	{ "without a word, nothing behind the IP header", .family = V4, .in = { ETH(), IP(), RAW(.proto = 50, .n = 0) }, GOES,
+	  .out = { SENT(), AS(WR_ID_REMOTE_NODE), IP(), RAW(.proto = 50, .n = 0) } },
+	{ "as large as may be, with a word", .state = S_KEYED, .family = V4, .in = { TO_C, UDP(.n = HOW_BIG - 28) }, GOES,
+	  .out = { SENT(), OPT(.n = 8, .identity = WR_ID_REMOTE_NODE), WORD(TX_WORD(SLOT_C, 0)), INNER_ETH, IP(), UDP(.n = HOW_BIG - 28) } },
+	{ "to a node on the same link, with a key", .state = S_DIRECT | S_KEYED, .in = { TO_C, TCP() }, GOES,
+	  .out = { ETH(.smac = MAC_HOST, .dmac = MAC_OTHER), IP(), TCP() } },
 	{ "to a node on the same link", .state = S_DIRECT, .in = { TO_C, TCP() }, GOES,
 	  .out = { ETH(.smac = MAC_HOST, .dmac = MAC_OTHER), IP(), TCP() } },
 	{ "as large as may be", .family = V4, .in = { TO_C, UDP(.n = HOW_BIG - 28) }, GOES,

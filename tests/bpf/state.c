@@ -41,12 +41,15 @@ void node_reset(unsigned state, bool v6)
 
 void cluster_reset(unsigned state, bool v6, bool over6)
 {
-	const unsigned flags = WR_NODE_RESOLVED | (over6 ? WR_NODE_OVER6 : 0);
+	const unsigned flags =
+	    WR_NODE_RESOLVED | (over6 ? WR_NODE_OVER6 : 0) | (state & S_KEYED ? WR_NODE_KEYED : 0);
 
 	node_reset(state, v6);
 	if (state & S_NO_CLUSTER)
 		return;
-	cluster_put(NODE, POD_A, (state & S_DSCP ? WR_CLUSTER_DSCP : 0) | (state & S_SPORTS ? WR_CLUSTER_SPORTS : 0));
+	cluster_put(NODE, POD_A, (state & S_DSCP ? WR_CLUSTER_DSCP : 0) | (state & S_SPORTS ? WR_CLUSTER_SPORTS : 0) |
+					 (state & S_KEY_REQUIRED ? WR_CLUSTER_KEY_REQUIRED : 0) |
+					 (state & S_KEY_ODD ? WR_CLUSTER_KEY_ODD : 0));
 	if (state & S_OTHER_FAMILY)
 		cluster_without(over6);
 	if (state & S_NO_NODES)

@@ -24,8 +24,11 @@ enum state {
 	S_DIRECT = 1 << 13,       /* NODE_C is on the same link */
 	S_DSCP = 1 << 14,
 	S_OTHER_FAMILY = 1 << 15, /* this node ends no tunnels over the packet's outer family */
-	S_SPORTS = 1 << 17,       /* tunnel packets come from their own source ports only */
 	S_SIBLING = 1 << 16,      /* NODE_D in the place of NODE_C: what NODE_D's pods are, NODE_C's are not */
+	S_KEYED = 1 << 17,        /* tunnel packets carry a keyed word, and those of the others are known */
+	S_KEY_REQUIRED = 1 << 18, /* ... and must be there */
+	S_KEY_ODD = 1 << 19,      /* the key with the odd id is sent with */
+	S_SPORTS = 1 << 20,       /* tunnel packets come from their own source ports only */
 };
 
 /* The node as `state` (a set of enum state) says, without policies and flows; counters as they are, no events. */
@@ -68,6 +71,10 @@ void identity_set_peer(uint64_t identity, uint64_t peer);
 enum { SLOT_C = 7, SLOT_D = 16383, SLOT_NONE = 9 };
 #define TUNNEL_MTU 1400
 
+/* Keyed words between this node and the one of that slot, under the key with an even id (0), or an odd one (1). */
+#define TX_WORD(slot, key) (0xa1b2c3d400000000ull + (slot) * 2 + (key))
+#define RX_WORD(slot, key) (0x5fe1d2c300000000ull + (slot) * 2 + (key))
+
 /*
  * This node is `own` and has the pod CIDR that `pod` is in. `flags` (set of enum wr_cluster_flags) beside what it has of
  * itself. Usually NODE, with A's and B's addresses.
@@ -80,6 +87,8 @@ void cluster_without(bool v6);
 /* NODE_C or NODE_D, with `flags` (set of enum wr_node_flags) beside what it has of itself. */
 void node_put(uint32_t slot, unsigned flags);
 void node_put_as(uint32_t slot, enum who own, enum who pod, unsigned flags);
+/* Other keyed words than a node in that slot has. */
+void node_set_words(uint32_t slot, const uint64_t tx[WR_TUNNEL_KEYS], const uint64_t rx[WR_TUNNEL_KEYS]);
 /* Its slot is empty; what leads to it is still there. */
 void node_empty(uint32_t slot);
 void ipcache_put(enum who who, uint64_t identity);

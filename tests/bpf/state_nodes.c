@@ -84,6 +84,10 @@ void node_put_as(uint32_t slot, enum who own, enum who pod, unsigned flags)
 	memcpy(&n.remote, who_address(own, over6), over6 ? 16 : 4);
 	memcpy(n.dmac, mac_address(MAC_OTHER), 6);
 	memcpy(n.smac, mac_address(MAC_HOST), 6);
+	for (int key = 0; key < WR_TUNNEL_KEYS && flags & WR_NODE_KEYED; key++) {
+		n.tx_word[key] = TX_WORD(slot, key);
+		n.rx_word[key] = RX_WORD(slot, key);
+	}
 	map_put("nodes", &slot, &n);
 	p4.addr = n.cidr4;
 	p6.addr = n.cidr6;
@@ -97,6 +101,16 @@ void node_put_as(uint32_t slot, enum who own, enum who pod, unsigned flags)
 
 		map_put("node_metrics", &key, none);
 	}
+}
+
+void node_set_words(uint32_t slot, const uint64_t tx[WR_TUNNEL_KEYS], const uint64_t rx[WR_TUNNEL_KEYS])
+{
+	struct wr_node n;
+
+	assert_int_equal(bpf_map_lookup_elem(map_fd("nodes"), &slot, &n), 0);
+	memcpy(n.tx_word, tx, sizeof(n.tx_word));
+	memcpy(n.rx_word, rx, sizeof(n.rx_word));
+	map_put("nodes", &slot, &n);
 }
 
 void node_empty(uint32_t slot)

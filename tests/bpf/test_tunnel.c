@@ -10,11 +10,16 @@
 /* --- from one node to the other --- */
 
 /* This node becomes the one that NODE_C was, and A its POD_C. */
-static void prepare_receiver(bool over6)
+static void prepare_receiver(bool over6, bool keyed)
 {
+	static const uint64_t tx[] = { RX_WORD(SLOT_C, 0), RX_WORD(SLOT_C, 1) };
+	static const uint64_t rx[] = { TX_WORD(SLOT_C, 0), TX_WORD(SLOT_C, 1) };
+
 	node_reset(0, false);
-	cluster_put(NODE_C, POD_C, 0);
+	cluster_put(NODE_C, POD_C, keyed ? WR_CLUSTER_KEY_REQUIRED : 0);
 	node_put_as(SLOT_D, NODE, POD_A, WR_NODE_RESOLVED | (over6 ? WR_NODE_OVER6 : 0));
+	if (keyed)
+		node_set_words(SLOT_D, tx, rx);
 	endpoint_set_address(DEVICE_A, POD_C);
 }
 
@@ -37,19 +42,21 @@ static void test_trips(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(trips) / sizeof(trips[0]); i++)
-		for (int family = 0; family < 4; family++) {
-			const bool v6 = family & 1, over6 = family & 2;
+		for (int how = 0; how < 12; how++) {
+			/* Without a key; with one, of each of the two places. */
+			const bool v6 = how & 1, over6 = how & 2, keyed = how & 12;
 			struct run out = { .program = FROM_HOST }, in = { .program = FROM_UPLINK };
 			struct frame f, wire;
 
-			cluster_reset(0, v6, over6);
+			cluster_reset(how & 8 ? S_KEYED | S_KEY_ODD : keyed ? S_KEYED : 0, v6, over6);
 			frame_build(&f, trips[i], &defaults_from_host, v6);
 			run_program(&out, &f);
 			assert_int_equal(out.verdict, REDIRECT);
-			assert_int_equal(out.out.len, f.len + (over6 ? WR_TUNNEL_OVERHEAD6 : WR_TUNNEL_OVERHEAD4));
+			assert_int_equal(out.out.len, f.len + (over6 ? WR_TUNNEL_OVERHEAD6 : WR_TUNNEL_OVERHEAD4) +
+							  (keyed ? WR_TUNNEL_KEY_SIZE : 0));
 			wire = out.out;
 			memcpy(wire.data, mac_address(MAC_HOST), 6); /* the receiver's */
-			prepare_receiver(over6);
+			prepare_receiver(over6, keyed);
 			run_program(&in, &wire);
 			assert_int_equal(in.counter, wr_metric_key(WR_REASON_TO_ENDPOINT, WR_INGRESS));
 			assert_int_equal(in.verdict, REDIRECT);
@@ -57,6 +64,43 @@ static void test_trips(void **state)
 			assert_memory_equal(in.out.data, mac_address(MAC_A), 6);
 			assert_memory_equal(in.out.data + 12, f.data + 12, f.len - 12);
 		}
+}
+
+/*
+ * Where the word is not required, a packet without the right one comes in, and is counted, unless no key is known at all.
+ * A dry run counts nothing.
+ */
+static void test_unkeyed(void **state)
+{
+	static const struct layer plain[] = { ETH(), IP(.outer = true, .src = NODE_C, .dst = NODE),
+					      UDP(.sport = 50000, .dport = WR_TUNNEL_PORT, .check = V(0)), GENEVE(),
+					      OPT(.n = 8, .identity = IDENTITY_C), ETH(), IP(.src = POD_C, .dst = POD_A), TCP(), { 0 } };
+	static const struct layer wrong[] = { ETH(), IP(.outer = true, .src = NODE_C, .dst = NODE),
+					      UDP(.sport = 50000, .dport = WR_TUNNEL_PORT, .check = V(0)), GENEVE(),
+					      OPT(.n = 8, .identity = IDENTITY_C), OPT(.type = WR_TUNNEL_OPTION_KEY, .n = 8, .identity = 1),
+					      ETH(), IP(.src = POD_C, .dst = POD_A), TCP(), { 0 } };
+	const uint32_t key = wr_metric_key(WR_REASON_TUNNEL_UNKEYED, WR_INGRESS);
+
+	(void)state;
+	for (int how = 0; how < 16; how++) {
+		const bool v6 = how & 1, over6 = how & 2, keyed = how & 4;
+		struct wr_metric before[WR_METRICS], after[WR_METRICS];
+		struct run r = { .program = FROM_UPLINK };
+		struct wr_trace trace;
+		struct frame f;
+
+		cluster_reset(keyed ? S_KEYED : 0, v6, over6);
+		frame_build_over(&f, how & 8 ? wrong : plain, &defaults_from_uplink, v6, over6);
+		metrics_read(before);
+		run_dry(&r, &f, &trace);
+		metrics_read(after);
+		assert_int_equal(after[key].packets, before[key].packets);
+		run_quietly(&r, &f);
+		metrics_read(after);
+		assert_int_equal(r.verdict, reason_verdict(WR_REASON_TO_ENDPOINT));
+		assert_int_equal(after[key].packets - before[key].packets, keyed);
+		assert_int_equal(after[key].bytes - before[key].bytes, keyed ? f.len : 0);
+	}
 }
 
 /* Flows spread over the source ports, and each has one; the other direction's is another. */
@@ -247,7 +291,8 @@ static void test_cut(void **state)
 int run_tunnel_tests(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_trips),	cmocka_unit_test(test_ports), cmocka_unit_test(test_pieces),
+		cmocka_unit_test(test_trips),
+		cmocka_unit_test(test_unkeyed),	cmocka_unit_test(test_ports), cmocka_unit_test(test_pieces),
 		cmocka_unit_test(test_too_big), cmocka_unit_test(test_cut),
 	};
 

@@ -88,6 +88,22 @@ static uint64_t options_identity(const uint8_t *at, size_t len, bool critical)
 	return found == 1 && !critical ? identity : 0;
 }
 
+/* Whether the cluster's key is required: then the second option is the word of that node, and no other. */
+static bool keyed;
+
+static bool word_right(const uint8_t *options, size_t len, enum who node)
+{
+	const uint32_t slot = node == NODE_C ? SLOT_C : SLOT_D;
+	uint64_t word = 0;
+
+	if (len < 24 || read16(options + 12) != WR_TUNNEL_OPTION_CLASS || options[14] != WR_TUNNEL_OPTION_KEY ||
+	    (options[15] & 0x1f) != 2)
+		return false;
+	for (int i = 0; i < 8; i++)
+		word = word << 8 | options[16 + i];
+	return word == RX_WORD(slot, 0) || word == RX_WORD(slot, 1);
+}
+
 /* Geneve at f->data[off], up to `end`, sent by `node`. */
 static enum model model_geneve(const struct frame *f, size_t off, size_t end, enum who node, unsigned ecn, struct inner *inner)
 {
@@ -98,6 +114,8 @@ static enum model model_geneve(const struct frame *f, size_t off, size_t end, en
 
 	if (off + 8 > end || off + 8 + options + 14 + 20 > end || g[0] >> 6 || g[1] & 0x80 || read16(g + 2) != 0x6558 ||
 	    g[4] || g[5] || g[6] != WR_TUNNEL_VNI)
+		return FORBIDDEN;
+	if (keyed && !word_right(g + 8, options, node))
 		return FORBIDDEN;
 	identity = options_identity(g + 8, options, g[1] & 0x40);
 	*inner = (struct inner){ .off = off + 8 + options + 14 };
@@ -295,19 +313,18 @@ static void run_one(const struct frame *f)
 	}
 }
 
-static void test_fuzz(void **state)
+static void fuzz(unsigned state, double until)
 {
 	enum { MAX = 512 };
 	static struct frame seeds[MAX];
-	const double until = random_until();
 	struct row_case c = { .program = FROM_UPLINK };
 	size_t count = 0;
 
-	(void)state;
+	memset(&tally, 0, sizeof(tally));
 	random_seed(0x5752);
-	cluster_reset(0, false, false);
+	cluster_reset(state, false, false);
 	while (row_next(&c) && count < MAX)
-		if (!c.row->state && !c.row->family && !c.row->outer)
+		if (c.row->state == state && !c.row->family && !c.row->outer)
 			row_in(&c, &seeds[count++]);
 	for (size_t i = 0; i < count; i++)
 		run_one(&seeds[i]);
@@ -330,9 +347,23 @@ static void test_fuzz(void **state)
 	assert_true(tally.by > 0);
 }
 
+static void test_fuzz(void **state)
+{
+	keyed = false;
+	fuzz(0, random_until());
+}
+
+static void test_fuzz_keyed(void **state)
+{
+	const double now = seconds_now();
+
+	keyed = true;
+	fuzz(S_KEYED | S_KEY_REQUIRED, now + (random_until() - now) / 2);
+}
+
 int run_tunnel_fuzz_tests(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_fuzz) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_fuzz), cmocka_unit_test(test_fuzz_keyed) };
 
 	return cmocka_run_group_tests_name("bpf_tunnel_fuzz", tests, harness_setup, NULL);
 }

@@ -130,6 +130,17 @@ static void copy_element(const char *name, const void *key)
 	put(bpf_object__find_map_by_name(other.skel->obj, name), key, value);
 }
 
+/* Packets carry the word of a key, in both directions, and must: this node sends with the even key, the other with the odd one. */
+static bool keyed;
+
+static void other_words(struct wr_node *n)
+{
+	for (int key = 0; key < WR_TUNNEL_KEYS; key++) {
+		n->tx_word[key] = RX_WORD(SLOT_C, key);
+		n->rx_word[key] = TX_WORD(SLOT_C, key);
+	}
+}
+
 static void other_prepare(bool over6, unsigned flags)
 {
 	const uint32_t zero = 0, slot = SLOT_D, place = wr_endpoint_slot(other.wrc, 0);
@@ -144,13 +155,15 @@ static void other_prepare(bool over6, unsigned flags)
 	struct wr_node n;
 
 	node_reset(0, false);
-	cluster_put(NODE_C, POD_C, 0);
+	cluster_put(NODE_C, POD_C, keyed ? WR_CLUSTER_KEY_REQUIRED | WR_CLUSTER_KEY_ODD : 0);
 	node_put_as(SLOT_D, NODE, POD_A, flags | (over6 ? WR_NODE_OVER6 : 0));
 	assert_int_equal(bpf_map_lookup_elem(map_fd("cluster"), &zero, &c), 0);
 	c.host_ifindex = other.warren0;
 	put(other.skel->maps.cluster, &zero, &c);
 	assert_int_equal(bpf_map_lookup_elem(map_fd("nodes"), &slot, &n), 0);
 	n.uplink = other.uplink;
+	if (keyed)
+		other_words(&n);
 	memcpy(&n.local, who_address(NODE_C, over6), over6 ? 16 : 4);
 	memcpy(n.dmac, mac_address(MAC_HOST), 6);
 	memcpy(n.smac, mac_address(MAC_OTHER), 6);
@@ -169,11 +182,11 @@ static void other_prepare(bool over6, unsigned flags)
 
 static void prepare(bool over6, bool resolved)
 {
-	const unsigned flags = resolved ? WR_NODE_RESOLVED : 0;
+	const unsigned flags = (resolved ? WR_NODE_RESOLVED : 0) | (keyed ? WR_NODE_KEYED : 0);
 
 	other_prepare(over6, flags);
 	node_reset(0, false);
-	cluster_put(NODE, POD_A, 0);
+	cluster_put(NODE, POD_A, keyed ? WR_CLUSTER_KEY_REQUIRED : 0);
 	node_put(SLOT_C, flags | (over6 ? WR_NODE_OVER6 : 0));
 }
 
@@ -433,6 +446,20 @@ static void test_unfinished_checksum(void **state)
 	}
 }
 
+static int key_setup(void **state)
+{
+	keyed = true;
+	return 0;
+}
+
+static int key_teardown(void **state)
+{
+	keyed = false;
+	return 0;
+}
+
+#define WITH_KEY(test) cmocka_unit_test_setup_teardown(test, key_setup, key_teardown)
+
 int run_tunnel_wire_tests(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -442,6 +469,10 @@ int run_tunnel_wire_tests(void)
 		cmocka_unit_test(test_tunnel_inside),
 		cmocka_unit_test(test_path_mtu),
 		cmocka_unit_test(test_unfinished_checksum),
+		WITH_KEY(test_udp),
+		WITH_KEY(test_tcp),
+		WITH_KEY(test_tcp_cut),
+		WITH_KEY(test_tunnel_inside),
 	};
 
 	return cmocka_run_group_tests_name("bpf_tunnel_wire", tests, two_nodes_setup, two_nodes_teardown);

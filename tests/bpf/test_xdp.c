@@ -126,6 +126,98 @@ static const struct {
 	{ "inner IHL 4", { .inner_ihl = V(4) }, 0, true, .inner = V4 },
 };
 
+/* ... where the word is required. */
+#define RIGHT RX_WORD(SLOT_C, 0)
+static const struct keyed_row {
+	const char *name;
+	struct tunnel_fields fields;
+	enum wr_reason reason;
+	bool decap;
+} keyed_rows[] = {
+	{ "a word", { .word = RIGHT }, 0, true },
+	{ "the other key's", { .word = RX_WORD(SLOT_C, 1) }, 0, true },
+	{ "a word, large", { .word = RIGHT, .payload = 1400 }, 0, true },
+	{ "a word, an option behind", { .word = RIGHT, .after = 4 }, 0, true },
+	{ "a word, a checksum", { .word = RIGHT, .checksum = 0x1234 }, 0, false },
+	{ "a word, padding", { .word = RIGHT, .padding = 7 }, 0, false },
+	{ "a word, a critical option behind", { .word = RIGHT, .after = 101, .flags = 0x40 }, D(OPTION), false },
+	{ "a word, a stranger", { .word = RIGHT, .stranger = true }, D(SENDER), false },
+	{ "a word, another VNI", { .word = RIGHT, .vni = V(7) }, D(VNI), false },
+	{ "a word, inner ARP", { .word = RIGHT, .inner_type = V(0x0806) }, D(MALFORMED), false },
+	{ "no word", { 0 }, D(KEY), false },
+	{ "no word, a checksum", { .checksum = 0x1234 }, D(KEY), false },
+	{ "no word, padding", { .padding = 7 }, D(KEY), false },
+	{ "no word, inner ARP", { .inner_type = V(0x0806) }, D(KEY), false },
+	{ "no word, a critical option", { .after = 101, .flags = 0x40 }, D(KEY), false },
+	{ "no options", { .no_option = true }, D(KEY), false },
+	{ "one bit", { .word = RIGHT ^ 1ull << 40 }, D(KEY), false },
+	{ "what this node sends", { .word = TX_WORD(SLOT_C, 0) }, D(KEY), false },
+	{ "another node's", { .word = RX_WORD(SLOT_D, 0) }, D(KEY), false },
+	{ "another type", { .word = RIGHT, .word_type = V(3) }, D(KEY), false },
+	{ "a critical type", { .word = RIGHT, .word_type = V(0x82), .flags = 0x40 }, D(KEY), false },
+	{ "4 bytes", { .word = RIGHT, .word_words = V(1) }, D(KEY), false },
+	{ "reserved bits", { .word = RIGHT, .word_words = V(0xe2) }, 0, true },
+	{ "behind another option", { .word = RIGHT, .before = 2 }, D(KEY), false },
+	{ "instead of an identity", { .word = RIGHT, .no_option = true, .before = 2 }, D(OPTION), false },
+	{ "beyond the options", { .word = RIGHT, .words = V(3) }, D(KEY), false },
+};
+
+/* By XDP, and what it lets up by from_uplink, which has to find the same. */
+static void keyed_expect(const struct keyed_row *row, const struct tunnel_fields *fields, bool decap)
+{
+	struct run r = { .program = FROM_UPLINK };
+	struct tunnel_frame t;
+
+	tunnel_build(&t, fields);
+	expect(row->name, fields, &t, row->reason, decap && row->decap);
+	if (!row->reason)
+		return;
+	run_program(&r, &t.f);
+	assert_int_equal(r.verdict, TC_ACT_SHOT);
+	assert_int_equal(r.counter, wr_metric_key(row->reason, WR_INGRESS));
+}
+
+static void test_keyed(void **state)
+{
+	for (int decap = 0; decap < 2; decap++) {
+		tunnel_state_keyed(decap, true);
+		for (size_t i = 0; i < sizeof(keyed_rows) / sizeof(keyed_rows[0]); i++) {
+			for (int families = 0; families < 4; families++) {
+				struct tunnel_fields fields = keyed_rows[i].fields;
+
+				fields.outer6 = families & 1;
+				fields.inner6 = families >> 1;
+				keyed_expect(&keyed_rows[i], &fields, decap);
+			}
+		}
+	}
+}
+
+/* Not required: all pass, and what XDP has decapsulated without the right word it counts, since from_uplink cannot see it. */
+static void test_unkeyed(void **state)
+{
+	const uint32_t key = wr_metric_key(WR_REASON_TUNNEL_UNKEYED, WR_INGRESS);
+
+	for (int how = 0; how < 8; how++) {
+		const bool decap = how & 1, keyed = how & 2, right = how & 4;
+		const struct tunnel_fields fields = { .word = right ? RIGHT : 0 };
+		struct wr_metric before[WR_METRICS], after[WR_METRICS];
+		struct run r = { .program = XDP_UPLINK };
+		struct tunnel_frame t;
+
+		if (keyed)
+			tunnel_state_keyed(decap, false);
+		else
+			tunnel_state(decap);
+		tunnel_build(&t, &fields);
+		metrics_read(before);
+		run_quietly(&r, &t.f);
+		metrics_read(after);
+		assert_true(decap ? is_taken_apart(&r, &t.f, t.outer, TUNNEL_IDENTITY) : is_passed(&r, &t.f));
+		assert_int_equal(after[key].packets - before[key].packets, decap && keyed && !right);
+	}
+}
+
 static void test_fields(void **state)
 {
 	struct tunnel_frame t;
@@ -280,12 +372,15 @@ static void mutate(struct tunnel_frame *t)
 	}
 }
 
-static void test_mutations(void **state)
+static void mutations(bool keyed)
 {
 	const char *wanted = getenv("WARREN_MUTATIONS");
 	long count = wanted ? atol(wanted) : 100000, apart = 0, dropped = 0;
 
-	tunnel_state(true);
+	if (keyed)
+		tunnel_state_keyed(true, true);
+	else
+		tunnel_state(true);
 	random_seed(1);
 	for (long i = 0; i < count; i++) {
 		const struct tunnel_fields fields = {
@@ -293,6 +388,7 @@ static void test_mutations(void **state)
 			.inner6 = random_below(2),
 			.before = random_below(4) ? 0 : random_below(17),
 			.after = random_below(4) ? 0 : random_below(17),
+			.word = random_below(8) ? keyed * RIGHT : RIGHT,
 		};
 		struct tunnel_frame t;
 		struct outcome o;
@@ -307,6 +403,16 @@ static void test_mutations(void **state)
 	/* All that can happen has happened. */
 	assert_in_range(apart, count / 20, count - count / 20);
 	assert_in_range(dropped, count / 20, count - count / 20);
+}
+
+static void test_mutations(void **state)
+{
+	mutations(false);
+}
+
+static void test_mutations_keyed(void **state)
+{
+	mutations(true);
 }
 
 /* --- what from_uplink makes of it --- */
@@ -415,12 +521,15 @@ int run_xdp_tests(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_fields),
+		cmocka_unit_test(test_keyed),
+		cmocka_unit_test(test_unkeyed),
 		cmocka_unit_test(test_without_decap),
 		cmocka_unit_test(test_node_gone),
 		cmocka_unit_test(test_no_cluster),
 		cmocka_unit_test(test_foreign_metadata),
 		cmocka_unit_test(test_cut),
 		cmocka_unit_test(test_mutations),
+		cmocka_unit_test(test_mutations_keyed),
 		cmocka_unit_test(test_denylist),
 		cmocka_unit_test(test_for_others),
 	};

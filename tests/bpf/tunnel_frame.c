@@ -23,6 +23,9 @@ static size_t options_put(struct layer *at, const struct tunnel_fields *fields)
 	if (!fields->no_option)
 		at[n++] = (struct layer)OPT(.class = fields->option_class, .type = fields->option_type, .n = 8,
 					    .words = fields->option_words, .identity = TUNNEL_IDENTITY);
+	if (fields->word)
+		at[n++] = (struct layer)OPT(.type = fields->word_type ? fields->word_type : WR_TUNNEL_OPTION_KEY, .n = 8,
+					    .words = fields->word_words, .identity = fields->word);
 	if (fields->after)
 		at[n++] = further(fields->after);
 	return n;
@@ -69,15 +72,28 @@ void tunnel_build(struct tunnel_frame *t, const struct tunnel_fields *fields)
 
 /* --- state --- */
 
-void tunnel_state(bool decap)
+static bool key_required;
+
+static void state_put(bool decap, unsigned cluster, unsigned node)
 {
 	const struct wr_uplink uplink = { .flags = decap ? WR_UPLINK_DECAP : 0, .magic = TUNNEL_MAGIC };
 	const uint32_t ifindex = device_ifindex(DEVICE_UPLINK);
 
 	node_reset(0, false);
-	cluster_put(NODE, POD_A, WR_CLUSTER_SPORTS);
-	node_put(SLOT_C, WR_NODE_RESOLVED);
+	cluster_put(NODE, POD_A, WR_CLUSTER_SPORTS | cluster);
+	node_put(SLOT_C, WR_NODE_RESOLVED | node);
 	map_put("uplinks", &ifindex, &uplink);
+	key_required = cluster & WR_CLUSTER_KEY_REQUIRED;
+}
+
+void tunnel_state(bool decap)
+{
+	state_put(decap, 0, 0);
+}
+
+void tunnel_state_keyed(bool decap, bool required)
+{
+	state_put(decap, required ? WR_CLUSTER_KEY_REQUIRED : 0, WR_NODE_KEYED);
 }
 
 void tunnel_forget(void)
@@ -91,6 +107,18 @@ void tunnel_forget(void)
 
 #define DROP(name) return (struct outcome){ .reason = WR_REASON_TUNNEL_##name }
 static const struct outcome passes = { .reason = WR_REASON_NONE };
+
+/* The second option, and only there: `size` bytes of options at g[8]. */
+static bool model_word_right(const uint8_t *g, size_t size)
+{
+	uint64_t word = 0;
+
+	if (size < 24 || read16(g + 20) != WR_TUNNEL_OPTION_CLASS || g[22] != WR_TUNNEL_OPTION_KEY || (g[23] & 0x1f) != 2)
+		return false;
+	for (int i = 0; i < 8; i++)
+		word = word << 8 | g[24 + i];
+	return word == RX_WORD(SLOT_C, 0) || word == RX_WORD(SLOT_C, 1);
+}
 
 /* Geneve, `len` bytes of it, up to the inner Ethernet header. */
 static struct outcome model_geneve(const uint8_t *g, size_t len, size_t *used)
@@ -108,6 +136,8 @@ static struct outcome model_geneve(const uint8_t *g, size_t len, size_t *used)
 	end = 8 + (g[0] & 0x3fu) * 4;
 	if (end + 14 > len)
 		DROP(MALFORMED);
+	if (key_required && !model_word_right(g, end - 8))
+		DROP(KEY);
 	while (at < end) {
 		size_t size = 4 + (g[at + 3] & 0x1fu) * 4;
 

@@ -28,6 +28,8 @@ struct tunnel_fields {
 	int option_class, option_type, option_words; /* V(n) */
 	int before, after;  /* further options: n words of data, +100: critical, +200: another identity */
 	bool no_option;
+	uint64_t word;      /* the keyed one, behind the identity; 0: none */
+	int word_type, word_words; /* V(n) */
 	int inner_type, inner_version, inner_ihl; /* V(n) */
 	int payload;        /* bytes in the inner packet, 20 by default */
 	int padding;        /* bytes behind everything */
@@ -41,6 +43,8 @@ struct tunnel_frame {
 void tunnel_build(struct tunnel_frame *t, const struct tunnel_fields *fields);
 /* The cluster, the node and the uplink that make a good one good. `decap`: XDP takes it apart. */
 void tunnel_state(bool decap);
+/* ... in a cluster with a key, which is required or not. */
+void tunnel_state_keyed(bool decap, bool required);
 void tunnel_forget(void);
 
 struct outcome {

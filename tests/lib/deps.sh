@@ -16,7 +16,7 @@ have() {
 }
 
 build=(gcc make pkg-config git clang libc6-dev linux-libc-dev libbpf-dev libelf-dev zlib1g-dev libmnl-dev libnftnl-dev
-	libjansson-dev libuv1-dev libyaml-dev libmicrohttpd-dev libcurl4-openssl-dev libnanopb-dev)
+	libjansson-dev libuv1-dev libyaml-dev libmicrohttpd-dev libcurl4-openssl-dev libssl-dev libnanopb-dev)
 tests=(llvm libcmocka-dev clang-tidy clang-format cppcheck shellcheck codespell python3 python3-pytest python3-pytest-xdist
 	python3-scapy jq man-db gnuplot-nox busybox-static openvswitch-switch containernetworking-plugins iproute2 nftables iptables ethtool tcpdump tshark iputils-ping traceroute
 	strace procps ca-certificates cpio kmod curl wget bind9-dnsutils netcat-openbsd)
@@ -34,7 +34,7 @@ ubuntu-24.04) packages=(linux-tools-common linux-tools-generic libclang-rt-18-de
 		deps: $release is not a system whose packages I know (Debian 12 and 13, Ubuntu 22.04 and 24.04 are).
 		Please install, with their headers and static libraries where there are any:
 		  to build:  gcc >= 12 (or clang), clang >= 14, bpftool, GNU make, pkg-config, git,
-		             libbpf >= 1.0, libelf, zlib, libmnl, libnftnl, jansson, libuv, libyaml, libmicrohttpd, libcurl, nanopb
+		             libbpf >= 1.0, libelf, zlib, libmnl, libnftnl, jansson, libuv, libyaml, libmicrohttpd, libcurl, OpenSSL's libcrypto, nanopb
 		  to test:   cmocka, python3 with pytest, pytest-xdist and scapy, containerd (with ctr), runc, the CNI reference plugins,
 		             a static busybox, Open vSwitch, iproute2, nft, iptables, ethtool, tcpdump, tshark, ping, traceroute, strace, jq, curl, wget, dig, OpenBSD's nc,
 		             man, clang's sanitizer run time, Go (for cnitool); qemu-system-x86_64, cpio, kmod and dpkg (for test-vm)

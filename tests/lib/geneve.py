@@ -9,6 +9,8 @@ from lab import HOST_MAC
 PORT = 6081
 VNI = 1
 OPTION = (0xFFF1, 0x01)  # class, type
+KEY_OPTION = (0xFFF1, 0x02)  # behind it, where the cluster has a tunnel key
+KEY_SIZE = 4 + 8  # what that adds
 HEADERS = 8 + 8 + 4 + 8 + 14  # UDP, Geneve, option, inner Ethernet
 IP_HEADER = {4: 20, 6: 40}
 OVERHEAD = {family: size + HEADERS for family, size in IP_HEADER.items()}

@@ -83,6 +83,15 @@ static inline uint32_t put(struct dp_nodes *nodes, uint32_t slot, const struct d
 	return (uint32_t)r;
 }
 
+/* Slots that have been replaced go with the next revision. */
+static inline uint32_t put_for_good(struct dp_nodes *nodes, uint32_t slot, const struct dp_node *node)
+{
+	uint32_t now = put(nodes, slot, node);
+
+	assert_int_equal(dp_nodes_commit(nodes, NULL), 0);
+	return now;
+}
+
 static inline bool same(const struct dp_node *a, const struct dp_node *b)
 {
 	bool equal = a->address_count == b->address_count && ip_equal(&a->local, &b->local) &&

@@ -323,7 +323,9 @@ static void values_of_the_cluster(void **state)
 {
 	const struct wr_cluster cluster = {
 		.revision = 3,
-		.flags = WR_CLUSTER_V4 | WR_CLUSTER_POD4 | WR_CLUSTER_POD6 | 1 << 20,
+		.flags = WR_CLUSTER_V4 | WR_CLUSTER_POD4 | WR_CLUSTER_POD6 | WR_CLUSTER_KEY_ODD_KNOWN | WR_CLUSTER_KEY_ODD |
+			 WR_CLUSTER_KEY_REQUIRED | 1 << 20,
+		.key_id = { 6, 7 },
 		.vni = 1,
 		.port = htons(6081),
 		.option_class = htons(0xfff1),
@@ -337,7 +339,9 @@ static void values_of_the_cluster(void **state)
 	const struct wr_node over4 = {
 		.id = 7,
 		.last_id = 7,
-		.flags = WR_NODE_V4 | WR_NODE_RESOLVED,
+		.flags = WR_NODE_V4 | WR_NODE_RESOLVED | WR_NODE_KEYED,
+		.tx_word = { 0x1122334455667788, 0 },
+		.rx_word = { 0, 0x99 },
 		.uplink = 2,
 		.mtu = 1438,
 		.cidr4 = { htonl(0x0a020000) },
@@ -359,20 +363,22 @@ static void values_of_the_cluster(void **state)
 					.smac = { 2, 0, 0, 0, 0, 1 } };
 
 	assert_value("cluster", &cluster, 1,
-		     "{\"revision\": 3, \"flags\": [\"v4\", \"pod4\", \"pod6\", \"0x100000\"], \"vni\": 1, \"port\": 6081,"
+		     "{\"revision\": 3, \"flags\": [\"v4\", \"pod4\", \"pod6\", \"key-odd-known\", \"key-odd\", \"key-required\", \"0x100000\"], \"vni\": 1, \"port\": 6081,"
 		     "\"option_class\": \"0x0000fff1\", \"host_ifindex\": 4, \"addr4\": \"192.0.2.1\", \"addr6\": null,"
-		     "\"cidr4\": \"10.1.0.0/24\", \"cidr6\": \"fd00:1::/64\"}");
+		     "\"cidr4\": \"10.1.0.0/24\", \"cidr6\": \"fd00:1::/64\", \"key_even\": null, \"key_odd\": 7}");
 	assert_value("nodes", &over4, 1,
-		     "{\"id\": 7, \"last_id\": 7, \"flags\": [\"v4\", \"resolved\"], \"cidr4\": \"10.2.0.0/23\","
+		     "{\"id\": 7, \"last_id\": 7, \"flags\": [\"v4\", \"resolved\", \"keyed\"], \"cidr4\": \"10.2.0.0/23\","
 		     "\"cidr6\": null, \"local\": \"192.0.2.1\", \"remote\": \"192.0.2.2\", \"uplink\": 2, \"mtu\": 1438,"
-		     "\"dmac\": \"02:00:00:00:00:02\", \"smac\": \"02:00:00:00:00:01\"}");
+		     "\"dmac\": \"02:00:00:00:00:02\", \"smac\": \"02:00:00:00:00:01\", \"tx_word_even\": true,"
+		     "\"tx_word_odd\": false, \"rx_word_even\": false, \"rx_word_odd\": true}");
 	memcpy(&over6.cidr6, "\xfd\0\0\2", 4);
 	memset(&over6.mask6, 0xff, sizeof(over6.mask6));
 	memcpy(&over6.remote, "\x20\1\x0d\xb8", 4);
 	assert_value("nodes", &over6, 1,
 		     "{\"id\": 8, \"last_id\": 0, \"flags\": [\"v6\", \"over6\", \"direct\"], \"cidr4\": null,"
 		     "\"cidr6\": \"fd00:2::/128\", \"local\": \"::\", \"remote\": \"2001:db8::\", \"uplink\": 0, \"mtu\": 0,"
-		     "\"dmac\": \"00:00:00:00:00:00\", \"smac\": \"00:00:00:00:00:00\"}");
+		     "\"dmac\": \"00:00:00:00:00:00\", \"smac\": \"00:00:00:00:00:00\", \"tx_word_even\": false,"
+		     "\"tx_word_odd\": false, \"rx_word_even\": false, \"rx_word_odd\": false}");
 	assert_value("nexthops", &hop, 1,
 		     "{\"id\": 7, \"tick\": 9, \"flags\": [\"resolved\", \"confirm\"], \"ifindex\": 2, \"mtu\": 1500,"
 		     "\"dmac\": \"02:00:00:00:00:02\", \"smac\": \"02:00:00:00:00:01\"}");

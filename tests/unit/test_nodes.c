@@ -98,12 +98,12 @@ static void conflicts(void **state)
 	/* Its own it may change as it likes: a larger CIDR that holds the old one, an address less. */
 	first.cidrs[0] = prefix("10.0.0.0/23");
 	first.address_count = 3;
-	one = put(nodes, one, &first);
+	one = put_for_good(nodes, one, &first);
 	look(true);
 	/* What was freed is free. */
 	assert_ok(dp_node_delete(nodes, one, &err));
 	second.cidrs[0] = prefix("10.0.0.0/22");
-	put(nodes, two, &second);
+	put_for_good(nodes, two, &second);
 	look(true);
 
 	struct dp_node wrong = nth(8);
@@ -133,8 +133,93 @@ static void next_hop_in_place(void **state)
 		assert_true(same(&list().node[0], &node));
 	}
 	node.mtu--;
-	assert_int_not_equal(put(nodes, slot, &node), slot);
+	assert_int_not_equal(put_for_good(nodes, slot, &node), slot);
 	look(true);
+	dp_nodes_close(nodes);
+}
+
+/* Of each slot, as the map has it. */
+static struct wr_node raw_at(uint32_t slot)
+{
+	struct wr_node raw = { 0 };
+	struct err err = { 0 };
+
+	assert_ok(dp_map_lookup("nodes", &slot, &raw, &err));
+	return raw;
+}
+
+/* What flows remember under the revision of now leads to the old slot: it stays whole until there is another revision. */
+static void replaced_slot_lasts_until_the_revision(void **state)
+{
+	struct dp_nodes *nodes = open_nodes();
+	struct wr_cluster before = { 0 }, after = { 0 };
+	struct dp_node node = nth(1);
+	const uint32_t first = put_for_good(nodes, 0, &node);
+	struct err err = { 0 };
+	uint32_t second;
+
+	assert_ok(dp_cluster_get(&before, &err));
+	node.mtu--;
+	second = put(nodes, first, &node);
+	assert_int_not_equal(second, first);
+	assert_true(raw_at(first).id && raw_at(first).mtu == node.mtu + 1 && raw_at(second).mtu == node.mtu);
+	node.mtu--;
+	second = put(nodes, second, &node);
+	assert_ok(dp_cluster_get(&after, &err));
+	assert_int_equal(before.revision, after.revision);
+	assert_ok(dp_nodes_commit(nodes, &err));
+	assert_ok(dp_cluster_get(&after, &err));
+	assert_int_not_equal(before.revision, after.revision);
+	assert_int_equal(raw_at(first).id, 0);
+	look(true);
+	assert_int_equal(list().count, 1);
+	/* One that is not committed is found by whoever opens them next. */
+	node.mtu--;
+	put(nodes, second, &node);
+	dp_nodes_close(nodes);
+	nodes = open_nodes();
+	look(true);
+	assert_int_equal(list().count, 1);
+	assert_int_equal(list().node[0].mtu, node.mtu);
+	dp_nodes_close(nodes);
+}
+
+/*
+ * Words that change do so in place, and nothing is looked up again for it; whether there is room for one is of the slot, as
+ * the MTU is.
+ */
+static void keyed_words(void **state)
+{
+	struct dp_nodes *nodes = open_nodes();
+	struct wr_cluster before = { 0 }, after = { 0 };
+	struct dp_node node = nth(1);
+	struct err err = { 0 };
+	uint32_t slot, next;
+
+	node.keyed = true;
+	node.tx_word[0] = 0x1111111111111111;
+	node.rx_word[0] = 0x2222222222222222;
+	slot = put_for_good(nodes, 0, &node);
+	assert_int_equal(raw_at(slot).flags & WR_NODE_KEYED, WR_NODE_KEYED);
+	assert_true(raw_at(slot).tx_word[0] == node.tx_word[0] && raw_at(slot).rx_word[0] == node.rx_word[0]);
+	assert_ok(dp_cluster_get(&before, &err));
+	node.tx_word[1] = 0x3333333333333333;
+	node.rx_word[1] = 0x4444444444444444;
+	assert_int_equal(put_for_good(nodes, slot, &node), slot);
+	assert_true(raw_at(slot).tx_word[1] == node.tx_word[1] && raw_at(slot).rx_word[1] == node.rx_word[1]);
+	assert_true(raw_at(slot).tx_word[0] == node.tx_word[0]);
+	assert_ok(dp_cluster_get(&after, &err));
+	assert_int_equal(before.revision, after.revision);
+	assert_true(same(&list().node[0], &node) && list().node[0].rx_word[1] == node.rx_word[1] && list().node[0].keyed);
+	/* With the next hop, too. */
+	node.uplink++;
+	node.tx_word[0] = node.rx_word[0] = 0;
+	assert_int_equal(put_for_good(nodes, slot, &node), slot);
+	assert_true(!raw_at(slot).tx_word[0] && raw_at(slot).uplink == node.uplink && raw_at(slot).tx_word[1] == node.tx_word[1]);
+	node.keyed = false;
+	next = put_for_good(nodes, slot, &node);
+	assert_int_not_equal(next, slot);
+	assert_int_equal(raw_at(next).flags & WR_NODE_KEYED, 0);
 	dp_nodes_close(nodes);
 }
 
@@ -340,6 +425,8 @@ int main(void)
 		LOADED(slots_in_turn),
 		LOADED(conflicts),
 		LOADED(next_hop_in_place),
+		LOADED(replaced_slot_lasts_until_the_revision),
+		LOADED(keyed_words),
 		LOADED(five_thousand),
 		LOADED(counters),
 		LOADED(a_new_revision_after_changes),

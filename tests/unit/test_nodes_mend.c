@@ -110,7 +110,7 @@ static bool killed_at(const struct change *c, long n)
 		}
 		writes_left = n;
 		at_the_end = IS_KILLED;
-		_exit(perform(nodes, c, slot, &err) == 0 ? 0 : 1);
+		_exit(perform(nodes, c, slot, &err) == 0 && dp_nodes_commit(nodes, &err) == 0 ? 0 : 1);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFEXITED(status));
@@ -172,7 +172,7 @@ static void mended(const struct change *c, long n)
 		assert_ok(dp_node_delete(nodes, slot, &err));
 		assert_int_equal(list().count, 2);
 	} else {
-		put(nodes, slot, &want);
+		put_for_good(nodes, slot, &want);
 		l = list();
 		now = changing(&l, &slot);
 		assert_non_null(now);
@@ -265,6 +265,8 @@ static void refused_at_every_step(void **state)
 			at_the_end = IS_REFUSED;
 			r = perform(nodes, c, slot, &err);
 			at_the_end = GOES_ON;
+			if (r == 0)
+				assert_ok(dp_nodes_commit(nodes, &err));
 			look(false);
 			l = list();
 			now = changing(&l, &now_slot);

@@ -61,6 +61,48 @@ static void on_hops(uv_poll_t *poll, int status, int events)
 	cluster_look_again(agent->cluster, &news);
 }
 
+/* --- the tunnel's keys --- */
+
+#define KEYS_LOOK_MS 5000
+#define KEYS_COMPLAINT "tunnel keys"
+
+static int load_tunnel_keys(struct agent *agent, struct err *err)
+{
+	const struct options *options = agent->options;
+	struct tunnel_keys keys;
+	int ret = 0;
+
+	if (options->cluster.tunnel_key == TUNNEL_KEY_OFF)
+		return 0;
+	if (options->tunnel_keys)
+		ret = tunnel_keys_read(options->tunnel_keys, agent->key, &keys, err);
+	else
+		tunnel_keys_default(agent->key, &keys);
+	if (ret < 0)
+		return err_hint(err, "warren-agent(8), --tunnel-keys, says what it holds");
+	if (memcmp(&keys, &agent->tunnel_keys, sizeof(keys)) == 0)
+		return 0;
+	agent->tunnel_keys = keys;
+	cluster_set_keys(agent->cluster, &keys);
+	log_info("tunnel packets are sent with key %u%s", keys.keys[0].id, keys.count > 1 ? ", another one is taken, too" : "");
+	return 0;
+}
+
+/* A file that cannot be read or understood changes nothing: the keys stay as they are. */
+static void look_at_tunnel_keys(struct agent *agent)
+{
+	struct err err;
+	int ret = agent->cluster && agent->tunnel_keys.count ? load_tunnel_keys(agent, &err) : 0;
+
+	complain(&agent->complaints, COMPLAINT_AGENT, KEYS_COMPLAINT, ret < 0 ? &err : NULL);
+}
+
+/* Kubelet replaces a mounted Secret by a symbolic link's rename, of which inotify says little: the file is small, and read. */
+static void on_tunnel_keys_look(uv_timer_t *timer)
+{
+	look_at_tunnel_keys(timer->data);
+}
+
 static void on_hangup(uv_signal_t *signal, int number)
 {
 	struct agent *agent = signal->data;
@@ -74,6 +116,7 @@ static void on_hangup(uv_signal_t *signal, int number)
 	if (agent->manifests && manifests_reload(agent->manifests, &err) < 0)
 		log_err(LOG_ERROR, &err);
 	kube_look_again(agent->kube);
+	look_at_tunnel_keys(agent);
 	if (attachments_rescan(agent->attachments, &err) < 0)
 		log_err(LOG_ERROR, &err);
 	/* What somebody else has done to the maps is mended too. */
@@ -140,11 +183,12 @@ static int no_key(uint8_t key[POLICY_KEY_SIZE], struct err *err)
 	return getrandom(key, POLICY_KEY_SIZE, 0) == POLICY_KEY_SIZE ? 0 : err_errno(err, errno, "cannot draw a key");
 }
 
-static int first_key(const struct agent *agent, uint8_t key[POLICY_KEY_SIZE], struct err *err)
+static int first_key(struct agent *agent, uint8_t key[POLICY_KEY_SIZE], struct err *err)
 {
 	const char *file = agent->options->key_file;
 	const uint8_t *known = agent->kube ? kube_cluster_key(agent->kube) : NULL;
 
+	agent->has_key = known || !agent->kube || file;
 	if (known)
 		memcpy(key, known, POLICY_KEY_SIZE);
 	else if (agent->kube && !file)
@@ -165,6 +209,10 @@ static void on_key(struct agent *agent)
 	struct err err;
 	int ret = new_compiler(agent, kube_cluster_key(agent->kube), &err);
 
+	agent->has_key = true;
+	memcpy(agent->key, kube_cluster_key(agent->kube), POLICY_KEY_SIZE);
+	if (ret == 0)
+		ret = load_tunnel_keys(agent, &err);
 	if (ret == 0)
 		ret = work_seed(agent, &err);
 	if (ret == 0)
@@ -187,17 +235,18 @@ static int take_lock(struct agent *agent, struct err *err)
 static int begin(struct agent *agent, struct err *err)
 {
 	const struct options *options = agent->options;
-	uint8_t key[POLICY_KEY_SIZE];
 	int ret = take_lock(agent, err);
 
 	if (ret == 0 && options_in_kubernetes(options))
 		ret = kube_open(agent, on_key, &agent->kube, err);
 	if (ret == 0)
-		ret = first_key(agent, key, err);
+		ret = first_key(agent, agent->key, err);
 	if (ret == 0)
-		ret = new_compiler(agent, key, err);
+		ret = new_compiler(agent, agent->key, err);
 	if (ret == 0)
 		ret = open_node(agent, err);
+	if (ret == 0 && agent->has_key)
+		ret = load_tunnel_keys(agent, err);
 	if (ret == 0)
 		ret = server_open(agent, &agent->server, err);
 	if (ret == 0 && options->metrics)
@@ -225,6 +274,8 @@ static void open_loop(struct agent *agent)
 	watch_signal(agent, &agent->hangup, SIGHUP, on_hangup);
 	watch_signal(agent, &agent->terminate, SIGTERM, on_end);
 	watch_signal(agent, &agent->interrupt, SIGINT, on_end);
+	uv_timer_init(&agent->loop, &agent->tunnel_keys_look);
+	agent->tunnel_keys_look.data = agent;
 	uv_check_init(&agent->loop, &agent->turn_end);
 	agent->turn_end.data = agent;
 }
@@ -275,6 +326,8 @@ int agent_run(const struct options *options)
 		watch_fd(&agent, &agent.attachments_ready, attachments_fd(agent.attachments), on_attachments);
 		watch_fd(&agent, &agent.hops_ready, cluster_kernel_fd(agent.kernel), on_hops);
 		uv_check_start(&agent.turn_end, on_turn_end);
+		if (options->tunnel_keys)
+			uv_timer_start(&agent.tunnel_keys_look, on_tunnel_keys_look, KEYS_LOOK_MS, KEYS_LOOK_MS);
 		log_info("warren-agent " WARREN_VERSION " follows %s, %zu endpoints",
 			 options->manifests ? options->manifests : "the API server", attachments_count(agent.attachments));
 		work(&agent);

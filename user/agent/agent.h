@@ -60,6 +60,11 @@ struct agent {
 	struct server *server;
 	struct metrics *metrics;
 
+	bool has_key;
+	uint8_t key[POLICY_KEY_SIZE]; /* the cluster's, if it is known */
+	struct tunnel_keys tunnel_keys;
+	uv_timer_t tunnel_keys_look; /* at their file */
+
 	struct work work;
 	struct complaints complaints;
 };

@@ -46,6 +46,16 @@ json_t *answer_pods(struct agent *agent)
 	return ipcache_each_pod(agent->ipcache, add_pod, list) == 0 ? json_pack("{s:O}", "pods", list) : NULL;
 }
 
+/* Which keys are known; packets are sent with the first. */
+static json_t *tunnel_key_json(const struct agent *agent)
+{
+	json_t *ids = json_array();
+
+	for (size_t i = 0; i < agent->tunnel_keys.count; i++)
+		json_array_append_new(ids, json_integer(agent->tunnel_keys.keys[i].id));
+	return json_pack("{s:s, s:o}", "mode", tunnel_key_mode_name(agent->options->cluster.tunnel_key), "keys", ids);
+}
+
 json_t *cluster_json(struct agent *agent)
 {
 	const struct cluster_options *options = &agent->options->cluster;
@@ -54,9 +64,10 @@ json_t *cluster_json(struct agent *agent)
 
 	cluster_count(agent->cluster, &c);
 	ipcache_count(agent->ipcache, &addresses);
-	return json_pack("{s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:s?}", "member", c.on, "node", options->node_name,
+	return json_pack("{s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:s?, s:o}", "member", c.on, "node", options->node_name,
 			 "mode", routing_mode_name(options->mode), "nodes", (json_int_t)c.nodes, "in_maps",
 			 (json_int_t)c.in_maps, "unresolved", (json_int_t)c.unresolved, "pod_mtu",
 			 (json_int_t)c.pod_mtu, "addresses", (json_int_t)addresses.entries, "failure",
-			 agent->work.cluster_failure[0] ? agent->work.cluster_failure : NULL);
+			 agent->work.cluster_failure[0] ? agent->work.cluster_failure : NULL, "tunnel_key",
+			 tunnel_key_json(agent));
 }

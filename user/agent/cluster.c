@@ -57,6 +57,13 @@ static bool same_object(const struct node_object *a, const struct node_object *b
 	       memcmp(a->addresses, b->addresses, a->address_count * sizeof(*a->addresses)) == 0;
 }
 
+void cluster_set_keys(struct cluster *c, const struct tunnel_keys *keys)
+{
+	c->keys = *keys;
+	c->keys_version++;
+	c->own_changed = c->look_again = c->pending = true;
+}
+
 int cluster_put_node(struct cluster *c, struct node_object *object)
 {
 	size_t place;
@@ -298,7 +305,9 @@ static int run_on(struct cluster *c, struct err *err)
 	if (ret < 0)
 		return ret;
 	update_members(c);
-	ret = leftover_nodes_delete(c, err);
+	ret = own_update_keys(c, err);
+	if (ret == 0)
+		ret = leftover_nodes_delete(c, err);
 	/*
 	 * Of a node that could not be written the routes are among those that nobody has taken, or have a former
 	 * source.
@@ -335,6 +344,8 @@ int cluster_run(struct cluster *c, struct err *err)
 	int ret = c->loaded ? 0 : load(c, err), flushed;
 
 	c->again = c->pending = false;
+	if (ret == 0 && c->options->tunnel_key != TUNNEL_KEY_OFF && !c->keys_version)
+		ret = err_set(err, EAGAIN, "there is no tunnel key yet");
 	if (ret == 0) {
 		drop_gone(c);
 		ret = c->own ? run_on(c, err) : run_off(c, err);

@@ -21,6 +21,7 @@
 #include "ipcache.h"
 #include "link.h"
 #include "nodes.h"
+#include "tunnel_key.h"
 #include "xdp.h"
 
 enum routing_mode {
@@ -35,6 +36,7 @@ struct cluster_options {
 	int underlay; /* AF_INET, AF_INET6; 0: IPv4 where both have it */
 	enum dp_xdp_mode xdp; /* of the uplinks */
 	int any_sport; /* of tunnel packets, 1: other source ports than the programs' own are accepted */
+	enum tunnel_key_mode tunnel_key;
 };
 
 struct cluster_ops {
@@ -88,6 +90,12 @@ struct cluster;
 struct cluster *cluster_open(const struct cluster_ops *ops, void *arg, const struct cluster_options *options,
 			    struct ipcache *ipcache, const struct cluster_events *events);
 void cluster_close(struct cluster *c);
+
+/*
+ * The keys of tunnel packets, from the next run on; unless the options say that there are none, nothing runs without. Of
+ * two keys, one at a time is added, sent with, or left out: each step is done by all nodes before the next.
+ */
+void cluster_set_keys(struct cluster *c, const struct tunnel_keys *keys);
 
 int cluster_put_node(struct cluster *c, struct node_object *object); /* takes it over, also on failure (-ENOMEM) */
 void cluster_remove_node(struct cluster *c, const char *name);

@@ -23,6 +23,9 @@ struct member {
 	bool kept;
 	struct ip known[NODE_ADDRESSES + 2]; /* its addresses and gateways in ipcache */
 	size_t known_count;
+
+	uint32_t words_of; /* keys_version that these follow from */
+	uint64_t tx_word[WR_TUNNEL_KEYS], rx_word[WR_TUNNEL_KEYS];
 };
 
 struct found_node {
@@ -59,6 +62,8 @@ struct cluster {
 	const struct cluster_options *options;
 	struct ipcache *ipcache;
 	struct cluster_events events;
+	struct tunnel_keys keys;
+	uint32_t keys_version; /* 0: there are none (yet) */
 
 	struct member **members; /* by name */
 	size_t count, room;
@@ -106,6 +111,7 @@ int claims_resolve(struct cluster *c); /* sets left_out of every member, and say
 /* --- cluster_own.c --- */
 
 int own_update(struct cluster *c, struct err *err);
+int own_update_keys(struct cluster *c, struct err *err);   /* after the other nodes' words are in the maps */
 int own_delete_former(struct cluster *c, struct err *err); /* after routes have another source */
 int own_update_mtu(struct cluster *c, struct err *err);	   /* after the other nodes' MTUs are known */
 int own_withdraw(struct cluster *c, struct err *err);	   /* there is no cluster (any more) */
@@ -135,9 +141,10 @@ int leftover_routes_delete(struct cluster *c, struct err *err);
 void node_normalize(struct dp_node *node); /* CIDRs by family, addresses sorted */
 bool route_same(const struct route *a, const struct route *b);
 
-static inline uint32_t tunnel_overhead(int family)
+static inline uint32_t tunnel_overhead(const struct cluster *c, int family)
 {
-	return family == AF_INET ? WR_TUNNEL_OVERHEAD4 : WR_TUNNEL_OVERHEAD6;
+	return (family == AF_INET ? WR_TUNNEL_OVERHEAD4 : WR_TUNNEL_OVERHEAD6) +
+	       (c->options->tunnel_key != TUNNEL_KEY_OFF ? WR_TUNNEL_KEY_SIZE : 0);
 }
 
 #endif

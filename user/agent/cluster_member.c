@@ -186,6 +186,31 @@ static bool hop_is_usable(const struct cluster *c, struct member *m, const struc
 	return false;
 }
 
+/* Both ways' words, under each key, in that key's place. Of a slot that is not keyed those count that come in. */
+static bool set_words(const struct cluster *c, struct member *m, struct dp_node *node)
+{
+	struct err err;
+
+	if (m->words_of != c->keys_version) {
+		memset(m->tx_word, 0, sizeof(m->tx_word));
+		memset(m->rx_word, 0, sizeof(m->rx_word));
+		for (size_t i = 0; i < c->keys.count; i++) {
+			const struct tunnel_key *key = &c->keys.keys[i];
+			const size_t place = key->id % WR_TUNNEL_KEYS;
+
+			if (tunnel_word(key, c->own->name, m->name, &m->tx_word[place], &err) < 0 ||
+			    tunnel_word(key, m->name, c->own->name, &m->rx_word[place], &err) < 0) {
+				member_problem(m, "%.255s", err.msg);
+				return false;
+			}
+		}
+		m->words_of = c->keys_version;
+	}
+	memcpy(node->tx_word, m->tx_word, sizeof(node->tx_word));
+	memcpy(node->rx_word, m->rx_word, sizeof(node->rx_word));
+	return true;
+}
+
 /* Node as it should be in the maps, given the way there. false: it cannot be, and the problem says why. */
 static bool node_wanted(struct cluster *c, struct member *m, int family, const struct hop *hop, struct dp_node *node)
 {
@@ -209,13 +234,16 @@ static bool node_wanted(struct cluster *c, struct member *m, int family, const s
 		memcpy(node->smac, hop->smac, sizeof(node->smac));
 	}
 	node_normalize(node);
+	node->keyed = c->options->tunnel_key != TUNNEL_KEY_OFF && !node->direct;
+	if (!set_words(c, m, node))
+		return false;
 	if (c->options->mode == ROUTING_DIRECT && !node->direct) {
 		member_problem(
 		    m, "%s is not on a link of this node for each of its pod CIDRs, and --routing-mode is direct",
 		    ip_format(to, text));
 		return false;
 	}
-	return node_mtu(m, hop, node->direct ? 0 : tunnel_overhead(family), node);
+	return node_mtu(m, hop, node->direct ? 0 : tunnel_overhead(c, family), node);
 }
 
 /* --- maps --- */
@@ -225,7 +253,9 @@ static bool node_same(const struct dp_node *a, const struct dp_node *b)
 	return memcmp(a->cidrs, b->cidrs, sizeof(a->cidrs)) == 0 && a->address_count == b->address_count &&
 	       memcmp(a->addresses, b->addresses, a->address_count * sizeof(*a->addresses)) == 0 &&
 	       ip_equal(&a->local, &b->local) && ip_equal(&a->remote, &b->remote) && a->uplink == b->uplink &&
-	       a->mtu == b->mtu && a->direct == b->direct && a->resolved == b->resolved &&
+	       a->mtu == b->mtu && a->direct == b->direct && a->resolved == b->resolved && a->keyed == b->keyed &&
+	       memcmp(a->tx_word, b->tx_word, sizeof(a->tx_word)) == 0 &&
+	       memcmp(a->rx_word, b->rx_word, sizeof(a->rx_word)) == 0 &&
 	       (!a->resolved || (memcmp(a->dmac, b->dmac, 6) == 0 && memcmp(a->smac, b->smac, 6) == 0));
 }
 
@@ -387,6 +417,8 @@ static void member_unreachable(struct cluster *c, struct member *m, const struct
 		return;
 	}
 	node.resolved = false;
+	if (!set_words(c, m, &node))
+		return;
 	ret = put_node(c, m, &node, &err);
 	if (ret == 0 && !node.direct)
 		ret = put_routes(c, m, &err);

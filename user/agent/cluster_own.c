@@ -25,6 +25,42 @@ static void put_own_prefix(struct wr_cluster *w, const struct prefix *cidr)
 	}
 }
 
+#define KEY_KNOWN (WR_CLUSTER_KEY_EVEN_KNOWN | WR_CLUSTER_KEY_ODD_KNOWN)
+#define KEY_FLAGS (KEY_KNOWN | WR_CLUSTER_KEY_ODD | WR_CLUSTER_KEY_REQUIRED)
+
+/* As the options and keys say. */
+static void put_keys(const struct cluster *c, struct wr_cluster *w)
+{
+	w->flags &= ~(__u32)KEY_FLAGS;
+	memset(w->key_id, 0, sizeof(w->key_id));
+	if (c->options->tunnel_key == TUNNEL_KEY_REQUIRE)
+		w->flags |= WR_CLUSTER_KEY_REQUIRED;
+	for (size_t i = 0; i < c->keys.count; i++) {
+		const uint32_t id = c->keys.keys[i].id;
+
+		w->flags |= id & 1 ? WR_CLUSTER_KEY_ODD_KNOWN : WR_CLUSTER_KEY_EVEN_KNOWN;
+		w->key_id[id % WR_TUNNEL_KEYS] = id;
+	}
+	if (c->keys.count && (c->keys.keys[0].id & 1))
+		w->flags |= WR_CLUSTER_KEY_ODD;
+}
+
+/*
+ * Before the other nodes are in the maps: whose word is sent, and that one is required, stays as it is until theirs are
+ * known. What is required no longer is not from now on, since their words may go. A node that was in no cluster waits for
+ * nothing.
+ */
+static void keep_keys(const struct cluster *c, struct wr_cluster *w)
+{
+	put_keys(c, w);
+	if (!c->cluster.flags)
+		return;
+	w->flags = (w->flags & ~(__u32)KEY_FLAGS) | (c->cluster.flags & KEY_FLAGS);
+	memcpy(w->key_id, c->cluster.key_id, sizeof(w->key_id));
+	if (c->options->tunnel_key != TUNNEL_KEY_REQUIRE)
+		w->flags &= ~(__u32)WR_CLUSTER_KEY_REQUIRED;
+}
+
 static struct wr_cluster cluster_wanted(const struct cluster *c)
 {
 	const struct ip *v4 = member_address(c->own, AF_INET), *v6 = member_address(c->own, AF_INET6);
@@ -46,6 +82,7 @@ static struct wr_cluster cluster_wanted(const struct cluster *c)
 	}
 	for (int i = 0; i < 2; i++)
 		put_own_prefix(&w, &c->own->object->cidrs[i]);
+	keep_keys(c, &w);
 	return w;
 }
 
@@ -59,6 +96,17 @@ static int set_cluster(struct cluster *c, const struct wr_cluster *wanted, struc
 	if (ret == 0)
 		c->cluster = *wanted;
 	return ret;
+}
+
+/* If a node could not be written, its word of the new key may be missing: packets go on with that of the old one. */
+int own_update_keys(struct cluster *c, struct err *err)
+{
+	struct wr_cluster wanted = c->cluster;
+
+	put_keys(c, &wanted);
+	if (c->again)
+		wanted.flags = (wanted.flags & ~(__u32)WR_CLUSTER_KEY_ODD) | (c->cluster.flags & WR_CLUSTER_KEY_ODD);
+	return set_cluster(c, &wanted, err);
 }
 
 static int set_port(struct cluster *c, uint16_t port, struct err *err)
@@ -208,7 +256,7 @@ static uint32_t smallest_mtu(const struct cluster *c)
 	int family = c->options->underlay	       ? c->options->underlay
 		     : member_address(c->own, AF_INET) ? AF_INET
 						       : AF_INET6;
-	uint32_t overhead = c->options->mode == ROUTING_DIRECT ? 0 : tunnel_overhead(family);
+	uint32_t overhead = c->options->mode == ROUTING_DIRECT ? 0 : tunnel_overhead(c, family);
 	uint32_t mtu = c->own_mtu > overhead ? c->own_mtu - overhead : 0;
 
 	for (size_t i = 0; i < c->count; i++) {

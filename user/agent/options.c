@@ -28,6 +28,9 @@ static const struct word source_ports[] = { { "own", 0 }, { "any", 1 }, { 0 } };
 static const struct word xdp_modes[] = {
 	{ "auto", DP_XDP_AUTO }, { "native", DP_XDP_NATIVE }, { "generic", DP_XDP_GENERIC }, { "off", DP_XDP_OFF }, { 0 }
 };
+static const struct word tunnel_key_modes[] = {
+	{ "off", TUNNEL_KEY_OFF }, { "accept", TUNNEL_KEY_ACCEPT }, { "require", TUNNEL_KEY_REQUIRE }, { 0 }
+};
 static const struct word levels[] = {
 	{ "error", LOG_ERROR }, { "warn", LOG_WARN }, { "info", LOG_INFO }, { "debug", LOG_DEBUG }, { 0 }
 };
@@ -50,6 +53,11 @@ const char *routing_mode_name(enum routing_mode mode)
 	while (w->number != (int)mode)
 		w++;
 	return w->word;
+}
+
+const char *tunnel_key_mode_name(enum tunnel_key_mode mode)
+{
+	return tunnel_key_modes[mode].word;
 }
 
 /* --- the table ---------------------------------------------------------------------------------------------------- */
@@ -139,6 +147,13 @@ static const struct setting settings[] = {
 	{ "cluster-key", "FILE", TEXT, FIELD(key_file, char *),
 	  "16 bytes or 32 hex digits, the same on every node of the cluster\n"
 	  "(default: " WARREN_CLUSTER_KEY ", made at random)" },
+	{ "tunnel-key", "MODE", WORD, FIELD(cluster.tunnel_key, int),
+	  "whether tunnel packets prove that a node has sent them: off (default); accept: those to\n"
+	  "other nodes do, those that come in without proof are counted; require: are dropped",
+	  tunnel_key_modes },
+	{ "tunnel-keys", "FILE", TEXT, FIELD(tunnel_keys, char *),
+	  "by which key, and which other one is taken, too; read again when it changes\n"
+	  "(default, or off: one that follows from the cluster's key)" },
 	{ "metrics", "ADDRESS", TEXT, FIELD(metrics, char *),
 	  "where to serve metrics: IPV4:PORT, [IPV6]:PORT, unix:PATH or off\n"
 	  "(default: " METRICS_ADDRESS ")" },
@@ -283,6 +298,15 @@ static int check_api(struct options *options, struct err *err)
 	return 0;
 }
 
+/* A key that every node draws for itself proves nothing to the others. */
+static int check_tunnel_key(struct options *options, struct err *err)
+{
+	settle(&options->tunnel_keys, NULL);
+	if (options->cluster.tunnel_key != TUNNEL_KEY_OFF && options->manifests && !options->key_file)
+		return err_set(err, EINVAL, "--tunnel-key: needs --cluster-key FILE, the same on every node");
+	return 0;
+}
+
 /* What only all options together can say. */
 static int check(struct options *options, struct err *err)
 {
@@ -291,6 +315,8 @@ static int check(struct options *options, struct err *err)
 
 	if (ret == 0)
 		ret = check_api(options, err);
+	if (ret == 0)
+		ret = check_tunnel_key(options, err);
 	if (ret == 0 && node != options->host_name && !name_is_dns_subdomain(node))
 		return err_set(err, EINVAL, "NODE_NAME=%s: %s", node, NAME_DNS_SUBDOMAIN);
 	settle(&options->metrics, METRICS_ADDRESS);

@@ -32,6 +32,7 @@ struct options {
 	const char *conflist;	   /* NULL: none is written */
 	const char *startup_taint; /* NULL: none */
 	const char *key_file; /* NULL: WARREN_CLUSTER_KEY, made if it is not there; in Kubernetes, the Secret */
+	const char *tunnel_keys; /* NULL: tunnel_keys_default() */
 	const char *metrics;  /* NULL: off */
 	const char *log_file;
 	enum log_level log_level;
@@ -55,5 +56,6 @@ static inline bool options_in_kubernetes(const struct options *options)
 	return options->kubernetes || options->kubeconfig;
 }
 const char *routing_mode_name(enum routing_mode mode);
+const char *tunnel_key_mode_name(enum tunnel_key_mode mode);
 
 #endif

@@ -25,6 +25,7 @@ static void out_way(struct out *o, const struct remote_node *node, bool full)
 	snprintf(mtu, sizeof(mtu), "%u", dp->mtu);
 	out_field(o, "mtu", mapped ? json_integer(dp->mtu) : json_null(), mapped ? mtu : "", OUT_PLAIN);
 	out_string(o, "mode", !mapped ? NULL : dp->direct ? "direct" : "tunnel");
+	out_json(o, "keyed", mapped ? json_boolean(dp->keyed) : json_null());
 	out_json(o, "resolved", mapped ? json_boolean(dp->resolved) : json_null());
 	out_more(o, "dmac", mapped && dp->resolved ? mac_format(dp->dmac, mac) : NULL, full);
 }

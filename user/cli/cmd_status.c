@@ -293,6 +293,17 @@ static void cluster_words(const struct wr_cluster *c, char *buf, size_t size)
 	snprintf(buf + n, size - (size_t)n, " UDP port %u, VNI %u", ntohs(c->port), c->vni);
 }
 
+/* Reasons for not requiring it are the operator's; for sending a word that others do not know there are none. */
+static void check_tunnel_key(struct status *s, const struct wr_cluster *c)
+{
+	char text[TUNNEL_KEY_TEXT_MAX];
+
+	tunnel_key_text(c, text);
+	if (c->flags & (WR_CLUSTER_KEY_EVEN_KNOWN | WR_CLUSTER_KEY_ODD_KNOWN))
+		check(s, "tunnel_key", c->flags & WR_CLUSTER_KEY_REQUIRED ? STATE_OK : STATE_NOTICE,
+		      "warren-agent(8), --tunnel-key: require, once every node has the key", "%s", text);
+}
+
 static void check_nodes(struct status *s, const struct remotes *remotes)
 {
 	unsigned mapped = 0, direct = 0, unresolved = 0;
@@ -317,8 +328,10 @@ static int check_cluster(struct status *s)
 	_cleanup_remotes_ struct remotes remotes = { 0 };
 	int r = remotes_load(&remotes, false, &s->cli->err);
 
-	if (r == 0 && remotes_in_cluster(&remotes))
+	if (r == 0 && remotes_in_cluster(&remotes)) {
 		check_nodes(s, &remotes);
+		check_tunnel_key(s, &remotes.cluster);
+	}
 	return r;
 }
 

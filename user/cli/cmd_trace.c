@@ -54,6 +54,7 @@ static void wrap_packet(struct trace_run *run)
 		.option_class = ntohs(cluster->option_class),
 		.vni = cluster->vni,
 		.identity = run->carried,
+		.word = node->rx_word[!!(cluster->flags & WR_CLUSTER_KEY_ODD)] ?: node->rx_word[0] ?: node->rx_word[1],
 	};
 	struct frame direct = run->frame;
 	uint8_t inner[FRAME_MAX];

@@ -225,7 +225,9 @@ CODEC(trace, "0", only_key, trace);
 
 static const struct flag_name cluster_flags[] = {
 	{ WR_CLUSTER_V4, "v4" },	{ WR_CLUSTER_V6, "v6" },     { WR_CLUSTER_POD4, "pod4" },
-	{ WR_CLUSTER_POD6, "pod6" }, { WR_CLUSTER_DSCP, "dscp" }, { WR_CLUSTER_SPORTS, "source-ports" }, { 0, NULL },
+	{ WR_CLUSTER_POD6, "pod6" }, { WR_CLUSTER_DSCP, "dscp" }, { WR_CLUSTER_SPORTS, "source-ports" },
+	{ WR_CLUSTER_KEY_EVEN_KNOWN, "key-even-known" }, { WR_CLUSTER_KEY_ODD_KNOWN, "key-odd-known" },
+	{ WR_CLUSTER_KEY_ODD, "key-odd" }, { WR_CLUSTER_KEY_REQUIRED, "key-required" }, { 0, NULL },
 };
 #define S struct wr_cluster
 static fields cluster = {
@@ -233,14 +235,16 @@ static fields cluster = {
 	FIELD(S, port, BE), FIELD(S, option_class, BE_HEX), FIELD(S, host_ifindex, NUMBER),
 	FIELD(S, addr4, IP, VALID_IF(S, WR_CLUSTER_V4)), FIELD(S, addr6, IP, VALID_IF(S, WR_CLUSTER_V6)),
 	FIELD(S, cidr4, MASKED, VALID_IF(S, WR_CLUSTER_POD4)), FIELD(S, cidr6, MASKED, VALID_IF(S, WR_CLUSTER_POD6)),
-	END_OF(S),
+	FIELD_AS(S, "key_even", key_id[0], NUMBER, VALID_IF(S, WR_CLUSTER_KEY_EVEN_KNOWN)),
+	FIELD_AS(S, "key_odd", key_id[1], NUMBER, VALID_IF(S, WR_CLUSTER_KEY_ODD_KNOWN)), END_OF(S),
 };
 CODEC(cluster, "0", only_key, cluster);
 #undef S
 
 static const struct flag_name node_flags[] = {
 	{ WR_NODE_V4, "v4" },	      { WR_NODE_V6, "v6" },	      { WR_NODE_OVER6, "over6" },
-	{ WR_NODE_DIRECT, "direct" }, { WR_NODE_RESOLVED, "resolved" }, { 0, NULL },
+	{ WR_NODE_DIRECT, "direct" }, { WR_NODE_RESOLVED, "resolved" },
+	{ WR_NODE_KEYED, "keyed" }, { 0, NULL },
 };
 #define S struct wr_node
 static fields node_slot_key = NUMBER_KEY("slot", WR_NODE_SLOTS - 1);
@@ -248,7 +252,9 @@ static fields node = {
 	FIELD(S, id, NUMBER), FIELD(S, last_id, NUMBER), FIELD(S, flags, FLAGS, .flags = node_flags),
 	FIELD(S, cidr4, MASKED, VALID_IF(S, WR_NODE_V4)), FIELD(S, cidr6, MASKED, VALID_IF(S, WR_NODE_V6)),
 	FIELD(S, local, IP_OF, WR_NODE_OVER6), FIELD(S, remote, IP_OF, WR_NODE_OVER6), FIELD(S, uplink, NUMBER),
-	FIELD(S, mtu, NUMBER), FIELD(S, dmac, MAC), FIELD(S, smac, MAC), END_OF(S),
+	FIELD(S, mtu, NUMBER), FIELD(S, dmac, MAC), FIELD(S, smac, MAC), FIELD_AS(S, "tx_word_even", tx_word[0], SECRET),
+	FIELD_AS(S, "tx_word_odd", tx_word[1], SECRET), FIELD_AS(S, "rx_word_even", rx_word[0], SECRET),
+	FIELD_AS(S, "rx_word_odd", rx_word[1], SECRET), END_OF(S),
 };
 CODEC(nodes, "SLOT", node_slot_key, node);
 #undef S

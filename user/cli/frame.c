@@ -181,15 +181,23 @@ struct geneve {
 } __attribute__((packed));
 _Static_assert(sizeof(struct geneve) == WR_TUNNEL_HEADERS - sizeof(struct ethhdr), "geneve");
 
+struct geneve_key {
+	__be16 option_class;
+	uint8_t option, option_words;
+	__be32 word[2];
+};
+_Static_assert(sizeof(struct geneve_key) == WR_TUNNEL_KEY_SIZE, "geneve_key");
+
 #define SOURCE_PORT 50000 /* as of a flow's hash */
 
 size_t frame_encapsulate(const struct frame_tunnel *t, const uint8_t *frame, size_t length,
 			 uint8_t buf[FRAME_TUNNEL_MAX])
 {
-	const size_t headers = headers_length(&t->source), payload = sizeof(struct geneve) + length;
+	const size_t headers = headers_length(&t->source), word_size = t->word ? sizeof(struct geneve_key) : 0;
+	const size_t payload = sizeof(struct geneve) + word_size + length;
 	const struct geneve geneve = {
 		.udp = { .source = htons(SOURCE_PORT), .dest = htons(t->port), .len = htons((uint16_t)payload) },
-		.words = (4 + WR_TUNNEL_IDENTITY_SIZE) / 4,
+		.words = (uint8_t)((4 + WR_TUNNEL_IDENTITY_SIZE + word_size) / 4),
 		.proto = htons(ETH_P_TEB),
 		.vni = htonl(t->vni << 8),
 		.option_class = htons(t->option_class),
@@ -197,9 +205,16 @@ size_t frame_encapsulate(const struct frame_tunnel *t, const uint8_t *frame, siz
 		.option_words = WR_TUNNEL_IDENTITY_SIZE / 4,
 		.identity = { htonl((uint32_t)(t->identity >> 32)), htonl((uint32_t)t->identity) },
 	};
+	const struct geneve_key key = {
+		.option_class = htons(t->option_class),
+		.option = WR_TUNNEL_OPTION_KEY,
+		.option_words = WR_TUNNEL_WORD_SIZE / 4,
+		.word = { htonl((uint32_t)(t->word >> 32)), htonl((uint32_t)t->word) },
+	};
 
 	make_headers(t->mac_source, t->mac_destination, &t->source, &t->destination, IPPROTO_UDP, payload, buf);
 	memcpy(buf + headers, &geneve, sizeof(geneve));
-	memcpy(buf + headers + sizeof(geneve), frame, length);
+	memcpy(buf + headers + sizeof(geneve), &key, word_size);
+	memcpy(buf + headers + sizeof(geneve) + word_size, frame, length);
 	return headers + payload;
 }

@@ -29,8 +29,9 @@ struct frame_tunnel {
 	uint16_t port, option_class;
 	uint32_t vni;
 	uint64_t identity;
+	uint64_t word; /* keyed; 0: none */
 };
-#define FRAME_TUNNEL_MAX (FRAME_MAX + 14 + WR_TUNNEL_OVERHEAD6)
+#define FRAME_TUNNEL_MAX (FRAME_MAX + 14 + WR_TUNNEL_OVERHEAD6 + WR_TUNNEL_KEY_SIZE)
 size_t frame_encapsulate(const struct frame_tunnel *t, const uint8_t *frame, size_t length,
 			 uint8_t buf[FRAME_TUNNEL_MAX]);
 

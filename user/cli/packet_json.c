@@ -74,9 +74,10 @@ static void set_tunnel(json_t *o, const struct packet *p)
 	char number[NUMBER_STRLEN];
 
 	set(o, "tunnel",
-	    json_pack("{sssIsbsbso?so?}", "protocol", "geneve", "vni", (json_int_t)p->vni, "control", p->control,
+	    json_pack("{sssIsbsbso?sbso?}", "protocol", "geneve", "vni", (json_int_t)p->vni, "control", p->control,
 		      "critical", p->critical, "identity",
-		      p->identified ? json_string(identity_name(p->identity, number)) : NULL, "inner",
+		      p->identified ? json_string(identity_name(p->identity, number)) : NULL, "keyed",
+		      p->keyed, "inner",
 		      p->inner ? packet_json(p->inner) : NULL));
 }
 

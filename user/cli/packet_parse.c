@@ -297,8 +297,14 @@ static size_t parse_option(struct packet *p, struct cursor *c, uint16_t option_c
 	if (!take(p, c, &option, sizeof(option), "Geneve option"))
 		return 0;
 	length = (option.words & 0x1f) * 4u;
-	if (ntohs(option.class) != option_class || option.type != WR_TUNNEL_OPTION || length != sizeof(identity))
-		return skip(p, c, length, "Geneve option") ? sizeof(option) + length : 0;
+	if (ntohs(option.class) != option_class || option.type != WR_TUNNEL_OPTION || length != sizeof(identity)) {
+		if (!skip(p, c, length, "Geneve option"))
+			return 0;
+		/* The word is a secret: only that there is one. */
+		p->keyed |= ntohs(option.class) == option_class && option.type == WR_TUNNEL_OPTION_KEY &&
+			    length == WR_TUNNEL_WORD_SIZE;
+		return sizeof(option) + length;
+	}
 	if (!take(p, c, identity, sizeof(identity), "Geneve option"))
 		return 0;
 	p->identified = true;

@@ -238,6 +238,8 @@ static void add_tunnel(struct text *t, const struct packet *p)
 	add(t, ", Geneve VNI %u%s%s", p->vni, p->control ? " control" : "", p->critical ? " critical" : "");
 	if (p->identified)
 		add(t, " identity %s", identity_name(p->identity, number));
+	if (p->keyed)
+		add(t, " keyed");
 }
 
 /* `of`: "inner " for what a tunnel carries. */

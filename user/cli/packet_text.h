@@ -54,6 +54,7 @@ struct packet {
 	uint32_t vni;
 	bool identified; /* there is an identity option */
 	uint64_t identity;
+	bool keyed; /* there is a keyed word */
 	/* what the tunnel carries, as far as it was captured; NULL: nothing, or no Ethernet */
 	const struct packet *inner;
 	/* Why nothing more is known */

@@ -61,6 +61,12 @@ const struct remote_pod *remotes_pod(const struct remotes *r, const struct ip *i
 /* Map ipcache4 or 6 says whose the address is; -ENOENT. */
 int ipcache_lookup(const struct ip *ip, uint64_t *identity, struct err *err);
 /* How tunnel packets are known here. */
+/*
+ * Whether tunnel packets have to prove that their sender has the cluster's key, and which key that is: "required: key 2",
+ * "not required: key 1, and 2 is taken", "off".
+ */
+#define TUNNEL_KEY_TEXT_MAX 64
+const char *tunnel_key_text(const struct wr_cluster *cluster, char buf[TUNNEL_KEY_TEXT_MAX]);
 struct packet_tunnel tunnel_form(const struct wr_cluster *cluster);
 
 /* There is no such node: -ENOENT. */

@@ -211,9 +211,10 @@ static void step_node(struct trace_run *run)
 		step(run, "forwarding", OUT_GREEN, "to %s: as it is, by uplink %s", label, device);
 	else
 		step(run, "forwarding", OUT_GREEN,
-		     "to %s: encapsulated, Geneve VNI %u from %s to %s by uplink %s, identity %s", label,
+		     "to %s: encapsulated, Geneve VNI %u from %s to %s by uplink %s, identity %s%s", label,
 		     run->endpoints.remotes.cluster.vni, ip_format(&node->dp.local, from),
-		     ip_format(&node->dp.remote, to), device, identity_name(run->carried, number));
+		     ip_format(&node->dp.remote, to), device, identity_name(run->carried, number),
+		     node->dp.keyed ? ", keyed" : "");
 	if (node->dp.resolved)
 		step(run, "next hop", OUT_PLAIN, "%s", mac_format(node->dp.dmac, mac));
 	else

@@ -2,7 +2,10 @@
 /* Other nodes, their pods and this node's own part: changes. */
 #include "nodes.h"
 
+#include <linux/membarrier.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "cleanup.h"
 #include "nodes_internal.h"
@@ -116,6 +119,31 @@ static uint32_t slot_free(const struct dp_nodes *nodes)
 			return slot;
 	}
 	return 0;
+}
+
+/*
+ * A slot in the place of which there is another one. Flows remember it, with the cluster's revision: until that is another
+ * one, what goes by it has to arrive. The kernel's grace period (membarrier) is for programs that have read the old one.
+ */
+static int retired_reserve(struct dp_nodes *nodes, struct err *err)
+{
+	if (array_grow(&nodes->retired, &nodes->retired_room, nodes->retired_count, sizeof(*nodes->retired)) < 0)
+		return err_errno(err, ENOMEM, "map nodes");
+	return 0;
+}
+
+static void retired_clear(struct dp_nodes *nodes)
+{
+	if (nodes->retired_count)
+		syscall(__NR_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
+	while (nodes->retired_count) {
+		const uint32_t slot = nodes->retired[--nodes->retired_count];
+
+		/* What cannot be emptied is superseded: the next dp_nodes_open() does it. */
+		node_slot_clear(nodes, slot, &nodes->slots[slot]->raw, NULL);
+		free(nodes->slots[slot]);
+		nodes->slots[slot] = NULL;
+	}
 }
 
 /* --- conflicts --- */
@@ -236,6 +264,10 @@ static int put_anew(struct dp_nodes *nodes, uint32_t old, const struct dp_node *
 	uint32_t slot = slot_free(nodes);
 	int r;
 
+	if (!slot) {
+		retired_clear(nodes);
+		slot = slot_free(nodes);
+	}
 	if (!entry)
 		return err_errno(err, ENOMEM, "map nodes");
 	if (!slot)
@@ -249,12 +281,12 @@ static int put_anew(struct dp_nodes *nodes, uint32_t old, const struct dp_node *
 		r = slot_write(nodes, slot, &entry->raw, err);
 	if (r == 0)
 		r = cidrs_reserve(nodes, err);
+	if (r == 0)
+		r = retired_reserve(nodes, err);
 	if (r == 0) {
 		r = references_put(nodes, node, slot, err);
 		if (r == 0 && old)
 			r = references_delete(nodes, &nodes->slots[old]->node, node, err);
-		if (r == 0 && old)
-			r = node_slot_clear(nodes, old, &nodes->slots[old]->raw, err);
 		if (r < 0)
 			references_take_back(nodes, node, old);
 	}
@@ -262,8 +294,10 @@ static int put_anew(struct dp_nodes *nodes, uint32_t old, const struct dp_node *
 		node_slot_clear(nodes, slot, &entry->raw, NULL);
 		return r;
 	}
-	if (old)
-		entry_forget(nodes, old);
+	if (old) {
+		cidrs_forget(nodes, old);
+		nodes->retired[nodes->retired_count++] = old;
+	}
 	nodes->slots[slot] = take_ptr(entry);
 	cidrs_learn(nodes, slot);
 	return (int)slot;
@@ -307,11 +341,35 @@ static int change_hop(struct dp_nodes *nodes, uint32_t slot, struct node_entry *
 	return (int)slot;
 }
 
-/* Whether all but the next hop is as it was. */
+/*
+ * In place, too: packets are sent with the words of one key (wr_cluster.flags), and those of the other are what a rotation
+ * changes. What programs remember does not depend on words, so nothing has to be looked up again.
+ */
+static int change_words(struct dp_nodes *nodes, uint32_t slot, struct node_entry *entry, const struct dp_node *node,
+			struct err *err)
+{
+	struct wr_node raw = entry->raw;
+	int r;
+
+	memcpy(raw.tx_word, node->tx_word, sizeof(raw.tx_word));
+	memcpy(raw.rx_word, node->rx_word, sizeof(raw.rx_word));
+	if (memcmp(&raw, &entry->raw, sizeof(raw)) == 0)
+		return 0;
+	r = slot_write(nodes, slot, &raw, err);
+	if (r < 0)
+		return r;
+	entry->raw = raw;
+	memcpy(entry->node.tx_word, node->tx_word, sizeof(node->tx_word));
+	memcpy(entry->node.rx_word, node->rx_word, sizeof(node->rx_word));
+	return 0;
+}
+
+/* Whether all but the next hop and keyed words is as it was. */
 static bool same_node(const struct dp_node *a, const struct dp_node *b)
 {
 	bool same = a->address_count == b->address_count && ip_equal(&a->local, &b->local) &&
-		    ip_equal(&a->remote, &b->remote) && a->mtu == b->mtu && a->direct == b->direct;
+		    ip_equal(&a->remote, &b->remote) && a->mtu == b->mtu && a->direct == b->direct &&
+		    a->keyed == b->keyed;
 
 	for (size_t i = 0; i < a->address_count && same; i++)
 		same = node_has_address(b, &a->addresses[i]);
@@ -341,8 +399,10 @@ int dp_node_put(struct dp_nodes *nodes, uint32_t slot, const struct dp_node *nod
 		r = check_addresses(nodes, slot, &own, other, err);
 	if (r < 0)
 		return r;
-	if (slot && same_node(&nodes->slots[slot]->node, &own))
-		return change_hop(nodes, slot, nodes->slots[slot], &own, err);
+	if (slot && same_node(&nodes->slots[slot]->node, &own)) {
+		r = change_words(nodes, slot, nodes->slots[slot], &own, err);
+		return r < 0 ? r : change_hop(nodes, slot, nodes->slots[slot], &own, err);
+	}
 	return put_anew(nodes, slot, &own, err);
 }
 
@@ -435,7 +495,9 @@ int dp_nodes_commit(struct dp_nodes *nodes, struct err *err)
 		return r;
 	cluster.revision++;
 	r = cluster_write(nodes, &cluster, err);
-	if (r == 0)
-		nodes->dirty = false;
-	return r;
+	if (r < 0)
+		return r;
+	nodes->dirty = false;
+	retired_clear(nodes);
+	return 0;
 }

@@ -22,6 +22,8 @@ struct dp_node {
 	uint32_t uplink, mtu;
 	bool direct, resolved;
 	uint8_t dmac[6], smac[6]; /* if resolved */
+	bool keyed; /* what is sent to it through a tunnel carries a keyed word */
+	uint64_t tx_word[WR_TUNNEL_KEYS], rx_word[WR_TUNNEL_KEYS]; /* as in wr_node; they may change in place */
 };
 
 struct dp_nodes;

@@ -35,6 +35,9 @@ struct dp_nodes {
 	struct cidr_list cidrs[2];		 /* IPv4, IPv6 */
 	uint32_t last_id, last_slot;		 /* the newest node's */
 	bool dirty;				 /* something was written since the last commit */
+	/* Slots that nothing leads to any more, but what programs remember under the revision of now: emptied by the commit. */
+	uint32_t *retired;
+	size_t retired_count, retired_room;
 };
 
 /* --- nodes_codec.c --- */

@@ -41,6 +41,7 @@ void dp_nodes_close(struct dp_nodes *nodes)
 		closep(map_fd(nodes, i));
 	for (uint32_t slot = 0; slot < WR_NODE_SLOTS; slot++)
 		free(nodes->slots[slot]);
+	free(nodes->retired);
 	free(nodes->cidrs[0].at);
 	free(nodes->cidrs[1].at);
 	free(nodes);

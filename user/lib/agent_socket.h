@@ -35,7 +35,7 @@
  *     endpoints: [{ifindex, container, ifname, namespace, name, uid, identity, class, revision, state}],
  *     state: "enforced", "not isolated", "quarantine" (no labels), "denied" (no room), "missing" (not in the maps) or
  *     "pending";
- *     cluster: {member, node, mode: "tunnel", "direct" or "auto", nodes, in_maps, unresolved, pod_mtu, addresses,
+ *     cluster: {member, node, mode: "tunnel", "direct" or "auto", nodes, in_maps, unresolved, pod_mtu, addresses, tunnel_key: {mode, keys: [ID...]},
  *     failure: text or null},
  *     services: {services, slices, addresses (with their ports, in the maps), backends (there), problems,
  *     failures (of writing)},

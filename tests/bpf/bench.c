@@ -323,6 +323,7 @@ int bench(void)
 	}
 	for (int v6 = 0; v6 < 2; v6++)
 		failed |= bench_beside(v6) | bench_services(v6) | bench_connections(v6);
+	failed |= bench_verdicts();
 	/* Several times, one after the other: they are compared. */
 	for (int i = 0; i < 10; i++)
 		for (int v6 = 0; v6 < 2; v6++)

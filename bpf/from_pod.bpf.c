@@ -38,6 +38,7 @@ static __always_inline bool is_plain_icmp(const struct packet *p, const bool v6)
 static __always_inline enum wr_reason handle_ip(struct packet *p, struct scratch *s, const bool v6)
 {
 	enum wr_reason reason = ip_parse(p, v6);
+	struct verdict_place place = { 0 };
 
 	if (!reason)
 		reason = offload_check(p);
@@ -55,13 +56,11 @@ static __always_inline enum wr_reason handle_ip(struct packet *p, struct scratch
 		return reason;
 	if (p->to_gateway)
 		return is_plain_icmp(p, v6) ? gateway_echo(p->skb, v6) : WR_REASON_GATEWAY;
-	if (lease_holds(p, &s->lease, v6))
-		return forward(p, v6);
-	if (!service_leased(p, s, &reason, WAY_FROM_POD, v6)) {
+	if (!verdict_cached(p, s, &place, &reason, VERDICT_SENT, v6)) {
 		if (is_tunnel_port(p->l4_proto, p->dport) && !(p->traits & RELATED) &&
 		    tunnel_port_check(p->skb, p->at, v6))
 			return WR_REASON_TUNNEL_PORT;
-		reason = flow_pass(p, s, &s->lease, WAY_FROM_POD, v6);
+		reason = flow_pass(p, s, &place, WAY_FROM_POD, v6);
 	}
 	if (!reason)
 		reason = forward(p, v6);

@@ -9,7 +9,6 @@
 #include "lib/deny.h"
 #include "lib/fib.h"
 #include "lib/flow_pass.h"
-#include "lib/lease.h"
 #include "lib/nexthop.h"
 #include "lib/node.h"
 #include "lib/report.h"
@@ -17,6 +16,7 @@
 #include "lib/tunnel_decap.h"
 #include "lib/tunnel_in.h"
 #include "lib/verdict.h"
+#include "lib/verdict_address.h"
 #include "lib/xdp_meta.h"
 
 /* --- VLAN tags, of which the kernel has taken the first one out of the frame --- */
@@ -74,18 +74,16 @@ static __always_inline enum wr_reason outside_check(struct packet *p, const stru
 {
 	const union addr *source = &p->at->saddr;
 	const struct wr_node *node;
-	struct lease lease;
+	struct known_place known = { 0 };
 	__u32 slot;
 
 	if (cluster_holds(c, source, v6))
 		return WR_REASON_NOT_TUNNELLED;
-	lease_by_address(&lease, LEASE_OUTSIDE, source, p->cluster_revision, v6);
-	if (lease.at && *lease.at == lease.word)
+	if (known_find(&known, KNOWN_OUTSIDE, source, p->cluster_revision, v6))
 		return WR_REASON_NONE;
 	slot = node_by_cidr(source, v6);
 	if (!slot) {
-		if (lease.at)
-			*lease.at = lease.word;
+		known_fill(&known, KNOWN_OUTSIDE, source, p->cluster_revision, 1, v6);
 		return WR_REASON_NONE;
 	}
 	node = node_get(slot);
@@ -184,15 +182,14 @@ static __always_inline __u64 arrive_identity(const struct packet *p, const bool 
 static __always_inline enum wr_reason arrive_flow(struct packet *p, struct scratch *s, const bool v6)
 {
 	enum wr_reason reason = transport_parse(p, v6);
+	struct verdict_place place = { 0 };
 
 	if (reason)
 		return reason;
-	if (lease_from_node_holds(p, &s->lease, v6))
-		return WR_REASON_TO_ENDPOINT;
-	if (p->ep && p->peer_ifindex && service_leased(p, s, &reason, WAY_FROM_NODE, v6))
+	if (p->ep && p->peer_ifindex && verdict_cached(p, s, &place, &reason, VERDICT_RECEIVED, v6))
 		return reason ? reason : WR_REASON_TO_ENDPOINT;
 	p->peer_identity = arrive_identity(p, v6);
-	reason = flow_pass(p, s, &s->lease, WAY_FROM_NODE, v6);
+	reason = flow_pass(p, s, &place, WAY_FROM_NODE, v6);
 	if (reason)
 		return reason;
 	return p->via_stack ? WR_REASON_TO_HOST : WR_REASON_TO_ENDPOINT;

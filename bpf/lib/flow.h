@@ -100,6 +100,21 @@ struct flow {
 	};
 };
 
+/* Of this processor: stacks have no room for it, and nothing else runs a program there meanwhile. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct flow);
+} flow_memory SEC(".maps") __weak;
+
+static __always_inline struct flow *flow_memory_get(void)
+{
+	const __u32 zero = 0;
+
+	return bpf_map_lookup_elem(&flow_memory, &zero);
+}
+
 /* For a dry run: the entry as it is now, or as it would be made. */
 static __always_inline void trace_entry(const struct wr_ct *ct, __u32 steps)
 {

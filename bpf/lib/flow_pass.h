@@ -4,8 +4,8 @@
 #define WARREN_LIB_FLOW_PASS_H
 
 #include "lib/flow_decide.h"
-#include "lib/lease.h"
 #include "lib/service.h"
+#include "lib/verdict_cache.h"
 
 /* `expires` is written only if it moves by more than that, about a second: a shared line stays clean. */
 #define REFRESH_TICKS 8
@@ -19,9 +19,9 @@ struct scratch {
 			union {
 				union ct_key key;
 				struct translation translation;
-				struct service_packet service_packet;
+				struct verdict_packet verdict_packet;
 			};
-			struct lease lease;
+			struct verdict_basis basis;
 		};
 	};
 };
@@ -64,8 +64,9 @@ static __always_inline void ack_record(const struct packet *p, const struct foun
 }
 
 /*
- * Whether the packet just goes on with its flow, whose only change is that it lives on, or, by FIN, that it soon ends. A RST is
- * looked at more closely, and so are the segments of a handshake. `found` is what else has to be decided by. What is translated never does: its leases are of another kind.
+ * Whether the packet just goes on with its flow, whose only change is that it lives on, or, by FIN, that it soon ends. A
+ * RST is looked at more closely, and so are the segments of a handshake. `found` is what else has to be decided by. What is
+ * translated never does: its verdicts are of another kind.
  */
 static __always_inline bool flow_goes_on(const struct packet *p, union ct_key *key, struct found *found,
 					 const enum way way, const bool v6)
@@ -104,9 +105,9 @@ static __always_inline bool flow_goes_on(const struct packet *p, union ct_key *k
 	return true;
 }
 
-/* Whether the packet just goes on with its flow, and where; lets the next ones go by `lease`, if there can be one. */
+/* Whether the packet just goes on with its flow, and where. Its verdict is cached, if `place` has room for it. */
 static __always_inline bool flow_continues(struct packet *p, struct scratch *s, struct found *found,
-					   const struct lease *lease, const enum way way, const bool v6)
+					   const struct verdict_place *place, const enum way way, const bool v6)
 {
 	if (!flow_goes_on(p, &s->key, found, way, v6))
 		return false;
@@ -117,7 +118,8 @@ static __always_inline bool flow_continues(struct packet *p, struct scratch *s, 
 		p->peer_identity = p->peer ? p->peer->identity : WR_ID_UNKNOWN;
 	}
 	if ((way == WAY_FROM_POD || way == WAY_FROM_NODE) && !p->via_stack && p->peer_ifindex)
-		lease_give(lease, p->peer_ifindex);
+		verdict_fill_direct(p, place, &s->basis, p->peer_ifindex, ct_now(),
+				    way == WAY_FROM_POD ? VERDICT_SENT : VERDICT_RECEIVED, v6);
 	ack_record(p, found);
 	return true;
 }
@@ -163,39 +165,41 @@ static __always_inline void service_fill(const struct packet *p, struct translat
 	t->traits = p->traits;
 }
 
-/* Whether there has ever been a service. */
-static __always_inline bool service_is_any(void)
+/*
+ * Whether the packet goes by a cached verdict; then p->peer and p->peer_ifindex are where, and a flow through a service has
+ * been rewritten, unless there is a reason against it. Else `place` and s->basis are what flow_pass() may cache.
+ */
+static __always_inline bool verdict_cached(struct packet *p, struct scratch *s, struct verdict_place *place,
+					   enum wr_reason *reason, const enum verdict_kind kind, const bool v6)
 {
-	const __u32 zero = 0;
-	const struct wr_service_state *state = bpf_map_lookup_elem(&service_state, &zero);
+	const enum verdict_found found = verdict_find(p, place, kind, v6);
+	struct verdict_packet *vp = &s->verdict_packet;
+	__u32 peer = 0;
 
-	return state && state->list;
-}
-
-/* Whether the packet goes by a lease of a flow through a service: rewritten, unless there is a reason against it. */
-static __always_inline bool service_leased(struct packet *p, struct scratch *s, enum wr_reason *reason,
-					   const enum way way, const bool v6)
-{
-	const bool out = way_is_out(way);
-	struct service_packet *sp = &s->service_packet;
-	__u32 peer;
-
-	if (dry_run || !lease_secret.seed || (p->traits & SERVICE_LEASE_NEVER) || !service_is_any())
+	*reason = WR_REASON_NONE;
+	if (found == VERDICT_HIT)
+		return true;
+	if (found == VERDICT_HIT_NAT) {
+		__builtin_memset(vp, 0, sizeof(*vp));
+		vp->traits = p->traits;
+		vp->sport = p->sport;
+		vp->dport = p->dport;
+		vp->l4_proto = p->l4_proto;
+		vp->v6 = v6;
+		vp->sequence = place->sequence;
+		if (kind == VERDICT_RECEIVED) {
+			vp->node = p->peer_ifindex;
+			vp->sender = p->peer_identity;
+		}
+		peer = verdict_nat_use(p->skb, p->at, vp, place->slot, verdict_line(place->slot, v6));
+	}
+	if (!peer) {
+		verdict_prepare(p, place, &s->basis, kind, v6);
 		return false;
-	__builtin_memset(sp, 0, sizeof(*sp));
-	sp->traits = p->traits;
-	sp->sport = p->sport;
-	sp->dport = p->dport;
-	sp->l4_proto = p->l4_proto;
-	sp->v6 = v6;
-	sp->ifindex = p->ifindex;
-	sp->node = out ? 0 : p->peer_ifindex;
-	sp->sender = out ? 0 : p->peer_identity;
-	peer = service_lease_use(p->skb, p->at, sp);
-	if (!peer)
-		return false;
-	*reason = sp->failed ? WR_REASON_RUNT : WR_REASON_NONE;
-	if (!out)
+	}
+	if (vp->failed)
+		*reason = WR_REASON_RUNT;
+	if (kind == VERDICT_RECEIVED)
 		return true;
 	p->peer_ifindex = peer;
 	p->peer = end_is_local(peer) ? endpoint_get(peer) : NULL;
@@ -225,17 +229,17 @@ static __always_inline enum wr_reason service_refuse(struct __sk_buff *skb, stru
 }
 
 /* Whether the packet's flow lets it pass. WAY_FROM_POD: p->peer_ifindex is where it goes then, if not to the stack. */
-static __always_inline enum wr_reason flow_pass(struct packet *p, struct scratch *s, const struct lease *lease,
+static __always_inline enum wr_reason flow_pass(struct packet *p, struct scratch *s, const struct verdict_place *place,
 						const enum way way, const bool v6)
 {
 	struct flow *f = flow_memory_get();
 	struct found found = { 0 };
 	enum wr_reason reason = WR_REASON_NONE;
-	bool to_service = false;
+	bool to_service = false, begins;
 
 	if (!f)
 		return WR_REASON_NO_CONFIG;
-	if (flow_continues(p, s, &found, lease, way, v6))
+	if (flow_continues(p, s, &found, place, way, v6))
 		return WR_REASON_NONE;
 	if (way == WAY_FROM_POD && service_concerns(p, found.flags)) {
 		service_fill(p, &s->translation, v6);
@@ -261,8 +265,11 @@ static __always_inline enum wr_reason flow_pass(struct packet *p, struct scratch
 	reason = flow_decide(p->skb, p->at, f);
 	if (way == WAY_FROM_POD && to_service && !reason)
 		reason = service_apply(p->skb, p->at, f->step == FLOW_BEGINS);
-	if (!reason && f->step == FLOW_BEGINS && (f->traits & (TRANSLATED | REPLACES)))
-		service_leases_end(p->at, f);
+	/* In the place of another flow, or on another way than one before it, of which the entry has gone: what is cached of that. */
+	begins = f->step == FLOW_BEGINS &&
+		 (f->found != FLOW_NONE || (f->ct.flags & WR_CT_VIA_STACK) || (f->traits & (TRANSLATED | REPLACES)));
+	if (!reason && (begins || f->moved))
+		verdicts_forget(p->at, f);
 	if (reason && (p->traits & RELATED))
 		reason = WR_REASON_ICMP_ERROR;
 	p->judged = f->judged;
@@ -280,8 +287,8 @@ static __always_inline enum wr_reason flow_pass(struct packet *p, struct scratch
 		}
 		service_over(p->at, (void *)f);
 		if (service_is_backends(p->at, (void *)f, f->ct.initiator))
-			service_lease_give_asked(p->at, (void *)f, &f->ct);
-		service_lease_give_answers(p->at, (void *)f, &f->ct);
+			service_cache_asked(p->at, (void *)f, &f->ct);
+		service_cache_answers(p->at, (void *)f, &f->ct);
 	}
 	if (reason || !way_is_out(way))
 		return reason;

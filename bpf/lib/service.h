@@ -3,16 +3,16 @@
  * Services: what a pod sends to one goes to a backend, as if the pod had sent it there, and what the backend answers comes
  * from the service (abi/service.h, struct wr_ct_service). service_enter() is asked about what a pod sends and no flow
  * of its own has, service_answer() about what answers a flow that went through a service; each is a few functions out of
- * line, one after the other, as with flows. Most packets come by neither: lib/service_lease.h.
+ * line, one after the other, as with flows. Most packets come by neither: lib/verdict_nat.h.
  */
 #ifndef WARREN_LIB_SERVICE_H
 #define WARREN_LIB_SERVICE_H
 
 #include "lib/service_choose.h"
-#include "lib/service_lease.h"
 #include "lib/trace.h"
 #include "lib/translation.h"
 #include "lib/tunnel_port.h"
+#include "lib/verdict_nat.h"
 
 /* --- written ------------------------------------------------------------------------------------------------------ */
 
@@ -191,8 +191,8 @@ OUT_OF_LINE int service_apply(struct __sk_buff *skb, struct addresses *at, __u32
 	if (dry_run)
 		return WR_REASON_NONE;
 	if (t->chosen) {
-		service_lease_forget(t, skb->ifindex);
 		reason = service_write(at, t, skb->ifindex);
+		service_verdict_forget(t, skb->ifindex);
 	}
 	if (!reason)
 		return service_to_backend(skb, at, t);
@@ -293,14 +293,14 @@ OUT_OF_LINE int service_answer(struct __sk_buff *skb, struct addresses *at, stru
 
 	if (!at || !f)
 		return WR_REASON_NONE;
-	t->leased = service_lease_is_for(f);
+	t->cached = service_is_cached(f);
 	t->settled = f->established;
 	t->lives = false;
 	t->over = false;
 	t->count = 0;
 	reason = service_origin(at, t);
 	if (reason) {
-		t->leased = false;
+		t->cached = false;
 		return reason;
 	}
 	service_trace(t, WR_TRACE_ORIGIN, &t->service, t->service_port);
@@ -308,7 +308,7 @@ OUT_OF_LINE int service_answer(struct __sk_buff *skb, struct addresses *at, stru
 		service_answered(at, t);
 	t->answers = true;
 	t->over = t->settled && ct_is_over(t->l4_proto, f->ct.flags);
-	t->leased = t->leased && t->kept && !t->over && (t->settled || t->lives);
+	t->cached = t->cached && t->kept && !t->over && (t->settled || t->lives);
 	return dry_run ? WR_REASON_NONE : service_to_client(skb, at, t, true);
 }
 

@@ -27,7 +27,7 @@ struct translation {
 	bool answers : 1;     /* the packet is the backend's */
 	bool kept : 1;        /* its origin is in ct */
 	bool settled : 1;     /* the flow itself was in ct */
-	bool leased : 1;      /* the next ones may have leases */
+	bool cached : 1;      /* the verdict may be, for the next ones */
 	bool over : 1;        /* the flow is, and has left ct with this packet */
 	__u32 backend_id;     /* the flow's: only choosing reads and writes it */
 };

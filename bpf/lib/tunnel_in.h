@@ -15,9 +15,9 @@
 #include "lib/cluster.h"
 #include "lib/geneve.h"
 #include "lib/ip.h"
-#include "lib/lease.h"
 #include "lib/node.h"
 #include "lib/tunnel_sum.h"
+#include "lib/verdict_address.h"
 
 /* What is known of a tunnel packet. Offsets count from the start of the frame. */
 struct tunnel {
@@ -281,19 +281,17 @@ static __always_inline enum wr_reason tunnel_check(struct packet *p, struct tunn
 	return IN_FAMILY(t->v6, tunnel_source, p, t);
 }
 
-/* Slot of the node whose own address it is, or 0. By a lease, as long as the cluster's revision stands. */
+/* Slot of the node whose own address it is, or 0. Cached as long as the cluster's revision stands. */
 static __always_inline __u32 tunnel_sender(const union addr *source, __u32 revision, const bool v6)
 {
-	struct lease lease;
-	__u32 slot;
+	struct known_place known = { 0 };
+	__u32 slot = known_find(&known, KNOWN_SENDER, source, revision, v6);
 
-	lease_by_address(&lease, LEASE_SENDER, source, revision, v6);
-	slot = lease_slot(&lease);
 	if (slot)
 		return slot;
 	slot = node_by_address(source, v6);
 	if (slot)
-		lease_give(&lease, WR_REMOTE | slot);
+		known_fill(&known, KNOWN_SENDER, source, revision, slot, v6);
 	return slot;
 }
 

@@ -401,6 +401,7 @@ int bench(void)
 	for (int v6 = 0; v6 < 2; v6++)
 		failed |= bench_beside(v6) | bench_services(v6) | bench_connections(v6) | bench_denied("from_pod_denied", false, v6) |
 			  bench_denied("from_pod_denied_listener", true, v6) | bench_repeated_syn(2, v6) | bench_repeated_syn(5000, v6);
+	failed |= bench_verdicts();
 	/* Several times, one after the other: they are compared. */
 	for (int i = 0; i < 10; i++)
 		for (int v6 = 0; v6 < 2; v6++)

@@ -73,6 +73,13 @@ int run_sweep(enum program program);
 int events_drain(struct wr_event *last);
 void metrics_read(struct wr_metric totals[WR_METRICS]);
 
+/* The loader's secret, by which the verdict cache chooses a set. */
+struct verdict_secret {
+	uint64_t seed;
+	uint32_t nh[8];
+};
+struct verdict_secret harness_secret(void);
+
 double seconds_now(void);
 /* When a test of random packets that begins now ends at the latest: fewer packets are enough on a slow machine. */
 double random_until(void);
@@ -99,6 +106,7 @@ extern bool events_are_refilled;
 
 /* One line of JSON a path: {"id": ..., "ns": ...}. */
 int bench(void);
+int bench_verdicts(void);
 
 int run_table_tests(void);
 int run_property_tests(void);
@@ -107,6 +115,7 @@ int run_wire_tests(void);
 int run_policy_tests(void);
 int run_flow_tests(void);
 int run_ct_tests(void);
+int run_verdict_tests(void);
 int run_xdp_tests(void);
 int run_service_tests(void);
 int run_service_flow_tests(void);

@@ -115,7 +115,7 @@ void replace_pod(uint32_t device, uint32_t by);
 void guess_wrongly(uint32_t who, uint32_t device);
 void allow_port(uint32_t policy_class, uint32_t port);
 void pass_seconds(uint32_t seconds, uint32_t none);
-/* Flows have expired long ago, but what was leased is leased. */
+/* Flows have expired long ago, but what was cached is cached. */
 void die(uint32_t none, uint32_t no);
 void sweep(uint32_t none, uint32_t no);
 

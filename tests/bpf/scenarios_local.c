@@ -267,12 +267,16 @@ const struct scenario scenarios_local[] = {
 		SENDS(A, TO_ENDPOINT, UDP_TO_B), SENDS(B, TO_ENDPOINT, UDP_TO_A), DO(remove_pod, X(DEVICE_B)),
 		SENDS(A, TO_STACK, UDP_TO_B), DO(is_between, X(DEVICE_A), Y(NO_DEVICE)), DO(owns, X(DEVICE_A), Y(0)) } },
 
-	/* --- leases: what goes by conntrack for a second --- */
-	{ "a lease is for one flow", .a = CLIENT, .b = SERVER, .steps = {
+	/* --- the verdict cache: what goes past conntrack for a second --- */
+	{ "what begins through the stack is answered through it, whatever is cached of a direct flow before it", .steps = {
+		SENDS(A, TO_ENDPOINT, UDP_TO_B), SENDS(B, TO_ENDPOINT, UDP_TO_A), SENDS(A, TO_ENDPOINT, UDP_TO_B),
+		SENDS(B, TO_ENDPOINT, UDP_TO_A), DO(die), GETS(B, DEVICE_A, DELIVERED, IP(.src = POD_A), UDP()),
+		DO(via_stack, X(1)), SENDS(B, TO_STACK, UDP_TO_A), SENDS(A, TO_STACK, UDP_TO_B) } },
+	{ "a cached verdict is for one flow", .a = CLIENT, .b = SERVER, .steps = {
 		SENDS(A, TO_ENDPOINT, UDP_TO_B), SENDS(A, TO_ENDPOINT, UDP_TO_B), SENDS(A, TO_ENDPOINT, UDP_TO_B),
 		SENDS(A, EGRESS_DENIED, IP(), UDP(.dport = 54)), SENDS(A, EGRESS_DENIED, IP(), SCTP(.dport = 53)),
 		DO(guess_wrongly, X(HOST), Y(DEVICE_B)), SENDS(A, EGRESS_DENIED, IP(.dst = HOST), UDP()) } },
-	{ "a denial ends a lease, and has none", .a = CLIENT, .b = SERVER, .steps = {
+	{ "a denial ends a cached verdict, and has none", .a = CLIENT, .b = SERVER, .steps = {
 		SENDS(A, TO_ENDPOINT, UDP_TO_B), SENDS(A, TO_ENDPOINT, UDP_TO_B), SENDS(A, TO_ENDPOINT, UDP_TO_B),
 		DO(set_class, X(DEVICE_B), Y(CLOSED)), SENDS(A, INGRESS_DENIED, UDP_TO_B), SENDS(A, INGRESS_DENIED, UDP_TO_B),
 		SENDS(A, INGRESS_DENIED, UDP_TO_B) } },

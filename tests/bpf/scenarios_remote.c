@@ -55,7 +55,7 @@ const struct scenario scenarios_remote[] = {
 		DO(know, X(POD_C)), SENDS(A, QUARANTINE, UDP_TO_C), ARRIVES(IDENTITY_C, QUARANTINE, C_BEGINS),
 		ROUTED(DEVICE_A, QUARANTINE, IP(.src = POD_A), UDP(.dport = 99)),
 		ARRIVES(WR_ID_REMOTE_NODE, QUARANTINE, IP(.src = GW_C), UDP()) } },
-	{ "a lease is for one flow, and until something changes", .a = CLIENT, .steps = {
+	{ "a cached verdict is for one flow, and until something changes", .a = CLIENT, .steps = {
 		DO(know, X(POD_C)), SENDS(A, TO_NODE, UDP_TO_C), SENDS(A, TO_NODE, UDP_TO_C), SENDS(A, TO_NODE, UDP_TO_C),
 		SENDS(A, EGRESS_DENIED, TO_C, UDP(.dport = 54)), SENDS(A, EGRESS_DENIED, TO_C, SCTP(.dport = 53)),
 		SENDS(A, EGRESS_DENIED, IP(.dst = POD_C2), UDP()), SENDS(B, TO_NODE, UDP_TO_C),
@@ -89,6 +89,10 @@ const struct scenario scenarios_remote[] = {
 		ARRIVES(IDENTITY_C, TO_ENDPOINT, FROM_C, TCP(.flags = RST, .seq = 5, .sport = 80, .dport = 40000)), DO(lives, X(WR_CT_LIFE_TCP)),
 		DO(pass_seconds, X(11)), SENDS(A, TO_NODE, ACK_TO_C), ARRIVES(IDENTITY_C, TO_ENDPOINT, FROM_C, TCP(.flags = RST, .sport = 80, .dport = 40000)),
 		DO(lives, X(WR_CT_LIFE_TCP_CLOSING)), DO(flows_are, X(0), Y(1)), DO(pass_seconds, X(11)), SENDS(A, NO_CONNECTION, ACK_TO_C) } },
+	{ "what the stack sends to another node is answered through it, whatever is cached of a direct flow before it", .steps = {
+		DO(know, X(POD_C)), SENDS(A, TO_NODE, UDP_TO_C), ARRIVES(IDENTITY_C, TO_ENDPOINT, UDP_FROM_C), SENDS(A, TO_NODE, UDP_TO_C),
+		ARRIVES(IDENTITY_C, TO_ENDPOINT, UDP_FROM_C), DO(die), ROUTED(DEVICE_A, TO_NODE, IP(.src = POD_A), UDP()), DO(via_stack, X(1)),
+		ARRIVES(IDENTITY_C, TO_HOST, UDP_FROM_C), SENDS(A, TO_STACK, UDP_TO_C) } },
 	{ "hop limit", .steps = { SENDS(A, HOP_LIMIT, IP(.dst = POD_C, .ttl = 1), UDP()) } },
 
 	/* --- another node's pod begins --- */

@@ -21,7 +21,7 @@ static void no_service(uint32_t none, uint32_t no)
 	services_clear();
 }
 
-/* As a flood does with those of ct_new; but leases stay. */
+/* As a flood does with those of ct_new; but what is cached stays. */
 static void forget_flows(uint32_t none, uint32_t no)
 {
 	static const char *const maps[] = { "ct4", "ct6", "ct_new4", "ct_new6" };
@@ -53,16 +53,10 @@ static void forget_service(uint32_t none, uint32_t no)
 	}
 }
 
-/* How many have been given since time passed, also those whose second is over. */
-static void leases_are(uint32_t count, uint32_t none)
+/* How many verdicts with NAT have been cached since time passed, also those whose second is over. */
+static void cached_are(uint32_t count, uint32_t none)
 {
-	int fd = map_fd("service_leases");
-	uint64_t lease[8];
-	uint32_t found = 0;
-
-	for (uint32_t slot = 0; bpf_map_lookup_elem(fd, &slot, lease) == 0; slot++)
-		found += lease[0] != 0;
-	assert_int_equal(found, count);
+	assert_int_equal(verdicts_cached(true), count);
 }
 
 /* Of the last packet, the end that says `source`: its address and port. Inside its tunnel, if it has left by one. */
@@ -225,25 +219,25 @@ const struct scenario scenarios_service[] = {
 		DO(comes_from, X(WORLD), Y(80)), DO(owns, X(DEVICE_UPLINK), Y(3)),
 		ASK_FROM_UPLINK, DO(goes_to, X(POD_C), Y(8080)) } },
 
-	/* --- leases --- */
-	{ "a lease is for both ways, and until something changes", .a = OPEN, .b = OPEN, .steps = {
+	/* --- the verdict cache --- */
+	{ "a cached verdict is for both directions, and until something changes", .a = OPEN, .b = OPEN, .steps = {
 		CONNECT_B, TO_B, TO_B, FROM_B, FROM_B, DO(set_class, X(DEVICE_B), Y(CLOSED)), SENDS(A, INGRESS_DENIED, SEGMENT()),
 		SENDS(B, INGRESS_DENIED, SEGMENT_B()), DO(set_class, X(DEVICE_B), Y(OPEN)), TO_B, TO_B, DO(set_class, X(DEVICE_A), Y(CLOSED)),
 		SENDS(B, EGRESS_DENIED, SEGMENT_B()), SENDS(A, EGRESS_DENIED, SEGMENT()) } },
-	{ "a lease is for one flow", .steps = {
+	{ "a cached verdict is for one flow", .steps = {
 		CONNECT_B, TO_B, TO_B, FROM_B, FROM_B, SENDS(A, TO_STACK, TO_SERVICE, TCP(.dport = 81)),
 		SENDS(A, TO_STACK, TO_SERVICE, UDP(.dport = 80)), SENDS(B, TO_ENDPOINT, IP(), TCP(.sport = 8081, .dport = 40000)),
 		DO(comes_from, X(POD_B), Y(8081)), SENDS(A, SERVICE_CLASH, DIRECT()),
 		SENDS(B, TO_ENDPOINT, SEGMENT()), DO(goes_to, X(POD_B), Y(8080)), DO(comes_from, X(WORLD), Y(40000)) } },
-	{ "a lease to another node, and from there", .a = OPEN, .steps = {
+	{ "cached: to another node, and from there", .a = OPEN, .steps = {
 		CONNECT_C, TO_C, TO_C, TO_C, FROM_C, FROM_C, DO(revise), TO_C, TO_C, FROM_C, ARRIVES_FROM(NODE_D, IDENTITY_C, TUNNEL_SOURCE, SEGMENT_C()),
 		DO(set_class, X(DEVICE_A), Y(CLOSED)), ARRIVES(IDENTITY_C, EGRESS_DENIED, SEGMENT_C()), SENDS(A, EGRESS_DENIED, SEGMENT()) } },
-	{ "a connection's leases: once it is established, by whatever comes", .steps = {
-		DO(pass_seconds), CONNECT_B, DO(leases_are, X(0)), FROM_B, DO(leases_are, X(2)), TO_B, FROM_B, DO(pass_seconds), TO_B, DO(leases_are, X(2)), FROM_B,
-		DO(pass_seconds), FROM_B, DO(leases_are, X(2)), TO_B } },
+	{ "a connection's verdicts: once it is established, by whatever comes", .steps = {
+		DO(pass_seconds), CONNECT_B, DO(cached_are, X(0)), FROM_B, DO(cached_are, X(2)), TO_B, FROM_B, DO(pass_seconds), TO_B, DO(cached_are, X(2)), FROM_B,
+		DO(pass_seconds), FROM_B, DO(cached_are, X(2)), TO_B } },
 	{ "to another node and from there, likewise", .steps = {
-		DO(pass_seconds), CONNECT_C, DO(leases_are, X(0)), TO_C, DO(leases_are, X(2)), TO_C, FROM_C, DO(pass_seconds), TO_C, DO(leases_are, X(2)), FROM_C,
-		DO(pass_seconds), FROM_C, DO(leases_are, X(2)), TO_C } },
+		DO(pass_seconds), CONNECT_C, DO(cached_are, X(0)), TO_C, DO(cached_are, X(2)), TO_C, FROM_C, DO(pass_seconds), TO_C, DO(cached_are, X(2)), FROM_C,
+		DO(pass_seconds), FROM_C, DO(cached_are, X(2)), TO_C } },
 	{ "what the first answer gives ends with the policy", .a = OPEN, .b = OPEN, .steps = {
 		CONNECT_B, DO(set_class, X(DEVICE_B), Y(CLOSED)), SENDS(A, INGRESS_DENIED, SEGMENT()), SENDS(B, INGRESS_DENIED, SEGMENT_B()),
 		SENDS(A, INGRESS_DENIED, SEGMENT(.flags = FIN | ACK)), SENDS(B, INGRESS_DENIED, SEGMENT_B(.flags = RST)) } },
@@ -253,7 +247,7 @@ const struct scenario scenarios_service[] = {
 	{ "... and of another node, which is closed to", .a = OPEN, .steps = {
 		CONNECT_C, DO(set_class, X(DEVICE_A), Y(CLOSED)), ARRIVES(IDENTITY_C, EGRESS_DENIED, SEGMENT_C(.flags = FIN | ACK)),
 		SENDS(A, EGRESS_DENIED, SEGMENT(.flags = FIN | ACK)), ARRIVES(IDENTITY_C, EGRESS_DENIED, SEGMENT_C()) } },
-	{ "an end goes by a lease only with an entry", .a = OPEN, .b = OPEN, .steps = {
+	{ "an end goes by the cache only with an entry", .a = OPEN, .b = OPEN, .steps = {
 		CONNECT_B, DO(forget_flows), SENDS(A, NO_CONNECTION, SEGMENT(.flags = FIN | ACK)), SENDS(B, NO_CONNECTION, SEGMENT_B(.flags = RST)) } },
 	{ "both ends of a connection to another node", .steps = {
 		CONNECT_C, SENDS(A, TO_NODE, SEGMENT(.flags = FIN | ACK)), DO(goes_to, X(POD_C), Y(8080)),
@@ -261,7 +255,7 @@ const struct scenario scenarios_service[] = {
 		DO(owns, X(DEVICE_A), Y(0)), TO_C, DO(pass_seconds, X(2)), TO_C, FROM_C } },
 	{ "one end of a connection", .steps = {
 		CONNECT_B, SENDS(A, TO_ENDPOINT, SEGMENT(.flags = FIN | ACK)), DO(pass_seconds, X(100)), DO(sweep), DO(flows_are, X(3), Y(0)), FROM_B } },
-	{ "a lease that is over is none, whatever has become of the other end", .a = OPEN, .b = OPEN, .steps = {
+	{ "a verdict that is out of date is none, whatever has become of the other end", .a = OPEN, .b = OPEN, .steps = {
 		CONNECT_B, END_B, SENDS(A, TO_ENDPOINT, SEGMENT(.flags = SYN)), DO(readdress_pod, X(DEVICE_B), Y(WORLD_NEAR)),
 		SENDS(A, NO_CONNECTION, SEGMENT()) } },
 	{ "a reset", .steps = {
@@ -270,11 +264,11 @@ const struct scenario scenarios_service[] = {
 	{ "a reset that nobody believed", .steps = {
 		CONNECT_B, TO_B, SENDS(B, TO_ENDPOINT, SEGMENT_B(.flags = RST)), DO(comes_from, X(WORLD), Y(80)), TO_B, DO(pass_seconds, X(2)), TO_B,
 		DO(pass_seconds, X(100)), FROM_B, DO(flows_are, X(3), Y(0)), DO(owns, X(DEVICE_A), Y(3)), TO_B, FROM_B } },
-	{ "datagrams' leases: of the answers only", .steps = {
+	{ "datagrams' verdicts: of the answers only", .steps = {
 		DO(lead, X(POD_B), Y(IPPROTO_UDP)), SENDS(A, TO_ENDPOINT, ASK), SENDS(B, TO_ENDPOINT, ANSWER_B), DO(pass_seconds),
-		SENDS(A, TO_ENDPOINT, ASK), SENDS(A, TO_ENDPOINT, ASK), DO(leases_are, X(0)), SENDS(B, TO_ENDPOINT, ANSWER_B), DO(leases_are, X(1)) } },
-	{ "no leases for what may be evicted", .steps = {
-		DO(pass_seconds), DO(set_share, X(0)), CONNECT_B, TO_B, FROM_B, TO_B, FROM_B, DO(leases_are, X(0)) } },
+		SENDS(A, TO_ENDPOINT, ASK), SENDS(A, TO_ENDPOINT, ASK), DO(cached_are, X(0)), SENDS(B, TO_ENDPOINT, ANSWER_B), DO(cached_are, X(1)) } },
+	{ "nothing is cached of what may be evicted", .steps = {
+		DO(pass_seconds), DO(set_share, X(0)), CONNECT_B, TO_B, FROM_B, TO_B, FROM_B, DO(cached_are, X(0)) } },
 	{ "what a former backend sends late leads nobody to it", .steps = {
 		CONNECT_B, TO_B, FROM_B, END_B, DO(lead, X(POD_C), Y(IPPROTO_TCP)), SENDS(A, TO_NODE, SEGMENT(.flags = SYN)), TO_C,
 		DO(pass_seconds, X(2)), SENDS(B, TO_ENDPOINT, SEGMENT_B()), TO_C } },

@@ -111,8 +111,10 @@ unsigned flows_count(enum table table, bool v6);
 bool flow_only(enum table table, bool v6, struct wr_ct *ct);
 /* Time passes for every flow. */
 void flows_age(uint32_t ticks);
-/* Every flow has expired long ago; but what was leased is leased. */
+/* Every flow has expired long ago; but what was cached is cached. */
 void flows_kill(void);
+/* How many slots of the verdict cache are not empty; `nat`: of those with NAT. */
+unsigned verdicts_cached(bool nat);
 uint32_t tick_now(void);
 uint32_t flows_owned(enum device d);
 uint64_t flow_stat(enum wr_ct_stat stat);

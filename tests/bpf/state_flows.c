@@ -3,6 +3,8 @@
 
 #include <bpf/bpf.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 static int table_fd(enum table table, bool v6)
@@ -35,7 +37,7 @@ bool flow_only(enum table table, bool v6, struct wr_ct *ct)
 	return true;
 }
 
-/* Zeros, which no lease is, in all of an array. */
+/* Zeros, which no verdict is, in all of an array. */
 static void array_zero(const char *name)
 {
 	enum { MAX = 1 << 16 };
@@ -55,11 +57,11 @@ static void array_zero(const char *name)
 	free(values);
 }
 
-/* Leases end with the second. */
-static void leases_end(void)
+/* Cached verdicts end with the second. */
+static void verdicts_clear(void)
 {
-	array_zero("leases");
-	array_zero("service_leases");
+	array_zero("verdicts4");
+	array_zero("verdicts6");
 }
 
 static void age(uint32_t ticks)
@@ -78,6 +80,30 @@ static void age(uint32_t ticks)
 	}
 }
 
+unsigned verdicts_cached(bool nat)
+{
+	enum { SETS = 1 << 14, SLOT = 64, IFINDEX = 8, WHAT = 16, NAT = 1 << 9 };
+	unsigned n = 0;
+
+	for (int v6 = 0; v6 < 2; v6++) {
+		const size_t set = v6 ? 4 * SLOT : 2 * SLOT;
+		uint8_t *all = mmap(NULL, SETS * set, PROT_READ, MAP_SHARED, map_fd(v6 ? "verdicts6" : "verdicts4"), 0);
+
+		if (all == MAP_FAILED)
+			fail_msg("verdicts: %m");
+		for (size_t slot = 0; slot < 2 * SETS; slot++) {
+			const uint8_t *at = all + slot / 2 * set + slot % 2 * SLOT;
+			uint32_t ifindex, what;
+
+			memcpy(&ifindex, at + IFINDEX, sizeof(ifindex));
+			memcpy(&what, at + WHAT, sizeof(what));
+			n += ifindex && (!nat || (what & NAT));
+		}
+		munmap(all, SETS * set);
+	}
+	return n;
+}
+
 void flows_kill(void)
 {
 	age(1u << 30);
@@ -86,7 +112,7 @@ void flows_kill(void)
 void flows_age(uint32_t ticks)
 {
 	age(ticks);
-	leases_end();
+	verdicts_clear();
 }
 
 uint32_t tick_now(void)

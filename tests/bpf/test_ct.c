@@ -122,14 +122,14 @@ static void test_keys(void **state)
 	}
 }
 
-/* --- leases --- */
+/* --- the verdict cache --- */
 
 static const struct layer tcp_ack[] = { ETH(), IP(), TCP(), { 0 } };
 static const struct layer tcp_syn[] = { ETH(), IP(), TCP(.flags = SYN), { 0 } };
 static const struct layer tcp_syn_ack[] = { ETH(), IP(), TCP(.flags = SYN | ACK, .sport = 80, .dport = 40000), { 0 } };
 
-/* What was leased passes for what is left of the second, then conntrack is asked again. */
-static void lease_ends(bool v6)
+/* What is cached passes for what is left of the second, then conntrack is looked up again. */
+static void cache_ends(bool v6)
 {
 	double start, seconds;
 
@@ -148,20 +148,20 @@ static void lease_ends(bool v6)
 		if (send_from(DEVICE_A, tcp_ack, v6) != WR_REASON_TO_ENDPOINT)
 			break;
 		if (seconds > 1.3)
-			fail_msg("leased for %.1f s", seconds);
+			fail_msg("cached for %.1f s", seconds);
 	}
 	assert_int_equal(send_from(DEVICE_A, tcp_ack, v6), WR_REASON_NO_CONNECTION);
 }
 
-static void test_lease_ends(void **state)
+static void test_cache_ends(void **state)
 {
 	(void)state;
-	lease_ends(false);
-	lease_ends(true);
+	cache_ends(false);
+	cache_ends(true);
 }
 
 /* Of two flows between the same pods and ports one is IPv4's. */
-static void test_lease_family(void **state)
+static void test_cache_family(void **state)
 {
 	enum { CLASS4 = 101 };
 
@@ -448,8 +448,8 @@ int run_ct_tests(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_flood),
 		cmocka_unit_test(test_keys),
-		cmocka_unit_test(test_lease_ends),
-		cmocka_unit_test(test_lease_family),
+		cmocka_unit_test(test_cache_ends),
+		cmocka_unit_test(test_cache_family),
 		cmocka_unit_test(test_small_tables),
 		cmocka_unit_test(test_revision_before_policy),
 		cmocka_unit_test(test_events_leave_room),

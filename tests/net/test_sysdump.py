@@ -68,8 +68,8 @@ def test_what_is_in_it(dump):
     assert "dumped/service" in dump["services.json"].decode() and b'"namespace": "dumped"' in dump["agent/services.json"]
 
 
-def lease_seed(node):
-    """What the programs' leases are keyed with, from their read-only data."""
+def verdict_seed(node):
+    """What the programs' verdict cache is keyed with, from their read-only data."""
 
     def bpftool(*words):
         return json.loads(node.run("bpftool", "-j", *words).stdout)
@@ -77,15 +77,15 @@ def lease_seed(node):
     for number in bpftool("prog", "show", "pinned", f"{PINS}/progs/from_pod")["map_ids"]:
         if bpftool("map", "show", "id", str(number))["name"].endswith("rodata"):
             (section,) = bpftool("map", "dump", "id", str(number))[0]["formatted"]["value"].values()
-            (secret,) = (v["lease_secret"] for v in section if "lease_secret" in v)
+            (secret,) = (v["verdict_secret"] for v in section if "verdict_secret" in v)
             return secret["seed"]
 
 
 def test_no_secret_is_in_it(lab, dump):
     """Byte by byte: the cluster's key in every form, the programs' secret, tokens, environments."""
-    seed = lease_seed(lab.node)
+    seed = verdict_seed(lab.node)
     hidden = [KEY, KEY.hex().encode(), b"token-of-ours", b"config-of-others", b"configofbroken", b"config-of-chained"]
-    hidden += [b"mark-of-environment", b"lease_secret"]
+    hidden += [b"mark-of-environment", b"verdict_secret"]
     hidden += [str(seed).encode(), f"{seed:x}".encode(), seed.to_bytes(8, "little")]
     for name, text in dump.items():
         for what in hidden:

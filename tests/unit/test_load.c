@@ -233,19 +233,19 @@ static void dry(struct warren_bpf *skel)
 	skel->rodata->dry_run = true;
 }
 
-static void no_leases(struct warren_bpf *skel)
+static void nothing_cached(struct warren_bpf *skel)
 {
-	skel->rodata->lease_secret.seed = 0;
+	skel->rodata->verdict_secret.seed = 0;
 }
 
 static void other_secret(struct warren_bpf *skel)
 {
-	skel->rodata->lease_secret.address[5]++;
+	skel->rodata->verdict_secret.nh[5]++;
 }
 
 static void other_constants_are_another_program(void **state)
 {
-	static void (*const others[])(struct warren_bpf *) = { other_build, other_clock, dry, no_leases };
+	static void (*const others[])(struct warren_bpf *) = { other_build, other_clock, dry, nothing_cached };
 
 	assert_false(is_found());
 	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {

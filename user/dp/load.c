@@ -363,8 +363,8 @@ void load_constants(struct warren_bpf *skel)
 		skel->rodata->jiffy_ns = tick.tv_nsec;
 		skel->rodata->jiffies_at_boot = (uint32_t)(-300 * (1000000000 / tick.tv_nsec));
 	}
-	if (getrandom(&skel->rodata->lease_secret, sizeof(skel->rodata->lease_secret), GRND_NONBLOCK) < 0)
-		skel->rodata->lease_secret.seed = 0;
+	if (getrandom(&skel->rodata->verdict_secret, sizeof(skel->rodata->verdict_secret), GRND_NONBLOCK) < 0)
+		skel->rodata->verdict_secret.seed = 0;
 	skel->rodata->build = loaded_build(skel);
 }
 

@@ -65,10 +65,10 @@ static bool same_constants(const struct warren_bpf *skel, int fd, size_t size)
 
 	if (!found || bpf_map_lookup_elem(fd, &zero, found) < 0)
 		return false;
-	/* Without a secret there are no leases: a new load might have better luck. */
-	if (!found->lease_secret.seed != !wanted->lease_secret.seed)
+	/* Without a secret no verdict is cached: a new load might have better luck. */
+	if (!found->verdict_secret.seed != !wanted->verdict_secret.seed)
 		return false;
-	memcpy(&found->lease_secret, &wanted->lease_secret, sizeof(found->lease_secret));
+	memcpy(&found->verdict_secret, &wanted->verdict_secret, sizeof(found->verdict_secret));
 	return memcmp(found, wanted, size) == 0;
 }
 

@@ -63,8 +63,10 @@ static int twin_load(struct warren_bpf *skel, const char *name, struct err *err)
 
 	bpf_object__for_each_program(p, skel->obj)
 	    bpf_program__set_autoload(p, strcmp(bpf_program__name(p), name) == 0);
-	/* A dry run takes no lease, and this twin is to stay: a tiny map of its own will do. */
-	bpf_map__set_max_entries(skel->maps.leases, 1);
+	/* A dry run caches no verdict, and this program is to stay: tiny maps of its own will do. */
+	bpf_map__set_max_entries(skel->maps.verdicts4, 1);
+	bpf_map__set_max_entries(skel->maps.verdicts6, 1);
+	bpf_map__set_max_entries(skel->maps.known_addresses, 1);
 	r = warren_bpf__load(skel);
 	if (r < 0)
 		return load_error(err, -r, "cannot load the program for a dry run");

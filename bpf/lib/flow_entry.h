@@ -227,8 +227,7 @@ static __always_inline enum flow_answers segment_answers(const struct flow *f, c
 
 /*
  * Whether a RST is exact, so that its receiver believes it: its sequence number is the other end's last acknowledgement (RFC
- * 5961 section 3.2), or it answers a SYN and acknowledges that. The entry's numbers may be older than the last segment:
- * THE PLACE to look up the verdict cache's slot of the other direction.
+ * 5961 section 3.2), or it answers a SYN and acknowledges that.
  */
 static __always_inline bool rst_is_exact(const struct flow *f, const struct numbers *n)
 {
@@ -239,6 +238,16 @@ static __always_inline bool rst_is_exact(const struct flow *f, const struct numb
 	if (!(ct->flags & WR_CT_ANSWERED) && (f->traits & TCP_ACK))
 		return n->ack == ct->ack[1];
 	return n->seq == ct->ack[0] && ct->ack[0];
+}
+
+/*
+ * Whether the packet is from the end that its source address says: an endpoint's source is checked as it sends, here or at
+ * its own node. Such a RST ends the flow whatever its number is: it is that end's own, which may also fall silent. Most of the
+ * segments between pods go by the verdict cache, so the entry's numbers are older than the last one.
+ */
+static __always_inline bool sender_is_the_end(const struct flow *f)
+{
+	return f->way == WAY_FROM_POD || (f->way == WAY_FROM_NODE && f->peer_identity >> WR_ID_KIND_SHIFT == WR_ID_KIND_POD);
 }
 
 /* The segment's acknowledgement, or what it makes the other end acknowledge. */
@@ -269,7 +278,7 @@ static __always_inline void segment_begins(struct flow *f, const struct numbers 
  */
 static __always_inline void segment_goes_on(struct flow *f, const struct numbers *n)
 {
-	const bool rst = f->traits & TCP_RST, exact = rst && rst_is_exact(f, n);
+	const bool rst = f->traits & TCP_RST, exact = rst && (sender_is_the_end(f) || rst_is_exact(f, n));
 	const bool unproven = f->forward && (f->ct.flags & (WR_CT_ANSWERED | WR_CT_ESTABLISHED)) == WR_CT_ANSWERED;
 
 	f->answers = segment_answers(f, n);

@@ -57,6 +57,7 @@ static __always_inline bool partial_checksum_cast(struct __sk_buff *ctx, struct 
 {
 	const struct sk_buff___offload *skb = bpf_cast_to_kern_ctx(ctx);
 
+	/* NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign): libbpf's macro, of which one branch sets it */
 	if (BPF_CORE_READ_BITFIELD(skb, ip_summed) != CHECKSUM_IS_PARTIAL)
 		return false;
 	c->start = skb->csum_start - (__s32)(skb->data - skb->head);

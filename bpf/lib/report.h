@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #include "lib/maps.h"
+#include "lib/packet.h"
 
 static __always_inline void metric_add(struct wr_metric *m, __u32 bytes)
 {

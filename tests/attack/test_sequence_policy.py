@@ -16,7 +16,6 @@ from manifests import namespace, policy
 from netns import Wire
 
 
-pytestmark = pytest.mark.long
 CACHED = 1.2  # seconds: as long as a verdict of before the SYN may still be cached
 
 

@@ -124,7 +124,7 @@ static void expect_words(struct rig *r, int even, int odd, uint32_t flags)
 		assert_true(b->tx_word[place] == (ids[place] < 0 ? 0 : word_of((uint32_t)ids[place], "self", "b")));
 		assert_true(b->rx_word[place] == (ids[place] < 0 ? 0 : word_of((uint32_t)ids[place], "b", "self")));
 	}
-	assert_int_equal(r->k.cluster.flags & ~(__u32)(WR_CLUSTER_V4 | WR_CLUSTER_POD4), flags);
+	assert_int_equal(r->k.cluster.flags & ~(__u32)(WR_CLUSTER_V4 | WR_CLUSTER_POD4 | WR_CLUSTER_SPORTS), flags);
 }
 
 static void two(struct rig *r, enum tunnel_key_mode mode)
@@ -146,7 +146,7 @@ static void off_is_as_if_there_were_none(void **state)
 	assert_false(b->keyed);
 	assert_true(!b->tx_word[0] && !b->tx_word[1] && !b->rx_word[0] && !b->rx_word[1]);
 	assert_int_equal(b->mtu, 1438);
-	assert_int_equal(r.k.cluster.flags, WR_CLUSTER_V4 | WR_CLUSTER_POD4);
+	assert_int_equal(r.k.cluster.flags, WR_CLUSTER_V4 | WR_CLUSTER_POD4 | WR_CLUSTER_SPORTS);
 	rig_end(&r);
 }
 

@@ -51,8 +51,11 @@ const char *tunnel_key_text(const struct wr_cluster *cluster, char buf[TUNNEL_KE
 	const unsigned known = cluster->flags & (WR_CLUSTER_KEY_EVEN_KNOWN | WR_CLUSTER_KEY_ODD_KNOWN);
 	int n;
 
-	if (!known)
-		return strcpy(buf, cluster->flags & WR_CLUSTER_KEY_REQUIRED ? "required: no key" : "off");
+	if (!known) {
+		snprintf(buf, TUNNEL_KEY_TEXT_MAX, "%s",
+			 cluster->flags & WR_CLUSTER_KEY_REQUIRED ? "required: no key" : "off");
+		return buf;
+	}
 	n = snprintf(buf, TUNNEL_KEY_TEXT_MAX, "%s: key %u",
 		     cluster->flags & WR_CLUSTER_KEY_REQUIRED ? "required" : "not required", cluster->key_id[odd]);
 	if (known == (WR_CLUSTER_KEY_EVEN_KNOWN | WR_CLUSTER_KEY_ODD_KNOWN))

@@ -170,7 +170,13 @@ static __always_inline struct wr_ct *ct_find(const union ct_key *key, bool *esta
 	*established = ct;
 	if (ct)
 		return ct;
-	return v6 ? bpf_map_lookup_elem(&ct_new6, &key->k6) : bpf_map_lookup_elem(&ct_new4, &key->k4);
+	ct = v6 ? bpf_map_lookup_elem(&ct_new6, &key->k6) : bpf_map_lookup_elem(&ct_new4, &key->k4);
+	if (ct)
+		return ct;
+	/* Between the two lookups it may have moved to ct, where it is written before it leaves ct_new. */
+	ct = ct_established(key, v6);
+	*established = ct;
+	return ct;
 }
 
 /*

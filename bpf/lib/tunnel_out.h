@@ -308,6 +308,16 @@ static __always_inline int tunnel_redirect_neigh(const struct wr_node *node, __u
 	return bpf_redirect_neigh(ifindex, &next, sizeof(next), 0);
 }
 
+/*
+ * bpf_redirect_neigh() takes no IPv4 next hop for an IPv6 packet (bpf_out_neigh_v6() in net/core/filter.c): then the MAC address
+ * of the FIB lookup has to do, and IPv4's packets, or the agent, keep the neighbour confirmed.
+ */
+static __always_inline bool neigh_is_of_no_use(const struct packet *p, const struct wr_node *node)
+{
+	return (node->flags & (WR_NODE_DIRECT | WR_NODE_OVER6)) == WR_NODE_DIRECT &&
+	       p->skb->protocol == bpf_htons(ETH_P_IPV6);
+}
+
 /* What tc is to do with what tunnel_send() has made. Without a node any more: nothing. */
 static __always_inline int tunnel_redirect(const struct packet *p)
 {
@@ -319,7 +329,7 @@ static __always_inline int tunnel_redirect(const struct packet *p)
 		return TC_ACT_SHOT;
 	if (dry_run)
 		return TC_ACT_REDIRECT;
-	if (nh->flags == WR_NEXTHOP_RESOLVED)
+	if (nh->flags == WR_NEXTHOP_RESOLVED || ((nh->flags & WR_NEXTHOP_RESOLVED) && neigh_is_of_no_use(p, node)))
 		return bpf_redirect(nh->ifindex, 0);
 	nh->flags &= ~WR_NEXTHOP_CONFIRM;
 	return tunnel_redirect_neigh(node, nh->ifindex);

@@ -71,6 +71,7 @@ def trace(cluster, src, dst, *options, check=True):
 def maps(cluster):
     """All that the programs can write to, as text: {map: entries}. (For counters there is Node.metrics().)"""
     names = {m["name"] for m in cluster.node.warren_json("map", "list")} - {"events", "metrics", "sweep", "trace"}
+    names -= {"event_state", "event_rate"}  # the monitor of the test is a listener
     return {name: cluster.node.warren("map", "dump", name, "--raw", "--json").stdout for name in sorted(names)}
 
 

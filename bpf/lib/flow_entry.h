@@ -242,12 +242,12 @@ static __always_inline bool rst_is_exact(const struct flow *f, const struct numb
 
 /*
  * Whether the packet is from the end that its source address says: an endpoint's source is checked as it sends, here or at
- * its own node. Such a RST ends the flow whatever its number is: it is that end's own, which may also fall silent. Most of the
+ * its own node, and a node's own as its tunnel packet comes in (as far as that is known to be a node's: --tunnel-key). Such a RST ends the flow whatever its number is: it is that end's own, which may also fall silent. Most of the
  * segments between pods go by the verdict cache, so the entry's numbers are older than the last one.
  */
 static __always_inline bool sender_is_the_end(const struct flow *f)
 {
-	return f->way == WAY_FROM_POD || (f->way == WAY_FROM_NODE && f->peer_identity >> WR_ID_KIND_SHIFT == WR_ID_KIND_POD);
+	return f->way == WAY_FROM_POD || (f->way == WAY_FROM_NODE && f->peer_identity != WR_ID_WORLD);
 }
 
 /* The segment's acknowledgement, or what it makes the other end acknowledge. */

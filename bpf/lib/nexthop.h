@@ -100,9 +100,10 @@ static __always_inline struct wr_nexthop *nexthop_get(struct __sk_buff *skb, __u
 /* The largest inner packet: the node's, or less if the device by which packets leave now has room for less. */
 static __always_inline __u32 nexthop_mtu(const struct wr_nexthop *nh, const struct wr_node *node)
 {
+	const __u32 word = node->flags & WR_NODE_KEYED ? WR_TUNNEL_KEY_SIZE : 0;
 	const __u32 overhead = node->flags & WR_NODE_DIRECT ? 0 :
-			       node->flags & WR_NODE_OVER6  ? WR_TUNNEL_OVERHEAD6 :
-							      WR_TUNNEL_OVERHEAD4;
+			       node->flags & WR_NODE_OVER6  ? WR_TUNNEL_OVERHEAD6 + word :
+							      WR_TUNNEL_OVERHEAD4 + word;
 
 	return nh && nh->mtu > overhead && nh->mtu - overhead < node->mtu ? nh->mtu - overhead : node->mtu;
 }

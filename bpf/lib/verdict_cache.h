@@ -52,7 +52,7 @@ struct verdict_slot {
 	/* What the decision depends on. */
 	__u32 revision;	     /* of the endpoint's policy */
 	__u32 peer_revision; /* of the peer's, or the cluster's if it is on another node */
-	__u32 ack;	     /* verdict_record_ack() */
+	__u32 pad;
 	__u64 identity;	     /* the endpoint's */
 	__u64 peer_identity; /* an endpoint's; or as whom a node has sent it; or 0 */
 	union {
@@ -432,7 +432,6 @@ static __always_inline void verdict_fill(const struct packet *p, const struct ve
 	slot->ports = verdict_ports(p);
 	slot->revision = p->word.revision;
 	slot->peer_revision = basis->peer_revision;
-	slot->ack = 0; /* none: so is one of 2^32 */
 	slot->identity = basis->identity;
 	slot->peer_identity = basis->peer_identity;
 	if (to)
@@ -493,45 +492,6 @@ static __always_inline void verdict_place_find(const struct packet *p, struct ve
 	}
 	place->slot = set;
 	place->sequence = sequence_read(&set->sequence, 0);
-}
-
-/* --- acknowledgements --------------------------------------------------------------------------------------------- */
-
-/*
- * The acknowledgement number of a TCP packet that has just gone by its verdict. The slot may be another flow's by now:
- * then the sequence makes a number of it that is neither flow's.
- */
-static __always_inline void verdict_record_ack(const struct verdict_place *place, __be32 ack)
-{
-	*(volatile __u32 *)&place->slot->ack = ack ^ place->sequence;
-}
-
-/* The last one that was recorded of packets from p->ifindex to `far`, or for it from there, in *ack; false: none is
- * known. */
-static __always_inline bool verdict_ack(const struct packet *p, const enum verdict_kind kind, const union addr *far,
-					__be32 *ack, const bool v6)
-{
-	struct verdict_slot *set = verdict_set(p, kind, far, v6), *slot;
-	const volatile struct verdict_slot *s;
-	__u64 differs;
-	__u32 what, sequence;
-
-	if (!set || dry_run)
-		return false;
-	slot = verdict_way(set, p);
-	sequence = sequence_read(&slot->sequence, 0);
-	s = (void *)slot + verdict_after(sequence);
-	what = s->what;
-	*ack = s->ack ^ sequence;
-	differs =
-	    (s->ifindex ^ p->ifindex) | (s->ports ^ verdict_ports(p)) | ((what ^ (p->l4_proto | kind)) & VERDICT_KEY);
-	/* In the place of a local peer's address is its ifindex; that it is the packet's peer is in p. */
-	if (v6 && !(what & VERDICT_NAT) && !(what >> VERDICT_REST_SHIFT))
-		differs |= s->far6[0] ^ p->peer_ifindex;
-	else
-		differs |= verdict_far_differs(s, far, v6);
-	differs |= sequence_read(&slot->sequence, differs | *ack) ^ sequence;
-	return !(differs | (sequence & 1)) && s->ack;
 }
 
 /* --- forgotten ---------------------------------------------------------------------------------------------------- */

@@ -386,6 +386,18 @@ def test_stale_socket_is_replaced(agent):
     assert agent.status()["synced"]
 
 
+def test_says_what_conntrack_takes():
+    """The size that is loaded stays whatever auto would be, and a number that differs ends the agent."""
+    with Lab() as other:
+        other.node.warren("node", "init", "--ct-entries", "2048")
+        with Agent(other.node) as agent:
+            assert "conntrack has room for 2048 flows of each family, which take 0 MiB when it is full, as loaded before; auto is" \
+                in agent.log.read_text(encoding="utf-8")
+        with Agent(other.node, "--ct-entries", "4096", wait=False) as agent:
+            assert agent.proc.wait(TIMEOUT) == 1
+            assert "room for 2048 flows, not 4096" in agent.log.read_text(encoding="utf-8")
+
+
 # --- room -------------------------------------------------------------------------------------------------------------
 
 

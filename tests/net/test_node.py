@@ -2,6 +2,9 @@
 """`warren node init` and `down`: what they make, that they can be repeated, and that nothing stays."""
 
 import json
+import os
+import time
+from pathlib import Path
 
 import pytest
 
@@ -51,6 +54,51 @@ def test_init_is_idempotent(node):
     once, maps = node.traces(), node.warren_json("map", "list")
     assert not node.warren_json("node", "init")["fresh"]
     assert (node.traces(), [m["id"] for m in node.warren_json("map", "list")]) == (once, [m["id"] for m in maps])
+
+
+@pytest.fixture
+def memory_cgroup():
+    """A cgroup whose memory is limited to 256 MiB, of the version that this machine has."""
+    for parent, limit in ((Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"), (Path("/sys/fs/cgroup"), "memory.max")):
+        made = parent / f"warren-{os.getpid()}"
+        try:
+            made.mkdir()
+        except OSError:
+            continue
+        try:
+            if (made / limit).exists():
+                (made / limit).write_text(str(256 << 20), encoding="ascii")
+                yield made
+                return
+        finally:
+            eventually(made.rmdir, OSError)
+    pytest.skip("no memory controller here")
+
+
+def eventually(act, error, seconds=20):
+    """The charge of what the kernel frees later holds a cgroup for a moment."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return act()
+        except error:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
+def test_conntrack_fits_into_the_cgroup(node, memory_cgroup):
+    """A quarter of what is left to who loads it; and then it keeps its size, whoever asks."""
+    limited = json.loads(node.run("sh", "-c", f"echo $$ >{memory_cgroup}/cgroup.procs && exec warren node init --json").stdout)
+    assert limited["ct_memory"] <= (256 << 20) // 4
+    again = node.warren_json("node", "init", "--ct-entries", "auto")
+    assert (again["fresh"], again["ct_entries"]) == (False, limited["ct_entries"])
+    assert node.warren_json("node", "show")["ct_entries"] == limited["ct_entries"]
+    refused = node.warren("node", "init", "--ct-entries", "2048", check=False)
+    assert refused.returncode == 1 and f"{limited['ct_entries']} flows, not 2048" in refused.stderr
+    node.warren("node", "down")
+    if os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >= 16 << 30:
+        assert node.warren_json("node", "init")["ct_entries"] > limited["ct_entries"]
 
 
 def test_down_refuses_while_there_are_pods(node):

@@ -29,7 +29,7 @@ static inline int dp_rig_make(void **state)
 /* Setup and teardown of a test: freshly loaded. */
 static inline int dp_rig_load(void **state)
 {
-	const struct node_options options = NODE_OPTIONS_DEFAULT;
+	const struct node_options options = { .mark_shift = -1, .ct_entries = WR_CT_ENTRIES };
 	struct err err = { 0 };
 	bool fresh;
 

@@ -81,6 +81,13 @@ static void options(void **state)
 		{ { "install", "more" }, "more: not an option" },
 		{ { "remove" }, "remove: no such command" },
 		{ { "--cni-bin-dir", "/b" }, "--cni-bin-dir: no such option" },
+		{ { "--manifests", "/d", "--ct-entries", "auto" } },
+		{ { "--manifests", "/d", "--ct-entries", "1024" } },
+		{ { "--manifests", "/d", "--ct-entries", "1023" },
+		  "--ct-entries 1023: not auto, nor a number from 1024 to 16777216" },
+		{ { "--manifests", "/d", "--ct-entries", "16777217" },
+		  "--ct-entries 16777217: not auto, nor a number from 1024 to 16777216" },
+		{ { "--manifests", "/d", "--ct-entries", "" }, "--ct-entries : not auto, nor a number from 1024 to 16777216" },
 		{ { "--manifests", "/d", "--max-policy-entries", "9x" },
 		  "--max-policy-entries 9x: not a number from 1" },
 	};
@@ -115,6 +122,14 @@ static void options_values(void **state)
 	assert_string_equal(o.key_file, "/k");
 	assert_string_equal(o.log_file, "/l");
 	assert_int_equal(o.max_policy_entries, 77);
+	assert_int_equal(o.ct_entries, 0);
+	argv[5] = "--ct-entries";
+	argv[6] = "2048";
+	assert_int_equal(options_parse(9, argv, &o, NULL), 0);
+	assert_int_equal(o.ct_entries, 2048);
+	argv[6] = "auto";
+	assert_int_equal(options_parse(9, argv, &o, NULL), 0);
+	assert_int_equal(o.ct_entries, 0);
 }
 
 static void options_of_the_cluster(void **state)

@@ -32,6 +32,12 @@ static const struct {
 	{ { "node", "init", "--max-endpoints", "7", "--mark-shift=0", "--ct-entries", "2048" },
 	  "node init",
 	  .options = { .max_endpoints = 7, .mark_shift = 0, .ct_entries = 2048, NO_NUMBERS } },
+	{ { "node", "init", "--ct-entries=auto" },
+	  "node init",
+	  .options = { .max_endpoints = -1, .mark_shift = -1, .ct_entries = 0, NO_NUMBERS } },
+	{ { "node", "init", "--ct-entries", "0" }, .error = "wants auto, or a number from 1024", .exit = CLI_USAGE },
+	{ { "node", "init", "--ct-entries", "automatic" }, .error = "not 'automatic'", .exit = CLI_USAGE },
+	{ { "node", "init", "--max-endpoints", "auto" }, .error = "wants a number from 1 to 4096", .exit = CLI_USAGE },
 	{ { "map", "get", "--raw", "addr4", "--json", "10.0.0.1" },
 	  "map get",
 	  .args = { "addr4", "10.0.0.1" },
@@ -508,7 +514,7 @@ static void every_command(void **state)
 	     *c; c++)
 		expect_failure(*c, CLI_NOT_RUNNING, "not loaded");
 
-	expect("node init --max-endpoints 64 --mark-shift 8", 0, "loaded");
+	expect("node init --max-endpoints 64 --mark-shift 8 --ct-entries 1024", 0, "ct entries:         1024");
 	expect("node show", 0, "0x00000100");
 	expect("status", 0, "healthy");
 	expect("endpoint list", 0, "no endpoints");

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "ct_size.h"
 #include "file.h"
 #include "flows.h"
 #include "loaded.h"
@@ -36,6 +37,30 @@ static void sizes_are_as_asked_for(void **state)
 	options.ct_entries = 4096;
 	assert_int_equal(load_programs(&options, &fresh, &err), -EBUSY);
 	assert_non_null(strstr(err.hint, "--ct-entries"));
+}
+
+/* As the memory of this machine has it; what is loaded stays as it is, also where it would have another size now. */
+static void sizes_by_memory(void **state)
+{
+	struct node_options options = { .mark_shift = -1 };
+	struct dp_flow_stats stats;
+	struct err err = { 0 };
+	bool fresh;
+
+	assert_ok(load_programs(&options, &fresh, &err));
+	assert_true(fresh);
+	assert_ok(dp_flow_stats(&stats, &err));
+	assert_int_equal(stats.capacity[0], ct_size_here());
+	assert_int_equal(stats.capacity[1], ct_size_here());
+	assert_int_equal(stats.share, ct_size_here() >> WR_CT_SHARE_SHIFT);
+	assert_ok(load_unpin(&err));
+	options.ct_entries = ct_size_here() + 1;
+	assert_ok(load_programs(&options, &fresh, &err));
+	options.ct_entries = 0;
+	assert_ok(load_programs(&options, &fresh, &err));
+	assert_false(fresh);
+	assert_ok(dp_flow_stats(&stats, &err));
+	assert_int_equal(stats.capacity[0], ct_size_here() + 1);
 }
 
 static void nodes_of_impossible_sizes(void **state)
@@ -316,6 +341,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(sizes_are_as_asked_for, dp_rig_unload),
+		cmocka_unit_test_teardown(sizes_by_memory, dp_rig_unload),
 		cmocka_unit_test(nodes_of_impossible_sizes),
 		LOADED(maps_of_other_flags_are_refused),
 		cmocka_unit_test(failed_load_takes_back_its_own),

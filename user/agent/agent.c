@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include <inttypes.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/random.h>
@@ -7,6 +8,7 @@
 #include "balancer_dp.h"
 #include "cleanup.h"
 #include "clock.h"
+#include "ct_size.h"
 #include "key.h"
 #include "lock.h"
 #include "node.h"
@@ -148,14 +150,29 @@ static void on_cluster_complaint(void *arg, const char *what, const struct err *
 	complain(&((struct agent *)arg)->complaints, COMPLAINT_AGENT, what, err);
 }
 
+static void log_conntrack(const struct node_options *node, const struct node_report *report)
+{
+	uint32_t now = ct_size_here();
+	char otherwise[80] = "";
+
+	if (!node->ct_entries && report->ct_entries != now)
+		snprintf(otherwise, sizeof(otherwise), ", as loaded before; auto is %u now", now);
+	log_info("conntrack has room for %u flows of each family, which take %" PRIu64 " MiB when it is full%s",
+		 report->ct_entries, ct_size_memory(report->ct_entries) >> 20, otherwise);
+}
+
 /* What is on this node: the data plane, and the policy that an earlier agent left in it. */
 static int open_node(struct agent *agent, struct err *err)
 {
-	const struct node_options node = NODE_OPTIONS_DEFAULT;
+	struct node_options node = NODE_OPTIONS_DEFAULT;
 	const struct cluster_events events = { on_node_complaint, on_cluster_complaint, agent };
 	struct node_report report;
-	int ret = node_init(&node, &report, err);
+	int ret;
 
+	node.ct_entries = (uint32_t)agent->options->ct_entries;
+	ret = node_init(&node, &report, err);
+	if (ret == 0)
+		log_conntrack(&node, &report);
 	if (ret == 0)
 		ret = apply_tables_open(&agent->tables, agent->options->max_policy_entries, err);
 	if (ret < 0)

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "array.h"
+#include "config.h"
 #include "paths.h"
 #include "str.h"
 #include "syntax.h"
@@ -62,7 +63,7 @@ const char *tunnel_key_mode_name(enum tunnel_key_mode mode)
 
 /* --- the table ---------------------------------------------------------------------------------------------------- */
 
-enum type { FLAG, TEXT, COUNT, WORD };
+enum type { FLAG, TEXT, COUNT, FLOWS, WORD };
 
 struct setting {
 	const char *name;  /* without the dashes */
@@ -159,6 +160,9 @@ static const struct setting settings[] = {
 	  "(default: " METRICS_ADDRESS ")" },
 	{ "max-policy-entries", "N", COUNT, FIELD(max_policy_entries, size_t),
 	  "entries that the policy map may have at most" },
+	{ "ct-entries", "N", FLOWS, FIELD(ct_entries, size_t),
+	  "room for so many answered flows of each family, or auto (default): by the machine's\n"
+	  "memory, or as loaded; a number differs from what is loaded only after `warren node down`" },
 	{ "host", "DIR", TEXT, FIELD(host, char *),
 	  "prepare: the host's files, of which the kubelet's say where the API server is",
 	  .commands = FOR_PREPARE },
@@ -206,6 +210,18 @@ static int set_count(const struct setting *s, const char *text, size_t *field, s
 	return 0;
 }
 
+static int set_flows(const struct setting *s, const char *text, size_t *field, struct err *err)
+{
+	uint64_t number = 0;
+
+	if (strcmp(text, "auto") != 0 &&
+	    (number_parse(text, NODE_CT_ENTRIES_MAX, &number) < 0 || number < NODE_CT_ENTRIES_MIN))
+		return err_set(err, EINVAL, "--%s %s: not auto, nor a number from %d to %d", s->name, text,
+			       NODE_CT_ENTRIES_MIN, NODE_CT_ENTRIES_MAX);
+	*field = number;
+	return 0;
+}
+
 static int set_word(const struct setting *s, const char *text, int *field, struct err *err)
 {
 	char known[80] = "";
@@ -242,6 +258,8 @@ static int set(struct options *options, const struct setting *s, const char *tex
 		return 0;
 	case COUNT:
 		return set_count(s, text, field, err);
+	case FLOWS:
+		return set_flows(s, text, field, err);
 	case WORD:
 		return set_word(s, text, field, err);
 	}

@@ -37,6 +37,7 @@ struct options {
 	const char *log_file;
 	enum log_level log_level;
 	size_t max_policy_entries; /* 0: as many as the map can hold */
+	size_t ct_entries;	   /* 0: auto */
 	struct cluster_options cluster;
 	/* in lower case: the node's name unless one is given, here or by NODE_NAME */
 	char host_name[HOST_NAME_MAX + 1];

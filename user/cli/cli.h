@@ -55,7 +55,7 @@ struct cli_options {
 	const char *reason, *flags, *from_node, *identity, *namespace, *output;
 };
 
-enum cli_option_type { OPTION_FLAG, OPTION_NUMBER, OPTION_FAMILY, OPTION_TEXT };
+enum cli_option_type { OPTION_FLAG, OPTION_NUMBER, OPTION_AUTO, OPTION_FAMILY, OPTION_TEXT }; /* AUTO: a number, or "auto": 0 */
 
 struct cli_option {
 	const char *name;  /* without the dashes; NULL ends a list */

@@ -4,6 +4,7 @@
 
 #include "cleanup.h"
 #include "cli.h"
+#include "ct_size.h"
 #include "gateway.h"
 #include "inet.h"
 #include "json.h"
@@ -32,6 +33,8 @@ int cmd_node_init(struct cli *cli)
 	out_json(cli->out, "fresh", json_boolean(report.fresh));
 	out_string(cli->out, "version", WARREN_VERSION);
 	out_uint(cli->out, "endpoints_replaced", report.replaced);
+	out_uint(cli->out, "ct_entries", report.ct_entries);
+	out_uint(cli->out, "ct_memory", ct_size_memory(report.ct_entries));
 	out_end(cli->out);
 	return 0;
 }
@@ -84,7 +87,7 @@ static int map_memory(uint64_t *memory, struct err *err)
 int cmd_node_show(struct cli *cli)
 {
 	json_auto_t *gateways = json_array();
-	struct dp_map_info endpoints = { 0 }, addresses = { 0 };
+	struct dp_map_info endpoints = { 0 }, addresses = { 0 }, flows = { 0 };
 	char pins[64];
 	uint64_t memory = 0;
 	int r = cli_open(cli);
@@ -95,6 +98,8 @@ int cmd_node_show(struct cli *cli)
 		r = dp_map_info("endpoints", &endpoints, &cli->err);
 	if (r == 0)
 		r = dp_map_info("addr4", &addresses, &cli->err);
+	if (r == 0)
+		r = dp_map_describe("ct4", &flows, &cli->err);
 	if (r == 0)
 		r = gateway_addresses(gateways, &cli->err);
 	if (r < 0)
@@ -107,6 +112,8 @@ int cmd_node_show(struct cli *cli)
 	out_string(cli->out, "state_directory", WARREN_RUN_DIR);
 	out_uint(cli->out, "endpoints", endpoints.entries);
 	out_uint(cli->out, "max_endpoints", addresses.max_entries);
+	out_uint(cli->out, "ct_entries", flows.max_entries);
+	out_uint(cli->out, "ct_memory", ct_size_memory(flows.max_entries));
 	out_hex(cli->out, "mark_pod", cli->dp.config.mark_pod);
 	out_hex(cli->out, "mark_masquerade", cli->dp.config.mark_masquerade);
 	out_hex(cli->out, "mark_host_only", cli->dp.config.mark_host_only);

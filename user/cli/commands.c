@@ -12,6 +12,10 @@
 	{                                                                                                              \
 		option, what, OPTION_NUMBER, FIELD(member, int64_t), lowest, highest, comp, text                       \
 	}
+#define AUTO(option, what, member, lowest, highest, text)                                                              \
+	{                                                                                                              \
+		option, what, OPTION_AUTO, FIELD(member, int64_t), lowest, highest, COMPLETE_NOTHING, text             \
+	}
 #define TEXT(option, what, member, comp, text)                                                                         \
 	{                                                                                                              \
 		option, what, OPTION_TEXT, FIELD(member, const char *), 0, 0, comp, text                               \
@@ -41,8 +45,9 @@ const struct command warren_commands[] = {
 			       "room for so many pods (default and most: 4096; only while nothing is loaded)"),
 			NUMBER("mark-shift", "N", mark_shift, 0, 29, COMPLETE_NOTHING,
 			       "lowest of the three packet mark bits to use (default 24)"),
-			NUMBER("ct-entries", "N", ct_entries, NODE_CT_ENTRIES_MIN, NODE_CT_ENTRIES_MAX, COMPLETE_NOTHING,
-			       "room for so many answered flows of each family (default 262144; only while nothing is loaded)"),
+			AUTO("ct-entries", "N", ct_entries, NODE_CT_ENTRIES_MIN, NODE_CT_ENTRIES_MAX,
+			     "room for so many answered flows of each family, or auto (default): by the machine's memory"
+			     " (only while nothing is loaded)"),
 			FLAG("reload", reload, "load the programs again, even if they are this release's"),
 		},
 		.summary = "Load the programs, or replace those of another release without a gap",

@@ -99,11 +99,16 @@ static int set_number(struct cli *cli, const struct cli_option *option, const ch
 	char *end;
 	long long n;
 
+	if (option->type == OPTION_AUTO && strcmp(value, "auto") == 0) {
+		*field = 0;
+		return 0;
+	}
 	errno = 0;
 	n = strtoll(value, &end, 10);
 	if (*value < '0' || *value > '9' || *end || errno || n < option->min || n > option->max)
-		return cli_usage_error(cli, "--%s wants a number from %lld to %lld, not '%s'", option->name,
-				       (long long)option->min, (long long)option->max, value);
+		return cli_usage_error(cli, "--%s wants %sa number from %lld to %lld, not '%s'", option->name,
+				       option->type == OPTION_AUTO ? "auto, or " : "", (long long)option->min,
+				       (long long)option->max, value);
 	if (option->type == OPTION_FAMILY && n == 5)
 		return cli_usage_error(cli, "--%s is 4 or 6, not 5", option->name);
 	*field = n;

@@ -11,7 +11,7 @@
 struct node_options {
 	uint32_t max_endpoints; /* 0: as loaded, else WR_MAX_ENDPOINTS */
 	int mark_shift;         /* lowest of the three mark bits, 0..29; -1: as loaded, else NODE_MARK_SHIFT */
-	uint32_t ct_entries;    /* room of ct4, and of ct6; 0: as loaded, else WR_CT_ENTRIES */
+	uint32_t ct_entries;    /* room of ct4, and of ct6; 0: auto: as loaded, else by memory (ct_size.h) */
 	bool reload;            /* load the programs also where this build's are loaded already */
 };
 #define NODE_OPTIONS_DEFAULT { 0, -1, 0, false }

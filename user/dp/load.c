@@ -14,6 +14,7 @@
 
 #include "array.h"
 #include "cleanup.h"
+#include "ct_size.h"
 #include "file.h"
 #include "internal.h"
 #include "loaded.h"
@@ -45,6 +46,8 @@ int load_error(struct err *err, int num, const char *what)
 	err_errno(err, num, "%s", what);
 	if (libbpf_complaint[0])
 		err_wrap(err, "%s", libbpf_complaint);
+	if (num == ENOMEM)
+		return err_hint(err, "the memory cgroup of this process needs a limit of 128 MiB and more, or none");
 	return err_hint(err, "kernel 6.1 or newer with BTF is needed; WARREN_LIBBPF_LOG=1 prints the verifier's log");
 }
 
@@ -147,9 +150,11 @@ static int set_sizes(struct warren_bpf *skel, const struct node_options *options
 	/* The addresses' maps bound the number of endpoints; the slots have room for the most there can be. */
 	struct bpf_map *const addresses[] = { skel->maps.addr4, skel->maps.addr6 };
 	struct bpf_map *const flows[] = { skel->maps.ct4, skel->maps.ct6 };
+	/* Flows stay where a table is loaded, whatever `auto` would be now. */
+	uint32_t ct_entries = options->ct_entries || !fresh ? options->ct_entries : ct_size_here();
 	int r = set_size(addresses, options->max_endpoints, fresh, "endpoints", "--max-endpoints", err);
 
-	return r < 0 ? r : set_size(flows, options->ct_entries, fresh, "flows", "--ct-entries", err);
+	return r < 0 ? r : set_size(flows, ct_entries, fresh, "flows", "--ct-entries", err);
 }
 
 /* Marks as loaded, unless the caller asks for others. */

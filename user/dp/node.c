@@ -16,6 +16,7 @@
 #include "inet.h"
 #include "load.h"
 #include "lock.h"
+#include "maps.h"
 #include "paths.h"
 #include "sysctl.h"
 #include "uplink.h"
@@ -234,6 +235,7 @@ static int init_locked(const struct node_options *options, struct node_report *r
 	_cleanup_nl_ struct nl nl = { 0 };
 	struct reattach re = { &dp, &nl, 0, err };
 	struct link_info warren0 = { 0 };
+	struct dp_map_info flows = { 0 };
 	unsigned uplinks = 0;
 	int r;
 
@@ -242,6 +244,8 @@ static int init_locked(const struct node_options *options, struct node_report *r
 		r = load_programs(options, &report->fresh, err);
 	if (r == 0)
 		r = dp_open(&dp, err);
+	if (r == 0)
+		r = dp_map_describe("ct4", &flows, err);
 	if (r == 0)
 		r = guard_ensure(&dp.config, err);
 	if (r == 0)
@@ -257,6 +261,7 @@ static int init_locked(const struct node_options *options, struct node_report *r
 	if (r == 0)
 		r = dp_endpoint_each(&dp, reattach_one, &re, err);
 	report->replaced = re.count + uplinks;
+	report->ct_entries = flows.max_entries;
 	return r;
 }
 

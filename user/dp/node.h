@@ -9,6 +9,7 @@
 struct node_report {
 	bool fresh;        /* nothing was loaded before */
 	unsigned replaced; /* endpoints and uplinks whose programs were replaced in place */
+	uint32_t ct_entries; /* room of ct4, and of ct6 */
 };
 
 /*

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Packet tests of the BPF programs (root). `bpftest --bench` prints what the hot paths cost instead, as lines of JSON.
+ * Packet tests of the BPF programs (root); `bpftest 'test_ct*'` runs those of that name. `bpftest --bench` prints what the hot paths cost instead, as lines of JSON.
  * Everything happens in network namespaces that end with the process.
  */
 #include <stdio.h>
@@ -21,6 +21,8 @@ int main(int argc, char **argv)
 	setlinebuf(stdout); /* where it stands is known if it is ended */
 	if (argc > 1 && !strcmp(argv[1], "--bench"))
 		return bench();
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
 	for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)
 		failed += tests[i]();
 	return !!failed;

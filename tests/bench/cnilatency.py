@@ -11,13 +11,8 @@ from report import Row, say
 BASELINE = "bridge"
 BLOCK = 10  # runs whose median counts as one for the minimum and maximum of the ratio
 
-# name, key of a sample, unit, goal for warren, and whether that is for the ratio or for the value itself
-FIGURES = (
-    ("add_p50", "add", "ms", 0.40, False),
-    ("del_p50", "del", "ms", 0.35, False),
-    ("del_gone_p50", "gone", "ms", 1.0, False),
-    ("rss_peak", "rss", "MB", 4.0, True),
-)
+# name, key of a sample, unit
+FIGURES = (("add_p50", "add", "ms"), ("del_p50", "del", "ms"), ("del_gone_p50", "gone", "ms"), ("rss_peak", "rss", "MB"))
 
 
 class Latency:
@@ -60,7 +55,7 @@ class Latency:
             run("ip", "netns", "delete", name)
 
     def rows(self):
-        for name, key, unit, goal, absolute in FIGURES:
+        for name, key, unit in FIGURES:
             base = [s[key] for s in self.samples[BASELINE]]
             for plugin, samples in self.samples.items():
                 values = [s[key] for s in samples]
@@ -69,8 +64,7 @@ class Latency:
                 yield Row.of(f"cni.{name}.{plugin}", unit, value=middle(values), baseline=middle(base),
                              ratios=[middle(values[i:i + BLOCK]) / middle(base[i:i + BLOCK])
                                      for i in range(0, len(values), BLOCK)],
-                             ratio=middle(values) / middle(base), runs=len(values),
-                             goal=goal if plugin == "warren" else None, absolute=absolute)
+                             ratio=middle(values) / middle(base), runs=len(values))
 
 
 def measure(build, plugins, count):

@@ -19,17 +19,15 @@ from lab import Node, Pod, network
 from manifests import namespace, node_object, pod_object
 from overlay import ALL, KEY
 
-SUITE = Suite("cross", baseline="routed", goal_path="tunnel", goal_families=FAMILIES, modes=(
-    Mode("rr", [Figure("rr_p50", "p50", "us", 1e-3, 1.00), Figure("rr_p99", "p99", "us", 1e-3)]),
-    Mode("crr", [Figure("crr_p50", "p50", "us", 1e-3, 1.10), Figure("crr_mean", "mean", "us", 1e-3)]),
-    Mode("udp", [Figure("udp", "rate", "kpps", 1e-3, 1.00, True)]),
-    Mode("stream", [Figure("stream", "cpu_rate", "Gb/s", 1e-9, 0.98, True)]),
-    Mode("receive", [Figure("stream_2_cpus", "rate", "Gb/s", 1e-9, 0.98, True)]),
+SUITE = Suite("cross", baseline="routed", modes=(
+    Mode("rr", [Figure("rr_p50", "p50", "us", 1e-3), Figure("rr_p99", "p99", "us", 1e-3)]),
+    Mode("crr", [Figure("crr_p50", "p50", "us", 1e-3), Figure("crr_mean", "mean", "us", 1e-3)]),
+    Mode("udp", [Figure("udp", "rate", "kpps", 1e-3)]),
+    Mode("stream", [Figure("stream", "cpu_rate", "Gb/s", 1e-9)]),
+    Mode("receive", [Figure("stream_2_cpus", "rate", "Gb/s", 1e-9)]),
 ))
 MANY = 5000
-MANY_GOAL = 1.05
 MANY_FIGURES = ("rr_p50", "crr_p50")
-JOIN_GOAL = 50  # ms
 
 
 class CrossPath(Path):
@@ -207,7 +205,7 @@ def many_rows(rounds):
     """The same tunnel with MANY nodes in the maps, against two, in the same rounds."""
     for figure in (figure for mode in SUITE.modes for figure in mode.figures if figure.name in MANY_FIGURES):
         for family in FAMILIES:
-            yield from rounds.row(figure, family, f"tunnel-{MANY}", baseline="tunnel", goal=MANY_GOAL,
+            yield from rounds.row(figure, family, f"tunnel-{MANY}", baseline="tunnel",
                                   name=f"nodes.{MANY}_{figure.name}.{family}")
 
 
@@ -219,8 +217,8 @@ def join(path, times):
     rows = []
     for family in ALL:
         took = [join_once(path, family) for _ in range(times)]
-        rows.append(Row.limit(f"nodes.join_v{family}", "ms", took, JOIN_GOAL))
-        rows.append(Row.limit(f"nodes.join_max_v{family}", "ms", took, JOIN_GOAL, value=max(took)))
+        rows.append(Row.plain(f"nodes.join_v{family}", "ms", took))
+        rows.append(Row.plain(f"nodes.join_max_v{family}", "ms", took, value=max(took)))
     return rows
 
 

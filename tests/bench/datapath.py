@@ -15,14 +15,12 @@ FAMILIES = ("v4", "v6")
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure of a load mode's output; the goal is for the ratio of the suite's goal_path to its baseline."""
+    """One figure of a load mode's output."""
 
     name: str
     key: str
     unit: str
     scale: float
-    goal: float = None
-    more_is_better: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,16 +38,14 @@ class Suite:
 
     prefix: str
     baseline: str
-    goal_path: str
-    goal_families: tuple
     modes: tuple
 
 
-SAME_NODE = Suite("net", baseline="direct", goal_path="warren-policy", goal_families=("v4",), modes=(
-    Mode("rr", [Figure("rr_p50", "p50", "us", 1e-3, 1.06), Figure("rr_p99", "p99", "us", 1e-3)]),
-    Mode("crr", [Figure("crr_p50", "p50", "us", 1e-3, 1.12), Figure("crr_mean", "mean", "us", 1e-3)]),
-    Mode("udp", [Figure("udp", "rate", "kpps", 1e-3, 0.90, True)]),
-    Mode("receive", [Figure("stream_gso_off", "rate", "Gb/s", 1e-9, 0.82, True)], super_packets=False),
+SAME_NODE = Suite("net", baseline="direct", modes=(
+    Mode("rr", [Figure("rr_p50", "p50", "us", 1e-3), Figure("rr_p99", "p99", "us", 1e-3)]),
+    Mode("crr", [Figure("crr_p50", "p50", "us", 1e-3), Figure("crr_mean", "mean", "us", 1e-3)]),
+    Mode("udp", [Figure("udp", "rate", "kpps", 1e-3)]),
+    Mode("receive", [Figure("stream_gso_off", "rate", "Gb/s", 1e-9)], super_packets=False),
 ))
 
 
@@ -112,15 +108,13 @@ class Datapath:
         for figure in (figure for mode in suite.modes for figure in mode.figures):
             for family in FAMILIES:
                 for path in self.paths:
-                    judged = path.name == suite.goal_path and family in suite.goal_families
-                    yield from self.row(figure, family, path.name, suite.baseline, figure.goal if judged else None,
+                    yield from self.row(figure, family, path.name, suite.baseline,
                                         f"{suite.prefix}.{figure.name}.{family}.{path.name}")
 
-    def row(self, figure, family, path, baseline, goal, name):
+    def row(self, figure, family, path, baseline, name):
         """One row, or none if either was not measured."""
         pairs = [(v, b) for v, b in zip(self.samples.get((figure, family, path), []),
                                         self.samples.get((figure, family, baseline), [])) if v and b]
         if pairs:
             yield Row.of(name, figure.unit, value=statistics.median(v for v, _ in pairs),
-                         baseline=statistics.median(b for _, b in pairs), ratios=[v / b for v, b in pairs], goal=goal,
-                         more_is_better=figure.more_is_better)
+                         baseline=statistics.median(b for _, b in pairs), ratios=[v / b for v, b in pairs])

@@ -11,7 +11,7 @@
  *   receive the same: per second (rate), and nanoseconds of the server's processor time for each byte (cost)
  *   flood   a new UDP flow with every datagram, as fast as one sender can; nobody answers: packets that arrive
  *   answered  the same, and the server answers each
- *   blind   the same between random ports, from each processor in turn; what becomes of it nobody looks at: packets that were sent
+ *   blind   the same between random ports, from each processor in turn (-c: from one); what becomes of it nobody looks at: packets that were sent
  *
  * Server and client are two processes, as they are in pods: a switch between them changes the address space.
  */

@@ -225,7 +225,7 @@ static int next_processor(void)
 	return sched_setaffinity(0, sizeof(set), &set) ? fail("sched_setaffinity") : 0;
 }
 
-/* Between random ports, from each processor in turn: what each keeps for itself is pushed out of all of them. */
+/* Between random ports, from each processor in turn unless one is given: what each keeps for itself is pushed out. */
 static int blind_client(const struct load *l, struct shared *sh)
 {
 	const size_t size = l->size < sizeof(struct udphdr) ? sizeof(struct udphdr) : l->size;
@@ -238,7 +238,7 @@ static int blind_client(const struct load *l, struct shared *sh)
 	if (sock < 0 || !d)
 		return -EIO;
 	for (unsigned batch = 0; !sh->done; batch++) {
-		if (batch % 256 == 0 && next_processor())
+		if (l->client_cpu < 0 && batch % 256 == 0 && next_processor())
 			return -EIO;
 		for (int i = 0; i < BATCH; i++) {
 			struct udphdr udp = { .len = htons((uint16_t)size) };

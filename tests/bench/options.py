@@ -14,6 +14,9 @@ def options(description):
                         help="regular expression: the paths and plugins to measure, and what they are compared with; or"
                         " nic (a receiver of single frames), deny (denied packets), programs"
                         " (alone, and for each packet of real connections)")
+    parser.add_argument("--against", metavar="BUILD", type=os.path.abspath,
+                        help="with programs, for those with 65,536 flows live: the build to compare with, of another release"
+                        " (tests/releases)")
     parser.add_argument("--build", default="build", help=argparse.SUPPRESS)
     args = parser.parse_args()
     args.rounds = args.rounds or (5 if args.quick else 20)

@@ -20,8 +20,8 @@ def say(text):
 
 @dataclass
 class Row:
-    """`value` and `baseline` are medians (of memory: maxima); `min` and `max` are those of the ratio; `goal` is for the
-    ratio, and for the value itself (MB) in cni.rss_peak."""
+    """`value` and `baseline` are medians (of memory: maxima); `min` and `max` are those of the ratio; `goal` and `met` are
+    written by goals.judge()."""
 
     id: str
     value: float
@@ -31,27 +31,19 @@ class Row:
     min: float
     max: float
     runs: int
-    goal: float
-    met: bool
+    goal: float = None
+    met: bool = None
 
     @classmethod
-    def of(cls, name, unit, value, baseline, ratios, ratio=None, runs=None, goal=None, more_is_better=False,
-           absolute=False):
+    def of(cls, name, unit, value, baseline, ratios, ratio=None, runs=None):
         ratio = statistics.median(ratios) if ratio is None else ratio
-        judged = value if absolute else ratio
-        met = None if goal is None else (judged >= goal if more_is_better else judged <= goal)
-        return cls(name, value, unit, baseline, ratio, min(ratios), max(ratios), runs or len(ratios), goal, met)
+        return cls(name, value, unit, baseline, ratio, min(ratios), max(ratios), runs or len(ratios))
 
     @classmethod
-    def plain(cls, name, unit, values):
-        """A figure without a baseline."""
-        return cls(name, statistics.median(values), unit, None, None, None, None, len(values), None, None)
-
-    @classmethod
-    def limit(cls, name, unit, values, goal, value=None):
-        """A figure that has a limit of its own; `value` instead of the median."""
+    def plain(cls, name, unit, values, value=None):
+        """A figure without a baseline; `value` instead of the median."""
         value = statistics.median(values) if value is None else value
-        return cls(name, value, unit, None, None, None, None, len(values), goal, value <= goal)
+        return cls(name, value, unit, None, None, None, None, len(values))
 
 
 def number(value, digits=2):
@@ -74,30 +66,13 @@ def table(rows):
         print(columns.format(row.id, value, row.unit, baseline, ratio, least, most, row.runs, goal, verdict).rstrip())
 
 
-BESIDE = ("vxlan", "bridge", "tunnel-tc")  # what a goal's path is shown with, the first that was measured
-
-
-def goals(rows):
-    """What has a goal, in short."""
-    judged = [row for row in rows if row.goal is not None]
-    ratios = {row.id: row.ratio for row in rows}
-    width = max((len(row.id) for row in judged), default=4)
-    line = f"{{:{width}}} {{:>8}} {{:>14}} {{:>8}}  {{}}"
-    print("\n" + line.format("goal", "measured", "", "is to be", "").rstrip())
-    for row in judged:
-        stem = row.id.rpartition(".")[0]
-        beside = next((f"{name} {number(ratios[f'{stem}.{name}'])}" for name in BESIDE if f"{stem}.{name}" in ratios), "")
-        measured = row.value if row.ratio is None else row.ratio
-        print(line.format(row.id, number(measured), beside, number(row.goal), "met" if row.met else "NOT MET"))
-
-
 def explain(rows):
     """For each missed goal of the data path, how much of it is not the program's."""
     ratio = {row.id: row.ratio for row in rows}
     for row in rows:
         if row.met is not False or row.ratio is None:
             continue
-        print(f"\n{row.id} misses its goal: {number(row.ratio, 3)} instead of {number(row.goal, 3)}.")
+        print(f"\n{row.id} misses its goal: {number(row.ratio, 3)}; it is to be {number(row.goal, 3)}.")
         stem = row.id.rpartition(".")[0]
         floor, tcx = ratio.get(f"{stem}.redirect-only"), ratio.get(f"{stem}.warren-tcx")
         if floor:

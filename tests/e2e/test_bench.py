@@ -24,9 +24,18 @@ def report():
     sys.path.remove(str(BENCH))
 
 
+@pytest.fixture(scope="module")
+def goals(report):
+    import goals
+
+    return goals
+
+
 @pytest.fixture
-def rows(report):
-    return [report.Row(**row) for row in json.loads(STORED.read_text())["rows"]]
+def rows(report, goals):
+    rows = [report.Row(**row) for row in json.loads(STORED.read_text())["rows"]]
+    goals.judge(rows)
+    return rows
 
 
 def test_stored_results_have_all_that_is_drawn(report, rows):
@@ -34,10 +43,10 @@ def test_stored_results_have_all_that_is_drawn(report, rows):
     assert [name for name in drawn if not any(row.id.startswith(f"{name}.") for row in rows)] == []
 
 
-def test_table(report, rows, capsys):
+def test_table(report, goals, rows, capsys):
     report.table(rows)
     report.explain(rows)
-    report.goals(rows)
+    goals.table(rows)
     out = capsys.readouterr().out
     assert {row.id for row in rows} <= set(re.findall(r"\S+", out))
     assert len(re.findall(r"misses its goal", out)) == sum(row.met is False and row.ratio is not None for row in rows)
@@ -46,6 +55,39 @@ def test_table(report, rows, capsys):
 def test_json(report, rows, tmp_path):
     report.save_json(rows, tmp_path / "results.json")
     assert [asdict(row) for row in report.load_json(tmp_path / "results.json")] == [asdict(row) for row in rows]
+
+
+def test_goals(goals, rows, tmp_path):
+    """All that has a goal, once, in order; what was not measured is named."""
+    goals.save(rows, tmp_path / "goals.json")
+    saved = json.loads((tmp_path / "goals.json").read_text())
+    assert sorted(one["row"] for one in saved["rows"]) == sorted(row.id for row in rows if row.goal is not None) != []
+    assert set(saved["not_measured"]) == {goal.rows for goal in goals.GOALS} - {one["rows"] for one in saved["rows"]} != set()
+    assert {one["met"] for one in saved["rows"]} <= {True, False}
+
+
+@pytest.mark.parametrize("name, ratio, value, rival, met", [
+    ("net.crr_p50.v4.warren-policy", 1.11, 9, 1.15, True),
+    ("net.crr_p50.v4.warren-policy", 1.11, 9, 1.10, False),  # behind bridge
+    ("net.crr_p50.v4.warren-policy", 1.13, 9, 1.15, False),
+    ("net.crr_p50.v4.warren-policy", 1.11, 9, None, True),
+    ("net.udp.v4.warren-policy", 0.90, 9, None, True),
+    ("net.udp.v4.warren-policy", 0.89, 9, None, False),
+    ("cni.rss_peak.warren", 9, 4.0, None, True),
+    ("cni.rss_peak.warren", 0.1, 4.1, None, False),
+    ("policy.denied_v6_lost", None, 0, None, True),
+    ("policy.denied_v6_lost", None, 1, None, False),
+    ("policy.denied_v6_sent", None, 1, None, None),
+    ("net.udp.v4.warren", 0.1, 1, None, None),
+    ("prog.flows_65536_v4.from_pod", None, 90, None, None),  # against nothing
+    ("prog.flows_65536_v4.from_pod", 1.01, 90, None, False),
+])
+def test_a_goal(report, goals, name, ratio, value, rival, met):
+    rows = [report.Row(name, value, "", None, ratio, None, None, 1)]
+    if rival:
+        rows.append(report.Row(f"{name.rpartition('.')[0]}.bridge", 1, "", None, rival, None, None, 1))
+    goals.judge(rows)
+    assert rows[0].met is met
 
 
 def test_plot(report, rows, tmp_path):

@@ -24,11 +24,11 @@ from stream import NewFlows, label_times, policy_times
 
 PORT = 5001  # of `load`
 BASELINE = "direct"
-SUITE = Suite("", BASELINE, None, (), (
+SUITE = Suite("", BASELINE, (
     Mode("rr", [Figure("rr_p50", "p50", "us", 1e-3)]),
     Mode("crr", [Figure("crr_p50", "p50", "us", 1e-3)]),
-    Mode("udp", [Figure("udp", "rate", "kpps", 1e-3, more_is_better=True)]),
-    Mode("stream", [Figure("stream", "cpu_rate", "Gb/s", 1e-9, more_is_better=True)]),
+    Mode("udp", [Figure("udp", "rate", "kpps", 1e-3)]),
+    Mode("stream", [Figure("stream", "cpu_rate", "Gb/s", 1e-9)]),
 ))
 FIGURES = [figure for mode in SUITE.modes for figure in mode.figures]
 PAUSE = 1.2  # s before each change: Cilium takes those of one second together, and here each is to be the first

@@ -19,8 +19,10 @@ TESTS = Path(__file__).resolve().parents[1]
 sys.path += [str(TESTS / folder) for folder in ("lib", "k8s", "bench")]
 
 import datapath  # noqa: E402
+import goals  # noqa: E402
 import measure  # noqa: E402
 import report  # noqa: E402
+from goals import Goal  # noqa: E402
 from kube import Kubernetes, made_space  # noqa: E402
 from lab import BUILD  # noqa: E402
 from networks import NETWORKS  # noqa: E402
@@ -160,12 +162,12 @@ def traffic_rows(results):
         for way in WAYS:
             for name in results.networks:
                 load.samples = results.samples[name]
-                yield from load.row(figure, FAMILY, way, measure.BASELINE, None, f"{way}.{figure.name}.{FAMILY}.{name}")
+                yield from load.row(figure, FAMILY, way, measure.BASELINE, f"{way}.{figure.name}.{FAMILY}.{name}")
         load.samples = {}
         for samples in results.samples.values():
             for path in (WIRE, measure.BASELINE):
                 load.samples.setdefault((figure, FAMILY, path), []).extend(samples.get((figure, FAMILY, path), []))
-        yield from load.row(figure, FAMILY, WIRE, measure.BASELINE, None, f"cross.{figure.name}.{FAMILY}.{WIRE}")
+        yield from load.row(figure, FAMILY, WIRE, measure.BASELINE, f"cross.{figure.name}.{FAMILY}.{WIRE}")
 
 
 def time_rows(results):
@@ -188,12 +190,12 @@ def time_rows(results):
 def goal_rows(rows):
     """Warren against a peer, each by its ratio to the veth pair where that is what was measured."""
     found = {row.id: row for row in rows}
-    for figure, peer, goal in GOALS:
+    for figure, peer, _ in GOALS:
         stem = f"{figure}.{FAMILY}" if figure.split(".")[0] in WAYS else figure
         ours, theirs = found.get(f"{stem}.warren"), found.get(f"{stem}.{peer}")
         if ours and theirs:
             a, b = (row.ratio if stem != figure else row.value for row in (ours, theirs))
-            yield Row.of(f"vs-{peer}.{figure}", "x" if stem != figure else ours.unit, a, b, [a / b], goal=goal,
+            yield Row.of(f"vs-{peer}.{figure}", "x" if stem != figure else ours.unit, a, b, [a / b],
                          runs=min(ours.runs, theirs.runs))
 
 
@@ -236,7 +238,9 @@ def main():
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "table.txt").write_text(text)
     print(text, end="")
-    report.goals(judged)
+    judged_by = [Goal(f"against {peer}", re.escape(f"vs-{peer}.{figure}"), limit) for figure, peer, limit in GOALS]
+    goals.judge(judged, judged_by)
+    goals.table(judged, judged_by)
     report.save_json(rows + judged, folder / "results.json")
     report.plot(rows, folder / "results", PANELS)
     for failure in results.failures:

@@ -115,7 +115,7 @@ stage fuzz fuzz 600 fuzz 10
 # A process for each processor, a file at a time.
 stage net junit 1800 pytests net build -n auto --dist loadfile tests/net
 stage attack junit 600 pytests attack build -n auto --dist loadfile -m 'not long' tests/attack
-stage e2e junit 600 pytests e2e build tests/e2e
+stage e2e junit 600 pytests e2e build -n auto --dist loadfile tests/e2e
 stage e2e-san junit 600 pytests e2e-san build-san -n auto --dist loadfile -m smoke tests/net tests/e2e
 stage vm vm 1500 tests/vm/run.sh
 stage k8s junit 1080 kubernetes

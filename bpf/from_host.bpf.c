@@ -105,6 +105,8 @@ static __always_inline enum wr_reason leave_flow(struct packet *p, struct scratc
 	reason = transport_parse(p, v6);
 	if (!reason)
 		reason = flow_pass(p, s, NULL, WAY_FROM_HOST, v6);
+	if (!reason)
+		reason = fragment_passes(p);
 	if (p->ep)
 		return reason;
 	p->ifindex = p->skb->ifindex;

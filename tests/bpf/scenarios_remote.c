@@ -287,7 +287,7 @@ const struct scenario scenarios_remote[] = {
 		SENDS(A, TUNNEL_PORT, IP(.dst = NODE_C), UDP(.dport = WR_TUNNEL_PORT)), SENDS(A, TUNNEL_PORT, IP(.dst = HOST), UDP(.dport = WR_TUNNEL_PORT)),
 		SENDS(A, TUNNEL_PORT, IP(.dst = GW_C), UDP(.dport = WR_TUNNEL_PORT)),
 		SENDS(A, TUNNEL_PORT, IP(.dst = NODE_D), FRAG(.more = 1), UDP(.dport = WR_TUNNEL_PORT, .n = 8)),
-		SENDS(A, TUNNEL_PORT, IP(.dst = NODE_D), FRAG(.off = 16), RAW(.proto = 17, .n = 8)),
+		SENDS(A, FRAGMENT, IP(.dst = NODE_D), FRAG(.off = 16), RAW(.proto = 17, .n = 8)),
 		SENDS(A, TO_STACK, IP(.dst = NODE_C), UDP(.dport = 6082)), SENDS(A, TO_STACK, IP(.dst = NODE_C), TCP(.dport = WR_TUNNEL_PORT)),
 		SENDS(A, TO_STACK, IP(.dst = WORLD), UDP(.dport = WR_TUNNEL_PORT)), SENDS(A, TO_NODE, TO_C, UDP(.dport = WR_TUNNEL_PORT)),
 		SENDS(A, TO_ENDPOINT, IP(), UDP(.dport = WR_TUNNEL_PORT)) } },

@@ -41,7 +41,7 @@ static __always_inline enum wr_reason handle_ip(struct packet *p, struct scratch
 	struct verdict_place place = { 0 };
 
 	if (!reason)
-		reason = offload_check(p);
+		reason = offload_check(p, true);
 	if (reason)
 		return reason;
 	if (!addr_is_endpoints(&p->at->saddr, p->ep, v6))

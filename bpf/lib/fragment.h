@@ -42,8 +42,7 @@ static __always_inline struct wr_fragment *fragment_memory_get(void)
 	return bpf_map_lookup_elem(&fragment_memory, &zero);
 }
 
-/* --- where a datagram is -------------------------------------------------------------------------------------------
- */
+/* --- where a datagram is ----------------------------------------------------------------------------------------- */
 
 /* The key of its owner's window; false: the endpoint has just gone. */
 static __always_inline bool fragment_window(const struct wr_fragment *f, __u32 direction, __u32 *window)
@@ -114,8 +113,7 @@ static __always_inline struct wr_fragment *fragment_find(struct wr_fragments *al
 	return NULL;
 }
 
-/* --- written -------------------------------------------------------------------------------------------------------
- */
+/* --- written ----------------------------------------------------------------------------------------------------- */
 
 static __always_inline enum wr_reason fragment_write(struct wr_fragment *at, const struct wr_fragment *f)
 {
@@ -165,8 +163,7 @@ static __always_inline enum wr_reason fragment_passes(const struct packet *p)
 	return p->traits & FIRST_FRAGMENT ? fragment_record(p->direction) : WR_REASON_NONE;
 }
 
-/* --- read ----------------------------------------------------------------------------------------------------------
- */
+/* --- read -------------------------------------------------------------------------------------------------------- */
 
 /* Into f; `end` is what the datagram is known up to with this fragment. */
 static __always_inline enum wr_reason fragment_follow(struct wr_fragment *at, struct wr_fragment *f,

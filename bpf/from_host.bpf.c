@@ -11,6 +11,7 @@
 #include "lib/fib.h"
 #include "lib/flow_pass.h"
 #include "lib/node.h"
+#include "lib/offload.h"
 #include "lib/transport.h"
 #include "lib/verdict.h"
 
@@ -105,6 +106,8 @@ static __always_inline enum wr_reason leave_flow(struct packet *p, struct scratc
 	reason = transport_parse(p, v6);
 	if (!reason)
 		reason = flow_pass(p, s, NULL, WAY_FROM_HOST, v6);
+	if (!reason)
+		reason = fragment_passes(p);
 	if (p->ep)
 		return reason;
 	p->ifindex = p->skb->ifindex;
@@ -134,6 +137,8 @@ static __always_inline enum wr_reason handle_ip(struct packet *p, struct scratch
 	__u64 identity = WR_ID_UNKNOWN;
 	enum wr_reason reason = ip_parse(p, v6);
 
+	if (!reason)
+		reason = offload_check(p, false);
 	if (!reason && leave_is_to_be_cut(p->skb, p->l4_proto))
 		return WR_REASON_NONE;
 	if (!reason)

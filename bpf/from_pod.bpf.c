@@ -41,7 +41,7 @@ static __always_inline enum wr_reason handle_ip(struct packet *p, struct scratch
 	struct verdict_place place = { 0 };
 
 	if (!reason)
-		reason = offload_check(p);
+		reason = offload_check(p, true);
 	if (reason)
 		return reason;
 	if (!addr_is_endpoints(&p->at->saddr, p->ep, v6))
@@ -61,6 +61,8 @@ static __always_inline enum wr_reason handle_ip(struct packet *p, struct scratch
 		    tunnel_port_check(p->skb, p->at, v6))
 			return WR_REASON_TUNNEL_PORT;
 		reason = flow_pass(p, s, &place, WAY_FROM_POD, v6);
+		if (!reason)
+			reason = fragment_passes(p);
 	}
 	if (!reason)
 		reason = forward(p, v6);

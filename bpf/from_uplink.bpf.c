@@ -190,6 +190,8 @@ static __always_inline enum wr_reason arrive_flow(struct packet *p, struct scrat
 		return reason ? reason : WR_REASON_TO_ENDPOINT;
 	p->peer_identity = arrive_identity(p, v6);
 	reason = flow_pass(p, s, &place, WAY_FROM_NODE, v6);
+	if (!reason)
+		reason = fragment_passes(p);
 	if (reason)
 		return reason;
 	return p->via_stack ? WR_REASON_TO_HOST : WR_REASON_TO_ENDPOINT;

@@ -68,6 +68,8 @@ static __always_inline enum wr_reason handle_ip(struct packet *p, struct scratch
 	if (reason)
 		return reason;
 	reason = flow_pass(p, s, NULL, WAY_TO_POD, v6);
+	if (!reason)
+		reason = fragment_passes(p);
 	return reason ? reason : WR_REASON_DELIVERED;
 }
 

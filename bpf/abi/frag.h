@@ -6,37 +6,45 @@
 #include <linux/types.h>
 
 #include "abi/addr.h"
-
-/* Keys of `frag4` and `frag6`: one fragmented datagram (RFC 791 section 3.2, RFC 8200 section 4.5). */
-struct wr_frag4_key {
-	__be32 saddr;
-	__be32 daddr;
-	__be32 id; /* IPv4's 16 bits in the low half */
-	__u8 l4_proto;
-	__u8 direction; /* enum wr_direction: a datagram may pass both programs */
-	__u16 pad;
-};
-struct wr_frag6_key {
-	struct wr_addr6 saddr;
-	struct wr_addr6 daddr;
-	__be32 id;
-	__u8 l4_proto;
-	__u8 direction;
-	__u16 pad;
-};
-_Static_assert(sizeof(struct wr_frag4_key) == 16, "wr_frag4_key");
-_Static_assert(sizeof(struct wr_frag6_key) == 40, "wr_frag6_key");
+#include "abi/endpoint.h"
+#include "abi/node.h"
 
 /*
- * Value of `frag4` and `frag6`: what the first fragment said. from_pod takes fragments in order only, so `end` grows.
+ * Key of `fragments`: whose datagrams, by slot of the endpoint that sends or gets them, above those by slot of the
+ * other node, where no endpoint of this node does; and enum wr_direction. There is an element for each that can be: so
+ * none is ever removed or replaced, and programs write into it in place.
  */
-struct wr_frag {
-	__be16 sport; /* as conntrack has them (abi/conntrack.h): an echo's id is a port; 0 where there are none */
+#define WR_FRAGMENT_WINDOWS (2 * (WR_ENDPOINT_SLOTS + WR_NODE_SLOTS))
+static inline __u32 wr_fragment_window(__u32 owner, __u32 direction)
+{
+	return owner * 2 + direction;
+}
+
+/* One datagram (RFC 791 section 3.2, RFC 8200 section 4.5): all of its key, and what its first fragment said. */
+struct wr_fragment {
+	__u32 sequence;	       /* odd: it is being written */
+	__u32 owner;	       /* ifindex of the endpoint, or WR_REMOTE | slot of the node; 0: nothing is here */
+	struct wr_addr6 saddr; /* IPv4: the first word, the others 0 */
+	struct wr_addr6 daddr;
+	__be32 id; /* IPv4's 16 bits in the low half */
+	__u8 v6;
+	__u8 frag_proto; /* next header of the fragments */
+	/* As conntrack has them (abi/conntrack.h): an echo's id is a port; 0 where there are none. */
+	__be16 sport;
 	__be16 dport;
-	__u16 end;    /* first byte of the datagram's payload not yet seen; in to_pod: not in the first fragment */
+	__u16 end;     /* first byte of the payload not yet seen; of what a pod gets: not in the first fragment */
 	__u8 l4_proto; /* behind the extension headers that only the first fragment has */
-	__u8 pad;
+	__u8 pad[3];
 };
-_Static_assert(sizeof(struct wr_frag) == 8, "wr_frag");
+_Static_assert(sizeof(struct wr_fragment) == 56, "wr_fragment");
+
+/* Value of `fragments`: sets, in each of which the next first fragment displaces the oldest one. */
+#define WR_FRAGMENT_SETS 8
+#define WR_FRAGMENT_WAYS 8
+struct wr_fragments {
+	__u32 written[WR_FRAGMENT_SETS]; /* how many datagrams have begun */
+	struct wr_fragment at[WR_FRAGMENT_SETS * WR_FRAGMENT_WAYS];
+};
+_Static_assert(sizeof(struct wr_fragments) == 3616, "wr_fragments");
 
 #endif

@@ -65,8 +65,7 @@
 	X(service_lists, HASH, struct wr_list_key, __u32, WR_MAX_LISTED, BPF_F_NO_PREALLOC, "list, index -> backend") \
 	X(service_members, HASH, struct wr_member_key, __u32, WR_MAX_LISTED, BPF_F_NO_PREALLOC, "list, backend -> index") \
 	X(service_state, ARRAY, __u32, struct wr_service_state, 1, 0, "the newest list and backend: none is used twice") \
-	X(frag4, LRU_HASH, struct wr_frag4_key, struct wr_frag, 4096, 0, "IPv4 datagrams in fragments")              \
-	X(frag6, LRU_HASH, struct wr_frag6_key, struct wr_frag, 4096, 0, "IPv6 datagrams in fragments")              \
+	X(fragments, HASH, __u32, struct wr_fragments, WR_FRAGMENT_WINDOWS, BPF_F_NO_PREALLOC, "endpoint or node, direction -> datagrams in fragments") \
 	X(event_state, ARRAY, __u32, struct wr_event_state, 1, 0, "until when there is a listener for events")      \
 	X(event_rate, SLOTS, __u32, struct wr_event_rate, WR_EVENT_SOURCES, BPF_F_MMAPABLE, "device x direction -> token bucket of its events") \
 	X(event_stats, PERCPU_ARRAY, __u32, struct wr_event_stats, 1, 0, "events that were suppressed or lost")       \

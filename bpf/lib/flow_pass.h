@@ -286,9 +286,14 @@ static __always_inline enum wr_reason flow_pass(struct packet *p, struct scratch
 			reason = service_answer(p->skb, p->at, f);
 		}
 		service_over(p->at, (void *)f);
-		if (service_is_backends(p->at, (void *)f, f->ct.initiator))
-			service_cache_asked(p->at, (void *)f, &f->ct);
-		service_cache_answers(p->at, (void *)f, &f->ct);
+		if (service_is_backends(p->at, (void *)f, f->ct.initiator)) {
+			service_cache_asked(p->at, (void *)f, &f->ct, false);
+			if (!service_is_backends(p->at, (void *)f, f->ct.initiator))
+				service_cache_asked(p->at, (void *)f, &f->ct, true);
+		}
+		service_cache_answers(p->at, (void *)f, &f->ct, false);
+		if (!service_is_origin(p->at, (void *)f, f->ct.initiator))
+			service_cache_answers(p->at, (void *)f, &f->ct, true);
 	}
 	if (reason || !way_is_out(way))
 		return reason;

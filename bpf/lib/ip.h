@@ -3,8 +3,9 @@
  * IP headers, up to the transport header.
  *
  * Of IPv6's extension headers, hop-by-hop options (first only), destination options and one fragment header are read
- * through, four at most. A routing header is dropped: its final destination is not the one that was judged. AH, ESP and
- * everything unknown is a transport protocol without ports, as in IPv4.
+ * through, four at most. A routing header is dropped, of whatever type: its final destination is not the one that was
+ * evaluated. So is a Home Address option, whose address a receiver with mobile IPv6 puts in the place of the source. AH,
+ * ESP and everything unknown is a transport protocol without ports, as in IPv4.
  */
 #ifndef WARREN_LIB_IP_H
 #define WARREN_LIB_IP_H
@@ -24,6 +25,9 @@
 #define IP6_FRAGMENT_OFFSET 0xfff8
 #define IP6_MORE_FRAGMENTS 1
 #define IP6_EXT_HEADERS_MAX 4
+#define IP6_OPTIONS_MAX 16 /* in one header, padding too: Linux takes 8, and 7 bytes of padding before each */
+#define IP6_OPTION_PAD1 0
+#define IP6_OPTION_HOME_ADDRESS 0xc9 /* RFC 6275 section 6.3 */
 #define ECN_MASK 3 /* of the type of service, and of the traffic class */
 #define ECN_ECT1 1
 #define ECN_ECT0 2
@@ -122,15 +126,36 @@ static __always_inline enum wr_reason ip6_fragment(struct __sk_buff *skb, struct
 	return WR_REASON_NONE;
 }
 
+/* The options from `off` to `end` (RFC 8200 section 4.2). */
+OUT_OF_LINE int ip6_options_check(struct __sk_buff *skb, __u32 off, __u32 end)
+{
+	struct {
+		__u8 type, len;
+	} opt;
+
+#pragma clang loop unroll(disable)
+	for (int n = 0; n < IP6_OPTIONS_MAX && off < end; n++) {
+		if (bpf_skb_load_bytes(skb, off, &opt, sizeof(opt)))
+			return WR_REASON_MALFORMED_IP;
+		if (opt.type == IP6_OPTION_HOME_ADDRESS)
+			return WR_REASON_EXT_HEADERS;
+		off += opt.type == IP6_OPTION_PAD1 ? 1 : sizeof(opt) + opt.len;
+	}
+	if (off < end)
+		return WR_REASON_EXT_HEADERS;
+	return off > end ? WR_REASON_MALFORMED_IP : WR_REASON_NONE;
+}
+
 static __always_inline enum wr_reason ip6_options(struct __sk_buff *skb, struct transport *t)
 {
+	const __u32 off = t->l4_off;
 	struct ipv6_opt_hdr opt;
 
-	if (t->l4_off + 8 > t->end || bpf_skb_load_bytes(skb, t->l4_off, &opt, sizeof(opt)))
+	if (off + 8 > t->end || bpf_skb_load_bytes(skb, off, &opt, sizeof(opt)))
 		return WR_REASON_MALFORMED_IP;
 	t->l4_proto = opt.nexthdr;
 	t->l4_off += (opt.hdrlen + 1) * 8;
-	return t->l4_off > t->end ? WR_REASON_MALFORMED_IP : WR_REASON_NONE;
+	return t->l4_off > t->end ? WR_REASON_MALFORMED_IP : ip6_options_check(skb, off + sizeof(opt), t->l4_off);
 }
 
 /* The extension header at t->l4_off. */

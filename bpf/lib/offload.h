@@ -76,10 +76,13 @@ static __always_inline bool partial_checksum_probe(struct __sk_buff *ctx, struct
 	return true;
 }
 
-/* Whether a checksum of the packet is still to be completed, and which. */
-static __always_inline bool partial_checksum_read(struct __sk_buff *ctx, struct partial_checksum *c)
+/*
+ * Whether a checksum of the packet is still to be completed, and which. `quickly`: in one program only, as bpftool 7.1 links
+ * no two that name the function.
+ */
+static __always_inline bool partial_checksum_read(struct __sk_buff *ctx, struct partial_checksum *c, const bool quickly)
 {
-	if (bpf_core_enum_value_exists(enum special_kfunc_type___offload, KF_bpf_cast_to_kern_ctx))
+	if (quickly && bpf_core_enum_value_exists(enum special_kfunc_type___offload, KF_bpf_cast_to_kern_ctx))
 		return partial_checksum_cast(ctx, c);
 	return partial_checksum_probe(ctx, c);
 }
@@ -104,7 +107,7 @@ static __always_inline bool partial_checksum_allowed(const struct packet *p, con
 }
 
 /* Of a packet that ip_parse() has found in order. */
-static __always_inline enum wr_reason offload_check(const struct packet *p)
+static __always_inline enum wr_reason offload_check(const struct packet *p, const bool quickly)
 {
 	const __u32 len = p->skb->len;
 	struct partial_checksum c;
@@ -112,7 +115,7 @@ static __always_inline enum wr_reason offload_check(const struct packet *p)
 	/* gso_size is in memory that a small packet's verdict needs for nothing else; and it becomes no more frames. */
 	if (len > GSO_FRAMES_MAX && p->skb->gso_size && len > p->skb->gso_size * GSO_FRAMES_MAX)
 		return WR_REASON_GSO_SEGMENTS;
-	if (partial_checksum_read(p->skb, &c) && !partial_checksum_allowed(p, &c))
+	if (partial_checksum_read(p->skb, &c, quickly) && !partial_checksum_allowed(p, &c))
 		return WR_REASON_CHECKSUM_OFFSET;
 	return WR_REASON_NONE;
 }

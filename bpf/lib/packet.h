@@ -67,6 +67,7 @@ enum packet_trait {
 	TRANSLATED = 0x1000, /* was sent to a service's address; is WR_CT_TRANSLATED */
 	ASSOCIATES = 0x2000, /* the first packet of an SCTP association, and nothing else */
 	REPLACES = 0x4000,   /* begins a flow in the place of one that went through a service */
+	FIRST_FRAGMENT = 0x8000, /* of a datagram, to be recorded once it has passed */
 	L4_OFF_SHIFT = 16,   /* above: where the transport header is, of an ICMP error its own */
 };
 
@@ -79,6 +80,7 @@ struct transport {
 	__u32 frag_data;    /* where the fragment's data begins */
 	__u32 frag_off;     /* ... and where it belongs in the datagram */
 	__be32 frag_id;
+	__u32 owner;        /* whose window the datagram is in: ifindex, or WR_REMOTE | slot */
 	__u8 frag_proto;    /* next header of the fragment: the same in all of one datagram */
 	__u8 l4_proto;
 	bool fragmented, frag_more;

@@ -211,8 +211,9 @@ OUT_OF_LINE int service_look(struct addresses *at, struct translation *t, __u32 
 
 /*
  * Whether the ports are in use between client and backend by another flow: of both the answers would look the same. What
- * is the same service's is this flow's own, of which the rest was forgotten; what is over may have lost its origin. A
- * denied flow of which nothing has ever passed has no answers.
+ * the client has begun through the same service is this flow's own, of which the rest was forgotten; what is over may have
+ * lost its origin. A denied flow of which nothing has ever passed has no answers. One that is denied after something has
+ * passed has, as soon as it is allowed again.
  */
 OUT_OF_LINE int service_clashes(const struct addresses *at, const struct translation *t)
 {
@@ -220,19 +221,19 @@ OUT_OF_LINE int service_clashes(const struct addresses *at, const struct transla
 	union ct_key key;
 	const struct wr_ct *ct;
 	bool established, over;
+	__u32 swapped;
 
 	if (!at || !t)
 		return true;
-	service_key(&key, WR_CT_FLOW, at, t->sport, t->dport, t);
+	swapped = service_key(&key, WR_CT_FLOW, at, t->sport, t->dport, t);
 	ct = ct_find(&key, &established, t->v6);
 	if (!ct || ct_expired(ct, ct_now()) || ct_is_denied_from_start(ct->flags))
 		return false;
 	if (!(ct->flags & WR_CT_TRANSLATED))
 		return true;
-	/* Nothing has passed; it has no origin. It is what remembers the denial. */
-	if (ct->flags & CT_DENIED)
-		return false;
 	over = ct_is_over(t->l4_proto, ct->flags);
+	if (!over && (swapped ^ (ct->flags & WR_CT_SWAPPED)))
+		return true; /* the backend is its client */
 	ct_key_be(&key, WR_CT_ORIGIN, t->v6);
 	origin = (void *)ct_find(&key, &established, t->v6);
 	if (!origin)

@@ -7,8 +7,8 @@
 #ifndef WARREN_LIB_TRANSPORT_H
 #define WARREN_LIB_TRANSPORT_H
 
+#include "lib/fragment.h"
 #include "lib/l4.h"
-#include "lib/maps.h"
 #include "lib/trace.h"
 
 OUT_OF_LINE int transport_ports(struct __sk_buff *skb, struct transport *t)
@@ -29,63 +29,6 @@ OUT_OF_LINE int transport_ports(struct __sk_buff *skb, struct transport *t)
 	t->traits = p.traits;
 	t->error = is_icmp_error(&p, t->v6);
 	return reason;
-}
-
-/* --- fragments --- */
-
-union frag_key {
-	struct wr_frag4_key k4;
-	struct wr_frag6_key k6;
-};
-
-/* Ids come round again: a first fragment replaces an old entry. */
-static __always_inline enum wr_reason fragment_first(const struct transport *t, const union frag_key *key, __u32 end)
-{
-	const struct wr_frag first = { .sport = t->sport, .dport = t->dport, .end = end, .l4_proto = t->l4_proto };
-
-	if (dry_run)
-		return WR_REASON_NONE;
-	if (t->v6 ? bpf_map_update_elem(&frag6, &key->k6, &first, BPF_ANY)
-		  : bpf_map_update_elem(&frag4, &key->k4, &first, BPF_ANY))
-		return WR_REASON_FRAGMENT;
-	return WR_REASON_NONE;
-}
-
-/*
- * The first one holds the whole transport header (l4_parse() saw to that) and makes an entry with its ports; later ones
- * need the entry and belong to that flow. None may overwrite what was judged: those that a pod sends go strictly
- * upwards (Linux sends them in order; one that comes out of order is dropped); those that come to a pod, maybe from far
- * away and overtaking each other, must only stay behind the first one.
- */
-OUT_OF_LINE int transport_fragment(const struct addresses *at, struct transport *t)
-{
-	union frag_key key;
-	struct wr_frag *seen;
-	__u32 end;
-
-	if (!at || !t)
-		return WR_REASON_FRAGMENT;
-	if (t->v6)
-		key.k6 = (struct wr_frag6_key){ .saddr = at->saddr.a6, .daddr = at->daddr.a6, .id = t->frag_id,
-						.l4_proto = t->frag_proto, .direction = t->direction };
-	else
-		key.k4 = (struct wr_frag4_key){ .saddr = at->saddr.a4.v4, .daddr = at->daddr.a4.v4, .id = t->frag_id,
-						.l4_proto = t->frag_proto, .direction = t->direction };
-	end = t->frag_off + (t->end - t->frag_data);
-	if (!t->frag_off)
-		return fragment_first(t, &key, end);
-	seen = t->v6 ? bpf_map_lookup_elem(&frag6, &key.k6) : bpf_map_lookup_elem(&frag4, &key.k4);
-	if (!seen)
-		return WR_REASON_FRAGMENT;
-	if (t->frag_off < seen->end)
-		return WR_REASON_FRAGMENT_OVERLAP;
-	if (t->direction == WR_EGRESS && !dry_run)
-		seen->end = end;
-	t->sport = seen->sport;
-	t->dport = seen->dport;
-	t->l4_proto = seen->l4_proto;
-	t->traits = FOLLOWS;
-	return WR_REASON_NONE;
 }
 
 /* --- ICMP errors --- */
@@ -200,6 +143,7 @@ static __always_inline enum wr_reason transport_read(struct packet *p, const boo
 	t->end = p->end;
 	t->l4_proto = p->l4_proto;
 	t->direction = p->direction;
+	t->owner = p->ep ? p->ifindex : p->peer_ifindex;
 	t->v6 = v6;
 	reason = transport_rest(p, t);
 	p->sport = t->sport;

@@ -251,7 +251,7 @@ static __always_inline void verdict_choose(struct verdict_place *place, struct v
 
 /* What begins something is never cached, nor what only goes with a flow. What ends something is, if NAT has to be done.
  */
-#define VERDICT_NEVER (TCP_SYN | BEGINS | ASSOCIATES | FOLLOWS)
+#define VERDICT_NEVER (TCP_SYN | BEGINS | ASSOCIATES | FOLLOWS | FIRST_FRAGMENT)
 
 static __always_inline bool verdict_is_for(const struct packet *p)
 {

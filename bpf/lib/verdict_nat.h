@@ -6,7 +6,9 @@
  *
  * These verdicts are filled in for what conntrack has just let pass, both directions at once, from the first answer on,
  * under the revisions and identities for which the entry says that it was evaluated. Only entries of ct, which evicts
- * nothing, have them; where one is replaced, its verdicts are forgotten (verdicts_forget()). What is left of a
+ * nothing, have them; where one is replaced, its verdicts are forgotten (verdicts_forget()). Since they are not filled in
+ * under a sequence that was read before conntrack was, conntrack is looked up again afterwards: whoever replaces an entry
+ * on another processor either has done so, then they are forgotten here, or forgets them there. What is left of a
  * connection that is over still goes by them, whose entry may be evicted: its ports would have to come again within
  * that second, after more ends of others than ct_new has room for. UDP on its way to a service has none: its backend
  * may have to be another one with each packet.
@@ -216,9 +218,27 @@ OUT_OF_LINE int service_is_backends(const struct addresses *at, const struct tra
 	       service_addr_equal(&entry->addr, t->answers ? &at->saddr : &at->daddr, t->v6);
 }
 
-/* For what the client sends to the service. */
+/* Whether the flow is still the one that has just passed, and answers still come from the service. */
+OUT_OF_LINE int service_is_origin(const struct addresses *at, const struct translation *t, __u32 client)
+{
+	const struct wr_ct_service *origin;
+	const struct wr_ct *ct;
+	union ct_key key;
+
+	if (!at || !t || !t->cached)
+		return true;
+	service_key(&key, WR_CT_FLOW, at, t->sport, t->dport, t);
+	ct = ct_established(&key, t->v6);
+	if (!ct || !(ct->flags & WR_CT_TRANSLATED) || ct->initiator != client)
+		return false;
+	ct_key_be(&key, WR_CT_ORIGIN, t->v6);
+	origin = (void *)ct_established(&key, t->v6);
+	return origin && origin->port == t->service_port && service_addr_equal(&origin->addr, &t->service, t->v6);
+}
+
+/* For what the client sends to the service; or (`forget`) nothing is. */
 static __always_inline void verdict_fill_asked(const struct addresses *at, const struct translation *t,
-					       const struct wr_ct *ct, const bool v6)
+					       const struct wr_ct *ct, __u32 forget, const bool v6)
 {
 	const struct verdict_nat_to to = { .addr = t->answers ? at->saddr : at->daddr,
 					   .port = t->answers ? t->sport : t->dport };
@@ -227,19 +247,23 @@ static __always_inline void verdict_fill_asked(const struct addresses *at, const
 			    .l4_proto = t->l4_proto,
 			    .ifindex = ct->initiator };
 
-	verdict_nat_fill(&p, &t->service, ct->responder, ct, true, &to, VERDICT_SENT, v6);
+	if (forget)
+		verdict_forget(&p, VERDICT_SENT, &t->service, v6);
+	else
+		verdict_nat_fill(&p, &t->service, ct->responder, ct, true, &to, VERDICT_SENT, v6);
 }
 
-OUT_OF_LINE int service_cache_asked(const struct addresses *at, const struct translation *t, const struct wr_ct *ct)
+OUT_OF_LINE int service_cache_asked(const struct addresses *at, const struct translation *t, const struct wr_ct *ct,
+				    __u32 forget)
 {
 	if (at && t && ct)
-		IN_FAMILY(t->v6, verdict_fill_asked, at, t, ct);
+		IN_FAMILY(t->v6, verdict_fill_asked, at, t, ct, forget);
 	return 0;
 }
 
-/* For what the backend answers, at its endpoint or, of one elsewhere, at the client's. */
+/* For what the backend answers, at its endpoint or, of one elsewhere, at the client's; likewise. */
 static __always_inline void verdict_fill_answers(const struct addresses *at, const struct translation *t,
-						 const struct wr_ct *ct, const bool v6)
+						 const struct wr_ct *ct, __u32 forget, const bool v6)
 {
 	const union addr *client = t->answers ? &at->daddr : &at->saddr,
 			 *backend = t->answers ? &at->saddr : &at->daddr;
@@ -250,17 +274,24 @@ static __always_inline void verdict_fill_answers(const struct addresses *at, con
 
 	if (end_is_remote(ct->responder)) {
 		p.ifindex = ct->initiator;
-		verdict_nat_fill(&p, backend, ct->responder, ct, true, &to, VERDICT_RECEIVED, v6);
+		if (forget)
+			verdict_forget(&p, VERDICT_RECEIVED, backend, v6);
+		else
+			verdict_nat_fill(&p, backend, ct->responder, ct, true, &to, VERDICT_RECEIVED, v6);
 	} else {
 		p.ifindex = ct->responder;
-		verdict_nat_fill(&p, client, ct->initiator, ct, false, &to, VERDICT_SENT, v6);
+		if (forget)
+			verdict_forget(&p, VERDICT_SENT, client, v6);
+		else
+			verdict_nat_fill(&p, client, ct->initiator, ct, false, &to, VERDICT_SENT, v6);
 	}
 }
 
-OUT_OF_LINE int service_cache_answers(const struct addresses *at, const struct translation *t, const struct wr_ct *ct)
+OUT_OF_LINE int service_cache_answers(const struct addresses *at, const struct translation *t, const struct wr_ct *ct,
+				      __u32 forget)
 {
 	if (at && t && ct && t->cached)
-		IN_FAMILY(t->v6, verdict_fill_answers, at, t, ct);
+		IN_FAMILY(t->v6, verdict_fill_answers, at, t, ct, forget);
 	return 0;
 }
 

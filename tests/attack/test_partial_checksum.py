@@ -90,7 +90,11 @@ def ip(family):
     return IP if family == 4 else IPv6
 
 
-@pytest.fixture(scope="module", params=ALL, ids=["over-v4", "over-v6"])
+# Before 6.2 the programs read the checksum's place in another way: one half of it runs on that kernel, too.
+OUTER = [pytest.param(ALL[0], id="over-v4", marks=pytest.mark.kernels), pytest.param(ALL[1], id="over-v6")]
+
+
+@pytest.fixture(scope="module", params=OUTER)
 def overlay(request):
     """Nodes whose uplinks leave no checksum to a device."""
     with Overlay(outer=request.param) as overlay:

@@ -322,15 +322,36 @@ static void fill_link(struct builder *b, int i, uint8_t *h)
 	put16(h + 12, value(l->proto, type));
 }
 
+/* PadN options over so many bytes. */
+static void fill_padding(uint8_t *h, int n)
+{
+	for (int len; n > 0; h += len, n -= len) {
+		len = n < 257 ? n : 257;
+		memset(h, 0, len);
+		if (len < 2)
+			continue; /* Pad1 */
+		h[0] = 1;
+		h[1] = len - 2;
+	}
+}
+
+/* Of a routing header, its type (none: 1) and as many segments left; else an option of 16 bytes behind `off` bytes of padding. */
 static void fill_extension(struct builder *b, int i, uint8_t *h)
 {
 	const struct layer *l = &b->layers[i];
+	const int end = 8 * value(l->words, 1);
 
 	h[0] = value(l->proto, layer_proto(l + 1, true));
-	h[1] = value(l->len, value(l->words, 1) - 1);
-	h[2] = 1; /* PadN over the rest */
-	h[3] = 4;
-	memset(h + 4, 0, 4);
+	h[1] = value(l->len, end / 8 - 1);
+	fill_padding(h + 2, l->option ? l->off : end - 2);
+	if (l->kind == L_ROUTE)
+		h[2] = value(l->type, 1);
+	if (!l->option)
+		return;
+	h[2 + l->off] = l->option;
+	h[3 + l->off] = 16;
+	memset(h + 4 + l->off, 0x20, 16);
+	fill_padding(h + 20 + l->off, end - 20 - l->off);
 }
 
 static void fill_fragment(struct builder *b, int i, uint8_t *h)

@@ -102,8 +102,8 @@ struct layer {
 	int proto;                    /* what the header says comes next; RAW: what the header before it is to say */
 	int off, more;                /* FRAG; off in bytes */
 	uint32_t id;                  /* FRAG; ICMP: identifier and sequence number */
-	int type, code;               /* ICMP, ND, ARP (operation) */
-	int option;                   /* ND: type of the option, 0 for none */
+	int type, code;               /* ICMP, ND, ARP (operation), ROUTE */
+	int option;                   /* ND, HOP, DST: type of the option, 0 for none */
 	enum who target;              /* ND */
 	bool outer;                   /* IP: of the outer packet's family, as is what follows up to the next IP header */
 	int tos, df;                  /* IP */

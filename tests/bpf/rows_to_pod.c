@@ -49,6 +49,9 @@ const struct row rows_to_pod[] = {
 	{ "a first fragment without the whole header",
 	  .in = { ETH(), IP(), FRAG(.more = 1), RAW(.proto = IPPROTO_TCP, .n = 16) }, .reason = WR_REASON_FRAGMENT },
 	{ "tcp cut short", .in = { ETH(), IP(), RAW(.proto = IPPROTO_TCP, .n = 19) }, .reason = WR_REASON_MALFORMED_L4 },
+	{ "a home address", V6, .entered = DEVICE_UPLINK, .in = { ETH(), IP(), DST(.words = 3, .option = 0xc9), UDP() }, .reason = WR_REASON_EXT_HEADERS },
+	{ "a segment routing header", V6, .entered = DEVICE_UPLINK, .in = { ETH(), IP(), ROUTE(.type = 4, .words = 3), UDP() },
+	  .reason = WR_REASON_EXT_HEADERS },
 	{ "extension headers", V6, .entered = DEVICE_UPLINK, .in = { ETH(), IP(), HOP(), DST(), TCP() }, DELIVERED },
 	{ "no settings", .state = S_NO_CONFIG, .in = { ETH(), IP(.src = HOST), TCP() }, DELIVERED },
 

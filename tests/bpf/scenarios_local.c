@@ -2,7 +2,36 @@
 /* Flows between A, B, their host and the world. */
 #include <netinet/in.h>
 
+#include "expect.h"
 #include "scenario.h"
+
+/* --- acts --- */
+
+static void first_fragments(struct run *r, uint32_t count, enum who from)
+{
+	struct frame f;
+
+	for (uint32_t n = 0; n < count; n++) {
+		const struct layer in[] = { ETH(), IP(.src = from), FRAG(.more = 1, .id = 0x8000 + n), UDP(.dport = 54, .n = 8), { 0 } };
+
+		frame_build(&f, in, program_defaults(r->program, r->on), now.v6);
+		run_quietly(r, &f);
+	}
+	events_drain(NULL);
+}
+
+/* The device's pod sends so many, of a datagram each; or so many come to A from there. */
+static void sends_firsts(uint32_t device, uint32_t count)
+{
+	first_fragments(&(struct run){ .program = FROM_POD, .on = device }, count, WHO_DEFAULT);
+}
+
+static void gets_firsts(uint32_t from, uint32_t count)
+{
+	first_fragments(&(struct run){ .program = TO_POD, .on = DEVICE_A, .entered = DEVICE_UPLINK }, count, from);
+}
+
+/* --- scenarios --- */
 
 #define SYN_TO_B IP(), TCP(.flags = SYN)
 #define SYNACK_TO_A IP(), TCP(.flags = SYN | ACK, .sport = 80, .dport = 40000)
@@ -11,6 +40,9 @@
 #define TCP_TO_B(...) IP(), TCP(__VA_ARGS__)
 #define TCP_TO_A(...) IP(), TCP(.sport = 80, .dport = 40000, __VA_ARGS__)
 #define UDP_TO_B IP(), UDP()
+#define FIRST FRAG(.more = 1), UDP(.n = 8)
+#define LATER(at) FRAG(.off = at, .more = 1), RAW(.proto = IPPROTO_UDP, .n = 8)
+#define MANY 6000 /* more than one table for all ever held */
 #define UDP_TO_A IP(), UDP(.sport = 53, .dport = 40000)
 /* What B sends is denied, what A sends is not, and is answered. */
 #define SHADOW(there, back)                                                                                            \
@@ -328,7 +360,22 @@ const struct scenario scenarios_local[] = {
 		SENDS(A, FRAGMENT, IP(), FRAG(.off = 32, .more = 1), RAW(.proto = IPPROTO_UDP, .n = 8)), DO(flows_are, X(0), Y(1)) } },
 	{ "fragments of a denied flow", .a = CLOSED, .steps = {
 		SENDS(A, EGRESS_DENIED, IP(), FRAG(.more = 1), UDP(.n = 8, .len = 24)),
-		SENDS(A, EGRESS_DENIED, IP(), FRAG(.off = 16), RAW(.proto = IPPROTO_UDP, .n = 8)) } },
+		SENDS(A, FRAGMENT, IP(), FRAG(.off = 16), RAW(.proto = IPPROTO_UDP, .n = 8)) } },
+	{ "denied first fragments displace no datagram, neither another pod's nor the own", .a = CLIENT, .b = SERVER, .steps = {
+		SENDS(A, TO_ENDPOINT, IP(), FIRST), GETS(B, DEVICE_UPLINK, INGRESS_DENIED, IP(.src = WORLD), FIRST), DO(sends_firsts, X(DEVICE_B), Y(MANY)),
+		SENDS(A, TO_ENDPOINT, IP(), LATER(16)), DO(sends_firsts, X(DEVICE_A), Y(MANY)), SENDS(A, TO_ENDPOINT, IP(), LATER(24)) } },
+	{ "what a pod sends displaces its own datagrams, the oldest first", .a = OPEN, .b = OPEN, .steps = {
+		SENDS(A, TO_ENDPOINT, IP(), FIRST), SENDS(B, TO_ENDPOINT, IP(), FIRST), GETS(A, DEVICE_UPLINK, DELIVERED, IP(), FIRST),
+		DO(sends_firsts, X(DEVICE_A), Y(8)), SENDS(A, TO_ENDPOINT, IP(), LATER(16)), DO(sends_firsts, X(DEVICE_A), Y(MANY)),
+		SENDS(A, FRAGMENT, IP(), LATER(24)), SENDS(B, TO_ENDPOINT, IP(), LATER(16)), GETS(A, DEVICE_UPLINK, DELIVERED, IP(), LATER(16)) } },
+	{ "what comes from one sender displaces none of another's, nor what the pod sends", .steps = {
+		SENDS(A, TO_ENDPOINT, IP(), FIRST), GETS(A, DEVICE_UPLINK, DELIVERED, IP(.src = WORLD), FIRST), GETS(A, DEVICE_UPLINK, DELIVERED, IP(.src = WORLD_NEAR), FIRST),
+		DO(gets_firsts, X(WORLD_NEAR), Y(MANY)), GETS(A, DEVICE_UPLINK, DELIVERED, IP(.src = WORLD), LATER(16)),
+		GETS(A, DEVICE_UPLINK, FRAGMENT, IP(.src = WORLD_NEAR), LATER(16)), SENDS(A, TO_ENDPOINT, IP(), LATER(16)) } },
+	{ "a first fragment in the place of an older one with its id", .a = OPEN, .b = OPEN, .steps = {
+		SENDS(A, TO_ENDPOINT, IP(), FIRST), SENDS(A, TO_ENDPOINT, IP(), LATER(16)), SENDS(A, FRAGMENT_OVERLAP, IP(), LATER(16)),
+		SENDS(A, TO_ENDPOINT, IP(), FIRST), SENDS(A, TO_ENDPOINT, IP(), LATER(16)), DO(set_class, X(DEVICE_B), Y(CLOSED)),
+		SENDS(A, INGRESS_DENIED, IP(), FIRST), SENDS(A, INGRESS_DENIED, IP(), LATER(24)) } },
 	{ "fragments of an echo", .a = OPEN, .b = OPEN, .steps = {
 		SENDS(A, TO_ENDPOINT, IP(), FRAG(.more = 1), ICMP(.n = 8)),
 		SENDS(A, TO_ENDPOINT, IP(), FRAG(.off = 16), RAW(.proto = IPPROTO_ICMP, .n = 8)) }, .family = V4 },

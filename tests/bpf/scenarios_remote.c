@@ -287,7 +287,7 @@ const struct scenario scenarios_remote[] = {
 		SENDS(A, TUNNEL_PORT, IP(.dst = NODE_C), UDP(.dport = WR_TUNNEL_PORT)), SENDS(A, TUNNEL_PORT, IP(.dst = HOST), UDP(.dport = WR_TUNNEL_PORT)),
 		SENDS(A, TUNNEL_PORT, IP(.dst = GW_C), UDP(.dport = WR_TUNNEL_PORT)),
 		SENDS(A, TUNNEL_PORT, IP(.dst = NODE_D), FRAG(.more = 1), UDP(.dport = WR_TUNNEL_PORT, .n = 8)),
-		SENDS(A, TUNNEL_PORT, IP(.dst = NODE_D), FRAG(.off = 16), RAW(.proto = 17, .n = 8)),
+		SENDS(A, FRAGMENT, IP(.dst = NODE_D), FRAG(.off = 16), RAW(.proto = 17, .n = 8)),
 		SENDS(A, TO_STACK, IP(.dst = NODE_C), UDP(.dport = 6082)), SENDS(A, TO_STACK, IP(.dst = NODE_C), TCP(.dport = WR_TUNNEL_PORT)),
 		SENDS(A, TO_STACK, IP(.dst = WORLD), UDP(.dport = WR_TUNNEL_PORT)), SENDS(A, TO_NODE, TO_C, UDP(.dport = WR_TUNNEL_PORT)),
 		SENDS(A, TO_ENDPOINT, IP(), UDP(.dport = WR_TUNNEL_PORT)) } },
@@ -309,6 +309,8 @@ const struct scenario scenarios_remote[] = {
 		ARRIVES(IDENTITY_C, TO_ENDPOINT, FROM_C, UDP()), SENDS(A, TO_NODE, TO_C, ICMP(.type = UNREACHABLE), IP(.src = POD_C, .dst = POD_A), UDP()),
 		DO(wire_says, X(0xaaa), Y(2)), DO(revise), SENDS(A, TO_NODE, TO_C, ICMP(.type = UNREACHABLE), IP(.src = POD_C, .dst = POD_A), UDP()),
 		SENDS(A, ICMP_ERROR, TO_C, ICMP(.type = UNREACHABLE), IP(.src = POD_C, .dst = POD_A), UDP(.dport = 54)) } },
+	{ "a home address", V6, .a = SERVER, .steps = {
+		ARRIVES(IDENTITY_C, TO_ENDPOINT, FROM_C, DST(), UDP()), ARRIVES(IDENTITY_C, EXT_HEADERS, FROM_C, DST(.words = 3, .option = 0xc9), UDP()) } },
 	{ "fragments", .a = SERVER, .steps = {
 		ARRIVES(IDENTITY_C, TO_ENDPOINT, FROM_C, FRAG(.more = 1), UDP(.n = 8)), ARRIVES(IDENTITY_C, TO_ENDPOINT, FROM_C, FRAG(.off = 16), RAW(.proto = 17, .n = 8)),
 		SENDS(A, TO_NODE, TO_C, FRAG(.more = 1), UDP(.sport = 53, .dport = 40000, .n = 8)),

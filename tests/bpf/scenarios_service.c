@@ -16,6 +16,12 @@ static void lead(uint32_t who, uint32_t l4_proto)
 	service_put(l4_proto, now.v6, (enum who[]){ who, WHO_DEFAULT });
 }
 
+/* Another port leads to the same backend. */
+static void lead_too(uint32_t port, uint32_t l4_proto)
+{
+	service_put_too(l4_proto, now.v6, port);
+}
+
 static void no_service(uint32_t none, uint32_t no)
 {
 	services_clear();
@@ -131,6 +137,22 @@ const struct scenario scenarios_service[] = {
 	{ "the service goes, its connection does not", .steps = {
 		CONNECT_B, TO_B, DO(no_service), TO_B, FROM_B, TO_B, FROM_B,
 		SENDS(A, TO_STACK, TO_SERVICE, TCP(.flags = SYN, .sport = 40001, .dport = 80)) } },
+
+	/* --- two flows between the same ports --- */
+	{ "of a flow that is denied after it was answered the origin stays", .a = OPEN, .b = OPEN, .steps = {
+		DO(lead, X(POD_B), Y(IPPROTO_UDP)), DO(lead_too, X(81), Y(IPPROTO_UDP)), SENDS(A, TO_ENDPOINT, ASK), SENDS(B, TO_ENDPOINT, ANSWER_B),
+		DO(set_class, X(DEVICE_A), Y(CLOSED)), SENDS(A, EGRESS_DENIED, ASK), DO(set_class, X(DEVICE_A), Y(OPEN)),
+		SENDS(A, SERVICE_CLASH, TO_SERVICE, UDP(.dport = 81)), SENDS(A, TO_ENDPOINT, ASK), SENDS(B, TO_ENDPOINT, ANSWER_B),
+		DO(comes_from, X(WORLD), Y(80)) } },
+	{ "a flow the other way through the same service", .a = OPEN, .b = OPEN, .steps = {
+		DO(lead, X(POD_B), Y(IPPROTO_UDP)), SENDS(A, TO_ENDPOINT, TO_SERVICE, UDP(.sport = 8080, .dport = 80)), DO(goes_to, X(POD_B), Y(8080)),
+		DO(lead, X(POD_A), Y(IPPROTO_UDP)), SENDS(B, SERVICE_CLASH, TO_SERVICE, UDP(.sport = 8080, .dport = 80)),
+		SENDS(B, TO_ENDPOINT, IP(), UDP(.sport = 8080, .dport = 8080)), DO(comes_from, X(WORLD), Y(80)), DO(pass_seconds, X(121)),
+		SENDS(B, TO_ENDPOINT, TO_SERVICE, UDP(.sport = 8080, .dport = 80)), DO(goes_to, X(POD_A), Y(8080)) } },
+	{ "a connection the other way through the same service", .a = OPEN, .b = OPEN, .steps = {
+		DO(lead, X(POD_B), Y(IPPROTO_TCP)), SENDS(A, TO_ENDPOINT, TO_SERVICE, TCP(.flags = SYN, .sport = 8080, .dport = 80)),
+		DO(lead, X(POD_A), Y(IPPROTO_TCP)), SENDS(B, SERVICE_CLASH, TO_SERVICE, TCP(.flags = SYN, .sport = 8080, .dport = 80)),
+		SENDS(B, TO_ENDPOINT, IP(), TCP(.flags = SYN | ACK, .sport = 8080, .dport = 8080)), DO(comes_from, X(WORLD), Y(80)) } },
 
 	/* --- time --- */
 	{ "entries of a flow that nobody has answered", .steps = {

@@ -11,7 +11,7 @@
 
 static void maps_clear(void)
 {
-	static const char *const names[] = { "ct4",        "ct6",        "ct_new4",  "ct_new6",  "frag4",        "frag6",
+	static const char *const names[] = { "ct4",        "ct6",        "ct_new4",  "ct_new6",  "fragments",
 					     "policy",     "identities", "classes",  "cidrs4",   "cidrs6",       "nodes4",
 					     "nodes6",     "node_addr4", "node_addr6", "ipcache4", "ipcache6", "node_metrics" };
 

@@ -100,6 +100,8 @@ struct wr_metric node_metric(uint32_t slot, enum wr_direction direction);
 void service_put(uint8_t l4_proto, bool v6, const enum who backends[]);
 /* The same with so many backends, which are ports of one pod. */
 void service_put_ports(uint8_t l4_proto, bool v6, enum who who, unsigned count);
+/* The service has this port, too, with the same one backend. */
+void service_put_too(uint8_t l4_proto, bool v6, unsigned port);
 void services_clear(void);
 
 /* --- flows --- */

@@ -42,11 +42,11 @@ static void backend_put(uint32_t index, uint8_t l4_proto, bool v6, enum who who,
 	map_put("service_members", &member, &index);
 }
 
-static void front_put(uint8_t l4_proto, bool v6, unsigned count)
+static void front_put(uint8_t l4_proto, bool v6, unsigned port, unsigned count)
 {
 	const struct wr_service service = { .list = lists, .backends = count };
-	struct wr_service4_key key4 = { .port = htons(80), .l4_proto = l4_proto };
-	struct wr_service6_key key6 = { .port = htons(80), .l4_proto = l4_proto };
+	struct wr_service4_key key4 = { .port = htons(port), .l4_proto = l4_proto };
+	struct wr_service6_key key6 = { .port = htons(port), .l4_proto = l4_proto };
 
 	memcpy(&key4.addr, who_address(WORLD, false), sizeof(key4.addr));
 	memcpy(&key6.addr, who_address(WORLD, true), sizeof(key6.addr));
@@ -62,7 +62,7 @@ void service_put(uint8_t l4_proto, bool v6, const enum who backends[])
 	lists++;
 	for (; backends[n] != WHO_DEFAULT; n++)
 		backend_put(n, l4_proto, v6, backends[n], 8080);
-	front_put(l4_proto, v6, n);
+	front_put(l4_proto, v6, 80, n);
 }
 
 void service_put_ports(uint8_t l4_proto, bool v6, enum who who, unsigned count)
@@ -71,5 +71,10 @@ void service_put_ports(uint8_t l4_proto, bool v6, enum who who, unsigned count)
 	lists++;
 	for (uint32_t n = 0; n < count; n++)
 		backend_put(n, l4_proto, v6, who, 8080 + n);
-	front_put(l4_proto, v6, count);
+	front_put(l4_proto, v6, 80, count);
+}
+
+void service_put_too(uint8_t l4_proto, bool v6, unsigned port)
+{
+	front_put(l4_proto, v6, port, 1);
 }

@@ -334,7 +334,7 @@ static const struct {
 	{ "warren map dump a", "addr4 addr6 addr_cache" },
 	{ "warren map dump --raw a", "addr4 addr6 addr_cache" },
 	{ "warren map dump addr4 ''", "" },
-	{ "warren map get fr", "frag4 frag6" },
+	{ "warren map get fr", "fragments" },
 	{ "warren node init --m", "--max-endpoints --mark-shift" },
 	{ "warren node init --max-endpoints 5 --", "--max-endpoints --mark-shift --ct-entries --reload --json --help" },
 	{ "warren --json node d", "down" },

@@ -124,18 +124,10 @@ static const struct {
 	{ "node_metrics", "3/up", NULL, NULL },
 	{ "nexthops", "258", "02010000", "{\"slot\": 258}" },
 	{ "nexthops", "4096", NULL, NULL },
-	{ "frag4", "10.1.0.2,10.1.0.3,4660,udp,ingress", "0a0100020a0100031234000011010000",
-	  "{\"source\": \"10.1.0.2\", \"destination\": \"10.1.0.3\", \"id\": 4660, \"protocol\": \"udp\","
-	  "\"direction\": \"ingress\"}" },
-	{ "frag4", "10.1.0.2,10.1.0.3,65536,udp,egress", NULL, NULL },
-	{ "frag4", "10.1.0.2,10.1.0.3,1,udp", NULL, NULL },
-	{ "frag4", "10.1.0.2,10.1.0.3,1,udp,egress,", NULL, NULL },
-	{ "frag6", "fd00::2,fd00::3,0x12345678,200,egress",
-	  "fd000000000000000000000000000002fd000000000000000000000000000003"
-	  "12345678c8000000",
-	  "{\"source\": \"fd00::2\", \"destination\": \"fd00::3\", \"id\": 305419896, \"protocol\": 200,"
-	  "\"direction\": \"egress\"}" },
-	{ "frag6", "fd00::2,10.0.0.1,1,udp,egress", NULL, NULL },
+	{ "fragments", "5/ingress", "0b000000", "{\"slot\": 5, \"direction\": \"ingress\"}" },
+	{ "fragments", "32767/egress", "feff0000", "{\"slot\": 32767, \"direction\": \"egress\"}" },
+	{ "fragments", "32768/egress", NULL, NULL },
+	{ "fragments", "5", NULL, NULL },
 	{ "deny_state", "1", NULL, NULL },
 	{ "deny4", "10.0.0.0/8", "08000000" "0a000000", "{\"prefix\": \"10.0.0.0/8\"}" },
 	{ "deny4", "fd00::/8", NULL, NULL },
@@ -243,8 +235,7 @@ static const struct {
 	{ "event_rate", offsetof(struct wr_event_rate, pad), 4 },
 	{ "services4", offsetof(struct wr_service, pad), 4 },
 	{ "services6", offsetof(struct wr_service, pad), 4 },
-	{ "frag4", offsetof(struct wr_frag, pad), 1 },
-	{ "frag6", offsetof(struct wr_frag, pad), 1 },
+	{ "fragments", offsetof(struct wr_fragments, at), sizeof(((struct wr_fragments *)0)->at) },
 	{ "trace", offsetof(struct wr_trace, pad), 2 },
 	{ "trace", offsetof(struct wr_trace, judgement[0]) + sizeof(struct wr_trace_judgement) - 1, 1 },
 	{ "trace", offsetof(struct wr_trace, judgement[1]) + sizeof(struct wr_trace_judgement) - 1, 1 },
@@ -270,7 +261,7 @@ static void every_byte_is_shown(void **state)
 			bool shown = false;
 
 			for (size_t fill = 0; fill < sizeof(fills) && !shown; fill++) {
-				uint8_t value[1024] __attribute__((aligned(8)));
+				uint8_t value[4096] __attribute__((aligned(8)));
 				json_auto_t *before = NULL, *after = NULL;
 
 				assert_true((*c)->value_size <= sizeof(value));
@@ -298,7 +289,7 @@ static void values_of_the_node(void **state)
 		.identity = 0x0200000000000001ull,
 	};
 	const struct wr_metric metric[2] = { { 1, 60 }, { 2, 140 } };
-	const struct wr_frag frag = { htons(1), htons(2), 1480, IPPROTO_UDP };
+	const struct wr_fragments fragments = { .written = { 1, 2, 3, 4, 5, 6, 7, 8 } };
 	struct wr_config cfg = { .abi_version = 2, 1 << 24, 2 << 24, 4 << 24, "", .ct_share = 32768,
 				 .tunnel_port = htons(6081), .pod_mtu = 1438 };
 
@@ -309,8 +300,9 @@ static void values_of_the_node(void **state)
 	assert_value("metrics", metric, 2,
 		     "{\"packets\": 3, \"bytes\": 200, \"cpus\": [{\"packets\": 1, \"bytes\": 60},"
 		     "{\"packets\": 2, \"bytes\": 140}]}");
-	assert_value("frag6", &frag, 1,
-		     "{\"source_port\": 1, \"destination_port\": 2, \"end\": 1480, \"transport\": \"udp\"}");
+	assert_value("fragments", &fragments, 1,
+		     "{\"set_0\": 1, \"set_1\": 2, \"set_2\": 3, \"set_3\": 4, \"set_4\": 5, \"set_5\": 6,"
+		     "\"set_6\": 7, \"set_7\": 8}");
 	memset(cfg.version, 'x', sizeof(cfg.version)); /* not ended, as only a foreign writer leaves it */
 	assert_value("config", &cfg, 1,
 		     "{\"abi_version\": 2, \"mark_pod\": \"0x01000000\", \"mark_masquerade\": \"0x02000000\","

@@ -153,8 +153,6 @@ static int parse_number(const struct codec_field *f, const char *text, uint64_t 
 	case BE:
 	case HALF_NUMBER:
 		return number_parse(text, f->arg, number);
-	case BE_LOW:
-		return number_parse(text, UINT16_MAX, number);
 	case IDENTITY:
 		return identity_parse(text, number);
 	case PEER:
@@ -200,8 +198,6 @@ int field_parse(const struct codec_field *f, const char *text, void *key)
 	switch (f->kind) {
 	case BE:
 		return number_put(at, f->size, swapped(number, f->size));
-	case BE_LOW:
-		return number_put(at, f->size, swapped(number, 2));
 	case HALF_NUMBER:
 	case HALF_REASON:
 		return number_put(at, f->size, number_at(at, f->size) + number * WR_DIRECTIONS);
@@ -246,8 +242,6 @@ static void print_number(struct out *o, const struct codec_field *f, const void 
 	switch (f->kind) {
 	case BE:
 		return out_uint(o, f->name, swapped(n, f->size));
-	case BE_LOW:
-		return out_uint(o, f->name, swapped(n, 2));
 	case HEX:
 		return out_hex(o, f->name, word);
 	case BE_HEX:

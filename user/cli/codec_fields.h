@@ -11,7 +11,6 @@
 enum codec_kind {
 	NUMBER, /* arg: a key's largest */
 	BE,	/* in network order; arg: a key's largest */
-	BE_LOW, /* 16 bits in network order, in the low half of 32 */
 	HEX,	/* 0x01000000 */
 	BE_HEX,
 	SECRET, /* only whether there is one */

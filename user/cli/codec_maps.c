@@ -89,21 +89,18 @@ CODEC(event_stats, "0", only_key, event_stats);
 
 /* --- fragments --------------------------------------------------------------------------------------------------- */
 
-#define FRAG_KEY(type, id_kind)                                                                                        \
-	{                                                                                                              \
-		FIELD_AS(type, "source", saddr, IP), FIELD_AS(type, "destination", daddr, IP),                         \
-		FIELD(type, id, id_kind, UINT32_MAX), FIELD_AS(type, "protocol", l4_proto, PROTOCOL),                  \
-		FIELD(type, direction, DIRECTION), END_OF(type)                                                        \
-	}
-#define S struct wr_frag
-static fields frag4_key = FRAG_KEY(struct wr_frag4_key, BE_LOW), frag6_key = FRAG_KEY(struct wr_frag6_key, BE);
-static fields frag = {
-	FIELD_AS(S, "source_port", sport, BE), FIELD_AS(S, "destination_port", dport, BE), FIELD(S, end, NUMBER),
-	FIELD_AS(S, "transport", l4_proto, PROTOCOL), END_OF(S),
+/* The datagrams themselves live for milliseconds: --raw shows them. */
+#define S struct wr_fragments
+static fields fragments_key = {
+	WHOLE(__u32, "slot", HALF_NUMBER, WR_FRAGMENT_WINDOWS / 2 - 1), WHOLE(__u32, "direction", HALF_DIRECTION), END_OF(__u32),
 };
-static const char frag_form[] = "SOURCE,DESTINATION,ID,PROTOCOL,DIRECTION";
-CODEC(frag4, frag_form, frag4_key, frag);
-CODEC(frag6, frag_form, frag6_key, frag);
+static fields fragments = {
+	FIELD_AS(S, "set_0", written[0], NUMBER), FIELD_AS(S, "set_1", written[1], NUMBER),
+	FIELD_AS(S, "set_2", written[2], NUMBER), FIELD_AS(S, "set_3", written[3], NUMBER),
+	FIELD_AS(S, "set_4", written[4], NUMBER), FIELD_AS(S, "set_5", written[5], NUMBER),
+	FIELD_AS(S, "set_6", written[6], NUMBER), FIELD_AS(S, "set_7", written[7], NUMBER), END_OF(S),
+};
+CODEC(fragments, "SLOT/DIRECTION", fragments_key, fragments);
 #undef S
 
 /* --- conntrack --------------------------------------------------------------------------------------------------- */

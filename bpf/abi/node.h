@@ -92,8 +92,11 @@ struct wr_nexthop {
 	__u32 ifindex; /* the device */
 	__u32 mtu;     /* the device's; 0: not known */
 	__u8 dmac[6], smac[6];
+	/* A device that is not its uplink, by which its tunnel packets may come: as the routes said at path_tick. */
+	__u32 path_id; /* wr_node.id; 0: none */
+	__u32 path_ifindex, path_v6, path_tick; /* path_v6: 1 for packets over IPv6 */
 };
-_Static_assert(sizeof(struct wr_nexthop) == 32, "wr_nexthop");
+_Static_assert(sizeof(struct wr_nexthop) == 48, "wr_nexthop");
 
 enum wr_nexthop_flags {
 	WR_NEXTHOP_RESOLVED = 1 << 0, /* both MAC addresses are valid */
@@ -150,7 +153,8 @@ struct wr_cluster {
 	struct wr_addr4 cidr4, mask4; /* this node's own pod CIDR */
 	struct wr_addr6 cidr6, mask6;
 	__u32 key_id[WR_TUNNEL_KEYS]; /* for those who look; programs need only the words */
+	__u32 addr4_ifindex, addr6_ifindex; /* the devices that have addr4 and addr6; 0: no device, or the loopback device */
 };
-_Static_assert(sizeof(struct wr_cluster) == 88, "wr_cluster");
+_Static_assert(sizeof(struct wr_cluster) == 96, "wr_cluster");
 
 #endif

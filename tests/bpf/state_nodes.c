@@ -103,6 +103,29 @@ void node_put_as(uint32_t slot, enum who own, enum who pod, unsigned flags)
 	}
 }
 
+void node_set_devices(uint32_t slot, enum device uplink, enum device own)
+{
+	const uint32_t zero = 0;
+	struct wr_cluster c;
+	struct wr_node n;
+
+	assert_int_equal(bpf_map_lookup_elem(map_fd("cluster"), &zero, &c), 0);
+	c.addr4_ifindex = c.addr6_ifindex = device_ifindex(own);
+	map_put("cluster", &zero, &c);
+	assert_int_equal(bpf_map_lookup_elem(map_fd("nodes"), &slot, &n), 0);
+	n.uplink = device_ifindex(uplink);
+	map_put("nodes", &slot, &n);
+}
+
+void node_change_id(uint32_t slot)
+{
+	struct wr_node n;
+
+	assert_int_equal(bpf_map_lookup_elem(map_fd("nodes"), &slot, &n), 0);
+	n.id += 1000;
+	map_put("nodes", &slot, &n);
+}
+
 void node_set_words(uint32_t slot, const uint64_t tx[WR_TUNNEL_KEYS], const uint64_t rx[WR_TUNNEL_KEYS])
 {
 	struct wr_node n;

@@ -330,6 +330,7 @@ static void values_of_the_cluster(void **state)
 		.port = htons(6081),
 		.option_class = htons(0xfff1),
 		.host_ifindex = 4,
+		.addr4_ifindex = 5,
 		.addr4 = { htonl(0xc0000201) },
 		.cidr4 = { htonl(0x0a010000) },
 		.mask4 = { htonl(0xffffff00) },
@@ -360,12 +361,17 @@ static void values_of_the_cluster(void **state)
 					.ifindex = 2,
 					.mtu = 1500,
 					.dmac = { 2, 0, 0, 0, 0, 2 },
-					.smac = { 2, 0, 0, 0, 0, 1 } };
+					.smac = { 2, 0, 0, 0, 0, 1 },
+					.path_id = 7,
+					.path_ifindex = 3,
+					.path_v6 = 1,
+					.path_tick = 8 };
 
 	assert_value("cluster", &cluster, 1,
 		     "{\"revision\": 3, \"flags\": [\"v4\", \"pod4\", \"pod6\", \"key-odd-known\", \"key-odd\", \"key-required\", \"0x100000\"], \"vni\": 1, \"port\": 6081,"
 		     "\"option_class\": \"0x0000fff1\", \"host_ifindex\": 4, \"addr4\": \"192.0.2.1\", \"addr6\": null,"
-		     "\"cidr4\": \"10.1.0.0/24\", \"cidr6\": \"fd00:1::/64\", \"key_even\": null, \"key_odd\": 7}");
+		     "\"cidr4\": \"10.1.0.0/24\", \"cidr6\": \"fd00:1::/64\", \"key_even\": null, \"key_odd\": 7,"
+		     "\"addr4_ifindex\": 5, \"addr6_ifindex\": 0}");
 	assert_value("nodes", &over4, 1,
 		     "{\"id\": 7, \"last_id\": 7, \"flags\": [\"v4\", \"resolved\", \"keyed\"], \"cidr4\": \"10.2.0.0/23\","
 		     "\"cidr6\": null, \"local\": \"192.0.2.1\", \"remote\": \"192.0.2.2\", \"uplink\": 2, \"mtu\": 1438,"
@@ -381,7 +387,8 @@ static void values_of_the_cluster(void **state)
 		     "\"tx_word_odd\": false, \"rx_word_even\": false, \"rx_word_odd\": false}");
 	assert_value("nexthops", &hop, 1,
 		     "{\"id\": 7, \"tick\": 9, \"flags\": [\"resolved\", \"confirm\"], \"ifindex\": 2, \"mtu\": 1500,"
-		     "\"dmac\": \"02:00:00:00:00:02\", \"smac\": \"02:00:00:00:00:01\"}");
+		     "\"dmac\": \"02:00:00:00:00:02\", \"smac\": \"02:00:00:00:00:01\", \"path_id\": 7, \"path_ifindex\": 3,"
+		     "\"path_v6\": 1, \"path_tick\": 8}");
 	assert_value("nodes6", &ref, 1, "{\"slot\": 3}");
 	assert_value("node_addr4", &ref, 1, "{\"slot\": 3}");
 	assert_value("ipcache4", &remote, 1, "{\"identity\": \"remote-node\"}");

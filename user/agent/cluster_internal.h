@@ -85,6 +85,7 @@ struct cluster {
 	/* This node's own part. */
 	struct wr_cluster cluster; /* as in the map, but for the revision */
 	uint32_t gateway_ifindex;
+	uint32_t own_ifindex[2]; /* the devices that have our first IPv4 and IPv6 address; 0: none, or the loopback device */
 	struct prefix *former; /* our pod CIDRs until now, while they have a gateway */
 	size_t former_count, former_room;
 	struct announced announced[NODE_ADDRESSES]; /* as own->object->addresses */

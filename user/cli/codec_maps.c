@@ -236,7 +236,8 @@ static fields cluster = {
 	FIELD(S, addr4, IP, VALID_IF(S, WR_CLUSTER_V4)), FIELD(S, addr6, IP, VALID_IF(S, WR_CLUSTER_V6)),
 	FIELD(S, cidr4, MASKED, VALID_IF(S, WR_CLUSTER_POD4)), FIELD(S, cidr6, MASKED, VALID_IF(S, WR_CLUSTER_POD6)),
 	FIELD_AS(S, "key_even", key_id[0], NUMBER, VALID_IF(S, WR_CLUSTER_KEY_EVEN_KNOWN)),
-	FIELD_AS(S, "key_odd", key_id[1], NUMBER, VALID_IF(S, WR_CLUSTER_KEY_ODD_KNOWN)), END_OF(S),
+	FIELD_AS(S, "key_odd", key_id[1], NUMBER, VALID_IF(S, WR_CLUSTER_KEY_ODD_KNOWN)),
+	FIELD(S, addr4_ifindex, NUMBER), FIELD(S, addr6_ifindex, NUMBER), END_OF(S),
 };
 CODEC(cluster, "0", only_key, cluster);
 #undef S
@@ -268,7 +269,8 @@ static const struct flag_name nexthop_flags[] = {
 static fields nexthops_key = NUMBER_KEY("slot", WR_NEXTHOPS - 1);
 static fields nexthop = {
 	FIELD(S, id, NUMBER), FIELD(S, tick, NUMBER), FIELD(S, flags, FLAGS, .flags = nexthop_flags),
-	FIELD(S, ifindex, NUMBER), FIELD(S, mtu, NUMBER), FIELD(S, dmac, MAC), FIELD(S, smac, MAC), END_OF(S),
+	FIELD(S, ifindex, NUMBER), FIELD(S, mtu, NUMBER), FIELD(S, dmac, MAC), FIELD(S, smac, MAC),
+	FIELD(S, path_id, NUMBER), FIELD(S, path_ifindex, NUMBER), FIELD(S, path_v6, NUMBER), FIELD(S, path_tick, NUMBER), END_OF(S),
 };
 CODEC(nexthops, "SLOT", nexthops_key, nexthop);
 #undef S

@@ -82,8 +82,6 @@ void node_put_as(uint32_t slot, enum who own, enum who pod, unsigned flags)
 	masks(&n.mask4, &n.mask6, &n.cidr4, &n.cidr6, pod);
 	memcpy(&n.local, who_address(NODE, over6), over6 ? 16 : 4);
 	memcpy(&n.remote, who_address(own, over6), over6 ? 16 : 4);
-	memcpy(n.dmac, mac_address(MAC_OTHER), 6);
-	memcpy(n.smac, mac_address(MAC_HOST), 6);
 	for (int key = 0; key < WR_TUNNEL_KEYS && flags & WR_NODE_KEYED; key++) {
 		n.tx_word[key] = TX_WORD(slot, key);
 		n.rx_word[key] = RX_WORD(slot, key);

@@ -18,7 +18,7 @@ static void prepare_receiver(bool over6, bool keyed)
 
 	node_reset(0, false);
 	cluster_put(NODE_C, POD_C, keyed ? WR_CLUSTER_KEY_REQUIRED : 0);
-	node_put_as(SLOT_D, NODE, POD_A, WR_NODE_RESOLVED | (over6 ? WR_NODE_OVER6 : 0));
+	node_put_as(SLOT_D, NODE, POD_A, over6 ? WR_NODE_OVER6 : 0);
 	if (keyed)
 		node_set_words(SLOT_D, tx, rx);
 	endpoint_set_address(DEVICE_A, POD_C);

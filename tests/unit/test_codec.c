@@ -236,6 +236,7 @@ static const struct {
 	size_t from, count;
 } padding[] = {
 	{ "endpoints", offsetof(struct wr_endpoint, pad), 4 },
+	{ "nodes", offsetof(struct wr_node, pad), 4 },
 	{ "sweep", 0, sizeof(struct bpf_timer) },
 	{ "deny_state", offsetof(struct wr_deny_state, pad), 4 },
 	{ "deny_hits", offsetof(struct wr_deny_hits, pad), 4 },
@@ -340,7 +341,7 @@ static void values_of_the_cluster(void **state)
 	const struct wr_node over4 = {
 		.id = 7,
 		.last_id = 7,
-		.flags = WR_NODE_V4 | WR_NODE_RESOLVED | WR_NODE_KEYED,
+		.flags = WR_NODE_V4 | WR_NODE_KEYED,
 		.tx_word = { 0x1122334455667788, 0 },
 		.rx_word = { 0, 0x99 },
 		.uplink = 2,
@@ -349,8 +350,6 @@ static void values_of_the_cluster(void **state)
 		.mask4 = { htonl(0xfffffe00) },
 		.local.v6 = { htonl(0xc0000201) },
 		.remote.v6 = { htonl(0xc0000202) },
-		.dmac = { 2, 0, 0, 0, 0, 2 },
-		.smac = { 2, 0, 0, 0, 0, 1 },
 	};
 	struct wr_node over6 = { .id = 8, .flags = WR_NODE_V6 | WR_NODE_OVER6 | WR_NODE_DIRECT };
 	const struct wr_ipcache remote = { WR_ID_REMOTE_NODE }, some = { WR_ID_SOME_POD };
@@ -373,9 +372,9 @@ static void values_of_the_cluster(void **state)
 		     "\"cidr4\": \"10.1.0.0/24\", \"cidr6\": \"fd00:1::/64\", \"key_even\": null, \"key_odd\": 7,"
 		     "\"addr4_ifindex\": 5, \"addr6_ifindex\": 0}");
 	assert_value("nodes", &over4, 1,
-		     "{\"id\": 7, \"last_id\": 7, \"flags\": [\"v4\", \"resolved\", \"keyed\"], \"cidr4\": \"10.2.0.0/23\","
+		     "{\"id\": 7, \"last_id\": 7, \"flags\": [\"v4\", \"keyed\"], \"cidr4\": \"10.2.0.0/23\","
 		     "\"cidr6\": null, \"local\": \"192.0.2.1\", \"remote\": \"192.0.2.2\", \"uplink\": 2, \"mtu\": 1438,"
-		     "\"dmac\": \"02:00:00:00:00:02\", \"smac\": \"02:00:00:00:00:01\", \"tx_word_even\": true,"
+		     "\"tx_word_even\": true,"
 		     "\"tx_word_odd\": false, \"rx_word_even\": false, \"rx_word_odd\": true}");
 	memcpy(&over6.cidr6, "\xfd\0\0\2", 4);
 	memset(&over6.mask6, 0xff, sizeof(over6.mask6));
@@ -383,7 +382,7 @@ static void values_of_the_cluster(void **state)
 	assert_value("nodes", &over6, 1,
 		     "{\"id\": 8, \"last_id\": 0, \"flags\": [\"v6\", \"over6\", \"direct\"], \"cidr4\": null,"
 		     "\"cidr6\": \"fd00:2::/128\", \"local\": \"::\", \"remote\": \"2001:db8::\", \"uplink\": 0, \"mtu\": 0,"
-		     "\"dmac\": \"00:00:00:00:00:00\", \"smac\": \"00:00:00:00:00:00\", \"tx_word_even\": false,"
+		     "\"tx_word_even\": false,"
 		     "\"tx_word_odd\": false, \"rx_word_even\": false, \"rx_word_odd\": false}");
 	assert_value("nexthops", &hop, 1,
 		     "{\"id\": 7, \"tick\": 9, \"flags\": [\"resolved\", \"confirm\"], \"ifindex\": 2, \"mtu\": 1500,"

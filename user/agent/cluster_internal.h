@@ -19,8 +19,8 @@ struct member {
 	uint32_t slot;		    /* 0: in no map */
 	struct dp_node node;	    /* in the maps */
 	struct route routes[2];	    /* in the routing table; dst.ip.family 0: none */
-	struct hop hop;		    /* that is kept resolved */
-	bool kept;
+	struct hop hop;		    /* the way there, as the kernel said last */
+	bool kept;		    /* its neighbour entry is kept resolved */
 	struct ip known[NODE_ADDRESSES + 2]; /* its addresses and gateways in ipcache */
 	size_t known_count;
 

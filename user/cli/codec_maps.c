@@ -244,8 +244,7 @@ CODEC(cluster, "0", only_key, cluster);
 
 static const struct flag_name node_flags[] = {
 	{ WR_NODE_V4, "v4" },	      { WR_NODE_V6, "v6" },	      { WR_NODE_OVER6, "over6" },
-	{ WR_NODE_DIRECT, "direct" }, { WR_NODE_RESOLVED, "resolved" },
-	{ WR_NODE_KEYED, "keyed" }, { 0, NULL },
+	{ WR_NODE_DIRECT, "direct" }, { WR_NODE_KEYED, "keyed" }, { 0, NULL },
 };
 #define S struct wr_node
 static fields node_slot_key = NUMBER_KEY("slot", WR_NODE_SLOTS - 1);
@@ -253,7 +252,7 @@ static fields node = {
 	FIELD(S, id, NUMBER), FIELD(S, last_id, NUMBER), FIELD(S, flags, FLAGS, .flags = node_flags),
 	FIELD(S, cidr4, MASKED, VALID_IF(S, WR_NODE_V4)), FIELD(S, cidr6, MASKED, VALID_IF(S, WR_NODE_V6)),
 	FIELD(S, local, IP_OF, WR_NODE_OVER6), FIELD(S, remote, IP_OF, WR_NODE_OVER6), FIELD(S, uplink, NUMBER),
-	FIELD(S, mtu, NUMBER), FIELD(S, dmac, MAC), FIELD(S, smac, MAC), FIELD_AS(S, "tx_word_even", tx_word[0], SECRET),
+	FIELD(S, mtu, NUMBER), FIELD_AS(S, "tx_word_even", tx_word[0], SECRET),
 	FIELD_AS(S, "tx_word_odd", tx_word[1], SECRET), FIELD_AS(S, "rx_word_even", rx_word[0], SECRET),
 	FIELD_AS(S, "rx_word_odd", rx_word[1], SECRET), END_OF(S),
 };

@@ -5,8 +5,8 @@
  * - the uplink in the node's slot,
  * - the device that has the address to which it is sent: others choose their routes to us, so this is where it arrives,
  * - a device by which a route of this node leads to the sender, best or not (RFC 3704, feasible path): so asymmetric
- *   routes work. But not through a gateway there if the sender is on the link of another device (IPv4: IPv6's FIB lookup
- *   returns nothing but routes of the longest prefix and lowest metric).
+ *   routes work. But not through a gateway there if the sender is on the link of another device (IPv4: IPv6's FIB
+ * lookup returns nothing but routes of the longest prefix and lowest metric).
  *
  * Only the third rule costs a FIB lookup. A yes stands in the node's element of `nexthops` for NEXTHOP_TICKS, with the
  * node's id and the device, which are both compared; a no is remembered nowhere.
@@ -16,7 +16,8 @@
 
 #include "lib/nexthop.h"
 
-/* `v6`: the family of the outer packet, which the sender chooses; what this node sends to it may be of the other one. */
+/* `v6`: the family of the outer packet, which the sender chooses; what this node sends to it may be of the other one.
+ */
 static __always_inline bool path_is_usual(const struct wr_cluster *c, const struct wr_node *node, __u32 ifindex,
 					  const bool v6)
 {

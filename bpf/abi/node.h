@@ -44,7 +44,7 @@ enum wr_node_flags {
 	WR_NODE_V6 = 1 << 1,       /* cidr6 is valid */
 	WR_NODE_OVER6 = 1 << 2,    /* local and remote are IPv6 addresses; else IPv4, in the first word of each */
 	WR_NODE_DIRECT = 1 << 3,   /* on the same link, without encapsulation: frames as they are, to the next hop's MAC address */
-	WR_NODE_RESOLVED = 1 << 4, /* dmac and smac are valid; no program reads them (wr_nexthop) */
+	/* 1 << 4: releases up to 0.1.0 said by it that they knew the next hop's MAC address */
 	WR_NODE_KEYED = 1 << 5,    /* what is encapsulated carries a keyed word; `mtu` leaves room for it */
 };
 
@@ -57,25 +57,25 @@ enum wr_node_flags {
 
 /*
  * One slot of map `nodes`: another node of the cluster. Written whole before anything leads to it (nodes4/6,
- * node_addr4/6), and emptied, `id` first, after nothing does. What changes in place is only the next hop's MAC address,
- * the uplink, RESOLVED, and keyed words that are not in use; everything else makes a new slot. A flow remembers the slot, and the cluster's revision under
+ * node_addr4/6), and emptied, `id` first, after nothing does. What changes in place is only the uplink
+ * and keyed words that are not in use; everything else makes a new slot. A flow remembers the slot, and the cluster's revision under
  * which it was found: under another one the address is looked up again, so a slot that has another node by now misleads
  * nobody. (The world's address is in nobody's CIDR: a node takes only answers to what it has forwarded itself.)
  */
 struct wr_node {
 	__u32 id;     /* never used twice; 0: the slot is empty */
 	__u32 flags;  /* enum wr_node_flags */
-	__u32 uplink; /* ifindex of the device by which packets left when the agent looked; used where no route is found */
+	__u32 uplink; /* ifindex of the device by which packets left when the agent looked: tunnel packets may come there; used where no route is found */
 	__u32 mtu;    /* bytes: the largest inner IP packet */
 	struct wr_addr4 cidr4, mask4; /* pod CIDR: address & mask == cidr */
 	struct wr_addr6 cidr6, mask6;
 	struct wr_addr6 local, remote; /* outer addresses: this node's own, and the other's */
-	__u8 dmac[6], smac[6]; /* as the agent saw them last, for people and traces */
 	__u32 last_id; /* stays when the slot is emptied: of all slots, how long each has rested, and which ids there were */
+	__u32 pad;
 	__u64 tx_word[WR_TUNNEL_KEYS]; /* keyed words, by key: of packets to it ... */
 	__u64 rx_word[WR_TUNNEL_KEYS]; /* ... and from it; 0: none */
 };
-_Static_assert(sizeof(struct wr_node) == 136 && __builtin_offsetof(struct wr_node, tx_word) == 104, "wr_node");
+_Static_assert(sizeof(struct wr_node) == 128 && __builtin_offsetof(struct wr_node, tx_word) == 96, "wr_node");
 
 #define WR_MAX_NODES 8192
 #define WR_NODE_SLOTS (2 * WR_MAX_NODES) /* slot 0 is never used; twice as many, so that a slot rests before it is used again */
@@ -92,8 +92,11 @@ struct wr_nexthop {
 	__u32 ifindex; /* the device */
 	__u32 mtu;     /* the device's; 0: not known */
 	__u8 dmac[6], smac[6];
+	/* A device that is not its uplink, by which its tunnel packets may come: as the routes said at path_tick. */
+	__u32 path_id; /* wr_node.id; 0: none */
+	__u32 path_ifindex, path_v6, path_tick; /* path_v6: 1 for packets over IPv6 */
 };
-_Static_assert(sizeof(struct wr_nexthop) == 32, "wr_nexthop");
+_Static_assert(sizeof(struct wr_nexthop) == 48, "wr_nexthop");
 
 enum wr_nexthop_flags {
 	WR_NEXTHOP_RESOLVED = 1 << 0, /* both MAC addresses are valid */
@@ -150,7 +153,8 @@ struct wr_cluster {
 	struct wr_addr4 cidr4, mask4; /* this node's own pod CIDR */
 	struct wr_addr6 cidr6, mask6;
 	__u32 key_id[WR_TUNNEL_KEYS]; /* for those who look; programs need only the words */
+	__u32 addr4_ifindex, addr6_ifindex; /* the devices that have addr4 and addr6; 0: no device, or the loopback device */
 };
-_Static_assert(sizeof(struct wr_cluster) == 88, "wr_cluster");
+_Static_assert(sizeof(struct wr_cluster) == 96, "wr_cluster");
 
 #endif

@@ -21,7 +21,7 @@
 	X(ETHERTYPE, ethertype, DROP, "neither IPv4, IPv6 nor ARP, or tagged with a VLAN")                          \
 	X(SPOOFED_MAC, spoofed_mac, DROP, "the source MAC address is not the pod's")                                \
 	X(SPOOFED_SOURCE, spoofed_source, DROP, "the source address is not the pod's")                              \
-	X(SPOOFED_OUTSIDE, spoofed_outside, DROP, "a pod's address as source, but it did not come from that pod, or through the tunnel") \
+	X(SPOOFED_OUTSIDE, spoofed_outside, DROP, "a pod's address as source, but it did not come from that pod, or through the tunnel; or a tunnel packet of another node, but it came by a device that leads nowhere near it") \
 	X(MALFORMED_IP, malformed_ip, DROP, "the IP header contradicts itself or the frame")                        \
 	X(IP_OPTIONS, ip_options, DROP, "IPv4 options")                                                             \
 	X(EXT_HEADERS, ext_headers, DROP, "an IPv6 extension header, or a chain of them, that is not let through")  \

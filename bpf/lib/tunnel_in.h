@@ -16,6 +16,7 @@
 #include "lib/geneve.h"
 #include "lib/ip.h"
 #include "lib/node.h"
+#include "lib/sender_path.h"
 #include "lib/tunnel_sum.h"
 #include "lib/verdict_address.h"
 
@@ -315,6 +316,9 @@ static __always_inline enum wr_reason tunnel_open(struct packet *p, const struct
 	reason = tunnel_geneve(p, c, t);
 	if (reason)
 		return reason;
+	if (!path_is_usual(c, t->node, p->skb->ifindex, v6) &&
+	    !skb_path_is_feasible(p->skb, t->slot, &p->at->saddr, v6))
+		return WR_REASON_SPOOFED_OUTSIDE;
 	/* Behind the keyed word: a sum over the whole packet is work that nobody else can ask for. */
 	if (t->summed && !tunnel_sum_is_right(p->skb, t->udp, t->end, v6))
 		return WR_REASON_TUNNEL_MALFORMED;

@@ -54,18 +54,25 @@ static __always_inline __u32 receiver(const struct packet *p, enum wr_reason rea
 	return reason == WR_REASON_GATEWAY_REPLY || p->direction == WR_INGRESS ? p->ifindex : p->peer_ifindex;
 }
 
+/* For a dry run: by which device packets for the node in that slot leave now. */
+OUT_OF_LINE int redirect_uplink(struct __sk_buff *skb, __u32 slot)
+{
+	struct wr_nexthop nh = { 0 };
+
+	nexthop_look_up(skb, slot, &nh);
+	return nh.ifindex;
+}
+
 /* For a dry run: the device that the packet would be handed to, 0: as it came. */
 static __always_inline __u32 redirect_target(const struct packet *p, enum wr_reason reason)
 {
 	const struct wr_cluster *c = cluster_get();
-	const struct wr_node *node;
 
 	if (reason == WR_REASON_TO_ENDPOINT || reason == WR_REASON_GATEWAY_REPLY)
 		return receiver(p, reason);
 	if (reason == WR_REASON_TO_HOST)
 		return c ? c->host_ifindex : 0;
-	node = reason == WR_REASON_TO_NODE ? node_get(p->peer_ifindex & ~WR_REMOTE) : NULL;
-	return node ? node->uplink : 0;
+	return reason == WR_REASON_TO_NODE ? redirect_uplink(p->skb, p->peer_ifindex & ~WR_REMOTE) : 0;
 }
 
 static __always_inline void trace_end(const struct packet *p, enum wr_reason reason)

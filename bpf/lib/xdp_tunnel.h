@@ -9,6 +9,7 @@
 #include "lib/cluster.h"
 #include "lib/geneve.h"
 #include "lib/node.h"
+#include "lib/sender_path.h"
 #include "lib/xdp_frame.h"
 #include "lib/xdp_meta.h"
 
@@ -174,6 +175,19 @@ static __always_inline enum wr_reason xdp_geneve_check(const struct xdp_frame *f
 }
 
 /*
+ * Whether it came by a device that the node's packets may come by. If not, from_uplink decides: of a bond's ports, where
+ * XDP runs as well, the routes do not tell.
+ */
+static __always_inline bool xdp_path_check(const struct xdp_frame *f, const struct wr_cluster *c,
+					   const struct xdp_tunnel *t, const bool v6)
+{
+	const struct wr_node *node = node_get(t->origin.slot);
+
+	return node && (path_is_usual(c, node, f->ctx->ingress_ifindex, v6) ||
+			xdp_path_is_feasible(f->ctx, t->origin.slot, &f->saddr, v6));
+}
+
+/*
  * NONE: it may go on. t->whole: and it may be taken apart here; not where it has a checksum, which from_uplink sees to,
  * or bytes behind it.
  */
@@ -198,7 +212,7 @@ static __always_inline enum wr_reason xdp_tunnel_check(struct xdp_frame *f, stru
 	reason = xdp_sender_check(f, t, v6);
 	if (!reason)
 		reason = xdp_geneve_check(f, c, t, v6);
-	t->whole = t->whole && !udp->check && f->len == f->l4_off + f->l4_len;
+	t->whole = t->whole && !udp->check && f->len == f->l4_off + f->l4_len && xdp_path_check(f, c, t, v6);
 	return reason;
 }
 

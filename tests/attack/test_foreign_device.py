@@ -11,8 +11,9 @@ from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 
-from geneve import geneve
+from geneve import REMOTE_NODE, geneve
 from lab import Node
+from manifests import node_object
 from netns import wait_for
 from overlay import ALL, Overlay
 
@@ -120,3 +121,54 @@ def test_tunnel_packet_of_another_node(overlay, a1, b2, stranger, no_filter, fam
         stranger.send(own, a1.ips[family], UDP(sport=1, dport=9) / witness)
         frames = wire.until(lambda frame: witness in frame)
     assert frames and not any(marker in frame for frame in frames)
+
+
+# --- the second card leads to a node, too ---
+
+THIRD = {4: "203.0.113.3", 6: "2001:db8:113::3"}
+THIRD_CIDR = {4: "10.87.3.0/24", 6: "fd00:87:0:3::/64"}
+THIRD_GATEWAY = {4: "10.87.3.1", 6: "fd00:87:0:3::1"}
+
+
+@pytest.fixture(scope="module")
+def third(overlay, stranger):
+    """Node n3 is reached by the second card, which therefore decapsulates. Last in this file: it stays."""
+    n1 = overlay.nodes["n1"]
+    index = n1.ip("link", "show", CARD)[0]["ifindex"]
+    overlay.apply("node-n3", node_object("n3", [*THIRD_CIDR.values()], [*THIRD.values()]))
+    wait_for(lambda: (n1.known().get("n3") or {}).get("uplink") == index, "the second card to lead to n3")
+
+
+@pytest.fixture(params=["no route", "default route"])
+def to_world(overlay, stranger, third, request):
+    """The second card has the best default route of the node, or none; the other nodes are on the first one's link."""
+    n1, gateways = overlay.nodes["n1"], {4: "203.0.113.2", 6: "2001:db8:113::2"}
+    if request.param == "no route":
+        yield
+        return
+    for family, gateway in gateways.items():
+        n1.run("ip", f"-{family}", "route", "add", "default", "via", gateway, "dev", CARD, "metric", 1)
+    yield
+    for family, gateway in gateways.items():
+        n1.run("ip", f"-{family}", "route", "delete", "default", "via", gateway, "dev", CARD, "metric", 1)
+
+
+def tunnelled(overlay, source, inner, identity):
+    return geneve(source, overlay.nodes["n1"].address[overlay.outer], inner, identity)
+
+
+def test_tunnel_packet_from_a_device_that_leads_to_another_node(overlay, a1, b2, stranger, to_world, family):
+    """By the second card comes n3's tunnel packet, and one of n2, which is behind the first card: from there it is forged."""
+    n2, ip = overlay.nodes["n2"], IPv6 if family == 6 else IP
+    marker, witness = os.urandom(16), os.urandom(16)
+    forged = ip(src=b2.ips[family], dst=a1.ips[family]) / UDP(sport=4444, dport=PORT) / marker
+    honest = ip(src=THIRD_GATEWAY[family], dst=a1.ips[family]) / UDP(sport=1, dport=9) / witness
+    before = a1.node.metrics()
+    with a1.wire() as wire:
+        stranger.send_packet(tunnelled(overlay, n2.address[overlay.outer], forged, overlay.identity("default/b2")))
+        stranger.send_packet(tunnelled(overlay, THIRD[overlay.outer], honest, REMOTE_NODE))
+        frames = wire.until(lambda frame: witness in frame)
+    assert frames, "n3's own packets do not arrive either"
+    after = a1.node.metrics()
+    named = after.get(("spoofed_outside", "ingress"), 0) - before.get(("spoofed_outside", "ingress"), 0)
+    assert (any(marker in frame for frame in frames), named) == (False, 1)

@@ -28,6 +28,7 @@ SUITE = Suite("cross", baseline="routed", modes=(
 ))
 MANY = 5000
 MANY_FIGURES = ("rr_p50", "crr_p50")
+KEYED_FIGURES = ("rr_p50", "crr_p50", "udp")
 
 
 class CrossPath(Path):
@@ -91,6 +92,7 @@ class Tunnel(CrossPath):
     """Warren with its agent at either end. The pods are isolated both ways, as those of warren-policy are."""
 
     mode = "tunnel"
+    options = ()  # the agents' others
     others = 0  # nodes beside the two
     cluster_key = secrets.token_bytes(16)
 
@@ -118,7 +120,7 @@ class Tunnel(CrossPath):
         node.warren("node", "init")
         node.outside(KEY).write_bytes(self.cluster_key)
         agent = Agent(node, "--node-name", f"n{i}", "--cluster-key", KEY, "--routing-mode", self.mode, "--underlay", "ipv4",
-                      log_level="info")
+                      *self.options, log_level="info")
         agent.write("policies.json", namespace("default"), *policies())
         for n in (0, 1):
             agent.write(f"n{n}.json", self.node(n))
@@ -162,12 +164,18 @@ class Direct(Tunnel):
     mode = "direct"
 
 
+class TunnelKeyed(Tunnel):
+    """Tunnel packets carry the keyed word, and must."""
+
+    options = ("--tunnel-key", "require")
+
+
 class Tunnel5000(Tunnel):
     others = MANY - 2
 
 
-PATHS = {"routed": Routed, "vxlan": Vxlan, "tunnel": Tunnel, f"tunnel-{MANY}": Tunnel5000, "node-direct": Direct}
-NEEDED_BY = {f"tunnel-{MANY}": "tunnel"}  # what else a path is compared with
+PATHS = {"routed": Routed, "vxlan": Vxlan, "tunnel": Tunnel, "tunnel-keyed": TunnelKeyed, f"tunnel-{MANY}": Tunnel5000, "node-direct": Direct}
+NEEDED_BY = {f"tunnel-{MANY}": "tunnel", "tunnel-keyed": "tunnel"}  # what else a path is compared with
 FIRST_NUMBER = 32
 
 
@@ -188,7 +196,7 @@ def measure(args):
         return [], failures
     rounds = datapath.Datapath(args.build, paths, args.seconds, SUITE)
     rounds.run(args.rounds)
-    rows = [*rounds.rows(), *many_rows(rounds)]
+    rows = [*rounds.rows(), *many_rows(rounds), *keyed_rows(rounds)]
     tunnel = next((path for path in paths if path.name == "tunnel"), None)
     if tunnel:
         try:
@@ -207,6 +215,14 @@ def many_rows(rounds):
         for family in FAMILIES:
             yield from rounds.row(figure, family, f"tunnel-{MANY}", baseline="tunnel",
                                   name=f"nodes.{MANY}_{figure.name}.{family}")
+
+
+def keyed_rows(rounds):
+    """The tunnel with the keyed word, against the one without, in the same rounds."""
+    for figure in (figure for mode in SUITE.modes for figure in mode.figures if figure.name in KEYED_FIGURES):
+        for family in FAMILIES:
+            yield from rounds.row(figure, family, "tunnel-keyed", baseline="tunnel", goal=None,
+                                  name=f"nodes.keyed_{figure.name}.{family}")
 
 
 # --- a node joins -----------------------------------------------------------------------------------------------------

@@ -215,8 +215,8 @@ void nodes_prepare(unsigned nodes, unsigned flags, bool v6)
 	policy_fill(100);
 	identity_set_peer(IDENTITY_C, PEER_OF(0));
 	cluster_put(NODE, POD_A, 0);
-	node_put(SLOT_C, WR_NODE_RESOLVED | flags);
-	node_put(SLOT_D, WR_NODE_RESOLVED);
+	node_put(SLOT_C, flags);
+	node_put(SLOT_D, 0);
 	ipcache_put(POD_C, IDENTITY_C);
 	for (unsigned n = 2; n < nodes; n++)
 		node_add(n);

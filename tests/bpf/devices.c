@@ -101,6 +101,29 @@ void neighbours_set(bool resolved)
 	now = resolved;
 }
 
+void route_set(enum device device)
+{
+	static enum device now;
+
+	for (int v6 = 0; v6 < 2 && device != now; v6++) {
+		char node[INET6_ADDRSTRLEN], gateway[INET6_ADDRSTRLEN];
+
+		inet_ntop(v6 ? AF_INET6 : AF_INET, who_address(NODE_C, v6), node, sizeof(node));
+		inet_ntop(v6 ? AF_INET6 : AF_INET, who_address(NODE_D, v6), gateway, sizeof(gateway));
+		if (now)
+			shell("ip -%d route delete %s dev %s", v6 ? 6 : 4, node, device_names[now]);
+		if (device)
+			shell("ip -%d route add %s dev %s", v6 ? 6 : 4, node, device_names[device]);
+		if (!now != !device)
+			shell("ip -%d route delete default", v6 ? 6 : 4);
+		if (!now)
+			shell("ip -%d route add default via %s dev uplink onlink", v6 ? 6 : 4, gateway);
+		else if (!device)
+			shell("ip -%d route add default dev uplink", v6 ? 6 : 4);
+	}
+	now = device;
+}
+
 void devices_make(void)
 {
 	for (int d = DEVICES - 1; d >= 0; d--)

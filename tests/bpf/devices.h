@@ -15,6 +15,11 @@ void devices_close(void);
 /* Whether the kernel has the MAC addresses of NODE_C and NODE_D. */
 void neighbours_set(bool resolved);
 uint32_t device_ifindex(enum device device);
+/*
+ * The route to NODE_C, in both families: on the link of that device, while the default route by the uplink has a gateway.
+ * NO_DEVICE: as at first.
+ */
+void route_set(enum device device);
 int device_netns(enum device device); /* fd of the namespace of its other end; NO_DEVICE: the host's */
 const char *device_name(enum device device);
 /* Runs a command line; a test fails if it does. */

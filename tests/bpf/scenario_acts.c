@@ -127,7 +127,7 @@ void sweep(uint32_t none, uint32_t no)
 
 static unsigned node_flags(void)
 {
-	return WR_NODE_RESOLVED | (now.over6 ? WR_NODE_OVER6 : 0);
+	return now.over6 ? WR_NODE_OVER6 : 0;
 }
 
 void nodes_make(void)

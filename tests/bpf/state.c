@@ -42,7 +42,7 @@ void node_reset(unsigned state, bool v6)
 void cluster_reset(unsigned state, bool v6, bool over6)
 {
 	const unsigned flags =
-	    WR_NODE_RESOLVED | (over6 ? WR_NODE_OVER6 : 0) | (state & S_KEYED ? WR_NODE_KEYED : 0);
+	    (over6 ? WR_NODE_OVER6 : 0) | (state & S_KEYED ? WR_NODE_KEYED : 0);
 
 	node_reset(state, v6);
 	if (state & S_NO_CLUSTER)

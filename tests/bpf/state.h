@@ -81,6 +81,8 @@ enum { SLOT_C = 7, SLOT_D = 16383, SLOT_NONE = 9 };
  */
 void cluster_put(enum who own, enum who pod, unsigned flags);
 void cluster_clear(void);
+void node_set_devices(uint32_t slot, enum device uplink, enum device own); /* own: has this node's addresses */
+void node_change_id(uint32_t slot); /* as if another node had come into the slot */
 void nexthops_clear(void); /* the next packet looks the way up */
 /* It ends no tunnels over that family. */
 void cluster_without(bool v6);

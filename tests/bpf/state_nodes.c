@@ -82,8 +82,6 @@ void node_put_as(uint32_t slot, enum who own, enum who pod, unsigned flags)
 	masks(&n.mask4, &n.mask6, &n.cidr4, &n.cidr6, pod);
 	memcpy(&n.local, who_address(NODE, over6), over6 ? 16 : 4);
 	memcpy(&n.remote, who_address(own, over6), over6 ? 16 : 4);
-	memcpy(n.dmac, mac_address(MAC_OTHER), 6);
-	memcpy(n.smac, mac_address(MAC_HOST), 6);
 	for (int key = 0; key < WR_TUNNEL_KEYS && flags & WR_NODE_KEYED; key++) {
 		n.tx_word[key] = TX_WORD(slot, key);
 		n.rx_word[key] = RX_WORD(slot, key);
@@ -101,6 +99,29 @@ void node_put_as(uint32_t slot, enum who own, enum who pod, unsigned flags)
 
 		map_put("node_metrics", &key, none);
 	}
+}
+
+void node_set_devices(uint32_t slot, enum device uplink, enum device own)
+{
+	const uint32_t zero = 0;
+	struct wr_cluster c;
+	struct wr_node n;
+
+	assert_int_equal(bpf_map_lookup_elem(map_fd("cluster"), &zero, &c), 0);
+	c.addr4_ifindex = c.addr6_ifindex = device_ifindex(own);
+	map_put("cluster", &zero, &c);
+	assert_int_equal(bpf_map_lookup_elem(map_fd("nodes"), &slot, &n), 0);
+	n.uplink = device_ifindex(uplink);
+	map_put("nodes", &slot, &n);
+}
+
+void node_change_id(uint32_t slot)
+{
+	struct wr_node n;
+
+	assert_int_equal(bpf_map_lookup_elem(map_fd("nodes"), &slot, &n), 0);
+	n.id += 1000;
+	map_put("nodes", &slot, &n);
 }
 
 void node_set_words(uint32_t slot, const uint64_t tx[WR_TUNNEL_KEYS], const uint64_t rx[WR_TUNNEL_KEYS])

@@ -2,6 +2,7 @@
 /* from_uplink and from_host, beyond the rows: round trips, ports, what is cut, what is too big. */
 #include <endian.h>
 #include <string.h>
+#include <time.h>
 
 #include "bytes.h"
 #include "expect.h"
@@ -17,7 +18,7 @@ static void prepare_receiver(bool over6, bool keyed)
 
 	node_reset(0, false);
 	cluster_put(NODE_C, POD_C, keyed ? WR_CLUSTER_KEY_REQUIRED : 0);
-	node_put_as(SLOT_D, NODE, POD_A, WR_NODE_RESOLVED | (over6 ? WR_NODE_OVER6 : 0));
+	node_put_as(SLOT_D, NODE, POD_A, over6 ? WR_NODE_OVER6 : 0);
 	if (keyed)
 		node_set_words(SLOT_D, tx, rx);
 	endpoint_set_address(DEVICE_A, POD_C);
@@ -101,6 +102,84 @@ static void test_unkeyed(void **state)
 		assert_int_equal(after[key].packets - before[key].packets, keyed);
 		assert_int_equal(after[key].bytes - before[key].bytes, keyed ? f.len : 0);
 	}
+}
+
+/*
+ * A packet of node C comes by the uplink, which may be none of the node's devices; the slot, or the device of our own
+ * address, may name it, or the route there.
+ */
+static const struct {
+	const char *name;
+	enum device uplink, own, route;
+	enum wr_reason reason;
+} paths[] = {
+	{ "the uplink of the slot", DEVICE_UPLINK, DEVICE_B, DEVICE_B, WR_REASON_TO_ENDPOINT },
+	{ "the device of our address", DEVICE_B, DEVICE_UPLINK, DEVICE_B, WR_REASON_TO_ENDPOINT },
+	{ "the device of the route", DEVICE_B, DEVICE_B, DEVICE_UPLINK, WR_REASON_TO_ENDPOINT },
+	{ "a device with another route", DEVICE_B, DEVICE_B, DEVICE_B, WR_REASON_SPOOFED_OUTSIDE },
+	{ "a device, and our address on none", DEVICE_B, NO_DEVICE, DEVICE_B, WR_REASON_SPOOFED_OUTSIDE },
+};
+
+static void test_paths(void **state)
+{
+	static const struct layer in[] = { ETH(), IP(.outer = true, .src = NODE_C, .dst = NODE),
+					   UDP(.sport = 50000, .dport = WR_TUNNEL_PORT, .check = V(0)), GENEVE(),
+					   OPT(.n = 8, .identity = IDENTITY_C), ETH(), IP(.src = POD_C, .dst = POD_A), TCP(), { 0 } };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
+		for (int family = 0; family < 4; family++) {
+			struct run r = { .program = FROM_UPLINK };
+			struct wr_trace trace;
+			struct frame f;
+
+			print_message("  by %s, IPv%d over IPv%d\n", paths[i].name, family & 1 ? 6 : 4, family & 2 ? 6 : 4);
+			route_set(paths[i].route);
+			cluster_reset(0, family & 1, family & 2);
+			node_set_devices(SLOT_C, paths[i].uplink, paths[i].own);
+			frame_build_over(&f, in, &defaults_from_uplink, family & 1, family & 2);
+			run_dry(&r, &f, &trace);
+			assert_int_equal(trace.reason, paths[i].reason);
+			run_program(&r, &f);
+			assert_int_equal(r.counter, wr_metric_key(paths[i].reason, WR_INGRESS));
+			assert_int_equal(r.verdict, reason_verdict(paths[i].reason));
+		}
+	route_set(NO_DEVICE);
+}
+
+/* What a route has said counts for a moment, for that node alone, and then no longer. */
+static void test_path_ends(void **state)
+{
+	static const struct layer in[] = { ETH(), IP(.outer = true, .src = NODE_C, .dst = NODE),
+					   UDP(.sport = 50000, .dport = WR_TUNNEL_PORT, .check = V(0)), GENEVE(),
+					   OPT(.n = 8, .identity = IDENTITY_C), ETH(), IP(.src = POD_C, .dst = POD_A), TCP(), { 0 } };
+
+	(void)state;
+	for (int v6 = 0; v6 < 2; v6++)
+		for (int other = 0; other < 2; other++) {
+			struct run r = { .program = FROM_UPLINK };
+			struct frame f;
+			time_t until;
+
+			route_set(DEVICE_UPLINK);
+			cluster_reset(0, v6, v6);
+			node_set_devices(SLOT_C, DEVICE_B, DEVICE_B);
+			frame_build_over(&f, in, &defaults_from_uplink, v6, v6);
+			run_quietly(&r, &f);
+			assert_int_equal(r.verdict, reason_verdict(WR_REASON_TO_ENDPOINT));
+			route_set(DEVICE_B);
+			if (other) {
+				node_change_id(SLOT_C);
+				run_quietly(&r, &f);
+				assert_int_equal(r.verdict, reason_verdict(WR_REASON_SPOOFED_OUTSIDE));
+				continue;
+			}
+			until = time(NULL) + 20;
+			while (r.verdict != reason_verdict(WR_REASON_SPOOFED_OUTSIDE) && time(NULL) < until)
+				run_quietly(&r, &f);
+			assert_int_equal(r.verdict, reason_verdict(WR_REASON_SPOOFED_OUTSIDE));
+		}
+	route_set(NO_DEVICE);
 }
 
 /* Flows spread over the source ports, and each has one; the other direction's is another. */
@@ -292,7 +371,8 @@ int run_tunnel_tests(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_trips),
-		cmocka_unit_test(test_unkeyed),	cmocka_unit_test(test_ports), cmocka_unit_test(test_pieces),
+		cmocka_unit_test(test_unkeyed), cmocka_unit_test(test_paths), cmocka_unit_test(test_path_ends),
+		cmocka_unit_test(test_ports), cmocka_unit_test(test_pieces),
 		cmocka_unit_test(test_too_big), cmocka_unit_test(test_cut),
 	};
 

@@ -83,7 +83,7 @@ static void prepare(bool v6)
 	policy_allow(CLASS, WR_EGRESS, WR_PEER_FIRST, IPPROTO_TCP, 80, 16, WR_RULE_FIRST);
 	endpoint_set_class(DEVICE_A, CLASS);
 	cluster_put(NODE, POD_A, 0);
-	node_put(SLOT_C, WR_NODE_RESOLVED);
+	node_put(SLOT_C, 0);
 	ipcache_put(POD_C, IDENTITY_C);
 }
 
@@ -302,8 +302,8 @@ static void test_torn(void **state)
 	sched_getaffinity(0, sizeof(was), &was);
 	node_reset(0, false);
 	cluster_put(NODE, POD_A, 0);
-	node_put(SLOT_C, WR_NODE_RESOLVED);
-	node_put(SLOT_D, WR_NODE_RESOLVED);
+	node_put(SLOT_C, 0);
+	node_put(SLOT_D, 0);
 	/* The same ports, so the same way; and the same set. */
 	for (unsigned port = 1024;; port++) {
 		assert_in_range(port, 1024, 0xffff * 20);

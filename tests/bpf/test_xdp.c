@@ -251,6 +251,33 @@ static void test_without_decap(void **state)
 	}
 }
 
+/* What did not come by a device of its node's is from_uplink's to refuse. */
+static void test_paths(void **state)
+{
+	static const struct {
+		const char *name;
+		enum device uplink, own, route;
+		bool decap;
+	} paths[] = {
+		{ "the uplink of the slot", DEVICE_UPLINK, DEVICE_B, DEVICE_B, true },
+		{ "the device of our address", DEVICE_B, DEVICE_UPLINK, DEVICE_B, true },
+		{ "the device of the route", DEVICE_B, DEVICE_B, DEVICE_UPLINK, true },
+		{ "a device with another route", DEVICE_B, DEVICE_B, DEVICE_B, false },
+	};
+
+	for (size_t i = 0; i < 2 * sizeof(paths) / sizeof(paths[0]); i++) {
+		const struct tunnel_fields fields = { .outer6 = i & 1 };
+		struct tunnel_frame t;
+
+		route_set(paths[i / 2].route);
+		tunnel_state(true);
+		node_set_devices(SLOT_C, paths[i / 2].uplink, paths[i / 2].own);
+		tunnel_build(&t, &fields);
+		expect(paths[i / 2].name, &fields, &t, WR_REASON_NONE, paths[i / 2].decap);
+	}
+	route_set(NO_DEVICE);
+}
+
 static void test_node_gone(void **state)
 {
 	const struct tunnel_fields fields = { 0 };
@@ -524,6 +551,7 @@ int run_xdp_tests(void)
 		cmocka_unit_test(test_keyed),
 		cmocka_unit_test(test_unkeyed),
 		cmocka_unit_test(test_without_decap),
+		cmocka_unit_test(test_paths),
 		cmocka_unit_test(test_node_gone),
 		cmocka_unit_test(test_no_cluster),
 		cmocka_unit_test(test_foreign_metadata),

@@ -81,7 +81,7 @@ static void state_put(bool decap, unsigned cluster, unsigned node)
 
 	node_reset(0, false);
 	cluster_put(NODE, POD_A, WR_CLUSTER_SPORTS | cluster);
-	node_put(SLOT_C, WR_NODE_RESOLVED | node);
+	node_put(SLOT_C, node);
 	map_put("uplinks", &ifindex, &uplink);
 	key_required = cluster & WR_CLUSTER_KEY_REQUIRED;
 }

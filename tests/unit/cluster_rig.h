@@ -199,4 +199,12 @@ static inline const struct dp_node *in_maps(struct rig *r, const char *name)
 	return slot && r->k.used[slot] ? &r->k.nodes[slot] : NULL;
 }
 
+static inline const struct hop *hop_of(struct rig *r, const char *name)
+{
+	const struct hop *hop = find(r, name).node.hop;
+
+	assert_non_null(hop);
+	return hop;
+}
+
 #endif

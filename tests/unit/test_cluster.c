@@ -20,7 +20,8 @@ static void a_node_joins_over_ipv4(void **state)
 	assert_int_equal(n->address_count, 2);
 	assert_int_equal(n->uplink, UPLINK);
 	assert_int_equal(n->mtu, 1438);
-	assert_true(n->resolved && !n->direct && n->dmac[5] == 2);
+	assert_false(n->direct);
+	assert_true(hop_of(&r, "b")->resolved && hop_of(&r, "b")->dmac[5] == 2);
 	/* both CIDRs lead to warren0, sent from our own gateway addresses */
 	assert_int_equal(r.k.route_count, 2);
 	route = fake_route(&r.k, &(struct prefix[]){ prefix("10.2.0.0/24") }[0]);
@@ -96,13 +97,13 @@ static void the_next_hop_changes(void **state)
 	hop_to(&r, "192.0.2.2", "192.0.2.2", UPLINK, 1500, 9);
 	look_again(&r, HOP_NEIGHBOUR);
 	assert_int_equal(run(&r), 0);
-	assert_int_equal(in_maps(&r, "b")->dmac[5], 9);
+	assert_int_equal(hop_of(&r, "b")->dmac[5], 9);
 	assert_int_equal(find(&r, "b").node.slot, slot);
 	/* not resolved */
 	hop_to(&r, "192.0.2.2", "192.0.2.2", UPLINK, 1500, 0);
 	look_again(&r, HOP_NEIGHBOUR);
 	assert_int_equal(run(&r), 0);
-	assert_false(in_maps(&r, "b")->resolved);
+	assert_false(hop_of(&r, "b")->resolved);
 	assert_int_equal(counts(&r).unresolved, 1);
 	/* its neighbour entry has gone with its link: it is asked for again */
 	r.k.kept_count = 0;
@@ -144,7 +145,7 @@ static void no_way_there(void **state)
 	assert_int_equal(run(&r), 0);
 	assert_string_equal(complaint(&r, "Node b"), "no way there");
 	assert_non_null(in_maps(&r, "b"));
-	assert_false(in_maps(&r, "b")->resolved);
+	assert_false(hop_of(&r, "b")->resolved);
 	assert_int_equal(r.k.route_count, 1);
 	/* its address changes meanwhile: what is in the maps is not its own any more */
 	no_hop_to(&r, "192.0.2.55");

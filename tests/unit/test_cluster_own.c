@@ -101,6 +101,29 @@ static void a_route_of_a_pod_is_not_ours_to_delete(void **state)
 	rig_end(&r);
 }
 
+/* The programs have the devices of the first address of each family, and have the next one when an address moves. */
+static void devices_of_our_addresses(void **state)
+{
+	struct rig r;
+
+	rig_begin(&r);
+	put(&r, "self", "10.1.0.0/24", "192.0.2.1 2001:db8::1");
+	assert_int_equal(run(&r), 0);
+	assert_int_equal(r.k.cluster.addr4_ifindex, UPLINK);
+	assert_int_equal(r.k.cluster.addr6_ifindex, UPLINK);
+	for (size_t i = 0; i < r.k.device_count; i++) {
+		if (r.k.devices[i].ip.family == AF_INET6)
+			r.k.devices[i].info.ifindex = UPLINK2;
+		else
+			r.k.devices[i].info.flags |= IFF_LOOPBACK;
+	}
+	look_again(&r, HOP_ADDRESS);
+	assert_int_equal(run(&r), 0);
+	assert_int_equal(r.k.cluster.addr4_ifindex, 0);
+	assert_int_equal(r.k.cluster.addr6_ifindex, UPLINK2);
+	rig_end(&r);
+}
+
 /* Each uplink gets it once, after from_uplink, also those of an earlier agent; what fails is told, and holds up nothing. */
 static void xdp_on_uplinks(void **state)
 {
@@ -330,6 +353,7 @@ int main(void)
 		cmocka_unit_test(the_family_underneath),
 		cmocka_unit_test(what_an_earlier_agent_left_goes),
 		cmocka_unit_test(a_route_of_a_pod_is_not_ours_to_delete),
+		cmocka_unit_test(devices_of_our_addresses),
 		cmocka_unit_test(xdp_on_uplinks),
 		cmocka_unit_test(small_mtu),
 		cmocka_unit_test(pods_follow),

@@ -50,10 +50,10 @@ static void traces(void **state)
 	} rows[] = {
 		{ "web 10.2.0.7:80/tcp", "to_node", "encapsulated, Geneve VNI 1 from 192.0.2.1 to 192.0.2.2 by uplink up0, identity 0x02000000000000eb" },
 		{ "web fd00:2::7:icmp", NULL, NULL },
-		{ "web [fd00:2::7]:icmp", "to_node", "next hop    02:00:00:00:00:0b" },
+		{ "web [fd00:2::7]:icmp", "to_node", "next hop    02:00:00:00:00:0b, which is 192.0.2.2" },
 		{ "web 10.2.0.1:icmp", "to_node", "peer        node slot 1, identity remote-node" },
 		{ "web 10.3.0.9:53/udp", "to_node", "to node slot 2: as it is, by uplink up0" },
-		{ "web 10.3.0.9:53/udp", "to_node", "not resolved yet: the stack finds it" },
+		{ "web 10.3.0.9:53/udp", "to_node", "192.0.2.3 is not resolved yet: the packet would make the kernel ask for it" },
 		{ "host 10.2.0.7:80/tcp", "to_node", "identity remote-node" },
 		{ "198.51.100.1 10.2.0.7:80/tcp", "to_node", "from_host of warren0" },
 		{ "10.2.0.7 web:80/tcp", "to_endpoint", "from node slot 1: Geneve VNI 1 from 192.0.2.2 to 192.0.2.1, identity 0x02000000000000db carried" },

@@ -228,6 +228,7 @@ static const struct {
 	size_t from, count;
 } padding[] = {
 	{ "endpoints", offsetof(struct wr_endpoint, pad), 4 },
+	{ "nodes", offsetof(struct wr_node, pad), 4 },
 	{ "sweep", 0, sizeof(struct bpf_timer) },
 	{ "deny_state", offsetof(struct wr_deny_state, pad), 4 },
 	{ "deny_hits", offsetof(struct wr_deny_hits, pad), 4 },
@@ -322,6 +323,7 @@ static void values_of_the_cluster(void **state)
 		.port = htons(6081),
 		.option_class = htons(0xfff1),
 		.host_ifindex = 4,
+		.addr4_ifindex = 5,
 		.addr4 = { htonl(0xc0000201) },
 		.cidr4 = { htonl(0x0a010000) },
 		.mask4 = { htonl(0xffffff00) },
@@ -331,7 +333,7 @@ static void values_of_the_cluster(void **state)
 	const struct wr_node over4 = {
 		.id = 7,
 		.last_id = 7,
-		.flags = WR_NODE_V4 | WR_NODE_RESOLVED | WR_NODE_KEYED,
+		.flags = WR_NODE_V4 | WR_NODE_KEYED,
 		.tx_word = { 0x1122334455667788, 0 },
 		.rx_word = { 0, 0x99 },
 		.uplink = 2,
@@ -340,8 +342,6 @@ static void values_of_the_cluster(void **state)
 		.mask4 = { htonl(0xfffffe00) },
 		.local.v6 = { htonl(0xc0000201) },
 		.remote.v6 = { htonl(0xc0000202) },
-		.dmac = { 2, 0, 0, 0, 0, 2 },
-		.smac = { 2, 0, 0, 0, 0, 1 },
 	};
 	struct wr_node over6 = { .id = 8, .flags = WR_NODE_V6 | WR_NODE_OVER6 | WR_NODE_DIRECT };
 	const struct wr_ipcache remote = { WR_ID_REMOTE_NODE }, some = { WR_ID_SOME_POD };
@@ -352,16 +352,21 @@ static void values_of_the_cluster(void **state)
 					.ifindex = 2,
 					.mtu = 1500,
 					.dmac = { 2, 0, 0, 0, 0, 2 },
-					.smac = { 2, 0, 0, 0, 0, 1 } };
+					.smac = { 2, 0, 0, 0, 0, 1 },
+					.path_id = 7,
+					.path_ifindex = 3,
+					.path_v6 = 1,
+					.path_tick = 8 };
 
 	assert_value("cluster", &cluster, 1,
 		     "{\"revision\": 3, \"flags\": [\"v4\", \"pod4\", \"pod6\", \"key-odd-known\", \"key-odd\", \"key-required\", \"0x100000\"], \"vni\": 1, \"port\": 6081,"
 		     "\"option_class\": \"0x0000fff1\", \"host_ifindex\": 4, \"addr4\": \"192.0.2.1\", \"addr6\": null,"
-		     "\"cidr4\": \"10.1.0.0/24\", \"cidr6\": \"fd00:1::/64\", \"key_even\": null, \"key_odd\": 7}");
+		     "\"cidr4\": \"10.1.0.0/24\", \"cidr6\": \"fd00:1::/64\", \"key_even\": null, \"key_odd\": 7,"
+		     "\"addr4_ifindex\": 5, \"addr6_ifindex\": 0}");
 	assert_value("nodes", &over4, 1,
-		     "{\"id\": 7, \"last_id\": 7, \"flags\": [\"v4\", \"resolved\", \"keyed\"], \"cidr4\": \"10.2.0.0/23\","
+		     "{\"id\": 7, \"last_id\": 7, \"flags\": [\"v4\", \"keyed\"], \"cidr4\": \"10.2.0.0/23\","
 		     "\"cidr6\": null, \"local\": \"192.0.2.1\", \"remote\": \"192.0.2.2\", \"uplink\": 2, \"mtu\": 1438,"
-		     "\"dmac\": \"02:00:00:00:00:02\", \"smac\": \"02:00:00:00:00:01\", \"tx_word_even\": true,"
+		     "\"tx_word_even\": true,"
 		     "\"tx_word_odd\": false, \"rx_word_even\": false, \"rx_word_odd\": true}");
 	memcpy(&over6.cidr6, "\xfd\0\0\2", 4);
 	memset(&over6.mask6, 0xff, sizeof(over6.mask6));
@@ -369,11 +374,12 @@ static void values_of_the_cluster(void **state)
 	assert_value("nodes", &over6, 1,
 		     "{\"id\": 8, \"last_id\": 0, \"flags\": [\"v6\", \"over6\", \"direct\"], \"cidr4\": null,"
 		     "\"cidr6\": \"fd00:2::/128\", \"local\": \"::\", \"remote\": \"2001:db8::\", \"uplink\": 0, \"mtu\": 0,"
-		     "\"dmac\": \"00:00:00:00:00:00\", \"smac\": \"00:00:00:00:00:00\", \"tx_word_even\": false,"
+		     "\"tx_word_even\": false,"
 		     "\"tx_word_odd\": false, \"rx_word_even\": false, \"rx_word_odd\": false}");
 	assert_value("nexthops", &hop, 1,
 		     "{\"id\": 7, \"tick\": 9, \"flags\": [\"resolved\", \"confirm\"], \"ifindex\": 2, \"mtu\": 1500,"
-		     "\"dmac\": \"02:00:00:00:00:02\", \"smac\": \"02:00:00:00:00:01\"}");
+		     "\"dmac\": \"02:00:00:00:00:02\", \"smac\": \"02:00:00:00:00:01\", \"path_id\": 7, \"path_ifindex\": 3,"
+		     "\"path_v6\": 1, \"path_tick\": 8}");
 	assert_value("nodes6", &ref, 1, "{\"slot\": 3}");
 	assert_value("node_addr4", &ref, 1, "{\"slot\": 3}");
 	assert_value("ipcache4", &remote, 1, "{\"identity\": \"remote-node\"}");

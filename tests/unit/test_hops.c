@@ -269,6 +269,15 @@ static bool is_managed(const char *address)
 	return system(line) == 0;
 }
 
+/* The kernel's limit does not count it: learned externally, or permanent. */
+static bool is_exempt(const char *address, const char *how)
+{
+	char line[128];
+
+	snprintf(line, sizeof(line), "ip neigh show dev up0 | grep -qi '^%s .*%s'", address, how);
+	return system(line) == 0;
+}
+
 static void kept_and_let_go(void **state)
 {
 	struct rig *rig = *state;
@@ -284,12 +293,16 @@ static void kept_and_let_go(void **state)
 		keep(rig, &hop);
 		hop = await_resolved(rig, &watch, f->beyond, rig->eth0.mac);
 		assert_true(is_managed(f->next));
+		assert_true(is_exempt(f->next, "extern_learn"));
+		assert_int_equal(is_exempt("ff02::1:ff[^ ]*", "permanent"), i == 1);
 		keep(rig, &hop); /* again: nothing changes */
 		assert_true(find(rig, f->next).resolved);
 
 		hop_forget(&rig->host, &b, &hop);
 		assert_ok(nl_batch_run(&rig->host, &b, &err));
 		assert_false(is_managed(f->next));
+		assert_false(is_exempt(f->next, "extern_learn"));
+		assert_false(is_exempt("ff02::1:ff[^ ]*", "permanent"));
 		assert_true(find(rig, f->next).resolved); /* an ordinary entry now */
 		sh("ip neigh del %s dev up0", f->next);
 		hop_forget(&rig->host, &b, &hop);

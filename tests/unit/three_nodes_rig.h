@@ -51,13 +51,15 @@ static inline void make_uplink(struct nl *nl)
 	}
 	/* What no route leads to might be the host's. */
 	route_replace(nl, &b, &(const struct route){ .dst = prefix("198.51.100.0/24"), .ifindex = uplink, .type = 1 });
+	route_replace(nl, &b, &(const struct route){ .dst = prefix("192.0.2.0/24"), .ifindex = uplink, .type = 1, .scope = 253 });
+	neigh_replace(nl, &b, uplink, &(const struct ip[]){ ip("192.0.2.2") }[0], next_hop);
 	assert_int_equal(nl_batch_run(nl, &b, NULL), 0);
 	assert_int_equal(dp_uplink_attach(uplink, NULL), 0);
 }
 
 static inline struct dp_node node_b(void)
 {
-	struct dp_node b = {
+	return (struct dp_node){
 		.cidrs = { prefix("10.2.0.0/24"), prefix("fd00:2::/64") },
 		.addresses = { ip("192.0.2.2"), ip("2001:db8::2") },
 		.address_count = 2,
@@ -65,12 +67,7 @@ static inline struct dp_node node_b(void)
 		.remote = ip("192.0.2.2"),
 		.uplink = uplink,
 		.mtu = 1438,
-		.resolved = true,
 	};
-
-	memcpy(b.dmac, next_hop, 6);
-	memcpy(b.smac, uplink_info.mac, 6);
-	return b;
 }
 
 /* On the same link, without a tunnel, and nobody knows its MAC address yet. */

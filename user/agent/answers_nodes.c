@@ -8,7 +8,9 @@
 static int add_node(const struct cluster_node *node, void *arg)
 {
 	static const struct dp_node none;
+	static const struct hop no_hop;
 	const struct dp_node *n = node->node ? node->node : &none;
+	const struct hop *hop = node->hop ? node->hop : &no_hop;
 	char mac[MAC_STRLEN];
 	json_t *json = json_pack(
 	    "{s:s, s:I, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:s?}", "name", node->object->name,
@@ -16,8 +18,8 @@ static int add_node(const struct cluster_node *node, void *arg)
 	    "addresses", json_ips(node->object->addresses, node->object->address_count), "local", json_ip(&n->local),
 	    "remote", json_ip(&n->remote), "uplink", node->node ? json_integer(n->uplink) : json_null(), "mtu",
 	    node->node ? json_integer(n->mtu) : json_null(), "mode",
-	    node->node ? json_string(n->direct ? "direct" : "tunnel") : json_null(), "resolved", n->resolved, "dmac",
-	    n->resolved ? json_string(mac_format(n->dmac, mac)) : json_null(), "problem",
+	    node->node ? json_string(n->direct ? "direct" : "tunnel") : json_null(), "resolved", hop->resolved, "dmac",
+	    hop->resolved ? json_string(mac_format(hop->dmac, mac)) : json_null(), "problem",
 	    *node->problem ? json_string(node->problem) : json_null(), "agent",
 	    *node->object->agent ? node->object->agent : NULL);
 

@@ -389,7 +389,8 @@ int cluster_each(const struct cluster *c, int (*fn)(const struct cluster_node *n
 
 	for (size_t i = 0; i < c->count && ret == 0; i++) {
 		const struct member *m = c->members[i];
-		const struct cluster_node node = { m->object, m->own, m->slot, m->slot ? &m->node : NULL, m->problem };
+		const struct cluster_node node = { m->object, m->own, m->slot, m->slot ? &m->node : NULL,
+						   m->slot ? &m->hop : NULL, m->problem };
 
 		if (m->object)
 			ret = fn(&node, arg);
@@ -408,7 +409,7 @@ void cluster_count(const struct cluster *c, struct cluster_counts *counts)
 			continue;
 		counts->nodes++;
 		counts->in_maps += m->slot != 0;
-		counts->unresolved += m->slot && !m->node.resolved;
+		counts->unresolved += m->slot && !m->hop.resolved;
 	}
 }
 

@@ -125,6 +125,7 @@ struct cluster_node {
 	bool own;
 	uint32_t slot;		    /* 0: in no map */
 	const struct dp_node *node; /* as in the maps; NULL: in none */
+	const struct hop *hop;	    /* the way there as the kernel said last; NULL: in no map */
 	const char *problem;	    /* "": none */
 };
 const struct node_object *cluster_own(const struct cluster *c); /* our own Node, member or not; NULL: there is none */
@@ -136,7 +137,7 @@ int cluster_each(const struct cluster *c, int (*fn)(const struct cluster_node *n
 struct cluster_counts {
 	bool on;		    /* there is a cluster, and we are in it */
 	size_t nodes;		    /* other nodes that there are objects of */
-	size_t in_maps, unresolved; /* of these in the maps; of these without the next hop's MAC address */
+	size_t in_maps, unresolved; /* of these in the maps; of these whose next hop the kernel has not resolved */
 	size_t problems;
 	uint32_t pod_mtu; /* 0: no cluster */
 };

@@ -19,8 +19,8 @@ struct member {
 	uint32_t slot;		    /* 0: in no map */
 	struct dp_node node;	    /* in the maps */
 	struct route routes[2];	    /* in the routing table; dst.ip.family 0: none */
-	struct hop hop;		    /* that is kept resolved */
-	bool kept;
+	struct hop hop;		    /* the way there, as the kernel said last */
+	bool kept;		    /* its neighbour entry is kept resolved */
 	struct ip known[NODE_ADDRESSES + 2]; /* its addresses and gateways in ipcache */
 	size_t known_count;
 
@@ -85,6 +85,7 @@ struct cluster {
 	/* This node's own part. */
 	struct wr_cluster cluster; /* as in the map, but for the revision */
 	uint32_t gateway_ifindex;
+	uint32_t own_ifindex[2]; /* the devices that have our first IPv4 and IPv6 address; 0: none, or the loopback device */
 	struct prefix *former; /* our pod CIDRs until now, while they have a gateway */
 	size_t former_count, former_room;
 	struct announced announced[NODE_ADDRESSES]; /* as own->object->addresses */

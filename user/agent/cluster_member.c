@@ -109,16 +109,14 @@ static void forget_hop(struct cluster *c, struct member *m)
 
 static void keep_hop(struct cluster *c, struct member *m, const struct hop *hop)
 {
-	bool same = m->kept && same_hop(&m->hop, hop);
+	const bool same = m->kept && same_hop(&m->hop, hop);
 
-	/* One that is not resolved may have gone, with its link, or by somebody's hand: it is asked for once more. */
-	if (same && hop->resolved)
-		return;
 	if (!same)
 		forget_hop(c, m);
 	m->hop = *hop;
-	/* A kernel that cannot keep it resolved has been asked to resolve it, at least. */
-	m->kept = c->ops->hop_keep(c->arg, hop, true, NULL) == 0;
+	/* One that is not resolved may have gone, with its link, or by somebody's hand: it is asked for once more. */
+	if (!same || !hop->resolved)
+		m->kept = c->ops->hop_keep(c->arg, hop, true, NULL) == 0;
 }
 
 /* --- what is wanted --- */
@@ -226,13 +224,8 @@ static bool node_wanted(struct cluster *c, struct member *m, int family, const s
 		.remote = *to,
 		.uplink = hop->ifindex,
 		.direct = c->options->mode != ROUTING_TUNNEL && is_on_link(c, m, hop, family),
-		.resolved = hop->resolved,
 	};
 	memcpy(node->addresses, m->object->addresses, node->address_count * sizeof(*node->addresses));
-	if (hop->resolved) {
-		memcpy(node->dmac, hop->dmac, sizeof(node->dmac));
-		memcpy(node->smac, hop->smac, sizeof(node->smac));
-	}
 	node_normalize(node);
 	node->keyed = c->options->tunnel_key != TUNNEL_KEY_OFF && !node->direct;
 	if (!set_words(c, m, node))
@@ -253,10 +246,9 @@ static bool node_same(const struct dp_node *a, const struct dp_node *b)
 	return memcmp(a->cidrs, b->cidrs, sizeof(a->cidrs)) == 0 && a->address_count == b->address_count &&
 	       memcmp(a->addresses, b->addresses, a->address_count * sizeof(*a->addresses)) == 0 &&
 	       ip_equal(&a->local, &b->local) && ip_equal(&a->remote, &b->remote) && a->uplink == b->uplink &&
-	       a->mtu == b->mtu && a->direct == b->direct && a->resolved == b->resolved && a->keyed == b->keyed &&
+	       a->mtu == b->mtu && a->direct == b->direct && a->keyed == b->keyed &&
 	       memcmp(a->tx_word, b->tx_word, sizeof(a->tx_word)) == 0 &&
-	       memcmp(a->rx_word, b->rx_word, sizeof(a->rx_word)) == 0 &&
-	       (!a->resolved || (memcmp(a->dmac, b->dmac, 6) == 0 && memcmp(a->smac, b->smac, 6) == 0));
+	       memcmp(a->rx_word, b->rx_word, sizeof(a->rx_word)) == 0;
 }
 
 static struct member *member_by_slot(const struct cluster *c, uint32_t slot)
@@ -401,8 +393,8 @@ int member_withdraw(struct cluster *c, struct member *m)
 }
 
 /*
- * No way leads there. What was reachable stays as it is, but for its next hop; so do its routes, where the kernel has
- * not taken them with the link.
+ * No way leads there. What was reachable stays as it is; so do its routes, where the kernel has not taken them with the
+ * link.
  */
 static void member_unreachable(struct cluster *c, struct member *m, const struct prefix cidrs[2], const struct ip *to,
 			       const struct err *why)
@@ -416,7 +408,7 @@ static void member_unreachable(struct cluster *c, struct member *m, const struct
 		member_withdraw(c, m);
 		return;
 	}
-	node.resolved = false;
+	m->hop.resolved = false;
 	if (!set_words(c, m, &node))
 		return;
 	ret = put_node(c, m, &node, &err);

@@ -75,10 +75,12 @@ static struct wr_cluster cluster_wanted(const struct cluster *c)
 	if (v4) {
 		w.flags |= WR_CLUSTER_V4;
 		memcpy(&w.addr4, v4->bytes, 4);
+		w.addr4_ifindex = c->own_ifindex[0];
 	}
 	if (v6) {
 		w.flags |= WR_CLUSTER_V6;
 		memcpy(&w.addr6, v6->bytes, 16);
+		w.addr6_ifindex = c->own_ifindex[1];
 	}
 	for (int i = 0; i < 2; i++)
 		put_own_prefix(&w, &c->own->object->cidrs[i]);
@@ -200,6 +202,7 @@ static void own_devices(struct cluster *c)
 	struct member *own = c->own;
 
 	c->own_mtu = 0;
+	memset(c->own_ifindex, 0, sizeof(c->own_ifindex));
 	own->problem[0] = '\0';
 	uplinks_disown(c);
 	for (size_t i = 0; i < own->object->address_count; i++) {
@@ -214,6 +217,8 @@ static void own_devices(struct cluster *c)
 		}
 		if (info.flags & IFF_LOOPBACK)
 			continue;
+		if (ip == member_address(own, ip->family))
+			c->own_ifindex[ip->family == AF_INET6] = info.ifindex;
 		if (!c->own_mtu || info.mtu < c->own_mtu)
 			c->own_mtu = info.mtu;
 		if (uplink_want(c, info.ifindex, true, &err) < 0) {

@@ -16,18 +16,19 @@ static void out_more(struct out *o, const char *key, const char *value, bool ful
 static void out_way(struct out *o, const struct remote_node *node, bool full)
 {
 	const struct dp_node *dp = &node->dp;
+	const uint32_t uplink = node->hop.ifindex ? node->hop.ifindex : dp->uplink;
 	char device[IF_NAMESIZE], local[IP_STRLEN], remote[IP_STRLEN], mac[MAC_STRLEN], mtu[16];
 	const bool mapped = node->slot;
 
 	out_more(o, "local", mapped ? ip_format(&dp->local, local) : NULL, full);
 	out_string(o, "remote", mapped ? ip_format(&dp->remote, remote) : NULL);
-	out_string(o, "uplink", mapped ? if_indextoname(dp->uplink, device) : NULL);
+	out_string(o, "uplink", mapped ? if_indextoname(uplink, device) : NULL);
 	snprintf(mtu, sizeof(mtu), "%u", dp->mtu);
 	out_field(o, "mtu", mapped ? json_integer(dp->mtu) : json_null(), mapped ? mtu : "", OUT_PLAIN);
 	out_string(o, "mode", !mapped ? NULL : dp->direct ? "direct" : "tunnel");
 	out_json(o, "keyed", mapped ? json_boolean(dp->keyed) : json_null());
-	out_json(o, "resolved", mapped ? json_boolean(dp->resolved) : json_null());
-	out_more(o, "dmac", mapped && dp->resolved ? mac_format(dp->dmac, mac) : NULL, full);
+	out_json(o, "resolved", mapped ? json_boolean(node->hop.resolved) : json_null());
+	out_more(o, "dmac", mapped && node->hop.resolved ? mac_format(node->hop.dmac, mac) : NULL, full);
 }
 
 static void out_total(struct out *o, const char *packets, const char *bytes, const struct remote_node *node,
@@ -52,7 +53,7 @@ static void out_state(struct out *o, const struct remote_node *node)
 		out_word(o, "state", "this node", OUT_PLAIN);
 	else if (!node->slot)
 		out_word(o, "state", "not in the maps", OUT_YELLOW);
-	else if (!node->dp.resolved)
+	else if (!node->hop.resolved)
 		out_word(o, "state", "unresolved", OUT_YELLOW);
 	else
 		out_word(o, "state", "ok", OUT_GREEN);
@@ -100,7 +101,9 @@ static int load(struct cli *cli, struct remotes *remotes)
 {
 	int r = cli_open(cli);
 
-	return r < 0 ? r : remotes_load(remotes, false, &cli->err);
+	if (r == 0)
+		r = remotes_load(remotes, false, &cli->err);
+	return r < 0 ? r : remotes_find_hops(remotes, &cli->err);
 }
 
 int cmd_node_list(struct cli *cli)

@@ -314,7 +314,7 @@ static void check_nodes(struct status *s, const struct remotes *remotes)
 
 		mapped += node->slot != 0;
 		direct += node->slot && node->dp.direct;
-		unresolved += node->slot && !node->dp.resolved;
+		unresolved += node->slot && !node->hop.resolved;
 	}
 	cluster_words(&remotes->cluster, words, sizeof(words));
 	check(s, "cluster", unresolved ? STATE_NOTICE : STATE_OK,
@@ -328,6 +328,8 @@ static int check_cluster(struct status *s)
 	_cleanup_remotes_ struct remotes remotes = { 0 };
 	int r = remotes_load(&remotes, false, &s->cli->err);
 
+	if (r == 0)
+		r = remotes_find_hops(&remotes, &s->cli->err);
 	if (r == 0 && remotes_in_cluster(&remotes)) {
 		check_nodes(s, &remotes);
 		check_tunnel_key(s, &remotes.cluster);

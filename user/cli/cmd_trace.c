@@ -59,9 +59,9 @@ static void wrap_packet(struct trace_run *run)
 	struct frame direct = run->frame;
 	uint8_t inner[FRAME_MAX];
 
-	memcpy(tunnel.mac_source, node->dmac, 6);
+	memcpy(tunnel.mac_source, run->hop.dmac, 6);
 	memcpy(tunnel.mac_destination, run->link.mac, 6);
-	memcpy(direct.mac_source, node->dmac, 6);
+	memcpy(direct.mac_source, run->hop.dmac, 6);
 	memcpy(direct.mac_destination, run->link.mac, 6);
 	if (node->direct)
 		run->length = frame_make(&direct, run->bytes);
@@ -154,8 +154,10 @@ static int enter_by_uplink(struct trace_run *run, const struct remote_node *node
 			node_label(node, label));
 		return err_hint(&cli->err, "`warren node get %s` says why", node->name ?: "");
 	}
+	if (hop_find(&run->endpoints.nl, &node->dp.remote, &run->hop, NULL) < 0)
+		run->hop = (struct hop){ .ifindex = node->dp.uplink };
 	run->program = WARREN_PROG_FROM_UPLINK;
-	run->device = run->entered = node->dp.uplink;
+	run->device = run->entered = run->hop.ifindex;
 	run->sender = node;
 	run->carried = from->kind == FLOW_SIDE_NODE		    ? WR_ID_REMOTE_NODE
 		       : from->kind == FLOW_SIDE_REMOTE && !from->known ? CARRIED_IDENTITY

@@ -233,15 +233,15 @@ static fields cluster = {
 	FIELD(S, addr4, IP, VALID_IF(S, WR_CLUSTER_V4)), FIELD(S, addr6, IP, VALID_IF(S, WR_CLUSTER_V6)),
 	FIELD(S, cidr4, MASKED, VALID_IF(S, WR_CLUSTER_POD4)), FIELD(S, cidr6, MASKED, VALID_IF(S, WR_CLUSTER_POD6)),
 	FIELD_AS(S, "key_even", key_id[0], NUMBER, VALID_IF(S, WR_CLUSTER_KEY_EVEN_KNOWN)),
-	FIELD_AS(S, "key_odd", key_id[1], NUMBER, VALID_IF(S, WR_CLUSTER_KEY_ODD_KNOWN)), END_OF(S),
+	FIELD_AS(S, "key_odd", key_id[1], NUMBER, VALID_IF(S, WR_CLUSTER_KEY_ODD_KNOWN)),
+	FIELD(S, addr4_ifindex, NUMBER), FIELD(S, addr6_ifindex, NUMBER), END_OF(S),
 };
 CODEC(cluster, "0", only_key, cluster);
 #undef S
 
 static const struct flag_name node_flags[] = {
 	{ WR_NODE_V4, "v4" },	      { WR_NODE_V6, "v6" },	      { WR_NODE_OVER6, "over6" },
-	{ WR_NODE_DIRECT, "direct" }, { WR_NODE_RESOLVED, "resolved" },
-	{ WR_NODE_KEYED, "keyed" }, { 0, NULL },
+	{ WR_NODE_DIRECT, "direct" }, { WR_NODE_KEYED, "keyed" }, { 0, NULL },
 };
 #define S struct wr_node
 static fields node_slot_key = NUMBER_KEY("slot", WR_NODE_SLOTS - 1);
@@ -249,7 +249,7 @@ static fields node = {
 	FIELD(S, id, NUMBER), FIELD(S, last_id, NUMBER), FIELD(S, flags, FLAGS, .flags = node_flags),
 	FIELD(S, cidr4, MASKED, VALID_IF(S, WR_NODE_V4)), FIELD(S, cidr6, MASKED, VALID_IF(S, WR_NODE_V6)),
 	FIELD(S, local, IP_OF, WR_NODE_OVER6), FIELD(S, remote, IP_OF, WR_NODE_OVER6), FIELD(S, uplink, NUMBER),
-	FIELD(S, mtu, NUMBER), FIELD(S, dmac, MAC), FIELD(S, smac, MAC), FIELD_AS(S, "tx_word_even", tx_word[0], SECRET),
+	FIELD(S, mtu, NUMBER), FIELD_AS(S, "tx_word_even", tx_word[0], SECRET),
 	FIELD_AS(S, "tx_word_odd", tx_word[1], SECRET), FIELD_AS(S, "rx_word_even", rx_word[0], SECRET),
 	FIELD_AS(S, "rx_word_odd", rx_word[1], SECRET), END_OF(S),
 };
@@ -265,7 +265,8 @@ static const struct flag_name nexthop_flags[] = {
 static fields nexthops_key = NUMBER_KEY("slot", WR_NEXTHOPS - 1);
 static fields nexthop = {
 	FIELD(S, id, NUMBER), FIELD(S, tick, NUMBER), FIELD(S, flags, FLAGS, .flags = nexthop_flags),
-	FIELD(S, ifindex, NUMBER), FIELD(S, mtu, NUMBER), FIELD(S, dmac, MAC), FIELD(S, smac, MAC), END_OF(S),
+	FIELD(S, ifindex, NUMBER), FIELD(S, mtu, NUMBER), FIELD(S, dmac, MAC), FIELD(S, smac, MAC),
+	FIELD(S, path_id, NUMBER), FIELD(S, path_ifindex, NUMBER), FIELD(S, path_v6, NUMBER), FIELD(S, path_tick, NUMBER), END_OF(S),
 };
 CODEC(nexthops, "SLOT", nexthops_key, nexthop);
 #undef S

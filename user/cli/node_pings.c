@@ -75,7 +75,9 @@ int node_pings_run(struct cli *cli, struct node_pings *p)
 		r = choose(cli, p);
 	if (r == 0)
 		r = ping_run(&p->ping, &cli->err);
-	return r < 0 ? r : remotes_load(&p->after, false, &cli->err);
+	if (r == 0)
+		r = remotes_load(&p->after, false, &cli->err);
+	return r < 0 ? r : remotes_find_hops(&p->before, &cli->err);
 }
 
 /* --- what came of it --- */
@@ -103,7 +105,7 @@ const char *node_pings_explain(const struct node_pings *p, size_t target, char *
 		snprintf(buf, size, "refused: %s", strerror(t->error));
 	else if (!node->dp.direct && !came(&p->after, node, WR_EGRESS))
 		snprintf(buf, size, "no answer: nothing leaves for it");
-	else if (!node->dp.resolved)
+	else if (!node->hop.resolved)
 		snprintf(buf, size, "no answer: its next hop is unresolved");
 	else if (!node->dp.direct && !came(&p->after, node, WR_INGRESS))
 		snprintf(buf, size, "no answer: packets leave for it, none comes from it");

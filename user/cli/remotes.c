@@ -255,6 +255,21 @@ int remotes_load(struct remotes *r, bool pods, struct err *err)
 	return ret == -ENOMEM ? err_errno(err, ENOMEM, "cannot list the nodes") : ret;
 }
 
+/* That there is no way to one is no failure. */
+int remotes_find_hops(struct remotes *r, struct err *err)
+{
+	_cleanup_nl_ struct nl nl = { 0 };
+	int ret = r->node_count ? nl_open(&nl, NETLINK_ROUTE, err) : 0;
+
+	for (size_t i = 0; i < r->node_count && ret == 0; i++) {
+		struct remote_node *node = &r->nodes[i];
+
+		if (node->slot && hop_find(&nl, &node->dp.remote, &node->hop, NULL) < 0)
+			node->hop = (struct hop){ 0 };
+	}
+	return ret;
+}
+
 /* --- finding --- */
 
 const struct remote_node *remotes_own(const struct remotes *r)

@@ -7,6 +7,7 @@
 #define WARREN_REMOTES_H
 
 #include "cli.h"
+#include "hops.h"
 #include "nodes.h"
 #include "packet_text.h"
 #include "pods.h"
@@ -18,6 +19,7 @@ struct remote_node {
 	const char *problem; /* NULL: none that the agent has said */
 	const char *agent;   /* how its own agent is, as it has told the API server; NULL: it has not */
 	struct dp_node dp;   /* of our own, and of one that is left out: CIDRs and addresses only */
+	struct hop hop;	     /* the way there as the kernel says, after remotes_find_hops(); ifindex 0: none */
 	struct wr_metric totals[WR_DIRECTIONS];
 };
 
@@ -44,6 +46,7 @@ struct remotes {
  * failure. -ENOMEM, or what the maps say.
  */
 int remotes_load(struct remotes *r, bool pods, struct err *err);
+int remotes_find_hops(struct remotes *r, struct err *err); /* of all that are in the maps */
 void remotes_free(struct remotes *r);
 bool remotes_in_cluster(const struct remotes *r);
 

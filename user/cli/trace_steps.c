@@ -200,6 +200,7 @@ static void step_node(struct trace_run *run)
 	char label[NODE_LABEL_MAX], from[IP_STRLEN], to[IP_STRLEN], number[NUMBER_STRLEN], uplink[IF_NAMESIZE],
 	    mac[MAC_STRLEN];
 	const char *device;
+	struct hop hop;
 
 	if (!node) {
 		step(run, "forwarding", OUT_GREEN, "%s", reason_text(run->trace.reason));
@@ -215,10 +216,14 @@ static void step_node(struct trace_run *run)
 		     run->endpoints.remotes.cluster.vni, ip_format(&node->dp.local, from),
 		     ip_format(&node->dp.remote, to), device, identity_name(run->carried, number),
 		     node->dp.keyed ? ", keyed" : "");
-	if (node->dp.resolved)
-		step(run, "next hop", OUT_PLAIN, "%s", mac_format(node->dp.dmac, mac));
+	if (hop_find(&run->endpoints.nl, &node->dp.remote, &hop, NULL) < 0)
+		step(run, "next hop", OUT_YELLOW, "no route leads there now: the uplink is the one that the agent saw last");
+	else if (hop.resolved)
+		step(run, "next hop", OUT_PLAIN, "%s, which is %s%s", mac_format(hop.dmac, mac),
+		     hop.gateway ? "gateway " : "", ip_format(&hop.next, to));
 	else
-		step(run, "next hop", OUT_YELLOW, "not resolved yet: the stack finds it");
+		step(run, "next hop", OUT_YELLOW, "%s%s is not resolved yet: the packet would make the kernel ask for it",
+		     hop.gateway ? "gateway " : "", ip_format(&hop.next, to));
 }
 
 static void step_forwarding(struct trace_run *run)

@@ -7,6 +7,7 @@
 
 #include "flow_side.h"
 #include "frame.h"
+#include "hops.h"
 #include "progs.h"
 #include "trace.h"
 
@@ -18,6 +19,7 @@ struct trace_run {
 	uint32_t device;     /* on which it sits: of the endpoint whose program runs, an uplink, warren0 */
 	uint32_t entered;    /* by which the packet came into the host; 0: it made it */
 	const struct remote_node *sender; /* whose tunnel packet it is, or NULL */
+	struct hop hop;			  /* the way to it, as the kernel says */
 	struct link_info link;		  /* the uplink */
 	uint64_t carried;		  /* the identity in it */
 	struct frame frame;

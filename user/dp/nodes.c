@@ -303,41 +303,22 @@ static int put_anew(struct dp_nodes *nodes, uint32_t old, const struct dp_node *
 	return (int)slot;
 }
 
-static bool same_hop(const struct wr_node *a, const struct wr_node *b)
+/* In place, by one word of the slot. */
+static int change_uplink(struct dp_nodes *nodes, uint32_t slot, struct node_entry *entry, uint32_t uplink,
+			 struct err *err)
 {
-	return a->flags == b->flags && a->uplink == b->uplink && memcmp(a->dmac, b->dmac, 6) == 0 &&
-	       memcmp(a->smac, b->smac, 6) == 0;
-}
+	struct wr_node raw = entry->raw;
+	int r;
 
-/*
- * In place. A program that reads meanwhile finds the old next hop, the new one, or none (and the stack's); a MAC address
- * and a device never change while RESOLVED says that they are valid.
- */
-static int change_hop(struct dp_nodes *nodes, uint32_t slot, struct node_entry *entry, const struct dp_node *node,
-		      struct err *err)
-{
-	struct wr_node want, raw = entry->raw;
-	int r = 0;
-
-	node_raw_encode(node, raw.id, &want);
-	if (same_hop(&raw, &want))
+	if (raw.uplink == uplink)
 		return (int)slot;
 	nodes->dirty = true;
-	if (raw.flags & WR_NODE_RESOLVED) {
-		raw.flags &= ~(__u32)WR_NODE_RESOLVED;
-		r = slot_write(nodes, slot, &raw, err);
-	}
-	if (r == 0) {
-		raw = want;
-		raw.flags &= ~(__u32)WR_NODE_RESOLVED;
-		r = slot_write(nodes, slot, &raw, err);
-	}
-	if (r == 0 && (want.flags & WR_NODE_RESOLVED))
-		r = slot_write(nodes, slot, &want, err);
+	raw.uplink = uplink;
+	r = slot_write(nodes, slot, &raw, err);
 	if (r < 0)
 		return r;
-	entry->raw = want;
-	entry->node = *node;
+	entry->raw = raw;
+	entry->node.uplink = uplink;
 	return (int)slot;
 }
 
@@ -364,7 +345,7 @@ static int change_words(struct dp_nodes *nodes, uint32_t slot, struct node_entry
 	return 0;
 }
 
-/* Whether all but the next hop and keyed words is as it was. */
+/* Whether all but the uplink and keyed words is as it was. */
 static bool same_node(const struct dp_node *a, const struct dp_node *b)
 {
 	bool same = a->address_count == b->address_count && ip_equal(&a->local, &b->local) &&
@@ -401,7 +382,7 @@ int dp_node_put(struct dp_nodes *nodes, uint32_t slot, const struct dp_node *nod
 		return r;
 	if (slot && same_node(&nodes->slots[slot]->node, &own)) {
 		r = change_words(nodes, slot, nodes->slots[slot], &own, err);
-		return r < 0 ? r : change_hop(nodes, slot, nodes->slots[slot], &own, err);
+		return r < 0 ? r : change_uplink(nodes, slot, nodes->slots[slot], own.uplink, err);
 	}
 	return put_anew(nodes, slot, &own, err);
 }

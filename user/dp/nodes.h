@@ -20,8 +20,7 @@ struct dp_node {
 	size_t address_count;
 	struct ip local, remote; /* outer addresses, of one family; `remote` is one of the addresses */
 	uint32_t uplink, mtu;
-	bool direct, resolved;
-	uint8_t dmac[6], smac[6]; /* if resolved */
+	bool direct;
 	bool keyed; /* what is sent to it through a tunnel carries a keyed word */
 	uint64_t tx_word[WR_TUNNEL_KEYS], rx_word[WR_TUNNEL_KEYS]; /* as in wr_node; they may change in place */
 };
@@ -32,7 +31,7 @@ void dp_nodes_close(struct dp_nodes *nodes);
 
 /*
  * Adds the node, or changes the one in `slot` (0: a new one), in an order in which no packet ever goes to a node that it
- * is not for. Returns its slot, which is another one if more than the next hop has changed. -EEXIST: a CIDR overlaps or an
+ * is not for. Returns its slot, which is another one if more than the uplink and keyed words have changed. -EEXIST: a CIDR overlaps or an
  * address equals that of the node in *other. -ENOSPC.
  */
 int dp_node_put(struct dp_nodes *nodes, uint32_t slot, const struct dp_node *node, uint32_t *other, struct err *err);

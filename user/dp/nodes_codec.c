@@ -17,7 +17,7 @@ void node_raw_encode(const struct dp_node *node, uint32_t id, struct wr_node *ra
 	*raw = (struct wr_node){
 		.id = id,
 		.flags = (node->local.family == AF_INET6 ? WR_NODE_OVER6 : 0) | (node->direct ? WR_NODE_DIRECT : 0) |
-			 (node->resolved ? WR_NODE_RESOLVED : 0) | (node->keyed ? WR_NODE_KEYED : 0),
+			 (node->keyed ? WR_NODE_KEYED : 0),
 		.uplink = node->uplink,
 		.mtu = node->mtu,
 		.local = addr6(&node->local),
@@ -40,10 +40,6 @@ void node_raw_encode(const struct dp_node *node, uint32_t id, struct wr_node *ra
 	}
 	memcpy(raw->tx_word, node->tx_word, sizeof(raw->tx_word));
 	memcpy(raw->rx_word, node->rx_word, sizeof(raw->rx_word));
-	if (node->resolved) {
-		memcpy(raw->dmac, node->dmac, sizeof(raw->dmac));
-		memcpy(raw->smac, node->smac, sizeof(raw->smac));
-	}
 }
 
 void node_raw_decode(const struct wr_node *raw, struct dp_node *node)
@@ -56,15 +52,12 @@ void node_raw_decode(const struct wr_node *raw, struct dp_node *node)
 		.uplink = raw->uplink,
 		.mtu = raw->mtu,
 		.direct = raw->flags & WR_NODE_DIRECT,
-		.resolved = raw->flags & WR_NODE_RESOLVED,
 		.keyed = raw->flags & WR_NODE_KEYED,
 	};
 	if (raw->flags & WR_NODE_V4)
 		node->cidrs[0] = prefix_masked(AF_INET, &raw->cidr4, &raw->mask4);
 	if (raw->flags & WR_NODE_V6)
 		node->cidrs[1] = prefix_masked(AF_INET6, &raw->cidr6, &raw->mask6);
-	memcpy(node->dmac, raw->dmac, sizeof(node->dmac));
-	memcpy(node->smac, raw->smac, sizeof(node->smac));
 	memcpy(node->tx_word, raw->tx_word, sizeof(node->tx_word));
 	memcpy(node->rx_word, raw->rx_word, sizeof(node->rx_word));
 }

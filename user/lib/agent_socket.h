@@ -22,7 +22,7 @@
  *     ports: [{protocol, port: number, name or null, end_port}]}]},
  *     endpoints: [ifindex], entries, classes: [{key, class (number in the maps; 0: none), denied}]}]
  * nodes: [{name, slot (0: in no map), own, cidrs: [], addresses: [], local, remote, uplink (ifindex), mtu,
- *     mode: "tunnel" or "direct", resolved, dmac, problem: text or null, agent: what its agent says of itself, or
+ *     mode: "tunnel" or "direct", resolved, dmac (as the kernel said last), problem: text or null, agent: what its agent says of itself, or
  *     null}]; from `local` to `dmac` null for our own and for what is in no map
  * pods: [{namespace, name, identity, addresses: []}] of other nodes
  * services: [{namespace, name, type: "ClusterIP" ..., address, port, protocol, port_name ("": none), node_port (0: none),

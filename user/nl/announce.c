@@ -101,12 +101,14 @@ int announce_address(const struct ip *ip, const struct link_info *device, struct
 
 int announce_solicit(const struct hop *hop, struct err *err)
 {
-	struct in6_addr group = { { { 0xff, 0x02, [11] = 1, 0xff } } }; /* solicited-node, RFC 4291 section 2.7.1 */
+	struct in6_addr group;
 	struct nd_packet nd;
+	struct ip to;
 
 	if (hop->next.family != AF_INET6 || hop->source.family != AF_INET6)
 		return 0;
-	memcpy(&group.s6_addr[13], hop->next.bytes + 13, 3);
+	to = hop_solicited_node(&hop->next);
+	memcpy(&group, to.bytes, sizeof(group));
 	nd = nd_packet(ND_NEIGHBOR_SOLICIT, 0, &hop->next, ND_OPT_SOURCE_LINKADDR, hop->smac);
 	return nd_send(&nd, &hop->source, &group, hop->ifindex, err);
 }

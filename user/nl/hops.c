@@ -115,14 +115,47 @@ int hop_find(struct nl *nl, const struct ip *to, struct hop *hop, struct err *er
 
 /* --- keeping it resolved --- */
 
-static void put_used_neighbour(struct nlmsghdr *nlh, const struct hop *hop)
+static void put_used_neighbour(struct nlmsghdr *nlh, const struct hop *hop, uint8_t flags)
 {
 	struct ndmsg *ndm = mnl_nlmsg_put_extra_header(nlh, sizeof(*ndm));
 
-	ndm->ndm_flags = NTF_USE;
+	ndm->ndm_flags = NTF_USE | flags;
 	set_neighbour(ndm, nlh, hop);
 }
 
+struct ip hop_solicited_node(const struct ip *ip)
+{
+	struct ip group = { .family = AF_INET6, .bytes = { 0xff, 0x02, [11] = 1, 0xff } };
+
+	memcpy(group.bytes + 13, ip->bytes + 13, 3);
+	return group;
+}
+
+/* Without an entry of this group the kernel cannot ask for the neighbour. Its MAC address: RFC 2464 section 7. */
+static void keep_group(struct nl *nl, struct nl_batch *b, const struct hop *hop)
+{
+	const struct ip group = hop_solicited_node(&hop->next);
+	const uint8_t mac[6] = { 0x33, 0x33, 0xff, group.bytes[13], group.bytes[14], group.bytes[15] };
+
+	neigh_replace(nl, b, hop->ifindex, &group, mac);
+}
+
+/* If it is another neighbour's too, whose address has the same last 24 bits, the kernel makes it again. */
+static void forget_group(struct nl *nl, struct nl_batch *b, const struct hop *hop)
+{
+	struct hop group = { .ifindex = hop->ifindex, .next = hop_solicited_node(&hop->next) };
+	char text[IP_STRLEN];
+	struct nlmsghdr *nlh = nl_request(nl, b, RTM_DELNEIGH, 0, ENOENT, "delete neighbour %s of device %u",
+					  ip_format(&group.next, text), hop->ifindex);
+
+	set_neighbour(mnl_nlmsg_put_extra_header(nlh, sizeof(struct ndmsg)), nlh, &group);
+	nl_ignore(b, ENODEV);
+}
+
+/*
+ * Of the entries of all network namespaces the kernel keeps gc_thresh3 (1024), but for those that are permanent or learned
+ * externally. A pod can fill that with addresses that nobody has: then no other entry is made.
+ */
 void hop_keep(struct nl *nl, struct nl_batch *b, const struct hop *hop)
 {
 	char text[IP_STRLEN];
@@ -132,8 +165,10 @@ void hop_keep(struct nl *nl, struct nl_batch *b, const struct hop *hop)
 		return;
 	nlh = nl_request(nl, b, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, 0, "resolve neighbour %s of device %u",
 			 ip_format(&hop->next, text), hop->ifindex);
-	put_used_neighbour(nlh, hop);
+	put_used_neighbour(nlh, hop, NTF_EXT_LEARNED);
 	mnl_attr_put_u32(nlh, EXT_FLAGS_ATTR, EXT_MANAGED);
+	if (hop->next.family == AF_INET6)
+		keep_group(nl, b, hop);
 }
 
 /* An ordinary entry again, in the state that it is in. */
@@ -146,6 +181,8 @@ void hop_forget(struct nl *nl, struct nl_batch *b, const struct hop *hop)
 		return;
 	nlh = nl_request(nl, b, RTM_NEWNEIGH, NLM_F_REPLACE, ENOENT, "let go of neighbour %s of device %u",
 			 ip_format(&hop->next, text), hop->ifindex);
-	put_used_neighbour(nlh, hop);
+	put_used_neighbour(nlh, hop, 0);
 	nl_ignore(b, ENODEV);
+	if (hop->next.family == AF_INET6)
+		forget_group(nl, b, hop);
 }

@@ -21,10 +21,11 @@ struct hop {
 /* RTM_GETROUTE, then the neighbour table. -ENETUNREACH, -EHOSTUNREACH. */
 int hop_find(struct nl *nl, const struct ip *to, struct hop *hop, struct err *err);
 /*
- * Makes the kernel resolve the neighbour now, and keep it resolved (NTF_EXT_MANAGED, since 5.16; a kernel without it
- * refuses, and the entry is only asked for once). Appends to a batch.
+ * Makes the kernel resolve the neighbour now, keep it resolved (NTF_EXT_MANAGED), and keep its entry however many others
+ * there are (NTF_EXT_LEARNED); of IPv6 also the entry of its solicited-node group. Appends to a batch.
  */
 void hop_keep(struct nl *nl, struct nl_batch *b, const struct hop *hop);
 void hop_forget(struct nl *nl, struct nl_batch *b, const struct hop *hop);
+struct ip hop_solicited_node(const struct ip *ip); /* the group by which an IPv6 address is asked for: RFC 4291 section 2.7.1 */
 
 #endif

@@ -68,7 +68,7 @@ static __always_inline enum wr_reason handle_ip(struct packet *p, struct scratch
 		reason = forward(p, v6);
 	/* Its sender is to see it as it was sent. */
 	if (reason == WR_REASON_TOO_BIG)
-		service_return(p->skb, p->at, &s->translation, v6);
+		service_return(p->skb, p->at, service_choice_get(), v6);
 	return reason;
 }
 

@@ -5,7 +5,7 @@
  */
 #include <asm-generic/errno.h>
 
-#include "lib/conntrack.h"
+#include "lib/ct_entry.h"
 #include "lib/endpoint.h"
 
 #define CLOCK_MONOTONIC 1
@@ -52,9 +52,9 @@ static __always_inline void flow6_key(struct wr_ct6_key *flow, const struct wr_c
 static __always_inline bool service_flow_lives(const void *key, const struct wr_ct_service *entry,
 					       const struct sweep_tally *tally)
 {
-	const struct wr_ct *ct;
+	struct ct_query *q = ct_query();
 	union ct_key flow;
-	bool established, is_origin;
+	bool is_origin;
 
 	if (tally->v6) {
 		flow.k6 = *(const struct wr_ct6_key *)key;
@@ -69,8 +69,12 @@ static __always_inline bool service_flow_lives(const void *key, const struct wr_
 		if (!is_origin)
 			flow4_key(&flow.k4, key, entry);
 	}
-	ct = ct_find(&flow, &established, tally->v6);
-	return ct && (ct->flags & WR_CT_TRANSLATED) && !ct_expired(ct, tally->now);
+	if (!q)
+		return true;
+	q->key = flow;
+	ct_ends(&q->ends, entry->initiator, 0);
+	q->v6 = tally->v6;
+	return ct_lookup() && (q->ct.flags & WR_CT_TRANSLATED) && !ct_expired(&q->ct, tally->now);
 }
 
 /* Also a flow of an endpoint that is no more: its ifindex does not come again before the next boot. */
@@ -78,6 +82,16 @@ static __always_inline bool is_dead(const struct wr_ct *ct, __u32 now)
 {
 	return ct_expired(ct, now) || (end_is_local(ct->initiator) && !endpoint_get(ct->initiator)) ||
 	       (end_is_local(ct->responder) && !endpoint_get(ct->responder));
+}
+
+/* For the count that quotas go by: see count_settle(). */
+static __always_inline void count_live(const struct wr_ct *ct, struct sweep_tally *tally)
+{
+	struct wr_ct_usage *usage = ct_usage_of(ct_owner(ct));
+
+	if (usage)
+		usage->counted++;
+	tally->live++;
 }
 
 /* Of ct4 or ct6. */
@@ -88,19 +102,47 @@ static int sweep_entry(void *map, const void *key, struct wr_ct *ct, struct swee
 	if ((was.flags & WR_CT_SERVICE) && ct_expired(&was, tally->now) && endpoint_get(was.initiator) &&
 	    service_flow_lives(key, (const void *)&was, tally)) {
 		ct->expires = tally->now + SWEEP_AGAIN;
-		tally->live++;
+		count_live(&was, tally);
 	} else if (!is_dead(&was, tally->now)) {
-		tally->live++;
+		count_live(&was, tally);
 	} else if (!bpf_map_delete_elem(map, key)) {
-		ct_usage_drop(ct_owner(&was));
+		ct_account(ct_owner(&was), -1, tally->v6);
 		tally->removed++;
 	}
+	return 0;
+}
+
+/*
+ * The account is settled by whoever adds or removes an entry, and that may go wrong: the owner is read from an element that
+ * may have become another's by then. What two runs in a row find wrong in the same direction is put right, as far as both
+ * do; entries that came and went during a run are in one run only.
+ */
+static __always_inline void count_settle(__u32 *entries, __u32 counted, __s32 *drift)
+{
+	const __s32 found = counted - *entries, before = *drift;
+	__s32 wrong = 0;
+
+	if (found > 0 && before > 0)
+		wrong = found < before ? found : before;
+	if (found < 0 && before < 0)
+		wrong = found > before ? found : before;
+	if (wrong)
+		__sync_fetch_and_add(entries, wrong);
+	*drift = found - wrong;
+}
+
+static int usage_settle(void *map, const __u32 *key, struct wr_ct_usage *usage, void *ctx)
+{
+	if (usage->entries || usage->counted || usage->drift)
+		count_settle(&usage->entries, usage->counted, &usage->drift);
+	usage->counted = 0;
 	return 0;
 }
 
 static __noinline int sweep_run(struct wr_sweep *s)
 {
 	struct sweep_tally tally = { .now = ct_now() };
+	struct wr_ct_totals *totals = ct_totals_get();
 
 	bpf_for_each_map_elem(&ct4, sweep_entry, &tally, 0);
 	s->live[0] = tally.live;
@@ -108,6 +150,11 @@ static __noinline int sweep_run(struct wr_sweep *s)
 	tally.v6 = true;
 	bpf_for_each_map_elem(&ct6, sweep_entry, &tally, 0);
 	s->live[1] = tally.live;
+	bpf_for_each_map_elem(&ct_usage, usage_settle, &tally, 0);
+	if (totals) {
+		count_settle(&totals->entries[0], s->live[0], &totals->drift[0]);
+		count_settle(&totals->entries[1], s->live[1], &totals->drift[1]);
+	}
 	s->removed += tally.removed;
 	s->runs++;
 	s->time_ns = bpf_ktime_get_ns();

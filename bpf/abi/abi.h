@@ -75,7 +75,9 @@ struct wr_config {
 	__u32 ct_share;        /* how many entries of ct4 and ct6 together one endpoint may own */
 	__be16 tunnel_port;    /* nobody but the programs sends UDP to it (the nftables guard); 0: not in a cluster */
 	__u16 pod_mtu;         /* of a pod's device where its network names none; 0: as the device of the default route */
+	__u32 ct_entries;      /* how many entries ct4 has room for, and ct6 */
+	__u32 ct_secret[12];   /* of wr_ct_hash(): drawn when the maps are made */
 };
-_Static_assert(sizeof(struct wr_config) == 56, "wr_config");
+_Static_assert(sizeof(struct wr_config) == 108, "wr_config");
 
 #endif

@@ -2,10 +2,10 @@
 /*
  * Conntrack: one entry for a flow, both directions and both enforcement points.
  *
- * `ct_new4/6` (LRU) hold flows whose responder has not answered yet, denied ones, and TCP connections that are not
- * established yet or are over; `ct4/6` (plain hashes, which evict nothing) established flows: of TCP those whose handshake
- * is complete, of other protocols those that were answered. An endpoint owns at most a share of ct4/6
- * (wr_config.ct_share); beyond it its flows stay in ct_new4/6.
+ * `ct_new4/6` hold flows that are young, unreplied, denied or over. Each endpoint has a window of its own in them
+ * (wr_endpoint.ct_first, ct_slots), one half for the flows that it begins and one for those that others begin with it: only
+ * its own new flows evict them. `ct4/6` (plain hashes, which evict nothing) hold established flows that last, and what was
+ * pushed out of its window. An endpoint owns at most a quota of ct4/6 (wr_config.ct_share), and less when these fill up.
  */
 #ifndef WARREN_ABI_CONNTRACK_H
 #define WARREN_ABI_CONNTRACK_H
@@ -82,7 +82,7 @@ enum wr_ct_flags {
 	WR_CT_RESET = 1 << 7,        /* TCP: the last thing seen was RST */
 	WR_CT_SERVICE = 1 << 8,      /* no flow's, but a struct wr_ct_service */
 	WR_CT_HAIRPIN = 1 << 9,      /* ... of a pod with itself: of what it sends the source becomes the service's, too */
-	WR_CT_ESTABLISHED = 1 << 10, /* TCP: the initiator has acknowledged the answer */
+	WR_CT_ESTABLISHED = 1 << 10, /* TCP: the initiator has acknowledged the answer; else: both ends sent for over a second */
 	WR_CT_ALLOWED_BEFORE = 1 << 11, /* it was evaluated again: what its initiator sent may have been delivered */
 	WR_CT_TRANSLATED = 1 << 12,  /* the initiator has sent it to a service; as a packet's trait it is the same bit */
 };
@@ -103,7 +103,7 @@ struct wr_judgement {
 #define WR_CT_LIFE_TCP_NEW WR_CT_SECONDS(60) /* until it is established */
 #define WR_CT_LIFE_TCP_CLOSING WR_CT_SECONDS(10)
 #define WR_CT_LIFE_SCTP WR_CT_SECONDS(8000)
-#define WR_CT_LIFE_OTHER WR_CT_SECONDS(120)    /* UDP, answered, and whatever has no ports */
+#define WR_CT_LIFE_OTHER WR_CT_SECONDS(120)    /* UDP, established, and whatever has no ports */
 #define WR_CT_LIFE_OTHER_NEW WR_CT_SECONDS(30)
 #define WR_CT_LIFE_DENIED WR_CT_SECONDS(10)
 
@@ -147,15 +147,86 @@ _Static_assert(sizeof(struct wr_ct_service) == sizeof(struct wr_ct), "wr_ct_serv
 
 /* Default sizes; `warren node init` can set others. ct is not preallocated: an entry costs memory while it lives. */
 #define WR_CT_ENTRIES 262144
-#define WR_CT_NEW_ENTRIES 32768
 #define WR_CT_SHARE_SHIFT 3 /* an endpoint may own, of both families together, 1/8 of what one table holds */
 
-/* Value of `ct_usage`, key: ifindex modulo WR_ENDPOINT_SLOTS. */
-struct wr_ct_usage {
-	/* Of ct4 and ct6 that the endpoint owns: the initiator, or the responder if the initiator is none of this node's. [0]: neither is. */
-	__u32 entries;
+/* --- windows ------------------------------------------------------------------------------------------------------ */
+
+/*
+ * Element of `ct_new4` and `ct_new6`: an array in which WR_CT_WAYS slots are a set. A flow is in the one set of its half
+ * window that its hash names, in any of the slots. `sequence` of a set's first slot is the lock of the set: odd while it is
+ * written; who reads it before and after and finds the same even number has read one state. Who writes takes it by
+ * compare-and-swap, user space too.
+ */
+#define WR_CT_WAYS 4u
+struct wr_ct4_slot {
+	__u32 tag;      /* wr_ct_tag(), a filter: the key decides; 0: the slot is empty */
+	__u32 sequence;
+	struct wr_ct4_key key;
+	struct wr_ct ct; /* or a struct wr_ct_service */
 };
-_Static_assert(sizeof(struct wr_ct_usage) == 4, "wr_ct_usage");
+struct wr_ct6_slot {
+	__u32 tag;
+	__u32 sequence;
+	struct wr_ct6_key key;
+	struct wr_ct ct;
+};
+_Static_assert(sizeof(struct wr_ct4_slot) == 24 + sizeof(struct wr_ct), "wr_ct4_slot");
+_Static_assert(sizeof(struct wr_ct6_slot) == 48 + sizeof(struct wr_ct), "wr_ct6_slot");
+
+/*
+ * Slots of a family. The first WR_CT_NODE_SLOTS are the node's own window: of flows that no endpoint has a part in, and of
+ * endpoints for which there was no window left. An endpoint gets WR_CT_WINDOW_MAX, less when few are left.
+ */
+#define WR_CT_NEW_SLOTS (1u << 17)
+#define WR_CT_NODE_SLOTS 1024u
+#define WR_CT_WINDOW_MAX 512u
+#define WR_CT_WINDOW_MIN 16u
+
+/* The one element of `ct_windows`: which parts of WR_CT_WINDOW_MIN slots are some endpoint's. Bit n: the n-th. */
+struct wr_ct_windows {
+	__u64 used[WR_CT_NEW_SLOTS / WR_CT_WINDOW_MIN / 64];
+};
+
+/*
+ * NH (RFC 4418 section 5.2.2) of a key's words under wr_config.ct_secret: two keys that differ have the same sum with a
+ * chance of 2^-32. The last secret, made odd, mixes it into all bits.
+ */
+#define WR_CT_SECRETS 12
+static inline __u64 wr_ct_hash(const __u32 *word, const __u32 *secret, const __u32 words)
+{
+	__u64 sum = 0;
+
+	for (__u32 n = 0; n < words; n += 2)
+		sum += (__u64)(word[n] + secret[n]) * (word[n + 1] + secret[n + 1]);
+	return sum * (((__u64)secret[WR_CT_SECRETS - 1] << 32 | secret[WR_CT_SECRETS - 2]) | 1);
+}
+static inline __u32 wr_ct_tag(__u64 hash)
+{
+	return (__u32)hash | 1;
+}
+/* The first slot of the flow's set in a half window of `slots` slots (a power of two) from `first` on. */
+static inline __u32 wr_ct_set(__u64 hash, __u32 first, __u32 slots)
+{
+	return first + ((__u32)(hash >> 32) & (slots - 1) & ~(WR_CT_WAYS - 1));
+}
+
+/*
+ * Value of `ct_usage`, key: ifindex modulo WR_ENDPOINT_SLOTS; [0]: flows of which neither end is an endpoint's. The owner of
+ * an entry is its initiator, or its responder if the initiator is none of this node's.
+ */
+struct wr_ct_usage {
+	__u32 entries; /* of ct4 and ct6 */
+	__u32 counted; /* ... as many as the garbage collector has seen in this run */
+	__s32 drift;   /* ... and how many more or less than that there were at the end of its last run */
+};
+_Static_assert(sizeof(struct wr_ct_usage) == 12, "wr_ct_usage");
+
+/* The one element of `ct_totals`: entries of ct4 and ct6, whoever owns them. */
+struct wr_ct_totals {
+	__u32 entries[2];
+	__s32 drift[2]; /* as in struct wr_ct_usage */
+};
+_Static_assert(sizeof(struct wr_ct_totals) == 16, "wr_ct_totals");
 
 /* Value of `sweep`: the timer that removes dead entries from ct4/6 without any process, and what it found last. */
 #define WR_SWEEP_SECONDS 10
@@ -170,10 +241,11 @@ struct wr_sweep {
 /* Value of the per-CPU array `ct_stats`, key: enum wr_ct_stat. */
 enum wr_ct_stat {
 	WR_CT_STAT_CREATED,
-	WR_CT_STAT_ANSWERED,   /* moved from ct_new to ct */
-	WR_CT_STAT_OVER_SHARE, /* established, but stays in ct_new: its endpoint has used up its share */
+	WR_CT_STAT_PROMOTED,   /* moved from ct_new to ct */
+	WR_CT_STAT_OVER_SHARE, /* established, but stays in ct_new: its endpoint has used up its quota of ct */
 	WR_CT_STAT_FULL,       /* established, but stays in ct_new: ct is full */
-	WR_CT_STAT_REJUDGED,   /* judged again, since the policy has changed */
+	WR_CT_STAT_REJUDGED,   /* evaluated again, since the policy has changed */
+	WR_CT_STAT_EVICTED,    /* alive and allowed, evicted by a newer flow of the same endpoint */
 	WR_CT_STATS,
 };
 

@@ -37,9 +37,11 @@ struct wr_endpoint {
 	__u32 revision;
 	__u64 identity;     /* enum wr_identity or a pod's identity */
 	__u32 peer_ifindex; /* of the pod's side, in the pod's netns */
+	__u32 ct_first;     /* its window in ct_new4 and ct_new6: the first slot, */
+	__u32 ct_slots;     /* and how many, a power of two; 0: it has none (abi/conntrack.h) */
 	__u32 pad;
 };
-_Static_assert(sizeof(struct wr_endpoint) == 56, "wr_endpoint");
+_Static_assert(sizeof(struct wr_endpoint) == 64, "wr_endpoint");
 _Static_assert(__builtin_offsetof(struct wr_endpoint, policy_class) == 32, "policy word");
 
 /* Four slots an endpoint, so that with eight places to try even the last one finds one (but for 1 in 65,000). */

@@ -31,11 +31,13 @@
 	X(addr4, HASH, struct wr_addr4, struct wr_local, WR_MAX_ENDPOINTS, 0, "pod IPv4 address -> endpoint")        \
 	X(addr6, HASH, struct wr_addr6, struct wr_local, WR_MAX_ENDPOINTS, 0, "pod IPv6 address -> endpoint")        \
 	X(addr_cache, SLOTS, __u32, struct wr_local, 1 << WR_ADDR_CACHE_BITS, 0, "hash of a pod address -> endpoint, a guess") \
-	X(ct4, HASH, struct wr_ct4_key, struct wr_ct, WR_CT_ENTRIES, BPF_F_NO_PREALLOC, "IPv4 flows that both ends have confirmed") \
-	X(ct6, HASH, struct wr_ct6_key, struct wr_ct, WR_CT_ENTRIES, BPF_F_NO_PREALLOC, "IPv6 flows that both ends have confirmed") \
-	X(ct_new4, LRU_HASH, struct wr_ct4_key, struct wr_ct, WR_CT_NEW_ENTRIES, 0, "IPv4 flows not confirmed yet, denied, or over") \
-	X(ct_new6, LRU_HASH, struct wr_ct6_key, struct wr_ct, WR_CT_NEW_ENTRIES, 0, "IPv6 flows not confirmed yet, denied, or over") \
+	X(ct4, HASH, struct wr_ct4_key, struct wr_ct, WR_CT_ENTRIES, BPF_F_NO_PREALLOC, "IPv4 flows, established") \
+	X(ct6, HASH, struct wr_ct6_key, struct wr_ct, WR_CT_ENTRIES, BPF_F_NO_PREALLOC, "IPv6 flows, established") \
+	X(ct_new4, SLOTS, __u32, struct wr_ct4_slot, WR_CT_NEW_SLOTS, BPF_F_MMAPABLE, "slot -> IPv4 flow: young, unreplied, denied, or over") \
+	X(ct_new6, SLOTS, __u32, struct wr_ct6_slot, WR_CT_NEW_SLOTS, BPF_F_MMAPABLE, "slot -> IPv6 flow: young, unreplied, denied, or over") \
+	X(ct_windows, ARRAY, __u32, struct wr_ct_windows, 1, 0, "which slots of ct_new4 and ct_new6 are some endpoint's") \
 	X(ct_usage, SLOTS, __u32, struct wr_ct_usage, WR_ENDPOINT_SLOTS, 0, "endpoint -> entries of ct4 and ct6 that it owns") \
+	X(ct_totals, ARRAY, __u32, struct wr_ct_totals, 1, 0, "entries of ct4 and of ct6")                           \
 	X(ct_stats, PERCPU_ARRAY, __u32, __u64, WR_CT_STATS, 0, "what happened to flows -> how often")               \
 	X(sweep, ARRAY, __u32, struct wr_sweep, 1, 0, "the timer that removes dead flows")                           \
 	X(classes, HASH, __u32, struct wr_class_info, 2 * WR_MAX_ENDPOINTS, BPF_F_NO_PREALLOC, "policy class -> what it may hold") \

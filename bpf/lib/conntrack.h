@@ -1,12 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/*
- * Entries: finding one, writing one, how long it lives, who owns it.
- *
- * A lookup's pointer may come to point to another flow's entry at any moment: both kinds of map reuse elements at once.
- * So what decides over a flow (its ends, judgements, denials) is only ever written whole, by key. In place go `expires`
- * and, by atomic AND and OR, the flags that only say how long an entry lives: there a stray write costs nobody
- * anything.
- */
+/* Conntrack: keys, states and life times. Where entries are: lib/ct_window.h, lib/ct_table.h, lib/ct_entry.h. */
 #ifndef WARREN_LIB_CONNTRACK_H
 #define WARREN_LIB_CONNTRACK_H
 
@@ -60,13 +53,12 @@ static __always_inline bool ct_is_over(__u8 l4_proto, __u32 flags)
 	return l4_proto == IPPROTO_TCP && ((flags & WR_CT_RESET) || (flags & CT_FIN_BOTH) == CT_FIN_BOTH);
 }
 
-/*
- * Whether both ends have shown that they take part, so that the flow belongs in ct: of TCP only the initiator's
- * acknowledgement of the answer shows that its address is not forged.
- */
-static __always_inline bool ct_is_confirmed(__u8 l4_proto, __u32 flags)
+/* What must not be lost for a newer flow: see lib/ct_window.h. */
+static __always_inline bool ct_is_established(__u8 l4_proto, __u32 flags)
 {
-	return flags & (l4_proto == IPPROTO_TCP ? WR_CT_ESTABLISHED : WR_CT_ANSWERED);
+	const __u32 wants = l4_proto == IPPROTO_SCTP ? WR_CT_ANSWERED : WR_CT_ESTABLISHED;
+
+	return (flags & (wants | CT_DENIED)) == wants && !ct_is_over(l4_proto, flags);
 }
 
 /* Whether the entry is a denial of a flow of which nothing has ever passed: nothing can be an answer to it. */
@@ -85,7 +77,9 @@ static __always_inline __u32 ct_life(__u8 l4_proto, __u32 flags)
 		return flags & WR_CT_ESTABLISHED ? WR_CT_LIFE_TCP : WR_CT_LIFE_TCP_NEW;
 	if (!(flags & WR_CT_ANSWERED))
 		return WR_CT_LIFE_OTHER_NEW;
-	return l4_proto == IPPROTO_SCTP ? WR_CT_LIFE_SCTP : WR_CT_LIFE_OTHER;
+	if (l4_proto == IPPROTO_SCTP)
+		return WR_CT_LIFE_SCTP;
+	return flags & WR_CT_ESTABLISHED ? WR_CT_LIFE_OTHER : WR_CT_LIFE_OTHER_NEW;
 }
 
 /*
@@ -157,109 +151,12 @@ static __always_inline void ct_key_be(union ct_key *key, __u8 kind, bool v6)
 		key->k4.kind = kind;
 }
 
-/* What is in ct. */
-static __always_inline struct wr_ct *ct_established(const union ct_key *key, bool v6)
-{
-	return v6 ? bpf_map_lookup_elem(&ct6, &key->k6) : bpf_map_lookup_elem(&ct4, &key->k4);
-}
-
-static __always_inline struct wr_ct *ct_find(const union ct_key *key, bool *established, const bool v6)
-{
-	struct wr_ct *ct = ct_established(key, v6);
-
-	*established = ct;
-	if (ct)
-		return ct;
-	ct = v6 ? bpf_map_lookup_elem(&ct_new6, &key->k6) : bpf_map_lookup_elem(&ct_new4, &key->k4);
-	if (ct)
-		return ct;
-	/* Between the two lookups it may have moved to ct, where it is written before it leaves ct_new. */
-	ct = ct_established(key, v6);
-	*established = ct;
-	return ct;
-}
-
-/*
- * Into ct (`established`) or ct_new. Key and entry are on the stack: 6.1 takes them from nowhere else, or from a map.
- */
-static __always_inline int ct_write(const union ct_key *key, const struct wr_ct *ct, bool established, __u64 how,
-				    bool v6)
-{
-	if (established)
-		return v6 ? bpf_map_update_elem(&ct6, &key->k6, ct, how) : bpf_map_update_elem(&ct4, &key->k4, ct, how);
-	return v6 ? bpf_map_update_elem(&ct_new6, &key->k6, ct, how) : bpf_map_update_elem(&ct_new4, &key->k4, ct, how);
-}
-
-static __always_inline int ct_delete(const union ct_key *key, bool established, bool v6)
-{
-	if (established)
-		return v6 ? bpf_map_delete_elem(&ct6, &key->k6) : bpf_map_delete_elem(&ct4, &key->k4);
-	return v6 ? bpf_map_delete_elem(&ct_new6, &key->k6) : bpf_map_delete_elem(&ct_new4, &key->k4);
-}
-
 static __always_inline void ct_count(__u32 stat)
 {
 	__u64 *n = bpf_map_lookup_elem(&ct_stats, &stat);
 
 	if (n)
 		(*n)++;
-}
-
-/* --- who owns what is in ct --- */
-
-/* What the world sends to other nodes' pods is nobody's, and has one share together. */
-static __always_inline __u32 ct_owner(const struct wr_ct *ct)
-{
-	return end_is_local(ct->initiator) ? ct->initiator : end_is_local(ct->responder) ? ct->responder : 0;
-}
-
-static __always_inline struct wr_ct_usage *ct_usage_of(__u32 owner)
-{
-	const __u32 slot = owner & (WR_ENDPOINT_SLOTS - 1);
-
-	return bpf_map_lookup_elem(&ct_usage, &slot);
-}
-
-/* Of several who delete an entry only one succeeds, and that one settles the account. */
-static __always_inline void ct_usage_drop(__u32 owner)
-{
-	struct wr_ct_usage *usage = ct_usage_of(owner);
-
-	if (usage)
-		__sync_fetch_and_sub(&usage->entries, 1);
-}
-
-/* Out of ct, if it is there. */
-static __always_inline void ct_forget(const union ct_key *key, bool v6)
-{
-	const struct wr_ct *ct = ct_established(key, v6);
-	__u32 owner;
-
-	if (!ct)
-		return;
-	owner = ct_owner(ct);
-	if (!ct_delete(key, true, v6))
-		ct_usage_drop(owner);
-}
-
-/* Writes into ct, at the owner's expense; false if that has used up its share, or there is no room. */
-static __always_inline bool ct_establish(const union ct_key *key, const struct wr_ct *ct, bool counted, bool v6)
-{
-	const struct wr_config *cfg = config_get();
-	struct wr_ct_usage *usage = ct_usage_of(ct_owner(ct));
-	bool full = false;
-
-	if (!cfg || !usage)
-		return false;
-	if (__sync_fetch_and_add(&usage->entries, 1) < cfg->ct_share) {
-		if (!ct_write(key, ct, true, BPF_NOEXIST, v6))
-			return true;
-		full = true;
-	}
-	__sync_fetch_and_sub(&usage->entries, 1);
-	if (!counted)
-		ct_count(full ? WR_CT_STAT_FULL : WR_CT_STAT_OVER_SHARE);
-	return false;
 }
 
 #endif

@@ -55,6 +55,14 @@ static __always_inline __u32 endpoint_by_address(const union addr *addr, const s
 	return local ? local->ifindex : 0;
 }
 
+/* The same without it. */
+static __always_inline __u32 endpoint_with(const union addr *addr, const bool v6)
+{
+	const struct wr_endpoint *ep;
+
+	return endpoint_by_address(addr, &ep, v6);
+}
+
 static __always_inline __u64 policy_word_read(const struct wr_endpoint *ep)
 {
 	return *(const volatile __u64 *)&ep->policy_class;

@@ -33,7 +33,7 @@ enum flow_step {
 	FLOW_DENIED,   /* its denial is remembered */
 	FLOW_TURNS,    /* the packet does not belong to it, if one side has a policy */
 	FLOW_FOUND_AGAIN, /* allowed, as it was; its other end was looked up under another revision of the cluster */
-	FLOW_ANSWERED, /* allowed, and its responder has answered: to be written to ct */
+	FLOW_ANSWERED, /* allowed, and the packet shows what f->answers says */
 };
 
 /* What was found of a flow. */
@@ -50,11 +50,11 @@ enum flow_lives {
 	FLOW_NEVER_REPLACES, /* it is an established connection: no SYN replaces it, as it may be forged */
 };
 
-/* What the packet shows of an entry in ct_new. */
+/* What the packet shows for the first time of its flow. */
 enum flow_answers {
 	FLOW_NO_ANSWER,
-	FLOW_REPLIED,   /* the responder has answered; TCP: nobody has acknowledged that yet */
-	FLOW_CONFIRMED, /* both ends take part (ct_is_confirmed()): the entry moves to ct */
+	FLOW_REPLIED,   /* the responder has replied; TCP: the initiator has not acknowledged that yet */
+	FLOW_CONFIRMED, /* TCP: both ends take part, so it is established */
 };
 
 /* A packet's flow where it takes more than a look at its entry: what the functions out of line are told, and tell. */
@@ -70,7 +70,8 @@ struct flow {
 	__u8 found;          /* enum flow_found */
 	bool swapped;        /* the packet's source is the key's end 1 */
 	bool forward;        /* it goes from initiator to responder */
-	bool established;    /* there is an entry, in ct4/6 */
+	bool refreshes;      /* it is the first one for about a second by which the entry is changed */
+	bool changes;        /* it changes the entry in other ways, too */
 	__u8 lives;          /* enum flow_lives */
 	bool turns;          /* see packet_turns() */
 	__u8 answers;        /* enum flow_answers */
@@ -82,6 +83,8 @@ struct flow {
 	__u64 peer_identity; /* see struct packet; of what goes out it is found out, by flow_locate() */
 	__u32 peer_ifindex;
 	__u32 ifindex;       /* of the endpoint that it is judged for */
+	__u32 where;         /* the entry is (lib/ct_entry.h) */
+	__u32 replaced_owner; /* of what stands there and is not this flow's */
 	union {
 		struct {
 			__u32 cluster_revision; /* under which peer_ifindex and peer_identity were, or are to be, found */

@@ -27,16 +27,9 @@ static __always_inline bool flow_is_lost(struct flow *f)
 }
 
 /* What there is to say of f->ct, a copy of the packet's entry, if there is one. */
-OUT_OF_LINE int flow_load(struct addresses *at, struct flow *f)
+OUT_OF_LINE int flow_load(struct flow *f)
 {
-	struct packet p = { .at = at };
-
-	if (!at || !f)
-		return 0;
-	p.sport = f->sport;
-	p.dport = f->dport;
-	f->swapped = IN_FAMILY(f->v6, ct_swapped, &p);
-	if (!f->found)
+	if (!f || !f->found)
 		return 0;
 	/* What a service's entry says is nothing that a flow has. */
 	if (ct_expired(&f->ct, ct_now()) || (f->ct.flags & WR_CT_SERVICE))
@@ -108,6 +101,7 @@ static __always_inline enum wr_reason flow_unknown(struct flow *f, bool lives)
 		return WR_REASON_TUNNEL_TARGET;
 	f->step = FLOW_BEGINS;
 	f->forward = true;
+	f->replaced_owner = ct_owner(&f->ct);
 	f->lives = lives && !(f->ct.flags & CT_DENIED) ? FLOW_YIELDS : FLOW_REPLACES;
 	if (f->ct.flags & WR_CT_TRANSLATED)
 		f->traits |= REPLACES;
@@ -183,8 +177,10 @@ static __always_inline void flow_known(struct packet *p, struct flow *f, const s
 	__u32 next = tcp_progress(p, found);
 	bool current;
 
-	if (p->l4_proto != IPPROTO_TCP && !f->established && !found->forward)
-		f->answers = FLOW_CONFIRMED;
+	if (p->l4_proto != IPPROTO_TCP && !(found->flags & WR_CT_ANSWERED) && !found->forward)
+		f->answers = FLOW_REPLIED;
+	f->changes = next != found->flags;
+	f->refreshes = (__s32)(ct_now() + ct_life(f->l4_proto, next) - f->ct.expires) > REFRESH_TICKS;
 	f->turns = packet_turns(p, found);
 	f->stranger = end_is_local(f->ct.initiator) ? f->ct.at[WR_EGRESS].peer : f->ct.at[WR_INGRESS].peer;
 	f->via_stack = found->flags & WR_CT_VIA_STACK;
@@ -201,7 +197,7 @@ static __always_inline void flow_known(struct packet *p, struct flow *f, const s
 	} else if ((f->forward || f->way == WAY_FROM_NODE) && !(p->traits & RELATED)) {
 		f->stranger = p->peer_identity;
 	}
-	trace_entry(&f->ct, WR_TRACE_CT_FOUND | (f->established ? 0 : WR_TRACE_CT_NEW) |
+	trace_entry(&f->ct, WR_TRACE_CT_FOUND | (f->where == CT_IN_TABLE ? 0 : WR_TRACE_CT_NEW) |
 			   (f->forward ? 0 : WR_TRACE_CT_REPLY) | (p->traits & RELATED ? WR_TRACE_CT_RELATED : 0));
 	if (!current) {
 		trace_step(WR_TRACE_CT_REJUDGED);
@@ -310,7 +306,7 @@ static __always_inline enum wr_reason flow_decide(struct __sk_buff *skb, struct 
 {
 	enum wr_reason reason;
 
-	flow_load(at, f);
+	flow_load(f);
 	if (f->lost)
 		flow_locate(skb, at, f);
 	reason = flow_look(at, f);
@@ -325,7 +321,7 @@ static __always_inline enum wr_reason flow_decide(struct __sk_buff *skb, struct 
 		return reason;
 	if (f->step != FLOW_ANSWERED && f->step != FLOW_MOVES_ON && f->step != FLOW_FOUND_AGAIN)
 		judge_flow(at, f);
-	return flow_settle(at, f);
+	return flow_settle(f);
 }
 
 #endif

@@ -4,9 +4,12 @@
 #define WARREN_LIB_FLOW_ENTRY_H
 
 #include "lib/cluster.h"
-#include "lib/conntrack.h"
+#include "lib/ct_table.h"
 #include "lib/endpoint.h"
 #include "lib/flow.h"
+
+/* `expires` is written only if it moves by more than that, about a second: a shared line stays clean. */
+#define REFRESH_TICKS 8
 
 /* What was found of a packet's flow. */
 struct found {
@@ -14,13 +17,13 @@ struct found {
 	const struct wr_endpoint *other; /* by flow_fits(): the other side, if it is an endpoint */
 	__u32 swapped;    /* the packet's source is the key's end 1 */
 	__u32 flags;      /* the entry's, read once */
-	bool established; /* in ct4/6, not in ct_new4/6 */
 	bool forward;     /* the packet goes from initiator to responder */
 };
 
+/* In ct4/6: by a pointer, which is only read; see lib/ct_table.h. */
 static __always_inline bool flow_find(struct found *found, const union ct_key *key, const bool v6)
 {
-	found->ct = ct_find(key, &found->established, v6);
+	found->ct = ct_table_find(key, v6);
 	if (!found->ct)
 		return false;
 	found->flags = found->ct->flags;
@@ -204,18 +207,15 @@ static __always_inline bool ack_is_near(__u32 ack, __u32 expected)
 }
 
 /*
- * What a segment shows of a connection in ct_new: that its responder takes part in it, or that both ends do. It is
- * established as in nf_conntrack: by the initiator's acknowledgement of the responder's SYN. One whose SYN was not seen, by
+ * What a segment shows of a connection: that its responder takes part in it, or that both ends do. It is established as in nf_conntrack: by the initiator's acknowledgement of the responder's SYN. One whose SYN was not seen, by
  * any answer: such an answer is refused where there is policy (packet_turns()).
  */
 static __always_inline enum flow_answers segment_answers(const struct flow *f, const struct numbers *n)
 {
 	const __u32 flags = f->ct.flags;
 
-	if (f->established || (f->traits & (TCP_ACK | TCP_RST)) != TCP_ACK)
+	if ((flags & WR_CT_ESTABLISHED) || (f->traits & (TCP_ACK | TCP_RST)) != TCP_ACK)
 		return FLOW_NO_ANSWER;
-	if (flags & WR_CT_ESTABLISHED)
-		return f->forward ? FLOW_NO_ANSWER : FLOW_CONFIRMED;
 	if (f->traits & TCP_SYN)
 		return f->forward ? FLOW_NO_ANSWER : FLOW_REPLIED;
 	if (f->forward == !(flags & WR_CT_ANSWERED))
@@ -250,15 +250,26 @@ static __always_inline bool sender_is_the_end(const struct flow *f)
 	return f->way == WAY_FROM_POD || (f->way == WAY_FROM_NODE && f->peer_identity != WR_ID_WORLD);
 }
 
+/* Whether nobody can forge a RST of either end: sender_is_the_end(). Then its number does not matter. */
+static __always_inline bool ends_are_checked(const struct wr_ct *ct, __u64 stranger)
+{
+	if (end_is_local(ct->initiator) && end_is_local(ct->responder))
+		return true;
+	return (end_is_remote(ct->initiator) || end_is_remote(ct->responder)) && stranger != WR_ID_WORLD;
+}
+
 /* The segment's acknowledgement, or what it makes the other end acknowledge. */
 static __always_inline void segment_note(struct flow *f, const struct numbers *n)
 {
 	struct wr_ct *ct = &f->ct;
 
 	if ((ct->flags & WR_CT_ESTABLISHED) || f->answers == FLOW_CONFIRMED) {
-		if ((f->traits & (TCP_ACK | TCP_RST)) == TCP_ACK)
-			*ack_of(ct, !f->forward) = n->ack;
+		if ((f->traits & (TCP_ACK | TCP_RST)) != TCP_ACK || ends_are_checked(ct, f->stranger))
+			return;
+		f->changes |= *ack_of(ct, !f->forward) != n->ack;
+		*ack_of(ct, !f->forward) = n->ack;
 	} else if (f->forward && (f->traits & BEGINS) && !(ct->flags & WR_CT_ANSWERED)) {
+		f->changes = true;
 		ct->ack[1] = n->seq + 1;
 	} else if (f->answers == FLOW_REPLIED && ack_is_near(n->ack, ct->ack[1])) {
 		ct->ack[0] = n->seq + 1;
@@ -283,8 +294,10 @@ static __always_inline void segment_goes_on(struct flow *f, const struct numbers
 
 	f->answers = segment_answers(f, n);
 	segment_note(f, n);
-	if (exact)
+	if (exact) {
 		f->ct.flags |= WR_CT_RESET;
+		f->changes = true;
+	}
 	if (f->step != FLOW_MOVES_ON && f->step != FLOW_FOUND_AGAIN)
 		return;
 	if (f->answers)

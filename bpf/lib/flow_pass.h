@@ -7,22 +7,12 @@
 #include "lib/service.h"
 #include "lib/verdict_cache.h"
 
-/* `expires` is written only if it moves by more than that, about a second: a shared line stays clean. */
-#define REFRESH_TICKS 8
-
-/* What a program has in memory: the addresses, and one after the other what reading, finding and judging need. */
+/* What a program has in memory: the addresses, and one after the other what reading, the verdict cache and conntrack need. */
 struct scratch {
 	struct addresses at;
 	union {
 		struct transport transport;
-		struct {
-			union {
-				union ct_key key;
-				struct translation translation;
-				struct verdict_packet verdict_packet;
-			};
-			struct verdict_basis basis;
-		};
+		struct verdict_basis basis;
 	};
 };
 
@@ -41,11 +31,12 @@ static __always_inline void flow_fill(const struct packet *p, struct flow *f, co
 	f->l4_proto = p->l4_proto;
 	f->way = way;
 	f->v6 = v6;
+	f->swapped = found->swapped;
 	if (!found->ct)
 		return;
 	f->found = FLOW_LIVES;
-	f->established = found->established;
-	f->ct = *found->ct;
+	f->where = CT_IN_TABLE;
+	ct_copy(&f->ct, found->ct);
 }
 
 OUT_OF_LINE int tcp_ack_number(struct __sk_buff *skb, __u32 traits)
@@ -59,49 +50,39 @@ OUT_OF_LINE int tcp_ack_number(struct __sk_buff *skb, __u32 traits)
 /* The last acknowledgement, by which a RST of the other end is known. */
 static __always_inline void ack_record(const struct packet *p, const struct found *found)
 {
-	if (p->l4_proto == IPPROTO_TCP && (p->traits & TCP_ACK))
-		*ack_of(found->ct, !found->forward) = tcp_ack_number(p->skb, p->traits);
+	__u32 *ack, number;
+
+	if (p->l4_proto != IPPROTO_TCP || !(p->traits & TCP_ACK) || found->other)
+		return;
+	ack = ack_of(found->ct, !found->forward);
+	number = tcp_ack_number(p->skb, p->traits);
+	if (*ack != number)
+		*ack = number;
 }
 
 /*
- * Whether the packet just goes on with its flow, whose only change is that it lives on, or, by FIN, that it soon ends. A
- * RST is looked at more closely, and so are the segments of a handshake. `found` is what else has to be decided by. What is
- * translated never does: its verdicts are of another kind.
+ * Whether the packet just goes on with its flow, which is in ct and whose only change is that it lives on. A segment that
+ * begins or ends something is looked at more closely. `found` is what else has to be decided by. What is translated never
+ * does: its verdicts are of another kind.
  */
-static __always_inline bool flow_goes_on(const struct packet *p, union ct_key *key, struct found *found,
+static __always_inline bool flow_goes_on(const struct packet *p, struct ct_query *q, struct found *found,
 					 const enum way way, const bool v6)
 {
-	__u32 expires, ends;
+	__u32 expires;
 
-	found->swapped = ct_key(p, key, v6);
-	if (!flow_find(found, key, v6)) {
-		found->flags &= WR_CT_SERVICE; /* for service_concerns() */
+	found->swapped = ct_key(p, &q->key, v6);
+	if (dry_run || (p->traits & (FOLLOWS | TCP_SYN | TCP_FIN | TCP_RST)))
 		return false;
-	}
-	if (dry_run || (p->traits & FOLLOWS))
+	if (!flow_find(found, &q->key, v6))
 		return false;
 	if ((found->flags & (CT_DENIED | WR_CT_RESET | WR_CT_SERVICE | WR_CT_TRANSLATED)) ||
-	    !(found->forward || (found->flags & WR_CT_ANSWERED)))
-		return false;
-	if (p->l4_proto == IPPROTO_TCP && (!(found->flags & WR_CT_ESTABLISHED) || (p->traits & TCP_RST)))
+	    !ct_is_established(p->l4_proto, found->flags))
 		return false;
 	if (flow_begins_anew(p, found) || !flow_fits(p, found, way, v6) || !flow_is_current(p, found, way))
 		return false;
-	ends = tcp_progress(p, found);
-	expires = ct_now() + ct_life(p->l4_proto, ends);
-	if (ends == found->flags && expires - found->ct->expires + REFRESH_TICKS <= 2 * REFRESH_TICKS)
-		return true;
-	/* What is over leaves ct; a confirmed flow that is in ct_new for want of room tries again. */
-	if (found->established ? ct_is_over(p->l4_proto, ends) : !found->forward)
-		return false;
-	/* Nor has anybody answered at an address that may be a service's by now. */
-	if (way == WAY_FROM_POD && !(found->flags & WR_CT_ANSWERED) && !found->ct->responder)
-		return false;
-	if (ends != found->flags)
-		ends |= __sync_fetch_and_or(&found->ct->flags, ends & CT_ENDED) & CT_FIN_BOTH;
-	if (found->established && ct_is_over(p->l4_proto, ends))
-		return false; /* both ends at once */
-	found->ct->expires = expires;
+	expires = ct_now() + ct_life(p->l4_proto, found->flags);
+	if (expires - found->ct->expires + REFRESH_TICKS > 2 * REFRESH_TICKS)
+		found->ct->expires = expires;
 	return true;
 }
 
@@ -109,7 +90,9 @@ static __always_inline bool flow_goes_on(const struct packet *p, union ct_key *k
 static __always_inline bool flow_continues(struct packet *p, struct scratch *s, struct found *found,
 					   const struct verdict_place *place, const enum way way, const bool v6)
 {
-	if (!flow_goes_on(p, &s->key, found, way, v6))
+	struct ct_query *q = ct_query();
+
+	if (!q || !flow_goes_on(p, q, found, way, v6))
 		return false;
 	p->via_stack = found->flags & WR_CT_VIA_STACK;
 	if (way == WAY_FROM_POD) {
@@ -124,24 +107,27 @@ static __always_inline bool flow_continues(struct packet *p, struct scratch *s, 
 	return true;
 }
 
-/* The entry of a packet, which may be for a backend by now. */
-OUT_OF_LINE int flow_refill(struct addresses *at, struct flow *f)
+/* The endpoint at the other end of a packet, if it is one of this node: it may have begun the flow. */
+static __always_inline __u32 flow_peer(const struct addresses *at, const struct flow *f, const bool v6)
 {
-	struct packet p = { .at = at };
-	union ct_key key;
-	const struct wr_ct *ct;
+	return f->way == WAY_FROM_POD ? endpoint_with(&at->daddr, v6) : f->peer_ifindex;
+}
 
-	if (!at || !f)
+/* Where the entry is that has the key in ct_query(), and what it says. */
+OUT_OF_LINE int flow_lookup(const struct addresses *at, struct flow *f)
+{
+	struct ct_query *q = ct_query();
+
+	if (!at || !f || !q)
 		return 0;
-	p.sport = f->sport;
-	p.dport = f->dport;
-	p.l4_proto = f->l4_proto;
-	IN_FAMILY(f->v6, ct_key, &p, &key);
-	ct = ct_find(&key, &f->established, f->v6);
-	if (!ct)
+	f->found = FLOW_NONE;
+	ct_ends(&q->ends, f->ifindex, IN_FAMILY(f->v6, flow_peer, at, f));
+	q->v6 = f->v6;
+	f->where = ct_lookup();
+	if (!f->where)
 		return 0;
-	f->ct = *ct;
 	f->found = FLOW_LIVES;
+	ct_copy(&f->ct, &q->ct);
 	return 0;
 }
 
@@ -155,16 +141,6 @@ static __always_inline bool service_concerns(const struct packet *p, __u32 flags
 	return (p->traits & (BEGINS | ASSOCIATES)) || !(flags & WR_CT_ANSWERED);
 }
 
-static __always_inline void service_fill(const struct packet *p, struct translation *t, const bool v6)
-{
-	__builtin_memset(t, 0, sizeof(*t));
-	t->sport = p->sport;
-	t->dport = p->dport;
-	t->l4_proto = p->l4_proto;
-	t->v6 = v6;
-	t->traits = p->traits;
-}
-
 /*
  * Whether the packet goes by a cached verdict; then p->peer and p->peer_ifindex are where, and a flow through a service has
  * been rewritten, unless there is a reason against it. Else `place` and s->basis are what flow_pass() may cache.
@@ -173,13 +149,15 @@ static __always_inline bool verdict_cached(struct packet *p, struct scratch *s, 
 					   enum wr_reason *reason, const enum verdict_kind kind, const bool v6)
 {
 	const enum verdict_found found = verdict_find(p, place, kind, v6);
-	struct verdict_packet *vp = &s->verdict_packet;
+	struct verdict_packet *vp = NULL;
 	__u32 peer = 0;
 
 	*reason = WR_REASON_NONE;
 	if (found == VERDICT_HIT)
 		return true;
-	if (found == VERDICT_HIT_NAT) {
+	if (found == VERDICT_HIT_NAT)
+		vp = verdict_packet_get();
+	if (vp) {
 		__builtin_memset(vp, 0, sizeof(*vp));
 		vp->traits = p->traits;
 		vp->sport = p->sport;
@@ -216,7 +194,7 @@ static __always_inline enum wr_reason service_refuse(struct __sk_buff *skb, stru
 {
 	enum wr_reason reason;
 
-	flow_load(at, f);
+	flow_load(f);
 	f->step = FLOW_BEGINS;
 	f->forward = true;
 	flow_locate(skb, at, f);
@@ -228,6 +206,81 @@ static __always_inline enum wr_reason service_refuse(struct __sk_buff *skb, stru
 	return reason ? reason : WR_REASON_NO_BACKEND;
 }
 
+/*
+ * The verdict of a flow that is in a window is cached here, of one in ct by flow_continues(). One datagram, or one and its
+ * answer, is not worth it.
+ */
+static __always_inline void flow_cache(const struct packet *p, const struct flow *f, const struct verdict_place *place,
+				       const struct verdict_basis *basis, const enum way way, const bool v6)
+{
+	const __u32 flags = f->ct.flags;
+
+	if ((way != WAY_FROM_POD && way != WAY_FROM_NODE) || f->step == FLOW_BEGINS || f->step == FLOW_TURNS)
+		return;
+	if ((flags & (CT_DENIED | CT_ENDED | WR_CT_TRANSLATED | WR_CT_VIA_STACK)) || (f->traits & (TCP_FIN | TCP_RST)) ||
+	    (p->l4_proto == IPPROTO_TCP && !(flags & WR_CT_ESTABLISHED)) || !p->peer_ifindex)
+		return;
+	verdict_fill_direct(p, place, basis, p->peer_ifindex, ct_now(),
+			    way == WAY_FROM_POD ? VERDICT_SENT : VERDICT_RECEIVED, v6);
+}
+
+/* The key of f's flow, in ct_query(), where looking for a service has had others. */
+OUT_OF_LINE int flow_key(struct addresses *at, struct flow *f)
+{
+	struct packet p = { .at = at };
+	struct ct_query *q = ct_query();
+
+	if (!at || !f || !q)
+		return 0;
+	p.sport = f->sport;
+	p.dport = f->dport;
+	p.l4_proto = f->l4_proto;
+	f->swapped = IN_FAMILY(f->v6, ct_key, &p, &q->key);
+	return 0;
+}
+
+/* To a service: `at`, the packet and f are about the flow with its backend from then on. */
+static __always_inline enum wr_reason flow_enter(struct packet *p, struct flow *f)
+{
+	enum wr_reason reason = service_enter(p->skb, p->at, f);
+
+	p->dport = f->dport;
+	p->traits = f->traits;
+	if (reason == WR_REASON_NO_BACKEND) {
+		f->found = FLOW_NONE;
+		__builtin_memset(&f->ct, 0, sizeof(f->ct));
+		reason = service_refuse(p->skb, p->at, f);
+	} else if (!reason && ((p->traits & TRANSLATED) || (f->ct.flags & WR_CT_SERVICE))) {
+		__builtin_memset(&f->ct, 0, sizeof(f->ct));
+		flow_key(p->at, f);
+		flow_lookup(p->at, f);
+	}
+	return reason;
+}
+
+/* The rest of a flow through a service, of which a packet has passed. */
+static __always_inline enum wr_reason flow_translated(struct packet *p, struct flow *f)
+{
+	enum wr_reason reason = WR_REASON_NONE;
+
+	if (f->forward) {
+		service_goes_on(p->at, f);
+		service_promote(p->at, (void *)f);
+	} else {
+		reason = service_answer(p->skb, p->at, f);
+	}
+	service_over(p->at, (void *)f);
+	if (service_is_backends(p->at, (void *)f, f->ct.initiator)) {
+		service_cache_asked(p->at, (void *)f, &f->ct, false);
+		if (!service_is_backends(p->at, (void *)f, f->ct.initiator))
+			service_cache_asked(p->at, (void *)f, &f->ct, true);
+	}
+	service_cache_answers(p->at, (void *)f, &f->ct, false);
+	if (!service_is_origin(p->at, (void *)f, f->ct.initiator))
+		service_cache_answers(p->at, (void *)f, &f->ct, true);
+	return reason;
+}
+
 /* Whether the packet's flow lets it pass. WAY_FROM_POD: p->peer_ifindex is where it goes then, if not to the stack. */
 static __always_inline enum wr_reason flow_pass(struct packet *p, struct scratch *s, const struct verdict_place *place,
 						const enum way way, const bool v6)
@@ -235,35 +288,26 @@ static __always_inline enum wr_reason flow_pass(struct packet *p, struct scratch
 	struct flow *f = flow_memory_get();
 	struct found found = { 0 };
 	enum wr_reason reason = WR_REASON_NONE;
-	bool to_service = false, begins;
+	bool begins;
 
 	if (!f)
 		return WR_REASON_NO_CONFIG;
 	if (flow_continues(p, s, &found, place, way, v6))
 		return WR_REASON_NONE;
-	if (way == WAY_FROM_POD && service_concerns(p, found.flags)) {
-		service_fill(p, &s->translation, v6);
-		reason = service_enter(p->skb, p->at, &s->translation);
-		if (reason && reason != WR_REASON_NO_BACKEND)
-			return reason;
-		p->dport = s->translation.dport;
-		p->traits = s->translation.traits;
-		to_service = p->traits & TRANSLATED;
-	}
-	if (way == WAY_FROM_POD)
-		found.ct = NULL;
 	flow_fill(p, f, &found, way, v6);
-	if (way == WAY_FROM_POD && reason) {
-		reason = service_refuse(p->skb, p->at, f);
-		p->judged = f->judged;
-		p->peer_ifindex = f->peer_ifindex;
-		p->peer_identity = f->peer_identity;
-		return reason;
+	if (!f->found)
+		flow_lookup(p->at, f);
+	if (way == WAY_FROM_POD && service_concerns(p, f->ct.flags)) {
+		reason = flow_enter(p, f);
+		if (reason) {
+			p->judged = f->judged;
+			p->peer_ifindex = f->peer_ifindex;
+			p->peer_identity = f->peer_identity;
+			return reason;
+		}
 	}
-	if (way == WAY_FROM_POD)
-		flow_refill(p->at, f);
 	reason = flow_decide(p->skb, p->at, f);
-	if (way == WAY_FROM_POD && to_service && !reason)
+	if (way == WAY_FROM_POD && (p->traits & TRANSLATED) && !reason)
 		reason = service_apply(p->skb, p->at, f->step == FLOW_BEGINS);
 	/* In the place of another flow, or on another way than one before it, of which the entry has gone: what is cached of that. */
 	begins = f->step == FLOW_BEGINS &&
@@ -278,23 +322,10 @@ static __always_inline enum wr_reason flow_pass(struct packet *p, struct scratch
 		p->peer_ifindex = f->peer_ifindex;
 		p->peer_identity = f->peer_identity;
 	}
-	if (way != WAY_FROM_HOST && (f->ct.flags & WR_CT_TRANSLATED) && !reason) {
-		if (f->forward) {
-			service_goes_on(p->at, f);
-			service_promote(p->at, (void *)f);
-		} else {
-			reason = service_answer(p->skb, p->at, f);
-		}
-		service_over(p->at, (void *)f);
-		if (service_is_backends(p->at, (void *)f, f->ct.initiator)) {
-			service_cache_asked(p->at, (void *)f, &f->ct, false);
-			if (!service_is_backends(p->at, (void *)f, f->ct.initiator))
-				service_cache_asked(p->at, (void *)f, &f->ct, true);
-		}
-		service_cache_answers(p->at, (void *)f, &f->ct, false);
-		if (!service_is_origin(p->at, (void *)f, f->ct.initiator))
-			service_cache_answers(p->at, (void *)f, &f->ct, true);
-	}
+	if (!reason)
+		flow_cache(p, f, place, &s->basis, way, v6);
+	if (way != WAY_FROM_HOST && (f->ct.flags & WR_CT_TRANSLATED) && !reason)
+		reason = flow_translated(p, f);
 	if (reason || !way_is_out(way))
 		return reason;
 	p->peer = end_is_local(p->peer_ifindex) ? endpoint_get(p->peer_ifindex) : NULL;

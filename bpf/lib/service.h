@@ -18,30 +18,33 @@
 
 OUT_OF_LINE int service_remember(const struct addresses *at, const struct translation *t, __u32 which, __u32 client)
 {
-	struct wr_ct_service entry;
-	union ct_key key;
+	struct ct_query *q = ct_query();
+	struct wr_ct_service *entry;
 
-	if (!at || !t)
+	if (!at || !t || !q)
 		return WR_REASON_CT_FULL;
-	__builtin_memset(&entry, 0, sizeof(entry));
-	entry.flags = WR_CT_SERVICE;
-	entry.expires = ct_now() + (t->l4_proto == IPPROTO_TCP ? WR_CT_LIFE_TCP_NEW : WR_CT_LIFE_OTHER_NEW);
-	entry.initiator = client;
+	service_query(q, t);
+	q->begun = true;
+	entry = (void *)&q->ct;
+	__builtin_memset(entry, 0, sizeof(*entry));
+	entry->flags = WR_CT_SERVICE;
+	entry->expires = ct_now() + (t->l4_proto == IPPROTO_TCP ? WR_CT_LIFE_TCP_NEW : WR_CT_LIFE_OTHER_NEW);
+	entry->initiator = client;
 	if (which == ENTRY_ORIGIN) {
-		entry.addr = t->service.a6;
-		entry.port = t->service_port;
+		entry->addr = t->service.a6;
+		entry->port = t->service_port;
 	} else if (which == ENTRY_HAIRPIN) {
-		entry.addr = at->saddr.a6;
-		entry.port = t->sport;
+		entry->addr = at->saddr.a6;
+		entry->port = t->sport;
 	} else {
-		entry.addr = t->backend.a6;
-		entry.port = t->dport;
-		entry.list = t->list;
-		entry.backend = t->backend_id;
-		entry.flags |= t->hairpin ? WR_CT_HAIRPIN : 0;
+		entry->addr = t->backend.a6;
+		entry->port = t->dport;
+		entry->list = t->list;
+		entry->backend = t->backend_id;
+		entry->flags |= t->hairpin ? WR_CT_HAIRPIN : 0;
 	}
-	entry.flags |= service_entry_key(&key, which, at, t) * WR_CT_SWAPPED;
-	return ct_write(&key, (void *)&entry, false, BPF_ANY, t->v6) ? WR_REASON_CT_FULL : WR_REASON_NONE;
+	entry->flags |= service_entry_key(&q->key, which, at, t) * WR_CT_SWAPPED;
+	return ct_write() ? WR_REASON_CT_FULL : WR_REASON_NONE;
 }
 
 /* What stands in ct in its place. */
@@ -52,11 +55,11 @@ OUT_OF_LINE int service_forget(const struct addresses *at, const struct translat
 	if (!at || !t)
 		return 0;
 	service_entry_key(&key, which, at, t);
-	ct_forget(&key, t->v6);
+	IN_FAMILY(t->v6, ct_table_forget, &key);
 	return 0;
 }
 
-/* Into ct_new. */
+/* Into the client's window. */
 static __always_inline enum wr_reason service_replace(const struct addresses *at, const struct translation *t,
 						      enum service_entry which, __u32 client)
 {
@@ -80,8 +83,8 @@ static __always_inline void service_trace(const struct translation *t, __u32 ste
 }
 
 /*
- * From the choice of a backend until after the verdict, in which the packet's flow has the caller's memory. Of this
- * processor: nothing else runs the program there meanwhile.
+ * What a pod sends to a service, from the choice of a backend until after the verdict. Of this processor: nothing else runs the
+ * program there meanwhile.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -99,11 +102,11 @@ static __always_inline struct translation *service_choice_get(void)
 
 /* --- what a pod sends --------------------------------------------------------------------------------------------- */
 
-/* Whether the packet is for a service, and then for which backend; t->chosen: which is to be written. */
-static __always_inline bool service_resolve(struct __sk_buff *skb, struct addresses *at, struct translation *t,
-					    enum wr_reason *reason)
+/* Whether the packet is for a service (t->resolved), and then for which backend; t->chosen: which is to be written. */
+static __always_inline enum wr_reason service_resolve(struct __sk_buff *skb, struct addresses *at, struct translation *t)
 {
-	bool begins = t->traits & (BEGINS | ASSOCIATES);
+	const bool begins = t->traits & (BEGINS | ASSOCIATES);
+	enum wr_reason reason;
 	__u32 was;
 
 	service_look(at, t, skb->ifindex);
@@ -111,41 +114,48 @@ static __always_inline bool service_resolve(struct __sk_buff *skb, struct addres
 	if (t->found && !t->lives)
 		t->lives = service_flow_lives(at, t);
 	/* What only follows; what a pod answers itself; a connection, whether or not the service has the backend still. */
+	t->resolved = t->lives;
 	if (t->lives && ((t->traits & FOLLOWS) || !was || (t->l4_proto != IPPROTO_UDP && !begins)))
-		return true;
+		return WR_REASON_NONE;
 	if ((t->traits & FOLLOWS) || !service_list(t))
-		return t->lives;
+		return WR_REASON_NONE;
 	if (!begins && t->lives && t->list == was)
-		return true;
-	*reason = service_choose(at, t);
+		return WR_REASON_NONE;
+	reason = service_choose(at, t);
+	t->resolved = !reason;
 	/* Where a backend is, is not up to who has made the service: the tunnel's port is nobody's. */
-	if (!*reason && is_tunnel_port(t->l4_proto, t->dport) && tunnel_port_check(skb, at, t->v6))
-		*reason = WR_REASON_TUNNEL_PORT;
-	return true;
+	if (!reason && is_tunnel_port(t->l4_proto, t->dport) && tunnel_port_check(skb, at, t->v6)) {
+		t->resolved = false;
+		return WR_REASON_TUNNEL_PORT;
+	}
+	return reason;
 }
 
 /*
- * What a pod sends: if it is for a service, `at` and t are about the backend from then on, and t->traits says so; if not,
+ * What a pod sends: if it is for a service, `at` and f are about the backend from then on, and f->traits says so; if not,
  * nothing has changed.
  */
-OUT_OF_LINE int service_enter(struct __sk_buff *skb, struct addresses *at, struct translation *t)
+OUT_OF_LINE int service_enter(struct __sk_buff *skb, struct addresses *at, struct flow *f)
 {
-	enum wr_reason reason = WR_REASON_NONE;
-	struct translation *choice;
+	struct translation *t = service_choice_get();
+	enum wr_reason reason;
 
-	if (!at || !t)
-		return WR_REASON_RUNT;
-	if (service_resolve(skb, at, t, &reason) && !reason) {
-		t->traits |= TRANSLATED;
+	if (!at || !f || !t)
+		return WR_REASON_NO_CONFIG;
+	__builtin_memset(t, 0, sizeof(*t));
+	t->sport = f->sport;
+	t->dport = f->dport;
+	t->l4_proto = f->l4_proto;
+	t->v6 = f->v6;
+	t->traits = f->traits;
+	reason = service_resolve(skb, at, t);
+	if (t->resolved) {
+		f->dport = t->dport;
+		f->traits = t->traits |= TRANSLATED;
 		service_trace(t, WR_TRACE_SERVICE | (t->chosen ? WR_TRACE_CHOSEN : 0), &at->daddr, t->dport);
-		choice = service_choice_get();
-		if (!choice)
-			return WR_REASON_CT_FULL;
-		*choice = *t;
 		return WR_REASON_NONE;
 	}
 	at->daddr = t->service;
-	t->dport = t->service_port;
 	return reason;
 }
 
@@ -168,12 +178,14 @@ static __always_inline enum wr_reason service_write(struct addresses *at, struct
 /* The flow that has just begun between client and backend. */
 OUT_OF_LINE int service_undo(const struct addresses *at, const struct translation *t)
 {
-	union ct_key key;
+	struct ct_query *q = ct_query();
 
-	if (!at || !t)
+	if (!at || !t || !q)
 		return 0;
-	service_key(&key, WR_CT_FLOW, at, t->sport, t->dport, t);
-	ct_delete(&key, false, t->v6);
+	service_query(q, t);
+	service_key(&q->key, WR_CT_FLOW, at, t->sport, t->dport, t);
+	if (ct_lookup())
+		IN_FAMILY(t->v6, ct_delete, &q->key, t->client, q->where);
 	return 0;
 }
 
@@ -203,57 +215,59 @@ OUT_OF_LINE int service_apply(struct __sk_buff *skb, struct addresses *at, __u32
 
 /* --- what answers ------------------------------------------------------------------------------------------------- */
 
-/* Moves an entry from ct_new to ct, as its flow's has been; false: it has to stay. */
+/*
+ * An entry in the client's window is worth what its flow is: it moves to ct as the flow's has (t->settled), or is established
+ * in the window. False: there is no room for it in ct.
+ */
 OUT_OF_LINE int service_keep(const struct addresses *at, const struct translation *t, __u32 which)
 {
-	const struct wr_ct *found;
-	union ct_key key;
-	struct wr_ct entry;
+	struct ct_query *q = ct_query();
 
-	if (!at || !t)
+	if (!at || !t || !q)
 		return false;
-	service_entry_key(&key, which, at, t);
-	found = t->v6 ? bpf_map_lookup_elem(&ct_new6, &key.k6) : bpf_map_lookup_elem(&ct_new4, &key.k4);
-	if (!found || !(found->flags & WR_CT_SERVICE))
+	service_query(q, t);
+	service_entry_key(&q->key, which, at, t);
+	if (!ct_lookup() || q->where == CT_IN_TABLE || !(q->ct.flags & WR_CT_SERVICE))
 		return true;
-	entry = *found;
-	if (!ct_establish(&key, &entry, true, t->v6))
-		return false;
-	ct_delete(&key, false, t->v6);
+	if (t->settled) {
+		q->ct.expires = ct_now();
+		return IN_FAMILY(t->v6, ct_promote, &q->key, &q->ct, q->where);
+	}
+	q->ct.flags |= WR_CT_ESTABLISHED | WR_CT_ANSWERED;
+	q->ct.expires = ct_now() + WR_CT_LIFE_TCP;
+	IN_FAMILY(t->v6, ct_rewrite, &q->key, &q->ct, q->where);
 	return true;
 }
 
-/*
- * What the flow between these two was addressed to; t->lives: the flow is in ct, and the entry is not.
- */
+/* What the flow between these two was addressed to; t->settled: the flow is in ct; t->kept: so is the entry. */
 OUT_OF_LINE int service_origin(const struct addresses *at, struct translation *t)
 {
 	const struct wr_ct_service *origin;
-	union ct_key key;
-	bool established;
+	struct ct_query *q = ct_query();
 
-	if (!at || !t)
+	if (!at || !t || !q)
 		return WR_REASON_SERVICE_UNKNOWN;
-	service_key(&key, WR_CT_ORIGIN, at, t->sport, t->dport, t);
-	origin = (void *)ct_find(&key, &established, t->v6);
-	if (!origin)
+	service_query(q, t);
+	service_key(&q->key, WR_CT_ORIGIN, at, t->sport, t->dport, t);
+	if (!ct_lookup())
 		return WR_REASON_SERVICE_UNKNOWN;
+	origin = (const void *)&q->ct;
 	t->service.a6 = origin->addr;
 	t->service_port = origin->port;
-	t->kept = established;
-	if (established || dry_run)
+	t->kept = q->where == CT_IN_TABLE;
+	t->settled = t->kept;
+	if (t->kept)
 		return WR_REASON_NONE;
-	ct_key_be(&key, WR_CT_FLOW, t->v6);
-	t->lives = ct_established(&key, t->v6);
+	ct_key_be(&q->key, WR_CT_FLOW, t->v6);
+	t->settled = IN_FAMILY(t->v6, ct_table_find, &q->key);
 	return WR_REASON_NONE;
 }
 
 /*
- * The entries of a flow that has been answered go where the flow has gone. The one between client and service has the
- * client's ends, and so has what a pod answers itself. The origin goes last: as long as it is in ct_new, each answer
- * tries again.
+ * The entries of a flow go where the flow has gone. The one between client and service has the client's ends, and so has what
+ * a pod answers itself. The origin goes last: as long as it is in a window, each answer that looks it up tries again.
  */
-static __always_inline void service_answered(struct addresses *at, struct translation *t)
+static __always_inline void service_follow(struct addresses *at, struct translation *t)
 {
 	bool kept;
 
@@ -268,16 +282,13 @@ static __always_inline void service_answered(struct addresses *at, struct transl
 	service_turn(at, t);
 }
 
-/* The client's segment has established its flow, as service_answer() does with what an answer establishes. */
+/* What the client sends, by which its flow is established or has moved to ct; service_answer() does it with answers. */
 OUT_OF_LINE int service_promote(struct addresses *at, struct translation *t)
 {
-	if (!at || !t || dry_run || !t->lives)
-		return 0;
-	t->lives = false;
-	if (service_origin(at, t) || !t->lives)
+	if (!at || !t || dry_run || !t->lives || service_origin(at, t))
 		return 0;
 	service_turn(at, t);
-	service_answered(at, t);
+	service_follow(at, t);
 	service_turn(at, t);
 	return 0;
 }
@@ -290,12 +301,15 @@ OUT_OF_LINE int service_answer(struct __sk_buff *skb, struct addresses *at, stru
 {
 	struct translation *t = (void *)f;
 	enum wr_reason reason;
+	bool established, begins, over;
 
 	if (!at || !f)
 		return WR_REASON_NONE;
+	established = f->l4_proto != IPPROTO_UDP && ct_is_established(f->l4_proto, f->ct.flags);
+	begins = f->answers && established;
+	over = f->changes && ct_is_over(f->l4_proto, f->ct.flags);
 	t->cached = service_is_cached(f);
-	t->settled = f->established;
-	t->lives = false;
+	t->client = f->ct.initiator;
 	t->over = false;
 	t->count = 0;
 	reason = service_origin(at, t);
@@ -304,11 +318,11 @@ OUT_OF_LINE int service_answer(struct __sk_buff *skb, struct addresses *at, stru
 		return reason;
 	}
 	service_trace(t, WR_TRACE_ORIGIN, &t->service, t->service_port);
-	if (t->lives)
-		service_answered(at, t);
+	if (!dry_run && (begins || (t->settled && !t->kept)))
+		service_follow(at, t);
 	t->answers = true;
-	t->over = t->settled && ct_is_over(t->l4_proto, f->ct.flags);
-	t->cached = t->cached && t->kept && !t->over && (t->settled || t->lives);
+	t->over = over;
+	t->cached = t->cached && (established || (t->settled && t->kept));
 	return dry_run ? WR_REASON_NONE : service_to_client(skb, at, t, true);
 }
 
@@ -333,6 +347,7 @@ OUT_OF_LINE int service_return(struct __sk_buff *skb, struct addresses *at, stru
 	t->dport = ports[1];
 	t->l4_proto = l4_proto;
 	t->v6 = v6;
+	t->client = skb->ifindex;
 	if (!service_flow_lives(at, t) || service_origin(at, t))
 		return WR_REASON_NONE;
 	return service_to_client(skb, at, t, false);

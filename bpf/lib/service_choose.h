@@ -4,7 +4,6 @@
 #define WARREN_LIB_SERVICE_CHOOSE_H
 
 #include "abi/service.h"
-#include "lib/conntrack.h"
 #include "lib/translation.h"
 
 /* How many backends are tried for one between which and the client the ports are free. */
@@ -41,28 +40,32 @@ static __always_inline void service_turn(struct addresses *at, struct translatio
 }
 
 /*
- * As flow_retire() does with their flow's own; between client and service there may be another backend's by now, which
- * stays.
+ * In the client's window, and makes way for newer flows there. Between client and service there may be another backend's
+ * by now, which stays.
  */
 OUT_OF_LINE int service_retire(const struct addresses *at, const struct translation *t, __u32 which)
 {
-	const struct wr_ct_service *found;
-	struct wr_ct_service entry;
-	union ct_key key;
+	const struct wr_ct_service *entry;
+	struct ct_query *q = ct_query();
 
-	if (!at || !t)
+	if (!at || !t || !q)
 		return 0;
-	service_entry_key(&key, which, at, t);
-	found = (void *)ct_established(&key, t->v6);
-	if (!found)
+	service_query(q, t);
+	service_entry_key(&q->key, which, at, t);
+	if (!ct_lookup() || !(q->ct.flags & WR_CT_SERVICE))
 		return 0;
-	entry = *found;
-	if (!(entry.flags & WR_CT_SERVICE) ||
-	    (which == ENTRY_SERVICE &&
-	     (entry.port != t->dport || !service_addr_equal(&entry.addr, &t->backend, t->v6))))
+	entry = (const void *)&q->ct;
+	if (which == ENTRY_SERVICE && (entry->port != t->dport || !service_addr_equal(&entry->addr, &t->backend, t->v6)))
 		return 0;
-	if (!ct_write(&key, (void *)&entry, false, BPF_ANY, t->v6))
-		ct_forget(&key, t->v6);
+	q->ct.flags |= CT_FIN_BOTH;
+	q->ct.expires = ct_now() + WR_CT_LIFE_TCP_NEW;
+	if (q->where == CT_IN_TABLE) {
+		q->begun = true;
+		ct_write();
+		IN_FAMILY(t->v6, ct_table_remove, &q->key, t->client);
+	} else {
+		IN_FAMILY(t->v6, ct_rewrite, &q->key, &q->ct, q->where);
+	}
 	return 0;
 }
 
@@ -170,34 +173,31 @@ OUT_OF_LINE int service_has(const struct translation *t)
 /* Whether the flow with the backend, which the service's client has begun, lives. */
 OUT_OF_LINE int service_flow_lives(const struct addresses *at, const struct translation *t)
 {
-	union ct_key key;
-	const struct wr_ct *ct;
-	bool established;
+	struct ct_query *q = ct_query();
 
-	if (!at || !t)
+	if (!at || !t || !q)
 		return false;
-	service_key(&key, WR_CT_FLOW, at, t->sport, t->dport, t);
-	ct = ct_find(&key, &established, t->v6);
-	return ct && (ct->flags & WR_CT_TRANSLATED) && !ct_expired(ct, ct_now());
+	service_query(q, t);
+	service_key(&q->key, WR_CT_FLOW, at, t->sport, t->dport, t);
+	return ct_lookup() && (q->ct.flags & WR_CT_TRANSLATED) && !ct_expired(&q->ct, ct_now());
 }
 
 /*
- * The backend that the flow has, if it has one. What another endpoint has begun, which had the address before, is no flow of
+ * The backend that the flow has, if it has one: as flow_lookup() has found it. What another endpoint has begun, which had the address before, is no flow of
  * this client's: its entries end with their owner.
  */
 OUT_OF_LINE int service_look(struct addresses *at, struct translation *t, __u32 client)
 {
 	const struct wr_ct_service *entry;
-	union ct_key key;
-	bool established;
+	const struct flow *f = flow_memory_get();
 
-	if (!at || !t)
+	if (!at || !t || !f)
 		return 0;
+	t->client = client;
 	t->service = at->daddr;
 	t->service_port = t->dport;
-	service_key(&key, WR_CT_FLOW, at, t->sport, t->dport, t);
-	entry = (void *)ct_find(&key, &established, t->v6);
-	if (!entry || !(entry->flags & WR_CT_SERVICE) || entry->initiator != client)
+	entry = (const void *)&f->ct;
+	if (!f->found || !(entry->flags & WR_CT_SERVICE) || entry->initiator != client)
 		return 0;
 	at->daddr.a6 = entry->addr;
 	t->dport = entry->port;
@@ -218,26 +218,26 @@ OUT_OF_LINE int service_look(struct addresses *at, struct translation *t, __u32 
 OUT_OF_LINE int service_clashes(const struct addresses *at, const struct translation *t)
 {
 	const struct wr_ct_service *origin;
-	union ct_key key;
-	const struct wr_ct *ct;
-	bool established, over;
+	struct ct_query *q = ct_query();
 	__u32 swapped;
+	bool over;
 
-	if (!at || !t)
+	if (!at || !t || !q)
 		return true;
-	swapped = service_key(&key, WR_CT_FLOW, at, t->sport, t->dport, t);
-	ct = ct_find(&key, &established, t->v6);
-	if (!ct || ct_expired(ct, ct_now()) || ct_is_denied_from_start(ct->flags))
+	service_query(q, t);
+	ct_ends(&q->ends, t->client, IN_FAMILY(t->v6, endpoint_with, &at->daddr));
+	swapped = service_key(&q->key, WR_CT_FLOW, at, t->sport, t->dport, t);
+	if (!ct_lookup() || ct_expired(&q->ct, ct_now()) || ct_is_denied_from_start(q->ct.flags))
 		return false;
-	if (!(ct->flags & WR_CT_TRANSLATED))
+	if (!(q->ct.flags & WR_CT_TRANSLATED))
 		return true;
-	over = ct_is_over(t->l4_proto, ct->flags);
-	if (!over && (swapped ^ (ct->flags & WR_CT_SWAPPED)))
+	over = ct_is_over(t->l4_proto, q->ct.flags);
+	if (!over && (swapped ^ (q->ct.flags & WR_CT_SWAPPED)))
 		return true; /* the backend is its client */
-	ct_key_be(&key, WR_CT_ORIGIN, t->v6);
-	origin = (void *)ct_find(&key, &established, t->v6);
-	if (!origin)
+	ct_key_be(&q->key, WR_CT_ORIGIN, t->v6);
+	if (!ct_lookup())
 		return !t->found && !over;
+	origin = (const void *)&q->ct;
 	return origin->port != t->service_port || !service_addr_equal(&origin->addr, &t->service, t->v6);
 }
 
@@ -248,15 +248,15 @@ OUT_OF_LINE int service_clashes(const struct addresses *at, const struct transla
 OUT_OF_LINE int service_hairpin_clashes(const struct addresses *at, const struct translation *t)
 {
 	const struct wr_ct_service *entry;
-	union ct_key key;
-	bool established;
+	struct ct_query *q = ct_query();
 
-	if (!at || !t || t->sport == t->dport)
+	if (!at || !t || !q || t->sport == t->dport)
 		return true;
-	service_entry_key(&key, ENTRY_HAIRPIN, at, t);
-	entry = (void *)ct_find(&key, &established, t->v6);
-	if (!entry || (__s32)(entry->expires - ct_now()) < 0)
+	service_query(q, t);
+	service_entry_key(&q->key, ENTRY_HAIRPIN, at, t);
+	if (!ct_lookup() || ct_expired(&q->ct, ct_now()))
 		return false;
+	entry = (const void *)&q->ct;
 	return !(entry->flags & WR_CT_SERVICE) || entry->port != t->sport ||
 	       !service_addr_equal(&entry->addr, &at->saddr, t->v6);
 }

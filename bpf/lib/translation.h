@@ -6,7 +6,7 @@
 #ifndef WARREN_LIB_TRANSLATION_H
 #define WARREN_LIB_TRANSLATION_H
 
-#include "lib/conntrack.h"
+#include "lib/ct_entry.h"
 #include "lib/flow.h"
 #include "lib/nat.h"
 
@@ -20,15 +20,17 @@ struct translation {
 	union addr service;   /* as the client sees it */
 	union addr backend;
 	__u32 list, count;    /* of the service's backends */
+	__u32 client;         /* its endpoint, in whose window the entries are */
 	bool hairpin : 1;     /* the backend is the client itself */
+	bool resolved : 1;    /* the packet is for a service, and has a backend */
 	bool found : 1;       /* the flow has a backend already */
 	bool lives : 1;       /* ... and goes on with it, if that is up to the flow */
 	bool chosen : 1;      /* the backend has been chosen now */
 	bool answers : 1;     /* the packet is the backend's */
-	bool kept : 1;        /* its origin is in ct */
-	bool settled : 1;     /* the flow itself was in ct */
+	bool kept : 1;        /* its origin is where the flow is */
+	bool settled : 1;     /* the flow itself is in ct */
 	bool cached : 1;      /* the verdict may be, for the next ones */
-	bool over : 1;        /* the flow is, and has left ct with this packet */
+	bool over : 1;        /* the flow is, by this packet */
 	__u32 backend_id;     /* the flow's: only choosing reads and writes it */
 };
 #define SAME_PLACE(field)                                                                                              \
@@ -56,6 +58,13 @@ static __always_inline __u32 service_key(union ct_key *key, __u8 kind, const str
 
 	ct_key_be(key, kind, t->v6);
 	return swapped;
+}
+
+/* Of an entry of the client's. */
+static __always_inline void service_query(struct ct_query *q, const struct translation *t)
+{
+	ct_ends(&q->ends, t->client, 0);
+	q->v6 = t->v6;
 }
 
 static __always_inline struct nat service_nat(const struct translation *t, __be16 from, __be16 to, bool source)

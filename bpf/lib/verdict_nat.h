@@ -5,13 +5,13 @@
  * calls).
  *
  * These verdicts are filled in for what conntrack has just let pass, both directions at once, from the first answer on,
- * under the revisions and identities for which the entry says that it was evaluated. Only entries of ct, which evicts
- * nothing, have them; where one is replaced, its verdicts are forgotten (verdicts_forget()). Since they are not filled in
- * under a sequence that was read before conntrack was, conntrack is looked up again afterwards: whoever replaces an entry
- * on another processor either has done so, then they are forgotten here, or forgets them there. What is left of a
- * connection that is over still goes by them, whose entry may be evicted: its ports would have to come again within
- * that second, after more ends of others than ct_new has room for. UDP on its way to a service has none: its backend
- * may have to be another one with each packet.
+ * under the revisions and identities for which the entry says that it was evaluated. Where an entry is replaced, its verdicts
+ * are forgotten (verdicts_forget()). Since they are not filled in under a sequence that was read before conntrack was,
+ * conntrack is looked up again afterwards: whoever replaces an entry on another processor either has done so, then they are
+ * forgotten here, or forgets them there. What is left of a connection that is over goes by conntrack. An established
+ * connection is in ct or moves there when its window is full, unless its endpoint has used up its quota: then a verdict may
+ * be there for a second longer than the entry. Datagrams have verdicts only when their flow is in ct; on their way to a
+ * service they have none, since their backend may have to be another one with each packet.
  */
 #ifndef WARREN_LIB_VERDICT_NAT_H
 #define WARREN_LIB_VERDICT_NAT_H
@@ -38,37 +38,19 @@ struct verdict_packet {
 	struct nat nat;
 };
 
-/* The flow's entry, as by flow_goes_on(): a FIN or RST says that it soon ends. False: that takes more than a look at
- * it. */
-OUT_OF_LINE int service_flow_ends(const struct addresses *at, const struct verdict_packet *sp, __u32 sport, __u32 dport)
-{
-	struct packet p = { .at = (void *)at };
-	struct found found = { 0 };
-	struct wr_ct *ct;
-	union ct_key key;
-	__u32 ends, swapped;
+/* Of this processor: nothing else runs the program there meanwhile. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct verdict_packet);
+} verdict_memory SEC(".maps") __weak;
 
-	if (!at || !sp)
-		return false;
-	p.sport = sport;
-	p.dport = dport;
-	p.l4_proto = sp->l4_proto;
-	p.traits = sp->traits;
-	swapped = IN_FAMILY(sp->v6, ct_key, &p, &key);
-	ct = ct_established(&key, sp->v6);
-	if (!ct || ct_expired(ct, ct_now()))
-		return false;
-	found.flags = ct->flags;
-	if ((found.flags & (CT_DENIED | WR_CT_RESET | WR_CT_SERVICE | WR_CT_TRANSLATED)) != WR_CT_TRANSLATED)
-		return false;
-	found.forward = !(swapped ^ (found.flags & WR_CT_SWAPPED));
-	ends = tcp_progress(&p, &found);
-	if (!ct_is_over(sp->l4_proto, ends))
-		ends |= __sync_fetch_and_or(&ct->flags, ends & CT_ENDED) & CT_FIN_BOTH; /* both may come at once */
-	if (ct_is_over(sp->l4_proto, ends))
-		return false;
-	ct->expires = ct_now() + ct_life(sp->l4_proto, ends);
-	return true;
+static __always_inline struct verdict_packet *verdict_packet_get(void)
+{
+	const __u32 zero = 0;
+
+	return bpf_map_lookup_elem(&verdict_memory, &zero);
 }
 
 /* The destination is the backend, and what is remembered is the service; or the other way round. */
@@ -128,17 +110,11 @@ static __always_inline __u32 verdict_nat_take(struct __sk_buff *skb, struct addr
 {
 	const __u32 peer = verdict_nat_find(at, vp, slot, line, v6);
 
-	if (!peer)
+	/* A connection that ends changes its entry. */
+	if (!peer || (vp->traits & (TCP_RST | TCP_FIN)))
 		return 0;
 	if (!vp->answers)
 		verdict_swap(at, vp);
-	/* Whether a RST is exact takes more than a look at the entry. */
-	if ((vp->traits & TCP_RST) ||
-	    ((vp->traits & TCP_FIN) && !service_flow_ends(at, vp, vp->sport, vp->answers ? vp->dport : vp->nat.to))) {
-		if (!vp->answers)
-			verdict_swap(at, vp);
-		return 0;
-	}
 	vp->nat.l4_off = vp->traits >> L4_OFF_SHIFT;
 	vp->nat.from = vp->answers ? vp->sport : vp->dport;
 	vp->nat.l4_proto = vp->l4_proto;
@@ -205,15 +181,16 @@ static __always_inline void verdict_nat_fill(struct packet *p, const union addr 
 OUT_OF_LINE int service_is_backends(const struct addresses *at, const struct translation *t, __u32 client)
 {
 	const struct wr_ct_service *entry;
+	struct ct_query *q = ct_query();
 	struct addresses asked;
-	union ct_key key;
 
-	if (!at || !t || !t->cached || t->l4_proto == IPPROTO_UDP)
+	if (!at || !t || !q || !t->cached || t->l4_proto == IPPROTO_UDP)
 		return false;
 	asked = (struct addresses){ .saddr = t->answers ? at->daddr : at->saddr, .daddr = t->service };
-	service_key(&key, WR_CT_FLOW, &asked, t->answers ? t->dport : t->sport, t->service_port, t);
-	entry = (void *)ct_established(&key, t->v6);
-	return entry && (entry->flags & WR_CT_SERVICE) && entry->initiator == client &&
+	service_query(q, t);
+	service_key(&q->key, WR_CT_FLOW, &asked, t->answers ? t->dport : t->sport, t->service_port, t);
+	entry = (const void *)&q->ct;
+	return ct_lookup() && (entry->flags & WR_CT_SERVICE) && entry->initiator == client &&
 	       entry->port == (t->answers ? t->sport : t->dport) &&
 	       service_addr_equal(&entry->addr, t->answers ? &at->saddr : &at->daddr, t->v6);
 }
@@ -222,18 +199,17 @@ OUT_OF_LINE int service_is_backends(const struct addresses *at, const struct tra
 OUT_OF_LINE int service_is_origin(const struct addresses *at, const struct translation *t, __u32 client)
 {
 	const struct wr_ct_service *origin;
-	const struct wr_ct *ct;
-	union ct_key key;
+	struct ct_query *q = ct_query();
 
-	if (!at || !t || !t->cached)
+	if (!at || !t || !q || !t->cached)
 		return true;
-	service_key(&key, WR_CT_FLOW, at, t->sport, t->dport, t);
-	ct = ct_established(&key, t->v6);
-	if (!ct || !(ct->flags & WR_CT_TRANSLATED) || ct->initiator != client)
+	service_query(q, t);
+	service_key(&q->key, WR_CT_FLOW, at, t->sport, t->dport, t);
+	if (!ct_lookup() || !(q->ct.flags & WR_CT_TRANSLATED) || q->ct.initiator != client)
 		return false;
-	ct_key_be(&key, WR_CT_ORIGIN, t->v6);
-	origin = (void *)ct_established(&key, t->v6);
-	return origin && origin->port == t->service_port && service_addr_equal(&origin->addr, &t->service, t->v6);
+	ct_key_be(&q->key, WR_CT_ORIGIN, t->v6);
+	origin = (const void *)&q->ct;
+	return ct_lookup() && origin->port == t->service_port && service_addr_equal(&origin->addr, &t->service, t->v6);
 }
 
 /* For what the client sends to the service; or (`forget`) nothing is. */
@@ -297,35 +273,37 @@ OUT_OF_LINE int service_cache_answers(const struct addresses *at, const struct t
 
 /*
  * What a client has sent to a service and goes on: in f's place is a translation then, which says whether it is to be
- * cached, or is over; t->lives: the packet has established it.
+ * cached, or is over; t->lives: with it the flow has become established, or has moved to ct.
  */
 OUT_OF_LINE int service_goes_on(const struct addresses *at, struct flow *f)
 {
 	struct translation *t = (void *)f;
 	const struct wr_ct_service *origin;
-	union ct_key key;
-	bool over, established, confirmed;
+	struct ct_query *q = ct_query();
+	bool over, begins;
 
-	if (!at || !f)
+	if (!at || !f || !q)
 		return 0;
-	confirmed = f->answers == FLOW_CONFIRMED;
-	over = f->established && ct_is_over(f->l4_proto, f->ct.flags);
-	t->cached = f->l4_proto != IPPROTO_UDP && f->established && service_is_cached(f);
+	begins = f->answers == FLOW_CONFIRMED || (f->refreshes && f->where != CT_IN_TABLE);
+	over = f->changes && ct_is_over(f->l4_proto, f->ct.flags);
+	t->cached = f->l4_proto != IPPROTO_UDP && ct_is_established(f->l4_proto, f->ct.flags) && service_is_cached(f);
+	t->client = f->ct.initiator;
 	t->over = false;
-	t->lives = confirmed;
+	t->lives = begins;
 	if (!t->cached && !over)
 		return 0;
-	service_key(&key, WR_CT_ORIGIN, at, f->sport, f->dport, t);
-	origin = (void *)ct_find(&key, &established, f->v6);
-	if (!origin) {
+	service_query(q, t);
+	service_key(&q->key, WR_CT_ORIGIN, at, f->sport, f->dport, t);
+	if (!ct_lookup()) {
 		t->cached = false;
 		return 0;
 	}
+	origin = (const void *)&q->ct;
 	t->service.a6 = origin->addr;
 	t->service_port = origin->port;
 	t->answers = false;
 	t->over = over;
-	t->cached = t->cached && established && !over;
+	t->cached = t->cached && !over;
 	return 0;
 }
 

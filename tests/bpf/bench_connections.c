@@ -13,7 +13,7 @@
 
 #include "bench.h"
 
-enum { CONNECTIONS = 4000, WARM_UP = 40000, HITS = 100000, FAR_OFF = 20000 };
+enum { CONNECTIONS = 4000, WARM_UP = 8000, HITS = 100000, FAR_OFF = 20000 };
 enum { OTHER_PORTS = 32768 }; /* of A, to so many ports of the other end as it takes */
 
 struct kind {
@@ -202,7 +202,7 @@ static void bench_kinds(struct connection *c, unsigned flows, bool v6)
 		for (size_t k = 0; k < KINDS; k++) {
 			if (flows)
 				send_other(c, REQUEST, other_random(flows));
-			count(send_kind(c, k, 34000 + i % 30000, 0), &c->kinds[k].ns, &c->kinds[k].calls);
+			count(send_kind(c, k, 34000 + i, 0), &c->kinds[k].ns, &c->kinds[k].calls);
 		}
 		call_empty(c);
 	}
@@ -248,7 +248,8 @@ static int bench_way(const struct way *way, unsigned flows, bool v6)
 		fprintf(stderr, "%s: of %u flows %u stand\n", way->name, flows, standing);
 	/* What keeps new flows and closed ones is as full as it is in the long run. */
 	for (unsigned i = 0; i < WARM_UP; i++)
-		send_kind(&c, 0, 34000 + i % 30000, 0);
+		for (size_t k = 0; k < KINDS; k++)
+			send_kind(&c, k, 50000 + i, 0);
 	if (flows)
 		bench_hits(&c, flows, v6);
 	if (flows != 1)

@@ -71,6 +71,8 @@ static void tables_shrink(struct warren_bpf *skel)
 	bpf_object__for_each_map(map, skel->obj)
 		if (bpf_map__type(map) == BPF_MAP_TYPE_HASH && bpf_map__max_entries(map) > lab.table_entries)
 			bpf_map__set_max_entries(map, lab.table_entries);
+	bpf_map__set_max_entries(skel->maps.ct_new4, TEST_CT_SLOTS);
+	bpf_map__set_max_entries(skel->maps.ct_new6, TEST_CT_SLOTS);
 }
 
 /* The first inner map of a growing one. */
@@ -161,10 +163,8 @@ void harness_use_small_tables(void)
 		bpf_program__set_autoload(prog, prog == lab.skel->progs.from_pod || prog == lab.skel->progs.sweep_start);
 	bpf_map__set_max_entries(lab.skel->maps.ct4, 1);
 	bpf_map__set_max_entries(lab.skel->maps.ct6, 1);
-	bpf_map__set_type(lab.skel->maps.ct_new4, BPF_MAP_TYPE_HASH);
-	bpf_map__set_type(lab.skel->maps.ct_new6, BPF_MAP_TYPE_HASH);
-	bpf_map__set_max_entries(lab.skel->maps.ct_new4, 2);
-	bpf_map__set_max_entries(lab.skel->maps.ct_new6, 2);
+	bpf_map__set_max_entries(lab.skel->maps.ct_new4, TEST_CT_SLOTS);
+	bpf_map__set_max_entries(lab.skel->maps.ct_new6, TEST_CT_SLOTS);
 	if (warren_bpf__load(lab.skel))
 		fail_msg("loading the programs: %m");
 	growing_fill_all();

@@ -51,7 +51,10 @@ int harness_setup(void **state);
 /* Before harness_setup(): the larger tables have room for what a benchmark fills in. */
 void harness_use_large_tables(void);
 int harness_teardown(void **state);
-/* Programs over other maps: there is room for one flow in ct, for two in ct_new, which evicts none. And back. */
+/* Slots of ct_new4 and ct_new6 in these tests. */
+#define TEST_CT_SLOTS 4096
+
+/* Programs over other maps: there is room for one flow in ct. And back. */
 void harness_use_small_tables(void);
 void harness_use_usual_tables(void);
 

@@ -138,6 +138,7 @@ void unresolve(uint32_t slot, uint32_t flags);
 void flows_are(uint32_t established, uint32_t new);
 void counted(uint32_t stat, uint32_t times);
 void owns(uint32_t device, uint32_t flows);
+void counts(uint32_t device, uint32_t entries);
 /* The only flow there is. Its ends: devices, or WR_REMOTE | slot. */
 void only_flow(struct wr_ct *ct);
 void flags_are(uint32_t flags, uint32_t none);

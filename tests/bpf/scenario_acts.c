@@ -203,9 +203,17 @@ void counted(uint32_t stat, uint32_t times)
 	assert_int_equal(flow_stat(stat) - now.stats_before[stat], times);
 }
 
+/* Established flows, in ct or in a window; and that the quota counts those in ct. */
 void owns(uint32_t device, uint32_t flows)
 {
-	assert_int_equal(flows_owned(device), flows);
+	assert_int_equal(flows_owned(CT, device, now.v6), flows);
+	assert_int_equal(flows_counted(device), flows_owned(CT_TABLE, device, now.v6));
+}
+
+/* Its quota. */
+void counts(uint32_t device, uint32_t entries)
+{
+	assert_int_equal(flows_counted(device), entries);
 }
 
 void only_flow(struct wr_ct *ct)

@@ -279,7 +279,8 @@ const struct scenario scenarios_remote[] = {
 	{ "a node goes", .steps = {
 		SENDS(A, TO_NODE, UDP_TO_C), DO(forget_nodes), SENDS(A, TO_STACK, UDP_TO_C), DO(is_between, X(DEVICE_A), Y(NO_DEVICE)) } },
 	{ "flows with other nodes are swept when they are dead", .steps = {
-		SENDS(A, TO_NODE, UDP_TO_C), ARRIVES(IDENTITY_C, TO_ENDPOINT, UDP_FROM_C), DO(sweep), DO(flows_are, X(1), Y(0)),
+		SENDS(A, TO_NODE, UDP_TO_C), ARRIVES(IDENTITY_C, TO_ENDPOINT, UDP_FROM_C), DO(pass_seconds, X(2)),
+		SENDS(A, TO_NODE, UDP_TO_C), DO(sweep), DO(flows_are, X(1), Y(0)), DO(counts, X(DEVICE_A), Y(1)),
 		DO(pass_seconds, X(130)), DO(sweep), DO(flows_are, X(0), Y(0)), DO(owns, X(DEVICE_A), Y(0)) } },
 
 	/* --- the tunnel's port --- */

@@ -30,10 +30,12 @@ static void no_service(uint32_t none, uint32_t no)
 /* As a flood does with those of ct_new; but what is cached stays. */
 static void forget_flows(uint32_t none, uint32_t no)
 {
-	static const char *const maps[] = { "ct4", "ct6", "ct_new4", "ct_new6" };
+	flows_clear();
+}
 
-	for (size_t i = 0; i < sizeof(maps) / sizeof(maps[0]); i++)
-		map_clear(maps[i]);
+static bool is_of_no_service(const void *key, struct wr_ct *ct, bool in_table, void *arg)
+{
+	return !(ct->flags & WR_CT_SERVICE);
 }
 
 /* Which backends it has cannot be read any more, only whether one is among them. */
@@ -45,18 +47,7 @@ static void forget_lists(uint32_t none, uint32_t no)
 /* Of a flow through a service only its own entry is left. */
 static void forget_service(uint32_t none, uint32_t no)
 {
-	const int fd = map_fd(now.v6 ? "ct_new6" : "ct_new4");
-	struct wr_ct6_key key, next; /* room for either */
-	struct wr_ct ct;
-	int more = bpf_map_get_next_key(fd, NULL, &next);
-
-	while (!more) {
-		key = next;
-		more = bpf_map_get_next_key(fd, &key, &next);
-		assert_int_equal(bpf_map_lookup_elem(fd, &key, &ct), 0);
-		if (ct.flags & WR_CT_SERVICE)
-			assert_int_equal(bpf_map_delete_elem(fd, &key), 0);
-	}
+	flows_each(now.v6, is_of_no_service, NULL);
 }
 
 /* How many verdicts with NAT have been cached since time passed, also those whose second is over. */
@@ -157,13 +148,15 @@ const struct scenario scenarios_service[] = {
 	/* --- time --- */
 	{ "entries of a flow that nobody has answered", .steps = {
 		DO(lead, X(POD_B), Y(IPPROTO_UDP)), SENDS(A, TO_ENDPOINT, ASK), DO(flows_are, X(0), Y(3)), DO(owns, X(DEVICE_A), Y(0)),
-		SENDS(B, TO_ENDPOINT, ANSWER_B), DO(flows_are, X(3), Y(0)), DO(owns, X(DEVICE_A), Y(3)), DO(owns, X(DEVICE_B), Y(0)) } },
+		SENDS(B, TO_ENDPOINT, ANSWER_B), DO(flows_are, X(1), Y(2)), DO(pass_seconds, X(2)), SENDS(B, TO_ENDPOINT, ANSWER_B),
+		DO(flows_are, X(3), Y(0)), DO(counts, X(DEVICE_A), Y(3)), DO(counts, X(DEVICE_B), Y(0)) } },
 	{ "all of them are swept with their flow", .steps = {
-		DO(lead, X(POD_B), Y(IPPROTO_UDP)), SENDS(A, TO_ENDPOINT, ASK), SENDS(B, TO_ENDPOINT, ANSWER_B), DO(sweep),
-		DO(flows_are, X(3), Y(0)), DO(pass_seconds, X(121)), DO(sweep), DO(flows_are, X(0), Y(0)), DO(owns, X(DEVICE_A), Y(0)) } },
+		DO(lead, X(POD_B), Y(IPPROTO_UDP)), SENDS(A, TO_ENDPOINT, ASK), SENDS(B, TO_ENDPOINT, ANSWER_B),
+		DO(pass_seconds, X(2)), SENDS(B, TO_ENDPOINT, ANSWER_B), DO(sweep), DO(flows_are, X(3), Y(0)), DO(pass_seconds, X(121)), DO(sweep), DO(flows_are, X(0), Y(0)), DO(owns, X(DEVICE_A), Y(0)) } },
 	{ "to another node too", .steps = {
 		DO(lead, X(POD_C), Y(IPPROTO_UDP)), SENDS(A, TO_NODE, ASK), ARRIVES(IDENTITY_C, TO_ENDPOINT, ANSWER_C),
-		DO(flows_are, X(3), Y(0)), DO(owns, X(DEVICE_A), Y(3)), DO(pass_seconds, X(121)), DO(sweep), DO(flows_are, X(0), Y(0)),
+		DO(pass_seconds, X(2)), ARRIVES(IDENTITY_C, TO_ENDPOINT, ANSWER_C),
+		DO(flows_are, X(3), Y(0)), DO(counts, X(DEVICE_A), Y(3)), DO(pass_seconds, X(121)), DO(sweep), DO(flows_are, X(0), Y(0)),
 		DO(owns, X(DEVICE_A), Y(0)) } },
 	{ "none is as long as it lives", .steps = {
 		CONNECT_B, DO(pass_seconds, X(100)), DO(sweep), DO(flows_are, X(3), Y(0)), TO_B, FROM_B, DO(pass_seconds, X(7900)),
@@ -201,7 +194,7 @@ const struct scenario scenarios_service[] = {
 		SENDS(A, TO_ENDPOINT, SEGMENT(.ack = 5)), DO(goes_to, X(POD_B), Y(8080)), DO(flows_are, X(0), Y(3)) } },
 	{ "a denied flow is no clash: the backend's own", .a = GIVES, .b = TAKES, .steps = {
 		SENDS(B, EGRESS_DENIED, ANSWER_B), DO(lead, X(POD_B), Y(IPPROTO_UDP)), SENDS(A, TO_ENDPOINT, ASK), DO(goes_to, X(POD_B), Y(8080)),
-		SENDS(B, TO_ENDPOINT, ANSWER_B), DO(comes_from, X(WORLD), Y(80)), SENDS(A, TO_ENDPOINT, ASK), DO(flows_are, X(3), Y(0)) } },
+		SENDS(B, TO_ENDPOINT, ANSWER_B), DO(comes_from, X(WORLD), Y(80)), SENDS(A, TO_ENDPOINT, ASK), DO(flows_are, X(1), Y(2)) } },
 	{ "... of a connection", .a = GIVES, .b = TAKES, .steps = {
 		SENDS(B, EGRESS_DENIED, SEGMENT_B(.flags = SYN)), CONNECT_B, DO(goes_to, X(POD_B), Y(8080)), FROM_B, DO(flows_are, X(3), Y(0)) } },
 	{ "... nor the client's to the backend itself, under an earlier policy", .a = CLIENT, .steps = {
@@ -216,28 +209,32 @@ const struct scenario scenarios_service[] = {
 		CONNECT_B, TO_B, FROM_B, SENDS(B, TO_ENDPOINT, SEGMENT_B(.flags = RST, .seq = 5)), DO(comes_from, X(WORLD), Y(80)),
 		DO(flows_are, X(0), Y(3)) } },
 	{ "a service's entries end with their flow, wherever its origin is", .steps = {
-		DO(set_share, X(2)), CONNECT_B, DO(flows_are, X(2), Y(1)), END_B, DO(flows_are, X(0), Y(3)), DO(owns, X(DEVICE_A), Y(0)) } },
+		DO(set_share, X(2)), CONNECT_B, DO(pass_seconds, X(2)), TO_B, DO(counts, X(DEVICE_A), Y(2)), DO(flows_are, X(3), Y(0)), END_B,
+		DO(flows_are, X(0), Y(3)), DO(owns, X(DEVICE_A), Y(0)) } },
 	{ "a flow whose backend's pod has gone", .steps = {
-		CONNECT_B, DO(remove_pod, X(DEVICE_B)), DO(sweep), DO(flows_are, X(2), Y(0)), DO(pass_seconds, X(60)), DO(sweep),
+		CONNECT_B, DO(pass_seconds, X(2)), TO_B, DO(remove_pod, X(DEVICE_B)), DO(sweep), DO(flows_are, X(2), Y(0)),
+		DO(pass_seconds, X(60)), DO(sweep),
 		DO(flows_are, X(0), Y(0)), DO(owns, X(DEVICE_A), Y(0)) } },
 	{ "a dead flow, not swept", .a = OPEN, .b = OPEN, .steps = {
 		CONNECT_B, TO_B, DO(pass_seconds, X(8000)), SENDS(B, NO_CONNECTION, SEGMENT_B()), SENDS(A, NO_CONNECTION, SEGMENT()),
 		DO(lead, X(POD_C), Y(IPPROTO_TCP)), SENDS(A, TO_NODE, SEGMENT(.flags = SYN)), DO(goes_to, X(POD_C), Y(8080)) } },
 	{ "no room for what was answered", .steps = {
 		DO(set_share, X(0)), DO(lead, X(POD_B), Y(IPPROTO_UDP)), SENDS(A, TO_ENDPOINT, ASK), SENDS(B, TO_ENDPOINT, ANSWER_B),
-		DO(flows_are, X(0), Y(3)), DO(comes_from, X(WORLD), Y(80)), SENDS(A, TO_ENDPOINT, ASK), SENDS(B, TO_ENDPOINT, ANSWER_B),
-		DO(comes_from, X(WORLD), Y(80)), DO(owns, X(DEVICE_A), Y(0)), DO(set_share, X(3)), SENDS(B, TO_ENDPOINT, ANSWER_B),
-		DO(flows_are, X(3), Y(0)), DO(owns, X(DEVICE_A), Y(3)) } },
+		DO(flows_are, X(1), Y(2)), DO(comes_from, X(WORLD), Y(80)), DO(pass_seconds, X(2)), SENDS(A, TO_ENDPOINT, ASK),
+		SENDS(B, TO_ENDPOINT, ANSWER_B), DO(comes_from, X(WORLD), Y(80)), DO(counts, X(DEVICE_A), Y(0)), DO(set_share, X(3)),
+		DO(pass_seconds, X(2)), SENDS(B, TO_ENDPOINT, ANSWER_B), DO(flows_are, X(3), Y(0)), DO(counts, X(DEVICE_A), Y(3)) } },
 
 	{ "room for some of it only", .steps = {
 		DO(set_share, X(2)), DO(lead, X(POD_B), Y(IPPROTO_UDP)), SENDS(A, TO_ENDPOINT, ASK), SENDS(B, TO_ENDPOINT, ANSWER_B),
-		DO(flows_are, X(2), Y(1)), SENDS(B, TO_ENDPOINT, ANSWER_B), DO(flows_are, X(2), Y(1)), DO(set_share, X(3)), DO(pass_seconds, X(2)),
+		DO(pass_seconds, X(2)), SENDS(B, TO_ENDPOINT, ANSWER_B), DO(flows_are, X(2), Y(1)), SENDS(B, TO_ENDPOINT, ANSWER_B),
+		DO(flows_are, X(2), Y(1)), DO(set_share, X(3)), DO(pass_seconds, X(2)),
 		SENDS(B, TO_ENDPOINT, ANSWER_B), DO(flows_are, X(3), Y(0)), DO(comes_from, X(WORLD), Y(80)) } },
 	{ "the client's address is another pod's by now", .steps = {
-		DO(lead, X(POD_C), Y(IPPROTO_UDP)), SENDS(A, TO_NODE, ASK), ARRIVES(IDENTITY_C, TO_ENDPOINT, ANSWER_C), DO(owns, X(DEVICE_A), Y(3)),
+		DO(lead, X(POD_C), Y(IPPROTO_UDP)), SENDS(A, TO_NODE, ASK), ARRIVES(IDENTITY_C, TO_ENDPOINT, ANSWER_C),
+		DO(pass_seconds, X(2)), ARRIVES(IDENTITY_C, TO_ENDPOINT, ANSWER_C), DO(counts, X(DEVICE_A), Y(3)),
 		DO(replace_pod, X(DEVICE_A), Y(DEVICE_UPLINK)), ASK_FROM_UPLINK,
-		DO(sweep), DO(owns, X(DEVICE_A), Y(0)), DO(flows_are, X(0), Y(3)), ARRIVES(IDENTITY_C, TO_ENDPOINT, ANSWER_C),
-		DO(comes_from, X(WORLD), Y(80)), DO(owns, X(DEVICE_UPLINK), Y(3)),
+		DO(sweep), DO(counts, X(DEVICE_A), Y(0)), DO(flows_are, X(0), Y(3)), ARRIVES(IDENTITY_C, TO_ENDPOINT, ANSWER_C),
+		DO(comes_from, X(WORLD), Y(80)), DO(owns, X(DEVICE_UPLINK), Y(1)),
 		ASK_FROM_UPLINK, DO(goes_to, X(POD_C), Y(8080)) } },
 
 	/* --- the verdict cache --- */
@@ -254,10 +251,10 @@ const struct scenario scenarios_service[] = {
 		CONNECT_C, TO_C, TO_C, TO_C, FROM_C, FROM_C, DO(revise), TO_C, TO_C, FROM_C, ARRIVES_FROM(NODE_D, IDENTITY_C, TUNNEL_SOURCE, SEGMENT_C()),
 		DO(set_class, X(DEVICE_A), Y(CLOSED)), ARRIVES(IDENTITY_C, EGRESS_DENIED, SEGMENT_C()), SENDS(A, EGRESS_DENIED, SEGMENT()) } },
 	{ "a connection's verdicts: once it is established, by whatever comes", .steps = {
-		DO(pass_seconds), CONNECT_B, DO(cached_are, X(0)), FROM_B, DO(cached_are, X(2)), TO_B, FROM_B, DO(pass_seconds), TO_B, DO(cached_are, X(2)), FROM_B,
+		DO(pass_seconds), CONNECT_B, DO(cached_are, X(2)), FROM_B, DO(cached_are, X(2)), TO_B, FROM_B, DO(pass_seconds), TO_B, DO(cached_are, X(2)), FROM_B,
 		DO(pass_seconds), FROM_B, DO(cached_are, X(2)), TO_B } },
 	{ "to another node and from there, likewise", .steps = {
-		DO(pass_seconds), CONNECT_C, DO(cached_are, X(0)), TO_C, DO(cached_are, X(2)), TO_C, FROM_C, DO(pass_seconds), TO_C, DO(cached_are, X(2)), FROM_C,
+		DO(pass_seconds), CONNECT_C, DO(cached_are, X(2)), TO_C, DO(cached_are, X(2)), TO_C, FROM_C, DO(pass_seconds), TO_C, DO(cached_are, X(2)), FROM_C,
 		DO(pass_seconds), FROM_C, DO(cached_are, X(2)), TO_C } },
 	{ "what the first answer gives ends with the policy", .a = OPEN, .b = OPEN, .steps = {
 		CONNECT_B, DO(set_class, X(DEVICE_B), Y(CLOSED)), SENDS(A, INGRESS_DENIED, SEGMENT()), SENDS(B, INGRESS_DENIED, SEGMENT_B()),
@@ -286,10 +283,12 @@ const struct scenario scenarios_service[] = {
 		CONNECT_B, TO_B, SENDS(B, TO_ENDPOINT, SEGMENT_B(.flags = RST)), DO(comes_from, X(WORLD), Y(80)), TO_B, DO(pass_seconds, X(2)), TO_B,
 		DO(pass_seconds, X(100)), FROM_B, DO(flows_are, X(3), Y(0)), DO(owns, X(DEVICE_A), Y(3)), TO_B, FROM_B } },
 	{ "datagrams' verdicts: of the answers only", .steps = {
-		DO(lead, X(POD_B), Y(IPPROTO_UDP)), SENDS(A, TO_ENDPOINT, ASK), SENDS(B, TO_ENDPOINT, ANSWER_B), DO(pass_seconds),
+		DO(lead, X(POD_B), Y(IPPROTO_UDP)), SENDS(A, TO_ENDPOINT, ASK), SENDS(B, TO_ENDPOINT, ANSWER_B), DO(pass_seconds, X(2)),
 		SENDS(A, TO_ENDPOINT, ASK), SENDS(A, TO_ENDPOINT, ASK), DO(cached_are, X(0)), SENDS(B, TO_ENDPOINT, ANSWER_B), DO(cached_are, X(1)) } },
-	{ "nothing is cached of what may be evicted", .steps = {
-		DO(pass_seconds), DO(set_share, X(0)), CONNECT_B, TO_B, FROM_B, TO_B, FROM_B, DO(cached_are, X(0)) } },
+	{ "no datagram's verdict is cached that may be evicted", .steps = {
+		DO(pass_seconds), DO(set_share, X(0)), DO(lead, X(POD_B), Y(IPPROTO_UDP)), SENDS(A, TO_ENDPOINT, ASK),
+		SENDS(B, TO_ENDPOINT, ANSWER_B), DO(pass_seconds, X(2)), SENDS(A, TO_ENDPOINT, ASK), SENDS(B, TO_ENDPOINT, ANSWER_B),
+		SENDS(B, TO_ENDPOINT, ANSWER_B), DO(cached_are, X(0)) } },
 	{ "what a former backend sends late leads nobody to it", .steps = {
 		CONNECT_B, TO_B, FROM_B, END_B, DO(lead, X(POD_C), Y(IPPROTO_TCP)), SENDS(A, TO_NODE, SEGMENT(.flags = SYN)), TO_C,
 		DO(pass_seconds, X(2)), SENDS(B, TO_ENDPOINT, SEGMENT_B()), TO_C } },
@@ -323,7 +322,7 @@ const struct scenario scenarios_service[] = {
 		DO(lead, X(POD_B), Y(IPPROTO_UDP)), DO(set_class, X(DEVICE_A), Y(CLOSED)), SENDS(A, EGRESS_DENIED, ASK), DO(goes_to, X(WORLD), Y(80)),
 		DO(flows_are, X(0), Y(1)), SENDS(A, EGRESS_DENIED, ASK), DO(goes_to, X(WORLD), Y(80)), DO(flows_are, X(0), Y(1)),
 		DO(set_class, X(DEVICE_A), Y(OPEN)), SENDS(A, TO_ENDPOINT, ASK), DO(goes_to, X(POD_B), Y(8080)), DO(flows_are, X(0), Y(3)),
-		SENDS(B, TO_ENDPOINT, ANSWER_B), DO(comes_from, X(WORLD), Y(80)), DO(flows_are, X(3), Y(0)) } },
+		SENDS(B, TO_ENDPOINT, ANSWER_B), DO(comes_from, X(WORLD), Y(80)), DO(flows_are, X(1), Y(2)) } },
 	{ "who may not be sent to is changed nothing for", .steps = {
 		DO(lead, X(POD_B), Y(IPPROTO_TCP)), DO(set_class, X(DEVICE_B), Y(CLOSED)), SENDS(A, INGRESS_DENIED, SEGMENT(.flags = SYN)),
 		DO(goes_to, X(WORLD), Y(80)), DO(flows_are, X(0), Y(1)), SENDS(A, INGRESS_DENIED, SEGMENT(.flags = SYN)), DO(flows_are, X(0), Y(1)) } },
@@ -335,8 +334,9 @@ const struct scenario scenarios_service[] = {
 	/* --- itself --- */
 	{ "a pod and itself, in time", .steps = {
 		DO(lead, X(POD_A), Y(IPPROTO_UDP)), SENDS(A, TO_ENDPOINT, ASK), DO(comes_from, X(WORLD), Y(40000)), DO(goes_to, X(POD_A), Y(8080)),
-		SENDS(A, TO_ENDPOINT, TO_SERVICE, UDP(.sport = 8080, .dport = 40000)), DO(comes_from, X(WORLD), Y(80)), DO(flows_are, X(4), Y(0)),
-		SENDS(A, TO_ENDPOINT, ASK), SENDS(A, TO_ENDPOINT, ASK), DO(comes_from, X(WORLD), Y(40000)), DO(owns, X(DEVICE_A), Y(4)),
+		SENDS(A, TO_ENDPOINT, TO_SERVICE, UDP(.sport = 8080, .dport = 40000)), DO(comes_from, X(WORLD), Y(80)), DO(flows_are, X(1), Y(3)),
+		DO(pass_seconds, X(2)), SENDS(A, TO_ENDPOINT, TO_SERVICE, UDP(.sport = 8080, .dport = 40000)), DO(flows_are, X(4), Y(0)),
+		SENDS(A, TO_ENDPOINT, ASK), SENDS(A, TO_ENDPOINT, ASK), DO(comes_from, X(WORLD), Y(40000)), DO(counts, X(DEVICE_A), Y(4)),
 		DO(pass_seconds, X(121)), DO(sweep), DO(flows_are, X(0), Y(0)), DO(owns, X(DEVICE_A), Y(0)) } },
 	{ 0 },
 };

@@ -108,8 +108,12 @@ void services_clear(void);
 
 /* --- flows --- */
 
-enum table { CT, CT_NEW };
+/* By what entries say, wherever they are: replied and alive; the others. Or CT_TABLE: those in ct4/6. */
+enum table { CT, CT_NEW, CT_TABLE };
 
+/* Calls `keep` for every entry, which it may change; one that it does not keep goes. */
+void flows_each(bool v6, bool (*keep)(const void *key, struct wr_ct *ct, bool in_table, void *arg), void *arg);
+void flows_clear(void);
 unsigned flows_count(enum table table, bool v6);
 /* The only flow there is; false if there is none. */
 bool flow_only(enum table table, bool v6, struct wr_ct *ct);
@@ -120,7 +124,10 @@ void flows_kill(void);
 /* How many slots of the verdict cache are not empty; `nat`: of those with NAT. */
 unsigned verdicts_cached(bool nat);
 uint32_t tick_now(void);
-uint32_t flows_owned(enum device d);
+/* Entries of that endpoint; NO_DEVICE: of none. */
+uint32_t flows_owned(enum table table, enum device d, bool v6);
+/* ... as its quota counts those of ct4 and ct6. */
+uint32_t flows_counted(enum device d);
 uint64_t flow_stat(enum wr_ct_stat stat);
 /* How many flows in ct an endpoint may own. */
 void flows_set_share(uint32_t share);

@@ -26,9 +26,11 @@ static void slots_clear(void)
 {
 	const struct wr_endpoint empty = { 0 };
 	const struct wr_ct_usage none = { 0 };
+	const struct wr_ct_totals totals = { 0 };
 	const uint32_t nobody = 0;
 
 	map_put("ct_usage", &nobody, &none);
+	map_put("ct_totals", &nobody, &totals);
 	for (int d = DEVICE_A; d < DEVICES; d++) {
 		uint32_t slot = wr_endpoint_slot(device_ifindex(d), 0);
 
@@ -95,6 +97,9 @@ void endpoints_reset(unsigned state, bool v6)
 
 	*a = endpoint_of(POD_A, MAC_A, IDENTITY_A);
 	*b = endpoint_of(POD_B, MAC_B, IDENTITY_B);
+	a->ct_first = WR_CT_NODE_SLOTS;
+	b->ct_first = WR_CT_NODE_SLOTS + WR_CT_WINDOW_MAX;
+	a->ct_slots = b->ct_slots = WR_CT_WINDOW_MAX;
 	if (state & S_A_QUARANTINE)
 		a->policy_class = WR_CLASS_QUARANTINE;
 	if (state & S_B_QUARANTINE)

@@ -2,39 +2,138 @@
 #include "state.h"
 
 #include <bpf/bpf.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
 
-static int table_fd(enum table table, bool v6)
+/* Slots of ct_new4/6 in these tests: the node's window, and one for each endpoint (state_endpoints.c). */
+static void *window_of(bool v6)
 {
-	static const char *const names[][2] = { [CT] = { "ct4", "ct6" }, [CT_NEW] = { "ct_new4", "ct_new6" } };
+	static void *mapped[2];
+	static int fds[2];
+	const int fd = map_fd(v6 ? "ct_new6" : "ct_new4");
+	const size_t size = TEST_CT_SLOTS * (v6 ? sizeof(struct wr_ct6_slot) : sizeof(struct wr_ct4_slot));
 
-	return map_fd(names[table][v6]);
+	if (mapped[v6] && fds[v6] == fd)
+		return mapped[v6];
+	if (mapped[v6])
+		munmap(mapped[v6], size);
+	fds[v6] = fd;
+	mapped[v6] = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (mapped[v6] == MAP_FAILED)
+		fail_msg("ct_new: %m");
+	return mapped[v6];
+}
+
+void flows_each(bool v6, bool (*keep)(const void *key, struct wr_ct *ct, bool in_table, void *arg), void *arg)
+{
+	const int fd = map_fd(v6 ? "ct6" : "ct4");
+	struct wr_ct4_slot *s4 = window_of(false);
+	struct wr_ct6_slot *s6 = window_of(true);
+	char key[64], next[64];
+	struct wr_ct ct;
+	int more;
+
+	for (more = !bpf_map_get_next_key(fd, NULL, next); more;) {
+		memcpy(key, next, sizeof(key));
+		more = !bpf_map_get_next_key(fd, key, next);
+		assert_int_equal(bpf_map_lookup_elem(fd, key, &ct), 0);
+		if (keep(key, &ct, true, arg))
+			assert_int_equal(bpf_map_update_elem(fd, key, &ct, BPF_EXIST), 0);
+		else
+			assert_int_equal(bpf_map_delete_elem(fd, key), 0);
+	}
+	for (int i = 0; i < TEST_CT_SLOTS; i++) {
+		if (v6 && s6[i].tag && !keep(&s6[i].key, &s6[i].ct, false, arg))
+			s6[i].tag = 0;
+		if (!v6 && s4[i].tag && !keep(&s4[i].key, &s4[i].ct, false, arg))
+			s4[i].tag = 0;
+	}
+}
+
+static bool none(const void *key, struct wr_ct *ct, bool in_table, void *arg)
+{
+	return false;
+}
+
+void flows_clear(void)
+{
+	for (int v6 = 0; v6 < 2; v6++)
+		flows_each(v6, none, NULL);
+}
+
+struct found {
+	enum table table;
+	bool v6;
+	unsigned count;
+	struct wr_ct ct;
+};
+
+/* CT: what is in ct, or established in a window (a datagram's flow: replied). CT_NEW: everything else. */
+static bool is_in(enum table table, const void *key, const struct wr_ct *ct, bool in_table, bool v6)
+{
+	const uint8_t l4_proto = v6 ? ((const struct wr_ct6_key *)key)->l4_proto : ((const struct wr_ct4_key *)key)->l4_proto;
+	const uint32_t both = WR_CT_FIN_INITIATOR | WR_CT_FIN_RESPONDER, denied = WR_CT_DENIED_EGRESS | WR_CT_DENIED_INGRESS;
+	const uint32_t wants = l4_proto == IPPROTO_TCP || (ct->flags & WR_CT_SERVICE) ? WR_CT_ESTABLISHED : WR_CT_ANSWERED;
+
+	if (table == CT_TABLE)
+		return in_table;
+	return (in_table || ((ct->flags & wants) && (int32_t)(ct->expires - tick_now()) >= 0 && !(ct->flags & (denied | WR_CT_RESET)) && (ct->flags & both) != both)) ==
+	       (table == CT);
+}
+
+static bool find(const void *key, struct wr_ct *ct, bool in_table, void *arg)
+{
+	struct found *found = arg;
+
+	if (is_in(found->table, key, ct, in_table, found->v6)) {
+		found->count++;
+		found->ct = *ct;
+	}
+	return true;
 }
 
 unsigned flows_count(enum table table, bool v6)
 {
-	int fd = table_fd(table, v6);
-	char key[64], *last = NULL;
-	unsigned n = 0;
+	struct found found = { table, v6 };
 
-	for (; !bpf_map_get_next_key(fd, last, key); last = key)
-		n++;
-	return n;
+	flows_each(v6, find, &found);
+	return found.count;
 }
 
 bool flow_only(enum table table, bool v6, struct wr_ct *ct)
 {
-	int fd = table_fd(table, v6);
-	char key[64];
+	struct found found = { table, v6 };
 
-	if (bpf_map_get_next_key(fd, NULL, key))
-		return false;
-	assert_int_equal(bpf_map_lookup_elem(fd, key, ct), 0);
-	assert_int_equal(flows_count(table, v6), 1);
+	flows_each(v6, find, &found);
+	*ct = found.ct;
+	assert_in_range(found.count, 0, 1);
+	return found.count;
+}
+
+struct owned {
+	enum table table;
+	bool v6;
+	uint32_t owner, count;
+};
+
+static bool count_owned(const void *key, struct wr_ct *ct, bool in_table, void *arg)
+{
+	struct owned *owned = arg;
+	const uint32_t owner = (int32_t)ct->initiator > 0 ? ct->initiator : (int32_t)ct->responder > 0 ? ct->responder : 0;
+
+	owned->count += owner == owned->owner && is_in(owned->table, key, ct, in_table, owned->v6);
 	return true;
+}
+
+uint32_t flows_owned(enum table table, enum device d, bool v6)
+{
+	struct owned owned = { table, v6, d == NO_DEVICE ? 0 : device_ifindex(d) };
+
+	flows_each(v6, count_owned, &owned);
+	return owned.count;
 }
 
 /* Zeros, which no verdict is, in all of an array. */
@@ -64,20 +163,16 @@ static void verdicts_clear(void)
 	array_zero("verdicts6");
 }
 
+static bool grow_old(const void *key, struct wr_ct *ct, bool in_table, void *arg)
+{
+	ct->expires -= *(uint32_t *)arg;
+	return true;
+}
+
 static void age(uint32_t ticks)
 {
-	struct wr_ct ct;
-	char key[64], *last;
-
-	for (int i = 0; i < 4; i++) {
-		int fd = table_fd(i & 1, i & 2);
-
-		for (last = NULL; !bpf_map_get_next_key(fd, last, key); last = key) {
-			assert_int_equal(bpf_map_lookup_elem(fd, key, &ct), 0);
-			ct.expires -= ticks;
-			assert_int_equal(bpf_map_update_elem(fd, key, &ct, BPF_EXIST), 0);
-		}
-	}
+	for (int v6 = 0; v6 < 2; v6++)
+		flows_each(v6, grow_old, &ticks);
 }
 
 unsigned verdicts_cached(bool nat)
@@ -123,7 +218,7 @@ uint32_t tick_now(void)
 	return (ts.tv_sec * 1000000000ull + ts.tv_nsec) >> WR_CT_TICK_SHIFT;
 }
 
-uint32_t flows_owned(enum device d)
+uint32_t flows_counted(enum device d)
 {
 	const uint32_t slot = wr_endpoint_slot(device_ifindex(d), 0);
 	struct wr_ct_usage usage;

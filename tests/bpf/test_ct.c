@@ -39,7 +39,9 @@ static void set_port(struct frame *f, bool v6, unsigned port)
 	put16(f->data + (v6 ? 54 : 34), port);
 }
 
-/* More new flows than ct_new holds: what was answered is not touched. */
+enum { B_QUOTA = 600 };
+
+/* More new flows of B than its window holds: neither what has been replied to nor A's new flow is touched. */
 static void flood(bool v6)
 {
 	static const struct layer layers[] = { ETH(), IP(), UDP(), { 0 } };
@@ -48,18 +50,24 @@ static void flood(bool v6)
 
 	node_reset(0, v6);
 	send_udp(DEVICE_A, 7, 53, v6);
-	send_udp(DEVICE_B, 53, 7, v6);
-	assert_int_equal(flows_count(CT, v6), 1);
 	frame_build(&f, layers, &defaults_from_b, v6);
-	for (unsigned i = 1; i <= 2 * WR_CT_NEW_ENTRIES; i++) {
-		set_port(&f, v6, i);
+	flows_set_share(B_QUOTA);
+	for (unsigned i = 1; i <= 4 * WR_CT_WINDOW_MAX; i++) {
+		set_port(&f, v6, 100 + i);
 		run_quietly(&r, &f);
 		assert_int_equal(r.verdict, reason_verdict(WR_REASON_TO_ENDPOINT));
 	}
-	assert_int_equal(flows_count(CT, v6), 1);
-	assert_in_range(flows_count(CT_NEW, v6), WR_CT_NEW_ENTRIES / 2, WR_CT_NEW_ENTRIES);
+	assert_in_range(flows_count(CT_NEW, v6), WR_CT_WINDOW_MAX / 4, WR_CT_WINDOW_MAX / 2 + 1);
+	/* What B's window has no room for has gone to ct, as far as half of B's quota goes. */
+	assert_int_equal(flows_counted(DEVICE_B), B_QUOTA / 2);
+	/* B's answer finds A's flow: had it been evicted, this would begin one. */
+	const uint64_t created = flow_stat(WR_CT_STAT_CREATED);
+
+	send_udp(DEVICE_B, 53, 7, v6);
+	assert_int_equal(flow_stat(WR_CT_STAT_CREATED), created);
+	assert_int_equal(flows_owned(CT, DEVICE_A, v6), 1);
 	assert_int_equal(send_udp(DEVICE_A, 7, 53, v6), WR_REASON_TO_ENDPOINT);
-	assert_int_equal(flows_owned(DEVICE_A), 1);
+	assert_int_equal(flows_counted(DEVICE_A), 0);
 }
 
 static void test_flood(void **state)
@@ -70,6 +78,18 @@ static void test_flood(void **state)
 }
 
 /* --- keys --- */
+
+static bool copy_key4(const void *key, struct wr_ct *ct, bool in_table, void *arg)
+{
+	memcpy(arg, key, sizeof(struct wr_ct4_key));
+	return true;
+}
+
+static bool copy_key6(const void *key, struct wr_ct *ct, bool in_table, void *arg)
+{
+	memcpy(arg, key, sizeof(struct wr_ct6_key));
+	return true;
+}
 
 /* Of random addresses and ports: both directions have one key, its ends stand as abi/conntrack.h says. */
 static void key_of_world(bool v6, unsigned round)
@@ -92,7 +112,7 @@ static void key_of_world(bool v6, unsigned round)
 	run_quietly(&out, &f);
 	assert_int_equal(out.verdict, reason_verdict(WR_REASON_TO_STACK));
 	assert_true(flow_only(CT_NEW, v6, &ct));
-	assert_int_equal(bpf_map_get_next_key(map_fd(v6 ? "ct_new6" : "ct_new4"), NULL, v6 ? (void *)&k6 : &k4), 0);
+	flows_each(v6, v6 ? copy_key6 : copy_key4, v6 ? (void *)&k6 : &k4);
 	if (v6)
 		assert_false(wr_ct6_swapped(&k6.addr[0], k6.port[0], &k6.addr[1], k6.port[1]));
 	else
@@ -178,26 +198,28 @@ static void test_cache_family(void **state)
 
 /* --- full tables --- */
 
+/* A flow that both ends use for more than a second moves to ct. */
+static void lasting_udp(int port, bool v6)
+{
+	assert_int_equal(send_udp(DEVICE_A, port, 53, v6), WR_REASON_TO_ENDPOINT);
+	assert_int_equal(send_udp(DEVICE_B, 53, port, v6), WR_REASON_TO_ENDPOINT);
+	flows_age(WR_CT_SECONDS(2));
+	assert_int_equal(send_udp(DEVICE_A, port, 53, v6), WR_REASON_TO_ENDPOINT);
+}
+
 static void full(bool v6)
 {
 	uint64_t full_before = flow_stat(WR_CT_STAT_FULL);
 
 	node_reset(0, v6);
-	assert_int_equal(send_udp(DEVICE_A, 1, 53, v6), WR_REASON_TO_ENDPOINT);
-	assert_int_equal(send_udp(DEVICE_B, 53, 1, v6), WR_REASON_TO_ENDPOINT);
-	assert_int_equal(flows_count(CT, v6), 1);
-	/* Answered, and there is no room: the flow stays where it is, and passes. */
-	assert_int_equal(send_udp(DEVICE_A, 2, 53, v6), WR_REASON_TO_ENDPOINT);
-	assert_int_equal(send_udp(DEVICE_B, 53, 2, v6), WR_REASON_TO_ENDPOINT);
-	assert_int_equal(send_udp(DEVICE_A, 2, 53, v6), WR_REASON_TO_ENDPOINT);
+	lasting_udp(1, v6);
+	assert_int_equal(flows_count(CT_TABLE, v6), 1);
+	/* There is no room: the flow stays where it is, and passes. */
+	lasting_udp(2, v6);
 	assert_int_equal(flow_stat(WR_CT_STAT_FULL) - full_before, 1);
-	assert_int_equal(flows_owned(DEVICE_A), 1);
-	assert_int_equal(flows_count(CT_NEW, v6), 1);
-	/* No memory for an entry at all: what is allowed is dropped, what is denied is dropped for that. */
-	assert_int_equal(send_udp(DEVICE_A, 3, 53, v6), WR_REASON_TO_ENDPOINT);
-	assert_int_equal(send_udp(DEVICE_A, 4, 53, v6), WR_REASON_CT_FULL);
-	endpoint_set_class(DEVICE_A, WR_CLASS_QUARANTINE);
-	assert_int_equal(send_udp(DEVICE_A, 4, 53, v6), WR_REASON_QUARANTINE);
+	assert_int_equal(flows_counted(DEVICE_A), 1);
+	assert_int_equal(flows_count(CT_TABLE, v6), 1);
+	assert_int_equal(send_udp(DEVICE_B, 53, 2, v6), WR_REASON_TO_ENDPOINT);
 }
 
 static struct wr_sweep sweep_state(void)
@@ -231,13 +253,12 @@ static void test_small_tables(void **state)
 	full(false);
 	full(true);
 	node_reset(0, false);
-	send_udp(DEVICE_A, 1, 53, false);
-	send_udp(DEVICE_B, 53, 1, false);
+	lasting_udp(1, false);
 	flows_age(WR_CT_LIFE_OTHER + 1);
 	timer_runs();
 	assert_int_equal(sweep_state().removed, 1);
 	assert_int_equal(flows_count(CT, false), 0);
-	assert_int_equal(flows_owned(DEVICE_A), 0);
+	assert_int_equal(flows_counted(DEVICE_A), 0);
 	timer_runs();
 	harness_use_usual_tables();
 }

@@ -260,7 +260,7 @@ def test_idle_connection(cluster, client, server, monitor, family):
             for f in cluster.node.warren_json("ct", "list")
             if (f["from"]["address"], f["from"]["port"]) == source and f["protocol"] == "tcp"
         ]
-        assert flow["table"] == "ct" and flow["expires"] > 7200 * 1000, flow
+        assert flow["state"] == "answered" and flow["expires"] > 7200 * 1000, flow
         cluster.apply("deny", policy("back/deny", ingress=[]))
         b.send(b"not this one")
         assert monitor.wait(lambda e: e["reason"] == "ingress_denied")

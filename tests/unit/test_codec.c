@@ -64,7 +64,7 @@ static const struct {
 	  "{\"end_0\": \"10.1.0.2:40000\", \"end_1\": \"10.1.0.3:80\", \"protocol\": \"tcp\", \"kind\": \"flow\"}" },
 	{ "ct4", "10.1.0.3:80,10.1.0.2:40000,tcp", "0a010002" "0a010003" "9c40" "0050" "06000000",
 	  "{\"end_0\": \"10.1.0.2:40000\", \"end_1\": \"10.1.0.3:80\", \"protocol\": \"tcp\", \"kind\": \"flow\"}" },
-	{ "ct_new4", "10.1.0.3:7,10.1.0.2:65535,icmp", "0a010002" "0a010003" "ffff" "0007" "01000000",
+	{ "ct4", "10.1.0.3:7,10.1.0.2:65535,icmp", "0a010002" "0a010003" "ffff" "0007" "01000000",
 	  "{\"end_0\": \"10.1.0.2:65535\", \"end_1\": \"10.1.0.3:7\", \"protocol\": \"icmp\", \"kind\": \"flow\"}" },
 	{ "ct4", "10.1.0.2:40000,10.1.0.3:80,tcp,origin", "0a010002" "0a010003" "9c40" "0050" "06010000",
 	  "{\"end_0\": \"10.1.0.2:40000\", \"end_1\": \"10.1.0.3:80\", \"protocol\": \"tcp\", \"kind\": \"origin\"}" },
@@ -76,11 +76,19 @@ static const struct {
 	{ "ct6", "[fd00::3]:2,[fd00::2]:1,udp",
 	  "fd000000000000000000000000000002" "fd000000000000000000000000000003" "0001" "0002" "11000000",
 	  "{\"end_0\": \"[fd00::2]:1\", \"end_1\": \"[fd00::3]:2\", \"protocol\": \"udp\", \"kind\": \"flow\"}" },
-	{ "ct_new6", "[fd00::2]:1,[fd00::3:2,udp", NULL, NULL },
+	{ "ct6", "[fd00::2]:1,[fd00::3:2,udp", NULL, NULL },
 	{ "ct6", "fd00::2,fd00::3,udp", NULL, NULL },
+	{ "ct_new4", "131071", "ffff0100", "{\"slot\": 131071}" },
+	{ "ct_new4", "131072", NULL, NULL },
+	{ "ct_new6", "7", "07000000", "{\"slot\": 7}" },
+	{ "ct_new6", "[fd00::2]:1,[fd00::3]:2,udp", NULL, NULL },
+	{ "ct_windows", "0", "00000000", "{\"index\": 0}" },
+	{ "ct_windows", "1", NULL, NULL },
+	{ "ct_totals", "0", "00000000", "{\"index\": 0}" },
 	{ "ct_usage", "258", "02010000", "{\"slot\": 258}" },
 	{ "ct_stats", "rejudged", "04000000", "{\"counter\": \"rejudged\"}" },
-	{ "ct_stats", "4", NULL, NULL },
+	{ "ct_stats", "evicted", "05000000", "{\"counter\": \"evicted\"}" },
+	{ "ct_stats", "6", NULL, NULL },
 	{ "sweep", "1", NULL, NULL },
 	{ "classes", "17", "11000000", "{\"class\": 17}" },
 	{ "rules", "0x10", "10000000", "{\"rule\": 16}" },
@@ -222,12 +230,17 @@ static void assert_value(const char *map, const void *value, int cpus, const cha
 	assert_json(map, want, json);
 }
 
-/* Bytes of a value that mean nothing to anybody here: padding, and the kernel's own. */
+/* Bytes of a value that mean nothing to anybody here: padding, secrets, and what is the kernel's or the garbage collector's own. */
 static const struct {
 	const char *map;
 	size_t from, count;
 } padding[] = {
 	{ "endpoints", offsetof(struct wr_endpoint, pad), 4 },
+	{ "config", offsetof(struct wr_config, ct_secret[1]), 44 },
+	{ "ct_new4", offsetof(struct wr_ct4_slot, key.pad), 2 },
+	{ "ct_new6", offsetof(struct wr_ct6_slot, key.pad), 2 },
+	{ "ct_usage", offsetof(struct wr_ct_usage, counted), 8 },
+	{ "ct_totals", offsetof(struct wr_ct_totals, drift), 8 },
 	{ "nodes", offsetof(struct wr_node, pad), 4 },
 	{ "sweep", 0, sizeof(struct bpf_timer) },
 	{ "deny_state", offsetof(struct wr_deny_state, pad), 4 },
@@ -288,16 +301,19 @@ static void values_of_the_node(void **state)
 		.policy_class = WR_CLASS_NOT_ISOLATED,
 		.revision = 3,
 		.identity = 0x0200000000000001ull,
+		.ct_first = 1024,
+		.ct_slots = 512,
 	};
 	const struct wr_metric metric[2] = { { 1, 60 }, { 2, 140 } };
 	const struct wr_fragments fragments = { .written = { 1, 2, 3, 4, 5, 6, 7, 8 } };
-	struct wr_config cfg = { .abi_version = 2, 1 << 24, 2 << 24, 4 << 24, "", .ct_share = 32768,
+	struct wr_config cfg = { .abi_version = 2, 1 << 24, 2 << 24, 4 << 24, "", .ct_share = 32768, .ct_secret = { 1 },
 				 .tunnel_port = htons(6081), .pod_mtu = 1438 };
 
 	assert_value("endpoints", &ep, 1,
 		     "{\"ifindex\": 9, \"addr4\": \"10.1.0.7\", \"addr6\": null, \"mac\": \"02:00:00:00:00:07\","
 		     "\"flags\": [\"v4\", \"masquerade\", \"0x100\"], \"peer_ifindex\": 2, \"policy_class\": 1,"
-		     "\"revision\": 3, \"identity\": \"0x0200000000000001\"}");
+		     "\"revision\": 3, \"identity\": \"0x0200000000000001\","
+		     "\"ct_first\": 1024, \"ct_slots\": 512}");
 	assert_value("metrics", metric, 2,
 		     "{\"packets\": 3, \"bytes\": 200, \"cpus\": [{\"packets\": 1, \"bytes\": 60},"
 		     "{\"packets\": 2, \"bytes\": 140}]}");
@@ -307,7 +323,7 @@ static void values_of_the_node(void **state)
 	memset(cfg.version, 'x', sizeof(cfg.version)); /* not ended, as only a foreign writer leaves it */
 	assert_value("config", &cfg, 1,
 		     "{\"abi_version\": 2, \"mark_pod\": \"0x01000000\", \"mark_masquerade\": \"0x02000000\","
-		     "\"mark_host_only\": \"0x04000000\", \"ct_share\": 32768,"
+		     "\"mark_host_only\": \"0x04000000\", \"ct_share\": 32768, \"ct_entries\": 0, \"ct_secret\": true,"
 		     "\"tunnel_port\": 6081, \"pod_mtu\": 1438,"
 		     "\"version\": \"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\"}");
 }
@@ -398,9 +414,21 @@ static void values_of_conntrack(void **state)
 	const struct wr_ct_service entry = { 7, WR_CT_SERVICE | WR_CT_HAIRPIN, 9, .addr = { { htonl(0x0a010007) } },
 					     .port = htons(8080), .list = 3, .backend = 5 };
 	const uint64_t counter[2] = { 3, 4 };
+	const struct wr_ct4_slot slot4 = {
+		.tag = 0xff,
+		.sequence = 8,
+		.key = { { { htonl(0x0a010002) }, { htonl(0x0a010003) } }, { htons(40000), htons(80) }, IPPROTO_TCP },
+		.ct = ct,
+	};
+	struct wr_ct6_slot slot6 = {
+		.tag = 1,
+		.key = { .addr = { { { htonl(0xfd000000), 0, 0, htonl(2) } }, { { htonl(0xfd000000), 0, 0, htonl(3) } } },
+			 .port = { htons(1), htons(2) }, .l4_proto = IPPROTO_UDP, .kind = WR_CT_ORIGIN },
+	};
+	const struct wr_ct_windows windows = { { 1, 0, 1ull << 63 | 2 } };
 	struct wr_sweep sweep = { .time_ns = 5, .runs = 6, .removed = 7, .live = { 8, 9 } };
 
-	assert_value("ct_new6", &ct, 1,
+	assert_value("ct6", &ct, 1,
 		     "{\"expires\": 100, \"flags\": [\"swapped\", \"answered\", \"0x100000\"], \"initiator\": 9,"
 		     "\"responder\": 0, \"egress_peer\": \"world\", \"egress_revision\": 3, \"egress_rule\": 17,"
 		     "\"ingress_peer\": \"0x0200000000000001\", \"ingress_revision\": 4, \"ingress_rule\": 1,"
@@ -412,6 +440,26 @@ static void values_of_conntrack(void **state)
 		     "\"ingress_revision\": null, \"ingress_rule\": null, \"initiator_ack\": null,"
 		     "\"responder_ack\": null, \"service_end\": \"10.1.0.7\","
 		     "\"service_port\": 8080, \"service_list\": 3, \"service_backend\": 5}");
+	assert_value("ct_new4", &slot4, 1,
+		     "{\"tag\": \"0x000000ff\", \"sequence\": 8, \"end_0\": \"10.1.0.2:40000\", \"end_1\": \"10.1.0.3:80\","
+		     "\"protocol\": \"tcp\", \"kind\": \"flow\","
+		     "\"expires\": 100, \"flags\": [\"swapped\", \"answered\", \"0x100000\"], \"initiator\": 9,"
+		     "\"responder\": 0, \"egress_peer\": \"world\", \"egress_revision\": 3, \"egress_rule\": 17,"
+		     "\"ingress_peer\": \"0x0200000000000001\", \"ingress_revision\": 4, \"ingress_rule\": 1,"
+		     "\"initiator_ack\": 5, \"responder_ack\": 6,"
+		     "\"service_end\": null, \"service_port\": null, \"service_list\": null, \"service_backend\": null}");
+	memcpy(&slot6.ct, &entry, sizeof(slot6.ct));
+	assert_value("ct_new6", &slot6, 1,
+		     "{\"tag\": \"0x00000001\", \"sequence\": 0, \"end_0\": \"[fd00::2]:1\", \"end_1\": \"[fd00::3]:2\","
+		     "\"protocol\": \"udp\", \"kind\": \"origin\","
+		     "\"expires\": 7, \"flags\": [\"service\", \"hairpin\"], \"initiator\": 9, \"responder\": 0,"
+		     "\"egress_peer\": null, \"egress_revision\": null, \"egress_rule\": null, \"ingress_peer\": null,"
+		     "\"ingress_revision\": null, \"ingress_rule\": null, \"initiator_ack\": null,"
+		     "\"responder_ack\": null, \"service_end\": \"a01:7::\","
+		     "\"service_port\": 8080, \"service_list\": 3, \"service_backend\": 5}");
+	assert_value("ct_windows", &windows, 1, "{\"slots_used\": 48}");
+	assert_value("ct_totals", &(struct wr_ct_totals){ { 5, 6 }, { 1, -1 } }, 1, "{\"entries4\": 5, \"entries6\": 6}");
+	assert_value("ct_usage", &(struct wr_ct_usage){ 5, 4, -1 }, 1, "{\"entries\": 5}");
 	assert_value("ct_stats", counter, 2, "{\"flows\": 7}");
 	assert_value("sweep", &sweep, 1,
 		     "{\"time_ns\": 5, \"runs\": 6, \"removed\": 7, \"live4\": 8, \"live6\": 9}");

@@ -123,8 +123,8 @@ static int describe(const struct dp_flow *f, void *arg)
 	r = out_service(s, f);
 	out_flow_state(o, f);
 	out_life(o, f);
+	out_string(o, "table", f->in_table ? "ct" : "ct_new");
 	out_json(o, "flags", flags_json(ct_flags, f->ct.flags));
-	out_json(o, "table", json_string(f->answered_table ? "ct" : "ct_new"));
 	for (uint32_t i = 0; i < WR_DIRECTIONS; i++)
 		out_point(o, f, i);
 	out_end(o);
@@ -258,10 +258,10 @@ static void describe_stats(struct out *o, const struct dp_flow_stats *stats)
 	static const struct {
 		const char *name, *what;
 	} tables[4] = {
-		{ "ct4", "IPv4, answered" },
-		{ "ct6", "IPv6, answered" },
-		{ "ct_new4", "IPv4, not answered, denied or over" },
-		{ "ct_new6", "IPv6, not answered, denied or over" },
+		{ "ct4", "IPv4: lasting, or pushed out of a window" },
+		{ "ct6", "IPv6: lasting, or pushed out of a window" },
+		{ "ct_new4", "IPv4: young, unreplied, denied or over" },
+		{ "ct_new6", "IPv6: young, unreplied, denied or over" },
 	};
 
 	out_record(o, NULL);

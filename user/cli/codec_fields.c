@@ -310,6 +310,15 @@ static json_t *each_cpu_json(const struct wr_metric *metric, int cpus)
 }
 _Static_assert(sizeof(struct wr_metric) % 8 == 0, "per-CPU values are padded to 8 bytes");
 
+static uint32_t slots_used(const struct wr_ct_windows *windows)
+{
+	uint32_t used = 0;
+
+	for (size_t i = 0; i < sizeof(windows->used) / sizeof(windows->used[0]); i++)
+		used += (uint32_t)__builtin_popcountll(windows->used[i]) * WR_CT_WINDOW_MIN;
+	return used;
+}
+
 static uint32_t last_tick(const struct wr_deny_hits *hits, int cpus)
 {
 	uint32_t last = 0;
@@ -395,7 +404,7 @@ void field_print(struct out *o, const struct codec_field *f, const void *base, i
 	case MASKED:
 		return print_prefix(o, f, at);
 	case CT_END:
-		return print_end(o, f, base);
+		return print_end(o, f, at);
 	case SHAPE_DIRECTION:
 		return out_string(o, f->name, direction_name(key->shape >> 7));
 	case PORT_PREFIX:
@@ -403,6 +412,8 @@ void field_print(struct out *o, const struct codec_field *f, const void *base, i
 		return out_string(o, f->name, text);
 	case EACH_CPU:
 		return out_json(o, f->name, each_cpu_json(base, cpus));
+	case WINDOWS:
+		return out_uint(o, f->name, slots_used(base));
 	case LAST_TICK:
 		return out_uint(o, f->name, last_tick(base, cpus));
 	case TRACE_CT:

@@ -43,6 +43,7 @@ enum codec_kind {
 	SHAPE_DIRECTION, /* of a wr_policy_key */
 	PORT_PREFIX,
 	EACH_CPU,  /* a wr_metric of each */
+	WINDOWS,   /* of a wr_ct_windows: how many slots are some endpoint's */
 	LAST_TICK, /* of all CPUs' wr_deny_hits */
 	/* What has parts is shown in JSON only: in text a value is one line. */
 	TRACE_CT,

@@ -36,7 +36,8 @@ static fields prefix6_key = { WHOLE(struct wr_prefix6, "prefix", PREFIX), END_OF
 #define S struct wr_config
 static fields config = {
 	FIELD(S, abi_version, NUMBER), FIELD(S, mark_pod, HEX), FIELD(S, mark_masquerade, HEX),
-	FIELD(S, mark_host_only, HEX), FIELD(S, ct_share, NUMBER), FIELD(S, tunnel_port, BE), FIELD(S, pod_mtu, NUMBER),
+	FIELD(S, mark_host_only, HEX), FIELD(S, ct_share, NUMBER),
+	FIELD(S, ct_entries, NUMBER), FIELD_AS(S, "ct_secret", ct_secret[0], SECRET), FIELD(S, tunnel_port, BE), FIELD(S, pod_mtu, NUMBER),
 	FIELD(S, version, TEXT), END_OF(S),
 };
 CODEC(config, "0", only_key, config);
@@ -58,7 +59,7 @@ static fields endpoint = {
 	FIELD(S, ifindex, NUMBER), FIELD(S, addr4, IP, VALID_IF(S, WR_EP_V4)),
 	FIELD(S, addr6, IP, VALID_IF(S, WR_EP_V6)), FIELD(S, mac, MAC), FIELD(S, flags, FLAGS, .flags = endpoint_flags),
 	FIELD(S, peer_ifindex, NUMBER), FIELD(S, policy_class, CLASS), FIELD(S, revision, NUMBER),
-	FIELD(S, identity, IDENTITY), END_OF(S),
+	FIELD(S, identity, IDENTITY), FIELD(S, ct_first, NUMBER), FIELD(S, ct_slots, NUMBER), END_OF(S),
 };
 CODEC(endpoints, "SLOT", endpoint_slot_key, endpoint);
 #undef S
@@ -110,35 +111,65 @@ CODEC(fragments, "SLOT/DIRECTION", fragments_key, fragments);
 		WHOLE(address, "end_0", CT_END, 0), WHOLE(address, "end_1", CT_END, 1),                                \
 		FIELD_AS(type, "protocol", l4_proto, PROTOCOL), FIELD(type, kind, CT_KIND), END_OF(type)               \
 	}
-#define UNLESS(type, bit) .valid = { offsetof(type, flags), sizeof(((type *)0)->flags), bit, true }
-#define N UNLESS(struct wr_ct, WR_CT_SERVICE)
+#define UNLESS(type, bit) .valid = { offsetof(type, CT flags), sizeof(((type *)0)->CT flags), bit, true }
+#define IF(type, bit) .valid = { offsetof(type, CT flags), sizeof(((type *)0)->CT flags), bit }
+#define N UNLESS(S, WR_CT_SERVICE)
+#define IN_SERVICE(label, member, kind)                                                                                \
+	{ label, kind, offsetof(S, CT expires) + offsetof(struct wr_ct_service, member),                               \
+	  sizeof(((struct wr_ct_service *)0)->member), IF(S, WR_CT_SERVICE) }
 /* In place of the judgements. */
 #define SERVICE(bytes)                                                                                                 \
-	{ "service_end", IP, offsetof(struct wr_ct_service, addr), bytes, VALID_IF(struct wr_ct, WR_CT_SERVICE) },     \
-	FIELD_AS(struct wr_ct_service, "service_port", port, BE, VALID_IF(struct wr_ct, WR_CT_SERVICE)),               \
-	FIELD_AS(struct wr_ct_service, "service_list", list, NUMBER, VALID_IF(struct wr_ct, WR_CT_SERVICE)),              \
-	FIELD_AS(struct wr_ct_service, "service_backend", backend, NUMBER, VALID_IF(struct wr_ct, WR_CT_SERVICE))
-#define S struct wr_ct
+	{ "service_end", IP, offsetof(S, CT expires) + offsetof(struct wr_ct_service, addr), bytes, IF(S, WR_CT_SERVICE) }, \
+	IN_SERVICE("service_port", port, BE), IN_SERVICE("service_list", list, NUMBER),                                \
+	IN_SERVICE("service_backend", backend, NUMBER)
+/* Of a struct wr_ct, or of something in which one is. */
+#define CT_FIELDS(bytes)                                                                                               \
+	FIELD_AS(S, "expires", CT expires, NUMBER), FIELD_AS(S, "flags", CT flags, FLAGS, .flags = ct_flags),          \
+	FIELD_AS(S, "initiator", CT initiator, SIDE), FIELD_AS(S, "responder", CT responder, SIDE),                    \
+	FIELD_AS(S, "egress_peer", CT at[WR_EGRESS].peer, IDENTITY, N),                                                \
+	FIELD_AS(S, "egress_revision", CT at[WR_EGRESS].revision, NUMBER, N),                                          \
+	FIELD_AS(S, "egress_rule", CT at[WR_EGRESS].rule, NUMBER, N),                                                  \
+	FIELD_AS(S, "ingress_peer", CT at[WR_INGRESS].peer, IDENTITY, N),                                              \
+	FIELD_AS(S, "ingress_revision", CT at[WR_INGRESS].revision, NUMBER, N),                                        \
+	FIELD_AS(S, "ingress_rule", CT at[WR_INGRESS].rule, NUMBER, N),                                                \
+	FIELD_AS(S, "initiator_ack", CT ack[0], NUMBER, N), FIELD_AS(S, "responder_ack", CT ack[1], NUMBER, N),        \
+	SERVICE(bytes), END_OF(S)
 static fields ct4_key = CT_KEY(struct wr_ct4_key, struct wr_addr4);
 static fields ct6_key = CT_KEY(struct wr_ct6_key, struct wr_addr6);
-#define CT(bytes)                                                                                                      \
-	{                                                                                                              \
-		FIELD(S, expires, NUMBER), FIELD(S, flags, FLAGS, .flags = ct_flags), FIELD(S, initiator, SIDE),       \
-		FIELD(S, responder, SIDE), FIELD_AS(S, "egress_peer", at[WR_EGRESS].peer, IDENTITY, N),                \
-		FIELD_AS(S, "egress_revision", at[WR_EGRESS].revision, NUMBER, N),                                     \
-		FIELD_AS(S, "egress_rule", at[WR_EGRESS].rule, NUMBER, N),                                             \
-		FIELD_AS(S, "ingress_peer", at[WR_INGRESS].peer, IDENTITY, N),                                         \
-		FIELD_AS(S, "ingress_revision", at[WR_INGRESS].revision, NUMBER, N),                                   \
-		FIELD_AS(S, "ingress_rule", at[WR_INGRESS].rule, NUMBER, N),                                           \
-		FIELD_AS(S, "initiator_ack", ack[0], NUMBER, N), FIELD_AS(S, "responder_ack", ack[1], NUMBER, N),      \
-		SERVICE(bytes), END_OF(S)                                                                              \
-	}
-static fields ct4_value = CT(4), ct6_value = CT(16);
+#define CT
+#define S struct wr_ct
+static fields ct4_value = { CT_FIELDS(4) }, ct6_value = { CT_FIELDS(16) };
+#undef S
+#undef CT
 static const char ct_form[] = "ADDRESS:PORT,ADDRESS:PORT,PROTOCOL[,KIND]";
 CODEC(ct4, ct_form, ct4_key, ct4_value);
 CODEC(ct6, ct_form, ct6_key, ct6_value);
-CODEC(ct_new4, ct_form, ct4_key, ct4_value);
-CODEC(ct_new6, ct_form, ct6_key, ct6_value);
+
+#define CT ct.
+#define SLOT(address)                                                                                                  \
+	FIELD(S, tag, HEX), FIELD(S, sequence, NUMBER),                                                                \
+	{ "end_0", CT_END, offsetof(S, key), sizeof(address), 0 }, { "end_1", CT_END, offsetof(S, key), sizeof(address), 1 }, \
+	FIELD_AS(S, "protocol", key.l4_proto, PROTOCOL), FIELD_AS(S, "kind", key.kind, CT_KIND)
+static fields ct_slot_key = NUMBER_KEY("slot", WR_CT_NEW_SLOTS - 1);
+#define S struct wr_ct4_slot
+static fields ct4_slot = { SLOT(struct wr_addr4), CT_FIELDS(4) };
+#undef S
+#define S struct wr_ct6_slot
+static fields ct6_slot = { SLOT(struct wr_addr6), CT_FIELDS(16) };
+#undef S
+#undef CT
+CODEC(ct_new4, "SLOT", ct_slot_key, ct4_slot);
+CODEC(ct_new6, "SLOT", ct_slot_key, ct6_slot);
+
+/* Which bits are set: in endpoints stands whose they are. */
+static fields ct_windows = { WHOLE(struct wr_ct_windows, "slots_used", WINDOWS), END_OF(struct wr_ct_windows) };
+CODEC(ct_windows, "0", only_key, ct_windows);
+
+#define S struct wr_ct_totals
+static fields ct_totals = {
+	FIELD_AS(S, "entries4", entries[0], NUMBER), FIELD_AS(S, "entries6", entries[1], NUMBER), END_OF(S),
+};
+CODEC(ct_totals, "0", only_key, ct_totals);
 #undef S
 
 static fields ct_usage = { FIELD(struct wr_ct_usage, entries, NUMBER), END_OF(struct wr_ct_usage) };

@@ -46,7 +46,7 @@ const struct command warren_commands[] = {
 			NUMBER("mark-shift", "N", mark_shift, 0, 29, COMPLETE_NOTHING,
 			       "lowest of the three packet mark bits to use (default 24)"),
 			AUTO("ct-entries", "N", ct_entries, NODE_CT_ENTRIES_MIN, NODE_CT_ENTRIES_MAX,
-			     "room for so many answered flows of each family, or auto (default): by the machine's memory"
+			     "room for so many established flows of each family, or auto (default): by the machine's memory"
 			     " (only while nothing is loaded)"),
 			FLAG("reload", reload, "load the programs again, even if they are this release's"),
 		},
@@ -168,7 +168,7 @@ const struct command warren_commands[] = {
 		.name = "ct list",
 		.options = {
 			NUMBER("endpoint", "ID", endpoint, 1, UINT32_MAX, COMPLETE_ENDPOINT, "only flows of this endpoint"),
-			FLAG("dead", dead, "also flows that have expired and are not swept yet"),
+			FLAG("dead", dead, "also flows that have expired and are not removed yet"),
 		},
 		.summary = "List the flows: who began them, their state, the rules that let them pass",
 		.run = cmd_ct_list,

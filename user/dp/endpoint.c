@@ -10,15 +10,14 @@
 #include "link.h"
 #include "lock.h"
 #include "progs.h"
+#include "windows.h"
 
 int dp_open(struct dp *out, struct err *err)
 {
 	_cleanup_dp_ struct dp dp = DP_CLOSED;
 	const struct dp_map_fd maps[] = {
-		{ "endpoints", &dp.endpoints },
-		{ "addr4", &dp.addr4 },
-		{ "addr6", &dp.addr6 },
-		{ "addr_cache", &dp.addr_cache },
+		{ "endpoints", &dp.endpoints },	  { "addr4", &dp.addr4 },	    { "addr6", &dp.addr6 },
+		{ "addr_cache", &dp.addr_cache }, { "ct_windows", &dp.ct_windows },
 	};
 	int r;
 
@@ -49,6 +48,7 @@ void dp_close(struct dp *dp)
 	closep(&dp->addr4);
 	closep(&dp->addr6);
 	closep(&dp->addr_cache);
+	closep(&dp->ct_windows);
 	closep(&dp->from_pod);
 	closep(&dp->to_pod);
 }
@@ -77,21 +77,32 @@ static int slot_find(struct dp *dp, uint32_t place, uint32_t ifindex, __u32 *slo
 	return -ENOENT;
 }
 
-/* The device's own slot, or a free one. The caller holds LOCK_ENDPOINTS, so that nobody else takes it. */
-static int slot_put(struct dp *dp, const struct wr_endpoint *ep, struct err *err)
+/*
+ * The device's own slot, or a free one; an endpoint that has a window keeps it. The caller holds LOCK_ENDPOINTS, so
+ * that no other process takes either.
+ */
+static int slot_put(struct dp *dp, const struct wr_endpoint *wanted, struct err *err)
 {
-	struct wr_endpoint old;
+	struct wr_endpoint old, copy = *wanted, *ep = &copy;
+	bool takes_window;
 	char what[32];
 	__u32 slot;
 	int r = slot_find(dp, ep->ifindex, ep->ifindex, &slot, &old, err);
 
 	if (r == -ENOENT)
-		r = slot_find(dp, ep->ifindex, 0, &slot, &old, err);
+		r = slot_find(dp, ep->ifindex, 0, &slot, &old, err); /* all zeros: it has no window */
+	ep->ct_first = r == 0 ? old.ct_first : 0;
+	ep->ct_slots = r == 0 ? old.ct_slots : 0;
+	takes_window = r == 0 && !ep->ct_slots;
+	if (takes_window)
+		r = dp_window_take(dp, ep, err);
 	if (r < 0 && r != -ENOENT)
 		return r;
 	if (r == -ENOENT || bpf_map_update_elem(dp->endpoints, &slot, ep, BPF_ANY) < 0) {
 		int num = r == -ENOENT ? ENOSPC : errno;
 
+		if (takes_window)
+			dp_window_free(dp, ep);
 		snprintf(what, sizeof(what), "endpoint %u", ep->ifindex);
 		return not_written(num, "endpoints", what, err);
 	}
@@ -160,6 +171,7 @@ static int endpoint_clear(struct dp *dp, __u32 slot, const struct wr_endpoint *e
 		address_delete(dp->addr6, &ep->addr6, ep->ifindex);
 	if (bpf_map_update_elem(dp->endpoints, &slot, &empty, BPF_ANY) < 0)
 		return err_errno(err, errno, "cannot delete endpoint %u", ep->ifindex);
+	dp_window_free(dp, ep);
 	return 0;
 }
 
@@ -182,7 +194,7 @@ int dp_endpoint_put(struct dp *dp, const struct wr_endpoint *ep, struct err *err
 	if (r == 0)
 		addresses_cache(dp, ep);
 	else if (slot_find(dp, ep->ifindex, ep->ifindex, &slot, &written, NULL) == 0)
-		endpoint_clear(dp, slot, ep, NULL);
+		endpoint_clear(dp, slot, &written, NULL);
 	return r;
 }
 

@@ -11,11 +11,11 @@
 
 /* An open data plane: pinned maps by fd, as far as the plugin and the CLI write to or read from them. */
 struct dp {
-	int endpoints, addr4, addr6, addr_cache;
+	int endpoints, addr4, addr6, addr_cache, ct_windows;
 	int from_pod, to_pod; /* programs */
 	struct wr_config config;
 };
-#define DP_CLOSED { -1, -1, -1, -1, -1, -1, { 0 } }
+#define DP_CLOSED { -1, -1, -1, -1, -1, -1, -1, { 0 } }
 
 /* -ENOENT (err set, with a hint) if nothing is loaded, -EPROTO if what is pinned does not match this ABI. */
 int dp_open(struct dp *dp, struct err *err);
@@ -23,8 +23,8 @@ void dp_close(struct dp *dp);
 #define _cleanup_dp_ __attribute__((cleanup(dp_close)))
 
 /*
- * Writes the endpoint (ep->ifindex says whose it is) and its addresses. -EEXIST: one of the addresses belongs to
- * another endpoint. -ENOSPC: a map is full. On failure nothing of it stays.
+ * Writes the endpoint (ep->ifindex says whose it is; its window in conntrack is chosen here) and its addresses. -EEXIST: one of
+ * the addresses belongs to another endpoint. -ENOSPC: a map is full. On failure nothing of it stays.
  */
 int dp_endpoint_put(struct dp *dp, const struct wr_endpoint *ep, struct err *err);
 /* Deletes the endpoint and those of its addresses that still lead to it. An absent endpoint is no error. */

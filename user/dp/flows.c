@@ -9,6 +9,7 @@
 #include "cleanup.h"
 #include "clock.h"
 #include "internal.h"
+#include "windows.h"
 
 union ct_key {
 	struct wr_ct4_key v4;
@@ -19,7 +20,7 @@ union ct_key {
 static const struct flow_map {
 	const char *name;
 	int family;
-	bool answered;
+	bool in_table;
 } flow_maps[] = {
 	{ "ct4", AF_INET, true },
 	{ "ct6", AF_INET6, true },
@@ -31,6 +32,11 @@ static const struct flow_map {
 static uint32_t now_tick(void)
 {
 	return (uint32_t)(clock_ns(CLOCK_MONOTONIC_COARSE) >> WR_CT_TICK_SHIFT);
+}
+
+static bool is_dead(const struct wr_ct *ct)
+{
+	return (int32_t)(ct->expires - now_tick()) < 0;
 }
 
 static bool is_echo(uint8_t protocol)
@@ -83,7 +89,7 @@ static void flow_read(const struct flow_map *map, const void *key, const struct 
 
 	*flow = (struct dp_flow){
 		.protocol = v6 ? k->v6.l4_proto : k->v4.l4_proto,
-		.answered_table = map->answered,
+		.in_table = map->in_table,
 		.dead = left < 0,
 		.expires_in_ms = left < 0 ? 0 : (uint32_t)(((uint64_t)left << WR_CT_TICK_SHIFT) / NS_PER_MS),
 		.ct = *ct,
@@ -103,26 +109,99 @@ static void flow_read(const struct flow_map *map, const void *key, const struct 
 int dp_conntrack_open(struct dp_conntrack *ct, struct err *err)
 {
 	const struct dp_map_fd maps[] = {
-		{ "ct4", &ct->fd[0][0] },
-		{ "ct_new4", &ct->fd[0][1] },
-		{ "ct6", &ct->fd[1][0] },
-		{ "ct_new6", &ct->fd[1][1] },
+		{ "ct4", &ct->fd[0][0] },	 { "ct_new4", &ct->fd[0][1] }, { "ct6", &ct->fd[1][0] },
+		{ "ct_new6", &ct->fd[1][1] },	 { "addr4", &ct->addr[0] },    { "addr6", &ct->addr[1] },
+		{ "endpoints", &ct->endpoints },
 	};
+	int r;
 
 	*ct = (struct dp_conntrack)DP_CONNTRACK_CLOSED;
-	return dp_maps_open(maps, ARRAY_SIZE(maps), err);
+	r = dp_maps_open(maps, ARRAY_SIZE(maps), err);
+	return r < 0 ? r : dp_value_get("config", &ct->config, err);
 }
 
 void dp_conntrack_close(struct dp_conntrack *ct)
 {
 	for (int i = 0; i < 4; i++)
 		closep(&ct->fd[i / 2][i % 2]);
+	closep(&ct->addr[0]);
+	closep(&ct->addr[1]);
+	closep(&ct->endpoints);
 }
 
+/* A slot of ct_new4 or ct_new6, apart. */
+union slot {
+	struct wr_ct4_slot v4;
+	struct wr_ct6_slot v6;
+};
+
+static const void *slot_key(const union slot *slot, bool v6)
+{
+	return v6 ? (const void *)&slot->v6.key : &slot->v4.key;
+}
+
+static const struct wr_ct *slot_ct(const union slot *slot, bool v6)
+{
+	return v6 ? &slot->v6.ct : &slot->v4.ct;
+}
+
+static size_t key_size(bool v6)
+{
+	return v6 ? sizeof(struct wr_ct6_key) : sizeof(struct wr_ct4_key);
+}
+
+/* Half a window is as many slots from `first` on, the other half follows. */
+struct window {
+	uint32_t first, half;
+};
+
+/* Of the endpoint that has this address; the node's if there is none or it has none. */
+static struct window window_of(const struct dp_conntrack *ct, bool v6, const void *address)
+{
+	struct wr_local local;
+
+	if (bpf_map_lookup_elem(ct->addr[v6], address, &local) == 0) {
+		for (uint32_t n = 0; n < WR_ENDPOINT_PROBES; n++) {
+			uint32_t slot = wr_endpoint_slot(local.ifindex, n);
+			struct wr_endpoint ep;
+
+			if (bpf_map_lookup_elem(ct->endpoints, &slot, &ep) == 0 && ep.ifindex == local.ifindex &&
+			    ep.ct_slots)
+				return (struct window){ ep.ct_first, ep.ct_slots / 2 };
+		}
+	}
+	return (struct window){ 0, WR_CT_NODE_SLOTS / 2 };
+}
+
+static bool set_find(const struct dp_conntrack *ct, bool v6, const union ct_key *key, uint32_t set, void *entry)
+{
+	for (uint32_t slot = set; slot < set + WR_CT_WAYS; slot++) {
+		union slot s;
+
+		if (bpf_map_lookup_elem(ct->fd[v6][1], &slot, &s) == 0 && s.v4.tag &&
+		    memcmp(slot_key(&s, v6), key, key_size(v6)) == 0) {
+			memcpy(entry, slot_ct(&s, v6), sizeof(struct wr_ct));
+			return true;
+		}
+	}
+	return false;
+}
+
+/* In the windows of both ends, then in ct: in the order of the programs, in which no flow that moves meanwhile is
+ * missed. */
 static bool entry_find(const struct dp_conntrack *ct, bool v6, const union ct_key *key, void *entry)
 {
-	return bpf_map_lookup_elem(ct->fd[v6][0], key, entry) == 0 ||
-	       bpf_map_lookup_elem(ct->fd[v6][1], key, entry) == 0;
+	const uint64_t hash =
+	    wr_ct_hash((const __u32 *)(const void *)key, ct->config.ct_secret, (__u32)key_size(v6) / 4);
+
+	for (int end = 0; end < 2; end++) {
+		const struct window w = window_of(ct, v6, v6 ? (const void *)&key->v6.addr[end] : &key->v4.addr[end]);
+		const uint32_t set = wr_ct_set(hash, w.first, w.half);
+
+		if (set_find(ct, v6, key, set, entry) || set_find(ct, v6, key, set + w.half, entry))
+			return true;
+	}
+	return bpf_map_lookup_elem(ct->fd[v6][0], key, entry) == 0;
 }
 
 /* Where the flow with that key was sent to, if the programs still know it. */
@@ -167,11 +246,21 @@ static int on_flow(const void *key, const void *value, int cpus, void *arg)
 	const bool v6 = each->map->family == AF_INET6;
 	struct dp_flow flow;
 	union ct_key copy;
+	uint32_t slot = 0;
 
+	/* The walk leaves out empty slots. One that is written while it is copied may be shown half old, half new. */
+	if (!each->map->in_table) {
+		const union slot *s = value;
+
+		slot = *(const uint32_t *)key;
+		key = slot_key(s, v6);
+		value = slot_ct(s, v6);
+	}
 	/* What becomes of a flow's addresses is no flow. */
 	if (((const struct wr_ct *)value)->flags & WR_CT_SERVICE)
 		return 0;
 	flow_read(each->map, key, value, &flow);
+	flow.slot = slot;
 	if (flow.ct.flags & WR_CT_TRANSLATED) {
 		memcpy(&copy, key, v6 ? sizeof(copy.v6) : sizeof(copy.v4));
 		origin_find(&each->conntrack, v6, copy, &flow.service, &flow.service_port);
@@ -198,43 +287,67 @@ static int no_flow(struct err *err)
 	return err_hint(err, "`warren ct list` shows those there are");
 }
 
+static uint32_t in_the_past(void)
+{
+	return now_tick() - WR_CT_SECONDS(60); /* by the programs' clock, too */
+}
+
 /*
  * Written anew, so that a program which holds the old element refreshes that and not this one; but only where it still
- * is, and never deleted: the sweep owns deletion, with it the counting of who owns how many.
+ * is, and never deleted: the garbage collector owns deletion, with it the counting of who owns how many.
  */
-static int end_in(const char *name, const union ct_key *key, struct err *err)
+static int end_in_table(bool v6, const union ct_key *key, struct err *err)
 {
+	const char *name = v6 ? "ct6" : "ct4";
 	_cleanup_fd_ int fd = dp_map_open(name, err);
 	struct wr_ct ct;
 
 	if (fd < 0)
 		return fd;
 	if (bpf_map_lookup_elem(fd, key, &ct) == 0) {
-		ct.expires = now_tick() - WR_CT_SECONDS(60); /* in the past by the programs' clock, too */
+		ct.expires = in_the_past();
 		if (bpf_map_update_elem(fd, key, &ct, BPF_EXIST) == 0)
 			return 0;
 	}
 	return errno == ENOENT ? -ENOENT : err_errno(err, errno, "cannot end a flow in map %s", name);
 }
 
+/*
+ * The flow in that slot; -ENOENT if it is not there any more. Its tag becomes 0 by one compare-and-swap: readers see
+ * the flow or an empty slot, and a program that has just read the flow does not write it again. The lock of the set is
+ * not taken: a process may be killed or preempted with it, and every packet of the set would find it locked.
+ */
+static int end_in_window(bool v6, const union ct_key *key, uint32_t slot, struct err *err)
+{
+	_cleanup_slots_ struct dp_slots slots = { 0 };
+	int r = dp_slots_map(&slots, v6, slot, 1, err);
+	uint32_t *s, tag;
+
+	if (r < 0)
+		return r;
+	s = dp_slot(&slots, 0);
+	tag = __atomic_load_n(s, __ATOMIC_ACQUIRE);
+	if (!tag || memcmp(slot_key((const void *)s, v6), key, key_size(v6)) != 0)
+		return -ENOENT;
+	/* Another flow has another tag. */
+	return __atomic_compare_exchange_n(s, &tag, 0, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED) ? 0 : -ENOENT;
+}
+
 int dp_flow_end(const struct dp_flow *flow, struct err *err)
 {
 	const bool v6 = flow->ip[0].family == AF_INET6;
-	const char *new = v6 ? "ct_new6" : "ct_new4";
 	union ct_key key;
-	int young, answered, over;
+	int young = -ENOENT, r;
 
 	key_make(flow, &key);
-	/* In this order, in which no flow slips past that moves meanwhile: to ct when it is answered, and back when it is over. */
-	young = end_in(new, &key, err);
+	/* In this order: a flow that moves is in ct before it leaves its window. */
+	if (!flow->in_table)
+		young = end_in_window(v6, &key, flow->slot, err);
 	if (young < 0 && young != -ENOENT)
 		return young;
-	answered = end_in(v6 ? "ct6" : "ct4", &key, err);
-	if (answered != -ENOENT)
-		return answered;
-	over = end_in(new, &key, err);
-	if (over != -ENOENT)
-		return over;
+	r = end_in_table(v6, &key, err);
+	if (r != -ENOENT)
+		return r;
 	return young == 0 ? 0 : no_flow(err);
 }
 
@@ -249,6 +362,37 @@ static int add_counter(const void *key, const void *value, int cpus, void *arg)
 	return 0;
 }
 
+static int count_living4(const void *key, const void *value, int cpus, void *arg)
+{
+	const struct wr_ct4_slot *slot = value;
+
+	*(uint64_t *)arg += !is_dead(&slot->ct);
+	return 0;
+}
+
+static int count_living6(const void *key, const void *value, int cpus, void *arg)
+{
+	const struct wr_ct6_slot *slot = value;
+
+	*(uint64_t *)arg += !is_dead(&slot->ct);
+	return 0;
+}
+
+/* Of windows without what is dead: nothing removes that, a newer flow is written over it. */
+static int count_entries(const struct flow_map *map, uint64_t *entries, uint64_t *capacity, struct err *err)
+{
+	struct dp_map_info info;
+	int r = map->in_table ? dp_map_info(map->name, &info, err) : dp_map_describe(map->name, &info, err);
+
+	if (r < 0)
+		return r;
+	*entries = info.entries;
+	*capacity = info.max_entries;
+	if (map->in_table)
+		return 0;
+	return dp_map_each(map->name, map->family == AF_INET6 ? count_living6 : count_living4, entries, err);
+}
+
 int dp_flow_stats(struct dp_flow_stats *stats, struct err *err)
 {
 	struct wr_config config;
@@ -256,13 +400,8 @@ int dp_flow_stats(struct dp_flow_stats *stats, struct err *err)
 
 	*stats = (struct dp_flow_stats){ 0 };
 	r = dp_map_each("ct_stats", add_counter, stats->counters, err);
-	for (size_t i = 0; i < ARRAY_SIZE(flow_maps) && r == 0; i++) {
-		struct dp_map_info info;
-
-		r = dp_map_info(flow_maps[i].name, &info, err);
-		stats->entries[i] = info.entries;
-		stats->capacity[i] = info.max_entries;
-	}
+	for (size_t i = 0; i < ARRAY_SIZE(flow_maps) && r == 0; i++)
+		r = count_entries(&flow_maps[i], &stats->entries[i], &stats->capacity[i], err);
 	if (r == 0)
 		r = dp_value_get("sweep", &stats->sweep, err);
 	if (r == 0)

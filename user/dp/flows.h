@@ -16,8 +16,9 @@ struct dp_flow {
 	struct ip ip[2];  /* [0] of the initiator */
 	uint16_t port[2]; /* host order; of an echo flow: [0] its id, [1] 0 */
 	uint8_t protocol;
-	bool answered_table; /* in ct4/6, else in ct_new4/6 */
-	bool dead;	     /* expired, and not swept yet */
+	bool in_table; /* in ct4/6, else in ct_new4/6 */
+	uint32_t slot; /* ... and in which slot of that */
+	bool dead;     /* expired, and not removed yet */
 	uint32_t expires_in_ms;
 	struct wr_ct ct;
 	struct ip service; /* to which the initiator sends it; of no family: it does not go through one */
@@ -29,14 +30,19 @@ struct dp_flow {
 void dp_flow_key_sort(void *key, size_t size);
 /* Every flow of all four maps, living or (with `dead`) not. */
 int dp_flows_each(bool dead, int (*fn)(const struct dp_flow *flow, void *arg), void *arg, struct err *err);
-/* Ends the flow: it is dead at once and is swept as any other. -ENOENT if it is gone already. */
+/*
+ * Ends the flow: in ct4/6 it is dead at once and removed by the garbage collector, in a window its slot becomes empty.
+ * -ENOENT if it is gone already.
+ */
 int dp_flow_end(const struct dp_flow *flow, struct err *err);
 
-/* The conntrack maps, open: [0] of IPv4, [1] of IPv6; answered flows, then the others. */
+/* The conntrack maps, open: [0] of IPv4, [1] of IPv6; of each ct, then ct_new. */
 struct dp_conntrack {
 	int fd[2][2];
+	int endpoints, addr[2];
+	struct wr_config config;
 };
-#define DP_CONNTRACK_CLOSED { { { -1, -1 }, { -1, -1 } } }
+#define DP_CONNTRACK_CLOSED { .fd = { { -1, -1 }, { -1, -1 } }, .endpoints = -1, .addr = { -1, -1 } }
 int dp_conntrack_open(struct dp_conntrack *ct, struct err *err);
 void dp_conntrack_close(struct dp_conntrack *ct);
 /*

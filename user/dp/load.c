@@ -177,7 +177,11 @@ static int write_config(struct warren_bpf *skel, int mark_shift, struct err *err
 		cfg.mark_host_only = 4u << mark_shift;
 	}
 	cfg.abi_version = WR_ABI_VERSION;
-	cfg.ct_share = bpf_map__max_entries(skel->maps.ct4) >> WR_CT_SHARE_SHIFT;
+	cfg.ct_entries = bpf_map__max_entries(skel->maps.ct4);
+	cfg.ct_share = cfg.ct_entries >> WR_CT_SHARE_SHIFT;
+	/* Kept as long as the maps are: entries are found by it. */
+	if (!cfg.ct_secret[0] && getrandom(cfg.ct_secret, sizeof(cfg.ct_secret), 0) < 0)
+		return err_errno(err, errno, "cannot draw a secret");
 	memset(cfg.version, 0, sizeof(cfg.version));
 	snprintf(cfg.version, sizeof(cfg.version), "%s", WARREN_VERSION);
 	if (bpf_map_update_elem(fd, &zero, &cfg, BPF_ANY) < 0)

@@ -146,10 +146,11 @@ static const struct {
 	const char *name, *text;
 } ct_stats[WR_CT_STATS] = {
 	[WR_CT_STAT_CREATED] = { "created", "flows that were begun" },
-	[WR_CT_STAT_ANSWERED] = { "answered", "flows that were answered" },
-	[WR_CT_STAT_OVER_SHARE] = { "over_share", "answered, but evictable: their endpoint has used up its share" },
-	[WR_CT_STAT_FULL] = { "full", "answered, but evictable: the table is full" },
+	[WR_CT_STAT_PROMOTED] = { "promoted", "flows that were moved to ct, because they last or for want of room" },
+	[WR_CT_STAT_OVER_SHARE] = { "over_share", "kept out of ct: their endpoint has used up its quota" },
+	[WR_CT_STAT_FULL] = { "full", "kept out of ct: it is full" },
 	[WR_CT_STAT_REJUDGED] = { "rejudged", "judged again, since policy or identity had changed" },
+	[WR_CT_STAT_EVICTED] = { "evicted", "alive and allowed, lost to newer flows of the same endpoint" },
 };
 
 const char *ct_stat_name(uint32_t stat)

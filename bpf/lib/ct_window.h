@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Entries in the windows of ct_new4 and ct_new6 (abi/conntrack.h): found, written, changed and removed under the lock of
+ * their set. A write costs some 15 ns where an insert into an LRU hash with an eviction costs 300, and nobody else's flows
+ * are in the way.
+ *
+ * A full set gives up, in this order: what is dead or no longer the endpoint's; what is denied or over; datagrams that were
+ * replied to, of which most are complete; a flow that waits for its reply, or an unfinished handshake; an established flow.
+ * Of several it is the one that has been silent for longest. The last two kinds move to ct, as far as the endpoint's quota
+ * goes. What is denied displaces nothing that is alive and allowed.
+ */
+#ifndef WARREN_LIB_CT_WINDOW_H
+#define WARREN_LIB_CT_WINDOW_H
+
+#include "lib/ct_table.h"
+#include "lib/endpoint.h"
+
+/* An endpoint's window: one half for the flows that it begins, one for those that others begin with it. */
+struct ct_window {
+	__u32 first, half;
+};
+
+static __always_inline void ct_window_of(struct ct_window *w, __u32 ifindex)
+{
+	const struct wr_endpoint *ep = end_is_local(ifindex) ? endpoint_get(ifindex) : NULL;
+
+	w->first = 0;
+	w->half = WR_CT_NODE_SLOTS / 2;
+	if (ep && ep->ct_slots) {
+		w->first = ep->ct_first;
+		w->half = ep->ct_slots / 2;
+	}
+}
+
+static __always_inline __u32 ct_set(const struct ct_window *w, __u64 hash, bool begun)
+{
+	return wr_ct_set(hash, w->first, w->half) + (begun ? 0 : w->half);
+}
+
+/* One slot of either family. */
+struct ct_slot {
+	__u32 *tag, *sequence;
+	void *key;
+	struct wr_ct *ct;
+};
+
+static __always_inline bool ct_slot(struct ct_slot *s, __u32 slot, const bool v6)
+{
+	if (v6) {
+		struct wr_ct6_slot *at = bpf_map_lookup_elem(&ct_new6, &slot);
+
+		if (!at)
+			return false;
+		*s = (struct ct_slot){ &at->tag, &at->sequence, &at->key, &at->ct };
+	} else {
+		struct wr_ct4_slot *at = bpf_map_lookup_elem(&ct_new4, &slot);
+
+		if (!at)
+			return false;
+		*s = (struct ct_slot){ &at->tag, &at->sequence, &at->key, &at->ct };
+	}
+	return true;
+}
+
+static __always_inline __u64 ct_key_difference(const void *a, const void *b, const bool v6)
+{
+	const __u64 *x = a, *y = b;
+	__u64 difference = (x[0] ^ y[0]) | (x[1] ^ y[1]);
+
+	if (v6)
+		difference |= (x[2] ^ y[2]) | (x[3] ^ y[3]) | (x[4] ^ y[4]);
+	return difference;
+}
+_Static_assert(sizeof(struct wr_ct4_key) == 2 * 8 && sizeof(struct wr_ct6_key) == 5 * 8, "ct_key_difference()");
+
+static __always_inline __u64 ct_hash(const union ct_key *key, const bool v6)
+{
+	const struct wr_config *cfg = config_get();
+
+	return cfg ? wr_ct_hash((const __u32 *)key, cfg->ct_secret, (v6 ? sizeof(key->k6) : sizeof(key->k4)) / 4) : 0;
+}
+
+/* --- reading ------------------------------------------------------------------------------------------------------ */
+
+#define CT_READ_TRIES 8
+
+/*
+ * 0, but known to the processor only when `value` has been loaded: what is loaded from an address that has it added is
+ * loaded later (on arm64, too, where nothing else orders two loads but a barrier, which BPF does not have on 6.1).
+ */
+static __always_inline __u32 after(__u64 value)
+{
+	__u64 zero = value;
+
+	asm volatile("%0 &= 0" : "+r"(zero));
+	return zero;
+}
+
+static __always_inline __u64 ct_copy(struct wr_ct *to, const struct wr_ct *from)
+{
+	__u64 *out = (void *)to, all = 0;
+	const volatile __u64 *in = (const void *)from;
+
+#pragma unroll
+	for (__u32 n = 0; n < sizeof(*to) / 8; n++) {
+		out[n] = in[n];
+		all |= out[n];
+	}
+	return all;
+}
+_Static_assert(sizeof(struct wr_ct) % 8 == 0, "ct_copy()");
+
+/* The entry with that key as it was at one moment; returns its slot + 1, 0 if the set does not have it. */
+static __always_inline __u32 ct_set_read(const union ct_key *key, __u32 set, __u32 tag, struct wr_ct *copy, const bool v6)
+{
+	struct ct_slot head, s;
+	__u32 before, found;
+	__u64 read;
+
+#pragma clang loop unroll(disable)
+	for (int tries = 0; tries < CT_READ_TRIES; tries++) {
+		if (!ct_slot(&head, set, v6))
+			return 0;
+		before = *(volatile __u32 *)head.sequence;
+		found = 0;
+		read = before;
+#pragma clang loop unroll(disable)
+		for (__u32 way = 0; way < WR_CT_WAYS; way++) {
+			if (!ct_slot(&s, set + way + after(before), v6))
+				return 0;
+			if (*(volatile __u32 *)s.tag != tag || ct_key_difference(s.key, key, v6))
+				continue;
+			read |= ct_copy(copy, s.ct);
+			found = set + way + 1;
+			break;
+		}
+		if (!ct_slot(&head, set + after(read), v6))
+			return 0;
+		if (!(before & 1) && *(volatile __u32 *)head.sequence == before)
+			return found;
+	}
+	return 0;
+}
+
+/* --- writing ------------------------------------------------------------------------------------------------------ */
+
+#define CT_LOCK_TRIES 128
+
+/* Whoever holds it writes some words and perhaps an element of ct: the wait is short, and bounded. */
+static __always_inline bool ct_lock(__u32 *sequence)
+{
+#pragma clang loop unroll(disable)
+	for (int tries = 0; tries < CT_LOCK_TRIES; tries++) {
+		const __u32 was = *(volatile __u32 *)sequence;
+
+		if (!(was & 1) && __sync_val_compare_and_swap(sequence, was, was + 1) == was)
+			return true;
+	}
+	return false;
+}
+
+static __always_inline void ct_unlock(__u32 *sequence)
+{
+	/* Only an atomic operation whose result is used orders what was written before it. */
+	const __u32 was = __sync_fetch_and_add(sequence, 1);
+
+	asm volatile("" : : "r"(was) : "memory");
+}
+
+/* The slot, if it still has that key, with its set locked. */
+static __always_inline bool ct_slot_lock(struct ct_slot *head, struct ct_slot *s, const union ct_key *key, __u32 slot,
+					 const bool v6)
+{
+	if (!ct_slot(head, slot & ~(WR_CT_WAYS - 1), v6) || !ct_slot(s, slot, v6) || !ct_lock(head->sequence))
+		return false;
+	if (*s->tag && !ct_key_difference(s->key, key, v6))
+		return true;
+	ct_unlock(head->sequence);
+	return false;
+}
+
+/* What a slot is worth; the least goes first. */
+enum ct_worth { CT_WORTH_NOTHING, CT_WORTH_CLOSED, CT_WORTH_REPLIED, CT_WORTH_UNREPLIED, CT_WORTH_ESTABLISHED };
+
+/* `end`: the endpoint at whose end of the flow the window is; `owner`: whose window it is, 0: the node's. */
+static __always_inline __u32 ct_worth(const struct wr_ct *ct, __u8 l4_proto, __u32 owner, __u32 end, __u32 now)
+{
+	if (ct_expired(ct, now) || (owner && end != owner))
+		return CT_WORTH_NOTHING;
+	if ((ct->flags & CT_DENIED) || ct_is_over(l4_proto, ct->flags))
+		return CT_WORTH_CLOSED;
+	if (ct_is_established(l4_proto, ct->flags))
+		return CT_WORTH_ESTABLISHED;
+	return l4_proto != IPPROTO_TCP && (ct->flags & WR_CT_ANSWERED) ? CT_WORTH_REPLIED : CT_WORTH_UNREPLIED;
+}
+
+/* Between whom an entry is: these may own the window that it is in. */
+struct ct_ends {
+	__u32 own;       /* the endpoint that the packet is evaluated for; 0: none */
+	bool two;        /* there is an endpoint of this node at the other end, too */
+	struct ct_window of_own, of_peer;
+};
+
+static __always_inline void ct_ends(struct ct_ends *ends, __u32 own, __u32 peer)
+{
+	ends->own = own;
+	ends->two = end_is_local(peer) && peer != own;
+	ct_window_of(&ends->of_own, own);
+	if (ends->two)
+		ct_window_of(&ends->of_peer, peer);
+}
+
+/* An entry, for functions out of line: what is looked for and was found, or is to be written. */
+struct ct_query {
+	union ct_key key;
+	struct ct_ends ends;
+	__u32 where; /* it was found: see lib/ct_entry.h */
+	bool v6;
+	bool begun;  /* it is to be written for a flow that ends.own has begun */
+	struct wr_ct ct; /* or a struct wr_ct_service */
+};
+
+/*
+ * The processor's own, for one thing after the other: stacks have no room for it. Programs of tc, XDP and timers run with
+ * softirqs disabled, so none of them interrupts another one.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct ct_query);
+} ct_queries SEC(".maps") __weak;
+
+/* It is about what stands in it: the caller sets key, ends and v6. */
+static __always_inline struct ct_query *ct_query(void)
+{
+	const __u32 zero = 0;
+
+	return bpf_map_lookup_elem(&ct_queries, &zero);
+}
+
+#define CT_WORTH_SHIFT 32
+
+/* A slot of a locked set, as ct_victim() compares it: the less, the sooner it goes. 0: it has that key. */
+OUT_OF_LINE __u64 ct_slot_value(__u32 slot, __u32 tag, __u32 now)
+{
+	const struct ct_query *n = ct_query();
+	struct ct_slot s;
+	__u8 l4_proto;
+	__u64 worth;
+
+	if (!n || !(n->v6 ? ct_slot(&s, slot, true) : ct_slot(&s, slot, false)))
+		return ~0ull;
+	if (!*s.tag)
+		return 1;
+	if (*s.tag == tag && !(n->v6 ? ct_key_difference(s.key, &n->key, true) : ct_key_difference(s.key, &n->key, false)))
+		return 0;
+	l4_proto = n->v6 ? ((struct wr_ct6_key *)s.key)->l4_proto : ((struct wr_ct4_key *)s.key)->l4_proto;
+	worth = ct_worth(s.ct, l4_proto, n->ends.of_own.first ? n->ends.own : 0, n->begun ? s.ct->initiator : s.ct->responder, now);
+	/* Of several the one that has been silent for longest: when its last packet came, as a number that grows with time. */
+	return worth << CT_WORTH_SHIFT | (__u32)(s.ct->expires - ct_life(l4_proto, s.ct->flags) - now + (1u << 31));
+}
+
+static __always_inline __u64 ct_lesser(__u64 a, __u64 b)
+{
+	const __u64 less = -(__u64)(b < a);
+
+	return a ^ ((a ^ b) & less);
+}
+
+/*
+ * The slot for it, and in the upper bits what that is worth. The lower two bits of a value make way for its slot. Of what came
+ * within one tick the first in turn goes: each write to the set gives the turn to the next slot.
+ */
+static __always_inline __u64 ct_victim(__u32 set, __u32 tag, __u32 turn)
+{
+	const __u32 now = ct_now();
+	__u64 least = ~0ull;
+
+#pragma unroll
+	for (__u32 n = 0; n < WR_CT_WAYS; n++) {
+		const __u64 value = ct_slot_value(set + ((turn + n) & (WR_CT_WAYS - 1)), tag, now);
+
+		least = ct_lesser(least, value << 2 | n);
+	}
+	return least ^ ((least ^ (least + turn)) & (WR_CT_WAYS - 1));
+}
+
+/*
+ * Writes the entry over the one with its key, or over what the set can best do without. 0: it is there, or was not worth
+ * it; else the set stayed locked.
+ */
+static __always_inline int ct_window_put(const struct ct_query *q, const bool v6)
+{
+	const __u64 hash = ct_hash(&q->key, v6);
+	const __u32 set = ct_set(&q->ends.of_own, hash, q->begun), tag = wr_ct_tag(hash);
+	struct ct_slot head, s;
+	__u64 victim;
+	__u32 worth;
+
+	if (!ct_slot(&head, set, v6) || !ct_lock(head.sequence))
+		return -1;
+	victim = ct_victim(set, tag, *head.sequence >> 1);
+	worth = victim >> (CT_WORTH_SHIFT + 2);
+	if (ct_slot(&s, set + (victim & (WR_CT_WAYS - 1)), v6) && !(worth >= CT_WORTH_REPLIED && (q->ct.flags & CT_DENIED))) {
+		/* In ct the garbage collector looks whether a service's entry still has a flow. */
+		if (s.ct->flags & WR_CT_SERVICE)
+			s.ct->expires = ct_now();
+		if (worth >= CT_WORTH_UNREPLIED && !ct_table_add(s.key, s.ct, worth == CT_WORTH_ESTABLISHED, v6))
+			ct_count(WR_CT_STAT_EVICTED);
+		*s.tag = tag;
+		if (v6)
+			*(struct wr_ct6_key *)s.key = q->key.k6;
+		else
+			*(struct wr_ct4_key *)s.key = q->key.k4;
+		ct_copy(s.ct, &q->ct);
+	}
+	ct_unlock(head.sequence);
+	return 0;
+}
+
+/* What stands in ct_query(). */
+OUT_OF_LINE int ct_write(void)
+{
+	const struct ct_query *q = ct_query();
+
+	if (!q)
+		return -1;
+	return IN_FAMILY(q->v6, ct_window_put, q);
+}
+
+#endif

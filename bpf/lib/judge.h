@@ -10,6 +10,7 @@
 #include "lib/endpoint.h"
 #include "lib/flow.h"
 #include "lib/policy.h"
+#include "lib/policy_cache.h"
 
 /* All that is read of the policy must be read after the revision under which the verdict is kept. */
 static __always_inline void read_barrier(void)
@@ -119,6 +120,8 @@ OUT_OF_LINE int judge_flow(const struct addresses *at, struct flow *f)
 	ends_read(f, &initiator, &responder);
 	if (f->step == FLOW_DENIED || f->step == FLOW_TURNS)
 		return 0;
+	if (policy_cached(at, f, initiator, responder))
+		return 0;
 #pragma clang loop unroll(disable)
 	for (int round = 1; round <= JUDGE_ROUNDS; round++) {
 		f->ct.flags &= ~CT_DENIED;
@@ -127,8 +130,10 @@ OUT_OF_LINE int judge_flow(const struct addresses *at, struct flow *f)
 			judge_point(at, f, WR_EGRESS, responder);
 		if (end_is_local(f->ct.responder))
 			judge_point(at, f, WR_INGRESS, initiator);
-		if (!(f->ct.flags & CT_DENIED))
+		if (!(f->ct.flags & CT_DENIED)) {
+			policy_cache_fill(at, f, initiator, responder);
 			break;
+		}
 		read_barrier();
 		if (!ends_read(f, &initiator, &responder) && round > 1)
 			break;

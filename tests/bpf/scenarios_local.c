@@ -296,6 +296,13 @@ const struct scenario scenarios_local[] = {
 		SENDS(A, TO_ENDPOINT, UDP_TO_B), SENDS(A, TO_ENDPOINT, UDP_TO_B), SENDS(A, TO_ENDPOINT, UDP_TO_B),
 		SENDS(A, EGRESS_DENIED, IP(), UDP(.dport = 54)), SENDS(A, EGRESS_DENIED, IP(), SCTP(.dport = 53)),
 		DO(guess_wrongly, X(HOST), Y(DEVICE_B)), SENDS(A, EGRESS_DENIED, IP(.dst = HOST), UDP()) } },
+	{ "what policy has allowed holds for the next connections, to the same port, until something changes", .a = CLIENT, .b = SERVER,
+	  .steps = {
+		SENDS(A, TO_ENDPOINT, SYN_TO_B), SENDS(A, TO_ENDPOINT, TCP_TO_B(.sport = 41000, .flags = SYN)),
+		SENDS(A, EGRESS_DENIED, TCP_TO_B(.sport = 41001, .dport = 81, .flags = SYN)), SENDS(A, EGRESS_DENIED, IP(), UDP(.dport = 80)),
+		DO(set_class, X(DEVICE_B), Y(CLOSED)), SENDS(A, INGRESS_DENIED, TCP_TO_B(.sport = 41002, .flags = SYN)),
+		DO(set_class, X(DEVICE_B), Y(SERVER)), SENDS(A, TO_ENDPOINT, TCP_TO_B(.sport = 41003, .flags = SYN)),
+		DO(set_identity, X(DEVICE_B), Y(0xbad)), SENDS(A, EGRESS_DENIED, TCP_TO_B(.sport = 41004, .flags = SYN)) } },
 	{ "a denial ends a cached verdict, and has none", .a = CLIENT, .b = SERVER, .steps = {
 		SENDS(A, TO_ENDPOINT, UDP_TO_B), SENDS(A, TO_ENDPOINT, UDP_TO_B), SENDS(A, TO_ENDPOINT, UDP_TO_B),
 		DO(set_class, X(DEVICE_B), Y(CLOSED)), SENDS(A, INGRESS_DENIED, UDP_TO_B), SENDS(A, INGRESS_DENIED, UDP_TO_B),

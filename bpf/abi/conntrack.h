@@ -154,8 +154,9 @@ _Static_assert(sizeof(struct wr_ct_service) == sizeof(struct wr_ct), "wr_ct_serv
 /*
  * Element of `ct_new4` and `ct_new6`: an array in which WR_CT_WAYS slots are a set. A flow is in the one set of its half
  * window that its hash names, in any of the slots. `sequence` of a set's first slot is the lock of the set: odd while it is
- * written; who reads it before and after and finds the same even number has read one state. Who writes takes it by
- * compare-and-swap, user space too.
+ * written; who reads it before and after and finds the same even number has read one state. Programs take it by
+ * compare-and-swap before they write. User space never does, since it may be killed: it ends a flow by setting the slot's tag
+ * to 0, if that is still the flow's.
  */
 #define WR_CT_WAYS 4u
 struct wr_ct4_slot {

@@ -53,7 +53,7 @@ static __always_inline bool ct_is_over(__u8 l4_proto, __u32 flags)
 	return l4_proto == IPPROTO_TCP && ((flags & WR_CT_RESET) || (flags & CT_FIN_BOTH) == CT_FIN_BOTH);
 }
 
-/* What must not be lost for a newer flow: see lib/ct_window.h. */
+/* Whether both ends have shown that they take part, and go on: such a flow is not lost for a newer one (lib/ct_window.h). */
 static __always_inline bool ct_is_established(__u8 l4_proto, __u32 flags)
 {
 	const __u32 wants = l4_proto == IPPROTO_SCTP ? WR_CT_ANSWERED : WR_CT_ESTABLISHED;

@@ -82,7 +82,7 @@ static __always_inline __u64 ct_hash(const union ct_key *key, const bool v6)
 
 /* --- reading ------------------------------------------------------------------------------------------------------ */
 
-#define CT_READ_TRIES 8
+#define CT_READ_TRIES 16
 
 /*
  * 0, but known to the processor only when `value` has been loaded: what is loaded from an address that has it added is

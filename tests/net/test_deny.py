@@ -287,8 +287,9 @@ def make_cluster(lab):
     """The world is another node; its tunnels end here, in XDP."""
     cluster = struct.pack("<III", 1, 3, VNI) + struct.pack("!HH", PORT, CLASS) + bytes(4)
     cluster += packed(lab.UPLINK[4]) + packed(lab.UPLINK[6]) + bytes(48)
+    cluster += 2 * struct.pack("<I", device(lab.node)["ifindex"])
     map_write(lab.node, "cluster", bytes(4), cluster)
-    map_write(lab.node, "nodes", struct.pack("<I", SLOT), struct.pack("<I", 1) + bytes(132))
+    map_write(lab.node, "nodes", struct.pack("<I", SLOT), struct.pack("<I", 1) + bytes(124))
     for family in FAMILIES:
         map_write(lab.node, f"node_addr{family}", packed(lab.WORLD[family]), struct.pack("<I", SLOT))
     uplink = struct.pack("<IIQ", 1, 0, MAGIC)
@@ -434,7 +435,7 @@ def test_taken_apart_and_delivered(lab, from_uplink, outer, inner, sniffer):
     set_mode(node, "native")
     make_cluster(lab)
     cidrs = packed("10.87.1.0") + packed("255.255.255.0") + packed("fd00:87:0:1::") + packed("ffff:ffff:ffff:ffff::")
-    map_write(node, "nodes", struct.pack("<I", SLOT), struct.pack("<IIII", 1, 3, 0, 1400) + cidrs + bytes(80))
+    map_write(node, "nodes", struct.pack("<I", SLOT), struct.pack("<IIII", 1, 3, 0, 1400) + cidrs + bytes(72))
     map_write(node, "nodes4", struct.pack("<I", 24) + packed("10.87.1.0"), struct.pack("<I", SLOT))
     map_write(node, "nodes6", struct.pack("<I", 64) + packed("fd00:87:0:1::"), struct.pack("<I", SLOT))
     with node.pod("a", network()) as pod, pod.udp(inner, 7777) as sock, Wire(lab.world, "eth0") as world:

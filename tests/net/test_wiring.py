@@ -86,13 +86,14 @@ def test_mtu_follows_the_uplink(pods, node, world, uplink):
 
 @pytest.mark.smoke
 def test_mtu_of_a_member_of_a_cluster(pods, node):
-    """What the agent has set (pod_mtu, the last two bytes of the settings) holds where the network names no MTU."""
+    """What the agent has set (pod_mtu, before the size of ct and the secret's 12 words) holds where the network names no MTU."""
     (config,) = node.bpf_map("config").values()
+    end = len(config) - 4 * 13
 
     def write(value):
         node.run("bpftool", "map", "update", "pinned", f"{PINS}/maps/config", "key", 0, 0, 0, 0, "value", *value)
 
-    write(config[:-2] + (1438).to_bytes(2, sys.byteorder))
+    write(config[: end - 2] + (1438).to_bytes(2, sys.byteorder) + config[end:])
     try:
         assert pods("a", network()).ip("link", "show", "eth0")[0]["mtu"] == 1438
         assert pods("b", network(mtu=1300)).ip("link", "show", "eth0")[0]["mtu"] == 1300

@@ -221,7 +221,7 @@ def keyed_rows(rounds):
     """The tunnel with the keyed word, against the one without, in the same rounds."""
     for figure in (figure for mode in SUITE.modes for figure in mode.figures if figure.name in KEYED_FIGURES):
         for family in FAMILIES:
-            yield from rounds.row(figure, family, "tunnel-keyed", baseline="tunnel", goal=None,
+            yield from rounds.row(figure, family, "tunnel-keyed", baseline="tunnel",
                                   name=f"nodes.keyed_{figure.name}.{family}")
 
 

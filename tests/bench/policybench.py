@@ -16,7 +16,7 @@ NAMESPACES, POLICIES, PODS = 50, 1000, 5000
 LOCAL_PODS = 30
 ENDPOINTS = f"{rawbpf.PINS}/maps/endpoints"
 # struct wr_endpoint (bpf/abi/endpoint.h): its size, the offset of its policy word, and how many there are.
-ENDPOINT_SIZE, POLICY_WORD, ENDPOINT_SLOTS = 56, 32, 16384
+ENDPOINT_SIZE, POLICY_WORD, ENDPOINT_SLOTS = 64, 32, 16384
 
 
 def measure(args, pods):

@@ -225,7 +225,7 @@ static void connection_prepare(const struct way *way, bool v6)
 		policy_allow(CLASS, direction, PEER_OF(0), 6, 0, 0, WR_RULE_FIRST);
 	class_set(CLASS, WR_EGRESS, WR_CLASS_ISOLATED | WR_CLASS_SELECTORS, 1u << 16 | 1);
 	class_set(CLASS, WR_INGRESS, WR_CLASS_ISOLATED | WR_CLASS_SELECTORS, 1u << 16 | 1);
-	flows_set_share(1u << 20);
+	flows_set_unlimited();
 	if (way == &ways[SERVICE])
 		service_put(6, v6, (enum who[]){ POD_B, WHO_DEFAULT });
 }

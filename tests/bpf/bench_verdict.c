@@ -42,7 +42,7 @@ static int flows_begin(unsigned flows, bool v6)
 
 	node_reset(0, v6);
 	endpoint_set_mac(DEVICE_A, MAC_HOST);
-	flows_set_share(1u << 20);
+	flows_set_unlimited();
 	for (unsigned n = 0; n < flows; n++) {
 		for (int answer = 0; answer < 2; answer++) {
 			flow_frame(&f, n, answer, v6);

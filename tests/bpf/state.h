@@ -131,6 +131,7 @@ uint32_t flows_counted(enum device d);
 uint64_t flow_stat(enum wr_ct_stat stat);
 /* How many flows in ct an endpoint may own. */
 void flows_set_share(uint32_t share);
+void flows_set_unlimited(void);
 
 /*
  * A hash of everything in every map but `trace`, and of how many events wait, which are then forgotten. `slots_too`: also of

@@ -235,12 +235,23 @@ uint64_t flow_stat(enum wr_ct_stat stat)
 	return sum;
 }
 
-void flows_set_share(uint32_t share)
+static void set_sizes(uint32_t share, uint32_t entries)
 {
 	const uint32_t zero = 0;
 	struct wr_config cfg;
 
 	assert_int_equal(bpf_map_lookup_elem(map_fd("config"), &zero, &cfg), 0);
 	cfg.ct_share = share;
+	cfg.ct_entries = entries ? entries : cfg.ct_entries;
 	map_put("config", &zero, &cfg);
+}
+
+void flows_set_share(uint32_t share)
+{
+	set_sizes(share, 0);
+}
+
+void flows_set_unlimited(void)
+{
+	set_sizes(1u << 30, 1u << 31);
 }

@@ -14,6 +14,7 @@
 #include "bench.h"
 
 enum { CONNECTIONS = 4000, WARM_UP = 8000, HITS = 100000, FAR_OFF = 20000 };
+enum { DROPPED_MAX = 1000 }; /* one packet of so many */
 enum { OTHER_PORTS = 32768 }; /* of A, to so many ports of the other end as it takes */
 
 struct kind {
@@ -65,6 +66,7 @@ struct connection {
 	struct packet_kind kinds[KINDS];
 	int empty_fd;
 	unsigned long long empty_ns, empty_calls;
+	unsigned long long packets, dropped;
 	bool failed;
 };
 
@@ -85,11 +87,13 @@ static unsigned call(struct connection *c, int fd, __u32 ifindex, const struct f
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = f->data, .data_size_in = f->len, .ctx_in = &ctx,
 		    .ctx_size_in = sizeof(ctx), .repeat = 1);
 
-	if (bpf_prog_test_run_opts(fd, &opts) || opts.retval == 2) {
+	if (bpf_prog_test_run_opts(fd, &opts)) {
 		if (!c->failed)
-			fprintf(stderr, "%s: verdict %d: %m\n", c->way->name, opts.retval);
+			fprintf(stderr, "%s: %m\n", c->way->name);
 		c->failed = true;
 	}
+	c->packets++;
+	c->dropped += opts.retval == 2;
 	return opts.duration;
 }
 
@@ -256,7 +260,10 @@ static int bench_way(const struct way *way, unsigned flows, bool v6)
 		bench_kinds(&c, flows, v6);
 	services_clear();
 	close(c.empty_fd);
-	return c.failed;
+	/* Where the window is full of established flows, the last packet of a closed one may find no entry. */
+	if (c.dropped)
+		fprintf(stderr, "%s, %u flows: %llu of %llu packets were dropped\n", way->name, flows, c.dropped, c.packets);
+	return c.failed || c.dropped * DROPPED_MAX > c.packets;
 }
 
 int bench_connections(bool v6)

@@ -13,7 +13,7 @@
  */
 static __always_inline bool flow_lasts(const struct flow *f)
 {
-	return f->where != CT_NOWHERE && f->where != CT_IN_TABLE && f->refreshes && (f->ct.flags & WR_CT_ANSWERED) &&
+	return f->where != CT_NOWHERE && f->refreshes && (f->ct.flags & WR_CT_ANSWERED) &&
 	       ct_is_established(f->l4_proto, f->ct.flags | (f->l4_proto == IPPROTO_TCP ? 0 : WR_CT_ESTABLISHED));
 }
 
@@ -71,7 +71,7 @@ static __always_inline void flow_move_on(const struct flow *f, const union ct_ke
 }
 
 /* Writes what has been decided about f->ct. */
-static __always_inline void flow_write(const struct flow *f, struct ct_query *q, const bool v6)
+static __always_inline void flow_write(const struct flow *f, struct ct_query *q, bool begins, const bool v6)
 {
 	union ct_key *key = &q->key;
 	struct wr_ct *ct = &q->ct;
@@ -83,9 +83,9 @@ static __always_inline void flow_write(const struct flow *f, struct ct_query *q,
 		q->begun = f->forward == way_is_out(f->way);
 		ct_write();
 		ct_table_remove(key, ct_owner(ct), v6);
-	} else if (flow_lasts(f) && ct_promote(key, ct, f->where, v6)) {
+	} else if (f->where != CT_IN_TABLE && flow_lasts(f) && ct_promote(key, ct, f->where, v6)) {
 		return;
-	} else if (!f->moved && (f->step == FLOW_MOVES_ON || (f->step == FLOW_ANSWERED && f->where != CT_IN_TABLE))) {
+	} else if (!f->moved && ((f->step == FLOW_MOVES_ON && !begins) || (f->step == FLOW_ANSWERED && f->where != CT_IN_TABLE))) {
 		flow_move_on(f, key, ct, v6);
 	} else {
 		/* Fails only if the entry has gone meanwhile, or without memory: then the next packet is evaluated again. */
@@ -98,6 +98,7 @@ OUT_OF_LINE int flow_settle(struct flow *f)
 {
 	struct ct_query *q = ct_query();
 	enum wr_reason reason;
+	bool begins;
 
 	if (!f || !q)
 		return WR_REASON_NO_ENDPOINT;
@@ -112,6 +113,8 @@ OUT_OF_LINE int flow_settle(struct flow *f)
 	q->ct.ack[1] = f->l4_proto == IPPROTO_TCP ? f->ack[1] : 0;
 	if (f->answers && !(q->ct.flags & CT_DENIED))
 		q->ct.flags |= WR_CT_ANSWERED | (f->answers == FLOW_CONFIRMED ? WR_CT_ESTABLISHED : 0);
+	/* Of what is in ct without being established, which its window had no room for, this is written whole. */
+	begins = f->where == CT_IN_TABLE && !(q->ct.flags & WR_CT_ESTABLISHED) && flow_lasts(f);
 	if (flow_lasts(f))
 		q->ct.flags |= WR_CT_ESTABLISHED;
 	q->ct.expires = ct_now() + ct_life(f->l4_proto, q->ct.flags);
@@ -126,7 +129,7 @@ OUT_OF_LINE int flow_settle(struct flow *f)
 	if (f->step == FLOW_TURNS)
 		f->judged = 0;
 	if (!dry_run && !(f->traits & FOLLOWS) && f->step != FLOW_DENIED)
-		IN_FAMILY(f->v6, flow_write, f, q);
+		IN_FAMILY(f->v6, flow_write, f, q, begins);
 	return reason;
 }
 

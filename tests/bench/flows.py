@@ -40,7 +40,7 @@ def live(node, family):
 
 def measure(load, seconds, cluster, client, server, family, nothing):
     pin = program(cluster.node)
-    for _ in range(10):
+    for _ in range(40):
         send(load, client, server, family, seconds)
         if live(cluster.node, family) >= 0.9 * FLOWS:  # an answer that was lost is made good in the next turn
             break

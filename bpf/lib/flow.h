@@ -76,6 +76,7 @@ struct flow {
 	bool turns;          /* see packet_turns() */
 	__u8 answers;        /* enum flow_answers */
 	bool lost;           /* nobody knows whether the other end is still where the entry says */
+	bool to_endpoint;    /* the destination is the address of another endpoint of this node */
 	bool located;        /* peer_ifindex and peer_identity are what flow_locate() has found */
 	bool moved;          /* the other end is on another node than the entry said, or was looked up again */
 	__u8 judged;         /* see struct packet */

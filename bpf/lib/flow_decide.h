@@ -171,22 +171,24 @@ static __always_inline void flow_found_again(struct flow *f)
 	f->moved = true;
 }
 
+/* Whether the entry, which is to have these flags, lives on for more than it would without the packet. */
+static __always_inline bool flow_refreshes(const struct flow *f, __u32 flags)
+{
+	return (__s32)(ct_now() + ct_life(f->l4_proto, flags) - f->ct.expires) > REFRESH_TICKS;
+}
+
 /* The packet belongs to the entry that was found, of which f->ct is a copy. */
-static __always_inline void flow_known(struct packet *p, struct flow *f, const struct found *found)
+static __always_inline void flow_known(struct packet *p, struct flow *f, const struct found *found, bool current)
 {
 	__u32 next = tcp_progress(p, found);
-	bool current;
 
 	if (p->l4_proto != IPPROTO_TCP && !(found->flags & WR_CT_ANSWERED) && !found->forward)
 		f->answers = FLOW_REPLIED;
 	f->changes = next != found->flags;
-	f->refreshes = (__s32)(ct_now() + ct_life(f->l4_proto, next) - f->ct.expires) > REFRESH_TICKS;
+	f->refreshes = flow_refreshes(f, next);
 	f->turns = packet_turns(p, found);
 	f->stranger = end_is_local(f->ct.initiator) ? f->ct.at[WR_EGRESS].peer : f->ct.at[WR_INGRESS].peer;
 	f->via_stack = found->flags & WR_CT_VIA_STACK;
-	if (f->located)
-		flow_found_again(f);
-	current = flow_is_current(p, found, f->way);
 	if (way_is_out(f->way)) {
 		if (f->located && f->peer_identity) {
 			current = current && f->stranger == f->peer_identity;
@@ -256,17 +258,20 @@ OUT_OF_LINE int flow_look(struct addresses *at, struct flow *f)
 	if (p.ifindex && !p.ep)
 		return WR_REASON_NO_ENDPOINT;
 	p.word.both = p.ep ? policy_word_read(p.ep) : 0;
-	flow_known(&p, f, &found);
+	if (f->located)
+		flow_found_again(f);
+	flow_known(&p, f, &found, flow_is_current(&p, &found, f->way));
 	return WR_REASON_NONE;
 }
 
 /* What a TCP segment's numbers say about what flow_look() has found. */
-OUT_OF_LINE int flow_segment(struct __sk_buff *skb, struct flow *f)
+static __always_inline void segment(struct __sk_buff *skb, struct flow *f)
 {
 	struct numbers n = { 0 };
 
-	if (!f)
-		return 0;
+	if (f->step != FLOW_BEGINS && (f->ct.flags & WR_CT_ESTABLISHED) && !(f->traits & TCP_RST) &&
+	    ends_are_checked(&f->ct, f->stranger))
+		return;
 	if (!(f->traits & FOLLOWS) &&
 	    !bpf_skb_load_bytes(skb, (f->traits >> L4_OFF_SHIFT) + __builtin_offsetof(struct tcphdr, seq), &n, sizeof(n))) {
 		n.seq = bpf_ntohl(n.seq);
@@ -276,6 +281,13 @@ OUT_OF_LINE int flow_segment(struct __sk_buff *skb, struct flow *f)
 		else
 			segment_goes_on(f, &n);
 	}
+}
+
+OUT_OF_LINE int flow_segment(struct __sk_buff *skb, struct flow *f)
+{
+	if (!f)
+		return 0;
+	segment(skb, f);
 	f->ack[0] = f->ct.ack[0];
 	f->ack[1] = f->ct.ack[1];
 	return 0;

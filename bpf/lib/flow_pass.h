@@ -3,7 +3,7 @@
 #ifndef WARREN_LIB_FLOW_PASS_H
 #define WARREN_LIB_FLOW_PASS_H
 
-#include "lib/flow_decide.h"
+#include "lib/flow_advance.h"
 #include "lib/service.h"
 #include "lib/verdict_cache.h"
 
@@ -123,6 +123,7 @@ OUT_OF_LINE int flow_lookup(const struct addresses *at, struct flow *f)
 	f->found = FLOW_NONE;
 	ct_ends(&q->ends, f->ifindex, IN_FAMILY(f->v6, flow_peer, at, f));
 	q->v6 = f->v6;
+	f->to_endpoint = q->ends.two;
 	f->where = ct_lookup();
 	if (!f->where)
 		return 0;
@@ -131,12 +132,14 @@ OUT_OF_LINE int flow_lookup(const struct addresses *at, struct flow *f)
 	return 0;
 }
 
-/* Whether the packet, whose flow does not just go on, may be for a service. */
-static __always_inline bool service_concerns(const struct packet *p, __u32 flags)
+/* Whether the packet, whose flow does not just go on, may be for a service. An endpoint's address is no service's. */
+static __always_inline bool service_concerns(const struct packet *p, const struct flow *f)
 {
+	const __u32 flags = f->ct.flags;
+
 	if (flags & WR_CT_SERVICE)
 		return true;
-	if (!has_ports(p->l4_proto) || (p->traits & FOLLOWS))
+	if (!has_ports(p->l4_proto) || (p->traits & FOLLOWS) || f->to_endpoint)
 		return false;
 	return (p->traits & (BEGINS | ASSOCIATES)) || !(flags & WR_CT_ANSWERED);
 }
@@ -206,6 +209,12 @@ static __always_inline enum wr_reason service_refuse(struct __sk_buff *skb, stru
 	return reason ? reason : WR_REASON_NO_BACKEND;
 }
 
+/* Whether what the packet's sender sends next changes nothing: only the initiator's acknowledgement is still to come. */
+static __always_inline bool tcp_is_settled(const struct flow *f)
+{
+	return (f->ct.flags & WR_CT_ESTABLISHED) || (!f->forward && (f->ct.flags & WR_CT_ANSWERED));
+}
+
 /*
  * The verdict of a flow that is in a window is cached here, of one in ct by flow_continues(). One datagram, or one and its
  * answer, is not worth it.
@@ -218,10 +227,25 @@ static __always_inline void flow_cache(const struct packet *p, const struct flow
 	if ((way != WAY_FROM_POD && way != WAY_FROM_NODE) || f->step == FLOW_BEGINS || f->step == FLOW_TURNS)
 		return;
 	if ((flags & (CT_DENIED | CT_ENDED | WR_CT_TRANSLATED | WR_CT_VIA_STACK)) || (f->traits & (TCP_FIN | TCP_RST)) ||
-	    (p->l4_proto == IPPROTO_TCP && !(flags & WR_CT_ESTABLISHED)) || !p->peer_ifindex)
+	    (p->l4_proto == IPPROTO_TCP && !tcp_is_settled(f)) || !p->peer_ifindex)
 		return;
 	verdict_fill_direct(p, place, basis, p->peer_ifindex, ct_now(),
 			    way == WAY_FROM_POD ? VERDICT_SENT : VERDICT_RECEIVED, v6);
+}
+
+/* A packet that flow_advance() has let pass goes where its flow's entry says. */
+static __always_inline enum wr_reason flow_advanced(struct packet *p, const struct flow *f, const struct verdict_place *place,
+						    const struct verdict_basis *basis, const enum way way, const bool v6)
+{
+	if (way == WAY_FROM_POD) {
+		p->peer_ifindex = f->peer_ifindex;
+		p->peer_identity = f->peer_identity;
+		p->peer = end_is_local(p->peer_ifindex) ? endpoint_get(p->peer_ifindex) : NULL;
+		if (end_is_local(p->peer_ifindex) && !p->peer)
+			return WR_REASON_NO_ENDPOINT;
+	}
+	flow_cache(p, f, place, basis, way, v6);
+	return WR_REASON_NONE;
 }
 
 /* The key of f's flow, in ct_query(), where looking for a service has had others. */
@@ -297,7 +321,9 @@ static __always_inline enum wr_reason flow_pass(struct packet *p, struct scratch
 	flow_fill(p, f, &found, way, v6);
 	if (!f->found)
 		flow_lookup(p->at, f);
-	if (way == WAY_FROM_POD && service_concerns(p, f->ct.flags)) {
+	if ((way == WAY_FROM_POD || way == WAY_FROM_NODE) && flow_advance(p->skb, p->at, f))
+		return flow_advanced(p, f, place, &s->basis, way, v6);
+	if (way == WAY_FROM_POD && service_concerns(p, f)) {
 		reason = flow_enter(p, f);
 		if (reason) {
 			p->judged = f->judged;
@@ -312,7 +338,8 @@ static __always_inline enum wr_reason flow_pass(struct packet *p, struct scratch
 	/* In the place of another flow, or on another way than one before it, of which the entry has gone: what is cached of that. */
 	begins = f->step == FLOW_BEGINS &&
 		 (f->found != FLOW_NONE || (f->ct.flags & WR_CT_VIA_STACK) || (f->traits & (TRANSLATED | REPLACES)));
-	if (!reason && (begins || f->moved))
+	/* After a reset the next packet, of either end, shows whether it was believed. */
+	if (!reason && (begins || f->moved || (p->traits & TCP_RST)))
 		verdicts_forget(p->at, f);
 	if (reason && (p->traits & RELATED))
 		reason = WR_REASON_ICMP_ERROR;
@@ -324,6 +351,8 @@ static __always_inline enum wr_reason flow_pass(struct packet *p, struct scratch
 	}
 	if (!reason)
 		flow_cache(p, f, place, &s->basis, way, v6);
+	if (!reason && way == WAY_FROM_POD && f->to_endpoint && (p->traits & (BEGINS | TRANSLATED)) == BEGINS)
+		verdicts_touch(p->at, f);
 	if (way != WAY_FROM_HOST && (f->ct.flags & WR_CT_TRANSLATED) && !reason)
 		reason = flow_translated(p, f);
 	if (reason || !way_is_out(way))

@@ -110,8 +110,7 @@ static __always_inline __u32 verdict_nat_take(struct __sk_buff *skb, struct addr
 {
 	const __u32 peer = verdict_nat_find(at, vp, slot, line, v6);
 
-	/* A connection that ends changes its entry. */
-	if (!peer || (vp->traits & (TCP_RST | TCP_FIN)))
+	if (!peer)
 		return 0;
 	if (!vp->answers)
 		verdict_swap(at, vp);
@@ -307,6 +306,32 @@ OUT_OF_LINE int service_goes_on(const struct addresses *at, struct flow *f)
 	return 0;
 }
 
+static __always_inline void verdict_turn(struct packet *p)
+{
+	const __be16 port = p->sport;
+
+	p->sport = p->dport;
+	p->dport = port;
+}
+
+/* Both directions of the connection that A begins with B, endpoints of this node: their verdicts are filled in next. */
+OUT_OF_LINE int verdicts_touch(const struct addresses *at, const struct flow *f)
+{
+	struct packet p = { 0 };
+
+	if (!at || !f || dry_run)
+		return 0;
+	p.ifindex = f->ifindex;
+	p.sport = f->sport;
+	p.dport = f->dport;
+	p.l4_proto = f->l4_proto;
+	IN_FAMILY(f->v6, verdict_touch, &p, &at->daddr);
+	verdict_turn(&p);
+	p.ifindex = f->peer_ifindex;
+	IN_FAMILY(f->v6, verdict_touch, &p, &at->saddr);
+	return 0;
+}
+
 /* --- forgotten ---------------------------------------------------------------------------------------------------- */
 
 /* What the client sends to the service goes to another backend from now on. */
@@ -322,14 +347,6 @@ OUT_OF_LINE int service_verdict_forget(const struct translation *t, __u32 client
 	p.ifindex = client;
 	IN_FAMILY(t->v6, verdict_forget, &p, VERDICT_SENT, &t->service);
 	return 0;
-}
-
-static __always_inline void verdict_turn(struct packet *p)
-{
-	const __be16 port = p->sport;
-
-	p->sport = p->dport;
-	p->dport = port;
 }
 
 /* What one end of the flow, which is an endpoint, sends to the other one and gets from it; p has the ports as that end

@@ -245,6 +245,7 @@ static int bench_way(const struct way *way, unsigned flows, bool v6)
 	if (c.empty_fd < 0)
 		return fprintf(stderr, "an empty program: %m\n"), 1;
 	connection_prepare(way, v6);
+	events_listen(false);
 	kinds_build(&c, v6);
 	others_begin(&c, flows);
 	standing = flows_count(CT, v6);
@@ -259,6 +260,7 @@ static int bench_way(const struct way *way, unsigned flows, bool v6)
 	if (flows != 1)
 		bench_kinds(&c, flows, v6);
 	services_clear();
+	events_listen(true);
 	close(c.empty_fd);
 	/* Where the window is full of established flows, the last packet of a closed one may find no entry. */
 	if (c.dropped)

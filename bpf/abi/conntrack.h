@@ -222,7 +222,7 @@ struct wr_ct_usage {
 };
 _Static_assert(sizeof(struct wr_ct_usage) == 12, "wr_ct_usage");
 
-/* The one element of `ct_totals`: entries of ct4 and ct6, whoever owns them. */
+/* The one element of `ct_totals`: entries of ct4 and ct6 of all owners. */
 struct wr_ct_totals {
 	__u32 entries[2];
 	__s32 drift[2]; /* as in struct wr_ct_usage */

@@ -4,7 +4,7 @@
  *
  * A lookup's pointer may come to point to another flow's entry at any moment: the map reuses elements at once. So an entry
  * is copied before anything is decided by it, and what decides over a flow is only ever written whole, by key. In place go
- * `expires` and, by atomic operations, flags that only say how long an entry lives: there a stray write harms nobody.
+ * `expires` and, by atomic operations, flags that only say how long an entry lives: there a stray write changes no decision.
  */
 #ifndef WARREN_LIB_CT_TABLE_H
 #define WARREN_LIB_CT_TABLE_H

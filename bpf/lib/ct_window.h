@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * Entries in the windows of ct_new4 and ct_new6 (abi/conntrack.h): found, written, changed and removed under the lock of
- * their set. A write costs some 15 ns where an insert into an LRU hash with an eviction costs 300, and nobody else's flows
- * are in the way.
+ * their set. Other endpoints' flows are never in the way.
  *
  * A full set gives up, in this order: what is dead or no longer the endpoint's; what is denied or over; datagrams that were
  * replied to, of which most are complete; a flow that waits for its reply, or an unfinished handshake; an established flow.
@@ -14,6 +13,7 @@
 
 #include "lib/ct_table.h"
 #include "lib/endpoint.h"
+#include "lib/sequence.h"
 
 /* An endpoint's window: one half for the flows that it begins, one for those that others begin with it. */
 struct ct_window {
@@ -84,18 +84,6 @@ static __always_inline __u64 ct_hash(const union ct_key *key, const bool v6)
 
 #define CT_READ_TRIES 16
 
-/*
- * 0, but known to the processor only when `value` has been loaded: what is loaded from an address that has it added is
- * loaded later (on arm64, too, where nothing else orders two loads but a barrier, which BPF does not have on 6.1).
- */
-static __always_inline __u32 after(__u64 value)
-{
-	__u64 zero = value;
-
-	asm volatile("%0 &= 0" : "+r"(zero));
-	return zero;
-}
-
 static __always_inline __u64 ct_copy(struct wr_ct *to, const struct wr_ct *from)
 {
 	__u64 *out = (void *)to, all = 0;
@@ -146,14 +134,14 @@ static __always_inline __u32 ct_set_read(const union ct_key *key, __u32 set, __u
 
 #define CT_LOCK_TRIES 128
 
-/* Whoever holds it writes some words and perhaps an element of ct: the wait is short, and bounded. */
+/* The holder writes some words and perhaps an element of ct: the wait is short, and bounded. */
 static __always_inline bool ct_lock(__u32 *sequence)
 {
 #pragma clang loop unroll(disable)
 	for (int tries = 0; tries < CT_LOCK_TRIES; tries++) {
 		const __u32 was = *(volatile __u32 *)sequence;
 
-		if (!(was & 1) && __sync_val_compare_and_swap(sequence, was, was + 1) == was)
+		if (sequence_lock(sequence, was))
 			return true;
 	}
 	return false;
@@ -161,10 +149,7 @@ static __always_inline bool ct_lock(__u32 *sequence)
 
 static __always_inline void ct_unlock(__u32 *sequence)
 {
-	/* Only an atomic operation whose result is used orders what was written before it. */
-	const __u32 was = __sync_fetch_and_add(sequence, 1);
-
-	asm volatile("" : : "r"(was) : "memory");
+	sequence_move(sequence, 1);
 }
 
 /* The slot, if it still has that key, with its set locked. */

@@ -20,16 +20,25 @@ OUT_OF_LINE __u32 endpoint_probe(__u32 ifindex)
 	return wr_endpoint_slot(ifindex, 0);
 }
 
-static __always_inline const struct wr_endpoint *endpoint_get(__u32 ifindex)
+/* The endpoint and its slot, NULL if there is none (any more). */
+static __always_inline const struct wr_endpoint *endpoint_find(__u32 ifindex, __u32 *slot)
 {
-	__u32 slot = wr_endpoint_slot(ifindex, 0);
-	const struct wr_endpoint *ep = bpf_map_lookup_elem(&endpoints, &slot);
+	const struct wr_endpoint *ep;
 
+	*slot = wr_endpoint_slot(ifindex, 0);
+	ep = bpf_map_lookup_elem(&endpoints, slot);
 	if (ep && ep->ifindex == ifindex)
 		return ep;
-	slot = endpoint_probe(ifindex);
-	ep = bpf_map_lookup_elem(&endpoints, &slot);
+	*slot = endpoint_probe(ifindex);
+	ep = bpf_map_lookup_elem(&endpoints, slot);
 	return ep && ep->ifindex == ifindex ? ep : NULL;
+}
+
+static __always_inline const struct wr_endpoint *endpoint_get(__u32 ifindex)
+{
+	__u32 slot;
+
+	return endpoint_find(ifindex, &slot);
 }
 
 static __always_inline __u32 endpoint_guess(const union addr *addr, const bool v6)

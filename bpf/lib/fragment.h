@@ -5,10 +5,10 @@
  *
  * What a first fragment says is recorded once conntrack and policy have let it pass (fragment_record()): who is denied
  * writes nothing. Each endpoint has a window of its own for what it sends, and one for what it gets, so that it
- * displaces nobody else's. In the latter the sender's address chooses the set: one sender displaces an eighth of it.
+ * displaces no other endpoint's. In the latter the sender's address chooses the set: one sender displaces an eighth of it.
  * What the world and another node's pods send each other through this node has a window for each node and direction.
  *
- * A datagram is found by its whole key. Its place is written under a sequence, as a verdict is (lib/verdict_cache.h);
+ * A datagram is found by its whole key. Its place is written under a sequence, as a verdict is (lib/sequence.h);
  * who does not get it drops the fragment.
  */
 #ifndef WARREN_LIB_FRAGMENT_H
@@ -47,20 +47,16 @@ static __always_inline struct wr_fragment *fragment_memory_get(void)
 /* The key of its owner's window; false: the endpoint has just gone. */
 static __always_inline bool fragment_window(const struct wr_fragment *f, __u32 direction, __u32 *window)
 {
-	__u32 slot = wr_endpoint_slot(f->owner, 0);
-	const struct wr_endpoint *ep;
+	__u32 slot;
 
 	if (f->owner & WR_REMOTE) {
 		*window = wr_fragment_window(WR_ENDPOINT_SLOTS + (f->owner & (WR_NODE_SLOTS - 1)), direction);
 		return true;
 	}
-	ep = bpf_map_lookup_elem(&endpoints, &slot);
-	if (!ep || ep->ifindex != f->owner) {
-		slot = endpoint_probe(f->owner);
-		ep = bpf_map_lookup_elem(&endpoints, &slot);
-	}
+	if (!endpoint_find(f->owner, &slot))
+		return false;
 	*window = wr_fragment_window(slot, direction);
-	return ep && ep->ifindex == f->owner;
+	return true;
 }
 
 /* What an endpoint sends is spread over all of its sets. */
@@ -170,7 +166,7 @@ static __always_inline enum wr_reason fragment_follow(struct wr_fragment *at, st
 						      const struct transport *t, __u32 end)
 {
 	const __u32 seen = sequence_read(&at->sequence, 0);
-	const volatile struct wr_fragment *v = (void *)at + verdict_after(seen);
+	const volatile struct wr_fragment *v = (void *)at + after(seen);
 	const __u64 differs = fragment_differs(v, f) | (seen & 1);
 	__u32 known;
 

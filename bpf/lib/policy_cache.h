@@ -83,7 +83,7 @@ OUT_OF_LINE int policy_cached(const struct addresses *at, struct flow *f, __u64 
 	if (!slot || !at || !f)
 		return false;
 	sequence = sequence_read(&slot->sequence, 0);
-	s = (const void *)slot + verdict_after(sequence);
+	s = (const void *)slot + after(sequence);
 	differs = policy_slot_differs(s, at, f, initiator, responder) | (sequence & 1);
 	egress = s->rule[WR_EGRESS];
 	ingress = s->rule[WR_INGRESS];

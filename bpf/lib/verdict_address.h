@@ -57,7 +57,7 @@ static __always_inline __u32 known_find(struct known_place *place, const enum kn
 	if (!place->slot)
 		return 0;
 	place->sequence = sequence_read(&place->slot->sequence, 0);
-	s = (void *)place->slot + verdict_after(place->sequence);
+	s = (void *)place->slot + after(place->sequence);
 	value = s->value;
 	differs = (s->revision ^ revision) | (s->kind ^ (kind | v6)) | (s->addr[0] ^ w[0]) | (place->sequence & 1);
 	if (v6)

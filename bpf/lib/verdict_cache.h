@@ -20,6 +20,7 @@
 #include "lib/cluster.h"
 #include "lib/conntrack.h"
 #include "lib/endpoint.h"
+#include "lib/sequence.h"
 
 #define VERDICT_SET_BITS 14   /* sets of two slots */
 #define VERDICT_TICKS_SHIFT 3 /* 1.07 s */
@@ -102,46 +103,6 @@ struct {
 	__type(key, __u32);
 	__type(value, struct verdict_set6);
 } verdicts6 SEC(".maps") __weak;
-
-/* --- order -------------------------------------------------------------------------------------------------------- */
-
-/*
- * 0, which no compiler and no processor knows before it has `value`. A load from an address to which it is added comes
- * after the loads that `value` was made of.
- */
-static __always_inline __u64 verdict_after(__u64 value)
-{
-	asm volatile("%0 &= 0" : "+r"(value));
-	return value;
-}
-
-static __always_inline __u32 sequence_read(const __u32 *sequence, __u64 after)
-{
-	return *(const volatile __u32 *)((const void *)sequence + verdict_after(after));
-}
-
-/* Takes what has still the sequence that was seen. */
-static __always_inline bool sequence_lock(__u32 *sequence, __u32 seen)
-{
-	return !(seen & 1) && __sync_val_compare_and_swap(sequence, seen, seen + 1) == seen;
-}
-
-/* False: it was voided meanwhile (sequence_void()), and is still locked. */
-static __always_inline bool sequence_unlock(__u32 *sequence, __u32 seen)
-{
-	return __sync_val_compare_and_swap(sequence, seen + 1, seen + 2) == seen + 1;
-}
-
-/*
- * No fill that has begun succeeds, and no read. An atomic operation with a result orders everything, one without it
- * nothing (on arm64).
- */
-static __always_inline void sequence_move(__u32 *sequence, __u32 by)
-{
-	__u32 was = __sync_fetch_and_add(sequence, by);
-
-	asm volatile("" : : "r"(was) : "memory");
-}
 
 /* --- where -------------------------------------------------------------------------------------------------------- */
 
@@ -338,7 +299,7 @@ static __always_inline enum verdict_found verdict_find(struct packet *p, struct 
 	sequence = sequence_read(&slot->sequence, 0);
 	place->slot = slot;
 	place->sequence = sequence;
-	s = (void *)slot + verdict_after(sequence);
+	s = (void *)slot + after(sequence);
 	what = s->what;
 	differs = verdict_differs(s, what, p, tick, kind) | (sequence & 1) | (p->traits & TCP_SYN);
 	if (differs) {
@@ -404,7 +365,7 @@ static __always_inline void verdict_prepare(struct packet *p, const struct verdi
 		basis->peer_revision = p->cluster_revision;
 	}
 	basis->identity = *(const volatile __u64 *)&p->ep->identity;
-	p->sport += verdict_after(place->sequence);
+	p->sport += after(place->sequence);
 }
 
 /* --- filled ------------------------------------------------------------------------------------------------------- */

@@ -85,7 +85,7 @@ static __always_inline __u32 verdict_nat_find(const struct addresses *at, struct
 	vp->nat.to = v6 ? line->port : what >> VERDICT_REST_SHIFT;
 	vp->answers = what & VERDICT_ANSWERS;
 	/* All of it is read before the sequence is looked at again. */
-	differs = verdict_after(differs | vp->nat.to | peer);
+	differs = after(differs | vp->nat.to | peer);
 	differs |= verdict_far_differs(s, vp->node ? &at->saddr : &at->daddr, v6);
 	if (!end_is_local(peer)) {
 		differs |= s->peer_revision ^ p.cluster_revision;

@@ -140,6 +140,9 @@ static void tell_addresses(struct agent *agent)
 		err_set(&err, EEXIST, "%zu addresses are claimed by more than one, and have nobody's labels; %s",
 			counts.disputed, counts.example);
 	complain(&agent->complaints, COMPLAINT_AGENT, "addresses of pods", *err.msg ? &err : NULL);
+	err_set(&err, EACCES, "%zu have an address in no pod CIDR of their node, which is ignored; %s: look at what that node reports",
+		counts.refused, counts.refused_example);
+	complain(&agent->complaints, COMPLAINT_NODE, "Pods of other nodes", counts.refused ? &err : NULL);
 }
 
 static int load_all(struct agent *agent, struct err *err)
@@ -284,14 +287,15 @@ static void on_services_retry(uv_timer_t *timer)
  */
 void work(struct agent *agent)
 {
+	struct err err;
 	int own;
 
 	if (!agent->work.synced)
 		return;
-	own = cluster_resolve(agent->cluster);
+	own = cluster_resolve(agent->cluster, &err);
 	/* Every turn would put the timer off, and log. */
 	if (own < 0 && !uv_is_active((uv_handle_t *)&agent->work.cluster_retry)) {
-		log_error("no memory for the nodes of the cluster");
+		log_err(LOG_ERROR, &err);
 		uv_timer_start(&agent->work.cluster_retry, agent->work.cluster_retry.timer_cb, CLUSTER_RETRY_MS, 0);
 	}
 	if (own > 0) {

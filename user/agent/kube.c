@@ -101,6 +101,7 @@ static int open_key(struct kube *k, struct err *err)
 {
 	struct kube_key_options options = {
 		.path = WARREN_STATE_DIR "/cluster.key",
+		.node = k->agent->options->cluster.node_name,
 		.complain = on_complaint,
 		.have = on_key,
 		.arg = k,

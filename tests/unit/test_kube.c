@@ -586,6 +586,48 @@ static void says_how_it_is(void **state)
 	close_node(k);
 }
 
+/* Answers all that is asked; how many patches there were among it. `said`: what the annotation is, and will be. */
+static unsigned answer_all(char said[80])
+{
+	unsigned patches = 0;
+
+	while (calls_open()) {
+		struct api_call *call = asked("");
+		char body[300];
+
+		if (strcmp(call->request.method, "PATCH") == 0) {
+			json_auto_t *patch = json_parse_object(call->body, strlen(call->body), "patch", NULL);
+
+			snprintf(said, 80, "%s", json_text_at(json_object_get(json_object_get(patch, "metadata"), "annotations"),
+							      "warren.dev/agent"));
+			patches++;
+			answer(call, "{}");
+			continue;
+		}
+		snprintf(body, sizeof(body), "{" UP ", \"metadata\": {\"annotations\": {\"warren.dev/agent\": \"%s\"}}}", said);
+		answer(call, body);
+	}
+	return patches;
+}
+
+/* A change every ten seconds for an hour. */
+static void seldom_says_how_it_is(void **state)
+{
+	struct kube_node *k = open_node(NULL);
+	char said[80] = WARREN_VERSION " ok since 2026-01-02T03:04:05Z";
+	unsigned patches = answer_all(said);
+
+	for (unsigned i = 0; i < 360; i++) {
+		kube_node_say(k, 1 + i % 2);
+		clock_forward(10);
+		waited();
+		patches += answer_all(said);
+	}
+	assert_in_range(patches, 30, 65);
+	assert_string_equal(complaint, "");
+	close_node(k);
+}
+
 static void a_new_node_is_told_again(void **state)
 {
 	struct kube_node *k = open_node(TAINT);
@@ -718,6 +760,7 @@ int main(void)
 		cmocka_unit_test_setup(a_node_is_told, fresh),
 		cmocka_unit_test_setup(no_taint, fresh),
 		cmocka_unit_test_setup(says_how_it_is, fresh),
+		cmocka_unit_test_setup(seldom_says_how_it_is, fresh),
 		cmocka_unit_test_setup(a_new_node_is_told_again, fresh),
 		cmocka_unit_test_setup(refused_and_quarrelled_with, fresh),
 		cmocka_unit_test_setup(events, fresh),

@@ -59,6 +59,7 @@ const char *complaint_kind_name(enum complaint_kind kind)
 {
 	static const char *const names[] = {
 		[COMPLAINT_MANIFEST] = "manifest", [COMPLAINT_API] = "api",
+		[COMPLAINT_OBJECT] = "object",
 		[COMPLAINT_NODE] = "node",	   [COMPLAINT_AGENT] = "agent",
 	};
 

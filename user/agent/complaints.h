@@ -11,7 +11,8 @@ enum complaint_kind {
 	COMPLAINT_MANIFEST, /* about a file, or their directory: what it said before is still in force */
 	COMPLAINT_API,	    /* about what the API server says, or that it says nothing: the same */
 	COMPLAINT_NODE,	    /* about a Node of the cluster */
-	COMPLAINT_AGENT,    /* about anything else */
+	COMPLAINT_OBJECT,   /* about what other objects say */
+	COMPLAINT_AGENT,    /* about this node: anything else */
 };
 
 struct complaint {

@@ -9,7 +9,7 @@ import pytest
 
 from agent import Agent
 from apiserver import Authority
-from kubeapi import NODES, POLICIES, KubeApi
+from kubeapi import LISTS, NODES, POLICIES, KubeApi
 from lab import Lab
 from manifests import node_object, policy
 from netns import wait_for
@@ -75,3 +75,16 @@ def test_an_invalid_policy_that_comes_and_goes(followed):
     after = api.patches()
     print(f"{len(after) - len(before)} patches of the Node for {TIMES} changes of a policy")
     assert after == before
+
+
+def test_where_lists_come_from(followed):
+    """From the API server's cache: a thousand agents that start at once must not have etcd read everything a thousand times."""
+    api, agent = followed
+    for path in LISTS:
+        queries = api.lists_of(path)
+        if api.watch_list:
+            assert all("watch" in query for query in queries)
+            continue
+        lists = [query for query in queries if "watch" not in query]
+        assert [query["resourceVersion"] for query in lists] == ["0"]
+        assert "resourceVersionMatch" not in lists[0]

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* user/agent/cluster.c: other nodes into maps and routes, as they come, change, overlap and go. */
+#include "clock.h"
 #include "cluster_rig.h"
 
 static void a_node_joins_over_ipv4(void **state)
@@ -369,6 +370,33 @@ static void of_new_claims_the_oldest_nodes_stand(void **state)
 	rig_end(&r);
 }
 
+/* One prefix that contains the pod CIDRs of all the others: the decision takes no comparison of each with each. */
+static void a_prefix_around_thousands(void **state)
+{
+	char name[16], cidr[24], address[24];
+	uint64_t began;
+	struct rig r;
+
+	rig_begin(&r);
+	put(&r, "self", "192.168.0.0/24", "192.0.2.1");
+	for (unsigned i = 0; i < 5000; i++) {
+		snprintf(name, sizeof(name), "n%u", i);
+		snprintf(cidr, sizeof(cidr), "10.%u.%u.0/24", i >> 8, i & 255);
+		snprintf(address, sizeof(address), "172.16.%u.%u", i >> 8, i & 255);
+		put(&r, name, cidr, address);
+	}
+	assert_int_equal(cluster_resolve(r.c, NULL), 1);
+	put(&r, "liar", "8.0.0.0/6", "192.0.2.99");
+	began = clock_ns(CLOCK_MONOTONIC);
+	assert_true(cluster_resolve(r.c, NULL) >= 0);
+	began = clock_ns(CLOCK_MONOTONIC) - began;
+	print_message("5000 nodes, and one that claims all: %llu us\n", (unsigned long long)began / 1000);
+	assert_true(began < 500 * NS_PER_MS);
+	assert_non_null(strstr(find(&r, "liar").node.problem, "which had it first"));
+	assert_string_equal(find(&r, "n4999").node.problem, "");
+	rig_end(&r);
+}
+
 /* Two that change places, one after the other. */
 static void nodes_swap_addresses(void **state)
 {
@@ -620,6 +648,7 @@ int main(void)
 		cmocka_unit_test(what_is_established_stands),
 		cmocka_unit_test(what_the_maps_hold_is_established),
 		cmocka_unit_test(of_new_claims_the_oldest_nodes_stand),
+		cmocka_unit_test(a_prefix_around_thousands),
 		cmocka_unit_test(nodes_swap_addresses),
 		cmocka_unit_test(modes),
 		cmocka_unit_test(incomplete_nodes),

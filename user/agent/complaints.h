@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What is wrong until it is mended: logged as it comes and goes, shown by `warren status` meanwhile. */
+/*
+ * What is wrong until it is fixed: logged as it comes and goes, 60 lines a minute at most, shown by `warren status`
+ * meanwhile.
+ */
 #ifndef WARREN_AGENT_COMPLAINTS_H
 #define WARREN_AGENT_COMPLAINTS_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "err.h"
 
@@ -24,6 +28,8 @@ struct complaint {
 struct complaints {
 	struct complaint *v;
 	size_t count, room;
+	uint64_t minute; /* of the lines that are counted; each minute has room for so many, since objects may come and go at will */
+	unsigned lines, lines_left_out;
 };
 
 /* One complaint each thing (`what`): the last that was said of it, once. `err` NULL: it is in order. */

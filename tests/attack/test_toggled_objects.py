@@ -2,19 +2,17 @@
 """What a tenant's object costs the API server: an agent that follows one, and an object that changes a hundred times."""
 
 import base64
-import json
 import signal
 
 import pytest
 
 from agent import Agent
 from apiserver import Authority
-from kubeapi import LISTS, NODES, POLICIES, KubeApi
+from kubeapi import LISTS, NODES, POLICIES, SECRET, KubeApi, kubeconfig
 from lab import Lab
 from manifests import node_object, policy
 from netns import wait_for
 
-SECRET = "/api/v1/namespaces/kube-system/secrets/warren-identity"
 OWN = f"{NODES}/self"
 KUBECONFIG = "/run/kubeconfig"
 TIMES = 100
@@ -26,16 +24,6 @@ def certificate(tmp_path_factory):
     return ca, ca.sign("server", f"IP:{Lab.WORLD[4]}")
 
 
-def kubeconfig(ca, port):
-    cluster = {"server": f"https://{Lab.WORLD[4]}:{port}", "certificate-authority-data": base64.b64encode(ca.ca.read_bytes()).decode()}
-    return json.dumps({
-        "clusters": [{"name": "c", "cluster": cluster}],
-        "users": [{"name": "u", "user": {"token": "t"}}],
-        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-        "current-context": "x",
-    })
-
-
 @pytest.fixture(params=[True, False], ids=["watch-list", "list"])
 def followed(request, certificate):
     """(API server, agent)"""
@@ -43,7 +31,7 @@ def followed(request, certificate):
     with Lab() as lab, KubeApi(lab.world, 4, signed, watch_list=request.param) as api:
         api.put(NODES, node_object("self", ["10.1.0.0/24"], [Lab.UPLINK[4]]))
         api.single[SECRET] = {"metadata": {"uid": "u", "resourceVersion": "1"}, "data": {"key": base64.b64encode(bytes(16)).decode()}}
-        lab.node.outside(KUBECONFIG).write_text(kubeconfig(ca, api.port))
+        lab.node.outside(KUBECONFIG).write_text(kubeconfig(ca, f"https://{Lab.WORLD[4]}:{api.port}"))
         with Agent(lab.node, "--kubeconfig", KUBECONFIG, "--node-name", "self", manifests=None) as agent:
             wait_for(lambda: len(api.patches()) == 2, "the Node to be told")
             yield api, agent

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A small API server: lists, watches and patches of what a test puts there, and a record of all that was asked."""
 
+import base64
 import json
 import queue
 import threading
@@ -10,7 +11,19 @@ from apiserver import ApiServer
 
 NODES, PODS, POLICIES = "/api/v1/nodes", "/api/v1/pods", "/apis/networking.k8s.io/v1/networkpolicies"
 LISTS = (NODES, PODS, POLICIES, "/api/v1/namespaces", "/api/v1/services", "/apis/discovery.k8s.io/v1/endpointslices")
+SECRET = "/api/v1/namespaces/kube-system/secrets/warren-identity"
 INITIAL_EVENTS_END = {"k8s.io/initial-events-end": "true"}
+
+
+def kubeconfig(authority, url):
+    """Its text."""
+    ca = base64.b64encode(authority.ca.read_bytes()).decode()
+    return json.dumps({
+        "clusters": [{"name": "c", "cluster": {"server": url, "certificate-authority-data": ca}}],
+        "users": [{"name": "u", "user": {"token": "t"}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "x",
+    })
 
 
 def merged(old, patch):

@@ -591,9 +591,9 @@ void ipcache_count(const struct ipcache *c, struct ipcache_counts *counts)
 
 		snprintf(counts->refused_example, sizeof(counts->refused_example), "%s of Pod %s/%s, which is on node %s",
 			 ip_format(ip, text), refused->text, refused->name, refused->home->name);
+		list_each(refused, &c->refused, refused)
+			counts->refused++;
 	}
-	list_each(refused, &c->refused, refused)
-		counts->refused++;
 	if (!e)
 		return;
 	used = (size_t)snprintf(counts->example, sizeof(counts->example), "%s:%s", ip_format(&e->ip, text),

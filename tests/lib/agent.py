@@ -24,15 +24,16 @@ class Agent:
     """`warren-agent` in a node, ready (its first policy is in force) unless told not to wait.
 
     It writes its log to `log` (a Path as seen from here), and serves metrics at a unix socket. `wrap` is put before the
-    program. The manifests stay when the agent ends: another Agent of the same node goes on with them.
+    program. The manifests stay when the agent ends: another Agent of the same node goes on with them. `manifests` None: it has another source.
     """
 
     def __init__(self, node, *options, manifests=MANIFESTS, wait=True, wrap=(), program="warren-agent", log_level="debug"):
         self.node = node
-        self.dir = node.outside(manifests)
-        self.dir.mkdir(parents=True, exist_ok=True)
+        if manifests:
+            self.dir = node.outside(manifests)
+            self.dir.mkdir(parents=True, exist_ok=True)
         self.log = node.outside("/run/agent.log")
-        self.args = [*wrap, program, "--manifests", manifests, "--metrics", f"unix:{METRICS}", "--log-level", log_level]
+        self.args = [*wrap, program, *(["--manifests", manifests] if manifests else []), "--metrics", f"unix:{METRICS}", "--log-level", log_level]
         self.args += ["--log-file", "/run/agent.log", *options]
         self.proc = self.notify = None
         self.start(wait)
@@ -78,9 +79,12 @@ class Agent:
 
     @property
     def pid(self):
-        """Of the agent itself, as seen from here."""
+        """Of the agent itself, as seen from here; not of what it has started."""
         pid = self.proc.pid
-        while children := Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        while Path(f"/proc/{pid}/comm").read_text() != "warren-agent\n":
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+            if not children:
+                break
             pid = int(children[0])
         return pid
 

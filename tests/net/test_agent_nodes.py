@@ -210,7 +210,7 @@ def test_overlaps_are_complained_about(agent, here):
     agent.write("third.json", node_object("third", ["10.2.0.128/25"], ["192.0.2.77"]))
     agent.wait_applied()
     assert complaints(agent) == {
-        "Node third": "its pod CIDR 10.2.0.128/25 overlaps pod CIDR 10.2.0.0/24 of node other, which counts"
+        "Node third": "its pod CIDR 10.2.0.128/25 overlaps pod CIDR 10.2.0.0/24 of node other, which had it first"
     }
     assert known(agent, "other")["slot"] and not known(agent, "third")["slot"]
     agent.remove("third.json")

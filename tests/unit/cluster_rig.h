@@ -116,13 +116,14 @@ static inline void device_has(struct rig *r, const char *address, uint32_t ifind
 }
 
 /* Words in each of the lists; no copy of the API's own checks. */
-static inline void put(struct rig *r, const char *name, const char *cidrs, const char *addresses)
+static inline void put_created(struct rig *r, const char *name, const char *cidrs, const char *addresses, int64_t created)
 {
 	struct node_object *o = calloc(1, sizeof(*o));
 	char text[256], *rest = text, *word;
 	size_t count = 0;
 
 	o->name = strdup(name);
+	o->created = created;
 	str_copy(text, sizeof(text), cidrs);
 	while ((word = strsep(&rest, " "))) {
 		if (*word)
@@ -137,11 +138,16 @@ static inline void put(struct rig *r, const char *name, const char *cidrs, const
 	assert_int_equal(cluster_put_node(r->c, o), 0);
 }
 
+static inline void put(struct rig *r, const char *name, const char *cidrs, const char *addresses)
+{
+	put_created(r, name, cidrs, addresses, 0);
+}
+
 static inline int run(struct rig *r)
 {
 	struct err err = { 0 };
 
-	assert_true(cluster_resolve(r->c) >= 0);
+	assert_true(cluster_resolve(r->c, &err) >= 0);
 	return cluster_run(r->c, &err);
 }
 

@@ -127,6 +127,8 @@ static inline void node_text(FILE *out, const struct node_object *node)
 	fputs(" at", out);
 	for (size_t i = 0; i < node->address_count; i++)
 		fprintf(out, " %s", ip_format(&node->addresses[i], buf));
+	if (node->created)
+		fprintf(out, " created %lld", (long long)node->created);
 	if (*node->agent)
 		fprintf(out, " agent \"%s\"", node->agent);
 }

@@ -159,6 +159,14 @@ static void complaints(void **state)
 	assert_int_equal(complaints_count(&c, COMPLAINT_MANIFEST), 0);
 	assert_string_equal(c.v[0].what, "Node b");
 	assert_string_equal(c.v[0].message, "line 4: a hole");
+	/* One that comes and goes is logged so often, and known all the time. */
+	for (int i = 0; i < 1000; i++) {
+		complain(&c, COMPLAINT_NODE, "Node b", NULL);
+		complain(&c, COMPLAINT_NODE, "Node b", &hole);
+	}
+	assert_in_range(c.lines, 1, 60);
+	assert_true(c.lines_left_out > 1800);
+	assert_int_equal(c.count, 1);
 	complaints_free(&c);
 }
 

@@ -380,7 +380,7 @@ static void test_remembered(void **state)
 					      { .address = ip("10.0.0.2"), .ready = false, .node = "" },
 					      { .address = ip("fd10::3"), .ready = true, .node = "" } };
 	struct slice_port ports[] = { { .name = "other", .port = 1 }, { .name = "https", .port = 6443 } };
-	struct slice_object slice = { .namespace = "default", .name = "k", .service = "kubernetes", .endpoints = endpoints,
+	struct slice_object slice = { .namespace = "default", .name = "kubernetes", .service = "kubernetes", .endpoints = endpoints,
 				      .endpoint_count = 3, .ports = ports, .port_count = 2 };
 	struct stat before, after;
 	char file[256];
@@ -390,6 +390,9 @@ static void test_remembered(void **state)
 	slice.service = "other";
 	assert_ok(api_servers_remember(file, &slice, &err));
 	slice.service = "kubernetes";
+	slice.name = "kubernetes-x"; /* whoever may write slices in that namespace has made it */
+	assert_ok(api_servers_remember(file, &slice, &err));
+	slice.name = "kubernetes";
 	slice.namespace = "elsewhere";
 	assert_ok(api_servers_remember(file, &slice, &err));
 	assert_int_equal(access(file, F_OK), -1);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* user/agent/cluster.c: other nodes into maps and routes, as they come, change, overlap and go. */
+#include "clock.h"
 #include "cluster_rig.h"
 
 static void a_node_joins_over_ipv4(void **state)
@@ -208,7 +209,7 @@ static void nodes_change(void **state)
 	put(&r, "b", "10.2.0.0/24", "192.0.2.2");
 	assert_int_equal(run(&r), 0);
 	put(&r, "self", "10.7.0.0/24", "192.0.2.9");
-	assert_int_equal(cluster_resolve(r.c), 1);
+	assert_int_equal(cluster_resolve(r.c, NULL), 1);
 	assert_int_equal(run(&r), 0);
 	assert_string_equal(complaint(&r, "Node self"), "this node's address 192.0.2.9 is on none of its devices");
 	assert_int_equal(in_maps(&r, "b")->local.bytes[3], 9);
@@ -223,14 +224,14 @@ static void overlaps(void **state)
 		const char *cidrs, *addresses; /* of node c */
 		const char *message;	       /* what is said of it; b has 10.2.0.0/24 fd02::/64 at 192.0.2.2 */
 	} rows[] = {
-		{ "10.2.0.0/24", "192.0.2.3", "its pod CIDR 10.2.0.0/24 overlaps pod CIDR 10.2.0.0/24 of node b, which counts" },
-		{ "10.2.0.128/25", "192.0.2.3", "its pod CIDR 10.2.0.128/25 overlaps pod CIDR 10.2.0.0/24 of node b, which counts" },
-		{ "10.2.0.0/16", "192.0.2.3", "its pod CIDR 10.2.0.0/16 overlaps pod CIDR 10.2.0.0/24 of node b, which counts" },
-		{ "10.3.0.0/24 fd02::/80", "192.0.2.3", "its pod CIDR fd02::/80 overlaps pod CIDR fd02::/64 of node b, which counts" },
-		{ "10.1.0.0/16", "192.0.2.3", "its pod CIDR 10.1.0.0/16 overlaps pod CIDR 10.1.0.0/24 of node self, which counts" },
-		{ "10.3.0.0/24", "192.0.2.2", "its address 192.0.2.2 overlaps address 192.0.2.2 of node b, which counts" },
-		{ "10.3.0.0/24", "192.0.2.1", "its address 192.0.2.1 overlaps address 192.0.2.1 of node self, which counts" },
-		{ "10.3.0.0/24", "10.2.0.9", "its address 10.2.0.9 overlaps pod CIDR 10.2.0.0/24 of node b, which counts" },
+		{ "10.2.0.0/24", "192.0.2.3", "its pod CIDR 10.2.0.0/24 overlaps pod CIDR 10.2.0.0/24 of node b, which had it first" },
+		{ "10.2.0.128/25", "192.0.2.3", "its pod CIDR 10.2.0.128/25 overlaps pod CIDR 10.2.0.0/24 of node b, which had it first" },
+		{ "10.2.0.0/16", "192.0.2.3", "its pod CIDR 10.2.0.0/16 overlaps pod CIDR 10.2.0.0/24 of node b, which had it first" },
+		{ "10.3.0.0/24 fd02::/80", "192.0.2.3", "its pod CIDR fd02::/80 overlaps pod CIDR fd02::/64 of node b, which had it first" },
+		{ "10.1.0.0/16", "192.0.2.3", "its pod CIDR 10.1.0.0/16 overlaps pod CIDR 10.1.0.0/24 of node self, which had it first" },
+		{ "10.3.0.0/24", "192.0.2.2", "its address 192.0.2.2 overlaps address 192.0.2.2 of node b, which had it first" },
+		{ "10.3.0.0/24", "192.0.2.1", "its address 192.0.2.1 overlaps address 192.0.2.1 of node self, which had it first" },
+		{ "10.3.0.0/24", "10.2.0.9", "its address 10.2.0.9 overlaps pod CIDR 10.2.0.0/24 of node b, which had it first" },
 		{ "192.0.2.0/24", "192.0.2.3", "its address 192.0.2.3 is in its own pod CIDR 192.0.2.0/24" },
 	};
 
@@ -251,17 +252,170 @@ static void overlaps(void **state)
 		assert_int_equal(run(&r), 0);
 		assert_int_equal(r.complaint_count, 0);
 		assert_non_null(in_maps(&r, "c"));
-		/* one that comes before it by name makes it give way, until that is gone */
+		/* one that comes before it by name does not take what it has, until it gives that up */
 		put(&r, "a", "10.3.0.0/25", "2001:db8::2");
 		assert_int_equal(run(&r), 0);
-		assert_non_null(in_maps(&r, "a"));
-		assert_null(in_maps(&r, "c"));
-		cluster_remove_node(r.c, "a");
+		assert_null(in_maps(&r, "a"));
+		assert_non_null(in_maps(&r, "c"));
+		put(&r, "c", "10.4.0.0/24", "192.0.2.3");
 		assert_int_equal(run(&r), 0);
+		assert_non_null(in_maps(&r, "a"));
 		assert_non_null(in_maps(&r, "c"));
 		assert_int_equal(r.complaint_count, 0);
 		rig_end(&r);
 	}
+}
+
+/* b has 10.2.0.0/24 fd02::/64 at 192.0.2.2 2001:db8::2; a lies about one of these, c about nothing. */
+static void put_liar(struct rig *r, const char *cidrs, const char *addresses)
+{
+	put(r, "self", SELF);
+	put(r, "a", cidrs, addresses);
+	put(r, "b", "10.2.0.0/24 fd02::/64", "192.0.2.2 2001:db8::2");
+	put(r, "c", "10.3.0.0/24", "192.0.2.4");
+	hop_to(r, "192.0.2.4", "192.0.2.4", UPLINK, 1500, 4);
+}
+
+static const struct lie {
+	const char *cidrs, *addresses;
+} lies[] = {
+	{ "10.5.0.0/24", "192.0.2.2" },
+	{ "10.5.0.0/24", "192.0.2.3 2001:db8::2" },
+	{ "10.2.0.128/25", "192.0.2.3" },
+	{ "10.5.0.0/24 fd02::/65", "192.0.2.3" },
+	{ "10.2.0.0/24 fd02::/64", "192.0.2.3" },
+	{ "8.0.0.0/6", "192.0.2.3" }, /* c is in it, too */
+	{ "10.5.0.0/24", "10.2.0.9" },
+};
+
+#define TRUTH "10.5.0.0/24", "192.0.2.3"
+
+static void what_is_established_stands(void **state)
+{
+	for (size_t i = 0; i < sizeof(lies) / sizeof(lies[0]); i++) {
+		uint32_t slot;
+		struct rig r;
+
+		rig_begin(&r);
+		put_liar(&r, TRUTH);
+		assert_int_equal(run(&r), 0);
+		assert_int_equal(r.complaint_count, 0);
+		slot = find(&r, "b").node.slot;
+		put(&r, "a", lies[i].cidrs, lies[i].addresses);
+		assert_int_equal(run(&r), 0);
+		assert_null(in_maps(&r, "a"));
+		assert_int_equal(find(&r, "b").node.slot, slot);
+		assert_non_null(strstr(complaint(&r, "Node a"), ", which had it first"));
+		assert_int_equal(r.complaint_count, 1);
+		/* b says something else, too: what it had stays its own */
+		put(&r, "b", "10.2.0.0/24 fd02::/64", "192.0.2.2 2001:db8::2 192.0.2.99");
+		assert_int_equal(run(&r), 0);
+		assert_non_null(in_maps(&r, "b"));
+		assert_null(in_maps(&r, "a"));
+		/* nobody gets what the liar had */
+		put(&r, "d", "10.5.0.0/24", "192.0.2.98");
+		hop_to(&r, "192.0.2.98", "192.0.2.98", UPLINK, 1500, 9);
+		assert_int_equal(run(&r), 0);
+		assert_int_equal(in_maps(&r, "d") == NULL, strncmp(lies[i].cidrs, "10.5.", 5) == 0);
+		cluster_remove_node(r.c, "d");
+		put(&r, "a", TRUTH);
+		assert_int_equal(run(&r), 0);
+		assert_non_null(in_maps(&r, "a"));
+		assert_int_equal(r.complaint_count, 0);
+		rig_end(&r);
+	}
+}
+
+/* The liar has waited for a new agent. */
+static void what_the_maps_hold_is_established(void **state)
+{
+	for (size_t i = 0; i < sizeof(lies) / sizeof(lies[0]); i++) {
+		uint32_t slot;
+		struct rig r;
+
+		rig_begin(&r);
+		put_liar(&r, TRUTH);
+		assert_int_equal(run(&r), 0);
+		slot = find(&r, "b").node.slot;
+		rig_end(&r);
+		rig_agent(&r);
+		put_liar(&r, lies[i].cidrs, lies[i].addresses);
+		assert_int_equal(run(&r), 0);
+		assert_null(in_maps(&r, "a"));
+		assert_int_equal(find(&r, "b").node.slot, slot);
+		assert_non_null(in_maps(&r, "c"));
+		assert_int_equal(r.complaint_count, 1);
+		/* lost maps change nothing */
+		cluster_lost(r.c);
+		assert_int_equal(run(&r), 0);
+		assert_int_equal(find(&r, "b").node.slot, slot);
+		rig_end(&r);
+	}
+}
+
+/* Where nothing is established the Node that was created first has it, whatever it is called. */
+static void of_new_claims_the_oldest_nodes_stand(void **state)
+{
+	struct rig r;
+
+	rig_begin(&r);
+	put_created(&r, "self", SELF, 9);
+	put_created(&r, "a", "10.5.0.0/24", "192.0.2.2", 8);
+	put_created(&r, "b", "10.2.0.0/24", "192.0.2.2", 7);
+	put_created(&r, "0", "10.6.0.0/24", "192.0.2.2", 0); /* it is not known since when */
+	assert_int_equal(run(&r), 0);
+	assert_non_null(in_maps(&r, "b"));
+	assert_null(in_maps(&r, "a"));
+	assert_null(in_maps(&r, "0"));
+	rig_end(&r);
+}
+
+/* One prefix that contains the pod CIDRs of all the others: the decision takes no comparison of each with each. */
+static void a_prefix_around_thousands(void **state)
+{
+	char name[16], cidr[24], address[24];
+	uint64_t began;
+	struct rig r;
+
+	rig_begin(&r);
+	put(&r, "self", "192.168.0.0/24", "192.0.2.1");
+	for (unsigned i = 0; i < 5000; i++) {
+		snprintf(name, sizeof(name), "n%u", i);
+		snprintf(cidr, sizeof(cidr), "10.%u.%u.0/24", i >> 8, i & 255);
+		snprintf(address, sizeof(address), "172.16.%u.%u", i >> 8, i & 255);
+		put(&r, name, cidr, address);
+	}
+	assert_int_equal(cluster_resolve(r.c, NULL), 1);
+	put(&r, "liar", "8.0.0.0/6", "192.0.2.99");
+	began = clock_ns(CLOCK_MONOTONIC);
+	assert_true(cluster_resolve(r.c, NULL) >= 0);
+	began = clock_ns(CLOCK_MONOTONIC) - began;
+	print_message("5000 nodes, and one that claims all: %llu us\n", (unsigned long long)began / 1000);
+	assert_true(began < 500 * NS_PER_MS);
+	assert_non_null(strstr(find(&r, "liar").node.problem, "which had it first"));
+	assert_string_equal(find(&r, "n4999").node.problem, "");
+	rig_end(&r);
+}
+
+/* Two that change places, one after the other. */
+static void nodes_swap_addresses(void **state)
+{
+	struct rig r;
+
+	rig_begin(&r);
+	put(&r, "self", SELF);
+	put(&r, "b", "10.2.0.0/24", "192.0.2.2");
+	put(&r, "c", "10.3.0.0/24", "192.0.2.3");
+	assert_int_equal(run(&r), 0);
+	put(&r, "b", "10.2.0.0/24", "192.0.2.3");
+	assert_int_equal(run(&r), 0);
+	assert_null(in_maps(&r, "b"));
+	put(&r, "c", "10.3.0.0/24", "192.0.2.2");
+	assert_int_equal(run(&r), 0);
+	assert_non_null(in_maps(&r, "b"));
+	assert_non_null(in_maps(&r, "c"));
+	assert_int_equal(r.complaint_count, 0);
+	rig_end(&r);
 }
 
 static void modes(void **state)
@@ -491,6 +645,11 @@ int main(void)
 		cmocka_unit_test(no_way_there),
 		cmocka_unit_test(nodes_change),
 		cmocka_unit_test(overlaps),
+		cmocka_unit_test(what_is_established_stands),
+		cmocka_unit_test(what_the_maps_hold_is_established),
+		cmocka_unit_test(of_new_claims_the_oldest_nodes_stand),
+		cmocka_unit_test(a_prefix_around_thousands),
+		cmocka_unit_test(nodes_swap_addresses),
 		cmocka_unit_test(modes),
 		cmocka_unit_test(incomplete_nodes),
 		cmocka_unit_test(only_who_is_concerned),

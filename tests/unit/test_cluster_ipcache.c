@@ -9,16 +9,22 @@ static struct fake_kernel k;
 
 static const uint8_t key[POLICY_KEY_SIZE] = { 7 };
 
-static struct prefix own_cidrs[2];
+static void set_cidrs(struct ipcache *c, const char *node, const char *cidr)
+{
+	const struct prefix cidrs[2] = { *cidr ? prefix(cidr) : (struct prefix){ .len = 0 } };
+
+	assert_int_equal(ipcache_set_cidrs(c, node, cidrs), 0);
+}
 
 static struct ipcache *begin(void)
 {
 	struct ipcache *c = ipcache_new(&fake_ipcache_ops, &k);
 
 	assert_non_null(c);
-	assert_int_equal(prefix_parse("10.1.0.0/24", &own_cidrs[0]), 0);
 	assert_int_equal(ipcache_load(c, NULL), 0);
-	assert_int_equal(ipcache_set_own(c, "self", own_cidrs), 0);
+	assert_int_equal(ipcache_set_own(c, "self"), 0);
+	set_cidrs(c, "n2", "10.2.0.0/24");
+	set_cidrs(c, "n3", "10.3.0.0/24");
 	return c;
 }
 
@@ -63,11 +69,11 @@ static void pods_of_other_nodes(void **state)
 	struct ipcache *c = begin();
 
 	TELL(c, true, { "a", "n2", "10.2.0.5", RED }, { "b", "self", "10.9.0.5", BLUE }, { "c", "n2", "", BLUE },
-	     { "d", "", "10.1.0.7", BLUE }, { "e", "", "10.3.0.7", BLUE }, { "f", "n2", "10.2.0.8", WR_ID_UNKNOWN },
+	     { "d", "", "10.2.0.7", BLUE }, { "e", "n3", "10.3.0.7", BLUE }, { "f", "n2", "10.2.0.8", WR_ID_UNKNOWN },
 	     { "g", "n2", "10.1.0.9", RED });
 	assert_int_equal(fake_identity(&k, "10.2.0.5"), RED);
 	assert_int_equal(fake_identity(&k, "10.9.0.5"), WR_ID_UNKNOWN); /* ours by its node */
-	assert_int_equal(fake_identity(&k, "10.1.0.7"), WR_ID_UNKNOWN); /* ours by its address */
+	assert_int_equal(fake_identity(&k, "10.2.0.7"), WR_ID_UNKNOWN); /* nobody's */
 	assert_int_equal(fake_identity(&k, "10.1.0.9"), WR_ID_UNKNOWN); /* whatever it says */
 	assert_int_equal(fake_identity(&k, "10.3.0.7"), BLUE);
 	assert_int_equal(k.address_count, 2);
@@ -93,7 +99,7 @@ static void without_a_cluster_nobody_is(void **state)
 	struct ipcache *c = begin();
 
 	TELL(c, true, { "a", "n2", "10.2.0.5", RED });
-	assert_int_equal(ipcache_set_own(c, NULL, own_cidrs), 0);
+	assert_int_equal(ipcache_set_own(c, NULL), 0);
 	TELL(c, true, { "a", "n2", "10.2.0.5", RED });
 	assert_int_equal(k.address_count, 0);
 	ipcache_free(c);
@@ -151,7 +157,7 @@ static void nobody_gets_the_labels_of_another_one(void **state)
 	struct ipcache_counts counts;
 	struct ipcache *c = begin();
 
-	TELL(c, true, { "a", "n2", "10.2.0.5", RED }, { "b", "n3", "10.2.0.5", BLUE });
+	TELL(c, true, { "a", "n2", "10.2.0.5", RED }, { "b", "n2", "10.2.0.5", BLUE });
 	assert_int_equal(fake_identity(&k, "10.2.0.5"), WR_ID_SOME_POD);
 	ipcache_count(c, &counts);
 	assert_int_equal(counts.disputed, 1);
@@ -159,13 +165,13 @@ static void nobody_gets_the_labels_of_another_one(void **state)
 	/* one of them is being deleted: the other one has it */
 	TELL(c, false, { "a", "n2", "10.2.0.5", RED, true });
 	assert_int_equal(fake_identity(&k, "10.2.0.5"), BLUE);
-	TELL(c, false, { "b", "n3", "10.2.0.5", BLUE, true });
+	TELL(c, false, { "b", "n2", "10.2.0.5", BLUE, true });
 	assert_int_equal(fake_identity(&k, "10.2.0.5"), WR_ID_SOME_POD);
 	/* the order does not matter */
-	TELL(c, false, { "b", "n3", "10.2.0.5", BLUE, true }, { "a", "n2", "10.2.0.5", RED, false });
+	TELL(c, false, { "b", "n2", "10.2.0.5", BLUE, true }, { "a", "n2", "10.2.0.5", RED, false });
 	assert_int_equal(fake_identity(&k, "10.2.0.5"), RED);
 	/* alike, there is nothing to dispute */
-	TELL(c, false, { "b", "n3", "10.2.0.5", RED });
+	TELL(c, false, { "b", "n2", "10.2.0.5", RED });
 	assert_int_equal(fake_identity(&k, "10.2.0.5"), RED);
 	ipcache_count(c, &counts);
 	assert_int_equal(counts.disputed, 0);
@@ -176,19 +182,64 @@ static void nobody_gets_the_labels_of_another_one(void **state)
 
 static void a_nodes_address_is_no_pods(void **state)
 {
-	const struct ip address = ip("192.0.2.2");
+	const struct ip address = ip("10.2.0.1");
 	struct ipcache_counts counts;
 	struct ipcache *c = begin();
 
 	assert_int_equal(ipcache_add_node(c, &address), 0);
 	assert_int_equal(ipcache_flush(c, NULL), 0);
-	TELL(c, true, { "a", "n2", "192.0.2.2", RED });
-	assert_int_equal(fake_identity(&k, "192.0.2.2"), WR_ID_REMOTE_NODE);
+	TELL(c, true, { "a", "n2", "10.2.0.1", RED });
+	assert_int_equal(fake_identity(&k, "10.2.0.1"), WR_ID_REMOTE_NODE);
 	ipcache_count(c, &counts);
-	assert_string_equal(counts.example, "192.0.2.2: a node, default/a");
+	assert_string_equal(counts.example, "10.2.0.1: a node, default/a");
 	ipcache_remove_node(c, &address);
 	assert_int_equal(ipcache_flush(c, NULL), 0);
-	assert_int_equal(fake_identity(&k, "192.0.2.2"), RED);
+	assert_int_equal(fake_identity(&k, "10.2.0.1"), RED);
+	ipcache_free(c);
+}
+
+/* --- what kubelets say --- */
+
+static void a_pods_address_is_one_of_its_node(void **state)
+{
+	struct ipcache_counts counts;
+	struct ipcache *c = begin();
+
+	TELL(c, true, { "a", "n2", "10.2.0.5", RED }, { "b", "n3", "10.2.0.5", BLUE }, { "c", "n3", "10.1.0.5", BLUE },
+	     { "d", "n3", "203.0.113.9", BLUE }, { "e", "n4", "10.4.0.5", BLUE }, { "f", "n3", "10.3.0.6", BLUE });
+	assert_int_equal(fake_identity(&k, "10.2.0.5"), RED);
+	assert_int_equal(fake_identity(&k, "10.1.0.5"), WR_ID_UNKNOWN);
+	assert_int_equal(fake_identity(&k, "203.0.113.9"), WR_ID_UNKNOWN);
+	assert_int_equal(fake_identity(&k, "10.4.0.5"), WR_ID_UNKNOWN); /* of a node that is not known (yet): no lie */
+	assert_int_equal(k.address_count, 2);
+	ipcache_count(c, &counts);
+	assert_int_equal(counts.refused, 3);
+	assert_int_equal(counts.disputed, 0);
+	assert_string_equal(counts.refused_example, "10.2.0.5 of Pod default/b, which is on node n3");
+	/* its node comes, changes, and goes */
+	set_cidrs(c, "n4", "10.4.0.0/24");
+	assert_int_equal(ipcache_flush(c, NULL), 0);
+	assert_int_equal(fake_identity(&k, "10.4.0.5"), BLUE);
+	set_cidrs(c, "n4", "10.5.0.0/24");
+	assert_int_equal(ipcache_flush(c, NULL), 0);
+	assert_int_equal(fake_identity(&k, "10.4.0.5"), WR_ID_UNKNOWN);
+	ipcache_count(c, &counts);
+	assert_int_equal(counts.refused, 4);
+	set_cidrs(c, "n4", "10.4.0.0/24");
+	set_cidrs(c, "n4", "");
+	set_cidrs(c, "n3", "");
+	assert_int_equal(ipcache_flush(c, NULL), 0);
+	assert_int_equal(k.address_count, 1);
+	ipcache_count(c, &counts);
+	assert_int_equal(counts.refused, 0);
+	/* another node has its name now; another object, too */
+	set_cidrs(c, "n3", "10.3.0.0/24");
+	TELL(c, false, { "a", "n3", "10.2.0.5", RED }, { "b", "n3", "", BLUE }, { "c", "n3", "10.3.0.5", BLUE },
+	     { "d", "n3", "203.0.113.9", WR_ID_UNKNOWN });
+	assert_int_equal(fake_identity(&k, "10.2.0.5"), WR_ID_UNKNOWN);
+	assert_int_equal(fake_identity(&k, "10.3.0.5"), BLUE);
+	ipcache_count(c, &counts);
+	assert_int_equal(counts.refused, 1);
 	ipcache_free(c);
 }
 
@@ -324,6 +375,7 @@ int main(void)
 		cmocka_unit_test_setup(what_an_earlier_agent_left_waits_for_the_pods, fresh),
 		cmocka_unit_test_setup(nobody_gets_the_labels_of_another_one, fresh),
 		cmocka_unit_test_setup(a_nodes_address_is_no_pods, fresh),
+		cmocka_unit_test_setup(a_pods_address_is_one_of_its_node, fresh),
 		cmocka_unit_test_setup(what_does_not_fit_waits, fresh),
 		cmocka_unit_test_setup(a_write_that_failed_is_done_by_the_next_flush, fresh),
 		cmocka_unit_test(the_compiler_tells_who_pods_are),

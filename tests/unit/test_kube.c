@@ -75,10 +75,17 @@ static void refuse(struct api_call *call, int status)
 
 #define SECRETS "/api/v1/namespaces/kube-system/secrets"
 #define SECRET SECRETS "/warren-identity"
+#define NODES "/api/v1/nodes?limit=50"
+/* As the manifest has it. */
+#define EMPTY "{\"metadata\": {\"uid\": \"u1\", \"resourceVersion\": \"42\"}, \"type\": \"Opaque\"}"
+#define FULL(key) "{\"metadata\": {\"uid\": \"u1\", \"resourceVersion\": \"43\"}, \"data\": {\"key\": \"" key "\"}}"
+#define NODE_NAMED(name, annotation) "{\"metadata\": {\"name\": \"" name "\", \"annotations\": {\"" annotation "\": \"0.1.0 ok since T\"}}}"
+#define KEYED(name) NODE_NAMED(name, "warren.dev/agent")
+#define KEYLESS(name) NODE_NAMED(name, "else")
 
 static struct kube_key *open_key(void)
 {
-	const struct kube_key_options options = { "kube-system", "warren-identity", COPY, on_complaint, on_key, NULL };
+	const struct kube_key_options options = { "kube-system", "warren-identity", COPY, "n1", on_complaint, on_key, NULL };
 	struct kube_key *k = NULL;
 	struct err err;
 
@@ -145,25 +152,39 @@ static void a_key_in_words(void **state)
 	close_key(k);
 }
 
-static void the_first_agent_makes_it(void **state)
+/* The body of the only call, which must be a patch of the Secret that was read. */
+static json_t *patched(struct api_call *call)
+{
+	json_t *patch = json_parse_object(call->body, strlen(call->body), "body", NULL);
+	const json_t *metadata = json_object_get(patch, "metadata");
+
+	assert_string_equal(call->request.content_type, "application/merge-patch+json");
+	assert_string_equal(json_text_at(metadata, "uid"), "u1");
+	assert_string_equal(json_text_at(metadata, "resourceVersion"), "42");
+	assert_true(json_is_true(json_object_get(patch, "immutable")));
+	return patch;
+}
+
+static void the_first_agent_draws_it(void **state)
 {
 	struct kube_key *k = open_key();
 	_cleanup_free_ char *data = NULL;
-	json_auto_t *secret = NULL;
-	struct api_call *call;
+	json_auto_t *patch = NULL;
+	char body[200];
+	const char *text;
 	size_t size;
 
-	refuse(only("GET", SECRET), 404);
-	call = only("POST", SECRETS);
-	secret = json_parse_object(call->body, strlen(call->body), "body", NULL);
-	assert_non_null(secret);
-	assert_string_equal(json_text_at(secret, "kind"), "Secret");
-	assert_true(json_is_true(json_object_get(secret, "immutable")));
-	assert_string_equal(json_text_at(json_object_get(secret, "metadata"), "name"), "warren-identity");
-	assert_int_equal(base64_decode(json_text_at(json_object_get(secret, "data"), "key"), &data, &size), 0);
+	answer(only("GET", SECRET), EMPTY);
+	assert_non_null(strstr(asked("")->request.accept, "PartialObjectMetadataList"));
+	answer(only("GET", NODES), "{\"metadata\": {\"continue\": \"more\"}, \"items\": [" KEYED("n1") ", " KEYLESS("n2") "]}");
+	answer(only("GET", NODES "&continue=more"), "{\"items\": [{}, 7, {\"metadata\": {\"name\": \"n3\"}}]}");
+	patch = patched(only("PATCH", SECRET));
+	text = json_text_at(json_object_get(patch, "data"), "key");
+	assert_int_equal(base64_decode(text, &data, &size), 0);
 	assert_int_equal(size, POLICY_KEY_SIZE);
 	assert_null(kube_key(k)); /* it is nobody's before the API server has it */
-	answer(call, "{}");
+	snprintf(body, sizeof(body), "{\"data\": {\"key\": \"%s\"}}", text);
+	answer(only("PATCH", SECRET), body);
 	assert_memory_equal(kube_key(k), data, POLICY_KEY_SIZE);
 	assert_copy(data);
 	assert_int_equal(had, 1);
@@ -174,11 +195,79 @@ static void another_agent_was_faster(void **state)
 {
 	struct kube_key *k = open_key();
 
-	refuse(only("GET", SECRET), 404);
-	refuse(only("POST", SECRETS), 409);
+	answer(only("GET", SECRET), EMPTY);
+	answer(only("GET", NODES), "{\"items\": []}");
+	refuse(only("PATCH", SECRET), 409);
 	assert_null(kube_key(k));
-	answer(only("GET", SECRET), "{\"data\": {\"key\": \"" KEY_BASE64 "\"}}");
+	answer(only("GET", SECRET), FULL(KEY_BASE64));
 	assert_memory_equal(kube_key(k), KEY_TEXT, POLICY_KEY_SIZE);
+	close_key(k);
+}
+
+/* What counts is what the Secret holds in the end. */
+static void the_answer_has_another_key(void **state)
+{
+	struct kube_key *k = open_key();
+
+	answer(only("GET", SECRET), EMPTY);
+	answer(only("GET", NODES), "{\"items\": []}");
+	answer(only("PATCH", SECRET), FULL(OTHER_BASE64));
+	assert_copy("fedcba9876543210");
+	close_key(k);
+}
+
+/* A Secret that was deleted has no key put in its place: others go on with the one that it held. */
+static void no_second_key(void **state)
+{
+	static const char *const empty[] = {
+		EMPTY,
+		"{\"metadata\": {\"uid\": \"u1\", \"resourceVersion\": \"42\"}, \"data\": null}",
+		"{\"metadata\": {\"uid\": \"u1\", \"resourceVersion\": \"42\"}, \"data\": {\"key\": \"\"}}",
+	};
+	struct kube_key *k = open_key();
+
+	refuse(only("GET", SECRET), 404);
+	assert_int_equal(calls_open(), 0);
+	assert_null(kube_key(k));
+	assert_non_null(strstr(complaint, "Secret kube-system/warren-identity is missing, and this node has no copy of the key"));
+	for (size_t i = 0; i < ARRAY_SIZE(empty); i++) {
+		waited();
+		answer(only("GET", SECRET), empty[i]);
+		answer(only("GET", NODES), "{\"items\": [" KEYED("n1") ", " KEYED("n2") "]}");
+		assert_int_equal(calls_open(), 0);
+		assert_null(kube_key(k));
+		assert_non_null(strstr(complaint, "the agent of Node n2 has run with a key: this node waits"));
+	}
+	waited();
+	answer(only("GET", SECRET), FULL(KEY_BASE64));
+	assert_memory_equal(kube_key(k), KEY_TEXT, POLICY_KEY_SIZE);
+	assert_string_equal(complaint, "");
+	close_key(k);
+}
+
+/* Without knowing of all nodes there is no new key either. */
+static void nodes_that_cannot_be_listed(void **state)
+{
+	static char piece[100000];
+	struct kube_key *k = open_key();
+
+	answer(only("GET", SECRET), EMPTY);
+	refuse(only("GET", NODES), 403);
+	assert_string_equal(complaint, "identity key: no");
+	waited();
+	answer(only("GET", SECRET), EMPTY);
+	answer(only("GET", NODES), "{\"metadata\": {\"continue\": \"a b\"}, \"items\": []}");
+	refuse(only("GET", NODES "&continue=a%20b"), 410);
+	waited();
+	answer(only("GET", SECRET), EMPTY);
+	memset(piece, ' ', sizeof(piece) - 1);
+	for (int i = 0; i < 11 && calls_open(); i++)
+		answers(only("GET", NODES), piece);
+	assert_int_equal(calls_open(), 0);
+	waited();
+	answer(only("GET", SECRET), EMPTY);
+	only("GET", "/api/v1/nodes?limit=25");
+	assert_null(kube_key(k));
 	close_key(k);
 }
 
@@ -191,8 +280,8 @@ static void what_goes_wrong(void **state)
 	} rows[] = {
 		{ 403, NULL, "identity key: no" },
 		{ 0, NULL, "identity key: no" },
-		{ 200, "{\"data\": {}}", "Secret kube-system/warren-identity has no \"key\" of 16 bytes or 32 hex digits" },
-		{ 200, "{\"data\": {\"key\": \"QUJD\"}}", "has no \"key\" of 16" },
+		{ 200, "{\"data\": {}}", "Secret kube-system/warren-identity has no uid or no resourceVersion" },
+		{ 200, "{\"data\": {\"key\": \"QUJD\"}}", "Secret kube-system/warren-identity has no \"key\" of 16 bytes or 32 hex digits" },
 		{ 200, "{\"data\": {\"key\": \"?\"}}", "has no \"key\" of 16" },
 		{ 200, "{\"data\": {\"key\": 7}}", "has no \"key\" of 16" },
 		{ 200, "[]", "the API server's answer" },
@@ -254,7 +343,7 @@ static void another_key(void **state)
 	close_key(k);
 }
 
-/* Who has another key than the Secret had is the last one to put it back. */
+/* Who has another key than the Secret had does not put it there. */
 static void a_secret_that_differed_is_gone(void **state)
 {
 	struct kube_key *k;
@@ -266,7 +355,11 @@ static void a_secret_that_differed_is_gone(void **state)
 	refuse(only("GET", SECRET), 404);
 	assert_int_equal(calls_open(), 0);
 	assert_int_equal(kube_key_state(k), KUBE_KEY_DIFFERS);
-	assert_non_null(strstr(complaint, "Secret kube-system/warren-identity is gone"));
+	assert_non_null(strstr(complaint, "Secret kube-system/warren-identity is missing, and the key in"));
+	waited();
+	answer(only("GET", SECRET), EMPTY);
+	assert_int_equal(calls_open(), 0);
+	assert_non_null(strstr(complaint, "Secret kube-system/warren-identity is empty, and the key in"));
 	waited();
 	answer(only("GET", SECRET), "{\"data\": {\"key\": \"" KEY_BASE64 "\"}}");
 	assert_int_equal(kube_key_state(k), KUBE_KEY_SHARED);
@@ -274,21 +367,27 @@ static void a_secret_that_differed_is_gone(void **state)
 	close_key(k);
 }
 
-/* While all is well: a Secret that is removed comes back before a new node makes another one; one that was replaced is told. */
+/* While all is well: a Secret that is missing is reported, an empty one gets its key again; one that was replaced is reported. */
 static void a_shared_key_is_looked_after(void **state)
 {
 	struct kube_key *k = open_key();
-	struct api_call *call;
+	json_auto_t *patch = NULL;
 
-	answer(only("GET", SECRET), "{\"data\": {\"key\": \"" KEY_BASE64 "\"}}");
+	answer(only("GET", SECRET), FULL(KEY_BASE64));
 	assert_in_range(waited(), 150000, 450000);
 	refuse(only("GET", SECRET), 404);
-	call = only("POST", SECRETS);
-	assert_non_null(strstr(call->body, KEY_BASE64));
-	answer(call, "{}");
+	assert_int_equal(calls_open(), 0);
+	assert_non_null(strstr(complaint, "Secret kube-system/warren-identity is missing: this node goes on with its copy of the key"));
+	assert_memory_equal(kube_key(k), KEY_TEXT, POLICY_KEY_SIZE);
+	assert_in_range(waited(), 150000, 450000);
+	answer(only("GET", SECRET), EMPTY);
+	patch = patched(only("PATCH", SECRET));
+	assert_string_equal(json_text_at(json_object_get(patch, "data"), "key"), KEY_BASE64);
+	answer(only("PATCH", SECRET), FULL(KEY_BASE64));
 	assert_int_equal(kube_key_state(k), KUBE_KEY_SHARED);
+	assert_string_equal(complaint, "");
 	waited();
-	answer(only("GET", SECRET), "{\"data\": {\"key\": \"" OTHER_BASE64 "\"}}");
+	answer(only("GET", SECRET), FULL(OTHER_BASE64));
 	assert_int_equal(kube_key_state(k), KUBE_KEY_DIFFERS);
 	assert_memory_equal(kube_key(k), KEY_TEXT, POLICY_KEY_SIZE);
 	assert_int_equal(had, 1);
@@ -300,10 +399,11 @@ static void there_and_not_there(void **state)
 {
 	struct kube_key *k = open_key();
 
-	refuse(only("GET", SECRET), 404);
-	refuse(only("POST", SECRETS), 409);
-	refuse(only("GET", SECRET), 404);
-	refuse(only("POST", SECRETS), 409);
+	for (int i = 0; i < 2; i++) {
+		answer(only("GET", SECRET), EMPTY);
+		answer(only("GET", NODES), "{}");
+		refuse(only("PATCH", SECRET), 409);
+	}
 	assert_int_equal(calls_open(), 0);
 	assert_string_equal(complaint, "identity key: no");
 	waited();
@@ -312,17 +412,16 @@ static void there_and_not_there(void **state)
 	close_key(k);
 }
 
-static void a_lost_secret_is_made_again(void **state)
+/* ... by a node that has not seen the Secret since it started. */
+static void an_emptied_secret_gets_the_same_key(void **state)
 {
 	struct kube_key *k;
-	struct api_call *call;
 
 	put_copy(KEY_TEXT);
 	k = open_key();
-	refuse(only("GET", SECRET), 404);
-	call = only("POST", SECRETS);
-	assert_non_null(strstr(call->body, KEY_BASE64));
-	answer(call, "{}");
+	answer(only("GET", SECRET), EMPTY);
+	assert_non_null(strstr(only("PATCH", SECRET)->body, KEY_BASE64));
+	answer(only("PATCH", SECRET), FULL(KEY_BASE64));
 	assert_int_equal(kube_key_state(k), KUBE_KEY_SHARED);
 	kube_key_compare(k);
 	kube_key_compare(k);
@@ -487,6 +586,48 @@ static void says_how_it_is(void **state)
 	close_node(k);
 }
 
+/* Answers all that is asked; how many patches there were among it. `said`: what the annotation is, and will be. */
+static unsigned answer_all(char said[80])
+{
+	unsigned patches = 0;
+
+	while (calls_open()) {
+		struct api_call *call = asked("");
+		char body[300];
+
+		if (strcmp(call->request.method, "PATCH") == 0) {
+			json_auto_t *patch = json_parse_object(call->body, strlen(call->body), "patch", NULL);
+
+			snprintf(said, 80, "%s", json_text_at(json_object_get(json_object_get(patch, "metadata"), "annotations"),
+							      "warren.dev/agent"));
+			patches++;
+			answer(call, "{}");
+			continue;
+		}
+		snprintf(body, sizeof(body), "{" UP ", \"metadata\": {\"annotations\": {\"warren.dev/agent\": \"%s\"}}}", said);
+		answer(call, body);
+	}
+	return patches;
+}
+
+/* A change every ten seconds for an hour. */
+static void seldom_says_how_it_is(void **state)
+{
+	struct kube_node *k = open_node(NULL);
+	char said[80] = WARREN_VERSION " ok since 2026-01-02T03:04:05Z";
+	unsigned patches = answer_all(said);
+
+	for (unsigned i = 0; i < 360; i++) {
+		kube_node_say(k, 1 + i % 2);
+		clock_forward(10);
+		waited();
+		patches += answer_all(said);
+	}
+	assert_in_range(patches, 30, 65);
+	assert_string_equal(complaint, "");
+	close_node(k);
+}
+
 static void a_new_node_is_told_again(void **state)
 {
 	struct kube_node *k = open_node(TAINT);
@@ -602,20 +743,24 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(a_key_is_read, fresh),
 		cmocka_unit_test_setup(a_key_in_words, fresh),
-		cmocka_unit_test_setup(the_first_agent_makes_it, fresh),
+		cmocka_unit_test_setup(the_first_agent_draws_it, fresh),
 		cmocka_unit_test_setup(another_agent_was_faster, fresh),
+		cmocka_unit_test_setup(the_answer_has_another_key, fresh),
+		cmocka_unit_test_setup(no_second_key, fresh),
+		cmocka_unit_test_setup(nodes_that_cannot_be_listed, fresh),
 		cmocka_unit_test_setup(what_goes_wrong, fresh),
 		cmocka_unit_test_setup(an_answer_without_an_end, fresh),
 		cmocka_unit_test_setup(another_key, fresh),
 		cmocka_unit_test_setup(a_secret_that_differed_is_gone, fresh),
 		cmocka_unit_test_setup(a_shared_key_is_looked_after, fresh),
 		cmocka_unit_test_setup(there_and_not_there, fresh),
-		cmocka_unit_test_setup(a_lost_secret_is_made_again, fresh),
+		cmocka_unit_test_setup(an_emptied_secret_gets_the_same_key, fresh),
 		cmocka_unit_test_setup(a_damaged_copy, fresh),
 		cmocka_unit_test_setup(no_memory_for_a_call, fresh),
 		cmocka_unit_test_setup(a_node_is_told, fresh),
 		cmocka_unit_test_setup(no_taint, fresh),
 		cmocka_unit_test_setup(says_how_it_is, fresh),
+		cmocka_unit_test_setup(seldom_says_how_it_is, fresh),
 		cmocka_unit_test_setup(a_new_node_is_told_again, fresh),
 		cmocka_unit_test_setup(refused_and_quarrelled_with, fresh),
 		cmocka_unit_test_setup(events, fresh),

@@ -31,12 +31,41 @@ static int teardown(void **state)
 	return 0;
 }
 
+/* The list that there is, whatever it asks for. */
+static struct api_call *asked_list(void)
+{
+	struct api_call *call = asked("");
+
+	assert_null(strstr(call->path, "watch=true"));
+	return call;
+}
+
+/* ... from the cache, none older than that. */
+static struct api_call *asked_not_older(const char *version)
+{
+	struct api_call *call = asked_list();
+	char query[100];
+
+	snprintf(query, sizeof(query), "?resourceVersion=%s&resourceVersionMatch=NotOlderThan", version);
+	assert_string_equal(strchr(call->path, '?'), query);
+	return call;
+}
+
+/* ... from etcd, the first chunk. */
+static struct api_call *asked_etcd(void)
+{
+	struct api_call *call = asked_list();
+
+	assert_string_equal(strchr(call->path, '?'), "?limit=500");
+	return call;
+}
+
 /* Up to the watch that follows a list with `a` and `b`. */
 static void begin_watching(struct rig *rig)
 {
 	reflector_start(rig->r);
-	answers(asked("limit=500"), LIST(10, OBJECT(3, "a", "") "," OBJECT(4, "b", "")));
-	ends(asked("limit=500"));
+	answers(asked_list(), LIST(10, OBJECT(3, "a", "") "," OBJECT(4, "b", "")));
+	ends(asked_list());
 	asked("watch=true");
 	told(rig, "+ " IS("a") "+ " IS("b") "synced\n");
 }
@@ -89,11 +118,11 @@ static void server_without_watch_list(void **state)
 
 	reflector_start(rig->r);
 	refuses(asked("sendInitialEvents"), 422, "Invalid", "sendInitialEvents: Forbidden");
-	answers(asked("limit=500"), LIST(10, OBJECT(3, "a", "")));
-	ends(asked("limit=500"));
+	answers(asked_list(), LIST(10, OBJECT(3, "a", "")));
+	ends(asked_list());
 	told(rig, "+ " IS("a") "synced\n");
 	refuses(asked("&resourceVersion=10"), 410, "Expired", "too old");
-	asked("limit=500"); /* it is not asked a second time */
+	asked_not_older("10"); /* a watch-list is not asked for a second time */
 	assert_true(rig->server.no_watch_list);
 }
 
@@ -117,11 +146,12 @@ static void lists_in_chunks(void **state)
 	struct rig *rig = *state;
 
 	reflector_start(rig->r);
-	assert_non_null(strstr(asked("/api/v1/namespaces?limit=500")->path, "limit=500"));
-	answers(asked("limit=500"), CHUNK(10, "to/ken+=", OBJECT(3, "a", "")));
+	assert_string_equal(asked_list()->path, "/api/v1/namespaces?limit=500&resourceVersion=0");
+	answers(asked_list(), CHUNK(10, "to/ken+=", OBJECT(3, "a", "")));
 	told(rig, "+ " IS("a"));
-	ends(asked("limit=500"));
-	answers(asked("limit=500&continue=to%2Fken%2B%3D"), LIST(10, OBJECT(4, "b", "")));
+	ends(asked_list());
+	assert_string_equal(asked_list()->path, "/api/v1/namespaces?limit=500&continue=to%2Fken%2B%3D");
+	answers(asked_list(), LIST(10, OBJECT(4, "b", "")));
 	ends(asked("continue="));
 	told(rig, "+ " IS("b") "synced\n");
 	asked("watch=true&allowWatchBookmarks=true");
@@ -133,12 +163,11 @@ static void continue_token_that_expired_begins_again(void **state)
 	struct rig *rig = *state;
 
 	reflector_start(rig->r);
-	answers(asked("limit=500"), CHUNK(10, "t", OBJECT(3, "a", "")));
-	ends(asked("limit=500"));
+	answers(asked_list(), CHUNK(10, "t", OBJECT(3, "a", "")));
+	ends(asked_list());
 	refuses(asked("continue=t"), 410, "Expired", "the token has expired");
-	assert_null(strstr(asked("limit=500")->path, "continue"));
-	answers(asked("limit=500"), LIST(12, OBJECT(11, "b", "")));
-	ends(asked("limit=500"));
+	answers(asked_etcd(), LIST(12, OBJECT(11, "b", "")));
+	ends(asked_list());
 	told(rig, "+ " IS("a") "+ " IS("b") "- Namespace a\nsynced\n");
 }
 
@@ -148,12 +177,12 @@ static void list_that_ends_too_early(void **state)
 
 	begin_watching(rig);
 	refuses(asked("watch=true"), 410, "Expired", "too old");
-	answers(asked("limit=500"), "{\"metadata\":{\"resourceVersion\":\"12\"},\"items\":[" OBJECT(3, "a", ""));
-	ends(asked("limit=500"));
+	answers(asked_list(), "{\"metadata\":{\"resourceVersion\":\"12\"},\"items\":[" OBJECT(3, "a", ""));
+	ends(asked_list());
 	told(rig, "! Namespaces: the list ended before its end\n"); /* b is not gone */
 	waited();
-	answers(asked("limit=500"), LIST(13, OBJECT(3, "a", "")));
-	ends(asked("limit=500"));
+	answers(asked_list(), LIST(13, OBJECT(3, "a", "")));
+	ends(asked_list());
 	told(rig, "- Namespace b\nok Namespaces\n");
 }
 
@@ -164,8 +193,8 @@ static void list_of_nothing(void **state)
 	begin_watching(rig);
 	answers(asked("watch=true"), DELETED(11, "b"));
 	refuses(asked("watch=true"), 410, "Expired", "too old");
-	answers(asked("limit=500"), "{\"metadata\":{\"resourceVersion\":\"12\"},\"items\":null}");
-	ends(asked("limit=500"));
+	answers(asked_list(), "{\"metadata\":{\"resourceVersion\":\"12\"},\"items\":null}");
+	ends(asked_list());
 	told(rig, "- Namespace b\n- Namespace a\n");
 	asked("&resourceVersion=12");
 }
@@ -175,10 +204,10 @@ static void list_without_version(void **state)
 	struct rig *rig = *state;
 
 	reflector_start(rig->r);
-	answers(asked("limit=500"), "{\"items\":[" OBJECT(3, "a", "") "]}");
+	answers(asked_list(), "{\"items\":[" OBJECT(3, "a", "") "]}");
 	told(rig, "! Namespaces: a list without a resourceVersion\n");
 	waited();
-	asked("limit=500");
+	asked_list();
 }
 
 /* --- never back in time --- */
@@ -191,11 +220,11 @@ static void older_list_is_not_believed(void **state)
 	answers(asked("watch=true"), ADDED(15, "c"));
 	refuses(asked("watch=true"), 410, "Expired", "too old");
 	told(rig, "+ " IS("c"));
-	answers(asked("limit=500"), LIST(14, OBJECT(3, "a", "")));
+	answers(asked_not_older("15"), LIST(14, OBJECT(3, "a", "")));
 	told(rig, "! Namespaces: the list is of version 14, older than 15, which was there before\n");
 	waited();
-	answers(asked("limit=500"), LIST(15, OBJECT(3, "a", "") "," OBJECT(15, "c", "")));
-	ends(asked("limit=500"));
+	answers(asked_etcd(), LIST(15, OBJECT(3, "a", "") "," OBJECT(15, "c", "")));
+	ends(asked_list());
 	told(rig, "- Namespace b\nok Namespaces\n");
 }
 
@@ -233,8 +262,8 @@ static void two_silent_watches(void **state)
 			answers(asked("&resourceVersion=10"), BOOKMARK(12)); /* that was the network */
 	}
 	told(rig, "! Namespaces: silent\nok Namespaces\n! Namespaces: silent\nok Namespaces\n");
-	answers(asked("limit=500"), LIST(13, OBJECT(3, "a", "") "," OBJECT(4, "b", "")));
-	ends(asked("limit=500"));
+	answers(asked_etcd(), LIST(13, OBJECT(3, "a", "") "," OBJECT(4, "b", "")));
+	ends(asked_list());
 	asked("&resourceVersion=13");
 }
 
@@ -251,7 +280,7 @@ static void begin_doubting(struct rig *rig)
 		if (i == 0)
 			waited();
 	}
-	answers(asked("limit=500"), LIST(33, OBJECT(3, "a", "") "," OBJECT(4, "b", "")));
+	answers(asked_etcd(), LIST(33, OBJECT(3, "a", "") "," OBJECT(4, "b", "")));
 	told(rig, "+ " IS("c") "! Namespaces: silent\nok Namespaces\n! Namespaces: the list is of version 33, older than 99, which was there before\n");
 }
 
@@ -262,12 +291,12 @@ static void etcd_restored_from_a_backup(void **state)
 
 	begin_doubting(rig);
 	waited();
-	answers(asked("limit=500"), LIST(34, OBJECT(3, "a", "") "," OBJECT(4, "b", "")));
+	answers(asked_etcd(), LIST(34, OBJECT(3, "a", "") "," OBJECT(4, "b", "")));
 	told(rig, "! Namespaces: the list is of version 34, older than 99, which was there before\n");
 	clock_forward(11);
 	waited();
-	answers(asked("limit=500"), CHUNK(35, "t", OBJECT(3, "a", "") "," OBJECT(4, "b", "")));
-	ends(asked("limit=500"));
+	answers(asked_etcd(), CHUNK(35, "t", OBJECT(3, "a", "") "," OBJECT(4, "b", "")));
+	ends(asked_list());
 	answers(asked("continue=t"), LIST(35, OBJECT(34, "d", "")));
 	ends(asked("continue=t"));
 	told(rig, "+ " IS("d") "- Namespace c\nok Namespaces\n");
@@ -285,11 +314,11 @@ static void server_that_catches_up(void **state)
 	begin_doubting(rig);
 	clock_forward(11);
 	waited();
-	answers(asked("limit=500"), LIST(32, "")); /* a third one, older still */
+	answers(asked_etcd(), LIST(32, "")); /* a third one, older still */
 	told(rig, "! Namespaces: the list is of version 32, older than 99, which was there before\n");
 	waited();
-	answers(asked("limit=500"), LIST(100, OBJECT(3, "a", "") "," OBJECT(4, "b", "") "," OBJECT(99, "c", "")));
-	ends(asked("limit=500"));
+	answers(asked_etcd(), LIST(100, OBJECT(3, "a", "") "," OBJECT(4, "b", "") "," OBJECT(99, "c", "")));
+	ends(asked_list());
 	told(rig, "ok Namespaces\n");
 	asked("&resourceVersion=100");
 }
@@ -301,11 +330,11 @@ static void event_older_than_its_watch(void **state)
 	begin_watching(rig);
 	answers(asked("watch=true"), MODIFIED(9, "a", "x"));
 	told(rig, "");
-	answers(asked("limit=500"), LIST(11, OBJECT(3, "a", "") "," OBJECT(4, "b", "")));
-	ends(asked("limit=500"));
+	answers(asked_list(), LIST(11, OBJECT(3, "a", "") "," OBJECT(4, "b", "")));
+	ends(asked_list());
 	clock_forward(61);
 	answers(asked("&resourceVersion=11"), BOOKMARK(10));
-	asked("limit=500");
+	asked_list();
 }
 
 /* The server waits a while for its own etcd to be as young as it is asked to, then says 504. */
@@ -319,14 +348,34 @@ static void watch_list_that_is_too_young(void **state)
 	refuses(asked("sendInitialEvents"), 504, "Timeout", "Too large resource version");
 	told(rig, "+ " IS("a") "synced\n! Namespaces: Too large resource version\n");
 	waited();
-	answers(asked("limit=500"), LIST(11, OBJECT(3, "a", "")));
-	ends(asked("limit=500"));
+	answers(asked_etcd(), LIST(11, OBJECT(3, "a", "")));
+	ends(asked_list());
 	told(rig, "ok Namespaces\n");
 	refuses(asked("&resourceVersion=11"), 410, "Expired", "too old");
 	clock_forward(61);
 	if (calls_open() == 0)
 		waited();
 	asked("sendInitialEvents"); /* that is not for ever */
+}
+
+/* A list is refused the same way. */
+static void list_that_is_too_young(void **state)
+{
+	struct rig *rig = *state;
+
+	begin_watching(rig);
+	refuses(asked("watch=true"), 410, "Expired", "too old");
+	refuses(asked_not_older("10"), 504, "Timeout", "Too large resource version");
+	told(rig, "! Namespaces: Too large resource version\n");
+	waited();
+	answers(asked_etcd(), LIST(11, OBJECT(3, "a", "") "," OBJECT(4, "b", "")));
+	ends(asked_list());
+	told(rig, "ok Namespaces\n");
+	refuses(asked("&resourceVersion=11"), 410, "Expired", "too old");
+	clock_forward(61);
+	if (calls_open() == 0)
+		waited();
+	asked_not_older("11"); /* that is not for ever */
 }
 
 /* --- 410 --- */
@@ -337,9 +386,9 @@ static void gone_as_status(void **state)
 
 	begin_watching(rig);
 	refuses(asked("watch=true"), 410, "Expired", "too old");
-	answers(asked("limit=500"), LIST(12, OBJECT(4, "b", "") "," OBJECT(11, "c", "")));
+	answers(asked_list(), LIST(12, OBJECT(4, "b", "") "," OBJECT(11, "c", "")));
 	told(rig, "+ " IS("c")); /* while the list is being made nothing is removed */
-	ends(asked("limit=500"));
+	ends(asked_list());
 	told(rig, "- Namespace a\n");
 	asked("&resourceVersion=12");
 }
@@ -350,8 +399,8 @@ static void gone_as_event(void **state)
 
 	begin_watching(rig);
 	answers(asked("watch=true"), ERROR_EVENT(410, "Expired"));
-	answers(asked("limit=500"), LIST(12, OBJECT(3, "a", "") "," OBJECT(4, "b", "")));
-	ends(asked("limit=500"));
+	answers(asked_list(), LIST(12, OBJECT(3, "a", "") "," OBJECT(4, "b", "")));
+	ends(asked_list());
 	told(rig, "");
 }
 
@@ -361,10 +410,10 @@ static void gone_again_and_again_waits(void **state)
 
 	begin_watching(rig);
 	answers(asked("watch=true"), ERROR_EVENT(410, "Gone"));
-	refuses(asked("limit=500"), 410, "Expired", "gone");
+	refuses(asked_not_older("10"), 410, "Expired", "gone");
 	told(rig, "! Namespaces: gone\n");
 	assert_in_range(waited(), 800, 1200);
-	asked("limit=500");
+	asked_etcd(); /* the cache does not have it */
 }
 
 static void other_errors_resume(void **state)
@@ -415,12 +464,12 @@ static void waits_longer_each_time(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(floors); i++) {
 		unsigned ceiling = floors[i] == 22500 ? 30000 : floors[i] * 3 / 2;
 
-		refuses(asked("limit=500"), 0, "", "connection refused");
+		refuses(asked_list(), 0, "", "connection refused");
 		assert_in_range(waited(), floors[i], ceiling);
 	}
 	told(rig, "! Namespaces: connection refused\n");
-	answers(asked("limit=500"), LIST(10, ""));
-	ends(asked("limit=500"));
+	answers(asked_list(), LIST(10, ""));
+	ends(asked_list());
 	told(rig, "ok Namespaces\nsynced\n");
 	answers(asked("watch=true"), BOOKMARK(11));
 	refuses(asked("watch=true"), 0, "", "connection reset");
@@ -439,12 +488,12 @@ static void server_says_when(void **state)
 
 	result.retry_after_s = 17;
 	reflector_start(rig->r);
-	done_with(asked("limit=500"), &result);
+	done_with(asked_list(), &result);
 	assert_in_range(waited(), 17000, 17000 * 5 / 4);
 	result.retry_after_s = 1000000;
-	done_with(asked("limit=500"), &result);
+	done_with(asked_list(), &result);
 	assert_in_range(waited(), 300000, 300000 * 5 / 4);
-	asked("limit=500");
+	asked_list();
 }
 
 static void watch_that_ends_at_once_waits(void **state)
@@ -469,14 +518,14 @@ static void call_that_cannot_be_begun(void **state)
 	reflector_start(rig->r);
 	told(rig, "! Namespaces: no memory for a call\n");
 	waited();
-	answers(asked("limit=500"), LIST(10, ""));
-	ends(asked("limit=500"));
+	answers(asked_list(), LIST(10, ""));
+	ends(asked_list());
 	told(rig, "ok Namespaces\nsynced\n");
 	start_failures = 1;
 	clock_forward(1);
 	refuses(asked("watch=true"), 410, "Expired", "too old");
 	waited();
-	asked("limit=500");
+	asked_list();
 }
 
 static void garbage_ends_the_connection(void **state)
@@ -514,11 +563,11 @@ static void server_without_protobuf(void **state)
 	struct rig *rig = *state;
 
 	reflector_start(rig->r);
-	assert_string_equal(asked("limit=500")->request.accept, "application/vnd.kubernetes.protobuf,application/json");
-	refuses(asked("limit=500"), 406, "NotAcceptable", "only the following media types are accepted: application/json");
-	assert_string_equal(asked("limit=500")->request.accept, "application/json");
-	answers(asked("limit=500"), LIST(10, OBJECT(3, "a", "")));
-	ends(asked("limit=500"));
+	assert_string_equal(asked_list()->request.accept, "application/vnd.kubernetes.protobuf,application/json");
+	refuses(asked_list(), 406, "NotAcceptable", "only the following media types are accepted: application/json");
+	assert_string_equal(asked_list()->request.accept, "application/json");
+	answers(asked_list(), LIST(10, OBJECT(3, "a", "")));
+	ends(asked_list());
 	assert_string_equal(asked("watch=true")->request.accept, "application/json");
 	refuses(asked("watch=true"), 415, "UnsupportedMediaType", "no");
 	told(rig, "+ " IS("a") "synced\n! Namespaces: no\n"); /* nor JSON */
@@ -558,11 +607,11 @@ static void no_memory_is_told_again_later(void **state)
 
 	reflector_start(rig->r);
 	rig->refusals = 1;
-	answers(asked("limit=500"), LIST(10, OBJECT(3, "a", "") "," OBJECT(4, "b", "")));
+	answers(asked_list(), LIST(10, OBJECT(3, "a", "") "," OBJECT(4, "b", "")));
 	told(rig, "refused " IS("a") "! Namespaces: an object cannot be taken over: Cannot allocate memory\n");
 	waited();
-	answers(asked("limit=500"), LIST(10, OBJECT(3, "a", "") "," OBJECT(4, "b", "")));
-	ends(asked("limit=500"));
+	answers(asked_list(), LIST(10, OBJECT(3, "a", "") "," OBJECT(4, "b", "")));
+	ends(asked_list());
 	told(rig, "+ " IS("a") "+ " IS("b") "ok Namespaces\nsynced\n");
 	rig->refusals = 1;
 	answers(asked("watch=true"), ADDED(11, "c") MODIFIED(12, "a", "x"));
@@ -581,8 +630,8 @@ static void invalid_object_stays_as_it_was(void **state)
 	told(rig, "! Namespace a: Namespace a: metadata.labels.l: \"not valid\": a label's value must be empty or at most 63 letters, "
 		  "digits, -, _ and ., with a letter or digit at both ends\n+ " IS("c"));
 	refuses(asked("watch=true"), 410, "Expired", "too old");
-	answers(asked("limit=500"), LIST(13, OBJECT(11, "a", ",\"labels\":{\"l\":7}") "," OBJECT(12, "c", "")));
-	ends(asked("limit=500"));
+	answers(asked_list(), LIST(13, OBJECT(11, "a", ",\"labels\":{\"l\":7}") "," OBJECT(12, "c", "")));
+	ends(asked_list());
 	told(rig, "! Namespace a: Namespace a: metadata.labels.l: must be a string (in quotes, if it looks like a number or a truth value)\n"
 		  "- Namespace b\n");
 	answers(asked("watch=true"), MODIFIED(14, "a", "y"));
@@ -599,15 +648,15 @@ static void unreadable_item_keeps_what_is_known(void **state)
 
 	begin_watching(rig);
 	refuses(asked("watch=true"), 410, "Expired", "too old");
-	answers(asked("limit=500"), LIST(12, OBJECT(3, "a", "") ",{\"x\":nil},{\"metadata\":{\"name\":\"\"}}"));
-	ends(asked("limit=500"));
+	answers(asked_list(), LIST(12, OBJECT(3, "a", "") ",{\"x\":nil},{\"metadata\":{\"name\":\"\"}}"));
+	ends(asked_list());
 	told(rig, "! Namespaces, not readable: an item: cannot be parsed: invalid token near 'nil'\n"
 		  "! Namespaces, not readable: an object without a name that one can have\n");
 	answers(asked("&resourceVersion=12"), BOOKMARK(13));
 	clock_forward(31);
 	answers(asked("&resourceVersion=12"), BOOKMARK(14)); /* then all are listed again */
-	answers(asked("limit=500"), LIST(14, OBJECT(3, "a", "")));
-	ends(asked("limit=500"));
+	answers(asked_list(), LIST(14, OBJECT(3, "a", "")));
+	ends(asked_list());
 	told(rig, "- Namespace b\nok Namespaces, not readable\n");
 	answers(asked("&resourceVersion=14"), BOOKMARK(15));
 	clock_forward(3600);
@@ -626,8 +675,8 @@ static void unreadable_event_lists_again(void **state)
 	told(rig, "! Namespaces, not readable: an event of the unknown type \"RENAMED\"\n");
 	clock_forward(31);
 	answers(asked("watch=true"), BOOKMARK(14));
-	answers(asked("limit=500"), LIST(15, OBJECT(3, "a", "") "," OBJECT(12, "c", "")));
-	ends(asked("limit=500"));
+	answers(asked_list(), LIST(15, OBJECT(3, "a", "") "," OBJECT(12, "c", "")));
+	ends(asked_list());
 	told(rig, "- Namespace b\nok Namespaces, not readable\n");
 }
 
@@ -690,8 +739,8 @@ static void comes_in_single_bytes(void **state)
 
 	reflector_start(rig->r);
 	for (size_t i = 0; i < strlen(list); i++)
-		answers_bytes(asked("limit=500"), &list[i], 1);
-	ends(asked("limit=500"));
+		answers_bytes(asked_list(), &list[i], 1);
+	ends(asked_list());
 	answers(asked("continue=t"), LIST(10, ""));
 	ends(asked("continue=t"));
 	told(rig, "+ " IS("a") "! Namespace b: Namespace b: metadata.labels.l: \"\"]}\": a label's value must be empty or at most 63 letters, "
@@ -712,11 +761,11 @@ static void stops_and_starts(void **state)
 	assert_false(anything_left());
 	assert_false(reflector_synced(rig->r));
 	reflector_start(rig->r);
-	answers(asked("limit=500"), LIST(10, OBJECT(3, "a", "")));
+	answers(asked_list(), LIST(10, OBJECT(3, "a", "")));
 	told(rig, "! Namespaces: the list is of version 10, older than 11, which was there before\n");
 	waited();
-	answers(asked("limit=500"), LIST(11, OBJECT(3, "a", "")));
-	ends(asked("limit=500"));
+	answers(asked_list(), LIST(11, OBJECT(3, "a", "")));
+	ends(asked_list());
 	told(rig, "+ " IS("a") "ok Namespaces\nsynced\n");
 }
 
@@ -765,6 +814,7 @@ int main(void)
 		CHUNKS(list_of_nothing),
 		CHUNKS(list_without_version),
 		CHUNKS(older_list_is_not_believed),
+		CHUNKS(list_that_is_too_young),
 		CHUNKS(two_silent_watches),
 		CHUNKS(etcd_restored_from_a_backup),
 		CHUNKS(server_that_catches_up),

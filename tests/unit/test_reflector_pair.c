@@ -132,9 +132,9 @@ static void list(unsigned which, struct api_call *call, bool in_watch)
 /* From which version on; 0: from none in particular. */
 static unsigned long wanted_version(const struct api_call *call)
 {
-	const char *text = strstr(call->path, "&resourceVersion=");
+	const char *text = strstr(call->path, "resourceVersion=");
 
-	return text ? strtoul(text + strlen("&resourceVersion="), NULL, 10) : 0;
+	return text ? strtoul(text + strlen("resourceVersion="), NULL, 10) : 0;
 }
 
 static struct api_call *call_of(unsigned which)
@@ -152,10 +152,10 @@ static bool begin(unsigned which, struct api_call *call)
 	if (watches[which] == call->number)
 		return false;
 	watches[which] = call->number;
-	if (strstr(call->path, "limit=")) {
-		list(which, call, false);
-	} else if (strstr(call->path, "sendInitialEvents") && wanted_version(call) > version) {
+	if (strstr(call->path, "resourceVersionMatch=NotOlderThan") && wanted_version(call) > version) {
 		refuses(call, 504, "Timeout", "too large resource version");
+	} else if (!strstr(call->path, "watch=true")) {
+		list(which, call, false);
 	} else {
 		at[which] = strstr(call->path, "sendInitialEvents") ? version : wanted_version(call);
 		answers_bytes(call, "", 0);

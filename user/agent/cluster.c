@@ -77,6 +77,7 @@ int cluster_put_node(struct cluster *c, struct node_object *object)
 	}
 	if (same_object(m->object, object)) {
 		memcpy(m->object->agent, object->agent, sizeof(object->agent)); /* is of no consequence here */
+		m->object->created = object->created;
 		node_object_free(object);
 		return 0;
 	}
@@ -124,26 +125,48 @@ static void find_own(struct cluster *c)
 	}
 }
 
-int cluster_resolve(struct cluster *c)
+/* Once: what the maps hold was there before any object that this agent has read. */
+static int adopt(struct cluster *c, struct err *err)
+{
+	int ret = c->adopted ? 0 : leftover_nodes_load(c, err);
+
+	if (ret == 0 && !c->adopted)
+		ret = claims_adopt(c);
+	if (ret == -ENOMEM)
+		err_set(err, ENOMEM, "no memory for the nodes of the cluster");
+	c->adopted |= ret == 0;
+	return ret;
+}
+
+int cluster_resolve(struct cluster *c, struct err *err)
 {
 	static const struct prefix none[2];
 	bool own_changed = c->own_changed;
+	int ret;
 
 	if (!c->objects_changed)
 		return 0;
+	ret = adopt(c, err);
+	if (ret < 0)
+		return ret;
 	if (own_changed)
 		find_own(c);
 	for (size_t i = 0; i < c->count; i++)
 		c->members[i]->dirty |= c->members[i]->left_out || own_changed;
 	if (claims_resolve(c) < 0)
-		return -ENOMEM;
+		return err_set(err, ENOMEM, "no memory for the nodes of the cluster");
 	for (size_t i = 0; i < c->count; i++)
 		c->members[i]->dirty |= c->members[i]->left_out;
 	if (c->own && c->own->left_out)
 		c->own = NULL;
-	if (own_changed && ipcache_set_own(c->ipcache, c->own ? c->own->name : NULL,
-					   c->own ? c->own->object->cidrs : none) < 0)
-		return -ENOMEM;
+	if (own_changed && ipcache_set_own(c->ipcache, c->own ? c->own->name : NULL) < 0)
+		return err_set(err, ENOMEM, "no memory for the name of this node");
+	for (size_t i = 0; i < c->count; i++) {
+		const struct member *m = c->members[i];
+
+		if (ipcache_set_cidrs(c->ipcache, m->name, m->object && !m->left_out && !m->own ? m->object->cidrs : none) < 0)
+			return err_set(err, ENOMEM, "no memory for the pods of node %.63s", m->name);
+	}
 	c->objects_changed = false;
 	c->pending = true;
 	return own_changed;

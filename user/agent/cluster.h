@@ -5,8 +5,11 @@
  *
  * Without an object of our own name there is no cluster: no maps, no routes, nothing but the stack leads anywhere.
  *
- * Nodes whose pod CIDRs or addresses overlap cannot all be reached. Our own stands (its pods are here), then the first
- * by name; the others are left out, with a complaint, until it is mended.
+ * Nodes whose pod CIDRs or addresses overlap cannot all be reached, and any node's kubelet may claim what it likes. Our
+ * own stands (its pods are here), then what is established: claimed before, without a break, and not given up since. What
+ * the maps hold when an agent starts was there before. Between claims that are all new the Node that was created first
+ * stands, then the first by name. Who loses one claim is left out with all of them, with a complaint, until it gives it up;
+ * what it had established stays reserved for it meanwhile.
  *
  * A node that no route leads to, but that was reachable, stays in the maps without a next hop, and its CIDRs' routes
  * stay: what is sent to its pods must not take the default route.
@@ -102,9 +105,9 @@ void cluster_remove_node(struct cluster *c, const char *name);
 
 /*
  * Who counts, after changes of objects. Returns 1 if our own place has changed: then ipcache wants to hear of every pod
- * again. Or 0, or -ENOMEM.
+ * again. Or 0; or -errno, and the next call tries again.
  */
-int cluster_resolve(struct cluster *c);
+int cluster_resolve(struct cluster *c, struct err *err);
 /* Next hops are to be looked at again: of nodes that the news is about, or of all. */
 void cluster_look_again(struct cluster *c, const struct hop_news *news);
 /* What the maps and the routing table hold is not known (any more). */

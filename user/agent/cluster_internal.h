@@ -10,7 +10,10 @@ struct member {
 	char *name;
 	struct node_object *object; /* NULL: gone; it goes with the next run */
 	bool own;
-	bool left_out;		    /* something that counts overlaps it */
+	bool left_out;		    /* one of its claims overlaps another node's, which was there before */
+	/* Pod CIDRs and addresses that it had before anybody else claimed them, and has claimed ever since. */
+	struct prefix established[2 + NODE_ADDRESSES];
+	size_t established_count;
 	bool dirty;		    /* to be looked at */
 	char problem[256];	    /* what is wrong now */
 	char told[256];		    /* ... as it was last told */
@@ -72,6 +75,7 @@ struct cluster {
 
 	/* What the next run is about. */
 	bool loaded;	      /* what is in maps and routes is known */
+	bool adopted;	      /* what an earlier agent wrote of nodes counts as established */
 	bool objects_changed; /* who counts is to be decided again */
 	bool own_changed;     /* our own object: everybody is to be looked at */
 	bool look_again;      /* next hops may be others, routes may be gone */
@@ -107,7 +111,10 @@ int member_withdraw(struct cluster *c, struct member *m);
 
 /* --- cluster_claims.c --- */
 
-int claims_resolve(struct cluster *c); /* sets left_out of every member, and says why in `problem`. -ENOMEM. */
+/* Of what the maps hold (leftover_nodes_load()), each node's is established for the member that it matches best. -ENOMEM. */
+int claims_adopt(struct cluster *c);
+/* Sets left_out of every member, and says why in `problem`; -ENOMEM. What stands is established from then on. */
+int claims_resolve(struct cluster *c);
 
 /* --- cluster_own.c --- */
 
@@ -132,6 +139,7 @@ void uplinks_xdp(struct cluster *c);
 /* --- cluster_leftovers.c --- */
 
 int leftovers_load(struct cluster *c, struct err *err);
+int leftover_nodes_load(struct cluster *c, struct err *err); /* the first part of it */
 int leftover_routes_load(struct cluster *c, struct err *err);
 void leftovers_free(struct leftovers *left);
 /* sets slot and node if there is one */

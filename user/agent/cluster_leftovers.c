@@ -149,7 +149,7 @@ int leftover_routes_load(struct cluster *c, struct err *err)
 
 /* --- both --- */
 
-int leftovers_load(struct cluster *c, struct err *err)
+int leftover_nodes_load(struct cluster *c, struct err *err)
 {
 	struct leftovers *left = &c->left;
 	int ret;
@@ -160,6 +160,13 @@ int leftovers_load(struct cluster *c, struct err *err)
 		qsort(left->nodes, left->node_count, sizeof(*left->nodes), found_cmp);
 	if (ret == -ENOMEM)
 		err_set(err, ENOMEM, "no memory for the nodes of the cluster");
+	return ret;
+}
+
+int leftovers_load(struct cluster *c, struct err *err)
+{
+	int ret = leftover_nodes_load(c, err);
+
 	return ret < 0 ? ret : leftover_routes_load(c, err);
 }
 

@@ -30,8 +30,20 @@ struct claim {
 	struct remote_pod *pod;
 };
 
+/* A node that pods say they are on. */
+struct home {
+	struct table_link by_name;
+	struct prefix cidrs[2]; /* its pods' addresses are in these; family 0 in both: it is no node of the cluster (yet) */
+	struct list pods;
+	char name[];
+};
+
 struct remote_pod {
 	struct table_link by_name;
+	struct home *home;
+	struct list in_home;
+	struct list refused; /* one of its addresses is in no pod CIDR of its node */
+	struct ip ips[2];    /* as its object says */
 	uint64_t identity;
 	bool terminating;
 	bool seen; /* by the full run that is going on */
@@ -45,9 +57,8 @@ struct ipcache {
 	void *arg;
 	uint8_t key[POLICY_KEY_SIZE]; /* of hashes */
 	char *own_node;
-	struct prefix own_cidrs[2];
-	struct table entries, pods;
-	struct list dirty, disputed;
+	struct table entries, pods, homes;
+	struct list dirty, disputed, refused;
 	size_t written, left_out;
 	bool told; /* of all pods, once */
 };
@@ -58,6 +69,15 @@ static uint64_t ip_hash(const struct ipcache *c, const struct ip *ip)
 
 	siphash_begin(&h, c->key);
 	siphash_bytes(&h, ip->bytes, ip_bytes(ip));
+	return siphash_end(&h);
+}
+
+static uint64_t home_hash(const struct ipcache *c, const char *name)
+{
+	struct siphash h;
+
+	siphash_begin(&h, c->key);
+	siphash_string(&h, name);
 	return siphash_end(&h);
 }
 
@@ -203,6 +223,96 @@ static int claim_set(struct ipcache *c, struct claim *claim, const struct ip *ip
 	return 0;
 }
 
+/* --- which addresses a node's pods may have --- */
+
+static struct home *home_find(const struct ipcache *c, const char *name)
+{
+	struct home *home;
+
+	table_each_hash(home, &c->homes, home_hash(c, name), by_name) {
+		if (strcmp(home->name, name) == 0)
+			return home;
+	}
+	return NULL;
+}
+
+static struct home *home_get(struct ipcache *c, const char *name)
+{
+	struct home *home = home_find(c, name);
+	size_t size = strlen(name) + 1;
+
+	if (home)
+		return home;
+	home = calloc(1, sizeof(*home) + size);
+	if (!home)
+		return NULL;
+	memcpy(home->name, name, size);
+	list_init(&home->pods);
+	table_add(&c->homes, &home->by_name, home_hash(c, name));
+	return home;
+}
+
+static bool home_has_cidrs(const struct home *home)
+{
+	return home->cidrs[0].ip.family || home->cidrs[1].ip.family;
+}
+
+static void home_release(struct ipcache *c, struct home *home)
+{
+	if (home_has_cidrs(home) || !list_empty(&home->pods))
+		return;
+	table_remove(&c->homes, &home->by_name);
+	free(home);
+}
+
+static bool home_contains(const struct home *home, const struct ip *ip)
+{
+	for (int i = 0; i < 2; i++) {
+		if (home->cidrs[i].ip.family == ip->family && prefix_contains(&home->cidrs[i], ip))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * A kubelet writes into its pods' objects what it likes. What is in no pod CIDR of its node is none of their addresses: no
+ * tunnel leads there, and it may be somebody else's.
+ */
+static int pod_claim(struct ipcache *c, struct remote_pod *pod)
+{
+	bool refused = false;
+	int ret = 0;
+
+	for (int i = 0; i < 2 && ret == 0; i++) {
+		static const struct ip none;
+		const bool in = pod->ips[i].family && home_contains(pod->home, &pod->ips[i]);
+
+		refused |= pod->ips[i].family && !in && home_has_cidrs(pod->home);
+		ret = claim_set(c, &pod->claims[i], in ? &pod->ips[i] : &none);
+	}
+	if (refused)
+		list_mark(&c->refused, &pod->refused);
+	else
+		list_remove(&pod->refused);
+	return ret;
+}
+
+static int pod_set_home(struct ipcache *c, struct remote_pod *pod, const char *name)
+{
+	struct home *home = home_get(c, name), *was = pod->home;
+
+	if (!home)
+		return -ENOMEM;
+	if (home == was)
+		return 0;
+	list_remove(&pod->in_home);
+	list_append(&home->pods, &pod->in_home);
+	pod->home = home;
+	if (was)
+		home_release(c, was);
+	return 0;
+}
+
 /* --- pods --- */
 
 static struct remote_pod *pod_find(const struct ipcache *c, const char *namespace, const char *name)
@@ -230,6 +340,8 @@ static struct remote_pod *pod_new(struct ipcache *c, const char *namespace, cons
 		pod->claims[i].pod = pod;
 		list_init(&pod->claims[i].in_entry);
 	}
+	list_init(&pod->in_home);
+	list_init(&pod->refused);
 	table_add(&c->pods, &pod->by_name, pod_hash(c, namespace, name));
 	return pod;
 }
@@ -238,18 +350,12 @@ static void pod_free(struct ipcache *c, struct remote_pod *pod)
 {
 	for (int i = 0; i < 2; i++)
 		claim_drop(c, &pod->claims[i]);
+	list_remove(&pod->in_home);
+	list_remove(&pod->refused);
+	if (pod->home)
+		home_release(c, pod->home);
 	table_remove(&c->pods, &pod->by_name);
 	free(pod);
-}
-
-/* An address of our own pod CIDR is no other node's, whatever a pod's object says. */
-static bool is_own(const struct ipcache *c, const struct ip *ip)
-{
-	for (int i = 0; i < 2; i++) {
-		if (c->own_cidrs[i].ip.family == ip->family && prefix_contains(&c->own_cidrs[i], ip))
-			return true;
-	}
-	return false;
 }
 
 static bool is_remote(const struct ipcache *c, const struct policy_pod *pod)
@@ -275,11 +381,11 @@ static int pod_update(struct ipcache *c, const struct policy_pod *told)
 	pod->seen = true;
 	pod->identity = told->identity;
 	pod->terminating = told->terminating;
-	for (int i = 0; i < 2 && ret == 0; i++) {
-		const struct ip none = { 0 }, *ip = is_own(c, &told->ips[i]) ? &none : &told->ips[i];
-
-		ret = claim_set(c, &pod->claims[i], ip);
-	}
+	memcpy(pod->ips, told->ips, sizeof(pod->ips));
+	ret = pod_set_home(c, pod, told->node);
+	if (ret == 0)
+		return pod_claim(c, pod);
+	pod_free(c, pod);
 	return ret;
 }
 
@@ -328,7 +434,7 @@ void ipcache_remove_node(struct ipcache *c, const struct ip *ip)
 	list_mark(&c->dirty, &e->dirty);
 }
 
-int ipcache_set_own(struct ipcache *c, const char *node, const struct prefix cidrs[2])
+int ipcache_set_own(struct ipcache *c, const char *node)
 {
 	char *own = node ? strdup(node) : NULL;
 
@@ -336,8 +442,31 @@ int ipcache_set_own(struct ipcache *c, const char *node, const struct prefix cid
 		return -ENOMEM;
 	free(c->own_node);
 	c->own_node = own;
-	memcpy(c->own_cidrs, cidrs, sizeof(c->own_cidrs));
 	return 0;
+}
+
+int ipcache_set_cidrs(struct ipcache *c, const char *node, const struct prefix cidrs[2])
+{
+	const bool none = !cidrs[0].ip.family && !cidrs[1].ip.family;
+	struct home *home = none ? home_find(c, node) : home_get(c, node);
+	struct remote_pod *pod;
+	int ret = 0;
+
+	if (!home)
+		return none ? 0 : -ENOMEM;
+	if (memcmp(home->cidrs, cidrs, sizeof(home->cidrs)) == 0)
+		return 0;
+	memcpy(home->cidrs, cidrs, sizeof(home->cidrs));
+	list_each(pod, &home->pods, in_home) {
+		ret = pod_claim(c, pod);
+		if (ret < 0)
+			break;
+	}
+	/* Another call goes over all of its pods again. */
+	if (ret < 0)
+		memset(home->cidrs, 0, sizeof(home->cidrs));
+	home_release(c, home);
+	return ret;
 }
 
 /* --- the map --- */
@@ -451,11 +580,20 @@ int ipcache_each_pod(const struct ipcache *c, int (*fn)(const struct ipcache_pod
 void ipcache_count(const struct ipcache *c, struct ipcache_counts *counts)
 {
 	const struct entry *e = list_first(&c->disputed, struct entry, disputed);
+	const struct remote_pod *refused = list_first(&c->refused, struct remote_pod, refused);
 	size_t used;
 	char text[IP_STRLEN];
 	struct claim *claim;
 
 	*counts = (struct ipcache_counts){ .entries = c->written, .left_out = c->left_out };
+	if (refused) {
+		const struct ip *ip = &refused->ips[!refused->ips[0].family || home_contains(refused->home, &refused->ips[0])];
+
+		snprintf(counts->refused_example, sizeof(counts->refused_example), "%s of Pod %s/%s, which is on node %s",
+			 ip_format(ip, text), refused->text, refused->name, refused->home->name);
+		list_each(refused, &c->refused, refused)
+			counts->refused++;
+	}
 	if (!e)
 		return;
 	used = (size_t)snprintf(counts->example, sizeof(counts->example), "%s:%s", ip_format(&e->ip, text),
@@ -480,6 +618,7 @@ struct ipcache *ipcache_new(const struct ipcache_ops *ops, void *arg)
 	c->arg = arg;
 	list_init(&c->dirty);
 	list_init(&c->disputed);
+	list_init(&c->refused);
 	if (getrandom(c->key, sizeof(c->key), 0) == sizeof(c->key))
 		return c;
 	free(c);
@@ -490,6 +629,7 @@ void ipcache_free(struct ipcache *c)
 {
 	struct remote_pod *pod;
 	struct entry *e;
+	struct home *home;
 
 	if (!c)
 		return;
@@ -497,6 +637,9 @@ void ipcache_free(struct ipcache *c)
 		pod_free(c, pod);
 	table_each(e, &c->entries, by_ip)
 		entry_free(c, e);
+	table_each(home, &c->homes, by_name)
+		free(home);
+	table_free(&c->homes);
 	table_free(&c->pods);
 	table_free(&c->entries);
 	free(c->own_node);

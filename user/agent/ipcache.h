@@ -5,7 +5,7 @@
  *
  * An address is one pod's. If several claim it, those that are being deleted give way to one that is not; if that does
  * not settle it, the address has WR_ID_SOME_POD, which matches nothing but rules for all pods: nobody ever gets the
- * labels of another one. A node's address is never a pod's.
+ * labels of another one. A node's address is never a pod's. A pod's address is in a pod CIDR of its node: others are refused.
  */
 #ifndef WARREN_AGENT_IPCACHE_H
 #define WARREN_AGENT_IPCACHE_H
@@ -30,10 +30,15 @@ int ipcache_load(struct ipcache *c, struct err *err);
 bool ipcache_inherits(const struct ipcache *c);
 
 /*
- * Which node this is (NULL: none, there is no cluster and nothing has an address elsewhere) and which pod CIDRs are its
- * own. Another one takes effect with the next run, which must be a full one.
+ * Which node this is; NULL: none, there is no cluster and nothing has an address elsewhere. Another one takes effect with
+ * the next run, which must be a full one.
  */
-int ipcache_set_own(struct ipcache *c, const char *node, const struct prefix cidrs[2]); /* -ENOMEM */
+int ipcache_set_own(struct ipcache *c, const char *node); /* -ENOMEM */
+/*
+ * The pod CIDRs of another node, family 0 in both: none, it is not (any more) in the cluster. What that changes is written by
+ * the next flush. -ENOMEM: none of its pods has an address, until another call.
+ */
+int ipcache_set_cidrs(struct ipcache *c, const char *node, const struct prefix cidrs[2]);
 
 /* Addresses of other nodes: written by the next flush. */
 int ipcache_add_node(struct ipcache *c, const struct ip *ip); /* -ENOMEM */
@@ -59,6 +64,8 @@ struct ipcache_counts {
 	size_t entries, left_out;
 	size_t disputed;	/* addresses that several pods claim */
 	char example[256];	/* of these one, and who claims it */
+	size_t refused;		/* pods with an address in no pod CIDR of their node */
+	char refused_example[448]; /* of these one: address, pod, node */
 };
 void ipcache_count(const struct ipcache *c, struct ipcache_counts *counts);
 

@@ -101,6 +101,7 @@ static int open_key(struct kube *k, struct err *err)
 {
 	struct kube_key_options options = {
 		.path = WARREN_STATE_DIR "/cluster.key",
+		.node = k->agent->options->cluster.node_name,
 		.complain = on_complaint,
 		.have = on_key,
 		.arg = k,
@@ -158,22 +159,14 @@ static void tell_denied(struct kube *k)
 }
 
 /*
- * As `warren status` counts what the agent says; but for trouble with the API server, which is told when it is over, and then
- * by all nodes at once.
+ * Only what is wrong with this node. What is wrong with objects, or with the API server, is so at all nodes at once: each
+ * would patch its Node, and hear of every other one that does, as often as a tenant changes a policy.
  */
 static void tell_state(struct kube *k)
 {
-	const struct complaints *complaints = &k->agent->complaints;
-	const struct work *w = &k->agent->work;
-	struct apply_counts counts;
-	size_t wrong = complaints->count - complaints_count(complaints, COMPLAINT_API);
+	size_t wrong = complaints_count(&k->agent->complaints, COMPLAINT_AGENT);
 
-	apply_count(k->agent->apply, &counts);
-	wrong += w->failure[0] != 0;
-	wrong += counts.identities_left_out != 0;
-	wrong += counts.state.classes_denied != 0;
-	wrong += counts.state.policies_invalid != 0;
-	kube_node_say(k->node, wrong);
+	kube_node_say(k->node, wrong + (k->agent->work.failure[0] != 0));
 }
 
 /* --- what there is to do --- */

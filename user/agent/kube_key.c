@@ -9,11 +9,17 @@
 #include "base64.h"
 #include "cleanup.h"
 #include "file.h"
+#include "json.h"
 #include "key.h"
 #include "log.h"
+#include "objects.h"
+#include "query.h"
+#include "str.h"
 
 #define WHAT "identity key"
-#define COMPARE_SECONDS 300 /* somebody may remove the Secret, or put another one in its place */
+#define COMPARE_SECONDS 300 /* the Secret may be removed, emptied, or replaced */
+#define NODES_EACH 50 /* in one answer, without their status: halved while that is too large */
+#define METADATA_ONLY "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 struct kube_key {
 	struct kube_task task;
@@ -21,8 +27,9 @@ struct kube_key {
 	char path[640]; /* of the Secret */
 	enum kube_key_state state;
 	uint8_t key[POLICY_KEY_SIZE];
-	uint8_t drawn[POLICY_KEY_SIZE]; /* what the Secret is made of, if nobody has made it */
-	unsigned conflicts;		/* since it was there, somebody else made it so many times */
+	char uid[64], version[64]; /* of the Secret, as it was read empty */
+	unsigned conflicts; /* since it was there, others have changed it so many times */
+	unsigned nodes_each;
 };
 
 static void ask(void *arg);
@@ -45,18 +52,6 @@ static void differs(struct kube_key *k)
 		"the Secret right, or remove the file and restart this node's agent, which judges all flows again",
 		k->options.path, k->options.namespace, k->options.name);
 	k->state = KUBE_KEY_DIFFERS;
-	complain_and_compare(k, &err);
-}
-
-/* This node's key is known to be another one: it is not what the others are to get in its place. */
-static void differing_is_gone(struct kube_key *k)
-{
-	struct err err;
-
-	err_set(&err, ENOENT,
-		"Secret %s/%s is gone, and the key in %s is not the one that it held: restart the agent of a node whose key is right, "
-		"which makes it again",
-		k->options.namespace, k->options.name, k->options.path);
 	complain_and_compare(k, &err);
 }
 
@@ -91,69 +86,185 @@ static void adopt(struct kube_key *k, const uint8_t key[POLICY_KEY_SIZE])
 	k->options.have(k->options.arg);
 }
 
+static const json_t *secret_key(const json_t *secret)
+{
+	return json_object_get(json_object_get(secret, "data"), "key");
+}
+
+static bool is_empty(const json_t *secret)
+{
+	const json_t *data = json_object_get(secret, "data"), *key = secret_key(secret);
+
+	return (!data || json_is_null(data) || json_is_object(data)) && (!key || (json_is_string(key) && !json_string_length(key)));
+}
+
 static int read_secret(const struct kube_key *k, const json_t *secret, uint8_t key[POLICY_KEY_SIZE], struct err *err)
 {
-	const char *text = json_string_value(json_object_get(json_object_get(secret, "data"), "key"));
+	const char *text = json_string_value(secret_key(secret));
 	_cleanup_free_ char *data = NULL;
 	size_t size;
 
 	if (text && base64_decode(text, &data, &size) == 0 && cluster_key_parse(data, size, key) == 0)
 		return 0;
 	err_set(err, EINVAL, "Secret %s/%s has no \"key\" of 16 bytes or 32 hex digits", k->options.namespace, k->options.name);
-	return err_hint(err, "delete it if no agent has a key yet; else restore it");
+	return err_hint(err, "restore it; or make it anew without a key, which an agent that has the key puts in");
 }
 
-/* --- asking for it, making it --- */
+/* --- a Secret without a key --- */
 
-static void on_made(void *arg, const struct kube_answer *answer)
+/* Nobody makes a key in its place: other nodes may still use the one that it held. */
+static void no_key_there(struct kube_key *k, const char *how)
+{
+	struct err err;
+
+	if (k->state == KUBE_KEY_AWAITED) {
+		err_set(&err, ENOENT, "Secret %s/%s %s, and this node has no copy of the key: its pods stay in quarantine. Make the Secret, "
+			"without a key, as the manifest has it: an agent puts the key in", k->options.namespace, k->options.name, how);
+		kube_task_failed(&k->task, &err, 0, ask);
+		return;
+	}
+	if (k->state == KUBE_KEY_DIFFERS)
+		err_set(&err, ENOENT, "Secret %s/%s %s, and the key in %s is not the one that it held: see to an agent of a node whose "
+			"key is right, which puts it back", k->options.namespace, k->options.name, how, k->options.path);
+	else
+		err_set(&err, ENOENT, "Secret %s/%s %s: this node goes on with its copy of the key, new nodes have none. Make the Secret, "
+			"without a key, as the manifest has it: an agent puts the key back", k->options.namespace, k->options.name, how);
+	complain_and_compare(k, &err);
+}
+
+static void on_published(void *arg, const struct kube_answer *answer)
 {
 	struct kube_key *k = arg;
+	uint8_t key[POLICY_KEY_SIZE];
+	struct err err;
 
-	/* Somebody was faster; who says so again and again, and has no Secret, is asked slowly (a quota's conflict is 409, too). */
+	/* Another agent was faster; if that is so again and again, and there is no key, it is asked slowly. */
 	if (answer->status == 409 && !k->conflicts++)
 		ask(k);
-	else if (answer->status / 100 != 2)
+	else if (!answer->json)
 		kube_task_failed(&k->task, answer->err, answer->retry_after_s, ask);
+	else if (read_secret(k, answer->json, key, &err) < 0)
+		kube_task_failed(&k->task, &err, 0, ask);
 	else
-		adopt(k, k->drawn);
+		adopt(k, key);
 }
 
-/* Nothing changes it by mistake: it cannot be changed. */
-static json_t *secret_json(const struct kube_key *k)
+/*
+ * Only into the Secret that was read empty: of all agents that try, one succeeds. Immutable from then on: no token that may
+ * patch it can change the key.
+ */
+static void publish(struct kube_key *k, const uint8_t key[POLICY_KEY_SIZE])
 {
-	_cleanup_free_ char *text = base64_encode(k->drawn, sizeof(k->drawn));
-
-	return text ? json_pack("{s:s, s:s, s:{s:s, s:s, s:{s:s}}, s:s, s:b, s:{s:s}}", "apiVersion", "v1", "kind", "Secret",
-				"metadata", "namespace", k->options.namespace, "name", k->options.name, "labels",
-				"app.kubernetes.io/name", "warren", "type", "Opaque", "immutable", 1, "data", "key", text)
-		    : NULL;
-}
-
-/* The one that this node has, if it has one: then the Secret was there before, and is missing. */
-static int draw(struct kube_key *k, struct err *err)
-{
-	if (k->state != KUBE_KEY_AWAITED)
-		memcpy(k->drawn, k->key, sizeof(k->drawn));
-	else if (getrandom(k->drawn, sizeof(k->drawn), 0) != sizeof(k->drawn))
-		return err_errno(err, errno, "cannot draw an identity key");
-	return 0;
-}
-
-static void make(struct kube_key *k)
-{
-	char path[sizeof(k->path)];
+	_cleanup_free_ char *text = base64_encode(key, POLICY_KEY_SIZE);
+	json_t *patch = text ? json_pack("{s:{s:s, s:s}, s:b, s:{s:s}}", "metadata", "uid", k->uid, "resourceVersion", k->version,
+					 "immutable", 1, "data", "key", text)
+			     : NULL;
 	struct err err;
-	int ret = draw(k, &err);
+	int ret = patch ? kube_task_call(&k->task, "PATCH", k->path, "application/merge-patch+json", patch, on_published, &err)
+			: err_set(&err, ENOMEM, "no memory for a Secret");
 
-	snprintf(path, sizeof(path), "%.*s", (int)(strrchr(k->path, '/') - k->path), k->path);
-	if (ret == 0) {
-		json_t *secret = secret_json(k);
-
-		ret = secret ? kube_task_call(&k->task, "POST", path, NULL, secret, on_made, &err)
-			     : err_set(&err, ENOMEM, "no memory for a Secret");
-	}
 	if (ret < 0)
 		kube_task_failed(&k->task, &err, 0, ask);
+}
+
+static void draw(struct kube_key *k)
+{
+	uint8_t drawn[POLICY_KEY_SIZE];
+	struct err err;
+
+	if (getrandom(drawn, sizeof(drawn), 0) == sizeof(drawn)) {
+		publish(k, drawn);
+		return;
+	}
+	err_errno(&err, errno, "cannot draw an identity key");
+	kube_task_failed(&k->task, &err, 0, ask);
+}
+
+/* --- whether any node has a key --- */
+
+static void ask_nodes(struct kube_key *k, const char *next);
+
+/* Another node whose agent has said how it is: it has had a key since. NULL: none of these. */
+static const char *find_keyed_node(const struct kube_key *k, const json_t *nodes)
+{
+	const json_t *node;
+	size_t i;
+
+	json_array_foreach(json_object_get(nodes, "items"), i, node) {
+		const json_t *metadata = json_object_get(node, "metadata");
+		const char *name = json_text_at(metadata, "name");
+
+		if (name && strcmp(name, k->options.node) != 0 &&
+		    json_object_get(json_object_get(metadata, "annotations"), NODE_AGENT_ANNOTATION))
+			return name;
+	}
+	return NULL;
+}
+
+static void on_nodes(void *arg, const struct kube_answer *answer)
+{
+	struct kube_key *k = arg;
+	const char *next, *keyed;
+	struct err err;
+
+	if (!answer->json) {
+		if (answer->err->num == EMSGSIZE && k->nodes_each > 1)
+			k->nodes_each /= 2;
+		kube_task_failed(&k->task, answer->err, answer->retry_after_s, ask);
+		return;
+	}
+	keyed = find_keyed_node(k, answer->json);
+	next = json_text_at(json_object_get(answer->json, "metadata"), "continue");
+	if (keyed) {
+		err_set(&err, EAGAIN, "Secret %s/%s is empty, and the agent of Node %.63s has run with a key: this node waits until one "
+			"that has it puts it back. If none has it any more: kubectl annotate nodes --all " NODE_AGENT_ANNOTATION "-",
+			k->options.namespace, k->options.name, keyed);
+		str_printable(err.msg);
+		kube_task_failed(&k->task, &err, 0, ask);
+	} else if (next && *next) {
+		ask_nodes(k, next);
+	} else {
+		draw(k);
+	}
+}
+
+static void ask_nodes(struct kube_key *k, const char *next)
+{
+	_cleanup_free_ char *path = NULL;
+	struct query q;
+	struct err err;
+	int ret;
+
+	query_open(&q, "/api/v1/nodes");
+	query_number(&q, "limit", k->nodes_each);
+	query_text(&q, "continue", next);
+	path = query_take(&q);
+	k->task.accept = METADATA_ONLY;
+	ret = path ? kube_task_call(&k->task, "GET", path, NULL, NULL, on_nodes, &err)
+		   : err_set(&err, ENOMEM, "no memory for a request");
+	k->task.accept = NULL;
+	if (ret < 0)
+		kube_task_failed(&k->task, &err, 0, ask);
+}
+
+/* Who has the key that it held puts it back; who has none makes one, if no other node has ever had one. */
+static void on_empty(struct kube_key *k, const json_t *secret)
+{
+	const json_t *metadata = json_object_get(secret, "metadata");
+	const char *uid = json_text_at(metadata, "uid"), *version = json_text_at(metadata, "resourceVersion");
+	struct err err;
+
+	if (k->state == KUBE_KEY_DIFFERS) {
+		no_key_there(k, "is empty");
+	} else if (!uid || !version || !*version || !str_copy(k->uid, sizeof(k->uid), uid) ||
+		   !str_copy(k->version, sizeof(k->version), version)) {
+		err_set(&err, EINVAL, "Secret %s/%s has no uid or no resourceVersion", k->options.namespace, k->options.name);
+		kube_task_failed(&k->task, &err, 0, ask);
+	} else if (k->state == KUBE_KEY_AWAITED) {
+		ask_nodes(k, NULL);
+	} else {
+		publish(k, k->key);
+	}
 }
 
 static void on_secret(void *arg, const struct kube_answer *answer)
@@ -162,12 +273,12 @@ static void on_secret(void *arg, const struct kube_answer *answer)
 	uint8_t key[POLICY_KEY_SIZE];
 	struct err err;
 
-	if (answer->status == 404 && k->state == KUBE_KEY_DIFFERS)
-		differing_is_gone(k);
-	else if (answer->status == 404)
-		make(k);
+	if (answer->status == 404)
+		no_key_there(k, "is missing");
 	else if (!answer->json)
 		kube_task_failed(&k->task, answer->err, answer->retry_after_s, ask);
+	else if (is_empty(answer->json))
+		on_empty(k, answer->json);
 	else if (read_secret(k, answer->json, key, &err) < 0)
 		kube_task_failed(&k->task, &err, 0, ask);
 	else
@@ -213,6 +324,7 @@ int kube_key_open(struct kube_key **out, struct api *api, const struct kube_key_
 	if (!k)
 		return err_set(err, ENOMEM, "no memory");
 	k->options = *options;
+	k->nodes_each = NODES_EACH;
 	k->task = (struct kube_task){ .api = api, .what = WHAT, .complain = options->complain, .complain_arg = options->arg, .arg = k };
 	snprintf(k->path, sizeof(k->path), "/api/v1/namespaces/%s/secrets/%s", options->namespace, options->name);
 	ret = read_copy(k, err);

@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The cluster's key in Kubernetes: a Secret that whichever agent comes first makes, and every other one reads. A copy
- * on disk lets an agent start without the API server, and puts a Secret that was deleted back as it was.
+ * The cluster's key in Kubernetes: a Secret that the manifest has without a key. One agent puts a key in, every other one
+ * reads it. A copy on disk lets an agent start without the API server, and goes back into a Secret that was emptied.
+ *
+ * There is one key as long as any node has it. A Secret that is missing gets none: no agent makes Secrets. Into an empty one
+ * an agent that has the key puts that one; an agent that has none draws a new one only if no other Node's annotation says that
+ * an agent has run there. The patch holds only for the Secret that was read (uid, resourceVersion), and makes it immutable.
+ *
+ * It takes get and patch of this one Secret, and list of Nodes.
  */
 #ifndef WARREN_AGENT_KUBE_KEY_H
 #define WARREN_AGENT_KUBE_KEY_H
@@ -19,6 +25,7 @@ enum kube_key_state {
 struct kube_key_options {
 	const char *namespace, *name; /* of the Secret */
 	const char *path;	      /* of the copy */
+	const char *node;	      /* the own Node's name */
 	kube_complain_fn *complain;
 	void (*have)(void *arg); /* there is a key now; not called for that of the disk */
 	void *arg;

@@ -6,12 +6,15 @@
 #include <string.h>
 #include <time.h>
 
+#include "clock.h"
 #include "log.h"
 #include "objects.h"
 
 #define WHAT "own Node"
 #define LOOK_SECONDS 300
 #define SAY_SECONDS 10 /* after a change, so that what comes and goes is not told */
+#define SAY_BURST 5	/* annotations in a row: each goes to every watcher of Nodes */
+#define SAY_EVERY_S 60 /* one more */
 #define PATCHES_MOST 6 /* in a row, before a pause */
 #define REASON "WarrenIsUp"
 #define MERGE "application/strategic-merge-patch+json"
@@ -24,6 +27,7 @@ struct kube_node {
 	bool saying; /* it is to look after SAY_SECONDS */
 	char says[NODE_AGENT_MAX]; /* how the agent is, but for since when; "": not known yet */
 	unsigned patches; /* since it was in order */
+	uint64_t credit_ns, credited_ns; /* of annotations; SAY_BURST * SAY_EVERY_S at most */
 };
 
 static void look(void *arg);
@@ -134,6 +138,21 @@ static void patch_taints(struct kube_node *k, const json_t *node, json_t *taints
 			"taints", taints));
 }
 
+/* How many seconds there are to wait before another annotation; 0: none, and this one is counted. */
+static unsigned say_wait(struct kube_node *k)
+{
+	const uint64_t one = SAY_EVERY_S * NS_PER_S, now = clock_ns(CLOCK_MONOTONIC);
+
+	k->credit_ns += now - k->credited_ns;
+	k->credited_ns = now;
+	if (k->credit_ns > SAY_BURST * one)
+		k->credit_ns = SAY_BURST * one;
+	if (k->credit_ns < one)
+		return (unsigned)((one - k->credit_ns) / NS_PER_S) + 1;
+	k->credit_ns -= one;
+	return 0;
+}
+
 static void patch_annotation(struct kube_node *k)
 {
 	char text[sizeof(k->says) + 40], now[32];
@@ -146,6 +165,7 @@ static void patch_annotation(struct kube_node *k)
 static void on_node(void *arg, const struct kube_answer *answer)
 {
 	struct kube_node *k = arg;
+	unsigned wait = 0;
 	json_t *taints;
 
 	if (!answer->json) {
@@ -165,15 +185,19 @@ static void on_node(void *arg, const struct kube_answer *answer)
 		log_info("Node %s says that the network is available", k->options.name);
 	k->told = true;
 	if (!says_how_we_are(k, answer->json)) {
-		patch_annotation(k);
-		return;
+		wait = say_wait(k);
+		if (!wait) {
+			patch_annotation(k);
+			return;
+		}
 	}
 	k->patches = 0;
+	k->saying = wait;
 	kube_task_succeeded(&k->task);
 	if (k->again)
 		look(k);
 	else
-		kube_task_later(&k->task, LOOK_SECONDS, look);
+		kube_task_later(&k->task, wait ? wait : LOOK_SECONDS, look);
 }
 
 static void look(void *arg)
@@ -232,6 +256,8 @@ struct kube_node *kube_node_open(struct api *api, const struct kube_node_options
 		.api = api, .what = WHAT, .complain = options->complain, .complain_arg = options->arg, .arg = k
 	};
 	snprintf(k->path, sizeof(k->path), "/api/v1/nodes/%s", options->name);
+	k->credit_ns = SAY_BURST * SAY_EVERY_S * NS_PER_S;
+	k->credited_ns = clock_ns(CLOCK_MONOTONIC);
 	return k;
 }
 

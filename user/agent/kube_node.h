@@ -26,7 +26,10 @@ void kube_node_close(struct kube_node *k);
  */
 void kube_node_tell(struct kube_node *k);
 bool kube_node_told(const struct kube_node *k); /* it has said so, as far as is known */
-/* How many things are wrong now. Written once the Node has been told, and if that lasts: seldom. */
+/*
+ * How many things are wrong with this node now; not what is wrong with objects, which all nodes would say at once, and all
+ * would hear. Written once the Node has been told, if that lasts, and no more than once a minute.
+ */
 void kube_node_say(struct kube_node *k, size_t wrong);
 
 #endif

@@ -66,6 +66,7 @@ int kube_task_call(struct kube_task *t, const char *method, const char *path, co
 	const struct api_request request = {
 		.method = method,
 		.path = path,
+		.accept = t->accept,
 		.content_type = content_type,
 		.body = text,
 		.body_size = text ? strlen(text) : 0,

@@ -23,6 +23,7 @@ typedef void kube_complain_fn(void *arg, const char *what, const struct err *err
 struct kube_task {
 	struct api *api;
 	const char *what; /* in complaints */
+	const char *accept; /* of the next calls; NULL: application/json */
 	kube_complain_fn *complain;
 	void *complain_arg;
 	struct api_call *call;	 /* that runs; NULL: none does */

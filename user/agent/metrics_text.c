@@ -209,6 +209,8 @@ static void nodes(FILE *f, const struct agent *agent)
 	       addresses.left_out);
 	single(f, "warren_ipcache_disputed", "gauge", "Addresses that several pods claim; they have nobody's labels.",
 	       addresses.disputed);
+	single(f, "warren_ipcache_refused", "gauge", "Pods of other nodes with an address in no pod CIDR of their node; it is ignored.",
+	       addresses.refused);
 	histogram(f, "warren_node_join_seconds", "From the news of another node to its being in the maps.",
 		  cluster_joins(agent->cluster));
 }

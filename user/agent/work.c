@@ -139,7 +139,10 @@ static void tell_addresses(struct agent *agent)
 	else if (counts.disputed)
 		err_set(&err, EEXIST, "%zu addresses are claimed by more than one, and have nobody's labels; %s",
 			counts.disputed, counts.example);
-	complain(&agent->complaints, COMPLAINT_AGENT, "addresses of pods", *err.msg ? &err : NULL);
+	complain(&agent->complaints, COMPLAINT_OBJECT, "addresses of pods", *err.msg ? &err : NULL);
+	err_set(&err, EACCES, "%zu have an address in no pod CIDR of their node, which is ignored; %s: look at what that node reports",
+		counts.refused, counts.refused_example);
+	complain(&agent->complaints, COMPLAINT_OBJECT, "Pods of other nodes", counts.refused ? &err : NULL);
 }
 
 static int load_all(struct agent *agent, struct err *err)
@@ -256,7 +259,7 @@ static void tell_services(struct agent *agent, const struct err *failure)
 	if (counts.problems)
 		err_set(&err, EINVAL, "%zu of %zu are not as they should be; %s", counts.problems, counts.services,
 			counts.example);
-	complain(&agent->complaints, COMPLAINT_AGENT, "services", counts.problems ? &err : failure);
+	complain(&agent->complaints, counts.problems ? COMPLAINT_OBJECT : COMPLAINT_AGENT, "services", counts.problems ? &err : failure);
 }
 
 static void work_services(struct agent *agent)
@@ -284,14 +287,15 @@ static void on_services_retry(uv_timer_t *timer)
  */
 void work(struct agent *agent)
 {
+	struct err err;
 	int own;
 
 	if (!agent->work.synced)
 		return;
-	own = cluster_resolve(agent->cluster);
+	own = cluster_resolve(agent->cluster, &err);
 	/* Every turn would put the timer off, and log. */
 	if (own < 0 && !uv_is_active((uv_handle_t *)&agent->work.cluster_retry)) {
-		log_error("no memory for the nodes of the cluster");
+		log_err(LOG_ERROR, &err);
 		uv_timer_start(&agent->work.cluster_retry, agent->work.cluster_retry.timer_cb, CLUSTER_RETRY_MS, 0);
 	}
 	if (own > 0) {

@@ -203,7 +203,8 @@ int api_servers_remember(const char *file, const struct slice_object *slice, str
 	size_t size = 0;
 	FILE *f;
 
-	if (strcmp(slice->namespace, "default") != 0 || strcmp(slice->service, "kubernetes") != 0)
+	/* The API server's own has the Service's name, too. Others with that label are made by tenants of the namespace. */
+	if (strcmp(slice->namespace, "default") != 0 || strcmp(slice->service, "kubernetes") != 0 || strcmp(slice->name, "kubernetes") != 0)
 		return 0;
 	f = open_memstream(&text, &size);
 	if (!f)

@@ -3,10 +3,30 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 
+#include "array.h"
 #include "kinds.h"
 
 /* --- pod CIDRs --- */
+
+/*
+ * All addresses of a pod CIDR are routed to its node: what no pod can have (this host, loopback, link-local, multicast, IPv4 in
+ * IPv6) must not be among them. So no CIDR is as large as half of what there is.
+ */
+static bool is_for_pods(const struct prefix *cidr)
+{
+	static const char *const others[] = { "0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3",
+					      "::/8",	   "fe80::/10",	  "ff00::/8" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+		struct prefix other;
+
+		if (prefix_parse(others[i], &other) < 0 || (other.ip.family == cidr->ip.family && prefix_overlaps(&other, cidr)))
+			return false;
+	}
+	return true;
+}
 
 /* At most one of each family, as the API wants it. An address with host bits names its network. */
 static int pod_cidr(const struct field *f, const char *key, const char *text, struct node_object *node)
@@ -16,8 +36,8 @@ static int pod_cidr(const struct field *f, const char *key, const char *text, st
 
 	if (prefix_parse(text, &prefix) < 0)
 		return field_error(f, key, "\"%s\" is not a CIDR", text);
-	if (prefix.len == 0)
-		return field_error(f, key, "\"%s\" is every address there is", text);
+	if (!is_for_pods(&prefix))
+		return field_error(f, key, "\"%s\" has addresses that no pod can have", text);
 	for (int i = 0; i < 2; i++) {
 		if (node->cidrs[i].ip.family == prefix.ip.family)
 			return field_error(f, key, "a second IPv%d CIDR", prefix.ip.family == AF_INET ? 4 : 6);
@@ -108,6 +128,19 @@ static int node_agent(const struct metadata *m, struct node_object *node)
 	return 0;
 }
 
+/* RFC 3339 in UTC, or what protobuf has in its place. Another form is as good as none: the API server writes it. */
+static void node_created(const struct metadata *m, struct node_object *node)
+{
+	const json_t *at = field_json(&m->field, "creationTimestamp");
+	const char *text = json_string_value(at);
+	struct tm tm = { 0 };
+
+	if (text && strptime(text, "%Y-%m-%dT%H:%M:%SZ", &tm))
+		node->created = timegm(&tm);
+	else
+		node->created = json_integer_value(json_object_get(at, "seconds"));
+}
+
 int node_decode(const struct field *document, const struct metadata *m, struct object *o)
 {
 	struct node_object *node = o->node;
@@ -121,6 +154,7 @@ int node_decode(const struct field *document, const struct metadata *m, struct o
 		ret = node_agent(m, node);
 	if (ret < 0)
 		return ret;
+	node_created(m, node);
 	node->name = strdup(m->name);
 	return node->name ? 0 : out_of_memory(document);
 }

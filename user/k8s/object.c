@@ -80,6 +80,7 @@ static void hash_node(struct siphash *h, const struct node_object *node)
 	siphash_bytes(h, node->cidrs, sizeof(node->cidrs));
 	siphash_number(h, node->address_count);
 	siphash_bytes(h, node->addresses, node->address_count * sizeof(node->addresses[0]));
+	siphash_number(h, (uint64_t)node->created);
 	siphash_string(h, node->agent);
 }
 

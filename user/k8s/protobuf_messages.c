@@ -45,10 +45,13 @@ MESSAGE(pod_ip, STRING(1, "ip"));
 MESSAGE(pod_status, STRING(1, "phase"), STRING(6, "podIP"), OBJECTS(12, "podIPs", pod_ip));
 MESSAGE(pod, OBJECT(1, "metadata", object_meta), OBJECT(2, "spec", pod_spec), OBJECT(3, "status", pod_status));
 
+MESSAGE(timestamp, NUMBER(1, "seconds"));
+MESSAGE(node_meta, STRING(1, "name"), STRING(5, "uid"), STRING(6, "resourceVersion"), OBJECT(8, "creationTimestamp", timestamp),
+	FORM(11, "labels", WIRE_MAP), FORM(12, "annotations", WIRE_ANNOTATIONS));
 MESSAGE(node_spec, STRING(1, "podCIDR"), STRINGS(7, "podCIDRs"));
 MESSAGE(node_address, STRING(1, "type"), STRING(2, "address"));
 MESSAGE(node_status, OBJECTS(5, "addresses", node_address));
-MESSAGE(node, OBJECT(1, "metadata", object_meta), OBJECT(2, "spec", node_spec), OBJECT(3, "status", node_status));
+MESSAGE(node, OBJECT(1, "metadata", node_meta), OBJECT(2, "spec", node_spec), OBJECT(3, "status", node_status));
 
 MESSAGE(client_ip, NUMBER(1, "timeoutSeconds"));
 MESSAGE(affinity, OBJECT(1, "clientIP", client_ip));

@@ -150,7 +150,7 @@ static void on_end(struct reflector *r, enum state was, bool complete)
 }
 
 /*
- * A watch-list at a version that the server does not have is refused when it has waited a while. A watch is not: it is silent,
+ * A list, or watch-list, at a version that the server does not have is refused when it has waited a while. A watch is not: it is silent,
  * without a bookmark even, until the server has come so far. (One such watch may be the fault of whatever is in between.)
  */
 static bool is_behind(struct reflector *r, enum state was, const struct api_result *result)
@@ -158,7 +158,7 @@ static bool is_behind(struct reflector *r, enum state was, const struct api_resu
 	bool silent = was == WATCHING && r->begun && result->err.num == ETIMEDOUT, again = silent && r->silent;
 
 	r->silent |= silent;
-	return again || (was == WATCH_LISTING && result->status == 504);
+	return again || ((was == WATCH_LISTING || was == LISTING) && result->status == 504);
 }
 
 static void on_done(void *arg, const struct api_result *result)
@@ -179,7 +179,8 @@ static void on_done(void *arg, const struct api_result *result)
 		return;
 	}
 	list_is_lost(r);
-	if (is_behind(r, was, result))
+	/* 410: a continue token has expired, or the cache does not go back so far. */
+	if (is_behind(r, was, result) || (was == LISTING && result->status == 410))
 		reflector_doubt(r);
 	if (r->ended_here || ask_otherwise(r, was, result->status))
 		run_now(r);
@@ -211,6 +212,23 @@ static void add_fields(struct query *q, const char *form, const char *node)
 	query_text(q, "fieldSelector", fields);
 }
 
+/*
+ * From the API server's watch cache, whole, if what that has will do: any version at first, later none older than what was
+ * told. From etcd, by chunks, only in doubt: N agents that start at once would have it read everything N times. (A limit at version
+ * 0 is for servers without the cache, which ignores it; at another version it would lead to etcd.)
+ */
+static void add_list(struct query *q, const struct reflector *r)
+{
+	if (r->next || r->doubtful || !r->version)
+		query_number(q, "limit", CHUNK);
+	query_text(q, "continue", r->next);
+	if (r->next || r->doubtful)
+		return;
+	query_number(q, "resourceVersion", r->version);
+	if (r->version)
+		query_text(q, "resourceVersionMatch", "NotOlderThan");
+}
+
 static char *path_of(const struct reflector *r, enum state state)
 {
 	struct query q;
@@ -220,8 +238,7 @@ static char *path_of(const struct reflector *r, enum state state)
 	if (r->kind->fields[r->fields])
 		add_fields(&q, r->kind->fields[r->fields], r->server->node);
 	if (state == LISTING) {
-		query_number(&q, "limit", CHUNK);
-		query_text(&q, "continue", r->next);
+		add_list(&q, r);
 		return query_take(&q);
 	}
 	query_text(&q, "watch", "true");

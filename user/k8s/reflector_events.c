@@ -55,15 +55,15 @@ void reflector_doubt(struct reflector *r)
 }
 
 /*
- * A list of chunks names no version, so it is the newest that there is: the server asks etcd. If that is older than what was
+ * A list in doubt names no version, so it is the newest that there is: the server asks etcd. If that is older than what was
  * told, and stays so, etcd was restored from a backup, and what was told will not come back.
  */
 static bool is_another_history(struct reflector *r, uint64_t version)
 {
-	bool goes_back = r->older && version < r->older;
+	bool goes_back = r->older && version < r->older, from_etcd = r->state == LISTING && r->doubtful;
 
 	reflector_doubt(r);
-	if (r->state != LISTING)
+	if (!from_etcd)
 		return false;
 	if (!r->older || goes_back)
 		r->older_since = reflector_now();

@@ -27,7 +27,7 @@ struct reflector {
 	struct object_stream *stream;
 	uint64_t version;      /* the newest that was told, and never an older one */
 	bool resumable;	       /* a watch may begin there */
-	bool doubtful;	       /* the server seems to be older than that: the next list is to come from etcd */
+	bool doubtful;	       /* what the server has cached will not do: the next list is to come from etcd */
 	bool silent;	       /* the last watch ended so */
 	uint64_t older;	       /* the version of the list that was refused last; 0: none was */
 	uint64_t older_since;
@@ -61,7 +61,7 @@ void reflector_works(struct reflector *r);
 /* That about objects that cannot be read; NULL: there are none any more. */
 void reflector_complain_unreadable(struct reflector *r, const struct err *err);
 
-/* What the server has may be older than what was told: it is to be listed, and by chunks. */
+/* What the server has may be older than what was told: it is to be listed, and from etcd. */
 void reflector_doubt(struct reflector *r);
 
 /* For a stream, whose `arg` is the reflector. */

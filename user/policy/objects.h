@@ -64,6 +64,7 @@ struct node_object {
 	/* status.addresses of type InternalIP, as listed: the first of a family is the tunnel's */
 	struct ip addresses[NODE_ADDRESSES];
 	size_t address_count;
+	int64_t created; /* metadata.creationTimestamp, seconds since 1970; 0: not said */
 	char agent[NODE_AGENT_MAX]; /* how its agent is, as that has annotated it; "": it has not */
 };
 

@@ -224,6 +224,15 @@ def test_the_key_of_an_earlier_release(plane, thief, key):
     assert plane.get(KEY)["data"] == data
 
 
+def test_a_key_that_is_missing_is_not_made(plane, thief, key):
+    """By an apply, either, which creates what is not there."""
+    remove(plane, KEY)
+    item = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "warren-identity"}, "data": filled(key, b"1")["data"]}
+    assert not thief.can("POST", SECRETS, item)
+    assert not thief.can_patch(f"{KEY}?fieldManager=x", item, "application/apply-patch+yaml")
+    assert plane.ask("GET", KEY)[0] == 404
+
+
 OWNER = {"apiVersion": "v1", "kind": "ConfigMap", "name": "none", "uid": "00000000-0000-0000-0000-000000000000"}
 KEY_METADATA = {
     "an owner that is gone, with which it goes": {"ownerReferences": [OWNER]},

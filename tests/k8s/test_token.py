@@ -349,7 +349,7 @@ def test_no_node_is_made_or_removed(thief):
 # --- tokens of no node -------------------------------------------------------------------------------------------------------
 
 
-def test_token_of_no_node(plane, token):
+def test_token_of_no_node(plane, token, key):
     """Of the same account, bound to no pod, as a long-lived one in a Secret is, too: it changes nothing at all."""
     renew(plane, "a")
     thief = Thief(plane, request_token(plane, {}))
@@ -357,7 +357,9 @@ def test_token_of_no_node(plane, token):
     for name in ("a", "b"):
         for path, body in agents_patches(plane, name):
             assert not thief.can_patch(path, body)
-    assert not thief.can("POST", EVENTS, event())
+    for host in ("a", ""):
+        assert not thief.can("POST", EVENTS, event(host=host))
+    assert not thief.can_patch(KEY, filled(key, b"1"), MERGE)
 
 
 def test_token_of_a_pod_that_is_gone(plane, token):

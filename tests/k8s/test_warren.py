@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kube import AGENTS, IMAGE, K8S, NODES, agent_pids, agents_ready, pod, rss_of_agents, service, wait_agents, wait_dns
+from kube import AGENTS, IMAGE, K8S, NODES, agent_pids, agents_ready, is_ready, pod, rss_of_agents, service, wait_agents, wait_dns
 from manifests import policy
 from netns import TIMEOUT, wait_for
 from talk import ask_all
@@ -89,6 +89,20 @@ def test_tokens_of_the_agents(warren):
                 "-H", "Content-Type: application/merge-patch+json", "-d", '{"metadata": {"annotations": {"warren.dev/x": "y"}}}',
                 f"https://10.10.0.10:6443/api/v1/nodes/{other}?dryRun=All").stdout
             assert status == ("200" if other == name else "422"), (name, other)
+
+
+def test_events_of_the_agents(warren):
+    """The admission policy takes them as the agent writes them."""
+    other = warren.machine("n1").outside("/etc/cni/net.d/00-other.conflist")
+    other.write_text('{"name": "x", "plugins": []}')
+    try:
+        events = warren.api.wait("Event", lambda found: [e for e in found.values() if e["reason"] == "ForeignNetworkConfiguration"],
+                                 "the Event")
+        assert {event["involvedObject"]["name"] for event in events} == {"n1"}
+    finally:
+        other.unlink()
+    wait_for(lambda: warren.machine("n1").warren_json("status", check=False)["healthy"], "n1 is well")
+    warren.api.wait("Node", lambda nodes: is_ready(nodes["n1"]), "n1 is Ready")
 
 
 def test_the_admission_policy_is_well_formed(warren):

@@ -50,7 +50,7 @@ kubernetes() {
 	124) echo "SKIPPED: Kubernetes is not built within 9 minutes; the next run goes on from there" ;;
 	*) return "$status" ;;
 	esac
-	WARREN_SPECS='default-deny-all|allow-all|updated pod|named port|CIDR' pytests k8s build tests/k8s/test_warren.py tests/k8s/test_netpol.py
+	WARREN_SPECS='default-deny-all|allow-all|updated pod|named port|CIDR' pytests k8s build tests/k8s/test_token.py tests/k8s/test_warren.py tests/k8s/test_netpol.py
 }
 
 # --- what is there before and after ----------------------------------------------------------------------------------------

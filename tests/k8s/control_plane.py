@@ -44,6 +44,12 @@ class ControlPlane:
             self.close()
             raise
 
+    def run(self, program, *argv):
+        """One that ends; what it has printed."""
+        done = subprocess.run(self.enter(BIN / program, *argv), stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
     def enter(self, *argv):
         return ("nsenter", "-t", str(self.pid), "--net", "--mount", "--pid", *map(str, argv))
 
@@ -121,6 +127,11 @@ class ControlPlane:
         """(status, what was answered)"""
         return Loader(self).ask(method, path, body, quiet)
 
+    def get(self, path):
+        status, answer = self.ask("GET", path)
+        assert status == 200, answer
+        return json.loads(answer)
+
     def create(self, path, *objects, workers=8):
         """Creates them, by several connections at once."""
         self._all("POST", [(path, o) for o in objects], workers)
@@ -153,12 +164,14 @@ class ControlPlane:
 
 
 class Loader:
-    """One connection to the API server; made by a thread that is in the namespace only for that."""
+    """One connection to the API server, as administrator or with a token; made by a thread that is in the namespace only for that."""
 
-    def __init__(self, plane):
+    def __init__(self, plane, token=None):
         self.plane = plane
         self.context = ssl.create_default_context(cafile=plane.pki / "ca.crt")
-        self.context.load_cert_chain(plane.pki / "admin.crt", plane.pki / "admin.key")
+        if not token:
+            self.context.load_cert_chain(plane.pki / "admin.crt", plane.pki / "admin.key")
+        self.headers = {"Authorization": f"Bearer {token}"} if token else {}
         self.connection = None
 
     def connect(self):
@@ -183,12 +196,12 @@ class Loader:
         self.connection = http.client.HTTPSConnection("127.0.0.1", 6443, context=self.context)
         self.connection.sock = self.context.wrap_socket(made[0], server_hostname="127.0.0.1")
 
-    def ask(self, method, path, body=None, quiet=False):
+    def ask(self, method, path, body=None, quiet=False, kind="application/json"):
         try:
             if not self.connection:
                 self.connect()
             text = json.dumps(body) if body is not None else None
-            self.connection.request(method, path, text, {"Content-Type": "application/json"} if text else {})
+            self.connection.request(method, path, text, {**self.headers, **({"Content-Type": kind} if text else {})})
             answer = self.connection.getresponse()
             return answer.status, answer.read()
         except (OSError, http.client.HTTPException) as e:

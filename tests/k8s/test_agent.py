@@ -80,6 +80,7 @@ class Agents(Kubernetes):
 def cluster(programs):
     flags = f"--register-with-taints={TAINT}=:NoSchedule --pod-manifest-path=/run/static"
     with Agents("agent", CNI="none", KUBELET_FLAGS=flags) as cluster:
+        cluster.kubectl("create", "secret", "generic", "warren-identity", "-n", "kube-system")  # without a key, as in the manifest
         for node in NODES:
             cluster.start(node)
         for node in NODES:

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A cluster whose network is Warren, installed by its manifest: what everybody expects of one."""
 
+import base64
 import itertools
 import json
+from pathlib import Path
 
 import pytest
 
-from kube import AGENTS, IMAGE, K8S, NODES, agents_ready, pod, rss_of_agents, service, wait_agents, wait_dns
+from kube import AGENTS, IMAGE, K8S, NODES, agent_pids, agents_ready, is_ready, pod, rss_of_agents, service, wait_agents, wait_dns
 from manifests import policy
 from netns import TIMEOUT, wait_for
 from talk import ask_all
@@ -53,6 +55,62 @@ def test_agents(warren):
     for name in NODES:
         status = warren.machine(name).warren_json("status")
         assert status["healthy"], status
+
+
+CAPABILITIES = {12: "NET_ADMIN", 13: "NET_RAW", 21: "SYS_ADMIN"}
+TOKEN = "var/run/secrets/kubernetes.io/serviceaccount/token"
+
+
+def test_agents_run_with_few_rights(warren):
+    """As the kernel has it, not the manifest."""
+    for pid in agent_pids(warren).values():
+        status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+        for kind in ("CapEff", "CapPrm", "CapBnd"):
+            assert int(status[kind], 16) == sum(1 << number for number in CAPABILITIES), kind
+        assert status["Seccomp"] == "2" and status["NoNewPrivs"] == "1"
+        mounts = [line.split() for line in Path(f"/proc/{pid}/mountinfo").read_text().splitlines()]
+        assert [fields[5].split(",")[0] for fields in mounts if fields[4] == "/"] == ["ro"]
+
+
+def test_tokens_of_the_agents(warren):
+    """Each in one container, ends soon, and names its node; the other node is not its to change."""
+    for agent in warren.api.list("Pod", **AGENTS):
+        with_token = [c["name"] for kind in ("initContainers", "containers") for c in agent["spec"][kind]
+                      if any("serviceaccount" in mount["mountPath"] for mount in c["volumeMounts"])]
+        assert with_token == ["agent"]
+    for name, pid in agent_pids(warren).items():
+        token = Path(f"/proc/{pid}/root/{TOKEN}").read_text()
+        claims = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
+        assert claims["kubernetes.io"]["node"]["name"] == name
+        assert claims["exp"] - claims["iat"] <= 4 * 3600
+        for other in NODES:
+            status = warren.node(
+                name, "curl", "-sk", "-o", "/dev/null", "-w", "%{http_code}", "-X", "PATCH", "-H", f"Authorization: Bearer {token}",
+                "-H", "Content-Type: application/merge-patch+json", "-d", '{"metadata": {"annotations": {"warren.dev/x": "y"}}}',
+                f"https://10.10.0.10:6443/api/v1/nodes/{other}?dryRun=All").stdout
+            assert status == ("200" if other == name else "422"), (name, other)
+
+
+def test_events_of_the_agents(warren):
+    """The admission policy takes them as the agent writes them."""
+    other = warren.machine("n1").outside("/etc/cni/net.d/00-other.conflist")
+    other.write_text('{"name": "x", "plugins": []}')
+    try:
+        events = warren.api.wait("Event", lambda found: [e for e in found.values() if e["reason"] == "ForeignNetworkConfiguration"],
+                                 "the Event")
+        assert {event["involvedObject"]["name"] for event in events} == {"n1"}
+    finally:
+        other.unlink()
+    wait_for(lambda: warren.machine("n1").warren_json("status", check=False)["healthy"], "n1 is well")
+    warren.api.wait("Node", lambda nodes: is_ready(nodes["n1"]), "n1 is Ready")
+
+
+def test_the_admission_policy_is_well_formed(warren):
+    """By the controller that reads its expressions against the types of what they are about."""
+    found = warren.get("validatingadmissionpolicies")
+    (policy,) = (item for item in found if item["metadata"]["name"] == "warren")
+    assert policy["status"]["observedGeneration"] == policy["metadata"]["generation"]
+    assert policy["status"]["typeChecking"] == {}
 
 
 def test_memory(warren):

@@ -236,7 +236,7 @@ char *metrics_text(struct agent *agent, size_t *size)
 	char *text = NULL;
 	FILE *f = open_memstream(&text, size);
 	struct dp_flow_stats stats;
-	bool have = dp_flow_stats(&stats, NULL) == 0;
+	bool have = dp_flow_stats_kept(&agent->windows, &stats, NULL) == 0;
 
 	if (!f)
 		return NULL;

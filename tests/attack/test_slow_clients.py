@@ -174,6 +174,33 @@ def test_trickle_is_cut(cluster):
                 pass
 
 
+def test_socket_beside_a_crowd(cluster):
+    """Of root's own processes, 1,100 that connect to the agent's socket and say nothing: a request is answered, a pod is started."""
+    agent = cluster.agent
+    with contextlib.ExitStack() as stack:
+        for _ in range(1100):
+            sock = stack.enter_context(agent.connect())
+            with contextlib.suppress(OSError):
+                sock.sendall(b'{"method')
+        began = time.monotonic()
+        assert agent.status()["synced"]
+        print(f"status in {1000 * (time.monotonic() - began):.1f} ms")
+        cluster.pod("default/late", {"app": "late"})
+        assert agent.endpoint(cluster.pods["default/late"])["state"] == "not isolated"
+    cluster.delete("default/late")
+
+
+def test_socket_is_of_root(cluster):
+    """Nobody but root connects to the agent's socket; a pod's user 0 in a namespace of its own is not root."""
+    mode = cluster.node.outside(SOCKET).stat()
+    assert (mode.st_mode & 0o777, mode.st_uid) == (0o600, 0)
+    script = f"import socket; socket.socket(socket.AF_UNIX).connect({SOCKET!r})"
+    user = ["setpriv", "--reuid=65534", "--clear-groups"]
+    for argv in (user, [*user, "unshare", "--user", "--map-root-user"]):
+        result = cluster.node.run(*argv, "python3", "-c", script, check=False)
+        assert result.returncode != 0 and "PermissionError" in result.stderr, result
+
+
 def series(agent_text):
     return {line.rpartition(" ")[0] for line in agent_text.splitlines() if not line.startswith("#")}
 

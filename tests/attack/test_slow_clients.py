@@ -14,6 +14,7 @@ from agent import SOCKET
 from cluster import Cluster
 from lab import NODE_GATEWAY
 from manifests import namespace, pods, policy, sources
+from netns import FAMILY, TIMEOUT, wait_for
 
 HEALTH, METRICS = 9961, 9962
 PORTS = {"health": HEALTH, "metrics": METRICS}
@@ -172,6 +173,26 @@ def test_trickle_is_cut(cluster):
         with contextlib.suppress(ConnectionError):
             while never.recv(1 << 20):  # what was on its way; then the end
                 pass
+
+
+def test_unread_answers_are_forgotten(cluster, family):
+    """Of clients that ask and never read the kernel keeps nothing for long, neither while they are connected nor after."""
+    node, attacker = cluster.node, cluster.pods["default/attacker"]
+
+    def connections():
+        return node.run("ss", "-Htn", "state", "connected", "exclude", "time-wait", f"sport = :{METRICS}").stdout.splitlines()
+
+    with contextlib.ExitStack() as stack:
+        for _ in range(200):
+            sock = stack.enter_context(attacker.socket(FAMILY[family], socket.SOCK_STREAM))
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+            sock.settimeout(TIMEOUT)
+            sock.connect((NODE_GATEWAY[family], METRICS))
+            sock.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        began = time.monotonic()
+        assert connections()
+        wait_for(lambda: not connections(), "the connections to be forgotten", 3 * DEADLINE)
+        print(f"gone after {time.monotonic() - began:.1f} s")
 
 
 def test_socket_beside_a_crowd(cluster):

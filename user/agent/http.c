@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <microhttpd.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -38,9 +39,12 @@ struct http {
 
 /* --- connections -------------------------------------------------------------------------------------------------- */
 
-/* The library finds the socket at its end and closes it. */
+/* The library finds the socket at its end and closes it. What the client has not read is dropped then. */
 static void connection_cut(struct http *http, struct connection *c)
 {
+	const struct linger none = { .l_onoff = 1 };
+
+	setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
 	shutdown(c->fd, SHUT_RDWR);
 	list_remove(&c->in_http);
 	list_init(&c->in_http);
@@ -234,6 +238,7 @@ static int bind_ip(const char *option, const char *address, struct err *err)
 	struct sockaddr_in sa4 = { .sin_family = AF_INET };
 	_cleanup_fd_ int fd = -1;
 	char host[IP_STRLEN];
+	const unsigned timeout_ms = HTTP_DEADLINE_MS;
 	const char *rest;
 	const int on = 1;
 	uint64_t port;
@@ -248,8 +253,11 @@ static int bind_ip(const char *option, const char *address, struct err *err)
 	memcpy(&sa6.sin6_addr, ip.bytes, 16);
 	sa4.sin_port = sa6.sin6_port = htons((uint16_t)port);
 	fd = socket(ip.family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd >= 0)
+	if (fd >= 0) {
 		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+		/* Connections inherit it: the kernel keeps an answer that nobody reads for so long after the end, not for minutes. */
+		setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof(timeout_ms));
+	}
 	if (fd < 0 ||
 	    bind(fd, v6 ? (struct sockaddr *)&sa6 : (struct sockaddr *)&sa4, v6 ? sizeof(sa6) : sizeof(sa4)) < 0) {
 		err_errno(err, errno, "%s: cannot listen at %s", option, address);

@@ -171,7 +171,7 @@ def test_a_node_is_made_ready(cluster):
         print(node, "RSS", cluster.status(node)["rss_bytes"] >> 10, "KB")
     same = {cluster.node(node, "base64", KEY).stdout for node in NODES}
     assert same == {secret["data"]["key"] + "\n"}
-    answer = cluster.node("n1", "curl", "-s", "http://127.0.0.1:9962/readyz").stdout
+    answer = cluster.node("n1", "curl", "-s", "http://127.0.0.1:9961/readyz").stdout
     assert answer == "ok\n"
 
 
@@ -352,7 +352,7 @@ def test_without_an_api_server(cluster, pods, policy):
     assert said["key"]["state"] == "cached"
     assert said["waits_for"] == "objects have not all been read from the API server yet"
     wait_for(lambda: any("identity key" in text for text in cluster.wrong("n1")), "red status")
-    assert cluster.node("n1", "curl", "-s", "http://127.0.0.1:9962/readyz").stdout.startswith("kubernetes: objects")
+    assert cluster.node("n1", "curl", "-s", "http://127.0.0.1:9961/readyz").stdout.startswith("kubernetes: objects")
     for address in web:
         assert fetches(cluster, "client", address)
         assert not fetches(cluster, "other", address)

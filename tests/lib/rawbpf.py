@@ -76,10 +76,15 @@ def _batch(command, path, keys, values):
         os.close(fd)
 
 
+def map_fill(path, keys, value):
+    """Writes these keys, each with that value, into the hash or array that is pinned at `path`."""
+    _batch(BPF_MAP_UPDATE_BATCH, path, keys, value * len(keys))
+
+
 @contextlib.contextmanager
 def map_strangers(path, keys, value):
     """These keys, each with that value, are in the hash that is pinned at `path` meanwhile."""
-    _batch(BPF_MAP_UPDATE_BATCH, path, keys, value * len(keys))
+    map_fill(path, keys, value)
     try:
         yield
     finally:

@@ -299,12 +299,12 @@ GARBAGE = [
     b"\n",
     b"garbage\n",
     b"{}\n",
-    b"[" * 100000 + b"\n",
+    b"[" * 10000 + b"\n",
     b'{"method": "nonsense"}\n',
     b'{"method": "endpoint"}\n',
     b'{"method": "status", "method": "status"}\n',
     b"\xff\xfe\x00\n",
-    b'{"method": "' + b"x" * 100000 + b'"}\n',
+    b'{"method": "' + b"x" * 10000 + b'"}\n',
 ]
 
 

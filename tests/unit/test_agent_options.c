@@ -114,6 +114,7 @@ static void options_values(void **state)
 	struct options o;
 
 	assert_int_equal(options_parse(3, argv, &o, NULL), 0);
+	assert_string_equal(o.health, HEALTH_ADDRESS);
 	assert_string_equal(o.metrics, METRICS_ADDRESS);
 	assert_null(o.key_file);
 	assert_int_equal(o.log_level, LOG_INFO);

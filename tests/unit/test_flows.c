@@ -388,6 +388,51 @@ static void figures(void **state)
 	assert_int_equal(stats.share, WR_CT_ENTRIES >> WR_CT_SHARE_SHIFT);
 }
 
+/* As the collector left them, and windows in turn: each call counts some parts, those of nobody are empty. */
+static void figures_without_a_walk(void **state)
+{
+	enum { PART = WR_CT_NEW_SLOTS / DP_WINDOW_PARTS };
+	const struct wr_ct6_slot slot = { .tag = 1, .ct.expires = tick() + WR_CT_SECONDS(100) }, empty = { 0 };
+	struct dp_window_counts counts = { 0 };
+	_cleanup_fd_ int fd = map_fd("ct_new6");
+	struct wr_ct_windows windows = { 0 };
+	struct dp_flow_stats stats;
+	struct wr_sweep sweep;
+	struct err err = { 0 };
+
+	put_rows();
+	assert_ok(dp_value_get("sweep", &sweep, &err));
+	sweep.live[0] = 70;
+	sweep.live[1] = 80;
+	assert_ok(dp_value_put("sweep", &sweep, &err));
+	for (uint32_t part = 1; part < DP_WINDOW_PARTS; part++)
+		assert_int_equal(bpf_map_update_elem(fd, &(uint32_t){ (part + 1) * PART - 1 }, &slot, BPF_ANY), 0);
+	memset(&windows, 0xff, sizeof(windows));
+	assert_ok(dp_value_put("ct_windows", &windows, &err));
+	assert_ok(dp_flow_stats_kept(&counts, &stats, &err));
+	assert_int_equal(stats.entries[0], 70);
+	assert_int_equal(stats.entries[1], 80);
+	assert_int_equal(stats.entries[2], 3);
+	assert_in_range(stats.entries[3], 2, 2 + DP_WINDOW_PARTS / 2);
+	assert_int_equal(stats.capacity[0], WR_CT_ENTRIES);
+	for (int i = 1; i < DP_WINDOW_PARTS; i++)
+		assert_ok(dp_flow_stats_kept(&counts, &stats, &err));
+	assert_int_equal(stats.entries[3], 2 + DP_WINDOW_PARTS - 1);
+	/* One part is nobody's any more, in another one a flow has ended. */
+	memset(&windows.used[5 * PART / WR_CT_WINDOW_MIN / 64], 0, PART / WR_CT_WINDOW_MIN / 8);
+	assert_ok(dp_value_put("ct_windows", &windows, &err));
+	assert_int_equal(bpf_map_update_elem(fd, &(uint32_t){ 9 * PART - 1 }, &empty, BPF_ANY), 0);
+	for (int i = 1; i < DP_WINDOW_PARTS; i++)
+		assert_ok(dp_flow_stats_kept(&counts, &stats, &err));
+	assert_int_equal(stats.entries[3], 2 + DP_WINDOW_PARTS - 3);
+	/* A new map, of which no endpoint has marked anything. */
+	memset(&windows, 0, sizeof(windows));
+	assert_ok(dp_value_put("ct_windows", &windows, &err));
+	for (int i = 1; i < DP_WINDOW_PARTS; i++)
+		assert_ok(dp_flow_stats_kept(&counts, &stats, &err));
+	assert_int_equal(stats.entries[3], 2 + DP_WINDOW_PARTS - 2);
+}
+
 /* --- the sweep ---------------------------------------------------------------------------------------------------- */
 
 #define PATIENCE_SECONDS (2 * WR_SWEEP_SECONDS)
@@ -849,6 +894,7 @@ int main(void)
 		LOADED(flow_ended_in_a_locked_set),
 		LOADED(service_found_in_windows),
 		LOADED(figures),
+		LOADED(figures_without_a_walk),
 		cmocka_unit_test_teardown(sweep_goes_on_without_its_loader, dp_rig_unload),
 		LOADED(dry_runs_change_nothing),
 		LOADED(real_runs_change_something),

@@ -527,6 +527,41 @@ static void more_places_than_fit(void **state)
 	}
 }
 
+/* Neighbours that do not exist, of which anybody can make as many as the kernel's table holds: none is news. */
+static void neighbours_that_never_were(void **state)
+{
+	_cleanup_hop_watch_ struct hop_watch watch = { 0 };
+	struct err err = { 0 };
+
+	assert_ok(hop_watch_open(&watch, OWN_GROUP, OWN_PROTOCOL, &err));
+	for (size_t i = 0; i < FAMILIES; i++) {
+		sh("ip neigh replace %s dev up0 nud failed", families[i].late);
+		sh("ip neigh del %s dev up0", families[i].late);
+	}
+	assert_int_equal(reported(&watch), 0);
+	for (size_t i = 0; i < FAMILIES; i++) {
+		sh("ip neigh replace %s lladdr 02:00:00:00:00:09 dev up0 nud reachable", families[i].late);
+		assert_int_equal(reported(&watch), HOP_NEIGHBOUR);
+		sh("ip neigh replace %s dev up0 nud failed", families[i].late);
+		assert_int_equal(reported(&watch), HOP_NEIGHBOUR);
+		sh("ip neigh del %s dev up0", families[i].late);
+		assert_int_equal(reported(&watch), 0);
+	}
+}
+
+/* The kernel's table of them, full and emptied, twice over, between two reads: the socket holds all of its reports. */
+static void table_that_empties(void **state)
+{
+	_cleanup_hop_watch_ struct hop_watch watch = { 0 };
+	struct err err = { 0 };
+
+	assert_ok(hop_watch_open(&watch, OWN_GROUP, OWN_PROTOCOL, &err));
+	for (int i = 0; i < 2; i++)
+		sh("for what in 'replace %%s dev up0 nud failed' 'del %%s dev up0'; do "
+		   "for n in $(seq 500); do printf \"neigh $what\\n\" fd00:2::7:$n; done; done | ip -6 -batch -");
+	assert_int_equal(reported(&watch), 0);
+}
+
 /* A carrier that goes and comes back takes the entry along; kept again, it is there again. */
 static void flap(void **state)
 {
@@ -580,7 +615,7 @@ static void pods_are_not_reported(void **state)
 	rig->wr0 = up0;
 }
 
-/* More than the socket holds: said so, once, and what comes then is reported as if it were new. */
+/* More than the socket holds: said so, once; what is then is remembered, so a report of the same is no news. */
 static void overrun(void **state)
 {
 	struct rig *rig = *state;
@@ -600,6 +635,8 @@ static void overrun(void **state)
 	assert_int_equal(reported(&watch) & HOP_LOST, HOP_LOST);
 	assert_int_equal(reported(&watch), 0);
 	sh("ip neigh change 192.0.2.2 dev up0 nud stale");
+	assert_int_equal(reported(&watch), 0);
+	sh("ip neigh change 192.0.2.2 dev up0 nud failed");
 	assert_int_equal(reported(&watch) & HOP_NEIGHBOUR, HOP_NEIGHBOUR);
 }
 
@@ -621,6 +658,8 @@ int main(void)
 		WIRED(links_routes_addresses),
 		WIRED(places),
 		WIRED(more_places_than_fit),
+		WIRED(neighbours_that_never_were),
+		WIRED(table_that_empties),
 		WIRED(flap),
 		WIRED(pods_are_not_reported),
 		WIRED(overrun),

@@ -266,8 +266,8 @@ static int begin(struct agent *agent, struct err *err)
 		ret = load_tunnel_keys(agent, err);
 	if (ret == 0)
 		ret = server_open(agent, &agent->server, err);
-	if (ret == 0 && options->metrics)
-		ret = metrics_open(agent, options->metrics, &agent->metrics, err);
+	if (ret == 0)
+		ret = metrics_open(agent, &agent->metrics, err);
 	return ret < 0 ? ret : sources_open(agent, err);
 }
 

@@ -14,6 +14,7 @@
 #include "balancer.h"
 #include "cluster_dp.h"
 #include "complaints.h"
+#include "flows.h"
 #include "histogram.h"
 #include "kube.h"
 #include "manifests.h"
@@ -59,6 +60,7 @@ struct agent {
 	struct attachments *attachments;
 	struct server *server;
 	struct metrics *metrics;
+	struct dp_window_counts windows; /* for the metrics */
 
 	bool has_key;
 	uint8_t key[POLICY_KEY_SIZE]; /* the cluster's, if it is known */
@@ -145,8 +147,9 @@ void server_free(struct server *server);    /* then */
 
 /* --- metrics.c --- */
 
+/* Health and metrics over HTTP, as the options have it. What is made when it fails is the caller's to close, too. */
 struct metrics;
-int metrics_open(struct agent *agent, const char *address, struct metrics **metrics, struct err *err);
+int metrics_open(struct agent *agent, struct metrics **metrics, struct err *err);
 void metrics_close(struct metrics *metrics); /* its handles are closed by the loop */
 void metrics_free(struct metrics *metrics);  /* then */
 /* The whole text; NULL without memory. */

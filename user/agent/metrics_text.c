@@ -88,11 +88,11 @@ struct map_use {
 	uint64_t entries, capacity;
 };
 
-static size_t map_uses(const struct agent *agent, const struct dp_flow_stats *stats, struct map_use *uses)
+static size_t map_uses(const struct agent *agent, const struct dp_flow_stats *stats,
+		       const struct balancer_counts *balancer, struct map_use *uses)
 {
 	static const char *const service_maps[] = { "services4", "services6" };
 	static const char *const backend_maps[] = { "backends4", "backends6" };
-	struct balancer_counts balancer;
 	size_t backends[2] = { 0 };
 	static const char *const flow_maps[] = { "ct4", "ct6", "ct_new4", "ct_new6" };
 	static const char *const counted[] = { "addr4", "addr6" };
@@ -106,14 +106,13 @@ static size_t map_uses(const struct agent *agent, const struct dp_flow_stats *st
 	}
 	for (int i = 0; i < 4 && stats; i++)
 		uses[count++] = (struct map_use){ flow_maps[i], stats->entries[i], stats->capacity[i] };
-	balancer_count(agent->balancer, &balancer);
 	if (agent->services)
 		dp_services_count(agent->services, backends);
-	uses[count++] = (struct map_use){ "service_lists", balancer.backends[0] + balancer.backends[1], WR_MAX_LISTED };
+	uses[count++] = (struct map_use){ "service_lists", balancer->backends[0] + balancer->backends[1], WR_MAX_LISTED };
 	for (int i = 0; i < 2; i++) {
 		struct dp_map_info info;
 
-		uses[count++] = (struct map_use){ service_maps[i], balancer.fronts[i], WR_MAX_SERVICES };
+		uses[count++] = (struct map_use){ service_maps[i], balancer->fronts[i], WR_MAX_SERVICES };
 		uses[count++] = (struct map_use){ backend_maps[i], backends[i], WR_MAX_BACKENDS };
 		if (dp_map_info(counted[i], &info, NULL) == 0)
 			uses[count++] = (struct map_use){ counted[i], info.entries, info.limit };
@@ -121,10 +120,11 @@ static size_t map_uses(const struct agent *agent, const struct dp_flow_stats *st
 	return count;
 }
 
-static void maps(FILE *f, const struct agent *agent, const struct dp_flow_stats *stats)
+static void maps(FILE *f, const struct agent *agent, const struct dp_flow_stats *stats,
+		 const struct balancer_counts *balancer)
 {
 	struct map_use uses[APPLY_TABLES + 11];
-	size_t count = map_uses(agent, stats, uses);
+	size_t count = map_uses(agent, stats, balancer, uses);
 
 	head(f, "warren_map_entries", "gauge", "Elements in a map.");
 	for (size_t i = 0; i < count; i++)
@@ -217,18 +217,15 @@ static void nodes(FILE *f, const struct agent *agent)
 
 /* --- services --- */
 
-static void services(FILE *f, const struct agent *agent)
+static void services(FILE *f, const struct agent *agent, const struct balancer_counts *c)
 {
-	struct balancer_counts c;
-
-	balancer_count(agent->balancer, &c);
 	single(f, "warren_services", "gauge", "Services that the agent knows, those without an address too.",
-	       c.services);
-	single(f, "warren_service_slices", "gauge", "EndpointSlices that the agent knows.", c.slices);
+	       c->services);
+	single(f, "warren_service_slices", "gauge", "EndpointSlices that the agent knows.", c->slices);
 	single(f, "warren_service_problems", "gauge", "Services that are not in the maps as they should be.",
-	       c.problems);
+	       c->problems);
 	single(f, "warren_service_write_failures_total", "counter", "Failures to write a Service's address and port.",
-	       c.failures);
+	       c->failures);
 	histogram(f, "warren_service_latency_seconds", "From the news of Services and their endpoints to the maps.",
 		  balancer_latency(agent->balancer));
 }
@@ -237,21 +234,23 @@ char *metrics_text(struct agent *agent, size_t *size)
 {
 	char *text = NULL;
 	FILE *f = open_memstream(&text, size);
+	struct balancer_counts balancer;
 	struct dp_flow_stats stats;
-	bool have = dp_flow_stats(&stats, NULL) == 0;
+	bool have = dp_flow_stats_kept(&agent->windows, &stats, NULL) == 0;
 
 	if (!f)
 		return NULL;
+	balancer_count(agent->balancer, &balancer);
 	head(f, "warren_build_info", "gauge", "1; the label is the release.");
 	fprintf(f, "warren_build_info{version=\"%s\"} 1\n", WARREN_VERSION);
 	packets(f);
 	events(f);
 	if (have)
 		flows(f, &stats);
-	maps(f, agent, have ? &stats : NULL);
+	maps(f, agent, have ? &stats : NULL, &balancer);
 	policy(f, agent);
 	nodes(f, agent);
-	services(f, agent);
+	services(f, agent, &balancer);
 	kube_metrics(f, agent->kube);
 	single(f, "process_resident_memory_bytes", "gauge", "Resident memory of the agent in bytes.", rss_bytes());
 	if (fclose(f) == 0)

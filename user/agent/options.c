@@ -155,8 +155,11 @@ static const struct setting settings[] = {
 	{ "tunnel-keys", "FILE", TEXT, FIELD(tunnel_keys, char *),
 	  "by which key, and which other one is taken, too; read again when it changes\n"
 	  "(default, or off: one that follows from the cluster's key)" },
+	{ "health", "ADDRESS", TEXT, FIELD(health, char *),
+	  "where to answer /healthz and /readyz: IPV4:PORT, [IPV6]:PORT, unix:PATH or off\n"
+	  "(default: " HEALTH_ADDRESS ")" },
 	{ "metrics", "ADDRESS", TEXT, FIELD(metrics, char *),
-	  "where to serve metrics: IPV4:PORT, [IPV6]:PORT, unix:PATH or off\n"
+	  "where to serve metrics at /metrics: IPV4:PORT, [IPV6]:PORT, unix:PATH or off\n"
 	  "(default: " METRICS_ADDRESS ")" },
 	{ "max-policy-entries", "N", COUNT, FIELD(max_policy_entries, size_t),
 	  "entries that the policy map may have at most" },
@@ -337,6 +340,7 @@ static int check(struct options *options, struct err *err)
 		ret = check_tunnel_key(options, err);
 	if (ret == 0 && node != options->host_name && !name_is_dns_subdomain(node))
 		return err_set(err, EINVAL, "NODE_NAME=%s: %s", node, NAME_DNS_SUBDOMAIN);
+	settle(&options->health, HEALTH_ADDRESS);
 	settle(&options->metrics, METRICS_ADDRESS);
 	return ret;
 }

@@ -11,6 +11,7 @@
 #include "err.h"
 #include "log.h"
 
+#define HEALTH_ADDRESS "127.0.0.1:9961"
 #define METRICS_ADDRESS "127.0.0.1:9962"
 #define CONFLIST_PATH "/etc/cni/net.d/05-warren.conflist"
 #define CNI_BIN_DIR "/opt/cni/bin"
@@ -33,6 +34,7 @@ struct options {
 	const char *startup_taint; /* NULL: none */
 	const char *key_file; /* NULL: WARREN_CLUSTER_KEY, made if it is not there; in Kubernetes, the Secret */
 	const char *tunnel_keys; /* NULL: tunnel_keys_default() */
+	const char *health;   /* NULL: off */
 	const char *metrics;  /* NULL: off */
 	const char *log_file;
 	enum log_level log_level;

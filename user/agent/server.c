@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The agent's socket (user/lib/agent_socket.h): one request and one answer each connection, as many as may come. */
+/*
+ * The agent's socket (user/lib/agent_socket.h): one request and one answer each connection. Where there is no room for another
+ * one, it takes the place of the oldest that does not wait for an endpoint.
+ */
 #include <errno.h>
 #include <malloc.h>
 #include <string.h>
@@ -12,9 +15,9 @@
 #include "paths.h"
 #include "request.h"
 
-#define CLIENTS_MOST 1024
-#define EXCHANGE_MS 10000 /* what a request may take to arrive, or an answer to be read */
-#define WAIT_MS_MOST 600000
+#define CLIENTS_MAX 512   /* half of the files that a process may have open by default */
+#define EXCHANGE_MS 10000 /* what a request may take to arrive, or an answer to be read, from its first byte to its last */
+#define WAIT_MS_MAX 600000
 #define LONG_ANSWER (128 << 10) /* bytes: what it took is given back to the system */
 
 struct client {
@@ -143,7 +146,7 @@ static void serve(struct client *client)
 	switch (client->request.method) {
 	case REQUEST_ENDPOINT:
 		uv_timer_start(&client->timer, on_timeout,
-			       client->request.wait_ms < WAIT_MS_MOST ? client->request.wait_ms : WAIT_MS_MOST, 0);
+			       client->request.wait_ms < WAIT_MS_MAX ? client->request.wait_ms : WAIT_MS_MAX, 0);
 		ask_endpoint(client, false);
 		return;
 	case REQUEST_IDENTITIES:
@@ -242,13 +245,27 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 	}
 }
 
+/* The oldest one that does not wait for an endpoint; NULL: all do. The list begins with the newest. */
+static struct client *client_to_close(const struct server *server)
+{
+	struct client *oldest = NULL;
+
+	for (struct client *client = server->clients; client; client = client->next) {
+		if (!client->waiting)
+			oldest = client;
+	}
+	return oldest;
+}
+
 static void on_client(uv_stream_t *listener, int status)
 {
 	struct server *server = listener->data;
-	struct client *client = status < 0 ? NULL : calloc(1, sizeof(*client));
+	struct client *client = status < 0 ? NULL : calloc(1, sizeof(*client)), *displaced;
 
 	if (!client)
 		return;
+	if (server->count == CLIENTS_MAX && (displaced = client_to_close(server)))
+		client_close(displaced);
 	client->server = server;
 	client->open_handles = 2;
 	uv_pipe_init(listener->loop, &client->pipe, 0);
@@ -257,7 +274,7 @@ static void on_client(uv_stream_t *listener, int status)
 	client->next = server->clients;
 	server->clients = client;
 	server->count++;
-	if (uv_accept(listener, (uv_stream_t *)&client->pipe) < 0 || server->count > CLIENTS_MOST ||
+	if (uv_accept(listener, (uv_stream_t *)&client->pipe) < 0 || server->count > CLIENTS_MAX ||
 	    uv_read_start((uv_stream_t *)&client->pipe, on_alloc, on_read) < 0)
 		client_close(client);
 	else

@@ -34,11 +34,6 @@ static uint32_t now_tick(void)
 	return (uint32_t)(clock_ns(CLOCK_MONOTONIC_COARSE) >> WR_CT_TICK_SHIFT);
 }
 
-static bool is_dead(const struct wr_ct *ct)
-{
-	return (int32_t)(ct->expires - now_tick()) < 0;
-}
-
 static bool is_echo(uint8_t protocol)
 {
 	return protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6;
@@ -362,46 +357,35 @@ static int add_counter(const void *key, const void *value, int cpus, void *arg)
 	return 0;
 }
 
-static int count_living4(const void *key, const void *value, int cpus, void *arg)
+/* Slots of ct_new4 or ct_new6 with a flow that lives: nothing removes a dead one, a newer flow is written over it. */
+static int count_living(bool v6, uint32_t first, uint32_t count, uint64_t *living, struct err *err)
 {
-	const struct wr_ct4_slot *slot = value;
+	_cleanup_slots_ struct dp_slots slots = { 0 };
+	const uint32_t now = now_tick();
+	int r = dp_slots_map(&slots, v6, first, count, err);
 
-	*(uint64_t *)arg += !is_dead(&slot->ct);
-	return 0;
+	for (uint32_t n = 0; r == 0 && n < count; n++) {
+		const union slot *s = dp_slot(&slots, n);
+
+		*living += s->v4.tag && (int32_t)(slot_ct(s, v6)->expires - now) >= 0;
+	}
+	return r;
 }
 
-static int count_living6(const void *key, const void *value, int cpus, void *arg)
-{
-	const struct wr_ct6_slot *slot = value;
-
-	*(uint64_t *)arg += !is_dead(&slot->ct);
-	return 0;
-}
-
-/* Of windows without what is dead: nothing removes that, a newer flow is written over it. */
-static int count_entries(const struct flow_map *map, uint64_t *entries, uint64_t *capacity, struct err *err)
-{
-	struct dp_map_info info;
-	int r = map->in_table ? dp_map_info(map->name, &info, err) : dp_map_describe(map->name, &info, err);
-
-	if (r < 0)
-		return r;
-	*entries = info.entries;
-	*capacity = info.max_entries;
-	if (map->in_table)
-		return 0;
-	return dp_map_each(map->name, map->family == AF_INET6 ? count_living6 : count_living4, entries, err);
-}
-
-int dp_flow_stats(struct dp_flow_stats *stats, struct err *err)
+/* Without entries. */
+static int read_counters(struct dp_flow_stats *stats, struct err *err)
 {
 	struct wr_config config;
 	int r;
 
 	*stats = (struct dp_flow_stats){ 0 };
 	r = dp_map_each("ct_stats", add_counter, stats->counters, err);
-	for (size_t i = 0; i < ARRAY_SIZE(flow_maps) && r == 0; i++)
-		r = count_entries(&flow_maps[i], &stats->entries[i], &stats->capacity[i], err);
+	for (size_t i = 0; i < ARRAY_SIZE(flow_maps) && r == 0; i++) {
+		struct dp_map_info info;
+
+		r = dp_map_describe(flow_maps[i].name, &info, err);
+		stats->capacity[i] = info.max_entries;
+	}
 	if (r == 0)
 		r = dp_value_get("sweep", &stats->sweep, err);
 	if (r == 0)
@@ -409,4 +393,79 @@ int dp_flow_stats(struct dp_flow_stats *stats, struct err *err)
 	if (r == 0)
 		stats->share = config.ct_share;
 	return r;
+}
+
+int dp_flow_stats(struct dp_flow_stats *stats, struct err *err)
+{
+	int r = read_counters(stats, err);
+
+	for (int v6 = 0; v6 < 2 && r == 0; v6++) {
+		struct dp_map_info info;
+
+		r = dp_map_info(flow_maps[v6].name, &info, err);
+		stats->entries[v6] = info.entries;
+		if (r == 0)
+			r = count_living(v6, 0, WR_CT_NEW_SLOTS, &stats->entries[2 + v6], err);
+	}
+	return r;
+}
+
+/* --- in turn ------------------------------------------------------------------------------------------------------ */
+
+#define PART_SLOTS (WR_CT_NEW_SLOTS / DP_WINDOW_PARTS)
+#define PARTS_AT_ONCE 8
+_Static_assert(PART_SLOTS / WR_CT_WINDOW_MIN % 64 == 0, "is_part_used()");
+
+/* Where the node's own window is not marked, the map is new, and says nothing of endpoints that are older. */
+static bool is_part_used(const struct wr_ct_windows *windows, uint32_t part)
+{
+	const uint32_t words = PART_SLOTS / WR_CT_WINDOW_MIN / 64;
+	uint64_t used = !(windows->used[0] & 1);
+
+	for (uint32_t n = part * words; n < (part + 1) * words; n++)
+		used |= windows->used[n];
+	return used;
+}
+
+static int count_part(struct dp_window_counts *counts, uint32_t part, struct err *err)
+{
+	int r = 0;
+
+	for (int v6 = 0; v6 < 2 && r == 0; v6++) {
+		counts->living[v6][part] = 0;
+		r = count_living(v6, part * PART_SLOTS, PART_SLOTS, &counts->living[v6][part], err);
+	}
+	return r;
+}
+
+/* Parts in use from `next` on, as many as one call may count; what is of nobody is empty. */
+static int count_windows(struct dp_window_counts *counts, uint64_t living[2], struct err *err)
+{
+	struct wr_ct_windows windows;
+	int r = dp_value_get("ct_windows", &windows, err);
+
+	for (uint32_t n = 0, counted = 0, part = counts->next; n < DP_WINDOW_PARTS && r == 0; n++) {
+		if (!is_part_used(&windows, part)) {
+			counts->living[0][part] = counts->living[1][part] = 0;
+		} else if (counted < PARTS_AT_ONCE) {
+			r = count_part(counts, part, err);
+			counted++;
+			counts->next = (part + 1) % DP_WINDOW_PARTS;
+		}
+		part = (part + 1) % DP_WINDOW_PARTS;
+	}
+	for (uint32_t part = 0; part < DP_WINDOW_PARTS && r == 0; part++) {
+		living[0] += counts->living[0][part];
+		living[1] += counts->living[1][part];
+	}
+	return r;
+}
+
+int dp_flow_stats_kept(struct dp_window_counts *counts, struct dp_flow_stats *stats, struct err *err)
+{
+	int r = read_counters(stats, err);
+
+	for (int v6 = 0; v6 < 2; v6++)
+		stats->entries[v6] = stats->sweep.live[v6];
+	return r < 0 ? r : count_windows(counts, &stats->entries[2], err);
 }

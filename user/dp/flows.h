@@ -57,6 +57,19 @@ struct dp_flow_stats {
 	uint32_t share;
 	struct wr_sweep sweep; /* its timer is meaningless here */
 };
+/* Walks all four maps. */
 int dp_flow_stats(struct dp_flow_stats *stats, struct err *err);
+
+/* Windows as they were counted, part by part. All zeros at first. */
+#define DP_WINDOW_PARTS 32
+struct dp_window_counts {
+	uint64_t living[2][DP_WINDOW_PARTS]; /* of ct_new4, ct_new6 */
+	uint32_t next;			     /* part: from here on they are counted next */
+};
+/*
+ * The same in a bounded time, whatever the maps hold: ct4 and ct6 as the garbage collector left them in its last run, at most
+ * WR_SWEEP_SECONDS ago. Of the windows a call counts some 60 endpoints', those of the others are as earlier calls counted them.
+ */
+int dp_flow_stats_kept(struct dp_window_counts *counts, struct dp_flow_stats *stats, struct err *err);
 
 #endif

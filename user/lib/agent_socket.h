@@ -49,7 +49,7 @@
 
 #include "err.h"
 
-#define AGENT_MESSAGE_MAX (1 << 20)  /* bytes of a request */
+#define AGENT_MESSAGE_MAX (16 << 10) /* bytes of a request */
 #define AGENT_ANSWER_MAX (256 << 20) /* bytes of an answer */
 
 /*

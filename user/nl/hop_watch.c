@@ -147,22 +147,32 @@ static void on_link(struct hop_watch *watch, const struct nlmsghdr *nlh, struct 
 		note(news, HOP_LINK, ifindex, NULL);
 }
 
+/*
+ * Whether that is news. What is in no usable state is as if it were not there: pods can have the kernel look for a thousand
+ * neighbours that do not exist.
+ */
+static bool neighbour_is(struct hop_watch *watch, const struct neigh *now)
+{
+	struct neigh *known = find(&watch->neighbours, now, neighbour_cmp);
+	bool same = known && memcmp(known->mac, now->mac, sizeof(now->mac)) == 0;
+
+	if (!now->usable) {
+		if (known)
+			drop(&watch->neighbours, known, neighbour_cmp);
+		return known;
+	}
+	if (known)
+		*known = *now;
+	else
+		add(&watch->neighbours, now, sizeof(*now), neighbour_cmp);
+	return !same;
+}
+
 static void on_neighbour(struct hop_watch *watch, const struct nlmsghdr *nlh, struct hop_news *news)
 {
-	struct neigh now, *known;
-	bool changed;
+	struct neigh now;
 
-	if (!neigh_parse(nlh, &now) || is_own(watch, now.ifindex))
-		return;
-	known = find(&watch->neighbours, &now, neighbour_cmp);
-	changed = !known || known->usable != now.usable || memcmp(known->mac, now.mac, sizeof(now.mac)) != 0;
-	if (known && nlh->nlmsg_type == RTM_DELNEIGH)
-		drop(&watch->neighbours, known, neighbour_cmp);
-	else if (known)
-		*known = now;
-	else if (nlh->nlmsg_type == RTM_NEWNEIGH)
-		add(&watch->neighbours, &now, sizeof(now), neighbour_cmp);
-	if (changed)
+	if (neigh_parse(nlh, &now) && !is_own(watch, now.ifindex) && neighbour_is(watch, &now))
 		note(news, HOP_NEIGHBOUR, now.ifindex, &now.ip);
 }
 
@@ -217,13 +227,25 @@ static int remember_device(const struct link_info *info, void *arg)
 	return 0;
 }
 
-/* Before anything is reported: which devices are own ones. By a socket of its own, as reports come on this one. */
-static int remember_devices(struct hop_watch *watch, struct err *err)
+static int remember_neighbour(const struct neigh *n, void *arg)
+{
+	if (!is_own(arg, n->ifindex))
+		neighbour_is(arg, n);
+	return 0;
+}
+
+/*
+ * Before anything is reported: which devices are own ones, and which neighbours are usable. By a socket of its own, as
+ * reports come on this one.
+ */
+static int remember_all(struct hop_watch *watch, struct err *err)
 {
 	_cleanup_nl_ struct nl nl = { 0 };
 	int rc = nl_open(&nl, NETLINK_ROUTE, err);
 
-	return rc < 0 ? rc : link_each(&nl, remember_device, watch, err);
+	if (rc == 0)
+		rc = link_each(&nl, remember_device, watch, err);
+	return rc < 0 ? rc : neigh_each(&nl, 0, remember_neighbour, watch, err);
 }
 
 int hop_watch_open(struct hop_watch *watch, uint32_t own_group, uint8_t own_protocol, struct err *err)
@@ -231,6 +253,7 @@ int hop_watch_open(struct hop_watch *watch, uint32_t own_group, uint8_t own_prot
 	static const int groups[] = { RTNLGRP_LINK,	   RTNLGRP_NEIGH,      RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR,
 				      RTNLGRP_IPV4_ROUTE,  RTNLGRP_IPV6_ROUTE, RTNLGRP_IPV4_RULE,   RTNLGRP_IPV6_RULE,
 				      RTNLGRP_NEXTHOP };
+	const int room = 4 << 20; /* bytes: for all reports of a neighbour table (1024 entries) that pods have filled and that empties */
 	int rc;
 
 	*watch = (struct hop_watch){ .own_group = own_group, .own_protocol = own_protocol };
@@ -242,7 +265,9 @@ int hop_watch_open(struct hop_watch *watch, uint32_t own_group, uint8_t own_prot
 			rc = err_errno(err, errno, "cannot watch links, routes and neighbours");
 	}
 	if (rc == 0)
-		rc = remember_devices(watch, err);
+		setsockopt(hop_watch_fd(watch), SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room));
+	if (rc == 0)
+		rc = remember_all(watch, err);
 	if (rc < 0)
 		hop_watch_close(watch);
 	return rc;
@@ -273,9 +298,9 @@ int hop_watch_read(struct hop_watch *watch, struct hop_news *news, struct err *e
 		if (n < 0 && errno == ENOBUFS) {
 			int rc;
 
-			/* What is remembered may be long past, and a report of the same once more would be no news. */
+			/* What is remembered may be long past, and the end of it would be no news. */
 			forget_all(watch);
-			rc = remember_devices(watch, err);
+			rc = remember_all(watch, err);
 			news->changes |= HOP_LOST;
 			if (rc < 0)
 				return rc;

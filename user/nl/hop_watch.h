@@ -12,7 +12,7 @@
 #include "nl.h"
 
 enum hop_change {
-	/* an entry of a device that is not own has come, gone, or has another MAC address or usable state */
+	/* a usable entry of a device that is not own has come, gone, or has another MAC address or become unusable */
 	HOP_NEIGHBOUR = 1 << 0,
 	HOP_ROUTE = 1 << 1,
 	HOP_LINK = 1 << 2, /* up, down, MTU, MAC address */
@@ -35,8 +35,7 @@ struct hop_watch {
 	uint32_t own_group;   /* IFLA_GROUP */
 	uint8_t own_protocol; /* RTPROT_* */
 	/*
-	 * Search trees (tsearch): devices by ifindex, neighbour entries by ifindex and address. What is in none has
-	 * not been reported yet.
+	 * Search trees (tsearch): devices by ifindex, usable neighbour entries by ifindex and address.
 	 */
 	void *devices, *neighbours;
 };

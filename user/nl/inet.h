@@ -67,7 +67,7 @@ struct neigh {
 };
 /* What an RTM_NEWNEIGH or RTM_DELNEIGH says. False: it is of no IP address. */
 bool neigh_parse(const struct nlmsghdr *nlh, struct neigh *n);
-/* Those that are usable. */
+/* Those that are usable; `ifindex` 0: of all devices. */
 int neigh_each(struct nl *nl, uint32_t ifindex, int (*fn)(const struct neigh *n, void *arg), void *arg,
 	       struct err *err);
 

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "http.h"
+
+#include <arpa/inet.h>
+#include <microhttpd.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include "addr.h"
+#include "cleanup.h"
+#include "list.h"
+#include "str.h"
+
+/* Those that were shut down count until the library has closed them. */
+#define CONNECTIONS_LIMIT (2u * HTTP_CONNECTIONS_MAX)
+#define CONNECTION_MEMORY ((size_t)8192) /* bytes: for a request's line and headers */
+
+struct connection {
+	struct list in_http; /* the oldest first */
+	struct ip client;    /* of no family at a unix socket */
+	int fd;		     /* the library's */
+	uint64_t deadline;   /* by uv_now() */
+};
+
+struct http {
+	const struct http_page *pages;
+	void *arg;
+	struct MHD_Daemon *daemon;
+	uv_poll_t ready;
+	uv_timer_t timer, deadline;
+	struct list connections; /* without those that were shut down */
+	size_t count;
+	const char *path; /* of a unix socket; NULL: none */
+};
+
+/* --- connections -------------------------------------------------------------------------------------------------- */
+
+/* The library finds the socket at its end and closes it. What the client has not read is dropped then. */
+static void connection_cut(struct http *http, struct connection *c)
+{
+	const struct linger none = { .l_onoff = 1 };
+
+	setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
+	shutdown(c->fd, SHUT_RDWR);
+	list_remove(&c->in_http);
+	list_init(&c->in_http);
+	http->count--;
+}
+
+static size_t connections_of(const struct http *http, const struct ip *client)
+{
+	const struct connection *c;
+	size_t count = 0;
+
+	list_each(c, &http->connections, in_http)
+		count += ip_equal(&c->client, client);
+	return count;
+}
+
+static struct connection *connection_to_cut(const struct http *http)
+{
+	struct connection *c, *found = NULL;
+	size_t most = 0;
+
+	list_each(c, &http->connections, in_http) {
+		size_t count = connections_of(http, &c->client);
+
+		if (count > most) {
+			most = count;
+			found = c;
+		}
+	}
+	return found;
+}
+
+static void on_deadline(uv_timer_t *timer)
+{
+	struct http *http = timer->data;
+	const uint64_t now = uv_now(timer->loop);
+	struct connection *c;
+
+	while ((c = list_first(&http->connections, struct connection, in_http)) && c->deadline <= now)
+		connection_cut(http, c);
+	if (c)
+		uv_timer_start(timer, on_deadline, c->deadline - now, 0);
+}
+
+static struct ip client_of(const struct sockaddr *sa)
+{
+	if (sa && sa->sa_family == AF_INET)
+		return ip_from(AF_INET, &((const struct sockaddr_in *)sa)->sin_addr);
+	if (sa && sa->sa_family == AF_INET6)
+		return ip_from(AF_INET6, &((const struct sockaddr_in6 *)sa)->sin6_addr);
+	return (struct ip){ 0 };
+}
+
+/* Without memory for it, a connection ends at once. */
+static void connection_begin(struct http *http, struct MHD_Connection *connection, void **state)
+{
+	const union MHD_ConnectionInfo *fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+	const union MHD_ConnectionInfo *client = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+	struct connection *c = calloc(1, sizeof(*c));
+
+	*state = c;
+	if (!c) {
+		shutdown(fd->connect_fd, SHUT_RDWR);
+		return;
+	}
+	c->fd = fd->connect_fd;
+	c->client = client_of(client ? client->client_addr : NULL);
+	c->deadline = uv_now(http->deadline.loop) + HTTP_DEADLINE_MS;
+	if (http->count == HTTP_CONNECTIONS_MAX)
+		connection_cut(http, connection_to_cut(http));
+	list_init(&c->in_http);
+	list_append(&http->connections, &c->in_http);
+	http->count++;
+	if (!uv_is_active((uv_handle_t *)&http->deadline))
+		uv_timer_start(&http->deadline, on_deadline, HTTP_DEADLINE_MS, 0);
+}
+
+static void on_connection(void *arg, struct MHD_Connection *connection, void **state,
+			  enum MHD_ConnectionNotificationCode code)
+{
+	struct http *http = arg;
+	struct connection *c = *state;
+
+	if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+		connection_begin(http, connection, state);
+	} else if (c) {
+		http->count -= !list_empty(&c->in_http);
+		list_remove(&c->in_http);
+		free(c);
+	}
+}
+
+/* --- requests ----------------------------------------------------------------------------------------------------- */
+
+struct http_answer http_answer_line(unsigned status, const char *line)
+{
+	return (struct http_answer){ status, strdup(line), strlen(line) };
+}
+
+static enum MHD_Result reply(struct MHD_Connection *connection, const char *type, struct http_answer answer)
+{
+	struct MHD_Response *response = NULL;
+	enum MHD_Result ret;
+
+	if (answer.text)
+		response = MHD_create_response_from_buffer(answer.size, answer.text, MHD_RESPMEM_MUST_FREE);
+	if (!response) {
+		free(answer.text);
+		return MHD_NO;
+	}
+	MHD_add_response_header(response, "Content-Type", type);
+	MHD_add_response_header(response, "Connection", "close");
+	ret = MHD_queue_response(connection, answer.status, response);
+	MHD_destroy_response(response);
+	return ret;
+}
+
+static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url, const char *method,
+				  const char *version, const char *upload, size_t *upload_size, void **state)
+{
+	static int seen;
+	struct http *http = arg;
+
+	if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
+		return reply(connection, "text/plain", http_answer_line(MHD_HTTP_METHOD_NOT_ALLOWED, "GET\n"));
+	/* First the headers, then the body (of which there is none to expect), then the answer. */
+	if (!*state) {
+		*state = &seen;
+		return MHD_YES;
+	}
+	if (*upload_size) {
+		*upload_size = 0;
+		return MHD_YES;
+	}
+	for (const struct http_page *page = http->pages; page->path; page++) {
+		if (strcmp(url, page->path) == 0)
+			return reply(connection, page->type, page->answer(http->arg));
+	}
+	return reply(connection, "text/plain", http_answer_line(MHD_HTTP_NOT_FOUND, "there is no such page\n"));
+}
+
+/* --- in the loop -------------------------------------------------------------------------------------------------- */
+
+static void on_timer(uv_timer_t *timer);
+
+static void run(struct http *http)
+{
+	MHD_UNSIGNED_LONG_LONG wait;
+
+	MHD_run(http->daemon);
+	/* libuv 1.44 runs a timer of 0 ms that starts itself again, and nothing else. */
+	if (MHD_get_timeout(http->daemon, &wait) == MHD_YES)
+		uv_timer_start(&http->timer, on_timer, wait ? wait : 1, 0);
+	else
+		uv_timer_stop(&http->timer);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+	run(timer->data);
+}
+
+static void on_ready(uv_poll_t *poll, int status, int events)
+{
+	run(poll->data);
+}
+
+/* --- the address -------------------------------------------------------------------------------------------------- */
+
+static int bind_unix(const char *option, const char *path, struct err *err)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	_cleanup_fd_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct stat st;
+
+	if (!*path || strlen(path) >= sizeof(sa.sun_path))
+		return err_set(err, EINVAL, "%s unix:%s: not a path of 1 to %zu bytes", option, path,
+			       sizeof(sa.sun_path) - 1);
+	memcpy(sa.sun_path, path, strlen(path) + 1);
+	/* One agent a node: a socket there is what a killed one has left. */
+	if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode))
+		unlink(path);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0)
+		return err_errno(err, errno, "%s: cannot listen at unix:%s", option, path);
+	return take_fd(&fd);
+}
+
+static int bind_ip(const char *option, const char *address, struct err *err)
+{
+	struct sockaddr_in6 sa6 = { .sin6_family = AF_INET6 };
+	struct sockaddr_in sa4 = { .sin_family = AF_INET };
+	_cleanup_fd_ int fd = -1;
+	char host[IP_STRLEN];
+	const unsigned timeout_ms = HTTP_DEADLINE_MS;
+	const char *rest;
+	const int on = 1;
+	uint64_t port;
+	struct ip ip;
+	bool v6;
+
+	if (host_split(address, host, sizeof(host), &rest) < 0 || !rest || number_parse(rest, UINT16_MAX, &port) < 0 ||
+	    port == 0 || ip_parse(host, &ip) < 0 || (ip.family == AF_INET6) != (address[0] == '['))
+		return err_set(err, EINVAL, "%s %s: not IPV4:PORT, [IPV6]:PORT, unix:PATH or off", option, address);
+	v6 = ip.family == AF_INET6;
+	memcpy(&sa4.sin_addr, ip.bytes, 4);
+	memcpy(&sa6.sin6_addr, ip.bytes, 16);
+	sa4.sin_port = sa6.sin6_port = htons((uint16_t)port);
+	fd = socket(ip.family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd >= 0) {
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+		/* Connections inherit it: the kernel keeps an answer that nobody reads for so long after the end, not for minutes. */
+		setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof(timeout_ms));
+	}
+	if (fd < 0 ||
+	    bind(fd, v6 ? (struct sockaddr *)&sa6 : (struct sockaddr *)&sa4, v6 ? sizeof(sa6) : sizeof(sa4)) < 0) {
+		err_errno(err, errno, "%s: cannot listen at %s", option, address);
+		return err_hint(err, "give another address with %s, or `%s off`", option, option);
+	}
+	return take_fd(&fd);
+}
+
+int http_open(uv_loop_t *loop, const char *option, const char *address, const struct http_page *pages, void *arg,
+	      struct http **out, struct err *err)
+{
+	const char *path = strncmp(address, "unix:", 5) == 0 ? address + 5 : NULL;
+	_cleanup_fd_ int fd = path ? bind_unix(option, path, err) : bind_ip(option, address, err);
+	struct http *http;
+
+	if (fd < 0)
+		return fd;
+	if (listen(fd, SOMAXCONN) < 0)
+		return err_errno(err, errno, "%s: cannot listen at %s", option, address);
+	http = calloc(1, sizeof(*http));
+	if (http)
+		http->daemon = MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, on_request, http, MHD_OPTION_LISTEN_SOCKET, fd,
+						MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_LIMIT,
+						MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY,
+						MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_END);
+	if (!http || !http->daemon) {
+		free(http);
+		return err_set(err, ENOMEM, "%s: no memory to listen at %s", option, address);
+	}
+	take_fd(&fd);
+	http->pages = pages;
+	http->arg = arg;
+	http->path = path;
+	list_init(&http->connections);
+	uv_timer_init(loop, &http->timer);
+	uv_timer_init(loop, &http->deadline);
+	uv_poll_init(loop, &http->ready, MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd);
+	http->timer.data = http->deadline.data = http->ready.data = http;
+	uv_poll_start(&http->ready, UV_READABLE, on_ready);
+	*out = http;
+	return 0;
+}
+
+void http_close(struct http *http)
+{
+	if (!http)
+		return;
+	uv_close((uv_handle_t *)&http->ready, NULL);
+	uv_close((uv_handle_t *)&http->timer, NULL);
+	uv_close((uv_handle_t *)&http->deadline, NULL);
+	if (http->path)
+		unlink(http->path);
+}
+
+void http_free(struct http *http)
+{
+	if (http)
+		MHD_stop_daemon(http->daemon);
+	free(http);
+}

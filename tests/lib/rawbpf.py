@@ -76,6 +76,11 @@ def _batch(command, path, keys, values):
         os.close(fd)
 
 
+def map_put(path, key, value):
+    """One entry of the map that is pinned at `path`."""
+    _batch(BPF_MAP_UPDATE_BATCH, path, [key], value)
+
+
 @contextlib.contextmanager
 def map_strangers(path, keys, value):
     """These keys, each with that value, are in the hash that is pinned at `path` meanwhile."""

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A pod with NET_ADMIN does as it likes in its own network namespace, while the runtime's CHECK, DEL and GC look into it."""
 
+import contextlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from lab import NODE_GATEWAY, network
@@ -105,3 +109,37 @@ def test_a_crowded_namespace(node, pods, what):
     assert node.cni("DEL", conf, pod.container, "eth0", pod.path, wrap=["timeout", "10"]).ok
     pod.gone()
     node.assert_clean()
+
+
+SLOW_IPAM = """#!/bin/sh
+cat >/dev/null
+[ "$CNI_COMMAND" != ADD ] || read -r _ </run/slow-gate
+[ "$CNI_COMMAND" != ADD ] || echo '{"cniVersion": "1.1.0", "ips": [{"address": "10.87.0.200/24", "gateway": "10.87.0.1"}]}'
+"""
+
+
+@pytest.mark.long
+def test_del_outwaits_a_slow_add(node):
+    """The pod is deleted while its ADD still waits for something. A DEL that gave up first (after 15 seconds, it was) left the pod that
+    this ADD was still to make.
+    """
+    conf = network(ipam={"type": "test-slow"})
+    plugin = node.outside("/opt/cni/bin/test-slow")
+    plugin.write_text(SLOW_IPAM)
+    plugin.chmod(0o755)
+    os.mkfifo(node.outside("/run/slow-gate"))
+    path = node.netns_add("slow")
+    with ThreadPoolExecutor(2) as pool:
+        add = pool.submit(node.cni, "ADD", conf, "slow", "eth0", path)
+        wait_for(lambda: "adding/slow@eth0" in node.files("/run/warren/attachments"), "ADD")
+        delete = pool.submit(node.cni, "DEL", conf, "slow", "eth0", path)
+        with contextlib.suppress(TimeoutError):
+            delete.result(20)  # longer than any lock but an attachment's is waited for
+        waited = not delete.done()
+        node.outside("/run/slow-gate").write_text("go\n")
+        assert add.result().ok
+    assert waited and delete.result().ok, delete.result()
+    node.assert_clean()
+    node.netns_delete("slow")
+    for name in ("/run/slow-gate", "/opt/cni/bin/test-slow"):
+        node.outside(name).unlink()

@@ -85,12 +85,12 @@ def test_what_a_pod_does_to_its_device(node, pods, act):
         node.netns_delete(below)
 
 
-CROWDS = {
-    "links": "link add name d{i} type veth peer name e{i}",
-    "addresses": "address add 10.99.{a}.{b}/32 dev eth0",
-    "routes": "route add 10.98.{a}.{b}/32 dev eth0",
-    "IPv6 routes": "-6 route add fd99::{i:x}/128 dev eth0",
-    "neighbours": "neighbour add 10.97.{a}.{b} lladdr 02:00:00:00:00:01 dev eth0 nud permanent",
+CROWDS = {  # how many, and a line of `ip -batch` for each; IPv4's addresses take time that grows with their square
+    "links": (500, "link add name d{i} type veth peer name e{i}", "link show type veth"),
+    "addresses": (5000, "address add 10.99.{a}.{b}/32 dev eth0", "-4 address show dev eth0"),
+    "routes": (20000, "route add 10.98.{a}.{b}/32 dev eth0", "-4 route show"),
+    "IPv6 routes": (20000, "route add fd99::{i:x}/128 dev eth0", "-6 route show"),
+    "neighbours": (20000, "neighbour add 10.97.{a}.{b} lladdr 02:00:00:00:00:01 dev eth0 nud permanent", "neighbour show nud permanent"),
 }
 
 
@@ -100,13 +100,13 @@ def test_a_crowded_namespace(node, pods, what):
     """Thousands of each: CHECK, GC and DEL take no longer than a runtime waits, and leave nothing."""
     conf = network()
     pod = node.pod("a", conf)
-    count = 1000 if what == "links" else 20000
-    family = "-6 " if what.startswith("IPv6") else ""
-    lines = (CROWDS[what].removeprefix("-6 ").format(i=i, a=i >> 8, b=i & 255) for i in range(1, count))
-    pod.run("ip", *family.split(), "-force", "-batch", "-", input="\n".join(lines))
-    pod.check()
-    assert collect(node, conf).ok
-    assert node.cni("DEL", conf, pod.container, "eth0", pod.path, wrap=["timeout", "10"]).ok
+    count, line, listing = CROWDS[what]
+    batch = "\n".join(line.format(i=i, a=i >> 8, b=i & 255) for i in range(1, count + 1))
+    pod.run("ip", *(["-6"] if what.startswith("IPv6") else []), "-force", "-batch", "-", input=batch)
+    assert len(pod.run("ip", "-o", *listing.split()).stdout.splitlines()) >= count
+    for command, extra in (("CHECK", {"prevResult": pod.result}), ("GC", {"cni.dev/valid-attachments": []}), ("DEL", {})):
+        done = node.cni(command, {**conf, **extra}, pod.container, "eth0", pod.path, wrap=["timeout", "10"])
+        assert done.ok, (command, done)
     pod.gone()
     node.assert_clean()
 

@@ -5,7 +5,9 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "cleanup.h"
 #include "delegate.h"
+#include "lock.h"
 #include "log.h"
 #include "result.h"
 
@@ -24,7 +26,8 @@ static struct ip_request requested(const struct cni *cni)
 static int add_delegated(const struct cni *cni, struct leases *leases, json_t **dns, struct err *err)
 {
 	json_auto_t *result = NULL;
-	int ret = delegate_add(cni, &result, err);
+	_cleanup_fd_ int lock = lock_share(LOCK_NETWORK, cni->conf.name, err); /* see delegate_gc() */
+	int ret = lock < 0 ? lock : delegate_add(cni, &result, err);
 
 	if (ret < 0)
 		return ret;

@@ -20,8 +20,6 @@
 #include "teardown.h"
 #include "wire.h"
 
-#define ANSWER_MS 200 /* what an agent's answer may take to arrive */
-
 struct add {
 	struct cni *cni;
 	char key[ATTACHMENT_KEY_MAX + 1];
@@ -110,6 +108,12 @@ static int finish_earlier(struct add *add, struct err *err)
 		return err_hint(err, "DEL of this attachment removes it");
 	if (ret < 0)
 		return ret;
+	if (*old.network && strcmp(old.network, add->cni->conf.name) != 0) {
+		/* Our configuration says nothing of where its addresses are: freed by it, they would be another's. */
+		err_set(err, EEXIST, "container %s has interface %s of network %s", container_id, ifname, old.network);
+		err_hint(err, "DEL it there first");
+		return cni_code(err, CNI_ERR_EXISTS);
+	}
 	if (stands(add, &old)) {
 		err_set(err, EEXIST, "container %s has interface %s of network %s already", container_id, ifname,
 			old.network);
@@ -251,7 +255,7 @@ static int policy_do(struct add *add, struct err *err)
 		return 0;
 	if (agent_request(json_pack("{s:s, s:s, s:s, s:i}", "method", "endpoint", "container", add->a.container_id,
 				    "ifname", add->a.ifname, "wait_ms", wait_ms),
-			  wait_ms + ANSWER_MS, &answer, &failed) == 0)
+			  wait_ms + AGENT_ANSWER_MS, &answer, &failed) == 0)
 		return 0;
 	if (!conf->policy_needed) {
 		log_warn("ADD %s: in quarantine, as its policy is not in force: %s%s%s", add->key, failed.msg,

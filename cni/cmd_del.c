@@ -6,6 +6,7 @@
 #include "lock.h"
 #include "log.h"
 #include "str.h"
+#include "sweep.h"
 #include "teardown.h"
 #include "wire.h"
 
@@ -15,8 +16,13 @@ static int recover(const struct cni *cni, struct nl *host, struct attachment *a,
 {
 	int ret;
 
-	if (why != -ENOENT)
+	/* Whose device the pod has deleted itself is found by nothing else, and its endpoint keeps the address from others. */
+	if (why != -ENOENT) {
 		log_warn("%s", load->msg);
+		ret = sweep_endpoints(host, err);
+		if (ret < 0)
+			return ret;
+	}
 	*a = (struct attachment){ .state = ATTACHMENT_DELETING };
 	if (!str_copy(a->container_id, sizeof(a->container_id), cni->env.container_id))
 		return err_errno(err, ENAMETOOLONG, "CNI_CONTAINERID");
@@ -32,7 +38,7 @@ static int find(const struct cni *cni, struct nl *host, struct attachment *a, bo
 	int ret = attachment_load(cni->env.container_id, cni->env.ifname, a, &load);
 
 	*recorded = ret == 0;
-	if (ret == 0 && strcmp(a->network, cni->conf.name) != 0) {
+	if (ret == 0 && *a->network && strcmp(a->network, cni->conf.name) != 0) {
 		log_warn("DEL of %s@%s in network %s: it is attached to network %s, and stays", a->container_id,
 			 a->ifname, cni->conf.name, a->network);
 		return 1;
@@ -42,6 +48,19 @@ static int find(const struct cni *cni, struct nl *host, struct attachment *a, bo
 	if (ret < 0)
 		*err = load;
 	return ret;
+}
+
+/*
+ * How long an ADD may hold its attachment: it waits for others' locks, for its policy and until IPv6 addresses are in use;
+ * SLACK_MS is for its own work, which the first one's loading of the programs dominates. A DEL that gave up before would
+ * leave the pod that this ADD still makes. The policy's wait at its maximum, as ADD may have had another configuration.
+ * What a delegate takes has no limit: after this time error 11 (try again later).
+ */
+#define SLACK_MS 10000
+static int add_hold_ms(void)
+{
+	return lock_timeout_ms(LOCK_NODE) + lock_timeout_ms(LOCK_NETWORK) + lock_timeout_ms(LOCK_ENDPOINTS) +
+	       POLICY_WAIT_MAX * 1000 + AGENT_ANSWER_MS + 2 * WIRE_SETTLE_MS + SLACK_MS;
 }
 
 int cmd_del(struct cni *cni, struct err *err)
@@ -57,7 +76,7 @@ int cmd_del(struct cni *cni, struct err *err)
 
 	if (ret < 0)
 		return cni_code(err, CNI_ERR_ENVIRONMENT);
-	lock = lock_wait(LOCK_ATTACHMENT, key, err);
+	lock = lock_take(LOCK_ATTACHMENT, key, add_hold_ms(), err);
 	ret = lock < 0 ? lock : nl_open(&host, NETLINK_ROUTE, err);
 	if (ret == 0)
 		ret = find(cni, &host, &a, &recorded, err);

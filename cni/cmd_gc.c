@@ -5,14 +5,15 @@
  */
 #include <string.h>
 
-#include "array.h"
 #include "cleanup.h"
 #include "delegate.h"
-#include "endpoint.h"
+#include "lock.h"
 #include "log.h"
 #include "sweep.h"
 
 #define LOCK_WAIT_MS 1000 /* longer than a reaper takes */
+#define VALID_KEY "cni.dev/valid-attachments"
+#define VALID_KEY_OLD "cni.dev/attachments" /* of a draft; libcni writes both, and a delegate may read either */
 
 struct gc {
 	struct cni *cni;
@@ -59,6 +60,20 @@ static bool is_valid(const struct attachment *a, void *arg)
 	return false;
 }
 
+/* Whether the attachment is known to be of another network: as an owner in ours it has no record. */
+static bool has_other_record(const struct gc *gc, const char *container_id, const char *ifname)
+{
+	struct attachment a;
+
+	return attachment_load(container_id, ifname, &a, NULL) == 0 && *a.network &&
+	       strcmp(a.network, gc->cni->conf.name) != 0;
+}
+
+struct survivors {
+	const struct gc *gc;
+	json_t *list;
+};
+
 /* A record is written before its addresses are taken and removed after they are freed: no record, no owner. */
 static bool has_record(const char *owner, void *arg)
 {
@@ -70,7 +85,70 @@ static bool has_record(const char *owner, void *arg)
 		return false;
 	memcpy(container_id, owner, at - owner);
 	container_id[at - owner] = '\0';
-	return attachment_load(container_id, at + 1, &a, NULL) != -ENOENT;
+	return !has_other_record(arg, container_id, at + 1) && attachment_load(container_id, at + 1, &a, NULL) != -ENOENT;
+}
+
+static int add_survivor(const struct attachment *a, bool damaged, void *arg)
+{
+	struct survivors *s = arg;
+	json_t *item;
+
+	if (is_valid(a, (void *)s->gc) || (!damaged && strcmp(a->network, s->gc->cni->conf.name) != 0))
+		return 0;
+	item = json_pack("{s:s, s:s}", "containerID", a->container_id, "ifname", a->ifname);
+	return json_array_append_new(s->list, item) < 0 ? -ENOMEM : 0;
+}
+
+/*
+ * The attachments whose addresses the delegate must keep, as JSON, or NULL: those that the runtime names, but for what is
+ * another network's, and those that this GC has left alone, as their pods may live. The delegate knows no namespaces: it
+ * frees whatever it is not told of.
+ */
+static json_t *list_survivors(const struct gc *gc, struct err *err)
+{
+	struct survivors s = { gc, json_array() };
+	json_t *item;
+	size_t i;
+	int ret = 0;
+
+	json_array_foreach(gc->cni->conf.valid, i, item) {
+		if (!has_other_record(gc, json_string_value(json_object_get(item, "containerID")),
+				      json_string_value(json_object_get(item, "ifname"))))
+			ret |= json_array_append(s.list, item);
+	}
+	ret = ret < 0 ? -ENOMEM : attachment_each(add_survivor, &s, err);
+	if (ret == 0)
+		return s.list;
+	if (ret == -ENOMEM)
+		err_errno(err, ENOMEM, "cannot list the attachments");
+	json_decref(s.list);
+	return NULL;
+}
+
+/*
+ * The network's lock keeps out ADDs that are not in the list yet, which would lose the address they are given: ADD writes
+ * its record first, and holds the lock shared while the delegate gives it an address.
+ */
+static int delegate_gc(const struct gc *gc, struct err *err)
+{
+	_cleanup_fd_ int lock = lock_wait(LOCK_NETWORK, gc->cni->conf.name, err);
+	json_t *survivors = lock < 0 ? NULL : list_survivors(gc, err);
+	json_auto_t *conf = survivors ? json_copy(gc->cni->conf.json) : NULL;
+	_cleanup_free_ char *text = NULL;
+	struct cni cni = *gc->cni;
+
+	if (!survivors)
+		return -err->num;
+	json_object_set(conf, VALID_KEY, survivors);
+	if (json_object_get(conf, VALID_KEY_OLD))
+		json_object_set(conf, VALID_KEY_OLD, survivors);
+	json_decref(survivors);
+	text = json_dumps(conf, JSON_COMPACT);
+	if (!text)
+		return err_errno(err, ENOMEM, "cannot make the IPAM plugin's input");
+	cni.input = text;
+	cni.input_size = strlen(text);
+	return delegate_run(&cni, CNI_GC, err);
 }
 
 static void sweep_addresses(struct gc *gc)
@@ -79,51 +157,14 @@ static void sweep_addresses(struct gc *gc)
 	unsigned freed = 0;
 
 	if (gc->cni->conf.ipam_type) {
-		if (delegate_run(gc->cni, CNI_GC, &err) < 0)
+		if (delegate_gc(gc, &err) < 0)
 			failed(&err, gc);
 		return;
 	}
-	if (ipam_gc(&gc->cni->conf.ipam, gc->cni->conf.name, has_record, NULL, &freed, &err) < 0)
+	if (ipam_gc(&gc->cni->conf.ipam, gc->cni->conf.name, has_record, gc, &freed, &err) < 0)
 		failed(&err, gc);
 	if (freed)
 		log_info("freed %u addresses without an owner", freed);
-}
-
-struct orphans {
-	struct gc *gc;
-	uint32_t found[64];
-	unsigned count;
-};
-
-static int collect_orphan(uint32_t ifindex, const struct wr_endpoint *ep, void *arg)
-{
-	struct orphans *orphans = arg;
-	struct link_info link;
-
-	if (link_get(&orphans->gc->host, NULL, ifindex, &link, NULL) == -ENODEV)
-		orphans->found[orphans->count++] = ifindex;
-	return orphans->count == ARRAY_SIZE(orphans->found);
-}
-
-/* Endpoints whose device is gone: an index is not used again before the next boot. */
-static void sweep_endpoints(struct gc *gc)
-{
-	_cleanup_dp_ struct dp dp = DP_CLOSED;
-	struct err err = { 0 };
-	int ret = dp_open(&dp, &err), more;
-
-	if (ret == -ENOENT)
-		return;
-	for (more = 1; ret == 0 && more > 0;) {
-		struct orphans orphans = { .gc = gc };
-
-		more = dp_endpoint_each(&dp, collect_orphan, &orphans, &err);
-		ret = more < 0 ? more : 0;
-		for (unsigned i = 0; ret == 0 && i < orphans.count; i++)
-			ret = dp_endpoint_delete(&dp, orphans.found[i], &err);
-	}
-	if (ret < 0)
-		failed(&err, gc);
 }
 
 int cmd_gc(struct cni *cni, struct err *err)
@@ -137,6 +178,7 @@ int cmd_gc(struct cni *cni, struct err *err)
 		.failed = failed,
 		.arg = &gc,
 	};
+	struct err step = { 0 };
 	int ret = check_valid(cni->conf.valid, err);
 
 	if (ret == 0)
@@ -144,7 +186,8 @@ int cmd_gc(struct cni *cni, struct err *err)
 	if (ret < 0)
 		return ret;
 	sweep_attachments(&sweep);
-	sweep_endpoints(&gc);
+	if (sweep_endpoints(&gc.host, &step) < 0)
+		failed(&step, &gc);
 	sweep_addresses(&gc);
 	nl_close(&gc.host);
 	if (gc.errors > 1)

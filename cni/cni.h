@@ -10,6 +10,7 @@
 #include "err.h"
 #include "error.h"
 
+#define AGENT_ANSWER_MS 200 /* what an agent's answer may take to arrive, once it is due */
 #define CNI_INPUT_LIMIT (1024 * 1024) /* bytes of standard input, and of a delegate's output */
 
 struct cni {

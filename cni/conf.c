@@ -10,9 +10,7 @@
 #include "error.h"
 #include "ipam_conf.h"
 
-/* Seconds. A runtime gives up after two minutes or so; ours ends well before, and says why. */
-#define POLICY_WAIT_DEFAULT 5
-#define POLICY_WAIT_MAX 60
+#define POLICY_WAIT_DEFAULT 5 /* seconds */
 
 static const char *const version_names[] = {
 	[CNI_0_3_0] = "0.3.0", [CNI_0_3_1] = "0.3.1", [CNI_0_4_0] = "0.4.0",

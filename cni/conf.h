@@ -15,6 +15,9 @@ enum cni_version { CNI_0_3_0, CNI_0_3_1, CNI_0_4_0, CNI_1_0_0, CNI_1_1_0, CNI_VE
 
 const char *cni_version_name(enum cni_version version);
 
+/* Seconds. A runtime gives up after two minutes or so; an ADD that waits for its policy ends well before, and says why. */
+#define POLICY_WAIT_MAX 60
+
 struct conf {
 	json_t *json; /* owns every string and JSON value below but `labels` */
 	enum cni_version version;

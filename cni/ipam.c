@@ -31,11 +31,18 @@ static bool is_resting(const struct ipam_state *state, const struct ipam_conf *c
 /* The exclusion that holds the address, or NULL. */
 static const struct prefix *excluded(const struct ipam_conf *conf, const struct ip *ip)
 {
-	for (size_t i = 0; i < conf->exclude_count; i++) {
-		if (prefix_contains(&conf->exclude[i], ip))
-			return &conf->exclude[i];
+	size_t low = 0, high = conf->exclude_count;
+
+	/* The last one that does not begin after it. */
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (ip_cmp(&conf->exclude[middle].ip, ip) <= 0)
+			low = middle + 1;
+		else
+			high = middle;
 	}
-	return NULL;
+	return low && prefix_contains(&conf->exclude[low - 1], ip) ? &conf->exclude[low - 1] : NULL;
 }
 
 static bool is_gateway(const struct range_set *set, const struct ip *ip)

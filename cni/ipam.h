@@ -27,7 +27,7 @@ struct range_set {
 
 struct ipam_conf {
 	struct range_set set4, set6;
-	struct prefix *exclude;
+	struct prefix *exclude; /* sorted, none within another */
 	size_t exclude_count;
 	const char *data_dir;
 	unsigned rest; /* seconds */

@@ -170,12 +170,32 @@ static int parse_exclusion(const json_t *json, struct prefix *prefix, struct err
 
 	if (!text)
 		return err_set(err, EINVAL, "\"exclude\" must be prefixes or addresses");
-	if (prefix_parse(text, prefix) == 0)
+	if (prefix_parse(text, prefix) == 0) {
+		prefix->ip = prefix_first(prefix);
 		return 0;
+	}
 	if (ip_parse(text, &prefix->ip) < 0)
 		return err_set(err, EINVAL, "\"exclude\": %.64s is neither a prefix nor an address", text);
 	prefix->len = (uint8_t)ip_bits(&prefix->ip);
 	return 0;
+}
+
+static int compare_prefixes(const void *a, const void *b)
+{
+	return prefix_cmp(a, b);
+}
+
+/* In order and disjoint: two prefixes overlap only where one contains the other, which then comes first. */
+static void sort_exclusions(struct ipam_conf *conf)
+{
+	size_t kept = 0;
+
+	qsort(conf->exclude, conf->exclude_count, sizeof(*conf->exclude), compare_prefixes);
+	for (size_t i = 0; i < conf->exclude_count; i++) {
+		if (!kept || !prefix_contains(&conf->exclude[kept - 1], &conf->exclude[i].ip))
+			conf->exclude[kept++] = conf->exclude[i];
+	}
+	conf->exclude_count = kept;
 }
 
 static int parse_exclusions(const json_t *ipam, struct ipam_conf *conf, struct err *err)
@@ -196,6 +216,7 @@ static int parse_exclusions(const json_t *ipam, struct ipam_conf *conf, struct e
 		if (ret < 0)
 			return ret;
 	}
+	sort_exclusions(conf);
 	return 0;
 }
 

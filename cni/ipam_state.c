@@ -72,8 +72,8 @@ static int state_new(struct ipam_state *state, const char *network, const char *
 	struct rebuild rebuild = { state, network };
 
 	json_decref(state->json);
-	state->json = json_pack("{s:s, s:s, s:{}, s:{}, s:{}}", "network", network, "bootID", boot, "last", "resting",
-				"allocations");
+	state->json = json_pack("{s:s, s:s, s:{}, s:{}, s:{}}", "bootID", boot, "network", network, "last", "resting",
+				"allocations"); /* the boot first: see boot_id_is_past() */
 	if (!state->json || !state_whole(state))
 		return err_errno(err, ENOMEM, "addresses of network %s", network);
 	return attachment_each(rebuild_one, &rebuild, err);
@@ -91,7 +91,7 @@ int ipam_state_load(struct ipam_state *state, const struct ipam_conf *conf, cons
 {
 	_cleanup_free_ char *text = NULL;
 	const char *written_in = "";
-	char boot[40];
+	char boot[40], past[40];
 	size_t size;
 	int ret = boot_id(boot, err);
 
@@ -101,11 +101,12 @@ int ipam_state_load(struct ipam_state *state, const struct ipam_conf *conf, cons
 	    sizeof(state->dir))
 		return err_errno(err, ENAMETOOLONG, "dataDir");
 	snprintf(state->path, sizeof(state->path), "%s/%s.json", state->dir, network);
-	ret = file_read(state->path, STATE_LIMIT, &text, &size, err);
-	if (ret == -ENOENT)
+	ret = file_read_regular(state->path, STATE_LIMIT, &text, &size, err);
+	/* A directory on disk outlives the boot; the pods that had these addresses did not. */
+	if (ret == -ENOENT || (ret == 0 && boot_id_is_past(text, past)))
 		return state_new(state, network, boot, err);
 	if (ret < 0)
-		return ret;
+		return ret == -EBADMSG ? state_damaged(state, err) : ret;
 	state->json = json_parse_object(text, size, "its text", err);
 	if (!state->json)
 		return state_damaged(state, err);
@@ -114,7 +115,7 @@ int ipam_state_load(struct ipam_state *state, const struct ipam_conf *conf, cons
 		err_set(err, EBADMSG, "it lacks a part, or one has the wrong type");
 		return state_damaged(state, err);
 	}
-	/* A folder on disk outlives the boot; the pods that had these addresses did not. */
+	/* As an earlier release wrote it: the boot is not its first member. */
 	return strcmp(written_in, boot) == 0 ? 0 : state_new(state, network, boot, err);
 }
 

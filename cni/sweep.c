@@ -3,9 +3,15 @@
 
 #include <string.h>
 
+#include "abi/abi.h"
+#include "array.h"
 #include "cleanup.h"
+#include "endpoint.h"
+#include "json.h"
+#include "link.h"
 #include "lock.h"
 #include "log.h"
+#include "str.h"
 #include "teardown.h"
 
 /*
@@ -31,7 +37,7 @@ static int claim(const struct attachment *seen, int timeout_ms, struct attachmen
 
 static bool ours(const struct cni *cni, const struct attachment *a)
 {
-	return strcmp(a->network, cni->conf.name) == 0;
+	return !*a->network || strcmp(a->network, cni->conf.name) == 0;
 }
 
 static int finish_later(const struct attachment *seen, bool damaged, void *arg)
@@ -65,6 +71,77 @@ static void report(const struct sweep *sweep, const struct err *err)
 		sweep->failed(err, sweep->arg);
 }
 
+static int note_device(const struct link_info *link, void *arg)
+{
+	json_t *devices = arg;
+
+	if (link->group == WR_LINK_GROUP && strcmp(link->kind, "veth") == 0)
+		return json_object_set_new(devices, link->name, json_true());
+	return 0;
+}
+
+static int forget_device(const struct attachment *a, bool damaged, void *arg)
+{
+	if (!damaged)
+		json_object_del(arg, a->host_ifname);
+	return 0;
+}
+
+/*
+ * 1 if there is a pod's device of which no record says whose it is, its name into `ifname`; 0 if there is none. Devices
+ * first: ADD writes a record before it makes the device.
+ */
+static int find_unrecorded(struct nl *host, char ifname[IFNAMSIZ], struct err *err)
+{
+	json_auto_t *devices = json_object();
+	int ret = link_each(host, note_device, devices, err);
+
+	if (ret == 0)
+		ret = attachment_each(forget_device, devices, err);
+	if (ret < 0 || json_object_size(devices) == 0)
+		return ret < 0 ? ret : 0;
+	str_copy(ifname, IFNAMSIZ, json_object_iter_key(json_object_iter(devices)));
+	return 1;
+}
+
+/* As claim(), of a damaged record: -EBUSY if its pod may live. */
+static int claim_damaged(const struct sweep *sweep, const struct attachment *seen, struct attachment *a,
+			 struct err *err)
+{
+	char key[ATTACHMENT_KEY_MAX + 1], ifname[IFNAMSIZ];
+	_cleanup_fd_ int lock = -1;
+	struct err why = { 0 };
+	int ret = attachment_key(seen->container_id, seen->ifname, key, err);
+
+	if (ret < 0)
+		return ret;
+	lock = lock_take(LOCK_ATTACHMENT, key, sweep->lock_timeout_ms, err);
+	if (lock < 0)
+		return lock;
+	if (attachment_load(seen->container_id, seen->ifname, a, &why) != -EBADMSG)
+		return -ENOENT; /* no longer */
+	*a = *seen;
+	if (sweep->valid && sweep->valid(a, sweep->arg)) {
+		log_warn("%s; the runtime says that its pod lives, so it stays until DEL", why.msg);
+		return -EBUSY;
+	}
+	ret = find_unrecorded(sweep->host, ifname, err);
+	if (ret < 0)
+		return ret;
+	if (ret) {
+		log_warn("%s; device %s, which has no record, may be its pod's, so it stays until DEL", why.msg, ifname);
+		return -EBUSY;
+	}
+	log_warn("%s; there is no device that it can belong to: it is removed", why.msg);
+	return take_fd(&lock);
+}
+
+static bool spared(const struct sweep *sweep, const struct attachment *a)
+{
+	return !ours(sweep->cni, a) || (a->state != ATTACHMENT_DELETING &&
+					((sweep->valid && sweep->valid(a, sweep->arg)) || !attachment_dead(a)));
+}
+
 static int sweep_one(const struct attachment *seen, bool damaged, void *arg)
 {
 	struct sweep *sweep = arg;
@@ -73,18 +150,12 @@ static int sweep_one(const struct attachment *seen, bool damaged, void *arg)
 	struct attachment a;
 	int ret;
 
-	if (damaged) {
-		err_set(&err, EBADMSG, "the record of %s@%s is damaged; DEL removes it", seen->container_id,
-			seen->ifname);
-		report(sweep, &err);
+	if (!damaged && spared(sweep, seen))
 		return 0;
-	}
-	if (!ours(sweep->cni, seen) || (seen->state != ATTACHMENT_DELETING &&
-					((sweep->valid && sweep->valid(seen, sweep->arg)) || !attachment_dead(seen))))
-		return 0;
-	lock = claim(seen, sweep->lock_timeout_ms, &a, &err);
+	lock = damaged ? claim_damaged(sweep, seen, &a, &err)
+		       : claim(seen, sweep->lock_timeout_ms, &a, &err);
 	if (lock < 0)
-		return 0; /* gone, or in somebody's hands */
+		return 0; /* gone, or another process works on it, or it stays */
 	ret = teardown(sweep->cni, sweep->host, &a, FREE_OWN, &err);
 	if (ret == 0)
 		ret = teardown_link(sweep->host, &a, &err);
@@ -122,4 +193,38 @@ static int is_left(const struct attachment *a, bool damaged, void *arg)
 bool sweep_needed(const struct cni *cni)
 {
 	return attachment_each(is_left, (void *)cni, NULL) > 0;
+}
+
+struct dangling {
+	struct nl *host;
+	uint32_t found[64];
+	unsigned count;
+};
+
+static int collect_dangling(uint32_t ifindex, const struct wr_endpoint *ep, void *arg)
+{
+	struct dangling *dangling = arg;
+	struct link_info link;
+
+	if (link_get(dangling->host, NULL, ifindex, &link, NULL) == -ENODEV)
+		dangling->found[dangling->count++] = ifindex;
+	return dangling->count == ARRAY_SIZE(dangling->found);
+}
+
+int sweep_endpoints(struct nl *host, struct err *err)
+{
+	_cleanup_dp_ struct dp dp = DP_CLOSED;
+	int ret = dp_open(&dp, err), more;
+
+	if (ret == -ENOENT)
+		return 0;
+	for (more = 1; ret == 0 && more > 0;) {
+		struct dangling dangling = { .host = host };
+
+		more = dp_endpoint_each(&dp, collect_dangling, &dangling, err);
+		ret = more < 0 ? more : 0;
+		for (unsigned i = 0; ret == 0 && i < dangling.count; i++)
+			ret = dp_endpoint_delete(&dp, dangling.found[i], err);
+	}
+	return ret;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Finding and finishing what others did not finish. Only attachments of our own network; never one whose pod may
- * live.
+ * Finding and finishing what others did not finish. Only attachments of our own network, and records of an earlier boot,
+ * which are of none; never one whose pod may live.
  */
 #ifndef WARREN_CNI_SWEEP_H
 #define WARREN_CNI_SWEEP_H
@@ -15,7 +15,10 @@
 /* What ADD does in passing: gives killed reapers' links to new ones. Fails silently, as it is nobody's errand. */
 void sweep_deleting(const struct cni *cni);
 
-/* Takes down every attachment that is dead or being deleted, and that nobody is working on; returns how many. */
+/*
+ * Takes down every attachment that is dead or being deleted, and that nobody is working on; returns how many. A damaged
+ * record does not say whether its pod lives: it is reported, and removed only where no pod's device can belong to it.
+ */
 unsigned sweep_dead(const struct cni *cni, struct nl *host);
 
 /* Whether sweep_dead() would find anything. Takes no lock. */
@@ -32,5 +35,8 @@ struct sweep {
 	unsigned count;
 };
 void sweep_attachments(struct sweep *sweep);
+
+/* Endpoints whose device is gone, and which no record leads to: an index is not used again before the next boot. */
+int sweep_endpoints(struct nl *host, struct err *err);
 
 #endif

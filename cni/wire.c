@@ -15,7 +15,6 @@
 #include "str.h"
 
 #define MTU_DEFAULT 1500
-#define SETTLE_MS 20000 /* a busy machine takes seconds */
 
 const uint8_t wire_host_mac[6] = WR_HOST_MAC;
 
@@ -340,12 +339,12 @@ static int settle_pod(void *arg, struct err *err)
 {
 	const struct wire *w = arg;
 
-	return w->leases->v6.ip.family ? addr_settle(&w->leases->v6.ip, SETTLE_MS, err) : 0;
+	return w->leases->v6.ip.family ? addr_settle(&w->leases->v6.ip, WIRE_SETTLE_MS, err) : 0;
 }
 
 int wire_settle(struct wire *w, struct err *err)
 {
-	int ret = w->leases->v6.gateway.family ? addr_settle(&w->leases->v6.gateway, SETTLE_MS, err) : 0;
+	int ret = w->leases->v6.gateway.family ? addr_settle(&w->leases->v6.gateway, WIRE_SETTLE_MS, err) : 0;
 
 	return ret < 0 ? ret : pod_netns_run(&w->pod, settle_pod, w, err);
 }
@@ -356,12 +355,19 @@ int wire_recover(struct nl *host, const char *netns, const char *ifname, struct 
 {
 	_cleanup_pod_netns_ struct pod_netns pod = POD_NETNS_CLOSED;
 	struct link_info inner = { 0 }, outer = { 0 };
+	int32_t host_id = -1;
 	int ret = *netns ? pod_netns_open(&pod, netns, err) : -ENODEV;
 
 	if (pod.fd < 0)
 		return -ENODEV; /* the link went with its netns */
 	if (ret == 0)
 		ret = link_get(&pod.nl, ifname, 0, &inner, err);
+	/*
+	 * All that the device says of itself the pod can choose (a name, an index, a peer of any index in a namespace below
+	 * its own), but not in which namespace the peer is.
+	 */
+	if (ret == 0 && (link_netnsid(&pod.nl, pod.self, &host_id, NULL) < 0 || inner.peer_netnsid != host_id))
+		return -ENODEV;
 	if (ret == 0)
 		ret = link_get(host, NULL, inner.peer_ifindex, &outer, err);
 	if (ret < 0)

@@ -43,7 +43,8 @@ int wire_mtu_again(struct wire *w, struct err *err);
 int wire_endpoint(struct wire *w, struct dp *dp, const struct conf *conf, struct err *err);
 int wire_host_side(struct wire *w, struct dp *dp, struct err *err);
 int wire_pod_side(struct wire *w, struct err *err);
-/* Waits until the pod's addresses and its gateway's take packets in. */
+#define WIRE_SETTLE_MS 20000 /* a busy machine takes seconds */
+/* Waits until the pod's addresses and its gateway's take packets in: WIRE_SETTLE_MS for each. */
 int wire_settle(struct wire *w, struct err *err);
 
 /* Undoing needs nothing but the record. What is gone already is no error. */

@@ -219,6 +219,11 @@ class Node(Netns):
         root = self.outside(path)
         return sorted(str(p.relative_to(root)) for p in root.rglob("*") if not p.is_dir()) if root.exists() else []
 
+    def locks(self):
+        """How often the node's processes have the lock file open: a lock that is held, or waited for."""
+        links = self.run("sh", "-c", "readlink /proc/[0-9]*/fd/*", check=False).stdout
+        return links.split().count("/run/warren/lock")
+
     def traces(self):
         """Everything that Warren changes on a node: {what: text}."""
         sysctls = self.run("sysctl", "-a", "-r", r"^net\.(ipv4\.(ip_)?(conf\.|forward)|ipv6\.conf)").stdout

@@ -81,6 +81,11 @@ def map_fill(path, keys, value):
     _batch(BPF_MAP_UPDATE_BATCH, path, keys, value * len(keys))
 
 
+def map_put(path, key, value):
+    """One entry of the map that is pinned at `path`."""
+    _batch(BPF_MAP_UPDATE_BATCH, path, [key], value)
+
+
 @contextlib.contextmanager
 def map_strangers(path, keys, value):
     """These keys, each with that value, are in the hash that is pinned at `path` meanwhile."""

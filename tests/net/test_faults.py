@@ -5,7 +5,9 @@ undone, and a retry that works.
 
 import contextlib
 import json
+import os
 import random
+import stat
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -389,33 +391,132 @@ def test_damaged_address_file(fresh, content):
     fresh.assert_clean()
 
 
+def in_directory(path):
+    path.mkdir()
+    (path / "file").write_text("x")
+
+
+DAMAGE = {  # what comes to stand where a record was
+    "empty": lambda path: path.write_bytes(b""),
+    "cut": lambda path: path.write_bytes(b"{"),
+    "binary": lambda path: path.write_bytes(b"garbage\0"),
+    "type": lambda path: path.write_bytes(b'{"containerID": 7}'),
+    "of another": lambda path: path.write_text('{"containerID": "other", "ifname": "eth0"}'),
+    "huge": lambda path: os.truncate(os.open(path, os.O_CREAT | os.O_WRONLY), 1 << 40),
+    "directory": in_directory,
+    "link to itself": lambda path: path.symlink_to(path.name),
+    "link to no end": lambda path: path.symlink_to("/dev/zero"),
+    "link elsewhere": lambda path: path.symlink_to("/etc/passwd"),
+    "FIFO": os.mkfifo,
+    "socket": lambda path: os.mknod(path, stat.S_IFSOCK),
+}
+
+
+def damage(node, pod, kind):
+    path = node.outside(f"/run/warren/attachments/ready/{pod.container}@eth0")
+    path.unlink()
+    DAMAGE[kind](path)
+    return path
+
+
 @pytest.mark.smoke
-@pytest.mark.parametrize(
-    "content", [b"", b"{", b"garbage\0", b'{"containerID": 7}'], ids=["empty", "cut", "binary", "type"]
-)
-def test_damaged_record(fresh, content):
-    """DEL still leaves nothing; GC, which cannot know whether the pod lives, says so and leaves it alone."""
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_damaged_record(node, kind):
+    """DEL still leaves nothing. GC goes on past it, and says so; it removes it once there is no device that could be its pod's."""
     conf = network()
-    pod = fresh.pod("early", conf)
-    (record,) = [p for p in fresh.outside("/run/warren/attachments").rglob("*") if p.is_file()]
-    record.write_bytes(content)
+    pod = node.pod("early", conf)
+    damage(node, pod, kind)
     pod.delete()
-    fresh.assert_clean()
-    assert allocations(fresh) == {}
-    pod = fresh.pod("again", conf)
+    node.assert_clean()
+    assert allocations(node) == {}
+
+    pod, dead = node.pod("again", conf), node.pod("dead", conf)
+    record = damage(node, pod, kind)
+    dead.gone()
+    gc = node.cni("GC", {**conf, "cni.dev/valid-attachments": []})
+    assert gc.ok and gc.stdout == "", gc
+    assert f"{pod.container}@eth0 is damaged" in gc.stderr and pod.host_ifname in gc.stderr, gc
+    wait_for(lambda: node.pod_devices() == [pod.host_ifname], "the dead one's device to go")
+    assert sorted(allocations(node)) == sorted(pod.ips.values())
     pod.ping(NODE_GATEWAY[6])
-    (record,) = [p for p in fresh.outside("/run/warren/attachments").rglob("*") if p.is_file()]
-    record.write_bytes(content)
-    gc = fresh.cni("GC", {**conf, "cni.dev/valid-attachments": []})
-    assert_error(gc, IO_ERROR)
-    assert pod.container in gc.json["msg"] and "DEL" in gc.json["msg"]
-    pod.ping(NODE_GATEWAY[6])
-    assert fresh.cni("DEL", conf, pod.container, "eth0").ok  # without a namespace: its device cannot be found
-    pod.gone()
-    wait_for(lambda: not fresh.pod_devices(), "the device to go with its namespace")
-    assert fresh.cni("GC", {**conf, "cni.dev/valid-attachments": []}).ok
-    fresh.assert_clean()
-    assert allocations(fresh) == {}
+
+    node.netns_delete(pod.container)
+    pod.close()
+    wait_for(lambda: not node.pod_devices(), "the device to go with its namespace")
+    named = [{"containerID": pod.container, "ifname": "eth0"}]
+    gc = node.cni("GC", {**conf, "cni.dev/valid-attachments": named})
+    assert gc.ok and os.path.lexists(record) and sorted(allocations(node)) == sorted(pod.ips.values()), gc
+    assert node.cni("GC", {**conf, "cni.dev/valid-attachments": []}).ok
+    node.assert_clean()
+    assert allocations(node) == {}
+    node.pods.remove(pod)
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("rest", ["whole", "cut", "the boot not first"])
+def test_record_of_an_earlier_boot(node, rest):
+    """Where /run is on a disk. The index and the addresses in it are another pod's by now, which GC must not touch."""
+    conf = network()
+    pod = node.pod("now", conf)
+    past = {
+        **json.loads(node.outside(f"/run/warren/attachments/ready/{pod.container}@eth0").read_text()),
+        "containerID": "past",
+        "hostIfname": "wraaaaaaaaaaaaa",
+        "netns": "/run/netns/past",
+        "bootID": "01234567-89ab-cdef-0123-456789abcdef",
+    }
+    first = {} if rest == "the boot not first" else {"bootID": past["bootID"]}
+    text = json.dumps({**first, **(past if first else dict(sorted(past.items(), reverse=True)))}, indent=1)
+    record = node.outside("/run/warren/attachments/ready/past@eth0")
+    record.write_text(text[: len(text) // 3] if rest == "cut" else text)
+    assert node.cni("GC", {**conf, "cni.dev/valid-attachments": []}).ok
+    assert not record.exists()
+    pod.check()
+    for family in (4, 6):
+        pod.ping(NODE_GATEWAY[family])
+    pod.delete()
+
+
+@pytest.mark.smoke
+def test_address_file_of_an_earlier_boot(fresh):
+    """On a disk, and cut short by what ended that boot: nobody has an address of it."""
+    conf = network(ipam={**network()["ipam"], "dataDir": "/run/addresses"})
+    fresh.outside("/run/addresses").mkdir()
+    path = fresh.outside("/run/addresses/lab.json")
+    path.write_text('{\n "bootID": "01234567-89ab-cdef-0123-456789abcdef",\n "network": "lab",\n "allo')
+    pod = fresh.pod("a", conf)
+    assert json.loads(path.read_text())["allocations"].keys() == set(pod.ips.values())
+    pod.delete()
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("state", ["adding", "deleting"])
+def test_unfinished_attachment_of_another_network(node, state):
+    """An ADD of the same container and interface leaves it, its addresses included, to its own network."""
+    one = network(name="one", ipam={"ranges": [[{"subnet": "10.91.0.0/24"}], [{"subnet": "fd00:91::/64"}]]})
+    pod = node.pod("a", one)
+    kept = allocations(node, "one")
+    records = node.outside("/run/warren/attachments")
+    (records / "ready" / f"{pod.container}@eth0").rename(records / state / f"{pod.container}@eth0")
+    done = node.cni("ADD", network(name="two"), pod.container, "eth0", pod.path)
+    assert_error(done, EXISTS)
+    assert "one" in done.json["msg"]
+    assert allocations(node, "one") == kept and node.pod_devices() == [pod.host_ifname]
+    pod.ping("10.91.0.1")
+    pod.delete()
+    assert allocations(node, "one") == {}
+
+
+def test_gc_frees_what_is_recorded_in_another_network(node):
+    """An owner whose record is of another network owns nothing in this one."""
+    pod = node.pod("a", network(name="other", ipam={"ranges": [[{"subnet": "10.92.0.0/24"}]]}))
+    assert node.cni("STATUS", network()).ok
+    path = node.outside("/run/warren/ipam/lab.json")
+    state = json.loads(path.read_text())
+    path.write_text(json.dumps({**state, "allocations": {"10.87.0.77": f"{pod.container}@eth0"}}))
+    assert node.cni("GC", {**network(), "cni.dev/valid-attachments": []}).ok
+    assert allocations(node) == {} and sorted(allocations(node, "other")) == [pod.ips[4]]
+    pod.delete()
 
 
 # --- bad input --------------------------------------------------------------------------------------------------------

@@ -3,14 +3,18 @@
 from_pod has not marked end in nftables, and `warren status` says what is wrong.
 """
 
+import fcntl
 import json
+import os
+import struct
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from scapy.layers.inet import UDP
 
-from lab import NODE_GATEWAY, Lab, network
+from lab import NODE_GATEWAY, Lab, Node, network
 from netns import tcp, wait_for
-from rawbpf import foreign_program
+from rawbpf import PINS, foreign_program, map_put
 
 
 def wrong(node):
@@ -113,3 +117,33 @@ def test_nft_table_restored(lab, node, pods, damage, repair):
     assert wrong(node) == ""
     assert node.run("nft", "-s", "list", "table", "inet", "warren").stdout == before
     assert tcp(a, lab.world, Lab.WORLD[4]) == Lab.UPLINK[4]
+
+
+F_OFD_SETLK = 37  # fcntl.h
+TUNNEL_PORT_AT = 52  # struct wr_config, bpf/abi/abi.h
+
+
+def test_guard_is_made_by_the_settings_of_now():
+    """The agent joins a cluster while an ADD finds the table wanting: the ADD waits for the agent's lock, and makes the table by
+    the settings that the agent has left, not by those that it read when it began.
+    """
+    with Node() as node, ThreadPoolExecutor(1) as pool:
+        node.warren("node", "init")
+        ((key, config),) = node.bpf_map("config").items()
+        fd = os.open(node.outside("/run/warren/lock"), os.O_RDWR)
+        fcntl.fcntl(fd, F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 1, 0))  # LOCK_NODE
+        try:
+            node.run("nft", "delete", "table", "inet", "warren")
+            path = node.netns_add("pod")
+            add = pool.submit(node.cni, "ADD", network(), "pod", "eth0", path)
+            wait_for(lambda: add.done() or node.locks() == 2, "ADD in need of the node's lock, or done without")
+            port = struct.pack("!H", 6081)
+            map_put(node.outside(f"{PINS}/maps/config"), key, config[:TUNNEL_PORT_AT] + port + config[TUNNEL_PORT_AT + 2 :])
+            assert "warren" not in node.run("nft", "list", "tables").stdout
+        finally:
+            os.close(fd)
+        done = add.result()
+        assert done.ok, done
+        assert "udp dport 6081" in node.run("nft", "list", "table", "inet", "warren").stdout
+        assert wrong(node) == ""
+        assert node.cni("DEL", network(), "pod", "eth0", path).ok

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include "attachment.h"
+#include "cleanup.h"
 #include "file.h"
 #include "private_run.h"
 #include "rig.h"
@@ -180,6 +181,56 @@ static void tells_damage(void **state)
 	}
 }
 
+/* Nothing but its boot is read, as indices and addresses are another's by now; and nothing else needs to be whole. */
+static void forgets_an_earlier_boot(void **state)
+{
+	static const char past[] = "01234567-89ab-cdef-0123-456789abcdef";
+	_cleanup_free_ char *text = NULL;
+	struct attachment a = sample(), b;
+	char id[40];
+	size_t size;
+
+	str_copy(a.boot_id, sizeof(a.boot_id), past);
+	assert_int_equal(attachment_save(&a, NULL), 0);
+	assert_int_equal(file_read(WARREN_ATTACHMENT_DIR "/adding/c1@eth0", 32768, &text, &size, NULL), 0);
+	assert_true(boot_id_is_past(text, id));
+	assert_string_equal(id, past);
+	for (size_t len = size; len >= 55; len--) { /* the boot id ends there */
+		assert_int_equal(file_write(WARREN_ATTACHMENT_DIR "/adding/c1@eth0", text, len, NULL), 0);
+		assert_int_equal(attachment_load("c1", "eth0", &b, NULL), 0);
+		assert_string_equal(b.boot_id, past);
+		assert_string_equal(b.container_id, "c1");
+		assert_string_equal(b.network, "");
+		assert_int_equal(b.host_ifindex, 0);
+		assert_int_equal(b.ip4.family, 0);
+		assert_true(attachment_dead(&b));
+	}
+	assert_int_equal(file_write(WARREN_ATTACHMENT_DIR "/adding/c1@eth0", text, 20, NULL), 0);
+	assert_int_equal(attachment_load("c1", "eth0", &b, NULL), -EBADMSG);
+	/* This boot's is read, and must be whole. */
+	a = sample();
+	assert_int_equal(attachment_save(&a, NULL), 0);
+	free(text);
+	text = NULL;
+	assert_int_equal(file_read(WARREN_ATTACHMENT_DIR "/adding/c1@eth0", 32768, &text, &size, NULL), 0);
+	assert_false(boot_id_is_past(text, id));
+	assert_int_equal(file_write(WARREN_ATTACHMENT_DIR "/adding/c1@eth0", text, size - 3, NULL), 0);
+	assert_int_equal(attachment_load("c1", "eth0", &b, NULL), -EBADMSG);
+}
+
+static void removes_whatever_it_is(void **state)
+{
+	struct attachment a = sample(), b;
+
+	assert_int_equal(attachment_save(&a, NULL), 0);
+	assert_int_equal(unlink(WARREN_ATTACHMENT_DIR "/adding/c1@eth0"), 0);
+	assert_int_equal(mkdir(WARREN_ATTACHMENT_DIR "/adding/c1@eth0", 0700), 0);
+	assert_int_equal(mkdir(WARREN_ATTACHMENT_DIR "/adding/c1@eth0/below", 0700), 0);
+	assert_int_equal(attachment_load("c1", "eth0", &b, NULL), -EBADMSG);
+	assert_int_equal(attachment_remove("c1", "eth0", NULL), 0);
+	assert_int_equal(attachment_load("c1", "eth0", &b, NULL), -ENOENT);
+}
+
 struct seen {
 	int count, damaged;
 	char last[200];
@@ -244,6 +295,8 @@ int main(void)
 		cmocka_unit_test_setup(reads_old_records, fresh),
 		cmocka_unit_test_setup(changes_state_on_a_full_disk, fresh),
 		cmocka_unit_test_setup(tells_damage, fresh),
+		cmocka_unit_test_setup(forgets_an_earlier_boot, fresh),
+		cmocka_unit_test_setup(removes_whatever_it_is, fresh),
 		cmocka_unit_test_setup(lists_all, fresh),
 		cmocka_unit_test_setup(knows_the_dead, fresh),
 	};

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/vfs.h>
 
 #include "cleanup.h"
 #include "file.h"
@@ -36,6 +39,71 @@ static void reads_what_was_written(void **state)
 		assert_memory_equal(text, data, size);
 		assert_int_equal(text[size], '\0');
 	}
+}
+
+/* What file.c sees of the disk: the calls that it makes, and what filesystem it is on. */
+static int fsyncs, fsync_error;
+static bool on_disk;
+
+int fsync(int fd)
+{
+	fsyncs++;
+	errno = fsync_error;
+	return fsync_error ? -1 : 0;
+}
+
+int fstatfs(int fd, struct statfs *fs)
+{
+	*fs = (struct statfs){ .f_type = on_disk ? EXT4_SUPER_MAGIC : TMPFS_MAGIC };
+	return 0;
+}
+
+/* File and directory, where there is a disk that could lose them; nothing in memory, where every ADD would pay for it. */
+static void syncs_what_is_on_a_disk(void **state)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t size;
+
+	fsyncs = fsync_error = 0;
+	on_disk = false;
+	assert_int_equal(file_write(PATH, "1", 1, NULL), 0);
+	assert_int_equal(fsyncs, 0);
+	on_disk = true;
+	assert_int_equal(file_write(PATH, "2", 1, NULL), 0);
+	assert_int_equal(fsyncs, 2);
+	/* What is not on the disk does not take the place of what is. */
+	fsync_error = EIO;
+	assert_int_equal(file_write(PATH, "3", 1, NULL), -EIO);
+	assert_int_equal(file_read(PATH, 10, &text, &size, NULL), 0);
+	assert_string_equal(text, "2");
+	assert_int_equal(access(WARREN_RUN_DIR "/.file", F_OK), -1);
+	fsync_error = 0;
+	on_disk = false;
+}
+
+static void reads_regular_files_only(void **state)
+{
+	static const char path[] = WARREN_RUN_DIR "/odd";
+	struct err err = { 0 };
+	char *text = NULL;
+	size_t size;
+
+	assert_int_equal(file_read_regular(path, 10, &text, &size, &err), -ENOENT);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	alarm(5);
+	assert_int_equal(file_read_regular(path, 10, &text, &size, &err), -EBADMSG);
+	alarm(0);
+	assert_non_null(strstr(err.msg, path));
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(mkdir(path, 0700), 0);
+	assert_int_equal(file_read_regular(path, 10, &text, &size, &err), -EBADMSG);
+	assert_int_equal(rmdir(path), 0);
+	assert_int_equal(symlink("file", path), 0);
+	assert_int_equal(file_write(PATH, "x", 1, NULL), 0);
+	assert_int_equal(file_read_regular(path, 10, &text, &size, &err), -EBADMSG);
+	assert_int_equal(file_read_regular(PATH, 10, &text, &size, &err), 0);
+	assert_string_equal(text, "x");
+	free(text);
 }
 
 static void limits_size(void **state)
@@ -132,6 +200,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(reads_what_was_written, fresh),
+		cmocka_unit_test_setup(syncs_what_is_on_a_disk, fresh),
+		cmocka_unit_test_setup(reads_regular_files_only, fresh),
 		cmocka_unit_test_setup(limits_size, fresh),
 		cmocka_unit_test_setup(full_disk_keeps_the_old_file, fresh),
 		cmocka_unit_test_setup(durable_files, fresh),

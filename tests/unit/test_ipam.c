@@ -91,6 +91,9 @@ static const struct {
 	{ "{'ranges':[[{'subnet':'10.0.0.0/30'},{'subnet':'10.9.0.0/30'}]]}", { "10.0.0.2", "10.9.0.2", "error 101" } },
 	{ "{'ranges':[[{'subnet':'10.0.0.0/28'}]],'exclude':['10.0.0.2','10.0.0.4/30','10.0.0.9']}",
 	  { "10.0.0.3", "10.0.0.8", "10.0.0.10" } },
+	/* In any order, one within another, with host bits, of the other family, the same twice. */
+	{ "{'ranges':[[{'subnet':'10.0.0.0/28'}]],'exclude':['10.0.0.9','fd00::/8','10.0.0.5','10.0.0.6/30','10.0.0.2','10.0.0.9','9.0.0.0/8']}",
+	  { "10.0.0.3", "10.0.0.8", "10.0.0.10" } },
 	{ "{'ranges':[[{'subnet':'10.0.0.0/28'}]],'exclude':['0.0.0.0/0']}", { "error 101" } },
 	/* Excluding all but the end of a large network takes no time. */
 	{ "{'ranges':[[{'subnet':'fd00::/64'}]],'exclude':['fd00::/65']}", { "fd00::8000:0:0:0", "fd00::8000:0:0:1" } },

@@ -43,6 +43,20 @@ static void locks_exclude_by_kind_and_name(void **state)
 	assert_true(held >= 0);
 }
 
+static void shared_locks(void **state)
+{
+	struct err err = { 0 };
+	_cleanup_fd_ int one = lock_share(LOCK_NETWORK, "net", &err), two = lock_share(LOCK_NETWORK, "net", &err);
+
+	assert_true(one >= 0 && two >= 0);
+	assert_int_equal(lock_take(LOCK_NETWORK, "net", 10, &err), -ETIMEDOUT);
+	closep(&one);
+	assert_int_equal(lock_take(LOCK_NETWORK, "net", 10, &err), -ETIMEDOUT);
+	closep(&two);
+	one = lock_take(LOCK_NETWORK, "net", 10, &err);
+	assert_true(one >= 0);
+}
+
 /* The lock goes with its holder, and whoever waits gets it. */
 static void lock_ends_with_its_holder(void **state)
 {
@@ -86,6 +100,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(locks_exclude_by_kind_and_name),
+		cmocka_unit_test(shared_locks),
 		cmocka_unit_test(lock_ends_with_its_holder),
 		cmocka_unit_test(lock_follows_a_new_file),
 	};

@@ -150,8 +150,8 @@ static int changed(struct attachments *all, const char *name)
 	memcpy(container, name, (size_t)(at - name));
 	container[at - name] = '\0';
 	ret = attachment_load(container, at + 1, &a, NULL);
-	/* A damaged record is no reason to let go of an endpoint that lives. */
-	if (ret == -EBADMSG)
+	/* A record that is damaged, or cannot be read at the moment, is no reason to let go of an endpoint that lives. */
+	if (ret < 0 && ret != -ENOENT)
 		return 0;
 	return update(all, container, at + 1, ret == 0 ? &a : NULL);
 }

@@ -334,6 +334,25 @@ int node_init(const struct node_options *options, struct node_report *report, st
 	return r < 0 ? err_wrap(err, "node init") : 0;
 }
 
+/*
+ * Without the lock only to see that all is well. What does not agree may be an agent's work half done, or `dp` may have
+ * been opened before it: the table is made by the settings as they are under the lock.
+ */
+static int ensure_guard(struct dp *dp, struct err *err)
+{
+	_cleanup_fd_ int lock = -1;
+	bool present, whole;
+	int r = guard_check(&dp->config, &present, &whole, err);
+
+	if (r < 0 || whole)
+		return r;
+	lock = lock_wait(LOCK_NODE, NULL, err);
+	if (lock < 0)
+		return lock;
+	r = dp_value_get("config", &dp->config, err);
+	return r < 0 ? r : guard_ensure(&dp->config, err);
+}
+
 int node_ensure(struct dp *dp, struct err *err)
 {
 	const struct node_options options = NODE_OPTIONS_DEFAULT;
@@ -349,7 +368,7 @@ int node_ensure(struct dp *dp, struct err *err)
 		return r;
 	}
 	if (r == 0)
-		r = guard_ensure(&dp->config, err);
+		r = ensure_guard(dp, err);
 	if (r < 0)
 		dp_close(dp);
 	return r;

@@ -12,6 +12,7 @@
 #include "paths.h"
 #include "str.h"
 
+#define BOOT_ID_LEN 36 /* characters of a UUID */
 #define RECORD_LIMIT 32768 /* bytes; twice the longest record, every character of which is escaped */
 
 /*
@@ -31,7 +32,7 @@ const char *attachment_folder(enum attachment_state state)
 	return folders[state];
 }
 
-/* The text members of a record, by key. */
+/* The text members of a record, by key; first the boot, see boot_id_is_past(). */
 static const struct text_member {
 	const char *key;
 	size_t offset, room;
@@ -40,8 +41,8 @@ static const struct text_member {
 	{                                                                                                              \
 		key, offsetof(struct attachment, member), sizeof(((struct attachment *)0)->member)                     \
 	}
-	TEXT("containerID", container_id),   TEXT("ifname", ifname),	TEXT("network", network),
-	TEXT("hostIfname", host_ifname),     TEXT("netns", netns),	TEXT("bootID", boot_id),
+	TEXT("bootID", boot_id),	     TEXT("containerID", container_id), TEXT("ifname", ifname),
+	TEXT("network", network),	     TEXT("hostIfname", host_ifname),	TEXT("netns", netns),
 	TEXT("podNamespace", pod_namespace), TEXT("podName", pod_name), TEXT("podUID", pod_uid),
 	TEXT("labels", labels),
 #undef TEXT
@@ -194,17 +195,31 @@ static int decode(const json_t *json, struct attachment *a, struct err *err)
 	return 0;
 }
 
+/* Of an earlier boot: its device's index, say, may be another pod's by now. */
+static void forget_past(struct attachment *a, const char *container_id, const char *ifname, const char *boot)
+{
+	*a = (struct attachment){ .state = a->state };
+	str_copy(a->container_id, sizeof(a->container_id), container_id);
+	str_copy(a->ifname, sizeof(a->ifname), ifname);
+	str_copy(a->boot_id, sizeof(a->boot_id), boot);
+}
+
 /* One file. -EBADMSG if it is damaged, or speaks of another attachment than its name does. */
 static int load_path(const char *path, const char *container_id, const char *ifname, struct attachment *a,
 		     struct err *err)
 {
 	_cleanup_free_ char *text = NULL;
 	json_auto_t *json = NULL;
+	char boot[sizeof(a->boot_id)], now[sizeof(a->boot_id)];
 	size_t size;
-	int ret = file_read(path, RECORD_LIMIT, &text, &size, err);
+	int ret = file_read_regular(path, RECORD_LIMIT, &text, &size, err);
 
-	if (ret < 0 && ret != -EFBIG)
+	if (ret < 0 && ret != -EFBIG && ret != -EBADMSG)
 		return ret;
+	if (ret == 0 && boot_id_is_past(text, boot)) {
+		forget_past(a, container_id, ifname, boot);
+		return 0;
+	}
 	if (ret == 0) {
 		json = json_parse_object(text, size, "its text", err);
 		ret = json ? decode(json, a, err) : -EINVAL;
@@ -215,6 +230,10 @@ static int load_path(const char *path, const char *container_id, const char *ifn
 		err_wrap(err, "the record %s is damaged", path);
 		return -EBADMSG;
 	}
+	/* As an earlier release wrote it: the boot is not its first member. */
+	str_copy(boot, sizeof(boot), a->boot_id);
+	if (*boot && boot_id(now, NULL) == 0 && strcmp(boot, now) != 0)
+		forget_past(a, container_id, ifname, boot);
 	return 0;
 }
 
@@ -244,8 +263,13 @@ int attachment_remove(const char *container_id, const char *ifname, struct err *
 		if (ret < 0)
 			return ret;
 		unlink(temporary); /* of a killed writer */
-		if (unlink(path) < 0 && errno != ENOENT)
+		if (unlink(path) == 0 || errno == ENOENT)
+			continue;
+		if (errno != EISDIR)
 			return err_errno(err, errno, "cannot remove %s", path);
+		ret = dir_remove(path, err); /* a damaged record may be anything */
+		if (ret < 0)
+			return ret;
 	}
 	return 0;
 }
@@ -322,14 +346,29 @@ bool attachment_dead(const struct attachment *a)
 int boot_id(char buf[40], struct err *err)
 {
 	static const char path[] = "/proc/sys/kernel/random/boot_id";
+	static _Thread_local char known[BOOT_ID_LEN + 1]; /* every record is compared with it */
 	_cleanup_free_ char *text = NULL;
 	size_t size;
-	int ret = file_read(path, 64, &text, &size, err);
+	int ret;
 
-	if (ret < 0)
-		return ret;
-	text[strcspn(text, "\n")] = '\0';
-	if (strlen(text) != 36 || !str_copy(buf, 40, text))
-		return err_set(err, EPROTO, "%s holds no boot id", path);
+	if (!*known) {
+		ret = file_read(path, 64, &text, &size, err);
+		if (ret < 0)
+			return ret;
+		text[strcspn(text, "\n")] = '\0';
+		if (strlen(text) != BOOT_ID_LEN)
+			return err_set(err, EPROTO, "%s holds no boot id", path);
+		str_copy(known, sizeof(known), text);
+	}
+	str_copy(buf, 40, known);
 	return 0;
+}
+
+bool boot_id_is_past(const char *text, char id[40])
+{
+	char now[40];
+	int end = 0;
+
+	return sscanf(text, " { \"bootID\" : \"%36[0-9a-f-]\"%n", id, &end) == 1 && end && strlen(id) == BOOT_ID_LEN &&
+	       boot_id(now, NULL) == 0 && strcmp(id, now) != 0;
 }

@@ -53,7 +53,10 @@ int attachment_key(const char *container_id, const char *ifname, char key[ATTACH
 int attachment_save(const struct attachment *a, struct err *err);
 /* Moves the record on to a later state. Needs no space on disk. */
 int attachment_set_state(struct attachment *a, enum attachment_state state, struct err *err);
-/* -ENOENT (err set) if there is none; -EBADMSG if the file is damaged (then only its name can be trusted). */
+/*
+ * -ENOENT (err set) if there is none; -EBADMSG if the file is damaged (then only its name can be trusted). Of a record of
+ * an earlier boot nothing but its boot id is read: all else is empty, as no address, device or index of it counts any more.
+ */
 int attachment_load(const char *container_id, const char *ifname, struct attachment *a, struct err *err);
 int attachment_remove(const char *container_id, const char *ifname, struct err *err); /* success if absent */
 
@@ -72,5 +75,10 @@ bool attachment_dead(const struct attachment *a);
 
 /* This boot's id into buf (36 characters and NUL). */
 int boot_id(char buf[40], struct err *err);
+/*
+ * Whether a state file's text begins with "bootID" as its first member, and that (into id) is another boot's. A directory
+ * on disk outlives the boot: what follows is void then, and need not be whole.
+ */
+bool boot_id_is_past(const char *text, char id[40]);
 
 #endif

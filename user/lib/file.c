@@ -2,9 +2,11 @@
 #include "file.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 #include "cleanup.h"
 
@@ -54,6 +56,19 @@ int file_read(const char *path, size_t limit, char **data, size_t *size, struct 
 	return file_read_fd(fd, path, limit, data, size, err);
 }
 
+int file_read_regular(const char *path, size_t limit, char **data, size_t *size, struct err *err)
+{
+	/* A FIFO without a writer blocks whoever opens it otherwise. */
+	_cleanup_fd_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW | O_NONBLOCK);
+	struct stat st;
+
+	if (fd < 0 && errno != ELOOP && errno != ENXIO) /* a link, a socket */
+		return err_errno(err, errno, "cannot open %s", path);
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return err_set(err, EBADMSG, "%s is not a regular file", path);
+	return file_read_fd(fd, path, limit, data, size, err);
+}
+
 static int write_all(int fd, const char *data, size_t size)
 {
 	while (size) {
@@ -79,24 +94,45 @@ int file_temporary(const char *path, char temporary[FILE_PATH_MAX], struct err *
 	return 0;
 }
 
-/* `mode` 0: of a file that need not outlive the boot. */
-static int write_fd(int fd, const void *data, size_t size, mode_t mode)
+static bool in_memory(int fd)
+{
+	struct statfs fs;
+
+	return fstatfs(fd, &fs) == 0 && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
+}
+
+/* `mode` 0: as it was created. */
+static int write_fd(int fd, const void *data, size_t size, mode_t mode, bool durable)
 {
 	int ret = write_all(fd, data, size);
 
-	if (ret == 0 && mode && (fchmod(fd, mode) < 0 || fsync(fd) < 0))
+	if (ret == 0 && ((mode && fchmod(fd, mode) < 0) || (durable && fsync(fd) < 0)))
 		ret = -errno;
 	return ret;
+}
+
+/* The name of a file is in its directory, which is a file of its own. */
+static int sync_directory(const char *path, struct err *err)
+{
+	char directory[FILE_PATH_MAX];
+	const char *slash = strrchr(path, '/');
+	_cleanup_fd_ int fd = -1;
+
+	snprintf(directory, sizeof(directory), "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
+	fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 || fsync(fd) < 0 ? err_errno(err, errno, "cannot write %s", path) : 0;
 }
 
 static int replace(const char *path, const char *temporary, const void *data, size_t size, mode_t mode, struct err *err)
 {
 	_cleanup_fd_ int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	bool durable;
 	int ret;
 
 	if (fd < 0)
 		return err_errno(err, errno, "cannot create %s", temporary);
-	ret = write_fd(fd, data, size, mode);
+	durable = !in_memory(fd);
+	ret = write_fd(fd, data, size, mode, durable);
 	if (ret == 0 && rename(temporary, path) < 0)
 		ret = -errno;
 	if (ret < 0) {
@@ -106,7 +142,7 @@ static int replace(const char *path, const char *temporary, const void *data, si
 			err_hint(err, "make room on its filesystem (df)");
 		return ret;
 	}
-	return 0;
+	return durable ? sync_directory(path, err) : 0;
 }
 
 int file_write(const char *path, const void *data, size_t size, struct err *err)
@@ -115,18 +151,6 @@ int file_write(const char *path, const void *data, size_t size, struct err *err)
 	int ret = file_temporary(path, temporary, err);
 
 	return ret < 0 ? ret : replace(path, temporary, data, size, 0, err);
-}
-
-/* The name of a file is in its folder, which is a file of its own. */
-static int sync_folder(const char *path, struct err *err)
-{
-	char folder[FILE_PATH_MAX];
-	const char *slash = strrchr(path, '/');
-	_cleanup_fd_ int fd = -1;
-
-	snprintf(folder, sizeof(folder), "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
-	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return fd < 0 || fsync(fd) < 0 ? err_errno(err, errno, "cannot write %s", path) : 0;
 }
 
 static int durable_temporary(const char *path, char temporary[FILE_PATH_MAX], struct err *err)
@@ -141,8 +165,7 @@ int file_write_durable(const char *path, const void *data, size_t size, mode_t m
 	char temporary[FILE_PATH_MAX];
 	int ret = durable_temporary(path, temporary, err);
 
-	ret = ret < 0 ? ret : replace(path, temporary, data, size, mode, err);
-	return ret < 0 ? ret : sync_folder(path, err);
+	return ret < 0 ? ret : replace(path, temporary, data, size, mode, err);
 }
 
 int file_remove_durable(const char *path, struct err *err)

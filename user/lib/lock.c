@@ -15,7 +15,7 @@
 static const struct {
 	const char *text;
 	bool named;
-	int patience_ms;
+	int timeout_ms;
 } lock_kinds[] = {
 	[LOCK_NODE] = { "the node", false, 30000 },
 	[LOCK_NETWORK] = { "network ", true, 15000 },
@@ -57,9 +57,9 @@ static bool lock_current(int fd)
 	       ours.st_ino == now.st_ino;
 }
 
-int lock_take(enum lock_kind kind, const char *name, int timeout_ms, struct err *err)
+static int take(enum lock_kind kind, const char *name, short type, int timeout_ms, struct err *err)
 {
-	struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = lock_offset(kind, name), .l_len = 1 };
+	struct flock fl = { .l_type = type, .l_whence = SEEK_SET, .l_start = lock_offset(kind, name), .l_len = 1 };
 	uint64_t deadline = clock_ns(CLOCK_MONOTONIC) + (uint64_t)timeout_ms * NS_PER_MS;
 	long pause_us = 100;
 	_cleanup_fd_ int fd = lock_open(err);
@@ -88,7 +88,22 @@ int lock_take(enum lock_kind kind, const char *name, int timeout_ms, struct err 
 	return fd;
 }
 
+int lock_take(enum lock_kind kind, const char *name, int timeout_ms, struct err *err)
+{
+	return take(kind, name, F_WRLCK, timeout_ms, err);
+}
+
+int lock_share(enum lock_kind kind, const char *name, struct err *err)
+{
+	return take(kind, name, F_RDLCK, lock_timeout_ms(kind), err);
+}
+
+int lock_timeout_ms(enum lock_kind kind)
+{
+	return lock_kinds[kind].timeout_ms;
+}
+
 int lock_wait(enum lock_kind kind, const char *name, struct err *err)
 {
-	return lock_take(kind, name, lock_kinds[kind].patience_ms, err);
+	return lock_take(kind, name, lock_timeout_ms(kind), err);
 }

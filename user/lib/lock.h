@@ -25,5 +25,9 @@ enum lock_kind {
 int lock_wait(enum lock_kind kind, const char *name, struct err *err);
 /* Waits at most `timeout_ms`. */
 int lock_take(enum lock_kind kind, const char *name, int timeout_ms, struct err *err);
+/* As lock_wait(), shared: several may hold it so, and nobody exclusively meanwhile. */
+int lock_share(enum lock_kind kind, const char *name, struct err *err);
+/* How long lock_wait() waits for a lock of this kind, in milliseconds. */
+int lock_timeout_ms(enum lock_kind kind);
 
 #endif

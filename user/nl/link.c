@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <linux/if_link.h>
 #include <linux/ip.h>
+#include <linux/net_namespace.h>
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
 #include <stdio.h>
@@ -38,8 +39,9 @@ void link_parse(const struct nlmsghdr *nlh, struct link_info *info)
 	const struct nlattr *tb[IFLA_MAX + 1], *kind[IFLA_INFO_MAX + 1];
 	const struct ifinfomsg *ifi = mnl_nlmsg_get_payload(nlh);
 
-	*info =
-	    (struct link_info){ .ifindex = (uint32_t)ifi->ifi_index, .flags = ifi->ifi_flags, .type = ifi->ifi_type };
+	*info = (struct link_info){
+		.ifindex = (uint32_t)ifi->ifi_index, .flags = ifi->ifi_flags, .type = ifi->ifi_type, .peer_netnsid = -1
+	};
 	nl_attrs(nlh, sizeof(*ifi), tb, IFLA_MAX);
 	if (tb[IFLA_IFNAME])
 		snprintf(info->name, sizeof(info->name), "%s", mnl_attr_get_str(tb[IFLA_IFNAME]));
@@ -51,6 +53,8 @@ void link_parse(const struct nlmsghdr *nlh, struct link_info *info)
 		info->group = mnl_attr_get_u32(tb[IFLA_GROUP]);
 	if (tb[IFLA_LINK])
 		info->peer_ifindex = mnl_attr_get_u32(tb[IFLA_LINK]);
+	if (tb[IFLA_LINK_NETNSID])
+		info->peer_netnsid = (int32_t)mnl_attr_get_u32(tb[IFLA_LINK_NETNSID]);
 	if (tb[IFLA_XDP])
 		parse_xdp(tb[IFLA_XDP], info);
 	if (!tb[IFLA_LINKINFO])
@@ -89,6 +93,30 @@ int link_get(struct nl *nl, const char *name, uint32_t ifindex, struct link_info
 		snprintf(what, sizeof(what), "read device %u", ifindex);
 	}
 	return nl_dump(nl, &q.head, get_cb, info, err, what);
+}
+
+static int netnsid_cb(const struct nlmsghdr *nlh, void *arg)
+{
+	const struct nlattr *tb[NETNSA_MAX + 1];
+
+	nl_attrs(nlh, sizeof(struct rtgenmsg), tb, NETNSA_MAX);
+	if (tb[NETNSA_NSID])
+		*(int32_t *)arg = (int32_t)mnl_attr_get_u32(tb[NETNSA_NSID]);
+	return MNL_CB_OK;
+}
+
+int link_netnsid(struct nl *nl, int netns_fd, int32_t *id, struct err *err)
+{
+	union nl_query q;
+	int rc;
+
+	nl_query(&q, RTM_GETNSID, 0, sizeof(struct rtgenmsg));
+	mnl_attr_put_u32(&q.head, NETNSA_FD, (uint32_t)netns_fd);
+	*id = NETNSA_NSID_NOT_ASSIGNED;
+	rc = nl_dump(nl, &q.head, netnsid_cb, id, err, "read the id of a network namespace");
+	if (rc == 0 && *id < 0)
+		return err_set(err, ENOENT, "the network namespace has no id");
+	return rc;
 }
 
 struct each {

@@ -19,6 +19,7 @@ struct link_info {
 	uint32_t flags;	       /* IFF_* */
 	uint32_t group;	       /* IFLA_GROUP */
 	uint32_t peer_ifindex; /* IFLA_LINK of a veth; 0 if none */
+	int32_t peer_netnsid;  /* IFLA_LINK_NETNSID: the netns in which that is; -1: the device's own */
 	uint32_t xdp_prog_id;  /* 0: none */
 	uint16_t type;	       /* ARPHRD_* */
 	char kind[16];	       /* IFLA_INFO_KIND */
@@ -30,6 +31,9 @@ int link_get(struct nl *nl, const char *name, uint32_t ifindex, struct link_info
 int link_each(struct nl *nl, int (*fn)(const struct link_info *info, void *arg), void *arg, struct err *err);
 /* Synchronous: the link is gone when it returns, after 16-24 ms for a veth. -ENODEV if there is none. */
 int link_delete(struct nl *nl, uint32_t ifindex, struct err *err);
+
+/* The id that a network namespace has in the socket's own one (link_info.peer_netnsid); -ENOENT if it has none. */
+int link_netnsid(struct nl *nl, int netns_fd, int32_t *id, struct err *err);
 
 /* What an RTM_NEWLINK says. */
 void link_parse(const struct nlmsghdr *nlh, struct link_info *info);

@@ -92,6 +92,20 @@ static void tell_room(struct agent *agent)
 	agent->work.left_out_told = counts.identities_left_out;
 }
 
+/* Policies that are over a bound: who wrote them is to know which, and by how much. */
+static void report_refused(struct agent *agent)
+{
+	struct policy_refused refused;
+	struct err err;
+
+	policy_count_refused(agent->policy, &refused);
+	err_set(&err, E2BIG,
+		"%zu NetworkPolicies and %zu sets of them do not fit, and allow nothing until they are smaller; %s",
+		refused.policies, refused.classes, refused.example);
+	complain(&agent->complaints, COMPLAINT_AGENT, "policies that do not fit",
+		 refused.policies + refused.classes ? &err : NULL);
+}
+
 static void enforced(struct agent *agent)
 {
 	if (agent->work.changed_ns)
@@ -102,6 +116,7 @@ static void enforced(struct agent *agent)
 	agent->work.retries = 0;
 	agent->work.failure[0] = '\0';
 	tell_room(agent);
+	report_refused(agent);
 	log_debug("compiled in %llu us, applied in %llu us", (unsigned long long)agent->work.compile_ns / 1000,
 		  (unsigned long long)agent->work.apply_ns / 1000);
 	if (!agent->work.enforced) {

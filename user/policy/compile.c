@@ -33,6 +33,10 @@ struct policy *policy_new(const uint8_t key[POLICY_KEY_SIZE])
 	list_init(&p->dead_matchers);
 	list_init(&p->touched_peers);
 	list_init(&p->changed_rules);
+	list_init(&p->touched_matchers);
+	list_init(&p->refused_netpols);
+	list_init(&p->refused_classes);
+	bounds_init(p);
 	return p;
 }
 
@@ -123,6 +127,11 @@ static int update_netpols(struct policy *p)
 {
 	struct netpol *netpol, *after;
 
+	/* Those for which there was no room come last. */
+	list_each(netpol, &p->refused_netpols, refused) {
+		if (netpol->waits && p->eased)
+			list_append(&p->check_netpols, &netpol->check);
+	}
 	list_each_safe(netpol, after, &p->check_netpols, check) {
 		if (netpol_update(p, netpol) < 0)
 			return -ENOMEM;
@@ -133,30 +142,60 @@ static int update_netpols(struct policy *p)
 	return 0;
 }
 
-static int build_classes(struct policy *p)
+/* The class, or that it is denied, or (if it was told before, and does not fit as it is now) nothing. */
+static int build_class(struct policy *p, struct class *class)
 {
 	struct output *out = &p->out;
+	struct policy_class built;
+	uint64_t content;
+	int r;
+
+	if (array_grow(&out->classes, &out->class_room, out->class_count, sizeof(*out->classes)) < 0)
+		return -ENOMEM;
+	free(class->problem);
+	class->problem = NULL;
+	class->wants = (struct cost){ 0 };
+	list_remove(&class->refused);
+	r = class_build(p, class, &built);
+	if (r == -ENOMEM)
+		return r;
+	list_remove(&class->dirty);
+	if (r == -E2BIG) {
+		list_append(&p->refused_classes, &class->refused);
+		if (class->told)
+			return 0;
+		class_build_denied(class, &built);
+	}
+	content = policy_class_content(p, &built);
+	if (class->told && class->told_content == content) {
+		policy_class_free(&built);
+		return 0;
+	}
+	class_charge(p, class, built.count, built.cidr_count);
+	class->told = true;
+	class->told_content = content;
+	class->entries = built.count;
+	class->cidrs = built.cidr_count;
+	out->classes[out->class_count++] = built;
+	return 0;
+}
+
+static int build_classes(struct policy *p)
+{
 	struct class *class;
 
-	while ((class = list_first(&p->dirty_classes, struct class, dirty))) {
-		struct policy_class built;
-		uint64_t content;
-
-		if (array_grow(&out->classes, &out->class_room, out->class_count, sizeof(*out->classes)) < 0 ||
-		    class_build(p, class, &built) < 0)
-			return -ENOMEM;
-		content = policy_class_content(p, &built);
-		list_remove(&class->dirty);
-		if (class->told && class->told_content == content) {
-			policy_class_free(&built);
-			continue;
+	/* Once more after something has come free, and only then: else this would not end. */
+	do {
+		list_each(class, &p->refused_classes, refused) {
+			if (p->eased && class_may_fit(p, class))
+				list_append(&p->dirty_classes, &class->dirty);
 		}
-		class->told = true;
-		class->told_content = content;
-		class->entries = built.count;
-		class->cidrs = built.cidr_count;
-		out->classes[out->class_count++] = built;
-	}
+		p->eased = false;
+		while ((class = list_first(&p->dirty_classes, struct class, dirty))) {
+			if (build_class(p, class) < 0)
+				return -ENOMEM;
+		}
+	} while (p->eased && !list_empty(&p->refused_classes));
 	return 0;
 }
 

@@ -36,6 +36,7 @@ static struct netpol *netpol_get(struct policy *p, const char *namespace, const 
 	list_init(&netpol->edited);
 	list_init(&netpol->check);
 	list_init(&netpol->classes);
+	list_init(&netpol->refused);
 	list_append(&netpol->ns->netpols, &netpol->in_ns);
 	table_add(&p->netpols, &netpol->by_name, names_hash(p, namespace, name));
 	return netpol;
@@ -48,6 +49,8 @@ void netpol_free(struct policy *p, struct netpol *netpol)
 	list_remove(&netpol->edited);
 	list_remove(&netpol->check);
 	policy_object_free(netpol->object);
+	list_remove(&netpol->refused);
+	free(netpol->problem);
 	ns_put(p, netpol->ns);
 	free(netpol);
 }
@@ -84,6 +87,7 @@ int policy_put_policy(struct policy *p, struct policy_object *object)
 	netpol->content = content;
 	netpol->has_names |= netpol_has_names(object);
 	netpol->changed = true;
+	netpol->counted = false;
 	list_mark(&p->edited_netpols, &netpol->edited);
 	list_mark(&p->check_netpols, &netpol->check);
 	return 0;

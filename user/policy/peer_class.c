@@ -34,6 +34,7 @@ static struct peer_class *peer_class_new(struct policy *p, const struct matches 
 		m->peer = peer;
 		list_init(&m->in_matcher);
 		list_append(&m->matcher->peers, &m->in_matcher);
+		m->matcher->peer_count++;
 	}
 	table_add(&p->peers, &peer->by_number, number);
 	list_append(&p->touched_peers, &peer->touched);
@@ -66,8 +67,10 @@ static int peer_class_get(struct policy *p, struct matches *members, struct peer
 
 void peer_class_free(struct policy *p, struct peer_class *peer)
 {
-	for (size_t i = 0; i < peer->count; i++)
+	for (size_t i = 0; i < peer->count; i++) {
 		list_remove(&peer->members[i].in_matcher);
+		peer->members[i].matcher->peer_count--;
+	}
 	table_remove(&p->peers, &peer->by_number);
 	list_remove(&peer->touched);
 	free(peer);

@@ -51,6 +51,12 @@ int policy_put_endpoint(struct policy *p, uint32_t ifindex, const char *namespac
 			struct labels *own);
 void policy_remove_endpoint(struct policy *p, uint32_t ifindex);
 
+/*
+ * What the node's maps can hold; unless told, as much as they ever do (abi/maps.h). How it is divided: see bounds.h. Before the first
+ * compile.
+ */
+void policy_set_room(struct policy *p, size_t entries, size_t prefixes, size_t names);
+
 /* Rule numbers that the maps know already, so that a new compiler goes on with them. Before the first compile. */
 int policy_seed_rule(struct policy *p, uint32_t rule, const char *text);
 
@@ -67,6 +73,11 @@ struct policy_cidr {
 struct policy_class {
 	uint64_t key; /* never below WR_CLASS_FIRST */
 	bool gone;    /* no endpoint is in it any more; nothing else is set */
+	/*
+	 * It is over a bound, and denies what its policies isolate (info says WR_CLASS_NO_ROOM; no entries). One that was told before is
+	 * not told so: what was told of it stays.
+	 */
+	bool refused;
 	struct wr_class_info info;
 	struct wr_policy_key *keys;
 	struct wr_policy_entry *entries;
@@ -155,9 +166,18 @@ struct policy_policy_info {
 	size_t entries; /* in the classes that contain it; 0 if it selects no local endpoint */
 	const uint64_t *classes; /* keys of the classes that contain it */
 	size_t class_count;
+	const char *problem; /* its rules, or a change of its class, are not enforced: over which bound it is; NULL: they are */
+	bool coarse_names;   /* its rules share one name for each direction: there is no room for more */
 };
 /* In order of namespace and name. */
 int policy_each_policy(struct policy *p, int (*fn)(const struct policy_policy_info *info, void *arg), void *arg);
+
+/* Policies and classes that are over a bound. `example`: the first one as "namespace/name: problem", "" without any. */
+struct policy_refused {
+	size_t policies, classes, coarse /* policies whose rules share names */;
+	char example[512];
+};
+void policy_count_refused(const struct policy *p, struct policy_refused *refused);
 
 struct policy_counts {
 	size_t namespaces, pods, policies, policies_invalid, endpoints, endpoints_waiting /* quarantined: no labels */;

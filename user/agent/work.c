@@ -80,7 +80,7 @@ static void tell_room(struct agent *agent)
 	if (counts.state.classes_denied != agent->work.denied_told)
 		log_line(
 		    counts.state.classes_denied ? LOG_ERROR : LOG_INFO,
-		    "%u sets of policies do not fit into the maps: the pods they select are denied what they isolate",
+		    "%u sets of policies do not fit: the pods they select keep what was enforced before, or are denied what they isolate",
 		    counts.state.classes_denied);
 	if (counts.identities_left_out != agent->work.left_out_told)
 		log_line(counts.identities_left_out ? LOG_ERROR : LOG_INFO,
@@ -96,9 +96,16 @@ static void tell_room(struct agent *agent)
 static void report_refused(struct agent *agent)
 {
 	struct policy_refused refused;
+	struct apply_counts counts;
 	struct err err;
 
 	policy_count_refused(agent->policy, &refused);
+	apply_count(agent->apply, &counts);
+	if (refused.coarse + counts.rules_unnamed != agent->work.unnamed_told)
+		log_warn("%zu policies have one rule name for each direction, and %zu rules none: there is no room for more; "
+			 "verdicts are not affected",
+			 refused.coarse, counts.rules_unnamed);
+	agent->work.unnamed_told = refused.coarse + counts.rules_unnamed;
 	err_set(&err, E2BIG,
 		"%zu NetworkPolicies and %zu sets of them do not fit, and allow nothing until they are smaller; %s",
 		refused.policies, refused.classes, refused.example);
@@ -339,8 +346,14 @@ static int seed_rule(uint32_t rule, const char *text, void *arg)
 
 int work_seed(struct agent *agent, struct err *err)
 {
-	int ret = apply_each_rule(agent->apply, seed_rule, agent->policy, err);
+	size_t used, entries, prefixes, names;
+	int ret;
 
+	apply_table_use(agent->tables, APPLY_POLICY, &used, &entries);
+	apply_table_use(agent->tables, APPLY_CIDRS4, &used, &prefixes); /* cidrs6 is as large */
+	apply_table_use(agent->tables, APPLY_RULES, &used, &names);
+	policy_set_room(agent->policy, entries, prefixes, names);
+	ret = apply_each_rule(agent->apply, seed_rule, agent->policy, err);
 	return ret == -ENOMEM ? err_set(err, ENOMEM, "no memory for rules") : ret;
 }
 

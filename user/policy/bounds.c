@@ -18,7 +18,7 @@ static const struct {
 	uint64_t policy, class, node, share, floor;
 } bounds[BOUNDS] = {
 	[BOUND_TERMS] = { "pairs of a peer and a port", UINT64_MAX, 0, 1 << 20, 16, 256 },
-	[BOUND_SELECTORS] = { "selectors", 512, 0, 1 << 16, 16, 16 },
+	[BOUND_SELECTORS] = { "selectors", 256, 0, 1 << 16, 16, 16 },
 	[BOUND_VALUES] = { "selector values", 4096, 0, 1 << 18, 16, 64 },
 	[BOUND_NAMES] = { "names of rules", UINT64_MAX, 0, 1 << 15, 4, 2 },
 	[BOUND_ENTRIES] = { "entries", 1 << 14, 1 << 16, 1 << 22, 32, 1024 },

@@ -32,15 +32,14 @@ static int over_bound(struct build *b, enum bound bound, uint64_t count, const c
 {
 	char *text = bound_text(bound, count, whose, limit);
 
-	if (!text || asprintf(&b->class->problem, "together with the other %zu policies of its pods: %s%s%s%s",
-			      b->class->count - 1, text, b->most ? "; most of them are of " : "",
-			      b->most ? b->most->name : "", "") < 0) {
-		free(text);
+	b->class->problem = text;
+	if (!text || b->class->count == 1)
+		return text ? -E2BIG : -ENOMEM;
+	if (asprintf(&b->class->problem, "with the %zu other policies of its pods, of which %s has most: %s",
+		     b->class->count - 1, b->most ? b->most->name : "none", text) < 0)
 		b->class->problem = NULL;
-		return -ENOMEM;
-	}
 	free(text);
-	return -E2BIG;
+	return b->class->problem ? -E2BIG : -ENOMEM;
 }
 
 /* --- how many --- */

@@ -102,7 +102,9 @@ struct scope {
 	struct selector selector;
 	struct list matchers;   /* all of it */
 	struct list unanchored; /* those that no label leads to */
+	size_t anchored;        /* the others */
 	struct list in_scopes;  /* policy.scopes, if it is by selector */
+	bool fresh;             /* during a compile: it has matchers that have come */
 };
 
 /*
@@ -322,6 +324,7 @@ struct matches {
 struct matcher *matcher_get(struct policy *p, const struct netpol *netpol, const struct policy_peer *peer,
 			    const struct policy_port *port);
 void matcher_put(struct policy *p, struct matcher *matcher);
+void matcher_hide(struct policy *p, struct matcher *matcher); /* no label set finds it any more */
 void matcher_free(struct policy *p, struct matcher *matcher);
 int matches_add(struct matches *to, struct matcher *matcher, uint16_t port);
 int matcher_match(struct matches *to, struct matcher *matcher, const struct labelset *set);

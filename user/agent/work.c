@@ -182,6 +182,13 @@ static void again_later(struct agent *agent, unsigned ms)
 		uv_timer_start(&agent->work.retry, agent->work.retry.timer_cb, ms, 0);
 }
 
+/* In the next turn of the loop: whoever waits for an answer gets it before. */
+static void again_soon(struct agent *agent)
+{
+	agent->work.dirty = true;
+	uv_timer_start(&agent->work.retry, agent->work.retry.timer_cb, 0, 0);
+}
+
 static void work_policy(struct agent *agent)
 {
 	struct policy_changes changes;
@@ -211,6 +218,8 @@ static void work_policy(struct agent *agent)
 		return;
 	}
 	enforced(agent);
+	if (policy_unfinished(agent->policy))
+		again_soon(agent);
 	tell_addresses(agent);
 	if (agent->server)
 		server_applied(agent->server);

@@ -341,6 +341,20 @@ static int class_admit(struct build *b, struct policy_class *out)
 	return 0;
 }
 
+uint64_t class_work(const struct class *class)
+{
+	uint64_t work = 0;
+
+	for (size_t i = 0; i < class->count; i++) {
+		const struct netpol *netpol = class->members[i].netpol;
+
+		work += netpol->term_count;
+		if (netpol->term_count)
+			work += netpol->cost.v[BOUND_PREFIXES];
+	}
+	return work;
+}
+
 bool class_may_fit(const struct policy *p, const struct class *class)
 {
 	const struct ns *ns = class->members[0].netpol->ns;
@@ -371,10 +385,34 @@ void class_build_denied(const struct class *class, struct policy_class *out)
 	}
 }
 
+/*
+ * Refuses, before anything is sorted, a class that cannot have what it needs at least: an ipBlock is counted as one CIDR peer. (What two
+ * policies both have is counted twice.)
+ */
+static int class_refuse(struct build *b)
+{
+	const struct ns *ns = b->class->members[0].netpol->ns;
+	uint64_t count = 0, limit;
+
+	for (size_t i = 0; i < b->class->count; i++) {
+		const struct netpol *netpol = b->class->members[i].netpol;
+
+		for (size_t j = 0; j < netpol->term_count; j++) {
+			const struct term *term = &netpol->terms[j];
+
+			count = saturating_add(count, term->who == TERM_BLOCK ? count_ports(b, term) : count_term(b, term));
+		}
+	}
+	if (bound_fits(b->p, ns, BOUND_ENTRIES, b->class->charged.v[BOUND_ENTRIES], count, &limit))
+		return 0;
+	b->class->wants.v[BOUND_ENTRIES] = count;
+	return over_bound(b, BOUND_ENTRIES, count, "with what others hold, they", limit);
+}
+
 int class_build(const struct policy *p, struct class *class, struct policy_class *out)
 {
 	struct build b = { .p = p, .class = class };
-	int r = 0;
+	int r = class_refuse(&b);
 
 	*out = (struct policy_class){ .key = class->key };
 	for (uint8_t direction = 0; r == 0 && direction < POLICY_DIRECTIONS; direction++)

@@ -180,23 +180,53 @@ static int build_class(struct policy *p, struct class *class)
 	return 0;
 }
 
+/*
+ * What classes cost in one compile: large ones that would cost more come with the next one, so that a caller can see to other things in
+ * between. A unit (a term, or a prefix) is about half a microsecond.
+ */
+#define SLICE 65536
+#define LARGE 1024
+
+/* Of a class that was never told before, that it is denied is told meanwhile. */
+static int build_or_defer(struct policy *p, struct class *class, struct list *deferred, uint64_t *work)
+{
+	uint64_t costs = class_work(class);
+	struct policy_class built;
+
+	if (costs <= LARGE || !*work || *work + costs <= SLICE) {
+		*work += costs > LARGE ? costs : 0;
+		return build_class(p, class);
+	}
+	list_append(deferred, &class->dirty);
+	if (class->told)
+		return 0;
+	class_build_denied(class, &built);
+	class->told = true;
+	class->told_content = policy_class_content(p, &built);
+	return array_push(p->out.classes, p->out.class_room, p->out.class_count, built);
+}
+
 static int build_classes(struct policy *p)
 {
+	struct list deferred;
 	struct class *class;
+	uint64_t work = 0;
+	int r = 0;
 
+	list_init(&deferred);
 	/* Once more after something has come free, and only then: else this would not end. */
 	do {
 		list_each(class, &p->refused_classes, refused) {
-			if (p->eased && class_may_fit(p, class))
+			if (p->eased && list_empty(&class->dirty) && class_may_fit(p, class))
 				list_append(&p->dirty_classes, &class->dirty);
 		}
 		p->eased = false;
-		while ((class = list_first(&p->dirty_classes, struct class, dirty))) {
-			if (build_class(p, class) < 0)
-				return -ENOMEM;
-		}
-	} while (p->eased && !list_empty(&p->refused_classes));
-	return 0;
+		while (r == 0 && (class = list_first(&p->dirty_classes, struct class, dirty)))
+			r = build_or_defer(p, class, &deferred, &work);
+	} while (r == 0 && p->eased && !list_empty(&p->refused_classes));
+	while ((class = list_first(&deferred, struct class, dirty)))
+		list_append(&p->dirty_classes, &class->dirty);
+	return r;
 }
 
 static int run(struct policy *p)
@@ -240,6 +270,11 @@ int policy_compile(struct policy *p, struct policy_changes *changes, struct err 
 		out->peers_moved,
 	};
 	return 0;
+}
+
+bool policy_unfinished(const struct policy *p)
+{
+	return !list_empty(&p->dirty_classes);
 }
 
 /* There are matchers only of policies that a class contains. */

@@ -346,6 +346,7 @@ void class_free(struct policy *p, struct class *class);
 /* -E2BIG: it is over a bound; class->problem says so. What was allocated to find that out is no more than the bound of a class. */
 int class_build(const struct policy *p, struct class *class, struct policy_class *out);
 /* The class as it is told if it does not fit and was never told before. */
+uint64_t class_work(const struct class *class); /* what it costs to build it: terms and prefixes */
 bool class_may_fit(const struct policy *p, const struct class *class); /* one that has a problem */
 void class_charge(struct policy *p, struct class *class, size_t entries, size_t prefixes);
 void class_build_denied(const struct class *class, struct policy_class *out);

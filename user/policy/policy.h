@@ -135,6 +135,11 @@ struct policy_changes {
 int policy_compile(struct policy *p, struct policy_changes *changes, struct err *err);
 int policy_compile_all(struct policy *p, struct policy_changes *changes, struct err *err);
 /*
+ * Large classes are left for the next compile, which has nothing else to wait for. Until then what was told of them stays; new ones are
+ * told to be denied.
+ */
+bool policy_unfinished(const struct policy *p);
+/*
  * Whether what was compiled last depends on who other pods are: a policy that selects an endpoint of this node names
  * pods or namespaces. All pods of all namespaces need not be known for that, nor need addresses.
  */

@@ -10,5 +10,6 @@ void large_policies_cost_little(void **state);
 /* The dearest that are no larger than they may be. */
 void what_fits_costs_little(void **state);
 void many_large_classes_come_in_slices(void **state);
+void pods_of_many_labels(void **state);
 
 #endif

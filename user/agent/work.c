@@ -111,6 +111,11 @@ static void report_refused(struct agent *agent)
 		refused.policies, refused.classes, refused.example);
 	complain(&agent->complaints, COMPLAINT_AGENT, "policies that do not fit",
 		 refused.policies + refused.classes ? &err : NULL);
+	err_set(&err, E2BIG,
+		"%zu pods, such as %s, have more than %d labels or %d named ports: no selector matches them, and on this node they "
+		"stay in quarantine",
+		refused.pods, refused.pod, POD_LABELS_MAX, POD_PORTS_MAX);
+	complain(&agent->complaints, COMPLAINT_AGENT, "pods that do not fit", refused.pods ? &err : NULL);
 }
 
 static void enforced(struct agent *agent)

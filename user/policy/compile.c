@@ -36,6 +36,7 @@ struct policy *policy_new(const uint8_t key[POLICY_KEY_SIZE])
 	list_init(&p->touched_matchers);
 	list_init(&p->refused_netpols);
 	list_init(&p->refused_classes);
+	list_init(&p->oversized_pods);
 	bounds_init(p);
 	return p;
 }

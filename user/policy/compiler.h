@@ -77,6 +77,7 @@ struct pod {
 	struct ip ips[2];
 	bool terminating;
 	bool told; /* that it is there */
+	struct list oversized; /* in policy.oversized_pods, if it has more labels or ports than it may */
 	struct list endpoints, in_set;
 	struct list dirty; /* to be told; or, if it is gone, was told so and stays until the next compile */
 	char name[];
@@ -264,7 +265,7 @@ struct policy {
 	struct list scopes; /* by selector */
 	struct list dirty_namespaces, idle_sets, rematch_sets, select_sets, dirty_identities, dirty_endpoints,
 	    dirty_pods, edited_netpols, check_netpols, dirty_classes, fresh_matchers, dead_matchers, touched_peers,
-	    touched_matchers, changed_rules, refused_netpols, refused_classes;
+	    touched_matchers, changed_rules, refused_netpols, refused_classes, oversized_pods;
 	struct output out;
 };
 

@@ -197,6 +197,7 @@ void policy_count_refused(const struct policy *p, struct policy_refused *refused
 {
 	const struct netpol *netpol;
 	const struct class *class;
+	const struct pod *pod;
 
 	*refused = (struct policy_refused){ 0 };
 	list_each(class, &p->refused_classes, refused) {
@@ -210,6 +211,10 @@ void policy_count_refused(const struct policy *p, struct policy_refused *refused
 		refused->policies++;
 		snprintf(refused->example, sizeof(refused->example), "%s/%s: %s", netpol->ns->name, netpol->name,
 			 netpol->problem);
+	}
+	list_each(pod, &p->oversized_pods, oversized) {
+		refused->pods++;
+		snprintf(refused->pod, sizeof(refused->pod), "%s/%s", pod->ns->name, pod->name);
 	}
 	table_each(netpol, &p->netpols, by_name)
 		refused->coarse += netpol->coarse;

@@ -20,6 +20,13 @@
 
 struct policy;
 
+/*
+ * A pod of more labels, or named ports, is as one without an object: in quarantine, and matched by no selector. (Each label is looked up
+ * in each scope of selectors. The API limits neither.)
+ */
+#define POD_LABELS_MAX 256
+#define POD_PORTS_MAX 512
+
 #define POLICY_KEY_SIZE SIPHASH_KEY_SIZE /* the cluster key: two nodes compute the same numbers from the same key */
 
 struct policy *policy_new(const uint8_t key[POLICY_KEY_SIZE]); /* NULL without memory */
@@ -180,6 +187,8 @@ int policy_each_policy(struct policy *p, int (*fn)(const struct policy_policy_in
 /* Policies and classes that are over a bound. `example`: the first one as "namespace/name: problem", "" without any. */
 struct policy_refused {
 	size_t policies, classes, coarse /* policies whose rules share names */;
+	size_t pods; /* of more labels or named ports than they may have; `pod`: one of them, "namespace/name", or "" */
+	char pod[320];
 	char example[512];
 };
 void policy_count_refused(const struct policy *p, struct policy_refused *refused);

@@ -534,6 +534,37 @@ void pods_of_many_labels(void **state)
 	policy_free(p);
 }
 
+static int all_are_invalid(const struct policy_policy_info *info, void *arg)
+{
+	assert_non_null(info->object->invalid);
+	assert_int_equal(info->endpoint_count, LOCALS / 2);
+	return 0;
+}
+
+/* What a policy selects: as many requirements as etcd takes. */
+void a_selector_of_too_much_selects_all(void **state)
+{
+	struct random r = { .state = 1 };
+	struct policy *p = policy_new(check_key);
+	struct policy_object *o = one_rule(1, 0);
+	struct policy_changes changes;
+	double begin;
+
+	fill(p, &r);
+	assert_int_equal(policy_compile(p, &changes, NULL), 0);
+	o->rules[POLICY_INGRESS]->peers->has_pods = true;
+	o->pods.v = calloc(ELEMENTS, sizeof(*o->pods.v));
+	for (; o->pods.count < ELEMENTS; o->pods.count++)
+		o->pods.v[o->pods.count] = (struct requirement){ text("x", (uint32_t)o->pods.count), REQUIRE_NOT_EXISTS, NULL, 0 };
+	assert_int_equal(policy_put_policy(p, o), 0);
+	begin = now_ms();
+	assert_int_equal(policy_compile(p, &changes, NULL), 0);
+	printf("a podSelector of %d requirements: %.0f ms\n", ELEMENTS, now_ms() - begin);
+	assert_in_range((unsigned long)(now_ms() - begin), 0, COMPILE_MS);
+	assert_int_equal(policy_each_policy(p, all_are_invalid, NULL), 0);
+	policy_free(p);
+}
+
 void large_policies_cost_little(void **state)
 {
 	const char *seed_text = getenv("WARREN_SEED"), *count_text = getenv("WARREN_BOMBS");

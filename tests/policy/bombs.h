@@ -11,5 +11,6 @@ void large_policies_cost_little(void **state);
 void what_fits_costs_little(void **state);
 void many_large_classes_come_in_slices(void **state);
 void pods_of_many_labels(void **state);
+void a_selector_of_too_much_selects_all(void **state);
 
 #endif

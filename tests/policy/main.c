@@ -272,6 +272,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(what_fits_costs_little),
 		cmocka_unit_test(many_large_classes_come_in_slices),
 		cmocka_unit_test(pods_of_many_labels),
+		cmocka_unit_test(a_selector_of_too_much_selects_all),
 		cmocka_unit_test(large_policies_cost_little),
 		cmocka_unit_test(without_memory_nothing_is_lost),
 	};

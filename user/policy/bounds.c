@@ -58,7 +58,7 @@ uint64_t ports_entries(const struct policy_port *port)
 	return count;
 }
 
-static uint64_t selector_values(const struct selector *selector)
+uint64_t selector_values(const struct selector *selector)
 {
 	uint64_t count = selector->count;
 

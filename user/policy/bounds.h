@@ -50,6 +50,7 @@ uint64_t bound_of_class(enum bound bound);
 bool bound_fits(const struct policy *p, const struct ns *ns, enum bound bound, uint64_t had, uint64_t takes, uint64_t *limit);
 void bound_charge(struct policy *p, struct ns *ns, enum bound bound, uint64_t had, uint64_t takes);
 
+uint64_t selector_values(const struct selector *selector); /* requirements, and their values */
 uint64_t ports_entries(const struct policy_port *port); /* prefixes that the port, or range of ports, takes */
 uint64_t saturating_add(uint64_t a, uint64_t b);
 uint64_t saturating_multiply(uint64_t a, uint64_t b);

@@ -69,9 +69,25 @@ bool netpol_has_names(const struct policy_object *object)
 	return false;
 }
 
+/*
+ * What a policy selects is compared with every label set of its namespace. One that says more than it may is as one whose selector cannot
+ * be read: it isolates all of its namespace.
+ */
+static int bound_selector(struct policy_object *object)
+{
+	uint64_t values = selector_values(&object->pods), limit = bound_of_policy(BOUND_VALUES);
+
+	if (values <= limit)
+		return 0;
+	free(object->invalid);
+	object->invalid = bound_text(BOUND_VALUES, values, "spec.podSelector", limit);
+	selector_free(&object->pods);
+	return object->invalid ? 0 : -ENOMEM;
+}
+
 int policy_put_policy(struct policy *p, struct policy_object *object)
 {
-	struct netpol *netpol = netpol_get(p, object->namespace, object->name);
+	struct netpol *netpol = bound_selector(object) < 0 ? NULL : netpol_get(p, object->namespace, object->name);
 	struct siphash h;
 	uint64_t content;
 

@@ -178,5 +178,5 @@ void bound_charge(struct policy *p, struct ns *ns, enum bound bound, uint64_t ha
 {
 	p->used.v[bound] += takes - had;
 	ns->used.v[bound] += takes - had;
-	p->eased |= takes < had;
+	p->freed |= takes < had;
 }

@@ -130,7 +130,7 @@ static int update_netpols(struct policy *p)
 
 	/* Those for which there was no room come last. */
 	list_each(netpol, &p->refused_netpols, refused) {
-		if (netpol->waits && p->eased)
+		if (netpol->waits && p->freed)
 			list_append(&p->check_netpols, &netpol->check);
 	}
 	list_each_safe(netpol, after, &p->check_netpols, check) {
@@ -218,13 +218,13 @@ static int build_classes(struct policy *p)
 	/* Once more after something has come free, and only then: else this would not end. */
 	do {
 		list_each(class, &p->refused_classes, refused) {
-			if (p->eased && list_empty(&class->dirty) && class_may_fit(p, class))
+			if (p->freed && list_empty(&class->dirty) && class_may_fit(p, class))
 				list_append(&p->dirty_classes, &class->dirty);
 		}
-		p->eased = false;
+		p->freed = false;
 		while (r == 0 && (class = list_first(&p->dirty_classes, struct class, dirty)))
 			r = build_or_defer(p, class, &deferred, &work);
-	} while (r == 0 && p->eased && !list_empty(&p->refused_classes));
+	} while (r == 0 && p->freed && !list_empty(&p->refused_classes));
 	while ((class = list_first(&deferred, struct class, dirty)))
 		list_append(&p->dirty_classes, &class->dirty);
 	return r;

@@ -251,7 +251,7 @@ struct policy {
 	uint64_t identity_mask;
 	uint32_t last_rule;
 	bool failed; /* what was computed is not whole */
-	bool eased;  /* something has come free since those that wait were last tried */
+	bool freed;  /* something has come free since those that wait were last tried */
 	uint64_t room[BOUNDS];
 	struct cost used;
 	bool whole;  /* the next compile tells everything */

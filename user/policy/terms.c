@@ -198,7 +198,7 @@ static void netpol_charge(struct policy *p, struct netpol *netpol, const struct 
 	netpol->charged = *cost;
 }
 
-static void netpol_pardon(struct netpol *netpol)
+static void netpol_clear_problem(struct netpol *netpol)
 {
 	free(netpol->problem);
 	netpol->problem = NULL;
@@ -210,16 +210,17 @@ static void netpol_pardon(struct netpol *netpol)
 static int netpol_admit(struct policy *p, struct netpol *netpol)
 {
 	struct cost cost;
-	enum bound over;
+	bool fits;
 
 	if (netpol_count(p, netpol) < 0)
 		return -ENOMEM;
 	cost = netpol->cost;
-	over = netpol->over;
-	netpol_pardon(netpol);
-	if (over != BOUNDS)
-		netpol->problem = bound_text(over, cost.v[over], "a policy", bound_of_policy(over));
-	for (size_t i = 0; i < ARRAY_SIZE(charged) && over == BOUNDS; i++) {
+	fits = netpol->over == BOUNDS;
+	netpol_clear_problem(netpol);
+	if (!fits)
+		netpol->problem =
+		    bound_text(netpol->over, cost.v[netpol->over], "a policy", bound_of_policy(netpol->over));
+	for (size_t i = 0; i < ARRAY_SIZE(charged) && fits; i++) {
 		enum bound bound = charged[i];
 		uint64_t limit;
 
@@ -230,11 +231,11 @@ static int netpol_admit(struct policy *p, struct netpol *netpol)
 			cost.v[bound] = POLICY_DIRECTIONS;
 			continue;
 		}
-		over = bound;
 		netpol->waits = true;
 		netpol->problem = bound_text(bound, cost.v[bound], "with what others hold, this policy", limit);
+		fits = false;
 	}
-	if (over != BOUNDS) {
+	if (!fits) {
 		if (!netpol->problem)
 			return -ENOMEM;
 		list_append(&p->refused_netpols, &netpol->refused);
@@ -271,7 +272,7 @@ void netpol_uncompile(struct policy *p, struct netpol *netpol)
 
 	terms_drop(p, netpol);
 	netpol_charge(p, netpol, &nothing);
-	netpol_pardon(netpol);
+	netpol_clear_problem(netpol);
 }
 
 static int netpol_compile(struct policy *p, struct netpol *netpol)

@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "bench.h"
+#include "bombs.h"
 #include "check.h"
 #include "faults.h"
 
@@ -268,6 +269,11 @@ int main(int argc, char **argv)
 		cmocka_unit_test(incremental_is_full),
 		cmocka_unit_test(collisions_fail_closed),
 		cmocka_unit_test(entries_do_not_grow_with_pods),
+		cmocka_unit_test(what_fits_costs_little),
+		cmocka_unit_test(many_large_classes_come_in_slices),
+		cmocka_unit_test(pods_of_many_labels),
+		cmocka_unit_test(a_selector_of_too_much_selects_all),
+		cmocka_unit_test(large_policies_cost_little),
 		cmocka_unit_test(without_memory_nothing_is_lost),
 	};
 

@@ -142,6 +142,14 @@ static inline int fake_put(void *arg, enum apply_table t, const void *keys, cons
 	return 0;
 }
 
+static inline size_t fake_room(void *arg, enum apply_table t)
+{
+	const struct fake *f = arg;
+	const size_t limit = f->tables[t].limit, count = f->tables[t].count;
+
+	return !limit ? SIZE_MAX : limit > count ? limit - count : 0;
+}
+
 static inline int fake_delete(void *arg, enum apply_table t, const void *keys, size_t count, struct err *err)
 {
 	struct fake *f = arg;
@@ -233,8 +241,8 @@ static inline int fake_state_set(void *arg, const struct wr_policy_state *state,
 	return 0;
 }
 
-static const struct apply_ops fake_ops = { fake_put,	   fake_delete,	   fake_each,	  fake_words,
-					   fake_each_word, fake_state_get, fake_state_set };
+static const struct apply_ops fake_ops = { fake_put,	 fake_room,	 fake_delete,	 fake_each,
+					   fake_words,	 fake_each_word, fake_state_get, fake_state_set };
 
 static inline void fake_free(struct fake *f)
 {

@@ -74,6 +74,167 @@ static void room_goes_to_who_waits(void **state)
 	fake_free(&fake);
 }
 
+/* A node of which endpoint 1 is in a class of two ports, and endpoint 2 in one that fills the table of ten. */
+struct full_node {
+	struct fake fake;
+	struct apply *a;
+	struct wr_policy_key keys[3][16];
+	struct wr_policy_entry entries[3][16];
+};
+
+static void fill(struct full_node *n)
+{
+	struct policy_class classes[2];
+	const struct policy_endpoint endpoints[] = { { 1, 0, 100 }, { 2, 0, 200 } };
+	struct policy_changes changes = {
+		.classes = classes, .class_count = 2, .endpoints = endpoints, .endpoint_count = 2
+	};
+	struct err err;
+
+	*n = (struct full_node){ .fake = { .steps_left = -1,
+					   .word_count = 2,
+					   .tables[APPLY_POLICY].limit = 10,
+					   .words = { { .ifindex = 1 }, { .ifindex = 2 } } } };
+	n->a = apply_new(&fake_ops, &n->fake);
+	classes[0] = class_of(100, 2, n->keys[0], n->entries[0]);
+	classes[1] = class_of(200, 8, n->keys[1], n->entries[1]);
+	assert_int_equal(apply_load(n->a, &err), 0);
+	assert_int_equal(apply_run(n->a, &changes, true, &err), 0);
+	assert_int_equal(n->fake.state.classes_denied, 0);
+}
+
+static void full_node_free(struct full_node *n)
+{
+	apply_free(n->a);
+	fake_free(&n->fake);
+}
+
+static bool lets_in(struct full_node *n, uint32_t ifindex, uint16_t port)
+{
+	const struct lookup_query query = { .direction = WR_INGRESS,
+					    .peer_identity = WR_ID_WORLD,
+					    .protocol = IPPROTO_TCP,
+					    .port = port };
+
+	return fake_allows(&n->fake, fake_word(&n->fake, ifindex), query);
+}
+
+/* Somebody else has filled the table. An added allow does not come into force; what was allowed before it stays. */
+static void the_old_class_stays(void **state)
+{
+	const struct policy_class gone[] = { { .key = 100, .gone = true }, { .key = 200, .gone = true } };
+	const struct policy_endpoint freed = { 2, 0, WR_CLASS_NOT_ISOLATED };
+
+	/* The class itself has changed; or there is another one in its place: a policy was added. */
+	for (uint64_t key = 100; key <= 300; key += 200) {
+		const struct policy_endpoint endpoint = { 1, 0, key };
+		struct full_node n;
+		struct policy_class classes[2];
+		struct policy_changes changes = { .classes = classes, .class_count = key == 100 ? 1 : 2 };
+		struct dp_word before;
+		struct err err;
+
+		fill(&n);
+		before = n.fake.words[0];
+		classes[0] = class_of(key, 3, n.keys[2], n.entries[2]);
+		classes[1] = gone[0];
+		changes.endpoints = &endpoint;
+		changes.endpoint_count = key == 300;
+		assert_int_equal(apply_run(n.a, &changes, false, &err), 0);
+		assert_true(lets_in(&n, 1, 0) && lets_in(&n, 1, 256) && !lets_in(&n, 1, 512));
+		assert_memory_equal(&before, &n.fake.words[0], sizeof(before));
+		assert_int_equal(n.fake.state.classes_denied, 1);
+		assert_int_equal(n.fake.tables[APPLY_POLICY].count, 10);
+
+		/* Nothing happens for nothing. */
+		changes = (struct policy_changes){ 0 };
+		assert_int_equal(apply_run(n.a, &changes, false, &err), 0);
+		assert_memory_equal(&before, &n.fake.words[0], sizeof(before));
+
+		/* Room comes free, and the change comes into force; nothing is left of what was before. */
+		changes = (struct policy_changes){
+			.classes = &gone[1], .class_count = 1, .endpoints = &freed, .endpoint_count = 1
+		};
+		assert_int_equal(apply_run(n.a, &changes, false, &err), 0);
+		assert_true(apply_again(n.a));
+		changes = (struct policy_changes){ 0 };
+		while (apply_again(n.a))
+			assert_int_equal(apply_run(n.a, &changes, false, &err), 0);
+		assert_true(lets_in(&n, 1, 0) && lets_in(&n, 1, 256) && lets_in(&n, 1, 512));
+		assert_int_equal(n.fake.state.classes_denied, 0);
+		assert_int_equal(n.fake.tables[APPLY_POLICY].count, 3);
+		assert_int_equal(n.fake.tables[APPLY_CLASSES].count, 1);
+		full_node_free(&n);
+	}
+}
+
+/* What the old class leaves open it does not stay for: the pod is denied what it is to be isolated from. */
+static void an_old_class_that_isolates_less_does_not_stay(void **state)
+{
+	const struct policy_class gone = { .key = 100, .gone = true };
+	const struct policy_endpoint endpoint = { 1, 0, 300 };
+	struct full_node n;
+	struct policy_class classes[2];
+	struct policy_changes changes = {
+		.classes = classes, .class_count = 2, .endpoints = &endpoint, .endpoint_count = 1
+	};
+	struct lookup_query query = { .direction = WR_EGRESS, .peer_identity = WR_ID_WORLD, .protocol = IPPROTO_TCP };
+	struct err err;
+
+	fill(&n);
+	assert_true(fake_allows(&n.fake, fake_word(&n.fake, 1), query));
+	classes[0] = class_of(300, 3, n.keys[2], n.entries[2]);
+	classes[0].info.flags[WR_EGRESS] = WR_CLASS_ISOLATED;
+	classes[1] = gone;
+	assert_int_equal(apply_run(n.a, &changes, false, &err), 0);
+	assert_false(fake_allows(&n.fake, fake_word(&n.fake, 1), query));
+	assert_false(lets_in(&n, 1, 0));
+	assert_true(apply_endpoint(n.a, 1)->denied);
+	full_node_free(&n);
+}
+
+/* The compiler says that a class is over a bound: it is denied, but for those that were in another one; also by the next agent. */
+static void a_class_over_a_bound(void **state)
+{
+	for (int had = 0; had < 2; had++) {
+		const struct policy_class refused = { .key = 300,
+						      .refused = true,
+						      .info.flags[WR_INGRESS] = WR_CLASS_ISOLATED | WR_CLASS_NO_ROOM };
+		const struct policy_class classes[] = { refused, { .key = 100, .gone = true } };
+		const struct policy_endpoint endpoint = { 1, 0, 300 };
+		struct policy_changes changes = {
+			.classes = classes, .class_count = 2, .endpoints = &endpoint, .endpoint_count = 1
+		};
+		struct full_node n;
+		struct apply *next;
+		struct dp_word before;
+		struct err err;
+
+		fill(&n);
+		if (!had)
+			n.fake.words[0] = (struct dp_word){ .ifindex = 1 };
+		if (!had) {
+			assert_int_equal(apply_load(n.a, &err), 0);
+			assert_int_equal(apply_run(n.a, &(struct policy_changes){ 0 }, true, &err), 0);
+			changes.class_count = 1;
+		}
+		assert_int_equal(apply_run(n.a, &changes, false, &err), 0);
+		assert_int_equal(lets_in(&n, 1, 0), had);
+		assert_int_equal(apply_endpoint(n.a, 1)->denied, !had);
+		assert_int_equal(n.fake.state.classes_denied, 1);
+
+		before = n.fake.words[0];
+		next = apply_new(&fake_ops, &n.fake);
+		assert_int_equal(apply_load(next, &err), 0);
+		changes.class_count = 1;
+		assert_int_equal(apply_run(next, &changes, true, &err), 0);
+		assert_memory_equal(&before, &n.fake.words[0], sizeof(before));
+		assert_int_equal(lets_in(&n, 1, 0), had);
+		apply_free(next);
+		full_node_free(&n);
+	}
+}
+
 /* An endpoint that the plugin has not put into the maps yet gets its words as soon as it is there. */
 static void endpoint_that_comes_late(void **state)
 {
@@ -138,6 +299,9 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(room_goes_to_who_waits),
+		cmocka_unit_test(the_old_class_stays),
+		cmocka_unit_test(an_old_class_that_isolates_less_does_not_stay),
+		cmocka_unit_test(a_class_over_a_bound),
 		cmocka_unit_test(endpoint_that_comes_late),
 		cmocka_unit_test(a_denied_class_is_found_again),
 	};

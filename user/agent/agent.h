@@ -33,7 +33,7 @@ struct work {
 	unsigned retries;
 	char failure[512];	   /* why the maps could not be written; empty: they could */
 	char cluster_failure[512]; /* the same of other nodes */
-	size_t denied_told, left_out_told; /* as last logged */
+	size_t denied_told, left_out_told, unnamed_told; /* as last logged */
 	uint64_t compile_ns, apply_ns; /* the last ones */
 	struct histogram compiles, applies, latency;
 };

@@ -138,8 +138,9 @@ static int add_policy(const struct policy_policy_info *info, void *arg)
 		json_array_append_new(classes, json_pack("{s:o, s:I, s:b}", "key", hex(info->classes[i]), "class",
 							 (json_int_t)number, "denied", denied));
 	}
-	json = json_pack("{s:s, s:s, s:s?, s:o, s:o, s:o, s:o, s:I, s:o}", "namespace", object->namespace, "name",
-			 object->name, "invalid", object->invalid, "selector", selector_json(&object->pods), "isolates",
+	json = json_pack("{s:s, s:s, s:s?, s:s?, s:b, s:o, s:o, s:o, s:o, s:I, s:o}", "namespace", object->namespace, "name",
+			 object->name, "invalid", object->invalid, "problem", info->problem,
+			 "coarse_names", info->coarse_names, "selector", selector_json(&object->pods), "isolates",
 			 isolates, "rules", rules, "endpoints", numbers_json(info->endpoints, info->endpoint_count),
 			 "entries", (json_int_t)info->entries, "classes", classes);
 	return json_array_append_new(policies->list, json) < 0 ? -ENOMEM : 0;

@@ -23,10 +23,10 @@ static int put_rule_names(struct apply *a, const struct policy_changes *changes,
 		if (name->gone || (u64map_get(&a->rules, name->rule, &known) && known == text_hash(text.text)))
 			continue;
 		ret = a->ops->put(a->arg, APPLY_RULES, &name->rule, &text, 1, err);
-		/* A name that does not fit is only missing where verdicts are shown. */
+		/* A name that does not fit is only missing where verdicts are shown, and counted. */
 		if (ret < 0 && !no_room(ret))
 			return ret;
-		if (ret == 0 && u64map_set(&a->rules, name->rule, text_hash(text.text)) < 0)
+		if (u64map_set(ret < 0 ? &a->unnamed : &a->rules, name->rule, text_hash(text.text)) < 0)
 			return err_set(err, ENOMEM, "no memory for rules");
 	}
 	return 0;
@@ -34,6 +34,7 @@ static int put_rule_names(struct apply *a, const struct policy_changes *changes,
 
 static int delete_rule_name(struct apply *a, uint32_t rule, struct err *err)
 {
+	u64map_remove(&a->unnamed, rule);
 	if (!u64map_get(&a->rules, rule, NULL))
 		return 0;
 	u64map_remove(&a->rules, rule);
@@ -162,7 +163,7 @@ static int finish(struct apply *a, struct err *err)
 	}
 	a->state.classes_denied = 0;
 	for (size_t i = 0; i < a->class_count; i++)
-		a->state.classes_denied += a->classes[i]->denied;
+		a->state.classes_denied += a->classes[i]->denied || a->classes[i]->behind;
 	a->lacks_room = a->state.classes_denied || a->left_out.count;
 	a->state.applied_ns = clock_ns(CLOCK_BOOTTIME);
 	a->state.changes++;

@@ -22,6 +22,10 @@
  * have for the new one. A new identity that endpoints get in the place of another one begins in such a class too: of
  * theirs and its own. (If they come from different ones it cannot: some flow of theirs may be refused meanwhile.)
  *
+ * Where there is no room for a class, what its endpoints had stays, if that isolates them from as much: the class is not edited, or they
+ * stay in the one that they were to leave. Else they are denied what they are to be isolated from. Either is tried again when room has
+ * come free. (While identities move to other peer classes, a class that stays as it was does not follow: it allows less, never more.)
+ *
  * What "old" and "new" mean is each enforcement point's own: it may judge by its own old policy the peer's new
  * identity, and the other way round, as if the objects that have changed had done so one after the other.
  */
@@ -46,6 +50,7 @@ struct apply_ops {
 	/* -ENOSPC or -ENOMEM: no room, and none of the new keys is there. */
 	int (*put)(void *arg, enum apply_table table, const void *keys, const void *values, size_t count,
 		   struct err *err);
+	size_t (*room)(void *arg, enum apply_table table); /* elements that could be put besides those that are there */
 	int (*remove)(void *arg, enum apply_table table, const void *keys, size_t count, struct err *err);
 	int (*each)(void *arg, enum apply_table table, int (*fn)(const void *key, const void *value, void *fn_arg),
 		    void *fn_arg, struct err *err);
@@ -86,7 +91,7 @@ struct apply_endpoint {
 	bool compiled; /* the compiler has spoken of it */
 	bool missing;  /* not in the maps: every run tries again */
 	bool identified; /* has its new identity, and not yet a revision to go with it */
-	bool denied;   /* its class did not fit */
+	bool denied;   /* its class did not fit, and it had no other one that could stay */
 };
 const struct apply_endpoint *apply_endpoint(const struct apply *a, uint32_t ifindex); /* NULL: unknown */
 const struct apply_endpoint *apply_endpoints(const struct apply *a, size_t *count);
@@ -97,6 +102,7 @@ uint32_t apply_class(const struct apply *a, uint64_t class_key, bool *denied);
 struct apply_counts {
 	struct wr_policy_state state;
 	size_t identities_left_out,
+	    rules_unnamed, /* rules for whose names there was no room */
 	    strays; /* strays: endpoints that nobody knows, put into quarantine (last full run) */
 };
 void apply_count(const struct apply *a, struct apply_counts *counts);

@@ -103,6 +103,22 @@ static int delete_content(struct apply *a, uint32_t number, struct content *cont
 }
 
 /*
+ * A change of the class does not fit, of which nothing is in the tables but perhaps other rules for some of the entries that it has. It
+ * stays as it was.
+ */
+static int class_keep(struct apply *a, struct map_class *class, struct err *err)
+{
+	_cleanup_(entries_free) struct entries restored = { 0 };
+
+	if (entries_minus(&class->content.entries, &class->next.entries, true, &restored) < 0)
+		return err_set(err, ENOMEM, "no memory for a policy class");
+	a->lacks_room = true;
+	class->step = STEP_KEEP;
+	class->behind = true;
+	return write_entries(a, PUT, class->number, &restored, err);
+}
+
+/*
  * The class does not fit. Whoever is in it goes into one that denies, and what there is of it goes; `next` is kept, to
  * be tried again.
  */
@@ -140,10 +156,26 @@ static int class_deny(struct apply *a, struct map_class *class, struct err *err)
 		if (class->next.info.flags[d] & WR_CLASS_ISOLATED)
 			info.flags[d] = WR_CLASS_ISOLATED | WR_CLASS_NO_ROOM;
 	}
+	class->behind = false;
 	/* If not even this fits, the class is in no map, and denies too. */
 	put_info(a, class, &info, NULL);
 	class->content.info = info;
 	return 0;
+}
+
+/* Whether the prefixes fit that the class gets when it is edited. They are written only after identities have moved. */
+static int cidrs_fit(struct apply *a, const struct map_class *class, struct err *err)
+{
+	_cleanup_(cidrs_free) struct cidrs more = { 0 };
+	size_t count4 = 0;
+
+	if (cidrs_minus(&class->next.cidrs, &class->content.cidrs, false, &more) < 0)
+		return err_set(err, ENOMEM, "no memory for a policy class");
+	for (size_t i = 0; i < more.count; i++)
+		count4 += more.v[i].ip.family == AF_INET;
+	return count4 > a->ops->room(a->arg, APPLY_CIDRS4) || more.count - count4 > a->ops->room(a->arg, APPLY_CIDRS6)
+		   ? -ENOSPC
+		   : 0;
 }
 
 /* Makes what the class will hold be there, besides what it holds. */
@@ -157,7 +189,11 @@ int class_extend(struct apply *a, struct map_class *class, struct err *err)
 		return 0;
 	if (entries_minus(&class->next.entries, &class->content.entries, true, &more) < 0)
 		return err_set(err, ENOMEM, "no memory for a policy class");
-	ret = write_entries(a, PUT, class->number, &more, err);
+	ret = class->step == STEP_EDIT ? cidrs_fit(a, class, err) : 0;
+	if (ret == 0)
+		ret = write_entries(a, PUT, class->number, &more, err);
+	if (no_room(ret) && class->step == STEP_EDIT && !class->denied)
+		return class_keep(a, class, err);
 	if (ret == 0 && class->step == STEP_NEW)
 		ret = write_cidrs(a, PUT, class->number, &class->next.cidrs, err);
 	if (class->step == STEP_EDIT)
@@ -168,6 +204,8 @@ int class_extend(struct apply *a, struct map_class *class, struct err *err)
 		ret = put_info(a, class, &info, err);
 		class->content.info = info;
 	}
+	if (class->refused && class->step == STEP_NEW)
+		class->denied = true;
 	return no_room(ret) ? class_deny(a, class, err) : ret;
 }
 
@@ -214,7 +252,7 @@ int class_shrink(struct apply *a, struct map_class *class, struct err *err)
 		class->content = class->next;
 		class->next = (struct content){ 0 };
 		class->changed = true;
-		class->denied = false;
+		class->denied = class->behind = false;
 	}
 	return 0;
 }
@@ -224,6 +262,11 @@ int class_clean(struct apply *a, struct map_class *class, struct err *err)
 {
 	int ret = write_entries(a, DELETE, class->number, &class->bridge_new, err);
 
+	if (class->step == STEP_GONE && class_is_held(a, class)) {
+		class->step = STEP_KEEP;
+		if (ret == 0)
+			ret = write_entries(a, DELETE, class->number, &class->bridge_old, err);
+	}
 	if (class->step == STEP_GONE) {
 		if (ret == 0)
 			ret = a->ops->remove(a->arg, APPLY_CLASSES, &class->number, 1, err);

@@ -36,6 +36,14 @@ static int put(void *arg, enum apply_table table, const void *keys, const void *
 	return dp_table_put(t->tables[table], keys, values, count, err);
 }
 
+static size_t room(void *arg, enum apply_table table)
+{
+	size_t used, limit;
+
+	apply_table_use(arg, table, &used, &limit);
+	return limit > used ? limit - used : 0;
+}
+
 static int remove_keys(void *arg, enum apply_table table, const void *keys, size_t count, struct err *err)
 {
 	struct apply_tables *t = arg;
@@ -88,7 +96,7 @@ static int state_set(void *arg, const struct wr_policy_state *state, struct err 
 	return dp_policy_state_set(state, err);
 }
 
-const struct apply_ops apply_tables_ops = { put, remove_keys, each, words, each_word, state_get, state_set };
+const struct apply_ops apply_tables_ops = { put, room, remove_keys, each, words, each_word, state_get, state_set };
 
 void apply_tables_close(struct apply_tables *t)
 {

@@ -21,6 +21,8 @@ struct map_class {
 	uint32_t number;
 	uint64_t key; /* of the compiler's class that it is; 0: of none (any more) */
 	bool denied;  /* does not fit: holds nothing but WR_CLASS_NO_ROOM, and `next` is what it should be */
+	bool behind;  /* a change of it does not fit: `content` stays, and `next` is what it should be */
+	bool refused; /* denied or behind because the compiler says so: there is no `next` */
 	enum class_step step;
 	struct content content;		       /* what the maps hold */
 	struct content next;		       /* STEP_EDIT, STEP_NEW, denied: what is to come */
@@ -61,6 +63,7 @@ struct apply {
 	struct u64map identities;	  /* identity -> peer class, as in the maps */
 	struct u64map left_out;	  /* identities for which there was no room */
 	struct u64map rules;		  /* rule -> hash of its text */
+	struct u64map unnamed;		  /* rules for whose names there was no room */
 	struct apply_endpoint *endpoints; /* by ifindex */
 	size_t endpoint_count, endpoint_room;
 	size_t strays;
@@ -89,6 +92,16 @@ static inline bool is_policy_class(uint64_t number)
 	return number >= WR_CLASS_FIRST;
 }
 
+/* Whether all that `class` is to isolate `old` isolates too. */
+static inline bool isolates_as(const struct wr_class_info *old, const struct wr_class_info *class)
+{
+	bool as = true;
+
+	for (int d = 0; d < WR_DIRECTIONS; d++)
+		as = as && !(class->flags[d] & ~old->flags[d] & WR_CLASS_ISOLATED);
+	return as;
+}
+
 static inline bool no_room(int ret)
 {
 	return ret == -ENOSPC || ret == -ENOMEM || ret == -E2BIG;
@@ -100,10 +113,14 @@ struct map_class *class_add(struct apply *a, uint32_t number); /* NULL without m
 /* One with a number that no other has, drawn from `state`, and this key; NULL without memory. */
 struct map_class *class_draw(struct apply *a, uint64_t key);
 void class_remove(struct apply *a, struct map_class *class);
+/* An endpoint stays in it because there is no room for another one. */
+bool class_is_held(const struct apply *a, const struct map_class *class);
 int class_set_key(struct apply *a, struct map_class *class, uint64_t key);
 struct apply_endpoint *endpoint_find(const struct apply *a, uint32_t ifindex);
 struct apply_endpoint *endpoint_add(struct apply *a, uint32_t ifindex); /* found or made; NULL without memory */
-/* The class that the endpoint is to be in. */
+/* The class that the endpoint is to be in, whether it fits or not; NULL: none is known. */
+struct map_class *endpoint_class(const struct apply *a, const struct apply_endpoint *ep);
+/* The number of the class that the endpoint gets: of that, or of the one it has if that does not fit. */
 uint32_t endpoint_target(const struct apply *a, const struct apply_endpoint *ep);
 uint64_t text_hash(const char *text);
 void apply_forget(struct apply *a); /* all but state */

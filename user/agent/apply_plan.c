@@ -118,13 +118,22 @@ static int take_class(struct apply *a, const struct policy_class *compiled, bool
 
 	if (compiled->gone)
 		return class ? class_set_key(a, class, 0) : 0;
+	if (class && compiled->refused && isolates_as(&class->content.info, &compiled->info) &&
+	    (!class->denied || isolates_as(&compiled->info, &class->content.info))) {
+		content_free(&class->next);
+		class->behind = !class->denied;
+		class->refused = true;
+		return 0;
+	}
 	if (content_copy(&next, compiled) < 0)
 		return -ENOMEM;
 	if (class && !class->denied && content_same(&class->content, &next)) {
+		content_free(&class->next);
 		content_free(&next);
+		class->behind = class->refused = false;
 		return 0;
 	}
-	if (class && may_edit(class, &next, moving)) {
+	if (class && !compiled->refused && may_edit(class, &next, moving)) {
 		class->step = STEP_EDIT;
 	} else {
 		if (class)
@@ -139,7 +148,30 @@ static int take_class(struct apply *a, const struct policy_class *compiled, bool
 	}
 	content_free(&class->next);
 	class->next = next;
+	class->refused = compiled->refused;
 	return 0;
+}
+
+/* Whether what did not fit is to be tried again. */
+static bool try_again(const struct apply *a, const struct map_class *class, bool moving)
+{
+	return (class->denied || class->behind) && !class->refused && class->step == STEP_KEEP && a->freed &&
+	       may_edit(class, &class->next, moving);
+}
+
+/* Whether an endpoint stays in it because the one that it is to be in does not fit, and will not in this run. */
+static bool stays_held(const struct apply *a, const struct map_class *class)
+{
+	bool stays = false;
+
+	for (size_t i = 0; i < a->endpoint_count && !stays; i++) {
+		const struct apply_endpoint *ep = &a->endpoints[i];
+		const struct map_class *next = endpoint_class(a, ep);
+
+		stays = ep->compiled && ep->policy_class == class->number && next && next->step == STEP_KEEP &&
+			endpoint_target(a, ep) == class->number;
+	}
+	return stays;
 }
 
 static int take_classes(struct apply *a, const struct policy_changes *changes, bool full, bool moving)
@@ -157,10 +189,12 @@ static int take_classes(struct apply *a, const struct policy_changes *changes, b
 	for (size_t i = 0; i < a->class_count; i++) {
 		struct map_class *class = a->classes[i];
 
-		if (!class->key)
-			class->step = STEP_GONE;
-		else if (class->denied && class->step == STEP_KEEP && a->freed && may_edit(class, &class->next, moving))
+		if (class->key && try_again(a, class, moving))
 			class->step = STEP_EDIT;
+	}
+	for (size_t i = 0; i < a->class_count; i++) {
+		if (!a->classes[i]->key && !stays_held(a, a->classes[i]))
+			a->classes[i]->step = STEP_GONE;
 	}
 	return ret;
 }
@@ -367,8 +401,9 @@ static bool leaving(const struct apply *a)
 	for (size_t i = 0; i < a->endpoint_count && !leaves; i++) {
 		const struct apply_endpoint *ep = &a->endpoints[i];
 
-		leaves =
-		    ep->compiled && is_policy_class(ep->policy_class) && endpoint_target(a, ep) != ep->policy_class;
+		const struct map_class *class = endpoint_class(a, ep);
+
+		leaves = ep->compiled && is_policy_class(ep->policy_class) && (!class || class->number != ep->policy_class);
 	}
 	return leaves;
 }

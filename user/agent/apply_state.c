@@ -121,14 +121,32 @@ void apply_endpoint_gone(struct apply *a, uint32_t ifindex)
 		memmove(ep, ep + 1, (size_t)(&a->endpoints[a->endpoint_count--] - (ep + 1)) * sizeof(*ep));
 }
 
+struct map_class *endpoint_class(const struct apply *a, const struct apply_endpoint *ep)
+{
+	return is_policy_class(ep->class_key) ? class_by(&a->by_key, ep->class_key) : NULL;
+}
+
 uint32_t endpoint_target(const struct apply *a, const struct apply_endpoint *ep)
 {
-	const struct map_class *class;
+	const struct map_class *class = endpoint_class(a, ep), *old = class_by(&a->by_number, ep->policy_class);
 
 	if (!is_policy_class(ep->class_key))
 		return (uint32_t)ep->class_key;
-	class = class_by(&a->by_key, ep->class_key);
+	if (class && class->denied && old && !old->denied && isolates_as(&old->content.info, &class->content.info))
+		return old->number;
 	return class ? class->number : WR_CLASS_QUARANTINE;
+}
+
+bool class_is_held(const struct apply *a, const struct map_class *class)
+{
+	bool held = false;
+
+	for (size_t i = 0; i < a->endpoint_count && !held; i++) {
+		const struct apply_endpoint *ep = &a->endpoints[i];
+
+		held = ep->compiled && ep->policy_class == class->number && endpoint_target(a, ep) == class->number;
+	}
+	return held;
 }
 
 /* --- the whole --- */
@@ -150,6 +168,7 @@ void apply_forget(struct apply *a)
 	u64map_free(&a->identities);
 	u64map_free(&a->left_out);
 	u64map_free(&a->rules);
+	u64map_free(&a->unnamed);
 	a->endpoint_count = 0;
 	a->freed = a->lacks_room = false;
 }
@@ -205,7 +224,7 @@ uint32_t apply_class(const struct apply *a, uint64_t class_key, bool *denied)
 
 void apply_count(const struct apply *a, struct apply_counts *counts)
 {
-	*counts = (struct apply_counts){ a->state, a->left_out.count, a->strays };
+	*counts = (struct apply_counts){ a->state, a->left_out.count, a->unnamed.count, a->strays };
 }
 
 void apply_set_invalid(struct apply *a, uint32_t policies_invalid)

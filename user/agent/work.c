@@ -80,7 +80,7 @@ static void tell_room(struct agent *agent)
 	if (counts.state.classes_denied != agent->work.denied_told)
 		log_line(
 		    counts.state.classes_denied ? LOG_ERROR : LOG_INFO,
-		    "%u sets of policies do not fit into the maps: the pods they select are denied what they isolate",
+		    "%u sets of policies do not fit: the pods they select keep what was enforced before, or are denied what they isolate",
 		    counts.state.classes_denied);
 	if (counts.identities_left_out != agent->work.left_out_told)
 		log_line(counts.identities_left_out ? LOG_ERROR : LOG_INFO,
@@ -90,6 +90,32 @@ static void tell_room(struct agent *agent)
 		log_warn("%zu endpoints had a policy class and have no record: they are in quarantine", counts.strays);
 	agent->work.denied_told = counts.state.classes_denied;
 	agent->work.left_out_told = counts.identities_left_out;
+}
+
+/* Policies that are over a bound: who wrote them is to know which, and by how much. */
+static void report_refused(struct agent *agent)
+{
+	struct policy_refused refused;
+	struct apply_counts counts;
+	struct err err;
+
+	policy_count_refused(agent->policy, &refused);
+	apply_count(agent->apply, &counts);
+	if (refused.coarse + counts.rules_unnamed != agent->work.unnamed_told)
+		log_warn("%zu policies have one rule name for each direction, and %zu rules none: there is no room for more; "
+			 "verdicts are not affected",
+			 refused.coarse, counts.rules_unnamed);
+	agent->work.unnamed_told = refused.coarse + counts.rules_unnamed;
+	err_set(&err, E2BIG,
+		"%zu NetworkPolicies and %zu sets of them do not fit, and allow nothing until they are smaller; %s",
+		refused.policies, refused.classes, refused.example);
+	complain(&agent->complaints, COMPLAINT_AGENT, "policies that do not fit",
+		 refused.policies + refused.classes ? &err : NULL);
+	err_set(&err, E2BIG,
+		"%zu pods, such as %s, have more than %d labels or %d named ports: no selector matches them, and on this node they "
+		"stay in quarantine",
+		refused.pods, refused.pod, POD_LABELS_MAX, POD_PORTS_MAX);
+	complain(&agent->complaints, COMPLAINT_AGENT, "pods that do not fit", refused.pods ? &err : NULL);
 }
 
 static void enforced(struct agent *agent)
@@ -102,6 +128,7 @@ static void enforced(struct agent *agent)
 	agent->work.retries = 0;
 	agent->work.failure[0] = '\0';
 	tell_room(agent);
+	report_refused(agent);
 	log_debug("compiled in %llu us, applied in %llu us", (unsigned long long)agent->work.compile_ns / 1000,
 		  (unsigned long long)agent->work.apply_ns / 1000);
 	if (!agent->work.enforced) {
@@ -163,6 +190,13 @@ static void again_later(struct agent *agent, unsigned ms)
 		uv_timer_start(&agent->work.retry, agent->work.retry.timer_cb, ms, 0);
 }
 
+/* In the next turn of the loop: whoever waits for an answer gets it before. */
+static void again_soon(struct agent *agent)
+{
+	agent->work.dirty = true;
+	uv_timer_start(&agent->work.retry, agent->work.retry.timer_cb, 0, 0);
+}
+
 static void work_policy(struct agent *agent)
 {
 	struct policy_changes changes;
@@ -192,6 +226,8 @@ static void work_policy(struct agent *agent)
 		return;
 	}
 	enforced(agent);
+	if (policy_unfinished(agent->policy))
+		again_soon(agent);
 	tell_addresses(agent);
 	if (agent->server)
 		server_applied(agent->server);
@@ -328,8 +364,14 @@ static int seed_rule(uint32_t rule, const char *text, void *arg)
 
 int work_seed(struct agent *agent, struct err *err)
 {
-	int ret = apply_each_rule(agent->apply, seed_rule, agent->policy, err);
+	size_t used, entries, prefixes, names;
+	int ret;
 
+	apply_table_use(agent->tables, APPLY_POLICY, &used, &entries);
+	apply_table_use(agent->tables, APPLY_CIDRS4, &used, &prefixes); /* cidrs6 is as large */
+	apply_table_use(agent->tables, APPLY_RULES, &used, &names);
+	policy_set_room(agent->policy, entries, prefixes, names);
+	ret = apply_each_rule(agent->apply, seed_rule, agent->policy, err);
 	return ret == -ENOMEM ? err_set(err, ENOMEM, "no memory for rules") : ret;
 }
 

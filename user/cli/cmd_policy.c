@@ -125,7 +125,7 @@ static void out_state(struct out *o, const json_t *policy)
 {
 	if (json_text_at(policy, "invalid"))
 		out_word(o, "state", "invalid", OUT_RED);
-	else if (is_denied(policy))
+	else if (json_text_at(policy, "problem") || is_denied(policy))
 		out_word(o, "state", "no room", OUT_RED);
 	else
 		out_word(o, "state", "ok", OUT_GREEN);
@@ -152,7 +152,7 @@ static void list_from_agent(struct out *o, const json_t *policies)
 	json_t *policy;
 	size_t i;
 	char name[POLICY_NAME_MAX];
-	const char *invalid;
+	const char *invalid, *problem;
 
 	json_array_foreach(policies, i, policy) {
 		out_record(o, NULL);
@@ -164,6 +164,8 @@ static void list_from_agent(struct out *o, const json_t *policies)
 		out_state(o, policy);
 		invalid = json_text_at(policy, "invalid");
 		out_json(o, "invalid", invalid ? json_string(invalid) : json_null());
+		problem = json_text_at(policy, "problem");
+		out_json(o, "problem", problem ? json_string(problem) : json_null());
 		out_end(o);
 	}
 }
@@ -311,6 +313,10 @@ static void describe_from_agent(struct out *o, const struct endpoints *e, const 
 	out_state(o, policy);
 	if (json_text_at(policy, "invalid"))
 		out_string(o, "invalid", json_text_at(policy, "invalid"));
+	if (json_text_at(policy, "problem"))
+		out_string(o, "problem", json_text_at(policy, "problem"));
+	if (json_is_true(json_object_get(policy, "coarse_names")))
+		out_string(o, "rule names", "one for each direction: there is no room for more");
 	out_member(o, "classes", policy);
 	describe_spec(o, policy);
 	out_table(o, "pods", "none on this node");

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <endian.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,13 +16,95 @@ struct entry {
 
 struct build {
 	const struct policy *p;
-	const struct class *class;
+	struct class *class;
 	struct entry *entries;
 	size_t count, room;
 	struct block_use *blocks;
 	size_t block_count, block_room;
 	struct cidr_build cidr;
+	uint64_t prefixes; /* and the blocks that hold there: pairs */
+	/* the policy with the most entries */
+	const struct netpol *most;
+	uint64_t most_entries;
 };
+
+static int over_bound(struct build *b, enum bound bound, uint64_t count, const char *whose, uint64_t limit)
+{
+	char *text = bound_text(bound, count, whose, limit);
+
+	b->class->problem = text;
+	if (!text || b->class->count == 1)
+		return text ? -E2BIG : -ENOMEM;
+	if (asprintf(&b->class->problem, "with the %zu other policies of its pods, of which %s has most: %s",
+		     b->class->count - 1, b->most ? b->most->name : "none", text) < 0)
+		b->class->problem = NULL;
+	free(text);
+	return b->class->problem ? -E2BIG : -ENOMEM;
+}
+
+/* --- how many --- */
+
+static uint64_t count_ports(const struct build *b, const struct term *term)
+{
+	uint64_t count = 0;
+
+	if (!term->port_name)
+		return term->port_entries;
+	for (size_t i = 0; i < b->class->port_count; i++) {
+		const struct named_port *port = &b->class->ports[i];
+
+		count += port->protocol == term->protocol && strcmp(port->name, term->port_name) == 0;
+	}
+	return count;
+}
+
+static int block_peer_cmp(const void *key, const void *element)
+{
+	uint64_t hash = *(const uint64_t *)key, other = ((const struct block_peer *)element)->hash;
+
+	return (hash > other) - (hash < other);
+}
+
+static size_t first_block_peer(const struct build *b, uint64_t hash)
+{
+	return array_lower_bound(&hash, b->cidr.peers, b->cidr.peer_count, sizeof(*b->cidr.peers), block_peer_cmp);
+}
+
+static uint64_t count_term(const struct build *b, const struct term *term)
+{
+	if (term->who == TERM_MATCHER)
+		return saturating_multiply(term->matcher->peer_count,
+					   term->matcher->port_name[0] ? 1 : count_ports(b, term));
+	if (term->who == TERM_BLOCK)
+		return saturating_multiply(first_block_peer(b, term->block_hash + 1) -
+						   first_block_peer(b, term->block_hash),
+					   count_ports(b, term));
+	return count_ports(b, term);
+}
+
+/* The entries that the terms of this direction will make, without looking for duplicates. */
+static uint64_t count_direction(struct build *b, uint8_t direction)
+{
+	uint64_t all = 0;
+
+	for (size_t i = 0; i < b->class->count; i++) {
+		const struct netpol *netpol = b->class->members[i].netpol;
+		uint64_t count = 0;
+
+		for (size_t j = 0; j < netpol->term_count; j++) {
+			if (netpol->terms[j].direction == direction)
+				count = saturating_add(count, count_term(b, &netpol->terms[j]));
+		}
+		if (count > b->most_entries) {
+			b->most = netpol;
+			b->most_entries = count;
+		}
+		all = saturating_add(all, count);
+	}
+	return all;
+}
+
+/* --- which --- */
 
 static int add(struct build *b, const struct term *term, uint64_t peer, uint16_t port, unsigned bits)
 {
@@ -89,20 +172,12 @@ static int add_matcher(struct build *b, const struct term *term)
 	return 0;
 }
 
-static int block_peer_cmp(const void *key, const void *element)
-{
-	uint64_t hash = *(const uint64_t *)key, other = ((const struct block_peer *)element)->hash;
-
-	return (hash > other) - (hash < other);
-}
-
 static int add_block(struct build *b, const struct term *term)
 {
 	const struct block_peer *peers = b->cidr.peers;
 	size_t count = b->cidr.peer_count;
-	size_t i = array_lower_bound(&term->block_hash, peers, count, sizeof(*peers), block_peer_cmp);
 
-	for (; i < count && peers[i].hash == term->block_hash; i++) {
+	for (size_t i = first_block_peer(b, term->block_hash); i < count && peers[i].hash == term->block_hash; i++) {
 		if (add_ports(b, term, peers[i].peer) < 0)
 			return -ENOMEM;
 	}
@@ -124,13 +199,6 @@ static int add_term(struct build *b, const struct term *term)
 	return 0;
 }
 
-static int block_cmp(const void *pa, const void *pb)
-{
-	const struct block_use *a = pa, *b = pb;
-
-	return (a->hash > b->hash) - (a->hash < b->hash);
-}
-
 static int collect_blocks(struct build *b, uint8_t direction)
 {
 	b->block_count = 0;
@@ -147,14 +215,30 @@ static int collect_blocks(struct build *b, uint8_t direction)
 				return -ENOMEM;
 		}
 	}
-	b->block_count = array_sort_unique(b->blocks, b->block_count, sizeof(*b->blocks), block_cmp, NULL);
+	b->block_count = blocks_sort(b->blocks, b->block_count);
 	return 0;
 }
 
 static int build_direction(struct build *b, uint8_t direction)
 {
-	if (collect_blocks(b, direction) < 0 || cidrs_build(b->p, direction, b->blocks, b->block_count, &b->cidr) < 0)
+	const uint64_t entries_limit = bound_of_class(BOUND_ENTRIES), prefixes_limit = bound_of_class(BOUND_PREFIXES);
+	struct entry *entries;
+	uint64_t count;
+
+	if (collect_blocks(b, direction) < 0 || cidrs_count(b->blocks, b->block_count, &b->prefixes) < 0)
 		return -ENOMEM;
+	if (b->prefixes > prefixes_limit)
+		return over_bound(b, BOUND_PREFIXES, b->prefixes, "a pod's policies", prefixes_limit);
+	if (cidrs_build(b->p, direction, b->blocks, b->block_count, &b->cidr) < 0)
+		return -ENOMEM;
+	count = saturating_add(b->count, count_direction(b, direction));
+	if (count > entries_limit)
+		return over_bound(b, BOUND_ENTRIES, count, "a pod's policies", entries_limit);
+	entries = reallocarray(b->entries, count + 1, sizeof(*entries));
+	if (!entries)
+		return -ENOMEM;
+	b->entries = entries;
+	b->room = count + 1;
 	for (size_t i = 0; i < b->class->count; i++) {
 		const struct netpol *netpol = b->class->members[i].netpol;
 
@@ -237,10 +321,98 @@ static void note_class(const struct class *class, struct policy_class *out)
 		out->info.flags[out->cidrs[i].direction] |= WR_CLASS_CIDRS;
 }
 
-int class_build(const struct policy *p, const struct class *class, struct policy_class *out)
+/* Whether there is room in the namespace for the class in the place of what it was; notes what it will be charged for. */
+static int class_admit(struct build *b, struct policy_class *out)
+{
+	const uint64_t takes[BOUNDS] = { [BOUND_ENTRIES] = out->count, [BOUND_PREFIXES] = out->cidr_count };
+	static const enum bound charged[] = { BOUND_ENTRIES, BOUND_PREFIXES };
+	struct class *class = b->class;
+	struct ns *ns = class->members[0].netpol->ns;
+	uint64_t limit;
+
+	for (size_t i = 0; i < ARRAY_SIZE(charged); i++) {
+		enum bound bound = charged[i];
+
+		if (bound_fits(b->p, ns, bound, class->charged.v[bound], takes[bound], &limit))
+			continue;
+		memcpy(class->wants.v, takes, sizeof(takes));
+		return over_bound(b, bound, takes[bound], "with what others hold, they", limit);
+	}
+	return 0;
+}
+
+uint64_t class_work(const struct class *class)
+{
+	uint64_t work = 0;
+
+	for (size_t i = 0; i < class->count; i++) {
+		const struct netpol *netpol = class->members[i].netpol;
+
+		work += netpol->term_count;
+		if (netpol->term_count)
+			work += netpol->cost.v[BOUND_PREFIXES];
+	}
+	return work;
+}
+
+bool class_may_fit(const struct policy *p, const struct class *class)
+{
+	const struct ns *ns = class->members[0].netpol->ns;
+	uint64_t entries = class->wants.v[BOUND_ENTRIES], prefixes = class->wants.v[BOUND_PREFIXES], limit;
+
+	return entries + prefixes &&
+	       bound_fits(p, ns, BOUND_ENTRIES, class->charged.v[BOUND_ENTRIES], entries, &limit) &&
+	       bound_fits(p, ns, BOUND_PREFIXES, class->charged.v[BOUND_PREFIXES], prefixes, &limit);
+}
+
+void class_charge(struct policy *p, struct class *class, size_t entries, size_t prefixes)
+{
+	struct ns *ns = class->members[0].netpol->ns;
+
+	bound_charge(p, ns, BOUND_ENTRIES, class->charged.v[BOUND_ENTRIES], entries);
+	bound_charge(p, ns, BOUND_PREFIXES, class->charged.v[BOUND_PREFIXES], prefixes);
+	class->charged.v[BOUND_ENTRIES] = entries;
+	class->charged.v[BOUND_PREFIXES] = prefixes;
+}
+
+void class_build_denied(const struct class *class, struct policy_class *out)
+{
+	*out = (struct policy_class){ .key = class->key, .refused = true };
+	note_class(class, out);
+	for (int d = 0; d < POLICY_DIRECTIONS; d++) {
+		if (out->info.flags[d] & WR_CLASS_ISOLATED)
+			out->info.flags[d] |= WR_CLASS_NO_ROOM;
+	}
+}
+
+/*
+ * Refuses, before anything is sorted, a class that cannot have what it needs at least: an ipBlock is counted as one CIDR peer. (What two
+ * policies both have is counted twice.)
+ */
+static int class_refuse(struct build *b)
+{
+	const struct ns *ns = b->class->members[0].netpol->ns;
+	uint64_t count = 0, limit;
+
+	for (size_t i = 0; i < b->class->count; i++) {
+		const struct netpol *netpol = b->class->members[i].netpol;
+
+		for (size_t j = 0; j < netpol->term_count; j++) {
+			const struct term *term = &netpol->terms[j];
+
+			count = saturating_add(count, term->who == TERM_BLOCK ? count_ports(b, term) : count_term(b, term));
+		}
+	}
+	if (bound_fits(b->p, ns, BOUND_ENTRIES, b->class->charged.v[BOUND_ENTRIES], count, &limit))
+		return 0;
+	b->class->wants.v[BOUND_ENTRIES] = count;
+	return over_bound(b, BOUND_ENTRIES, count, "with what others hold, they", limit);
+}
+
+int class_build(const struct policy *p, struct class *class, struct policy_class *out)
 {
 	struct build b = { .p = p, .class = class };
-	int r = 0;
+	int r = class_refuse(&b);
 
 	*out = (struct policy_class){ .key = class->key };
 	for (uint8_t direction = 0; r == 0 && direction < POLICY_DIRECTIONS; direction++)
@@ -249,8 +421,10 @@ int class_build(const struct policy *p, const struct class *class, struct policy
 	out->cidr_count = b.cidr.count;
 	if (r == 0)
 		r = fill(&b, out);
-	if (r == 0)
+	if (r == 0) {
 		note_class(class, out);
+		r = class_admit(&b, out);
+	}
 	free(b.entries);
 	free(b.blocks);
 	free(b.cidr.peers);

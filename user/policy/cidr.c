@@ -172,6 +172,45 @@ static int peer_cmp(const void *pa, const void *pb)
 	return (a->peer > b->peer) - (a->peer < b->peer);
 }
 
+static int hash_cmp(const void *pa, const void *pb)
+{
+	const struct block_use *a = pa, *b = pb;
+
+	return (a->hash > b->hash) - (a->hash < b->hash);
+}
+
+size_t blocks_sort(struct block_use *blocks, size_t count)
+{
+	return array_sort_unique(blocks, count, sizeof(*blocks), hash_cmp, NULL);
+}
+
+/* An `except` is not taken off what holds there, which makes this an upper bound. */
+int cidrs_count(const struct block_use *blocks, size_t count, uint64_t *pairs)
+{
+	struct around {
+		struct prefix prefix;
+		uint64_t blocks;
+	} around[128 + 1]; /* of one address there are no more */
+	size_t edge_count = 0, depth = 0;
+	struct edge *edges = edges_make(blocks, count, &edge_count);
+
+	if (!edges)
+		return -ENOMEM;
+	for (size_t i = 0, same; i < edge_count; i += same) {
+		uint64_t holding;
+
+		while (depth && !prefix_contains(&around[depth - 1].prefix, &edges[i].prefix.ip))
+			depth--;
+		holding = depth ? around[depth - 1].blocks : 0;
+		for (same = 0; i + same < edge_count && prefix_cmp(&edges[i + same].prefix, &edges[i].prefix) == 0; same++)
+			holding += !edges[i + same].except;
+		around[depth++] = (struct around){ edges[i].prefix, holding };
+		*pairs = saturating_add(*pairs, holding);
+	}
+	free(edges);
+	return 0;
+}
+
 /* Appends to out->cidrs, and makes out->peers. */
 int cidrs_build(const struct policy *p, uint8_t direction, const struct block_use *blocks, size_t count,
 		struct cidr_build *out)

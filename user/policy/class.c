@@ -77,6 +77,7 @@ static struct class *class_new(struct policy *p, struct selection *s, uint64_t k
 	class->count = s->count;
 	list_init(&class->sets);
 	list_init(&class->dirty);
+	list_init(&class->refused);
 	for (size_t i = 0; i < s->count; i++) {
 		struct class_member *m = &class->members[i];
 
@@ -93,12 +94,15 @@ static struct class *class_new(struct policy *p, struct selection *s, uint64_t k
 
 void class_free(struct policy *p, struct class *class)
 {
+	class_charge(p, class, 0, 0);
 	for (size_t i = 0; i < class->count; i++) {
 		list_remove(&class->members[i].in_netpol);
 		list_mark(&p->check_netpols, &class->members[i].netpol->check);
 	}
 	table_remove(&p->classes, &class->by_key);
 	list_remove(&class->dirty);
+	list_remove(&class->refused);
+	free(class->problem);
 	free(class->ports);
 	free(class);
 }

@@ -33,6 +33,11 @@ struct policy *policy_new(const uint8_t key[POLICY_KEY_SIZE])
 	list_init(&p->dead_matchers);
 	list_init(&p->touched_peers);
 	list_init(&p->changed_rules);
+	list_init(&p->touched_matchers);
+	list_init(&p->refused_netpols);
+	list_init(&p->refused_classes);
+	list_init(&p->oversized_pods);
+	bounds_init(p);
 	return p;
 }
 
@@ -123,6 +128,11 @@ static int update_netpols(struct policy *p)
 {
 	struct netpol *netpol, *after;
 
+	/* Those for which there was no room come last. */
+	list_each(netpol, &p->refused_netpols, refused) {
+		if (netpol->waits && p->freed)
+			list_append(&p->check_netpols, &netpol->check);
+	}
 	list_each_safe(netpol, after, &p->check_netpols, check) {
 		if (netpol_update(p, netpol) < 0)
 			return -ENOMEM;
@@ -133,31 +143,91 @@ static int update_netpols(struct policy *p)
 	return 0;
 }
 
-static int build_classes(struct policy *p)
+/* The class, or that it is denied, or (if it was told before, and does not fit as it is now) nothing. */
+static int build_class(struct policy *p, struct class *class)
 {
 	struct output *out = &p->out;
-	struct class *class;
+	struct policy_class built;
+	uint64_t content;
+	int r;
 
-	while ((class = list_first(&p->dirty_classes, struct class, dirty))) {
-		struct policy_class built;
-		uint64_t content;
-
-		if (array_grow(&out->classes, &out->class_room, out->class_count, sizeof(*out->classes)) < 0 ||
-		    class_build(p, class, &built) < 0)
-			return -ENOMEM;
-		content = policy_class_content(p, &built);
-		list_remove(&class->dirty);
-		if (class->told && class->told_content == content) {
-			policy_class_free(&built);
-			continue;
-		}
-		class->told = true;
-		class->told_content = content;
-		class->entries = built.count;
-		class->cidrs = built.cidr_count;
-		out->classes[out->class_count++] = built;
+	if (array_grow(&out->classes, &out->class_room, out->class_count, sizeof(*out->classes)) < 0)
+		return -ENOMEM;
+	free(class->problem);
+	class->problem = NULL;
+	class->wants = (struct cost){ 0 };
+	list_remove(&class->refused);
+	r = class_build(p, class, &built);
+	if (r == -ENOMEM)
+		return r;
+	list_remove(&class->dirty);
+	if (r == -E2BIG) {
+		list_append(&p->refused_classes, &class->refused);
+		if (class->told)
+			return 0;
+		class_build_denied(class, &built);
 	}
+	content = policy_class_content(p, &built);
+	if (class->told && class->told_content == content) {
+		policy_class_free(&built);
+		return 0;
+	}
+	class_charge(p, class, built.count, built.cidr_count);
+	class->told = true;
+	class->told_content = content;
+	class->entries = built.count;
+	class->cidrs = built.cidr_count;
+	out->classes[out->class_count++] = built;
 	return 0;
+}
+
+/*
+ * What classes cost in one compile: large ones that would cost more come with the next one, so that a caller can see to other things in
+ * between. A unit (a term, or a prefix) is about half a microsecond.
+ */
+#define SLICE 65536
+#define LARGE 1024
+
+/* Of a class that was never told before, that it is denied is told meanwhile. */
+static int build_or_defer(struct policy *p, struct class *class, struct list *deferred, uint64_t *work)
+{
+	uint64_t costs = class_work(class);
+	struct policy_class built;
+
+	if (costs <= LARGE || !*work || *work + costs <= SLICE) {
+		*work += costs > LARGE ? costs : 0;
+		return build_class(p, class);
+	}
+	list_append(deferred, &class->dirty);
+	if (class->told)
+		return 0;
+	class_build_denied(class, &built);
+	class->told = true;
+	class->told_content = policy_class_content(p, &built);
+	return array_push(p->out.classes, p->out.class_room, p->out.class_count, built);
+}
+
+static int build_classes(struct policy *p)
+{
+	struct list deferred;
+	struct class *class;
+	uint64_t work = 0;
+	int r = 0;
+
+	list_init(&deferred);
+	/* Once more after something has come free, and only then: else this would not end. */
+	do {
+		list_each(class, &p->refused_classes, refused) {
+			if (p->freed && list_empty(&class->dirty) && class_may_fit(p, class))
+				list_append(&p->dirty_classes, &class->dirty);
+		}
+		p->freed = false;
+		while (r == 0 && (class = list_first(&p->dirty_classes, struct class, dirty)))
+			r = build_or_defer(p, class, &deferred, &work);
+	} while (r == 0 && p->freed && !list_empty(&p->refused_classes));
+	while ((class = list_first(&deferred, struct class, dirty)))
+		list_append(&p->dirty_classes, &class->dirty);
+	return r;
 }
 
 static int run(struct policy *p)
@@ -201,6 +271,11 @@ int policy_compile(struct policy *p, struct policy_changes *changes, struct err 
 		out->peers_moved,
 	};
 	return 0;
+}
+
+bool policy_unfinished(const struct policy *p)
+{
+	return !list_empty(&p->dirty_classes);
 }
 
 /* There are matchers only of policies that a class contains. */

@@ -16,6 +16,7 @@
 #define WARREN_POLICY_COMPILER_H
 
 #include "array.h"
+#include "bounds.h"
 #include "list.h"
 #include "object_hash.h"
 #include "policy.h"
@@ -33,6 +34,7 @@ struct ns {
 	struct scope *own;      /* its pods as peers; NULL: nobody wants them */
 	struct scope **scopes;  /* those whose namespaceSelector matches it */
 	size_t scope_count, scope_room;
+	struct cost used; /* by its policies and classes */
 	char name[];
 };
 
@@ -75,6 +77,7 @@ struct pod {
 	struct ip ips[2];
 	bool terminating;
 	bool told; /* that it is there */
+	struct list oversized; /* in policy.oversized_pods, if it has more labels or ports than it may */
 	struct list endpoints, in_set;
 	struct list dirty; /* to be told; or, if it is gone, was told so and stays until the next compile */
 	char name[];
@@ -100,7 +103,9 @@ struct scope {
 	struct selector selector;
 	struct list matchers;   /* all of it */
 	struct list unanchored; /* those that no label leads to */
+	size_t anchored;        /* the others */
 	struct list in_scopes;  /* policy.scopes, if it is by selector */
+	bool fresh;             /* during a compile: it has matchers that have come */
 };
 
 /*
@@ -119,6 +124,8 @@ struct matcher {
 	struct list dead;  /* no term uses it */
 	struct list terms;
 	struct list peers; /* struct peer_member: peer classes with it */
+	size_t peer_count;
+	struct list touched; /* a peer class with it has come or gone */
 	struct anchor *anchors;
 	size_t anchor_count;
 };
@@ -164,6 +171,7 @@ struct term {
 	uint8_t direction;
 	uint8_t protocol;     /* 0: every one */
 	uint16_t first, last; /* ports; 0, 0: every one (or as `port_name`, or as the matcher says) */
+	uint8_t port_entries; /* prefixes that they take; 1 where they are named */
 	const char *port_name; /* of an ingress rule: resolved by the class; NULL: none */
 	struct rule *rule;
 	struct netpol *netpol;
@@ -182,6 +190,14 @@ struct netpol {
 	bool has_names;               /* ingress rules name ports, now or before the last change */
 	bool changed;                 /* the object is not the one that the terms were made of */
 	bool compiled;
+	bool coarse;   /* its rules have no names of their own: there is no room */
+	char *problem; /* why it is compiled without its rules; NULL: it is not */
+	bool waits;    /* because others have the room: tried again when some of that comes free */
+	bool counted;	       /* cost and over are of this object */
+	struct cost cost;
+	enum bound over; /* which the object by itself is over; BOUNDS: none */
+	struct cost charged;
+	struct list refused; /* in policy.refused_netpols, if it has a problem */
 	struct list in_ns;
 	struct list edited; /* object changed since the last compile */
 	struct list check;  /* perhaps its terms are to be made or unmade */
@@ -205,6 +221,10 @@ struct class {
 	bool told;
 	uint64_t told_content; /* hash of what was last told */
 	size_t entries, cidrs; /* how many it had then */
+	struct cost charged;   /* what it had then */
+	struct cost wants;     /* what it has a problem for want of; zeros: none of it would help */
+	char *problem;	       /* why it is not told as it should be; NULL: it is */
+	struct list refused;   /* in policy.refused_classes, if it has a problem */
 	struct named_port *ports; /* what the ingress rules' port names mean here */
 	size_t port_count;
 	size_t count;
@@ -231,6 +251,9 @@ struct policy {
 	uint64_t identity_mask;
 	uint32_t last_rule;
 	bool failed; /* what was computed is not whole */
+	bool freed;  /* something has come free since those that wait were last tried */
+	uint64_t room[BOUNDS];
+	struct cost used;
 	bool whole;  /* the next compile tells everything */
 	union {
 		struct {
@@ -242,7 +265,7 @@ struct policy {
 	struct list scopes; /* by selector */
 	struct list dirty_namespaces, idle_sets, rematch_sets, select_sets, dirty_identities, dirty_endpoints,
 	    dirty_pods, edited_netpols, check_netpols, dirty_classes, fresh_matchers, dead_matchers, touched_peers,
-	    changed_rules;
+	    touched_matchers, changed_rules, refused_netpols, refused_classes, oversized_pods;
 	struct output out;
 };
 
@@ -273,7 +296,9 @@ int netpol_update(struct policy *p, struct netpol *netpol);
 void netpol_uncompile(struct policy *p, struct netpol *netpol);
 
 /* names of rules (rule.c) */
-/* A reference to the one of ports[port], or of the whole rule if it has none (-1). */
+/*
+ * A reference to the one of ports[port], or of the whole rule if it has none (-1); if the policy's are coarse, to that of the direction.
+ */
 struct rule *rule_get(struct policy *p, const struct netpol *netpol, int direction, size_t number, int port);
 void rule_put(struct policy *p, struct rule *rule);
 
@@ -300,6 +325,7 @@ struct matches {
 struct matcher *matcher_get(struct policy *p, const struct netpol *netpol, const struct policy_peer *peer,
 			    const struct policy_port *port);
 void matcher_put(struct policy *p, struct matcher *matcher);
+void matcher_hide(struct policy *p, struct matcher *matcher); /* no label set finds it any more */
 void matcher_free(struct policy *p, struct matcher *matcher);
 int matches_add(struct matches *to, struct matcher *matcher, uint16_t port);
 int matcher_match(struct matches *to, struct matcher *matcher, const struct labelset *set);
@@ -318,7 +344,13 @@ void class_set(struct policy *p, struct labelset *set, struct class *class);
 void class_free(struct policy *p, struct class *class);
 
 /* a class's content (build.c, cidr.c) */
-int class_build(const struct policy *p, const struct class *class, struct policy_class *out);
+/* -E2BIG: it is over a bound; class->problem says so. What was allocated to find that out is no more than the bound of a class. */
+int class_build(const struct policy *p, struct class *class, struct policy_class *out);
+/* The class as it is told if it does not fit and was never told before. */
+uint64_t class_work(const struct class *class); /* what it costs to build it: terms and prefixes */
+bool class_may_fit(const struct policy *p, const struct class *class); /* one that has a problem */
+void class_charge(struct policy *p, struct class *class, size_t entries, size_t prefixes);
+void class_build_denied(const struct class *class, struct policy_class *out);
 void policy_class_free(struct policy_class *out);
 uint64_t policy_class_content(const struct policy *p, const struct policy_class *out);
 
@@ -337,6 +369,9 @@ struct cidr_build {
 	struct block_peer *peers; /* sorted, no duplicates */
 	size_t peer_count, peer_room;
 };
+size_t blocks_sort(struct block_use *blocks, size_t count); /* how many are left: no duplicates */
+/* Adds to *pairs how many pairs of a prefix and a block that holds there cidrs_build() would make, or more. */
+int cidrs_count(const struct block_use *blocks, size_t count, uint64_t *pairs);
 int cidrs_build(const struct policy *p, uint8_t direction, const struct block_use *blocks, size_t count,
 		struct cidr_build *out);
 

@@ -138,7 +138,9 @@ int policy_each_identity(struct policy *p, int (*fn)(const struct policy_identit
 static int show_policy(const struct netpol *netpol, int (*fn)(const struct policy_policy_info *info, void *arg),
 		       void *arg)
 {
-	struct policy_policy_info info = { .object = netpol->object };
+	struct policy_policy_info info = { .object = netpol->object,
+					   .problem = netpol->problem,
+					   .coarse_names = netpol->coarse };
 	_cleanup_free_ uint32_t *ifindexes = NULL;
 	_cleanup_free_ uint64_t *classes = NULL;
 	size_t room = 0, class_room = 0;
@@ -149,6 +151,7 @@ static int show_policy(const struct netpol *netpol, int (*fn)(const struct polic
 		if (array_push(classes, class_room, info.class_count, m->class->key) < 0)
 			return -ENOMEM;
 		info.entries += m->class->entries;
+		info.problem = info.problem ? info.problem : m->class->problem;
 		list_each(set, &m->class->sets, in_class) {
 			if (add_ifindexes(&ifindexes, &info.endpoint_count, &room, set) < 0)
 				return -ENOMEM;
@@ -189,6 +192,33 @@ int policy_each_policy(struct policy *p, int (*fn)(const struct policy_policy_in
 }
 
 /* --- counts --- */
+
+void policy_count_refused(const struct policy *p, struct policy_refused *refused)
+{
+	const struct netpol *netpol;
+	const struct class *class;
+	const struct pod *pod;
+
+	*refused = (struct policy_refused){ 0 };
+	list_each(class, &p->refused_classes, refused) {
+		refused->classes++;
+		netpol = class->members[0].netpol;
+		if (class->problem)
+			snprintf(refused->example, sizeof(refused->example), "%s/%s: %s", netpol->ns->name,
+				 netpol->name, class->problem);
+	}
+	list_each(netpol, &p->refused_netpols, refused) {
+		refused->policies++;
+		snprintf(refused->example, sizeof(refused->example), "%s/%s: %s", netpol->ns->name, netpol->name,
+			 netpol->problem);
+	}
+	list_each(pod, &p->oversized_pods, oversized) {
+		refused->pods++;
+		snprintf(refused->pod, sizeof(refused->pod), "%s/%s", pod->ns->name, pod->name);
+	}
+	table_each(netpol, &p->netpols, by_name)
+		refused->coarse += netpol->coarse;
+}
 
 size_t policy_count_invalid(const struct policy *p)
 {

@@ -35,6 +35,7 @@ static int anchors_make(struct policy *p, struct matcher *m, const struct requir
 	m->anchors = calloc(count ? count : 1, sizeof(*m->anchors));
 	if (!m->anchors)
 		return -ENOMEM;
+	m->scope->anchored++;
 	for (; m->anchor_count < count; m->anchor_count++) {
 		const char *value = r->op == REQUIRE_IN ? r->values[m->anchor_count] : NULL;
 		struct anchor *a = &m->anchors[m->anchor_count];
@@ -63,16 +64,25 @@ static int matcher_index(struct policy *p, struct matcher *m)
 	return 0;
 }
 
-void matcher_free(struct policy *p, struct matcher *m)
+void matcher_hide(struct policy *p, struct matcher *m)
 {
 	for (size_t i = 0; i < m->anchor_count; i++)
 		table_remove(&p->anchors, &m->anchors[i].by_label);
+	m->scope->anchored -= m->anchors != NULL;
 	free(m->anchors);
+	m->anchors = NULL;
+	m->anchor_count = 0;
+	list_remove(&m->in_unanchored);
+}
+
+void matcher_free(struct policy *p, struct matcher *m)
+{
+	matcher_hide(p, m);
 	table_remove(&p->matchers, &m->by_hash);
 	list_remove(&m->in_scope);
-	list_remove(&m->in_unanchored);
 	list_remove(&m->fresh);
 	list_remove(&m->dead);
+	list_remove(&m->touched);
 	scope_put(p, m->scope);
 	selector_free(&m->pods);
 	free(m);
@@ -89,6 +99,7 @@ static struct matcher *matcher_new(struct policy *p, struct scope *scope, const 
 	list_init(&m->in_unanchored);
 	list_init(&m->fresh);
 	list_init(&m->dead);
+	list_init(&m->touched);
 	list_init(&m->terms);
 	list_init(&m->peers);
 	m->scope = scope;
@@ -178,7 +189,7 @@ static int match_scope(const struct policy *p, struct matches *found, const stru
 		if (matcher_match(found, m, set) < 0)
 			return -ENOMEM;
 	}
-	for (size_t i = 0; i < set->labels.count; i++) {
+	for (size_t i = 0; i < set->labels.count && scope->anchored; i++) {
 		for (int j = 0; j < 2; j++) {
 			table_each_hash(a, &p->anchors, anchor_hash(scope, found->hashes[i][j]), by_label) {
 				if (a->matcher->scope == scope && matcher_match(found, a->matcher, set) < 0)

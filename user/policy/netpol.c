@@ -36,6 +36,7 @@ static struct netpol *netpol_get(struct policy *p, const char *namespace, const 
 	list_init(&netpol->edited);
 	list_init(&netpol->check);
 	list_init(&netpol->classes);
+	list_init(&netpol->refused);
 	list_append(&netpol->ns->netpols, &netpol->in_ns);
 	table_add(&p->netpols, &netpol->by_name, names_hash(p, namespace, name));
 	return netpol;
@@ -48,6 +49,8 @@ void netpol_free(struct policy *p, struct netpol *netpol)
 	list_remove(&netpol->edited);
 	list_remove(&netpol->check);
 	policy_object_free(netpol->object);
+	list_remove(&netpol->refused);
+	free(netpol->problem);
 	ns_put(p, netpol->ns);
 	free(netpol);
 }
@@ -66,9 +69,25 @@ bool netpol_has_names(const struct policy_object *object)
 	return false;
 }
 
+/*
+ * What a policy selects is compared with every label set of its namespace. One that says more than it may is as one whose selector cannot
+ * be read: it isolates all of its namespace.
+ */
+static int bound_selector(struct policy_object *object)
+{
+	uint64_t values = selector_values(&object->pods), limit = bound_of_policy(BOUND_VALUES);
+
+	if (values <= limit)
+		return 0;
+	free(object->invalid);
+	object->invalid = bound_text(BOUND_VALUES, values, "spec.podSelector", limit);
+	selector_free(&object->pods);
+	return object->invalid ? 0 : -ENOMEM;
+}
+
 int policy_put_policy(struct policy *p, struct policy_object *object)
 {
-	struct netpol *netpol = netpol_get(p, object->namespace, object->name);
+	struct netpol *netpol = bound_selector(object) < 0 ? NULL : netpol_get(p, object->namespace, object->name);
 	struct siphash h;
 	uint64_t content;
 
@@ -84,6 +103,7 @@ int policy_put_policy(struct policy *p, struct policy_object *object)
 	netpol->content = content;
 	netpol->has_names |= netpol_has_names(object);
 	netpol->changed = true;
+	netpol->counted = false;
 	list_mark(&p->edited_netpols, &netpol->edited);
 	list_mark(&p->check_netpols, &netpol->check);
 	return 0;

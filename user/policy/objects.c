@@ -176,13 +176,14 @@ const char *labels_get(const struct labels *labels, const char *key)
 	return found ? found->value : NULL;
 }
 
+static int value_cmp(const void *key, const void *element)
+{
+	return strcmp(key, *(char *const *)element);
+}
+
 static bool requirement_has(const struct requirement *r, const char *value)
 {
-	for (size_t i = 0; i < r->value_count; i++) {
-		if (strcmp(r->values[i], value) == 0)
-			return true;
-	}
-	return false;
+	return r->value_count && bsearch(value, r->values, r->value_count, sizeof(*r->values), value_cmp);
 }
 
 static bool requirement_matches(const struct requirement *r, const struct labels *labels)

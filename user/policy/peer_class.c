@@ -2,6 +2,8 @@
 /*
  * Peer classes: the sets of matchers that match some label set. A changed label set is matched anew; a new matcher is
  * tried on the label sets of its scope; one that nobody uses any more is taken out of the peer classes that have it.
+ * Where many have come or gone, all label sets that may be concerned are matched anew, once: each matcher by itself would make a peer
+ * class of every label set, as many times as there are matchers.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -34,6 +36,7 @@ static struct peer_class *peer_class_new(struct policy *p, const struct matches 
 		m->peer = peer;
 		list_init(&m->in_matcher);
 		list_append(&m->matcher->peers, &m->in_matcher);
+		m->matcher->peer_count++;
 	}
 	table_add(&p->peers, &peer->by_number, number);
 	list_append(&p->touched_peers, &peer->touched);
@@ -66,8 +69,10 @@ static int peer_class_get(struct policy *p, struct matches *members, struct peer
 
 void peer_class_free(struct policy *p, struct peer_class *peer)
 {
-	for (size_t i = 0; i < peer->count; i++)
+	for (size_t i = 0; i < peer->count; i++) {
 		list_remove(&peer->members[i].in_matcher);
+		peer->members[i].matcher->peer_count--;
+	}
 	table_remove(&p->peers, &peer->by_number);
 	list_remove(&peer->touched);
 	free(peer);
@@ -118,25 +123,32 @@ static int members_of(struct matches *to, const struct peer_class *peer, const s
 	return 0;
 }
 
-/* A class that has come or gone changes the entries of every policy class that has a term for one of its matchers. */
+/* One that has come or gone changes the entries of every policy class that has a term for one of its matchers. */
 static void peer_liveness(struct policy *p, struct peer_class *peer)
 {
 	bool live = !list_empty(&peer->sets);
 
 	list_remove(&peer->touched);
-	for (size_t i = 0; live != peer->was_live && i < peer->count; i++) {
-		struct term *term;
+	for (size_t i = 0; live != peer->was_live && i < peer->count; i++)
+		list_mark(&p->touched_matchers, &peer->members[i].matcher->touched);
+	peer->was_live = live;
+	if (!live)
+		peer_class_free(p, peer);
+}
 
-		list_each(term, &peer->members[i].matcher->terms, in_matcher) {
-			struct class_member *member;
+static void touch_classes(struct policy *p)
+{
+	struct class_member *member;
+	struct matcher *m;
+	struct term *term;
 
+	while ((m = list_first(&p->touched_matchers, struct matcher, touched))) {
+		list_remove(&m->touched);
+		list_each(term, &m->terms, in_matcher) {
 			list_each(member, &term->netpol->classes, in_netpol)
 				list_mark(&p->dirty_classes, &member->class->dirty);
 		}
 	}
-	peer->was_live = live;
-	if (!live)
-		peer_class_free(p, peer);
 }
 
 static int matcher_drop(struct policy *p, struct matcher *m, struct matches *found)
@@ -210,7 +222,71 @@ static int matcher_try(struct policy *p, struct matcher *m, struct matches *foun
 	return 0;
 }
 
-static int matchers_update(struct policy *p, struct matches *found)
+#define FEW 4
+
+static bool are_few(const struct list *list)
+{
+	size_t count = 0;
+
+	for (const struct list *e = list->next; e != list && count <= FEW; e = e->next)
+		count++;
+	return count <= FEW;
+}
+
+static bool in_fresh_scope(const struct ns *ns)
+{
+	bool fresh = ns->own && ns->own->fresh;
+
+	for (size_t i = 0; i < ns->scope_count && !fresh; i++)
+		fresh = ns->scopes[i]->fresh;
+	return fresh;
+}
+
+/* Marks for matching anew whoever may match a matcher that has come; or did match one that has gone, which nobody finds any more. */
+static void rematch_concerned(struct policy *p)
+{
+	struct peer_member *member;
+	struct labelset *set;
+	struct matcher *m;
+	struct ns *ns;
+
+	list_each(m, &p->dead_matchers, dead) {
+		matcher_hide(p, m);
+		list_each(member, &m->peers, in_matcher) {
+			list_each(set, &member->peer->sets, in_peer)
+				list_append(&p->rematch_sets, &set->rematch);
+		}
+	}
+	list_each(m, &p->fresh_matchers, fresh)
+		m->scope->fresh = true;
+	table_each(ns, &p->namespaces, by_name) {
+		if (!in_fresh_scope(ns))
+			continue;
+		list_each(set, &ns->sets, in_ns)
+			list_append(&p->rematch_sets, &set->rematch);
+	}
+	while ((m = list_first(&p->fresh_matchers, struct matcher, fresh))) {
+		m->scope->fresh = false;
+		list_remove(&m->fresh);
+	}
+}
+
+static int matchers_update_many(struct policy *p, struct matches *found)
+{
+	struct peer_class *peer, *next;
+	struct matcher *m, *after;
+
+	rematch_concerned(p);
+	if (rematch_all(p, found) < 0)
+		return -ENOMEM;
+	list_each_safe(peer, next, &p->touched_peers, touched)
+		peer_liveness(p, peer);
+	list_each_safe(m, after, &p->dead_matchers, dead)
+		matcher_free(p, m);
+	return 0;
+}
+
+static int matchers_update_few(struct policy *p, struct matches *found)
 {
 	bool settled = !list_empty(&p->fresh_matchers) && any_settled(p);
 	struct peer_class *peer, *next;
@@ -235,8 +311,11 @@ static int matchers_update(struct policy *p, struct matches *found)
 int peers_update(struct policy *p)
 {
 	struct matches found = { 0 };
-	int r = matchers_update(p, &found);
+	bool few = are_few(&p->dead_matchers) && are_few(&p->fresh_matchers);
+	int r = few ? matchers_update_few(p, &found) : matchers_update_many(p, &found);
 
+	if (r == 0)
+		touch_classes(p);
 	matches_free(&found);
 	return r;
 }

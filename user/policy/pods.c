@@ -36,6 +36,7 @@ static struct pod *pod_get(struct policy *p, const char *namespace, const char *
 	memcpy(pod->name, name, strlen(name) + 1);
 	list_init(&pod->endpoints);
 	list_init(&pod->in_set);
+	list_init(&pod->oversized);
 	list_init(&pod->dirty);
 	table_add(&p->pods, &pod->by_name, names_hash(p, namespace, name));
 	return pod;
@@ -48,6 +49,7 @@ void pod_unneeded(struct policy *p, struct pod *pod)
 		return;
 	table_remove(&p->pods, &pod->by_name);
 	list_remove(&pod->dirty);
+	list_remove(&pod->oversized);
 	ns_put(p, pod->ns);
 	free(pod->uid);
 	free(pod->node);
@@ -229,9 +231,10 @@ static void pod_take(struct policy *p, struct pod *pod, struct pod_object *objec
 int policy_put_pod(struct policy *p, struct pod_object *object)
 {
 	struct pod *pod = pod_get(p, object->namespace, object->name);
+	bool oversized = object->labels.count > POD_LABELS_MAX || object->port_count > POD_PORTS_MAX;
 	struct labelset *set = NULL;
 
-	if (pod && !object->host_network && !object->completed) {
+	if (pod && !object->host_network && !object->completed && !oversized) {
 		set = labelset_get(p, pod->ns, &object->labels, object->ports, object->port_count);
 		if (!set) {
 			pod_unneeded(p, pod);
@@ -242,6 +245,9 @@ int policy_put_pod(struct policy *p, struct pod_object *object)
 		pod_object_free(object);
 		return -ENOMEM;
 	}
+	list_remove(&pod->oversized);
+	if (oversized)
+		list_append(&p->oversized_pods, &pod->oversized);
 	pod_take(p, pod, object);
 	pod_set(p, pod, set);
 	pod_object_free(object);
@@ -255,6 +261,7 @@ void policy_remove_pod(struct policy *p, const char *namespace, const char *name
 	if (!pod)
 		return;
 	pod->present = false;
+	list_remove(&pod->oversized);
 	free(pod->uid);
 	pod->uid = NULL;
 	list_mark(&p->dirty_pods, &pod->dirty);

@@ -20,6 +20,13 @@
 
 struct policy;
 
+/*
+ * A pod of more labels, or named ports, is as one without an object: in quarantine, and matched by no selector. (Each label is looked up
+ * in each scope of selectors. The API limits neither.)
+ */
+#define POD_LABELS_MAX 256
+#define POD_PORTS_MAX 512
+
 #define POLICY_KEY_SIZE SIPHASH_KEY_SIZE /* the cluster key: two nodes compute the same numbers from the same key */
 
 struct policy *policy_new(const uint8_t key[POLICY_KEY_SIZE]); /* NULL without memory */
@@ -51,6 +58,12 @@ int policy_put_endpoint(struct policy *p, uint32_t ifindex, const char *namespac
 			struct labels *own);
 void policy_remove_endpoint(struct policy *p, uint32_t ifindex);
 
+/*
+ * What the node's maps can hold; unless told, as much as they ever do (abi/maps.h). How it is divided: see bounds.h. Before the first
+ * compile.
+ */
+void policy_set_room(struct policy *p, size_t entries, size_t prefixes, size_t names);
+
 /* Rule numbers that the maps know already, so that a new compiler goes on with them. Before the first compile. */
 int policy_seed_rule(struct policy *p, uint32_t rule, const char *text);
 
@@ -67,6 +80,11 @@ struct policy_cidr {
 struct policy_class {
 	uint64_t key; /* never below WR_CLASS_FIRST */
 	bool gone;    /* no endpoint is in it any more; nothing else is set */
+	/*
+	 * It is over a bound, and denies what its policies isolate (info says WR_CLASS_NO_ROOM; no entries). One that was told before is
+	 * not told so: what was told of it stays.
+	 */
+	bool refused;
 	struct wr_class_info info;
 	struct wr_policy_key *keys;
 	struct wr_policy_entry *entries;
@@ -124,6 +142,11 @@ struct policy_changes {
 int policy_compile(struct policy *p, struct policy_changes *changes, struct err *err);
 int policy_compile_all(struct policy *p, struct policy_changes *changes, struct err *err);
 /*
+ * Large classes are left for the next compile, which has nothing else to wait for. Until then what was told of them stays; new ones are
+ * told to be denied.
+ */
+bool policy_unfinished(const struct policy *p);
+/*
  * Whether what was compiled last depends on who other pods are: a policy that selects an endpoint of this node names
  * pods or namespaces. All pods of all namespaces need not be known for that, nor need addresses.
  */
@@ -155,9 +178,20 @@ struct policy_policy_info {
 	size_t entries; /* in the classes that contain it; 0 if it selects no local endpoint */
 	const uint64_t *classes; /* keys of the classes that contain it */
 	size_t class_count;
+	const char *problem; /* its rules, or a change of its class, are not enforced: over which bound it is; NULL: they are */
+	bool coarse_names;   /* its rules share one name for each direction: there is no room for more */
 };
 /* In order of namespace and name. */
 int policy_each_policy(struct policy *p, int (*fn)(const struct policy_policy_info *info, void *arg), void *arg);
+
+/* Policies and classes that are over a bound. `example`: the first one as "namespace/name: problem", "" without any. */
+struct policy_refused {
+	size_t policies, classes, coarse /* policies whose rules share names */;
+	size_t pods; /* of more labels or named ports than they may have; `pod`: one of them, "namespace/name", or "" */
+	char pod[320];
+	char example[512];
+};
+void policy_count_refused(const struct policy *p, struct policy_refused *refused);
 
 struct policy_counts {
 	size_t namespaces, pods, policies, policies_invalid, endpoints, endpoints_waiting /* quarantined: no labels */;

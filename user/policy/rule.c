@@ -47,8 +47,11 @@ struct rule *rule_get(struct policy *p, const struct netpol *netpol, int directi
 
 	if (port >= 0)
 		snprintf(ports, sizeof(ports), ".ports[%d]", port);
-	snprintf(text, sizeof(text), "%s/%s %s[%zu]%s", netpol->ns->name, netpol->name, names[direction], number,
-		 ports);
+	if (netpol->coarse)
+		snprintf(text, sizeof(text), "%s/%s %s", netpol->ns->name, netpol->name, names[direction]);
+	else
+		snprintf(text, sizeof(text), "%s/%s %s[%zu]%s", netpol->ns->name, netpol->name, names[direction],
+			 number, ports);
 	rule = rule_find(p, text);
 	if (!rule)
 		rule = rule_new(p, ++p->last_rule, text);

@@ -26,7 +26,8 @@ static int ns_add_scope(struct ns *ns, struct scope *scope)
 
 static void ns_remove_scope(struct ns *ns, const struct scope *scope)
 {
-	for (size_t i = 0; i < ns->scope_count; i++) {
+	/* From the end: many that go go in the reverse order of their coming. */
+	for (size_t i = ns->scope_count; i-- > 0;) {
 		if (ns->scopes[i] == scope) {
 			ns->scopes[i] = ns->scopes[--ns->scope_count];
 			return;

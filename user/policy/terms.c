@@ -14,12 +14,15 @@ struct terms {
 
 static void terms_free(struct policy *p, struct term *v, size_t count)
 {
-	for (size_t i = 0; i < count; i++) {
-		if (v[i].matcher) {
-			list_remove(&v[i].in_matcher);
-			matcher_put(p, v[i].matcher);
+	/* The last one first: what it leads to is the last in the lists that it is looked for in. */
+	while (count--) {
+		struct term *term = &v[count];
+
+		if (term->matcher) {
+			list_remove(&term->in_matcher);
+			matcher_put(p, term->matcher);
 		}
-		rule_put(p, v[i].rule);
+		rule_put(p, term->rule);
 	}
 	free(v);
 }
@@ -61,7 +64,7 @@ static int term_who(struct terms *t, struct term *term, const struct policy_peer
 static int term_add(struct terms *t, int direction, size_t rule, const struct policy_peer *peer,
 		    const struct policy_port *port, int port_number)
 {
-	struct term term = { .direction = (uint8_t)direction, .netpol = t->netpol };
+	struct term term = { .direction = (uint8_t)direction, .port_entries = 1, .netpol = t->netpol };
 
 	/*
 	 * The name of a port is resolved by the pod that the flow goes to. An ipBlock names addresses, not pods: in
@@ -76,6 +79,7 @@ static int term_add(struct terms *t, int direction, size_t rule, const struct po
 		} else if (!port->all) {
 			term.first = port->first;
 			term.last = port->last;
+			term.port_entries = (uint8_t)ports_entries(port);
 		}
 	}
 	if (array_grow(&t->v, &t->room, t->count, sizeof(*t->v)) < 0)
@@ -117,10 +121,16 @@ static int rule_terms(struct terms *t, int direction, size_t number)
 	return 0;
 }
 
-/* Rules of a direction that policyTypes does not name have no effect; an invalid policy's have none either. */
+/*
+ * Rules of a direction that policyTypes does not name have no effect; those of a policy that is invalid, or over a bound, have none
+ * either.
+ */
 static int all_terms(struct terms *t)
 {
 	const struct policy_object *object = t->netpol->object;
+
+	if (t->netpol->problem)
+		return 0;
 
 	for (int direction = 0; direction < POLICY_DIRECTIONS && !object->invalid; direction++) {
 		for (size_t i = 0; object->isolates[direction] && i < object->rule_count[direction]; i++) {
@@ -130,6 +140,112 @@ static int all_terms(struct terms *t)
 	}
 	return 0;
 }
+
+/* --- bounds --- */
+
+/* Adds the pairs of a prefix and an ipBlock that holds there, of one direction of the policy. */
+static int count_prefixes(struct policy *p, const struct policy_object *object, int direction, uint64_t *pairs)
+{
+	struct block_use *blocks = NULL;
+	size_t count = 0, room = 0;
+	int r = 0;
+
+	for (size_t i = 0; object->isolates[direction] && i < object->rule_count[direction]; i++) {
+		const struct policy_rule *rule = &object->rules[direction][i];
+
+		for (size_t j = 0; j < rule->peer_count && r == 0; j++) {
+			const struct policy_peer *peer = &rule->peers[j];
+
+			if (peer->is_block)
+				r = array_push(blocks, room, count, (struct block_use){ peer, block_hash(p, peer) });
+		}
+	}
+	count = blocks_sort(blocks, count);
+	if (r == 0)
+		r = cidrs_count(blocks, count, pairs);
+	free(blocks);
+	return r;
+}
+
+/* Once for each object. */
+static int netpol_count(struct policy *p, struct netpol *netpol)
+{
+	const struct policy_object *object = netpol->object;
+	struct cost *cost = &netpol->cost;
+
+	if (netpol->counted)
+		return 0;
+	*cost = policy_cost(object);
+	netpol->over = policy_cost_over(cost);
+	if (netpol->over == BOUNDS && !object->invalid) {
+		cost->v[BOUND_PREFIXES] = 0;
+		for (int d = 0; d < POLICY_DIRECTIONS; d++) {
+			if (count_prefixes(p, object, d, &cost->v[BOUND_PREFIXES]) < 0)
+				return -ENOMEM;
+		}
+		netpol->over = policy_cost_over(cost);
+	}
+	netpol->counted = true;
+	return 0;
+}
+
+static const enum bound charged[] = { BOUND_TERMS, BOUND_SELECTORS, BOUND_VALUES, BOUND_NAMES };
+
+static void netpol_charge(struct policy *p, struct netpol *netpol, const struct cost *cost)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(charged); i++)
+		bound_charge(p, netpol->ns, charged[i], netpol->charged.v[charged[i]], cost->v[charged[i]]);
+	netpol->charged = *cost;
+}
+
+static void netpol_clear_problem(struct netpol *netpol)
+{
+	free(netpol->problem);
+	netpol->problem = NULL;
+	netpol->waits = netpol->coarse = false;
+	list_remove(&netpol->refused);
+}
+
+/* Decides whether the policy's rules are to be compiled (else it has a problem), and charges for them. */
+static int netpol_admit(struct policy *p, struct netpol *netpol)
+{
+	struct cost cost;
+	bool fits;
+
+	if (netpol_count(p, netpol) < 0)
+		return -ENOMEM;
+	cost = netpol->cost;
+	fits = netpol->over == BOUNDS;
+	netpol_clear_problem(netpol);
+	if (!fits)
+		netpol->problem =
+		    bound_text(netpol->over, cost.v[netpol->over], "a policy", bound_of_policy(netpol->over));
+	for (size_t i = 0; i < ARRAY_SIZE(charged) && fits; i++) {
+		enum bound bound = charged[i];
+		uint64_t limit;
+
+		if (bound_fits(p, netpol->ns, bound, netpol->charged.v[bound], cost.v[bound], &limit))
+			continue;
+		if (bound == BOUND_NAMES) {
+			netpol->coarse = true;
+			cost.v[bound] = POLICY_DIRECTIONS;
+			continue;
+		}
+		netpol->waits = true;
+		netpol->problem = bound_text(bound, cost.v[bound], "with what others hold, this policy", limit);
+		fits = false;
+	}
+	if (!fits) {
+		if (!netpol->problem)
+			return -ENOMEM;
+		list_append(&p->refused_netpols, &netpol->refused);
+		cost = (struct cost){ 0 };
+	}
+	netpol_charge(p, netpol, &cost);
+	return 0;
+}
+
+/* --- from object to terms and back --- */
 
 static void terms_link(struct netpol *netpol)
 {
@@ -142,7 +258,7 @@ static void terms_link(struct netpol *netpol)
 	}
 }
 
-void netpol_uncompile(struct policy *p, struct netpol *netpol)
+static void terms_drop(struct policy *p, struct netpol *netpol)
 {
 	terms_free(p, netpol->terms, netpol->term_count);
 	netpol->terms = NULL;
@@ -150,11 +266,25 @@ void netpol_uncompile(struct policy *p, struct netpol *netpol)
 	netpol->compiled = false;
 }
 
+void netpol_uncompile(struct policy *p, struct netpol *netpol)
+{
+	static const struct cost nothing;
+
+	terms_drop(p, netpol);
+	netpol_charge(p, netpol, &nothing);
+	netpol_clear_problem(netpol);
+}
+
 static int netpol_compile(struct policy *p, struct netpol *netpol)
 {
 	struct terms t = { .p = p, .netpol = netpol };
+	bool refused = netpol->compiled && netpol->problem && !netpol->changed;
 	struct class_member *member;
 
+	if (netpol_admit(p, netpol) < 0)
+		return -ENOMEM;
+	if (refused && netpol->problem)
+		return 0;
 	if (all_terms(&t) < 0) {
 		for (size_t i = 0; i < t.count; i++)
 			list_init(&t.v[i].in_matcher);
@@ -162,7 +292,7 @@ static int netpol_compile(struct policy *p, struct netpol *netpol)
 		return -ENOMEM;
 	}
 	/* Only now: what both versions use is never without a user. */
-	netpol_uncompile(p, netpol);
+	terms_drop(p, netpol);
 	netpol->terms = t.v;
 	netpol->term_count = t.count;
 	netpol->compiled = true;
@@ -177,7 +307,7 @@ int netpol_update(struct policy *p, struct netpol *netpol)
 {
 	bool wanted = !list_empty(&netpol->classes);
 
-	if (wanted && (!netpol->compiled || netpol->changed))
+	if (wanted && (!netpol->compiled || netpol->changed || netpol->waits))
 		return netpol_compile(p, netpol);
 	if (!wanted && netpol->compiled)
 		netpol_uncompile(p, netpol);

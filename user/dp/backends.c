@@ -130,6 +130,11 @@ void backends_take_id(struct backends *b, uint32_t id)
 		ref->lists++;
 }
 
+bool backends_has(const struct backends *b, uint32_t id)
+{
+	return find_id(b, id) != NULL;
+}
+
 static int delete(struct backends *b, struct backend_ref *ref, struct err *err)
 {
 	if (bpf_map_delete_elem(b->fd[ref->v6], &ref->id) < 0 && errno != ENOENT)

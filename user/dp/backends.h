@@ -35,6 +35,7 @@ int backends_note(struct backends *b, bool v6, uint32_t id, const union backend 
 /* One more list refers to it: as by its value, whose id it gives (-ENOSPC and others), or by its id. */
 int backends_take(struct backends *b, bool v6, const union backend *value, uint32_t *id, struct err *err);
 void backends_take_id(struct backends *b, uint32_t id);
+bool backends_has(const struct backends *b, uint32_t id);
 /* One list less does: with the last one it goes. */
 int backends_drop(struct backends *b, uint32_t id, struct err *err);
 /* Those go to which no list refers. */

@@ -76,8 +76,8 @@ _Static_assert(sizeof(struct wr_backend6) == 20, "wr_backend6");
 
 /* The one element of `service_state`: what the next writer goes on with. */
 struct wr_service_state {
-	__u32 list;    /* the number that was given last */
-	__u32 backend; /* the id that was given last */
+	__u32 list;    /* the highest number that may have been given */
+	__u32 backend; /* the highest id */
 };
 _Static_assert(sizeof(struct wr_service_state) == 8, "wr_service_state");
 

@@ -13,8 +13,9 @@
 #include "cleanup.h"
 #include "clock.h"
 
-/* How long a run may hold up everything else; what is left is the next one's. */
-#define RUN_NS (10 * NS_PER_MS)
+/* How long a run may delete, and may write, before everything else has its turn; what is left is the next one's. */
+#define DELETE_NS (5 * NS_PER_MS)
+#define WRITE_NS (5 * NS_PER_MS)
 
 /* --- problems --- */
 
@@ -56,8 +57,8 @@ static int share_ports(const struct service *s, struct join *j, bool v6)
 
 		if (port->v6 != v6 || (i && join_same(port, port - 1)))
 			continue;
-		asks += port->backends;
-		if (array_push(v, room, count, (struct share){ port->backends, 0, s->object->ports[port->index].name, port }) < 0)
+		asks += port->gets;
+		if (array_push(v, room, count, (struct share){ port->gets, 0, s->object->ports[port->index].name, port }) < 0)
 			return -ENOMEM;
 	}
 	if (asks <= gets)
@@ -68,13 +69,6 @@ static int share_ports(const struct service *s, struct join *j, bool v6)
 	return 0;
 }
 
-/* What writing a Service has come to. */
-struct outcome {
-	bool failed;
-	char failure[320], dispute[320];
-	size_t holds[2];
-};
-
 static const struct ip *address_of(const struct service *s, bool v6)
 {
 	const struct ip *ips = s->object->cluster_ips;
@@ -83,7 +77,7 @@ static const struct ip *address_of(const struct service *s, bool v6)
 }
 
 static void front_write(struct balancer *b, struct front *f, const struct dp_service *service, uint64_t fingerprint,
-			uint32_t *list, struct outcome *o)
+			uint32_t *list, struct writing *w)
 {
 	struct err err = { 0 };
 	int ret;
@@ -97,18 +91,19 @@ static void front_write(struct balancer *b, struct front *f, const struct dp_ser
 	if (ret == 0)
 		return;
 	b->failures++;
-	if (!o->failed) {
+	if (!w->failed) {
 		char text[SOCKET_STRLEN];
 
-		snprintf(o->failure, sizeof(o->failure), "%s: %s", socket_format(&f->ip, f->port, text), err.msg);
+		snprintf(w->failure, sizeof(w->failure), "%s: %s", socket_format(&f->ip, f->port, text), err.msg);
 	}
-	o->failed = true;
+	w->failed = true;
 }
 
-/* Ports `first` to `end` have the same backends. */
-static int list_write(struct balancer *b, struct service *s, const struct join *j, size_t first, size_t end, struct outcome *o)
+/* Those of the next list, ports with the same backends, as far as there is time. */
+static int list_write(struct balancer *b, struct service *s, struct writing *w, uint64_t deadline)
 {
-	const struct joined_port *same = &j->ports[first];
+	const struct join *j = &w->join;
+	const struct joined_port *same = &j->ports[w->next];
 	const ssize_t count = join_backends(b, s, j, same);
 	struct dp_service service = { .ip = *address_of(s, same->v6), .protocol = same->protocol, .backends = b->v,
 				      .affinity_seconds = s->object->affinity_seconds };
@@ -120,35 +115,38 @@ static int list_write(struct balancer *b, struct service *s, const struct join *
 	if (count < 0)
 		return -ENOMEM;
 	service.backend_count = (size_t)count;
-	o->holds[same->v6] += service.backend_count;
+	if (!w->next || !join_same(same, same - 1))
+		w->holds[same->v6] += service.backend_count;
 	fingerprint = backends_fingerprint(b, &service);
-	for (size_t i = first; i < end; i++) {
-		const struct service_port *port = &s->object->ports[j->ports[i].index];
+	for (; w->next < j->port_count && join_same(&j->ports[w->next], same); w->next++) {
+		const struct service_port *port = &s->object->ports[j->ports[w->next].index];
 		struct front *f = front_find(b, s, &service.ip, port->port, port->protocol);
 
 		service.port = port->port;
 		if (f && front_counts(b, f, &other))
-			front_write(b, f, &service, fingerprint, &list, o);
-		else if (f && !*o->dispute)
-			snprintf(o->dispute, sizeof(o->dispute), "%s is %s/%s's already",
+			front_write(b, f, &service, fingerprint, &list, w);
+		else if (f && !*w->dispute)
+			snprintf(w->dispute, sizeof(w->dispute), "%s is %s/%s's already",
 				 socket_format(&f->ip, f->port, text), other->tenant->name, other->name);
+		if (clock_ns(CLOCK_MONOTONIC) >= deadline) {
+			w->next++;
+			break;
+		}
 	}
 	return 0;
 }
 
-static int lists_write(struct balancer *b, struct service *s, struct outcome *o)
+static struct writing *writing_begin(struct balancer *b, const struct service *s)
 {
-	_cleanup_join_ struct join j = { 0 };
-	int ret = join_make(b, s, &j);
+	struct writing *w = calloc(1, sizeof(*w));
+	int ret = w ? join_make(b, s, &w->join) : -ENOMEM;
 
 	for (int v6 = 0; v6 < 2 && ret == 0; v6++)
-		ret = share_ports(s, &j, v6);
-	for (size_t first = 0, end; ret == 0 && first < j.port_count; first = end) {
-		for (end = first + 1; end < j.port_count && join_same(&j.ports[end], &j.ports[first]);)
-			end++;
-		ret = list_write(b, s, &j, first, end, o);
-	}
-	return ret;
+		ret = share_ports(s, &w->join, v6);
+	if (ret == 0)
+		return w;
+	writing_free(w);
+	return NULL;
 }
 
 static void failed_again(struct balancer *b)
@@ -161,30 +159,62 @@ static void failed_again(struct balancer *b)
 	}
 }
 
-/* One that fails is to be tried again, and its problem says why, whatever else is wrong with it. */
-static void service_write(struct balancer *b, struct service *s)
+/* Whether it has more than its quotas: said before it is written, which takes longer. */
+static bool left_out(struct balancer *b, struct service *s)
 {
-	struct outcome o = { 0 };
-	char left_out[200];
+	char text[200];
 
-	if (lists_write(b, s, &o) < 0) {
-		o.failed = true;
-		snprintf(o.failure, sizeof(o.failure), "no memory for its backends");
-	}
-	share_problem(s, left_out, sizeof(left_out));
-	if (o.failed || *o.dispute || *left_out)
-		problem(b, s, "%s", o.failed ? o.failure : *o.dispute ? o.dispute : left_out);
-	else
+	share_problem(s, text, sizeof(text));
+	if (*text)
+		problem(b, s, "%s", text);
+	return *text;
+}
+
+/* One that fails is to be tried again, and its problem says why, whatever else is wrong with it. */
+static void service_written(struct balancer *b, struct service *s, struct writing *w)
+{
+	if (w->failed || *w->dispute)
+		problem(b, s, "%s", w->failed ? w->failure : w->dispute);
+	else if (!left_out(b, s))
 		problem_clear(b, s);
-	if (o.holds[0] < s->holds[0] || o.holds[1] < s->holds[1])
+	if (w->holds[0] < s->holds[0] || w->holds[1] < s->holds[1])
 		failed_again(b); /* there may be room now */
-	memcpy(s->holds, o.holds, sizeof(s->holds));
-	if (o.failed)
+	memcpy(s->holds, w->holds, sizeof(s->holds));
+	if (w->failed)
 		list_mark(&b->failed, &s->failed);
 }
 
-static int orphans_delete(struct balancer *b, uint64_t deadline, struct err *err)
+/* false: there is more of it, for the next run. */
+static bool service_write(struct balancer *b, struct service *s, uint64_t deadline)
 {
+	struct writing *w = s->writing;
+	int ret;
+
+	if (!w) {
+		w = writing_begin(b, s);
+		left_out(b, s);
+	}
+	ret = w ? 0 : -ENOMEM;
+	s->writing = w;
+	while (ret == 0 && w->next < w->join.port_count) {
+		ret = list_write(b, s, w, deadline);
+		if (w->next < w->join.port_count && clock_ns(CLOCK_MONOTONIC) >= deadline)
+			return false;
+	}
+	if (ret < 0) {
+		problem(b, s, "no memory for its backends");
+		list_mark(&b->failed, &s->failed);
+	} else {
+		service_written(b, s, w);
+	}
+	s->writing = NULL;
+	writing_free(w);
+	return true;
+}
+
+static int orphans_delete(struct balancer *b, struct err *err)
+{
+	const uint64_t deadline = clock_ns(CLOCK_MONOTONIC) + DELETE_NS;
 	struct front *f, *after;
 	int ret = 0, result;
 
@@ -230,8 +260,9 @@ static int settle_all(struct balancer *b, struct err *err)
 }
 
 /* Namespaces in turn: nobody's many Services delay those of others by more than one of them takes. */
-static void write_all(struct balancer *b, uint64_t deadline)
+static void write_all(struct balancer *b)
 {
+	const uint64_t deadline = clock_ns(CLOCK_MONOTONIC) + WRITE_NS;
 	struct tenant *t;
 
 	while ((t = list_first(&b->busy, struct tenant, busy))) {
@@ -243,7 +274,11 @@ static void write_all(struct balancer *b, uint64_t deadline)
 			list_remove(&t->busy);
 		else
 			list_append(&b->busy, &t->busy);
-		service_write(b, s);
+		if (!service_write(b, s, deadline)) {
+			list_append(&t->queue, &s->queued);
+			list_append(&b->busy, &t->busy);
+			break;
+		}
 		if (!s->object && list_empty(&s->slices) && list_empty(&s->fronts))
 			service_free(b, s);
 		if (clock_ns(CLOCK_MONOTONIC) >= deadline)
@@ -278,7 +313,6 @@ static void again(struct balancer *b)
 
 int balancer_run(struct balancer *b, struct err *err)
 {
-	const uint64_t deadline = clock_ns(CLOCK_MONOTONIC) + RUN_NS;
 	const struct service *failed;
 	int ret = load(b, err);
 
@@ -288,9 +322,9 @@ int balancer_run(struct balancer *b, struct err *err)
 		ret = settle_all(b, err);
 	if (ret < 0)
 		return ret;
-	orphans_delete(b, deadline, err);
-	if (list_empty(&b->orphans))
-		write_all(b, deadline);
+	/* What cannot be written before more has been deleted is tried again as soon as that has happened. */
+	orphans_delete(b, err);
+	write_all(b);
 	if (balancer_pending(b))
 		return 0;
 	failed = list_first(&b->failed, struct service, failed);

@@ -36,6 +36,7 @@ struct service {
 	size_t needs[QUOTAS];	       /* without any bound */
 	size_t asks[QUOTAS], gets[QUOTAS];
 	size_t holds[2];	       /* elements of lists, at most */
+	struct writing *writing;       /* what the last run has left of it; NULL: nothing */
 	bool slices_left_out;	       /* it has more than are looked at */
 	char *problem;		       /* NULL: none */
 	struct tenant *tenant;
@@ -99,6 +100,15 @@ struct join {
 	bool slices_left_out;
 };
 
+/* A Service that is being written. */
+struct writing {
+	struct join join;
+	size_t next; /* of join.ports */
+	bool failed;
+	char failure[320], dispute[320];
+	size_t holds[2];
+};
+
 struct balancer {
 	const struct balancer_ops *ops;
 	void *arg;
@@ -122,7 +132,8 @@ struct balancer {
 
 void service_free(struct balancer *b, struct service *s); /* one without slices and fronts */
 void slice_free(struct balancer *b, struct slice *slice);
-void service_queue(struct balancer *b, struct service *s); /* it is to be written */
+void service_queue(struct balancer *b, struct service *s); /* it is to be written, from the beginning */
+void writing_free(struct writing *w);
 int service_cmp(const struct service *a, const struct service *b); /* by namespace and name */
 
 /* --- balancer_share.c --- */

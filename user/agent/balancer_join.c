@@ -10,7 +10,7 @@
 #include "cleanup.h"
 
 /* How many ports of EndpointSlices are looked at for one Service. */
-#define SLICE_PORTS_MAX 65536
+#define SLICE_PORTS_MAX 32768
 
 void join_free(struct join *j)
 {
@@ -108,7 +108,8 @@ static struct joined_port join_port(const struct balancer *b, const struct servi
 	}
 	port.same = siphash_end(&h);
 	port.draining = !count[0];
-	port.gets = port.backends = count[port.draining];
+	port.backends = count[port.draining];
+	port.gets = port.backends < PORT_BACKENDS_MAX ? port.backends : PORT_BACKENDS_MAX;
 	return port;
 }
 

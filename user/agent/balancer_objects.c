@@ -9,6 +9,8 @@
 #include "cleanup.h"
 #include "clock.h"
 
+#define SMALL 1000 /* ports and backends */
+
 static uint64_t name_hash(const struct balancer *b, const char *namespace, const char *name)
 {
 	struct siphash h;
@@ -104,6 +106,19 @@ static struct service *service_get(struct balancer *b, const char *namespace, co
 	return s;
 }
 
+void writing_free(struct writing *w)
+{
+	if (w)
+		join_free(&w->join);
+	free(w);
+}
+
+static void writing_stop(struct service *s)
+{
+	writing_free(s->writing);
+	s->writing = NULL;
+}
+
 static void service_set_object(struct balancer *b, struct service *s, struct service_object *object, uint16_t *by_port_name)
 {
 	b->object_count += (size_t)(object != NULL) - (s->object != NULL);
@@ -124,22 +139,40 @@ void service_free(struct balancer *b, struct service *s)
 	list_remove(&s->failed);
 	b->problem_count -= s->problem != NULL;
 	list_remove(&s->problems);
+	writing_stop(s);
 	tenant_release(b, s->tenant);
 	free(s->problem);
 	free(s->name);
 	free(s);
 }
 
+/* It takes little time, and goes before those that take more. */
+static bool is_small(const struct service *s)
+{
+	size_t asks = 0;
+
+	for (int q = 0; q < QUOTAS; q++)
+		asks += s->asks[q];
+	return asks <= SMALL;
+}
+
 void service_queue(struct balancer *b, struct service *s)
 {
-	list_mark(&s->tenant->queue, &s->queued);
-	list_mark(&b->busy, &s->tenant->busy);
+	const bool first = is_small(s);
+
+	writing_stop(s);
+	list_mark(first ? s->tenant->queue.next : &s->tenant->queue, &s->queued);
+	if (first)
+		list_append(b->busy.next == &s->tenant->busy ? s->tenant->busy.next : b->busy.next, &s->tenant->busy);
+	else
+		list_mark(&b->busy, &s->tenant->busy);
 }
 
 static void service_changed(struct balancer *b, struct service *s)
 {
 	if (!b->since_ns)
 		b->since_ns = clock_ns(CLOCK_MONOTONIC);
+	writing_stop(s);
 	list_mark(&b->dirty, &s->dirty);
 }
 

@@ -20,6 +20,8 @@ enum quota {
 	QUOTAS,
 };
 
+/* A list is written in one turn of the agent's loop. */
+#define PORT_BACKENDS_MAX 8192
 #define SERVICE_PORTS_MAX 4096
 #define SERVICE_BACKENDS_MAX 16384
 #define NAMESPACE_PORTS_MAX (WR_MAX_SERVICES / 2)

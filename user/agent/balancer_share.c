@@ -32,33 +32,37 @@ static void count_ports(const struct service *s, size_t needs[QUOTAS])
 			s->object->port_count + s->ports_left_out;
 }
 
-static void count_backends(const struct join *j, size_t needs[QUOTAS])
+static void count_backends(const struct join *j, size_t needs[QUOTAS], size_t asks[QUOTAS])
 {
 	for (size_t i = 0; i < j->port_count; i++) {
-		if (!i || !join_same(&j->ports[i], &j->ports[i - 1]))
-			needs[j->ports[i].v6 ? QUOTA_BACKENDS6 : QUOTA_BACKENDS4] += j->ports[i].backends;
+		const int quota = j->ports[i].v6 ? QUOTA_BACKENDS6 : QUOTA_BACKENDS4;
+
+		if (i && join_same(&j->ports[i], &j->ports[i - 1]))
+			continue;
+		needs[quota] += j->ports[i].backends;
+		asks[quota] += j->ports[i].gets;
 	}
 }
 
 int service_measure(struct balancer *b, struct service *s)
 {
 	_cleanup_join_ struct join j = { 0 };
-	size_t needs[QUOTAS] = { 0 };
+	size_t needs[QUOTAS] = { 0 }, asks[QUOTAS] = { 0 };
 
 	if (join_make(b, s, &j) < 0)
 		return -ENOMEM;
 	count_ports(s, needs);
-	count_backends(&j, needs);
+	count_ports(s, asks);
+	count_backends(&j, needs, asks);
 	s->slices_left_out = j.slices_left_out;
 	for (int q = 0; q < QUOTAS; q++) {
-		const size_t asks = smaller(needs[q], service_max[q]);
-
 		s->needs[q] = needs[q];
-		if (asks == s->asks[q])
+		asks[q] = smaller(asks[q], service_max[q]);
+		if (asks[q] == s->asks[q])
 			continue;
-		s->tenant->asks[q] += asks - s->asks[q];
+		s->tenant->asks[q] += asks[q] - s->asks[q];
 		s->tenant->changed[q] = true;
-		s->asks[q] = asks;
+		s->asks[q] = asks[q];
 	}
 	return 0;
 }
@@ -131,15 +135,17 @@ int share_all(struct balancer *b)
 
 /* --- left out --- */
 
-/* By what: its own bound, its namespace's, or that of all namespaces. */
+/* The bound by which it gets less than it needs. */
 static size_t bound_of(const struct service *s, int quota, const char **whose)
 {
-	if (s->gets[quota] == service_max[quota]) {
-		*whose = "a Service";
-		return service_max[quota];
+	const bool of_namespace = s->tenant->gets[quota] == namespace_max[quota];
+
+	if (s->gets[quota] < s->asks[quota]) {
+		*whose = of_namespace ? "the Services of a namespace" : "all Services";
+		return of_namespace ? namespace_max[quota] : node_max[quota];
 	}
-	*whose = s->tenant->gets[quota] == namespace_max[quota] ? "the Services of a namespace" : "all Services";
-	return s->tenant->gets[quota] == namespace_max[quota] ? namespace_max[quota] : node_max[quota];
+	*whose = s->asks[quota] == service_max[quota] ? "a Service" : "a port";
+	return s->asks[quota] == service_max[quota] ? service_max[quota] : PORT_BACKENDS_MAX;
 }
 
 void share_problem(const struct service *s, char *text, size_t size)

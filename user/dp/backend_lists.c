@@ -7,6 +7,7 @@
 
 #include <bpf/bpf.h>
 
+#include "cleanup.h"
 #include "internal.h"
 
 void backend_lists_free(struct backend_lists *l)
@@ -57,33 +58,15 @@ static struct backend_list *find_content(const struct backend_lists *l, const st
 
 /* --- in the maps --- */
 
-/* A number that no list has had, also if this writer is killed at once. Zero is no list's. */
 static int number_draw(struct backend_lists *l, uint32_t *number, struct err *err)
 {
+	int r;
+
 	do
-		l->state->list += l->state->list == UINT32_MAX ? 2 : 1;
-	while (backend_lists_find(l, l->state->list));
-	if (bpf_map_update_elem(l->state_fd, &(uint32_t){ 0 }, l->state, BPF_ANY) < 0)
-		return err_errno(err, errno, "cannot write map service_state");
-	*number = l->state->list;
-	return 0;
-}
-
-static int element_write(const struct backend_lists *l, uint32_t number, uint32_t index, uint32_t id, const char *whose,
-			 struct err *err)
-{
-	const struct wr_member_key member = { .list = number, .backend = id };
-	const struct wr_list_key key = { .list = number, .index = index };
-
-	if (bpf_map_update_elem(l->members_fd, &member, &index, BPF_ANY) < 0)
-		return dp_map_not_written(errno, "service_members", whose, err);
-	if (bpf_map_update_elem(l->lists_fd, &key, &id, BPF_ANY) < 0) {
-		const int num = errno;
-
-		bpf_map_delete_elem(l->members_fd, &member);
-		return dp_map_not_written(num, "service_lists", whose, err);
-	}
-	return 0;
+		r = number_next(l->state_fd, l->state, &l->state->list, &l->last, err);
+	while (r == 0 && backend_lists_find(l, l->last));
+	*number = l->last;
+	return r;
 }
 
 static int element_delete(const struct backend_lists *l, uint32_t number, uint32_t index, uint32_t id, struct err *err)
@@ -111,16 +94,28 @@ static int drop_ids(struct backend_lists *l, const uint32_t *ids, size_t count, 
 /* Shortens it to what could be written. */
 static int list_write(struct backend_lists *l, struct backend_list *list, const char *whose, struct err *err)
 {
-	int r = 0;
+	_cleanup_free_ struct wr_member_key *members = calloc(list->count + 1, sizeof(*members));
+	_cleanup_free_ struct wr_list_key *keys = calloc(list->count + 1, sizeof(*keys));
+	_cleanup_free_ __u32 *indices = calloc(list->count + 1, sizeof(*indices));
+	const bool memory = members && keys && indices;
+	size_t fit = memory ? list->count : 0, listed;
+	int member_error, list_error;
 
-	for (uint32_t i = 0; i < list->count; i++) {
-		r = element_write(l, list->number, i, list->ids[i], whose, err);
-		if (r < 0) {
-			drop_ids(l, list->ids + i, list->count - i, NULL);
-			list->count = i;
-		}
+	for (uint32_t i = 0; i < fit; i++) {
+		members[i] = (struct wr_member_key){ .list = list->number, .backend = list->ids[i] };
+		keys[i] = (struct wr_list_key){ .list = list->number, .index = i };
+		indices[i] = i;
 	}
-	return r;
+	member_error = memory ? elements_write(l->members_fd, members, indices, &fit) : -ENOMEM;
+	listed = fit;
+	list_error = elements_write(l->lists_fd, keys, list->ids, &listed);
+	for (size_t i = listed; i < fit; i++)
+		bpf_map_delete_elem(l->members_fd, &members[i]);
+	drop_ids(l, list->ids + listed, list->count - listed, NULL);
+	list->count = listed;
+	if (list_error)
+		return dp_map_not_written(-list_error, "service_lists", whose, err);
+	return member_error ? dp_map_not_written(-member_error, "service_members", whose, err) : 0;
 }
 
 /* --- taken and dropped --- */
@@ -129,16 +124,12 @@ int backend_lists_take(struct backend_lists *l, bool v6, const union backend *va
 		       struct backend_list **out, struct err *err)
 {
 	struct backend_list *list = list_new(count), *known;
-	int r = 0, written;
+	int r, written;
 
 	*out = NULL;
 	if (!list)
 		return err_errno(err, ENOMEM, "cannot make a list of backends for service %s", whose);
-	for (list->count = 0; list->count < count; list->count++) {
-		r = backends_take(l->backends, v6, &values[list->count], &list->ids[list->count], err);
-		if (r < 0)
-			break;
-	}
+	r = backends_take(l->backends, v6, values, count, list->ids, &list->count, err);
 	known = r == 0 ? find_content(l, list, content_hash(l, list)) : NULL;
 	if (known) {
 		drop_ids(l, list->ids, list->count, NULL);

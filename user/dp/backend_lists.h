@@ -20,6 +20,7 @@ struct backend_list {
 struct backend_lists {
 	int lists_fd, members_fd, state_fd; /* maps service_lists, service_members and service_state: borrowed */
 	struct wr_service_state *state;
+	uint32_t last; /* number of a list */
 	struct backends *backends;
 	struct table by_number, by_content;
 	size_t elements; /* of all lists */

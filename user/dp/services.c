@@ -317,6 +317,8 @@ static int mend(struct dp_services *services, struct err *err)
 		backend_lists_noted(&services->shared);
 	if (m.newest > services->state.list)
 		services->state.list = m.newest;
+	services->shared.last = services->state.list;
+	services->ids.last = services->state.backend;
 	free(m.strays);
 	return r;
 }

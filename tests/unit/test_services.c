@@ -283,6 +283,63 @@ static void a_full_map_is_said(void **state)
 	assert_int_equal(elements("service_lists") + elements("service_members"), 0);
 }
 
+/* Services with the same backends have one list, which lives as long as any of them; also through another agent. */
+static void same_backends_are_one_list(void **state)
+{
+	struct dp_backend backends[3];
+	struct err err = { 0 };
+
+	for (int v6 = 0; v6 < 2; v6++) {
+		const struct ip vip = ip(vips[v6]);
+
+		for (size_t i = 0; i < ARRAY_SIZE(backends); i++)
+			backends[i] = (struct dp_backend){ ip_add(ip(first_backends[v6]), i), 8080 };
+		for (uint16_t port = 80; port < 90; port++) {
+			const struct dp_service service = { vip, port, IPPROTO_TCP, 0, backends, ARRAY_SIZE(backends) };
+
+			assert_ok(dp_service_put(services, &service, NULL, &err));
+		}
+		assert_int_equal(elements("service_lists"), 3);
+		assert_int_equal(elements("service_members"), 3);
+		reopen();
+		for (uint16_t port = 80; port < 90; port++) {
+			assert_int_equal(elements("service_lists"), 3);
+			assert_ok(dp_service_delete(services, &vip, port, IPPROTO_TCP, &err));
+		}
+		assert_int_equal(elements("service_lists") + elements("service_members") + elements(maps[v6]), 0);
+	}
+}
+
+/* A list is cut to what fits: what is gone leaves it, and the rest comes with the room. */
+static void a_list_without_room_is_cut(void **state)
+{
+	_cleanup_fd_ int fd = map_fd("service_members");
+	struct wr_member_key filler = { .list = UINT32_MAX };
+	struct dp_backend backends[3], *found;
+	struct dp_service service = { ip(vips[0]), 80, IPPROTO_TCP, 0, backends, 2 };
+	struct err err = { 0 };
+	size_t count;
+
+	for (size_t i = 0; i < ARRAY_SIZE(backends); i++)
+		backends[i] = (struct dp_backend){ ip_add(ip(first_backends[0]), i), 8080 };
+	assert_ok(dp_service_put(services, &service, NULL, &err));
+	while (bpf_map_update_elem(fd, &filler, &filler.backend, BPF_NOEXIST) == 0)
+		filler.backend++;
+	/* As many others: they have the room of those before. */
+	service.backends = backends + 1;
+	assert_ok(dp_service_put(services, &service, NULL, &err));
+	service.backends = backends;
+	service.backend_count = 3;
+	assert_int_equal(dp_service_put(services, &service, NULL, &err), -E2BIG);
+	assert_ok(dp_service_backends(&service.ip, 80, IPPROTO_TCP, &found, &count, &err));
+	assert_int_equal(count, 2);
+	assert_true(ip_equal(&found[0].ip, &backends[0].ip));
+	free(found);
+	for (; filler.backend; filler.backend--)
+		bpf_map_delete_elem(fd, &(struct wr_member_key){ filler.list, filler.backend - 1 });
+	assert_ok(dp_service_put(services, &service, NULL, &err));
+}
+
 /* While they are listed, one that is not listed yet gets another list, or goes. */
 struct meddler {
 	bool delete, gone;
@@ -336,7 +393,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(what_is_put_is_there),  TEST(leftover_lists_go),  TEST(no_number_comes_again),
 		TEST(a_backend_keeps_its_id),
-		TEST(nonsense_is_refused), TEST(a_full_map_is_said), TEST(listed_as_they_change),
+		TEST(nonsense_is_refused), TEST(a_full_map_is_said), TEST(same_backends_are_one_list),
+		TEST(a_list_without_room_is_cut), TEST(listed_as_they_change),
 	};
 
 	return cmocka_run_group_tests(tests, dp_rig_make, NULL);

@@ -219,8 +219,6 @@ static int orphans_delete(struct balancer *b, struct err *err)
 	int ret = 0, result;
 
 	list_each_safe(f, after, &b->orphans, orphans) {
-		if (clock_ns(CLOCK_MONOTONIC) >= deadline)
-			break;
 		result = b->ops->delete(b->arg, &f->ip, f->port, f->protocol, ret ? NULL : err);
 		if (result == 0) {
 			front_free(b, f);
@@ -231,6 +229,8 @@ static int orphans_delete(struct balancer *b, struct err *err)
 			list_remove(&f->orphans);
 			list_mark(&b->undeleted, &f->orphans);
 		}
+		if (clock_ns(CLOCK_MONOTONIC) >= deadline)
+			break;
 	}
 	return ret;
 }

@@ -4,23 +4,19 @@ names what was not programmed, and the Services of others change as if nothing w
 """
 
 import itertools
-import random
 import time
-from pathlib import Path
 
 import pytest
 
 from cluster import Cluster
-from manifests import endpoint, endpoint_slice, port, service
-from netns import TIMEOUT
+from manifests import endpoint_slice, port, service
 from rawbpf import PINS, map_entries
 
 SHOP = {4: "10.96.0.10", 6: "fd00:96::10"}
 PODS = {4: [f"192.0.2.{i}" for i in range(1, 101)], 6: [f"2001:db8::{i:x}" for i in range(1, 101)]}
 # user/agent/balancer_quota.h
-SERVICE_PORTS, SERVICE_BACKENDS, NAMESPACE_BACKENDS = 4096, 16384, 131072
+SERVICE_BACKENDS = 16384
 ELEMENTS = {4: 1 << 18, 6: 1 << 18}
-MEMORY_KB = 16 << 10
 CHANGE = 1.0  # seconds by which another tenant's change is done: reading of manifests and busy processors included
 
 
@@ -91,11 +87,6 @@ def problems(cluster):
 
 def elements(cluster, name):
     return len(map_entries(cluster.node.outside(f"{PINS}/maps/{name}")) or {})
-
-
-def peak_kb(cluster):
-    status = Path(f"/proc/{cluster.agent.pid}/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0])
 
 
 def settle(cluster):

@@ -8,9 +8,10 @@
  * all others have been.
  *
  * A list has a number of its own, and never changes: a new list is written under a number that no list has had, then the
- * service's element is replaced, then the old list is deleted, then the backends to which no list refers. So who reads the
- * element, then an id by its list, then the backend, finds one that was the service's a moment ago, or nothing: then it
- * looks again. Whether a backend is in a list is one lookup.
+ * service's element is replaced, then the old list is deleted if no other service has it, then the backends to which no list
+ * refers. So who reads the element, then an id by its list, then the backend, finds one that was the service's a moment ago,
+ * or nothing: then it looks again. Whether a backend is in a list is one lookup. Services with the same backends (the ports
+ * of one Service, mostly) have the same list.
  */
 #ifndef WARREN_ABI_SERVICE_H
 #define WARREN_ABI_SERVICE_H
@@ -75,8 +76,8 @@ _Static_assert(sizeof(struct wr_backend6) == 20, "wr_backend6");
 
 /* The one element of `service_state`: what the next writer goes on with. */
 struct wr_service_state {
-	__u32 list;    /* the number that was given last */
-	__u32 backend; /* the id that was given last */
+	__u32 list;    /* the highest number that may have been given */
+	__u32 backend; /* the highest id */
 };
 _Static_assert(sizeof(struct wr_service_state) == 8, "wr_service_state");
 

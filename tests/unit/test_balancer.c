@@ -35,14 +35,24 @@ static int teardown(void **state)
 	return 0;
 }
 
+/* A run that takes long leaves the rest for the next one. */
+static int run_to_end(struct balancer *b, struct err *err)
+{
+	int ret;
+
+	do
+		ret = balancer_run(b, err);
+	while (ret == 0 && balancer_pending(b));
+	return ret;
+}
+
 /* How many puts and deletes it takes. */
 static unsigned long run(struct fixture *f)
 {
 	unsigned long before = f->maps.puts + f->maps.deletes;
 	struct err err = { 0 };
 
-	assert_ok(balancer_run(f->b, &err));
-	assert_false(balancer_pending(f->b));
+	assert_ok(run_to_end(f->b, &err));
 	return f->maps.puts + f->maps.deletes - before;
 }
 
@@ -242,7 +252,7 @@ static void failure_of_one_is_its_own(void **state)
 	f->maps.put_error_port = 81;
 	put_service(f->b, "a", "clusterIP: 10.96.0.1, ports: [{name: a, port: 80}, {name: b, port: 81}, {name: c, port: 82}]");
 	put_service(f->b, "b", "clusterIP: 10.96.0.2, ports: [{port: 80}]");
-	assert_int_equal(balancer_run(f->b, &err), -EAGAIN);
+	assert_int_equal(run_to_end(f->b, &err), -EAGAIN);
 	assert_string_equal(err.msg, "10.96.0.1:81: the map says no");
 	assert_string_equal(problem(f, 1), "ns/a: 10.96.0.1:81: the map says no");
 	expect_services(&f->maps, "10.96.0.1:80 >\n10.96.0.1:82 >\n10.96.0.2:80 >\n");
@@ -250,7 +260,7 @@ static void failure_of_one_is_its_own(void **state)
 	assert_false(balancer_pending(f->b));
 	balancer_retry(f->b);
 	assert_true(balancer_pending(f->b));
-	assert_int_equal(balancer_run(f->b, &err), -EAGAIN);
+	assert_int_equal(run_to_end(f->b, &err), -EAGAIN);
 	f->maps.put_error = 0;
 	balancer_retry(f->b);
 	assert_int_equal(run(f), 1);
@@ -258,17 +268,18 @@ static void failure_of_one_is_its_own(void **state)
 	problem(f, 0);
 	balancer_count(f->b, &counts);
 	assert_int_equal(counts.failures, 2);
-	/* One that fails as it changes goes on as it was, and is written even if it changes back. */
+	/* One that fails as it changes goes on as it was; changed back, it is put again, and is found as it should be. */
 	f->maps.put_error = -EIO;
 	put_slice(f->b, "a1", "a", 4, READY("10.0.0.1"), "{name: b, port: 1}");
-	assert_int_equal(balancer_run(f->b, &err), -EAGAIN);
+	assert_int_equal(run_to_end(f->b, &err), -EAGAIN);
 	f->maps.put_error = 0;
 	balancer_remove_slice(f->b, "ns", "a1");
-	assert_int_equal(run(f), 1);
+	assert_int_equal(run(f), 0);
+	problem(f, 0);
 	/* One that is gone before it was written. */
 	f->maps.put_error = -EIO;
 	put_service(f->b, "c", "clusterIP: 10.96.0.3, ports: [{port: 81}]");
-	assert_int_equal(balancer_run(f->b, &err), -EAGAIN);
+	assert_int_equal(run_to_end(f->b, &err), -EAGAIN);
 	balancer_remove_service(f->b, "ns", "c");
 	assert_int_equal(run(f), 0);
 }
@@ -283,7 +294,7 @@ static void failure_comes_before_a_dispute(void **state)
 	f->maps.put_error = -EIO;
 	f->maps.put_error_port = 81;
 	put_service(f->b, "b", "clusterIP: 10.96.0.1, ports: [{name: a, port: 80}, {name: b, port: 81}]");
-	assert_int_equal(balancer_run(f->b, &err), -EAGAIN);
+	assert_int_equal(run_to_end(f->b, &err), -EAGAIN);
 	assert_string_equal(err.msg, "10.96.0.1:81: the map says no");
 	assert_string_equal(problem(f, 1), "ns/b: 10.96.0.1:81: the map says no");
 	f->maps.put_error = 0;
@@ -302,7 +313,7 @@ static void uses_room_that_comes_free(void **state)
 	put_service(f->b, "b", "clusterIP: 10.96.0.2, ports: [{port: 80}]");
 	run(f);
 	put_service(f->b, "c", "clusterIP: 10.96.0.3, ports: [{port: 80}]");
-	assert_int_equal(balancer_run(f->b, &err), -EAGAIN);
+	assert_int_equal(run_to_end(f->b, &err), -EAGAIN);
 	assert_string_equal(problem(f, 1), "ns/c: 10.96.0.3:80: the map is full");
 	balancer_remove_service(f->b, "ns", "a");
 	assert_int_equal(run(f), 2);
@@ -321,7 +332,7 @@ static void deletes_until_it_is_deleted(void **state)
 	f->maps.delete_error = -EIO;
 	balancer_remove_service(f->b, "ns", "a");
 	balancer_remove_service(f->b, "ns", "b");
-	assert_int_equal(balancer_run(f->b, &err), -EAGAIN);
+	assert_int_equal(run_to_end(f->b, &err), -EAGAIN);
 	assert_string_equal(err.msg, "a service that is no more cannot be deleted: the map does not let go");
 	balancer_retry(f->b);
 	assert_true(balancer_pending(f->b));
@@ -368,9 +379,9 @@ static void mends_what_others_do_to_the_maps(void **state)
 	put_service(f->b, "b", "clusterIP: 10.96.0.2, ports: [{port: 80}]");
 	put_slice(f->b, "b1", "b", 4, READY("10.0.0.1"), "{port: 8080}");
 	run(f);
-	assert_ok(fake_put(&f->maps, &stranger, &err));
+	assert_ok(fake_put(&f->maps, &stranger, NULL, &err));
 	assert_ok(fake_delete(&f->maps, &known, 80, IPPROTO_TCP, &err));
-	assert_ok(fake_put(&f->maps, &(struct dp_service){ other, 80, IPPROTO_TCP, 0, NULL, 0 }, &err));
+	assert_ok(fake_put(&f->maps, &(struct dp_service){ other, 80, IPPROTO_TCP, 0, NULL, 0 }, NULL, &err));
 	assert_false(balancer_pending(f->b));
 	balancer_lost(f->b);
 	assert_true(balancer_pending(f->b));

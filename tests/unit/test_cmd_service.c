@@ -20,7 +20,7 @@ static int node_with_services(void **state)
 		return 0;
 	assert_ok(dp_services_open(&maps, &err));
 	for (size_t i = 0; i < ARRAY_SIZE(put); i++)
-		assert_ok(dp_service_put(maps, &put[i], &err));
+		assert_ok(dp_service_put(maps, &put[i], NULL, &err));
 	dp_services_close(maps);
 	return 0;
 }

@@ -2,6 +2,10 @@
 /* Services and EndpointSlices: the API's defaulting and validation, accepted and refused; and what tells objects apart. */
 #include "decode_rig.h"
 
+#include "array.h"
+#include "clock.h"
+#include "json.h"
+
 #define REACHED "is not an address that pods could send to"
 
 /* --- Services --- */
@@ -59,7 +63,7 @@ static const struct expected services[] = {
 	{ "{ports: [{port: 80, protocol: tcp}]}", SERVICE_BAD "spec.ports[0].protocol: \"tcp\" must be TCP, UDP or SCTP" },
 	{ "{ports: [{port: 80, name: A}]}", SERVICE_BAD "spec.ports[0].name: \"A\" " NAME_DNS_LABEL },
 	{ "{ports: [{port: 80}, {port: 81, name: a}]}",
-	  SERVICE_BAD "spec.ports[1].name: required where there is more than one port" },
+	  SERVICE_BAD "spec.ports[0].name: required where there is more than one port" },
 	{ "{ports: [{port: 80, name: a}, {port: 81, name: a}]}", SERVICE_BAD "spec.ports[1].name: \"a\" is there twice" },
 	{ "{ports: [{port: 80, name: a}, {port: 80, name: b}]}", SERVICE_BAD "spec.ports[1].port: 80 is there twice" },
 	{ "{ports: {}}", SERVICE_BAD "spec.ports: must be a list" },
@@ -238,6 +242,51 @@ static void fingerprints_are_of_every_field(void **state)
 	}
 }
 
+/* --- the largest that the API takes --- */
+
+#define LARGEST (3 << 19) /* bytes of an object in etcd */
+#define DECODED_MS 100
+
+static json_t *many_ports(const char *kind, size_t count)
+{
+	json_t *document = json_pack("{s:s, s:s, s:s, s:{s:s}, s:{}}", "kind", kind, "apiVersion",
+				     kind[0] == 'S' ? "v1" : "discovery.k8s.io/v1", "addressType", "IPv4", "metadata",
+				     "name", "a", "spec"), *ports = json_array();
+	char name[16];
+
+	for (size_t i = 0; i < count; i++) {
+		snprintf(name, sizeof(name), "p%zu", i);
+		json_array_append_new(ports, json_pack("{s:s, s:i}", "name", name, "port", (int)(i % 65535) + 1));
+	}
+	json_object_set_new(kind[0] == 'S' ? json_object_get(document, "spec") : document, "ports", ports);
+	return document;
+}
+
+static uint64_t cpu_ms(void)
+{
+	return clock_ns(CLOCK_THREAD_CPUTIME_ID) / NS_PER_MS;
+}
+
+/* As many ports as there is room for, or as are allowed: no time that grows by their square. */
+static void decodes_many_ports_in_time(void **state)
+{
+	static const struct {
+		const char *kind;
+		size_t ports;
+	} rows[] = { { "Service", LARGEST / sizeof("{\"name\":\"p12345\",\"port\":12345}") }, { "EndpointSlice", 20000 } };
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		json_auto_t *document = many_ports(rows[i].kind, rows[i].ports);
+		const uint64_t before = cpu_ms();
+		uint64_t found = 0;
+
+		assert_int_equal(fingerprint_document(document, 0, &found), 0);
+		assert_int_not_equal(found, 0);
+		if (cpu_ms() - before > DECODED_MS)
+			fail_msg("%s: %zu ports take %lu ms", rows[i].kind, rows[i].ports, cpu_ms() - before);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -246,6 +295,7 @@ int main(void)
 		cmocka_unit_test(decodes_endpoint_slices),
 		cmocka_unit_test(decodes_lists),
 		cmocka_unit_test(fingerprints_are_of_every_field),
+		cmocka_unit_test(decodes_many_ports_in_time),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

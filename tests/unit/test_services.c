@@ -51,7 +51,7 @@ static void put(int v6, uint8_t protocol, size_t count, uint16_t port)
 
 	for (size_t i = 0; i < count; i++)
 		backends[i] = (struct dp_backend){ ip_add(ip(first_backends[v6]), i), (uint16_t)(port + i) };
-	assert_ok(dp_service_put(services, &service, &err));
+	assert_ok(dp_service_put(services, &service, NULL, &err));
 }
 
 struct seen {
@@ -64,17 +64,22 @@ static int see(const struct dp_service *service, void *arg)
 	struct seen *seen = arg;
 	const int v6 = service->ip.family == AF_INET6;
 	const struct ip vip = ip(vips[v6]);
+	_cleanup_free_ struct dp_backend *backends = NULL;
+	struct err err = { 0 };
+	size_t count;
 
 	assert_true(ip_equal(&service->ip, &vip));
 	assert_int_equal(service->port, 80);
 	assert_int_equal(service->affinity_seconds, 10800);
 	seen->services++;
-	seen->backends += service->backend_count;
-	for (size_t i = 0; i < service->backend_count; i++) {
+	assert_ok(dp_service_backends(&service->ip, 80, service->protocol, &backends, &count, &err));
+	assert_int_equal(count, service->backend_count);
+	seen->backends += count;
+	for (size_t i = 0; i < count; i++) {
 		const struct ip expected = ip_add(ip(first_backends[v6]), i);
 
-		assert_true(ip_equal(&service->backends[i].ip, &expected));
-		seen->ports += service->backends[i].port;
+		assert_true(ip_equal(&backends[i].ip, &expected));
+		seen->ports += backends[i].port;
 	}
 	return 0;
 }
@@ -145,7 +150,7 @@ static void leftover_lists_go(void **state)
 		const struct wr_backend6 backend = { .port = 1 };
 
 		put(v6, IPPROTO_TCP, 3, 8080);
-		for (uint32_t list = 1000; list < 1100; list++) {
+		for (uint32_t list = 100000; list < 100100; list++) {
 			const uint32_t id = list % 3;
 
 			assert_int_equal(bpf_map_update_elem(fd, &(struct wr_list_key){ list, id }, &id, 0), 0);
@@ -171,20 +176,22 @@ static void no_number_comes_again(void **state)
 		put(v6, IPPROTO_TCP, 1, 8080);
 		last = list_of(v6);
 		reopen();
-		put(v6, IPPROTO_TCP, 1, 8080);
+		put(v6, IPPROTO_TCP, 1, 8080); /* what is there already is not written */
+		assert_int_equal(list_of(v6), last);
+		put(v6, IPPROTO_TCP, 1, 8081);
 		assert_true(list_of(v6) > last);
 	}
 	newest.list = 1; /* what was there is lost: the lists themselves are asked */
 	newest.backend = 0;
 	assert_int_equal(dp_value_put("service_state", &newest, NULL), 0);
 	reopen();
-	put(0, IPPROTO_TCP, 1, 8080);
+	put(0, IPPROTO_TCP, 1, 8082);
 	assert_true(list_of(0) > list_of(1));
 	newest.list = UINT32_MAX - 1;
 	assert_int_equal(dp_value_put("service_state", &newest, NULL), 0);
 	reopen();
 	for (uint32_t i = 0; i < 2; i++) {
-		put(0, IPPROTO_TCP, 1, 8080);
+		put(0, IPPROTO_TCP, 1, (uint16_t)(8080 + i));
 		assert_int_equal(list_of(0), i ? 1 : UINT32_MAX);
 	}
 }
@@ -226,7 +233,7 @@ static void a_backend_keeps_its_id(void **state)
 		/* Another service has it, too, and then alone. */
 		other.ip = ip(vips[v6]);
 		backend = (struct dp_backend){ ip_add(ip(first_backends[v6]), 2), 8082 };
-		assert_ok(dp_service_put(services, &other, &err));
+		assert_ok(dp_service_put(services, &other, NULL, &err));
 		assert_int_equal(elements(maps[v6]), 5);
 		put(v6, IPPROTO_TCP, 2, 8080);
 		assert_int_equal(elements(maps[v6]), 3);
@@ -250,7 +257,7 @@ static void nonsense_is_refused(void **state)
 	struct dp_service service = { ip(vips[0]), 80, IPPROTO_TCP, 0, &other, 1 };
 	struct err err = { 0 };
 
-	assert_int_equal(dp_service_put(services, &service, &err), -EINVAL);
+	assert_int_equal(dp_service_put(services, &service, NULL, &err), -EINVAL);
 	assert_non_null(strstr(err.msg, "10.96.0.1:80"));
 	assert_int_equal(each().services, 0);
 }
@@ -270,15 +277,72 @@ static void a_full_map_is_said(void **state)
 
 		r = bpf_map_update_elem(fd, &key, &filler, BPF_NOEXIST);
 	}
-	assert_int_equal(dp_service_put(services, &service, &err), -ENOSPC);
+	assert_int_equal(dp_service_put(services, &service, NULL, &err), -ENOSPC);
 	assert_non_null(strstr(err.msg, "services4 is full"));
 	assert_int_equal(elements("backends4"), 0);
 	assert_int_equal(elements("service_lists") + elements("service_members"), 0);
 }
 
-/* While they are listed, one that is not told yet gets another list, or goes. */
+/* Services with the same backends have one list, which lives as long as any of them; also through another agent. */
+static void same_backends_are_one_list(void **state)
+{
+	struct dp_backend backends[3];
+	struct err err = { 0 };
+
+	for (int v6 = 0; v6 < 2; v6++) {
+		const struct ip vip = ip(vips[v6]);
+
+		for (size_t i = 0; i < ARRAY_SIZE(backends); i++)
+			backends[i] = (struct dp_backend){ ip_add(ip(first_backends[v6]), i), 8080 };
+		for (uint16_t port = 80; port < 90; port++) {
+			const struct dp_service service = { vip, port, IPPROTO_TCP, 0, backends, ARRAY_SIZE(backends) };
+
+			assert_ok(dp_service_put(services, &service, NULL, &err));
+		}
+		assert_int_equal(elements("service_lists"), 3);
+		assert_int_equal(elements("service_members"), 3);
+		reopen();
+		for (uint16_t port = 80; port < 90; port++) {
+			assert_int_equal(elements("service_lists"), 3);
+			assert_ok(dp_service_delete(services, &vip, port, IPPROTO_TCP, &err));
+		}
+		assert_int_equal(elements("service_lists") + elements("service_members") + elements(maps[v6]), 0);
+	}
+}
+
+/* A list is cut to what fits: what is gone leaves it, and the rest comes with the room. */
+static void a_list_without_room_is_cut(void **state)
+{
+	_cleanup_fd_ int fd = map_fd("service_members");
+	struct wr_member_key filler = { .list = UINT32_MAX };
+	struct dp_backend backends[3], *found;
+	struct dp_service service = { ip(vips[0]), 80, IPPROTO_TCP, 0, backends, 2 };
+	struct err err = { 0 };
+	size_t count;
+
+	for (size_t i = 0; i < ARRAY_SIZE(backends); i++)
+		backends[i] = (struct dp_backend){ ip_add(ip(first_backends[0]), i), 8080 };
+	assert_ok(dp_service_put(services, &service, NULL, &err));
+	while (bpf_map_update_elem(fd, &filler, &filler.backend, BPF_NOEXIST) == 0)
+		filler.backend++;
+	/* As many others: they have the room of those before. */
+	service.backends = backends + 1;
+	assert_ok(dp_service_put(services, &service, NULL, &err));
+	service.backends = backends;
+	service.backend_count = 3;
+	assert_int_equal(dp_service_put(services, &service, NULL, &err), -E2BIG);
+	assert_ok(dp_service_backends(&service.ip, 80, IPPROTO_TCP, &found, &count, &err));
+	assert_int_equal(count, 2);
+	assert_true(ip_equal(&found[0].ip, &backends[0].ip));
+	free(found);
+	for (; filler.backend; filler.backend--)
+		bpf_map_delete_elem(fd, &(struct wr_member_key){ filler.list, filler.backend - 1 });
+	assert_ok(dp_service_put(services, &service, NULL, &err));
+}
+
+/* While they are listed, one that is not listed yet gets another list, or goes. */
 struct meddler {
-	bool delete;
+	bool delete, gone;
 	unsigned calls;
 	size_t backends; /* of the last one */
 };
@@ -289,7 +353,9 @@ static int meddle(const struct dp_service *service, void *arg)
 	struct meddler *m = arg;
 	struct err err = { 0 };
 
-	m->backends = service->backend_count;
+	_cleanup_free_ struct dp_backend *backends = NULL;
+
+	m->gone = dp_service_backends(&service->ip, service->port, service->protocol, &backends, &m->backends, &err) == -ENOENT;
 	if (m->calls++)
 		return 0;
 	if (m->delete)
@@ -312,7 +378,7 @@ static void listed_as_they_change(void **state)
 		assert_int_equal(m.backends, 2);
 		m = (struct meddler){ .delete = true };
 		assert_ok(dp_service_each(meddle, &m, &err));
-		assert_int_equal(m.calls, 1);
+		assert_true(m.calls == 1 || m.gone);
 		for (int i = 0; i < 2; i++) {
 			struct ip vip = ip(vips[v6]);
 
@@ -327,7 +393,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(what_is_put_is_there),  TEST(leftover_lists_go),  TEST(no_number_comes_again),
 		TEST(a_backend_keeps_its_id),
-		TEST(nonsense_is_refused), TEST(a_full_map_is_said), TEST(listed_as_they_change),
+		TEST(nonsense_is_refused), TEST(a_full_map_is_said), TEST(same_backends_are_one_list),
+		TEST(a_list_without_room_is_cut), TEST(listed_as_they_change),
 	};
 
 	return cmocka_run_group_tests(tests, dp_rig_make, NULL);

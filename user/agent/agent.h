@@ -22,7 +22,7 @@
 
 /* What is to be compiled and written, and how that went. */
 struct work {
-	uv_timer_t retry, cluster_retry, services_retry;
+	uv_timer_t retry, cluster_retry, services_retry, services_more;
 	bool synced;	       /* every source has been read once: nothing is compiled before */
 	bool dirty;	       /* something is to be compiled, or applied */
 	bool full;	       /* the next compile is about everything */

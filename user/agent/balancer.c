@@ -2,79 +2,151 @@
 #include "balancer_internal.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
+#include "array.h"
+#include "cleanup.h"
 #include "clock.h"
 
-/* --- writing --- */
+/* How long a run may delete, and may write, before everything else has its turn; what is left is the next one's. */
+#define DELETE_NS (5 * NS_PER_MS)
+#define WRITE_NS (5 * NS_PER_MS)
 
-static void problem(struct service *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static void problem(struct service *s, const char *fmt, ...)
+/* --- problems --- */
+
+static void problem_clear(struct balancer *b, struct service *s)
+{
+	b->problem_count -= s->problem != NULL;
+	list_remove(&s->problems);
+	free(s->problem);
+	s->problem = NULL;
+}
+
+static void problem(struct balancer *b, struct service *s, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+static void problem(struct balancer *b, struct service *s, const char *fmt, ...)
 {
 	va_list ap;
 
-	free(s->problem);
+	problem_clear(b, s);
 	va_start(ap, fmt);
 	if (vasprintf(&s->problem, fmt, ap) < 0)
 		s->problem = NULL;
 	va_end(ap);
+	if (!s->problem)
+		return;
+	list_mark(&b->problems, &s->problems);
+	b->problem_count++;
 }
 
-static int front_write(struct balancer *b, struct front *f, struct err *err)
-{
-	struct dp_service service = { .ip = f->ip, .port = f->port, .protocol = f->protocol };
-	ssize_t count = front_join(b, f);
-	uint64_t fingerprint;
-	int ret;
+/* --- writing --- */
 
-	if (count < 0)
-		return err_set(err, ENOMEM, "no memory for its backends");
-	service.affinity_seconds = f->service->object->affinity_seconds;
-	service.backends = b->backends;
-	service.backend_count = (size_t)count;
-	fingerprint = backends_fingerprint(b, &service);
-	if (f->written && f->fingerprint == fingerprint)
-		return 0;
-	ret = b->ops->put(b->arg, &service, err);
-	if (ret < 0) {
-		b->failures++;
-		f->fingerprint = 0;
-		return ret;
+/* Of what its quota gives the Service: as with Services of a namespace. */
+static int share_ports(const struct service *s, struct join *j, bool v6)
+{
+	const size_t gets = s->gets[v6 ? QUOTA_BACKENDS6 : QUOTA_BACKENDS4];
+	_cleanup_free_ struct share *v = NULL;
+	size_t count = 0, room = 0, asks = 0;
+
+	for (size_t i = 0; i < j->port_count; i++) {
+		struct joined_port *port = &j->ports[i];
+
+		if (port->v6 != v6 || (i && join_same(port, port - 1)))
+			continue;
+		asks += port->gets;
+		if (array_push(v, room, count, (struct share){ port->gets, 0, s->object->ports[port->index].name, port }) < 0)
+			return -ENOMEM;
 	}
-	f->written = true;
-	f->fingerprint = fingerprint;
-	f->backends = service.backend_count;
+	if (asks <= gets)
+		return 0;
+	quota_share(v, count, gets);
+	for (size_t i = 0; i < count; i++)
+		((struct joined_port *)v[i].owner)->gets = v[i].gets;
 	return 0;
 }
 
-/* false: it is to be tried again, and its problem says why, whatever else is wrong with it. */
-static bool service_write(struct balancer *b, struct service *s)
+static const struct ip *address_of(const struct service *s, bool v6)
 {
-	const struct service *other;
-	struct err err = { 0 };
-	struct front *f;
-	bool done = true;
+	const struct ip *ips = s->object->cluster_ips;
 
-	free(s->problem);
-	s->problem = NULL;
-	list_each(f, &s->fronts, of_service) {
+	return (ips[0].family == AF_INET6) == v6 ? &ips[0] : &ips[1];
+}
+
+static void front_write(struct balancer *b, struct front *f, const struct dp_service *service, uint64_t fingerprint,
+			uint32_t *list, struct writing *w)
+{
+	struct err err = { 0 };
+	int ret;
+
+	if (f->written && f->fingerprint == fingerprint)
+		return;
+	ret = b->ops->put(b->arg, service, list, &err);
+	if (ret == 0 || ret == -E2BIG)
+		front_is_written(b, f, true, ret == 0 ? service->backend_count : 0);
+	f->fingerprint = ret < 0 ? 0 : fingerprint;
+	if (ret == 0)
+		return;
+	b->failures++;
+	if (!w->failed) {
 		char text[SOCKET_STRLEN];
 
-		socket_format(&f->ip, f->port, text);
-		if (!front_counts(b, f, &other)) {
-			if (!s->problem)
-				problem(s, "%s is %s/%s's already", text, other->namespace, other->name);
-		} else if (front_write(b, f, &err) < 0) {
-			if (done)
-				problem(s, "%s: %s", text, err.msg);
-			done = false;
+		snprintf(w->failure, sizeof(w->failure), "%s: %s", socket_format(&f->ip, f->port, text), err.msg);
+	}
+	w->failed = true;
+}
+
+/* Those of the next list, ports with the same backends, as far as there is time. */
+static int list_write(struct balancer *b, struct service *s, struct writing *w, uint64_t deadline)
+{
+	const struct join *j = &w->join;
+	const struct joined_port *same = &j->ports[w->next];
+	const ssize_t count = join_backends(b, s, j, same);
+	struct dp_service service = { .ip = *address_of(s, same->v6), .protocol = same->protocol, .backends = b->v,
+				      .affinity_seconds = s->object->affinity_seconds };
+	const struct service *other;
+	char text[SOCKET_STRLEN];
+	uint64_t fingerprint;
+	uint32_t list = 0;
+
+	if (count < 0)
+		return -ENOMEM;
+	service.backend_count = (size_t)count;
+	if (!w->next || !join_same(same, same - 1))
+		w->holds[same->v6] += service.backend_count;
+	fingerprint = backends_fingerprint(b, &service);
+	for (; w->next < j->port_count && join_same(&j->ports[w->next], same); w->next++) {
+		const struct service_port *port = &s->object->ports[j->ports[w->next].index];
+		struct front *f = front_find(b, s, &service.ip, port->port, port->protocol);
+
+		service.port = port->port;
+		if (f && front_counts(b, f, &other))
+			front_write(b, f, &service, fingerprint, &list, w);
+		else if (f && !*w->dispute)
+			snprintf(w->dispute, sizeof(w->dispute), "%s is %s/%s's already",
+				 socket_format(&f->ip, f->port, text), other->tenant->name, other->name);
+		if (clock_ns(CLOCK_MONOTONIC) >= deadline) {
+			w->next++;
+			break;
 		}
 	}
-	return done;
+	return 0;
+}
+
+static struct writing *writing_begin(struct balancer *b, const struct service *s)
+{
+	struct writing *w = calloc(1, sizeof(*w));
+	int ret = w ? join_make(b, s, &w->join) : -ENOMEM;
+
+	for (int v6 = 0; v6 < 2 && ret == 0; v6++)
+		ret = share_ports(s, &w->join, v6);
+	if (ret == 0)
+		return w;
+	writing_free(w);
+	return NULL;
 }
 
 static void failed_again(struct balancer *b)
@@ -83,12 +155,66 @@ static void failed_again(struct balancer *b)
 
 	while ((s = list_first(&b->failed, struct service, failed))) {
 		list_remove(&s->failed);
-		list_mark(&b->dirty, &s->dirty);
+		service_queue(b, s);
 	}
+}
+
+/* Whether it has more than its quotas: said before it is written, which takes longer. */
+static bool left_out(struct balancer *b, struct service *s)
+{
+	char text[200];
+
+	share_problem(s, text, sizeof(text));
+	if (*text)
+		problem(b, s, "%s", text);
+	return *text;
+}
+
+/* One that fails is to be tried again, and its problem says why, whatever else is wrong with it. */
+static void service_written(struct balancer *b, struct service *s, struct writing *w)
+{
+	if (w->failed || *w->dispute)
+		problem(b, s, "%s", w->failed ? w->failure : w->dispute);
+	else if (!left_out(b, s))
+		problem_clear(b, s);
+	if (w->holds[0] < s->holds[0] || w->holds[1] < s->holds[1])
+		failed_again(b); /* there may be room now */
+	memcpy(s->holds, w->holds, sizeof(s->holds));
+	if (w->failed)
+		list_mark(&b->failed, &s->failed);
+}
+
+/* false: there is more of it, for the next run. */
+static bool service_write(struct balancer *b, struct service *s, uint64_t deadline)
+{
+	struct writing *w = s->writing;
+	int ret;
+
+	if (!w) {
+		w = writing_begin(b, s);
+		left_out(b, s);
+	}
+	ret = w ? 0 : -ENOMEM;
+	s->writing = w;
+	while (ret == 0 && w->next < w->join.port_count) {
+		ret = list_write(b, s, w, deadline);
+		if (w->next < w->join.port_count && clock_ns(CLOCK_MONOTONIC) >= deadline)
+			return false;
+	}
+	if (ret < 0) {
+		problem(b, s, "no memory for its backends");
+		list_mark(&b->failed, &s->failed);
+	} else {
+		service_written(b, s, w);
+	}
+	s->writing = NULL;
+	writing_free(w);
+	return true;
 }
 
 static int orphans_delete(struct balancer *b, struct err *err)
 {
+	const uint64_t deadline = clock_ns(CLOCK_MONOTONIC) + DELETE_NS;
 	struct front *f, *after;
 	int ret = 0, result;
 
@@ -100,34 +226,63 @@ static int orphans_delete(struct balancer *b, struct err *err)
 		} else {
 			b->failures++;
 			ret = ret ? ret : result;
+			list_remove(&f->orphans);
+			list_mark(&b->undeleted, &f->orphans);
 		}
+		if (clock_ns(CLOCK_MONOTONIC) >= deadline)
+			break;
 	}
 	return ret;
 }
 
-/* Who claims what is settled for all that are to be looked at (which may become more), before anything is written. */
-static int claim_all(struct balancer *b, struct err *err)
+/*
+ * What each may have, and who claims what, is settled for all that are to be looked at (which may become more), before
+ * anything is written.
+ */
+static int settle_all(struct balancer *b, struct err *err)
 {
 	struct service *s;
+	int ret = 0;
 
-	list_each(s, &b->dirty, dirty) {
-		if (fronts_update(b, s) < 0)
-			return err_set(err, ENOMEM, "no memory for the Services of the cluster");
+	list_each(s, &b->dirty, dirty)
+		ret = ret ? ret : service_measure(b, s);
+	if (ret == 0 && !list_empty(&b->dirty))
+		ret = share_all(b);
+	list_each(s, &b->dirty, dirty)
+		ret = ret ? ret : fronts_update(b, s);
+	if (ret < 0)
+		return err_set(err, ENOMEM, "no memory for the Services of the cluster");
+	while ((s = list_first(&b->dirty, struct service, dirty))) {
+		list_remove(&s->dirty);
+		service_queue(b, s);
 	}
 	return 0;
 }
 
+/* Namespaces in turn: nobody's many Services delay those of others by more than one of them takes. */
 static void write_all(struct balancer *b)
 {
-	struct service *s;
+	const uint64_t deadline = clock_ns(CLOCK_MONOTONIC) + WRITE_NS;
+	struct tenant *t;
 
-	while ((s = list_first(&b->dirty, struct service, dirty))) {
-		list_remove(&s->dirty);
+	while ((t = list_first(&b->busy, struct tenant, busy))) {
+		struct service *s = list_first(&t->queue, struct service, queued);
+
+		list_remove(&s->queued);
 		list_remove(&s->failed);
-		if (!service_write(b, s))
-			list_mark(&b->failed, &s->failed);
+		if (list_empty(&t->queue))
+			list_remove(&t->busy);
+		else
+			list_append(&b->busy, &t->busy);
+		if (!service_write(b, s, deadline)) {
+			list_append(&t->queue, &s->queued);
+			list_append(&b->busy, &t->busy);
+			break;
+		}
 		if (!s->object && list_empty(&s->slices) && list_empty(&s->fronts))
 			service_free(b, s);
+		if (clock_ns(CLOCK_MONOTONIC) >= deadline)
+			break;
 	}
 }
 
@@ -144,27 +299,40 @@ static int load(struct balancer *b, struct err *err)
 	return 0;
 }
 
+static void again(struct balancer *b)
+{
+	struct front *f;
+
+	failed_again(b);
+	while ((f = list_first(&b->undeleted, struct front, orphans))) {
+		list_remove(&f->orphans);
+		list_mark(&b->orphans, &f->orphans);
+	}
+	b->again = false;
+}
+
 int balancer_run(struct balancer *b, struct err *err)
 {
 	const struct service *failed;
 	int ret = load(b, err);
-	bool undeleted;
 
 	if (b->again)
-		failed_again(b);
-	b->again = false;
+		again(b);
 	if (ret == 0)
-		ret = claim_all(b, err);
+		ret = settle_all(b, err);
 	if (ret < 0)
 		return ret;
-	undeleted = orphans_delete(b, err) < 0;
+	/* What cannot be written before more has been deleted is tried again as soon as that has happened. */
+	orphans_delete(b, err);
 	write_all(b);
+	if (balancer_pending(b))
+		return 0;
 	failed = list_first(&b->failed, struct service, failed);
-	if (undeleted)
+	if (!list_empty(&b->undeleted))
 		err_wrap(err, "a service that is no more cannot be deleted");
 	else if (failed)
 		err_set(err, EAGAIN, "%s", failed->problem ?: "no memory");
-	if (undeleted || failed)
+	if (failed || !list_empty(&b->undeleted))
 		return -EAGAIN;
 	if (b->since_ns)
 		histogram_add(&b->latency, clock_ns(CLOCK_MONOTONIC) - b->since_ns);
@@ -174,7 +342,7 @@ int balancer_run(struct balancer *b, struct err *err)
 
 bool balancer_pending(const struct balancer *b)
 {
-	return !b->loaded || b->again || !list_empty(&b->dirty);
+	return !b->loaded || b->again || !list_empty(&b->dirty) || !list_empty(&b->orphans) || !list_empty(&b->busy);
 }
 
 void balancer_retry(struct balancer *b)
@@ -214,22 +382,20 @@ int balancer_each(const struct balancer *b, int (*fn)(const struct balancer_fron
 void balancer_count(const struct balancer *b, struct balancer_counts *counts)
 {
 	const struct service *s, *first = NULL;
-	struct front *f;
 
-	*counts = (struct balancer_counts){ .slices = b->slices.count, .failures = b->failures };
-	table_each(s, &b->services, by_name) {
-		counts->services += s->object != NULL;
-		counts->problems += s->problem != NULL;
-		if (s->problem && (!first || service_cmp(s, first) < 0))
+	*counts = (struct balancer_counts){ .services = b->object_count,
+					    .slices = b->slices.count,
+					    .fronts = { b->written[0], b->written[1] },
+					    .backends = { b->backends[0], b->backends[1] },
+					    .problems = b->problem_count,
+					    .failures = b->failures };
+	list_each(s, &b->problems, problems) {
+		if (!first || service_cmp(s, first) < 0)
 			first = s;
 	}
 	if (first)
-		snprintf(counts->example, sizeof(counts->example), "%s/%s: %s", first->namespace, first->name,
+		snprintf(counts->example, sizeof(counts->example), "%s/%s: %s", first->tenant->name, first->name,
 			 first->problem);
-	table_each(f, &b->fronts, by_key) {
-		counts->fronts[f->ip.family == AF_INET6] += f->written;
-		counts->backends[f->ip.family == AF_INET6] += f->backends;
-	}
 }
 
 const struct histogram *balancer_latency(const struct balancer *b)
@@ -251,6 +417,9 @@ struct balancer *balancer_new(const struct balancer_ops *ops, void *arg, const c
 	list_init(&b->dirty);
 	list_init(&b->failed);
 	list_init(&b->orphans);
+	list_init(&b->undeleted);
+	list_init(&b->busy);
+	list_init(&b->problems);
 	return b;
 }
 
@@ -268,9 +437,10 @@ void balancer_free(struct balancer *b)
 		slice_free(b, slice);
 	table_each(s, &b->services, by_name)
 		service_free(b, s);
+	table_free(&b->tenants);
 	table_free(&b->services);
 	table_free(&b->slices);
 	table_free(&b->fronts);
-	free(b->backends);
+	free(b->v);
 	free(b);
 }

@@ -7,6 +7,9 @@
  * if there are none of these either, nowhere: it is refused. With internalTrafficPolicy Local only this node's count.
  *
  * An address and port that several Services claim is the first one's by namespace and name.
+ *
+ * What does not fit a Service's quota (balancer_quota.h) is not programmed, and its problem says so: of its ports the first
+ * ones are, of each port's backends the first ones by slice. All else goes on.
  */
 #ifndef WARREN_AGENT_BALANCER_H
 #define WARREN_AGENT_BALANCER_H
@@ -18,8 +21,9 @@
 
 struct balancer_ops {
 	/* as the functions of services.h */
-	int (*put)(void *arg, const struct dp_service *service, struct err *err);
+	int (*put)(void *arg, const struct dp_service *service, uint32_t *list, struct err *err);
 	int (*delete)(void *arg, const struct ip *ip, uint16_t port, uint8_t protocol, struct err *err);
+	/* ... after the maps have been read anew */
 	int (*each)(void *arg, int (*fn)(const struct dp_service *service, void *fn_arg), void *fn_arg,
 		    struct err *err);
 };
@@ -39,7 +43,8 @@ bool balancer_pending(const struct balancer *b); /* the next run has something t
 void balancer_retry(struct balancer *b);	 /* what has failed is to be tried again by the next run */
 void balancer_lost(struct balancer *b);		 /* what the maps hold is not known (any more) */
 /*
- * Makes the maps what they should be. What an earlier agent has left and no Service claims goes with the first run, so
+ * Makes the maps what they should be, or goes on with that: where balancer_pending() afterwards, it has taken long, and
+ * something else should have its turn before the next run. What an earlier agent has left and no Service claims goes with the first run, so
  * that everything has to be known before. -EAGAIN: some Services could not be written, or deleted; they keep nobody
  * from the others.
  */

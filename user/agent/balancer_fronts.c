@@ -25,13 +25,6 @@ static bool front_is(const struct front *f, const struct ip *ip, uint16_t port, 
 	return f->port == port && f->protocol == protocol && ip_equal(&f->ip, ip);
 }
 
-int service_cmp(const struct service *a, const struct service *b)
-{
-	int c = strcmp(a->namespace, b->namespace);
-
-	return c ? c : strcmp(a->name, b->name);
-}
-
 /* Of all with this address and port the first claimant's, or the orphan; NULL: there is none. */
 static struct front *front_first(const struct balancer *b, const struct ip *ip, uint16_t port, uint8_t protocol)
 {
@@ -60,8 +53,30 @@ static void claimants_changed(struct balancer *b, const struct front *changed)
 
 	table_each_hash(f, &b->fronts, changed->by_key.hash, by_key) {
 		if (f->service && front_is(f, &changed->ip, changed->port, changed->protocol))
-			list_mark(&b->dirty, &f->service->dirty);
+			service_queue(b, f->service);
 	}
+}
+
+struct front *front_find(const struct balancer *b, const struct service *s, const struct ip *ip, uint16_t port,
+			 uint8_t protocol)
+{
+	struct front *f;
+
+	table_each_hash(f, &b->fronts, front_hash(b, ip, port, protocol), by_key) {
+		if (f->service == s && front_is(f, ip, port, protocol))
+			return f;
+	}
+	return NULL;
+}
+
+void front_is_written(struct balancer *b, struct front *f, bool written, size_t backends)
+{
+	const bool v6 = f->ip.family == AF_INET6;
+
+	b->written[v6] += (size_t)written - f->written;
+	b->backends[v6] += backends - f->backends;
+	f->written = written;
+	f->backends = backends;
 }
 
 static struct front *front_new(struct balancer *b, const struct ip *ip, uint16_t port, uint8_t protocol)
@@ -81,33 +96,34 @@ static struct front *front_new(struct balancer *b, const struct ip *ip, uint16_t
 
 void front_free(struct balancer *b, struct front *f)
 {
+	front_is_written(b, f, false, 0);
 	table_remove(&b->fronts, &f->by_key);
 	list_remove(&f->of_service);
 	list_remove(&f->orphans);
 	free(f);
 }
 
-static void hand_on(struct front *from, struct front *to)
+static void hand_on(struct balancer *b, struct front *from, struct front *to)
 {
-	to->written = from->written;
+	const bool written = from->written;
+	const size_t backends = from->backends;
+
+	front_is_written(b, from, false, 0);
+	front_is_written(b, to, written, backends);
 	to->fingerprint = from->fingerprint;
-	to->backends = from->backends;
-	from->written = false;
-	from->backends = 0;
 }
 
 static int front_claim(struct balancer *b, struct service *s, const struct ip *ip, size_t index)
 {
 	const struct service_port *port = &s->object->ports[index];
-	struct front *f, *first = front_first(b, ip, port->port, port->protocol);
+	struct front *f = front_find(b, s, ip, port->port, port->protocol), *first;
 
-	list_each(f, &s->fronts, of_service) {
-		if (front_is(f, ip, port->port, port->protocol)) {
-			f->claimed = true;
-			f->index = index;
-			return 0;
-		}
+	if (f) {
+		f->claimed = true;
+		f->index = index;
+		return 0;
 	}
+	first = front_first(b, ip, port->port, port->protocol);
 	f = first && !first->service ? first : front_new(b, ip, port->port, port->protocol);
 	if (!f)
 		return -ENOMEM;
@@ -117,7 +133,7 @@ static int front_claim(struct balancer *b, struct service *s, const struct ip *i
 	list_remove(&f->orphans);
 	list_append(&s->fronts, &f->of_service);
 	if (first && first != f && service_cmp(s, first->service) < 0)
-		hand_on(first, f);
+		hand_on(b, first, f);
 	claimants_changed(b, f);
 	return 0;
 }
@@ -134,7 +150,7 @@ static void front_release(struct balancer *b, struct front *f)
 	f->service = NULL;
 	claimants_changed(b, f);
 	if (next && f->written)
-		hand_on(f, next);
+		hand_on(b, f, next);
 	if (f->written)
 		list_mark(&b->orphans, &f->orphans);
 	else
@@ -149,8 +165,11 @@ int fronts_update(struct balancer *b, struct service *s)
 	list_each(f, &s->fronts, of_service)
 		f->claimed = false;
 	for (int i = 0; s->object && i < 2 && s->object->cluster_ips[i].family; i++) {
-		for (size_t p = 0; ret == 0 && p < s->object->port_count; p++)
-			ret = front_claim(b, s, &s->object->cluster_ips[i], p);
+		const struct ip *ip = &s->object->cluster_ips[i];
+		const size_t gets = s->gets[ip->family == AF_INET6 ? QUOTA_PORTS6 : QUOTA_PORTS4];
+
+		for (size_t p = 0; ret == 0 && p < s->object->port_count && p < gets; p++)
+			ret = front_claim(b, s, ip, p);
 	}
 	list_each_safe(f, after, &s->fronts, of_service) {
 		if (!f->claimed && ret == 0)
@@ -172,9 +191,8 @@ static int on_loaded(const struct dp_service *service, void *arg)
 			return -ENOMEM;
 		list_mark(&b->orphans, &f->orphans);
 	}
-	f->written = true;
-	f->backends = service->backend_count;
-	f->fingerprint = backends_fingerprint(b, service);
+	front_is_written(b, f, true, service->backend_count);
+	f->fingerprint = 0;
 	return 0;
 }
 
@@ -183,10 +201,8 @@ int fronts_load(struct balancer *b, struct err *err)
 	struct front *f;
 	int ret;
 
-	table_each(f, &b->fronts, by_key) {
-		f->written = false;
-		f->backends = 0;
-	}
+	table_each(f, &b->fronts, by_key)
+		front_is_written(b, f, false, 0);
 	ret = b->ops->each(b->arg, on_loaded, b, err);
 	if (ret == -ENOMEM)
 		err_set(err, ENOMEM, "no memory for the services in the maps");

@@ -1,11 +1,154 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Which backends a Service has. */
+/* Which backends the ports of a Service have, and which ports have the same. */
 #include "balancer_internal.h"
 
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "array.h"
+#include "cleanup.h"
+
+/* How many ports of EndpointSlices are looked at for one Service. */
+#define SLICE_PORTS_MAX 32768
+
+void join_free(struct join *j)
+{
+	free(j->targets);
+	free(j->starts);
+	free(j->ports);
+	*j = (struct join){ 0 };
+}
+
+/* The index of the Service's port with this name; -1: it has none. */
+static int port_find(const struct service *s, const char *name)
+{
+	size_t low = 0, high = s->object->port_count;
+
+	while (low < high) {
+		const size_t middle = (low + high) / 2;
+		const int c = strcmp(name, s->object->ports[s->by_port_name[middle]].name);
+
+		if (c == 0)
+			return s->by_port_name[middle];
+		if (c < 0)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return -1;
+}
+
+static size_t usable(const struct slice *slice, bool draining, bool here, size_t *begin)
+{
+	*begin = draining ? slice->ends[ENDPOINTS_READY] : 0;
+	return slice->ends[2 * draining + !here] - *begin;
+}
+
+/* In the order of slices, of which only so many are looked at. */
+static int find_targets(const struct service *s, struct join *j, struct target **found)
+{
+	const struct slice *slice;
+	size_t room = 0, looked = 0;
+
+	list_each(slice, &s->slices, of_service) {
+		looked += slice->port_count + 1;
+		if (looked > SLICE_PORTS_MAX) {
+			j->slices_left_out = true;
+			break;
+		}
+		for (size_t i = 0; i < slice->port_count; i++) {
+			const struct slice_port *p = &slice->ports[i];
+			const int index = p->port ? port_find(s, p->name) : -1;
+
+			if (index < 0 || s->object->ports[index].protocol != p->protocol)
+				continue;
+			if (array_push(*found, room, j->target_count, (struct target){ slice, (uint16_t)index, p->port }) < 0)
+				return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+static int sort_targets(const struct service *s, struct join *j, const struct target *found)
+{
+	const size_t ports = s->object->port_count;
+
+	j->starts = calloc(ports + 2, sizeof(*j->starts));
+	j->targets = calloc(j->target_count + 1, sizeof(*j->targets));
+	if (!j->starts || !j->targets)
+		return -ENOMEM;
+	for (size_t i = 0; i < j->target_count; i++)
+		j->starts[found[i].index + 2]++;
+	for (size_t p = 1; p <= ports; p++)
+		j->starts[p + 1] += j->starts[p];
+	/* Afterwards each is where the next one's begin. */
+	for (size_t i = 0; i < j->target_count; i++)
+		j->targets[j->starts[found[i].index + 1]++] = found[i];
+	return 0;
+}
+
+static struct joined_port join_port(const struct balancer *b, const struct service *s, const struct join *j,
+				    size_t index, bool v6)
+{
+	struct joined_port port = { .index = (uint16_t)index, .protocol = s->object->ports[index].protocol, .v6 = v6 };
+	size_t count[2] = { 0 }, begin;
+	struct siphash h;
+
+	siphash_begin(&h, b->key);
+	for (size_t i = j->starts[index]; i < j->starts[index + 1]; i++) {
+		const struct target *t = &j->targets[i];
+
+		if (t->slice->v6 != v6)
+			continue;
+		siphash_number(&h, (uintptr_t)t->slice);
+		siphash_number(&h, t->port);
+		for (int draining = 0; draining < 2; draining++)
+			count[draining] += usable(t->slice, draining, s->object->internal_local, &begin);
+	}
+	port.same = siphash_end(&h);
+	port.draining = !count[0];
+	port.backends = count[port.draining];
+	port.gets = port.backends < PORT_BACKENDS_MAX ? port.backends : PORT_BACKENDS_MAX;
+	return port;
+}
+
+static int port_cmp(const void *pa, const void *pb)
+{
+	const struct joined_port *a = pa, *b = pb;
+
+	if (a->v6 != b->v6)
+		return a->v6 - b->v6;
+	if (a->protocol != b->protocol)
+		return a->protocol - b->protocol;
+	if (a->same != b->same)
+		return a->same < b->same ? -1 : 1;
+	return a->index - b->index;
+}
+
+bool join_same(const struct joined_port *a, const struct joined_port *b)
+{
+	return a->v6 == b->v6 && a->protocol == b->protocol && a->same == b->same;
+}
+
+int join_make(struct balancer *b, const struct service *s, struct join *j)
+{
+	_cleanup_free_ struct target *found = NULL;
+	const struct service_object *object = s->object;
+
+	if (!object || !object->cluster_ips[0].family)
+		return 0;
+	j->ports = calloc(2 * object->port_count + 1, sizeof(*j->ports));
+	if (!j->ports || find_targets(s, j, &found) < 0 || sort_targets(s, j, found) < 0)
+		return -ENOMEM;
+	for (int i = 0; i < 2 && object->cluster_ips[i].family; i++) {
+		for (size_t p = 0; p < object->port_count; p++)
+			j->ports[j->port_count++] = join_port(b, s, j, p, object->cluster_ips[i].family == AF_INET6);
+	}
+	if (j->port_count)
+		qsort(j->ports, j->port_count, sizeof(*j->ports), port_cmp);
+	return 0;
+}
 
 static int backend_cmp(const void *pa, const void *pb)
 {
@@ -15,50 +158,23 @@ static int backend_cmp(const void *pa, const void *pb)
 	return c ? c : a->port - b->port;
 }
 
-/* The slice's port for the Service's, which goes by name; 0: it has none. */
-static uint16_t target_port(const struct slice *slice, const struct service_port *port)
+/* As kube-proxy chooses them (KEP-1669). An address may be in several slices while it moves from one to another. */
+ssize_t join_backends(struct balancer *b, const struct service *s, const struct join *j, const struct joined_port *port)
 {
-	for (size_t i = 0; i < slice->port_count; i++) {
-		const struct slice_port *p = &slice->ports[i];
+	size_t count = 0, begin;
 
-		if (strcmp(p->name, port->name) == 0)
-			return p->protocol == port->protocol ? p->port : 0;
-	}
-	return 0;
-}
+	for (size_t i = j->starts[port->index]; i < j->starts[port->index + 1] && count < port->gets; i++) {
+		const struct target *t = &j->targets[i];
+		const size_t most = usable(t->slice, port->draining, s->object->internal_local, &begin);
 
-static int collect(struct balancer *b, const struct front *f, bool draining, size_t *count)
-{
-	const struct service_object *object = f->service->object;
-	struct slice *slice;
-
-	list_each(slice, &f->service->slices, of_service) {
-		uint16_t port = target_port(slice, &object->ports[f->index]);
-
-		for (size_t i = 0; port && i < slice->count; i++) {
-			const struct address *a = &slice->v[i];
-			bool wanted = draining ? a->draining : a->ready;
-
-			if (!wanted || a->ip.family != f->ip.family || (object->internal_local && !a->local))
-				continue;
-			if (array_push(b->backends, b->backend_room, *count, (struct dp_backend){ a->ip, port }) < 0)
+		if (t->slice->v6 != port->v6)
+			continue;
+		for (size_t n = 0; n < most && count < port->gets; n++) {
+			if (array_push(b->v, b->room, count, (struct dp_backend){ t->slice->v[begin + n], t->port }) < 0)
 				return -ENOMEM;
 		}
 	}
-	return 0;
-}
-
-/* As kube-proxy chooses them (KEP-1669). An address may be in several slices while it moves from one to another. */
-ssize_t front_join(struct balancer *b, const struct front *f)
-{
-	size_t count = 0;
-	int ret = collect(b, f, false, &count);
-
-	if (ret == 0 && !count)
-		ret = collect(b, f, true, &count);
-	if (ret < 0)
-		return ret;
-	return (ssize_t)array_sort_unique(b->backends, count, sizeof(*b->backends), backend_cmp, NULL);
+	return (ssize_t)array_sort_unique(b->v, count, sizeof(*b->v), backend_cmp, NULL);
 }
 
 /* Whatever the order of backends; never 0. */

@@ -9,6 +9,8 @@
 #include "cleanup.h"
 #include "clock.h"
 
+#define SMALL 1000 /* ports and backends */
+
 static uint64_t name_hash(const struct balancer *b, const char *namespace, const char *name)
 {
 	struct siphash h;
@@ -19,14 +21,58 @@ static uint64_t name_hash(const struct balancer *b, const char *namespace, const
 	return siphash_end(&h);
 }
 
+/* --- namespaces --- */
+
+static struct tenant *tenant_get(struct balancer *b, const char *name)
+{
+	const uint64_t hash = name_hash(b, name, "");
+	struct tenant *t;
+
+	table_each_hash(t, &b->tenants, hash, by_name) {
+		if (strcmp(t->name, name) == 0)
+			return t;
+	}
+	t = calloc(1, sizeof(*t));
+	if (!t)
+		return NULL;
+	t->name = strdup(name);
+	if (!t->name) {
+		free(t);
+		return NULL;
+	}
+	list_init(&t->services);
+	list_init(&t->queue);
+	list_init(&t->busy);
+	table_add(&b->tenants, &t->by_name, hash);
+	return t;
+}
+
+/* One that has no Service any more. */
+static void tenant_release(struct balancer *b, struct tenant *t)
+{
+	if (!list_empty(&t->services))
+		return;
+	table_remove(&b->tenants, &t->by_name);
+	list_remove(&t->busy);
+	free(t->name);
+	free(t);
+}
+
 /* --- Services --- */
+
+int service_cmp(const struct service *a, const struct service *b)
+{
+	int c = strcmp(a->tenant->name, b->tenant->name);
+
+	return c ? c : strcmp(a->name, b->name);
+}
 
 static struct service *service_find(const struct balancer *b, const char *namespace, const char *name)
 {
 	struct service *s;
 
 	table_each_hash(s, &b->services, name_hash(b, namespace, name), by_name) {
-		if (strcmp(s->namespace, namespace) == 0 && strcmp(s->name, name) == 0)
+		if (strcmp(s->tenant->name, namespace) == 0 && strcmp(s->name, name) == 0)
 			return s;
 	}
 	return NULL;
@@ -35,57 +81,141 @@ static struct service *service_find(const struct balancer *b, const char *namesp
 static struct service *service_get(struct balancer *b, const char *namespace, const char *name)
 {
 	struct service *s = service_find(b, namespace, name);
+	struct tenant *t = s ? s->tenant : tenant_get(b, namespace);
 
-	if (s)
+	if (s || !t)
 		return s;
 	s = calloc(1, sizeof(*s));
-	if (!s)
-		return NULL;
-	s->namespace = strdup(namespace);
-	s->name = strdup(name);
-	if (!s->namespace || !s->name) {
-		free(s->namespace);
-		free(s->name);
+	if (s)
+		s->name = strdup(name);
+	if (!s || !s->name) {
 		free(s);
+		tenant_release(b, t);
 		return NULL;
 	}
+	s->tenant = t;
+	list_init(&s->of_tenant);
 	list_init(&s->dirty);
+	list_init(&s->queued);
 	list_init(&s->failed);
+	list_init(&s->problems);
 	list_init(&s->slices);
 	list_init(&s->fronts);
+	list_append(&t->services, &s->of_tenant);
 	table_add(&b->services, &s->by_name, name_hash(b, namespace, name));
 	return s;
 }
 
+void writing_free(struct writing *w)
+{
+	if (w)
+		join_free(&w->join);
+	free(w);
+}
+
+static void writing_stop(struct service *s)
+{
+	writing_free(s->writing);
+	s->writing = NULL;
+}
+
+static void service_set_object(struct balancer *b, struct service *s, struct service_object *object, uint16_t *by_port_name)
+{
+	b->object_count += (size_t)(object != NULL) - (s->object != NULL);
+	service_object_free(s->object);
+	free(s->by_port_name);
+	s->object = object;
+	s->by_port_name = by_port_name;
+	s->ports_left_out = 0;
+}
+
 void service_free(struct balancer *b, struct service *s)
 {
+	service_set_object(b, s, NULL, NULL);
 	table_remove(&b->services, &s->by_name);
+	list_remove(&s->of_tenant);
 	list_remove(&s->dirty);
+	list_remove(&s->queued);
 	list_remove(&s->failed);
-	service_object_free(s->object);
+	b->problem_count -= s->problem != NULL;
+	list_remove(&s->problems);
+	writing_stop(s);
+	tenant_release(b, s->tenant);
 	free(s->problem);
-	free(s->namespace);
 	free(s->name);
 	free(s);
+}
+
+/* It takes little time, and goes before those that take more. */
+static bool is_small(const struct service *s)
+{
+	size_t asks = 0;
+
+	for (int q = 0; q < QUOTAS; q++)
+		asks += s->asks[q];
+	return asks <= SMALL;
+}
+
+void service_queue(struct balancer *b, struct service *s)
+{
+	const bool first = is_small(s);
+
+	writing_stop(s);
+	list_mark(first ? s->tenant->queue.next : &s->tenant->queue, &s->queued);
+	if (first)
+		list_append(b->busy.next == &s->tenant->busy ? s->tenant->busy.next : b->busy.next, &s->tenant->busy);
+	else
+		list_mark(&b->busy, &s->tenant->busy);
 }
 
 static void service_changed(struct balancer *b, struct service *s)
 {
 	if (!b->since_ns)
 		b->since_ns = clock_ns(CLOCK_MONOTONIC);
+	writing_stop(s);
 	list_mark(&b->dirty, &s->dirty);
+}
+
+static int port_name_cmp(const void *pa, const void *pb, void *arg)
+{
+	const struct service_port *ports = arg;
+
+	return strcmp(ports[*(const uint16_t *)pa].name, ports[*(const uint16_t *)pb].name);
+}
+
+/* How many ports it has beyond those that are kept. */
+static size_t ports_cut(struct service_object *object)
+{
+	const size_t count = object->port_count, kept = count < SERVICE_PORTS_MAX ? count : SERVICE_PORTS_MAX;
+	struct service_port *fewer;
+
+	if (count == kept)
+		return 0;
+	for (size_t i = kept; i < count; i++)
+		free(object->ports[i].name);
+	object->port_count = kept;
+	fewer = realloc(object->ports, kept * sizeof(*fewer));
+	object->ports = fewer ?: object->ports;
+	return count - kept;
 }
 
 int balancer_put_service(struct balancer *b, struct service_object *object)
 {
-	struct service *s = service_get(b, object->namespace, object->name);
+	const size_t left_out = ports_cut(object);
+	uint16_t *by_port_name = calloc(object->port_count + 1, sizeof(*by_port_name));
+	struct service *s = by_port_name ? service_get(b, object->namespace, object->name) : NULL;
 
 	if (!s) {
+		free(by_port_name);
 		service_object_free(object);
 		return -ENOMEM;
 	}
-	service_object_free(s->object);
-	s->object = object;
+	for (size_t i = 0; i < object->port_count; i++)
+		by_port_name[i] = (uint16_t)i;
+	if (object->port_count)
+		qsort_r(by_port_name, object->port_count, sizeof(*by_port_name), port_name_cmp, object->ports);
+	service_set_object(b, s, object, by_port_name);
+	s->ports_left_out = left_out;
 	service_changed(b, s);
 	return 0;
 }
@@ -96,8 +226,7 @@ void balancer_remove_service(struct balancer *b, const char *namespace, const ch
 
 	if (!s)
 		return;
-	service_object_free(s->object);
-	s->object = NULL;
+	service_set_object(b, s, NULL, NULL);
 	service_changed(b, s);
 }
 
@@ -128,11 +257,37 @@ void slice_free(struct balancer *b, struct slice *slice)
 	free(slice);
 }
 
+/* What kind the endpoint is of; ENDPOINT_KINDS: none that a flow may go to. */
+static int endpoint_kind(const struct balancer *b, const struct slice_endpoint *ep)
+{
+	const bool here = *ep->node && strcmp(ep->node, b->node_name) == 0;
+
+	if (ep->ready)
+		return here ? ENDPOINTS_READY_HERE : ENDPOINTS_READY;
+	if (!ep->serving || !ep->terminating)
+		return ENDPOINT_KINDS;
+	return here ? ENDPOINTS_DRAINING_HERE : ENDPOINTS_DRAINING;
+}
+
+static void slice_fill(const struct balancer *b, struct slice *slice, const struct slice_object *object)
+{
+	size_t count = 0;
+
+	for (int kind = 0; kind < ENDPOINT_KINDS; kind++) {
+		for (size_t i = 0; i < object->endpoint_count; i++) {
+			if (endpoint_kind(b, &object->endpoints[i]) == kind)
+				slice->v[count++] = object->endpoints[i].address;
+		}
+		slice->ends[kind] = count;
+	}
+	slice->v6 = object->endpoint_count && object->endpoints[0].address.family == AF_INET6;
+}
+
 /* Takes over of the object what it keeps of it. */
 static struct slice *slice_new(const struct balancer *b, struct slice_object *object)
 {
 	struct slice *slice = calloc(1, sizeof(*slice));
-	struct address *v = calloc(object->endpoint_count ? object->endpoint_count : 1, sizeof(*v));
+	struct ip *v = calloc(object->endpoint_count ? object->endpoint_count : 1, sizeof(*v));
 
 	if (!slice || !v) {
 		free(slice);
@@ -140,13 +295,7 @@ static struct slice *slice_new(const struct balancer *b, struct slice_object *ob
 		return NULL;
 	}
 	slice->v = v;
-	slice->count = object->endpoint_count;
-	for (size_t i = 0; i < slice->count; i++) {
-		const struct slice_endpoint *ep = &object->endpoints[i];
-
-		v[i] = (struct address){ ep->address, ep->ready, ep->serving && ep->terminating,
-					 *ep->node && strcmp(ep->node, b->node_name) == 0 };
-	}
+	slice_fill(b, slice, object);
 	slice->namespace = take_ptr(object->namespace);
 	slice->name = take_ptr(object->name);
 	slice->ports = take_ptr(object->ports);
@@ -163,17 +312,21 @@ int balancer_put_slice(struct balancer *b, struct slice_object *object)
 
 	slice = service ? slice_new(b, object) : NULL;
 	if (*object->service && !slice) {
+		if (service)
+			service_changed(b, service);
 		slice_object_free(object);
 		return -ENOMEM;
 	}
-	if (old)
-		slice_free(b, old);
 	if (slice) {
 		slice->service = service;
-		list_append(&service->slices, &slice->of_service);
-		table_add(&b->slices, &slice->by_name, name_hash(b, slice->namespace, slice->name));
+		/* In its place: of a Service with more backends than it may have the first ones stay the same. */
+		list_append(old && old->service == service ? &old->of_service : &service->slices, &slice->of_service);
 		service_changed(b, service);
 	}
+	if (old)
+		slice_free(b, old);
+	if (slice)
+		table_add(&b->slices, &slice->by_name, name_hash(b, slice->namespace, slice->name));
 	slice_object_free(object);
 	return 0;
 }

@@ -93,7 +93,7 @@ static size_t map_uses(const struct agent *agent, const struct dp_flow_stats *st
 {
 	static const char *const service_maps[] = { "services4", "services6" };
 	static const char *const backend_maps[] = { "backends4", "backends6" };
-	size_t backends[2] = { 0 };
+	size_t backends[2] = { 0 }, listed = 0;
 	static const char *const flow_maps[] = { "ct4", "ct6", "ct_new4", "ct_new6" };
 	static const char *const counted[] = { "addr4", "addr6" };
 	size_t count = 0;
@@ -107,8 +107,8 @@ static size_t map_uses(const struct agent *agent, const struct dp_flow_stats *st
 	for (int i = 0; i < 4 && stats; i++)
 		uses[count++] = (struct map_use){ flow_maps[i], stats->entries[i], stats->capacity[i] };
 	if (agent->services)
-		dp_services_count(agent->services, backends);
-	uses[count++] = (struct map_use){ "service_lists", balancer->backends[0] + balancer->backends[1], WR_MAX_LISTED };
+		dp_services_count(agent->services, backends, &listed);
+	uses[count++] = (struct map_use){ "service_lists", listed, WR_MAX_LISTED };
 	for (int i = 0; i < 2; i++) {
 		struct dp_map_info info;
 

@@ -298,11 +298,20 @@ static void tell_services(struct agent *agent, const struct err *failure)
 	complain(&agent->complaints, counts.problems ? COMPLAINT_OBJECT : COMPLAINT_AGENT, "services", counts.problems ? &err : failure);
 }
 
+/* Ends the loop's turn: work() is called after the next one. */
+static void on_services_more(uv_timer_t *timer)
+{
+}
+
 static void work_services(struct agent *agent)
 {
 	struct err err = { 0 };
 	int ret = balancer_run(agent->balancer, &err);
 
+	if (ret == 0 && balancer_pending(agent->balancer)) {
+		uv_timer_start(&agent->work.services_more, on_services_more, 0, 0);
+		return;
+	}
 	tell_services(agent, ret < 0 ? &err : NULL);
 	/* Where others keep changing, every turn would put it off. */
 	if (ret < 0 && !uv_is_active((uv_handle_t *)&agent->work.services_retry))
@@ -385,6 +394,7 @@ int work_open(struct agent *agent, struct err *err)
 	uv_timer_init(&agent->loop, &agent->work.cluster_retry);
 	agent->work.cluster_retry.data = agent;
 	agent->work.cluster_retry.timer_cb = on_cluster_retry;
+	uv_timer_init(&agent->loop, &agent->work.services_more);
 	uv_timer_init(&agent->loop, &agent->work.services_retry);
 	agent->work.services_retry.data = agent;
 	agent->work.services_retry.timer_cb = on_services_retry;

@@ -160,10 +160,18 @@ static void out_backend(struct out *o, const struct endpoints *e, const struct d
 	out_end(o);
 }
 
-static void describe(struct out *o, const struct endpoints *e, const struct service_row *row)
+/* One that goes meanwhile has none any more. */
+static int describe(struct cli *cli, const struct endpoints *e, const struct service_row *row)
 {
-	char name[SERVICE_NAME_MAX];
+	_cleanup_free_ struct dp_backend *backends = NULL;
 	const json_t *agent = row->agent;
+	struct out *o = cli->out;
+	char name[SERVICE_NAME_MAX];
+	size_t count = 0;
+	int r = row->mapped ? dp_service_backends(&row->ip, row->port, row->protocol, &backends, &count, &cli->err) : 0;
+
+	if (r < 0 && r != -ENOENT)
+		return r;
 
 	out_record(o, NULL);
 	out_string(o, "service", service_row_name(row, name));
@@ -181,10 +189,11 @@ static void describe(struct out *o, const struct endpoints *e, const struct serv
 		out_field(o, "problem", json_incref(json_object_get(agent, "problem")), json_text_at(agent, "problem"),
 			  OUT_RED);
 	out_table(o, "backends", row->mapped ? "none: new flows are refused" : "none");
-	for (size_t i = 0; i < row->backend_count; i++)
-		out_backend(o, e, &row->backends[i]);
+	for (size_t i = 0; i < count; i++)
+		out_backend(o, e, &backends[i]);
 	out_end(o);
 	out_end(o);
+	return 0;
 }
 
 int cmd_service_get(struct cli *cli)
@@ -202,13 +211,15 @@ int cmd_service_get(struct cli *cli)
 	if (r < 0)
 		return r;
 	out_list(cli->out, NULL, "");
-	for (size_t i = 0; i < rows.count; i++) {
+	for (size_t i = 0; i < rows.count && r == 0; i++) {
 		if (!is_wanted(&rows.v[i], &wanted))
 			continue;
-		describe(cli->out, &e, &rows.v[i]);
+		r = describe(cli, &e, &rows.v[i]);
 		found++;
 	}
 	out_end(cli->out);
+	if (r < 0)
+		return r;
 	if (!found) {
 		err_set(&cli->err, ENOENT, "there is no service %s with an address%s", cli->args[0],
 			cli->answer || !wanted.name ? "" : " that is known by name");

@@ -12,8 +12,6 @@
 
 void service_rows_free(struct service_rows *rows)
 {
-	for (size_t i = 0; i < rows->count; i++)
-		free(rows->v[i].backends);
 	free(rows->v);
 	*rows = (struct service_rows){ 0 };
 }
@@ -55,23 +53,10 @@ const struct service_row *service_rows_find(const struct service_rows *rows, con
 static int add_mapped(const struct dp_service *service, void *arg)
 {
 	struct service_rows *rows = arg;
-	struct service_row row = { service->ip,
-				   service->port,
-				   service->protocol,
-				   true,
-				   service->affinity_seconds,
-				   calloc(service->backend_count + 1, sizeof(*service->backends)),
-				   service->backend_count,
-				   NULL };
 
-	if (!row.backends)
-		return -ENOMEM;
-	if (service->backend_count)
-		memcpy(row.backends, service->backends, service->backend_count * sizeof(*service->backends));
-	if (array_push(rows->v, rows->room, rows->count, row) == 0)
-		return 0;
-	free(row.backends);
-	return -ENOMEM;
+	return array_push(rows->v, rows->room, rows->count,
+			  (struct service_row){ service->ip, service->port, service->protocol, true,
+						service->affinity_seconds, service->backend_count, NULL });
 }
 
 /* What the agent says that it has written is in the maps, unless it has just changed; the rest is not. */

@@ -15,7 +15,6 @@ struct service_row {
 	uint8_t protocol;
 	bool mapped; /* in the maps, with: */
 	uint32_t affinity_seconds;
-	struct dp_backend *backends;
 	size_t backend_count;
 	const json_t *agent; /* what the agent says of it; NULL: nothing */
 };

@@ -18,6 +18,8 @@ struct backend_ref {
 	size_t lists; /* that refer to it */
 };
 
+#define NUMBERS_RESERVED 1024
+
 static const char *const map_names[] = { "backends4", "backends6" };
 
 static size_t value_size(bool v6)
@@ -88,38 +90,99 @@ static void forget(struct backends *b, struct backend_ref *ref)
 	free(ref);
 }
 
-/* An id that none has, and none has had for as long as there are others; noted before it is used. */
-static int id_draw(struct backends *b, uint32_t *id, struct err *err)
+int number_next(int state_fd, struct wr_service_state *state, __u32 *reserved, uint32_t *last, struct err *err)
 {
-	do
-		b->state->backend += b->state->backend == UINT32_MAX ? 2 : 1;
-	while (find_id(b, b->state->backend));
-	if (bpf_map_update_elem(b->state_fd, &(uint32_t){ 0 }, b->state, BPF_ANY) < 0)
-		return err_errno(err, errno, "cannot write map service_state");
-	*id = b->state->backend;
+	if (*last == *reserved) {
+		*reserved += NUMBERS_RESERVED;
+		*reserved += !*reserved;
+		if (bpf_map_update_elem(state_fd, &(uint32_t){ 0 }, state, BPF_ANY) < 0) {
+			*reserved = *last;
+			return err_errno(err, errno, "cannot write map service_state");
+		}
+	}
+	++*last;
+	*last += !*last;
 	return 0;
 }
 
-int backends_take(struct backends *b, bool v6, const union backend *value, uint32_t *id, struct err *err)
+/* An id that none has, and none has had for as long as there are others. */
+static int id_draw(struct backends *b, uint32_t *id, struct err *err)
+{
+	int r;
+
+	do
+		r = number_next(b->state_fd, b->state, &b->state->backend, &b->last, err);
+	while (r == 0 && find_id(b, b->last));
+	*id = b->last;
+	return r;
+}
+
+int elements_write(int fd, const void *keys, const void *values, size_t *count)
+{
+	__u32 done = (__u32)*count;
+
+	if (!*count || bpf_map_update_batch(fd, keys, values, &done, NULL) == 0)
+		return 0;
+	/* Without memory for a start the kernel leaves it as it was. */
+	*count = done < *count ? done : 0;
+	return -errno;
+}
+
+/* Those that are not in the map yet. */
+struct new_ones {
+	__u32 *ids;
+	char *values; /* of the map's size */
+	size_t *at;   /* in the list */
+	size_t count;
+};
+
+static void new_ones_free(struct new_ones *n)
+{
+	free(n->ids);
+	free(n->values);
+	free(n->at);
+}
+
+static int take_one(struct backends *b, bool v6, const union backend *value, size_t at, struct new_ones *n, uint32_t *id,
+		    struct err *err)
 {
 	struct backend_ref *ref = find_value(b, v6, value, value_hash(b, v6, value));
-	int r;
+	int r = 0;
 
 	if (!ref) {
 		r = id_draw(b, id, err);
+		if (r == 0 && backends_note(b, v6, *id, value) < 0)
+			r = err_errno(err, ENOMEM, "cannot note a backend");
 		if (r < 0)
 			return r;
-		if (bpf_map_update_elem(b->fd[v6], id, value, BPF_ANY) < 0)
-			return dp_map_not_written(errno, map_names[v6], "a backend", err);
-		if (backends_note(b, v6, *id, value) < 0) {
-			bpf_map_delete_elem(b->fd[v6], id);
-			return err_errno(err, ENOMEM, "cannot note a backend");
-		}
 		ref = find_id(b, *id);
+		n->ids[n->count] = *id;
+		n->at[n->count] = at;
+		memcpy(n->values + n->count++ * value_size(v6), value, value_size(v6));
 	}
 	ref->lists++;
 	*id = ref->id;
 	return 0;
+}
+
+int backends_take(struct backends *b, bool v6, const union backend *values, size_t count, uint32_t *ids, size_t *taken,
+		  struct err *err)
+{
+	__attribute__((cleanup(new_ones_free))) struct new_ones n = { calloc(count + 1, sizeof(*n.ids)),
+								      calloc(count + 1, value_size(v6)),
+								      calloc(count + 1, sizeof(*n.at)), 0 };
+	int r = n.ids && n.values && n.at ? 0 : err_errno(err, ENOMEM, "cannot note backends"), written;
+	size_t noted = 0, fit;
+
+	*taken = 0;
+	for (; r == 0 && noted < count; noted += r == 0)
+		r = take_one(b, v6, &values[noted], noted, &n, &ids[noted], err);
+	fit = n.count;
+	written = elements_write(b->fd[v6], n.ids, n.values, &fit);
+	*taken = written < 0 ? n.at[fit] : noted;
+	for (size_t i = noted; i > *taken; i--)
+		backends_drop(b, ids[i - 1], NULL);
+	return written < 0 ? dp_map_not_written(-written, map_names[v6], "backends", err) : r;
 }
 
 void backends_take_id(struct backends *b, uint32_t id)
@@ -128,6 +191,11 @@ void backends_take_id(struct backends *b, uint32_t id)
 
 	if (ref)
 		ref->lists++;
+}
+
+bool backends_has(const struct backends *b, uint32_t id)
+{
+	return find_id(b, id) != NULL;
 }
 
 static int delete(struct backends *b, struct backend_ref *ref, struct err *err)

@@ -6,10 +6,9 @@
 #include <string.h>
 
 #include "array.h"
-#include "backends.h"
+#include "backend_lists.h"
 #include "cleanup.h"
 #include "internal.h"
-#include "keyset.h"
 
 #define READ_TRIES 4
 
@@ -17,6 +16,8 @@ struct dp_services {
 	int services[2], backends[2], lists, members, state_fd; /* maps; [0] of IPv4, [1] of IPv6 */
 	struct wr_service_state state;
 	struct backends ids;
+	struct backend_lists shared;
+	bool fresh; /* read, and nothing done since */
 };
 
 static const char *const service_maps[] = { "services4", "services6" };
@@ -38,6 +39,7 @@ void dp_services_close(struct dp_services *services)
 	closep(&services->lists);
 	closep(&services->members);
 	closep(&services->state_fd);
+	backend_lists_free(&services->shared);
 	backends_free(&services->ids);
 	free(services);
 }
@@ -85,78 +87,6 @@ static struct dp_backend backend_read(const union backend *from, bool v6)
 	};
 }
 
-/* --- lists of backends ------------------------------------------------------------------------------------------- */
-
-/* A number that no list has had, also if this writer is killed at once. Zero is nobody's. */
-static int list_number(struct dp_services *services, uint32_t *list, struct err *err)
-{
-	services->state.list += services->state.list == UINT32_MAX ? 2 : 1;
-	if (bpf_map_update_elem(services->state_fd, &(uint32_t){ 0 }, &services->state, BPF_ANY) < 0)
-		return err_errno(err, errno, "cannot write map service_state");
-	*list = services->state.list;
-	return 0;
-}
-
-/* Nobody finds the list any more. The backends go to which no other one refers. */
-static int list_delete(struct dp_services *services, uint32_t list, size_t count, struct err *err)
-{
-	struct wr_list_key key = { .list = list };
-	struct wr_member_key member = { .list = list };
-
-	for (; key.index < count; key.index++) {
-		if (bpf_map_lookup_elem(services->lists, &key, &member.backend) < 0)
-			continue;
-		if ((bpf_map_delete_elem(services->members, &member) < 0 && errno != ENOENT) ||
-		    (bpf_map_delete_elem(services->lists, &key) < 0 && errno != ENOENT))
-			return err_errno(err, errno, "cannot delete from the lists of backends");
-		if (backends_drop(&services->ids, member.backend, err) < 0)
-			return -EIO;
-	}
-	return 0;
-}
-
-static int member_write(struct dp_services *services, struct wr_list_key key, uint32_t id, const char *whose, struct err *err)
-{
-	const struct wr_member_key member = { .list = key.list, .backend = id };
-
-	if (bpf_map_update_elem(services->members, &member, &key.index, BPF_ANY) < 0)
-		return dp_map_not_written(errno, "service_members", whose, err);
-	if (bpf_map_update_elem(services->lists, &key, &id, BPF_ANY) < 0) {
-		const int num = errno;
-
-		bpf_map_delete_elem(services->members, &member);
-		return dp_map_not_written(num, "service_lists", whose, err);
-	}
-	return 0;
-}
-
-/* Whole, or not at all. */
-static int list_write(struct dp_services *services, bool v6, uint32_t list, const struct dp_service *service,
-		      struct err *err)
-{
-	struct wr_list_key key = { .list = list };
-	char text[SOCKET_STRLEN];
-	union backend backend;
-	uint32_t id;
-	int r = 0;
-
-	socket_format(&service->ip, service->port, text);
-	for (; key.index < service->backend_count; key.index++) {
-		backend_make(&service->backends[key.index], service->protocol, &backend);
-		r = backends_take(&services->ids, v6, &backend, &id, err);
-		if (r < 0)
-			break;
-		r = member_write(services, key, id, text, err);
-		if (r < 0) {
-			backends_drop(&services->ids, id, NULL);
-			break;
-		}
-	}
-	if (r < 0)
-		list_delete(services, list, key.index, NULL);
-	return r;
-}
-
 /* --- written ----------------------------------------------------------------------------------------------------- */
 
 static int service_check(const struct dp_service *service, struct err *err)
@@ -168,50 +98,124 @@ static int service_check(const struct dp_service *service, struct err *err)
 			return err_set(err, EINVAL, "service %s has a backend of another address family",
 				       socket_format(&service->ip, service->port, text));
 	}
-	if (service->backend_count > WR_MAX_BACKENDS)
-		return err_set(err, ENOSPC, "service %s has %zu backends, more than map %s has room for",
-			       socket_format(&service->ip, service->port, text), service->backend_count,
-			       backend_maps[service->ip.family == AF_INET6]);
 	return 0;
 }
 
-int dp_service_put(struct dp_services *services, const struct dp_service *service, struct err *err)
+/* As backend_lists_take(). */
+static int list_take(struct dp_services *services, const struct dp_service *service, struct backend_list **list,
+		     struct err *err)
 {
+	_cleanup_free_ union backend *values = calloc(service->backend_count + 1, sizeof(*values));
+	char text[SOCKET_STRLEN];
+
+	*list = NULL;
+	if (!values)
+		return err_errno(err, ENOMEM, "cannot make a list of backends");
+	for (size_t i = 0; i < service->backend_count; i++)
+		backend_make(&service->backends[i], service->protocol, &values[i]);
+	return backend_lists_take(&services->shared, service->ip.family == AF_INET6, values, service->backend_count,
+				  socket_format(&service->ip, service->port, text), list, err);
+}
+
+/* The one with this number, which the caller has from an earlier put of the same backends, or else as list_take(). */
+static int list_again(struct dp_services *services, const struct dp_service *service, uint32_t number,
+		      struct backend_list **list, struct err *err)
+{
+	*list = number ? backend_lists_find(&services->shared, number) : NULL;
+	if (!*list)
+		return list_take(services, service, list, err);
+	(*list)->services++;
+	return (*list)->count == service->backend_count ? 0 : -ENOSPC;
+}
+
+/* The element of the service refers to the list from now on, and no more to the one before. */
+static int service_write(struct dp_services *services, const struct dp_service *service, struct backend_list *list,
+			 struct err *err)
+{
+	const struct wr_service now = { .list = list->number, .backends = (__u32)list->count,
+					.affinity_seconds = service->affinity_seconds };
 	const bool v6 = service->ip.family == AF_INET6;
-	struct wr_service was = { 0 }, now = { .backends = (__u32)service->backend_count,
-					       .affinity_seconds = service->affinity_seconds };
+	struct wr_service was = { 0 };
+	struct backend_list *old;
 	char text[SOCKET_STRLEN];
 	union service_key key;
-	int r = service_check(service, err), num;
+	int num;
 
-	if (r == 0)
-		r = list_number(services, &now.list, err);
-	if (r == 0)
-		r = list_write(services, v6, now.list, service, err);
-	if (r < 0)
-		return r;
 	key_make(&service->ip, service->port, service->protocol, &key);
 	bpf_map_lookup_elem(services->services[v6], &key, &was);
-	if (bpf_map_update_elem(services->services[v6], &key, &now, BPF_ANY) < 0) {
+	old = backend_lists_find(&services->shared, was.list);
+	if ((old != list || memcmp(&was, &now, sizeof(now)) != 0) &&
+	    bpf_map_update_elem(services->services[v6], &key, &now, BPF_ANY) < 0) {
 		num = errno;
-		list_delete(services, now.list, now.backends, NULL);
+		backend_lists_drop(&services->shared, list, NULL);
 		return dp_map_not_written(num, service_maps[v6], socket_format(&service->ip, service->port, text), err);
 	}
-	return list_delete(services, was.list, was.backends, err);
+	return old ? backend_lists_drop(&services->shared, old, err) : 0;
+}
+
+/* What the list before has held is free by now. The service has a list, with which it stays if that is no better. */
+static int put_again(struct dp_services *services, const struct dp_service *service, struct backend_list **list,
+		     struct err *err)
+{
+	struct backend_list *larger;
+	int fits = list_take(services, service, &larger, err), r;
+
+	if (!larger)
+		return fits;
+	if (larger->count <= (*list)->count) {
+		backend_lists_drop(&services->shared, larger, NULL);
+		return fits;
+	}
+	r = service_write(services, service, larger, fits ? NULL : err);
+	if (r == 0)
+		*list = larger;
+	return r < 0 ? r : fits;
+}
+
+static int part_written(const struct dp_service *service, const struct backend_list *list, struct err *err)
+{
+	char text[SOCKET_STRLEN];
+
+	return err_set(err, E2BIG, "the maps have no room for more than %zu of the %zu backends of %s", list->count,
+		       service->backend_count, socket_format(&service->ip, service->port, text));
+}
+
+int dp_service_put(struct dp_services *services, const struct dp_service *service, uint32_t *number, struct err *err)
+{
+	struct backend_list *list;
+	int r = service_check(service, err), fits;
+
+	if (r < 0)
+		return r;
+	services->fresh = false;
+	fits = list_again(services, service, number ? *number : 0, &list, err);
+	if (!list)
+		return fits;
+	r = service_write(services, service, list, fits ? NULL : err);
+	if (r < 0)
+		return r;
+	if (fits == -ENOSPC && !(number && *number))
+		fits = put_again(services, service, &list, err);
+	if (number)
+		*number = list->number;
+	return fits == -ENOSPC ? part_written(service, list, err) : fits;
 }
 
 int dp_service_delete(struct dp_services *services, const struct ip *ip, uint16_t port, uint8_t protocol,
 		      struct err *err)
 {
 	const bool v6 = ip->family == AF_INET6;
+	struct backend_list *list;
 	struct wr_service was;
 	union service_key key;
 
+	services->fresh = false;
 	key_make(ip, port, protocol, &key);
 	if (bpf_map_lookup_elem(services->services[v6], &key, &was) < 0 ||
 	    bpf_map_delete_elem(services->services[v6], &key) < 0)
 		return errno == ENOENT ? 0 : err_errno(err, errno, "cannot delete from map %s", service_maps[v6]);
-	return list_delete(services, was.list, was.backends, err);
+	list = backend_lists_find(&services->shared, was.list);
+	return list ? backend_lists_drop(&services->shared, list, err) : 0;
 }
 
 /* --- what a writer that was killed has left half done ------------------------------------------------------------ */
@@ -225,7 +229,6 @@ _Static_assert(sizeof(struct stray) == sizeof(struct wr_list_key) && sizeof(stru
 struct mending {
 	struct dp_services *services;
 	bool v6;
-	struct keyset lists; /* that are a service's */
 	uint32_t newest;
 	struct stray *strays;
 	size_t count, room;
@@ -235,11 +238,10 @@ static int see_service(const void *key, const void *value, int cpus, void *arg)
 {
 	const struct wr_service *service = value;
 	struct mending *m = arg;
-	int r = keyset_add(&m->lists, &service->list);
 
 	if (service->list > m->newest)
 		m->newest = service->list;
-	return r < 0 ? r : 0;
+	return backend_lists_note(&m->services->shared, service->list, service->backends);
 }
 
 static int see_backend(const void *key, const void *value, int cpus, void *arg)
@@ -249,34 +251,30 @@ static int see_backend(const void *key, const void *value, int cpus, void *arg)
 	return backends_note(&m->services->ids, m->v6, *(const uint32_t *)key, value);
 }
 
-/* 1: its list is no service's, not yet, or not any more. */
-static int see_element(const void *key, struct mending *m)
+/* One whose list is no service's, not yet, or not any more. */
+static int stray(struct mending *m, const void *key)
 {
-	const struct stray *element = key;
-	int r = keyset_add(&m->lists, &element->list);
-
-	if (r <= 0)
-		return r;
-	keyset_remove(&m->lists, &element->list);
-	r = array_push(m->strays, m->room, m->count, *element);
-	return r < 0 ? r : 1;
+	return array_push(m->strays, m->room, m->count, *(const struct stray *)key);
 }
 
 static int see_listed(const void *key, const void *value, int cpus, void *arg)
 {
+	const uint32_t id = *(const uint32_t *)value;
+	const struct wr_list_key *element = key;
 	struct mending *m = arg;
-	int r = see_element(key, m);
 
-	if (r == 0)
-		backends_take_id(&m->services->ids, *(const uint32_t *)value);
-	return r < 0 ? r : 0;
+	if (!backend_lists_note_element(&m->services->shared, element->list, element->index, id))
+		return stray(m, key);
+	backends_take_id(&m->services->ids, id);
+	return 0;
 }
 
 static int see_member(const void *key, const void *value, int cpus, void *arg)
 {
-	int r = see_element(key, arg);
+	const struct wr_member_key *element = key;
+	struct mending *m = arg;
 
-	return r < 0 ? r : 0;
+	return backend_lists_find(&m->services->shared, element->list) ? 0 : stray(m, key);
 }
 
 static int walk_map(int fd, const char *name, dp_map_fn fn, struct mending *m, struct err *err)
@@ -300,7 +298,7 @@ static int delete_strays(struct mending *m, int fd, const char *name, dp_map_fn 
 /* What the maps say of backends and of lists; then what no service has goes: elements of lists first. */
 static int mend(struct dp_services *services, struct err *err)
 {
-	struct mending m = { .services = services, .lists.key_size = sizeof(uint32_t) };
+	struct mending m = { .services = services };
 	int r = 0;
 
 	for (int v6 = 0; v6 < 2 && r == 0; v6++) {
@@ -315,11 +313,42 @@ static int mend(struct dp_services *services, struct err *err)
 		r = delete_strays(&m, services->members, "service_members", see_member, err);
 	if (r == 0)
 		r = backends_drop_unused(&services->ids, err);
+	if (r == 0)
+		backend_lists_noted(&services->shared);
 	if (m.newest > services->state.list)
 		services->state.list = m.newest;
-	keyset_free(&m.lists);
+	services->shared.last = services->state.list;
+	services->ids.last = services->state.backend;
 	free(m.strays);
 	return r;
+}
+
+static int read_maps(struct dp_services *services, struct err *err)
+{
+	int r = dp_value_get("service_state", &services->state, err);
+
+	services->ids = (struct backends){ .fd = { services->backends[0], services->backends[1] },
+					   .state_fd = services->state_fd, .state = &services->state };
+	services->shared = (struct backend_lists){ .lists_fd = services->lists, .members_fd = services->members,
+						   .state_fd = services->state_fd, .state = &services->state,
+						   .backends = &services->ids };
+	if (r == 0)
+		r = backends_init(&services->ids, err);
+	if (r == 0)
+		r = mend(services, err);
+	services->fresh = r == 0;
+	return r;
+}
+
+int dp_services_reload(struct dp_services *services, struct err *err)
+{
+	if (services->fresh) {
+		services->fresh = false;
+		return 0;
+	}
+	backend_lists_free(&services->shared);
+	backends_free(&services->ids);
+	return read_maps(services, err);
 }
 
 int dp_services_open(struct dp_services **out, struct err *err)
@@ -339,20 +368,15 @@ int dp_services_open(struct dp_services **out, struct err *err)
 	};
 	r = dp_maps_open(maps, ARRAY_SIZE(maps), err);
 	if (r == 0)
-		r = dp_value_get("service_state", &services->state, err);
-	services->ids = (struct backends){ .fd = { services->backends[0], services->backends[1] },
-					   .state_fd = services->state_fd, .state = &services->state };
-	if (r == 0)
-		r = backends_init(&services->ids, err);
-	if (r == 0)
-		r = mend(services, err);
+		r = read_maps(services, err);
 	if (r == 0)
 		*out = take_ptr(services);
 	return r;
 }
 
-void dp_services_count(const struct dp_services *services, size_t backends[2])
+void dp_services_count(const struct dp_services *services, size_t backends[2], size_t *listed)
 {
+	*listed = services->shared.elements;
 	backends[0] = services->ids.count[0];
 	backends[1] = services->ids.count[1];
 }
@@ -360,61 +384,24 @@ void dp_services_count(const struct dp_services *services, size_t backends[2])
 /* --- read -------------------------------------------------------------------------------------------------------- */
 
 struct walk {
-	int services_fd, backends_fd, lists_fd;
 	bool v6;
 	int (*fn)(const struct dp_service *service, void *arg);
 	void *arg;
 };
 
-static struct dp_service service_read(const union service_key *key, bool v6)
-{
-	return (struct dp_service){
-		.ip = v6 ? ip_from(AF_INET6, &key->v6.addr) : ip_from(AF_INET, &key->v4.addr),
-		.port = ntohs(v6 ? key->v6.port : key->v4.port),
-		.protocol = v6 ? key->v6.l4_proto : key->v4.l4_proto,
-	};
-}
-
-/* How many of the list there are. */
-static size_t list_read(const struct walk *w, const struct wr_service *stored, struct dp_backend *backends)
-{
-	union backend backend;
-	size_t count = 0;
-	uint32_t id;
-
-	for (__u32 i = 0; i < stored->backends; i++) {
-		if (bpf_map_lookup_elem(w->lists_fd, &(struct wr_list_key){ stored->list, i }, &id) == 0 &&
-		    bpf_map_lookup_elem(w->backends_fd, &id, &backend) == 0)
-			backends[count++] = backend_read(&backend, w->v6);
-	}
-	return count;
-}
-
-/*
- * A list that is short is being deleted, or has been: its service has another one by now, or is gone. (In maps that
- * somebody has damaged it stays short.)
- */
 static int on_service(const void *key, const void *value, int cpus, void *arg)
 {
+	const struct wr_service *stored = value;
+	const union service_key *k = key;
 	const struct walk *w = arg;
-	struct wr_service stored = *(const struct wr_service *)value;
-	struct dp_service service = service_read(key, w->v6);
-	_cleanup_free_ struct dp_backend *backends = NULL;
+	const bool v6 = w->v6;
 
-	for (int i = 0; i < READ_TRIES; i++) {
-		if (i && bpf_map_lookup_elem(w->services_fd, key, &stored) < 0)
-			return 0;
-		free(backends);
-		backends = calloc((size_t)stored.backends + 1, sizeof(*backends));
-		if (!backends)
-			return -ENOMEM;
-		service.backend_count = list_read(w, &stored, backends);
-		if (service.backend_count == stored.backends)
-			break;
-	}
-	service.affinity_seconds = stored.affinity_seconds;
-	service.backends = backends;
-	return w->fn(&service, w->arg);
+	return w->fn(&(struct dp_service){ .ip = v6 ? ip_from(AF_INET6, &k->v6.addr) : ip_from(AF_INET, &k->v4.addr),
+					   .port = ntohs(v6 ? k->v6.port : k->v4.port),
+					   .protocol = v6 ? k->v6.l4_proto : k->v4.l4_proto,
+					   .affinity_seconds = stored->affinity_seconds,
+					   .backend_count = stored->backends },
+		     w->arg);
 }
 
 int dp_service_each(int (*fn)(const struct dp_service *service, void *arg), void *arg, struct err *err)
@@ -423,12 +410,58 @@ int dp_service_each(int (*fn)(const struct dp_service *service, void *arg), void
 
 	for (int v6 = 0; v6 < 2 && r == 0; v6++) {
 		_cleanup_fd_ int services = dp_map_open(service_maps[v6], err);
-		_cleanup_fd_ int backends = services < 0 ? services : dp_map_open(backend_maps[v6], err);
-		_cleanup_fd_ int lists = backends < 0 ? backends : dp_map_open("service_lists", err);
-		struct walk w = { services, backends, lists, v6, fn, arg };
+		struct walk w = { v6, fn, arg };
 
-		r = lists < 0 ? lists
+		r = services < 0 ? services
 				 : dp_map_walk(services, dp_map_find(service_maps[v6], err), on_service, &w, err);
 	}
 	return r == -ENOMEM ? err_errno(err, ENOMEM, "cannot list the services") : r;
+}
+
+/* How many of the list there are. */
+static size_t list_read(int backends_fd, int lists_fd, bool v6, const struct wr_service *stored, struct dp_backend *backends)
+{
+	union backend backend;
+	size_t count = 0;
+	uint32_t id;
+
+	for (__u32 i = 0; i < stored->backends; i++) {
+		if (bpf_map_lookup_elem(lists_fd, &(struct wr_list_key){ stored->list, i }, &id) == 0 &&
+		    bpf_map_lookup_elem(backends_fd, &id, &backend) == 0)
+			backends[count++] = backend_read(&backend, v6);
+	}
+	return count;
+}
+
+/*
+ * A list that is short is being deleted, or has been: its service has another one by now, or is gone. (In maps that
+ * something else has damaged it stays short.)
+ */
+int dp_service_backends(const struct ip *ip, uint16_t port, uint8_t protocol, struct dp_backend **out, size_t *count,
+			struct err *err)
+{
+	const bool v6 = ip->family == AF_INET6;
+	_cleanup_free_ struct dp_backend *backends = NULL;
+	struct wr_service stored;
+	union service_key key;
+	_cleanup_fd_ int services = dp_map_open(service_maps[v6], err);
+	_cleanup_fd_ int backends_fd = services < 0 ? services : dp_map_open(backend_maps[v6], err);
+	_cleanup_fd_ int lists = backends_fd < 0 ? backends_fd : dp_map_open("service_lists", err);
+
+	if (lists < 0)
+		return lists;
+	key_make(ip, port, protocol, &key);
+	for (int i = 0; i < READ_TRIES; i++) {
+		if (bpf_map_lookup_elem(services, &key, &stored) < 0)
+			return err_errno(err, errno, "cannot read a service from map %s", service_maps[v6]);
+		free(backends);
+		backends = calloc((size_t)stored.backends + 1, sizeof(*backends));
+		if (!backends)
+			return err_errno(err, ENOMEM, "cannot read the backends of a service");
+		*count = list_read(backends_fd, lists, v6, &stored, backends);
+		if (*count == stored.backends)
+			break;
+	}
+	*out = take_ptr(backends);
+	return 0;
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cleanup.h"
 #include "kinds.h"
 #include "syntax.h"
 
@@ -119,15 +120,22 @@ static int slice_port(const struct field *f, struct slice_object *slice)
 	name = name ? name : "";
 	if (*name && !name_is_dns_label(name))
 		return field_error(f, "name", "\"%s\" " NAME_DNS_LABEL, name);
-	for (size_t i = 0; i < slice->port_count; i++) {
-		if (strcmp(slice->ports[i].name, name) == 0)
-			return field_error(f, "name", "\"%s\" is there twice", name);
-	}
 	port->name = strdup(name);
 	if (!port->name)
 		return out_of_memory(f);
 	slice->port_count++;
 	return 0;
+}
+
+static int slice_ports_differ(const struct field *list, const struct slice_object *slice)
+{
+	_cleanup_free_ struct port_identity *ports = calloc(slice->port_count + 1, sizeof(*ports));
+
+	if (!ports)
+		return out_of_memory(list);
+	for (size_t i = 0; i < slice->port_count; i++)
+		ports[i] = (struct port_identity){ .name = slice->ports[i].name, .index = (uint32_t)i };
+	return ports_differ(list, ports, slice->port_count, false);
 }
 
 static int slice_ports(const struct field *document, struct slice_object *slice)
@@ -142,7 +150,7 @@ static int slice_ports(const struct field *document, struct slice_object *slice)
 		if (ret == 0)
 			ret = slice_port(&element, slice);
 	}
-	return ret;
+	return ret == 0 ? slice_ports_differ(&list, slice) : ret;
 }
 
 int endpoint_slice_decode(const struct field *document, const struct metadata *m, struct object *o)

@@ -92,6 +92,45 @@ int port_read(const struct field *parent, const char *key, uint16_t *port)
 	return 0;
 }
 
+static int by_name(const void *pa, const void *pb)
+{
+	const struct port_identity *a = pa, *b = pb;
+	const int c = strcmp(a->name, b->name);
+
+	return c ? c : (a->index > b->index) - (a->index < b->index);
+}
+
+static int by_number(const void *pa, const void *pb)
+{
+	const struct port_identity *a = pa, *b = pb;
+
+	return a->number != b->number ? (a->number > b->number) - (a->number < b->number)
+				      : (a->index > b->index) - (a->index < b->index);
+}
+
+int ports_differ(const struct field *list, struct port_identity *ports, size_t count, bool numbers)
+{
+	struct field element;
+
+	if (count)
+		qsort(ports, count, sizeof(*ports), by_name);
+	for (size_t i = 1; i < count; i++) {
+		if (strcmp(ports[i].name, ports[i - 1].name) != 0)
+			continue;
+		field_object_at(list, ports[i].index, &element);
+		return field_error(&element, "name", "\"%s\" is there twice", ports[i].name);
+	}
+	if (count && numbers)
+		qsort(ports, count, sizeof(*ports), by_number);
+	for (size_t i = 1; i < count && numbers; i++) {
+		if (ports[i].number != ports[i - 1].number)
+			continue;
+		field_object_at(list, ports[i].index, &element);
+		return field_error(&element, "port", "%u is there twice", ports[i].number & UINT16_MAX);
+	}
+	return 0;
+}
+
 int metadata_read(const struct field *document, const struct kind *kind, struct metadata *m)
 {
 	m->kind = kind;

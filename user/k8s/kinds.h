@@ -37,6 +37,14 @@ int array_make(const struct field *f, void *array, size_t count, size_t size);
 /* A member that is one of TCP, UDP, SCTP; default TCP. */
 int protocol_read(const struct field *parent, uint8_t *protocol);
 int port_read(const struct field *parent, const char *key, uint16_t *port); /* 1 to 65535; -ENOENT */
+/* What tells an element of a list of ports from the others. */
+struct port_identity {
+	const char *name;
+	uint32_t number; /* protocol << 16 | port, host order */
+	uint32_t index;
+};
+/* No two elements of the list have the same name, nor, if `numbers`, the same protocol and port. Sorts them. */
+int ports_differ(const struct field *list, struct port_identity *ports, size_t count, bool numbers);
 /* Not loopback, link-local, multicast, unspecified, or IPv4 in IPv6. */
 bool ip_is_reachable(const struct ip *ip);
 int out_of_memory(const struct field *f);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "array.h"
+#include "cleanup.h"
 #include "kinds.h"
 #include "syntax.h"
 
@@ -100,7 +101,7 @@ static int node_port(const struct field *f, struct service_port *port)
 	return ret < 0 ? ret : port_read(f, "nodePort", &port->node_port);
 }
 
-static int service_port(const struct field *f, struct service_object *service)
+static int service_port(const struct field *f, bool alone, struct service_object *service)
 {
 	struct service_port *port = &service->ports[service->port_count++];
 	const char *name;
@@ -113,18 +114,24 @@ static int service_port(const struct field *f, struct service_object *service)
 	name = name ? name : "";
 	if (*name && !name_is_dns_label(name))
 		return field_error(f, "name", "\"%s\" " NAME_DNS_LABEL, name);
-	for (size_t i = 0; i + 1 < service->port_count; i++) {
-		const struct service_port *other = &service->ports[i];
-
-		if (!*name || !*other->name)
-			return field_error(f, "name", "required where there is more than one port");
-		if (strcmp(other->name, name) == 0)
-			return field_error(f, "name", "\"%s\" is there twice", name);
-		if (other->protocol == port->protocol && other->port == port->port)
-			return field_error(f, "port", "%u is there twice", port->port);
-	}
+	if (!*name && !alone)
+		return field_error(f, "name", "required where there is more than one port");
 	port->name = strdup(name);
 	return port->name ? node_port(f, port) : out_of_memory(f);
+}
+
+static int service_ports_differ(const struct field *list, const struct service_object *service)
+{
+	_cleanup_free_ struct port_identity *ports = calloc(service->port_count + 1, sizeof(*ports));
+
+	if (!ports)
+		return out_of_memory(list);
+	for (size_t i = 0; i < service->port_count; i++) {
+		const struct service_port *p = &service->ports[i];
+
+		ports[i] = (struct port_identity){ p->name, (uint32_t)p->protocol << 16 | p->port, (uint32_t)i };
+	}
+	return ports_differ(list, ports, service->port_count, true);
 }
 
 static int service_ports(const struct field *spec, struct service_object *service)
@@ -137,8 +144,10 @@ static int service_ports(const struct field *spec, struct service_object *servic
 	for (size_t i = 0; ret == 0 && i < field_count(&list); i++) {
 		ret = field_object_at(&list, i, &element);
 		if (ret == 0)
-			ret = service_port(&element, service);
+			ret = service_port(&element, field_count(&list) == 1, service);
 	}
+	if (ret == 0)
+		ret = service_ports_differ(&list, service);
 	if (ret == 0 && !service->port_count && service->cluster_ips[0].family)
 		return field_error(spec, "ports", "required");
 	return ret;

@@ -218,7 +218,7 @@ def test_socket_is_of_root(cluster):
     script = f"import socket; socket.socket(socket.AF_UNIX).connect({SOCKET!r})"
     user = ["setpriv", "--reuid=65534", "--clear-groups"]
     for argv in (user, [*user, "unshare", "--user", "--map-root-user"]):
-        result = cluster.node.run(*argv, "python3", "-c", script, check=False)
+        result = cluster.node.run(*argv, "/usr/bin/python3", "-c", script, check=False)
         assert result.returncode != 0 and "PermissionError" in result.stderr, result
 
 

@@ -8,6 +8,7 @@ import re
 import select
 import signal
 import socket
+import struct
 import subprocess
 import time
 from pathlib import Path
@@ -164,10 +165,12 @@ class Agent:
     def connect(self, path=SOCKET):
         """A connection to its socket."""
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        sock.settimeout(TIMEOUT)
+        # Where too many wait to be accepted, connect() of a socket that blocks waits, and of another one fails at once.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", TIMEOUT, 0))
         try:
             with self.address_of(path) as address:
                 sock.connect(address)
+            sock.settimeout(TIMEOUT)
         except OSError:
             sock.close()
             raise

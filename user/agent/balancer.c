@@ -52,7 +52,7 @@ static int share_ports(const struct service *s, struct join *j, bool v6)
 	_cleanup_free_ struct share *v = NULL;
 	size_t count = 0, room = 0, asks = 0;
 
-	for (size_t i = 0; i < j->port_count; i++) {
+	for (size_t i = 0; s->object && i < j->port_count; i++) {
 		struct joined_port *port = &j->ports[i];
 
 		if (port->v6 != v6 || (i && join_same(port, port - 1)))

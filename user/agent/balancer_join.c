@@ -78,12 +78,12 @@ static int sort_targets(const struct service *s, struct join *j, const struct ta
 	j->targets = calloc(j->target_count + 1, sizeof(*j->targets));
 	if (!j->starts || !j->targets)
 		return -ENOMEM;
-	for (size_t i = 0; i < j->target_count; i++)
+	for (size_t i = 0; found && i < j->target_count; i++)
 		j->starts[found[i].index + 2]++;
 	for (size_t p = 1; p <= ports; p++)
 		j->starts[p + 1] += j->starts[p];
 	/* Afterwards each is where the next one's begin. */
-	for (size_t i = 0; i < j->target_count; i++)
+	for (size_t i = 0; found && i < j->target_count; i++)
 		j->targets[j->starts[found[i].index + 1]++] = found[i];
 	return 0;
 }

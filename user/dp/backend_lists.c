@@ -164,9 +164,8 @@ int backend_lists_drop(struct backend_lists *l, struct backend_list *list, struc
 		return 0;
 	l->elements -= list->count;
 	for (uint32_t i = 0; i < list->count; i++) {
-		if (element_delete(l, list->number, i, list->ids[i], r ? NULL : err) < 0)
-			r = -EIO;
-		else if (backends_drop(l->backends, list->ids[i], r ? NULL : err) < 0)
+		if (element_delete(l, list->number, i, list->ids[i], r ? NULL : err) < 0 ||
+		    backends_drop(l->backends, list->ids[i], r ? NULL : err) < 0)
 			r = -EIO;
 	}
 	table_remove(&l->by_number, &list->by_number);

@@ -153,7 +153,7 @@ static int take_one(struct backends *b, bool v6, const union backend *value, siz
 		r = id_draw(b, id, err);
 		if (r == 0 && backends_note(b, v6, *id, value) < 0)
 			r = err_errno(err, ENOMEM, "cannot note a backend");
-		if (r < 0)
+		if (r)
 			return r;
 		ref = find_id(b, *id);
 		n->ids[n->count] = *id;
@@ -171,10 +171,12 @@ int backends_take(struct backends *b, bool v6, const union backend *values, size
 	__attribute__((cleanup(new_ones_free))) struct new_ones n = { calloc(count + 1, sizeof(*n.ids)),
 								      calloc(count + 1, value_size(v6)),
 								      calloc(count + 1, sizeof(*n.at)), 0 };
-	int r = n.ids && n.values && n.at ? 0 : err_errno(err, ENOMEM, "cannot note backends"), written;
 	size_t noted = 0, fit;
+	int r = 0, written;
 
 	*taken = 0;
+	if (!n.ids || !n.values || !n.at)
+		return err_errno(err, ENOMEM, "cannot note backends");
 	for (; r == 0 && noted < count; noted += r == 0)
 		r = take_one(b, v6, &values[noted], noted, &n, &ids[noted], err);
 	fit = n.count;

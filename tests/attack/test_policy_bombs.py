@@ -15,7 +15,7 @@ from manifests import block, namespace, pod_object, pods, policy, port, sources
 from netns import TIMEOUT, wait_for
 
 FAMILIES = (4, 6)
-# Goals are 100 ms, 16 MB and 50 ms (issue 15). Others work on this machine too, and the first run pays for pages; what these bounds are for
+# Goals are 100 ms, 16 MB and 50 ms. Machines are shared, and the first run pays for pages; what these bounds are for
 # is to tell "refused" from "tried": without bounds it was 6 s to minutes, and 0.6 to 5.4 GB.
 REFUSED_MS = 2000
 PEAK_BYTES = 48 << 20

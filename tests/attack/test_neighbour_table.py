@@ -15,11 +15,10 @@ import pytest
 
 from netns import wait_for
 from overlay import ALL, Overlay
-from traffic import Worker
+from traffic import Worker, seconds_until_answered
 
 pytestmark = pytest.mark.long  # it fills a table that everything on this machine shares
 
-PORT = 7777
 SOON = 5  # seconds
 SO_DONTROUTE = 5
 SOCKETS = 64
@@ -88,19 +87,7 @@ def macs(node, address):
 
 def exchange(a, b, seconds=SOON):
     """Until a datagram of a is answered; None: none was."""
-    address, started = b.ips[4], time.monotonic()
-    with b.udp(4, PORT, address) as server, a.udp(4) as client:
-        client.connect((address, PORT))
-        for sock in (client, server):
-            sock.settimeout(0.05)
-        while time.monotonic() < started + seconds:
-            with contextlib.suppress(OSError):
-                client.send(b"there")
-                data, source = server.recvfrom(64)
-                server.sendto(data, source)
-                client.recv(64)
-                return time.monotonic() - started
-    return None
+    return seconds_until_answered(a, b, 4, seconds)
 
 
 def test_a_next_hop_that_was_lost_is_found_again(overlay, flood):

@@ -11,6 +11,26 @@ import time
 from netns import TIMEOUT, wait_for
 
 
+def seconds_until_answered(client, server, family, limit=TIMEOUT, begin=None, wait=0.02):
+    """Until one of many datagrams, `wait` seconds apart, is answered, from begin() on; None: none was within `limit` seconds."""
+    address = server.ips[family]
+    with server.udp(family, address=address) as b, client.udp(family) as a:
+        a.connect((address, b.getsockname()[1]))
+        for sock in (a, b):
+            sock.settimeout(wait)
+        started = time.monotonic()
+        if begin:
+            begin()
+        while time.monotonic() < started + limit:
+            with contextlib.suppress(OSError):
+                a.send(b"there")
+                data, source = b.recvfrom(64)
+                b.sendto(data, source)
+                a.recv(64)
+                return time.monotonic() - started
+    return None
+
+
 class Worker(threading.Thread):
     """A thread that calls turn() until it is closed; what it fails with, close() raises."""
 

@@ -2,14 +2,12 @@
 """The agents are dead, and the way between the nodes changes: traffic goes on by what the kernel's routes and neighbours say."""
 
 import contextlib
-import time
 
 import pytest
 
 from overlay import ALL, Overlay
-from traffic import Transfer
+from traffic import Transfer, seconds_until_answered
 
-PORT = 7777
 SOON = 5  # seconds: the programs look at routes and neighbours several times a second
 NUD = 20  # ... until the kernel has noticed a neighbour that says nothing, with the times that quick_nud() sets
 
@@ -43,24 +41,6 @@ def quick_nud(node):
     # An entry's timer keeps to the times that it was started with. The agent may have the next entry made before `ip` looks again,
     # which then says that it cannot get to an end.
     node.run("ip", "neighbour", "flush", "dev", "eth0", check=False)
-
-
-def seconds_until_answered(client, server, family, limit):
-    """Of datagrams one after the other, by the client's and the server's nodes as they are."""
-    address = server.ips[family]
-    with server.udp(family, PORT, address) as b, client.udp(family) as a:
-        a.connect((address, PORT))
-        for sock in (a, b):
-            sock.settimeout(0.02)
-        started = time.monotonic()
-        while time.monotonic() < started + limit:
-            with contextlib.suppress(OSError):
-                a.send(b"there")
-                data, source = b.recvfrom(64)
-                b.sendto(data, source)
-                a.recv(64)
-                return time.monotonic() - started
-    return None
 
 
 def goes_on(overlay, change, limit=SOON):

@@ -4,7 +4,6 @@ their labels; stacks translate addresses. Strict reverse path filters everywhere
 """
 
 import contextlib
-import time
 
 import pytest
 
@@ -13,7 +12,7 @@ from lab import PORTMAP
 from manifests import namespaces, node_object, pods, policy, sources
 from netns import TIMEOUT, tcp, udp, wait_for
 from overlay import ALL, Overlay
-from traffic import Datagrams, Transfer
+from traffic import Datagrams, Transfer, seconds_until_answered
 from underlay import Underlay
 
 SERVICE = {4: "192.0.2.10", 6: "2001:db8:5::10"}
@@ -75,21 +74,9 @@ def undisturbed(overlay):
 
 def first_answer(sender, receiver, family, begin):
     """Seconds from begin() until a datagram is answered."""
-    address = receiver.ips[family]
-    with receiver.udp(family, address=address) as b, sender.udp(family) as a:
-        a.connect((address, b.getsockname()[1]))
-        for sock in (a, b):
-            sock.settimeout(0.001)
-        started = time.monotonic()
-        begin()
-        while time.monotonic() < started + TIMEOUT:
-            with contextlib.suppress(OSError):
-                a.send(b"there")
-                data, source = b.recvfrom(64)
-                b.sendto(data, source)
-                a.recv(64)
-                return time.monotonic() - started
-    raise AssertionError("no answer")
+    seconds = seconds_until_answered(sender, receiver, family, begin=begin, wait=0.001)
+    assert seconds is not None, "no answer"
+    return seconds
 
 
 def test_node_joins_and_leaves(overlay, record_property):

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The short way of a young flow's packets: SYN-ACK, acknowledgement, FIN, the first reply to a datagram. The entry is in a
+ * The fast path of a young flow's packets: SYN-ACK, acknowledgement, FIN, the first reply to a datagram. The entry is in a
  * window, allowed and current, and the packet moves its state on; so it is one function instead of flow_decide()'s six.
  */
 #ifndef WARREN_LIB_FLOW_ADVANCE_H

@@ -459,7 +459,7 @@ static __always_inline void verdict_place_find(const struct packet *p, struct ve
 
 /*
  * Brings the set to the processor, by a store that nobody reads: the flow that begins now gets its verdict there, and a store
- * waits for memory by itself (150 ns), while a load would hold up the packet.
+ * waits for memory by itself, while a load would hold up the packet.
  */
 static __always_inline void verdict_touch(const struct packet *p, const union addr *far, const bool v6)
 {

@@ -52,8 +52,7 @@ OUT_OF_LINE int flow_advance(struct __sk_buff *skb, struct addresses *at, struct
 	flow_known(&p, f, &found, true);
 	if (f->l4_proto == IPPROTO_TCP)
 		segment(skb, f);
-	if (f->answers)
-		f->ct.flags |= WR_CT_ANSWERED | (f->answers == FLOW_CONFIRMED ? WR_CT_ESTABLISHED : 0);
+	f->ct.flags |= flow_shows(f);
 	if (f->step == FLOW_PASSES || (f->step == FLOW_MOVES_ON && !f->changes))
 		return true;
 	f->ct.expires = ct_now() + ct_life(f->l4_proto, f->ct.flags);

@@ -50,6 +50,14 @@ static __always_inline enum wr_reason flow_create(struct flow *f, const struct c
 	return reason;
 }
 
+/* The flags of what the packet shows for the first time. */
+static __always_inline __u32 flow_shows(const struct flow *f)
+{
+	if (!f->answers)
+		return 0;
+	return WR_CT_ANSWERED | (f->answers == FLOW_CONFIRMED ? WR_CT_ESTABLISHED : 0);
+}
+
 /* A living, allowed entry: its state and its time. */
 static __always_inline void flow_move_on(const struct flow *f, const union ct_key *key, const struct wr_ct *ct, const bool v6)
 {
@@ -70,8 +78,11 @@ static __always_inline void flow_move_on(const struct flow *f, const union ct_ke
 	}
 }
 
-/* Writes what has been decided about f->ct. */
-static __always_inline void flow_write(const struct flow *f, struct ct_query *q, bool begins, const bool v6)
+/*
+ * Writes what has been decided about f->ct. `gains`: the flow has replied, or is established, for the first time: that decides
+ * over it, so in ct, where a window may have pushed it before, the entry is written whole.
+ */
+static __always_inline void flow_write(const struct flow *f, struct ct_query *q, __u32 gains, const bool v6)
 {
 	union ct_key *key = &q->key;
 	struct wr_ct *ct = &q->ct;
@@ -85,7 +96,7 @@ static __always_inline void flow_write(const struct flow *f, struct ct_query *q,
 		ct_table_remove(key, ct_owner(ct), v6);
 	} else if (f->where != CT_IN_TABLE && flow_lasts(f) && ct_promote(key, ct, f->where, v6)) {
 		return;
-	} else if (!f->moved && ((f->step == FLOW_MOVES_ON && !begins) || (f->step == FLOW_ANSWERED && f->where != CT_IN_TABLE))) {
+	} else if (!f->moved && (f->step == FLOW_MOVES_ON || f->step == FLOW_ANSWERED) && !(gains && f->where == CT_IN_TABLE)) {
 		flow_move_on(f, key, ct, v6);
 	} else {
 		/* Fails only if the entry has gone meanwhile, or without memory: then the next packet is evaluated again. */
@@ -98,7 +109,7 @@ OUT_OF_LINE int flow_settle(struct flow *f)
 {
 	struct ct_query *q = ct_query();
 	enum wr_reason reason;
-	bool begins;
+	__u32 had;
 
 	if (!f || !q)
 		return WR_REASON_NO_ENDPOINT;
@@ -111,10 +122,9 @@ OUT_OF_LINE int flow_settle(struct flow *f)
 	ct_copy(&q->ct, &f->ct);
 	q->ct.ack[0] = f->l4_proto == IPPROTO_TCP ? f->ack[0] : 0;
 	q->ct.ack[1] = f->l4_proto == IPPROTO_TCP ? f->ack[1] : 0;
-	if (f->answers && !(q->ct.flags & CT_DENIED))
-		q->ct.flags |= WR_CT_ANSWERED | (f->answers == FLOW_CONFIRMED ? WR_CT_ESTABLISHED : 0);
-	/* Of what is in ct without being established, which its window had no room for, this is written whole. */
-	begins = f->where == CT_IN_TABLE && !(q->ct.flags & WR_CT_ESTABLISHED) && flow_lasts(f);
+	had = f->ct.flags;
+	if (!(q->ct.flags & CT_DENIED))
+		q->ct.flags |= flow_shows(f);
 	if (flow_lasts(f))
 		q->ct.flags |= WR_CT_ESTABLISHED;
 	q->ct.expires = ct_now() + ct_life(f->l4_proto, q->ct.flags);
@@ -129,7 +139,7 @@ OUT_OF_LINE int flow_settle(struct flow *f)
 	if (f->step == FLOW_TURNS)
 		f->judged = 0;
 	if (!dry_run && !(f->traits & FOLLOWS) && f->step != FLOW_DENIED)
-		IN_FAMILY(f->v6, flow_write, f, q, begins);
+		IN_FAMILY(f->v6, flow_write, f, q, q->ct.flags & ~had & (WR_CT_ANSWERED | WR_CT_ESTABLISHED));
 	return reason;
 }
 

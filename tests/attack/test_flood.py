@@ -148,7 +148,8 @@ def test_eight_pods(small, family):
     client, server, target = (small.pods[f"default/{name}"] for name in ("client", "server", "target"))
     for i in range(EIGHT):
         refused = ct_refused(small.node)
-        ask_twice(small.pods[f"default/greedy{i}"], target, target.ips[family], family, ENTRIES // EIGHT + 16)
+        # 48 more than the quota: of 176 flows about 14 share a set of their endpoint's window with four others, and are evicted.
+        ask_twice(small.pods[f"default/greedy{i}"], target, target.ips[family], family, ENTRIES // EIGHT + 48)
         assert ct_refused(small.node) > refused, "no quota is used up"
     with server.tcp_listen(family) as listener:
         port = listener.getsockname()[1]

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
 # The image of `make image` for those who build with Docker: docker build -t localhost/warren:0.1.0 .
-# What is in it is the same, at the same paths, made by the same target; only the compiler and the libraries are Debian's of this image.
+# It has the same content at the same paths, made by the same target; only the compiler and the libraries are those of
+# this image's Debian.
 FROM debian:12 AS build
 RUN apt-get update && apt-get install -y --no-install-recommends \
 	make gcc pkg-config clang bpftool libc6-dev linux-libc-dev libbpf-dev libelf-dev zlib1g-dev libmnl-dev libnftnl-dev \

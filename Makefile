@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-# Warren. `make help` lists what there is to make.
+# Warren. `make help` lists the targets.
 
 O ?= build
 PREFIX ?= /usr/local
@@ -11,7 +11,7 @@ CLANG ?= clang
 BPFTOOL ?= $(shell command -v bpftool || ls /usr/sbin/bpftool /usr/local/sbin/bpftool 2>/dev/null | head -n 1)
 PYTHON ?= /usr/bin/python3
 VERSION := 0.1.0
-# Where it is pushed to, if at all; "localhost/" never leaves the machine.
+# Where it is pushed to, if at all; "localhost/" stays on the machine.
 IMAGE ?= localhost/warren:$(VERSION)
 
 Q := $(if $(V),,@)
@@ -29,7 +29,7 @@ CFLAGS_ALL += -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointe
 LDFLAGS_ALL += -fsanitize=$(SAN)
 endif
 
-# With -target bpf clang finds asm/types.h only if told where this machine's is.
+# With -target bpf clang finds asm/types.h only with the path of this machine's.
 ARCH_INCLUDE := /usr/include/$(shell uname -m)-linux-gnu
 BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Wno-unused-parameter $(if $(WERROR),-Werror) -MMD -MP -Ibpf \
 	-idirafter $(ARCH_INCLUDE)
@@ -39,10 +39,12 @@ BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Wno-unused-parameter $(
 STATIC_LIBS := -lbpf -lelf -lz $(shell grep -aq ZSTD_ /usr/lib/*/libelf.a 2>/dev/null && echo -lzstd) -lnftnl -ljansson
 LIBS := -Wl,-Bstatic $(STATIC_LIBS) -Wl,-Bdynamic -lmnl
 
-# --- what there is --------------------------------------------------------------------------------------------------------
+# --- programs and layers ---------------------------------------------------------------------------------------------------
 
 objs = $(patsubst %.c,$(O)/%.o,$(1))
-sources = $(sort $(wildcard $(1)/*.c))
+# Of a directory and of those inside it.
+directories = $(sort $(dir $(wildcard $(1)/*.h $(1)/*/*.h)))
+sources = $(sort $(wildcard $(1)/*.c $(1)/*/*.c))
 tests = $(patsubst %.c,$(O)/%,$(sort $(wildcard tests/$(1).c)))
 BPF_SRC := $(sort $(wildcard bpf/*.bpf.c))
 SKEL := $(O)/include/warren.skel.h
@@ -93,16 +95,16 @@ $(SKEL): $(O)/warren.bpf.o
 	@mkdir -p $(@D)
 	$(Q)$(BPFTOOL) gen skeleton $< name warren_bpf > $@.tmp && mv $@.tmp $@
 
-# Never made, so always done.
-alone = $(addsuffix .alone,$(wildcard $(1)/*.h))
+# Never a file, so always run.
+alone = $(addsuffix .alone,$(wildcard $(1)/*.h $(1)/*/*.h))
 HEADERS := $(call alone,bpf/lib) $(call alone,bpf/abi)
 $(HEADERS): %.alone: %
 	$(Q)$(CLANG) $(filter-out -M%,$(BPF_CFLAGS)) -fsyntax-only -include $< -x c /dev/null
 
 # --- C: who may include what ---------------------------------------------------------------------------------------------
-# A layer sees its own folder and those below it, which are named here; bpf/abi is seen as "abi/...", bpf/lib by nobody.
+# A layer sees its own directory, those inside it, and the layers below it, which are named here; bpf/abi is seen as "abi/...".
 
-# $(call compile,FOLDER,FLAGS,WHAT MUST BE THERE): the objects of a folder.
+# $(call compile,DIRECTORY,FLAGS,WHAT MUST BE THERE): the objects of a directory.
 define compile
 $(O)/$(1)/%.o: $(1)/%.c Makefile | $(O)/include/abi $(3)
 	$$(call say,CC,$$<)
@@ -113,10 +115,10 @@ $(call alone,$(1)): %.alone: % | $(O)/include/abi $(3)
 	$$(Q)$$(CC) $$(filter-out -M%,$$(CFLAGS_ALL)) $(2) -fsyntax-only -include $$< -x c /dev/null
 endef
 
-# $(call layer,FOLDER,FLAGS OF THOSE BELOW,WHAT MUST BE THERE): its flags INC_<name>, its objects, an archive of all but main.c.
+# $(call layer,DIRECTORY,FLAGS OF THOSE BELOW,WHAT MUST BE THERE): its flags INC_<name>, its objects, an archive of all but main.c.
 define layer
-INC_$(notdir $(1)) := $(2) -I$(1)
-$(call compile,$(1),$(2) -I$(1),$(3))
+INC_$(notdir $(1)) := $(2) $(addprefix -I,$(call directories,$(1)))
+$(call compile,$(1),$(2) $(addprefix -I,$(call directories,$(1))),$(3))
 $(O)/$(1).a: $(call objs,$(filter-out %/main.c,$(call sources,$(1))))
 	$$(call say,AR,$$@)
 	$$(Q)rm -f $$@ && $$(AR) rcs $$@ $$^
@@ -128,11 +130,11 @@ $(eval $(call layer,user/nl,$(INC_lib)))
 $(eval $(call layer,user/dp,$(INC_nl) $(ABI),$(SKEL)))
 $(eval $(call layer,user/policy,$(INC_lib) $(ABI)))
 $(eval $(call layer,user/k8s,$(INC_policy)))
-$(eval $(call layer,user/agent,$(INC_dp) -Iuser/policy -Iuser/k8s))
+$(eval $(call layer,user/agent,$(INC_dp) $(INC_k8s)))
 $(eval $(call layer,user/cli,$(INC_dp) -Iuser/policy))
 $(eval $(call layer,cni,$(INC_dp)))
-# Unit and fuzz tests see everything but the programs' own.
-INC_all := $(INC_cni) -Iuser/cli -Iuser/policy -Iuser/k8s -Iuser/agent
+# Unit and fuzz tests may include everything but the programs' own headers.
+INC_all := $(INC_cni) -Iuser/cli $(INC_agent)
 $(eval $(call compile,tests/unit,$(INC_all),$(SKEL)))
 $(eval $(call compile,tests/policy,$(INC_policy)))
 $(eval $(call compile,tests/bpf,$(INC_dp) -Iuser/policy,$(SKEL)))
@@ -165,10 +167,10 @@ $(O)/warren.bash-completion: $(O)/warren
 # --- the image ------------------------------------------------------------------------------------------------------------
 
 IMAGE_DIR ?= $(O)/image
-# The reference plugin that hostPorts are made by, for hosts that have none.
+# The reference plugin for hostPorts, for hosts without it.
 PORTMAP ?= $(firstword $(wildcard /usr/lib/cni/portmap /opt/cni/bin/portmap))
 
-image-root: $(PROGRAMS) ## what is in the image, as a folder
+image-root: $(PROGRAMS) ## what is in the image, as a directory
 	$(call say,ROOT,$(IMAGE_DIR)/root)
 	$(Q)rm -rf $(IMAGE_DIR)/root
 	$(Q)examples/lab/image busybox $(IMAGE_DIR)/root
@@ -191,7 +193,7 @@ $(O)/tests/unit/%: $(O)/tests/unit/%.o $(TEST_ARCHIVES)
 	$(link)
 	$(do_link) $(AGENT_LIBS) -lcmocka
 
-# The random clusters of the compiler's tests drive the agent's, too.
+# The agent's tests use the random clusters of the compiler's tests, too.
 $(O)/tests/unit/test_apply: $(call objs,$(addprefix tests/policy/,cluster.c copy.c check.c naive.c tables.c))
 
 POLICYTEST_BIN := $(O)/tests/policy/policytest
@@ -215,7 +217,7 @@ $(APICTL): $(O)/tests/lib/apictl.o $(O)/user/k8s.a $(O)/user/policy.a $(O)/user/
 	$(link)
 	$(do_link) $(AGENT_LIBS)
 
-# And what it is the source of.
+# And the API server as a source of objects.
 WATCHCTL := $(O)/tests/lib/watchctl
 $(WATCHCTL): $(O)/tests/lib/watchctl.o $(O)/user/k8s.a $(O)/user/policy.a $(O)/user/lib.a
 	$(link)
@@ -226,7 +228,7 @@ bpftest: $(BPFTEST_BIN) ## build the BPF packet tests
 verify: $(VM_BIN) ## build what asks the verifier about each program
 policytest: $(POLICYTEST_BIN) ## build the compiler's differential tests
 
-# libFuzzer comes with clang; everything it sees is instrumented, in a build folder of its own.
+# libFuzzer comes with clang; everything it sees is instrumented, in a build directory of its own.
 FUZZ_BIN := $(call tests,fuzz/fuzz_*)
 $(O)/tests/fuzz/%: tests/fuzz/%.c $(TEST_ARCHIVES)
 	$(call say,FUZZ,$@)
@@ -280,7 +282,7 @@ bench-peers: image benchtools ## measure beside Cilium, flannel and bridge in a 
 
 # --- care -----------------------------------------------------------------------------------------------------------------
 
-headers: $(HEADERS) ## compile each header alone, as its folder sees it
+headers: $(HEADERS) ## compile each header alone, as its directory sees it
 .PHONY: headers $(HEADERS)
 
 lint: all ## who includes and calls whom, spelling, gcc, clang, clang-tidy, cppcheck, shellcheck: any finding fails

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * tc egress of warren0, to which the host routes the other nodes' pod CIDRs: what the stack sends to another node's
- * pods. And tc ingress of warren0's other end, where the pieces of what had to be cut arrive (LEAVE_PIECE).
+ * tc egress of warren0, to which the host routes the other nodes' pod CIDRs: packets of the stack to another node's
+ * pods. Also tc ingress of warren0's peer device, where segmented packets arrive (LEAVE_SEGMENT).
  *
- * Who has sent it follows from where it entered the host; who that is on the wire, from the address that it has got
- * from there on: the stack may have translated it. Of what the world has sent an entry remembers that this node has
- * forwarded it: the answers come back here.
+ * The sender is determined by the device on which the packet entered the host. The identity on the wire is that of the
+ * packet's current source address, since the stack may have translated it. Flows that the world initiates through this
+ * node get a conntrack entry, so that replies are accepted here.
  */
 #include "lib/cluster.h"
 #include "lib/fib.h"
@@ -15,52 +15,52 @@
 #include "lib/transport.h"
 #include "lib/verdict.h"
 
-/* An address that the stack itself has; asked as if a packet went there. */
+/* Whether the source address is the host's own: a FIB lookup as if a packet were sent to it. */
 static __always_inline bool source_is_own(struct __sk_buff *skb, const struct addresses *at, const bool v6)
 {
-	const struct addresses turned = { .saddr = at->daddr, .daddr = at->saddr };
+	const struct addresses reversed = { .saddr = at->daddr, .daddr = at->saddr };
 
-	return destination_is_host(skb, &turned, v6);
+	return destination_is_host(skb, &reversed, v6);
 }
 
 /*
- * Super-packets that are not TCP's cannot be encapsulated. They go on through warren0, which cuts what it sends (the
- * node turns its offloads off, dp/node.h), and the pieces come to from_host once more, at its other end; by then the
- * kernel has forgotten where they entered. That is in cb[], which crosses a veth untouched, and which is believed there
- * only: nothing comes to that end but what from_host has let through.
+ * Only TCP GSO packets can be encapsulated. Others continue through warren0, which segments what it sends (the loader
+ * turns its offloads off, dp/node.h). The segments arrive in from_host again, at warren0's peer device, where the
+ * kernel no longer has the ingress device. So it is stored in cb[], which a veth pair preserves, and which is trusted
+ * only there: only packets that from_host has passed arrive at that device.
  */
-#define LEAVE_PIECE 0x57524355u
+#define LEAVE_SEGMENT 0x57524355u
 
-enum leave_cb { CB_PIECE, CB_ENTERED };
+enum leave_cb { CB_SEGMENT, CB_ENTERED };
 
-/* Whether warren0 is to cut the packet first. */
-static __always_inline bool leave_is_to_be_cut(struct __sk_buff *skb, __u8 l4_proto)
+/* Whether warren0 must segment the packet first. */
+static __always_inline bool leave_needs_segmentation(struct __sk_buff *skb, __u8 l4_proto)
 {
 	const struct wr_cluster *c = cluster_get();
 
 	if (!skb->gso_size || l4_proto == IPPROTO_TCP || !c || skb->ifindex != c->host_ifindex)
 		return false;
-	skb->cb[CB_PIECE] = LEAVE_PIECE;
+	skb->cb[CB_SEGMENT] = LEAVE_SEGMENT;
 	skb->cb[CB_ENTERED] = skb->ingress_ifindex;
 	return true;
 }
 
 #define ENTERED_UNKNOWN (~0u)
 
-/* The device by which the packet entered this host; 0: it is the host's own. */
+/* The device on which the packet entered this host; 0: the host sent it. */
 static __always_inline __u32 leave_entered(struct __sk_buff *skb)
 {
 	const struct wr_cluster *c = cluster_get();
-	__u32 entered = skb->ingress_ifindex, piece = skb->cb[CB_PIECE], piece_entered = skb->cb[CB_ENTERED];
+	__u32 entered = skb->ingress_ifindex, segment = skb->cb[CB_SEGMENT], segment_entered = skb->cb[CB_ENTERED];
 
-	/* Else clang chooses between the fields' addresses, which the verifier refuses. */
-	asm volatile("" : "+r"(entered), "+r"(piece_entered));
+	/* Without this, clang selects between the fields' addresses, which the verifier rejects. */
+	asm volatile("" : "+r"(entered), "+r"(segment_entered));
 	if (!c || skb->ifindex == c->host_ifindex)
 		return entered;
-	return piece == LEAVE_PIECE ? piece_entered : ENTERED_UNKNOWN;
+	return segment == LEAVE_SEGMENT ? segment_entered : ENTERED_UNKNOWN;
 }
 
-/* What the other node is to take the sender for; WR_ID_UNKNOWN: it must not send from that address. */
+/* The sender's identity on the wire; WR_ID_UNKNOWN: it must not send from that address. */
 static __always_inline __u64 source_identity(struct __sk_buff *skb, const struct addresses *at, const bool v6)
 {
 	const struct wr_cluster *c = cluster_get();
@@ -91,21 +91,21 @@ OUT_OF_LINE int leave_identity(struct __sk_buff *skb, const struct addresses *at
 }
 
 /*
- * By the egress policy of the pod by whose device the packet entered, if it did. The world is judged at the other node:
- * of its packets only those whose answers would be refused for want of an entry are dropped here.
+ * Evaluates the egress policy of the pod on whose device the packet entered, if any. Packets of the world are evaluated
+ * at the other node; here they are dropped only if there is no room for the conntrack entry that their replies need.
  */
 static __always_inline enum wr_reason leave_flow(struct packet *p, struct scratch *s, __u64 identity, const bool v6)
 {
 	const __u32 entered = leave_entered(p->skb);
 	enum wr_reason reason;
 
-	packet_judged_for(p, entered ? endpoint_get(entered) : NULL);
+	packet_evaluated_for(p, entered ? endpoint_get(entered) : NULL);
 	if (!p->ep && identity != WR_ID_WORLD)
 		return WR_REASON_NONE;
 	p->ifindex = p->ep ? entered : 0;
 	reason = transport_parse(p, v6);
 	if (!reason)
-		reason = flow_pass(p, s, NULL, WAY_FROM_HOST, v6);
+		reason = flow_pass(p, s, NULL, HOOK_FROM_HOST, v6);
 	if (!reason)
 		reason = fragment_passes(p);
 	if (p->ep)
@@ -114,7 +114,9 @@ static __always_inline enum wr_reason leave_flow(struct packet *p, struct scratc
 	return reason == WR_REASON_CT_FULL ? reason : WR_REASON_NONE;
 }
 
-/* Whether the packet, which ip_parse() has found in order, may go to the node p->peer_ifindex, and as whose. */
+/*
+ * Whether the packet, which passed ip_parse(), may go to node p->peer_ifindex; *identity is the sender's on the wire.
+ */
 static __always_inline enum wr_reason leave(struct packet *p, struct scratch *s, __u64 *identity, const bool v6)
 {
 	enum wr_reason reason;
@@ -131,7 +133,7 @@ static __always_inline enum wr_reason leave(struct packet *p, struct scratch *s,
 	return reason ? reason : leave_flow(p, s, *identity, v6);
 }
 
-/* NONE: to be cut first. */
+/* NONE: must be segmented first. */
 static __always_inline enum wr_reason handle_ip(struct packet *p, struct scratch *s, const bool v6)
 {
 	__u64 identity = WR_ID_UNKNOWN;
@@ -139,7 +141,7 @@ static __always_inline enum wr_reason handle_ip(struct packet *p, struct scratch
 
 	if (!reason)
 		reason = offload_check(p, false);
-	if (!reason && leave_is_to_be_cut(p->skb, p->l4_proto))
+	if (!reason && leave_needs_segmentation(p->skb, p->l4_proto))
 		return WR_REASON_NONE;
 	if (!reason)
 		reason = leave(p, s, &identity, v6);

@@ -9,10 +9,10 @@
 #include "lib/verdict.h"
 
 /*
- * Another source address than the pod's. A host that comes up asks about itself with no address or a link-local one
- * (DHCP, duplicate address detection, MLD): that is noise, not a forgery, and is named for what it is.
+ * The source address is not the pod's. At startup a host sends packets with an unspecified or link-local source (DHCP,
+ * duplicate address detection, MLD): these are no forgeries and get their own reasons.
  */
-static __always_inline enum wr_reason foreign_source(const struct packet *p, const bool v6)
+static __always_inline enum wr_reason external_source(const struct packet *p, const bool v6)
 {
 	const __be32 *s = p->at->saddr.a6.v6;
 	bool unclaimed;
@@ -28,7 +28,7 @@ static __always_inline enum wr_reason foreign_source(const struct packet *p, con
 	return is_multicast(&p->at->daddr, v6) ? WR_REASON_MULTICAST : WR_REASON_SPOOFED_SOURCE;
 }
 
-/* In one piece and right behind the IP header. */
+/* Not fragmented, and directly behind the IP header. */
 static __always_inline bool is_plain_icmp(const struct packet *p, const bool v6)
 {
 	return !p->fragmented && is_icmp(p, v6) &&
@@ -45,7 +45,7 @@ static __always_inline enum wr_reason handle_ip(struct packet *p, struct scratch
 	if (reason)
 		return reason;
 	if (!addr_is_endpoints(&p->at->saddr, p->ep, v6))
-		return foreign_source(p, v6);
+		return external_source(p, v6);
 	if (v6 && is_neighbour_discovery(p))
 		return gateway_neighbour(p->skb, p->at, p->end, p->hop_limit);
 	reason = destination_check(p, v6);
@@ -57,18 +57,18 @@ static __always_inline enum wr_reason handle_ip(struct packet *p, struct scratch
 	if (p->to_gateway)
 		return is_plain_icmp(p, v6) ? gateway_echo(p->skb, v6) : WR_REASON_GATEWAY;
 	if (!verdict_cached(p, s, &place, &reason, VERDICT_SENT, v6)) {
-		if (is_tunnel_port(p->l4_proto, p->dport) && !(p->traits & RELATED) &&
+		if (is_tunnel_port(p->l4_proto, p->dport) && !(p->flags & RELATED) &&
 		    tunnel_port_check(p->skb, p->at, v6))
 			return WR_REASON_TUNNEL_PORT;
-		reason = flow_pass(p, s, &place, WAY_FROM_POD, v6);
+		reason = flow_pass(p, s, &place, HOOK_FROM_POD, v6);
 		if (!reason)
 			reason = fragment_passes(p);
 	}
 	if (!reason)
 		reason = forward(p, v6);
-	/* Its sender is to see it as it was sent. */
+	/* The ICMP error must quote the packet as the pod sent it. */
 	if (reason == WR_REASON_TOO_BIG)
-		service_return(p->skb, p->at, service_choice_get(), v6);
+		service_undo_dnat(p->skb, p->at, service_choice_get(), v6);
 	return reason;
 }
 

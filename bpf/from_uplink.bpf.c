@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * tc ingress of an uplink: tunnel packets of other nodes are decapsulated, judged and delivered; what pretends to be a
- * pod's or this node's own is dropped; everything else passes untouched, and costs a look at its IP header.
+ * tc ingress of an uplink. Tunnel packets of other nodes are decapsulated, evaluated and delivered. Packets with a
+ * spoofed source of a pod or of this node are dropped. All others pass unchanged, at the cost of parsing their IP
+ * header.
  */
 #include <linux/if_packet.h>
 
@@ -19,7 +20,7 @@
 #include "lib/verdict_address.h"
 #include "lib/xdp_meta.h"
 
-/* --- VLAN tags, of which the kernel has taken the first one out of the frame --- */
+/* --- VLAN tags; the kernel has removed the first one from the frame --- */
 
 #define VLAN_ID 0xfff /* 0: a priority tag (IEEE 802.1Q), of no VLAN */
 
@@ -29,8 +30,8 @@ static __always_inline bool is_of_vlan(const struct __sk_buff *skb)
 }
 
 /*
- * Whether there is a priority tag behind the first one. Linux takes off as many as there are, and then has a packet
- * that nobody has looked at; honest senders have one.
+ * Whether a second priority tag follows the first one. Linux removes all of them, so it would accept a packet that no
+ * program has parsed; legitimate senders use one.
  */
 OUT_OF_LINE int priority_tag_follows(struct __sk_buff *skb)
 {
@@ -46,7 +47,7 @@ OUT_OF_LINE int priority_tag_follows(struct __sk_buff *skb)
 
 /* --- not through the tunnel --- */
 
-/* Whether the frame came by the device and from the MAC address by which the node in that slot is reached. */
+/* Whether the frame arrived on the device and from the MAC address of the nexthop to the node in that slot. */
 OUT_OF_LINE int sender_is_next_hop(struct __sk_buff *skb, __u32 slot)
 {
 	const struct packet p = { .skb = skb };
@@ -67,23 +68,23 @@ OUT_OF_LINE int sender_is_next_hop(struct __sk_buff *skb, __u32 slot)
 }
 
 /*
- * Whether the packet, whose source is p->at->saddr, may go on. Then p->peer_ifindex is the node that has sent it, if it
- * is one of a pod there: known by the MAC address of the frame, on a link that both nodes are on.
+ * Whether the packet, whose source is p->at->saddr, may pass. If the source is a pod of another node, p->peer_ifindex
+ * becomes that node, which is verified by the MAC address of the frame: both nodes are on the same link.
  */
 static __always_inline enum wr_reason outside_check(struct packet *p, const struct wr_cluster *c, const bool v6)
 {
 	const union addr *source = &p->at->saddr;
 	const struct wr_node *node;
-	struct known_place known = { 0 };
+	struct outer_place place = { 0 };
 	__u32 slot;
 
 	if (cluster_holds(c, source, v6))
 		return WR_REASON_NOT_TUNNELLED;
-	if (known_find(&known, KNOWN_OUTSIDE, source, p->cluster_revision, v6))
+	if (outer_cache_find(&place, OUTER_EXTERNAL, source, p->cluster_revision, v6))
 		return WR_REASON_NONE;
 	slot = node_by_cidr(source, v6);
 	if (!slot) {
-		known_fill(&known, KNOWN_OUTSIDE, source, p->cluster_revision, 1, v6);
+		outer_cache_fill(&place, OUTER_EXTERNAL, source, p->cluster_revision, 1, v6);
 		return WR_REASON_NONE;
 	}
 	node = node_get(slot);
@@ -98,8 +99,8 @@ static __always_inline enum wr_reason outside_check(struct packet *p, const stru
 /* --- from another node --- */
 
 /*
- * Whether the frame, of that family, is one of another node: then it is as that node's sender has sent it, and t->v6
- * its family. NONE with no p->peer_ifindex: none of our business.
+ * If the frame is a tunnel packet of another node, decapsulates it; t->v6 is the inner family then. NONE with
+ * p->peer_ifindex 0: the packet is not from another node and passes.
  */
 static __always_inline enum wr_reason open_frame(struct packet *p, const struct wr_cluster *c, struct tunnel *t,
 						 const bool v6)
@@ -114,7 +115,7 @@ static __always_inline enum wr_reason open_frame(struct packet *p, const struct 
 	return tunnel_decap(p, t);
 }
 
-/* What xdp_uplink has taken apart: it has looked at the outer headers, the rest is as if it had been done here. */
+/* For packets that xdp_uplink has decapsulated: it has checked the outer headers; the inner ones are checked here. */
 static __always_inline enum wr_reason inner_check(struct packet *p, struct tunnel *t, const bool v6)
 {
 	enum wr_reason reason = v6 ? tunnel6_inner(p, t) : tunnel4_inner(p, t);
@@ -122,7 +123,7 @@ static __always_inline enum wr_reason inner_check(struct packet *p, struct tunne
 	return reason ? reason : tunnel_source(p, t, v6);
 }
 
-OUT_OF_LINE int taken_apart(struct __sk_buff *skb, struct addresses *at, __u32 slot, __u64 identity, __u32 v6)
+OUT_OF_LINE int decapsulated(struct __sk_buff *skb, struct addresses *at, __u32 slot, __u64 identity, __u32 v6)
 {
 	struct tunnel t = {
 		.slot = slot, .identity = identity, .node = node_get(slot), .inner = ETH_HLEN, .end = skb->len
@@ -138,20 +139,20 @@ OUT_OF_LINE int taken_apart(struct __sk_buff *skb, struct addresses *at, __u32 s
 	return reason;
 }
 
-/* --- for whom it is --- */
+/* --- the receiver --- */
 
-/* Whether the destination is this node's own as far as that is known at once: its gateway address, its outer one. */
-static __always_inline bool destination_is_near(const struct addresses *at, const bool v6)
+/* Whether the destination is this node's gateway address or outer address, which needs no FIB lookup. */
+static __always_inline bool destination_is_node_address(const struct addresses *at, const bool v6)
 {
 	const struct wr_cluster *c = cluster_get();
 
 	return c && cluster_has_own(c, &at->daddr, v6);
 }
 
-/* ... or any that its stack has. */
+/* ... or any other address of the host. */
 static __always_inline bool destination_is_own(struct __sk_buff *skb, const struct addresses *at, const bool v6)
 {
-	return !addr_is_strange(&at->daddr, v6) && destination_is_host(skb, at, v6);
+	return !addr_is_martian(&at->daddr, v6) && destination_is_host(skb, at, v6);
 }
 
 OUT_OF_LINE int arrive_elsewhere(struct __sk_buff *skb, const struct addresses *at, __u32 v6)
@@ -165,20 +166,20 @@ OUT_OF_LINE int arrive_elsewhere(struct __sk_buff *skb, const struct addresses *
 }
 
 /*
- * Whose the source is: of a pod this node's own word counts more than the sender's. An error's source is its flow's by
- * now.
+ * Identity of the source. For a pod, this node's ipcache takes precedence over the packet's identity. The source of an
+ * ICMP error has been replaced by that of its flow.
  */
 static __always_inline __u64 arrive_identity(const struct packet *p, const bool v6)
 {
-	__u64 known;
+	__u64 identity;
 
-	if (p->peer_identity >> WR_ID_KIND_SHIFT != WR_ID_KIND_POD || (p->traits & RELATED))
+	if (p->peer_identity >> WR_ID_KIND_SHIFT != WR_ID_KIND_POD || (p->flags & RELATED))
 		return p->peer_identity;
-	known = identity_by_address(&p->at->saddr, v6);
-	return known ? known : p->peer_identity;
+	identity = identity_by_address(&p->at->saddr, v6);
+	return identity ? identity : p->peer_identity;
 }
 
-/* By its flow, whose way is for the stack if it began there. */
+/* Passes the packet by its flow: into the pod, or to the stack if the flow is the stack's. */
 static __always_inline enum wr_reason arrive_flow(struct packet *p, struct scratch *s, const bool v6)
 {
 	enum wr_reason reason = transport_parse(p, v6);
@@ -189,7 +190,7 @@ static __always_inline enum wr_reason arrive_flow(struct packet *p, struct scrat
 	if (p->ep && p->peer_ifindex && verdict_cached(p, s, &place, &reason, VERDICT_RECEIVED, v6))
 		return reason ? reason : WR_REASON_TO_ENDPOINT;
 	p->peer_identity = arrive_identity(p, v6);
-	reason = flow_pass(p, s, &place, WAY_FROM_NODE, v6);
+	reason = flow_pass(p, s, &place, HOOK_FROM_NODE, v6);
 	if (!reason)
 		reason = fragment_passes(p);
 	if (reason)
@@ -198,8 +199,8 @@ static __always_inline enum wr_reason arrive_flow(struct packet *p, struct scrat
 }
 
 /*
- * Judged by the endpoint that it is for. For whom else: this node; or the world, if it answers what this node's stack
- * has forwarded from there. Then p->ifindex stays the device's.
+ * Evaluates the packet by the policy of the receiving endpoint. Other valid receivers are this node, and the world for
+ * replies to packets that this node's stack has forwarded; then p->ifindex stays the device's.
  */
 static __always_inline enum wr_reason arrive_ip(struct packet *p, struct scratch *s, const bool v6)
 {
@@ -210,13 +211,13 @@ static __always_inline enum wr_reason arrive_ip(struct packet *p, struct scratch
 	p->ifindex = endpoint_by_address(&p->at->daddr, &p->ep, v6);
 	if (p->ifindex && !p->ep)
 		return WR_REASON_NO_ENDPOINT;
-	packet_judged_for(p, p->ifindex ? p->ep : NULL);
+	packet_evaluated_for(p, p->ifindex ? p->ep : NULL);
 	if (p->ifindex) {
 		if (v6 && is_neighbour_discovery(p))
 			return WR_REASON_NEIGHBOUR;
 	} else {
 		p->ifindex = p->skb->ifindex;
-		if (destination_is_near(p->at, v6))
+		if (destination_is_node_address(p->at, v6))
 			return WR_REASON_TO_HOST;
 		p->ifindex = 0;
 	}
@@ -228,9 +229,9 @@ static __always_inline enum wr_reason arrive_ip(struct packet *p, struct scratch
 }
 
 /*
- * What another node has sent: p->peer_ifindex, found under p->cluster_revision; p->peer_identity is whom it says that
- * the packet is from. Into the pod, or into the stack by warren0, which has the same MAC address as all of the node's
- * host side.
+ * A packet from node p->peer_ifindex, which was looked up under p->cluster_revision; p->peer_identity is the identity
+ * that the packet carries. It goes into the pod, or into the stack through warren0, which has the MAC address of all
+ * host-side devices.
  */
 static __always_inline enum wr_reason arrive(struct packet *p, struct scratch *s, const bool v6)
 {
@@ -244,9 +245,9 @@ static __always_inline enum wr_reason arrive(struct packet *p, struct scratch *s
 	return reason;
 }
 
-/* --- all of it --- */
+/* --- entry --- */
 
-/* What is over before anything is judged has the same memory: 6.1 counts every 32 bytes of the stack. */
+/* Stages that end before the evaluation share its memory: 6.1 rounds stack frames up to 32 bytes. */
 union memory {
 	struct scratch s;
 	struct {
@@ -256,8 +257,8 @@ union memory {
 	} first;
 };
 
-/* The denylist, before everything else, and for whomever the packet is. */
-static __always_inline enum deny denylist_ask(const struct packet *p)
+/* The denylist comes before everything else and applies to all destinations. */
+static __always_inline enum deny denylist_check(const struct packet *p)
 {
 	const struct ethhdr *eth = packet_at(p, 0, sizeof(*eth));
 
@@ -269,9 +270,9 @@ static __always_inline enum deny denylist_ask(const struct packet *p)
 }
 
 /*
- * What is addressed to another host, or is of a VLAN's device, is none of our business; but not if xdp_uplink has taken
- * it apart, which sees neither: nobody has looked at the inner packet. Unicast IP in a broadcast frame is a trick (RFC
- * 1122 section 3.3.6), which the stack falls for: it may say no more than one that was sent to this host.
+ * Packets to another host's MAC address or of a VLAN device pass unchanged, unless xdp_uplink has decapsulated them: it
+ * checks neither, and no other program checks the inner packet. Unicast IP in a broadcast frame is dropped where
+ * another node's packet is accepted (RFC 1122 section 3.3.6), since the stack would deliver it.
  */
 static __always_inline enum wr_reason handle_frame(struct packet *p, union memory *m)
 {
@@ -293,7 +294,7 @@ static __always_inline enum wr_reason handle_frame(struct packet *p, union memor
 	if (m->first.origin.slot) {
 		p->peer_ifindex = WR_REMOTE | m->first.origin.slot;
 		p->peer_identity = m->first.origin.identity;
-		reason = taken_apart(p->skb, p->at, m->first.origin.slot, m->first.origin.identity, v6);
+		reason = decapsulated(p->skb, p->at, m->first.origin.slot, m->first.origin.identity, v6);
 	} else {
 		reason = IN_FAMILY(v6, open_frame, p, c, &m->first.tunnel);
 	}
@@ -301,13 +302,13 @@ static __always_inline enum wr_reason handle_frame(struct packet *p, union memor
 		return reason;
 	if (p->skb->pkt_type != PACKET_HOST)
 		return WR_REASON_MULTICAST;
-	/* A priority tag has come as far as this; it is not the pod's. */
+	/* Priority tags are not delivered to pods. */
 	if (p->skb->vlan_present && bpf_skb_vlan_pop(p->skb))
 		return WR_REASON_ENCAP_FAILED;
 	return IN_FAMILY(m->first.tunnel.v6, arrive, p, &m->s);
 }
 
-/* Counted only: of a flood one packet a tick is reported. */
+/* Only counted: one packet per tick of a flood is reported. */
 OUT_OF_LINE int denied_quietly(struct __sk_buff *skb)
 {
 	metric_count(WR_REASON_DENYLIST, WR_INGRESS, skb->len);
@@ -325,8 +326,8 @@ int from_uplink(struct __sk_buff *skb)
 
 	__builtin_memset(&m.first, 0, sizeof(m.first));
 	trace_begin(p.ifindex);
-	xdp_origin_take(skb, &m.first.origin);
-	deny = m.first.origin.slot ? DENY_NO : denylist_ask(&p);
+	xdp_origin_read(skb, &m.first.origin);
+	deny = m.first.origin.slot ? DENY_NO : denylist_check(&p);
 	if (deny == DENY_QUIET)
 		return denied_quietly(skb);
 	reason = deny ? WR_REASON_DENYLIST : handle_frame(&p, &m);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * tc egress of a pod's host-side device: what the host's stack sends to the pod. (What from_pod redirects does not come
- * by here.) Normal delivery only: bpf_redirect_peer drops at egress.
+ * tc egress of a pod's host-side device: packets that the host's stack sends to the pod. (Packets that from_pod
+ * redirects do not pass here.) It delivers normally only: bpf_redirect_peer drops at egress.
  */
 #include "lib/cluster.h"
 #include "lib/flow_pass.h"
@@ -10,8 +10,8 @@
 #include "lib/verdict.h"
 
 /*
- * Who the peer is follows from where the packet entered the host, never from its source address: at this hook
- * ingress_ifindex is 0 for what the host made itself, the device for what it forwards.
+ * The peer is determined by the device on which the packet entered the host, never by its source address. At this hook
+ * ingress_ifindex is 0 for packets of the host itself, else the device from which they are forwarded.
  */
 static __always_inline void name_peer(struct packet *p)
 {
@@ -26,14 +26,14 @@ static __always_inline void name_peer(struct packet *p)
 }
 
 /*
- * Whether the packet's source is a pod's, or in another node's pod CIDR, and it entered by a device that no such packet
- * enters by. What the host itself sends is believed. A pod's packets enter by its own device. Those of another node's
- * pods enter the stack by warren0 alone: from_uplink redirects to it what it has decapsulated, and what a direct node
- * has sent, whose MAC address it has compared. On any other device nobody has checked the source: a reverse path filter
- * may be loose or off, and IPv6 has none.
+ * Whether the source is a pod's, or in another node's pod CIDR, and the packet entered on a device where such packets
+ * do not arrive. Packets of the host itself are trusted. A pod's packets enter on its own device. Packets of another
+ * node's pods enter the stack on warren0 only: from_uplink redirects decapsulated packets to it, and packets of direct
+ * nodes, whose MAC address it has verified. On any other device no program has checked the source: a reverse path
+ * filter may be loose or off, and IPv6 has none.
  *
- * An address of another node itself, or of this one, proves nothing here: the stack gives such to what it masquerades.
- * Its packets are evaluated as the world's.
+ * An address of another node itself, or of this one, is no evidence here: the stack masquerades packets with such
+ * addresses. They are evaluated as world.
  */
 static __always_inline bool is_spoofed(const struct packet *p, const bool v6)
 {
@@ -67,7 +67,7 @@ static __always_inline enum wr_reason handle_ip(struct packet *p, struct scratch
 	reason = transport_parse(p, v6);
 	if (reason)
 		return reason;
-	reason = flow_pass(p, s, NULL, WAY_TO_POD, v6);
+	reason = flow_pass(p, s, NULL, HOOK_TO_POD, v6);
 	if (!reason)
 		reason = fragment_passes(p);
 	return reason ? reason : WR_REASON_DELIVERED;

@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * XDP of an uplink, where that is wanted: what comes from outside, before the kernel has spent anything on it. Drops
- * what is denied and bad tunnel packets; takes good ones apart (native mode, physical devices and TAPs). Everything
- * else passes as it is.
+ * Optional XDP program of an uplink: handles external packets before the kernel allocates an skb. Drops denied sources
+ * and invalid tunnel packets; decapsulates valid ones (native mode, physical devices and TAPs). All others pass
+ * unchanged.
  */
 #include "lib/deny.h"
 #include "lib/xdp_tunnel.h"
 #include "lib/xdp_verdict.h"
 
-/* Metadata that is not ours goes: see lib/xdp_meta.h. */
+/* Removes metadata of other programs: see lib/xdp_meta.h. */
 static __always_inline int xdp_pass(struct xdp_md *ctx)
 {
-	int foreign = xdp_meta_length(ctx);
+	int outer_meta = xdp_meta_length(ctx);
 
-	if (foreign > 0 && bpf_xdp_adjust_meta(ctx, foreign))
+	if (outer_meta > 0 && bpf_xdp_adjust_meta(ctx, outer_meta))
 		return XDP_DROP;
 	return XDP_PASS;
 }
@@ -21,7 +21,7 @@ static __always_inline int xdp_pass(struct xdp_md *ctx)
 static __always_inline int handle_ip(struct xdp_frame *f, const bool v6)
 {
 	struct xdp_tunnel t = { 0 };
-	enum xdp_taken taken;
+	enum xdp_decap_result result;
 	enum wr_reason reason;
 	enum deny deny;
 
@@ -35,10 +35,10 @@ static __always_inline int handle_ip(struct xdp_frame *f, const bool v6)
 	reason = xdp_tunnel_check(f, &t, v6);
 	if (reason)
 		return xdp_drop(f, reason, true);
-	taken = t.whole ? xdp_decap(f, &t) : XDP_TAKEN_NOT;
-	if (taken == XDP_TAKEN_LOST)
+	result = t.whole ? xdp_decap(f, &t) : XDP_NOT_DECAPPED;
+	if (result == XDP_DECAP_FAILED)
 		return xdp_drop(f, WR_REASON_ENCAP_FAILED, false);
-	return taken ? XDP_PASS : xdp_pass(f->ctx);
+	return result ? XDP_PASS : xdp_pass(f->ctx);
 }
 
 SEC("xdp.frags")
@@ -59,10 +59,10 @@ int xdp_uplink(struct xdp_md *ctx)
 	return xdp_pass(ctx);
 }
 
-/* tc ingress, ahead of from_uplink, of a device where xdp_uplink takes tunnels apart: see lib/xdp_meta.h. */
+/* tc ingress, ahead of from_uplink, of a device where xdp_uplink decapsulates: see lib/xdp_meta.h. */
 SEC("tc")
 int xdp_origin(struct __sk_buff *skb)
 {
-	xdp_origin_give(skb);
+	xdp_origin_write(skb);
 	return TC_ACT_UNSPEC;
 }

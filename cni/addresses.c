@@ -11,7 +11,7 @@
 #include "log.h"
 #include "result.h"
 
-/* What the runtime asks for, the strongest word first: runtimeConfig, args.cni, CNI_ARGS. */
+/* The runtime's requests, in order of precedence: runtimeConfig, args.cni, CNI_ARGS. */
 static struct ip_request requested(const struct cni *cni)
 {
 	struct ip_request request = cni->conf.request;
@@ -60,7 +60,7 @@ int addresses_free(const struct cni *cni, const struct attachment *a, enum free_
 		ret = ipam_del(&cni->conf.ipam, *a->network ? a->network : cni->conf.name, key, err);
 	if (ret != -EBADMSG)
 		return ret;
-	/* Once it is moved away, the file is made anew from the records, and this one will not be among them. */
+	/* Once the file is moved away, it is rebuilt from the records, of which this one is gone by then. */
 	log_warn("%s (%s)", err->msg, err->hint);
 	return 0;
 }

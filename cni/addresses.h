@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Where a pod's addresses come from: the built-in address management, or the plugin that the configuration names. */
+/* A pod's addresses: from the built-in address management, or from the plugin named in the configuration. */
 #ifndef WARREN_CNI_ADDRESSES_H
 #define WARREN_CNI_ADDRESSES_H
 
@@ -9,14 +9,15 @@
 
 /* How an attachment's addresses are freed. */
 enum free_addresses {
-	FREE_OWN,      /* those of the built-in address management */
-	FREE_DELEGATE, /* or by DEL of the delegate: our environment is that of this attachment */
+	FREE_OWN,      /* only those of the built-in address management */
+	FREE_DELEGATE, /* also by the delegate's DEL: our environment belongs to this attachment */
 };
 
-/* `dns`: what the delegate says of it, a new value, or NULL. */
+/* `dns`: a new value with the delegate's DNS settings, or NULL. */
 int addresses_add(const struct cni *cni, const char *owner, struct leases *leases, json_t **dns, struct err *err);
 /*
- * No address to free is no error, nor is a damaged address file, which cannot hold what we free once it is made anew.
+ * An absent address is no error. Nor is a damaged address file: it is rebuilt from the records, of which this one is
+ * gone by then.
  */
 int addresses_free(const struct cni *cni, const struct attachment *a, enum free_addresses how, struct err *err);
 int addresses_check(const struct cni *cni, const struct attachment *a, const char *owner, struct err *err);

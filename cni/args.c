@@ -58,7 +58,7 @@ bool ifname_valid(const char *name)
 	if (!*name || strlen(name) >= IFNAMSIZ || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
 		return false;
 	for (; *name; name++) {
-		/* The specification's characters, and '%', which the kernel takes for a pattern ("eth%d"). */
+		/* The specification's characters, and '%', which the kernel expands as a pattern ("eth%d"). */
 		if (*name == '/' || *name == ':' || *name == '%' || isspace((unsigned char)*name))
 			return false;
 	}
@@ -75,8 +75,8 @@ static int set_text(char *to, size_t room, const char *key, const char *value, s
 }
 
 /*
- * Of a pod; empty: none. Kubernetes' own names are narrower, but Podman gives a container's, with capitals and
- * underscores. What matters is that they are shown and written as they are.
+ * A pod's name; may be empty. Kubernetes allows fewer characters, but Podman passes a container's name, with capitals
+ * and underscores. The check keeps out what cannot be printed and stored as it is.
  */
 static int set_name(char *to, size_t room, const char *key, const char *value, struct err *err)
 {
@@ -99,7 +99,7 @@ static int set_bool(bool *to, const char *key, const char *value, struct err *er
 	return 0;
 }
 
-/* One pair. -ENOENT, err not set: a key that we do not know. */
+/* One pair. -ENOENT, err not set: an unknown key. */
 static int args_pair(const char *key, const char *value, struct cni_args *args, struct err *err)
 {
 	if (strcmp(key, "K8S_POD_NAMESPACE") == 0)
@@ -137,7 +137,7 @@ int args_parse(const char *text, struct cni_args *args, struct err *err)
 	copy = rest = strdup(text);
 	if (!copy)
 		return err_errno(err, ENOMEM, "CNI_ARGS");
-	/* Neither an empty pair nor a second '=' is let through: libcni's own plugins refuse them too. */
+	/* Empty pairs and a second '=' are errors, as in libcni's plugins. */
 	while (ret == 0 && (pair = strsep(&rest, ";"))) {
 		char *value = strchr(pair, '=');
 
@@ -199,13 +199,13 @@ static int check_ifname(const char *name, struct err *err)
 
 int env_read(enum cni_command command, struct cni_env *e, struct err *err)
 {
-	bool wires = command == CNI_ADD || command == CNI_CHECK;
+	bool attaches = command == CNI_ADD || command == CNI_CHECK;
 	int ret = 0;
 
 	*e = (struct cni_env){
 		.command = command, .container_id = "", .netns = "", .ifname = "", .path = env("CNI_PATH")
 	};
-	if (!wires && command != CNI_DEL)
+	if (!attaches && command != CNI_DEL)
 		return 0;
 	e->container_id = env("CNI_CONTAINERID");
 	e->ifname = env("CNI_IFNAME");
@@ -213,10 +213,10 @@ int env_read(enum cni_command command, struct cni_env *e, struct err *err)
 	ret = check_container(e->container_id, err);
 	if (ret == 0)
 		ret = check_ifname(e->ifname, err);
-	if (ret == 0 && wires && !*e->netns)
+	if (ret == 0 && attaches && !*e->netns)
 		ret = err_set(err, EINVAL, "CNI_NETNS is not set");
-	/* DEL must succeed whatever CNI_ARGS says, and needs none of it. */
-	if (ret == 0 && wires)
+	/* DEL must succeed whatever CNI_ARGS contains, and does not need it. */
+	if (ret == 0 && attaches)
 		ret = args_parse(env("CNI_ARGS"), &e->args, err);
 	return ret < 0 ? cni_code(err, CNI_ERR_ENVIRONMENT) : 0;
 }

@@ -11,7 +11,7 @@
 
 enum cni_command { CNI_ADD, CNI_DEL, CNI_CHECK, CNI_GC, CNI_STATUS, CNI_VERSION, CNI_COMMANDS };
 
-/* What CNI_ARGS may say: "KEY=value;KEY=value". */
+/* The keys of CNI_ARGS: "KEY=value;KEY=value". */
 struct cni_args {
 	char pod_namespace[256], pod_name[256], pod_uid[128]; /* K8S_POD_NAMESPACE, K8S_POD_NAME, K8S_POD_UID */
 	struct ip ip;                                         /* IP: a static request; family 0: none */
@@ -25,7 +25,7 @@ struct cni_env {
 	struct cni_args args;                             /* ADD and CHECK only */
 };
 
-/* CNI_COMMAND alone: what decides how the rest is judged. */
+/* CNI_COMMAND alone: it decides which other variables are needed. */
 int env_command(const char *text, enum cni_command *command, struct err *err);
 const char *env_command_name(enum cni_command command);
 /* Reads and checks the variables that the command needs. Strings are borrowed from the environment. */

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * ADD: a list of steps, each with its undo. A crash undoes nothing; so the attachment's record is written before
- * anything else is touched, says at every instant enough to find what exists, and is removed after everything else is
- * gone.
+ * ADD: a list of steps, each with its undo. A crash undoes nothing. So the attachment's record is written first and
+ * removed last, and at any time contains enough to find everything that exists.
  */
 #include <string.h>
 
@@ -16,9 +15,9 @@
 #include "node.h"
 #include "result.h"
 #include "str.h"
-#include "sweep.h"
+#include "stale.h"
 #include "teardown.h"
-#include "wire.h"
+#include "veth.h"
 
 struct add {
 	struct cni *cni;
@@ -29,7 +28,7 @@ struct add {
 	json_t *prev; /* prevResult in the shape of 1.1.0, or NULL */
 	struct nl host;
 	struct dp dp;
-	struct wire wire;
+	struct veth_setup veth;
 };
 
 /* --- before the first step --- */
@@ -44,10 +43,10 @@ static int copy(char *to, size_t room, const char *from, const char *what, struc
 
 static int open_netns(struct add *add, struct err *err)
 {
-	const struct pod_netns *pod = &add->wire.pod;
+	const struct pod_netns *pod = &add->veth.pod;
 	struct attachment *a = &add->a;
 	uint64_t dev = 0, inode = 0;
-	int ret = pod_netns_find(&add->wire.pod, a->netns, err);
+	int ret = pod_netns_find(&add->veth.pod, a->netns, err);
 
 	if (ret == 0)
 		ret = netns_id(pod->self, &dev, &inode, err);
@@ -83,11 +82,11 @@ static int describe(struct add *add, struct err *err)
 		memcpy(a->mac, conf->mac, sizeof(a->mac));
 	else if (env->args.has_mac)
 		memcpy(a->mac, env->args.mac, sizeof(a->mac));
-	return wire_names(a, err);
+	return veth_names(a, err);
 }
 
-/* Whether an ADD that was finished still stands. */
-static bool stands(struct add *add, const struct attachment *old)
+/* Whether the earlier ADD was completed and its pod and link still exist. */
+static bool is_complete(struct add *add, const struct attachment *old)
 {
 	struct link_info link;
 
@@ -95,7 +94,7 @@ static bool stands(struct add *add, const struct attachment *old)
 	       link_get(&add->host, old->host_ifname, 0, &link, NULL) == 0;
 }
 
-/* What an earlier ADD or DEL of the same attachment did not finish. */
+/* Tears down what an earlier, interrupted ADD or DEL of the same attachment has left. */
 static int finish_earlier(struct add *add, struct err *err)
 {
 	const char *container_id = add->cni->env.container_id, *ifname = add->cni->env.ifname;
@@ -109,22 +108,22 @@ static int finish_earlier(struct add *add, struct err *err)
 	if (ret < 0)
 		return ret;
 	if (*old.network && strcmp(old.network, add->cni->conf.name) != 0) {
-		/* Our configuration says nothing of where its addresses are: freed by it, they would be another's. */
+		/* By our configuration its addresses would be freed in the wrong network. */
 		err_set(err, EEXIST, "container %s has interface %s of network %s", container_id, ifname, old.network);
 		err_hint(err, "DEL it there first");
 		return cni_code(err, CNI_ERR_EXISTS);
 	}
-	if (stands(add, &old)) {
+	if (is_complete(add, &old)) {
 		err_set(err, EEXIST, "container %s has interface %s of network %s already", container_id, ifname,
 			old.network);
 		err_hint(err, "DEL it first");
 		return cni_code(err, CNI_ERR_EXISTS);
 	}
-	log_info("finishing what is left of %s", add->key);
+	log_info("removing the unfinished attachment %s", add->key);
 	ret = teardown(add->cni, &add->host, &old, FREE_DELEGATE, err);
 	if (ret == 0)
 		ret = teardown_link(&add->host, &old, err);
-	return ret < 0 ? err_wrap(err, "cannot finish what an earlier ADD or DEL left") : 0;
+	return ret < 0 ? err_wrap(err, "cannot remove what an unfinished ADD or DEL has left") : 0;
 }
 
 static int parse_prev(struct add *add, struct err *err)
@@ -151,10 +150,10 @@ static int prepare(struct add *add, struct err *err)
 		ret = finish_earlier(add, err);
 	if (ret < 0)
 		return ret;
-	sweep_deleting(add->cni);
+	cleanup_deleting(add->cni);
 	ret = node_ensure(&add->dp, err);
 	if (ret == 0)
-		ret = pod_netns_open_sockets(&add->wire.pod, err);
+		ret = pod_netns_open_sockets(&add->veth.pod, err);
 	return ret < 0 ? cni_code(err, CNI_ERR_KERNEL) : 0;
 }
 
@@ -174,8 +173,8 @@ static int addresses_do(struct add *add, struct err *err)
 {
 	int ret = addresses_add(add->cni, add->key, &add->leases, &add->dns, err);
 
-	/* No runtime may ever tell us that a pod has gone: before saying that nothing is free, look. */
-	if (ret == -ENOSPC && err->code == CNI_ERR_NO_ADDRESS && sweep_dead(add->cni, &add->host) > 0)
+	/* A runtime may never send DEL for a pod that is gone: free such pods' addresses before failing. */
+	if (ret == -ENOSPC && err->code == CNI_ERR_NO_ADDRESS && cleanup_dead(add->cni, &add->host) > 0)
 		ret = addresses_add(add->cni, add->key, &add->leases, &add->dns, err);
 	add->a.ip4 = add->leases.v4.ip;
 	add->a.ip6 = add->leases.v6.ip;
@@ -188,61 +187,62 @@ static int addresses_undo(struct add *add, struct err *err)
 
 	if (ret == 0 || add->a.ip4.family || add->a.ip6.family)
 		return ret;
-	/* A delegate that has given nothing, and cannot be run or understood for a DEL either, keeps nothing alive. */
+	/* A delegate that has allocated nothing and whose DEL fails too need not keep the record. */
 	log_warn("%s", err->msg);
 	return 0;
 }
 
 static int link_do(struct add *add, struct err *err)
 {
-	int ret = wire_mtu(&add->wire, &add->dp.config, err);
+	int ret = veth_mtu(&add->veth, &add->dp.config, err);
 
 	if (ret == 0)
-		ret = wire_link(&add->wire, err);
-	/* From here on there are things that can only be found by the link's index and the addresses. */
+		ret = veth_create(&add->veth, err);
+	/* The next steps make objects that can only be found by the link's index and the addresses. */
 	if (ret == 0)
 		ret = attachment_save(&add->a, err);
-	return ret < 0 ? ret : wire_mtu_again(&add->wire, err);
+	return ret < 0 ? ret : veth_mtu_refresh(&add->veth, err);
 }
 
 static int link_undo(struct add *add, struct err *err)
 {
-	return unwire_link(&add->host, &add->a, err);
+	return veth_delete(&add->host, &add->a, err);
 }
 
 static int endpoint_do(struct add *add, struct err *err)
 {
-	return wire_endpoint(&add->wire, &add->dp, &add->cni->conf, err);
+	return veth_add_endpoint(&add->veth, &add->dp, &add->cni->conf, err);
 }
 
 static int endpoint_undo(struct add *add, struct err *err)
 {
-	return unwire_endpoint(&add->a, err);
+	return veth_delete_endpoint(&add->a, err);
 }
 
 static int host_do(struct add *add, struct err *err)
 {
-	return wire_host_side(&add->wire, &add->dp, err);
+	return veth_setup_host_side(&add->veth, &add->dp, err);
 }
 
 static int host_undo(struct add *add, struct err *err)
 {
-	return unwire_routes(&add->host, &add->a, err);
+	return veth_delete_routes(&add->host, &add->a, err);
 }
 
 static int pod_do(struct add *add, struct err *err)
 {
-	return wire_pod_side(&add->wire, err);
+	return veth_setup_pod_side(&add->veth, err);
 }
 
-static int settle_do(struct add *add, struct err *err)
+static int ready_do(struct add *add, struct err *err)
 {
-	return wire_settle(&add->wire, err);
+	return veth_wait_ready(&add->veth, err);
 }
 
 /*
- * The pod is whole, and in quarantine: ADD returns when its policy is in force. The agent has found it by its record;
- * the question is only for the moment. It answers by `wait_ms` whether or not that has come, saying why not.
+ * The pod is complete and in quarantine; ADD returns when its policy is enforced. The agent finds the pod by its
+ * record, this request only waits. The agent replies after `wait_ms` at the latest, with an error if the policy is not
+ * enforced.
  */
 static int policy_do(struct add *add, struct err *err)
 {
@@ -258,29 +258,29 @@ static int policy_do(struct add *add, struct err *err)
 			  wait_ms + AGENT_ANSWER_MS, &answer, &failed) == 0)
 		return 0;
 	if (!conf->policy_needed) {
-		log_warn("ADD %s: in quarantine, as its policy is not in force: %s%s%s", add->key, failed.msg,
+		log_warn("ADD %s: the pod stays in quarantine, its policy is not enforced: %s%s%s", add->key, failed.msg,
 			 *failed.hint ? "; " : "", failed.hint);
 		return 0;
 	}
 	*err = failed;
-	return err_wrap(err, "the pod's policy is not in force");
+	return err_wrap(err, "the pod's policy is not enforced");
 }
 
 static int result_do(struct add *add, struct err *err)
 {
 	const struct result_pod pod = {
 		.host_ifname = add->a.host_ifname,
-		.host_mac = wire_host_mac,
+		.host_mac = veth_host_mac,
 		.ifname = add->a.ifname,
 		.mac = add->a.mac,
 		.netns = add->a.netns,
-		.mtu = add->wire.mtu,
+		.mtu = add->veth.mtu,
 		.leases = &add->leases,
 	};
 	const struct conf *conf = &add->cni->conf;
 	json_auto_t *result = result_build(add->prev, &pod, conf->dns ? conf->dns : add->dns);
-	json_auto_t *wanted = result ? result_convert(result, conf->version) : NULL;
-	_cleanup_free_ char *text = wanted ? json_dumps(wanted, JSON_INDENT(2)) : NULL;
+	json_auto_t *converted = result ? result_convert(result, conf->version) : NULL;
+	_cleanup_free_ char *text = converted ? json_dumps(converted, JSON_INDENT(2)) : NULL;
 
 	if (!text)
 		return err_set(err, EINVAL, "cannot write the result: a name is not UTF-8, or there is no memory");
@@ -290,9 +290,9 @@ static int result_do(struct add *add, struct err *err)
 static const struct step {
 	const char *what;
 	int (*run)(struct add *add, struct err *err);
-	/* Also of a step that failed; NULL: an earlier undo includes it. */
+	/* Also called for the step that failed; NULL: the undo of an earlier step includes it. */
 	int (*undo)(struct add *add, struct err *err);
-	enum cni_code code; /* unless the place that failed knows better */
+	enum cni_code code; /* unless run() has set another */
 } steps[] = {
 	{ "the attachment's record", record_do, record_undo, CNI_ERR_IO },
 	{ "addresses", addresses_do, addresses_undo, CNI_ERR_IO },
@@ -301,8 +301,8 @@ static const struct step {
 	{ "the node's side", host_do, host_undo, CNI_ERR_KERNEL },
 	{ "the pod's side", pod_do, NULL, CNI_ERR_KERNEL },
 	{ "its policy", policy_do, NULL, CNI_ERR_TRY_AGAIN },
-	{ "addresses in use", settle_do, NULL, CNI_ERR_KERNEL },
-	/* Delivered before the record says so: see finish(). */
+	{ "addresses in use", ready_do, NULL, CNI_ERR_KERNEL },
+	/* Printed before the record's state is READY: see finish(). */
 	{ "the result", result_do, NULL, CNI_ERR_IO },
 };
 #define STEPS ((int)ARRAY_SIZE(steps))
@@ -314,8 +314,8 @@ static void undo(struct add *add, int failed)
 
 		if (!steps[i].undo || steps[i].undo(add, &err) == 0)
 			continue;
-		/* The record stays, so that DEL, GC or the next ADD finds the rest. */
-		log_error("undoing ADD of %s, %s: %s", add->key, steps[i].what, err.msg);
+		/* The record stays: DEL, GC or the next ADD removes the rest. */
+		log_error("cannot undo ADD of %s, %s: %s", add->key, steps[i].what, err.msg);
 		return;
 	}
 }
@@ -333,8 +333,8 @@ static int run_steps(struct add *add, struct err *err)
 }
 
 /*
- * The record says that ADD has succeeded, and ADD ends at once: killed in between it would have failed, and the
- * runtime's next try would meet an attachment that stands.
+ * Marks the record READY and exits at once: an ADD killed in between has failed for the runtime, whose retry would find
+ * a complete attachment.
  */
 static int finish(struct add *add)
 {
@@ -343,7 +343,7 @@ static int finish(struct add *add)
 	log_info("ADD %s: device %s (%u)", add->key, add->a.host_ifname, add->a.host_ifindex);
 	if (attachment_set_state(&add->a, ATTACHMENT_READY, &err) == 0)
 		_exit(0);
-	/* It works nevertheless, and its record still leads to all of it. */
+	/* The pod works nevertheless, and DEL finds all of it by the record. */
 	log_warn("%s", err.msg);
 	return 0;
 }
@@ -352,7 +352,7 @@ static void add_free(struct add *add)
 {
 	json_decref(add->dns);
 	json_decref(add->prev);
-	pod_netns_close(&add->wire.pod);
+	pod_netns_close(&add->veth.pod);
 	nl_close(&add->host);
 	dp_close(&add->dp);
 }
@@ -362,14 +362,14 @@ int cmd_add(struct cni *cni, struct err *err)
 	_cleanup_(add_free) struct add add = {
 		.cni = cni,
 		.dp = DP_CLOSED,
-		.wire = { .pod = POD_NETNS_CLOSED },
+		.veth = { .pod = POD_NETNS_CLOSED },
 	};
 	_cleanup_fd_ int lock = -1;
 	int ret;
 
-	add.wire.a = &add.a;
-	add.wire.leases = &add.leases;
-	add.wire.host = &add.host;
+	add.veth.a = &add.a;
+	add.veth.leases = &add.leases;
+	add.veth.host = &add.host;
 	ret = attachment_key(cni->env.container_id, cni->env.ifname, add.key, err);
 	if (ret < 0)
 		return cni_code(err, CNI_ERR_ENVIRONMENT);

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* CHECK: whether the attachment is still as ADD left it and as prevResult says. Changes nothing. */
+/* CHECK: whether the attachment is still as ADD made it and as in prevResult. Changes nothing. */
 #include <string.h>
 
 #include "addresses.h"
 #include "cleanup.h"
 #include "ethtool.h"
 #include "gateway.h"
-#include "inet.h"
+#include "ip.h"
 #include "result.h"
-#include "wire.h"
+#include "veth.h"
 
 struct check {
 	const struct cni *cni;
@@ -56,62 +56,62 @@ static int check_record(struct check *c, struct err *err)
 	int ret = attachment_load(env->container_id, env->ifname, &c->a, err);
 
 	if (ret == -ENOENT) {
-		err_set(err, ENOENT, "container %s has no interface %s of ours", env->container_id, env->ifname);
+		err_set(err, ENOENT, "container %s has no attachment for interface %s", env->container_id, env->ifname);
 		return cni_code(err, CNI_ERR_UNKNOWN_CONTAINER);
 	}
 	if (ret < 0)
 		return ret;
 	if (strcmp(c->a.network, c->cni->conf.name) != 0)
-		return err_set(err, EINVAL, "it is attached to network %s", c->a.network);
+		return err_set(err, EINVAL, "the attachment belongs to network %s", c->a.network);
 	if (c->a.state != ATTACHMENT_READY)
-		return err_set(err, EINVAL, "its ADD was not finished, or it is being deleted");
+		return err_set(err, EINVAL, "the ADD of the attachment was not completed, or it is being deleted");
 	return 0;
 }
 
 /* --- the node's side --- */
 
-struct wanted_route {
+struct expected_route {
 	const struct ip *ip;
 	unsigned len;
 	uint32_t ifindex;
 };
 
-static int is_wanted_route(const struct route *route, void *arg)
+static int is_expected_route(const struct route *route, void *arg)
 {
-	const struct wanted_route *wanted = arg;
+	const struct expected_route *expected = arg;
 
-	return route->ifindex == wanted->ifindex && route->dst.len == wanted->len &&
-	       (wanted->len == 0 || ip_equal(&route->dst.ip, wanted->ip));
+	return route->ifindex == expected->ifindex && route->dst.len == expected->len &&
+	       (expected->len == 0 || ip_equal(&route->dst.ip, expected->ip));
 }
 
 static int check_route(struct nl *nl, const struct ip *ip, unsigned len, uint32_t ifindex, const char *where,
 		       struct err *err)
 {
-	struct wanted_route wanted = { ip, len, ifindex };
-	int ret = route_each(nl, ip->family, is_wanted_route, &wanted, err);
+	struct expected_route expected = { ip, len, ifindex };
+	int ret = route_each(nl, ip->family, is_expected_route, &expected, err);
 
 	if (ret == 0)
 		ret = err_set(err, ENOENT, "%s: the route to %s/%u is gone", where, len ? text(ip) : "default", len);
 	return ret < 0 ? ret : 0;
 }
 
-struct wanted_neigh {
+struct expected_neigh {
 	const struct ip *ip;
 	const uint8_t *mac;
 };
 
-static int is_wanted_neigh(const struct neigh *n, void *arg)
+static int is_expected_neigh(const struct neigh *n, void *arg)
 {
-	const struct wanted_neigh *wanted = arg;
+	const struct expected_neigh *expected = arg;
 
-	return n->permanent && ip_equal(&n->ip, wanted->ip) && memcmp(n->mac, wanted->mac, 6) == 0;
+	return n->permanent && ip_equal(&n->ip, expected->ip) && memcmp(n->mac, expected->mac, 6) == 0;
 }
 
 static int check_neigh(struct nl *nl, uint32_t ifindex, const struct ip *ip, const uint8_t *mac, const char *where,
 		       struct err *err)
 {
-	struct wanted_neigh wanted = { ip, mac };
-	int ret = neigh_each(nl, ifindex, is_wanted_neigh, &wanted, err);
+	struct expected_neigh expected = { ip, mac };
+	int ret = neigh_each(nl, ifindex, is_expected_neigh, &expected, err);
 
 	if (ret == 0)
 		ret = err_set(err, ENOENT, "%s: the neighbour entry of %s is gone", where, text(ip));
@@ -134,7 +134,7 @@ static int check_endpoint(struct check *c, struct err *err)
 	    !(ep.flags & WR_EP_V4) != !a->ip4.family || !(ep.flags & WR_EP_V6) != !a->ip6.family ||
 	    (a->ip4.family && memcmp(&ep.addr4, a->ip4.bytes, 4) != 0) ||
 	    (a->ip6.family && memcmp(&ep.addr6, a->ip6.bytes, 16) != 0))
-		return err_set(err, EINVAL, "endpoint %u in the data plane is another", a->host_ifindex);
+		return err_set(err, EINVAL, "endpoint %u in the data plane differs from the attachment", a->host_ifindex);
 	ret = dp_endpoint_check(&dp, &c->host, a->host_ifindex, &faults, err);
 	if (ret == 0 && faults)
 		ret = err_set(err, EINVAL, "endpoint %u: %s", a->host_ifindex, dp_fault_text(faults & -faults));
@@ -189,7 +189,7 @@ static int check_pod_family(struct check *c, const struct ip *ip, struct err *er
 
 	if (!ip->family)
 		return 0;
-	gateway = wire_gateway(ip->family);
+	gateway = veth_gateway(ip->family);
 	ret = addr_each(&c->pod.nl, c->pod_ifindex, is_address, (void *)ip, err);
 	if (ret == 0)
 		return err_set(err, EADDRNOTAVAIL, "pod: the address %s is gone", text(ip));
@@ -198,7 +198,7 @@ static int check_pod_family(struct check *c, const struct ip *ip, struct err *er
 	if (ret == 0)
 		ret = check_route(&c->pod.nl, &gateway, 0, c->pod_ifindex, "pod", err);
 	if (ret == 0)
-		ret = check_neigh(&c->pod.nl, c->pod_ifindex, &gateway, wire_host_mac, "pod", err);
+		ret = check_neigh(&c->pod.nl, c->pod_ifindex, &gateway, veth_host_mac, "pod", err);
 	return ret;
 }
 

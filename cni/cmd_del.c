@@ -1,25 +1,27 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* DEL: succeeds when repeated, without netns, prevResult, record or data plane; does not wait for the link to go. */
+/* DEL: may be repeated; needs no netns, prevResult, record or data plane; does not wait until the link is deleted. */
 #include <string.h>
 
 #include "cleanup.h"
 #include "lock.h"
 #include "log.h"
 #include "str.h"
-#include "sweep.h"
+#include "stale.h"
 #include "teardown.h"
-#include "wire.h"
+#include "veth.h"
 
-/* What can be known without a (legible) record. */
+/* Finds what it can without a valid record. */
 static int recover(const struct cni *cni, struct nl *host, struct attachment *a, int why, const struct err *load,
 		   struct err *err)
 {
 	int ret;
 
-	/* Whose device the pod has deleted itself is found by nothing else, and its endpoint keeps the address from others. */
+	/*
+	 * An endpoint whose pod has deleted the device is found only here; it would keep the address from other pods.
+	 */
 	if (why != -ENOENT) {
 		log_warn("%s", load->msg);
-		ret = sweep_endpoints(host, err);
+		ret = cleanup_endpoints(host, err);
 		if (ret < 0)
 			return ret;
 	}
@@ -27,11 +29,11 @@ static int recover(const struct cni *cni, struct nl *host, struct attachment *a,
 	if (!str_copy(a->container_id, sizeof(a->container_id), cni->env.container_id))
 		return err_errno(err, ENAMETOOLONG, "CNI_CONTAINERID");
 	str_copy(a->ifname, sizeof(a->ifname), cni->env.ifname);
-	ret = wire_recover(host, cni->env.netns, a->ifname, a, err);
+	ret = veth_recover(host, cni->env.netns, a->ifname, a, err);
 	return ret == -ENODEV ? 0 : ret;
 }
 
-/* Loads the record, or makes up for it. 1: there is nothing to do, as it is of another network. */
+/* Loads the record, or recovers what it can. 1: nothing to do, the attachment belongs to another network. */
 static int find(const struct cni *cni, struct nl *host, struct attachment *a, bool *recorded, struct err *err)
 {
 	struct err load = { 0 };
@@ -39,7 +41,7 @@ static int find(const struct cni *cni, struct nl *host, struct attachment *a, bo
 
 	*recorded = ret == 0;
 	if (ret == 0 && *a->network && strcmp(a->network, cni->conf.name) != 0) {
-		log_warn("DEL of %s@%s in network %s: it is attached to network %s, and stays", a->container_id,
+		log_warn("DEL of %s@%s in network %s: it belongs to network %s and is kept", a->container_id,
 			 a->ifname, cni->conf.name, a->network);
 		return 1;
 	}
@@ -51,16 +53,16 @@ static int find(const struct cni *cni, struct nl *host, struct attachment *a, bo
 }
 
 /*
- * How long an ADD may hold its attachment: it waits for others' locks, for its policy and until IPv6 addresses are in use;
- * SLACK_MS is for its own work, which the first one's loading of the programs dominates. A DEL that gave up before would
- * leave the pod that this ADD still makes. The policy's wait at its maximum, as ADD may have had another configuration.
- * What a delegate takes has no limit: after this time error 11 (try again later).
+ * How long an ADD may hold its attachment's lock: it waits for other locks, for its policy (at most POLICY_WAIT_MAX,
+ * whatever this configuration has) and until IPv6 addresses are usable. SLACK_MS is for its own work, mainly loading
+ * the programs at the first ADD. A DEL that gave up earlier would leave behind the pod of this ADD. A delegate may take
+ * longer: then DEL fails with error 11 (try again later).
  */
 #define SLACK_MS 10000
 static int add_hold_ms(void)
 {
 	return lock_timeout_ms(LOCK_NODE) + lock_timeout_ms(LOCK_NETWORK) + lock_timeout_ms(LOCK_ENDPOINTS) +
-	       POLICY_WAIT_MAX * 1000 + AGENT_ANSWER_MS + 2 * WIRE_SETTLE_MS + SLACK_MS;
+	       POLICY_WAIT_MAX * 1000 + AGENT_ANSWER_MS + 2 * VETH_READY_MS + SLACK_MS;
 }
 
 int cmd_del(struct cni *cni, struct err *err)
@@ -82,15 +84,15 @@ int cmd_del(struct cni *cni, struct err *err)
 		ret = find(cni, &host, &a, &recorded, err);
 	if (ret)
 		return ret < 0 ? ret : 0;
-	/* Without the mark, whoever comes next would take the attachment for whole: then nothing is left for later. */
+	/* Without this state the next command would take the attachment for complete: then the link is deleted here. */
 	later = recorded && attachment_set_state(&a, ATTACHMENT_DELETING, &step) == 0;
 	ret = teardown(cni, &host, &a, FREE_DELEGATE, err);
 	if (ret < 0) {
-		if (unwire_link(&host, &a, &step) < 0)
+		if (veth_delete(&host, &a, &step) < 0)
 			log_warn("%s", step.msg);
 		/*
-		 * The record stays. On a full disk it is what frees the address later, by the next ADD or GC: a runtime
-		 * that got an error here would keep the pod, and with it perhaps what fills the disk.
+		 * The record stays. On a full disk DEL succeeds, and the next ADD or GC frees the address by the
+		 * record: an error would make the runtime keep the pod, which may be what fills the disk.
 		 */
 		if (!later || cni->conf.ipam_type || err->num != ENOSPC)
 			return ret;

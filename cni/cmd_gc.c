@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * GC: removes what no pod can own any more. Not all that the runtime does not name: an attachment whose netns lives is
- * left alone, since a runtime that has lost its list must not cut off running pods.
+ * GC: removes stale attachments. An attachment that the runtime does not list is kept while its netns exists: a runtime
+ * that has lost its list must not cut off running pods.
  */
 #include <string.h>
 
@@ -9,7 +9,7 @@
 #include "delegate.h"
 #include "lock.h"
 #include "log.h"
-#include "sweep.h"
+#include "stale.h"
 
 #define LOCK_WAIT_MS 1000 /* longer than a reaper takes */
 #define VALID_KEY "cni.dev/valid-attachments"
@@ -60,7 +60,7 @@ static bool is_valid(const struct attachment *a, void *arg)
 	return false;
 }
 
-/* Whether the attachment is known to be of another network: as an owner in ours it has no record. */
+/* Whether the attachment's record belongs to another network: an owner in our address file then has no record. */
 static bool has_other_record(const struct gc *gc, const char *container_id, const char *ifname)
 {
 	struct attachment a;
@@ -74,7 +74,9 @@ struct survivors {
 	json_t *list;
 };
 
-/* A record is written before its addresses are taken and removed after they are freed: no record, no owner. */
+/*
+ * ADD writes the record before it allocates addresses; it is removed after they are freed. So no record means no owner.
+ */
 static bool has_record(const char *owner, void *arg)
 {
 	char container_id[ATTACHMENT_KEY_MAX + 1];
@@ -100,9 +102,9 @@ static int add_survivor(const struct attachment *a, bool damaged, void *arg)
 }
 
 /*
- * The attachments whose addresses the delegate must keep, as JSON, or NULL: those that the runtime names, but for what is
- * another network's, and those that this GC has left alone, as their pods may live. The delegate knows no namespaces: it
- * frees whatever it is not told of.
+ * The attachments of this network whose addresses the delegate must keep, as JSON, or NULL: those that the runtime
+ * lists, and those that this GC has kept because their pods may be alive. The delegate does not look at namespaces: it
+ * frees all that is not in the list.
  */
 static json_t *list_survivors(const struct gc *gc, struct err *err)
 {
@@ -126,8 +128,8 @@ static json_t *list_survivors(const struct gc *gc, struct err *err)
 }
 
 /*
- * The network's lock keeps out ADDs that are not in the list yet, which would lose the address they are given: ADD writes
- * its record first, and holds the lock shared while the delegate gives it an address.
+ * The network's lock keeps out an ADD that is not in the list yet and would lose its address: ADD writes its record
+ * first, and holds the lock shared while the delegate allocates an address.
  */
 static int delegate_gc(const struct gc *gc, struct err *err)
 {
@@ -151,7 +153,7 @@ static int delegate_gc(const struct gc *gc, struct err *err)
 	return delegate_run(&cni, CNI_GC, err);
 }
 
-static void sweep_addresses(struct gc *gc)
+static void cleanup_addresses(struct gc *gc)
 {
 	struct err err = { 0 };
 	unsigned freed = 0;
@@ -170,7 +172,7 @@ static void sweep_addresses(struct gc *gc)
 int cmd_gc(struct cni *cni, struct err *err)
 {
 	struct gc gc = { .cni = cni, .err = err };
-	struct sweep sweep = {
+	struct cleanup cleanup = {
 		.cni = cni,
 		.host = &gc.host,
 		.lock_timeout_ms = LOCK_WAIT_MS,
@@ -185,10 +187,10 @@ int cmd_gc(struct cni *cni, struct err *err)
 		ret = nl_open(&gc.host, NETLINK_ROUTE, err);
 	if (ret < 0)
 		return ret;
-	sweep_attachments(&sweep);
-	if (sweep_endpoints(&gc.host, &step) < 0)
+	cleanup_attachments(&cleanup);
+	if (cleanup_endpoints(&gc.host, &step) < 0)
 		failed(&step, &gc);
-	sweep_addresses(&gc);
+	cleanup_addresses(&gc);
 	nl_close(&gc.host);
 	if (gc.errors > 1)
 		err_wrap(err, "%u errors, the first", gc.errors);

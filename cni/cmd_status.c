@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * STATUS: fails only when an ADD would, since the kubelet then takes the node for not ready and evicts. It is asked
- * every few seconds, so it takes no lock and changes nothing.
+ * STATUS: fails only if an ADD would, since the kubelet then marks the node NotReady and evicts pods. It runs every few
+ * seconds, so it takes no lock and changes nothing.
  */
 #include <linux/magic.h>
 #include <sys/statvfs.h>
@@ -12,15 +12,15 @@
 #include "delegate.h"
 #include "endpoint.h"
 #include "paths.h"
-#include "sweep.h"
+#include "stale.h"
 
-/* Whether ADD could load the programs. It mounts a bpffs itself if there is only the place for one. */
+/* Whether ADD could load the programs. ADD mounts a bpffs itself if only the mount point exists. */
 static int check_loadable(struct err *err)
 {
 	struct statfs fs;
 
 	if (statfs(WARREN_BPFFS, &fs) < 0) {
-		err_errno(err, errno, "there is no place for a bpffs at %s", WARREN_BPFFS);
+		err_errno(err, errno, "there is no mount point for a bpffs at %s", WARREN_BPFFS);
 		return err_hint(err, "mount sysfs, then: mount -t bpf bpf %s", WARREN_BPFFS);
 	}
 	if (fs.f_type == BPF_FS_MAGIC && access(WARREN_BPFFS, W_OK) < 0)
@@ -36,7 +36,7 @@ static int check_data_plane(struct err *err)
 	return ret == -ENOENT ? check_loadable(err) : ret;
 }
 
-/* ADD writes its records there. A folder that does not exist yet is made by the first ADD. */
+/* ADD writes its records there. The first ADD makes the directory. */
 static int check_space(struct err *err)
 {
 	struct statvfs fs;
@@ -47,12 +47,12 @@ static int check_space(struct err *err)
 	return err_hint(err, "df %s", WARREN_RUN_DIR);
 }
 
-/* Where no address is left, ADD takes those of pods that have gone without a DEL. */
+/* If no address is left, ADD frees those of pods that are gone without a DEL. */
 static int check_pool(const struct cni *cni, struct err *err)
 {
 	int ret = ipam_status(&cni->conf.ipam, cni->conf.name, err);
 
-	return ret < 0 && err->code == CNI_ERR_NO_ADDRESS && sweep_needed(cni) ? 0 : ret;
+	return ret < 0 && err->code == CNI_ERR_NO_ADDRESS && cleanup_needed(cni) ? 0 : ret;
 }
 
 int cmd_status(struct cni *cni, struct err *err)

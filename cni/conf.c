@@ -41,7 +41,7 @@ static int optional(int ret)
 
 static int parse_version(struct conf *conf, struct err *err)
 {
-	const char *text = "0.1.0"; /* what the specification takes a missing version for */
+	const char *text = "0.1.0"; /* the specification's default */
 	int ret = optional(json_get_string(conf->json, "cniVersion", &text, err));
 
 	if (ret < 0)
@@ -130,7 +130,7 @@ static int add_request(const json_t *item, struct ip_request *request, struct er
 	return 0;
 }
 
-/* `ips` and `mac` of runtimeConfig or of args.cni; what was said before is kept. */
+/* `ips` and `mac` of runtimeConfig or of args.cni; the first of these has precedence. */
 static int parse_request(const json_t *from, struct conf *conf, struct err *err)
 {
 	struct ip_request request = { { 0 }, { 0 } };
@@ -161,8 +161,8 @@ static int parse_request(const json_t *from, struct conf *conf, struct err *err)
 }
 
 /*
- * `labels` of args.cni: an array of objects with "key" and "value", of which one object is made. What a label may
- * consist of is the agent's to say.
+ * `labels` of args.cni: an array of objects with "key" and "value", stored as one object. The agent validates keys and
+ * values.
  */
 static int parse_labels(const json_t *from, struct conf *conf, struct err *err)
 {

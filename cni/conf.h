@@ -10,12 +10,14 @@
 #include "json.h"
 #include "log.h"
 
-/* Versions of the specification that we speak, in order. */
+/* Supported versions of the specification, in order. */
 enum cni_version { CNI_0_3_0, CNI_0_3_1, CNI_0_4_0, CNI_1_0_0, CNI_1_1_0, CNI_VERSIONS };
 
 const char *cni_version_name(enum cni_version version);
 
-/* Seconds. A runtime gives up after two minutes or so; an ADD that waits for its policy ends well before, and says why. */
+/*
+ * Seconds. Runtimes give up after about two minutes; an ADD that waits for its policy must end before, with a reason.
+ */
 #define POLICY_WAIT_MAX 60
 
 struct conf {
@@ -23,9 +25,9 @@ struct conf {
 	enum cni_version version;
 	const char *name;
 	uint32_t mtu;          /* 0: what the agent has set, else that of the device of the default route */
-	bool agent;            /* policy: quarantine until an agent has spoken */
+	bool agent;            /* policy: quarantine until the agent has enforced the pod's policy */
 	unsigned policy_wait;  /* policyTimeout: seconds that ADD waits for it; 0: none */
-	bool policy_needed;    /* policyFailure: ADD fails if it waited in vain */
+	bool policy_needed;    /* policyFailure: ADD fails if that wait times out */
 	char *labels;          /* args.cni.labels as the text of a JSON object; NULL: none */
 	bool masquerade;       /* ipMasq */
 	const char *log_file;  /* NULL: stderr */
@@ -41,8 +43,8 @@ struct conf {
 };
 
 /*
- * Decodes and checks. On error err->code says which of the two failed; conf->version is valid as soon as the input
- * names a version that we know (CNI_1_1_0 before), so that the error can be given in that version.
+ * Decodes and checks. On error err->code shows which of the two failed. conf->version is set once the input has a
+ * supported version (CNI_1_1_0 before), so that the error is reported in that version.
  */
 int conf_parse(const char *text, size_t size, struct conf *conf, struct err *err);
 void conf_free(struct conf *conf);

@@ -12,7 +12,7 @@
 #include "file.h"
 #include "result.h"
 
-/* The plugin's file: the first of its name in CNI_PATH. */
+/* The plugin's path: the first file of that name in CNI_PATH. */
 static int find_plugin(const struct cni *cni, char path[FILE_PATH_MAX], struct err *err)
 {
 	const char *type = cni->conf.ipam_type;
@@ -32,7 +32,7 @@ static int find_plugin(const struct cni *cni, char path[FILE_PATH_MAX], struct e
 	return cni_code(err, CNI_ERR_ENVIRONMENT);
 }
 
-/* Our environment with another CNI_COMMAND, which goes first; the array is to be freed. */
+/* Our environment with another CNI_COMMAND, which comes first; the caller frees the array. */
 static char **make_env(char *command)
 {
 	size_t n = 0;
@@ -52,7 +52,7 @@ static char **make_env(char *command)
 	return env;
 }
 
-/* The input in a file of its own: with a pipe, a plugin that writes before it reads would block us both. */
+/* The input in a memfd: with a pipe, a plugin that writes before it reads would block both processes. */
 static int input_fd(const struct cni *cni, struct err *err)
 {
 	_cleanup_fd_ int fd = memfd_create("cni-config", MFD_CLOEXEC);
@@ -96,7 +96,7 @@ static int spawn(const struct cni *cni, const char *path, enum cni_command comma
 	return num ? err_errno(err, num, "cannot run %s", path) : 0;
 }
 
-/* Its error object as ours. */
+/* Passes the plugin's error object on as our error. */
 static int pass_error(const struct cni *cni, const char *output, size_t size, int status, struct err *err)
 {
 	json_auto_t *json = json_parse_object(output, size, "error", NULL);
@@ -133,7 +133,7 @@ static int run(const struct cni *cni, enum cni_command command, char **output, s
 	if (ret < 0)
 		return ret;
 	ret = file_read_fd(out, path, CNI_INPUT_LIMIT, output, size, err);
-	closep(&out); /* so that one with more to say than we read ends too */
+	closep(&out); /* so that a plugin that writes more than we read ends too */
 	while (waitpid(pid, &status, 0) < 0) {
 		if (errno != EINTR)
 			return err_errno(err, errno, "cannot wait for %s", path);

@@ -16,14 +16,14 @@ enum cni_code {
 	CNI_ERR_NOT_AVAILABLE = ERR_NOT_AVAILABLE,
 	CNI_ERR_KERNEL = 100,        /* the kernel refused a device, route, program or map entry */
 	CNI_ERR_NO_ADDRESS = 101,    /* the pool is exhausted */
-	CNI_ERR_ADDRESS_TAKEN = 102, /* the requested address cannot be given */
+	CNI_ERR_ADDRESS_TAKEN = 102, /* the requested address cannot be allocated */
 	CNI_ERR_EXISTS = 103,        /* the interface exists already */
-	CNI_ERR_CHECK = 104,         /* CHECK: the attachment is not as ADD left it */
+	CNI_ERR_CHECK = 104,         /* CHECK: the attachment is not as ADD made it */
 };
 
 /*
- * Gives the error a code if the place that failed did not; CNI_ERR_TRY_AGAIN if it is of the kind that passes. Returns
- * -err->num, as err_hint().
+ * Sets the error's code if it has none: CNI_ERR_TRY_AGAIN for a temporary errno, else `code`. Returns -err->num, as
+ * err_hint() does.
  */
 int cni_code(struct err *err, enum cni_code code);
 

@@ -11,7 +11,7 @@
 
 static int64_t now_ms(void)
 {
-	return (int64_t)(clock_ns(CLOCK_BOOTTIME) / NS_PER_MS); /* time in suspend counts: peers forget then too */
+	return (int64_t)(clock_ns(CLOCK_BOOTTIME) / NS_PER_MS); /* includes suspend, during which peers' caches expire too */
 }
 
 static const char *family_key(int family)
@@ -28,12 +28,12 @@ static bool is_resting(const struct ipam_state *state, const struct ipam_conf *c
 	return freed && json_integer_value(freed) <= now && now - json_integer_value(freed) < conf->rest * 1000LL;
 }
 
-/* The exclusion that holds the address, or NULL. */
+/* The exclusion that contains the address, or NULL. */
 static const struct prefix *excluded(const struct ipam_conf *conf, const struct ip *ip)
 {
 	size_t low = 0, high = conf->exclude_count;
 
-	/* The last one that does not begin after it. */
+	/* Find the last one that begins at or before it. */
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 
@@ -65,18 +65,17 @@ static const struct ip_range *range_of(const struct range_set *set, const struct
 	return NULL;
 }
 
-/* What a search has come across. */
 struct search {
 	const struct ipam_state *state;
 	const struct ipam_conf *conf;
 	const struct range_set *set;
 	int64_t now;
 	struct ip free;	  /* found: neither allocated nor resting */
-	struct ip oldest; /* the address that has rested longest, should nothing be free; family 0: none */
+	struct ip oldest; /* the address that has rested longest, used if none is free; family 0: none */
 	int64_t oldest_freed;
 };
 
-/* From `from` to `to`: each step finds an address, passes one that is in use, or leaves a whole exclusion behind. */
+/* From `from` to `to`: each step returns an address, skips one that is in use, or skips a whole exclusion. */
 static bool search_part(struct search *s, struct ip from, const struct ip *to)
 {
 	char text[IP_STRLEN];
@@ -106,7 +105,7 @@ static bool search_part(struct search *s, struct ip from, const struct ip *to)
 	return false;
 }
 
-/* Round robin: the first free address after the one given last, through all ranges of the set and around. */
+/* Round robin over all ranges of the set: the first free address after the one allocated last. */
 static bool search_set(struct search *s)
 {
 	const char *last_text =
@@ -126,7 +125,7 @@ static bool search_set(struct search *s)
 	for (size_t i = 0; i < s->set->count; i++) {
 		const struct ip_range *range = &s->set->ranges[(first + i) % s->set->count];
 
-		/* The last of these is the range that we started in: its first part. */
+		/* The range in which the search started comes last, for its first part. */
 		if (search_part(s, range->first, range == start ? &last : &range->last))
 			return true;
 	}
@@ -149,7 +148,7 @@ static int pick_any(const struct ipam_state *state, const struct ipam_conf *conf
 	}
 	err_set(err, ENOSPC, "no IPv%s address is left in %s%s", family_key(set->ranges[0].subnet.ip.family),
 		prefix_format(&set->ranges[0].subnet, text), set->count > 1 ? " and the other ranges" : "");
-	err_hint(err, "delete pods or add a range to the configuration; %s says who has which", state->path);
+	err_hint(err, "delete pods or add a range to the configuration; %s lists the owners", state->path);
 	return cni_code(err, CNI_ERR_NO_ADDRESS);
 }
 
@@ -174,7 +173,7 @@ static int check_requested(const struct ipam_state *state, const struct ipam_con
 	return cni_code(err, CNI_ERR_ADDRESS_TAKEN);
 }
 
-/* One family: chooses and notes it in the state. */
+/* Allocates an address of one family in the state. */
 static int allocate(struct ipam_state *state, const struct ipam_conf *conf, const struct range_set *set,
 		    const char *owner, const struct ip *request, struct lease *lease, struct err *err)
 {
@@ -211,7 +210,7 @@ static int allocate(struct ipam_state *state, const struct ipam_conf *conf, cons
 
 /* --- freeing --- */
 
-/* Moves to the resting ones every address whose owner is to lose it; returns how many. */
+/* Moves the addresses for whose owner loses() is true to the resting ones; returns how many. */
 static unsigned release(struct ipam_state *state, bool (*loses)(const char *owner, void *arg), void *arg)
 {
 	unsigned count = 0;
@@ -235,7 +234,7 @@ static bool is_owner_named(const char *owner, void *arg)
 	return strcmp(owner, arg) == 0;
 }
 
-/* Forgets addresses that have rested long enough. */
+/* Removes addresses that have rested long enough. */
 static void prune(struct ipam_state *state, const struct ipam_conf *conf)
 {
 	int64_t now = now_ms();
@@ -292,7 +291,7 @@ static int check_owner(const struct ipam_state *state, const char *owner, const 
 	found = json_string_value(json_object_get(state->allocations, ip_format(ip, text)));
 	if (found && strcmp(found, owner) == 0)
 		return 0;
-	return err_set(err, ENOENT, "%s belongs to %s in %s", text, found ? found : "nobody", state->path);
+	return err_set(err, ENOENT, "%s is allocated to %s in %s", text, found ? found : "no owner", state->path);
 }
 
 int ipam_check(const struct ipam_conf *conf, const char *network, const char *owner, const struct ip *ip4,
@@ -319,29 +318,29 @@ int ipam_status(const struct ipam_conf *conf, const char *network, struct err *e
 	return ret;
 }
 
-struct keep {
-	bool (*wanted)(const char *owner, void *arg);
+struct gc_filter {
+	bool (*keep)(const char *owner, void *arg);
 	void *arg;
 };
 
-static bool is_unwanted(const char *owner, void *arg)
+static bool is_garbage(const char *owner, void *arg)
 {
-	struct keep *keep = arg;
+	struct gc_filter *filter = arg;
 
-	return !keep->wanted(owner, keep->arg);
+	return !filter->keep(owner, filter->arg);
 }
 
-int ipam_gc(const struct ipam_conf *conf, const char *network, bool (*wanted)(const char *owner, void *arg), void *arg,
+int ipam_gc(const struct ipam_conf *conf, const char *network, bool (*keep)(const char *owner, void *arg), void *arg,
 	    unsigned *freed, struct err *err)
 {
-	struct keep keep = { wanted, arg };
+	struct gc_filter filter = { keep, arg };
 	_cleanup_ipam_state_ struct ipam_state state = { .json = NULL };
 	_cleanup_fd_ int lock = ipam_state_lock(&state, conf, network, err);
 	unsigned count;
 
 	if (lock < 0)
 		return lock;
-	count = release(&state, is_unwanted, &keep);
+	count = release(&state, is_garbage, &filter);
 	if (!count)
 		return 0;
 	*freed += count;

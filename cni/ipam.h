@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The built-in address management: one JSON file per network (allocations, resting addresses, the last one given), read
- * and replaced under LOCK_NETWORK. An owner is an attachment's key.
+ * The built-in address management: one JSON file per network (allocations, resting addresses, the address allocated
+ * last), read and replaced under LOCK_NETWORK. An owner is an attachment's key.
  */
 #ifndef WARREN_CNI_IPAM_H
 #define WARREN_CNI_IPAM_H
@@ -15,8 +15,8 @@
 
 struct ip_range {
 	struct prefix subnet;
-	struct ip first, last; /* that may be given out, both included */
-	struct ip gateway;     /* never given; family 0: the subnet has no room for one */
+	struct ip first, last; /* allocatable, both included */
+	struct ip gateway;     /* never allocated; family 0: the subnet has no room for one */
 };
 
 /* Ranges of one family, of which a pod gets one address. */
@@ -36,7 +36,7 @@ struct ipam_conf {
 /* One family's address of a pod; ip.family 0: none. */
 struct lease {
 	struct ip ip;
-	struct prefix subnet; /* of which the node's gateway address and the unreachable route are made */
+	struct prefix subnet; /* of the node's gateway address and of the unreachable route */
 	struct ip gateway;    /* family 0: none */
 };
 
@@ -49,18 +49,18 @@ struct ip_request {
 	struct ip v4, v6;
 };
 
-/* Gives the owner one address of each family that has ranges. What the owner had before is freed. */
+/* Allocates one address of each family that has ranges. Earlier addresses of the owner are freed. */
 int ipam_add(const struct ipam_conf *conf, const char *network, const char *owner, const struct ip_request *request,
 	     struct leases *leases, struct err *err);
-/* Frees whatever the owner has. */
+/* Frees all addresses of the owner. */
 int ipam_del(const struct ipam_conf *conf, const char *network, const char *owner, struct err *err);
 /* Whether the owner has exactly these addresses. */
 int ipam_check(const struct ipam_conf *conf, const char *network, const char *owner, const struct ip *ip4,
 	       const struct ip *ip6, struct err *err);
 /* Whether ipam_add would succeed. Takes no lock. */
 int ipam_status(const struct ipam_conf *conf, const char *network, struct err *err);
-/* Frees the allocations whose owner is not `wanted`; adds their number to *freed. */
-int ipam_gc(const struct ipam_conf *conf, const char *network, bool (*wanted)(const char *owner, void *arg), void *arg,
+/* Frees the allocations for whose owner keep() is false; adds their number to *freed. */
+int ipam_gc(const struct ipam_conf *conf, const char *network, bool (*keep)(const char *owner, void *arg), void *arg,
 	    unsigned *freed, struct err *err);
 
 #endif

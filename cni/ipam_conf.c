@@ -11,9 +11,9 @@
 #define RANGES_MAX 256 /* in a set: each is compared with every other */
 
 /*
- * What of a subnet may be given at all. Its first address is the network's or, in IPv6, that of the routers (RFC 4291
- * section 2.6.1); IPv4's last one is the broadcast address. Point-to-point subnets (RFC 3021, RFC 6164) and single
- * addresses have neither.
+ * The allocatable addresses of a subnet. Its first address is the network address or, in IPv6, the subnet-router
+ * anycast address (RFC 4291 section 2.6.1); IPv4's last one is the broadcast address. Point-to-point subnets (RFC 3021,
+ * RFC 6164) and single addresses have neither.
  */
 static void subnet_bounds(struct ip_range *range)
 {
@@ -28,7 +28,7 @@ static void subnet_bounds(struct ip_range *range)
 		range->last = ip_add(prefix_first(&range->subnet), (1ull << host_bits) - 2);
 }
 
-/* An address of `key` that lies in the range's subnet. */
+/* The address at `key`, which must be in the range's subnet. */
 static int get_address(const json_t *json, const char *key, const struct ip_range *range, struct ip *ip,
 		       struct err *err)
 {
@@ -77,7 +77,7 @@ static int parse_range(const json_t *json, struct ip_range *range, struct err *e
 	subnet_bounds(range);
 	start = range->first;
 	end = range->last;
-	/* A subnet of one address is a pod's; any larger one begins with the gateway. */
+	/* The only address of a /32 or /128 is a pod's; the first one of a larger subnet is the gateway. */
 	if (range->subnet.len < ip_bits(&range->subnet.ip))
 		range->gateway = range->first;
 	ret = get_address(json, "gateway", range, &range->gateway, err);
@@ -185,7 +185,7 @@ static int compare_prefixes(const void *a, const void *b)
 	return prefix_cmp(a, b);
 }
 
-/* In order and disjoint: two prefixes overlap only where one contains the other, which then comes first. */
+/* Sorts and makes disjoint: of two overlapping prefixes one contains the other and sorts first. */
 static void sort_exclusions(struct ipam_conf *conf)
 {
 	size_t kept = 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The "ipam" part of the configuration, for the built-in address management. Ranges are written as for host-local. */
+/* "ipam" of the configuration, for the built-in address management. Ranges have the format of host-local. */
 #ifndef WARREN_CNI_IPAM_CONF_H
 #define WARREN_CNI_IPAM_CONF_H
 

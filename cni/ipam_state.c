@@ -64,8 +64,8 @@ static int rebuild_one(const struct attachment *a, bool damaged, void *arg)
 }
 
 /*
- * A state without a file: new, or lost. What the attachments' records say is in it, so that an address in use is not
- * given a second time, and removing a damaged file is a safe way out.
+ * A state without a file, new or lost, is built from the attachments' records: no address in use is allocated a second
+ * time, and a damaged file may be moved away.
  */
 static int state_new(struct ipam_state *state, const char *network, const char *boot, struct err *err)
 {
@@ -82,7 +82,7 @@ static int state_new(struct ipam_state *state, const char *network, const char *
 static int state_damaged(const struct ipam_state *state, struct err *err)
 {
 	err_wrap(err, "the address file %s is damaged; nothing was changed", state->path);
-	err_hint(err, "move it away: the addresses in use are then read back from %s", WARREN_ATTACHMENT_DIR);
+	err_hint(err, "move it away: the addresses in use are then read from %s", WARREN_ATTACHMENT_DIR);
 	cni_code(err, CNI_ERR_IO);
 	return -EBADMSG;
 }
@@ -102,7 +102,7 @@ int ipam_state_load(struct ipam_state *state, const struct ipam_conf *conf, cons
 		return err_errno(err, ENAMETOOLONG, "dataDir");
 	snprintf(state->path, sizeof(state->path), "%s/%s.json", state->dir, network);
 	ret = file_read_regular(state->path, STATE_LIMIT, &text, &size, err);
-	/* A directory on disk outlives the boot; the pods that had these addresses did not. */
+	/* A directory on disk outlives the boot, the pods that had these addresses do not. */
 	if (ret == -ENOENT || (ret == 0 && boot_id_is_past(text, past)))
 		return state_new(state, network, boot, err);
 	if (ret < 0)
@@ -112,10 +112,10 @@ int ipam_state_load(struct ipam_state *state, const struct ipam_conf *conf, cons
 		return state_damaged(state, err);
 	ret = json_get_string(state->json, "bootID", &written_in, err);
 	if (ret < 0 || !state_whole(state)) {
-		err_set(err, EBADMSG, "it lacks a part, or one has the wrong type");
+		err_set(err, EBADMSG, "a member is missing or has the wrong type");
 		return state_damaged(state, err);
 	}
-	/* As an earlier release wrote it: the boot is not its first member. */
+	/* In a file of an earlier release bootID is not the first member. */
 	return strcmp(written_in, boot) == 0 ? 0 : state_new(state, network, boot, err);
 }
 

@@ -14,12 +14,12 @@ struct ipam_state {
 	json_t *json;
 	json_t *allocations; /* address -> owner; this and those below are borrowed from json */
 	json_t *resting;     /* address -> when it was freed: milliseconds of CLOCK_BOOTTIME */
-	json_t *last;	     /* family ("4", "6") -> the address given last */
+	json_t *last;	     /* family ("4", "6") -> the address allocated last */
 };
 
-/* The state under LOCK_NETWORK: an fd >= 0 that holds the lock. */
+/* Loads the state under LOCK_NETWORK. Returns the lock's fd. */
 int ipam_state_lock(struct ipam_state *state, const struct ipam_conf *conf, const char *network, struct err *err);
-/* Without the lock, to look at it only. -EBADMSG: the file is damaged. */
+/* Loads the state read-only, without the lock. -EBADMSG: the file is damaged. */
 int ipam_state_load(struct ipam_state *state, const struct ipam_conf *conf, const char *network, struct err *err);
 int ipam_state_save(struct ipam_state *state, struct err *err);
 void ipam_state_free(struct ipam_state *state);

@@ -39,7 +39,7 @@ static int read_input(struct cni *cni, struct err *err)
 	return ret < 0 ? cni_code(err, ret == -EFBIG ? CNI_ERR_DECODE : CNI_ERR_IO) : 0;
 }
 
-/* Speaks for the plugin whatever the input's version is, and without input too. */
+/* Supports any version of the input, and an empty input. */
 static int cmd_version(const struct cni *cni, struct err *err)
 {
 	const char *asked = cni_version_name(CNI_1_1_0);
@@ -90,7 +90,7 @@ static int run(struct cni *cni, struct err *err)
 	return command == CNI_VERSION ? cmd_version(cni, err) : cmd_network(cni, err);
 }
 
-/* A message may quote what is not UTF-8, or have been cut within a character. */
+/* A message may quote text that is not UTF-8, or be truncated within a character. */
 static json_t *printable(char *text)
 {
 	json_t *json = json_string(text);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A pod's network namespace, entered once to open sockets that stay in it. */
+/* A pod's network namespace, entered once to open sockets in it. */
 #ifndef WARREN_CNI_POD_NETNS_H
 #define WARREN_CNI_POD_NETNS_H
 
@@ -7,14 +7,14 @@
 
 struct pod_netns {
 	int fd, self; /* the pod's, and our own, to which every function returns */
-	uint64_t dev, inode; /* which one it is */
+	uint64_t dev, inode; /* of the pod's */
 	struct nl nl, ethtool; /* NETLINK_ROUTE, NETLINK_GENERIC */
 };
 #define POD_NETNS_CLOSED { .fd = -1, .self = -1 }
 
 /*
- * Both parts at once, or finding it, which enters nothing, and then the sockets. Afterwards, also after a failure,
- * pod_netns_close(). With n->fd < 0 there is none of that path, and the error has its code.
+ * Opens both at once, or first the namespace, without entering it, and then the sockets. Call pod_netns_close() also
+ * after a failure. If the path cannot be opened, n->fd is < 0 and the error has its code.
  */
 int pod_netns_open(struct pod_netns *n, const char *path, struct err *err);
 int pod_netns_find(struct pod_netns *n, const char *path, struct err *err);

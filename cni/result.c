@@ -5,12 +5,12 @@
 #include <sys/socket.h>
 
 #include "cleanup.h"
-#include "wire.h"
+#include "veth.h"
 
-/* What a member of the objects below must be. */
+/* The type of a member of the objects below. */
 enum kind { TEXT, INTEGER, PREFIX, ADDRESS, TEXTS };
 
-/* The members that an object may have, and since which version: the one list for reading and for writing. */
+/* The members of an object, and since which version: one list for reading and for writing. */
 struct member {
 	const char *key;
 	enum kind kind;
@@ -76,7 +76,7 @@ static bool is_kind(const json_t *value, enum kind kind)
 	return false;
 }
 
-/* The known members of one object, up to `version`. NULL on error. */
+/* Copies the members of one object that exist in `version`. NULL on error. */
 static json_t *copy_object(const json_t *from, const struct member *members, enum cni_version version, const char *what,
 			   struct err *err)
 {
@@ -112,7 +112,7 @@ static json_t *copy_object(const json_t *from, const struct member *members, enu
 	return json_incref(to);
 }
 
-/* The array `key` of `from`, object by object, appended to that of `to`. */
+/* Appends the objects of the array `key` of `from` to that of `to`. */
 static int copy_array(const json_t *from, json_t *to, const char *key, const struct member *members,
 		      enum cni_version version, struct err *err)
 {
@@ -287,7 +287,7 @@ static int add_lease(json_t *result, const struct lease *lease, size_t interface
 
 	if (!lease->ip.family)
 		return 0;
-	ip = wire_gateway(lease->ip.family);
+	ip = veth_gateway(lease->ip.family);
 	ip_format(&ip, gateway);
 	if (json_array_append_new(json_object_get(result, "ips"),
 				  json_pack("{s:i, s:s, s:s}", "interface", (int)interface, "address",
@@ -322,7 +322,7 @@ json_t *result_build(const json_t *prev, const struct result_pod *pod, const jso
 	return json_incref(result);
 }
 
-/* Before 1.0.0 each address said its version. */
+/* Before 1.0.0 each address had a "version". */
 static int add_ip_versions(json_t *result)
 {
 	json_t *item;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Results: read in any version's shape, kept in that of 1.1.0, written in the one that was asked for. */
+/* Results: read in any version, kept in version 1.1.0, written in the requested version. */
 #ifndef WARREN_CNI_RESULT_H
 #define WARREN_CNI_RESULT_H
 
@@ -7,7 +7,7 @@
 #include "ipam.h"
 #include "json.h"
 
-/* A result of any version (0.1.0 on) in the shape of 1.1.0: a new value, or NULL. `what` names it in errors. */
+/* Converts a result of any version (0.1.0 on) to 1.1.0: a new value, or NULL. `what` is its name in errors. */
 json_t *result_parse(const json_t *result, const char *what, struct err *err);
 
 /* What ADD has made. */
@@ -19,20 +19,20 @@ struct result_pod {
 };
 
 /*
- * The result of ADD in the shape of 1.1.0: what came before us (NULL: nothing) and then ours. `dns`: NULL keeps that of
+ * The result of ADD in version 1.1.0: that of the plugins before us (NULL: none), then ours. `dns` NULL: that of
  * `prev`. A new value, or NULL (out of memory).
  */
 json_t *result_build(const json_t *prev, const struct result_pod *pod, const json_t *dns);
 
-/* From the shape of 1.1.0 to that of `version`: a new value, or NULL (out of memory). */
+/* Converts from 1.1.0 to `version`: a new value, or NULL (out of memory). */
 json_t *result_convert(const json_t *result, enum cni_version version);
 
 /* The index of interface `name` in the sandbox (NULL: outside any), or -ENOENT. */
 int result_find_interface(const json_t *result, const char *name, const char *sandbox);
-/* Whether the result gives the interface exactly these addresses (family 0: none). */
+/* Whether the interface has exactly these addresses in the result (family 0: none). */
 bool result_has_addresses(const json_t *result, int interface, const struct ip *ip4, const struct ip *ip6);
 
-/* The addresses of a result, at most one of each family: what an address plugin gave. */
+/* The addresses in an IPAM plugin's result, at most one of each family. */
 int result_leases(const json_t *result, struct leases *leases, struct err *err);
 
 #endif

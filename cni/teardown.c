@@ -6,7 +6,7 @@
 
 #include "cleanup.h"
 #include "log.h"
-#include "wire.h"
+#include "veth.h"
 
 /* Keeps the first error. */
 static void note(int ret, const struct err *step, int *first, struct err *err)
@@ -27,13 +27,13 @@ int teardown(const struct cni *cni, struct nl *host, const struct attachment *a,
 	struct err step = { 0 };
 	int first = 0;
 
-	/* An endpoint that stays in the maps is worth nothing without its link: then that has to go first. */
-	if (unwire_endpoint(a, &step) < 0) {
+	/* An endpoint that cannot be deleted passes no packets without its link, so the link is deleted first. */
+	if (veth_delete_endpoint(a, &step) < 0) {
 		log_warn("%s", step.msg);
-		note(unwire_link(host, a, &step), &step, &first, err);
+		note(veth_delete(host, a, &step), &step, &first, err);
 	}
-	note(unwire_routes(host, a, &step), &step, &first, err);
-	/* Last: nothing may lead to this pod any more when another gets its address. */
+	note(veth_delete_routes(host, a, &step), &step, &first, err);
+	/* Last: no route or map entry may lead to this pod when another one gets its address. */
 	if (!first)
 		note(addresses_free(cni, a, how, &step), &step, &first, err);
 	return first;
@@ -41,12 +41,12 @@ int teardown(const struct cni *cni, struct nl *host, const struct attachment *a,
 
 int teardown_link(struct nl *host, const struct attachment *a, struct err *err)
 {
-	int ret = unwire_link(host, a, err);
+	int ret = veth_delete(host, a, err);
 
 	return ret < 0 ? ret : attachment_remove(a->container_id, a->ifname, err);
 }
 
-/* The reaper: nothing of its caller's but the lock. */
+/* The reaper: keeps no file descriptor of its parent but the lock. */
 static void reap(const struct attachment *a, int lock)
 {
 	_cleanup_nl_ struct nl host = { .sock = NULL };
@@ -58,7 +58,7 @@ static void reap(const struct attachment *a, int lock)
 		close_range(STDERR_FILENO + 1, (unsigned)lock - 1, 0);
 	close_range((unsigned)lock + 1, ~0u, 0);
 	if (nl_open(&host, NETLINK_ROUTE, NULL) == 0)
-		teardown_link(&host, a, NULL); /* what fails here, the next ADD or GC does */
+		teardown_link(&host, a, NULL); /* after a failure the next ADD or GC does it */
 }
 
 int teardown_link_later(const struct attachment *a, int lock, struct err *err)
@@ -68,7 +68,9 @@ int teardown_link_later(const struct attachment *a, int lock, struct err *err)
 	if (pid < 0)
 		return err_errno(err, errno, "cannot fork");
 	if (pid == 0) {
-		/* Twice, in a session of its own: no runtime waits for it, or takes it for a child of its own. */
+		/*
+		 * A second fork in a new session: the runtime neither waits for the reaper nor takes it for its child.
+		 */
 		setsid();
 		if (fork() == 0)
 			reap(a, lock);

@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# `make demo`: two nodes with a three-tier application in pods, started by containerd and runc through our plugin; who
-# reaches whom without agents, with them, and under policy; and what Warren says of it all. The nodes are made of namespaces
-# (examples/lab/cluster): nothing of them is seen outside, and nothing stays.
+# `make demo`: two nodes with a three-tier application in pods, started by containerd and runc through our plugin; which
+# of them reach each other without agents, with them, and under policy; and what Warren reports of it. The nodes are
+# made of namespaces (examples/lab/cluster): they are not visible outside, and nothing stays.
 #
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
@@ -11,10 +11,10 @@ lab=$PWD/examples/lab
 nodes=(demo1 demo2)
 tiers=(web api db dns) # and a client
 declare -A pod=([client]=visitors/client [web]=shop/web [api]=shop/api [db]=shop/db [dns]=infra/dns)
-# Whom a client's request passes through, each on another node than the one before it.
+# The tiers that a client's request passes through, each on another node than the one before it.
 declare -A at=([client]=demo1 [web]=demo2 [api]=demo1 [db]=demo2 [dns]=demo1 [demo1]=demo1 [demo2]=demo2)
 declare -A port=([web]=80 [api]=8080 [db]=5432 [dns]=53)
-patience=30 # seconds, for what must happen
+timeout=30 # seconds, for what must happen
 failures=0
 export WARREN_BUILD=$PWD/build LAB_CLUSTER=demo
 
@@ -58,11 +58,11 @@ fail() {
 	failures=$((failures + 1))
 }
 
-# Polls for what nothing announces.
+# Polls for state without notifications.
 await() { # WHAT COMMAND...
-	local end=$((SECONDS + patience))
+	local end=$((SECONDS + timeout))
 	until "${@:2}"; do
-		[ $SECONDS -lt $end ] || { fail "waited in vain: $1"; return 1; }
+		[ $SECONDS -lt $end ] || { fail "timed out: $1"; return 1; }
 		sleep 0.02
 	done
 }
@@ -96,7 +96,7 @@ title "Two nodes"
 "$lab/cluster" nodes ${#nodes[@]}
 cluster_up=1
 root=/proc/$("$lab/node" pid demo1)/root # a node's files, from here
-manifests=$root/run/manifests            # which is one folder for all of them
+manifests=$root/run/manifests            # which is one directory for all of them
 say "Network, mount, process and host names of their own, on one switch, which is the third namespace. Each has our plugin" \
 	"in /opt/cni/bin, and addresses for its pods in /etc/cni/net.d:"
 on demo1 cat /etc/cni/net.d/40-agent.conflist
@@ -117,14 +117,14 @@ start_containerd() {
 }
 start_pod() {
 	local options=(--env "PORT=${port[$1]:-80}")
-	# This one may change its own addresses: it will try to be somebody else.
+	# This one may change its own addresses: it will try another pod's address.
 	[ "$1" != client ] || options+=(--cap-add CAP_NET_ADMIN)
 	"$lab/containerd" run "${at[$1]}" "${pod[$1]/\//.}" "${options[@]}"
 }
 in_parallel start_containerd "${nodes[@]}"
 prompt node "ctr run --rm --cni ... warren.example/busybox:1 POD    # for each of: client ${tiers[*]}"
 in_parallel start_pod client "${tiers[@]}"
-say "containerd asked libcni, libcni ran warren-cni, and that loaded the BPF programs (nobody had) and wired each pod." \
+say "containerd called libcni, libcni ran warren-cni, and that loaded the BPF programs (once) and attached each pod." \
 	"The configuration leaves policy to an agent, and none runs: pods start all the same, but in quarantine, where only" \
 	"their own node can talk with them."
 on demo1 warren endpoint list
@@ -148,7 +148,7 @@ done
 
 # --- who reaches whom ------------------------------------------------------------------------------------------------------
 
-# The command by which somebody asks a tier, over IPv4 or IPv6.
+# The command that sends a request to a tier, over IPv4 or IPv6.
 ask() { # TIER FAMILY
 	local host=${address[$1 $2]}
 	[ "$2" = 4 ] || host="[$host]"
@@ -159,12 +159,12 @@ ask() { # TIER FAMILY
 	fi
 }
 
-# Prints "TIER FAMILY" of all that answer. What is expected to answer has time.
+# Prints "TIER FAMILY" for each that replies. Those that are expected to reply get the long timeout.
 reach() { # FROM EXPECTED-TIER...
 	local tier family script='' limit
 	for tier in "${tiers[@]}"; do
 		[ "$tier" != "$1" ] || continue
-		[[ " ${*:2} " = *" $tier "* ]] && limit=$patience || limit=1
+		[[ " ${*:2} " = *" $tier "* ]] && limit=$timeout || limit=1
 		for family in 4 6; do
 			script+="timeout $limit $(ask "$tier" $family) >/dev/null 2>&1 && echo $tier $family & "
 		done
@@ -172,9 +172,9 @@ reach() { # FROM EXPECTED-TIER...
 	from "$1" "$script wait"
 }
 
-# Everybody asks every tier; `expected` says who is to get answers: [FROM]="TIER...".
+# Every source connects to every tier; `expected` has the tiers that must reply: [FROM]="TIER...".
 matrix() {
-	local row='%-14s %-8s %-8s %-8s %-8s\n' source tier got cell wanted job
+	local row='%-14s %-8s %-8s %-8s %-8s\n' source tier got cell goal job
 	local tiers_at=() sources=(client web api db "${nodes[@]}")
 	local -a cells asking=()
 	for tier in "${tiers[@]}"; do
@@ -202,9 +202,9 @@ matrix() {
 			'') cell=- ;;
 			*) cell='one IP' ;;
 			esac
-			[[ " ${expected[$source]} " = *" $tier "* ]] && wanted=yes || wanted=-
-			[ "$tier" != "$source" ] || wanted=-
-			[ "$cell" = $wanted ] || { cell=FAILED; failures=$((failures + 1)); }
+			[[ " ${expected[$source]} " = *" $tier "* ]] && goal=yes || goal=-
+			[ "$tier" != "$source" ] || goal=-
+			[ "$cell" = $goal ] || { cell=FAILED; failures=$((failures + 1)); }
 			cells+=("$cell")
 		done
 		[ "${at[$source]}" = "$source" ] && cell=$source || cell="$source@${at[$source]}"
@@ -213,7 +213,7 @@ matrix() {
 	done
 }
 
-# What a pod's name server would know. It is no part of the image.
+# The records of a pod's name server, which is no part of the image.
 names=()
 for name in "${tiers[@]}"; do
 	names+=("${pod[$name]#*/}.${pod[$name]%/*}=${address[$name 4]}" "${pod[$name]#*/}.${pod[$name]%/*}=${address[$name 6]}")
@@ -267,9 +267,9 @@ say "Web asks api. On the switch, that is Geneve (RFC 8926) with one option: who
 prompt switch "tcpdump -ni lan -c 1 -w packet.pcap udp dst port 6081; tshark -r packet.pcap -O geneve"
 capture=$root/run/packet.pcap
 exec {tcpdump}< <(exec "$lab/node" exec demo-lan tcpdump -ni lan -Z root -c 1 -U -w - "ip src 198.18.10.2 and udp dst port 6081" 2>&1 >"$capture")
-read -r _ <&"$tcpdump" # it says when it listens
+read -r _ <&"$tcpdump" # it reports when it listens
 from web "$(ask api 4) >/dev/null" || fail "web does not reach api"
-read -r -t "$patience" _ <&"$tcpdump" || true # and when it has seen it
+read -r -t "$timeout" _ <&"$tcpdump" || true # and when it has seen it
 dissected=$(tshark -r "$capture" -O geneve 2>/dev/null | grep -E '^(Ethernet|Internet|User|Generic|Transmission)|Virtual Network|Option|Class:')
 cut -c 1-120 <<<"$dissected"
 identity=${dissected##*Unknown Option Data: }
@@ -286,8 +286,8 @@ prompt demo1 "warren monitor --reason spoofed_source --count 1"
 # Starts `warren monitor`, whose next line is read by `read -r line <&$monitor`.
 watch() { # NODE MONITOR-OPTION...
 	local line
-	exec {monitor}< <(exec "$lab/node" exec "$1" warren monitor "${@:2}" --count 1 --timeout $patience 2>&1)
-	read -r line <&"$monitor" # it says when it listens
+	exec {monitor}< <(exec "$lab/node" exec "$1" warren monitor "${@:2}" --count 1 --timeout $timeout 2>&1)
+	read -r line <&"$monitor" # it reports when it listens
 }
 
 watch demo1 --reason spoofed_source
@@ -317,6 +317,9 @@ expected=([client]='web dns' [web]='api dns' [api]='db dns' [db]=dns [demo1]='ap
 matrix
 
 title "Why, and why not"
+say "The maps name the rule that allows a connection, or that none does:"
+on demo2 warren policy why "${pod[web]}" "${pod[db]}:5432/tcp"
+on demo2 warren policy why "${pod[api]}" "${pod[db]}:5432/tcp"
 say "A dry run of the very programs that are attached, on a packet that is never sent:"
 on demo2 warren trace "${pod[web]}" "${pod[api]}:8080/tcp"
 on demo2 warren trace "${pod[web]}" "${pod[db]}:5432/tcp"
@@ -333,7 +336,8 @@ put() { # FILE
 	mv "$manifests/.new" "$manifests/db.yaml"
 }
 
-from api "$(ask db 4)cgi-bin/ticks" >"$root/run/ticks" 2>/dev/null &
+: >"$root/run/ticks"
+from api "$(ask db 4)cgi-bin/ticks" >>"$root/run/ticks" 2>/dev/null &
 disown
 grows() {
 	local bytes

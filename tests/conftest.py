@@ -24,7 +24,7 @@ def pytest_configure(config):
     signal.signal(signal.SIGTERM, terminated)
 
 
-# Each folder has a `lab` of its own, and these go with it.
+# Each directory has a `lab` of its own, and these modules depend on it.
 
 
 @pytest.fixture(scope="module")

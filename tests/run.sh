@@ -11,7 +11,7 @@ cd "$(dirname "$(readlink -f "$0")")/.." || exit 1
 root=$PWD
 out=$root/build/test
 export LC_ALL=C PATH=$PATH:/usr/sbin:/sbin
-# Every process of this run carries this in its environment; whoever still does at the end was left behind.
+# Every process of this run carries this in its environment; a process that still does at the end was left behind.
 export WARREN_TEST_RUN=$$-$RANDOM$RANDOM
 export PYTHONDONTWRITEBYTECODE=1
 unset MAKEFLAGS MFLAGS MAKELEVEL
@@ -27,7 +27,7 @@ source tests/lib/stage.sh
 
 # --- stages ----------------------------------------------------------------------------------------------------------------
 
-build() { # FOLDER VARIABLE...
+build() { # DIRECTORY VARIABLE...
 	make -k -j"$(nproc)" O="$1" WERROR=1 "${@:2}" all unit bpftest policytest verify benchtools
 }
 
@@ -35,7 +35,7 @@ fuzz() { # SECONDS for each target
 	make -j"$(nproc)" fuzz && tests/fuzz/run.sh "$1"
 }
 
-# What a machine that has built nothing of it yet has time for; `make test-e2e` is all of it.
+# The part that fits into the time of a machine without earlier builds; `make test-e2e` runs all.
 kubernetes() {
 	local status=0
 	# timeout makes a process group of its own, which the end of the stage's does not end.
@@ -46,7 +46,7 @@ kubernetes() {
 	trap - TERM
 	case $status in
 	0) make image ;;
-	3) ;; # not to be had: the tests are skipped, and say so
+	3) ;; # not available: the tests are skipped, with the reason
 	124) echo "SKIPPED: Kubernetes is not built within 9 minutes; the next run goes on from there" ;;
 	*) return "$status" ;;
 	esac
@@ -56,7 +56,7 @@ kubernetes() {
 # --- what is there before and after ----------------------------------------------------------------------------------------
 
 traces() { # FILE
-	# What looks is not what is looked for.
+	# Without the processes of the search itself.
 	export -n WARREN_TEST_RUN
 	list_traces | sort >"$1"
 	export WARREN_TEST_RUN
@@ -104,7 +104,7 @@ traces "$out/before"
 stage build check 600 build build || [ -x build/warren-cni ] || finish
 stage build-clang check 600 build build-clang CC=clang
 stage build-san check 600 build build-san SAN=address,undefined
-stage lint check 1500 tests/lib/lint.sh includes headers circles spelling tidy cppcheck shell # the compilers have been
+stage lint check 1500 tests/lib/lint.sh includes headers cycles spelling tidy cppcheck shell # the compilers have been
 stage unit cmocka 300 unit build
 stage unit-clang cmocka 300 unit build-clang
 stage unit-san cmocka 600 unit build-san

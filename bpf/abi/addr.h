@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Addresses and prefixes, as they are in every map. */
+/* Addresses and prefixes as every map stores them. */
 #ifndef WARREN_ABI_ADDR_H
 #define WARREN_ABI_ADDR_H
 
@@ -9,7 +9,7 @@ struct wr_addr4 {
 	__be32 v4;
 };
 
-/* Four words rather than 16 bytes: clang 14 compares words, and the key needs no more than 4-byte alignment. */
+/* Four 32-bit words rather than 16 bytes: clang 14 compares words, and the key needs only 4-byte alignment. */
 struct wr_addr6 {
 	__be32 v6[4];
 };

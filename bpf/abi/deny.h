@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The denylist: prefixes from which nothing is taken in at an uplink, whoever it is for. What counts is the source of
- * the packet as it is on the wire; a tunnel packet's is the other node's.
+ * The denylist: source prefixes whose packets are dropped at the uplinks, whatever their destination. The source
+ * address on the wire is matched; of a tunnel packet that is the other node's.
  */
 #ifndef WARREN_ABI_DENY_H
 #define WARREN_ABI_DENY_H
@@ -17,24 +17,24 @@ struct wr_deny {
 _Static_assert(sizeof(struct wr_deny) == 4, "wr_deny");
 
 /*
- * Value of the per-CPU hash `deny_hits`. Apart from the tries, whose values all CPUs share: in a flood they would wait
- * for each other's counters. The element is made before its prefix, and goes after it.
+ * Value of the per-CPU hash `deny_hits`. Separate from the tries, whose values all CPUs share: in a flood the CPUs
+ * would contend for one counter. The element is created before its prefix and removed after it.
  */
 struct wr_deny_hits {
 	__u64 packets;
 	__u64 bytes; /* of the frame, Ethernet header included */
-	__u32 last;  /* tick of the last one (abi/conntrack.h), valid if there was one */
+	__u32 last;  /* tick of the last packet (abi/conntrack.h), valid if `packets` is not 0 */
 	__u32 pad;
 };
 _Static_assert(sizeof(struct wr_deny_hits) == 24, "wr_deny_hits");
 
 /*
- * The one element of `deny_state`: how many prefixes of each family there may be. Never less than there are, so 0
- * spares the programs a look into the trie.
+ * The one element of `deny_state`: an upper bound of the number of prefixes of each family. With 0 the programs skip
+ * the trie lookup.
  */
 struct wr_deny_state {
 	__u32 prefixes[2]; /* [1]: of IPv6 */
-	__u32 counter;     /* the last one that was given to a prefix */
+	__u32 counter;     /* the highest counter key that was assigned to a prefix */
 	__u32 pad;
 };
 _Static_assert(sizeof(struct wr_deny_state) == 16, "wr_deny_state");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The registry of maps: the programs' definitions (bpf/lib/maps.h), the pins, the CLI's decoders and its help all come
- * from this list.
+ * The registry of maps. The programs' definitions (bpf/lib/maps.h), the pins, the CLI's decoders and its help are all
+ * generated from this list.
  *
  * X(name, TYPE, key type, value type, max entries, flags, text)
  */
@@ -22,7 +22,7 @@
 #include "abi/trace.h"
 #include "abi/xdp.h"
 
-/* An array used as a table with fixed places: an element whose first word is 0 is empty. */
+/* An array used as a table with fixed slots: an element whose first word is 0 is empty. */
 #define BPF_MAP_TYPE_SLOTS BPF_MAP_TYPE_ARRAY
 
 #define WARREN_MAPS(X)                                                                                               \
@@ -33,50 +33,50 @@
 	X(addr_cache, SLOTS, __u32, struct wr_local, 1 << WR_ADDR_CACHE_BITS, 0, "hash of a pod address -> endpoint, a guess") \
 	X(ct4, HASH, struct wr_ct4_key, struct wr_ct, WR_CT_ENTRIES, BPF_F_NO_PREALLOC, "IPv4 flows, established") \
 	X(ct6, HASH, struct wr_ct6_key, struct wr_ct, WR_CT_ENTRIES, BPF_F_NO_PREALLOC, "IPv6 flows, established") \
-	X(ct_new4, SLOTS, __u32, struct wr_ct4_slot, WR_CT_NEW_SLOTS, BPF_F_MMAPABLE, "slot -> IPv4 flow: young, unreplied, denied, or over") \
-	X(ct_new6, SLOTS, __u32, struct wr_ct6_slot, WR_CT_NEW_SLOTS, BPF_F_MMAPABLE, "slot -> IPv6 flow: young, unreplied, denied, or over") \
-	X(ct_windows, ARRAY, __u32, struct wr_ct_windows, 1, 0, "which slots of ct_new4 and ct_new6 are some endpoint's") \
+	X(ct_new4, SLOTS, __u32, struct wr_ct4_slot, WR_CT_NEW_SLOTS, BPF_F_MMAPABLE, "slot -> IPv4 flow: young, unreplied, denied, or closed") \
+	X(ct_new6, SLOTS, __u32, struct wr_ct6_slot, WR_CT_NEW_SLOTS, BPF_F_MMAPABLE, "slot -> IPv6 flow: young, unreplied, denied, or closed") \
+	X(ct_windows, ARRAY, __u32, struct wr_ct_windows, 1, 0, "slots of ct_new4 and ct_new6 that belong to an endpoint") \
 	X(ct_usage, SLOTS, __u32, struct wr_ct_usage, WR_ENDPOINT_SLOTS, 0, "endpoint -> entries of ct4 and ct6 that it owns") \
 	X(ct_totals, ARRAY, __u32, struct wr_ct_totals, 1, 0, "entries of ct4 and of ct6")                           \
-	X(ct_stats, PERCPU_ARRAY, __u32, __u64, WR_CT_STATS, 0, "what happened to flows -> how often")               \
-	X(sweep, ARRAY, __u32, struct wr_sweep, 1, 0, "the timer that removes dead flows")                           \
-	X(classes, HASH, __u32, struct wr_class_info, 2 * WR_MAX_ENDPOINTS, BPF_F_NO_PREALLOC, "policy class -> what it may hold") \
+	X(ct_stats, PERCPU_ARRAY, __u32, __u64, WR_CT_STATS, 0, "event of a flow -> count")               \
+	X(ct_gc, ARRAY, __u32, struct wr_ct_gc, 1, 0, "the timer that removes expired flows")                           \
+	X(classes, HASH, __u32, struct wr_class_info, 2 * WR_MAX_ENDPOINTS, BPF_F_NO_PREALLOC, "policy class -> kinds of entries it has") \
 	X(cidrs4, LPM_TRIE, struct wr_cidr4_key, struct wr_peer, 1 << 20, BPF_F_NO_PREALLOC, "class, direction, IPv4 prefix -> CIDR peer") \
 	X(cidrs6, LPM_TRIE, struct wr_cidr6_key, struct wr_peer, 1 << 20, BPF_F_NO_PREALLOC, "class, direction, IPv6 prefix -> CIDR peer") \
 	X(rules, HASH, __u32, struct wr_rule_text, 32768, BPF_F_NO_PREALLOC, "rule -> its name")                     \
-	X(policy_state, ARRAY, __u32, struct wr_policy_state, 1, 0, "what the agent leaves behind for the next one") \
-	X(cluster, ARRAY, __u32, struct wr_cluster, 1, 0, "this node's place in the cluster")                        \
+	X(policy_state, ARRAY, __u32, struct wr_policy_state, 1, 0, "state that an agent keeps for its successor") \
+	X(cluster, ARRAY, __u32, struct wr_cluster, 1, 0, "this node's addresses and settings in the cluster")                        \
 	X(nodes, SLOTS, __u32, struct wr_node, WR_NODE_SLOTS, 0, "slot -> another node")                             \
 	X(nodes4, LPM_TRIE, struct wr_prefix4, struct wr_node_ref, WR_MAX_NODES, BPF_F_NO_PREALLOC, "IPv4 pod CIDR -> node") \
 	X(nodes6, LPM_TRIE, struct wr_prefix6, struct wr_node_ref, WR_MAX_NODES, BPF_F_NO_PREALLOC, "IPv6 pod CIDR -> node") \
 	X(node_addr4, HASH, struct wr_addr4, struct wr_node_ref, 4 * WR_MAX_NODES, BPF_F_NO_PREALLOC, "node IPv4 address -> node") \
 	X(node_addr6, HASH, struct wr_addr6, struct wr_node_ref, 4 * WR_MAX_NODES, BPF_F_NO_PREALLOC, "node IPv6 address -> node") \
-	X(ipcache4, HASH, struct wr_addr4, struct wr_ipcache, 1 << 18, BPF_F_NO_PREALLOC, "IPv4 address elsewhere -> identity") \
-	X(ipcache6, HASH, struct wr_addr6, struct wr_ipcache, 1 << 18, BPF_F_NO_PREALLOC, "IPv6 address elsewhere -> identity") \
+	X(ipcache4, HASH, struct wr_addr4, struct wr_ipcache, 1 << 18, BPF_F_NO_PREALLOC, "IPv4 address on another node -> identity") \
+	X(ipcache6, HASH, struct wr_addr6, struct wr_ipcache, 1 << 18, BPF_F_NO_PREALLOC, "IPv6 address on another node -> identity") \
 	X(node_metrics, PERCPU_HASH, __u32, struct wr_metric, 2 * WR_MAX_NODES, BPF_F_NO_PREALLOC, "node's slot x direction -> packets, bytes") \
-	X(nexthops, PERCPU_ARRAY, __u32, struct wr_nexthop, WR_NEXTHOPS, 0, "node's slot -> how packets reach it now") \
-	X(deny_state, ARRAY, __u32, struct wr_deny_state, 1, 0, "how long the denylist is")                          \
+	X(nexthops, PERCPU_ARRAY, __u32, struct wr_nexthop, WR_NEXTHOPS, 0, "node's slot -> nexthop, MAC addresses, MTU") \
+	X(deny_state, ARRAY, __u32, struct wr_deny_state, 1, 0, "number of denied prefixes")                          \
 	X(deny4, LPM_TRIE, struct wr_prefix4, struct wr_deny, WR_MAX_DENY, BPF_F_NO_PREALLOC, "denied IPv4 prefix -> counter") \
 	X(deny6, LPM_TRIE, struct wr_prefix6, struct wr_deny, WR_MAX_DENY, BPF_F_NO_PREALLOC, "denied IPv6 prefix -> counter") \
 	X(deny_hits, PERCPU_HASH, __u32, struct wr_deny_hits, 2 * WR_MAX_DENY, BPF_F_NO_PREALLOC, "denied prefix's counter -> packets, bytes, last one") \
-	X(uplinks, HASH, __u32, struct wr_uplink, WR_MAX_UPLINKS, BPF_F_NO_PREALLOC, "device -> how xdp_uplink takes tunnels apart there") \
+	X(uplinks, HASH, __u32, struct wr_uplink, WR_MAX_UPLINKS, BPF_F_NO_PREALLOC, "device -> whether xdp_uplink decapsulates there") \
 	X(services4, HASH, struct wr_service4_key, struct wr_service, WR_MAX_SERVICES, BPF_F_NO_PREALLOC, "IPv4 address, port, protocol -> service") \
 	X(services6, HASH, struct wr_service6_key, struct wr_service, WR_MAX_SERVICES, BPF_F_NO_PREALLOC, "IPv6 address, port, protocol -> service") \
 	X(backends4, HASH, __u32, struct wr_backend4, WR_MAX_BACKENDS, BPF_F_NO_PREALLOC, "id -> IPv4 backend")      \
 	X(backends6, HASH, __u32, struct wr_backend6, WR_MAX_BACKENDS, BPF_F_NO_PREALLOC, "id -> IPv6 backend")      \
 	X(service_lists, HASH, struct wr_list_key, __u32, WR_MAX_LISTED, BPF_F_NO_PREALLOC, "list, index -> backend") \
 	X(service_members, HASH, struct wr_member_key, __u32, WR_MAX_LISTED, BPF_F_NO_PREALLOC, "list, backend -> index") \
-	X(service_state, ARRAY, __u32, struct wr_service_state, 1, 0, "the newest list and backend: none is used twice") \
-	X(fragments, HASH, __u32, struct wr_fragments, WR_FRAGMENT_WINDOWS, BPF_F_NO_PREALLOC, "endpoint or node, direction -> datagrams in fragments") \
-	X(event_state, ARRAY, __u32, struct wr_event_state, 1, 0, "until when there is a listener for events")      \
+	X(service_state, ARRAY, __u32, struct wr_service_state, 1, 0, "the newest list and backend: numbers are not reused") \
+	X(fragments, HASH, __u32, struct wr_fragments, WR_FRAGMENT_WINDOWS, BPF_F_NO_PREALLOC, "endpoint or node, direction -> fragmented datagrams") \
+	X(event_state, ARRAY, __u32, struct wr_event_state, 1, 0, "deadline of the listener for events")      \
 	X(event_rate, SLOTS, __u32, struct wr_event_rate, WR_EVENT_SOURCES, BPF_F_MMAPABLE, "device x direction -> token bucket of its events") \
 	X(event_stats, PERCPU_ARRAY, __u32, struct wr_event_stats, 1, 0, "events that were suppressed or lost")       \
-	X(trace, ARRAY, __u32, struct wr_trace, 1, 0, "what the last dry run found")                                 \
+	X(trace, ARRAY, __u32, struct wr_trace, 1, 0, "result of the last dry run")                                 \
 	X(metrics, PERCPU_ARRAY, __u32, struct wr_metric, WR_METRICS, 0, "reason x direction -> packets, bytes")
 
 /*
- * Hashes that grow by being replaced: each is the one element of an array of maps, and readers see the old one or the
- * new one. X(name, key type, value type, entries at first, entries at most, text)
+ * Hashes that grow by replacement: each is the one element of an array of maps, and readers see the old or the new
+ * hash. X(name, key type, value type, initial entries, max entries, text)
  */
 #define WARREN_GROWING_MAPS(X)                                                                                       \
 	X(policy, struct wr_policy_key, struct wr_policy_entry, 16384, 1 << 22, "class, direction, protocol, port prefix, peer -> rule") \

@@ -8,8 +8,8 @@
 #include "abi/reason.h"
 
 /*
- * Value of the per-CPU array `metrics`; key: wr_metric_key(reason, direction). Also of `node_metrics` (elements are
- * made by the agent, with the node); key: wr_metric_key(slot, direction).
+ * Value of the per-CPU array `metrics`; key: wr_metric_key(reason, direction). Also of `node_metrics`, whose elements
+ * the agent creates with the node; key: wr_metric_key(slot, direction).
  */
 struct wr_metric {
 	__u64 packets;
@@ -17,7 +17,7 @@ struct wr_metric {
 };
 _Static_assert(sizeof(struct wr_metric) == 16, "wr_metric");
 
-/* Reasons are added without a new ABI version, so the array has room for more than there are. */
+/* Reasons are added without a new ABI version, so the array is larger than needed. */
 #define WR_METRICS 256
 
 static inline __u32 wr_metric_key(__u32 reason, __u32 direction)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Addresses of either family: which are equal, in what prefix one is, and of what kind. */
+/* Addresses of either family: comparison, prefixes and kinds. */
 #ifndef WARREN_LIB_ADDR_H
 #define WARREN_LIB_ADDR_H
 
@@ -10,7 +10,7 @@
 
 #include "abi/addr.h"
 
-/* UAPI leaves these to the C library. */
+/* Not in UAPI, only in the C library. */
 #define FAMILY_INET 2
 #define FAMILY_INET6 10
 
@@ -19,12 +19,12 @@ union addr {
 	struct wr_addr6 a6;
 };
 
-/* f(..., v6) for a family that is known only as the packet comes: f is compiled for each. */
+/* f(..., v6) for a family that is known only at run time: f is compiled for each. */
 #define IN_FAMILY(v6, f, ...) ((v6) ? f(__VA_ARGS__, true) : f(__VA_ARGS__, false))
 
 /*
- * What the map of that family, map4 or map6, has for an address, or for the longest prefix that holds it; or NULL.
- * Keys are copied: in a function out of line 6.1 takes none from `of`.
+ * Looks up an address in the map of its family, map4 or map6, or the longest prefix that contains it; NULL if there is
+ * none. Keys are copied: in a function out of line the 6.1 verifier does not accept `of` as a key.
  */
 #define lookup_addr(map, of, v6)                                                                                       \
 	({                                                                                                             \
@@ -90,7 +90,7 @@ static __always_inline bool is_multicast(const union addr *a, const bool v6)
 	return (a->a4.v4 & bpf_htonl(0xf0000000)) == bpf_htonl(0xe0000000) || a->a4.v4 == bpf_htonl(0xffffffff);
 }
 
-/* ::/96, which holds ::, ::1 and the IPv4-compatible addresses, and the IPv4-mapped ones, ::ffff:0:0/96. */
+/* ::/96, which contains ::, ::1 and the IPv4-compatible addresses, and the IPv4-mapped ones, ::ffff:0:0/96. */
 static __always_inline bool addr6_is_embedded(const struct wr_addr6 *a)
 {
 	return !a->v6[0] && !a->v6[1] && (!a->v6[2] || a->v6[2] == bpf_htonl(0xffff));
@@ -101,8 +101,8 @@ static __always_inline bool addr6_is_link_local(const struct wr_addr6 *a)
 	return (a->v6[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000);
 }
 
-/* An address that no packet comes from that a router has passed on: none, loopback, multicast, link-local. */
-static __always_inline bool addr_is_strange(const union addr *a, const bool v6)
+/* A source address that no router forwards: unspecified, loopback, multicast, link-local. */
+static __always_inline bool addr_is_martian(const union addr *a, const bool v6)
 {
 	const __u32 top = bpf_ntohl(a->a4.v4);
 

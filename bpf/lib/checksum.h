@@ -6,7 +6,7 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
-/* The checksum field of what bpf_csum_diff() has summed. */
+/* The checksum for a sum by bpf_csum_diff(). */
 static __always_inline __u16 csum_fold(__u64 sum)
 {
 	sum = (sum & 0xffffffff) + (sum >> 32);
@@ -17,7 +17,7 @@ static __always_inline __u16 csum_fold(__u64 sum)
 	return ~sum;
 }
 
-/* RFC 1624, equation 3: one 16-bit word under an Internet checksum changes. */
+/* RFC 1624, equation 3: updates a checksum after a change of one 16-bit word. */
 static __always_inline __u16 csum_replace(__u16 sum, __u16 from, __u16 to)
 {
 	__u32 s = (__u16)~sum + (__u32)(__u16)~from + to;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Conntrack: keys, states and life times. Where entries are: lib/ct_window.h, lib/ct_table.h, lib/ct_entry.h. */
+/* Conntrack: keys, states and timeouts. Where entries are stored: lib/ct_window.h, lib/ct_table.h, lib/ct_entry.h. */
 #ifndef WARREN_LIB_CONNTRACK_H
 #define WARREN_LIB_CONNTRACK_H
 
@@ -8,7 +8,7 @@
 #include "lib/maps.h"
 #include "lib/packet.h"
 
-/* Whether an end of a flow is an endpoint of this node, or is on another node; else it is neither. */
+/* An end of a flow is an endpoint of this node, or is on another node, or neither. */
 static __always_inline bool end_is_local(__u32 end)
 {
 	return (__s32)end > 0;
@@ -29,8 +29,8 @@ union ct_key {
 #define CT_ENDED (CT_FIN_BOTH | WR_CT_RESET)
 
 /*
- * Set by the loader: how long a jiffy is, and how many there were when CLOCK_MONOTONIC began. Jiffies are counted by
- * that clock, and reading them costs nothing, while bpf_ktime_get_coarse_ns() takes 15 ns.
+ * Set by the loader: the length of a jiffy, and the number of jiffies when CLOCK_MONOTONIC began. Jiffies advance with
+ * that clock, and reading them is free, while bpf_ktime_get_coarse_ns() takes 15 ns.
  */
 const volatile __u32 jiffy_ns __weak = 0;
 const volatile __u64 jiffies_at_boot __weak = 0;
@@ -47,35 +47,35 @@ static __always_inline bool ct_expired(const struct wr_ct *ct, __u32 now)
 	return (__s32)(ct->expires - now) < 0;
 }
 
-/* Whether only what is left of a TCP connection is still to come. */
-static __always_inline bool ct_is_over(__u8 l4_proto, __u32 flags)
+/* Whether the TCP connection is closed: only late segments may follow. */
+static __always_inline bool ct_is_closed(__u8 l4_proto, __u32 flags)
 {
 	return l4_proto == IPPROTO_TCP && ((flags & WR_CT_RESET) || (flags & CT_FIN_BOTH) == CT_FIN_BOTH);
 }
 
-/* Whether both ends have shown that they take part, and go on: such a flow is not lost for a newer one (lib/ct_window.h). */
+/* Whether both ends have sent packets, and the flow is open: a newer flow does not evict it (lib/ct_window.h). */
 static __always_inline bool ct_is_established(__u8 l4_proto, __u32 flags)
 {
-	const __u32 wants = l4_proto == IPPROTO_SCTP ? WR_CT_ANSWERED : WR_CT_ESTABLISHED;
+	const __u32 required = l4_proto == IPPROTO_SCTP ? WR_CT_REPLIED : WR_CT_ESTABLISHED;
 
-	return (flags & (wants | CT_DENIED)) == wants && !ct_is_over(l4_proto, flags);
+	return (flags & (required | CT_DENIED)) == required && !ct_is_closed(l4_proto, flags);
 }
 
-/* Whether the entry is a denial of a flow of which nothing has ever passed: nothing can be an answer to it. */
+/* Whether the flow was denied from its first packet, so that no packet can be a reply to it. */
 static __always_inline bool ct_is_denied_from_start(__u32 flags)
 {
-	return (flags & CT_DENIED) && !(flags & (WR_CT_ANSWERED | WR_CT_ALLOWED_BEFORE));
+	return (flags & CT_DENIED) && !(flags & (WR_CT_REPLIED | WR_CT_ALLOWED_BEFORE));
 }
 
 static __always_inline __u32 ct_life(__u8 l4_proto, __u32 flags)
 {
 	if (flags & CT_DENIED)
 		return WR_CT_LIFE_DENIED;
-	if (ct_is_over(l4_proto, flags))
+	if (ct_is_closed(l4_proto, flags))
 		return WR_CT_LIFE_TCP_CLOSING;
 	if (l4_proto == IPPROTO_TCP)
 		return flags & WR_CT_ESTABLISHED ? WR_CT_LIFE_TCP : WR_CT_LIFE_TCP_NEW;
-	if (!(flags & WR_CT_ANSWERED))
+	if (!(flags & WR_CT_REPLIED))
 		return WR_CT_LIFE_OTHER_NEW;
 	if (l4_proto == IPPROTO_SCTP)
 		return WR_CT_LIFE_SCTP;
@@ -83,8 +83,8 @@ static __always_inline __u32 ct_life(__u8 l4_proto, __u32 flags)
 }
 
 /*
- * wr_ct4_swapped() and wr_ct6_swapped() without a branch for the result, here and below: a branch would make the
- * verifier go through all that follows twice.
+ * wr_ct4_swapped() and wr_ct6_swapped() without a branch on the result, here and below: a branch would make the
+ * verifier walk the rest of the program twice.
  */
 static __always_inline __u32 ct_swapped(const struct packet *p, const bool v6)
 {
@@ -107,7 +107,7 @@ static __always_inline __u32 ct_swapped(const struct packet *p, const bool v6)
 	return (to - from) >> 63;
 }
 
-/* The packet's key; returns whether its source is the key's end 1. */
+/* Writes the packet's key; returns whether its source is the key's end 1. */
 static __always_inline __u32 ct_key(const struct packet *p, union ct_key *key, const bool v6)
 {
 	const __u32 swapped = ct_swapped(p, v6), mask = -swapped;
@@ -120,7 +120,7 @@ static __always_inline __u32 ct_key(const struct packet *p, union ct_key *key, c
 
 			key->k6.addr[0].v6[n] = p->at->saddr.a6.v6[n] ^ word;
 			key->k6.addr[1].v6[n] = p->at->daddr.a6.v6[n] ^ word;
-			/* One after the other: together they do not fit into the registers. */
+			/* Word by word: all at once need more registers than there are. */
 			asm volatile("" : : : "memory");
 		}
 		key->k6.port[0] = p->sport ^ port;
@@ -142,8 +142,8 @@ static __always_inline __u32 ct_key(const struct packet *p, union ct_key *key, c
 	return swapped;
 }
 
-/* The key of something else between the same ends: enum wr_ct_kind. */
-static __always_inline void ct_key_be(union ct_key *key, __u8 kind, bool v6)
+/* Makes it the key of another kind of entry (enum wr_ct_kind) between the same ends. */
+static __always_inline void ct_key_set_kind(union ct_key *key, __u8 kind, bool v6)
 {
 	if (v6)
 		key->k6.kind = kind;

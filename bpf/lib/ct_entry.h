@@ -1,25 +1,25 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Entries, wherever they are: looked up, written, changed and removed.
+ * Conntrack entries in windows or in ct: lookup, write, change, delete.
  *
- * A flow is looked for in the windows first and then in ct: when it moves to ct it is written there before it leaves its
- * window, so who looks in this order finds it. When it moves back (it is over) a packet may find neither; then it is one of
- * a connection that is over.
+ * A flow is looked up in the windows first and then in ct. When it is promoted to ct, it is written there before it is
+ * deleted from its window, so a lookup in this order finds it. When it is demoted (closed), a lookup may find neither:
+ * the packet then belongs to a closed connection.
  */
 #ifndef WARREN_LIB_CT_ENTRY_H
 #define WARREN_LIB_CT_ENTRY_H
 
 #include "lib/ct_window.h"
 
-/* Where an entry is: CT_NOWHERE, CT_IN_TABLE (ct4/6), or its slot in ct_new4/6 + 1. */
+/* Location of an entry: CT_NOWHERE, CT_IN_TABLE (ct4/6), or its slot in ct_new4/6 + 1. */
 #define CT_NOWHERE 0u
 #define CT_IN_TABLE (~0u)
 
-/* --- looked up ---------------------------------------------------------------------------------------------------- */
+/* --- lookup ------------------------------------------------------------------------------------------------------ */
 
 /*
- * In own's window or peer's, first among the flows that either has begun. A denied flow is taken only if there is no other: of
- * two packets that met between these ends each may have begun one.
+ * Looks in the windows of `own` and of its peer, in each first among the flows that the endpoint initiated. A denied
+ * flow is returned only if there is no other one: if two packets cross, each end may have initiated a flow.
  */
 static __always_inline __u32 ct_find_in_windows(const union ct_key *key, const struct ct_ends *ends, struct wr_ct *ct,
 						const bool v6)
@@ -44,8 +44,11 @@ static __always_inline __u32 ct_find_in_windows(const union ct_key *key, const s
 	return denied ? ct_set_read(key, denied - 1, tag, ct, v6) : CT_NOWHERE;
 }
 
-/* Copies the entry to *ct and returns where it is. The key is on the stack or in a map: 6.1 takes keys from nowhere else. */
-static __always_inline __u32 ct_find(const union ct_key *key, const struct ct_ends *ends, struct wr_ct *ct, const bool v6)
+/*
+ * Copies the entry to *ct and returns its location. The key must be on the stack or in a map: 6.1 accepts no other key.
+ */
+static __always_inline __u32 ct_find(const union ct_key *key, const struct ct_ends *ends, struct wr_ct *ct,
+				     const bool v6)
 {
 	const __u32 where = ct_find_in_windows(key, ends, ct, v6);
 	const struct wr_ct *found;
@@ -59,7 +62,10 @@ static __always_inline __u32 ct_find(const union ct_key *key, const struct ct_en
 	return CT_IN_TABLE;
 }
 
-/* What stands in ct_query(): copies the entry to it. Returns, and writes there, where it is. */
+/*
+ * Looks up ct_query()->key. Copies the entry to ct_query()->ct; returns its location and stores it in
+ * ct_query()->where.
+ */
 OUT_OF_LINE __u32 ct_lookup(void)
 {
 	struct ct_query *q = ct_query();
@@ -70,9 +76,9 @@ OUT_OF_LINE __u32 ct_lookup(void)
 	return q->where;
 }
 
-/* --- changed ------------------------------------------------------------------------------------------------------ */
+/* --- change ------------------------------------------------------------------------------------------------------ */
 
-/* Out of wherever it is. `owner`: of what is in ct. */
+/* Deletes the entry from its location. `owner`: of an entry in ct. */
 static __always_inline void ct_delete(const union ct_key *key, __u32 owner, __u32 where, const bool v6)
 {
 	struct ct_slot head, s;
@@ -85,7 +91,7 @@ static __always_inline void ct_delete(const union ct_key *key, __u32 owner, __u3
 	}
 }
 
-/* Flags that are set and cleared in an entry, how long it lives from then on, and what its ends have acknowledged. */
+/* Change of an entry: flags to set and clear, the new expiry, and the acknowledgement numbers. */
 struct ct_change {
 	__u32 set, clear;
 	__u32 expires;
@@ -99,8 +105,9 @@ static __always_inline void ct_change_time(struct wr_ct *ct, const struct ct_cha
 	ct->ack[1] = change->ack[1];
 }
 
-/* Returns the flags that it had before: two packets may come at once. */
-static __always_inline __u32 ct_modify(const union ct_key *key, __u32 where, const struct ct_change *change, const bool v6)
+/* Returns the flags before the change: two packets may be processed at once. */
+static __always_inline __u32 ct_modify(const union ct_key *key, __u32 where, const struct ct_change *change,
+				       const bool v6)
 {
 	struct ct_slot head, s;
 	struct wr_ct *ct;
@@ -122,7 +129,7 @@ static __always_inline __u32 ct_modify(const union ct_key *key, __u32 where, con
 	return was;
 }
 
-/* Written anew, if it is still there; else the next packet is evaluated again. */
+/* Overwrites the entry, if it still exists; else the next packet is evaluated again. */
 static __always_inline void ct_rewrite(const union ct_key *key, const struct wr_ct *ct, __u32 where, const bool v6)
 {
 	struct ct_slot head, s;
@@ -135,7 +142,10 @@ static __always_inline void ct_rewrite(const union ct_key *key, const struct wr_
 	}
 }
 
-/* From its window to ct, as `ct` says, where nothing evicts it; false: it stays where it is. */
+/*
+ * Moves an entry from its window to ct, where no flow evicts it, with the content of `ct`; false: it stays in the
+ * window.
+ */
 static __always_inline bool ct_promote(const union ct_key *key, const struct wr_ct *ct, __u32 where, const bool v6)
 {
 	if (!ct_table_add(key, ct, true, v6))

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Entries in ct4 and ct6, which evict nothing, and who owns how many.
+ * Entries in ct4 and ct6, which evict nothing, and the quotas of their owners.
  *
- * A lookup's pointer may come to point to another flow's entry at any moment: the map reuses elements at once. So an entry
- * is copied before anything is decided by it, and what decides over a flow is only ever written whole, by key. In place go
- * `expires` and, by atomic operations, flags that only say how long an entry lives: there a stray write changes no decision.
+ * A lookup's pointer may point to another flow's entry at any moment: the map reuses elements immediately. So an entry
+ * is copied before any decision is based on it, and fields that decide over a flow are only written with the whole
+ * entry, by key. Only `expires` and, by atomic operations, flags that affect nothing but the timeout are written in
+ * place: a stale write of these changes no decision.
  */
 #ifndef WARREN_LIB_CT_TABLE_H
 #define WARREN_LIB_CT_TABLE_H
@@ -25,7 +26,7 @@ static __always_inline int ct_table_write(const void *key, const struct wr_ct *c
 
 /* --- quotas ------------------------------------------------------------------------------------------------------- */
 
-/* What neither end's endpoint owns has one quota together. */
+/* Flows without an endpoint at either end share one quota (owner 0). */
 static __always_inline __u32 ct_owner(const struct wr_ct *ct)
 {
 	return end_is_local(ct->initiator) ? ct->initiator : end_is_local(ct->responder) ? ct->responder : 0;
@@ -45,7 +46,7 @@ static __always_inline struct wr_ct_totals *ct_totals_get(void)
 	return bpf_map_lookup_elem(&ct_totals, &zero);
 }
 
-/* The verifier believes no bool to be 0 or 1. */
+/* The mask is for the verifier, which does not track a bool as 0 or 1. */
 static __always_inline __u32 *ct_total(struct wr_ct_totals *totals, bool v6)
 {
 	__u32 family = v6;
@@ -54,7 +55,7 @@ static __always_inline __u32 *ct_total(struct wr_ct_totals *totals, bool v6)
 	return &totals->entries[family & 1];
 }
 
-/* One more (`by` 1) or one less (-1). */
+/* Counts one entry more (`by` 1) or less (-1). */
 static __always_inline void ct_account(__u32 owner, __s32 by, const bool v6)
 {
 	struct wr_ct_usage *usage = ct_usage_of(owner);
@@ -67,9 +68,9 @@ static __always_inline void ct_account(__u32 owner, __s32 by, const bool v6)
 }
 
 /*
- * Whether the owner may have one more: less than its quota, and less than is free. So whatever some take, there is always
- * room for others: of k owners that take all they can get, each gets 1/(k+1) of the table, and as much stays free. Of what is
- * not established it may have half as much, so that a flood of that leaves room for what is.
+ * Whether the owner may add an entry: it owns less than its quota, and less than the free space. So there is always
+ * room for others: if k owners take all they can get, each gets 1/(k+1) of the table, and as much stays free.
+ * Unestablished flows are limited to half of that, so that a flood of them leaves room for established ones.
  */
 static __always_inline bool ct_quota_allows(__u32 owner, bool established, const bool v6)
 {
@@ -79,17 +80,18 @@ static __always_inline bool ct_quota_allows(__u32 owner, bool established, const
 
 	if (!cfg || !usage || !totals)
 		return false;
-	return usage->entries < cfg->ct_share >> !established && usage->entries + *ct_total(totals, v6) < cfg->ct_entries;
+	return usage->entries < cfg->ct_quota >> !established &&
+	       usage->entries + *ct_total(totals, v6) < cfg->ct_entries;
 }
 
-/* Writes a new entry at its owner's expense; false: the owner has used up its quota, or there is no room. */
+/* Adds an entry and counts it for its owner; false: the owner has reached its quota, or the map is full. */
 static __always_inline bool ct_table_add(const void *key, const struct wr_ct *ct, bool established, const bool v6)
 {
 	const __u32 owner = ct_owner(ct);
 	long r;
 
 	if (!ct_quota_allows(owner, established, v6)) {
-		ct_count(WR_CT_STAT_OVER_SHARE);
+		ct_count(WR_CT_STAT_OVER_QUOTA);
 		return false;
 	}
 	r = ct_table_write(key, ct, BPF_NOEXIST, v6);
@@ -104,15 +106,18 @@ static __always_inline bool ct_table_add(const void *key, const struct wr_ct *ct
 	return true;
 }
 
-/* Of several who remove an entry only one succeeds, and that one settles the account. `owner`: as a copy of it says. */
+/*
+ * If several CPUs delete an entry only one succeeds, and that one updates the counters. `owner`: from a copy of the
+ * entry.
+ */
 static __always_inline void ct_table_remove(const void *key, __u32 owner, const bool v6)
 {
 	if (!(v6 ? bpf_map_delete_elem(&ct6, key) : bpf_map_delete_elem(&ct4, key)))
 		ct_account(owner, -1, v6);
 }
 
-/* Whatever stands there. */
-static __always_inline void ct_table_forget(const union ct_key *key, const bool v6)
+/* Removes any entry with the key. */
+static __always_inline void ct_table_delete(const union ct_key *key, const bool v6)
 {
 	const struct wr_ct *found = ct_table_find(key, v6);
 

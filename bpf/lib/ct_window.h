@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Entries in the windows of ct_new4 and ct_new6 (abi/conntrack.h): found, written, changed and removed under the lock of
- * their set. Other endpoints' flows are never in the way.
+ * Entries in the windows of ct_new4 and ct_new6 (abi/conntrack.h): lookup, write and eviction under the lock of their
+ * set. Endpoints do not compete for slots.
  *
- * A full set gives up, in this order: what is dead or no longer the endpoint's; what is denied or over; datagrams that were
- * replied to, of which most are complete; a flow that waits for its reply, or an unfinished handshake; an established flow.
- * Of several it is the one that has been silent for longest. The last two kinds move to ct, as far as the endpoint's quota
- * goes. What is denied displaces nothing that is alive and allowed.
+ * In a full set these are evicted, in this order: an entry that has expired or is no longer the endpoint's; a denied or
+ * closed flow; a replied datagram flow, most of which are complete; an unreplied flow or unfinished handshake; an
+ * established flow. Among equals, the one that has been idle for longest. The last two kinds move to ct if the
+ * endpoint's quota allows it. A denied flow evicts no flow that is live and allowed.
  */
 #ifndef WARREN_LIB_CT_WINDOW_H
 #define WARREN_LIB_CT_WINDOW_H
@@ -15,7 +15,7 @@
 #include "lib/endpoint.h"
 #include "lib/sequence.h"
 
-/* An endpoint's window: one half for the flows that it begins, one for those that others begin with it. */
+/* An endpoint's window: one half for the flows that it initiates, one for those that others initiate with it. */
 struct ct_window {
 	__u32 first, half;
 };
@@ -98,8 +98,9 @@ static __always_inline __u64 ct_copy(struct wr_ct *to, const struct wr_ct *from)
 }
 _Static_assert(sizeof(struct wr_ct) % 8 == 0, "ct_copy()");
 
-/* The entry with that key as it was at one moment; returns its slot + 1, 0 if the set does not have it. */
-static __always_inline __u32 ct_set_read(const union ct_key *key, __u32 set, __u32 tag, struct wr_ct *copy, const bool v6)
+/* Copies a consistent state of the entry with that key; returns its slot + 1, or 0 if the set does not have it. */
+static __always_inline __u32 ct_set_read(const union ct_key *key, __u32 set, __u32 tag, struct wr_ct *copy,
+					 const bool v6)
 {
 	struct ct_slot head, s;
 	__u32 before, found;
@@ -134,7 +135,7 @@ static __always_inline __u32 ct_set_read(const union ct_key *key, __u32 set, __u
 
 #define CT_LOCK_TRIES 128
 
-/* The holder writes some words and perhaps an element of ct: the wait is short, and bounded. */
+/* The holder writes a few words and at most one element of ct, so the wait is short; it is also bounded. */
 static __always_inline bool ct_lock(__u32 *sequence)
 {
 #pragma clang loop unroll(disable)
@@ -152,7 +153,7 @@ static __always_inline void ct_unlock(__u32 *sequence)
 	sequence_move(sequence, 1);
 }
 
-/* The slot, if it still has that key, with its set locked. */
+/* Locks the set of the slot; false: the slot no longer has that key. */
 static __always_inline bool ct_slot_lock(struct ct_slot *head, struct ct_slot *s, const union ct_key *key, __u32 slot,
 					 const bool v6)
 {
@@ -164,25 +165,25 @@ static __always_inline bool ct_slot_lock(struct ct_slot *head, struct ct_slot *s
 	return false;
 }
 
-/* What a slot is worth; the least goes first. */
+/* Eviction order: the lowest goes first. */
 enum ct_worth { CT_WORTH_NOTHING, CT_WORTH_CLOSED, CT_WORTH_REPLIED, CT_WORTH_UNREPLIED, CT_WORTH_ESTABLISHED };
 
-/* `end`: the endpoint at whose end of the flow the window is; `owner`: whose window it is, 0: the node's. */
+/* `end`: the endpoint at this end of the flow, as in the entry; `owner`: owner of the window, 0: the node. */
 static __always_inline __u32 ct_worth(const struct wr_ct *ct, __u8 l4_proto, __u32 owner, __u32 end, __u32 now)
 {
 	if (ct_expired(ct, now) || (owner && end != owner))
 		return CT_WORTH_NOTHING;
-	if ((ct->flags & CT_DENIED) || ct_is_over(l4_proto, ct->flags))
+	if ((ct->flags & CT_DENIED) || ct_is_closed(l4_proto, ct->flags))
 		return CT_WORTH_CLOSED;
 	if (ct_is_established(l4_proto, ct->flags))
 		return CT_WORTH_ESTABLISHED;
-	return l4_proto != IPPROTO_TCP && (ct->flags & WR_CT_ANSWERED) ? CT_WORTH_REPLIED : CT_WORTH_UNREPLIED;
+	return l4_proto != IPPROTO_TCP && (ct->flags & WR_CT_REPLIED) ? CT_WORTH_REPLIED : CT_WORTH_UNREPLIED;
 }
 
-/* Between whom an entry is: these may own the window that it is in. */
+/* The ends of a flow: their windows may hold its entry. */
 struct ct_ends {
 	__u32 own;       /* the endpoint that the packet is evaluated for; 0: none */
-	bool two;        /* there is an endpoint of this node at the other end, too */
+	bool two;        /* the other end is an endpoint of this node, too */
 	struct ct_window of_own, of_peer;
 };
 
@@ -195,18 +196,18 @@ static __always_inline void ct_ends(struct ct_ends *ends, __u32 own, __u32 peer)
 		ct_window_of(&ends->of_peer, peer);
 }
 
-/* An entry, for functions out of line: what is looked for and was found, or is to be written. */
+/* Arguments and result of functions out of line: the key to look up, the entry found, or the entry to write. */
 struct ct_query {
 	union ct_key key;
 	struct ct_ends ends;
-	__u32 where; /* it was found: see lib/ct_entry.h */
+	__u32 where; /* location of the entry: see lib/ct_entry.h */
 	bool v6;
-	bool begun;  /* it is to be written for a flow that ends.own has begun */
+	bool begun;  /* write it to the half window of flows that ends.own initiated */
 	struct wr_ct ct; /* or a struct wr_ct_service */
 };
 
 /*
- * The processor's own, for one thing after the other: stacks have no room for it. Programs of tc, XDP and timers run with
+ * Per-CPU, used by one function after the other: stacks have no room for it. tc, XDP and timer programs run with
  * softirqs disabled, so none of them interrupts another one.
  */
 struct {
@@ -216,7 +217,7 @@ struct {
 	__type(value, struct ct_query);
 } ct_queries SEC(".maps") __weak;
 
-/* It is about what stands in it: the caller sets key, ends and v6. */
+/* The caller sets key, ends and v6. */
 static __always_inline struct ct_query *ct_query(void)
 {
 	const __u32 zero = 0;
@@ -226,7 +227,7 @@ static __always_inline struct ct_query *ct_query(void)
 
 #define CT_WORTH_SHIFT 32
 
-/* A slot of a locked set, as ct_victim() compares it: the less, the sooner it goes. 0: it has that key. */
+/* Eviction value of a slot of a locked set for ct_victim(): the lowest is evicted. 0: the slot has ct_query()->key. */
 OUT_OF_LINE __u64 ct_slot_value(__u32 slot, __u32 tag, __u32 now)
 {
 	const struct ct_query *n = ct_query();
@@ -238,11 +239,13 @@ OUT_OF_LINE __u64 ct_slot_value(__u32 slot, __u32 tag, __u32 now)
 		return ~0ull;
 	if (!*s.tag)
 		return 1;
-	if (*s.tag == tag && !(n->v6 ? ct_key_difference(s.key, &n->key, true) : ct_key_difference(s.key, &n->key, false)))
+	if (*s.tag == tag &&
+	    !(n->v6 ? ct_key_difference(s.key, &n->key, true) : ct_key_difference(s.key, &n->key, false)))
 		return 0;
 	l4_proto = n->v6 ? ((struct wr_ct6_key *)s.key)->l4_proto : ((struct wr_ct4_key *)s.key)->l4_proto;
-	worth = ct_worth(s.ct, l4_proto, n->ends.of_own.first ? n->ends.own : 0, n->begun ? s.ct->initiator : s.ct->responder, now);
-	/* Of several the one that has been silent for longest: when its last packet came, as a number that grows with time. */
+	worth = ct_worth(s.ct, l4_proto, n->ends.of_own.first ? n->ends.own : 0,
+			 n->begun ? s.ct->initiator : s.ct->responder, now);
+	/* Among equals the idle time decides: the time of the last packet, as a number that grows with time. */
 	return worth << CT_WORTH_SHIFT | (__u32)(s.ct->expires - ct_life(l4_proto, s.ct->flags) - now + (1u << 31));
 }
 
@@ -254,8 +257,8 @@ static __always_inline __u64 ct_lesser(__u64 a, __u64 b)
 }
 
 /*
- * The slot for it, and in the upper bits what that is worth. The lower two bits of a value make way for its slot. Of what came
- * within one tick the first in turn goes: each write to the set gives the turn to the next slot.
+ * Returns the slot to write, and its value in the upper bits. The lower two bits of a value are replaced by its slot.
+ * Among entries of the same tick the first in turn is evicted: each write to the set advances the turn by one slot.
  */
 static __always_inline __u64 ct_victim(__u32 set, __u32 tag, __u32 turn)
 {
@@ -272,8 +275,8 @@ static __always_inline __u64 ct_victim(__u32 set, __u32 tag, __u32 turn)
 }
 
 /*
- * Writes the entry over the one with its key, or over what the set can best do without. 0: it is there, or was not worth
- * it; else the set stayed locked.
+ * Writes the entry over the one with its key, or over the victim. 0: done, or the victim has precedence over the new
+ * entry; else the set could not be locked.
  */
 static __always_inline int ct_window_put(const struct ct_query *q, const bool v6)
 {
@@ -287,8 +290,9 @@ static __always_inline int ct_window_put(const struct ct_query *q, const bool v6
 		return -1;
 	victim = ct_victim(set, tag, *head.sequence >> 1);
 	worth = victim >> (CT_WORTH_SHIFT + 2);
-	if (ct_slot(&s, set + (victim & (WR_CT_WAYS - 1)), v6) && !(worth >= CT_WORTH_REPLIED && (q->ct.flags & CT_DENIED))) {
-		/* In ct the garbage collector looks whether a service's entry still has a flow. */
+	if (ct_slot(&s, set + (victim & (WR_CT_WAYS - 1)), v6) &&
+	    !(worth >= CT_WORTH_REPLIED && (q->ct.flags & CT_DENIED))) {
+		/* In ct, the gc rechecks whether a service's entry still has a flow: it must do so in its next run. */
 		if (s.ct->flags & WR_CT_SERVICE)
 			s.ct->expires = ct_now();
 		if (worth >= CT_WORTH_UNREPLIED && !ct_table_add(s.key, s.ct, worth == CT_WORTH_ESTABLISHED, v6))
@@ -304,7 +308,7 @@ static __always_inline int ct_window_put(const struct ct_query *q, const bool v6
 	return 0;
 }
 
-/* What stands in ct_query(). */
+/* Writes ct_query()->ct to the window of ct_query()->ends.own. */
 OUT_OF_LINE int ct_write(void)
 {
 	const struct ct_query *q = ct_query();

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The denylist, for programs of either kind: whoever meets a packet from outside first asks it of the packet's source,
- * as soon as that is known and before anything else is judged.
+ * The denylist, for tc and XDP programs. The first program that processes an external packet looks up the packet's
+ * source, before anything else is evaluated.
  */
 #ifndef WARREN_LIB_DENY_H
 #define WARREN_LIB_DENY_H
@@ -13,8 +13,8 @@
 
 enum deny {
 	DENY_NO = 0,
-	DENY_REPORT, /* drop, and say so: the first one from that prefix on this CPU for a tick (134 ms) */
-	DENY_QUIET,  /* drop; it is counted. In a flood an event for each would cost more than the packets. */
+	DENY_REPORT, /* drop and report: the prefix's first packet on this CPU in this tick (134 ms) */
+	DENY_QUIET,  /* drop and count: in a flood, an event per packet would cost more than the packets */
 };
 
 static __always_inline enum deny deny_count(__u32 counter, __u32 bytes)
@@ -40,7 +40,7 @@ static __always_inline bool deny_is_empty(const bool v6)
 	return !state || !*(const volatile __u32 *)&state->prefixes[v6];
 }
 
-/* `bytes`: the frame's. With an empty list this is a load and a comparison. */
+/* `bytes`: length of the frame. With an empty list this is a load and a comparison. */
 static __always_inline enum deny deny_hit(const union addr *source, __u32 bytes, const bool v6)
 {
 	const struct wr_deny *deny;
@@ -67,7 +67,7 @@ OUT_OF_LINE int deny_frame(struct __sk_buff *skb, __u32 v6)
 	return IN_FAMILY(v6, deny_source, skb);
 }
 
-/* The same of a packet of which nothing is known yet but its family. */
+/* The same before the packet is parsed. */
 static __always_inline enum deny deny_packet(const struct packet *p, const bool v6)
 {
 	return deny_is_empty(v6) ? DENY_NO : deny_frame(p->skb, v6);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Endpoints by device and by address, and what the frame's own header must say. */
+/* Lookup of endpoints by device and by address, and the check of the Ethernet header. */
 #ifndef WARREN_LIB_ENDPOINT_H
 #define WARREN_LIB_ENDPOINT_H
 
@@ -7,7 +7,9 @@
 #include "lib/packet.h"
 #include "lib/trace.h"
 
-/* In which of the other places the endpoint is; the first one, which nearly always holds, if in none. */
+/*
+ * The slot of the endpoint among the other probes; the first slot, where nearly all endpoints are, if in none of them.
+ */
 OUT_OF_LINE __u32 endpoint_probe(__u32 ifindex)
 {
 	for (__u32 n = 1; n < WR_ENDPOINT_PROBES; n++) {
@@ -20,7 +22,7 @@ OUT_OF_LINE __u32 endpoint_probe(__u32 ifindex)
 	return wr_endpoint_slot(ifindex, 0);
 }
 
-/* The endpoint and its slot, NULL if there is none (any more). */
+/* The endpoint and its slot; NULL if it does not exist (any more). */
 static __always_inline const struct wr_endpoint *endpoint_find(__u32 ifindex, __u32 *slot)
 {
 	const struct wr_endpoint *ep;
@@ -50,7 +52,7 @@ static __always_inline __u32 endpoint_guess(const union addr *addr, const bool v
 	return local ? local->ifindex : 0;
 }
 
-/* Key of the endpoint that has this address, or 0; *ep is the endpoint, NULL if it has just gone. */
+/* ifindex of the endpoint that has this address, or 0; *ep is the endpoint, NULL if it has just been deleted. */
 static __always_inline __u32 endpoint_by_address(const union addr *addr, const struct wr_endpoint **ep, const bool v6)
 {
 	__u32 guess = endpoint_guess(addr, v6);
@@ -64,7 +66,7 @@ static __always_inline __u32 endpoint_by_address(const union addr *addr, const s
 	return local ? local->ifindex : 0;
 }
 
-/* The same without it. */
+/* The same, without the endpoint. */
 static __always_inline __u32 endpoint_with(const union addr *addr, const bool v6)
 {
 	const struct wr_endpoint *ep;
@@ -72,29 +74,29 @@ static __always_inline __u32 endpoint_with(const union addr *addr, const bool v6
 	return endpoint_by_address(addr, &ep, v6);
 }
 
-static __always_inline __u64 policy_word_read(const struct wr_endpoint *ep)
+static __always_inline __u64 policy_tag_read(const struct wr_endpoint *ep)
 {
 	return *(const volatile __u64 *)&ep->policy_class;
 }
 
-/* `ep`, or NULL: nobody's. */
-static __always_inline void packet_judged_for(struct packet *p, const struct wr_endpoint *ep)
+/* Sets the endpoint whose policy the packet is evaluated by; NULL: none. */
+static __always_inline void packet_evaluated_for(struct packet *p, const struct wr_endpoint *ep)
 {
 	p->ep = ep;
-	p->word.both = ep ? policy_word_read(ep) : 0;
+	p->policy_tag.both = ep ? policy_tag_read(ep) : 0;
 	if (ep)
 		trace_step(WR_TRACE_ENDPOINT);
 }
 
 /*
- * The endpoint whose device this is and the frame's ethertype (host order, 0 with a VLAN tag). A tag that the sender
- * left to the hardware is in the skb and not in the frame.
+ * Sets the endpoint of this device; *proto is the frame's ethertype (host order, 0 with a VLAN tag). A tag that the
+ * sender left to the hardware is in the skb and not in the frame.
  */
 static __always_inline enum wr_reason packet_begin(struct packet *p, struct ethhdr *eth, __u16 *proto)
 {
 	const struct ethhdr *frame;
 
-	packet_judged_for(p, endpoint_get(p->ifindex));
+	packet_evaluated_for(p, endpoint_get(p->ifindex));
 	if (!p->ep)
 		return WR_REASON_NO_ENDPOINT;
 	frame = packet_at(p, 0, sizeof(*frame));

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What the kernel's routes say of an address. */
+/* Lookups in the kernel's routing table. */
 #ifndef WARREN_LIB_FIB_H
 #define WARREN_LIB_FIB_H
 
 #include "lib/packet.h"
 
-/* Whether the host itself has the address that the packet is for. Without a route it is the world's. */
+/* Whether the destination is an address of the host itself. An address without a route is the world's. */
 static __always_inline bool destination_is_host(struct __sk_buff *skb, const struct addresses *at, const bool v6)
 {
 	struct bpf_fib_lookup fib = { .family = v6 ? FAMILY_INET6 : FAMILY_INET, .ifindex = skb->ifindex };

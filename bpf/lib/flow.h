@@ -1,21 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * A packet's flow: its entry is found and still right, or it is judged again, or it begins. from_pod's packets are
- * judged by the pod as sender; to_pod's by the pod as receiver and, if the packet entered by another pod's device, by
- * that one as sender, whose address the stack may have translated; from_host's by the pod that has sent them, likewise;
- * from_uplink's by the pod that gets them. An end on another node is judged there.
+ * The state of a packet's flow while it is processed. The flow's conntrack entry is found and valid, or the flow is
+ * evaluated again, or it is new. from_pod evaluates packets by the pod as sender. to_pod evaluates by the pod as
+ * receiver and, if the packet entered on another pod's device, by that pod as sender, whose address the stack may have
+ * translated. from_host evaluates by the pod on whose device the packet entered, from_uplink by the receiving pod. An
+ * end on another node is evaluated there.
  *
- * Nearly every packet goes on with a flow whose judgement holds and whose state stays as it is: flow_goes_on()
- * (lib/flow_pass.h). Everything else is decided out of line (lib/flow_decide.h): flow_fill() copies the entry,
- * flow_locate() finds whose the other address is now, flow_look() says what is to be done, flow_ends() between whom a
- * new flow is, judge_flow() judges, flow_settle() writes. One after the other, since a BPF stack is small: 512 bytes
- * for whoever calls whom, each rounded up to 32.
+ * Most packets belong to a flow whose verdicts are valid and whose state they do not change: flow_fast_path()
+ * (lib/flow_pass.h). All others are processed by functions out of line (lib/flow_decide.h): flow_load() checks the
+ * entry, flow_locate() looks up the other end, flow_classify() selects the step, flow_ends() sets the ends of a new
+ * flow, evaluate_flow() evaluates, flow_commit() writes. They run one after the other, since a BPF stack is small: 512
+ * bytes for the whole call chain, each frame rounded up to 32.
  *
- * Of an end that is no endpoint of this node the entry's judgement holds, in place of a policy's revision, that of the
- * cluster under which it was found where it is: as long as that stands nothing is looked up.
+ * For an end that is not an endpoint of this node, the entry's verdict stores the cluster's revision at which it was
+ * located, in place of a policy's revision. As long as that revision is current, no lookup is needed.
  *
- * What the stack forwards from the world to another node's pod is judged there; here it has an entry between nobody
- * (packet.ifindex 0) and that node, by which alone the answers are let into the stack.
+ * Packets that the stack forwards from the world to another node's pod are evaluated there. Here such a flow has an
+ * entry with ends 0 (packet.ifindex 0) and that node: without it, replies are not passed to the stack.
  */
 #ifndef WARREN_LIB_FLOW_H
 #define WARREN_LIB_FLOW_H
@@ -24,87 +25,88 @@
 #include "lib/packet.h"
 #include "lib/trace.h"
 
-/* What is to be done about a flow. */
+/* What flow_decide() does with a flow. */
 enum flow_step {
-	FLOW_PASSES,   /* nothing more */
-	FLOW_MOVES_ON, /* allowed, as it was; its state changes, or its time is extended */
-	FLOW_BEGINS,   /* it has no entry: to be judged and written */
-	FLOW_STALE,    /* was judged under another policy or identity: to be judged again */
-	FLOW_DENIED,   /* its denial is remembered */
-	FLOW_TURNS,    /* the packet does not belong to it, if one side has a policy */
-	FLOW_FOUND_AGAIN, /* allowed, as it was; its other end was looked up under another revision of the cluster */
-	FLOW_ANSWERED, /* allowed, and the packet shows what f->answers says */
+	FLOW_PASS,        /* nothing */
+	FLOW_REFRESH,     /* valid and allowed: update its TCP state, or extend its timeout */
+	FLOW_NEW,         /* no entry: evaluate and create it */
+	FLOW_STALE,       /* evaluated under another policy or identity: evaluate again */
+	FLOW_DENIED,      /* the entry denies it */
+	FLOW_REVERSED, /* the packet belongs to a connection in the other direction: drop it if an end has a policy */
+	FLOW_REVALIDATED, /* valid and allowed: store the new location and revision of the other end */
+	FLOW_PROGRESS,    /* valid and allowed: f->reply is the new state */
 };
 
-/* What was found of a flow. */
+/* Result of the flow's conntrack lookup. */
 enum flow_found {
 	FLOW_NONE, /* no entry */
-	FLOW_DEAD, /* one that has expired */
-	FLOW_LIVES,
+	FLOW_DEAD, /* an expired entry, or a service's */
+	FLOW_LIVE,
 };
 
-/* What the packet's new flow may do to the living entry that has its key. */
-enum flow_lives {
-	FLOW_REPLACES,  /* there is none, or none that counts */
-	FLOW_YIELDS,    /* it lets another flow pass: one that is denied must not replace it */
-	FLOW_NEVER_REPLACES, /* it is an established connection: no SYN replaces it, as it may be forged */
+/* Whether a new flow may replace the live entry that has its key. */
+enum flow_replace {
+	FLOW_REPLACE_ANY,        /* yes: there is no live entry, or none that allows a flow */
+	FLOW_REPLACE_IF_ALLOWED, /* only if the new flow is allowed: the entry allows another one */
+	FLOW_REPLACE_NEVER,      /* no: it is an open TCP connection, and the SYN may be forged */
 };
 
-/* What the packet shows for the first time of its flow. */
-enum flow_answers {
-	FLOW_NO_ANSWER,
+/* New state of the flow that the packet proves. */
+enum flow_reply {
+	FLOW_UNREPLIED,
 	FLOW_REPLIED,   /* the responder has replied; TCP: the initiator has not acknowledged that yet */
-	FLOW_CONFIRMED, /* TCP: both ends take part, so it is established */
+	FLOW_CONFIRMED, /* TCP: established, both ends have acknowledged */
 };
 
-/* A packet's flow where it takes more than a look at its entry: what the functions out of line are told, and tell. */
+/* A packet's flow in the slow path: arguments and results of the functions out of line. */
 struct flow {
-	/* Of the packet, apart from its addresses; these as in struct translation. */
-	__u32 traits;
+	/* The packet, without its addresses; these fields are at the same offsets as in struct nat_context. */
+	__u32 flags;
 	__be16 sport, dport;
 	__u8 l4_proto;
 	bool v6;
-	__u8 way;            /* enum way */
-	__u8 step;           /* enum flow_step */
-	/* Of what was found. */
-	__u8 found;          /* enum flow_found */
-	bool swapped;        /* the packet's source is the key's end 1 */
-	bool forward;        /* it goes from initiator to responder */
-	bool refreshes;      /* it is the first one for about a second by which the entry is changed */
-	bool changes;        /* it changes the entry in other ways, too */
-	__u8 lives;          /* enum flow_lives */
-	bool turns;          /* see packet_turns() */
-	__u8 answers;        /* enum flow_answers */
-	bool lost;           /* nobody knows whether the other end is still where the entry says */
-	bool to_endpoint;    /* the destination is the address of another endpoint of this node */
-	bool located;        /* peer_ifindex and peer_identity are what flow_locate() has found */
-	bool moved;          /* the other end is on another node than the entry said, or was looked up again */
-	__u8 judged;         /* see struct packet */
-	bool via_stack;      /* likewise */
-	__u64 peer_identity; /* see struct packet; of what goes out it is found out, by flow_locate() */
+	__u8 hook;            /* enum hook */
+	__u8 step;            /* enum flow_step */
+	/* The conntrack lookup. */
+	__u8 found;           /* enum flow_found */
+	bool swapped;         /* the packet's source is the key's end 1 */
+	bool forward;         /* the packet goes from initiator to responder */
+	bool refreshes;       /* the first packet for about a second that extends the entry's timeout */
+	bool changes;         /* the packet changes other fields of the entry */
+	__u8 replace;         /* enum flow_replace */
+	bool reversed;        /* see packet_is_reversed() */
+	__u8 reply;           /* enum flow_reply */
+	bool peer_stale;      /* the other end was located under another cluster revision */
+	bool to_endpoint;     /* the destination is another endpoint of this node */
+	bool located;         /* peer_ifindex and peer_identity are set by flow_locate() */
+	bool moved;           /* the other end has moved to another node, or was looked up again */
+	__u8 evaluated;       /* see struct packet */
+	bool via_stack;       /* likewise */
+	__u64 peer_identity;  /* see struct packet; of the receiver, by flow_locate() */
 	__u32 peer_ifindex;
-	__u32 ifindex;       /* of the endpoint that it is judged for */
-	__u32 where;         /* the entry is (lib/ct_entry.h) */
-	__u32 replaced_owner; /* of what stands there and is not this flow's */
+	__u32 ifindex;        /* of the endpoint whose policy is evaluated */
+	__u32 where;          /* location of the entry (lib/ct_entry.h) */
+	__u32 replaced_owner; /* owner of another flow's entry there */
 	union {
 		struct {
-			__u32 cluster_revision; /* under which peer_ifindex and peer_identity were, or are to be, found */
-			__u32 own_address_of; /* slot of the node whose own address the destination is */
+			__u32 cluster_revision; /* revision at the lookup of peer_ifindex and peer_identity */
+			__u32 own_address_of; /* slot of the node that has the destination address itself */
 		};
-		__u32 ack[2]; /* of a TCP entry as it is to be: flow_segment() and later */
+		__u32 ack[2]; /* of a TCP entry, to be written: from flow_segment() on */
 	};
-	/* Of the flow. */
-	__u64 stranger;      /* identity of the end that is no endpoint of this node, if one is not */
+	/* The flow. */
+	__u64 peer;           /* identity of the end that is not an endpoint of this node */
 	union {
-		struct wr_ct ct; /* the entry as it was found, then as it is to be; its `ack` up to flow_segment() */
+		/* the entry as found, then as to be written; its `ack` is valid before flow_segment() */
+		struct wr_ct ct;
 		struct {
 			__u8 of_ct[__builtin_offsetof(struct wr_ct, ack)];
-			__u32 policy_class[WR_DIRECTIONS]; /* of the judgements in it, by judge_flow() */
+			__u32 policy_class[WR_DIRECTIONS]; /* classes of its policy verdicts, set by evaluate_flow() */
 		};
 	};
 };
 
-/* Of this processor: stacks have no room for it, and nothing else runs a program there meanwhile. */
+/* Per-CPU: stacks have no room for it, and no other program runs on the CPU meanwhile. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
@@ -119,7 +121,7 @@ static __always_inline struct flow *flow_memory_get(void)
 	return bpf_map_lookup_elem(&flow_memory, &zero);
 }
 
-/* For a dry run: the entry as it is now, or as it would be made. */
+/* For a dry run: the entry as it is, or as it would be created. */
 static __always_inline void trace_entry(const struct wr_ct *ct, __u32 steps)
 {
 	struct wr_trace *t = trace_get();

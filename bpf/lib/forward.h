@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Where a pod's packet may go: its destination address, another pod of this node, the host's stack. */
+/*
+ * Forwarding of a pod's packet: the check of its destination, another pod of this node, another node, the host's stack.
+ */
 #ifndef WARREN_LIB_FORWARD_H
 #define WARREN_LIB_FORWARD_H
 
@@ -33,10 +35,10 @@ static __always_inline enum wr_reason destination6_check(struct packet *p)
 }
 
 /*
- * The destination address, and that the frame went to the gateway's MAC address: the stack ignores what was addressed
- * to another one, and unicast IP in a broadcast frame is a trick (RFC 1122 section 3.3.6). IPv4 link-local destinations
- * pass: hosts offer services there (169.254.169.254, a node's DNS cache). A pod's own address is nothing that leaves a
- * pod: its stack delivers to itself.
+ * Checks the destination address, and that the frame was sent to the gateway's MAC address: the stack ignores frames to
+ * other MAC addresses, and unicast IP in a broadcast frame is invalid (RFC 1122 section 3.3.6). IPv4 link-local
+ * destinations pass: hosts offer services there (169.254.169.254, a node's DNS cache). A pod's own address as
+ * destination never leaves a correct pod.
  */
 static __always_inline enum wr_reason destination_check(struct packet *p, const bool v6)
 {
@@ -52,7 +54,7 @@ static __always_inline enum wr_reason destination_check(struct packet *p, const 
 	return type == PACKET_OTHERHOST ? WR_REASON_BAD_DESTINATION : WR_REASON_MULTICAST;
 }
 
-/* One hop, and the addresses of the last one; another node's are written later. */
+/* Decrements the hop limit and writes the MAC addresses of a local pod; those of another node are written later. */
 static __always_inline bool forward_rewrite(const struct packet *p, const bool v6)
 {
 	void *frame = packet_at(p, 0, ETH_HLEN + (v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr)));
@@ -68,7 +70,7 @@ static __always_inline bool forward_rewrite(const struct packet *p, const bool v
 		((struct ipv6hdr *)(frame + ETH_HLEN))->hop_limit--;
 	} else {
 		struct iphdr *ip = frame + ETH_HLEN;
-		/* The hop limit is a word's high byte: the sum grows by what the word shrinks. */
+		/* The hop limit is the high byte of a word: the checksum grows by as much as the word shrinks. */
 		__u32 check = ip->check + (__u32)bpf_htons(0x0100);
 
 		ip->check = check + (check >= 0xffff);
@@ -77,7 +79,10 @@ static __always_inline bool forward_rewrite(const struct packet *p, const bool v
 	return true;
 }
 
-/* To the host's stack, marked, for `reason`. Without marks nftables would drop it: better dropped and named here. */
+/*
+ * Passes the packet to the host's stack, with its marks. Without marks nftables would drop it; here the drop has a
+ * reason.
+ */
 static __always_inline enum wr_reason forward_stack(const struct packet *p, enum wr_reason reason)
 {
 	const struct wr_config *cfg = config_get();
@@ -89,13 +94,13 @@ static __always_inline enum wr_reason forward_stack(const struct packet *p, enum
 	mark |= cfg->mark_pod;
 	if (p->ep->flags & WR_EP_MASQUERADE)
 		mark |= cfg->mark_masquerade;
-	if (p->word.policy_class == WR_CLASS_QUARANTINE)
+	if (p->policy_tag.policy_class == WR_CLASS_QUARANTINE)
 		mark |= cfg->mark_host_only;
 	p->skb->mark = mark;
 	return reason;
 }
 
-/* Where the packet's flow, which lets it pass, goes: straight into the other pod, to another node, or to the stack. */
+/* Sends an allowed packet straight into the other pod, to another node, or to the stack. */
 static __always_inline enum wr_reason forward(struct packet *p, const bool v6)
 {
 	if (!p->peer_ifindex || p->via_stack)

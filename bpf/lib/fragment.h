@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Datagrams in fragments. The first fragment holds the whole transport header (l4_parse() saw to that); later ones are
- * of the flow that it says, or of none.
+ * Fragmented datagrams. The first fragment contains the whole transport header (l4_parse() checks that). Later ones
+ * belong to the first one's flow, or are dropped.
  *
- * What a first fragment says is recorded once conntrack and policy have let it pass (fragment_record()): who is denied
- * writes nothing. Each endpoint has a window of its own for what it sends, and one for what it gets, so that it
- * displaces no other endpoint's. In the latter the sender's address chooses the set: one sender displaces an eighth of it.
- * What the world and another node's pods send each other through this node has a window for each node and direction.
+ * A first fragment is recorded after conntrack and policy have passed it (fragment_record()), so a denied sender writes
+ * nothing. Each endpoint has one window for datagrams that it sends and one for those that it receives, so endpoints do
+ * not evict each other's. In the latter, the sender's address selects the set: one sender evicts at most an eighth.
+ * Datagrams between the world and another node's pods, through this node, have a window for each node and direction.
  *
- * A datagram is found by its whole key. Its place is written under a sequence, as a verdict is (lib/sequence.h);
- * who does not get it drops the fragment.
+ * A datagram is found by its whole key. Its slot is written under a sequence, as in the verdict cache (lib/sequence.h);
+ * a program that cannot lock it drops the fragment.
  */
 #ifndef WARREN_LIB_FRAGMENT_H
 #define WARREN_LIB_FRAGMENT_H
@@ -19,7 +19,7 @@
 #include "lib/packet.h"
 #include "lib/verdict_cache.h"
 
-/* Of this processor: the fragment at hand, from when it is read until after its verdict. */
+/* Per-CPU: the current fragment, from parsing until after its verdict. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
@@ -27,7 +27,7 @@ struct {
 	__type(value, struct wr_fragment);
 } fragment_memory SEC(".maps") __weak;
 
-/* What a window is made from: zeros, for which a stack has no room. */
+/* Zeros to create a window from, for which a stack has no room. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -42,9 +42,11 @@ static __always_inline struct wr_fragment *fragment_memory_get(void)
 	return bpf_map_lookup_elem(&fragment_memory, &zero);
 }
 
-/* --- where a datagram is ----------------------------------------------------------------------------------------- */
+/*
+ * --- the slot of a datagram ----------------------------------------------------------------------------------------
+ */
 
-/* The key of its owner's window; false: the endpoint has just gone. */
+/* Key of the owner's window; false: the endpoint has just been deleted. */
 static __always_inline bool fragment_window(const struct wr_fragment *f, __u32 direction, __u32 *window)
 {
 	__u32 slot;
@@ -59,7 +61,7 @@ static __always_inline bool fragment_window(const struct wr_fragment *f, __u32 d
 	return true;
 }
 
-/* What an endpoint sends is spread over all of its sets. */
+/* Sent datagrams are spread over all sets of the window. */
 static __always_inline __u32 fragment_set(const struct wr_fragment *f, __u32 direction)
 {
 	const __be32 *w = f->saddr.v6;
@@ -69,7 +71,7 @@ static __always_inline __u32 fragment_set(const struct wr_fragment *f, __u32 dir
 		words += f->id;
 	return words * 0x9e3779b1u >> (32 - 3);
 }
-_Static_assert(WR_FRAGMENT_SETS == 1 << 3, "as many as fragment_set() has results");
+_Static_assert(WR_FRAGMENT_SETS == 1 << 3, "fragment_set() returns 3 bits");
 
 /* Word by word: else clang reads all of them first, onto the stack, where 6.1 has no room. */
 static __always_inline __u64 fragment_differs(const volatile struct wr_fragment *a,
@@ -95,7 +97,7 @@ static __always_inline struct wr_fragment *fragment_at(struct wr_fragments *all,
 	return &all->at[n & (WR_FRAGMENT_SETS * WR_FRAGMENT_WAYS - 1)];
 }
 
-/* The place in the set that has the datagram; NULL: none has. */
+/* The slot of the datagram in the set; NULL: not found. */
 static __always_inline struct wr_fragment *fragment_find(struct wr_fragments *all, __u32 set,
 							 const struct wr_fragment *f)
 {
@@ -109,7 +111,9 @@ static __always_inline struct wr_fragment *fragment_find(struct wr_fragments *al
 	return NULL;
 }
 
-/* --- written ----------------------------------------------------------------------------------------------------- */
+/*
+ * --- write ---------------------------------------------------------------------------------------------------------
+ */
 
 static __always_inline enum wr_reason fragment_write(struct wr_fragment *at, const struct wr_fragment *f)
 {
@@ -122,8 +126,8 @@ static __always_inline enum wr_reason fragment_write(struct wr_fragment *at, con
 }
 
 /*
- * The first fragment at hand has passed. Ids come round again: then it replaces the old datagram of that key, which
- * would be found before it.
+ * Records the current first fragment, which has passed. If the id was used before, it replaces the old datagram of that
+ * key, which a lookup would find first.
  */
 OUT_OF_LINE int fragment_record(__u32 direction)
 {
@@ -153,30 +157,32 @@ OUT_OF_LINE int fragment_record(__u32 direction)
 	return fragment_write(at, f);
 }
 
-/* A packet that its flow has let pass: if it is a first fragment, later ones may follow. */
+/* After a packet has passed: if it is a first fragment, later ones may pass. */
 static __always_inline enum wr_reason fragment_passes(const struct packet *p)
 {
-	return p->traits & FIRST_FRAGMENT ? fragment_record(p->direction) : WR_REASON_NONE;
+	return p->flags & FIRST_FRAGMENT ? fragment_record(p->direction) : WR_REASON_NONE;
 }
 
-/* --- read -------------------------------------------------------------------------------------------------------- */
+/*
+ * --- read ----------------------------------------------------------------------------------------------------------
+ */
 
-/* Into f; `end` is what the datagram is known up to with this fragment. */
+/* Copies the datagram's ports to f. `end`: end of this fragment, to which the datagram's seen part is extended. */
 static __always_inline enum wr_reason fragment_follow(struct wr_fragment *at, struct wr_fragment *f,
 						      const struct transport *t, __u32 end)
 {
 	const __u32 seen = sequence_read(&at->sequence, 0);
 	const volatile struct wr_fragment *v = (void *)at + after(seen);
 	const __u64 differs = fragment_differs(v, f) | (seen & 1);
-	__u32 known;
+	__u32 seen_end;
 
 	f->sport = v->sport;
 	f->dport = v->dport;
 	f->l4_proto = v->l4_proto;
-	known = v->end;
-	if (differs | (sequence_read(&at->sequence, differs | f->sport | f->dport | f->l4_proto | known) ^ seen))
+	seen_end = v->end;
+	if (differs | (sequence_read(&at->sequence, differs | f->sport | f->dport | f->l4_proto | seen_end) ^ seen))
 		return WR_REASON_FRAGMENT;
-	if (t->frag_off < known)
+	if (t->frag_off < seen_end)
 		return WR_REASON_FRAGMENT_OVERLAP;
 	if (t->direction != WR_EGRESS || dry_run)
 		return WR_REASON_NONE;
@@ -187,9 +193,8 @@ static __always_inline enum wr_reason fragment_follow(struct wr_fragment *at, st
 }
 
 /*
- * None may overwrite what was evaluated: those that a pod sends go strictly upwards (Linux sends them in order; one
- * that comes out of order is dropped); those that come to a pod, maybe from far away and overtaking each other, must
- * only stay behind the first one.
+ * No fragment may overwrite the data that was evaluated. A pod's fragments must be in order (Linux sends them so;
+ * others are dropped). Received ones may have been reordered on the path: they must only not overlap the first one.
  */
 static __always_inline enum wr_reason fragment_later(struct wr_fragment *f, struct transport *t, __u32 end)
 {
@@ -212,11 +217,11 @@ static __always_inline enum wr_reason fragment_later(struct wr_fragment *f, stru
 	t->sport = f->sport;
 	t->dport = f->dport;
 	t->l4_proto = f->l4_proto;
-	t->traits = FOLLOWS;
+	t->flags = FOLLOWS;
 	return WR_REASON_NONE;
 }
 
-/* The fragment at hand. A later one gets the ports of its datagram. */
+/* Processes the current fragment. A later one gets the ports of its datagram. */
 OUT_OF_LINE int transport_fragment(const struct addresses *at, struct transport *t)
 {
 	struct wr_fragment *f = fragment_memory_get();
@@ -239,7 +244,7 @@ OUT_OF_LINE int transport_fragment(const struct addresses *at, struct transport 
 	f->dport = t->dport;
 	f->end = end;
 	f->l4_proto = t->l4_proto;
-	t->traits |= FIRST_FRAGMENT;
+	t->flags |= FIRST_FRAGMENT;
 	return WR_REASON_NONE;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The pod's gateway, 169.254.1.1 and fe80::1, is no device's address: its ARP, neighbour discovery and echo are
- * answered here, by turning the question into the answer and handing it back into the pod it came from. It goes back by
- * bpf_redirect_peer: plain bpf_redirect would run the device's egress, where to_pod would judge and count it once more.
+ * The pod's gateway, 169.254.1.1 and fe80::1, is not the address of any device. from_pod answers its ARP, neighbour
+ * discovery and echo requests by turning the request into the reply. The reply goes back into the pod by
+ * bpf_redirect_peer: plain bpf_redirect would run the device's egress, where to_pod would evaluate and count it again.
  */
 #ifndef WARREN_LIB_GATEWAY_H
 #define WARREN_LIB_GATEWAY_H
@@ -13,7 +13,7 @@
 #include "lib/endpoint.h"
 #include "lib/l4.h"
 
-#define ND_HOP_LIMIT 255 /* RFC 4861 section 7.1: proves that no router forwarded it */
+#define ND_HOP_LIMIT 255 /* RFC 4861 section 7.1: proves that no router has forwarded it */
 
 /* RFC 826, for IPv4 over Ethernet. (<linux/if_arp.h> needs a C library for the target.) */
 struct arp_frame {
@@ -67,18 +67,18 @@ static __always_inline bool is_gateway6_group(const struct wr_addr6 *a)
 	       a->v6[3] == bpf_htonl(0xff000001);
 }
 
-/* The answer's way: back to who asked. */
+/* Addresses the reply to the pod. */
 static __always_inline enum wr_reason gateway_reply(const struct packet *p, struct ethhdr *eth)
 {
 	mac_copy(eth->h_dest, p->ep->mac);
 	mac_write_host(eth->h_source);
-	/* The question may have been broadcast; the answer is not. */
+	/* The request may have been broadcast; the reply is not. */
 	if (p->skb->pkt_type != PACKET_HOST)
 		bpf_skb_change_type(p->skb, PACKET_HOST);
 	return WR_REASON_GATEWAY_REPLY;
 }
 
-/* As it is known to the functions out of line. */
+/* A struct packet for functions out of line. */
 static __always_inline bool gateway_packet(struct packet *p, struct __sk_buff *skb, struct addresses *at)
 {
 	p->skb = skb;
@@ -102,7 +102,7 @@ OUT_OF_LINE int gateway_arp(struct __sk_buff *skb)
 	__builtin_memcpy(&target, f->target_ip, 4);
 	if (!mac_equal(f->sender_mac, p->ep->mac))
 		return WR_REASON_SPOOFED_MAC;
-	/* No sender address: a probe (RFC 5227), which claims nothing. */
+	/* Without a sender address it is a probe (RFC 5227), which claims no address. */
 	if (sender && !((p->ep->flags & WR_EP_V4) && sender == p->ep->addr4.v4))
 		return WR_REASON_SPOOFED_SOURCE;
 	if (!sender || target != bpf_htonl(WR_GATEWAY4) || f->op != bpf_htons(ARP_REQUEST) ||
@@ -117,7 +117,7 @@ OUT_OF_LINE int gateway_arp(struct __sk_buff *skb)
 	return gateway_reply(p, &f->eth);
 }
 
-/* Turns the solicitation into the advertisement; `option`: there is room for the address, and it is given. */
+/* Turns the solicitation into the advertisement; `option`: with the link-layer address, for which there is room. */
 static __always_inline void nd_advertise(const struct packet *p, struct nd_frame *f, const bool option)
 {
 	const __u32 len = sizeof(f->nd) + (option ? sizeof(f->opt) : 0);
@@ -132,15 +132,15 @@ static __always_inline void nd_advertise(const struct packet *p, struct nd_frame
 		f->opt.type = ND_OPT_TARGET;
 		mac_write_host(f->opt.mac);
 	}
-	/* RFC 8200 section 8.1: both addresses, length and protocol are part of it. */
+	/* RFC 8200 section 8.1: addresses, length and protocol are part of the checksum. */
 	sum = bpf_csum_diff(NULL, 0, (void *)&f->ip + sizeof(f->ip) - 32, 32, bpf_htonl(len + IPPROTO_ICMPV6));
 	sum = bpf_csum_diff(NULL, 0, (void *)&f->nd, len, sum);
 	f->nd.csum = csum_fold(sum);
 }
 
 /*
- * Any neighbour discovery from the pod. What Linux sends for the gateway is answered: a solicitation with the sender's
- * address as its one option, or, if it is unicast, with none (RFC 4861 section 7.2.2; then the answer needs none
+ * All neighbour discovery of the pod. Answered are the solicitations of the gateway that Linux sends: with the source
+ * link-layer address as the only option or, if unicast, with none (RFC 4861 section 7.2.2; then the reply needs none
  * either).
  */
 OUT_OF_LINE int gateway_neighbour(struct __sk_buff *skb, struct addresses *at, __u32 end, __u32 hop_limit)
@@ -171,12 +171,12 @@ OUT_OF_LINE int gateway_neighbour(struct __sk_buff *skb, struct addresses *at, _
 	return gateway_reply(p, &f->eth);
 }
 
-static __always_inline void echo_turn4(struct iphdr *ip)
+static __always_inline void echo_reply4(struct iphdr *ip)
 {
 	__be32 saddr = ip->saddr;
 	__u16 old, new;
 
-	/* Swapped addresses leave the sum as it is; the hop limit shares a word with the protocol. */
+	/* Swapping addresses does not change the checksum; the hop limit is in one word with the protocol. */
 	ip->saddr = ip->daddr;
 	ip->daddr = saddr;
 	old = bpf_htons(ip->ttl << 8 | ip->protocol);
@@ -185,7 +185,7 @@ static __always_inline void echo_turn4(struct iphdr *ip)
 	ip->check = csum_replace(ip->check, old, new);
 }
 
-static __always_inline void echo_turn6(struct ipv6hdr *ip)
+static __always_inline void echo_reply6(struct ipv6hdr *ip)
 {
 	struct in6_addr saddr = ip->saddr;
 
@@ -194,7 +194,7 @@ static __always_inline void echo_turn6(struct ipv6hdr *ip)
 	ip->hop_limit = IP_HOP_LIMIT;
 }
 
-static __always_inline enum wr_reason echo_turn(const struct packet *p, const bool v6)
+static __always_inline enum wr_reason echo_reply(const struct packet *p, const bool v6)
 {
 	const __u8 request = v6 ? ICMPV6_ECHO_REQUEST : ICMP4_ECHO_REQUEST,
 		   reply = v6 ? ICMPV6_ECHO_REPLY : ICMP4_ECHO_REPLY;
@@ -209,22 +209,22 @@ static __always_inline enum wr_reason echo_turn(const struct packet *p, const bo
 	if (icmp->type != request)
 		return WR_REASON_GATEWAY;
 	if (v6)
-		echo_turn6(frame + ETH_HLEN);
+		echo_reply6(frame + ETH_HLEN);
 	else
-		echo_turn4(frame + ETH_HLEN);
+		echo_reply4(frame + ETH_HLEN);
 	icmp->type = reply;
 	icmp->checksum = csum_replace(icmp->checksum, bpf_htons(request << 8), bpf_htons(reply << 8));
 	return gateway_reply(p, frame);
 }
 
-/* To the gateway's own address. Only an echo request in one piece, right behind the IP header, is answered. */
+/* Replies to an echo request to the gateway, if it is not fragmented and directly behind the IP header. */
 OUT_OF_LINE int gateway_echo(struct __sk_buff *skb, __u32 v6)
 {
 	struct packet p;
 
 	if (!gateway_packet(&p, skb, NULL))
 		return WR_REASON_NO_ENDPOINT;
-	return IN_FAMILY(v6, echo_turn, &p);
+	return IN_FAMILY(v6, echo_reply, &p);
 }
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Geneve as it stands on the wire (RFC 8926 section 3.4), and what of it can be judged without more of the packet. */
+/* The Geneve header (RFC 8926 section 3.4), and the checks that need no more of the packet. */
 #ifndef WARREN_LIB_GENEVE_H
 #define WARREN_LIB_GENEVE_H
 
@@ -25,18 +25,18 @@ struct geneve_option {
 _Static_assert(sizeof(struct geneve_header) == 8 && sizeof(struct geneve_option) == 4, "Geneve");
 
 #define GENEVE_WORDS_MAX 63
-#define GENEVE_CONTROL 0x80 /* of the flags; the reserved ones are ignored */
+#define GENEVE_CONTROL 0x80 /* flag; reserved flags are ignored */
 #define GENEVE_CRITICAL 0x40
 #define GENEVE_TYPE_CRITICAL 0x80
 #define GENEVE_ETHERNET 0x6558
 #define GENEVE_IDENTITY_WORDS ((sizeof(struct geneve_option) + WR_TUNNEL_IDENTITY_SIZE) / 4)
 #define GENEVE_KEY_WORDS (WR_TUNNEL_KEY_SIZE / 4)
 
-/* The inner frame's addresses mean nothing: every node writes the same ones and ignores what it reads. */
+/* The inner frame's addresses are not used: every node writes the same ones and ignores received ones. */
 #define GENEVE_SOURCE_MAC { 0x02, 0x57, 0x52, 0x00, 0x00, 0x02 }
 #define GENEVE_DEST_MAC { 0x02, 0x57, 0x52, 0x00, 0x00, 0x03 }
 
-/* A control packet (O) is for the endpoint's own control plane, which here does not exist: RFC 8926 section 3.4. */
+/* A control packet (O) is for the tunnel endpoint's control plane, which does not exist here: RFC 8926 section 3.4. */
 static __always_inline enum wr_reason geneve_header_check(const struct geneve_header *geneve, __u32 vni)
 {
 	if (geneve->version_words >> 6 || geneve->protocol != bpf_htons(GENEVE_ETHERNET))
@@ -56,19 +56,22 @@ static __always_inline __u32 geneve_data_size(const struct geneve_option *opt)
 	return (opt->words & 0x1f) * 4;
 }
 
-/* Type and class: not yet the length, nor that there is only one. */
+/* Compares type and class only, not the length. */
 static __always_inline bool geneve_is_identity(const struct geneve_option *opt, __be16 class)
 {
 	return opt->class == class && opt->type == WR_TUNNEL_OPTION;
 }
 
-/* The one option that nodes always send. */
+/* Whether it is the identity option as nodes send it. */
 static __always_inline bool geneve_is_whole(const struct geneve_option *opt, __be16 class)
 {
 	return geneve_is_identity(opt, class) && geneve_data_size(opt) == WR_TUNNEL_IDENTITY_SIZE;
 }
 
-/* Among others: none that must be understood, the identity at most once, and in full. `found`: it was there before. */
+/*
+ * Whether an option is accepted: not a critical one; the identity only once and with its full length. `found`: there
+ * was one before.
+ */
 static __always_inline bool geneve_option_allowed(const struct geneve_option *opt, __be16 class, bool found)
 {
 	if (opt->type & GENEVE_TYPE_CRITICAL)
@@ -82,21 +85,21 @@ static __always_inline __u64 geneve_identity(const __be32 *data)
 }
 
 /*
- * The keyed word, or 0. It has a fixed place, right behind an identity: so it is compared before anything that another
- * sender could choose is parsed. `opt`: the option there, of which all bytes are readable; `size`: of all options.
+ * The keyed tag, or 0. It is always directly behind an identity, so that it is compared before any part that another
+ * sender could choose is parsed. `opt`: the option there, readable in full; `size`: of all options.
  */
-static __always_inline __u64 geneve_word(const struct geneve_option *opt, __u32 size, __be16 class)
+static __always_inline __u64 geneve_tag(const struct geneve_option *opt, __u32 size, __be16 class)
 {
 	if (size < (GENEVE_IDENTITY_WORDS + GENEVE_KEY_WORDS) * 4 || opt->class != class ||
-	    opt->type != WR_TUNNEL_OPTION_KEY || geneve_data_size(opt) != WR_TUNNEL_WORD_SIZE)
+	    opt->type != WR_TUNNEL_OPTION_KEY || geneve_data_size(opt) != WR_TUNNEL_TAG_SIZE)
 		return 0;
 	return geneve_identity((const void *)(opt + 1));
 }
 
-/* The options that nodes send, and no other; `word`: by geneve_word(). Whether the first one is whole is to be seen. */
-static __always_inline bool geneve_options_plain(__u32 size, __u64 word)
+/* Whether the options have the size that nodes send; `tag`: by geneve_tag(). The caller checks the first option. */
+static __always_inline bool geneve_options_plain(__u32 size, __u64 tag)
 {
-	return size == (word ? GENEVE_IDENTITY_WORDS + GENEVE_KEY_WORDS : GENEVE_IDENTITY_WORDS) * 4;
+	return size == (tag ? GENEVE_IDENTITY_WORDS + GENEVE_KEY_WORDS : GENEVE_IDENTITY_WORDS) * 4;
 }
 
 #endif

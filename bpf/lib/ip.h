@@ -2,10 +2,10 @@
 /*
  * IP headers, up to the transport header.
  *
- * Of IPv6's extension headers, hop-by-hop options (first only), destination options and one fragment header are read
- * through, four at most. A routing header is dropped, of whatever type: its final destination is not the one that was
- * evaluated. So is a Home Address option, whose address a receiver with mobile IPv6 puts in the place of the source. AH,
- * ESP and everything unknown is a transport protocol without ports, as in IPv4.
+ * Of IPv6's extension headers, hop-by-hop options (first only), destination options and one fragment header are
+ * accepted, four at most. A routing header of any type is dropped: its final destination is not the one that was
+ * evaluated. So is a Home Address option: a receiver with mobile IPv6 replaces the source by its address. AH, ESP and
+ * unknown headers are transport protocols without ports, as in IPv4.
  */
 #ifndef WARREN_LIB_IP_H
 #define WARREN_LIB_IP_H
@@ -17,7 +17,7 @@
 
 #include "lib/packet.h"
 
-#define IP_HOP_LIMIT 64 /* of what is made here */
+#define IP_HOP_LIMIT 64 /* of packets created here */
 #define IP4_PLAIN 0x4500 /* the first 16 bits of a header without options */
 #define IP4_DONT_FRAGMENT 0x4000
 #define IP4_MORE_FRAGMENTS 0x2000
@@ -33,7 +33,7 @@
 #define ECN_ECT0 2
 #define ECN_CE 3
 
-/* By how much an IPv6 header is longer: what bpf_skb_change_proto() adds or removes. */
+/* Size difference of the IP headers, which bpf_skb_change_proto() adds or removes. */
 #define PROTO_CHANGE (sizeof(struct ipv6hdr) - sizeof(struct iphdr))
 
 static __always_inline __u8 ip6_ecn(const struct ipv6hdr *ip)
@@ -49,8 +49,8 @@ struct frag6_hdr {
 };
 
 /*
- * A fragment has data, all but the last a multiple of 8 bytes of it, and the datagram fits its length field once it is
- * put together (the "ping of death" did not).
+ * A fragment has data, all but the last a multiple of 8 bytes. The reassembled datagram must not exceed its length
+ * field (the "ping of death" did).
  */
 static __always_inline bool fragment_valid(const struct transport *t, const bool v6)
 {
@@ -104,7 +104,7 @@ static __always_inline bool is_extension(__u8 proto)
 	       proto == IPPROTO_ROUTING;
 }
 
-/* The fragment header at t->l4_off. One that fragments nothing (RFC 6946) is no more than an option. */
+/* Parses the fragment header at t->l4_off. An atomic fragment (RFC 6946) is treated as not fragmented. */
 static __always_inline enum wr_reason ip6_fragment(struct __sk_buff *skb, struct transport *t)
 {
 	struct frag6_hdr frag;
@@ -126,7 +126,7 @@ static __always_inline enum wr_reason ip6_fragment(struct __sk_buff *skb, struct
 	return WR_REASON_NONE;
 }
 
-/* The options from `off` to `end` (RFC 8200 section 4.2). */
+/* Checks the options from `off` to `end` (RFC 8200 section 4.2). */
 OUT_OF_LINE int ip6_options_check(struct __sk_buff *skb, __u32 off, __u32 end)
 {
 	struct {
@@ -158,7 +158,7 @@ static __always_inline enum wr_reason ip6_options(struct __sk_buff *skb, struct 
 	return t->l4_off > t->end ? WR_REASON_MALFORMED_IP : ip6_options_check(skb, off + sizeof(opt), t->l4_off);
 }
 
-/* The extension header at t->l4_off. */
+/* Parses the extension header at t->l4_off. */
 static __always_inline enum wr_reason ip6_extension(struct __sk_buff *skb, struct transport *t, bool first)
 {
 	if (t->l4_proto == IPPROTO_FRAGMENT)
@@ -174,7 +174,7 @@ OUT_OF_LINE int ip6_extensions(struct __sk_buff *skb, struct transport *t)
 
 	if (!t)
 		return WR_REASON_EXT_HEADERS;
-	/* What follows in a later fragment is data. */
+	/* A later fragment has only data behind its fragment header. */
 	for (int n = 0; n < IP6_EXT_HEADERS_MAX && is_extension(t->l4_proto) && !t->frag_off; n++) {
 		reason = ip6_extension(skb, t, n == 0);
 		if (reason)
@@ -207,7 +207,7 @@ static __always_inline enum wr_reason ip6_parse(struct packet *p)
 	if (!ip)
 		return WR_REASON_RUNT;
 	payload = bpf_ntohs(ip->payload_len);
-	/* No payload length means a jumbogram (RFC 2675), which no device here makes. */
+	/* A payload length of 0 is a jumbogram (RFC 2675), which no device here supports. */
 	if (ip->version != 6 || !payload || payload > p->skb->len - ETH_HLEN - sizeof(*ip))
 		return WR_REASON_MALFORMED_IP;
 	__builtin_memcpy(&p->at->saddr.a6, &ip->saddr, sizeof(p->at->saddr.a6));

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Transport headers: whole and consistent, or dropped. A protocol that is not named here is judged by address only. */
+/*
+ * Transport headers: incomplete and inconsistent ones are dropped. Other protocols than these are evaluated by address
+ * only.
+ */
 #ifndef WARREN_LIB_L4_H
 #define WARREN_LIB_L4_H
 
@@ -32,7 +35,7 @@ enum icmp4_type {
 
 #define TCP_FLAGS_OFFSET 13
 
-/* Where a checksum is in its header. */
+/* Offset of the checksum in its header. */
 #define TCP_CHECK_OFFSET 16
 #define UDP_CHECK_OFFSET 6
 #define SCTP_CHECK_OFFSET 8
@@ -54,13 +57,13 @@ static __always_inline enum wr_reason tcp_parse(struct packet *p, __u32 len, enu
 	p->sport = tcp->source;
 	p->dport = tcp->dest;
 	flags = ((const __u8 *)tcp)[TCP_FLAGS_OFFSET];
-	/* Without a branch, after which the verifier would go through all that follows twice. */
+	/* Without a branch, which would make the verifier walk the rest of the program twice. */
 	begins = ((__u64)((flags & (TCP_FIN | TCP_SYN | TCP_RST | TCP_ACK)) ^ TCP_SYN) - 1) >> 63;
-	p->traits = flags | (MIDDLE >> begins);
+	p->flags = flags | (MIDDLE >> begins);
 	return tcp->doff * 4u > len ? cut : WR_REASON_NONE;
 }
 
-/* A first fragment says the whole datagram's length. */
+/* The UDP length in a first fragment is the whole datagram's. */
 static __always_inline enum wr_reason udp_parse(struct packet *p, __u32 len, enum wr_reason cut)
 {
 	const struct udphdr *udp = packet_at(p, p->l4_off & PACKET_OFF_MAX, sizeof(*udp));
@@ -84,8 +87,8 @@ static __always_inline enum wr_reason sctp_parse(struct packet *p, __u32 len, en
 		return cut;
 	p->sport = ports[0];
 	p->dport = ports[1];
-	/* A verification tag of 0: INIT, alone in its packet (RFC 9260 section 8.5.1). */
-	p->traits = ports[2] | ports[3] ? 0 : ASSOCIATES;
+	/* A verification tag of 0: INIT, the only chunk in its packet (RFC 9260 section 8.5.1). */
+	p->flags = ports[2] | ports[3] ? 0 : ASSOCIATES;
 	return WR_REASON_NONE;
 }
 
@@ -100,11 +103,11 @@ static __always_inline void icmp_ports(struct packet *p, const __u8 *icmp, const
 	const __be16 id = *(const __be16 *)(icmp + ICMP_ID_OFFSET);
 
 	if (*icmp == (v6 ? ICMPV6_ECHO_REQUEST : ICMP4_ECHO_REQUEST)) {
-		p->traits = BEGINS;
+		p->flags = BEGINS;
 		p->sport = id;
 		p->dport = WR_CT_ECHO_PORT;
 	} else if (*icmp == (v6 ? ICMPV6_ECHO_REPLY : ICMP4_ECHO_REPLY)) {
-		p->traits = MIDDLE;
+		p->flags = MIDDLE;
 		p->sport = WR_CT_ECHO_PORT;
 		p->dport = id;
 	}

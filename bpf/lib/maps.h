@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The maps, from the registry in abi/maps.h. They are weak: every object that includes this defines all of them, and
- * `bpftool gen object` makes one of each.
+ * The maps, from the registry in abi/maps.h. They are weak: every object that includes this header defines all of them,
+ * and `bpftool gen object` links them to one each.
  */
 #ifndef WARREN_LIB_MAPS_H
 #define WARREN_LIB_MAPS_H
@@ -23,8 +23,8 @@ WARREN_MAPS(X)
 #undef X
 
 /*
- * The loader puts the first inner map in. Sizes, not types: bpftool 7.1 cannot link an inner map that has types. The
- * pointer, which nobody follows, brings them into the BTF that the loader makes that map with.
+ * The loader inserts the first inner map. It has sizes, not types: bpftool 7.1 cannot link an inner map with types. The
+ * pointer is never dereferenced; it puts the types into the BTF from which the loader creates that map.
  */
 #define X(name_, key_type, value_type, first, most, text)                                                              \
 	struct name_##_inner {                                                                                         \
@@ -63,10 +63,10 @@ static __always_inline const struct wr_config *config_get(void)
 	return bpf_map_lookup_elem(&config, &zero);
 }
 
-/* Every object has a licence, too. */
+/* Every object needs a licence, too. */
 char LICENSE[] __weak SEC("license") = "Dual BSD/GPL";
 
-/* Of which build it is: a hash that the loader sets, and finds again in what is loaded. No program reads it. */
+/* Identifies the build: a hash that the loader sets, and compares in loaded programs. No program reads it. */
 const volatile __u64 build __weak = 0;
 
 #endif

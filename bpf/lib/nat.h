@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * One end of a packet becomes another one: its address and, where it has a transport header, its port; of an ICMP error
- * that of the packet which it quotes, too. Written by helpers, which know whether a checksum is complete, is still to be
- * completed (CHECKSUM_PARTIAL), or was summed up by the device.
+ * Rewrites one end of a packet: its address and, where it has a transport header, its port; in an ICMP error also that
+ * of the quoted packet. Written by helpers, which handle all states of a checksum: complete, partial
+ * (CHECKSUM_PARTIAL), or summed by the device (CHECKSUM_COMPLETE).
  */
 #ifndef WARREN_LIB_NAT_H
 #define WARREN_LIB_NAT_H
@@ -10,20 +10,20 @@
 #include "lib/checksum.h"
 #include "lib/l4.h"
 
-/* Of a packet, as it is known to functions out of line: what is to change. Its addresses are told besides. */
+/* The rewrite, for functions out of line. The addresses are separate arguments. */
 struct nat {
-	__u32 l4_off;  /* of the transport header, of the ICMP header of an error */
+	__u32 l4_off;  /* of the transport header; of an ICMP error: its ICMP header */
 	__be16 from, to; /* port */
 	__u8 l4_proto;
 	bool v6;
-	bool source;   /* the end that changes, else the destination */
+	bool source;   /* rewrite the source, else the destination */
 	bool later;    /* a fragment without transport header */
-	bool related;  /* an ICMP error; the end is its flow's */
+	bool related;  /* an ICMP error; the address is that of its flow */
 };
 
-_Static_assert(TRANSLATED == WR_CT_TRANSLATED, "compared by flow_is_mistranslated()");
+_Static_assert(TRANSLATED == WR_CT_TRANSLATED, "compared by flow_nat_differs()");
 
-/* What a change adds to a checksum. Not bpf_csum_diff(): a call costs more than these sums. */
+/* The difference that the change adds to a checksum. Not bpf_csum_diff(): a call costs more than these sums. */
 static __always_inline __u32 nat_diff(const union addr *from, const union addr *to, const bool v6)
 {
 	__u64 sum = 0;
@@ -36,8 +36,8 @@ static __always_inline __u32 nat_diff(const union addr *from, const union addr *
 }
 
 /*
- * An address in a header: IPv4's checksum, at `check`, makes up for it. IPv6 has none: what a device has summed up grows
- * by the change.
+ * Writes an address. IPv4's header checksum, at `check`, is updated, which compensates the change in a sum over the
+ * packet. IPv6 has none: with BPF_F_RECOMPUTE_CSUM the device's sum is updated.
  */
 static __always_inline bool nat_address(struct __sk_buff *skb, __u32 off, __u32 check, const union addr *from,
 					const union addr *to, __u64 how, const bool v6)
@@ -48,7 +48,7 @@ static __always_inline bool nat_address(struct __sk_buff *skb, __u32 off, __u32 
 	       !bpf_skb_store_bytes(skb, off, &to->a4, sizeof(to->a4), 0);
 }
 
-/* Where an IP header at `ip` has its address and its checksum. */
+/* Offset of the address in an IP header at `ip`. */
 static __always_inline __u32 nat_address_at(__u32 ip, bool source, const bool v6)
 {
 	if (v6)
@@ -58,8 +58,8 @@ static __always_inline __u32 nat_address_at(__u32 ip, bool source, const bool v6
 #define IP4_CHECK_OFFSET 10
 
 /*
- * The transport header's checksum. SCTP's does not cover addresses; ports do not change there. A UDP checksum of 0 is
- * none, and stays.
+ * Updates the transport header's checksum. SCTP's does not cover addresses, and SCTP ports are not translated. A UDP
+ * checksum of 0 means none, and stays.
  */
 static __always_inline bool nat_transport_sum(struct __sk_buff *skb, const union addr *from, const union addr *to,
 					      const struct nat *n, const bool v6)
@@ -76,10 +76,11 @@ static __always_inline bool nat_transport_sum(struct __sk_buff *skb, const union
 }
 
 /*
- * Straight into the packet where that needs no helper: an address of IPv4, whose header has a checksum that makes up for
- * it, and ports, for which the transport's does.
+ * Writes directly into the packet where that needs no helper: for IPv4 addresses and for ports. The checksums of the
+ * IPv4 and the transport header compensate these changes in the device's sum.
  */
-static __always_inline bool nat_address4(struct __sk_buff *skb, const union addr *from, const union addr *to, bool source)
+static __always_inline bool nat_address4(struct __sk_buff *skb, const union addr *from, const union addr *to,
+					 bool source)
 {
 	const struct packet p = { .skb = skb };
 	struct iphdr *ip = packet_at(&p, ETH_HLEN, sizeof(*ip));
@@ -125,9 +126,9 @@ static __always_inline bool nat_packet(struct __sk_buff *skb, const union addr *
 }
 
 /*
- * What an ICMP error quotes went the other way. The checksum of the transport header in it stays: it may not be there,
- * and whoever gets the error looks at ports and sequence numbers only. The ICMP checksum covers all of it, but IPv4's
- * address and its checksum make up for each other.
+ * Rewrites the packet quoted in an ICMP error, whose direction is the opposite. The checksum of the quoted transport
+ * header is left: it may not be included, and receivers use ports and sequence numbers only. The ICMP checksum covers
+ * the quoted packet, but IPv4's address and header checksum compensate each other.
  */
 static __always_inline bool nat_quoted(struct __sk_buff *skb, const union addr *from, const union addr *to,
 				       const struct nat *n, const bool v6)
@@ -146,7 +147,10 @@ static __always_inline bool nat_quoted(struct __sk_buff *skb, const union addr *
 	       !bpf_skb_store_bytes(skb, ports + (n->source ? 2 : 0), &n->to, sizeof(n->to), 0);
 }
 
-/* Its own header: it may be from somebody on the way, who keeps his address. */
+/*
+ * Rewrites an ICMP error. Its own address is rewritten only if it is the flow's: a router on the path keeps its
+ * address.
+ */
 static __always_inline bool nat_error(struct __sk_buff *skb, const union addr *from, const union addr *to,
 				      const struct nat *n, const bool v6)
 {
@@ -171,10 +175,10 @@ static __always_inline bool nat_family(struct __sk_buff *skb, const union addr *
 }
 
 /*
- * What most packets are, in less time: TCP in one piece, right behind its IP header. One helper is left, which knows what the
- * checksum is, and by what it does says so. One that is still to be completed is the pseudo header's, so that no port is in
- * it: with IPv4 the change is added to that, not taken off as from a complete one; with IPv6 it is left as it is. (What a
- * device has summed up changes with IPv4 alone: IPv6's address and the checksum, which are both in it, make up for each other.)
+ * The fast path for most packets: unfragmented TCP directly behind its IP header. It needs one helper, whose effect
+ * shows the state of the checksum. A partial one is the pseudo header's sum, without ports: with IPv4 the helper adds
+ * the change to it instead of subtracting it; with IPv6 it leaves it unchanged. (A device's sum of the packet changes
+ * with IPv4 only: IPv6's address and the TCP checksum, both included, compensate each other.)
  */
 static __always_inline bool nat_tcp(struct __sk_buff *skb, const union addr *to, const struct nat *n, __u32 diff,
 				    const bool v6)
@@ -221,9 +225,12 @@ OUT_OF_LINE int nat_rewrite(struct __sk_buff *skb, const union addr *from, const
 	return IN_FAMILY(n->v6, nat_family, skb, from, to, n) ? WR_REASON_NONE : WR_REASON_RUNT;
 }
 
-/* The same, by nat_tcp() where that can do it: a change of the address that no checksum shows does not say either what it is. */
-static __always_inline bool nat_quickly(struct __sk_buff *skb, const union addr *from, const union addr *to,
-					const struct nat *n, const bool v6)
+/*
+ * The same, by nat_tcp() where possible. If the change of the address is 0 in a checksum, the helper's effect does not
+ * show the state of the checksum.
+ */
+static __always_inline bool nat_fast(struct __sk_buff *skb, const union addr *from, const union addr *to,
+				     const struct nat *n, const bool v6)
 {
 	const __u32 diff = nat_diff(from, to, v6);
 

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * How packets reach another node now: the kernel's routes and neighbours decide, no process is needed.
+ * The nexthop of packets to another node, from the kernel's routes and neighbours, without any process.
  *
- * A FIB lookup for each packet would cost 0.1 us (2.8 % of a round trip). So the result of a FIB lookup is used for
- * NEXTHOP_TICKS (134 to 268 ms), which bounds how long packets take a way that has changed. Nobody confirms a neighbour
- * whose MAC address is only copied: its entry would grow stale and never be probed. So after each lookup one packet
- * goes by bpf_redirect_neigh(), as all packets do while the neighbour is not resolved.
+ * A FIB lookup for each packet would cost 0.1 us (2.8 % of a round trip). So the result of a lookup is used for
+ * NEXTHOP_TICKS (134 to 268 ms), which bounds how long packets use an outdated path. A neighbour whose MAC address is
+ * only copied is not confirmed: its entry would become stale and never be probed. So after each lookup one packet is
+ * sent by bpf_redirect_neigh(), as all packets are while the neighbour is not resolved.
  *
- * Of several paths to a node the kernel chooses by the two nodes' addresses, for all of the node's packets. The outer
- * source address does not follow the route: it is the one by which the other nodes know this one.
+ * If there are several paths to a node, the kernel selects one by the two nodes' addresses, for all of the node's
+ * packets. The outer source address does not follow the route: other nodes identify this one by it.
  */
 #ifndef WARREN_LIB_NEXTHOP_H
 #define WARREN_LIB_NEXTHOP_H
@@ -20,13 +20,13 @@
 
 #define NEXTHOP_TICKS 2
 
-/* A tunnel packet to the node, or a direct one, as it leaves the stack. */
+/* The lookup for a tunnel packet to the node, or for a direct one, as it leaves the stack. */
 static __always_inline void fib_fill(struct bpf_fib_lookup *fib, const struct wr_cluster *c, const struct wr_node *node)
 {
 	const bool over6 = node->flags & WR_NODE_OVER6;
 
 	fib->family = over6 ? FAMILY_INET6 : FAMILY_INET;
-	fib->ifindex = c->host_ifindex; /* as if the packet had entered there */
+	fib->ifindex = c->host_ifindex; /* as if the packet had entered on warren0 */
 	if (!(node->flags & WR_NODE_DIRECT)) {
 		fib->l4_protocol = IPPROTO_UDP;
 		fib->dport = c->port;
@@ -41,8 +41,9 @@ static __always_inline void fib_fill(struct bpf_fib_lookup *fib, const struct wr
 }
 
 /*
- * Looks up the way to the node in that slot. Where there is none, or forwarding is off, the device is the one that the
- * agent has found, and bpf_redirect_neigh() has the last word. A device without MAC addresses never counts as resolved.
+ * Looks up the nexthop to the node in that slot. Without a route, or with forwarding disabled, the device is the
+ * agent's uplink, and bpf_redirect_neigh() does its own lookup. A device without MAC addresses never counts as
+ * resolved.
  */
 OUT_OF_LINE int nexthop_look_up(struct __sk_buff *skb, __u32 slot, struct wr_nexthop *nh)
 {
@@ -63,7 +64,9 @@ OUT_OF_LINE int nexthop_look_up(struct __sk_buff *skb, __u32 slot, struct wr_nex
 	nh->ifindex = node->uplink;
 	if (found == BPF_FIB_LKUP_RET_NO_NEIGH)
 		nh->ifindex = fib.ifindex;
-	/* Without a length in `fib` FRAG_NEEDED is about this packet as it is now, and the rest is filled in. */
+	/*
+	 * Without a length in `fib`, FRAG_NEEDED refers to this packet's current length, and the result is filled in.
+	 */
 	if (found != BPF_FIB_LKUP_RET_SUCCESS && found != BPF_FIB_LKUP_RET_FRAG_NEEDED)
 		return 0;
 	nh->ifindex = fib.ifindex;
@@ -87,7 +90,7 @@ static __always_inline bool nexthop_is_fresh(const struct wr_nexthop *nh, const 
 	return nh->id == node->id && ct_now() - nh->tick < NEXTHOP_TICKS;
 }
 
-/* What is known of the way to the node, which is in that slot; looked up if that was too long ago. NULL: never. */
+/* The cached nexthop to the node in that slot; looked up again if it is outdated. Never NULL for a valid slot. */
 static __always_inline struct wr_nexthop *nexthop_get(struct __sk_buff *skb, __u32 slot, const struct wr_node *node)
 {
 	struct wr_nexthop *nh = nexthop_element(slot);
@@ -97,13 +100,13 @@ static __always_inline struct wr_nexthop *nexthop_get(struct __sk_buff *skb, __u
 	return nh;
 }
 
-/* The largest inner packet: the node's, or less if the device by which packets leave now has room for less. */
+/* The largest inner packet: the node's `mtu`, or less if the current device has a smaller MTU. */
 static __always_inline __u32 nexthop_mtu(const struct wr_nexthop *nh, const struct wr_node *node)
 {
-	const __u32 word = node->flags & WR_NODE_KEYED ? WR_TUNNEL_KEY_SIZE : 0;
+	const __u32 tag = node->flags & WR_NODE_KEYED ? WR_TUNNEL_KEY_SIZE : 0;
 	const __u32 overhead = node->flags & WR_NODE_DIRECT ? 0 :
-			       node->flags & WR_NODE_OVER6  ? WR_TUNNEL_OVERHEAD6 + word :
-							      WR_TUNNEL_OVERHEAD4 + word;
+			       node->flags & WR_NODE_OVER6  ? WR_TUNNEL_OVERHEAD6 + tag :
+							      WR_TUNNEL_OVERHEAD4 + tag;
 
 	return nh && nh->mtu > overhead && nh->mtu - overhead < node->mtu ? nh->mtu - overhead : node->mtu;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Other nodes: by slot, by pod CIDR, by their own addresses; and whose an address is that is no endpoint's of this
+ * Lookup of other nodes by slot, pod CIDR and own address; and of identities of addresses that are no endpoints of this
  * node.
  */
 #ifndef WARREN_LIB_NODE_H
@@ -35,7 +35,7 @@ static __always_inline __u32 node_by_address(const union addr *addr, const bool 
 	return ref ? ref->slot : 0;
 }
 
-/* WR_ID_UNKNOWN: nobody has said. */
+/* WR_ID_UNKNOWN: not in the ipcache. */
 static __always_inline __u64 identity_by_address(const union addr *addr, const bool v6)
 {
 	const struct wr_ipcache *cached = lookup_addr(ipcache, addr, v6);
@@ -55,16 +55,16 @@ static __always_inline bool node_holds(const struct wr_node *node, const union a
 	return (node->flags & WR_NODE_V4) && prefix4_holds(&node->cidr4, &node->mask4, a);
 }
 
-/* Whether the node sends this word to us, under one of the keys; 0 is none. */
-static __always_inline bool node_sends_word(const struct wr_node *node, __u64 word)
+/* Whether it is the tag of the node's packets to this one, under one of the keys; 0 is no tag. */
+static __always_inline bool node_sends_tag(const struct wr_node *node, __u64 tag)
 {
-	return word && (word == node->rx_word[0] || word == node->rx_word[1]);
+	return tag && (tag == node->rx_tag[0] || tag == node->rx_tag[1]);
 }
 
-/* Whether words of the node are known here: else there is nothing to compare. */
+/* Whether the node has a tag; else there is nothing to compare. */
 static __always_inline bool node_is_keyed(const struct wr_node *node)
 {
-	return node->rx_word[0] | node->rx_word[1];
+	return node->rx_tag[0] | node->rx_tag[1];
 }
 
 static __always_inline void node_count(__u32 slot, __u32 direction, __u32 bytes)

@@ -1,18 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * What a sender leaves to the device: a checksum that is still to be completed (CHECKSUM_PARTIAL), and a GSO packet
- * that is still to be cut.
+ * Offloads that a sender leaves to the device: a partial checksum (CHECKSUM_PARTIAL), and segmentation of a GSO packet.
  *
- * Where a device cannot complete a checksum the kernel does it, after every program and every nftables rule: two bytes
- * are written at csum_start + csum_offset. A packet socket with PACKET_VNET_HDR (CAP_NET_RAW) chooses both, so those
- * bytes could be an address or a port that the verdict was about. Stacks only ever leave these checksums open, and they
- * are the only ones that pass:
+ * If a device cannot complete a checksum, the kernel does it after all programs and nftables rules: it writes two bytes
+ * at csum_start + csum_offset. A packet socket with PACKET_VNET_HDR (CAP_NET_RAW) sets both fields, so these bytes
+ * could be an address or a port that the verdict depends on. Stacks leave only these checksums partial, and only these
+ * are allowed:
  *
- * - that of the packet's own TCP, UDP or SCTP header;
- * - one behind the UDP header, or behind the IP header of a protocol that has no ports here (GRE, IPIP, ...): that of
- * the innermost header in a pod's own tunnel, or GRE's own. It can only change what no verdict is about.
+ * - the checksum of the packet's own TCP, UDP or SCTP header;
+ * - one behind the UDP header, or behind the IP header of a protocol without ports here (GRE, IPIP, ...): that of the
+ *   innermost header in a pod's own tunnel, or GRE's own. It can only change bytes that no verdict depends on.
  *
- * None of them in a fragment: a stack completes the checksum before it cuts the packet.
+ * None is allowed in a fragment: a stack completes the checksum before it fragments the packet.
  */
 #ifndef WARREN_LIB_OFFLOAD_H
 #define WARREN_LIB_OFFLOAD_H
@@ -23,12 +22,12 @@
 #include "lib/l4.h"
 
 /*
- * How many frames one verdict is good for. Linux's TCP comes to more only with segments of less than 128 bytes and a
- * window of more than that many; then it goes on with single segments, as after any loss.
+ * Max segments per verdict. Linux's TCP exceeds this only with segments of less than 128 bytes and a window of more
+ * than this many; then it continues with single segments, as after any loss.
  */
 #define GSO_FRAMES_MAX 512
 
-/* Of the kernel's sk_buff what is needed here; the loader finds out where it is (CO-RE). */
+/* The fields of the kernel's sk_buff that are used here; the loader relocates their offsets (CO-RE). */
 struct sk_buff___offload {
 	__u8 ip_summed : 2;
 	unsigned char *head, *data;
@@ -40,9 +39,9 @@ struct sk_buff___offload {
 #define CHECKSUM_IS_PARTIAL 3 /* CHECKSUM_PARTIAL of <linux/skbuff.h>, which is not UAPI */
 
 /*
- * From 6.2 on the kernel shows a program the sk_buff itself. Before, it is read as any kernel memory can be, at the
- * price of a call for each field: the context of a program is the sk_buff. The enumerator is in kernels that have the
- * function; whether a function is there libbpf 1.1 cannot say.
+ * From 6.2 on a program can access the sk_buff itself. Before, it is read as kernel memory, with a call for each field:
+ * the context of a program is the sk_buff. The enumerator exists in kernels that have the function; libbpf 1.1 cannot
+ * test for the function itself.
  */
 enum special_kfunc_type___offload { KF_bpf_cast_to_kern_ctx };
 extern void *bpf_cast_to_kern_ctx(void *ctx) __ksym __weak;
@@ -50,7 +49,7 @@ extern void *bpf_cast_to_kern_ctx(void *ctx) __ksym __weak;
 /* Offsets count from the start of the frame. */
 struct partial_checksum {
 	__s32 start;
-	__u32 offset; /* from there to where it is written */
+	__u32 offset; /* from `start` to the checksum field */
 };
 
 static __always_inline bool partial_checksum_cast(struct __sk_buff *ctx, struct partial_checksum *c)
@@ -77,23 +76,24 @@ static __always_inline bool partial_checksum_probe(struct __sk_buff *ctx, struct
 }
 
 /*
- * Whether a checksum of the packet is still to be completed, and which. `quickly`: in one program only, as bpftool 7.1 links
- * no two that name the function.
+ * Whether the packet has a partial checksum, and which. `by_kfunc`: in one program only, since bpftool 7.1 cannot link
+ * two objects that declare the function.
  */
-static __always_inline bool partial_checksum_read(struct __sk_buff *ctx, struct partial_checksum *c, const bool quickly)
+static __always_inline bool partial_checksum_read(struct __sk_buff *ctx, struct partial_checksum *c,
+						  const bool by_kfunc)
 {
-	if (quickly && bpf_core_enum_value_exists(enum special_kfunc_type___offload, KF_bpf_cast_to_kern_ctx))
+	if (by_kfunc && bpf_core_enum_value_exists(enum special_kfunc_type___offload, KF_bpf_cast_to_kern_ctx))
 		return partial_checksum_cast(ctx, c);
 	return partial_checksum_probe(ctx, c);
 }
 
-/* Whether it is one that a stack leaves to a device. */
+/* Whether it is one that a stack leaves partial. */
 static __always_inline bool partial_checksum_allowed(const struct packet *p, const struct partial_checksum *c)
 {
 	const __s32 behind = c->start - (__s32)p->l4_off;
 	__u32 proto = p->l4_proto;
 
-	/* A value of its own, so that the verifier does not go through all that follows once for each protocol. */
+	/* A separate value, so that the verifier does not walk the rest of the program once for each protocol. */
 	asm volatile("%0 += 0" : "+r"(proto));
 	if (p->fragmented)
 		return false;
@@ -106,16 +106,16 @@ static __always_inline bool partial_checksum_allowed(const struct packet *p, con
 	return behind >= 0 && proto != IPPROTO_ICMP && proto != IPPROTO_ICMPV6;
 }
 
-/* Of a packet that ip_parse() has found in order. */
-static __always_inline enum wr_reason offload_check(const struct packet *p, const bool quickly)
+/* For a packet that passed ip_parse(). */
+static __always_inline enum wr_reason offload_check(const struct packet *p, const bool by_kfunc)
 {
 	const __u32 len = p->skb->len;
 	struct partial_checksum c;
 
-	/* gso_size is in memory that a small packet's verdict needs for nothing else; and it becomes no more frames. */
+	/* Only large packets read gso_size, which is in a cache line that is otherwise not needed. */
 	if (len > GSO_FRAMES_MAX && p->skb->gso_size && len > p->skb->gso_size * GSO_FRAMES_MAX)
 		return WR_REASON_GSO_SEGMENTS;
-	if (partial_checksum_read(p->skb, &c, quickly) && !partial_checksum_allowed(p, &c))
+	if (partial_checksum_read(p->skb, &c, by_kfunc) && !partial_checksum_allowed(p, &c))
 		return WR_REASON_CHECKSUM_OFFSET;
 	return WR_REASON_NONE;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * A verdict of a policy class: abi/policy.h says what is looked up. Out of line and with the family as a value, so that
- * there is one copy of it, and each map is asked only for what the class says it may hold.
+ * Looks up the verdict of a policy class (see abi/policy.h). Out of line and with the family as an argument, so that
+ * there is one copy of the code. A map is looked up only if the class' flags show that it may have a matching entry.
  */
 #ifndef WARREN_LIB_POLICY_H
 #define WARREN_LIB_POLICY_H
@@ -16,15 +16,16 @@ static __always_inline __u32 policy_matched(__u32 direction, const struct wr_pol
 	struct wr_trace *t = trace_get();
 
 	if (t) {
-		t->judgement[direction & 1].matched = key->peer;
-		t->judgement[direction & 1].port_bits = key->shape & 0x7f;
-		t->judgement[direction & 1].l4_proto = key->l4_proto;
+		t->verdict[direction & 1].matched = key->peer;
+		t->verdict[direction & 1].port_bits = key->shape & 0x7f;
+		t->verdict[direction & 1].l4_proto = key->l4_proto;
 	}
 	return rule;
 }
 
 /* The rule by which the class allows this peer, or WR_RULE_NONE. */
-static __noinline __u32 policy_ask(const struct flow *f, __u32 direction, const struct wr_class_info *info, __u64 peer)
+static __noinline __u32 policy_lookup(const struct flow *f, __u32 direction, const struct wr_class_info *info,
+				      __u64 peer)
 {
 	const __u32 zero = 0, slot = direction & 1, bits = info->port_bits[slot];
 	const __u32 port = bpf_ntohs(f->forward ? f->dport : f->sport);
@@ -56,7 +57,7 @@ static __noinline __u32 policy_ask(const struct flow *f, __u32 direction, const 
 	return WR_RULE_NONE;
 }
 
-/* The CIDR peer that holds the address. */
+/* The CIDR peer that contains the address. */
 static __noinline __u64 policy_cidr(const union addr *addr, __u32 policy_class, __u32 direction, bool v6)
 {
 	const __u32 class_direction = wr_cidr_class(policy_class, direction);
@@ -75,7 +76,7 @@ static __noinline __u64 policy_cidr(const union addr *addr, __u32 policy_class, 
 		peer = bpf_map_lookup_elem(&cidrs4, &key);
 	}
 	if (t)
-		t->judgement[direction & 1].cidr_peer = peer ? peer->peer : WR_PEER_NONE;
+		t->verdict[direction & 1].cidr_peer = peer ? peer->peer : WR_PEER_NONE;
 	return peer ? peer->peer : WR_PEER_NONE;
 }
 
@@ -88,11 +89,11 @@ static __always_inline const struct wr_node *policy_node(const struct flow *f, _
 }
 
 /*
- * By what blocks the flow's peer is in: of egress that is the responder, of ingress the initiator. Another node is
- * where its address is, whichever one it sends from.
+ * Looks up the ipBlocks of the flow's peer: the responder for egress, the initiator for ingress. A node also matches by
+ * its outer address, whichever of its addresses it uses.
  */
-static __always_inline __u32 policy_ask_cidr(const struct addresses *at, const struct flow *f, __u32 direction,
-					     const struct wr_class_info *info, __u64 peer_identity)
+static __always_inline __u32 policy_lookup_cidr(const struct addresses *at, const struct flow *f, __u32 direction,
+						const struct wr_class_info *info, __u64 peer_identity)
 {
 	const __u32 policy_class = f->policy_class[direction & 1];
 	const bool source = f->forward == (direction == WR_INGRESS);
@@ -102,13 +103,13 @@ static __always_inline __u32 policy_ask_cidr(const struct addresses *at, const s
 
 	peer = policy_cidr(source ? &at->saddr : &at->daddr, policy_class, direction, f->v6);
 	if (peer != WR_PEER_NONE)
-		rule = policy_ask(f, direction, info, peer);
+		rule = policy_lookup(f, direction, info, peer);
 	if (!rule && peer_identity == WR_ID_REMOTE_NODE)
 		node = policy_node(f, direction);
 	if (!node)
 		return rule;
 	peer = policy_cidr((const union addr *)&node->remote, policy_class, direction, node->flags & WR_NODE_OVER6);
-	return peer != WR_PEER_NONE ? policy_ask(f, direction, info, peer) : WR_RULE_NONE;
+	return peer != WR_PEER_NONE ? policy_lookup(f, direction, info, peer) : WR_RULE_NONE;
 }
 
 static __noinline __u64 policy_peer_class(__u64 identity, __u32 direction)
@@ -119,11 +120,11 @@ static __noinline __u64 policy_peer_class(__u64 identity, __u32 direction)
 	const struct wr_peer *peer = table ? bpf_map_lookup_elem(table, &identity) : NULL;
 
 	if (t)
-		t->judgement[direction & 1].peer_class = peer ? peer->peer : WR_PEER_NONE;
+		t->verdict[direction & 1].peer_class = peer ? peer->peer : WR_PEER_NONE;
 	return peer ? peer->peer : WR_PEER_NONE;
 }
 
-/* By which rule the endpoint's class in f allows the flow, or why not (enum wr_rule). */
+/* The rule by which the endpoint's class in f allows the flow, or the cause of the denial (enum wr_rule). */
 OUT_OF_LINE __u32 policy_verdict(const struct addresses *at, const struct flow *f, __u32 direction, __u64 peer_identity)
 {
 	const __u32 slot = direction & 1;
@@ -145,14 +146,14 @@ OUT_OF_LINE __u32 policy_verdict(const struct addresses *at, const struct flow *
 	if (flags & WR_CLASS_SELECTORS) {
 		peer = policy_peer_class(peer_identity, slot);
 		if (peer != WR_PEER_NONE)
-			rule = policy_ask(f, direction, info, peer);
+			rule = policy_lookup(f, direction, info, peer);
 	}
-	if (!rule && (flags & WR_CLASS_ANYBODY))
-		rule = policy_ask(f, direction, info, WR_PEER_ANY);
+	if (!rule && (flags & WR_CLASS_ANY_PEER))
+		rule = policy_lookup(f, direction, info, WR_PEER_ANY);
 	if (!rule && (flags & WR_CLASS_ALL_PODS) && peer_identity >> WR_ID_KIND_SHIFT == WR_ID_KIND_POD)
-		rule = policy_ask(f, direction, info, WR_PEER_ALL_PODS);
+		rule = policy_lookup(f, direction, info, WR_PEER_ALL_PODS);
 	if (!rule && (flags & WR_CLASS_CIDRS))
-		rule = policy_ask_cidr(at, f, slot, info, peer_identity);
+		rule = policy_lookup_cidr(at, f, slot, info, peer_identity);
 	return rule;
 }
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * What policy has allowed between two ends, for their next connections to the same port: by which rules, under which
- * revisions, and as whom. An entry of conntrack holds under the same conditions, so a rule that is found here is as good as
- * one that an established flow goes by. Denials are not cached.
+ * Cache of allowed verdicts between two ends, for their next connections to the same port: rules, revisions and
+ * identities. A conntrack entry is valid under the same conditions, so a rule from here is as good as that of an
+ * established flow. Denials are not cached.
  *
- * As in the verdict cache (lib/verdict_cache.h) a slot holds the whole key, all of which is compared, and has a sequence.
+ * As in the verdict cache (lib/verdict_cache.h), a slot has the whole key, all of which is compared, and a sequence.
  */
 #ifndef WARREN_LIB_POLICY_CACHE_H
 #define WARREN_LIB_POLICY_CACHE_H
@@ -25,7 +25,7 @@ struct policy_slot {
 };
 _Static_assert(sizeof(struct policy_slot) == 128, "two cache lines");
 
-/* The programs' own, as the verdict cache. */
+/* Not in the registry, like the verdict cache. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1 << POLICY_CACHE_BITS);
@@ -34,7 +34,7 @@ struct {
 	__type(value, struct policy_slot);
 } policy_cache SEC(".maps") __weak;
 
-/* The slot of f's initiator, responder and port; NULL: nothing is cached. */
+/* The slot of f's initiator, responder and port; NULL: f is not cached. */
 static __always_inline struct policy_slot *policy_slot_get(const struct addresses *at, const struct flow *f)
 {
 	const __be32 *s = at->saddr.a6.v6, *d = at->daddr.a6.v6;
@@ -72,7 +72,7 @@ static __always_inline __u64 policy_slot_differs(const volatile struct policy_sl
 	return differs;
 }
 
-/* Whether it is known that policy allows f; then by which rules. */
+/* Whether the cache has a verdict that allows f; then sets its rules. */
 OUT_OF_LINE int policy_cached(const struct addresses *at, struct flow *f, __u64 initiator, __u64 responder)
 {
 	const struct policy_slot *slot = at && f ? policy_slot_get(at, f) : NULL;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * What a pod has sent to a service without backends becomes the refusal that tells it so: a TCP reset (RFC 9293 section
- * 3.10.7.1), else ICMP port unreachable. One for one, and no larger.
+ * Rejects a pod's packet to a service without backends: turns it into a TCP reset (RFC 9293 section 3.10.7.1), or else
+ * ICMP port unreachable. One reply for each packet, and no larger than it.
  */
 #ifndef WARREN_LIB_REJECT_H
 #define WARREN_LIB_REJECT_H
@@ -77,7 +77,7 @@ static __always_inline void reset_write6(struct ipv6hdr *ip)
 	tcp->check = csum_fold(bpf_csum_diff(NULL, 0, (void *)tcp, sizeof(*tcp), sum));
 }
 
-/* A segment, right behind the IP header; a reset is never answered. */
+/* Only for a segment directly behind the IP header; a RST is never answered. */
 static __always_inline bool reject_reset(const struct packet *p, const bool v6)
 {
 	const __u32 size = ETH_HLEN + (v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr)) + sizeof(struct tcphdr);
@@ -100,7 +100,7 @@ static __always_inline bool reject_reset(const struct packet *p, const bool v6)
 	return true;
 }
 
-static __always_inline bool reject_turn(const struct packet *p, const bool v6)
+static __always_inline bool reject_write(const struct packet *p, const bool v6)
 {
 	const __u32 ip = v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
 	const struct icmp_error error = { .type = v6 ? ICMPV6_DEST_UNREACH : ICMP4_DEST_UNREACH,
@@ -113,18 +113,18 @@ static __always_inline bool reject_turn(const struct packet *p, const bool v6)
 	l4_proto = v6 ? ((const struct ipv6hdr *)header)->nexthdr : ((const struct iphdr *)header)->protocol;
 	if (l4_proto == IPPROTO_TCP)
 		return reject_reset(p, v6);
-	return icmp_error_turn(p, &error, ip + REJECT_QUOTED, v6);
+	return icmp_error_make(p, &error, ip + REJECT_QUOTED, v6);
 }
 
-/* What tc is to do with a packet whose sender is to be told of `reason`: into the pod that it came from, or the stack. */
-OUT_OF_LINE int tell_sender(struct __sk_buff *skb, __u32 slot, __u32 reason)
+/* Returns the tc action for a packet that is rejected with `reason`: into the pod that sent it, or to the stack. */
+OUT_OF_LINE int reject(struct __sk_buff *skb, __u32 slot, __u32 reason)
 {
 	const struct packet p = { .skb = skb };
 	const bool v6 = skb->protocol == bpf_htons(ETH_P_IPV6);
 
 	if (reason == WR_REASON_TOO_BIG)
-		return too_big_tell(skb, slot);
-	if (!IN_FAMILY(v6, reject_turn, &p))
+		return too_big_reject(skb, slot);
+	if (!IN_FAMILY(v6, reject_write, &p))
 		return TC_ACT_SHOT;
 	return bpf_redirect_peer(skb->ifindex, 0);
 }

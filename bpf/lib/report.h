@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What tools see of packets, for programs of either kind: counters, and events. */
+/* Counters and events for tools, for tc and XDP programs. */
 #ifndef WARREN_LIB_REPORT_H
 #define WARREN_LIB_REPORT_H
 
@@ -30,7 +30,7 @@ static __always_inline struct wr_event_stats *event_stats_get(void)
 	return bpf_map_lookup_elem(&event_stats, &zero);
 }
 
-/* Whether a reader of the ring has announced itself. */
+/* Whether the ring has a registered reader. */
 static __always_inline bool event_has_listener(void)
 {
 	const __u32 zero = 0;
@@ -44,8 +44,8 @@ static __always_inline bool ring_is_half_empty(void)
 	return bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) < bpf_ringbuf_query(&events, BPF_RB_RING_SIZE) / 2;
 }
 
-/* Takes a token of the source; false: it has none left. A processor that loses the race twice goes without. */
-static __always_inline bool event_take_token(struct wr_event_rate *rate, bool drops)
+/* Acquires a token of the source; false: none is left. A CPU that loses the race twice gets none. */
+static __always_inline bool event_acquire_token(struct wr_event_rate *rate, bool drops)
 {
 	const __u64 interval = 1000000000ull / WR_EVENT_RATE;
 	const __u64 ahead = (drops ? WR_EVENT_BURST - 1 : WR_EVENT_BURST / 2 - 1) * interval;
@@ -65,8 +65,8 @@ static __always_inline bool event_take_token(struct wr_event_rate *rate, bool dr
 }
 
 /*
- * Whether a packet is to be reported: 0: no; else 1 + the number of this source's events that were suppressed before. Every
- * drop calls this, whoever sends it: without a listener it is one lookup in an array.
+ * Whether to report a packet. 0: no; else 1 + the number of this source's events that were suppressed before. Every
+ * drop calls this: without a listener it is one lookup in an array.
  */
 OUT_OF_LINE int event_admit(__u32 ifindex, __u32 direction, __u32 drops)
 {
@@ -79,7 +79,7 @@ OUT_OF_LINE int event_admit(__u32 ifindex, __u32 direction, __u32 drops)
 	rate = bpf_map_lookup_elem(&event_rate, &source);
 	if (!rate)
 		return 0;
-	if (event_take_token(rate, drops))
+	if (event_acquire_token(rate, drops))
 		return 1 + (rate->suppressed ? __sync_lock_test_and_set(&rate->suppressed, 0) & 0x3fffffff : 0);
 	__sync_fetch_and_add(&rate->suppressed, 1);
 	stats = event_stats_get();
@@ -88,7 +88,7 @@ OUT_OF_LINE int event_admit(__u32 ifindex, __u32 direction, __u32 drops)
 	return 0;
 }
 
-/* To be submitted. A full ring loses the event and nothing else: the drop is counted all the same. */
+/* The caller submits the event. If the ring is full the event is lost; the drop is still counted. */
 static __always_inline struct wr_event *event_begin(__u32 ifindex, __u32 length, __u32 reason, __u32 direction,
 						    __u32 admitted)
 {

@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * By which devices another node's tunnel packets may come. An outer source address proves nothing where a hostile
- * neighbour of one network card can write the address of a node behind another card. A tunnel packet is accepted by
+ * The devices on which another node's tunnel packets may arrive. An outer source address alone proves nothing: a
+ * hostile neighbour on one network card can write the address of a node behind another card. A tunnel packet is
+ * accepted on
  * - the uplink in the node's slot,
- * - the device that has the address to which it is sent: others choose their routes to us, so this is where it arrives,
- * - a device by which a route of this node leads to the sender, best or not (RFC 3704, feasible path): so asymmetric
- *   routes work. But not through a gateway there if the sender is on the link of another device (IPv4: IPv6's FIB
- * lookup returns nothing but routes of the longest prefix and lowest metric).
+ * - the device that has the outer destination address: other nodes select their own routes to this node,
+ * - a device with a route to the sender, best or not (RFC 3704, feasible path), so that asymmetric routes work. But not
+ *   through a gateway there if the sender is on the link of another device (IPv4: IPv6's FIB lookup returns only routes
+ *   of the longest prefix and lowest metric).
  *
- * Only the third rule costs a FIB lookup. A yes stands in the node's element of `nexthops` for NEXTHOP_TICKS, with the
- * node's id and the device, which are both compared; a no is remembered nowhere.
+ * Only the third rule needs a FIB lookup. A positive result is cached in the node's element of `nexthops` for
+ * NEXTHOP_TICKS, with the node's id and the device, which are both compared; a negative one is not cached.
  */
 #ifndef WARREN_LIB_SENDER_PATH_H
 #define WARREN_LIB_SENDER_PATH_H
 
 #include "lib/nexthop.h"
 
-/* `v6`: the family of the outer packet, which the sender chooses; what this node sends to it may be of the other one.
- */
+/* `v6`: family of the outer packet, which the sender selects; this node may send to it over the other one. */
 static __always_inline bool path_is_usual(const struct wr_cluster *c, const struct wr_node *node, __u32 ifindex,
 					  const bool v6)
 {
@@ -31,7 +31,7 @@ static __always_inline bool path_is_cached(const struct wr_nexthop *nh, const st
 	       ct_now() - nh->path_tick < NEXTHOP_TICKS;
 }
 
-/* A tunnel packet the other way. */
+/* The lookup for a tunnel packet in the opposite direction. */
 static __always_inline void path_fib_fill(struct bpf_fib_lookup *fib, const struct wr_cluster *c,
 					  const union addr *sender, __u32 ifindex, const bool v6)
 {
@@ -55,7 +55,7 @@ static __always_inline bool fib_has_route(long found)
 	       found == BPF_FIB_LKUP_RET_FRAG_NEEDED;
 }
 
-/* A lookup leaves the next hop in `fib`: the sender itself if it is on the link. */
+/* A lookup writes the nexthop to `fib`: the sender itself if it is on the link. */
 static __always_inline bool path_has_route(void *ctx, const struct wr_cluster *c, const union addr *sender,
 					   __u32 ifindex, const bool v6)
 {
@@ -71,7 +71,7 @@ static __always_inline bool path_has_route(void *ctx, const struct wr_cluster *c
 	       fib.ipv4_dst != sender->a4.v4;
 }
 
-/* Of a device that path_is_usual() says no to. `ctx`: a struct __sk_buff or xdp_md. */
+/* For a device that path_is_usual() does not accept. `ctx`: a struct __sk_buff or xdp_md. */
 static __always_inline bool path_is_feasible(void *ctx, __u32 slot, const union addr *sender, __u32 ifindex,
 					     const bool v6)
 {

@@ -1,34 +1,36 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Which backend a flow through a service has, or gets: whether it lives, whether it still is one, which will do. */
+/* Selection of the backend of a flow through a service: the one that it has, if still valid, or another one. */
 #ifndef WARREN_LIB_SERVICE_CHOOSE_H
 #define WARREN_LIB_SERVICE_CHOOSE_H
 
 #include "abi/service.h"
-#include "lib/translation.h"
+#include "lib/nat_context.h"
 
-/* How many backends are tried for one between which and the client the ports are free. */
+/* Backends to try until one has no conflicting flow with the client. */
 #define SERVICE_TRIES 8
 
 /* --- entries ------------------------------------------------------------------------------------------------------ */
 
-/* The entries of one flow through a service, and what at->daddr is for their keys. */
+/* The entries of one flow through a service; at->daddr in their keys. */
 enum service_entry {
-	ENTRY_ORIGIN,  /* between client and backend */
+	ENTRY_REVERSE_NAT,  /* between client and backend */
 	ENTRY_SERVICE, /* between client and service */
-	ENTRY_HAIRPIN, /* between a pod that is both, and the service: what it answers */
+	ENTRY_HAIRPIN, /* between a pod that is client and backend, and the service: its replies */
 };
 
 static __always_inline __u32 service_entry_key(union ct_key *key, enum service_entry which, const struct addresses *at,
-					       const struct translation *t)
+					       const struct nat_context *t)
 {
 	const __be16 sport = which == ENTRY_HAIRPIN ? t->dport : t->sport;
-	const __be16 dport = which == ENTRY_ORIGIN ? t->dport : which == ENTRY_HAIRPIN ? t->sport : t->service_port;
+	const __be16 dport = which == ENTRY_REVERSE_NAT ? t->dport :
+			     which == ENTRY_HAIRPIN     ? t->sport :
+							  t->service_port;
 
-	return service_key(key, which == ENTRY_ORIGIN ? WR_CT_ORIGIN : WR_CT_FLOW, at, sport, dport, t);
+	return service_key(key, which == ENTRY_REVERSE_NAT ? WR_CT_REVERSE_NAT : WR_CT_FLOW, at, sport, dport, t);
 }
 
-/* As if the packet went the other way. */
-static __always_inline void service_turn(struct addresses *at, struct translation *t)
+/* Swaps the direction. */
+static __always_inline void service_swap(struct addresses *at, struct nat_context *t)
 {
 	const union addr source = at->saddr;
 	const __be16 port = t->sport;
@@ -40,10 +42,10 @@ static __always_inline void service_turn(struct addresses *at, struct translatio
 }
 
 /*
- * In the client's window, and makes way for newer flows there. Between client and service there may be another backend's
- * by now, which stays.
+ * Demotes an entry to the client's window, marked as closed, so that newer flows evict it first. Between client and
+ * service there may be another backend's entry by now, which stays.
  */
-OUT_OF_LINE int service_retire(const struct addresses *at, const struct translation *t, __u32 which)
+OUT_OF_LINE int service_demote(const struct addresses *at, const struct nat_context *t, __u32 which)
 {
 	const struct wr_ct_service *entry;
 	struct ct_query *q = ct_query();
@@ -55,7 +57,8 @@ OUT_OF_LINE int service_retire(const struct addresses *at, const struct translat
 	if (!ct_lookup() || !(q->ct.flags & WR_CT_SERVICE))
 		return 0;
 	entry = (const void *)&q->ct;
-	if (which == ENTRY_SERVICE && (entry->port != t->dport || !service_addr_equal(&entry->addr, &t->backend, t->v6)))
+	if (which == ENTRY_SERVICE &&
+	    (entry->port != t->dport || !service_addr_equal(&entry->addr, &t->backend, t->v6)))
 		return 0;
 	q->ct.flags |= CT_FIN_BOTH;
 	q->ct.expires = ct_now() + WR_CT_LIFE_TCP_NEW;
@@ -69,42 +72,46 @@ OUT_OF_LINE int service_retire(const struct addresses *at, const struct translat
 	return 0;
 }
 
-/* Its flow has just been retired: so are the service's entries. */
-OUT_OF_LINE int service_over(struct addresses *at, struct translation *t)
+/* Demotes the service's entries of a flow that has just closed. */
+OUT_OF_LINE int service_demote_all(struct addresses *at, struct nat_context *t)
 {
-	if (!at || !t || !t->over || dry_run)
+	if (!at || !t || !t->closed || dry_run)
 		return 0;
-	if (t->answers)
-		service_turn(at, t);
+	if (t->reply)
+		service_swap(at, t);
 	t->backend = at->daddr;
-	service_retire(at, t, ENTRY_ORIGIN);
+	service_demote(at, t, ENTRY_REVERSE_NAT);
 	at->daddr = t->service;
-	service_retire(at, t, ENTRY_SERVICE);
+	service_demote(at, t, ENTRY_SERVICE);
 	if (IN_FAMILY(t->v6, addr_equal, &at->saddr, &t->backend))
-		service_retire(at, t, ENTRY_HAIRPIN);
+		service_demote(at, t, ENTRY_HAIRPIN);
 	at->daddr = t->backend;
-	if (t->answers)
-		service_turn(at, t);
+	if (t->reply)
+		service_swap(at, t);
 	return 0;
 }
 
 /* --- the service -------------------------------------------------------------------------------------------------- */
 
-static __always_inline const struct wr_service *service_find(const struct translation *t)
+static __always_inline const struct wr_service *service_find(const struct nat_context *t)
 {
 	if (t->v6) {
-		struct wr_service6_key key = { .addr = t->service.a6, .port = t->service_port, .l4_proto = t->l4_proto };
+		struct wr_service6_key key = { .addr = t->service.a6,
+					       .port = t->service_port,
+					       .l4_proto = t->l4_proto };
 
 		return bpf_map_lookup_elem(&services6, &key);
 	} else {
-		struct wr_service4_key key = { .addr = t->service.a4, .port = t->service_port, .l4_proto = t->l4_proto };
+		struct wr_service4_key key = { .addr = t->service.a4,
+					       .port = t->service_port,
+					       .l4_proto = t->l4_proto };
 
 		return bpf_map_lookup_elem(&services4, &key);
 	}
 }
 
-/* Who finds no service has maybe looked as its element was being replaced. */
-OUT_OF_LINE int service_list(struct translation *t)
+/* The lookup is repeated: it may have missed an element that was being replaced. */
+OUT_OF_LINE int service_list(struct nat_context *t)
 {
 	const struct wr_service *service;
 
@@ -120,8 +127,8 @@ OUT_OF_LINE int service_list(struct translation *t)
 	return true;
 }
 
-/* The backend with this id becomes the flow's; false if there is none (any more). */
-static __always_inline bool service_take(struct addresses *at, struct translation *t, __u32 id)
+/* Sets the backend with this id; false if it does not exist (any more). */
+static __always_inline bool service_backend_get(struct addresses *at, struct nat_context *t, __u32 id)
 {
 	t->backend_id = id;
 	if (t->v6) {
@@ -142,8 +149,8 @@ static __always_inline bool service_take(struct addresses *at, struct translatio
 	return true;
 }
 
-/* A backend of the list becomes the flow's; false if it is not there (any more). */
-OUT_OF_LINE int service_backend(struct addresses *at, struct translation *t, __u32 index)
+/* Sets the list's backend with this index; false if it does not exist (any more). */
+OUT_OF_LINE int service_backend_at(struct addresses *at, struct nat_context *t, __u32 index)
 {
 	struct wr_list_key key;
 	const __u32 *id;
@@ -153,11 +160,11 @@ OUT_OF_LINE int service_backend(struct addresses *at, struct translation *t, __u
 	key.list = t->list;
 	key.index = index;
 	id = bpf_map_lookup_elem(&service_lists, &key);
-	return id && service_take(at, t, *id);
+	return id && service_backend_get(at, t, *id);
 }
 
-/* Whether the flow's backend is one of the list: one lookup, however many there are. */
-OUT_OF_LINE int service_has(const struct translation *t)
+/* Whether the flow's backend is in the list: one lookup, whatever the list's length. */
+OUT_OF_LINE int service_has_backend(const struct nat_context *t)
 {
 	struct wr_member_key key;
 
@@ -170,8 +177,8 @@ OUT_OF_LINE int service_has(const struct translation *t)
 
 /* --- the flow's backend ------------------------------------------------------------------------------------------- */
 
-/* Whether the flow with the backend, which the service's client has begun, lives. */
-OUT_OF_LINE int service_flow_lives(const struct addresses *at, const struct translation *t)
+/* Whether the client's flow with the backend is live. */
+OUT_OF_LINE int service_flow_lives(const struct addresses *at, const struct nat_context *t)
 {
 	struct ct_query *q = ct_query();
 
@@ -183,10 +190,10 @@ OUT_OF_LINE int service_flow_lives(const struct addresses *at, const struct tran
 }
 
 /*
- * The backend that the flow has, if it has one: as flow_lookup() has found it. What another endpoint has begun, which had the address before, is no flow of
- * this client's: its entries end with their owner.
+ * Sets the flow's backend, if it has one, from the entry that flow_lookup() has found. An entry of another endpoint,
+ * which had the client's address before, is ignored: it is removed with its owner.
  */
-OUT_OF_LINE int service_look(struct addresses *at, struct translation *t, __u32 client)
+OUT_OF_LINE int service_lookup(struct addresses *at, struct nat_context *t, __u32 client)
 {
 	const struct wr_ct_service *entry;
 	const struct flow *f = flow_memory_get();
@@ -210,17 +217,17 @@ OUT_OF_LINE int service_look(struct addresses *at, struct translation *t, __u32 
 }
 
 /*
- * Whether the ports are in use between client and backend by another flow: of both the answers would look the same. What
- * the client has begun through the same service is this flow's own, of which the rest was forgotten; what is over may have
- * lost its origin. A denied flow of which nothing has ever passed has no answers. One that is denied after something has
- * passed has, as soon as it is allowed again.
+ * Whether another flow uses the ports between client and backend: the replies of both would look the same. A flow of
+ * the client through the same service is this flow, some of whose entries were evicted. A closed flow may have lost its
+ * reverse-NAT entry. A flow denied from the start has no replies; one denied later has replies as soon as it is allowed
+ * again.
  */
-OUT_OF_LINE int service_clashes(const struct addresses *at, const struct translation *t)
+OUT_OF_LINE int service_clashes(const struct addresses *at, const struct nat_context *t)
 {
-	const struct wr_ct_service *origin;
+	const struct wr_ct_service *reverse;
 	struct ct_query *q = ct_query();
 	__u32 swapped;
-	bool over;
+	bool closed;
 
 	if (!at || !t || !q)
 		return true;
@@ -231,21 +238,21 @@ OUT_OF_LINE int service_clashes(const struct addresses *at, const struct transla
 		return false;
 	if (!(q->ct.flags & WR_CT_TRANSLATED))
 		return true;
-	over = ct_is_over(t->l4_proto, q->ct.flags);
-	if (!over && (swapped ^ (q->ct.flags & WR_CT_SWAPPED)))
-		return true; /* the backend is its client */
-	ct_key_be(&q->key, WR_CT_ORIGIN, t->v6);
+	closed = ct_is_closed(t->l4_proto, q->ct.flags);
+	if (!closed && (swapped ^ (q->ct.flags & WR_CT_SWAPPED)))
+		return true; /* the backend initiated it */
+	ct_key_set_kind(&q->key, WR_CT_REVERSE_NAT, t->v6);
 	if (!ct_lookup())
-		return !t->found && !over;
-	origin = (const void *)&q->ct;
-	return origin->port != t->service_port || !service_addr_equal(&origin->addr, &t->service, t->v6);
+		return !t->found && !closed;
+	reverse = (const void *)&q->ct;
+	return reverse->port != t->service_port || !service_addr_equal(&reverse->addr, &t->service, t->v6);
 }
 
 /*
- * The same of what a pod answers itself: at->daddr is the service. With the same port at both ends nothing would say who
- * of them has sent it.
+ * The same for the replies of a hairpin: at->daddr is the service. With equal ports at both ends the direction would be
+ * ambiguous.
  */
-OUT_OF_LINE int service_hairpin_clashes(const struct addresses *at, const struct translation *t)
+OUT_OF_LINE int service_hairpin_clashes(const struct addresses *at, const struct nat_context *t)
 {
 	const struct wr_ct_service *entry;
 	struct ct_query *q = ct_query();
@@ -261,15 +268,15 @@ OUT_OF_LINE int service_hairpin_clashes(const struct addresses *at, const struct
 	       !service_addr_equal(&entry->addr, &at->saddr, t->v6);
 }
 
-/* Whether the backend will do. */
-static __always_inline enum wr_reason service_suits(struct addresses *at, struct translation *t)
+/* Whether the flow can use the backend. */
+static __always_inline enum wr_reason service_backend_check(struct addresses *at, struct nat_context *t)
 {
 	bool clashes;
 	const bool hairpin = IN_FAMILY(t->v6, addr_equal, &at->daddr, &at->saddr);
-	const bool strange = IN_FAMILY(t->v6, addr_is_strange, &at->daddr);
+	const bool martian = IN_FAMILY(t->v6, addr_is_martian, &at->daddr);
 
 	t->hairpin = hairpin;
-	if (strange)
+	if (martian)
 		return WR_REASON_BAD_DESTINATION;
 	if (t->l4_proto == IPPROTO_SCTP && t->service_port != t->dport)
 		return WR_REASON_SERVICE_SCTP;
@@ -283,23 +290,23 @@ static __always_inline enum wr_reason service_suits(struct addresses *at, struct
 	return clashes ? WR_REASON_SERVICE_CLASH : WR_REASON_NONE;
 }
 
-/* The flow's backend: the one that it has, if it still is one, or any. */
-static __always_inline enum wr_reason service_choose(struct addresses *at, struct translation *t)
+/* Selects the flow's backend: its present one if it is still in the list, else a random one. */
+static __always_inline enum wr_reason service_choose(struct addresses *at, struct nat_context *t)
 {
 	enum wr_reason reason = WR_REASON_NO_BACKEND;
 
 	t->chosen = true;
-	if (t->found && t->count && service_has(t) && !service_suits(at, t))
+	if (t->found && t->count && service_has_backend(t) && !service_backend_check(at, t))
 		return WR_REASON_NONE;
 	t->found = false;
 #pragma clang loop unroll(disable)
 	for (int n = 0; n < SERVICE_TRIES && t->count; n++) {
-		if (service_backend(at, t, (__u64)bpf_get_prandom_u32() * t->count >> 32)) {
-			reason = service_suits(at, t);
+		if (service_backend_at(at, t, (__u64)bpf_get_prandom_u32() * t->count >> 32)) {
+			reason = service_backend_check(at, t);
 			if (!reason)
 				return WR_REASON_NONE;
 		} else if (!service_list(t)) {
-			/* The list is another one by now, or none. */
+			/* The list has been replaced, or the service is gone. */
 			return WR_REASON_NO_BACKEND;
 		}
 	}

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * A packet that is too big for the way to another node becomes the ICMP error that tells its sender: frag-needed (RFC
- * 1191) or Packet Too Big (RFC 4443 section 3.2), with the MTU of the way. One for one, and smaller: no need to limit
- * the rate.
+ * Turns a packet that exceeds the path MTU to another node into an ICMP error to its sender: frag-needed (RFC 1191) or
+ * Packet Too Big (RFC 4443 section 3.2), with the path MTU. One error for each packet, and smaller: no rate limit is
+ * needed.
  *
- * IPv4 without DF is not fragmented here, and its sender is told all the same: Linux remembers the MTU of a destination
- * whatever DF said, and fragments from then on. Tunnel packets are never fragmented.
+ * IPv4 without DF is not fragmented here, and its sender gets the error, too: Linux stores the MTU of a destination
+ * whatever DF is, and fragments from then on. Tunnel packets are never fragmented.
  */
 #ifndef WARREN_LIB_TOO_BIG_H
 #define WARREN_LIB_TOO_BIG_H
@@ -25,15 +25,15 @@ struct icmp_too_big {
 	__u8 type;
 	__u8 code;
 	__u16 check;
-	__be32 mtu; /* IPv4: of 16 bits, the others are 0 */
+	__be32 mtu; /* IPv4: 16 bits, the others are 0 */
 };
 
-/* The ICMP message is as long as one bpf_csum_diff() can sum: enough for what a pod's own tunnel has inside. */
+/* The length that one bpf_csum_diff() can sum: enough to quote the inner headers of a pod's own tunnel. */
 #define TOO_BIG_MESSAGE 512
 #define TOO_BIG_QUOTED (TOO_BIG_MESSAGE - sizeof(struct icmp_too_big))
 
-/* RFC 1122 section 3.2.2, RFC 4443 section 2.4 (e): never about an ICMP error, nor about a later fragment. */
-static __always_inline bool may_be_told(const struct packet *p, const bool v6)
+/* RFC 1122 section 3.2.2, RFC 4443 section 2.4 (e): no error about an ICMP error, or about a later fragment. */
+static __always_inline bool icmp_error_allowed(const struct packet *p, const bool v6)
 {
 	const struct iphdr *ip4 = packet_at(p, ETH_HLEN, sizeof(*ip4));
 	const struct ipv6hdr *ip6;
@@ -58,7 +58,7 @@ static __always_inline bool may_be_told(const struct packet *p, const bool v6)
 
 struct icmp_error {
 	__u8 type, code;
-	__be32 rest; /* what stands before the quoted packet */
+	__be32 rest; /* the word before the quoted packet */
 };
 
 static __always_inline void icmp_error_write4(struct iphdr *ip, const struct iphdr *quoted, const struct icmp_error *e,
@@ -101,10 +101,10 @@ static __always_inline void icmp_error_write6(struct ipv6hdr *ip, const struct i
 }
 
 /*
- * The packet becomes the error about it, which quotes so many bytes of it. Source: the destination that cannot be reached
- * so, the one address that strict rp_filter accepts, in the pod and on warren0.
+ * Turns the packet into the error, which quotes `quoted` bytes of it. Source: the packet's destination, the one address
+ * that strict rp_filter accepts both in the pod and on warren0.
  */
-static __always_inline bool icmp_error_turn(const struct packet *p, const struct icmp_error *e, const __u32 quoted,
+static __always_inline bool icmp_error_make(const struct packet *p, const struct icmp_error *e, const __u32 quoted,
 					    const bool v6)
 {
 	const __u32 ip = v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
@@ -128,17 +128,17 @@ static __always_inline bool icmp_error_turn(const struct packet *p, const struct
 	return true;
 }
 
-static __always_inline bool too_big_turn(const struct packet *p, __u32 mtu, const bool v6)
+static __always_inline bool too_big_make(const struct packet *p, __u32 mtu, const bool v6)
 {
 	const struct icmp_error error = { .type = v6 ? ICMPV6_PKT_TOOBIG : ICMP4_DEST_UNREACH,
 					  .code = v6 ? 0 : ICMP4_FRAG_NEEDED,
 					  .rest = bpf_htonl(v6 ? mtu : mtu & 0xffff) };
 
-	return icmp_error_turn(p, &error, TOO_BIG_QUOTED, v6);
+	return icmp_error_make(p, &error, TOO_BIG_QUOTED, v6);
 }
 
-/* What tc is to do with a packet that is too big for that node: into the pod that it came from, or the stack. */
-static __always_inline int too_big_tell(struct __sk_buff *skb, __u32 slot)
+/* Returns the tc action for a packet that is too big for that node: into the pod that sent it, or to the stack. */
+static __always_inline int too_big_reject(struct __sk_buff *skb, __u32 slot)
 {
 	const struct packet p = { .skb = skb };
 	const struct wr_cluster *c = cluster_get();
@@ -146,10 +146,10 @@ static __always_inline int too_big_tell(struct __sk_buff *skb, __u32 slot)
 	const bool v6 = skb->protocol == bpf_htons(ETH_P_IPV6);
 	__u32 mtu;
 
-	if (!c || !node || !IN_FAMILY(v6, may_be_told, &p))
+	if (!c || !node || !IN_FAMILY(v6, icmp_error_allowed, &p))
 		return TC_ACT_SHOT;
 	mtu = nexthop_mtu(nexthop_element(slot), node);
-	if (!IN_FAMILY(v6, too_big_turn, &p, mtu))
+	if (!IN_FAMILY(v6, too_big_make, &p, mtu))
 		return TC_ACT_SHOT;
 	if (endpoint_get(skb->ifindex))
 		return bpf_redirect_peer(skb->ifindex, 0);

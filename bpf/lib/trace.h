@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Dry runs: what a twin of an attached program writes instead of everything else. */
+/* Dry runs: a dry-run program writes to map `trace` only, and changes nothing else. */
 #ifndef WARREN_LIB_TRACE_H
 #define WARREN_LIB_TRACE_H
 
@@ -7,10 +7,13 @@
 
 #include "lib/maps.h"
 
-/* Set in the twins that `warren trace` runs; in the attached programs the verifier removes what depends on it. */
+/*
+ * Set in the dry-run programs that `warren trace` runs. In attached programs it is 0, and the verifier removes the code
+ * for it.
+ */
 const volatile bool dry_run __weak = false;
 
-/* Where a dry run writes, NULL in the attached programs. */
+/* The element of `trace`; NULL in the attached programs. */
 static __always_inline struct wr_trace *trace_get(void)
 {
 	const __u32 key = 0;

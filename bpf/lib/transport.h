@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * From the transport header to the flow that a packet belongs to. TCP and UDP in one piece are read where they are
- * needed; everything else out of line: fragments, ICMP, whose errors belong to the flow that they are about, and the
- * rest.
+ * Finds the flow of a packet from its transport header. Unfragmented TCP and UDP are parsed inline, all others out of
+ * line: fragments, ICMP, whose errors belong to the flow of the packet that they quote, and the rest.
  */
 #ifndef WARREN_LIB_TRANSPORT_H
 #define WARREN_LIB_TRANSPORT_H
@@ -26,7 +25,7 @@ OUT_OF_LINE int transport_ports(struct __sk_buff *skb, struct transport *t)
 	t->sport = p.sport;
 	t->dport = p.dport;
 	t->icmp_type = p.icmp_type;
-	t->traits = p.traits;
+	t->flags = p.flags;
 	t->error = is_icmp_error(&p, t->v6);
 	return reason;
 }
@@ -34,8 +33,9 @@ OUT_OF_LINE int transport_ports(struct __sk_buff *skb, struct transport *t)
 /* --- ICMP errors --- */
 
 /*
- * The packet that an error is about: t gets its protocol, *saddr and *daddr its addresses, the other way round: the way
- * the error goes. Returns where its transport header is; 0 if that cannot be read: options, a later fragment.
+ * Parses the packet that an error quotes: t gets its protocol, *saddr and *daddr its addresses, swapped: in the
+ * direction of the error. Returns the offset of its transport header; 0 if it cannot be parsed: options, a later
+ * fragment.
  */
 static __always_inline __u32 quoted4_parse(const struct packet *p, struct transport *t, union addr *saddr,
 					   union addr *daddr)
@@ -52,7 +52,7 @@ static __always_inline __u32 quoted4_parse(const struct packet *p, struct transp
 	return off + sizeof(*ip);
 }
 
-/* The same. An extension header is a transport protocol of which there is no flow. */
+/* The same for IPv6. An extension header counts as a transport protocol, which has no flow. */
 static __always_inline __u32 quoted6_parse(const struct packet *p, struct transport *t, union addr *saddr,
 					   union addr *daddr)
 {
@@ -76,7 +76,7 @@ static __always_inline bool quoted_ports(struct packet *p, struct transport *t, 
 	t->sport = t->dport = 0;
 	if (!has_ports(p->l4_proto) && !is_icmp(p, t->v6))
 		return true;
-	/* Eight bytes are always quoted (RFC 792). */
+	/* At least eight bytes are quoted (RFC 792). */
 	l4 = packet_at(p, off & PACKET_OFF_MAX, ICMP_HEADER_SIZE);
 	if (!l4 || off + ICMP_HEADER_SIZE > t->end)
 		return false;
@@ -84,7 +84,7 @@ static __always_inline bool quoted_ports(struct packet *p, struct transport *t, 
 		icmp_ports(p, l4, t->v6);
 		t->sport = p->dport;
 		t->dport = p->sport;
-		return p->traits;
+		return p->flags;
 	}
 	t->sport = ((const __be16 *)l4)[1];
 	t->dport = ((const __be16 *)l4)[0];
@@ -92,10 +92,10 @@ static __always_inline bool quoted_ports(struct packet *p, struct transport *t, 
 }
 
 /*
- * An ICMP error becomes a packet of the flow that it is about. One that a pod sends must be about a packet which was
- * sent to it, and go to who sent that: about anybody else's it could cut connections that are not the pod's. One that
- * comes to a pod may be from anybody on the way, about what the pod itself sent. Redirects are never right: a pod is
- * nobody's router.
+ * Makes an ICMP error a packet of the flow that it quotes. An error that a pod sends must quote a packet that was sent
+ * to the pod, and go to that packet's sender: else it could reset other pods' connections. An error to a pod may be
+ * from any router on the path, about a packet that the pod has sent. Redirects are always dropped: a pod is not a
+ * router's client.
  */
 OUT_OF_LINE int transport_error(struct __sk_buff *skb, struct addresses *at, struct transport *t)
 {
@@ -111,7 +111,7 @@ OUT_OF_LINE int transport_error(struct __sk_buff *skb, struct addresses *at, str
 	if (t->direction == WR_EGRESS && !addr_equal(&saddr, &at->saddr, t->v6))
 		return WR_REASON_ICMP_ERROR;
 	at->saddr = saddr;
-	t->traits = FOLLOWS | RELATED;
+	t->flags = FOLLOWS | RELATED;
 	return WR_REASON_NONE;
 }
 
@@ -149,16 +149,16 @@ static __always_inline enum wr_reason transport_read(struct packet *p, const boo
 	p->sport = t->sport;
 	p->dport = t->dport;
 	p->l4_proto = t->l4_proto;
-	p->traits = t->traits;
+	p->flags = t->flags;
 	return reason;
 }
 
-/* Everything of struct packet that flow_pass() goes by. */
+/* Sets all fields of struct packet that flow_pass() needs. */
 static __always_inline enum wr_reason transport_parse(struct packet *p, const bool v6)
 {
 	enum wr_reason reason = transport_read(p, v6);
 
-	p->traits |= p->l4_off << L4_OFF_SHIFT;
+	p->flags |= p->l4_off << L4_OFF_SHIFT;
 	if (!reason)
 		trace_step(WR_TRACE_PARSED);
 	return reason;

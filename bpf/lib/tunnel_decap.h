@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Decapsulation: from here on a tunnel packet is the inner one. */
+/* Decapsulation: turns a tunnel packet into its inner packet. */
 #ifndef WARREN_LIB_TUNNEL_DECAP_H
 #define WARREN_LIB_TUNNEL_DECAP_H
 
@@ -7,7 +7,7 @@
 #include "lib/node.h"
 #include "lib/tunnel_in.h"
 
-/* The inner packet is the frame's only one now. Written so that a hardware checksum over all of it stays true. */
+/* Writes the ECN field after decapsulation, such that a hardware checksum over the packet stays valid. */
 static __always_inline void ecn_write(struct __sk_buff *skb, const struct packet *p, __u8 ecn, const bool v6)
 {
 	struct iphdr *ip;
@@ -30,12 +30,11 @@ static __always_inline void ecn_write(struct __sk_buff *skb, const struct packet
 }
 
 /*
- * Takes the outer headers off: what is left is the outer Ethernet header, with the inner packet's type, and that
- * packet.
+ * Removes the outer headers. Left are the outer Ethernet header, with the inner packet's type, and the inner packet.
  *
- * bpf_skb_adjust_room() leaves skb->protocol as it was, by which the receiving stack goes after bpf_redirect_peer().
- * Linux 6.1 has no flag to say otherwise; every kernel's bpf_skb_change_proto() does, by making one family's header
- * into room for the other's, and both of them go right away.
+ * bpf_skb_adjust_room() does not change skb->protocol, which the receiving stack uses after bpf_redirect_peer(). Linux
+ * 6.1 has no flag for that. On every kernel bpf_skb_change_proto() sets it: it resizes the outer IP header to the other
+ * family's size, and that header is removed right afterwards.
  */
 static __always_inline enum wr_reason tunnel_decap(struct packet *p, const struct tunnel *t)
 {
@@ -64,7 +63,7 @@ static __always_inline enum wr_reason tunnel_decap(struct packet *p, const struc
 	return WR_REASON_NONE;
 }
 
-/* The Ethernet addresses under which a decapsulated packet goes on: from this node's host side to `mac`. */
+/* Writes the Ethernet addresses of a decapsulated packet: from this node's host side to `mac`. */
 static __always_inline bool tunnel_readdress(const struct packet *p, const void *mac)
 {
 	struct ethhdr *eth = packet_at(p, 0, sizeof(*eth));

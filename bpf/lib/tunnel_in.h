@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Packets from other nodes: which of an uplink's are tunnel packets, whether one is in order and its sender may say
- * what it says. Taking the outer headers off is in lib/tunnel_decap.h.
+ * Packets from other nodes: which packets of an uplink are tunnel packets, whether one is valid, and whether its sender
+ * may use its inner source and identity. lib/tunnel_decap.h removes the outer headers.
  *
- * Only a datagram in one piece, right behind an IP header without options or extension headers, is ever decapsulated. A
- * first fragment of one is dropped by name; later ones, and what hides the port behind other extension headers, go to
- * the stack, where nobody listens.
+ * Only an unfragmented datagram directly behind an IP header without options or extension headers is decapsulated. A
+ * first fragment is dropped with its own reason. Later ones, and packets with other extension headers, go to the stack,
+ * which has no socket on the port.
  */
 #ifndef WARREN_LIB_TUNNEL_IN_H
 #define WARREN_LIB_TUNNEL_IN_H
@@ -20,15 +20,15 @@
 #include "lib/tunnel_sum.h"
 #include "lib/verdict_address.h"
 
-/* What is known of a tunnel packet. Offsets count from the start of the frame. */
+/* A parsed tunnel packet. Offsets count from the start of the frame. */
 struct tunnel {
-	__u32 slot; /* of the node that has sent it */
+	__u32 slot; /* of the sending node */
 	const struct wr_node *node;
-	__u64 identity; /* as it says */
-	__u32 udp;      /* where the outer UDP header is */
-	__u32 inner;    /* where the inner IP header is */
+	__u64 identity; /* as carried in the packet */
+	__u32 udp;      /* offset of the outer UDP header */
+	__u32 inner;    /* offset of the inner IP header */
 	__u32 end;      /* of the outer IP packet, and of the inner one; the frame may be padded */
-	__u8 ecn;       /* at first the outer one; then what the inner one is to become, 0: as it is */
+	__u8 ecn;       /* first the outer ECN; then the new inner one, 0: unchanged */
 	bool summed;    /* the outer UDP header has a checksum */
 	bool over6;     /* family of the outer packet ... */
 	bool v6;        /* ... and of the inner one */
@@ -36,9 +36,12 @@ struct tunnel {
 
 /* --- the outer headers --- */
 
-/* A datagram to this node's tunnel port begins at `udp`; `sound`: and its IP header is as a node's would be. */
+/*
+ * Checks the UDP header at t->udp; NONE with t->inner 0: it is not to this node's tunnel port. `valid`: the IP header
+ * is as nodes send it.
+ */
 static __always_inline enum wr_reason tunnel_udp(const struct packet *p, const struct wr_cluster *c, struct tunnel *t,
-						 bool fragment, bool sound)
+						 bool fragment, bool valid)
 {
 	const struct udphdr *udp = packet_at(p, t->udp & PACKET_OFF_MAX, sizeof(*udp));
 
@@ -48,7 +51,7 @@ static __always_inline enum wr_reason tunnel_udp(const struct packet *p, const s
 	t->summed = udp->check;
 	if (fragment)
 		return WR_REASON_TUNNEL_FRAGMENT;
-	if (!sound || t->end > p->skb->len || t->udp + bpf_ntohs(udp->len) != t->end)
+	if (!valid || t->end > p->skb->len || t->udp + bpf_ntohs(udp->len) != t->end)
 		return WR_REASON_TUNNEL_MALFORMED;
 	return cluster_has_sport(c, udp->source) ? WR_REASON_NONE : WR_REASON_TUNNEL_SPORT;
 }
@@ -75,7 +78,7 @@ static __always_inline enum wr_reason tunnel6_outer(struct packet *p, const stru
 {
 	const struct ipv6hdr *ip = packet_at(p, ETH_HLEN, sizeof(*ip));
 	const struct frag6_hdr *frag;
-	bool fragment, sound;
+	bool fragment, valid;
 
 	if (!ip)
 		return WR_REASON_NONE;
@@ -84,7 +87,7 @@ static __always_inline enum wr_reason tunnel6_outer(struct packet *p, const stru
 	fragment = ip->nexthdr == IPPROTO_FRAGMENT;
 	if ((ip->nexthdr != IPPROTO_UDP && !fragment) || !cluster_has_outer(c, &p->at->daddr, true))
 		return WR_REASON_NONE;
-	sound = ip->version == 6;
+	valid = ip->version == 6;
 	t->udp = ETH_HLEN + sizeof(*ip);
 	t->end = ETH_HLEN + sizeof(*ip) + bpf_ntohs(ip->payload_len);
 	t->ecn = ip6_ecn(ip);
@@ -94,17 +97,17 @@ static __always_inline enum wr_reason tunnel6_outer(struct packet *p, const stru
 			return WR_REASON_NONE;
 		t->udp += sizeof(*frag);
 	}
-	return tunnel_udp(p, c, t, fragment, sound);
+	return tunnel_udp(p, c, t, fragment, valid);
 }
 
 /* --- Geneve --- */
 
-/* What the options say, where they are others than nodes send. */
+/* State of parsing options other than nodes send. */
 struct tunnel_options {
 	__u64 identity;
 	__u32 off, end;
 	__be16 class;
-	bool critical; /* the header says that some are */
+	bool critical; /* the header's flag: there are critical options */
 };
 
 OUT_OF_LINE int tunnel_options_read(struct __sk_buff *skb, struct tunnel_options *o)
@@ -135,11 +138,11 @@ OUT_OF_LINE int tunnel_options_read(struct __sk_buff *skb, struct tunnel_options
 	return o->critical ? WR_REASON_TUNNEL_MALFORMED : WR_REASON_NONE;
 }
 
-/* Before anything else of the packet counts: whether its sender knows the cluster's key. */
-static __always_inline enum wr_reason tunnel_word_check(const struct wr_cluster *c, const struct wr_node *node,
-							__u64 word, __u32 bytes)
+/* Checks the keyed tag, before the rest of the packet is parsed: whether its sender has the cluster's key. */
+static __always_inline enum wr_reason tunnel_tag_check(const struct wr_cluster *c, const struct wr_node *node,
+						       __u64 tag, __u32 bytes)
 {
-	if (node_sends_word(node, word))
+	if (node_sends_tag(node, tag))
 		return WR_REASON_NONE;
 	if (c->flags & WR_CLUSTER_KEY_REQUIRED)
 		return WR_REASON_TUNNEL_KEY;
@@ -151,13 +154,13 @@ static __always_inline enum wr_reason tunnel_word_check(const struct wr_cluster 
 static __always_inline enum wr_reason tunnel_geneve(const struct packet *p, const struct wr_cluster *c,
 						    struct tunnel *t)
 {
-	/* Both options' room, whether they are there or not: without them an inner packet would be. */
+	/* Room for both options, whether or not they are present: without them, an inner packet follows. */
 	const struct geneve_header *geneve = packet_at(
 	    p, t->inner & PACKET_OFF_MAX, sizeof(*geneve) + (GENEVE_IDENTITY_WORDS + GENEVE_KEY_WORDS) * 4);
 	const struct geneve_option *opt = (const void *)(geneve + 1);
 	struct tunnel_options o = { .class = c->option_class };
 	enum wr_reason reason;
-	__u64 word;
+	__u64 tag;
 
 	if (!geneve)
 		return WR_REASON_TUNNEL_MALFORMED;
@@ -170,11 +173,11 @@ static __always_inline enum wr_reason tunnel_geneve(const struct packet *p, cons
 	t->inner = o.end + ETH_HLEN;
 	if (t->inner > t->end)
 		return WR_REASON_TUNNEL_MALFORMED;
-	word = geneve_word((const void *)opt + GENEVE_IDENTITY_WORDS * 4, o.end - o.off, c->option_class);
-	reason = tunnel_word_check(c, t->node, word, p->skb->len);
+	tag = geneve_tag((const void *)opt + GENEVE_IDENTITY_WORDS * 4, o.end - o.off, c->option_class);
+	reason = tunnel_tag_check(c, t->node, tag, p->skb->len);
 	if (reason)
 		return reason;
-	if (geneve_options_plain(o.end - o.off, word) && !o.critical && geneve_is_whole(opt, c->option_class))
+	if (geneve_options_plain(o.end - o.off, tag) && !o.critical && geneve_is_whole(opt, c->option_class))
 		t->identity = geneve_identity((const void *)(opt + 1));
 	else
 		reason = tunnel_options_read(p->skb, &o);
@@ -186,8 +189,8 @@ static __always_inline enum wr_reason tunnel_geneve(const struct packet *p, cons
 /* --- the inner packet --- */
 
 /*
- * RFC 6040 section 4.2: what the inner ECN field becomes; 0: stays as it is. What was congested outside says so inside,
- * unless nobody there would understand it: then it is dropped, as congestion is told to such.
+ * RFC 6040 section 4.2: sets the new inner ECN field; 0: unchanged. CE is copied inside; if the inner packet does not
+ * support ECN, it is dropped, which signals congestion as well.
  */
 static __always_inline enum wr_reason tunnel_ecn(struct tunnel *t, __u8 inner)
 {
@@ -203,7 +206,7 @@ static __always_inline enum wr_reason tunnel_ecn(struct tunnel *t, __u8 inner)
 	return WR_REASON_NONE;
 }
 
-/* The inner packet fills what is left of the outer one. Its source replaces the outer one in p->at. */
+/* The inner packet must fill the rest of the outer one. Its source replaces the outer one in p->at. */
 static __always_inline enum wr_reason tunnel4_inner(struct packet *p, struct tunnel *t)
 {
 	const struct iphdr *ip = packet_at(p, t->inner & PACKET_OFF_MAX, sizeof(*ip));
@@ -226,8 +229,8 @@ static __always_inline enum wr_reason tunnel6_inner(struct packet *p, struct tun
 
 /* --- trust --- */
 
-static __always_inline enum wr_reason stranger_check(const union addr *source, __u32 slot, __u64 identity,
-						     const bool v6)
+static __always_inline enum wr_reason unknown_peer_check(const union addr *source, __u32 slot, __u64 identity,
+							 const bool v6)
 {
 	const struct wr_cluster *c = cluster_get();
 	const struct wr_node *node = node_get(slot);
@@ -238,33 +241,33 @@ static __always_inline enum wr_reason stranger_check(const union addr *source, _
 	if (identity == WR_ID_REMOTE_NODE)
 		good = node_has_gateway(node, source, v6) || node_by_address(source, v6) == slot;
 	else
-		good = !addr_is_strange(source, v6) && !cluster_holds(c, source, v6) && !node_by_cidr(source, v6) &&
+		good = !addr_is_martian(source, v6) && !cluster_holds(c, source, v6) && !node_by_cidr(source, v6) &&
 		       !node_by_address(source, v6);
 	return good ? WR_REASON_NONE : WR_REASON_TUNNEL_SOURCE;
 }
 
 /*
- * What a node may say of whom is no pod: that it is itself, by one of its addresses; or that it is nobody's of the
- * cluster.
+ * A node may send two identities other than a pod's: its own, from one of its addresses; and world, from an address
+ * that is not in the cluster.
  */
-OUT_OF_LINE int tunnel_stranger(const struct addresses *at, __u32 slot, __u64 identity, __u32 v6)
+OUT_OF_LINE int tunnel_unknown_peer(const struct addresses *at, __u32 slot, __u64 identity, __u32 v6)
 {
 	if (!at)
 		return WR_REASON_TUNNEL_IDENTITY;
-	return IN_FAMILY(v6, stranger_check, &at->saddr, slot, identity);
+	return IN_FAMILY(v6, unknown_peer_check, &at->saddr, slot, identity);
 }
 
-/* A node speaks for the pods of its own CIDR. The hash is nobody's if it is zero. */
+/* A node may send for the pods of its own CIDR. A pod identity with a hash of zero is not valid. */
 static __always_inline enum wr_reason tunnel_source(const struct packet *p, const struct tunnel *t, const bool v6)
 {
 	if (t->identity >> WR_ID_KIND_SHIFT != WR_ID_KIND_POD)
-		return tunnel_stranger(p->at, t->slot, t->identity, v6);
+		return tunnel_unknown_peer(p->at, t->slot, t->identity, v6);
 	if (t->identity == WR_ID_SOME_POD)
 		return WR_REASON_TUNNEL_IDENTITY;
 	return node_holds(t->node, &p->at->saddr, v6) ? WR_REASON_NONE : WR_REASON_TUNNEL_SOURCE;
 }
 
-/* --- all of it --- */
+/* --- entry --- */
 
 static __always_inline enum wr_reason tunnel_check(struct packet *p, struct tunnel *t)
 {
@@ -282,23 +285,23 @@ static __always_inline enum wr_reason tunnel_check(struct packet *p, struct tunn
 	return IN_FAMILY(t->v6, tunnel_source, p, t);
 }
 
-/* Slot of the node whose own address it is, or 0. Cached as long as the cluster's revision stands. */
+/* Slot of the node that has this address itself, or 0. Cached as long as the cluster's revision is the same. */
 static __always_inline __u32 tunnel_sender(const union addr *source, __u32 revision, const bool v6)
 {
-	struct known_place known = { 0 };
-	__u32 slot = known_find(&known, KNOWN_SENDER, source, revision, v6);
+	struct outer_place place = { 0 };
+	__u32 slot = outer_cache_find(&place, OUTER_NODE, source, revision, v6);
 
 	if (slot)
 		return slot;
 	slot = node_by_address(source, v6);
 	if (slot)
-		known_fill(&known, KNOWN_SENDER, source, revision, slot, v6);
+		outer_cache_fill(&place, OUTER_NODE, source, revision, slot, v6);
 	return slot;
 }
 
 /*
- * Whether the frame, of that outer family, is a tunnel packet (t->node then says whose) that may be believed. NONE with
- * no t->node: it is none; p->at->saddr is its source then.
+ * Checks a frame of that outer family. t->node is the sending node if it is a valid tunnel packet. NONE with t->node
+ * NULL: it is not a tunnel packet; p->at->saddr is its source then.
  */
 static __always_inline enum wr_reason tunnel_open(struct packet *p, const struct wr_cluster *c, struct tunnel *t,
 						  const bool v6)
@@ -319,7 +322,7 @@ static __always_inline enum wr_reason tunnel_open(struct packet *p, const struct
 	if (!path_is_usual(c, t->node, p->skb->ifindex, v6) &&
 	    !skb_path_is_feasible(p->skb, t->slot, &p->at->saddr, v6))
 		return WR_REASON_SPOOFED_OUTSIDE;
-	/* Behind the keyed word: a sum over the whole packet is work that nobody else can ask for. */
+	/* After the check of the keyed tag: only nodes can make this one sum a whole packet. */
 	if (t->summed && !tunnel_sum_is_right(p->skb, t->udp, t->end, v6))
 		return WR_REASON_TUNNEL_MALFORMED;
 	return tunnel_check(p, t);

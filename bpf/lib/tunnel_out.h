@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Packets to other nodes: encapsulation, and how they leave. What comes in is in lib/tunnel_in.h. */
+/* Packets to other nodes: encapsulation and redirection. lib/tunnel_in.h handles packets from them. */
 #ifndef WARREN_LIB_TUNNEL_OUT_H
 #define WARREN_LIB_TUNNEL_OUT_H
 
@@ -16,7 +16,7 @@
 
 #define TUNNEL_SPORT_BITS 14 /* WR_TUNNEL_SPORT_FIRST to the last port */
 
-/* What stands behind the outer IP header: with the keyed word (WR_NODE_KEYED), or without it. */
+/* The headers behind the outer IP header: with the keyed tag (WR_NODE_KEYED), or without it. */
 struct tunnel_payload {
 	struct udphdr udp;
 	struct geneve_header geneve;
@@ -26,16 +26,16 @@ struct tunnel_payload {
 		struct ethhdr eth;
 		struct {
 			struct geneve_option option;
-			__be32 word[2];
+			__be32 tag[2];
 			struct ethhdr eth;
 		} __attribute__((packed, aligned(2))) keyed;
 	};
 } __attribute__((packed, aligned(2)));
 _Static_assert(sizeof(struct tunnel_payload) == WR_TUNNEL_HEADERS + WR_TUNNEL_KEY_SIZE, "tunnel_payload");
 _Static_assert(__builtin_offsetof(struct tunnel_payload, eth) + ETH_HLEN == WR_TUNNEL_HEADERS, "tunnel_payload.eth");
-_Static_assert(sizeof(struct iphdr) >= WR_TUNNEL_KEY_SIZE, "without a word, the inner IP header stands in its place");
+_Static_assert(sizeof(struct iphdr) >= WR_TUNNEL_KEY_SIZE, "without a tag, the inner IP header stands in its place");
 
-/* One packet's, as its headers are written. */
+/* The fields from which a packet's outer headers are written. */
 struct tunnel_out {
 	const struct wr_node *node;
 	const struct wr_nexthop *nexthop; /* NULL: a dry run */
@@ -43,13 +43,14 @@ struct tunnel_out {
 	__u64 identity;
 	__u32 hash;  /* of the inner flow */
 	__u32 inner; /* length of the inner IP packet */
-	__u32 headers; /* length of what is between the outer IP header and it */
+	__u32 headers; /* length of the headers between the outer and the inner IP header */
 	__u8 tos;    /* the outer one */
 };
 
 /*
- * Of addresses, protocol and ports, by multiplication; not bpf_get_hash_recalc(), which dissects every packet of a
- * sender that has set no hash. Of fragments without the ports, which not all of them have: so they stay together.
+ * Hash of addresses and protocol, by multiplication; the caller adds ports. Not bpf_get_hash_recalc(), which dissects
+ * every packet of a sender that sets no hash. Fragments are hashed without ports, which not all of them have, so they
+ * use one path.
  */
 static __always_inline __u32 tunnel_hash(const __be32 *s, const __be32 *d, __u8 l4_proto, const bool v6)
 {
@@ -65,8 +66,8 @@ static __always_inline __u32 tunnel_hash(const __be32 *s, const __be32 *d, __u8 
 }
 
 /*
- * Where the packet ends, its protocol (of a fragment none), its hash, and the outer TOS: ECN as it is inside (RFC 6040
- * section 4.1, normal mode), DSCP if the cluster is configured so (RFC 2983, uniform model).
+ * Reads the packet's end, its protocol (0 for a fragment), its hash, and the outer TOS: ECN as inside (RFC 6040 section
+ * 4.1, normal mode), DSCP if the cluster is configured so (RFC 2983, uniform model).
  */
 static __always_inline bool tunnel_read(struct packet *p, struct tunnel_out *out, const bool v6)
 {
@@ -98,8 +99,8 @@ static __always_inline bool tunnel_read(struct packet *p, struct tunnel_out *out
 }
 
 /*
- * Whether the packet, or what a super-packet will be cut into, is no larger than `mtu`. Super-packets that cannot be
- * encapsulated anyway pass here, and fail there.
+ * Whether the packet, or each segment of a GSO packet, is no larger than `mtu`. GSO packets that cannot be encapsulated
+ * pass here, and fail there.
  */
 static __always_inline bool tunnel_fits(const struct packet *p, __u32 mtu)
 {
@@ -116,9 +117,9 @@ static __always_inline bool tunnel_fits(const struct packet *p, __u32 mtu)
 }
 
 /*
- * Room for the outer headers behind the Ethernet header. Who sends from inside a tunnel of its own has
- * skb->encapsulation set already; then the kernel takes no flags (-EALREADY), without which a super-packet would not be
- * cut right. A single packet needs them for nothing but skb->protocol, which changes as in tunnel_decap().
+ * Makes room for the outer headers behind the Ethernet header. Packets from inside a sender's own tunnel have
+ * skb->encapsulation set already. Then the kernel accepts no flags (-EALREADY), without which a GSO packet would not be
+ * segmented correctly. A single packet needs them only for skb->protocol, which is changed as in tunnel_decap().
  */
 static __always_inline bool tunnel_room(struct __sk_buff *skb, __u32 headers, const bool v6, const bool over6)
 {
@@ -141,7 +142,7 @@ static __always_inline void payload_write(struct tunnel_payload *at, const struc
 	const __u8 from[6] __attribute__((aligned(2))) = GENEVE_SOURCE_MAC;
 	const __u8 to[6] __attribute__((aligned(2))) = GENEVE_DEST_MAC;
 	struct ethhdr *eth = &at->eth;
-	__u64 word;
+	__u64 tag;
 
 	at->udp.source = bpf_htons(WR_TUNNEL_SPORT_FIRST | out->hash >> (32 - TUNNEL_SPORT_BITS));
 	at->udp.dest = out->cluster->port;
@@ -157,13 +158,13 @@ static __always_inline void payload_write(struct tunnel_payload *at, const struc
 	at->identity[0] = bpf_htonl(out->identity >> 32);
 	at->identity[1] = bpf_htonl(out->identity);
 	if (out->headers != WR_TUNNEL_HEADERS) {
-		word = out->node->tx_word[!!(out->cluster->flags & WR_CLUSTER_KEY_ODD)];
+		tag = out->node->tx_tag[!!(out->cluster->flags & WR_CLUSTER_KEY_ODD)];
 		at->geneve.version_words = GENEVE_IDENTITY_WORDS + GENEVE_KEY_WORDS;
 		at->keyed.option.class = out->cluster->option_class;
 		at->keyed.option.type = WR_TUNNEL_OPTION_KEY;
-		at->keyed.option.words = WR_TUNNEL_WORD_SIZE / 4;
-		at->keyed.word[0] = bpf_htonl(word >> 32);
-		at->keyed.word[1] = bpf_htonl(word);
+		at->keyed.option.words = WR_TUNNEL_TAG_SIZE / 4;
+		at->keyed.tag[0] = bpf_htonl(tag >> 32);
+		at->keyed.tag[1] = bpf_htonl(tag);
 		eth = &at->keyed.eth;
 	}
 	mac_copy(eth->h_dest, to);
@@ -171,7 +172,7 @@ static __always_inline void payload_write(struct tunnel_payload *at, const struc
 	eth->h_proto = v6 ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP);
 }
 
-/* DF, so that nobody fragments it on the way: a fragment would not be decapsulated. So its id may be 0 (RFC 6864). */
+/* DF, so that no router fragments it: a fragment would not be decapsulated. So the id may be 0 (RFC 6864). */
 static __always_inline void outer4_write(struct iphdr *ip, const struct tunnel_out *out)
 {
 	const __be32 from = out->node->local.v6[0], to = out->node->remote.v6[0];
@@ -194,7 +195,7 @@ static __always_inline void outer4_write(struct iphdr *ip, const struct tunnel_o
 	ip->check = ~sum;
 }
 
-/* The flow label spreads flows where routers do not look for ports (RFC 6438). */
+/* The flow label spreads flows if routers do not hash ports (RFC 6438). */
 static __always_inline void outer6_write(struct ipv6hdr *ip, const struct tunnel_out *out)
 {
 	*(__be32 *)ip = bpf_htonl(6u << 28 | (__u32)out->tos << 20 | (out->hash & 0xfffff));
@@ -205,7 +206,7 @@ static __always_inline void outer6_write(struct ipv6hdr *ip, const struct tunnel
 	__builtin_memcpy(&ip->daddr, &out->node->remote, sizeof(ip->daddr));
 }
 
-/* While the next hop is not resolved bpf_redirect_neigh() writes the addresses. */
+/* While the nexthop is not resolved, bpf_redirect_neigh() writes the addresses. */
 static __always_inline void link_write(struct ethhdr *eth, const struct wr_nexthop *nh, const bool v6)
 {
 	eth->h_proto = v6 ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP);
@@ -224,7 +225,7 @@ static __always_inline enum wr_reason tunnel_encap(struct packet *p, struct tunn
 
 	out->inner = p->end - ETH_HLEN;
 	out->headers = WR_TUNNEL_HEADERS + (out->node->flags & WR_NODE_KEYED ? WR_TUNNEL_KEY_SIZE : 0);
-	/* UDP and SCTP super-packets do not survive it: pods' and the host's are cut before they come here. */
+	/* UDP and SCTP GSO packets cannot be encapsulated: those of pods and of the host are segmented before. */
 	if (out->inner + l3_size + out->headers > 0xffff || (skb->gso_size && p->l4_proto != IPPROTO_TCP))
 		return WR_REASON_ENCAP_FAILED;
 	if ((skb->len > p->end && bpf_skb_change_tail(skb, p->end, 0)) || !tunnel_room(skb, out->headers, v6, over6))
@@ -264,10 +265,7 @@ static __always_inline enum wr_reason tunnel_write(struct packet *p, struct tunn
 	return reason;
 }
 
-/*
- * Everything is read from the packet, which ip_parse() has found in order: the callers' stacks have no room to remember
- * it.
- */
+/* All fields are read from the packet, which passed ip_parse(): the callers' stacks have no room for them. */
 OUT_OF_LINE int tunnel_push(struct __sk_buff *skb, __u64 identity, __u32 slot, __u32 v6)
 {
 	struct packet p = { .skb = skb };
@@ -281,9 +279,8 @@ OUT_OF_LINE int tunnel_push(struct __sk_buff *skb, __u64 identity, __u32 slot, _
 }
 
 /*
- * Makes the packet ready for the node that p->peer_ifindex names (WR_REMOTE | slot), with that identity as its
- * sender's; verdict() sends it there. Whoever routes the packet has counted its hop limit down. A dry run leaves the
- * packet as it is.
+ * Prepares the packet for node p->peer_ifindex (WR_REMOTE | slot), with `identity` as its sender's; verdict() redirects
+ * it. The caller or the stack has decremented its hop limit. A dry run leaves the packet unchanged.
  */
 static __always_inline enum wr_reason tunnel_send(const struct packet *p, __u64 identity, const bool v6)
 {
@@ -291,8 +288,8 @@ static __always_inline enum wr_reason tunnel_send(const struct packet *p, __u64 
 }
 
 /*
- * By the kernel's neighbour entry, which it makes, confirms and waits for: for the outer destination or, of what is not
- * encapsulated, for the node's address, since the route to the destination leads to warren0.
+ * Redirects by the kernel's neighbour entry, which the kernel creates, confirms and waits for: of the outer destination
+ * or, for direct packets, of the node's address, since the route to the inner destination leads to warren0.
  */
 static __always_inline int tunnel_redirect_neigh(const struct wr_node *node, __u32 ifindex)
 {
@@ -309,16 +306,16 @@ static __always_inline int tunnel_redirect_neigh(const struct wr_node *node, __u
 }
 
 /*
- * bpf_redirect_neigh() takes no IPv4 next hop for an IPv6 packet (bpf_out_neigh_v6() in net/core/filter.c): then the MAC address
- * of the FIB lookup has to do, and IPv4's packets, or the agent, keep the neighbour confirmed.
+ * bpf_redirect_neigh() accepts no IPv4 nexthop for an IPv6 packet (bpf_out_neigh_v6() in net/core/filter.c). Then the
+ * MAC address of the FIB lookup is used, and IPv4 packets, or the agent, keep the neighbour confirmed.
  */
-static __always_inline bool neigh_is_of_no_use(const struct packet *p, const struct wr_node *node)
+static __always_inline bool neigh_is_unusable(const struct packet *p, const struct wr_node *node)
 {
 	return (node->flags & (WR_NODE_DIRECT | WR_NODE_OVER6)) == WR_NODE_DIRECT &&
 	       p->skb->protocol == bpf_htons(ETH_P_IPV6);
 }
 
-/* What tc is to do with what tunnel_send() has made. Without a node any more: nothing. */
+/* Returns the tc action for a packet that tunnel_send() has prepared; drops it if the node is gone. */
 static __always_inline int tunnel_redirect(const struct packet *p)
 {
 	const __u32 slot = p->peer_ifindex & ~WR_REMOTE;
@@ -329,13 +326,13 @@ static __always_inline int tunnel_redirect(const struct packet *p)
 		return TC_ACT_SHOT;
 	if (dry_run)
 		return TC_ACT_REDIRECT;
-	if (nh->flags == WR_NEXTHOP_RESOLVED || ((nh->flags & WR_NEXTHOP_RESOLVED) && neigh_is_of_no_use(p, node)))
+	if (nh->flags == WR_NEXTHOP_RESOLVED || ((nh->flags & WR_NEXTHOP_RESOLVED) && neigh_is_unusable(p, node)))
 		return bpf_redirect(nh->ifindex, 0);
 	nh->flags &= ~WR_NEXTHOP_CONFIRM;
 	return tunnel_redirect_neigh(node, nh->ifindex);
 }
 
-/* Into this node's own stack, as if it had come in by warren0, whose routes lead back to where it came from. */
+/* Into this node's stack, as if received on warren0, whose routes lead back to the sender. */
 static __always_inline int tunnel_redirect_host(void)
 {
 	const struct wr_cluster *c = cluster_get();

@@ -17,8 +17,8 @@ static __always_inline bool is_tunnel_port(__u8 l4_proto, __be16 port)
 }
 
 /*
- * Whether the address is a node's own, this one's included. A pod's datagram to the tunnel's port of a node could
- * arrive there with this node's address as source, and be taken for what this node has encapsulated.
+ * Whether the destination is an address of a node, including this one. A pod's datagram to a node's tunnel port could
+ * be masqueraded to this node's address, and be accepted as a packet that this node has encapsulated.
  */
 OUT_OF_LINE int tunnel_port_check(struct __sk_buff *skb, const struct addresses *at, __u32 v6)
 {

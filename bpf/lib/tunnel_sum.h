@@ -8,7 +8,7 @@
 #include "lib/checksum.h"
 #include "lib/packet.h"
 
-/* bpf_csum_diff() over what is left of the packet, as much at a time as the stack has room for. */
+/* bpf_csum_diff() sums the packet in chunks of the size that the stack has room for. */
 #define SUM_CHUNK 64
 
 struct sum {
@@ -17,7 +17,7 @@ struct sum {
 	__s64 sum;
 };
 
-/* For bpf_loop(): the next chunk; nothing behind the end. */
+/* For bpf_loop(): sums the next chunk, up to the end. */
 static int sum_chunk(__u32 n, struct sum *s)
 {
 	__be32 chunk[SUM_CHUNK / 4] = { 0 };
@@ -27,7 +27,7 @@ static int sum_chunk(__u32 n, struct sum *s)
 		return 1;
 	if (last >= SUM_CHUNK)
 		last = SUM_CHUNK - 1;
-	asm volatile("" : "+r"(last)); /* so that the mask stays, by which the verifier knows it */
+	asm volatile("" : "+r"(last)); /* keeps the mask, which the verifier needs for the bounds */
 	if (bpf_skb_load_bytes(s->skb, s->off, chunk, (last & (SUM_CHUNK - 1)) + 1))
 		return 1;
 	s->sum = bpf_csum_diff(NULL, 0, chunk, sizeof(chunk), s->sum);
@@ -36,9 +36,10 @@ static int sum_chunk(__u32 n, struct sum *s)
 }
 
 /*
- * Whether somebody else has looked at the checksum already, or nobody can. The device has (CHECKSUM_UNNECESSARY); so
- * has GRO. CHECKSUM_PARTIAL means that it is still to be completed: the packet has never been on a wire. No helper
- * tells that from none, but only none becomes "unnecessary" on request, and only a complete one can be updated.
+ * Whether the checksum has been verified already, or cannot be. The device has verified it (CHECKSUM_UNNECESSARY), or
+ * GRO has. CHECKSUM_PARTIAL means that it is not complete: the packet has never been on a wire. No helper distinguishes
+ * that from CHECKSUM_NONE, but only CHECKSUM_NONE can be set to "unnecessary", and only CHECKSUM_COMPLETE can be
+ * updated.
  */
 static __always_inline bool sum_is_trusted(struct __sk_buff *skb)
 {
@@ -53,11 +54,11 @@ static __always_inline bool sum_is_trusted(struct __sk_buff *skb)
 }
 
 /*
- * RFC 8926 section 3.3: none is accepted (nodes send none, over IPv6 too: RFC 6935), one that is there must be right.
- * Other senders than nodes have been refused before: so this is for peers that speak Geneve by the kernel's device.
+ * RFC 8926 section 3.3: a zero checksum is accepted (nodes send none, over IPv6 too: RFC 6935), any other must be
+ * right. Other senders than nodes were rejected before, so this is for peers that use the kernel's Geneve device.
  *
- * What the checksum covers besides stands right before the UDP header: the addresses, as there are neither options nor
- * extension headers. (A copy of them here and the chunk there are more stack than kernel 6.1 has left for them.)
+ * The pseudo header's addresses are right before the UDP header, as there are no options or extension headers. (Copies
+ * of them here, with the chunk there, would need more stack than kernel 6.1 has left.)
  */
 OUT_OF_LINE int tunnel_sum_is_right(struct __sk_buff *skb, __u32 udp, __u32 end, __u32 v6)
 {

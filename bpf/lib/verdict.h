@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The one way out of every program: counts the packet, reports drops and new flows, and says what tc is to do. */
+/* The exit of every program: counts the packet, reports drops and new flows, and returns the tc action. */
 #ifndef WARREN_LIB_VERDICT_H
 #define WARREN_LIB_VERDICT_H
 
@@ -11,7 +11,7 @@
 #include "lib/too_big.h"
 #include "lib/tunnel_out.h"
 
-/* One bit for each reason that drops, from the registry. */
+/* One bit per drop reason, from the registry. */
 #define WR_KIND_PASS 0ull
 #define WR_KIND_DROP 1ull
 #define X(NAME, name, KIND, text) | (WR_KIND_##KIND << WR_REASON_##NAME)
@@ -33,8 +33,8 @@ static __always_inline void report(const struct packet *p, enum wr_reason reason
 		return;
 	ev->peer_identity = p->peer_identity;
 	ev->peer_ifindex = p->peer_ifindex;
-	ev->judged = p->judged;
-	if (p->judged && f) {
+	ev->evaluated = p->evaluated;
+	if (p->evaluated && f) {
 		ev->rule[WR_EGRESS] = f->ct.at[WR_EGRESS].rule;
 		ev->rule[WR_INGRESS] = f->ct.at[WR_INGRESS].rule;
 		ev->policy_class[WR_EGRESS] = f->policy_class[WR_EGRESS];
@@ -42,19 +42,19 @@ static __always_inline void report(const struct packet *p, enum wr_reason reason
 	}
 	if (len > WR_EVENT_HEADERS)
 		len = WR_EVENT_HEADERS;
-	/* A frame always is that long; 6.1's verifier needs a lower bound that is no mere "not 0". */
+	/* A frame is always that long; 6.1's verifier needs a lower bound other than "not 0". */
 	if (len >= ETH_HLEN && !bpf_skb_load_bytes(p->skb, 0, ev->headers, len))
 		ev->captured = len;
 	bpf_ringbuf_submit(ev, 0);
 }
 
-/* The endpoint into whose pod a packet goes: with what goes out that is the other end. */
+/* The endpoint into whose pod a packet is redirected: for sent packets, the other end. */
 static __always_inline __u32 receiver(const struct packet *p, enum wr_reason reason)
 {
 	return reason == WR_REASON_GATEWAY_REPLY || p->direction == WR_INGRESS ? p->ifindex : p->peer_ifindex;
 }
 
-/* For a dry run: by which device packets for the node in that slot leave now. */
+/* For a dry run: the device on which packets to the node in that slot leave now. */
 OUT_OF_LINE int redirect_uplink(struct __sk_buff *skb, __u32 slot)
 {
 	struct wr_nexthop nh = { 0 };
@@ -63,7 +63,7 @@ OUT_OF_LINE int redirect_uplink(struct __sk_buff *skb, __u32 slot)
 	return nh.ifindex;
 }
 
-/* For a dry run: the device that the packet would be handed to, 0: as it came. */
+/* For a dry run: the device that the packet would be redirected to, 0: none. */
 static __always_inline __u32 redirect_target(const struct packet *p, enum wr_reason reason)
 {
 	const struct wr_cluster *c = cluster_get();
@@ -96,14 +96,14 @@ static __always_inline int verdict(const struct packet *p, enum wr_reason reason
 		trace_end(p, reason);
 	} else {
 		metric_count(reason, p->direction, p->skb->len);
-		if (drops || p->judged)
+		if (drops || p->evaluated)
 			report(p, reason, drops);
 	}
 	if ((reason == WR_REASON_TOO_BIG || reason == WR_REASON_NO_BACKEND) && !dry_run)
-		return tell_sender(p->skb, p->peer_ifindex & ~WR_REMOTE, reason);
+		return reject(p->skb, p->peer_ifindex & ~WR_REMOTE, reason);
 	if (drops)
 		return TC_ACT_SHOT;
-	/* GATEWAY_REPLY: back into the pod that asked. */
+	/* GATEWAY_REPLY: back into the pod that sent the request. */
 	if (reason == WR_REASON_TO_ENDPOINT || reason == WR_REASON_GATEWAY_REPLY)
 		return bpf_redirect_peer(receiver(p, reason), 0);
 	if (reason == WR_REASON_TO_NODE)

@@ -1,49 +1,48 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * What an outer address is, as far as only the cluster's revision decides that: whether it is none of a pod's or of
- * this node, or whose node's it is. In slots of their own, made as those of the verdict cache: the whole key, and a
- * sequence.
+ * Cache of lookups of outer addresses, which depend only on the cluster's revision: that an address is external, or the
+ * node that has it. The slots are as in the verdict cache: the whole key, and a sequence.
  */
 #ifndef WARREN_LIB_VERDICT_ADDRESS_H
 #define WARREN_LIB_VERDICT_ADDRESS_H
 
 #include "lib/verdict_cache.h"
 
-#define KNOWN_BITS 12
+#define OUTER_CACHE_BITS 12
 
-enum known_kind {
-	KNOWN_OUTSIDE = 1 << 1, /* no pod's address, and none of this node's */
-	KNOWN_SENDER = 2 << 1,	/* a node's own: tunnel packets are from there */
+enum outer_kind {
+	OUTER_EXTERNAL = 1 << 1, /* neither a pod's address nor this node's */
+	OUTER_NODE = 2 << 1,	/* a node's own address: the source of tunnel packets */
 };
 
-struct known_slot {
+struct outer_slot {
 	__u32 sequence;
 	__u32 revision; /* the cluster's */
-	__u32 kind;	/* enum known_kind, and 1 for IPv6; 0: nothing is here */
+	__u32 kind;	/* enum outer_kind, and 1 for IPv6; 0: empty */
 	__u32 value;	/* the node's slot */
 	__be32 addr[4];
 };
-_Static_assert(sizeof(struct known_slot) == 32, "half a cache line");
+_Static_assert(sizeof(struct outer_slot) == 32, "half a cache line");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1 << KNOWN_BITS);
+	__uint(max_entries, 1 << OUTER_CACHE_BITS);
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
-	__type(value, struct known_slot);
+	__type(value, struct outer_slot);
 } known_addresses SEC(".maps") __weak;
 
-struct known_place {
-	struct known_slot *slot;
+struct outer_place {
+	struct outer_slot *slot;
 	__u32 sequence;
 };
 
-/* What is known of the address; 0: nothing, and known_fill() may say it. */
-static __always_inline __u32 known_find(struct known_place *place, const enum known_kind kind, const union addr *addr,
-					__u32 revision, const bool v6)
+/* The cached value of the address; 0: not cached, and outer_cache_fill() may write to `place`. */
+static __always_inline __u32 outer_cache_find(struct outer_place *place, const enum outer_kind kind,
+					      const union addr *addr, __u32 revision, const bool v6)
 {
 	const __be32 *w = addr->a6.v6;
-	const volatile struct known_slot *s;
+	const volatile struct outer_slot *s;
 	__u64 h = verdict_nh(w[0], kind | v6, 0), differs;
 	__u32 n, value;
 
@@ -52,7 +51,7 @@ static __always_inline __u32 known_find(struct known_place *place, const enum kn
 		return 0;
 	if (v6)
 		h += verdict_nh(w[1], w[2], 2) + verdict_nh(w[3], 0, 4);
-	n = verdict_spread(h) >> (64 - KNOWN_BITS);
+	n = verdict_spread(h) >> (64 - OUTER_CACHE_BITS);
 	place->slot = bpf_map_lookup_elem(&known_addresses, &n);
 	if (!place->slot)
 		return 0;
@@ -66,11 +65,11 @@ static __always_inline __u32 known_find(struct known_place *place, const enum kn
 	return differs ? 0 : value;
 }
 
-/* `revision` was read, and known_find() has looked, before the address was looked up. */
-static __always_inline void known_fill(const struct known_place *place, const enum known_kind kind,
-				       const union addr *addr, __u32 revision, __u32 value, const bool v6)
+/* `revision` was read, and outer_cache_find() called, before the address was looked up. */
+static __always_inline void outer_cache_fill(const struct outer_place *place, const enum outer_kind kind,
+					     const union addr *addr, __u32 revision, __u32 value, const bool v6)
 {
-	struct known_slot *slot = place->slot;
+	struct outer_slot *slot = place->slot;
 
 	if (!slot || !sequence_lock(&slot->sequence, place->sequence))
 		return;
@@ -80,7 +79,7 @@ static __always_inline void known_fill(const struct known_place *place, const en
 #pragma unroll
 	for (int n = 0; n < (v6 ? 4 : 1); n++)
 		slot->addr[n] = addr->a6.v6[n];
-	/* Nobody voids one. */
+	/* Slots of this cache are never invalidated. */
 	sequence_unlock(&slot->sequence, place->sequence);
 }
 

@@ -1,18 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The verdict cache. What conntrack and policy have decided about a packet holds for the next ones of its flow in the
- * same direction, for about a second and as long as nothing changes that the decision depends on. Then conntrack is
- * looked up again, so that its entry lives on.
+ * The verdict cache. The verdict of conntrack and policy about a packet applies to the next packets of its flow in the
+ * same direction, for about a second and as long as nothing changes that it depends on. Then conntrack is looked up
+ * again, which extends the entry's timeout.
  *
- * A slot holds the whole key and every dependency as plain fields, and all of them are compared: a hash says only where
- * to look, so that two keys with one hash cost a miss. A slot is one cache line, and for IPv6 a second one with what
- * NAT needs.
+ * A slot has the whole key and every dependency as plain fields, and all of them are compared. The hash only selects
+ * the set, so two keys with the same hash cost a miss. A slot is one cache line; IPv6 has a second one for NAT.
  *
- * Writers take a slot by its sequence, which is odd as long as one has it; who does not get it fills nothing. A packet
- * that misses remembers the sequence that it saw before conntrack was looked up, and fills under that one only: a
- * verdict that was forgotten meanwhile (verdict_forget()) does not come back. Readers look at the sequence before and
- * after the fields. What orders their loads is an address dependency, since kernel 6.1 has no barrier but an atomic
- * operation with a result.
+ * A writer locks a slot by its sequence, which is odd meanwhile; a CPU that cannot lock it fills nothing. A packet that
+ * misses keeps the sequence from before the conntrack lookup and fills only under that one, so a verdict that was
+ * invalidated meanwhile (verdict_invalidate()) is not written again. Readers compare the sequence before and after the
+ * fields. An address dependency orders their loads, since kernel 6.1 has no barrier other than an atomic operation with
+ * a result.
  */
 #ifndef WARREN_LIB_VERDICT_CACHE_H
 #define WARREN_LIB_VERDICT_CACHE_H
@@ -26,7 +25,7 @@
 #define VERDICT_TICKS_SHIFT 3 /* 1.07 s */
 #define VERDICT_DISPLACE 7
 
-/* Set by the loader, another one for each load; without the seed nothing is cached. */
+/* Set by the loader, random for each load; without the seed nothing is cached. */
 const volatile struct {
 	__u64 seed;
 	__u32 nh[8];
@@ -34,28 +33,28 @@ const volatile struct {
 
 /* In `what`, above the protocol. */
 enum verdict_kind {
-	VERDICT_SENT = 0,	   /* by the endpoint */
-	VERDICT_RECEIVED = 1 << 8, /* from another node, for the endpoint */
-	VERDICT_NAT = 1 << 9,	   /* one end becomes another one: the destination, ... */
-	VERDICT_ANSWERS = 1 << 10, /* ... or of a backend's answers the source */
+	VERDICT_SENT = 0,	   /* the endpoint sends it */
+	VERDICT_RECEIVED = 1 << 8, /* the endpoint receives it from another node */
+	VERDICT_NAT = 1 << 9,	   /* the verdict includes NAT: of the destination, ... */
+	VERDICT_REPLY = 1 << 10, /* ... or, for a backend's replies, of the source */
 	VERDICT_REST_SHIFT =
-	    16, /* above: IPv4: the port that NAT writes; IPv6: the peer's node, 0 if it is an endpoint */
+	    16, /* above: IPv4: the new port of NAT; IPv6: the slot of the peer's node, 0 if it is an endpoint */
 };
 #define VERDICT_KEY (0xff | VERDICT_RECEIVED)
 
 struct verdict_slot {
 	__u32 sequence;
 	__u32 tick;
-	/* Key: `what` too, as far as VERDICT_KEY goes, and the far address. */
-	__u32 ifindex; /* of the endpoint; 0: nothing is here */
-	__u32 ports;   /* source and destination, as they stand in the packet */
+	/* The key: these, the bits VERDICT_KEY of `what`, and the far address. */
+	__u32 ifindex; /* of the endpoint; 0: empty */
+	__u32 ports;   /* source and destination, as in the packet */
 	__u32 what;
-	/* What the decision depends on. */
+	/* The dependencies of the verdict. */
 	__u32 revision;	     /* of the endpoint's policy */
-	__u32 peer_revision; /* of the peer's, or the cluster's if it is on another node */
+	__u32 peer_revision; /* of the peer's policy; the cluster's if the peer is on another node */
 	__u32 pad;
 	__u64 identity;	     /* the endpoint's */
-	__u64 peer_identity; /* an endpoint's; or as whom a node has sent it; or 0 */
+	__u64 peer_identity; /* of an endpoint; or as carried in a node's packet; or 0 */
 	union {
 		struct {
 			__be32 far;
@@ -63,31 +62,30 @@ struct verdict_slot {
 			__be32 nat;
 			__u32 pad;
 		} v4;
-		/* Without NAT, of a peer that is an endpoint: its ifindex, in the place of the address that it has. */
+		/* Without NAT, for a peer that is an endpoint: its ifindex instead of its address. */
 		__be32 far6[4];
 	};
 };
 _Static_assert(sizeof(struct verdict_slot) == 64, "a slot is a cache line");
 
-/* IPv6: what NAT does, and to whom the packet goes. */
+/* IPv6 with NAT: the new address and port, and the peer. */
 struct verdict_line {
 	__be32 addr[4];
 	__u32 peer;
 	__u32 port;
 	__u32 pad[10];
 };
-_Static_assert(sizeof(struct verdict_line) == 64, "so is this");
+_Static_assert(sizeof(struct verdict_line) == 64, "a line is a cache line");
 
 struct verdict_set4 {
-	struct verdict_slot way[2];
+	struct verdict_slot slot[2];
 };
 struct verdict_set6 {
-	struct verdict_slot way[2];
+	struct verdict_slot slot[2];
 	struct verdict_line line[2];
 };
 
-/* The programs' own, neither pinned nor in the registry. Elements of arrays that can be mapped begin on a page: a line
- * is one. */
+/* Neither pinned nor in the registry. Elements of mmapable arrays are page-aligned: a line is a cache line. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1 << VERDICT_SET_BITS);
@@ -104,11 +102,11 @@ struct {
 	__type(value, struct verdict_set6);
 } verdicts6 SEC(".maps") __weak;
 
-/* --- where -------------------------------------------------------------------------------------------------------- */
+/* --- slots -------------------------------------------------------------------------------------------------------- */
 
 /*
- * NH (RFC 4418 section 5.2.2): sums with secrets, multiplied two by two. Which flows share a set cannot be chosen by
- * whoever does not know the secret. The last multiplication brings all of it into the topmost bits.
+ * NH (RFC 4418 section 5.2.2): sums with secrets, multiplied in pairs. Without the secret, an attacker cannot select
+ * flows that share a set. The last multiplication mixes all of it into the topmost bits.
  */
 static __always_inline __u64 verdict_nh(__u32 a, __u32 b, const int n)
 {
@@ -125,7 +123,7 @@ static __always_inline __u32 verdict_ports(const struct packet *p)
 	return p->sport | (__u32)p->dport << 16;
 }
 
-/* The set of the packets between p->ifindex and `far`, as its first slot. */
+/* The first slot of the set for packets between p->ifindex and `far`. */
 static __always_inline struct verdict_slot *verdict_set(const struct packet *p, const enum verdict_kind kind,
 							const union addr *far, const bool v6)
 {
@@ -139,27 +137,29 @@ static __always_inline struct verdict_slot *verdict_set(const struct packet *p, 
 	return v6 ? bpf_map_lookup_elem(&verdicts6, &set) : bpf_map_lookup_elem(&verdicts4, &set);
 }
 
-/* Where a verdict is, or may be filled in. `slot` NULL: nowhere. */
+/* The slot of a verdict, or the slot to fill; NULL: none. */
 struct verdict_place {
 	struct verdict_slot *slot;
 	__u32 sequence;
 };
 
-/* IPv6: its second line. */
+/* The second line of an IPv6 slot. */
 static __always_inline struct verdict_line *verdict_line(struct verdict_slot *slot, const bool v6)
 {
-	return (void *)slot + (v6 ? sizeof(((struct verdict_set6 *)0)->way) : 0);
+	return (void *)slot + (v6 ? sizeof(((struct verdict_set6 *)0)->slot) : 0);
 }
 
-/* What a verdict would depend on, read before conntrack was looked up: read afterwards it could be of a policy that
- * denies. */
+/*
+ * The dependencies of a verdict, read before the conntrack lookup: read afterwards they could be those of a policy that
+ * denies.
+ */
 struct verdict_basis {
 	__u64 identity, peer_identity;
-	__u32 peer; /* ifindex of the other end; 0: it is no endpoint */
+	__u32 peer; /* ifindex of the other end; 0: not an endpoint */
 	__u32 peer_revision;
 };
 
-/* Whether the slot is not of the same endpoint and ports: 0 or 1, without a branch. */
+/* Whether the slot has another endpoint or other ports: 0 or 1, without a branch. */
 static __always_inline __u64 verdict_is_other(const volatile struct verdict_slot *slot, const struct packet *p)
 {
 	const __u64 differs = (slot->ifindex ^ p->ifindex) | (slot->ports ^ verdict_ports(p));
@@ -173,17 +173,17 @@ static __always_inline __u32 verdict_tick(void)
 }
 
 /*
- * The slot of the set that is the packet's, if either is; it may also be another one's with the same endpoint and
- * ports. So each key has but one of the two.
+ * The slot of the set for the packet's endpoint and ports, if either is. Packets with other peers but the same endpoint
+ * and ports use the same slot, so each key has only one of the two.
  */
-static __always_inline struct verdict_slot *verdict_way(struct verdict_slot *set, const struct packet *p)
+static __always_inline struct verdict_slot *verdict_slot_of(struct verdict_slot *set, const struct packet *p)
 {
 	return verdict_is_other(set, p) ? set + 1 : set;
 }
 
 /*
- * Of a set that does not have the packet's key, the slot to fill, if one is to be. Where both are another flow's and
- * live, one is displaced by one miss in eight: a crowded set is not written all the time.
+ * Selects the slot to fill in a set without the packet's key. If both are other flows' and current, one miss in eight
+ * evicts one, so that a crowded set is not written all the time.
  */
 static __always_inline void verdict_choose(struct verdict_place *place, struct verdict_slot *set,
 					   const struct packet *p, __u32 tick)
@@ -191,15 +191,15 @@ static __always_inline void verdict_choose(struct verdict_place *place, struct v
 	const volatile struct verdict_slot *first = set, *second = set + 1;
 	struct verdict_slot *slot = set;
 
-	/* Else the second one has the packet's endpoint and ports. */
+	/* Else the second slot has the packet's endpoint and ports. */
 	if (verdict_is_other(second, p) && first->tick == tick && second->tick == tick) {
-		const __u32 dice = bpf_get_prandom_u32();
+		const __u32 jitter = bpf_get_prandom_u32();
 
-		if (dice & VERDICT_DISPLACE) {
+		if (jitter & VERDICT_DISPLACE) {
 			*place = (struct verdict_place){ 0 };
 			return;
 		}
-		if (dice & (VERDICT_DISPLACE + 1))
+		if (jitter & (VERDICT_DISPLACE + 1))
 			slot = set + 1;
 	} else if (!verdict_is_other(second, p) || first->tick == tick) {
 		slot = set + 1;
@@ -211,24 +211,25 @@ static __always_inline void verdict_choose(struct verdict_place *place, struct v
 /* --- read --------------------------------------------------------------------------------------------------------- */
 
 /*
- * What begins or ends something never goes by a cached verdict, nor does what only goes with a flow. A SYN-ACK, which does not
- * either, fills in one for what its sender sends next.
+ * Packets that begin or end a flow, and those that only follow one, never use a cached verdict. Neither does a SYN-ACK,
+ * but it fills one for its sender's next packets.
  */
 #define VERDICT_NEVER (TCP_FIN | TCP_RST | BEGINS | ASSOCIATES | FOLLOWS | FIRST_FRAGMENT)
 
-static __always_inline bool verdict_is_for(const struct packet *p)
+static __always_inline bool verdict_is_cacheable(const struct packet *p)
 {
-	return !dry_run && verdict_secret.seed && !(p->traits & VERDICT_NEVER);
+	return !dry_run && verdict_secret.seed && !(p->flags & VERDICT_NEVER);
 }
 
 enum verdict_found { VERDICT_MISS, VERDICT_HIT, VERDICT_HIT_NAT };
 
-/* The bits in which a slot differs from what it must be for the packet, whoever the peer is. */
+/* The bits in which a slot differs from the packet, except for the peer. */
 static __always_inline __u64 verdict_differs(const volatile struct verdict_slot *s, __u32 what, const struct packet *p,
 					     __u32 tick, const enum verdict_kind kind)
 {
 	return (s->ifindex ^ p->ifindex) | (s->ports ^ verdict_ports(p)) |
-	       ((what ^ (p->l4_proto | kind)) & VERDICT_KEY) | (s->tick ^ tick) | (s->revision ^ p->word.revision) |
+	       ((what ^ (p->l4_proto | kind)) & VERDICT_KEY) | (s->tick ^ tick) |
+	       (s->revision ^ p->policy_tag.revision) |
 	       (s->identity ^ p->ep->identity);
 }
 
@@ -248,7 +249,7 @@ static __always_inline __u32 verdict_peer(const volatile struct verdict_slot *s,
 	return what >> VERDICT_REST_SHIFT ? WR_REMOTE | what >> VERDICT_REST_SHIFT : s->far6[0];
 }
 
-/* Of a packet to or from another node. */
+/* The same for the peer, if it is on another node. */
 static __always_inline __u64 verdict_remote_differs(const volatile struct verdict_slot *s, const struct packet *p,
 						    __u32 peer, const union addr *far, const enum verdict_kind kind,
 						    const bool v6)
@@ -262,21 +263,21 @@ static __always_inline __u64 verdict_remote_differs(const volatile struct verdic
 	       (peer ^ p->peer_ifindex);
 }
 
-/* ... to an endpoint, which must have the address. The verdict is of its policy and of who it is. */
+/* ... and if it is an endpoint, which must have the address: its policy and identity. */
 static __always_inline __u64 verdict_local_differs(const volatile struct verdict_slot *s,
 						   const struct wr_endpoint *peer, const union addr *far, const bool v6)
 {
-	const union policy_word theirs = { .both = policy_word_read(peer) };
-	const __u64 differs = (s->peer_revision ^ theirs.revision) | (s->peer_identity ^ peer->identity) |
+	const union policy_tag peer_tag = { .both = policy_tag_read(peer) };
+	const __u64 differs = (s->peer_revision ^ peer_tag.revision) | (s->peer_identity ^ peer->identity) |
 			      !addr_is_endpoints(far, peer, v6);
 
 	return v6 ? differs : differs | verdict_far_differs(s, far, v6);
 }
 
 /*
- * Looks for a verdict about a packet that its endpoint has sent, or has got from another node. A hit: the packet
- * passes, and p->peer and p->peer_ifindex are where it goes. With NAT: all but the far end is as it was found,
- * verdict_nat() looks further. A miss: `place` is where the verdict may be filled in.
+ * Looks up the verdict of a packet that its endpoint sends, or receives from another node. A hit: the packet passes,
+ * and p->peer and p->peer_ifindex are set. VERDICT_HIT_NAT: all but the far end has been compared; verdict_nat_use()
+ * compares the rest. A miss: `place` is the slot to fill.
  */
 static __always_inline enum verdict_found verdict_find(struct packet *p, struct verdict_place *place,
 						       const enum verdict_kind kind, const bool v6)
@@ -289,19 +290,19 @@ static __always_inline enum verdict_found verdict_find(struct packet *p, struct 
 	__u64 differs;
 
 	*place = (struct verdict_place){ 0 };
-	if (!verdict_is_for(p))
+	if (!verdict_is_cacheable(p))
 		return VERDICT_MISS;
 	set = verdict_set(p, kind, far, v6);
 	if (!set)
 		return VERDICT_MISS;
-	slot = verdict_way(set, p);
+	slot = verdict_slot_of(set, p);
 	tick = verdict_tick();
 	sequence = sequence_read(&slot->sequence, 0);
 	place->slot = slot;
 	place->sequence = sequence;
 	s = (void *)slot + after(sequence);
 	what = s->what;
-	differs = verdict_differs(s, what, p, tick, kind) | (sequence & 1) | (p->traits & TCP_SYN);
+	differs = verdict_differs(s, what, p, tick, kind) | (sequence & 1) | (p->flags & TCP_SYN);
 	if (differs) {
 		if (slot != set)
 			verdict_choose(place, set, p, tick);
@@ -328,19 +329,19 @@ static __always_inline enum verdict_found verdict_find(struct packet *p, struct 
 	return VERDICT_HIT;
 }
 
-/* What a verdict about what the endpoint sends will depend on, as it is now. */
+/* Reads the current dependencies of a verdict on the endpoint's packets. */
 OUT_OF_LINE int verdict_basis_read(const struct addresses *at, struct verdict_basis *basis, __u32 v6)
 {
 	const struct wr_endpoint *peer;
-	union policy_word theirs;
+	union policy_tag peer_tag;
 
 	if (!at || !basis)
 		return 0;
 	basis->peer = IN_FAMILY(v6, endpoint_guess, &at->daddr);
 	peer = basis->peer ? endpoint_get(basis->peer) : NULL;
 	if (peer && IN_FAMILY(v6, addr_is_endpoints, &at->daddr, peer)) {
-		theirs.both = policy_word_read(peer);
-		basis->peer_revision = theirs.revision;
+		peer_tag.both = policy_tag_read(peer);
+		basis->peer_revision = peer_tag.revision;
 		basis->peer_identity = *(const volatile __u64 *)&peer->identity;
 		return 0;
 	}
@@ -350,8 +351,7 @@ OUT_OF_LINE int verdict_basis_read(const struct addresses *at, struct verdict_ba
 	return 0;
 }
 
-/* Before conntrack is looked up, in which the packet's ports are part of the key: so the loads are in this order, too.
- */
+/* Called before the conntrack lookup. The packet's ports are part of that lookup's key, which orders the loads. */
 static __always_inline void verdict_prepare(struct packet *p, const struct verdict_place *place,
 					    struct verdict_basis *basis, const enum verdict_kind kind, const bool v6)
 {
@@ -368,17 +368,18 @@ static __always_inline void verdict_prepare(struct packet *p, const struct verdi
 	p->sport += after(place->sequence);
 }
 
-/* --- filled ------------------------------------------------------------------------------------------------------- */
+/* --- fill --------------------------------------------------------------------------------------------------------- */
 
-/* What a packet between an endpoint and `far` becomes. */
+/* The NAT of a packet between an endpoint and `far`. */
 struct verdict_nat_to {
 	union addr addr;
 	__be16 port;
-	bool answers;
+	bool reply;
 };
 
 /*
- * The packet's flow lets such packets pass: `end` is its other end, on this node or another. `to` NULL: as they are.
+ * Writes a verdict that allows the packet's flow. `end`: its other end, on this node or another. `to` NULL: without
+ * NAT.
  */
 static __always_inline void verdict_fill(const struct packet *p, const struct verdict_place *place,
 					 const struct verdict_basis *basis, const union addr *far, __u32 end,
@@ -393,12 +394,12 @@ static __always_inline void verdict_fill(const struct packet *p, const struct ve
 	slot->tick = tick;
 	slot->ifindex = p->ifindex;
 	slot->ports = verdict_ports(p);
-	slot->revision = p->word.revision;
+	slot->revision = p->policy_tag.revision;
 	slot->peer_revision = basis->peer_revision;
 	slot->identity = basis->identity;
 	slot->peer_identity = basis->peer_identity;
 	if (to)
-		what |= VERDICT_NAT | (to->answers ? VERDICT_ANSWERS : 0);
+		what |= VERDICT_NAT | (to->reply ? VERDICT_REPLY : 0);
 	if (!v6) {
 		slot->v4.far = far->a4.v4;
 		slot->v4.peer = end;
@@ -428,7 +429,7 @@ static __always_inline void verdict_fill(const struct packet *p, const struct ve
 	sequence_move(&slot->sequence, 1);
 }
 
-/* By a flow's entry: `end` must be where the basis was read. */
+/* Caches the verdict of a flow's entry, if `end` is the peer whose dependencies are in `basis`. */
 static __always_inline void verdict_fill_direct(const struct packet *p, const struct verdict_place *place,
 						const struct verdict_basis *basis, __u32 end, __u32 now,
 						const enum verdict_kind kind, const bool v6)
@@ -439,7 +440,7 @@ static __always_inline void verdict_fill_direct(const struct packet *p, const st
 		verdict_fill(p, place, basis, far, end, now >> VERDICT_TICKS_SHIFT, NULL, kind, v6);
 }
 
-/* Where a verdict may be filled in that was not looked for. */
+/* The slot for a verdict that was not looked up. */
 static __always_inline void verdict_place_find(const struct packet *p, struct verdict_place *place,
 					       const enum verdict_kind kind, const union addr *far, __u32 tick,
 					       const bool v6)
@@ -458,8 +459,8 @@ static __always_inline void verdict_place_find(const struct packet *p, struct ve
 }
 
 /*
- * Brings the set to the processor, by a store that nobody reads: the flow that begins now gets its verdict there, and a store
- * waits for memory by itself, while a load would hold up the packet.
+ * Prefetches the set with a store that is never read: the new flow's verdict will be written there. The CPU does not
+ * wait for a store, while a load would delay the packet.
  */
 static __always_inline void verdict_touch(const struct packet *p, const union addr *far, const bool v6)
 {
@@ -471,14 +472,14 @@ static __always_inline void verdict_touch(const struct packet *p, const union ad
 	*(volatile __u32 *)&set[1].pad = 0;
 }
 
-/* --- forgotten ---------------------------------------------------------------------------------------------------- */
+/* --- invalidate --------------------------------------------------------------------------------------------------- */
 
 /*
- * Nothing is cached any more about packets between p->ifindex and `far`; what was being filled in is not either. What
- * else is in the set has to be filled in again.
+ * Invalidates the verdicts of packets between p->ifindex and `far`, and those being filled. The other flows of the set
+ * have to be cached again.
  */
-static __always_inline void verdict_forget(const struct packet *p, const enum verdict_kind kind, const union addr *far,
-					   const bool v6)
+static __always_inline void verdict_invalidate(const struct packet *p, const enum verdict_kind kind,
+					       const union addr *far, const bool v6)
 {
 	struct verdict_slot *set = verdict_set(p, kind, far, v6);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The outer headers of a frame in XDP. What cannot be said here of a frame (VLAN tags, IPv4 options, extension headers,
- * headers that are not in its linear part) is for from_uplink: it goes up as it is. Dropped is only what from_uplink
+ * Parses the outer headers of a frame in XDP. Frames that cannot be parsed here (VLAN tags, IPv4 options, extension
+ * headers, headers outside the linear part) pass unchanged to from_uplink. XDP drops only packets that from_uplink
  * would drop.
  */
 #ifndef WARREN_LIB_XDP_FRAME_H
@@ -11,25 +11,25 @@
 
 #include "lib/ip.h"
 
-/* Its bounds are read once; every helper that moves them makes these invalid. */
+/* The bounds are read once; every helper that moves them invalidates these. */
 struct xdp_frame {
 	struct xdp_md *ctx;
 	void *data, *end;
 	__u32 len; /* fragments of the frame included */
 
-	/* By xdp_outer_parse(). */
+	/* Set by xdp_outer_parse(). */
 	union addr saddr, daddr;
 	__u32 l4_off;  /* of UDP */
-	__u32 l4_len;  /* what the IP header says */
+	__u32 l4_len;  /* by the IP header */
 	__u32 outer_ecn;
-	bool udp;      /* it is UDP, right behind the IP header */
-	bool fragment; /* the first of several */
+	bool udp;      /* UDP directly behind the IP header */
+	bool fragment; /* a first fragment */
 };
 
 /* The bytes at a constant offset, or NULL. */
 #define xdp_at(f, off, size) ((f)->data + (off) + (size) <= (f)->end ? (f)->data + (off) : NULL)
 
-/* Whether it is an IPv4 packet, as far as what follows needs it. */
+/* Parses IPv4 as far as needed; false: it is not IPv4. */
 static __always_inline bool xdp_ip4_parse(struct xdp_frame *f)
 {
 	const struct iphdr *ip = xdp_at(f, ETH_HLEN, sizeof(*ip));

@@ -1,25 +1,25 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * From xdp_uplink to from_uplink: who has sent a packet that xdp_uplink took apart. xdp_uplink has made all checks of
- * the outer headers; those of the inner packet (above all, whether its source is that node's to use) are from_uplink's,
- * as for a packet that it decapsulates itself.
+ * Passes the sender of a packet that xdp_uplink has decapsulated to from_uplink. xdp_uplink has made all checks of the
+ * outer headers. from_uplink checks the inner packet (above all, whether the sending node may use its source), as for a
+ * packet that it decapsulates itself.
  *
- * It is said in the metadata before the packet, since that is what GRO looks at. But a program that writes to packets
- * directly begins, if the packet is cloned, with making it its own, and loses the metadata by that (seen on 6.18).
- * Packets are cloned while a raw socket listens on the device, a DHCP client's for instance. So xdp_origin, which only
- * reads, stands ahead of from_uplink where xdp_uplink takes tunnels apart, and moves what is said into cb[].
+ * The fields are in the metadata before the packet, which GRO compares. But a program that writes to packets directly
+ * makes a private copy of a cloned packet first, which loses the metadata (seen on 6.18). Packets are cloned while a
+ * raw socket listens on the device, for instance a DHCP client's. So xdp_origin, which only reads, runs ahead of
+ * from_uplink where xdp_uplink decapsulates, and copies the fields into cb[].
  *
- * Why nobody else can say it:
- * - The underlay sends bytes. What it sends passes xdp_uplink, which writes this metadata for what it has taken apart
- *   and takes away any other that a frame should have (a veth hands on what an XDP program at its far end has put
- *   there).
- * - What never passed xdp_uplink, since another program redirected it to the device, does not know `magic`: random, of
- *   a device and an attachment, in a map that only root reads. Devices without an element in `uplinks` believe nothing:
- *   all that are not in native mode, and every pod's.
- * - cb[] can be forged by whoever sends over a veth. It is believed only with the magic; and where it may be believed,
+ * Why these fields cannot be forged:
+ * - Packets from the underlay pass xdp_uplink, which writes this metadata for packets that it decapsulates and removes
+ *   any other metadata (a veth preserves what an XDP program at its other end has written).
+ * - A packet that another program redirects to the device bypasses xdp_uplink, but cannot have the right `magic`: it is
+ *   random for a device and an attachment, in a map that only root can read. Devices without an element in `uplinks`
+ *   accept no metadata: all that are not in native mode, and every pod's.
+ * - cb[] can be forged by any sender over a veth. It is accepted only with the magic; and where it is accepted,
  *   xdp_origin has just written it, for every packet.
- * - from_uplink wipes both out, so that no pod, which gets the packet with all that is before it, ever sees the magic.
- * Without xdp_origin, or behind it, a packet that was taken apart is one from outside with a pod's source: dropped.
+ * - from_uplink clears both, so that no pod, which receives the packet with its headroom, ever sees the magic.
+ * Without xdp_origin, or before it, a decapsulated packet looks like an external one with a pod's source, and is
+ * dropped.
  */
 #ifndef WARREN_LIB_XDP_META_H
 #define WARREN_LIB_XDP_META_H
@@ -29,18 +29,16 @@
 #include "lib/maps.h"
 #include "lib/packet.h"
 
-/* What xdp_uplink has found. */
+/* The tunnel header's fields from xdp_uplink. */
 struct xdp_origin {
 	__u64 identity; /* as the packet carried it */
-	__u32 slot;     /* of the node; 0: the packet is as it came */
+	__u32 slot;     /* of the sending node; 0: not decapsulated */
 };
 
-/*
- * cb[]: the tag, half of the magic, the identity's halves, the slot. The tag spares most packets a look into the map.
- */
+/* cb[]: the tag, half of the magic, the identity's halves, the slot. The tag saves a map lookup for most packets. */
 #define XDP_ORIGIN_TAG 0x57524d44u
 
-/* Bytes of metadata before a frame; negative where the driver has none. */
+/* Bytes of metadata before a frame; negative if the driver does not support it. */
 static __always_inline int xdp_meta_length(const struct xdp_md *ctx)
 {
 	return (void *)(long)ctx->data - (void *)(long)ctx->data_meta;
@@ -53,8 +51,8 @@ static __always_inline __u64 uplink_magic(__u32 ifindex)
 	return uplink ? uplink->magic : 0;
 }
 
-/* For xdp_origin. */
-static __always_inline void xdp_origin_give(struct __sk_buff *skb)
+/* For xdp_origin: copies the metadata to cb[]. */
+static __always_inline void xdp_origin_write(struct __sk_buff *skb)
 {
 	const struct wr_xdp_meta *meta = ctx_pointer(skb, data_meta);
 	__u64 magic;
@@ -73,10 +71,10 @@ static __always_inline void xdp_origin_give(struct __sk_buff *skb)
 }
 
 /*
- * For from_uplink, before all else: sets `origin` if the packet is an inner one already, behind an Ethernet header with
- * the outer one's addresses. A load and a comparison for those that are not.
+ * For from_uplink, first: sets `origin` if the packet has been decapsulated, with the outer packet's Ethernet
+ * addresses. A load and a comparison for other packets.
  */
-static __always_inline void xdp_origin_take(struct __sk_buff *skb, struct xdp_origin *origin)
+static __always_inline void xdp_origin_read(struct __sk_buff *skb, struct xdp_origin *origin)
 {
 	struct wr_xdp_meta *meta;
 	__u64 magic;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Tunnel packets in XDP: those that no node of the cluster has sent end here, before the kernel has spent an skb on
- * them; those that are in order may be taken apart here, so that GRO sees the inner packets.
+ * Tunnel packets in XDP: packets that no node of the cluster has sent are dropped before the kernel allocates an skb.
+ * Valid ones may be decapsulated, so that GRO sees the inner packets.
  */
 #ifndef WARREN_LIB_XDP_TUNNEL_H
 #define WARREN_LIB_XDP_TUNNEL_H
@@ -13,28 +13,28 @@
 #include "lib/xdp_frame.h"
 #include "lib/xdp_meta.h"
 
-/* What the options say. */
+/* Parsed options. */
 struct xdp_options {
 	__u64 identity;
-	__u32 first, end; /* where they are in the frame */
+	__u32 first, end; /* offsets in the frame */
 	__be16 class;
-	bool critical;	  /* the header says that some are */
+	bool critical;	  /* the header's flag: there are critical options */
 	bool beyond;	  /* not all are in the linear part */
-	__u64 word;	  /* the keyed one; 0: none */
+	__u64 tag;	  /* the keyed tag; 0: none */
 };
 
-/* A packet that may be taken apart. */
+/* A packet that may be decapsulated. */
 struct xdp_tunnel {
 	struct xdp_origin origin;
-	__u32 inner; /* where its Ethernet header is */
+	__u32 inner; /* offset of its Ethernet header */
 	bool inner_v6;
-	bool whole;  /* everything has been looked at, and it is in order */
-	bool unkeyed; /* without the right keyed word, which is not required */
+	bool whole;  /* it has been checked in full, and is valid */
+	bool unkeyed; /* without a valid keyed tag, which is not required */
 };
 
 #define XDP_OFF_MAX 0x1ff /* the options end below it */
 
-/* Others than the one option that nodes send. */
+/* Parses options other than nodes send. */
 OUT_OF_LINE int xdp_options_follow(struct xdp_md *ctx, struct xdp_options *o)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
@@ -71,13 +71,13 @@ OUT_OF_LINE int xdp_options_follow(struct xdp_md *ctx, struct xdp_options *o)
 	return o->critical ? WR_REASON_TUNNEL_MALFORMED : WR_REASON_NONE;
 }
 
-/* The options are as nodes send them. */
+/* Whether the options are as nodes send them; then reads the identity. */
 static __always_inline bool xdp_option_plain(const struct xdp_frame *f, struct xdp_options *o)
 {
 	const struct geneve_option *opt;
 	const __u32 size = GENEVE_IDENTITY_WORDS * 4;
 
-	if (o->critical || !geneve_options_plain(o->end - o->first, o->word))
+	if (o->critical || !geneve_options_plain(o->end - o->first, o->tag))
 		return false;
 	opt = f->data + (o->first & XDP_OFF_MAX);
 	if ((void *)opt + size > f->end || !geneve_is_whole(opt, o->class))
@@ -86,27 +86,27 @@ static __always_inline bool xdp_option_plain(const struct xdp_frame *f, struct x
 	return true;
 }
 
-/* As tunnel_word_check(). What is not in the linear part, from_uplink looks at: `beyond`. */
-static __always_inline enum wr_reason xdp_word_check(const struct xdp_frame *f, const struct wr_cluster *c,
-						     struct xdp_options *o, struct xdp_tunnel *t)
+/* As tunnel_tag_check(). `beyond`: the tag is not in the linear part, so from_uplink checks it. */
+static __always_inline enum wr_reason xdp_tag_check(const struct xdp_frame *f, const struct wr_cluster *c,
+						    struct xdp_options *o, struct xdp_tunnel *t)
 {
 	const struct geneve_option *opt = f->data + (o->first & XDP_OFF_MAX) + GENEVE_IDENTITY_WORDS * 4;
 	const struct wr_node *node = node_get(t->origin.slot);
 	const __u32 size = o->end - o->first;
 
 	if ((const void *)opt + WR_TUNNEL_KEY_SIZE <= f->end)
-		o->word = geneve_word(opt, size, c->option_class);
+		o->tag = geneve_tag(opt, size, c->option_class);
 	else
 		o->beyond = size >= (GENEVE_IDENTITY_WORDS + GENEVE_KEY_WORDS) * 4;
 	if (!node)
 		return WR_REASON_TUNNEL_SENDER;
-	if (o->beyond || node_sends_word(node, o->word))
+	if (o->beyond || node_sends_tag(node, o->tag))
 		return WR_REASON_NONE;
 	t->unkeyed = node_is_keyed(node);
 	return c->flags & WR_CLUSTER_KEY_REQUIRED ? WR_REASON_TUNNEL_KEY : WR_REASON_NONE;
 }
 
-/* The inner packet fills what is left of the outer one. `len`: without its Ethernet header. */
+/* The inner packet must fill the rest of the outer one. `len`: without its Ethernet header. */
 static __always_inline enum wr_reason xdp_inner_check(const struct xdp_frame *f, struct xdp_tunnel *t, __u32 len)
 {
 	const struct ethhdr *eth = f->data + (t->inner & XDP_OFF_MAX);
@@ -128,7 +128,7 @@ static __always_inline enum wr_reason xdp_inner_check(const struct xdp_frame *f,
 	} else {
 		return WR_REASON_TUNNEL_MALFORMED;
 	}
-	/* RFC 6040 section 4.2 wants nothing changed; what it does want changed is rare, and from_uplink's. */
+	/* If the ECN field must change (RFC 6040 section 4.2), which is rare, from_uplink decapsulates the packet. */
 	t->whole = !f->outer_ecn || f->outer_ecn == ecn;
 	return WR_REASON_NONE;
 }
@@ -162,7 +162,7 @@ static __always_inline enum wr_reason xdp_geneve_check(const struct xdp_frame *f
 	used = o.end + ETH_HLEN - f->l4_off;
 	if (f->l4_len < used)
 		return WR_REASON_TUNNEL_MALFORMED;
-	reason = xdp_word_check(f, c, &o, t);
+	reason = xdp_tag_check(f, c, &o, t);
 	if (reason || o.beyond)
 		return reason;
 	if (!xdp_option_plain(f, &o)) {
@@ -175,8 +175,8 @@ static __always_inline enum wr_reason xdp_geneve_check(const struct xdp_frame *f
 }
 
 /*
- * Whether it came by a device that the node's packets may come by. If not, from_uplink decides: of a bond's ports, where
- * XDP runs as well, the routes do not tell.
+ * Whether the packet arrived on a device that is allowed for its node. If not, from_uplink decides: XDP runs also on a
+ * bond's ports, which have no routes.
  */
 static __always_inline bool xdp_path_check(const struct xdp_frame *f, const struct wr_cluster *c,
 					   const struct xdp_tunnel *t, const bool v6)
@@ -188,8 +188,8 @@ static __always_inline bool xdp_path_check(const struct xdp_frame *f, const stru
 }
 
 /*
- * NONE: it may go on. t->whole: and it may be taken apart here; not where it has a checksum, which from_uplink sees to,
- * or bytes behind it.
+ * NONE: the packet may pass. t->whole: it may be decapsulated here; not if it has a checksum, which from_uplink
+ * verifies, or padding.
  */
 static __always_inline enum wr_reason xdp_tunnel_check(struct xdp_frame *f, struct xdp_tunnel *t, const bool v6)
 {
@@ -216,17 +216,16 @@ static __always_inline enum wr_reason xdp_tunnel_check(struct xdp_frame *f, stru
 	return reason;
 }
 
-enum xdp_taken { XDP_TAKEN_NOT, XDP_TAKEN_APART, XDP_TAKEN_LOST };
+enum xdp_decap_result { XDP_NOT_DECAPPED, XDP_DECAPPED, XDP_DECAP_FAILED };
 
 /*
- * Takes the outer headers off, if from_uplink believes what stands in the metadata then. The outer Ethernet addresses
- * stay: with the inner ones the packet would be for somebody else, as far as the kernel knows. NOT: nothing has
- * changed.
+ * Decapsulates the packet, if from_uplink accepts the metadata. The outer Ethernet addresses stay: with the inner ones
+ * the kernel would treat the packet as another host's. XDP_NOT_DECAPPED: it is unchanged.
  *
- * The headers go before the metadata comes: otherwise the kernel would move what is in it, from memory before the frame
- * that no cache holds yet (seen: 8 % of all that a receiver spends on a stream).
+ * The headers are removed before the metadata is added: otherwise the kernel would move the metadata, in memory before
+ * the frame that is not yet cached (seen: 8 % of a receiver's total cost of a stream).
  */
-static __always_inline enum xdp_taken xdp_decap(struct xdp_frame *f, const struct xdp_tunnel *t)
+static __always_inline enum xdp_decap_result xdp_decap(struct xdp_frame *f, const struct xdp_tunnel *t)
 {
 	const __u32 ifindex = f->ctx->ingress_ifindex;
 	const struct wr_uplink *uplink = bpf_map_lookup_elem(&uplinks, &ifindex);
@@ -235,28 +234,28 @@ static __always_inline enum xdp_taken xdp_decap(struct xdp_frame *f, const struc
 	__u64 magic;
 
 	if (!uplink || !(uplink->flags & WR_UPLINK_DECAP) || !uplink->magic)
-		return XDP_TAKEN_NOT;
+		return XDP_NOT_DECAPPED;
 	magic = uplink->magic;
 	eth = f->data;
 	if ((void *)(eth + 1) > f->end)
-		return XDP_TAKEN_NOT;
+		return XDP_NOT_DECAPPED;
 	outer = *eth;
 	outer.h_proto = bpf_htons(t->inner_v6 ? ETH_P_IPV6 : ETH_P_IP);
 	if (bpf_xdp_adjust_head(f->ctx, t->inner))
-		return XDP_TAKEN_NOT;
-	/* Not every driver has metadata. What was taken off is still there. */
+		return XDP_NOT_DECAPPED;
+	/* Not every driver supports metadata. The removed headers are still there. */
 	if (bpf_xdp_adjust_meta(f->ctx, xdp_meta_length(f->ctx) - (int)sizeof(*meta)))
-		return bpf_xdp_adjust_head(f->ctx, -(int)t->inner) ? XDP_TAKEN_LOST : XDP_TAKEN_NOT;
+		return bpf_xdp_adjust_head(f->ctx, -(int)t->inner) ? XDP_DECAP_FAILED : XDP_NOT_DECAPPED;
 	meta = (void *)(long)f->ctx->data_meta;
 	eth = (void *)(long)f->ctx->data;
 	if ((void *)(meta + 1) > (void *)eth || (void *)(eth + 1) > (void *)(long)f->ctx->data_end)
-		return XDP_TAKEN_LOST;
+		return XDP_DECAP_FAILED;
 	*eth = outer;
 	*meta = (struct wr_xdp_meta){ magic, t->origin.identity, t->origin.slot, 0 };
-	/* Here, because from_uplink, which counts the others, will not see it. */
+	/* Counted here, since from_uplink, which counts the others, does not see the tag. */
 	if (t->unkeyed)
 		metric_count(WR_REASON_TUNNEL_UNKEYED, WR_INGRESS, f->len);
-	return XDP_TAKEN_APART;
+	return XDP_DECAPPED;
 }
 
 #endif

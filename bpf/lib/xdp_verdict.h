@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What becomes of a frame that XDP drops: counted and reported as lib/verdict.h does it for packets. */
+/* Drops a frame in XDP: counted and reported as in lib/verdict.h. */
 #ifndef WARREN_LIB_XDP_VERDICT_H
 #define WARREN_LIB_XDP_VERDICT_H
 

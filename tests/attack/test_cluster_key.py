@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The Secret of the cluster's key is deleted, and made again: there is never a second key while any node may use the first."""
+"""The Secret of the cluster's key is deleted, and made again: there is never a second key while any node may use the
+first.
+"""
 
 import base64
 import signal
@@ -40,17 +42,17 @@ def test_no_second_key(tmp_path):
             api.single[SECRET] = empty()
             said("the agent of Node other has run with a key: this node waits")
             assert not written()
-            # an administrator says that no node has one any more
+            # an administrator confirms that no node has one any more
             api.put(NODES, other)
             agent.wait_notified("READY=1")
             assert written() == [SECRET]
             secret = api.single[SECRET]
             assert secret["immutable"] is True and len(base64.b64decode(secret["data"]["key"])) == 16
-            # gone: this node goes on
+            # gone: this node keeps its copy
             del api.single[SECRET]
             agent.signal(signal.SIGHUP)
             agent.wait_notified("READY=1")
-            said("is missing: this node goes on with its copy of the key")
+            said("is missing: this node continues with its copy of the key")
             assert written() == [SECRET]
             # back, without a key: the same one
             api.single[SECRET] = empty()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Input that no runtime sends, for every command: an answer in bounded time and memory, and nothing left behind. What is wrong by
-its meaning, and which error ADD gives for it, is in tests/net/test_faults.py; the parsers alone are in tests/fuzz.
+"""Input that no runtime sends, for every command: a reply in bounded time and memory, and no state left. Values that
+are well formed but wrong, and the errors of ADD for them, are in tests/net/test_faults.py; the parsers alone are in
+tests/fuzz.
 """
 
 import contextlib
@@ -32,7 +33,7 @@ def state(node):
     """All that a call could leave behind."""
     inside = node.run("ip", "netns", "exec", "pod", "ip", "-o", "address").stdout
     return {
-        "leftovers": node.leftovers(),
+        "stale": node.stale(),
         "files": [f for f in node.files("/run/warren") if f != "lock"],
         "links": sorted(link["ifname"] for link in node.ip("link", "show")),
         "in the pod": [line for line in inside.splitlines() if "lo " not in line],
@@ -49,7 +50,7 @@ def nothing_left(node):
 
 
 def call(node, command, text, **env):
-    """One call within the bounds: it ends by itself, and where it fails it says why in JSON."""
+    """One call within the bounds: it ends by itself, and a failure has its reason in JSON."""
     env = {**node.cni_env(command, "input", "eth0", "/run/netns/pod"), **env}
     done = node.plugin(env, text, wrap=BOUNDS)
     assert done.code in (0, 1), f"{command} ended with {done.code}: {done.stderr[-300:]}"
@@ -114,36 +115,36 @@ BIG = {  # what is parsed wholly, up to the limit
 def test_large_configuration(node, name):
     assert len(BIG[name]) <= LIMIT
     for command in COMMANDS:
-        # Whether it is good or bad is not the question: a namespace that does not exist stops ADD, which would succeed with some.
+        # Some of these are valid: a namespace that does not exist keeps ADD from succeeding.
         call(node, command, BIG[name], CNI_NETNS="/run/netns/nowhere")
 
 
-def mutated(dice, text):
+def mutated(rng, text):
     """The configuration with some bytes of it, or some of its values, replaced."""
     odd = [None, True, -1, 1 << 63, 1e308, "", "\U0001f600", "x" * 5000, "../../etc", [], {}, [[]], [None], {"": {}}, "10.87.0.0/24", "::/0"]
 
     def change(value):
-        if dice.random() < 0.15:
-            return dice.choice(odd)
+        if rng.random() < 0.15:
+            return rng.choice(odd)
         if isinstance(value, dict):
-            return {(dice.choice(["", "type", "name", k * 3]) if dice.random() < 0.05 else k): change(v) for k, v in value.items()}
+            return {(rng.choice(["", "type", "name", k * 3]) if rng.random() < 0.05 else k): change(v) for k, v in value.items()}
         return [change(v) for v in value] if isinstance(value, list) else value
 
-    if dice.random() < 0.5:
+    if rng.random() < 0.5:
         return json.dumps(change(json.loads(text))).encode()
     data = bytearray(text.encode())
-    for _ in range(dice.randint(1, 8)):
-        at = dice.randrange(len(data))
-        data[at : at + dice.randint(0, 3)] = dice.randbytes(dice.randint(0, 3))
+    for _ in range(rng.randint(1, 8)):
+        at = rng.randrange(len(data))
+        data[at : at + rng.randint(0, 3)] = rng.randbytes(rng.randint(0, 3))
     return bytes(data)
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_mutated_configuration(node, seed):
-    """ADD of what happens to be right is undone by DEL with the same text."""
-    dice, text = random.Random(seed), json.dumps(GOOD)
+    """An ADD that succeeds by chance is undone by DEL with the same text."""
+    rng, text = random.Random(seed), json.dumps(GOOD)
     for _ in range(40):
-        data, command = mutated(dice, text), dice.choice(COMMANDS)
+        data, command = mutated(rng, text), rng.choice(COMMANDS)
         if b"dataDir" in data or b"logFile" in data:
             continue
         done = call(node, command, data)

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A pod with NET_ADMIN does as it likes in its own network namespace, while the runtime's CHECK, DEL and GC look into it."""
+"""A pod with NET_ADMIN does as it likes in its own network namespace, while the runtime's CHECK, DEL and GC look into
+it.
+"""
 
 import contextlib
 import os
@@ -19,8 +21,9 @@ def collect(node, conf):
 
 @pytest.mark.parametrize("how", ["no record", "damaged record"])
 def test_del_takes_no_forged_device_for_its_own(node, pods, how):
-    """The attacker replaces its eth0 by a device with the index of the victim's, whose peer, in a namespace below its own, has the
-    index of the victim's device on the node. A DEL that has no record (a second one, as a runtime repeats it) goes by what it finds there.
+    """The attacker replaces its eth0 by a device with the index of the victim's, whose peer, in a namespace below its
+    own, has the index of the victim's device on the node. A DEL without a record (a second one, as a runtime repeats
+    it) uses what it finds there.
     """
     victim, attacker = pods("victim", network()), node.pod("attacker", network())
     if how == "no record":
@@ -47,7 +50,9 @@ def test_del_takes_no_forged_device_for_its_own(node, pods, how):
 
 
 def test_recovery_finds_the_pods_own_device(node, pods):
-    """What the test above must not break: without a legible record DEL finds the device by the pod's end, under any index."""
+    """What the test above must not break: without a legible record DEL finds the device by the pod's end, under any
+    index.
+    """
     pod = node.pod("a", network())
     node.outside(f"/run/warren/attachments/ready/{pod.container}@eth0").write_text("{")
     assert node.cni("DEL", pod.chain[0], pod.container, "eth0", pod.path).ok
@@ -67,7 +72,7 @@ ACTS = {
 
 @pytest.mark.parametrize("act", ACTS)
 def test_what_a_pod_does_to_its_device(node, pods, act):
-    """CHECK says so; GC, as the namespace lives, frees nothing; DEL leaves nothing. A neighbour notices none of it."""
+    """CHECK reports it; GC, as the namespace lives, frees nothing; DEL leaves nothing. A neighbour pod is not affected."""
     conf = network()
     other, pod = pods("other", conf), node.pod("a", conf)
     below = f"{pod.container}-below"
@@ -97,7 +102,7 @@ CROWDS = {  # how many, and a line of `ip -batch` for each; IPv4's addresses tak
 @pytest.mark.long
 @pytest.mark.parametrize("what", CROWDS)
 def test_a_crowded_namespace(node, pods, what):
-    """Thousands of each: CHECK, GC and DEL take no longer than a runtime waits, and leave nothing."""
+    """Thousands of each: CHECK, GC and DEL end within a runtime's timeout, and leave nothing."""
     conf = network()
     pod = node.pod("a", conf)
     count, line, listing = CROWDS[what]
@@ -120,8 +125,8 @@ cat >/dev/null
 
 @pytest.mark.long
 def test_del_outwaits_a_slow_add(node):
-    """The pod is deleted while its ADD still waits for something. A DEL that gave up first (after 15 seconds, it was) left the pod that
-    this ADD was still to make.
+    """The pod is deleted while its ADD still waits. A DEL that timed out first (once after 15 seconds) would leave the
+    pod that this ADD still makes.
     """
     conf = network(ipam={"type": "test-slow"})
     plugin = node.outside("/opt/cni/bin/test-slow")

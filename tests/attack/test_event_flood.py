@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A pod that floods with what is dropped: it gets a bounded rate of events, and takes nobody else's."""
+"""A pod that floods with packets that are dropped: its rate of events is bounded, and other pods' events still come."""
 
 import time
 
@@ -10,13 +10,13 @@ from monitor import Monitor
 from netns import wait_for
 
 RATE, BURST = 512, 1024  # bpf/abi/event.h
-ROUNDS, FRAMES = 6, 900  # so many at once fit into a processor's backlog
+ROUNDS, FRAMES = 6, 900  # as many as fit into a processor's backlog
 DROPS = ("spoofed_source", "egress")
-STRAY = {4: "10.99.0.1", 6: "fd99::1"}
+SPOOFED = {4: "10.99.0.1", 6: "fd99::1"}
 
 
 def spoofed(pod, family, peer):
-    own, pod.ips[family] = pod.ips[family], STRAY[family]
+    own, pod.ips[family] = pod.ips[family], SPOOFED[family]
     frame = bytes(pod.packet(family, peer.ips[family]) / UDP(sport=1, dport=2) / b"x")
     pod.ips[family] = own
     return frame
@@ -50,14 +50,14 @@ def test_flood_of_drops(node, pods, family):
         while event := monitor.next(0.5):
             events.append(event)
         assert BURST <= len(events) <= most, f"{len(events)} events of {ROUNDS * FRAMES} drops"
-        # An event says how many there were before it, the counter how many in all.
+        # An event carries how many were suppressed before it, the counter how many in all.
         flood.send(frame)
         last = monitor.next(5)
         assert any(event["suppressed"] for event in [*events, last] if event)
-        dropped, left_out = node.metrics()[DROPS] - before[DROPS], suppressed(node) - unseen
+        dropped, unreported = node.metrics()[DROPS] - before[DROPS], suppressed(node) - unseen
     assert dropped > most
-    # A kernel's own report, which the monitor here leaves out, may be among them.
-    assert 0 <= dropped - left_out - len(events) - ROUNDS - bool(last) <= 4
+    # An MLD report of the kernel, which the monitor here skips, may be among them.
+    assert 0 <= dropped - unreported - len(events) - ROUNDS - bool(last) <= 4
 
 
 def test_listener_that_is_killed(node, pods):

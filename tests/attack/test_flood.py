@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Floods of one pod and what they cost others: nothing. One that may send to nobody sends as fast as it can, between random ports,
-from each processor in turn; pods that hold each other's flows fill what conntrack has. Meanwhile others begin connections, with a
-round trip of 0.3 s.
+"""Floods of one pod that must cost other pods nothing. A pod that may send to no destination sends as fast as it can,
+between random ports, from each processor in turn; pods that hold each other's flows fill what conntrack has. Meanwhile
+others begin connections, with a round trip of 0.3 s.
 """
 
 import collections
@@ -71,7 +71,7 @@ def late_server(pod, family):
 
 
 def lost(client, server, family, count=CONNECTIONS):
-    """How many of so many exchanges, each from a port of its own, one every 5 ms, come to no answer in 3 s."""
+    """How many of so many exchanges, each from a port of its own, one every 5 ms, get no reply within 3 s."""
     with late_server(server, family) as port, contextlib.ExitStack() as stack:
         socks = []
         for _ in range(count):
@@ -91,11 +91,11 @@ def lost(client, server, family, count=CONNECTIONS):
 def ct_refused(node):
     """Flows that last and have no entry in ct, since their endpoint's quota is used up or ct is full."""
     flows = node.warren_json("ct", "stats")["flows"]
-    return sum(row["flows"] for row in flows if row["counter"] in ("over_share", "full"))
+    return sum(row["flows"] for row in flows if row["counter"] in ("over_quota", "full"))
 
 
 def ask_twice(pod, server, address, family, flows):
-    """So many flows of datagrams, each with an answer and another datagram when the first is more than a second old."""
+    """So many flows of datagrams, each with a reply and another datagram when the first is more than a second old."""
     with server.udp(family, address=address) as sock, pod.wire() as wire:
         sock.settimeout(TIMEOUT)
         packets = [bytes(pod.packet(family, address) / UDP(sport=20000 + i, dport=sock.getsockname()[1]) / Raw(b"x")) for i in range(flows)]
@@ -110,7 +110,7 @@ def ask_twice(pod, server, address, family, flows):
 
 @pytest.fixture(scope="module")
 def cluster():
-    """A client that may ask the server, and is asked by nobody; an attacker that may do nothing."""
+    """A client that may connect to the server, and accepts nothing; an attacker that may do nothing."""
     with Cluster(namespace("default")) as cluster:
         for name in ("client", "server", "attacker", "target"):
             cluster.pod(f"default/{name}", {"app": name})
@@ -123,7 +123,7 @@ def cluster():
 
 
 def test_denied_flood(cluster, family):
-    """New connections of others, while one pod's denied datagrams begin hundreds of thousands of flows a second."""
+    """New connections of others, while one pod's denied datagrams open hundreds of thousands of flows a second."""
     pods = {name.partition("/")[2]: pod for name, pod in cluster.pods.items()}
     assert lost(pods["client"], pods["server"], family, 20) == 0
     before = cluster.node.metrics()
@@ -144,11 +144,12 @@ def small():
 
 
 def test_eight_pods(small, family):
-    """Eight pods have all the lasting flows that they can. Another one's connection that lasts goes to ct as ever."""
+    """Eight pods use up their quotas of lasting flows. Another pod's lasting connection still gets an entry in ct."""
     client, server, target = (small.pods[f"default/{name}"] for name in ("client", "server", "target"))
     for i in range(EIGHT):
         refused = ct_refused(small.node)
-        # 48 more than the quota: of 176 flows about 14 share a set of their endpoint's window with four others, and are evicted.
+        # 48 more than the quota: of 176 flows about 14 share a set of their endpoint's window with four others, and are
+        # evicted.
         ask_twice(small.pods[f"default/greedy{i}"], target, target.ips[family], family, ENTRIES // EIGHT + 48)
         assert ct_refused(small.node) > refused, "no quota is used up"
     with server.tcp_listen(family) as listener:

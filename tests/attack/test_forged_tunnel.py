@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A host on the nodes' link that can send, and cannot listen (off path): it forges tunnel packets of a node, about that
-node's pods. Without the keyed word in the Geneve option a node's address is all that it takes. With it, nothing of it
-arrives, by tc or by XDP; and a word that was read on one path opens no other.
+node's pods. Without the keyed tag in the Geneve option a node's address is all that this takes. With it, nothing forged
+arrives, by tc or by XDP; and a tag that was read on one path is worth nothing on another.
 """
 
 import contextlib
@@ -52,7 +52,7 @@ class KeyedOverlay(Overlay):
         self._options = options
 
     def _write_to(self, node, name, objects):
-        # The first thing that a node gets, before its agent starts.
+        # The agent needs the file when it starts.
         if self.keys and not node.outside(KEYS).exists():
             self.write_keys(node, self.keys)
         super()._write_to(node, name, objects)
@@ -75,7 +75,7 @@ class KeyedOverlay(Overlay):
 
 
 def known_keys(node):
-    """As the maps have them, the one that is sent with first."""
+    """From the maps, the one for sending first."""
     (cluster,) = node.warren_json("map", "dump", "cluster")
     flags, places = cluster["value"]["flags"], [cluster["value"]["key_even"], cluster["value"]["key_odd"]]
     if "key-odd" in flags:
@@ -83,32 +83,32 @@ def known_keys(node):
     return [key for key in places if key is not None]
 
 
-def word_between(overlay, client, server):
-    """The word of the packets between two pods, read on the wire as an on-path attacker does."""
+def tag_between(overlay, client, server):
+    """The tag of the packets between two pods, read on the wire as an on-path attacker does."""
     family = 4
     with overlay.capture() as wire:
         udp(client, server, server.ips[family])
         frame = wire.until(lambda f: is_tunnel(f) and inner_ends(family, Tunnelled(f).inner)[0] == client.ips[family])[-1]
-    identity, word = Tunnelled(frame).options
-    assert identity[:2] == OPTION and word[:2] == KEY_OPTION and len(word[2]) == 8
-    return word[2]
+    identity, tag = Tunnelled(frame).options
+    assert identity[:2] == OPTION and tag[:2] == KEY_OPTION and len(tag[2]) == 8
+    return tag[2]
 
 
 class Attacker:
-    """On the link of the nodes; what it sends reaches n1 with `source`'s address, and says it is from `pod`."""
+    """On the link of the nodes; what it sends reaches n1 with `source`'s address, and the identity of `pod`."""
 
     def __init__(self, overlay, source="n2", pod="default/b2"):
         self.overlay, self.source, self.pod = overlay, overlay.nodes[source], overlay.pods[pod]
         self.identity = self.pod.node.agent.identity(self.pod)
 
-    def frame(self, family, to="default/a1", word=None, src=None, identity=None):
-        """`word`: bytes of the key's option; None: there is none."""
+    def frame(self, family, to="default/a1", tag=None, src=None, identity=None):
+        """`tag`: bytes of the key's option; None: there is none."""
         target = self.overlay.pods[to]
         ip = IPv6 if family == 6 else IP
         inner = ip(src=src or self.pod.ips[family], dst=target.ips[family]) / UDP(sport=4444, dport=PORT) / b"forged"
         options = struct.pack("!HBBQ", *OPTION, 2, identity or self.identity)
-        if word is not None:
-            options += struct.pack("!HBB", *KEY_OPTION, len(word) // 4) + word
+        if tag is not None:
+            options += struct.pack("!HBB", *KEY_OPTION, len(tag) // 4) + tag
         outer = self.overlay.outer
         packet = geneve(self.source.address[outer], target.node.address[outer], inner, options=options)
         return Ether(src=self.source.uplink_mac, dst=target.node.uplink_mac) / packet
@@ -147,8 +147,8 @@ def open_overlay(request):
         yield overlay
 
 
-def test_without_a_key_an_address_is_believed(open_overlay, family):
-    """The attack itself: were it not to succeed here, the tests below would pass for no reason."""
+def test_without_a_key_an_address_is_enough(open_overlay, family):
+    """The attack itself: if it failed here, the tests below would prove nothing."""
     attacker = Attacker(open_overlay)
     with arrivals(open_overlay.pods["default/a1"]) as sock:
         attacker.send(*[attacker.frame(family)] * COPIES)
@@ -170,30 +170,30 @@ def keyed(request):
         yield overlay
 
 
-def words():
-    """What somebody sends who knows all but the key. None: no option."""
+def tags():
+    """What a sender without the key can forge. None: no option."""
     yield "none", None
     yield "zeros", bytes(8)
     yield "a guess", os.urandom(8)
-    yield "half a word", os.urandom(4)
+    yield "half a tag", os.urandom(4)
     yield "too long", os.urandom(12)
 
 
 def test_forged_packet_is_dropped_by_name(keyed, family):
     attacker, n1 = Attacker(keyed), keyed.nodes["n1"]
-    frames = [attacker.frame(family, word=word) for _, word in words()]
-    frames += [attacker.frame(family, src=attacker.source.gateway[family], identity=REMOTE_NODE, word=word) for _, word in words()]
+    frames = [attacker.frame(family, tag=tag) for _, tag in tags()]
+    frames += [attacker.frame(family, src=attacker.source.gateway[family], identity=REMOTE_NODE, tag=tag) for _, tag in tags()]
     with arrivals(keyed.pods["default/a1"]) as sock:
         before = n1.metrics()
         attacker.send(*frames * COPIES)
         n1.assert_moved(before, {("tunnel_key", "ingress"): len(frames) * COPIES})
         assert not pending(sock)
-        # Nobody else is in its way.
+        # No other packet is queued before it.
         udp(keyed.pods["default/b2"], keyed.pods["default/a1"], keyed.pods["default/a1"].ips[family], listen_port=PORT + 1, port=PORT + 1)
 
 
-def test_nodes_talk_with_the_key(keyed, family):
-    """Both ways, streams too, with an MTU that leaves room for the word."""
+def test_traffic_with_the_key(keyed, family):
+    """In both directions, streams too, with an MTU that leaves room for the tag."""
     a1, b2 = keyed.pods["default/a1"], keyed.pods["default/b2"]
     assert a1.ip("link", "show", "eth0")[0]["mtu"] == 1500 - OVERHEAD[keyed.outer] - KEY_SIZE
     udp(a1, b2, b2.ips[family])
@@ -203,13 +203,13 @@ def test_nodes_talk_with_the_key(keyed, family):
     assert status["tunnel_key"]["detail"] == "required: key 0", status
 
 
-def test_word_of_one_path_opens_no_other(keyed, family):
-    """Who reads what n2 sends to n1 can forge that (which only encryption would change), and nothing else."""
+def test_tag_of_one_path_opens_no_other(keyed, family):
+    """A reader of what n2 sends to n1 can forge that (only encryption would prevent it), and nothing else."""
     pods = keyed.pods
-    word = word_between(keyed, pods["default/b2"], pods["default/a1"])
+    tag = tag_between(keyed, pods["default/b2"], pods["default/a1"])
     on_path = Attacker(keyed)
     with arrivals(pods["default/a1"]) as sock:
-        on_path.send(on_path.frame(family, word=word))
+        on_path.send(on_path.frame(family, tag=tag))
         assert sock.recv(65536) == b"forged"
     for source, pod, to in (
         ("n2", "default/b2", "default/c3"),  # the same sender to another node
@@ -219,7 +219,7 @@ def test_word_of_one_path_opens_no_other(keyed, family):
         attacker, target = Attacker(keyed, source, pod), pods[to].node
         with arrivals(pods[to]) as sock:
             before = target.metrics()
-            attacker.send(*[attacker.frame(family, to, word)] * COPIES, to=to)
+            attacker.send(*[attacker.frame(family, to, tag)] * COPIES, to=to)
             target.assert_moved(before, {("tunnel_key", "ingress"): COPIES})
             assert not pending(sock)
 
@@ -228,7 +228,7 @@ def test_word_of_one_path_opens_no_other(keyed, family):
 
 
 class Stream:
-    """Datagrams from one pod that another one sends back, one after the other: which of them were lost."""
+    """Datagrams from one pod that another one echoes, one after the other: which of them were lost."""
 
     GAP = 0.001
 
@@ -288,22 +288,22 @@ def test_rotation_loses_nothing_and_ends_the_old_key(family):
         a1, b2 = overlay.pods["default/a1"], overlay.pods["default/b2"]
         n1 = overlay.nodes["n1"]
         assert known_keys(n1) == [0]
-        seen = [word_between(overlay, b2, a1)]
+        seen = [tag_between(overlay, b2, a1)]
         before = n1.metrics()
         with Stream(a1, b2, family) as stream:
             for step, lines in enumerate(ROTATION[1:]):
                 overlay.follow_keys(lines, hangup=step > 0)  # without: the file alone is enough
-                seen.append(word_between(overlay, b2, a1))
+                seen.append(tag_between(overlay, b2, a1))
         assert stream.sent > 1000 and stream.lost() == []
         assert not {key[0] for key in moved(before, n1.metrics())} & {"tunnel_key", "tunnel_unkeyed"}
-        # It is sent with the first key of each step; what was sent with the first and second is worth nothing any more.
+        # Sent with the first key of each step; packets of the first and second step are refused by now.
         assert seen[0] == seen[1] and seen[2] == seen[3] == seen[4] and seen[5] == seen[6] and len(set(seen)) == 3
         attacker = Attacker(overlay)
         with arrivals(a1) as sock:
-            attacker.send(attacker.frame(family, word=seen[-1]))
+            attacker.send(attacker.frame(family, tag=seen[-1]))
             assert sock.recv(65536) == b"forged"
             before = n1.metrics()
-            attacker.send(*[attacker.frame(family, word=word) for word in (seen[0], seen[2])])
+            attacker.send(*[attacker.frame(family, tag=tag) for tag in (seen[0], seen[2])])
             n1.assert_moved(before, {("tunnel_key", "ingress"): 2})
             assert not pending(sock)
 
@@ -315,12 +315,12 @@ def test_broken_key_file_changes_nothing():
         for lines in (["7", "9"], ["seven"], []):
             overlay.write_keys(n1, lines)
             n1.agent.signal(signal.SIGHUP)
-            wait_for(lambda: any(KEYS in c["message"] for c in n1.agent.status()["complaints"]), "a complaint")
+            wait_for(lambda: any(KEYS in c["message"] for c in n1.agent.status()["problems"]), "a problem")
             assert known_keys(n1) == [7]
             udp(a1, b2, b2.ips[4])
         overlay.write_keys(n1, ["7"])
         n1.agent.signal(signal.SIGHUP)
-        wait_for(lambda: not n1.agent.status()["complaints"], "no complaint")
+        wait_for(lambda: not n1.agent.status()["problems"], "no problem")
 
 
 def set_mode(node, mode):
@@ -335,7 +335,7 @@ def set_mode(node, mode):
 
 @pytest.mark.long
 def test_turned_on_and_off_without_loss(family):
-    """Node by node, as an upgrade goes: off, accept, require, and back. Who lacks the key is counted meanwhile."""
+    """Node by node, as an upgrade goes: off, accept, require, and back. Nodes that lack the key are counted meanwhile."""
     with KeyedOverlay(outer=4) as overlay:
         a1, b2 = overlay.pods["default/a1"], overlay.pods["default/b2"]
         n1, n2 = overlay.nodes["n1"], overlay.nodes["n2"]
@@ -343,7 +343,7 @@ def test_turned_on_and_off_without_loss(family):
         with Stream(a1, b2, family) as stream, Stream(b2, a1, family) as other:
             set_mode(n1, "accept")
             before = n1.metrics()
-            wait_for(lambda: ("tunnel_unkeyed", "ingress") in moved(before, n1.metrics()), "packets without a word")
+            wait_for(lambda: ("tunnel_unkeyed", "ingress") in moved(before, n1.metrics()), "packets without a tag")
             for mode in ("accept", "require", "accept", "off"):
                 for node in overlay.nodes.values():
                     set_mode(node, mode)
@@ -358,8 +358,8 @@ def test_turned_on_and_off_without_loss(family):
 
 
 @pytest.mark.long
-def test_node_without_the_key_is_not_heard(family):
-    """A node with another key is as good as an attacker, until it is put right."""
+def test_packets_of_a_node_without_the_key_are_dropped(family):
+    """A node with another key is treated as an attacker until its key is fixed."""
     with KeyedOverlay("require", outer=4) as overlay:
         n1, n3 = overlay.nodes["n1"], overlay.nodes["n3"]
         set_mode(n3, "off")

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Datagrams in fragments, while a pod that may send to nobody sends first fragments: those of others arrive whole."""
+"""Datagrams in fragments, while a pod that may send to no destination floods with first fragments: other pods'
+datagrams arrive whole.
+"""
 
 import os
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A pod fills the kernel's neighbour table, which all network namespaces share (gc_thresh3 entries): the next hops to other nodes
-must be found all the same.
+"""A pod fills the kernel's neighbour table, which all network namespaces share (gc_thresh3 entries): the nexthops to
+other nodes must still be resolved.
 
-Over IPv4 the pod needs no privilege: datagrams to addresses that it says are on the link, each with an entry that nobody ever
-resolves. Over IPv6 it needs a route, so NET_ADMIN, or a namespace of its own. Entries of pods and of their gateways are permanent,
-which the limit does not count.
+Over IPv4 the pod needs no privilege: it sends datagrams to unused addresses on the link, and each takes an entry that
+is never resolved. Over IPv6 it needs a route, so NET_ADMIN, or a namespace of its own. Entries of pods and of their
+gateways are permanent, which the limit does not count.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ SOCKETS = 64
 
 
 class Flood(Worker):
-    """Datagrams of a pod to ever other neighbours."""
+    """Datagrams of a pod, each to another neighbour."""
 
     def __init__(self, pod, family):
         self.family, self.next = family, 1
@@ -46,7 +46,7 @@ class Flood(Worker):
             to = (f"10.{200 + (n >> 16 & 31)}.{n >> 8 & 255}.{n & 255}", 9)
             if self.family == 6:
                 to = (f"2001:db8:bad::{n >> 16:x}:{n & 65535:x}", 9)
-            with contextlib.suppress(OSError):  # that there is no room any more
+            with contextlib.suppress(OSError):  # the table is full
                 self.socks[n % SOCKETS].sendto(b"", to)
         time.sleep(0.005)
 
@@ -57,7 +57,7 @@ class Flood(Worker):
 
 
 def refused(family):
-    """How many entries the kernel has not made because the table was full."""
+    """How many entries the kernel could not make because the table was full."""
     with open(f"/proc/net/stat/{ {4: 'arp', 6: 'ndisc'}[family] }_cache") as stat:
         names, *rows = (line.split() for line in stat)
     return sum(int(row[names.index("table_fulls")], 16) for row in rows)
@@ -86,12 +86,12 @@ def macs(node, address):
 
 
 def exchange(a, b, seconds=SOON):
-    """Until a datagram of a is answered; None: none was."""
+    """Seconds until a datagram of a gets a reply; None: none did."""
     return seconds_until_answered(a, b, 4, seconds)
 
 
-def test_a_next_hop_that_was_lost_is_found_again(overlay, flood):
-    """A link that was away, a node that was restarted: its entry is gone, and the table is full."""
+def test_a_lost_nexthop_is_resolved_again(overlay, flood):
+    """The link was down, or the node restarted: its entry is gone, and the table is full."""
     n1, n2 = overlay.nodes["n1"], overlay.nodes["n2"]
     a, b = overlay.pods["default/a1"], overlay.pods["default/b2"]
     for _ in range(5):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A packet socket with PACKET_VNET_HDR leaves a checksum to the device (CHECKSUM_PARTIAL), and says where it begins and where it is
-written. A device without checksum offload has the kernel write it, behind every program and rule: two bytes of the sender's choice,
-at a place of the sender's choice. What the verdict was about must not change by it. And it says into how many frames one packet is
-cut.
+"""A packet socket with PACKET_VNET_HDR leaves a checksum to the device (CHECKSUM_PARTIAL), and gives the offsets where
+it begins and where it is written. A device without checksum offload has the kernel write it, after every program and
+rule: two bytes of the sender's choice, at an offset of the sender's choice. It must not change a header that the
+verdict depends on. The sender also chooses into how many frames one packet is cut.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ PODS = {"default/a1": "n1", "default/b1": "n1", "default/b2": "n2", "default/c2"
 
 
 class VnetWire(Wire):
-    """Sends frames of which the kernel has been told what a device is to do."""
+    """Sends frames with a virtio header: what the device still has to do."""
 
     def __init__(self, pod):
         super().__init__(pod, "eth0")
@@ -58,7 +58,9 @@ def ones(data):
 
 
 def aimed(frame, start, at, value, free=-2):
-    """What VnetWire.send() needs: the frame, whose word at `free` makes the checksum from `start` on `value`, which is written at `at`."""
+    """The arguments of VnetWire.send(): the frame, whose 16 bits at `free` make the checksum from `start` on `value`,
+    which is written at `at`.
+    """
     frame = bytearray(frame)
     free %= len(frame)
     assert not len(frame) % 2 and not start % 2 and not free % 2
@@ -69,9 +71,10 @@ def aimed(frame, start, at, value, free=-2):
 
 
 def becomes(frame, final, at):
-    """The same for a `frame` that is to differ from `final` in the word at `at` alone, once it is written.
+    """The same for a `frame` that is to differ from `final` only in the 16 bits at `at`, once they are written.
 
-    Over IPv4 the payload's last word is the free one, as a datagram needs no checksum; over IPv6 one of an option that means nothing.
+    Over IPv4 the last 16 bits of the payload are free, as a datagram needs no checksum; over IPv6 those of an unknown
+    option.
     """
     frame, final = bytearray(bytes(frame)), bytes(final)
     if final[ETHER] >> 4 == 4:  # the header's checksum is right in the end
@@ -90,7 +93,7 @@ def ip(family):
     return IP if family == 4 else IPv6
 
 
-# Before 6.2 the programs read the checksum's place in another way: one half of it runs on that kernel, too.
+# Before 6.2 the programs find the checksum's offset by other code: one half of this runs on that kernel, too.
 OUTER = [pytest.param(ALL[0], id="over-v4", marks=pytest.mark.kernels), pytest.param(ALL[1], id="over-v6")]
 
 
@@ -125,7 +128,7 @@ def b1(overlay):
 
 @pytest.fixture
 def undropped(overlay):
-    """Nothing of it has been dropped by what is tested here."""
+    """None of it has been dropped for the reasons tested here."""
     nodes = overlay.nodes.values()
     before = [node.metrics() for node in nodes]
     yield
@@ -134,7 +137,7 @@ def undropped(overlay):
 
 
 class Attack:
-    """Sends what a1 makes, and finds out what becomes of it: dropped at its own node, or arrived."""
+    """Sends packets of a1, and finds out whether they are dropped at its node or arrive."""
 
     def __init__(self, attacker):
         self.node, self.attacker = attacker.node, attacker
@@ -145,7 +148,7 @@ class Attack:
         return self.node.metrics().get(key, 0) - self.before.get(key, 0)
 
     def fails(self, arrived, reason=REASON, count=1):
-        """Nothing of it arrives, and each packet is counted by that reason."""
+        """No packet arrives, and each is counted by that reason."""
         came = wait_for(lambda: arrived() or (self.dropped(reason) >= count and [None]), "it arrives or is dropped")
         assert came == [None], f"the attack succeeds: {came}"
         assert self.dropped(reason) == count
@@ -175,7 +178,7 @@ OPTIONS = 8  # the length of an IPv6 datagram's
 
 
 def datagram(pod, dst, sport, dport, src=None):
-    """From a pod to another one; its length is even. Over IPv4 it has no checksum, over IPv6 an option that nobody knows."""
+    """From a pod to another one; its length is even. Over IPv4 it has no checksum, over IPv6 an unknown option."""
     family = 6 if ":" in dst else 4
     sum_ = {"chksum": 0} if family == 4 else {}
     packet = pod.packet(family, dst, **({"src": src} if src else {}))
@@ -194,7 +197,7 @@ def test_destination_port(a1, b2, family):
 
 
 def test_destination_address(a1, b2, c2, overlay, family):
-    """Its policy allows it one pod there; the other one is open to everybody."""
+    """Its policy allows it one pod there; the other one accepts all."""
     overlay.apply("policy-c2", policy("c2-open", {"app": "c2"}, ingress=[{}], types=["Ingress"]))
     try:
         frame, final = (datagram(a1, pod.ips[family], 4001, OPEN) for pod in (b2, c2))
@@ -207,7 +210,7 @@ def test_destination_address(a1, b2, c2, overlay, family):
 
 
 def test_source_address(a1, b1, c2, overlay, family):
-    """The receiver lets its neighbour in, and nobody else."""
+    """The receiver lets in its neighbour only."""
     overlay.apply("policy-a1", policy("a1-open", {"app": "a1"}, egress=[{}], types=["Egress"]))
     try:
         frame, final = (datagram(a1, c2.ips[family], 4002, OPEN, src=pod.ips[family]) for pod in (a1, b1))
@@ -220,7 +223,9 @@ def test_source_address(a1, b1, c2, overlay, family):
 
 
 def test_tunnel_port_behind_masquerade(overlay, a1, b1, n2, c2, family):
-    """a1 may send to port 53 of anybody. The other node gets a tunnel packet from this node's address, about another pod."""
+    """a1 may send to port 53 of any host. The other node would get a tunnel packet from this node's address, with
+    another pod's identity.
+    """
     outer = overlay.outer
     inner = ip(family)(src=b1.ips[family], dst=c2.ips[family]) / UDP(sport=4003, dport=OPEN) / b"never sent by b1"
     frame = a1.packet(outer, n2.address[outer]) / UDP(sport=4004, dport=DNS, chksum=0)
@@ -237,7 +242,7 @@ def test_tunnel_port_behind_masquerade(overlay, a1, b1, n2, c2, family):
 
 
 def test_masqueraded_ports(overlay, b1, undropped, family):
-    """Of what is masqueraded no datagram has a source port that tunnel packets have."""
+    """No masqueraded datagram gets a source port of tunnel packets."""
     ports = []
     with overlay.underlay.udp(family, address=Underlay.BEYOND[family]) as server:
         for _ in range(64):
@@ -249,7 +254,7 @@ def test_masqueraded_ports(overlay, b1, undropped, family):
 
 @pytest.mark.parametrize("sport", [NODE_PORTS - 1, NODE_PORTS])
 def test_tunnel_packet_from_another_port(overlay, n1, n2, b2, a1, family, sport):
-    """In all else it is as the other node's would be: what is left to tell them apart is the port."""
+    """It differs from the other node's packet only by the port."""
     outer = overlay.outer
     inner = ip(family)(src=b2.ips[family], dst=a1.ips[family]) / UDP(sport=4004, dport=OPEN) / b"from there"
     frame = geneve(n2.address[outer], n1.address[outer], inner, overlay.identity("default/b2"), sport=sport)
@@ -283,7 +288,7 @@ def frames_at(netns, ifname, mark):
 
 
 def syn(pod, dst, size, number=DNS):
-    """The beginning of a connection, and as much with it. Its checksum is the pseudo header's, as a stack's is."""
+    """A SYN with as much payload. Its checksum is that of the pseudo header, as from a stack."""
     family = 6 if ":" in dst else 4
     frame = bytearray(bytes(pod.packet(family, dst) / TCP(sport=4100, dport=number, flags="S") / bytes(size)))
     at = LAST_WORD[family]
@@ -294,7 +299,9 @@ def syn(pod, dst, size, number=DNS):
 
 @pytest.mark.parametrize("size", [1, 7])
 def test_many_frames(overlay, b1, b2, family, size):
-    """A packet of 60,000 bytes in pieces of `size`, by one verdict: at the wire between the nodes they would be as many frames."""
+    """One verdict for a packet of 60,000 bytes in segments of `size`: on the link between the nodes each would be a
+    frame.
+    """
     gso = {4: GSO_TCPV4, 6: GSO_TCPV6}[family]
     with frames_at(overlay.underlay, overlay.underlay.port(1), socket_bytes(b1.ips[family])) as frames, VnetWire(b1) as wire:
         attack = Attack(b1)
@@ -311,7 +318,7 @@ def offloads(netns, ifname="eth0"):
 
 @pytest.mark.parametrize("to", ["a pod of the other node", "a pod of its node", "the world"])
 def test_offload_of_stacks(overlay, b1, b2, c2, undropped, family, to):
-    """The pod leaves its checksums and segments to the device, its node's uplink takes neither."""
+    """The pod leaves checksums and segmentation to the device, and its node's uplink offloads neither."""
     assert offloads(b1)["tx-checksumming"]["active"] and offloads(b1)["tcp-segmentation-offload"]["active"]
     assert not offloads(b1.node)["tx-checksumming"]["active"]
     server, address = {
@@ -321,7 +328,7 @@ def test_offload_of_stacks(overlay, b1, b2, c2, undropped, family, to):
     }[to]
     tcp(b1, server, address[family], size=1 << 20)
     udp(b1, server, address[family], payload=bytes(500))
-    if to != "the world":  # whose answer would be too big at first
+    if to != "the world":  # whose reply would be too big at first
         udp(b1, server, address[family], payload=bytes(5000))
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A tenant who may write NetworkPolicies writes the worst the API takes. It costs its own pods their rules, and says so; a change of another
-namespace, made at the same moment, is enforced as if nothing had happened, and the agent does not swell.
+"""A tenant that may write NetworkPolicies writes the worst ones that the API accepts. Its own pods lose their rules,
+which is reported; a change of another namespace at the same moment is enforced without delay, and the agent's memory
+does not grow.
 """
 
 import time
@@ -27,7 +28,7 @@ def blocks(count, *except_):
 
 
 def ranges(count):
-    """Of which none is a prefix."""
+    """Label values of which none is a prefix of another."""
     return [port(1 + 20 * i, end=14 + 20 * i) for i in range(count)]
 
 
@@ -42,7 +43,7 @@ def nested(count, excepts):
     ]
 
 
-# What is written; whom the report names, and what of.
+# What is written; the object and the bound that the problem names.
 BOMBS = {
     "peers x port ranges": ([policy("mallory/bomb", {"app": "bomb"}, ingress=[sources(*blocks(2500), ports=ranges(2500))])], "entries"),
     "blocks x excepts": ([policy("mallory/bomb", {"app": "bomb"}, ingress=[sources(*nested(1000, 40))])], "prefixes"),
@@ -122,7 +123,7 @@ def shared(lab):
 
 @pytest.fixture
 def node(shared):
-    """The victim's policy lets `web` in, and nobody else; of the attacker there is none."""
+    """The victim's policy lets in `web` only; the attacker has no policy."""
     shared.agent.write("victim.json", shared.victim("web"))
     shared.agent.wait_applied()
     assert shared.reaches("web", "db") == [4, 6] and shared.reaches("admin", "db") == []
@@ -134,7 +135,7 @@ def node(shared):
 
 
 def enforced_after(node, revision):
-    """Waits until that has happened; returns when, and the longest that the socket let anybody wait meanwhile."""
+    """Waits until that has happened; returns when, and the longest time of a request to the socket meanwhile."""
     slowest = 0
 
     def enforced():
@@ -163,20 +164,22 @@ def test_a_bomb_hurts_its_own_pods_only(node, name):
     status = node.agent.status()
     print(f"compiled in {status['compile_us'] / 1000:.1f} ms, applied in {status['apply_us'] / 1000:.1f} ms")
 
-    # The victim: as if there were no bomb.
+    # The victim: not affected.
     assert node.reaches("web", "db") == [4, 6] and node.reaches("admin", "db") == [4, 6]
     assert node.problem("shop/db") is None
-    # The bomber: isolated, and told what is over which bound.
+    # The bomber: isolated, and its problem names the bound that is exceeded.
     assert node.reaches("web", "bomb") == []
     assert bound in node.problem() and any(c.isdigit() for c in node.problem()), node.problem()
-    assert any("mallory/bomb" in c["message"] for c in node.agent.status()["complaints"]), node.agent.status()["complaints"]
-    # His other pods too are as they were.
+    assert any("mallory/bomb" in c["message"] for c in node.agent.status()["problems"]), node.agent.status()["problems"]
+    # The attacker's other pods are not affected either.
     assert node.reaches("web", "idle") == [4, 6]
     assert refused <= REFUSED_MS and delay <= DELAY_MS and peak <= PEAK_BYTES and slowest * 1000 <= DELAY_MS
 
 
 def test_the_names_of_33000_ports(node):
-    """Verdicts come first: each port is as it should be, even if not each has a name of its own; the others' rules keep theirs."""
+    """Verdicts come before names: each port has the right verdict even if not each rule can be named; the others' rules
+    keep their names.
+    """
     before = node.peak(begin=True)
     ports = [port(1 + i) for i in range(10000)] + [port(1 + i, "UDP") for i in range(6000)]
     rules = [sources(pods(app="web"), ports=ports[i : i + 8]) for i in range(0, len(ports), 8)]
@@ -192,7 +195,7 @@ def test_the_names_of_33000_ports(node):
 
 
 def test_a_bomb_in_many_pieces(node):
-    """Each piece below every bound of an object: their namespace is what is limited, and the last ones are refused."""
+    """Each policy is below the bounds of an object: the bound of the namespace applies, and the last ones are refused."""
     before = node.peak(begin=True)
     for i in range(40):
         ingress = [sources(*[block(f"10.{i}.{j}.0/24") for j in range(100)], ports=[port(1 + 2 * i) for i in range(100)])]
@@ -209,7 +212,7 @@ def test_a_bomb_in_many_pieces(node):
     assert (end - changed) * 1000 <= DELAY_MS and peak <= PEAK_BYTES
 
 
-def test_what_is_large_and_meant_well_fits(node):
+def test_a_large_legitimate_policy_fits(node):
     """1,000 CIDR blocks, a few ports."""
     objects = [policy("mallory/bomb", {"app": "bomb"}, ingress=[sources(*blocks(1000), ports=[port(80), port(443), port(8000, end=8080)])])]
     node.agent.write("bomb.json", *objects)
@@ -225,4 +228,4 @@ def test_a_refusal_ends_with_its_reason(node):
     node.agent.write("bomb.json", policy("mallory/bomb", {"app": "bomb"}, ingress=[{}]))
     node.agent.wait_applied()
     assert node.problem() is None and node.reaches("web", "bomb") == [4, 6]
-    wait_for(lambda: not node.agent.status()["complaints"], "an end of complaints", TIMEOUT)
+    wait_for(lambda: not node.agent.status()["problems"], "an end of problems", TIMEOUT)

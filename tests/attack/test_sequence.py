@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""An established TCP connection and segments with wrong sequence numbers: SYN, FIN and SYN-ACK of a sender that does not know the
-numbers. They come from a neighbour pod, from the LAN, or from whoever has NET_RAW at one of the two ends. None of them may cut the
-connection, shorten its entry's life or put another entry in its place; and what the ends answer to them (the challenge ACK of
-RFC 5961) passes. Resets are in a file of their own.
+"""An established TCP connection and segments with wrong sequence numbers: SYN, FIN and SYN-ACK of a sender without the
+right numbers. They come from a neighbour pod, from the LAN, or from a process with NET_RAW at one of the two ends. None
+of them may cut the connection, shorten its entry's life or replace its entry; and the replies of the ends (the
+challenge ACK of RFC 5961) must pass. Resets are in a file of their own.
 """
 
 import contextlib
@@ -17,13 +17,16 @@ from lab import HOST_MAC, Lab, network
 from netns import TIMEOUT, Wire, wait_for
 
 HOUR = 3600 * 1000  # ms
-# How far from what is expected: far ahead, as far as can be, far behind. Random numbers would hit the window now and then.
+# How far from what is expected: far ahead, as far as can be, far behind. Random numbers would hit the window now and
+# then.
 OFFSETS = (1 << 30, 1 << 31, 3 << 30)
 FORGED = {"syn": "S", "fin": "FA", "syn-ack": "SA"}
 
 
 class Connection:
-    """One between two ends, each (network namespace, address). `numbers`: of each end what it sends next, as seen on its device."""
+    """One between two ends, each (network namespace, address). `numbers`: the next sequence number of each end, as seen
+    on its device.
+    """
 
     def __init__(self, family, client, server, stack):
         self.family, self.ends = family, (client, server)
@@ -49,7 +52,7 @@ class Connection:
         return sport, dport, seq, frame[at + 13]
 
     def last_number(self, wire, end):
-        """The number after the byte that this end has sent."""
+        """The sequence number after the byte that this end has sent."""
         segments = [s for s in map(self.segment, wire.drain()) if s and s[:2] == (self.ports[end], self.ports[1 - end])]
         return max(segments, key=lambda s: (s[2] - segments[0][2]) & 0xFFFFFFFF)[2]
 
@@ -61,7 +64,7 @@ class Connection:
                 assert sink.recv(1) == b"x", "the connection has ended"
 
     def forged(self, end, flags, offset):
-        """What claims to be from that end."""
+        """Segments that are forged as that end's."""
         (_, src), (_, dst) = self.ends[end], self.ends[1 - end]
         seq = (self.numbers[end] + offset) % (1 << 32)
         ack = (self.numbers[1 - end] + offset) % (1 << 32) if "A" in flags else 0
@@ -69,7 +72,7 @@ class Connection:
         return (IP if self.family == 4 else IPv6)(src=src, dst=dst) / tcp
 
     def entry(self, node):
-        """What conntrack has of it; there is one."""
+        """Its conntrack entry; there is exactly one."""
         sides = [{"address": address, "port": port} for (_, address), port in zip(self.ends, self.ports)]
 
         def is_ours(flow):
@@ -112,7 +115,7 @@ def uplink_frame(lab, packet):
 @pytest.mark.parametrize("end", [0, 1], ids=["initiator", "responder"])
 @pytest.mark.parametrize("kind", ["pods", pytest.param("from the world", marks=pytest.mark.kernels), "to the world"])
 def test_numbers_that_an_end_guesses(lab, node, connect, kind, end, flags):
-    """From the end's own device, where the source is no lie: a container with NET_RAW in the pod, a router of the LAN."""
+    """From the end's own device, where the source is genuine: a container with NET_RAW in the pod, a router of the LAN."""
     connection = connect(kind)
     (sender, _), (receiver, _) = connection.ends[end], connection.ends[1 - end]
     with sender.wire() as wire, receiver.wire() as arrives:
@@ -121,7 +124,7 @@ def test_numbers_that_an_end_guesses(lab, node, connect, kind, end, flags):
             number = packet[TCP].seq
             wire.send(uplink_frame(lab, packet) if sender is lab.world else sender.ether() / packet)
             assert arrives.until(lambda f: (connection.segment(f) or (0, 0, -1))[2] == number), "conntrack is not to stop it"
-        # The first one makes the receiver say what it expects.
+        # The receiver replies to the first one with the number that it expects.
         answer = (connection.ports[1 - end], connection.ports[end])
         assert wire.until(lambda f: (s := connection.segment(f)) and s[:2] == answer and s[3] & 0x17 == 0x10), "the challenge ACK was lost"
     connection.assert_stands(node)
@@ -129,8 +132,10 @@ def test_numbers_that_an_end_guesses(lab, node, connect, kind, end, flags):
 
 @pytest.mark.parametrize("flags", FORGED)
 @pytest.mark.parametrize("attacker", ["a neighbour", "the LAN"])
-def test_numbers_that_a_stranger_guesses(lab, node, pods, connect, attacker, flags):
-    """Who is at neither end claims to be either: dropped for the source, whatever the numbers are; the true ones are tried, too."""
+def test_numbers_that_a_third_party_guesses(lab, node, pods, connect, attacker, flags):
+    """A pod that is neither end sends as either: dropped for its source, whatever the numbers; the right ones are
+    tried, too.
+    """
     connection = connect("pods")
     other = pods("c", network())
     if attacker == "the LAN":

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A SYN from the responder's side on an established connection, where the initiator has a policy for what it sends, and none for what
-it gets: a new flow in that direction is allowed, and the old one must stand.
+"""A SYN from the responder's side on an established connection, where the initiator has an egress policy and no ingress
+policy: a new flow in that direction is allowed, and the old one must stay.
 """
 
 import time
@@ -16,7 +16,7 @@ from manifests import namespace, policy
 from netns import Wire
 
 
-CACHED = 1.2  # seconds: as long as a verdict of before the SYN may still be cached
+CACHED = 1.2  # seconds: how long a verdict from before the SYN may still be cached
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A tenant who may write Services and EndpointSlices fills this node's maps of services. What it gets is bounded, the agent
-names what was not programmed, and the Services of others change as if nothing were there.
+"""A tenant that may write Services and EndpointSlices fills this node's maps of services. Its quota is bounded, the
+agent reports what was not programmed, and the Services of others change without delay.
 """
 
 import itertools
@@ -40,7 +40,7 @@ def ports(count, target=None):
 
 
 def bomb(name, family, number, port_count=100, endpoints=3000, same=False, each=1000):
-    """A Service and its slices, which have other addresses than any other's."""
+    """A Service and its slices, with addresses that no other Service has."""
     first = (number + 1) << 17
     slices = [
         endpoint_slice(
@@ -95,7 +95,9 @@ def settle(cluster):
 
 @pytest.mark.parametrize("family", (4, 6))
 def test_one_namespace(cluster, family):
-    """Three Services of 100 ports and 3,000 endpoints: 900,000 backends. Another tenant replaces its pods, and gets more."""
+    """Three Services of 100 ports and 3,000 endpoints: 900,000 backends. Another tenant replaces its pods, and gets
+    more.
+    """
     roll_out(cluster, family, PODS[family][:2])
     cluster.write("bomb", *itertools.chain(*(bomb(f"evil/bomb{i}", family, i) for i in range(3))))
     settle(cluster)
@@ -110,9 +112,11 @@ def test_one_namespace(cluster, family):
 
 @pytest.mark.parametrize("family", (4, 6))
 def test_many_namespaces(cluster, family):
-    """Together they ask for more than there is. Who asks for little gets it, before and after, and a restart changes nothing."""
+    """Together they need more than there is. A Service with few backends gets them, before and after, and a restart
+    changes nothing.
+    """
     for n in range(20):
-        # The small ones take what the large ones have left.
+        # The small ones get what the large ones have left.
         sizes = (1000, 100, 7, 1)
         made = (bomb(f"evil{n}/bomb{size}", family, 4 * n + i, endpoints=size) for i, size in enumerate(sizes))
         cluster.write(f"bomb{n}", *itertools.chain(*made))

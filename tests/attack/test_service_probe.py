@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A pod that may send nothing asks services: no reply tells one with backends from one without, and nothing is written."""
+"""A pod that may send nothing probes services: replies do not reveal which ones have backends, and nothing is written."""
 
 import pytest
 from scapy.layers.inet import TCP, UDP
@@ -26,13 +26,13 @@ def cluster():
         yield cluster
 
 
-def test_denied_pod_learns_nothing(cluster, client, family):
+def test_denied_pod_cannot_probe_services(cluster, client, family):
     node, before = cluster.node, cluster.node.metrics()
     with client.wire() as wire:
         for address in (WEB[family], EMPTY[family]):
             wire.send(client.packet(family, address) / TCP(sport=4000, dport=80, flags="S"))
             wire.send(client.packet(family, address) / UDP(sport=4000, dport=80) / b"anybody?")
-        # Whatever replies has done so by the time that all are counted.
+        # All replies have come by the time that all are counted.
         wait_for(lambda: sum(node.metrics()[k] - before[k] for k in before if k[1] == "egress" and k[0] != "multicast") >= 4, "verdicts")
         replies = [Ether(f).summary() for f in wire.drain() if Ether(f).dst == client.mac]
     assert not replies

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Clients of the agent's listeners that send little, read nothing, or come in crowds: health is answered at once, everybody else in turn."""
+"""Clients of the agent's listeners that send little, read nothing, or come in crowds: health requests get a reply at
+once, others in turn.
+"""
 
 import contextlib
 import select
@@ -46,7 +48,7 @@ def get(netns, address, port, path="/healthz", timeout=PROBE_TIMEOUT):
 
 
 class Crowd:
-    """Clients that each send one byte of a request that never ends, and come again when they are cut."""
+    """Clients that each send one byte of a request that never ends, and reconnect when they are closed."""
 
     def __init__(self, netns, address, port, count=CROWD):
         self.netns, self.address, self.port = netns, address, port
@@ -94,7 +96,7 @@ class Crowd:
 
 
 def probes(netns, address=LOOPBACK[4], port=HEALTH, path="/healthz", count=50):
-    """How long each of so many requests took, in ms; infinite: it had no answer in time."""
+    """How long each of so many requests took, in ms; infinite: it had no reply in time."""
     took = []
     for _ in range(count):
         began = time.monotonic()
@@ -119,7 +121,9 @@ def test_health_beside_a_crowd(cluster, listener):
 
 
 def test_pod_beside_others(cluster, family):
-    """A pod's crowd at the metrics: its own connections make way, not those of others, even one that takes a second to ask."""
+    """A pod's crowd at the metrics: its own connections are closed, not those of others, even one that takes a second
+    for its request.
+    """
     node, attacker = cluster.node, cluster.pods["default/attacker"]
     with node.tcp_connect(LOOPBACK[family], METRICS) as slow, Crowd(attacker, NODE_GATEWAY[family], METRICS) as crowd:
         slow.sendall(b"GET /metrics HTTP/1.1\r\nHost:")
@@ -145,7 +149,9 @@ def trickle(sock, text, pause=0.5, most=3 * DEADLINE):
 
 
 def test_trickle_is_cut(cluster):
-    """A byte each half second keeps no connection: to health, to metrics, to the agent's socket, and of who never reads."""
+    """A byte each half second keeps no connection open: to health, to metrics, to the agent's socket, and of a client
+    that never reads.
+    """
     node, agent = cluster.node, cluster.agent
     request = b"GET /metrics HTTP/1.1\r\nHost: node\r\nX: " + 200 * b"x"
     never = node.tcp_connect(LOOPBACK[4], METRICS)
@@ -176,7 +182,9 @@ def test_trickle_is_cut(cluster):
 
 
 def test_unread_answers_are_forgotten(cluster, family):
-    """Of clients that ask and never read the kernel keeps nothing for long, neither while they are connected nor after."""
+    """For clients that send requests and never read, the kernel buffers nothing for long, neither while they are
+    connected nor after.
+    """
     node, attacker = cluster.node, cluster.pods["default/attacker"]
 
     def connections():
@@ -196,7 +204,9 @@ def test_unread_answers_are_forgotten(cluster, family):
 
 
 def test_socket_beside_a_crowd(cluster):
-    """Of root's own processes, 1,100 that connect to the agent's socket and say nothing: a request is answered, a pod is started."""
+    """Of root's own processes, 1,100 that connect to the agent's socket and send nothing: a request gets its reply, a
+    pod is started.
+    """
     agent = cluster.agent
     with contextlib.ExitStack() as stack:
         for _ in range(1100):
@@ -212,7 +222,7 @@ def test_socket_beside_a_crowd(cluster):
 
 
 def test_socket_is_of_root(cluster):
-    """Nobody but root connects to the agent's socket; a pod's user 0 in a namespace of its own is not root."""
+    """Only root connects to the agent's socket; a pod's user 0 in a namespace of its own is not root."""
     mode = cluster.node.outside(SOCKET).stat()
     assert (mode.st_mode & 0o777, mode.st_uid) == (0o600, 0)
     script = f"import socket; socket.socket(socket.AF_UNIX).connect({SOCKET!r})"
@@ -226,8 +236,8 @@ def series(agent_text):
     return {line.rpartition(" ")[0] for line in agent_text.splitlines() if not line.startswith("#")}
 
 
-def test_series_are_nobodys_choice(cluster):
-    """Namespaces, pods and policies, named as their owners like, make no series."""
+def test_names_of_objects_make_no_series(cluster):
+    """Names of namespaces, pods and policies, which their owners choose, make no series."""
     node = cluster.node
     before = series(get(node, LOOPBACK[4], METRICS, "/metrics")[1])
     with cluster.as_before():
@@ -255,7 +265,7 @@ def test_series_are_nobodys_choice(cluster):
     ids=["query", "path", "header", "headers", "body", "above", "metrics"],
 )
 def test_health_of_odd_requests(cluster, request_, status):
-    """Whatever is asked is answered, or cut; the next one is answered."""
+    """Every request gets a reply, or its connection is closed; the next one gets a reply."""
     with cluster.node.tcp_connect(LOOPBACK[4], HEALTH) as sock, contextlib.suppress(ConnectionError):
         sock.sendall(request_)
         answer = sock.recv(1 << 20)
@@ -264,7 +274,7 @@ def test_health_of_odd_requests(cluster, request_, status):
 
 
 def test_one_answer_a_connection(cluster):
-    """Of requests in a row on one connection the first is answered. The agent does not work on the others instead of all else."""
+    """Of requests in a row on one connection the first gets a reply. The others do not occupy the agent."""
     with cluster.node.tcp_connect(LOOPBACK[4], METRICS) as sock:
         sock.sendall(100 * b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
         began, data = time.monotonic(), b""

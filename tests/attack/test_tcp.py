@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""TCP connections and an attacker who does not know their numbers: SYNs of forged sources, and resets."""
+"""TCP connections and an attacker without their sequence numbers: SYNs from forged sources, and resets."""
 
 import socket
 import time
@@ -12,8 +12,8 @@ from scapy.layers.l2 import Ether
 from lab import Lab, network
 from netns import TIMEOUT, wait_for
 
-SILENT = {4: "198.51.100.77", 6: "2001:db8:2::77"}  # the world routes it nowhere
-SYNS = 12  # so few that no set of the pod's window has more of them than slots
+SILENT = {4: "198.51.100.77", 6: "2001:db8:2::77"}  # the world has no route to it
+SYNS = 12  # so few that they fit into every set of the pod's window
 NEW = 60 * 1000  # ms
 
 
@@ -33,7 +33,9 @@ def flows(node, port):
 
 
 def test_syns_of_a_silent_address(lab, node, pod, family):
-    """The pod answers each; the blind acknowledgements behind them establish nothing, so that nothing counts against its quota."""
+    """The pod replies to each; the blind acknowledgements after them establish nothing, so nothing counts against its
+    quota.
+    """
     with pod.tcp_listen(family) as listener, lab.world.wire() as wire:
         port = listener.getsockname()[1]
         for flags, ack in (("S", 0), ("A", 0x12345678)):
@@ -46,7 +48,7 @@ def test_syns_of_a_silent_address(lab, node, pod, family):
 
 @pytest.mark.long
 def test_wrong_resets_from_the_world(lab, node, pod, family):
-    """Both ends idle for longer than a connection that is over lives."""
+    """Both ends are idle for longer than the timeout of a closed connection."""
     with lab.world.tcp_listen(family) as listener:
         port = listener.getsockname()[1]
         with pod.tcp_connect(Lab.WORLD[family], port) as a, listener.accept()[0] as b, lab.world.wire() as wire:
@@ -63,8 +65,8 @@ def test_wrong_resets_from_the_world(lab, node, pod, family):
                 source.send(b"x")
                 assert sink.recv(1) == b"x"
             (entry,) = flows(node, own)
-            assert entry["from"]["port"] == own and entry["state"] == "answered", entry
-            # A true one ends it: its number is what the pod acknowledges.
+            assert entry["from"]["port"] == own and entry["state"] == "replied", entry
+            # A genuine one ends it: with the number that the pod acknowledges.
             b.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             b.close()
             wait_for(lambda: flows(node, own)[0]["state"] == "reset", "the exact reset")

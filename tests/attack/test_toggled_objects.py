@@ -33,18 +33,18 @@ def followed(request, certificate):
         api.single[SECRET] = {"metadata": {"uid": "u", "resourceVersion": "1"}, "data": {"key": base64.b64encode(bytes(16)).decode()}}
         lab.node.outside(KUBECONFIG).write_text(kubeconfig(ca, f"https://{Lab.WORLD[4]}:{api.port}"))
         with Agent(lab.node, "--kubeconfig", KUBECONFIG, "--node-name", "self", manifests=None) as agent:
-            wait_for(lambda: len(api.patches()) == 2, "the Node to be told")
+            wait_for(lambda: len(api.patches()) == 2, "the Node to be patched")
             yield api, agent
 
 
 def test_an_invalid_policy_that_comes_and_goes(followed):
-    """It is nobody's business but of those who look after it: no Node is patched for it."""
+    """A change of this kind must not patch any Node."""
     api, agent = followed
     looks = lambda: len(api.lists_of(OWN))  # noqa: E731
     invalid = policy("default/bad", ingress=[{"ports": [{"port": 443, "endPort": 80}]}])
 
     def look():
-        """As time does: the agent looks at its Node, and writes what there is to say. A second time: it has written."""
+        """The agent reads its Node and writes its status. Twice: after the second time it has written."""
         for _ in range(2):
             before = looks()
             agent.signal(signal.SIGHUP)
@@ -66,7 +66,9 @@ def test_an_invalid_policy_that_comes_and_goes(followed):
 
 
 def test_where_lists_come_from(followed):
-    """From the API server's cache: a thousand agents that start at once must not have etcd read everything a thousand times."""
+    """From the API server's cache: a thousand agents that start at once must not have etcd read everything a thousand
+    times.
+    """
     api, agent = followed
     for path in LISTS:
         queries = api.lists_of(path)

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""Measures Warren against what else could join two pods. Started by run.sh, in PID and mount namespaces of its own."""
+"""Measures Warren against other ways to connect two pods. Started by run.sh, in PID and mount namespaces of its own."""
 
 import json
 import os
@@ -38,7 +38,9 @@ EXPLAIN = {"redirect-only": nodes.RedirectOnly, "warren-tcx": nodes.WarrenTcx}
 
 
 def build_paths(args, failures):
-    """What is chosen, and what it is compared with. What explains a shortfall may be absent (tcx before kernel 6.6)."""
+    """The chosen paths, and those that they are compared with. Those that only explain a shortfall may be absent (tcx
+    before kernel 6.6).
+    """
     baselines = (datapath.SAME_NODE.baseline, cnilatency.BASELINE)
     makes = {name: make for name, make in PATHS.items() if name in baselines or re.search(args.only, name)}
     paths = nodes.build_paths(makes, args.build, failures, needed=baselines)
@@ -125,7 +127,9 @@ def service_rows(args, pods, failures):
 
 
 def measure(args, failures):
-    """What is chosen of the same node's paths, of those between nodes, of what receiver.py has measured, and the programs."""
+    """What is chosen of the same node's paths, of those between nodes, of what receiver.py has measured, and the
+    programs.
+    """
     nodes.private_mounts()
     rows = same_node(args, failures) if any(re.search(args.only, name) for name in PATHS) else []
     more, failed = crossnode.measure(args)
@@ -145,7 +149,7 @@ def main():
     failures = []
     try:
         rows = measure(args, failures)
-        goals.judge(rows)
+        goals.evaluate(rows)
         report.table(rows)
         report.explain(rows)
         goals.table(rows)

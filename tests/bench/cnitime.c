@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Times one run of a CNI plugin: exec to exit, peak memory, and (with -g) until a network device is gone: the kernel
- * has announced it, and whoever the plugin left behind to delete it has got its answer and ended (the kernel
+ * has announced it, and the process that the plugin left behind to delete it has got the reply and ended (the kernel
  * announces early).
  *
  *   cnitime [-n NETNS] [-i STDIN] [-o STDOUT] [-g DEVICE] -- PROGRAM [ARGUMENT]...

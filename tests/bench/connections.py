@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""connections.py COUNT serve|dial ADDRESS PORT: idle TCP connections. When its standard input says a word, the dialling
+"""connections.py COUNT serve|dial ADDRESS PORT: idle TCP connections. For each line on standard input the dialling
 end sends a byte over each, waits for the echo and prints how many came back."""
 
 import selectors

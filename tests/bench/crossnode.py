@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Paths between two pods of different nodes, which a veth pair joins, against the kernel's own routing without a tunnel; and
-what a cluster's size and a node's joining cost.
+"""Paths between two pods of different nodes, which a veth pair joins, against the kernel's own routing without a
+tunnel; and what a cluster's size and a node's joining cost.
 """
 
 import re
@@ -57,7 +57,7 @@ class CrossPath(Path):
 
 
 class Routed(CrossPath):
-    """The hosts' stacks route: the least that the kernel itself needs between two nodes."""
+    """The hosts' stacks route: the minimum that the kernel itself needs between two nodes."""
 
     def build(self):
         self.underlay(*[netns_add(f"{self.name}-host-{i}", host=True) for i in (0, 1)])
@@ -113,7 +113,7 @@ class Tunnel(CrossPath):
         self.applied()
 
     def start(self, node, i):
-        # The other nodes' addresses: beyond the one of the two that is there.
+        # The other nodes' addresses: routed through the one that exists.
         for family, net in ((4, "198.18.0.0/15"), (6, "fd03::/16")):
             run("ip", f"-{family}", "route", "add", net, "via", self.address(1 - i, family),
                 netns=self.hosts[i])
@@ -159,13 +159,13 @@ class Tunnel(CrossPath):
 
 
 class Direct(Tunnel):
-    """Without encapsulation: to the other node's MAC address, policy by what the agents know."""
+    """Without encapsulation: to the other node's MAC address, identities from the agents."""
 
     mode = "direct"
 
 
 class TunnelKeyed(Tunnel):
-    """Tunnel packets carry the keyed word, and must."""
+    """Tunnel packets must carry the keyed tag."""
 
     options = ("--tunnel-key", "require")
 
@@ -218,7 +218,7 @@ def many_rows(rounds):
 
 
 def keyed_rows(rounds):
-    """The tunnel with the keyed word, against the one without, in the same rounds."""
+    """The tunnel with the keyed tag, against the one without, in the same rounds."""
     for figure in (figure for mode in SUITE.modes for figure in mode.figures if figure.name in KEYED_FIGURES):
         for family in FAMILIES:
             yield from rounds.row(figure, family, "tunnel-keyed", baseline="tunnel",

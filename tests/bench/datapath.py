@@ -29,7 +29,7 @@ class Mode:
 
     load: str
     figures: list
-    super_packets: bool = True
+    gso_packets: bool = True
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ SAME_NODE = Suite("net", baseline="direct", modes=(
     Mode("rr", [Figure("rr_p50", "p50", "us", 1e-3), Figure("rr_p99", "p99", "us", 1e-3)]),
     Mode("crr", [Figure("crr_p50", "p50", "us", 1e-3), Figure("crr_mean", "mean", "us", 1e-3)]),
     Mode("udp", [Figure("udp", "rate", "kpps", 1e-3)]),
-    Mode("receive", [Figure("stream_gso_off", "rate", "Gb/s", 1e-9)], super_packets=False),
+    Mode("receive", [Figure("stream_gso_off", "rate", "Gb/s", 1e-9)], gso_packets=False),
 ))
 
 
@@ -92,16 +92,16 @@ class Datapath:
 
     def round(self):
         for mode in random.sample(self.suite.modes, len(self.suite.modes)):
-            if not mode.super_packets:
-                self.super_packets("off")
+            if not mode.gso_packets:
+                self.gso_packets("off")
             for family in random.sample(FAMILIES, len(FAMILIES)):
                 self.measure(mode, family)
-            if not mode.super_packets:
-                self.super_packets("on")
+            if not mode.gso_packets:
+                self.gso_packets("on")
 
-    def super_packets(self, on):
+    def gso_packets(self, on):
         for path in self.paths:
-            path.super_packets(on)
+            path.gso_packets(on)
 
     def rows(self):
         suite = self.suite

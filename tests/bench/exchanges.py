@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""exchanges.py serve ADDRESS PORT: answers each datagram 0.3 s later.
-exchanges.py ask ADDRESS PORT: 300 exchanges, each from a port of its own, one every 5 ms; prints how many are not answered
-within 3 s of the last one's begin."""
+"""exchanges.py serve ADDRESS PORT: replies to each datagram 0.3 s later.
+exchanges.py ask ADDRESS PORT: 300 exchanges, each from a port of its own, one every 5 ms; prints how many have no reply
+within 3 s of the start of the last one."""
 
 import collections
 import select

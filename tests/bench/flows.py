@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""from_pod with 65,536 flows live: `flows.py LOAD SECONDS` prints what a packet takes, {"v4": ns, "v6": ns}, by the kernel's run
-statistics. Of the build that WARREN_BUILD names, which may be another release's: bench.py starts it as a process of its own.
+"""from_pod with 65,536 flows live: `flows.py LOAD SECONDS` prints the time of a packet, {"v4": ns, "v6": ns}, by the
+kernel's run statistics. Of the build that WARREN_BUILD names, which may be another release's: bench.py starts it as a
+process of its own.
 
-Two isolated pods whose policy allows it: one sends a datagram from each port in turn, the other answers each.
+Two isolated pods whose policy allows it: one sends a datagram from each port in turn, the other replies to each.
 """
 
 import json
@@ -42,7 +43,7 @@ def measure(load, seconds, cluster, client, server, family, nothing):
     pin = program(cluster.node)
     for _ in range(40):
         send(load, client, server, family, seconds)
-        if live(cluster.node, family) >= 0.9 * FLOWS:  # an answer that was lost is made good in the next turn
+        if live(cluster.node, family) >= 0.9 * FLOWS:  # the next turn makes up for a lost reply
             break
     else:
         raise SystemExit(f"flows: only {live(cluster.node, family)} are live")

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What each figure is to be: the only place where it stands. `judge()` writes it into the rows; what has no goal here has none."""
+"""The goal of each figure, defined here only. `evaluate()` writes it into the rows; a figure without a goal here has
+none.
+"""
 
 import json
 import re
@@ -13,7 +15,7 @@ class Goal:
     limit: float
     at_least: bool = False  # instead of at most
     of_value: bool = False  # instead of the ratio to the baseline
-    ahead_of: str = None  # a path that has to be worse in the same run, if it was measured
+    ahead_of: str = None  # a path that must be worse in the same run, if it was measured
 
 
 AT_LEAST = {"at_least": True}
@@ -76,7 +78,7 @@ def of(row_id, goals):
 
 
 def measured(goal, row):
-    """None: a ratio is asked for, and there is no baseline in this run."""
+    """None: the goal is a ratio, and this run has no baseline."""
     return row.value if goal.of_value else row.ratio
 
 
@@ -90,8 +92,8 @@ def sibling(rows, row, path):
     return next((other.ratio for other in rows if other.id == name), None)
 
 
-def judge(rows, goals=GOALS):
-    """Gives the rows their goals, and whether they are met."""
+def evaluate(rows, goals=GOALS):
+    """Writes into the rows their goals, and whether they are met."""
     for row in rows:
         goal = of(row.id, goals)
         value = goal and measured(goal, row)

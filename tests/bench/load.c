@@ -9,9 +9,9 @@
  *   udp     small datagrams as fast as one sender can: packets per second that arrive
  *   stream  one TCP connection, one way: bits that arrive, per second of the processor time of both ends (cpu_rate)
  *   receive the same: per second (rate), and nanoseconds of the server's processor time for each byte (cost)
- *   flood   a new UDP flow with every datagram, as fast as one sender can; nobody answers: packets that arrive
- *   answered  the same, and the server answers each
- *   blind   the same between random ports, from each processor in turn (-c: from one); what becomes of it nobody looks at: packets that were sent
+ *   flood   a new UDP flow with every datagram, as fast as one sender can, without replies: packets that arrive
+ *   answered  the same, and the server replies to each
+ *   blind   the same between random ports, from each processor in turn (-c: from one); without a receiver: packets that were sent
  *
  * Server and client are two processes, as they are in pods: a switch between them changes the address space.
  */
@@ -89,7 +89,7 @@ static int enter(const char *netns, int cpu)
 	return sched_setaffinity(0, sizeof(set), &set) ? fail("sched_setaffinity") : 0;
 }
 
-/* Where the server listens whose clients ask a service. */
+/* Where the server listens if its clients connect to a service. */
 static struct sockaddr_storage any_address(const struct load *l)
 {
 	struct sockaddr_storage any = { .ss_family = l->addr.ss_family };
@@ -101,7 +101,7 @@ static struct sockaddr_storage any_address(const struct load *l)
 	return any;
 }
 
-/* In the child: the server, which says by a byte on `ready` that it can be reached. */
+/* In the child: the server, which writes a byte to `ready` once it can be reached. */
 static int serve(struct load *l, struct shared *sh, int ready)
 {
 	_cleanup_fd_ int sock = -1;
@@ -151,7 +151,7 @@ static int run(struct load *l, struct shared *sh)
 		close(ready[0]);
 		err = serve(l, sh, ready[1]);
 		if (err)
-			sh->done = true; /* the client is not to go on sending */
+			sh->done = true; /* the client must stop sending */
 		_exit(err ? 1 : 0);
 	}
 	close(ready[1]);

@@ -30,9 +30,9 @@ struct load {
 struct shared {
 	volatile uint64_t from, until; /* CLOCK_MONOTONIC: when it is measured */
 	volatile uint64_t count;       /* transactions, packets or bytes in that time */
-	volatile uint64_t elapsed;     /* ns that it really took */
+	volatile uint64_t elapsed;     /* ns that the measurement took */
 	volatile uint64_t used;	       /* ns on a processor: the server's, and its tasks' */
-	volatile bool done;	       /* the server has measured what it wanted */
+	volatile bool done;	       /* the server has measured enough */
 	uint32_t samples[MAX_SAMPLES]; /* ns of each transaction */
 };
 
@@ -50,7 +50,7 @@ struct mode {
 extern const struct mode transaction_modes[]; /* load_transactions.c */
 extern const struct mode one_way_modes[];     /* load_one_way.c */
 
-/* Says what failed, and why. Returns -errno. */
+/* Prints what failed, and why. Returns -errno. */
 int fail(const char *what);
 /* CLOCK_MONOTONIC, in ns. */
 uint64_t now(void);

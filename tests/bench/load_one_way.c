@@ -49,7 +49,7 @@ static int task_time(pid_t task, unsigned long long *ran)
 	return -EIO;
 }
 
-/* Exact for tasks of the same processor, where they do not run while this asks. */
+/* Exact for tasks of the same processor, which do not run during this call. */
 static int processor_time(const struct load *l, uint64_t *sum)
 {
 	struct timespec ts;
@@ -98,7 +98,7 @@ static int receive_window(const struct load *l, struct shared *sh, int sock, voi
 	return start ? 0 : fail("nothing received");
 }
 
-/* It spins: how often a sleeping receiver has to be woken is a matter of luck, and the sender pays for it. */
+/* It spins: a sleeping receiver costs the sender wakeups, and their number varies at random. */
 static ssize_t udp_receive(const struct load *l, int sock, void *buf)
 {
 	struct datagrams *d = buf;
@@ -116,7 +116,7 @@ static int udp_server(const struct load *l, struct shared *sh, int sock)
 		return -ENOMEM;
 	if (setsockopt(sock, SOL_SOCKET, SO_RCVBUFFORCE, &(int){ 4 << 20 }, sizeof(int)))
 		return fail("SO_RCVBUFFORCE");
-	/* One answer, so that the flow is an established one for whoever tracks it. */
+	/* One reply, so that connection tracking has the flow as established. */
 	if (recvfrom(sock, d->data, l->size, 0, (struct sockaddr *)&client, &len) < 0 ||
 	    sendto(sock, d->data, l->size, 0, (struct sockaddr *)&client, len) < 0)
 		return fail("first datagram");
@@ -152,7 +152,7 @@ static ssize_t flood_receive(const struct load *l, int sock, void *buf)
 		d->msgs[i].msg_hdr.msg_namelen = sizeof(from[i]);
 	}
 	n = recvmmsg(sock, d->msgs, BATCH, MSG_DONTWAIT, NULL);
-	/* An answer that does not fit anywhere is as good as lost: the flow was answered often enough. */
+	/* A reply that finds no room counts as lost: the flow has had enough replies. */
 	if (n > 0 && l->mode->answers)
 		sendmmsg(sock, d->msgs, (unsigned)n, MSG_DONTWAIT);
 	return n;
@@ -197,14 +197,14 @@ static int flood_client(const struct load *l, struct shared *sh)
 
 			memcpy(d->data[i], &udp, sizeof(udp));
 		}
-		/* EPERM is what tc makes of a packet that was dropped. */
+		/* EPERM: tc has dropped the packet. */
 		if (sendmmsg(sock, d->msgs, BATCH, 0) < 0 && errno != ENOBUFS && errno != EPERM)
 			return fail("sendmmsg");
 	}
 	return 0;
 }
 
-/* Nobody receives: it goes on as long as it goes on. */
+/* Nothing receives: it sends until the time is over. */
 static int blind_server(const struct load *l, struct shared *sh, int sock)
 {
 	while (now() < sh->until)
@@ -225,7 +225,7 @@ static int next_processor(void)
 	return sched_setaffinity(0, sizeof(set), &set) ? fail("sched_setaffinity") : 0;
 }
 
-/* Between random ports, from each processor in turn unless one is given: what each keeps for itself is pushed out. */
+/* Between random ports, from each processor in turn unless one is given: this evicts entries of per-processor maps. */
 static int blind_client(const struct load *l, struct shared *sh)
 {
 	const size_t size = l->size < sizeof(struct udphdr) ? sizeof(struct udphdr) : l->size;

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What a node spends on a TCP stream that comes to one of its pods as a network card delivers it: frame by frame, each of at most
-one MTU, so that it is GRO that makes large packets of them. Seconds of a processor for each GB.
+"""The cost of a TCP stream to a pod whose frames arrive as from a network card: each of at most one MTU, so that only
+GRO makes large packets of them. Seconds of a processor for each GB.
 
-Between the nodes is a wire whose two devices redirect in XDP what they get, each to the other. That makes a new frame of
-every packet, at the sender's expense; the receiver makes skbs of them, as a network card's driver does. It does so in a thread
-(threaded NAPI) on a processor of its own, whose time is measured together with the receiving process's.
+Between the nodes is a wire whose two devices redirect their packets to each other in XDP. That makes a new frame of
+every packet, at the sender's expense; the receiver makes skbs of them, as a network card's driver does. It does so
+in a thread (threaded NAPI) on a processor of its own, whose time is measured together with the receiving process's.
 """
 
 import os
@@ -21,16 +21,16 @@ SUITE = Suite("nic", baseline="routed", modes=(
     Mode("receive", [Figure("cost", "cost", "s/GB", 1), Figure("stream", "rate", "Gb/s", 1e-9)]),
 ))
 SERVER, CLIENT = datapath.cpus("receive")
-# As a card waits for more frames before it interrupts (what ethtool calls rx-usecs). At the rate that is had here, that makes as
-# many at a time as 20 us do on a link of 10 Gb/s.
-PATIENCE = "echo 100000 >gro_flush_timeout; echo 1 >napi_defer_hard_irqs"
+# As a card waits for more frames before it interrupts (rx-usecs of ethtool). At the rate of this test it makes as many
+# at a time as 20 us on a link of 10 Gb/s.
+GRO_SETTINGS = "echo 100000 >gro_flush_timeout; echo 1 >napi_defer_hard_irqs"
 
 
 def receive_in_thread(netns, device, cpu):
     """The new thread that receives for a device."""
     name = f"napi/{device}-"
     before = set(kernel_threads(name))
-    run("unshare", "--mount", "sh", "-ec", f"mount -t sysfs sysfs /sys; cd /sys/class/net/{device}; {PATIENCE}; echo 1 >threaded",
+    run("unshare", "--mount", "sh", "-ec", f"mount -t sysfs sysfs /sys; cd /sys/class/net/{device}; {GRO_SETTINGS}; echo 1 >threaded",
         netns=netns)
     thread = new_kernel_thread(name, before)
     os.sched_setaffinity(thread, {cpu})
@@ -44,7 +44,7 @@ class Nic:
         wire = netns_add(f"{self.name}-wire")
         for i, host in enumerate(hosts):
             run("ip", "link", "add", f"w{i}", "netns", wire, "type", "veth", "peer", "name", "eth0", "netns", host)
-            # Packets are whole when they leave, as they are behind a network card.
+            # Checksums and segments are complete when packets leave, as after a network card.
             run("ethtool", "-K", "eth0", "gro", "on", "tx", "off", netns=host)
             run("ip", "link", "set", f"w{i}", "up", netns=wire)
         for i in (0, 1):
@@ -67,25 +67,25 @@ class Nic:
 
 
 class Routed(Nic, crossnode.Routed):
-    """No tunnel: GRO merges what it sees."""
+    """No tunnel: GRO merges the packets."""
 
 
 class Vxlan(Nic, crossnode.Vxlan):
-    """GRO knows the kernel's own tunnels, and merges what is in them."""
+    """GRO parses the kernel's own tunnels, and merges the inner packets."""
 
 
 class TunnelTc(Nic, crossnode.Tunnel):
-    """Taken apart in tc only: of what comes through the tunnel GRO makes nothing."""
+    """Decapsulated in tc only: GRO merges nothing of what comes through the tunnel."""
 
 
 class TunnelXdp(TunnelTc):
-    """Taken apart in XDP, as on a network card whose driver runs it."""
+    """Decapsulated in XDP, as on a network card whose driver runs it."""
 
     def applied(self):
         super().applied()
         node, ifindex = self.nodes[1], self.ifindex(self.hosts[1], "eth0")
         node.warren("uplink", "xdp", "eth0", "native")
-        # On a veth Warren does not do this by itself: everywhere else it costs more than it gains.
+        # On a veth Warren does not do this by itself: except here it costs more than it gains.
         pins = node.warren_json("node", "show")["pins"]
         node.run("tc", "filter", "add", "dev", "eth0", "ingress", "prio", "1", "handle", "2", "bpf", "direct-action",
                  "object-pinned", f"{pins}/progs/xdp_origin")

@@ -156,13 +156,13 @@ class Path:
     def build(self):
         raise NotImplementedError
 
-    def super_packets(self, on):
+    def gso_packets(self, on):
         """Segmentation offload of the pods' ends: without it TCP sends packets of one MTU."""
         for pod in self.pods:
             run("ethtool", "-K", "eth0", "tso", on, "gso", on, netns=pod)
 
     def wait(self):
-        """Until both families get through (a bridge port or a link may still come up)."""
+        """Until both families work (a bridge port or a link may still come up)."""
         for family, target in self.target.items():
             deadline = time.monotonic() + 10
             while True:
@@ -175,8 +175,8 @@ class Path:
 
 
 def build_paths(makes, build, failures, needed=(), optional=(), first_number=1):
-    """Those that can be built. What cannot is a failure, or left out if it is optional; without all that are needed, by
-    which the others are measured, there are none.
+    """Those that can be built. One that fails is a failure, or skipped if it is optional; if one of `needed` fails,
+    which the others are measured against, the result is empty.
     """
     paths = []
     for number, (name, make) in enumerate(makes.items(), start=first_number):
@@ -249,7 +249,7 @@ class Nft1000(Nft):
 
 
 class Iptables1000(Routed):
-    """What a rule for every pod comes to: no conntrack, each packet goes through all of them. iptables-nft."""
+    """As with a rule for every pod: no conntrack, each packet goes through all rules. iptables-nft."""
 
     def rules(self):
         for tool, source in (("iptables-nft-restore", "203.0.{}.{}/32"),
@@ -314,7 +314,7 @@ class Warren(CniPath):
 
 
 class BesideWarren(Path):
-    """Two more pods of warren's node, with something else at their host-side devices: what explains warren's figures."""
+    """Two more pods of warren's node, with another program at their host-side devices, to explain warren's figures."""
 
     warren = None  # the Plugin
 
@@ -403,7 +403,7 @@ class Agent:
 
 
 class RedirectOnly(BesideWarren):
-    """The floor of this design: a program that looks at nothing and only redirects, at the same hook."""
+    """The lower bound of this design: a program that only redirects, at the same hook."""
 
     def attach(self, device, ifindex, other):
         pin = f"/sys/fs/bpf/redirect-{device}"

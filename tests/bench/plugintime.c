@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Stands in for a CNI plugin where a runtime calls it: runs the one of its own name in the folder `timed` beside it,
- * and appends "COMMAND nanoseconds status" to /run/plugin-times. What the runtime itself takes is so left out.
+ * Stands in for a CNI plugin where a runtime calls it: runs the one of its own name in the directory `timed` beside it,
+ * and appends "COMMAND nanoseconds status" to /run/plugin-times. So the time of the runtime itself does not count.
  */
 #include <errno.h>
 #include <fcntl.h>

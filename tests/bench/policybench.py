@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What policy costs: compiling, a change until it is in force, the agent's memory, floods of new flows."""
+"""What policy costs: compiling, a change until it is enforced, the agent's memory, floods of new flows."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from report import Row, say
 NAMESPACES, POLICIES, PODS = 50, 1000, 5000
 LOCAL_PODS = 30
 ENDPOINTS = f"{rawbpf.PINS}/maps/endpoints"
-# struct wr_endpoint (bpf/abi/endpoint.h): its size, the offset of its policy word, and how many there are.
+# struct wr_endpoint (bpf/abi/endpoint.h): its size, the offset of its policy tag, and the number of endpoints.
 ENDPOINT_SIZE, POLICY_WORD, ENDPOINT_SLOTS = 64, 32, 16384
 
 
@@ -58,7 +58,7 @@ def cluster():
 
 
 def word(memory, ifindex):
-    """The policy word of the endpoint: class and revision."""
+    """The policy tag of the endpoint: class and revision."""
     for probe in range(8):
         at = (ifindex + probe * 0x9E37) % ENDPOINT_SLOTS * ENDPOINT_SIZE
         if struct.unpack_from("<I", memory, at)[0] == ifindex:
@@ -101,7 +101,7 @@ def changes(args, pods):
 
 
 def local_pod(pods, n):
-    """A pod of the cluster on this node; the ifindex of its endpoint. Each is one that `edited` selects."""
+    """A pod of the cluster on this node; the ifindex of its endpoint. `edited` selects each of them."""
     name = f"local{n}"
     netns_add(name)
     result = pods.plugin.add(name, name, args=f"IgnoreUnknown=1;K8S_POD_NAMESPACE=ns{n};K8S_POD_NAME=p3")
@@ -165,7 +165,7 @@ class Connections:
 
 
 def floods(args, aggressors, victims):
-    """Against what is left when the aggressors send just as fast in one flow."""
+    """Against the rate that is left when the aggressors send just as fast in one flow."""
     rows = []
     seconds = 3 if args.quick else 10
     rounds = 1 if args.quick else 6  # 60 s of each
@@ -185,9 +185,9 @@ def floods(args, aggressors, victims):
     return rows
 
 
-# --- a flood of what is denied: a pod that may send to nobody -------------------------------
+# --- a flood of what is denied: a pod that may send to no destination -----------------------
 
-FLOOD_SECONDS = 6  # longer than exchanges.py asks
+FLOOD_SECONDS = 6  # longer than exchanges.py runs
 
 
 class Exchanges:
@@ -217,7 +217,7 @@ class Exchanges:
 
 def denied(args, pods, victims):
     """Others' new connections and packets under it, these against those without it."""
-    attackers = Pair(pods, ("attacker", "attacked"), ("nobody", "nobody"))
+    attackers = Pair(pods, ("attacker", "attacked"), ("no-peer", "no-peer"))
     flooded, others = min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0))
     rows = []
     for family in ("v4", "v6"):
@@ -233,7 +233,7 @@ def denied(args, pods, victims):
         rows += denied_packets(args, family, lambda seconds: flood(seconds, (flooded, flooded)), packets)  # pylint: disable=cell-var-from-loop
         exchanges = Exchanges(victims, family, others)
         try:
-            # From each processor in turn: what is displaced only from the one that displaces it is displaced, too.
+            # From each processor in turn: this evicts entries of per-processor maps, too.
             rows += denied_exchanges(args, family, lambda seconds: flood(seconds, ()), exchanges)  # pylint: disable=cell-var-from-loop
         finally:
             exchanges.end()

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What needs to see the kernel's threads, which bench.py does not in its PID namespace: run.sh runs this ahead of it."""
+"""Measurements that need the kernel's threads, which bench.py cannot see in its PID namespace: run.sh runs this before
+it.
+"""
 
 import re
 import sys

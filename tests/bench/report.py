@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 
 
 class BenchError(Exception):
-    """A measurement that could not be made, or not be shown."""
+    """A measurement that failed, or cannot be shown."""
 
 
 def say(text):
@@ -20,8 +20,9 @@ def say(text):
 
 @dataclass
 class Row:
-    """`value` and `baseline` are medians (of memory: maxima); `min` and `max` are those of the ratio; `goal` and `met` are
-    written by goals.judge()."""
+    """`value` and `baseline` are medians (of memory: maxima); `min` and `max` are those of the ratio; `goal` and `met`
+    are written by goals.evaluate().
+    """
 
     id: str
     value: float
@@ -67,7 +68,7 @@ def table(rows):
 
 
 def explain(rows):
-    """For each missed goal of the data path, how much of it is not the program's."""
+    """For each missed goal of the data path, how much of it the program does not cause."""
     ratio = {row.id: row.ratio for row in rows}
     for row in rows:
         if row.met is not False or row.ratio is None:
@@ -182,7 +183,7 @@ def plot(rows, stem, panels=PANELS):
     size = f"size 1200,{350 * lines}"
     for kind, terminal in (("svg", f"svg {size} background 'white'"), ("png", f"pngcairo {size}")):
         script = f"set terminal {terminal}\nset output '{stem}.{kind}'\n{head}{''.join(drawn)}unset multiplot\n"
-        # What it does not understand it says, draws the rest, and in some cases still exits with 0.
+        # gnuplot reports what it cannot parse, draws the rest, and in some cases still exits with 0.
         done = subprocess.run(["gnuplot"], input=script, text=True, stderr=subprocess.PIPE, check=False)
         if done.returncode or done.stderr.strip():
             raise BenchError(f"gnuplot: exit {done.returncode}: {done.stderr.strip()}")

@@ -24,7 +24,7 @@ for tool in ip nft iptables-nft-restore ethtool gnuplot setpriv unshare nsenter 
 done
 make -s O="$O" all benchtools bpftest policytest >&2
 mkdir -p "$O/bench"
-rm -f "$O/bench/receiver.json" # what an earlier run has measured is not this one's
+rm -f "$O/bench/receiver.json" # results of an earlier run
 WARREN_BUILD=$(readlink -f "$O")
 export WARREN_BUILD
 

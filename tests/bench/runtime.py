@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What each program takes for a packet of a real connection: connect, one request, its answer, close, again and again, with the
-kernel's run statistics on. In a node, through a service, between nodes; all pods are isolated both ways, policy allows it.
+"""The time of each program for a packet of a real connection: connect, one request, its reply, close, again and again,
+with the kernel's run statistics on. In a node, through a service, between nodes; all pods are isolated both ways,
+policy allows it.
 """
 
 import crossnode
@@ -11,7 +12,7 @@ from report import Row, say
 
 NUMBER = 60  # of the addresses
 PROGRAMS = ("from_pod", "to_pod", "from_uplink")
-SELDOM = 0.1  # calls a connection: whoever is called less often is not shown
+SELDOM = 0.1  # calls a connection: a function that is called less often is not shown
 
 
 class Rig(crossnode.Tunnel):
@@ -26,7 +27,7 @@ class Rig(crossnode.Tunnel):
         self.agents[0].write("services.json", *services.objects(self.near_ips))
 
     def ways(self):
-        """What is measured: its name, and the way there."""
+        """What is measured: its name, and the path."""
         client = self.pods[0]
         yield "crr_local", services.Way("local", [client, self.near], self.near_ips)
         yield "crr_service", services.Way("service", [client, self.near], services.VIP, services.TARGET)
@@ -39,7 +40,7 @@ class Rig(crossnode.Tunnel):
 
 
 def connections(netns):
-    """How many the namespace has begun."""
+    """How many connections the namespace has opened."""
     text = run("cat", "/proc/net/snmp", netns=netns)
     names, values = (line.split()[1:] for line in text.splitlines() if line.startswith("Tcp:"))
     return int(dict(zip(names, values))["ActiveOpens"])

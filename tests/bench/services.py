@@ -48,7 +48,7 @@ def measure(args, prefix, path, agent):
 
 
 def wait(args, way, family):
-    """Until the address leads there."""
+    """Until the service's address leads to the pod."""
     deadline = time.monotonic() + 10
     server, client = netns_path(way.pods[1]), netns_path(way.pods[0])
     while True:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Packets of denied senders: how many a second end in XDP, and how many in nftables' ingress hook, with the same list.
 
-Frames come straight out of XDP, so that they cost the receiver what a NIC's do: it makes an skb of each that it lets into the
-stack. The receiver is one thread (threaded NAPI) with a processor of its own; what it cannot take is lost before it.
+A test run of XDP sends the frames, so that they cost the receiver as much as a NIC's: it makes an skb of each that it
+lets into the stack. The receiver is one thread (threaded NAPI) with a processor of its own; frames beyond its capacity
+are lost before it.
 """
 
 import os
@@ -22,7 +23,7 @@ DENIED = {"v4": "198.18.0.0/24", "v6": "2001:db8:1::/64"}
 
 
 def others(family):
-    """Prefixes that hold nobody here."""
+    """Prefixes that contain no address of this network."""
     if family == "v4":
         return [f"10.{i >> 8}.{i & 255}.0/24" for i in range(PREFIXES - 1)]
     return [f"2001:db9:{i:x}::/48" for i in range(1, PREFIXES)]
@@ -58,7 +59,9 @@ class Rig:
         self.ifindex = self.world.ip("link", "show", "eth0")[0]["ifindex"]
 
     def receiver(self):
-        """The receiving thread, placed on the last processor; the sender has the first. Each mode of XDP makes a new one."""
+        """The receiving thread, placed on the last processor; the sender has the first. Each mode of XDP makes a new
+        one.
+        """
         self.node.run("sh", "-c", "echo 1 >/sys/class/net/eth0/threaded")
         thread = new_kernel_thread("napi/eth0-", self.others)
         os.sched_setaffinity(thread, {max(os.sched_getaffinity(0))})
@@ -116,14 +119,15 @@ BASELINE = "nft"
 
 
 def running(task):
-    """Nanoseconds that the thread has run: whatever else wants its processor."""
+    """Nanoseconds that the thread has run, without the time of others on its processor."""
     with open(f"/proc/{task}/schedstat", encoding="ascii") as stat:
         return int(stat.read().split()[0])
 
 
 def sample(rig, family, make, seconds):
-    """Packets that end there while more are sent: millions a second of the receiver's processor time, and of the clock. The first
-    is what the receiver can take, whether or not it is sent as many, and whatever else wants its processor.
+    """Packets that end there while more are sent: millions a second of the receiver's processor time, and of the clock.
+    The first is the receiver's capacity, whether or not it is sent as many, and without the time of others on its
+    processor.
     """
     way = make(rig, family)
     try:

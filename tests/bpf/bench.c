@@ -10,7 +10,7 @@
 
 #include "bench.h"
 
-static bool shot_is_fine; /* a drop is what is measured */
+static bool shot_is_fine; /* drops are measured */
 
 static int run_repeated(enum program program, enum device on, const struct frame *in, int repeat, unsigned *ns)
 {
@@ -37,7 +37,7 @@ static int print_median(const char *id, bool v6, unsigned *ns, size_t n)
 }
 
 /*
- * A run may repeat a program only on the packet that the program left. So the packet is one that forwarding leaves good:
+ * A repeated run gets the packet that the run before it left. So the packet must stay valid when it is forwarded:
  * its sender has the MAC address that forwarding writes as source, and the hop limit lasts for one call.
  */
 static int bench_repeated(const char *id, enum program program, enum device on, const struct frame *in, bool v6)
@@ -54,10 +54,10 @@ static int bench_repeated(const char *id, enum program program, enum device on, 
 struct path {
 	const char *id;
 	enum program program;
-	struct layer packet[4], answer[4]; /* the answer comes from B, or, if A's host or the world is asked, to A */
+	struct layer packet[4], reply[4]; /* the reply comes from B, or, from A's host or the world, to A */
 };
 
-/* The flow is begun and answered, so that its entry is where those of most packets are. */
+/* The flow gets its first packet and a reply, so that its entry is where those of most packets are. */
 static int bench_path(const struct path *path, bool v6)
 {
 	struct frame f;
@@ -65,11 +65,11 @@ static int bench_path(const struct path *path, bool v6)
 
 	frame_build(&f, path->packet, path->program == FROM_POD ? &defaults_from_pod : &defaults_to_pod, v6);
 	run_verdict(path->program, &f);
-	if (path->answer[0].kind != L_END) {
-		struct frame answer;
+	if (path->reply[0].kind != L_END) {
+		struct frame reply;
 
-		frame_build(&answer, path->answer, &defaults_from_b, v6);
-		run_quietly(&r, &answer);
+		frame_build(&reply, path->reply, &defaults_from_b, v6);
+		run_quietly(&r, &reply);
 	}
 	return bench_repeated(path->id, path->program, DEVICE_A, &f, v6);
 }
@@ -80,7 +80,7 @@ static int bench_path(const struct path *path, bool v6)
 static const struct path paths[] = {
 	{ "from_pod_to_pod_tcp", FROM_POD, { FROM_A, TCP() }, ANSWER_TCP },
 	{ "from_pod_to_pod_udp", FROM_POD, { FROM_A, UDP(.n = 16) }, ANSWER_UDP },
-	{ "from_pod_to_pod_udp_unanswered", FROM_POD, { FROM_A, UDP(.n = 16) }, { { 0 } } },
+	{ "from_pod_to_pod_udp_unreplied", FROM_POD, { FROM_A, UDP(.n = 16) }, { { 0 } } },
 	{ "from_pod_to_stack_tcp", FROM_POD, { ETH(.smac = MAC_HOST), IP(.dst = WORLD), TCP() }, { { 0 } } },
 	{ "to_pod_from_host_tcp", TO_POD, { ETH(), IP(.src = HOST), TCP() }, { { 0 } } },
 };
@@ -112,7 +112,7 @@ static void udp_frame(struct frame *f, unsigned sport, unsigned dport, bool v6)
 	frame_build(f, layers, &defaults_from_pod, v6);
 }
 
-/* Each packet begins a flow: judged at both ends, and written. */
+/* Each packet creates a flow: evaluated at both ends, and written. */
 static int bench_new(const char *id, bool v6)
 {
 	enum { FLOWS = 20000 };
@@ -171,7 +171,7 @@ static int bench_denied(const char *id, bool listener, bool v6)
 
 /* --- other nodes --- */
 
-/* A packet to or from a pod of another node leaves as another one: each call is by itself. */
+/* A packet to or from a pod of another node leaves changed: each call runs the program once. */
 static int bench_single(const char *id, enum program program, enum device on, const struct frame *in, bool v6)
 {
 	enum { CALLS = 10000 };
@@ -236,7 +236,7 @@ static void from_c_frame(struct frame *f, unsigned sport, unsigned dport, bool v
 	frame_build_over(f, layers, &defaults_from_uplink, v6, false);
 }
 
-/* Each packet begins a flow with C's pod: judged and written. */
+/* Each packet creates a flow with C's pod: evaluated and written. */
 static int bench_new_remote(const char *id, enum program program, bool v6)
 {
 	enum { FLOWS = 5000 };
@@ -251,10 +251,10 @@ static int bench_new_remote(const char *id, enum program program, bool v6)
 	return print_median(id, v6, ns, FLOWS);
 }
 
-/* A has asked C's pod, which has answered. */
+/* A has sent to C's pod, which has replied. */
 static int bench_nodes(unsigned nodes, bool v6)
 {
-	struct frame ask, answer;
+	struct frame request, reply;
 	char id[4][64];
 
 	snprintf(id[0], sizeof(id[0]), "from_pod_to_node_known_flow_nodes_%u", nodes);
@@ -262,39 +262,39 @@ static int bench_nodes(unsigned nodes, bool v6)
 	snprintf(id[2], sizeof(id[2]), "from_pod_to_node_new_flow_nodes_%u", nodes);
 	snprintf(id[3], sizeof(id[3]), "from_uplink_to_pod_new_flow_nodes_%u", nodes);
 	nodes_prepare(nodes, 0, v6);
-	to_c_frame(&ask, 9999, 1000, v6);
-	from_c_frame(&answer, 1000, 9999, v6);
-	return bench_single(id[0], FROM_POD, DEVICE_A, &ask, v6) || bench_single(id[1], FROM_UPLINK, DEVICE_UPLINK, &answer, v6) ||
+	to_c_frame(&request, 9999, 1000, v6);
+	from_c_frame(&reply, 1000, 9999, v6);
+	return bench_single(id[0], FROM_POD, DEVICE_A, &request, v6) || bench_single(id[1], FROM_UPLINK, DEVICE_UPLINK, &reply, v6) ||
 	       bench_new_remote(id[2], FROM_POD, v6) || bench_new_remote(id[3], FROM_UPLINK, v6);
 }
 
 /*
  * The same two known flows where the cluster has a key, which is required, and where it has none. All over IPv6: over IPv4
- * 62 bytes fit into the headroom of BPF_PROG_TEST_RUN's packets, and 74 do not, which costs a copy; a pod's UDP packets have
+ * 62 bytes fit into the headroom of BPF_PROG_TEST_RUN's packets, but 74 do not, which costs a copy. A pod's UDP packets have
  * less headroom than either, and its TCP packets more.
  */
 static int bench_nodes_keyed(bool v6)
 {
 	const struct layer plain[] = { FROM_NODE_C, UDP(.n = 16, .sport = 1000, .dport = 9999), { 0 } };
-	const struct layer keyed[] = { FROM_NODE_C_HEAD, OPT(.type = WR_TUNNEL_OPTION_KEY, .n = 8, .identity = RX_WORD(SLOT_C, 0)),
+	const struct layer keyed[] = { FROM_NODE_C_HEAD, OPT(.type = WR_TUNNEL_OPTION_KEY, .n = 8, .identity = RX_TAG(SLOT_C, 0)),
 				       ETH(), IP(.src = POD_C), UDP(.n = 16, .sport = 1000, .dport = 9999), { 0 } };
-	struct frame ask, answer;
+	struct frame request, reply;
 	int failed = 0;
 
 	for (int key = 0; key < 2 && !failed; key++) {
 		nodes_prepare(2, WR_NODE_OVER6 | (key ? WR_NODE_KEYED : 0), v6);
 		cluster_put(NODE, POD_A, key ? WR_CLUSTER_KEY_REQUIRED : 0);
-		to_c_frame(&ask, 9999, 1000, v6);
-		frame_build_over(&answer, key ? keyed : plain, &defaults_from_uplink, v6, true);
+		to_c_frame(&request, 9999, 1000, v6);
+		frame_build_over(&reply, key ? keyed : plain, &defaults_from_uplink, v6, true);
 		failed = bench_single(key ? "from_pod_to_node_known_flow_over6_keyed" : "from_pod_to_node_known_flow_over6",
-				      FROM_POD, DEVICE_A, &ask, v6) ||
+				      FROM_POD, DEVICE_A, &request, v6) ||
 			 bench_single(key ? "from_uplink_to_pod_known_flow_over6_keyed" : "from_uplink_to_pod_known_flow_over6",
-				      FROM_UPLINK, DEVICE_UPLINK, &answer, v6);
+				      FROM_UPLINK, DEVICE_UPLINK, &reply, v6);
 	}
 	return failed;
 }
 
-/* What is beside the tunnel: one call as such, the stack's own packets, the same without encapsulation, the uplink's others. */
+/* For comparison: the cost of a call, the stack's own packets, the same without encapsulation, other packets of the uplink. */
 static int bench_beside(bool v6)
 {
 	static const struct layer arp[] = { ETH(), ARP(), { 0 } };
@@ -329,8 +329,8 @@ struct call {
 };
 
 /*
- * What goes to a pod, and what that answers, directly and by a service: each call is by itself, since a translated packet is
- * another one, and all in turn, since they are compared.
+ * Packets to a pod and its replies, directly and by a service: each call runs the program once, since NAT changes the
+ * packet, and all in turn, since they are compared.
  */
 static int bench_services(bool v6)
 {
@@ -360,7 +360,7 @@ static int bench_services(bool v6)
 	return 0;
 }
 
-/* SYNs of connections that have a backend of so many, one after the other, again and again. */
+/* SYNs to a service with so many backends: a fixed set of connections in turn. */
 static int bench_repeated_syn(unsigned backends, bool v6)
 {
 	enum { CALLS = 10000, FLOWS = 100 };

@@ -18,7 +18,7 @@ void policy_fill(unsigned entries);
 /* A is isolated both ways; NODE_C, and so many more nodes that there are `nodes`. All tunnels are over IPv4. */
 void nodes_prepare(unsigned nodes, unsigned flags, bool v6);
 
-/* Each kind of packet of a TCP connection, alone and among many other flows. */
+/* Each kind of packet of a TCP connection, without and with many other flows. */
 int bench_connections(bool v6);
 
 #endif

@@ -2,8 +2,8 @@
 /*
  * Each kind of packet of a TCP connection: connect, request, response, close. One connection after the other, each with
  * a port of its own, each packet by a call of its own. A call's cost is what the same call of an empty program takes
- * less, which is measured in between. Means, since what evicts or allocates does so now and then; a call that somebody
- * interrupted (above FAR_OFF) is left out.
+ * less, which is measured in between. Means, since evictions and allocations happen in some calls only; a call that was
+ * interrupted (above FAR_OFF) is not counted.
  */
 #include <bpf/bpf.h>
 #include <stdio.h>
@@ -15,11 +15,11 @@
 
 enum { CONNECTIONS = 4000, WARM_UP = 8000, HITS = 100000, FAR_OFF = 20000 };
 enum { DROPPED_MAX = 1000 }; /* one packet of so many */
-enum { OTHER_PORTS = 32768 }; /* of A, to so many ports of the other end as it takes */
+enum { OTHER_PORTS = 32768 }; /* of A, to as many ports of the other end as needed */
 
 struct kind {
 	const char *name;
-	bool answers; /* the responder sends it */
+	bool reply;   /* the responder sends it */
 	int flags, n;
 };
 
@@ -35,16 +35,16 @@ static const struct kind kinds[] = {
 };
 enum { KINDS = sizeof(kinds) / sizeof(kinds[0]), REQUEST = 3 };
 
-/* By which programs the two ends' packets come, and what is before their TCP headers. */
-struct way {
+/* The programs that see the two ends' packets, and the headers before TCP. */
+struct hook {
 	const char *name;
-	struct layer asks[8], answers[8];
-	enum program by, answered_by;
-	enum device on, answered_on;
-	unsigned port, answer_port; /* of the responder, as the initiator calls it and as it calls itself */
+	struct layer request[8], reply[8];
+	enum program by, reply_by;
+	enum device on, reply_on;
+	unsigned port, reply_port; /* of the responder, as the initiator calls it and as it calls itself */
 };
 
-static const struct way ways[] = {
+static const struct hook ways[] = {
 	{ "local", { ETH(), IP() }, { ETH(), IP() }, FROM_POD, FROM_POD, DEVICE_A, DEVICE_B, 80, 80 },
 	{ "service", { ETH(), IP(.dst = WORLD) }, { ETH(), IP() }, FROM_POD, FROM_POD, DEVICE_A, DEVICE_B, 80, 8080 },
 	{ "to_node", { ETH(), IP(.dst = POD_C) }, { FROM_NODE_C }, FROM_POD, FROM_UPLINK, DEVICE_A, DEVICE_UPLINK, 80, 80 },
@@ -57,12 +57,12 @@ struct packet_kind {
 	int fd;
 	__u32 ifindex;
 	size_t ports; /* where in the frame */
-	bool answers;
+	bool reply;
 	unsigned long long ns, calls;
 };
 
 struct connection {
-	const struct way *way;
+	const struct hook *hook;
 	struct packet_kind kinds[KINDS];
 	int empty_fd;
 	unsigned long long empty_ns, empty_calls;
@@ -89,7 +89,7 @@ static unsigned call(struct connection *c, int fd, __u32 ifindex, const struct f
 
 	if (bpf_prog_test_run_opts(fd, &opts)) {
 		if (!c->failed)
-			fprintf(stderr, "%s: %m\n", c->way->name);
+			fprintf(stderr, "%s: %m\n", c->hook->name);
 		c->failed = true;
 	}
 	c->packets++;
@@ -109,29 +109,29 @@ static unsigned send_kind(struct connection *c, size_t k, unsigned port, unsigne
 	struct packet_kind *kind = &c->kinds[k];
 	uint8_t *ports = kind->frame.data + kind->ports;
 
-	port_set(ports + (kind->answers ? 2 : 0), port);
-	port_set(ports + (kind->answers ? 0 : 2), (kind->answers ? c->way->answer_port : c->way->port) + further);
+	port_set(ports + (kind->reply ? 2 : 0), port);
+	port_set(ports + (kind->reply ? 0 : 2), (kind->reply ? c->hook->reply_port : c->hook->port) + further);
 	return call(c, kind->fd, kind->ifindex, &kind->frame);
 }
 
 static void kinds_build(struct connection *c, bool v6)
 {
 	for (size_t k = 0; k < KINDS; k++) {
-		const bool answers = kinds[k].answers;
+		const bool reply = kinds[k].reply;
 		struct packet_kind *kind = &c->kinds[k];
 		struct layer layers[LAYERS] = { { 0 } };
-		const enum program program = answers ? c->way->answered_by : c->way->by;
-		const enum device on = answers ? c->way->answered_on : c->way->on;
+		const enum program program = reply ? c->hook->reply_by : c->hook->by;
+		const enum device on = reply ? c->hook->reply_on : c->hook->on;
 		size_t n = 0;
 
-		memcpy(layers, answers ? c->way->answers : c->way->asks, sizeof(c->way->asks));
+		memcpy(layers, reply ? c->hook->reply : c->hook->request, sizeof(c->hook->request));
 		while (layers[n].kind != L_END)
 			n++;
 		layers[n] = (struct layer)TCP(.flags = kinds[k].flags, .n = kinds[k].n);
 		frame_build_over(&kind->frame, layers, program_defaults(program, on), v6, false);
 		kind->fd = program_fd(program);
 		kind->ifindex = (__u32)device_ifindex(on);
-		kind->answers = answers;
+		kind->reply = reply;
 		kind->ports = kind->frame.len - 20 - (size_t)kinds[k].n;
 	}
 }
@@ -155,11 +155,11 @@ static double net(const struct connection *c, unsigned long long ns, unsigned lo
 	       (c->empty_calls ? (double)c->empty_ns / (double)c->empty_calls : 0);
 }
 
-/* A packet of one of the flows that stand: between the initiator's lower ports and others of the responder, or the
+/* A packet of one of the established flows: between the initiator's lower ports and others of the responder, or the
  * service's. */
 static unsigned send_other(struct connection *c, size_t k, unsigned flow)
 {
-	return send_kind(c, k, 1024 + flow % OTHER_PORTS, c->way == &ways[SERVICE] ? 0 : 1 + flow / OTHER_PORTS);
+	return send_kind(c, k, 1024 + flow % OTHER_PORTS, c->hook == &ways[SERVICE] ? 0 : 1 + flow / OTHER_PORTS);
 }
 
 static void others_begin(struct connection *c, unsigned flows)
@@ -179,7 +179,7 @@ static void row(const char *name, unsigned flows, bool v6, double ns)
 	printf("{\"id\": \"bpf_crr_%s_flows_%u_v%d\", \"ns\": %.1f}\n", name, flows, v6 ? 6 : 4, ns);
 }
 
-/* A packet of any of the flows that stand, at the initiator's from_pod. */
+/* A packet of a random established flow, at the initiator's from_pod. */
 static void bench_hits(struct connection *c, unsigned flows, bool v6)
 {
 	unsigned long long sum = 0, calls = 0;
@@ -191,7 +191,7 @@ static void bench_hits(struct connection *c, unsigned flows, bool v6)
 		if (i % 8 == 0)
 			call_empty(c);
 	}
-	snprintf(name, sizeof(name), "%s_hit", c->way->name);
+	snprintf(name, sizeof(name), "%s_hit", c->hook->name);
 	row(name, flows, v6, net(c, sum, calls));
 }
 
@@ -211,18 +211,18 @@ static void bench_kinds(struct connection *c, unsigned flows, bool v6)
 		call_empty(c);
 	}
 	for (size_t k = 0; k < KINDS; k++) {
-		snprintf(name, sizeof(name), "%s_%s", c->way->name, kinds[k].name);
+		snprintf(name, sizeof(name), "%s_%s", c->hook->name, kinds[k].name);
 		if (!flows)
 			row(name, flows, v6, net(c, c->kinds[k].ns, c->kinds[k].calls));
 		sum += c->kinds[k].ns;
 		calls += c->kinds[k].calls;
 	}
-	snprintf(name, sizeof(name), "%s_average", c->way->name);
+	snprintf(name, sizeof(name), "%s_average", c->hook->name);
 	row(name, flows, v6, net(c, sum, calls));
 }
 
 /* Both ends are isolated, and policy allows the connection. */
-static void connection_prepare(const struct way *way, bool v6)
+static void connection_prepare(const struct hook *hook, bool v6)
 {
 	nodes_prepare(2, 0, v6);
 	for (int direction = 0; direction < WR_DIRECTIONS; direction++)
@@ -230,28 +230,28 @@ static void connection_prepare(const struct way *way, bool v6)
 	class_set(CLASS, WR_EGRESS, WR_CLASS_ISOLATED | WR_CLASS_SELECTORS, 1u << 16 | 1);
 	class_set(CLASS, WR_INGRESS, WR_CLASS_ISOLATED | WR_CLASS_SELECTORS, 1u << 16 | 1);
 	flows_set_unlimited();
-	if (way == &ways[SERVICE])
+	if (hook == &ways[SERVICE])
 		service_put(6, v6, (enum who[]){ POD_B, WHO_DEFAULT });
 }
 
-static int bench_way(const struct way *way, unsigned flows, bool v6)
+static int bench_way(const struct hook *hook, unsigned flows, bool v6)
 {
 	static struct connection c;
 	unsigned standing;
 
 	memset(&c, 0, sizeof(c));
-	c.way = way;
+	c.hook = hook;
 	c.empty_fd = empty_load();
 	if (c.empty_fd < 0)
 		return fprintf(stderr, "an empty program: %m\n"), 1;
-	connection_prepare(way, v6);
+	connection_prepare(hook, v6);
 	events_listen(false);
 	kinds_build(&c, v6);
 	others_begin(&c, flows);
 	standing = flows_count(CT, v6);
 	if (standing < flows)
-		fprintf(stderr, "%s: of %u flows %u stand\n", way->name, flows, standing);
-	/* What keeps new flows and closed ones is as full as it is in the long run. */
+		fprintf(stderr, "%s: of %u flows %u stand\n", hook->name, flows, standing);
+	/* Fills the windows, which hold new flows and closed ones, as far as they fill in the long run. */
 	for (unsigned i = 0; i < WARM_UP; i++)
 		for (size_t k = 0; k < KINDS; k++)
 			send_kind(&c, k, 50000 + i, 0);
@@ -264,7 +264,7 @@ static int bench_way(const struct way *way, unsigned flows, bool v6)
 	close(c.empty_fd);
 	/* Where the window is full of established flows, the last packet of a closed one may find no entry. */
 	if (c.dropped)
-		fprintf(stderr, "%s, %u flows: %llu of %llu packets were dropped\n", way->name, flows, c.dropped, c.packets);
+		fprintf(stderr, "%s, %u flows: %llu of %llu packets were dropped\n", hook->name, flows, c.dropped, c.packets);
 	return c.failed || c.dropped * DROPPED_MAX > c.packets;
 }
 

@@ -11,7 +11,7 @@
 #include "bytes.h"
 #include "state.h"
 
-/* A datagram that forwarding leaves good. Of so many flows between A and B number n. */
+/* A datagram that stays valid when forwarded: flow n of those between A and B. */
 static void flow_frame(struct frame *f, unsigned n, bool answer, bool v6)
 {
 	const struct layer ask[] = { ETH(.smac = MAC_HOST), IP(.ttl = 255), UDP(.n = 16), { 0 } };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Numbers in network byte order where they stand in a packet, and the sum over them (RFC 1071). */
+/* Numbers in network byte order at any place of a packet, and the Internet checksum (RFC 1071). */
 #ifndef WARREN_TEST_BYTES_H
 #define WARREN_TEST_BYTES_H
 
@@ -23,7 +23,7 @@ static inline void put32(uint8_t *at, uint32_t v)
 	put16(at + 2, v);
 }
 
-/* Goes on from `sum`. 0xffff over what holds its own, right sum. */
+/* Continues from `sum`. 0xffff over data that contains its right checksum. */
 static inline uint16_t sum16(uint32_t sum, const uint8_t *at, size_t len)
 {
 	for (size_t i = 0; i < len; i++)

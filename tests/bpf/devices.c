@@ -45,7 +45,7 @@ void shell(const char *fmt, ...)
 		fail_msg("failed: %s", cmd);
 }
 
-/* A new network namespace becomes the current one, in which no device speaks unasked. */
+/* A new network namespace becomes the current one; its devices send no packets of their own. */
 static int netns_new(void)
 {
 	int fd;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A host, and what is behind each of its devices: network namespaces with veth pairs, which end with the process. */
+/* A host and its devices: network namespaces with veth pairs, which end with the process. */
 #ifndef WARREN_TEST_DEVICES_H
 #define WARREN_TEST_DEVICES_H
 

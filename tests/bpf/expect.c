@@ -34,10 +34,10 @@ int reason_verdict(enum wr_reason reason)
 	}
 }
 
-void frame_expect(const struct frame *got, const struct frame *want)
+void frame_expect(const struct frame *got, const struct frame *expected)
 {
-	assert_int_equal(got->len, want->len);
-	assert_memory_equal(got->data, want->data, want->len);
+	assert_int_equal(got->len, expected->len);
+	assert_memory_equal(got->data, expected->data, expected->len);
 }
 
 void counter_expect(const struct run *r, enum wr_reason reason)
@@ -65,20 +65,20 @@ void event_expect(const struct run *r, enum wr_reason reason, enum device device
 	assert_true(ev->time_ns > 0);
 }
 
-void twin_expect(const struct run *r, const struct frame *in, enum wr_reason reason, bool slots_too, struct wr_trace *trace)
+void dry_run_expect(const struct run *r, const struct frame *in, enum wr_reason reason, bool slots_too, struct wr_trace *trace)
 {
 	const uint64_t before = maps_digest(slots_too);
-	const bool tells = reason == WR_REASON_TOO_BIG || reason == WR_REASON_NO_BACKEND;
+	const bool rejects = reason == WR_REASON_TOO_BIG || reason == WR_REASON_NO_BACKEND;
 	struct run dry = *r;
 
 	run_dry(&dry, in, trace);
 	assert_true(maps_digest(slots_too) == before);
 	if (trace->reason != reason)
-		fail_msg("the twin says %s, not %s", reason_names[trace->reason], reason_names[reason]);
-	assert_int_equal(dry.verdict, reason_verdict(tells ? WR_REASON_RUNT : reason));
+		fail_msg("the dry run gives %s, not %s", reason_names[trace->reason], reason_names[reason]);
+	assert_int_equal(dry.verdict, reason_verdict(rejects ? WR_REASON_RUNT : reason));
 }
 
-void told_expect(const struct frame *in, const struct frame *got, bool v6)
+void icmp_error_expect(const struct frame *in, const struct frame *got, bool v6)
 {
 	const size_t ip = v6 ? 40 : 20, message = 512, quoted = message - 8;
 	const uint8_t *at = got->data + 14, *icmp = at + ip, *was = in->data + 14;

@@ -22,15 +22,15 @@
 #define RANDOM_SECONDS 40
 
 static struct {
-	struct warren_bpf *skel, *twin, *large;
+	struct warren_bpf *skel, *dry_run, *large;
 	struct ring_buffer *ring;
 	struct wr_event last;
 	int events;
-	int rates_of; /* the map behind what is mapped of the token buckets */
+	int rates_of; /* the map whose token buckets are mapped into memory */
 	int cpus;
 	struct {
 		int outer, inner;
-	} growing[GROWING_MAPS]; /* as far as they were asked for */
+	} growing[GROWING_MAPS]; /* opened on first use */
 	uint32_t table_entries; /* of the larger hashes */
 	struct wr_metric metrics[WR_METRICS]; /* after the last run, if nothing has run since */
 	bool metrics_known;
@@ -104,24 +104,24 @@ static void growing_fill_all(void)
 }
 
 /* A second copy of the programs, over the same maps, that changes nothing. */
-static struct warren_bpf *twin_load(void)
+static struct warren_bpf *dry_run_load(void)
 {
-	struct warren_bpf *twin = warren_bpf__open();
+	struct warren_bpf *copy = warren_bpf__open();
 	struct bpf_map *map;
 
-	if (!twin)
+	if (!copy)
 		fail_msg("opening the programs: %m");
-	load_constants(twin);
-	twin->rodata->dry_run = true;
-	bpf_object__for_each_map(map, twin->obj) {
+	load_constants(copy);
+	copy->rodata->dry_run = true;
+	bpf_object__for_each_map(map, copy->obj) {
 		struct bpf_map *live = bpf_object__find_map_by_name(lab.skel->obj, bpf_map__name(map));
 
 		if (!bpf_map__is_internal(map) && bpf_map__reuse_fd(map, bpf_map__fd(live)))
 			fail_msg("%s: %m", bpf_map__name(map));
 	}
-	if (warren_bpf__load(twin))
-		fail_msg("loading the twins: %m");
-	return twin;
+	if (warren_bpf__load(copy))
+		fail_msg("loading the dry-run programs: %m");
+	return copy;
 }
 
 int harness_setup(void **state)
@@ -140,7 +140,7 @@ int harness_setup(void **state)
 	if (warren_bpf__load(lab.skel))
 		fail_msg("loading the programs: %m");
 	growing_fill_all();
-	lab.twin = twin_load();
+	lab.dry_run = dry_run_load();
 	lab.ring = ring_buffer__new(bpf_map__fd(lab.skel->maps.events), event_seen, NULL, NULL);
 	lab.cpus = libbpf_num_possible_cpus();
 	if (!lab.ring || lab.cpus < 1)
@@ -160,7 +160,7 @@ void harness_use_small_tables(void)
 		fail_msg("opening the programs: %m");
 	load_constants(lab.skel);
 	bpf_object__for_each_program(prog, lab.skel->obj)
-		bpf_program__set_autoload(prog, prog == lab.skel->progs.from_pod || prog == lab.skel->progs.sweep_start);
+		bpf_program__set_autoload(prog, prog == lab.skel->progs.from_pod || prog == lab.skel->progs.ct_gc_start);
 	bpf_map__set_max_entries(lab.skel->maps.ct4, 1);
 	bpf_map__set_max_entries(lab.skel->maps.ct6, 1);
 	bpf_map__set_max_entries(lab.skel->maps.ct_new4, TEST_CT_SLOTS);
@@ -183,7 +183,7 @@ int harness_teardown(void **state)
 	(void)state;
 	growing_forget();
 	ring_buffer__free(lab.ring);
-	warren_bpf__destroy(lab.twin);
+	warren_bpf__destroy(lab.dry_run);
 	warren_bpf__destroy(lab.skel);
 	devices_close();
 	return 0;
@@ -199,8 +199,8 @@ static const struct {
 	[FROM_UPLINK] = { "from_uplink", DEVICE_UPLINK, WR_INGRESS },
 	[FROM_HOST] = { "from_host", DEVICE_WARREN0, WR_EGRESS },
 	[XDP_UPLINK] = { "xdp_uplink", DEVICE_UPLINK, WR_INGRESS },
-	[SWEEP_START] = { "sweep_start" },
-	[SWEEP_NOW] = { "sweep_now" },
+	[CT_GC_START] = { "ct_gc_start" },
+	[CT_GC_NOW] = { "ct_gc_now" },
 };
 
 const char *program_name(enum program program)
@@ -239,7 +239,7 @@ int program_fd(enum program program)
 	return skel_program_fd(lab.skel, program);
 }
 
-/* Remembered: to look into the outer map takes a grace period on kernel 6.1. */
+/* Kept open: a look-up in the outer map takes a grace period on kernel 6.1. */
 static int growing_fd(const char *name, int outer)
 {
 	const uint32_t zero = 0;
@@ -287,7 +287,7 @@ void map_clear(const char *name)
 	char key[64], next[64];
 	bool more = !bpf_map_get_next_key(fd, NULL, key);
 
-	/* From each to the next: from the beginning every time it would walk through ever more that is empty. */
+	/* From each key to the next: a restart from the first bucket would walk through ever more empty ones. */
 	while (more) {
 		more = !bpf_map_get_next_key(fd, key, next);
 		bpf_map_delete_elem(fd, key);
@@ -402,7 +402,7 @@ static int run_tc(struct run *r, const struct frame *in)
 	if (r->program == TO_POD || r->program == FROM_HOST)
 		ctx.ingress_ifindex = device_ifindex(r->entered);
 	memcpy(ctx.cb, r->cb, sizeof(r->cb));
-	if (bpf_prog_test_run_opts(skel_program_fd(r->dry ? lab.twin : lab.skel, r->program), &opts))
+	if (bpf_prog_test_run_opts(skel_program_fd(r->dry ? lab.dry_run : lab.skel, r->program), &opts))
 		return -1;
 	r->out.len = opts.data_size_out;
 	r->verdict = opts.retval;
@@ -431,9 +431,9 @@ static int run_xdp(struct run *r, const struct frame *in)
 	r->meta = ctx_out.data;
 	r->out.len = opts.data_size_out - r->meta;
 	memcpy(r->out.data, data_out + r->meta, r->out.len);
-	memset(&r->said, 0, sizeof(r->said));
-	if (r->meta == sizeof(r->said))
-		memcpy(&r->said, data_out, sizeof(r->said));
+	memset(&r->xdp_meta, 0, sizeof(r->xdp_meta));
+	if (r->meta == sizeof(r->xdp_meta))
+		memcpy(&r->xdp_meta, data_out, sizeof(r->xdp_meta));
 	return 0;
 }
 
@@ -486,7 +486,7 @@ int run_dry(struct run *r, const struct frame *in, struct wr_trace *trace)
 	return r->verdict;
 }
 
-int run_sweep(enum program program)
+int run_ct_gc(enum program program)
 {
 	struct frame f = { .len = 64 };
 	struct run r = { .program = program };

@@ -13,7 +13,7 @@
 #include "devices.h"
 #include "layers.h"
 
-enum program { FROM_POD, TO_POD, FROM_UPLINK, FROM_HOST, XDP_UPLINK, SWEEP_START, SWEEP_NOW, PROGRAMS };
+enum program { FROM_POD, TO_POD, FROM_UPLINK, FROM_HOST, XDP_UPLINK, CT_GC_START, CT_GC_NOW, PROGRAMS };
 
 #define MARK_POD (1u << 24)
 #define MARK_MASQUERADE (2u << 24)
@@ -25,19 +25,19 @@ enum program { FROM_POD, TO_POD, FROM_UPLINK, FROM_HOST, XDP_UPLINK, SWEEP_START
 
 struct run {
 	enum program program;
-	enum device on;      /* whose; default: program_device() */
+	enum device on;      /* the program's device; default: program_device() */
 	enum device entered; /* to_pod, from_host */
-	bool dry;            /* the program's twin */
+	bool dry;            /* run the dry-run program */
 	uint32_t mark_in;
-	uint32_t gso_size;   /* a super-packet, of TCP */
-	uint32_t cb[5];      /* as it goes in, then as it came out */
+	uint32_t gso_size;   /* a GSO packet, of TCP */
+	uint32_t cb[5];      /* of the packet before, then after the run */
 	size_t meta_in;      /* xdp_uplink: bytes of metadata that the packet comes with */
 
 	int verdict;
 	uint32_t mark;
 	struct frame out;    /* without metadata */
-	size_t meta;         /* bytes of metadata in front of it, and what they say if they are the program's */
-	struct wr_xdp_meta said;
+	size_t meta;         /* bytes of metadata in front of it, and their content if they are the program's */
+	struct wr_xdp_meta xdp_meta;
 	/* What moved in `metrics`. */
 	int counters_moved;
 	uint32_t counter; /* the (last) key that moved */
@@ -48,7 +48,7 @@ struct run {
 };
 
 int harness_setup(void **state);
-/* Before harness_setup(): the larger tables have room for what a benchmark fills in. */
+/* To be called before harness_setup(): gives the larger tables room for a benchmark's entries. */
 void harness_use_large_tables(void);
 int harness_teardown(void **state);
 /* Slots of ct_new4 and ct_new6 in these tests. */
@@ -69,9 +69,9 @@ void run_program(struct run *r, const struct frame *in);
 void run_quietly(struct run *r, const struct frame *in);
 /* On A's device, verdict only. */
 int run_verdict(enum program program, const struct frame *in);
-/* Runs the program's twin, which changes nothing; returns the verdict. */
+/* Runs the dry-run program, which changes nothing; returns the verdict. */
 int run_dry(struct run *r, const struct frame *in, struct wr_trace *trace);
-int run_sweep(enum program program);
+int run_ct_gc(enum program program);
 /* All events since the last call are forgotten; returns how many. */
 int events_drain(struct wr_event *last);
 void metrics_read(struct wr_metric totals[WR_METRICS]);
@@ -101,7 +101,7 @@ void map_clear(const char *name);
 /* The value in a per-CPU map, which is so many words of 8 bytes, over all CPUs. */
 void percpu_sum(const char *name, uint32_t key, uint64_t *words, size_t count);
 
-/* Whether somebody listens for events: from the beginning on. */
+/* Whether an event listener is registered; from the beginning on there is one. */
 void events_listen(bool listen);
 /* Every source has all its tokens again. events_drain() does it, unless a test is about them. */
 void events_refill(void);

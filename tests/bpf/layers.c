@@ -116,7 +116,7 @@ static size_t layer_size(const struct layer *l, bool v6)
 	}
 }
 
-/* What a header is to say about the layer behind it. */
+/* The next-header value for the layer behind a header. */
 static int layer_proto(const struct layer *l, bool v6)
 {
 	static const int protos[] = { [L_HOP] = P_HOP,   [L_DST] = P_DST,   [L_ROUTE] = P_ROUTE, [L_FRAG] = P_FRAG,
@@ -302,7 +302,7 @@ static void fill_geneve(struct builder *b, int i, uint8_t *h)
 		h[4 + n] = n < 8 ? l->identity >> (56 - 8 * n) : (uint8_t)n;
 }
 
-/* Ethernet headers and VLAN tags: each says what comes next. */
+/* Ethernet headers and VLAN tags: each has the type of the next. */
 static void fill_link(struct builder *b, int i, uint8_t *h)
 {
 	const struct layer *l = &b->layers[i];

@@ -42,7 +42,7 @@ enum who {
 	ZERO,
 	RESERVED, /* 240/4; IPv6: an IPv4-mapped address */
 	METADATA, /* 169.254.169.254; IPv6: fd00:ec2::254 */
-	LINK_LOCAL, /* of somebody else */
+	LINK_LOCAL, /* of neither the pod nor the host */
 	WORLD_NEAR, /* differs from WORLD in the last bit */
 	WORLD_FAR, /* shares only the first quarter with WORLD */
 	/* Other nodes, and this one as they see it. */
@@ -53,7 +53,7 @@ enum who {
 	POD_C2,   /* another one */
 	NODE_D,   /* a third node ... */
 	POD_D,    /* ... and its pod */
-	/* Nobody's, but other only in bits that take each other back where words are hashed one after the other. */
+	/* Unassigned; they differ only in bits that cancel out where words are hashed one after the other. */
 	NODE_C_LIKE,
 	POD_C_LIKE,
 	WHOS,
@@ -99,13 +99,13 @@ struct layer {
 	int flags;                    /* TCP; default: ACK */
 	uint32_t seq, ack;            /* TCP; default: as if both ends began at FIRST_SEQ and have sent no data */
 	int sport, dport;             /* TCP, UDP, SCTP */
-	int proto;                    /* what the header says comes next; RAW: what the header before it is to say */
+	int proto;                    /* the header's next-header field; RAW: that of the header before it */
 	int off, more;                /* FRAG; off in bytes */
 	uint32_t id;                  /* FRAG; ICMP: identifier and sequence number */
 	int type, code;               /* ICMP, ND, ARP (operation), ROUTE */
 	int option;                   /* ND, HOP, DST: type of the option, 0 for none */
 	enum who target;              /* ND */
-	bool outer;                   /* IP: of the outer packet's family, as is what follows up to the next IP header */
+	bool outer;                   /* IP: of the outer packet's family, as are the layers up to the next IP header */
 	int tos, df;                  /* IP */
 	int check;                    /* UDP */
 	int vni, class;               /* GENEVE (flags, version: as they are there); OPT (type: 1) */
@@ -131,7 +131,7 @@ struct layer {
 #define RAW(...) { .kind = L_RAW, ##__VA_ARGS__ }
 #define PAD(...) { .kind = L_PAD, ##__VA_ARGS__ }
 
-/* What MAC_DEFAULT and WHO_DEFAULT stand for. */
+/* The values of MAC_DEFAULT and WHO_DEFAULT. */
 struct layer_defaults {
 	enum mac smac, dmac;
 	enum who src, dst;

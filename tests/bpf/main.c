@@ -18,7 +18,7 @@ int main(int argc, char **argv)
 	};
 	int failed = 0;
 
-	setlinebuf(stdout); /* where it stands is known if it is ended */
+	setlinebuf(stdout); /* the output is complete if the process is killed */
 	if (argc > 1 && !strcmp(argv[1], "--bench"))
 		return bench();
 	if (argc > 1)

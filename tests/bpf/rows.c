@@ -86,7 +86,7 @@ bool row_is_padded(const struct row *row)
 	return false;
 }
 
-/* New flows where a pod's policy is asked. */
+/* New flows where a pod's policy is evaluated. */
 bool row_is_reported(const struct row_case *c)
 {
 	switch (c->row->reason) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What a pod sends. Defaults: from A to B, A's MAC address to the gateway's, hop limit 64. */
+/* Packets of a pod. Defaults: from A to B, A's MAC address to the gateway's, hop limit 64. */
 #include <netinet/in.h>
 
 #include "rows.h"
@@ -110,7 +110,7 @@ const struct row rows_from_pod[] = {
 	{ "another pod's MAC address", .in = { ETH(.smac = MAC_B), IP(), TCP() }, .reason = WR_REASON_SPOOFED_MAC },
 	{ "the host's MAC address", .in = { ETH(.smac = MAC_HOST), IP(), TCP() }, .reason = WR_REASON_SPOOFED_MAC },
 	{ "no MAC address", .in = { ETH(.smac = MAC_ZERO), IP(), TCP() }, .reason = WR_REASON_SPOOFED_MAC },
-	{ "to a foreign MAC address", .in = { ETH(.dmac = MAC_OTHER), IP(), TCP() },
+	{ "to an unknown MAC address", .in = { ETH(.dmac = MAC_OTHER), IP(), TCP() },
 	  .reason = WR_REASON_BAD_DESTINATION },
 	{ "to the receiver's own MAC address", .in = { ETH(.dmac = MAC_B), IP(), TCP() },
 	  .reason = WR_REASON_BAD_DESTINATION },
@@ -183,7 +183,7 @@ const struct row rows_from_pod[] = {
 	  .reason = WR_REASON_MALFORMED_IP },
 	{ "a fragment header cut off", V6, .in = { ETH(), IP(), RAW(.proto = IPPROTO_FRAGMENT, .n = 7) },
 	  .reason = WR_REASON_MALFORMED_IP },
-	{ "options, then nothing where tcp was said", V6, .in = { ETH(), IP(), DST(.proto = IPPROTO_TCP) },
+	{ "options, then nothing in place of tcp", V6, .in = { ETH(), IP(), DST(.proto = IPPROTO_TCP) },
 	  .reason = WR_REASON_MALFORMED_L4 },
 
 	/* --- the source --- */
@@ -242,9 +242,9 @@ const struct row rows_from_pod[] = {
 	{ "too big, about a packet to the pod", .before = { QUOTED_B_FLOW }, .old = true,
 	  .in = { ETH(), IP(), ICMP(.type = TOO_BIG), QUOTED_B }, PASSES_TO_B,
 	  .out = { TO_B, ICMP(.type = TOO_BIG), QUOTED_B } },
-	{ "unreachable, about a packet that nobody has seen", .in = { ETH(), IP(), ICMP(.type = UNREACHABLE), QUOTED_B },
+	{ "unreachable, about a packet without a flow", .in = { ETH(), IP(), ICMP(.type = UNREACHABLE), QUOTED_B },
 	  .reason = WR_REASON_ICMP_ERROR },
-	{ "unreachable, about a packet to the pod, to somebody else", .before = { QUOTED_FLOW },
+	{ "unreachable, about a packet to the pod, to another receiver", .before = { QUOTED_FLOW },
 	  .in = { ETH(), IP(), ICMP(.type = UNREACHABLE), QUOTED }, .reason = WR_REASON_ICMP_ERROR },
 	{ "unreachable, about an echo to the pod",
 	  .before = { { ETH(), IP(), ICMP(.type = ECHO_REPLY) } }, .old = true,
@@ -289,7 +289,7 @@ const struct row rows_from_pod[] = {
 	  .reason = WR_REASON_ICMP_ERROR },
 	{ "an unassigned error", V6, .in = { ETH(), IP(), ICMP(.type = V(100)), IP(.dst = WORLD), UDP() },
 	  .reason = WR_REASON_ICMP_ERROR },
-	{ "IPv6's errors mean nothing in IPv4", V4, .in = { ETH(), IP(), ICMP(.type = V(1)) }, PASSES_TO_B,
+	{ "IPv6's error types are no errors in IPv4", V4, .in = { ETH(), IP(), ICMP(.type = V(1)) }, PASSES_TO_B,
 	  .out = { TO_B, ICMP(.type = V(1)) } },
 
 	/* --- fragments --- */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What the host's stack sends to A. Defaults: from the world to A, the host's MAC address to A's, made by the host. */
+/* Packets of the host's stack to A. Defaults: from the world to A, the host's MAC address to A's, made by the host. */
 #include <netinet/in.h>
 
 #include "rows.h"
@@ -11,10 +11,10 @@ const struct row rows_to_pod[] = {
 	{ "from the host", .in = { ETH(), IP(.src = HOST), TCP() }, DELIVERED },
 	{ "an error made by the host", .before = { { ETH(), IP(), UDP(.sport = 53, .dport = 40000) } }, .old = true,
 	  .in = { ETH(), IP(.src = HOST), ICMP(.type = UNREACHABLE), IP(.src = POD_A, .dst = WORLD), UDP() }, DELIVERED },
-	{ "an error from a router on the way", .before = { { ETH(), IP(), TCP(.sport = 80, .dport = 40000) } }, .old = true,
+	{ "an error from a router on the path", .before = { { ETH(), IP(), TCP(.sport = 80, .dport = 40000) } }, .old = true,
 	  .entered = DEVICE_UPLINK,
 	  .in = { ETH(), IP(.src = WORLD_FAR), ICMP(.type = TOO_BIG), IP(.src = POD_A, .dst = WORLD), TCP() }, DELIVERED },
-	{ "an error about what nobody has sent", .entered = DEVICE_UPLINK,
+	{ "an error about a packet without a flow", .entered = DEVICE_UPLINK,
 	  .in = { ETH(), IP(), ICMP(.type = UNREACHABLE), IP(.src = POD_A, .dst = WORLD), UDP() },
 	  .reason = WR_REASON_ICMP_ERROR },
 	{ "an error about what the pod did not send", .before = { { ETH(), IP(), UDP(.sport = 53, .dport = 40000) } },
@@ -26,7 +26,7 @@ const struct row rows_to_pod[] = {
 	{ "a redirect", V4, .before = { { ETH(), IP(), UDP(.sport = 53, .dport = 40000) } },
 	  .in = { ETH(), IP(.src = HOST), ICMP(.type = V(5)), IP(.src = POD_A, .dst = WORLD), UDP() },
 	  .reason = WR_REASON_ICMP_ERROR },
-	{ "the host answers for another address", .in = { ETH(), IP(.src = WORLD), TCP() }, DELIVERED },
+	{ "the host replies from another address", .in = { ETH(), IP(.src = WORLD), TCP() }, DELIVERED },
 	{ "from the world", .entered = DEVICE_UPLINK, .in = { ETH(), IP(), TCP() }, DELIVERED },
 	{ "from a pod through the stack", .entered = DEVICE_B, .in = { ETH(), IP(.src = POD_B), TCP() }, DELIVERED },
 	{ "from a pod, masqueraded", .entered = DEVICE_B, .in = { ETH(), IP(.src = HOST), TCP() }, DELIVERED },

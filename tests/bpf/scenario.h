@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Scenarios: sequences of packets between A, B, their host, the world and pods of other nodes, and of changes between them.
- * Before every packet the programs' twins are asked what they would do: they must say the same and change nothing.
+ * Before every packet the dry-run program runs: it must give the same reason and change nothing.
  */
 #ifndef WARREN_TEST_SCENARIO_H
 #define WARREN_TEST_SCENARIO_H
 
 #include "state.h"
 
-/* A packet and what is to become of it, or an act. */
+/* A packet and its expected reason, or an act. */
 struct step {
 	const char *text;           /* of an act, as it is written */
 	enum program program;
@@ -37,9 +37,9 @@ extern const struct scenario scenarios_local[], scenarios_remote[], scenarios_se
 struct scenario_run {
 	bool v6, over6;
 	struct run packet;
-	struct wr_trace trace;               /* by the twin */
+	struct wr_trace trace;               /* of the dry run */
 	uint64_t stats_before[WR_CT_STATS];
-	/* Ticks by which the programs' clock is behind: jiffies that were lost as the machine booted; seconds, if it is emulated. */
+	/* Ticks by which the programs' clock is behind: jiffies lost at boot; seconds of them on an emulated machine. */
 	uint32_t behind;
 };
 extern struct scenario_run now;
@@ -89,8 +89,8 @@ enum {
 	TO_PODS,     /* both: all pods */
 	BLOCK,       /* both: the block that is NODE_C's outer address */
 	WORLD_ONLY,  /* both: the block that is WORLD */
-	TAKES,       /* ingress: everything; egress: nothing */
-	GIVES,       /* the other way round */
+	IN_ONLY,     /* ingress: everything; egress: nothing */
+	OUT_ONLY,    /* the other way round */
 	PEER_A = WR_PEER_FIRST,
 	PEER_B,
 	PEER_C,
@@ -107,23 +107,23 @@ void nodes_make(void);
 
 void set_class(uint32_t device, uint32_t policy_class);
 void set_identity(uint32_t device, uint32_t low);
-void set_share(uint32_t share, uint32_t none);
+void set_quota(uint32_t quota, uint32_t none);
 void remove_pod(uint32_t device, uint32_t none);
 void restore_pod(uint32_t device, uint32_t none);
 void readdress_pod(uint32_t device, uint32_t who);
 void replace_pod(uint32_t device, uint32_t by);
-void guess_wrongly(uint32_t who, uint32_t device);
+void cache_wrongly(uint32_t who, uint32_t device);
 void allow_port(uint32_t policy_class, uint32_t port);
 void pass_seconds(uint32_t seconds, uint32_t none);
-/* Flows have expired long ago, but what was cached is cached. */
-void die(uint32_t none, uint32_t no);
-void sweep(uint32_t none, uint32_t no);
+/* Flows have expired long ago, but cached verdicts stay. */
+void expire_flows(uint32_t none, uint32_t no);
+void ct_gc(uint32_t none, uint32_t no);
 
 /* An address elsewhere is IDENTITY_C's or, if `other`, IDENTITY_OTHER's; is a node's. */
-void know(uint32_t who, uint32_t other);
-void know_node(uint32_t who, uint32_t none);
-/* What is known of the cluster has another revision. */
-void revise(uint32_t none, uint32_t no);
+void ipcache_add(uint32_t who, uint32_t other);
+void ipcache_add_node(uint32_t who, uint32_t none);
+/* The cluster gets another generation. */
+void new_generation(uint32_t none, uint32_t no);
 void forget_nodes(uint32_t none, uint32_t no);
 /* The node is there, but that address is not its own any more. */
 void forget_address(uint32_t node, uint32_t none);
@@ -146,13 +146,13 @@ void via_stack(uint32_t yes, uint32_t none);
 void lives(uint32_t ticks, uint32_t none);
 void is_between(uint32_t initiator, uint32_t responder);
 void rules_are(uint32_t egress, uint32_t ingress);
-/* The last packet left for that node, or came from there: the twin says so, and the event if there was one. */
+/* The last packet left for that node, or came from there, by the dry run and by the event if there was one. */
 void peer_is(uint32_t peer, uint32_t none);
 void identity_is(uint32_t low, uint32_t kind);
 void redirected_to(uint32_t device, uint32_t none);
 /* The identity on the wire. */
-void wire_says(uint32_t low, uint32_t kind);
-/* The frame is as it came but for the Ethernet header (and the hop limit, which its sender's node has counted). */
+void wire_identity_is(uint32_t low, uint32_t kind);
+/* The frame is unchanged but for the Ethernet header (and the hop limit, which the sending node has decremented). */
 void is_bare(uint32_t from, uint32_t to);
 
 #endif

@@ -52,12 +52,12 @@ void policies_make(void)
 	allow_block(HOST_ONLY, WR_EGRESS, HOST, 1, now.v6);
 	for (int d = 0; d < WR_DIRECTIONS; d++) {
 		class_set(CLOSED, d, ISOLATED, 0);
-		allow_all(OPEN, d, WR_PEER_ANY, WR_CLASS_ANYBODY, RULE + 3);
+		allow_all(OPEN, d, WR_PEER_ANY, WR_CLASS_ANY_PEER, RULE + 3);
 		allow_all(TO_PODS, d, WR_PEER_ALL_PODS, WR_CLASS_ALL_PODS, RULE + 3);
 		allow_block(BLOCK, d, NODE_C, 2, now.over6);
 		allow_block(WORLD_ONLY, d, WORLD, 3, now.v6);
-		class_set(d == WR_EGRESS ? TAKES : GIVES, d, ISOLATED, 0);
-		allow_all(d == WR_EGRESS ? GIVES : TAKES, d, WR_PEER_ANY, WR_CLASS_ANYBODY, RULE + 3);
+		class_set(d == WR_EGRESS ? IN_ONLY : OUT_ONLY, d, ISOLATED, 0);
+		allow_all(d == WR_EGRESS ? OUT_ONLY : IN_ONLY, d, WR_PEER_ANY, WR_CLASS_ANY_PEER, RULE + 3);
 	}
 }
 
@@ -73,9 +73,9 @@ void set_identity(uint32_t device, uint32_t low)
 	endpoint_set_identity(device, WR_ID_KIND_POD << WR_ID_KIND_SHIFT | low);
 }
 
-void set_share(uint32_t share, uint32_t none)
+void set_quota(uint32_t quota, uint32_t none)
 {
-	flows_set_share(share);
+	flows_set_quota(quota);
 }
 
 void remove_pod(uint32_t device, uint32_t none)
@@ -98,7 +98,7 @@ void replace_pod(uint32_t device, uint32_t by)
 	endpoint_take_address(device, by);
 }
 
-void guess_wrongly(uint32_t who, uint32_t device)
+void cache_wrongly(uint32_t who, uint32_t device)
 {
 	cache_set(who, device);
 }
@@ -113,14 +113,14 @@ void pass_seconds(uint32_t seconds, uint32_t none)
 	flows_age(WR_CT_SECONDS(seconds) + 1);
 }
 
-void die(uint32_t none, uint32_t no)
+void expire_flows(uint32_t none, uint32_t no)
 {
 	flows_kill();
 }
 
-void sweep(uint32_t none, uint32_t no)
+void ct_gc(uint32_t none, uint32_t no)
 {
-	assert_int_equal(run_sweep(SWEEP_NOW), 0);
+	assert_int_equal(run_ct_gc(CT_GC_NOW), 0);
 }
 
 /* --- acts of other nodes --- */
@@ -132,24 +132,24 @@ static unsigned node_flags(void)
 
 void nodes_make(void)
 {
-	revise(0, 0);
+	new_generation(0, 0);
 	node_put(SLOT_C, node_flags());
 	node_put(SLOT_D, node_flags());
 }
 
-void know(uint32_t who, uint32_t other)
+void ipcache_add(uint32_t who, uint32_t other)
 {
 	ipcache_put(who, other ? IDENTITY_OTHER : IDENTITY_C);
-	revise(0, 0);
+	new_generation(0, 0);
 }
 
-void know_node(uint32_t who, uint32_t none)
+void ipcache_add_node(uint32_t who, uint32_t none)
 {
 	ipcache_put(who, WR_ID_REMOTE_NODE);
-	revise(0, 0);
+	new_generation(0, 0);
 }
 
-void revise(uint32_t none, uint32_t no)
+void new_generation(uint32_t none, uint32_t no)
 {
 	cluster_put(NODE, POD_A, 0);
 }
@@ -158,7 +158,7 @@ void forget_nodes(uint32_t none, uint32_t no)
 {
 	node_reset(0, now.v6);
 	policies_make();
-	revise(0, 0);
+	new_generation(0, 0);
 }
 
 void forget_address(uint32_t node, uint32_t none)
@@ -166,20 +166,20 @@ void forget_address(uint32_t node, uint32_t none)
 	const char *map = now.over6 ? "node_addr6" : "node_addr4";
 
 	assert_int_equal(bpf_map_delete_elem(map_fd(map), who_address(node, now.over6)), 0);
-	revise(0, 0);
+	new_generation(0, 0);
 }
 
 void node_is(uint32_t slot, uint32_t flags)
 {
 	node_put(slot, node_flags() | flags);
-	revise(0, 0);
+	new_generation(0, 0);
 }
 
 void node_moves(uint32_t slot, uint32_t none)
 {
 	node_empty(SLOT_C);
 	node_put_as(slot, NODE_C, POD_C, node_flags());
-	revise(0, 0);
+	new_generation(0, 0);
 }
 
 /* Until the next scenario, which begins with neighbours_set(). */
@@ -222,7 +222,7 @@ void only_flow(struct wr_ct *ct)
 		fail_msg("there is no flow");
 }
 
-/* All but the place in the key, which depends on the addresses, and whether it was evaluated again. */
+/* All but WR_CT_SWAPPED, which depends on the addresses, and WR_CT_ALLOWED_BEFORE. */
 void flags_are(uint32_t flags, uint32_t none)
 {
 	struct wr_ct ct;
@@ -239,7 +239,7 @@ void via_stack(uint32_t yes, uint32_t none)
 	assert_int_equal(!!(ct.flags & WR_CT_VIA_STACK), yes);
 }
 
-/* Less if this process had to wait for a processor; lives that are told apart differ by ten seconds. */
+/* Less if this process had to wait for a processor; the lifetimes differ by at least ten seconds. */
 void lives(uint32_t ticks, uint32_t none)
 {
 	const uint32_t late = WR_CT_SECONDS(5);
@@ -296,7 +296,7 @@ void redirected_to(uint32_t device, uint32_t none)
 	assert_int_equal(now.trace.redirect, device_ifindex(device));
 }
 
-void wire_says(uint32_t low, uint32_t kind)
+void wire_identity_is(uint32_t low, uint32_t kind)
 {
 	const size_t at = now.over6 ? 14 + 40 + 8 + 8 + 4 : 14 + 20 + 8 + 8 + 4;
 	uint32_t words[2];

@@ -20,7 +20,7 @@ static void first_fragments(struct run *r, uint32_t count, enum who from)
 	events_drain(NULL);
 }
 
-/* The device's pod sends so many, of a datagram each; or so many come to A from there. */
+/* The device's pod sends `count` first fragments, each of another datagram; or A gets as many from `from`. */
 static void sends_firsts(uint32_t device, uint32_t count)
 {
 	first_fragments(&(struct run){ .program = FROM_POD, .on = device }, count, WHO_DEFAULT);
@@ -44,12 +44,12 @@ static void gets_firsts(uint32_t from, uint32_t count)
 #define LATER(at) FRAG(.off = at, .more = 1), RAW(.proto = IPPROTO_UDP, .n = 8)
 #define MANY 6000 /* more than one table for all ever held */
 #define UDP_TO_A IP(), UDP(.sport = 53, .dport = 40000)
-/* What B sends is denied, what A sends is not, and is answered. */
+/* B's packets are denied; A's are allowed and get a reply. */
 #define SHADOW(there, back)                                                                                            \
 	SENDS(B, EGRESS_DENIED, IP(), back), SENDS(B, EGRESS_DENIED, IP(), back), SENDS(A, TO_ENDPOINT, IP(), there),         \
 	DO(is_between, X(DEVICE_A), Y(DEVICE_B)), SENDS(B, TO_ENDPOINT, IP(), back), SENDS(A, TO_ENDPOINT, IP(), there),      \
 	DO(flows_are, X(1), Y(0))
-#define ESTABLISHED (WR_CT_ANSWERED | WR_CT_ESTABLISHED)
+#define ESTABLISHED (WR_CT_REPLIED | WR_CT_ESTABLISHED)
 /* An established connection that lasts moves to ct. */
 #define LASTS DO(pass_seconds, X(2)), SENDS(A, TO_ENDPOINT, ACK_TO_B)
 #define HANDSHAKE SENDS(A, TO_ENDPOINT, SYN_TO_B), SENDS(B, TO_ENDPOINT, SYNACK_TO_A), SENDS(A, TO_ENDPOINT, ACK_TO_B)
@@ -61,7 +61,7 @@ const struct scenario scenarios_local[] = {
 		DO(flows_are, X(0), Y(1)), DO(flags_are, X(0)), DO(lives, X(WR_CT_LIFE_TCP_NEW)),
 		DO(is_between, X(DEVICE_A), Y(DEVICE_B)), DO(rules_are, X(RULE), Y(RULE)),
 		SENDS(B, TO_ENDPOINT, SYNACK_TO_A),
-		DO(flows_are, X(0), Y(1)), DO(flags_are, X(WR_CT_ANSWERED)), DO(lives, X(WR_CT_LIFE_TCP_NEW)), DO(owns, X(DEVICE_A), Y(0)),
+		DO(flows_are, X(0), Y(1)), DO(flags_are, X(WR_CT_REPLIED)), DO(lives, X(WR_CT_LIFE_TCP_NEW)), DO(owns, X(DEVICE_A), Y(0)),
 		SENDS(A, TO_ENDPOINT, ACK_TO_B), DO(flows_are, X(1), Y(0)), DO(flags_are, X(ESTABLISHED)), DO(lives, X(WR_CT_LIFE_TCP)),
 		DO(owns, X(DEVICE_A), Y(1)), DO(owns, X(DEVICE_B), Y(0)),
 		SENDS(A, TO_ENDPOINT, TCP_TO_B(.flags = FIN | ACK)),
@@ -79,11 +79,11 @@ const struct scenario scenarios_local[] = {
 		SENDS(B, TO_ENDPOINT, SYNACK_TO_A), SENDS(A, TO_ENDPOINT, ACK_TO_B), DO(flows_are, X(1), Y(0)), DO(owns, X(DEVICE_A), Y(1)) } },
 	{ "a repeated syn changes nothing", .a = CLIENT, .b = SERVER, .steps = {
 		HANDSHAKE, SENDS(A, TO_ENDPOINT, SYN_TO_B), DO(flows_are, X(1), Y(0)), DO(counted, X(WR_CT_STAT_CREATED), Y(1)) } },
-	{ "a reset that is believed", .a = CLIENT, .b = SERVER, .steps = {
+	{ "a reset that is accepted", .a = CLIENT, .b = SERVER, .steps = {
 		HANDSHAKE, SENDS(B, TO_ENDPOINT, TCP_TO_A(.flags = RST)),
 		DO(flags_are, X(ESTABLISHED | WR_CT_RESET)), DO(lives, X(WR_CT_LIFE_TCP_CLOSING)),
 		SENDS(A, TO_ENDPOINT, SYN_TO_B), DO(flags_are, X(0)), DO(flows_are, X(0), Y(1)) } },
-	{ "a reset that is not believed", .a = CLIENT, .b = SERVER, .steps = {
+	{ "a reset that is not accepted", .a = CLIENT, .b = SERVER, .steps = {
 		HANDSHAKE, SENDS(A, TO_ENDPOINT, TCP_TO_B(.flags = RST | ACK)), DO(lives, X(WR_CT_LIFE_TCP_CLOSING)),
 		DO(flows_are, X(0), Y(1)), SENDS(B, TO_ENDPOINT, ACK_TO_A), DO(flags_are, X(ESTABLISHED)), DO(lives, X(WR_CT_LIFE_TCP)),
 		DO(flows_are, X(1), Y(0)), DO(owns, X(DEVICE_A), Y(1)) } },
@@ -101,7 +101,7 @@ const struct scenario scenarios_local[] = {
 		GETS(A, DEVICE_UPLINK, DELIVERED, IP(), TCP(.flags = RST, .seq = FIRST_SEQ + 7, .sport = 80, .dport = 40000)), DO(lives, X(WR_CT_LIFE_TCP)),
 		GETS(A, DEVICE_UPLINK, DELIVERED, IP(), TCP(.flags = RST, .seq = FIRST_SEQ + 8, .sport = 80, .dport = 40000)),
 		DO(lives, X(WR_CT_LIFE_TCP_CLOSING)) } },
-	{ "an answer alone establishes nothing", .a = CLIENT, .b = SERVER, .steps = {
+	{ "a reply alone establishes nothing", .a = CLIENT, .b = SERVER, .steps = {
 		SENDS(A, TO_ENDPOINT, SYN_TO_B), SENDS(B, TO_ENDPOINT, SYNACK_TO_A), SENDS(A, TO_ENDPOINT, SYN_TO_B),
 		SENDS(B, TO_ENDPOINT, SYNACK_TO_A), DO(flows_are, X(0), Y(1)), DO(lives, X(WR_CT_LIFE_TCP_NEW)), DO(owns, X(DEVICE_A), Y(0)),
 		DO(pass_seconds, X(61)), SENDS(B, NO_CONNECTION, ACK_TO_A), SENDS(A, NO_CONNECTION, ACK_TO_B) } },
@@ -110,11 +110,11 @@ const struct scenario scenarios_local[] = {
 		SENDS(A, TO_ENDPOINT, TCP_TO_B(.ack = 0xdead0000)), SENDS(A, TO_ENDPOINT, TCP_TO_B(.ack = FIRST_SEQ)),
 		DO(flows_are, X(0), Y(1)), DO(lives, X(WR_CT_LIFE_TCP_NEW - WR_CT_SECONDS(30))), SENDS(A, TO_ENDPOINT, ACK_TO_B),
 		DO(flows_are, X(1), Y(0)), DO(lives, X(WR_CT_LIFE_TCP)) } },
-	{ "another syn, before there is an answer", .a = CLIENT, .b = SERVER, .steps = {
+	{ "another syn, before there is a reply", .a = CLIENT, .b = SERVER, .steps = {
 		SENDS(A, TO_ENDPOINT, SYN_TO_B), SENDS(A, TO_ENDPOINT, TCP_TO_B(.flags = SYN, .seq = 5000000)),
 		SENDS(B, TO_ENDPOINT, TCP_TO_A(.flags = SYN | ACK, .ack = 5000001)), SENDS(A, TO_ENDPOINT, TCP_TO_B(.seq = 5000001)),
 		DO(flows_are, X(1), Y(0)) } },
-	{ "an answer to something else does not take the right one's place", .a = CLIENT, .b = SERVER, .steps = {
+	{ "a reply to something else does not take the right one's place", .a = CLIENT, .b = SERVER, .steps = {
 		SENDS(A, TO_ENDPOINT, SYN_TO_B), SENDS(B, TO_ENDPOINT, SYNACK_TO_A),
 		SENDS(B, TO_ENDPOINT, TCP_TO_A(.flags = SYN | ACK, .seq = 90000000, .ack = 90000000)),
 		SENDS(A, TO_ENDPOINT, ACK_TO_B), DO(flows_are, X(1), Y(0)) } },
@@ -122,9 +122,9 @@ const struct scenario scenarios_local[] = {
 		SENDS(A, TO_ENDPOINT, SYN_TO_B), SENDS(B, TO_ENDPOINT, TCP_TO_A(.flags = SYN | ACK, .n = 100)),
 		SENDS(B, TO_ENDPOINT, TCP_TO_A(.seq = FIRST_SEQ + 101, .n = 100)), DO(flows_are, X(0), Y(1)),
 		SENDS(A, TO_ENDPOINT, TCP_TO_B(.ack = FIRST_SEQ + 201)), DO(flows_are, X(1), Y(0)) } },
-	{ "an initiator that refuses the answer", .a = CLIENT, .b = SERVER, .steps = {
+	{ "an initiator that refuses the reply", .a = CLIENT, .b = SERVER, .steps = {
 		SENDS(A, TO_ENDPOINT, SYN_TO_B), SENDS(B, TO_ENDPOINT, SYNACK_TO_A), SENDS(A, TO_ENDPOINT, TCP_TO_B(.flags = RST)),
-		DO(flows_are, X(0), Y(1)), DO(flags_are, X(WR_CT_ANSWERED | WR_CT_RESET)), DO(lives, X(WR_CT_LIFE_TCP_CLOSING)),
+		DO(flows_are, X(0), Y(1)), DO(flags_are, X(WR_CT_REPLIED | WR_CT_RESET)), DO(lives, X(WR_CT_LIFE_TCP_CLOSING)),
 		DO(owns, X(DEVICE_A), Y(0)), SENDS(A, TO_ENDPOINT, SYN_TO_B), DO(flags_are, X(0)) } },
 	{ "both ends begin at once", .a = OPEN, .b = OPEN, .steps = {
 		SENDS(A, TO_ENDPOINT, SYN_TO_B), SENDS(B, TO_ENDPOINT, TCP_TO_A(.flags = SYN)), DO(flags_are, X(0)),
@@ -137,7 +137,7 @@ const struct scenario scenarios_local[] = {
 		SENDS(A, TO_ENDPOINT, ACK_TO_B), SENDS(B, TO_ENDPOINT, ACK_TO_A), SENDS(B, TO_ENDPOINT, TCP_TO_A(.flags = RST)),
 		DO(lives, X(WR_CT_LIFE_TCP_CLOSING)), SENDS(B, TO_ENDPOINT, TCP_TO_A(.flags = SYN, .seq = 7)),
 		DO(is_between, X(DEVICE_B), Y(DEVICE_A)), DO(flows_are, X(0), Y(1)) } },
-	{ "nor does one from the world, where only what is sent is isolated", .a = WORLD_ONLY, .steps = {
+	{ "nor does one from the world to a pod isolated for egress only", .a = WORLD_ONLY, .steps = {
 		SENDS(A, TO_STACK, IP(.dst = WORLD), TCP(.flags = SYN)),
 		GETS(A, DEVICE_UPLINK, DELIVERED, IP(), TCP(.flags = SYN | ACK, .sport = 80, .dport = 40000)),
 		GETS(A, DEVICE_UPLINK, DELIVERED, IP(), TCP(.flags = SYN, .sport = 80, .dport = 40000)),
@@ -158,7 +158,7 @@ const struct scenario scenarios_local[] = {
 		DO(flows_are, X(0), Y(0)) } },
 	{ "in the middle of nothing, one side isolated", .b = INGRESS, .steps = {
 		SENDS(A, NO_CONNECTION, ACK_TO_B), SENDS(B, NO_CONNECTION, ACK_TO_A), DO(flows_are, X(0), Y(0)) } },
-	{ "in the middle of something, nobody isolated", .steps = {
+	{ "in the middle of something, neither side isolated", .steps = {
 		SENDS(A, TO_ENDPOINT, ACK_TO_B), DO(flows_are, X(0), Y(1)), SENDS(B, TO_ENDPOINT, ACK_TO_A),
 		DO(flows_are, X(1), Y(0)), DO(lives, X(WR_CT_LIFE_TCP)) } },
 	{ "too late", .a = CLIENT, .b = SERVER, .steps = {
@@ -166,12 +166,12 @@ const struct scenario scenarios_local[] = {
 		DO(pass_seconds, X(8000)), SENDS(A, NO_CONNECTION, ACK_TO_B), SENDS(B, NO_CONNECTION, ACK_TO_A),
 		SENDS(A, TO_ENDPOINT, SYN_TO_B), DO(flows_are, X(0), Y(1)), DO(owns, X(DEVICE_A), Y(0)) } },
 
-	/* --- the answering side --- */
-	{ "the responder may answer and not begin", .a = CLIENT, .b = SERVER, .steps = {
+	/* --- the responder --- */
+	{ "the responder may reply and not begin", .a = CLIENT, .b = SERVER, .steps = {
 		HANDSHAKE, SENDS(B, EGRESS_DENIED, IP(), TCP(.flags = SYN, .sport = 80, .dport = 40000)),
 		DO(flows_are, X(1), Y(0)), SENDS(A, TO_ENDPOINT, ACK_TO_B), SENDS(B, TO_ENDPOINT, ACK_TO_A),
 		SENDS(B, EGRESS_DENIED, IP(), TCP(.flags = SYN, .sport = 81, .dport = 40000)) } },
-	{ "a responder that may begin takes over what is over", .a = OPEN, .b = OPEN, .steps = {
+	{ "a responder that may begin takes over a closed flow", .a = OPEN, .b = OPEN, .steps = {
 		HANDSHAKE, DO(is_between, X(DEVICE_A), Y(DEVICE_B)), SENDS(A, TO_ENDPOINT, TCP_TO_B(.flags = RST)),
 		SENDS(B, TO_ENDPOINT, IP(), TCP(.flags = SYN, .sport = 80, .dport = 40000)),
 		DO(is_between, X(DEVICE_B), Y(DEVICE_A)), DO(flows_are, X(0), Y(1)), DO(owns, X(DEVICE_A), Y(0)) } },
@@ -186,31 +186,31 @@ const struct scenario scenarios_local[] = {
 		SENDS(A, EGRESS_DENIED, IP(), UDP(.dport = 54)), SENDS(B, INGRESS_DENIED, IP(), UDP(.sport = 54, .dport = 40000)),
 		DO(flows_are, X(0), Y(1)), SENDS(A, EGRESS_DENIED, IP(), UDP(.dport = 54)), DO(pass_seconds, X(10)),
 		SENDS(B, INGRESS_DENIED, IP(), UDP(.sport = 54, .dport = 40000)), DO(is_between, X(DEVICE_B), Y(DEVICE_A)) } },
-	{ "a denial does not shadow the other direction: udp", .a = GIVES, .b = TAKES, .steps = { SHADOW(UDP(), UDP(.sport = 53, .dport = 40000)) } },
-	{ "... a protocol without ports", .a = GIVES, .b = TAKES, .steps = { SHADOW(RAW(.proto = 47, .n = 4), RAW(.proto = 47, .n = 4)) } },
-	{ "... sctp", .a = GIVES, .b = TAKES, .steps = { SHADOW(SCTP(), SCTP(.sport = 5000, .dport = 40000)) } },
-	{ "... icmp without an id", .a = GIVES, .b = TAKES, .steps = { SHADOW(ICMP(.type = V(139)), ICMP(.type = V(140))) } },
-	{ "... an icmp timestamp", .a = GIVES, .b = TAKES, .steps = { SHADOW(ICMP(.type = V(13)), ICMP(.type = V(14))) }, .family = V4 },
-	{ "... nor if the receiver denies", .b = GIVES, .steps = {
+	{ "a denial does not shadow the other direction: udp", .a = OUT_ONLY, .b = IN_ONLY, .steps = { SHADOW(UDP(), UDP(.sport = 53, .dport = 40000)) } },
+	{ "... a protocol without ports", .a = OUT_ONLY, .b = IN_ONLY, .steps = { SHADOW(RAW(.proto = 47, .n = 4), RAW(.proto = 47, .n = 4)) } },
+	{ "... sctp", .a = OUT_ONLY, .b = IN_ONLY, .steps = { SHADOW(SCTP(), SCTP(.sport = 5000, .dport = 40000)) } },
+	{ "... icmp without an id", .a = OUT_ONLY, .b = IN_ONLY, .steps = { SHADOW(ICMP(.type = V(139)), ICMP(.type = V(140))) } },
+	{ "... an icmp timestamp", .a = OUT_ONLY, .b = IN_ONLY, .steps = { SHADOW(ICMP(.type = V(13)), ICMP(.type = V(14))) }, .family = V4 },
+	{ "... nor if the receiver denies", .b = OUT_ONLY, .steps = {
 		SENDS(A, INGRESS_DENIED, UDP_TO_B), SENDS(B, TO_ENDPOINT, UDP_TO_A), DO(is_between, X(DEVICE_B), Y(DEVICE_A)),
 		SENDS(A, TO_ENDPOINT, UDP_TO_B), DO(flows_are, X(1), Y(0)) } },
-	{ "... nor what the world sends", .a = GIVES, .steps = {
+	{ "... nor what the world sends", .a = OUT_ONLY, .steps = {
 		GETS(A, DEVICE_UPLINK, INGRESS_DENIED, IP(), UDP(.sport = 53, .dport = 40000)), SENDS(A, TO_STACK, IP(.dst = WORLD), UDP()),
 		GETS(A, DEVICE_UPLINK, DELIVERED, IP(), UDP(.sport = 53, .dport = 40000)), DO(is_between, X(DEVICE_A), Y(NO_DEVICE)) } },
-	{ "a denial does not replace what is allowed", .a = GIVES, .b = TAKES, .steps = {
+	{ "a denial does not replace what is allowed", .a = OUT_ONLY, .b = IN_ONLY, .steps = {
 		SENDS(A, TO_ENDPOINT, UDP_TO_B), SENDS(B, TO_ENDPOINT, UDP_TO_A), SENDS(B, EGRESS_DENIED, IP(), UDP(.sport = 54, .dport = 40000)),
 		SENDS(B, TO_ENDPOINT, UDP_TO_A), SENDS(B, EGRESS_DENIED, IP(), UDP(.sport = 54, .dport = 40000)), DO(flows_are, X(1), Y(1)) } },
-	{ "both directions are denied, each by its own policy", .a = CLOSED, .b = TAKES, .steps = {
+	{ "both directions are denied, each by its own policy", .a = CLOSED, .b = IN_ONLY, .steps = {
 		SENDS(A, EGRESS_DENIED, UDP_TO_B), DO(rules_are, X(WR_RULE_NONE), Y(RULE + 3)), SENDS(B, EGRESS_DENIED, UDP_TO_A),
 		SENDS(A, EGRESS_DENIED, UDP_TO_B), DO(flows_are, X(0), Y(1)) } },
 	{ "what was established stays denied both ways", .steps = {
 		SENDS(A, TO_ENDPOINT, UDP_TO_B), SENDS(B, TO_ENDPOINT, UDP_TO_A), DO(set_class, X(DEVICE_A), Y(HOST_ONLY)),
 		SENDS(A, EGRESS_DENIED, UDP_TO_B), SENDS(B, EGRESS_DENIED, UDP_TO_A), SENDS(B, EGRESS_DENIED, UDP_TO_A), DO(is_between, X(DEVICE_A), Y(DEVICE_B)) } },
-	{ "nor is what has passed once, answered or not, as long as it lives", .steps = {
+	{ "nor is what has passed once, replied to or not, as long as it lives", .steps = {
 		SENDS(A, TO_ENDPOINT, UDP_TO_B), DO(set_class, X(DEVICE_A), Y(HOST_ONLY)), SENDS(B, EGRESS_DENIED, UDP_TO_A),
 		SENDS(A, EGRESS_DENIED, UDP_TO_B), SENDS(B, EGRESS_DENIED, UDP_TO_A), DO(is_between, X(DEVICE_A), Y(DEVICE_B)),
 		DO(pass_seconds, X(11)), SENDS(B, TO_ENDPOINT, UDP_TO_A) } },
-	{ "fragments and errors do not turn a denial", .a = GIVES, .b = TAKES, .steps = {
+	{ "fragments and errors do not turn a denial", .a = OUT_ONLY, .b = IN_ONLY, .steps = {
 		SENDS(B, EGRESS_DENIED, IP(), FRAG(.more = 1), UDP(.sport = 53, .dport = 40000, .n = 8, .len = 100)),
 		SENDS(A, ICMP_ERROR, IP(), ICMP(.type = UNREACHABLE), IP(.src = POD_B, .dst = POD_A), UDP(.sport = 53, .dport = 40000)),
 		DO(is_between, X(DEVICE_B), Y(DEVICE_A)), SENDS(A, TO_ENDPOINT, UDP_TO_B) } },
@@ -219,7 +219,7 @@ const struct scenario scenarios_local[] = {
 		DO(rules_are, X(WR_RULE_NOT_ISOLATED), Y(WR_RULE_NONE)) } },
 	{ "denied by both", .a = CLOSED, .b = CLOSED, .steps = {
 		SENDS(A, EGRESS_DENIED, SYN_TO_B), DO(flags_are, X(WR_CT_DENIED_EGRESS | WR_CT_DENIED_INGRESS)) } },
-	{ "only a syn has a denial judged again", .a = CLIENT, .steps = {
+	{ "only a syn has a denial evaluated again", .a = CLIENT, .steps = {
 		SENDS(A, EGRESS_DENIED, TCP_TO_B(.flags = SYN, .dport = 81)), DO(allow_port, X(CLIENT), Y(81)),
 		SENDS(A, EGRESS_DENIED, TCP_TO_B(.dport = 81)), SENDS(A, TO_ENDPOINT, TCP_TO_B(.flags = SYN, .dport = 81)),
 		DO(flags_are, X(0)), SENDS(B, TO_ENDPOINT, IP(), TCP(.flags = SYN | ACK, .sport = 81, .dport = 40000)) } },
@@ -228,24 +228,24 @@ const struct scenario scenarios_local[] = {
 	{ "a deny cuts a live connection, an allow revives it", .a = CLIENT, .b = SERVER, .steps = {
 		HANDSHAKE, DO(set_class, X(DEVICE_A), Y(CLOSED)), SENDS(A, EGRESS_DENIED, ACK_TO_B),
 		DO(flows_are, X(0), Y(1)), DO(flags_are, X(ESTABLISHED | WR_CT_DENIED_EGRESS)), DO(lives, X(WR_CT_LIFE_DENIED)), SENDS(B, EGRESS_DENIED, ACK_TO_A),
-		DO(counted, X(WR_CT_STAT_REJUDGED), Y(1)), DO(set_class, X(DEVICE_A), Y(CLIENT)),
+		DO(counted, X(WR_CT_STAT_REEVALUATED), Y(1)), DO(set_class, X(DEVICE_A), Y(CLIENT)),
 		SENDS(B, TO_ENDPOINT, ACK_TO_A), DO(flags_are, X(ESTABLISHED)), DO(lives, X(WR_CT_LIFE_TCP)),
-		SENDS(A, TO_ENDPOINT, ACK_TO_B), DO(counted, X(WR_CT_STAT_REJUDGED), Y(2)) } },
+		SENDS(A, TO_ENDPOINT, ACK_TO_B), DO(counted, X(WR_CT_STAT_REEVALUATED), Y(2)) } },
 	{ "a deny at the receiver, seen from the sender and from the receiver", .a = CLIENT, .b = SERVER, .steps = {
 		HANDSHAKE, DO(set_class, X(DEVICE_B), Y(CLOSED)), SENDS(B, INGRESS_DENIED, ACK_TO_A),
 		SENDS(A, INGRESS_DENIED, ACK_TO_B), DO(flags_are, X(ESTABLISHED | WR_CT_DENIED_INGRESS)) } },
-	{ "what is still allowed goes on", .a = CLIENT, .b = SERVER, .steps = {
+	{ "a flow that is still allowed continues", .a = CLIENT, .b = SERVER, .steps = {
 		HANDSHAKE, DO(set_class, X(DEVICE_A), Y(CLIENT)), SENDS(B, TO_ENDPOINT, ACK_TO_A),
 		DO(set_class, X(DEVICE_B), Y(SERVER)), SENDS(A, TO_ENDPOINT, ACK_TO_B), DO(flows_are, X(1), Y(0)),
 		DO(is_between, X(DEVICE_A), Y(DEVICE_B)), DO(owns, X(DEVICE_A), Y(1)),
-		DO(counted, X(WR_CT_STAT_REJUDGED), Y(2)) } },
-	{ "judged again in the initiator's direction, whoever sends", .a = CLIENT, .b = SERVER, .steps = {
+		DO(counted, X(WR_CT_STAT_REEVALUATED), Y(2)) } },
+	{ "evaluated again in the initiator's direction, from either side's packet", .a = CLIENT, .b = SERVER, .steps = {
 		HANDSHAKE, DO(set_class, X(DEVICE_A), Y(CLIENT)), DO(set_class, X(DEVICE_B), Y(SERVER)),
 		SENDS(B, TO_ENDPOINT, ACK_TO_A), DO(rules_are, X(RULE), Y(RULE)) } },
-	{ "an answer under a new policy", .a = CLIENT, .b = SERVER, .steps = {
+	{ "a reply under a new policy", .a = CLIENT, .b = SERVER, .steps = {
 		SENDS(A, TO_ENDPOINT, UDP_TO_B), DO(set_class, X(DEVICE_A), Y(CLIENT)), SENDS(B, TO_ENDPOINT, UDP_TO_A),
 		DO(flows_are, X(1), Y(0)), DO(owns, X(DEVICE_A), Y(1)), DO(is_between, X(DEVICE_A), Y(DEVICE_B)) } },
-	{ "an answer under a policy that denies", .a = CLIENT, .b = SERVER, .steps = {
+	{ "a reply under a policy that denies", .a = CLIENT, .b = SERVER, .steps = {
 		SENDS(A, TO_ENDPOINT, UDP_TO_B), DO(set_class, X(DEVICE_A), Y(CLOSED)), SENDS(B, EGRESS_DENIED, UDP_TO_A),
 		DO(flows_are, X(0), Y(1)), DO(owns, X(DEVICE_A), Y(0)) } },
 	{ "a fin under a new policy counts", .a = CLIENT, .b = SERVER, .steps = {
@@ -258,17 +258,17 @@ const struct scenario scenarios_local[] = {
 	{ "quarantine cuts", .a = CLIENT, .b = SERVER, .steps = {
 		HANDSHAKE, DO(set_class, X(DEVICE_B), Y(WR_CLASS_QUARANTINE)), SENDS(A, QUARANTINE, ACK_TO_B),
 		SENDS(B, QUARANTINE, ACK_TO_A) } },
-	{ "the receiver becomes somebody else", .a = CLIENT, .b = SERVER, .steps = {
+	{ "the receiver's identity changes", .a = CLIENT, .b = SERVER, .steps = {
 		HANDSHAKE, DO(set_identity, X(DEVICE_B), Y(0xddd)), SENDS(A, EGRESS_DENIED, ACK_TO_B),
 		DO(set_identity, X(DEVICE_B), Y(0xbbb)), SENDS(A, TO_ENDPOINT, ACK_TO_B) } },
-	{ "the sender becomes somebody else", .a = CLIENT, .b = SERVER, .steps = {
+	{ "the sender's identity changes", .a = CLIENT, .b = SERVER, .steps = {
 		HANDSHAKE, DO(set_identity, X(DEVICE_A), Y(0xddd)), SENDS(B, INGRESS_DENIED, ACK_TO_A) } },
-	{ "the sender becomes somebody else, and sends", .a = CLIENT, .b = SERVER, .steps = {
+	{ "the sender's identity changes, and it sends", .a = CLIENT, .b = SERVER, .steps = {
 		HANDSHAKE, DO(set_identity, X(DEVICE_A), Y(0xddd)), SENDS(A, INGRESS_DENIED, ACK_TO_B) } },
 	{ "a half-written class", .a = CLIENT, .b = CLIENT + 1000, .steps = {
 		SENDS(A, INGRESS_DENIED, SYN_TO_B), DO(rules_are, X(RULE), Y(WR_RULE_NO_CLASS)) } },
 
-	/* --- whose addresses --- */
+	/* --- addresses that move --- */
 	{ "another pod gets the address", .a = CLIENT, .b = SERVER, .steps = {
 		HANDSHAKE, DO(replace_pod, X(DEVICE_B), Y(DEVICE_UPLINK)), SENDS(A, NO_CONNECTION, ACK_TO_B),
 		{ .program = FROM_POD, .on = DEVICE_UPLINK, .reason = WR_REASON_NO_CONNECTION, .in = { ETH(), ACK_TO_A } },
@@ -287,16 +287,16 @@ const struct scenario scenarios_local[] = {
 		SENDS(A, TO_ENDPOINT, UDP_TO_B), SENDS(B, TO_ENDPOINT, UDP_TO_A), DO(remove_pod, X(DEVICE_B)),
 		SENDS(A, TO_STACK, UDP_TO_B), DO(is_between, X(DEVICE_A), Y(NO_DEVICE)), DO(owns, X(DEVICE_A), Y(0)) } },
 
-	/* --- the verdict cache: what goes past conntrack for a second --- */
-	{ "what begins through the stack is answered through it, whatever is cached of a direct flow before it", .steps = {
+	/* --- the verdict cache: packets that skip conntrack for a second --- */
+	{ "replies to a flow through the stack go through it, whatever is cached of an earlier direct flow", .steps = {
 		SENDS(A, TO_ENDPOINT, UDP_TO_B), SENDS(B, TO_ENDPOINT, UDP_TO_A), SENDS(A, TO_ENDPOINT, UDP_TO_B),
-		SENDS(B, TO_ENDPOINT, UDP_TO_A), DO(die), GETS(B, DEVICE_A, DELIVERED, IP(.src = POD_A), UDP()),
+		SENDS(B, TO_ENDPOINT, UDP_TO_A), DO(expire_flows), GETS(B, DEVICE_A, DELIVERED, IP(.src = POD_A), UDP()),
 		DO(via_stack, X(1)), SENDS(B, TO_STACK, UDP_TO_A), SENDS(A, TO_STACK, UDP_TO_B) } },
 	{ "a cached verdict is for one flow", .a = CLIENT, .b = SERVER, .steps = {
 		SENDS(A, TO_ENDPOINT, UDP_TO_B), SENDS(A, TO_ENDPOINT, UDP_TO_B), SENDS(A, TO_ENDPOINT, UDP_TO_B),
 		SENDS(A, EGRESS_DENIED, IP(), UDP(.dport = 54)), SENDS(A, EGRESS_DENIED, IP(), SCTP(.dport = 53)),
-		DO(guess_wrongly, X(HOST), Y(DEVICE_B)), SENDS(A, EGRESS_DENIED, IP(.dst = HOST), UDP()) } },
-	{ "what policy has allowed holds for the next connections, to the same port, until something changes", .a = CLIENT, .b = SERVER,
+		DO(cache_wrongly, X(HOST), Y(DEVICE_B)), SENDS(A, EGRESS_DENIED, IP(.dst = HOST), UDP()) } },
+	{ "a cached policy verdict holds for the next connections to the same port, until something changes", .a = CLIENT, .b = SERVER,
 	  .steps = {
 		SENDS(A, TO_ENDPOINT, SYN_TO_B), SENDS(A, TO_ENDPOINT, TCP_TO_B(.sport = 41000, .flags = SYN)),
 		SENDS(A, EGRESS_DENIED, TCP_TO_B(.sport = 41001, .dport = 81, .flags = SYN)), SENDS(A, EGRESS_DENIED, IP(), UDP(.dport = 80)),
@@ -331,9 +331,9 @@ const struct scenario scenarios_local[] = {
 		SENDS(A, TO_ENDPOINT, IP(), ICMP()), SENDS(B, TO_ENDPOINT, IP(), ICMP()), DO(flows_are, X(1), Y(1)) } },
 	{ "an echo needs a rule without ports", .a = CLIENT, .b = SERVER, .steps = {
 		SENDS(A, EGRESS_DENIED, IP(), ICMP()), SENDS(B, EGRESS_DENIED, IP(), ICMP(.type = ECHO_REPLY)) } },
-	{ "an answer that nobody asked for", .a = OPEN, .b = OPEN, .steps = {
+	{ "an unsolicited echo reply", .a = OPEN, .b = OPEN, .steps = {
 		SENDS(B, NO_CONNECTION, IP(), ICMP(.type = ECHO_REPLY)), DO(flows_are, X(0), Y(0)) } },
-	{ "an echo request is no answer", .b = HOST_ONLY, .steps = {
+	{ "an echo request is no reply", .b = HOST_ONLY, .steps = {
 		SENDS(A, TO_ENDPOINT, IP(), ICMP(.id = 0xffff0001u)), SENDS(B, EGRESS_DENIED, IP(), ICMP(.id = 0xffff0001u)),
 		DO(is_between, X(DEVICE_A), Y(DEVICE_B)),
 		SENDS(B, TO_ENDPOINT, IP(), ICMP(.type = ECHO_REPLY, .id = 0xffff0001u)), DO(flows_are, X(1), Y(0)) } },
@@ -354,7 +354,7 @@ const struct scenario scenarios_local[] = {
 	{ "an error about a flow that is denied by now", .a = CLIENT, .b = SERVER, .steps = {
 		SENDS(A, TO_ENDPOINT, UDP_TO_B), DO(set_class, X(DEVICE_A), Y(CLOSED)),
 		SENDS(B, ICMP_ERROR, IP(), ICMP(.type = UNREACHABLE), IP(.src = POD_A, .dst = POD_B), UDP()),
-		DO(flags_are, X(0)), DO(counted, X(WR_CT_STAT_REJUDGED), Y(0)) } },
+		DO(flags_are, X(0)), DO(counted, X(WR_CT_STAT_REEVALUATED), Y(0)) } },
 	{ "time exceeded", .a = CLIENT, .b = SERVER, .steps = {
 		SENDS(A, HOP_LIMIT, IP(.ttl = 1), UDP()),
 		GETS(A, NO_DEVICE, DELIVERED, IP(.src = HOST), ICMP(.type = EXCEEDED), IP(.src = POD_A, .dst = POD_B), UDP()) } },
@@ -390,13 +390,13 @@ const struct scenario scenarios_local[] = {
 		SENDS(A, TO_ENDPOINT, IP(), FRAG(.off = 16), RAW(.proto = IPPROTO_ICMP, .n = 8)) }, .family = V4 },
 
 	/* --- host and world --- */
-	{ "the own node's host may begin, and is answered", .a = CLOSED, .steps = {
+	{ "the own node's host may begin, and gets a reply", .a = CLOSED, .steps = {
 		GETS(A, NO_DEVICE, DELIVERED, IP(.src = HOST), TCP(.flags = SYN)), DO(flags_are, X(WR_CT_VIA_STACK)),
 		DO(is_between, X(NO_DEVICE), Y(DEVICE_A)), DO(rules_are, X(0), Y(WR_RULE_OWN_NODE)),
 		SENDS(A, TO_STACK, IP(.dst = HOST), TCP(.flags = SYN | ACK, .sport = 80, .dport = 40000)),
 		SENDS(A, EGRESS_DENIED, IP(.dst = HOST), TCP(.flags = SYN, .sport = 80, .dport = 40000)),
 		GETS(A, NO_DEVICE, DELIVERED, IP(.src = HOST), TCP()), DO(flows_are, X(1), Y(0)), DO(owns, X(DEVICE_A), Y(1)) } },
-	{ "a pod is judged on its way to its node", .a = CLOSED, .steps = {
+	{ "a pod is evaluated on its way to its node", .a = CLOSED, .steps = {
 		SENDS(A, EGRESS_DENIED, IP(.dst = HOST), TCP(.flags = SYN)), DO(rules_are, X(WR_RULE_NONE), Y(0)) } },
 	{ "a block that holds the node's address", .a = HOST_ONLY, .steps = {
 		SENDS(A, TO_STACK, IP(.dst = HOST), TCP(.flags = SYN)), DO(rules_are, X(RULE + 4), Y(0)), DO(flags_are, X(0)),
@@ -405,12 +405,12 @@ const struct scenario scenarios_local[] = {
 	{ "the world", .a = SERVER, .steps = {
 		GETS(A, DEVICE_UPLINK, INGRESS_DENIED, IP(), TCP(.flags = SYN)), DO(flags_are, X(WR_CT_VIA_STACK | WR_CT_DENIED_INGRESS)),
 		SENDS(A, INGRESS_DENIED, IP(.dst = WORLD), TCP(.flags = SYN | ACK, .sport = 80, .dport = 40000)) } },
-	{ "the world answers", .a = OPEN, .steps = {
+	{ "the world replies", .a = OPEN, .steps = {
 		SENDS(A, TO_STACK, IP(.dst = WORLD), TCP(.flags = SYN)),
 		GETS(A, DEVICE_UPLINK, DELIVERED, IP(), TCP(.flags = SYN | ACK, .sport = 80, .dport = 40000)),
 		SENDS(A, TO_STACK, IP(.dst = WORLD), TCP()), DO(flows_are, X(1), Y(0)), DO(set_class, X(DEVICE_A), Y(CLOSED)),
 		GETS(A, DEVICE_UPLINK, EGRESS_DENIED, IP(), TCP(.sport = 80, .dport = 40000)) } },
-	{ "a quarantined pod answers its host, and picks up what it said", .steps = {
+	{ "a quarantined pod replies to its host, also in the middle of a connection", .steps = {
 		DO(set_class, X(DEVICE_A), Y(WR_CLASS_QUARANTINE)), GETS(A, NO_DEVICE, DELIVERED, IP(.src = HOST), UDP()),
 		SENDS(A, TO_STACK, IP(.dst = HOST), UDP(.sport = 53, .dport = 40000)),
 		SENDS(A, TO_STACK, IP(.dst = HOST), TCP()), GETS(A, DEVICE_UPLINK, QUARANTINE, IP(), TCP()) } },
@@ -439,7 +439,7 @@ const struct scenario scenarios_local[] = {
 		GETS(A, DEVICE_A, EGRESS_DENIED, IP(.src = HOST), TCP(.flags = SYN, .sport = 5555)),
 		DO(set_class, X(DEVICE_A), Y(OPEN)), GETS(A, DEVICE_A, DELIVERED, IP(.src = HOST), TCP(.flags = SYN, .sport = 5555)),
 		SENDS(A, TO_STACK, IP(.dst = HOST), TCP(.flags = SYN | ACK, .sport = 80, .dport = 5555)) } },
-	{ "what the stack has translated is judged again", .a = HOST_ONLY, .steps = {
+	{ "what the stack has translated is evaluated again", .a = HOST_ONLY, .steps = {
 		SENDS(A, TO_STACK, IP(.dst = HOST), TCP(.flags = SYN, .dport = 8080)),
 		GETS(B, DEVICE_A, EGRESS_DENIED, IP(.src = POD_A), TCP(.flags = SYN)) } },
 	{ "out of quarantine by the node's address", .steps = {
@@ -449,26 +449,26 @@ const struct scenario scenarios_local[] = {
 		GETS(B, DEVICE_A, QUARANTINE, IP(.src = HOST), TCP(.flags = SYN)) } },
 
 	/* --- room --- */
-	{ "a share of ct, and no more", .a = OPEN, .b = OPEN, .steps = {
-		DO(set_share, X(1)), SENDS(A, TO_ENDPOINT, UDP_TO_B), SENDS(B, TO_ENDPOINT, UDP_TO_A), HANDSHAKE, DO(pass_seconds, X(2)),
+	{ "an endpoint's quota of ct, and no more", .a = OPEN, .b = OPEN, .steps = {
+		DO(set_quota, X(1)), SENDS(A, TO_ENDPOINT, UDP_TO_B), SENDS(B, TO_ENDPOINT, UDP_TO_A), HANDSHAKE, DO(pass_seconds, X(2)),
 		SENDS(B, TO_ENDPOINT, UDP_TO_A), DO(counts, X(DEVICE_A), Y(1)),
-		SENDS(A, TO_ENDPOINT, ACK_TO_B), DO(counted, X(WR_CT_STAT_OVER_SHARE), Y(1)), DO(owns, X(DEVICE_A), Y(2)),
-		DO(counts, X(DEVICE_A), Y(1)), SENDS(B, TO_ENDPOINT, ACK_TO_A), DO(pass_seconds, X(121)), DO(sweep),
+		SENDS(A, TO_ENDPOINT, ACK_TO_B), DO(counted, X(WR_CT_STAT_OVER_QUOTA), Y(1)), DO(owns, X(DEVICE_A), Y(2)),
+		DO(counts, X(DEVICE_A), Y(1)), SENDS(B, TO_ENDPOINT, ACK_TO_A), DO(pass_seconds, X(121)), DO(ct_gc),
 		DO(flows_are, X(1), Y(0)), DO(counts, X(DEVICE_A), Y(0)), DO(lives, X(WR_CT_LIFE_TCP - WR_CT_SECONDS(121))),
-		SENDS(B, TO_ENDPOINT, ACK_TO_A), DO(counted, X(WR_CT_STAT_OVER_SHARE), Y(1)), DO(counts, X(DEVICE_A), Y(1)) } },
-	{ "the other endpoint's share is its own", .a = OPEN, .b = OPEN, .steps = {
-		DO(set_share, X(1)), SENDS(A, TO_ENDPOINT, UDP_TO_B), SENDS(B, TO_ENDPOINT, UDP_TO_A),
+		SENDS(B, TO_ENDPOINT, ACK_TO_A), DO(counted, X(WR_CT_STAT_OVER_QUOTA), Y(1)), DO(counts, X(DEVICE_A), Y(1)) } },
+	{ "each endpoint has its own quota", .a = OPEN, .b = OPEN, .steps = {
+		DO(set_quota, X(1)), SENDS(A, TO_ENDPOINT, UDP_TO_B), SENDS(B, TO_ENDPOINT, UDP_TO_A),
 		SENDS(B, TO_ENDPOINT, IP(), UDP(.sport = 1)), SENDS(A, TO_ENDPOINT, IP(), UDP(.sport = 53, .dport = 1)),
 		DO(pass_seconds, X(2)), SENDS(A, TO_ENDPOINT, UDP_TO_B), SENDS(B, TO_ENDPOINT, IP(), UDP(.sport = 1)),
 		DO(flows_are, X(2), Y(0)), DO(counts, X(DEVICE_A), Y(1)), DO(counts, X(DEVICE_B), Y(1)) } },
-	{ "what is dead is swept", .a = CLIENT, .b = SERVER, .steps = {
-		HANDSHAKE, LASTS, DO(sweep), DO(flows_are, X(1), Y(0)), DO(counts, X(DEVICE_A), Y(1)), DO(pass_seconds, X(8000)), DO(sweep),
+	{ "the gc removes expired flows", .a = CLIENT, .b = SERVER, .steps = {
+		HANDSHAKE, LASTS, DO(ct_gc), DO(flows_are, X(1), Y(0)), DO(counts, X(DEVICE_A), Y(1)), DO(pass_seconds, X(8000)), DO(ct_gc),
 		DO(flows_are, X(0), Y(0)), DO(owns, X(DEVICE_A), Y(0)) } },
-	{ "what was denied is swept", .a = CLIENT, .b = SERVER, .steps = {
+	{ "the gc removes denied flows", .a = CLIENT, .b = SERVER, .steps = {
 		HANDSHAKE, LASTS, DO(set_class, X(DEVICE_A), Y(CLOSED)), SENDS(A, EGRESS_DENIED, ACK_TO_B),
 		DO(counts, X(DEVICE_A), Y(1)), DO(pass_seconds, X(10)),
-		DO(sweep), DO(flows_are, X(0), Y(0)), DO(owns, X(DEVICE_A), Y(0)) } },
-	{ "flows of a pod that has gone are swept", .a = CLIENT, .b = SERVER, .steps = {
-		HANDSHAKE, LASTS, DO(counts, X(DEVICE_A), Y(1)), DO(remove_pod, X(DEVICE_B)), DO(sweep), DO(flows_are, X(0), Y(0)), DO(owns, X(DEVICE_A), Y(0)) } },
+		DO(ct_gc), DO(flows_are, X(0), Y(0)), DO(owns, X(DEVICE_A), Y(0)) } },
+	{ "the gc removes flows of a pod that has gone", .a = CLIENT, .b = SERVER, .steps = {
+		HANDSHAKE, LASTS, DO(counts, X(DEVICE_A), Y(1)), DO(remove_pod, X(DEVICE_B)), DO(ct_gc), DO(flows_are, X(0), Y(0)), DO(owns, X(DEVICE_A), Y(0)) } },
 	{ 0 },
 };

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SHARE 1024 /* of ct, an endpoint's */
+#define QUOTA 1024 /* of ct, an endpoint's */
 
 static void maps_clear(void)
 {
@@ -27,8 +27,8 @@ void node_reset(unsigned state, bool v6)
 				 .mark_pod = MARK_POD,
 				 .mark_masquerade = MARK_MASQUERADE,
 				 .mark_host_only = MARK_HOST_ONLY,
-				 .ct_share = SHARE,
-				 .ct_entries = 4 * SHARE,
+				 .ct_quota = QUOTA,
+				 .ct_entries = 4 * QUOTA,
 				 .ct_secret = { 11, 222, 3333, 44444, 555555, 6666666, 7, 88, 999, 1010, 11111, 121212 } };
 	const uint32_t zero = 0;
 
@@ -68,7 +68,7 @@ void cluster_reset(unsigned state, bool v6, bool over6)
 	ipcache_put(POD_C2, IDENTITY_C2);
 }
 
-/* --- what a dry run must not change --- */
+/* --- the digest of the maps, which a dry run must not change --- */
 
 static uint64_t digest(uint64_t sum, const void *data, size_t size)
 {

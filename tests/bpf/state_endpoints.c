@@ -21,16 +21,16 @@ static void slot_put(uint32_t slot, const struct wr_endpoint *ep, uint32_t ifind
 	map_put("endpoints", &slot, &owned);
 }
 
-/* Every place of every device's endpoint, and what is nobody's. */
+/* Every slot of every device's endpoint, and slot 0, which has no owner. */
 static void slots_clear(void)
 {
 	const struct wr_endpoint empty = { 0 };
 	const struct wr_ct_usage none = { 0 };
 	const struct wr_ct_totals totals = { 0 };
-	const uint32_t nobody = 0;
+	const uint32_t unowned = 0;
 
-	map_put("ct_usage", &nobody, &none);
-	map_put("ct_totals", &nobody, &totals);
+	map_put("ct_usage", &unowned, &none);
+	map_put("ct_totals", &unowned, &totals);
 	for (int d = DEVICE_A; d < DEVICES; d++) {
 		uint32_t slot = wr_endpoint_slot(device_ifindex(d), 0);
 
@@ -40,7 +40,7 @@ static void slots_clear(void)
 	}
 }
 
-/* In its first place, or in its last one with somebody else's endpoint in the first. */
+/* In its first slot, or in its last one with another endpoint in the first. */
 static void endpoint_place(const struct wr_endpoint *ep, uint32_t ifindex, bool last)
 {
 	if (last)
@@ -172,7 +172,7 @@ void endpoint_take_address(enum device from, enum device by)
 	endpoint_put(by, true, false);
 }
 
-uint64_t *endpoint_map_word(enum device d)
+uint64_t *endpoint_map_tag(enum device d)
 {
 	const size_t size = sizeof(struct wr_endpoint) * WR_ENDPOINT_SLOTS;
 	struct wr_endpoint *all = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, map_fd("endpoints"), 0);

@@ -71,16 +71,16 @@ struct found {
 	struct wr_ct ct;
 };
 
-/* CT: what is in ct, or established in a window (a datagram's flow: replied). CT_NEW: everything else. */
+/* CT: flows in ct, and those established in a window (UDP: replied). CT_NEW: all others. */
 static bool is_in(enum table table, const void *key, const struct wr_ct *ct, bool in_table, bool v6)
 {
 	const uint8_t l4_proto = v6 ? ((const struct wr_ct6_key *)key)->l4_proto : ((const struct wr_ct4_key *)key)->l4_proto;
 	const uint32_t both = WR_CT_FIN_INITIATOR | WR_CT_FIN_RESPONDER, denied = WR_CT_DENIED_EGRESS | WR_CT_DENIED_INGRESS;
-	const uint32_t wants = l4_proto == IPPROTO_TCP || (ct->flags & WR_CT_SERVICE) ? WR_CT_ESTABLISHED : WR_CT_ANSWERED;
+	const uint32_t required = l4_proto == IPPROTO_TCP || (ct->flags & WR_CT_SERVICE) ? WR_CT_ESTABLISHED : WR_CT_REPLIED;
 
 	if (table == CT_TABLE)
 		return in_table;
-	return (in_table || ((ct->flags & wants) && (int32_t)(ct->expires - tick_now()) >= 0 && !(ct->flags & (denied | WR_CT_RESET)) && (ct->flags & both) != both)) ==
+	return (in_table || ((ct->flags & required) && (int32_t)(ct->expires - tick_now()) >= 0 && !(ct->flags & (denied | WR_CT_RESET)) && (ct->flags & both) != both)) ==
 	       (table == CT);
 }
 
@@ -136,7 +136,7 @@ uint32_t flows_owned(enum table table, enum device d, bool v6)
 	return owned.count;
 }
 
-/* Zeros, which no verdict is, in all of an array. */
+/* Fills an array with zeros, which are no valid verdict. */
 static void array_zero(const char *name)
 {
 	enum { MAX = 1 << 16 };
@@ -235,20 +235,20 @@ uint64_t flow_stat(enum wr_ct_stat stat)
 	return sum;
 }
 
-static void set_sizes(uint32_t share, uint32_t entries)
+static void set_sizes(uint32_t quota, uint32_t entries)
 {
 	const uint32_t zero = 0;
 	struct wr_config cfg;
 
 	assert_int_equal(bpf_map_lookup_elem(map_fd("config"), &zero, &cfg), 0);
-	cfg.ct_share = share;
+	cfg.ct_quota = quota;
 	cfg.ct_entries = entries ? entries : cfg.ct_entries;
 	map_put("config", &zero, &cfg);
 }
 
-void flows_set_share(uint32_t share)
+void flows_set_quota(uint32_t quota)
 {
-	set_sizes(share, 0);
+	set_sizes(quota, 0);
 }
 
 void flows_set_unlimited(void)

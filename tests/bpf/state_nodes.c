@@ -83,8 +83,8 @@ void node_put_as(uint32_t slot, enum who own, enum who pod, unsigned flags)
 	memcpy(&n.local, who_address(NODE, over6), over6 ? 16 : 4);
 	memcpy(&n.remote, who_address(own, over6), over6 ? 16 : 4);
 	for (int key = 0; key < WR_TUNNEL_KEYS && flags & WR_NODE_KEYED; key++) {
-		n.tx_word[key] = TX_WORD(slot, key);
-		n.rx_word[key] = RX_WORD(slot, key);
+		n.tx_tag[key] = TX_TAG(slot, key);
+		n.rx_tag[key] = RX_TAG(slot, key);
 	}
 	map_put("nodes", &slot, &n);
 	p4.addr = n.cidr4;
@@ -124,13 +124,13 @@ void node_change_id(uint32_t slot)
 	map_put("nodes", &slot, &n);
 }
 
-void node_set_words(uint32_t slot, const uint64_t tx[WR_TUNNEL_KEYS], const uint64_t rx[WR_TUNNEL_KEYS])
+void node_set_tags(uint32_t slot, const uint64_t tx[WR_TUNNEL_KEYS], const uint64_t rx[WR_TUNNEL_KEYS])
 {
 	struct wr_node n;
 
 	assert_int_equal(bpf_map_lookup_elem(map_fd("nodes"), &slot, &n), 0);
-	memcpy(n.tx_word, tx, sizeof(n.tx_word));
-	memcpy(n.rx_word, rx, sizeof(n.rx_word));
+	memcpy(n.tx_tag, tx, sizeof(n.tx_tag));
+	memcpy(n.rx_tag, rx, sizeof(n.rx_tag));
 	map_put("nodes", &slot, &n);
 }
 

@@ -23,7 +23,7 @@ void services_clear(void)
 
 static uint32_t lists = 2, ids = 100;
 
-/* A backend of this list: with the id that it had, if it has been in the last one. */
+/* A backend of this list; it keeps its id of the last list. */
 static void backend_put(uint32_t index, uint8_t l4_proto, bool v6, enum who who, unsigned port)
 {
 	static uint32_t known[64][2]; /* by who: the id of port 8080, by family */

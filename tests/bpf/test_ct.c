@@ -41,7 +41,7 @@ static void set_port(struct frame *f, bool v6, unsigned port)
 
 enum { B_QUOTA = 600 };
 
-/* More new flows of B than its window holds: neither what has been replied to nor A's new flow is touched. */
+/* More new flows of B than its window holds: neither replied flows nor A's new flow are evicted. */
 static void flood(bool v6)
 {
 	static const struct layer layers[] = { ETH(), IP(), UDP(), { 0 } };
@@ -51,16 +51,16 @@ static void flood(bool v6)
 	node_reset(0, v6);
 	send_udp(DEVICE_A, 7, 53, v6);
 	frame_build(&f, layers, &defaults_from_b, v6);
-	flows_set_share(B_QUOTA);
+	flows_set_quota(B_QUOTA);
 	for (unsigned i = 1; i <= 4 * WR_CT_WINDOW_MAX; i++) {
 		set_port(&f, v6, 100 + i);
 		run_quietly(&r, &f);
 		assert_int_equal(r.verdict, reason_verdict(WR_REASON_TO_ENDPOINT));
 	}
 	assert_in_range(flows_count(CT_NEW, v6), WR_CT_WINDOW_MAX / 4, WR_CT_WINDOW_MAX / 2 + 1);
-	/* What B's window has no room for has gone to ct, as far as half of B's quota goes. */
+	/* Flows without room in B's window went to ct, up to half of B's quota. */
 	assert_int_equal(flows_counted(DEVICE_B), B_QUOTA / 2);
-	/* B's answer finds A's flow: had it been evicted, this would begin one. */
+	/* B's reply finds A's flow: had it been evicted, the reply would create one. */
 	const uint64_t created = flow_stat(WR_CT_STAT_CREATED);
 
 	send_udp(DEVICE_B, 53, 7, v6);
@@ -91,7 +91,7 @@ static bool copy_key6(const void *key, struct wr_ct *ct, bool in_table, void *ar
 	return true;
 }
 
-/* Of random addresses and ports: both directions have one key, its ends stand as abi/conntrack.h says. */
+/* Of random addresses and ports: both directions have one key, its ends are ordered as in abi/conntrack.h. */
 static void key_of_world(bool v6, unsigned round)
 {
 	static const struct layer layers[] = { ETH(), IP(.dst = WORLD), UDP(), { 0 } };
@@ -148,13 +148,13 @@ static const struct layer tcp_ack[] = { ETH(), IP(), TCP(), { 0 } };
 static const struct layer tcp_syn[] = { ETH(), IP(), TCP(.flags = SYN), { 0 } };
 static const struct layer tcp_syn_ack[] = { ETH(), IP(), TCP(.flags = SYN | ACK, .sport = 80, .dport = 40000), { 0 } };
 
-/* What is cached passes for what is left of the second, then conntrack is looked up again. */
+/* A cached verdict passes packets for the rest of the second, then conntrack is looked up again. */
 static void cache_ends(bool v6)
 {
 	double start, seconds;
 
 	node_reset(0, v6);
-	class_set(100, WR_EGRESS, WR_CLASS_ISOLATED | WR_CLASS_ANYBODY | WR_CLASS_ANY_PROTO, 0);
+	class_set(100, WR_EGRESS, WR_CLASS_ISOLATED | WR_CLASS_ANY_PEER | WR_CLASS_ANY_PROTO, 0);
 	policy_allow(100, WR_EGRESS, WR_PEER_ANY, 0, 0, 0, WR_RULE_FIRST);
 	endpoint_set_class(DEVICE_A, 100);
 	send_from(DEVICE_A, tcp_syn, v6);
@@ -162,7 +162,7 @@ static void cache_ends(bool v6)
 	assert_int_equal(send_from(DEVICE_A, tcp_ack, v6), WR_REASON_TO_ENDPOINT);
 	flows_kill();
 	start = seconds_now();
-	/* By when the packet was on its way at the latest: afterwards this process may wait for a CPU for long. */
+	/* Taken right after the packet was sent: afterwards this process may wait long for a CPU. */
 	for (;;) {
 		seconds = seconds_now() - start;
 		if (send_from(DEVICE_A, tcp_ack, v6) != WR_REASON_TO_ENDPOINT)
@@ -180,7 +180,7 @@ static void test_cache_ends(void **state)
 	cache_ends(true);
 }
 
-/* Of two flows between the same pods and ports one is IPv4's. */
+/* Two flows between the same pods and ports, one over IPv4, one over IPv6. */
 static void test_cache_family(void **state)
 {
 	enum { CLASS4 = 101 };
@@ -222,28 +222,28 @@ static void full(bool v6)
 	assert_int_equal(send_udp(DEVICE_B, 53, 2, v6), WR_REASON_TO_ENDPOINT);
 }
 
-static struct wr_sweep sweep_state(void)
+static struct wr_ct_gc ct_gc_state(void)
 {
 	const uint32_t zero = 0;
-	struct wr_sweep s;
+	struct wr_ct_gc s;
 
-	assert_int_equal(bpf_map_lookup_elem(map_fd("sweep"), &zero, &s), 0);
+	assert_int_equal(bpf_map_lookup_elem(map_fd("ct_gc"), &zero, &s), 0);
 	return s;
 }
 
-/* The timer runs at once, without anybody's doing; the one who starts it again takes it over. */
+/* The timer runs at once, without a process; a process that starts it again takes it over. */
 static void timer_runs(void)
 {
 	time_t until = time(NULL) + DEADLINE_SECONDS;
-	uint64_t runs = sweep_state().runs;
+	uint64_t runs = ct_gc_state().runs;
 
-	assert_int_equal(run_sweep(SWEEP_START), 0);
-	while (sweep_state().runs == runs) {
+	assert_int_equal(run_ct_gc(CT_GC_START), 0);
+	while (ct_gc_state().runs == runs) {
 		if (time(NULL) > until)
 			fail_msg("the timer has not run");
 		sched_yield();
 	}
-	assert_true(sweep_state().time_ns > 0);
+	assert_true(ct_gc_state().time_ns > 0);
 }
 
 static void test_small_tables(void **state)
@@ -256,7 +256,7 @@ static void test_small_tables(void **state)
 	lasting_udp(1, false);
 	flows_age(WR_CT_LIFE_OTHER + 1);
 	timer_runs();
-	assert_int_equal(sweep_state().removed, 1);
+	assert_int_equal(ct_gc_state().removed, 1);
 	assert_int_equal(flows_count(CT, false), 0);
 	assert_int_equal(flows_counted(DEVICE_A), 0);
 	timer_runs();
@@ -271,17 +271,17 @@ static struct {
 	pthread_barrier_t go;
 	int policy;
 	struct wr_policy_key key;
-	uint64_t *word;    /* A's policy word, written as an agent writes it */
+	uint64_t *tag;     /* A's policy tag, written as an agent writes it */
 	uint32_t revision;
 	bool stop;
 } writer;
 
 static void write_revision(void)
 {
-	__atomic_store_n(writer.word, (uint64_t)++writer.revision << 32 | CLASS, __ATOMIC_RELEASE);
+	__atomic_store_n(writer.tag, (uint64_t)++writer.revision << 32 | CLASS, __ATOMIC_RELEASE);
 }
 
-/* Takes the allow away, then gives the endpoint a new revision: the order in which an agent does it. */
+/* Removes the allow, then gives the endpoint a new revision: the order of an agent. */
 static void *writer_run(void *arg)
 {
 	cpu_set_t others;
@@ -315,7 +315,7 @@ static void deny_during_packets(struct frame *f, unsigned round)
 		run_quietly(&r, f);
 	}
 	pthread_barrier_wait(&writer.go);
-	/* Whenever they were judged, now all of them are denied. */
+	/* Whenever they were evaluated, now all of them are denied. */
 	for (unsigned i = 0; i < PACKETS; i++) {
 		set_port(f, false, first + i);
 		run_quietly(&r, f);
@@ -336,14 +336,14 @@ static void test_revision_before_policy(void **state)
 	identity_set_peer(IDENTITY_A, PEER_B + 1);
 	identity_set_peer(IDENTITY_B, PEER_B);
 	class_set(CLASS, WR_EGRESS, WR_CLASS_ISOLATED | WR_CLASS_SELECTORS | WR_CLASS_ANY_PROTO, 0);
-	/* The receiver's verdict, with an entry that is found last, takes its time after the sender's. */
-	class_set(CLASS + 1, WR_INGRESS, WR_CLASS_ISOLATED | WR_CLASS_SELECTORS | WR_CLASS_ANYBODY, 0x1ffff);
+	/* The receiver's verdict comes late after the sender's, since its entry is found last. */
+	class_set(CLASS + 1, WR_INGRESS, WR_CLASS_ISOLATED | WR_CLASS_SELECTORS | WR_CLASS_ANY_PEER, 0x1ffff);
 	policy_allow(CLASS + 1, WR_INGRESS, WR_PEER_ANY, IPPROTO_UDP, 53, 16, RULE);
 	endpoint_set_class(DEVICE_A, CLASS);
 	endpoint_set_class(DEVICE_B, CLASS + 1);
 	writer.policy = map_fd("policy");
 	writer.key = (struct wr_policy_key){ .peer = PEER_B, .policy_class = CLASS, .shape = wr_policy_shape(WR_EGRESS, 0) };
-	writer.word = endpoint_map_word(DEVICE_A);
+	writer.tag = endpoint_map_tag(DEVICE_A);
 	writer.revision = endpoint_revision(DEVICE_A) + 1000000;
 	frame_build(&f, layers, &defaults_from_pod, false);
 	pthread_barrier_init(&writer.go, NULL, 2);
@@ -357,7 +357,7 @@ static void test_revision_before_policy(void **state)
 
 /* --- events --- */
 
-/* New flows are told of while the ring is less than half full, drops as long as there is any room. */
+/* New flows are reported while the ring is less than half full, drops as long as there is any room. */
 static void test_events_leave_room(void **state)
 {
 	static const struct layer layers[] = { ETH(), IP(), UDP(), { 0 } }, bad[] = { ETH(.smac = MAC_B), IP(), UDP(), { 0 } };
@@ -389,7 +389,7 @@ static uint64_t suppressed(void)
 }
 
 /* Without a listener, and after one that was killed, a drop costs its counter and nothing else. */
-static void test_events_want_a_listener(void **state)
+static void test_no_events_without_a_listener(void **state)
 {
 	static const struct layer bad[] = { ETH(.smac = MAC_B), IP(), UDP(), { 0 } }, good[] = { ETH(), IP(), UDP(), { 0 } };
 	const struct wr_event_state over = { 1 };
@@ -419,7 +419,7 @@ static void test_events_want_a_listener(void **state)
 	assert_int_equal(r.events, 1);
 }
 
-/* Floods from A, then what B gets and what is said of the rest. */
+/* Floods from A, then B's event and the count of the lost ones. */
 static void test_events_are_bounded(void **state)
 {
 	static const struct layer bad[] = { ETH(.smac = MAC_HOST), IP(), UDP(), { 0 } }, good[] = { ETH(), IP(), UDP(), { 0 } };
@@ -453,10 +453,10 @@ static void test_events_are_bounded(void **state)
 	most = WR_EVENT_BURST + (unsigned)((seconds_now() - began + .01) * WR_EVENT_RATE) + 2;
 	assert_in_range(events, WR_EVENT_BURST + 1, most);
 	assert_int_equal(suppressed() - before, 2 * FLOOD + 1 - events);
-	/* B's is there, and says nothing of A's flood. */
+	/* B's event is there, and does not count A's flood. */
 	assert_int_equal(b.event.ifindex, device_ifindex(DEVICE_B));
 	assert_int_equal(b.event.suppressed, 0);
-	/* A's next one tells. */
+	/* A's next event does. */
 	while (!events_drain(&r.event))
 		run_quietly(&r, &f);
 	assert_int_equal(r.event.ifindex, device_ifindex(DEVICE_A));
@@ -474,7 +474,7 @@ int run_ct_tests(void)
 		cmocka_unit_test(test_small_tables),
 		cmocka_unit_test(test_revision_before_policy),
 		cmocka_unit_test(test_events_leave_room),
-		cmocka_unit_test(test_events_want_a_listener),
+		cmocka_unit_test(test_no_events_without_a_listener),
 		cmocka_unit_test(test_events_are_bounded),
 	};
 

@@ -2,7 +2,7 @@
 /*
  * A million damaged packets each (fewer on a slow machine) through from_pod and to_pod, against a model of what may pass: a second
  * reading of the headers, by offsets in bytes, and a naive evaluator of a policy for both pods. What the model forbids
- * never passes, what it demands passes, and what passes comes out as it went in, but for what forwarding changes.
+ * never passes, what it requires passes, and passed packets come out as they went in, but for what forwarding changes.
  *
  * The seed is drawn, and printed; WARREN_SEED repeats a run.
  */
@@ -28,7 +28,7 @@ enum { CLASS_A = 16, CLASS_B, PEER_IS_A = WR_PEER_FIRST, PEER_IS_B, BLOCK_WORLD 
 
 /* proto 0: all there are, with any port. */
 static const struct rule {
-	enum who pod; /* whose policy it is */
+	enum who pod; /* the policy's pod */
 	enum wr_direction direction;
 	enum who peer;
 	int proto, port;
@@ -42,7 +42,7 @@ static const struct rule {
 };
 #define RULES (sizeof(rules) / sizeof(rules[0]))
 
-/* What a packet is of; `any` port or protocol of a later fragment, which goes by its first one. */
+/* A packet's flow; `any` port or protocol for a later fragment, which follows its first one. */
 struct tuple {
 	int proto, port;
 	bool any;
@@ -83,11 +83,11 @@ static void policy_install(bool v6)
 /* --- the headers, read again --- */
 
 struct reading {
-	bool good;             /* it can be read, up to the transport header's first bytes */
+	bool good;             /* it can be parsed, up to the transport header's first bytes */
 	bool v6, later, plain; /* plain: in one piece, without extensions, options or anything odd: TCP's SYN, UDP */
 	bool error;            /* an ICMP error, `tuple` that of the packet it is about, sent back */
 	size_t size, l4, end;  /* of the addresses; where in the frame */
-	const uint8_t *source, *destination; /* of the flow: of an error, those of what it is about, the other way round */
+	const uint8_t *source, *destination; /* of the flow; of an ICMP error, those of the packet in it, reversed */
 	struct tuple tuple;
 };
 
@@ -101,7 +101,7 @@ static bool has_ports(int proto)
 	return proto == 6 || proto == 17 || proto == 132;
 }
 
-/* Extension headers, as far as they can be followed; a routing header is none of those that may pass. */
+/* Extension headers, as far as they can be parsed; a packet with a routing header may not pass. */
 static unsigned follow(const struct frame *f, struct reading *r, unsigned proto)
 {
 	for (int n = 0; n < 8 && is_extension(proto) && !r->later; n++) {
@@ -118,7 +118,7 @@ static unsigned follow(const struct frame *f, struct reading *r, unsigned proto)
 	return r->l4 <= r->end ? proto : 256;
 }
 
-/* The flow of what an ICMP error is about. */
+/* The flow of the packet in an ICMP error. */
 static void read_error(const struct frame *f, struct reading *r)
 {
 	const size_t at = r->l4 + 8, header = r->v6 ? 40 : 20;
@@ -213,7 +213,7 @@ static bool differs(const void *a, const void *b, size_t size)
 	return memcmp(a, b, size) != 0;
 }
 
-/* Byte for byte, but for the Ethernet header and the hop: what the IPv4 header's sum was off by it is off by now. */
+/* Unchanged but for the Ethernet header and the hop limit: an error in the IPv4 header's checksum stays the same. */
 static void expect_forwarded(const struct frame *in, const struct run *r, bool v6)
 {
 	const uint8_t *a = in->data + 14, *b = r->out.data + 14;
@@ -228,7 +228,7 @@ static void expect_forwarded(const struct frame *in, const struct run *r, bool v
 		fail_with(in, "another checksum came out");
 }
 
-/* Of what is neither dropped nor for the gateway. */
+/* A packet that is neither dropped nor for the gateway. */
 static bool may_leave(const struct reading *r, bool to_b)
 {
 	if (!r->good || !is_who(r->source, POD_A, r->v6))
@@ -239,7 +239,7 @@ static bool may_leave(const struct reading *r, bool to_b)
 	return is_who(r->destination, WORLD, r->v6) && allows(POD_A, WR_EGRESS, WORLD, &r->tuple);
 }
 
-/* It is for the gateway: the only packets that are answered. */
+/* It is for the gateway: only such packets get a reply. */
 static bool is_for_gateway(const struct frame *f, const struct reading *r)
 {
 	const unsigned type = read16(f->data + 12);
@@ -256,7 +256,7 @@ static bool is_for_gateway(const struct frame *f, const struct reading *r)
 static void check_from_pod(const struct frame *in, const struct run *r)
 {
 	const struct reading reading = read_packet(in);
-	const uint8_t hop = reading.good ? in->data[14 + (reading.v6 ? 7 : 8)] : 0;
+	const uint8_t nexthop = reading.good ? in->data[14 + (reading.v6 ? 7 : 8)] : 0;
 	const bool demanded = reading.plain && reading.good && !memcmp(in->data, mac_address(MAC_HOST), 6) &&
 			      !memcmp(in->data + 6, mac_address(MAC_A), 6) && (may_leave(&reading, true) || may_leave(&reading, false)) &&
 			      !(reading.tuple.proto == 17 && reading.tuple.port == WR_TUNNEL_PORT);
@@ -269,22 +269,22 @@ static void check_from_pod(const struct frame *in, const struct run *r)
 		return;
 	}
 	if (differs(in->data + 6, mac_address(MAC_A), 6))
-		fail_with(in, "another one's MAC address passed");
+		fail_with(in, "a spoofed MAC address passed");
 	if (r->verdict == REDIRECT && is_for_gateway(in, &reading)) {
 		if (differs(r->out.data, mac_address(MAC_A), 6))
-			fail_with(in, "an answer for somebody else");
+			fail_with(in, "a reply for another receiver");
 		return;
 	}
 	if (r->verdict == REDIRECT) {
-		if (!may_leave(&reading, true) || hop <= 1)
-			fail_with(in, "what policy forbids passed to a pod");
+		if (!may_leave(&reading, true) || nexthop <= 1)
+			fail_with(in, "a denied packet passed to a pod");
 		expect_forwarded(in, r, reading.v6);
 		return;
 	}
 	if (r->verdict != PASS || !(r->mark & MARK_POD))
 		fail_with(in, "to the stack without a mark");
-	if (!may_leave(&reading, false) && !(hop <= 1 && may_leave(&reading, true)))
-		fail_with(in, "what policy forbids passed to the stack");
+	if (!may_leave(&reading, false) && !(nexthop <= 1 && may_leave(&reading, true)))
+		fail_with(in, "a denied packet passed to the stack");
 	if (r->out.len != in->len || differs(r->out.data, in->data, in->len))
 		fail_with(in, "another packet went to the stack");
 }
@@ -292,8 +292,8 @@ static void check_from_pod(const struct frame *in, const struct run *r)
 /* --- to_pod --- */
 
 /*
- * Who it is from is where it entered; A's policy takes its source for a block's, B's for nothing. An error is from anybody
- * on the way, about a flow of whoever may have one.
+ * The peer is determined by the device where it entered; A's policy sees its source in a block, B's in none. An error comes
+ * from any router, about any flow that may exist.
  */
 static bool may_arrive(const struct reading *r, enum device entered)
 {
@@ -334,7 +334,7 @@ static void check_to_pod(const struct frame *in, const struct run *r)
 
 /* --- mutation --- */
 
-/* Damage alone seldom makes another good packet: addresses and ports that mean something do. */
+/* Random damage seldom makes another good packet, so addresses and ports of the lab are put in. */
 static void frame_turn(struct frame *f, bool v6)
 {
 	static const enum who whos[] = { POD_A, POD_B, WORLD, WORLD_NEAR, HOST, GW, METADATA, NODE_C, POD_C };
@@ -375,7 +375,7 @@ static uint64_t seed_draw(void)
 	return (seed & 0xffffffff) | 1;
 }
 
-/* `host`: to_pod gets what the host itself sends, which A's policy does not judge; else what others have sent. */
+/* `host`: to_pod gets packets of the host itself, which skip A's policy; else packets of others. */
 static void mutate(enum program program, unsigned packets, bool host)
 {
 	static const enum device entered[] = { DEVICE_B, DEVICE_UPLINK };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Verdicts of a class, by the real programs: rows of entries, a peer and a packet; and random classes, whose verdicts must
- * be those of policy_lookup(), which the compiler's tests and `warren policy why` go by.
+ * equal those of policy_lookup(), which the compiler's tests and `warren policy why` use.
  */
 #include <bpf/bpf.h>
 #include <netinet/in.h>
@@ -19,7 +19,7 @@
 #define CIDR (WR_PEER_CIDR | 60)
 #define RULE (WR_RULE_FIRST + 7)
 
-/* Who is at the other end of A. */
+/* A's peer. */
 enum peer_kind { A_POD, THE_HOST, THE_WORLD };
 
 struct entry {
@@ -39,7 +39,7 @@ struct cidr {
 #define ENTRIES 4
 struct verdict_row {
 	const char *name;
-	uint32_t flags;          /* of the class; 0: as its entries say, isolated */
+	uint32_t flags;          /* of the class; 0: by its entries, isolated */
 	uint64_t peer_class;     /* of the other pod's identity; 0: not in `identities` */
 	struct entry entries[ENTRIES]; /* end with rule 0 */
 	struct cidr cidrs[ENTRIES];    /* end with peer 0 */
@@ -55,7 +55,7 @@ static const struct verdict_row verdict_rows[] = {
 	{ "nothing is allowed", .l4 = TCP(), .rule = WR_RULE_NONE },
 	{ "by peer class", .peer_class = PEER, .entries = { { PEER, 0, 0, 0, RULE } }, .l4 = TCP(), .rule = RULE },
 	{ "another peer class", .peer_class = OTHER, .entries = { { PEER, 0, 0, 0, RULE } }, .l4 = TCP() },
-	{ "an identity that nobody knows", .entries = { { PEER, 0, 0, 0, RULE } }, .l4 = TCP() },
+	{ "an unknown identity", .entries = { { PEER, 0, 0, 0, RULE } }, .l4 = TCP() },
 	{ "any peer: a pod", .entries = { { WR_PEER_ANY, 0, 0, 0, RULE } }, .l4 = TCP(), .rule = RULE },
 	{ "any peer: the world", .kind = THE_WORLD, .entries = { { WR_PEER_ANY, 0, 0, 0, RULE } }, .l4 = UDP(), .rule = RULE },
 	{ "all pods: a pod", .entries = { { WR_PEER_ALL_PODS, 0, 0, 0, RULE } }, .l4 = TCP(), .rule = RULE },
@@ -86,11 +86,11 @@ static const struct verdict_row verdict_rows[] = {
 	{ "sctp", .entries = { { WR_PEER_ANY, 132, 16, 5000, RULE } }, .l4 = SCTP(), .rule = RULE },
 	{ "a port", .entries = { { WR_PEER_ANY, 17, 16, 53, RULE } }, .l4 = UDP(), .rule = RULE },
 	{ "another port", .entries = { { WR_PEER_ANY, 17, 16, 54, RULE } }, .l4 = UDP() },
-	{ "the sender's port is not asked", .entries = { { WR_PEER_ANY, 17, 16, 40000, RULE } }, .l4 = UDP() },
+	{ "the source port does not matter", .entries = { { WR_PEER_ANY, 17, 16, 40000, RULE } }, .l4 = UDP() },
 	{ "icmp by a rule without ports", .entries = { { WR_PEER_ANY, 0, 0, 0, RULE } }, .l4 = ICMP(), .rule = RULE },
 	{ "icmp by no other", .entries = { { WR_PEER_ANY, 6, 0, 0, RULE }, { WR_PEER_ANY, 17, 0, 0, RULE } }, .l4 = ICMP() },
-	{ "not isolated in this direction", .flags = WR_CLASS_ANYBODY, .l4 = TCP(), .rule = WR_RULE_NOT_ISOLATED },
-	{ "no room", .flags = ISOLATED | WR_CLASS_NO_ROOM | WR_CLASS_ANYBODY | WR_CLASS_ANY_PROTO,
+	{ "not isolated in this direction", .flags = WR_CLASS_ANY_PEER, .l4 = TCP(), .rule = WR_RULE_NOT_ISOLATED },
+	{ "no room", .flags = ISOLATED | WR_CLASS_NO_ROOM | WR_CLASS_ANY_PEER | WR_CLASS_ANY_PROTO,
 	  .entries = { { WR_PEER_ANY, 0, 0, 0, RULE } }, .l4 = TCP(), .rule = WR_RULE_NO_ROOM },
 	{ 0 },
 };
@@ -102,7 +102,7 @@ static uint32_t flags_of(const struct verdict_row *row)
 	uint32_t flags = ISOLATED;
 
 	for (const struct entry *e = row->entries; e < row->entries + ENTRIES && e->rule; e++) {
-		flags |= e->peer == WR_PEER_ANY ? WR_CLASS_ANYBODY : e->peer == WR_PEER_ALL_PODS ? WR_CLASS_ALL_PODS : 0;
+		flags |= e->peer == WR_PEER_ANY ? WR_CLASS_ANY_PEER : e->peer == WR_PEER_ALL_PODS ? WR_CLASS_ALL_PODS : 0;
 		flags |= e->peer & WR_PEER_CIDR || e->peer < WR_PEER_FIRST ? 0 : WR_CLASS_SELECTORS;
 		flags |= e->l4_proto ? 0 : WR_CLASS_ANY_PROTO;
 	}
@@ -130,7 +130,7 @@ static void row_install(const struct verdict_row *row, enum wr_direction directi
 	endpoint_set_class(DEVICE_A, CLASS);
 }
 
-/* The packet that begins the flow, and by which program it is judged. */
+/* The flow's first packet, and the program that evaluates it. */
 static void row_packet(const struct verdict_row *row, enum wr_direction direction, bool v6, struct run *r, struct frame *f)
 {
 	static const enum who whos[] = { [A_POD] = POD_B, [THE_HOST] = HOST };
@@ -167,16 +167,16 @@ static enum wr_reason denial_of(enum wr_direction direction, uint32_t rule)
 	return direction == WR_EGRESS ? WR_REASON_EGRESS_DENIED : WR_REASON_INGRESS_DENIED;
 }
 
-/* The programs' verdict and its twin's agree, and the event tells of it. */
+/* Program and dry run give the same verdict, and the event reports it. */
 static void expect_rule(struct run *r, const struct frame *in, enum wr_direction direction, uint32_t rule)
 {
 	struct wr_trace trace;
 	int dry = run_dry(r, in, &trace);
-	const struct wr_trace_judgement *j = &trace.judgement[direction];
+	const struct wr_trace_verdict *j = &trace.verdict[direction];
 
 	run_program(r, in);
 	assert_int_equal(r->events, 1);
-	assert_true(r->event.judged >> direction & 1);
+	assert_true(r->event.evaluated >> direction & 1);
 	assert_int_equal(r->event.rule[direction], rule);
 	assert_int_equal(r->event.policy_class[direction], CLASS);
 	if (rule_allows(rule)) {
@@ -188,7 +188,7 @@ static void expect_rule(struct run *r, const struct frame *in, enum wr_direction
 	}
 	assert_int_equal(dry, r->verdict);
 	assert_int_equal(trace.reason, r->event.reason);
-	assert_true(trace.steps & (direction == WR_EGRESS ? WR_TRACE_JUDGED_EGRESS : WR_TRACE_JUDGED_INGRESS));
+	assert_true(trace.steps & (direction == WR_EGRESS ? WR_TRACE_EVALUATED_EGRESS : WR_TRACE_EVALUATED_INGRESS));
 	assert_int_equal(j->rule, rule);
 	assert_int_equal(j->allowed, rule_allows(rule));
 	assert_int_equal(j->policy_class, CLASS);
@@ -365,7 +365,7 @@ static void test_random_classes(void **state)
 		print_message("round %u\n", i);
 		expect_rule(&r, &in, direction, rule);
 	}
-	/* Both happen often enough to mean something. */
+	/* Allow and deny both happen often enough. */
 	assert_in_range(allowed, rounds / 10, rounds * 9 / 10);
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What holds for every packet: good ones cut at every length, and random damage. */
+/* Invariants of every packet: good ones cut at every length, and random damage. */
 #include <stdio.h>
 #include <string.h>
 
@@ -40,7 +40,7 @@ static void test_truncation(void **state)
 
 /* --- random damage --- */
 
-/* What from_pod let through says that it comes from A, and nothing that it must not say. */
+/* A packet that from_pod let through has A's addresses, and no forbidden contents. */
 static void check_passed_from_pod(const struct frame *f)
 {
 	unsigned type = read16(f->data + 12);
@@ -115,7 +115,7 @@ static void damage_table(enum program program)
 	struct row_case c = { .program = program };
 	unsigned counted = 0, drops = 0;
 
-	/* What runs before a row's packet is counted too: so count with those that stand alone. */
+	/* Packets of `before` are counted too, so only rows without them are checked. */
 	memset(&tally, 0, sizeof(tally));
 	random_seed(0x5752 + program);
 	tally.until = seconds_now() + SECONDS / 2;
@@ -132,7 +132,7 @@ static void damage_table(enum program program)
 	}
 	assert_int_equal(counted, tally.runs);
 	assert_int_equal(drops, tally.runs - tally.passed);
-	/* And of the others those that began a flow. */
+	/* And of the others those that created a flow. */
 	assert_in_range(tally.events, drops, drops + tally.passed);
 	assert_true(tally.passed > 0 && drops > 0);
 	print_message("%u damaged packets, %u passed\n", tally.runs, tally.passed);
@@ -150,7 +150,7 @@ static void test_damage_to_pod(void **state)
 	damage_table(TO_POD);
 }
 
-/* A ring that nobody reads loses events, never counts and never verdicts. */
+/* A ring without a reader loses events, but no counts and no verdicts. */
 static void test_full_ring(void **state)
 {
 	static const struct layer layers[] = { ETH(.smac = MAC_B), IP(), TCP(), { 0 } };

@@ -38,7 +38,7 @@ static void run_packet(const struct step *s, bool slots_too)
 
 	*r = (struct run){ .program = s->program, .on = s->on, .entered = s->entered };
 	frame_build_over(&in, s->in, program_defaults(s->program, s->on), now.v6, now.over6);
-	twin_expect(r, &in, s->reason, slots_too, &now.trace);
+	dry_run_expect(r, &in, s->reason, slots_too, &now.trace);
 	run_program(r, &in);
 	counter_expect(r, s->reason);
 	assert_int_equal(r->verdict, reason_verdict(s->reason));

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Services: packet after packet, what A sends to one (the address WORLD, port 80) and what answers. */
+/* Services: packets of A to one (the address WORLD, port 80), and the replies. */
 #include <arpa/inet.h>
 #include <linux/pkt_cls.h>
 #include <netinet/in.h>
@@ -31,7 +31,7 @@ struct service_case {
 #define TO_POD_OF(mac) ETH(.smac = MAC_HOST, .dmac = mac)
 #define FROM_A(...) FROM_POD, DEVICE_A, { ETH(), __VA_ARGS__ }
 #define FROM_B(...) FROM_POD, DEVICE_B, { ETH(), __VA_ARGS__ }
-/* The stack's, from beyond the uplink; another node's. */
+/* A packet of the stack from beyond the uplink; a packet of another node. */
 #define BY_STACK(...) TO_POD, DEVICE_A, { ETH(), __VA_ARGS__ }
 #define BY_NODE(who, ...)                                                                                                   \
 	FROM_UPLINK, DEVICE_UPLINK, { ETH(), IP(.outer = true, .src = NODE_C, .dst = NODE),                            \
@@ -52,7 +52,7 @@ static const struct service_case table[] = {
 		{ FROM_A(TO_SERVICE, TCP(.dport = 80, .n = 100)), WR_REASON_TO_ENDPOINT, { AT_B, TCP(.dport = 8080, .n = 100) } },
 		{ FROM_B(IP(), TCP(.sport = 8080, .dport = 40000, .n = 33)), WR_REASON_TO_ENDPOINT,
 		  { AT_A, TCP(.sport = 80, .dport = 40000, .n = 33) } },
-		/* The same ports to the backend itself are another flow, whose answers would look the same. */
+		/* The same ports to the backend itself are another flow, whose replies would look the same. */
 		{ FROM_A(IP(), TCP(.flags = ACK, .dport = 8080)), WR_REASON_SERVICE_CLASH } } },
 	{ "udp there and back", .protocol = IPPROTO_UDP, .backend = POD_B, .steps = {
 		{ FROM_A(TO_SERVICE, UDP(.dport = 80, .n = 5)), WR_REASON_TO_ENDPOINT, { AT_B, UDP(.dport = 8080, .n = 5) } },
@@ -130,7 +130,7 @@ static const struct service_case table[] = {
 		  WR_REASON_TO_ENDPOINT,
 		  { TO_POD_OF(MAC_A), IP(.src = GW_C, .dst = POD_A), ICMP(.type = EXCEEDED), IP(.src = POD_A, .dst = WORLD), UDP(.dport = 80, .check = V(0)) } },
 		{ FROM_C(ICMP(.type = UNREACHABLE), IP(.src = POD_A, .dst = POD_C), UDP(.dport = 8081)), WR_REASON_ICMP_ERROR } } },
-	{ "a client's error about the answer", .protocol = IPPROTO_UDP, .backend = POD_B, .steps = {
+	{ "a client's error about the reply", .protocol = IPPROTO_UDP, .backend = POD_B, .steps = {
 		{ FROM_A(TO_SERVICE, UDP(.dport = 80)), WR_REASON_TO_ENDPOINT },
 		{ FROM_B(IP(), UDP(.sport = 8080, .dport = 40000)), WR_REASON_TO_ENDPOINT },
 		{ FROM_A(TO_SERVICE, ICMP(.type = UNREACHABLE), IP(.src = WORLD, .dst = POD_A), UDP(.sport = 80, .dport = 40000, .check = V(0))), WR_REASON_TO_ENDPOINT,
@@ -138,7 +138,7 @@ static const struct service_case table[] = {
 		/* About no flow. */
 		{ FROM_A(TO_SERVICE, ICMP(.type = UNREACHABLE), IP(.src = WORLD, .dst = POD_A), UDP(.sport = 81, .dport = 40000)), WR_REASON_ICMP_ERROR },
 		{ FROM_A(IP(), ICMP(.type = UNREACHABLE), IP(.src = POD_B, .dst = POD_A), UDP(.sport = 8080, .dport = 40000)), WR_REASON_ICMP_ERROR } } },
-	{ "a client's error about the world's answer", .protocol = IPPROTO_UDP, .backend = WORLD_FAR, .steps = {
+	{ "a client's error about the world's reply", .protocol = IPPROTO_UDP, .backend = WORLD_FAR, .steps = {
 		{ FROM_A(TO_SERVICE, UDP(.dport = 80)), WR_REASON_TO_STACK },
 		{ BY_STACK(IP(.src = WORLD_FAR), UDP(.sport = 8080, .dport = 40000)), WR_REASON_DELIVERED, .entered = DEVICE_UPLINK },
 		{ FROM_A(TO_SERVICE, ICMP(.type = UNREACHABLE), IP(.src = WORLD, .dst = POD_A), UDP(.sport = 80, .dport = 40000, .check = V(0))), WR_REASON_TO_STACK,
@@ -147,7 +147,7 @@ static const struct service_case table[] = {
 		{ FROM_A(TO_SERVICE, SCTP(.dport = 80, .n = 4)), WR_REASON_SERVICE_SCTP } } },
 };
 
-/* The ones' complement sum over what a transport checksum covers: 0xffff if it is right. */
+/* The ones' complement sum over the range of a transport checksum: 0xffff if it is right. */
 static uint32_t transport_sum(const struct frame *f, bool v6, uint8_t protocol)
 {
 	const size_t addresses = v6 ? 14 + 8 : 14 + 12, l4 = v6 ? 54 : 34;
@@ -230,15 +230,15 @@ static bool differs_from(const void *key, struct wr_ct *ct, bool in_table, void 
 	return memcmp(key, one->key, one->size) != 0;
 }
 
-/* The entry by which the answers find the service is forgotten: they go nowhere. */
+/* Without the reverse-NAT entry, replies are dropped. */
 static void test_service_unknown(void **state)
 {
 	for (int v6 = 0; v6 < 2; v6++) {
 		const struct layer there[LAYERS] = { ETH(), TO_SERVICE, UDP(.dport = 80) };
 		const struct layer back[LAYERS] = { ETH(), IP(), UDP(.sport = 8080, .dport = 40000) };
 		struct run r = { .program = FROM_POD, .on = DEVICE_A };
-		struct wr_ct4_key key4 = { .l4_proto = IPPROTO_UDP, .kind = WR_CT_ORIGIN };
-		struct wr_ct6_key key6 = { .l4_proto = IPPROTO_UDP, .kind = WR_CT_ORIGIN };
+		struct wr_ct4_key key4 = { .l4_proto = IPPROTO_UDP, .kind = WR_CT_REVERSE_NAT };
+		struct wr_ct6_key key6 = { .l4_proto = IPPROTO_UDP, .kind = WR_CT_REVERSE_NAT };
 		struct frame f;
 
 		node_reset(0, v6);
@@ -260,12 +260,12 @@ static void test_service_unknown(void **state)
 	}
 }
 
-/* Too big for the way to the backend's node: the sender is told of what it sent, to whom it sent it. */
+/* Too big for the path to the backend's node: the ICMP error quotes the packet as sent, with the service's address. */
 static void test_service_too_big(void **state)
 {
 	static const struct layer syn[LAYERS] = { ETH(), TO_SERVICE, UDP(.dport = 80) };
 	static const struct layer big[LAYERS] = { ETH(), TO_SERVICE, UDP(.dport = 80, .n = TUNNEL_MTU) };
-	/* What is quoted has lost a hop. */
+	/* The quoted packet has a decremented hop limit. */
 	static const struct layer seen[LAYERS] = { ETH(), IP(.dst = WORLD, .ttl = 63), UDP(.dport = 80, .n = TUNNEL_MTU) };
 	const struct layer_defaults *defaults = program_defaults(FROM_POD, DEVICE_A);
 
@@ -274,17 +274,17 @@ static void test_service_too_big(void **state)
 
 		cluster_reset(0, v6, family & 2);
 		service_put(IPPROTO_UDP, v6, (enum who[]){ POD_C, WHO_DEFAULT });
-		/* The first one, one of a known flow, one that conntrack has just let pass. */
+		/* The first packet, one of an established flow, one with a cached verdict. */
 		for (int n = 0; n < 4; n++) {
 			struct run r = { .program = FROM_POD, .on = DEVICE_A };
-			struct frame in, told;
+			struct frame in, sent;
 
 			frame_build(&in, n == 1 ? syn : big, defaults, v6);
 			run_program(&r, &in);
 			counter_expect(&r, n == 1 ? WR_REASON_TO_NODE : WR_REASON_TOO_BIG);
-			frame_build(&told, seen, defaults, v6);
+			frame_build(&sent, seen, defaults, v6);
 			if (n != 1)
-				told_expect(&told, &r.out, v6);
+				icmp_error_expect(&sent, &r.out, v6);
 		}
 	}
 }
@@ -302,6 +302,6 @@ int run_service_tests(void)
 		}
 	}
 	case_add(&cases, test_service_too_big, NULL, 0, "too big for the way to a backend");
-	case_add(&cases, test_service_unknown, NULL, 0, "an answer of nobody knows which service");
+	case_add(&cases, test_service_unknown, NULL, 0, "a reply of an unknown service");
 	return cases_run(&cases, "bpf_service", harness_setup);
 }

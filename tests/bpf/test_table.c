@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Every row of the tables in every family, by the program and by its twin; and that the rows cover every reason. */
+/* Every row of the tables in every family, by the program and by the dry run; and that the rows cover every reason. */
 #include <string.h>
 
 #include "bytes.h"
@@ -7,7 +7,7 @@
 #include "expect.h"
 #include "rows.h"
 
-/* --- who is at the other end --- */
+/* --- the peer --- */
 
 struct peer {
 	uint32_t ifindex;
@@ -19,8 +19,8 @@ static struct peer pod(enum device device)
 	return (struct peer){ device_ifindex(device), device == DEVICE_A ? IDENTITY_A : IDENTITY_B };
 }
 
-/* If that is no pod, and the packet came that far: by its first IP header. */
-static struct peer from_pod_stranger(const struct row *row)
+/* A peer that is no pod, if the packet came that far: by its first IP header. */
+static struct peer from_pod_no_pod_peer(const struct row *row)
 {
 	const struct layer *l = row->in;
 
@@ -38,7 +38,7 @@ static struct peer from_pod_peer(const struct row *row)
 	struct peer peer = pod(device);
 
 	if (!device)
-		return from_pod_stranger(row);
+		return from_pod_no_pod_peer(row);
 	if (row->state & S_B_GOING)
 		peer.identity = WR_ID_UNKNOWN;
 	return peer;
@@ -55,7 +55,7 @@ static struct peer to_pod_peer(const struct row *row)
 	return pod(row->entered);
 }
 
-/* The sending node is known by its address, whom it says the packet is from once all of it may be believed. */
+/* The sending node is known by its address, the sender's identity once all headers were checked. */
 static struct peer from_uplink_peer(const struct row *row)
 {
 	struct peer peer = { WR_REMOTE | (row->state & S_SIBLING ? SLOT_D : SLOT_C), WR_ID_UNKNOWN };
@@ -81,7 +81,7 @@ static struct peer from_uplink_peer(const struct row *row)
 	return peer;
 }
 
-/* The node is known once the destination is looked for, the receiver where a pod's policy is asked. */
+/* The node is known once the destination was looked up, the receiver where a pod's policy is evaluated. */
 static struct peer from_host_peer(const struct row *row)
 {
 	switch (row->reason) {
@@ -107,7 +107,7 @@ static struct peer peer_of(const struct row_case *c)
 	return of[c->program](c->row);
 }
 
-/* The pod whose policy is asked: the device's own or, at the uplink and the host, that which it is for or from. */
+/* The pod whose policy is evaluated: the device's own or, at the uplink and the host, the receiver or sender. */
 static enum device pod_of(const struct row_case *c)
 {
 	const struct row *row = c->row;
@@ -122,7 +122,7 @@ static enum device pod_of(const struct row_case *c)
 	return to->dst == POD_B ? DEVICE_B : DEVICE_A;
 }
 
-/* --- what becomes of a row --- */
+/* --- the results of a row --- */
 
 static enum device redirect_of(const struct row_case *c, enum wr_reason reason)
 {
@@ -140,13 +140,13 @@ static enum device redirect_of(const struct row_case *c, enum wr_reason reason)
 	}
 }
 
-static void check_twin(const struct row_case *c, const struct run *r, const struct frame *in)
+static void check_dry_run(const struct row_case *c, const struct run *r, const struct frame *in)
 {
-	const enum wr_reason reason = c->row->twin ? c->row->twin : c->row->reason;
+	const enum wr_reason reason = c->row->dry_reason ? c->row->dry_reason : c->row->reason;
 	const struct peer peer = peer_of(c);
 	struct wr_trace trace;
 
-	twin_expect(r, in, reason, false, &trace);
+	dry_run_expect(r, in, reason, false, &trace);
 	assert_int_equal(trace.ifindex, device_ifindex(program_device(c->program)));
 	assert_int_equal(trace.redirect, device_ifindex(redirect_of(c, reason)));
 	assert_int_equal(trace.peer_ifindex, peer.ifindex);
@@ -155,24 +155,24 @@ static void check_twin(const struct row_case *c, const struct run *r, const stru
 		assert_int_equal(trace.mark, c->row->mark);
 }
 
-/* Source port and flow label are the inner flow's: in the range, and else whatever they are. The IPv4 sum is not of them. */
-static void outer_copy_hash(struct frame *want, const struct frame *got, bool over6)
+/* Source port and flow label are hashes of the inner flow: any value in the range. The IPv4 checksum does not cover them. */
+static void outer_copy_hash(struct frame *expected, const struct frame *got, bool over6)
 {
 	const size_t port = over6 ? 54 : 34;
 	unsigned sport;
 
-	if (want->len != got->len || want->len < port + 8)
+	if (expected->len != got->len || expected->len < port + 8)
 		return;
 	sport = read16(got->data + port);
 	assert_in_range(sport, 49152, 65535);
-	memcpy(want->data + port, got->data + port, 2);
+	memcpy(expected->data + port, got->data + port, 2);
 	if (!over6)
 		return;
-	want->data[15] = (want->data[15] & 0xf0) | (got->data[15] & 0x0f);
-	memcpy(want->data + 16, got->data + 16, 2);
+	expected->data[15] = (expected->data[15] & 0xf0) | (got->data[15] & 0x0f);
+	memcpy(expected->data + 16, got->data + 16, 2);
 }
 
-/* What a node counts is inner frames that were in order. */
+/* A node's metric counts the inner frames that passed. */
 static void check_node_metric(const struct row_case *c, const struct run *r, const struct frame *in)
 {
 	const enum wr_direction direction = program_direction(c->program);
@@ -200,12 +200,12 @@ static void test_row(void **state)
 	struct run r = {
 		.program = c->program, .entered = c->row->entered, .mark_in = c->row->mark_in, .gso_size = c->row->gso_size
 	};
-	struct frame in, want;
-	const struct frame *seen = reason == WR_REASON_TOO_BIG ? &in : &r.out; /* as it goes on, not the answer */
+	struct frame in, expected;
+	const struct frame *seen = reason == WR_REASON_TOO_BIG ? &in : &r.out; /* as it goes on, not the ICMP error */
 
 	row_prepare(c);
 	row_in(c, &in);
-	check_twin(c, &r, &in);
+	check_dry_run(c, &r, &in);
 	run_program(&r, &in);
 	counter_expect(&r, reason);
 	if (r.counters_moved)
@@ -221,15 +221,15 @@ static void test_row(void **state)
 		assert_int_equal(r.events, 0);
 	}
 	if (reason == WR_REASON_TOO_BIG)
-		return; /* what becomes of it: test_too_big() */
-	row_out(c, &want);
+		return; /* the ICMP error: test_too_big() */
+	row_out(c, &expected);
 	if (reason == WR_REASON_TO_NODE && !(c->row->state & S_DIRECT))
-		outer_copy_hash(&want, &r.out, c->over6);
-	frame_expect(&r.out, &want);
+		outer_copy_hash(&expected, &r.out, c->over6);
+	frame_expect(&r.out, &expected);
 	check_node_metric(c, &r, &in);
 }
 
-/* Everything in the registry has a row; NONE is what no packet may be. */
+/* Every reason in the registry has a row; no packet may be counted as NONE. */
 static void test_coverage(void **state)
 {
 	/*

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* from_uplink and from_host, beyond the rows: round trips, ports, what is cut, what is too big. */
+/* from_uplink and from_host, beyond the rows: round trips, ports, cut packets, packets that are too big. */
 #include <endian.h>
 #include <string.h>
 #include <time.h>
@@ -13,14 +13,14 @@
 /* This node becomes the one that NODE_C was, and A its POD_C. */
 static void prepare_receiver(bool over6, bool keyed)
 {
-	static const uint64_t tx[] = { RX_WORD(SLOT_C, 0), RX_WORD(SLOT_C, 1) };
-	static const uint64_t rx[] = { TX_WORD(SLOT_C, 0), TX_WORD(SLOT_C, 1) };
+	static const uint64_t tx[] = { RX_TAG(SLOT_C, 0), RX_TAG(SLOT_C, 1) };
+	static const uint64_t rx[] = { TX_TAG(SLOT_C, 0), TX_TAG(SLOT_C, 1) };
 
 	node_reset(0, false);
 	cluster_put(NODE_C, POD_C, keyed ? WR_CLUSTER_KEY_REQUIRED : 0);
 	node_put_as(SLOT_D, NODE, POD_A, over6 ? WR_NODE_OVER6 : 0);
 	if (keyed)
-		node_set_words(SLOT_D, tx, rx);
+		node_set_tags(SLOT_D, tx, rx);
 	endpoint_set_address(DEVICE_A, POD_C);
 }
 
@@ -68,7 +68,7 @@ static void test_trips(void **state)
 }
 
 /*
- * Where the word is not required, a packet without the right one comes in, and is counted, unless no key is known at all.
+ * Where the tag is not required, a packet without the right one is accepted and counted, unless no key is known at all.
  * A dry run counts nothing.
  */
 static void test_unkeyed(void **state)
@@ -105,8 +105,8 @@ static void test_unkeyed(void **state)
 }
 
 /*
- * A packet of node C comes by the uplink, which may be none of the node's devices; the slot, or the device of our own
- * address, may name it, or the route there.
+ * A packet of node C comes by an uplink that may not be the one in the node's slot: then the device of our own address
+ * must be that uplink, or the route to the node.
  */
 static const struct {
 	const char *name;
@@ -147,7 +147,7 @@ static void test_paths(void **state)
 	route_set(NO_DEVICE);
 }
 
-/* What a route has said counts for a moment, for that node alone, and then no longer. */
+/* The result of a route look-up is cached for a moment, for that node only. */
 static void test_path_ends(void **state)
 {
 	static const struct layer in[] = { ETH(), IP(.outer = true, .src = NODE_C, .dst = NODE),
@@ -182,7 +182,7 @@ static void test_path_ends(void **state)
 	route_set(NO_DEVICE);
 }
 
-/* Flows spread over the source ports, and each has one; the other direction's is another. */
+/* Flows spread over the source ports, one port for each; the other direction has another port. */
 static unsigned port_of(const struct layer *layers, bool v6)
 {
 	struct run r = { .program = FROM_HOST };
@@ -225,9 +225,9 @@ static void test_ports(void **state)
 	}
 }
 
-/* --- what has been cut --- */
+/* --- segmented packets --- */
 
-/* By whom it was sent is what the first run has found, whatever the second one's packet says of its way. */
+/* The sender is the one of the first run, whatever device the second run's packet comes by. */
 static const struct {
 	enum device entered;
 	struct layer in[LAYERS];
@@ -265,7 +265,7 @@ static void test_pieces(void **state)
 			assert_int_equal(r.verdict, reason_verdict(WR_REASON_NONE));
 			assert_int_equal(r.counters_moved, 0);
 			frame_expect(&r.out, &f);
-			/* At the other end of warren0, which is any other device, and as the kernel says, where it has entered. */
+			/* At the other end of warren0, which is any other device, where the kernel reports it as received. */
 			r.on = r.entered = DEVICE_UPLINK;
 			r.gso_size = 0;
 			forged = r;
@@ -288,16 +288,16 @@ static const struct {
 	struct layer in[LAYERS];
 	enum family family;
 	uint32_t gso_size;
-	bool told;
+	bool reported; /* to the sender, by an ICMP error */
 } bigs[] = {
-	{ "udp", BIG(), .told = true },
-	{ "without DF too", BIG(.df = 1), .told = true },
-	{ "one byte too much", { FROM_NODE, UDP(.n = TUNNEL_MTU - 27) }, V4, .told = true },
-	{ "one byte too much", { FROM_NODE, UDP(.n = TUNNEL_MTU - 47) }, V6, .told = true },
-	{ "a super-packet", { FROM_NODE, TCP(.n = 3000) }, .gso_size = TUNNEL_MTU, .told = true },
-	{ "echo", { FROM_NODE, ICMP(.n = TUNNEL_MTU) }, .told = true },
-	{ "echo reply", { FROM_NODE, ICMP(.type = ECHO_REPLY, .n = TUNNEL_MTU) }, .told = true },
-	{ "a first fragment", { FROM_NODE, FRAG(.more = 1), UDP(.n = TUNNEL_MTU) }, .told = true },
+	{ "udp", BIG(), .reported = true },
+	{ "without DF too", BIG(.df = 1), .reported = true },
+	{ "one byte too much", { FROM_NODE, UDP(.n = TUNNEL_MTU - 27) }, V4, .reported = true },
+	{ "one byte too much", { FROM_NODE, UDP(.n = TUNNEL_MTU - 47) }, V6, .reported = true },
+	{ "a GSO packet", { FROM_NODE, TCP(.n = 3000) }, .gso_size = TUNNEL_MTU, .reported = true },
+	{ "echo", { FROM_NODE, ICMP(.n = TUNNEL_MTU) }, .reported = true },
+	{ "echo reply", { FROM_NODE, ICMP(.type = ECHO_REPLY, .n = TUNNEL_MTU) }, .reported = true },
+	{ "a first fragment", { FROM_NODE, FRAG(.more = 1), UDP(.n = TUNNEL_MTU) }, .reported = true },
 	{ "a later fragment", { FROM_NODE, FRAG(.off = 1600), RAW(.proto = 17, .n = TUNNEL_MTU) } },
 	{ "an error", { FROM_NODE, ICMP(.type = UNREACHABLE, .n = TUNNEL_MTU) } },
 	{ "an error that quotes one", { FROM_NODE, ICMP(.type = TOO_BIG, .n = TUNNEL_MTU) } },
@@ -323,10 +323,10 @@ static void test_too_big(void **state)
 			assert_int_equal(r.moved.bytes, f.len);
 			assert_int_equal(r.event.length, f.len);
 			assert_int_equal(r.event.peer_ifindex, WR_REMOTE | SLOT_C);
-			if (r.verdict != (bigs[i].told ? REDIRECT : SHOT))
-				fail_msg("%s: %s", bigs[i].name, r.verdict == SHOT ? "not told" : "told");
-			if (bigs[i].told)
-				told_expect(&f, &r.out, family & 1);
+			if (r.verdict != (bigs[i].reported ? REDIRECT : SHOT))
+				fail_msg("%s: %s", bigs[i].name, r.verdict == SHOT ? "not reported" : "reported");
+			if (bigs[i].reported)
+				icmp_error_expect(&f, &r.out, family & 1);
 			else
 				frame_expect(&r.out, &f);
 		}
@@ -334,7 +334,7 @@ static void test_too_big(void **state)
 
 /* --- cut short --- */
 
-/* The outer IP header is the one that the frame's length decides by; all after it is the tunnel's. */
+/* Cut at every length behind the outer IP header; frame_runnable() on shorter ones. */
 static void cut_everywhere(const struct row_case *c)
 {
 	const size_t udp = c->over6 ? 54 : 34;
@@ -348,7 +348,7 @@ static void cut_everywhere(const struct row_case *c)
 
 		cut.len = len;
 		run_program(&r, &cut);
-		/* Without the port it is nobody's; the stack will see that it is cut. */
+		/* Without the port it is no tunnel packet; the stack will see that it is cut. */
 		if (len < udp + 8)
 			assert_int_equal(r.verdict, 0);
 		else if (r.counter != wr_metric_key(WR_REASON_TUNNEL_MALFORMED, WR_INGRESS) || r.verdict != 2)

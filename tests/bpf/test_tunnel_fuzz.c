@@ -26,15 +26,15 @@ static bool is_who(const uint8_t *address, enum who who, bool v6)
 
 /* --- the model --- */
 
-enum model { PASSES_BY, FORBIDDEN, TAKEN };
+enum model { PASSES_BY, FORBIDDEN, ACCEPTED };
 
-/* What of the frame is the inner packet, if it is taken. */
+/* The inner packet in the frame, if it is accepted. */
 struct inner {
 	size_t off, len;
 	bool v6;
 };
 
-/* Neither a pod of the cluster, nor a node, nor what nobody is. */
+/* Neither a pod of the cluster, nor a node, nor a martian. */
 static bool may_be_world(const uint8_t *a, bool v6)
 {
 	static const enum who pods[] = { POD_A, POD_C, POD_D }, nodes[] = { NODE, NODE_C, NODE_D };
@@ -47,7 +47,7 @@ static bool may_be_world(const uint8_t *a, bool v6)
 	return a[0] && a[0] != 127 && a[0] < 224 && !(a[0] == 169 && a[1] == 254);
 }
 
-static bool may_say(uint64_t identity, enum who node, const uint8_t *source, bool v6)
+static bool may_claim(uint64_t identity, enum who node, const uint8_t *source, bool v6)
 {
 	const enum who pod = node == NODE_C ? POD_C : POD_D;
 	uint8_t gateway[16];
@@ -88,20 +88,20 @@ static uint64_t options_identity(const uint8_t *at, size_t len, bool critical)
 	return found == 1 && !critical ? identity : 0;
 }
 
-/* Whether the cluster's key is required: then the second option is the word of that node, and no other. */
+/* Whether the cluster's key is required: then the second option is the tag of that node, and no other. */
 static bool keyed;
 
-static bool word_right(const uint8_t *options, size_t len, enum who node)
+static bool tag_right(const uint8_t *options, size_t len, enum who node)
 {
 	const uint32_t slot = node == NODE_C ? SLOT_C : SLOT_D;
-	uint64_t word = 0;
+	uint64_t tag = 0;
 
 	if (len < 24 || read16(options + 12) != WR_TUNNEL_OPTION_CLASS || options[14] != WR_TUNNEL_OPTION_KEY ||
 	    (options[15] & 0x1f) != 2)
 		return false;
 	for (int i = 0; i < 8; i++)
-		word = word << 8 | options[16 + i];
-	return word == RX_WORD(slot, 0) || word == RX_WORD(slot, 1);
+		tag = tag << 8 | options[16 + i];
+	return tag == RX_TAG(slot, 0) || tag == RX_TAG(slot, 1);
 }
 
 /* Geneve at f->data[off], up to `end`, sent by `node`. */
@@ -115,7 +115,7 @@ static enum model model_geneve(const struct frame *f, size_t off, size_t end, en
 	if (off + 8 > end || off + 8 + options + 14 + 20 > end || g[0] >> 6 || g[1] & 0x80 || read16(g + 2) != 0x6558 ||
 	    g[4] || g[5] || g[6] != WR_TUNNEL_VNI)
 		return FORBIDDEN;
-	if (keyed && !word_right(g + 8, options, node))
+	if (keyed && !tag_right(g + 8, options, node))
 		return FORBIDDEN;
 	identity = options_identity(g + 8, options, g[1] & 0x40);
 	*inner = (struct inner){ .off = off + 8 + options + 14 };
@@ -130,7 +130,7 @@ static enum model model_geneve(const struct frame *f, size_t off, size_t end, en
 	inner_ecn = (inner->v6 ? ip[1] >> 4 : ip[1]) & 3;
 	if (ecn == 3 && !inner_ecn)
 		return FORBIDDEN;
-	return may_say(identity, node, ip + (inner->v6 ? 8 : 12), inner->v6) ? TAKEN : FORBIDDEN;
+	return may_claim(identity, node, ip + (inner->v6 ? 8 : 12), inner->v6) ? ACCEPTED : FORBIDDEN;
 }
 
 static enum model model_udp(const struct frame *f, size_t udp, size_t end, bool v6, struct inner *inner)
@@ -145,7 +145,7 @@ static enum model model_udp(const struct frame *f, size_t udp, size_t end, bool 
 	return model_geneve(f, udp + 8, end, node, (v6 ? ip[1] >> 4 : ip[1]) & 3, inner);
 }
 
-/* Not through the tunnel: nobody's who is a pod, or this node. */
+/* Not through the tunnel: the source must be no pod and not this node. */
 static enum model model_plain(const uint8_t *source, bool v6)
 {
 	static const enum who pods[] = { POD_A, POD_C, POD_D };
@@ -185,7 +185,7 @@ static enum model model_ip(const struct frame *f, struct inner *inner)
 	return ip[0] >> 4 == 6 ? model_udp(f, udp, 54 + read16(ip + 4), true, inner) : FORBIDDEN;
 }
 
-/* To this host's MAC address, or a group's: that is never a node's way to send. */
+/* To this host's MAC address, or a group's: nodes never send tunnel packets to a group. */
 static enum model model(const struct frame *f, struct inner *inner)
 {
 	enum model may;
@@ -193,13 +193,13 @@ static enum model model(const struct frame *f, struct inner *inner)
 	if (!(f->data[0] & 1) && memcmp(f->data, mac_address(MAC_HOST), 6) != 0)
 		return PASSES_BY;
 	may = model_ip(f, inner);
-	return may == TAKEN && (f->data[0] & 1) ? FORBIDDEN : may;
+	return may == ACCEPTED && (f->data[0] & 1) ? FORBIDDEN : may;
 }
 
 /* --- damage --- */
 
-/* Lengths as they should be, so that damage is seen by what comes behind them. */
-static void mend(struct frame *f)
+/* Sets the lengths right, so that damage reaches the checks behind those of the lengths. */
+static void fix_lengths(struct frame *f)
 {
 	const bool v6 = read16(f->data + 12) == 0x86dd;
 	const size_t udp = v6 ? 54 : 34;
@@ -210,7 +210,7 @@ static void mend(struct frame *f)
 	put16(f->data + udp + 4, f->len - udp);
 }
 
-static void mend_inner(struct frame *f)
+static void fix_inner_lengths(struct frame *f)
 {
 	const size_t geneve = read16(f->data + 12) == 0x86dd ? 62 : 42;
 	size_t ip;
@@ -241,8 +241,8 @@ static void damage_tunnel(struct frame *f)
 	}
 }
 
-/* Of the UDP header, which has one or none then. */
-static void mend_sum(struct frame *f)
+/* Sets the UDP checksum right, or to none. */
+static void fix_checksum(struct frame *f)
 {
 	const bool v6 = read16(f->data + 12) == 0x86dd;
 	const size_t udp = v6 ? 54 : 34;
@@ -262,11 +262,11 @@ static void damage(struct frame *f)
 	else
 		frame_damage(f);
 	if (random_below(4))
-		mend(f);
+		fix_lengths(f);
 	if (random_below(2))
-		mend_inner(f);
+		fix_inner_lengths(f);
 	if (random_below(8))
-		mend_sum(f);
+		fix_checksum(f);
 }
 
 /* --- */
@@ -302,7 +302,7 @@ static void run_one(const struct frame *f)
 	tally.taken += r.verdict == REDIRECT;
 	tally.forbidden += r.verdict == SHOT;
 	tally.by += r.verdict == OK;
-	if (r.verdict == REDIRECT && may == TAKEN)
+	if (r.verdict == REDIRECT && may == ACCEPTED)
 		check_taken(f, &r.out, &inner);
 	else if (r.verdict == OK && may == PASSES_BY)
 		frame_expect(&r.out, f);

@@ -2,7 +2,7 @@
 /*
  * Two nodes with real stacks: this one's host, and another, in the namespace behind the uplink, with a pod. Each has the
  * programs with maps of its own on its uplink and its warren0. What BPF_PROG_TEST_RUN cannot show: that the receiving stack
- * takes what was decapsulated for what it is, super-packets, strict reverse path filtering, the next hop that the stack finds.
+ * accepts decapsulated packets, GSO packets, strict reverse path filtering, the nexthop that the stack finds.
  */
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
@@ -116,7 +116,7 @@ static int two_nodes_teardown(void **state)
 	return 0;
 }
 
-/* What state.c has written into this node's maps is the other one's too, but for whose is whose. */
+/* Copies this node's maps, as state.c has written them, to the other node, with the two nodes swapped. */
 static void put(struct bpf_map *map, const void *key, const void *value)
 {
 	assert_int_equal(bpf_map_update_elem(bpf_map__fd(map), key, value, BPF_ANY), 0);
@@ -130,14 +130,14 @@ static void copy_element(const char *name, const void *key)
 	put(bpf_object__find_map_by_name(other.skel->obj, name), key, value);
 }
 
-/* Packets carry the word of a key, in both directions, and must: this node sends with the even key, the other with the odd one. */
+/* Packets carry the tag of a key, in both directions, and must: this node sends with the even key, the other with the odd one. */
 static bool keyed;
 
-static void other_words(struct wr_node *n)
+static void other_tags(struct wr_node *n)
 {
 	for (int key = 0; key < WR_TUNNEL_KEYS; key++) {
-		n->tx_word[key] = RX_WORD(SLOT_C, key);
-		n->rx_word[key] = TX_WORD(SLOT_C, key);
+		n->tx_tag[key] = RX_TAG(SLOT_C, key);
+		n->rx_tag[key] = TX_TAG(SLOT_C, key);
 	}
 }
 
@@ -163,7 +163,7 @@ static void other_prepare(bool over6, unsigned flags)
 	assert_int_equal(bpf_map_lookup_elem(map_fd("nodes"), &slot, &n), 0);
 	n.uplink = other.uplink;
 	if (keyed)
-		other_words(&n);
+		other_tags(&n);
 	memcpy(&n.local, who_address(NODE_C, over6), over6 ? 16 : 4);
 	put(other.skel->maps.nodes, &slot, &n);
 	copy_element("nodes4", &(struct wr_prefix4){ 24, n.cidr4 });
@@ -220,7 +220,7 @@ static int open_socket(int netns, enum who who, int type, uint16_t port, bool v6
 	return fd;
 }
 
-/* What this node's programs have done with packets, where none arrive. */
+/* This node's counters, printed when no packet arrives. */
 static void metrics_print(void)
 {
 	struct wr_metric totals[WR_METRICS];
@@ -251,7 +251,7 @@ static void reach(int fd, enum who who, uint16_t port, bool v6)
 		fail_msg("connect: %m");
 }
 
-/* BULK bytes from one end to the other, and what they are. */
+/* Sends BULK bytes from one end to the other, and checks them. */
 static void stream(int from, int to)
 {
 	static uint8_t out[1 << 16], in[1 << 16];
@@ -300,14 +300,14 @@ static void tcp_there_and_back(bool v6)
 
 /* --- tests --- */
 
-/* So large that there must have been super-packets. */
+/* So large that there must have been GSO packets. */
 static void check_super(enum wr_direction direction)
 {
 	const struct wr_metric m = node_metric(SLOT_C, direction);
 
 	assert_true(m.bytes >= BULK);
 	if (m.bytes / m.packets <= TUNNEL_MTU + 14)
-		fail_msg("%llu packets for %llu bytes: no super-packets", m.packets, m.bytes);
+		fail_msg("%llu packets for %llu bytes: no GSO packets", m.packets, m.bytes);
 }
 
 static void test_tcp(void **state)
@@ -322,7 +322,7 @@ static void test_tcp(void **state)
 	}
 }
 
-/* An uplink that wants packets as they go on the wire: the kernel cuts super-packets behind the program. */
+/* An uplink without segmentation offload: the kernel segments GSO packets behind the program. */
 static void test_tcp_cut(void **state)
 {
 	(void)state;
@@ -396,7 +396,7 @@ static void test_tunnel_inside(void **state)
 	}
 }
 
-/* The host's routes know nothing of the tunnel's MTU: who sends is told, believes it, and sends smaller segments. */
+/* The host's routes do not have the tunnel's MTU: the sender gets the ICMP error, and sends smaller segments. */
 static void test_path_mtu(void **state)
 {
 	(void)state;
@@ -414,8 +414,8 @@ static void test_path_mtu(void **state)
 }
 
 /*
- * A peer that makes UDP checksums, and leaves them to a device which is none (CHECKSUM_PARTIAL): they are wrong as they stand,
- * and not to be looked at.
+ * A peer with UDP checksums left to the device (CHECKSUM_PARTIAL), on a device that does not complete them: they are wrong
+ * in the packet, and must not be checked.
  */
 static void test_unfinished_checksum(void **state)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The verdict cache decides by whole keys. In release 0.1.0 a hash decided, which gave each TCP flow over IPv4 one UDP
+ * The verdict cache compares whole keys. Release 0.1.0 compared a hash, which gave each TCP flow over IPv4 one UDP
  * partner with the same slot and tag, whatever the secret was: 200 of 200 partners were let through in each direction,
  * under a policy that allows TCP only.
  */
@@ -22,7 +22,7 @@
 
 enum { CLASS = 16, RECEIVED = 1 << 8, SET_BITS = 14, SETS = 1 << SET_BITS, SLOT = 64 };
 
-/* A flow from or to A as it stands in a packet: ports and address in network byte order. */
+/* A flow from or to A as in a packet: ports and address in network byte order. */
 struct tuple {
 	uint16_t sport, dport;
 	uint32_t far[4];
@@ -180,7 +180,7 @@ static struct tuple other(struct tuple t, bool v6)
 	return t;
 }
 
-/* Whatever differs from it, and wherever that is in the cache. */
+/* Flows that differ in any field, wherever they are in the cache. */
 static void nothing_else_passes(bool received, bool v6)
 {
 	enum { PACKETS = 100000, FILLS = 64 };
@@ -206,8 +206,8 @@ static void test_near_collisions(void **state)
 }
 
 /*
- * Flows that share a set: what the flow has in its own is copied to the one of another packet, as if the two had the
- * same, and the packet is sent. The flow in its other direction is one, too: only where it comes from is another.
+ * Flows that share a set: the flow's set is copied to the set of another packet, as if both hashed to the
+ * same, and the packet is sent. The flow's other direction is among them: only the device differs.
  */
 static void only_the_flow_passes(bool received, bool v6)
 {

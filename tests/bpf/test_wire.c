@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The rows again as real frames on attached programs: what BPF_PROG_TEST_RUN cannot show. Where a redirect leads to, that
- * a gateway's answer is not judged once more by to_pod, frames too short for it, VLAN tags (the receiving device's core moves
- * them from the frame into the skb), super-packets, and skbs of which only the Ethernet header is linear (a packet socket's
+ * a gateway's reply is not evaluated again by to_pod, frames too short for it, VLAN tags (the receiving device's core moves
+ * them from the frame into the skb), GSO packets, and skbs of which only the Ethernet header is linear (a packet socket's
  * ring sends such).
  */
 #include <arpa/inet.h>
@@ -72,7 +72,7 @@ static void ring_open(enum program program)
 		fail_msg("transmit ring: %m");
 }
 
-/* A frame dropped at egress, by to_pod, would be sent again by the next call: it is taken back. */
+/* A frame dropped at egress, by to_pod, would be sent again by the next call: removes it from the ring. */
 static void send_ring(enum program program, const struct frame *f)
 {
 	struct tpacket2_hdr *h = (void *)(wire.ring[program] + wire.next[program] % RING_FRAMES * RING_FRAME);
@@ -89,7 +89,7 @@ static void send_ring(enum program program, const struct frame *f)
 		fail_msg("transmit ring: %m");
 }
 
-/* The sender learns of a drop at egress: ENOBUFS. */
+/* A drop at egress returns ENOBUFS to the sender. */
 static void send_frame(enum program program, enum sender sender, const struct frame *f)
 {
 	if (sender == RING)
@@ -112,7 +112,7 @@ static bool receive(enum device d, struct frame *f)
 		if (n < 0)
 			fail_msg("recv: %m");
 	} while (from.sll_pkttype == PACKET_OUTGOING);
-	/* The pod's stack ignores what is not for it. */
+	/* The pod's stack ignores packets to other addresses. */
 	assert_int_equal(from.sll_pkttype, PACKET_HOST);
 	f->len = n;
 	return true;
@@ -140,7 +140,7 @@ static uint64_t packets_counted(void)
 	return sum;
 }
 
-/* The packet may be judged in another thread's context: waits for that. */
+/* The packet may be evaluated in another thread's context: waits for that. */
 static void wait_counted(uint64_t target)
 {
 	time_t until = time(NULL) + DEADLINE_SECONDS;
@@ -160,7 +160,7 @@ static const struct layer marker_from_pod_out[] = { ETH(.smac = MAC_HOST, .dmac 
 static const struct layer marker_to_pod[] = { ETH(), IP(.src = HOST, .ttl = 99), UDP(.n = 3), { 0 } };
 
 /*
- * A packet that certainly arrives, behind the one in question: what has not come before it does not come.
+ * A packet that certainly arrives, sent after the tested one: if it comes first, the tested one was dropped.
  */
 static void marker_expect(enum program program, bool v6)
 {
@@ -178,7 +178,7 @@ static void marker_expect(enum program program, bool v6)
 	receive_wait(program == FROM_POD ? DEVICE_B : DEVICE_A, &got);
 	frame_expect(&got, &f);
 	if (receive(DEVICE_A, &got) || receive(DEVICE_B, &got))
-		fail_msg("a packet of %zu bytes that nobody sent", got.len);
+		fail_msg("an unexpected packet of %zu bytes", got.len);
 }
 
 static enum device receiver_of(enum wr_reason reason)
@@ -220,38 +220,38 @@ static void row_on_wire(const struct row_case *c, enum sender sender)
 		frame_expect(&got, &f);
 	}
 	marker_expect(program, c->v6);
-	/* Once each, and the marker: no answer of the gateway went through to_pod. */
+	/* Once each, and the marker: no reply of the gateway went through to_pod. */
 	assert_int_equal(packets_counted(), counted + 2);
 }
 
-/* A row's mark and a to_pod row's peer cannot be had by a packet socket, nor any gso_size. */
+/* A packet socket cannot set a row's mark, a to_pod row's peer or any gso_size. */
 static bool row_has_wire(const struct row *row)
 {
 	return !row->mark_in && !row->gso_size && row->entered == NO_DEVICE;
 }
 
-struct way {
+struct hook {
 	enum program program;
 	enum sender sender;
 };
 
 static void test_rows(void **state)
 {
-	const struct way *way = *state;
-	struct row_case c = { .program = way->program };
+	const struct hook *hook = *state;
+	struct row_case c = { .program = hook->program };
 	unsigned rows = 0;
 
 	while (row_next(&c))
 		if (row_has_wire(c.row)) {
-			row_on_wire(&c, way->sender);
+			row_on_wire(&c, hook->sender);
 			rows++;
 		}
 	print_message("%u rows\n", rows);
 }
 
-/* --- what is left to a device --- */
+/* --- segmentation and checksum offload --- */
 
-/* From A's eth0 or the host's warren0, with what a packet socket says of it. The sender learns of a drop at egress. */
+/* From A's eth0 or the host's warren0, with a virtio_net_hdr. A drop at egress returns an error to the sender. */
 static void send_vnet(enum program program, const struct virtio_net_hdr *vnet, const void *data, size_t len)
 {
 	struct iovec parts[] = { { (void *)vnet, sizeof(*vnet) }, { (void *)data, len } };
@@ -264,8 +264,8 @@ static void send_vnet(enum program program, const struct virtio_net_hdr *vnet, c
 	close(fd);
 }
 
-/* A TCP super-packet goes through in one piece, and is counted as the frame that it is. */
-static void super_packet(bool v6)
+/* A TCP GSO packet passes unsegmented, and is counted as one frame. */
+static void gso_packet(bool v6)
 {
 	enum { DATA = 60000, SEGMENT = 1400, HEADERS_MAX = 74 };
 	static const struct layer layers[] = { ETH(), IP(), TCP(), { 0 } };
@@ -292,11 +292,11 @@ static void super_packet(bool v6)
 	marker_expect(FROM_POD, v6);
 }
 
-static void test_super_packets(void **state)
+static void test_gso_packets(void **state)
 {
 	(void)state;
-	super_packet(false);
-	super_packet(true);
+	gso_packet(false);
+	gso_packet(true);
 }
 
 /* A checksum that is still to be completed: from `start` on, counted from the transport header, and written at `offset`. */
@@ -428,11 +428,11 @@ static int wire_teardown(void **state)
 int run_wire_tests(void)
 {
 	const struct CMUnitTest tests[] = {
-		{ "test_from_pod", test_rows, .initial_state = &(struct way){ FROM_POD, PLAIN } },
-		{ "test_from_pod_headers_not_linear", test_rows, .initial_state = &(struct way){ FROM_POD, RING } },
-		{ "test_to_pod", test_rows, .initial_state = &(struct way){ TO_POD, PLAIN } },
-		{ "test_to_pod_headers_not_linear", test_rows, .initial_state = &(struct way){ TO_POD, RING } },
-		cmocka_unit_test(test_super_packets),
+		{ "test_from_pod", test_rows, .initial_state = &(struct hook){ FROM_POD, PLAIN } },
+		{ "test_from_pod_headers_not_linear", test_rows, .initial_state = &(struct hook){ FROM_POD, RING } },
+		{ "test_to_pod", test_rows, .initial_state = &(struct hook){ TO_POD, PLAIN } },
+		{ "test_to_pod_headers_not_linear", test_rows, .initial_state = &(struct hook){ TO_POD, RING } },
+		cmocka_unit_test(test_gso_packets),
 		{ "test_partial_checksums", test_partial_checksums, .initial_state = &(enum program){ FROM_POD } },
 		{ "test_partial_checksums_from_host", test_partial_checksums, .initial_state = &(enum program){ FROM_HOST } },
 	};

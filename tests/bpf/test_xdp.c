@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* xdp_uplink: the denylist, every field of a tunnel packet, what is taken apart and what it says then. */
+/* xdp_uplink: the denylist, every field of a tunnel packet, which ones are decapsulated and with what metadata. */
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -13,7 +13,7 @@
 #include "expect.h"
 #include "tunnel_frame.h"
 
-/* --- what may come out --- */
+/* --- possible results --- */
 
 static bool frames_equal(const struct frame *a, const struct frame *b)
 {
@@ -25,15 +25,15 @@ static bool is_passed(const struct run *r, const struct frame *in)
 	return r->verdict == XDP_PASS && !r->meta && frames_equal(&r->out, in);
 }
 
-/* The inner packet behind the outer Ethernet addresses, and who sent it. */
-static bool is_taken_apart(const struct run *r, const struct frame *in, size_t outer, uint64_t identity)
+/* The inner packet behind the outer Ethernet addresses, and the metadata with its sender. */
+static bool is_decapsulated(const struct run *r, const struct frame *in, size_t outer, uint64_t identity)
 {
-	struct frame want = { .len = in->len - outer };
+	struct frame expected = { .len = in->len - outer };
 
-	memcpy(want.data, in->data + outer, want.len);
-	memcpy(want.data, in->data, 12);
-	return r->verdict == XDP_PASS && r->meta == sizeof(r->said) && frames_equal(&r->out, &want) &&
-	       r->said.magic == TUNNEL_MAGIC && r->said.identity == identity && r->said.slot == SLOT_C && !r->said.pad;
+	memcpy(expected.data, in->data + outer, expected.len);
+	memcpy(expected.data, in->data, 12);
+	return r->verdict == XDP_PASS && r->meta == sizeof(r->xdp_meta) && frames_equal(&r->out, &expected) &&
+	       r->xdp_meta.magic == TUNNEL_MAGIC && r->xdp_meta.identity == identity && r->xdp_meta.slot == SLOT_C && !r->xdp_meta.pad;
 }
 
 static void expect(const char *name, const struct tunnel_fields *fields, const struct tunnel_frame *t, enum wr_reason reason,
@@ -51,7 +51,7 @@ static void expect(const char *name, const struct tunnel_fields *fields, const s
 		return;
 	}
 	assert_int_equal(r.events, 0);
-	assert_true(decap ? is_taken_apart(&r, &t->f, t->outer, TUNNEL_IDENTITY) : is_passed(&r, &t->f));
+	assert_true(decap ? is_decapsulated(&r, &t->f, t->outer, TUNNEL_IDENTITY) : is_passed(&r, &t->f));
 }
 
 /* --- fields --- */
@@ -72,7 +72,7 @@ static const struct {
 	{ "a source port below", { .sport = WR_TUNNEL_SPORT_FIRST - 1 }, D(SPORT) },
 	{ "another address", { .elsewhere = true }, 0, false },
 	{ "DSCP", { .tos = 0xb8 }, 0, true },
-	/* RFC 6040 section 4.2: unless something is to be changed. */
+	/* RFC 6040 section 4.2: XDP leaves packets to from_uplink whose ECN field must change. */
 	{ "ECN 0 over ECT(0)", { .tos = 0, .inner_tos = 2 }, 0, true },
 	{ "ECN alike", { .tos = 2, .inner_tos = 2 }, 0, true },
 	{ "CE over CE", { .tos = 3, .inner_tos = 3 }, 0, true },
@@ -91,7 +91,7 @@ static const struct {
 	{ "both lengths long, padded", { .ip_len = 1, .udp_len = 1, .padding = 1 }, D(MALFORMED) },
 	{ "padding", { .padding = 7 }, 0, false },
 	{ "checksum", { .checksum = 0x1234 }, 0, false },
-	{ "a stranger", { .stranger = true }, D(SENDER) },
+	{ "an unknown peer", { .unknown_sender = true }, D(SENDER) },
 	{ "version 1", { .version = 1 }, D(MALFORMED) },
 	{ "version 3", { .version = 3 }, D(MALFORMED) },
 	{ "control packet", { .flags = 0x80 }, D(OPTION) },
@@ -108,7 +108,7 @@ static const struct {
 	{ "another class", { .option_class = V(0xfff2) }, D(OPTION) },
 	{ "another type", { .option_type = V(2) }, D(OPTION) },
 	{ "critical type", { .option_type = V(0x81) }, D(OPTION) },
-	{ "critical type, said so", { .option_type = V(0x81), .flags = 0x40 }, D(OPTION) },
+	{ "critical type, and the flag", { .option_type = V(0x81), .flags = 0x40 }, D(OPTION) },
 	{ "identity of 4 bytes", { .option_words = V(1) }, D(OPTION) },
 	{ "identity of 12 bytes", { .option_words = V(3) }, D(MALFORMED) },
 	{ "reserved bits of the option", { .option_words = V(0xe2) }, 0, true },
@@ -117,52 +117,52 @@ static const struct {
 	{ "another option after", { .after = 16 }, 0, true },
 	{ "critical option before", { .before = 101, .flags = 0x40 }, D(OPTION) },
 	{ "critical option after", { .after = 103, .flags = 0x40 }, D(OPTION) },
-	{ "critical option, not said", { .after = 101 }, D(OPTION) },
+	{ "critical option without the flag", { .after = 101 }, D(OPTION) },
 	{ "inner ARP", { .inner_type = V(0x0806) }, D(MALFORMED) },
 	{ "inner version", { .inner_version = V(5) }, D(MALFORMED) },
 	{ "inner length short", { .inner_len = -1 }, D(MALFORMED) },
 	{ "inner length long", { .inner_len = 1 }, D(MALFORMED) },
-	/* The inner packet's own business is from_uplink's. */
+	/* from_uplink checks the rest of the inner packet. */
 	{ "inner IHL 4", { .inner_ihl = V(4) }, 0, true, .inner = V4 },
 };
 
-/* ... where the word is required. */
-#define RIGHT RX_WORD(SLOT_C, 0)
+/* ... where the tag is required. */
+#define RIGHT RX_TAG(SLOT_C, 0)
 static const struct keyed_row {
 	const char *name;
 	struct tunnel_fields fields;
 	enum wr_reason reason;
 	bool decap;
 } keyed_rows[] = {
-	{ "a word", { .word = RIGHT }, 0, true },
-	{ "the other key's", { .word = RX_WORD(SLOT_C, 1) }, 0, true },
-	{ "a word, large", { .word = RIGHT, .payload = 1400 }, 0, true },
-	{ "a word, an option behind", { .word = RIGHT, .after = 4 }, 0, true },
-	{ "a word, a checksum", { .word = RIGHT, .checksum = 0x1234 }, 0, false },
-	{ "a word, padding", { .word = RIGHT, .padding = 7 }, 0, false },
-	{ "a word, a critical option behind", { .word = RIGHT, .after = 101, .flags = 0x40 }, D(OPTION), false },
-	{ "a word, a stranger", { .word = RIGHT, .stranger = true }, D(SENDER), false },
-	{ "a word, another VNI", { .word = RIGHT, .vni = V(7) }, D(VNI), false },
-	{ "a word, inner ARP", { .word = RIGHT, .inner_type = V(0x0806) }, D(MALFORMED), false },
-	{ "no word", { 0 }, D(KEY), false },
-	{ "no word, a checksum", { .checksum = 0x1234 }, D(KEY), false },
-	{ "no word, padding", { .padding = 7 }, D(KEY), false },
-	{ "no word, inner ARP", { .inner_type = V(0x0806) }, D(KEY), false },
-	{ "no word, a critical option", { .after = 101, .flags = 0x40 }, D(KEY), false },
+	{ "a tag", { .tag = RIGHT }, 0, true },
+	{ "the other key's", { .tag = RX_TAG(SLOT_C, 1) }, 0, true },
+	{ "a tag, large", { .tag = RIGHT, .payload = 1400 }, 0, true },
+	{ "a tag, an option behind", { .tag = RIGHT, .after = 4 }, 0, true },
+	{ "a tag, a checksum", { .tag = RIGHT, .checksum = 0x1234 }, 0, false },
+	{ "a tag, padding", { .tag = RIGHT, .padding = 7 }, 0, false },
+	{ "a tag, a critical option behind", { .tag = RIGHT, .after = 101, .flags = 0x40 }, D(OPTION), false },
+	{ "a tag, an unknown peer", { .tag = RIGHT, .unknown_sender = true }, D(SENDER), false },
+	{ "a tag, another VNI", { .tag = RIGHT, .vni = V(7) }, D(VNI), false },
+	{ "a tag, inner ARP", { .tag = RIGHT, .inner_type = V(0x0806) }, D(MALFORMED), false },
+	{ "no tag", { 0 }, D(KEY), false },
+	{ "no tag, a checksum", { .checksum = 0x1234 }, D(KEY), false },
+	{ "no tag, padding", { .padding = 7 }, D(KEY), false },
+	{ "no tag, inner ARP", { .inner_type = V(0x0806) }, D(KEY), false },
+	{ "no tag, a critical option", { .after = 101, .flags = 0x40 }, D(KEY), false },
 	{ "no options", { .no_option = true }, D(KEY), false },
-	{ "one bit", { .word = RIGHT ^ 1ull << 40 }, D(KEY), false },
-	{ "what this node sends", { .word = TX_WORD(SLOT_C, 0) }, D(KEY), false },
-	{ "another node's", { .word = RX_WORD(SLOT_D, 0) }, D(KEY), false },
-	{ "another type", { .word = RIGHT, .word_type = V(3) }, D(KEY), false },
-	{ "a critical type", { .word = RIGHT, .word_type = V(0x82), .flags = 0x40 }, D(KEY), false },
-	{ "4 bytes", { .word = RIGHT, .word_words = V(1) }, D(KEY), false },
-	{ "reserved bits", { .word = RIGHT, .word_words = V(0xe2) }, 0, true },
-	{ "behind another option", { .word = RIGHT, .before = 2 }, D(KEY), false },
-	{ "instead of an identity", { .word = RIGHT, .no_option = true, .before = 2 }, D(OPTION), false },
-	{ "beyond the options", { .word = RIGHT, .words = V(3) }, D(KEY), false },
+	{ "one bit", { .tag = RIGHT ^ 1ull << 40 }, D(KEY), false },
+	{ "what this node sends", { .tag = TX_TAG(SLOT_C, 0) }, D(KEY), false },
+	{ "another node's", { .tag = RX_TAG(SLOT_D, 0) }, D(KEY), false },
+	{ "another type", { .tag = RIGHT, .tag_type = V(3) }, D(KEY), false },
+	{ "a critical type", { .tag = RIGHT, .tag_type = V(0x82), .flags = 0x40 }, D(KEY), false },
+	{ "4 bytes", { .tag = RIGHT, .tag_words = V(1) }, D(KEY), false },
+	{ "reserved bits", { .tag = RIGHT, .tag_words = V(0xe2) }, 0, true },
+	{ "behind another option", { .tag = RIGHT, .before = 2 }, D(KEY), false },
+	{ "instead of an identity", { .tag = RIGHT, .no_option = true, .before = 2 }, D(OPTION), false },
+	{ "beyond the options", { .tag = RIGHT, .words = V(3) }, D(KEY), false },
 };
 
-/* By XDP, and what it lets up by from_uplink, which has to find the same. */
+/* By XDP, and by from_uplink if XDP passes it up: both must give the same reason. */
 static void keyed_expect(const struct keyed_row *row, const struct tunnel_fields *fields, bool decap)
 {
 	struct run r = { .program = FROM_UPLINK };
@@ -193,14 +193,14 @@ static void test_keyed(void **state)
 	}
 }
 
-/* Not required: all pass, and what XDP has decapsulated without the right word it counts, since from_uplink cannot see it. */
+/* Not required: all pass, and XDP counts what it decapsulates without the right tag, since from_uplink cannot see that. */
 static void test_unkeyed(void **state)
 {
 	const uint32_t key = wr_metric_key(WR_REASON_TUNNEL_UNKEYED, WR_INGRESS);
 
 	for (int how = 0; how < 8; how++) {
 		const bool decap = how & 1, keyed = how & 2, right = how & 4;
-		const struct tunnel_fields fields = { .word = right ? RIGHT : 0 };
+		const struct tunnel_fields fields = { .tag = right ? RIGHT : 0 };
 		struct wr_metric before[WR_METRICS], after[WR_METRICS];
 		struct run r = { .program = XDP_UPLINK };
 		struct tunnel_frame t;
@@ -213,7 +213,7 @@ static void test_unkeyed(void **state)
 		metrics_read(before);
 		run_quietly(&r, &t.f);
 		metrics_read(after);
-		assert_true(decap ? is_taken_apart(&r, &t.f, t.outer, TUNNEL_IDENTITY) : is_passed(&r, &t.f));
+		assert_true(decap ? is_decapsulated(&r, &t.f, t.outer, TUNNEL_IDENTITY) : is_passed(&r, &t.f));
 		assert_int_equal(after[key].packets - before[key].packets, decap && keyed && !right);
 	}
 }
@@ -237,7 +237,7 @@ static void test_fields(void **state)
 	}
 }
 
-/* What a device does that takes nothing apart: good packets go up as they are, bad ones are dropped all the same. */
+/* On a device without decapsulation, good packets go up unchanged, and bad ones are dropped all the same. */
 static void test_without_decap(void **state)
 {
 	struct tunnel_frame t;
@@ -251,7 +251,7 @@ static void test_without_decap(void **state)
 	}
 }
 
-/* What did not come by a device of its node's is from_uplink's to refuse. */
+/* from_uplink drops packets that did not come by their node's device. */
 static void test_paths(void **state)
 {
 	static const struct {
@@ -300,8 +300,8 @@ static void test_no_cluster(void **state)
 	expect("no cluster", &fields, &t, WR_REASON_NONE, false);
 }
 
-/* Metadata that a packet comes with never gets further; where the packet is taken apart, ours stands there instead. */
-static void test_foreign_metadata(void **state)
+/* Metadata of another program never gets further; where the packet is decapsulated, ours replaces it. */
+static void test_metadata_of_other_programs(void **state)
 {
 	struct tunnel_fields fields = { .port = V(53) };
 	struct run r;
@@ -317,30 +317,30 @@ static void test_foreign_metadata(void **state)
 		fields.port = 0;
 		tunnel_build(&t, &fields);
 		run_quietly(&r, &t.f);
-		assert_true(is_taken_apart(&r, &t.f, t.outer, TUNNEL_IDENTITY));
+		assert_true(is_decapsulated(&r, &t.f, t.outer, TUNNEL_IDENTITY));
 	}
 }
 
 /* --- cut off --- */
 
-static void judged_as_the_model_says(const struct frame *f, const char *what)
+static void check_against_model(const struct frame *f, const char *what)
 {
-	struct outcome want = tunnel_model(f->data, f->len);
+	struct outcome expected = tunnel_model(f->data, f->len);
 	struct run r = { .program = XDP_UPLINK };
 	bool good;
 
 	run_quietly(&r, f);
-	if (want.reason)
+	if (expected.reason)
 		good = r.verdict == XDP_DROP;
-	else if (want.decap)
-		good = is_taken_apart(&r, f, want.outer, want.identity);
+	else if (expected.decap)
+		good = is_decapsulated(&r, f, expected.outer, expected.identity);
 	else
 		good = is_passed(&r, f);
 	if (!good) {
 		for (size_t i = 0; i < f->len; i++)
 			fprintf(stderr, "%02x%s", f->data[i], i + 1 == f->len ? "\n" : "");
-		fail_msg("%s of %zu bytes: verdict %d, %zu bytes of metadata; the model says %d, %d", what, f->len, r.verdict,
-			 r.meta, want.reason, want.decap);
+		fail_msg("%s of %zu bytes: verdict %d, %zu bytes of metadata; the model gives %d, %d", what, f->len, r.verdict,
+			 r.meta, expected.reason, expected.decap);
 	}
 }
 
@@ -358,7 +358,7 @@ static void test_cut(void **state)
 		whole = t.f.len;
 		for (size_t len = whole - 1; len >= 14; len--) {
 			t.f.len = len;
-			judged_as_the_model_says(&t.f, "a frame that ends early");
+			check_against_model(&t.f, "a frame that ends early");
 		}
 		for (size_t len = whole - 1; len >= l4 + 8; len--) {
 			uint16_t l4_len = htons((uint16_t)(len - l4)), total = htons((uint16_t)(len - 14));
@@ -366,7 +366,7 @@ static void test_cut(void **state)
 			t.f.len = len;
 			memcpy(t.f.data + l4 + 4, &l4_len, 2);
 			memcpy(t.f.data + (fields.outer6 ? 18 : 16), fields.outer6 ? &l4_len : &total, 2);
-			judged_as_the_model_says(&t.f, "a packet that ends early");
+			check_against_model(&t.f, "a packet that ends early");
 			assert_int_not_equal(tunnel_model(t.f.data, t.f.len).reason, WR_REASON_NONE);
 		}
 	}
@@ -401,8 +401,8 @@ static void mutate(struct tunnel_frame *t)
 
 static void mutations(bool keyed)
 {
-	const char *wanted = getenv("WARREN_MUTATIONS");
-	long count = wanted ? atol(wanted) : 100000, apart = 0, dropped = 0;
+	const char *mutations = getenv("WARREN_MUTATIONS");
+	long count = mutations ? atol(mutations) : 100000, apart = 0, dropped = 0;
 
 	if (keyed)
 		tunnel_state_keyed(true, true);
@@ -415,19 +415,19 @@ static void mutations(bool keyed)
 			.inner6 = random_below(2),
 			.before = random_below(4) ? 0 : random_below(17),
 			.after = random_below(4) ? 0 : random_below(17),
-			.word = random_below(8) ? keyed * RIGHT : RIGHT,
+			.tag = random_below(8) ? keyed * RIGHT : RIGHT,
 		};
 		struct tunnel_frame t;
 		struct outcome o;
 
 		tunnel_build(&t, &fields);
 		mutate(&t);
-		judged_as_the_model_says(&t.f, "a mutation");
+		check_against_model(&t.f, "a mutation");
 		o = tunnel_model(t.f.data, t.f.len);
 		apart += o.decap;
 		dropped += o.reason != WR_REASON_NONE;
 	}
-	/* All that can happen has happened. */
+	/* All results have occurred. */
 	assert_in_range(apart, count / 20, count - count / 20);
 	assert_in_range(dropped, count / 20, count - count / 20);
 }
@@ -442,11 +442,11 @@ static void test_mutations_keyed(void **state)
 	mutations(true);
 }
 
-/* --- what from_uplink makes of it --- */
+/* --- from_uplink behind XDP --- */
 
 #define ORIGIN_TAG 0x57524d44u /* XDP_ORIGIN_TAG (bpf/lib/xdp_meta.h) */
 
-/* A packet that was taken apart is judged or dropped, whoever its frame was for: the stack gets none unseen. */
+/* A decapsulated packet is evaluated or dropped, whatever MAC address its frame had: none reaches the stack unchecked. */
 static void test_for_others(void **state)
 {
 	static const enum wr_reason reasons[] = { WR_REASON_TUNNEL_TARGET, WR_REASON_MULTICAST };
@@ -463,7 +463,7 @@ static void test_for_others(void **state)
 
 		f.len = t.f.len - t.outer;
 		memcpy(f.data, t.f.data + t.outer, f.len);
-		f.data[0] = (uint8_t)(0x06 | group); /* nobody's */
+		f.data[0] = (uint8_t)(0x06 | group); /* of no device */
 		run_program(&r, &f);
 		assert_int_equal(r.counter, wr_metric_key(reasons[group], WR_INGRESS));
 		assert_int_equal(r.verdict, TC_ACT_SHOT);
@@ -504,7 +504,7 @@ static void test_denylist(void **state)
 {
 	tunnel_state(true);
 	for (int v6 = 0; v6 < 2; v6++) {
-		/* Whatever it is: a good tunnel packet, one without a transport header that XDP looks at. */
+		/* A good tunnel packet, and one without a transport header that XDP parses. */
 		const struct tunnel_fields good = { .outer6 = v6 }, other = { .outer6 = v6, .later = true, .elsewhere = true };
 		struct tunnel_frame t;
 		struct run r = { .program = XDP_UPLINK };
@@ -532,7 +532,7 @@ static void test_denylist(void **state)
 		expect("no longer denied", &good, &t, WR_REASON_NONE, true);
 		/* The neighbouring prefix. */
 		deny_set(who_address(NODE_C, v6), v6 ? 128 : 32, v6, true);
-		tunnel_build(&t, &(struct tunnel_fields){ .outer6 = v6, .stranger = true });
+		tunnel_build(&t, &(struct tunnel_fields){ .outer6 = v6, .unknown_sender = true });
 		expect("the one beside it is", &good, &t, WR_REASON_TUNNEL_SENDER, false);
 		deny_set(who_address(NODE_C, v6), v6 ? 128 : 32, v6, false);
 	}
@@ -554,7 +554,7 @@ int run_xdp_tests(void)
 		cmocka_unit_test(test_paths),
 		cmocka_unit_test(test_node_gone),
 		cmocka_unit_test(test_no_cluster),
-		cmocka_unit_test(test_foreign_metadata),
+		cmocka_unit_test(test_metadata_of_other_programs),
 		cmocka_unit_test(test_cut),
 		cmocka_unit_test(test_mutations),
 		cmocka_unit_test(test_mutations_keyed),

@@ -23,9 +23,9 @@ static size_t options_put(struct layer *at, const struct tunnel_fields *fields)
 	if (!fields->no_option)
 		at[n++] = (struct layer)OPT(.class = fields->option_class, .type = fields->option_type, .n = 8,
 					    .words = fields->option_words, .identity = TUNNEL_IDENTITY);
-	if (fields->word)
-		at[n++] = (struct layer)OPT(.type = fields->word_type ? fields->word_type : WR_TUNNEL_OPTION_KEY, .n = 8,
-					    .words = fields->word_words, .identity = fields->word);
+	if (fields->tag)
+		at[n++] = (struct layer)OPT(.type = fields->tag_type ? fields->tag_type : WR_TUNNEL_OPTION_KEY, .n = 8,
+					    .words = fields->tag_words, .identity = fields->tag);
 	if (fields->after)
 		at[n++] = further(fields->after);
 	return n;
@@ -66,7 +66,7 @@ void tunnel_build(struct tunnel_frame *t, const struct tunnel_fields *fields)
 	add16(ip + (fields->inner6 ? 4 : 2), fields->inner_len);
 	add16(data + (fields->outer6 ? 18 : 16), fields->ip_len);
 	add16(data + (fields->outer6 ? 54 : 34) + 4, fields->udp_len);
-	if (fields->stranger)
+	if (fields->unknown_sender)
 		data[fields->outer6 ? 37 : 29] ^= 8;
 }
 
@@ -109,15 +109,15 @@ void tunnel_forget(void)
 static const struct outcome passes = { .reason = WR_REASON_NONE };
 
 /* The second option, and only there: `size` bytes of options at g[8]. */
-static bool model_word_right(const uint8_t *g, size_t size)
+static bool model_tag_right(const uint8_t *g, size_t size)
 {
-	uint64_t word = 0;
+	uint64_t tag = 0;
 
 	if (size < 24 || read16(g + 20) != WR_TUNNEL_OPTION_CLASS || g[22] != WR_TUNNEL_OPTION_KEY || (g[23] & 0x1f) != 2)
 		return false;
 	for (int i = 0; i < 8; i++)
-		word = word << 8 | g[24 + i];
-	return word == RX_WORD(SLOT_C, 0) || word == RX_WORD(SLOT_C, 1);
+		tag = tag << 8 | g[24 + i];
+	return tag == RX_TAG(SLOT_C, 0) || tag == RX_TAG(SLOT_C, 1);
 }
 
 /* Geneve, `len` bytes of it, up to the inner Ethernet header. */
@@ -136,7 +136,7 @@ static struct outcome model_geneve(const uint8_t *g, size_t len, size_t *used)
 	end = 8 + (g[0] & 0x3fu) * 4;
 	if (end + 14 > len)
 		DROP(MALFORMED);
-	if (key_required && !model_word_right(g, end - 8))
+	if (key_required && !model_tag_right(g, end - 8))
 		DROP(KEY);
 	while (at < end) {
 		size_t size = 4 + (g[at + 3] & 0x1fu) * 4;

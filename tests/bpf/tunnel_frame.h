@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Tunnel packets as data, for the tests of xdp_uplink; and what is to become of any bytes, said in the plainest way. */
+/* Tunnel packets as data, for the tests of xdp_uplink; and a simple model of the program's result for any bytes. */
 #ifndef WARREN_TEST_TUNNEL_FRAME_H
 #define WARREN_TEST_TUNNEL_FRAME_H
 
@@ -11,7 +11,7 @@
 /* How a packet differs from a good one. 0: it does not. */
 struct tunnel_fields {
 	bool outer6, inner6;
-	bool stranger;      /* from an address that is no node's */
+	bool unknown_sender; /* from an address that is no node's */
 	bool elsewhere;     /* not to this node's address */
 	int port;           /* V(n) */
 	int sport;          /* V(n) */
@@ -19,7 +19,7 @@ struct tunnel_fields {
 	int inner_tos;
 	bool more, later;   /* fragments */
 	bool ip_options;    /* IPv4's, one word */
-	int ip_len, udp_len, inner_len; /* added to what these fields should say */
+	int ip_len, udp_len, inner_len; /* added to the right values of these fields */
 	int checksum;       /* of UDP */
 	int version, vni;   /* V(n) */
 	int protocol;       /* V(n) */
@@ -28,8 +28,8 @@ struct tunnel_fields {
 	int option_class, option_type, option_words; /* V(n) */
 	int before, after;  /* further options: n words of data, +100: critical, +200: another identity */
 	bool no_option;
-	uint64_t word;      /* the keyed one, behind the identity; 0: none */
-	int word_type, word_words; /* V(n) */
+	uint64_t tag;       /* the keyed tag, behind the identity; 0: none */
+	int tag_type, tag_words; /* V(n) */
 	int inner_type, inner_version, inner_ihl; /* V(n) */
 	int payload;        /* bytes in the inner packet, 20 by default */
 	int padding;        /* bytes behind everything */
@@ -41,7 +41,7 @@ struct tunnel_frame {
 };
 
 void tunnel_build(struct tunnel_frame *t, const struct tunnel_fields *fields);
-/* The cluster, the node and the uplink that make a good one good. `decap`: XDP takes it apart. */
+/* The cluster, the node and the uplink that make a good one good. `decap`: XDP decapsulates it. */
 void tunnel_state(bool decap);
 /* ... in a cluster with a key, which is required or not. */
 void tunnel_state_keyed(bool decap, bool required);

@@ -22,7 +22,7 @@ def write_conflist(node, name, plugins, **extra):
 
 @pytest.fixture(scope="module")
 def lab():
-    """A node with an uplink to the world. Nobody loads the programs: that is the first ADD's work."""
+    """A node with an uplink to the world. The first ADD has to load the programs."""
     with Lab() as lab:
         yield lab
 
@@ -77,7 +77,7 @@ class Runtime:
         return found
 
     def fetch(self, pod, address, port=80):
-        """What an HTTP server answers to the pod."""
+        """The reply of an HTTP server to the pod."""
         return self.exec(pod, "timeout", TIMEOUT, "wget", "-q", "-O", "-", url(address, port)).stdout.strip()
 
 
@@ -86,7 +86,7 @@ def url(address, port=80):
 
 
 def fetch_from(netns, address, port=80):
-    """What an HTTP server answers to a node or pod of the lab."""
+    """The reply of an HTTP server to a node or pod of the lab."""
     return netns.run("busybox", "timeout", TIMEOUT, "busybox", "wget", "-q", "-O", "-", url(address, port)).stdout.strip()
 
 

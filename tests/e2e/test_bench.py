@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What `make bench` makes of its figures, from stored ones: the table, the JSON and the plot. And its options."""
+"""The output of `make bench`, from stored figures: the table, the JSON and the plot. And its options."""
 
 import json
 import re
@@ -34,7 +34,7 @@ def goals(report):
 @pytest.fixture
 def rows(report, goals):
     rows = [report.Row(**row) for row in json.loads(STORED.read_text())["rows"]]
-    goals.judge(rows)
+    goals.evaluate(rows)
     return rows
 
 
@@ -86,12 +86,12 @@ def test_a_goal(report, goals, name, ratio, value, rival, met):
     rows = [report.Row(name, value, "", None, ratio, None, None, 1)]
     if rival:
         rows.append(report.Row(f"{name.rpartition('.')[0]}.bridge", 1, "", None, rival, None, None, 1))
-    goals.judge(rows)
+    goals.evaluate(rows)
     assert rows[0].met is met
 
 
 def test_plot(report, rows, tmp_path):
-    """A panel for each figure, a number at each bar. (report.plot() fails on whatever gnuplot says.)"""
+    """A panel for each figure, a number at each bar. (report.plot() fails on any message of gnuplot.)"""
     report.plot(rows, tmp_path / "results")
     assert (tmp_path / "results.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     svg = (tmp_path / "results.svg").read_text()
@@ -104,7 +104,7 @@ def test_plot(report, rows, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["service-cross.rr_p50", "net.rr_p50"])
-def test_plot_fails_if_gnuplot_complains(report, rows, tmp_path, name):
+def test_plot_fails_if_gnuplot_reports_an_error(report, rows, tmp_path, name):
     broken = [report.Row(**{**asdict(row), "value": "no number", "ratio": 1.0, "min": "no number"}) for row in rows if row.id.startswith(f"{name}.")]
     with pytest.raises(report.BenchError, match="gnuplot"):
         report.plot(broken, tmp_path / "results")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""examples/lab/cluster as people run it: containerd's pods on two nodes reach each other by name and by number."""
+"""examples/lab/cluster as a user runs it: containerd's pods on two nodes reach each other by name and by number."""
 
 import json
 import os

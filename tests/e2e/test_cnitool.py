@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""libcni's view of the plugin, by cnitool: every version of the specification, chains, delegated IPAM, capabilities, GC."""
+"""libcni's view of the plugin, by cnitool: every version of the specification, chains, delegated IPAM, capabilities,
+GC.
+"""
 
 import pytest
 
@@ -8,7 +10,7 @@ from lab import Lab, network
 from netns import wait_for
 
 VERSIONS = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"]
-OLD = "1.0.0"  # what Debian's reference plugins know
+OLD = "1.0.0"  # what Debian's reference plugins support
 
 
 def addresses(result):
@@ -27,7 +29,7 @@ def clean(node):
         node.assert_clean()
         assert results == []
     finally:
-        # A test that failed halfway is not to fail the next ones.
+        # A test that failed halfway must not make the next ones fail.
         for result in results:
             node.outside(f"/var/lib/cni/results/{result}").unlink()
         node.cni("GC", {**network(), "cni.dev/valid-attachments": []})
@@ -103,7 +105,7 @@ def test_tuning_after(cnitool, node):
 
 
 def test_behind_another_plugin(cnitool, node):
-    """A previous result comes in: it goes out again with ours added, and CHECK gets back the same."""
+    """A previous result comes in: the output has it with ours added, and CHECK gets the same."""
     write_conflist(node, "lab", [{"type": "loopback"}, network(), {"type": "tuning"}], cniVersion=OLD)
     netns = cnitool.pod("l")
     result = cnitool.add("lab", netns)
@@ -149,18 +151,18 @@ def test_missing_delegate(cnitool, node):
 def test_requested_addresses_and_mac(cnitool, node):
     write_conflist(node, "lab", [network(capabilities={"ips": True, "mac": True})])
     netns = cnitool.pod("c")
-    wanted = {"ips": ["10.87.0.77", "fd00:87::77"], "mac": "02:00:00:00:77:77"}
-    result = cnitool.add("lab", netns, capabilities=wanted)
+    requested = {"ips": ["10.87.0.77", "fd00:87::77"], "mac": "02:00:00:00:77:77"}
+    result = cnitool.add("lab", netns, capabilities=requested)
     assert addresses(result) == {4: "10.87.0.77", 6: "fd00:87::77"}
-    assert pod_interface(result)["mac"] == wanted["mac"]
+    assert pod_interface(result)["mac"] == requested["mac"]
     link = node.run("ip", "-n", "c", "link", "show", "eth0").stdout
-    assert wanted["mac"] in link
+    assert requested["mac"] in link
 
     # The address is another pod's now.
     message = cnitool.fails("add", "lab", cnitool.pod("d"), capabilities={"ips": ["10.87.0.77"]})
     assert "10.87.0.77" in message
-    cnitool("check", "lab", netns, capabilities=wanted)
-    cnitool("del", "lab", netns, capabilities=wanted)
+    cnitool("check", "lab", netns, capabilities=requested)
+    cnitool("del", "lab", netns, capabilities=requested)
 
 
 def test_kubernetes_arguments(cnitool, node):
@@ -196,7 +198,7 @@ def test_second_add_fails(cnitool, node):
 
 
 def test_empty_pool(cnitool, node):
-    """STATUS says before an ADD that it would fail; a freed address makes both well again."""
+    """STATUS fails where an ADD would; with a freed address both succeed again."""
     # .1 is the gateway, .2 the only other host.
     write_conflist(node, "small", [dict(network(), ipam={"ranges": [[{"subnet": "10.89.0.0/30"}]]})])
     first, second = cnitool.pod("e1"), cnitool.pod("e2")
@@ -223,7 +225,7 @@ def test_check_finds_what_is_missing(cnitool, node):
 
 
 def test_gc(cnitool, node):
-    """A dead pod that libcni has forgotten goes; a living one stays, though no runtime claims it."""
+    """A dead pod without a record of libcni goes; a living one stays, though no runtime claims it."""
     write_conflist(node, "lab", [network()])
     alive, dead = cnitool.pod("alive"), cnitool.pod("dead")
     kept = cnitool.add("lab", alive)

@@ -17,7 +17,7 @@ def config(node):
     # ctr has no option for a pod's ports: the same mapping for every pod comes with the configuration.
     ports = [{"hostPort": HOST_PORT, "containerPort": 80, "protocol": "tcp"}]
     portmap = {"type": "portmap", "runtimeConfig": {"portMappings": ports}}
-    # Debian's plugins know CNI up to 1.0.0.
+    # Debian's plugins support CNI up to 1.0.0.
     write_conflist(node, "lab", [network(), portmap], cniVersion="1.0.0")
 
 
@@ -72,7 +72,7 @@ def test_end_of_a_pod_leaves_nothing(runtime, node):
 
 
 def test_killed_from_outside(runtime, node):
-    """The process dies by itself; the runtime notices, and its DEL comes without a network namespace."""
+    """The process dies by itself; the runtime's DEL comes without a network namespace."""
     runtime.run("a")
     node.run("kill", "-KILL", runtime.pid("a"))
     runtime.pods.remove("a")
@@ -80,7 +80,7 @@ def test_killed_from_outside(runtime, node):
 
 
 def test_runtime_killed(runtime, node):
-    """No DEL ever comes: what is left of the dead pod goes with the next GC; the living pod stays."""
+    """No DEL ever comes: the next GC removes the state of the dead pod; the living pod stays."""
     runtime.run("alive")
     runtime.run("dead")
     ctr = node.outside("/run/pods/dead.pid")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""`make image`: small, the same every time, and what a real containerd takes."""
+"""`make image`: small, reproducible, and accepted by a real containerd."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ LIMIT = 30 << 20
 
 
 def make_image(path):
-    """The archive, made into a folder of its own from the programs that are built."""
+    """The archive, made into a directory of its own from the programs that are built."""
     env = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
     make = ["make", "-s", f"O={BUILD}", f"IMAGE_DIR={path}", f"IMAGE={NAME}", "image"]
     subprocess.run(make, cwd=REPO, env=env, check=True, capture_output=True)
@@ -44,7 +44,9 @@ def test_programs_with_and_without_libraries(tmp_path):
 
 
 def test_both_forms(image):
-    """index.json, as OCI has it, and manifest.json, as `docker load` reads it, lead to the same blobs, each of its own digest."""
+    """index.json, as OCI has it, and manifest.json, as `docker load` reads it, lead to the same blobs, each of its own
+    digest.
+    """
     with tarfile.open(image) as archive:
         blobs = {m.name: archive.extractfile(m).read() for m in archive if m.isfile()}
     for name, data in blobs.items():
@@ -83,7 +85,7 @@ def test_containerd_runs_it(node, containerd, image):
 
 
 def test_the_dockerfile_knows_what_a_build_needs():
-    """Docker is not here to try it: at least its packages are those of `make deps`."""
+    """Without Docker here the test only compares its packages with those of `make deps`."""
     needed = re.search(r"^build=\((.*?)\)", (REPO / "tests/lib/deps.sh").read_text(), re.DOTALL | re.MULTILINE)[1].split()
     installed = (REPO / "Dockerfile").read_text().split()
     assert set(needed) - {"git"} <= set(installed)

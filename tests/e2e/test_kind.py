@@ -15,7 +15,7 @@ CONFIG = REPO / "examples/kind/cluster.yaml"
 
 @pytest.fixture(scope="module")
 def as_kind_reads_it(tmp_path_factory):
-    """Reads a configuration; what is wrong with it is an AssertionError."""
+    """Reads a configuration; an invalid one is an AssertionError.""" 
     program = tmp_path_factory.mktemp("kind") / "kind"
     go = os.environ.get("GO") or shutil.which("go", path=os.environ["PATH"] + ":/usr/local/go/bin")
     if not go:
@@ -44,7 +44,7 @@ def test_the_configuration(as_kind_reads_it):
     assert [node["role"] for node in cluster["nodes"]] == ["control-plane", "worker", "worker"]
 
 
-def test_a_word_that_kind_does_not_know(as_kind_reads_it, tmp_path):
+def test_a_field_that_kind_does_not_have(as_kind_reads_it, tmp_path):
     wrong = tmp_path / "cluster.yaml"
     wrong.write_text(CONFIG.read_text().replace("disableDefaultCNI", "disableDefaultCni"))
     with pytest.raises(AssertionError, match="disableDefaultCni"):
@@ -53,7 +53,7 @@ def test_a_word_that_kind_does_not_know(as_kind_reads_it, tmp_path):
 
 @pytest.fixture
 def script(tmp_path):
-    """Runs examples/kind/cluster with programs that only say how they were called."""
+    """Runs examples/kind/cluster with programs that only log their arguments."""
     calls = tmp_path / "calls"
     for name in ("kind", "kubectl", "make"):
         program = tmp_path / name

@@ -14,7 +14,7 @@ from conftest import url
 POLICY = REPO / "examples/policy"
 PORTS = {"visitors.client": 80, "shop.web": 80, "shop.api": 8080, "shop.db": 5432}
 ALLOWED = {("visitors.client", "shop.web"), ("shop.web", "shop.api"), ("shop.api", "shop.db")}
-# The client is nobody's to isolate: what the shop lets out reaches it, which is nothing.
+# No policy isolates the client: what the shop lets out reaches it, which is nothing.
 PAIRS = [(source, target) for source, target in product(PORTS, PORTS) if source != target]
 
 
@@ -29,13 +29,13 @@ def agent(node):
 
 
 def reached(runtime, ips, expected):
-    """The pairs of which the first fetches the other's name. What is to be refused has no time."""
+    """The pairs of which the first fetches the other's name. A pair that must be refused has a short timeout."""
 
     def fetch(pair):
         source, target = pair
-        patience = TIMEOUT if pair in expected else 1
+        timeout = TIMEOUT if pair in expected else 1
         address = url(ips[target], PORTS[target])
-        done = runtime.exec(source, "timeout", patience, "wget", "-q", "-O", "-", address, check=False)
+        done = runtime.exec(source, "timeout", timeout, "wget", "-q", "-O", "-", address, check=False)
         answered = done.stdout.strip() == target
         assert (answered or pair not in expected) and "ctr:" not in done.stderr, f"{pair}: {done}"
         return answered

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the tree promises a person: the examples work as they are, and `make install` puts what `make uninstall` removes."""
+"""What the documents promise: the examples work as they are, and `make uninstall` removes what `make install` installs."""
 
 import contextlib
 import re
@@ -63,16 +63,19 @@ def test_install(tmp_path):
 
 
 def test_every_map_is_documented():
-    """The table in ARCHITECTURE.md has each map of the registry, and no other."""
+    """The table in bpf/README.md has each map of the registry, and no other."""
     registry = re.findall(r"^(?:#define WARREN_RINGS\(X\))?\s*X\((\w+), ", (REPO / "bpf/abi/maps.h").read_text(), re.M)
-    section = (REPO / "ARCHITECTURE.md").read_text().split("\n## Maps\n")[1].split("\n## ")[0]
+    section = (REPO / "bpf/README.md").read_text().split("\n## Maps\n")[1].split("\n## ")[0]
     table = [name for row in re.findall(r"^\| (`.*?) \|", section, re.M) for name in re.findall(r"`(\w+)`", row)]
     assert sorted(table) == sorted(registry)
 
 
-@pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"])
+DOCUMENTS = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", *sorted(str(p.relative_to(REPO)) for d in ("bpf", "cni", "user") for p in (REPO / d).rglob("README.md"))]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_documents_name_what_there_is(document):
-    """Each file that is named is somewhere in the tree, and so is each function(): what is moved or renamed is there too."""
+    """Each file and each function() that a document names is in the tree: so a renamed one is renamed there, too."""
     text = (REPO / document).read_text()
     files = subprocess.run(["git", "ls-files"], cwd=REPO, check=True, capture_output=True, text=True).stdout.split()
     code = "\n".join((REPO / f).read_text() for f in files if f.endswith((".c", ".h", ".py", ".sh")))
@@ -86,7 +89,7 @@ JUMPS = re.compile(
     r"CLOCK_REALTIME|CLOCK_TAI|\b(time|ftime|gettimeofday|timespec_get|utime|clock)\s*\(|_ktime_get_(real|tai)"
     r"|\b(pthread_\w+|sem|mq)_timed\w+\(|\bst_[acm]tim|\bstx_[acmb]time|UV_CLOCK_REALTIME|uv_clock_gettime"
 )
-SHOWN = {  # where people and the API server are told the time of day, which decides nothing
+SHOWN = {  # where the time of day is shown to people and the API server, and decides nothing
     "user/agent/kube_events.c": 1,
     "user/agent/kube_node.c": 1,
     "user/cli/cmd_deny.c": 1,
@@ -98,7 +101,7 @@ SHOWN = {  # where people and the API server are told the time of day, which dec
 
 
 def test_nothing_goes_by_a_clock_that_jumps():
-    """The time of day may be set, also by years and back: whatever decides goes by a clock that nobody sets."""
+    """The time of day may be set, also by years and back: decisions need a clock that cannot be set."""
     found = {}
     for path in sorted(path for part in ("bpf", "cni", "user") for path in (REPO / part).rglob("*.[ch]")):
         code = re.sub(r"/\*.*?\*/|//[^\n]*|\"(\\.|[^\"\\\n])*\"", "", path.read_text(), flags=re.S)

@@ -22,7 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	if (ifname_valid(text) && (strlen(text) >= IFNAMSIZ || strpbrk(text, "/:% \t\n")))
 		abort();
-	/* A key is a file's name: it must never lead out of its folder. */
+	/* A key becomes a file's name: it must not leave the directory. */
 	if (attachment_key(text, "eth0", key, &err) == 0 && (strchr(key, '/') || key[0] == '.'))
 		abort();
 	if (name_valid(text) && strlen(text) < 200 && attachment_key(text, "eth0", key, &err) < 0)

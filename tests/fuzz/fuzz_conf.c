@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Any standard input: it is accepted or refused with a code, and what is accepted keeps the parser's promises. */
+/* Any standard input: it is refused with a code, or the result is within the parser's limits. */
 #include <stdlib.h>
 
 #include "cni.h"

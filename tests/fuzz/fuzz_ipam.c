@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Any text as the address file: it is refused and left as it is, or used; and then what is given lies in the range, is
- * neither the gateway's nor another's, and is free again after DEL. "BOOT" x 9 in the text stands for this boot's id.
+ * Any text as the address file: it is refused and not changed, or used. A used one gives addresses in the range,
+ * neither the gateway's nor another pod's, which are free again after DEL. "BOOT" x 9 in the text stands for this
+ * boot's id.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -75,7 +76,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	write_state(data, size);
 	if (ipam_status(&conf, "net", &err) < 0) {
-		/* Damaged or exhausted: ADD says the same. */
+		/* Damaged or exhausted: ADD returns the same error. */
 		if (ipam_add(&conf, "net", "c@eth0", &any, &leases, &err) == 0 && err.num != ENOSPC)
 			abort();
 		return 0;

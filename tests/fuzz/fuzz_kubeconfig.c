@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Any kubeconfig: it is refused with a printable message, or what it says can be used. */
+/* Any kubeconfig: it is refused with a printable message, or the result can be used. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +22,7 @@ static void check(const struct api_config *c)
 		abort();
 }
 
-/* What base64 accepts it writes alike, but for white space. */
+/* Decoded base64 is encoded to the same text, except for white space. */
 static void check_base64(const uint8_t *data, size_t size)
 {
 	char *text = malloc(size + 1), *bytes, *again;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Any text: what is accepted of it keeps what objects.h promises; what is not has a printable reason. */
+/* Any text: decoded objects are as specified in objects.h; errors are printable. */
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -228,14 +228,14 @@ static int check_object(void *arg, struct object *o)
 	return 0;
 }
 
-static void check_complaint(void *arg, const struct err *err)
+static void check_problem(void *arg, const struct err *err)
 {
 	must_be_reason(err->msg);
 }
 
 static int check_document(json_t *document, int number, void *arg)
 {
-	return objects_decode(document, &(struct object_sink){ check_object, check_complaint, NULL });
+	return objects_decode(document, &(struct object_sink){ check_object, check_problem, NULL });
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

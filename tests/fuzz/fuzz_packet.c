@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* packet_text.c takes what a pod sent: any bytes must become one line of printable ASCII, and an object. */
+/* packet_text.c gets packets of pods: any bytes must become one line of printable ASCII, and a JSON object. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	packet_parse(&p, &inner, &tunnel, data, size);
 	for (int macs = 0; macs < 2; macs++) {
 		packet_format(&p, macs, text, sizeof(text));
-		/* All that can be said fits, and says something. */
+		/* The text is not empty and was not truncated. */
 		if (!*text || strlen(text) >= sizeof(text) - 1)
 			abort();
 		for (const char *c = text; *c; c++) {

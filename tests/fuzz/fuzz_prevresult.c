@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Any prevResult or delegate's result: what is accepted can be merged, written in every version, and read again. */
+/* Any prevResult or delegate's result: an accepted one can be merged, written in every version, and parsed again. */
 #include <stdlib.h>
 #include <sys/socket.h>
 
@@ -14,7 +14,7 @@ static void check_merged(const json_t *prev)
 	struct result_pod pod = { "wr1", "eth0", "/n", mac, mac, 1500, &leases };
 	json_t *merged;
 
-	/* A host-side name is random and free when it is given: no earlier result holds it. */
+	/* A host-side name is random and unused: no earlier result can have it. */
 	if (result_find_interface(prev, pod.host_ifname, NULL) >= 0)
 		return;
 	ip_parse("10.1.0.2", &leases.v4.ip);

@@ -15,7 +15,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct request request;
 	char *text = malloc(size ? size : 1);
 
-	/* Without a NUL behind it, as it comes from the socket: reading past the end shows. */
+	/* Without a NUL, as from the socket, so that the sanitizer detects reads past the end. */
 	memcpy(text, data, size);
 	if (request_parse(text, size, &request, &err) < 0) {
 		if (!err.msg[0])

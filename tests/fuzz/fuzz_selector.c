@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Any selector on any labels: its matching is what the API's text says, and the compiler, which finds matching pods by
- * an index, finds the same ones, as those whom a policy selects and as its peers.
+ * Any selector on any labels: it matches as the API specifies, and the compiler, which uses an index, matches the same
+ * pods, as selected pods and as peers.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -53,7 +53,7 @@ static void next_selector(struct input *in, struct selector *s)
 	}
 }
 
-/* Straight from the API's documentation. */
+/* From the API's documentation. */
 static bool holds(const struct requirement *r, const struct labels *labels)
 {
 	bool has_key = false, has_value = false;
@@ -86,7 +86,7 @@ static bool all_hold(const struct selector *s, const struct labels *labels)
 	return true;
 }
 
-/* Pod "x" with these labels and an endpoint; a policy that selects with `pods`, and one for all with it as a peer. */
+/* Puts a labelled pod with an endpoint, a policy with this podSelector, and one for all pods with it as a peer. */
 static void put(struct policy *p, const struct selector *s, struct labels *labels)
 {
 	struct policy_object *selects = calloc(1, sizeof(*selects)), *peer = calloc(1, sizeof(*peer));
@@ -122,26 +122,26 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct selector s = { 0 };
 	struct labels labels = { 0 };
 	struct policy *p;
-	bool wanted;
+	bool expected;
 
 	next_labels(&in, &labels);
 	next_selector(&in, &s);
-	wanted = all_hold(&s, &labels);
+	expected = all_hold(&s, &labels);
 	selector_sort(&s);
-	if (labels_sort(&labels) < 0) { /* a key twice */
+	if (labels_sort(&labels) < 0) { /* duplicate key */
 		labels_free(&labels);
 		selector_free(&s);
 		return 0;
 	}
-	if (all_hold(&s, &labels) != wanted || selector_matches(&s, &labels) != wanted)
+	if (all_hold(&s, &labels) != expected || selector_matches(&s, &labels) != expected)
 		abort();
 	p = policy_new(key);
 	put(p, &s, &labels);
 	if (policy_compile(p, &changes, NULL) < 0 || changes.class_count != 1)
 		abort();
-	if ((changes.identity_count == 1) != wanted || (changes.classes[0].count == 1) != wanted)
+	if ((changes.identity_count == 1) != expected || (changes.classes[0].count == 1) != expected)
 		abort();
-	if (!!(changes.classes[0].info.flags[WR_EGRESS] & WR_CLASS_ISOLATED) != wanted)
+	if (!!(changes.classes[0].info.flags[WR_EGRESS] & WR_CLASS_ISOLATED) != expected)
 		abort();
 	policy_free(p);
 	selector_free(&s);

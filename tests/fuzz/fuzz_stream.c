@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What an API server may send: the first byte says whether it is a list or a watch, and of which kind, the rest is the answer.
- * It is fed whole and in pieces, and must be understood alike; objects are decoded as far as they are some.
+ * Any response of an API server: the first byte selects list or watch and the kind, the rest is the response. Fed whole
+ * and in parts, it must give the same result. Its objects are decoded.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -14,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const enum object_kind kinds[] = { OBJECT_NAMESPACE, OBJECT_POD, OBJECT_POLICY, OBJECT_NODE, OBJECT_SERVICE, OBJECT_SLICE };
 
-/* What has come of it. */
+/* The result. */
 struct outcome {
 	enum object_kind kind;
 	unsigned heads, objects, unreadable, valid;
@@ -82,7 +82,7 @@ static struct outcome feed(uint8_t how, const uint8_t *data, size_t size, size_t
 {
 	struct outcome o = { .kind = kinds[(how >> 1) % (sizeof(kinds) / sizeof(kinds[0]))] };
 	const struct stream_sink sink = { on_head, on_object, on_unreadable, &o };
-	struct object_stream *s = stream_open(how & 1 ? PIECES_LIST : PIECES_EVENTS, object_kind_name(o.kind), &sink);
+	struct object_stream *s = stream_open(how & 1 ? STREAM_LIST : STREAM_EVENTS, object_kind_name(o.kind), &sink);
 	struct err err = { 0 };
 
 	for (size_t at = 0; s && o.ret == 0 && at < size; at += step)
@@ -97,13 +97,13 @@ static struct outcome feed(uint8_t how, const uint8_t *data, size_t size, size_t
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct outcome whole, pieces;
+	struct outcome whole, parts;
 
 	if (size < 2)
 		return 0;
 	whole = feed(data[0], data + 1, size - 1, size);
-	pieces = feed(data[0], data + 1, size - 1, 1 + data[size - 1] % 16);
-	must(whole.heads == pieces.heads && whole.objects == pieces.objects && whole.unreadable == pieces.unreadable);
-	must(whole.valid == pieces.valid && whole.hash == pieces.hash && whole.ret == pieces.ret && whole.complete == pieces.complete);
+	parts = feed(data[0], data + 1, size - 1, 1 + data[size - 1] % 16);
+	must(whole.heads == parts.heads && whole.objects == parts.objects && whole.unreadable == parts.unreadable);
+	must(whole.valid == parts.valid && whole.hash == parts.hash && whole.ret == parts.ret && whole.complete == parts.complete);
 	return 0;
 }

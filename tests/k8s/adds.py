@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Run in a node: how long plugins' ADDs take, from exec to exit, one by one in turn and many at once.
+"""Run in a node: the time of plugins' ADDs from exec to exit, one after the other in turn and many at once.
 
 In: {"plugins": {name: configuration}, "alone": [pod], "together": [pod]}, a pod being {name, namespace, uid}.
 Out: {name: {"alone": [ms], "together": [ms]}}.
@@ -28,7 +28,7 @@ class Run:
             "PATH": f"{PATH}:/usr/sbin:/usr/bin:/sbin:/bin", "CNI_PATH": PATH, "CNI_COMMAND": command, "CNI_CONTAINERID": netns,
             "CNI_NETNS": f"/run/netns/{netns}", "CNI_IFNAME": "eth0", "CNI_ARGS": ";".join(f"{k}={v}" for k, v in args.items()),
         }
-        program = next(f"{folder}/{config['type']}" for folder in PATH.split(":") if os.path.exists(f"{folder}/{config['type']}"))
+        program = next(f"{directory}/{config['type']}" for directory in PATH.split(":") if os.path.exists(f"{directory}/{config['type']}"))
         with open(file_of(config), encoding="ascii") as stdin:
             self.begin = time.monotonic()
             self.process = subprocess.Popen([program], env=env, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The API of a cluster without kubectl, each of whose starts takes longer than most of what is waited for."""
+"""The API of a cluster without kubectl, whose start takes longer than most of the events that tests wait for."""
 
 import contextlib
 import http.client
@@ -27,7 +27,7 @@ KINDS = {
     "EndpointSlice": ("/apis/discovery.k8s.io/v1", "endpointslices", True),
     "ValidatingWebhookConfiguration": ("/apis/admissionregistration.k8s.io/v1", "validatingwebhookconfigurations", False),
 }
-PATIENCE = 4 * TIMEOUT  # kubelets start a container in their own time, and back off from what did not work
+POD_TIMEOUT = 4 * TIMEOUT  # kubelets start a container in their own time, and back off from what did not work
 MERGE = "application/merge-patch+json"
 APPLY = "application/apply-patch+yaml"  # JSON is YAML
 
@@ -39,7 +39,7 @@ class ApiError(Exception):
 
 
 class _Connection(http.client.HTTPSConnection):
-    """From a network namespace, and by an address that is all the certificate has to show."""
+    """From a network namespace, by an address, which is the only name in the certificate."""
 
     def __init__(self, netns, address, context, timeout):
         super().__init__(address, 6443, timeout=timeout, context=context)
@@ -108,7 +108,7 @@ class Api:
         return f"{path}?{quoted}" if quoted else path
 
     def apply(self, *items):
-        """Creates or changes them; what they are now."""
+        """Creates or changes them; returns the objects as they are then."""
         done = []
         for item in items:
             done.append(self.request("PATCH", self.path_of(item) + "?fieldManager=tests&force=true", item, APPLY))
@@ -126,14 +126,14 @@ class Api:
 
     # --- what comes to pass ---
 
-    def wait(self, kind, condition, what, namespace="default", timeout=PATIENCE, **options):
-        """Until condition({name: object}) holds; returns its value. By list and watch, as everybody does it."""
+    def wait(self, kind, condition, what, namespace="default", timeout=POD_TIMEOUT, **options):
+        """Until condition({name: object}) holds; returns its value. By list and watch, as controllers do."""
         deadline, items = time.monotonic() + timeout, {}
         for items in self._states(kind, namespace, options, deadline):
             value = condition(items)
             if value:
                 return value
-        raise AssertionError(f"waited {timeout} s in vain: {what}: {_brief(items)}")
+        raise AssertionError(f"timed out after {timeout} s: {what}: {_brief(items)}")
 
     def _states(self, kind, namespace, options, deadline):
         path = self.path(kind, None, namespace)

@@ -9,7 +9,7 @@
 #   dns        CoreDNS and its image
 #   load       podload, which makes objects
 #
-# Exit status 3: not to be had here (no Go that is new enough, or no way to the modules); the reason is on stderr.
+# Exit status 3: not available here (no Go that is new enough, or no access to the modules); the reason is on stderr.
 #
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
@@ -37,7 +37,7 @@ timed() { # WHAT COMMAND...
 
 # --- programs --------------------------------------------------------------------------------------------------------------
 
-fetch() { # FOLDER: the modules that the one there needs
+fetch() { # DIRECTORY: the modules that the one there needs
 	cd "$here/$1"
 	"$go" version >/dev/null || unavailable "$("$go" version 2>&1) cannot build what needs $(awk '$1 == "go" { print $2 }' go.mod)"
 	"$go" mod download 2>/dev/null || unavailable "the modules of $here/$1 cannot be fetched"
@@ -106,7 +106,7 @@ part_e2e() {
 	fresh
 	image busybox "$root"
 	image programs "$root" "${programs[@]}"
-	# They come before busybox's; its shell would take its own whatever is there.
+	# Before busybox's in PATH, since its shell would prefer its own applets.
 	mv "$root/usr/sbin/nc.openbsd" "$root/usr/sbin/nc"
 	mv "$root/usr/sbin/dash" "$root/bin/sh"
 	echo 'hosts: files dns' >"$root/etc/nsswitch.conf"

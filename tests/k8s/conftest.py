@@ -8,7 +8,7 @@ from talk import Servers
 
 @pytest.fixture(scope="session")
 def programs():
-    """What `cluster` runs is there: build.sh, whose 9 minutes want to be seen, has been."""
+    """What `cluster` runs is there: build.sh has been run (by hand: its 9 minutes would look like a hang here)."""
     if not (K8S / "images/busybox.tar").exists():
         pytest.skip("Kubernetes is not built: run tests/k8s/build.sh")
 
@@ -27,7 +27,7 @@ def pytest_generate_tests(metafunc):
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item):
-    """What the cluster looked like when a test failed."""
+    """The state of the cluster when a test failed."""
     report = (yield).get_result()
     if report.failed:
         for cluster in {id(c): c for c in item.funcargs.values() if isinstance(c, Kubernetes)}.values():

@@ -18,14 +18,14 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 BUILD = Path(os.environ.get("WARREN_BUILD", ROOT / "build"))
 BIN = Path(os.environ.get("K8S", ROOT / "build/k8s")) / "bin"
-PATIENCE = float(os.environ.get("WARREN_TEST_TIMEOUT", "30"))
+TIMEOUT = float(os.environ.get("WARREN_TEST_TIMEOUT", "30"))
 
 
 class ControlPlane:
     def __init__(self, *flags):
         self.flags = flags
         self.dir = Path(tempfile.mkdtemp(prefix="warren-cp-"))
-        # Its processes are of one pid namespace, which ends with the first of them.
+        # Its processes share one pid namespace, which ends with the first of them.
         namespaces = ("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
         init = ("sh", "-c", "ip link set lo up; mount -t tmpfs run /run; echo ready; exec sleep infinity")
         self.holder = subprocess.Popen(
@@ -75,7 +75,7 @@ class ControlPlane:
             "--authorization-mode=RBAC", "--disable-admission-plugins=ServiceAccount", "--allow-privileged=true",
             "--service-cluster-ip-range=10.96.0.0/16,fd96::/108", *self.flags,
         )
-        end = time.monotonic() + 3 * PATIENCE
+        end = time.monotonic() + 3 * TIMEOUT
         while self.ask("GET", "/readyz", quiet=True)[0] != 200:
             assert self.api.poll() is None, (self.dir / "kube-apiserver.log").read_text()[-3000:]
             assert time.monotonic() < end, "the API server is not ready"
@@ -91,7 +91,7 @@ class ControlPlane:
         process.wait()
 
     def backup(self):
-        """What etcd holds, for restore(); everything is away meanwhile."""
+        """Saves the content of etcd, for restore(); all servers are stopped meanwhile."""
         self.stop()
         self._end(self.etcd)
         shutil.copytree(self.dir / "etcd", self.dir / "backup")
@@ -124,7 +124,7 @@ class ControlPlane:
     # --- requests, by processes inside
 
     def ask(self, method, path, body=None, quiet=False):
-        """(status, what was answered)"""
+        """(status, body)"""
         return Loader(self).ask(method, path, body, quiet)
 
     def get(self, path):
@@ -164,7 +164,9 @@ class ControlPlane:
 
 
 class Loader:
-    """One connection to the API server, as administrator or with a token; made by a thread that is in the namespace only for that."""
+    """One connection to the API server, as administrator or with a token; made by a thread that is in the namespace
+    only for that.
+    """
 
     def __init__(self, plane, token=None):
         self.plane = plane
@@ -183,7 +185,7 @@ class Loader:
         def inside():
             try:
                 os_setns(fd)
-                made.append(socket.create_connection(("127.0.0.1", 6443), timeout=PATIENCE))
+                made.append(socket.create_connection(("127.0.0.1", 6443), timeout=TIMEOUT))
             except OSError as e:
                 made.append(e)
 
@@ -219,7 +221,7 @@ def os_setns(fd):
 
 
 class Watcher:
-    """tests/lib/watchctl: what the source tells, as lines."""
+    """tests/lib/watchctl: the source's changes, as lines."""
 
     def __init__(self, plane, *argv, kubeconfig=None):
         program = (BUILD / "tests/lib/watchctl", f"kubeconfig={kubeconfig or plane.kubeconfig}", *argv)
@@ -234,7 +236,7 @@ class Watcher:
 
     def __exit__(self, *_):
         self.process.stdin.close()
-        self.process.wait(PATIENCE)
+        self.process.wait(TIMEOUT)
         self.process.stdout.close()
 
     def read(self, timeout):
@@ -249,18 +251,18 @@ class Watcher:
         self.lines.append(line.decode())
         return self.lines[-1]
 
-    def until(self, done, what, timeout=PATIENCE):
+    def until(self, done, what, timeout=TIMEOUT):
         """Lines from now on until `done` is true of one; all of them."""
         end, seen = time.monotonic() + timeout, []
         while True:
             line = self.read(max(end - time.monotonic(), 0))
-            assert line is not None, f"not within {timeout} s: {what}; told: {seen[-20:]}"
+            assert line is not None, f"not within {timeout} s: {what}; seen: {seen[-20:]}"
             seen.append(line)
             if done(line):
                 return seen
 
-    def until_told(self, prefixes, since=0, timeout=PATIENCE):
-        """Lines that begin so are there, since the so-many-th of all."""
+    def until_printed(self, prefixes, since=0, timeout=TIMEOUT):
+        """Until there are lines with all of these prefixes, from line number `since` on."""
         missing = lambda: [p for p in prefixes if not any(line.startswith(p) for line in self.lines[since:])]
         if missing():
             self.until(lambda _: not missing(), f"all of {prefixes}", timeout)

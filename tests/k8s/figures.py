@@ -16,21 +16,21 @@ from kube import AGENTS, agent_pids, agents_ready, is_of, replace_agent, wait_ag
 
 
 class Table:
-    """Everything that was measured, told at once as it comes and together at the end."""
+    """Everything that was measured, printed at once as it comes and together at the end."""
 
     def __init__(self):
         self.rows = []
 
-    def add(self, what, value, unit, goal=None, told=""):
-        """A goal is a limit from above. `told`: under which conditions, or from what it was made."""
-        self.rows.append((what, value, unit, goal, told))
+    def add(self, what, value, unit, goal=None, note=""):
+        """A goal is a limit from above. `note`: under which conditions, or from what it was made."""
+        self.rows.append((what, value, unit, goal, note))
         print(f"\n{self.line(self.rows[-1])}", end="", flush=True)
 
     @staticmethod
     def line(row):
-        what, value, unit, goal, told = row
+        what, value, unit, goal, note = row
         met = "" if goal is None else f"<= {goal:g}" + ("" if value <= goal else "  MISSED")
-        return f"{what:84} {value:10.2f} {unit:6} {met:16} {told}".rstrip()
+        return f"{what:84} {value:10.2f} {unit:6} {met:16} {note}".rstrip()
 
     def __str__(self):
         load = " ".join(Path("/proc/loadavg").read_text().split()[:3])
@@ -62,7 +62,7 @@ def age(pid):
 
 
 def memory(pid):
-    """MB: all that is resident, what of it is nobody else's business (anonymous), its share of what others have mapped, too."""
+    """MB: all that is resident, the anonymous part of it, and its proportional part of shared mappings."""
     status = Path(f"/proc/{pid}/status").read_text() + Path(f"/proc/{pid}/smaps_rollup").read_text()
     return {key: int(status.partition(f"\n{key}:")[2].split()[0]) / 1024 for key in ("VmRSS", "RssAnon", "Pss")}
 
@@ -72,32 +72,34 @@ def began(pid):
     return time.time() - age(pid)
 
 
-def in_force_since(cluster, node, begin):
-    """When its agent, which was started then, said that policy is in force, to the millisecond."""
+def enforced_since(cluster, node, begin):
+    """When its agent, which was started then, logged that policy is enforced, to the millisecond."""
     item = next(agent for agent in cluster.api.list("Pod", **AGENTS) if is_of(agent, node))
     log = cluster.kubectl("logs", "-n", AGENTS["namespace"], item["metadata"]["name"], "-c", "agent", check=False).stdout
-    times = [datetime.fromisoformat(line.split()[0]).timestamp() for line in log.splitlines() if "policy is in force" in line]
-    return next((told for told in times if told >= begin), None)
+    times = [datetime.fromisoformat(line.split()[0]).timestamp() for line in log.splitlines() if "policy is enforced" in line]
+    return next((since for since in times if since >= begin), None)
 
 
 def agent_starts(cluster, node):
-    """A new agent instead of the running one: seconds until it says that policy is in force, and of a processor until then."""
+    """A new agent instead of the running one: seconds until it logs that policy is enforced, and the processor time
+    until then.
+    """
     wait_agents(cluster, agents_ready, "the agents", 120)
     old, deadline = agent_pids(cluster, node)[node], time.monotonic() + 180
     replace_agent(cluster, node)
     while time.monotonic() < deadline:
-        # One that the kubelet has started again in the old pod may go yet.
+        # One that the kubelet has restarted in the old pod may still end.
         with contextlib.suppress(OSError, KeyError, ValueError, StopIteration):
             pid = agent_pids(cluster, node)[node]
             while pid not in (None, old) and time.monotonic() < deadline:
                 if not cluster.machine(node).agent.status()["enforced"]:
-                    time.sleep(0.1)  # the answers are part of its processor time
+                    time.sleep(0.1)  # the replies are part of its processor time
                     continue
                 begin, used = began(pid), cpu(pid)
-                if told := in_force_since(cluster, node, begin):
-                    return told - begin, used
+                if since := enforced_since(cluster, node, begin):
+                    return since - begin, used
         time.sleep(0.1)
-    raise AssertionError(f"no agent on {node} says that policy is in force")
+    raise AssertionError(f"no agent on {node} logs that policy is enforced")
 
 
 # --- curl --------------------------------------------------------------------------------------------------------------------
@@ -144,7 +146,7 @@ def _follow(process):
 
 
 def curl_lists(cluster, node, everything):
-    """Seconds until as many curls as there are streams have each got what there is."""
+    """Seconds until as many curls as there are streams have each got their list."""
     begin = time.monotonic()
     processes = [curl(cluster, node, address(path)) for path in streams(node, everything)]
     threads = [threading.Thread(target=_follow, args=(process,)) for process in processes]
@@ -191,7 +193,7 @@ def _drain(selector, watchers, listed, over):
 
 @contextlib.contextmanager
 def watchers(cluster, node, count):
-    """So many, which all have got what there is."""
+    """So many, which all have got their lists."""
     running, selector = [Watcher(cluster, node, f"fake-{i:04}") for i in range(count)], selectors.DefaultSelector()
     for watcher in running:
         selector.register(watcher.process.stdout, selectors.EVENT_READ, watcher)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A real Kubernetes: control plane and kubelets in namespaces (`cluster`), and what tests ask of it."""
+"""A real Kubernetes: control plane and kubelets in namespaces (`cluster`), and what tests need of it."""
 
 import contextlib
 import itertools
@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 from agent import Agent
-from api import PATIENCE, Api
+from api import POD_TIMEOUT, Api
 from lab import BUILD, Node
 from netns import Netns
 
@@ -86,7 +86,7 @@ class Kubernetes:
         return self.kubectl("exec", "-n", namespace, pod, "--", *argv, check=check)
 
     def looks(self):
-        """For those who wonder why something is not as it should be."""
+        """The state of the cluster, to find out what is wrong."""
         words = [["get", "nodes,pods", "-A", "-o", "wide"], ["get", "events", "-A", "--field-selector", "type=Warning"]]
         words += [["logs", "-n", AGENTS["namespace"], "-l", AGENTS["labelSelector"], "--all-containers", "--prefix", "--tail=20"]]
         done = [self.kubectl(*argv, "--request-timeout=10s", check=False) for argv in words]
@@ -111,7 +111,7 @@ class Kubernetes:
         """Of a pod (its object)."""
         return PodNetns(self.machine(pod["spec"]["nodeName"]), pod)
 
-    def ready(self, *names, namespace="default", timeout=PATIENCE):
+    def ready(self, *names, namespace="default", timeout=POD_TIMEOUT):
         """{name: object} of these pods once they are Ready."""
 
         def all_ready(pods):
@@ -156,7 +156,7 @@ class Machine(ProcessNetns, Node):
         self.agent = RunningAgent(self)
 
     def watches(self):
-        """{kind: what the agent says of following it}"""
+        """{kind: the agent's figures of its watch}"""
         return {watch["kind"]: watch for watch in self.agent.status()["kubernetes"]["watches"]}
 
     def __exit__(self, *_):
@@ -171,7 +171,7 @@ def _is_first(pid):
 
 
 class RunningAgent(Agent):
-    """That of a DaemonSet: asked, neither started nor ended here."""
+    """That of a DaemonSet: it gets requests only, the DaemonSet starts and ends it."""
 
     def __init__(self, node):
         self.node = node
@@ -213,7 +213,7 @@ def made_space(cluster, **labels):
     """A namespace meanwhile; its pods go at once."""
     name, api = f"space-{next(_numbers)}", cluster.api
     api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {"name": name, **labels}}})
-    # Pods are refused before. (Controllers that have lost the API server for a while ask again when they do.)
+    # Pods are refused before. (Controllers that have lost the API server retry after a while.)
     api.wait("ServiceAccount", lambda found: "default" in found, "the service account", name)
     yield name
     for item in api.list("Pod", name):
@@ -241,7 +241,7 @@ def agent_pids(cluster, *nodes):
 
 
 def _is_agent(pid):
-    """Not what prepares the node for it, which is the same program."""
+    """Not the init container, which runs the same program."""
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"warren-agent\0--kubernetes\0")
     return False
@@ -256,7 +256,7 @@ def rss_of_agents(cluster):
 AGENTS = {"namespace": "kube-system", "labelSelector": "app.kubernetes.io/name=warren"}
 
 
-def wait_agents(cluster, condition, what, timeout=PATIENCE):
+def wait_agents(cluster, condition, what, timeout=POD_TIMEOUT):
     """Until condition([pod of an agent]) holds."""
     return cluster.api.wait("Pod", lambda found: condition(list(found.values())), what, timeout=timeout, **AGENTS)
 
@@ -268,7 +268,7 @@ def agents_ready(agents):
 @contextlib.contextmanager
 def without_agents(cluster):
     """No agent on any node meanwhile."""
-    selector = {"spec": {"template": {"spec": {"nodeSelector": {"nobody": "here"}}}}}
+    selector = {"spec": {"template": {"spec": {"nodeSelector": {"no-node": "here"}}}}}
     cluster.api.merge("DaemonSet", "warren", selector, "kube-system")
     wait_agents(cluster, lambda agents: not agents, "the agents to end")
     yield
@@ -282,7 +282,7 @@ def is_of(agent, node):
 
 
 def replace_agent(cluster, node):
-    """Its agent is killed and another one started at once: a kubelet that restarts a container takes its time."""
+    """Its agent is killed and another one started at once: a kubelet would restart the container after a delay."""
     item = next(agent for agent in cluster.api.list("Pod", **AGENTS) if is_of(agent, node))
     os.kill(agent_pids(cluster, node)[node], signal.SIGKILL)
     cluster.api.delete("Pod", item["metadata"]["name"], "kube-system", gracePeriodSeconds=0)

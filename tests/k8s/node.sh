@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# node.sh NAME IPV4 IPV6 IMAGE...: the first process of a node of `cluster`: containerd, the kubelet and, if wanted, kube-proxy.
+# node.sh NAME IPV4 IPV6 IMAGE...: the first process of a node of `cluster`: containerd, the kubelet and, on request, kube-proxy.
 # When it ends, everything of the node does but its disk.
 #
 # shellcheck disable=SC2154 # K8S, CNI, PROXY, WARREN_BUILD and KUBELET_FLAGS are exported by `cluster`
@@ -18,7 +18,7 @@ hierarchies=$(awk -F: '$2 != "" { print $2 }' /proc/self/cgroup) # of version 1:
 
 mount --make-rprivate /
 hostname "$name"
-# The process that the others know; its number is the holder's.
+# The process that others find the node by; its number is the holder's.
 read -r pid _ </proc/self/stat
 echo "$pid" >$home/"$name".pid
 mount -t proc proc /proc
@@ -37,7 +37,7 @@ done
 mkdir /sys/fs/cgroup/unified
 mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified
 
-# The cluster's folder stays to be seen in the node's own /run.
+# The cluster's directory stays to be seen in the node's own /run.
 mount -t tmpfs -o mode=755 tmpfs /mnt
 mkdir -p /mnt/k8s
 mount --rbind $home /mnt/k8s
@@ -50,7 +50,7 @@ mkdir -p "$disk"/{etc,opt,var}/{upper,work}
 for dir in etc opt var; do
 	mount -t overlay -o "lowerdir=/$dir,upperdir=$disk/$dir/upper,workdir=$disk/$dir/work" node "/$dir"
 done
-# containerd's snapshots are overlays themselves, whose upper folders cannot be on one; and nothing of this machine's is there.
+# containerd's snapshots are overlays themselves, whose upper directories cannot be on one; and nothing of this machine's is there.
 for dir in /var/lib/containerd /var/lib/kubelet /var/log /etc/cni /opt/cni /var/lib/cni /var/lib/warren; do
 	mkdir -p "$dir" "$disk$dir"
 	mount --bind "$disk$dir" "$dir"
@@ -59,7 +59,7 @@ mkdir -p /opt/cni/bin /etc/cni/net.d
 for plugin in /usr/lib/cni/*; do ln -sf "$plugin" /opt/cni/bin/; done # containerd always calls "loopback"
 : >/etc/resolv.node
 
-# The kubelet wants these as they are here, and would set them for the whole machine.
+# The kubelet requires these values, and would set them for the whole machine.
 while read -r key value; do
 	mkdir -p "/run/sysctl/${key%/*}"
 	echo "$value" >"/run/sysctl/$key"
@@ -130,7 +130,7 @@ for image; do ctr -n k8s.io images import "$image" >>/var/log/import.log 2>&1; d
 until [ -e $home/api-ready ]; do sleep 0.1; done
 
 mkdir -p /etc/kubernetes
-cp "$pki/$name.conf" /etc/kubernetes/kubelet.conf # where kubeadm has it, for those who ask it for the API server
+cp "$pki/$name.conf" /etc/kubernetes/kubelet.conf # where kubeadm has it, with the API server's address
 # shellcheck disable=SC2086 # KUBELET_FLAGS are several
 "$bin/kubelet" --config=/etc/kubelet.yaml --kubeconfig=/etc/kubernetes/kubelet.conf --hostname-override="$name" --node-ip="$address" --v=2 \
 	$KUBELET_FLAGS >/var/log/kubelet.log 2>&1 &
@@ -148,6 +148,6 @@ if [ "$PROXY" != none ]; then
 	"$bin/kube-proxy" --config=/etc/kube-proxy.yaml --v=2 >/var/log/kube-proxy.log 2>&1 &
 	echo $! >/run/kube-proxy.pid
 fi
-# bash, being process 1 here, reaps the shims' orphans.
+# bash, being process 1 here, reaps the processes that shims leave.
 sleep infinity &
 while :; do wait; done

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A pod's sandbox: holds its namespaces until it is told to end, and reaps what its containers leave. */
+/* A pod's sandbox: holds its namespaces until a signal ends it, and reaps what its containers leave. */
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>

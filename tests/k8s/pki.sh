@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# pki.sh FOLDER NAME=IPV4,IPV6...: one authority and all certificates and kubeconfigs of a cluster. The first name is the control
+# pki.sh DIRECTORY NAME=IPV4,IPV6...: one authority and all certificates and kubeconfigs of a cluster. The first name is the control
 # plane's, the others are nodes'.
 #
 set -euo pipefail

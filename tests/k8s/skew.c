@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* LD_PRELOAD: to a program the time of day is later by as many seconds as the file $SKEW says now. */
+/* LD_PRELOAD: shifts a program's time of day by the seconds in the file $SKEW. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdio.h>

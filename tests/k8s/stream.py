@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""How soon a flow notices that what it may do has changed."""
+"""How soon a policy change affects a flow."""
 
 import contextlib
 import select
@@ -31,7 +31,7 @@ class Stream:
         return when, arrived
 
     def until(self, passes, since, lasting=20):
-        """Seconds from `since` to the first of so many packets in a row with which it was so."""
+        """Seconds from `since` to the first of so many packets in a row with that outcome."""
         run, first = 0, 0.0
         deadline = time.monotonic() + 30
         while run < lasting:
@@ -50,7 +50,7 @@ class Stream:
 
 
 class NewFlows(Stream):
-    """The same, but each packet begins a flow: where what has begun may go on, too, this notices a change."""
+    """The same, but each packet opens a flow: this shows a change also where established flows continue."""
 
     def turn(self):
         begin = time.monotonic()
@@ -64,9 +64,9 @@ class NewFlows(Stream):
 
 
 def policy_times(api, space, name, stream, turns, pause=0):
-    """Seconds from the API's answer: of a policy that isolates pod `name` until it is felt, and of its removal."""
+    """Seconds from the API's reply until a policy that isolates pod `name` takes effect, and until its removal does."""
     applied, deleted = [], []
-    item = policy(f"{space}/{name}", {"app": name}, ingress=[sources(with_labels(app="nobody"))])
+    item = policy(f"{space}/{name}", {"app": name}, ingress=[sources(with_labels(app="none"))])
     for _ in range(turns):
         time.sleep(pause)
         api.create(item)
@@ -78,7 +78,7 @@ def policy_times(api, space, name, stream, turns, pause=0):
 
 
 def label_times(api, space, client, name, stream, turns, pause=0):
-    """The same of the label by which a policy lets the client's pod in: it goes and comes back."""
+    """The same for the label by which a policy allows the client's pod: it goes and comes back."""
     took = []
     api.apply(policy(f"{space}/{name}", {"app": name}, ingress=[sources(with_labels(app=client))]))
     stream.until(True, 0)

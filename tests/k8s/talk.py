@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Who reaches whom: servers that say their name, in network namespaces, and clients that ask for it."""
+"""Which pods reach which: servers that reply with their name, in network namespaces, and clients of them."""
 
 import concurrent.futures
 import contextlib
@@ -9,11 +9,11 @@ import threading
 
 from netns import FAMILY
 
-DENIED = 1.0  # seconds without an answer
+DENIED = 1.0  # seconds without a reply
 
 
 class Servers(threading.Thread):
-    """Every connection and every datagram to one of them is answered with its name and whom it sees: "web 10.244.0.5"."""
+    """Each replies to every connection and datagram with its name and the client's address: "web 10.244.0.5"."""
 
     def __init__(self):
         super().__init__(daemon=True)
@@ -77,7 +77,7 @@ class Servers(threading.Thread):
 
 
 def ask(netns, address, port, protocol="TCP", timeout=DENIED):
-    """What a Server there says as [name, whom it sees]; "refused" or "silence"."""
+    """A Server's reply as [name, client's address]; else "refused" or "silence"."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with netns.entered():
         sock = socket.socket(family, socket.SOCK_STREAM if protocol == "TCP" else socket.SOCK_DGRAM)
@@ -95,6 +95,6 @@ def ask(netns, address, port, protocol="TCP", timeout=DENIED):
 
 
 def ask_all(questions, timeout=DENIED):
-    """[answer] of many questions (arguments of ask()) at a time."""
+    """[reply] of many requests (arguments of ask()) at a time."""
     with concurrent.futures.ThreadPoolExecutor(64) as pool:
         return list(pool.map(lambda question: ask(*question, timeout=timeout), questions))

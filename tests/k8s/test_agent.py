@@ -36,7 +36,7 @@ class Agents(Kubernetes):
         command = f"env NODE_NAME={node} {' '.join(env)} {BUILD}/warren-agent --kubeconfig {kubeconfig}"
         script = f"echo $$ >/run/agent.pid; exec {command} >>/var/log/agent.log 2>&1 </dev/null"
         self.node(node, "sh", "-c", f"cp -u {BUILD}/warren-cni /opt/cni/bin/; setsid sh -c '{script}' >/dev/null 2>&1 &")
-        # Until it serves, nothing can be asked.
+        # There are no replies before it serves.
         wait_for(lambda: self.status(node), f"agent of {node}")
 
     def signal(self, node, signal):
@@ -50,7 +50,7 @@ class Agents(Kubernetes):
         return self.node(node, str(BUILD / "warren"), *argv, check=check)
 
     def ask(self, node, method):
-        """The agent's own words; nothing while there are none."""
+        """The status from the agent itself; empty while there is none."""
         done = self.node(node, "/usr/bin/python3", "-c", ASK, json.dumps({"method": method}), check=False)
         return json.loads(done.stdout) if done.stdout else {}
 
@@ -61,7 +61,7 @@ class Agents(Kubernetes):
         return self.status(node).get("kubernetes") or {}
 
     def wrong(self, node):
-        """What `warren status` is red about."""
+        """The failed checks of `warren status`."""
         checks = json.loads(self.warren(node, "--json", "status", check=False).stdout)["checks"]
         return [check["detail"] for check in checks if check["state"] == "wrong"]
 
@@ -157,7 +157,7 @@ def test_a_node_is_made_ready(cluster):
     secret = cluster.get("secret", "warren-identity", "-n", "kube-system")
     assert secret["immutable"] is True
     for node in NODES:
-        wait_for(lambda: cluster.kubernetes(node)["node"]["told"], f"Node {node} told")
+        wait_for(lambda: cluster.kubernetes(node)["node"]["reported"], f"Node {node} reported")
         said = cluster.kubernetes(node)
         assert said["key"]["state"] == "shared"
         assert said["waits_for"] is None
@@ -176,7 +176,7 @@ def test_a_node_is_made_ready(cluster):
 
 
 def test_the_configuration_is_kept(cluster):
-    """Not written again for nothing; put back if somebody changes it."""
+    """Not written again without need; restored if another program changes it."""
     def inode():
         return cluster.node("n1", "stat", "-c", "%i", CONFLIST, check=False).stdout
 
@@ -188,14 +188,14 @@ def test_the_configuration_is_kept(cluster):
     wait_for(lambda: cluster.kubernetes("n1")["configuration"]["written"], "conflist looked at")
     assert inode() == before
     cluster.node("n1", "sh", "-c", f"echo '{{}}' >{CONFLIST}")
-    wait_for(lambda: "warren-cni" in cluster.node("n1", "cat", CONFLIST).stdout, "conflist mended")
+    wait_for(lambda: "warren-cni" in cluster.node("n1", "cat", CONFLIST).stdout, "conflist repaired")
     cluster.node("n1", "rm", CONFLIST)
     wait_for(inode, "conflist back")
 
 
 @pytest.fixture
 def restarted_runtime(cluster):
-    """In the end n1's containerd is another one: who watches a folder that is removed sees nothing of the next one."""
+    """At the end n1 gets another containerd: the old one's watch of the removed directory does not follow the next one."""
     yield
     cluster.node("n1", "sh", "-c", """
         kill $(cat /run/containerd.pid); tail --pid=$(cat /run/containerd.pid) -f /dev/null
@@ -203,7 +203,7 @@ def restarted_runtime(cluster):
         until ctr version >/dev/null 2>&1; do sleep 0.05; done""")
 
 
-def test_the_folder_of_configurations_is_made_again(cluster, restarted_runtime):
+def test_the_directory_of_configurations_is_made_again(cluster, restarted_runtime):
     """Twice: the second one is followed, too. (The agent may be faster than rmdir: it is held meanwhile.)"""
     for _ in range(2):
         cluster.signal("n1", "STOP")
@@ -217,13 +217,15 @@ def test_the_folder_of_configurations_is_made_again(cluster, restarted_runtime):
 def test_another_configuration_comes_first(cluster):
     cluster.node("n1", "sh", "-c", "echo '{\"name\": \"x\", \"plugins\": []}' >/etc/cni/net.d/00-other.conflist")
     wait_for(lambda: any("00-other.conflist comes before" in text for text in cluster.wrong("n1")), "red status")
-    cluster.kubectl("wait", "--for=create", "event", "--field-selector=reason=ForeignNetworkConfiguration", "--timeout=10s")
+    cluster.kubectl("wait", "--for=create", "event", "--field-selector=reason=ConflictingNetworkConfiguration", "--timeout=10s")
     cluster.node("n1", "rm", "/etc/cni/net.d/00-other.conflist")
     wait_for(lambda: cluster.wrong("n1") == [], "green status")
 
 
 def test_agents_say_how_they_are(cluster):
-    """Each in an annotation of its Node, which the others' `status --cluster` has; in a word of how much, not of what."""
+    """Each in an annotation of its Node, which the others' `status --cluster` has; with the number of problems, not
+    their text.
+    """
 
     def said(node):
         nodes = json.loads(cluster.warren(node, "--json", "status", "--cluster", check=False).stdout)["nodes"]
@@ -236,13 +238,13 @@ def test_agents_say_how_they_are(cluster):
     before = cluster.get("node", "n2")["metadata"]["annotations"]["warren.dev/agent"]
     cluster.node("n1", "sh", "-c", "echo '{\"name\": \"x\", \"plugins\": []}' >/etc/cni/net.d/00-other.conflist")
     wait_for(lambda: said("n2") == {"n1": f"{version} 1 wrong since", "n2": well}, "something wrong")
-    assert "agents with something wrong: 1" in cluster.warren("n2", "status", "--cluster", check=False).stdout
+    assert "agents that report problems: 1" in cluster.warren("n2", "status", "--cluster", check=False).stdout
     cluster.node("n1", "rm", "/etc/cni/net.d/00-other.conflist")
     wait_for(lambda: said("n2") == dict.fromkeys(NODES, well), "all to be well again")
-    # Who has nothing new to say writes nothing, not even as a new agent.
+    # An agent writes nothing if nothing has changed, not even after a restart.
     cluster.stop("n2", "KILL")
     cluster.start("n2")
-    wait_for(lambda: cluster.kubernetes("n2")["node"]["told"], "the Node looked at")
+    wait_for(lambda: cluster.kubernetes("n2")["node"]["reported"], "the Node looked at")
     assert cluster.get("node", "n2")["metadata"]["annotations"]["warren.dev/agent"] == before
 
 
@@ -287,13 +289,13 @@ def test_an_agent_comes_and_goes(cluster, pods, policy):
         for node in NODES:
             cluster.stop(node, "KILL")
             cluster.start(node)
-            wait_for(lambda: cluster.status(node)["enforced"], f"policy of {node} in force")
+            wait_for(lambda: cluster.status(node)["enforced"], f"policy of {node} enforced")
         done = wait_for(lambda: "packet loss" in (text := cluster.inside("client", "cat", "/ping").stdout) and text, "ping ends")
         assert re.search(r" 0% packet loss", done), done
 
 
 def test_a_static_pod(cluster):
-    """Its mirror object has another uid than the kubelet tells the plugin."""
+    """Its mirror object has another uid than the plugin gets from the kubelet."""
     manifest = json.dumps(pod("static", None, {"app": "static"}))
     cluster.node("n1", "sh", "-c", f"mkdir -p /run/static; echo '{manifest}' >/run/static/static.json")
     cluster.kubectl("wait", "--for=create", "pod/static-n1", "--timeout=60s")
@@ -320,7 +322,7 @@ def test_a_pod_of_the_same_name(cluster, pods, policy):
 
 
 def test_what_a_dead_pod_has_left(cluster, pods):
-    """A pod whose end nobody tells the plugin: the agent that starts next finds it, and takes nothing from those that live."""
+    """A pod that ends without a DEL: the agent that starts next removes it, and nothing of pods that live."""
     (alive,) = pods(pod("alive", "n1"))
     cluster.node("n1", "ip", "netns", "add", "dead")
     conf = json.loads(cluster.node("n1", "cat", CONFLIST).stdout)
@@ -342,7 +344,9 @@ def test_what_a_dead_pod_has_left(cluster, pods):
 
 
 def test_without_an_api_server(cluster, pods, policy):
-    """What is in force stays so; with the copy of the key an agent starts all the same, and says what it waits for."""
+    """What is enforced stays so; an agent that has a copy of the key starts all the same, and reports what it waits
+    for.
+    """
     (web, client, other) = pods(pod("web", "n1", {"app": "web"}), pod("client", "n1", {"role": "client"}), pod("other", "n1"))
     wait_for(lambda: fetches(cluster, "client", web[0]), "web answers")
     cluster.stop("n1")
@@ -373,21 +377,23 @@ def jwt_part(data):
 
 
 class Trust:
-    """What an agent shows the API server, and what it believes it by: files that may be made bad, and good again."""
+    """The token that an agent sends to the API server, and the CA that it verifies it by: files that tests damage and
+    restore.
+    """
 
     def __init__(self, cluster):
-        self.pki, self.folder = cluster.home / "pki", cluster.home / "trust"
-        self.folder.mkdir()
+        self.pki, self.directory = cluster.home / "pki", cluster.home / "trust"
+        self.directory.mkdir()
         account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "trusted", "namespace": "default"}}
         binding = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "trusted"}}
         role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}
         subject = {"kind": "ServiceAccount", "name": "trusted", "namespace": "default"}
         cluster.apply(account, {**binding, "roleRef": role, "subjects": [subject]})
         self.uid = cluster.get("serviceaccount", "trusted")["metadata"]["uid"]
-        self.other = Authority(self.folder / "other").ca
-        subprocess.run(["gcc", "-shared", "-fPIC", "-o", self.folder / "skew.so", HERE / "skew.c"], check=True)
+        self.other = Authority(self.directory / "other").ca
+        subprocess.run(["gcc", "-shared", "-fPIC", "-o", self.directory / "skew.so", HERE / "skew.c"], check=True)
         server = {"server": "https://10.10.0.10:6443", "certificate-authority": "ca.crt"}
-        (self.folder / "config").write_text(json.dumps({
+        (self.directory / "config").write_text(json.dumps({
             "apiVersion": "v1",
             "kind": "Config",
             "clusters": [{"name": "c", "cluster": server}],
@@ -398,7 +404,7 @@ class Trust:
         self.good()
 
     def token(self, begin, end):
-        """Good from so many seconds from now until so many."""
+        """Valid between these two times, in seconds from now."""
         now = int(time.time())
         account = {"namespace": "default", "serviceaccount": {"name": "trusted", "uid": self.uid}}
         issuer = "https://kubernetes.default.svc"
@@ -407,13 +413,13 @@ class Trust:
         text = f"{jwt_part({'alg': 'RS256'})}.{jwt_part(claims)}"
         argv = ["openssl", "dgst", "-sha256", "-sign", self.pki / "sa.key"]
         signature = subprocess.run(argv, input=text.encode(), capture_output=True, check=True).stdout
-        (self.folder / "token").write_text(f"{text}.{jwt_part(signature)}\n")
+        (self.directory / "token").write_text(f"{text}.{jwt_part(signature)}\n")
 
     def skew(self, seconds):
-        (self.folder / "skew").write_text(str(seconds))
+        (self.directory / "skew").write_text(str(seconds))
 
     def ca(self, file):
-        shutil.copy(file, self.folder / "ca.crt")
+        shutil.copy(file, self.directory / "ca.crt")
 
     def good(self):
         self.token(-DAY, DAY)
@@ -447,7 +453,7 @@ def start_trusting(cluster, trust):
 
 @pytest.mark.parametrize("what", BAD)
 def test_what_is_not_trusted(cluster, pods, policy, trust, start_trusting, what):
-    """The status says what it is; what is in force stays so; when it is good the agent that runs goes on by itself."""
+    """The status reports it; policy stays enforced; when the file is good again the running agent continues by itself."""
     spoil, word = BAD[what]
     (web, client, other) = pods(pod("web", "n1", {"app": "web"}), pod("client", "n1", {"role": "client"}), pod("other", "n1"))
     wait_for(lambda: fetches(cluster, "client", web[0]), "web answers")
@@ -478,7 +484,7 @@ def test_a_token_expires_and_another_comes(cluster, pods, policy, trust, start_t
     wait_for(lambda: cluster.wrong("n1") == [], "green status", 60)
     cluster.kubectl("label", "pod/client", "role-")
     for address in web:
-        wait_for(lambda: not fetches(cluster, "client", address), "the change is in force")
+        wait_for(lambda: not fetches(cluster, "client", address), "the change is enforced")
 
 
 # --- another Node of the same name ---------------------------------------------------------------------------------------

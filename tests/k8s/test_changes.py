@@ -37,7 +37,7 @@ def reached(found):
 
 
 def expect(found, allowed, what):
-    """That these pairs of names, and no others, come to be those who talk."""
+    """Waits until these pairs of names, and no others, reach each other."""
     allowed = {(a, b, f) for a, b in allowed for f in (4, 6)}
     last = {}
 
@@ -63,14 +63,14 @@ FROM_A = {(x, y) for x, y in EVERYBODY if x in ("a1", "a2")}
 
 
 def test_policies_over_live_pods(warren, space, four):
-    """A matrix by `kubectl apply`: each line is what it leaves of who reaches whom."""
+    """A matrix by `kubectl apply`: each line has the pairs that it allows."""
     name = f"{space}/p"
     lines = [
         (policy(name, types=["Ingress"]), set()),
         (policy(name, {"app": "b"}, ingress=[sources(pods(app="a"))]), EVERYBODY - TO_B | TO_B & FROM_A),
         (policy(name, {"app": "b"}, ingress=[sources(pods(app="a"), ports=[port(9999)])]), EVERYBODY - TO_B),
         (policy(name, {"app": "b"}, ingress=[sources(namespaces(name=space))]), EVERYBODY),
-        (policy(name, {"app": "b"}, ingress=[sources(namespaces(name="nobody"))]), EVERYBODY - TO_B),
+        (policy(name, {"app": "b"}, ingress=[sources(namespaces(name="none"))]), EVERYBODY - TO_B),
         (policy(name, {"app": "a"}, egress=[targets(pods(app="b"))], types=["Egress"]), EVERYBODY - FROM_A | FROM_A & TO_B),
         (policy(name, {"app": "a"}, egress=[targets(block("0.0.0.0/0"), block("::/0"))], types=["Egress"]), EVERYBODY),
         (policy(name, {"app": "a"}, egress=[], types=["Egress"]), EVERYBODY - FROM_A),
@@ -85,7 +85,7 @@ def test_policies_over_live_pods(warren, space, four):
 def test_labels_of_pods_and_namespaces(warren, space, four):
     api = warren.api
     api.apply(policy(f"{space}/b", {"app": "b"}, ingress=[sources({**pods(app="a"), **namespaces(tier="front")})]))
-    expect(four, EVERYBODY - TO_B, "nobody is in front")
+    expect(four, EVERYBODY - TO_B, "no namespace matches front")
     api.merge("Namespace", space, {"metadata": {"labels": {"tier": "front"}}})
     expect(four, EVERYBODY - TO_B | TO_B & FROM_A, "the namespace is in front")
     api.merge("Pod", "a2", {"metadata": {"labels": {"app": "c"}}}, space)
@@ -131,7 +131,7 @@ def test_many_policies_at_once(warren, space, four):
 
 
 def test_a_deployment_grows_and_shrinks(warren, space):
-    """0, 50, 0: nothing of it is left on the nodes."""
+    """0, 50, 0: nothing of them stays on the nodes."""
     spec = pod("x")["spec"]
     warren.api.apply({
         "apiVersion": "apps/v1",
@@ -155,7 +155,7 @@ def test_a_deployment_grows_and_shrinks(warren, space):
 
 
 def test_a_stateful_pod_comes_back(warren, space, four, servers):
-    """Same name, another uid, maybe another node: its policy is in force from the first packet on."""
+    """Same name, another uid, maybe another node: its policy is enforced from the first packet on."""
     spec = {**pod("x")["spec"], "terminationGracePeriodSeconds": 0}
     warren.api.apply(policy(f"{space}/db", {"app": "db"}, ingress=[sources(pods(app="a"))]))
     warren.api.apply({
@@ -187,11 +187,13 @@ def test_a_stateful_pod_comes_back(warren, space, four, servers):
 
 
 def test_an_address_finds_its_way_to_another_pod(warren, space, four, servers):
-    """Pods that may be reached go, others get their addresses: who was allowed to the old ones is not to the new ones."""
+    """Pods that may be reached go, others get their addresses: clients that were allowed to the old ones are not to the
+    new ones.
+    """
     warren.api.apply(policy(f"{space}/out", {"app": "a"}, egress=[targets(pods(may="yes"))], types=["Egress"]))
-    expect(four, EVERYBODY - FROM_A, "nobody may be reached")
+    expect(four, EVERYBODY - FROM_A, "no pod may be reached")
     old = {}
-    # As many addresses as there are go round: to have one twice soon, the pods are many.
+    # The addresses of the pool are used in turn: many pods make one repeat soon.
     for turn, may in enumerate(("yes", "no")):
         names = [f"t{turn}-{i}" for i in range(12)]
         warren.api.apply(*(pod(name, "n2", {"may": may}, space) for name in names))
@@ -212,7 +214,7 @@ def test_an_address_finds_its_way_to_another_pod(warren, space, four, servers):
 
 
 def test_jobs(warren, space):
-    """Pods that end: their addresses are nobody's, and the objects stay without being anybody."""
+    """Pods that end: their addresses have no owner, and the objects that stay have no effect."""
     container = {"name": "c", "image": IMAGE, "imagePullPolicy": "Never", "command": ["true"]}
     template = {"spec": {"restartPolicy": "Never", "containers": [container]}}
     names = [f"j{i}" for i in range(10)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The API server and the agents fail in all their ways, and the nodes go on."""
+"""The API server and the agents fail in every way, and the nodes continue."""
 
 import contextlib
 import json
@@ -39,26 +39,26 @@ def own(image):
 
 
 class Pair:
-    """A client on n1 and a server on n2 that takes in none but those with app=client."""
+    """A client on n1 and a server on n2 that accepts pods with app=client only."""
 
     def __init__(self, cluster, space, servers):
         self.cluster, self.space = cluster, space
         cluster.api.apply(
             policy(f"{space}/server", {"app": "server"}, ingress=[sources(with_labels(app="client"))]),
-            pod("client", "n1", {"app": "client"}, space), pod("stranger", "n1", {"app": "x"}, space),
+            pod("client", "n1", {"app": "client"}, space), pod("other", "n1", {"app": "x"}, space),
             pod("server", "n2", {"app": "server"}, space),
         )
-        found = cluster.ready("client", "stranger", "server", namespace=space)
-        self.client, self.stranger, self.server = (cluster.netns(found[n]) for n in ("client", "stranger", "server"))
+        found = cluster.ready("client", "other", "server", namespace=space)
+        self.client, self.other, self.server = (cluster.netns(found[n]) for n in ("client", "other", "server"))
         servers.add(self.server, "server", TCP)
         wait_for(lambda: self.works("client"), "the client reaches the server")
-        assert not self.works("stranger", any)
+        assert not self.works("other", any)
 
     def works(self, who, all_or_any=all):
         return all_or_any(ask(getattr(self, who), address, 8080)[0] == "server" for address in self.server.ips.values())
 
     def close(self):
-        for netns in (self.client, self.stranger, self.server):
+        for netns in (self.client, self.other, self.server):
             netns.close()
 
 
@@ -100,18 +100,20 @@ def test_agents_killed_for_a_minute(own, pair):
     print(f"\n{killed} agents killed", end="")
     assert killed >= 4
     wait_agents(own, agents_ready, "the agents to be back")
-    assert pair.works("client") and not pair.works("stranger", any)
+    assert pair.works("client") and not pair.works("other", any)
 
 
 def test_no_agents(own, pair):
-    """Policy, traffic and pods stay, nodes Ready, the plugin's configuration untouched; pods start, and only their host reaches them."""
+    """Policy, traffic and pods stay, nodes Ready, the plugin's configuration untouched; pods start, and only their host
+    reaches them.
+    """
     conflists = {name: own.machine(name).outside("/etc/cni/net.d/05-warren.conflist") for name in NODES}
     before = {name: (path.stat().st_ino, path.stat().st_mtime_ns) for name, path in conflists.items()}
     uids = {item["metadata"]["uid"] for item in own.api.list("Pod", pair.space)}
     with traffic(pair), without_agents(own), Servers() as servers:
         end = time.monotonic() + DOWN
         while time.monotonic() < end:
-            assert pair.works("client") and not pair.works("stranger", any)
+            assert pair.works("client") and not pair.works("other", any)
             assert all(map(is_ready, own.api.list("Node")))
         assert {item["metadata"]["uid"] for item in own.api.list("Pod", pair.space) if is_ready(item)} == uids
         own.api.apply(pod("late", "n2", {"app": "client"}, pair.space))
@@ -130,8 +132,8 @@ def test_no_agents(own, pair):
 
 
 def test_a_label_lost_while_the_agent_of_its_node_is_dead(own, pair):
-    """The receiver's agent knows, and believes no packet that says otherwise."""
-    os.kill(agent_pids(own, "n1")["n1"], signal.SIGSTOP)  # nobody starts another
+    """The identity from the receiver's agent overrides the one in the packet."""
+    os.kill(agent_pids(own, "n1")["n1"], signal.SIGSTOP)  # so that no other one is started
     try:
         own.api.merge("Pod", "client", {"metadata": {"labels": {"app": "y"}}}, pair.space)
         begin = time.monotonic()
@@ -143,19 +145,19 @@ def test_a_label_lost_while_the_agent_of_its_node_is_dead(own, pair):
 
 
 def test_the_api_server_is_gone_for_a_minute(own, pair):
-    """Traffic goes on, the status says what is wrong; what was changed meanwhile is in force when it is back."""
+    """Traffic continues, the status reports the problem; what was changed meanwhile is enforced when it is back."""
     with traffic(pair):
         own._run("api", "stop")
         wait_for(lambda: not any(connected(own)), "the agent to tell")
         end = time.monotonic() + 60
         while time.monotonic() < end:
             assert pair.works("client")
-            assert not pair.works("stranger", any)
+            assert not pair.works("other", any)
         own._run("api", "start")
     own.api.apply(policy(f"{pair.space}/server", {"app": "server"}, ingress=[sources(with_labels(app="x"))]))
     begin = time.monotonic()
-    wait_for(lambda: pair.works("stranger") and not pair.works("client", any), "the new policy", 40)
-    print(f"\nthe new policy: in force {time.monotonic() - begin:.1f} s after it was applied, at once when the server was back", end="")
+    wait_for(lambda: pair.works("other") and not pair.works("client", any), "the new policy", 40)
+    print(f"\nthe new policy: enforced {time.monotonic() - begin:.1f} s after it was applied, at once when the server was back", end="")
 
 
 HOLE = """
@@ -168,12 +170,12 @@ add rule inet hole out oifname eth0 tcp sport 6443 drop
 
 
 def blackhole(own, on):
-    """Nothing goes between the API server and the nodes (the other programs of the control plane are beside it)."""
+    """No packet passes between the API server and the nodes (the other programs of the control plane are beside it)."""
     own.node("cp", "nft", HOLE if on else "delete table inet hole")
 
 
 def test_the_api_server_falls_silent(own, pair):
-    """Nobody resets the connections: that is noticed within 30 s."""
+    """The connections are not reset: the agent must notice within 30 s."""
     blackhole(own, True)
     try:
         begin = time.monotonic()
@@ -185,7 +187,7 @@ def test_the_api_server_falls_silent(own, pair):
     assert seconds <= 35
     own.api.close()
     own.api.apply(policy(f"{pair.space}/server", {"app": "server"}, ingress=[sources(with_labels(app="x"))]))
-    wait_for(lambda: pair.works("stranger") and not pair.works("client", any), "the new policy", 40)
+    wait_for(lambda: pair.works("other") and not pair.works("client", any), "the new policy", 40)
 
 
 def lists(own):
@@ -199,14 +201,16 @@ def etcd(own, call, **body):
 
 
 def test_the_history_is_compacted(own, pair):
-    """What the agents would resume from is gone with the server's memory: they list again, and nothing is denied meanwhile."""
+    """The versions to resume from are gone with the server's memory: the agents list again, and nothing is denied
+    meanwhile.
+    """
     before = lists(own)
     with traffic(pair):
         own._run("api", "stop")
         revision = etcd(own, "range", key="AA==")["header"]["revision"]
         etcd(own, "compaction", revision=revision, physical=True)
         own._run("api", "start")
-        own.api.merge("Pod", "stranger", {"metadata": {"labels": {"app": "client"}}}, pair.space)
-        wait_for(lambda: pair.works("stranger"), "a change after it", 60)
+        own.api.merge("Pod", "other", {"metadata": {"labels": {"app": "client"}}}, pair.space)
+        wait_for(lambda: pair.works("other"), "a change after it", 60)
     wait_for(lambda: all(connected(own)), "all kinds to be followed", 60)
     assert lists(own) > before

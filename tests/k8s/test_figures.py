@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""How fast and how small: printed beside the goals, not judged (but for what would be absurd). `make figures-k8s`."""
+"""Times and sizes: printed beside the goals; only absurd values fail. `make figures-k8s`."""
 
 import contextlib
 import json
@@ -28,10 +28,10 @@ ADDS, AT_ONCE = 30, 20
 
 @pytest.fixture(scope="module")
 def own(image):
-    # The load's Nodes say nothing, and nobody is to do anything about it.
+    # No kubelet reports for the load's Nodes, and no controller may react to that.
     idle = "--controllers=*,-node-lifecycle-controller,-pod-garbage-collector-controller"
     with Kubernetes("figures", CNI="warren", PROXY="none", CONTROLLER_FLAGS=idle) as cluster:
-        # Agents for nodes that are objects only would be pods for ever pending.
+        # Agents for nodes that are objects only would be pending pods without end.
         for name in NODES:
             cluster.api.merge("Node", name, {"metadata": {"labels": {"real": "yes"}}})
         template = {"spec": {"template": {"spec": {"nodeSelector": {"real": "yes"}}}}}
@@ -87,7 +87,7 @@ def test_policy_and_labels(own, table, flows):
 
 
 def podload(own, *options):
-    """How it is called."""
+    """Its name in the table."""
     return [HERE / "cluster", "exec", "cp", K8S / "bin/podload", "--kubeconfig=/run/k8s/pki/admin.conf", *options]
 
 
@@ -109,7 +109,7 @@ def loaded(own, pods, nodes):
 
 @contextlib.contextmanager
 def following(own, everything):
-    """A pod on n1 under a policy that wants to know of all pods, or none."""
+    """A pod on n1 under a policy for which the agent must follow all pods, or none."""
     with made_space(own) as space:
         if everything:
             wide = policy(f"{space}/p", ingress=[sources(with_labels(app="a1"))])
@@ -125,8 +125,8 @@ def starts(own, table, what, everything, goals):
         agent.append(agent_starts(own, "n1"))
         lists.append(curl_lists(own, "n1", everything))
     seconds, busy = (statistics.median(values) for values in zip(*agent))
-    told = f"{seconds:.2f} s; curl {statistics.median(lists):.2f} s"
-    table.add(f"start -> policy in force / curl's lists, {what}", seconds / statistics.median(lists), "x", goals[0], told)
+    note = f"{seconds:.2f} s; curl {statistics.median(lists):.2f} s"
+    table.add(f"start -> policy enforced / curl's lists, {what}", seconds / statistics.median(lists), "x", goals[0], note)
     table.add(f"processor time of the start, {what}", busy, "s", goals[1])
 
 
@@ -144,8 +144,8 @@ def sizes(own, table, pods, nodes, most):
             wait_agents(own, agents_ready, "the agents", 120)
             found = memory(agent_pids(own, "n1")["n1"])
             maps = sum(item["memory"] for item in own.machine("n1").warren_json("map", "list")) / (1 << 20)
-            told = f"anonymous {found['RssAnon']:.1f}, Pss {found['Pss']:.1f}; maps {maps:.1f}"
-            table.add(f"resident, {what}", found["VmRSS"], "MB", most, told)
+            note = f"anonymous {found['RssAnon']:.1f}, Pss {found['Pss']:.1f}; maps {maps:.1f}"
+            table.add(f"resident, {what}", found["VmRSS"], "MB", most, note)
 
 
 def followed_bytes(own):
@@ -158,10 +158,10 @@ def churned(own, table, everything):
         pid = agent_pids(own, "n1")["n1"]
         begin = cpu(pid), followed_bytes(own)
         time.sleep(20)  # what is measured
-        used, told = cpu(pid) - begin[0], followed_bytes(own) - begin[1]
+        used, received = cpu(pid) - begin[0], followed_bytes(own) - begin[1]
         table.add(f"processor, 5000 pods churning 10/s, {what}", used * 5, "%", None if everything else 1)
-        table.add(f"from the API server, {what}", told / 20, "B/s")
-        return told
+        table.add(f"from the API server, {what}", received / 20, "B/s")
+        return received
 
 
 def test_churn(own, table, flows):
@@ -193,7 +193,7 @@ BRIDGE = {
 
 @contextlib.contextmanager
 def kubelet_stopped(own, node):
-    """So that pods that it ought to run stay without a network."""
+    """So that the agent's pods of these nodes stay without a network."""
     of_node = kube.processes(f"/warren-k8s-{own.name}/{node}")
     pid = next(pid for pid in of_node if Path(f"/proc/{pid}/comm").read_text() == "kubelet\n")
     os.kill(pid, signal.SIGSTOP)
@@ -204,11 +204,11 @@ def kubelet_stopped(own, node):
 
 
 def test_add(own, table):
-    """Pods under policy, whose ADD waits until the agent has it in force; against the reference plugin."""
+    """Pods under policy, whose ADD waits until the agent has it enforced; against the reference plugin."""
     conflist = json.loads(own.node("n1", "cat", "/etc/cni/net.d/05-warren.conflist").stdout)
     warren = {**conflist["plugins"][0], "cniVersion": conflist["cniVersion"], "name": conflist["name"]}
     with made_space(own) as space, kubelet_stopped(own, "n1"):
-        own.api.apply(policy(f"{space}/p", ingress=[sources(with_labels(app="nobody"))]))
+        own.api.apply(policy(f"{space}/p", ingress=[sources(with_labels(app="none"))]))
         made = own.api.apply(*(pod(f"p{i}", "n1", namespace=space) for i in range(ADDS + 2 * AT_ONCE)))
         pods = [{"namespace": space, "name": item["metadata"]["name"], "uid": item["metadata"]["uid"]} for item in made]
         order = {"plugins": {"bridge": BRIDGE, "warren": warren}, "alone": pods[:ADDS], "together": pods[ADDS:], "at_once": AT_ONCE}

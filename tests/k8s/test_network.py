@@ -9,7 +9,7 @@ from specs import Specs, check, name_images
 # What is left out, and why.
 NOT_HERE = {
     r"Netpol|NetworkPolicy": "test_netpol.py",
-    r"\[(Disruptive|Serial|Slow)\]": "wants the cluster for itself, or minutes",
+    r"\[(Disruptive|Serial|Slow)\]": "needs the cluster for itself, or minutes",
     r"LoadBalancer|\[Feature:Ingress|IngressClass|Ingress API": "of a cloud's load balancers, which are not there",
     r"affinity": "not done yet: affinity_seconds of bpf/abi/service.h",
     r"Service endpoints latency": "measures the control plane",

@@ -145,7 +145,7 @@ def test_a_node_is_rebooted(own, room):
 
 
 def test_a_node_is_removed(own, room):
-    """And another one of its name comes: the others forget and learn it."""
+    """And another one of its name comes: the others remove and add it."""
     space, servers = room
     others = own.machine("n1")
     assert [n["name"] for n in others.warren_json("node", "list") if n["name"] == "n2"]
@@ -161,7 +161,7 @@ def test_a_node_is_removed(own, room):
 
 
 def test_uninstall_and_install(own, room):
-    """What is applied is taken away: pods go on until they end, then the nodes are as they were before."""
+    """The manifest is deleted: pods keep their network until they end, then the nodes are as before."""
     space, servers = room
     found = start(own, room, client1="n1", server2="n2")
     reaches(found, "client1", "server2")
@@ -184,7 +184,7 @@ def test_uninstall_and_install(own, room):
     own.kubectl("delete", "-f", EXAMPLES / "uninstall.yaml", "--timeout=60s")
     kinds = "ds,cm,secret,sa,role,rolebinding,clusterrole,clusterrolebinding,validatingadmissionpolicy,validatingadmissionpolicybinding"
     assert "warren" not in own.kubectl("get", kinds, "-n", "kube-system", "-o", "name").stdout
-    # Else the new agents wait for the one that has the key.
+    # Otherwise the new agents wait for the one that has the key.
     own.kubectl("annotate", "nodes", "--all", "warren.dev/agent-")
     own.kubectl("apply", "-f", EXAMPLES / "warren.yaml")
     own.api.wait("Node", lambda nodes: all(is_ready(nodes[n]) for n in NODES), "the nodes are Ready", timeout=120)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Services beside kube-proxy in each of its modes, and without it: every way to a pod under policy is one."""
+"""Services beside kube-proxy in each of its modes, and without it: policy applies on every path to a pod."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from talk import Servers, ask, ask_all
 pytestmark = pytest.mark.proxies("none", "iptables", "nftables")
 
 TCP, UDP = ("TCP", 8080), ("UDP", 5353)
-WHERE = {"friend": "n1", "stranger": "n1", "near": "n1", "far": "n2"}
+WHERE = {"friend": "n1", "other": "n1", "near": "n1", "far": "n2"}
 TARGETS = ("near", "far")
 HOST_PORT = {"near": 18080, "far": 18081}
 
@@ -35,7 +35,7 @@ class Scene:
         }
 
     def ways(self, target):
-        """(what, address, port, protocol) of every way there is to this pod."""
+        """(what, address, port, protocol) of every path to this pod."""
         for address in self.pods[target].ips.values():
             yield "pod", address, *reversed(TCP)
             yield "pod", address, *reversed(UDP)
@@ -50,7 +50,7 @@ class Scene:
                     yield f"NodePort of {name}", address, number["nodePort"], number["protocol"]
 
     def reached(self, client, only=("",), timeout=1):
-        """{way: who answers} from a pod by every way to the targets whose name begins so."""
+        """{path: the server that replies} from a pod on every path to the targets whose name begins so."""
         ways = [(t, *way) for t in TARGETS for way in self.ways(t) if way[0].startswith(tuple(only))]
         answers = ask_all([(self.pods[client], *way[2:]) for way in ways], timeout)
         return {way: answer[0] if isinstance(answer, list) else answer for way, answer in zip(ways, answers)}
@@ -62,7 +62,7 @@ class Scene:
         assert not wrong, wrong
 
     def settles(self, client, allowed, only=("pod", "ClusterIP")):
-        """The same once what was applied is in force."""
+        """The same once what was applied is enforced."""
 
         def as_expected():
             return all((answer == way[0]) == allowed for way, answer in self.reached(client, only).items())
@@ -86,7 +86,7 @@ def no_policy(scene):
     yield
     for item in scene.cluster.api.list("NetworkPolicy", scene.space):
         scene.cluster.api.delete("NetworkPolicy", item["metadata"]["name"], scene.space)
-    scene.settles("stranger", True)
+    scene.settles("other", True)
 
 
 def deny(scene, *types):
@@ -101,22 +101,22 @@ def test_every_way_leads_there(scene):
 def test_default_deny_closes_every_way(scene):
     scene.cluster.api.apply(deny(scene, "Ingress"))
     scene.settles("friend", False)
-    for client in ("friend", "stranger"):
+    for client in ("friend", "other"):
         scene.check(client, False)
 
 
-def test_who_is_allowed_is_by_every_translation(scene):
-    """The stranger is not, whatever way it takes."""
+def test_an_allowed_pod_is_allowed_on_every_path(scene):
+    """Another pod is not, on any path."""
     rule = sources(pods(name="friend"), ports=[port(8080), port(5353, "UDP")])
     scene.cluster.api.apply(deny(scene, "Ingress"), policy(f"{scene.space}/friend", ingress=[rule]))
-    scene.settles("stranger", False)
+    scene.settles("other", False)
     scene.settles("friend", True)
     scene.check("friend", True, only=("pod", "ClusterIP"))
-    scene.check("stranger", False)
+    scene.check("other", False)
 
 
-def test_egress_is_judged_on_the_backend(scene):
-    """The service's address is nobody's: the policy names pods."""
+def test_egress_policy_is_evaluated_on_the_backend(scene):
+    """No pod has the service's address: the policy names pods."""
     rule = targets(pods(name="far"), ports=[port(8080), port(5353, "UDP")])
     scene.cluster.api.apply(
         policy(f"{scene.space}/egress", {"name": "friend"}, egress=[rule], types=["Egress"]),
@@ -127,13 +127,13 @@ def test_egress_is_judged_on_the_backend(scene):
         if what in ("pod", "ClusterIP"):
             assert (answer == target) == (target == "far"), (target, what, rest, answer)
         else:
-            assert answer != "near", (target, what, rest)  # no way around
+            assert answer != "near", (target, what, rest)  # no other path
 
 
 def test_a_service_loses_its_last_pod(scene):
-    """Nobody is behind it: a clear refusal, and it works again with the next one."""
+    """No backend: connections are refused, and it works again with the next backend."""
     api, space = scene.cluster.api, scene.space
-    api.apply(service("empty", {"name": "nobody"}, (80, *TCP), namespace=space))
+    api.apply(service("empty", {"name": "none"}, (80, *TCP), namespace=space))
     addresses = api.get("Service", "empty", space)["spec"]["clusterIPs"]
 
     def answers():
@@ -161,11 +161,11 @@ def test_a_webhook_is_reached_by_a_block_of_its_callers_node(scene):
     blocks = [block(f"{address}/{128 if ':' in address else 32}") for address in scene.nodes["n2"]]
     scene.cluster.api.apply(policy(f"{scene.space}/webhook", ingress=[sources(*blocks, ports=[port(8080)])]))
     wait_for(lambda: called() == ["near", "near"], "the other node is allowed")
-    scene.check("stranger", False, only=("pod", "ClusterIP"))
+    scene.check("other", False, only=("pod", "ClusterIP"))
 
 
 def test_the_api_server_is_reached_by_its_service(scene):
-    """`kubernetes.default`, whose endpoint is nobody's pod."""
+    """`kubernetes.default`, whose endpoint is no pod."""
     for address in scene.cluster.api.get("Service", "kubernetes")["spec"]["clusterIPs"]:
         with scene.pods["friend"].tcp_connect(address, 443, 5):
             pass

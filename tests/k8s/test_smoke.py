@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the cluster can do with the reference plugins: whatever fails here is not Warren's fault."""
+"""What the cluster can do with the reference plugins: a failure here is not Warren's."""
 
 import pytest
 
@@ -107,7 +107,7 @@ def test_logs(cluster):
 
 
 def test_each_node_has_its_own_bpffs(cluster):
-    """A pinned object of one node is nobody else's."""
+    """A pinned object of one node is not visible in another one."""
     cluster.node("n1", "mkdir", "/sys/fs/bpf/mine")
     assert cluster.node("n2", "ls", "/sys/fs/bpf/mine", check=False).returncode != 0
     cluster.node("n1", "rmdir", "/sys/fs/bpf/mine")

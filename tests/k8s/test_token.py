@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A stolen token of an agent, against a real API server with the manifest as it is shipped: what can be done with it beyond what the
-agent of that one node does.
+"""A stolen token of an agent, against a real API server with the manifest as it is shipped: what it allows beyond what
+the agent of that one node does.
 """
 
 import base64
@@ -42,7 +42,7 @@ class Thief(Loader):
         return self.ask("PATCH", path, body, kind=kind)
 
     def can(self, method, path, body=None, kind="application/json"):
-        """Whether the API server does it; any answer but a refusal and success fails the test."""
+        """Whether the API server does it; any reply but a refusal and success fails the test."""
         status, answer = self.ask(method, path, body, kind=kind)
         assert status in (200, 201, *REFUSED), (method, path, status, answer)
         return status in (200, 201)
@@ -77,11 +77,13 @@ def node(name):
 
 @pytest.fixture(scope="module")
 def token(plane):
-    """Of the agent of node "a"; there is a node "b", too. Returns when the admission policy counts, if there is one."""
+    """Of the agent of node "a"; there is a node "b", too. Returns when the admission policy is enforced, if there is
+    one.
+    """
     plane.create("/api/v1/nodes", node("a"), node("b"))
     token = bound_token(plane, "a")
     thief = Thief(plane, token)
-    with contextlib.suppress(AssertionError):  # the tests say what is possible without a policy
+    with contextlib.suppress(AssertionError):  # the tests show what is possible without a policy
         wait_for(lambda: not thief.can_patch("/api/v1/nodes/b?dryRun=All", {"metadata": {"labels": {"x": "y"}}}), "policy", 10)
     return token
 
@@ -92,7 +94,7 @@ def thief(plane, token):
 
 
 def remove(plane, path):
-    """Whatever holds it."""
+    """Also without an agent."""
     Loader(plane).ask("PATCH", path, {"metadata": {"finalizers": None}}, kind=MERGE)
     plane.ask("DELETE", path)
 
@@ -127,7 +129,7 @@ KEY_RIGHTS = {("", "secrets", "warren-identity"): {"get", "patch"}}
 
 
 def rights(thief, namespace):
-    """{(group, resource[, name]): verbs}, without those that every account has to ask about itself."""
+    """{(group, resource[, name]): verbs}, without those that every account has for reviews of itself."""
     review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "spec": {"namespace": namespace}}
     status, answer = thief.ask("POST", "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", review)
     assert status == 201, answer
@@ -195,7 +197,7 @@ def filled(key, byte, **more):
 
 @pytest.mark.parametrize("immutable", [{"immutable": True}, {}], ids=["immutable", "not immutable"])
 def test_the_key_is_filled_in_once(plane, thief, key, immutable):
-    """It is shipped empty, the first agent's key gets in, the second's does not, and nothing changes it any more."""
+    """It is shipped empty, the first agent's key is stored, the second's is not, and nothing changes it any more."""
     assert "data" not in key
     assert thief.patch(KEY, filled(key, b"1", **immutable), MERGE)[0] == 200
     assert thief.patch(KEY, filled(key, b"2"), MERGE)[0] == 409
@@ -310,7 +312,7 @@ HOSTILE_STATUS = {
 
 
 def changes(thief, plane, name, path, body):
-    """Whether the patch is taken, or changes anything: what a subresource ignores is no change."""
+    """Whether the patch is accepted and changes the object: fields that a subresource ignores are no change."""
     before = without_bookkeeping(plane.get(f"/api/v1/nodes/{name}"))
     thief.can_patch(path, body)
     return without_bookkeeping(plane.get(f"/api/v1/nodes/{name}")) != before
@@ -402,7 +404,7 @@ def test_events_are_of_its_own_node(thief):
 
 
 def test_others_are_not_concerned(plane, thief):
-    """The admission policy is about the agents' account: kubelets and administrators write as ever."""
+    """The admission policy applies to the agents' account only: kubelets and administrators write as before."""
     admin = Loader(plane)
     assert admin.ask("PATCH", "/api/v1/nodes/b", {"metadata": {"labels": {"x": "y"}}}, kind=MERGE)[0] == 200
     assert admin.ask("PATCH", f"{SECRETS}/other", {"metadata": {"labels": {"x": "y"}}}, kind=MERGE)[0] == 200

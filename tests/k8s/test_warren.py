@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A cluster whose network is Warren, installed by its manifest: what everybody expects of one."""
+"""A cluster whose network is Warren, installed by its manifest: the basic functions."""
 
 import base64
 import itertools
@@ -35,7 +35,7 @@ def no_taints(nodes):
 
 
 def test_nodes(warren):
-    # The controllers take their own taint off a moment after a node is Ready.
+    # The controllers remove their own taint a moment after a node is Ready.
     nodes = warren.api.wait("Node", no_taints, "all taints to go")
     assert set(nodes) == set(NODES)
     for node in nodes.values():
@@ -62,7 +62,7 @@ TOKEN = "var/run/secrets/kubernetes.io/serviceaccount/token"
 
 
 def test_agents_run_with_few_rights(warren):
-    """As the kernel has it, not the manifest."""
+    """From the kernel, not from the manifest."""
     for pid in agent_pids(warren).values():
         status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
         for kind in ("CapEff", "CapPrm", "CapBnd"):
@@ -73,7 +73,7 @@ def test_agents_run_with_few_rights(warren):
 
 
 def test_tokens_of_the_agents(warren):
-    """Each in one container, ends soon, and names its node; the other node is not its to change."""
+    """Each in one container, ends soon, and names its node; it may not change the other node."""
     for agent in warren.api.list("Pod", **AGENTS):
         with_token = [c["name"] for kind in ("initContainers", "containers") for c in agent["spec"][kind]
                       if any("serviceaccount" in mount["mountPath"] for mount in c["volumeMounts"])]
@@ -92,11 +92,11 @@ def test_tokens_of_the_agents(warren):
 
 
 def test_events_of_the_agents(warren):
-    """The admission policy takes them as the agent writes them."""
+    """The admission policy accepts them in the form in which the agent writes them."""
     other = warren.machine("n1").outside("/etc/cni/net.d/00-other.conflist")
     other.write_text('{"name": "x", "plugins": []}')
     try:
-        events = warren.api.wait("Event", lambda found: [e for e in found.values() if e["reason"] == "ForeignNetworkConfiguration"],
+        events = warren.api.wait("Event", lambda found: [e for e in found.values() if e["reason"] == "ConflictingNetworkConfiguration"],
                                  "the Event")
         assert {event["involvedObject"]["name"] for event in events} == {"n1"}
     finally:
@@ -106,7 +106,7 @@ def test_events_of_the_agents(warren):
 
 
 def test_the_admission_policy_is_well_formed(warren):
-    """By the controller that reads its expressions against the types of what they are about."""
+    """The controller checks its expressions against the types of the objects."""
     found = warren.get("validatingadmissionpolicies")
     (policy,) = (item for item in found if item["metadata"]["name"] == "warren")
     assert policy["status"]["observedGeneration"] == policy["metadata"]["generation"]
@@ -162,7 +162,7 @@ def test_logs_and_exec(warren, space):
 
 
 def test_host_ports(warren, space, servers, four):
-    """By the reference plugin behind ours, to the node's addresses: from the world, from pods here and there."""
+    """By the reference plugin chained after ours, to the node's addresses: from the world, from pods here and there."""
     item = pod("published", "n1", namespace=space)
     item["spec"]["containers"][0]["ports"] = [{"containerPort": 8080, "hostPort": 8088}]
     warren.api.apply(item)
@@ -179,7 +179,7 @@ def test_host_ports(warren, space, servers, four):
 
 
 def test_names(warren, space):
-    """By CoreDNS, at its service's address, and the service that it tells of."""
+    """By CoreDNS at its service's address, and then the service that it resolves."""
     if not (K8S / "images/coredns.tar").exists():
         pytest.skip("there is no CoreDNS: tests/k8s/build.sh dns")
     wait_dns(warren)

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from control_plane import BIN, BUILD, PATIENCE, ControlPlane, Watcher
+from control_plane import BIN, BUILD, TIMEOUT, ControlPlane, Watcher
 from netns import wait_for
 
 PODS = "/api/v1/namespaces/d/pods"
@@ -75,7 +75,7 @@ def rich_objects():
         "endpoints": endpoints, "ports": [{"name": "a", "port": 8080}, {"name": "", "protocol": "UDP", "port": 53}]}
 
 
-def told_at_start(plane, *argv):
+def printed_at_start(plane, *argv):
     with Watcher(plane, *argv) as w:
         first = w.until(lambda line: line == "synced", "synced")
         w.say("all")
@@ -91,9 +91,9 @@ def test_json_and_protobuf_say_the_same(plane, monkeypatch):
         assert patch(plane, f"{PODS}/{name}/status", status)[0] == 200
     addresses = [{"type": "InternalIP", "address": "192.168.0.1"}, {"type": "InternalIP", "address": "fd10::1"}, {"type": "Hostname", "address": "n1"}]
     assert patch(plane, "/api/v1/nodes/n1/status", {"status": {"addresses": addresses}})[0] == 200
-    binary = told_at_start(plane, "node=n1")
+    binary = printed_at_start(plane, "node=n1")
     monkeypatch.setenv("WARREN_API_JSON", "1")
-    assert told_at_start(plane, "node=n1") == binary
+    assert printed_at_start(plane, "node=n1") == binary
     text = "\n".join(binary)
     assert "!" not in text and "d/another" not in text
     for part in (
@@ -117,7 +117,7 @@ def patch(plane, path, body):
 def test_watch_list_where_there_is_one(plane):
     with Watcher(plane, "node=n1") as w:
         w.until(lambda line: line == "synced", "synced")
-        # After a list in chunks the watch is still to be begun.
+        # After a list in chunks the watch has still to start.
         wait_for(lambda: all(watch["connected"] for watch in w.status()[0].values()), "all kinds to be followed")
         watches, used = w.status()
         assert all(watch["lists"] == 1 and watch["synced"] for watch in watches.values()), watches
@@ -137,7 +137,7 @@ def test_which_pods(plane):
         assert patch(plane, f"{PODS}/here/status", {"status": {"phase": "Succeeded"}})[0] == 200
         w.until(lambda line: line == "- Pod d/here", "that it has completed")
         w.say("own")
-        w.until(lambda line: line == "- Pod d/there", "that it is not wanted")
+        w.until(lambda line: line == "- Pod d/there", "that it is not followed")
         plane.delete(PODS, "here", "host", "there", "last")
         w.until(lambda line: line == "- Pod d/last", "that it is gone")
 
@@ -156,7 +156,7 @@ def test_300_made_and_deleted_at_once(plane):
                 left.discard(line.split("/")[1])
             return not left
 
-        w.until(done, "that all are gone", 3 * PATIENCE)
+        w.until(done, "that all are gone", 3 * TIMEOUT)
         assert {line.split()[2] for line in seen if line.startswith("+ NetworkPolicy d/p")} == {f"d/{name}" for name in names}
 
 
@@ -192,33 +192,33 @@ def test_object_of_one_and_a_half_megabytes(plane, encoding, monkeypatch):
 def etcd(plane, path, **body):
     done = subprocess.run(
         ("nsenter", f"--net=/proc/{plane.pid}/ns/net", "curl", "-sS", "--fail", "--json", json.dumps(body), f"http://127.0.0.1:2379/v3/{path}"),
-        capture_output=True, text=True, timeout=PATIENCE,
+        capture_output=True, text=True, timeout=TIMEOUT,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
 def test_away_compacted_and_back(plane):
-    """What has changed meanwhile is told, and nothing else: nothing is forgotten, nothing told twice."""
+    """What has changed meanwhile is reported, once, and nothing else is."""
     plane.create("/api/v1/namespaces", namespace("gone"), namespace("stays"))
     with Watcher(plane, "node=n1") as w:
         w.until(lambda line: line == "synced", "synced")
         plane.stop()
         titles = set(w.status()[0])
-        w.until_told([f"! {title}: " for title in titles])
+        w.until_printed([f"! {title}: " for title in titles])
         key = base64.b64encode(b"/registry/namespaces/gone").decode()
         revision = int(etcd(plane, "kv/deleterange", key=key)["header"]["revision"])
         etcd(plane, "kv/compaction", revision=str(revision), physical=True)
-        told = len(w.lines)
+        before = len(w.lines)
         plane.start()
-        w.until(lambda line: line == "- Namespace gone", "that it is gone", 2 * PATIENCE)
+        w.until(lambda line: line == "- Namespace gone", "that it is gone", 2 * TIMEOUT)
         plane.create("/api/v1/namespaces", namespace("new"))
-        w.until(lambda line: line.startswith("+ Namespace new "), "what is new", 2 * PATIENCE)
-        w.until_told([f"ok {title}" for title in titles], told, 2 * PATIENCE)
-        changes = [line for line in w.lines[told:] if line.startswith(("+", "-"))]
+        w.until(lambda line: line.startswith("+ Namespace new "), "what is new", 2 * TIMEOUT)
+        w.until_printed([f"ok {title}" for title in titles], before, 2 * TIMEOUT)
+        changes = [line for line in w.lines[before:] if line.startswith(("+", "-"))]
         # The server may bring its own slice anew as it starts.
         assert [c for c in changes if "default/kubernetes" not in c] == [
-            "- Namespace gone", "+ Namespace new {kubernetes.io/metadata.name=new}"], w.lines[told:]
+            "- Namespace gone", "+ Namespace new {kubernetes.io/metadata.name=new}"], w.lines[before:]
         watches, _ = w.status()
         assert watches["Namespaces"]["lists"] == 2
         assert all(watch["problem"] == "" and watch["connected"] for watch in watches.values()), watches
@@ -226,9 +226,10 @@ def test_away_compacted_and_back(plane):
 
 
 def test_etcd_restored_from_a_backup(plane):
-    """The server goes back in time. It takes the old watches, and would tell nothing before its versions are those of before.
+    """The server goes back in time. It accepts the old watches, and sends no event until its versions have reached
+    theirs.
 
-    Nothing but its silence shows that, of more than two minutes, twice: one of both servers has to do.
+    Only its silence shows that, of more than two minutes, twice: so one of the two servers must be enough.
     """
     if plane.watch_list:
         pytest.skip("with chunks only: it takes 5 minutes")
@@ -238,11 +239,11 @@ def test_etcd_restored_from_a_backup(plane):
     with Watcher(plane, "node=n1") as w:
         w.until(lambda line: line == "synced", "synced")
         plane.create("/api/v1/namespaces", *[namespace(name) for name in names])
-        w.until_told([f"+ Namespace {name} " for name in names])
+        w.until_printed([f"+ Namespace {name} " for name in names])
         plane.restore()
-        told = len(w.lines)
+        before = len(w.lines)
         plane.create("/api/v1/namespaces", namespace("anew"))
-        w.until_told(["+ Namespace anew ", *(f"- Namespace {name}" for name in names)], told, 2 * 130 + 20 + 2 * PATIENCE)
+        w.until_printed(["+ Namespace anew ", *(f"- Namespace {name}" for name in names)], before, 2 * 130 + 20 + 2 * TIMEOUT)
         assert "- Namespace before" not in w.lines
         plane.create("/api/v1/namespaces", namespace("more"))
         w.until(lambda line: line.startswith("+ Namespace more "), "what is new after that")
@@ -250,13 +251,13 @@ def test_etcd_restored_from_a_backup(plane):
 
 
 def test_not_allowed(plane):
-    """Complained about by what may not be read; nothing is synced before all is."""
-    with Watcher(plane, "node=n1", kubeconfig=nobody(plane)) as w:
-        seen = w.until(lambda line: line.startswith("! Pods of this node: "), "a complaint")
+    """A list that is forbidden is a problem by its name; nothing is synced before all is."""
+    with Watcher(plane, "node=n1", kubeconfig=unprivileged(plane)) as w:
+        seen = w.until(lambda line: line.startswith("! Pods of this node: "), "a problem")
         assert "403 Forbidden" in seen[-1] and 'User "system:kube-proxy" cannot' in seen[-1]
         assert w.status()[1]["synced"] == 0
 
 
-def nobody(plane):
-    """Somebody who may not list pods."""
+def unprivileged(plane):
+    """The kubeconfig of a user that may not list pods."""
     return plane.pki / "kube-proxy.conf"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The API server calls a webhook in a pod that takes in nobody but it."""
+"""The API server calls a webhook in a pod that accepts only the API server."""
 
 import base64
 import contextlib
@@ -53,7 +53,7 @@ class Server(http.server.ThreadingHTTPServer):
         self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
 
     def handle_error(self, *_):
-        """A caller that has gone away is none of ours."""
+        """A caller that has gone away is no error."""
 
 
 @contextlib.contextmanager
@@ -98,7 +98,7 @@ def test_a_webhook_is_reached_by_a_block_of_the_control_planes_address(warren, s
         with serving(hook, family, authority.sign("hook", f"IP:{address}")) as server:
             wait_for(lambda: admitted() and server.calls, "the API server knows of the webhook, and calls it")
             api.apply(policy(f"{space}/deny", types=["Ingress"]))
-            wait_for(lambda: not admitted(), "nobody is let in")
+            wait_for(lambda: not admitted(), "no client is let in")
             cp = "fd10::10/128" if family == 6 else "10.10.0.10/32"
             api.apply(policy(f"{space}/webhook", {"name": "hook"}, ingress=[sources(block(cp), ports=[port(PORT)])]))
             wait_for(admitted, "the API server is let in")

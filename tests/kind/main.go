@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 
-// Reads a cluster's configuration as kind does: into its own types, nothing unknown, with its defaults; prints it as JSON.
+// Reads a cluster's configuration as kind does: into kind's own types, without unknown fields, with its defaults;
+// prints it as JSON.
 package main
 
 import (

@@ -22,10 +22,11 @@ NOTIFY = "/run/notify.sock"
 
 
 class Agent:
-    """`warren-agent` in a node, ready (its first policy is in force) unless told not to wait.
+    """`warren-agent` in a node, ready (its first policy is enforced) unless `wait` is False.
 
     It writes its log to `log` (a Path as seen from here), and serves metrics at a unix socket. `wrap` is put before the
-    program. The manifests stay when the agent ends: another Agent of the same node goes on with them. `manifests` None: it has another source.
+    program. The manifests stay when the agent ends: another Agent of the same node goes on with them. `manifests` None:
+    it has another source.
     """
 
     def __init__(self, node, *options, manifests=MANIFESTS, wait=True, wrap=(), program="warren-agent", log_level="debug"):
@@ -53,11 +54,11 @@ class Agent:
             try:
                 self.wait_notified("READY=1")
             except BaseException:
-                self.close()  # nobody has it yet who would
+                self.close()  # no caller has it yet
                 raise
 
     def wait_notified(self, line, timeout=TIMEOUT):
-        """Until the agent has told the service manager so; returns all the lines of that message."""
+        """Until the agent has notified the service manager of this; returns all the lines of that message."""
         deadline = time.monotonic() + timeout
         pid = os.pidfd_open(self.proc.pid)
         try:
@@ -71,7 +72,7 @@ class Agent:
                 elif ready:
                     raise AssertionError(f"the agent ended: {self.proc.stdout.read().decode()}{self.tail()}")
                 else:
-                    raise AssertionError(f"waited {timeout} s in vain for {line}\n{self.tail()}")
+                    raise AssertionError(f"timed out after {timeout} s: {line}\n{self.tail()}")
         finally:
             os.close(pid)
 
@@ -80,7 +81,7 @@ class Agent:
 
     @property
     def pid(self):
-        """Of the agent itself, as seen from here; not of what it has started."""
+        """The agent's own process id as seen from here, not that of nsenter."""
         pid = self.proc.pid
         while Path(f"/proc/{pid}/comm").read_text() != "warren-agent\n":
             children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -155,17 +156,17 @@ class Agent:
 
     @contextlib.contextmanager
     def address_of(self, path):
-        """Of a socket in the node, through its folder: the whole path is longer from outside than an address can be."""
-        folder = os.open(self.node.outside(path).parent, os.O_PATH)
+        """Of a socket in the node, through its directory: the whole path is longer from outside than an address can be."""
+        directory = os.open(self.node.outside(path).parent, os.O_PATH)
         try:
-            yield f"/proc/self/fd/{folder}/{Path(path).name}"
+            yield f"/proc/self/fd/{directory}/{Path(path).name}"
         finally:
-            os.close(folder)
+            os.close(directory)
 
     def connect(self, path=SOCKET):
         """A connection to its socket."""
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        # Where too many wait to be accepted, connect() of a socket that blocks waits, and of another one fails at once.
+        # With a full backlog connect() of a blocking socket waits, and of a nonblocking one fails at once.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", TIMEOUT, 0))
         try:
             with self.address_of(path) as address:
@@ -187,7 +188,7 @@ class Agent:
         return data
 
     def ask(self, method, **members):
-        """One request; its answer."""
+        """One request; its reply."""
         with self.connect() as sock:
             sock.settimeout(TIMEOUT + members.get("wait_ms", 0) / 1000)
             sock.sendall(json.dumps({"method": method, **members}).encode() + b"\n")
@@ -197,10 +198,10 @@ class Agent:
         return self.ask("status")
 
     def wait_applied(self, timeout=TIMEOUT):
-        """Until what has been written into the manifests (and all else that had happened) is in force.
+        """Until what has been written into the manifests (and all else that had happened) is enforced.
 
-        The agent reads its sources and its socket in one loop: what is asked twice in a row with nothing pending in
-        between was asked after everything that was there before the first question.
+        The agent reads its sources and its socket in one loop: if two requests in a row find nothing pending,
+        everything that was there before the first one has been applied.
         """
 
         def settled():
@@ -208,21 +209,21 @@ class Agent:
             status = self.status()
             return status["enforced"] and not status["pending"] and status
 
-        return wait_for(settled, "the policy to be in force", timeout)
+        return wait_for(settled, "the policy to be enforced", timeout)
 
     def endpoint(self, pod):
-        """What the agent knows of a Pod: {class, revision, identity, state...}; None: nothing."""
+        """The agent's entry of a Pod: {class, revision, identity, state...}; None: it has none."""
         found = [e for e in self.status()["endpoints"] if e["container"] == pod.container and e["ifname"] == pod.ifname]
         return found[0] if found else None
 
     def identity(self, pod):
-        """As the number that packets carry."""
+        """The number that packets carry."""
         return int(str(self.endpoint(pod)["identity"]), 0)
 
     # --- metrics ----------------------------------------------------------------------------------------------------
 
     def http(self, request):
-        """The answer to a raw HTTP request of its metrics server."""
+        """The reply of its metrics server to a raw HTTP request."""
         with self.connect(METRICS) as sock:
             sock.sendall(request)
             data = b""
@@ -231,7 +232,7 @@ class Agent:
             return data
 
     def metrics(self):
-        """{name: {(sorted labels): value}}, parsed as strictly as the format asks for."""
+        """{name: {(sorted labels): value}}, parsed as strictly as the format requires."""
         head, _, body = self.http(b"GET /metrics HTTP/1.0\r\n\r\n").partition(b"\r\n\r\n")
         assert b" 200 OK" in head.split(b"\r\n")[0], head
         assert b"text/plain; version=0.0.4" in head

@@ -10,7 +10,7 @@
  *   cancel ID                    end a call
  *   after ID MS                  a timer
  *   servers URL[,NAME]...        others from now on
- *   quit                         closes and says how much memory that took at most
+ *   quit                         closes and prints the peak of memory
  */
 #include <errno.h>
 #include <poll.h>
@@ -164,7 +164,7 @@ static void request(const char *method, char *rest)
 		if (option(word, "timeout", &value))
 			r.timeout_s = (unsigned)atoi(value);
 		else if (option(word, "silence", &value))
-			r.silence_s = (unsigned)atoi(value);
+			r.idle_timeout_s = (unsigned)atoi(value);
 		else if (option(word, "accept", &value))
 			r.accept = value;
 		else if (option(word, "body", &value))

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the API client is shown: certificates, a server that does what a real one does not, and the client by hand (apictl.c)."""
+"""What the API client connects to: certificates, a server that fails as no real one does on request; and the client by
+hand (apictl.c).
+"""
 
 import contextlib
 import json
@@ -16,36 +18,36 @@ from netns import TIMEOUT
 
 
 class Authority:
-    """A CA in a folder of its own, and what it has signed."""
+    """A CA in a directory of its own, and what it has signed."""
 
-    def __init__(self, folder):
-        self.folder = folder
-        folder.mkdir()
-        self.ca = folder / "ca.crt"
-        self._openssl("req", "-x509", *self._key("ca"), "-subj", f"/CN={folder.name}", "-days", "2", "-out", self.ca)
+    def __init__(self, directory):
+        self.directory = directory
+        directory.mkdir()
+        self.ca = directory / "ca.crt"
+        self._openssl("req", "-x509", *self._key("ca"), "-subj", f"/CN={directory.name}", "-days", "2", "-out", self.ca)
 
     def _openssl(self, *argv):
         subprocess.run(["openssl", *map(str, argv)], check=True, capture_output=True)
 
     def _key(self, name):
         curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-        return [*curve, "-keyout", str(self.folder / f"{name}.key")]
+        return [*curve, "-keyout", str(self.directory / f"{name}.key")]
 
     def sign(self, name, *subject_names, days=(-1, 2)):
-        """(certificate, key): files. Good from so many days from now until so many."""
-        request, certificate = self.folder / f"{name}.csr", self.folder / f"{name}.crt"
-        config = self.folder / f"{name}.conf"
-        (self.folder / "index").write_text("")  # openssl's list of what it has signed: wanted, and of no use
+        """(certificate, key): files. Valid between these two days, counted from now."""
+        request, certificate = self.directory / f"{name}.csr", self.directory / f"{name}.crt"
+        config = self.directory / f"{name}.conf"
+        (self.directory / "index").write_text("")  # openssl's list of what it has signed: required, though unused here
         names = f"subjectAltName={','.join(subject_names)}\n" if subject_names else ""
         config.write_text(
-            f"[ca]\ndefault_ca=c\n[c]\ndatabase={self.folder}/index\nnew_certs_dir={self.folder}\npolicy=p\nrand_serial=yes\ndefault_md=sha256\n"
+            f"[ca]\ndefault_ca=c\n[c]\ndatabase={self.directory}/index\nnew_certs_dir={self.directory}\npolicy=p\nrand_serial=yes\ndefault_md=sha256\n"
             f"[p]\ncommonName=supplied\n[x]\nextendedKeyUsage=serverAuth,clientAuth\n{names}"
         )
         dates = [time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() + day * 86400)) for day in days]
         self._openssl("req", *self._key(name), "-subj", f"/CN={name}", "-out", request)
         self._openssl("ca", "-batch", "-notext", "-config", config, "-extensions", "x", "-in", request, "-out", certificate,
-                      "-cert", self.ca, "-keyfile", self.folder / "ca.key", "-startdate", dates[0], "-enddate", dates[1])
-        return certificate, self.folder / f"{name}.key"
+                      "-cert", self.ca, "-keyfile", self.directory / "ca.key", "-startdate", dates[0], "-enddate", dates[1])
+        return certificate, self.directory / f"{name}.key"
 
 
 class Request:
@@ -57,13 +59,13 @@ class Request:
 
 
 class Peer:
-    """A connection, as those who answer see it."""
+    """A connection, from the server's side."""
 
     def __init__(self, sock):
         self.sock, self.buffer = sock, b""
 
     def request(self):
-        """The next request; None: there is none any more."""
+        """The next request; None: the connection is closed."""
         while b"\r\n\r\n" not in self.buffer:
             data = self.sock.recv(65536)
             if not data:
@@ -92,12 +94,12 @@ class Peer:
         self.send(b"%x\r\n%s\r\n" % (len(data), data))
 
     def reset(self):
-        """Ends without a word of TLS, by an RST."""
+        """Ends by an RST, without a TLS alert."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.sock.close()
 
     def wait(self):
-        """Until the other end is gone."""
+        """Until the other end has closed."""
         with contextlib.suppress(OSError):
             while self.sock.recv(65536):
                 pass
@@ -216,7 +218,7 @@ class Client:
         return self.done(name)
 
     def quit(self):
-        """What it says at its end, which is a good one."""
+        """Its last report; it must end with status 0."""
         self.do("quit")
         end = self.wait(lambda e: e["event"] == "end")
         assert self.proc.wait(TIMEOUT) == 0

@@ -19,18 +19,18 @@ LABELS = {CLIENT: {"app": "client"}, SERVER: {"app": "server"}}
 
 
 class Probed:
-    """Pods with their manifests, and probes between them and all others. Who inherits it has
+    """Pods with their manifests, and probes between them and all others. A class that inherits it has
 
-    - nodes: {name: Node}, whose events tell of drops;
-    - write(name, *objects) and unlink(name): a manifest, noted in `manifests`; wait_applied(): until all that is in force;
-    - sides(): (name, network namespace, {family: address}) of everybody there is but the pods.
+    - nodes: {name: Node}, whose events report drops;
+    - write(name, *objects) and unlink(name): a manifest, noted in `manifests`; wait_applied(): until all that is enforced;
+    - sides(): (name, network namespace, {family: address}) of every other endpoint.
     """
 
     def __init__(self):
         self.pods, self.manifests, self._prober = {}, {}, None
 
     def apply(self, name, *objects, **where):
-        """Renames a manifest into place, and waits until it is in force."""
+        """Renames a manifest into place, and waits until it is enforced."""
         self.write(name, *objects, **where)
         self.wait_applied()
 
@@ -70,7 +70,7 @@ class Probed:
             self._prober = None
 
     def flows(self, services=SERVICES):
-        """Every probe there is: pods with pods and with everybody else."""
+        """Every probe there is: pods with pods and with all other endpoints."""
         others = [name for name in self.prober.sides if name not in self.pods]
         pairs = [*itertools.permutations(self.pods, 2)]
         pairs += [pair for name in self.pods for other in others for pair in ((name, other), (other, name))]
@@ -80,12 +80,14 @@ class Probed:
                 yield Flow(src, dst, family, service)
 
     def check(self, expectation, flows=None):
-        """Every flow by real packets; fails with all that went otherwise. Returns {flow: Outcome}."""
+        """Every flow by real packets; fails with every one that differs from what is expected. Returns {flow: Outcome}."""
         return self.prober.check(expectation, flows if flows is not None else self.flows())
 
 
 class Cluster(Probed):
-    """A lab with an agent; pods and policies come as asked. `init`: options of `node init`, else the agent makes the node."""
+    """A lab with an agent; pods and policies come by its methods. `init`: options of `node init`, else the agent makes
+    the node.
+    """
 
     def __init__(self, *objects, init=(), options=()):
         super().__init__()
@@ -139,7 +141,7 @@ class Cluster(Probed):
 
     @contextlib.contextmanager
     def as_before(self):
-        """Afterwards there are the pods and manifests of before and no others, an agent, and nobody reads events."""
+        """Afterwards there are the pods and manifests of before and no others, an agent, and no reader of events."""
         pods, manifests = set(self.pods), dict(self.manifests)
         yield
         self.end_probes()
@@ -173,7 +175,7 @@ class Cluster(Probed):
         return json.loads(out)[:-1]
 
     def agree(self, outcomes, count=None, seed=0):
-        """`trace` and `policy why` say of a sample of these flows what the traffic found."""
+        """`trace` and `policy why` print for a sample of these flows the verdicts that the traffic found."""
         flows = sorted(outcomes)
         if count and count < len(flows):
             kinds = [[f for f in flows if outcomes[f].passed is passed] for passed in (True, False)]

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
 # cnitool.sh OUT: builds the CNI project's cnitool (a thin command over libcni) into OUT.
-# Exit status: 0 built, 3 not to be had here (no Go, or no way to its modules): the reason is on stderr.
+# Exit status: 0 built, 3 not available here (no Go, or no access to its modules): the reason is on stderr.
 set -euo pipefail
 
 CNITOOL=github.com/containernetworking/cni/cnitool@v1.3.0 # the first release line with STATUS and GC

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What lint.sh has cppcheck take macros of libraries for, whose headers it does not read. */
+/* Macros of libraries, for cppcheck, which does not read their headers. */
 #define LIBBPF_OPTS(type, name, ...) struct type name = { __VA_ARGS__ }
 #define bpf_object__for_each_program(pos, object)                                                                      \
 	for (pos = bpf_object__next_program(object, NULL); pos; pos = bpf_object__next_program(object, pos))

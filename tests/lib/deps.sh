@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
-# Installs what building, testing and the demo need, with the distribution's own packages. Knows Debian 12 and 13, Ubuntu
-# 22.04 and 24.04; elsewhere it says what to install. Nothing is fetched when everything is there already.
+# Installs what building, testing and the demo need, with the distribution's own packages. For Debian 12 and 13, Ubuntu
+# 22.04 and 24.04; elsewhere it prints what to install. Nothing is fetched when everything is there already.
 set -euo pipefail
 
 die() {
@@ -45,7 +45,7 @@ ubuntu-24.04) packages=(linux-tools-common linux-tools-generic libclang-rt-18-de
 	;;
 esac
 packages+=("${build[@]}" "${tests[@]}")
-# Other people's packages of these conflict with the distribution's: take what is there.
+# Vendors' packages of these conflict with the distribution's: keep what is installed.
 have containerd && have ctr || packages+=(containerd)
 have runc || packages+=(runc)
 [ "$(uname -m)" != x86_64 ] || packages+=(qemu-system-x86)
@@ -76,7 +76,7 @@ if [ ${#missing[@]} -gt 0 ]; then
 	fi
 fi
 
-# Ubuntu's /usr/sbin/bpftool is a script that insists on the running kernel's package; any real one will do.
+# Ubuntu's /usr/sbin/bpftool is a script that requires the running kernel's package; any real one will do.
 if ! bpftool version >/dev/null 2>&1 && ! /usr/sbin/bpftool version >/dev/null 2>&1; then
 	real=$(find /usr/lib/linux-tools /usr/lib/linux-tools-* -name bpftool 2>/dev/null | sort -V | tail -n 1)
 	[ -n "$real" ] || die "no bpftool that runs; install one for any kernel >= 5.15"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Tunnel packets: taken apart without any of our code, and made by hand."""
+"""Tunnel packets: decapsulated without any of our code, and made by hand."""
 
 import socket
 import struct
@@ -9,7 +9,7 @@ from lab import HOST_MAC
 PORT = 6081
 VNI = 1
 OPTION = (0xFFF1, 0x01)  # class, type
-KEY_OPTION = (0xFFF1, 0x02)  # behind it, where the cluster has a tunnel key
+KEY_OPTION = (0xFFF1, 0x02)  # after it, if the cluster has a tunnel key
 KEY_SIZE = 4 + 8  # what that adds
 HEADERS = 8 + 8 + 4 + 8 + 14  # UDP, Geneve, option, inner Ethernet
 IP_HEADER = {4: 20, 6: 40}
@@ -18,7 +18,7 @@ REMOTE_NODE, WORLD = 3, 2  # identities
 
 
 class Tunnelled:
-    """A Geneve packet, taken apart without any of our code. Anything that RFC 8926 and the contract rule out fails."""
+    """A Geneve packet, decapsulated without any of our code. Anything that RFC 8926 and the contract rule out fails."""
 
     def __init__(self, frame):
         self.frame = frame
@@ -82,7 +82,7 @@ def inner_ends(family, packet):
 
 
 def geneve(src, dst, inner, identity=None, sport=50000, vni=VNI, options=None, **fields):
-    """A hand-made UDP payload and its outer headers, as scapy's layers: what an attacker or another node sends."""
+    """A hand-made UDP payload and its outer headers, as scapy's layers: as an attacker or another node sends it."""
     from scapy.layers.inet import IP, UDP
     from scapy.layers.inet6 import IPv6
 

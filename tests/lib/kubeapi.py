@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A small API server: lists, watches and patches of what a test puts there, and a record of all that was asked."""
+"""A small API server: lists, watches and patches of a test's objects, and a record of all requests."""
 
 import base64
 import json
@@ -40,7 +40,7 @@ def merged(old, patch):
 
 
 class KubeApi(ApiServer):
-    """`watch_list` False: as servers that do not know sendInitialEvents. `asked`: (method, path, query) of every request."""
+    """`watch_list` False: as servers without sendInitialEvents. `asked`: (method, path, query) of every request."""
 
     def __init__(self, *args, watch_list=True, **kwargs):
         self.lock, self.version, self.watch_list = threading.RLock(), 100, watch_list

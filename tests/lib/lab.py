@@ -2,7 +2,7 @@
 """Nodes and pods for the tests, on examples/lab/node.
 
 A Node is a set of namespaces held by one process, which dies with this one: an interrupted test leaves nothing. A Pod
-is a network namespace in a node, wired by a CNI plugin.
+is a network namespace in a node, attached by a CNI plugin.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ BUILD = Path(os.environ.get("WARREN_BUILD", REPO / "build")).resolve()
 NODE_SCRIPT = REPO / "examples/lab/node"
 
 LINK_GROUP = 0x5752
-ADD_PATIENCE = 50  # seconds: what an ADD waits for an agent that will answer
+ADD_TIMEOUT = 50  # seconds: how long an ADD waits for an agent that will reply
 POD_CIDR = {4: "10.87.0.0/24", 6: "fd00:87::/64"}
 NODE_GATEWAY = {4: "10.87.0.1", 6: "fd00:87::1"}  # first of the pod CIDR: the host's address towards pods
 GATEWAY = {4: "169.254.1.1", 6: "fe80::1"}
@@ -46,10 +46,10 @@ def moved(before, after, ignore=("multicast",)):
 
 
 def network(families=(4, 6), name="lab", policy="none", **extra):
-    """A configuration of warren-cni with built-in IPAM. An agent has as long as there is to answer an ADD."""
+    """A configuration of warren-cni with built-in IPAM. The agent has ADD_TIMEOUT to reply to an ADD."""
     ranges = [[{"subnet": POD_CIDR[family]}] for family in families]
     if policy == "agent":
-        extra = {"policyTimeout": ADD_PATIENCE, **extra}
+        extra = {"policyTimeout": ADD_TIMEOUT, **extra}
     return {
         "cniVersion": "1.1.0",
         "name": name,
@@ -60,7 +60,7 @@ def network(families=(4, 6), name="lab", policy="none", **extra):
     }
 
 
-# Chained behind ours: the reference plugin, as Debian has it (CNI 1.0.0, which our configuration has to be in too).
+# Chained after ours: the reference plugin, as Debian has it (CNI 1.0.0, which our configuration has to be in too).
 PORTMAP = {"cniVersion": "1.0.0", "name": "lab", "type": "portmap", "capabilities": {"portMappings": True}, "snat": True}
 
 
@@ -137,8 +137,8 @@ class Node(Netns):
         return {(m["reason"], m["direction"]): m["packets"] for m in self.warren_json("metrics", "--all")}
 
     def assert_moved(self, before, expected, ignore=("multicast",)):
-        """These counters move, and no others. A packet is counted where it is handled, maybe after the call that sent it has
-        returned: so this waits for as many as are expected.
+        """These counters move, and no others. A packet is counted where it is handled, maybe after the call that sent
+        it has returned: so this waits for as many as are expected.
         """
         with contextlib.suppress(AssertionError):
             wait_for(lambda: sum(moved(before, self.metrics(), ignore).values()) >= sum(expected.values()), "the counters")
@@ -225,7 +225,7 @@ class Node(Netns):
         return links.split().count("/run/warren/lock")
 
     def traces(self):
-        """Everything that Warren changes on a node: {what: text}."""
+        """All state of a node that Warren changes: {what: text}."""
         sysctls = self.run("sysctl", "-a", "-r", r"^net\.(ipv4\.(ip_)?(conf\.|forward)|ipv6\.conf)").stdout
         return {
             "links": [(link["ifname"], link["address"], link["flags"]) for link in self.ip("link", "show")],
@@ -239,7 +239,7 @@ class Node(Netns):
             "mounts": self.run("cat", "/proc/mounts").stdout,
         }
 
-    def leftovers(self):
+    def stale(self):
         """What a node without pods must not have: {what: what is there}."""
         found = {
             "devices": self.pod_devices(),
@@ -254,11 +254,11 @@ class Node(Netns):
         return {what: value for what, value in found.items() if value}
 
     def standing(self):
-        """leftovers() once no reaper is at work: what will be there until somebody takes it away."""
+        """stale() once no reaper is at work: what stays until GC removes it."""
         wait_for(
             lambda: not any(f.startswith("deleting/") for f in self.files("/run/warren/attachments")), "no deletion"
         )
-        return self.leftovers()
+        return self.stale()
 
     def assert_clean(self, besides=None, timeout=TIMEOUT):
         """Nothing of a pod is left (`besides`: of those that were there before, as standing() gave it).
@@ -266,14 +266,14 @@ class Node(Netns):
         The reaper deletes devices after DEL has returned, so this waits for it.
         """
         with contextlib.suppress(AssertionError):
-            wait_for(lambda: self.leftovers() == (besides or {}), "a clean node", timeout)
-        assert self.leftovers() == (besides or {})
+            wait_for(lambda: self.stale() == (besides or {}), "a clean node", timeout)
+        assert self.stale() == (besides or {})
 
 
 class Pod(Netns):
     """A pod: a network namespace in a node and its attachment `ifname` to the network(s) of a configuration.
 
-    `conf` is one plugin's configuration, or a list of them (a chain): libcni's part is played here.
+    `conf` is one plugin's configuration, or a list of them (a chain): this class does what libcni does.
     """
 
     def __init__(self, node, name, conf, ifname="eth0", args="", runtime=None):
@@ -318,7 +318,7 @@ class Pod(Netns):
         self.gone()
 
     def gone(self):
-        """The runtime's part of the end: the namespace goes."""
+        """What the runtime does at the end: the namespace goes."""
         self.close()
         self.node.pods.remove(self)
         self.node.netns_delete(self.container)
@@ -346,8 +346,8 @@ class Pod(Netns):
 
 
 def reaches(client, server, family, port=0):
-    """Whether the first packet of a connection between two pods of a node passes. What becomes of it is told by the answer, or by the
-    counters of drops: no time decides.
+    """Whether the first packet of a connection between two pods of a node passes. The answer or the
+    counters of drops decide, no time does.
     """
     before = client.node.drops()
 

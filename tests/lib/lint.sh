@@ -2,14 +2,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # shellcheck disable=SC2317 # functions are called by name
 # `make lint`, or tests/lib/lint.sh [CHECK...] once the tree is built: who includes what, headers that compile alone, files that
-# call each other in a circle, spelling, both compilers without a warning, clang-tidy, cppcheck, shellcheck; any finding is a
+# call each other in a cycle, spelling, both compilers without a warning, clang-tidy, cppcheck, shellcheck; any finding is a
 # failure. `format` runs only if it is named: the tree was never formatted as a whole.
 set -uo pipefail
 cd "$(dirname "$(readlink -f "$0")")/../.." || exit
 O=${O:-build}
 jobs=$(nproc)
 checks=("$@")
-[ ${#checks[@]} -gt 0 ] || checks=(includes headers circles spelling gcc clang tidy cppcheck shell)
+[ ${#checks[@]} -gt 0 ] || checks=(includes headers cycles spelling gcc clang tidy cppcheck shell)
 status=0
 
 includes() {
@@ -20,8 +20,8 @@ headers() {
 	make -s -k -j"$jobs" O="$O" WERROR=1 headers
 }
 
-circles() {
-	tests/lib/circles.py "$O"
+cycles() {
+	tests/lib/cycles.py "$O"
 }
 
 # Names and abbreviations of the code, and what tests misspell on purpose.
@@ -41,8 +41,8 @@ clang() {
 	compile clang
 }
 
-# The analyzer, which takes nearly all of the time, looks at what is installed; in tests/unit it would not know that a failed
-# assertion of cmocka does not return. Its remarks on how much it has left out are no findings, and go to stderr.
+# The analyzer, which takes nearly all of the time, checks what is installed only; in tests/unit it would not see that a failed
+# assertion of cmocka does not return. Its remarks on what it has skipped are no findings, and go to stderr.
 tidy() {
 	local failed=0
 	make -s compile_commands.json O="$O" CC=clang || return
@@ -52,8 +52,8 @@ tidy() {
 	return "$failed"
 }
 
-# It does not know cleanup attributes (memleak), and takes what is handed on by address for read (uninitvar). The skeleton (in
-# $O/include) is kept from it: minutes for every file that includes it.
+# It ignores cleanup attributes (memleak), and takes a variable passed by address for read (uninitvar). The skeleton (in
+# $O/include) is excluded: it costs minutes for every file that includes it.
 cppcheck() {
 	git ls-files 'user/*.c' 'cni/*.c' |
 		command cppcheck --quiet -j "$jobs" --std=c11 --language=c --error-exitcode=1 --file-list=- --template=gcc \

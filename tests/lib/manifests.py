@@ -8,7 +8,7 @@ def split(name):
 
 
 def pod_file(name):
-    """What a pod's manifest is called."""
+    """The name of a pod's manifest."""
     return "pod-{}-{}".format(*split(name))
 
 

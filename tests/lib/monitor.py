@@ -71,7 +71,7 @@ class Drops(Monitor):
         super().__init__(node, "--drops")
 
     def drain(self):
-        """What has been told so far."""
+        """What has been printed so far."""
         events = []
         while event := self.next(0.001):
             events.append(event)

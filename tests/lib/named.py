@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Servers that answer with their names, so that who asks a service learns which backend has answered."""
+"""Servers that reply with their names, which tells a service's backends apart for the client."""
 
 import contextlib
 import select
@@ -10,7 +10,9 @@ from traffic import Worker
 
 
 class Named(Worker):
-    """Of each (name, network namespace, address): TCP and UDP servers at `port`. `asked`: {name: {address of who has asked}}."""
+    """Of each (name, network namespace, address): TCP and UDP servers at `port`. `asked`: {name: {addresses of
+    clients}}.
+    """
 
     def __init__(self, servers, port=8080):
         self.names, self.asked = {}, {}
@@ -43,7 +45,7 @@ class Named(Worker):
 
 
 def ask_tcp(client, address, port=80, timeout=TIMEOUT):
-    """The name of who answers there."""
+    """The name of the server that replies there."""
     with client.tcp_connect(address, port, timeout) as sock:
         said = b""
         while data := sock.recv(256):

@@ -28,13 +28,13 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def wait_for(condition, what, timeout=TIMEOUT):
-    """Polls until condition() is true and returns its value; for state that nothing announces."""
+    """Polls until condition() is true and returns its value; for state without notifications."""
     deadline = time.monotonic() + timeout
     while True:
         value = condition()
         if value:
             return value
-        assert time.monotonic() < deadline, f"waited {timeout} s in vain: {what}"
+        assert time.monotonic() < deadline, f"timed out after {timeout} s: {what}"
         time.sleep(0.005)
 
 

@@ -26,7 +26,7 @@ class Member(Node):
         self.gateway = {4: f"10.87.{cidr}.1", 6: f"fd00:87:0:{cidr:x}::1"}
         self.address = {f: cluster.underlay.address(number, f) for f in ALL}
         self.agent = None
-        # A node's own defaults of today's distributions; nothing that comes through the tunnel may need them weaker.
+        # The defaults of today's distributions; tunnel traffic must not need weaker ones.
         self.run("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=1", "net.ipv4.conf.default.rp_filter=1")
         cluster.underlay.join(self, number)
         self.run("sysctl", "-qw", "net.ipv4.conf.eth0.rp_filter=1")
@@ -45,7 +45,7 @@ class Member(Node):
         super().__exit__()
 
     def known(self):
-        """{name: what the agent says of that node}."""
+        """{name: the agent's entry of that node}."""
         return {node["name"]: node for node in self.agent.ask("nodes")["nodes"]}
 
     @property
@@ -54,8 +54,8 @@ class Member(Node):
 
 
 class Overlay(Probed):
-    """`mode` tunnel, direct or auto; `outer` the family of the tunnels (None: that of the nodes' addresses); `options` the
-    agents'; others are the underlay's. The agents make the nodes.
+    """`mode` tunnel, direct or auto; `outer` the family of the tunnels (None: that of the nodes' addresses); `options`
+    the agents'; others are the underlay's. The agents make the nodes.
     """
 
     UNDERLAY = Underlay
@@ -99,12 +99,12 @@ class Overlay(Probed):
         return node
 
     def route_to_pods(self, node):
-        """As a network that knows where pods are does: so that the world reaches them."""
+        """Routes to the pods, as a routed network has them: so that the world reaches them."""
         for family in ALL:
             self.underlay.run("ip", f"-{family}", "route", "add", node.cidr[family], "via", node.address[family])
 
     def destroy(self, node):
-        """As if its power had failed. Its manifests stay."""
+        """Like a power failure. Its manifests stay."""
         for name in [name for name, pod in self.pods.items() if pod.node is node]:
             del self.pods[name]
         del self.nodes[node.label]
@@ -134,8 +134,8 @@ class Overlay(Probed):
                 node.agent.wait_applied()
 
     def wait_resolved(self):
-        """Until the nodes know each other's MAC address: over IPv6 the first solicitation is lost now and then, and the next one
-        goes a second later.
+        """Until the nodes have each other's MAC address: over IPv6 the first solicitation is lost now and then, and the
+        next one follows a second later.
         """
         for node in self.nodes.values():
             wait_for(lambda: all(n["resolved"] or n["own"] for n in node.known().values()), "next hops to be resolved")
@@ -168,7 +168,7 @@ class Overlay(Probed):
         self.apply(pod_file(name), self.pod_manifest(name, pod.node, list(pod.ips.values()), **labels), to=to)
 
     def identity(self, name):
-        """Of a pod, as its node knows it."""
+        """Of a pod, from its own node's agent."""
         return self.pods[name].node.agent.identity(self.pods[name])
 
     def pod_mtu_probe(self):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Who may talk with whom: flows, what is expected of them as text, and probes that find out by real packets.
+"""Which flows are allowed: the expectation as text, and probes that find out by real packets.
 
-A Prober's Sides are who may talk with whom: pods, the nodes' hosts, addresses of the world. A Flow is one probe. What
-becomes of it is learnt from its answer, or from the event of its drop: nobody waits for something that does not happen.
+A Prober's Sides are the endpoints: pods, the nodes' hosts, addresses of the world. A Flow is one probe. Its outcome is
+its reply, or the event of its drop: so no test waits for something that does not happen.
 """
 
 import contextlib
@@ -50,7 +50,7 @@ class Flow(NamedTuple):
 
 
 class Expectation:
-    """Who reaches whom: lines "allow|deny SOURCES -> TARGETS [SERVICES] [v4|v6]".
+    """The allowed flows: lines "allow|deny SOURCES -> TARGETS [SERVICES] [v4|v6]".
 
     The last one that matches counts; where none does, it is allowed.
 
@@ -96,7 +96,7 @@ class Expectation:
 
 
 class Side:
-    """Somebody who can talk: a name, a network namespace, addresses."""
+    """An endpoint of flows: a name, a network namespace, addresses."""
 
     def __init__(self, name, netns, addresses):
         self.name, self.netns, self.addresses = name, netns, addresses
@@ -143,7 +143,7 @@ class Outcome:
 
 
 class Prober:
-    """Servers at every side, and what sends to them. One thread; it does what is to be done as it comes."""
+    """Servers at every side, and what sends to them. One thread with an event loop."""
 
     BATCH = 256
 
@@ -159,7 +159,7 @@ class Prober:
         self.numbers = itertools.cycle(range(20000, 60000))
         self.raw = {}  # (side, family, protocol): socket
         self.watched = {}  # (protocol, source, source port, destination, port): Outcome
-        self.drops = []  # events of drops that are nobody's
+        self.drops = []  # events of drops that match no flow
 
     # --- servers ---
 
@@ -258,8 +258,8 @@ class Prober:
         key = (flow.protocol, own, number, peer, flow.port)
         if flow.protocol == "tcp":
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NONE)
-        wanted = selectors.EVENT_WRITE if flow.protocol == "tcp" else selectors.EVENT_READ
-        self.selector.register(sock, wanted, (lambda sock: self._on_client(sock, key), None))
+        awaited = selectors.EVENT_WRITE if flow.protocol == "tcp" else selectors.EVENT_READ
+        self.selector.register(sock, awaited, (lambda sock: self._on_client(sock, key), None))
         self.clients.append(sock)
         result = sock.connect_ex((peer, flow.port))
         assert result in (0, errno.EINPROGRESS), f"{flow}: {os.strerror(result)}"
@@ -301,7 +301,7 @@ class Prober:
         drops = event["verdict"] == "drop" if "verdict" in event else True
         if there in self.watched:
             outcome = self.watched[there]
-            # The sender's node may tell of what it has let pass after the receiver's has told of the drop.
+            # The sender's node may report what it has let pass after the receiver's has reported the drop.
             if drops or not outcome.reason:
                 outcome.event = event
             if drops:
@@ -320,7 +320,7 @@ class Prober:
                 key.data[0](key.fileobj)
 
     def run(self, flows, timeout=TIMEOUT):
-        """{flow: Outcome}. Fails if nothing is heard of one, or if one passes and is dropped."""
+        """{flow: Outcome}. Fails if one has no outcome, or if one passes and is dropped."""
         outcomes, flows = {}, list(flows)
         for i in range(0, len(flows), self.BATCH):
             self._run_batch(flows[i : i + self.BATCH], outcomes, timeout)
@@ -347,7 +347,7 @@ class Prober:
         outcomes.update(batch)
 
     def check(self, expectation, flows):
-        """As run(); fails with all that went otherwise."""
+        """As run(); fails with every flow that differs from what is expected."""
         expectation = Expectation(expectation) if isinstance(expectation, str) else expectation
         outcomes = self.run(flows)
         wrong = [f"{flow}: {outcome}" for flow, outcome in outcomes.items() if outcome.passed != expectation(flow)]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What tests and the benchmark need of bpf(2), without a compiler, a library or the product: the entries of a pinned map,
-somebody else's program on a device, a program that only redirects.
+"""What tests and the benchmark need of bpf(2), without a compiler, a library or the product: the entries of a pinned
+map, another program on a device, a program that only redirects.
 """
 
 import contextlib
@@ -54,7 +54,7 @@ def map_entries(path):
         position, attr = ctypes.create_string_buffer(max(key_size, 8)), _attr()
         keys, values = ctypes.create_string_buffer(key_size * room), ctypes.create_string_buffer(value_size * room)
         buffers = [ctypes.addressof(b) for b in (position, keys, values)]
-        # ENOENT says that this was all; how many that is stands in the attributes then.
+        # ENOENT: the last batch; the attributes hold its size.
         _bpf(BPF_MAP_LOOKUP_BATCH, attr, "<QQQQIIQQ", 0, *buffers, room, fd, 0, 0, harmless=errno.ENOENT)
         (count,) = struct.unpack_from("<I", attr, 32)
     finally:
@@ -87,8 +87,8 @@ def map_put(path, key, value):
 
 
 @contextlib.contextmanager
-def map_strangers(path, keys, value):
-    """These keys, each with that value, are in the hash that is pinned at `path` meanwhile."""
+def map_filled(path, keys, value):
+    """Meanwhile these keys, each with that value, are in the hash that is pinned at `path`."""
     map_fill(path, keys, value)
     try:
         yield
@@ -135,7 +135,7 @@ def _pin_redirect(prog_type, function, ifindex, path):
 
 
 def pin_redirect_peer(ifindex, path):
-    """Pins a tc program that sends whatever it sees to the peer of a veth and does nothing else."""
+    """Pins a tc program that sends every packet to the peer of a veth and does nothing else."""
     _pin_redirect(BPF_PROG_TYPE_SCHED_CLS, BPF_FUNC_redirect_peer, ifindex, path)
 
 
@@ -145,7 +145,9 @@ def pin_xdp_redirect(ifindex, path):
 
 
 def attach_tcx(path, ifindex):
-    """Attaches the program pinned at `path` to tcx ingress of a device of this network namespace, for as long as it lives."""
+    """Attaches the program pinned at `path` to tcx ingress of a device of this network namespace, for as long as it
+    lives.
+    """
     name = ctypes.create_string_buffer(str(path).encode())
     prog = _bpf(BPF_OBJ_GET, _attr(), "<QII", ctypes.addressof(name), 0, 0)
     try:
@@ -155,7 +157,7 @@ def attach_tcx(path, ifindex):
 
 
 @contextlib.contextmanager
-def foreign_program(netns, ifindex, hook):
+def other_program(netns, ifindex, hook):
     """A program that lets everything pass, attached by a link at `hook` (a key of ATTACH), ahead of what is there."""
     prog_type, verdict = (BPF_PROG_TYPE_XDP, XDP_PASS) if hook == "xdp" else (BPF_PROG_TYPE_SCHED_CLS, TCX_PASS)
     prog = _load(prog_type, _mov(0, verdict), _EXIT)
@@ -202,7 +204,7 @@ def run_time(path):
 
 
 def run_time_of_nothing(calls=1 << 20):
-    """What run_statistics() count for a call of a program that does nothing: ns."""
+    """What run_statistics() count for a call of an empty program: ns."""
     prog, frame = _load(BPF_PROG_TYPE_SCHED_CLS, _mov(0, 0), _EXIT), ctypes.create_string_buffer(64)
     try:
         with run_statistics():
@@ -215,7 +217,7 @@ def run_time_of_nothing(calls=1 << 20):
 
 
 class XdpFlood:
-    """Frames straight out of XDP onto a device, as fast as one processor makes them."""
+    """Frames from a test run of XDP to a device, as fast as one processor sends them."""
 
     def __init__(self, ifindex, frame):
         call = struct.pack("<BBhi", 0x85, 0, 0, BPF_FUNC_redirect)

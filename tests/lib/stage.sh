@@ -8,7 +8,7 @@
 
 set -m # job control: each stage is a process group of its own
 passed=0 failed=0 skipped=0
-failures=() # what failed where, said again at the end: of a long log often only that is kept
+failures=() # what failed where, printed again at the end: of a long log often only that is kept
 job='' watchdog='' # process groups: the stage's, and the one that ends it when it takes too long
 
 # How a stage's results are counted: each prints "passed failed skipped" of the log.
@@ -44,11 +44,11 @@ count_fuzz() { # a line for each target
 
 count_vm() { # a line for each machine: "KERNEL: N passed, N failed, N skipped"
 	awk '/^[0-9][^ ]*: [0-9]+ passed, [0-9]+ failed/ { p += $2; f += $4; s += $6 }
-	     /^SKIPPED [0-9.]+: / { s++ } # a kernel that is not to be had
+	     /^SKIPPED [0-9.]+: / { s++ } # a kernel that is not available
 	     END { print p + 0, f + 0, s + 0 }' "$out/$1.log"
 }
 
-errors() { # STAGE COUNT: that many lines of its log at most, which say what is wrong
+errors() { # STAGE COUNT: at most that many lines of its log that show the failure
 	grep -anE 'error:|undefined reference|ERROR: |runtime error|FINDING|^\[  (FAILED|ERROR) |^(FAILED|ERROR) ' "$out/$1.log" | head -n "$2"
 }
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Traffic between two namespaces that goes on by itself while a test does something else."""
+"""Traffic between two namespaces that continues while a test does something else."""
 
 import contextlib
 import select
@@ -12,7 +12,9 @@ from netns import TIMEOUT, wait_for
 
 
 def seconds_until_answered(client, server, family, limit=TIMEOUT, begin=None, wait=0.02):
-    """Until one of many datagrams, `wait` seconds apart, is answered, from begin() on; None: none was within `limit` seconds."""
+    """Seconds from begin() until one of many datagrams, `wait` seconds apart, has a reply; None: none within `limit`
+    seconds.
+    """
     address = server.ips[family]
     with server.udp(family, address=address) as b, client.udp(family) as a:
         a.connect((address, b.getsockname()[1]))
@@ -32,7 +34,7 @@ def seconds_until_answered(client, server, family, limit=TIMEOUT, begin=None, wa
 
 
 class Worker(threading.Thread):
-    """A thread that calls turn() until it is closed; what it fails with, close() raises."""
+    """A thread that calls turn() until it is closed; close() raises the exception that ended it."""
 
     def __init__(self):
         super().__init__(daemon=True)
@@ -103,8 +105,8 @@ class Transfer(Worker):
 
     @property
     def retransmits(self):
-        """Segments that were lost and had to be sent again. Not those that came late, on a busy machine: of such the receiver says
-        (RFC 2883) that it has had them already.
+        """Segments that were lost and retransmitted. Not those that were only late, on a busy machine: for these the
+        receiver sends a DSACK (RFC 2883).
         """
 
         def lost():
@@ -127,7 +129,7 @@ class Transfer(Worker):
 
 
 class Datagrams(Worker):
-    """Numbered datagrams from one connected socket to another, one every half millisecond, each answered."""
+    """Numbered datagrams from one connected socket to another, one every half millisecond, each echoed."""
 
     def __init__(self, client, server, address, listen_address=None, port=0, listen_port=0):
         family = 6 if ":" in address else 4
@@ -160,8 +162,8 @@ class Datagrams(Worker):
         goal = self.sent + count
         wait_for(lambda: self.error or self.sent >= goal, "datagrams are sent")
 
-    def finish(self, patience=TIMEOUT):
-        """Ends it; {number} of the datagrams that were lost, there or back. `patience`: less where some will be."""
+    def finish(self, timeout=TIMEOUT):
+        """Ends it; {number} of the datagrams that were lost, there or back. `timeout`: less where some will be."""
         self.close()
 
         def complete():
@@ -169,7 +171,7 @@ class Datagrams(Worker):
             return len(self.answered) == self.sent
 
         with contextlib.suppress(AssertionError):
-            wait_for(complete, "all answers", timeout=patience)
+            wait_for(complete, "all answers", timeout=timeout)
         for sock in (self.a, self.b):
             sock.close()
         return set(range(self.sent)) - self.answered

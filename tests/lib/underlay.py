@@ -7,10 +7,10 @@ from lab import Lab, Node
 
 
 class Underlay(Node):
-    """What joins nodes, and their way to the world: a switch; or, `routed`, a router with each node on a link of its own, or
-    only those of these numbers.
+    """What joins nodes with each other and with the world: a switch; or, `routed`, a router with each node on a link of
+    its own, or only those of these numbers.
 
-    It hears all that passes between them. A node's uplink is eth0; nodes are numbered from 1.
+    It sees all packets between them. A node's uplink is eth0; nodes are numbered from 1.
     """
 
     BEYOND = Lab.BEYOND
@@ -22,8 +22,8 @@ class Underlay(Node):
         for f in (4, 6):
             self.run("ip", f"-{f}", "address", "add", self.BEYOND[f], "dev", "lo")
         if routed is not True:
-            # A bridge takes the smallest MTU of its ports, does not wait before it forwards, and has a MAC address of its own,
-            # not that of whichever port is there.
+            # A bridge takes the smallest MTU of its ports, does not wait before it forwards, and has a MAC address of
+            # its own, not that of whichever port is there.
             self.run("ip", "link", "add", "lan", "address", "02:00:00:00:10:fe", "type", "bridge", "forward_delay", 0, "mcast_snooping", 0)
             for f in (4, 6):
                 self.run("ip", f"-{f}", "address", "add", self._with_length(f, self.router(1, f)), "dev", "lan", *self._nodad(f))
@@ -46,7 +46,7 @@ class Underlay(Node):
         return str(ipaddress.ip_address({4: f"198.18.{link}.{number}", 6: f"2001:db8:10:{link:x}::{number:x}"}[family]))
 
     def router(self, number, family):
-        """The next hop of a node's default route."""
+        """The nexthop of a node's default route."""
         link = number if self.is_routed(number) else 0
         return str(ipaddress.ip_address({4: f"198.18.{link}.254", 6: f"2001:db8:10:{link:x}::fe"}[family]))
 
@@ -63,7 +63,7 @@ class Underlay(Node):
         theirs = [self._with_length(f, self.router(number, f)) for f in (4, 6)] if self.is_routed(number) else []
         self.attach(node, own, port, theirs)
         self.run("ip", "link", "set", port, "mtu", self.mtu, *([] if self.is_routed(number) else ["master", "lan"]))
-        # The node's own as a network card's is: it stays over a reboot.
+        # A fixed MAC address, as a network card's: it stays over a reboot.
         node.run("ip", "link", "set", "eth0", "mtu", self.mtu, "address", f"02:00:00:00:10:{number:02x}")
         for f in (4, 6):
             node.run("ip", f"-{f}", "route", "add", "default", "via", self.router(number, f))

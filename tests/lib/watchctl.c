@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The API server as a source of objects, by hand, for tests and measurements: what it tells on stdout, a line each.
+ * The API server as a source of objects, by hand, for tests and measurements: its changes on stdout, a line each.
  *
  *   watchctl kubeconfig=FILE node=NAME [quiet]      quiet: puts and removals are only counted
  *
@@ -45,7 +45,7 @@ static void on_synced(void *arg)
 	puts("synced");
 }
 
-static void on_complain(void *arg, const char *what, const struct err *err)
+static void on_problem(void *arg, const char *what, const struct err *err)
 {
 	printf(err ? "! %s: %s\n" : "ok %s\n", what, err ? err->msg : "");
 }
@@ -78,7 +78,7 @@ static void print_status(const struct kubernetes *k)
 	getrusage(RUSAGE_SELF, &used);
 	malloc_trim(0);
 	printf("used puts=%lu removals=%lu synced=%d pods_known=%d cpu_ms=%lu rss_kb=%lu peak_kb=%lu\n", puts_seen, removals_seen,
-	       synced, kubernetes_pods_known(k),
+	       synced, kubernetes_pods_synced(k),
 	       (unsigned long)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1000 +
 		       (unsigned long)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1000,
 	       memory_kb("VmRSS:"), memory_kb("VmHWM:"));
@@ -89,9 +89,9 @@ static bool command(struct kubernetes *k, char *line)
 {
 	line[strcspn(line, "\n")] = '\0';
 	if (strcmp(line, "all") == 0)
-		kubernetes_want_pods(k, PODS_ALL);
+		kubernetes_select_pods(k, PODS_ALL);
 	else if (strcmp(line, "own") == 0)
-		kubernetes_want_pods(k, PODS_OWN);
+		kubernetes_select_pods(k, PODS_OWN);
 	else if (strcmp(line, "status") == 0)
 		print_status(k);
 	else
@@ -99,7 +99,7 @@ static bool command(struct kubernetes *k, char *line)
 	return true;
 }
 
-/* Standard input is not buffered: what poll() says of it is all there is. */
+/* Standard input is not buffered, so that poll() sees all of it. */
 static int serve(struct api *api, struct kubernetes *k, struct err *err)
 {
 	struct pollfd polled[] = { { api_fd(api), POLLIN, 0 }, { STDIN_FILENO, POLLIN, 0 } };
@@ -119,7 +119,7 @@ static int serve(struct api *api, struct kubernetes *k, struct err *err)
 
 int main(int argc, char **argv)
 {
-	const struct object_events events = { on_put, on_remove, on_synced, on_complain, NULL };
+	const struct object_events events = { on_put, on_remove, on_synced, on_problem, NULL };
 	const char *kubeconfig = NULL, *node = "";
 	struct api_config config = { 0 };
 	struct kubernetes *k = NULL;

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""ADD and the real agent: when ADD has returned, the first packet is judged under the pod's policy."""
+"""ADD and the real agent: when ADD has returned, the first packet is evaluated under the pod's policy."""
 
 import contextlib
 import signal
@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from agent import SOCKET, Agent
-from lab import ADD_PATIENCE, moved, network, reaches
+from lab import ADD_TIMEOUT, moved, network, reaches
 from manifests import namespace, pod_object, pods, policy, port, sources
 from netns import TIMEOUT, wait_for
 
@@ -17,7 +17,7 @@ QUARANTINE = 0
 
 
 PORT = 5432
-# db answers web on one port, and nobody else.
+# db accepts web only, on one port.
 DB = policy("shop/db", {"app": "db"}, ingress=[sources(pods(app="web"), ports=[port(PORT)])], types=["Ingress"])
 
 
@@ -33,7 +33,7 @@ def shared(node):
 
 @pytest.fixture
 def agent(shared):
-    """It runs from test to test."""
+    """One agent for all tests of the file."""
     if not shared.proc:
         shared.start()
     shared.write("shop.json", namespace("shop"), DB)
@@ -46,7 +46,7 @@ def arguments(name, uid=None):
     return f"K8S_POD_NAMESPACE=shop;K8S_POD_NAME={name}" + (f";K8S_POD_UID={uid}" if uid else "")
 
 
-def strict(wait=ADD_PATIENCE, **extra):
+def strict(wait=ADD_TIMEOUT, **extra):
     return network(policy="agent", policyTimeout=wait, policyFailure="fail", **extra)
 
 
@@ -66,7 +66,7 @@ def stopped(agent):
 
 
 def asking(node):
-    """How many wait for the agent's socket to accept them."""
+    """How many connections wait for the agent to accept them."""
     (line,) = node.run("ss", "-Hxln", "src", SOCKET).stdout.splitlines()
     return int(line.split()[2])
 
@@ -75,8 +75,8 @@ def endpoint_class(node, pod):
     return {e["id"]: e["class"] for e in node.warren_json("endpoint", "list")}[pod.ifindex]
 
 
-def test_first_packet_is_judged(node, agent, pods, family):
-    """However long the agent takes: what is allowed passes at once, what is not is a matter of policy at once."""
+def test_first_packet_is_evaluated(node, agent, pods, family):
+    """However long the agent takes: policy allows or denies the very first packet after ADD."""
     names = ["web", "x", *(f"db{i}" for i in range(5))]
     agent.write("pods.json", *(shop_pod(name, name.rstrip("0123456789")) for name in names))
     web, other = (pods(name, strict(), args=arguments(name)) for name in ("web", "x"))
@@ -87,7 +87,7 @@ def test_first_packet_is_judged(node, agent, pods, family):
                 wait_for(lambda: adding.done() or asking(node), "ADD to ask")
                 assert not adding.done()
             db = adding.result(TIMEOUT)
-        # Before anything else: one datagram, which the policy does not allow.
+        # First of all a datagram that the policy denies.
         before = node.metrics()
         with other.udp(family) as sock:
             sock.sendto(b"first", (db.ips[family], PORT))
@@ -103,7 +103,7 @@ def test_first_packet_is_judged(node, agent, pods, family):
 
 
 def test_many_at_once(node, agent, pods, family):
-    """Ten ADDs together; every one of them returns with the policy in force."""
+    """Ten ADDs together; every one of them returns with the policy enforced."""
     names = [f"db{i}" for i in range(10)]
     agent.write("pods.json", shop_pod("web", "web"), *(shop_pod(name, "db") for name in names))
     web = pods("web", strict(), args=arguments("web"))
@@ -127,7 +127,7 @@ def test_labels_of_the_configuration(node, agent, pods, family):
 
 
 def test_labels_that_are_none(node, agent):
-    """What Kubernetes would refuse as a label is nobody's label: the pod stays in quarantine, and somebody hears of it."""
+    """A label that Kubernetes would refuse is ignored: the pod stays in quarantine."""
     conf = lax(args={"cni": {"labels": [{"key": "app", "value": "not a label!"}]}})
     pod = node.pod("a", conf, args=arguments("a"))
     assert endpoint_class(node, pod) == QUARANTINE
@@ -135,7 +135,7 @@ def test_labels_that_are_none(node, agent):
 
 
 def test_an_older_pod_of_the_name(node, agent, pods, family):
-    """Its object never lends its labels; the right one takes the pod out of quarantine."""
+    """The labels of its object never count; the right object ends the quarantine."""
     agent.write("pods.json", shop_pod("web", "web"), shop_pod("db", "web", uid="old"))
     agent.wait_applied()
     web = pods("web", strict(), args=arguments("web"))
@@ -159,23 +159,23 @@ def test_object_comes_while_add_waits(node, agent, pods):
         assert not adding.done()
         begin = time.monotonic()
         agent.write("late.json", shop_pod("late", "db"))
-        pod = adding.result(2 * ADD_PATIENCE)
-        assert time.monotonic() - begin < ADD_PATIENCE / 2
+        pod = adding.result(2 * ADD_TIMEOUT)
+        assert time.monotonic() - begin < ADD_TIMEOUT / 2
     assert endpoint_class(node, pod) > 1
 
 
 def test_agent_dies_while_add_waits(node, agent, pods):
-    """ADD does not sit out its time; the next agent takes the pod out of quarantine."""
+    """ADD ends before its timeout; the next agent takes the pod out of quarantine."""
     with ThreadPoolExecutor(1) as pool:
-        adding = pool.submit(pods, "orphan", lax(ADD_PATIENCE), args=arguments("orphan"))
+        adding = pool.submit(pods, "stale", lax(ADD_TIMEOUT), args=arguments("stale"))
         wait_for(lambda: node.warren_json("endpoint", "list"), "the endpoint")
         begin = time.monotonic()
         agent.kill()
-        pod = adding.result(2 * ADD_PATIENCE)
-        assert time.monotonic() - begin < ADD_PATIENCE / 2
+        pod = adding.result(2 * ADD_TIMEOUT)
+        assert time.monotonic() - begin < ADD_TIMEOUT / 2
     assert endpoint_class(node, pod) == QUARANTINE
     agent.start()
-    agent.write("orphan.json", shop_pod("orphan", "db"))
+    agent.write("stale.json", shop_pod("stale", "db"))
     wait_for(lambda: endpoint_class(node, pod) > 1, "the pod's policy")
 
 

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""ADD with `policy: agent` waits for the agent's word: however the agent behaves, ADD ends in time, in one of two ways."""
+"""ADD with `policy: agent` waits for the agent's reply: however the agent behaves, ADD ends in time, in one of two
+ways.
+"""
 
 import contextlib
 import json
@@ -20,15 +22,15 @@ from lab import Lab, network
 from netns import TIMEOUT
 
 TRY_AGAIN = 11
-WAIT = 1  # seconds: policyTimeout where the time is up
-LONG = 50  # ... and where it is not to be
-SLACK = 20  # what ADD's own work and a loaded machine may add
+WAIT = 1  # seconds: policyTimeout of tests that let it pass
+LONG = 50  # ... and of those that must not reach it
+SLACK = 20  # margin for ADD's own work on a loaded machine
 
 MODES = ("quarantine", "fail")
 
 
 class Question:
-    """One request: what was asked, by which process, and the connection to answer by."""
+    """One request: its content, the process that sent it, and the connection for the reply."""
 
     def __init__(self, conn, asked):
         self.conn, self.asked = conn, asked
@@ -40,7 +42,7 @@ class Question:
 
 
 class FakeAgent:
-    """A socket where the agent's would be; `serve(question, ended)` is what it does with each request, in a thread."""
+    """A socket where the agent's would be; `serve(question, ended)` handles each request, in a thread."""
 
     def __init__(self, node, serve):
         self.serve, self.questions, self.ended = serve, queue.Queue(), threading.Event()
@@ -123,7 +125,7 @@ def dribbles(question, ended):
 
 
 def floods(question, ended):
-    """Text that might still become an answer, without end."""
+    """The beginning of a reply, without end."""
     question.conn.sendall(b'{"x": "')
     while not ended.is_set():
         question.conn.sendall(b"x" * 65536)
@@ -131,7 +133,7 @@ def floods(question, ended):
 
 REFUSAL = {"error": {"errno": 110, "message": "pod shop/web is unknown", "hint": "apply its manifest"}}
 
-# name: (behaviour, what of it the message has, whether the time is up)
+# name: (behaviour, part of the message, whether ADD times out)
 BAD = {
     "refuses": (sends(json.dumps(REFUSAL).encode() + b"\n"), "pod shop/web is unknown", False),
     "hangs up": (sends(b""), "", False),
@@ -165,7 +167,7 @@ def nothing_left(node):
 
 @pytest.fixture
 def attach(node):
-    """ADDs by name, each into a namespace of its own; what stands at the end is taken down."""
+    """ADDs by name, each into a namespace of its own; pods that are left at the end are deleted."""
     made = {}
 
     class Attach:
@@ -211,7 +213,9 @@ def assert_quarantined(node, name):
 
 @pytest.mark.parametrize("how", BAD)
 def test_agent_misbehaves(node, attach, how):
-    """Both settings of policyFailure at the same time: a pod in quarantine with one line of log, or an error and nothing."""
+    """Both settings of policyFailure at the same time: a pod in quarantine with one line of log, or an error and
+    nothing.
+    """
     serve, message, in_vain = BAD[how]
     with FakeAgent(node, serve), ThreadPoolExecutor(2) as pool:
         for name in MODES:
@@ -229,14 +233,14 @@ def test_agent_misbehaves(node, attach, how):
     assert record(node, "ready", "quarantine")["agent"] is True
     assert_quarantined(node, "quarantine")
     assert not fails.ok and fails.json["code"] == TRY_AGAIN, fails
-    assert "policy is not in force" in fails.json["msg"] and message in fails.json["msg"], fails.json
+    assert "policy is not enforced" in fails.json["msg"] and message in fails.json["msg"], fails.json
     attach.delete("quarantine")
     node.assert_clean()
 
 
 @pytest.mark.parametrize("what", ["nothing", "a dead agent's socket", "a file", "a full queue"])
 def test_no_agent(node, attach, what):
-    """Known at once, not after the time-out; one that has no time for us is another matter."""
+    """Reported at once, not after the timeout; an agent that does not accept in time is not absent."""
     path = node.outside(SOCKET)
     with contextlib.ExitStack() as stack:
         if what != "nothing":
@@ -263,7 +267,7 @@ def test_no_agent(node, attach, what):
 
 
 def test_waits_for_the_answer(node, attach):
-    """ADD returns with the answer and not before; when it asks, everything is there for the agent to find."""
+    """ADD returns with the reply and not before; when it sends the request, the pod's state is complete."""
     release = threading.Event()
     labels = [{"key": "app", "value": "web"}, {"key": "empty", "value": ""}]
     with FakeAgent(node, answers_when_released(release)) as agent, ThreadPoolExecutor(1) as pool:
@@ -293,8 +297,8 @@ def test_huge_answer(node, attach):
     assert done.ok and done.stderr == "", done
 
 
-def test_not_asked(node, attach):
-    """policyTimeout 0: quarantine is what was asked for. No policy: no question."""
+def test_no_request(node, attach):
+    """policyTimeout 0: quarantine is configured. No policy: no request."""
     with FakeAgent(node, never) as agent:
         done, took = attach.add("zero", wait=0)
         assert done.ok and done.stderr == "" and took < SLACK, done
@@ -322,7 +326,7 @@ def test_ten_wait_together(node, attach):
 
 
 def test_others_go_on_meanwhile(node, attach):
-    """A waiting ADD holds nothing that anybody else needs."""
+    """A waiting ADD holds no lock that another call needs."""
     release = threading.Event()
     with FakeAgent(node, answers_when_released(release)) as agent, ThreadPoolExecutor(1) as pool:
         adding = pool.submit(attach.add, "slow", wait=LONG)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the agent makes of Node objects: maps, routes and devices of one node, beside another that only has addresses.
+"""Node objects in maps, routes and devices of one node; the other node only has addresses.
 
-Packets through the tunnel are the business of the overlay's own tests.
+Packets through the tunnel are in the overlay's own tests.
 """
 
 import json
@@ -14,7 +14,7 @@ from agent import Agent
 from lab import Node
 from manifests import node_object, pod_object
 from netns import TIMEOUT, wait_for
-from rawbpf import foreign_program
+from rawbpf import other_program
 
 HERE = {4: "192.0.2.1", 6: "2001:db8:7::1"}
 THERE = {4: "192.0.2.2", 6: "2001:db8:7::2"}
@@ -71,7 +71,7 @@ def agent(here):
 
 
 def known(agent, name):
-    """What the agent says of the node, None if it does not know it."""
+    """The agent's entry of the node; None: it has none."""
     return next((n for n in agent.ask("nodes")["nodes"] if n["name"] == name), None)
 
 
@@ -79,8 +79,8 @@ def resolved(agent, name):
     return wait_for(lambda: (n := known(agent, name)) and n["resolved"] and n, f"node {name} to be resolved")
 
 
-def complaints(agent):
-    return {c["file"]: c["message"] for c in agent.status()["complaints"]}
+def problems(agent):
+    return {c["subject"]: c["message"] for c in agent.status()["problems"]}
 
 
 def routes(node):
@@ -148,7 +148,7 @@ def test_neighbours_routes_and_links_are_followed(agent, here, there):
     finally:
         there.run("ip", "link", "set", "dev", "uplink", "address", before)
         set_neighbour(here, before)
-    # routes that somebody deletes come back
+    # deleted routes come back
     here.run("ip", "route", "del", CIDR[4])
     wait_for(lambda: CIDR[4] in routes(here), "the route to be back")
     # the MTU
@@ -159,7 +159,7 @@ def test_neighbours_routes_and_links_are_followed(agent, here, there):
         assert routes(here)[CIDR[4]]["metrics"][0]["mtu"] == 1338
     finally:
         here.run("ip", "link", "set", "dev", "uplink", "mtu", "1500")
-    # the uplink goes down: the node stays, without a next hop, and nothing for it takes another way
+    # the uplink goes down: the node stays, without a nexthop, and no packet to it takes another route
     here.run("ip", "link", "set", "dev", "uplink", "down")
     try:
         wait_for(lambda: not known(agent, "other")["resolved"], "the node to be unresolved")
@@ -168,10 +168,10 @@ def test_neighbours_routes_and_links_are_followed(agent, here, there):
         here.run("ip", "link", "set", "dev", "uplink", "up")
         here.run("ip", "address", "replace", f"{HERE[6]}/64", "dev", "uplink", "nodad")
     resolved(agent, "other")
-    wait_for(lambda: not complaints(agent), "no complaint to be left")
+    wait_for(lambda: not problems(agent), "no problem to be left")
 
 
-def test_news_that_are_lost_do_no_harm(agent, here, there):
+def test_lost_notifications_do_no_harm(agent, here, there):
     """More changes of routes than the agent's socket has room for while the agent does not run."""
     agent.write("other.json", OTHER)
     agent.wait_applied()
@@ -183,7 +183,7 @@ def test_news_that_are_lost_do_no_harm(agent, here, there):
         set_neighbour(here, "02:00:00:00:00:77")
         here.run("ip", "-batch", "-", input=add.replace("add", "del"))
     finally:
-        agent.proc.send_signal(signal.SIGCONT)  # nsenter, which has stopped itself too
+        agent.proc.send_signal(signal.SIGCONT)  # nsenter, which stopped with it
         agent.signal(signal.SIGCONT)
     wait_for(lambda: known(agent, "other")["dmac"] == "02:00:00:00:00:77", "the MAC address changed meanwhile")
     set_neighbour(here, mac(there))
@@ -197,7 +197,7 @@ def test_a_restart_changes_nothing(agent, here):
     agent.restart()
     assert resolved(agent, "other") == node
     assert routes(here) == found and identities(here) == addresses == 5
-    # what is no longer wanted went while nobody looked
+    # what is removed while no agent runs goes with the next start
     agent.kill()
     agent.remove("other.json")
     agent.start()
@@ -205,17 +205,17 @@ def test_a_restart_changes_nothing(agent, here):
     assert not routes(here) and identities(here) == 0
 
 
-def test_overlaps_are_complained_about(agent, here):
+def test_overlaps_are_problems(agent, here):
     agent.write("other.json", OTHER)
     agent.write("third.json", node_object("third", ["10.2.0.128/25"], ["192.0.2.77"]))
     agent.wait_applied()
-    assert complaints(agent) == {
+    assert problems(agent) == {
         "Node third": "its pod CIDR 10.2.0.128/25 overlaps pod CIDR 10.2.0.0/24 of node other, which had it first"
     }
     assert known(agent, "other")["slot"] and not known(agent, "third")["slot"]
     agent.remove("third.json")
     agent.wait_applied()
-    assert not complaints(agent)
+    assert not problems(agent)
 
 
 def test_xdp_on_uplinks(agent, here):
@@ -232,20 +232,20 @@ def test_xdp_on_uplinks(agent, here):
     agent.wait_applied()
     assert mode() == "off"  # auto leaves what is no physical device
     restart("native")
-    assert mode() == "native" and not complaints(agent)
+    assert mode() == "native" and not problems(agent)
     restart("auto")
     assert mode() == "native"
     restart("off")
     assert mode() == "off"
-    # another program: it stays, it is told, and after it has gone ours comes
+    # another program: it stays, it is reported, and ours is attached after it has gone
     ifindex = json.loads(here.run("ip", "-j", "link", "show", "dev", "uplink").stdout)[0]["ifindex"]
-    with foreign_program(here, ifindex, "xdp"):
+    with other_program(here, ifindex, "xdp"):
         restart("generic")
         assert mode() == "off" and resolved(agent, "other")
-        assert "XDP program of somebody else" in complaints(agent)[f"XDP of device {ifindex}"]
+        assert "XDP program of another owner" in problems(agent)[f"XDP of device {ifindex}"]
     agent.signal(signal.SIGHUP)
     wait_for(lambda: mode() == "generic", "XDP to come after the other program has gone")
-    wait_for(lambda: not complaints(agent), "the complaint to go")
+    wait_for(lambda: not problems(agent), "the problem to go")
     restart("off")
     assert mode() == "off"
 
@@ -255,16 +255,16 @@ def test_remote_pods(agent, here):
     agent.write("here.json", remote_pod("c", {}, "10.1.0.9", node="self"))
     agent.wait_applied()
     assert identities(here) == 4 + 2
-    agent.write("twin.json", remote_pod("twin", {"app": "db"}, "10.2.0.9"))
+    agent.write("duplicate.json", remote_pod("duplicate", {"app": "db"}, "10.2.0.9"))
     agent.wait_applied()
-    assert "10.2.0.9: default/a, default/twin" in complaints(agent)["addresses of pods"]
-    agent.remove("twin.json")
+    assert "10.2.0.9: default/a, default/duplicate" in problems(agent)["addresses of pods"]
+    agent.remove("duplicate.json")
     agent.wait_applied()
-    assert not complaints(agent)
+    assert not problems(agent)
 
 
 def test_how_long_a_join_takes(agent):
-    """Goal of the issue: 50 ms from the manifest to the first packet; the agent's part of it is measured here."""
+    """The goal is 50 ms from the manifest to the first packet; the agent's part of it is measured here."""
     took, deadline = [], time.monotonic() + TIMEOUT
     # The best of some, as this machine is shared.
     while len(took) < 5 or min(took) >= JOIN_S and time.monotonic() < deadline:
@@ -305,19 +305,19 @@ def test_ten_thousand_remote_pods(agent, here):
 
 
 def test_key_of_its_own(here, there):
-    """With a key that nobody else has, the agent of a member is told apart from one that is alone."""
+    """A key of the agent's own is a problem as soon as there is another node, not before."""
     with Agent(here, "--node-name", "self") as agent:
         agent.write("self.json", SELF)
         agent.wait_applied()
-        assert "cluster key" not in complaints(agent) and here.warren("status").returncode == 0
+        assert "cluster key" not in problems(agent) and here.warren("status").returncode == 0
         agent.write("other.json", OTHER)
         agent.wait_applied()
-        assert "--cluster-key" in complaints(agent)["cluster key"]
+        assert "--cluster-key" in problems(agent)["cluster key"]
         status = here.warren("status", check=False)
         assert status.returncode and "cluster key" in status.stdout, status.stdout
         agent.remove("other.json")
         agent.wait_applied()
-        assert "cluster key" not in complaints(agent)
+        assert "cluster key" not in problems(agent)
         agent.clear()
         agent.wait_applied()
         agent.stop()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Services and EndpointSlices from manifests into the maps: what the agent, the CLI and the metrics say of them."""
+"""Services and EndpointSlices from manifests into the maps: and what the agent, the CLI and the metrics report."""
 
 import itertools
 import struct
@@ -9,7 +9,7 @@ import pytest
 
 from manifests import endpoint, endpoint_slice, port, service
 from netns import TIMEOUT, wait_for
-from rawbpf import PINS, map_strangers
+from rawbpf import PINS, map_filled
 
 VIP = {4: "10.96.0.10", 6: "fd00:96::10"}
 OTHER = {4: "10.96.0.11", 6: "fd00:96::11"}
@@ -45,8 +45,8 @@ def web(*slices, addresses=None, **spec):
     return made
 
 
-def complaints(cluster):
-    return [c["message"] for c in cluster.agent.status()["complaints"] if c["file"] == "services"]
+def problems(cluster):
+    return [c["message"] for c in cluster.agent.status()["problems"] if c["subject"] == "services"]
 
 
 def test_services_come_and_change_and_go(cluster):
@@ -77,52 +77,54 @@ def test_status_and_metrics_count_them(cluster):
         assert metrics["warren_map_entries"][(("map", f"backends{f}"),)] == 2
 
 
-def test_disputed_address_is_complained_about(cluster):
+def test_disputed_address_is_a_problem(cluster):
     cluster.apply("web", *web())
-    twin = service("shop/zebra", VIP.values(), port(80))
-    cluster.apply("twin", twin)
+    zebra = service("shop/zebra", VIP.values(), port(80))
+    cluster.apply("zebra", zebra)
     assert listed(cluster)[VIP[4], 80, "tcp"] == sockets(4, 8080)
-    assert complaints(cluster) == [f"1 of 2 are not as they should be; shop/zebra: {VIP[4]}:80 is shop/web's already"]
+    assert problems(cluster) == [f"1 of 2 have problems; shop/zebra: {VIP[4]}:80 belongs to Service shop/web"]
     done = cluster.node.warren("status", check=False)
     assert done.returncode == 1 and "shop/zebra" in done.stdout
     state = {row["service"]: row["state"] for row in cluster.node.warren_json("service", "list")}
     assert state == {"shop/web": "ok", "shop/zebra": "not in maps"}
     cluster.remove("web")
     assert listed(cluster)[VIP[4], 80, "tcp"] == set()
-    assert not complaints(cluster)
+    assert not problems(cluster)
 
 
 def test_what_failed_is_tried_again_however_much_changes(cluster):
-    """One that found the map full is written some seconds after there is room, while others change all the time."""
+    """A Service that found the map full is written within seconds after there is room, though others change all the
+    time.
+    """
     cluster.apply("web", *web())
-    strangers = [struct.pack(">IHBx", 0x0B000000 + i, 1, 6) for i in range((1 << 16) - 1)]
-    with map_strangers(cluster.node.outside(f"{PINS}/maps/services4"), strangers, bytes(16)):
+    others = [struct.pack(">IHBx", 0x0B000000 + i, 1, 6) for i in range((1 << 16) - 1)]
+    with map_filled(cluster.node.outside(f"{PINS}/maps/services4"), others, bytes(16)):
         cluster.write("late", service("shop/late", [OTHER[4]], port(80)))
-        wait_for(lambda: complaints(cluster), "no complaint")
-        assert "map services4 is full" in complaints(cluster)[0]
+        wait_for(lambda: problems(cluster), "no problem")
+        assert "map services4 is full" in problems(cluster)[0]
     deadline = time.monotonic() + TIMEOUT
     for number in itertools.cycle((8081, 8080)):
-        assert time.monotonic() < deadline, complaints(cluster)
+        assert time.monotonic() < deadline, problems(cluster)
         cluster.apply("web", *web(endpoint_slice("shop/web-4", "shop/web", BACKENDS[4], port(number))))
-        if not complaints(cluster):
+        if not problems(cluster):
             break
     assert listed(cluster)[OTHER[4], 80, "tcp"] == set()
 
 
 def test_invalid_object_keeps_what_was(cluster):
-    """As with policies: what a file said before is in force until it is mended."""
+    """As with policies: a file's previous version stays until the file is fixed."""
     cluster.apply("web", *web())
     before = listed(cluster)
     bad = service("shop/web", VIP.values(), port(0))
     cluster.agent.write("web.json", bad)
     cluster.wait_applied()
     assert listed(cluster) == before
-    message = next(c["message"] for c in cluster.agent.status()["complaints"] if c["file"] == "web.json")
+    message = next(c["message"] for c in cluster.agent.status()["problems"] if c["subject"] == "web.json")
     assert "Service shop/web: spec.ports[0].port: 0 must be from 1 to 65535" in message
 
 
-def test_next_agent_goes_on_with_the_maps(cluster):
-    """It writes nothing that is there already, and removes what nobody has any more once it has read everything."""
+def test_next_agent_keeps_the_maps(cluster):
+    """It writes nothing that is there already, and removes stale entries once it has read all objects."""
     cluster.apply("web", *web())
     cluster.apply("old", service("shop/old", OTHER.values(), port(80, "UDP")))
     raw = {name: cluster.node.bpf_map(name) for name in ("services4", "backends6")}
@@ -139,7 +141,7 @@ def test_next_agent_goes_on_with_the_maps(cluster):
     assert now["backends6"] == raw["backends6"]
 
 
-def test_reload_mends_the_maps(cluster):
+def test_reload_repairs_the_maps(cluster):
     cluster.apply("web", *web())
     before = listed(cluster)
     pinned = "/sys/fs/bpf/warren"

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The API client against servers that do what a real one does not: they break off, say nothing, lie about who they are."""
+"""The API client against servers that fail as no real one does on request: they break off, stay silent, or show a wrong
+certificate.
+"""
 
 import os
 import queue
@@ -12,8 +14,8 @@ from apiserver import ApiServer, Authority, Client
 from lab import Lab
 from netns import TIMEOUT
 
-SLACK = 20  # seconds that a busy machine may take more, where the end is what counts
-DEAD_S = 30  # a connection whose other end acknowledges nothing is noticed within
+SLACK = 20  # seconds: margin for a busy machine
+DEAD_S = 30  # within this time a connection without acknowledgements ends
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +57,7 @@ def client(node, server, family, ca):
 
 
 @pytest.mark.smoke
-def test_what_is_asked_and_answered(client, server):
+def test_requests_and_replies(client, server):
     server.answers["/body"] = lambda peer, request: peer.answer(request.body)
     done = client.get("/body?x=1", "text", "body={}", method="POST")
     assert (done["status"], done["errno"], done["error"]) == (200, 0, "")
@@ -73,7 +75,7 @@ def test_what_is_asked_and_answered(client, server):
 
 
 STATUS = b'{"kind": "Status", "message": "%s", "reason": "%s", "details": {"retryAfterSeconds": %d}}'
-REFUSALS = {  # what the server says: what comes of it
+REFUSALS = {  # what the server sends: the result
     "410": ("410 Gone", STATUS % (b"too old", b"Expired", 0), {}, (410, "Expired", 0, "410 Gone: too old")),
     "409": ("409 Conflict", STATUS % (b"there is", b"AlreadyExists", 0), {}, (409, "AlreadyExists", 0, "there is")),
     "429": ("429 Too Many Requests", STATUS % (b"slower", b"TooManyRequests", 7), {}, (429, "TooManyRequests", 7, "slower")),
@@ -99,7 +101,7 @@ def test_refusals(client, server, what):
 
 
 def test_endless_refusal(client, server):
-    """The body of an error is not read for ever, nor kept."""
+    """The body of an error is neither read without end nor kept."""
 
     def endless(peer, request):
         peer.send(b"HTTP/1.1 500 x\r\n\r\n")
@@ -205,7 +207,7 @@ def endless_line(peer, request):
 
 
 def endless_headers(peer, request):
-    """Each of which is in order; libcurl itself has a limit only in later versions."""
+    """Each header is valid; libcurl itself limits their number only in later versions."""
     peer.send(b"HTTP/1.1 200 OK\r\n")
     while True:
         peer.send(b"X-Header: y\r\n" * 5000)
@@ -219,7 +221,7 @@ BROKEN = [
 @pytest.mark.smoke
 @pytest.mark.parametrize("answer", BROKEN)
 def test_broken_answers(client, server, answer):
-    """They are no answers, and the next call finds a connection in order."""
+    """They are no replies, and the next call gets a usable connection."""
     server.answers["/x"] = answer
     done = client.get("/x?secret", "text")
     assert done["status"] == 0 and done["errno"] != 0
@@ -251,7 +253,7 @@ def test_silence_ends_a_stream_and_a_little_life_does_not(client, server):
     client.do("GET", "alive", "/x?alive", "silence=3")
     silent, alive = client.done("silent"), client.done("alive")
     assert (silent["errno"], alive["errno"], alive["pieces"]) == (110, 110, 6)
-    assert "nothing heard for 3 s" in silent["error"]
+    assert "nothing received for 3 s" in silent["error"]
     assert 2.9 < silent["at"] - start < 3 + SLACK
     assert 6.4 < alive["at"] - start < 7 + SLACK
 
@@ -266,7 +268,7 @@ def test_whole_time(client, server):
     server.answers["/x"] = dribble
     start = time.monotonic()
     done = client.get("/x", "timeout=1")
-    assert done["errno"] == 110 and "not done in 1 s" in done["error"]
+    assert done["errno"] == 110 and "not complete after 1 s" in done["error"]
     assert 0.9 < done["at"] - start < 1 + SLACK
 
 
@@ -275,8 +277,8 @@ def test_timers(client):
     assert [client.wait(lambda e: e["event"] == "time")["id"] for _ in range(3)] == ["a", "b", "c"]
 
 
-def test_nobody_wakes_an_idle_client(node, server, family, ca):
-    """A watch in which nothing happens costs nothing."""
+def test_an_idle_client_is_not_woken(node, server, family, ca):
+    """A watch without events costs no processor time."""
     server.answers["/x"] = lambda peer, request: (peer.stream(), peer.wait())
     with Client(node, url(server, family), f"ca={ca.ca}") as client:
         client.do("GET", "s", "/x?watch=1", "silence=60")
@@ -302,7 +304,7 @@ def undrop(host):
 
 
 def test_dead_connections_are_noticed(node, world, certificate, ca):
-    """Without an RST and without a time limit: a stream on which nobody sends, and a request that nobody acknowledges."""
+    """Without an RST and without a time limit: a stream without data, and a request without an acknowledgement."""
     families, port = (4, 6), 7443
     servers = {f: ApiServer(world, f, certificate, port=port, address=Lab.WORLD[f]) for f in families}
     clients = {f: Client(node, url(servers[f], f), f"ca={ca.ca}") for f in families}
@@ -332,7 +334,7 @@ def test_dead_connections_are_noticed(node, world, certificate, ca):
 
 
 def test_the_next_server_is_tried(node, world, server, family, certificate, ca):
-    """One that refuses, one that says nothing at all, one that answers: all calls find it in the time of one attempt."""
+    """One that refuses, one that is silent, one that replies: all calls reach the last within the time of one attempt."""
     with ApiServer(world, family, certificate) as silent:
         drop(world, silent.port)
         try:
@@ -357,7 +359,7 @@ def test_the_first_server_is_preferred_when_the_one_in_use_ends(node, world, ser
             assert client.get("/x")["server"] == url(first, family)[7:]
             first.close()
             wait = client.get("/x")
-            # The connection may still have been there when it was asked; never is anything asked twice.
+            # The request may still have found the connection open; no request is ever sent twice.
             if wait["status"] == 0:
                 wait = client.get("/x")
             assert (wait["status"], wait["server"]) == (200, url(server, family)[7:])
@@ -371,8 +373,10 @@ def test_the_first_server_is_preferred_when_the_one_in_use_ends(node, world, ser
             client.quit()
 
 
-def test_another_server_than_one_that_is_ill(node, world, server, family, certificate, ca):
-    """It can be reached, and says nothing, or nothing but that it cannot answer: one that starts is forgiven, one that stays so is left."""
+def test_a_faulty_server_is_replaced(node, world, server, family, certificate, ca):
+    """It accepts connections, and is silent or replies with errors only: a server that starts gets time, one that stays
+    so is given up.
+    """
     with ApiServer(world, family, certificate) as ill, Client(node, url(ill, family), url(server, family), f"ca={ca.ca}") as client:
         ill.answers["/x"] = lambda peer, request: peer.answer(b"", "503 Service Unavailable")
         start = time.monotonic()
@@ -416,14 +420,14 @@ def impostors(ca, tmp_path_factory):
         "expired": ca.sign("expired", *addresses, days=(-2, -1)),
         "not valid yet": ca.sign("tomorrow", *addresses, days=(1, 2)),
         "another name": ca.sign("named", "DNS:elsewhere", "IP:192.0.2.1"),
-        "no name": ca.sign("nobody"),
+        "no name": ca.sign("no-name"),
         "no TLS": None,
     }
 
 
 @pytest.mark.parametrize("what", ["another CA", "expired", "not valid yet", "another name", "no name", "no TLS"])
 @pytest.mark.parametrize("name", ["", ",kubernetes.default.svc"])
-def test_impostors_hear_nothing(node, world, family, ca, impostors, tmp_path, what, name):
+def test_impostors_get_no_request(node, world, family, ca, impostors, tmp_path, what, name):
     token = tmp_path / "token"
     token.write_text("secret")
     with ApiServer(world, family, impostors[what]) as server:
@@ -438,7 +442,7 @@ def test_impostors_hear_nothing(node, world, family, ca, impostors, tmp_path, wh
 
 
 def test_by_another_name(node, world, family, ca):
-    """A server whose certificate has no address: asked for the Service's name, which it is told, too (SNI)."""
+    """A server whose certificate has no address: the Service's name is verified, and sent to it, too (SNI)."""
     names = []
     with ApiServer(world, family, ca.sign("service", "DNS:kubernetes.default.svc")) as server:
         server.context.sni_callback = lambda sock, name, context: names.append(name)
@@ -450,7 +454,7 @@ def test_by_another_name(node, world, family, ca):
 
 
 def test_only_the_given_ca_is_trusted(node, world, family, impostors, ca):
-    """Not what the system trusts besides, as libcurl does unless it is told not to."""
+    """Not the system's CAs besides, which libcurl trusts by default."""
     certificate, _ = impostors["another CA"]
     store = certificate.parent / "store"
     if not store.exists():
@@ -461,7 +465,7 @@ def test_only_the_given_ca_is_trusted(node, world, family, impostors, ca):
         node.run("mount", "--bind", store, "/etc/ssl/certs")
         try:
             with Client(node, url(server, family)) as client:
-                # The system's bundle, one file, is not there either: its folder is what is trusted.
+                # The system's bundle, one file, is not there either: its directory is what is trusted.
                 assert client.get("/x")["errno"] != 0
                 client.quit()
             with Client(node, url(server, family), f"ca={ca.ca}") as client:
@@ -488,14 +492,14 @@ def test_client_certificates(node, world, family, ca, certificate):
 
 @pytest.fixture
 def account(tmp_path):
-    """A service account's volume as kubelet makes it: ..data leads to the folder of the day."""
+    """A service account's volume as kubelet makes it: ..data leads to the directory of the day."""
     days = iter(range(10))
 
     def write(token):
-        folder = tmp_path / f"day{next(days)}"
-        folder.mkdir()
-        (folder / "token").write_text(token)
-        (tmp_path / "new").symlink_to(folder)
+        directory = tmp_path / f"day{next(days)}"
+        directory.mkdir()
+        (directory / "token").write_text(token)
+        (tmp_path / "new").symlink_to(directory)
         (tmp_path / "new").rename(tmp_path / "data")
 
     write("first\n")
@@ -511,7 +515,7 @@ def test_token_is_read_again(node, server, family, ca, account):
                 account("second")
             assert client.get("/x")["status"] == 200
             assert server.seen().headers["authorization"] == f"Bearer {token}"
-        account.token.unlink()  # what was good a moment ago is used until there is another
+        account.token.unlink()  # the previous token is used until there is another
         assert client.get("/x")["status"] == 200
         assert server.seen().headers["authorization"] == "Bearer second"
         client.quit()
@@ -546,7 +550,7 @@ def test_what_is_no_token_is_not_sent(node, server, family, ca, tmp_path, token)
     assert server.connections == 0
 
 
-def test_proxies_of_the_environment_are_not_asked(node, world, server, family, ca):
+def test_proxies_of_the_environment_are_not_used(node, world, server, family, ca):
     with ApiServer(world, family) as proxy:
         env = dict.fromkeys(("https_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy", "http_proxy"),
                             url(proxy, family).replace("server=https", "http"))

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Addresses of another plugin: what it is told to keep. It knows no namespaces, so at GC it frees what is not in its list."""
+"""Addresses of another plugin: which ones its GC is to keep. It cannot look into namespaces, so it frees what is not in
+its list.
+"""
 
 import json
 import os
@@ -70,21 +72,21 @@ def key(pod):
 
 
 def collect(node, *valid, conf=DELEGATED, **more):
-    """GC with this list of the runtime's: what the delegate is told to keep."""
+    """GC with this list of the runtime's: the list that the delegate gets."""
     named = [{"containerID": v.split("@")[0], "ifname": v.split("@")[1]} for v in valid]
     done = node.cni("GC", {**conf, "cni.dev/valid-attachments": named, **{k: named for k in more.pop("also", [])}, **more})
     assert done.ok, done
-    told = json.loads(node.outside("/run/ledger/gc").read_text())
-    return sorted(f"{a['containerID']}@{a['ifname']}" for a in told["cni.dev/valid-attachments"]), told
+    conf = json.loads(node.outside("/run/ledger/gc").read_text())
+    return sorted(f"{a['containerID']}@{a['ifname']}" for a in conf["cni.dev/valid-attachments"]), conf
 
 
 def test_gc_keeps_the_addresses_of_the_living(node):
     """The runtime names one of three pods: the namespace of another lives, and only the dead one's address is freed."""
     named, alive, dead = (node.pod(name, DELEGATED) for name in ("named", "alive", "dead"))
     dead.gone()
-    told, _ = collect(node, key(named))
-    assert told == owners(node) == sorted([key(named), key(alive)])
-    # Nobody is named, as by the agent's own GC, or a runtime that has lost its list.
+    kept, _ = collect(node, key(named))
+    assert kept == owners(node) == sorted([key(named), key(alive)])
+    # No attachment is named, as by the agent's own GC, or a runtime that has lost its list.
     assert collect(node)[0] == owners(node) == sorted([key(named), key(alive)])
     for pod in (named, alive):
         pod.check()
@@ -94,12 +96,14 @@ def test_gc_keeps_the_addresses_of_the_living(node):
 
 
 def test_gc_names_what_has_no_record(node):
-    """Of what the runtime names nothing is lost, whether or not there is a record; the rest of the configuration is as it was."""
+    """The list keeps every attachment that the runtime names, with or without a record; the rest of the configuration
+    is unchanged.
+    """
     pod = node.pod("a", DELEGATED)
-    told, conf = collect(node, "unrecorded@net1", also=["cni.dev/attachments"])
-    assert told == sorted([key(pod), "unrecorded@net1"])
-    assert conf["cni.dev/attachments"] == conf["cni.dev/valid-attachments"]
-    assert {k: v for k, v in conf.items() if not k.startswith("cni.dev")} == DELEGATED
+    kept, passed = collect(node, "unrecorded@net1", also=["cni.dev/attachments"])
+    assert kept == sorted([key(pod), "unrecorded@net1"])
+    assert passed["cni.dev/attachments"] == passed["cni.dev/valid-attachments"]
+    assert {k: v for k, v in passed.items() if not k.startswith("cni.dev")} == DELEGATED
     pod.delete()
 
 
@@ -109,8 +113,8 @@ def test_gc_names_nothing_of_another_network(node):
     here, there = node.pod("here", DELEGATED), node.pod("there", other)
     ledger = node.outside("/run/ledger/ledger.json")
     ledger.write_text(json.dumps({**json.loads(ledger.read_text()), key(there): 99}))
-    told, _ = collect(node, key(here), key(there))
-    assert told == owners(node) == [key(here)]
+    kept, _ = collect(node, key(here), key(there))
+    assert kept == owners(node) == [key(here)]
     assert owners(node, "other") == [key(there)]
     assert collect(node, conf=other)[0] == owners(node, "other") == [key(there)]
     for pod in (here, there):
@@ -138,10 +142,10 @@ def test_gc_while_an_add_comes(node):
         wait_for(lambda: add.done() or node.locks() == 3, "ADD in need of the network's lock, or done without")
         with open(gate, "w"):
             pass
-        told, _ = gc.result()
+        kept, _ = gc.result()
         done = add.result()
     assert done.ok, done
-    assert told == []
+    assert kept == []
     assert owners(node) == ["late@eth0"]
     assert node.cni("DEL", DELEGATED, "late", "eth0", path).ok
     node.assert_clean()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The denylist and xdp_uplink on a live device: who is kept out, where that is enforced, what stays, what is merged."""
+"""The denylist and xdp_uplink on a live device: which sources are dropped and where, what survives, what GRO merges."""
 
 import contextlib
 import socket
@@ -10,7 +10,7 @@ import pytest
 
 from lab import Lab, moved, network
 from netns import TIMEOUT, Wire, tcp, wait_for
-from rawbpf import PINS, foreign_program
+from rawbpf import PINS, other_program
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
@@ -58,8 +58,8 @@ def ping(lab, family, **kwargs):
     return lab.world.ping(lab.UPLINK[family], args=("-I", lab.BEYOND[family], "-W", TIMEOUT), check=False, **kwargs)
 
 
-def unanswered(lab, family, **kwargs):
-    """As ping(), without waiting long for what does not come."""
+def silent(lab, family, **kwargs):
+    """No reply within a short time, where ping() would wait long."""
     return not lab.world.ping(lab.UPLINK[family], args=("-I", lab.BEYOND[family], "-W", "0.2"), check=False, **kwargs)
 
 
@@ -84,32 +84,32 @@ def test_denied(lab, mode):
     assert added == {"added": 2, "enforced_at": [{"device": "eth0", "by": f"xdp {mode}"}]}
     before = lab.node.metrics()
     for family in FAMILIES:
-        assert unanswered(lab, family, count=3)
+        assert silent(lab, family, count=3)
         assert tcp(lab.world, lab.node, lab.UPLINK[family])  # by its address on the link
     assert hits(lab.node) == {prefix: 3 for prefix in BEYOND.values()}
     assert lab.node.metrics()["denylist", "ingress"] - before["denylist", "ingress"] == 6
     listed = lab.node.warren_json("deny", "list")
     assert all(entry["bytes"] == 3 * size and entry["last_hit"] for entry, size in zip(listed["prefixes"], (98, 118)))
     assert lab.node.warren_json("deny", "del", BEYOND[4])["removed"] == 1
-    assert ping(lab, 4) and unanswered(lab, 6)
+    assert ping(lab, 4) and silent(lab, 6)
     assert lab.node.warren_json("deny", "flush") == {"removed": 1}
     assert ping(lab, 6) and hits(lab.node) == {}
 
 
 def test_longest_prefix_counts(lab):
-    """A prefix inside another has its own counter; without it the other one holds."""
+    """A prefix inside another has its own counter; without it the other one counts."""
     set_mode(lab.node, "generic")
     host = f"{lab.BEYOND[4]}/32"
     lab.node.warren("deny", "add", BEYOND[4], lab.BEYOND[4])
-    assert unanswered(lab, 4)
+    assert silent(lab, 4)
     assert hits(lab.node) == {BEYOND[4]: 0, host: 1}
     lab.node.warren("deny", "del", host)
-    assert unanswered(lab, 4) and hits(lab.node) == {BEYOND[4]: 1}
+    assert silent(lab, 4) and hits(lab.node) == {BEYOND[4]: 1}
     assert lab.node.warren_json("deny", "del", "198.51.0.0/16")["removed"] == 0
 
 
 def test_never_silently_without_effect(lab):
-    """Written down, but said to be without effect, by exit status too."""
+    """Stored, but reported as not enforced, by the exit status too."""
     done = lab.node.warren("deny", "add", BEYOND[4], check=False)
     assert done.returncode == 1 and "nowhere" in done.stdout
     assert lab.node.warren("deny", "list", check=False).returncode == 1
@@ -117,19 +117,19 @@ def test_never_silently_without_effect(lab):
     status = lab.node.warren_json("status", check=False)
     assert [c["state"] for c in status["checks"] if c["check"] == "denylist"] == ["wrong"]
     set_mode(lab.node, "generic")
-    assert unanswered(lab, 4)
+    assert silent(lab, 4)
     status = lab.node.warren_json("status")
     assert [c["state"] for c in status["checks"] if c["check"] == "denylist"] == ["ok"]
 
 
 def test_many(lab):
-    """More than fit on a line; all of it can be listed, and nothing stays of it."""
+    """More than fit on a command line; all can be listed, and all are flushed."""
     set_mode(lab.node, "generic")
     prefixes = [f"10.{i >> 8}.{i & 255}.0/24" for i in range(2000)] + [f"2001:db9:{i:x}::/48" for i in range(1, 500)]
     assert lab.node.warren_json("deny", "add", *prefixes, BEYOND[4])["added"] == 2500
     assert lab.node.warren_json("deny", "add", *prefixes)["added"] == 0
     assert set(hits(lab.node)) == {*prefixes, BEYOND[4]}
-    assert unanswered(lab, 4)
+    assert silent(lab, 4)
     assert lab.node.warren_json("deny", "flush")["removed"] == 2500
     assert all(lab.node.warren_json("map", "dump", name) == [] for name in ("deny4", "deny6", "deny_hits"))
     (state,) = lab.node.warren_json("map", "dump", "deny_state", "--all")
@@ -191,7 +191,7 @@ def test_vital(lab, prefix, why):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_one_of_several_gateways(lab, family):
-    """Whichever of them a default route's next hops name."""
+    """All devices that the default route's nexthops name."""
     other = {4: "198.18.0.9", 6: "2001:db8:1::9"}[family]
     route = [f"-{family}", "route", "add", "default", "metric", "50"]
     lab.node.run("ip", *route, *(word for via in (lab.WORLD[family], other) for word in ("nexthop", "via", via)))
@@ -211,13 +211,13 @@ def test_survives_and_goes(lab):
     """No process holds it; another build's programs take over the list and the device; `down` takes both away."""
     set_mode(lab.node, "generic")
     lab.node.warren("deny", "add", *BEYOND.values())
-    assert unanswered(lab, 4)
+    assert silent(lab, 4)
     program = xdp_program(lab.node)
     assert program
     lab.node.warren("node", "init", "--reload")
     assert xdp_program(lab.node) not in (None, program)
     assert hits(lab.node)[BEYOND[4]] == 1
-    assert unanswered(lab, 4) and unanswered(lab, 6)
+    assert silent(lab, 4) and silent(lab, 6)
     lab.node.warren("node", "down")
     assert xdp_program(lab.node) is None
     assert ping(lab, 4) and ping(lab, 6)
@@ -227,16 +227,16 @@ def test_modes(lab):
     def mode():
         return {guard["device"]: guard["xdp"] for guard in lab.node.warren_json("uplink", "list")}.get("eth0", "off")
 
-    # A veth halves its TCP with XDP in it: only who asks for that gets it.
+    # XDP halves the TCP rate of a veth: it needs an explicit mode.
     assert lab.node.warren_json("uplink", "xdp", "eth0", "auto") == {"device": "eth0", "xdp": "off"}
     assert mode() == "off" and xdp_program(lab.node) is None
-    for wanted in ("native", "generic", "native", "native"):
-        set_mode(lab.node, wanted)
-        assert mode() == wanted
-        assert device(lab.node)["xdp"]["mode"] == {"native": 1, "generic": 2}[wanted]
+    for required in ("native", "generic", "native", "native"):
+        set_mode(lab.node, required)
+        assert mode() == required
+        assert device(lab.node)["xdp"]["mode"] == {"native": 1, "generic": 2}[required]
     assert lab.node.warren_json("uplink", "xdp", "eth0", "auto")["xdp"] == "native"  # as the operator left it
     (guard,) = lab.node.warren_json("uplink", "list")
-    assert guard["tunnels_end_in"] is None  # nobody there believes metadata, and it is a veth
+    assert guard["tunnels_end_in"] is None  # no device there trusts metadata, and it is a veth
     set_mode(lab.node, "off")
     assert mode() == "off" and xdp_program(lab.node) is None
     set_mode(lab.node, "off")
@@ -245,22 +245,22 @@ def test_modes(lab):
 
 
 @pytest.mark.parametrize("mode", ["native", "generic"])
-def test_foreign_program(lab, mode):
-    """A device runs one program. Somebody else's is named, and left alone."""
-    with foreign_program(lab.node, device(lab.node)["ifindex"], "xdp"):
+def test_other_xdp_program(lab, mode):
+    """A device runs one program. Another one's is reported, and left alone."""
+    with other_program(lab.node, device(lab.node)["ifindex"], "xdp"):
         theirs = xdp_program(lab.node)
         done = set_mode(lab.node, mode, check=False)
-        assert done.returncode == 1 and "somebody else" in done.stderr and f"id {theirs}" in done.stderr
+        assert done.returncode == 1 and "another owner" in done.stderr and f"id {theirs}" in done.stderr
         assert xdp_program(lab.node) == theirs
         (guard,) = lab.node.warren_json("uplink", "list")
-        assert guard["foreign_xdp"].endswith(f"(id {theirs})") and guard["denylist"] == "nowhere"
+        assert guard["other_xdp"].endswith(f"(id {theirs})") and guard["denylist"] == "nowhere"
         set_mode(lab.node, "off")
-    wait_for(lambda: xdp_program(lab.node) is None, "the foreign program to go")
+    wait_for(lambda: xdp_program(lab.node) is None, "the other program to go")
     set_mode(lab.node, mode)
 
 
 def test_device_goes(lab):
-    """Its link is forgotten; another device of its name gets one of its own."""
+    """Its link goes; another device of its name gets one of its own."""
 
     def listed():
         return [guard["xdp"] for guard in lab.node.warren_json("uplink", "list")]
@@ -314,14 +314,14 @@ def tunnel_frame(lab, outer, inner, identity, number, vni=VNI):
 
 
 def gro_on(node):
-    """A veth hands on what one send brings; merging what comes later needs a moment's patience, as a NIC has."""
+    """A veth hands on each send at once; merging with later packets needs a short wait, as a NIC has."""
     node.run("ethtool", "-K", "eth0", "gro", "on")
     node.run("sh", "-c", "cd /sys/class/net/eth0; echo 20000000 >gro_flush_timeout; echo 100 >napi_defer_hard_irqs")
 
 
 @pytest.mark.parametrize("inner", FAMILIES)
 @pytest.mark.parametrize("outer", FAMILIES)
-def test_taken_apart_and_merged(lab, outer, inner):
+def test_decapsulated_and_merged(lab, outer, inner):
     """Inner packets of one sender become one packet; with another identity each, they stay apart."""
     count = 20
     set_mode(lab.node, "native")
@@ -341,7 +341,7 @@ def test_taken_apart_and_merged(lab, outer, inner):
                         sizes.append(len(frame))
         return sizes
 
-    for _ in range(TRIES):  # what comes with pauses between is not merged: a busy machine makes some
+    for _ in range(TRIES):  # packets with pauses between them are not merged: a busy machine makes some
         alike = arrived([5] * count)
         assert sum(alike) - header * len(alike) == count * SEGMENT
         if len(alike) <= count / 4:
@@ -364,7 +364,7 @@ def test_bad_tunnel_packets_end(lab, outer, mode):
 
 
 def test_denied_node_is_cut_off(lab):
-    """The list comes before the tunnel: --force means it."""
+    """The list is enforced before decapsulation: --force overrides the check."""
     set_mode(lab.node, "native")
     make_cluster(lab)
     lab.node.warren("deny", "add", lab.WORLD[4], "--force")
@@ -374,7 +374,7 @@ def test_denied_node_is_cut_off(lab):
 
 
 def test_auto_elsewhere(lab):
-    """Nothing that the kernel has made itself is taken for a NIC."""
+    """No virtual device is taken for a NIC."""
     lab.node.run("ip", "link", "add", "br0", "type", "bridge")
     for name in ("br0", "warren0"):
         assert lab.node.warren_json("uplink", "xdp", name, "auto")["xdp"] == "off"
@@ -394,7 +394,7 @@ def attach_from_uplink(lab):
 
 @pytest.fixture
 def from_uplink(lab):
-    """As the agent would attach it, and with what stands ahead of it on a NIC."""
+    """As the agent would attach it, and with a program ahead of it, as on a NIC."""
     attach_from_uplink(lab)
     yield
     lab.node.run("tc", "qdisc", "delete", "dev", "eth0", "clsact", check=False)
@@ -405,7 +405,7 @@ def test_denied_by_tc(lab, from_uplink):
     added = lab.node.warren_json("deny", "add", *BEYOND.values())
     assert added["enforced_at"] == [{"device": "eth0", "by": "tc"}]
     for family in FAMILIES:
-        assert unanswered(lab, family, count=3)
+        assert silent(lab, family, count=3)
     assert hits(lab.node) == {prefix: 3 for prefix in BEYOND.values()}
     lab.node.warren("deny", "flush")
     for family in FAMILIES:
@@ -429,8 +429,8 @@ def datagram(lab, outer, inner, source, target, text):
 @pytest.mark.parametrize("sniffer", [False, True])
 @pytest.mark.parametrize("inner", FAMILIES)
 @pytest.mark.parametrize("outer", FAMILIES)
-def test_taken_apart_and_delivered(lab, from_uplink, outer, inner, sniffer):
-    """Also while a raw socket listens, for which the kernel clones every packet. The inner source is still looked at."""
+def test_decapsulated_and_delivered(lab, from_uplink, outer, inner, sniffer):
+    """Also while a raw socket listens, for which the kernel clones every packet. The inner source is still checked."""
     node = lab.node
     set_mode(node, "native")
     make_cluster(lab)
@@ -446,7 +446,7 @@ def test_taken_apart_and_delivered(lab, from_uplink, outer, inner, sniffer):
             assert sock.recvfrom(100)[0] == b"hello"
             world.send(datagram(lab, outer, inner, bad, pod.ips[inner], b"forged"))
             wait_for(lambda: node.metrics()["tunnel_source", "ingress"] > before["tunnel_source", "ingress"], "a drop")
-        # Nobody who hands it over: then it is not believed.
+        # Without xdp_origin ahead the packet does not count as decapsulated.
         node.run("tc", "filter", "delete", "dev", "eth0", "ingress", "prio", "1", "handle", "2", "bpf")
         before = node.metrics()
         world.send(datagram(lab, outer, inner, good, pod.ips[inner], b"hello"))

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Crowds, crashes, full tables and disks, damaged files, bad input: the right error code with a message, everything
-undone, and a retry that works.
+undone, and a retry that succeeds.
 """
 
 import contextlib
@@ -49,7 +49,7 @@ def nothing_left(request):
 
 
 def allocations(node, name="lab"):
-    """Addresses in use by a network; resting ones are not."""
+    """Addresses in use by a network, without those that rest after release."""
     path = node.outside(f"/run/warren/ipam/{name}.json")
     return json.loads(path.read_text())["allocations"] if path.exists() else {}
 
@@ -94,7 +94,7 @@ def test_crowd(node, namespaces):
         done = list(pool.map(lambda i: node.cni("DEL", conf, f"crowd-{i}", "eth0", paths[i]), range(200)))
         assert [d for d in done if not d.ok] == []
     assert allocations(node) == {}
-    wait_for(lambda: not node.leftovers(), "200 devices to go", 60)
+    wait_for(lambda: not node.stale(), "200 devices to go", 60)
 
 
 def test_one_container_many_interfaces(node, namespaces):
@@ -120,19 +120,19 @@ def killed_after(seconds):
 
 def crash_rounds(node, conf, worker, path, rounds, seed):
     """ADD and DEL of one container, again and again, most of them killed; what is not killed must succeed."""
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     container = f"crash-{worker}"
     killed = 0
     for _ in range(rounds):
-        killed += not node.cni("ADD", conf, container, "eth0", path, wrap=killed_after(dice.uniform(0, 0.006))).ok
-        if dice.random() < 0.3:
-            killed += not node.cni("DEL", conf, container, "eth0", path, wrap=killed_after(dice.uniform(0, 0.006))).ok
-        if dice.random() < 0.2:
+        killed += not node.cni("ADD", conf, container, "eth0", path, wrap=killed_after(rng.uniform(0, 0.006))).ok
+        if rng.random() < 0.3:
+            killed += not node.cni("DEL", conf, container, "eth0", path, wrap=killed_after(rng.uniform(0, 0.006))).ok
+        if rng.random() < 0.2:
             done = node.cni("DEL", conf, container, "eth0", path)
             assert done.ok, f"DEL after a crash: {done!r}"
             done = node.cni("ADD", conf, container, "eth0", path)
             assert done.ok, f"ADD after a crash: {done!r}"
-        if dice.random() < 0.2:
+        if rng.random() < 0.2:
             done = node.cni("DEL", conf, container, "eth0", path)
             assert done.ok, f"DEL after a crash: {done!r}"
     return killed
@@ -158,11 +158,11 @@ def test_kill_at_random_instants(node, namespaces):
 
 def test_kill_while_loading(fresh):
     """The first ADD loads the programs; killed halfway, the next one finishes the work."""
-    dice = random.Random(1)
+    rng = random.Random(1)
     path = fresh.netns_add("pod")
     for _ in range(25):
-        fresh.cni("ADD", network(), "first", "eth0", path, wrap=killed_after(dice.uniform(0, 0.12)))
-        if dice.random() < 0.5:
+        fresh.cni("ADD", network(), "first", "eth0", path, wrap=killed_after(rng.uniform(0, 0.12)))
+        if rng.random() < 0.5:
             assert fresh.warren("node", "down", "--force", check=False).returncode in (0, 3)
     assert fresh.cni("DEL", network(), "first", "eth0", path).ok
     done = fresh.cni("ADD", network(), "first", "eth0", path)
@@ -184,16 +184,16 @@ exit $status
 
 
 def test_reaper_killed(node, namespaces):
-    """DEL leaves the slow end of the device to a background process. Without it: ADD again works, GC finishes."""
+    """DEL leaves the slow deletion of the device to a background process. Without it: ADD again works, GC finishes."""
     (path,) = namespaces(1)
     conf = network()
-    orphaned, deadline = 0, time.monotonic() + 2 * TIMEOUT
-    while orphaned < 5:
+    stale, deadline = 0, time.monotonic() + 2 * TIMEOUT
+    while stale < 5:
         assert time.monotonic() < deadline, "the reaper was faster than its killer"
         assert node.cni("ADD", conf, "reaped", "eth0", path).ok
         assert node.cni("DEL", conf, "reaped", "eth0", path, wrap=["bash", "-c", AND_KILL_REAPER, "bash"]).ok
         wait_for(lambda: not node.run("pgrep", "-x", "warren-cni", check=False).stdout, "the reaper's end")
-        orphaned += bool(node.leftovers())
+        stale += bool(node.stale())
     assert node.cni("ADD", conf, "reaped", "eth0", path).ok
     assert node.cni("DEL", conf, "reaped", "eth0", path, wrap=["bash", "-c", AND_KILL_REAPER, "bash"]).ok
     assert node.cni("GC", {**conf, "cni.dev/valid-attachments": []}).ok
@@ -214,7 +214,7 @@ def test_add_again_at_once(node, namespaces):
 
 
 def test_namespace_outlives_its_del(node):
-    """After DEL has returned nothing of the pod gets anywhere, though its device may still be there."""
+    """After DEL has returned no packet of the pod leaves it, though its device may still be there."""
     from scapy.layers.inet import UDP
 
     a, b = node.pod("a", network()), node.pod("b", network())
@@ -229,7 +229,7 @@ def test_namespace_outlives_its_del(node):
         wait_for(lambda: a.host_ifname not in node.pod_devices(), "the device to go")
         node.ping(b.ips[4])
         assert [f for f in seen.drain() if b"late" in f] == []
-        assert node.metrics()[("to_stack", "egress")] == stack + 1  # the answer to that ping
+        assert node.metrics()[("to_stack", "egress")] == stack + 1  # the reply to that ping
         assert node.guard_drops() == guarded
     assert a.ip("link", "show", "type", "veth") == []
     # And the namespace can be used again.
@@ -242,11 +242,11 @@ def test_namespace_outlives_its_del(node):
 
 def test_namespace_vanishes_during_add(node):
     conf = network()
-    dice = random.Random(2)
+    rng = random.Random(2)
     failed = 0
     for i in range(40):
         path = node.netns_add("gone")
-        killer = threading.Timer(dice.uniform(0, 0.008), node.netns_delete, ["gone"])
+        killer = threading.Timer(rng.uniform(0, 0.008), node.netns_delete, ["gone"])
         killer.start()
         done = node.cni("ADD", conf, f"gone-{i}", "eth0", path)
         killer.join()
@@ -286,7 +286,7 @@ def test_gc_is_of_one_network(node):
 
 @pytest.mark.smoke
 def test_pool_exhausted(node):
-    """And a freed address is given at once when there is no other."""
+    """And a freed address is reused at once when there is no other."""
     conf = network(name="small", ipam={"ranges": [[{"subnet": "10.89.0.0/29"}]]})
     pods = [node.pod(f"p{i}", conf) for i in range(5)]
     path = node.netns_add("sixth")
@@ -305,7 +305,7 @@ def test_pool_exhausted(node):
 
 
 def test_one_family_exhausted(node):
-    """The other family's address is given back."""
+    """The other family's address is released."""
     conf = network(name="half", ipam={"ranges": [[{"subnet": "10.89.1.0/24"}], [{"subnet": "fd00:89::/126"}]]})
     pods = [node.pod(f"p{i}", conf) for i in range(2)]
     path = node.netns_add("third")
@@ -382,7 +382,7 @@ def test_damaged_address_file(fresh, content):
     assert "/run/warren/ipam/lab.json" in json.dumps(done.json)
     assert path.read_bytes() == content, "evidence was destroyed"
     assert fresh.pod_devices() == [pod.host_ifname]
-    path.unlink()  # what the message advises
+    path.unlink()  # the remedy in the message
     done = fresh.cni("ADD", conf, "late", "eth0", other)
     assert done.ok
     assert not set(pod.ips.values()) & {ip["address"].split("/")[0] for ip in done.json["ips"]}
@@ -396,7 +396,7 @@ def in_directory(path):
     (path / "file").write_text("x")
 
 
-DAMAGE = {  # what comes to stand where a record was
+DAMAGE = {  # what replaces a record
     "empty": lambda path: path.write_bytes(b""),
     "cut": lambda path: path.write_bytes(b"{"),
     "binary": lambda path: path.write_bytes(b"garbage\0"),
@@ -422,7 +422,7 @@ def damage(node, pod, kind):
 @pytest.mark.smoke
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_damaged_record(node, kind):
-    """DEL still leaves nothing. GC goes on past it, and says so; it removes it once there is no device that could be its pod's."""
+    """DEL still leaves nothing. GC reports it and continues; it removes it once no device can be that of its pod."""
     conf = network()
     pod = node.pod("early", conf)
     damage(node, pod, kind)
@@ -455,7 +455,9 @@ def test_damaged_record(node, kind):
 @pytest.mark.smoke
 @pytest.mark.parametrize("rest", ["whole", "cut", "the boot not first"])
 def test_record_of_an_earlier_boot(node, rest):
-    """Where /run is on a disk. The index and the addresses in it are another pod's by now, which GC must not touch."""
+    """On a host whose /run is on a disk. The index and addresses in the record belong to another pod by now, which GC
+    must not touch.
+    """
     conf = network()
     pod = node.pod("now", conf)
     past = {
@@ -479,7 +481,7 @@ def test_record_of_an_earlier_boot(node, rest):
 
 @pytest.mark.smoke
 def test_address_file_of_an_earlier_boot(fresh):
-    """On a disk, and cut short by what ended that boot: nobody has an address of it."""
+    """On a disk, and truncated by the crash that ended that boot: no attachment has an address of it."""
     conf = network(ipam={**network()["ipam"], "dataDir": "/run/addresses"})
     fresh.outside("/run/addresses").mkdir()
     path = fresh.outside("/run/addresses/lab.json")
@@ -573,7 +575,7 @@ INPUTS = {  # name: (standard input, code)
         CONFIG_ERROR,
     ),
     "bad log level": (conf_with(logLevel="shout"), CONFIG_ERROR),
-    "log file in no folder": (conf_with(logFile="/nowhere/log"), (CONFIG_ERROR, IO_ERROR)),
+    "log file in no directory": (conf_with(logFile="/nowhere/log"), (CONFIG_ERROR, IO_ERROR)),
     "group address as mac": (conf_with(runtimeConfig={"mac": "01:00:5e:00:00:01"}), CONFIG_ERROR),
     "nonsense as ips": (conf_with(runtimeConfig={"ips": ["10.0.0"]}), CONFIG_ERROR),
     "ips outside the ranges": (conf_with(runtimeConfig={"ips": ["203.0.113.5"]}), (CONFIG_ERROR, 102)),
@@ -593,7 +595,7 @@ def test_bad_input(node, namespaces, name):
     (path,) = namespaces(1)
     done = node.plugin(node.cni_env("ADD", "bad-input", "eth0", path), text)
     assert_error(done, *(codes if isinstance(codes, tuple) else (codes,)))
-    assert node.leftovers() == {} and allocations(node) == {}
+    assert node.stale() == {} and allocations(node) == {}
 
 
 ENVIRONMENTS = {  # what is changed in a good environment, code
@@ -630,14 +632,14 @@ def test_bad_environment(node, namespaces, name):
     env = {**node.cni_env("ADD", "bad-environment", "eth0", path), **change}
     done = node.plugin({k: v for k, v in env.items() if v is not None}, GOOD)
     assert_error(done, *(codes if isinstance(codes, tuple) else (codes,)))
-    assert node.leftovers() == {} and allocations(node) == {}
+    assert node.stale() == {} and allocations(node) == {}
 
 
 @pytest.mark.smoke
 def test_interface_exists(node):
-    """A second ADD of one attachment, and an interface that somebody else has made: refused, nothing harmed."""
+    """A second ADD of one attachment, and an interface that another program has made: refused, nothing harmed."""
     pod = node.pod("a", network())
-    done = node.cni("ADD", pod.chain[0], "somebody-else", "eth0", pod.path)
+    done = node.cni("ADD", pod.chain[0], "another", "eth0", pod.path)
     assert_error(done, EXISTS)
     pod.run("ip", "link", "add", "eth1", "type", "veth", "peer", "name", "eth2")
     assert_error(node.cni("ADD", pod.chain[0], pod.container, "eth1", pod.path), EXISTS)
@@ -650,7 +652,7 @@ def test_interface_exists(node):
 
 @pytest.mark.smoke
 def test_del_is_forgiving(node):
-    """Repeated, of what never was, without netns, without prevResult."""
+    """Repeated, for an attachment that never existed, without netns, without prevResult."""
     conf = network()
     assert node.cni("DEL", conf, "never-was", "eth0").ok
     pod = node.pod("a", conf)

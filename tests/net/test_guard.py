@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The attach point does not fail open: whoever gets in ahead of from_pod, or removes it, opens nothing. Packets that
-from_pod has not marked end in nftables, and `warren status` says what is wrong.
+"""The attach point does not fail open: a program ahead of from_pod, or its removal, opens nothing. nftables drops
+packets that from_pod has not marked, and `warren status` reports what is wrong.
 """
 
 import fcntl
@@ -14,11 +14,11 @@ from scapy.layers.inet import UDP
 
 from lab import NODE_GATEWAY, Lab, Node, network
 from netns import tcp, wait_for
-from rawbpf import PINS, foreign_program, map_put
+from rawbpf import PINS, other_program, map_put
 
 
 def wrong(node):
-    """What `warren status` finds wrong, as text; its exit status must agree."""
+    """The problems that `warren status` prints; its exit status must agree."""
     done = node.warren("status", "--json", check=False)
     found = [c for c in json.loads(done.stdout)["checks"] if c["state"] == "wrong"]
     assert done.returncode == (1 if found else 0), done.stdout
@@ -26,7 +26,7 @@ def wrong(node):
 
 
 def attempts(a, b):
-    """What a pod may try once nothing watches it: every destination, with its own address and with another's."""
+    """What an unfiltered pod may try: every destination, with its own address and with another's."""
     for family in (4, 6):
         for dst in (b.ips, NODE_GATEWAY, Lab.UPLINK, Lab.WORLD, Lab.BEYOND):
             for src in (a.ips, b.ips, Lab.WORLD):
@@ -35,36 +35,36 @@ def attempts(a, b):
 
 
 def assert_shut(lab, a, b, watch):
-    """Nothing that pod a sends arrives: at pod b, in the host's stack, in the world."""
+    """No packet of pod a arrives: at pod b, in the host's stack, in the world."""
     frames = list(attempts(a, b))
     before, passed = lab.node.guard_drops(), watch()
     with a.wire() as out, b.wire() as at_b, lab.world.wire() as at_world:
         out.send(*frames)
-        # The kernel itself drops some whose source is impossible; what it lets through ends at the guard.
+        # The kernel itself drops some whose source is impossible; the guard drops the others.
         possible = len([f for f in frames if f[1].src != Lab.WORLD[4 if f[1].version == 4 else 6]])
         wait_for(lambda: lab.node.guard_drops() - before >= possible, "the guard has dropped everything")
         assert watch() == passed
-        lab.node.ping(b.ips[4])  # on the same ways, later: whatever was to come has come
+        lab.node.ping(b.ips[4])  # on the same paths, later: all earlier packets have arrived
         lab.node.ping(Lab.WORLD[4])
         assert [f for f in at_b.drain() + at_world.drain() if b"unguarded" in f] == []
 
 
-def test_foreign_tcx_ahead(lab, node, pods, watch):
+def test_other_tcx_ahead(lab, node, pods, watch):
     a, b = pods("a", network()), pods("b", network())
     assert wrong(node) == ""
-    with foreign_program(node, a.ifindex, "tcx ingress"):
+    with other_program(node, a.ifindex, "tcx ingress"):
         assert_shut(lab, a, b, watch)
-        complaint = wrong(node)
-        assert a.host_ifname in complaint and "tcx" in complaint
+        problem = wrong(node)
+        assert a.host_ifname in problem and "tcx" in problem
     assert wrong(node) == ""
     a.ping(b.ips[4])
 
 
-def test_foreign_xdp_is_named(node, pods):
+def test_other_xdp_is_reported(node, pods):
     a = pods("a", network())
-    with foreign_program(node, a.ifindex, "xdp"):
-        complaint = wrong(node)
-        assert a.host_ifname in complaint and "XDP" in complaint
+    with other_program(node, a.ifindex, "xdp"):
+        problem = wrong(node)
+        assert a.host_ifname in problem and "XDP" in problem
     wait_for(lambda: wrong(node) == "", "green again")
 
 
@@ -80,15 +80,15 @@ def test_program_removed(lab, node, pods, watch, command, missing):
     a, b = pods("a", network()), pods("b", network())
     node.run(*[part.format(a.host_ifname) for part in command])
     assert_shut(lab, a, b, watch)
-    complaint = wrong(node)
-    assert all(name in complaint for name in missing) and a.host_ifname in complaint
+    problem = wrong(node)
+    assert all(name in problem for name in missing) and a.host_ifname in problem
     node.warren("node", "init")  # attaches again
     assert wrong(node) == ""
     a.ping(b.ips[6])
 
 
 def test_quarantine_without_program(lab, node, pods):
-    """With to_pod gone a quarantined pod is open to what enters from outside: status must say so."""
+    """With to_pod gone a quarantined pod is open to packets from outside: status must report it."""
     a = pods("a", network(policy="agent"))
     node.run("tc", "filter", "del", "dev", a.host_ifname, "egress")
     assert "to_pod" in wrong(node)
@@ -124,8 +124,8 @@ TUNNEL_PORT_AT = 52  # struct wr_config, bpf/abi/abi.h
 
 
 def test_guard_is_made_by_the_settings_of_now():
-    """The agent joins a cluster while an ADD finds the table wanting: the ADD waits for the agent's lock, and makes the table by
-    the settings that the agent has left, not by those that it read when it began.
+    """The agent joins a cluster while an ADD finds the table incomplete: the ADD waits for the agent's lock, and makes
+    the table by the settings that the agent has left, not by those that it read at its start.
     """
     with Node() as node, ThreadPoolExecutor(1) as pool:
         node.warren("node", "init")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A hostile pod: whatever it sends by raw socket is dropped for the reason named here, counted exactly, reported, and
-seen by nobody. Each row is one kind of frame; most exist in both families.
+seen by no other host. Each row is one kind of frame; most exist in both families.
 """
 
 from types import SimpleNamespace
@@ -380,7 +380,7 @@ row("advertise as another", "spoofed_source", (6,))(lambda c: nd(c, ICMPv6ND_NA(
 @pytest.fixture(scope="module")
 def pair(node):
     a, b = node.pod("a", network()), node.pod("b", network())
-    # Their kernels' multicast reports, two from each end of both, are not to be taken for ours.
+    # Not the kernels' multicast reports, two from each end of both.
     wait_for(lambda: all(node.metrics()[("multicast", d)] >= 4 for d in ("egress", "ingress")), "reports")
     yield a, b
     a.delete()
@@ -418,7 +418,7 @@ def test_family_the_pod_does_not_have(node, pods, family, missing):
         node.assert_moved(before, {("spoofed_source", "egress"): COPIES})
 
 
-# What looks odd and is let through all the same: the counterpart of the table above.
+# Unusual packets that must pass: the counterpart of the table above.
 PASSES = {
     "padded frame": lambda c: bytes(good(c)) + b"\0" * 20,
     "first and last fragment": lambda c: c.ether() / fragment(c, 0, True, FIRST, ident=200),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""`warren-agent prepare`, `install` and `uninstall`: on hosts as they are, killed at any moment, and the way back."""
+"""`warren-agent prepare`, `install` and `uninstall`: on various hosts, killed at any moment, and the removal."""
 
 import hashlib
 import re
@@ -18,13 +18,13 @@ PLUGIN = f"{BIN}/warren-cni"
 @pytest.fixture
 def node():
     with Node() as node:
-        node.netns_delete(node.netns_add("first"))  # leaves the folder of namespaces, which is not ours
+        node.netns_delete(node.netns_add("first"))  # leaves the directory of namespaces, which is not ours
         yield node
 
 
 @pytest.fixture
 def bin_dir(node):
-    """An empty folder of plugins, as seen from here."""
+    """An empty directory of plugins, as seen from here."""
     node.run("mkdir", BIN)
     node.run("mount", "-t", "tmpfs", "-o", "size=32m,mode=755", "bin", BIN)
     return node.outside(BIN)
@@ -42,14 +42,14 @@ def give_portmap(node):
     node.run("cp", "-L", "/usr/lib/cni/portmap", f"{BIN}/portmap")
 
 
-# Every step that leaves something behind is one of these, or comes between two of them.
+# Every step that leaves state is one of these calls, or comes between two of them.
 CALLS = "write,fsync,fchmod,sendto,sendmsg,umount2,?rename,?renameat2,?unlink,unlinkat,?rmdir,?mkdir"
 
 
 def moments(node, run):
     """The calls of CALLS that a command makes, in their order: (name, the how manieth of that name).
 
-    `run` starts it behind the words that it is given.
+    `run` starts it after the arguments that it is given.
     """
     run(["strace", "-qq", "-o", "/run/calls", "-e", f"trace={CALLS}", "-e", "signal=none"])
     calls = node.outside("/run/calls")
@@ -68,7 +68,7 @@ def checksum(path):
 
 
 def version(node):
-    """What a runtime gets of the plugin when it asks for its versions."""
+    """The plugin's reply to VERSION."""
     env = {**node.env, "CNI_COMMAND": "VERSION"}
     return node.run(PLUGIN, env=env, input='{"cniVersion": "1.0.0"}')
 
@@ -89,7 +89,7 @@ AS_AGENT = ["unshare", "--cgroup", "setpriv", f"--bounding-set=-all,{CAPABILITIE
 
 
 def test_prepare_then_the_agent_with_fewer_rights(node):
-    """On a node as kind's are: the agent finds /proc/sys read-only, as containers do, and has only its capabilities."""
+    """On a node like kind's: the agent finds /proc/sys read-only, as in a container, and has only its capabilities."""
     as_kind_is(node)
     before = node.traces()
     installer(node, "prepare")
@@ -157,7 +157,7 @@ def test_install_writes_once(node, bin_dir):
 
 
 def test_install_beneath_a_running_plugin(node, bin_dir):
-    """Whoever runs the old one goes on with it; the next call gets the new one."""
+    """A process that runs the old one goes on with it; the next call gets the new one."""
     give_portmap(node)
     install(node)
     env = {**node.env, "CNI_COMMAND": "VERSION"}
@@ -172,7 +172,7 @@ def test_install_beneath_a_running_plugin(node, bin_dir):
 
 
 def test_install_brings_portmap(node, bin_dir):
-    """Only where the host has none; only then does uninstall take it away."""
+    """Only where the host has none; only then does uninstall remove it."""
     node.run("mkdir", "/run/image")
     for program in (BUILD / "warren-agent", BUILD / "warren-cni", "/usr/lib/cni/portmap"):
         node.run("cp", "-L", program, "/run/image/")
@@ -190,9 +190,9 @@ def test_install_brings_portmap(node, bin_dir):
 
 
 def test_install_asks_portmap_for_its_versions(node, bin_dir):
-    """Debian's knows CNI 1.0.0 at most: who writes the network configuration has to know."""
+    """Debian's supports CNI 1.0.0 at most: the output must tell the author of the network configuration."""
     give_portmap(node)
-    assert "does not know CNI 1.1.0" in install(node).stderr
+    assert "does not support CNI 1.1.0" in install(node).stderr
     assert node.files("/var/lib/warren") == ["portmap-is-old"]
     (bin_dir / "portmap").write_text("""#!/bin/sh\necho '{"supportedVersions": ["1.0.0", "1.1.0"]}'\n""")
     assert "does not know" not in install(node).stderr
@@ -206,7 +206,7 @@ def test_install_without_portmap(node, bin_dir):
 
 @pytest.mark.parametrize("option", ["ro", "size=1m"], ids=["read-only", "full"])
 def test_install_where_it_cannot(node, bin_dir, option):
-    """What was there stays, nothing half is left, and the error says where."""
+    """What was there stays, no partial file is left, and the error names the path."""
     give_portmap(node)
     (bin_dir / "portmap").write_bytes(b"")
     (bin_dir / "warren-cni").write_text("an old one")
@@ -224,7 +224,7 @@ def test_install_into_nothing(node):
 
 
 def test_install_killed_at_any_moment(node, bin_dir):
-    """There is always one whole plugin, which answers; the next install leaves nothing of a killed one."""
+    """There is always one complete plugin, which runs; the next install leaves nothing of a killed one."""
     give_portmap(node)
     builds = [BUILD / "warren-cni", bin_dir / "other"]
     builds[1].write_bytes(builds[0].read_bytes() + b"\0")
@@ -246,7 +246,7 @@ def test_install_killed_at_any_moment(node, bin_dir):
 
 @pytest.fixture
 def installed(node, bin_dir):
-    """The node before, and then with everything that an installation makes."""
+    """The traces of the node before, and the node with everything that an installation makes."""
     give_portmap(node)
     before = node.traces()
     install(node)
@@ -279,7 +279,7 @@ def test_uninstall_leaves_the_node_as_it_was(node, installed):
 
 
 def test_uninstall_takes_what_is_half_written(node, installed):
-    """Whoever wrote it was killed."""
+    """The process that wrote it was killed."""
     for path in (f"{CONFLIST}.new", f"{PLUGIN}.new"):
         node.outside(path).write_text("{")
     uninstall(node)
@@ -288,7 +288,7 @@ def test_uninstall_takes_what_is_half_written(node, installed):
 
 
 def test_uninstall_without_a_configuration(node, installed):
-    """Of another folder, from which it is run, nothing is taken."""
+    """Nothing is removed from another directory, from which it is run."""
     node.outside("/run/.uninstalled").write_text("mine")
     node.run("sh", "-c", f"cd /run && exec warren-agent uninstall --cni-bin-dir {BIN} --conflist off")
     assert node.outside("/run/.uninstalled").read_text() == "mine"
@@ -332,7 +332,7 @@ def test_uninstall_takes_pods_that_died_without_del(node, installed):
 
 
 def test_uninstall_killed_between_its_steps(node, installed):
-    """Configuration out of sight, and then a pod that had begun before: both are as they were."""
+    """The configuration is moved away while an older pod exists: both are as before."""
     pod = node.pod("a", network())
     node.run("mv", CONFLIST, f"{CONFLIST}.uninstalled")
     assert uninstall(node, check=False).returncode == 1
@@ -346,7 +346,7 @@ def test_uninstall_killed_between_its_steps(node, installed):
 def test_uninstall_not_beside_an_agent(node, installed):
     with Agent(node):
         done = uninstall(node, check=False)
-        assert done.returncode == 1 and "end warren-agent first" in done.stderr
+        assert done.returncode == 1 and "stop warren-agent first" in done.stderr
         assert len(standing(node)) == 3 and node.warren("status").returncode == 0
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Flows that the host's stack translates on their way: hostPort by the reference `portmap` plugin chained behind ours,
-a service address by a hand-made nft rule, masquerading. Policy is judged on both sides, on who really talks with whom,
-and answers find back by way of the stack.
+"""Flows with NAT in the host's stack: hostPort by the reference `portmap` plugin chained after ours,
+a service address by a hand-made nft rule, masquerading. Both sides evaluate policy for the real endpoints,
+and replies return through the stack.
 """
 
 import os
@@ -17,14 +17,14 @@ from netns import FAMILY, tcp, udp, wait_for
 
 pytestmark = pytest.mark.usefixtures("as_before")
 
-SERVICE = {4: "192.0.2.10", 6: "2001:db8:5::10"}  # an address that is nobody's, as a ClusterIP is
+SERVICE = {4: "192.0.2.10", 6: "2001:db8:5::10"}  # an address that no host has, as a ClusterIP is
 HOST_PORT, SERVICE_PORT, PORT = 18080, 80, 8080
 BIG = 8 << 20
 
 
 @pytest.fixture(scope="module")
 def cluster():
-    """The server has port 8080 of both protocols, as hostPort 18080 and as port 80 of a service."""
+    """The server listens at port 8080 of both protocols, which is hostPort 18080 and port 80 of a service."""
     with Cluster(*NAMESPACES) as cluster:
         cluster.pod(CLIENT, LABELS[CLIENT])
         mappings = [{"hostPort": HOST_PORT, "containerPort": PORT, "protocol": p} for p in ("tcp", "udp")]
@@ -107,7 +107,7 @@ def test_allowed(client, server, family, way):
 
 
 def test_allowed_by_rules_on_both_sides(cluster, client, server, family, way):
-    """The receiver's: by who the client is, at the pod's own port. The sender's: by the address, and by the pod."""
+    """The receiver's: by the client's identity, at the pod's own port. The sender's: by the address, and by the pod."""
     length = 32 if family == 4 else 128
     client_pods = {**namespaces(team="red"), **pods(app="client")}
     cluster.apply(
@@ -124,19 +124,19 @@ def test_allowed_by_rules_on_both_sides(cluster, client, server, family, way):
 
 
 def test_denied_by_the_receiver(cluster, client, server, family, way, monitor):
-    cluster.apply("deny", policy("back/deny", ingress=[sources(pods(app="nobody"))]))
+    cluster.apply("deny", policy("back/deny", ingress=[sources(pods(app="none"))]))
     assert_dropped(monitor, client, way, "ingress_denied", at=server)
 
 
 def test_denied_by_the_receiver_by_port(cluster, client, server, family, way, monitor):
-    """A rule for the translated port is none for the pod's."""
+    """A rule for the port before NAT does not allow the pod's port."""
     ports = [port(number, protocol) for number in (HOST_PORT, SERVICE_PORT) for protocol in ("TCP", "UDP")]
     cluster.apply("deny", policy("back/deny", ingress=[sources(namespaces(), ports=ports)]))
     assert_dropped(monitor, client, way, "ingress_denied", at=server)
 
 
 def test_denied_by_the_sender_at_once(cluster, client, server, family, way, monitor):
-    """The address that it sends to is allowed by nothing."""
+    """No rule allows the address that it sends to."""
     cluster.apply("deny", policy("front/deny", egress=[], types=["Egress"]))
     assert_dropped(monitor, client, way, "egress_denied", at=client)
 
@@ -149,7 +149,7 @@ def test_denied_by_the_sender_after_translation(cluster, client, server, family,
 
 
 def test_quarantined_sender(cluster, server, family, way, monitor):
-    """It may talk with its host, and a hostPort is its host's: but no further, says the guard."""
+    """A quarantined pod may reach its host, and a hostPort is its host's: the guard drops what goes on from there."""
     lost = cluster.pod("front/lost", manifest=False, policyTimeout=0)
     try:
         if way[0] == SERVICE[family]:
@@ -166,7 +166,7 @@ def test_quarantined_sender(cluster, server, family, way, monitor):
 
 
 def test_deny_reaches_a_live_connection(cluster, client, server, family, way):
-    """Cut by the receiver's policy, revived by the next."""
+    """Denied by the receiver's policy, allowed by the next."""
     with server.tcp_listen(family, PORT) as listener:
         a = client.tcp_connect(*way)
         b, _ = listener.accept()
@@ -192,10 +192,10 @@ def test_big_transfers(client, server, family, way):
 
 
 def test_port_unreachable_comes_back(client, server, family, way):
-    """The error names the pod's address in a packet that the stack has translated; the client learns what it asked."""
+    """The error quotes a packet with the pod's address; after reverse NAT the client gets an error for its own packet."""
     with client.udp(family) as sock:
         sock.connect(way)
-        sock.send(b"nobody listens")
+        sock.send(b"no listener")
         with pytest.raises(ConnectionRefusedError):
             sock.recv(64)
 
@@ -206,7 +206,7 @@ def test_reset_comes_back(client, server, family, way):
 
 
 def test_to_itself(server, family, way):
-    """Through the stack and back into the same pod; as a pair like any other."""
+    """Through the stack and back into the same pod: policy is evaluated as for any two pods."""
     assert by_tcp(server, server, way, size=100000) != server.ips[family]
     by_udp(server, server, way)
 
@@ -217,7 +217,7 @@ def test_to_itself_denied(cluster, server, family, way, monitor):
 
 
 def test_both_entries(cluster, client, server, family, way):
-    """One for what the client asked, one for what the server was asked; the second goes through the stack."""
+    """One ICMP error for the client's request, one for the server's; the second goes through the stack."""
     with server.tcp_listen(family, PORT) as listener:
         a = client.tcp_connect(*way)
         b, _ = listener.accept()
@@ -234,14 +234,14 @@ def test_both_entries(cluster, client, server, family, way):
             assert first["from"]["pod"] == CLIENT and "pod" not in first["to"]
             assert (second["from"]["pod"], second["to"]["pod"]) == (CLIENT, SERVER)
             assert "via-stack" not in first["flags"] and "via-stack" in second["flags"]
-            assert {f["state"] for f in flows} == {"answered"} and min(f["expires"] for f in flows) > 3600 * 1000
+            assert {f["state"] for f in flows} == {"replied"} and min(f["expires"] for f in flows) > 3600 * 1000
 
 
 # --- the world --------------------------------------------------------------------------------------------------------
 
 
 def test_world_by_host_port(cluster, server, family, monitor):
-    """The world reaches it as the world: its source is what an ipBlock says, and no pod's rule."""
+    """The world reaches it as the world: ipBlocks apply to its source, rules for pods do not."""
     way = Lab.UPLINK[family], HOST_PORT
     assert by_tcp(cluster.world, server, way, size=BIG) == Lab.WORLD[family]
     assert by_udp(cluster.world, server, way) == Lab.WORLD[family]
@@ -253,7 +253,7 @@ def test_world_by_host_port(cluster, server, family, monitor):
 
 
 def test_masqueraded(cluster, client, server, family):
-    """From a pod that may begin nothing but this; the answers pass, though nobody may begin anything with it."""
+    """From a pod that may open this flow only; replies pass, though no flow to it may be opened."""
     only = targets(block(f"{Lab.WORLD[family]}/{32 if family == 4 else 128}"))
     cluster.apply("out", policy("front/out", ingress=[], egress=[only]))
     world = cluster.world
@@ -262,7 +262,7 @@ def test_masqueraded(cluster, client, server, family):
     client.ping(Lab.WORLD[family], size=4000)
     with client.udp(family) as sock:
         sock.connect((Lab.WORLD[family], 9))
-        sock.send(b"nobody listens")
+        sock.send(b"no listener")
         with pytest.raises(ConnectionRefusedError):
             sock.recv(64)
     assert cluster.prober.reaches(CLIENT, "beyond", "udp/53", family) == "egress_denied"
@@ -270,7 +270,7 @@ def test_masqueraded(cluster, client, server, family):
 
 
 def test_world_to_a_pod_that_may_send_nothing(cluster, client, family):
-    """Its answers pass, with its own address."""
+    """Its replies pass, with its own address."""
     cluster.apply("mute", policy("front/mute", egress=[], types=["Egress"]))
     world = cluster.world
     assert tcp(world, client, client.ips[family], size=BIG) == Lab.WORLD[family]
@@ -280,7 +280,7 @@ def test_world_to_a_pod_that_may_send_nothing(cluster, client, family):
 
 @pytest.mark.parametrize("flags", ["SA", "A", "PA", "FA", "R"])
 def test_unsolicited_answers_from_outside(cluster, client, family, monitor, flags):
-    """To a pod that is isolated: nobody asked."""
+    """To a pod that is isolated: not a reply to any flow."""
     from scapy.layers.inet import IP, TCP
     from scapy.layers.inet6 import IPv6
     from scapy.layers.l2 import Ether

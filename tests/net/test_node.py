@@ -16,8 +16,8 @@ from rawbpf import PINS
 @pytest.fixture
 def node():
     with Node() as node:
-        node.netns_delete(node.netns_add("first"))  # leaves the folder of namespaces, which is not ours
-        # An uplink whose default route a router has announced: forwarding would make the kernel deaf to that router.
+        node.netns_delete(node.netns_add("first"))  # leaves the directory of namespaces, which is not ours
+        # An uplink whose default route a router has announced: with forwarding the kernel would ignore that router.
         node.run("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "lan")
         for name in ("eth0", "lan"):
             # No link-local address, whose duplicate address detection ends at some time during a test.
@@ -76,7 +76,7 @@ def memory_cgroup():
 
 
 def eventually(act, error, seconds=20):
-    """The charge of what the kernel frees later holds a cgroup for a moment."""
+    """Memory that the kernel frees later keeps the cgroup for a moment."""
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -88,7 +88,7 @@ def eventually(act, error, seconds=20):
 
 
 def test_conntrack_fits_into_the_cgroup(node, memory_cgroup):
-    """A quarter of what is left to who loads it; and then it keeps its size, whoever asks."""
+    """A quarter of the memory that the loader may use; from then on the size stays."""
     limited = json.loads(node.run("sh", "-c", f"echo $$ >{memory_cgroup}/cgroup.procs && exec warren node init --json").stdout)
     assert limited["ct_memory"] <= (256 << 20) // 4
     again = node.warren_json("node", "init", "--ct-entries", "auto")
@@ -109,7 +109,7 @@ def test_down_refuses_while_there_are_pods(node):
     assert refused.returncode == 1 and "--force" in refused.stderr
     pod.ping(NODE_GATEWAY[4])
     node.warren("node", "down", "--force")
-    pod.delete()  # the runtime does not know: its DEL succeeds all the same
+    pod.delete()  # a runtime that still calls DEL gets success
     after = node.traces()
     for what in ("links", "addresses", "routes", "nftables", "sysctls"):
         assert after[what] == before[what]
@@ -137,7 +137,7 @@ def test_gateway_link_is_made_again(node):
 
 @pytest.mark.parametrize("shift", [0, 8, 29])
 def test_mark_bits(node, shift):
-    """Another three bits, clear of whatever else uses marks here."""
+    """Another three bits, which no other user of marks has here."""
     node.warren("node", "init", "--mark-shift", shift)
     shown = node.warren_json("node", "show")
     marks = [int(shown[f"mark_{name}"], 0) for name in ("pod", "masquerade", "host_only")]
@@ -168,7 +168,7 @@ def test_bpffs_is_mounted_and_unmounted(node):
 
 
 def test_pins_removed_under_a_pod(node):
-    """It runs on with programs and maps that nobody can reach any more: status names it until it is deleted."""
+    """It runs on with programs and maps that are no longer pinned: status names it until it is deleted."""
     node.warren("node", "init")
     pod = node.pod("a", network())
     assert node.warren("status").returncode == 0
@@ -196,12 +196,12 @@ def test_no_bpffs_and_none_can_be_mounted(node):
     new = set(after.pop("files").split()) - set(before.pop("files").split())
     assert new <= {"/run/warren", "/run/warren/lock"}
     assert after == before
-    assert node.leftovers() == {}
+    assert node.stale() == {}
 
 
 @pytest.mark.smoke
 def test_pinned_map_of_another_shape(node):
-    """As if another release had pinned it under our ABI version: refused, nothing changed."""
+    """A map of another layout, pinned under our ABI version: refused, nothing changed."""
     node.run("mkdir", "-p", f"{PINS}/maps")
     pin = f"{PINS}/maps/endpoints"
     node.run("bpftool", "map", "create", pin, "type", "hash", "key", 4, "value", 8, "entries", 10, "name", "endpoints")
@@ -215,7 +215,7 @@ def test_pinned_map_of_another_shape(node):
 
 @pytest.mark.smoke
 def test_other_abi_version(node):
-    """The settings say another version than the pins' folder: neither init nor ADD touches what is there."""
+    """The settings have another version than the pins' directory: neither init nor ADD touches what is there."""
     pod = node.pod("a", network())
     config = f"{PINS}/maps/config"
     (good,) = node.bpf_map("config").values()
@@ -242,7 +242,7 @@ def test_other_abi_version(node):
 
 
 def test_kernel_state_outlives_user_space(node):
-    """With the run folder lost, pods go on; `down --force` still removes everything."""
+    """With the run directory lost, pods go on; `down --force` still removes everything."""
     a, b = node.pod("a", network()), node.pod("b", network())
     node.run("rm", "-r", "/run/warren")
     tcp(a, b, b.ips[4])

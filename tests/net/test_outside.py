@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Who the peer is follows from where a packet entered the node: what comes from outside, or round by NAT, is never
-taken for the host or for a pod. And quarantine: a pod that no agent has spoken for talks with its own host only.
+"""The peer's identity follows from where a packet entered the node: a packet from outside, or through NAT, is never
+taken for the host's or a pod's. And quarantine: a pod without an agent's policy reaches its own host only.
 """
 
 import pytest
@@ -26,7 +26,7 @@ def quarantined(pods):
 
 @pytest.fixture(autouse=True)
 def no_rp_filter(node):
-    """Nothing but our own programs is to stop an IPv4 source that is a lie."""
+    """Only our own programs are to drop a forged IPv4 source."""
     for name in ("all", "default", "eth0"):
         node.sysctl(f"ipv4/conf/{name}/rp_filter", 0)
 
@@ -48,12 +48,12 @@ SPOOFS = {  # source: the address that the packet from outside claims
 
 @pytest.mark.parametrize("source", SPOOFS)
 def test_nothing_from_outside_reaches_a_quarantined_pod(lab, node, quarantined, monitor, family, source):
-    """However it calls itself. (The kernel drops its own addresses as sources, where it looks at them.)"""
+    """Whatever its source. (The kernel drops its own addresses as sources, where it checks them.)"""
     frame = from_world(lab, family, SPOOFS[source](None, family), quarantined.ips[family])
     with lab.world.wire() as out, quarantined.wire() as seen:
         before = node.metrics()
         out.send(*[frame] * COPIES)
-        # What follows on the same way and has been seen to be dropped is the sign that the rest is through.
+        # A later packet on the same path has been dropped, so all earlier ones have been handled.
         out.send(from_world(lab, family, Lab.WORLD[family], quarantined.ips[family]))
         event = monitor.wait(lambda e: e["headers"].get("source") == Lab.WORLD[family])
         assert (event["reason"], event["endpoint"]) == ("quarantine", quarantined.ifindex)
@@ -80,13 +80,13 @@ def test_pod_address_from_outside(lab, node, pods, monitor, family, target):
 
 
 def test_packet_for_another_address_is_not_delivered(lab, node, plain, family):
-    """A route of somebody else's onto a pod's device does not make the pod that address."""
-    stray = {4: "203.0.113.9", 6: "2001:db8:9::9"}[family]
-    node.run("ip", f"-{family}", "route", "add", stray, "dev", plain.host_ifname)
-    node.run("ip", "neighbour", "add", stray, "lladdr", plain.mac, "dev", plain.host_ifname)
+    """A route of another program to a pod's device does not give the pod that address."""
+    stale = {4: "203.0.113.9", 6: "2001:db8:9::9"}[family]
+    node.run("ip", f"-{family}", "route", "add", stale, "dev", plain.host_ifname)
+    node.run("ip", "neighbour", "add", stale, "lladdr", plain.mac, "dev", plain.host_ifname)
     with plain.wire() as seen, node.udp(family) as sock:
         before = node.metrics()
-        sock.sendto(b"stray", (stray, 9))
+        sock.sendto(b"stale", (stale, 9))
         node.assert_moved(before, {("not_for_pod", "ingress"): 1})
         assert seen.drain() == []
 
@@ -154,7 +154,7 @@ def nat(node):
 
 
 def test_pod_reaches_quarantined_pod_by_nat(lab, node, plain, quarantined, nat, monitor, family):
-    """The address is the host's, the packet is the other pod's all the same, and so it is judged."""
+    """The source address is the host's, but the packet is the other pod's, and is evaluated as such."""
     nat(family, quarantined.ips[family])
     with plain.udp(family) as sock, quarantined.wire() as seen:
         before = node.metrics()
@@ -168,7 +168,7 @@ def test_pod_reaches_quarantined_pod_by_nat(lab, node, plain, quarantined, nat, 
 
 @pytest.mark.parametrize("to", ["pod", "world"])
 def test_quarantined_pod_does_not_get_out_by_nat(lab, node, plain, quarantined, nat, family, to):
-    """It may send to its host, and the host's NAT would carry that on."""
+    """It may send to its host, whose NAT would forward that."""
     nat(family, {"pod": plain.ips, "world": Lab.WORLD}[to][family])
     target = {"pod": plain, "world": lab.world}[to]
     with quarantined.udp(family) as sock, target.wire() as seen:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The agents are dead, and the way between the nodes changes: traffic goes on by what the kernel's routes and neighbours say."""
+"""The agents are dead, and the path between the nodes changes: traffic continues by the kernel's routes and neighbours."""
 
 import contextlib
 
@@ -9,7 +9,7 @@ from overlay import ALL, Overlay
 from traffic import Transfer, seconds_until_answered
 
 SOON = 5  # seconds: the programs look at routes and neighbours several times a second
-NUD = 20  # ... until the kernel has noticed a neighbour that says nothing, with the times that quick_nud() sets
+NUD = 20  # ... until the kernel has detected a silent neighbour, with the times that quick_nud() sets
 
 
 @contextlib.contextmanager
@@ -38,13 +38,13 @@ def quick_nud(node):
     for family in ("ipv4", "ipv6"):
         for name, value in (("base_reachable_time_ms", 1000), ("delay_first_probe_time", 1), ("retrans_time_ms", 200)):
             node.sysctl(f"{family}/neigh/eth0/{name}", value)
-    # An entry's timer keeps to the times that it was started with. The agent may have the next entry made before `ip` looks again,
-    # which then says that it cannot get to an end.
+    # An entry's timer keeps the times that it was started with. The agent may cause the next entry before `ip` lists
+    # them again, which then fails because the flush does not end.
     node.run("ip", "neighbour", "flush", "dev", "eth0", check=False)
 
 
-def goes_on(overlay, change, limit=SOON):
-    """Without agents; a flow of each family knows its way when it changes."""
+def keeps_traffic(overlay, change, limit=SOON):
+    """Without agents: a flow of each family is established when the path changes, and continues."""
     a, b = (overlay.pods[name] for name in ("default/a1", "default/b2"))
     for family in ALL:
         assert seconds_until_answered(a, b, family, SOON) is not None
@@ -63,11 +63,11 @@ def goes_on(overlay, change, limit=SOON):
 
 def test_node_gets_another_mac(overlay, n2):
     notify(n2, "eth0")
-    goes_on(overlay, lambda: n2.run("ip", "link", "set", "eth0", "address", "02:00:00:00:77:01"))
+    keeps_traffic(overlay, lambda: n2.run("ip", "link", "set", "eth0", "address", "02:00:00:00:77:01"))
 
 
 def test_node_gets_another_mac_silently(overlay, n1, n2):
-    """It sends nothing that would make its neighbour ask: the neighbour finds out by itself."""
+    """It sends nothing that would start its neighbour's probes: the neighbour detects it by itself."""
     notify(n2, "eth0", 0)
     quick_nud(n1)
 
@@ -77,18 +77,18 @@ def test_node_gets_another_mac_silently(overlay, n1, n2):
         for family in ALL:
             n2.run("ip", "neighbour", "replace", n1.address[family], "lladdr", mac, "dev", "eth0", "nud", "permanent")
 
-    goes_on(overlay, change, NUD)
+    keeps_traffic(overlay, change, NUD)
 
 
 @pytest.mark.routed
 def test_gateway_gets_another_mac(overlay):
     router = overlay.underlay
     notify(router, router.port(1))
-    goes_on(overlay, lambda: router.run("ip", "link", "set", router.port(1), "address", "02:00:00:00:77:03"))
+    keeps_traffic(overlay, lambda: router.run("ip", "link", "set", router.port(1), "address", "02:00:00:00:77:03"))
 
 
 def refuse(router, device):
-    """Nothing comes to the other nodes any more by that device."""
+    """No packet reaches the other nodes through that device any more."""
     router.run(
         "nft",
         "-f",
@@ -114,12 +114,12 @@ def test_route_moves_to_another_gateway(overlay, n1):
             n1.run("ip", f"-{family}", "route", "replace", "default", "via", address)
         refuse(router, device)
 
-    goes_on(overlay, change)
+    keeps_traffic(overlay, change)
 
 
 @pytest.mark.routed
 def test_route_moves_to_another_device(overlay, n1):
-    """The node's address stays where it is, and what comes back for it arrives there."""
+    """The node's address stays on its device, and replies to it arrive there."""
     router = overlay.underlay
     n1.link("eth1", ["198.18.101.1/24", "2001:db8:10:101::1/64"], router, "second", ["198.18.101.254/24", "2001:db8:10:101::fe/64"])
     for family, address in {4: "198.18.101.254", 6: "2001:db8:10:101::fe"}.items():
@@ -130,4 +130,4 @@ def test_route_moves_to_another_device(overlay, n1):
             n1.run("ip", f"-{family}", "route", "delete", "default", "via", router.router(1, family))
         refuse(router, router.port(1))
 
-    goes_on(overlay, change)
+    keeps_traffic(overlay, change)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What `warren` says of several nodes: who they are, whether they answer, and what becomes of a packet between them."""
+"""What `warren` reports of several nodes: their state, whether they reply, and the verdict of a packet between them."""
 
 import ipaddress
 import socket
@@ -60,9 +60,9 @@ def test_nodes_by_name(overlay):
 
 
 def test_ping(overlay):
-    """Both families of every other node; in a tunnel, each request and each answer is one of its packets."""
+    """Both families of every other node; with a tunnel, each request and each reply is a tunnel packet."""
     n1 = overlay.nodes["n1"]
-    # Without a tunnel the stack may yet have to find the neighbour of the other family.
+    # Without a tunnel the stack may still have to resolve the neighbour of the other family.
     wait_for(lambda: n1.warren("node", "ping", "--count", "1", check=False).returncode == 0, "both answer")
     before = n1.warren_json("node", "get", "n2")
     rows = n1.warren_json("node", "ping", "--count", 3, "--interval", 1, "--timeout", 1000 * TIMEOUT)
@@ -93,7 +93,9 @@ def test_status_of_the_cluster(overlay):
 
 
 def test_what_agents_say_of_themselves(overlay):
-    """As the API server has it: here, as the Node's manifest does. What is odd is left out; nobody's word is no bad word."""
+    """From the Node's annotation; here, in its manifest. Unprintable bytes are cut off; a node without one is not a
+    problem.
+    """
     n1, n2 = overlay.nodes["n1"], overlay.nodes["n2"]
     rows = (("0.1.0 ok since 2026-01-02T03:04:05Z", True), ("0.1.0 2 wrong since 2026-01-02T03:04:05Z", False))
     for text, well in (*rows, ("0.1.0 ok since \x1b[31m\u00e4", True)):
@@ -104,7 +106,7 @@ def test_what_agents_say_of_themselves(overlay):
         assert [(row["state"], row["agent"]) for row in said["nodes"]] == [("this node", None), ("ok", text.split("\x1b")[0])]
         assert said["healthy"] is well
         done = n1.warren("status", "--cluster", check=False)
-        assert done.returncode == (0 if well else 1) and f"agents with something wrong: {0 if well else 1}" in done.stdout
+        assert done.returncode == (0 if well else 1) and f"agents that report problems: {0 if well else 1}" in done.stdout
     overlay.apply("node-n2", n2.object())
     assert n1.warren_json("status", "--cluster")["nodes"][1]["agent"] is None
 
@@ -122,7 +124,7 @@ def test_whose_address(overlay, family):
 
 
 def test_trace_agrees_with_traffic(overlay):
-    """The sending half on the one node, the receiving half on the other: the packet passes if both let it."""
+    """The sending half on the one node, the receiving half on the other: the packet passes if both allow it."""
     pairs = [(a, b) for a in overlay.pods for b in overlay.pods if overlay.pods[a].node is not overlay.pods[b].node]
     flows = [Flow(*pair, family, service) for pair in pairs for family in ALL for service in SERVICES]
     outcomes = overlay.prober.run(flows)
@@ -136,7 +138,7 @@ def test_trace_agrees_with_traffic(overlay):
         assert received["program"] == "from_uplink"
         said = (received["verdict"] == "pass", received["reason"] if received["verdict"] == "drop" else None)
         assert said == (outcome.passed, outcome.reason), f"{flow}: {outcome}, said {received}"
-        # The maps say the same, and by which rule.
+        # `policy why` reads the same from the maps, and names the rule.
         why = overlay.pods[flow.dst].node.warren_json(
             "policy", "why", flow.src, f"{flow.dst}:{f'{flow.port}/{flow.protocol}' if flow.port else 'icmp'}",
             "--family", flow.family,
@@ -183,10 +185,10 @@ def test_works_without_the_agent(overlay):
 
 
 def test_ping_says_how_far_it_went():
-    """Nobody answers any more: the requests leave, and nothing comes back. A node that is left out is not tried in silence."""
+    """No replies any more: the requests leave, and nothing comes back. A node that is not probed is listed as such."""
     with Overlay(2) as overlay:
         n1, n2 = overlay.nodes["n1"], overlay.nodes["n2"]
-        # One family answers.
+        # One family replies.
         n2.run("sysctl", "-qw", "net.ipv4.icmp_echo_ignore_all=1")
 
         def half():
@@ -196,10 +198,10 @@ def test_ping_says_how_far_it_went():
         wait_for(half, "half of it")
         n2.ip("link", "set", "warren0", "down")
         rows = n1.warren_json("node", "ping", "n2", "--count", 2, "--interval", 1, "--timeout", 100, check=False)
-        assert {r["result"] for r in rows} == {"no answer: packets leave for it, none comes from it"}
+        assert {r["result"] for r in rows} == {"no answer: packets are sent to it, none is received from it"}
         said = n1.warren_json("status", "--cluster", check=False)
         assert not said["healthy"] and said["nodes"][1]["state"] == "unreachable"
-        assert said["nodes"][1]["problem"] == "no answer: packets leave for it, none comes from it"
+        assert said["nodes"][1]["problem"] == "no answer: packets are sent to it, none is received from it"
         n1.ip("link", "set", "eth0", "down")
         rows = n1.warren_json("node", "ping", "--count", 1, "--timeout", 100, check=False)
         assert all(r["received"] == 0 for r in rows) and len(rows) == 2

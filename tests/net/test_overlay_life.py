@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What happens to a cluster while there is traffic: nodes come, go, move and fail; links and agents too; pods change
-their labels; stacks translate addresses. Strict reverse path filters everywhere (overlay.py sets them).
+their labels; the host's stack does NAT. Strict reverse path filters everywhere (overlay.py sets them).
 """
 
 import contextlib
@@ -47,7 +47,7 @@ def ends(overlay):
 
 
 def reaches(client, server, family, timeout=0.5):
-    """By its own address, and not translated on the way."""
+    """By its own address, without NAT on the path."""
     with contextlib.suppress(OSError):
         return tcp(client, server, server.ips[family], timeout=timeout) == client.ips[family]
     return False
@@ -55,7 +55,7 @@ def reaches(client, server, family, timeout=0.5):
 
 @contextlib.contextmanager
 def undisturbed(overlay):
-    """Not one datagram between the two pods is lost meanwhile."""
+    """No datagram between the two pods is lost meanwhile."""
     a, b = ends(overlay)
     flows = [Datagrams(a, b, b.ips[4]), Datagrams(b, a, a.ips[6])]
     try:
@@ -73,7 +73,7 @@ def undisturbed(overlay):
 
 
 def first_answer(sender, receiver, family, begin):
-    """Seconds from begin() until a datagram is answered."""
+    """Seconds from begin() until a datagram gets a reply."""
     seconds = seconds_until_answered(sender, receiver, family, begin=begin, wait=0.001)
     assert seconds is not None, "no answer"
     return seconds
@@ -122,7 +122,7 @@ def test_node_gets_another_address(overlay):
 
 
 def test_node_reboots(overlay):
-    """Its namespaces are gone, with all in them; another one comes up under its name."""
+    """Its namespaces are gone, with all in them; another node starts under its name."""
     a, b = ends(overlay)
     with Transfer(a, b, b.ips[4]) as transfer:
         transfer.wait_more(20000)
@@ -149,7 +149,9 @@ def test_carrier_is_lost_and_comes_back(overlay):
 
 
 def sent_with(overlay, there, back, mac):
-    """Whether tunnel packets still go to or from that Ethernet address: what a lookup found is used for up to 0.3 s."""
+    """Whether tunnel packets still go to or from that Ethernet address: the result of a lookup is cached for up to 0.3
+    s.
+    """
     with overlay.capture() as wire:
         for transfer in (there, back):
             transfer.wait_more(20000)
@@ -157,7 +159,7 @@ def sent_with(overlay, there, back, mac):
 
 
 def test_neighbour_gets_another_mac(overlay):
-    """A node whose link is replaced says so (as drivers do), and nothing is sent to the old address after that."""
+    """A node whose link is replaced announces it (as drivers do), and nothing is sent to the old address after that."""
     a, b = ends(overlay)
     node = b.node
     for name in ("ipv4/conf/eth0/arp_notify", "ipv6/conf/eth0/ndisc_notify"):
@@ -173,7 +175,7 @@ def test_neighbour_gets_another_mac(overlay):
 
 
 def test_two_nodes_claim_one_cidr(shared):
-    """The first by name stands; the other is left out, and every node says so until it is mended."""
+    """The first by name is used; the other is not, and every node reports that until it is fixed."""
     a, b = ends(shared)
     n1, n2 = shared.nodes.values()
     with undisturbed(shared):
@@ -223,7 +225,7 @@ def test_relabelled_at_the_other_node(shared, only_a, family):
         transfer.wait_more(10000)
 
 
-def test_receiver_knows_better_than_a_sender_whose_agent_is_dead(shared, only_a, family):
+def test_receivers_manifest_overrides_a_sender_whose_agent_is_dead(shared, only_a, family):
     a, b = ends(shared)
     assert reaches(a, b, family, TIMEOUT)
     a.node.agent.kill()
@@ -233,12 +235,12 @@ def test_receiver_knows_better_than_a_sender_whose_agent_is_dead(shared, only_a,
 
 
 @pytest.fixture
-def stranger(shared):
-    """Makes a pod at n1 of which n2 has not heard."""
+def unknown_peer(shared):
+    """Makes a pod at n1 whose manifest n2 does not have."""
     made = []
 
     def make(**labels):
-        made.append("default/stranger")
+        made.append("default/unknown-peer")
         return shared.pod(made[-1], "n1", announce=False, **labels)
 
     yield make
@@ -247,10 +249,10 @@ def stranger(shared):
 
 
 @pytest.mark.parametrize("app, passes", [("a", True), ("b", False)])
-def test_unknown_address_with_a_known_identity(shared, only_a, stranger, family, app, passes):
-    """Until the receiver hears of the pod, it goes by what the packet says."""
+def test_unknown_address_with_a_known_identity(shared, only_a, unknown_peer, family, app, passes):
+    """Until the receiver has the pod's manifest, it uses the packet's identity."""
     _, b = ends(shared)
-    assert reaches(stranger(app=app), b, family, TIMEOUT if passes else 0.5) is passes
+    assert reaches(unknown_peer(app=app), b, family, TIMEOUT if passes else 0.5) is passes
 
 
 @pytest.mark.parametrize(
@@ -263,10 +265,10 @@ def test_unknown_address_with_a_known_identity(shared, only_a, stranger, family,
     ],
     ids=["all-pods", "its-labels", "not-in", "exists"],
 )
-def test_unknown_identity(shared, stranger, family, peer, passes):
-    """Labels that the receiver has never heard of: only a rule for all pods is for it."""
+def test_unknown_identity(shared, unknown_peer, family, peer, passes):
+    """Labels that the receiver does not have: only a rule for all pods applies."""
     _, b = ends(shared)
-    new = stranger(app="new")
+    new = unknown_peer(app="new")
     shared.apply("policy", policy("b", {"app": "b"}, ingress=[sources(peer)], types=["Ingress"]))
     try:
         assert reaches(new, b, family, TIMEOUT if passes else 0.5) is passes
@@ -278,7 +280,7 @@ def test_unknown_identity(shared, stranger, family, peer, passes):
 
 
 def service(node, pod, family):
-    """Port 80 of an address that is nobody's, and port 18080 of the node's own, lead to the pod, wherever it is."""
+    """Port 80 of an address that no host has, and port 18080 of the node's own, lead to the pod, on either node."""
     ip = "ip" if family == 4 else "ip6"
     to = f"{pod.ips[family]}:{PORT}" if family == 4 else f"[{pod.ips[family]}]:{PORT}"
     rules = "\n".join(
@@ -307,7 +309,7 @@ def service(node, pod, family):
 
 @pytest.fixture
 def translating(shared, family):
-    """Both nodes translate to b2."""
+    """Both nodes have DNAT to b2."""
     _, b = ends(shared)
     for node in shared.nodes.values():
         service(node, b, family)
@@ -326,14 +328,14 @@ def both_protocols(client, server, family, address, port, big=True):
 
 
 def test_pod_to_a_service_whose_pod_is_remote(shared, translating, family):
-    """The sender's node translates; the answer comes back through its stack."""
+    """The sender's node does the DNAT; the reply comes back through its stack."""
     a, b = ends(shared)
     assert both_protocols(a, b, family, SERVICE[family], SERVICE_PORT) == a.ips[family]
     with pytest.raises(OSError):
         tcp(a, b, SERVICE[family], SERVICE_PORT + 1, PORT, timeout=0.3)
 
 
-def test_pod_to_a_service_is_judged_by_who_it_is(shared, translating, only_a, family):
+def test_pod_to_a_service_is_evaluated_by_its_identity(shared, translating, only_a, family):
     a, b = ends(shared)
     assert both_protocols(a, b, family, SERVICE[family], SERVICE_PORT, big=False) == a.ips[family]
     shared.relabel("default/a1", app="x")
@@ -342,7 +344,7 @@ def test_pod_to_a_service_is_judged_by_who_it_is(shared, translating, only_a, fa
 
 
 def test_pod_to_a_port_of_the_other_node(shared, translating, family):
-    """The receiver's node translates: by its own address, where the pod is masqueraded, and by its gateway address."""
+    """The receiver's node does the DNAT: at its own address, where the pod is masqueraded, and at its gateway address."""
     a, b = ends(shared)
     for address in (b.node.address[family], b.node.gateway[family]):
         both_protocols(a, b, family, address, HOST_PORT)
@@ -354,7 +356,7 @@ def test_host_to_a_service_whose_pod_is_remote(shared, translating, family):
 
 
 def test_world_to_a_port_of_a_node_whose_pod_is_remote(shared, translating, family):
-    """No source translation anywhere: the pod sees who asks, and its answer goes back by the node that translated."""
+    """Without source NAT: the pod sees the client's address, and its reply returns through the node that did the DNAT."""
     a, b = ends(shared)
     world = shared.underlay
     for address, port in ((a.node.address[family], HOST_PORT), (SERVICE[family], SERVICE_PORT)):
@@ -364,7 +366,9 @@ def test_world_to_a_port_of_a_node_whose_pod_is_remote(shared, translating, fami
 
 @pytest.fixture
 def masqueraded(shared, translating, family):
-    """As node ports are, whose pods may be anywhere: what leaves the first node for the pod's has its address."""
+    """As for node ports, whose pods may be on any node: packets from the first node to the pod's have the first node's
+    address.
+    """
     ip = "ip" if family == 4 else "ip6"
     rule = 'iifname "eth0" oifname "warren0" masquerade'
     shared.nodes["n1"].run(
@@ -389,7 +393,7 @@ def published(shared, family):
 
 
 def test_host_port_of_the_other_node(shared, published, family):
-    """By portmap: from the world, another node and its pods, its own node's pods; at another node there is no such port."""
+    """By portmap: from the world, another node and its pods, its own node's pods; another node has no such port."""
     (a, b), n2 = ends(shared), shared.nodes["n2"]
     seen = both_protocols(shared.underlay, published, family, n2.address[family], 18090)
     assert seen == shared.underlay.router(2, family)

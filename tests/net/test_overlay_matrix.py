@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Who reaches whom over two nodes, in every way that packets may take between them: pods, hosts by both their addresses,
-the world; TCP, UDP, SCTP, ICMP; IPv4 and IPv6 inside, and outside; every size; fragments; super-packets. And what is seen
+"""Which endpoints reach which over two nodes, on every path between them: pods, hosts by both their addresses,
+the world; TCP, UDP, SCTP, ICMP; IPv4 and IPv6 inside, and outside; every size; fragments; GSO packets. And the packets
 on the wire meanwhile.
 """
 
@@ -42,13 +42,13 @@ def overlay(request):
         overlay.tunnelled = setup["mode"] == "tunnel" or setup.get("routed", False)
         for name, node in PODS.items():
             overlay.pod(name, node, app=name[8])
-        # Without a tunnel a node is known by its MAC address: until that is resolved, what it sends is refused.
+        # Without a tunnel a node is identified by its MAC address: until that is resolved, its packets are dropped.
         overlay.wait_resolved()
         yield overlay
 
 
 def pod_mtu(overlay):
-    """What the pods should have been given."""
+    """The MTU that the pods must have."""
     return overlay.underlay.mtu - (0 if overlay.mode == "direct" else OVERHEAD[overlay.outer])
 
 
@@ -67,8 +67,8 @@ def allowed_identities(overlay):
 
 
 def check_wire(overlay, frames):
-    """Between nodes there is nothing of a pod but Geneve, with who it is from; returns how many packets that were. (In
-    direct mode there is to be no Geneve.)
+    """Between nodes a pod's packets are all Geneve, with the sender's identity; returns their number. (In direct mode
+    there must be no Geneve.)
     """
     identities, tunnelled = allowed_identities(overlay), 0
     outer = {node.address[overlay.outer]: node for node in overlay.nodes.values()}
@@ -80,8 +80,8 @@ def check_wire(overlay, frames):
         if not is_tunnel(frame):
             family = 4 if ethertype == 0x0800 else 6
             ends = inner_ends(family, frame[14:])
-            wanted = not overlay.tunnelled or Underlay.BEYOND[family] in ends or not ours & set(ends)
-            assert wanted, f"not tunnelled: {ends}"
+            expected = not overlay.tunnelled or Underlay.BEYOND[family] in ends or not ours & set(ends)
+            assert expected, f"not tunnelled: {ends}"
             continue
         tunnelled += 1
         packet = Tunnelled(frame)
@@ -91,14 +91,14 @@ def check_wire(overlay, frames):
         sender, receiver = (outer[address] for address in packet.addresses)
         assert sender is not receiver
         assert destination in ours | set(receiver.gateway.values()) | set(receiver.address.values())
-        assert packet.size <= overlay.underlay.mtu or overlay.super_packets
+        assert packet.size <= overlay.underlay.mtu or overlay.gso_packets
         assert 62 <= packet.hop_limit <= 64
     return tunnelled
 
 
 def test_everybody_reaches_everybody(overlay):
-    """No policy; and each way but that within a node was on the wire as it should be."""
-    overlay.super_packets = False  # probes are small
+    """No policy; and every flow between nodes was on the wire in the required form."""
+    overlay.gso_packets = False  # probes are small
     with overlay.capture() as wire:
         overlay.check("")
         frames = wire.drain()
@@ -130,22 +130,22 @@ def isolated(overlay):
 
 
 def test_policy_across_nodes(overlay, isolated):
-    """The same verdicts on every way; each denial says by which class, at the node of the pod that it isolates."""
+    """The same verdicts on every path; each denial names the class, at the node of the pod that it isolates."""
     outcomes = overlay.check(EXPECTED)
     for flow, outcome in outcomes.items():
         if outcome.passed or "/" not in flow.src + flow.dst:
             continue
-        judged_at = flow.src if outcome.reason == "egress_denied" else flow.dst
+        enforced_at = flow.src if outcome.reason == "egress_denied" else flow.dst
         direction = outcome.reason.partition("_")[0]
         event = outcome.event
         sides = overlay.prober.sides
         if sides[flow.src].netns.node is not sides[flow.dst].netns.node:
-            assert event["endpoint"] == overlay.pods[judged_at].ifindex, (flow, event)
+            assert event["endpoint"] == overlay.pods[enforced_at].ifindex, (flow, event)
         assert event[direction]["because"] == f"no rule of class {event[direction]['class']} matched", (flow, event)
 
 
 def test_block_of_a_node_covers_its_gateway_address(overlay):
-    """A host is its node, by whichever of its addresses it speaks; another node is not."""
+    """A host is its node with each of its addresses; another node is not."""
     node = overlay.nodes["n1"]
     blocks = [block(f"{node.address[4]}/32"), block(f"{node.address[6]}/128")]
     overlay.apply("policy", policy("b", {"app": "b"}, ingress=[sources(*blocks)], types=["Ingress"]))
@@ -163,7 +163,7 @@ def test_block_of_a_node_covers_its_gateway_address(overlay):
 
 
 def test_live_connection_is_cut_at_the_other_node(overlay, a1, b2, family):
-    """A policy that isolates the receiver reaches what is established."""
+    """A policy that isolates the receiver ends established flows, too."""
     with b2.tcp_listen(family) as listener:
         client = a1.tcp_connect(b2.ips[family], listener.getsockname()[1])
         server, _ = listener.accept()
@@ -215,7 +215,7 @@ def datagrams(sender, receiver, address, sizes, fragments=True):
 def test_every_size(overlay, a1, b2, family):
     """From one byte to one more than fits, which the sender cuts in two; and far more."""
     most = pod_mtu(overlay) - IP_HEADER[family] - 8
-    overlay.super_packets = False
+    overlay.gso_packets = False
     with overlay.capture() as wire:
         assert datagrams(a1, b2, b2.ips[family], [*range(1, most + 2), 4000, 9000, 65000]) == []
         frames = wire.drain()
@@ -240,11 +240,11 @@ def test_sizes_between_hosts_and_pods(overlay, a1, b2, family, way):
         assert datagrams(n1, n2, n2.address[family], [*sizes, 1472]) == []
 
 
-def test_too_big_is_told(overlay, a1, b2, family):
-    """A pod that took itself a larger MTU learns the right one from us, at its first packet that does not fit."""
+def test_too_big_is_reported(overlay, a1, b2, family):
+    """A pod that set itself a larger MTU gets an error with the right one for its first packet that does not fit."""
     mtu = pod_mtu(overlay)
     if not overlay.tunnelled:
-        return  # nothing on the way is smaller than the link itself
+        return  # no MTU on the path is smaller than the link's
     a1.run("ip", "link", "set", "eth0", "mtu", 4000)
     level, discover, ask = {
         4: (socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_MTU),
@@ -272,7 +272,7 @@ def test_too_big_is_told(overlay, a1, b2, family):
             a1.run("ip", f"-{f}", "route", "flush", "cache")
 
 
-# --- fragments and super-packets --------------------------------------------------------------------------------------
+# --- fragments and GSO packets --------------------------------------------------------------------------------------
 
 
 def test_fragmented_echo(overlay, a1, b2, family):
@@ -283,7 +283,7 @@ def test_fragmented_echo(overlay, a1, b2, family):
 
 @pytest.mark.parametrize("way", ["pod-pod", "pod-host", "host-pod"])
 def test_udp_gso(overlay, a1, b2, family, way):
-    """What a QUIC stack sends: one send, many datagrams; all of them arrive, and nothing else."""
+    """As a QUIC stack sends: one send, many datagrams; all of them arrive, and nothing else."""
     n1, n2 = overlay.nodes.values()
     sender, receiver, address = {
         "pod-pod": (a1, b2, b2.ips[family]),
@@ -316,8 +316,8 @@ def test_bulk_tcp(overlay, a1, b2, family):
 # --- on the wire ------------------------------------------------------------------------------------------------------
 
 
-def test_tshark_has_no_complaint(overlay, a1, b2, tmp_path):
-    """Nothing malformed, no checksum wrong, no warning: by a dissector that nobody here has written."""
+def test_tshark_reports_nothing(overlay, a1, b2, tmp_path):
+    """Nothing malformed, no checksum wrong, no warning: by a dissector that is independent of this project."""
     if not overlay.tunnelled:
         return
     for pod in (a1, b2):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The MTU of pods that are there follows that of their node's uplink, down and up, under traffic."""
+"""The MTU of existing pods follows that of their node's uplink, down and up, under traffic."""
 
 import pytest
 
@@ -63,7 +63,7 @@ def test_live_connections_follow(overlay):
 
 
 def test_everything_fits_after_it(overlay):
-    """No size is lost, whoever sends: no error has to tell anybody, and nothing is larger than the uplink."""
+    """No size is lost, from any sender: no ICMP error is needed, and nothing is larger than the uplink."""
     a, b = (overlay.pods[name] for name in PODS)
     set_uplinks(overlay, 1400)
     fits = 1400 - OVERHEAD[overlay.outer]
@@ -92,7 +92,7 @@ def test_agent_was_dead_meanwhile(overlay):
 
 
 def test_mtu_of_the_network_stays(overlay):
-    """What a network's own configuration says is no matter of the agent's."""
+    """The agent does not change an MTU that the network's configuration sets."""
     node = overlay.nodes["n1"]
     conf = network(mtu=1300, ipam={"ranges": [[{"subnet": node.cidr[f]}] for f in ALL]})
     pod = node.pod("fixed", conf)
@@ -105,7 +105,7 @@ def test_mtu_of_the_network_stays(overlay):
 
 
 def test_pod_that_cannot_follow(overlay):
-    """Its device has been moved to where nobody knows: that is said, and the others follow."""
+    """Its device has been moved to an unknown namespace: that is reported, and the others follow."""
     a, _ = (overlay.pods[name] for name in PODS)
     node, astray = a.node, overlay.pod("default/c1", "n1", app="c")
     elsewhere = node.netns_add("elsewhere")
@@ -113,11 +113,11 @@ def test_pod_that_cannot_follow(overlay):
     set_uplinks(overlay, 1400)
     wait_mtu(overlay, 1400 - OVERHEAD[overlay.outer])
 
-    def complaint():
-        return {c["file"]: c["message"] for c in node.agent.status()["complaints"]}.get("MTU of pods")
+    def problem():
+        return {c["subject"]: c["message"] for c in node.agent.status()["problems"]}.get("MTU of pods")
 
-    said = wait_for(complaint, "a complaint")
-    assert said.startswith(f"1 does not have {1400 - OVERHEAD[overlay.outer]}: default/c1: ")
+    said = wait_for(problem, "a problem")
+    assert said.startswith(f"1 pod does not have MTU {1400 - OVERHEAD[overlay.outer]}: default/c1: ")
     status = node.warren("status", check=False)
     assert status.returncode and said in status.stdout
     overlay.delete("default/c1")

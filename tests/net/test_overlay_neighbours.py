@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Neighbours of a node: its first solicitation, and what they hear when it comes back as another."""
+"""Neighbours of a node: its first solicitation, and its announcements when it comes back with another MAC address."""
 
 import pytest
 
@@ -20,7 +20,7 @@ def knows(overlay, mac):
 
 
 def set_mac(node, mac):
-    """Without anything that makes the kernel say so."""
+    """Without anything that makes the kernel announce it."""
     for name in ("ipv4/conf/eth0/arp_notify", "ipv6/conf/eth0/ndisc_notify"):
         node.sysctl(name, 0)
     node.run("ip", "link", "set", "eth0", "address", mac)
@@ -32,7 +32,7 @@ def test_another_mac_while_the_agent_runs(overlay):
 
 
 def test_node_comes_back_with_another_mac(overlay):
-    """The agent was not there when it changed: it says so when it starts."""
+    """No agent ran when it changed: the agent announces it when it starts."""
     node = overlay.nodes["n2"]
     node.agent.kill()
     set_mac(node, "02:00:00:00:77:02")
@@ -41,7 +41,7 @@ def test_node_comes_back_with_another_mac(overlay):
 
 
 def test_first_solicitation_while_the_link_is_new(overlay):
-    """The kernel would not ask before its link-local address is no longer tentative; a second later it tries again."""
+    """The kernel sends no solicitation while its link-local address is tentative; a second later it tries again."""
     node = overlay.nodes["n1"]
     node.sysctl("ipv6/conf/eth0/dad_transmits", 60)  # a minute
     node.sysctl("ipv6/conf/eth0/keep_addr_on_down", 1)

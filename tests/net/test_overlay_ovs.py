@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Open vSwitch, with its userspace datapath, as another node: what it encapsulates is understood, options included, and it
-understands what we send.
+"""Open vSwitch, with its userspace datapath, as another node: we decapsulate what it sends, options included, and it
+decapsulates what we send.
 """
 
 import shutil
@@ -107,7 +107,7 @@ def overlay(request):
     with Overlay(nodes=1, outer=request.param, options=["--tunnel-source-ports", "any"]) as overlay:
         overlay.pod("default/a", "n1", app="a")
         overlay.pod("default/b", "n1", app="b")
-        # What the switch reads from a socket is to be as it would be on a wire: whole checksums, no super-packets.
+        # The switch must read packets as they would be on a wire: complete checksums, no GSO packets.
         overlay.nodes["n1"].run("ethtool", "-K", "eth0", "tx", "off", "tso", "off", "gso", "off")
         with OpenVSwitch(overlay.underlay, NUMBER, overlay.nodes["n1"].address[overlay.outer]) as peer:
             cidrs = [f"10.87.{NUMBER}.0/24", f"fd00:87:0:{NUMBER}::/64"]
@@ -120,7 +120,7 @@ def test_both_ways(overlay, family):
     """Pings, TCP and datagrams; each packet to Open vSwitch has the sender's identity, or it goes nowhere there."""
     a, pod = overlay.pods["default/a"], overlay.peer.pod_netns
     overlay.peer.flows(overlay.identity("default/b"), expected=overlay.identity("default/a"))
-    # It resolves the tunnel's next hop when it first needs it, and drops what needed it.
+    # It resolves the tunnel's nexthop with the first packet, and drops that packet.
     wait_for(lambda: a.ping(ADDRESS[family], check=False), "an answer")
     a.ping(ADDRESS[family], count=3)
     pod.ping(a.ips[family], count=3, size=1300)
@@ -133,7 +133,7 @@ def test_both_ways(overlay, family):
 
 
 def test_the_carried_identity_is_what_counts(overlay, family):
-    """Of an address that no manifest speaks of, the packet says who it is."""
+    """An address without a manifest has the identity that the packet carries."""
     a, pod = overlay.pods["default/a"], overlay.peer.pod_netns
     overlay.apply("policy", policy("a", {"app": "a"}, ingress=[sources(pods(app="b"))], types=["Ingress"]))
     try:

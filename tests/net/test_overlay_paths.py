@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A node with two uplinks: what another node sends comes by another device than what is sent to it. Both cards' reverse path
-filters are loose, as asymmetric routes need.
+"""A node with two uplinks: packets from another node arrive on another device than packets to it leave by. Both cards'
+reverse path filters are loose, as asymmetric routes need.
 """
 
 import pytest
@@ -45,7 +45,7 @@ def received(node, device):
 
 
 def transfers(overlay):
-    """Packets flow both ways, in both families; returns by which of n1's devices they came."""
+    """Packets flow in both directions and families; returns the devices of n1 on which they came."""
     a, b = (overlay.pods[name] for name in ("default/a1", "default/b2"))
     n1 = overlay.nodes["n1"]
     before = {device: received(n1, device) for device in ("eth0", SECOND)}
@@ -57,7 +57,7 @@ def transfers(overlay):
 
 
 def delivered_by_second(overlay):
-    """The network takes packets for n1's own address to its second card."""
+    """The network delivers packets for n1's own address to its second card."""
     for family in ALL:
         target = f"{overlay.nodes['n1'].address[family]}/{HOST[family]}"
         overlay.underlay.run("ip", f"-{family}", "route", "replace", target, "via", OWN[family], "dev", "second")
@@ -79,7 +79,7 @@ def test_sent_by_the_second_card(overlay):
 
 
 def test_received_by_the_second_card_of_two_paths(overlay):
-    """The route to n2 has two paths, of which the kernel takes one for all of its packets."""
+    """The route to n2 has two paths; the kernel uses one of them for all its packets."""
     n1, n2, router = overlay.nodes["n1"], overlay.nodes["n2"], overlay.underlay
     for family in ALL:
         paths = [word for gateway in (router.router(1, family), ROUTER[family]) for word in ("nexthop", "via", gateway)]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What it takes a third node to see: one on the link and one behind a router at once; the world, and other nodes, by the first
-node's translation to a pod that is elsewhere; one that goes while the others stay; two that change places.
+"""Tests that need a third node: one on the link and one behind a router at once; the world, and other nodes, by the
+first node's DNAT to a pod on another one; a node that goes while the others stay; two that exchange their pod CIDRs.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ SETUPS = {
 PODS = {"default/a1": "n1", "default/b2": "n2", "default/c3": "n3"}
 SERVICE = {4: "192.0.2.10", 6: "2001:db8:5::10"}
 HOST_PORT, SERVICE_PORT, PORT = 18080, 80, 8888
-CLOSED = 8889  # where nobody listens
+CLOSED = 8889  # where no socket listens
 
 
 @contextlib.contextmanager
@@ -55,7 +55,7 @@ def in_setups(*names):
     return pytest.mark.parametrize("overlay", names, indirect=True, scope="module")
 
 
-# Where n1 sends through the tunnel to n3. Between nodes on one link the source has to be translated, too.
+# Where n1 sends through the tunnel to n3. Between nodes on one link the source needs NAT, too.
 TUNNELLED = list(SETUPS)[:3]
 EVERY_WAY = in_setups(*TUNNELLED)
 
@@ -68,7 +68,7 @@ def test_everybody_reaches_everybody(overlay):
 
 
 def test_each_pair_in_its_own_mode(overlay):
-    """By the node's own word, and on the wire."""
+    """By the node's own report, and on the wire."""
     routed = overlay.mode == "auto"
     for node in overlay.nodes.values():
         for other in node.warren_json("node", "list"):
@@ -86,7 +86,7 @@ def test_each_pair_in_its_own_mode(overlay):
 
 
 def test_policy_by_who_and_where(overlay):
-    """The same verdicts whichever way a packet takes."""
+    """The same verdicts on every path."""
     only_b = policy("c", {"app": "c"}, ingress=[sources(pods(app="b"), ports=[port(8080)])], types=["Ingress"])
     overlay.apply("policy", only_b)
     try:
@@ -105,7 +105,9 @@ def test_policy_by_who_and_where(overlay):
 
 
 def rules_to(pod, family):
-    """What the world sends to a port of n1's, or to an address routed there, is for the pod: TCP, UDP, echo, a closed port."""
+    """Packets of the world to a port of n1's, or to an address routed there, go to the pod: TCP, UDP, echo, a closed
+    port.
+    """
     ip, icmp = {4: ("ip", "icmp"), 6: ("ip6", "icmpv6")}[family]
     host = pod.ips[family] if family == 4 else f"[{pod.ips[family]}]"
     yield f"{ip} daddr {SERVICE[family]} {icmp} type echo-request dnat to {pod.ips[family]}"
@@ -134,7 +136,7 @@ def translating(overlay, server, family):
 
 
 def worlds_address(overlay, family):
-    """The world as it speaks to n1."""
+    """The world's address towards n1."""
     return overlay.underlay.router(1, family)
 
 
@@ -144,13 +146,13 @@ def ways(overlay, family):
 
 @EVERY_WAY
 def test_world_by_the_first_node(overlay, translating, family):
-    """Its source is what it was, and the answers find back; every byte of what does not fit one packet, too."""
+    """Its source is unchanged, and the replies come back, those that need several packets, too."""
     world = overlay.underlay
     for address, number in ways(overlay, family):
         assert tcp(world, translating, address, number, PORT, size=2 << 20) == worlds_address(overlay, family)
         for size in (1, 1300, 5000, 40000):
             wait_for(
-                # The first that is too big is lost, and teaches the sender the MTU of the way.
+                # The first that is too big is lost, and its error gives the sender the path's MTU.
                 lambda: by_udp(world, translating, (address, number), family, bytes(size)),
                 f"{size} bytes there and back",
             )
@@ -165,7 +167,7 @@ def by_udp(client, server, way, family, payload):
 
 @EVERY_WAY
 def test_world_by_the_first_node_on_the_wire(overlay, translating, family):
-    """Towards the pod each packet carries who that is, without its address; the answers go back the way they came."""
+    """Towards the pod each packet carries the world's identity; the replies return on the same path."""
     world = overlay.underlay
     with overlay.capture() as wire:
         tcp(world, translating, SERVICE[family], SERVICE_PORT, PORT)
@@ -181,7 +183,7 @@ def test_world_by_the_first_node_on_the_wire(overlay, translating, family):
 
 @EVERY_WAY
 def test_errors_find_back_to_the_world(overlay, translating, family):
-    """A reset, and a port that is unreachable: the asker's socket hears of it."""
+    """A reset, and a port that is unreachable: the client's socket gets the error."""
     world = overlay.underlay
     with pytest.raises(ConnectionRefusedError):
         world.tcp_connect(SERVICE[family], SERVICE_PORT + 1)
@@ -195,7 +197,7 @@ def test_errors_find_back_to_the_world(overlay, translating, family):
 
 @EVERY_WAY
 def test_error_of_the_worlds_reaches_the_pod(overlay, translating, family):
-    """The asker has closed its socket: the pod that answers late hears of that."""
+    """The client has closed its socket: the pod that replies late gets the error."""
     world = overlay.underlay
     with translating.udp(family, PORT, translating.ips[family]) as server:
         server.settimeout(TIMEOUT)
@@ -210,8 +212,8 @@ def test_error_of_the_worlds_reaches_the_pod(overlay, translating, family):
 
 
 @EVERY_WAY
-def test_world_is_judged_by_its_address(overlay, translating, family):
-    """At the pod, as the world; one that is established too, and its denial says so."""
+def test_world_is_evaluated_by_its_address(overlay, translating, family):
+    """At the pod, as the world; an established flow too, and its denial has that reason."""
     world, length = overlay.underlay, {4: 32, 6: 128}[family]
     app = translating.labels["app"]
 
@@ -238,11 +240,11 @@ def test_world_is_judged_by_its_address(overlay, translating, family):
 
 @in_setups(TUNNELLED[0])
 def test_agents_are_not_needed(overlay, translating, family):
-    """New connections and old ones, with all agents dead; and the cluster's changes disturb none."""
+    """New and old connections work with all agents dead; and changes of the cluster disturb none."""
     world = overlay.underlay
     with Transfer(world, translating, SERVICE[family], SERVICE_PORT, PORT, down=True) as transfer:
         transfer.wait_more(5000)
-        overlay.pod("default/new", "n1", app="new")  # so that the cluster has another revision
+        overlay.pod("default/new", "n1", app="new")  # so that the cluster has another generation
         transfer.wait_more(5000)
         overlay.delete("default/new")
         transfer.wait_more(5000)
@@ -259,8 +261,8 @@ def test_agents_are_not_needed(overlay, translating, family):
 
 
 @EVERY_WAY
-def test_nothing_but_answers_gets_into_the_stack(overlay, translating, family):
-    """The first node is no way out for another node's pods: what it has not forwarded it does not take."""
+def test_only_replies_enter_the_stack(overlay, translating, family):
+    """Another node's pods cannot send through the first node: it accepts replies of forwarded flows only."""
     n1, n, outer = overlay.nodes["n1"], translating.node, overlay.outer
     inner = (IP if family == 4 else IPv6)(src=translating.ips[family], dst=Underlay.BEYOND[family]) / UDP(sport=PORT, dport=9)
     identity = n.agent.identity(translating)
@@ -281,8 +283,8 @@ def test_nothing_but_answers_gets_into_the_stack(overlay, translating, family):
 @EVERY_WAY
 @pytest.mark.parametrize("client", ["default/b2", "n2", "default/c3"])
 def test_cluster_by_the_first_node(overlay, translating, family, client):
-    """A pod, or a host, by another node's address whose translation leads to a third node, or back to itself. Without source translation
-    that is refused by name: the second node's address is nobody's to use but its own. With it, as it is the rule, it works.
+    """A pod, or a host, by another node's address with DNAT to a third node, or back to itself. Without source NAT it
+    is dropped with its reason: only the second node may use its address. With source NAT, which is the rule, it works.
     """
     n1 = overlay.nodes["n1"]
     client = overlay.pods.get(client) or overlay.nodes[client]
@@ -294,7 +296,8 @@ def test_cluster_by_the_first_node(overlay, translating, family, client):
     ip = "ip" if family == 4 else "ip6"
     n1.run("nft", "add", "chain", ip, "service", "after", "{ type nat hook postrouting priority srcnat; }")
     n1.run("nft", "add", "rule", ip, "service", "after", "ct status dnat oifname warren0 masquerade")
-    # From one tunnel into another the kernel takes no super-packets, which only virtual links hand on: so little, by the gateway.
+    # The kernel forwards no GSO packets from one tunnel into another; only virtual links have them: few bytes, by the
+    # gateway.
     for way, size in (((address, HOST_PORT), 1 << 20), ((n1.gateway[family], HOST_PORT), 1000)):
         assert tcp(client, translating, *way, PORT, size=size) == n1.gateway[family]
         assert udp(client, translating, *way, PORT, translating.ips[family]) == n1.gateway[family]
@@ -311,7 +314,7 @@ def fresh(request):
 
 
 def test_one_goes_the_others_go_on(fresh):
-    """Its power fails, then its manifest goes: between the others nothing is lost, and to it all ends."""
+    """Its power fails, then its manifest goes: nothing is lost between the others, and all flows to it end."""
     a, b, c = (fresh.pods[name] for name in PODS)
     flows = [Datagrams(a, b, b.ips[4]), Datagrams(b, a, a.ips[6])]
     address = dict(c.ips)
@@ -334,11 +337,11 @@ def test_one_goes_the_others_go_on(fresh):
 
 
 def test_two_change_places(fresh):
-    """Each comes back with the other's pod CIDRs, one after the other: for a while both claim the same."""
+    """Each comes back with the other's pod CIDRs, one after the other: for a while both claim the same ones."""
     a, b, c = (fresh.pods[name] for name in PODS)
     flow = Datagrams(a, b, b.ips[4])
     flow.wait_more()
-    flow.finish(patience=1)
+    flow.finish(timeout=1)
     for name in ("default/b2", "default/c3"):
         fresh.end_probes()
         fresh.destroy(fresh.pods[name].node)

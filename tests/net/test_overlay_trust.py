@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Who may put packets into the tunnel, and what is believed of them: nothing but the programs sends to the tunnel's port,
-and a tunnel packet is taken only from a known node, about its own pods. Each exploit is tried; each is dropped, and
-counted by its own reason.
+"""Who may send tunnel packets, and which of them are accepted: only the programs send to the tunnel's port, and a
+tunnel packet is accepted only from a known node, for its own pods. Each exploit is tried; each is dropped, and counted
+by its own reason.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from underlay import Underlay
 HOST = 1
 COPIES = 5
 SERVICE = {4: "192.0.2.10", 6: "2001:db8:5::10"}
-NOBODY = 65534
+UNPRIVILEGED = 65534
 
 
 @pytest.fixture(scope="module", params=ALL, ids=["over-v4", "over-v6"])
@@ -68,14 +68,14 @@ class Arrivals:
 
 
 def forged(overlay, family, to):
-    """What would come out at n2 as a packet from its neighbour's host, if the sender were believed."""
+    """A packet that n2 would decapsulate as one from its neighbour's host, if it accepted the sender."""
     n1 = overlay.nodes["n1"]
     return geneve_payload(datagram(n1.gateway[family], to), REMOTE_NODE)
 
 
 @pytest.fixture
 def quiet(overlay):
-    """quiet(): nothing has passed to the tunnel's port between the nodes."""
+    """quiet(): no packet to the tunnel's port has passed between the nodes."""
     with overlay.capture() as wire:
         yield lambda: not any(is_tunnel(frame) for frame in wire.drain())
 
@@ -96,14 +96,14 @@ def test_pod_sends_fragments_to_the_tunnel_port(overlay, n1, n2, a1, quiet, fami
     with a1.udp(family) as sock:
         before = n1.metrics()
         sock.sendto(forged(overlay, family, overlay.pods["default/b2"].ips[family]) + bytes(4000), (n2.address[family], PORT))
-        # The later ones have no first one.
+        # The later ones come without a first one.
         n1.assert_moved(before, {("tunnel_port", "egress"): 1, ("fragment", "egress"): 2})
     assert quiet()
 
 
 @pytest.fixture
 def service(n1, n2, family):
-    """Port 80 of an address that is nobody's leads to the other node's tunnel."""
+    """Port 80 of an address that no host has leads to the other node's tunnel."""
     ip, to = ("ip", f"{n2.address[4]}:{PORT}") if family == 4 else ("ip6", f"[{n2.address[6]}]:{PORT}")
     rule = f"{ip} daddr {SERVICE[family]} udp dport 80 dnat to {to}"
     n1.run(
@@ -143,7 +143,7 @@ for _ in range(int(sys.argv[5])):
 
 
 @pytest.mark.parametrize("way", ["straight", "through a service"])
-@pytest.mark.parametrize("user", [NOBODY, 0])
+@pytest.mark.parametrize("user", [UNPRIVILEGED, 0])
 def test_host_process_sends_to_the_tunnel_port(overlay, n1, n2, quiet, family, service, user, way):
     target = overlay.pods["default/b2"]
     address, number = (n2.address[family], PORT) if way == "straight" else (service, 80)
@@ -163,7 +163,9 @@ def test_host_process_sends_to_the_tunnel_port(overlay, n1, n2, quiet, family, s
 
 
 class Lan:
-    """Somebody on the nodes' link. What it sends to n1 carries, where it may be believed at all, the other node's name."""
+    """A host on the nodes' link. What it sends to n1 carries the other node's identity where that may be trusted at
+    all.
+    """
 
     def __init__(self, overlay):
         self.overlay, self.outer = overlay, overlay.outer
@@ -256,8 +258,8 @@ def send(lan, frame):
         out.send(*[frame] * COPIES)
 
 
-def test_what_is_right_is_believed(overlay, family):
-    """Else the tests below would pass for no reason. (The underlay is trusted as far as this.)"""
+def test_valid_packets_are_accepted(overlay, family):
+    """Otherwise the tests below would prove nothing. (So far the underlay is trusted.)"""
     lan = Lan(overlay)
     with Arrivals(lan.a1) as arrived:
         send(lan, lan.tunnel(datagram(lan.b2.ips[family], lan.a1.ips[family])))
@@ -269,7 +271,7 @@ def test_what_is_right_is_believed(overlay, family):
 
 
 @pytest.mark.parametrize("case", TUNNELLED)
-def test_tunnel_packet_is_not_believed(overlay, family, case):
+def test_invalid_tunnel_packet_is_dropped(overlay, family, case):
     make, reason = TUNNELLED[case]
     lan = Lan(overlay)
     with Arrivals(lan.a1) as arrived, Arrivals(lan.n1) as at_host:
@@ -308,7 +310,7 @@ def tagged(frame, *ids):
     return Ether(src=frame.src, dst=frame.dst) / packet
 
 
-TAGS = {  # VLAN ids of a frame that says it is from a pod, and by what it is dropped, if it is the node's business
+TAGS = {  # VLAN ids of a frame with a pod's source, and the reason of its drop, if the node handles it
     "a priority": ((0,), "not_tunnelled"),
     "two priorities": ((0, 0), "ethertype"),
     "a VLAN": ((7,), None),
@@ -318,7 +320,7 @@ TAGS = {  # VLAN ids of a frame that says it is from a pod, and by what it is dr
 
 @pytest.mark.parametrize("tags", TAGS)
 def test_tags_hide_nothing(overlay, family, tags):
-    """Linux takes a frame that has only priorities for one without tags."""
+    """Linux treats a frame with priority tags only as one without tags."""
     ids, reason = TAGS[tags]
     lan = Lan(overlay)
     with Arrivals(lan.a1) as arrived, Arrivals(lan.n1) as at_host:
@@ -336,14 +338,14 @@ SOL_PACKET, PACKET_AUXDATA, TP_STATUS_VLAN_VALID = 263, 8, 1 << 4
 
 
 def has_tag(wire):
-    """Whether the next frame on the wire has one, which packet(7) tells apart from its bytes."""
+    """Whether the next frame on the wire has a VLAN tag, which packet(7) reports apart from its bytes."""
     wire.sock.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
     _, [(_, _, auxdata)], _, _ = wire.sock.recvmsg(65536, 64)
     return bool(struct.unpack_from("I", auxdata)[0] & TP_STATUS_VLAN_VALID)
 
 
 def test_priority_stays_outside(overlay, family):
-    """A tunnel packet with a priority is a node's all the same; the pod gets it without a tag."""
+    """A tunnel packet with a priority tag is accepted as the node's; the pod gets it without the tag."""
     lan = Lan(overlay)
     with Arrivals(lan.a1) as arrived, lan.a1.wire() as seen:
         send(lan, tagged(lan.tunnel(datagram(lan.b2.ips[family], lan.a1.ips[family])), 0))
@@ -353,7 +355,7 @@ def test_priority_stays_outside(overlay, family):
         arrived.wait(COPIES)
 
 
-def test_outer_fragments_are_not_put_together(overlay, family):
+def test_outer_fragments_are_not_reassembled(overlay, family):
     """Nor decapsulated when the host's stack has."""
     lan = Lan(overlay)
     inner = datagram(lan.b2.ips[family], lan.a1.ips[family]) / bytes(1000)
@@ -377,7 +379,7 @@ def test_outer_fragments_are_not_put_together(overlay, family):
         assert not arrived()
 
 
-def test_pod_answers_no_lies(overlay, family):
+def test_pod_sends_no_false_neighbour_replies(overlay, family):
     """After all of this the nodes are as they were."""
     lan = Lan(overlay)
     udp(lan.a1, lan.b2, lan.b2.ips[family])
@@ -396,7 +398,7 @@ def direct():
 
 
 def test_without_a_tunnel_a_pods_packet_comes_from_its_node(direct, family):
-    """By the node's MAC address it is its pod's; by any other it is nobody's."""
+    """From the node's MAC address it is its pod's; from any other it is dropped."""
     lan = Lan(direct)
     packet = datagram(lan.b2.ips[family], lan.a1.ips[family])
     with Arrivals(lan.a1) as arrived:

@@ -4,8 +4,8 @@ meet meanwhile must be one that the manifests of that time give, and in the end 
 never been killed.
 
 A flow passes two enforcement points, the sender's egress and the receiver's ingress. Each pod's policy changes at an
-instant of its own (they may be on different nodes), so what one point says may be of other manifests than what the other
-one says, while an edit is on its way.
+instant of its own (they may be on different nodes), so while an edit is being applied the verdicts of the two points
+may belong to different manifests.
 
 WARREN_CHAOS_SECONDS (15): how long. WARREN_CHAOS_SEED: which run.
 """
@@ -27,7 +27,7 @@ from netns import FAMILY, TIMEOUT, wait_for
 
 SECONDS = float(os.environ.get("WARREN_CHAOS_SECONDS", 15))
 SEED = int(os.environ.get("WARREN_CHAOS_SEED", 3450839843))
-PENDING = 3  # edits at most that may be on their way at a time
+PENDING = 3  # edits that may be pending at a time
 PORTS = (7000, 7001)
 NAMESPACES = ("red", "blue")
 NAMES = ("red/a", "red/b", "blue/c", "blue/d")
@@ -56,7 +56,7 @@ def matches(selector, labels):
 
 
 class Model:
-    """A set of manifests, {file: object or None}, and what each enforcement point says of UDP by it."""
+    """A set of manifests, {file: object or None}, and its verdict on UDP at each enforcement point."""
 
     def __init__(self, files):
         self.namespaces, self.pods, self.policies = {}, {}, []
@@ -99,7 +99,7 @@ class Model:
     def _peer(self, selectors, own, peer):
         of = split(peer)[0]
         if peer not in self.pods:
-            return False  # nobody knows who it is
+            return False  # it has no identity yet
         if "namespaceSelector" in selectors:
             if not matches(selectors["namespaceSelector"], self.namespaces[of]):
                 return False
@@ -155,7 +155,9 @@ def random_edit(draw):
 
 
 class Manifests:
-    """What the files say, and what may be in force still: all versions of each since everything was known applied."""
+    """The content of the files, and what may still be enforced: all versions of each since the last time that all were
+    applied.
+    """
 
     def __init__(self, cluster):
         self.cluster = cluster
@@ -186,7 +188,7 @@ class Manifests:
         self.changed()
 
     def may(self, src, dst, number):
-        """The verdicts that this flow may meet."""
+        """The verdicts that this flow may get."""
         flow = src, dst, number
         if flow not in self.verdicts:
             sent = {model.allows("Egress", src, dst, number) for model in self.models}
@@ -199,7 +201,7 @@ class Manifests:
 
 
 class Observer:
-    """Every pod sends numbered datagrams to every other, on flows that stay and on new ones; what comes is judged."""
+    """Every pod sends numbered datagrams to every other, on flows that stay and on new ones; each outcome is checked."""
 
     def __init__(self, cluster, manifests):
         self.cluster, self.manifests = cluster, manifests
@@ -230,7 +232,7 @@ class Observer:
                     data, source = sock.recvfrom(64)
                     number = int.from_bytes(data, "big")
                     flow, verdicts = self.sent.pop(number)
-                    # A busy machine may have judged it after it was sent, by a set that came since.
+                    # A busy machine may have evaluated it after it was sent, by a set that came since.
                     verdicts = verdicts | self.manifests.may(*flow[:3])
                     assert True in verdicts, f"{flow} passed, by none of {len(self.manifests.models)} sets of manifests"
                     awaited.discard(number)
@@ -239,7 +241,7 @@ class Observer:
         return not awaited
 
     def burst(self, draw):
-        """One datagram on each flow, a few of them new ones; what must arrive is waited for."""
+        """One datagram on each flow, a few of them new ones; waits for those that must arrive."""
         awaited, fresh = set(), []
         for flow in self.flows:
             verdicts = self.manifests.may(*flow[:3])
@@ -271,7 +273,7 @@ class Observer:
 
 
 class Killer(threading.Thread):
-    """Kills the agent after a while, whatever it does."""
+    """Kills the agent after a while, at any point of its work."""
 
     def __init__(self, pid, seconds):
         super().__init__(daemon=True)
@@ -295,7 +297,7 @@ def dump(node, name):
 
 
 def holdings(cluster):
-    """What the maps hold, by the rules' names and the classes' content: their numbers are another agent's own."""
+    """The maps' content, by the rules' names and the classes' content: each agent numbers them in its own way."""
     node = cluster.node
     rules = {entry["rule"]: entry["text"] for entry in dump(node, "rules")}
     classes = {}
@@ -316,11 +318,11 @@ def holdings(cluster):
 
 
 def reasons(cluster):
-    """What `policy why` says of every pair, without the classes' numbers."""
+    """The output of `policy why` for every pair, without the classes' numbers."""
     said = {}
     for (src, dst), number in itertools.product(itertools.permutations(NAMES, 2), PORTS):
         answer = cluster.node.warren_json("policy", "why", src, f"{dst}:{number}/udp")
-        because = [re.sub(r"of class \d+ ", "", point["because"]) for point in answer["judged"]]
+        because = [re.sub(r"of class \d+ ", "", point["because"]) for point in answer["evaluated"]]
         said[src, dst, number] = answer["verdict"], because
     return said
 
@@ -329,7 +331,7 @@ def reasons(cluster):
 
 
 def is_applied(agent):
-    """As Agent.wait_applied(), for an agent that may be dead, or die over the question."""
+    """As Agent.wait_applied(), for an agent that may be dead, or die during the request."""
     with contextlib.suppress(OSError, ValueError):
         agent.status()
         status = agent.status()
@@ -345,12 +347,12 @@ class Victim:
         self.hire()
 
     def hire(self):
-        # The child of nsenter's is the agent; who kills nsenter kills nobody.
+        # The child of nsenter is the agent; a signal to nsenter would not reach it.
         wait_for(lambda: self.agent.pid != self.agent.proc.pid, "the agent's process")
         self.killer = Killer(self.agent.pid, 10 ** self.draw.uniform(-2.3, 0.3))
 
     def look(self):
-        """Whether it is alive; a dead one is started again, sooner or later."""
+        """Whether it is alive; a dead one is restarted, sooner or later."""
         if self.agent.proc and self.agent.proc.poll() is not None:
             assert self.agent.ended() != 1, f"the agent failed:\n{self.agent.tail()}"
             self.kills += 1
@@ -367,7 +369,7 @@ class Victim:
             self.agent.ended()
         if not self.agent.proc:
             self.agent.start()
-        wait_for(lambda: is_applied(self.agent), "the last edits to be in force")
+        wait_for(lambda: is_applied(self.agent), "the last edits to be enforced")
 
 
 @contextlib.contextmanager

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Holes that systems of this kind have had: each is a way to reach what policy denies, or to lose what it allows."""
+"""Holes that systems of this kind have had: each reaches what policy denies, or loses what it allows."""
 
 import contextlib
 import itertools
@@ -46,14 +46,16 @@ def class_of(cluster, name):
 
 
 def end_abruptly(*socks):
-    """Closed, they retransmit nothing: what they have sent in vain would be dropped in the middle of the next tests."""
+    """Closed, they retransmit nothing: what they have sent without a reply would be dropped in the middle of the next
+    tests.
+    """
     for sock in socks:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 @pytest.mark.parametrize("protocol", ["udp", "tcp"])
 def test_deny_is_not_reopened_from_the_reply_side(cluster, client, server, monitor, family, protocol):
-    """The server is not isolated in what it sends; its packets on the denied flow pass nowhere and open nothing."""
+    """The server is not isolated in what it sends; its packets on the denied flow do not pass and open nothing."""
     kind = socket.SOCK_DGRAM if protocol == "udp" else socket.SOCK_STREAM
     with contextlib.ExitStack() as stack:
         if protocol == "tcp":
@@ -81,7 +83,7 @@ def test_deny_is_not_reopened_from_the_reply_side(cluster, client, server, monit
 
 
 def test_crafted_answers_open_nothing(cluster, client, server, monitor, family):
-    """SYN-ACKs, ACKs, data, FINs and RSTs with the ports of a connection that was denied, or that nobody began."""
+    """SYN-ACKs, ACKs, data, FINs and RSTs with the ports of a connection that was denied, or never opened."""
     from scapy.layers.inet import TCP
 
     cluster.apply("deny", policy("back/deny", ingress=[]))
@@ -100,9 +102,9 @@ def test_crafted_answers_open_nothing(cluster, client, server, monitor, family):
         assert not [f for f in seen.drain() if b"answer" in f]
 
 
-def test_connection_is_not_turned_round(cluster, client, server, monitor, family):
-    """The client may open no connections, but may be connected to. The server's bare SYN between the same ports makes no
-    answers of what the client sends on the connection that it has opened before.
+def test_direction_of_a_connection_is_not_reversed(cluster, client, server, monitor, family):
+    """The client may open no connections, but may be connected to. The server's bare SYN between the same ports does
+    not make replies of what the client sends on the connection that it has opened before.
     """
     from scapy.layers.inet import TCP
 
@@ -124,7 +126,9 @@ def test_connection_is_not_turned_round(cluster, client, server, monitor, family
 
 
 def test_echo_request_is_no_reply(cluster, client, server, monitor, family):
-    """The server may ask the client, and is answered. A request of the client's with the same number is no answer."""
+    """The server may send requests to the client, and gets replies. A request of the client with the same number is no
+    reply.
+    """
     cluster.apply("deny", policy("back/deny", ingress=[]))
     protocol = socket.IPPROTO_ICMP if family == 4 else socket.IPPROTO_ICMPV6
     ident = 0x5757
@@ -163,7 +167,9 @@ def test_echo_reply_opens_nothing(cluster, client, server, monitor, family):
 
 
 def test_relabelled_while_packets_flow(cluster, client, server, family):
-    """From allowed to denied and back, twenty times: once it is in force, all of it counts, in either way."""
+    """From allowed to denied and back, twenty times: once it is enforced, it applies to every packet, in either
+    direction.
+    """
     cluster.apply("only", ONLY_CLIENT)
     with server.udp(family, address=server.ips[family]) as b, client.udp(family) as a, client.udp(family) as fresh:
         number = b.getsockname()[1]
@@ -185,7 +191,7 @@ def test_relabelled_while_packets_flow(cluster, client, server, family):
                     drain(b, got)
                 assert {data[0] for data in got} == ({i} if allowed else set()), f"round {i}"
         finally:
-            lost = stream.finish(patience=1)
+            lost = stream.finish(timeout=1)
     assert stream.answered and lost
 
 
@@ -197,7 +203,7 @@ def drain(sock, into):
 
 
 def test_pod_without_labels(cluster, server, family):
-    """It has no labels, but a namespace: selectors that ask for nothing match it, others do not."""
+    """It has no labels, but a namespace: empty selectors match it, others do not."""
     bare = cluster.pod("front/bare")
     assert class_of(cluster, "front/bare") == NOT_ISOLATED
     cluster.apply("any", policy("back/any", ingress=[sources(namespaces(team="red"))]))
@@ -213,7 +219,7 @@ def test_pod_without_labels(cluster, server, family):
 
 
 def test_namespace_without_object(cluster, server, family):
-    """Its pods are pods; by a label of a namespace nobody finds them, until the object is there."""
+    """Its pods are pods; a selector of namespaces does not find them until the Namespace is there."""
     cluster.pod("ghost/pod", {"app": "client"})
     reaches = cluster.prober.reaches
     assert reaches("ghost/pod", SERVER, family=family) is None
@@ -232,7 +238,7 @@ def test_namespace_without_object(cluster, server, family):
 
 
 def test_address_of_another_pod_before(cluster, server, monitor, family):
-    """An address is given to another pod at once. What the first one was allowed died with it, its connections too."""
+    """Another pod gets the address at once. The first one's rights end with it, its connections too."""
     cluster.apply("only", ONLY_CLIENT)
     ipam = {**network()["ipam"], "rest": 0}
     first = cluster.pod("front/first", {"app": "client"}, ipam=ipam)
@@ -266,7 +272,7 @@ def test_address_of_another_pod_before(cluster, server, monitor, family):
             out.send(second.packet(family, server.ips[family]) / TCP(sport=stream_port, dport=dport, flags="PA") / b"x")
             event = monitor.wait(lambda e: e["endpoint"] == second.ifindex)
             assert event["reason"] == "no_connection", event
-        # Nor does what the server still sends on the old connection reach the new pod as an answer.
+        # Nor do packets of the server on the old connection reach the new pod as replies.
         with second.wire() as seen:
             with contextlib.suppress(OSError):
                 accepted.send(b"for the first one")
@@ -280,7 +286,7 @@ def test_address_of_another_pod_before(cluster, server, monitor, family):
 
 
 def test_manifest_comes_late(cluster, server, family):
-    """ADD waits for it, and returns with its policy in force: the first packet is judged."""
+    """ADD waits for it, and returns with its policy enforced: the first packet is evaluated."""
     cluster.apply("only", ONLY_CLIENT)
     with ThreadPoolExecutor(1) as pool:
         adding = pool.submit(cluster.pod, "front/late", manifest=False, policyTimeout=20)
@@ -298,7 +304,7 @@ def test_manifest_comes_late(cluster, server, family):
 
 
 def test_manifest_never_comes(cluster, client, server, family):
-    """ADD gives up in time; the pod is in quarantine until somebody says what it is."""
+    """ADD gives up in time; the pod is in quarantine until its object comes."""
     cluster.pod("front/never", manifest=False, policyTimeout=1)
     never = cluster.pods["front/never"]
     assert class_of(cluster, "front/never") == QUARANTINE
@@ -315,15 +321,15 @@ def test_manifest_never_comes(cluster, client, server, family):
 
 
 def test_uid_mismatch(cluster, server, family):
-    """An older object of the name never lends its labels."""
+    """The labels of an older object of the name never count."""
     cluster.apply("only", ONLY_CLIENT)
-    cluster.write("pod-front-twin", pod_object("front/twin", {"app": "client"}, uid="old"))
-    cluster.pod("front/twin", uid="new", manifest=False, policyTimeout=1)
-    assert class_of(cluster, "front/twin") == QUARANTINE
-    cluster.apply("pod-front-twin", pod_object("front/twin", {"app": "client"}, uid="new"))
-    assert cluster.prober.reaches("front/twin", SERVER, family=family) is None
-    cluster.apply("pod-front-twin", pod_object("front/twin", {"app": "client"}, uid="next"))
-    assert cluster.prober.reaches("front/twin", SERVER, family=family) == "quarantine"
+    cluster.write("pod-front-twice", pod_object("front/twice", {"app": "client"}, uid="old"))
+    cluster.pod("front/twice", uid="new", manifest=False, policyTimeout=1)
+    assert class_of(cluster, "front/twice") == QUARANTINE
+    cluster.apply("pod-front-twice", pod_object("front/twice", {"app": "client"}, uid="new"))
+    assert cluster.prober.reaches("front/twice", SERVER, family=family) is None
+    cluster.apply("pod-front-twice", pod_object("front/twice", {"app": "client"}, uid="next"))
+    assert cluster.prober.reaches("front/twice", SERVER, family=family) == "quarantine"
 
 
 def test_terminating_pod_stays_enforced_and_connected(cluster, client, server, family):
@@ -339,14 +345,14 @@ def test_terminating_pod_stays_enforced_and_connected(cluster, client, server, f
 
 @pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
 def test_completed_pod_is_gone(cluster, client, server, family, phase):
-    """Its labels count no more, whoever still sends in its name."""
+    """Its labels count no more, though processes of it may still send."""
     cluster.apply("only", ONLY_CLIENT)
     cluster.apply("pod-front-client", pod_object(CLIENT, LABELS[CLIENT], phase=phase))
     assert cluster.prober.reaches(CLIENT, SERVER, family=family) == "quarantine"
 
 
 def test_agent_is_dead(cluster, client, server, family):
-    """Verdicts go on; who comes is in quarantine; what has changed meanwhile counts when it is back."""
+    """Without an agent verdicts stay; new pods are in quarantine; changes are enforced when it is back."""
     cluster.apply("only", ONLY_CLIENT)
     with Transfer(client, server, server.ips[family]) as transfer:
         before = words(cluster)
@@ -384,7 +390,7 @@ INVALID = {  # a rule of ingress
 
 @pytest.mark.parametrize("what", INVALID)
 def test_invalid_policy_isolates(cluster, client, server, what):
-    """What it selects, in both directions; status says so, until it is mended."""
+    """It isolates what it selects, in both directions; status reports it until it is fixed."""
     assert cluster.node.warren("status", check=False).returncode == 0
     cluster.apply("bad", policy("back/bad", {"app": "server"}, ingress=[INVALID[what]]))
     for family in (4, 6):
@@ -398,7 +404,7 @@ def test_invalid_policy_isolates(cluster, client, server, what):
 
 
 def test_broken_file_opens_nothing(cluster, client, server, family):
-    """What it said before goes on to count, and status complains."""
+    """The previous version stays enforced, and status reports the file."""
     cluster.apply("deny", policy("back/deny", ingress=[]))
     cluster.agent.write("deny.json", '{"apiVersion": "networking.k8s.io/v1", "kind": ')
     cluster.agent.wait_applied()
@@ -411,25 +417,25 @@ def test_broken_file_opens_nothing(cluster, client, server, family):
 
 
 def test_colluding_pods_cannot_push_others_out(family):
-    """Two pods answer each other on ever more flows that last: they fill their quota, and nobody else notices."""
+    """Two pods open more and more lasting flows between them: they fill their quota, and no other pod is affected."""
     with Cluster(*NAMESPACES, init=["--ct-entries", 1024]) as cluster:
         client, server = cluster.pod(CLIENT, LABELS[CLIENT]), cluster.pod(SERVER, LABELS[SERVER])
         one, two = (cluster.pod(f"front/{name}", {"app": name}) for name in ("one", "two"))
         cluster.apply("only", ONLY_CLIENT)
-        share = cluster.node.warren_json("ct", "stats")["share_of_one_endpoint"]
+        quota = cluster.node.warren_json("ct", "stats")["quota_of_one_endpoint"]
         with Transfer(client, server, server.ips[family]) as transfer:
             idle = Transfer(client, server, server.ips[family])
             idle.wait_more(5000)
             idle.pause()  # silent from here on
             for _ in range(4):
-                lasting_flows(one, two, family, 2 * share)
+                lasting_flows(one, two, family, 2 * quota)
                 transfer.wait_more(1000)
             counters = {c["counter"]: c["flows"] for c in cluster.node.warren_json("ct", "stats")["flows"]}
-            assert counters["over_share"] > 0, counters
+            assert counters["over_quota"] > 0, counters
             listed = cluster.node.warren_json("ct", "list", "--endpoint", one.ifindex)
-            assert sum(f["table"] == "ct" for f in listed) == share
+            assert sum(f["table"] == "ct" for f in listed) == quota
             assert transfer.retransmits == 0
-            # The silent one has been forgotten by nobody, and newcomers find room.
+            # The silent flow is still in both tables, and there is room for new flows.
             for sock, peer in ((idle.a, idle.b), (idle.b, idle.a)):
                 sock.setblocking(True)
                 peer.settimeout(TIMEOUT)
@@ -443,7 +449,7 @@ def test_colluding_pods_cannot_push_others_out(family):
 
 
 def lasting_flows(one, two, family, count):
-    """UDP, there and back, from a port of its own each, and again when that moves it to ct."""
+    """UDP, there and back, each from a port of its own, and again when the flow is old enough for ct."""
     with two.udp(family, address=two.ips[family]) as b, contextlib.ExitStack() as stack:
         flows = [stack.enter_context(one.udp(family)) for _ in range(count)]
         for wait in (0, 1.3):
@@ -457,7 +463,7 @@ def lasting_flows(one, two, family, count):
 
 
 def test_flood_of_new_flows(cluster, client, server, family):
-    """As fast as one thread can send them, more than there is room for: connections that stand are not touched."""
+    """As fast as one thread can send them, more than there is room for: established connections are not affected."""
     cluster.apply("only", ONLY_CLIENT)
     target = cluster.pod("front/target", {"app": "target"})
     flooder = cluster.pod("front/flooder", {"app": "flooder"})
@@ -477,7 +483,7 @@ def test_flood_of_new_flows(cluster, client, server, family):
 
 
 def test_pods_come_and_go_under_policy_edits(cluster, client, server, family):
-    """ADDs and DELs beside policy edits: each new pod is judged rightly by its first packet."""
+    """ADDs and DELs beside policy edits: each new pod is evaluated rightly by its first packet."""
     stop = threading.Event()
 
     def edit():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What a policy change does to connections that live: a deny cuts them, an allow revives them, nothing else disturbs
+"""Policy changes and established connections: a deny cuts them, an allow revives them, no other change disturbs
 them.
 """
 
@@ -44,7 +44,7 @@ def nothing_dropped(cluster):
     assert moved(before, drops(cluster)) == {}
 
 
-# How a flow from client to server comes to be denied: (what is in force before, the manifest that denies).
+# The changes that deny a flow from client to server: (what is enforced before, the manifest that denies).
 DENIES = {
     "a policy of the receiver": ([], ("deny", policy("back/deny", ingress=[]))),
     "a policy of the sender": ([], ("deny", policy("front/deny", egress=[], types=["Egress"]))),
@@ -63,7 +63,7 @@ def change(request, cluster):
     before, (name, *objects) = DENIES[request.param]
     for file, obj in before:
         cluster.apply(file, obj)
-    mended = {"cluster": NAMESPACES, "pod-front-client": [pod_object(CLIENT, LABELS[CLIENT])], "from": [FROM_RED]}
+    repaired = {"cluster": NAMESPACES, "pod-front-client": [pod_object(CLIENT, LABELS[CLIENT])], "from": [FROM_RED]}
     everyone = policy("back/deny", types=["Ingress"], ingress=[{}])
 
     def allow():
@@ -71,14 +71,14 @@ def change(request, cluster):
             everyone["metadata"]["namespace"] = objects[0]["metadata"]["namespace"]
             cluster.write(name, everyone)
         else:
-            cluster.write(name, *mended[name])
+            cluster.write(name, *repaired[name])
 
     return lambda: cluster.write(name, *objects), allow
 
 
 @pytest.mark.parametrize("down", [False, True], ids=["up", "down"])
 def test_deny_cuts_a_transfer_and_allow_revives_it(cluster, client, server, monitor, family, change, down):
-    """Whichever side sends. The retransmissions of what was lost find the way open again."""
+    """Whichever side sends. The retransmissions of lost segments pass again."""
     deny, allow = change
     with Transfer(client, server, server.ips[family], down=down) as transfer:
         for _ in range(2):
@@ -96,7 +96,7 @@ def test_deny_cuts_a_transfer_and_allow_revives_it(cluster, client, server, moni
             transfer.wait_more(5000)
 
 
-def test_a_deny_takes_at_most_50_ms(cluster, client, server, monitor, family):
+def test_a_deny_takes_effect_within_50_ms(cluster, client, server, monitor, family):
     """From before the rename until the last byte of a busy connection; the best of some, since this machine is shared."""
     took, deadline = [], time.monotonic() + TIMEOUT
     with Transfer(client, server, server.ips[family]) as transfer:
@@ -113,9 +113,9 @@ def test_a_deny_takes_at_most_50_ms(cluster, client, server, monitor, family):
 
 
 UNRELATED = {
-    "a policy of a namespace that nobody is in": [policy("nowhere/deny", ingress=[])],
-    "a policy that selects nobody": [policy("back/other", {"app": "nobody"}, ingress=[])],
-    "a pod that is nobody's peer": [pod_object("front/newcomer", {"app": "new"})],
+    "a policy of a namespace without pods": [policy("nowhere/deny", ingress=[])],
+    "a policy that selects no pod": [policy("back/other", {"app": "none"}, ingress=[])],
+    "a pod that no policy has as a peer": [pod_object("front/newcomer", {"app": "new"})],
     "a policy that allows it once more": [policy("back/too", {"app": "server"}, ingress=[sources(namespaces())])],
     "an isolation of the other direction": [policy("back/mute", egress=[], types=["Egress"])],
 }
@@ -134,7 +134,7 @@ def test_other_changes_do_not_disturb(cluster, client, server, family, what):
         assert transfer.retransmits == 0
 
 
-def test_unrelated_change_judges_nothing_again(cluster, client, server):
+def test_unrelated_change_reevaluates_nothing(cluster, client, server):
     """What a change does not concern keeps its class and its revision."""
     cluster.apply("from", FROM_RED)
 
@@ -142,7 +142,7 @@ def test_unrelated_change_judges_nothing_again(cluster, client, server):
         return {e["pod"]: (e["class"], e["revision"]) for e in cluster.node.warren_json("endpoint", "list")}
 
     before = words()
-    cluster.apply("unrelated", policy("back/other", {"app": "nobody"}, ingress=[]), pod_object("front/b", {"app": "b"}))
+    cluster.apply("unrelated", policy("back/other", {"app": "none"}, ingress=[]), pod_object("front/b", {"app": "b"}))
     assert words() == before
     cluster.apply("deny", policy("back/deny", {"app": "server"}, ingress=[]))
     after = words()
@@ -178,12 +178,12 @@ def test_policy_rewritten_under_traffic_that_stays_allowed(cluster, client, serv
         assert datagrams.finish() == set()
 
 
-# --- whose packet it is that is judged --------------------------------------------------------------------------------
+# --- whose packet it is that is evaluated --------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def pair(client, server, family):
-    """Two connected UDP sockets that have talked."""
+    """Two connected UDP sockets that have exchanged datagrams."""
     with server.udp(family, address=server.ips[family]) as b, client.udp(family, address=client.ips[family]) as a:
         a.connect(b.getsockname()[:2])
         b.connect(a.getsockname()[:2])
@@ -207,8 +207,8 @@ def assert_dropped(monitor, source, reason, pod):
 
 
 @pytest.mark.parametrize("first", ["initiator", "responder"])
-def test_next_packet_of_either_side_is_judged(cluster, client, server, monitor, pair, first):
-    """By the initiator's direction, whoever sends it."""
+def test_next_packet_of_either_side_is_evaluated(cluster, client, server, monitor, pair, first):
+    """By the initiator's direction, whichever side sends it."""
     a, b = pair
     cluster.apply("deny", policy("back/deny", ingress=[]))
     order = [(a, client), (b, server)]
@@ -220,7 +220,7 @@ def test_next_packet_of_either_side_is_judged(cluster, client, server, monitor, 
 
 
 def test_responder_may_answer_though_it_may_not_begin(cluster, client, server, monitor, pair):
-    """Isolated in its egress, and in the initiator's ingress: neither is asked for an answer."""
+    """Isolated in its egress, and the initiator in its ingress: neither applies to a reply."""
     a, b = pair
     cluster.apply("mute", policy("back/mute", egress=[], types=["Egress"]), policy("front/deaf", ingress=[]))
     assert_passes(a, b, b"question")
@@ -243,7 +243,7 @@ def test_half_closed_connection(cluster, client, server, monitor, family, down):
 
 
 def test_idle_connection(cluster, client, server, monitor, family):
-    """Denied and allowed while it was silent: it never knew. Denied when it speaks: cut. It is remembered for long."""
+    """Denied and allowed while it was idle: no effect. Denied when it sends: cut. Its entry lasts long."""
     with server.tcp_listen(family) as listener:
         a = client.tcp_connect(server.ips[family], listener.getsockname()[1])
         b, _ = listener.accept()
@@ -260,14 +260,14 @@ def test_idle_connection(cluster, client, server, monitor, family):
             for f in cluster.node.warren_json("ct", "list")
             if (f["from"]["address"], f["from"]["port"]) == source and f["protocol"] == "tcp"
         ]
-        assert flow["state"] == "answered" and flow["expires"] > 7200 * 1000, flow
+        assert flow["state"] == "replied" and flow["expires"] > 7200 * 1000, flow
         cluster.apply("deny", policy("back/deny", ingress=[]))
         b.send(b"not this one")
         assert monitor.wait(lambda e: e["reason"] == "ingress_denied")
 
 
 def test_connections_to_and_from_the_host_and_the_world(cluster, client, family):
-    """The own host is exempt on its way in, not as a target; the world never is. Answers pass in any case."""
+    """The own host is exempt on its way in, not as a target; the world never is. Replies pass in any case."""
     node, world = cluster.node, cluster.world
     cluster.apply("in", policy("front/in", ingress=[]))
     assert tcp(node, client, client.ips[family], size=100000) == NODE_GATEWAY[family]
@@ -288,7 +288,7 @@ def test_connections_to_and_from_the_host_and_the_world(cluster, client, family)
 
 
 def test_connection_that_has_ended_is_soon_forgotten(cluster, client, server, family):
-    """After RST, or FIN both ways, the entry is short-lived; a new connection from the same port begins afresh."""
+    """After RST, or FIN both ways, the entry is short-lived; a new connection from the same port is a new flow."""
     with server.tcp_listen(family) as listener:
         number = listener.getsockname()[1]
         source = 0
@@ -309,7 +309,7 @@ def test_connection_that_has_ended_is_soon_forgotten(cluster, client, server, fa
                         b.recv(1)
                     b.close()
                 else:
-                    b.close()  # who closes first keeps the port for a while: the server
+                    b.close()  # the side that closes first keeps the port for a while: the server
                     assert a.recv(1) == b""
                     a.close()
 

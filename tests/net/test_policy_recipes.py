@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The well-known recipes of network policy, as data: manifests, and who reaches whom under them. Every pair of pods,
+"""The well-known recipes of network policy, as data: manifests, and the flows that they allow. Every pair of pods,
 the host and the world is tried, both ways and in both families, by TCP, UDP, SCTP and echo requests; and `warren trace`
-and `warren policy why` must say what the traffic found.
+and `warren policy why` must print the verdicts that the traffic found.
 """
 
 import json
@@ -200,10 +200,10 @@ recipe(
     """,
 )
 recipe(
-    "from missing, empty, and empty rules: nobody, everybody",
+    "from missing, empty, and empty rules: none, all",
     policy("shop/missing", {"app": "web"}, ingress=[{"from": []}]),
     policy("shop/nothing", {"app": "api"}, types=["Ingress"]),
-    policy("shop/nobody", {"app": "db"}, ingress=[sources(pods(app="nobody"))]),
+    policy("shop/none", {"app": "db"}, ingress=[sources(pods(app="none"))]),
     reach="deny *,outside -> shop/api,shop/db",
 )
 recipe(
@@ -371,7 +371,7 @@ def addressed(cluster, policies):
     return json.loads(text)
 
 
-def test_pods_are_where_the_recipes_think(cluster):
+def test_pods_are_on_the_nodes_of_the_recipes(cluster):
     assert (POD_CIDR[4], POD_CIDR[6]) == ("10.87.0.0/24", "fd00:87::/64")
 
 

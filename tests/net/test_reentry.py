@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What from_uplink hands to the node's own stack enters by warren0: whatever the reverse path filter, it is let in there.
+"""Packets that from_uplink hands to the node's own stack enter by warren0: they pass there under every reverse path
+filter.
 
-from_uplink's part is played by warren0's other end: what is sent there enters by warren0 too.
+The tests send into warren0's other end instead of from_uplink: those packets enter by warren0, too.
 """
 
 import pytest
@@ -52,7 +53,7 @@ def test_to_the_host(pods, node, family, rp_filter, reenter, sender):
 
 
 def test_to_a_pod(pods, node, family, rp_filter, reenter):
-    """A flow that goes by the stack (somebody's NAT) goes on to the pod."""
+    """A flow through the stack (another program's NAT) reaches the pod."""
     pod = pods("a", network())
     with pod.udp(family) as sock:
         reenter(REMOTE_POD[family], pod.ips[family], sock.getsockname()[1])
@@ -66,7 +67,7 @@ def filtered(node):
 
 
 def test_it_is_the_filter_that_would_drop(pods, node):
-    """The tests above can fail: strict at warren0 too, another node's own address does not get in."""
+    """The tests above can fail: with a strict filter at warren0, too, another node's own address is dropped."""
     pods("a", network())
     mac = node.ip("link", "show", "warren0")[0]["address"]
     node.sysctl("ipv4/conf/all/rp_filter", 1)

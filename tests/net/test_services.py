@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Services on one node, by real sockets of pods: where flows go, who the backend sees, what policy judges, what is told of
-errors, and what goes on while backends, Services and the agent come and go.
+"""Services on one node, by real sockets of pods: the backends of flows, the client that they see, policy, errors, and
+what continues while backends, Services and the agent come and go.
 """
 
 import collections
@@ -24,13 +24,13 @@ pytestmark = pytest.mark.usefixtures("as_before")
 
 VIP = {4: "10.96.0.10", 6: "fd00:96::10"}
 PORT, TARGET = 80, 8080
-STREAM, STREAM_TARGET = 81, 8081 # where nobody but connection() listens
+STREAM, STREAM_TARGET = 81, 8081 # where only connection() listens
 BACKENDS = ("back/b1", "back/b2", "back/b3")
 
 IP_MTU_DISCOVER, IP_PMTUDISC_DO, IP_MTU, IPV6_MTU_DISCOVER, IPV6_MTU = 10, 2, 14, 23, 24
-# Without it a UDP socket is not told that there is no route (net/ipv4/icmp.c, icmp_err_convert[]: not fatal).
+# Without it a UDP socket gets no error when there is no route (net/ipv4/icmp.c, icmp_err_convert[]: not fatal).
 RECVERR = {4: (socket.IPPROTO_IP, 11), 6: (socket.IPPROTO_IPV6, 25)}
-# What such a socket option is called, of each family.
+# That socket option's name in each family.
 PMTU = {4: (socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_MTU), 6: (socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_MTU)}
 
 
@@ -101,7 +101,7 @@ def connection(client, server, family):
 
 @pytest.mark.smoke
 def test_leads_to_its_backend(cluster, client, server, family, lead):
-    """Which sees the client as it is; and many bytes, both ways."""
+    """The backend sees the client's own address; and many bytes in both directions."""
     lead(SERVER)
     assert tcp(client, server, VIP[family], PORT, TARGET, size=1 << 20) == client.ips[family]
     assert udp(client, server, VIP[family], PORT, TARGET, server.ips[family]) == client.ips[family]
@@ -127,7 +127,7 @@ def test_sctp_leads_to_its_backend(cluster, client, server, family, drops):
         assert received(b) == (client.ips[family], (20001, PORT), SCTP_INIT)
         b.sendto(sctp_packet(PORT, 20001, SCTP_INIT_ACK), (client.ips[family], 0))
         assert received(a) == (VIP[family], (PORT, 20001), SCTP_INIT_ACK)
-        # To another port it would need another checksum: not translated, but told.
+        # To another port it would need another checksum: not translated, but counted.
         cluster.apply("web", *web(addresses(cluster, SERVER), target=TARGET))
         a.sendto(sctp_packet(20002, PORT, SCTP_INIT), (VIP[family], 0))
         assert drops.wait(lambda e: e["reason"] == "service_sctp")
@@ -143,7 +143,7 @@ def test_spreads_over_backends(client, family, lead, named, protocol):
 
 
 def test_many_short_flows(client, family, lead, named):
-    """As a resolver's: a socket each, all answered, and by the one that was asked."""
+    """As a resolver's: a socket each; all get replies, from the address that they sent to."""
     lead(*BACKENDS)
     for _ in range(2000):
         assert ask_udp(client, VIP[family]) in BACKENDS
@@ -157,7 +157,7 @@ def test_pod_reaches_itself(client, family, lead):
 
 
 def test_ports_of_one_address(cluster, client, family, named):
-    """Each goes where its own target is; another one is nobody's."""
+    """Each goes where its own target is; another one has no target."""
     two = [{"name": "a", **port(PORT)}, {"name": "b", **port(81)}]
     slices = [
         endpoint_slice("back/one", "back/web", [cluster.pods["back/b1"].ips[family]], {"name": "a", **port(TARGET)}),
@@ -170,18 +170,18 @@ def test_ports_of_one_address(cluster, client, family, named):
         ask_tcp(client, VIP[family], 82, timeout=0.5)
 
 
-def test_only_ready_ones_are_asked(cluster, client, family, named):
+def test_only_ready_backends_are_selected(cluster, client, family, named):
     ips = {name: cluster.pods[name].ips[family] for name in BACKENDS}
     states = [endpoint(ips["back/b1"], ready=False), endpoint(ips["back/b2"]), endpoint(ips["back/b3"], False, True, True)]
     cluster.apply("web", *web({family: states}))
     assert {ask_tcp(client, VIP[family]) for _ in range(20)} == {"back/b2"}
-    # Nobody is: one that ends is better than none.
+    # None is: one that ends is better than none.
     cluster.apply("web", *web({family: [states[0], states[2]]}))
     assert {ask_tcp(client, VIP[family]) for _ in range(20)} == {"back/b3"}
 
 
 def test_backend_outside_the_cluster(cluster, client, world, family):
-    """An address behind the host, as the API server's is: by the stack, which puts its own address in place of the pod's."""
+    """An address beyond the host, as the API server's: through the stack, which masquerades the pod."""
     cluster.apply("web", *web({f: [Lab.WORLD[f]] for f in (4, 6)}))
     assert tcp(client, world, VIP[family], PORT, TARGET, size=100000) == Lab.UPLINK[family]
     assert udp(client, world, VIP[family], PORT, TARGET, Lab.WORLD[family]) == Lab.UPLINK[family]
@@ -193,7 +193,7 @@ def test_backend_is_the_host(cluster, client, node, family):
     assert udp(client, node, VIP[family], PORT, TARGET, Lab.UPLINK[family]) == client.ips[family]
 
 
-# --- nobody there -----------------------------------------------------------------------------------------------------
+# --- no backend ------------------------------------------------------------------------------------------------------
 
 
 def refused(client, family, number=PORT, address=None):
@@ -204,7 +204,7 @@ def refused(client, family, number=PORT, address=None):
     with client.udp(family) as sock:
         sock.settimeout(TIMEOUT)
         sock.connect((address, number))
-        sock.send(b"anybody?")
+        sock.send(b"request")
         with pytest.raises(ConnectionRefusedError):
             sock.recv(16)
 
@@ -224,7 +224,7 @@ def test_closed_port_of_a_backend_refuses(client, family, lead):
     refused(client, family)
 
 
-def test_without_its_service_the_address_is_nobodys(cluster, client, family, lead, named):
+def test_without_its_service_the_address_is_unused(cluster, client, family, lead, named):
     lead(SERVER)
     assert ask_tcp(client, VIP[family]) == SERVER
     cluster.remove("web")
@@ -236,7 +236,7 @@ def test_without_its_service_the_address_is_nobodys(cluster, client, family, lea
 
 
 def test_datagrams_move_with_the_backends(cluster, client, family, lead, named):
-    """One socket: its next datagram goes to the backend that is left. Of a backend that stays it is not taken away."""
+    """One socket: its next datagram goes to the backend that is left. A flow of a backend that stays keeps its backend."""
     lead("back/b1")
     with client.udp(family) as sock:
         sock.connect((VIP[family], PORT))
@@ -261,7 +261,7 @@ def test_connection_survives_its_backends_removal(cluster, client, server, famil
 
 
 def test_agent_may_be_dead(cluster, client, server, family, lead, named):
-    """Flows go on, new ones too; what has changed meanwhile comes with the next agent."""
+    """Flows continue, new ones work too; the next agent applies what has changed meanwhile."""
     lead(SERVER)
     with connection(client, server, family) as flow:
         cluster.agent.kill()
@@ -276,7 +276,7 @@ def test_agent_may_be_dead(cluster, client, server, family, lead, named):
 
 
 def test_nothing_is_lost_while_slices_change(cluster, client, family, lead, named):
-    """One backend that stays; others come and go beside it, 40 times; the next flow is always answered."""
+    """One backend that stays; others come and go beside it, 40 times; the next flow always gets its reply."""
     lead("back/b1", "back/b2")
     for n in range(40):
         cluster.write("web", *web(addresses(cluster, *BACKENDS[: 1 + n % 3])))
@@ -289,7 +289,7 @@ def test_nothing_is_lost_while_slices_change(cluster, client, family, lead, name
 # --- policy -------------------------------------------------------------------------------------------------------------
 
 
-def test_egress_policy_judges_the_backend(cluster, client, family, lead, named, drops):
+def test_egress_policy_is_evaluated_on_the_backend(cluster, client, family, lead, named, drops):
     """Labels of the backend allow; the service's own address, which no packet has any more, neither allows nor denies."""
     lead(SERVER)
     backend = targets({**pods(app="server"), "namespaceSelector": {}}, ports=[port(TARGET), port(TARGET, "UDP")])
@@ -320,8 +320,8 @@ def test_ingress_policy_sees_the_client(cluster, client, family, lead, named, dr
             assert drops.wait(lambda e: e["reason"] == "ingress_denied")
 
 
-def test_each_backend_is_judged_by_itself(cluster, client, family, lead, named):
-    """Of two backends one is allowed: the others' flows are denied, none goes astray."""
+def test_each_backend_is_evaluated_by_itself(cluster, client, family, lead, named):
+    """Of two backends one is allowed: flows to the other are denied, none goes elsewhere."""
     lead("back/b1", SERVER)
     only = targets({**pods(app="server"), "namespaceSelector": {}})
     cluster.apply("policy", policy("front/p", egress=[only], types=["Egress"]))
@@ -336,7 +336,9 @@ def test_each_backend_is_judged_by_itself(cluster, client, family, lead, named):
 
 @pytest.mark.parametrize("way", ["egress", "ingress"])
 def test_a_denial_names_the_service(cluster, client, server, family, lead, drops, way):
-    """The packet is reported as it was sent, and its peer is the backend for which it was evaluated; not what is denied of somebody who goes to the backend itself."""
+    """The event has the packet as it was sent, and the backend for which it was evaluated as its peer. A denied flow to
+    the backend's own address is reported with that address.
+    """
     lead(SERVER)
     where = ("front/p", None, {"egress": []}) if way == "egress" else ("back/p", {"app": "server"}, {"ingress": []})
     cluster.apply("policy", policy(where[0], where[1], types=[way.capitalize()], **where[2]))
@@ -365,7 +367,7 @@ def test_policy_cuts_a_flow_through_a_service(cluster, client, server, family, l
 
 
 def test_path_mtu_is_the_services(cluster, client, node, world, family):
-    """Beyond the host a link is narrow: who has sent to the service learns it of the service's address."""
+    """A narrow link beyond the host: the client gets the error for the service's address."""
     cluster.apply("web", *web({f: [Lab.BEYOND[f]] for f in (4, 6)}))
     level, discover, mtu = PMTU[family]
     route = ["ip", f"-{family}", "route", "replace", Lab.BEYOND[family], "via", Lab.WORLD[family]]
@@ -389,23 +391,23 @@ def test_path_mtu_is_the_services(cluster, client, node, world, family):
 
 
 def test_error_of_a_router_is_of_the_service(cluster, client, world, family):
-    """Nobody has the backend's address: the router's word for that reaches the client's socket."""
-    nobody = {4: "203.0.113.9", 6: "2001:db8:9::9"}
-    cluster.apply("web", *web({f: [nobody[f]] for f in (4, 6)}))
-    world.run("ip", f"-{family}", "route", "add", "unreachable", nobody[family])
-    world.sysctl("ipv4/ip_forward", 1) # else it says nothing
+    """No host has the backend's address: the router's ICMP error reaches the client's socket."""
+    unused = {4: "203.0.113.9", 6: "2001:db8:9::9"}
+    cluster.apply("web", *web({f: [unused[f]] for f in (4, 6)}))
+    world.run("ip", f"-{family}", "route", "add", "unreachable", unused[family])
+    world.sysctl("ipv4/ip_forward", 1) # otherwise it sends no error
     try:
         with client.udp(family) as sock:
             sock.settimeout(TIMEOUT)
             sock.setsockopt(*RECVERR[family], 1)
             sock.connect((VIP[family], PORT))
-            sock.send(b"anybody?")
+            sock.send(b"request")
             with pytest.raises(OSError) as raised:
                 sock.recv(16)
             assert raised.value.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EACCES)
     finally:
         world.sysctl("ipv4/ip_forward", 0)
-        world.run("ip", f"-{family}", "route", "del", "unreachable", nobody[family])
+        world.run("ip", f"-{family}", "route", "del", "unreachable", unused[family])
 
 
 # --- what tools say -----------------------------------------------------------------------------------------------------

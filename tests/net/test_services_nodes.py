@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Services over two nodes: backends here and there, in every way that packets may take between the nodes."""
+"""Services over two nodes: backends on both, on every path between the nodes."""
 
 import collections
 
@@ -75,7 +75,7 @@ def test_leads_to_another_node(overlay, a1, b2, family, lead):
 
 
 def test_wire_has_no_service_address(overlay, a1, b2, family, lead):
-    """Translated where the client is: between the nodes there are only pods."""
+    """DNAT on the client's node: between the nodes there are only pods' addresses."""
     lead("default/b2")
     with overlay.capture() as wire:
         tcp(a1, b2, VIP[family], PORT, TARGET)
@@ -108,7 +108,7 @@ def test_both_nodes_clients_reach_it(overlay, a1, b2, family, lead, named):
 
 
 def test_local_policy_keeps_to_the_node(overlay, a1, b2, family, lead, named):
-    """internalTrafficPolicy Local: each node has its own backends; where there is none it refuses."""
+    """internalTrafficPolicy Local: each node has its own backends; without any it refuses."""
     lead("default/b1", "default/c2", internalTrafficPolicy="Local")
     assert {ask_tcp(a1, VIP[family]) for _ in range(15)} == {"default/b1"}
     assert {ask_tcp(b2, VIP[family]) for _ in range(15)} == {"default/c2"}
@@ -118,8 +118,8 @@ def test_local_policy_keeps_to_the_node(overlay, a1, b2, family, lead, named):
     assert ask_tcp(b2, VIP[family]) == "default/c2"
 
 
-def test_policies_judge_at_both_ends(overlay, a1, family, lead, named, policies):
-    """The sender's node judges the chosen backend, the receiver's node the client, by labels."""
+def test_policies_are_enforced_at_both_ends(overlay, a1, family, lead, named, policies):
+    """The sender's node evaluates the chosen backend, the receiver's node the client, by labels."""
     lead("default/b2")
     only = [{"protocol": p, "port": TARGET} for p in ("TCP", "UDP")]
     policies("egress", policy("a", {"app": "a"}, egress=[targets(pods(app="b"), ports=only)], types=["Egress"]))
@@ -152,7 +152,9 @@ def test_closed_port_elsewhere_refuses(a1, family, lead):
 
 
 def test_survives_agents_and_removal(overlay, a1, b2, family, lead, named):
-    """A connection to another node's backend: while both agents are dead, and when the backend is one no more."""
+    """A connection to another node's backend: while both agents are dead, and after the backend is removed from the
+    Service.
+    """
     stream = [{"name": "tcp", **port(PORT)}]
     endpoints = endpoint_slice("web-s", "web", [b2.ips[family]], {"name": "tcp", **port(TARGET + 1)})
     overlay.apply("web", service("web", [VIP[family]], *stream), endpoints)
@@ -180,7 +182,7 @@ def test_datagrams_move_to_another_node(a1, family, lead, named):
             assert ask_udp(a1, VIP[family], sock=sock) == name
 
 
-def test_super_packets_and_small_mtu(overlay, a1, b2, family, lead):
+def test_gso_packets_and_small_mtu(overlay, a1, b2, family, lead):
     """Both ways, with what offloads make of it."""
     lead("default/b2")
     assert tcp(a1, b2, VIP[family], PORT, TARGET, size=8 << 20) == a1.ips[family]
@@ -188,8 +190,8 @@ def test_super_packets_and_small_mtu(overlay, a1, b2, family, lead):
 
 @pytest.mark.parametrize("who", ("pods", "nodes"))
 def test_checksums_without_offload(overlay, a1, b2, family, lead, who):
-    """Of pods whose checksums are complete when they are translated, and on an uplink that has them completed afterwards: the
-    receiver looks at them, and takes nothing else.
+    """Of pods whose checksums are complete before DNAT, and on an uplink that completes them afterwards: the
+    receiver verifies them.
     """
     lead("default/b2")
     hosts = [a1, b2] if who == "pods" else list(overlay.nodes.values())

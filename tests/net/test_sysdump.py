@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""`warren sysdump` on a node at work: what is in it, and above all what is not."""
+"""`warren sysdump` on a node in use: what it contains, and above all what it must not contain."""
 
 import io
 import json
@@ -16,7 +16,7 @@ KEY = bytes(range(200, 216))
 
 
 def members(data):
-    """{name without the folder: bytes}"""
+    """{name without the directory: bytes}"""
     with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
         files = {m.name.partition("/")[2]: archive.extractfile(m).read() for m in archive.getmembers()}
         assert {m.mode for m in archive.getmembers()} == {0o600}
@@ -25,7 +25,9 @@ def members(data):
 
 @pytest.fixture(scope="module")
 def dump(lab):
-    """The files of the archive of a node with an agent, a pod, a key from a file, and what else is nobody's business."""
+    """The files of the archive of a node with an agent, a pod, a key from a file, and other things that must stay
+    private.
+    """
     node = lab.node
     node.outside("/run/key").write_text(KEY.hex())
     confs = node.outside("/run/net.d")
@@ -40,7 +42,7 @@ def dump(lab):
         agent.write("b.json", service("dumped/service", ["10.96.0.10"], port(80)))
         pod = node.pod("dumped", network(policy="agent"), args="IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=dumped-pod")
         agent.wait_applied()
-        # In an /etc of its own, as the one here is everybody's.
+        # In an /etc of its own, as this one belongs to the machine.
         script = "mount -t tmpfs etc /etc; mkdir /etc/cni; cp -r /run/net.d /etc/cni; warren sysdump --output - >/run/dump"
         node.run("unshare", "-m", "sh", "-euc", script)
         yield members(node.outside("/run/dump").read_bytes())
@@ -56,7 +58,7 @@ def test_what_is_in_it(dump):
     assert "dumped-policy" in dump["policies.json"].decode()
     assert json.loads(dump["agent/status.json"])["counts"]["policies"] == 1
     assert b"--cluster-key /run/key" in dump["agent/process.txt"]
-    assert b"policy is in force" in dump["agent/log.txt"]
+    assert b"policy is enforced" in dump["agent/log.txt"]
     assert b"/proc/sys/net/ipv4/conf/warren0/rp_filter = " in dump["sysctls.txt"]
     assert b"table inet warren" in dump["net/nft.txt"]
     assert b"warren0" in dump["net/links.txt"] and b"warren0" in dump["net/proc.txt"]

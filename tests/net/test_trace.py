@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""`warren trace` runs what is attached, on a packet that is never sent: it agrees with real packets, and leaves no
-trace itself.
+"""`warren trace` runs what is attached, on a packet that is never sent: it agrees with real packets, and changes
+no state.
 """
 
 import contextlib
@@ -43,19 +43,19 @@ POLICIES = [
 ]
 
 
-SWEEP_SIZE = 48  # struct wr_sweep
+CT_GC_SIZE = 48  # struct wr_ct_gc
 
 
-def stop_sweep(node):
-    """Dead flows stay from now on: of an element that user space writes the kernel cancels the timer."""
-    words = ("key", *["0"] * 4, "value", *["0"] * SWEEP_SIZE)
-    node.run("bpftool", "map", "update", "pinned", f"{PINS}/maps/sweep", *words)
+def stop_ct_gc(node):
+    """Dead flows stay from now on: when user space writes an element, the kernel cancels its timer."""
+    words = ("key", *["0"] * 4, "value", *["0"] * CT_GC_SIZE)
+    node.run("bpftool", "map", "update", "pinned", f"{PINS}/maps/ct_gc", *words)
 
 
 @pytest.fixture(scope="module")
 def cluster():
     with Cluster(*NAMESPACES) as cluster:
-        stop_sweep(cluster.node)
+        stop_ct_gc(cluster.node)
         for name, labels in PODS.items():
             cluster.pod(name, labels)
         cluster.pod(QUARANTINED, manifest=False, policyTimeout=0)
@@ -70,7 +70,7 @@ def trace(cluster, src, dst, *options, check=True):
 
 def maps(cluster):
     """All that the programs can write to, as text: {map: entries}. (For counters there is Node.metrics().)"""
-    names = {m["name"] for m in cluster.node.warren_json("map", "list")} - {"events", "metrics", "sweep", "trace"}
+    names = {m["name"] for m in cluster.node.warren_json("map", "list")} - {"events", "metrics", "ct_gc", "trace"}
     names -= {"event_state", "event_rate"}  # the monitor of the test is a listener
     return {name: cluster.node.warren("map", "dump", name, "--raw", "--json").stdout for name in sorted(names)}
 
@@ -101,7 +101,7 @@ def test_agrees_with_traffic(cluster):
     for flow, answer in zip(flows, cluster.ask("trace", flows)):
         outcome = outcomes[flow]
         said = answer and (answer["verdict"] == "pass", answer["reason"] if answer["verdict"] == "drop" else None)
-        # What the stack carries on, the receiver's program judges again: the first one has said yes.
+        # When the stack forwards it, the receiver's program evaluates it again: the first one allowed it.
         if said != (outcome.passed, outcome.reason):
             wrong.append(f"{flow}: {outcome}, said {json.dumps(answer)}")
     assert not wrong, f"{len(wrong)} of {len(flows)}:\n" + "\n".join(wrong[:10])
@@ -109,7 +109,7 @@ def test_agrees_with_traffic(cluster):
 
 
 def test_agrees_on_a_connection(cluster, family):
-    """A connection's packets, both ways; then denied, before and after a real packet has met that; then allowed."""
+    """A connection's packets, both ways; then denied, before and after a real packet was denied; then allowed."""
     client, web = cluster.pods["other/client"], cluster.pods["shop/web"]
     with web.tcp_listen(family, 8080) as listener:
         a = client.tcp_connect(web.ips[family], 8080)
@@ -118,10 +118,10 @@ def test_agrees_on_a_connection(cluster, family):
         number = a.getsockname()[1]
         there = ("other/client", "shop/web:8080/tcp", "--sport", number, "--flags", "ack", "--family", family)
         back = ("shop/web", f"other/client:{number}/tcp", "--sport", 8080, "--flags", "ack", "--family", family)
-        stray = ("other/client", "shop/web:8080/tcp", "--sport", 1, "--flags", "ack", "--family", family)
+        stale = ("other/client", "shop/web:8080/tcp", "--sport", 1, "--flags", "ack", "--family", family)
 
         def said():
-            return [(t["verdict"], t["reason"]) for t in (trace(cluster, *words) for words in (there, back, stray))]
+            return [(t["verdict"], t["reason"]) for t in (trace(cluster, *words) for words in (there, back, stale))]
 
         assert said() == [("pass", "to_endpoint"), ("pass", "to_endpoint"), ("drop", "no_connection")]
         cluster.apply("policies", POLICIES[1], policy("shop/web", {"app": "web"}, ingress=[]))
@@ -144,7 +144,7 @@ def test_agrees_on_a_connection(cluster, family):
 
 
 def test_packet_is_the_one_that_is_said(cluster, family):
-    """Its bytes would be those of a real one: addresses, ports, flags, MAC addresses."""
+    """Its bytes equal those of a real one: addresses, ports, flags, MAC addresses."""
     said = trace(cluster, "other/client", "shop/db:55/udp", "--sport", 1234, "--family", family)
     headers = said["headers"]
     client, db = cluster.pods["other/client"], cluster.pods["shop/db"]
@@ -161,7 +161,7 @@ def test_packet_is_the_one_that_is_said(cluster, family):
 
 
 def test_two_at_once(cluster):
-    """They take turns: each says what it would say alone."""
+    """They take turns: each prints what it prints alone."""
     pairs = itertools.permutations(PODS, 2)
     flows = [Flow(*pair, family, "tcp/8080") for pair, family in itertools.product(pairs, (4, 6))]
     alone = [(a["verdict"], a["reason"]) for a in cluster.ask("trace", flows)]
@@ -174,7 +174,7 @@ def test_two_at_once(cluster):
 
 
 def test_needs_no_agent(cluster, family):
-    """The maps are all that it asks."""
+    """It needs the maps only."""
     cluster.agent.kill()
     try:
         said = trace(cluster, "other/client", "shop/web:8080/tcp", "--family", family)

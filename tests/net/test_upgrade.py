@@ -97,7 +97,7 @@ def test_replacement_under_load(lab, node, pods, watch):
     sent = spoofing.count * 66
     delta = moved(before, node.metrics())
     assert frames == []
-    # Every one of them met a program: what had slipped by unseen would have reached the guard, unmarked.
+    # A program handled every one of them: a packet without one would have reached the guard, unmarked.
     assert node.guard_drops() == guarded
     assert sent * 0.5 < delta.pop(("spoofed_source", "egress")) <= sent
     assert set(delta) == {("to_endpoint", "egress"), ("to_stack", "egress"), ("delivered", "ingress")}

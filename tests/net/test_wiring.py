@@ -86,7 +86,9 @@ def test_mtu_follows_the_uplink(pods, node, world, uplink):
 
 @pytest.mark.smoke
 def test_mtu_of_a_member_of_a_cluster(pods, node):
-    """What the agent has set (pod_mtu, before the size of ct and the secret's 12 words) holds where the network names no MTU."""
+    """What the agent has set (pod_mtu, before the size of ct and the secret's 12 words) applies where the network has
+    no MTU.
+    """
     (config,) = node.bpf_map("config").values()
     end = len(config) - 4 * 13
 
@@ -154,9 +156,9 @@ def test_nothing_but_traffic_on_the_wire(node, pods, family):
         a.ping(b.ips[family], count=100, args=["-i", "0.02"])  # two seconds: a stack's first reports come within one
         node.ping(b.ips[family])
         frames = [Ether(f) for f, device in everything.drain_named() if device in (a.host_ifname, b.host_ifname)]
-    # MLD reports of both ends' kernels are all that is to be had without asking, and are dropped.
+    # Unsolicited, both ends' kernels send MLD reports only, which are dropped.
     frames = [f for f in frames if ICMPv6MLReport2 not in f]
-    assert len(frames) >= 102  # of the pings between the pods the host sees the requests' and the replies' way in
+    assert len(frames) >= 102  # of the pings between the pods the host sees requests and replies as they leave the pods
     echo = {
         4: lambda f: ICMP in f and f[ICMP].type in (0, 8),
         6: lambda f: IPv6 in f and f[IPv6].nh == 58 and bytes(f)[54] in (128, 129),
@@ -271,7 +273,7 @@ def test_gateway_answers_neighbour_solicitation(pods, node):
 
 @pytest.mark.parametrize("target", ["pod", "world"])
 def test_traceroute(lab, node, pods, family, target):
-    """The first hop is the node, which says so; with one more hop the packet arrives."""
+    """The first hop is the node, which sends the error; with one more hop the packet arrives."""
     a, b = pods("a", network()), pods("b", network())
     address = b.ips[family] if target == "pod" else Lab.WORLD[family]
     hops = {4: dict(ttl=1), 6: dict(hlim=1)}[family]
@@ -302,7 +304,7 @@ def test_port_unreachable_comes_back(lab, node, world, pods, family, path):
         address = {"pod": a.ips, "host": NODE_GATEWAY, "world": Lab.WORLD}[target][family]
     with client.udp(family) as sock:
         sock.connect((address, 9))
-        sock.send(b"nobody there")
+        sock.send(b"no listener")
         with pytest.raises(ConnectionRefusedError):
             sock.recv(1)
     with pytest.raises(ConnectionRefusedError):
@@ -326,10 +328,10 @@ def test_path_mtu(lab, node, world, pods, family):
 def test_no_such_pod(lab, node, pods, family):
     """The rest of the pod CIDR is unreachable: it never takes the default route."""
     a = pods("a", network())
-    nobody = {4: "10.87.0.200", 6: "fd00:87::200"}[family]
+    unused = {4: "10.87.0.200", 6: "fd00:87::200"}[family]
     for client in (a, node):
         with pytest.raises(OSError) as failure:
-            client.tcp_connect(nobody, 80)
+            client.tcp_connect(unused, 80)
         assert failure.value.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH)
 
 
@@ -338,7 +340,7 @@ def test_no_such_pod(lab, node, pods, family):
 
 @pytest.mark.parametrize("client", ["world", "node"])
 def test_host_port(lab, node, world, pods, family, client):
-    """With the reference portmap behind us: from outside and from the host itself."""
+    """With the reference portmap chained after ours: from outside and from the host itself."""
     mappings = [{"hostPort": 8080, "containerPort": 80, "protocol": p} for p in ("tcp", "udp")]
     pod = pods("a", [network(cniVersion="1.0.0"), PORTMAP], runtime={"portMappings": mappings})
     place = {"world": world, "node": node}[client]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""xdp_uplink where it belongs: on devices that frames come to one by one. The nodes' uplinks are TAPs, which are that, and
-whose driver runs XDP, has metadata, and merges what passes (NAPI).
+"""xdp_uplink on devices that get single frames, as NICs do. The nodes' uplinks are TAPs, whose driver
+runs XDP, has metadata, and merges the packets that pass (NAPI).
 """
 
 import contextlib
@@ -28,7 +28,7 @@ IFF_TAP, IFF_NAPI, IFF_NO_PI = 0x0002, 0x0010, 0x1000
 MTU = 1500
 TRIES = 10
 
-# Without it from_uplink takes the packets apart, and everything else is as here.
+# Without it from_uplink decapsulates the packets, and everything else is the same.
 needs_metadata = pytest.mark.skipif(
     tuple(map(int, re.match(r"(\d+)\.(\d+)", os.uname().release).groups())) < (6, 15),
     reason="before Linux 6.15 a TAP has no XDP metadata",
@@ -155,9 +155,9 @@ def test_traffic(overlay, family):
 
 @needs_metadata
 def test_merged(overlay, family):
-    """What the pod gets of a stream is larger than anything that was on the wire: GRO has seen the inner packets."""
+    """The pod gets larger packets of a stream than were on the wire: GRO has seen the inner packets."""
     a1, a2 = overlay.pods["default/a1"], overlay.pods["default/a2"]
-    for _ in range(TRIES):  # what comes with pauses between is not merged: a busy machine makes some
+    for _ in range(TRIES):  # packets with pauses between them are not merged: a busy machine makes some
         with Wire(a2, "eth0") as pod, Wire(overlay.underlay) as wire:
             tcp(a1, a2, a2.ips[family], size=1 << 20)
             assert max(map(len, wire.drain())) <= MTU + 14
@@ -169,7 +169,7 @@ def test_merged(overlay, family):
 
 
 @needs_metadata
-def test_taken_apart_by_xdp(overlay, n2, family):
+def test_decapsulated_by_xdp(overlay, n2, family):
     """What the device hands to the kernel is the inner packet already."""
     a1, a2 = overlay.pods["default/a1"], overlay.pods["default/a2"]
     inner = datagram(a1.ips[family], a2.ips[family])
@@ -180,15 +180,15 @@ def test_taken_apart_by_xdp(overlay, n2, family):
 
 
 def test_policy_by_the_carried_identity(overlay, n2, family):
-    """Of an address that no manifest speaks of, the packet says who it is."""
+    """An address without a manifest has the identity that the packet carries."""
     a2 = overlay.pods["default/a2"]
-    nobody = {4: "10.87.1.77", 6: "fd00:87:0:1::77"}[family]
+    unused = {4: "10.87.1.77", 6: "fd00:87:0:1::77"}[family]
     overlay.apply("policy", policy("a", {"app": "a"}, ingress=[sources(pods(app="b"))], types=["Ingress"]))
     try:
         with a2.udp(family, 7777) as sock:
             before = n2.metrics()
-            overlay.underlay.send(n2, frame(overlay, datagram(nobody, a2.ips[family], b"a"), overlay.identity("default/a1")))
-            overlay.underlay.send(n2, frame(overlay, datagram(nobody, a2.ips[family], b"b"), overlay.identity("default/b1")))
+            overlay.underlay.send(n2, frame(overlay, datagram(unused, a2.ips[family], b"a"), overlay.identity("default/a1")))
+            overlay.underlay.send(n2, frame(overlay, datagram(unused, a2.ips[family], b"b"), overlay.identity("default/b1")))
             assert sock.recv(100) == b"b"
             assert moved(before, n2.metrics()).get(("ingress_denied", "ingress")) == 1
     finally:
@@ -205,7 +205,7 @@ BAD = {
 
 @pytest.mark.parametrize("bad", BAD)
 def test_bad_tunnel_packets_end_in_xdp(overlay, n2, family, bad):
-    """By their reasons, and nothing of them gets into the kernel."""
+    """By their reasons, and none of them enters the kernel."""
     reason, fields = BAD[bad]
     a1, a2 = overlay.pods["default/a1"], overlay.pods["default/a2"]
     inner = datagram(a1.ips[family], a2.ips[family], b"bad")
@@ -214,11 +214,11 @@ def test_bad_tunnel_packets_end_in_xdp(overlay, n2, family, bad):
         for _ in range(5):
             overlay.underlay.send(n2, frame(overlay, inner, overlay.identity("default/a1"), **fields))
         wait_for(lambda: moved(before, n2.metrics()).get(reason) == 5, f"five drops by {reason}")
-        overlay.nodes["n1"].ping(n2.address[family])  # it comes behind them
+        overlay.nodes["n1"].ping(n2.address[family])  # it comes after them
         assert not [got for got in wire.drain() if b"bad" in got]
 
 
-def test_inner_source_is_still_looked_at(overlay, n2, family):
+def test_inner_source_is_still_checked(overlay, n2, family):
     a2 = overlay.pods["default/a2"]
     elsewhere = {4: "10.87.9.9", 6: "fd00:87:0:9::9"}[family]
     before = n2.metrics()
@@ -226,8 +226,8 @@ def test_inner_source_is_still_looked_at(overlay, n2, family):
     wait_for(lambda: ("tunnel_source", "ingress") in moved(before, n2.metrics()), "a drop")
 
 
-def test_nobody_else_says_who_sent_it(overlay, n2, family):
-    """An inner packet as it would be if it had been taken apart, but it never was in a tunnel."""
+def test_no_other_packet_sets_the_identity(overlay, n2, family):
+    """An inner packet as it would be after decapsulation, but it never was in a tunnel."""
     a1, a2 = overlay.pods["default/a1"], overlay.pods["default/a2"]
     ether = Ether(src=overlay.nodes["n1"].uplink_mac, dst=n2.uplink_mac)
     before = n2.metrics()

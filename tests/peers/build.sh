@@ -19,8 +19,8 @@ export GOTOOLCHAIN=auto GOFLAGS="-mod=mod -buildvcs=false -trimpath ${GOFLAGS:-}
 [ -n "${HOME:-}" ] || export HOME=$PEERS
 go=${GO:-$(command -v go)} || { echo "build.sh: no go command" >&2; exit 3; }
 
-# As a folder of its own: what a module replaces counts only where that is the main one.
-unpack() { # MODULE@VERSION FOLDER
+# As a directory of its own: what a module replaces counts only where that is the main one.
+unpack() { # MODULE@VERSION DIRECTORY
 	local from
 	[ ! -e "$PEERS/$2/unpacked" ] || return 0
 	from=$("$go" mod download -json "$1" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')
@@ -29,7 +29,7 @@ unpack() { # MODULE@VERSION FOLDER
 	: >"$PEERS/$2/unpacked"
 }
 
-program() { # FOLDER NAME PACKAGE LDFLAGS ARG...
+program() { # DIRECTORY NAME PACKAGE LDFLAGS ARG...
 	local begin=$SECONDS
 	(cd "$PEERS/$1" && "$go" build -ldflags "-s -w $4" -o "$PEERS/bin/$2" "${@:5}" "$3")
 	echo "build.sh: $2: $((SECONDS - begin)) s"
@@ -37,7 +37,7 @@ program() { # FOLDER NAME PACKAGE LDFLAGS ARG...
 
 part_flannel() {
 	unpack "github.com/flannel-io/flannel@$FLANNEL" flannel
-	# Without the clouds' backends, whose modules are large and not everywhere to be had.
+	# Without the clouds' backends, whose modules are large and not available everywhere.
 	sed -i -E '/backend\/(tencentvpc|alivpc|awsvpc|udp)"$/d' "$PEERS/flannel/main.go"
 	program flannel flanneld . "-X github.com/flannel-io/flannel/pkg/version.Version=$FLANNEL"
 }
@@ -47,7 +47,7 @@ part_cilium() {
 	command -v clang-19 >/dev/null || DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends \
 		-o DPkg::Lock::Timeout=300 clang-19 >"$PEERS/apt.log" 2>&1 || { tail -n 20 "$PEERS/apt.log" >&2; exit 1; }
 	unpack "github.com/cilium/cilium@$CILIUM" cilium
-	# Forks that are not everywhere to be had, of a module as it also is without (but for how custom resources are converted), and
+	# Forks that are not available everywhere, of a module as it also is without (but for how custom resources are converted), and
 	# of one that only generates code.
 	(cd "$PEERS/cilium" && "$go" mod edit -dropreplace=k8s.io/apimachinery -dropreplace=sigs.k8s.io/controller-tools)
 	flags="-X github.com/cilium/cilium/pkg/version.ciliumVersion=${CILIUM#v}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What is measured in a cluster that has its network."""
+"""The measurements in a cluster with one of the networks."""
 
 import contextlib
 import ipaddress
@@ -74,13 +74,13 @@ def pod_link(name, client, server):
 
 
 def allow(space):
-    """Isolates all pods of the bench both ways, and lets them have what `load` does."""
+    """Isolates all pods of the bench in both directions, and allows the traffic of `load`."""
     ports, peer = [port(PORT), port(PORT, "UDP")], with_labels(bench="yes")
     return policy(f"{space}/bench", {"bench": "yes"}, ingress=[sources(peer, ports=ports)], egress=[targets(peer, ports=ports)])
 
 
 def answered(link):
-    """One short measurement that comes about."""
+    """One short measurement, repeated until it succeeds."""
     target = link.target["v4"]
     argv = [BUILD / "bench/load", "-t", "0.01", "rr", link.pods[1], link.pods[0], target]
     return subprocess.run(list(map(str, argv)), capture_output=True, check=False).returncode == 0
@@ -116,7 +116,7 @@ def bench_pods(cluster, space):
 
 
 def changes(cluster, space, spaces, turns):
-    """{figure: milliseconds} from the API's answer until new flows on the same node feel it."""
+    """{figure: milliseconds} from the API's reply until it affects new flows on the same node."""
     stream = NewFlows(spaces["client"], spaces["near"])
     with contextlib.closing(stream):
         stream.until(True, 0)
@@ -131,12 +131,12 @@ TIMES = "/run/plugin-times"
 
 
 def time_plugin(machine, name):
-    """From now on what the runtime calls notes how long the plugin takes."""
-    folder = machine.outside("/opt/cni/bin")
-    (folder / "timed").mkdir()
+    """From now on a wrapper that the runtime calls records the plugin's time."""
+    directory = machine.outside("/opt/cni/bin")
+    (directory / "timed").mkdir()
     machine.run("cp", f"/opt/cni/bin/{name}", f"/opt/cni/bin/timed/{name}")  # in the node: it may be a link
-    shutil.copy(BUILD / "bench/plugintime", folder / ".new")
-    (folder / ".new").rename(folder / name)
+    shutil.copy(BUILD / "bench/plugintime", directory / ".new")
+    (directory / ".new").rename(directory / name)
     machine.outside(TIMES).touch()
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The networks that are measured, each as a cluster without one gets it."""
+"""The networks that are measured, and how each is installed in a cluster."""
 
 import contextlib
 import json
@@ -29,7 +29,7 @@ class Network:
         self.processes = []  # started here; they end with their cluster
 
     def install(self, cluster):
-        """Begins to make it; configured() says when pods may come."""
+        """Starts the installation; configured() returns when pods may come."""
 
     def configured(self, cluster, node):
         return any(cluster.machine(node).outside("/etc/cni/net.d").glob("*.conflist"))
@@ -44,7 +44,7 @@ class Network:
         return None
 
     def restart(self, cluster, node):
-        """Seconds from the start of a new agent until it says that it is ready; None: it does not say that."""
+        """Seconds from the start of a new agent until it reports that it is ready; None: it has no such report."""
 
     def run(self, cluster, node, program, options, **environment):
         """A program of a peer in a node, with its output in a file."""
@@ -91,7 +91,7 @@ class Warren(Network):
             with contextlib.suppress(OSError, KeyError, ValueError):
                 return cluster.machine(node).agent.status()["enforced"]
 
-        wait_for(in_force, "policy to be in force", SLOW)
+        wait_for(in_force, "policy to be enforced", SLOW)
         return time.monotonic() - begin
 
 
@@ -108,7 +108,7 @@ FLANNEL = """
 
 
 class Flannel(Network):
-    """flanneld, and bridge configured by what that says, as flannel's own plugin does it."""
+    """flanneld, and bridge configured from its output, as flannel's own plugin does it."""
 
     plugin, agent, policy = "bridge", "flanneld", False
     conf = {"Network": POD_NETWORK, "EnableNFTables": True, "Backend": {"Type": "vxlan"}}
@@ -128,15 +128,15 @@ class Flannel(Network):
                            "routes": [{"dst": POD_NETWORK}]}}
         conf = {"cniVersion": "0.4.0", "name": "cbr0",
                 "plugins": [bridge, {"type": "portmap", "capabilities": {"portMappings": True}}]}
-        folder = cluster.machine(node).outside("/etc/cni/net.d")
-        (folder / ".new").write_text(json.dumps(conf))
-        (folder / ".new").rename(folder / "10-flannel.conflist")
+        directory = cluster.machine(node).outside("/etc/cni/net.d")
+        (directory / ".new").write_text(json.dumps(conf))
+        (directory / ".new").rename(directory / "10-flannel.conflist")
         return True
 
 
 HEALTH_PORT = 9879
-# Of Cilium what concerns pods' packets and policy; IPv4, nothing at layer 7, no clouds. No bpffs but its own: the node's mount table has
-# this machine's too, at the place where it looks.
+# Cilium with pods' packets and policy only; IPv4, nothing at layer 7, no clouds. No bpffs but its own: the node's mount
+# table has this machine's, too, at the path that the agent uses.
 CILIUM = """
 	--k8s-kubeconfig-path=/run/k8s/pki/admin.conf --k8s-client-qps=100 --k8s-client-burst=200
 	--bpf-root=/run/cilium/bpffs --cgroup-root=/sys/fs/cgroup/unified --lib-dir=/var/lib/cilium --state-dir=/run/cilium
@@ -155,8 +155,8 @@ CILIUM_OPERATOR = """
 	--k8s-kubeconfig-path=/run/k8s/pki/admin.conf --ipam=kubernetes --cluster-id=0 --cluster-name=default --enable-ipv4=true
 	--enable-ipv6=false --identity-allocation-mode=crd --unmanaged-pod-watcher-interval=0 --operator-prometheus-serve-addr=
 """.split()
-# It writes headers beside its sources, so each node has a copy; and sysctls of the whole machine, one of which nobody can undo: it
-# gets files in their place.
+# It writes headers beside its sources, so each node has a copy; and sysctls of the whole machine, one of which cannot
+# be undone: it gets files in their place.
 CILIUM_PREPARE = f"""
 	set -e
 	mkdir -p /var/lib/cilium /run/cilium/bpffs /run/cilium-bin

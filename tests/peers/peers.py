@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""Measures Warren beside Cilium, flannel and the reference plugins: each as the network of a real Kubernetes of two nodes in
-namespaces (tests/k8s/cluster), one cluster after the other, every path against a veth pair in the same rounds. Policy is in force in
-all that have it. IPv4. One --quick cluster takes one to four minutes; a whole run has twelve, longer ones.
+"""Measures Warren beside Cilium, flannel and the reference plugins: each as the network of a real Kubernetes of two
+nodes in namespaces (tests/k8s/cluster), one cluster after the other, every path against a veth pair in the same rounds.
+Policy is enforced in all that have it. IPv4. One --quick cluster takes one to four minutes; a whole run has twelve,
+longer ones.
 """
 
 import argparse
@@ -16,7 +17,7 @@ import sys
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parents[1]
-sys.path += [str(TESTS / folder) for folder in ("lib", "k8s", "bench")]
+sys.path += [str(TESTS / directory) for directory in ("lib", "k8s", "bench")]
 
 import datapath  # noqa: E402
 import goals  # noqa: E402
@@ -31,7 +32,7 @@ from report import Row, say  # noqa: E402
 
 FAMILY = "v4"
 WAYS = {"same": "on a node", "cross": "between nodes"}
-WIRE = "wire"  # what no network between nodes can be better than
+WIRE = "wire"  # the bound for any network between nodes
 # What is no ratio to the veth pair: figure -> (unit, what its ratio is to, what it is).
 TIMES = {
     "policy.apply": ("ms", "cilium-vxlan", "policy created until felt, from the API's answer"),
@@ -225,7 +226,7 @@ def table(rows, results):
 
 def main():
     args = options()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that a cluster's folders go with it
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that a cluster's directories go with it
     results = Results([name for name in NETWORKS if re.search(args.only, name)])
     try:
         run(args, results)
@@ -233,16 +234,16 @@ def main():
         results.failures.append("interrupted: this is what there was by then")
     rows = [*traffic_rows(results), *time_rows(results)]
     text = table(rows, results)
-    judged = [*goal_rows(rows)]
-    folder = BUILD / "bench-peers"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "table.txt").write_text(text)
+    evaluated = [*goal_rows(rows)]
+    directory = BUILD / "bench-peers"
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "table.txt").write_text(text)
     print(text, end="")
-    judged_by = [Goal(f"against {peer}", re.escape(f"vs-{peer}.{figure}"), limit) for figure, peer, limit in GOALS]
-    goals.judge(judged, judged_by)
-    goals.table(judged, judged_by)
-    report.save_json(rows + judged, folder / "results.json")
-    report.plot(rows, folder / "results", PANELS)
+    peer_goals = [Goal(f"against {peer}", re.escape(f"vs-{peer}.{figure}"), limit) for figure, peer, limit in GOALS]
+    goals.evaluate(evaluated, peer_goals)
+    goals.table(evaluated, peer_goals)
+    report.save_json(rows + evaluated, directory / "results.json")
+    report.plot(rows, directory / "results", PANELS)
     for failure in results.failures:
         say(f"FAILED: {failure}")
     return 1 if results.failures else 0

@@ -211,7 +211,7 @@ static int measure(const struct shape *s)
 	if (policy_compile(p, &changes, NULL) < 0)
 		return 1;
 	compiled = now_ms();
-	if (policy_compile(p, &changes, NULL) < 0) /* forgets what was handed out */
+	if (policy_compile(p, &changes, NULL) < 0) /* frees the last output */
 		return 1;
 	after = mallinfo2().uordblks + mallinfo2().hblkhd;
 	policy_count(p, &counts);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A tenant's policies, drawn at random from all that the API takes, among 1,000 pods: a compile ends soon, takes little memory, and leaves
- * another namespace what it had.
+ * Random policies of a tenant, from all that the API accepts, with 1,000 pods: a compile must be fast, use little
+ * memory, and leave another namespace's policies as they are.
  */
 #include "bombs.h"
 
@@ -21,15 +21,15 @@
 #include "policy.h"
 
 /*
- * Goals are 50 ms and 16 MB for one policy; here there are up to four at once, and processors differ. Without bounds it was minutes and
- * gigabytes.
+ * The goals are 50 ms and 16 MB for one policy; here up to four are compiled at once, and processors differ. Without
+ * bounds it took minutes and gigabytes.
  */
 enum { COMPILE_MS = 400, PEAK_MB = 48, PODS = 1000, LOCALS = 200, POLICIES = 4 };
-enum { ELEMENTS = 30000 }; /* of one object: at 50 bytes each, what etcd takes */
+enum { ELEMENTS = 30000 }; /* of one object: at 50 bytes each etcd's limit */
 
 static const char *const tenant = "mallory", *const other = "shop";
 
-/* Of this process: others' work does not count. */
+/* CPU time of this process, so that others do not matter. */
 static double now_ms(void)
 {
 	struct timespec t;
@@ -38,7 +38,7 @@ static double now_ms(void)
 	return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
 }
 
-/* The most that was resident since it was begun, in MB. */
+/* Peak of the resident size since `begin`, in MB. */
 static double peak_mb(bool begin)
 {
 	char line[128];
@@ -96,7 +96,7 @@ static struct pod_object *pod(const char *namespace, uint32_t number, struct ran
 	return o;
 }
 
-/* As often 10 as 10,000. */
+/* Logarithmic: 10 is as likely as 10,000. */
 static uint32_t any_size(struct random *r, uint32_t most)
 {
 	uint32_t size = 1;
@@ -209,7 +209,7 @@ static struct policy_object *random_policy(uint32_t number, struct random *r)
 	return o;
 }
 
-/* Who may come from `name` to the other namespace's pods. */
+/* Allows pods `name` to reach the other namespace's pods. */
 static struct policy_object *others_policy(const char *app)
 {
 	struct policy_object *o = calloc(1, sizeof(*o));
@@ -279,7 +279,7 @@ static void try_seed(unsigned long seed, struct worst *worst, size_t *refused)
 	struct random r = { .state = seed * 0x9e3779b97f4a7c15ull };
 	struct policy *p = policy_new(check_key);
 	uint32_t count = 1 + random_below(&r, POLICIES);
-	struct policy_refused said;
+	struct policy_refused found;
 	char name[32];
 
 	fill(p, &r);
@@ -289,8 +289,8 @@ static void try_seed(unsigned long seed, struct worst *worst, size_t *refused)
 		assert_int_equal(policy_put_policy(p, random_policy(i, &r)), 0);
 	assert_int_equal(policy_put_policy(p, others_policy("v2")), 0);
 	compile(p, seed, "with the tenant's", worst);
-	policy_count_refused(p, &said);
-	*refused += said.policies + said.classes;
+	policy_count_refused(p, &found);
+	*refused += found.policies + found.classes;
 	policy_put_pod(p, pod(other, PODS, &r));
 	compile(p, seed, "another pod", worst);
 	for (uint32_t i = 0; i < count; i++) {
@@ -301,7 +301,7 @@ static void try_seed(unsigned long seed, struct worst *worst, size_t *refused)
 	policy_free(p);
 }
 
-/* --- what costs most within the bounds --- */
+/* --- the most expensive policies within the bounds --- */
 
 static struct policy_object *one_rule(uint32_t peers, uint32_t ports)
 {
@@ -324,7 +324,7 @@ static struct policy_object *one_rule(uint32_t peers, uint32_t ports)
 	return o;
 }
 
-/* Each selector matches all pods but one, so that as many pods as there are selectors are peer classes of their own. */
+/* Each selector matches all pods but one, so that each of these pods has a peer class of its own. */
 static struct policy_object *all_but_one(void)
 {
 	struct policy_object *o = one_rule(256, 0);
@@ -341,7 +341,7 @@ static struct policy_object *all_but_one(void)
 	return o;
 }
 
-/* Namespaces, too: what a policy selects by them is looked for in each. */
+/* The same with namespaceSelectors, which are matched against each namespace. */
 static struct policy_object *all_namespaces_but_one(void)
 {
 	struct policy_object *o = one_rule(256, 0);
@@ -371,7 +371,7 @@ static struct policy_object *blocks_and_ports(void)
 	return o;
 }
 
-/* Each block holds in nearly all prefixes of the others. */
+/* Each block contains nearly all prefixes of the others. */
 static struct policy_object *blocks_in_blocks(void)
 {
 	struct policy_object *o = one_rule(24, 1);
@@ -436,7 +436,7 @@ void what_fits_costs_little(void **state)
 	}
 }
 
-/* Each pod has policies of its own besides the three that are large: as many classes, each of them large. */
+/* Each pod has policies of its own besides three large ones: as many large classes. */
 void many_large_classes_come_in_slices(void **state)
 {
 	struct random r = { .state = 1 };
@@ -482,7 +482,7 @@ void many_large_classes_come_in_slices(void **state)
 	}
 	compile(p, 0, "many large classes", &worst);
 	for (; policy_unfinished(p); slices++) {
-		/* Meanwhile the other namespace's policy changes, and does not wait. */
+		/* Meanwhile the other namespace's policy changes, which must not be delayed. */
 		assert_int_equal(policy_put_policy(p, others_policy(slices % 2 ? "v0" : "v2")), 0);
 		compile(p, 0, "a slice of them", &worst);
 		assert_int_equal(policy_compile(p, &changes, NULL), 0);
@@ -496,7 +496,7 @@ void many_large_classes_come_in_slices(void **state)
 	policy_free(p);
 }
 
-/* 20 pods with as many labels as etcd takes, where policies look for some of them in each namespace. */
+/* 20 pods with as many labels as etcd accepts, and policies with selectors of such labels in each namespace. */
 void pods_of_many_labels(void **state)
 {
 	struct random r = { .state = 1 };
@@ -541,7 +541,7 @@ static int all_are_invalid(const struct policy_policy_info *info, void *arg)
 	return 0;
 }
 
-/* What a policy selects: as many requirements as etcd takes. */
+/* A podSelector with as many requirements as etcd accepts. */
 void a_selector_of_too_much_selects_all(void **state)
 {
 	struct random r = { .state = 1 };

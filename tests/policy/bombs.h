@@ -3,11 +3,11 @@
 #define WARREN_TEST_BOMBS_H
 
 /*
- * Random policies as large as the API takes them. WARREN_BOMBS: how many clusters of them (40); WARREN_SEED: the first one's seed (drawn,
- * and printed).
+ * Random policies as large as the API accepts. WARREN_BOMBS: number of clusters (40); WARREN_SEED: seed of the first
+ * one (random by default, and printed).
  */
 void large_policies_cost_little(void **state);
-/* The dearest that are no larger than they may be. */
+/* The most expensive policies within the bounds. */
 void what_fits_costs_little(void **state);
 void many_large_classes_come_in_slices(void **state);
 void pods_of_many_labels(void **state);

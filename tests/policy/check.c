@@ -19,7 +19,7 @@ void compiled_free(struct compiled *k)
 	k->p = NULL;
 }
 
-/* --- telling the compiler --- */
+/* --- putting objects --- */
 
 static int put_endpoint(struct policy *p, const struct cluster_pod *pod)
 {
@@ -69,10 +69,10 @@ const char *check_compile(struct compiled *k, const struct cluster *c)
 		r |= put_pod(k->p, &c->pods[i]) | put_endpoint(k->p, &c->pods[i]);
 	for (size_t i = 0; i < c->namespace_count; i++)
 		r |= policy_put_namespace(k->p, namespace_copy(c->namespaces[i]));
-	return r ? "an object is not taken" : compile(k);
+	return r ? "an object was refused" : compile(k);
 }
 
-/* --- an edit, as a source of objects would tell it --- */
+/* --- an edit, as a source of objects would put it --- */
 
 static const struct cluster_pod *pod_named(const struct cluster *c, const struct cluster_pod *like)
 {
@@ -118,7 +118,7 @@ static void remove_gone(struct policy *p, const struct cluster *before, const st
 	}
 }
 
-int check_tell(struct policy *p, const struct cluster *before, const struct cluster *now)
+int check_put(struct policy *p, const struct cluster *before, const struct cluster *now)
 {
 	int r = 0;
 
@@ -134,13 +134,13 @@ int check_tell(struct policy *p, const struct cluster *before, const struct clus
 
 const char *check_edit(struct compiled *k, const struct cluster *before, const struct cluster *now)
 {
-	int r = check_tell(k->p, before, now);
+	int r = check_put(k->p, before, now);
 
 	for (size_t i = 0; i < before->pod_count; i++) {
 		if (!check_endpoint_stays(now, &before->pods[i]))
 			tables_forget_endpoint(&k->tables, before->pods[i].ifindex);
 	}
-	return r ? "an object is not taken" : compile(k);
+	return r ? "an object was refused" : compile(k);
 }
 
 /* --- verdicts --- */
@@ -159,7 +159,7 @@ uint64_t check_identity(const struct cluster *c, const struct cluster_pod *pod)
 	const struct pod_object *o = pod->object;
 	const struct labels *namespace_labels = NULL;
 
-	if (!naive_is_somebody(pod))
+	if (!naive_is_peer(pod))
 		return WR_ID_WORLD;
 	for (size_t i = 0; i < c->namespace_count; i++) {
 		if (strcmp(c->namespaces[i]->name, o->namespace) == 0)
@@ -169,45 +169,45 @@ uint64_t check_identity(const struct cluster *c, const struct cluster_pod *pod)
 				pod->kind == POD_OWN ? 0 : o->port_count);
 }
 
-static const char *ask(const struct question *q, int direction, uint8_t protocol, uint16_t port)
+static const char *check_verdict(const struct question *q, int direction, uint8_t protocol, uint16_t port)
 {
 	struct lookup_tables tables = tables_lookup(&q->k->tables);
 	struct lookup_query query = {
 		q->policy_class, (uint32_t)direction, q->peer_identity, q->peer.ip, protocol, port
 	};
-	bool wanted = naive_allows(q->c, q->pod, direction, &q->peer, protocol, port);
+	bool expected = naive_allows(q->c, q->pod, direction, &q->peer, protocol, port);
 	struct lookup_result result;
 	char ip[IP_STRLEN];
 
 	policy_lookup(&tables, &query, &result);
 	check_count++;
-	if (result.allowed == wanted)
+	if (result.allowed == expected)
 		return NULL;
 	snprintf(text, sizeof(text), "%s/%s %s peer %s (%s), protocol %u, port %u: %s, but should be %s; rule %u (%s)",
 		 q->pod->object->namespace, q->pod->object->name, direction == POLICY_INGRESS ? "ingress" : "egress",
 		 ip_format(&q->peer.ip, ip), q->peer.pod ? q->peer.pod->object->name : "no pod", protocol, port,
-		 result.allowed ? "allowed" : "denied", wanted ? "allowed" : "denied", result.rule,
+		 result.allowed ? "allowed" : "denied", expected ? "allowed" : "denied", result.rule,
 		 tables_rule(&q->k->tables, result.rule) ? tables_rule(&q->k->tables, result.rule) : "-");
 	return text;
 }
 
-static const char *ask_ports(const struct question *q, int direction, struct random *r)
+static const char *check_ports(const struct question *q, int direction, struct random *r)
 {
 	static const uint8_t protocols[] = { IPPROTO_TCP, IPPROTO_TCP, IPPROTO_TCP, IPPROTO_TCP,
 					     IPPROTO_UDP, IPPROTO_UDP, IPPROTO_SCTP };
-	const char *wrong = ask(q, direction, IPPROTO_ICMP, 0);
+	const char *wrong = check_verdict(q, direction, IPPROTO_ICMP, 0);
 
 	for (size_t i = 0; !wrong && i < sizeof(protocols); i++) {
-		/* On an edge of what rules speak of, or one beside it. */
+		/* On a boundary of the rules' ports, or next to one. */
 		uint32_t port = cluster_ports[random_below(r, (uint32_t)cluster_port_count)] + random_below(r, 3) - 1;
 
 		if (port >= 1 && port <= 65535)
-			wrong = ask(q, direction, protocols[i], (uint16_t)port);
+			wrong = check_verdict(q, direction, protocols[i], (uint16_t)port);
 	}
 	return wrong;
 }
 
-static const char *ask_peer(struct question *q, const struct ip *ip, struct random *r)
+static const char *check_peer(struct question *q, const struct ip *ip, struct random *r)
 {
 	const char *wrong = NULL;
 
@@ -215,11 +215,11 @@ static const char *ask_peer(struct question *q, const struct ip *ip, struct rand
 		return NULL;
 	q->peer.ip = *ip;
 	for (int direction = 0; !wrong && direction < POLICY_DIRECTIONS; direction++)
-		wrong = ask_ports(q, direction, r);
+		wrong = check_ports(q, direction, r);
 	return wrong;
 }
 
-static const char *ask_everybody(struct question *q, struct random *r)
+static const char *check_all_peers(struct question *q, struct random *r)
 {
 	const struct cluster *c = q->c;
 	const char *wrong = NULL;
@@ -228,15 +228,15 @@ static const char *ask_everybody(struct question *q, struct random *r)
 	for (size_t i = 0; !wrong && i < c->pod_count; i++) {
 		q->peer = (struct naive_peer){ .pod = &c->pods[i] };
 		q->peer_identity = check_identity(c, &c->pods[i]);
-		wrong = ask_peer(q, &c->pods[i].object->ips[0], r);
+		wrong = check_peer(q, &c->pods[i].object->ips[0], r);
 		if (!wrong)
-			wrong = ask_peer(q, &c->pods[i].object->ips[1], r);
+			wrong = check_peer(q, &c->pods[i].object->ips[1], r);
 	}
 	for (size_t i = 0; !wrong && i < cluster_outside_count; i++) {
 		q->peer = (struct naive_peer){ .own_host = i == 0 };
 		q->peer_identity = i == 0 ? WR_ID_HOST : WR_ID_WORLD;
 		ip_parse(cluster_outside[i], &ip);
-		wrong = ask_peer(q, &ip, r);
+		wrong = check_peer(q, &ip, r);
 	}
 	return wrong;
 }
@@ -252,9 +252,9 @@ const char *check_verdicts(struct compiled *k, const struct cluster *c, struct r
 		if (c->pods[i].kind == POD_REMOTE)
 			continue;
 		if (!ep)
-			return "an endpoint was never told";
+			return "an endpoint was never reported";
 		q.policy_class = tables_class_number(&k->tables, ep->class_key);
-		wrong = ask_everybody(&q, r);
+		wrong = check_all_peers(&q, r);
 	}
 	return wrong;
 }

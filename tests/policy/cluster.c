@@ -74,7 +74,7 @@ static void random_selector(struct selector *s, struct random *r)
 	selector_sort(s);
 }
 
-/* A prefix about which something may turn: around the pods' addresses, or the whole of a family. */
+/* A prefix around the pods' addresses, or a whole family. */
 static struct prefix random_prefix(struct random *r, bool v6)
 {
 	static const uint8_t lengths4[] = { 0, 8, 16, 23, 24, 27, 28, 29, 30, 31, 32 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A small cluster, made at random: what is put into the compiler, and what the naive evaluator looks at. */
+/* A small random cluster: input of the compiler and of the naive evaluator. */
 #ifndef WARREN_TEST_CLUSTER_H
 #define WARREN_TEST_CLUSTER_H
 
@@ -13,9 +13,9 @@ bool random_chance(struct random *r, uint32_t percent);
 
 enum pod_kind {
 	POD_REMOTE,   /* an object without an endpoint here */
-	POD_LOCAL,    /* with one */
+	POD_LOCAL,    /* ... with one */
 	POD_OWN,      /* an endpoint with labels of its own, without an object */
-	POD_REPLACED, /* an object of an older pod of that name: the endpoint is not its */
+	POD_REPLACED, /* an object of an older pod of that name, whose uid is not the endpoint's */
 };
 
 struct cluster_pod {
@@ -38,10 +38,10 @@ void cluster_free(struct cluster *c);
 void cluster_copy(struct cluster *to, const struct cluster *from);
 void cluster_print(const struct cluster *c);
 
-/* One small change; what it was, as text. */
+/* Makes one small change; returns it as text. */
 const char *cluster_edit(struct cluster *c, struct random *r);
 
-/* Makes the n-th of all the ways in which the cluster can be made simpler by one step; false: there are fewer. */
+/* Makes the cluster simpler by the n-th possible step; false: there are fewer. */
 bool cluster_reduce(struct cluster *c, size_t n);
 
 struct namespace_object *namespace_copy(const struct namespace_object *from);
@@ -49,10 +49,10 @@ struct pod_object *pod_copy(const struct pod_object *from);
 struct policy_object *policy_copy(const struct policy_object *from);
 struct labels labels_copy(const struct labels *from);
 
-/* The alphabet that ports are made of. */
+/* The ports that rules and checks use. */
 extern const uint16_t cluster_ports[];
 extern const size_t cluster_port_count;
-/* Addresses that are no pod's. */
+/* Addresses without a pod. */
 extern const char *const cluster_outside[];
 extern const size_t cluster_outside_count;
 

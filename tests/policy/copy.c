@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Clusters copied, printed, and made simpler. */
+/* Copies, prints and simplifies clusters. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Every allocation of a compile fails once. It then says so, and compile_all gives what a compile that did not fail
- * would have given; or it could do without (a hash table that does not grow).
+ * Every allocation of a compile fails once. The compile must then return -ENOMEM, and compile_all the result of a
+ * compile without a failure; or the allocation was optional (growing a hash table).
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -25,12 +25,12 @@
 
 #ifndef SANITIZED
 
-/* glibc lets a program bring an allocator of its own, and keeps its functions under these names. */
+/* glibc allows a program to replace the allocator, and exports its own functions under these names. */
 void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t count, size_t size);
 void *__libc_realloc(void *p, size_t size);
 
-static long until_failure = -1; /* this many allocations go well, then one does not; -1: all do */
+static long until_failure = -1; /* so many allocations succeed, then one fails; -1: all succeed */
 
 static bool fails(void)
 {
@@ -62,8 +62,8 @@ void *reallocarray(void *p, size_t count, size_t size)
 	return fails() ? NULL : __libc_realloc(p, count * size);
 }
 
-/* False: the compile has no such allocation. */
-static bool compile_failing(const struct cluster *before, const struct cluster *now, const struct tables *wanted,
+/* Returns false if the compile has fewer allocations. */
+static bool compile_failing(const struct cluster *before, const struct cluster *now, const struct tables *expected,
 			    long fault)
 {
 	struct policy_changes changes;
@@ -85,7 +85,7 @@ static bool compile_failing(const struct cluster *before, const struct cluster *
 		assert_int_equal(policy_compile_all(k.p, &changes, NULL), 0);
 	}
 	assert_null(tables_apply(&k.tables, &changes));
-	assert_ptr_equal(tables_differ(&k.tables, wanted), NULL);
+	assert_ptr_equal(tables_differ(&k.tables, expected), NULL);
 	compiled_free(&k);
 	return reached;
 }
@@ -97,18 +97,18 @@ void without_memory_nothing_is_lost(void **state)
 	for (unsigned long seed = 1; seed <= 300; seed++) {
 		struct random r = { .state = seed };
 		struct cluster before, now;
-		struct compiled wanted;
+		struct compiled expected;
 		long fault = 0;
 
 		cluster_random(&now, &r);
 		before = now;
 		before.policy_count = now.policy_count / 2;
 		before.namespace_count = now.namespace_count / 2;
-		assert_null(check_compile(&wanted, &now));
-		while (compile_failing(&before, &now, &wanted.tables, fault))
+		assert_null(check_compile(&expected, &now));
+		while (compile_failing(&before, &now, &expected.tables, fault))
 			fault++;
 		faults += fault;
-		compiled_free(&wanted);
+		compiled_free(&expected);
 		cluster_free(&now);
 	}
 	if (faults < 5000)

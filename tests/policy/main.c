@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The policy compiler over random clusters against an evaluator written from the specification.
+ * Compares the policy compiler with an evaluator written from the specification, on random clusters.
  *
- * WARREN_CLUSTERS: how many (20000); WARREN_SEED: the first one's seed (1), so that a failure that names seed N is
- * repeated by WARREN_SEED=N WARREN_CLUSTERS=1.
+ * WARREN_CLUSTERS: number of clusters (20000); WARREN_SEED: seed of the first one (1). WARREN_SEED=N WARREN_CLUSTERS=1
+ * repeats a failure with seed N.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -40,14 +40,14 @@ static const char *try_cluster(const struct cluster *c, unsigned long seed)
 	struct compiled k = { 0 };
 	const char *wrong = check_compile(&k, c);
 
-	/* The same questions more than once: their ports are drawn. */
+	/* More than once, because the ports are random. */
 	for (int i = 0; !wrong && i < 2; i++)
 		wrong = check_verdicts(&k, c, &r);
 	compiled_free(&k);
 	return wrong;
 }
 
-/* Makes the cluster simpler as long as it still fails. */
+/* Simplifies the cluster as long as it still fails. */
 static void shrink(struct cluster *c, unsigned long seed)
 {
 	for (size_t n = 0;;) {
@@ -94,7 +94,7 @@ static void verdicts_are_those_of_the_specification(void **state)
 
 #define EDITS 12
 
-/* The tables after the edits are those of a compiler that knew nothing before; so are those of compile_all. */
+/* The tables after the edits equal those of a new compiler, and those of compile_all. */
 static const char *check_history(struct compiled *k, const struct cluster *c, bool all)
 {
 	struct policy_changes changes;
@@ -166,7 +166,7 @@ static void incremental_is_full(void **state)
 
 /* --- particular properties --- */
 
-/* How many label sets among the pods have this number, of one bit. */
+/* Number of the pods' label sets with this identity, of one bit. */
 static size_t label_sets(const struct cluster *c, uint64_t number)
 {
 	size_t count = 0;
@@ -199,7 +199,7 @@ static void compile_short(struct compiled *k, const struct cluster *c, struct po
 	assert_null(tables_apply(&k->tables, changes));
 }
 
-/* Whoever shares his number with another label set is in quarantine, and no selector matches him. */
+/* A pod whose identity collides with another label set's is in quarantine, and no selector matches it. */
 static void check_short(const struct cluster *c, const struct tables *t)
 {
 	for (size_t i = 0; i < t->endpoint_count; i++) {
@@ -228,7 +228,7 @@ static void collisions_fail_closed(void **state)
 			c.pods[i].kind = POD_LOCAL;
 		compile_short(&k, &c, &changes);
 		check_short(&c, &k.tables);
-		/* Pod by pod they go away, and the last one to have a number is himself again. */
+		/* Pods are removed one by one: the last label set with a number no longer collides. */
 		while (c.pod_count > 1) {
 			struct cluster_pod *pod = &c.pods[--c.pod_count];
 

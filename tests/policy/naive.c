@@ -58,12 +58,12 @@ static const struct namespace_object *namespace_of(const struct cluster *c, cons
 	return NULL;
 }
 
-bool naive_is_somebody(const struct cluster_pod *pod)
+bool naive_is_peer(const struct cluster_pod *pod)
 {
 	return pod->kind == POD_OWN || (!pod->object->host_network && !pod->object->completed);
 }
 
-/* An ipBlock holds for addresses, whoever has them. */
+/* An ipBlock matches addresses, also those of pods. */
 static bool block_holds(const struct policy_peer *peer, const struct ip *ip)
 {
 	if (!covers(&peer->block, ip))
@@ -83,7 +83,7 @@ static bool peer_holds(const struct cluster *c, const struct policy_object *poli
 
 	if (peer->is_block)
 		return block_holds(peer, &who->ip);
-	if (!who->pod || !naive_is_somebody(who->pod))
+	if (!who->pod || !naive_is_peer(who->pod))
 		return false;
 	pod = who->pod->object;
 	if (!peer->has_namespaces && strcmp(pod->namespace, policy->namespace) != 0)
@@ -98,8 +98,8 @@ static bool peer_holds(const struct cluster *c, const struct policy_object *poli
 
 static bool pod_has_port(const struct cluster_pod *pod, const struct policy_port *port, uint16_t number)
 {
-	if (!pod || !naive_is_somebody(pod) || pod->kind == POD_OWN)
-		return false; /* labels of the network config come without ports */
+	if (!pod || !naive_is_peer(pod) || pod->kind == POD_OWN)
+		return false; /* labels from the network config have no ports */
 	for (size_t i = 0; i < pod->object->port_count; i++) {
 		const struct named_port *named = &pod->object->ports[i];
 
@@ -125,7 +125,7 @@ static bool pair_holds(const struct cluster *c, const struct policy_object *poli
 {
 	if (peer && !peer_holds(c, policy, peer, who))
 		return false;
-	/* Decided: an ipBlock does not resolve the name of a port. */
+	/* Not specified; Warren's choice: an ipBlock does not resolve a named port. */
 	if (peer && peer->is_block && port && port->name[0] && direction == POLICY_EGRESS)
 		return false;
 	return !port || port_holds(port, receiver, protocol, number);
@@ -151,8 +151,8 @@ static bool rule_holds(const struct cluster *c, const struct policy_object *poli
 static bool has_policy(const struct cluster_pod *pod)
 {
 	if (pod->kind == POD_REPLACED && pod->object->uid[0])
-		return false; /* the object is another pod's, and nothing else is known */
-	return naive_is_somebody(pod);
+		return false; /* the object is another pod's, and there are no other labels */
+	return naive_is_peer(pod);
 }
 
 bool naive_allows(const struct cluster *c, const struct cluster_pod *pod, int direction, const struct naive_peer *peer,

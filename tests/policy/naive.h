@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * NetworkPolicy v1 as its specification says it, object by object, with no thought for speed. Shares nothing with the
- * compiler but the objects: selectors and prefixes are matched by code of its own.
+ * Evaluates NetworkPolicy v1 as specified, object by object, slowly. Shares only the objects with the compiler: it has
+ * its own matching of selectors and prefixes.
  */
 #ifndef WARREN_TEST_NAIVE_H
 #define WARREN_TEST_NAIVE_H
@@ -18,7 +18,7 @@ struct naive_peer {
 bool naive_allows(const struct cluster *c, const struct cluster_pod *pod, int direction, const struct naive_peer *peer,
 		  uint8_t protocol, uint16_t port);
 
-/* Whether anything is known of the pod on this node: it is then somebody to selectors. */
-bool naive_is_somebody(const struct cluster_pod *pod);
+/* Whether the pod has labels, so that selectors can match it. */
+bool naive_is_peer(const struct cluster_pod *pod);
 
 #endif

@@ -74,17 +74,17 @@ const char *tables_rule(const struct tables *t, uint32_t rule)
 
 static const char *apply_rule(struct tables *t, const struct policy_rule_name *change)
 {
-	struct policy_rule_name *known = rule_by_number(t, change->rule);
+	struct policy_rule_name *old = rule_by_number(t, change->rule);
 
 	if (change->gone) {
-		if (!known || known->gone || strcmp(known->text, change->text) != 0)
+		if (!old || old->gone || strcmp(old->text, change->text) != 0)
 			return "a rule is gone that was not there";
-		known->gone = true;
+		old->gone = true;
 		return NULL;
 	}
-	if (known && (known->gone || strcmp(known->text, change->text) != 0))
+	if (old && (old->gone || strcmp(old->text, change->text) != 0))
 		return "the number of a rule is given to another";
-	if (known)
+	if (old)
 		return NULL;
 	if (change->rule < WR_RULE_FIRST)
 		return "a reserved number as a rule's";
@@ -116,25 +116,25 @@ static struct policy_class *class_by_key(const struct tables *t, uint64_t key)
 
 static const char *apply_class(struct tables *t, const struct policy_class *change)
 {
-	struct policy_class *known = class_by_key(t, change->key);
+	struct policy_class *old = class_by_key(t, change->key);
 
 	if (change->gone) {
-		if (!known)
+		if (!old)
 			return "a class is gone that was not there";
-		class_clear(known);
-		*known = t->classes[--t->class_count];
+		class_clear(old);
+		*old = t->classes[--t->class_count];
 		return NULL;
 	}
 	for (size_t i = 1; i < change->count; i++) {
 		if (memcmp(&change->keys[i - 1], &change->keys[i], sizeof(*change->keys)) >= 0)
 			return "the entries of a class are not sorted";
 	}
-	if (known) {
-		if (same_class(known, change) &&
-		    memcmp(known->entries, change->entries, change->count * sizeof(*change->entries)) == 0)
+	if (old) {
+		if (same_class(old, change) &&
+		    memcmp(old->entries, change->entries, change->count * sizeof(*change->entries)) == 0)
 			return "a class that has not changed";
-		class_clear(known);
-		*known = class_copy(change);
+		class_clear(old);
+		*old = class_copy(change);
 		return NULL;
 	}
 	t->classes = one_more(t->classes, t->class_count, sizeof(*t->classes));

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What a node's maps hold after the changes that the compiler told, and verdicts from it. */
+/* The content of a node's maps after the compiler's changes, and verdicts from it. */
 #ifndef WARREN_TEST_TABLES_H
 #define WARREN_TEST_TABLES_H
 
@@ -18,11 +18,11 @@ struct tables {
 };
 
 void tables_free(struct tables *t);
-void tables_clear(struct tables *t); /* but for the rules */
-/* NULL, or what is wrong with the changes. */
+void tables_clear(struct tables *t); /* all but the rules */
+/* NULL, or an error in the changes. */
 const char *tables_apply(struct tables *t, const struct policy_changes *changes);
 void tables_forget_endpoint(struct tables *t, uint32_t ifindex);
-/* NULL, or in what the two differ; rules are compared by their text. */
+/* NULL, or the difference; rules are compared by text. */
 const char *tables_differ(const struct tables *a, const struct tables *b);
 size_t tables_entries(const struct tables *t);
 

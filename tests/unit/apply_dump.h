@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What the tables hold, as text that can be compared: class numbers and rule numbers by what they stand for. */
+/* The tables' contents as comparable text: class numbers and rule numbers are replaced by their meaning. */
 #ifndef WARREN_APPLY_DUMP_H
 #define WARREN_APPLY_DUMP_H
 
@@ -33,37 +33,37 @@ static inline void dump_elements(struct fake *f, enum apply_table t, struct cano
 {
 	for (size_t i = 0; i < f->tables[t].count; i++) {
 		char key[32], text[600], *at = text;
-		uint32_t word;
+		uint32_t number;
 
 		memcpy(key, fake_at(f, t, i), fake_sizes[t].key);
-		memcpy(&word, key + (t == APPLY_POLICY ? offsetof(struct wr_policy_key, policy_class) : 0),
-		       sizeof(word));
+		memcpy(&number, key + (t == APPLY_POLICY ? offsetof(struct wr_policy_key, policy_class) : 0),
+		       sizeof(number));
 		if (t == APPLY_CIDRS4 || t == APPLY_CIDRS6)
-			memcpy(&word, key + offsetof(struct wr_cidr4_key, class_direction), sizeof(word));
+			memcpy(&number, key + offsetof(struct wr_cidr4_key, class_direction), sizeof(number));
 		if (t == APPLY_POLICY || t == APPLY_CLASSES)
-			word = canonical(canon, word);
+			number = canonical(canon, number);
 		else if (t != APPLY_IDENTITIES)
-			word = canonical(canon, word / 2) * 2 + word % 2;
+			number = canonical(canon, number / 2) * 2 + number % 2;
 		if (t == APPLY_POLICY)
-			memcpy(key + offsetof(struct wr_policy_key, policy_class), &word, sizeof(word));
+			memcpy(key + offsetof(struct wr_policy_key, policy_class), &number, sizeof(number));
 		else if (t == APPLY_CLASSES)
-			memcpy(key, &word, sizeof(word));
+			memcpy(key, &number, sizeof(number));
 		else if (t != APPLY_IDENTITIES)
-			memcpy(key + offsetof(struct wr_cidr4_key, class_direction), &word, sizeof(word));
+			memcpy(key + offsetof(struct wr_cidr4_key, class_direction), &number, sizeof(number));
 		at += sprintf(at, "%d ", t);
 		for (size_t b = 0; b < fake_sizes[t].key; b++)
 			at += sprintf(at, "%02x", (unsigned char)key[b]);
 		for (size_t b = 0; b < fake_sizes[t].value && t != APPLY_POLICY; b++)
 			at += sprintf(at, " %02x", (unsigned char)fake_at(f, t, i)[fake_sizes[t].key + b]);
 		if (t == APPLY_POLICY) {
-			memcpy(&word, fake_at(f, t, i) + fake_sizes[t].key, sizeof(word));
-			at += sprintf(at, " %s", fake_value(f, APPLY_RULES, &word) ?: "(no text)");
+			memcpy(&number, fake_at(f, t, i) + fake_sizes[t].key, sizeof(number));
+			at += sprintf(at, " %s", fake_value(f, APPLY_RULES, &number) ?: "(no text)");
 		}
 		lines[(*count)++] = strdup(text);
 	}
 }
 
-/* All that the tables hold, class numbers and rule numbers apart, as text. */
+/* The contents of all tables as text, independent of class numbers and rule numbers. */
 static inline char *dump(struct fake *f)
 {
 	char **lines = calloc(20000, sizeof(*lines)), *text = NULL;
@@ -72,13 +72,13 @@ static inline char *dump(struct fake *f)
 	FILE *out = open_memstream(&text, &size);
 
 	for (uint32_t ifindex = 0; ifindex < 10000; ifindex++) {
-		const struct dp_word *word = fake_word(f, ifindex);
+		const struct dp_endpoint_policy *policy = fake_policy(f, ifindex);
 
-		if (word)
+		if (policy)
 			fprintf(out, "endpoint %u: identity %llx class %u\n", ifindex,
-				(unsigned long long)word->identity,
-				word->policy_class < WR_CLASS_FIRST ? word->policy_class
-								    : canonical(&canon, word->policy_class));
+				(unsigned long long)policy->identity,
+				policy->policy_class < WR_CLASS_FIRST ? policy->policy_class
+								    : canonical(&canon, policy->policy_class));
 	}
 	for (int t = 0; t < APPLY_TABLES; t++) {
 		if (t != APPLY_RULES)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A node of a random cluster: its tables, and an agent that is born and dies. */
+/* A node of a random cluster: its tables, and an agent that starts and dies. */
 #ifndef WARREN_APPLY_NODE_H
 #define WARREN_APPLY_NODE_H
 
@@ -14,22 +14,22 @@
 
 struct question {
 	uint32_t ifindex;
-	uint32_t peer;	/* ifindex of the endpoint that asks, by whatever identity it has; 0: of the query's */
+	uint32_t peer;	/* ifindex of the peer endpoint, whatever its identity; 0: the query's identity */
 	struct lookup_query query;
-	bool was_known; /* its identity, to the old policy */
+	bool was_known; /* the old policy had its identity */
 	bool old_verdict;
-	uint64_t next;	/* the identity that `peer` is going to have */
-	bool next_was_known, next_old_verdict; /* by the old policy, as if it had known it */
-	bool alone; /* all endpoints that get this identity come from the same one */
+	uint64_t next;	/* the next identity of `peer` */
+	bool next_was_known, next_old_verdict; /* by the old policy, as if it had that identity */
+	bool alone; /* all endpoints that get this identity have the same one now */
 };
 
 struct observation {
 	uint64_t allowed[QUERIES / 64];
-	uint32_t revisions[64]; /* of fake.words */
+	uint32_t revisions[64]; /* of fake.policies */
 };
 
 struct node {
-	unsigned long told; /* runs that have told of identities */
+	unsigned long reports; /* runs that have reported identities */
 	bool was_known[CHANGES]; /* identities of the changes, before they were applied */
 	struct fake fake;
 	struct policy *policy;
@@ -57,14 +57,14 @@ static inline bool is_known(const struct node *n, uint64_t identity)
 }
 
 /*
- * Where others give identities to addresses: those that come are known by now, those that go still are. (Those of a run
- * that changes nothing, which is told of too, are no news.)
+ * Where the ipcache gives identities to addresses: added ones are in the maps by now, removed ones still are. (A run that
+ * changes nothing reports too; its identities did not change.)
  */
 static inline void on_identities(void *arg, const struct policy_changes *changes, bool full)
 {
 	struct node *n = arg;
 
-	n->told++;
+	n->reports++;
 	for (size_t i = 0; i < changes->identity_count && !n->fake.tables[APPLY_IDENTITIES].limit; i++) {
 		const struct policy_identity *identity = &changes->identities[i];
 
@@ -75,7 +75,7 @@ static inline void on_identities(void *arg, const struct policy_changes *changes
 	}
 }
 
-/* An agent is born: it knows nothing but what the tables hold, and what its sources tell. */
+/* A new agent starts with the contents of the tables and of its sources. */
 static inline void birth(struct node *n)
 {
 	const struct cluster nothing = { 0 };
@@ -86,7 +86,7 @@ static inline void birth(struct node *n)
 	apply_on_identities(n->apply, on_identities, n);
 	assert_int_equal(apply_load(n->apply, &err), 0);
 	assert_int_equal(apply_each_rule(n->apply, seed_rule, n->policy, &err), 0);
-	assert_int_equal(check_tell(n->policy, &nothing, &n->cluster), 0);
+	assert_int_equal(check_put(n->policy, &nothing, &n->cluster), 0);
 }
 
 static inline void death(struct node *n)
@@ -106,7 +106,7 @@ static inline void compile(struct node *n, bool full, struct policy_changes *cha
 static inline int apply(struct node *n, const struct policy_changes *changes, bool full)
 {
 	static const struct policy_changes none;
-	unsigned long told = n->told;
+	unsigned long reports = n->reports;
 	struct err err;
 	int ret;
 
@@ -114,7 +114,7 @@ static inline int apply(struct node *n, const struct policy_changes *changes, bo
 		n->was_known[i] = is_known(n, changes->identities[i].identity);
 	ret = apply_run(n->apply, changes, full, &err);
 	if (ret == 0)
-		assert_int_equal(n->told, told + 1);
+		assert_int_equal(n->reports, reports + 1);
 
 	for (int i = 0; i < 3 && ret == 0 && apply_again(n->apply); i++)
 		ret = apply_run(n->apply, &none, false, &err);
@@ -151,21 +151,21 @@ static inline void register_endpoints(struct node *n)
 	for (size_t i = 0; i < n->cluster.pod_count; i++) {
 		const struct cluster_pod *pod = &n->cluster.pods[i];
 
-		if (pod->kind != POD_REMOTE && !fake_word(&n->fake, pod->ifindex))
-			n->fake.words[n->fake.word_count++] = (struct dp_word){ .ifindex = pod->ifindex };
+		if (pod->kind != POD_REMOTE && !fake_policy(&n->fake, pod->ifindex))
+			n->fake.policies[n->fake.policy_count++] = (struct dp_endpoint_policy){ .ifindex = pod->ifindex };
 	}
 }
 
 static inline void unregister_endpoint(struct node *n, uint32_t ifindex)
 {
-	struct dp_word *word = fake_word(&n->fake, ifindex);
+	struct dp_endpoint_policy *policy = fake_policy(&n->fake, ifindex);
 
 	apply_endpoint_gone(n->apply, ifindex);
-	if (word)
-		*word = n->fake.words[--n->fake.word_count];
+	if (policy)
+		*policy = n->fake.policies[--n->fake.policy_count];
 }
 
-/* Some edits, told to the compiler. */
+/* Some edits, passed to the compiler. */
 static inline void edit(struct node *n)
 {
 	unsigned edits = 1 + random_below(&n->random, 4);
@@ -178,7 +178,7 @@ static inline void edit(struct node *n)
 		if (before.pods[i].kind != POD_REMOTE && !check_endpoint_stays(&n->cluster, &before.pods[i]))
 			unregister_endpoint(n, before.pods[i].ifindex);
 	}
-	assert_int_equal(check_tell(n->policy, &before, &n->cluster), 0);
+	assert_int_equal(check_put(n->policy, &before, &n->cluster), 0);
 	cluster_free(&before);
 	register_endpoints(n);
 }

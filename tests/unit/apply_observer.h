@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Who stands at every single step, asks for verdicts, and says in the end which of them were wrong. */
+/* An observer that takes verdicts after every single step, and checks them at the end. */
 #ifndef WARREN_APPLY_OBSERVER_H
 #define WARREN_APPLY_OBSERVER_H
 
@@ -17,7 +17,7 @@ static inline int learn(const struct policy_identity_info *info, void *arg)
 {
 	struct known *known = arg;
 
-	/* Of two label sets that share a number nobody can say what it is. */
+	/* A number that two label sets share stands for neither. */
 	if (!info->collision && known->count < IDENTITIES)
 		known->v[known->count++] = info->identity;
 	return 0;
@@ -61,18 +61,18 @@ static inline bool is_pod(uint64_t identity)
 	return identity >> WR_ID_KIND_SHIFT == WR_ID_KIND_POD;
 }
 
-static inline uint64_t next_identity(const struct dp_word *word, const struct policy_changes *changes)
+static inline uint64_t next_identity(const struct dp_endpoint_policy *policy, const struct policy_changes *changes)
 {
-	uint64_t next = word->identity;
+	uint64_t next = policy->identity;
 
 	for (size_t i = 0; i < changes->endpoint_count; i++) {
-		if (changes->endpoints[i].ifindex == word->ifindex)
+		if (changes->endpoints[i].ifindex == policy->ifindex)
 			next = changes->endpoints[i].identity;
 	}
 	return next;
 }
 
-/* The old policy's verdict of an identity that may be new: of the selectors that are going to match it. */
+/* The old policy's verdict of an identity that may be new, by the selectors that will match it. */
 static inline bool old_verdict(struct node *n, const struct question *q, uint64_t identity,
 			const struct policy_changes *changes)
 {
@@ -88,19 +88,19 @@ static inline bool old_verdict(struct node *n, const struct question *q, uint64_
 		fake_insert(&n->fake, APPLY_IDENTITIES, fake_find(&n->fake, APPLY_IDENTITIES, &identity, &found),
 			    &identity, &peer);
 	query.peer_identity = identity;
-	allows = fake_allows(&n->fake, fake_word(&n->fake, q->ifindex), query);
+	allows = fake_allows(&n->fake, fake_policy(&n->fake, q->ifindex), query);
 	if (!is_known)
 		fake_drop(&n->fake, APPLY_IDENTITIES, fake_find(&n->fake, APPLY_IDENTITIES, &identity, &found));
 	return allows;
 }
 
-/* The question is about the packets of an endpoint, whose identity may change meanwhile. */
+/* A question about packets of an endpoint whose identity may change meanwhile. */
 static inline void ask_endpoint(struct node *n, struct question *q, const struct known *old,
 			 const struct policy_changes *changes)
 {
-	const struct dp_word *peer = &n->fake.words[random_below(&n->random, (uint32_t)n->fake.word_count)];
+	const struct dp_endpoint_policy *peer = &n->fake.policies[random_below(&n->random, (uint32_t)n->fake.policy_count)];
 
-	/* One that has just come, or goes into quarantine, is another matter. */
+	/* Endpoints that are new or go into quarantine are skipped. */
 	q->next = next_identity(peer, changes);
 	if (!peer->identity || !q->next)
 		return;
@@ -109,27 +109,27 @@ static inline void ask_endpoint(struct node *n, struct question *q, const struct
 	q->next_was_known = knows(old, q->next);
 	q->next_old_verdict = old_verdict(n, q, q->next, changes);
 	q->alone = true;
-	for (size_t i = 0; i < n->fake.word_count && q->alone; i++) {
-		const struct dp_word *other = &n->fake.words[i];
+	for (size_t i = 0; i < n->fake.policy_count && q->alone; i++) {
+		const struct dp_endpoint_policy *other = &n->fake.policies[i];
 
 		q->alone = next_identity(other, changes) != q->next || other->identity == peer->identity;
 	}
 }
 
-/* `moved`: identities that the new policy speaks of. */
+/* `moved`: identities in the new policy's changes. */
 static inline void make_questions(struct node *n, const struct known *old, const struct known *moved,
 			   const struct policy_changes *changes)
 {
 	static const uint8_t protocols[] = { IPPROTO_TCP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP, IPPROTO_ICMP };
 	struct random *r = &n->random;
 
-	n->question_count = n->fake.word_count ? QUERIES : 0;
+	n->question_count = n->fake.policy_count ? QUERIES : 0;
 	for (size_t i = 0; i < n->question_count; i++) {
 		struct question *q = &n->questions[i];
 		uint64_t identity = random_identity(old, moved, r);
 
 		*q = (struct question){ .ifindex =
-					    n->fake.words[random_below(r, (uint32_t)n->fake.word_count)].ifindex };
+					    n->fake.policies[random_below(r, (uint32_t)n->fake.policy_count)].ifindex };
 		q->query.direction = random_below(r, 2);
 		q->query.peer_identity = identity;
 		q->query.peer_ip = random_ip(r);
@@ -140,7 +140,7 @@ static inline void make_questions(struct node *n, const struct known *old, const
 			ask_endpoint(n, q, old, changes);
 		identity = q->query.peer_identity;
 		q->was_known = !is_pod(identity) || knows(old, identity);
-		q->old_verdict = fake_allows(&n->fake, fake_word(&n->fake, q->ifindex), q->query);
+		q->old_verdict = fake_allows(&n->fake, fake_policy(&n->fake, q->ifindex), q->query);
 	}
 	n->observation_count = 0;
 }
@@ -153,15 +153,15 @@ static inline void observe(void *arg)
 	if (n->observation_count++ == OBSERVATIONS)
 		fail_msg("seed %lu: more steps than there is room for", n->seed);
 	*o = (struct observation){ 0 };
-	for (size_t i = 0; i < n->fake.word_count; i++)
-		o->revisions[i] = n->fake.words[i].revision;
+	for (size_t i = 0; i < n->fake.policy_count; i++)
+		o->revisions[i] = n->fake.policies[i].revision;
 	for (size_t i = 0; i < n->question_count; i++) {
 		const struct question *q = &n->questions[i];
 		struct lookup_query query = q->query;
 
 		if (q->peer)
-			query.peer_identity = fake_word(&n->fake, q->peer)->identity;
-		if (fake_allows(&n->fake, fake_word(&n->fake, q->ifindex), query))
+			query.peer_identity = fake_policy(&n->fake, q->peer)->identity;
+		if (fake_allows(&n->fake, fake_policy(&n->fake, q->ifindex), query))
 			o->allowed[i / 64] |= 1ull << i % 64;
 	}
 }
@@ -177,20 +177,20 @@ static inline void print_question(const struct node *n, const struct question *q
 }
 
 /*
- * What an endpoint's packets met. Each end changes by itself: there are four verdicts, by the old and new policy of the
- * one who judges, of the old and new identity of the one who asks, as far as each policy knows them.
+ * The verdicts of an endpoint's packets. Each end changes by itself: there are four verdicts, by the old and new policy of
+ * the evaluating endpoint, of the old and new identity of the peer, as far as each policy has them.
  */
 static inline void check_endpoint(struct node *n, const struct question *q, size_t number, const struct known *new,
 			   bool denies)
 {
-	const struct dp_word *word = fake_word(&n->fake, q->ifindex);
+	const struct dp_endpoint_policy *policy = fake_policy(&n->fake, q->ifindex);
 	struct lookup_query query = q->query;
-	bool known = knows(new, query.peer_identity), by_new = fake_allows(&n->fake, word, query), by_both;
+	bool known = knows(new, query.peer_identity), by_new = fake_allows(&n->fake, policy, query), by_both;
 	bool allows, forbids;
 
 	query.peer_identity = q->next;
-	assert_int_equal(fake_word(&n->fake, q->peer)->identity, q->next);
-	by_both = fake_allows(&n->fake, word, query);
+	assert_int_equal(fake_policy(&n->fake, q->peer)->identity, q->next);
+	by_both = fake_allows(&n->fake, policy, query);
 	allows = q->old_verdict || by_both || (known && by_new) || q->next_old_verdict;
 	forbids = !q->old_verdict || !by_both || (known && !by_new) || (q->next_was_known && !q->next_old_verdict);
 	for (size_t s = 0; s < n->observation_count; s++) {
@@ -204,7 +204,7 @@ static inline void check_endpoint(struct node *n, const struct question *q, size
 	}
 }
 
-/* `denies`: whether what both allow may be denied meanwhile (it may where room is short). */
+/* `denies`: whether packets that both policies allow may be denied meanwhile (they may where room is short). */
 static inline void check_observations(struct node *n, bool denies)
 {
 	struct known new = { 0 };
@@ -218,10 +218,10 @@ static inline void check_observations(struct node *n, bool denies)
 	}
 	for (size_t i = 0; i < n->question_count; i++) {
 		const struct question *q = &n->questions[i];
-		const struct dp_word *word = fake_word(&n->fake, q->ifindex);
-		bool new_verdict = fake_allows(&n->fake, word, q->query);
+		const struct dp_endpoint_policy *policy = fake_policy(&n->fake, q->ifindex);
+		bool new_verdict = fake_allows(&n->fake, policy, q->query);
 
-		/* Nobody has an identity any more that the new policy does not know. */
+		/* No pod has an identity any more that the new policy lacks. */
 		bool is_known = !is_pod(q->query.peer_identity) || knows(&new, q->query.peer_identity) || !q->was_known;
 
 		for (size_t s = 0; s < n->observation_count && is_known && !q->peer; s++) {
@@ -234,8 +234,8 @@ static inline void check_observations(struct node *n, bool denies)
 			else if (!now && q->old_verdict && new_verdict && !denies)
 				wrong = "allowed by the old policy and the new one, and denied";
 			else if (now != new_verdict && q->was_known &&
-				 o->revisions[word - n->fake.words] == word->revision)
-				wrong = "judged otherwise under the revision that stays";
+				 o->revisions[policy - n->fake.policies] == policy->revision)
+				wrong = "evaluated otherwise under the revision that stays";
 			if (!wrong)
 				continue;
 			print_question(n, q, s);

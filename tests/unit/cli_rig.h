@@ -80,44 +80,44 @@ static inline void run(const char *line, struct output *output)
 }
 
 /* Runs it twice: as text, which must contain `text`, and as JSON, which is returned. */
-static inline json_t *run_both(const char *line, int want_exit, const char *text)
+static inline json_t *run_both(const char *line, int expected_exit, const char *text)
 {
 	static struct output output;
 	char with_json[256];
 	json_t *json;
 
 	run(line, &output);
-	if (output.exit != want_exit || !strstr(output.out, text))
-		fail_msg("`warren %s` exits with %d, not %d, and prints:\n%s%s", line, output.exit, want_exit,
+	if (output.exit != expected_exit || !strstr(output.out, text))
+		fail_msg("`warren %s` exits with %d, not %d, and prints:\n%s%s", line, output.exit, expected_exit,
 			 output.out, output.err);
 	snprintf(with_json, sizeof(with_json), "%s --json", line);
 	run(with_json, &output);
 	json = json_loads(output.out, 0, NULL);
-	if (output.exit != want_exit || !json)
-		fail_msg("`warren %s` exits with %d, not %d, and prints:\n%s%s", with_json, output.exit, want_exit,
+	if (output.exit != expected_exit || !json)
+		fail_msg("`warren %s` exits with %d, not %d, and prints:\n%s%s", with_json, output.exit, expected_exit,
 			 output.out, output.err);
 	return json;
 }
 
-static inline void expect(const char *line, int want_exit, const char *text)
+static inline void expect(const char *line, int expected_exit, const char *text)
 {
-	json_decref(run_both(line, want_exit, text));
+	json_decref(run_both(line, expected_exit, text));
 }
 
-static inline void expect_failure(const char *line, int want_exit, const char *message)
+static inline void expect_failure(const char *line, int expected_exit, const char *message)
 {
-	json_auto_t *json = run_both(line, want_exit, "");
+	json_auto_t *json = run_both(line, expected_exit, "");
 	json_t *error = json_object_get(json, "error");
 	const char *have = json_string_value(json_object_get(error, "message"));
 
 	if (!have || !strstr(have, message))
 		fail_msg("`warren %s` says '%s', not '%s'", line, have, message);
-	assert_int_equal(json_integer_value(json_object_get(error, "exit")), want_exit);
+	assert_int_equal(json_integer_value(json_object_get(error, "exit")), expected_exit);
 }
 
 /* --- on a node of its own --- */
 
-/* A network and a mount namespace with their own /run and bpffs: the rest of this program lives in them. */
+/* A network and a mount namespace with their own /run and bpffs, for the rest of this program. */
 static inline int own_node(void **state)
 {
 	int flags = MS_REC | MS_PRIVATE;
@@ -139,7 +139,7 @@ static inline void needs_root(void)
 }
 
 /*
- * A pod's device with programs, and its endpoint: the template, with what the device has. The pod's side stays here, so
+ * A pod's device with programs, and its endpoint: the template, with the device's values. The pod's side stays here, so
  * that packets can be sent from it. Returns its id.
  */
 static inline uint32_t make_pod(struct nl *nl, const char *device, const char *peer_device, const uint8_t mac[6],
@@ -212,7 +212,7 @@ static inline const char *json_text(const json_t *json, const char *key)
 
 /* --- an agent in a child --- */
 
-/* What it answers to a request with that word in it; the last one, without a word, to any other. */
+/* Its response to a request that contains `word`; the last one, without a word, to any other request. */
 struct answer {
 	const char *word, *text;
 };
@@ -271,7 +271,7 @@ static inline pid_t start_monitor(const char *line, FILE *out)
 	return pid;
 }
 
-/* It ends by itself, long before the time-out that keeps a broken one from staying. */
+/* It ends by itself, long before the timeout that stops a broken one. */
 static inline void assert_ends_soon(pid_t pid)
 {
 	time_t begin = time(NULL);

@@ -20,62 +20,62 @@ struct rig {
 	struct cluster_options options;
 	struct ipcache *ipcache;
 	struct cluster *c;
-	struct { char what[64], message[512]; } complaints[32];
-	size_t complaint_count;
+	struct { char what[64], message[512]; } problems[32];
+	size_t problem_count;
 };
 
-static inline void on_complaint(void *arg, const char *what, const struct err *err)
+static inline void on_problem(void *arg, const char *what, const struct err *err)
 {
 	struct rig *r = arg;
 	size_t i = 0;
 
-	while (i < r->complaint_count && strcmp(r->complaints[i].what, what) != 0)
+	while (i < r->problem_count && strcmp(r->problems[i].what, what) != 0)
 		i++;
 	if (!err) {
-		assert_true(i < r->complaint_count); /* it was complained about */
-		r->complaints[i] = r->complaints[--r->complaint_count];
+		assert_true(i < r->problem_count); /* there was a problem with it */
+		r->problems[i] = r->problems[--r->problem_count];
 		return;
 	}
 	assert_true(i < 32);
-	str_copy(r->complaints[i].what, sizeof(r->complaints[i].what), what);
-	str_copy(r->complaints[i].message, sizeof(r->complaints[i].message), err->msg);
-	if (i == r->complaint_count)
-		r->complaint_count++;
+	str_copy(r->problems[i].what, sizeof(r->problems[i].what), what);
+	str_copy(r->problems[i].message, sizeof(r->problems[i].message), err->msg);
+	if (i == r->problem_count)
+		r->problem_count++;
 }
 
-static inline const char *complaint(const struct rig *r, const char *what)
+static inline const char *problem(const struct rig *r, const char *what)
 {
-	for (size_t i = 0; i < r->complaint_count; i++) {
-		if (strcmp(r->complaints[i].what, what) == 0)
-			return r->complaints[i].message;
+	for (size_t i = 0; i < r->problem_count; i++) {
+		if (strcmp(r->problems[i].what, what) == 0)
+			return r->problems[i].message;
 	}
 	return "";
 }
 
 static inline void rig_agent(struct rig *r)
 {
-	const struct cluster_events events = { on_complaint, on_complaint, r };
+	const struct cluster_events events = { on_problem, on_problem, r };
 
 	r->ipcache = ipcache_new(&fake_ipcache_ops, &r->k);
 	assert_non_null(r->ipcache);
 	assert_int_equal(ipcache_load(r->ipcache, NULL), 0);
 	r->c = cluster_open(&fake_cluster_ops, &r->k, &r->options, r->ipcache, &events);
 	assert_non_null(r->c);
-	r->complaint_count = 0;
+	r->problem_count = 0;
 }
 
-/* As if all devices, or neighbours, that there are had changed. */
-static inline void look_again(struct rig *r, enum hop_change change)
+/* As if all devices, or all neighbours, had changed. */
+static inline void look_again(struct rig *r, enum nexthop_changed what)
 {
-	struct hop_news news = { .changes = change };
+	struct nexthop_change change = { .changes = what };
 
-	if (change == HOP_LINK) {
-		news.places[news.count++].ifindex = UPLINK;
-		news.places[news.count++].ifindex = UPLINK2;
+	if (what == NEXTHOP_LINK) {
+		change.places[change.count++].ifindex = UPLINK;
+		change.places[change.count++].ifindex = UPLINK2;
 	}
-	for (size_t i = 0; i < r->k.hop_count && change == HOP_NEIGHBOUR; i++)
-		news.places[news.count++] = (struct hop_place){ r->k.hops[i].hop.ifindex, r->k.hops[i].hop.next };
-	cluster_look_again(r->c, &news);
+	for (size_t i = 0; i < r->k.nexthop_count && what == NEXTHOP_NEIGHBOUR; i++)
+		change.places[change.count++] = (struct nexthop_index){ r->k.nexthops[i].nexthop.ifindex, r->k.nexthops[i].nexthop.next };
+	cluster_look_again(r->c, &change);
 }
 
 static inline void rig_end(struct rig *r)
@@ -84,28 +84,28 @@ static inline void rig_end(struct rig *r)
 	ipcache_free(r->ipcache);
 }
 
-static inline void hop_to(struct rig *r, const char *to, const char *next, uint32_t uplink, uint32_t mtu, uint8_t mac)
+static inline void set_nexthop(struct rig *r, const char *to, const char *next, uint32_t uplink, uint32_t mtu, uint8_t mac)
 {
 	const struct ip address = ip(to);
-	struct fake_hop *h = NULL;
+	struct fake_nexthop_entry *h = NULL;
 
-	for (size_t i = 0; i < r->k.hop_count; i++) {
-		if (ip_equal(&r->k.hops[i].to, &address))
-			h = &r->k.hops[i];
+	for (size_t i = 0; i < r->k.nexthop_count; i++) {
+		if (ip_equal(&r->k.nexthops[i].to, &address))
+			h = &r->k.nexthops[i];
 	}
 	if (!h)
-		h = &r->k.hops[r->k.hop_count++];
-	*h = (struct fake_hop){ .to = address };
-	h->hop = (struct hop){ .ifindex = uplink, .mtu = mtu, .next = ip(next), .gateway = strcmp(to, next) != 0,
+		h = &r->k.nexthops[r->k.nexthop_count++];
+	*h = (struct fake_nexthop_entry){ .to = address };
+	h->nexthop = (struct nexthop){ .ifindex = uplink, .mtu = mtu, .next = ip(next), .gateway = strcmp(to, next) != 0,
 			       .resolved = mac, .dmac = { 2, 0, 0, 0, 0, mac }, .smac = { 2, 0, 0, 0, 1, 0 } };
 }
 
-static inline void no_hop_to(struct rig *r, const char *to)
+static inline void set_unreachable(struct rig *r, const char *to)
 {
-	hop_to(r, to, to, UPLINK, 1500, 0);
-	for (size_t i = 0; i < r->k.hop_count; i++) {
-		if (ip_equal(&r->k.hops[i].to, &(struct ip[]){ ip(to) }[0]))
-			r->k.hops[i].error = EHOSTUNREACH;
+	set_nexthop(r, to, to, UPLINK, 1500, 0);
+	for (size_t i = 0; i < r->k.nexthop_count; i++) {
+		if (ip_equal(&r->k.nexthops[i].to, &(struct ip[]){ ip(to) }[0]))
+			r->k.nexthops[i].error = EHOSTUNREACH;
 	}
 }
 
@@ -115,7 +115,7 @@ static inline void device_has(struct rig *r, const char *address, uint32_t ifind
 	r->k.devices[r->k.device_count++].info = (struct link_info){ .ifindex = ifindex, .mtu = mtu, .flags = IFF_UP };
 }
 
-/* Words in each of the lists; no copy of the API's own checks. */
+/* Space-separated lists; without the API's own checks. */
 static inline void put_created(struct rig *r, const char *name, const char *cidrs, const char *addresses, int64_t created)
 {
 	struct node_object *o = calloc(1, sizeof(*o));
@@ -157,9 +157,9 @@ static inline void rig_begin(struct rig *r)
 	rig_agent(r);
 	device_has(r, "192.0.2.1", UPLINK, 1500);
 	device_has(r, "2001:db8::1", UPLINK, 1500);
-	hop_to(r, "192.0.2.2", "192.0.2.2", UPLINK, 1500, 2);
-	hop_to(r, "192.0.2.3", "192.0.2.254", UPLINK, 1500, 0xfe);
-	hop_to(r, "2001:db8::2", "2001:db8::2", UPLINK, 1500, 2);
+	set_nexthop(r, "192.0.2.2", "192.0.2.2", UPLINK, 1500, 2);
+	set_nexthop(r, "192.0.2.3", "192.0.2.254", UPLINK, 1500, 0xfe);
+	set_nexthop(r, "2001:db8::2", "2001:db8::2", UPLINK, 1500, 2);
 }
 
 #define SELF "10.1.0.0/24 fd01::/64", "192.0.2.1 2001:db8::1"
@@ -205,12 +205,12 @@ static inline const struct dp_node *in_maps(struct rig *r, const char *name)
 	return slot && r->k.used[slot] ? &r->k.nodes[slot] : NULL;
 }
 
-static inline const struct hop *hop_of(struct rig *r, const char *name)
+static inline const struct nexthop *hop_of(struct rig *r, const char *name)
 {
-	const struct hop *hop = find(r, name).node.hop;
+	const struct nexthop *nexthop = find(r, name).node.nexthop;
 
-	assert_non_null(hop);
-	return hop;
+	assert_non_null(nexthop);
+	return nexthop;
 }
 
 #endif

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Tables of manifests' texts and what they are decoded into. */
+/* Tables of manifests' texts and the objects decoded from them. */
 #ifndef WARREN_TEST_DECODE_RIG_H
 #define WARREN_TEST_DECODE_RIG_H
 
 #include "object_text.h"
 #include "rig.h"
-#include "syntax.h"
+#include "object_names.h"
 
 static inline int on_object(void *arg, struct object *o)
 {
@@ -15,17 +15,17 @@ static inline int on_object(void *arg, struct object *o)
 	return 0;
 }
 
-static inline void on_complaint(void *arg, const struct err *err)
+static inline void on_problem(void *arg, const struct err *err)
 {
 	fprintf(arg, "%s! %s", ftell(arg) ? "\n" : "", err->msg);
 }
 
 static inline int on_document(json_t *document, int number, void *arg)
 {
-	return objects_decode(document, &(struct object_sink){ on_object, on_complaint, arg });
+	return objects_decode(document, &(struct object_sink){ on_object, on_problem, arg });
 }
 
-/* A line each object, "! ..." each complaint. To be freed. */
+/* A line each object, "! ..." each problem. To be freed. */
 static inline char *decode(const char *text)
 {
 	struct err err = { 0 };
@@ -44,7 +44,7 @@ struct expected {
 	const char *text, *out;
 };
 
-/* Each text and each outcome stands in a format, except an outcome that is a complaint. */
+/* Texts and outcomes are inserted into formats; an outcome that is a problem is not. */
 static inline void check(const struct expected *v, size_t count, const char *text_format, const char *out_format)
 {
 	int failed = 0;
@@ -70,6 +70,6 @@ static inline void check(const struct expected *v, size_t count, const char *tex
 }
 #define CHECK(table, text_format, out_format) check(table, sizeof(table) / sizeof(table[0]), text_format, out_format)
 
-#define SPELLED "must be a string (in quotes, if it looks like a number or a truth value)"
+#define SPELLED "must be a string (in quotes, if it looks like a number or a boolean)"
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What the tests of user/dp run in: a mount namespace, and a network namespace for each test, in which this build's
- * programs are loaded.
+ * The environment of user/dp's tests: a mount namespace, and a network namespace for each test, with this build's
+ * programs loaded.
  */
 #ifndef WARREN_DP_RIG_H
 #define WARREN_DP_RIG_H
@@ -47,7 +47,7 @@ static inline int dp_rig_unload(void **state)
 	return 0;
 }
 
-/* The fd of a pinned map (of a growing one: of what is inside). */
+/* The fd of a pinned map (of a growing one: of the inner map). */
 static inline int map_fd(const char *name)
 {
 	struct err err = { 0 };
@@ -58,7 +58,7 @@ static inline int map_fd(const char *name)
 	return fd;
 }
 
-/* A thread that runs fn(arg) until the test says stop, and must not assert: cmocka's failures belong to the main
+/* A thread that runs fn(arg) until the test stops it, and must not assert: cmocka's failures belong to the main
  * thread. */
 struct background {
 	pthread_t thread;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * An API server that says what a test says: the functions of api.h whose calls and timers wait until the test answers them
- * or lets them fire. The clock is the test's too: it goes only when it is told to.
+ * An API server under the test's control: the functions of api.h, whose calls and timers wait until the test answers them
+ * or lets them fire. The clock is the test's too: it moves only when the test moves it.
  */
 #ifndef WARREN_TEST_FAKE_API_H
 #define WARREN_TEST_FAKE_API_H
@@ -17,7 +17,7 @@
 struct api_call {
 	char path[512], body[2048];
 	struct api_request request;
-	unsigned number; /* of all that there were */
+	unsigned number; /* counted from the first call */
 	bool used;
 };
 
@@ -31,8 +31,8 @@ struct api_timer {
 static struct api_call calls[32];
 static struct api_timer timers[32];
 static unsigned calls_started;
-static int start_failures; /* so many calls cannot be begun */
-static time_t clock_now = 1700000000; /* any clock's */
+static int start_failures; /* so many calls fail to start */
+static time_t clock_now = 1700000000; /* of every clock */
 
 int clock_gettime(clockid_t clock, struct timespec *ts)
 {
@@ -98,7 +98,7 @@ void api_timer_cancel(struct api_timer *timer)
 	timer->used = false;
 }
 
-/* The call that there is for a path with `part` in it. */
+/* The open call for a path that contains `part`. */
 static inline struct api_call *asked(const char *part)
 {
 	struct api_call *found = NULL;
@@ -111,7 +111,7 @@ static inline struct api_call *asked(const char *part)
 		found = &calls[i];
 	}
 	if (!found)
-		fail_msg("nobody has asked for %s", part);
+		fail_msg("no call is open for %s", part);
 	return found;
 }
 
@@ -140,7 +140,7 @@ static inline struct api_result answer_of(int status, const char *reason, const 
 	return result;
 }
 
-/* A piece of the body; if the receiver wants no more, the call ends so. */
+/* A part of the body; if the receiver refuses more, the call ends with that. */
 static inline void answers_bytes(struct api_call *call, const void *data, size_t size)
 {
 	int ret = call->request.data(call->request.arg, data, size);
@@ -171,7 +171,7 @@ static inline void refuses(struct api_call *call, int status, const char *reason
 	done_with(call, &result);
 }
 
-/* The only timer there is. */
+/* The only running timer. */
 static inline struct api_timer *waiting(void)
 {
 	struct api_timer *found = NULL;

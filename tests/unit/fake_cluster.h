@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A node in memory as cluster.h and ipcache.h see it: maps, devices, routes, next hops; anything may be made to fail. */
+/* A node in memory as cluster.h and ipcache.h see it: maps, devices, routes, nexthops; every operation can be made to fail. */
 #ifndef WARREN_TEST_FAKE_CLUSTER_H
 #define WARREN_TEST_FAKE_CLUSTER_H
 
@@ -18,9 +18,9 @@ struct fake_address {
 	uint64_t identity;
 };
 
-struct fake_hop {
+struct fake_nexthop_entry {
 	struct ip to;
-	struct hop hop;
+	struct nexthop nexthop;
 	int error;
 };
 
@@ -38,19 +38,19 @@ struct fake_kernel {
 	size_t xdp_count;
 	int xdp_error, node_error; /* of every call; 0: none */
 	uint16_t port, mtu, pods_mtu;
-	int pods_left; /* pods that cannot be given the MTU */
+	int pods_left; /* pods whose MTU cannot be set */
 	struct ip gateways[4];
 	size_t gateway_count;
-	bool pods; /* of every CIDR, so that no gateway can go */
-	struct prefix rests[4]; /* routes for what is no pod of a CIDR of ours */
+	bool pods; /* routes to pods in every CIDR, so that no gateway address can be removed */
+	struct prefix rests[4]; /* routes for addresses of our CIDRs without a pod */
 	size_t rest_count;
 	struct { struct ip ip; struct link_info info; } devices[4];
 	size_t device_count;
 	unsigned announced; /* how often */
-	bool tentative;	    /* it cannot be */
-	unsigned looks; /* for a hop */
-	struct fake_hop hops[32];
-	size_t hop_count;
+	bool tentative;	    /* addresses are tentative, so they cannot be announced */
+	unsigned looks; /* for a nexthop */
+	struct fake_nexthop_entry nexthops[32];
+	size_t nexthop_count;
 	struct ip kept[32];
 	size_t kept_count;
 	struct route routes[64];
@@ -90,7 +90,7 @@ static inline bool fake_nodes_clash(const struct dp_node *a, const struct dp_nod
 	return false;
 }
 
-/* All but the next hop. */
+/* All but the nexthop. */
 static inline bool fake_same_node(const struct dp_node *a, const struct dp_node *b)
 {
 	return memcmp(a->cidrs, b->cidrs, sizeof(a->cidrs)) == 0 && a->address_count == b->address_count &&
@@ -396,32 +396,32 @@ static inline int fake_announce(void *arg, const struct ip *ip, const struct lin
 	return 0;
 }
 
-static inline int fake_hop_find(void *arg, const struct ip *to, struct hop *hop, struct err *err)
+static inline int fake_hop_find(void *arg, const struct ip *to, struct nexthop *nexthop, struct err *err)
 {
 	struct fake_kernel *k = arg;
 
 	k->looks++;
-	for (size_t i = 0; i < k->hop_count; i++) {
-		if (!ip_equal(&k->hops[i].to, to))
+	for (size_t i = 0; i < k->nexthop_count; i++) {
+		if (!ip_equal(&k->nexthops[i].to, to))
 			continue;
-		*hop = k->hops[i].hop;
-		return k->hops[i].error ? err_set(err, k->hops[i].error, "no way there") : 0;
+		*nexthop = k->nexthops[i].nexthop;
+		return k->nexthops[i].error ? err_set(err, k->nexthops[i].error, "no route") : 0;
 	}
 	return err_set(err, ENETUNREACH, "no route there");
 }
 
-static inline int fake_hop_keep(void *arg, const struct hop *hop, bool keep, struct err *err)
+static inline int fake_hop_keep(void *arg, const struct nexthop *nexthop, bool keep, struct err *err)
 {
 	struct fake_kernel *k = arg;
 
 	for (size_t i = k->kept_count; i-- > 0 && !keep;) {
-		if (ip_equal(&k->kept[i], &hop->next))
+		if (ip_equal(&k->kept[i], &nexthop->next))
 			k->kept[i] = k->kept[--k->kept_count];
 	}
 	for (size_t i = 0; i < k->kept_count && keep; i++)
-		keep = !ip_equal(&k->kept[i], &hop->next);
+		keep = !ip_equal(&k->kept[i], &nexthop->next);
 	if (keep)
-		k->kept[k->kept_count++] = hop->next;
+		k->kept[k->kept_count++] = nexthop->next;
 	return 0;
 }
 
@@ -491,8 +491,8 @@ static const struct cluster_ops fake_cluster_ops = {
 	.gateway_delete = fake_gateway_delete,
 	.device = fake_device,
 	.announce = fake_announce,
-	.hop_find = fake_hop_find,
-	.hop_keep = fake_hop_keep,
+	.nexthop_find = fake_hop_find,
+	.nexthop_keep = fake_hop_keep,
 	.route_put = fake_route_put,
 	.route_delete = fake_route_delete,
 	.route_each = fake_route_each,

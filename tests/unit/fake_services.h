@@ -137,7 +137,7 @@ static inline char *fake_line(const struct dp_service *s)
 	return line;
 }
 
-/* What is in the maps, as sorted lines. */
+/* The maps' contents as sorted lines. */
 static inline void expect_services(const struct fake_services *f, const char *expected)
 {
 	char **lines = calloc(f->count + 1, sizeof(*lines)), *text;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The agent's tables in memory: somebody may look after every single step, room may be short, a step may fail. */
+/* The agent's tables in memory: an observer may look after every single step, room may be short, a step may fail. */
 #ifndef WARREN_TEST_FAKE_TABLES_H
 #define WARREN_TEST_FAKE_TABLES_H
 
@@ -21,7 +21,7 @@ static const struct {
 	[APPLY_RULES] = { sizeof(uint32_t), sizeof(struct wr_rule_text) },
 };
 
-/* Elements sorted by key; a key and its value stand side by side. */
+/* Elements sorted by key; each key is followed by its value. */
 struct fake_table {
 	char *v;
 	size_t count, room;
@@ -30,8 +30,8 @@ struct fake_table {
 
 struct fake {
 	struct fake_table tables[APPLY_TABLES];
-	struct dp_word words[64];
-	size_t word_count;
+	struct dp_endpoint_policy policies[64];
+	size_t policy_count;
 	struct wr_policy_state state;
 	void (*observe)(void *arg); /* after every step; may be NULL */
 	void *arg;
@@ -49,7 +49,7 @@ static inline char *fake_at(const struct fake *f, enum apply_table t, size_t i)
 	return f->tables[t].v + i * fake_stride(t);
 }
 
-/* Its place, or where it belongs (*found false). */
+/* Its index, or the index where it would be inserted (*found false). */
 static inline size_t fake_find(const struct fake *f, enum apply_table t, const void *key, bool *found)
 {
 	size_t low = 0, high = f->tables[t].count;
@@ -185,43 +185,43 @@ static inline int fake_each(void *arg, enum apply_table t, int (*fn)(const void 
 	return ret;
 }
 
-static inline struct dp_word *fake_word(struct fake *f, uint32_t ifindex)
+static inline struct dp_endpoint_policy *fake_policy(struct fake *f, uint32_t ifindex)
 {
-	for (size_t i = 0; i < f->word_count; i++) {
-		if (f->words[i].ifindex == ifindex)
-			return &f->words[i];
+	for (size_t i = 0; i < f->policy_count; i++) {
+		if (f->policies[i].ifindex == ifindex)
+			return &f->policies[i];
 	}
 	return NULL;
 }
 
-static inline int fake_words(void *arg, const struct dp_word *set, size_t count, bool *missing, struct err *err)
+static inline int fake_set_policies(void *arg, const struct dp_endpoint_policy *set, size_t count, bool *missing, struct err *err)
 {
 	struct fake *f = arg;
 
 	for (size_t i = 0; i < count; i++) {
-		struct dp_word *word = fake_word(f, set[i].ifindex);
+		struct dp_endpoint_policy *policy = fake_policy(f, set[i].ifindex);
 
 		if (fake_step(f) < 0)
 			return err_set(err, EIO, "failed as asked");
-		missing[i] = !word;
-		if (!word)
+		missing[i] = !policy;
+		if (!policy)
 			continue;
-		word->identity = set[i].identity;
+		policy->identity = set[i].identity;
 		fake_observed(f);
-		*word = set[i];
+		*policy = set[i];
 		fake_observed(f);
 	}
 	return 0;
 }
 
-static inline int fake_each_word(void *arg, int (*fn)(const struct dp_word *word, void *fn_arg), void *fn_arg,
+static inline int fake_each_policy(void *arg, int (*fn)(const struct dp_endpoint_policy *policy, void *fn_arg), void *fn_arg,
 				 struct err *err)
 {
 	struct fake *f = arg;
 	int ret = 0;
 
-	for (size_t i = 0; i < f->word_count && ret == 0; i++)
-		ret = fn(&f->words[i], fn_arg);
+	for (size_t i = 0; i < f->policy_count && ret == 0; i++)
+		ret = fn(&f->policies[i], fn_arg);
 	return ret;
 }
 
@@ -242,7 +242,7 @@ static inline int fake_state_set(void *arg, const struct wr_policy_state *state,
 }
 
 static const struct apply_ops fake_ops = { fake_put,	 fake_room,	 fake_delete,	 fake_each,
-					   fake_words,	 fake_each_word, fake_state_get, fake_state_set };
+					   fake_set_policies,	 fake_each_policy, fake_state_get, fake_state_set };
 
 static inline void fake_free(struct fake *f)
 {
@@ -250,7 +250,7 @@ static inline void fake_free(struct fake *f)
 		free(f->tables[t].v);
 }
 
-/* --- verdicts, as the data path reaches them --- */
+/* --- verdicts, as the data path evaluates them --- */
 
 static inline const char *fake_value(const struct fake *f, enum apply_table t, const void *key)
 {
@@ -309,14 +309,14 @@ static inline int fake_get_cidr(void *arg, uint32_t number, uint32_t direction, 
 	return longest >= 0 ? 0 : -ENOENT;
 }
 
-static inline bool fake_allows(struct fake *f, const struct dp_word *word, struct lookup_query query)
+static inline bool fake_allows(struct fake *f, const struct dp_endpoint_policy *policy, struct lookup_query query)
 {
 	const struct lookup_tables tables = { fake_get_class, fake_get_identity, fake_get_cidr, fake_get_entry, f };
 	struct lookup_result result;
 
-	if (word->policy_class < WR_CLASS_FIRST)
-		return word->policy_class == WR_CLASS_NOT_ISOLATED;
-	query.policy_class = word->policy_class;
+	if (policy->policy_class < WR_CLASS_FIRST)
+		return policy->policy_class == WR_CLASS_NOT_ISOLATED;
+	query.policy_class = policy->policy_class;
 	policy_lookup(&tables, &query, &result);
 	return result.allowed;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A directory of manifests followed by real inotify. What a system call has done to the directory is in the queue when
- * it returns, so nothing here waits: run() says what has been told of it since.
+ * A directory of manifests followed by real inotify. A system call's changes to the directory are in the queue when
+ * it returns, so nothing here waits: run() compares the events since.
  */
 #ifndef WARREN_MANIFESTS_RIG_H
 #define WARREN_MANIFESTS_RIG_H
@@ -54,7 +54,7 @@ static inline void on_synced(void *arg)
 	fputs("synced\n", ((struct rig *)arg)->log);
 }
 
-static inline void on_complain(void *arg, const char *what, const struct err *err)
+static inline void on_problem(void *arg, const char *what, const struct err *err)
 {
 	struct rig *r = arg;
 
@@ -122,8 +122,8 @@ static inline int line_cmp(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* Complaints of one run come in no order of their own: each block of them is sorted. */
-static inline void sort_complaints(const char *text, char *sorted)
+/* The order of one run's problems is undefined: each block of them is sorted. */
+static inline void sort_problems(const char *text, char *sorted)
 {
 	char *lines[64], *copy = strdup(text), *rest = copy, *line;
 	size_t count = 0, first = 0;
@@ -141,23 +141,23 @@ static inline void sort_complaints(const char *text, char *sorted)
 	free(copy);
 }
 
-/* What has been logged since the last call must be `expected`. */
+/* The log since the last call must be `expected`. */
 static inline void expect(struct rig *r, const char *expected)
 {
-	static char told[8192];
+	static char sorted[8192];
 
 	fclose(r->log);
-	assert_true(r->size < sizeof(told));
-	sort_complaints(r->text, told);
+	assert_true(r->size < sizeof(sorted));
+	sort_problems(r->text, sorted);
 	free(r->text);
 	r->log = open_memstream(&r->text, &r->size);
 	assert_non_null(r->log);
-	assert_string_equal(told, expected);
+	assert_string_equal(sorted, expected);
 }
 
 static inline void open_all(struct rig *r)
 {
-	const struct object_events events = { on_put, on_remove, on_synced, on_complain, r };
+	const struct object_events events = { on_put, on_remove, on_synced, on_problem, r };
 	struct err err = { 0 };
 
 	if (manifests_open(&r->m, r->dir, &events, &err) < 0)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What the tests of user/nl run in: two fresh network namespaces of the real kernel. */
+/* The environment of user/nl's tests: two fresh network namespaces of the real kernel. */
 #ifndef WARREN_NL_RIG_H
 #define WARREN_NL_RIG_H
 
@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
-#include "inet.h"
+#include "ip.h"
 #include "link.h"
 #include "netns.h"
 #include "rig.h"
@@ -86,7 +86,7 @@ static inline void set_up(struct rig *rig)
 }
 
 struct find_addr {
-	const struct prefix *want;
+	const struct prefix *expected;
 	int seen, found;
 };
 
@@ -95,15 +95,15 @@ static inline int find_addr(const struct prefix *p, void *arg)
 	struct find_addr *f = arg;
 
 	f->seen++;
-	f->found += ip_equal(&p->ip, &f->want->ip) && p->len == f->want->len;
+	f->found += ip_equal(&p->ip, &f->expected->ip) && p->len == f->expected->len;
 	return 0;
 }
 
-/* How many addresses the device has, if `want` is among them; else -1. */
-static inline int count_addrs(struct nl *nl, uint32_t ifindex, const char *want)
+/* How many addresses the device has, if `expected` is among them; else -1. */
+static inline int count_addrs(struct nl *nl, uint32_t ifindex, const char *expected)
 {
-	struct prefix p = prefix(want);
-	struct find_addr f = { .want = &p };
+	struct prefix p = prefix(expected);
+	struct find_addr f = { .expected = &p };
 	struct err err = { 0 };
 
 	assert_ok(addr_each(nl, ifindex, find_addr, &f, &err));
@@ -115,13 +115,13 @@ static inline void tick(int sig)
 {
 }
 
-/* Signals without SA_RESTART every `us` microseconds, of which nothing is wanted but that they come; 0: no more. */
+/* Signals without SA_RESTART every `us` microseconds; 0 stops them. Only the interruption matters. */
 static inline void signals_every(long us)
 {
 	const struct sigaction act = { .sa_handler = us ? tick : SIG_DFL };
 	const struct itimerval timer = { { 0, us }, { 0, us } };
 
-	/* None may come while nobody handles it. */
+	/* None may come while there is no handler. */
 	if (!us)
 		assert_int_equal(setitimer(ITIMER_REAL, &timer, NULL), 0);
 	assert_int_equal(sigaction(SIGALRM, &act, NULL), 0);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Other nodes in the maps of the real kernel: written, by writers that may end, listed, and looked at as programs find them. */
+/* Other nodes in the maps of the real kernel: written by writers that may be killed, listed, and read as programs do. */
 #ifndef WARREN_TEST_NODES_RIG_H
 #define WARREN_TEST_NODES_RIG_H
 
@@ -14,10 +14,10 @@
 
 /* --- a writer that is killed, or refused, at its n-th write --------------------------------------------------------- */
 
-static enum { GOES_ON, IS_KILLED, IS_REFUSED } at_the_end = GOES_ON;
+static enum { CONTINUES, IS_KILLED, IS_REFUSED } at_the_end = CONTINUES;
 static long writes_left;
 
-/* libbpf's way into the kernel, which is linked into this program. */
+/* libbpf calls this syscall(), since it is linked into this program. */
 long syscall(long number, ...)
 {
 	static long (*real)(long, ...);
@@ -30,11 +30,11 @@ long syscall(long number, ...)
 	va_end(ap);
 	if (!real)
 		*(void **)&real = dlsym(RTLD_NEXT, "syscall");
-	if (number == SYS_bpf && (a[0] == BPF_MAP_UPDATE_ELEM || a[0] == BPF_MAP_DELETE_ELEM) && at_the_end != GOES_ON &&
+	if (number == SYS_bpf && (a[0] == BPF_MAP_UPDATE_ELEM || a[0] == BPF_MAP_DELETE_ELEM) && at_the_end != CONTINUES &&
 	    writes_left-- == 0) {
 		if (at_the_end == IS_KILLED)
 			_exit(9);
-		at_the_end = GOES_ON;
+		at_the_end = CONTINUES;
 		errno = ENOMEM;
 		return -1;
 	}
@@ -82,7 +82,7 @@ static inline uint32_t put(struct dp_nodes *nodes, uint32_t slot, const struct d
 	return (uint32_t)r;
 }
 
-/* Slots that have been replaced go with the next revision. */
+/* Replaced slots are emptied with the next generation. */
 static inline uint32_t put_for_good(struct dp_nodes *nodes, uint32_t slot, const struct dp_node *node)
 {
 	uint32_t now = put(nodes, slot, node);
@@ -130,7 +130,7 @@ static inline struct listing list(void)
 	return l;
 }
 
-/* --- what a program may find ---------------------------------------------------------------------------------------- */
+/* --- what a program may read ---------------------------------------------------------------------------------------- */
 
 struct view {
 	struct wr_node *slots;
@@ -193,7 +193,7 @@ static inline int view_metric(const void *key, const void *value, int cpus, void
 	return 0;
 }
 
-/* At any moment: nothing leads to an empty slot or another node's. When `whole`: nothing is left over or lacking either. */
+/* Always: no address or prefix maps to an empty slot or another node's. When `whole`: no entry is stale or missing. */
 static inline struct view look(bool whole)
 {
 	struct view v = { .slots = calloc(WR_NODE_SLOTS, sizeof(*v.slots)), .whole = whole };

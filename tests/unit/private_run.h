@@ -12,7 +12,7 @@
 /* For cmocka's group setup; needs root. `options`: of the tmpfs, for example "size=64k". */
 static int private_run(const char *options)
 {
-	/* One over /run first, so that not even an empty folder is left on the machine's own. */
+	/* One over /run first, so that not even an empty directory is left on the machine's own. */
 	if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
 	    mount("tmpfs", "/run", "tmpfs", 0, NULL) < 0 || mkdir(WARREN_RUN_DIR, 0700) < 0)
 		return -1;

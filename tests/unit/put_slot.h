@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Entries of conntrack windows, written where the programs look for them. */
+/* Entries of conntrack windows, written to the slots that the programs search. */
 #ifndef WARREN_PUT_SLOT_H
 #define WARREN_PUT_SLOT_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A reflector, what it asks a fake API server, and what it tells: a line each. */
+/* A reflector with a fake API server; its events are logged, a line each. */
 #ifndef WARREN_TEST_REFLECTOR_RIG_H
 #define WARREN_TEST_REFLECTOR_RIG_H
 
@@ -43,7 +43,7 @@ static inline void on_synced(void *arg)
 	fputs("synced\n", ((struct rig *)arg)->log);
 }
 
-static inline void on_complain(void *arg, const char *what, const struct err *err)
+static inline void on_problem(void *arg, const char *what, const struct err *err)
 {
 	fprintf(((struct rig *)arg)->log, err ? "! %s: %s\n" : "ok %s\n", what, err ? err->msg : "");
 }
@@ -54,7 +54,7 @@ static inline struct rig *rig_open(void)
 
 	assert_non_null(rig);
 	rig->log = open_memstream(&rig->text, &rig->size);
-	rig->events = (struct object_events){ on_put, on_remove, on_synced, on_complain, rig };
+	rig->events = (struct object_events){ on_put, on_remove, on_synced, on_problem, rig };
 	rig->server = (struct reflector_server){ .node = "n1", .events = &rig->events, .synced = on_synced, .arg = rig };
 	return rig;
 }
@@ -68,8 +68,8 @@ static inline void rig_free(struct rig *rig)
 	free(rig);
 }
 
-/* What has been told since the last call. */
-static inline void told(struct rig *rig, const char *expected)
+/* The events since the last call. */
+static inline void events_are(struct rig *rig, const char *expected)
 {
 	fflush(rig->log);
 	assert_string_equal(rig->text, expected);

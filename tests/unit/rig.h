@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What every test includes: cmocka, and addresses and errors in a word. */
+/* Included by every test: cmocka, and helpers for addresses and errors. */
 #ifndef WARREN_RIG_H
 #define WARREN_RIG_H
 

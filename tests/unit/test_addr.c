@@ -7,14 +7,14 @@
 #include "addr.h"
 #include "rig.h"
 
-static void assert_ip(const struct ip *have, const char *want)
+static void assert_ip(const struct ip *have, const char *expected)
 {
-	struct ip w = ip(want);
+	struct ip w = ip(expected);
 	char text[IP_STRLEN];
 
 	/* The whole struct: bytes beyond an IPv4 address are zero, which ip_cmp relies on. */
 	if (have->family != w.family || memcmp(have->bytes, w.bytes, sizeof(w.bytes)) != 0)
-		fail_msg("%s instead of %s", ip_format(have, text), want);
+		fail_msg("%s instead of %s", ip_format(have, text), expected);
 }
 
 static void parse_and_format_ip(void **state)
@@ -38,7 +38,7 @@ static void parse_and_format_ip(void **state)
 		{ "10.1.2.3.4" },
 		{ "10.1.2.256" },
 		{ "10.1.2.-3" },
-		{ "10.01.2.3" }, /* octal to some */
+		{ "10.01.2.3" }, /* octal in some parsers */
 		{ "0x0a.1.2.3" },
 		{ " 10.1.2.3" },
 		{ "10.1.2.3 " },
@@ -285,7 +285,7 @@ static void first_and_last(void **state)
 
 		assert_ip(&first, table[i].first);
 		assert_ip(&last, table[i].last);
-		for (size_t b = 0; b < ip_bytes(&p.ip); b++) /* what varies is what the mask leaves */
+		for (size_t b = 0; b < ip_bytes(&p.ip); b++) /* only host bits differ */
 			assert_int_equal(mask.bytes[b], (uint8_t)~(first.bytes[b] ^ last.bytes[b]));
 		assert_int_equal(prefix_cmp(&again, &p), 0);
 	}

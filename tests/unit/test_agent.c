@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The agent's smaller parts: notifying systemd, health, maps of numbers, durations, complaints, records of attachments. */
+/* The agent's smaller parts: notifying systemd, health, maps of numbers, durations, problems, records of attachments. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +10,7 @@
 
 #include "agent.h"
 #include "attachments.h"
-#include "complaints.h"
+#include "problems.h"
 #include "file.h"
 #include "histogram.h"
 #include "notify.h"
@@ -28,16 +28,16 @@ static int fresh(void **state)
 	return private_run_again("size=4m");
 }
 
-/* --- telling the service manager --- */
+/* --- notifying the service manager --- */
 
 static void notifications(void **state)
 {
 	static const char *const names[] = { "/run/warren/notify", "@warren-test-notify" };
 	char buf[64];
 
-	/* Names that are no files are a network namespace's: another run of this test has the same. */
+	/* Abstract socket names belong to a network namespace: another run of this test uses the same. */
 	assert_int_equal(unshare(CLONE_NEWNET), 0);
-	notify("READY=1"); /* nobody has asked */
+	notify("READY=1"); /* NOTIFY_SOCKET is not set */
 	for (int i = 0; i < 2; i++) {
 		struct sockaddr_un sa = { .sun_family = AF_UNIX };
 		int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0);
@@ -53,17 +53,17 @@ static void notifications(void **state)
 		assert_int_equal(recv(fd, buf, sizeof(buf), 0), 7);
 		assert_memory_equal(buf, "READY=1", 7);
 		close(fd);
-		notify("STOPPING=1"); /* and is no more */
+		notify("STOPPING=1"); /* the socket is closed */
 	}
 	unsetenv("NOTIFY_SOCKET");
 }
 
-/* --- what readiness waits for --- */
+/* --- conditions of readiness --- */
 
 static void health(void **state)
 {
 	static const struct {
-		struct work work;
+		struct reconcile reconcile;
 		const char *text;
 	} rows[] = {
 		{ { .synced = false }, "objects: not all of them have been read yet\n" },
@@ -74,9 +74,9 @@ static void health(void **state)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		struct agent agent = { .work = rows[i].work };
+		struct agent agent = { .reconcile = rows[i].reconcile };
 		size_t size;
-		char *text = agent_awaits(&agent, &size);
+		char *text = agent_not_ready(&agent, &size);
 
 		assert_string_equal(text, rows[i].text);
 		assert_int_equal(size, strlen(text));
@@ -137,37 +137,37 @@ static void histograms(void **state)
 	assert_int_equal(h.sum_ns, 60000200001u);
 }
 
-/* --- complaints --- */
+/* --- problems --- */
 
-static void complaints(void **state)
+static void problems(void **state)
 {
 	const struct err tab = { .num = EINVAL, .msg = "line 3: a tab" }, hole = { .num = EINVAL, .msg = "line 4: a hole" };
-	struct complaints c = { 0 };
+	struct problems c = { 0 };
 	const char *text;
 
-	complain(&c, COMPLAINT_AGENT, "nothing", NULL);
+	report_problem(&c, PROBLEM_AGENT, "nothing", NULL);
 	assert_int_equal(c.count, 0);
-	complain(&c, COMPLAINT_MANIFEST, "a.yaml", &tab);
+	report_problem(&c, PROBLEM_MANIFEST, "a.yaml", &tab);
 	text = c.v[0].message;
-	complain(&c, COMPLAINT_MANIFEST, "a.yaml", &tab);
-	assert_ptr_equal(c.v[0].message, text); /* the same is not said again */
-	complain(&c, COMPLAINT_NODE, "Node b", &hole);
-	complain(&c, COMPLAINT_MANIFEST, "a.yaml", &hole);
+	report_problem(&c, PROBLEM_MANIFEST, "a.yaml", &tab);
+	assert_ptr_equal(c.v[0].message, text); /* the same message is kept */
+	report_problem(&c, PROBLEM_NODE, "Node b", &hole);
+	report_problem(&c, PROBLEM_MANIFEST, "a.yaml", &hole);
 	assert_int_equal(c.count, 2);
-	assert_int_equal(complaints_count(&c, COMPLAINT_MANIFEST), 1);
-	complain(&c, COMPLAINT_MANIFEST, "a.yaml", NULL);
-	assert_int_equal(complaints_count(&c, COMPLAINT_MANIFEST), 0);
-	assert_string_equal(c.v[0].what, "Node b");
+	assert_int_equal(problems_count(&c, PROBLEM_MANIFEST), 1);
+	report_problem(&c, PROBLEM_MANIFEST, "a.yaml", NULL);
+	assert_int_equal(problems_count(&c, PROBLEM_MANIFEST), 0);
+	assert_string_equal(c.v[0].subject, "Node b");
 	assert_string_equal(c.v[0].message, "line 4: a hole");
-	/* One that comes and goes is logged so often, and known all the time. */
+	/* A flapping problem is logged a limited number of times, and kept all the time. */
 	for (int i = 0; i < 1000; i++) {
-		complain(&c, COMPLAINT_NODE, "Node b", NULL);
-		complain(&c, COMPLAINT_NODE, "Node b", &hole);
+		report_problem(&c, PROBLEM_NODE, "Node b", NULL);
+		report_problem(&c, PROBLEM_NODE, "Node b", &hole);
 	}
 	assert_in_range(c.lines, 1, 60);
-	assert_true(c.lines_left_out > 1800);
+	assert_true(c.lines_suppressed > 1800);
 	assert_int_equal(c.count, 1);
-	complaints_free(&c);
+	problems_free(&c);
 }
 
 /* --- records --- */
@@ -208,7 +208,7 @@ static struct attachment record(const char *container, uint32_t ifindex, bool ag
 	return a;
 }
 
-/* What has been told since the last call, once all events are read. */
+/* The events since the last call, once all of inotify's are read. */
 static void expect(struct attachments *r, struct seen *seen, const char *text)
 {
 	struct err err;
@@ -247,7 +247,7 @@ static void records(void **state)
 	assert_null(strstr(seen.text, "-9"));
 	seen.text[0] = '\0';
 
-	/* A damaged record is let be; a DEL ends it, also one that nobody saw but by the next ADD. */
+	/* A damaged record is left alone; a DEL ends it, also one that shows only by the next ADD. */
 	assert_int_equal(file_write(WARREN_ATTACHMENT_DIR "/ready/a@eth0", "{", 1, &err), 0);
 	expect(r, &seen, "");
 	assert_int_equal(attachment_set_state(&old, ATTACHMENT_DELETING, &err), 0);
@@ -262,7 +262,7 @@ static void records(void **state)
 	expect(r, &seen, "-12 ");
 	assert_int_equal(attachments_count(r), 0);
 
-	/* What was missed is found by looking at everything. */
+	/* A missed event is found by a scan of the directory. */
 	a.host_ifindex = 15;
 	a.state = ATTACHMENT_READY;
 	assert_int_equal(attachment_save(&a, &err), 0);
@@ -280,7 +280,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(health),
 		cmocka_unit_test(u64map),
 		cmocka_unit_test(histograms),
-		cmocka_unit_test(complaints),
+		cmocka_unit_test(problems),
 		cmocka_unit_test_setup(records, fresh),
 	};
 

@@ -14,7 +14,7 @@
 #include "options.h"
 #include "private_run.h"
 #include "rig.h"
-#include "syntax.h"
+#include "object_names.h"
 
 static int setup(void **state)
 {
@@ -32,7 +32,7 @@ static void options(void **state)
 {
 	static const struct {
 		const char *argv[6];
-		const char *error; /* NULL: understood */
+		const char *error; /* NULL: accepted */
 	} rows[] = {
 		{ { "--manifests", "/d" }, NULL },
 		{ { "--manifests=/d", "--metrics", "off", "--log-level", "debug" }, NULL },
@@ -200,7 +200,7 @@ static char *manual(void)
 	size_t size;
 
 	if (file_read("user/man/warren-agent.8", 1 << 20, &text, &size, &err) < 0)
-		fail_msg("%s (run from the top folder)", err.msg);
+		fail_msg("%s (run from the top directory)", err.msg);
 	return text;
 }
 
@@ -215,14 +215,14 @@ static void the_manual_agrees(void **state)
 	options_help(f);
 	fclose(f);
 	for (const char *p = help; (p = strstr(p, "\n  --")); p++, count++) {
-		char name[32], value[32] = "", want[80];
+		char name[32], value[32] = "", expected[80];
 
 		sscanf(p, "\n  --%31[a-z-]%*1[ ]%31[A-Z]", name, value);
 		for (char *c = value; *c; c++)
 			*c |= 0x20;
-		snprintf(want, sizeof(want), "\n.It Fl -%s%s%s\n", name, *value ? " Ar " : "", value);
-		if (!strstr(text, want))
-			fail_msg("the manual does not say '%s'", want);
+		snprintf(expected, sizeof(expected), "\n.It Fl -%s%s%s\n", name, *value ? " Ar " : "", value);
+		if (!strstr(text, expected))
+			fail_msg("the manual does not say '%s'", expected);
 	}
 	assert_true(count > 0);
 	for (const char *p = text; (p = strstr(p, "\n.It Fl -")); p++)
@@ -234,14 +234,14 @@ static void the_manual_agrees(void **state)
 
 static void key_forms(void **state)
 {
-	static const uint8_t wanted[POLICY_KEY_SIZE] = { 0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77,
+	static const uint8_t expected[POLICY_KEY_SIZE] = { 0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77,
 							 0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff };
 	static const struct {
 		const char *text;
 		size_t size;
 		int ret;
 	} rows[] = {
-		{ (const char *)wanted, 16, 0 },
+		{ (const char *)expected, 16, 0 },
 		{ "00112233445566778899aabbccddeeff", 32, 0 },
 		{ "00112233445566778899AABBCCDDEEFF\n", 33, 0 },
 		{ "", 0, -EINVAL },
@@ -257,7 +257,7 @@ static void key_forms(void **state)
 
 		assert_int_equal(cluster_key_parse(rows[i].text, rows[i].size, key), rows[i].ret);
 		if (rows[i].ret == 0)
-			assert_memory_equal(key, wanted, sizeof(key));
+			assert_memory_equal(key, expected, sizeof(key));
 	}
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The agent's socket: what requests may be, and the client's side. */
+/* The agent's socket: valid requests, and the client's side. */
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -31,7 +31,7 @@ static void requests(void **state)
 {
 	static const struct {
 		const char *text;
-		int method; /* -1: not understood */
+		int method; /* -1: refused */
 		const char *error;
 	} rows[] = {
 		{ "{\"method\": \"status\"}", REQUEST_STATUS, NULL },
@@ -67,7 +67,7 @@ static void requests(void **state)
 
 /* --- the client's side of the socket --- */
 
-/* An agent that reads one line and then says `pieces`, one write each; then it hangs up, or waits for the client to. */
+/* An agent that reads one line and then writes `pieces`, one write each; then it closes, or waits for the client to. */
 static pid_t fake_agent(const char *const *pieces, bool hang_up)
 {
 	struct sockaddr_un sa = { .sun_family = AF_UNIX, .sun_path = WARREN_AGENT_SOCKET };
@@ -168,7 +168,7 @@ static void no_agent(void **state)
 	assert_int_equal(agent_request(json_object(), 1000, &answer, &err), -ECONNREFUSED);
 	assert_string_equal(err.msg, "no agent runs on this node");
 	assert_true(*err.hint);
-	/* What a killed one leaves. */
+	/* The socket file of a killed agent. */
 	assert_int_equal(bind(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
 	close(fd);
 	assert_int_equal(agent_request(json_object(), 1000, &answer, &err), -ECONNREFUSED);

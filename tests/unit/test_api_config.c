@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Where the API server is and who we are: kubeconfigs, a pod's environment, what the host knows. And base64. */
+/* The API server's address and our credentials: kubeconfigs, a pod's environment, the host's files. And base64. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,23 +12,23 @@
 #include "file.h"
 #include "rig.h"
 
-static char folder[] = "/tmp/test_api_config.XXXXXX";
+static char directory[] = "/tmp/test_api_config.XXXXXX";
 
-static int make_folder(void **state)
+static int make_dir(void **state)
 {
-	return mkdtemp(folder) ? 0 : -1;
+	return mkdtemp(directory) ? 0 : -1;
 }
 
-static int remove_folder(void **state)
+static int remove_dir(void **state)
 {
-	return dir_remove(folder, NULL);
+	return dir_remove(directory, NULL);
 }
 
 static const char *path_of(const char *name)
 {
 	static char path[256];
 
-	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	snprintf(path, sizeof(path), "%s/%s", directory, name);
 	return path;
 }
 
@@ -198,7 +198,7 @@ static const struct {
 	  "https://a:1=b ca - - token @/t - cert - - key - -" },
 	{ "data and file", CLUSTER(SERVER ", certificate-authority: f, certificate-authority-data: " PEM64) USER("") CONTEXT,
 	  "https://a:1 ca - " PEM " token - - cert - - key - -" },
-	{ "nobody", CLUSTER(SERVER) "contexts: [{name: x, context: {cluster: c}}]\ncurrent-context: x\n",
+	{ "no user", CLUSTER(SERVER) "contexts: [{name: x, context: {cluster: c}}]\ncurrent-context: x\n",
 	  "https://a:1 ca - - token - - cert - - key - -" },
 	{ "empty strings", CLUSTER(SERVER ", proxy-url: \"\", tls-server-name: \"\"") USER("token: \"\", exec: null") CONTEXT,
 	  "https://a:1 ca - - token - - cert - - key - -" },
@@ -206,7 +206,7 @@ static const struct {
 		  "\"context\": {\"cluster\": \"c\"}}], \"current-context\": \"x\"}",
 	  "https://a:1 ca - - token - - cert - - key - -" },
 	{ "not verified", CLUSTER(SERVER ", insecure-skip-tls-verify: true") USER("") CONTEXT,
-	  "error: kubeconfig @/k: insecure-skip-tls-verify is not supported: servers are always verified" },
+	  "error: kubeconfig @/k: insecure-skip-tls-verify is not supported: the server's certificate is always verified" },
 	{ "verified", CLUSTER(SERVER ", insecure-skip-tls-verify: false") USER("") CONTEXT,
 	  "https://a:1 ca - - token - - cert - - key - -" },
 	{ "a program", CLUSTER(SERVER) USER("exec: {command: aws}") CONTEXT, "error: kubeconfig @/k: exec is not supported" },
@@ -214,38 +214,38 @@ static const struct {
 	  "error: kubeconfig @/k: auth-provider is not supported" },
 	{ "a password", CLUSTER(SERVER) USER("username: a, password: b") CONTEXT,
 	  "error: kubeconfig @/k: username is not supported" },
-	{ "somebody else", CLUSTER(SERVER) USER("as: b") CONTEXT, "error: kubeconfig @/k: as is not supported" },
+	{ "impersonation", CLUSTER(SERVER) USER("as: b") CONTEXT, "error: kubeconfig @/k: as is not supported" },
 	{ "a proxy", CLUSTER(SERVER ", proxy-url: \"http://p\"") USER("") CONTEXT,
 	  "error: kubeconfig @/k: proxy-url is not supported" },
 	{ "http", CLUSTER("server: \"http://a\"") USER("") CONTEXT,
-	  "error: kubeconfig @/k: \"http://a\": an API server is only talked to by https" },
+	  "error: kubeconfig @/k: \"http://a\": only https is supported for an API server" },
 	{ "no server", CLUSTER("") USER("") CONTEXT, "error: kubeconfig @/k: cluster \"c\" has no server" },
 	{ "no such context", CLUSTER(SERVER) USER("") "contexts: []\ncurrent-context: x\n",
 	  "error: kubeconfig @/k: there is no \"x\" in contexts" },
 	{ "no such cluster", USER("") CONTEXT, "error: kubeconfig @/k: there is no \"c\" in clusters" },
 	{ "no such user", CLUSTER(SERVER) CONTEXT, "error: kubeconfig @/k: there is no \"u\" in users" },
 	{ "an empty context", CONTEXT "# y\n", "error: kubeconfig @/k: there is no \"c\" in clusters" },
-	{ "no current context", CLUSTER(SERVER), "error: kubeconfig @/k: it has no current-context" },
+	{ "no current context", CLUSTER(SERVER), "error: kubeconfig @/k: no current-context" },
 	{ "half a pair", CLUSTER(SERVER) USER("client-certificate: a") CONTEXT,
 	  "error: kubeconfig @/k: user \"u\" has a certificate without its key, or a key without a certificate" },
 	{ "not base64", CLUSTER(SERVER ", certificate-authority-data: \"%\"") USER("") CONTEXT,
 	  "error: kubeconfig @/k: certificate-authority-data is not base64" },
 	{ "not PEM", CLUSTER(SERVER ", certificate-authority-data: Zm9v") USER("") CONTEXT,
-	  "error: kubeconfig @/k: certificate-authority-data holds no PEM" },
+	  "error: kubeconfig @/k: certificate-authority-data is not PEM" },
 	{ "a list for a name", CLUSTER("server: [a]") USER("") CONTEXT, "error: kubeconfig @/k: \"server\" must be a string" },
 	{ "a string for a list", "clusters: a\n" CONTEXT, "error: kubeconfig @/k: \"clusters\" must be an array" },
-	{ "two documents", CLUSTER(SERVER) "---\na: b\n", "error: kubeconfig @/k: it has more than one document" },
-	{ "nothing", "", "error: kubeconfig @/k: it is empty" },
-	{ "a list", "[a]\n", "error: kubeconfig @/k: it is no kubeconfig" },
+	{ "two documents", CLUSTER(SERVER) "---\na: b\n", "error: kubeconfig @/k: more than one document" },
+	{ "nothing", "", "error: kubeconfig @/k: the file is empty" },
+	{ "a list", "[a]\n", "error: kubeconfig @/k: not a kubeconfig" },
 	{ "no YAML", "a: [\n", "error: kubeconfig @/k: YAML: line 2, column 1: did not find expected node content" },
 };
 
-/* `text` with the folder written as @. To be freed. */
-static char *without_folder(char *text)
+/* `text` with the directory written as @. To be freed. */
+static char *without_dir(char *text)
 {
-	for (char *at; (at = strstr(text, folder));) {
+	for (char *at; (at = strstr(text, directory));) {
 		*at = '@';
-		memmove(at + 1, at + strlen(folder), strlen(at + strlen(folder)) + 1);
+		memmove(at + 1, at + strlen(directory), strlen(at + strlen(directory)) + 1);
 	}
 	return text;
 }
@@ -262,7 +262,7 @@ static void test_kubeconfig(void **state)
 			out = print(&config);
 		else
 			assert_true(asprintf(&out, "error: %s", err.msg) > 0);
-		if (strcmp(without_folder(out), kubeconfigs[i].out) != 0)
+		if (strcmp(without_dir(out), kubeconfigs[i].out) != 0)
 			fail_msg("%s: %s, not %s", kubeconfigs[i].what, out, kubeconfigs[i].out);
 		free(out);
 		api_config_free(&config);
@@ -319,13 +319,13 @@ static void test_in_cluster(void **state)
 	unsetenv("KUBERNETES_SERVICE_HOST");
 }
 
-/* --- where it is --- */
+/* --- the server's address --- */
 
 static char *find(const char *url, const char *cluster_ip)
 {
 	struct api_config config = { 0 };
 	char servers[256];
-	struct api_places places = { .url = url, .host = folder, .servers_file = servers };
+	struct api_places places = { .url = url, .host = directory, .servers_file = servers };
 	struct err err;
 	char *text, *end;
 
@@ -357,7 +357,7 @@ static void test_find(void **state)
 
 	assert_found(NULL, "https://10.96.0.1", "https://10.96.0.1:443" SVC "https://10.96.0.1:443 ");
 	write_file("api-servers", "https://10.0.0.1:6443\nhttp://10.0.0.2\nrubbish\n\nhttps://[fd10::1]:6443\n");
-	/* Who has the address by now is not taken for it because of the address. */
+	/* A server that has the address by now is not accepted because of the address. */
 	assert_found(NULL, "https://10.96.0.1",
 		     "https://10.0.0.1:6443" SVC "https://[fd10::1]:6443" SVC "https://10.96.0.1:443" SVC "https://10.96.0.1:443 ");
 	write_file("var/lib/kubelet/kubeconfig", "rubbish");
@@ -368,7 +368,7 @@ static void test_find(void **state)
 		     "https://10.1.1.1:6443" SVC "https://10.1.1.1:6443 "
 		     "https://lb.example.com:6443 https://lb.example.com:6443" SVC
 		     "https://10.0.0.1:6443" SVC "https://[fd10::1]:6443" SVC "https://10.96.0.1:443" SVC "https://10.96.0.1:443 ");
-	assert_int_equal(api_find_servers(&config, &(struct api_places){ .url = "http://a", .host = folder }, &err), -EINVAL);
+	assert_int_equal(api_find_servers(&config, &(struct api_places){ .url = "http://a", .host = directory }, &err), -EINVAL);
 	assert_int_equal(config.server_count, 0);
 	unlink(path_of("etc/kubernetes/kubelet.conf"));
 	unlink(path_of("api-servers"));
@@ -386,11 +386,11 @@ static void test_remembered(void **state)
 	char file[256];
 	struct err err;
 
-	snprintf(file, sizeof(file), "%s", path_of("new/folder/api-servers"));
+	snprintf(file, sizeof(file), "%s", path_of("new/directory/api-servers"));
 	slice.service = "other";
 	assert_ok(api_servers_remember(file, &slice, &err));
 	slice.service = "kubernetes";
-	slice.name = "kubernetes-x"; /* whoever may write slices in that namespace has made it */
+	slice.name = "kubernetes-x"; /* anyone who may write slices in that namespace can make it */
 	assert_ok(api_servers_remember(file, &slice, &err));
 	slice.name = "kubernetes";
 	slice.namespace = "elsewhere";
@@ -417,5 +417,5 @@ int main(void)
 		cmocka_unit_test(test_in_cluster),   cmocka_unit_test(test_find),	  cmocka_unit_test(test_remembered),
 	};
 
-	return cmocka_run_group_tests(tests, make_folder, remove_folder);
+	return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Policy into the maps: an observer stands at every single step. Over random clusters and random edits, by the real
- * compiler: no verdict is more open than the old or the new policy makes it, none that both allow is denied, and what
- * is judged under the revision that an endpoint ends with is judged as the new policy says.
+ * Policy into the maps, observed after every single step. Over random clusters and random edits, by the real
+ * compiler: no verdict is more open than the old or the new policy, packets that both allow are not denied, and packets
+ * evaluated under an endpoint's final revision get the new policy's verdict.
  */
 #include "apply_dump.h"
 #include "apply_observer.h"
@@ -48,37 +48,37 @@ static void start(struct node *n, unsigned long seed)
 	assert_int_equal(run(n, true), 0);
 }
 
-/* Both are texts of sorted lines: names the first that differs. */
-static void check_same(const struct node *n, const char *is, const char *wanted)
+/* Both are texts of sorted lines: prints the first that differs. */
+static void check_same(const struct node *n, const char *is, const char *expected)
 {
 	size_t same = 0;
 
-	while (is[same] && is[same] == wanted[same])
+	while (is[same] && is[same] == expected[same])
 		same++;
-	if (is[same] == wanted[same])
+	if (is[same] == expected[same])
 		return;
 	while (same && is[same - 1] != '\n')
 		same--;
 	fail_msg("seed %lu: the tables hold\n%.*s\nand should hold\n%.*s", n->seed, (int)strcspn(is + same, "\n"),
-		 is + same, (int)strcspn(wanted + same, "\n"), wanted + same);
+		 is + same, (int)strcspn(expected + same, "\n"), expected + same);
 }
 
-/* The tables are those of an agent that has just been told everything, on a node that holds nothing. */
+/* The tables equal those of a new agent with the same objects on an empty node. */
 static void check_fresh(struct node *n)
 {
 	struct node fresh = { .fake = { .steps_left = -1 }, .cluster = n->cluster };
-	char *is, *wanted;
+	char *is, *expected;
 
-	fresh.fake.word_count = n->fake.word_count;
-	for (size_t i = 0; i < n->fake.word_count; i++)
-		fresh.fake.words[i] = (struct dp_word){ .ifindex = n->fake.words[i].ifindex };
+	fresh.fake.policy_count = n->fake.policy_count;
+	for (size_t i = 0; i < n->fake.policy_count; i++)
+		fresh.fake.policies[i] = (struct dp_endpoint_policy){ .ifindex = n->fake.policies[i].ifindex };
 	birth(&fresh);
 	assert_int_equal(run(&fresh, true), 0);
 	is = dump(&n->fake);
-	wanted = dump(&fresh.fake);
-	check_same(n, is, wanted);
+	expected = dump(&fresh.fake);
+	check_same(n, is, expected);
 	free(is);
-	free(wanted);
+	free(expected);
 	death(&fresh);
 	fake_free(&fresh.fake);
 }
@@ -106,7 +106,7 @@ static void no_step_is_wrong(void **state)
 	print_message("%lu steps observed\n", steps);
 }
 
-/* kill -9 (or an error of the kernel) at any step: the next agent goes on from there. */
+/* kill -9 (or an error of the kernel) at any step: the next agent continues from there. */
 static void death_at_any_step(void **state)
 {
 	unsigned long clusters = from_environment("WARREN_CLUSTERS", 800), seed = from_environment("WARREN_SEED", 1),
@@ -139,34 +139,34 @@ static void death_at_any_step(void **state)
 	assert_in_range(deaths, clusters, 8 * clusters);
 }
 
-/* An agent that finds what it would write touches nothing: numbers and revisions stay. */
+/* An agent that finds the maps as it would write them writes nothing: numbers and revisions stay. */
 static void restart_changes_nothing(void **state)
 {
 	for (unsigned long seed = 1; seed <= 100; seed++) {
-		struct dp_word words[64];
+		struct dp_endpoint_policy policies[64];
 		unsigned long steps;
 		struct node n;
 
 		start(&n, 2000000 + seed);
 		edit(&n);
 		assert_int_equal(run(&n, false), 0);
-		memcpy(words, n.fake.words, sizeof(words));
+		memcpy(policies, n.fake.policies, sizeof(policies));
 		death(&n);
 		birth(&n);
 		steps = n.fake.steps;
 		assert_int_equal(run(&n, true), 0);
-		assert_memory_equal(words, n.fake.words, sizeof(words));
+		assert_memory_equal(policies, n.fake.policies, sizeof(policies));
 		assert_in_range(n.fake.steps - steps, 0, 2); /* policy_state */
 		node_free(&n);
 	}
 }
 
-/* Where the tables are full: nothing opens, the others have what they should have, and all comes back with the room. */
+/* Full tables: nothing is opened, the other classes are complete, and all is complete again once there is room. */
 static void short_of_room(void **state)
 {
 	static const enum apply_table shorts[] = { APPLY_POLICY, APPLY_POLICY,	APPLY_IDENTITIES,
 						   APPLY_CIDRS4, APPLY_CLASSES, APPLY_RULES };
-	unsigned long denied = 0, left_out = 0;
+	unsigned long denied = 0, not_programmed = 0;
 
 	for (unsigned long seed = 1; seed <= 300; seed++) {
 		enum apply_table t = shorts[seed % 6];
@@ -186,9 +186,9 @@ static void short_of_room(void **state)
 			check_observations(&n, true);
 			apply_count(n.apply, &counts);
 			denied += counts.state.classes_denied;
-			left_out += counts.identities_left_out;
+			not_programmed += counts.identities_not_programmed;
 		}
-		/* Room again, and something that brings it: whoever waits gets it. */
+		/* Room again, and a run that uses it: the waiting classes get it. */
 		n.fake.tables[t].limit = 0;
 		death(&n);
 		birth(&n);
@@ -199,7 +199,7 @@ static void short_of_room(void **state)
 		node_free(&n);
 	}
 	assert_in_range(denied, 50, 100000);
-	assert_in_range(left_out, 20, 100000);
+	assert_in_range(not_programmed, 20, 100000);
 }
 
 int main(int argc, char **argv)

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Policy into the maps, by classes and endpoints made by hand: who waits for room, or is not there yet. */
+/* Policy into the maps, by classes and endpoints made by hand: those that wait for room, and late endpoints. */
 #include <netinet/in.h>
 
 #include "fake_tables.h"
 #include "rig.h"
 
-/* A class by hand: isolates ingress, allows `count` ports to everybody. */
+/* A class by hand: isolates ingress, allows `count` ports from any peer. */
 static struct policy_class class_of(uint64_t key, size_t count, struct wr_policy_key *keys,
 				    struct wr_policy_entry *entries)
 {
@@ -20,17 +20,17 @@ static struct policy_class class_of(uint64_t key, size_t count, struct wr_policy
 				      .keys = keys,
 				      .entries = entries,
 				      .count = count,
-				      .info = { .flags[WR_INGRESS] = WR_CLASS_ISOLATED | WR_CLASS_ANYBODY,
+				      .info = { .flags[WR_INGRESS] = WR_CLASS_ISOLATED | WR_CLASS_ANY_PEER,
 						.port_bits[WR_INGRESS] = 1 << 16 } };
 }
 
-/* Room that one class leaves is another's at once, and whoever has nothing to do with it stays as it is. */
-static void room_goes_to_who_waits(void **state)
+/* Room that one class leaves is another's at once, and endpoints of other classes stay as they are. */
+static void room_goes_to_waiting_classes(void **state)
 {
 	struct fake fake = { .steps_left = -1,
-			     .word_count = 3,
+			     .policy_count = 3,
 			     .tables[APPLY_POLICY].limit = 10,
-			     .words = { { .ifindex = 1 }, { .ifindex = 2 }, { .ifindex = 3 } } };
+			     .policies = { { .ifindex = 1 }, { .ifindex = 2 }, { .ifindex = 3 } } };
 	struct apply *a = apply_new(&fake_ops, &fake);
 	struct wr_policy_key keys[3][8];
 	struct wr_policy_entry entries[3][8];
@@ -44,13 +44,13 @@ static void room_goes_to_who_waits(void **state)
 		.classes = classes, .class_count = 3, .endpoints = endpoints, .endpoint_count = 3
 	};
 	struct apply_counts counts;
-	struct dp_word first;
+	struct dp_endpoint_policy first;
 	struct err err;
 	bool denied;
 
 	assert_int_equal(apply_load(a, &err), 0);
 	assert_int_equal(apply_run(a, &changes, true, &err), 0);
-	first = fake.words[0];
+	first = fake.policies[0];
 	apply_count(a, &counts);
 	assert_int_equal(counts.state.classes_denied, 1);
 	assert_int_equal(fake.state.classes_denied, 1);
@@ -69,7 +69,7 @@ static void room_goes_to_who_waits(void **state)
 	assert_false(apply_endpoint(a, 3)->denied || apply_again(a));
 	assert_int_equal(fake.state.classes_denied, 0);
 	assert_int_equal(fake.tables[APPLY_POLICY].count, 8);
-	assert_memory_equal(&first, &fake.words[0], sizeof(first));
+	assert_memory_equal(&first, &fake.policies[0], sizeof(first));
 	apply_free(a);
 	fake_free(&fake);
 }
@@ -92,9 +92,9 @@ static void fill(struct full_node *n)
 	struct err err;
 
 	*n = (struct full_node){ .fake = { .steps_left = -1,
-					   .word_count = 2,
+					   .policy_count = 2,
 					   .tables[APPLY_POLICY].limit = 10,
-					   .words = { { .ifindex = 1 }, { .ifindex = 2 } } } };
+					   .policies = { { .ifindex = 1 }, { .ifindex = 2 } } } };
 	n->a = apply_new(&fake_ops, &n->fake);
 	classes[0] = class_of(100, 2, n->keys[0], n->entries[0]);
 	classes[1] = class_of(200, 8, n->keys[1], n->entries[1]);
@@ -116,10 +116,10 @@ static bool lets_in(struct full_node *n, uint32_t ifindex, uint16_t port)
 					    .protocol = IPPROTO_TCP,
 					    .port = port };
 
-	return fake_allows(&n->fake, fake_word(&n->fake, ifindex), query);
+	return fake_allows(&n->fake, fake_policy(&n->fake, ifindex), query);
 }
 
-/* Somebody else has filled the table. An added allow does not come into force; what was allowed before it stays. */
+/* Another program has filled the table. An added allow is not enforced; earlier allows stay. */
 static void the_old_class_stays(void **state)
 {
 	const struct policy_class gone[] = { { .key = 100, .gone = true }, { .key = 200, .gone = true } };
@@ -131,27 +131,27 @@ static void the_old_class_stays(void **state)
 		struct full_node n;
 		struct policy_class classes[2];
 		struct policy_changes changes = { .classes = classes, .class_count = key == 100 ? 1 : 2 };
-		struct dp_word before;
+		struct dp_endpoint_policy before;
 		struct err err;
 
 		fill(&n);
-		before = n.fake.words[0];
+		before = n.fake.policies[0];
 		classes[0] = class_of(key, 3, n.keys[2], n.entries[2]);
 		classes[1] = gone[0];
 		changes.endpoints = &endpoint;
 		changes.endpoint_count = key == 300;
 		assert_int_equal(apply_run(n.a, &changes, false, &err), 0);
 		assert_true(lets_in(&n, 1, 0) && lets_in(&n, 1, 256) && !lets_in(&n, 1, 512));
-		assert_memory_equal(&before, &n.fake.words[0], sizeof(before));
+		assert_memory_equal(&before, &n.fake.policies[0], sizeof(before));
 		assert_int_equal(n.fake.state.classes_denied, 1);
 		assert_int_equal(n.fake.tables[APPLY_POLICY].count, 10);
 
-		/* Nothing happens for nothing. */
+		/* A run without changes and without room changes nothing. */
 		changes = (struct policy_changes){ 0 };
 		assert_int_equal(apply_run(n.a, &changes, false, &err), 0);
-		assert_memory_equal(&before, &n.fake.words[0], sizeof(before));
+		assert_memory_equal(&before, &n.fake.policies[0], sizeof(before));
 
-		/* Room comes free, and the change comes into force; nothing is left of what was before. */
+		/* Once there is room, the change is enforced; nothing of the old class is left. */
 		changes = (struct policy_changes){
 			.classes = &gone[1], .class_count = 1, .endpoints = &freed, .endpoint_count = 1
 		};
@@ -168,7 +168,7 @@ static void the_old_class_stays(void **state)
 	}
 }
 
-/* What the old class leaves open it does not stay for: the pod is denied what it is to be isolated from. */
+/* An old class that isolates fewer directions does not stay: the pod is denied in the new direction. */
 static void an_old_class_that_isolates_less_does_not_stay(void **state)
 {
 	const struct policy_class gone = { .key = 100, .gone = true };
@@ -182,18 +182,18 @@ static void an_old_class_that_isolates_less_does_not_stay(void **state)
 	struct err err;
 
 	fill(&n);
-	assert_true(fake_allows(&n.fake, fake_word(&n.fake, 1), query));
+	assert_true(fake_allows(&n.fake, fake_policy(&n.fake, 1), query));
 	classes[0] = class_of(300, 3, n.keys[2], n.entries[2]);
 	classes[0].info.flags[WR_EGRESS] = WR_CLASS_ISOLATED;
 	classes[1] = gone;
 	assert_int_equal(apply_run(n.a, &changes, false, &err), 0);
-	assert_false(fake_allows(&n.fake, fake_word(&n.fake, 1), query));
+	assert_false(fake_allows(&n.fake, fake_policy(&n.fake, 1), query));
 	assert_false(lets_in(&n, 1, 0));
 	assert_true(apply_endpoint(n.a, 1)->denied);
 	full_node_free(&n);
 }
 
-/* The compiler says that a class is over a bound: it is denied, but for those that were in another one; also by the next agent. */
+/* A class that the compiler marks as over a bound is denied, but for endpoints that had another one; also by the next agent. */
 static void a_class_over_a_bound(void **state)
 {
 	for (int had = 0; had < 2; had++) {
@@ -207,12 +207,12 @@ static void a_class_over_a_bound(void **state)
 		};
 		struct full_node n;
 		struct apply *next;
-		struct dp_word before;
+		struct dp_endpoint_policy before;
 		struct err err;
 
 		fill(&n);
 		if (!had)
-			n.fake.words[0] = (struct dp_word){ .ifindex = 1 };
+			n.fake.policies[0] = (struct dp_endpoint_policy){ .ifindex = 1 };
 		if (!had) {
 			assert_int_equal(apply_load(n.a, &err), 0);
 			assert_int_equal(apply_run(n.a, &(struct policy_changes){ 0 }, true, &err), 0);
@@ -223,19 +223,19 @@ static void a_class_over_a_bound(void **state)
 		assert_int_equal(apply_endpoint(n.a, 1)->denied, !had);
 		assert_int_equal(n.fake.state.classes_denied, 1);
 
-		before = n.fake.words[0];
+		before = n.fake.policies[0];
 		next = apply_new(&fake_ops, &n.fake);
 		assert_int_equal(apply_load(next, &err), 0);
 		changes.class_count = 1;
 		assert_int_equal(apply_run(next, &changes, true, &err), 0);
-		assert_memory_equal(&before, &n.fake.words[0], sizeof(before));
+		assert_memory_equal(&before, &n.fake.policies[0], sizeof(before));
 		assert_int_equal(lets_in(&n, 1, 0), had);
 		apply_free(next);
 		full_node_free(&n);
 	}
 }
 
-/* An endpoint that the plugin has not put into the maps yet gets its words as soon as it is there. */
+/* An endpoint that the plugin has not put into the maps yet gets its policy as soon as it is there. */
 static void endpoint_that_comes_late(void **state)
 {
 	struct fake fake = { .steps_left = -1 };
@@ -247,21 +247,21 @@ static void endpoint_that_comes_late(void **state)
 	assert_int_equal(apply_load(a, &err), 0);
 	assert_int_equal(apply_run(a, &changes, true, &err), 0);
 	assert_true(apply_endpoint(a, 7)->missing);
-	fake.words[fake.word_count++] = (struct dp_word){ .ifindex = 7 };
+	fake.policies[fake.policy_count++] = (struct dp_endpoint_policy){ .ifindex = 7 };
 	changes = (struct policy_changes){ 0 };
 	assert_int_equal(apply_run(a, &changes, false, &err), 0);
 	assert_false(apply_endpoint(a, 7)->missing);
-	assert_int_equal(fake.words[0].policy_class, WR_CLASS_NOT_ISOLATED);
-	assert_int_equal(fake.words[0].identity, 42);
+	assert_int_equal(fake.policies[0].policy_class, WR_CLASS_NOT_ISOLATED);
+	assert_int_equal(fake.policies[0].identity, 42);
 	apply_free(a);
 	fake_free(&fake);
 }
 
-/* The next agent knows by either direction that a class did not fit, and leaves its endpoints where they are. */
-static void a_denied_class_is_found_again(void **state)
+/* The next agent sees by either direction that a class did not fit, and leaves its endpoints where they are. */
+static void the_next_agent_recognizes_a_denied_class(void **state)
 {
 	for (int d = 0; d < WR_DIRECTIONS; d++) {
-		struct fake fake = { .steps_left = -1, .word_count = 1, .words = { { .ifindex = 1 } } };
+		struct fake fake = { .steps_left = -1, .policy_count = 1, .policies = { { .ifindex = 1 } } };
 		struct wr_policy_key keys[4];
 		struct wr_policy_entry entries[4];
 		struct policy_class class = class_of(100, 4, keys, entries);
@@ -269,13 +269,13 @@ static void a_denied_class_is_found_again(void **state)
 		const struct policy_changes changes = {
 			.classes = &class, .class_count = 1, .endpoints = &endpoint, .endpoint_count = 1
 		};
-		struct dp_word first;
+		struct dp_endpoint_policy first;
 		struct err err;
 		bool denied;
 
 		fake.tables[APPLY_POLICY].limit = 3;
 		class.info = (struct wr_class_info){ 0 };
-		class.info.flags[d] = WR_CLASS_ISOLATED | WR_CLASS_ANYBODY;
+		class.info.flags[d] = WR_CLASS_ISOLATED | WR_CLASS_ANY_PEER;
 		class.info.port_bits[d] = 1 << 16;
 		for (int i = 0; i < 4; i++)
 			keys[i].shape = wr_policy_shape((uint32_t)d, 16);
@@ -287,8 +287,8 @@ static void a_denied_class_is_found_again(void **state)
 			assert_true(apply_class(a, 100, &denied) && denied);
 			assert_int_equal(fake.state.classes_denied, 1);
 			if (agent)
-				assert_memory_equal(&first, &fake.words[0], sizeof(first));
-			first = fake.words[0];
+				assert_memory_equal(&first, &fake.policies[0], sizeof(first));
+			first = fake.policies[0];
 			apply_free(a);
 		}
 		fake_free(&fake);
@@ -298,12 +298,12 @@ static void a_denied_class_is_found_again(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(room_goes_to_who_waits),
+		cmocka_unit_test(room_goes_to_waiting_classes),
 		cmocka_unit_test(the_old_class_stays),
 		cmocka_unit_test(an_old_class_that_isolates_less_does_not_stay),
 		cmocka_unit_test(a_class_over_a_bound),
 		cmocka_unit_test(endpoint_that_comes_late),
-		cmocka_unit_test(a_denied_class_is_found_again),
+		cmocka_unit_test(the_next_agent_recognizes_a_denied_class),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The agent's words in the maps of the real kernel, while the plugin writes endpoints there. */
+/* The agent's endpoint policies in the maps of the real kernel, while the plugin writes endpoints there. */
 #include "dp_rig.h"
 
 #include "apply_dp.h"
@@ -21,10 +21,10 @@ static void *put_endpoint(void *arg)
 	return NULL;
 }
 
-/* Whenever it comes: who is not said to be missing is not looked at again, and has to have its word. */
+/* Whenever it comes: an endpoint that is not reported as missing is not tried again, so it must have its policy. */
 static void an_endpoint_comes_meanwhile(void **state)
 {
-	const struct dp_word word = { IFINDEX, WR_CLASS_NOT_ISOLATED, 7, 12345 };
+	const struct dp_endpoint_policy policy = { IFINDEX, WR_CLASS_NOT_ISOLATED, 7, 12345 };
 	struct plugin plugin = { .dp = DP_CLOSED };
 	struct apply_tables *tables;
 	struct err err = { 0 };
@@ -40,14 +40,14 @@ static void an_endpoint_comes_meanwhile(void **state)
 		assert_int_equal(pthread_create(&thread, NULL, put_endpoint, &plugin), 0);
 		do {
 			missing = false;
-			assert_ok(apply_tables_ops.words(tables, &word, 1, &missing, &err));
+			assert_ok(apply_tables_ops.set_endpoints(tables, &policy, 1, &missing, &err));
 			waited += missing;
 		} while (missing);
 		pthread_join(thread, NULL);
 		assert_int_equal(plugin.result, 0);
 		assert_ok(dp_endpoint_get(&plugin.dp, IFINDEX, &ep, &err));
-		assert_int_equal(ep.policy_class, word.policy_class);
-		assert_int_equal(ep.identity, word.identity);
+		assert_int_equal(ep.policy_class, policy.policy_class);
+		assert_int_equal(ep.identity, policy.identity);
 		assert_ok(dp_endpoint_delete(&plugin.dp, IFINDEX, &err));
 	}
 	apply_tables_close(tables);

@@ -6,7 +6,7 @@
 
 #include "rig.h"
 
-/* By its number; what else an element holds tells equal ones apart. */
+/* Compared by number; the text distinguishes equal elements. */
 struct element {
 	int number;
 	char *text;
@@ -63,7 +63,7 @@ static void sorts_without_duplicates(void **state)
 static void finds_where_a_key_belongs(void **state)
 {
 	static const struct element v[] = { { 1 }, { 3 }, { 3 }, { 5 } };
-	static const size_t at[] = { 0, 0, 1, 1, 3, 3, 4 }; /* of the numbers from 0 */
+	static const size_t at[] = { 0, 0, 1, 1, 3, 3, 4 }; /* for each number from 0 */
 
 	for (int key = 0; key < (int)ARRAY_SIZE(at); key++)
 		assert_int_equal(array_lower_bound(&key, v, ARRAY_SIZE(v), sizeof(v[0]), key_cmp), at[key]);

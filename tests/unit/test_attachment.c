@@ -133,7 +133,7 @@ static void reads_old_records(void **state)
 				   "\"hostIfindex\": 7, \"netnsDevice\": 4, \"netnsInode\": 5}";
 	struct attachment a = sample(), b;
 
-	assert_int_equal(attachment_save(&a, NULL), 0); /* makes the folder */
+	assert_int_equal(attachment_save(&a, NULL), 0); /* makes the directory */
 	assert_int_equal(file_write(WARREN_ATTACHMENT_DIR "/adding/c1@eth0", text, strlen(text), NULL), 0);
 	assert_int_equal(attachment_load("c1", "eth0", &b, NULL), 0);
 	assert_string_equal(b.pod_name, "pod");
@@ -160,7 +160,7 @@ static void changes_state_on_a_full_disk(void **state)
 	same(&a, &b);
 }
 
-static void tells_damage(void **state)
+static void reports_damage(void **state)
 {
 	static const char *const texts[] = {
 		"", "{", "[]", "{\"containerID\": \"c1\"}", "{\"containerID\": \"other\", \"ifname\": \"eth0\"}",
@@ -181,7 +181,7 @@ static void tells_damage(void **state)
 	}
 }
 
-/* Nothing but its boot is read, as indices and addresses are another's by now; and nothing else needs to be whole. */
+/* Only the boot id is read, since indices and addresses may be another pod's by now; the rest need not be valid. */
 static void forgets_an_earlier_boot(void **state)
 {
 	static const char past[] = "01234567-89ab-cdef-0123-456789abcdef";
@@ -207,7 +207,7 @@ static void forgets_an_earlier_boot(void **state)
 	}
 	assert_int_equal(file_write(WARREN_ATTACHMENT_DIR "/adding/c1@eth0", text, 20, NULL), 0);
 	assert_int_equal(attachment_load("c1", "eth0", &b, NULL), -EBADMSG);
-	/* This boot's is read, and must be whole. */
+	/* A record of this boot is read, and must be complete. */
 	a = sample();
 	assert_int_equal(attachment_save(&a, NULL), 0);
 	free(text);
@@ -218,7 +218,7 @@ static void forgets_an_earlier_boot(void **state)
 	assert_int_equal(attachment_load("c1", "eth0", &b, NULL), -EBADMSG);
 }
 
-static void removes_whatever_it_is(void **state)
+static void removes_in_any_state(void **state)
 {
 	struct attachment a = sample(), b;
 
@@ -271,7 +271,7 @@ static void lists_all(void **state)
 	assert_string_equal(seen.last, "c2");
 }
 
-static void knows_the_dead(void **state)
+static void finds_dead_attachments(void **state)
 {
 	struct attachment a = sample();
 
@@ -294,11 +294,11 @@ int main(void)
 		cmocka_unit_test_setup(holds_the_longest, fresh),
 		cmocka_unit_test_setup(reads_old_records, fresh),
 		cmocka_unit_test_setup(changes_state_on_a_full_disk, fresh),
-		cmocka_unit_test_setup(tells_damage, fresh),
+		cmocka_unit_test_setup(reports_damage, fresh),
 		cmocka_unit_test_setup(forgets_an_earlier_boot, fresh),
-		cmocka_unit_test_setup(removes_whatever_it_is, fresh),
+		cmocka_unit_test_setup(removes_in_any_state, fresh),
 		cmocka_unit_test_setup(lists_all, fresh),
-		cmocka_unit_test_setup(knows_the_dead, fresh),
+		cmocka_unit_test_setup(finds_dead_attachments, fresh),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Services and EndpointSlices in, maps of services out; what is written, and what is not. */
+/* Services and EndpointSlices in, maps of services out; and which elements are written. */
 #include "fake_services.h"
 
 struct fixture {
@@ -35,7 +35,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* A run that takes long leaves the rest for the next one. */
+/* A run is limited in time, and leaves the rest to the next one. */
 static int run_to_end(struct balancer *b, struct err *err)
 {
 	int ret;
@@ -46,7 +46,7 @@ static int run_to_end(struct balancer *b, struct err *err)
 	return ret;
 }
 
-/* How many puts and deletes it takes. */
+/* Returns the number of puts and deletes. */
 static unsigned long run(struct fixture *f)
 {
 	unsigned long before = f->maps.puts + f->maps.deletes;
@@ -105,7 +105,7 @@ static void joins_in_any_order(void **state)
 	expect_services(&f->maps, "10.96.0.1:80 > 10.0.0.1:8080\n");
 }
 
-static void knows_which_endpoints_count(void **state)
+static void selects_ready_endpoints(void **state)
 {
 	static const struct {
 		const char *endpoints, *out;
@@ -119,7 +119,7 @@ static void knows_which_endpoints_count(void **state)
 		{ "{addresses: [10.0.0.1], conditions: {ready: false, serving: false, terminating: true}}", "" },
 		/* publishNotReadyAddresses: ready although it terminates */
 		{ "{addresses: [10.0.0.1], conditions: {ready: true, serving: false, terminating: true}}", " 10.0.0.1:8080" },
-		/* on its way from one slice to another */
+		/* moving from one slice to another */
 		{ UNREADY("10.0.0.1") "," READY("10.0.0.1") "," READY("10.0.0.1"), " 10.0.0.1:8080" },
 	};
 	struct fixture *f = *state;
@@ -176,7 +176,7 @@ static void joins_ports_by_name_and_families_apart(void **state)
 	put_service(f->b, "a", "clusterIP: 10.96.0.1, ports: [{name: web, port: 80}]");
 	assert_int_equal(run(f), 6);
 	expect_services(&f->maps, "10.96.0.1:80 > 10.0.0.1:8080\n10.96.0.2:80 > 10.0.0.2:8081\n");
-	/* ... and nobody's. */
+	/* ... and no Service's. */
 	put_text(f->b, "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\naddressType: IPv4\n"
 		       "metadata: {namespace: ns, name: a2}\nendpoints: [{addresses: [10.0.0.2]}]\nports: [{name: web, port: 1}]\n");
 	run(f);
@@ -197,12 +197,12 @@ static void first_by_name_has_an_address(void **state)
 	put_service(f->b, "c", WEB);
 	assert_int_equal(run(f), 0);
 	expect_services(&f->maps, "10.96.0.1:80 > 10.0.0.2:2\n");
-	assert_string_equal(problem(f, 1), "ns/c: 10.96.0.1:80 is ns/b's already");
+	assert_string_equal(problem(f, 1), "ns/c: 10.96.0.1:80 belongs to Service ns/b");
 	/* One that comes before both: the map's entry is replaced, never deleted. */
 	put_service(f->b, "a", WEB);
 	assert_int_equal(run(f), 1);
 	expect_services(&f->maps, "10.96.0.1:80 > 10.0.0.1:1\n");
-	assert_string_equal(problem(f, 2), "ns/b: 10.96.0.1:80 is ns/a's already");
+	assert_string_equal(problem(f, 2), "ns/b: 10.96.0.1:80 belongs to Service ns/a");
 	put_service(f->b, "a", "clusterIP: 10.96.0.9, ports: [{port: 80}]");
 	assert_int_equal(run(f), 2);
 	expect_services(&f->maps, "10.96.0.1:80 > 10.0.0.2:2\n10.96.0.9:80 > 10.0.0.1:1\n");
@@ -214,7 +214,7 @@ static void first_by_name_has_an_address(void **state)
 	put_slice(f->b, "b1", "b", 4, READY("10.0.0.3"), "{port: 3}");
 	put_service(f->b, "b", WEB);
 	assert_int_equal(run(f), 0);
-	assert_string_equal(problem(f, 1), "ns/c: 10.96.0.1:80 is ns/b's already");
+	assert_string_equal(problem(f, 1), "ns/c: 10.96.0.1:80 belongs to Service ns/b");
 }
 
 static void address_of_one_that_goes_passes_to_another(void **state)
@@ -256,7 +256,7 @@ static void failure_of_one_is_its_own(void **state)
 	assert_string_equal(err.msg, "10.96.0.1:81: the map says no");
 	assert_string_equal(problem(f, 1), "ns/a: 10.96.0.1:81: the map says no");
 	expect_services(&f->maps, "10.96.0.1:80 >\n10.96.0.1:82 >\n10.96.0.2:80 >\n");
-	/* Only when told so is it tried again. */
+	/* It is tried again only after balancer_retry(). */
 	assert_false(balancer_pending(f->b));
 	balancer_retry(f->b);
 	assert_true(balancer_pending(f->b));
@@ -268,7 +268,7 @@ static void failure_of_one_is_its_own(void **state)
 	problem(f, 0);
 	balancer_count(f->b, &counts);
 	assert_int_equal(counts.failures, 2);
-	/* One that fails as it changes goes on as it was; changed back, it is put again, and is found as it should be. */
+	/* A frontend whose change fails stays as it was; changed back, it is put again, and nothing needs to be written. */
 	f->maps.put_error = -EIO;
 	put_slice(f->b, "a1", "a", 4, READY("10.0.0.1"), "{name: b, port: 1}");
 	assert_int_equal(run_to_end(f->b, &err), -EAGAIN);
@@ -284,7 +284,7 @@ static void failure_of_one_is_its_own(void **state)
 	assert_int_equal(run(f), 0);
 }
 
-/* Of all that is wrong with a Service it is told what is tried again. */
+/* Of several problems of a Service, the one that is tried again is reported. */
 static void failure_comes_before_a_dispute(void **state)
 {
 	struct fixture *f = *state;
@@ -300,10 +300,10 @@ static void failure_comes_before_a_dispute(void **state)
 	f->maps.put_error = 0;
 	balancer_retry(f->b);
 	run(f);
-	assert_string_equal(problem(f, 1), "ns/b: 10.96.0.1:80 is ns/a's already");
+	assert_string_equal(problem(f, 1), "ns/b: 10.96.0.1:80 belongs to Service ns/a");
 }
 
-static void uses_room_that_comes_free(void **state)
+static void uses_freed_room(void **state)
 {
 	struct fixture *f = *state;
 	struct err err = { 0 };
@@ -333,11 +333,11 @@ static void deletes_until_it_is_deleted(void **state)
 	balancer_remove_service(f->b, "ns", "a");
 	balancer_remove_service(f->b, "ns", "b");
 	assert_int_equal(run_to_end(f->b, &err), -EAGAIN);
-	assert_string_equal(err.msg, "a service that is no more cannot be deleted: the map does not let go");
+	assert_string_equal(err.msg, "cannot delete the frontend of a deleted Service: the map does not let go");
 	balancer_retry(f->b);
 	assert_true(balancer_pending(f->b));
 	f->maps.delete_error = 0;
-	/* Meanwhile somebody wants one of the addresses again. */
+	/* Meanwhile another Service gets one of the addresses. */
 	put_service(f->b, "c", "clusterIP: 10.96.0.2, ports: [{port: 80}]");
 	assert_int_equal(run(f), 1);
 	expect_services(&f->maps, "10.96.0.2:80 >\n");
@@ -345,7 +345,7 @@ static void deletes_until_it_is_deleted(void **state)
 
 /* --- another agent's maps --- */
 
-static void goes_on_with_what_is_there(void **state)
+static void continues_with_existing_entries(void **state)
 {
 	struct fixture *f = *state;
 	struct err err = { 0 };
@@ -368,10 +368,10 @@ static void goes_on_with_what_is_there(void **state)
 	expect_services(&f->maps, "10.96.0.1:80 > 10.0.0.1:8080 10.0.0.2:8080\n10.96.0.3:80 affinity 10800 >\n[fd00:96::1]:80 >\n");
 }
 
-static void mends_what_others_do_to_the_maps(void **state)
+static void repairs_changes_of_other_programs_to_the_maps(void **state)
 {
 	struct fixture *f = *state;
-	struct dp_service stranger = { .ip = ip("10.96.0.7"), .port = 7, .protocol = IPPROTO_TCP };
+	struct dp_service unknown_service = { .ip = ip("10.96.0.7"), .port = 7, .protocol = IPPROTO_TCP };
 	struct ip known = ip("10.96.0.1"), other = ip("10.96.0.2");
 	struct err err = { 0 };
 
@@ -379,7 +379,7 @@ static void mends_what_others_do_to_the_maps(void **state)
 	put_service(f->b, "b", "clusterIP: 10.96.0.2, ports: [{port: 80}]");
 	put_slice(f->b, "b1", "b", 4, READY("10.0.0.1"), "{port: 8080}");
 	run(f);
-	assert_ok(fake_put(&f->maps, &stranger, NULL, &err));
+	assert_ok(fake_put(&f->maps, &unknown_service, NULL, &err));
 	assert_ok(fake_delete(&f->maps, &known, 80, IPPROTO_TCP, &err));
 	assert_ok(fake_put(&f->maps, &(struct dp_service){ other, 80, IPPROTO_TCP, 0, NULL, 0 }, NULL, &err));
 	assert_false(balancer_pending(f->b));
@@ -389,24 +389,24 @@ static void mends_what_others_do_to_the_maps(void **state)
 	expect_services(&f->maps, "10.96.0.1:80 >\n10.96.0.2:80 > 10.0.0.1:8080\n");
 }
 
-/* --- what it tells --- */
+/* --- listing --- */
 
-static int tell(const struct balancer_front *front, void *arg)
+static int tell(const struct balancer_frontend *frontend, void *arg)
 {
 	char at[SOCKET_STRLEN];
 
-	fprintf(arg, "%s/%s %s %s%s%zu%s%s;", front->service->namespace, front->service->name,
-		socket_format(front->ip, front->port->port, at), front->port->name, front->written ? " has " : " not in maps ",
-		front->backends, *front->problem ? ", " : "", front->problem);
+	fprintf(arg, "%s/%s %s %s%s%zu%s%s;", frontend->service->namespace, frontend->service->name,
+		socket_format(frontend->ip, frontend->port->port, at), frontend->port->name, frontend->written ? " has " : " not in maps ",
+		frontend->backends, *frontend->problem ? ", " : "", frontend->problem);
 	return 0;
 }
 
-static int stop(const struct balancer_front *front, void *arg)
+static int stop(const struct balancer_frontend *frontend, void *arg)
 {
 	return ++*(int *)arg;
 }
 
-static void tells_what_it_knows(void **state)
+static void lists_services_and_problems(void **state)
 {
 	struct fixture *f = *state;
 	struct balancer_counts counts;
@@ -430,9 +430,9 @@ static void tells_what_it_knows(void **state)
 	balancer_count(f->b, &counts);
 	assert_int_equal(counts.services, 2);
 	assert_int_equal(counts.slices, 1);
-	assert_int_equal(counts.fronts[0], 1);
+	assert_int_equal(counts.frontends[0], 1);
 	assert_int_equal(counts.backends[0], 2);
-	assert_int_equal(counts.fronts[1], 0);
+	assert_int_equal(counts.frontends[1], 0);
 	assert_int_equal(counts.failures, 0);
 	run(f);
 	put_service(f->b, "b", WEB);
@@ -445,7 +445,7 @@ static void tells_what_it_knows(void **state)
 
 #define MANY 5000
 
-static void writes_only_what_has_changed(void **state)
+static void writes_only_changed_services(void **state)
 {
 	struct fixture *f = *state;
 	char name[32], spec[80], endpoints[600] = "";
@@ -473,19 +473,19 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(joins_in_any_order),
-		TEST(knows_which_endpoints_count),
+		TEST(selects_ready_endpoints),
 		TEST(keeps_to_its_node),
 		TEST(joins_ports_by_name_and_families_apart),
 		TEST(first_by_name_has_an_address),
 		TEST(address_of_one_that_goes_passes_to_another),
 		TEST(failure_of_one_is_its_own),
 		TEST(failure_comes_before_a_dispute),
-		TEST(uses_room_that_comes_free),
+		TEST(uses_freed_room),
 		TEST(deletes_until_it_is_deleted),
-		TEST(goes_on_with_what_is_there),
-		TEST(mends_what_others_do_to_the_maps),
-		TEST(tells_what_it_knows),
-		TEST(writes_only_what_has_changed),
+		TEST(continues_with_existing_entries),
+		TEST(repairs_changes_of_other_programs_to_the_maps),
+		TEST(lists_services_and_problems),
+		TEST(writes_only_changed_services),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Which versions of CNI the plugin behind ours knows, and what the network configuration makes of it. */
+/* The CNI versions of the chained plugin, and their effect on the network configuration. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,7 +42,7 @@ static void assert_versions(bool latest)
 	assert_non_null(text);
 	assert_non_null(strstr(text, "\"cniVersion\": \"1.0.0\""));
 	assert_int_equal(strstr(text, "\"1.1.0\"") != NULL, latest);
-	assert_int_equal(chained_knows_latest(), latest);
+	assert_int_equal(chained_supports_latest(), latest);
 }
 
 static void the_last_answer_counts(void **state)
@@ -50,19 +50,19 @@ static void the_last_answer_counts(void **state)
 	struct err err = { 0 };
 	bool knows;
 
-	assert_versions(true); /* nobody has asked */
+	assert_versions(true); /* before any answer */
 	plugin("#!/bin/sh\ncat >/dev/null\n[ \"$CNI_COMMAND\" = VERSION ] &&\n"
 	       "echo '{\"cniVersion\": \"1.0.0\", \"supportedVersions\": [\"0.4.0\", \"1.0.0\"]}'\n");
-	assert_ok(chained_ask(PLUGIN, &knows, &err));
+	assert_ok(chained_probe(PLUGIN, &knows, &err));
 	assert_false(knows);
 	assert_versions(false);
 	plugin("#!/bin/sh\necho '{\"cniVersion\": \"1.1.0\", \"supportedVersions\": [\"1.0.0\", \"1.1.0\"]}'\n");
-	assert_ok(chained_ask(PLUGIN, &knows, &err));
+	assert_ok(chained_probe(PLUGIN, &knows, &err));
 	assert_true(knows);
 	assert_versions(true);
 }
 
-/* What was known before stays. */
+/* The versions of the last answer stay. */
 static void no_answer(void **state)
 {
 	static const struct {
@@ -82,12 +82,12 @@ static void no_answer(void **state)
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		plugin(rows[i].script);
-		assert_int_equal(chained_ask(PLUGIN, &knows, &err), rows[i].ret);
+		assert_int_equal(chained_probe(PLUGIN, &knows, &err), rows[i].ret);
 		assert_non_null(strstr(err.msg, PLUGIN));
 		assert_versions(true);
 	}
 	assert_int_equal(unlink(PLUGIN), 0);
-	assert_int_equal(chained_ask(PLUGIN, &knows, &err), -ENOENT);
+	assert_int_equal(chained_probe(PLUGIN, &knows, &err), -ENOENT);
 }
 
 int main(int argc, char **argv)

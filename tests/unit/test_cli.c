@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The table of commands and all that derives from it; every command on a node of its own. */
+/* The table of commands and everything derived from it; every command on a node of its own. */
 #include <fcntl.h>
 #include <linux/if_packet.h>
 #include <net/ethernet.h>
@@ -10,7 +10,7 @@
 #include "codec.h"
 #include "guard.h"
 #include "maps.h"
-#include "names.h"
+#include "enum_names.h"
 
 /* --- parsing --- */
 
@@ -20,8 +20,8 @@
 
 static const struct {
 	const char *words[WORDS_MAX];
-	const char *command; /* NULL: not understood */
-	const char *error;   /* a piece of the message */
+	const char *command; /* NULL: refused */
+	const char *error;   /* part of the message */
 	struct cli_options options;
 	const char *args[CLI_ARGS_MAX];
 	enum cli_exit exit;
@@ -35,9 +35,9 @@ static const struct {
 	{ { "node", "init", "--ct-entries=auto" },
 	  "node init",
 	  .options = { .max_endpoints = -1, .mark_shift = -1, .ct_entries = 0, NO_NUMBERS } },
-	{ { "node", "init", "--ct-entries", "0" }, .error = "wants auto, or a number from 1024", .exit = CLI_USAGE },
+	{ { "node", "init", "--ct-entries", "0" }, .error = "requires auto, or a number from 1024", .exit = CLI_USAGE },
 	{ { "node", "init", "--ct-entries", "automatic" }, .error = "not 'automatic'", .exit = CLI_USAGE },
-	{ { "node", "init", "--max-endpoints", "auto" }, .error = "wants a number from 1 to 4096", .exit = CLI_USAGE },
+	{ { "node", "init", "--max-endpoints", "auto" }, .error = "requires a number from 1 to 4096", .exit = CLI_USAGE },
 	{ { "map", "get", "--raw", "addr4", "--json", "10.0.0.1" },
 	  "map get",
 	  .args = { "addr4", "10.0.0.1" },
@@ -82,42 +82,42 @@ static const struct {
 	  "no command" },
 	{ { "--force", "node", "down" }, NULL, "before the command" },
 	{ { "status", "--force" }, NULL, "`warren status` has no option --force" },
-	{ { "status", "extra" }, NULL, "one word too many" },
+	{ { "status", "extra" }, NULL, "one argument too many" },
 	{ { "endpoint", "get" }, NULL, "ID is missing" },
 	{ { "map", "get", "addr4" }, NULL, "KEY is missing" },
-	{ { "monitor", "--count" }, NULL, "--count wants a value" },
-	{ { "monitor", "--count", "0" }, NULL, "--count wants a number from 1" },
-	{ { "monitor", "--count", "-1" }, NULL, "--count wants a number from 1" },
-	{ { "monitor", "--count", "1x" }, NULL, "--count wants a number from 1" },
-	{ { "monitor", "--count=" }, NULL, "--count wants a number from 1" },
-	{ { "monitor", "--endpoint", "99999999999999999999" }, NULL, "--endpoint wants a number from 1 to 4294967295" },
+	{ { "monitor", "--count" }, NULL, "--count requires a value" },
+	{ { "monitor", "--count", "0" }, NULL, "--count requires a number from 1" },
+	{ { "monitor", "--count", "-1" }, NULL, "--count requires a number from 1" },
+	{ { "monitor", "--count", "1x" }, NULL, "--count requires a number from 1" },
+	{ { "monitor", "--count=" }, NULL, "--count requires a number from 1" },
+	{ { "monitor", "--endpoint", "99999999999999999999" }, NULL, "--endpoint requires a number from 1 to 4294967295" },
 	{ { "node", "init", "--mark-shift", "30" }, NULL, "from 0 to 29" },
 	{ { "node", "down", "--force=yes" }, NULL, "--force takes no value" },
 	{ { "monitor", "--cou", "1" }, NULL, "has no option --cou" },
 	{ { "deny", "add" }, NULL, "PREFIX is missing" },
-	{ { "uplink", "xdp", "eth0", "off", "on" }, NULL, "one word too many" },
+	{ { "uplink", "xdp", "eth0", "off", "on" }, NULL, "one argument too many" },
 	{ { "trace", "a" }, NULL, "DST[:PORT/PROTO] is missing" },
-	{ { "trace", "a", "b", "--family", "7" }, NULL, "--family wants a number from 4 to 6" },
-	{ { "trace", "a", "b", "--sport", "0" }, NULL, "--sport wants a number from 1 to 65535" },
+	{ { "trace", "a", "b", "--family", "7" }, NULL, "--family requires a number from 4 to 6" },
+	{ { "trace", "a", "b", "--sport", "0" }, NULL, "--sport requires a number from 1 to 65535" },
 	{ { "node", "get" }, NULL, "NODE is missing" },
-	{ { "node", "get", "a", "b" }, NULL, "one word too many" },
-	{ { "node", "ping", "--count", "0" }, NULL, "--count wants a number from 1 to 10000" },
+	{ { "node", "get", "a", "b" }, NULL, "one argument too many" },
+	{ { "node", "ping", "--count", "0" }, NULL, "--count requires a number from 1 to 10000" },
 	{ { "ipcache", "get" }, NULL, "IP is missing" },
 	{ { "ct", "flush", "--dead" }, NULL, "`warren ct flush` has no option --dead" },
 };
 
-static void assert_options(const char *line, const struct cli_options *have, const struct cli_options *want)
+static void assert_options(const char *line, const struct cli_options *have, const struct cli_options *expected)
 {
-	if (have->json != want->json || have->help != want->help || have->all != want->all ||
-	    have->force != want->force || have->raw != want->raw || have->btf != want->btf ||
-	    have->max_endpoints != want->max_endpoints || have->mark_shift != want->mark_shift ||
-	    have->ct_entries != want->ct_entries ||
-	    have->endpoint != want->endpoint || have->count != want->count || have->timeout != want->timeout ||
-	    have->drops != want->drops || have->allows != want->allows || have->dead != want->dead ||
-	    have->family != want->family || have->sport != want->sport || have->interval != want->interval ||
-	    strcmp(have->from_node ?: "", want->from_node ?: "") != 0 ||
-	    strcmp(have->identity ?: "", want->identity ?: "") != 0 ||
-	    strcmp(have->flags ?: "", want->flags ?: "") != 0 || strcmp(have->reason ?: "", want->reason ?: "") != 0)
+	if (have->json != expected->json || have->help != expected->help || have->all != expected->all ||
+	    have->force != expected->force || have->raw != expected->raw || have->btf != expected->btf ||
+	    have->max_endpoints != expected->max_endpoints || have->mark_shift != expected->mark_shift ||
+	    have->ct_entries != expected->ct_entries ||
+	    have->endpoint != expected->endpoint || have->count != expected->count || have->timeout != expected->timeout ||
+	    have->drops != expected->drops || have->allows != expected->allows || have->dead != expected->dead ||
+	    have->family != expected->family || have->sport != expected->sport || have->interval != expected->interval ||
+	    strcmp(have->from_node ?: "", expected->from_node ?: "") != 0 ||
+	    strcmp(have->identity ?: "", expected->identity ?: "") != 0 ||
+	    strcmp(have->flags ?: "", expected->flags ?: "") != 0 || strcmp(have->reason ?: "", expected->reason ?: "") != 0)
 		fail_msg("%s: other options", line);
 }
 
@@ -153,7 +153,7 @@ static void parsing(void **state)
 	}
 }
 
-/* --- the manual, and what else is written by hand --- */
+/* --- the manual and ARCHITECTURE.md --- */
 
 static char *document(const char *path)
 {
@@ -162,7 +162,7 @@ static char *document(const char *path)
 	struct err err = { 0 };
 
 	if (file_read(path, 1 << 20, &text, &size, &err) < 0)
-		fail_msg("%s (run from the top folder)", err.msg);
+		fail_msg("%s (run from the top directory)", err.msg);
 	return text;
 }
 
@@ -183,15 +183,15 @@ static char *manual(void)
 /* Every option that a section defines: lines ".B --name" or ".BI --name " VALUE"" after a .TP. */
 static void assert_section(const char *title, const char *section, const char *end, const struct cli_option *options)
 {
-	char want[128];
+	char expected[128];
 	int count = 0;
 
 	for (const struct cli_option *o = options; o->name; o++, count++) {
 		if (o->value)
-			snprintf(want, sizeof(want), "\n.TP\n.BI --%s \" %s\"\n", o->name, o->value);
+			snprintf(expected, sizeof(expected), "\n.TP\n.BI --%s \" %s\"\n", o->name, o->value);
 		else
-			snprintf(want, sizeof(want), "\n.TP\n.B --%s\n", o->name);
-		if (!memmem(section, (size_t)(end - section), want, strlen(want)))
+			snprintf(expected, sizeof(expected), "\n.TP\n.B --%s\n", o->name);
+		if (!memmem(section, (size_t)(end - section), expected, strlen(expected)))
 			fail_msg("the manual's section '%s' does not define --%s", title, o->name);
 	}
 	for (const char *p = section; (p = strstr(p, "\n.TP\n.B")) && p < end; p++)
@@ -228,7 +228,7 @@ static void the_manual_agrees(void **state)
 		sections--;
 	assert_int_equal(sections, 0);
 	assert_section("OPTIONS", options, commands_begin, common_options);
-	/* The forms of keys, as the codecs take them. */
+	/* The forms of keys that the codecs accept. */
 	for (const struct map_codec *const *m = map_codecs; *m; m++) {
 		char form[80];
 
@@ -238,19 +238,19 @@ static void the_manual_agrees(void **state)
 	}
 }
 
-static void the_architecture_names_every_map(void **state)
+static void the_readme_of_bpf_names_every_map(void **state)
 {
-	_cleanup_free_ char *text = document("ARCHITECTURE.md");
+	_cleanup_free_ char *text = document("bpf/README.md");
 	char name[64];
 
 	for (const struct dp_map *m = dp_maps; m->name; m++) {
 		snprintf(name, sizeof(name), "`%s`", m->name);
 		if (!strstr(text, name))
-			fail_msg("ARCHITECTURE.md does not say what map %s is", m->name);
+			fail_msg("bpf/README.md does not say what map %s is", m->name);
 	}
 }
 
-/* No option is named anywhere in the manual that no command has. */
+/* Every option in the manual is an option of a command. */
 static void the_manual_invents_nothing(void **state)
 {
 	_cleanup_free_ char *text = manual();
@@ -283,18 +283,18 @@ static void without_a_node(void **state)
 	expect_failure("map get addr4 x", 2, "IPV4-ADDRESS");
 	expect_failure("map dump addr4 --raw --btf", 2, "exclude one another");
 	expect_failure("map get addr4 0a --raw", 2, "4 bytes in hex");
-	expect_failure("monitor --reason bogus", 2, "no reason");
-	expect_failure("monitor --reason 5", 2, "no reason");
-	expect_failure("endpoint get x", 2, "no endpoint's id");
-	expect_failure("endpoint get 4294967296", 2, "no endpoint's id");
-	expect_failure("identity get x", 2, "no identity");
-	expect_failure("ipcache get x", 2, "no IP address");
-	expect_failure("node ping --family 5", 2, "--family is 4 or 6");
+	expect_failure("monitor --reason bogus", 2, "not a reason");
+	expect_failure("monitor --reason 5", 2, "not a reason");
+	expect_failure("endpoint get x", 2, "not an endpoint id");
+	expect_failure("endpoint get 4294967296", 2, "not an endpoint id");
+	expect_failure("identity get x", 2, "not an identity");
+	expect_failure("ipcache get x", 2, "not an IP address");
+	expect_failure("node ping --family 5", 2, "--family requires 4 or 6");
 	expect_failure("policy get x", 2, "NAMESPACE/NAME");
 }
 
-/* A reader that is gone is no failure. */
-static void nobody_reads(void **state)
+/* `warren ... | head` must not fail. */
+static void closed_pipe_is_no_error(void **state)
 {
 	int fds[2];
 
@@ -316,7 +316,7 @@ static void output_that_is_lost(void **state)
 
 static const struct {
 	const char *words; /* as typed, the last one being completed */
-	const char *want;  /* all of the candidates */
+	const char *expected;  /* all of the candidates */
 } completions[] = {
 	{ "warren ''", "status node endpoint identity ipcache policy service trace ct deny uplink map metrics monitor sysdump completion version help" },
 	{ "warren node ''", "init show down list get ping" },
@@ -348,7 +348,7 @@ static const struct {
 	{ "warren trace ''", "host world default/web" },
 };
 
-/* What is listed has a name that would be a command. */
+/* A listed name that would be a command. */
 #define LISTS "warren() { printf \"A B C\\nshop/db 1 default/web\\n\\$(date) 2 \\$(date)\\n\"; }; "
 
 static void completion(void **state)
@@ -373,8 +373,8 @@ static void completion(void **state)
 		assert_non_null(f);
 		have[fread(have, 1, sizeof(have) - 1, f)] = '\0';
 		assert_int_equal(pclose(f), 0);
-		if (strcmp(have, completions[i].want) != 0)
-			fail_msg("%s: '%s', not '%s'", completions[i].words, have, completions[i].want);
+		if (strcmp(have, completions[i].expected) != 0)
+			fail_msg("%s: '%s', not '%s'", completions[i].words, have, completions[i].expected);
 	}
 	unlink(path);
 }
@@ -428,7 +428,7 @@ static void monitor_shows_a_drop(uint32_t id)
 	assert_string_equal(json_string_value(json_object_get(json, "packet")), "10.1.0.9:4660 > 10.1.0.3:53 UDP");
 
 	out = tmpfile();
-	/* The devices, which have just come up, still report whom they listen to. */
+	/* The devices have just come up, and still send multicast reports. */
 	pid = start_monitor("monitor --count 1 --timeout 20 --reason ethertype", out);
 	send_frame(0x88cc);
 	assert_ends_soon(pid);
@@ -463,7 +463,7 @@ static void monitor_ends(void)
 	fclose(out);
 	run("monitor --timeout 1", &output);
 	assert_int_equal(output.exit, 0);
-	/* Its reader goes: it ends without waiting for another drop. */
+	/* The reader of its output closes: it ends without waiting for another drop. */
 	assert_int_equal(pipe(fds), 0);
 	out = fdopen(fds[1], "w");
 	pid = start_monitor("monitor --timeout 20", out);
@@ -521,7 +521,7 @@ static void every_command(void **state)
 	expect("node list", 0, "this node is in no cluster");
 	expect_failure("node get 1", 1, "this node is in no cluster");
 	expect_failure("node ping", 1, "this node is in no cluster");
-	expect("ipcache list", 0, "no address elsewhere is known");
+	expect("ipcache list", 0, "the ipcache is empty");
 	expect("ipcache get 10.1.0.9", 0, "outside the cluster");
 	assert_int_equal(nl_open(&nl, NETLINK_ROUTE, &err), 0);
 	id = make_pod(&nl, POD_DEVICE, POD_PEER, pod_mac, &web);
@@ -557,9 +557,9 @@ int main(void)
 		cmocka_unit_test(parsing),
 		cmocka_unit_test(the_manual_agrees),
 		cmocka_unit_test(the_manual_invents_nothing),
-		cmocka_unit_test(the_architecture_names_every_map),
+		cmocka_unit_test(the_readme_of_bpf_names_every_map),
 		cmocka_unit_test(without_a_node),
-		cmocka_unit_test(nobody_reads),
+		cmocka_unit_test(closed_pipe_is_no_error),
 		cmocka_unit_test(output_that_is_lost),
 		cmocka_unit_test(completion),
 		cmocka_unit_test_setup(every_command, own_node),

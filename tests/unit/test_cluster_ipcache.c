@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* user/agent/ipcache.c: who has an address elsewhere, from what the compiler says; the compiler's part of it, too. */
+/* user/agent/ipcache.c: identities of other nodes' addresses, from the compiler's changes; the compiler's part of it, too. */
 #include <stdio.h>
 
 #include "fake_cluster.h"
@@ -43,17 +43,17 @@ struct pod {
 
 static int tell(struct ipcache *c, bool full, const struct pod *pods, size_t count)
 {
-	struct policy_pod told[16] = { 0 };
-	struct policy_changes changes = { .pods = told, .pod_count = count };
+	struct policy_pod pods_changed[16] = { 0 };
+	struct policy_changes changes = { .pods = pods_changed, .pod_count = count };
 
 	for (size_t i = 0; i < count; i++)
-		told[i] = (struct policy_pod){ "default", pods[i].name, pods[i].node,
+		pods_changed[i] = (struct policy_pod){ "default", pods[i].name, pods[i].node,
 					       { *pods[i].ip ? ip(pods[i].ip) : (struct ip){ 0 } },
 					       pods[i].terminating, pods[i].identity };
 	return ipcache_run(c, &changes, full, NULL);
 }
 
-#define TELL(c, full, ...)                                                                                             \
+#define UPDATE(c, full, ...)                                                                                             \
 	do {                                                                                                           \
 		const struct pod pods_[] = { __VA_ARGS__ };                                                            \
 		assert_int_equal(tell(c, full, pods_, sizeof(pods_) / sizeof(pods_[0])), 0);                           \
@@ -62,74 +62,74 @@ static int tell(struct ipcache *c, bool full, const struct pod *pods, size_t cou
 #define RED 0x0200000000000011ull
 #define BLUE 0x0200000000000022ull
 
-/* --- who is in it --- */
+/* --- entries --- */
 
 static void pods_of_other_nodes(void **state)
 {
 	struct ipcache *c = begin();
 
-	TELL(c, true, { "a", "n2", "10.2.0.5", RED }, { "b", "self", "10.9.0.5", BLUE }, { "c", "n2", "", BLUE },
+	UPDATE(c, true, { "a", "n2", "10.2.0.5", RED }, { "b", "self", "10.9.0.5", BLUE }, { "c", "n2", "", BLUE },
 	     { "d", "", "10.2.0.7", BLUE }, { "e", "n3", "10.3.0.7", BLUE }, { "f", "n2", "10.2.0.8", WR_ID_UNKNOWN },
 	     { "g", "n2", "10.1.0.9", RED });
 	assert_int_equal(fake_identity(&k, "10.2.0.5"), RED);
 	assert_int_equal(fake_identity(&k, "10.9.0.5"), WR_ID_UNKNOWN); /* ours by its node */
-	assert_int_equal(fake_identity(&k, "10.2.0.7"), WR_ID_UNKNOWN); /* nobody's */
-	assert_int_equal(fake_identity(&k, "10.1.0.9"), WR_ID_UNKNOWN); /* whatever it says */
+	assert_int_equal(fake_identity(&k, "10.2.0.7"), WR_ID_UNKNOWN); /* of no node */
+	assert_int_equal(fake_identity(&k, "10.1.0.9"), WR_ID_UNKNOWN); /* not of its node */
 	assert_int_equal(fake_identity(&k, "10.3.0.7"), BLUE);
 	assert_int_equal(k.address_count, 2);
 	assert_int_equal(k.uncommitted, 0);
 	assert_int_equal(k.commits, 1);
 	/* other labels; another address; gone */
-	TELL(c, false, { "a", "n2", "10.2.0.5", BLUE });
+	UPDATE(c, false, { "a", "n2", "10.2.0.5", BLUE });
 	assert_int_equal(fake_identity(&k, "10.2.0.5"), BLUE);
 	assert_int_equal(k.writes, 3);
-	TELL(c, false, { "a", "n2", "10.2.0.6", BLUE });
+	UPDATE(c, false, { "a", "n2", "10.2.0.6", BLUE });
 	assert_int_equal(fake_identity(&k, "10.2.0.5"), WR_ID_UNKNOWN);
 	assert_int_equal(fake_identity(&k, "10.2.0.6"), BLUE);
-	TELL(c, false, { "a", "n2", "10.2.0.6", WR_ID_UNKNOWN });
+	UPDATE(c, false, { "a", "n2", "10.2.0.6", WR_ID_UNKNOWN });
 	assert_int_equal(k.address_count, 1);
 	/* it moves to this node */
-	TELL(c, false, { "e", "self", "10.3.0.7", BLUE });
+	UPDATE(c, false, { "e", "self", "10.3.0.7", BLUE });
 	assert_int_equal(k.address_count, 0);
 	ipcache_free(c);
 }
 
-static void without_a_cluster_nobody_is(void **state)
+static void without_a_cluster_the_ipcache_is_empty(void **state)
 {
 	struct ipcache *c = begin();
 
-	TELL(c, true, { "a", "n2", "10.2.0.5", RED });
+	UPDATE(c, true, { "a", "n2", "10.2.0.5", RED });
 	assert_int_equal(ipcache_set_own(c, NULL), 0);
-	TELL(c, true, { "a", "n2", "10.2.0.5", RED });
+	UPDATE(c, true, { "a", "n2", "10.2.0.5", RED });
 	assert_int_equal(k.address_count, 0);
 	ipcache_free(c);
 }
 
-static void what_an_earlier_agent_left(void **state)
+static void entries_of_an_earlier_agent(void **state)
 {
 	struct ipcache *c = begin();
 
-	TELL(c, true, { "a", "n2", "10.2.0.5", RED }, { "b", "n2", "10.2.0.6", RED }, { "c", "n2", "10.2.0.7", RED });
+	UPDATE(c, true, { "a", "n2", "10.2.0.5", RED }, { "b", "n2", "10.2.0.6", RED }, { "c", "n2", "10.2.0.7", RED });
 	ipcache_free(c);
 	c = begin();
 	k.writes = 0;
-	TELL(c, true, { "a", "n2", "10.2.0.5", RED }, { "b", "n2", "10.2.0.6", BLUE });
+	UPDATE(c, true, { "a", "n2", "10.2.0.5", RED }, { "b", "n2", "10.2.0.6", BLUE });
 	assert_int_equal(k.writes, 2);
 	assert_int_equal(k.address_count, 2);
 	assert_int_equal(fake_identity(&k, "10.2.0.6"), BLUE);
-	/* a full run drops who is not told of */
-	TELL(c, true, { "a", "n2", "10.2.0.5", RED });
+	/* a full run drops pods that it does not name */
+	UPDATE(c, true, { "a", "n2", "10.2.0.5", RED });
 	assert_int_equal(k.address_count, 1);
 	ipcache_free(c);
 }
 
-/* Nodes are known long before all pods of a large cluster are. */
-static void what_an_earlier_agent_left_waits_for_the_pods(void **state)
+/* Nodes are listed long before all pods of a large cluster. */
+static void entries_of_an_earlier_agent_stay_until_the_pods_are_listed(void **state)
 {
 	const struct ip node = ip("192.0.2.2"), gone = ip("10.2.0.6");
 	struct ipcache *c = begin();
 
-	TELL(c, true, { "a", "n2", "10.2.0.5", RED }, { "b", "n2", "10.2.0.6", RED }, { "c", "n2", "10.2.0.7", RED });
+	UPDATE(c, true, { "a", "n2", "10.2.0.5", RED }, { "b", "n2", "10.2.0.6", RED }, { "c", "n2", "10.2.0.7", RED });
 	ipcache_free(c);
 	c = begin();
 	k.writes = 0;
@@ -140,42 +140,42 @@ static void what_an_earlier_agent_left_waits_for_the_pods(void **state)
 	assert_int_equal(ipcache_flush(c, NULL), 0);
 	assert_int_equal(fake_identity(&k, "192.0.2.2"), WR_ID_REMOTE_NODE);
 	assert_int_equal(fake_identity(&k, "10.2.0.5"), RED);
-	assert_int_equal(fake_identity(&k, "10.2.0.6"), WR_ID_UNKNOWN); /* whose it was last is known */
+	assert_int_equal(fake_identity(&k, "10.2.0.6"), WR_ID_UNKNOWN); /* removed: its last owner is listed */
 	assert_int_equal(fake_identity(&k, "10.2.0.7"), RED);
 	assert_int_equal(k.writes, 3);
-	TELL(c, true, { "a", "n2", "10.2.0.5", RED });
+	UPDATE(c, true, { "a", "n2", "10.2.0.5", RED });
 	assert_int_equal(fake_identity(&k, "10.2.0.5"), RED);
 	assert_int_equal(k.writes, 4); /* the last one goes */
 	assert_int_equal(k.address_count, 2);
 	ipcache_free(c);
 }
 
-/* --- two of them --- */
+/* --- two pods with one address --- */
 
-static void nobody_gets_the_labels_of_another_one(void **state)
+static void no_pod_gets_the_labels_of_another_pod(void **state)
 {
 	struct ipcache_counts counts;
 	struct ipcache *c = begin();
 
-	TELL(c, true, { "a", "n2", "10.2.0.5", RED }, { "b", "n2", "10.2.0.5", BLUE });
+	UPDATE(c, true, { "a", "n2", "10.2.0.5", RED }, { "b", "n2", "10.2.0.5", BLUE });
 	assert_int_equal(fake_identity(&k, "10.2.0.5"), WR_ID_SOME_POD);
 	ipcache_count(c, &counts);
 	assert_int_equal(counts.disputed, 1);
 	assert_string_equal(counts.example, "10.2.0.5: default/a, default/b");
 	/* one of them is being deleted: the other one has it */
-	TELL(c, false, { "a", "n2", "10.2.0.5", RED, true });
+	UPDATE(c, false, { "a", "n2", "10.2.0.5", RED, true });
 	assert_int_equal(fake_identity(&k, "10.2.0.5"), BLUE);
-	TELL(c, false, { "b", "n2", "10.2.0.5", BLUE, true });
+	UPDATE(c, false, { "b", "n2", "10.2.0.5", BLUE, true });
 	assert_int_equal(fake_identity(&k, "10.2.0.5"), WR_ID_SOME_POD);
 	/* the order does not matter */
-	TELL(c, false, { "b", "n2", "10.2.0.5", BLUE, true }, { "a", "n2", "10.2.0.5", RED, false });
+	UPDATE(c, false, { "b", "n2", "10.2.0.5", BLUE, true }, { "a", "n2", "10.2.0.5", RED, false });
 	assert_int_equal(fake_identity(&k, "10.2.0.5"), RED);
-	/* alike, there is nothing to dispute */
-	TELL(c, false, { "b", "n2", "10.2.0.5", RED });
+	/* with the same identity there is no dispute */
+	UPDATE(c, false, { "b", "n2", "10.2.0.5", RED });
 	assert_int_equal(fake_identity(&k, "10.2.0.5"), RED);
 	ipcache_count(c, &counts);
 	assert_int_equal(counts.disputed, 0);
-	TELL(c, false, { "a", "n2", "10.2.0.5", WR_ID_UNKNOWN });
+	UPDATE(c, false, { "a", "n2", "10.2.0.5", WR_ID_UNKNOWN });
 	assert_int_equal(fake_identity(&k, "10.2.0.5"), RED);
 	ipcache_free(c);
 }
@@ -188,7 +188,7 @@ static void a_nodes_address_is_no_pods(void **state)
 
 	assert_int_equal(ipcache_add_node(c, &address), 0);
 	assert_int_equal(ipcache_flush(c, NULL), 0);
-	TELL(c, true, { "a", "n2", "10.2.0.1", RED });
+	UPDATE(c, true, { "a", "n2", "10.2.0.1", RED });
 	assert_int_equal(fake_identity(&k, "10.2.0.1"), WR_ID_REMOTE_NODE);
 	ipcache_count(c, &counts);
 	assert_string_equal(counts.example, "10.2.0.1: a node, default/a");
@@ -198,19 +198,19 @@ static void a_nodes_address_is_no_pods(void **state)
 	ipcache_free(c);
 }
 
-/* --- what kubelets say --- */
+/* --- addresses from kubelets --- */
 
 static void a_pods_address_is_one_of_its_node(void **state)
 {
 	struct ipcache_counts counts;
 	struct ipcache *c = begin();
 
-	TELL(c, true, { "a", "n2", "10.2.0.5", RED }, { "b", "n3", "10.2.0.5", BLUE }, { "c", "n3", "10.1.0.5", BLUE },
+	UPDATE(c, true, { "a", "n2", "10.2.0.5", RED }, { "b", "n3", "10.2.0.5", BLUE }, { "c", "n3", "10.1.0.5", BLUE },
 	     { "d", "n3", "203.0.113.9", BLUE }, { "e", "n4", "10.4.0.5", BLUE }, { "f", "n3", "10.3.0.6", BLUE });
 	assert_int_equal(fake_identity(&k, "10.2.0.5"), RED);
 	assert_int_equal(fake_identity(&k, "10.1.0.5"), WR_ID_UNKNOWN);
 	assert_int_equal(fake_identity(&k, "203.0.113.9"), WR_ID_UNKNOWN);
-	assert_int_equal(fake_identity(&k, "10.4.0.5"), WR_ID_UNKNOWN); /* of a node that is not known (yet): no lie */
+	assert_int_equal(fake_identity(&k, "10.4.0.5"), WR_ID_UNKNOWN); /* of a node that is not known (yet): no problem */
 	assert_int_equal(k.address_count, 2);
 	ipcache_count(c, &counts);
 	assert_int_equal(counts.refused, 3);
@@ -234,7 +234,7 @@ static void a_pods_address_is_one_of_its_node(void **state)
 	assert_int_equal(counts.refused, 0);
 	/* another node has its name now; another object, too */
 	set_cidrs(c, "n3", "10.3.0.0/24");
-	TELL(c, false, { "a", "n3", "10.2.0.5", RED }, { "b", "n3", "", BLUE }, { "c", "n3", "10.3.0.5", BLUE },
+	UPDATE(c, false, { "a", "n3", "10.2.0.5", RED }, { "b", "n3", "", BLUE }, { "c", "n3", "10.3.0.5", BLUE },
 	     { "d", "n3", "203.0.113.9", WR_ID_UNKNOWN });
 	assert_int_equal(fake_identity(&k, "10.2.0.5"), WR_ID_UNKNOWN);
 	assert_int_equal(fake_identity(&k, "10.3.0.5"), BLUE);
@@ -245,25 +245,25 @@ static void a_pods_address_is_one_of_its_node(void **state)
 
 /* --- failures --- */
 
-static void what_does_not_fit_waits(void **state)
+static void entries_without_room_wait(void **state)
 {
 	struct ipcache_counts counts;
 	struct ipcache *c = begin();
 
 	k.address_limit = 1;
-	TELL(c, true, { "a", "n2", "10.2.0.5", RED }, { "b", "n2", "10.2.0.6", BLUE });
+	UPDATE(c, true, { "a", "n2", "10.2.0.5", RED }, { "b", "n2", "10.2.0.6", BLUE });
 	ipcache_count(c, &counts);
-	assert_int_equal(counts.left_out, 1);
+	assert_int_equal(counts.not_programmed, 1);
 	assert_int_equal(counts.entries, 1);
-	TELL(c, false, { "a", "n2", "10.2.0.5", WR_ID_UNKNOWN });
+	UPDATE(c, false, { "a", "n2", "10.2.0.5", WR_ID_UNKNOWN });
 	assert_int_equal(fake_identity(&k, "10.2.0.6"), BLUE);
 	ipcache_count(c, &counts);
-	assert_int_equal(counts.left_out, 0);
-	/* left out, and gone before there was room */
-	TELL(c, false, { "c", "n2", "10.2.0.7", RED });
-	TELL(c, false, { "c", "n2", "10.2.0.7", WR_ID_UNKNOWN });
+	assert_int_equal(counts.not_programmed, 0);
+	/* not programmed, and removed before there was room */
+	UPDATE(c, false, { "c", "n2", "10.2.0.7", RED });
+	UPDATE(c, false, { "c", "n2", "10.2.0.7", WR_ID_UNKNOWN });
 	ipcache_count(c, &counts);
-	assert_int_equal(counts.left_out, 0);
+	assert_int_equal(counts.not_programmed, 0);
 	ipcache_free(c);
 }
 
@@ -306,7 +306,7 @@ static struct policy_changes compile(struct policy *p)
 	return changes;
 }
 
-static void the_compiler_tells_who_pods_are(void **state)
+static void the_compiler_reports_pod_identities(void **state)
 {
 	struct namespace_object *ns = calloc(1, sizeof(*ns));
 	struct policy *p = policy_new(key);
@@ -333,12 +333,12 @@ static void the_compiler_tells_who_pods_are(void **state)
 	changes = compile(p);
 	assert_int_equal(changes.pod_count, 1);
 	assert_int_not_equal(changes.pods[0].identity, web);
-	/* their namespace's labels make all of them others */
+	/* other labels of their namespace change all identities */
 	ns->name = strdup("shop");
 	policy_put_namespace(p, ns);
 	changes = compile(p);
 	assert_int_equal(changes.pod_count, 2);
-	/* completed; deleted; deleted before anybody heard of it */
+	/* completed; deleted; deleted before it was ever compiled */
 	pod = pod_object("a", "db", "10.2.0.7");
 	pod->completed = true;
 	policy_put_pod(p, pod);
@@ -353,7 +353,7 @@ static void the_compiler_tells_who_pods_are(void **state)
 	assert_string_equal(changes.pods[0].name, "a");
 	assert_int_equal(changes.pods[0].identity, WR_ID_UNKNOWN);
 	assert_int_equal(compile(p).pod_count, 0);
-	/* everything: who is there, and nobody else */
+	/* everything: the pods there are, and no others */
 	assert_int_equal(policy_compile_all(p, &changes, NULL), 0);
 	assert_int_equal(changes.pod_count, 1);
 	assert_string_equal(changes.pods[0].name, "b");
@@ -370,15 +370,15 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(pods_of_other_nodes, fresh),
-		cmocka_unit_test_setup(without_a_cluster_nobody_is, fresh),
-		cmocka_unit_test_setup(what_an_earlier_agent_left, fresh),
-		cmocka_unit_test_setup(what_an_earlier_agent_left_waits_for_the_pods, fresh),
-		cmocka_unit_test_setup(nobody_gets_the_labels_of_another_one, fresh),
+		cmocka_unit_test_setup(without_a_cluster_the_ipcache_is_empty, fresh),
+		cmocka_unit_test_setup(entries_of_an_earlier_agent, fresh),
+		cmocka_unit_test_setup(entries_of_an_earlier_agent_stay_until_the_pods_are_listed, fresh),
+		cmocka_unit_test_setup(no_pod_gets_the_labels_of_another_pod, fresh),
 		cmocka_unit_test_setup(a_nodes_address_is_no_pods, fresh),
 		cmocka_unit_test_setup(a_pods_address_is_one_of_its_node, fresh),
-		cmocka_unit_test_setup(what_does_not_fit_waits, fresh),
+		cmocka_unit_test_setup(entries_without_room_wait, fresh),
 		cmocka_unit_test_setup(a_write_that_failed_is_done_by_the_next_flush, fresh),
-		cmocka_unit_test(the_compiler_tells_who_pods_are),
+		cmocka_unit_test(the_compiler_reports_pod_identities),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

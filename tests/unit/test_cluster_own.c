@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* user/agent/cluster.c: what being in a cluster makes of this node: its uplinks, MTU, addresses, and what was left behind. */
+/* user/agent/cluster.c: this node's own part of the cluster: its uplinks, MTU, addresses, and stale ones. */
 #include "cluster_rig.h"
 
 #include "array.h"
@@ -15,7 +15,7 @@ static void without_our_own_object_there_is_no_cluster(void **state)
 	assert_int_equal(run(&r), 0);
 	assert_false(counts(&r).on);
 	assert_null(in_maps(&r, "b"));
-	assert_int_equal(r.k.writes + r.complaint_count, 0);
+	assert_int_equal(r.k.writes + r.problem_count, 0);
 	assert_memory_equal(&r.k.cluster, &zeros, sizeof(zeros));
 	rig_end(&r);
 }
@@ -47,7 +47,7 @@ static void the_family_underneath(void **state)
 		assert_int_equal(run(&r), 0);
 		n = in_maps(&r, "b");
 		assert_int_equal(n != NULL, rows[i].remote != NULL);
-		assert_int_equal(*complaint(&r, "Node b") != '\0', rows[i].remote == NULL);
+		assert_int_equal(*problem(&r, "Node b") != '\0', rows[i].remote == NULL);
 		if (n)
 			assert_true(ip_equal(&n->remote, &(struct ip[]){ ip(rows[i].remote) }[0]));
 		assert_int_equal(r.k.mtu, rows[i].mtu);
@@ -55,7 +55,7 @@ static void the_family_underneath(void **state)
 	}
 }
 
-static void what_an_earlier_agent_left_goes(void **state)
+static void stale_nodes_are_removed(void **state)
 {
 	struct rig r;
 
@@ -68,16 +68,16 @@ static void what_an_earlier_agent_left_goes(void **state)
 	rig_agent(&r);
 	put(&r, "self", SELF);
 	put(&r, "b", "10.2.0.0/24", "192.0.2.2");
-	/* what c had is another one's now, of another name and address */
+	/* another node has c's CIDR now, with another name and address */
 	put(&r, "d", "10.3.0.0/25", "2001:db8::2");
 	assert_int_equal(run(&r), 0);
-	assert_int_equal(r.complaint_count, 0);
+	assert_int_equal(r.problem_count, 0);
 	assert_non_null(in_maps(&r, "d"));
 	assert_int_equal(counts(&r).in_maps, 2);
 	assert_int_equal(r.k.route_count, 2);
 	assert_int_equal(fake_identity(&r.k, "192.0.2.3"), WR_ID_UNKNOWN);
 	rig_end(&r);
-	/* without our own object all of it goes */
+	/* without our own object everything is removed */
 	rig_agent(&r);
 	assert_int_equal(run(&r), 0);
 	assert_int_equal(r.k.route_count + r.k.uplink_count + r.k.port + r.k.mtu + r.k.address_count, 0);
@@ -101,7 +101,7 @@ static void a_route_of_a_pod_is_not_ours_to_delete(void **state)
 	rig_end(&r);
 }
 
-/* The programs have the devices of the first address of each family, and have the next one when an address moves. */
+/* The programs get the devices of the first address of each family, and the next one when an address moves. */
 static void devices_of_our_addresses(void **state)
 {
 	struct rig r;
@@ -117,14 +117,14 @@ static void devices_of_our_addresses(void **state)
 		else
 			r.k.devices[i].info.flags |= IFF_LOOPBACK;
 	}
-	look_again(&r, HOP_ADDRESS);
+	look_again(&r, NEXTHOP_ADDRESS);
 	assert_int_equal(run(&r), 0);
 	assert_int_equal(r.k.cluster.addr4_ifindex, 0);
 	assert_int_equal(r.k.cluster.addr6_ifindex, UPLINK2);
 	rig_end(&r);
 }
 
-/* Each uplink gets it once, after from_uplink, also those of an earlier agent; what fails is told, and holds up nothing. */
+/* Each uplink gets it once, after from_uplink, also those of an earlier agent; a failure is reported, and delays nothing. */
 static void xdp_on_uplinks(void **state)
 {
 	struct rig r;
@@ -139,47 +139,47 @@ static void xdp_on_uplinks(void **state)
 	assert_int_equal(r.k.xdp_count, 1);
 	assert_int_equal(r.k.xdp[0].ifindex, UPLINK);
 	assert_int_equal(r.k.xdp[0].mode, DP_XDP_NATIVE);
-	assert_string_equal(complaint(&r, "XDP of device 2"), "it cannot run XDP");
-	/* what nothing will announce is tried again */
+	assert_string_equal(problem(&r, "XDP of device 2"), "it cannot run XDP");
+	/* an error that no event will resolve is tried again */
 	r.k.xdp_error = EIO;
-	look_again(&r, HOP_LINK);
+	look_again(&r, NEXTHOP_LINK);
 	assert_int_equal(run(&r), -EAGAIN);
 	assert_int_equal(r.k.xdp_count, 2);
 	/* with any other change: now it can */
 	r.k.xdp_error = 0;
-	look_again(&r, HOP_LINK);
+	look_again(&r, NEXTHOP_LINK);
 	assert_int_equal(run(&r), 0);
 	assert_int_equal(r.k.xdp_count, 3);
-	assert_int_equal(r.complaint_count, 0);
-	look_again(&r, HOP_LINK);
+	assert_int_equal(r.problem_count, 0);
+	look_again(&r, NEXTHOP_LINK);
 	assert_int_equal(run(&r), 0);
 	assert_int_equal(r.k.xdp_count, 3);
-	/* another uplink, which fails; its complaint goes with it */
+	/* another uplink, which fails; its problem goes with it */
 	r.k.xdp_error = EBUSY;
-	hop_to(&r, "192.0.2.2", "192.0.2.2", UPLINK2, 1400, 5);
-	look_again(&r, HOP_ROUTE);
+	set_nexthop(&r, "192.0.2.2", "192.0.2.2", UPLINK2, 1400, 5);
+	look_again(&r, NEXTHOP_ROUTE);
 	assert_int_equal(run(&r), 0);
 	assert_int_equal(r.k.xdp_count, 4);
 	assert_int_equal(r.k.xdp[3].ifindex, UPLINK2);
-	assert_string_equal(complaint(&r, "XDP of device 3"), "it cannot run XDP");
-	hop_to(&r, "192.0.2.2", "192.0.2.2", UPLINK, 1500, 2);
-	look_again(&r, HOP_ROUTE);
+	assert_string_equal(problem(&r, "XDP of device 3"), "it cannot run XDP");
+	set_nexthop(&r, "192.0.2.2", "192.0.2.2", UPLINK, 1500, 2);
+	look_again(&r, NEXTHOP_ROUTE);
 	assert_int_equal(run(&r), 0);
 	assert_int_equal(r.k.uplink_count, 1);
-	assert_int_equal(r.complaint_count, 0);
+	assert_int_equal(r.problem_count, 0);
 	/* one that works, until it is no uplink any more */
 	r.k.xdp_error = 0;
-	hop_to(&r, "192.0.2.2", "192.0.2.2", UPLINK2, 1400, 5);
-	look_again(&r, HOP_ROUTE);
+	set_nexthop(&r, "192.0.2.2", "192.0.2.2", UPLINK2, 1400, 5);
+	look_again(&r, NEXTHOP_ROUTE);
 	assert_int_equal(run(&r), 0);
-	hop_to(&r, "192.0.2.2", "192.0.2.2", UPLINK, 1500, 2);
-	look_again(&r, HOP_ROUTE);
+	set_nexthop(&r, "192.0.2.2", "192.0.2.2", UPLINK, 1500, 2);
+	look_again(&r, NEXTHOP_ROUTE);
 	assert_int_equal(run(&r), 0);
 	assert_int_equal(r.k.uplink_count, 1);
 	assert_int_equal(r.k.xdp_count, 6);
 	assert_int_equal(r.k.xdp[5].ifindex, UPLINK2);
 	assert_int_equal(r.k.xdp[5].mode, DP_XDP_OFF);
-	/* the next agent, which wants none */
+	/* the next agent, configured without XDP */
 	rig_end(&r);
 	r.options.xdp = DP_XDP_OFF;
 	rig_agent(&r);
@@ -199,19 +199,19 @@ static void small_mtu(void **state)
 	rig_begin(&r);
 	put(&r, "self", SELF);
 	put(&r, "b", "10.2.0.0/24 fd02::/64", "192.0.2.2");
-	hop_to(&r, "192.0.2.2", "192.0.2.2", UPLINK, 1300, 2);
+	set_nexthop(&r, "192.0.2.2", "192.0.2.2", UPLINK, 1300, 2);
 	assert_int_equal(run(&r), 0);
 	assert_null(in_maps(&r, "b"));
-	assert_string_equal(complaint(&r, "Node b"),
-			    "the MTU on the way to it, 1300, is too small: its pods need 1280, and the tunnel 62");
-	hop_to(&r, "192.0.2.2", "192.0.2.2", UPLINK, 1342, 2);
-	look_again(&r, HOP_LINK);
+	assert_string_equal(problem(&r, "Node b"),
+			    "the MTU of the path to it, 1300, is too small: its pods need 1280, and the tunnel 62");
+	set_nexthop(&r, "192.0.2.2", "192.0.2.2", UPLINK, 1342, 2);
+	look_again(&r, NEXTHOP_LINK);
 	assert_int_equal(run(&r), 0);
 	assert_int_equal(r.k.mtu, 1280);
 	rig_end(&r);
 }
 
-/* Pods that are there follow; those that cannot be reached are told, and tried again, without another look at the nodes. */
+/* Pods that are there follow; those that cannot be reached are reported, and tried again, without another look at the nodes. */
 static void pods_follow(void **state)
 {
 	struct rig r;
@@ -219,24 +219,24 @@ static void pods_follow(void **state)
 	rig_begin(&r);
 	put(&r, "self", SELF);
 	put(&r, "b", "10.2.0.0/24 fd02::/64", "192.0.2.2");
-	hop_to(&r, "192.0.2.2", "192.0.2.2", UPLINK, 1500, 2);
+	set_nexthop(&r, "192.0.2.2", "192.0.2.2", UPLINK, 1500, 2);
 	assert_int_equal(run(&r), 0);
 	assert_int_equal(r.k.pods_mtu, 1438);
 	assert_false(cluster_pods_left(r.c));
 	r.k.pods_left = 2;
-	hop_to(&r, "192.0.2.2", "192.0.2.2", UPLINK, 1400, 2);
-	look_again(&r, HOP_LINK);
+	set_nexthop(&r, "192.0.2.2", "192.0.2.2", UPLINK, 1400, 2);
+	look_again(&r, NEXTHOP_LINK);
 	assert_int_equal(run(&r), 0);
 	assert_int_equal(r.k.pods_mtu, 1338);
 	assert_true(cluster_pods_left(r.c));
-	assert_string_equal(complaint(&r, "MTU of pods"), "2 do not have 1338: a pod has gone astray");
+	assert_string_equal(problem(&r, "MTU of pods"), "2 pods do not have MTU 1338: a pod has gone astray");
 	r.k.pods_left = 0;
-	hop_to(&r, "192.0.2.2", "192.0.2.2", UPLINK, 1300, 2); /* which is not looked at */
+	set_nexthop(&r, "192.0.2.2", "192.0.2.2", UPLINK, 1300, 2); /* ignored by this run */
 	cluster_retry(r.c);
 	assert_true(cluster_pending(r.c));
 	assert_int_equal(run(&r), 0);
 	assert_int_equal(r.k.mtu, 1338);
-	assert_string_equal(complaint(&r, "MTU of pods"), "");
+	assert_string_equal(problem(&r, "MTU of pods"), "");
 	assert_false(cluster_pods_left(r.c));
 	/* Without a cluster they keep what they have. */
 	cluster_remove_node(r.c, "self");
@@ -246,7 +246,7 @@ static void pods_follow(void **state)
 	rig_end(&r);
 }
 
-/* What warren0 has, and the CIDRs whose rest leads nowhere: gateways, then CIDRs, "" for none. */
+/* warren0's gateway addresses, and the CIDRs with an unreachable route; "" for none. */
 static void assert_gateways(const struct rig *r, const char *gateways, const char *cidrs)
 {
 	char text[128], *rest = text, *word;
@@ -263,7 +263,7 @@ static void assert_gateways(const struct rig *r, const char *gateways, const cha
 	assert_int_equal(r->k.rest_count, count);
 }
 
-/* The gateway address of a pod CIDR that is no longer ours goes, but for one that another CIDR of ours has too. */
+/* The gateway address of a pod CIDR that is no longer ours is removed, unless another CIDR of ours has it too. */
 static void another_cidr(void **state)
 {
 	static const struct {
@@ -288,7 +288,7 @@ static void another_cidr(void **state)
 	rig_end(&r);
 }
 
-/* Nor does one go that routes to pods have as their source: not before they have gone. */
+/* Nor is one removed that is the source of routes to pods, until those are gone. */
 static void gateway_of_pods(void **state)
 {
 	struct rig r;
@@ -299,7 +299,7 @@ static void gateway_of_pods(void **state)
 	r.k.pods = true;
 	put(&r, "self", "10.9.0.0/24 fd01::/64", "192.0.2.1 2001:db8::1");
 	for (int again = 0; again < 2; again++) {
-		look_again(&r, HOP_ADDRESS);
+		look_again(&r, NEXTHOP_ADDRESS);
 		assert_int_equal(run(&r), 0);
 		assert_gateways(&r, "10.1.0.1 10.9.0.1 fd01::1", "10.1.0.0/24 10.9.0.0/24 fd01::/64");
 	}
@@ -307,13 +307,13 @@ static void gateway_of_pods(void **state)
 	assert_int_equal(run(&r), 0);
 	assert_gateways(&r, "10.1.0.1 10.9.0.1 10.8.0.1 fd01::1", "10.1.0.0/24 10.9.0.0/24 10.8.0.0/24 fd01::/64");
 	r.k.pods = false;
-	look_again(&r, HOP_ADDRESS);
+	look_again(&r, NEXTHOP_ADDRESS);
 	assert_int_equal(run(&r), 0);
 	assert_gateways(&r, "10.8.0.1 fd01::1", "10.8.0.0/24 fd01::/64");
 	rig_end(&r);
 }
 
-/* Neighbours hear where our addresses are: once, and whenever that changes. */
+/* Our addresses are announced to neighbours once, and whenever they move. */
 static void addresses_are_announced(void **state)
 {
 	struct link_info *device;
@@ -327,20 +327,20 @@ static void addresses_are_announced(void **state)
 	assert_int_equal(run(&r), 0);
 	r.k.tentative = false;
 	for (int again = 0; again < 2; again++) {
-		look_again(&r, HOP_ADDRESS);
+		look_again(&r, NEXTHOP_ADDRESS);
 		assert_int_equal(run(&r), 0);
 		assert_int_equal(r.k.announced, 1);
 	}
 	device->mac[5] = 7;
-	look_again(&r, HOP_LINK);
+	look_again(&r, NEXTHOP_LINK);
 	assert_int_equal(run(&r), 0);
 	assert_int_equal(r.k.announced, 2);
-	device->flags &= ~(uint32_t)IFF_RUNNING; /* nobody would hear it */
-	look_again(&r, HOP_LINK);
+	device->flags &= ~(uint32_t)IFF_RUNNING; /* no neighbour would receive it */
+	look_again(&r, NEXTHOP_LINK);
 	assert_int_equal(run(&r), 0);
 	assert_int_equal(r.k.announced, 2);
 	device->flags |= IFF_RUNNING;
-	look_again(&r, HOP_LINK);
+	look_again(&r, NEXTHOP_LINK);
 	assert_int_equal(run(&r), 0);
 	assert_int_equal(r.k.announced, 3);
 	rig_end(&r);
@@ -351,7 +351,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(without_our_own_object_there_is_no_cluster),
 		cmocka_unit_test(the_family_underneath),
-		cmocka_unit_test(what_an_earlier_agent_left_goes),
+		cmocka_unit_test(stale_nodes_are_removed),
 		cmocka_unit_test(a_route_of_a_pod_is_not_ours_to_delete),
 		cmocka_unit_test(devices_of_our_addresses),
 		cmocka_unit_test(xdp_on_uplinks),

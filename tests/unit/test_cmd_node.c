@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* node list, get and ping, ipcache: other nodes and what is there, with and without an agent. */
+/* node list, get and ping, ipcache: other nodes and their addresses, with and without an agent. */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
@@ -14,7 +14,7 @@ static void nodes_by_the_maps(void **state)
 	char line[64];
 
 	needs_root();
-	list = run_both("node list", 0, "no agent runs on this node: the maps know no names");
+	list = run_both("node list", 0, "no agent runs on this node: the maps hold no names");
 	assert_int_equal(json_array_size(list), 3);
 	assert_true(json_is_true(json_object_get(json_array_get(list, 0), "own")));
 	b = json_array_get(list, 1);
@@ -39,7 +39,7 @@ static void nodes_by_the_maps(void **state)
 	}
 	snprintf(line, sizeof(line), "node get %u", slot_c);
 	expect(line, 0, "10.3.0.0/24");
-	expect_failure("node get b", 1, "there is no node 'b', as far as the maps know: no agent runs");
+	expect_failure("node get b", 1, "there is no node 'b' in the maps: no agent runs");
 	expect_failure("node get 10.2.0.7", 1, "there is no node '10.2.0.7'");
 	expect_failure("node get 0", 1, "there is no node '0'");
 }
@@ -52,14 +52,14 @@ static void nodes_by_the_agent(void **state)
 	agent = start_agent();
 	expect("node list", 0, "\na        -  10.1.0.0/24 fd00:1::/64");
 	expect("node list", 0, "this node");
-	expect("node list", 0, "left out\n");
+	expect("node list", 0, "not programmed\n");
 	expect("node list", 0, "node d: its pod CIDR 10.2.0.0/25 overlaps that of b");
 	expect("node get b", 0, "slot:             1");
 	expect("node get a", 0, "state:            this node");
 	expect("node get d", 0, "problem:          its pod CIDR");
 	expect_failure("node get e", 1, "there is no node 'e'");
 	expect("status", 1, "Node d: its pod CIDR 10.2.0.0/25 overlaps that of b");
-	expect("status", 1, "1 thing is wrong");
+	expect("status", 1, "1 problem");
 	expect("status", 1, "tunnels end at 192.0.2.1, 2001:db8::1 UDP port 6081, VNI 1; 2 other nodes: 1 by tunnel, 1 direct, 1 unresolved");
 	agent_end(agent);
 	expect("status", 0, "2 other nodes");
@@ -84,7 +84,7 @@ static void counters(void **state)
 	free(metric);
 }
 
-/* --- whose addresses --- */
+/* --- addresses --- */
 
 static void addresses(void **state)
 {
@@ -100,7 +100,7 @@ static void addresses(void **state)
 		{ "fd00:1::7", "a pod of this node", "0x02000000000000eb" },
 		{ "10.1.0.1", "this node", "host" },
 		{ "192.0.2.1", "this node", "host" },
-		{ "10.1.0.99", "nobody", "unknown" },
+		{ "10.1.0.99", "no pod: a free address", "unknown" },
 		{ "198.51.100.1", "outside the cluster", "world" },
 	};
 	json_auto_t *list = NULL;
@@ -115,7 +115,7 @@ static void addresses(void **state)
 		json = run_both(line, 0, known[i].what);
 		assert_string_equal(json_text(json, "identity"), known[i].identity);
 	}
-	list = run_both("ipcache list", 0, "no agent runs on this node: the maps know no labels");
+	list = run_both("ipcache list", 0, "no agent runs on this node: the maps hold no labels");
 	assert_int_equal(json_array_size(list), 3);
 	agent = start_agent();
 	expect("ipcache list", 0, "10.2.0.7   0x02000000000000db  b     shop/db  app=db");
@@ -128,7 +128,7 @@ static void addresses(void **state)
 
 /* --- ping --- */
 
-/* Nobody is at the other end of this uplink. */
+/* The other end of this uplink has no node. */
 static void nodes_that_do_not_answer(void **state)
 {
 	json_auto_t *json = NULL;
@@ -139,7 +139,7 @@ static void nodes_that_do_not_answer(void **state)
 	assert_int_equal(json_integer_value(json_object_get(json_array_get(json, 0), "sent")), 2);
 	assert_true(json_is_false(json_object_get(json_array_get(json, 0), "answers")));
 	expect("node ping 192.0.2.3 --count 1 --timeout 50", 1, "slot 2");
-	expect_failure("node ping nobody", 1, "there is no node 'nobody'");
+	expect_failure("node ping absent", 1, "there is no node 'absent'");
 	expect_failure("node ping 10.1.0.1", 2, "10.1.0.1 is this node");
 }
 
@@ -152,7 +152,7 @@ static void cluster_that_does_not_answer(void **state)
 	alone = run_both("status --cluster", 1, "2 other nodes: 0 ok, 0 faulty, 2 unreachable");
 	assert_true(json_is_false(json_object_get(alone, "healthy")));
 	assert_int_equal(json_array_size(json_object_get(alone, "nodes")), 3);
-	expect("status --cluster", 1, "the maps know no names");
+	expect("status --cluster", 1, "the maps hold no names");
 	agent = start_agent();
 	named = run_both("status --cluster", 1, "its pod CIDR 10.2.0.0/25 overlaps that of b");
 	assert_string_equal(json_text(json_array_get(json_object_get(named, "nodes"), 0), "state"), "this node");

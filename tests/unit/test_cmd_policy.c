@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* identity, policy, trace, ct and what status says of them: on a node of its own, with and without an agent. */
+/* identity, policy, trace, ct and their parts of status: on a node of its own, with and without an agent. */
 #include <bpf/bpf.h>
 #include <linux/if_packet.h>
 #include <net/if.h>
@@ -9,12 +9,12 @@
 #include "clock.h"
 #include "frame.h"
 #include "gateway.h"
-#include "inet.h"
+#include "ip.h"
 #include "maps.h"
-#include "names.h"
+#include "enum_names.h"
 #include "put_slot.h"
-#include "stop_sweep.h"
-#include "words.h"
+#include "stop_ct_gc.h"
+#include "endpoint_policy.h"
 
 #define CLASS 17
 #define RULE 16
@@ -59,7 +59,7 @@ static void make_pods(void)
 	}
 }
 
-/* Who is PEER may reach web by tcp to port 80, and 192.0.2.0/24 and 2001:db8::/32 by everything. */
+/* PEER may reach web by tcp to port 80, and 192.0.2.0/24 and 2001:db8::/32 may by everything. */
 static void make_policy(void)
 {
 	const struct wr_class_info info = {
@@ -110,18 +110,18 @@ static int node_with_policy(void **state)
 	own_node(state);
 	expect("node init", 0, "loaded");
 	make_pods();
-	expect_failure("policy why host web", 1, "no address on warren0");
+	expect_failure("policy why host web", 1, "warren0 has no address yet");
 	give_addresses();
 	make_policy();
 	return 0;
 }
 
-/* --- who is who, and what the policies say --- */
+/* --- identities and policies --- */
 
 static const struct {
 	const char *line; /* after "policy why" */
 	const char *verdict;
-	const char *because[WR_DIRECTIONS]; /* of egress and ingress; NULL: not judged */
+	const char *because[WR_DIRECTIONS]; /* of egress and ingress; NULL: not evaluated */
 } verdicts[] = {
 	{ "default/client default/web:80/tcp", "allowed", { "not isolated", "shop/db ingress[0].ports[1]" } },
 	{ "client web:80", "allowed", { "not isolated", "shop/db ingress[0].ports[1]" } },
@@ -152,7 +152,7 @@ static void policy_why(void **state)
 	needs_root();
 	for (size_t i = 0; i < sizeof(verdicts) / sizeof(verdicts[0]); i++) {
 		json_auto_t *json = NULL;
-		json_t *judged, *point;
+		json_t *evaluated, *point;
 		char line[128];
 		size_t n;
 
@@ -160,46 +160,46 @@ static void policy_why(void **state)
 		json = run_both(line, 0, verdicts[i].verdict);
 		if (strcmp(json_text(json, "verdict"), verdicts[i].verdict) != 0)
 			fail_msg("%s: %s", line, json_text(json, "verdict"));
-		judged = json_object_get(json, "judged");
-		assert_int_equal(json_array_size(judged), !!verdicts[i].because[0] + !!verdicts[i].because[1]);
-		json_array_foreach(judged, n, point) {
+		evaluated = json_object_get(json, "evaluated");
+		assert_int_equal(json_array_size(evaluated), !!verdicts[i].because[0] + !!verdicts[i].because[1]);
+		json_array_foreach(evaluated, n, point) {
 			bool ingress = strcmp(json_text(point, "point"), "ingress") == 0;
 
-			if (strcmp(json_text(point, "because"), verdicts[i].because[ingress] ?: "(not judged)") != 0)
+			if (strcmp(json_text(point, "because"), verdicts[i].because[ingress] ?: "(not evaluated)") != 0)
 				fail_msg("%s: %s because of '%s'", line, json_text(point, "point"), json_text(point, "because"));
 		}
 	}
 }
 
-static void sides_that_are_not_understood(void **state)
+static void invalid_sides(void **state)
 {
 	static const struct {
 		const char *line;
 		int exit;
 		const char *message;
 	} lines[] = {
-		{ "policy why client nobody", 1, "no pod of this node is named 'nobody'" },
+		{ "policy why client absent", 1, "no pod of this node is named 'absent'" },
 		{ "policy why client 999999", 1, "there is no endpoint 999999" },
-		{ "policy why client 99999999999", 2, "no endpoint's id" },
+		{ "policy why client 99999999999", 2, "not an endpoint id" },
 		{ "policy why world 198.51.100.1", 2, "neither world nor 198.51.100.1 is a pod" },
-		{ "policy why client web:", 2, "no port" },
-		{ "policy why client web:0", 2, "no port" },
-		{ "policy why client web:65536/tcp", 2, "no port" },
-		{ "policy why client web:123456789/tcp", 2, "no port" },
-		{ "policy why client web:80/", 2, "no protocol" },
-		{ "policy why client web:80/bogus", 2, "no protocol" },
+		{ "policy why client web:", 2, "not a port" },
+		{ "policy why client web:0", 2, "not a port" },
+		{ "policy why client web:65536/tcp", 2, "not a port" },
+		{ "policy why client web:123456789/tcp", 2, "not a port" },
+		{ "policy why client web:80/", 2, "not a protocol" },
+		{ "policy why client web:80/bogus", 2, "not a protocol" },
 		{ "policy why client web:80/icmp", 2, "has no ports" },
 		{ "policy why client :80", 2, "DST[:PORT/PROTO]" },
 		{ "policy why client [fd00::7]80", 2, "DST[:PORT/PROTO]" },
 		{ "policy why 10.1.0.8 fd00::7", 1, "no addresses of the same family" },
-		{ "policy why 10.1.0.8 web --family 6", 1, "not both an IPv6 address" },
-		{ "policy why client web --family 5", 2, "--family is 4 or 6" },
+		{ "policy why 10.1.0.8 web --family 6", 1, "do not both have an IPv6 address" },
+		{ "policy why client web --family 5", 2, "--family requires 4 or 6" },
 		{ "trace world 198.51.100.1", 2, "neither world nor 198.51.100.1 is a pod" },
-		{ "trace client web --flags syn,bogus", 2, "'bogus' is no TCP flag" },
-		{ "trace client web:80/udp --flags syn", 2, "--flags are TCP's" },
+		{ "trace client web --flags syn,bogus", 2, "'bogus' is not a TCP flag" },
+		{ "trace client web:80/udp --flags syn", 2, "--flags requires TCP" },
 		{ "ct get client web:80", 1, "there is no flow from client to web:80" },
 		{ "policy get shop/nothing", 1, "no policy shop/nothing in the maps" },
-		{ "identity get 0x5", 1, "nobody has the identity 0x5" },
+		{ "identity get 0x5", 1, "no pod or node has the identity 0x5" },
 	};
 
 	needs_root();
@@ -207,8 +207,8 @@ static void sides_that_are_not_understood(void **state)
 		expect_failure(lines[i].line, lines[i].exit, lines[i].message);
 }
 
-/* As of a pod that another runtime has named so, too, as long as the test lasts. */
-static void a_name_that_two_have(void **state)
+/* Another runtime's pod has the same name, for this test. */
+static void an_ambiguous_name(void **state)
 {
 	needs_root();
 	record_pod(waiting, "wrwaiting", "web");
@@ -247,7 +247,7 @@ static void trace_agrees_and_leaves_nothing(void **state)
 	assert_int_equal(entries("ct4") + entries("ct6") + entries("ct_new4") + entries("ct_new6"), 0);
 }
 
-static void trace_says_what_it_found(void **state)
+static void trace_prints_its_findings(void **state)
 {
 	json_auto_t *json = NULL;
 
@@ -305,8 +305,8 @@ static void make_flows(void)
 	udp.l4_proto = IPPROTO_UDP;
 	assert_int_equal(inet_pton(AF_INET6, "fd00::7", &echo.addr[0]), 1);
 	assert_int_equal(inet_pton(AF_INET6, "fd00::8", &echo.addr[1]), 1);
-	put_flow("ct4", &tcp, WR_CT_SWAPPED | WR_CT_ANSWERED, now_tick() + WR_CT_SECONDS(100));
-	put_flow("ct4", &old, WR_CT_SWAPPED | WR_CT_ANSWERED, now_tick() - 10);
+	put_flow("ct4", &tcp, WR_CT_SWAPPED | WR_CT_REPLIED, now_tick() + WR_CT_SECONDS(100));
+	put_flow("ct4", &old, WR_CT_SWAPPED | WR_CT_REPLIED, now_tick() - 10);
 	put_flow("ct_new4", &udp, WR_CT_SWAPPED | WR_CT_DENIED_INGRESS, now_tick() + WR_CT_SECONDS(100));
 	put_flow("ct_new6", &echo, WR_CT_SWAPPED, now_tick() + WR_CT_SECONDS(100));
 }
@@ -326,7 +326,7 @@ static void conntrack(void **state)
 
 	needs_root();
 	expect("ct list", 0, "no flows");
-	stop_sweep();
+	stop_ct_gc();
 	make_flows();
 	assert_int_equal(flows("ct list"), 3);
 	assert_int_equal(flows("ct list --dead"), 4);
@@ -345,7 +345,7 @@ static void conntrack(void **state)
 	assert_string_equal(json_text(json_array_get(json, 0), "table"), "ct_new");
 	assert_true(json_is_true(json_object_get(json_object_get(json_array_get(json, 0), "ingress"), "denied")));
 	assert_int_equal(json_integer_value(json_object_get(json_object_get(json_array_get(json, 0), "from"), "port")), 40000);
-	stats = run_both("ct stats", 0, "judged again");
+	stats = run_both("ct stats", 0, "evaluated again");
 	assert_int_equal(json_integer_value(json_object_get(json_array_get(json_object_get(stats, "tables"), 0), "entries")), 2);
 
 	expect("ct flush --endpoint 999999", 0, "flows ended: 0");
@@ -377,7 +377,7 @@ static void send_syn(uint16_t port)
 	assert_int_equal(sendto(fd, bytes, length, 0, (const struct sockaddr *)&to, sizeof(to)), length);
 }
 
-/* Of a denied and an allowed packet each shows its own. */
+/* The events of a denied and an allowed packet show the rule of each. */
 static void monitor_names_the_rules(void **state)
 {
 	static const struct {
@@ -429,8 +429,8 @@ static const char policies[] =
 	"{\"namespace\": \"shop\", \"name\": \"odd\", \"selector\": \"app=odd\", \"isolates\": [\"egress\", \"ingress\"],"
 	"\"rules\": {}, \"invalid\": \"spec.ingress[0]: no such field\", \"endpoints\": [],"
 	"\"entries\": 0, \"classes\": []}]}\n";
-static const char status[] = "{\"version\": \"9\", \"synced\": true, \"complaints\": [{\"kind\": \"manifest\", \"file\":"
-			     " \"odd.yaml\", \"message\": \"line 3: a tab\"}], \"failure\": \"no memory\", \"identities_left_out\": 7,"
+static const char status[] = "{\"version\": \"9\", \"synced\": true, \"problems\": [{\"kind\": \"manifest\", \"subject\":"
+			     " \"odd.yaml\", \"message\": \"line 3: a tab\"}], \"failure\": \"no memory\", \"identities_not_programmed\": 7,"
 			     "\"counts\": {\"pods\": 4, \"policies\": 2, \"collisions\": 0}}\n";
 
 static const struct answer answers[] = { { "identities", identities }, { "policies", policies }, { NULL, status } };
@@ -440,7 +440,7 @@ static void without_an_agent(void **state)
 	json_auto_t *list = NULL;
 
 	needs_root();
-	list = run_both("identity list", 0, "no agent runs on this node: the maps know no labels");
+	list = run_both("identity list", 0, "no agent runs on this node: the maps hold no labels");
 	assert_int_equal(json_array_size(list), 3);
 	expect("identity get 0x0200000000000c11", 0, "peer class: 0x0000000000001234");
 	expect("policy list", 0, "shop/db      2        2");
@@ -467,18 +467,18 @@ static void with_an_agent(void **state)
 	expect("policy get shop/odd", 0, "spec.ingress[0]: no such field");
 	expect_failure("policy get shop/nothing", 1, "there is no policy shop/nothing");
 	expect("status", 1, "odd.yaml: line 3: a tab");
-	expect("status", 1, "mend it: what it said before is still in force");
-	expect("status", 1, "the maps could not be written: no memory");
+	expect("status", 1, "fix the file: its previous content stays enforced");
+	expect("status", 1, "cannot write the maps: no memory");
 	expect("status", 1, "7 did not fit into the maps");
-	expect("status", 1, "release 9 runs, 4 pods and 2 policies known");
+	expect("status", 1, "release 9 runs, 4 pods, 2 policies");
 	agent_end(agent);
 }
 
 static void status_of_policy(void **state)
 {
 	struct wr_policy_state policy_state = { .revision = 6, .classes_denied = 1, .policies_invalid = 2 };
-	const struct dp_word word = { .ifindex = waiting, .policy_class = WR_CLASS_NOT_ISOLATED, .revision = 6 };
-	struct dp_words *words;
+	const struct dp_endpoint_policy policy = { .ifindex = waiting, .policy_class = WR_CLASS_NOT_ISOLATED, .revision = 6 };
+	struct dp_endpoint_policies *writer;
 
 	needs_root();
 	assert_int_equal(dp_policy_state_set(&policy_state, NULL), 0);
@@ -486,10 +486,10 @@ static void status_of_policy(void **state)
 	expect("status", 1, "2 policies are not valid");
 	policy_state = (struct wr_policy_state){ .revision = 6 };
 	assert_int_equal(dp_policy_state_set(&policy_state, NULL), 0);
-	assert_int_equal(dp_words_open(&words, NULL), 0);
-	assert_int_equal(dp_words_set(words, &word, 1, NULL, NULL), 0);
-	dp_words_close(words);
-	/* Nobody waits for the one that does not run. */
+	assert_int_equal(dp_endpoint_policies_open(&writer, NULL), 0);
+	assert_int_equal(dp_endpoint_policies_set(writer, &policy, 1, NULL, NULL), 0);
+	dp_endpoint_policies_close(writer);
+	/* No waiting for an agent that does not run. */
 	expect("status", 0, "no agent runs on this node: policies stay as they are");
 	expect("status", 0, "revision 6, 1 pod isolated, 0 in quarantine");
 }
@@ -498,10 +498,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(policy_why),
-		cmocka_unit_test(sides_that_are_not_understood),
-		cmocka_unit_test(a_name_that_two_have),
+		cmocka_unit_test(invalid_sides),
+		cmocka_unit_test(an_ambiguous_name),
 		cmocka_unit_test(trace_agrees_and_leaves_nothing),
-		cmocka_unit_test(trace_says_what_it_found),
+		cmocka_unit_test(trace_prints_its_findings),
 		cmocka_unit_test(conntrack),
 		cmocka_unit_test(monitor_names_the_rules),
 		cmocka_unit_test(without_an_agent),

@@ -31,7 +31,7 @@ static void verdicts_of_the_remote(void **state)
 		snprintf(line, sizeof(line), "policy why %s", verdicts[i].line);
 		json = run_both(line, 0, verdicts[i].because);
 		assert_string_equal(json_text(json, "verdict"), verdicts[i].verdict);
-		/* By c's own address no tunnel packet comes: it is on the same link, and its MAC address is not known. */
+		/* Node c sends no tunnel packets: it is on the same link, and its MAC address is not resolved. */
 		if (strstr(verdicts[i].line, "10.3."))
 			continue;
 		snprintf(line, sizeof(line), "trace %s", verdicts[i].line);
@@ -39,7 +39,7 @@ static void verdicts_of_the_remote(void **state)
 		if (strcmp(json_text(traced, "verdict"), drops ? "drop" : "pass") != 0)
 			fail_msg("%s: %s, %s", line, json_text(traced, "verdict"), json_text(traced, "reason"));
 	}
-	expect("policy why 10.2.0.9 web", 0, "Who a pod of node slot 1 is, the maps do not know");
+	expect("policy why 10.2.0.9 web", 0, "The maps hold no identity for a pod of node slot 1");
 	expect("policy why web 10.2.0.7:80/tcp", 0, "egress  default/web  allowed");
 }
 
@@ -52,8 +52,8 @@ static void traces(void **state)
 		{ "web fd00:2::7:icmp", NULL, NULL },
 		{ "web [fd00:2::7]:icmp", "to_node", "next hop    02:00:00:00:00:0b, which is 192.0.2.2" },
 		{ "web 10.2.0.1:icmp", "to_node", "peer        node slot 1, identity remote-node" },
-		{ "web 10.3.0.9:53/udp", "to_node", "to node slot 2: as it is, by uplink up0" },
-		{ "web 10.3.0.9:53/udp", "to_node", "192.0.2.3 is not resolved yet: the packet would make the kernel ask for it" },
+		{ "web 10.3.0.9:53/udp", "to_node", "to node slot 2: without a tunnel, by uplink up0" },
+		{ "web 10.3.0.9:53/udp", "to_node", "192.0.2.3 is not resolved yet: the packet would make the kernel resolve it" },
 		{ "host 10.2.0.7:80/tcp", "to_node", "identity remote-node" },
 		{ "198.51.100.1 10.2.0.7:80/tcp", "to_node", "from_host of warren0" },
 		{ "10.2.0.7 web:80/tcp", "to_endpoint", "from node slot 1: Geneve VNI 1 from 192.0.2.2 to 192.0.2.1, identity 0x02000000000000db carried" },
@@ -65,8 +65,8 @@ static void traces(void **state)
 		{ "10.2.0.7 web --identity host", "tunnel_identity", "identity host carried" },
 		{ "10.2.0.7 web --identity some-pod", "tunnel_identity", "identity some-pod carried" },
 		{ "198.51.100.1 web:80 --from-node 192.0.2.2", "ingress_denied", "peer        world" },
-		{ "10.3.0.7 web:80 --from-node 192.0.2.2", "tunnel_source", "not the sending node's to use" },
-		{ "web web:80 --from-node 192.0.2.2", "tunnel_source", "not the sending node's to use" },
+		{ "10.3.0.7 web:80 --from-node 192.0.2.2", "tunnel_source", "the sending node may not use" },
+		{ "web web:80 --from-node 192.0.2.2", "tunnel_source", "the sending node may not use" },
 		{ "10.2.0.7 198.51.100.9:80/tcp", "tunnel_target", "dropped: " },
 	};
 
@@ -84,9 +84,9 @@ static void traces(void **state)
 		if (strcmp(json_text(json, "reason"), rows[i].reason) != 0)
 			fail_msg("%s: %s, not %s", line, json_text(json, "reason"), rows[i].reason);
 	}
-	expect_failure("trace host 192.0.2.2", 2, "its programs see no such packet");
-	expect_failure("trace web 10.2.0.7 --identity world", 2, "--identity is carried by what another node sends");
-	expect_failure("trace 10.2.0.7 web --identity x", 2, "'x' is no identity");
+	expect_failure("trace host 192.0.2.2", 2, "no program here handles such a packet");
+	expect_failure("trace web 10.2.0.7 --identity world", 2, "--identity requires a packet from another node");
+	expect_failure("trace 10.2.0.7 web --identity x", 2, "'x' is not an identity");
 	expect_failure("trace 10.2.0.7 web --from-node z", 1, "there is no other node 'z'");
 }
 
@@ -114,7 +114,7 @@ static void put_flow(uint16_t port, bool outwards)
 	};
 	const struct wr_ct ct = {
 		.expires = (uint32_t)(clock_ns(CLOCK_MONOTONIC_COARSE) >> WR_CT_TICK_SHIFT) + WR_CT_SECONDS(100),
-		.flags = WR_CT_ANSWERED | (outwards ? 0 : WR_CT_SWAPPED),
+		.flags = WR_CT_REPLIED | (outwards ? 0 : WR_CT_SWAPPED),
 		.initiator = outwards ? web : WR_REMOTE | slot_b,
 		.responder = outwards ? WR_REMOTE | slot_b : web,
 	};

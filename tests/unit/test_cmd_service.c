@@ -31,7 +31,7 @@ static void by_the_maps(void **state)
 	const json_t *row;
 
 	needs_root();
-	list = run_both("service list", 0, "no agent runs on this node: the maps know no names");
+	list = run_both("service list", 0, "no agent runs on this node: the maps hold no names");
 	assert_int_equal(json_array_size(list), 3);
 	row = json_array_get(list, 0);
 	assert_string_equal(json_text(row, "address"), "10.96.0.9:53");
@@ -42,7 +42,7 @@ static void by_the_maps(void **state)
 	assert_int_equal(json_integer_value(json_object_get(row, "backends")), 5);
 	assert_string_equal(json_text(row, "state"), "ok");
 	expect("service list", 0, "[fd00:96::9]:53  sctp");
-	expect_failure("service list --namespace shop", 1, "no agent runs on this node: the maps know no names, nor namespaces");
+	expect_failure("service list --namespace shop", 1, "no agent runs on this node: the maps hold no names and no namespaces");
 	/* By address, with or without a port. */
 	found = run_both("service get 10.96.0.9", 0, "none: new flows are refused");
 	assert_int_equal(json_array_size(found), 2);
@@ -54,7 +54,7 @@ static void by_the_maps(void **state)
 	expect("service get [fd00:96::9]", 2, "");
 	expect("service get [fd00:96::9]:53", 0, "[fd00:2::7]:5353");
 	expect_failure("service get 10.96.0.9:81", 1, "there is no service 10.96.0.9:81 with an address");
-	expect_failure("service get shop/web", 1, "there is no service shop/web with an address that is known by name");
+	expect_failure("service get shop/web", 1, "there is no service shop/web with an address: the maps hold no names");
 }
 
 static void by_the_agent(void **state)
@@ -64,7 +64,7 @@ static void by_the_agent(void **state)
 
 	needs_root();
 	agent = start_agent();
-	list = run_both("service list", 0, "shop/other: 10.96.0.9:80 is shop/web's already");
+	list = run_both("service list", 0, "shop/other: 10.96.0.9:80 belongs to Service shop/web");
 	assert_int_equal(json_array_size(list), 5);
 	expect("service list", 0, "shop/web    dns        10.96.0.9:53     udp              0  refuses");
 	expect("service list", 0, "shop/web    http       10.96.0.9:80     tcp              5  ok");
@@ -75,12 +75,12 @@ static void by_the_agent(void **state)
 	expect("service list --namespace bank", 0, "no services");
 	found = run_both("service get shop/web", 0, "10.2.0.7:8080      shop/db      b");
 	assert_int_equal(json_array_size(found), 2);
-	expect("service get shop/other", 0, "problem:   10.96.0.9:80 is shop/web's already");
+	expect("service get shop/other", 0, "problem:   10.96.0.9:80 belongs to Service shop/web");
 	expect_failure("service get shop/none", 1, "there is no service shop/none with an address");
 	agent_end(agent);
 }
 
-static void what_is_no_service(void **state)
+static void addresses_without_a_service(void **state)
 {
 	static const char *const texts[] = { "web", "10.96.0.9:", "10.96.0.9:0", "10.96.0.9:65536", "10.96.0:80", "[10.96.0.9:80",
 					     ":80", "10.96.0.9:80:80" };
@@ -98,7 +98,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(by_the_maps),
 		cmocka_unit_test(by_the_agent),
-		cmocka_unit_test(what_is_no_service),
+		cmocka_unit_test(addresses_without_a_service),
 	};
 
 	return cmocka_run_group_tests(tests, node_with_services, NULL);

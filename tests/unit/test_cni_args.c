@@ -38,7 +38,7 @@ static const struct {
 	{ "MAC=0200.0000.0001", "unicast" },
 };
 
-static void args_are_judged(void **state)
+static void args_are_checked(void **state)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(args_rows); i++) {
 		struct err err = { 0 };
@@ -82,7 +82,7 @@ static const struct {
 	{ "exactly15bytes_", true, true }, { "sixteen_bytes_xx", true, false },
 };
 
-static void names_are_judged(void **state)
+static void names_are_checked(void **state)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		if (name_valid(names[i].name) != names[i].id || ifname_valid(names[i].name) != names[i].ifname)
@@ -90,7 +90,7 @@ static void names_are_judged(void **state)
 	}
 }
 
-/* One row: an environment and what becomes of it. */
+/* One row: an environment and the result. */
 static const struct {
 	enum cni_command command;
 	const char *id, *ifname, *netns, *args, *error;
@@ -121,7 +121,7 @@ static void set(const char *name, const char *value)
 		unsetenv(name);
 }
 
-static void environment_is_judged(void **state)
+static void environment_is_checked(void **state)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(env_rows); i++) {
 		struct err err = { 0 };
@@ -160,8 +160,8 @@ static void commands_are_known(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(args_are_judged),       cmocka_unit_test(args_are_read),
-		cmocka_unit_test(names_are_judged),      cmocka_unit_test(environment_is_judged),
+		cmocka_unit_test(args_are_checked),       cmocka_unit_test(args_are_read),
+		cmocka_unit_test(names_are_checked),      cmocka_unit_test(environment_is_checked),
 		cmocka_unit_test(commands_are_known),
 	};
 

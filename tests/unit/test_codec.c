@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Map codecs: every registered map has one, and its keys and values read as the manual says. */
+/* Map codecs: every registered map has one, and its keys and values are printed as in the manual. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -10,10 +10,10 @@
 #include "cleanup.h"
 #include "codec_fields.h"
 #include "maps.h"
-#include "names.h"
+#include "enum_names.h"
 #include "rig.h"
 
-/* Which says of what type the fields are. */
+/* For the types of the fields. */
 static const struct codec_field *end_of(const struct codec_field *f)
 {
 	while (f->name)
@@ -66,8 +66,8 @@ static const struct {
 	  "{\"end_0\": \"10.1.0.2:40000\", \"end_1\": \"10.1.0.3:80\", \"protocol\": \"tcp\", \"kind\": \"flow\"}" },
 	{ "ct4", "10.1.0.3:7,10.1.0.2:65535,icmp", "0a010002" "0a010003" "ffff" "0007" "01000000",
 	  "{\"end_0\": \"10.1.0.2:65535\", \"end_1\": \"10.1.0.3:7\", \"protocol\": \"icmp\", \"kind\": \"flow\"}" },
-	{ "ct4", "10.1.0.2:40000,10.1.0.3:80,tcp,origin", "0a010002" "0a010003" "9c40" "0050" "06010000",
-	  "{\"end_0\": \"10.1.0.2:40000\", \"end_1\": \"10.1.0.3:80\", \"protocol\": \"tcp\", \"kind\": \"origin\"}" },
+	{ "ct4", "10.1.0.2:40000,10.1.0.3:80,tcp,reverse_nat", "0a010002" "0a010003" "9c40" "0050" "06010000",
+	  "{\"end_0\": \"10.1.0.2:40000\", \"end_1\": \"10.1.0.3:80\", \"protocol\": \"tcp\", \"kind\": \"reverse_nat\"}" },
 	{ "ct4", "10.1.0.2:40000,10.1.0.3:80,tcp,other", NULL, NULL },
 	{ "ct4", "10.1.0.2:40000,10.1.0.3,tcp", NULL, NULL },
 	{ "ct4", "10.1.0.2:40000,10.1.0.3:80", NULL, NULL },
@@ -86,10 +86,10 @@ static const struct {
 	{ "ct_windows", "1", NULL, NULL },
 	{ "ct_totals", "0", "00000000", "{\"index\": 0}" },
 	{ "ct_usage", "258", "02010000", "{\"slot\": 258}" },
-	{ "ct_stats", "rejudged", "04000000", "{\"counter\": \"rejudged\"}" },
+	{ "ct_stats", "reevaluated", "04000000", "{\"counter\": \"reevaluated\"}" },
 	{ "ct_stats", "evicted", "05000000", "{\"counter\": \"evicted\"}" },
 	{ "ct_stats", "6", NULL, NULL },
-	{ "sweep", "1", NULL, NULL },
+	{ "ct_gc", "1", NULL, NULL },
 	{ "classes", "17", "11000000", "{\"class\": 17}" },
 	{ "rules", "0x10", "10000000", "{\"rule\": 16}" },
 	{ "cidrs4", "17,egress,10.0.0.0/8", "28000000" "22000000" "0a000000",
@@ -170,7 +170,7 @@ static const struct {
 	{ "metrics", "none/sideways", NULL, NULL },
 };
 
-/* What codec functions describe, as JSON. */
+/* The output of codec functions, as JSON. */
 static json_t *described(const struct map_codec *codec, const void *key, const void *value, int cpus)
 {
 	_cleanup_fclose_ FILE *f = tmpfile();
@@ -191,21 +191,21 @@ static json_t *described(const struct map_codec *codec, const void *key, const v
 	return json;
 }
 
-static void assert_json(const char *what, const char *want_text, json_t *have)
+static void assert_json(const char *what, const char *expected_text, json_t *have)
 {
-	json_auto_t *want = json_loads(want_text, 0, NULL);
+	json_auto_t *expected = json_loads(expected_text, 0, NULL);
 	_cleanup_free_ char *text = json_dumps(have, 0);
 
-	assert_non_null(want);
-	if (!json_equal(want, have))
-		fail_msg("%s: %s, not %s", what, text, want_text);
+	assert_non_null(expected);
+	if (!json_equal(expected, have))
+		fail_msg("%s: %s, not %s", what, text, expected_text);
 }
 
 static void keys_as_people_write_them(void **state)
 {
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
 		const struct map_codec *codec = map_codec_find(keys[i].map);
-		uint8_t key[64] __attribute__((aligned(8))) = { 0 }, want[64];
+		uint8_t key[64] __attribute__((aligned(8))) = { 0 }, expected[64];
 		json_auto_t *json = NULL;
 		int r = codec_parse_key(codec, keys[i].text, key);
 
@@ -215,22 +215,22 @@ static void keys_as_people_write_them(void **state)
 			continue;
 		}
 		assert_int_equal(r, 0);
-		assert_int_equal(hex_parse(keys[i].hex, want, codec->key_size), 0);
-		assert_memory_equal(key, want, codec->key_size);
+		assert_int_equal(hex_parse(keys[i].hex, expected, codec->key_size), 0);
+		assert_memory_equal(key, expected, codec->key_size);
 		json = described(codec, key, NULL, 0);
 		assert_json(keys[i].map, keys[i].json, json);
 	}
 }
 
 /* A value, and how it reads. */
-static void assert_value(const char *map, const void *value, int cpus, const char *want)
+static void assert_value(const char *map, const void *value, int cpus, const char *expected)
 {
 	json_auto_t *json = described(map_codec_find(map), NULL, value, cpus);
 
-	assert_json(map, want, json);
+	assert_json(map, expected, json);
 }
 
-/* Bytes of a value that mean nothing to anybody here: padding, secrets, and what is the kernel's or the garbage collector's own. */
+/* Bytes of a value that are not shown: padding, secrets, and fields of the kernel or the conntrack gc. */
 static const struct {
 	const char *map;
 	size_t from, count;
@@ -242,7 +242,7 @@ static const struct {
 	{ "ct_usage", offsetof(struct wr_ct_usage, counted), 8 },
 	{ "ct_totals", offsetof(struct wr_ct_totals, drift), 8 },
 	{ "nodes", offsetof(struct wr_node, pad), 4 },
-	{ "sweep", 0, sizeof(struct bpf_timer) },
+	{ "ct_gc", 0, sizeof(struct bpf_timer) },
 	{ "deny_state", offsetof(struct wr_deny_state, pad), 4 },
 	{ "deny_hits", offsetof(struct wr_deny_hits, pad), 4 },
 	{ "uplinks", offsetof(struct wr_uplink, pad), 4 },
@@ -251,8 +251,8 @@ static const struct {
 	{ "services6", offsetof(struct wr_service, pad), 4 },
 	{ "fragments", offsetof(struct wr_fragments, at), sizeof(((struct wr_fragments *)0)->at) },
 	{ "trace", offsetof(struct wr_trace, pad), 2 },
-	{ "trace", offsetof(struct wr_trace, judgement[0]) + sizeof(struct wr_trace_judgement) - 1, 1 },
-	{ "trace", offsetof(struct wr_trace, judgement[1]) + sizeof(struct wr_trace_judgement) - 1, 1 },
+	{ "trace", offsetof(struct wr_trace, verdict[0]) + sizeof(struct wr_trace_verdict) - 1, 1 },
+	{ "trace", offsetof(struct wr_trace, verdict[1]) + sizeof(struct wr_trace_verdict) - 1, 1 },
 	{ NULL },
 };
 
@@ -265,7 +265,7 @@ static bool is_padding(const char *map, size_t at)
 	return false;
 }
 
-/* Whatever changes in a value changes what is shown, whichever flags there are: no field is left out. */
+/* Every change of a value changes the output, whatever the flags: every field is shown. */
 static void every_byte_is_shown(void **state)
 {
 	static const uint8_t fills[] = { 0xff, 0x01, 0x00 };
@@ -306,7 +306,7 @@ static void values_of_the_node(void **state)
 	};
 	const struct wr_metric metric[2] = { { 1, 60 }, { 2, 140 } };
 	const struct wr_fragments fragments = { .written = { 1, 2, 3, 4, 5, 6, 7, 8 } };
-	struct wr_config cfg = { .abi_version = 2, 1 << 24, 2 << 24, 4 << 24, "", .ct_share = 32768, .ct_secret = { 1 },
+	struct wr_config cfg = { .abi_version = 2, 1 << 24, 2 << 24, 4 << 24, "", .ct_quota = 32768, .ct_secret = { 1 },
 				 .tunnel_port = htons(6081), .pod_mtu = 1438 };
 
 	assert_value("endpoints", &ep, 1,
@@ -320,10 +320,10 @@ static void values_of_the_node(void **state)
 	assert_value("fragments", &fragments, 1,
 		     "{\"set_0\": 1, \"set_1\": 2, \"set_2\": 3, \"set_3\": 4, \"set_4\": 5, \"set_5\": 6,"
 		     "\"set_6\": 7, \"set_7\": 8}");
-	memset(cfg.version, 'x', sizeof(cfg.version)); /* not ended, as only a foreign writer leaves it */
+	memset(cfg.version, 'x', sizeof(cfg.version)); /* without its NUL, as only another program would write it */
 	assert_value("config", &cfg, 1,
 		     "{\"abi_version\": 2, \"mark_pod\": \"0x01000000\", \"mark_masquerade\": \"0x02000000\","
-		     "\"mark_host_only\": \"0x04000000\", \"ct_share\": 32768, \"ct_entries\": 0, \"ct_secret\": true,"
+		     "\"mark_host_only\": \"0x04000000\", \"ct_quota\": 32768, \"ct_entries\": 0, \"ct_secret\": true,"
 		     "\"tunnel_port\": 6081, \"pod_mtu\": 1438,"
 		     "\"version\": \"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\"}");
 }
@@ -350,8 +350,8 @@ static void values_of_the_cluster(void **state)
 		.id = 7,
 		.last_id = 7,
 		.flags = WR_NODE_V4 | WR_NODE_KEYED,
-		.tx_word = { 0x1122334455667788, 0 },
-		.rx_word = { 0, 0x99 },
+		.tx_tag = { 0x1122334455667788, 0 },
+		.rx_tag = { 0, 0x99 },
 		.uplink = 2,
 		.mtu = 1438,
 		.cidr4 = { htonl(0x0a020000) },
@@ -362,7 +362,7 @@ static void values_of_the_cluster(void **state)
 	struct wr_node over6 = { .id = 8, .flags = WR_NODE_V6 | WR_NODE_OVER6 | WR_NODE_DIRECT };
 	const struct wr_ipcache remote = { WR_ID_REMOTE_NODE }, some = { WR_ID_SOME_POD };
 	const struct wr_node_ref ref = { 3 };
-	const struct wr_nexthop hop = { .id = 7,
+	const struct wr_nexthop nexthop = { .id = 7,
 					.tick = 9,
 					.flags = WR_NEXTHOP_RESOLVED | WR_NEXTHOP_CONFIRM,
 					.ifindex = 2,
@@ -382,17 +382,17 @@ static void values_of_the_cluster(void **state)
 	assert_value("nodes", &over4, 1,
 		     "{\"id\": 7, \"last_id\": 7, \"flags\": [\"v4\", \"keyed\"], \"cidr4\": \"10.2.0.0/23\","
 		     "\"cidr6\": null, \"local\": \"192.0.2.1\", \"remote\": \"192.0.2.2\", \"uplink\": 2, \"mtu\": 1438,"
-		     "\"tx_word_even\": true,"
-		     "\"tx_word_odd\": false, \"rx_word_even\": false, \"rx_word_odd\": true}");
+		     "\"tx_tag_even\": true,"
+		     "\"tx_tag_odd\": false, \"rx_tag_even\": false, \"rx_tag_odd\": true}");
 	memcpy(&over6.cidr6, "\xfd\0\0\2", 4);
 	memset(&over6.mask6, 0xff, sizeof(over6.mask6));
 	memcpy(&over6.remote, "\x20\1\x0d\xb8", 4);
 	assert_value("nodes", &over6, 1,
 		     "{\"id\": 8, \"last_id\": 0, \"flags\": [\"v6\", \"over6\", \"direct\"], \"cidr4\": null,"
 		     "\"cidr6\": \"fd00:2::/128\", \"local\": \"::\", \"remote\": \"2001:db8::\", \"uplink\": 0, \"mtu\": 0,"
-		     "\"tx_word_even\": false,"
-		     "\"tx_word_odd\": false, \"rx_word_even\": false, \"rx_word_odd\": false}");
-	assert_value("nexthops", &hop, 1,
+		     "\"tx_tag_even\": false,"
+		     "\"tx_tag_odd\": false, \"rx_tag_even\": false, \"rx_tag_odd\": false}");
+	assert_value("nexthops", &nexthop, 1,
 		     "{\"id\": 7, \"tick\": 9, \"flags\": [\"resolved\", \"confirm\"], \"ifindex\": 2, \"mtu\": 1500,"
 		     "\"dmac\": \"02:00:00:00:00:02\", \"smac\": \"02:00:00:00:00:01\", \"path_id\": 7, \"path_ifindex\": 3,"
 		     "\"path_v6\": 1, \"path_tick\": 8}");
@@ -406,7 +406,7 @@ static void values_of_conntrack(void **state)
 {
 	const struct wr_ct ct = {
 		.expires = 100,
-		.flags = WR_CT_SWAPPED | WR_CT_ANSWERED | 1 << 20,
+		.flags = WR_CT_SWAPPED | WR_CT_REPLIED | 1 << 20,
 		.initiator = 9,
 		.at = { [WR_EGRESS] = { WR_ID_WORLD, 3, 17 }, [WR_INGRESS] = { 0x0200000000000001ull, 4, 1 } },
 		.ack = { 5, 6 },
@@ -423,13 +423,13 @@ static void values_of_conntrack(void **state)
 	struct wr_ct6_slot slot6 = {
 		.tag = 1,
 		.key = { .addr = { { { htonl(0xfd000000), 0, 0, htonl(2) } }, { { htonl(0xfd000000), 0, 0, htonl(3) } } },
-			 .port = { htons(1), htons(2) }, .l4_proto = IPPROTO_UDP, .kind = WR_CT_ORIGIN },
+			 .port = { htons(1), htons(2) }, .l4_proto = IPPROTO_UDP, .kind = WR_CT_REVERSE_NAT },
 	};
 	const struct wr_ct_windows windows = { { 1, 0, 1ull << 63 | 2 } };
-	struct wr_sweep sweep = { .time_ns = 5, .runs = 6, .removed = 7, .live = { 8, 9 } };
+	struct wr_ct_gc gc = { .time_ns = 5, .runs = 6, .removed = 7, .live = { 8, 9 } };
 
 	assert_value("ct6", &ct, 1,
-		     "{\"expires\": 100, \"flags\": [\"swapped\", \"answered\", \"0x100000\"], \"initiator\": 9,"
+		     "{\"expires\": 100, \"flags\": [\"swapped\", \"replied\", \"0x100000\"], \"initiator\": 9,"
 		     "\"responder\": 0, \"egress_peer\": \"world\", \"egress_revision\": 3, \"egress_rule\": 17,"
 		     "\"ingress_peer\": \"0x0200000000000001\", \"ingress_revision\": 4, \"ingress_rule\": 1,"
 		     "\"initiator_ack\": 5, \"responder_ack\": 6,"
@@ -443,7 +443,7 @@ static void values_of_conntrack(void **state)
 	assert_value("ct_new4", &slot4, 1,
 		     "{\"tag\": \"0x000000ff\", \"sequence\": 8, \"end_0\": \"10.1.0.2:40000\", \"end_1\": \"10.1.0.3:80\","
 		     "\"protocol\": \"tcp\", \"kind\": \"flow\","
-		     "\"expires\": 100, \"flags\": [\"swapped\", \"answered\", \"0x100000\"], \"initiator\": 9,"
+		     "\"expires\": 100, \"flags\": [\"swapped\", \"replied\", \"0x100000\"], \"initiator\": 9,"
 		     "\"responder\": 0, \"egress_peer\": \"world\", \"egress_revision\": 3, \"egress_rule\": 17,"
 		     "\"ingress_peer\": \"0x0200000000000001\", \"ingress_revision\": 4, \"ingress_rule\": 1,"
 		     "\"initiator_ack\": 5, \"responder_ack\": 6,"
@@ -451,7 +451,7 @@ static void values_of_conntrack(void **state)
 	memcpy(&slot6.ct, &entry, sizeof(slot6.ct));
 	assert_value("ct_new6", &slot6, 1,
 		     "{\"tag\": \"0x00000001\", \"sequence\": 0, \"end_0\": \"[fd00::2]:1\", \"end_1\": \"[fd00::3]:2\","
-		     "\"protocol\": \"udp\", \"kind\": \"origin\","
+		     "\"protocol\": \"udp\", \"kind\": \"reverse_nat\","
 		     "\"expires\": 7, \"flags\": [\"service\", \"hairpin\"], \"initiator\": 9, \"responder\": 0,"
 		     "\"egress_peer\": null, \"egress_revision\": null, \"egress_rule\": null, \"ingress_peer\": null,"
 		     "\"ingress_revision\": null, \"ingress_rule\": null, \"initiator_ack\": null,"
@@ -461,7 +461,7 @@ static void values_of_conntrack(void **state)
 	assert_value("ct_totals", &(struct wr_ct_totals){ { 5, 6 }, { 1, -1 } }, 1, "{\"entries4\": 5, \"entries6\": 6}");
 	assert_value("ct_usage", &(struct wr_ct_usage){ 5, 4, -1 }, 1, "{\"entries\": 5}");
 	assert_value("ct_stats", counter, 2, "{\"flows\": 7}");
-	assert_value("sweep", &sweep, 1,
+	assert_value("ct_gc", &gc, 1,
 		     "{\"time_ns\": 5, \"runs\": 6, \"removed\": 7, \"live4\": 8, \"live6\": 9}");
 }
 
@@ -517,13 +517,13 @@ static void values_of_policy(void **state)
 	const struct wr_policy_state policy_state = { 1, 2, 3, 4, 5, 6 };
 	struct wr_rule_text rule = { "shop/db ingress[0]" };
 	const struct wr_trace trace = {
-		.steps = WR_TRACE_ENDPOINT | WR_TRACE_JUDGED_INGRESS,
+		.steps = WR_TRACE_ENDPOINT | WR_TRACE_EVALUATED_INGRESS,
 		.reason = WR_REASON_INGRESS_DENIED,
 		.ifindex = 9,
 		.peer_ifindex = 10,
 		.mark = 1,
 		.ct = { .flags = WR_CT_VIA_STACK, .initiator = 9 },
-		.judgement[WR_INGRESS] = { .policy_class = 17, .peer_class = WR_PEER_NONE, .l4_proto = IPPROTO_TCP },
+		.verdict[WR_INGRESS] = { .policy_class = 17, .peer_class = WR_PEER_NONE, .l4_proto = IPPROTO_TCP },
 	};
 
 	assert_value("classes", &info, 1,
@@ -537,7 +537,7 @@ static void values_of_policy(void **state)
 	memset(&rule, 'x', sizeof(rule)); /* not ended */
 	json_decref(described(map_codec_find("rules"), NULL, &rule, 1));
 	assert_value("trace", &trace, 1,
-		     "{\"steps\": [\"endpoint\", \"judged-ingress\"], \"reason\": \"ingress_denied\", \"ifindex\": 9,"
+		     "{\"steps\": [\"endpoint\", \"evaluated-ingress\"], \"reason\": \"ingress_denied\", \"ifindex\": 9,"
 		     "\"peer_ifindex\": 10, \"peer_identity\": \"unknown\", \"redirect\": 0, \"mark\": \"0x00000001\","
 		     "\"ct\": {\"expires\": 0, \"flags\": [\"via-stack\"], \"initiator\": 9, \"responder\": 0,"
 		     "\"egress\": {\"peer\": \"unknown\", \"revision\": 0, \"rule\": 0},"
@@ -550,7 +550,7 @@ static void values_of_policy(void **state)
 		     "\"protocol\": 6, \"port_bits\": 0}, \"backend\": null, \"backend_port\": null, \"backends\": 0}");
 }
 
-/* Of either family; there is no word for which. */
+/* Of either family; no field tells which. */
 static void backend_of_a_trace(void **state)
 {
 	static const struct {
@@ -560,7 +560,7 @@ static void backend_of_a_trace(void **state)
 	} rows[] = {
 		{ "10.2.0.3", WR_TRACE_SERVICE, "10.2.0.3" },
 		{ "fd00:2::3", WR_TRACE_SERVICE | WR_TRACE_CHOSEN, "fd00:2::3" },
-		{ "10.96.0.1", WR_TRACE_ORIGIN, "10.96.0.1" },
+		{ "10.96.0.1", WR_TRACE_REVERSE_NAT, "10.96.0.1" },
 		{ "10.96.0.1", WR_TRACE_PARSED, NULL },
 	};
 
@@ -579,7 +579,7 @@ static void backend_of_a_trace(void **state)
 
 static void hex(void **state)
 {
-	char text[HEX_ROOM(3)];
+	char text[HEX_STRLEN(3)];
 	uint8_t bytes[3];
 
 	assert_string_equal(hex_format("\x01\xab\xff", 3, text), "01 ab ff");

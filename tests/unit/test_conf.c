@@ -109,7 +109,7 @@ static const struct {
 	{ IPAM_MORE("\"rest\":-1"), CNI_ERR_CONFIG, "\"rest\" must be from 0" },
 };
 
-static void configurations_are_judged(void **state)
+static void configurations_are_checked(void **state)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct err err = { 0 };
@@ -143,7 +143,7 @@ static void members_are_read(void **state)
 	assert_string_equal(conf.log_file, "/x");
 	assert_int_equal(conf.log_level, LOG_INFO);
 	assert_null(conf.ipam_type);
-	/* The runtime's word before that of the configuration's author, family by family. */
+	/* The runtime's value has precedence over the configuration's, family by family. */
 	assert_string_equal(ip_format(&conf.request.v4, ip), "10.1.0.9");
 	assert_string_equal(ip_format(&conf.request.v6, ip), "fd00::8");
 	assert_true(conf.has_mac);
@@ -191,7 +191,7 @@ static void defaults(void **state)
 	conf_free(&conf);
 }
 
-/* What of a range may be given, and its gateway. */
+/* The assignable part of a range, and its gateway. */
 static const struct {
 	const char *range, *first, *last, *gateway;
 } bounds[] = {
@@ -229,7 +229,7 @@ static void ranges_have_bounds(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(configurations_are_judged),
+		cmocka_unit_test(configurations_are_checked),
 		cmocka_unit_test(members_are_read),
 		cmocka_unit_test(labels_have_a_limit),
 		cmocka_unit_test(defaults),

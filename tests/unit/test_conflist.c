@@ -14,8 +14,8 @@
 #include "private_run.h"
 #include "rig.h"
 
-#define FOLDER WARREN_RUN_DIR "/net.d"
-#define PATH FOLDER "/05-warren.conflist"
+#define DIRECTORY WARREN_RUN_DIR "/net.d"
+#define PATH DIRECTORY "/05-warren.conflist"
 
 static int setup(void **state)
 {
@@ -45,7 +45,7 @@ static json_t *plugin_conf(const json_t *list, size_t i)
 	return conf;
 }
 
-static void what_it_says(void **state)
+static void contents(void **state)
 {
 	static const struct {
 		const char *cidrs[2];
@@ -98,7 +98,7 @@ static ino_t inode(void)
 	return st.st_ino;
 }
 
-/* A rewrite makes the runtime hold up all ADDs: only for other bytes. */
+/* A rewrite makes the runtime delay all ADDs, so only different bytes are written. */
 static void written_when_different(void **state)
 {
 	struct err err;
@@ -114,20 +114,20 @@ static void written_when_different(void **state)
 	assert_int_equal(conflist_write(PATH, "{}\n", &err), 1);
 	assert_int_equal(unlink(PATH), 0);
 	assert_int_equal(conflist_write(PATH, "{}\n", &err), 1);
-	/* Nothing else is in the folder. */
+	/* Nothing else is in the directory. */
 	assert_int_equal(unlink(PATH), 0);
-	assert_int_equal(rmdir(FOLDER), 0);
+	assert_int_equal(rmdir(DIRECTORY), 0);
 }
 
 static void put(const char *name, const char *text)
 {
 	char path[200];
 
-	snprintf(path, sizeof(path), FOLDER "/%s", name);
+	snprintf(path, sizeof(path), DIRECTORY "/%s", name);
 	assert_int_equal(file_write(path, text, strlen(text), NULL), 0);
 }
 
-static void who_comes_first(void **state)
+static void files_before_ours_are_reported(void **state)
 {
 	static const char *const behind[] = {
 		"05-warren.conflist", "06-other.conf", "10-kindnet.conflist", "04-off.conflist.bak", "04-off.conflist.new",
@@ -136,16 +136,16 @@ static void who_comes_first(void **state)
 	static const char *const ahead[] = { "04-z.json", "04-other.conflist", "00-a.conf", ".hidden.conf" };
 	struct err err;
 
-	assert_int_equal(conflist_rival(PATH, &err), 0); /* no folder */
-	assert_int_equal(dir_make(FOLDER, NULL), 0);
+	assert_int_equal(conflist_preceding(PATH, &err), 0); /* no directory */
+	assert_int_equal(dir_make(DIRECTORY, NULL), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(behind); i++)
 		put(behind[i], "{}");
 	put("00-multus.conf", "{\"type\": \"multus-shim\"}");
 	put("00-multus-2.conflist", "{\"plugins\": [{\"type\": \"multus\"}]}");
-	assert_int_equal(conflist_rival(PATH, &err), 0);
+	assert_int_equal(conflist_preceding(PATH, &err), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(ahead); i++) {
 		put(ahead[i], "{\"plugins\": []}");
-		assert_int_equal(conflist_rival(PATH, &err), 1);
+		assert_int_equal(conflist_preceding(PATH, &err), 1);
 		assert_non_null(strstr(err.msg, ahead[i])); /* each comes before those before it */
 	}
 }
@@ -159,35 +159,35 @@ static void no_room(void **state)
 	assert_int_equal(conflist_write(PATH, "{}\n", &err), 1);
 	assert_int_equal(conflist_write(PATH, big, &err), -ENOSPC);
 	assert_int_equal(conflist_write(PATH, "{}\n", &err), 0);
-	assert_int_equal(conflist_rival(PATH, &err), 0);
+	assert_int_equal(conflist_preceding(PATH, &err), 0);
 }
 
-/* As a container sees it that has mounted the folder. */
-static void folder_removed_on_the_host(void **state)
+/* As a container sees it that has mounted the directory. */
+static void directory_removed_on_the_host(void **state)
 {
 	struct err err;
 
-	assert_int_equal(dir_make(FOLDER, &err), 0);
+	assert_int_equal(dir_make(DIRECTORY, &err), 0);
 	assert_int_equal(dir_make(WARREN_RUN_DIR "/host", &err), 0);
-	assert_int_equal(mount(WARREN_RUN_DIR "/host", FOLDER, NULL, MS_BIND, NULL), 0);
+	assert_int_equal(mount(WARREN_RUN_DIR "/host", DIRECTORY, NULL, MS_BIND, NULL), 0);
 	assert_int_equal(conflist_write(PATH, "a", &err), 1);
 	assert_int_equal(unlink(WARREN_RUN_DIR "/host/05-warren.conflist"), 0);
 	assert_int_equal(rmdir(WARREN_RUN_DIR "/host"), 0);
 	assert_int_equal(dir_make(WARREN_RUN_DIR "/host", &err), 0);
 	assert_int_equal(conflist_write(PATH, "a", &err), -ESTALE);
 	assert_string_equal(err.hint, "restart the container");
-	assert_int_equal(umount(FOLDER), 0);
+	assert_int_equal(umount(DIRECTORY), 0);
 	assert_int_equal(conflist_write(PATH, "a", &err), 1);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(what_it_says),
+		cmocka_unit_test(contents),
 		cmocka_unit_test_setup(written_when_different, fresh),
-		cmocka_unit_test_setup(who_comes_first, fresh),
+		cmocka_unit_test_setup(files_before_ours_are_reported, fresh),
 		cmocka_unit_test_setup(no_room, fresh),
-		cmocka_unit_test_setup(folder_removed_on_the_host, fresh),
+		cmocka_unit_test_setup(directory_removed_on_the_host, fresh),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);

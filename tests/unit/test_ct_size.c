@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* How large conntrack is by memory, and what limits that: on machines, and in cgroups, that are only written down. */
+/* The size of conntrack by memory and its limits: on machines and in cgroups that are given as text. */
 #include "rig.h"
 
 #include <stdio.h>
@@ -37,10 +37,10 @@ static void by_memory(void **state)
 		{ 16 * GiB, NONE, 262144 },
 		{ 16 * GiB - 400 * MiB, NONE, 249 * 1024 },
 		{ 64 * GiB, NONE, 1048576 },
-		/* A limit that is above a machine's share is none; version 1 writes "none" as the greatest number of whole pages. */
+		/* A limit that allows more than the machine's memory does is none; cgroup v1 writes "none" as the largest whole page count. */
 		{ 16 * GiB, 16 * GiB, 262144 },
 		{ 16 * GiB, 9223372036854771712ull, 262144 },
-		/* A quarter of it, however large the machine; but not nothing. */
+		/* A quarter of the limit, however large the machine, but at least the minimum. */
 		{ 128 * GiB, 1024 * MiB, .bytes = 256 * MiB },
 		{ 128 * GiB, 64 * MiB, .bytes = 16 * MiB },
 		{ 1 * GiB, 64 * MiB, .bytes = 16 * MiB },
@@ -50,10 +50,10 @@ static void by_memory(void **state)
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		uint32_t entries = ct_size_auto(rows[i].memory, rows[i].limit);
-		uint32_t want = rows[i].entries ?: rows[i].bytes / (uint32_t)ct_size_memory(1) / 1024 * 1024;
+		uint32_t expected = rows[i].entries ?: rows[i].bytes / (uint32_t)ct_size_memory(1) / 1024 * 1024;
 
-		if (entries != want)
-			fail_msg("row %zu: %u, not %u", i, entries, want);
+		if (entries != expected)
+			fail_msg("row %zu: %u, not %u", i, entries, expected);
 	}
 }
 
@@ -66,15 +66,15 @@ static void more_is_not_less(void **state)
 
 			assert_true(entries <= ct_size_auto(memory * 9 / 8, limit));
 			assert_true(entries <= ct_size_auto(memory, limit * 2));
-			/* What it takes is within the limit, and half a percent where the machine is not small. */
+			/* Its memory is within the limit, and half a percent where the machine is not small. */
 			assert_true(entries == CT_SIZE_LIMITED_MIN || ct_size_memory(entries) <= limit / CT_SIZE_PART_OF_LIMIT);
 			assert_true(entries <= CT_SIZE_MIN || ct_size_memory(entries) <= memory / 200);
 		}
 	}
 }
 
-/* What the manual says: some 300 bytes. */
-static void what_it_costs(void **state)
+/* As in the manual: some 300 bytes. */
+static void memory_of_an_entry(void **state)
 {
 	assert_in_range(ct_size_memory(1), 280, 320);
 	assert_int_equal(ct_size_memory(CT_SIZE_MAX), CT_SIZE_MAX * ct_size_memory(1));
@@ -144,7 +144,7 @@ static const struct {
 	  .mountinfo = "30 22 0:26 / %s rw - cgroup cgroup rw,name=memory_not,cpu\n",
 	  .files = { { "a/memory.limit_in_bytes", "1\n" } },
 	  .limit = NONE },
-	{ .name = "what nobody understands limits nothing",
+	{ .name = "unreadable files limit nothing",
 	  .cgroup = "0::/a\nx\n:\n7:memory\n",
 	  .mountinfo = "\nx\n - cgroup2\n30 22 0:26 / %s rw - cgroup2 cgroup2 rw\n",
 	  .files = { { "a/memory.max", "many\n" }, { "a/memory.high", "" } },
@@ -203,7 +203,7 @@ static int setup(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(by_memory),  cmocka_unit_test(more_is_not_less), cmocka_unit_test(what_it_costs),
+		cmocka_unit_test(by_memory),  cmocka_unit_test(more_is_not_less), cmocka_unit_test(memory_of_an_entry),
 		cmocka_unit_test(in_cgroups), cmocka_unit_test(here),
 	};
 

@@ -6,7 +6,7 @@
 
 #define L63 "a23456789012345678901234567890123456789012345678901234567890123"
 
-/* --- what it is --- */
+/* --- kinds of objects --- */
 
 static const struct expected documents[] = {
 	{ "", "" },
@@ -17,36 +17,36 @@ static const struct expected documents[] = {
 	{ "apiVersion: apps/v1\nkind: Pod\n", "" },
 	{ "apiVersion: crd.projectcalico.org/v1\nkind: NetworkPolicy\nmetadata: {name: a}\n", "" },
 	{ "apiVersion: v1\nkind: NetworkPolicy\nmetadata: {name: a}\n",
-	  "NetworkPolicy default/a () ingress egress INVALID apiVersion: \"v1\" is not served, networking.k8s.io/v1 is" },
+	  "NetworkPolicy default/a () ingress egress INVALID apiVersion: \"v1\" is not supported; use networking.k8s.io/v1" },
 	{ "apiVersion: networking.k8s.io\nkind: NetworkPolicy\nmetadata: {name: a}\n",
-	  "NetworkPolicy default/a () ingress egress INVALID apiVersion: \"networking.k8s.io\" is not served, "
-	  "networking.k8s.io/v1 is" },
+	  "NetworkPolicy default/a () ingress egress INVALID apiVersion: \"networking.k8s.io\" is not supported; use "
+	  "networking.k8s.io/v1" },
 	{ "apiVersion: networking.k8s.io/v1\nkind: NetworkPolcy\nmetadata: {name: a}\n",
-	  "! kind: \"NetworkPolcy\" is not one of networking.k8s.io" },
+	  "! kind: \"NetworkPolcy\" is not a kind of networking.k8s.io" },
 	{ "apiVersion: networking.k8s.io/v1\nkind: IngressLists\n",
-	  "! kind: \"IngressLists\" is not one of networking.k8s.io" },
+	  "! kind: \"IngressLists\" is not a kind of networking.k8s.io" },
 	{ "apiVersion: networking.k8s.io/v1\nkind: Ingress\n---\napiVersion: networking.k8s.io/v1\nkind: IngressClassList\n", "" },
 	{ "kind: Pod\n", "! apiVersion: required" },
 	{ "apiVersion: v1\n", "! kind: required" },
 	{ "apiVersion: v1\nkind: ~\n", "! kind: required" },
 	{ "apiVersion: 1\nkind: Pod\n", "! apiVersion: " SPELLED },
 	{ "apiVersion: v1\nkind: on\n", "! kind: " SPELLED },
-	{ "text\n", "! an object of the API is expected" },
-	{ "[]\n", "! an object of the API is expected" },
-	{ "apiVersion: v2\nkind: Pod\nmetadata: {name: a}\n", "! Pod default/a: apiVersion: \"v2\" is not served, v1 is" },
+	{ "text\n", "! must be a Kubernetes object" },
+	{ "[]\n", "! must be a Kubernetes object" },
+	{ "apiVersion: v2\nkind: Pod\nmetadata: {name: a}\n", "! Pod default/a: apiVersion: \"v2\" is not supported; use v1" },
 	{ "apiVersion: extensions/v1beta1\nkind: NetworkPolicy\nmetadata: {name: a}\n",
-	  "NetworkPolicy default/a () ingress egress INVALID apiVersion: \"extensions/v1beta1\" is not served, "
-	  "networking.k8s.io/v1 is" },
+	  "NetworkPolicy default/a () ingress egress INVALID apiVersion: \"extensions/v1beta1\" is not supported; use "
+	  "networking.k8s.io/v1" },
 	{ "apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n---\napiVersion: v1\nkind: Pod\nmetadata: {name: b}\n",
 	  "Namespace a {kubernetes.io/metadata.name=a}\nPod default/b {}" },
 	{ "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Pod, metadata: {name: a}}\n"
 	  "- {apiVersion: v1, kind: Pod}\n- {apiVersion: v1, kind: ConfigMap}\n- 7\n- {kind: Pod}\n"
 	  "- {apiVersion: v1, kind: List, items: [{apiVersion: v1, kind: Pod, metadata: {name: b}}]}\n",
-	  "Pod default/a {}\n! Pod default/?: metadata.name: required\n! items[3]: an object of the API is expected\n"
+	  "Pod default/a {}\n! Pod default/?: metadata.name: required\n! items[3]: must be a Kubernetes object\n"
 	  "! items[4].apiVersion: required\nPod default/b {}" },
 	{ "apiVersion: v1\nkind: PodList\nitems:\n- {metadata: {name: a}}\n- {apiVersion: v1, kind: Pod, metadata: {name: b}}\n"
 	  "- {kind: Namespace, metadata: {name: c}}\n",
-	  "Pod default/a {}\nPod default/b {}\n! items[2].kind: not a Pod, but in a PodList" },
+	  "Pod default/a {}\nPod default/b {}\n! items[2].kind: must be Pod in a PodList" },
 	{ "apiVersion: v1\nkind: NamespaceList\nitems: [{metadata: {name: a}}]\n",
 	  "Namespace a {kubernetes.io/metadata.name=a}" },
 	{ "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicyList\nitems:\n- {metadata: {name: a}}\n"
@@ -57,7 +57,7 @@ static const struct expected documents[] = {
 	{ "apiVersion: v1\nkind: List\n", "" },
 };
 
-static void knows_what_it_is(void **state)
+static void recognizes_kinds(void **state)
 {
 	CHECK(documents, "%s", "%s");
 }
@@ -79,7 +79,7 @@ static const struct expected namespaces[] = {
 	{ "{name: a.b}", "! Namespace a.b: metadata.name: \"a.b\" " NAME_DNS_LABEL },
 	{ "{name: " L63 "4}", "! Namespace " L63 "4: metadata.name: \"" L63 "4\" " NAME_DNS_LABEL },
 	{ "{name: \"a\\nb\"}", "! Namespace a?b: metadata.name: \"a?b\" " NAME_DNS_LABEL },
-	{ "{name: a, namespace: b}", "! Namespace a: metadata.namespace: a Namespace is in no namespace" },
+	{ "{name: a, namespace: b}", "! Namespace a: metadata.namespace: not allowed: a Namespace is not namespaced" },
 	{ "{name: a, labels: [x]}", "! Namespace a: metadata.labels: must be an object" },
 	{ "{name: a, labels: {b: 1}}", "! Namespace a: metadata.labels.b: " SPELLED },
 	{ "{name: a, labels: {b: yes}}", "! Namespace a: metadata.labels.b: " SPELLED },
@@ -96,7 +96,7 @@ static void decodes_namespaces(void **state)
 	CHECK(namespaces, "apiVersion: v1\nkind: Namespace\nmetadata: %s\n", "Namespace %s");
 }
 
-static void knows_names(void **state)
+static void checks_names(void **state)
 {
 	static const struct {
 		bool (*valid)(const char *s);
@@ -186,7 +186,7 @@ static const struct expected pods[] = {
 	{ "metadata: {name: a}\nspec: {containers: [{ports: [{containerPort: 80, name: Web}]}]}",
 	  "! Pod default/a: spec.containers[0].ports[0].name: \"Web\" " NAME_PORT },
 	{ "metadata: {name: a}\nspec: {containers: [{ports: [{containerPort: 1, name: x}, {containerPort: 2, name: x}]}]}",
-	  "! Pod default/a: spec.containers[0].ports[1].name: \"x\" is there twice in one container" },
+	  "! Pod default/a: spec.containers[0].ports[1].name: \"x\" is used twice in one container" },
 	{ "metadata: {name: a}\nstatus: {podIP: 10.0.0.1, podIPs: [{ip: 10.0.0.1}, {ip: fd00::1}], phase: Running}",
 	  "default/a {} 10.0.0.1 fd00::1" },
 	{ "metadata: {name: a}\nstatus: {podIPs: [{ip: fd00::1}, {ip: 10.0.0.1}]}", "default/a {} fd00::1 10.0.0.1" },
@@ -220,11 +220,11 @@ static void decodes_pods(void **state)
 #define INTERNAL(address) "{type: InternalIP, address: \"" address "\"}"
 #define AT(addresses) "metadata: {name: a}\nstatus: {addresses: [" addresses "]}"
 #define SAID(text) "metadata: {name: a, annotations: {warren.dev/agent: " text "}}"
-#define USELESS " is not an address that other nodes could use"
+#define USELESS " is not an address that other nodes can reach"
 
 static const struct expected nodes[] = {
 	{ "metadata: {name: a}", "a at" },
-	{ "metadata: {name: a, namespace: b}", "! Node a: metadata.namespace: a Node is in no namespace" },
+	{ "metadata: {name: a, namespace: b}", "! Node a: metadata.namespace: not allowed: a Node is not namespaced" },
 	{ "metadata: {name: A}", "! Node A: metadata.name: \"A\" " NAME_DNS_SUBDOMAIN },
 	{ "metadata: {name: a.b}\nspec: {podCIDR: 10.1.0.0/24}", "a.b 10.1.0.0/24 at" },
 	{ "metadata: {name: a}\nspec: {podCIDR: 10.1.0.0/24, podCIDRs: [10.1.0.0/24, \"fd01::/64\"]}",
@@ -252,11 +252,11 @@ static const struct expected nodes[] = {
 	{ SAID("\"ok \u00e4\""), "a at agent \"ok \"" },
 	{ SAID("\"123456789 123456789 123456789 123456789 123456789 123456789 123456789\""),
 	  "a at agent \"123456789 123456789 123456789 123456789 123456789 123456789 123\"" },
-	{ SAID("1"), "! Node a: metadata.annotations.warren.dev/agent: must be a string (in quotes, if it looks like a number or a truth value)" },
+	{ SAID("1"), "! Node a: metadata.annotations.warren.dev/agent: must be a string (in quotes, if it looks like a number or a boolean)" },
 	{ AT(INTERNAL("192.0.2.256")), "! Node a: status.addresses[0].address: \"192.0.2.256\" is not an IP address" },
 	{ AT("{type: InternalIP}"), "! Node a: status.addresses[0].address: \"\" is not an IP address" },
 	{ AT(INTERNAL("192.0.2.1") ", " INTERNAL("192.0.2.1")),
-	  "! Node a: status.addresses[1].address: 192.0.2.1 is there twice" },
+	  "! Node a: status.addresses[1].address: 192.0.2.1 is listed twice" },
 	{ AT(INTERNAL("127.0.0.1")), "! Node a: status.addresses[0].address: 127.0.0.1" USELESS },
 	{ AT(INTERNAL("fe80::1")), "! Node a: status.addresses[0].address: fe80::1" USELESS },
 	{ AT(INTERNAL("224.0.0.1")), "! Node a: status.addresses[0].address: 224.0.0.1" USELESS },
@@ -351,7 +351,7 @@ static const struct expected specs[] = {
 	  "(a in z; a; b notin w|x; !x.y/c) ingress" },
 	{ "{podSelector: {matchLabels: {a: x}, matchExpressions: [{key: a, operator: In, values: [x]}]}}", "(a in x) ingress" },
 	{ "{podSelector: {matchExpressions: [{key: a, operator: In, values: [~]}]}}", "(a in ) ingress" },
-	{ "{podSelector: {app: web}}", INVALID "spec.podSelector.app: unknown field (there are: matchLabels, matchExpressions)" },
+	{ "{podSelector: {app: web}}", INVALID "spec.podSelector.app: unknown field (known fields: matchLabels, matchExpressions)" },
 	{ "{podSelector: web}", INVALID "spec.podSelector: must be an object" },
 	{ "{podSelector: {matchLabels: [a]}}", INVALID "spec.podSelector.matchLabels: must be an object" },
 	{ "{podSelector: {matchLabels: {a: 1}}}", INVALID "spec.podSelector.matchLabels.a: " SPELLED },
@@ -381,21 +381,21 @@ static const struct expected specs[] = {
 	{ "{podSelector: {matchExpressions: [{key: a, operator: In, values: [1]}]}}",
 	  INVALID "spec.podSelector.matchExpressions[0].values[0]: " SPELLED },
 	{ "{podSelector: {matchExpressions: [{key: a, operator: Exists, value: x}]}}",
-	  INVALID "spec.podSelector.matchExpressions[0].value: unknown field (there are: key, operator, values)" },
-	/* What could be read of an invalid policy's selection counts. */
+	  INVALID "spec.podSelector.matchExpressions[0].value: unknown field (known fields: key, operator, values)" },
+	/* The valid part of an invalid policy's selection counts. */
 	{ "{podSelector: {matchLabels: {a: x}}, ingress: [{form: []}]}",
-	  "(a in x) ingress egress INVALID spec.ingress[0].form: unknown field (there are: ports, from)" },
+	  "(a in x) ingress egress INVALID spec.ingress[0].form: unknown field (known fields: ports, from)" },
 	{ "{podSelector: {matchLabels: {a: x}}, policyTypes: [Ingress], ingress: [{}, 7]}",
 	  "(a in x) ingress egress INVALID spec.ingress[1]: must be an object" },
-	{ "{podselector: {}}", INVALID "spec.podselector: unknown field (there are: podSelector, policyTypes, ingress, egress)" },
+	{ "{podselector: {}}", INVALID "spec.podselector: unknown field (known fields: podSelector, policyTypes, ingress, egress)" },
 	{ "7", INVALID "spec: must be an object" },
 	{ "{ingress: {}}", INVALID "spec.ingress: must be a list" },
 	{ "{egress: x}", INVALID "spec.egress: must be a list" },
-	{ "{}\nrules: 1", INVALID "rules: unknown field (there are: apiVersion, kind, metadata, spec, status)" },
+	{ "{}\nrules: 1", INVALID "rules: unknown field (known fields: apiVersion, kind, metadata, spec, status)" },
 	{ "{}\nstatus: {conditions: []}", "() ingress" },
 	/* Rules: which key names the peers depends on the direction. */
-	{ "{ingress: [{to: []}]}", INVALID "spec.ingress[0].to: unknown field (there are: ports, from)" },
-	{ "{egress: [{from: []}]}", INVALID "spec.egress[0].from: unknown field (there are: ports, to)" },
+	{ "{ingress: [{to: []}]}", INVALID "spec.ingress[0].to: unknown field (known fields: ports, from)" },
+	{ "{egress: [{from: []}]}", INVALID "spec.egress[0].from: unknown field (known fields: ports, to)" },
 	{ "{egress: [{}, {to: [{podSelector: {}}], ports: [{port: 53, protocol: UDP}]}]}",
 	  "() ingress egress [ : ] [ pods() : UDP/53 ]" },
 	{ "{ingress: [{from: {}}]}", INVALID "spec.ingress[0].from: must be a list" },
@@ -406,7 +406,7 @@ static const struct expected specs[] = {
 	  "() ingress [ pods(), ns(), ns(a in x) pods(b in w) : ]" },
 	{ "{ingress: [{from: [{podSelector: ~, namespaceSelector: {}}]}]}", "() ingress [ ns() : ]" },
 	{ "{ingress: [{from: [{podSelector: {}, namespaceselector: {}}]}]}",
-	  INVALID "spec.ingress[0].from[0].namespaceselector: unknown field (there are: podSelector, namespaceSelector, ipBlock)" },
+	  INVALID "spec.ingress[0].from[0].namespaceselector: unknown field (known fields: podSelector, namespaceSelector, ipBlock)" },
 	{ "{ingress: [{from: [{}]}]}", INVALID "spec.ingress[0].from[0]: must have a podSelector, a namespaceSelector or an ipBlock" },
 	{ "{ingress: [{from: [~]}]}", INVALID "spec.ingress[0].from[0]: must have a podSelector, a namespaceSelector or an ipBlock" },
 	{ "{ingress: [{from: [{podSelector: ~}]}]}",
@@ -442,17 +442,17 @@ static const struct expected specs[] = {
 	  INVALID "spec.ingress[0].from[0].ipBlock.cidr: \"::ffff:10.0.0.0/64\" is not a CIDR (such as 192.0.2.0/24 or 2001:db8::/64)" },
 	{ "{ingress: [{from: [{ipBlock: {cidr: 10}}]}]}", INVALID "spec.ingress[0].from[0].ipBlock.cidr: " SPELLED },
 	{ "{ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/8, exept: []}}]}]}",
-	  INVALID "spec.ingress[0].from[0].ipBlock.exept: unknown field (there are: cidr, except)" },
+	  INVALID "spec.ingress[0].from[0].ipBlock.exept: unknown field (known fields: cidr, except)" },
 	{ "{ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/8, except: 10.1.0.0/16}}]}]}",
 	  INVALID "spec.ingress[0].from[0].ipBlock.except: must be a list" },
 	{ "{ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/8, except: [10.1.0.0/16, 11.0.0.0/16]}}]}]}",
-	  INVALID "spec.ingress[0].from[0].ipBlock.except[1]: \"11.0.0.0/16\" is not a part of cidr, smaller than it" },
+	  INVALID "spec.ingress[0].from[0].ipBlock.except[1]: \"11.0.0.0/16\" is not a proper subset of cidr" },
 	{ "{ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/8, except: [10.0.0.0/8]}}]}]}",
-	  INVALID "spec.ingress[0].from[0].ipBlock.except[0]: \"10.0.0.0/8\" is not a part of cidr, smaller than it" },
+	  INVALID "spec.ingress[0].from[0].ipBlock.except[0]: \"10.0.0.0/8\" is not a proper subset of cidr" },
 	{ "{ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/8, except: [0.0.0.0/0]}}]}]}",
-	  INVALID "spec.ingress[0].from[0].ipBlock.except[0]: \"0.0.0.0/0\" is not a part of cidr, smaller than it" },
+	  INVALID "spec.ingress[0].from[0].ipBlock.except[0]: \"0.0.0.0/0\" is not a proper subset of cidr" },
 	{ "{ingress: [{from: [{ipBlock: {cidr: 0.0.0.0/0, except: [\"fd00::/8\"]}}]}]}",
-	  INVALID "spec.ingress[0].from[0].ipBlock.except[0]: \"fd00::/8\" is not a part of cidr, smaller than it" },
+	  INVALID "spec.ingress[0].from[0].ipBlock.except[0]: \"fd00::/8\" is not a proper subset of cidr" },
 	{ "{ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/8, except: [~]}}]}]}",
 	  INVALID "spec.ingress[0].from[0].ipBlock.except[0]: \"\" is not a CIDR (such as 192.0.2.0/24 or 2001:db8::/64)" },
 	/* Ports. */
@@ -478,12 +478,12 @@ static const struct expected specs[] = {
 	{ "{ingress: [{ports: [{port: http, endPort: 80}]}]}",
 	  INVALID "spec.ingress[0].ports[0].endPort: not allowed with a named port" },
 	{ "{ingress: [{ports: [{port: 81, endPort: 80}]}]}",
-	  INVALID "spec.ingress[0].ports[0].endPort: 80 is less than port, which is 81" },
+	  INVALID "spec.ingress[0].ports[0].endPort: 80 is below port 81" },
 	{ "{ingress: [{ports: [{port: 81, endPort: 65536}]}]}",
 	  INVALID "spec.ingress[0].ports[0].endPort: 65536 must be from 1 to 65535" },
 	{ "{ingress: [{ports: [{port: 81, endPort: \"82\"}]}]}", INVALID "spec.ingress[0].ports[0].endPort: must be an integer" },
 	{ "{ingress: [{ports: [{port: 81, endport: 82}]}]}",
-	  INVALID "spec.ingress[0].ports[0].endport: unknown field (there are: protocol, port, endPort)" },
+	  INVALID "spec.ingress[0].ports[0].endport: unknown field (known fields: protocol, port, endPort)" },
 	{ "{ingress: [{ports: [80]}]}", INVALID "spec.ingress[0].ports[0]: must be an object" },
 };
 
@@ -501,20 +501,20 @@ static int refuse(void *arg, struct object *o)
 	return ++*(int *)arg == 2 ? -EINVAL : 0;
 }
 
-static void no_complaint(void *arg, const struct err *err)
+static void no_problem(void *arg, const struct err *err)
 {
 	fail_msg("%s", err->msg);
 }
 
-/* Also when that is the number which decoding uses inside for an object that is not valid. */
-static void returns_what_the_owner_says(void **state)
+/* Also when that is the number which decoding uses internally for an invalid object. */
+static void returns_the_callers_error(void **state)
 {
 	static const char text[] = "{\"apiVersion\": \"v1\", \"kind\": \"PodList\", \"items\": [{\"metadata\": {\"name\": \"a\"}},"
 				   "{\"metadata\": {\"name\": \"b\"}}, {\"metadata\": {\"name\": \"c\"}}]}";
 	json_auto_t *json = json_loads(text, 0, NULL);
 	int count = 0;
 
-	assert_int_equal(objects_decode(json, &(struct object_sink){ refuse, no_complaint, &count }), -EINVAL);
+	assert_int_equal(objects_decode(json, &(struct object_sink){ refuse, no_problem, &count }), -EINVAL);
 	assert_int_equal(count, 2);
 }
 
@@ -557,11 +557,11 @@ static void errors_are_printable(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(knows_what_it_is),	   cmocka_unit_test(decodes_namespaces),
-		cmocka_unit_test(knows_names),		   cmocka_unit_test(decodes_pods),
+		cmocka_unit_test(recognizes_kinds),	   cmocka_unit_test(decodes_namespaces),
+		cmocka_unit_test(checks_names),		   cmocka_unit_test(decodes_pods),
 		cmocka_unit_test(decodes_nodes),	   cmocka_unit_test(decodes_a_list_of_nodes),
 		cmocka_unit_test(decodes_policy_metadata), cmocka_unit_test(decodes_policy_specs),
-		cmocka_unit_test(returns_what_the_owner_says), cmocka_unit_test(decodes_bare_labels),
+		cmocka_unit_test(returns_the_callers_error), cmocka_unit_test(decodes_bare_labels),
 		cmocka_unit_test(errors_are_printable),
 	};
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Services and EndpointSlices: the API's defaulting and validation, accepted and refused; and what tells objects apart. */
+/* Services and EndpointSlices: the API's defaulting and validation, accepted and refused; and fingerprints. */
 #include "decode_rig.h"
 
 #include "array.h"
 #include "clock.h"
 #include "json.h"
 
-#define REACHED "is not an address that pods could send to"
+#define REACHED "is not an address that pods can reach"
 
 /* --- Services --- */
 
@@ -37,7 +37,7 @@ static const struct expected services[] = {
 	{ "~", "" },
 	/* Refused. */
 	{ "7", SERVICE_BAD "spec: must be an object" },
-	{ "{type: ClusterIp}", SERVICE_BAD "spec.type: \"ClusterIp\" is none of those there are (ClusterIP, NodePort ...)" },
+	{ "{type: ClusterIp}", SERVICE_BAD "spec.type: \"ClusterIp\" is not one of the supported values (ClusterIP, NodePort ...)" },
 	{ "{clusterIP: 10.0.0.1}", SERVICE_BAD "spec.ports: required" },
 	{ "{clusterIP: 10.0.0, ports: [{port: 80}]}", SERVICE_BAD "spec.clusterIP: \"10.0.0\" is not an IP address" },
 	{ "{clusterIP: 1, ports: [{port: 80}]}", SERVICE_BAD "spec.clusterIP: " SPELLED },
@@ -63,18 +63,18 @@ static const struct expected services[] = {
 	{ "{ports: [{port: 80, protocol: tcp}]}", SERVICE_BAD "spec.ports[0].protocol: \"tcp\" must be TCP, UDP or SCTP" },
 	{ "{ports: [{port: 80, name: A}]}", SERVICE_BAD "spec.ports[0].name: \"A\" " NAME_DNS_LABEL },
 	{ "{ports: [{port: 80}, {port: 81, name: a}]}",
-	  SERVICE_BAD "spec.ports[0].name: required where there is more than one port" },
-	{ "{ports: [{port: 80, name: a}, {port: 81, name: a}]}", SERVICE_BAD "spec.ports[1].name: \"a\" is there twice" },
-	{ "{ports: [{port: 80, name: a}, {port: 80, name: b}]}", SERVICE_BAD "spec.ports[1].port: 80 is there twice" },
+	  SERVICE_BAD "spec.ports[0].name: required with more than one port" },
+	{ "{ports: [{port: 80, name: a}, {port: 81, name: a}]}", SERVICE_BAD "spec.ports[1].name: \"a\" is used twice" },
+	{ "{ports: [{port: 80, name: a}, {port: 80, name: b}]}", SERVICE_BAD "spec.ports[1].port: 80 is used twice" },
 	{ "{ports: {}}", SERVICE_BAD "spec.ports: must be a list" },
 	{ "{sessionAffinity: Client}",
-	  SERVICE_BAD "spec.sessionAffinity: \"Client\" is none of those there are (None, ClientIP ...)" },
+	  SERVICE_BAD "spec.sessionAffinity: \"Client\" is not one of the supported values (None, ClientIP ...)" },
 	{ "{sessionAffinity: ClientIP, sessionAffinityConfig: {clientIP: {timeoutSeconds: 0}}}",
 	  SERVICE_BAD "spec.sessionAffinityConfig.clientIP.timeoutSeconds: 0 must be from 1 to 86400" },
 	{ "{sessionAffinity: ClientIP, sessionAffinityConfig: {clientIP: {timeoutSeconds: 86401}}}",
 	  SERVICE_BAD "spec.sessionAffinityConfig.clientIP.timeoutSeconds: 86401 must be from 1 to 86400" },
 	{ "{internalTrafficPolicy: local}",
-	  SERVICE_BAD "spec.internalTrafficPolicy: \"local\" is none of those there are (Cluster, Local ...)" },
+	  SERVICE_BAD "spec.internalTrafficPolicy: \"local\" is not one of the supported values (Cluster, Local ...)" },
 };
 
 static void decodes_services(void **state)
@@ -92,7 +92,7 @@ static const struct expected service_metadata[] = {
 	  "! Service default/s: metadata.labels.a: \"*\": a label's value " NAME_LABEL_VALUE },
 };
 
-static void knows_whose_services_are_translated(void **state)
+static void recognizes_services_for_nat(void **state)
 {
 	CHECK(service_metadata, "apiVersion: v1\nkind: Service\nmetadata: %s\nspec: {clusterIP: 10.0.0.1, ports: [{port: 80}]}\n",
 	      "%s");
@@ -143,7 +143,7 @@ static const struct expected slices[] = {
 	{ "addressType: IPv4, ports: [{port: 70000}]", SLICE_BAD "ports[0].port: 70000 must be from 1 to 65535" },
 	{ "addressType: IPv4, ports: [{protocol: ICMP}]", SLICE_BAD "ports[0].protocol: \"ICMP\" must be TCP, UDP or SCTP" },
 	{ "addressType: IPv4, ports: [{name: a.b}]", SLICE_BAD "ports[0].name: \"a.b\" " NAME_DNS_LABEL },
-	{ "addressType: IPv4, ports: [{port: 1}, {port: 2}]", SLICE_BAD "ports[1].name: \"\" is there twice" },
+	{ "addressType: IPv4, ports: [{port: 1}, {port: 2}]", SLICE_BAD "ports[1].name: \"\" is used twice" },
 };
 
 static void decodes_endpoint_slices(void **state)
@@ -156,12 +156,12 @@ static void decodes_endpoint_slices(void **state)
 
 static const struct expected documents[] = {
 	{ "apiVersion: v1\nkind: ServiceList\nitems: [{metadata: {name: a}}, {metadata: {name: b}, spec: {type: x}}, {kind: Pod}]\n",
-	  "Service default/a\n! Service default/b: spec.type: \"x\" is none of those there are (ClusterIP, NodePort ...)\n"
-	  "! items[2].kind: not a Service, but in a ServiceList" },
+	  "Service default/a\n! Service default/b: spec.type: \"x\" is not one of the supported values (ClusterIP, NodePort ...)\n"
+	  "! items[2].kind: must be Service in a ServiceList" },
 	{ "apiVersion: discovery.k8s.io/v1\nkind: EndpointSliceList\nitems: [{metadata: {name: a}, addressType: IPv4}]\n",
 	  "EndpointSlice default/a of none: :" },
 	{ "---\n{apiVersion: discovery.k8s.io/v1beta1, kind: EndpointSlice, metadata: {name: a}, addressType: IPv4}",
-	  "! EndpointSlice default/a: apiVersion: \"discovery.k8s.io/v1beta1\" is not served, discovery.k8s.io/v1 is" },
+	  "! EndpointSlice default/a: apiVersion: \"discovery.k8s.io/v1beta1\" is not supported; use discovery.k8s.io/v1" },
 	{ "---\n{apiVersion: serving.knative.dev/v1, kind: Service, metadata: {name: a}}", "" },
 };
 
@@ -170,7 +170,7 @@ static void decodes_lists(void **state)
 	CHECK(documents, "%s", "%s");
 }
 
-/* --- what tells them apart --- */
+/* --- fingerprints --- */
 
 static int fingerprint(void *arg, struct object *o)
 {
@@ -181,14 +181,14 @@ static int fingerprint(void *arg, struct object *o)
 	return 0;
 }
 
-static void no_complaint(void *arg, const struct err *err)
+static void no_problem(void *arg, const struct err *err)
 {
 	fail_msg("%s", err->msg);
 }
 
 static int fingerprint_document(json_t *document, int number, void *arg)
 {
-	return objects_decode(document, &(struct object_sink){ fingerprint, no_complaint, arg });
+	return objects_decode(document, &(struct object_sink){ fingerprint, no_problem, arg });
 }
 
 static uint64_t fingerprint_of(const char *text)
@@ -206,7 +206,7 @@ static uint64_t fingerprint_of(const char *text)
 	"---\n{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, addressType: IPv4, " spec ", " \
 	"metadata: {name: a, labels: {kubernetes.io/service-name: " service "}}}"
 
-static void fingerprints_are_of_every_field(void **state)
+static void fingerprints_cover_every_field(void **state)
 {
 	static const char *const texts[] = {
 		SERVICE("clusterIP: 10.0.0.1, ports: [{port: 80}]"),
@@ -242,7 +242,7 @@ static void fingerprints_are_of_every_field(void **state)
 	}
 }
 
-/* --- the largest that the API takes --- */
+/* --- the largest objects of the API --- */
 
 #define LARGEST (3 << 19) /* bytes of an object in etcd */
 #define DECODED_MS 400 /* the goal is 100; it was 4,186 */
@@ -291,10 +291,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(decodes_services),
-		cmocka_unit_test(knows_whose_services_are_translated),
+		cmocka_unit_test(recognizes_services_for_nat),
 		cmocka_unit_test(decodes_endpoint_slices),
 		cmocka_unit_test(decodes_lists),
-		cmocka_unit_test(fingerprints_are_of_every_field),
+		cmocka_unit_test(fingerprints_cover_every_field),
 		cmocka_unit_test(decodes_many_ports_in_time),
 	};
 

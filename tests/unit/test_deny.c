@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The denylist in the maps of the real kernel: what is on it already, or not any more. */
+/* The denylist in the maps of the real kernel: prefixes that are on it already, or not any more. */
 #include "dp_rig.h"
 
 #include <bpf/bpf.h>
@@ -34,7 +34,7 @@ static void assert_denied(size_t v4, size_t v6)
 }
 
 /* A counter for each prefix, however often it is added; in one call, and in several. */
-static void what_is_there_stays(void **state)
+static void existing_prefixes_keep_their_counters(void **state)
 {
 	struct prefix all[COUNT + 1];
 	struct err err = { 0 };
@@ -64,7 +64,7 @@ static void what_is_there_stays(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(what_is_there_stays, dp_rig_load, dp_rig_unload),
+		cmocka_unit_test_setup_teardown(existing_prefixes_keep_their_counters, dp_rig_load, dp_rig_unload),
 	};
 
 	return cmocka_run_group_tests(tests, dp_rig_make, NULL);

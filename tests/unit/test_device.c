@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* user/nl against the real kernel: what hangs on a device, tc filters and ethtool features. */
+/* user/nl against the real kernel: a device's tc filters and ethtool features. */
 #include "nl_rig.h"
 
 #include <errno.h>
@@ -148,7 +148,7 @@ static void features_off(void **state)
 	assert_true(active(&genl, ifindex, "tx-tcp-segmentation"));
 	assert_int_equal(ethtool_feature_get(&genl, ifindex, "tx-no-such-feature", &on, &err), -ENOENT);
 
-	assert_ok(ethtool_features_off(&genl, ifindex, offloads + 2, 2, &err)); /* all of them known */
+	assert_ok(ethtool_features_off(&genl, ifindex, offloads + 2, 2, &err)); /* all of them exist */
 	assert_false(active(&genl, ifindex, offloads[2]) || active(&genl, ifindex, offloads[3]));
 	assert_true(active(&genl, ifindex, offloads[0]) && active(&genl, ifindex, offloads[4]));
 	for (int again = 0; again < 2; again++) {
@@ -157,7 +157,7 @@ static void features_off(void **state)
 			if (strcmp(offloads[i], "tx-no-such-feature") != 0)
 				assert_false(active(&genl, ifindex, offloads[i]));
 		}
-		assert_true(active(&genl, ifindex, "tx-tcp-segmentation")); /* not asked for */
+		assert_true(active(&genl, ifindex, "tx-tcp-segmentation")); /* not requested */
 	}
 	assert_ok(ethtool_features_off(&genl, ifindex, offloads + 1, 1, &err)); /* an unknown one alone */
 	assert_ok(ethtool_features_off(&genl, ifindex, NULL, 0, &err));

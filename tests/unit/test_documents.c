@@ -64,14 +64,14 @@ static const struct {
 	{ "a quote cut short", TEXT("a: \"b\n"), "error: it: line 2, column 1: found unexpected end of stream" },
 	{ "control character", TEXT("a: b\x01\n"), "error: it: byte 5: control characters are not allowed" },
 	{ "NUL byte", TEXT("a: b\0c\n"), "error: it: byte 5: control characters are not allowed" },
-	{ "NUL escape", TEXT("a: \"b\\0\"\n"), "error: it: line 1, column 4: a string holds a NUL character" },
+	{ "NUL escape", TEXT("a: \"b\\0\"\n"), "error: it: line 1, column 4: a string contains a NUL character" },
 	{ "not UTF-8", TEXT("a: \xff\n"), "error: it: byte 4: invalid leading UTF-8 octet" },
 	{ "UTF-16", TEXT("\xff\xfe" "a\0:\0"), "error: it: byte 1: invalid leading UTF-8 octet" },
-	{ "duplicate key", TEXT("a: 1\nb: 2\na: 3\n"), "error: it: line 3, column 1: key \"a\" is there twice" },
-	{ "duplicate key, other types", TEXT("1: a\n\"1\": b\n"), "error: it: line 2, column 1: key \"1\" is there twice" },
+	{ "duplicate key", TEXT("a: 1\nb: 2\na: 3\n"), "error: it: line 3, column 1: duplicate key \"a\"" },
+	{ "duplicate key, other types", TEXT("1: a\n\"1\": b\n"), "error: it: line 2, column 1: duplicate key \"1\"" },
 	{ "keys that are no strings", TEXT("1: a\nyes: b\n"), "{\"1\":\"a\",\"true\":\"b\"}" },
-	{ "a null key", TEXT("~: a\n"), "error: it: line 1, column 1: a key must be a string, an integer or a truth value" },
-	{ "a list as a key", TEXT("? [a]\n: b\n"), "error: it: line 1, column 3: a key must be a string, an integer or a truth value" },
+	{ "a null key", TEXT("~: a\n"), "error: it: line 1, column 1: a key must be a string, an integer or a boolean" },
+	{ "a list as a key", TEXT("? [a]\n: b\n"), "error: it: line 1, column 3: a key must be a string, an integer or a boolean" },
 	{ "an empty key", TEXT("\"\": a\n"), "{\"\":\"a\"}" },
 	{ "error in the second document", TEXT("a: 1\n---\n[\n"), "error: it: line 4, column 1: did not find expected node content" },
 	{ "explicit strings", TEXT("[!!str 1, !!str yes, ! x]\n"), "[\"1\",\"yes\",\"x\"]" },
@@ -82,16 +82,16 @@ static const struct {
 	{ "a set", TEXT("!!set {a: }\n"), "error: it: line 1, column 1: tag tag:yaml.org,2002:set is not supported" },
 	{ "anchors", TEXT("a: &x {b: 1}\nc: *x\nd: [*x, &y s, *y]\n"), "{\"a\":{\"b\":1},\"c\":{\"b\":1},\"d\":[{\"b\":1},\"s\",\"s\"]}" },
 	{ "an anchor again", TEXT("[&x 1, *x, &x 2, *x]\n"), "[1,1,2,2]" },
-	{ "an unknown anchor", TEXT("a: *x\n"), "error: it: line 1, column 4: alias *x stands for nothing that is complete" },
-	{ "a value inside itself", TEXT("&x [*x]\n"), "error: it: line 1, column 5: alias *x stands for nothing that is complete" },
-	{ "anchors end with their document", TEXT("a: &x 1\n---\nb: *x\n"), "error: it: line 3, column 4: alias *x stands for nothing that is complete" },
+	{ "an unknown anchor", TEXT("a: *x\n"), "error: it: line 1, column 4: alias *x has no complete anchor" },
+	{ "a value inside itself", TEXT("&x [*x]\n"), "error: it: line 1, column 5: alias *x has no complete anchor" },
+	{ "anchors end with their document", TEXT("a: &x 1\n---\nb: *x\n"), "error: it: line 3, column 4: alias *x has no complete anchor" },
 	{ "an alias as a key", TEXT("a: &x b\n*x : c\n"), "error: it: line 2, column 1: an alias as a key is not supported" },
 	{ "an anchor on a key", TEXT("&x a: b\n"), "error: it: line 1, column 1: an anchor on a key is not supported" },
 	{ "merge", TEXT("- &x {a: 1, b: 2}\n- {<<: *x, b: 3}\n- {b: 4, <<: *x}\n"), "[{\"a\":1,\"b\":2},{\"b\":3,\"a\":1},{\"b\":4,\"a\":1}]" },
 	{ "merge a list", TEXT("- &x {a: 1}\n- &y {a: 2, b: 2}\n- {<<: [*x, *y]}\n"), "[{\"a\":1},{\"a\":2,\"b\":2},{\"a\":1,\"b\":2}]" },
 	{ "merge what is no mapping", TEXT("- {<<: 1}\n"), "error: it: line 1, column 8: << takes a mapping or a list of mappings" },
 	{ "YAML's braces at the start are taken for JSON", TEXT("{a: 1}\n"), "error: it: line 1, column 2: string or '}' expected near 'a'" },
-	{ "merge twice", TEXT("<<: {a: 1}\n<<: {b: 1}\n"), "error: it: line 2, column 1: key \"<<\" is there twice" },
+	{ "merge twice", TEXT("<<: {a: 1}\n<<: {b: 1}\n"), "error: it: line 2, column 1: duplicate key \"<<\"" },
 	{ "a quoted merge key is a key", TEXT("\"<<\": 1\n"), "{\"<<\":1}" },
 };
 
@@ -111,7 +111,7 @@ static void parses_texts(void **state)
 	assert_int_equal(failed, 0);
 }
 
-/* A plain scalar and what it is. */
+/* A plain scalar and its JSON. */
 static const struct {
 	const char *text, *out;
 } scalars[] = {
@@ -160,7 +160,7 @@ static void refuses_numbers_json_lacks(void **state)
 		char *out;
 
 		sprintf(text, "- %s\n", numbers[i]);
-		sprintf(expected, "error: it: line 1, column 3: %s is not a number that JSON has", numbers[i]);
+		sprintf(expected, "error: it: line 1, column 3: %s is not a number in JSON", numbers[i]);
 		out = parse(text, strlen(text));
 		assert_string_equal(out, expected);
 		free(out);
@@ -186,14 +186,14 @@ static int ignore(json_t *document, int number, void *arg)
 	return 0;
 }
 
-static void bounds_what_aliases_stand_for(void **state)
+static void bounds_expanded_aliases(void **state)
 {
 	struct err err = { 0 };
 	char *text = laughs(5), *more = laughs(60);
 
 	assert_int_equal(documents_parse(text, strlen(text), "it", ignore, NULL, &err), 0);
 	assert_int_equal(documents_parse(more, strlen(more), "it", ignore, NULL, &err), -EINVAL);
-	assert_string_equal(err.msg, "it: line 7, column 20: the document has more than 1000000 values, those of aliases counted");
+	assert_string_equal(err.msg, "it: line 7, column 20: the document has more than 1000000 values, including those of aliases");
 	free(text);
 	free(more);
 }
@@ -292,7 +292,7 @@ static int stop_at_two(json_t *document, int number, void *arg)
 	return number == 2 ? -EBUSY : 0;
 }
 
-static void stops_where_told(void **state)
+static void stops_when_the_caller_stops(void **state)
 {
 	static const char text[] = "a\n---\nb\n---\nc\n---\n[\n";
 	int last = 0;
@@ -305,10 +305,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(parses_texts),		       cmocka_unit_test(resolves_scalars_as_kubernetes),
-		cmocka_unit_test(refuses_numbers_json_lacks),  cmocka_unit_test(bounds_what_aliases_stand_for),
+		cmocka_unit_test(refuses_numbers_json_lacks),  cmocka_unit_test(bounds_expanded_aliases),
 		cmocka_unit_test(bounds_depth),		       cmocka_unit_test(bounds_values),
 		cmocka_unit_test(counts_each_document),
-		cmocka_unit_test(stops_where_told),
+		cmocka_unit_test(stops_when_the_caller_stops),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

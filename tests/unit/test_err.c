@@ -26,7 +26,7 @@ static void set_errno(void **state)
 	assert_string_equal(e.msg, "cannot open /x: No such file or directory");
 }
 
-/* An error replaces what an earlier one left, hint and code included: they belong to the other. */
+/* An error replaces an earlier one, with its hint and code. */
 static void set_replaces(void **state)
 {
 	struct err e = { 0 };
@@ -72,7 +72,7 @@ static void hint(void **state)
 	assert_string_equal(e.msg, "endpoints exist");
 }
 
-/* Callers who do not want to know still get the status. */
+/* Callers without a struct err still get the status. */
 static void no_err(void **state)
 {
 	assert_int_equal(err_set(NULL, ENOSPC, "x %d", 1), -ENOSPC);
@@ -81,7 +81,7 @@ static void no_err(void **state)
 	assert_int_equal(err_hint(NULL, "x %d", 1), -EIO);
 }
 
-/* Wrapping what was never set is a mistake, but not a success. */
+/* Wrapping an error that was never set is a bug, but returns an error. */
 static void never_set(void **state)
 {
 	struct err e = { 0 };
@@ -90,7 +90,7 @@ static void never_set(void **state)
 	assert_int_equal(err_hint(&e, "x"), -EINVAL);
 }
 
-/* Whatever the length, the text ends within its buffer and begins with what was said last. */
+/* Whatever the length, the text ends within its buffer and begins with the last message. */
 static void long_text(void **state)
 {
 	char longer[2000];

@@ -23,7 +23,7 @@ static int fresh(void **state)
 	return private_run_again("size=64k");
 }
 
-static void reads_what_was_written(void **state)
+static void reads_written_files(void **state)
 {
 	static const size_t sizes[] = { 0, 1, 4094, 4095, 4096, 4097, 20000 };
 	char data[20000];
@@ -41,7 +41,7 @@ static void reads_what_was_written(void **state)
 	}
 }
 
-/* What file.c sees of the disk: the calls that it makes, and what filesystem it is on. */
+/* A fake disk for file.c: its system calls are counted, its filesystem is given. */
 static int fsyncs, fsync_error;
 static bool on_disk;
 
@@ -58,8 +58,8 @@ int fstatfs(int fd, struct statfs *fs)
 	return 0;
 }
 
-/* File and directory, where there is a disk that could lose them; nothing in memory, where every ADD would pay for it. */
-static void syncs_what_is_on_a_disk(void **state)
+/* File and directory are synced on a disk; not in memory, where every ADD would pay for it. */
+static void syncs_files_on_a_disk(void **state)
 {
 	_cleanup_free_ char *text = NULL;
 	size_t size;
@@ -71,7 +71,7 @@ static void syncs_what_is_on_a_disk(void **state)
 	on_disk = true;
 	assert_int_equal(file_write(PATH, "2", 1, NULL), 0);
 	assert_int_equal(fsyncs, 2);
-	/* What is not on the disk does not take the place of what is. */
+	/* A file that could not be synced does not replace the old one. */
 	fsync_error = EIO;
 	assert_int_equal(file_write(PATH, "3", 1, NULL), -EIO);
 	assert_int_equal(file_read(PATH, 10, &text, &size, NULL), 0);
@@ -136,7 +136,7 @@ static void full_disk_keeps_the_old_file(void **state)
 	assert_int_equal(file_read(PATH, 10, &text, &size, NULL), 0);
 	assert_string_equal(text, "old");
 	assert_int_equal(access(WARREN_RUN_DIR "/.file", F_OK), -1);
-	/* What a killed writer leaves is no obstacle. */
+	/* A killed writer's temporary file is no obstacle. */
 	assert_int_equal(close(open(WARREN_RUN_DIR "/.file", O_CREAT | O_WRONLY, 0600)), 0);
 	assert_int_equal(file_write(PATH, "new", 3, NULL), 0);
 	assert_int_equal(access(WARREN_RUN_DIR "/.file", F_OK), -1);
@@ -153,7 +153,7 @@ static void durable_files(void **state)
 	assert_int_equal(file_write_durable(PATH, "old", 3, 0644, &err), 0);
 	assert_int_equal(file_write_durable(PATH, big, 1 << 20, 0644, &err), -ENOSPC);
 	assert_int_equal(access(PATH ".new", F_OK), -1);
-	/* What a killed writer has left is no obstacle, and its mode does not count. */
+	/* A killed writer's temporary file is no obstacle, and its mode does not count. */
 	assert_int_equal(close(open(PATH ".new", O_CREAT | O_WRONLY, 0400)), 0);
 	assert_int_equal(file_write_durable(PATH, "newer", 5, 0644, &err), 0);
 	assert_int_equal(file_read(PATH, 10, &text, &size, NULL), 0);
@@ -173,7 +173,7 @@ static void durable_files(void **state)
 	assert_int_equal(file_remove_durable(WARREN_RUN_DIR, &err), -EISDIR);
 }
 
-static void makes_and_removes_folders(void **state)
+static void makes_and_removes_directories(void **state)
 {
 	struct err err = { 0 };
 
@@ -186,7 +186,7 @@ static void makes_and_removes_folders(void **state)
 	assert_int_equal(access(WARREN_RUN_DIR "/a", F_OK), -1);
 	assert_int_equal(access("/proc", F_OK), 0);
 	assert_int_equal(dir_remove(WARREN_RUN_DIR "/a", &err), 0);
-	/* What is mounted below is not ours. */
+	/* A filesystem mounted below is not ours. */
 	assert_int_equal(dir_make(WARREN_RUN_DIR "/m/t", &err), 0);
 	assert_int_equal(mount("tmpfs", WARREN_RUN_DIR "/m/t", "tmpfs", 0, NULL), 0);
 	assert_int_equal(dir_remove(WARREN_RUN_DIR "/m", &err), -EXDEV);
@@ -199,13 +199,13 @@ static void makes_and_removes_folders(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(reads_what_was_written, fresh),
-		cmocka_unit_test_setup(syncs_what_is_on_a_disk, fresh),
+		cmocka_unit_test_setup(reads_written_files, fresh),
+		cmocka_unit_test_setup(syncs_files_on_a_disk, fresh),
 		cmocka_unit_test_setup(reads_regular_files_only, fresh),
 		cmocka_unit_test_setup(limits_size, fresh),
 		cmocka_unit_test_setup(full_disk_keeps_the_old_file, fresh),
 		cmocka_unit_test_setup(durable_files, fresh),
-		cmocka_unit_test_setup(makes_and_removes_folders, fresh),
+		cmocka_unit_test_setup(makes_and_removes_directories, fresh),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);

@@ -20,7 +20,7 @@
 #include "flows.h"
 #include "progs.h"
 #include "put_slot.h"
-#include "stop_sweep.h"
+#include "stop_ct_gc.h"
 #include "trace.h"
 
 static uint32_t tick(void)
@@ -112,7 +112,7 @@ static void put_entry(const struct row *row, const union row_key *key, const voi
 	assert_int_equal(bpf_map_update_elem(fd, key, entry, BPF_NOEXIST), 0);
 }
 
-/* What the programs write beside the flow's own entry. */
+/* The entries that programs write in addition to the flow's own. */
 static void put_origin(const struct row *row, union row_key key)
 {
 	const struct ip service = ip(row->service);
@@ -120,9 +120,9 @@ static void put_origin(const struct row *row, union row_key key)
 
 	memcpy(&origin.addr, service.bytes, ip_bytes(&service));
 	if (strchr(row->from, ':'))
-		key.v6.kind = WR_CT_ORIGIN;
+		key.v6.kind = WR_CT_REVERSE_NAT;
 	else
-		key.v4.kind = WR_CT_ORIGIN;
+		key.v4.kind = WR_CT_REVERSE_NAT;
 	put_entry(row, &key, &origin);
 }
 
@@ -142,10 +142,10 @@ static void put_row(const struct row *row, uint32_t initiator)
 		put_origin(row, *key);
 }
 
-/* They are of no endpoint: the sweep would remove them. */
+/* They are of no endpoint: the conntrack gc would remove them. */
 static void put_rows(void)
 {
-	stop_sweep();
+	stop_ct_gc();
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
 		put_row(&rows[i], 100 + (uint32_t)i);
 }
@@ -255,7 +255,7 @@ static void flows_ended(void **state)
 }
 
 /*
- * A process that ends a flow waits for no lock: a program may hold it, and is not waited for either. What has come into the
+ * A process that ends a flow waits for no lock, not even one that a program holds. An entry that has come into the
  * slot since the flow was listed stays.
  */
 static void flow_ended_in_a_locked_set(void **state)
@@ -289,12 +289,12 @@ static void flow_ended_in_a_locked_set(void **state)
 	assert_memory_equal(&slot, &other, sizeof(slot));
 }
 
-/* An origin in the window of either end's endpoint is found, in either half. */
+/* A reverse-NAT entry in the window of either end's endpoint is found, in either half. */
 static void service_found_in_windows(void **state)
 {
 	static const struct {
 		struct row row;
-		const char *pod; /* in whose window it is */
+		const char *pod; /* the owner of its window */
 		bool other_half;
 	} cases[] = {
 		{ { "ct_new4", IPPROTO_TCP, "10.0.0.1", 40000, "10.0.0.2", 80, 100 }, "10.0.0.1", false },
@@ -327,7 +327,7 @@ static void service_found_in_windows(void **state)
 		union row_key key = *row_key(row, &swapped);
 
 		assert_false(dp_flow_service(&ct, &flow, &service, &port));
-		*(v6 ? &key.v6.kind : &key.v4.kind) = WR_CT_ORIGIN;
+		*(v6 ? &key.v6.kind : &key.v4.kind) = WR_CT_REVERSE_NAT;
 		put_slot(v6, &key, &origin, ep.ct_first + (cases[i].other_half ? ep.ct_slots / 2 : 0), ep.ct_slots / 2);
 		assert_true(dp_flow_service(&ct, &flow, &service, &port));
 		assert_int_equal(port, 81);
@@ -335,7 +335,7 @@ static void service_found_in_windows(void **state)
 	dp_conntrack_close(&ct);
 }
 
-/* A flow may be in a window and in ct for a moment: both entries end; of one that is in neither, nothing is made. */
+/* A flow may be in a window and in ct for a moment: both entries end. For a flow in neither, no entry is created. */
 static void flow_ended_while_it_moves(void **state)
 {
 	static const struct row both[] = {
@@ -345,7 +345,7 @@ static void flow_ended_while_it_moves(void **state)
 	struct dp_flow flows[2] = { 0 }, gone;
 	struct err err = { 0 };
 
-	stop_sweep();
+	stop_ct_gc();
 	put_row(&both[0], 100);
 	assert_ok(dp_flows_each(false, collect, flows, &err));
 	gone = flows[0];
@@ -367,7 +367,7 @@ static void figures(void **state)
 	_cleanup_fd_ int fd = map_fd("ct_stats");
 	const int cpus = libbpf_num_possible_cpus();
 	_cleanup_free_ uint64_t *values = calloc((size_t)cpus, sizeof(*values));
-	const uint32_t key = WR_CT_STAT_REJUDGED;
+	const uint32_t key = WR_CT_STAT_REEVALUATED;
 	struct dp_flow_stats stats;
 	struct err err = { 0 };
 
@@ -376,19 +376,19 @@ static void figures(void **state)
 	assert_int_equal(bpf_map_update_elem(fd, &key, values, BPF_ANY), 0);
 	put_rows();
 	assert_ok(dp_flow_stats(&stats, &err));
-	assert_int_equal(stats.counters[WR_CT_STAT_REJUDGED], 10 * cpus + cpus * (cpus - 1) / 2);
+	assert_int_equal(stats.counters[WR_CT_STAT_REEVALUATED], 10 * cpus + cpus * (cpus - 1) / 2);
 	assert_int_equal(stats.counters[WR_CT_STAT_CREATED], 0);
 	/* Those of services are entries too. */
 	assert_int_equal(stats.entries[0], 5);
 	assert_int_equal(stats.entries[1], 4);
 	assert_int_equal(stats.entries[2], 3);
-	assert_int_equal(stats.entries[3], 2); /* in windows without what is dead */
+	assert_int_equal(stats.entries[3], 2); /* expired ones in windows are not counted */
 	assert_int_equal(stats.capacity[0], WR_CT_ENTRIES);
 	assert_int_equal(stats.capacity[3], WR_CT_NEW_SLOTS);
-	assert_int_equal(stats.share, WR_CT_ENTRIES >> WR_CT_SHARE_SHIFT);
+	assert_int_equal(stats.quota, WR_CT_ENTRIES >> WR_CT_QUOTA_SHIFT);
 }
 
-/* As the collector left them, and windows in turn: each call counts some parts, those of nobody are empty. */
+/* As the gc left them, and windows in turn: each call counts some parts; those without an owner are empty. */
 static void figures_without_a_walk(void **state)
 {
 	enum { PART = WR_CT_NEW_SLOTS / DP_WINDOW_PARTS };
@@ -397,14 +397,14 @@ static void figures_without_a_walk(void **state)
 	_cleanup_fd_ int fd = map_fd("ct_new6");
 	struct wr_ct_windows windows = { 0 };
 	struct dp_flow_stats stats;
-	struct wr_sweep sweep;
+	struct wr_ct_gc gc;
 	struct err err = { 0 };
 
 	put_rows();
-	assert_ok(dp_value_get("sweep", &sweep, &err));
-	sweep.live[0] = 70;
-	sweep.live[1] = 80;
-	assert_ok(dp_value_put("sweep", &sweep, &err));
+	assert_ok(dp_value_get("ct_gc", &gc, &err));
+	gc.live[0] = 70;
+	gc.live[1] = 80;
+	assert_ok(dp_value_put("ct_gc", &gc, &err));
 	for (uint32_t part = 1; part < DP_WINDOW_PARTS; part++)
 		assert_int_equal(bpf_map_update_elem(fd, &(uint32_t){ (part + 1) * PART - 1 }, &slot, BPF_ANY), 0);
 	memset(&windows, 0xff, sizeof(windows));
@@ -418,7 +418,7 @@ static void figures_without_a_walk(void **state)
 	for (int i = 1; i < DP_WINDOW_PARTS; i++)
 		assert_ok(dp_flow_stats_kept(&counts, &stats, &err));
 	assert_int_equal(stats.entries[3], 2 + DP_WINDOW_PARTS - 1);
-	/* One part is nobody's any more, in another one a flow has ended. */
+	/* One part has no owner any more, in another one a flow has ended. */
 	memset(&windows.used[5 * PART / WR_CT_WINDOW_MIN / 64], 0, PART / WR_CT_WINDOW_MIN / 8);
 	assert_ok(dp_value_put("ct_windows", &windows, &err));
 	assert_int_equal(bpf_map_update_elem(fd, &(uint32_t){ 9 * PART - 1 }, &empty, BPF_ANY), 0);
@@ -433,11 +433,11 @@ static void figures_without_a_walk(void **state)
 	assert_int_equal(stats.entries[3], 2 + DP_WINDOW_PARTS - 2);
 }
 
-/* --- the sweep ---------------------------------------------------------------------------------------------------- */
+/* --- the conntrack gc ---------------------------------------------------------------------------------------------------- */
 
-#define PATIENCE_SECONDS (2 * WR_SWEEP_SECONDS)
+#define TIMEOUT_SECONDS (2 * WR_CT_GC_SECONDS)
 
-/* Polls until fn(arg) says true; for what nothing announces. */
+/* Polls until fn(arg) returns true, for changes without a notification. */
 static bool wait_for(int seconds, bool (*fn)(void *arg), void *arg)
 {
 	for (int i = 0; i < seconds * 200; i++) {
@@ -448,22 +448,22 @@ static bool wait_for(int seconds, bool (*fn)(void *arg), void *arg)
 	return false;
 }
 
-static struct wr_sweep sweep_read(void)
+static struct wr_ct_gc ct_gc_read(void)
 {
-	struct wr_sweep sweep;
+	struct wr_ct_gc gc;
 	struct err err = { 0 };
 
-	assert_ok(dp_value_get("sweep", &sweep, &err));
-	return sweep;
+	assert_ok(dp_value_get("ct_gc", &gc, &err));
+	return gc;
 }
 
-/* So many flows in all: it may have run between two of them. */
-static bool has_swept(void *arg)
+/* So many flows in total: the gc may have run between two of them. */
+static bool has_removed(void *arg)
 {
-	return sweep_read().removed >= *(const uint64_t *)arg;
+	return ct_gc_read().removed >= *(const uint64_t *)arg;
 }
 
-/* Whether the program uses that map: the kernel is everybody's, so a name says nothing. */
+/* Whether the program uses that map: other tests may have loaded programs of the same name. */
 static bool uses_map(int prog, uint32_t map)
 {
 	__u32 maps[64], len = sizeof(struct bpf_prog_info);
@@ -478,8 +478,8 @@ static bool uses_map(int prog, uint32_t map)
 	return false;
 }
 
-/* Programs that are alive and use map `sweep`: the timer's, since no other process holds one. */
-static int count_sweepers(uint32_t map)
+/* Programs that are alive and use map `ct_gc`: the timer's, since no other process holds one. */
+static int count_gc_programs(uint32_t map)
 {
 	__u32 id = 0;
 	int count = 0;
@@ -492,14 +492,14 @@ static int count_sweepers(uint32_t map)
 	return count;
 }
 
-static bool one_sweeper(void *arg)
+static bool one_gc_program(void *arg)
 {
-	return count_sweepers(*(uint32_t *)arg) == 1;
+	return count_gc_programs(*(uint32_t *)arg) == 1;
 }
 
-static bool no_sweeper(void *arg)
+static bool no_gc_program(void *arg)
 {
-	return count_sweepers(*(uint32_t *)arg) == 0;
+	return count_gc_programs(*(uint32_t *)arg) == 0;
 }
 
 /* Loads in a process that ends at once. */
@@ -542,8 +542,8 @@ static int count_flow(const struct dp_flow *flow, void *arg)
 	return 0;
 }
 
-/* The only test that takes its time: the sweep's own. */
-static void sweep_goes_on_without_its_loader(void **state)
+/* The only test that takes its time: the conntrack gc's own. */
+static void ct_gc_runs_without_its_loader(void **state)
 {
 	static const struct row flows[] = {
 		{ "ct4", IPPROTO_TCP, "10.0.0.1", 40000, "10.0.0.2", 80, 1000 },
@@ -558,13 +558,13 @@ static void sweep_goes_on_without_its_loader(void **state)
 	_cleanup_dp_ struct dp dp = DP_CLOSED;
 	struct dp_map_info map;
 	struct err err = { 0 };
-	struct wr_sweep sweep;
+	struct wr_ct_gc gc;
 	int left = 0;
 
 	load_and_exit();
-	assert_true(sweep_read().time_ns > 0); /* begun, though it has not run: whoever looks takes it for alive */
-	assert_ok(dp_map_describe("sweep", &map, &err));
-	assert_true(wait_for(PATIENCE_SECONDS, one_sweeper, &map.id));
+	assert_true(ct_gc_read().time_ns > 0); /* started, though it has not run: `warren status` must show it as alive */
+	assert_ok(dp_map_describe("ct_gc", &map, &err));
+	assert_true(wait_for(TIMEOUT_SECONDS, one_gc_program, &map.id));
 	assert_ok(dp_open(&dp, &err));
 	assert_ok(dp_endpoint_put(&dp, &ep, &err));
 	for (size_t i = 0; i < ARRAY_SIZE(flows); i++)
@@ -573,21 +573,21 @@ static void sweep_goes_on_without_its_loader(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(ended); i++)
 		assert_ok(dp_flow_end(&ended[i], &err));
 
-	assert_true(wait_for(PATIENCE_SECONDS, has_swept, &(uint64_t){ ARRAY_SIZE(ended) }));
-	sweep = sweep_read();
-	assert_int_equal(sweep.removed, 2);
-	assert_int_equal(sweep.live[0], 1);
-	assert_int_equal(sweep.live[1], 0);
+	assert_true(wait_for(TIMEOUT_SECONDS, has_removed, &(uint64_t){ ARRAY_SIZE(ended) }));
+	gc = ct_gc_read();
+	assert_int_equal(gc.removed, 2);
+	assert_int_equal(gc.live[0], 1);
+	assert_int_equal(gc.live[1], 0);
 	assert_ok(dp_flows_each(true, count_flow, &left, &err));
 	assert_int_equal(left, 1);
 	assert_int_equal(usage_read(9), 1);
 
-	/* An upgrade: the timer has the new program then, and nobody the old one. */
+	/* An upgrade: the timer holds the new program then, and the old one is freed. */
 	load_and_exit();
-	assert_true(wait_for(PATIENCE_SECONDS, one_sweeper, &map.id));
+	assert_true(wait_for(TIMEOUT_SECONDS, one_gc_program, &map.id));
 	dp_close(&dp);
 	assert_ok(load_unpin(&err));
-	assert_true(wait_for(PATIENCE_SECONDS, no_sweeper, &map.id));
+	assert_true(wait_for(TIMEOUT_SECONDS, no_gc_program, &map.id));
 }
 
 /* --- dry runs ----------------------------------------------------------------------------------------------------- */
@@ -688,7 +688,7 @@ static int digest_element(const void *key, const void *value, int cpus, void *ar
 	return 0;
 }
 
-/* Of all maps but the one that dry runs write, whatever the order of their elements; and of what waits in the event
+/* Of all maps but the one that dry runs write, whatever the order of their elements; and of the events in the event
  * ring. */
 static uint64_t digest_all(void)
 {
@@ -747,7 +747,7 @@ static void dry_runs_change_nothing(void **state)
 	uint64_t before;
 
 	pods_make(&pods);
-	stop_sweep();
+	stop_ct_gc();
 	assert_ok(dp_events_open(&events, &err));
 	before = digest_all();
 	for (size_t i = 0; i < ARRAY_SIZE(dry_rows); i++) {
@@ -769,7 +769,7 @@ static void dry_runs_change_nothing(void **state)
 	dp_events_close(events);
 }
 
-/* What the digest is worth: the attached program, on one of these packets, changes maps; and one on another is an
+/* Checks the digest itself: the attached program changes maps on one of these packets, and writes an
  * event. */
 static void real_runs_change_something(void **state)
 {
@@ -795,7 +795,7 @@ static void real_runs_change_something(void **state)
 		assert_true(digest_all() != before);
 		before = digest_all();
 	}
-	assert_true(dp_events_poll(events, PATIENCE_SECONDS * 1000, see_event, NULL, &err) > 0);
+	assert_true(dp_events_poll(events, TIMEOUT_SECONDS * 1000, see_event, NULL, &err) > 0);
 	dp_events_close(events);
 }
 
@@ -817,11 +817,11 @@ static uint32_t dry_run_from_pod(const struct pods *pods)
 
 	assert_ok(dp_trace(WARREN_PROG_FROM_POD, pods->ifindex[0], 0, frame, length, &trace, &tc_verdict, &err));
 	assert_int_equal(trace.reason, WR_REASON_TO_ENDPOINT);
-	return pinned_id(PIN_TWIN_DIR, WARREN_PROG_FROM_POD);
+	return pinned_id(PIN_DRY_RUN_DIR, WARREN_PROG_FROM_POD);
 }
 
-/* A twin stays for the next dry run; what merely stands in its place, the attached program above all, is never run. */
-static void twins_stay(void **state)
+/* A dry-run program stays for the next dry run; another one pinned in its place, the attached one above all, is never run. */
+static void dry_run_programs_are_kept(void **state)
 {
 	struct node_options options = { .mark_shift = -1, .reload = true };
 	char path[PIN_PATH_MAX];
@@ -833,13 +833,13 @@ static void twins_stay(void **state)
 	int attached;
 
 	pods_make(&pods);
-	stop_sweep();
+	stop_ct_gc();
 	first = dry_run_from_pod(&pods);
 	assert_true(first && first != pinned_id(PIN_PROG_DIR, WARREN_PROG_FROM_POD));
 	assert_int_equal(dry_run_from_pod(&pods), first);
 
 	attached = prog_open(WARREN_PROG_FROM_POD, &err);
-	assert_int_equal(unlink(pin_path(path, PIN_TWIN_DIR, WARREN_PROG_FROM_POD)), 0);
+	assert_int_equal(unlink(pin_path(path, PIN_DRY_RUN_DIR, WARREN_PROG_FROM_POD)), 0);
 	assert_int_equal(bpf_obj_pin(attached, path), 0);
 	close(attached);
 	before = digest_all();
@@ -847,9 +847,9 @@ static void twins_stay(void **state)
 	assert_true(first && first != pinned_id(PIN_PROG_DIR, WARREN_PROG_FROM_POD));
 	assert_true(digest_all() == before);
 
-	/* With other programs come other twins; and where none can be pinned, there is one for this run. */
+	/* New programs need new dry-run programs; where none can be pinned, one is loaded for this run. */
 	assert_ok(load_programs(&options, &fresh, &err));
-	assert_int_equal(pinned_id(PIN_TWIN_DIR, WARREN_PROG_FROM_POD), 0);
+	assert_int_equal(pinned_id(PIN_DRY_RUN_DIR, WARREN_PROG_FROM_POD), 0);
 	assert_ok(dir_make(path, &err));
 	assert_int_equal(dry_run_from_pod(&pods), 0);
 }
@@ -895,10 +895,10 @@ int main(void)
 		LOADED(service_found_in_windows),
 		LOADED(figures),
 		LOADED(figures_without_a_walk),
-		cmocka_unit_test_teardown(sweep_goes_on_without_its_loader, dp_rig_unload),
+		cmocka_unit_test_teardown(ct_gc_runs_without_its_loader, dp_rig_unload),
 		LOADED(dry_runs_change_nothing),
 		LOADED(real_runs_change_something),
-		LOADED(twins_stay),
+		LOADED(dry_run_programs_are_kept),
 		LOADED(dry_runs_refused),
 	};
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* user/dp/guard.c, and so user/nl/nft.c, against the real kernel, and against what nft itself shows and changes. */
+/* user/dp/guard.c, and so user/nl/nft.c, against the real kernel, and against nft's own listing and changes. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -74,8 +74,8 @@ static void replace_check_delete(void **state)
 	assert_int_equal(standing(&cfg), ABSENT);
 }
 
-/* What an administrator reads: nft's own listing, with nothing in it that nft does not understand. */
-static void assert_listing(const struct wr_config *config, const char *const wanted[], size_t count)
+/* An administrator's view: nft's own listing, all of which nft must be able to print. */
+static void assert_listing(const struct wr_config *config, const char *const expected[], size_t count)
 {
 	struct err err = { 0 };
 	char text[8192], *at = text;
@@ -89,10 +89,10 @@ static void assert_listing(const struct wr_config *config, const char *const wan
 	text[n] = '\0';
 	assert_int_equal(pclose(pipe), 0);
 	for (size_t i = 0; i < count; i++) {
-		at = strstr(at, wanted[i]);
+		at = strstr(at, expected[i]);
 		if (!at)
-			fail_msg("not there, or not in this order: %s\n%s", wanted[i], text);
-		at += strlen(wanted[i]);
+			fail_msg("not there, or not in this order: %s\n%s", expected[i], text);
+		at += strlen(expected[i]);
 	}
 	if (!config->tunnel_port && strstr(text, "6081"))
 		fail_msg("other users of Geneve are disturbed: %s", text);
@@ -173,7 +173,7 @@ static void in_a_cluster_or_not(void **state)
 	assert_int_equal(standing(&cfg), WHOLE);
 }
 
-/* Everything that somebody may do to the table must be seen, and repaired by a replace. */
+/* Every change to the table must be seen, and repaired by a replace. */
 static void damage_is_seen(void **state)
 {
 	static const char *const damages[] = {
@@ -219,7 +219,7 @@ static void damage_is_seen(void **state)
 	assert_int_equal(standing(&cfg), WHOLE);
 }
 
-/* The same rule made by nft is the same rule: what is compared is what it does. */
+/* The same rule made by nft is accepted: rules are compared by their effect. */
 static void nft_may_make_it_too(void **state)
 {
 	struct err err = { 0 };
@@ -277,7 +277,7 @@ static void other_tables_are_left_alone(void **state)
 			 0);
 }
 
-/* A reader that sees the table absent, or without its guard, sees a gap in the guard. */
+/* A reader must never see the table absent or incomplete. */
 static void replace_leaves_no_gap(void **state)
 {
 	struct err err = { 0 };
@@ -349,7 +349,7 @@ static int make_three(void **state)
 		   "ip route add default via 10.0.0.1; ip -6 route add default via fd00:a::1");
 	sh(world_ns, "ip link set eth0 up; ip addr add 10.0.1.2/24 dev eth0; ip addr add fd00:b::2/64 dev eth0 nodad;"
 		     "ip route add default via 10.0.1.1; ip -6 route add default via fd00:b::1");
-	/* from_pod's part: its mark. */
+	/* The mark that from_pod would set. */
 	nft("add table inet part; add chain inet part marks { type filter hook prerouting priority -200; };"
 	    "add rule inet part marks iifname pod meta mark set 0x01000000;"
 	    "add chain inet part dnats { type nat hook prerouting priority dstnat; };"
@@ -384,7 +384,7 @@ static socklen_t address(bool v6, const char *text, uint16_t port, struct sockad
 
 static int udp_in(int ns, bool v6, uint16_t port)
 {
-	const struct timeval patience = { .tv_sec = 10 };
+	const struct timeval timeout = { .tv_sec = 10 };
 	struct sockaddr_storage at;
 	int sock;
 
@@ -392,14 +392,14 @@ static int udp_in(int ns, bool v6, uint16_t port)
 	sock = socket(v6 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	assert_true(sock >= 0);
 	assert_int_equal(bind(sock, (void *)&at, address(v6, NULL, port, &at)), 0);
-	assert_int_equal(setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
+	assert_int_equal(setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)), 0);
 	assert_int_equal(setns(node_ns, CLONE_NEWNET), 0);
 	return sock;
 }
 
 /*
- * Whether a datagram arrives at the world's port 6081, as it should or should not. What should is waited for: one sent
- * afterwards, by another processor, may overtake it. What should not is over when that one, to another port, has come.
+ * Whether a datagram arrives at the world's port 6081. If it should, the test waits for it: one sent afterwards, by
+ * another processor, may overtake it. If it should not, the test waits for that later one, to another port.
  */
 static bool arrives(int from, bool v6, uint16_t port, bool should)
 {
@@ -430,7 +430,7 @@ static void only_the_programs_send_to_the_port(void **state)
 		for (size_t i = 0; i < 2; i++) {
 			assert_ok(guard_replace(&cfg, &err));
 			assert_true(arrives(senders[i], v6, 6081, true));
-			assert_true(arrives(senders[i], v6, 7777, true)); /* by way of a translated destination */
+			assert_true(arrives(senders[i], v6, 7777, true)); /* by DNAT */
 			assert_ok(guard_replace(&member, &err));
 			assert_false(arrives(senders[i], v6, 6081, false));
 			assert_false(arrives(senders[i], v6, 7777, false));
@@ -449,14 +449,14 @@ static void others_are_not_taken_for_the_node(void **state)
 	assert_ok(guard_replace(&member, &err));
 	for (int v6 = 0; v6 < 2; v6++)
 		assert_false(arrives(pod_ns, v6, 6081, false));
-	/* With its own address it may: nobody believes that. */
+	/* With its own address it may: no node takes that for a node's. */
 	nft("flush chain inet part other");
 	for (int v6 = 0; v6 < 2; v6++)
 		assert_true(arrives(pod_ns, v6, 6081, true));
 }
 
-/* A tunnel device of the kernel's own that forwards. (VXLAN: the hook sees the same of it as of geneve.) */
-static void what_no_process_sends_is_left_alone(void **state)
+/* A tunnel device of the kernel that forwards. (VXLAN: at the hook it looks the same as Geneve.) */
+static void packets_of_no_process_pass(void **state)
 {
 	struct err err = { 0 };
 
@@ -538,7 +538,7 @@ int main(void)
 		FRESH(without_privilege),
 		ROUTED(only_the_programs_send_to_the_port),
 		ROUTED(others_are_not_taken_for_the_node),
-		ROUTED(what_no_process_sends_is_left_alone),
+		ROUTED(packets_of_no_process_pass),
 		ROUTED(masqueraded_but_not_to_nodes),
 	};
 

@@ -29,7 +29,7 @@ static void siphash_vectors(void **state)
 		assert_int_equal(siphash24(key, text, table[i].size), table[i].hash);
 }
 
-/* However the text is cut, its hash is the same. */
+/* The hash does not depend on how the text is split. */
 static void siphash_in_pieces(void **state)
 {
 	uint8_t text[40];
@@ -99,7 +99,7 @@ static void another_key_gives_other_numbers(void **state)
 			     identity_compute(other, "a", NULL, &none, NULL, 0));
 }
 
-/* Numbers that every node and every version must compute alike: they travel in packets. */
+/* Every node and every version must compute the same numbers, since packets carry them. */
 static void identities_are_stable(void **state)
 {
 	const struct labels labels = LABELS({ "app", "web" }, { "tier", "front" }),

@@ -43,7 +43,7 @@ static void addresses(void **state)
 	for (int i = 0; i < 4; i++) {
 		struct prefix p = prefix(texts[i]);
 
-		assert_ok(addr_settle(&p.ip, 20000, &err));
+		assert_ok(addr_wait_ready(&p.ip, 20000, &err));
 		assert_int_equal(count_addrs(&rig->host, rig->wr0.ifindex, texts[i]), 4); /* and no generated one */
 	}
 	/* Adding again is no error and adds none. */
@@ -83,7 +83,7 @@ static pid_t restless_addresses(struct rig *rig)
 }
 
 /*
- * An address that never comes is waited for as long as was said, whatever else happens to addresses and whichever
+ * The wait for an address that never comes ends after the given time, whatever other addresses change and whichever
  * signals come.
  */
 static void settling_ends_in_time(void **state)
@@ -96,7 +96,7 @@ static void settling_ends_in_time(void **state)
 	int rc;
 
 	signals_every(7000);
-	rc = addr_settle(&never, 300, &err);
+	rc = addr_wait_ready(&never, 300, &err);
 	ms = (clock_ns(CLOCK_MONOTONIC) - begin) / NS_PER_MS;
 	signals_every(0);
 	kill(others, SIGKILL);
@@ -111,7 +111,7 @@ static void addresses_of_one_device_only(void **state)
 	struct rig *rig = *state;
 	struct prefix p = prefix("10.1.2.3/32");
 	struct nl_batch b = { .count = 0 };
-	struct find_addr f = { .want = &p };
+	struct find_addr f = { .expected = &p };
 	struct err err = { 0 };
 
 	addr_add(&rig->host, &b, 1, &p); /* lo */
@@ -194,7 +194,7 @@ static void route_to_pod(struct rig *rig, const struct family *f)
 	assert_int_equal(got.ifindex, 1);
 	assert_int_equal(got.mtu, 1300);
 
-	/* Deleting the one that no longer stands is no error and leaves the one that does. */
+	/* Deleting the replaced route is no error and leaves the new one. */
 	r.ifindex = rig->wr0.ifindex;
 	route_delete(&rig->host, &b, &r);
 	assert_ok(nl_batch_run(&rig->host, &b, &err));
@@ -245,7 +245,7 @@ static void unreachable_route(struct rig *rig, const struct family *f)
 	assert_int_equal(got.type, RTN_UNREACHABLE);
 	assert_int_equal(got.protocol, 99);
 
-	/* Somebody else's route of the same name is not ours to delete. */
+	/* A route of another protocol to the same destination is not ours to delete. */
 	r.protocol = OWN_PROTOCOL;
 	route_delete(&rig->host, &b, &r);
 	assert_ok(nl_batch_run(&rig->host, &b, &err));
@@ -279,7 +279,7 @@ static void routes_where_there_are_none(void **state)
 /* --- neighbours --- */
 
 struct find_neigh {
-	struct ip want;
+	struct ip expected;
 	uint8_t mac[6];
 	bool permanent;
 	int seen;
@@ -289,7 +289,7 @@ static int find_neigh(const struct neigh *n, void *arg)
 {
 	struct find_neigh *f = arg;
 
-	if (!ip_equal(&n->ip, &f->want))
+	if (!ip_equal(&n->ip, &f->expected))
 		return 0;
 	memcpy(f->mac, n->mac, 6);
 	f->permanent = n->permanent;
@@ -305,10 +305,10 @@ static void neighbours(void **state)
 	struct err err = { 0 };
 
 	for (int i = 0; i < 2; i++) {
-		struct find_neigh f = { .want = ip(texts[i]) }, elsewhere = f;
+		struct find_neigh f = { .expected = ip(texts[i]) }, elsewhere = f;
 
-		neigh_replace(&rig->pod, &b, rig->eth0.ifindex, &f.want, other_mac);
-		neigh_replace(&rig->pod, &b, rig->eth0.ifindex, &f.want, host_mac);
+		neigh_replace(&rig->pod, &b, rig->eth0.ifindex, &f.expected, other_mac);
+		neigh_replace(&rig->pod, &b, rig->eth0.ifindex, &f.expected, host_mac);
 		assert_ok(nl_batch_run(&rig->pod, &b, &err));
 		assert_ok(neigh_each(&rig->pod, rig->eth0.ifindex, find_neigh, &f, &err));
 		assert_int_equal(f.seen, 1);

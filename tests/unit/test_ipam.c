@@ -72,7 +72,7 @@ static void take(const struct ipam_conf *conf, const char *owner)
 	assert_int_equal(ipam_del(conf, "net", owner, NULL), 0);
 }
 
-/* What successive owners get from a fresh pool. */
+/* The addresses of successive owners from a fresh pool. */
 static const struct {
 	const char *conf, *got[6];
 } rows[] = {
@@ -119,7 +119,7 @@ static void addresses_in_order(void **state)
 	}
 }
 
-static void leases_know_their_range(void **state)
+static void leases_have_their_range(void **state)
 {
 	struct ipam_conf conf = configure("{'ranges':[[{'subnet':'10.0.0.0/30'},{'subnet':'10.9.0.0/24','gateway':'10.9.0.9'}]]}");
 	char text[PREFIX_STRLEN];
@@ -133,7 +133,7 @@ static void leases_know_their_range(void **state)
 	ipam_conf_free(&conf);
 }
 
-static void goes_round(void **state)
+static void allocation_is_round_robin(void **state)
 {
 	struct ipam_conf conf = configure("{'ranges':[[{'subnet':'10.0.0.0/29'}]],'rest':0}");
 
@@ -147,7 +147,7 @@ static void goes_round(void **state)
 	assert_string_equal(give(&conf, "e@e", &any), "10.0.0.2");
 	assert_string_equal(give(&conf, "f@e", &any), "10.0.0.3");
 	assert_string_equal(give(&conf, "g@e", &any), "error 101");
-	take(&conf, "nobody@e");
+	take(&conf, "none@e");
 	take(&conf, "b@e");
 	assert_string_equal(give(&conf, "g@e", &any), "10.0.0.4");
 	ipam_conf_free(&conf);
@@ -196,7 +196,7 @@ static const struct {
 	{ "10.0.0.77", NULL, "error 102" },  /* in use */
 };
 
-static void requests_are_judged(void **state)
+static void requests_are_checked(void **state)
 {
 	struct ipam_conf conf = configure("{'ranges':[[{'subnet':'10.0.0.0/24'}],[{'subnet':'fd00::/64'}]],'exclude':['10.0.0.200/29']}");
 	struct ipam_conf only4 = configure("{'ranges':[[{'subnet':'10.0.0.0/24'}]]}");
@@ -327,7 +327,7 @@ static void another_boot_frees_all(void **state)
 	ipam_conf_free(&conf);
 }
 
-static void full_disk_gives_nothing(void **state)
+static void full_disk_allocates_nothing(void **state)
 {
 	struct ipam_conf conf = configure("{'ranges':[[{'subnet':'10.0.0.0/24'}]]}");
 	char block[4096] = { 0 };
@@ -352,7 +352,7 @@ static bool is_a(const char *owner, void *arg)
 	return strcmp(owner, "a@e") == 0;
 }
 
-static void gc_frees_the_unwanted(void **state)
+static void gc_frees_addresses_not_listed(void **state)
 {
 	struct ipam_conf conf = configure("{'ranges':[[{'subnet':'10.0.0.0/29'}]]}");
 	struct ip ip4;
@@ -370,7 +370,7 @@ static void gc_frees_the_unwanted(void **state)
 	ipam_conf_free(&conf);
 }
 
-static void status_foretells_add(void **state)
+static void status_predicts_add(void **state)
 {
 	struct ipam_conf conf = configure("{'ranges':[[{'subnet':'10.0.0.0/24'}],[{'subnet':'fd00::7/128'}]]}");
 	struct err err = { 0 };
@@ -424,20 +424,20 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(addresses_in_order, fresh),
-		cmocka_unit_test_setup(leases_know_their_range, fresh),
-		cmocka_unit_test_setup(goes_round, fresh),
+		cmocka_unit_test_setup(leases_have_their_range, fresh),
+		cmocka_unit_test_setup(allocation_is_round_robin, fresh),
 		cmocka_unit_test_setup(freed_addresses_rest, fresh),
 		cmocka_unit_test_setup(owner_that_comes_again_has_one, fresh),
-		cmocka_unit_test_setup(requests_are_judged, fresh),
+		cmocka_unit_test_setup(requests_are_checked, fresh),
 		cmocka_unit_test_setup(request_does_not_wait_for_rest, fresh),
 		cmocka_unit_test_setup(checks_owners, fresh),
 		cmocka_unit_test_setup(networks_are_apart, fresh),
 		cmocka_unit_test_setup(damaged_file_is_kept, fresh),
 		cmocka_unit_test_setup(lost_file_is_made_from_the_records, fresh),
 		cmocka_unit_test_setup(another_boot_frees_all, fresh),
-		cmocka_unit_test_setup(full_disk_gives_nothing, fresh),
-		cmocka_unit_test_setup(gc_frees_the_unwanted, fresh),
-		cmocka_unit_test_setup(status_foretells_add, fresh),
+		cmocka_unit_test_setup(full_disk_allocates_nothing, fresh),
+		cmocka_unit_test_setup(gc_frees_addresses_not_listed, fresh),
+		cmocka_unit_test_setup(status_predicts_add, fresh),
 		cmocka_unit_test_setup(concurrent_owners_differ, fresh),
 	};
 

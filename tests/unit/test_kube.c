@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What the agent tells and asks the API server in single requests: the cluster's key, its own Node, Events. */
+/* The agent's single requests to the API server: the cluster's key, its own Node, Events. */
 #include <errno.h>
 #include <sys/stat.h>
 
@@ -26,23 +26,23 @@ static int setup(void **state)
 	return private_run("size=4m");
 }
 
-static char complaint[600];
+static char problem[600];
 static unsigned had;
 
 static int fresh(void **state)
 {
-	complaint[0] = '\0';
+	problem[0] = '\0';
 	had = 0;
 	memset(calls, 0, sizeof(calls));
 	memset(timers, 0, sizeof(timers));
 	return private_run_again("size=4m");
 }
 
-static void on_complaint(void *arg, const char *what, const struct err *err)
+static void on_problem(void *arg, const char *what, const struct err *err)
 {
-	snprintf(complaint, sizeof(complaint), "%s: %s", what, err ? err->msg : "");
+	snprintf(problem, sizeof(problem), "%s: %s", what, err ? err->msg : "");
 	if (!err)
-		complaint[0] = '\0';
+		problem[0] = '\0';
 }
 
 static void on_key(void *arg)
@@ -50,7 +50,7 @@ static void on_key(void *arg)
 	had++;
 }
 
-/* The only call there is: what is asked, and its answer. */
+/* The only open call: its method and path, and the response. */
 static struct api_call *only(const char *method, const char *path)
 {
 	struct api_call *call = asked("");
@@ -85,7 +85,7 @@ static void refuse(struct api_call *call, int status)
 
 static struct kube_key *open_key(void)
 {
-	const struct kube_key_options options = { "kube-system", "warren-identity", COPY, "n1", on_complaint, on_key, NULL };
+	const struct kube_key_options options = { "kube-system", "warren-identity", COPY, "n1", on_problem, on_key, NULL };
 	struct kube_key *k = NULL;
 	struct err err;
 
@@ -132,7 +132,7 @@ static void a_key_is_read(void **state)
 	assert_copy(KEY_TEXT);
 	close_key(k);
 
-	/* The next start has it at once, and nobody is told of what was there from the first. */
+	/* The next start has the cached key at once, and does not report it as new. */
 	k = open_key();
 	assert_int_equal(kube_key_state(k), KUBE_KEY_CACHED);
 	assert_memory_equal(kube_key(k), KEY_TEXT, POLICY_KEY_SIZE);
@@ -142,8 +142,8 @@ static void a_key_is_read(void **state)
 	close_key(k);
 }
 
-/* 32 hex digits, as somebody may have put them there by hand. */
-static void a_key_in_words(void **state)
+/* 32 hex digits, as an administrator may have put them there by hand. */
+static void a_key_in_hex_digits(void **state)
 {
 	struct kube_key *k = open_key();
 
@@ -182,7 +182,7 @@ static void the_first_agent_draws_it(void **state)
 	text = json_text_at(json_object_get(patch, "data"), "key");
 	assert_int_equal(base64_decode(text, &data, &size), 0);
 	assert_int_equal(size, POLICY_KEY_SIZE);
-	assert_null(kube_key(k)); /* it is nobody's before the API server has it */
+	assert_null(kube_key(k)); /* it is not used before the API server has it */
 	snprintf(body, sizeof(body), "{\"data\": {\"key\": \"%s\"}}", text);
 	answer(only("PATCH", SECRET), body);
 	assert_memory_equal(kube_key(k), data, POLICY_KEY_SIZE);
@@ -204,7 +204,7 @@ static void another_agent_was_faster(void **state)
 	close_key(k);
 }
 
-/* What counts is what the Secret holds in the end. */
+/* The key in the Secret counts, not the one that was drawn. */
 static void the_answer_has_another_key(void **state)
 {
 	struct kube_key *k = open_key();
@@ -216,7 +216,7 @@ static void the_answer_has_another_key(void **state)
 	close_key(k);
 }
 
-/* A Secret that was deleted has no key put in its place: others go on with the one that it held. */
+/* A deleted Secret does not get a new key: other agents continue with the old one. */
 static void no_second_key(void **state)
 {
 	static const char *const empty[] = {
@@ -229,23 +229,23 @@ static void no_second_key(void **state)
 	refuse(only("GET", SECRET), 404);
 	assert_int_equal(calls_open(), 0);
 	assert_null(kube_key(k));
-	assert_non_null(strstr(complaint, "Secret kube-system/warren-identity is missing, and this node has no copy of the key"));
+	assert_non_null(strstr(problem, "Secret kube-system/warren-identity is missing, and this node has no copy of the key"));
 	for (size_t i = 0; i < ARRAY_SIZE(empty); i++) {
 		waited();
 		answer(only("GET", SECRET), empty[i]);
 		answer(only("GET", NODES), "{\"items\": [" KEYED("n1") ", " KEYED("n2") "]}");
 		assert_int_equal(calls_open(), 0);
 		assert_null(kube_key(k));
-		assert_non_null(strstr(complaint, "the agent of Node n2 has run with a key: this node waits"));
+		assert_non_null(strstr(problem, "the agent of Node n2 has run with a key: this node waits"));
 	}
 	waited();
 	answer(only("GET", SECRET), FULL(KEY_BASE64));
 	assert_memory_equal(kube_key(k), KEY_TEXT, POLICY_KEY_SIZE);
-	assert_string_equal(complaint, "");
+	assert_string_equal(problem, "");
 	close_key(k);
 }
 
-/* Without knowing of all nodes there is no new key either. */
+/* No new key either while not all nodes can be listed. */
 static void nodes_that_cannot_be_listed(void **state)
 {
 	static char piece[100000];
@@ -253,7 +253,7 @@ static void nodes_that_cannot_be_listed(void **state)
 
 	answer(only("GET", SECRET), EMPTY);
 	refuse(only("GET", NODES), 403);
-	assert_string_equal(complaint, "identity key: no");
+	assert_string_equal(problem, "identity key: no");
 	waited();
 	answer(only("GET", SECRET), EMPTY);
 	answer(only("GET", NODES), "{\"metadata\": {\"continue\": \"a b\"}, \"items\": []}");
@@ -271,12 +271,12 @@ static void nodes_that_cannot_be_listed(void **state)
 	close_key(k);
 }
 
-/* What goes wrong is said and tried again, ever later, and never leads to a key that is not the Secret's. */
-static void what_goes_wrong(void **state)
+/* Failures are reported and retried with backoff, and never lead to a key that is not the Secret's. */
+static void failures_are_retried(void **state)
 {
 	static const struct {
 		int status;
-		const char *body, *complaint;
+		const char *body, *problem;
 	} rows[] = {
 		{ 403, NULL, "identity key: no" },
 		{ 0, NULL, "identity key: no" },
@@ -297,14 +297,14 @@ static void what_goes_wrong(void **state)
 			answer(call, rows[i].body);
 		else
 			refuse(call, rows[i].status);
-		assert_non_null(strstr(complaint, rows[i].complaint));
+		assert_non_null(strstr(problem, rows[i].problem));
 		assert_null(kube_key(k));
 		assert_int_equal(calls_open(), 0);
 		ms = waited();
 		assert_in_range(ms, least, 3 * least);
 	}
 	answer(only("GET", SECRET), "{\"data\": {\"key\": \"" KEY_BASE64 "\"}}");
-	assert_string_equal(complaint, "");
+	assert_string_equal(problem, "");
 	assert_int_equal(had, 1);
 	close_key(k);
 }
@@ -323,7 +323,7 @@ static void an_answer_without_an_end(void **state)
 	close_key(k);
 }
 
-/* The copy stays in force; the one of the Secret would make all pods of this node others. */
+/* The cached key stays in use: the Secret's would change the identities of all pods of this node. */
 static void another_key(void **state)
 {
 	struct kube_key *k;
@@ -334,16 +334,16 @@ static void another_key(void **state)
 	assert_int_equal(kube_key_state(k), KUBE_KEY_DIFFERS);
 	assert_memory_equal(kube_key(k), KEY_TEXT, POLICY_KEY_SIZE);
 	assert_copy(KEY_TEXT);
-	assert_non_null(strstr(complaint, "is not the one of Secret kube-system/warren-identity"));
+	assert_non_null(strstr(problem, "is not the one of Secret kube-system/warren-identity"));
 	assert_int_equal(had, 0);
 	waited();
 	answer(only("GET", SECRET), "{\"data\": {\"key\": \"" KEY_BASE64 "\"}}");
 	assert_int_equal(kube_key_state(k), KUBE_KEY_SHARED);
-	assert_string_equal(complaint, "");
+	assert_string_equal(problem, "");
 	close_key(k);
 }
 
-/* Who has another key than the Secret had does not put it there. */
+/* An agent whose key differs from the Secret's does not restore it. */
 static void a_secret_that_differed_is_gone(void **state)
 {
 	struct kube_key *k;
@@ -355,20 +355,20 @@ static void a_secret_that_differed_is_gone(void **state)
 	refuse(only("GET", SECRET), 404);
 	assert_int_equal(calls_open(), 0);
 	assert_int_equal(kube_key_state(k), KUBE_KEY_DIFFERS);
-	assert_non_null(strstr(complaint, "Secret kube-system/warren-identity is missing, and the key in"));
+	assert_non_null(strstr(problem, "Secret kube-system/warren-identity is missing, and the key in"));
 	waited();
 	answer(only("GET", SECRET), EMPTY);
 	assert_int_equal(calls_open(), 0);
-	assert_non_null(strstr(complaint, "Secret kube-system/warren-identity is empty, and the key in"));
+	assert_non_null(strstr(problem, "Secret kube-system/warren-identity is empty, and the key in"));
 	waited();
 	answer(only("GET", SECRET), "{\"data\": {\"key\": \"" KEY_BASE64 "\"}}");
 	assert_int_equal(kube_key_state(k), KUBE_KEY_SHARED);
-	assert_string_equal(complaint, "");
+	assert_string_equal(problem, "");
 	close_key(k);
 }
 
-/* While all is well: a Secret that is missing is reported, an empty one gets its key again; one that was replaced is reported. */
-static void a_shared_key_is_looked_after(void **state)
+/* A Secret that is deleted later is reported, an emptied one gets its key again, a replaced one is reported. */
+static void a_shared_key_is_monitored(void **state)
 {
 	struct kube_key *k = open_key();
 	json_auto_t *patch = NULL;
@@ -377,7 +377,7 @@ static void a_shared_key_is_looked_after(void **state)
 	assert_in_range(waited(), 150000, 450000);
 	refuse(only("GET", SECRET), 404);
 	assert_int_equal(calls_open(), 0);
-	assert_non_null(strstr(complaint, "Secret kube-system/warren-identity is missing: this node goes on with its copy of the key"));
+	assert_non_null(strstr(problem, "Secret kube-system/warren-identity is missing: this node continues with its copy of the key"));
 	assert_memory_equal(kube_key(k), KEY_TEXT, POLICY_KEY_SIZE);
 	assert_in_range(waited(), 150000, 450000);
 	answer(only("GET", SECRET), EMPTY);
@@ -385,7 +385,7 @@ static void a_shared_key_is_looked_after(void **state)
 	assert_string_equal(json_text_at(json_object_get(patch, "data"), "key"), KEY_BASE64);
 	answer(only("PATCH", SECRET), FULL(KEY_BASE64));
 	assert_int_equal(kube_key_state(k), KUBE_KEY_SHARED);
-	assert_string_equal(complaint, "");
+	assert_string_equal(problem, "");
 	waited();
 	answer(only("GET", SECRET), FULL(OTHER_BASE64));
 	assert_int_equal(kube_key_state(k), KUBE_KEY_DIFFERS);
@@ -394,7 +394,7 @@ static void a_shared_key_is_looked_after(void **state)
 	close_key(k);
 }
 
-/* Each is an answer that asks for the other question; between them is a pause, all the same. */
+/* Each response leads to the other request; between them is a pause all the same. */
 static void there_and_not_there(void **state)
 {
 	struct kube_key *k = open_key();
@@ -405,10 +405,10 @@ static void there_and_not_there(void **state)
 		refuse(only("PATCH", SECRET), 409);
 	}
 	assert_int_equal(calls_open(), 0);
-	assert_string_equal(complaint, "identity key: no");
+	assert_string_equal(problem, "identity key: no");
 	waited();
 	answer(only("GET", SECRET), "{\"data\": {\"key\": \"" KEY_BASE64 "\"}}");
-	assert_string_equal(complaint, "");
+	assert_string_equal(problem, "");
 	close_key(k);
 }
 
@@ -447,7 +447,7 @@ static void no_memory_for_a_call(void **state)
 
 	start_failures = 1;
 	k = open_key();
-	assert_non_null(strstr(complaint, "no memory"));
+	assert_non_null(strstr(problem, "no memory"));
 	waited();
 	answer(only("GET", SECRET), "{\"data\": {\"key\": \"" KEY_BASE64 "\"}}");
 	assert_int_equal(had, 1);
@@ -464,11 +464,11 @@ static void no_memory_for_a_call(void **state)
 
 static struct kube_node *open_node(const char *taint)
 {
-	struct kube_node *k = kube_node_open(NULL, &(struct kube_node_options){ "n1", taint, on_complaint, NULL });
+	struct kube_node *k = kube_node_open(NULL, &(struct kube_node_options){ "n1", taint, on_problem, NULL });
 
 	assert_non_null(k);
 	assert_int_equal(calls_open(), 0);
-	kube_node_tell(k);
+	kube_node_sync(k);
 	return k;
 }
 
@@ -478,10 +478,10 @@ static void close_node(struct kube_node *k)
 	assert_false(anything_left());
 }
 
-static void a_node_is_told(void **state)
+static void a_node_condition_is_set(void **state)
 {
 	struct kube_node *k = open_node(TAINT);
-	json_auto_t *patch = NULL, *wanted = NULL;
+	json_auto_t *patch = NULL, *expected = NULL;
 	const json_t *condition;
 	struct api_call *call;
 
@@ -495,22 +495,22 @@ static void a_node_is_told(void **state)
 	assert_string_equal(json_text_at(condition, "reason"), "WarrenIsUp");
 	answer(call, "{}");
 
-	/* The taints are of another place: the Node itself, and only if it is still the one that was read. */
+	/* Taints are in the Node's spec, not its status; they are patched only if the Node is unchanged. */
 	answer(only("GET", NODE), "{" UP ", " TAINTED "}");
 	call = only("PATCH", NODE);
 	json_decref(patch);
 	patch = json_parse_object(call->body, strlen(call->body), "patch", NULL);
-	wanted = json_pack("{s:{s:s}, s:{s:[{s:s}]}}", "metadata", "resourceVersion", "42", "spec", "taints", "key", "a");
-	assert_true(json_equal(patch, wanted));
+	expected = json_pack("{s:{s:s}, s:{s:[{s:s}]}}", "metadata", "resourceVersion", "42", "spec", "taints", "key", "a");
+	assert_true(json_equal(patch, expected));
 	refuse(call, 409); /* it was another one */
-	assert_false(kube_node_told(k));
+	assert_false(kube_node_synced(k));
 	answer(only("GET", NODE), "{" UP ", " TAINTED "}");
 	answer(only("PATCH", NODE), "{}");
 	answer(only("GET", NODE), "{" UP "}");
-	assert_true(kube_node_told(k));
-	assert_string_equal(complaint, "");
+	assert_true(kube_node_synced(k));
+	assert_string_equal(problem, "");
 
-	/* Somebody takes it back. */
+	/* Another controller takes it back. */
 	waited();
 	answer(only("GET", NODE), "{" DOWN "}");
 	only("PATCH", NODE "/status");
@@ -522,14 +522,14 @@ static void no_taint(void **state)
 	struct kube_node *k = open_node(NULL);
 
 	answer(only("GET", NODE), "{" UP ", " TAINTED "}");
-	assert_true(kube_node_told(k));
+	assert_true(kube_node_synced(k));
 	close_node(k);
 }
 
 #define SAYS(text) "{" UP ", \"metadata\": {\"annotations\": {\"warren.dev/agent\": \"" text "\"}}}"
 
-/* What the annotation is to be, but for the time. */
-static void expect_said(struct api_call *call, const char *text)
+/* Checks the annotation, but for the time. */
+static void expect_annotation(struct api_call *call, const char *text)
 {
 	json_auto_t *patch = json_parse_object(call->body, strlen(call->body), "patch", NULL);
 	const json_t *annotations = json_object_get(json_object_get(patch, "metadata"), "annotations");
@@ -541,52 +541,52 @@ static void expect_said(struct api_call *call, const char *text)
 			 json_text_at(annotations, "warren.dev/agent"));
 }
 
-static void says_how_it_is(void **state)
+static void annotation_shows_health(void **state)
 {
 	struct kube_node *k = open_node(TAINT);
 	struct api_call *call;
 
-	/* Not before the rest has been told; and then it makes no difference to that. */
-	kube_node_say(k, 0);
+	/* Not before condition and taint are set; and it makes no difference to those. */
+	kube_node_report(k, 0);
 	answer(only("GET", NODE), "{" UP ", " TAINTED "}");
 	answer(only("PATCH", NODE), "{}");
 	answer(only("GET", NODE), "{" UP "}");
-	assert_true(kube_node_told(k));
+	assert_true(kube_node_synced(k));
 	call = only("PATCH", NODE);
-	expect_said(call, "ok");
+	expect_annotation(call, "ok");
 	refuse(call, 403);
-	assert_string_equal(complaint, "own Node: no");
-	assert_true(kube_node_told(k));
-	/* ... which counts: it is tried again with what there is to say then. */
-	kube_node_say(k, 1);
+	assert_string_equal(problem, "own Node: no");
+	assert_true(kube_node_synced(k));
+	/* ... which counts: it is retried with the state of then. */
+	kube_node_report(k, 1);
 	waited();
 	answer(only("GET", NODE), "{" UP "}");
 	call = only("PATCH", NODE);
-	expect_said(call, "1 wrong");
-	kube_node_say(k, 2);
+	expect_annotation(call, "1 wrong");
+	kube_node_report(k, 2);
 	answer(call, "{}");
 	answer(only("GET", NODE), SAYS(WARREN_VERSION " 1 wrong since 2026-01-02T03:04:05Z"));
 	call = only("PATCH", NODE);
-	expect_said(call, "2 wrong");
+	expect_annotation(call, "2 wrong");
 	answer(call, "{}");
 	answer(only("GET", NODE), SAYS(WARREN_VERSION " 2 wrong since 2026-01-02T03:04:05Z"));
-	assert_string_equal(complaint, "");
+	assert_string_equal(problem, "");
 
-	/* What comes and goes is not told; what lasts is. The same again is no news, whoever has said it. */
-	kube_node_say(k, 0);
-	kube_node_say(k, 2);
+	/* Problems that come and go are not reported; those that last are. An annotation that is right already is not written. */
+	kube_node_report(k, 0);
+	kube_node_report(k, 2);
 	assert_int_equal(calls_open(), 0);
 	waited();
 	answer(only("GET", NODE), SAYS(WARREN_VERSION " 2 wrong since 2026-01-02T03:04:05Z"));
 	assert_int_equal(calls_open(), 0);
-	kube_node_say(k, 0);
+	kube_node_report(k, 0);
 	waited();
 	answer(only("GET", NODE), SAYS(WARREN_VERSION " 2 wrong since 2026-01-02T03:04:05Z"));
-	expect_said(only("PATCH", NODE), "ok");
+	expect_annotation(only("PATCH", NODE), "ok");
 	close_node(k);
 }
 
-/* Answers all that is asked; how many patches there were among it. `said`: what the annotation is, and will be. */
+/* Answers all calls, and returns how many patches there were. `said`: the annotation before and after. */
 static unsigned answer_all(char said[80])
 {
 	unsigned patches = 0;
@@ -611,33 +611,33 @@ static unsigned answer_all(char said[80])
 }
 
 /* A change every ten seconds for an hour. */
-static void seldom_says_how_it_is(void **state)
+static void annotation_is_rate_limited(void **state)
 {
 	struct kube_node *k = open_node(NULL);
 	char said[80] = WARREN_VERSION " ok since 2026-01-02T03:04:05Z";
 	unsigned patches = answer_all(said);
 
 	for (unsigned i = 0; i < 360; i++) {
-		kube_node_say(k, 1 + i % 2);
+		kube_node_report(k, 1 + i % 2);
 		clock_forward(10);
 		waited();
 		patches += answer_all(said);
 	}
 	assert_in_range(patches, 30, 65);
-	assert_string_equal(complaint, "");
+	assert_string_equal(problem, "");
 	close_node(k);
 }
 
-static void a_new_node_is_told_again(void **state)
+static void a_new_node_gets_the_condition_again(void **state)
 {
 	struct kube_node *k = open_node(TAINT);
 
-	kube_node_tell(k); /* while a call is on its way, which may be about the old one */
+	kube_node_sync(k); /* while a call is open, which may be for the old Node */
 	answer(only("GET", NODE), "{" UP "}");
 	answer(only("GET", NODE), "{" UP "}");
-	assert_true(kube_node_told(k));
-	kube_node_tell(k);
-	assert_false(kube_node_told(k));
+	assert_true(kube_node_synced(k));
+	kube_node_sync(k);
+	assert_false(kube_node_synced(k));
 	answer(only("GET", NODE), "{" DOWN "}");
 	only("PATCH", NODE "/status");
 	close_node(k);
@@ -648,22 +648,22 @@ static void refused_and_quarrelled_with(void **state)
 	struct kube_node *k = open_node(TAINT);
 
 	refuse(only("GET", NODE), 404);
-	assert_string_equal(complaint, "own Node: no");
+	assert_string_equal(problem, "own Node: no");
 	waited();
 	answer(only("GET", NODE), "{" DOWN "}");
 	refuse(only("PATCH", NODE "/status"), 403);
 	assert_int_equal(calls_open(), 0);
 	waited();
-	/* Somebody who always says the contrary. */
+	/* Another controller that always sets the contrary. */
 	for (int i = 0; i < 6; i++) {
 		answer(only("GET", NODE), "{" DOWN "}");
 		answer(only("PATCH", NODE "/status"), "{}");
 	}
 	assert_int_equal(calls_open(), 0);
-	assert_string_equal(complaint, "own Node: somebody else keeps changing what Node n1 says of its network");
+	assert_string_equal(problem, "own Node: another program keeps reverting the network condition or the taints of Node n1");
 	waited();
 	answer(only("GET", NODE), "{" UP "}");
-	assert_string_equal(complaint, "");
+	assert_string_equal(problem, "");
 	close_node(k);
 }
 
@@ -691,7 +691,7 @@ static void events(void **state)
 	assert_string_equal(json_text_at(json, "type"), "Warning");
 	assert_string_equal(json_text_at(json, "reason"), "Odd");
 	assert_string_equal(json_text_at(json, "message"), "because");
-	/* The same again is not sent, another one is, in its turn; what fails is forgotten. */
+	/* The same event is not sent again, another one is, in turn; a failed one is dropped. */
 	kube_events_send(e, &event);
 	event.reason = "Even";
 	kube_events_send(e, &event);
@@ -742,26 +742,26 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(a_key_is_read, fresh),
-		cmocka_unit_test_setup(a_key_in_words, fresh),
+		cmocka_unit_test_setup(a_key_in_hex_digits, fresh),
 		cmocka_unit_test_setup(the_first_agent_draws_it, fresh),
 		cmocka_unit_test_setup(another_agent_was_faster, fresh),
 		cmocka_unit_test_setup(the_answer_has_another_key, fresh),
 		cmocka_unit_test_setup(no_second_key, fresh),
 		cmocka_unit_test_setup(nodes_that_cannot_be_listed, fresh),
-		cmocka_unit_test_setup(what_goes_wrong, fresh),
+		cmocka_unit_test_setup(failures_are_retried, fresh),
 		cmocka_unit_test_setup(an_answer_without_an_end, fresh),
 		cmocka_unit_test_setup(another_key, fresh),
 		cmocka_unit_test_setup(a_secret_that_differed_is_gone, fresh),
-		cmocka_unit_test_setup(a_shared_key_is_looked_after, fresh),
+		cmocka_unit_test_setup(a_shared_key_is_monitored, fresh),
 		cmocka_unit_test_setup(there_and_not_there, fresh),
 		cmocka_unit_test_setup(an_emptied_secret_gets_the_same_key, fresh),
 		cmocka_unit_test_setup(a_damaged_copy, fresh),
 		cmocka_unit_test_setup(no_memory_for_a_call, fresh),
-		cmocka_unit_test_setup(a_node_is_told, fresh),
+		cmocka_unit_test_setup(a_node_condition_is_set, fresh),
 		cmocka_unit_test_setup(no_taint, fresh),
-		cmocka_unit_test_setup(says_how_it_is, fresh),
-		cmocka_unit_test_setup(seldom_says_how_it_is, fresh),
-		cmocka_unit_test_setup(a_new_node_is_told_again, fresh),
+		cmocka_unit_test_setup(annotation_shows_health, fresh),
+		cmocka_unit_test_setup(annotation_is_rate_limited, fresh),
+		cmocka_unit_test_setup(a_new_node_gets_the_condition_again, fresh),
 		cmocka_unit_test_setup(refused_and_quarrelled_with, fresh),
 		cmocka_unit_test_setup(events, fresh),
 		cmocka_unit_test_setup(no_flood_of_events, fresh),

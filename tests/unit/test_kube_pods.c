@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Which pods an agent in Kubernetes follows, and that a policy which names others' waits for them, but not for ever. */
+/* Which pods an agent in Kubernetes follows, and that a policy which names other nodes' pods waits for them, for a limited time. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "kube_internal.h"
 #include "rig.h"
 
-/* --- a source that knows what the test says, and the test's clock --- */
+/* --- a source under the test's control, and the test's clock --- */
 
-static enum pods_wanted wanted;
+static enum pod_selection requested;
 static unsigned asked;
 static bool known;
 static time_t ahead;
@@ -19,15 +19,15 @@ int clock_gettime(clockid_t clock, struct timespec *ts)
 	return 0;
 }
 
-void kubernetes_want_pods(struct kubernetes *k, enum pods_wanted pods)
+void kubernetes_select_pods(struct kubernetes *k, enum pod_selection pods)
 {
-	wanted = pods;
+	requested = pods;
 	asked++;
 }
 
-bool kubernetes_pods_known(const struct kubernetes *k)
+bool kubernetes_pods_synced(const struct kubernetes *k)
 {
-	return wanted == PODS_OWN || known;
+	return requested == PODS_OWN || known;
 }
 
 /* --- a node with pod web, and a policy for it --- */
@@ -55,7 +55,7 @@ static int setup(void **state)
 	static const uint8_t key[POLICY_KEY_SIZE];
 	struct labels own = labels("web");
 
-	wanted = PODS_OWN;
+	requested = PODS_OWN;
 	known = false;
 	asked = 0;
 	ahead = 0;
@@ -103,12 +103,12 @@ static void nothing_to_wait_for(void **state)
 	assert_false(kube_must_wait(NULL, &ms));
 	assert_false(kube_is_waiting(NULL));
 	assert_false(kube_must_wait(&kube, &ms));
-	agent.work.enforced = true;
-	kube_pods_turn(&kube);
+	agent.reconcile.enforced = true;
+	kube_pods_reconcile(&kube);
 	assert_int_equal(asked, 0);
 }
 
-/* At the start, what an earlier agent has left stays in force however long it takes. */
+/* At the start, an earlier agent's policies stay enforced however long it takes. */
 static void the_first_policy_waits(void **state)
 {
 	unsigned ms = 1;
@@ -116,7 +116,7 @@ static void the_first_policy_waits(void **state)
 	put_policy();
 	assert_true(kube_must_wait(&kube, &ms));
 	assert_int_equal(ms, 0);
-	assert_int_equal(wanted, PODS_ALL);
+	assert_int_equal(requested, PODS_ALL);
 	ahead = 3600;
 	assert_true(kube_is_waiting(&kube));
 	known = true;
@@ -125,24 +125,24 @@ static void the_first_policy_waits(void **state)
 	assert_int_equal(asked, 1);
 }
 
-/* Later it waits for a moment, once: then those it does not know yet are refused. */
+/* Later it waits for a limited time, once: then unknown pods are denied. */
 static void a_later_one_waits_for_a_moment(void **state)
 {
 	unsigned ms = 0;
 
-	agent.work.enforced = true;
+	agent.reconcile.enforced = true;
 	put_policy();
 	assert_true(kube_must_wait(&kube, &ms));
 	assert_in_range(ms, 5000, 6000);
-	kube_pods_turn(&kube);
+	kube_pods_reconcile(&kube);
 	assert_true(kube_is_waiting(&kube));
 	ahead = 6;
 	assert_false(kube_is_waiting(&kube));
 	for (int i = 0; i < 2; i++) {
 		assert_false(kube_must_wait(&kube, &ms));
-		kube_pods_turn(&kube);
+		kube_pods_reconcile(&kube);
 	}
-	/* Once they were known, the next time is another one. */
+	/* Once they were known, the next policy waits again. */
 	known = true;
 	assert_false(kube_must_wait(&kube, &ms));
 	known = false;
@@ -153,25 +153,25 @@ static void and_back(void **state)
 {
 	unsigned ms;
 
-	agent.work.enforced = known = true;
+	agent.reconcile.enforced = known = true;
 	put_policy();
 	assert_false(kube_must_wait(&kube, &ms));
 	policy_remove_policy(agent.policy, "shop", "from-all-of-shop");
 	compile();
 	assert_false(kube_must_wait(&kube, &ms));
-	kube_pods_turn(&kube);
-	assert_int_equal(wanted, PODS_ALL); /* not at once */
+	kube_pods_reconcile(&kube);
+	assert_int_equal(requested, PODS_ALL); /* not at once */
 	assert_true(uv_is_active((uv_handle_t *)&kube.level_timer));
 	put_policy();
-	kube_pods_turn(&kube);
+	kube_pods_reconcile(&kube);
 	assert_false(uv_is_active((uv_handle_t *)&kube.level_timer));
-	kube.level_timer.timer_cb(&kube.level_timer); /* that was on its way */
-	assert_int_equal(wanted, PODS_ALL);
+	kube.level_timer.timer_cb(&kube.level_timer); /* a timer that was queued already */
+	assert_int_equal(requested, PODS_ALL);
 	policy_remove_policy(agent.policy, "shop", "from-all-of-shop");
 	compile();
-	kube_pods_turn(&kube);
+	kube_pods_reconcile(&kube);
 	kube.level_timer.timer_cb(&kube.level_timer);
-	assert_int_equal(wanted, PODS_OWN);
+	assert_int_equal(requested, PODS_OWN);
 	assert_int_equal(asked, 2);
 }
 
@@ -183,7 +183,7 @@ static int one_pod(void *arg, int (*fn)(const struct ip *ip, uint64_t identity, 
 	return ret == 0 && *(bool *)arg ? fn(&pod, 4711, fn_arg) : ret;
 }
 
-/* What an earlier agent has known is asked for at once. */
+/* If an earlier agent followed all pods, this one does at once. */
 static void as_an_earlier_agent_did(void **state)
 {
 	static const struct ipcache_ops ops = { .each = one_pod };
@@ -194,16 +194,16 @@ static void as_an_earlier_agent_did(void **state)
 		agent.ipcache = ipcache_new(&ops, &pods);
 		assert_non_null(agent.ipcache);
 		assert_int_equal(ipcache_load(agent.ipcache, NULL), 0);
-		kube_pods_begin(&kube);
-		assert_int_equal(wanted, pods ? PODS_ALL : PODS_OWN);
+		kube_pods_start(&kube);
+		assert_int_equal(requested, pods ? PODS_ALL : PODS_OWN);
 		ipcache_free(agent.ipcache);
 	}
-	/* ... and if no policy wants it, given up like anything else. */
-	agent.work.enforced = known = true;
-	kube_pods_turn(&kube);
+	/* ... and if no policy needs them, dropped as usual. */
+	agent.reconcile.enforced = known = true;
+	kube_pods_reconcile(&kube);
 	assert_true(uv_is_active((uv_handle_t *)&kube.level_timer));
 	kube.level_timer.timer_cb(&kube.level_timer);
-	assert_int_equal(wanted, PODS_OWN);
+	assert_int_equal(requested, PODS_OWN);
 }
 
 int main(void)

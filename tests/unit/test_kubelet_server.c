@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Where the host's kubelet finds the API server: kept for an agent that does not see the kubelet's files. */
+/* The API server of the host's kubelet: kept for an agent that cannot read the kubelet's files. */
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -23,14 +23,14 @@ static int fresh(void **state)
 	return private_run_again("size=1m");
 }
 
-static void kubelet_says(const char *folder, const char *file, const char *server)
+static void write_kubelet_file(const char *directory, const char *file, const char *server)
 {
 	char path[256], text[1024];
 	struct err err = { 0 };
 
-	snprintf(path, sizeof(path), HOST "%s", folder);
+	snprintf(path, sizeof(path), HOST "%s", directory);
 	assert_ok(dir_make(path, &err));
-	snprintf(path, sizeof(path), HOST "%s/%s", folder, file);
+	snprintf(path, sizeof(path), HOST "%s/%s", directory, file);
 	snprintf(text, sizeof(text),
 		 "apiVersion: v1\nkind: Config\ncurrent-context: c\n"
 		 "contexts: [{ name: c, context: { cluster: k, user: u } }]\n"
@@ -40,7 +40,7 @@ static void kubelet_says(const char *folder, const char *file, const char *serve
 	assert_ok(file_write(path, text, strlen(text), &err));
 }
 
-static void assert_kept(const char *wanted)
+static void assert_kept(const char *expected)
 {
 	_cleanup_free_ char *text = NULL;
 	struct err err = { 0 };
@@ -48,7 +48,7 @@ static void assert_kept(const char *wanted)
 	size_t size;
 
 	assert_ok(file_read(KEPT, 4096, &text, &size, &err));
-	assert_string_equal(text, wanted);
+	assert_string_equal(text, expected);
 	assert_int_equal(stat(KEPT, &st), 0);
 	assert_int_equal(st.st_mode & 0777, 0600);
 }
@@ -57,15 +57,15 @@ static void only_the_url_is_kept(void **state)
 {
 	struct err err = { 0 };
 
-	kubelet_says("/etc/kubernetes", "kubelet.conf", "https://kind-control-plane:6443");
+	write_kubelet_file("/etc/kubernetes", "kubelet.conf", "https://kind-control-plane:6443");
 	assert_ok(api_keep_kubelet_server(HOST, KEPT, &err));
 	assert_kept("https://kind-control-plane:6443\n");
-	kubelet_says("/etc/kubernetes", "kubelet.conf", "https://[fd00::1]:6443");
+	write_kubelet_file("/etc/kubernetes", "kubelet.conf", "https://[fd00::1]:6443");
 	assert_ok(api_keep_kubelet_server(HOST, KEPT, &err));
 	assert_kept("https://[fd00::1]:6443\n");
 }
 
-/* Of several kubelets' files the first that can be read: one that cannot does not hold up the others. */
+/* Of several kubelets' files the first readable one: an unreadable one does not block the others. */
 static void files_that_cannot_be_read(void **state)
 {
 	struct err err = { 0 };
@@ -73,8 +73,8 @@ static void files_that_cannot_be_read(void **state)
 	assert_int_equal(api_keep_kubelet_server(HOST, KEPT, &err), -ENOENT);
 	assert_non_null(strstr(err.msg, HOST));
 	assert_int_equal(access(KEPT, F_OK), -1);
-	assert_ok(dir_make(HOST "/etc/kubernetes/kubelet.conf", &err)); /* as a runtime makes what it is to mount */
-	kubelet_says("/var/lib/kubelet", "kubeconfig", "https://192.0.2.1");
+	assert_ok(dir_make(HOST "/etc/kubernetes/kubelet.conf", &err)); /* a runtime makes a directory for a missing mount source */
+	write_kubelet_file("/var/lib/kubelet", "kubeconfig", "https://192.0.2.1");
 	assert_ok(api_keep_kubelet_server(HOST, KEPT, &err));
 	assert_kept("https://192.0.2.1:443\n");
 	assert_ok(dir_remove(HOST, &err));
@@ -92,7 +92,7 @@ static size_t find(struct api_config *config)
 	return config->server_count;
 }
 
-static void what_was_kept_is_found(void **state)
+static void the_kept_server_is_found(void **state)
 {
 	static const char garbage[] = "http://\n\x01";
 	struct api_config config = { 0 };
@@ -101,7 +101,7 @@ static void what_was_kept_is_found(void **state)
 
 	api_config_free(&config);
 	config = (struct api_config){ 0 };
-	kubelet_says("/etc/kubernetes", "kubelet.conf", "https://192.0.2.7:6443");
+	write_kubelet_file("/etc/kubernetes", "kubelet.conf", "https://192.0.2.7:6443");
 	assert_ok(api_keep_kubelet_server(HOST, KEPT, &err));
 	assert_true(find(&config) > without);
 	assert_string_equal(config.servers[0].url, "https://192.0.2.7:6443");
@@ -117,7 +117,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(only_the_url_is_kept, fresh),
 		cmocka_unit_test_setup(files_that_cannot_be_read, fresh),
-		cmocka_unit_test_setup(what_was_kept_is_found, fresh),
+		cmocka_unit_test_setup(the_kept_server_is_found, fresh),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);

@@ -58,13 +58,13 @@ static void syncs_when_all_kinds_are_there(void **state)
 	asked("/apis/networking.k8s.io/v1/networkpolicies?");
 	asked("/apis/discovery.k8s.io/v1/endpointslices?labelSelector=");
 	sync_all_but_pods();
-	told(s->rig, "");
-	assert_false(kubernetes_pods_known(s->k));
+	events_are(s->rig, "");
+	assert_false(kubernetes_pods_synced(s->k));
 	answers(asked(OWN "spec.hostNetwork%3Dfalse%2Cstatus.phase%21%3DSucceeded%2Cstatus.phase%21%3DFailed&"), LIST_END(10));
-	told(s->rig, "synced\n");
-	assert_true(kubernetes_pods_known(s->k));
+	events_are(s->rig, "synced\n");
+	assert_true(kubernetes_pods_synced(s->k));
 	answers(asked("/nodes?"), LIST_END(20));
-	told(s->rig, "");
+	events_are(s->rig, "");
 }
 
 static void server_that_does_not_know_a_field(void **state)
@@ -75,7 +75,7 @@ static void server_that_does_not_know_a_field(void **state)
 	answers(asked(OWN "status.phase%21%3DSucceeded"),
 		"{\"type\":\"ADDED\",\"object\":" POD(3, "a", "n1", "") "}{\"type\":\"ADDED\",\"object\":" POD(
 			4, "b", "n1", ",\"hostNetwork\":true") "}{\"type\":\"ADDED\",\"object\":" POD(5, "c", "n2", "") "}");
-	told(s->rig, "+ " POD_IS(3, "a", "n1"));
+	events_are(s->rig, "+ " POD_IS(3, "a", "n1"));
 }
 
 static void others_come_and_go(void **state)
@@ -83,19 +83,19 @@ static void others_come_and_go(void **state)
 	struct source *s = *state;
 
 	answers(asked(OWN), POD_EVENT("ADDED", 3, "a", "n1") LIST_END(10));
-	kubernetes_want_pods(s->k, PODS_ALL);
-	assert_false(kubernetes_pods_known(s->k));
+	kubernetes_select_pods(s->k, PODS_ALL);
+	assert_false(kubernetes_pods_synced(s->k));
 	assert_non_null(strstr(asked(OTHERS)->path, "spec.nodeName%21%3D%2Cspec.hostNetwork%3Dfalse"));
 	answers(asked(OTHERS), POD_EVENT("ADDED", 4, "b", "n2") LIST_END(10));
-	assert_true(kubernetes_pods_known(s->k));
-	told(s->rig, "+ " POD_IS(3, "a", "n1") "+ " POD_IS(4, "b", "n2"));
-	kubernetes_want_pods(s->k, PODS_OWN);
-	told(s->rig, "- Pod d/b\n");
-	assert_true(kubernetes_pods_known(s->k));
-	kubernetes_want_pods(s->k, PODS_ALL);
-	assert_false(kubernetes_pods_known(s->k));
+	assert_true(kubernetes_pods_synced(s->k));
+	events_are(s->rig, "+ " POD_IS(3, "a", "n1") "+ " POD_IS(4, "b", "n2"));
+	kubernetes_select_pods(s->k, PODS_OWN);
+	events_are(s->rig, "- Pod d/b\n");
+	assert_true(kubernetes_pods_synced(s->k));
+	kubernetes_select_pods(s->k, PODS_ALL);
+	assert_false(kubernetes_pods_synced(s->k));
 	answers(asked(OTHERS), POD_EVENT("ADDED", 4, "b", "n2") LIST_END(10));
-	told(s->rig, "+ " POD_IS(4, "b", "n2"));
+	events_are(s->rig, "+ " POD_IS(4, "b", "n2"));
 }
 
 /* A StatefulSet's pod that comes back elsewhere: two watches, which do not wait for each other. */
@@ -103,20 +103,20 @@ static void pod_that_moves(void **state)
 {
 	struct source *s = *state;
 
-	kubernetes_want_pods(s->k, PODS_ALL);
+	kubernetes_select_pods(s->k, PODS_ALL);
 	answers(asked(OWN), LIST_END(2));
 	answers(asked(OTHERS), POD_EVENT("ADDED", 3, "web-0", "n2") LIST_END(3));
-	told(s->rig, "+ " POD_IS(3, "web-0", "n2"));
+	events_are(s->rig, "+ " POD_IS(3, "web-0", "n2"));
 	answers(asked(OWN), POD_EVENT("ADDED", 6, "web-0", "n1"));
-	told(s->rig, "+ " POD_IS(6, "web-0", "n1"));
+	events_are(s->rig, "+ " POD_IS(6, "web-0", "n1"));
 	answers(asked(OTHERS), POD_EVENT("MODIFIED", 4, "web-0", "n2") POD_EVENT("DELETED", 5, "web-0", "n2"));
-	told(s->rig, "");
+	events_are(s->rig, "");
 	answers(asked(OTHERS), POD_EVENT("ADDED", 9, "web-0", "n2"));
-	told(s->rig, "+ " POD_IS(9, "web-0", "n2"));
+	events_are(s->rig, "+ " POD_IS(9, "web-0", "n2"));
 	answers(asked(OWN), POD_EVENT("DELETED", 8, "web-0", "n1"));
-	told(s->rig, "");
+	events_are(s->rig, "");
 	answers(asked(OTHERS), POD_EVENT("DELETED", 10, "web-0", "n2"));
-	told(s->rig, "- Pod d/web-0\n");
+	events_are(s->rig, "- Pod d/web-0\n");
 }
 
 static void recreated_under_its_name(void **state)
@@ -126,22 +126,22 @@ static void recreated_under_its_name(void **state)
 	answers(asked(OWN), POD_EVENT("ADDED", 3, "a", "n1") LIST_END(3));
 	refuses(asked(OWN), 410, "Expired", "too old");
 	answers(asked(OWN), POD_EVENT("ADDED", 8, "a", "n1") LIST_END(10));
-	told(s->rig, "+ " POD_IS(3, "a", "n1") "+ " POD_IS(8, "a", "n1"));
+	events_are(s->rig, "+ " POD_IS(3, "a", "n1") "+ " POD_IS(8, "a", "n1"));
 }
 
-/* Its labels and CIDRs are the same, but what the agent has told of the old one is not there any more. */
-static void made_again_as_it_was(void **state)
+/* Its labels and CIDRs are the same, but the condition that the agent has set on the old Node is missing in the new one. */
+static void recreated_with_the_same_contents(void **state)
 {
 	static const char first[] = EVENT("ADDED", 3, "x", ",\"uid\":\"1\"") LIST_END(4);
 	struct source *s = *state;
 
 	answers(asked("/nodes?"), first);
-	told(s->rig, "+ Node x at\n");
+	events_are(s->rig, "+ Node x at\n");
 	refuses(asked("/nodes?"), 410, "Expired", "too old");
 	answers(asked("/nodes?"), EVENT("ADDED", 5, "x", ",\"uid\":\"1\""));
-	told(s->rig, "");
+	events_are(s->rig, "");
 	answers(asked("/nodes?"), EVENT("ADDED", 8, "x", ",\"uid\":\"2\""));
-	told(s->rig, "+ Node x at\n");
+	events_are(s->rig, "+ Node x at\n");
 }
 
 static void pod_that_completes_is_gone(void **state)
@@ -150,10 +150,10 @@ static void pod_that_completes_is_gone(void **state)
 
 	answers(asked(OWN), POD_EVENT("ADDED", 3, "a", "n1") "{\"type\":\"MODIFIED\",\"object\":{\"metadata\":{\"namespace\":\"d\","
 		"\"name\":\"a\",\"resourceVersion\":\"4\"},\"spec\":{\"nodeName\":\"n1\"},\"status\":{\"phase\":\"Failed\"}}}");
-	told(s->rig, "+ " POD_IS(3, "a", "n1") "- Pod d/a\n");
+	events_are(s->rig, "+ " POD_IS(3, "a", "n1") "- Pod d/a\n");
 }
 
-/* What is cut out of the metadata takes nothing else with it. */
+/* Cutting managedFields out of the metadata leaves the other fields. */
 static void slice_with_managed_fields(void **state)
 {
 	struct source *s = *state;
@@ -161,7 +161,7 @@ static void slice_with_managed_fields(void **state)
 	answers(asked("/endpointslices?"), "{\"type\":\"ADDED\",\"object\":{\"metadata\":{\"name\":\"s\",\"namespace\":\"d\","
 		"\"resourceVersion\":\"3\",\"managedFields\":[{\"f\":{\"x\":[]}}]},\"addressType\":\"IPv4\",\"endpoints\":["
 		"{\"addresses\":[\"10.0.0.1\"],\"conditions\":{\"ready\":true}}],\"ports\":[{\"port\":80}]}}");
-	told(s->rig, "+ EndpointSlice d/s of none: 10.0.0.1+ready+serving : 80/TCP\n");
+	events_are(s->rig, "+ EndpointSlice d/s of none: 10.0.0.1+ready+serving : 80/TCP\n");
 }
 
 static int print_watch(const struct kubernetes_watch *watch, void *arg)
@@ -176,12 +176,12 @@ static void each_watch(void **state)
 
 	sync_all_but_pods();
 	answers(asked("/namespaces?"), ADDED(12, "x"));
-	told(s->rig, "+ " IS("x"));
+	events_are(s->rig, "+ " IS("x"));
 	kubernetes_each_watch(s->k, print_watch, s->rig->log);
-	told(s->rig, "Pods of this node: 0\nNamespaces: 1\nNetworkPolicies: 0\nNodes: 0\nServices: 0\nEndpointSlices: 0\n");
-	kubernetes_want_pods(s->k, PODS_ALL);
+	events_are(s->rig, "Pods of this node: 0\nNamespaces: 1\nNetworkPolicies: 0\nNodes: 0\nServices: 0\nEndpointSlices: 0\n");
+	kubernetes_select_pods(s->k, PODS_ALL);
 	kubernetes_each_watch(s->k, print_watch, s->rig->log);
-	told(s->rig, "Pods of this node: 0\nPods of other nodes: 0\nNamespaces: 1\nNetworkPolicies: 0\nNodes: 0\nServices: 0\n"
+	events_are(s->rig, "Pods of this node: 0\nPods of other nodes: 0\nNamespaces: 1\nNetworkPolicies: 0\nNodes: 0\nServices: 0\n"
 		     "EndpointSlices: 0\n");
 }
 
@@ -192,7 +192,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		RIG(syncs_when_all_kinds_are_there), RIG(server_that_does_not_know_a_field), RIG(others_come_and_go),
 		RIG(pod_that_moves),		     RIG(recreated_under_its_name),	     RIG(pod_that_completes_is_gone),
-		RIG(made_again_as_it_was),
+		RIG(recreated_with_the_same_contents),
 		RIG(slice_with_managed_fields),	     RIG(each_watch),
 	};
 

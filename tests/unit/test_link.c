@@ -76,7 +76,7 @@ static void veth_name_taken_at_either_end(void **state)
 	peer.name = "eth0";
 	veth_add(&rig->host, &b, &host, &peer);
 	assert_int_equal(nl_batch_run(&rig->host, &b, &err), -EEXIST);
-	/* Nothing is left of an attempt that failed. */
+	/* A failed attempt leaves nothing. */
 	assert_int_equal(link_get(&rig->host, "wr1", 0, &info, &err), -ENODEV);
 	assert_int_equal(link_get(&rig->pod, "new", 0, &info, &err), -ENODEV);
 }
@@ -145,7 +145,7 @@ static int count_link(const struct link_info *info, void *arg)
 	return ++c->seen == c->stop_at ? c->rc : 0;
 }
 
-/* More links than one dump message holds, so that the answers are collected from several. */
+/* More links than one dump message holds, so that the dump has several. */
 static void each_link(void **state)
 {
 	enum { PAIRS = 150 };
@@ -158,11 +158,11 @@ static void each_link(void **state)
 	assert_true(all.seen >= 2 * PAIRS + 1);
 	assert_int_equal(link_each(&rig->host, count_link, &some, &err), 77);
 	assert_int_equal(some.seen, 2);
-	/* What was not consumed of the dump does not confuse the next request. */
+	/* The unread part of a dump does not confuse the next request. */
 	assert_ok(link_get(&rig->host, "a0", 0, &rig->wr0, &err));
 }
 
-/* Links come and go while they are listed: a list is of one moment, so it has every lasting link exactly once. */
+/* Links come and go while they are listed: a list is consistent, so it has every lasting link exactly once. */
 static int count_lasting(const struct link_info *info, void *arg)
 {
 	*(int *)arg += info->name[0] == 'a' || info->name[0] == 'b';
@@ -210,7 +210,7 @@ static void each_link_under_change(void **state)
 	}
 	assert_int_equal(kill(pid, SIGKILL), 0);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFSIGNALED(status)); /* it was still at it */
+	assert_true(WIFSIGNALED(status)); /* it was still running */
 }
 
 #define FRESH(f) cmocka_unit_test_setup_teardown(f, rig_make, rig_free)

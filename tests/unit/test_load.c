@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Loading this build's programs into the real kernel: sizes that are chosen, and what is refused. */
+/* Loading this build's programs into the real kernel: the sizes of maps, and errors. */
 #include "dp_rig.h"
 
 #include <errno.h>
@@ -27,19 +27,19 @@ static void sizes_are_as_asked_for(void **state)
 	assert_ok(dp_flow_stats(&stats, &err));
 	assert_int_equal(stats.capacity[0], 2048);
 	assert_int_equal(stats.capacity[1], 2048);
-	assert_int_equal(stats.share, 256);
-	/* Again: as loaded, unless another size is asked for. */
+	assert_int_equal(stats.quota, 256);
+	/* Again: as loaded, unless another size is requested. */
 	options.ct_entries = 0;
 	assert_ok(load_programs(&options, &fresh, &err));
 	assert_false(fresh);
 	assert_ok(dp_flow_stats(&stats, &err));
-	assert_int_equal(stats.share, 256);
+	assert_int_equal(stats.quota, 256);
 	options.ct_entries = 4096;
 	assert_int_equal(load_programs(&options, &fresh, &err), -EBUSY);
 	assert_non_null(strstr(err.hint, "--ct-entries"));
 }
 
-/* As the memory of this machine has it; what is loaded stays as it is, also where it would have another size now. */
+/* By this machine's memory; loaded maps keep their size, also if it would be another one now. */
 static void sizes_by_memory(void **state)
 {
 	struct node_options options = { .mark_shift = -1 };
@@ -52,7 +52,7 @@ static void sizes_by_memory(void **state)
 	assert_ok(dp_flow_stats(&stats, &err));
 	assert_int_equal(stats.capacity[0], ct_size_here());
 	assert_int_equal(stats.capacity[1], ct_size_here());
-	assert_int_equal(stats.share, ct_size_here() >> WR_CT_SHARE_SHIFT);
+	assert_int_equal(stats.quota, ct_size_here() >> WR_CT_QUOTA_SHIFT);
 	assert_ok(load_unpin(&err));
 	options.ct_entries = ct_size_here() + 1;
 	assert_ok(load_programs(&options, &fresh, &err));
@@ -87,12 +87,12 @@ static void maps_of_other_flags_are_refused(void **state)
 
 	pin_path(path, PIN_MAP_DIR, "endpoints");
 	assert_int_equal(unlink(path), 0);
-	assert_int_equal(bpf_obj_pin(fd, path), 0); /* all is as it should be, but it cannot be mapped into memory */
+	assert_int_equal(bpf_obj_pin(fd, path), 0); /* everything matches, but the map cannot be mapped into memory */
 	assert_int_equal(load_programs(&options, &fresh, &err), -EPROTO);
 	assert_non_null(strstr(err.msg, "endpoints"));
 }
 
-/* The last program cannot be put in its place. What another version has pinned stays; of this one nothing does. */
+/* The last program cannot be pinned. Pins of another version stay; pins of this load are removed. */
 static void failed_load_takes_back_its_own(void **state)
 {
 	static const char other[] = WARREN_PIN_ROOT "/v0/maps";
@@ -117,7 +117,7 @@ static void failed_load_takes_back_its_own(void **state)
 
 /* --- programs that are there already --- */
 
-static const char *const programs[] = { "sweep_start", "to_pod", "from_uplink", "from_host", "xdp_origin", "xdp_uplink", "from_pod" };
+static const char *const programs[] = { "ct_gc_start", "to_pod", "from_uplink", "from_host", "xdp_origin", "xdp_uplink", "from_pod" };
 
 struct pinned_ids {
 	uint32_t ids[ARRAY_SIZE(programs)];
@@ -137,16 +137,16 @@ static struct pinned_ids pinned_ids(void)
 	return p;
 }
 
-static uint64_t swept_ns(void)
+static uint64_t ct_gc_ns(void)
 {
-	struct wr_sweep sweep;
+	struct wr_ct_gc gc;
 	struct err err = { 0 };
 
-	assert_ok(dp_value_get("sweep", &sweep, &err));
-	return sweep.time_ns;
+	assert_ok(dp_value_get("ct_gc", &gc, &err));
+	return gc.time_ns;
 }
 
-/* Loads once more, and says whether that changed the programs: all of them, or none. */
+/* Loads once more; returns whether that replaced the programs: all of them, or none. */
 static bool load_again(bool reload)
 {
 	const struct node_options options = { .mark_shift = 8, .reload = reload };
@@ -154,7 +154,7 @@ static bool load_again(bool reload)
 	struct pinned_ids after;
 	struct wr_config config;
 	struct err err = { 0 };
-	uint64_t swept = swept_ns();
+	uint64_t last_ran = ct_gc_ns();
 	unsigned changed = 0;
 	bool fresh;
 
@@ -165,10 +165,10 @@ static bool load_again(bool reload)
 		changed += before.ids[i] != after.ids[i];
 	if (changed && changed != ARRAY_SIZE(programs))
 		fail_msg("%u programs are new", changed);
-	/* What else a load does is done in any case. */
+	/* The other parts of a load are done in any case. */
 	assert_ok(dp_value_get("config", &config, &err));
 	assert_int_equal(config.mark_pod, 1 << 8);
-	assert_true(swept_ns() > swept);
+	assert_true(ct_gc_ns() > last_ran);
 	return changed;
 }
 
@@ -202,10 +202,10 @@ static void programs_of_one_load_stay(void **state)
 
 /* --- one program, the smallest --- */
 
-#define SMALL WARREN_PROG_SWEEP_START
+#define SMALL WARREN_PROG_CT_GC_START
 #define SMALL_PIN PIN_VERSION_DIR "/small"
 
-/* Whether what is pinned there is taken for it. */
+/* Whether the pinned object is accepted as that program. */
 static bool is_found(void)
 {
 	struct loaded_maps maps;
@@ -222,7 +222,7 @@ static bool is_found(void)
 	return fd >= 0;
 }
 
-/* Pins it, loaded with other constants. The maps that are not pinned are its own, and one of those is pinned if so wished. */
+/* Pins it, loaded with other constants. Maps that are not pinned are its own; one of those is pinned if requested. */
 static void pin_small(void (*edit)(struct warren_bpf *skel), const char *own_map)
 {
 	char path[PIN_PATH_MAX];
@@ -236,7 +236,7 @@ static void pin_small(void (*edit)(struct warren_bpf *skel), const char *own_map
 	if (edit)
 		edit(skel);
 	assert_int_equal(warren_bpf__load(skel), 0);
-	pin_over(SMALL_PIN, bpf_program__fd(skel->progs.sweep_start));
+	pin_over(SMALL_PIN, bpf_program__fd(skel->progs.ct_gc_start));
 	if (own_map)
 		pin_over(pin_path(path, PIN_MAP_DIR, own_map),
 			 bpf_map__fd(bpf_object__find_map_by_name(skel->obj, own_map)));
@@ -282,16 +282,16 @@ static void other_constants_are_another_program(void **state)
 	}
 }
 
-/* A map, a program that merely has the name, another one of ours. */
+/* A map, another program of the same name, another one of ours. */
 static void odd_pins(void **state)
 {
 	const struct bpf_insn pass[] = {
 		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = 0 },
 		{ .code = BPF_JMP | BPF_EXIT },
 	};
-	_cleanup_fd_ int foreign = bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, SMALL, "BSD", pass, ARRAY_SIZE(pass), NULL);
+	_cleanup_fd_ int unknown_prog = bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, SMALL, "BSD", pass, ARRAY_SIZE(pass), NULL);
 	_cleanup_fd_ int map = map_fd("config"), other = prog_open(WARREN_PROG_TO_POD, NULL);
-	const int odd[] = { foreign, map, other };
+	const int odd[] = { unknown_prog, map, other };
 
 	pin_small(NULL, NULL);
 	assert_true(is_found());
@@ -302,10 +302,10 @@ static void odd_pins(void **state)
 	}
 }
 
-/* A load that was killed when it had pinned the maps: a program still has the one whose pin was lost. */
+/* A load that was killed after it had pinned the maps: a program still uses the one whose pin was lost. */
 static void other_maps(void **state)
 {
-	static const char *const maps[] = { "sweep", "ct4" };
+	static const char *const maps[] = { "ct_gc", "ct4" };
 	char path[PIN_PATH_MAX];
 
 	for (size_t i = 0; i < ARRAY_SIZE(maps); i++) {

@@ -57,7 +57,7 @@ static void shared_locks(void **state)
 	assert_true(one >= 0);
 }
 
-/* The lock goes with its holder, and whoever waits gets it. */
+/* The lock ends with its holder, and the next process in line gets it. */
 static void lock_ends_with_its_holder(void **state)
 {
 	_cleanup_fd_ int fd = -1;
@@ -82,7 +82,7 @@ static void lock_ends_with_its_holder(void **state)
 	close(fds[1]);
 }
 
-/* `node down` removes the file: a lock on the removed one would exclude nobody. */
+/* `node down` removes the file: a lock on the removed one would exclude no process. */
 static void lock_follows_a_new_file(void **state)
 {
 	int old = lock_take(LOCK_NODE, "", 0, NULL), now;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What the files of a directory hold: read, changed, broken, moved from one to another. */
+/* The files of a directory: read, changed, broken, moved from one to another. */
 #include "manifests_rig.h"
 
-static void reads_what_is_there_in_order(void **state)
+static void reads_existing_files_in_order(void **state)
 {
 	struct rig *r = *state;
 
@@ -20,7 +20,7 @@ static void reads_what_is_there_in_order(void **state)
 	assert_false(pending(r));
 }
 
-static void tells_the_difference_only(void **state)
+static void reports_only_the_difference(void **state)
 {
 	struct rig *r = *state;
 
@@ -67,12 +67,12 @@ static void names_files_in_printable_text(void **state)
 	put_file(r, "a\n\xff.yaml", NS("one"));
 	put_file(r, "b\xc3\xa9.yaml", NS("one"));
 	open_all(r);
-	expect(r, "+ " IS_NS("one") "! b??.yaml: Namespace one is already in a??.yaml, which counts\nsynced\n");
+	expect(r, "+ " IS_NS("one") "! b??.yaml: Namespace one is already in a??.yaml; that one is used\nsynced\n");
 	put_file(r, "b\xc3\xa9.yaml", NS("two"));
 	run(r, "+ " IS_NS("two") "ok b??.yaml\n");
 }
 
-/* Every part of an object is part of the comparison. */
+/* Every field of an object is compared. */
 static void sees_every_change(void **state)
 {
 	static const struct {
@@ -146,7 +146,7 @@ static void does_not_read_half_a_file(void **state)
 	run(r, "+ " IS_NS("one") "+ " IS_NS("two"));
 }
 
-static void keeps_what_a_broken_file_held(void **state)
+static void keeps_objects_of_a_broken_file(void **state)
 {
 	struct rig *r = *state;
 
@@ -159,7 +159,7 @@ static void keeps_what_a_broken_file_held(void **state)
 	run(r, "");
 	put_file(r, "a.yaml", "a: {\n");
 	run(r, "! a.yaml: manifest: line 2, column 1: did not find expected node content\n");
-	/* An object that is not valid might be the one that is missed: what else the file holds is put, nothing removed. */
+	/* An invalid object might be the missing one: the file's valid objects are put, and nothing is removed. */
 	put_file(r, "a.yaml", NS_LABEL("one", "x") "apiVersion: v1\nkind: Pod\n---\n7\n");
 	run(r, "+ " IS_NS_LABEL("one", "x") "! a.yaml: document 2: Pod default/?: metadata.name: required (and 1 more)\n");
 	put_file(r, "a.yaml", NS_LABEL("one", "x"));
@@ -181,14 +181,14 @@ static void starts_with_broken_files(void **state)
 	expect(r, "+ " IS_NS("one") "+ " IS_NS("two")
 		  "! a.yaml: manifest: line 2, column 1: did not find expected node content\n"
 		  "! c.yaml: document 1: Pod default/?: metadata.name: required\n");
-	/* It may have held any policy. */
+	/* It may have contained any policy. */
 	put_file(r, "d.yaml", NS("three"));
 	run(r, "+ " IS_NS("three"));
 	put_file(r, "a.yaml", NS("four"));
 	run(r, "+ " IS_NS("four") "ok a.yaml\nsynced\n");
 }
 
-static void a_broken_file_that_goes_is_no_obstacle(void **state)
+static void removing_a_broken_file_resolves_it(void **state)
 {
 	struct rig *r = *state;
 
@@ -199,7 +199,7 @@ static void a_broken_file_that_goes_is_no_obstacle(void **state)
 	run(r, "ok a.yaml\nsynced\n");
 }
 
-static void the_first_file_of_twins_counts(void **state)
+static void the_first_of_duplicate_files_counts(void **state)
 {
 	struct rig *r = *state;
 
@@ -207,26 +207,26 @@ static void the_first_file_of_twins_counts(void **state)
 	open_all(r);
 	expect(r, "+ " IS_NS_LABEL("one", "b") "synced\n");
 	put_file(r, "c.yaml", NS_LABEL("one", "c"));
-	run(r, "! c.yaml: Namespace one is already in b.yaml, which counts\n");
+	run(r, "! c.yaml: Namespace one is already in b.yaml; that one is used\n");
 	put_file(r, "a.yaml", NS_LABEL("one", "a"));
-	run(r, "+ " IS_NS_LABEL("one", "a") "! b.yaml: Namespace one is already in a.yaml, which counts\n"
-	       "! c.yaml: Namespace one is already in a.yaml, which counts\n");
-	/* The loser's changes are not told, */
+	run(r, "+ " IS_NS_LABEL("one", "a") "! b.yaml: Namespace one is already in a.yaml; that one is used\n"
+	       "! c.yaml: Namespace one is already in a.yaml; that one is used\n");
+	/* Changes of the file that does not count are not reported, */
 	put_file(r, "b.yaml", NS_LABEL("one", "d"));
 	run(r, "");
-	/* but are known when its turn comes. */
+	/* but count once it is the first. */
 	assert_int_equal(unlink(path(r, "a.yaml")), 0);
-	run(r, "+ " IS_NS_LABEL("one", "d") "! c.yaml: Namespace one is already in b.yaml, which counts\nok b.yaml\n");
-	/* Also if it has not changed since it counted last. */
+	run(r, "+ " IS_NS_LABEL("one", "d") "! c.yaml: Namespace one is already in b.yaml; that one is used\nok b.yaml\n");
+	/* Also if it has not changed since it last counted. */
 	put_file(r, "a.yaml", NS_LABEL("one", "a"));
-	run(r, "+ " IS_NS_LABEL("one", "a") "! b.yaml: Namespace one is already in a.yaml, which counts\n"
-	       "! c.yaml: Namespace one is already in a.yaml, which counts\n");
+	run(r, "+ " IS_NS_LABEL("one", "a") "! b.yaml: Namespace one is already in a.yaml; that one is used\n"
+	       "! c.yaml: Namespace one is already in a.yaml; that one is used\n");
 	assert_int_equal(unlink(path(r, "a.yaml")), 0);
-	run(r, "+ " IS_NS_LABEL("one", "d") "! c.yaml: Namespace one is already in b.yaml, which counts\nok b.yaml\n");
+	run(r, "+ " IS_NS_LABEL("one", "d") "! c.yaml: Namespace one is already in b.yaml; that one is used\nok b.yaml\n");
 	put_file(r, "b.yaml", NS("two"));
 	run(r, "+ " IS_NS("two") "+ " IS_NS_LABEL("one", "c") "ok c.yaml\n");
 	put_file(r, "b.yaml", NS("two") NS_LABEL("two", "x"));
-	run(r, "! b.yaml: Namespace two is already in the same file, which counts\n");
+	run(r, "! b.yaml: Namespace two is already in the same file; that one is used\n");
 	put_file(r, "c.yaml", NS_LABEL("one", "c") POLICY("two", "{}"));
 	run(r, "+ NetworkPolicy default/two () ingress\n");
 	assert_int_equal(unlink(path(r, "b.yaml")), 0);
@@ -266,7 +266,7 @@ static void reload_puts_everything_again(void **state)
 	run(r, "");
 }
 
-static void refuses_what_is_no_manifest(void **state)
+static void refuses_files_that_are_no_manifests(void **state)
 {
 	struct rig *r = *state;
 	int fd;
@@ -311,19 +311,19 @@ static void an_error_of_the_owner_loses_nothing(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		RIG(reads_what_is_there_in_order),
-		RIG(tells_the_difference_only),
+		RIG(reads_existing_files_in_order),
+		RIG(reports_only_the_difference),
 		RIG(reads_links_at_once),
 		RIG(names_files_in_printable_text),
 		RIG(sees_every_change),
 		RIG(does_not_read_half_a_file),
-		RIG(keeps_what_a_broken_file_held),
+		RIG(keeps_objects_of_a_broken_file),
 		RIG(starts_with_broken_files),
-		RIG(a_broken_file_that_goes_is_no_obstacle),
-		RIG(the_first_file_of_twins_counts),
+		RIG(removing_a_broken_file_resolves_it),
+		RIG(the_first_of_duplicate_files_counts),
 		RIG(moves_without_removal),
 		RIG(reload_puts_everything_again),
-		RIG(refuses_what_is_no_manifest),
+		RIG(refuses_files_that_are_no_manifests),
 		RIG(an_error_of_the_owner_loses_nothing),
 	};
 

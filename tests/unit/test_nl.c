@@ -19,13 +19,13 @@ static void batch_names_the_request_that_failed(void **state)
 	addr_add(&rig->host, &b, 1, &also);
 	assert_int_equal(nl_batch_run(&rig->host, &b, &err), -ENODEV);
 	assert_non_null(strstr(err.msg, "cannot add address 10.0.0.1/32 to device 4711: No such device"));
-	/* What follows a failure was tried all the same, and the batch is empty again. */
+	/* Requests behind the failed one were sent all the same, and the batch is empty again. */
 	assert_int_equal(count_addrs(&rig->host, 1, "10.0.0.2/32"), 2);
 	assert_int_equal(b.count, 0);
 	assert_ok(nl_batch_run(&rig->host, &b, &err));
 }
 
-static void batch_tells_what_the_kernel_says(void **state)
+static void batch_reports_the_kernels_message(void **state)
 {
 	struct rig *rig = *state;
 	struct route r = { .dst = prefix("10.5.0.0/16"), .gateway = ip("10.0.0.1"), .ifindex = 1, .type = RTN_UNICAST };
@@ -60,7 +60,7 @@ static void batch_overflow_is_refused(void **state)
 	struct rig *rig = *state;
 	struct prefix p = prefix("10.0.0.1/32");
 	struct nl_batch b = { .count = 0 };
-	struct find_addr f = { .want = &p };
+	struct find_addr f = { .expected = &p };
 	struct err err = { 0 };
 
 	for (int i = 0; i < 3 * NL_BATCH_MAX; i++)
@@ -73,7 +73,7 @@ static void batch_overflow_is_refused(void **state)
 	assert_int_equal(count_addrs(&rig->host, 1, "10.0.0.1/32"), 1);
 }
 
-static void batch_ignores_only_what_it_was_told(void **state)
+static void batch_ignores_only_the_errors_named(void **state)
 {
 	struct rig *rig = *state;
 	struct nl_batch b = { .count = 0 };
@@ -132,7 +132,7 @@ static int count_link(const struct link_info *info, void *arg)
 	return 0;
 }
 
-/* Signals while requests run: EINTR is nobody's error. */
+/* Signals while requests run: EINTR is never returned to the caller. */
 static void signals_interrupt_nothing(void **state)
 {
 	struct rig *rig = *state;
@@ -157,10 +157,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		FRESH(batch_names_the_request_that_failed),
-		FRESH(batch_tells_what_the_kernel_says),
+		FRESH(batch_reports_the_kernels_message),
 		FRESH(batch_of_the_largest_size),
 		FRESH(batch_overflow_is_refused),
-		FRESH(batch_ignores_only_what_it_was_told),
+		FRESH(batch_ignores_only_the_errors_named),
 		FRESH(socket_keeps_its_namespace),
 		FRESH(no_namespace),
 		FRESH(signals_interrupt_nothing),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * user/nl/nl.c against a made-up kernel: answers that the real one gives too rarely to be waited for. The two libmnl
- * functions that talk to it are replaced by those below.
+ * user/nl/nl.c against a synthetic kernel: answers that are too rare to wait for with the real one. The two libmnl
+ * functions that send and receive are replaced by those below.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -10,7 +10,7 @@
 #include "nl.h"
 #include "rig.h"
 
-/* What the "kernel" does at each receive; the last entry has used up `error` and `types`. */
+/* The "kernel's" answer to each receive; the last entry has no `error` and no `types`. */
 enum { END, ENTRY = NLMSG_MIN_TYPE };
 
 struct message {
@@ -70,7 +70,7 @@ ssize_t mnl_socket_recvfrom(const struct mnl_socket *sock, void *buf, size_t len
 		errno = d->error;
 		return -1;
 	}
-	assert_true(d->messages[0].type != END); /* else: it asks for more than there is */
+	assert_true(d->messages[0].type != END); /* else it receives more than there is */
 	for (int i = 0; i < 4 && d->messages[i].type != END; i++) {
 		assert_true(len - used >= 1024);
 		used += NLMSG_ALIGN(put_message((char *)buf + used, &d->messages[i])->nlmsg_len);
@@ -117,7 +117,7 @@ static int run_batch(const struct datagram *d, int requests, int ignore, struct 
 	return nl_batch_run(&nl, &b, err);
 }
 
-static void interrupted_dump_is_taken_again(void **state)
+static void interrupted_dump_is_repeated(void **state)
 {
 	static const struct datagram d[] = {
 		{ 0, { { ENTRY, NLM_F_MULTI, 1 }, { ENTRY, NLM_F_MULTI, 2 } } },
@@ -203,7 +203,7 @@ static void receive_errors(void **state)
 
 static void batch_waits_for_every_answer(void **state)
 {
-	/* in one datagram or several, with others' and repeated ones between */
+	/* in one datagram or several, with others' and duplicate answers between */
 	static const struct datagram d[] = {
 		{ 0, { { NLMSG_ERROR, 0, 0, -2 }, { NLMSG_ERROR, 0, -EPERM, -9 } } },
 		{ 0, { { NLMSG_ERROR, 0, 0, -2 }, { ENTRY, 0, 1, -1 } } },
@@ -230,12 +230,12 @@ static void batch_reports_its_first_failure(void **state)
 
 	assert_int_equal(run_batch(d, 3, 0, &err), -EEXIST);
 	assert_string_equal(err.msg, "cannot do thing 1: File exists (kernel: once is enough)");
-	/* What one may ignore does not hide the next. */
+	/* An ignored error does not hide the next. */
 	assert_int_equal(run_batch(d, 3, EEXIST, &err), -ENODEV);
 	assert_string_equal(err.msg, "cannot do thing 2: No such device");
 }
 
-/* nfnetlink refuses a transaction at its first message, which asks for no acknowledgement, and then says no more. */
+/* nfnetlink refuses a transaction at its first message, which requests no acknowledgement, and sends no other answer. */
 static void transaction_refused_as_a_whole(void **state)
 {
 	static const struct datagram d[] = { { 0, { { NLMSG_ERROR, 0, -EOPNOTSUPP, -2 } } }, { 0 } };
@@ -260,7 +260,7 @@ static void transaction_refused_as_a_whole(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(interrupted_dump_is_taken_again),
+		cmocka_unit_test(interrupted_dump_is_repeated),
 		cmocka_unit_test(dump_interrupted_for_ever),
 		cmocka_unit_test(dump_that_ends_with_an_error),
 		cmocka_unit_test(answers_to_others_are_skipped),

@@ -41,7 +41,7 @@ static void put_list_delete(void **state)
 	dp_nodes_close(nodes);
 }
 
-/* Slots rest, and ids are new, also after the agent has started again. */
+/* Freed slots are reused last, and ids are new, also after the agent has restarted. */
 static void slots_in_turn(void **state)
 {
 	struct dp_nodes *nodes = open_nodes();
@@ -95,12 +95,12 @@ static void conflicts(void **state)
 		assert_int_equal(dp_node_put(nodes, two, &node, &other, &err), -EEXIST);
 	}
 	assert_int_equal(list().count, 2);
-	/* Its own it may change as it likes: a larger CIDR that holds the old one, an address less. */
+	/* A node may change its own: a larger CIDR that contains the old one, an address less. */
 	first.cidrs[0] = prefix("10.0.0.0/23");
 	first.address_count = 3;
 	one = put_for_good(nodes, one, &first);
 	look(true);
-	/* What was freed is free. */
+	/* Freed CIDRs and addresses can be used again. */
 	assert_ok(dp_node_delete(nodes, one, &err));
 	second.cidrs[0] = prefix("10.0.0.0/22");
 	put_for_good(nodes, two, &second);
@@ -144,7 +144,7 @@ static struct wr_node raw_at(uint32_t slot)
 	return raw;
 }
 
-/* What flows remember under the revision of now leads to the old slot: it stays whole until there is another revision. */
+/* Flows of the current generation still refer to the old slot: it stays complete until the next generation. */
 static void replaced_slot_lasts_until_the_revision(void **state)
 {
 	struct dp_nodes *nodes = open_nodes();
@@ -169,7 +169,7 @@ static void replaced_slot_lasts_until_the_revision(void **state)
 	assert_int_equal(raw_at(first).id, 0);
 	look(true);
 	assert_int_equal(list().count, 1);
-	/* One that is not committed is found by whoever opens them next. */
+	/* A change that was not committed is found by the next process that opens the nodes. */
 	node.mtu--;
 	put(nodes, second, &node);
 	dp_nodes_close(nodes);
@@ -181,10 +181,10 @@ static void replaced_slot_lasts_until_the_revision(void **state)
 }
 
 /*
- * Words that change do so in place, and nothing is looked up again for it; whether there is room for one is of the slot, as
- * the MTU is.
+ * Changed tags are written in place, without another generation; whether packets need room for one belongs to the slot, as
+ * the MTU does.
  */
-static void keyed_words(void **state)
+static void keyed_tags(void **state)
 {
 	struct dp_nodes *nodes = open_nodes();
 	struct wr_cluster before = { 0 }, after = { 0 };
@@ -193,25 +193,25 @@ static void keyed_words(void **state)
 	uint32_t slot, next;
 
 	node.keyed = true;
-	node.tx_word[0] = 0x1111111111111111;
-	node.rx_word[0] = 0x2222222222222222;
+	node.tx_tag[0] = 0x1111111111111111;
+	node.rx_tag[0] = 0x2222222222222222;
 	slot = put_for_good(nodes, 0, &node);
 	assert_int_equal(raw_at(slot).flags & WR_NODE_KEYED, WR_NODE_KEYED);
-	assert_true(raw_at(slot).tx_word[0] == node.tx_word[0] && raw_at(slot).rx_word[0] == node.rx_word[0]);
+	assert_true(raw_at(slot).tx_tag[0] == node.tx_tag[0] && raw_at(slot).rx_tag[0] == node.rx_tag[0]);
 	assert_ok(dp_cluster_get(&before, &err));
-	node.tx_word[1] = 0x3333333333333333;
-	node.rx_word[1] = 0x4444444444444444;
+	node.tx_tag[1] = 0x3333333333333333;
+	node.rx_tag[1] = 0x4444444444444444;
 	assert_int_equal(put_for_good(nodes, slot, &node), slot);
-	assert_true(raw_at(slot).tx_word[1] == node.tx_word[1] && raw_at(slot).rx_word[1] == node.rx_word[1]);
-	assert_true(raw_at(slot).tx_word[0] == node.tx_word[0]);
+	assert_true(raw_at(slot).tx_tag[1] == node.tx_tag[1] && raw_at(slot).rx_tag[1] == node.rx_tag[1]);
+	assert_true(raw_at(slot).tx_tag[0] == node.tx_tag[0]);
 	assert_ok(dp_cluster_get(&after, &err));
 	assert_int_equal(before.revision, after.revision);
-	assert_true(same(&list().node[0], &node) && list().node[0].rx_word[1] == node.rx_word[1] && list().node[0].keyed);
+	assert_true(same(&list().node[0], &node) && list().node[0].rx_tag[1] == node.rx_tag[1] && list().node[0].keyed);
 	/* With the uplink, too. */
 	node.uplink++;
-	node.tx_word[0] = node.rx_word[0] = 0;
+	node.tx_tag[0] = node.rx_tag[0] = 0;
 	assert_int_equal(put_for_good(nodes, slot, &node), slot);
-	assert_true(!raw_at(slot).tx_word[0] && raw_at(slot).uplink == node.uplink && raw_at(slot).tx_word[1] == node.tx_word[1]);
+	assert_true(!raw_at(slot).tx_tag[0] && raw_at(slot).uplink == node.uplink && raw_at(slot).tx_tag[1] == node.tx_tag[1]);
 	node.keyed = false;
 	next = put_for_good(nodes, slot, &node);
 	assert_int_not_equal(next, slot);
@@ -256,7 +256,7 @@ static void five_thousand(void **state)
 	look(false);
 	print_message("%d nodes: written in %.0f ms, opened in %.0f ms, walked in %.0f ms\n", MANY, 1e3 * (written - begin),
 		      1e3 * (opened - written), 1e3 * (walked - opened));
-	/* Each still has its own. */
+	/* Each still has its own slot. */
 	for (unsigned n = 0; n < MANY; n += 499) {
 		struct dp_node node = nth(n);
 
@@ -267,7 +267,7 @@ static void five_thousand(void **state)
 		assert_int_equal(dp_node_put(nodes, 0, &node, &other, &err), -EEXIST);
 		assert_int_equal(other, n + 1);
 	}
-	/* As many as there is room for, and one more: refused, and nothing of it stays. */
+	/* As many as there is room for, and one more: it is refused, and leaves no entries. */
 	for (unsigned n = MANY; n < WR_MAX_NODES; n++) {
 		struct dp_node node = nth(n);
 
@@ -301,7 +301,7 @@ static void counters(void **state)
 
 		for (int cpu = 0; cpu < cpus; cpu++)
 			values[cpu] = (struct wr_metric){ direction + 1, 100 };
-		assert_int_equal(bpf_map_update_elem(map, &key, values, BPF_EXIST), 0); /* they were made */
+		assert_int_equal(bpf_map_update_elem(map, &key, values, BPF_EXIST), 0); /* the node's counters exist */
 	}
 	l = list();
 	for (uint32_t direction = 0; direction < WR_DIRECTIONS; direction++) {
@@ -309,7 +309,7 @@ static void counters(void **state)
 		assert_int_equal(l.totals[0][direction].bytes, 100 * cpus);
 	}
 	assert_ok(dp_node_delete(nodes, slot, &err));
-	look(true); /* they have gone along */
+	look(true); /* the counters were removed with the node */
 	put(nodes, 0, &node);
 	assert_int_equal(list().totals[0][WR_EGRESS].packets, 0);
 	dp_nodes_close(nodes);
@@ -324,7 +324,7 @@ static uint32_t revision(void)
 	return cluster.revision;
 }
 
-/* Whether commit draws a new revision: it does if something has changed. */
+/* Whether commit sets a new generation: it must if a node has changed. */
 static bool commit_draws(struct dp_nodes *nodes)
 {
 	uint32_t before = revision();
@@ -367,7 +367,7 @@ static void a_new_revision_after_changes(void **state)
 	assert_ok(dp_cluster_set(nodes, &cluster, &err));
 	assert_false(commit_draws(nodes));
 	assert_ok(dp_cluster_get(&got, &err));
-	assert_true(got.revision < 100); /* the writer's own count, not the caller's number */
+	assert_true(got.revision < 100); /* the writer's own counter, not the caller's value */
 	got.revision = 4711;
 	assert_memory_equal(&got, &cluster, sizeof(got));
 	dp_nodes_close(nodes);
@@ -379,7 +379,7 @@ static int see_ipcache(const struct ip *address, uint64_t identity, void *arg)
 	return 0;
 }
 
-static void whose_address(void **state)
+static void addresses_of_nodes(void **state)
 {
 	const struct ip v4 = ip("10.1.2.3"), v6 = ip("fd00::9");
 	struct dp_nodes *nodes = open_nodes();
@@ -422,11 +422,11 @@ int main(void)
 		LOADED(conflicts),
 		LOADED(uplink_in_place),
 		LOADED(replaced_slot_lasts_until_the_revision),
-		LOADED(keyed_words),
+		LOADED(keyed_tags),
 		LOADED(five_thousand),
 		LOADED(counters),
 		LOADED(a_new_revision_after_changes),
-		LOADED(whose_address),
+		LOADED(addresses_of_nodes),
 		cmocka_unit_test(nothing_is_loaded),
 	};
 

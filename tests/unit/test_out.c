@@ -11,7 +11,7 @@
 #include "out.h"
 #include "rig.h"
 
-/* What `describe` prints in this format; the caller frees. A temporary file, so that fileno() works. */
+/* The output of `describe` in this format; the caller frees. A temporary file, so that fileno() works. */
 static char *render(enum out_format format, void (*describe)(struct out *o))
 {
 	FILE *f = tmpfile();
@@ -33,13 +33,13 @@ static void expect(void (*describe)(struct out *o), const char *text, const char
 {
 	_cleanup_free_ char *got = render(OUT_TEXT, describe);
 	_cleanup_free_ char *got_json = render(OUT_JSON, describe);
-	json_auto_t *want = json_loads(json, JSON_DECODE_ANY, NULL), *have;
+	json_auto_t *expected = json_loads(json, JSON_DECODE_ANY, NULL), *have;
 
 	assert_string_equal(got, text);
 	have = json_loads(got_json, JSON_DECODE_ANY, NULL);
-	assert_non_null(want);
+	assert_non_null(expected);
 	assert_non_null(have);
-	if (!json_equal(want, have))
+	if (!json_equal(expected, have))
 		fail_msg("JSON is %s, not %s", got_json, json);
 }
 
@@ -158,7 +158,7 @@ static void test_members(void **state)
 	       "{\"text\": \"x\", \"number\": 5, \"null\": null, \"array\": [1], \"object\": {}, \"absent\": null}");
 }
 
-/* A terminal must not obey what a stranger named his pod; JSON must stay UTF-8. */
+/* Names of pods must not contain control sequences on a terminal; JSON must stay UTF-8. */
 static void hostile(struct out *o)
 {
 	out_record(o, NULL);
@@ -215,7 +215,7 @@ static void a_state(struct out *o)
 	out_end(o);
 }
 
-/* What a terminal is shown. The caller frees. */
+/* The output on a terminal. The caller frees. */
 static char *render_on_terminal(void)
 {
 	int master = posix_openpt(O_RDWR | O_NOCTTY);

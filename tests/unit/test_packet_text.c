@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Bytes in, words out. Every packet is tried at every shorter length too. */
+/* Packets in, text out. Every packet is tried at every shorter length too. */
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -214,12 +214,12 @@ static size_t bytes_of(const char *hex, uint8_t *data)
 	return size;
 }
 
-static void test_words(void **state)
+static void test_text(void **state)
 {
 	for (size_t i = 0; i < COUNT; i++) {
 		uint8_t data[256];
 		size_t size = bytes_of(packets[i].hex, data);
-		json_auto_t *want = json_loads(packets[i].json, 0, NULL), *have;
+		json_auto_t *expected = json_loads(packets[i].json, 0, NULL), *have;
 		char text[PACKET_TEXT_MAX];
 		struct packet p;
 		const char *key;
@@ -230,8 +230,8 @@ static void test_words(void **state)
 		if (strcmp(text, packets[i].text) != 0)
 			fail_msg("%s: '%s', not '%s'", packets[i].name, text, packets[i].text);
 		have = packet_json(&p);
-		assert_non_null(want);
-		json_object_foreach(want, key, value) {
+		assert_non_null(expected);
+		json_object_foreach(expected, key, value) {
 			if (!json_equal(value, json_object_get(have, key)))
 				fail_msg("%s: %s differs", packets[i].name, key);
 		}
@@ -305,9 +305,9 @@ static void test_flag_names(void **state)
 	assert_int_equal(tcp_flag_parse(""), -22);
 }
 
-/* --- what `trace` makes up is what it says --- */
+/* --- synthetic packets of `trace` --- */
 
-/* What another node would put around a frame, and what of it an event's headers hold. */
+/* The headers that another node adds to a frame, and the bytes that an event captures. */
 static const struct {
 	const char *outer[2], *inner[2];
 	uint64_t identity;
@@ -400,7 +400,7 @@ static void test_tunnels_cut_and_damaged(void **state)
 	}
 }
 
-/* Whatever else comes by that port, or by another one. */
+/* Other packets to that port, and tunnel packets to another one. */
 static void test_no_tunnels(void **state)
 {
 	uint8_t bytes[FRAME_TUNNEL_MAX];
@@ -492,7 +492,7 @@ static void test_frames(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_words),
+		cmocka_unit_test(test_text),
 		cmocka_unit_test(test_every_length),
 		cmocka_unit_test(test_small_buffers),
 		cmocka_unit_test(test_protocol_names),

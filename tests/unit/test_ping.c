@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Echo requests to many addresses at once. */
 #include "cli_rig.h"
-#include "inet.h"
+#include "ip.h"
 #include "ping.h"
 
 #define MS 1000000ull
-#define PATIENCE_NS (20000 * MS) /* for answers that come */
+#define TIMEOUT_NS (20000 * MS) /* for expected replies */
 
 static void to_route(struct nl *nl, const char *to, uint8_t type)
 {
@@ -16,7 +16,7 @@ static void to_route(struct nl *nl, const char *to, uint8_t type)
 	assert_int_equal(nl_batch_run(nl, &b, NULL), 0);
 }
 
-/* The loopback device answers for all of 127/8, and ::1; to 10.9.0.0/16 and fd00:9::/32 there is no way. */
+/* The loopback device replies for all of 127/8, and ::1; 10.9.0.0/16 and fd00:9::/32 are unreachable. */
 static void echoes(void **state)
 {
 	struct ping_target targets[] = {
@@ -24,7 +24,7 @@ static void echoes(void **state)
 		{ .to = ip("::1") },	      { .to = ip("fd00:9::1") },
 	};
 	struct ping ping = { .source = { ip("127.0.0.1"), ip("::1") }, .count = 20, .interval_ns = MS,
-			     .timeout_ns = PATIENCE_NS, .targets = targets, .target_count = 5 };
+			     .timeout_ns = TIMEOUT_NS, .targets = targets, .target_count = 5 };
 	_cleanup_nl_ struct nl nl = { 0 };
 	struct timespec begin, end;
 	struct err err = { 0 };
@@ -45,9 +45,9 @@ static void echoes(void **state)
 		if (refused)
 			continue;
 		assert_true(targets[i].min_ns && targets[i].min_ns <= targets[i].sum_ns / 20);
-		assert_true(targets[i].sum_ns / 20 <= targets[i].max_ns && targets[i].max_ns < PATIENCE_NS);
+		assert_true(targets[i].sum_ns / 20 <= targets[i].max_ns && targets[i].max_ns < TIMEOUT_NS);
 	}
-	/* Nobody is waited for who has answered or cannot: 19 intervals of 1 ms, and what a busy machine adds. */
+	/* No waiting for a target that has replied or cannot: 19 intervals of 1 ms, and what a busy machine adds. */
 	assert_true((end.tv_sec - begin.tv_sec) * 1000 + (end.tv_nsec - begin.tv_nsec) / 1000000 < 15000);
 }
 
@@ -55,7 +55,7 @@ static void echoes(void **state)
 static void echoes_of_many(void **state)
 {
 	static struct ping_target targets[4000];
-	struct ping ping = { .source = { ip("127.0.0.1") }, .count = 2, .timeout_ns = PATIENCE_NS,
+	struct ping ping = { .source = { ip("127.0.0.1") }, .count = 2, .timeout_ns = TIMEOUT_NS,
 			     .targets = targets, .target_count = 4000 };
 	const struct ip first = ip("127.1.0.1");
 
@@ -67,7 +67,7 @@ static void echoes_of_many(void **state)
 		assert_int_equal(targets[i].received, 2);
 }
 
-static void no_echo_is_believed_twice_or_late(void **state)
+static void duplicate_and_late_replies_are_ignored(void **state)
 {
 	struct ping_target target = { .to = ip("127.0.0.1") };
 	struct ping ping = { .source = { ip("127.0.0.1") }, .count = 3, .timeout_ns = 1, .targets = &target,
@@ -79,7 +79,7 @@ static void no_echo_is_believed_twice_or_late(void **state)
 	assert_int_equal(ping_run(&ping, NULL), 0);
 	assert_int_equal(target.sent, 3);
 	assert_int_equal(target.received, 0); /* none comes within a nanosecond */
-	ping = (struct ping){ .source = { ip("127.0.0.1") }, .count = 4, .timeout_ns = PATIENCE_NS, .targets = twice,
+	ping = (struct ping){ .source = { ip("127.0.0.1") }, .count = 4, .timeout_ns = TIMEOUT_NS, .targets = twice,
 			      .target_count = 2 };
 	assert_int_equal(ping_run(&ping, NULL), 0);
 	assert_int_equal(twice[0].received + twice[1].received, 8);
@@ -88,7 +88,7 @@ static void no_echo_is_believed_twice_or_late(void **state)
 	assert_non_null(strstr(err.msg, "203.0.113.1"));
 }
 
-/* Loopback is up, and there is no other way. */
+/* Loopback is up, and there is no other route. */
 static int loopback(void **state)
 {
 	_cleanup_nl_ struct nl nl = { 0 };
@@ -108,7 +108,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(echoes),
 		cmocka_unit_test(echoes_of_many),
-		cmocka_unit_test(no_echo_is_believed_twice_or_late),
+		cmocka_unit_test(duplicate_and_late_replies_are_ignored),
 	};
 
 	return cmocka_run_group_tests_name("ping", tests, loopback, NULL);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The compiler's output in detail: names of rules, what a class says of itself, who is told what and when. (Whether
- * verdicts are right is tests/policy's question.)
+ * The compiler's output in detail: names of rules, what a class describes, which change is reported when. (Whether
+ * verdicts are right is tested in tests/policy.)
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -111,7 +111,7 @@ static void assert_nothing(struct policy_changes c)
 	assert_false(c.peers_moved);
 }
 
-/* A node with pod web (ifindex 7) and pod front, which is elsewhere. */
+/* A node with pod web (ifindex 7), and pod front on another node. */
 static struct policy *node(void)
 {
 	struct policy *p = policy_new(key);
@@ -139,8 +139,8 @@ static void an_endpoint_without_policy(void **state)
 	policy_free(p);
 }
 
-/* Labels are lent by the pod of that uid only; a uid that one side does not know is no obstacle. */
-static void whose_labels(void **state)
+/* An endpoint gets the labels of the pod with its uid only, if both sides have a uid. */
+static void labels_of_an_endpoint(void **state)
 {
 	static const struct {
 		const char *pod, *endpoint;
@@ -212,7 +212,7 @@ static const char *rule_text(const struct policy_changes *c, uint32_t rule)
 	return NULL;
 }
 
-static void a_class_says_what_it_holds(void **state)
+static void a_class_describes_its_entries(void **state)
 {
 	struct policy *p = node();
 	struct policy_object *o = web_policy("pol", "front");
@@ -286,12 +286,12 @@ static void the_first_rule_by_text_is_named(void **state)
 		assert_int_equal(policy_compile_all(p, &c, NULL), 0);
 		assert_string_equal(rule_text(&c, c.classes[0].entries[0].rule), "shop/a ingress[0]");
 		assert_int_equal(c.classes[0].info.flags[WR_INGRESS],
-				 WR_CLASS_ISOLATED | WR_CLASS_ANYBODY | WR_CLASS_ANY_PROTO);
+				 WR_CLASS_ISOLATED | WR_CLASS_ANY_PEER | WR_CLASS_ANY_PROTO);
 		policy_free(p);
 	}
 }
 
-/* An edit that moves no endpoint: the class keeps its key, and only it is told. */
+/* An edit that moves no endpoint: the class keeps its key, and only the class is reported. */
 static void an_edited_policy_keeps_its_class(void **state)
 {
 	struct policy *p = node();
@@ -345,7 +345,7 @@ static void a_rule_number_is_never_reused(void **state)
 	policy_free(p);
 }
 
-static void rules_that_the_maps_know(void **state)
+static void rules_from_the_maps_keep_their_numbers(void **state)
 {
 	struct policy *p = node();
 	struct policy_changes c;
@@ -357,7 +357,7 @@ static void rules_that_the_maps_know(void **state)
 	policy_put_policy(p, web_policy("pol", NULL));
 	policy_put_policy(p, web_policy("new", NULL));
 	c = compile(p);
-	assert_int_equal(c.rule_count, 2); /* pol's is known */
+	assert_int_equal(c.rule_count, 2); /* pol's is in the maps */
 	for (size_t i = 0; i < 2; i++) {
 		if (c.rules[i].gone)
 			assert_int_equal(c.rules[i].rule, 501);
@@ -370,8 +370,8 @@ static void rules_that_the_maps_know(void **state)
 	policy_free(p);
 }
 
-/* A new selector in use moves an identity that was known; a new pod, or a namespace's new labels, move none. */
-static void who_moves(void **state)
+/* A new selector changes the peer class of existing identities; a new pod, or a namespace's new labels, change none. */
+static void peer_classes_of_identities(void **state)
 {
 	struct policy *p = node();
 	struct policy_changes c;
@@ -388,7 +388,7 @@ static void who_moves(void **state)
 	put_namespace(p, "shop", "b");
 	c = compile(p);
 	assert_false(c.peers_moved);
-	assert_int_equal(c.identity_count, 4); /* two gone, two come */
+	assert_int_equal(c.identity_count, 4); /* two removed, two added */
 	assert_int_equal(c.endpoint_count, 1);
 	assert_int_equal(c.class_count, 0); /* the same peer classes */
 	policy_remove_policy(p, "shop", "pol");
@@ -438,7 +438,7 @@ static int one_policy(const struct policy_policy_info *info, void *arg)
 	return 5;
 }
 
-static void what_there_is_to_look_at(void **state)
+static void iterators_and_counts(void **state)
 {
 	struct policy *p = node();
 	struct policy_object *other = web_policy("zzz", NULL);
@@ -448,7 +448,7 @@ static void what_there_is_to_look_at(void **state)
 	put_pod(p, "front-2", "front", "uid-3", 0);
 	policy_put_policy(p, web_policy("pol", "front"));
 	selector_free(&other->pods);
-	other->pods = selector("app", "nobody");
+	other->pods = selector("app", "none");
 	other->invalid = strdup("made so");
 	policy_put_policy(p, other);
 	compile(p);
@@ -520,7 +520,7 @@ static void verdicts_without_entries(void **state)
 }
 
 /* Only while a policy that selects a pod of this node names pods: not blocks, ports, nor all pods of all namespaces. */
-static void whether_other_pods_matter(void **state)
+static void whether_other_nodes_pods_are_needed(void **state)
 {
 	struct policy *p = node();
 	struct policy_object *o;
@@ -532,7 +532,7 @@ static void whether_other_pods_matter(void **state)
 	selector_free(&o->rules[POLICY_INGRESS]->peers[0].pods);
 	o->rules[POLICY_INGRESS]->peers[0] = (struct policy_peer){ .has_namespaces = true };
 	assert_int_equal(policy_put_policy(p, o), 0);
-	o = web_policy("of-nobody-here", "front");
+	o = web_policy("of-no-pod-here", "front");
 	selector_free(&o->pods);
 	o->pods = selector("app", "none");
 	assert_int_equal(policy_put_policy(p, o), 0);
@@ -552,7 +552,7 @@ static void whether_other_pods_matter(void **state)
 	compile(p);
 	assert_false(policy_needs_pods(p));
 
-	/* An egress rule to a named port is resolved by the pods that it leads to. */
+	/* A named port of an egress rule is resolved by the destination pods. */
 	o = web_policy("to-named", NULL);
 	give_port(o, 0, 0, "http");
 	o->isolates[POLICY_INGRESS] = false;
@@ -573,13 +573,13 @@ static void whether_other_pods_matter(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(an_endpoint_without_policy),	    cmocka_unit_test(whose_labels),
-		cmocka_unit_test(an_endpoint_follows_its_pod),	    cmocka_unit_test(a_class_says_what_it_holds),
+		cmocka_unit_test(an_endpoint_without_policy),	    cmocka_unit_test(labels_of_an_endpoint),
+		cmocka_unit_test(an_endpoint_follows_its_pod),	    cmocka_unit_test(a_class_describes_its_entries),
 		cmocka_unit_test(ranges_are_the_fewest_prefixes),   cmocka_unit_test(the_first_rule_by_text_is_named),
 		cmocka_unit_test(an_edited_policy_keeps_its_class), cmocka_unit_test(a_rule_number_is_never_reused),
-		cmocka_unit_test(rules_that_the_maps_know),	    cmocka_unit_test(who_moves),
-		cmocka_unit_test(what_there_is_to_look_at),	    cmocka_unit_test(verdicts_without_entries),
-		cmocka_unit_test(whether_other_pods_matter),
+		cmocka_unit_test(rules_from_the_maps_keep_their_numbers),	    cmocka_unit_test(peer_classes_of_identities),
+		cmocka_unit_test(iterators_and_counts),	    cmocka_unit_test(verdicts_without_entries),
+		cmocka_unit_test(whether_other_nodes_pods_are_needed),
 	};
 
 	return cmocka_run_group_tests_name("policy compiler", tests, NULL, NULL);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Protobuf: what a real API server (1.34) has sent, and objects encoded here by the tables of messages, with fields that
- * nobody knows between those that are. (That the numbers are right only a server can say: tests/k8s/test_watch.py.)
+ * Protobuf: what a real API server (1.34) has sent, and objects encoded here by the tables of messages, with unknown
+ * fields in between. (Only a real server shows that the field numbers are right: tests/k8s/test_watch.py.)
  */
 #include <errno.h>
 
@@ -162,7 +162,7 @@ static json_t *json_of(const char *text)
 	return json;
 }
 
-static void is_what_json_says(void **state)
+static void decodes_the_same_as_json(void **state)
 {
 	struct bytes *b = calloc(1, sizeof(*b));
 	struct err err = { 0 };
@@ -182,7 +182,7 @@ static void is_what_json_says(void **state)
 	free(b);
 }
 
-/* Cut short anywhere it is an error, or what came before the cut; never a crash. */
+/* Cut short anywhere, the result is an error or the objects before the cut; never a crash. */
 static void cut_anywhere(void **state)
 {
 	struct bytes *b = calloc(1, sizeof(*b));
@@ -193,7 +193,7 @@ static void cut_anywhere(void **state)
 		b->size = 0;
 		encode(b, wire_message_of(objects[i].kind), json);
 		for (size_t cut = 0; cut < b->size; cut++) {
-			uint8_t *exact = malloc(cut + 1); /* so that a sanitizer sees what is read behind it */
+			uint8_t *exact = malloc(cut + 1); /* so that a sanitizer sees reads beyond it */
 			json_auto_t *decoded = NULL;
 			struct err err = { 0 };
 
@@ -206,7 +206,7 @@ static void cut_anywhere(void **state)
 	free(b);
 }
 
-static void nothing_is_left_out_of_a_policy(void **state)
+static void every_field_of_a_policy_is_decoded(void **state)
 {
 	struct bytes *b = calloc(1, sizeof(*b)), *spec = calloc(1, sizeof(*spec));
 	json_auto_t *decoded = NULL;
@@ -220,7 +220,7 @@ static void nothing_is_left_out_of_a_policy(void **state)
 	free(spec);
 }
 
-static void annotations_that_nobody_reads(void **state)
+static void unknown_annotations_are_skipped(void **state)
 {
 	struct bytes *b = calloc(1, sizeof(*b)), *metadata = calloc(1, sizeof(*metadata));
 	json_auto_t *decoded = NULL, *expected = json_of("{'metadata':{'annotations':{'kubernetes.io/config.mirror':'y','warren.dev/agent':'z'}}}");
@@ -244,7 +244,7 @@ static void refused(void **state)
 	} rows[] = {
 #define ROW(text) { text, sizeof(text) - 1 }
 		ROW("\x0a"),				  /* a field without its length */
-		ROW("\x0a\x05\x01"),			  /* shorter than it says */
+		ROW("\x0a\x05\x01"),			  /* shorter than its length field */
 		ROW("\x08\x01"),			  /* metadata that is a number */
 		ROW("\x0b"),				  /* a group */
 		ROW("\x0a\x03\x0a\x01\xff"),		  /* not UTF-8 */
@@ -327,10 +327,10 @@ static int note_event(void *arg, char *data, size_t size)
 }
 
 /* In pieces of `step` bytes. */
-static void feed(enum pieces_shape shape, const char *data, size_t size, size_t step, const char *expected)
+static void feed(enum stream_shape shape, const char *data, size_t size, size_t step, const char *expected)
 {
-	const struct pieces pieces = { note_head, shape == PIECES_LIST ? note_item : note_event, NULL, NULL };
-	struct protobuf_stream *s = protobuf_stream_open(shape, &pieces);
+	const struct stream_callbacks callbacks = { note_head, shape == STREAM_LIST ? note_item : note_event, NULL, NULL };
+	struct protobuf_stream *s = protobuf_stream_open(shape, &callbacks);
 	struct err err = { 0 };
 	char *text = NULL;
 	size_t length;
@@ -350,12 +350,12 @@ static void streams_of_a_real_server(void **state)
 	static const size_t steps[] = { 1, 2, 3, 7, 64, 100000 };
 
 	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
-		feed(PIECES_LIST, slices, sizeof(slices) - 1, steps[i],
+		feed(STREAM_LIST, slices, sizeof(slices) - 1, steps[i],
 		     "{\"metadata\":{\"resourceVersion\":\"201\"}}{\"addressType\":\"IPv4\",\"endpoints\":[{\"addresses\":[\"10.10.0.10\"],"
 		     "\"conditions\":{\"ready\":true}}],\"metadata\":{\"labels\":{\"kubernetes.io/service-name\":\"kubernetes\"},\"name\":"
 		     "\"kubernetes\",\"namespace\":\"default\",\"resourceVersion\":\"201\",\"uid\":\"2ac9697c-ed82-4283-a239-c217f6ea6a29\"},"
 		     "\"ports\":[{\"name\":\"https\",\"port\":6443,\"protocol\":\"TCP\"}]}");
-		feed(PIECES_EVENTS, events, sizeof(events) - 1, steps[i],
+		feed(STREAM_EVENTS, events, sizeof(events) - 1, steps[i],
 		     "{\"object\":{\"metadata\":{\"labels\":{\"kubernetes.io/metadata.name\":\"default\"},\"name\":\"default\","
 		     "\"resourceVersion\":\"20\",\"uid\":\"22455baf-30b7-4ce1-958b-e567c8abb823\"}},\"type\":\"ADDED\"}"
 		     "{\"object\":{\"metadata\":{\"annotations\":{\"k8s.io/initial-events-end\":\"true\"},\"resourceVersion\":\"201\"}},"
@@ -376,11 +376,11 @@ static int count_too_long(void *arg, size_t size)
 
 static void streams_that_are_cut_off(void **state)
 {
-	const struct pieces pieces = { no_piece, no_piece, NULL, NULL };
+	const struct stream_callbacks callbacks = { no_piece, no_piece, NULL, NULL };
 
-	/* What follows the list itself says nothing. */
+	/* Bytes behind the list are ignored. */
 	for (size_t cut = 0; cut < sizeof(slices) - 1; cut++) {
-		struct protobuf_stream *s = protobuf_stream_open(PIECES_LIST, &pieces);
+		struct protobuf_stream *s = protobuf_stream_open(STREAM_LIST, &callbacks);
 		struct err err = { 0 };
 
 		assert_ok(protobuf_stream_feed(s, (const uint8_t *)slices, cut, &err));
@@ -393,11 +393,11 @@ static void streams_that_are_cut_off(void **state)
 static void streams_refused(void **state)
 {
 	static const struct {
-		enum pieces_shape shape;
+		enum stream_shape shape;
 		const char *bytes;
 		size_t size;
 	} rows[] = {
-#define LIST_ROW(text) { PIECES_LIST, text, sizeof(text) - 1 }
+#define LIST_ROW(text) { STREAM_LIST, text, sizeof(text) - 1 }
 		LIST_ROW("k8t\0"),
 		LIST_ROW("k8s\0\x00"),			/* field 0 */
 		LIST_ROW("k8s\0\x0b"),			/* a group */
@@ -407,12 +407,12 @@ static void streams_refused(void **state)
 		LIST_ROW("k8s\0\x12\x04\x09\x00\x00\x00\x00"),
 		LIST_ROW("k8s\0\x12\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"),
 		LIST_ROW("k8s\0\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"),
-		{ PIECES_EVENTS, "\x7f\xff\xff\xff", 4 },
+		{ STREAM_EVENTS, "\x7f\xff\xff\xff", 4 },
 	};
-	const struct pieces pieces = { no_piece, no_piece, NULL, NULL };
+	const struct stream_callbacks callbacks = { no_piece, no_piece, NULL, NULL };
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		struct protobuf_stream *s = protobuf_stream_open(rows[i].shape, &pieces);
+		struct protobuf_stream *s = protobuf_stream_open(rows[i].shape, &callbacks);
 		struct err err = { 0 };
 
 		if (protobuf_stream_feed(s, (const uint8_t *)rows[i].bytes, rows[i].size, &err) != -EINVAL)
@@ -426,8 +426,8 @@ static void event_that_is_too_long(void **state)
 {
 	static uint8_t event[(5 << 20) + 8] = { 0, 0x50, 0, 0 };
 	size_t skipped = 0;
-	const struct pieces pieces = { no_piece, no_piece, count_too_long, &skipped };
-	struct protobuf_stream *s = protobuf_stream_open(PIECES_EVENTS, &pieces);
+	const struct stream_callbacks callbacks = { no_piece, no_piece, count_too_long, &skipped };
+	struct protobuf_stream *s = protobuf_stream_open(STREAM_EVENTS, &callbacks);
 	struct err err = { 0 };
 
 	assert_ok(protobuf_stream_feed(s, event, 4 + (5 << 20), &err));
@@ -439,8 +439,8 @@ static void event_that_is_too_long(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(is_what_json_says),	    cmocka_unit_test(cut_anywhere),
-		cmocka_unit_test(nothing_is_left_out_of_a_policy), cmocka_unit_test(annotations_that_nobody_reads),
+		cmocka_unit_test(decodes_the_same_as_json),	    cmocka_unit_test(cut_anywhere),
+		cmocka_unit_test(every_field_of_a_policy_is_decoded), cmocka_unit_test(unknown_annotations_are_skipped),
 		cmocka_unit_test(refused),		    cmocka_unit_test(kinds_that_are_not_known),
 		cmocka_unit_test(streams_of_a_real_server), cmocka_unit_test(streams_that_are_cut_off), cmocka_unit_test(streams_refused),
 		cmocka_unit_test(event_that_is_too_long),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Each way from list to watch and back, against scripted answers. */
+/* Each transition between list and watch, against scripted answers. */
 #include "reflector_rig.h"
 
 static const struct reflector_kind namespaces = { OBJECT_NAMESPACE, "Namespaces", "/api/v1/namespaces" };
@@ -14,7 +14,7 @@ static int setup(void **state)
 	return 0;
 }
 
-/* The server has no watch-list, and what there is is listed. */
+/* The server has no watch-list: the objects are listed. */
 static int setup_listing(void **state)
 {
 	struct rig *rig;
@@ -31,7 +31,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* The list that there is, whatever it asks for. */
+/* The open list call, whatever its parameters. */
 static struct api_call *asked_list(void)
 {
 	struct api_call *call = asked("");
@@ -67,12 +67,12 @@ static void begin_watching(struct rig *rig)
 	answers(asked_list(), LIST(10, OBJECT(3, "a", "") "," OBJECT(4, "b", "")));
 	ends(asked_list());
 	asked("watch=true");
-	told(rig, "+ " IS("a") "+ " IS("b") "synced\n");
+	events_are(rig, "+ " IS("a") "+ " IS("b") "synced\n");
 }
 
 /* --- watch-list --- */
 
-static void watch_list_goes_on_as_watch(void **state)
+static void watch_list_continues_as_watch(void **state)
 {
 	struct rig *rig = *state;
 	struct api_call *call;
@@ -83,20 +83,20 @@ static void watch_list_goes_on_as_watch(void **state)
 	assert_non_null(strstr(call->path, "sendInitialEvents=true&resourceVersionMatch=NotOlderThan"));
 	assert_non_null(strstr(call->path, "allowWatchBookmarks=true"));
 	assert_null(strstr(call->path, "&resourceVersion="));
-	assert_int_equal(call->request.silence_s, 130);
+	assert_int_equal(call->request.idle_timeout_s, 130);
 	answers(call, ADDED(3, "a") ADDED(4, "b") BOOKMARK(5));
-	told(rig, "+ " IS("a") "+ " IS("b"));
+	events_are(rig, "+ " IS("a") "+ " IS("b"));
 	assert_false(reflector_synced(rig->r));
 	answers(call, LIST_END(10));
-	told(rig, "synced\n");
+	events_are(rig, "synced\n");
 	answers(call, MODIFIED(11, "a", "x") DELETED(12, "b") ADDED(13, "c"));
-	told(rig, "+ " IS_LABELLED("a", "x") "- Namespace b\n+ " IS("c"));
+	events_are(rig, "+ " IS_LABELLED("a", "x") "- Namespace b\n+ " IS("c"));
 	answers(call, BOOKMARK(20));
 	clock_forward(300);
 	ends(call);
 	assert_non_null(strstr(asked("watch=true")->path, "&resourceVersion=20"));
 	assert_null(strstr(asked("watch=true")->path, "sendInitialEvents"));
-	told(rig, "");
+	events_are(rig, "");
 }
 
 static void watch_list_that_breaks_begins_again_by_difference(void **state)
@@ -106,10 +106,10 @@ static void watch_list_that_breaks_begins_again_by_difference(void **state)
 	reflector_start(rig->r);
 	answers(asked("sendInitialEvents"), ADDED(3, "a") ADDED(4, "b"));
 	ends(asked("sendInitialEvents"));
-	told(rig, "+ " IS("a") "+ " IS("b") "! Namespaces: the watch ended before it had listed what there is\n");
+	events_are(rig, "+ " IS("a") "+ " IS("b") "! Namespaces: the watch ended before the end of its initial list\n");
 	assert_in_range(waited(), 800, 1200);
 	answers(asked("sendInitialEvents"), ADDED(4, "b") ADDED(5, "c") LIST_END(10));
-	told(rig, "+ " IS("c") "- Namespace a\nok Namespaces\nsynced\n");
+	events_are(rig, "+ " IS("c") "- Namespace a\nok Namespaces\nsynced\n");
 }
 
 static void server_without_watch_list(void **state)
@@ -120,20 +120,20 @@ static void server_without_watch_list(void **state)
 	refuses(asked("sendInitialEvents"), 422, "Invalid", "sendInitialEvents: Forbidden");
 	answers(asked_list(), LIST(10, OBJECT(3, "a", "")));
 	ends(asked_list());
-	told(rig, "+ " IS("a") "synced\n");
+	events_are(rig, "+ " IS("a") "synced\n");
 	refuses(asked("&resourceVersion=10"), 410, "Expired", "too old");
-	asked_not_older("10"); /* a watch-list is not asked for a second time */
+	asked_not_older("10"); /* no second watch-list */
 	assert_true(rig->server.no_watch_list);
 }
 
-/* Not allowed to watch or to list is no reason to ask otherwise. */
+/* A refused watch or list does not switch to the other kind of call. */
 static void forbidden_is_a_failure(void **state)
 {
 	struct rig *rig = *state;
 
 	reflector_start(rig->r);
 	refuses(asked("sendInitialEvents"), 403, "Forbidden", "not for you");
-	told(rig, "! Namespaces: not for you\n");
+	events_are(rig, "! Namespaces: not for you\n");
 	waited();
 	asked("sendInitialEvents");
 	assert_false(rig->server.no_watch_list);
@@ -148,12 +148,12 @@ static void lists_in_chunks(void **state)
 	reflector_start(rig->r);
 	assert_string_equal(asked_list()->path, "/api/v1/namespaces?limit=500&resourceVersion=0");
 	answers(asked_list(), CHUNK(10, "to/ken+=", OBJECT(3, "a", "")));
-	told(rig, "+ " IS("a"));
+	events_are(rig, "+ " IS("a"));
 	ends(asked_list());
 	assert_string_equal(asked_list()->path, "/api/v1/namespaces?limit=500&continue=to%2Fken%2B%3D");
 	answers(asked_list(), LIST(10, OBJECT(4, "b", "")));
 	ends(asked("continue="));
-	told(rig, "+ " IS("b") "synced\n");
+	events_are(rig, "+ " IS("b") "synced\n");
 	asked("watch=true&allowWatchBookmarks=true");
 	asked("&resourceVersion=10");
 }
@@ -168,7 +168,7 @@ static void continue_token_that_expired_begins_again(void **state)
 	refuses(asked("continue=t"), 410, "Expired", "the token has expired");
 	answers(asked_etcd(), LIST(12, OBJECT(11, "b", "")));
 	ends(asked_list());
-	told(rig, "+ " IS("a") "+ " IS("b") "- Namespace a\nsynced\n");
+	events_are(rig, "+ " IS("a") "+ " IS("b") "- Namespace a\nsynced\n");
 }
 
 static void list_that_ends_too_early(void **state)
@@ -179,11 +179,11 @@ static void list_that_ends_too_early(void **state)
 	refuses(asked("watch=true"), 410, "Expired", "too old");
 	answers(asked_list(), "{\"metadata\":{\"resourceVersion\":\"12\"},\"items\":[" OBJECT(3, "a", ""));
 	ends(asked_list());
-	told(rig, "! Namespaces: the list ended before its end\n"); /* b is not gone */
+	events_are(rig, "! Namespaces: the response ended before the end of the list\n"); /* b is not gone */
 	waited();
 	answers(asked_list(), LIST(13, OBJECT(3, "a", "")));
 	ends(asked_list());
-	told(rig, "- Namespace b\nok Namespaces\n");
+	events_are(rig, "- Namespace b\nok Namespaces\n");
 }
 
 static void list_of_nothing(void **state)
@@ -195,7 +195,7 @@ static void list_of_nothing(void **state)
 	refuses(asked("watch=true"), 410, "Expired", "too old");
 	answers(asked_list(), "{\"metadata\":{\"resourceVersion\":\"12\"},\"items\":null}");
 	ends(asked_list());
-	told(rig, "- Namespace b\n- Namespace a\n");
+	events_are(rig, "- Namespace b\n- Namespace a\n");
 	asked("&resourceVersion=12");
 }
 
@@ -205,30 +205,30 @@ static void list_without_version(void **state)
 
 	reflector_start(rig->r);
 	answers(asked_list(), "{\"items\":[" OBJECT(3, "a", "") "]}");
-	told(rig, "! Namespaces: a list without a resourceVersion\n");
+	events_are(rig, "! Namespaces: a list without a resourceVersion\n");
 	waited();
 	asked_list();
 }
 
 /* --- never back in time --- */
 
-static void older_list_is_not_believed(void **state)
+static void older_list_is_not_accepted(void **state)
 {
 	struct rig *rig = *state;
 
 	begin_watching(rig);
 	answers(asked("watch=true"), ADDED(15, "c"));
 	refuses(asked("watch=true"), 410, "Expired", "too old");
-	told(rig, "+ " IS("c"));
+	events_are(rig, "+ " IS("c"));
 	answers(asked_not_older("15"), LIST(14, OBJECT(3, "a", "")));
-	told(rig, "! Namespaces: the list is of version 14, older than 15, which was there before\n");
+	events_are(rig, "! Namespaces: the list is of version 14, older than 15, which was received before\n");
 	waited();
 	answers(asked_etcd(), LIST(15, OBJECT(3, "a", "") "," OBJECT(15, "c", "")));
 	ends(asked_list());
-	told(rig, "- Namespace b\nok Namespaces\n");
+	events_are(rig, "- Namespace b\nok Namespaces\n");
 }
 
-static void watch_list_asks_for_no_older_one(void **state)
+static void watch_list_requests_no_older_version(void **state)
 {
 	struct rig *rig = *state;
 
@@ -236,7 +236,7 @@ static void watch_list_asks_for_no_older_one(void **state)
 	answers(asked("sendInitialEvents"), ADDED(3, "a") LIST_END(10));
 	refuses(asked("sendInitialEvents"), 410, "Expired", "too old");
 	answers(asked("sendInitialEvents=true&resourceVersionMatch=NotOlderThan&resourceVersion=10"), LIST_END(9));
-	told(rig, "+ " IS("a") "synced\n! Namespaces: the list is of version 9, older than 10, which was there before\n");
+	events_are(rig, "+ " IS("a") "synced\n! Namespaces: the list is of version 9, older than 10, which was received before\n");
 }
 
 static void times_out(struct api_call *call)
@@ -247,7 +247,7 @@ static void times_out(struct api_call *call)
 	done_with(call, &result);
 }
 
-/* No event is as young as what is asked for, nor a bookmark: nothing else shows of a server that went back in time. */
+/* No event and no bookmark reaches the requested version: the only sign of a server that went back in time. */
 static void two_silent_watches(void **state)
 {
 	struct rig *rig = *state;
@@ -259,15 +259,15 @@ static void two_silent_watches(void **state)
 		if (i < 2)
 			waited();
 		if (i == 0)
-			answers(asked("&resourceVersion=10"), BOOKMARK(12)); /* that was the network */
+			answers(asked("&resourceVersion=10"), BOOKMARK(12)); /* the silence was the network's */
 	}
-	told(rig, "! Namespaces: silent\nok Namespaces\n! Namespaces: silent\nok Namespaces\n");
+	events_are(rig, "! Namespaces: silent\nok Namespaces\n! Namespaces: silent\nok Namespaces\n");
 	answers(asked_etcd(), LIST(13, OBJECT(3, "a", "") "," OBJECT(4, "b", "")));
 	ends(asked_list());
 	asked("&resourceVersion=13");
 }
 
-/* Up to a list that is refused, of versions that were there before. */
+/* Up to a list that is refused because its version is older than one seen before. */
 static void begin_doubting(struct rig *rig)
 {
 	begin_watching(rig);
@@ -281,10 +281,10 @@ static void begin_doubting(struct rig *rig)
 			waited();
 	}
 	answers(asked_etcd(), LIST(33, OBJECT(3, "a", "") "," OBJECT(4, "b", "")));
-	told(rig, "+ " IS("c") "! Namespaces: silent\nok Namespaces\n! Namespaces: the list is of version 33, older than 99, which was there before\n");
+	events_are(rig, "+ " IS("c") "! Namespaces: silent\nok Namespaces\n! Namespaces: the list is of version 33, older than 99, which was received before\n");
 }
 
-/* What was told after the backup was made will not come back; a list of etcd's own that says so twice is believed. */
+/* What was reported after the backup was made will not come back: a list from etcd itself that shows so twice is accepted. */
 static void etcd_restored_from_a_backup(void **state)
 {
 	struct rig *rig = *state;
@@ -292,16 +292,16 @@ static void etcd_restored_from_a_backup(void **state)
 	begin_doubting(rig);
 	waited();
 	answers(asked_etcd(), LIST(34, OBJECT(3, "a", "") "," OBJECT(4, "b", "")));
-	told(rig, "! Namespaces: the list is of version 34, older than 99, which was there before\n");
+	events_are(rig, "! Namespaces: the list is of version 34, older than 99, which was received before\n");
 	clock_forward(11);
 	waited();
 	answers(asked_etcd(), CHUNK(35, "t", OBJECT(3, "a", "") "," OBJECT(4, "b", "")));
 	ends(asked_list());
 	answers(asked("continue=t"), LIST(35, OBJECT(34, "d", "")));
 	ends(asked("continue=t"));
-	told(rig, "+ " IS("d") "- Namespace c\nok Namespaces\n");
+	events_are(rig, "+ " IS("d") "- Namespace c\nok Namespaces\n");
 	answers(asked("&resourceVersion=35"), MODIFIED(36, "a", "x") BOOKMARK(40));
-	told(rig, "+ " IS_LABELLED("a", "x"));
+	events_are(rig, "+ " IS_LABELLED("a", "x"));
 	clock_forward(300);
 	ends(asked("watch=true"));
 	asked("&resourceVersion=40");
@@ -315,11 +315,11 @@ static void server_that_catches_up(void **state)
 	clock_forward(11);
 	waited();
 	answers(asked_etcd(), LIST(32, "")); /* a third one, older still */
-	told(rig, "! Namespaces: the list is of version 32, older than 99, which was there before\n");
+	events_are(rig, "! Namespaces: the list is of version 32, older than 99, which was received before\n");
 	waited();
 	answers(asked_etcd(), LIST(100, OBJECT(3, "a", "") "," OBJECT(4, "b", "") "," OBJECT(99, "c", "")));
 	ends(asked_list());
-	told(rig, "ok Namespaces\n");
+	events_are(rig, "ok Namespaces\n");
 	asked("&resourceVersion=100");
 }
 
@@ -329,7 +329,7 @@ static void event_older_than_its_watch(void **state)
 
 	begin_watching(rig);
 	answers(asked("watch=true"), MODIFIED(9, "a", "x"));
-	told(rig, "");
+	events_are(rig, "");
 	answers(asked_list(), LIST(11, OBJECT(3, "a", "") "," OBJECT(4, "b", "")));
 	ends(asked_list());
 	clock_forward(61);
@@ -337,7 +337,7 @@ static void event_older_than_its_watch(void **state)
 	asked_list();
 }
 
-/* The server waits a while for its own etcd to be as young as it is asked to, then says 504. */
+/* The server waits a while for its etcd to reach the requested version, then returns 504. */
 static void watch_list_that_is_too_young(void **state)
 {
 	struct rig *rig = *state;
@@ -346,16 +346,16 @@ static void watch_list_that_is_too_young(void **state)
 	answers(asked("sendInitialEvents"), ADDED(3, "a") LIST_END(10));
 	refuses(asked("sendInitialEvents"), 410, "Expired", "too old");
 	refuses(asked("sendInitialEvents"), 504, "Timeout", "Too large resource version");
-	told(rig, "+ " IS("a") "synced\n! Namespaces: Too large resource version\n");
+	events_are(rig, "+ " IS("a") "synced\n! Namespaces: Too large resource version\n");
 	waited();
 	answers(asked_etcd(), LIST(11, OBJECT(3, "a", "")));
 	ends(asked_list());
-	told(rig, "ok Namespaces\n");
+	events_are(rig, "ok Namespaces\n");
 	refuses(asked("&resourceVersion=11"), 410, "Expired", "too old");
 	clock_forward(61);
 	if (calls_open() == 0)
 		waited();
-	asked("sendInitialEvents"); /* that is not for ever */
+	asked("sendInitialEvents"); /* the next call is normal again */
 }
 
 /* A list is refused the same way. */
@@ -366,16 +366,16 @@ static void list_that_is_too_young(void **state)
 	begin_watching(rig);
 	refuses(asked("watch=true"), 410, "Expired", "too old");
 	refuses(asked_not_older("10"), 504, "Timeout", "Too large resource version");
-	told(rig, "! Namespaces: Too large resource version\n");
+	events_are(rig, "! Namespaces: Too large resource version\n");
 	waited();
 	answers(asked_etcd(), LIST(11, OBJECT(3, "a", "") "," OBJECT(4, "b", "")));
 	ends(asked_list());
-	told(rig, "ok Namespaces\n");
+	events_are(rig, "ok Namespaces\n");
 	refuses(asked("&resourceVersion=11"), 410, "Expired", "too old");
 	clock_forward(61);
 	if (calls_open() == 0)
 		waited();
-	asked_not_older("11"); /* that is not for ever */
+	asked_not_older("11"); /* the next call is normal again */
 }
 
 /* --- 410 --- */
@@ -387,9 +387,9 @@ static void gone_as_status(void **state)
 	begin_watching(rig);
 	refuses(asked("watch=true"), 410, "Expired", "too old");
 	answers(asked_list(), LIST(12, OBJECT(4, "b", "") "," OBJECT(11, "c", "")));
-	told(rig, "+ " IS("c")); /* while the list is being made nothing is removed */
+	events_are(rig, "+ " IS("c")); /* while the list is being made nothing is removed */
 	ends(asked_list());
-	told(rig, "- Namespace a\n");
+	events_are(rig, "- Namespace a\n");
 	asked("&resourceVersion=12");
 }
 
@@ -401,7 +401,7 @@ static void gone_as_event(void **state)
 	answers(asked("watch=true"), ERROR_EVENT(410, "Expired"));
 	answers(asked_list(), LIST(12, OBJECT(3, "a", "") "," OBJECT(4, "b", "")));
 	ends(asked_list());
-	told(rig, "");
+	events_are(rig, "");
 }
 
 static void gone_again_and_again_waits(void **state)
@@ -411,9 +411,9 @@ static void gone_again_and_again_waits(void **state)
 	begin_watching(rig);
 	answers(asked("watch=true"), ERROR_EVENT(410, "Gone"));
 	refuses(asked_not_older("10"), 410, "Expired", "gone");
-	told(rig, "! Namespaces: gone\n");
+	events_are(rig, "! Namespaces: gone\n");
 	assert_in_range(waited(), 800, 1200);
-	asked_etcd(); /* the cache does not have it */
+	asked_etcd(); /* from etcd, since the cache lacks the version */
 }
 
 static void other_errors_resume(void **state)
@@ -422,14 +422,14 @@ static void other_errors_resume(void **state)
 
 	begin_watching(rig);
 	answers(asked("watch=true"), BOOKMARK(11) ERROR_EVENT(500, "InternalError"));
-	told(rig, "! Namespaces: the server ended the watch: no (500)\n");
+	events_are(rig, "! Namespaces: the server ended the watch: no (500)\n");
 	waited();
 	answers(asked("&resourceVersion=11"), BOOKMARK(12));
-	told(rig, "ok Namespaces\n");
+	events_are(rig, "ok Namespaces\n");
 }
 
-/* Not every kind has an event each minute. */
-static void answer_that_begins_is_a_sign_of_life(void **state)
+/* Some kinds have no event for hours, so the start of an answer must be enough. */
+static void a_started_answer_resolves_the_problem(void **state)
 {
 	struct kubernetes_watch watch;
 	struct rig *rig = *state;
@@ -437,9 +437,9 @@ static void answer_that_begins_is_a_sign_of_life(void **state)
 	begin_watching(rig);
 	refuses(asked("watch=true"), 0, "", "connection reset");
 	waited();
-	told(rig, "! Namespaces: connection reset\n");
+	events_are(rig, "! Namespaces: connection reset\n");
 	answers_bytes(asked("&resourceVersion=10"), "", 0);
-	told(rig, "ok Namespaces\n");
+	events_are(rig, "ok Namespaces\n");
 	reflector_watch(rig->r, &watch);
 	assert_true(watch.connected);
 }
@@ -450,7 +450,7 @@ static void removed_while_listed(void **state)
 
 	reflector_start(rig->r);
 	answers(asked("sendInitialEvents"), ADDED(3, "a") ADDED(4, "b") DELETED(5, "a") MODIFIED(6, "b", "x") LIST_END(7));
-	told(rig, "+ " IS("a") "+ " IS("b") "- Namespace a\n+ " IS_LABELLED("b", "x") "synced\n");
+	events_are(rig, "+ " IS("a") "+ " IS("b") "- Namespace a\n+ " IS_LABELLED("b", "x") "synced\n");
 }
 
 /* --- breaking and waiting --- */
@@ -467,13 +467,13 @@ static void waits_longer_each_time(void **state)
 		refuses(asked_list(), 0, "", "connection refused");
 		assert_in_range(waited(), floors[i], ceiling);
 	}
-	told(rig, "! Namespaces: connection refused\n");
+	events_are(rig, "! Namespaces: connection refused\n");
 	answers(asked_list(), LIST(10, ""));
 	ends(asked_list());
-	told(rig, "ok Namespaces\nsynced\n");
+	events_are(rig, "ok Namespaces\nsynced\n");
 	answers(asked("watch=true"), BOOKMARK(11));
 	refuses(asked("watch=true"), 0, "", "connection reset");
-	assert_in_range(waited(), 22500, 30000); /* that was too short to begin anew */
+	assert_in_range(waited(), 22500, 30000); /* too short to reset the backoff */
 	answers(asked("watch=true"), BOOKMARK(12));
 	clock_forward(61);
 	refuses(asked("watch=true"), 0, "", "connection reset");
@@ -481,7 +481,7 @@ static void waits_longer_each_time(void **state)
 	asked("&resourceVersion=12");
 }
 
-static void server_says_when(void **state)
+static void retry_after_is_respected(void **state)
 {
 	struct rig *rig = *state;
 	struct api_result result = answer_of(429, "TooManyRequests", "later");
@@ -506,7 +506,7 @@ static void watch_that_ends_at_once_waits(void **state)
 	answers(asked("&resourceVersion=10"), ADDED(12, "c"));
 	clock_forward(6);
 	ends(asked("watch=true"));
-	told(rig, "+ " IS("c"));
+	events_are(rig, "+ " IS("c"));
 	asked("&resourceVersion=12");
 }
 
@@ -516,11 +516,11 @@ static void call_that_cannot_be_begun(void **state)
 
 	start_failures = 1;
 	reflector_start(rig->r);
-	told(rig, "! Namespaces: no memory for a call\n");
+	events_are(rig, "! Namespaces: no memory for a call\n");
 	waited();
 	answers(asked_list(), LIST(10, ""));
 	ends(asked_list());
-	told(rig, "ok Namespaces\nsynced\n");
+	events_are(rig, "ok Namespaces\nsynced\n");
 	start_failures = 1;
 	clock_forward(1);
 	refuses(asked("watch=true"), 410, "Expired", "too old");
@@ -531,7 +531,7 @@ static void call_that_cannot_be_begun(void **state)
 static void garbage_ends_the_connection(void **state)
 {
 	static const struct {
-		const char *text, *complaint;
+		const char *text, *problem;
 	} rows[] = {
 		{ "<html>", "not JSON of the API: '<' where an object is expected" },
 		{ "\x01", "not JSON of the API: byte 0x1 where an object is expected" },
@@ -539,7 +539,7 @@ static void garbage_ends_the_connection(void **state)
 		{ "{}", "not an event of a watch: a document without type or object" },
 		{ "{\"type\":\"ADDED\"}", "not an event of a watch: a document without type or object" },
 		{ "{\"type\":\"ADDED\",\"object\":7}", "not an event of a watch: a document without type or object" },
-		{ "{\"type\":\"ADDED\",\"object\":{}}", "an event about something without a resourceVersion" },
+		{ "{\"type\":\"ADDED\",\"object\":{}}", "an event whose object has no resourceVersion" },
 	};
 	struct rig *rig = *state;
 
@@ -548,12 +548,12 @@ static void garbage_ends_the_connection(void **state)
 		char line[256];
 
 		answers(asked("&resourceVersion="), rows[i].text);
-		snprintf(line, sizeof(line), "! Namespaces: %s\n", rows[i].complaint);
-		told(rig, i == 4 || i == 5 ? "" : line); /* the same again */
+		snprintf(line, sizeof(line), "! Namespaces: %s\n", rows[i].problem);
+		events_are(rig, i == 4 || i == 5 ? "" : line); /* the same again */
 		waited();
 	}
 	answers(asked("&resourceVersion=10"), ADDED(11, "c"));
-	told(rig, "+ " IS("c") "ok Namespaces\n");
+	events_are(rig, "+ " IS("c") "ok Namespaces\n");
 }
 
 /* --- encodings --- */
@@ -570,24 +570,24 @@ static void server_without_protobuf(void **state)
 	ends(asked_list());
 	assert_string_equal(asked("watch=true")->request.accept, "application/json");
 	refuses(asked("watch=true"), 415, "UnsupportedMediaType", "no");
-	told(rig, "+ " IS("a") "synced\n! Namespaces: no\n"); /* nor JSON */
+	events_are(rig, "+ " IS("a") "synced\n! Namespaces: no\n"); /* nor JSON */
 }
 
-/* A frame of this size holds no event, and what comes next is none. */
+/* A frame of this size contains no event, and the next bytes are no frame. */
 static void protobuf_that_cannot_be_decoded(void **state)
 {
 	struct rig *rig = *state;
 
 	begin_watching(rig);
 	answers_bytes(asked("watch=true"), "\0\0\0\2\x0a\x05", 6);
-	told(rig, "! Namespaces, not readable: an event: cannot be decoded: parent stream too short\n");
+	events_are(rig, "! Namespaces, not readable: an event: cannot be decoded: parent stream too short\n");
 	answers_bytes(asked("watch=true"), "\xff\xff\xff\xff", 4);
-	told(rig, "! Namespaces: not protobuf of the API: an event that is longer than any\n");
+	events_are(rig, "! Namespaces: not protobuf of the API: an event of more than 256 MiB\n");
 	waited();
 	assert_string_equal(asked("&resourceVersion=10")->request.accept, "application/json");
 }
 
-static void protobuf_is_told_as_json_is(void **state)
+static void protobuf_gives_the_events_of_json(void **state)
 {
 	static const char event[] = "\x00\x00\x00\x2b\x0a\x05\x41\x44\x44\x45\x44\x12\x22\x0a\x20\x6b\x38\x73\x00\x0a\x0f\x0a\x02"
 				    "\x76\x31\x12\x09\x4e\x61\x6d\x65\x73\x70\x61\x63\x65\x12\x09\x0a\x07\x0a\x01\x63\x32\x02\x31\x31";
@@ -596,28 +596,28 @@ static void protobuf_is_told_as_json_is(void **state)
 	begin_watching(rig);
 	for (size_t i = 0; i < sizeof(event) - 1; i++)
 		answers_bytes(asked("watch=true"), &event[i], 1);
-	told(rig, "+ " IS("c"));
+	events_are(rig, "+ " IS("c"));
 }
 
-/* --- what cannot be read, or taken over --- */
+/* --- objects that cannot be decoded or stored --- */
 
-static void no_memory_is_told_again_later(void **state)
+static void objects_refused_for_memory_are_listed_again(void **state)
 {
 	struct rig *rig = *state;
 
 	reflector_start(rig->r);
 	rig->refusals = 1;
 	answers(asked_list(), LIST(10, OBJECT(3, "a", "") "," OBJECT(4, "b", "")));
-	told(rig, "refused " IS("a") "! Namespaces: an object cannot be taken over: Cannot allocate memory\n");
+	events_are(rig, "refused " IS("a") "! Namespaces: cannot store an object: Cannot allocate memory\n");
 	waited();
 	answers(asked_list(), LIST(10, OBJECT(3, "a", "") "," OBJECT(4, "b", "")));
 	ends(asked_list());
-	told(rig, "+ " IS("a") "+ " IS("b") "ok Namespaces\nsynced\n");
+	events_are(rig, "+ " IS("a") "+ " IS("b") "ok Namespaces\nsynced\n");
 	rig->refusals = 1;
 	answers(asked("watch=true"), ADDED(11, "c") MODIFIED(12, "a", "x"));
 	waited();
 	answers(asked("&resourceVersion=10"), ADDED(11, "c") MODIFIED(12, "a", "x"));
-	told(rig, "refused " IS("c") "! Namespaces: an object cannot be taken over: Cannot allocate memory\n"
+	events_are(rig, "refused " IS("c") "! Namespaces: cannot store an object: Cannot allocate memory\n"
 		  "+ " IS("c") "ok Namespaces\n+ " IS_LABELLED("a", "x"));
 }
 
@@ -627,22 +627,22 @@ static void invalid_object_stays_as_it_was(void **state)
 
 	begin_watching(rig);
 	answers(asked("watch=true"), MODIFIED(11, "a", "not valid") ADDED(12, "c"));
-	told(rig, "! Namespace a: Namespace a: metadata.labels.l: \"not valid\": a label's value must be empty or at most 63 letters, "
+	events_are(rig, "! Namespace a: Namespace a: metadata.labels.l: \"not valid\": a label's value must be empty or at most 63 letters, "
 		  "digits, -, _ and ., with a letter or digit at both ends\n+ " IS("c"));
 	refuses(asked("watch=true"), 410, "Expired", "too old");
 	answers(asked_list(), LIST(13, OBJECT(11, "a", ",\"labels\":{\"l\":7}") "," OBJECT(12, "c", "")));
 	ends(asked_list());
-	told(rig, "! Namespace a: Namespace a: metadata.labels.l: must be a string (in quotes, if it looks like a number or a truth value)\n"
+	events_are(rig, "! Namespace a: Namespace a: metadata.labels.l: must be a string (in quotes, if it looks like a number or a boolean)\n"
 		  "- Namespace b\n");
 	answers(asked("watch=true"), MODIFIED(14, "a", "y"));
-	told(rig, "ok Namespace a\n+ " IS_LABELLED("a", "y"));
+	events_are(rig, "ok Namespace a\n+ " IS_LABELLED("a", "y"));
 	answers(asked("watch=true"), MODIFIED(15, "a", "?") DELETED(16, "a"));
-	told(rig, "! Namespace a: Namespace a: metadata.labels.l: \"?\": a label's value must be empty or at most 63 letters, "
+	events_are(rig, "! Namespace a: Namespace a: metadata.labels.l: \"?\": a label's value must be empty or at most 63 letters, "
 		  "digits, -, _ and ., with a letter or digit at both ends\nok Namespace a\n- Namespace a\n");
 }
 
-/* What could not be read might be any object: nothing is removed because it is not in that list. */
-static void unreadable_item_keeps_what_is_known(void **state)
+/* An unreadable item might be any object: no object is removed because it is missing in that list. */
+static void unreadable_item_keeps_the_other_objects(void **state)
 {
 	struct rig *rig = *state;
 
@@ -650,14 +650,14 @@ static void unreadable_item_keeps_what_is_known(void **state)
 	refuses(asked("watch=true"), 410, "Expired", "too old");
 	answers(asked_list(), LIST(12, OBJECT(3, "a", "") ",{\"x\":nil},{\"metadata\":{\"name\":\"\"}}"));
 	ends(asked_list());
-	told(rig, "! Namespaces, not readable: an item: cannot be parsed: invalid token near 'nil'\n"
-		  "! Namespaces, not readable: an object without a name that one can have\n");
+	events_are(rig, "! Namespaces, not readable: an item: cannot be parsed: invalid token near 'nil'\n"
+		  "! Namespaces, not readable: an object without a valid name\n");
 	answers(asked("&resourceVersion=12"), BOOKMARK(13));
 	clock_forward(31);
 	answers(asked("&resourceVersion=12"), BOOKMARK(14)); /* then all are listed again */
 	answers(asked_list(), LIST(14, OBJECT(3, "a", "")));
 	ends(asked_list());
-	told(rig, "- Namespace b\nok Namespaces, not readable\n");
+	events_are(rig, "- Namespace b\nok Namespaces, not readable\n");
 	answers(asked("&resourceVersion=14"), BOOKMARK(15));
 	clock_forward(3600);
 	answers(asked("&resourceVersion=14"), BOOKMARK(16)); /* and not once more */
@@ -670,14 +670,14 @@ static void unreadable_event_lists_again(void **state)
 
 	begin_watching(rig);
 	answers(asked("watch=true"), "{\"type\":}" ADDED(12, "c"));
-	told(rig, "! Namespaces, not readable: an event: cannot be parsed: unexpected token near '}'\n+ " IS("c"));
+	events_are(rig, "! Namespaces, not readable: an event: cannot be parsed: unexpected token near '}'\n+ " IS("c"));
 	answers(asked("watch=true"), EVENT("RENAMED", 13, "a", ""));
-	told(rig, "! Namespaces, not readable: an event of the unknown type \"RENAMED\"\n");
+	events_are(rig, "! Namespaces, not readable: an event of the unknown type \"RENAMED\"\n");
 	clock_forward(31);
 	answers(asked("watch=true"), BOOKMARK(14));
 	answers(asked_list(), LIST(15, OBJECT(3, "a", "") "," OBJECT(12, "c", "")));
 	ends(asked_list());
-	told(rig, "- Namespace b\nok Namespaces, not readable\n");
+	events_are(rig, "- Namespace b\nok Namespaces, not readable\n");
 }
 
 static void huge_object_is_skipped(void **state)
@@ -690,12 +690,12 @@ static void huge_object_is_skipped(void **state)
 	answers(asked("watch=true"), "{\"type\":\"ADDED\",\"object\":{\"metadata\":{\"name\":\"");
 	for (size_t at = 0; at < 5 << 20; at += 1 << 14)
 		answers_bytes(asked("watch=true"), text + at, 1 << 14);
-	told(rig, "");
+	events_are(rig, "");
 	answers(asked("watch=true"), "\"}}}" ADDED(12, "c"));
-	told(rig, "! Namespaces, not readable: an event: 5242930 bytes are more than the 4194304 that an object may have\n+ " IS("c"));
+	events_are(rig, "! Namespaces, not readable: an event: 5242930 bytes exceed the limit of 4194304 for an object\n+ " IS("c"));
 }
 
-/* Half of many objects is of no use, and may be nested more deeply than a parser goes. */
+/* managedFields are half of many objects, not needed, and may be nested more deeply than the parser allows. */
 static void managed_fields_are_cut_out(void **state)
 {
 	static char deep[20001];
@@ -707,7 +707,7 @@ static void managed_fields_are_cut_out(void **state)
 	answers(asked("watch=true"), "{\"type\":\"ADDED\",\"object\":{\"metadata\":{\"name\":\"c\",\"managedFields\":");
 	answers(asked("watch=true"), deep);
 	answers(asked("watch=true"), ",\"resourceVersion\":\"11\"}}}");
-	told(rig, "+ " IS("c"));
+	events_are(rig, "+ " IS("c"));
 }
 
 static void annotations_may_hold_anything(void **state)
@@ -716,7 +716,7 @@ static void annotations_may_hold_anything(void **state)
 
 	begin_watching(rig);
 	answers(asked("watch=true"), EVENT("ADDED", 11, "c", ",\"annotations\":{\"a\":\"\\u0000\\\\\\\"}{][\"}"));
-	told(rig, "+ " IS("c"));
+	events_are(rig, "+ " IS("c"));
 }
 
 /* --- the rest --- */
@@ -728,7 +728,7 @@ static void unknown_fields_are_ignored(void **state)
 	begin_watching(rig);
 	answers(asked("watch=true"), "{\"type\":\"ADDED\",\"new\":1,\"object\":{\"items\":[{}],\"new\":{\"a\":[]},\"metadata\":"
 				     "{\"new\":[1],\"name\":\"c\",\"resourceVersion\":\"11\"}}}");
-	told(rig, "+ " IS("c"));
+	events_are(rig, "+ " IS("c"));
 }
 
 static void comes_in_single_bytes(void **state)
@@ -743,11 +743,11 @@ static void comes_in_single_bytes(void **state)
 	ends(asked_list());
 	answers(asked("continue=t"), LIST(10, ""));
 	ends(asked("continue=t"));
-	told(rig, "+ " IS("a") "! Namespace b: Namespace b: metadata.labels.l: \"\"]}\": a label's value must be empty or at most 63 letters, "
+	events_are(rig, "+ " IS("a") "! Namespace b: Namespace b: metadata.labels.l: \"\"]}\": a label's value must be empty or at most 63 letters, "
 		  "digits, -, _ and ., with a letter or digit at both ends\nsynced\n");
 	for (size_t i = 0; i < strlen(events); i++)
 		answers_bytes(asked("watch=true"), &events[i], 1);
-	told(rig, "+ " IS("c") "+ " IS("d"));
+	events_are(rig, "+ " IS("c") "+ " IS("d"));
 }
 
 static void stops_and_starts(void **state)
@@ -757,16 +757,16 @@ static void stops_and_starts(void **state)
 	begin_watching(rig);
 	answers(asked("watch=true"), DELETED(11, "b"));
 	reflector_stop(rig->r);
-	told(rig, "- Namespace b\n- Namespace a\n");
+	events_are(rig, "- Namespace b\n- Namespace a\n");
 	assert_false(anything_left());
 	assert_false(reflector_synced(rig->r));
 	reflector_start(rig->r);
 	answers(asked_list(), LIST(10, OBJECT(3, "a", "")));
-	told(rig, "! Namespaces: the list is of version 10, older than 11, which was there before\n");
+	events_are(rig, "! Namespaces: the list is of version 10, older than 11, which was received before\n");
 	waited();
 	answers(asked_list(), LIST(11, OBJECT(3, "a", "")));
 	ends(asked_list());
-	told(rig, "+ " IS("a") "ok Namespaces\nsynced\n");
+	events_are(rig, "+ " IS("a") "ok Namespaces\nsynced\n");
 }
 
 static void counts(void **state)
@@ -801,11 +801,11 @@ static void counts(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WATCH_LIST(watch_list_goes_on_as_watch),
+		WATCH_LIST(watch_list_continues_as_watch),
 		WATCH_LIST(watch_list_that_breaks_begins_again_by_difference),
 		WATCH_LIST(server_without_watch_list),
 		WATCH_LIST(forbidden_is_a_failure),
-		WATCH_LIST(watch_list_asks_for_no_older_one),
+		WATCH_LIST(watch_list_requests_no_older_version),
 		WATCH_LIST(watch_list_that_is_too_young),
 		WATCH_LIST(removed_while_listed),
 		CHUNKS(lists_in_chunks),
@@ -813,7 +813,7 @@ int main(void)
 		CHUNKS(list_that_ends_too_early),
 		CHUNKS(list_of_nothing),
 		CHUNKS(list_without_version),
-		CHUNKS(older_list_is_not_believed),
+		CHUNKS(older_list_is_not_accepted),
 		CHUNKS(list_that_is_too_young),
 		CHUNKS(two_silent_watches),
 		CHUNKS(etcd_restored_from_a_backup),
@@ -823,18 +823,18 @@ int main(void)
 		CHUNKS(gone_as_event),
 		CHUNKS(gone_again_and_again_waits),
 		CHUNKS(other_errors_resume),
-		CHUNKS(answer_that_begins_is_a_sign_of_life),
+		CHUNKS(a_started_answer_resolves_the_problem),
 		CHUNKS(waits_longer_each_time),
-		CHUNKS(server_says_when),
+		CHUNKS(retry_after_is_respected),
 		CHUNKS(watch_that_ends_at_once_waits),
 		CHUNKS(call_that_cannot_be_begun),
 		CHUNKS(garbage_ends_the_connection),
 		CHUNKS(server_without_protobuf),
 		CHUNKS(protobuf_that_cannot_be_decoded),
-		CHUNKS(protobuf_is_told_as_json_is),
-		CHUNKS(no_memory_is_told_again_later),
+		CHUNKS(protobuf_gives_the_events_of_json),
+		CHUNKS(objects_refused_for_memory_are_listed_again),
 		CHUNKS(invalid_object_stays_as_it_was),
-		CHUNKS(unreadable_item_keeps_what_is_known),
+		CHUNKS(unreadable_item_keeps_the_other_objects),
 		CHUNKS(unreadable_event_lists_again),
 		CHUNKS(huge_object_is_skipped),
 		CHUNKS(managed_fields_are_cut_out),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Two reflectors, of this node's pods and of others', against a server whose pods come, change, go and come again elsewhere, while
- * connections break, histories are compacted and etcd is restored from a backup: at the end they have told what there is.
+ * connections break, histories are compacted and etcd is restored from a backup: at the end they have reported what there is.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -34,7 +34,7 @@ static unsigned event_count;
 static unsigned long version, backup_version;
 static unsigned seed;
 
-static unsigned dice(unsigned limit)
+static unsigned jitter(unsigned limit)
 {
 	seed = seed * 1103515245 + 12345;
 	return (seed >> 16) % limit;
@@ -48,14 +48,14 @@ static void add_event(unsigned pod, unsigned node, bool gone, bool added)
 
 static void something_happens(void)
 {
-	unsigned i = dice(PODS);
+	unsigned i = jitter(PODS);
 	struct pod *pod = &pods[i];
 
 	version++;
 	if (!pod->node) {
-		*pod = (struct pod){ 1 + dice(NODES), version };
+		*pod = (struct pod){ 1 + jitter(NODES), version };
 		add_event(i, pod->node, false, true);
-	} else if (dice(2)) {
+	} else if (jitter(2)) {
 		pod->version = version;
 		add_event(i, pod->node, false, false);
 	} else {
@@ -64,12 +64,12 @@ static void something_happens(void)
 	}
 }
 
-/* --- what a reflector asks, and gets --- */
+/* --- calls and answers --- */
 
 static struct reflector_kind kinds[] = { { OBJECT_POD, "own", "/own" }, { OBJECT_POD, "others", "/others" } };
 static struct reflector *reflectors[2];
-static unsigned long at[2]; /* how far a watch has come */
-static unsigned watches[2]; /* the number of the call whose answer has begun */
+static unsigned long at[2]; /* the version that a watch has reached */
+static unsigned watches[2]; /* the number of the call whose answer has started */
 
 static bool of(unsigned which, unsigned node)
 {
@@ -129,8 +129,8 @@ static void list(unsigned which, struct api_call *call, bool in_watch)
 		ends(call);
 }
 
-/* From which version on; 0: from none in particular. */
-static unsigned long wanted_version(const struct api_call *call)
+/* The requested version; 0: any. */
+static unsigned long requested_version(const struct api_call *call)
 {
 	const char *text = strstr(call->path, "resourceVersion=");
 
@@ -146,18 +146,18 @@ static struct api_call *call_of(unsigned which)
 	return NULL;
 }
 
-/* What is asked for the first time is begun to be answered. */
+/* Starts the answer to a new call. */
 static bool begin(unsigned which, struct api_call *call)
 {
 	if (watches[which] == call->number)
 		return false;
 	watches[which] = call->number;
-	if (strstr(call->path, "resourceVersionMatch=NotOlderThan") && wanted_version(call) > version) {
+	if (strstr(call->path, "resourceVersionMatch=NotOlderThan") && requested_version(call) > version) {
 		refuses(call, 504, "Timeout", "too large resource version");
 	} else if (!strstr(call->path, "watch=true")) {
 		list(which, call, false);
 	} else {
-		at[which] = strstr(call->path, "sendInitialEvents") ? version : wanted_version(call);
+		at[which] = strstr(call->path, "sendInitialEvents") ? version : requested_version(call);
 		answers_bytes(call, "", 0);
 		if (strstr(call->path, "sendInitialEvents"))
 			list(which, call, true);
@@ -201,7 +201,7 @@ static void times_out(struct api_call *call)
 
 static void something_breaks(unsigned which, struct api_call *call)
 {
-	if (dice(3) == 0)
+	if (jitter(3) == 0)
 		refuses(call, 410, "Expired", "too old");
 	else
 		refuses(call, 0, "", "connection reset");
@@ -213,13 +213,13 @@ static void a_step(unsigned which)
 
 	if (!call || begin(which, call))
 		return;
-	if (dice(12) == 0)
+	if (jitter(12) == 0)
 		something_breaks(which, call);
-	else if (!go_on(which, call) && at[which] <= version && dice(4) == 0)
+	else if (!go_on(which, call) && at[which] <= version && jitter(4) == 0)
 		say_bookmark(call, false);
 }
 
-/* Everything that is on its way arrives; a watch at a version that there is not yet is silent. */
+/* Delivers all events; a watch from a version in the future is silent. */
 static void all_arrives(void)
 {
 	for (int turn = 0; turn < 12; turn++) {
@@ -250,9 +250,9 @@ static void restore(void)
 	}
 }
 
-/* --- who is told --- */
+/* --- the receiver --- */
 
-static struct pod told[PODS];
+static struct pod reported[PODS];
 static bool back_in_time;
 
 static int on_put(void *arg, struct object *o)
@@ -260,8 +260,8 @@ static int on_put(void *arg, struct object *o)
 	unsigned i = (unsigned)atoi(o->pod->name + 1);
 	const unsigned long its = strtoul(labels_get(&o->pod->labels, "v"), NULL, 10);
 
-	back_in_time |= told[i].node && its < told[i].version;
-	told[i] = (struct pod){ (unsigned)atoi(o->pod->node + 1), its };
+	back_in_time |= reported[i].node && its < reported[i].version;
+	reported[i] = (struct pod){ (unsigned)atoi(o->pod->node + 1), its };
 	object_free(o);
 	return 0;
 }
@@ -270,24 +270,24 @@ static void on_remove(void *arg, enum object_kind kind, const char *namespace, c
 {
 	unsigned i = (unsigned)atoi(name + 1);
 
-	assert_int_not_equal(told[i].node, 0);
-	told[i].node = 0;
+	assert_int_not_equal(reported[i].node, 0);
+	reported[i].node = 0;
 }
 
 static void on_synced(void *arg)
 {
 }
 
-static void on_complain(void *arg, const char *what, const struct err *err)
+static void on_problem(void *arg, const char *what, const struct err *err)
 {
 }
 
-static void assert_told(unsigned round)
+static void assert_all_reported(unsigned round)
 {
 	for (unsigned i = 0; i < PODS; i++) {
-		if (told[i].node != pods[i].node || (pods[i].node && told[i].version != pods[i].version))
-			fail_msg("round %u: p%u is on n%u at %lu, and was told on n%u at %lu", round, i, pods[i].node, pods[i].version,
-				 told[i].node, told[i].version);
+		if (reported[i].node != pods[i].node || (pods[i].node && reported[i].version != pods[i].version))
+			fail_msg("round %u: p%u is on n%u at %lu, and was reported on n%u at %lu", round, i, pods[i].node, pods[i].version,
+				 reported[i].node, reported[i].version);
 	}
 }
 
@@ -305,7 +305,7 @@ static void start(struct reflector_server *server)
 
 static void a_round(unsigned round, bool restores)
 {
-	const struct object_events to = { on_put, on_remove, on_synced, on_complain, NULL };
+	const struct object_events to = { on_put, on_remove, on_synced, on_problem, NULL };
 	struct reflector_server server = { .node = "n1", .events = &to, .synced = on_synced };
 
 	seed = round;
@@ -313,28 +313,28 @@ static void a_round(unsigned round, bool restores)
 	event_count = 0;
 	back_in_time = false;
 	memset(pods, 0, sizeof(pods));
-	memset(told, 0, sizeof(told));
-	server.no_watch_list = dice(2);
+	memset(reported, 0, sizeof(reported));
+	server.no_watch_list = jitter(2);
 	start(&server);
 	for (unsigned step = 0; step < STEPS; step++) {
 		if (restores && step == STEPS / 3) {
 			memcpy(backup, pods, sizeof(pods));
 			backup_version = version;
-			version += 1000; /* so much that the server does not come so far again before it is noticed */
+			version += 1000; /* so much that the restored server does not reach it before that is noticed */
 		}
 		if (restores && step == 2 * STEPS / 3)
 			restore();
-		if (dice(3) == 0)
+		if (jitter(3) == 0)
 			something_happens();
 		else
-			a_step(dice(2));
-		if (dice(8) == 0)
+			a_step(jitter(2));
+		if (jitter(8) == 0)
 			let_time_pass();
 	}
 	if (!restores)
 		assert_false(back_in_time);
 	all_arrives();
-	assert_told(round);
+	assert_all_reported(round);
 	for (unsigned which = 0; which < 2; which++)
 		reflector_close(reflectors[which]);
 	assert_false(anything_left());

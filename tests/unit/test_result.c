@@ -24,13 +24,13 @@ static json_t *parse(const char *text)
 	return json;
 }
 
-static void same(const json_t *got, const char *want)
+static void same(const json_t *got, const char *expected)
 {
-	json_auto_t *json = parse(want);
+	json_auto_t *json = parse(expected);
 	_cleanup_free_ char *text = json_dumps(got, JSON_COMPACT);
 
 	if (!json_equal(got, json))
-		fail_msg("%s instead of %s", text, want);
+		fail_msg("%s instead of %s", text, expected);
 }
 
 /* Read in any version's shape. */

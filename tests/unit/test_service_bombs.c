@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The largest Services and EndpointSlices that the API takes, and large ones drawn at random, by the balancer into the maps
- * of the real kernel: how long a turn of the agent's loop takes, how much memory, and how soon another's change is done.
+ * The largest Services and EndpointSlices that the API accepts, and random large ones, by the balancer into the maps
+ * of the real kernel: the time of a turn of the agent's loop, the memory, and the delay of another Service's change.
  */
 #include "dp_rig.h"
 
@@ -17,7 +17,7 @@
 #include "cleanup.h"
 #include "clock.h"
 
-/* A sanitizer's build takes that many times as long. */
+/* The slowdown of a sanitizer's build. */
 #if defined(__SANITIZE_ADDRESS__)
 #define SANITIZER 8
 #elif defined(__has_feature)
@@ -29,9 +29,9 @@
 #define SANITIZER 1
 #endif
 
-/* Goals are 50 and 100 ms. Machines are shared: these tell what is bounded from what takes seconds. */
+/* Goals are 50 and 100 ms. Machines are shared, so these bounds only exclude seconds. */
 #define TURN_MS (200 * SANITIZER) /* of another's change, too */
-#define DONE_MS (400 * SANITIZER) /* until the first that does not fit is known */
+#define DONE_MS (400 * SANITIZER) /* until the first Service that does not fit is found */
 #define MEMORY_BYTES (16 << 20)
 #define PORTS_LEGAL 50000 /* of a Service of 1.5 MB */
 #define SLICE_PORTS_LEGAL 20000
@@ -139,8 +139,8 @@ static size_t mapped_bytes(void)
 }
 
 /*
- * From now on at most so many bytes more can be mapped: what allocates more fails. Not the resident size: a machine that
- * reclaims memory changes it in both directions. A sanitizer maps what it likes.
+ * From now on at most so many bytes more can be mapped, and further allocations fail. Not the resident size: a machine that
+ * reclaims memory changes it in both directions. Without effect under a sanitizer, which maps much more.
  */
 static void limit_memory(size_t more)
 {
@@ -169,11 +169,11 @@ static void run(void)
 	while (balancer_pending(b));
 }
 
-/* --- another one, which is modest --- */
+/* --- another, small Service --- */
 
 static const struct made modest = { "modest", 1, 2, 2, false };
 
-/* How long it takes until its Service has these backends, and those only. */
+/* The time until its Service has exactly these backends. */
 static uint64_t modest_changes(unsigned first, size_t count)
 {
 	const struct ip vips[] = { ip("10.96.0.1"), ip("fd00:96::1") };
@@ -272,7 +272,7 @@ static void largest_objects_are_bounded(void **state)
 	static const struct {
 		const char *name;
 		void (*put)(void);
-		bool one; /* Service, of which it is soon known that it does not fit */
+		bool one; /* one Service, which is soon found not to fit */
 	} rows[] = {
 		{ "ports", put_ports, true },	      { "shared ports", put_shared_ports, true },
 		{ "endpoints", put_endpoints, true }, { "duplicates", put_duplicates, true },
@@ -407,7 +407,7 @@ static void random_objects_are_bounded(void **state)
 	remove_all();
 	dp_services_count(services, backends, &listed);
 	balancer_count(b, &counts);
-	assert_int_equal(backends[0] + backends[1] + listed + counts.fronts[0] + counts.fronts[1] + counts.problems, 0);
+	assert_int_equal(backends[0] + backends[1] + listed + counts.frontends[0] + counts.frontends[1] + counts.problems, 0);
 }
 
 int main(void)

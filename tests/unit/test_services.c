@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Services in the maps of the real kernel: put, replaced, deleted; what a writer that was killed has left. */
+/* Services in the maps of the real kernel: put, replaced, deleted; stale entries of a killed writer. */
 #include "dp_rig.h"
 
 #include <arpa/inet.h>
@@ -93,7 +93,7 @@ static struct seen each(void)
 	return seen;
 }
 
-static void what_is_put_is_there(void **state)
+static void services_are_put_and_deleted(void **state)
 {
 	struct err err = { 0 };
 	struct seen seen;
@@ -142,8 +142,8 @@ static uint32_t list_of(int v6)
 	return service.list;
 }
 
-/* Killed before the service's element was written, or before the old list was deleted: a list is nobody's. */
-static void leftover_lists_go(void **state)
+/* Killed before the service's element was written, or before the old list was deleted: a list has no service. */
+static void stale_lists_are_removed(void **state)
 {
 	for (int v6 = 0; v6 < 2; v6++) {
 		_cleanup_fd_ int fd = map_fd("service_lists"), members = map_fd("service_members"), backends = map_fd(maps[v6]);
@@ -165,8 +165,8 @@ static void leftover_lists_go(void **state)
 	assert_int_equal(each().backends, 6);
 }
 
-/* Not even by a writer that was killed between the number and the list. */
-static void no_number_comes_again(void **state)
+/* Not even after a writer was killed between the number and the list. */
+static void list_numbers_are_never_reused(void **state)
 {
 	struct wr_service_state newest;
 
@@ -176,12 +176,12 @@ static void no_number_comes_again(void **state)
 		put(v6, IPPROTO_TCP, 1, 8080);
 		last = list_of(v6);
 		reopen();
-		put(v6, IPPROTO_TCP, 1, 8080); /* what is there already is not written */
+		put(v6, IPPROTO_TCP, 1, 8080); /* an existing list is not written */
 		assert_int_equal(list_of(v6), last);
 		put(v6, IPPROTO_TCP, 1, 8081);
 		assert_true(list_of(v6) > last);
 	}
-	newest.list = 1; /* what was there is lost: the lists themselves are asked */
+	newest.list = 1; /* the last number is lost: it is computed from the lists */
 	newest.backend = 0;
 	assert_int_equal(dp_value_put("service_state", &newest, NULL), 0);
 	reopen();
@@ -212,7 +212,7 @@ static uint32_t backend_of(int v6, uint8_t protocol, uint32_t index)
 	return id;
 }
 
-/* Through other lists, other services and another agent; and there is one element for all of them. */
+/* Across lists, services and agents; all of them share one element. */
 static void a_backend_keeps_its_id(void **state)
 {
 	struct dp_backend backend;
@@ -230,7 +230,7 @@ static void a_backend_keeps_its_id(void **state)
 		reopen();
 		put(v6, IPPROTO_TCP, 5, 8080);
 		assert_int_equal(backend_of(v6, IPPROTO_TCP, 2), id);
-		/* Another service has it, too, and then alone. */
+		/* Another service has it too, and then only that one. */
 		other.ip = ip(vips[v6]);
 		backend = (struct dp_backend){ ip_add(ip(first_backends[v6]), 2), 8082 };
 		assert_ok(dp_service_put(services, &other, NULL, &err));
@@ -244,7 +244,7 @@ static void a_backend_keeps_its_id(void **state)
 		assert_int_not_equal(backend_of(v6, IPPROTO_UDP, 2), id);
 		assert_ok(dp_service_delete(services, &other.ip, 81, IPPROTO_TCP, &err));
 		assert_int_equal(elements(maps[v6]), 6);
-		/* One that was gone is another one. */
+		/* A removed backend that is added again gets a new id. */
 		put(v6, IPPROTO_TCP, 0, 0);
 		put(v6, IPPROTO_TCP, 3, 8080);
 		assert_int_not_equal(backend_of(v6, IPPROTO_TCP, 2), id);
@@ -263,7 +263,7 @@ static void nonsense_is_refused(void **state)
 }
 
 /* Fills the map of services: the last one is refused whole, and leaves no list. */
-static void a_full_map_is_said(void **state)
+static void a_full_map_is_an_error(void **state)
 {
 	_cleanup_fd_ int fd = map_fd("services4");
 	struct wr_service filler = { .list = 1 };
@@ -283,7 +283,7 @@ static void a_full_map_is_said(void **state)
 	assert_int_equal(elements("service_lists") + elements("service_members"), 0);
 }
 
-/* Services with the same backends have one list, which lives as long as any of them; also through another agent. */
+/* Services with the same backends share one list, which stays as long as any of them; also for another agent. */
 static void same_backends_are_one_list(void **state)
 {
 	struct dp_backend backends[3];
@@ -310,7 +310,7 @@ static void same_backends_are_one_list(void **state)
 	}
 }
 
-/* A list is cut to what fits: what is gone leaves it, and the rest comes with the room. */
+/* A list is cut to the room: removed backends leave it, and the rest is added once there is room. */
 static void a_list_without_room_is_cut(void **state)
 {
 	_cleanup_fd_ int fd = map_fd("service_members");
@@ -325,7 +325,7 @@ static void a_list_without_room_is_cut(void **state)
 	assert_ok(dp_service_put(services, &service, NULL, &err));
 	while (bpf_map_update_elem(fd, &filler, &filler.backend, BPF_NOEXIST) == 0)
 		filler.backend++;
-	/* As many others: they have the room of those before. */
+	/* As many other backends use the room of the old ones. */
 	service.backends = backends + 1;
 	assert_ok(dp_service_put(services, &service, NULL, &err));
 	service.backends = backends;
@@ -391,9 +391,9 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, services_rig_load, services_rig_unload)
 	const struct CMUnitTest tests[] = {
-		TEST(what_is_put_is_there),  TEST(leftover_lists_go),  TEST(no_number_comes_again),
+		TEST(services_are_put_and_deleted),  TEST(stale_lists_are_removed),  TEST(list_numbers_are_never_reused),
 		TEST(a_backend_keeps_its_id),
-		TEST(nonsense_is_refused), TEST(a_full_map_is_said), TEST(same_backends_are_one_list),
+		TEST(nonsense_is_refused), TEST(a_full_map_is_an_error), TEST(same_backends_are_one_list),
 		TEST(a_list_without_room_is_cut), TEST(listed_as_they_change),
 	};
 

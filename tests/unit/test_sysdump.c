@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What `warren sysdump` is made of: an archive that tar reads, and parts that may fail in any way. */
+/* The parts of `warren sysdump`: an archive that tar reads, and commands that may fail in any way. */
 #include <fcntl.h>
 #include <signal.h>
 
@@ -14,7 +14,7 @@
 
 static char line[16384];
 
-/* What a command prints, at most what fits into `line`. */
+/* A command's output, as far as it fits into `line`. */
 static const char *sh(const char *command)
 {
 	FILE *f = popen(command, "r");
@@ -34,16 +34,16 @@ static void archive_is_read_by_tar(void **state)
 	struct err err = { 0 };
 
 	memset(big, 'x', sizeof(big));
-	assert_ok(archive_open(open("/run/a.tar.gz", O_WRONLY | O_CREAT | O_TRUNC, 0600), "folder", 1700000000, &archive, &err));
+	assert_ok(archive_open(open("/run/a.tar.gz", O_WRONLY | O_CREAT | O_TRUNC, 0600), "directory", 1700000000, &archive, &err));
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
 		snprintf(name, sizeof(name), "part/%zu", sizes[i]);
 		assert_ok(archive_add(archive, name, big, sizes[i], &err));
 	}
 	memset(name, 'n', sizeof(name));
-	name[ARCHIVE_NAME_MAX - sizeof("folder/")] = '\0';
+	name[ARCHIVE_NAME_MAX - sizeof("directory/")] = '\0';
 	assert_ok(archive_add(archive, name, "fits\n", 5, &err));
-	name[ARCHIVE_NAME_MAX - sizeof("folder/")] = 'n';
-	name[ARCHIVE_NAME_MAX - sizeof("folder/") + 1] = '\0';
+	name[ARCHIVE_NAME_MAX - sizeof("directory/")] = 'n';
+	name[ARCHIVE_NAME_MAX - sizeof("directory/") + 1] = '\0';
 	assert_int_equal(archive_add(archive, name, "", 0, &err), -ENAMETOOLONG);
 	assert_ok(archive_close(archive, &err));
 
@@ -51,10 +51,10 @@ static void archive_is_read_by_tar(void **state)
 	assert_non_null(strstr(sh("tar tvzf /run/a.tar.gz --utc"), "-rw------- root/root"));
 	assert_non_null(strstr(line, "2023-11-14 22:13"));
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
-		snprintf(command, sizeof(command), "tar xOzf /run/a.tar.gz folder/part/%zu | tr -d -c x | wc -c", sizes[i]);
+		snprintf(command, sizeof(command), "tar xOzf /run/a.tar.gz directory/part/%zu | tr -d -c x | wc -c", sizes[i]);
 		assert_int_equal(strtoul(sh(command), NULL, 10), sizes[i]);
 	}
-	assert_string_equal(sh("tar xOzf /run/a.tar.gz --wildcards 'folder/nn*'"), "fits\n");
+	assert_string_equal(sh("tar xOzf /run/a.tar.gz --wildcards 'directory/nn*'"), "fits\n");
 }
 
 static void archive_on_a_full_disk(void **state)
@@ -66,7 +66,7 @@ static void archive_on_a_full_disk(void **state)
 
 	assert_int_equal(read(fd, random, sizeof(random)), sizeof(random));
 	close(fd);
-	assert_ok(archive_open(open("/dev/full", O_WRONLY), "folder", 0, &archive, &err));
+	assert_ok(archive_open(open("/dev/full", O_WRONLY), "directory", 0, &archive, &err));
 	r = archive_add(archive, "a", random, sizeof(random), &err);
 	if (r == 0)
 		r = archive_close(archive, &err); /* it was all in a buffer */
@@ -75,7 +75,7 @@ static void archive_on_a_full_disk(void **state)
 	assert_int_equal(r, -ENOSPC);
 }
 
-/* --- what a part prints --- */
+/* --- output of a part --- */
 
 static int says(void *arg)
 {
@@ -109,7 +109,7 @@ static int crashes(void *arg)
 	return 0;
 }
 
-/* What hangs is given up; later, if it had not come to print anything by then. */
+/* A part that hangs is killed; later, if it has not printed anything yet. */
 static struct capture capture(capture_fn fn, bool hangs, size_t most)
 {
 	int ms = hangs ? 300 : 20000;
@@ -143,8 +143,8 @@ static void captured(void **state)
 		struct capture c = capture(rows[i].fn, rows[i].late, most);
 
 		assert_true(clock_ns(CLOCK_MONOTONIC) - begin < 10 * NS_PER_S);
-		assert_int_equal(c.cut, rows[i].cut);
-		assert_int_equal(c.late, rows[i].late);
+		assert_int_equal(c.truncated, rows[i].cut);
+		assert_int_equal(c.timed_out, rows[i].late);
 		assert_int_equal(c.exit, rows[i].exit);
 		assert_int_equal(c.size, rows[i].text ? strlen(rows[i].text) : most);
 		if (rows[i].text)
@@ -160,14 +160,14 @@ static void wrong_places(void **state)
 	needs_root();
 	expect_failure("sysdump --output /nowhere/a.tar.gz", CLI_FAILED, "/nowhere/a.tar.gz");
 	expect_failure("sysdump --output /run", CLI_FAILED, "cannot write /run");
-	/* What is there stays, and no link is followed. */
+	/* Existing files stay, and no link is followed. */
 	sh("echo mine > /run/mine && ln -s /run/new /run/link");
 	expect_failure("sysdump --output /run/mine", CLI_FAILED, "File exists");
 	expect_failure("sysdump --output /run/link", CLI_FAILED, "File exists");
 	assert_string_equal(sh("cat /run/mine; ls /run/new 2>/dev/null || true"), "mine\n");
 }
 
-/* Nothing is loaded, nobody answers: what can be said about the node all the same. */
+/* Nothing is loaded and no agent runs: what a dump contains all the same. */
 static void on_a_bare_node(void **state)
 {
 	static struct output output;
@@ -175,14 +175,14 @@ static void on_a_bare_node(void **state)
 	needs_root();
 	run("sysdump --output /run/bare1.tar.gz", &output);
 	assert_int_equal(output.exit, 0);
-	assert_non_null(strstr(output.out, "keys and tokens are not in it"));
+	assert_non_null(strstr(output.out, "but no keys and no tokens"));
 	assert_non_null(strstr(sh("tar tzf /run/bare1.tar.gz"), "/status.json.failed\n"));
 	assert_non_null(strstr(line, "/maps/addr4.json.failed\n"));
 	assert_non_null(strstr(sh("tar xOzf /run/bare1.tar.gz --wildcards '*/sysctls.txt'"), "/proc/sys/net/ipv4/ip_forward = "));
 	assert_non_null(strstr(sh("tar xOzf /run/bare1.tar.gz --wildcards '*/net/proc.txt'"), "/proc/net/dev"));
 }
 
-/* The pid that an agent in a container knows itself by is somebody else's here. */
+/* The pid of an agent in its container is another process's in this namespace. */
 static void of_an_agent_in_a_container(void **state)
 {
 	static struct output output;
@@ -198,7 +198,7 @@ static void of_an_agent_in_a_container(void **state)
 	assert_int_equal(output.exit, 0);
 	agent_end(agent);
 	assert_string_equal(sh("tar xOzf /run/other.tar.gz --wildcards '*/agent/process.txt' '*/agent/log.txt' | sort -u"),
-			    "the agent runs in a container, of whose processes none is seen from here\n");
+			    "the agent runs in a container whose processes are not visible here\n");
 }
 
 int main(void)

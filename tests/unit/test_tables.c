@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Writing policy into the maps of the real kernel: tables, growth, endpoint words. */
+/* Writing policy into the maps of the real kernel: tables, growth, endpoint policies. */
 #include "dp_rig.h"
 
 #include <errno.h>
@@ -10,7 +10,7 @@
 #include "keyset.h"
 #include "lock.h"
 #include "tables.h"
-#include "words.h"
+#include "endpoint_policy.h"
 
 /* --- the set of keys --- */
 
@@ -31,7 +31,7 @@ static void keyset_as_a_naive_one(void **state)
 			int n = rand_r(&seed) % KEYS;
 			uint32_t key[6] = { 0, 0, 0, 0, 0, 0 };
 
-			/* What varies is at the end, as in an address, and all zeros are a key too. */
+			/* Keys differ at the end, as addresses do, and all zeros are a key too. */
 			key[sizes[s] / 4 - 1] = (uint32_t)n << 13;
 			if (rand_r(&seed) % 2) {
 				assert_int_equal(keyset_add(&set, key), !naive[n]);
@@ -61,7 +61,7 @@ static void element_key(const struct dp_map *map, uint32_t n, void *key)
 {
 	memset(key, 0, map->key_size);
 	if (map->type == BPF_MAP_TYPE_LPM_TRIE) {
-		/* Nested prefixes too: what a lookup finds is no proof of what is there. */
+		/* Nested prefixes too: a lookup may find a shorter prefix. */
 		uint32_t bits = n % 2 ? 32 : 24;
 		uint32_t words[3] = { WR_CIDR_CLASS_BITS + bits, 16 + n / 2 / 65536,
 				      htobe32(10u << 24 | (n / 2 % 65536) << 8) };
@@ -140,7 +140,7 @@ static void put_replace_delete(void **state)
 		assert_int_equal(counts[2], 1000);
 		assert_int_equal(counts[3], 1000);
 
-		/* A writer that comes later knows as much. */
+		/* A later writer reads the same. */
 		dp_table_close(table);
 		table = open_table(table_names[t]);
 		assert_int_equal(dp_table_used(table), 3500);
@@ -156,8 +156,8 @@ static void put_replace_delete(void **state)
 	}
 }
 
-/* A key that somebody else has deleted does not keep the others from being deleted. */
-static void delete_what_is_gone(void **state)
+/* A key that another program has deleted does not keep the others from being deleted. */
+static void delete_absent_keys(void **state)
 {
 	for (size_t t = 0; t < ARRAY_SIZE(table_names); t++) {
 		_cleanup_elements_ struct elements e = elements_make(table_names[t], 0, 10, 1);
@@ -177,7 +177,7 @@ static void delete_what_is_gone(void **state)
 	}
 }
 
-/* What the kernel has not deleted is still known to be there. */
+/* Keys that the kernel has not deleted still count as present. */
 static void refused_deletion_forgets_nothing(void **state)
 {
 	_cleanup_elements_ struct elements e = elements_make("classes", 0, 10, 1);
@@ -186,7 +186,7 @@ static void refused_deletion_forgets_nothing(void **state)
 	struct err err = { 0 };
 
 	assert_ok(dp_table_put(table, e.keys, e.values, 10, &err));
-	assert_int_equal(bpf_map_freeze(fd), 0); /* for good: nobody but programs may write it */
+	assert_int_equal(bpf_map_freeze(fd), 0); /* for good: only BPF programs may write it */
 	assert_int_equal(dp_table_delete(table, e.keys, 10, &err), -EPERM);
 	assert_int_equal(dp_table_used(table), 10);
 	dp_table_close(table);
@@ -245,7 +245,7 @@ static void full_table_takes_none_of_it(void **state)
 	dp_table_close(table);
 }
 
-/* The kernel refuses in the middle of a batch: somebody else's entries are in the map. */
+/* The kernel refuses in the middle of a batch: another program's entries are in the map. */
 static void refused_half_way(void **state)
 {
 	enum { LIMIT = 2 * WR_MAX_ENDPOINTS };
@@ -292,7 +292,7 @@ static void grown_to_the_limit(void **state)
 	dp_table_close(table);
 }
 
-/* Less than the map could hold: only what is new needs room, though there is more already. */
+/* Less than the map could hold: only new keys need room, even if the table is above the limit already. */
 static void a_limit_of_its_own(void **state)
 {
 	_cleanup_elements_ struct elements few = elements_make("policy", 0, 100, 1), others = elements_make("policy", 0, 100, 2);
@@ -308,8 +308,8 @@ static void a_limit_of_its_own(void **state)
 			assert_ok(dp_table_put(table, few.keys, few.values, few.count, &err));
 		assert_ok(dp_table_put(table, others.keys, others.values, others.count, &err));
 		assert_int_equal(dp_table_put(table, more.keys, more.values, more.count, &err), -ENOSPC);
-		assert_string_equal(err.msg, limit == 100 ? "map policy is full: 110 entries are wanted, it can hold 100"
-							  : "map policy is full: 110 entries are wanted, it can hold 50");
+		assert_string_equal(err.msg, limit == 100 ? "map policy is full: 110 entries are required, it can hold 100"
+							  : "map policy is full: 110 entries are required, it can hold 50");
 		assert_int_equal(dp_table_used(table), 100);
 	}
 	count_by_value(table, counts);
@@ -334,7 +334,7 @@ static void a_limit_of_its_own(void **state)
 #define JUMP_IF_0(reg, to) INSN(BPF_JMP | BPF_JEQ | BPF_K, reg, 0, to, 0)
 #define EXIT INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)
 
-/* A program that looks for `identity` as the data path does, and counts in `misses` how often it is not there. */
+/* A program that looks up `identity` as the data path does, and counts misses in `misses`. */
 static int load_reader(int outer, int misses, int32_t identity)
 {
 	const struct bpf_insn insns[] = {
@@ -377,7 +377,7 @@ static void run_reader(void *arg)
 	bpf_prog_test_run_opts(*(int *)arg, &opts);
 }
 
-/* As user space reads: pin, outer map, inner map by its id, element. Keeps what was wrong last. */
+/* As user space reads: pin, outer map, inner map by its id, element. Keeps the last error. */
 static void run_user_reader(void *arg)
 {
 	const uint64_t identity = 1;
@@ -397,7 +397,7 @@ static uint64_t read_misses(int map)
 	return misses;
 }
 
-/* Begins anew with a small map that holds identity 1, so that there is much to grow. */
+/* Starts with a small map that contains identity 1, so that there is much to grow. */
 static void shrink(int outer, const struct dp_map *map)
 {
 	const uint64_t identity = 1, peer = WR_PEER_FIRST;
@@ -447,7 +447,7 @@ static void readers_miss_nothing_while_it_grows(void **state)
 		dp_table_close(table);
 		shrink(outer, map);
 	}
-	/* What stood there before goes at once here, between the two steps in which user space opens it. */
+	/* The old inner map is freed here at once, between the two steps in which user space opens it. */
 	for (int i = 0; i < 100; i++)
 		shrink(outer, map);
 	background_stop(&program);
@@ -459,7 +459,7 @@ static void readers_miss_nothing_while_it_grows(void **state)
 }
 
 /* Values and BTF go along when a map grows. */
-static void growth_keeps_what_there_was(void **state)
+static void growth_keeps_values_and_btf(void **state)
 {
 	static const char *const names[] = { "policy", "identities" };
 
@@ -485,7 +485,7 @@ static void growth_keeps_what_there_was(void **state)
 	}
 }
 
-/* --- words --- */
+/* --- endpoint policies --- */
 
 static struct wr_endpoint endpoint(uint32_t ifindex)
 {
@@ -508,26 +508,26 @@ static void put_endpoint(uint32_t ifindex)
 	assert_ok(dp_endpoint_put(&dp, &ep, &err));
 }
 
-static void words_are_set(void **state)
+static void endpoint_policies_are_set(void **state)
 {
-	const uint32_t crowd[] = { 9, 9 + WR_ENDPOINT_SLOTS, 9 + 2 * WR_ENDPOINT_SLOTS }; /* all want one slot */
-	struct dp_word set[] = {
+	const uint32_t crowd[] = { 9, 9 + WR_ENDPOINT_SLOTS, 9 + 2 * WR_ENDPOINT_SLOTS }; /* all hash to one slot */
+	struct dp_endpoint_policy set[] = {
 		{ crowd[2], 18, 103, 1003 }, { 4711, 19, 104, 1004 },	  { crowd[0], 16, 101, 1001 },
 		{ 0, 20, 105, 1005 },	     { crowd[1], 17, 102, 1002 },
 	};
 	_cleanup_dp_ struct dp dp = DP_CLOSED;
-	struct dp_words *words;
+	struct dp_endpoint_policies *policies;
 	struct wr_endpoint ep;
 	struct err err = { 0 };
 	bool missing[ARRAY_SIZE(set)];
 
 	for (size_t i = 0; i < ARRAY_SIZE(crowd); i++)
 		put_endpoint(crowd[i]);
-	assert_ok(dp_words_open(&words, &err));
-	assert_ok(dp_words_set(words, set, ARRAY_SIZE(set), missing, &err));
+	assert_ok(dp_endpoint_policies_open(&policies, &err));
+	assert_ok(dp_endpoint_policies_set(policies, set, ARRAY_SIZE(set), missing, &err));
 	for (size_t i = 0; i < ARRAY_SIZE(set); i++)
 		assert_int_equal(missing[i], i == 1 || i == 3);
-	assert_ok(dp_words_set(words, set, 1, NULL, &err));
+	assert_ok(dp_endpoint_policies_set(policies, set, 1, NULL, &err));
 	assert_ok(dp_open(&dp, &err));
 	for (size_t i = 0; i < ARRAY_SIZE(crowd); i++) {
 		assert_ok(dp_endpoint_get(&dp, crowd[i], &ep, &err));
@@ -536,7 +536,7 @@ static void words_are_set(void **state)
 		assert_int_equal(ep.identity, 1001 + i);
 		assert_int_equal(ep.addr4.v4, endpoint(crowd[i]).addr4.v4); /* the rest is as it was */
 	}
-	dp_words_close(words);
+	dp_endpoint_policies_close(policies);
 }
 
 struct watched {
@@ -544,17 +544,17 @@ struct watched {
 	uint64_t torn, seen;
 };
 
-/* Class and revision belong together in every word that is ever there, and the identity is never older than the word.
+/* Class and revision belong together in every tag that a program may read, and the identity is never older than the tag.
  */
-static void watch_word(void *arg)
+static void watch_policy_tag(void *arg)
 {
 	struct watched *w = arg;
 
 	for (int i = 0; i < 1000; i++) {
-		uint64_t word =
+		uint64_t tag =
 		    __atomic_load_n((const uint64_t *)(const void *)&w->slot->policy_class, __ATOMIC_ACQUIRE);
 		uint64_t identity = __atomic_load_n(&w->slot->identity, __ATOMIC_RELAXED);
-		uint32_t policy_class = (uint32_t)word, revision = (uint32_t)(word >> 32);
+		uint32_t policy_class = (uint32_t)tag, revision = (uint32_t)(tag >> 32);
 
 		if (revision < 2)
 			continue;
@@ -563,35 +563,35 @@ static void watch_word(void *arg)
 	}
 }
 
-static void words_are_never_torn(void **state)
+static void policy_tags_are_never_torn(void **state)
 {
 	const size_t bytes = WR_ENDPOINT_SLOTS * sizeof(struct wr_endpoint);
 	_cleanup_fd_ int fd = map_fd("endpoints");
 	const struct wr_endpoint *slots = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, 0);
 	struct watched watched = { 0 };
 	struct background watcher;
-	struct dp_words *words;
+	struct dp_endpoint_policies *policies;
 	struct err err = { 0 };
 
 	assert_true(slots != MAP_FAILED);
 	put_endpoint(9);
 	watched.slot = &slots[wr_endpoint_slot(9, 0)];
-	assert_ok(dp_words_open(&words, &err));
-	background_start(&watcher, watch_word, &watched);
+	assert_ok(dp_endpoint_policies_open(&policies, &err));
+	background_start(&watcher, watch_policy_tag, &watched);
 	for (uint32_t revision = 2; revision < 2000 || !__atomic_load_n(&watched.seen, __ATOMIC_RELAXED); revision++) {
-		struct dp_word some[64];
+		struct dp_endpoint_policy some[64];
 
 		for (uint32_t i = 0; i < ARRAY_SIZE(some); i++) {
 			uint32_t r = revision * 64 + i;
 
-			some[i] = (struct dp_word){ 9, r + 16, r, r };
+			some[i] = (struct dp_endpoint_policy){ 9, r + 16, r, r };
 		}
-		assert_ok(dp_words_set(words, some, ARRAY_SIZE(some), NULL, &err));
+		assert_ok(dp_endpoint_policies_set(policies, some, ARRAY_SIZE(some), NULL, &err));
 	}
 	background_stop(&watcher);
 	assert_true(watched.seen > 0);
 	assert_int_equal(watched.torn, 0);
-	dp_words_close(words);
+	dp_endpoint_policies_close(policies);
 	munmap((void *)slots, bytes);
 }
 
@@ -616,32 +616,32 @@ static void churn_slot(void *arg)
 			continue;
 		}
 		if (i && (read.policy_class != WR_CLASS_NOT_ISOLATED || read.identity))
-			c->wrong++; /* a word that was meant for the other one */
+			c->wrong++; /* a policy of the other endpoint */
 		if (dp_endpoint_delete(&c->dp, ep.ifindex, &c->err) < 0)
 			c->failed++;
 	}
 	__atomic_add_fetch(&c->turns, 1, __ATOMIC_RELAXED);
 }
 
-static void words_and_reused_slots(void **state)
+static void endpoint_policies_and_reused_slots(void **state)
 {
-	const struct dp_word word = { 9, 99, 2, 12345 };
+	const struct dp_endpoint_policy policy = { 9, 99, 2, 12345 };
 	struct churn churn = { .dp = DP_CLOSED };
 	struct background thread;
-	struct dp_words *words;
+	struct dp_endpoint_policies *policies;
 	size_t hit = 0;
 	bool missing;
 	struct err err = { 0 };
 
 	assert_ok(dp_open(&churn.dp, &err));
-	assert_ok(dp_words_open(&words, &err));
+	assert_ok(dp_endpoint_policies_open(&policies, &err));
 	background_start(&thread, churn_slot, &churn);
 	for (int i = 0; i < 3000 || !hit; i++) {
 		uint64_t turns = __atomic_load_n(&churn.turns, __ATOMIC_RELAXED);
 
-		assert_ok(dp_words_set(words, &word, 1, &missing, &err));
+		assert_ok(dp_endpoint_policies_set(policies, &policy, 1, &missing, &err));
 		hit += !missing;
-		/* Who takes a lock again at once keeps it from others, who look for it every other millisecond. */
+		/* A process that takes a lock again at once keeps it from others, which poll it every other millisecond. */
 		while (i % 32 == 31 && __atomic_load_n(&churn.turns, __ATOMIC_RELAXED) == turns)
 			sched_yield();
 	}
@@ -649,44 +649,44 @@ static void words_and_reused_slots(void **state)
 	if (churn.failed)
 		fail_msg("%s", churn.err.msg);
 	assert_int_equal(churn.wrong, 0);
-	dp_words_close(words);
+	dp_endpoint_policies_close(policies);
 	dp_close(&churn.dp);
 }
 
-struct late_word {
-	struct dp_words *words;
+struct late_policy {
+	struct dp_endpoint_policies *policies;
 	bool begun;
 	int result;
 };
 
 static void *set_late(void *arg)
 {
-	const struct dp_word word = { 9, 99, 2, 12345 };
-	struct late_word *late = arg;
+	const struct dp_endpoint_policy policy = { 9, 99, 2, 12345 };
+	struct late_policy *late = arg;
 
 	__atomic_store_n(&late->begun, true, __ATOMIC_RELEASE);
-	late->result = dp_words_set(late->words, &word, 1, NULL, NULL);
+	late->result = dp_endpoint_policies_set(late->policies, &policy, 1, NULL, NULL);
 	return NULL;
 }
 
-static void words_wait_for_the_lock(void **state)
+static void endpoint_policies_wait_for_the_lock(void **state)
 {
 	_cleanup_fd_ int lock = -1;
 	_cleanup_dp_ struct dp dp = DP_CLOSED;
-	struct late_word late = { 0 };
+	struct late_policy late = { 0 };
 	struct wr_endpoint ep;
 	struct err err = { 0 };
 	pthread_t thread;
 
 	put_endpoint(9);
 	assert_ok(dp_open(&dp, &err));
-	assert_ok(dp_words_open(&late.words, &err));
+	assert_ok(dp_endpoint_policies_open(&late.policies, &err));
 	lock = lock_take(LOCK_ENDPOINTS, "", 0, &err);
 	assert_true(lock >= 0);
 	assert_int_equal(pthread_create(&thread, NULL, set_late, &late), 0);
 	while (!__atomic_load_n(&late.begun, __ATOMIC_ACQUIRE))
 		sched_yield();
-	for (int i = 0; i < 2000; i++) { /* nothing announces that nothing happens: some milliseconds */
+	for (int i = 0; i < 2000; i++) { /* long enough to show that it waits: some milliseconds */
 		assert_ok(dp_endpoint_get(&dp, 9, &ep, &err));
 		assert_int_equal(ep.policy_class, WR_CLASS_NOT_ISOLATED);
 	}
@@ -695,7 +695,7 @@ static void words_wait_for_the_lock(void **state)
 	assert_int_equal(late.result, 0);
 	assert_ok(dp_endpoint_get(&dp, 9, &ep, &err));
 	assert_int_equal(ep.policy_class, 99);
-	dp_words_close(late.words);
+	dp_endpoint_policies_close(late.policies);
 }
 
 /* --- the rest --- */
@@ -716,13 +716,13 @@ static void nothing_is_loaded(void **state)
 {
 	struct wr_policy_state policy = { 0 };
 	struct dp_table *table;
-	struct dp_words *words;
+	struct dp_endpoint_policies *policies;
 	struct err err = { 0 };
 
 	assert_int_equal(dp_table_open("no_such_map", &table, &err), -ENOENT);
 	assert_int_equal(dp_table_open("policy", &table, &err), -ENOENT);
 	assert_non_null(strstr(err.hint, "warren node init"));
-	assert_int_equal(dp_words_open(&words, &err), -ENOENT);
+	assert_int_equal(dp_endpoint_policies_open(&policies, &err), -ENOENT);
 	assert_int_equal(dp_policy_state_get(&policy, &err), -ENOENT);
 	assert_int_equal(dp_policy_state_set(&policy, &err), -ENOENT);
 }
@@ -734,7 +734,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(keyset_as_a_naive_one),
 		LOADED(put_replace_delete),
-		LOADED(delete_what_is_gone),
+		LOADED(delete_absent_keys),
 		LOADED(refused_deletion_forgets_nothing),
 		LOADED(one_key_twice_in_a_call),
 		LOADED(full_table_takes_none_of_it),
@@ -742,11 +742,11 @@ int main(void)
 		LOADED(grown_to_the_limit),
 		LOADED(a_limit_of_its_own),
 		LOADED(readers_miss_nothing_while_it_grows),
-		LOADED(growth_keeps_what_there_was),
-		LOADED(words_are_set),
-		LOADED(words_are_never_torn),
-		LOADED(words_and_reused_slots),
-		LOADED(words_wait_for_the_lock),
+		LOADED(growth_keeps_values_and_btf),
+		LOADED(endpoint_policies_are_set),
+		LOADED(policy_tags_are_never_torn),
+		LOADED(endpoint_policies_and_reused_slots),
+		LOADED(endpoint_policies_wait_for_the_lock),
 		LOADED(policy_state_round_trip),
 		cmocka_unit_test(nothing_is_loaded),
 	};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* user/agent/tunnel_key.c: files of keys, keyed words; and user/agent/cluster.c: which words are in the maps, and when.
+/* user/agent/tunnel_key.c: files of keys, keyed tags; and user/agent/cluster.c: which tags are in the maps, and when.
  */
 #include "cluster_rig.h"
 
@@ -26,8 +26,8 @@ static void files(void **state)
 		  { 0xab, 0xcd } },
 		{ "", "there is no key", { 0 }, 0, { 0 } },
 		{ "# 1\n", "there is no key", { 0 }, 0, { 0 } },
-		{ "1\n3\n", "line 2: of the ids of two keys one is even", { 0 }, 0, { 0 } },
-		{ "1\n1\n", "line 2: of the ids of two keys one is even", { 0 }, 0, { 0 } },
+		{ "1\n3\n", "line 2: of two key ids one must be even", { 0 }, 0, { 0 } },
+		{ "1\n1\n", "line 2: of two key ids one must be even", { 0 }, 0, { 0 } },
 		{ "1\n2\n3\n", "line 3: there may be two keys", { 0 }, 0, { 0 } },
 		{ "one\n", "line 1: a key's id is a number", { 0 }, 0, { 0 } },
 		{ "-1\n", "line 1: a key's id is a number", { 0 }, 0, { 0 } },
@@ -58,14 +58,14 @@ static void files(void **state)
 }
 
 /* Computed by another implementation (Python's hmac). */
-static void words(void **state)
+static void tags(void **state)
 {
 	static const uint8_t zeros[POLICY_KEY_SIZE];
 	static const struct {
 		const uint8_t *key;
 		uint32_t id;
 		const char *from, *to;
-		uint64_t word;
+		uint64_t tag;
 	} rows[] = {
 		{ cluster_key, 0, "a", "b", 0xdcc319c770cf9240 },
 		{ cluster_key, 0, "b", "a", 0x15d76321a4b7814f },
@@ -78,29 +78,29 @@ static void words(void **state)
 	char long_name[300] = { 0 };
 	struct tunnel_key key = { 0 };
 	struct err err = { 0 };
-	uint64_t word;
+	uint64_t tag;
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		key.id = rows[i].id;
 		memcpy(key.key, rows[i].key, sizeof(key.key));
-		assert_int_equal(tunnel_word(&key, rows[i].from, rows[i].to, &word, &err), 0);
-		assert_true(word == rows[i].word);
+		assert_int_equal(tunnel_tag(&key, rows[i].from, rows[i].to, &tag, &err), 0);
+		assert_true(tag == rows[i].tag);
 	}
 	memset(long_name, 'a', sizeof(long_name) - 1);
-	assert_int_equal(tunnel_word(&key, long_name, "b", &word, &err), -EINVAL);
+	assert_int_equal(tunnel_tag(&key, long_name, "b", &tag, &err), -EINVAL);
 }
 
 /* --- in the maps --- */
 
-static uint64_t word_of(uint32_t id, const char *from, const char *to)
+static uint64_t tag_of(uint32_t id, const char *from, const char *to)
 {
 	struct tunnel_key key = { .id = id };
 	struct err err = { 0 };
-	uint64_t word;
+	uint64_t tag;
 
 	memcpy(key.key, cluster_key, sizeof(key.key));
-	assert_int_equal(tunnel_word(&key, from, to, &word, &err), 0);
-	return word;
+	assert_int_equal(tunnel_tag(&key, from, to, &tag, &err), 0);
+	return tag;
 }
 
 static void set_keys(struct rig *r, const char *text)
@@ -112,8 +112,8 @@ static void set_keys(struct rig *r, const char *text)
 	cluster_set_keys(r->c, &keys);
 }
 
-/* The words of node b, by place: 0 where no id is said (-1). */
-static void expect_words(struct rig *r, int even, int odd, uint32_t flags)
+/* The tags of node b, by place: 0 where the id is -1. */
+static void expect_tags(struct rig *r, int even, int odd, uint32_t flags)
 {
 	const int ids[WR_TUNNEL_KEYS] = { even, odd };
 	const struct dp_node *b = in_maps(r, "b");
@@ -121,8 +121,8 @@ static void expect_words(struct rig *r, int even, int odd, uint32_t flags)
 	assert_non_null(b);
 	assert_true(b->keyed);
 	for (int place = 0; place < WR_TUNNEL_KEYS; place++) {
-		assert_true(b->tx_word[place] == (ids[place] < 0 ? 0 : word_of((uint32_t)ids[place], "self", "b")));
-		assert_true(b->rx_word[place] == (ids[place] < 0 ? 0 : word_of((uint32_t)ids[place], "b", "self")));
+		assert_true(b->tx_tag[place] == (ids[place] < 0 ? 0 : tag_of((uint32_t)ids[place], "self", "b")));
+		assert_true(b->rx_tag[place] == (ids[place] < 0 ? 0 : tag_of((uint32_t)ids[place], "b", "self")));
 	}
 	assert_int_equal(r->k.cluster.flags & ~(__u32)(WR_CLUSTER_V4 | WR_CLUSTER_POD4 | WR_CLUSTER_SPORTS), flags);
 }
@@ -135,7 +135,7 @@ static void two(struct rig *r, enum tunnel_key_mode mode)
 	put(r, "b", "10.2.0.0/24", "192.0.2.2");
 }
 
-static void off_is_as_if_there_were_none(void **state)
+static void off_is_the_same_as_no_key(void **state)
 {
 	const struct dp_node *b;
 	struct rig r;
@@ -144,7 +144,7 @@ static void off_is_as_if_there_were_none(void **state)
 	assert_int_equal(run(&r), 0);
 	b = in_maps(&r, "b");
 	assert_false(b->keyed);
-	assert_true(!b->tx_word[0] && !b->tx_word[1] && !b->rx_word[0] && !b->rx_word[1]);
+	assert_true(!b->tx_tag[0] && !b->tx_tag[1] && !b->rx_tag[0] && !b->rx_tag[1]);
 	assert_int_equal(b->mtu, 1438);
 	assert_int_equal(r.k.cluster.flags, WR_CLUSTER_V4 | WR_CLUSTER_POD4 | WR_CLUSTER_SPORTS);
 	rig_end(&r);
@@ -159,7 +159,7 @@ static void nothing_runs_without_the_key(void **state)
 	assert_null(in_maps(&r, "b"));
 	set_keys(&r, "0");
 	assert_int_equal(run(&r), 0);
-	expect_words(&r, 0, -1, WR_CLUSTER_KEY_EVEN_KNOWN | WR_CLUSTER_KEY_REQUIRED);
+	expect_tags(&r, 0, -1, WR_CLUSTER_KEY_EVEN_KNOWN | WR_CLUSTER_KEY_REQUIRED);
 	assert_int_equal(in_maps(&r, "b")->mtu, 1438 - WR_TUNNEL_KEY_SIZE);
 	assert_int_equal(r.k.mtu, 1438 - WR_TUNNEL_KEY_SIZE);
 	rig_end(&r);
@@ -173,19 +173,19 @@ static void rotation(void **state)
 	two(&r, TUNNEL_KEY_ACCEPT);
 	set_keys(&r, "0");
 	assert_int_equal(run(&r), 0);
-	expect_words(&r, 0, -1, WR_CLUSTER_KEY_EVEN_KNOWN);
+	expect_tags(&r, 0, -1, WR_CLUSTER_KEY_EVEN_KNOWN);
 	set_keys(&r, "0\n1");
 	assert_int_equal(run(&r), 0);
-	expect_words(&r, 0, 1, both);
+	expect_tags(&r, 0, 1, both);
 	set_keys(&r, "1\n0");
 	assert_int_equal(run(&r), 0);
-	expect_words(&r, 0, 1, both | odd);
+	expect_tags(&r, 0, 1, both | odd);
 	set_keys(&r, "1");
 	assert_int_equal(run(&r), 0);
-	expect_words(&r, -1, 1, WR_CLUSTER_KEY_ODD_KNOWN | odd);
+	expect_tags(&r, -1, 1, WR_CLUSTER_KEY_ODD_KNOWN | odd);
 	set_keys(&r, "1\n2");
 	assert_int_equal(run(&r), 0);
-	expect_words(&r, 2, 1, both | odd);
+	expect_tags(&r, 2, 1, both | odd);
 	assert_int_equal(r.k.cluster.key_id[0], 2);
 	assert_int_equal(r.k.cluster.key_id[1], 1);
 	rig_end(&r);
@@ -195,8 +195,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(files),
-		cmocka_unit_test(words),
-		cmocka_unit_test(off_is_as_if_there_were_none),
+		cmocka_unit_test(tags),
+		cmocka_unit_test(off_is_the_same_as_no_key),
 		cmocka_unit_test(nothing_runs_without_the_key),
 		cmocka_unit_test(rotation),
 	};

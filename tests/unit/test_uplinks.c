@@ -30,7 +30,7 @@ __attribute__((format(printf, 1, 2))) static void sh(const char *fmt, ...)
 		fail_msg("%s", line);
 }
 
-/* As another build does it: every program is another one then. */
+/* As another build does: all programs are replaced. */
 static void init(unsigned replaced)
 {
 	const struct node_options options = { .mark_shift = -1, .reload = true };
@@ -83,7 +83,7 @@ static int sum(uint32_t ifindex, void *arg)
 	return 0;
 }
 
-/* Sum of the ifindexes of all that carry from_uplink. */
+/* Sum of the ifindexes of all devices with from_uplink. */
 static uint32_t uplinks(void)
 {
 	struct err err = { 0 };
@@ -140,34 +140,34 @@ static void attached_replaced_detached(void **state)
 	}
 	assert_int_equal(dp_uplink_attach(4711, &err), -ENODEV);
 	assert_int_equal(dp_uplink_detach(4711, &err), -ENODEV);
-	/* The end of the node is the end of them. */
+	/* `node down` removes them. */
 	assert_ok(node_down(false, &err));
 	assert_int_equal(uplinks(), 0);
 	assert_false(has_clsact("up1"));
 }
 
-static void other_peoples_filters_stay(void **state)
+static void filters_of_other_programs_stay(void **state)
 {
 	const uint32_t up0 = if_nametoindex("up0");
 	struct err err = { 0 };
-	uint32_t foreign;
+	uint32_t other_filter;
 
-	/* At another priority both stand; ours goes alone. */
+	/* At another priority both stay; only ours is removed. */
 	sh("tc qdisc add dev up0 clsact && tc filter add dev up0 ingress prio 7 handle 1 protocol all bpf da pinned "
 	   PIN_PROG_DIR "/to_pod");
 	assert_ok(dp_uplink_attach(up0, &err));
 	assert_ok(dp_uplink_detach(up0, &err));
 	sh("tc filter show dev up0 ingress | grep -q 'pref 7 bpf'");
-	/* At our place: refused, not replaced, not taken away. */
+	/* At our priority and handle: attaching fails, and the filter is neither replaced nor removed. */
 	sh("tc filter del dev up0 ingress && tc filter add dev up0 ingress prio 1 handle 1 protocol all bpf da pinned "
 	   PIN_PROG_DIR "/to_pod");
-	foreign = filter("up0", TC_INGRESS);
-	assert_int_equal(foreign, pinned("to_pod"));
+	other_filter = filter("up0", TC_INGRESS);
+	assert_int_equal(other_filter, pinned("to_pod"));
 	assert_int_equal(dp_uplink_attach(up0, &err), -EBUSY);
 	assert_int_equal(uplinks(), 0);
 	assert_ok(dp_uplink_detach(up0, &err));
 	assert_ok(node_down(false, &err));
-	assert_int_equal(filter("up0", TC_INGRESS), foreign);
+	assert_int_equal(filter("up0", TC_INGRESS), other_filter);
 }
 
 static void checked(void **state)
@@ -205,7 +205,7 @@ static void checked(void **state)
 	init(0);
 	assert_true(check().from_host);
 	sh("ethtool -k warren0 | grep -q 'tx-udp-segmentation: off'");
-	/* Without its link the whole node is made again. */
+	/* Without warren0, `node init` sets up the whole node again. */
 	sh("ip link del warren0");
 	assert_false(check().from_host);
 	init(0);
@@ -213,7 +213,7 @@ static void checked(void **state)
 	dp_nodes_close(nodes);
 }
 
-/* Another version's pods, or those whose pins were lost, are in no map that this one knows. */
+/* Another version's pods, or those whose pins were lost, are in no map of this version. */
 static void down_refuses_pods_that_no_map_names(void **state)
 {
 	struct err err = { 0 };
@@ -240,7 +240,7 @@ static void tunnel_port(void **state)
 		assert_true(check().nft_whole);
 		sh("nft list chain inet warren output > /dev/null");
 	}
-	/* Also if somebody flushes it. */
+	/* Also if an administrator deletes it. */
 	sh("nft delete table inet warren");
 	init(0);
 	sh("nft list chain inet warren output > /dev/null");
@@ -253,7 +253,7 @@ static void tunnel_port(void **state)
 	assert_int_equal(config.tunnel_port, htobe16(7000));
 	assert_int_equal(config.pod_mtu, 1400);
 	assert_true(config.mark_pod != 0);
-	/* A node that was taken down begins without. */
+	/* After `node down` they are not set. */
 	assert_ok(node_down(false, &err));
 	assert_int_equal(dp_tunnel_port_set(6081, &err), -ENOENT);
 	assert_int_equal(dp_pod_mtu_set(1400, &err), -ENOENT);
@@ -263,7 +263,7 @@ static void tunnel_port(void **state)
 	assert_int_equal(config.pod_mtu, 0);
 }
 
-static void every_program_has_a_twin(void **state)
+static void every_program_has_a_dry_run_program(void **state)
 {
 	static const char *const programs[] = { "from_pod", "to_pod", "from_uplink", "from_host" };
 
@@ -277,7 +277,7 @@ static void every_program_has_a_twin(void **state)
 	}
 }
 
-/* Wherever else filtering is strict, at warren0 it is loose, also after it was made again. */
+/* Reverse path filtering at warren0 is loose, wherever else it is strict, also after warren0 was recreated. */
 static void loose_at_warren0(void **state)
 {
 	sh("for f in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 1 > $f; done");
@@ -294,11 +294,11 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		NODE(attached_replaced_detached),
-		NODE(other_peoples_filters_stay),
+		NODE(filters_of_other_programs_stay),
 		NODE(checked),
 		NODE(down_refuses_pods_that_no_map_names),
 		NODE(tunnel_port),
-		NODE(every_program_has_a_twin),
+		NODE(every_program_has_a_dry_run_program),
 		NODE(loose_at_warren0),
 	};
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Which slots of ct_new4 and ct_new6 are whose: taken, freed, and found again after a crash. */
+/* The owners of slots of ct_new4 and ct_new6: allocated, freed, and found after a crash. */
 #include "dp_rig.h"
 
 #include <errno.h>
@@ -7,7 +7,7 @@
 #include "cleanup.h"
 #include "windows.h"
 
-/* More than can have a window. */
+/* More endpoints than there are windows. */
 #define ENDPOINTS_MAX 700
 
 static struct wr_ct_windows bits(void)
@@ -44,7 +44,7 @@ static void drop(struct dp *dp, uint32_t ifindex)
 	assert_ok(dp_endpoint_delete(dp, ifindex, &err));
 }
 
-/* As it is in the map, past all that would give it a window. */
+/* Written to the map directly, so that it gets no window. */
 static void write_endpoint(struct dp *dp, uint32_t slot, const struct wr_endpoint *ep)
 {
 	assert_int_equal(bpf_map_update_elem(dp->endpoints, &slot, ep, BPF_ANY), 0);
@@ -85,7 +85,7 @@ static int own(uint32_t ifindex, const struct wr_endpoint *ep, void *arg)
 	return 0;
 }
 
-/* How many endpoints have a window, no two of them the same slot, none of them one of the node's. */
+/* Returns how many endpoints have a window; checks that no slot has two owners, and none is in the node's window. */
 static size_t count_windows(struct dp *dp)
 {
 	_cleanup_free_ struct owners *owners = calloc(1, sizeof(*owners));
@@ -115,7 +115,7 @@ static void sizes_shrink(void **state)
 	assert_in_range(full, 150, WR_CT_NEW_SLOTS / WR_CT_WINDOW_MAX);
 	assert_in_range(ifindex, 400, ENDPOINTS_MAX);
 	assert_int_equal(count_windows(&dp), ifindex - 1);
-	/* What is freed is taken again; who has had none gets one when it is written again, and others keep theirs. */
+	/* A freed window is reused; an endpoint without one gets it when it is written again; others keep theirs. */
 	for (uint32_t gone = 2; gone < ifindex; gone += 2)
 		drop(&dp, gone);
 	assert_true(put(&dp, ifindex).ct_slots > 0);
@@ -143,7 +143,7 @@ static void leaks_are_found(void **state)
 	set_bits(&w);
 	assert_int_equal(put(&dp, 3).ct_slots, WR_CT_WINDOW_MAX);
 	assert_int_equal(count_windows(&dp), 3);
-	/* The map says so, too. */
+	/* The bitmap in the map agrees. */
 	w = bits();
 	assert_int_equal(put(&dp, 4).ct_slots, WR_CT_WINDOW_MAX);
 	drop(&dp, 4);
@@ -152,7 +152,7 @@ static void leaks_are_found(void **state)
 	assert_int_equal(w.used[sizeof(w.used) / sizeof(w.used[0]) - 1], 0);
 }
 
-/* Its pin was removed, or it is of a release that has made it anew. */
+/* Its pin was removed, or another release has recreated it. */
 static void map_is_new(void **state)
 {
 	_cleanup_dp_ struct dp dp = opened();
@@ -221,7 +221,7 @@ static void fill(bool v6, uint32_t first, uint32_t slots)
 		assert_int_equal(bpf_map_update_elem(fd, &slot, &s, BPF_ANY), 0);
 }
 
-/* The next owner, after a deletion as after a crash, finds nothing; and slots beside the window stay as they are. */
+/* The next owner gets an empty window, after a deletion as after a crash; slots beside the window do not change. */
 static void windows_are_cleared(void **state)
 {
 	_cleanup_dp_ struct dp dp = opened();

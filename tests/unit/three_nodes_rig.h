@@ -7,9 +7,9 @@
 
 #include "cli_rig.h"
 #include "gateway.h"
-#include "inet.h"
+#include "ip.h"
 #include "maps.h"
-#include "names.h"
+#include "enum_names.h"
 #include "node.h"
 #include "nodes.h"
 #include "uplink.h"
@@ -49,7 +49,7 @@ static inline void make_uplink(struct nl *nl)
 
 		addr_add(nl, &b, gateway, &p);
 	}
-	/* What no route leads to might be the host's. */
+	/* Without a route, an address might be taken for the host's. */
 	route_replace(nl, &b, &(const struct route){ .dst = prefix("198.51.100.0/24"), .ifindex = uplink, .type = 1 });
 	route_replace(nl, &b, &(const struct route){ .dst = prefix("192.0.2.0/24"), .ifindex = uplink, .type = 1, .scope = 253 });
 	neigh_replace(nl, &b, uplink, &(const struct ip[]){ ip("192.0.2.2") }[0], next_hop);
@@ -70,7 +70,7 @@ static inline struct dp_node node_b(void)
 	};
 }
 
-/* On the same link, without a tunnel, and nobody knows its MAC address yet. */
+/* On the same link, without a tunnel; its MAC address is not resolved yet. */
 static inline struct dp_node node_c(void)
 {
 	return (struct dp_node){
@@ -166,7 +166,7 @@ static inline int node_of_three(void **state)
 	return 0;
 }
 
-/* --- an agent that answers so, in a child --- */
+/* --- an agent with fixed responses, in a child --- */
 
 static const char identities[] = "{\"identities\": [{\"identity\": \"0x2000000000000db\", \"namespace\": \"shop\","
 				 "\"labels\": {\"app\": \"db\"}, \"pods\": 1, \"endpoints\": [], \"selectors\": []}]}\n";
@@ -176,7 +176,7 @@ static const char pods[] = "{\"pods\": [{\"namespace\": \"shop\", \"name\": \"db
 			   "{\"namespace\": \"shop\", \"name\": \"new\", \"identity\": \"0x1\", \"addresses\": [\"10.2.0.8\"]},"
 			   "{\"namespace\": 7, \"name\": \"odd\", \"addresses\": [7, \"x\"]}]}\n";
 static const char status[] =
-	"{\"version\": \"9\", \"synced\": true, \"counts\": {}, \"complaints\": [{\"kind\": \"node\", \"file\": \"Node d\","
+	"{\"version\": \"9\", \"synced\": true, \"counts\": {}, \"problems\": [{\"kind\": \"node\", \"subject\": \"Node d\","
 	"\"message\": \"its pod CIDR 10.2.0.0/25 overlaps that of b\"}]}\n";
 #define ROW(name, port_name, address, port, protocol, written, problem)                                                \
 	"{\"namespace\": \"shop\", \"name\": \"" name "\", \"type\": \"ClusterIP\", \"port_name\": \"" port_name              \
@@ -185,7 +185,7 @@ static const char status[] =
 static const char services[] =
 	"{\"services\": [" ROW("web", "http", "10.96.0.9", "80", "TCP", "true", "null") ", "
 	ROW("web", "dns", "10.96.0.9", "53", "UDP", "true", "\"no luck\"") ", "
-	ROW("other", "http", "10.96.0.9", "80", "TCP", "false", "\"10.96.0.9:80 is shop/web's already\"") ", "
+	ROW("other", "http", "10.96.0.9", "80", "TCP", "false", "\"10.96.0.9:80 belongs to Service shop/web\"") ", "
 	ROW("new", "", "fd00:96::1", "7", "SCTP", "true", "null") ", {\"name\": 7}]}\n";
 static char nodes[1024];
 

@@ -41,13 +41,15 @@ def pytest_runtest_setup(item):
 
 @pytest.fixture(scope="session")
 def cluster():
-    """Two nodes, for all tests: here it is the verifier's work that takes long, so the agents alone load the programs, once."""
+    """Two nodes, for all tests: here it is the verifier's work that takes long, so the agents alone load the programs,
+    once.
+    """
     # The kernel's geneve devices send from any port.
     with Overlay(nodes=2, outer=None, options=["--tunnel-source-ports", "any"]) as overlay:
         yield overlay
 
 
-# IPv6 first: with the room that it takes in each packet the pods' MTU is right for IPv4, too.
+# IPv6 first: its larger overhead makes the pods' MTU right for IPv4, too.
 @pytest.fixture(scope="session", params=(6, 4), ids=["over-v6", "over-v4"])
 def overlay(cluster, request):
     """The nodes with tunnels of one family: the only one that they have addresses of."""

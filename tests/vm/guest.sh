@@ -24,11 +24,12 @@ system_up() {
 	ln -s /proc/self/fd /dev/fd
 	hostname vm
 	ip link set lo up
-	# Without them: no autoloading for a family's sockets, nor for what Warren or a test asks of netlink by name.
+	# Without them: no autoloading for a family's sockets, nor for the kinds of devices that Warren or a test
+	# requests by name.
 	modprobe -a overlay sctp veth sch_ingress cls_bpf 2>&1
 }
 
-# What there is to know when the tests have not ended, nor been ended, in time.
+# Debug output if the tests have not ended in time.
 stuck() { # SECONDS
 	local log pid
 	log=$(find "$out" -name '*.log' -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2)
@@ -43,7 +44,7 @@ stuck() { # SECONDS
 	dmesg | grep -E ' CPU: | RIP: |\+0x' | tail -n 60
 }
 
-# The first process runs nothing but this: whatever happens to the tests, the machine ends.
+# The first process runs only this, so that the machine always ends.
 if [ $$ = 1 ]; then
 	system_up >/dev/console 2>&1
 	(sleep "$1" && { stuck "$1" >/dev/console 2>&1; echo b >/proc/sysrq-trigger; }) &
@@ -58,31 +59,31 @@ mkdir -p "$out"
 # shellcheck source=tests/lib/stage.sh
 source tests/lib/stage.sh
 
-# The kernel's own complaints are failures, but for what is known and is not about us.
+# Kernel warnings are failures, except known ones that Warren does not cause.
 kernel_log() {
 	! dmesg | grep -E 'WARNING:|BUG:|Oops|general protection|refcount|lockup' |
 		grep -v 'geneve_udp_encap_recv' # 6.12, on any Geneve option
 }
 
-wanted() { # STAGE
+selected() { # STAGE
 	[ ${#stages[@]} = 0 ] || [[ " ${stages[*]} " == *" $1 "* ]]
 }
 
 stages=("$@")
 echo "== begin"
 echo "$(uname -r), up in $(cut -d' ' -f1 /proc/uptime) s"
-if wanted verify; then
+if selected verify; then
 	stage verify check 150 build/tests/vm/verify
 	sed 's/^/verify: /' "$out/verify.log"
 fi
-wanted bpf && stage bpf cmocka 400 env WARREN_FUZZ_SECONDS=5 build/tests/bpf/bpftest
-# Of the unit tests those that ask the kernel for something.
-wanted unit && stage unit cmocka 200 unit build attachment deny device guard inet link nl nl_answers
-# Of the network's, besides those that are for these machines, what ADD and the agent make.
-wanted net && stage net junit 600 pytests net build -vv --durations=12 tests/vm tests/net/test_wiring.py::test_what_add_makes \
+selected bpf && stage bpf cmocka 400 env WARREN_FUZZ_SECONDS=5 build/tests/bpf/bpftest
+# Of the unit tests those that use the kernel.
+selected unit && stage unit cmocka 200 unit build attachment deny device guard inet link nl nl_answers
+# Of the network's tests those for these machines, and the basic ones of ADD and the agent.
+selected net && stage net junit 600 pytests net build -vv --durations=12 tests/vm tests/net/test_wiring.py::test_what_add_makes \
 	tests/net/test_agent.py::test_policy_comes_and_goes
-# Of the attacks those whose outcome depends on the kernel. (None at all would be a failure, as everywhere.)
-wanted attack && stage attack junit 300 pytests attack build -vv --durations=8 -m 'kernels and not long' tests/attack
+# Of the attacks those whose outcome depends on the kernel. (An empty run is a failure, as everywhere.)
+selected attack && stage attack junit 300 pytests attack build -vv --durations=8 -m 'kernels and not long' tests/attack
 stage kernel-log check 10 kernel_log
 (finish) | sed "s/^/$(uname -r): /"
 echo "== end"

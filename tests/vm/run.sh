@@ -3,8 +3,8 @@
 #
 # `make test-vm`: the programs and their tests on other kernels. Boots Debian's cloud kernels in QEMU without KVM, each with
 # an initramfs of this machine's own packages and what was built here, and prints what tests/vm/guest.sh found there: a line
-# "KERNEL: N passed, N failed, N skipped" for each. A machine that hangs or dies has failed. A kernel whose package cannot be
-# had is skipped, with the reason. The last part is what the verifiers say of each program, side by side.
+# "KERNEL: N passed, N failed, N skipped" for each. A machine that hangs or dies has failed. A kernel whose package is not
+# available is skipped, with the reason. The last part is each kernel's verifier figures for each program, side by side.
 #
 # usage: run.sh [SERIES...]; a series is 6.1 or 6.12. WARREN_VM_STAGES="verify net" runs only these.
 set -uo pipefail
@@ -13,7 +13,7 @@ cd "$(dirname "$(readlink -f "$0")")/../.." || exit 1
 build=${WARREN_BUILD:-$PWD/build}
 vm=$build/vm
 export LC_ALL=C PATH=$PATH:/usr/sbin:/sbin
-limit=${WARREN_VM_SECONDS:-1200} # for one machine; then it says where it stands, and ends
+limit=${WARREN_VM_SECONDS:-1200} # for one machine; then it prints its state and ends
 memory=3072                      # MiB of one machine
 
 series=("$@")
@@ -36,7 +36,7 @@ image_of() { # SERIES
 	return 1
 }
 
-# Prints the path of the package, which is downloaded unless it is there; apt's signed lists say what its hash must be.
+# Prints the path of the package, which is downloaded unless it is there; apt's signed lists have its hash.
 download() { # IMAGE
 	local file hash
 	read -r _ file _ hash < <(apt-get download --print-uris "$1" 2>/dev/null)
@@ -54,7 +54,7 @@ package_of() { # SERIES
 	image=$(image_of "$1") && download "$image"
 }
 
-# Unpacks the series' newest kernel to a folder of its own and prints that.
+# Unpacks the series' newest kernel to a directory of its own and prints that.
 kernel() { # SERIES
 	local deb dir
 	if ! deb=$(package_of "$1"); then
@@ -89,7 +89,7 @@ userland() { # PROGRAM...: names of files
 		sed -E 's,^/(bin|sbin|lib|lib64)/,/usr/\1/,' | completed
 }
 
-# With the folders that files are in (a package does not list them under each name that they have), and the compiled forms
+# With the directories that files are in (a package does not list them under each name that they have), and the compiled forms
 # of Python's modules, which are no part of their packages.
 completed() {
 	awk -v tag="$(/usr/bin/python3 -c 'import sys; print(sys.implementation.cache_tag)')" '
@@ -108,7 +108,7 @@ completed() {
 	done
 }
 
-archive() { # FOLDER, names on the standard input
+archive() { # DIRECTORY, names on the standard input
 	cpio --quiet -o -H newc -D "$1" --owner 0:0
 }
 

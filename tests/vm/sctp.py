@@ -20,7 +20,7 @@ def sctp(netns, family):
 
 @contextlib.contextmanager
 def association(client, server, address, timeout=TIMEOUT):
-    """Both ends' sockets. Raises OSError (a timeout, too) if it does not come about."""
+    """Both ends' sockets. Raises OSError (a timeout, too) if it fails."""
     family = 6 if ":" in address else 4
     with sctp(server, family) as listener, sctp(client, family) as a:
         listener.bind((address, PORT))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The time of day is set, by years and back: only in a machine of `make test-vm`, which is nobody else's."""
+"""The time of day is set, by years and back: only in a machine of `make test-vm`, which has its own clock."""
 
 import contextlib
 import time
@@ -34,7 +34,9 @@ def clock_set(by):
 
 @pytest.mark.parametrize("jump", JUMPS)
 def test_clock_is_set(overlay, jump):
-    """Connections go on, what is new is let through or not as before, policy changes reach what lives, pods come and go."""
+    """Connections continue, new ones get the same verdicts as before, policy changes apply to established ones, pods
+    come and go.
+    """
     a, b, c = (overlay.pods[f"default/{name}"] for name in "abc")
     only_a = policy("b", {"app": "b"}, ingress=[sources(pods(app="a"))], types=["Ingress"])
     with Transfer(a, b, b.ips[4]) as old, Transfer(c, b, b.ips[6]) as other:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The kernel's own geneve device as another node: what it encapsulates is understood, options included, and it
-understands what we send.
+"""The kernel's own geneve device as another node: we decapsulate what it sends, options included, and it
+decapsulates what we send.
 """
 
 import contextlib
@@ -24,8 +24,8 @@ CLASS, TYPE = OPTION
 
 
 class KernelGeneve(Node):
-    """A node without Warren; its one pod is itself. The device `gen` is of the kind that learns of each packet's tunnel
-    from routes and filters, unless `fixed`: then it has one VNI and one remote, and knows no options.
+    """A node without Warren; its one pod is itself. The device `gen` is of the kind that gets each packet's tunnel
+    from routes and filters, unless `fixed`: then it has one VNI and one remote, and no options.
     """
 
     def __init__(self, underlay, number, remote, fixed=False):
@@ -99,7 +99,7 @@ def test_both_ways(overlay, peer):
 
 
 def test_the_carried_identity_is_what_counts(overlay, peer, family):
-    """Of an address that no manifest speaks of, the packet says who it is."""
+    """An address without a manifest has the identity that the packet carries."""
     a = overlay.pods["default/a"]
     overlay.apply("policy", policy("a", {"app": "a"}, ingress=[sources(pods(app="c"))], types=["Ingress"]))
     try:
@@ -111,8 +111,8 @@ def test_the_carried_identity_is_what_counts(overlay, peer, family):
         overlay.remove("policy")
 
 
-def test_device_that_knows_no_options(overlay, fixed, family):
-    """It takes what we send (our option is not critical); what it sends says nobody's name, and is dropped for that."""
+def test_device_without_options(overlay, fixed, family):
+    """It accepts what we send (our option is not critical); what it sends carries no identity, and is dropped for that."""
     a = overlay.pods["default/a"]
     with fixed.udp(family, address=fixed.pod[family]) as b, a.udp(family) as sender:
         sender.connect((fixed.pod[family], b.getsockname()[1]))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Between two nodes: super-packets, whose way through a tunnel is another in every kernel; and paths that lose, delay,
+"""Between two nodes: GSO packets, which every kernel handles differently in a tunnel; and paths that lose, delay,
 reorder and repeat packets.
 """
 
@@ -14,7 +14,7 @@ from netns import tcp
 UDP_SEGMENT = 103
 SIZE = 300_000
 
-PATHS = {  # what becomes of packets between the nodes
+PATHS = {  # netem on the packets between the nodes
     "loss": ["loss", "2%"],
     "delay": ["delay", "20ms", "5ms"],
     "reordering": ["delay", "5ms", "reorder", "75%"],
@@ -27,8 +27,8 @@ def ends(overlay):
     return overlay.pods["default/a"], overlay.pods["default/b"]
 
 
-def test_super_packets(ends, family):
-    """TCP's segmentation offload goes through the tunnel; a pod's datagrams are cut up before it."""
+def test_gso_packets(ends, family):
+    """TCP's segmentation offload goes through the tunnel; a pod's UDP segmentation is done before it."""
     a, b = ends
     tcp(a, b, b.ips[family], size=2_000_000)
     with b.udp(family, address=b.ips[family]) as receiver, a.udp(family) as sender:
@@ -59,7 +59,7 @@ def test_bad_path_between_nodes(overlay, ends, family, path):
         tcp(a, b, b.ips[family], size=SIZE)
 
 
-# No tunnel leads there: one family of tunnels will do.
+# No tunnel leads there: one family of tunnels is enough.
 @pytest.mark.needs("netem")
 @pytest.mark.parametrize("overlay", [6], indirect=True, ids=["over-v6"])
 @pytest.mark.parametrize("path", PATHS)

@@ -50,7 +50,7 @@ def test_pod_to_world_masqueraded(overlay, client, family):
 
 
 def test_policy_by_port(overlay, client, server, family):
-    """SCTP's ports are SCTP's: the same number of TCP opens nothing."""
+    """A rule for a TCP port does not allow SCTP to the same number."""
     with in_force(overlay, sources(pods(app="a"), ports=[port(PORT, "TCP")])), Drops(server.node) as drops:
         with pytest.raises(OSError), association(client, server, server.ips[family], timeout=1):
             pass

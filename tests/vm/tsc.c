@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * How fast this machine's time stamp counter counts. An emulated machine has that counter, too, and measures it with
- * emulated timers as it boots: on a busy machine it is wrong by far, and then so are all its clocks. So it is told.
+ * emulated timers as it boots: on a busy machine it is wrong by far, and then so are all its clocks. So it is given.
  */
 #include <errno.h>
 #include <stdint.h>

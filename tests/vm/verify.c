@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Loads every program, and its twin for dry runs, by itself, and prints what the verifier of this kernel says of it, one line
+ * Loads every program, and its dry-run program, by itself, and prints the figures of this kernel's verifier, one line
  * for each: name, instructions, instructions verified, bytes of stack over the call chain, microseconds. A program that is
- * refused fails this one; so does a program that comes near the verifier's limit: the next change would be refused.
- * `verify --tsc` prints what run.sh has to tell the machines of their clock instead.
+ * refused fails this one; so does a program that comes near the verifier's limit, as the next change could be refused.
+ * `verify --tsc` prints the parameters of the clock that run.sh gives to the machines instead.
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -26,7 +26,7 @@
 
 static char *log_buf;
 
-/* A program, or its twin: "from_pod", "from_pod/dry". */
+/* A program, or its dry-run program: "from_pod", "from_pod/dry". */
 struct subject {
 	const char *name;
 	bool dry;

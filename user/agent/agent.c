@@ -17,12 +17,12 @@
 
 /* --- events --- */
 
-static void on_turn_end(uv_check_t *check)
+static void on_iteration_end(uv_check_t *check)
 {
 	struct agent *agent = check->data;
 
-	work(agent);
-	kube_turn(agent->kube);
+	reconcile(agent);
+	kube_reconcile(agent->kube);
 }
 
 static void on_manifests(uv_poll_t *poll, int status, int events)
@@ -47,26 +47,26 @@ static void on_attachments(uv_poll_t *poll, int status, int events)
 }
 
 /* Links, routes or neighbours have changed. */
-static void on_hops(uv_poll_t *poll, int status, int events)
+static void on_nexthops(uv_poll_t *poll, int status, int events)
 {
 	struct agent *agent = poll->data;
-	struct hop_news news;
+	struct nexthop_change change;
 	struct err err;
 
-	/* An overrun of the socket is an error to libuv, which then stops to poll it. */
+	/* libuv treats an overrun of the socket as an error, and stops polling it. */
 	if (status < 0)
-		uv_poll_start(poll, UV_READABLE, on_hops);
-	if (cluster_kernel_read(agent->kernel, &news, &err) < 0) {
+		uv_poll_start(poll, UV_READABLE, on_nexthops);
+	if (cluster_kernel_read(agent->kernel, &change, &err) < 0) {
 		log_err(LOG_ERROR, &err);
-		news.changes = HOP_LOST;
+		change.changes = NEXTHOP_LOST;
 	}
-	cluster_look_again(agent->cluster, &news);
+	cluster_look_again(agent->cluster, &change);
 }
 
 /* --- the tunnel's keys --- */
 
-#define KEYS_LOOK_MS 5000
-#define KEYS_COMPLAINT "tunnel keys"
+#define KEYS_POLL_MS 5000
+#define KEYS_PROBLEM "tunnel keys"
 
 static int load_tunnel_keys(struct agent *agent, struct err *err)
 {
@@ -81,28 +81,29 @@ static int load_tunnel_keys(struct agent *agent, struct err *err)
 	else
 		tunnel_keys_default(agent->key, &keys);
 	if (ret < 0)
-		return err_hint(err, "warren-agent(8), --tunnel-keys, says what it holds");
+		return err_hint(err, "see --tunnel-keys in warren-agent(8) for the format");
 	if (memcmp(&keys, &agent->tunnel_keys, sizeof(keys)) == 0)
 		return 0;
 	agent->tunnel_keys = keys;
 	cluster_set_keys(agent->cluster, &keys);
-	log_info("tunnel packets are sent with key %u%s", keys.keys[0].id, keys.count > 1 ? ", another one is taken, too" : "");
+	log_info("tunnel packets are sent with key %u%s", keys.keys[0].id, 
+		 keys.count > 1 ? "; a second key is accepted" : "");
 	return 0;
 }
 
-/* A file that cannot be read or understood changes nothing: the keys stay as they are. */
-static void look_at_tunnel_keys(struct agent *agent)
+/* If the file cannot be read or parsed, the current keys stay. */
+static void reload_tunnel_keys(struct agent *agent)
 {
 	struct err err;
 	int ret = agent->cluster && agent->tunnel_keys.count ? load_tunnel_keys(agent, &err) : 0;
 
-	complain(&agent->complaints, COMPLAINT_AGENT, KEYS_COMPLAINT, ret < 0 ? &err : NULL);
+	report_problem(&agent->problems, PROBLEM_AGENT, KEYS_PROBLEM, ret < 0 ? &err : NULL);
 }
 
-/* Kubelet replaces a mounted Secret by a symbolic link's rename, of which inotify says little: the file is small, and read. */
-static void on_tunnel_keys_look(uv_timer_t *timer)
+/* Polls: the kubelet updates a mounted Secret by renaming a symbolic link, which a watch of the file does not see. */
+static void on_tunnel_keys_timer(uv_timer_t *timer)
 {
-	look_at_tunnel_keys(timer->data);
+	reload_tunnel_keys(timer->data);
 }
 
 static void on_hangup(uv_signal_t *signal, int number)
@@ -114,40 +115,40 @@ static void on_hangup(uv_signal_t *signal, int number)
 	snprintf(text, sizeof(text), "RELOADING=1\nMONOTONIC_USEC=%llu",
 		 (unsigned long long)clock_ns(CLOCK_MONOTONIC) / 1000);
 	notify(text);
-	log_info("reading everything again");
+	log_info("reading manifests, endpoints and maps again");
 	if (agent->manifests && manifests_reload(agent->manifests, &err) < 0)
 		log_err(LOG_ERROR, &err);
-	kube_look_again(agent->kube);
-	look_at_tunnel_keys(agent);
+	kube_resync(agent->kube);
+	reload_tunnel_keys(agent);
 	if (attachments_rescan(agent->attachments, &err) < 0)
 		log_err(LOG_ERROR, &err);
-	/* What somebody else has done to the maps is mended too. */
-	agent->work.lost = true;
+	/* Repairs changes by others to the maps too. */
+	agent->reconcile.reload = true;
 	balancer_lost(agent->balancer);
-	work_wanted(agent);
-	work(agent);
+	reconcile_schedule(agent);
+	reconcile(agent);
 	notify("READY=1");
 }
 
-static void on_end(uv_signal_t *signal, int number)
+static void on_terminate(uv_signal_t *signal, int number)
 {
 	struct agent *agent = signal->data;
 
-	log_info("ending; policy stays in force");
+	log_info("stopping; policy stays enforced");
 	notify("STOPPING=1");
 	agent_stop(agent, 0);
 }
 
 /* --- begin and end --- */
 
-static void on_node_complaint(void *arg, const char *what, const struct err *err)
+static void on_node_problem(void *arg, const char *subject, const struct err *err)
 {
-	complain(&((struct agent *)arg)->complaints, COMPLAINT_NODE, what, err);
+	report_problem(&((struct agent *)arg)->problems, PROBLEM_NODE, subject, err);
 }
 
-static void on_cluster_complaint(void *arg, const char *what, const struct err *err)
+static void on_cluster_problem(void *arg, const char *subject, const struct err *err)
 {
-	complain(&((struct agent *)arg)->complaints, COMPLAINT_AGENT, what, err);
+	report_problem(&((struct agent *)arg)->problems, PROBLEM_AGENT, subject, err);
 }
 
 static void log_conntrack(const struct node_options *node, const struct node_report *report)
@@ -161,11 +162,11 @@ static void log_conntrack(const struct node_options *node, const struct node_rep
 		 report->ct_entries, ct_size_memory(report->ct_entries) >> 20, otherwise);
 }
 
-/* What is on this node: the data plane, and the policy that an earlier agent left in it. */
+/* Opens the data plane of this node, with the policy that an earlier agent left in it. */
 static int open_node(struct agent *agent, struct err *err)
 {
 	struct node_options node = NODE_OPTIONS_DEFAULT;
-	const struct cluster_events events = { on_node_complaint, on_cluster_complaint, agent };
+	const struct cluster_events events = { on_node_problem, on_cluster_problem, agent };
 	struct node_report report;
 	int ret;
 
@@ -191,16 +192,16 @@ static int open_node(struct agent *agent, struct err *err)
 	agent->balancer = balancer_new(&balancer_dp_ops, agent->services, agent->options->cluster.node_name);
 	if (!agent->apply || !agent->cluster || !agent->balancer)
 		return err_set(err, ENOMEM, "no memory");
-	return work_open(agent, err);
+	return reconcile_open(agent, err);
 }
 
-/* One that stands in for the real one, while that is awaited, and is never used. */
-static int no_key(uint8_t key[POLICY_KEY_SIZE], struct err *err)
+/* A placeholder until the real key arrives: nothing is compiled with it. */
+static int random_key(uint8_t key[POLICY_KEY_SIZE], struct err *err)
 {
-	return getrandom(key, POLICY_KEY_SIZE, 0) == POLICY_KEY_SIZE ? 0 : err_errno(err, errno, "cannot draw a key");
+	return getrandom(key, POLICY_KEY_SIZE, 0) == POLICY_KEY_SIZE ? 0 : err_errno(err, errno, "cannot generate a key");
 }
 
-static int first_key(struct agent *agent, uint8_t key[POLICY_KEY_SIZE], struct err *err)
+static int load_key(struct agent *agent, uint8_t key[POLICY_KEY_SIZE], struct err *err)
 {
 	const char *file = agent->options->key_file;
 	const uint8_t *known = agent->kube ? kube_cluster_key(agent->kube) : NULL;
@@ -209,7 +210,7 @@ static int first_key(struct agent *agent, uint8_t key[POLICY_KEY_SIZE], struct e
 	if (known)
 		memcpy(key, known, POLICY_KEY_SIZE);
 	else if (agent->kube && !file)
-		return no_key(key, err);
+		return random_key(key, err);
 	return known ? 0 : cluster_key_read(file ? file : WARREN_CLUSTER_KEY, !file, key, err);
 }
 
@@ -220,7 +221,7 @@ static int new_compiler(struct agent *agent, const uint8_t key[POLICY_KEY_SIZE],
 	return agent->policy ? 0 : err_set(err, ENOMEM, "no memory");
 }
 
-/* The key that was awaited: what has been put so far, endpoints alone, is put again. */
+/* The key has arrived: a new compiler receives the endpoints again. The old one had no other input. */
 static void on_key(struct agent *agent)
 {
 	struct err err;
@@ -231,33 +232,33 @@ static void on_key(struct agent *agent)
 	if (ret == 0)
 		ret = load_tunnel_keys(agent, &err);
 	if (ret == 0)
-		ret = work_seed(agent, &err);
+		ret = reconcile_seed(agent, &err);
 	if (ret == 0)
-		ret = sources_begin_again(agent, &err);
+		ret = sources_restart(agent, &err);
 	if (ret == 0)
 		return;
 	log_err(LOG_ERROR, &err);
 	agent_stop(agent, 1);
 }
 
-static int take_lock(struct agent *agent, struct err *err)
+static int acquire_lock(struct agent *agent, struct err *err)
 {
 	agent->lock = lock_take(LOCK_AGENT, "", 0, err);
 	if (agent->lock != -ETIMEDOUT)
 		return agent->lock < 0 ? agent->lock : 0;
 	err_set(err, EBUSY, "another agent runs on this node");
-	return err_hint(err, "end it first");
+	return err_hint(err, "stop it first");
 }
 
 static int begin(struct agent *agent, struct err *err)
 {
 	const struct options *options = agent->options;
-	int ret = take_lock(agent, err);
+	int ret = acquire_lock(agent, err);
 
 	if (ret == 0 && options_in_kubernetes(options))
 		ret = kube_open(agent, on_key, &agent->kube, err);
 	if (ret == 0)
-		ret = first_key(agent, agent->key, err);
+		ret = load_key(agent, agent->key, err);
 	if (ret == 0)
 		ret = new_compiler(agent, agent->key, err);
 	if (ret == 0)
@@ -289,12 +290,12 @@ static void open_loop(struct agent *agent)
 {
 	uv_loop_init(&agent->loop);
 	watch_signal(agent, &agent->hangup, SIGHUP, on_hangup);
-	watch_signal(agent, &agent->terminate, SIGTERM, on_end);
-	watch_signal(agent, &agent->interrupt, SIGINT, on_end);
-	uv_timer_init(&agent->loop, &agent->tunnel_keys_look);
-	agent->tunnel_keys_look.data = agent;
-	uv_check_init(&agent->loop, &agent->turn_end);
-	agent->turn_end.data = agent;
+	watch_signal(agent, &agent->terminate, SIGTERM, on_terminate);
+	watch_signal(agent, &agent->interrupt, SIGINT, on_terminate);
+	uv_timer_init(&agent->loop, &agent->tunnel_keys_timer);
+	agent->tunnel_keys_timer.data = agent;
+	uv_check_init(&agent->loop, &agent->iteration_end);
+	agent->iteration_end.data = agent;
 }
 
 static void close_handle(uv_handle_t *handle, void *arg)
@@ -323,7 +324,7 @@ static void end(struct agent *agent)
 	dp_services_close(agent->services);
 	apply_tables_close(agent->tables);
 	policy_free(agent->policy);
-	complaints_free(&agent->complaints);
+	problems_free(&agent->problems);
 	closep(&agent->lock);
 }
 
@@ -341,13 +342,13 @@ int agent_run(const struct options *options)
 		if (agent.manifests)
 			watch_fd(&agent, &agent.manifests_ready, manifests_fd(agent.manifests), on_manifests);
 		watch_fd(&agent, &agent.attachments_ready, attachments_fd(agent.attachments), on_attachments);
-		watch_fd(&agent, &agent.hops_ready, cluster_kernel_fd(agent.kernel), on_hops);
-		uv_check_start(&agent.turn_end, on_turn_end);
+		watch_fd(&agent, &agent.nexthops_ready, cluster_kernel_fd(agent.kernel), on_nexthops);
+		uv_check_start(&agent.iteration_end, on_iteration_end);
 		if (options->tunnel_keys)
-			uv_timer_start(&agent.tunnel_keys_look, on_tunnel_keys_look, KEYS_LOOK_MS, KEYS_LOOK_MS);
+			uv_timer_start(&agent.tunnel_keys_timer, on_tunnel_keys_timer, KEYS_POLL_MS, KEYS_POLL_MS);
 		log_info("warren-agent " WARREN_VERSION " follows %s, %zu endpoints",
 			 options->manifests ? options->manifests : "the API server", attachments_count(agent.attachments));
-		work(&agent);
+		reconcile(&agent);
 		uv_run(&agent.loop, UV_RUN_DEFAULT);
 	}
 	end(&agent);

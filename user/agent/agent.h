@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * warren-agent: one thread, one event loop. Sources (manifests, attachment records) put objects and endpoints into the
- * compiler; what came in one turn of the loop is compiled and applied together at its end; then whoever waits is told.
+ * warren-agent: one thread, one event loop. Sources (manifests, API server, attachment records) put objects and
+ * endpoints into the compiler. At the end of a loop iteration its changes are compiled and applied together; then
+ * requests that wait for an endpoint are answered.
  */
 #ifndef WARREN_AGENT_H
 #define WARREN_AGENT_H
@@ -13,28 +14,28 @@
 #include "attachments.h"
 #include "balancer.h"
 #include "cluster_dp.h"
-#include "complaints.h"
+#include "problems.h"
 #include "flows.h"
 #include "histogram.h"
 #include "kube.h"
 #include "manifests.h"
 #include "options.h"
 
-/* What is to be compiled and written, and how that went. */
-struct work {
+/* Pending changes, and the result of the last reconciliation. */
+struct reconcile {
 	uv_timer_t retry, cluster_retry, services_retry, services_more;
 	bool synced;	       /* every source has been read once: nothing is compiled before */
-	bool dirty;	       /* something is to be compiled, or applied */
-	bool full;	       /* the next compile is about everything */
-	bool lost;	       /* what the maps hold is not known */
-	bool enforced;	       /* what was read at the start is in force */
-	bool pods_lost;	       /* ipcache has not heard of every pod */
-	uint64_t changed_ns;   /* since when something is waiting to be enforced; 0: nothing is */
+	bool dirty;	       /* there are changes to compile or apply */
+	bool full;	       /* the next compile covers all objects */
+	bool reload;	       /* read the maps again first: their content is unknown */
+	bool enforced;	       /* the objects that were read at the start are enforced */
+	bool ipcache_stale;    /* an update of ipcache failed: it needs all identities again */
+	uint64_t changed_ns;   /* time of the oldest change that is not enforced yet; 0: none */
 	unsigned retries;
-	char failure[512];	   /* why the maps could not be written; empty: they could */
-	char cluster_failure[512]; /* the same of other nodes */
-	size_t denied_told, left_out_told, unnamed_told; /* as last logged */
-	uint64_t compile_ns, apply_ns; /* the last ones */
+	char failure[512];	   /* why the last write of the policy maps failed; empty: it did not */
+	char cluster_failure[512]; /* the same for the maps of other nodes */
+	size_t denied_logged, not_programmed_logged, unnamed_logged; /* counts as last logged */
+	uint64_t compile_ns, apply_ns; /* of the last run */
 	struct histogram compiles, applies, latency;
 };
 
@@ -42,8 +43,8 @@ struct agent {
 	const struct options *options;
 	uv_loop_t loop;
 	uv_signal_t hangup, terminate, interrupt;
-	uv_check_t turn_end;
-	uv_poll_t manifests_ready, attachments_ready, hops_ready;
+	uv_check_t iteration_end;
+	uv_poll_t manifests_ready, attachments_ready, nexthops_ready;
 	int status; /* exit status */
 
 	int lock; /* LOCK_AGENT */
@@ -55,25 +56,25 @@ struct agent {
 	struct cluster *cluster;
 	struct dp_services *services;
 	struct balancer *balancer;
-	struct manifests *manifests; /* NULL: objects come from an API server */
-	struct kube *kube;	     /* NULL: they do not */
+	struct manifests *manifests; /* NULL: objects come from the API server */
+	struct kube *kube;	     /* NULL: objects come from manifests */
 	struct attachments *attachments;
 	struct server *server;
 	struct metrics *metrics;
 	struct dp_window_counts windows; /* for the metrics */
 
 	bool has_key;
-	uint8_t key[POLICY_KEY_SIZE]; /* the cluster's, if it is known */
+	uint8_t key[POLICY_KEY_SIZE]; /* the cluster's, if has_key */
 	struct tunnel_keys tunnel_keys;
-	uv_timer_t tunnel_keys_look; /* at their file */
+	uv_timer_t tunnel_keys_timer; /* polls their file */
 
-	struct work work;
-	struct complaints complaints;
+	struct reconcile reconcile;
+	struct problems problems;
 };
 
-/* Runs until it is told to end. Returns the exit status. */
+/* Runs until a signal, or agent_stop(). Returns the exit status. */
 int agent_run(const struct options *options);
-/* After this turn of the loop. */
+/* Ends the loop after this iteration. */
 static inline void agent_stop(struct agent *agent, int status)
 {
 	agent->status = status;
@@ -82,40 +83,41 @@ static inline void agent_stop(struct agent *agent, int status)
 
 /* --- sources.c --- */
 
-int sources_open(struct agent *agent, struct err *err); /* puts what is there into compiler and cluster */
-/* The same for a new compiler, when there is the key that was awaited: no object has been put before. */
-int sources_begin_again(struct agent *agent, struct err *err);
+int sources_open(struct agent *agent, struct err *err);
+/* Fills a new compiler, after the identity key has arrived: the old one had endpoints only, no objects. */
+int sources_restart(struct agent *agent, struct err *err);
 
-/* --- work.c --- */
+/* --- reconcile.c --- */
 
-int work_open(struct agent *agent, struct err *err); /* reads what an earlier agent has left in the maps */
-int work_seed(struct agent *agent, struct err *err); /* tells the compiler which rules are in the maps */
-void work_wanted(struct agent *agent);		     /* the next work() is about policy */
-void work(struct agent *agent);
+int reconcile_open(struct agent *agent, struct err *err); /* reads the state of an earlier agent from the maps */
+int reconcile_seed(struct agent *agent, struct err *err); /* passes the rules in the maps to the compiler */
+void reconcile_schedule(struct agent *agent);		/* the next reconcile() compiles policy */
+void reconcile(struct agent *agent);
 
-/* --- enforced.c --- */
+/* --- endpoint_state.c --- */
 
 enum endpoint_state {
 	ENDPOINT_ENFORCED,
 	ENDPOINT_NOT_ISOLATED,
 	ENDPOINT_QUARANTINE, /* no labels */
-	ENDPOINT_DENIED,     /* no room */
+	ENDPOINT_DENIED,     /* its policy does not fit into the maps */
 	ENDPOINT_MISSING,    /* not in the maps */
 	ENDPOINT_PENDING,
 	ENDPOINT_STATES,
 };
 enum endpoint_state endpoint_state(const struct apply_endpoint *ep);
 const char *endpoint_state_name(enum endpoint_state state);
-const char *endpoint_state_label(enum endpoint_state state); /* of a metric */
+const char *endpoint_state_label(enum endpoint_state state); /* in metrics */
 /*
- * Whether the policy of that attachment's endpoint is in force: 0, or -EAGAIN and why not yet (err). What may make it
- * so (an endpoint that was not in the maps and is now) is seen to.
+ * Whether the policy of that attachment's endpoint is enforced: 0, or -EAGAIN and the reason (err). If the endpoint was
+ * not in the maps, this schedules another attempt.
  */
 int agent_endpoint_enforced(struct agent *agent, const char *container, const char *ifname, struct err *err);
 
 /* --- answers.c --- */
 
-json_t *answer_identities(struct agent *agent); /* NULL without memory */
+/* Results of requests; NULL without memory. */
+json_t *answer_identities(struct agent *agent);
 json_t *answer_policies(struct agent *agent);
 json_t *answer_status(struct agent *agent);
 size_t rss_bytes(void);
@@ -123,35 +125,35 @@ size_t rss_bytes(void);
 /* --- answers_nodes.c --- */
 
 json_t *answer_nodes(struct agent *agent);
-json_t *answer_pods(struct agent *agent);  /* of other nodes */
-json_t *cluster_json(struct agent *agent); /* of the status */
+json_t *answer_pods(struct agent *agent);  /* on other nodes */
+json_t *cluster_json(struct agent *agent); /* part of the status */
 
 /* --- answers_services.c --- */
 
-const char *protocol_name(uint8_t protocol); /* as objects have it */
+const char *protocol_name(uint8_t protocol); /* as in Kubernetes objects */
 json_t *answer_services(struct agent *agent);
-json_t *services_json(struct agent *agent); /* of the status */
+json_t *services_json(struct agent *agent); /* part of the status */
 
 /* --- health.c --- */
 
-/* What pods of this node still wait for, a line each: /readyz. Empty: nothing. NULL without memory. */
-char *agent_awaits(const struct agent *agent, size_t *size);
+/* Body of /readyz: one line for each reason why the node is not ready. Empty: it is. NULL without memory. */
+char *agent_not_ready(const struct agent *agent, size_t *size);
 
 /* --- server.c --- */
 
 struct server;
 int server_open(struct agent *agent, struct server **server, struct err *err);
-void server_applied(struct server *server); /* looks whether somebody need not wait any longer */
-void server_close(struct server *server);   /* its handles are closed by the loop */
-void server_free(struct server *server);    /* then */
+void server_applied(struct server *server); /* answers requests whose endpoint is enforced now */
+void server_close(struct server *server);   /* the loop closes the handles after it */
+void server_free(struct server *server);    /* after the loop has closed them */
 
 /* --- metrics.c --- */
 
-/* Health and metrics over HTTP, as the options have it. What is made when it fails is the caller's to close, too. */
+/* Health and metrics over HTTP, at the addresses of the options. If it fails, the caller must close `*metrics` too. */
 struct metrics;
 int metrics_open(struct agent *agent, struct metrics **metrics, struct err *err);
-void metrics_close(struct metrics *metrics); /* its handles are closed by the loop */
-void metrics_free(struct metrics *metrics);  /* then */
+void metrics_close(struct metrics *metrics); /* the loop closes the handles after it */
+void metrics_free(struct metrics *metrics);  /* after the loop has closed them */
 /* The whole text; NULL without memory. */
 char *metrics_text(struct agent *agent, size_t *size);
 

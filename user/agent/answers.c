@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What the agent knows, as JSON. */
+/* The agent's state as JSON. */
 #include <inttypes.h>
 
 #include "agent.h"
 #include "cleanup.h"
 #include "json.h"
-#include "names.h"
+#include "enum_names.h"
 
 static json_t *hex(uint64_t number)
 {
@@ -207,26 +207,26 @@ static json_t *counts_json(const struct policy *policy)
 
 json_t *answer_status(struct agent *agent)
 {
-	json_t *complaints = json_array();
+	json_t *problems = json_array();
 	struct apply_counts counts;
 
 	apply_count(agent->apply, &counts);
-	for (size_t i = 0; i < agent->complaints.count; i++) {
-		const struct complaint *c = &agent->complaints.v[i];
+	for (size_t i = 0; i < agent->problems.count; i++) {
+		const struct problem *c = &agent->problems.v[i];
 
-		json_array_append_new(complaints, json_pack("{s:s, s:s, s:s}", "kind", complaint_kind_name(c->kind),
-							    "file", c->what, "message", c->message));
+		json_array_append_new(problems, json_pack("{s:s, s:s, s:s}", "kind", problem_kind_name(c->kind),
+							    "subject", c->subject, "message", c->message));
 	}
 	return json_pack(
 	    "{s:s, s:i, s:I, s:b, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:s?, s:o, s:o, s:o, s:o, s:o, s:o}",
 	    "version", WARREN_VERSION, "pid", (int)getpid(), "rss_bytes", (json_int_t)rss_bytes(), "synced",
-	    agent->work.synced, "enforced", agent->work.enforced, "pending",
-	    agent->work.dirty || agent->work.failure[0] || cluster_pending(agent->cluster) ||
+	    agent->reconcile.synced, "enforced", agent->reconcile.enforced, "pending",
+	    agent->reconcile.dirty || agent->reconcile.failure[0] || cluster_pending(agent->cluster) ||
 		balancer_pending(agent->balancer),
 	    "revision", (json_int_t)counts.state.revision, "changes", (json_int_t)counts.state.changes, "compile_us",
-	    (json_int_t)(agent->work.compile_ns / 1000), "apply_us", (json_int_t)(agent->work.apply_ns / 1000),
-	    "classes_denied", (json_int_t)counts.state.classes_denied, "identities_left_out",
-	    (json_int_t)counts.identities_left_out, "failure", agent->work.failure[0] ? agent->work.failure : NULL,
-	    "counts", counts_json(agent->policy), "complaints", complaints, "endpoints", endpoints_json(agent),
+	    (json_int_t)(agent->reconcile.compile_ns / 1000), "apply_us", (json_int_t)(agent->reconcile.apply_ns / 1000),
+	    "classes_denied", (json_int_t)counts.state.classes_denied, "identities_not_programmed",
+	    (json_int_t)counts.identities_not_programmed, "failure", agent->reconcile.failure[0] ? agent->reconcile.failure : NULL,
+	    "counts", counts_json(agent->policy), "problems", problems, "endpoints", endpoints_json(agent),
 	    "cluster", cluster_json(agent), "services", services_json(agent), "kubernetes", kube_json(agent->kube));
 }

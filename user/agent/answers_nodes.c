@@ -8,9 +8,9 @@
 static int add_node(const struct cluster_node *node, void *arg)
 {
 	static const struct dp_node none;
-	static const struct hop no_hop;
+	static const struct nexthop no_nexthop;
 	const struct dp_node *n = node->node ? node->node : &none;
-	const struct hop *hop = node->hop ? node->hop : &no_hop;
+	const struct nexthop *nexthop = node->nexthop ? node->nexthop : &no_nexthop;
 	char mac[MAC_STRLEN];
 	json_t *json = json_pack(
 	    "{s:s, s:I, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:s?}", "name", node->object->name,
@@ -18,8 +18,8 @@ static int add_node(const struct cluster_node *node, void *arg)
 	    "addresses", json_ips(node->object->addresses, node->object->address_count), "local", json_ip(&n->local),
 	    "remote", json_ip(&n->remote), "uplink", node->node ? json_integer(n->uplink) : json_null(), "mtu",
 	    node->node ? json_integer(n->mtu) : json_null(), "mode",
-	    node->node ? json_string(n->direct ? "direct" : "tunnel") : json_null(), "resolved", hop->resolved, "dmac",
-	    hop->resolved ? json_string(mac_format(hop->dmac, mac)) : json_null(), "problem",
+	    node->node ? json_string(n->direct ? "direct" : "tunnel") : json_null(), "resolved", nexthop->resolved, "dmac",
+	    nexthop->resolved ? json_string(mac_format(nexthop->dmac, mac)) : json_null(), "problem",
 	    *node->problem ? json_string(node->problem) : json_null(), "agent",
 	    *node->object->agent ? node->object->agent : NULL);
 
@@ -48,7 +48,7 @@ json_t *answer_pods(struct agent *agent)
 	return ipcache_each_pod(agent->ipcache, add_pod, list) == 0 ? json_pack("{s:O}", "pods", list) : NULL;
 }
 
-/* Which keys are known; packets are sent with the first. */
+/* The ids of all keys; packets are sent with the first. */
 static json_t *tunnel_key_json(const struct agent *agent)
 {
 	json_t *ids = json_array();
@@ -70,6 +70,6 @@ json_t *cluster_json(struct agent *agent)
 			 "mode", routing_mode_name(options->mode), "nodes", (json_int_t)c.nodes, "in_maps",
 			 (json_int_t)c.in_maps, "unresolved", (json_int_t)c.unresolved, "pod_mtu",
 			 (json_int_t)c.pod_mtu, "addresses", (json_int_t)addresses.entries, "failure",
-			 agent->work.cluster_failure[0] ? agent->work.cluster_failure : NULL, "tunnel_key",
+			 agent->reconcile.cluster_failure[0] ? agent->reconcile.cluster_failure : NULL, "tunnel_key",
 			 tunnel_key_json(agent));
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A run: the names of rules, the words of endpoints, and the steps in their order (apply.h). */
+/* A run: the names of rules, the policies of endpoints, and the steps in order (apply.h). */
 #include "apply_internal.h"
 
 #include <errno.h>
@@ -23,7 +23,7 @@ static int put_rule_names(struct apply *a, const struct policy_changes *changes,
 		if (name->gone || (u64map_get(&a->rules, name->rule, &known) && known == text_hash(text.text)))
 			continue;
 		ret = a->ops->put(a->arg, APPLY_RULES, &name->rule, &text, 1, err);
-		/* A name that does not fit is only missing where verdicts are shown, and counted. */
+		/* A name that does not fit is counted; only the output of verdicts lacks it. */
 		if (ret < 0 && !no_room(ret))
 			return ret;
 		if (u64map_set(ret < 0 ? &a->unnamed : &a->rules, name->rule, text_hash(text.text)) < 0)
@@ -68,45 +68,46 @@ static int delete_rule_names(struct apply *a, const struct policy_changes *chang
 
 /* --- endpoints --- */
 
-static bool needs_word(const struct apply *a, const struct apply_endpoint *ep, bool judge_all)
+static bool needs_policy(const struct apply *a, const struct apply_endpoint *ep, bool evaluate_all)
 {
 	uint32_t target = endpoint_target(a, ep);
 	const struct map_class *class = class_by(&a->by_number, target);
 
 	if (!ep->compiled)
 		return false;
-	return ep->missing || ep->identified || target != ep->policy_class || ep->wanted_identity != ep->identity ||
-	       (class && (class->changed || judge_all));
+	return ep->missing || ep->identified || target != ep->policy_class || ep->desired_identity != ep->identity ||
+	       (class && (class->changed || evaluate_all));
 }
 
-/* Another identity, and otherwise what they had. */
+/* Writes new identities, with the old class and revision. */
 static int identify(struct apply *a, struct err *err)
 {
-	_cleanup_free_ struct dp_word *words = calloc(a->endpoint_count + 1, sizeof(*words));
+	_cleanup_free_ struct dp_endpoint_policy *policies = calloc(a->endpoint_count + 1, sizeof(*policies));
 	_cleanup_free_ bool *missing = calloc(a->endpoint_count + 1, sizeof(*missing));
 	size_t count = 0;
 
-	if (!words || !missing)
+	if (!policies || !missing)
 		return err_set(err, ENOMEM, "no memory for endpoints");
 	for (size_t i = 0; i < a->endpoint_count; i++) {
 		struct apply_endpoint *ep = &a->endpoints[i];
 
-		if (!ep->compiled || ep->missing || ep->wanted_identity == ep->identity)
+		if (!ep->compiled || ep->missing || ep->desired_identity == ep->identity)
 			continue;
 		ep->identified = true;
-		words[count++] = (struct dp_word){ ep->ifindex, ep->policy_class, ep->revision, ep->wanted_identity };
+		policies[count++] =
+		    (struct dp_endpoint_policy){ ep->ifindex, ep->policy_class, ep->revision, ep->desired_identity };
 	}
-	return count ? a->ops->words(a->arg, words, count, missing, err) : 0;
+	return count ? a->ops->set_endpoints(a->arg, policies, count, missing, err) : 0;
 }
 
-static int set_words(struct apply *a, bool judge_all, struct err *err)
+static int set_endpoints(struct apply *a, bool evaluate_all, struct err *err)
 {
-	_cleanup_free_ struct dp_word *words = calloc(a->endpoint_count + 1, sizeof(*words));
+	_cleanup_free_ struct dp_endpoint_policy *policies = calloc(a->endpoint_count + 1, sizeof(*policies));
 	_cleanup_free_ bool *missing = calloc(a->endpoint_count + 1, sizeof(*missing));
 	size_t count = 0;
 	int ret;
 
-	if (!words || !missing)
+	if (!policies || !missing)
 		return err_set(err, ENOMEM, "no memory for endpoints");
 	for (size_t i = 0; i < a->endpoint_count; i++) {
 		struct apply_endpoint *ep = &a->endpoints[i];
@@ -114,19 +115,20 @@ static int set_words(struct apply *a, bool judge_all, struct err *err)
 		const struct map_class *class = class_by(&a->by_number, target);
 
 		ep->denied = class && class->denied;
-		if (!needs_word(a, ep, judge_all))
+		if (!needs_policy(a, ep, evaluate_all))
 			continue;
-		words[count++] = (struct dp_word){ ep->ifindex, target, a->state.revision, ep->wanted_identity };
+		policies[count++] =
+		    (struct dp_endpoint_policy){ ep->ifindex, target, a->state.revision, ep->desired_identity };
 	}
 	if (count == 0)
 		return 0;
-	ret = a->ops->words(a->arg, words, count, missing, err);
+	ret = a->ops->set_endpoints(a->arg, policies, count, missing, err);
 	for (size_t i = 0; i < count && ret == 0; i++) {
-		struct apply_endpoint *ep = endpoint_find(a, words[i].ifindex);
+		struct apply_endpoint *ep = endpoint_find(a, policies[i].ifindex);
 
-		ep->policy_class = words[i].policy_class;
-		ep->revision = words[i].revision;
-		ep->identity = words[i].identity;
+		ep->policy_class = policies[i].policy_class;
+		ep->revision = policies[i].revision;
+		ep->identity = policies[i].identity;
 		ep->missing = missing[i];
 		ep->identified = false;
 	}
@@ -138,17 +140,17 @@ static int set_words(struct apply *a, bool judge_all, struct err *err)
 static bool anything_to_do(const struct apply *a, const struct policy_changes *changes, bool full,
 			   const struct plan *plan)
 {
-	bool something = full || plan->move_count || plan->judge_all || changes->rule_count;
+	bool something = full || plan->move_count || plan->evaluate_all || changes->rule_count;
 
 	for (size_t i = 0; i < a->class_count && !something; i++)
 		something = a->classes[i]->step != STEP_KEEP;
 	for (size_t i = 0; i < a->endpoint_count && !something; i++)
-		something = needs_word(a, &a->endpoints[i], false);
+		something = needs_policy(a, &a->endpoints[i], false);
 	return something;
 }
 
-/* From here to finish() the state says that a change is under way. */
-static int draw_revision(struct apply *a, struct err *err)
+/* From here to finish() the state marks a change as in progress. */
+static int next_revision(struct apply *a, struct err *err)
 {
 	a->state.revision++;
 	a->state.applied_ns = 0;
@@ -164,14 +166,14 @@ static int finish(struct apply *a, struct err *err)
 	a->state.classes_denied = 0;
 	for (size_t i = 0; i < a->class_count; i++)
 		a->state.classes_denied += a->classes[i]->denied || a->classes[i]->behind;
-	a->lacks_room = a->state.classes_denied || a->left_out.count;
+	a->lacks_room = a->state.classes_denied || a->not_programmed.count;
 	a->state.applied_ns = clock_ns(CLOCK_BOOTTIME);
 	a->state.changes++;
 	a->interrupted = false;
 	return a->ops->state_set(a->arg, &a->state, err);
 }
 
-static void tell_identities(struct apply *a, const struct policy_changes *changes, bool full)
+static void notify_identities(struct apply *a, const struct policy_changes *changes, bool full)
 {
 	if (a->on_identities)
 		a->on_identities(a->on_identities_arg, changes, full);
@@ -183,7 +185,7 @@ static int run_steps(struct apply *a, const struct policy_changes *changes, bool
 	int ret = put_rule_names(a, changes, err);
 
 	if (ret == 0)
-		ret = put_bridges(a, plan, err);
+		ret = put_transitions(a, plan, err);
 	if (ret == 0)
 		ret = each_class(a, class_extend, err);
 	if (ret == 0)
@@ -191,7 +193,7 @@ static int run_steps(struct apply *a, const struct policy_changes *changes, bool
 	if (ret == 0)
 		ret = identify(a, err);
 	if (ret == 0)
-		tell_identities(a, changes, full);
+		notify_identities(a, changes, full);
 	if (ret == 0)
 		ret = identities_move(a, plan, LEAVE, err);
 	if (ret == 0)
@@ -199,7 +201,7 @@ static int run_steps(struct apply *a, const struct policy_changes *changes, bool
 	if (ret == 0)
 		ret = each_class(a, class_shrink, err);
 	if (ret == 0)
-		ret = set_words(a, plan->judge_all, err);
+		ret = set_endpoints(a, plan->evaluate_all, err);
 	if (ret == 0)
 		ret = identities_move(a, plan, SETTLE, err);
 	if (ret == 0)
@@ -216,10 +218,10 @@ int apply_run(struct apply *a, const struct policy_changes *changes, bool full, 
 		return err_set(err, ENOMEM, "no memory to apply policy");
 	a->freed = false;
 	if (!anything_to_do(a, changes, full, &plan)) {
-		tell_identities(a, changes, full);
+		notify_identities(a, changes, full);
 		return 0;
 	}
-	ret = draw_revision(a, err);
+	ret = next_revision(a, err);
 	if (ret == 0)
 		ret = run_steps(a, changes, full, &plan, err);
 	return ret < 0 ? ret : finish(a, err);

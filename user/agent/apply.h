@@ -1,39 +1,41 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * From what the compiler says to what the maps hold, by difference, in an order that is safe at every single step: no
- * verdict is ever more open than the old policy or the new one makes it, and none that both allow is ever denied. The
- * tables are behind struct apply_ops, so that a test can stand at every step and look.
+ * Writes the compiler's output into the policy maps, as a difference, in an order that is safe at every step: no flow
+ * is allowed that both the old and the new policy deny, and none denied that both allow. The maps are behind struct
+ * apply_ops, so that a test can evaluate verdicts after every step.
  *
- * The order, and why (apply.c has the steps by these names):
+ * The steps, in order (apply.c uses these names):
  *
- *   rules     names of rules, before anything can refer to them
- *   extend    classes that are edited in place get their new entries; new classes are written whole
- *   enter     identities move to their new peer class, new ones come in; those that go stay yet
- *   identify  endpoints get their new identities, and whoever else gives identities to addresses (apply_on_identities())
- *   leave     identities go that no selector matches, or nobody has, any more
- *   cidrs, shrink  prefixes of classes edited in place; then the entries that they have no longer
- *   words     endpoints get {class, revision}
- *   settle, clean  what is left of the old
+ *   rules     names of new rules, before entries refer to them
+ *   extend    classes that are edited in place gain their new entries; new classes are written whole
+ *   enter     identities move to their new peer class, new identities are added; obsolete ones stay for now
+ *   identify  endpoints and other addresses (apply_on_identities()) gain their new identities
+ *   leave     identities are deleted that no selector matches any more, or that are no longer in use
+ *   cidrs, shrink  prefixes of classes edited in place; then their obsolete entries are deleted
+ *   endpoints  endpoints gain {class, revision}
+ *   settle, clean  transitional peer classes and obsolete classes are deleted
  *
- * Identities move for all classes at once, while endpoints change their class one by one. So if an endpoint leaves a
- * class in the same change, neither order of the two is safe: the class it leaves knows only the old peer classes, the
- * one it enters only the new ones. Then each identity goes by way of a transitional peer class, which stands for (old,
- * new): classes that are left get for it the entries that they had for the old one, those that are entered what they
- * have for the new one. A new identity that endpoints get in the place of another one begins in such a class too: of
- * theirs and its own. (If they come from different ones it cannot: some flow of theirs may be refused meanwhile.)
+ * Identities move for all classes at once, while endpoints change their class one by one. If an endpoint changes class
+ * in the same run, neither order of the two is safe: the old class has entries for the old peer classes only, the new
+ * class for the new ones only. In that case each identity moves through a transitional peer class, which represents
+ * (old, new): classes with leaving endpoints gain copies of their entries for the old peer class, classes with entering
+ * endpoints copies of those for the new one. A new identity that replaces another one of an endpoint starts in the
+ * transitional class of that identity's peer class and its own. (If it replaces several identities with different peer
+ * classes, there is no such class: some of their flows may be refused meanwhile.)
  *
- * Where there is no room for a class, what its endpoints had stays, if that isolates them from as much: the class is not edited, or they
- * stay in the one that they were to leave. Else they are denied what they are to be isolated from. Either is tried again when room has
- * come free. (While identities move to other peer classes, a class that stays as it was does not follow: it allows less, never more.)
+ * If a class does not fit, its endpoints keep their old entries, provided that these isolate as many directions: the
+ * class is not edited, or the endpoints stay in their old class. Otherwise the isolated directions are denied. Both are
+ * tried again when entries have been freed. (While identities move to other peer classes, a class that could not be
+ * edited is not updated: it allows less, never more.)
  *
- * What "old" and "new" mean is each enforcement point's own: it may judge by its own old policy the peer's new
- * identity, and the other way round, as if the objects that have changed had done so one after the other.
+ * "Old" and "new" are relative to each enforcement point: it may evaluate the peer's new identity by its own old
+ * policy, and the reverse, as if the objects had changed one after the other.
  */
 #ifndef WARREN_AGENT_APPLY_H
 #define WARREN_AGENT_APPLY_H
 
 #include "policy.h"
-#include "words.h"
+#include "endpoint_policy.h"
 
 enum apply_table {
 	APPLY_POLICY,
@@ -47,16 +49,18 @@ enum apply_table {
 
 /* Arrays of the keys and values of the map (abi/maps.h); elements are written in the order of the array. */
 struct apply_ops {
-	/* -ENOSPC or -ENOMEM: no room, and none of the new keys is there. */
+	/* -ENOSPC or -ENOMEM: no room, and none of the new keys is in the table. */
 	int (*put)(void *arg, enum apply_table table, const void *keys, const void *values, size_t count,
 		   struct err *err);
-	size_t (*room)(void *arg, enum apply_table table); /* elements that could be put besides those that are there */
+	size_t (*room)(void *arg, enum apply_table table); /* free elements */
 	int (*remove)(void *arg, enum apply_table table, const void *keys, size_t count, struct err *err);
 	int (*each)(void *arg, enum apply_table table, int (*fn)(const void *key, const void *value, void *fn_arg),
 		    void *fn_arg, struct err *err);
-	/* missing[i]: there is no such endpoint */
-	int (*words)(void *arg, const struct dp_word *set, size_t count, bool *missing, struct err *err);
-	int (*each_word)(void *arg, int (*fn)(const struct dp_word *word, void *fn_arg), void *fn_arg, struct err *err);
+	/* missing[i]: set[i]'s endpoint does not exist */
+	int (*set_endpoints)(void *arg, const struct dp_endpoint_policy *set, size_t count, bool *missing,
+			     struct err *err);
+	int (*each_endpoint)(void *arg, int (*fn)(const struct dp_endpoint_policy *policy, void *fn_arg), void *fn_arg,
+			     struct err *err);
 	int (*state_get)(void *arg, struct wr_policy_state *state, struct err *err);
 	int (*state_set)(void *arg, const struct wr_policy_state *state, struct err *err);
 };
@@ -65,19 +69,19 @@ struct apply;
 struct apply *apply_new(const struct apply_ops *ops, void *arg); /* NULL without memory */
 void apply_free(struct apply *a);
 
-/* Forgets what it knows and reads it from the tables. The next run must be a full one. */
+/* Discards the cached state and reads it from the tables. The next run must be a full one. */
 int apply_load(struct apply *a, struct err *err);
-/* Rules that were loaded, for policy_seed_rule(); stops at fn's first non-zero return. */
+/* The rules in the table, for policy_seed_rule(); stops at fn's first non-zero return. */
 int apply_each_rule(struct apply *a, int (*fn)(uint32_t rule, const char *text, void *arg), void *arg, struct err *err);
 
 /*
- * Writes the changes. `full`: they are everything there is (policy_compile_all()); what else the tables hold goes.
- * On failure the tables are in one of the safe states between old and new: apply_load() and a full run come next.
+ * Writes the changes. `full`: they are complete (policy_compile_all()); everything else in the tables is deleted.
+ * On failure the tables are in one of the safe states between old and new; call apply_load(), then do a full run.
  */
 int apply_run(struct apply *a, const struct policy_changes *changes, bool full, struct err *err);
-/* A run without changes would do something: room has come free that a class or an identity is waiting for. */
+/* Whether a run without changes is useful: elements were freed, and a class or an identity did not fit before. */
 bool apply_again(const struct apply *a);
-/* `fn` is called in every run at the step `identify`: identities that are new are known by then, old ones still are. */
+/* `fn` is called in every run at the step `identify`: the tables then hold both the new and the old identities. */
 void apply_on_identities(struct apply *a, void (*fn)(void *arg, const struct policy_changes *changes, bool full),
 			 void *arg);
 void apply_endpoint_gone(struct apply *a, uint32_t ifindex);
@@ -86,28 +90,28 @@ struct apply_endpoint {
 	uint32_t ifindex;
 	uint32_t policy_class, revision; /* in the maps */
 	uint64_t identity;
-	uint64_t class_key; /* what the compiler says */
-	uint64_t wanted_identity;
-	bool compiled; /* the compiler has spoken of it */
-	bool missing;  /* not in the maps: every run tries again */
-	bool identified; /* has its new identity, and not yet a revision to go with it */
-	bool denied;   /* its class did not fit, and it had no other one that could stay */
+	uint64_t class_key; /* as compiled */
+	uint64_t desired_identity;
+	bool compiled;	 /* class_key and desired_identity are valid */
+	bool missing;	 /* not in the maps: every run tries again */
+	bool identified; /* has its new identity, but not yet the new revision */
+	bool denied;	 /* its class did not fit, and its old class isolates less */
 };
 const struct apply_endpoint *apply_endpoint(const struct apply *a, uint32_t ifindex); /* NULL: unknown */
 const struct apply_endpoint *apply_endpoints(const struct apply *a, size_t *count);
 
-/* The number of a class of the compiler's in the maps (0: none), and whether it did not fit. */
+/* The number in the maps of a compiled class (0: none), and whether it did not fit. */
 uint32_t apply_class(const struct apply *a, uint64_t class_key, bool *denied);
 
 struct apply_counts {
 	struct wr_policy_state state;
-	size_t identities_left_out,
-	    rules_unnamed, /* rules for whose names there was no room */
-	    strays; /* strays: endpoints that nobody knows, put into quarantine (last full run) */
+	size_t identities_not_programmed;
+	size_t rules_unnamed;	/* rules whose names did not fit */
+	size_t stale_endpoints; /* in the maps, but without a record: put into quarantine (last full run) */
 };
 void apply_count(const struct apply *a, struct apply_counts *counts);
 
-/* Says what the policies that could not be understood are to be counted as in policy_state, from the next run on. */
+/* The number of invalid policies, for policy_state from the next run on. */
 void apply_set_invalid(struct apply *a, uint32_t policies_invalid);
 
 #endif

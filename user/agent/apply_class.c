@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Classes into the tables, in the steps of a run. */
+/* Writes classes into the tables, in the steps of a run. */
 #include "apply_internal.h"
 
 #include <errno.h>
@@ -8,7 +8,7 @@
 
 #include "cleanup.h"
 
-/* --- lists of elements into the tables --- */
+/* --- elements of the tables --- */
 
 enum write { PUT, DELETE };
 
@@ -53,7 +53,7 @@ static int write_family(struct apply *a, enum write write, uint32_t number, int 
 		return err_set(err, ENOMEM, "no memory for the prefixes of class %u", number);
 	for (size_t i = 0; i < list->count; i++) {
 		const struct policy_cidr *cidr = &list->v[i];
-		/* The same for both families but for the length of the address, which comes last. */
+		/* The keys of both families differ only in the length of the address, which comes last. */
 		struct wr_cidr6_key key = { .prefixlen = WR_CIDR_CLASS_BITS + cidr->length,
 					    .class_direction = wr_cidr_class(number, cidr->direction) };
 
@@ -71,8 +71,8 @@ static int write_family(struct apply *a, enum write write, uint32_t number, int 
 _Static_assert(offsetof(struct wr_cidr4_key, addr) == offsetof(struct wr_cidr6_key, addr), "keys of one shape");
 
 /*
- * A prefix hides the shorter ones. Put in from the longest, so that none is ever seen where a longer one belongs; taken
- * out from the shortest, so that none shows one that goes too.
+ * The longest prefix matches. Prefixes are added from the longest on and deleted from the shortest on, so that an
+ * address never matches a shorter prefix that is new or about to be deleted.
  */
 static int write_cidrs(struct apply *a, enum write write, uint32_t number, struct cidrs *list, struct err *err)
 {
@@ -103,8 +103,8 @@ static int delete_content(struct apply *a, uint32_t number, struct content *cont
 }
 
 /*
- * A change of the class does not fit, of which nothing is in the tables but perhaps other rules for some of the entries that it has. It
- * stays as it was.
+ * A change of the class does not fit: the class keeps its content. Of the change at most the rules of existing entries
+ * were written; they are restored.
  */
 static int class_keep(struct apply *a, struct map_class *class, struct err *err)
 {
@@ -119,7 +119,7 @@ static int class_keep(struct apply *a, struct map_class *class, struct err *err)
 }
 
 /*
- * The class does not fit. Whoever is in it goes into one that denies, and what there is of it goes; `next` is kept, to
+ * The class does not fit. Its endpoints move to a class that denies, and its elements are deleted; `next` is kept, to
  * be tried again.
  */
 static int class_deny(struct apply *a, struct map_class *class, struct err *err)
@@ -132,11 +132,11 @@ static int class_deny(struct apply *a, struct map_class *class, struct err *err)
 		struct map_class *denied;
 		uint64_t key = class->key;
 
-		/* Its own number holds the old content, and perhaps some of the new: all of it goes in the end. */
+		/* Its own number holds the old content and perhaps some of the new: the last step deletes both. */
 		ret = content_append(&class->content, &class->next);
 		class->step = STEP_GONE;
 		class_set_key(a, class, 0);
-		denied = ret == 0 ? class_draw(a, key) : NULL;
+		denied = ret == 0 ? class_alloc(a, key) : NULL;
 		if (!denied)
 			return err_set(err, ENOMEM, "no memory for a policy class");
 		denied->next = class->next;
@@ -157,13 +157,13 @@ static int class_deny(struct apply *a, struct map_class *class, struct err *err)
 			info.flags[d] = WR_CLASS_ISOLATED | WR_CLASS_NO_ROOM;
 	}
 	class->behind = false;
-	/* If not even this fits, the class is in no map, and denies too. */
+	/* If even this does not fit, the class is in no map, which denies too. */
 	put_info(a, class, &info, NULL);
 	class->content.info = info;
 	return 0;
 }
 
-/* Whether the prefixes fit that the class gets when it is edited. They are written only after identities have moved. */
+/* Whether the new prefixes of an edited class fit. They are written only after identities have moved. */
 static int cidrs_fit(struct apply *a, const struct map_class *class, struct err *err)
 {
 	_cleanup_(cidrs_free) struct cidrs more = { 0 };
@@ -178,7 +178,7 @@ static int cidrs_fit(struct apply *a, const struct map_class *class, struct err 
 		   : 0;
 }
 
-/* Makes what the class will hold be there, besides what it holds. */
+/* Adds the new content to the old. */
 int class_extend(struct apply *a, struct map_class *class, struct err *err)
 {
 	_cleanup_(entries_free) struct entries more = { 0 };
@@ -198,7 +198,7 @@ int class_extend(struct apply *a, struct map_class *class, struct err *err)
 		ret = write_cidrs(a, PUT, class->number, &class->next.cidrs, err);
 	if (class->step == STEP_EDIT)
 		info = info_union(&class->content.info, &class->next.info);
-	/* A class that was denied opens only when it is complete. */
+	/* A denied class allows nothing until it is complete. */
 	if (ret == 0 && !class->denied &&
 	    (class->step == STEP_NEW || memcmp(&info, &class->content.info, sizeof(info)) != 0)) {
 		ret = put_info(a, class, &info, err);
@@ -233,13 +233,13 @@ int class_shrink(struct apply *a, struct map_class *class, struct err *err)
 
 	if (class->step == STEP_GONE)
 		return 0;
-	if (entries_minus(&class->bridge_old, &class->bridge_new, false, &less) < 0 ||
+	if (entries_minus(&class->transition_old, &class->transition_new, false, &less) < 0 ||
 	    (class->step == STEP_EDIT &&
 	     entries_minus(&class->content.entries, &class->next.entries, false, &less) < 0))
 		return err_set(err, ENOMEM, "no memory for a policy class");
 	if (class->step == STEP_EDIT && memcmp(&class->next.info, &class->content.info, sizeof(class->next.info)) != 0)
 		ret = put_info(a, class, &class->next.info, err);
-	/* Only one that was denied, and then not even for want of its element, can fail so. */
+	/* Only for a denied class whose own element did not fit. */
 	if (no_room(ret))
 		return class_deny(a, class, err);
 	if (ret == 0)
@@ -257,27 +257,27 @@ int class_shrink(struct apply *a, struct map_class *class, struct err *err)
 	return 0;
 }
 
-/* Nobody needs the transitional peers any more, nor the class itself, perhaps. */
+/* Deletes the entries for transitional peers and, unless an endpoint stays in it, an obsolete class. */
 int class_clean(struct apply *a, struct map_class *class, struct err *err)
 {
-	int ret = write_entries(a, DELETE, class->number, &class->bridge_new, err);
+	int ret = write_entries(a, DELETE, class->number, &class->transition_new, err);
 
 	if (class->step == STEP_GONE && class_is_held(a, class)) {
 		class->step = STEP_KEEP;
 		if (ret == 0)
-			ret = write_entries(a, DELETE, class->number, &class->bridge_old, err);
+			ret = write_entries(a, DELETE, class->number, &class->transition_old, err);
 	}
 	if (class->step == STEP_GONE) {
 		if (ret == 0)
 			ret = a->ops->remove(a->arg, APPLY_CLASSES, &class->number, 1, err);
 		if (ret == 0)
-			ret = write_entries(a, DELETE, class->number, &class->bridge_old, err);
+			ret = write_entries(a, DELETE, class->number, &class->transition_old, err);
 		if (ret == 0)
 			ret = delete_content(a, class->number, &class->content, err);
 		a->freed = true;
 	}
-	entries_free(&class->bridge_old);
-	entries_free(&class->bridge_new);
+	entries_free(&class->transition_old);
+	entries_free(&class->transition_new);
 	return ret;
 }
 
@@ -285,35 +285,35 @@ int each_class(struct apply *a, class_fn *fn, struct err *err)
 {
 	int ret = 0;
 
-	/* class_deny() appends classes, for which all is done already. */
+	/* class_deny() appends classes, which are complete already. */
 	for (size_t i = 0, count = a->class_count; i < count && ret == 0; i++)
 		ret = fn(a, a->classes[i], err);
 	return ret;
 }
 
-int put_bridges(struct apply *a, struct plan *plan, struct err *err)
+int put_transitions(struct apply *a, struct plan *plan, struct err *err)
 {
 	int ret = 0;
 
 	for (size_t i = 0; i < a->class_count && ret == 0; i++) {
 		const struct map_class *class = a->classes[i];
 
-		ret = write_entries(a, PUT, class->number, &class->bridge_old, err);
+		ret = write_entries(a, PUT, class->number, &class->transition_old, err);
 		if (ret == 0)
-			ret = write_entries(a, PUT, class->number, &class->bridge_new, err);
+			ret = write_entries(a, PUT, class->number, &class->transition_new, err);
 	}
 	if (!no_room(ret))
 		return ret;
-	plan->bridge_count = 0;
+	plan->transition_count = 0;
 	ret = 0;
 	for (size_t i = 0; i < a->class_count && ret == 0; i++) {
 		struct map_class *class = a->classes[i];
 
-		ret = write_entries(a, DELETE, class->number, &class->bridge_old, err);
+		ret = write_entries(a, DELETE, class->number, &class->transition_old, err);
 		if (ret == 0)
-			ret = write_entries(a, DELETE, class->number, &class->bridge_new, err);
-		entries_free(&class->bridge_old);
-		entries_free(&class->bridge_new);
+			ret = write_entries(a, DELETE, class->number, &class->transition_new, err);
+		entries_free(&class->transition_old);
+		entries_free(&class->transition_new);
 	}
 	return ret;
 }

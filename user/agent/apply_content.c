@@ -94,15 +94,15 @@ void content_free(struct content *content)
 /* Two sorted arrays of one kind of element. */
 struct kind {
 	size_t size;
-	int (*cmp)(const void *a, const void *b);   /* of their keys */
-	bool (*same)(const void *a, const void *b); /* their values, if the keys are */
+	int (*cmp)(const void *a, const void *b);   /* compares keys */
+	bool (*same)(const void *a, const void *b); /* compares values, if the keys are equal */
 	int (*add)(void *list, const void *element);
 };
 
 static int minus(const struct kind *kind, const void *a, size_t a_count, const void *b, size_t b_count, bool values,
 		 void *out)
 {
-	const char *y = b, *end = b_count ? y + b_count * kind->size : y; /* nothing is reckoned from NULL */
+	const char *y = b, *end = b_count ? y + b_count * kind->size : y; /* no arithmetic on NULL */
 	int ret = 0;
 
 	for (size_t i = 0; i < a_count && ret == 0; i++) {
@@ -199,7 +199,7 @@ struct wr_class_info info_union(const struct wr_class_info *a, const struct wr_c
 	return both;
 }
 
-/* The peer comes first in the key: its entries stand together. */
+/* The peer comes first in the key: its entries are adjacent. */
 static int peer_cmp(const void *peer, const void *entry)
 {
 	return memcmp(peer, &((const struct entry *)entry)->key.peer, sizeof(uint64_t));

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What a policy class holds, apart from its number, and what differs between two such contents. */
+/* The content of a policy class without its number, and differences of two contents. */
 #ifndef WARREN_AGENT_APPLY_CONTENT_H
 #define WARREN_AGENT_APPLY_CONTENT_H
 
 #include "policy.h"
 
-/* An entry as the map has it; policy_class 0 where it is not about one number. */
+/* An entry as in the map; policy_class 0 where it belongs to no number. */
 struct entry {
 	struct wr_policy_key key;
 	struct wr_policy_entry value;
@@ -17,7 +17,7 @@ struct entries {
 	size_t count, room;
 };
 int entries_add(struct entries *list, const struct wr_policy_key *key, uint32_t rule); /* -ENOMEM */
-/* By key; of equal keys one stays. */
+/* By key; of equal keys one is kept. */
 void entries_sort(struct entries *list);
 bool entries_same(const struct entries *a, const struct entries *b);
 void entries_free(struct entries *list);
@@ -44,11 +44,11 @@ bool content_same_cidrs(const struct content *a, const struct content *b);
 /* Both isolate the same directions. */
 bool content_same_isolation(const struct content *a, const struct content *b);
 
-/* What is in `a` and not in `b`; with `values`, also keys that both have with other values. */
+/* What is in `a` and not in `b`; with `values`, also keys in both whose values differ. */
 int entries_minus(const struct entries *a, const struct entries *b, bool values, struct entries *out);
 int cidrs_minus(const struct cidrs *a, const struct cidrs *b, bool values, struct cidrs *out);
 
-/* What a class may hold while it holds both. */
+/* The info of a class that holds the entries of both. */
 struct wr_class_info info_union(const struct wr_class_info *a, const struct wr_class_info *b);
 
 /* Appends to `out` the entries for peer `from`, as entries for peer `to`. */

@@ -9,7 +9,7 @@
 
 struct apply_tables {
 	struct dp_table *tables[APPLY_TABLES];
-	struct dp_words *words;
+	struct dp_endpoint_policies *policies;
 	struct dp dp;
 };
 
@@ -59,31 +59,32 @@ static int each(void *arg, enum apply_table table, int (*fn)(const void *key, co
 	return dp_table_each(t->tables[table], fn, fn_arg, err);
 }
 
-static int words(void *arg, const struct dp_word *set, size_t count, bool *missing, struct err *err)
+static int set_endpoints(void *arg, const struct dp_endpoint_policy *set, size_t count, bool *missing, struct err *err)
 {
 	struct apply_tables *t = arg;
 
-	return dp_words_set(t->words, set, count, missing, err);
+	return dp_endpoint_policies_set(t->policies, set, count, missing, err);
 }
 
-struct each_word {
-	int (*fn)(const struct dp_word *word, void *arg);
+struct each_endpoint {
+	int (*fn)(const struct dp_endpoint_policy *policy, void *arg);
 	void *arg;
 };
 
 static int on_endpoint(uint32_t ifindex, const struct wr_endpoint *ep, void *arg)
 {
-	struct each_word *each_word = arg;
-	struct dp_word word = { ifindex, ep->policy_class, ep->revision, ep->identity };
+	struct each_endpoint *each_endpoint = arg;
+	struct dp_endpoint_policy policy = { ifindex, ep->policy_class, ep->revision, ep->identity };
 
-	return each_word->fn(&word, each_word->arg);
+	return each_endpoint->fn(&policy, each_endpoint->arg);
 }
 
-static int each_word(void *arg, int (*fn)(const struct dp_word *word, void *fn_arg), void *fn_arg, struct err *err)
+static int each_endpoint(void *arg, int (*fn)(const struct dp_endpoint_policy *policy, void *fn_arg), void *fn_arg,
+			 struct err *err)
 {
 	struct apply_tables *t = arg;
 
-	return dp_endpoint_each(&t->dp, on_endpoint, &(struct each_word){ fn, fn_arg }, err);
+	return dp_endpoint_each(&t->dp, on_endpoint, &(struct each_endpoint){ fn, fn_arg }, err);
 }
 
 static int state_get(void *arg, struct wr_policy_state *state, struct err *err)
@@ -96,7 +97,8 @@ static int state_set(void *arg, const struct wr_policy_state *state, struct err 
 	return dp_policy_state_set(state, err);
 }
 
-const struct apply_ops apply_tables_ops = { put, room, remove_keys, each, words, each_word, state_get, state_set };
+const struct apply_ops apply_tables_ops = { put,	   room,	  remove_keys, each,
+					    set_endpoints, each_endpoint, state_get,   state_set };
 
 void apply_tables_close(struct apply_tables *t)
 {
@@ -104,7 +106,7 @@ void apply_tables_close(struct apply_tables *t)
 		return;
 	for (int i = 0; i < APPLY_TABLES; i++)
 		dp_table_close(t->tables[i]);
-	dp_words_close(t->words);
+	dp_endpoint_policies_close(t->policies);
 	dp_close(&t->dp);
 	free(t);
 }
@@ -121,7 +123,7 @@ int apply_tables_open(struct apply_tables **out, size_t max_policy_entries, stru
 	for (int i = 0; i < APPLY_TABLES && ret == 0; i++)
 		ret = dp_table_open(names[i], &t->tables[i], err);
 	if (ret == 0)
-		ret = dp_words_open(&t->words, err);
+		ret = dp_endpoint_policies_open(&t->policies, err);
 	if (ret < 0) {
 		apply_tables_close(t);
 		return ret;

@@ -10,7 +10,7 @@ int apply_tables_open(struct apply_tables **tables, size_t max_policy_entries, s
 void apply_tables_close(struct apply_tables *tables);
 extern const struct apply_ops apply_tables_ops; /* their arg: struct apply_tables * */
 
-/* Name, elements and limit of one. */
+/* Name, number of elements and limit of a table. */
 const char *apply_table_name(enum apply_table table);
 void apply_table_use(const struct apply_tables *tables, enum apply_table table, size_t *used, size_t *limit);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Identities from peer class to peer class. */
+/* Moves identities between peer classes. */
 #include "apply_internal.h"
 
 #include <errno.h>
@@ -8,7 +8,7 @@
 #include "array.h"
 #include "cleanup.h"
 
-/* Identities to one table operation each kind. */
+/* Identities to add and to delete, one table operation each. */
 struct identity_batch {
 	uint64_t *put, *gone;
 	struct wr_peer *peers;
@@ -40,7 +40,7 @@ static void identity_batch_add(struct identity_batch *batch, uint64_t identity, 
 	}
 }
 
-/* Those for which there is no room are left out: they match fewer rules then. */
+/* Identities that do not fit are not programmed: they then match fewer rules. */
 static int put_identities(struct apply *a, const struct identity_batch *batch, struct err *err)
 {
 	int ret = batch->put_count
@@ -59,8 +59,8 @@ static int put_identities(struct apply *a, const struct identity_batch *batch, s
 			return ret;
 		a->lacks_room |= ret < 0;
 		if (ret == 0)
-			u64map_remove(&a->left_out, *identity);
-		if (u64map_set(ret < 0 ? &a->left_out : &a->identities, *identity, peer->peer) < 0)
+			u64map_remove(&a->not_programmed, *identity);
+		if (u64map_set(ret < 0 ? &a->not_programmed : &a->identities, *identity, peer->peer) < 0)
 			return err_set(err, ENOMEM, "no memory for identities");
 	}
 	return 0;
@@ -80,15 +80,15 @@ static int write_identities(struct apply *a, const struct identity_batch *batch,
 
 static uint64_t transitional(const struct plan *plan, const struct move *move)
 {
-	const struct bridge wanted = { move->as_from, move->to, 0 };
-	size_t at = array_lower_bound(&wanted, plan->bridges, plan->bridge_count, sizeof(wanted), bridge_cmp);
+	const struct transition key = { move->as_from, move->to, 0 };
+	size_t at = array_lower_bound(&key, plan->transitions, plan->transition_count, sizeof(key), transition_cmp);
 
-	if (at < plan->bridge_count && bridge_cmp(&plan->bridges[at], &wanted) == 0)
-		return plan->bridges[at].peer;
+	if (at < plan->transition_count && transition_cmp(&plan->transitions[at], &key) == 0)
+		return plan->transitions[at].peer;
 	return move->to;
 }
 
-int identities_move(struct apply *a, const struct plan *plan, enum phase phase, struct err *err)
+int identities_move(struct apply *a, const struct plan *plan, enum stage stage, struct err *err)
 {
 	_cleanup_(identity_batch_free) struct identity_batch batch = { 0 };
 	int ret = identity_batch_new(&batch, plan->move_count, err);
@@ -97,8 +97,8 @@ int identities_move(struct apply *a, const struct plan *plan, enum phase phase, 
 		const struct move *move = &plan->moves[i];
 		uint64_t by = transitional(plan, move);
 
-		if (phase == SETTLE ? by != move->to : phase == (by == WR_PEER_NONE ? LEAVE : ENTER))
-			identity_batch_add(&batch, move->identity, phase == SETTLE ? move->to : by);
+		if (stage == SETTLE ? by != move->to : stage == (by == WR_PEER_NONE ? LEAVE : ENTER))
+			identity_batch_add(&batch, move->identity, stage == SETTLE ? move->to : by);
 	}
 	return ret < 0 ? ret : write_identities(a, &batch, err);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What the files apply_*.c share. */
+/* Shared by the files apply_*.c. */
 #ifndef WARREN_AGENT_APPLY_INTERNAL_H
 #define WARREN_AGENT_APPLY_INTERNAL_H
 
@@ -10,46 +10,46 @@
 #include "u64map.h"
 
 enum class_step {
-	STEP_KEEP, /* stays as it is */
+	STEP_KEEP, /* unchanged */
 	STEP_EDIT, /* in place: `content` becomes `next` */
-	STEP_NEW,  /* `next` is to be written; nobody is in it yet */
+	STEP_NEW,  /* `next` is to be written; no endpoint is in it yet */
 	STEP_GONE, /* no endpoint stays in it: deleted at the end */
 };
 
 /* A class in the maps. */
 struct map_class {
 	uint32_t number;
-	uint64_t key; /* of the compiler's class that it is; 0: of none (any more) */
-	bool denied;  /* does not fit: holds nothing but WR_CLASS_NO_ROOM, and `next` is what it should be */
-	bool behind;  /* a change of it does not fit: `content` stays, and `next` is what it should be */
-	bool refused; /* denied or behind because the compiler says so: there is no `next` */
+	uint64_t key; /* of the compiled class; 0: none (any more) */
+	bool denied;  /* does not fit: holds only WR_CLASS_NO_ROOM; `next` is the desired content */
+	bool behind;  /* a change does not fit: `content` stays; `next` is the desired content */
+	bool refused; /* denied or behind because the compiler refused it: there is no `next` */
 	enum class_step step;
-	struct content content;		       /* what the maps hold */
-	struct content next;		       /* STEP_EDIT, STEP_NEW, denied: what is to come */
-	struct entries bridge_old, bridge_new; /* for transitional peers: what it had, what it will have */
-	bool left;			       /* an endpoint that is in it is to be in another one */
-	bool changed; /* its content has changed in this run: flows of its endpoints are to be judged again */
+	struct content content;			       /* in the maps */
+	struct content next;			       /* STEP_EDIT, STEP_NEW, denied: desired */
+	struct entries transition_old, transition_new; /* for transitional peers: from `content`, from `next` */
+	bool left;				       /* an endpoint in it moves to another class */
+	bool changed; /* its content has changed in this run: its endpoints' flows must be evaluated again */
 };
 
 /* Identities that change from one peer class to another (WR_PEER_NONE: none). */
 struct move {
 	uint64_t identity, from, to;
-	/* whose entries it needs in classes that are left: `from`, or that of who becomes this identity */
+	/* peer class for classes that endpoints leave: `from`, or that of the identity which this one replaces */
 	uint64_t as_from;
 };
 
-struct bridge {
+struct transition {
 	uint64_t from, to, peer; /* peer: the transitional one */
 };
 
-/* What one run is about, besides the classes' steps. */
+/* One run, besides the classes' steps. */
 struct plan {
 	struct move *moves;
 	size_t move_count;
-	struct bridge *bridges;
-	size_t bridge_count;
-	bool moving;	/* an identity that was known, or an endpoint's old and new one, have different peer classes */
-	bool judge_all; /* flows of every policy class are to be judged again */
+	struct transition *transitions;
+	size_t transition_count;
+	bool moving;	   /* the peer class of an identity changes, or that of an endpoint with its identity */
+	bool evaluate_all; /* the flows of every policy class must be evaluated again */
 };
 
 struct apply {
@@ -61,14 +61,14 @@ struct apply {
 	struct u64map by_key; /* key -> class_ref */
 	struct u64map by_number;
 	struct u64map identities;	  /* identity -> peer class, as in the maps */
-	struct u64map left_out;	  /* identities for which there was no room */
+	struct u64map not_programmed;	  /* identities that did not fit */
 	struct u64map rules;		  /* rule -> hash of its text */
-	struct u64map unnamed;		  /* rules for whose names there was no room */
+	struct u64map unnamed;		  /* rules whose names did not fit */
 	struct apply_endpoint *endpoints; /* by ifindex */
 	size_t endpoint_count, endpoint_room;
-	size_t strays;
-	bool interrupted; /* somebody died while writing: what endpoints were judged by may be gone */
-	bool freed;	  /* room has come free since something did not fit */
+	size_t stale_endpoints;
+	bool interrupted; /* an agent was killed during a run: entries that flows were evaluated by may be deleted */
+	bool freed;	  /* elements were freed since something did not fit */
 	bool lacks_room;  /* something did not fit */
 	void (*on_identities)(void *arg, const struct policy_changes *changes, bool full); /* may be NULL */
 	void *on_identities_arg;
@@ -92,8 +92,8 @@ static inline bool is_policy_class(uint64_t number)
 	return number >= WR_CLASS_FIRST;
 }
 
-/* Whether all that `class` is to isolate `old` isolates too. */
-static inline bool isolates_as(const struct wr_class_info *old, const struct wr_class_info *class)
+/* Whether `old` isolates every direction that `class` isolates. */
+static inline bool isolates_all_of(const struct wr_class_info *old, const struct wr_class_info *class)
 {
 	bool as = true;
 
@@ -110,46 +110,46 @@ static inline bool no_room(int ret)
 /* --- apply_state.c --- */
 
 struct map_class *class_add(struct apply *a, uint32_t number); /* NULL without memory */
-/* One with a number that no other has, drawn from `state`, and this key; NULL without memory. */
-struct map_class *class_draw(struct apply *a, uint64_t key);
+/* Adds a class with this key and an unused number, allocated from `state`; NULL without memory. */
+struct map_class *class_alloc(struct apply *a, uint64_t key);
 void class_remove(struct apply *a, struct map_class *class);
-/* An endpoint stays in it because there is no room for another one. */
+/* Whether an endpoint stays in it because its new class does not fit. */
 bool class_is_held(const struct apply *a, const struct map_class *class);
 int class_set_key(struct apply *a, struct map_class *class, uint64_t key);
 struct apply_endpoint *endpoint_find(const struct apply *a, uint32_t ifindex);
-struct apply_endpoint *endpoint_add(struct apply *a, uint32_t ifindex); /* found or made; NULL without memory */
-/* The class that the endpoint is to be in, whether it fits or not; NULL: none is known. */
+struct apply_endpoint *endpoint_add(struct apply *a, uint32_t ifindex); /* finds or adds; NULL without memory */
+/* The endpoint's desired class, whether it fits or not; NULL: unknown. */
 struct map_class *endpoint_class(const struct apply *a, const struct apply_endpoint *ep);
-/* The number of the class that the endpoint gets: of that, or of the one it has if that does not fit. */
+/* The number of the class to write for the endpoint: the desired one, or its current one if that does not fit. */
 uint32_t endpoint_target(const struct apply *a, const struct apply_endpoint *ep);
 uint64_t text_hash(const char *text);
 void apply_forget(struct apply *a); /* all but state */
 
-/* --- apply_plan.c: decides what becomes of every class, number by number; draws what it needs from `state` --- */
+/* --- apply_plan.c: plans the step of every class; allocates class numbers from `state` --- */
 
 int plan_make(struct apply *a, const struct policy_changes *changes, bool full, struct plan *plan); /* or -ENOMEM */
 void plan_free(struct plan *plan);
-int bridge_cmp(const void *a, const void *b); /* by from and to */
+int transition_cmp(const void *a, const void *b); /* by from and to */
 
 /* --- apply_class.c --- */
 
 /*
- * Entries for the transitional peers, before any class is touched. If they do not fit, identities move straight: some
- * flow of an endpoint that leaves its class may be refused meanwhile, and is judged again at once.
+ * Writes the entries for the transitional peers, before any class changes. If they do not fit, identities move
+ * directly: flows of an endpoint that leaves its class may be refused meanwhile, and are evaluated again at once.
  */
-int put_bridges(struct apply *a, struct plan *plan, struct err *err);
-/* The steps (apply.h) of a class, and one of them for all. */
+int put_transitions(struct apply *a, struct plan *plan, struct err *err);
+/* The steps (apply.h) of a class; each_class() runs one of them for all classes. */
 typedef int class_fn(struct apply *a, struct map_class *class, struct err *err);
 class_fn class_extend, class_edit_cidrs, class_shrink, class_clean;
 int each_class(struct apply *a, class_fn *fn, struct err *err);
 
 /* --- apply_identity.c --- */
 
-enum phase {
-	ENTER,  /* to the transitional peer classes, where there are any */
-	LEAVE,  /* those that no selector matches (or nobody has) any more, after endpoints have got their new ones */
-	SETTLE, /* from the transitional ones on to their end */
+enum stage {
+	ENTER,	/* to the transitional peer classes, or directly to the new ones */
+	LEAVE,	/* deletes unused identities and those that no selector matches, after endpoints have their new ones */
+	SETTLE, /* from the transitional peer classes to the new ones */
 };
-int identities_move(struct apply *a, const struct plan *plan, enum phase phase, struct err *err);
+int identities_move(struct apply *a, const struct plan *plan, enum stage stage, struct err *err);
 
 #endif

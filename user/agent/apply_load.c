@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* From the maps into struct apply. */
+/* Loads struct apply from the maps. */
 #include "apply_internal.h"
 
 #include <errno.h>
@@ -74,15 +74,15 @@ static int load_rule(const void *key, const void *value, void *arg)
 	return u64map_set(&a->rules, *(const uint32_t *)key, text_hash(text));
 }
 
-static int load_word(const struct dp_word *word, void *arg)
+static int load_endpoint(const struct dp_endpoint_policy *policy, void *arg)
 {
-	struct apply_endpoint *ep = endpoint_add(arg, word->ifindex);
+	struct apply_endpoint *ep = endpoint_add(arg, policy->ifindex);
 
 	if (!ep)
 		return -ENOMEM;
-	ep->policy_class = word->policy_class;
-	ep->revision = word->revision;
-	ep->identity = word->identity;
+	ep->policy_class = policy->policy_class;
+	ep->revision = policy->revision;
+	ep->identity = policy->identity;
 	return 0;
 }
 
@@ -101,9 +101,9 @@ int apply_load(struct apply *a, struct err *err)
 	for (int t = 0; t < APPLY_TABLES && ret == 0; t++)
 		ret = a->ops->each(a->arg, t, load[t], a, err);
 	if (ret == 0)
-		ret = a->ops->each_word(a->arg, load_word, a, err);
+		ret = a->ops->each_endpoint(a->arg, load_endpoint, a, err);
 	if (ret == -ENOMEM)
-		return err_set(err, ENOMEM, "no memory for what the policy maps hold");
+		return err_set(err, ENOMEM, "no memory for the content of the policy maps");
 	for (size_t i = 0; i < a->class_count; i++) {
 		entries_sort(&a->classes[i]->content.entries);
 		cidrs_sort(&a->classes[i]->content.cidrs);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What is to become of every class, and how identities get from peer class to peer class. */
+/* Plans a run: the step of every class, and how identities move between peer classes. */
 #include "apply_internal.h"
 
 #include <errno.h>
@@ -11,7 +11,7 @@
 
 /* --- endpoints --- */
 
-static int take_endpoints(struct apply *a, const struct policy_changes *changes, bool full)
+static int update_endpoints(struct apply *a, const struct policy_changes *changes, bool full)
 {
 	for (size_t i = 0; i < a->endpoint_count && full; i++)
 		a->endpoints[i].compiled = false;
@@ -22,13 +22,13 @@ static int take_endpoints(struct apply *a, const struct policy_changes *changes,
 		if (!ep)
 			return -ENOMEM;
 		ep->class_key = from->class_key;
-		ep->wanted_identity = from->identity;
+		ep->desired_identity = from->identity;
 		ep->compiled = true;
 	}
 	if (!full)
 		return 0;
-	/* An endpoint that has a class and that nobody answers for: its class is to go, so it must not stay in it. */
-	a->strays = 0;
+	/* An endpoint without a record: its class is deleted, so it must leave it. */
+	a->stale_endpoints = 0;
 	for (size_t i = 0; i < a->endpoint_count; i++) {
 		struct apply_endpoint *ep = &a->endpoints[i];
 
@@ -36,8 +36,8 @@ static int take_endpoints(struct apply *a, const struct policy_changes *changes,
 			continue;
 		ep->compiled = true;
 		ep->class_key = WR_CLASS_QUARANTINE;
-		ep->wanted_identity = WR_ID_UNKNOWN;
-		a->strays++;
+		ep->desired_identity = WR_ID_UNKNOWN;
+		a->stale_endpoints++;
 	}
 	return 0;
 }
@@ -57,8 +57,8 @@ static bool same_as(const struct map_class *class, const struct policy_class *co
 }
 
 /*
- * Classes that were found in the maps are known by their endpoints: one whose class is now this one of the compiler's
- * was in it before, if the content is the same; or else in what it was before somebody changed it.
+ * Matches loaded classes to compiled ones by their endpoints: the class of an endpoint is its compiled class, if the
+ * content is the same; otherwise it is an earlier version of it.
  */
 static int adopt(struct apply *a, const struct policy_changes *changes, bool same)
 {
@@ -98,9 +98,9 @@ static void mark_left(struct apply *a)
 }
 
 /*
- * Whether `content` may become `next` under the number that it has. Not if somebody leaves the class, who would see the
- * new content on the way out; and not if prefixes change together with identities, of which a flow may need the one
- * that has changed or the one that has not.
+ * Whether `content` may become `next` under the same number. Not if an endpoint leaves the class: it would be evaluated
+ * by the new content until it has left. Not if prefixes change together with identities: between the two steps a flow
+ * would be evaluated by the new prefixes and the old identities.
  */
 static bool may_edit(const struct map_class *class, const struct content *next, bool moving)
 {
@@ -111,15 +111,15 @@ static bool may_edit(const struct map_class *class, const struct content *next, 
 	return class->denied || content_same_isolation(&class->content, next);
 }
 
-static int take_class(struct apply *a, const struct policy_class *compiled, bool moving)
+static int plan_class(struct apply *a, const struct policy_class *compiled, bool moving)
 {
 	struct map_class *class = class_by(&a->by_key, compiled->key);
 	struct content next;
 
 	if (compiled->gone)
 		return class ? class_set_key(a, class, 0) : 0;
-	if (class && compiled->refused && isolates_as(&class->content.info, &compiled->info) &&
-	    (!class->denied || isolates_as(&compiled->info, &class->content.info))) {
+	if (class && compiled->refused && isolates_all_of(&class->content.info, &compiled->info) &&
+	    (!class->denied || isolates_all_of(&compiled->info, &class->content.info))) {
 		content_free(&class->next);
 		class->behind = !class->denied;
 		class->refused = true;
@@ -138,7 +138,7 @@ static int take_class(struct apply *a, const struct policy_class *compiled, bool
 	} else {
 		if (class)
 			class_set_key(a, class, 0);
-		class = class_draw(a, compiled->key);
+		class = class_alloc(a, compiled->key);
 		if (class)
 			class->step = STEP_NEW;
 	}
@@ -152,14 +152,14 @@ static int take_class(struct apply *a, const struct policy_class *compiled, bool
 	return 0;
 }
 
-/* Whether what did not fit is to be tried again. */
-static bool try_again(const struct apply *a, const struct map_class *class, bool moving)
+/* Whether to try again a class that did not fit. */
+static bool may_retry(const struct apply *a, const struct map_class *class, bool moving)
 {
 	return (class->denied || class->behind) && !class->refused && class->step == STEP_KEEP && a->freed &&
 	       may_edit(class, &class->next, moving);
 }
 
-/* Whether an endpoint stays in it because the one that it is to be in does not fit, and will not in this run. */
+/* Whether an endpoint stays in it because its new class does not fit, and is not tried again in this run. */
 static bool stays_held(const struct apply *a, const struct map_class *class)
 {
 	bool stays = false;
@@ -174,7 +174,7 @@ static bool stays_held(const struct apply *a, const struct map_class *class)
 	return stays;
 }
 
-static int take_classes(struct apply *a, const struct policy_changes *changes, bool full, bool moving)
+static int plan_classes(struct apply *a, const struct policy_changes *changes, bool full, bool moving)
 {
 	int ret = 0;
 
@@ -185,11 +185,11 @@ static int take_classes(struct apply *a, const struct policy_changes *changes, b
 	}
 	mark_left(a);
 	for (size_t i = 0; i < changes->class_count && ret == 0; i++)
-		ret = take_class(a, &changes->classes[i], moving);
+		ret = plan_class(a, &changes->classes[i], moving);
 	for (size_t i = 0; i < a->class_count; i++) {
 		struct map_class *class = a->classes[i];
 
-		if (class->key && try_again(a, class, moving))
+		if (class->key && may_retry(a, class, moving))
 			class->step = STEP_EDIT;
 	}
 	for (size_t i = 0; i < a->class_count; i++) {
@@ -211,15 +211,15 @@ static uint64_t peer_of(const struct apply *a, uint64_t identity)
 	return peer;
 }
 
-/* The identity that endpoints have which are to have this one; 0: none, or there are several. */
-static uint64_t former(const struct u64map *formers, uint64_t identity)
+/* The identity which this one replaces at endpoints; 0: none, or several. */
+static uint64_t replaced_identity(const struct u64map *replaced, uint64_t identity)
 {
 	uint64_t was;
 
-	return u64map_get(formers, identity, &was) && was != SEVERAL ? was : 0;
+	return u64map_get(replaced, identity, &was) && was != SEVERAL ? was : 0;
 }
 
-static int find_formers(const struct apply *a, struct u64map *formers)
+static int find_replaced(const struct apply *a, struct u64map *replaced)
 {
 	int ret = 0;
 
@@ -227,22 +227,22 @@ static int find_formers(const struct apply *a, struct u64map *formers)
 		const struct apply_endpoint *ep = &a->endpoints[i];
 		uint64_t known;
 
-		if (!ep->compiled || ep->identity == ep->wanted_identity || !ep->identity || !ep->wanted_identity)
+		if (!ep->compiled || ep->identity == ep->desired_identity || !ep->identity || !ep->desired_identity)
 			continue;
-		if (!u64map_get(formers, ep->wanted_identity, &known))
+		if (!u64map_get(replaced, ep->desired_identity, &known))
 			known = ep->identity;
-		ret = u64map_set(formers, ep->wanted_identity, known == ep->identity ? known : SEVERAL);
+		ret = u64map_set(replaced, ep->desired_identity, known == ep->identity ? known : SEVERAL);
 	}
 	return ret;
 }
 
-static void add_move(struct apply *a, struct plan *plan, const struct u64map *formers, uint64_t identity, uint64_t to)
+static void add_move(struct apply *a, struct plan *plan, const struct u64map *replaced, uint64_t identity, uint64_t to)
 {
 	uint64_t from = peer_of(a, identity), as_from = from;
 
-	u64map_remove(&a->left_out, identity);
-	if (from == WR_PEER_NONE && former(formers, identity))
-		as_from = peer_of(a, former(formers, identity));
+	u64map_remove(&a->not_programmed, identity);
+	if (from == WR_PEER_NONE && replaced_identity(replaced, identity))
+		as_from = peer_of(a, replaced_identity(replaced, identity));
 	if (from == to && as_from == from)
 		return;
 	plan->moves[plan->move_count++] = (struct move){ identity, from, to, as_from };
@@ -250,62 +250,61 @@ static void add_move(struct apply *a, struct plan *plan, const struct u64map *fo
 		plan->moving = true;
 }
 
-/* What the compiler does not name in its changes. */
-static void add_unnamed(struct apply *a, struct plan *plan, const struct u64map *formers, const struct u64map *named,
+/* Moves of identities that are not in the compiler's changes. */
+static void add_unnamed(struct apply *a, struct plan *plan, const struct u64map *replaced, const struct u64map *named,
 			bool full)
 {
-	/* New ones that no selector matches are in no map; those whose place they take may be. */
-	u64map_for_each(formers, pair) {
+	/* A new identity that no selector matches is in no map; the identity which it replaces may be. */
+	u64map_for_each(replaced, pair) {
 		if (peer_of(a, pair->key) == WR_PEER_NONE && !u64map_get(named, pair->key, NULL))
-			add_move(a, plan, formers, pair->key, WR_PEER_NONE);
+			add_move(a, plan, replaced, pair->key, WR_PEER_NONE);
 	}
-	/* Those that are still waiting. */
-	u64map_for_each(&a->left_out, pair) {
+	/* Identities that did not fit before. */
+	u64map_for_each(&a->not_programmed, pair) {
 		if (!a->freed)
 			continue;
-		plan->moves[plan->move_count++] =
-		    (struct move){ pair->key, WR_PEER_NONE, pair->value, WR_PEER_NONE };
-		plan->judge_all = true;
+		plan->moves[plan->move_count++] = (struct move){ pair->key, WR_PEER_NONE, pair->value, WR_PEER_NONE };
+		plan->evaluate_all = true;
 	}
 	u64map_for_each(&a->identities, pair) {
 		if (full && !u64map_get(named, pair->key, NULL))
-			add_move(a, plan, formers, pair->key, WR_PEER_NONE);
+			add_move(a, plan, replaced, pair->key, WR_PEER_NONE);
 	}
 }
 
-static int take_identities(struct apply *a, const struct policy_changes *changes, bool full, struct plan *plan)
+static int plan_identities(struct apply *a, const struct policy_changes *changes, bool full, struct plan *plan)
 {
-	struct u64map named = { 0 }, formers = { 0 };
-	int ret = find_formers(a, &formers);
-	size_t most = changes->identity_count + formers.count + (full ? a->identities.count : 0) +
-		      (a->freed ? a->left_out.count : 0);
+	struct u64map named = { 0 }, replaced = { 0 };
+	int ret = find_replaced(a, &replaced);
+	size_t max = changes->identity_count + replaced.count + (full ? a->identities.count : 0) +
+		     (a->freed ? a->not_programmed.count : 0);
 
-	plan->moves = calloc(most + 1, sizeof(*plan->moves));
+	plan->moves = calloc(max + 1, sizeof(*plan->moves));
 	if (!plan->moves)
 		ret = -ENOMEM;
 	for (size_t i = 0; i < changes->identity_count && ret == 0; i++) {
 		const struct policy_identity *id = &changes->identities[i];
 
-		add_move(a, plan, &formers, id->identity, id->peer);
+		add_move(a, plan, &replaced, id->identity, id->peer);
 		ret = u64map_set(&named, id->identity, 1);
 	}
 	if (ret == 0)
-		add_unnamed(a, plan, &formers, &named, full);
+		add_unnamed(a, plan, &replaced, &named, full);
 	u64map_free(&named);
-	u64map_free(&formers);
+	u64map_free(&replaced);
 	return ret;
 }
 
-int bridge_cmp(const void *a, const void *b)
+int transition_cmp(const void *a, const void *b)
 {
 	return memcmp(a, b, 2 * sizeof(uint64_t));
 }
 
 /*
- * The number of a transitional peer class: another one in each run, as an agent that was killed leaves entries for its
- * own.
+ * The number of a transitional peer class. It differs between runs, since an agent that was killed leaves entries with
+ * its numbers.
  */
-static uint64_t bridge_peer(const struct bridge *b, uint64_t run)
+static uint64_t transition_peer(const struct transition *b, uint64_t run)
 {
 	static const uint8_t no_key[POLICY_KEY_SIZE]; /* both numbers are keyed hashes already */
 	uint64_t text[] = { b->from, b->to, run };
@@ -314,25 +313,25 @@ static uint64_t bridge_peer(const struct bridge *b, uint64_t run)
 	return peer < WR_PEER_FIRST ? peer + WR_PEER_FIRST : peer;
 }
 
-static int make_bridges(struct plan *plan, uint64_t run)
+static int make_transitions(struct plan *plan, uint64_t run)
 {
-	plan->bridges = calloc(plan->move_count, sizeof(*plan->bridges));
-	if (!plan->bridges)
+	plan->transitions = calloc(plan->move_count, sizeof(*plan->transitions));
+	if (!plan->transitions)
 		return -ENOMEM;
 	for (size_t i = 0; i < plan->move_count; i++) {
 		const struct move *move = &plan->moves[i];
 
 		if (move->as_from != WR_PEER_NONE && move->as_from != move->to)
-			plan->bridges[plan->bridge_count++] = (struct bridge){ move->as_from, move->to, 0 };
+			plan->transitions[plan->transition_count++] = (struct transition){ move->as_from, move->to, 0 };
 	}
-	plan->bridge_count =
-		array_sort_unique(plan->bridges, plan->bridge_count, sizeof(*plan->bridges), bridge_cmp, NULL);
-	for (size_t i = 0; i < plan->bridge_count; i++)
-		plan->bridges[i].peer = bridge_peer(&plan->bridges[i], run);
+	plan->transition_count = array_sort_unique(plan->transitions, plan->transition_count,
+						   sizeof(*plan->transitions), transition_cmp, NULL);
+	for (size_t i = 0; i < plan->transition_count; i++)
+		plan->transitions[i].peer = transition_peer(&plan->transitions[i], run);
 	return 0;
 }
 
-static int class_bridges(struct map_class *class, const struct plan *plan)
+static int class_transitions(struct map_class *class, const struct plan *plan)
 {
 	const struct entries *had = class->step == STEP_NEW ? NULL : &class->content.entries;
 	const struct entries *gets = class->step == STEP_EDIT || class->step == STEP_NEW ? &class->next.entries
@@ -340,37 +339,37 @@ static int class_bridges(struct map_class *class, const struct plan *plan)
 											 : NULL;
 	int ret = 0;
 
-	for (size_t i = 0; i < plan->bridge_count && ret == 0; i++) {
-		const struct bridge *b = &plan->bridges[i];
+	for (size_t i = 0; i < plan->transition_count && ret == 0; i++) {
+		const struct transition *b = &plan->transitions[i];
 
 		if (had)
-			ret = entries_for_peer(had, b->from, b->peer, &class->bridge_old);
+			ret = entries_for_peer(had, b->from, b->peer, &class->transition_old);
 		if (ret == 0 && gets && b->to != WR_PEER_NONE)
-			ret = entries_for_peer(gets, b->to, b->peer, &class->bridge_new);
+			ret = entries_for_peer(gets, b->to, b->peer, &class->transition_new);
 	}
-	entries_sort(&class->bridge_old);
-	entries_sort(&class->bridge_new);
+	entries_sort(&class->transition_old);
+	entries_sort(&class->transition_new);
 	return ret;
 }
 
 /*
- * A class that stays as it is, which one endpoint leaves and others stay in, while it treats an endpoint's new identity
- * otherwise than the old one: those that leave need the transitional entries for longer than those that stay may have
- * them. So who stays gets another one of the same content.
+ * An unchanged class that one endpoint leaves and others stay in, and whose entries differ for an endpoint's old and
+ * new identity: endpoints that leave need the transitional entries for longer than those that stay may have them. So
+ * those that stay move to a duplicate of the class.
  */
 static int class_split(struct apply *a, struct map_class *class)
 {
 	uint64_t key = class->key;
-	struct map_class *twin;
+	struct map_class *duplicate;
 	int ret = class_set_key(a, class, 0);
 
-	twin = ret == 0 ? class_draw(a, key) : NULL;
-	if (!twin)
+	duplicate = ret == 0 ? class_alloc(a, key) : NULL;
+	if (!duplicate)
 		return -ENOMEM;
 	class->step = STEP_GONE;
-	twin->step = STEP_NEW;
-	twin->next.info = class->content.info;
-	return content_append(&twin->next, &class->content);
+	duplicate->step = STEP_NEW;
+	duplicate->next.info = class->content.info;
+	return content_append(&duplicate->next, &class->content);
 }
 
 static int split_left(struct apply *a, const struct plan *plan)
@@ -382,18 +381,18 @@ static int split_left(struct apply *a, const struct plan *plan)
 
 		if (!class->left || class->step != STEP_KEEP)
 			continue;
-		ret = class_bridges(class, plan);
-		if (ret == 0 && !entries_same(&class->bridge_old, &class->bridge_new))
+		ret = class_transitions(class, plan);
+		if (ret == 0 && !entries_same(&class->transition_old, &class->transition_new))
 			ret = class_split(a, class);
-		entries_free(&class->bridge_old);
-		entries_free(&class->bridge_new);
+		entries_free(&class->transition_old);
+		entries_free(&class->transition_new);
 	}
 	return ret;
 }
 
 /* --- the plan --- */
 
-/* An endpoint goes from one policy class to another, or out of it. */
+/* Whether an endpoint leaves its policy class. */
 static bool leaving(const struct apply *a)
 {
 	bool leaves = false;
@@ -403,33 +402,34 @@ static bool leaving(const struct apply *a)
 
 		const struct map_class *class = endpoint_class(a, ep);
 
-		leaves = ep->compiled && is_policy_class(ep->policy_class) && (!class || class->number != ep->policy_class);
+		leaves =
+		    ep->compiled && is_policy_class(ep->policy_class) && (!class || class->number != ep->policy_class);
 	}
 	return leaves;
 }
 
 int plan_make(struct apply *a, const struct policy_changes *changes, bool full, struct plan *plan)
 {
-	int ret = take_endpoints(a, changes, full);
+	int ret = update_endpoints(a, changes, full);
 
 	if (ret == 0)
-		ret = take_identities(a, changes, full, plan);
+		ret = plan_identities(a, changes, full, plan);
 	if (ret == 0)
-		ret = take_classes(a, changes, full, plan->moving);
-	/* A compiler that has just begun does not know what was known; the maps do. */
-	plan->judge_all |= full ? plan->moving || a->interrupted : changes->peers_moved;
+		ret = plan_classes(a, changes, full, plan->moving);
+	/* After a start the compiler cannot report peers_moved, since it has no earlier result; the maps have one. */
+	plan->evaluate_all |= full ? plan->moving || a->interrupted : changes->peers_moved;
 	if (ret < 0 || !plan->moving || !leaving(a))
 		return ret;
-	ret = make_bridges(plan, (uint64_t)a->state.revision + 1);
+	ret = make_transitions(plan, (uint64_t)a->state.revision + 1);
 	if (ret == 0)
 		ret = split_left(a, plan);
 	for (size_t i = 0; i < a->class_count && ret == 0; i++)
-		ret = class_bridges(a->classes[i], plan);
+		ret = class_transitions(a->classes[i], plan);
 	return ret;
 }
 
 void plan_free(struct plan *plan)
 {
 	free(plan->moves);
-	free(plan->bridges);
+	free(plan->transitions);
 }

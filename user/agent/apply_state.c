@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What the maps hold, as the agent keeps it in mind: classes, endpoints, and what is known besides. */
+/* The agent's copy of the maps: classes, endpoints, identities and rules. */
 #include "apply_internal.h"
 
 #include <stdlib.h>
@@ -8,7 +8,7 @@
 #include "array.h"
 #include "siphash.h"
 
-#define CLASS_NUMBERS (1u << 31) /* wr_cidr_class() has room for no more */
+#define CLASS_NUMBERS (1u << 31) /* the maximum of wr_cidr_class() */
 
 /* --- classes --- */
 
@@ -16,8 +16,8 @@ static void class_free(struct map_class *class)
 {
 	content_free(&class->content);
 	content_free(&class->next);
-	entries_free(&class->bridge_old);
-	entries_free(&class->bridge_new);
+	entries_free(&class->transition_old);
+	entries_free(&class->transition_new);
 	free(class);
 }
 
@@ -63,7 +63,7 @@ int class_set_key(struct apply *a, struct map_class *class, uint64_t key)
 	return key ? class_index(&a->by_key, key, class) : 0;
 }
 
-struct map_class *class_draw(struct apply *a, uint64_t key)
+struct map_class *class_alloc(struct apply *a, uint64_t key)
 {
 	uint32_t number = a->state.policy_class;
 	struct map_class *class;
@@ -87,22 +87,22 @@ static int ifindex_cmp(const void *key, const void *element)
 	return (a > b) - (a < b);
 }
 
-/* Where the endpoint is, or belongs. */
-static size_t endpoint_place(const struct apply *a, uint32_t ifindex)
+/* The endpoint's position, or where to insert it. */
+static size_t endpoint_index(const struct apply *a, uint32_t ifindex)
 {
 	return array_lower_bound(&ifindex, a->endpoints, a->endpoint_count, sizeof(*a->endpoints), ifindex_cmp);
 }
 
 struct apply_endpoint *endpoint_find(const struct apply *a, uint32_t ifindex)
 {
-	size_t i = endpoint_place(a, ifindex);
+	size_t i = endpoint_index(a, ifindex);
 
 	return i < a->endpoint_count && a->endpoints[i].ifindex == ifindex ? &a->endpoints[i] : NULL;
 }
 
 struct apply_endpoint *endpoint_add(struct apply *a, uint32_t ifindex)
 {
-	size_t i = endpoint_place(a, ifindex);
+	size_t i = endpoint_index(a, ifindex);
 
 	if (i < a->endpoint_count && a->endpoints[i].ifindex == ifindex)
 		return &a->endpoints[i];
@@ -132,7 +132,7 @@ uint32_t endpoint_target(const struct apply *a, const struct apply_endpoint *ep)
 
 	if (!is_policy_class(ep->class_key))
 		return (uint32_t)ep->class_key;
-	if (class && class->denied && old && !old->denied && isolates_as(&old->content.info, &class->content.info))
+	if (class && class->denied && old && !old->denied && isolates_all_of(&old->content.info, &class->content.info))
 		return old->number;
 	return class ? class->number : WR_CLASS_QUARANTINE;
 }
@@ -149,9 +149,9 @@ bool class_is_held(const struct apply *a, const struct map_class *class)
 	return held;
 }
 
-/* --- the whole --- */
+/* --- struct apply --- */
 
-/* A number for a text that nobody can choose matters little here: it only saves writing what is there already. */
+/* No secret is needed: the hash only avoids writing a text that is in the map already. */
 static const uint8_t no_key[POLICY_KEY_SIZE];
 
 uint64_t text_hash(const char *text)
@@ -166,7 +166,7 @@ void apply_forget(struct apply *a)
 	u64map_free(&a->by_key);
 	u64map_free(&a->by_number);
 	u64map_free(&a->identities);
-	u64map_free(&a->left_out);
+	u64map_free(&a->not_programmed);
 	u64map_free(&a->rules);
 	u64map_free(&a->unnamed);
 	a->endpoint_count = 0;
@@ -201,7 +201,7 @@ void apply_on_identities(struct apply *a, void (*fn)(void *arg, const struct pol
 	a->on_identities_arg = arg;
 }
 
-/* --- to look at --- */
+/* --- queries --- */
 
 const struct apply_endpoint *apply_endpoint(const struct apply *a, uint32_t ifindex)
 {
@@ -224,7 +224,7 @@ uint32_t apply_class(const struct apply *a, uint64_t class_key, bool *denied)
 
 void apply_count(const struct apply *a, struct apply_counts *counts)
 {
-	*counts = (struct apply_counts){ a->state, a->left_out.count, a->unnamed.count, a->strays };
+	*counts = (struct apply_counts){ a->state, a->not_programmed.count, a->unnamed.count, a->stale_endpoints };
 }
 
 void apply_set_invalid(struct apply *a, uint32_t policies_invalid)

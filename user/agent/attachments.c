@@ -60,14 +60,14 @@ static void attached_pod_free(struct attached_pod *pod)
 	*pod = (struct attached_pod){ 0 };
 }
 
-static void forget(struct attachments *all, struct attached_pod *pod)
+static void remove_pod(struct attachments *all, struct attached_pod *pod)
 {
 	all->events.remove(all->events.arg, pod->ifindex);
 	attached_pod_free(pod);
 	*pod = all->v[--all->count];
 }
 
-static int remember(struct attachments *all, const struct attachment *a)
+static int add_pod(struct attachments *all, const struct attachment *a)
 {
 	struct attached_pod *pod;
 
@@ -89,21 +89,21 @@ static bool is_endpoint(const struct attachment *a)
 	return a->agent && a->host_ifindex && a->state != ATTACHMENT_DELETING;
 }
 
-/* `a` NULL: there is no such record, or none that can be read. */
+/* `a` NULL: the record does not exist. */
 static int update(struct attachments *all, const char *container, const char *ifname, const struct attachment *a)
 {
 	struct attached_pod *old = find(all, container, ifname);
 	int ret = 0;
 
-	/* Another device is another endpoint: of an ADD after a DEL that went unseen. */
+	/* Another device is another endpoint: a DEL and an ADD happened between two reads. */
 	if (old && (!a || !is_endpoint(a) || a->host_ifindex != old->ifindex)) {
-		forget(all, old);
+		remove_pod(all, old);
 		old = NULL;
 	}
 	if (!a || !is_endpoint(a))
 		return 0;
 	if (!old)
-		ret = remember(all, a);
+		ret = add_pod(all, a);
 	if (ret == 0)
 		all->events.put(all->events.arg, a);
 	return ret;
@@ -114,7 +114,7 @@ static int no_memory(int ret, struct err *err)
 	return ret == -ENOMEM ? err_set(err, ENOMEM, "no memory for the endpoints of this node") : ret;
 }
 
-/* --- all of them --- */
+/* --- scan --- */
 
 static int scan_one(const struct attachment *a, bool damaged, void *arg)
 {
@@ -129,14 +129,14 @@ int attachments_rescan(struct attachments *all, struct err *err)
 		struct attachment a;
 
 		if (attachment_load(all->v[i].container, all->v[i].ifname, &a, NULL) == -ENOENT)
-			forget(all, &all->v[i]);
+			remove_pod(all, &all->v[i]);
 		else
 			i++;
 	}
 	return no_memory(ret, err);
 }
 
-/* --- what changes --- */
+/* --- changes --- */
 
 static int changed(struct attachments *all, const char *name)
 {
@@ -150,7 +150,7 @@ static int changed(struct attachments *all, const char *name)
 	memcpy(container, name, (size_t)(at - name));
 	container[at - name] = '\0';
 	ret = attachment_load(container, at + 1, &a, NULL);
-	/* A record that is damaged, or cannot be read at the moment, is no reason to let go of an endpoint that lives. */
+	/* A damaged record, or a failed read, does not remove the endpoint: its pod may live. */
 	if (ret < 0 && ret != -ENOENT)
 		return 0;
 	return update(all, container, at + 1, ret == 0 ? &a : NULL);
@@ -166,7 +166,7 @@ int attachments_run(struct attachments *all, struct err *err)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return errno == EAGAIN ? 0 : err_errno(err, errno, "cannot follow %s", attachment_folder(0));
+			return errno == EAGAIN ? 0 : err_errno(err, errno, "cannot watch %s", attachment_directory(0));
 		for (const char *p = buf; p < buf + n;) {
 			const struct inotify_event *event = (const struct inotify_event *)(const void *)p;
 			int ret = 0;
@@ -176,7 +176,7 @@ int attachments_run(struct attachments *all, struct err *err)
 				ret = attachments_rescan(all, err);
 			else if (event->mask & IN_IGNORED)
 				return err_set(err, ESHUTDOWN,
-					       "the folder of attachments is gone: the node was taken down");
+					       "the directory of attachments is gone: the node was taken down");
 			else if (event->len)
 				ret = no_memory(changed(all, event->name), err);
 			if (ret < 0)
@@ -200,15 +200,15 @@ int attachments_open(struct attachments **out, const struct attachment_events *e
 	all->events = *events;
 	all->fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
 	if (all->fd < 0)
-		return err_errno(err, errno, "cannot follow the attachments");
+		return err_errno(err, errno, "cannot watch the attachments");
 	for (size_t i = 0; i < ARRAY_SIZE(watched); i++) {
-		const char *folder = attachment_folder(watched[i]);
+		const char *directory = attachment_directory(watched[i]);
 
-		ret = dir_make(folder, err);
+		ret = dir_make(directory, err);
 		if (ret < 0)
 			return ret;
-		if (inotify_add_watch(all->fd, folder, IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_ONLYDIR) < 0)
-			return err_errno(err, errno, "cannot follow %s", folder);
+		if (inotify_add_watch(all->fd, directory, IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_ONLYDIR) < 0)
+			return err_errno(err, errno, "cannot watch %s", directory);
 	}
 	ret = attachments_rescan(all, err);
 	if (ret == 0)

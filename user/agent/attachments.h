@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The endpoints of this node, from the attachments' records, followed by inotify: those whose network leaves policy to
- * the agent. An endpoint is there from the moment its device has an ifindex to the moment that its deletion begins.
+ * The endpoints of this node, from the attachment records, which inotify watches: those whose network configuration has
+ * "policy": "agent". An endpoint exists from the moment its device has an ifindex until its deletion begins.
  */
 #ifndef WARREN_AGENT_ATTACHMENTS_H
 #define WARREN_AGENT_ATTACHMENTS_H
@@ -15,20 +15,20 @@ struct attached_pod {
 };
 
 struct attachment_events {
-	void (*put)(void *arg, const struct attachment *a); /* new, or written anew */
+	void (*put)(void *arg, const struct attachment *a); /* new, or rewritten */
 	void (*remove)(void *arg, uint32_t ifindex);
 	void *arg;
 };
 
 struct attachments;
-/* Puts those that are there. */
+/* Calls `put` for the existing ones. */
 int attachments_open(struct attachments **all, const struct attachment_events *events, struct err *err);
-int attachments_fd(const struct attachments *all);	       /* to be polled for reading; then: */
-int attachments_run(struct attachments *all, struct err *err); /* -ESHUTDOWN: somebody has taken the node down */
+int attachments_fd(const struct attachments *all);	       /* when readable, call: */
+int attachments_run(struct attachments *all, struct err *err); /* -ESHUTDOWN: `warren node down` */
 int attachments_rescan(struct attachments *all, struct err *err);
 void attachments_close(struct attachments *all);
 
-/* NULL: there is none. */
+/* NULL: none. */
 const struct attached_pod *attachments_find(const struct attachments *all, const char *container, const char *ifname);
 const struct attached_pod *attachments_by_ifindex(const struct attachments *all, uint32_t ifindex);
 size_t attachments_count(const struct attachments *all);

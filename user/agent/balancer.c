@@ -13,7 +13,7 @@
 #include "cleanup.h"
 #include "clock.h"
 
-/* How long a run may delete, and may write, before everything else has its turn; what is left is the next one's. */
+/* How long a run may delete, and how long it may write, before other events are handled; the next run continues. */
 #define DELETE_NS (5 * NS_PER_MS)
 #define WRITE_NS (5 * NS_PER_MS)
 
@@ -45,27 +45,28 @@ static void problem(struct balancer *b, struct service *s, const char *fmt, ...)
 
 /* --- writing --- */
 
-/* Of what its quota gives the Service: as with Services of a namespace. */
-static int share_ports(const struct service *s, struct join *j, bool v6)
+/* Shares the Service's quota among its ports, as a namespace's among Services. */
+static int grant_ports(const struct service *s, struct service_backends *j, bool v6)
 {
-	const size_t gets = s->gets[v6 ? QUOTA_BACKENDS6 : QUOTA_BACKENDS4];
-	_cleanup_free_ struct share *v = NULL;
-	size_t count = 0, room = 0, asks = 0;
+	const size_t granted = s->granted[v6 ? QUOTA_BACKENDS6 : QUOTA_BACKENDS4];
+	_cleanup_free_ struct quota_request *v = NULL;
+	size_t count = 0, room = 0, requested = 0;
 
 	for (size_t i = 0; s->object && i < j->port_count; i++) {
-		struct joined_port *port = &j->ports[i];
+		struct port_backends *port = &j->ports[i];
+		const struct quota_request request = { port->granted, 0, s->object->ports[port->index].name, port };
 
-		if (port->v6 != v6 || (i && join_same(port, port - 1)))
+		if (port->v6 != v6 || (i && port_backends_same(port, port - 1)))
 			continue;
-		asks += port->gets;
-		if (array_push(v, room, count, (struct share){ port->gets, 0, s->object->ports[port->index].name, port }) < 0)
+		requested += port->granted;
+		if (array_push(v, room, count, request) < 0)
 			return -ENOMEM;
 	}
-	if (asks <= gets)
+	if (requested <= granted)
 		return 0;
-	quota_share(v, count, gets);
+	quota_grant(v, count, granted);
 	for (size_t i = 0; i < count; i++)
-		((struct joined_port *)v[i].owner)->gets = v[i].gets;
+		((struct port_backends *)v[i].owner)->granted = v[i].granted;
 	return 0;
 }
 
@@ -76,8 +77,8 @@ static const struct ip *address_of(const struct service *s, bool v6)
 	return (ips[0].family == AF_INET6) == v6 ? &ips[0] : &ips[1];
 }
 
-static void front_write(struct balancer *b, struct front *f, const struct dp_service *service, uint64_t fingerprint,
-			uint32_t *list, struct writing *w)
+static void frontend_write(struct balancer *b, struct frontend *f, const struct dp_service *service,
+			   uint64_t fingerprint, uint32_t *list, struct writing *w)
 {
 	struct err err = { 0 };
 	int ret;
@@ -86,7 +87,7 @@ static void front_write(struct balancer *b, struct front *f, const struct dp_ser
 		return;
 	ret = b->ops->put(b->arg, service, list, &err);
 	if (ret == 0 || ret == -E2BIG)
-		front_is_written(b, f, true, ret == 0 ? service->backend_count : 0);
+		frontend_is_written(b, f, true, ret == 0 ? service->backend_count : 0);
 	f->fingerprint = ret < 0 ? 0 : fingerprint;
 	if (ret == 0)
 		return;
@@ -99,13 +100,15 @@ static void front_write(struct balancer *b, struct front *f, const struct dp_ser
 	w->failed = true;
 }
 
-/* Those of the next list, ports with the same backends, as far as there is time. */
+/* Writes the frontends of the next list (ports with the same backends) until the deadline. */
 static int list_write(struct balancer *b, struct service *s, struct writing *w, uint64_t deadline)
 {
-	const struct join *j = &w->join;
-	const struct joined_port *same = &j->ports[w->next];
-	const ssize_t count = join_backends(b, s, j, same);
-	struct dp_service service = { .ip = *address_of(s, same->v6), .protocol = same->protocol, .backends = b->v,
+	const struct service_backends *j = &w->resolved;
+	const struct port_backends *same = &j->ports[w->next];
+	const ssize_t count = port_backends_list(b, s, j, same);
+	struct dp_service service = { .ip = *address_of(s, same->v6),
+				      .protocol = same->protocol,
+				      .backends = b->v,
 				      .affinity_seconds = s->object->affinity_seconds };
 	const struct service *other;
 	char text[SOCKET_STRLEN];
@@ -115,19 +118,19 @@ static int list_write(struct balancer *b, struct service *s, struct writing *w, 
 	if (count < 0)
 		return -ENOMEM;
 	service.backend_count = (size_t)count;
-	if (!w->next || !join_same(same, same - 1))
+	if (!w->next || !port_backends_same(same, same - 1))
 		w->holds[same->v6] += service.backend_count;
 	fingerprint = backends_fingerprint(b, &service);
-	for (; w->next < j->port_count && join_same(&j->ports[w->next], same); w->next++) {
+	for (; w->next < j->port_count && port_backends_same(&j->ports[w->next], same); w->next++) {
 		const struct service_port *port = &s->object->ports[j->ports[w->next].index];
-		struct front *f = front_find(b, s, &service.ip, port->port, port->protocol);
+		struct frontend *f = frontend_find(b, s, &service.ip, port->port, port->protocol);
 
 		service.port = port->port;
-		if (f && front_counts(b, f, &other))
-			front_write(b, f, &service, fingerprint, &list, w);
+		if (f && frontend_is_first(b, f, &other))
+			frontend_write(b, f, &service, fingerprint, &list, w);
 		else if (f && !*w->dispute)
-			snprintf(w->dispute, sizeof(w->dispute), "%s is %s/%s's already",
-				 socket_format(&f->ip, f->port, text), other->tenant->name, other->name);
+			snprintf(w->dispute, sizeof(w->dispute), "%s belongs to Service %s/%s",
+				 socket_format(&f->ip, f->port, text), other->namespace->name, other->name);
 		if (clock_ns(CLOCK_MONOTONIC) >= deadline) {
 			w->next++;
 			break;
@@ -139,17 +142,17 @@ static int list_write(struct balancer *b, struct service *s, struct writing *w, 
 static struct writing *writing_begin(struct balancer *b, const struct service *s)
 {
 	struct writing *w = calloc(1, sizeof(*w));
-	int ret = w ? join_make(b, s, &w->join) : -ENOMEM;
+	int ret = w ? service_backends_resolve(b, s, &w->resolved) : -ENOMEM;
 
 	for (int v6 = 0; v6 < 2 && ret == 0; v6++)
-		ret = share_ports(s, &w->join, v6);
+		ret = grant_ports(s, &w->resolved, v6);
 	if (ret == 0)
 		return w;
 	writing_free(w);
 	return NULL;
 }
 
-static void failed_again(struct balancer *b)
+static void retry_failed(struct balancer *b)
 {
 	struct service *s;
 
@@ -159,32 +162,32 @@ static void failed_again(struct balancer *b)
 	}
 }
 
-/* Whether it has more than its quotas: said before it is written, which takes longer. */
-static bool left_out(struct balancer *b, struct service *s)
+/* Whether it exceeds a quota; reported before it is written, since that takes longer. */
+static bool not_programmed(struct balancer *b, struct service *s)
 {
 	char text[200];
 
-	share_problem(s, text, sizeof(text));
+	quota_problem(s, text, sizeof(text));
 	if (*text)
 		problem(b, s, "%s", text);
 	return *text;
 }
 
-/* One that fails is to be tried again, and its problem says why, whatever else is wrong with it. */
+/* A failure is retried, and takes precedence over other problems. */
 static void service_written(struct balancer *b, struct service *s, struct writing *w)
 {
 	if (w->failed || *w->dispute)
 		problem(b, s, "%s", w->failed ? w->failure : w->dispute);
-	else if (!left_out(b, s))
+	else if (!not_programmed(b, s))
 		problem_clear(b, s);
 	if (w->holds[0] < s->holds[0] || w->holds[1] < s->holds[1])
-		failed_again(b); /* there may be room now */
+		retry_failed(b); /* there may be room now */
 	memcpy(s->holds, w->holds, sizeof(s->holds));
 	if (w->failed)
 		list_mark(&b->failed, &s->failed);
 }
 
-/* false: there is more of it, for the next run. */
+/* false: the next run continues with it. */
 static bool service_write(struct balancer *b, struct service *s, uint64_t deadline)
 {
 	struct writing *w = s->writing;
@@ -192,13 +195,13 @@ static bool service_write(struct balancer *b, struct service *s, uint64_t deadli
 
 	if (!w) {
 		w = writing_begin(b, s);
-		left_out(b, s);
+		not_programmed(b, s);
 	}
 	ret = w ? 0 : -ENOMEM;
 	s->writing = w;
-	while (ret == 0 && w->next < w->join.port_count) {
+	while (ret == 0 && w->next < w->resolved.port_count) {
 		ret = list_write(b, s, w, deadline);
-		if (w->next < w->join.port_count && clock_ns(CLOCK_MONOTONIC) >= deadline)
+		if (w->next < w->resolved.port_count && clock_ns(CLOCK_MONOTONIC) >= deadline)
 			return false;
 	}
 	if (ret < 0) {
@@ -212,22 +215,22 @@ static bool service_write(struct balancer *b, struct service *s, uint64_t deadli
 	return true;
 }
 
-static int orphans_delete(struct balancer *b, struct err *err)
+static int stale_delete(struct balancer *b, struct err *err)
 {
 	const uint64_t deadline = clock_ns(CLOCK_MONOTONIC) + DELETE_NS;
-	struct front *f, *after;
+	struct frontend *f, *after;
 	int ret = 0, result;
 
-	list_each_safe(f, after, &b->orphans, orphans) {
+	list_each_safe(f, after, &b->stale, stale) {
 		result = b->ops->delete(b->arg, &f->ip, f->port, f->protocol, ret ? NULL : err);
 		if (result == 0) {
-			front_free(b, f);
-			failed_again(b); /* there may be room now */
+			frontend_free(b, f);
+			retry_failed(b); /* there may be room now */
 		} else {
 			b->failures++;
 			ret = ret ? ret : result;
-			list_remove(&f->orphans);
-			list_mark(&b->undeleted, &f->orphans);
+			list_remove(&f->stale);
+			list_mark(&b->undeleted, &f->stale);
 		}
 		if (clock_ns(CLOCK_MONOTONIC) >= deadline)
 			break;
@@ -236,10 +239,9 @@ static int orphans_delete(struct balancer *b, struct err *err)
 }
 
 /*
- * What each may have, and who claims what, is settled for all that are to be looked at (which may become more), before
- * anything is written.
+ * Computes the quotas and frontends of all changed Services (which may change others) before anything is written.
  */
-static int settle_all(struct balancer *b, struct err *err)
+static int update_dirty(struct balancer *b, struct err *err)
 {
 	struct service *s;
 	int ret = 0;
@@ -247,9 +249,9 @@ static int settle_all(struct balancer *b, struct err *err)
 	list_each(s, &b->dirty, dirty)
 		ret = ret ? ret : service_measure(b, s);
 	if (ret == 0 && !list_empty(&b->dirty))
-		ret = share_all(b);
+		ret = quotas_grant(b);
 	list_each(s, &b->dirty, dirty)
-		ret = ret ? ret : fronts_update(b, s);
+		ret = ret ? ret : frontends_update(b, s);
 	if (ret < 0)
 		return err_set(err, ENOMEM, "no memory for the Services of the cluster");
 	while ((s = list_first(&b->dirty, struct service, dirty))) {
@@ -259,13 +261,13 @@ static int settle_all(struct balancer *b, struct err *err)
 	return 0;
 }
 
-/* Namespaces in turn: nobody's many Services delay those of others by more than one of them takes. */
+/* Round robin over namespaces: a namespace with many Services delays the others by at most one Service. */
 static void write_all(struct balancer *b)
 {
 	const uint64_t deadline = clock_ns(CLOCK_MONOTONIC) + WRITE_NS;
-	struct tenant *t;
+	struct service_namespace *t;
 
-	while ((t = list_first(&b->busy, struct tenant, busy))) {
+	while ((t = list_first(&b->busy, struct service_namespace, busy))) {
 		struct service *s = list_first(&t->queue, struct service, queued);
 
 		list_remove(&s->queued);
@@ -279,7 +281,7 @@ static void write_all(struct balancer *b)
 			list_append(&b->busy, &t->busy);
 			break;
 		}
-		if (!s->object && list_empty(&s->slices) && list_empty(&s->fronts))
+		if (!s->object && list_empty(&s->slices) && list_empty(&s->frontends))
 			service_free(b, s);
 		if (clock_ns(CLOCK_MONOTONIC) >= deadline)
 			break;
@@ -289,7 +291,7 @@ static void write_all(struct balancer *b)
 static int load(struct balancer *b, struct err *err)
 {
 	struct service *s;
-	int ret = b->loaded ? 0 : fronts_load(b, err);
+	int ret = b->loaded ? 0 : frontends_load(b, err);
 
 	if (ret < 0 || b->loaded)
 		return ret;
@@ -299,14 +301,14 @@ static int load(struct balancer *b, struct err *err)
 	return 0;
 }
 
-static void again(struct balancer *b)
+static void retry_all(struct balancer *b)
 {
-	struct front *f;
+	struct frontend *f;
 
-	failed_again(b);
-	while ((f = list_first(&b->undeleted, struct front, orphans))) {
-		list_remove(&f->orphans);
-		list_mark(&b->orphans, &f->orphans);
+	retry_failed(b);
+	while ((f = list_first(&b->undeleted, struct frontend, stale))) {
+		list_remove(&f->stale);
+		list_mark(&b->stale, &f->stale);
 	}
 	b->again = false;
 }
@@ -317,19 +319,19 @@ int balancer_run(struct balancer *b, struct err *err)
 	int ret = load(b, err);
 
 	if (b->again)
-		again(b);
+		retry_all(b);
 	if (ret == 0)
-		ret = settle_all(b, err);
+		ret = update_dirty(b, err);
 	if (ret < 0)
 		return ret;
-	/* What cannot be written before more has been deleted is tried again as soon as that has happened. */
-	orphans_delete(b, err);
+	/* A Service that does not fit is retried after each deletion. */
+	stale_delete(b, err);
 	write_all(b);
 	if (balancer_pending(b))
 		return 0;
 	failed = list_first(&b->failed, struct service, failed);
 	if (!list_empty(&b->undeleted))
-		err_wrap(err, "a service that is no more cannot be deleted");
+		err_wrap(err, "cannot delete the frontend of a deleted Service");
 	else if (failed)
 		err_set(err, EAGAIN, "%s", failed->problem ?: "no memory");
 	if (failed || !list_empty(&b->undeleted))
@@ -342,7 +344,7 @@ int balancer_run(struct balancer *b, struct err *err)
 
 bool balancer_pending(const struct balancer *b)
 {
-	return !b->loaded || b->again || !list_empty(&b->dirty) || !list_empty(&b->orphans) || !list_empty(&b->busy);
+	return !b->loaded || b->again || !list_empty(&b->dirty) || !list_empty(&b->stale) || !list_empty(&b->busy);
 }
 
 void balancer_retry(struct balancer *b)
@@ -355,24 +357,25 @@ void balancer_lost(struct balancer *b)
 	b->loaded = false;
 }
 
-/* --- the rest --- */
+/* --- queries --- */
 
-int balancer_each(const struct balancer *b, int (*fn)(const struct balancer_front *front, void *arg), void *arg)
+int balancer_each(const struct balancer *b, int (*fn)(const struct balancer_frontend *frontend, void *arg), void *arg)
 {
-	struct front *f;
+	struct frontend *f;
 
-	table_each(f, &b->fronts, by_key) {
-		struct balancer_front front = { .ip = &f->ip, .written = f->written, .backends = f->backends };
+	table_each(f, &b->frontends, by_key) {
+		struct balancer_frontend frontend = { .ip = &f->ip, .written = f->written, .backends = f->backends };
 		int ret;
 
-		front.service = f->service ? f->service->object : NULL;
-		front.port =
-		    front.service && f->index < front.service->port_count ? &front.service->ports[f->index] : NULL;
-		/* Its Service may be another since the last run. */
-		if (!front.port || front.port->port != f->port || front.port->protocol != f->protocol)
+		frontend.service = f->service ? f->service->object : NULL;
+		frontend.port = frontend.service && f->index < frontend.service->port_count
+				    ? &frontend.service->ports[f->index]
+				    : NULL;
+		/* Its Service may have changed since the last run. */
+		if (!frontend.port || frontend.port->port != f->port || frontend.port->protocol != f->protocol)
 			continue;
-		front.problem = f->service->problem ? f->service->problem : "";
-		ret = fn(&front, arg);
+		frontend.problem = f->service->problem ? f->service->problem : "";
+		ret = fn(&frontend, arg);
 		if (ret)
 			return ret;
 	}
@@ -385,7 +388,7 @@ void balancer_count(const struct balancer *b, struct balancer_counts *counts)
 
 	*counts = (struct balancer_counts){ .services = b->object_count,
 					    .slices = b->slices.count,
-					    .fronts = { b->written[0], b->written[1] },
+					    .frontends = { b->written[0], b->written[1] },
 					    .backends = { b->backends[0], b->backends[1] },
 					    .problems = b->problem_count,
 					    .failures = b->failures };
@@ -394,7 +397,7 @@ void balancer_count(const struct balancer *b, struct balancer_counts *counts)
 			first = s;
 	}
 	if (first)
-		snprintf(counts->example, sizeof(counts->example), "%s/%s: %s", first->tenant->name, first->name,
+		snprintf(counts->example, sizeof(counts->example), "%s/%s: %s", first->namespace->name, first->name,
 			 first->problem);
 }
 
@@ -416,7 +419,7 @@ struct balancer *balancer_new(const struct balancer_ops *ops, void *arg, const c
 	b->node_name = node_name;
 	list_init(&b->dirty);
 	list_init(&b->failed);
-	list_init(&b->orphans);
+	list_init(&b->stale);
 	list_init(&b->undeleted);
 	list_init(&b->busy);
 	list_init(&b->problems);
@@ -427,20 +430,20 @@ void balancer_free(struct balancer *b)
 {
 	struct service *s;
 	struct slice *slice;
-	struct front *f;
+	struct frontend *f;
 
 	if (!b)
 		return;
-	table_each(f, &b->fronts, by_key)
-		front_free(b, f);
+	table_each(f, &b->frontends, by_key)
+		frontend_free(b, f);
 	table_each(slice, &b->slices, by_name)
 		slice_free(b, slice);
 	table_each(s, &b->services, by_name)
 		service_free(b, s);
-	table_free(&b->tenants);
+	table_free(&b->namespaces);
 	table_free(&b->services);
 	table_free(&b->slices);
-	table_free(&b->fronts);
+	table_free(&b->frontends);
 	free(b->v);
 	free(b);
 }

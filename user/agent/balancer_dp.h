@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* This node's maps as balancer.h wants them. */
+/* Implements balancer_ops by this node's maps. */
 #ifndef WARREN_AGENT_BALANCER_DP_H
 #define WARREN_AGENT_BALANCER_DP_H
 

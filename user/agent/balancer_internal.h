@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What the files of the balancer share. */
+/* Shared by the files balancer_*.c. */
 #ifndef WARREN_AGENT_BALANCER_INTERNAL_H
 #define WARREN_AGENT_BALANCER_INTERNAL_H
 
@@ -10,40 +10,42 @@
 #include "siphash.h"
 #include "table.h"
 
-/* One that has Services or slices. */
-struct tenant {
+/* A namespace with Services or slices. */
+struct service_namespace {
 	struct table_link by_name;
 	struct list services;
-	struct list queue; /* those of its Services that are to be written */
-	struct list busy;  /* in balancer.busy: there are such */
-	size_t asks[QUOTAS], gets[QUOTAS];
-	bool changed[QUOTAS]; /* what its Services ask for, or what it gets, since that was shared out */
-	bool bound[QUOTAS];   /* its Services get less than they ask for */
+	struct list queue; /* of its Services that must be written */
+	struct list busy;  /* in balancer.busy: the queue is not empty */
+	size_t requested[QUOTAS], granted[QUOTAS];
+	bool changed[QUOTAS]; /* `requested` or `granted`, since the Services were granted theirs */
+	bool bound[QUOTAS];   /* its Services are granted less than they request */
 	char *name;
 };
 
 struct service {
 	struct table_link by_name;
-	struct list of_tenant;
-	struct list dirty;    /* in balancer.dirty: what it asks for is to be looked at */
-	struct list queued;   /* in tenant.queue */
-	struct list failed;   /* in balancer.failed: ... again, some time */
+	struct list of_namespace;
+	struct list dirty;    /* in balancer.dirty: its request and frontends must be updated */
+	struct list queued;   /* in namespace.queue */
+	struct list failed;   /* in balancer.failed: must be written again */
 	struct list problems; /* in balancer.problems: it has one */
-	struct list slices, fronts;
-	struct service_object *object; /* NULL: there are only slices, or nothing is left */
-	size_t ports_left_out;	       /* that object->ports had beyond the first SERVICE_PORTS_MAX */
+	struct list slices, frontends;
+	struct service_object *object; /* NULL: there are only slices, or it was removed */
+	size_t ports_not_programmed;   /* ports beyond the first SERVICE_PORTS_MAX */
 	uint16_t *by_port_name;	       /* indices of object->ports, sorted by the ports' names */
-	size_t needs[QUOTAS];	       /* without any bound */
-	size_t asks[QUOTAS], gets[QUOTAS];
-	size_t holds[2];	       /* elements of lists, at most */
-	struct writing *writing;       /* what the last run has left of it; NULL: nothing */
-	bool slices_left_out;	       /* it has more than are looked at */
-	char *problem;		       /* NULL: none */
-	struct tenant *tenant;
+	size_t needed[QUOTAS];	       /* without any limit */
+	size_t requested[QUOTAS], granted[QUOTAS];
+	size_t holds[2];	    /* elements of lists in the maps, at most */
+	struct writing *writing;    /* the state of a write that the last run did not finish; or NULL */
+	bool slices_not_programmed; /* its slices exceed the maximum */
+	char *problem;		    /* NULL: none */
+	struct service_namespace *namespace;
 	char *name;
 };
 
-/* Of a slice's endpoints: ready ones come first, then those that serve while they terminate; of each this node's first. */
+/*
+ * Of a slice's endpoints: ready ones come first, then those that serve while they terminate; of each this node's first.
+ */
 enum { ENDPOINTS_READY_HERE, ENDPOINTS_READY, ENDPOINTS_DRAINING_HERE, ENDPOINTS_DRAINING, ENDPOINT_KINDS };
 
 struct slice {
@@ -51,59 +53,59 @@ struct slice {
 	struct list of_service;
 	struct service *service;
 	struct ip *v;
-	size_t ends[ENDPOINT_KINDS]; /* where those of each kind end in v */
+	size_t ends[ENDPOINT_KINDS]; /* where each kind ends in v */
 	bool v6;
 	struct slice_port *ports;
 	size_t port_count;
 	char *namespace, *name;
 };
 
-/* An address and port, in the maps or claimed by a Service. In the maps it is the one of the first claimant. */
-struct front {
+/* An address and port, in the maps or claimed by a Service. The maps have that of the first claimant. */
+struct frontend {
 	struct table_link by_key;
 	struct list of_service;
-	struct list orphans;	 /* in balancer.orphans, or .undeleted: it is nobody's, and is to be deleted */
-	struct service *service; /* NULL: nobody's */
+	struct list stale;	 /* in balancer.stale or .undeleted: without a Service, must be deleted */
+	struct service *service; /* NULL: none claims it */
 	struct ip ip;
 	uint16_t port;
 	uint8_t protocol;
-	bool claimed;		 /* by the Service as it is now */
-	bool written;		 /* is in the maps, with what has this fingerprint; 0: with whatever */
-	size_t index;		 /* in service->object->ports */
+	bool claimed; /* by the current object of the Service */
+	bool written; /* is in the maps */
+	size_t index; /* in service->object->ports */
 	size_t backends;
-	uint64_t fingerprint;
+	uint64_t fingerprint; /* of the backends in the maps; 0: unknown */
 };
 
-/* A slice's port that is a Service's. */
+/* A slice's port that matches a Service's. */
 struct target {
 	const struct slice *slice;
 	uint16_t index; /* in the Service's object->ports */
 	uint16_t port;
 };
 
-/* A port of the Service at one of its addresses. Those with the same backends come one after another. */
-struct joined_port {
+/* The backends of a port of the Service at one of its addresses. Ports with the same backends are adjacent. */
+struct port_backends {
 	uint64_t same; /* a keyed hash of slices and target ports */
 	uint16_t index;
 	uint8_t protocol;
 	bool v6, draining; /* draining: none is ready */
 	size_t backends;   /* at most: an address may be in several slices */
-	size_t gets;	   /* of these */
+	size_t granted;	   /* by the quotas */
 };
 
-/* A Service and its slices, until they change. */
-struct join {
-	struct target *targets; /* in the order of ports */
-	size_t target_count, *starts; /* of each port's targets, and the end */
-	struct joined_port *ports;
+/* The backends of all ports of a Service; valid until it or its slices change. */
+struct service_backends {
+	struct target *targets;	      /* in the order of ports */
+	size_t target_count, *starts; /* where each port's targets start, and the end */
+	struct port_backends *ports;
 	size_t port_count;
-	bool slices_left_out;
+	bool slices_not_programmed;
 };
 
-/* A Service that is being written. */
+/* The state of writing a Service. */
 struct writing {
-	struct join join;
-	size_t next; /* of join.ports */
+	struct service_backends resolved;
+	size_t next; /* of resolved.ports */
 	bool failed;
 	char failure[320], dispute[320];
 	size_t holds[2];
@@ -114,60 +116,61 @@ struct balancer {
 	void *arg;
 	const char *node_name;
 	uint8_t key[SIPHASH_KEY_SIZE]; /* of hashes */
-	struct table tenants, services, slices, fronts;
-	struct list dirty, busy, failed, orphans, problems;
-	struct list undeleted; /* orphans whose deletion has failed */
+	struct table namespaces, services, slices, frontends;
+	struct list dirty, busy, failed, stale, problems;
+	struct list undeleted; /* stale ones whose deletion has failed */
 	size_t problem_count, object_count;
-	size_t written[2], backends[2]; /* fronts in the maps, and the backends of all of them */
-	bool loaded; /* what is in the maps is known */
-	bool again;  /* what has failed is to be tried again */
-	struct dp_backend *v; /* backends of the list that is being written */
+	size_t written[2], backends[2]; /* frontends in the maps, and the backends of all of them */
+	bool loaded;			/* the maps have been read */
+	bool again;			/* the next run retries what has failed */
+	struct dp_backend *v;		/* backends of the list that is being written */
 	size_t room;
-	uint64_t since_ns; /* of the first change that is not written; 0: there is none */
+	uint64_t since_ns; /* when the first unwritten change came; 0: none */
 	unsigned long failures;
 	struct histogram latency;
 };
 
 /* --- balancer_objects.c --- */
 
-void service_free(struct balancer *b, struct service *s); /* one without slices and fronts */
+void service_free(struct balancer *b, struct service *s); /* one without slices and frontends */
 void slice_free(struct balancer *b, struct slice *slice);
-void service_queue(struct balancer *b, struct service *s); /* it is to be written, from the beginning */
+void service_queue(struct balancer *b, struct service *s); /* for writing, from its first port on */
 void writing_free(struct writing *w);
 int service_cmp(const struct service *a, const struct service *b); /* by namespace and name */
 
-/* --- balancer_share.c --- */
+/* --- balancer_grants.c --- */
 
-/* What the Service asks for. -ENOMEM */
+/* Updates the Service's requests. -ENOMEM */
 int service_measure(struct balancer *b, struct service *s);
-/* What each gets: those are dirty, or are queued, for whom it is not what it was. -ENOMEM */
-int share_all(struct balancer *b);
-/* What its quotas have left out, as a sentence; "": nothing. */
-void share_problem(const struct service *s, char *text, size_t size);
+/* Updates the grants; marks a Service dirty, or queues it, if its grant has changed. -ENOMEM */
+int quotas_grant(struct balancer *b);
+/* What exceeds its quotas, as a sentence; "": nothing. */
+void quota_problem(const struct service *s, char *text, size_t size);
 
-/* --- balancer_fronts.c --- */
+/* --- balancer_frontends.c --- */
 
-/* The Service's own front; NULL: it claims none such. */
-struct front *front_find(const struct balancer *b, const struct service *s, const struct ip *ip, uint16_t port,
-			 uint8_t protocol);
-/* Whether it is its Service's, the first of the claimants, or else whose. */
-bool front_counts(const struct balancer *b, const struct front *f, const struct service **other);
-/* It is in the maps with so many backends, or it is not. */
-void front_is_written(struct balancer *b, struct front *f, bool written, size_t backends);
-/* The fronts that the Service claims now, and no others. -ENOMEM leaves it dirty. */
-int fronts_update(struct balancer *b, struct service *s);
-void front_free(struct balancer *b, struct front *f);
-int fronts_load(struct balancer *b, struct err *err); /* what is in the maps */
+/* The Service's frontend; NULL: it has none with this address and port. */
+struct frontend *frontend_find(const struct balancer *b, const struct service *s, const struct ip *ip, uint16_t port,
+			       uint8_t protocol);
+/* Whether its Service is the first claimant; *first: the Service that is. */
+bool frontend_is_first(const struct balancer *b, const struct frontend *f, const struct service **first);
+/* Notes whether it is in the maps, and its number of backends. */
+void frontend_is_written(struct balancer *b, struct frontend *f, bool written, size_t backends);
+/* Adds and releases frontends to match the Service's object. -ENOMEM leaves it dirty. */
+int frontends_update(struct balancer *b, struct service *s);
+void frontend_free(struct balancer *b, struct frontend *f);
+int frontends_load(struct balancer *b, struct err *err); /* from the maps */
 
-/* --- balancer_join.c --- */
+/* --- balancer_backends.c --- */
 
-int join_make(struct balancer *b, const struct service *s, struct join *j); /* -ENOMEM */
-void join_free(struct join *j);
-#define _cleanup_join_ _cleanup_(join_free)
-/* Whether the two have one list. */
-bool join_same(const struct joined_port *a, const struct joined_port *b);
-/* The backends of a port into balancer.v, at most as many as it gets: how many, or -ENOMEM. */
-ssize_t join_backends(struct balancer *b, const struct service *s, const struct join *j, const struct joined_port *port);
+int service_backends_resolve(struct balancer *b, const struct service *s, struct service_backends *j); /* -ENOMEM */
+void service_backends_free(struct service_backends *j);
+#define _cleanup_service_backends_ _cleanup_(service_backends_free)
+/* Whether the two share a list. */
+bool port_backends_same(const struct port_backends *a, const struct port_backends *b);
+/* Writes the granted backends of a port into balancer.v: how many, or -ENOMEM. */
+ssize_t port_backends_list(struct balancer *b, const struct service *s, const struct service_backends *j,
+			   const struct port_backends *port);
 uint64_t backends_fingerprint(const struct balancer *b, const struct dp_service *service);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The objects as they come and go: only noted, until the next run. */
+/* Stores objects, and marks what the next run must update. */
 #include "balancer_internal.h"
 
 #include <errno.h>
@@ -9,7 +9,7 @@
 #include "cleanup.h"
 #include "clock.h"
 
-#define SMALL 1000 /* ports and backends */
+#define SMALL 1000 /* ports and backends of a Service that is written first */
 
 static uint64_t name_hash(const struct balancer *b, const char *namespace, const char *name)
 {
@@ -23,12 +23,12 @@ static uint64_t name_hash(const struct balancer *b, const char *namespace, const
 
 /* --- namespaces --- */
 
-static struct tenant *tenant_get(struct balancer *b, const char *name)
+static struct service_namespace *namespace_get(struct balancer *b, const char *name)
 {
 	const uint64_t hash = name_hash(b, name, "");
-	struct tenant *t;
+	struct service_namespace *t;
 
-	table_each_hash(t, &b->tenants, hash, by_name) {
+	table_each_hash(t, &b->namespaces, hash, by_name) {
 		if (strcmp(t->name, name) == 0)
 			return t;
 	}
@@ -43,16 +43,16 @@ static struct tenant *tenant_get(struct balancer *b, const char *name)
 	list_init(&t->services);
 	list_init(&t->queue);
 	list_init(&t->busy);
-	table_add(&b->tenants, &t->by_name, hash);
+	table_add(&b->namespaces, &t->by_name, hash);
 	return t;
 }
 
-/* One that has no Service any more. */
-static void tenant_release(struct balancer *b, struct tenant *t)
+/* Frees it if it has no Service. */
+static void namespace_release(struct balancer *b, struct service_namespace *t)
 {
 	if (!list_empty(&t->services))
 		return;
-	table_remove(&b->tenants, &t->by_name);
+	table_remove(&b->namespaces, &t->by_name);
 	list_remove(&t->busy);
 	free(t->name);
 	free(t);
@@ -62,7 +62,7 @@ static void tenant_release(struct balancer *b, struct tenant *t)
 
 int service_cmp(const struct service *a, const struct service *b)
 {
-	int c = strcmp(a->tenant->name, b->tenant->name);
+	int c = strcmp(a->namespace->name, b->namespace->name);
 
 	return c ? c : strcmp(a->name, b->name);
 }
@@ -72,7 +72,7 @@ static struct service *service_find(const struct balancer *b, const char *namesp
 	struct service *s;
 
 	table_each_hash(s, &b->services, name_hash(b, namespace, name), by_name) {
-		if (strcmp(s->tenant->name, namespace) == 0 && strcmp(s->name, name) == 0)
+		if (strcmp(s->namespace->name, namespace) == 0 && strcmp(s->name, name) == 0)
 			return s;
 	}
 	return NULL;
@@ -81,7 +81,7 @@ static struct service *service_find(const struct balancer *b, const char *namesp
 static struct service *service_get(struct balancer *b, const char *namespace, const char *name)
 {
 	struct service *s = service_find(b, namespace, name);
-	struct tenant *t = s ? s->tenant : tenant_get(b, namespace);
+	struct service_namespace *t = s ? s->namespace : namespace_get(b, namespace);
 
 	if (s || !t)
 		return s;
@@ -90,18 +90,18 @@ static struct service *service_get(struct balancer *b, const char *namespace, co
 		s->name = strdup(name);
 	if (!s || !s->name) {
 		free(s);
-		tenant_release(b, t);
+		namespace_release(b, t);
 		return NULL;
 	}
-	s->tenant = t;
-	list_init(&s->of_tenant);
+	s->namespace = t;
+	list_init(&s->of_namespace);
 	list_init(&s->dirty);
 	list_init(&s->queued);
 	list_init(&s->failed);
 	list_init(&s->problems);
 	list_init(&s->slices);
-	list_init(&s->fronts);
-	list_append(&t->services, &s->of_tenant);
+	list_init(&s->frontends);
+	list_append(&t->services, &s->of_namespace);
 	table_add(&b->services, &s->by_name, name_hash(b, namespace, name));
 	return s;
 }
@@ -109,7 +109,7 @@ static struct service *service_get(struct balancer *b, const char *namespace, co
 void writing_free(struct writing *w)
 {
 	if (w)
-		join_free(&w->join);
+		service_backends_free(&w->resolved);
 	free(w);
 }
 
@@ -119,41 +119,42 @@ static void writing_stop(struct service *s)
 	s->writing = NULL;
 }
 
-static void service_set_object(struct balancer *b, struct service *s, struct service_object *object, uint16_t *by_port_name)
+static void service_set_object(struct balancer *b, struct service *s, struct service_object *object,
+			       uint16_t *by_port_name)
 {
 	b->object_count += (size_t)(object != NULL) - (s->object != NULL);
 	service_object_free(s->object);
 	free(s->by_port_name);
 	s->object = object;
 	s->by_port_name = by_port_name;
-	s->ports_left_out = 0;
+	s->ports_not_programmed = 0;
 }
 
 void service_free(struct balancer *b, struct service *s)
 {
 	service_set_object(b, s, NULL, NULL);
 	table_remove(&b->services, &s->by_name);
-	list_remove(&s->of_tenant);
+	list_remove(&s->of_namespace);
 	list_remove(&s->dirty);
 	list_remove(&s->queued);
 	list_remove(&s->failed);
 	b->problem_count -= s->problem != NULL;
 	list_remove(&s->problems);
 	writing_stop(s);
-	tenant_release(b, s->tenant);
+	namespace_release(b, s->namespace);
 	free(s->problem);
 	free(s->name);
 	free(s);
 }
 
-/* It takes little time, and goes before those that take more. */
+/* Small Services are written before large ones, since they take little time. */
 static bool is_small(const struct service *s)
 {
-	size_t asks = 0;
+	size_t requested = 0;
 
 	for (int q = 0; q < QUOTAS; q++)
-		asks += s->asks[q];
-	return asks <= SMALL;
+		requested += s->requested[q];
+	return requested <= SMALL;
 }
 
 void service_queue(struct balancer *b, struct service *s)
@@ -161,11 +162,12 @@ void service_queue(struct balancer *b, struct service *s)
 	const bool first = is_small(s);
 
 	writing_stop(s);
-	list_mark(first ? s->tenant->queue.next : &s->tenant->queue, &s->queued);
+	list_mark(first ? s->namespace->queue.next : &s->namespace->queue, &s->queued);
 	if (first)
-		list_append(b->busy.next == &s->tenant->busy ? s->tenant->busy.next : b->busy.next, &s->tenant->busy);
+		list_append(b->busy.next == &s->namespace->busy ? s->namespace->busy.next : b->busy.next,
+			    &s->namespace->busy);
 	else
-		list_mark(&b->busy, &s->tenant->busy);
+		list_mark(&b->busy, &s->namespace->busy);
 }
 
 static void service_changed(struct balancer *b, struct service *s)
@@ -183,7 +185,7 @@ static int port_name_cmp(const void *pa, const void *pb, void *arg)
 	return strcmp(ports[*(const uint16_t *)pa].name, ports[*(const uint16_t *)pb].name);
 }
 
-/* How many ports it has beyond those that are kept. */
+/* Cuts the ports to the maximum. Returns how many were cut. */
 static size_t ports_cut(struct service_object *object)
 {
 	const size_t count = object->port_count, kept = count < SERVICE_PORTS_MAX ? count : SERVICE_PORTS_MAX;
@@ -201,7 +203,7 @@ static size_t ports_cut(struct service_object *object)
 
 int balancer_put_service(struct balancer *b, struct service_object *object)
 {
-	const size_t left_out = ports_cut(object);
+	const size_t not_programmed = ports_cut(object);
 	uint16_t *by_port_name = calloc(object->port_count + 1, sizeof(*by_port_name));
 	struct service *s = by_port_name ? service_get(b, object->namespace, object->name) : NULL;
 
@@ -215,7 +217,7 @@ int balancer_put_service(struct balancer *b, struct service_object *object)
 	if (object->port_count)
 		qsort_r(by_port_name, object->port_count, sizeof(*by_port_name), port_name_cmp, object->ports);
 	service_set_object(b, s, object, by_port_name);
-	s->ports_left_out = left_out;
+	s->ports_not_programmed = not_programmed;
 	service_changed(b, s);
 	return 0;
 }
@@ -257,7 +259,7 @@ void slice_free(struct balancer *b, struct slice *slice)
 	free(slice);
 }
 
-/* What kind the endpoint is of; ENDPOINT_KINDS: none that a flow may go to. */
+/* The endpoint's kind; ENDPOINT_KINDS: not a backend. */
 static int endpoint_kind(const struct balancer *b, const struct slice_endpoint *ep)
 {
 	const bool here = *ep->node && strcmp(ep->node, b->node_name) == 0;
@@ -283,7 +285,7 @@ static void slice_fill(const struct balancer *b, struct slice *slice, const stru
 	slice->v6 = object->endpoint_count && object->endpoints[0].address.family == AF_INET6;
 }
 
-/* Takes over of the object what it keeps of it. */
+/* Moves what it needs out of the object. */
 static struct slice *slice_new(const struct balancer *b, struct slice_object *object)
 {
 	struct slice *slice = calloc(1, sizeof(*slice));
@@ -319,7 +321,7 @@ int balancer_put_slice(struct balancer *b, struct slice_object *object)
 	}
 	if (slice) {
 		slice->service = service;
-		/* In its place: of a Service with more backends than it may have the first ones stay the same. */
+		/* At the old one's position: if the Service exceeds a quota, its first backends stay the same. */
 		list_append(old && old->service == service ? &old->of_service : &service->slices, &slice->of_service);
 		service_changed(b, service);
 	}

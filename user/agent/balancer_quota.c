@@ -9,21 +9,21 @@ const size_t namespace_max[QUOTAS] = { NAMESPACE_PORTS_MAX, NAMESPACE_PORTS_MAX,
 				       NAMESPACE_BACKENDS_MAX };
 const size_t node_max[QUOTAS] = { NODE_PORTS_MAX, NODE_PORTS_MAX, NODE_BACKENDS_MAX, NODE_BACKENDS_MAX };
 
-static int share_cmp(const void *pa, const void *pb)
+static int request_cmp(const void *pa, const void *pb)
 {
-	const struct share *a = pa, *b = pb;
+	const struct quota_request *a = pa, *b = pb;
 
-	return a->asks != b->asks ? (a->asks < b->asks ? -1 : 1) : strcmp(b->name, a->name);
+	return a->requested != b->requested ? (a->requested < b->requested ? -1 : 1) : strcmp(b->name, a->name);
 }
 
-void quota_share(struct share *v, size_t count, size_t room)
+void quota_grant(struct quota_request *v, size_t count, size_t room)
 {
 	if (count)
-		qsort(v, count, sizeof(*v), share_cmp);
+		qsort(v, count, sizeof(*v), request_cmp);
 	for (size_t i = 0; i < count; i++) {
 		const size_t part = room / (count - i);
 
-		v[i].gets = v[i].asks < part ? v[i].asks : part;
-		room -= v[i].gets;
+		v[i].granted = v[i].requested < part ? v[i].requested : part;
+		room -= v[i].granted;
 	}
 }

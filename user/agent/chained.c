@@ -16,11 +16,11 @@
 #include "paths.h"
 
 #define LATEST "1.1.0"
-#define OLD_FILE WARREN_STATE_DIR "/portmap-is-old" /* the plugin on this host does not know LATEST */
-#define ANSWER_MAX 4096
-#define PATIENCE_MS 5000
+#define OLD_FILE WARREN_STATE_DIR "/portmap-is-old" /* exists if the plugin on this host does not support LATEST */
+#define OUTPUT_MAX 4096
+#define TIMEOUT_MS 5000
 
-/* Its standard output is *out; there is nothing to read for it. */
+/* Its standard output is *out, its input is empty. */
 static int start(const char *path, pid_t *pid, int *out, struct err *err)
 {
 	char *argv[] = { (char *)path, NULL }, *env[] = { "CNI_COMMAND=VERSION", NULL };
@@ -47,20 +47,20 @@ static int64_t now_ms(void)
 	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-/* To its end, but not for ever and not without a limit. */
-static ssize_t read_answer(int fd, char answer[ANSWER_MAX])
+/* Reads up to the end, with limits of time and size. */
+static ssize_t read_output(int fd, char output[OUTPUT_MAX])
 {
-	int64_t until = now_ms() + PATIENCE_MS;
+	int64_t until = now_ms() + TIMEOUT_MS;
 	size_t used = 0;
 
-	while (used < ANSWER_MAX) {
+	while (used < OUTPUT_MAX) {
 		struct pollfd p = { .fd = fd, .events = POLLIN };
 		int64_t left = until - now_ms();
 		ssize_t n;
 
 		if (left <= 0 || poll(&p, 1, (int)left) == 0)
 			return -ETIMEDOUT;
-		n = read(fd, answer + used, ANSWER_MAX - used);
+		n = read(fd, output + used, OUTPUT_MAX - used);
 		if (n == 0)
 			return (ssize_t)used;
 		if (n < 0 && errno != EINTR)
@@ -70,57 +70,57 @@ static ssize_t read_answer(int fd, char answer[ANSWER_MAX])
 	return -EMSGSIZE;
 }
 
-static int parse(const char *answer, size_t size, bool *knows, struct err *err)
+static int parse(const char *output, size_t size, bool *supported, struct err *err)
 {
-	json_auto_t *json = json_parse_object(answer, size, "its answer", err);
+	json_auto_t *json = json_parse_object(output, size, "its output", err);
 	json_t *versions = NULL, *version;
 	size_t i;
 
-	*knows = false;
+	*supported = false;
 	if (!json)
 		return -EINVAL;
 	if (json_get_array(json, "supportedVersions", &versions, err) < 0)
 		return -EINVAL;
 	json_array_foreach(versions, i, version)
-		*knows |= json_is_string(version) && strcmp(json_string_value(version), LATEST) == 0;
+		*supported |= json_is_string(version) && strcmp(json_string_value(version), LATEST) == 0;
 	return 0;
 }
 
-static int ask(const char *path, bool *knows, struct err *err)
+static int probe(const char *path, bool *supported, struct err *err)
 {
 	_cleanup_fd_ int out = -1;
-	char answer[ANSWER_MAX];
+	char output[OUTPUT_MAX];
 	ssize_t size;
 	pid_t pid = 0;
 	int ret = start(path, &pid, &out, err);
 
 	if (ret < 0)
 		return ret;
-	size = read_answer(out, answer);
+	size = read_output(out, output);
 	if (size < 0)
 		kill(pid, SIGKILL);
 	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 		;
 	if (size < 0)
-		return err_errno(err, (int)-size, "%s does not tell its versions", path);
-	ret = parse(answer, (size_t)size, knows, err);
-	return ret < 0 ? err_wrap(err, "%s does not tell its versions", path) : 0;
+		return err_errno(err, (int)-size, "cannot read the CNI versions of %s", path);
+	ret = parse(output, (size_t)size, supported, err);
+	return ret < 0 ? err_wrap(err, "cannot read the CNI versions of %s", path) : 0;
 }
 
-int chained_ask(const char *path, bool *knows, struct err *err)
+int chained_probe(const char *path, bool *supported, struct err *err)
 {
-	int ret = ask(path, knows, err);
+	int ret = probe(path, supported, err);
 
 	if (ret < 0)
 		return ret;
-	if (*knows)
+	if (*supported)
 		return unlink(OLD_FILE) < 0 && errno != ENOENT ? err_errno(err, errno, "cannot remove %s", OLD_FILE)
 							       : 0;
 	ret = dir_make(WARREN_STATE_DIR, err);
 	return ret < 0 ? ret : file_write_durable(OLD_FILE, "", 0, 0600, err);
 }
 
-bool chained_knows_latest(void)
+bool chained_supports_latest(void)
 {
 	return access(OLD_FILE, F_OK) < 0;
 }

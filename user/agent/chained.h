@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The reference plugin that comes after ours in the runtime's configuration. A runtime picks one version of the CNI
- * specification for the whole list, so that an old one (Debian's knows 1.0.0) decides for all.
+ * The reference plugin after ours in the runtime's configuration. A runtime uses one version of the CNI specification
+ * for the whole list, so an old plugin (Debian's supports 1.0.0 at most) limits it.
  */
 #ifndef WARREN_AGENT_CHAINED_H
 #define WARREN_AGENT_CHAINED_H
@@ -12,9 +12,9 @@
 
 #define CHAINED_PLUGIN "portmap"
 
-/* Asks the program at `path`, and keeps the answer for agents that cannot see it. */
-int chained_ask(const char *path, bool *knows, struct err *err);
-/* Whether the list may be read as CNI 1.1.0: unless the last answer said otherwise. */
-bool chained_knows_latest(void);
+/* Runs `path` to read its versions, and stores the result for agents in containers, which cannot run it. */
+int chained_probe(const char *path, bool *supported, struct err *err);
+/* Whether the list may use CNI 1.1.0: unless the last chained_probe() found otherwise. */
+bool chained_supports_latest(void);
 
 #endif

@@ -16,11 +16,11 @@ static int name_cmp(const void *name, const void *member)
 	return strcmp(name, (*(struct member *const *)member)->name);
 }
 
-/* *place: where it is, or belongs. */
-static struct member *member_find(const struct cluster *c, const char *name, size_t *place)
+/* *index: its position, or where to insert it. */
+static struct member *member_find(const struct cluster *c, const char *name, size_t *index)
 {
-	*place = array_lower_bound(name, c->members, c->count, sizeof(*c->members), name_cmp);
-	return *place < c->count && strcmp(c->members[*place]->name, name) == 0 ? c->members[*place] : NULL;
+	*index = array_lower_bound(name, c->members, c->count, sizeof(*c->members), name_cmp);
+	return *index < c->count && strcmp(c->members[*index]->name, name) == 0 ? c->members[*index] : NULL;
 }
 
 static void member_free(struct member *m)
@@ -30,7 +30,7 @@ static void member_free(struct member *m)
 	free(m);
 }
 
-static struct member *member_new(struct cluster *c, const char *name, size_t place)
+static struct member *member_new(struct cluster *c, const char *name, size_t index)
 {
 	struct member *m;
 
@@ -44,13 +44,13 @@ static struct member *member_new(struct cluster *c, const char *name, size_t pla
 		return NULL;
 	}
 	m->own = strcmp(name, c->options->node_name) == 0;
-	memmove(&c->members[place + 1], &c->members[place], (c->count - place) * sizeof(*c->members));
-	c->members[place] = m;
+	memmove(&c->members[index + 1], &c->members[index], (c->count - index) * sizeof(*c->members));
+	c->members[index] = m;
 	c->count++;
 	return m;
 }
 
-/* But for what the agent there says. */
+/* Without the status of the agent there. */
 static bool same_object(const struct node_object *a, const struct node_object *b)
 {
 	return a && a->address_count == b->address_count && memcmp(a->cidrs, b->cidrs, sizeof(a->cidrs)) == 0 &&
@@ -66,17 +66,17 @@ void cluster_set_keys(struct cluster *c, const struct tunnel_keys *keys)
 
 int cluster_put_node(struct cluster *c, struct node_object *object)
 {
-	size_t place;
-	struct member *m = member_find(c, object->name, &place);
+	size_t index;
+	struct member *m = member_find(c, object->name, &index);
 
 	if (!m)
-		m = member_new(c, object->name, place);
+		m = member_new(c, object->name, index);
 	if (!m) {
 		node_object_free(object);
 		return -ENOMEM;
 	}
 	if (same_object(m->object, object)) {
-		memcpy(m->object->agent, object->agent, sizeof(object->agent)); /* is of no consequence here */
+		memcpy(m->object->agent, object->agent, sizeof(object->agent)); /* only shown */
 		m->object->created = object->created;
 		node_object_free(object);
 		return 0;
@@ -93,8 +93,8 @@ int cluster_put_node(struct cluster *c, struct node_object *object)
 
 void cluster_remove_node(struct cluster *c, const char *name)
 {
-	size_t place;
-	struct member *m = member_find(c, name, &place);
+	size_t index;
+	struct member *m = member_find(c, name, &index);
 
 	if (!m || !m->object)
 		return;
@@ -104,9 +104,9 @@ void cluster_remove_node(struct cluster *c, const char *name)
 	c->own_changed |= m->own;
 }
 
-/* --- who counts --- */
+/* --- members of the cluster --- */
 
-/* Which object is our own, if it can be a member. */
+/* Finds this node's object, if it can be a member. */
 static void find_own(struct cluster *c)
 {
 	c->own = NULL;
@@ -125,13 +125,13 @@ static void find_own(struct cluster *c)
 	}
 }
 
-/* Once: what the maps hold was there before any object that this agent has read. */
+/* Once per start: nodes in the maps precede all objects that this agent has read. */
 static int adopt(struct cluster *c, struct err *err)
 {
-	int ret = c->adopted ? 0 : leftover_nodes_load(c, err);
+	int ret = c->adopted ? 0 : stale_nodes_load(c, err);
 
 	if (ret == 0 && !c->adopted)
-		ret = claims_adopt(c);
+		ret = conflicts_adopt(c);
 	if (ret == -ENOMEM)
 		err_set(err, ENOMEM, "no memory for the nodes of the cluster");
 	c->adopted |= ret == 0;
@@ -152,19 +152,20 @@ int cluster_resolve(struct cluster *c, struct err *err)
 	if (own_changed)
 		find_own(c);
 	for (size_t i = 0; i < c->count; i++)
-		c->members[i]->dirty |= c->members[i]->left_out || own_changed;
-	if (claims_resolve(c) < 0)
+		c->members[i]->dirty |= c->members[i]->not_programmed || own_changed;
+	if (conflicts_resolve(c) < 0)
 		return err_set(err, ENOMEM, "no memory for the nodes of the cluster");
 	for (size_t i = 0; i < c->count; i++)
-		c->members[i]->dirty |= c->members[i]->left_out;
-	if (c->own && c->own->left_out)
+		c->members[i]->dirty |= c->members[i]->not_programmed;
+	if (c->own && c->own->not_programmed)
 		c->own = NULL;
 	if (own_changed && ipcache_set_own(c->ipcache, c->own ? c->own->name : NULL) < 0)
 		return err_set(err, ENOMEM, "no memory for the name of this node");
 	for (size_t i = 0; i < c->count; i++) {
 		const struct member *m = c->members[i];
+		const bool remote = m->object && !m->not_programmed && !m->own;
 
-		if (ipcache_set_cidrs(c->ipcache, m->name, m->object && !m->left_out && !m->own ? m->object->cidrs : none) < 0)
+		if (ipcache_set_cidrs(c->ipcache, m->name, remote ? m->object->cidrs : none) < 0)
 			return err_set(err, ENOMEM, "no memory for the pods of node %.63s", m->name);
 	}
 	c->objects_changed = false;
@@ -173,41 +174,41 @@ int cluster_resolve(struct cluster *c, struct err *err)
 }
 
 /*
- * Of a device that leads to nobody, and has none of our addresses, matters what it may do for those who cannot be
- * reached.
+ * A change of a device that no node is reached by, and that has none of this node's addresses, matters only to nodes
+ * that cannot be reached: they may be reachable by it now.
  */
 static void other_device_changed(struct cluster *c)
 {
 	for (size_t i = 0; i < c->count; i++) {
 		struct member *m = c->members[i];
 
-		if (m != c->own && m->object && !m->slot && !m->left_out)
+		if (m != c->own && m->object && !m->slot && !m->not_programmed)
 			m->dirty = c->pending = true;
 	}
 }
 
-static void neighbour_changed(struct cluster *c, const struct hop_place *place)
+static void neighbour_changed(struct cluster *c, const struct nexthop_index *at)
 {
 	for (size_t i = 0; i < c->count; i++) {
 		struct member *m = c->members[i];
 
-		if (m->hop.ifindex == place->ifindex && ip_equal(&m->hop.next, &place->ip))
+		if (m->nexthop.ifindex == at->ifindex && ip_equal(&m->nexthop.next, &at->ip))
 			m->dirty = c->pending = true;
 	}
 }
 
-void cluster_look_again(struct cluster *c, const struct hop_news *news)
+void cluster_look_again(struct cluster *c, const struct nexthop_change *change)
 {
-	bool all = news->changes & ~(unsigned)(HOP_NEIGHBOUR | HOP_LINK);
+	bool all = change->changes & ~(unsigned)(NEXTHOP_NEIGHBOUR | NEXTHOP_LINK);
 
 	if (!c->own)
 		return;
-	for (size_t i = 0; i < news->count && !all; i++) {
-		const struct hop_place *place = &news->places[i];
+	for (size_t i = 0; i < change->count && !all; i++) {
+		const struct nexthop_index *at = &change->places[i];
 
-		if (place->ip.family)
-			neighbour_changed(c, place);
-		else if (place->ifindex == c->gateway_ifindex || is_uplink(c, place->ifindex))
+		if (at->ip.family)
+			neighbour_changed(c, at);
+		else if (at->ifindex == c->gateway_ifindex || is_uplink(c, at->ifindex))
 			all = true;
 		else
 			other_device_changed(c);
@@ -243,7 +244,7 @@ static int load(struct cluster *c, struct err *err)
 {
 	int ret = c->ops->gateway_link(c->arg, &c->gateway_ifindex, err);
 
-	c->told_mtu = c->told_port = -1;
+	c->written_mtu = c->written_port = -1;
 	if (ret == 0)
 		ret = c->ops->cluster_get(c->arg, &c->cluster, err);
 	c->cluster.revision = 0;
@@ -254,35 +255,35 @@ static int load(struct cluster *c, struct err *err)
 		memset(m->routes, 0, sizeof(m->routes));
 	}
 	if (ret == 0)
-		ret = leftovers_load(c, err);
+		ret = stale_load(c, err);
 	if (ret == 0)
 		ret = uplinks_load(c, err);
 	c->loaded = ret == 0;
 	return ret;
 }
 
-/* Routes that are there, whoever else has been at them. */
+/* Reads the routes again, since another program may have changed them. */
 static int reload_routes(struct cluster *c, struct err *err)
 {
 	for (size_t i = 0; i < c->count; i++)
 		memset(c->members[i]->routes, 0, sizeof(c->members[i]->routes));
-	return leftover_routes_load(c, err);
+	return stale_routes_load(c, err);
 }
 
-static void tell(struct cluster *c, struct member *m)
+static void report_problem(struct cluster *c, struct member *m)
 {
 	struct err err = { .num = EINVAL };
 	char what[300];
 
-	if (strcmp(m->problem, m->told) == 0)
+	if (strcmp(m->problem, m->reported) == 0)
 		return;
-	memcpy(m->told, m->problem, sizeof(m->told));
+	memcpy(m->reported, m->problem, sizeof(m->reported));
 	snprintf(what, sizeof(what), "Node %s", m->name);
 	snprintf(err.msg, sizeof(err.msg), "%s", m->problem);
-	c->events.complain_node(c->events.arg, what, *m->problem ? &err : NULL);
+	c->events.report_node_problem(c->events.arg, what, *m->problem ? &err : NULL);
 }
 
-/* Of those who are gone all goes; they are told to be in order, since nobody else will. */
+/* Removes members whose object was deleted, and reports the end of their problem. */
 static void drop_gone(struct cluster *c)
 {
 	size_t kept = 0;
@@ -294,18 +295,18 @@ static void drop_gone(struct cluster *c)
 	for (size_t i = 0; i < c->count; i++) {
 		struct member *m = c->members[i];
 
-		if (m->object || m->slot || m->known_count) { /* could not be withdrawn: the next run tries again */
+		if (m->object || m->slot || m->cached_count) { /* could not be withdrawn: the next run tries again */
 			c->members[kept++] = m;
 			continue;
 		}
 		m->problem[0] = '\0';
-		tell(c, m);
+		report_problem(c, m);
 		member_free(m);
 	}
 	c->count = kept;
 }
 
-/* Twice: who makes way for another one is looked at again. */
+/* Two rounds, since put_node() may release another member's slot. */
 static void update_members(struct cluster *c)
 {
 	for (int round = 0; round < 2; round++) {
@@ -330,17 +331,17 @@ static int run_on(struct cluster *c, struct err *err)
 	update_members(c);
 	ret = own_update_keys(c, err);
 	if (ret == 0)
-		ret = leftover_nodes_delete(c, err);
+		ret = stale_nodes_delete(c, err);
 	/*
-	 * Of a node that could not be written the routes are among those that nobody has taken, or have a former
+	 * If a node could not be written, its routes may be among the stale ones, or have a former gateway as their
 	 * source.
 	 */
 	if (ret == 0 && !c->again)
-		ret = leftover_routes_delete(c, err);
+		ret = stale_routes_delete(c, err);
 	if (ret == 0 && !c->again)
 		ret = own_delete_former(c, err);
 	if (ret == 0)
-		ret = uplinks_tidy(c, err);
+		ret = uplinks_detach_unused(c, err);
 	if (ret == 0)
 		uplinks_xdp(c);
 	return ret < 0 ? ret : own_update_mtu(c, err);
@@ -348,7 +349,7 @@ static int run_on(struct cluster *c, struct err *err)
 
 static int run_off(struct cluster *c, struct err *err)
 {
-	int ret = leftover_nodes_delete(c, err);
+	int ret = stale_nodes_delete(c, err);
 
 	for (size_t i = 0; i < c->count; i++) {
 		struct member *m = c->members[i];
@@ -358,7 +359,7 @@ static int run_off(struct cluster *c, struct err *err)
 		member_withdraw(c, m);
 	}
 	if (ret == 0)
-		ret = leftover_routes_delete(c, err);
+		ret = stale_routes_delete(c, err);
 	return ret < 0 ? ret : own_withdraw(c, err);
 }
 
@@ -374,20 +375,20 @@ int cluster_run(struct cluster *c, struct err *err)
 		ret = c->own ? run_on(c, err) : run_off(c, err);
 	}
 	for (size_t i = 0; i < c->count; i++)
-		tell(c, c->members[i]);
-	/* Whatever was written counts, also if not all could be. */
+		report_problem(c, c->members[i]);
+	/* Commit what was written, even if not all could be. */
 	flushed = ipcache_flush(c->ipcache, ret < 0 ? NULL : err);
 	ret = ret < 0 ? ret : flushed;
 	flushed = c->ops->commit(c->arg, ret < 0 ? NULL : err);
 	ret = ret < 0 ? ret : flushed;
 	if (ret == 0 && c->again)
 		ret = err_set(err, EAGAIN, "some nodes could not be written");
-	/* What this run has not looked at the next one does, whatever that is for: it deletes what nobody has taken. */
+	/* The next run must update all members before it deletes stale nodes and routes. */
 	c->look_again |= ret < 0;
 	return ret;
 }
 
-/* --- to look at --- */
+/* --- queries --- */
 
 const struct node_object *cluster_own(const struct cluster *c)
 {
@@ -412,8 +413,9 @@ int cluster_each(const struct cluster *c, int (*fn)(const struct cluster_node *n
 
 	for (size_t i = 0; i < c->count && ret == 0; i++) {
 		const struct member *m = c->members[i];
-		const struct cluster_node node = { m->object, m->own, m->slot, m->slot ? &m->node : NULL,
-						   m->slot ? &m->hop : NULL, m->problem };
+		const struct cluster_node node = {
+			m->object, m->own, m->slot, m->slot ? &m->node : NULL, m->slot ? &m->nexthop : NULL, m->problem
+		};
 
 		if (m->object)
 			ret = fn(&node, arg);
@@ -423,7 +425,7 @@ int cluster_each(const struct cluster *c, int (*fn)(const struct cluster_node *n
 
 void cluster_count(const struct cluster *c, struct cluster_counts *counts)
 {
-	*counts = (struct cluster_counts){ .on = c->own, .pod_mtu = c->told_mtu > 0 ? (uint32_t)c->told_mtu : 0 };
+	*counts = (struct cluster_counts){ .on = c->own, .pod_mtu = c->written_mtu > 0 ? (uint32_t)c->written_mtu : 0 };
 	for (size_t i = 0; i < c->count; i++) {
 		const struct member *m = c->members[i];
 
@@ -432,7 +434,7 @@ void cluster_count(const struct cluster *c, struct cluster_counts *counts)
 			continue;
 		counts->nodes++;
 		counts->in_maps += m->slot != 0;
-		counts->unresolved += m->slot && !m->hop.resolved;
+		counts->unresolved += m->slot && !m->nexthop.resolved;
 	}
 }
 
@@ -442,7 +444,7 @@ const struct histogram *cluster_joins(const struct cluster *c)
 }
 
 struct cluster *cluster_open(const struct cluster_ops *ops, void *arg, const struct cluster_options *options,
-			    struct ipcache *ipcache, const struct cluster_events *events)
+			     struct ipcache *ipcache, const struct cluster_events *events)
 {
 	struct cluster *c = calloc(1, sizeof(*c));
 
@@ -466,6 +468,6 @@ void cluster_close(struct cluster *c)
 	free(c->members);
 	free(c->uplinks);
 	free(c->former);
-	leftovers_free(&c->left);
+	stale_free(&c->stale);
 	free(c);
 }

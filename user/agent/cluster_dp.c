@@ -10,7 +10,7 @@
 #include "cleanup.h"
 #include "config.h"
 #include "gateway.h"
-#include "inet.h"
+#include "ip.h"
 #include "maps.h"
 #include "pod_mtu.h"
 #include "uplink.h"
@@ -18,7 +18,7 @@
 struct cluster_kernel {
 	struct dp_nodes *nodes;
 	struct nl nl;
-	struct hop_watch watch;
+	struct nexthop_monitor watch;
 };
 
 /* --- maps --- */
@@ -158,7 +158,7 @@ static int in_cidr6(const void *key, const void *value, int cpus, void *arg)
 	return prefix_contains(arg, &ip);
 }
 
-/* Routes to pods have the address as their source, and would go with it. */
+/* The kernel deletes routes with an address that is their source: while the CIDR has pods, it stays. */
 static int gateway_delete(void *arg, uint32_t ifindex, const struct prefix *cidr, const struct ip *gateway,
 			  struct err *err)
 {
@@ -203,17 +203,17 @@ static int device(void *arg, const struct ip *ip, struct link_info *info, struct
 
 	if (!find_address(ip, name))
 		return err_set(err, EADDRNOTAVAIL, "no device has the address %s", ip_format(ip, text));
-	name[strcspn(name, ":")] = '\0'; /* an alias, as ifconfig makes them */
+	name[strcspn(name, ":")] = '\0'; /* the label of an alias (ifconfig) */
 	return link_get(&k->nl, name, 0, info, err);
 }
 
-/* --- ways to other nodes --- */
+/* --- routes to other nodes --- */
 
-static int find_hop(void *arg, const struct ip *to, struct hop *hop, struct err *err)
+static int find_nexthop(void *arg, const struct ip *to, struct nexthop *nexthop, struct err *err)
 {
 	struct cluster_kernel *k = arg;
 
-	return hop_find(&k->nl, to, hop, err);
+	return nexthop_find(&k->nl, to, nexthop, err);
 }
 
 static int announce(void *arg, const struct ip *ip, const struct link_info *device, struct err *err)
@@ -221,19 +221,19 @@ static int announce(void *arg, const struct ip *ip, const struct link_info *devi
 	return announce_address(ip, device, err);
 }
 
-static int keep_hop(void *arg, const struct hop *hop, bool keep, struct err *err)
+static int keep_nexthop(void *arg, const struct nexthop *nexthop, bool keep, struct err *err)
 {
 	struct cluster_kernel *k = arg;
 	struct nl_batch b = { 0 };
 	int ret;
 
 	if (keep)
-		hop_keep(&k->nl, &b, hop);
+		nexthop_keep(&k->nl, &b, nexthop);
 	else
-		hop_forget(&k->nl, &b, hop);
+		nexthop_forget(&k->nl, &b, nexthop);
 	ret = nl_batch_run(&k->nl, &b, err);
-	if (keep && !hop->resolved)
-		announce_solicit(hop, NULL); /* else the kernel does, a little later */
+	if (keep && !nexthop->resolved)
+		announce_solicit(nexthop, NULL); /* otherwise the kernel does so a little later */
 	return ret;
 }
 
@@ -282,23 +282,23 @@ const struct cluster_ops cluster_kernel_ops = {
 	.gateway_delete = gateway_delete,
 	.device = device,
 	.announce = announce,
-	.hop_find = find_hop,
-	.hop_keep = keep_hop,
+	.nexthop_find = find_nexthop,
+	.nexthop_keep = keep_nexthop,
 	.route_put = route_put,
 	.route_delete = delete_route,
 	.route_each = each_route,
 };
 
-/* --- news --- */
+/* --- notifications --- */
 
 int cluster_kernel_fd(const struct cluster_kernel *k)
 {
-	return hop_watch_fd(&k->watch);
+	return nexthop_monitor_fd(&k->watch);
 }
 
-int cluster_kernel_read(struct cluster_kernel *k, struct hop_news *news, struct err *err)
+int cluster_kernel_read(struct cluster_kernel *k, struct nexthop_change *change, struct err *err)
 {
-	return hop_watch_read(&k->watch, news, err);
+	return nexthop_monitor_read(&k->watch, change, err);
 }
 
 int cluster_kernel_open(struct cluster_kernel **out, struct err *err)
@@ -310,7 +310,7 @@ int cluster_kernel_open(struct cluster_kernel **out, struct err *err)
 		return err_set(err, ENOMEM, "no memory");
 	ret = nl_open(&k->nl, NETLINK_ROUTE, err);
 	if (ret == 0)
-		ret = hop_watch_open(&k->watch, WR_LINK_GROUP, WR_RTPROT, err);
+		ret = nexthop_monitor_open(&k->watch, WR_LINK_GROUP, WR_RTPROT, err);
 	if (ret == 0)
 		ret = dp_nodes_open(&k->nodes, err);
 	if (ret < 0) {
@@ -327,6 +327,6 @@ void cluster_kernel_close(struct cluster_kernel *k)
 		return;
 	dp_nodes_close(k->nodes);
 	nl_close(&k->nl);
-	hop_watch_close(&k->watch);
+	nexthop_monitor_close(&k->watch);
 	free(k);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* This node's maps, devices and routing table as cluster.h and ipcache.h want them. */
+/* Implements cluster_ops and ipcache_ops by this node's maps, devices and routing table. */
 #ifndef WARREN_AGENT_CLUSTER_DP_H
 #define WARREN_AGENT_CLUSTER_DP_H
 
@@ -12,7 +12,7 @@ void cluster_kernel_close(struct cluster_kernel *kernel);
 extern const struct cluster_ops cluster_kernel_ops;
 extern const struct ipcache_ops ipcache_kernel_ops;
 
-int cluster_kernel_fd(const struct cluster_kernel *kernel); /* readable when something changes; then: */
-int cluster_kernel_read(struct cluster_kernel *kernel, struct hop_news *news, struct err *err);
+int cluster_kernel_fd(const struct cluster_kernel *kernel); /* readable after a change; then: */
+int cluster_kernel_read(struct cluster_kernel *kernel, struct nexthop_change *change, struct err *err);
 
 #endif

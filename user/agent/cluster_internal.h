@@ -1,34 +1,34 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What the files of a cluster share. */
+/* Shared by the files cluster_*.c. */
 #ifndef WARREN_AGENT_CLUSTER_INTERNAL_H
 #define WARREN_AGENT_CLUSTER_INTERNAL_H
 
 #include "cluster.h"
 
-/* A node of the cluster, our own too. */
+/* A node of the cluster, this one included. */
 struct member {
 	char *name;
-	struct node_object *object; /* NULL: gone; it goes with the next run */
+	struct node_object *object; /* NULL: deleted; the next run removes the member */
 	bool own;
-	bool left_out;		    /* one of its claims overlaps another node's, which was there before */
-	/* Pod CIDRs and addresses that it had before anybody else claimed them, and has claimed ever since. */
+	bool not_programmed; /* one of its claims overlaps another node's, which takes precedence */
+	/* Pod CIDRs and addresses that it claimed before others did, and ever since. */
 	struct prefix established[2 + NODE_ADDRESSES];
 	size_t established_count;
-	bool dirty;		    /* to be looked at */
-	char problem[256];	    /* what is wrong now */
-	char told[256];		    /* ... as it was last told */
-	uint64_t since_ns;	    /* when its object came; 0: its joining is over */
+	bool dirty;	    /* must be updated */
+	char problem[256];  /* "": none */
+	char reported[256]; /* the problem as last reported */
+	uint64_t since_ns;  /* when its object came; 0: it has joined */
 
-	uint32_t slot;		    /* 0: in no map */
-	struct dp_node node;	    /* in the maps */
-	struct route routes[2];	    /* in the routing table; dst.ip.family 0: none */
-	struct hop hop;		    /* the way there, as the kernel said last */
-	bool kept;		    /* its neighbour entry is kept resolved */
-	struct ip known[NODE_ADDRESSES + 2]; /* its addresses and gateways in ipcache */
-	size_t known_count;
+	uint32_t slot;			      /* 0: in no map */
+	struct dp_node node;		      /* in the maps */
+	struct route routes[2];		      /* in the routing table; dst.ip.family 0: none */
+	struct nexthop nexthop;		      /* as the kernel reported last */
+	bool kept;			      /* its neighbour entry is kept resolved */
+	struct ip cached[NODE_ADDRESSES + 2]; /* its addresses and gateways in ipcache */
+	size_t cached_count;
 
-	uint32_t words_of; /* keys_version that these follow from */
-	uint64_t tx_word[WR_TUNNEL_KEYS], rx_word[WR_TUNNEL_KEYS];
+	uint32_t tags_version; /* the keys_version from which the tags were computed */
+	uint64_t tx_tag[WR_TUNNEL_KEYS], rx_tag[WR_TUNNEL_KEYS];
 };
 
 struct found_node {
@@ -36,8 +36,8 @@ struct found_node {
 	struct dp_node node;
 };
 
-/* What an earlier agent has left, until somebody turns out to want it. Sorted by first CIDR, by destination. */
-struct leftovers {
+/* Nodes and routes of an earlier agent that no member has adopted yet. Sorted by CIDRs, and by destination. */
+struct stale {
 	struct found_node *nodes;
 	size_t node_count, node_room;
 	struct route *routes;
@@ -46,16 +46,16 @@ struct leftovers {
 
 struct uplink {
 	uint32_t ifindex;
-	bool attached, wanted;
-	bool own;	  /* it has one of our addresses */
-	bool xdp;	  /* is as the options say */
-	bool xdp_failed;  /* ... is not, which was complained about */
+	bool attached, in_use;
+	bool own;	 /* it has one of this node's addresses */
+	bool xdp;	 /* its XDP mode is the configured one */
+	bool xdp_failed; /* it could not be set, which was reported */
 };
 
-/* One of our own addresses, and where its neighbours were last told that it is. */
+/* One of this node's addresses, as last announced to the neighbours. */
 struct announced {
 	struct ip ip;
-	uint32_t ifindex; /* 0: they were not */
+	uint32_t ifindex; /* 0: not announced */
 	uint8_t mac[6];
 };
 
@@ -73,31 +73,31 @@ struct cluster {
 	struct member *own; /* NULL: there is no cluster */
 	struct histogram joins;
 
-	/* What the next run is about. */
-	bool loaded;	      /* what is in maps and routes is known */
-	bool adopted;	      /* what an earlier agent wrote of nodes counts as established */
-	bool objects_changed; /* who counts is to be decided again */
-	bool own_changed;     /* our own object: everybody is to be looked at */
-	bool look_again;      /* next hops may be others, routes may be gone */
+	/* What the next run must do. */
+	bool loaded;	      /* maps and routes have been read */
+	bool adopted;	      /* the claims of nodes that an earlier agent programmed are established */
+	bool objects_changed; /* claims must be resolved again */
+	bool own_changed;     /* this node's object: all members must be updated */
+	bool look_again;      /* nexthops may have changed, routes may be gone */
 	bool pending;	      /* a run has something to do */
-	bool again;	      /* something failed that no event will announce */
+	bool again;	      /* a failure whose end no event announces */
 
-	struct leftovers left;
+	struct stale stale;
 	struct uplink *uplinks;
 	size_t uplink_count, uplink_room;
 
 	/* This node's own part. */
 	struct wr_cluster cluster; /* as in the map, but for the revision */
 	uint32_t gateway_ifindex;
-	uint32_t own_ifindex[2]; /* the devices that have our first IPv4 and IPv6 address; 0: none, or the loopback device */
-	struct prefix *former; /* our pod CIDRs until now, while they have a gateway */
+	uint32_t own_ifindex[2]; /* of the first IPv4 and IPv6 address; 0: none, or the loopback device */
+	struct prefix *former;	 /* former pod CIDRs of this node that still have a gateway */
 	size_t former_count, former_room;
 	struct announced announced[NODE_ADDRESSES]; /* as own->object->addresses */
-	int told_port;
-	uint32_t own_mtu;    /* the smallest of the devices that have our addresses; 0: none has */
-	int told_mtu;	     /* -1: never told */
-	int pods_left;	     /* how many pods do not have it; -1: not known */
-	char pods_told[512]; /* ... as it was last told */
+	int written_port;			    /* -1: never written */
+	uint32_t own_mtu;	 /* the smallest MTU of the devices with this node's addresses; 0: none */
+	int written_mtu;	 /* -1: never written */
+	int pods_left;		 /* how many pods do not have it; -1: unknown */
+	char pods_reported[512]; /* the problem as last reported */
 };
 
 /* --- cluster_member.c --- */
@@ -106,22 +106,25 @@ void member_problem(struct member *m, const char *fmt, ...) __attribute__((forma
 const struct ip *member_address(const struct member *m, int family); /* the first; NULL: none */
 const struct prefix *member_cidr(const struct member *m, int family);
 void member_update(struct cluster *c, struct member *m);
-/* Out of maps, routes and ipcache; what cannot be done is tried again by the next run (-errno). */
+/* Removes it from maps, routes and ipcache; after a failure (-errno) the next run tries again. */
 int member_withdraw(struct cluster *c, struct member *m);
 
-/* --- cluster_claims.c --- */
+/* --- cluster_conflicts.c --- */
 
-/* Of what the maps hold (leftover_nodes_load()), each node's is established for the member that it matches best. -ENOMEM. */
-int claims_adopt(struct cluster *c);
-/* Sets left_out of every member, and says why in `problem`; -ENOMEM. What stands is established from then on. */
-int claims_resolve(struct cluster *c);
+/*
+ * Establishes the prefixes of each node in the maps (stale_nodes_load()) for the member that claims most of them.
+ * -ENOMEM.
+ */
+int conflicts_adopt(struct cluster *c);
+/* Sets not_programmed of every member, and `problem`. The others' claims are established from then on. -ENOMEM. */
+int conflicts_resolve(struct cluster *c);
 
 /* --- cluster_own.c --- */
 
 int own_update(struct cluster *c, struct err *err);
-int own_update_keys(struct cluster *c, struct err *err);   /* after the other nodes' words are in the maps */
+int own_update_keys(struct cluster *c, struct err *err);   /* after the other nodes' tags are in the maps */
 int own_delete_former(struct cluster *c, struct err *err); /* after routes have another source */
-int own_update_mtu(struct cluster *c, struct err *err);	   /* after the other nodes' MTUs are known */
+int own_update_mtu(struct cluster *c, struct err *err);	   /* after the other nodes' MTUs are in the maps */
 int own_withdraw(struct cluster *c, struct err *err);	   /* there is no cluster (any more) */
 
 /* --- cluster_uplinks.c --- */
@@ -129,24 +132,25 @@ int own_withdraw(struct cluster *c, struct err *err);	   /* there is no cluster 
 int uplinks_load(struct cluster *c, struct err *err);
 bool is_uplink(const struct cluster *c, uint32_t ifindex);
 /*
- * Sees to it that from_uplink is attached; it stays so if somebody's packets leave there, or it has our address (own).
+ * Attaches from_uplink, if it is not. uplinks_detach_unused() keeps it if packets to a member leave there, or if the
+ * device has one of this node's addresses (own).
  */
-int uplink_want(struct cluster *c, uint32_t ifindex, bool own, struct err *err);
-void uplinks_disown(struct cluster *c); /* none of them has our address, as far as is known */
-int uplinks_tidy(struct cluster *c, struct err *err); /* those that nobody wants */
+int uplink_require(struct cluster *c, uint32_t ifindex, bool own, struct err *err);
+void uplinks_clear_own(struct cluster *c); /* clears `own` of all uplinks */
+int uplinks_detach_unused(struct cluster *c, struct err *err);
 void uplinks_xdp(struct cluster *c);
 
-/* --- cluster_leftovers.c --- */
+/* --- cluster_stale.c --- */
 
-int leftovers_load(struct cluster *c, struct err *err);
-int leftover_nodes_load(struct cluster *c, struct err *err); /* the first part of it */
-int leftover_routes_load(struct cluster *c, struct err *err);
-void leftovers_free(struct leftovers *left);
-/* sets slot and node if there is one */
-void leftover_node_take(struct cluster *c, struct member *m, const struct prefix cidrs[2]);
-bool leftover_route_take(struct cluster *c, const struct route *route); /* it is there already */
-int leftover_nodes_delete(struct cluster *c, struct err *err);		   /* those that nobody has taken */
-int leftover_routes_delete(struct cluster *c, struct err *err);
+int stale_load(struct cluster *c, struct err *err);
+int stale_nodes_load(struct cluster *c, struct err *err); /* stale_load() without the routes */
+int stale_routes_load(struct cluster *c, struct err *err);
+void stale_free(struct stale *stale);
+/* Sets the member's slot and node, if there is a stale one with these CIDRs. */
+void stale_node_adopt(struct cluster *c, struct member *m, const struct prefix cidrs[2]);
+bool stale_route_adopt(struct cluster *c, const struct route *route); /* whether the same route exists */
+int stale_nodes_delete(struct cluster *c, struct err *err);	      /* those that no member has adopted */
+int stale_routes_delete(struct cluster *c, struct err *err);
 void node_normalize(struct dp_node *node); /* CIDRs by family, addresses sorted */
 bool route_same(const struct route *a, const struct route *b);
 

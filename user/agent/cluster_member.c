@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* One other node: how it is reached, and what maps, routes and ipcache hold of it. */
+/* Another node: its nexthop, and its elements in maps, routing table and ipcache. */
 #include <errno.h>
 #include <linux/rtnetlink.h>
 #include <stdarg.h>
@@ -19,7 +19,7 @@ void member_problem(struct member *m, const char *fmt, ...)
 	va_end(ap);
 }
 
-/* Something that no event will announce to be over. */
+/* A failure whose end no event announces. */
 static void member_failed(struct cluster *c, struct member *m, const struct err *err)
 {
 	member_problem(m, "%.255s", err->msg);
@@ -52,7 +52,7 @@ static size_t addresses_of(const struct member *m, struct ip *ips)
 
 	for (size_t i = 0; i < m->object->address_count; i++)
 		ips[count++] = m->object->addresses[i];
-	/* Its stack sends to pods from there. */
+	/* The source addresses of its stack's packets to pods. */
 	for (int i = 0; i < 2; i++) {
 		if (m->object->cidrs[i].ip.family)
 			ips[count++] = cidr_gateway(&m->object->cidrs[i]);
@@ -60,9 +60,9 @@ static size_t addresses_of(const struct member *m, struct ip *ips)
 	return count;
 }
 
-static void set_known(struct cluster *c, struct member *m, const struct ip *ips, size_t count)
+static void cache_addresses(struct cluster *c, struct member *m, const struct ip *ips, size_t count)
 {
-	if (count == m->known_count && (!count || memcmp(ips, m->known, count * sizeof(*ips)) == 0))
+	if (count == m->cached_count && (!count || memcmp(ips, m->cached, count * sizeof(*ips)) == 0))
 		return;
 	for (size_t i = 0; i < count; i++) {
 		if (ipcache_add_node(c->ipcache, &ips[i]) < 0) {
@@ -73,55 +73,55 @@ static void set_known(struct cluster *c, struct member *m, const struct ip *ips,
 			return;
 		}
 	}
-	for (size_t i = 0; i < m->known_count; i++)
-		ipcache_remove_node(c->ipcache, &m->known[i]);
+	for (size_t i = 0; i < m->cached_count; i++)
+		ipcache_remove_node(c->ipcache, &m->cached[i]);
 	if (count)
-		memcpy(m->known, ips, count * sizeof(*ips));
-	m->known_count = count;
+		memcpy(m->cached, ips, count * sizeof(*ips));
+	m->cached_count = count;
 }
 
-/* --- the next hop --- */
+/* --- nexthop --- */
 
-static bool same_hop(const struct hop *a, const struct hop *b)
+static bool same_nexthop(const struct nexthop *a, const struct nexthop *b)
 {
 	return a->ifindex == b->ifindex && ip_equal(&a->next, &b->next);
 }
 
 /* Nodes behind one gateway share its neighbour entry. */
-static bool hop_is_shared(const struct cluster *c, const struct member *m)
+static bool nexthop_is_shared(const struct cluster *c, const struct member *m)
 {
 	for (size_t i = 0; i < c->count; i++) {
 		const struct member *other = c->members[i];
 
-		if (other != m && other->kept && same_hop(&other->hop, &m->hop))
+		if (other != m && other->kept && same_nexthop(&other->nexthop, &m->nexthop))
 			return true;
 	}
 	return false;
 }
 
-static void forget_hop(struct cluster *c, struct member *m)
+static void forget_nexthop(struct cluster *c, struct member *m)
 {
-	/* If it fails, the kernel resolves an address that nobody needs. */
-	if (m->kept && !hop_is_shared(c, m))
-		c->ops->hop_keep(c->arg, &m->hop, false, NULL);
+	/* If it fails, the kernel keeps resolving an unused address, which is harmless. */
+	if (m->kept && !nexthop_is_shared(c, m))
+		c->ops->nexthop_keep(c->arg, &m->nexthop, false, NULL);
 	m->kept = false;
 }
 
-static void keep_hop(struct cluster *c, struct member *m, const struct hop *hop)
+static void keep_nexthop(struct cluster *c, struct member *m, const struct nexthop *nexthop)
 {
-	const bool same = m->kept && same_hop(&m->hop, hop);
+	const bool same = m->kept && same_nexthop(&m->nexthop, nexthop);
 
 	if (!same)
-		forget_hop(c, m);
-	m->hop = *hop;
-	/* One that is not resolved may have gone, with its link, or by somebody's hand: it is asked for once more. */
-	if (!same || !hop->resolved)
-		m->kept = c->ops->hop_keep(c->arg, hop, true, NULL) == 0;
+		forget_nexthop(c, m);
+	m->nexthop = *nexthop;
+	/* An unresolved entry may have been deleted, with its link or by another program: add it again. */
+	if (!same || !nexthop->resolved)
+		m->kept = c->ops->nexthop_keep(c->arg, nexthop, true, NULL) == 0;
 }
 
-/* --- what is wanted --- */
+/* --- desired state --- */
 
-/* The family of the outer packets: 0 (and a problem), or AF_*. */
+/* The family of the outer packets: AF_*, or 0 and a problem. */
 static int outer_family(const struct cluster *c, struct member *m)
 {
 	static const int families[] = { AF_INET, AF_INET6 };
@@ -138,105 +138,107 @@ static int outer_family(const struct cluster *c, struct member *m)
 	return 0;
 }
 
-/* Each of its pod CIDRs can be routed to it without a gateway, all by one device. */
-static bool is_on_link(struct cluster *c, const struct member *m, const struct hop *outer, int outer_is)
+/* Whether each of its pod CIDRs can be routed to it without a gateway, all by one device. */
+static bool is_on_link(struct cluster *c, const struct member *m, const struct nexthop *outer, int outer_af)
 {
 	for (int i = 0; i < 2; i++) {
 		int family = m->object->cidrs[i].ip.family;
 		const struct ip *to = family ? member_address(m, family) : NULL;
-		struct hop hop = *outer;
+		struct nexthop nexthop = *outer;
 
 		if (!family)
 			continue;
-		if (!to || (family != outer_is && c->ops->hop_find(c->arg, to, &hop, NULL) < 0) || hop.gateway ||
-		    hop.ifindex != outer->ifindex)
+		if (!to || (family != outer_af && c->ops->nexthop_find(c->arg, to, &nexthop, NULL) < 0) ||
+		    nexthop.gateway || nexthop.ifindex != outer->ifindex)
 			return false;
 	}
 	return true;
 }
 
-/* Whether the MTU leaves room for a packet of each family that every host must be able to send. */
-static bool node_mtu(struct member *m, const struct hop *hop, uint32_t overhead, struct dp_node *node)
+/* Whether the MTU is sufficient for the minimum MTU of each family (RFC 791, RFC 8200). */
+static bool node_mtu(struct member *m, const struct nexthop *nexthop, uint32_t overhead, struct dp_node *node)
 {
 	uint32_t least = member_cidr(m, AF_INET6) ? IP6_MTU_MIN : IP4_MTU_MIN;
 
-	if (hop->mtu < overhead + least) {
-		member_problem(m, "the MTU on the way to it, %u, is too small: its pods need %u, and the tunnel %u",
-			       hop->mtu, least, overhead);
+	if (nexthop->mtu < overhead + least) {
+		member_problem(m, "the MTU of the path to it, %u, is too small: its pods need %u, and the tunnel %u",
+			       nexthop->mtu, least, overhead);
 		return false;
 	}
-	node->mtu = hop->mtu - overhead;
+	node->mtu = nexthop->mtu - overhead;
 	return true;
 }
 
-static bool hop_is_usable(const struct cluster *c, struct member *m, const struct ip *to, const struct hop *hop)
+static bool nexthop_is_usable(const struct cluster *c, struct member *m, const struct ip *to,
+			      const struct nexthop *nexthop)
 {
 	char text[IP_STRLEN];
 
-	if (hop->ifindex == c->gateway_ifindex)
+	if (nexthop->ifindex == c->gateway_ifindex)
 		member_problem(m,
 			       "its address %s is routed to " WARREN_GATEWAY_LINK ": it is in another node's pod CIDR",
 			       ip_format(to, text));
-	else if (ip_equal(&hop->source, to))
-		member_problem(m, "its address %s is this node's", ip_format(to, text));
+	else if (ip_equal(&nexthop->source, to))
+		member_problem(m, "its address %s is also this node's", ip_format(to, text));
 	else
 		return true;
 	return false;
 }
 
-/* Both ways' words, under each key, in that key's place. Of a slot that is not keyed those count that come in. */
-static bool set_words(const struct cluster *c, struct member *m, struct dp_node *node)
+/* The tags of both directions, each at its key's index. Without `keyed`, only the rx tags are used. */
+static bool set_tags(const struct cluster *c, struct member *m, struct dp_node *node)
 {
 	struct err err;
 
-	if (m->words_of != c->keys_version) {
-		memset(m->tx_word, 0, sizeof(m->tx_word));
-		memset(m->rx_word, 0, sizeof(m->rx_word));
+	if (m->tags_version != c->keys_version) {
+		memset(m->tx_tag, 0, sizeof(m->tx_tag));
+		memset(m->rx_tag, 0, sizeof(m->rx_tag));
 		for (size_t i = 0; i < c->keys.count; i++) {
 			const struct tunnel_key *key = &c->keys.keys[i];
-			const size_t place = key->id % WR_TUNNEL_KEYS;
+			const size_t index = key->id % WR_TUNNEL_KEYS;
 
-			if (tunnel_word(key, c->own->name, m->name, &m->tx_word[place], &err) < 0 ||
-			    tunnel_word(key, m->name, c->own->name, &m->rx_word[place], &err) < 0) {
+			if (tunnel_tag(key, c->own->name, m->name, &m->tx_tag[index], &err) < 0 ||
+			    tunnel_tag(key, m->name, c->own->name, &m->rx_tag[index], &err) < 0) {
 				member_problem(m, "%.255s", err.msg);
 				return false;
 			}
 		}
-		m->words_of = c->keys_version;
+		m->tags_version = c->keys_version;
 	}
-	memcpy(node->tx_word, m->tx_word, sizeof(node->tx_word));
-	memcpy(node->rx_word, m->rx_word, sizeof(node->rx_word));
+	memcpy(node->tx_tag, m->tx_tag, sizeof(node->tx_tag));
+	memcpy(node->rx_tag, m->rx_tag, sizeof(node->rx_tag));
 	return true;
 }
 
-/* Node as it should be in the maps, given the way there. false: it cannot be, and the problem says why. */
-static bool node_wanted(struct cluster *c, struct member *m, int family, const struct hop *hop, struct dp_node *node)
+/* The desired node in the maps, given its nexthop. false and a problem: it cannot be programmed. */
+static bool node_desired(struct cluster *c, struct member *m, int family, const struct nexthop *nexthop,
+			 struct dp_node *node)
 {
 	const struct ip *to = member_address(m, family);
 	char text[IP_STRLEN];
 
-	if (!hop_is_usable(c, m, to, hop))
+	if (!nexthop_is_usable(c, m, to, nexthop))
 		return false;
 	*node = (struct dp_node){
 		.cidrs = { m->object->cidrs[0], m->object->cidrs[1] },
 		.address_count = m->object->address_count,
 		.local = *member_address(c->own, family),
 		.remote = *to,
-		.uplink = hop->ifindex,
-		.direct = c->options->mode != ROUTING_TUNNEL && is_on_link(c, m, hop, family),
+		.uplink = nexthop->ifindex,
+		.direct = c->options->mode != ROUTING_TUNNEL && is_on_link(c, m, nexthop, family),
 	};
 	memcpy(node->addresses, m->object->addresses, node->address_count * sizeof(*node->addresses));
 	node_normalize(node);
 	node->keyed = c->options->tunnel_key != TUNNEL_KEY_OFF && !node->direct;
-	if (!set_words(c, m, node))
+	if (!set_tags(c, m, node))
 		return false;
 	if (c->options->mode == ROUTING_DIRECT && !node->direct) {
-		member_problem(
-		    m, "%s is not on a link of this node for each of its pod CIDRs, and --routing-mode is direct",
-		    ip_format(to, text));
+		member_problem(m,
+			       "%s is not the nexthop of each of its pod CIDRs, which --routing-mode direct requires",
+			       ip_format(to, text));
 		return false;
 	}
-	return node_mtu(m, hop, node->direct ? 0 : tunnel_overhead(c, family), node);
+	return node_mtu(m, nexthop, node->direct ? 0 : tunnel_overhead(c, family), node);
 }
 
 /* --- maps --- */
@@ -247,8 +249,8 @@ static bool node_same(const struct dp_node *a, const struct dp_node *b)
 	       memcmp(a->addresses, b->addresses, a->address_count * sizeof(*a->addresses)) == 0 &&
 	       ip_equal(&a->local, &b->local) && ip_equal(&a->remote, &b->remote) && a->uplink == b->uplink &&
 	       a->mtu == b->mtu && a->direct == b->direct && a->keyed == b->keyed &&
-	       memcmp(a->tx_word, b->tx_word, sizeof(a->tx_word)) == 0 &&
-	       memcmp(a->rx_word, b->rx_word, sizeof(a->rx_word)) == 0;
+	       memcmp(a->tx_tag, b->tx_tag, sizeof(a->tx_tag)) == 0 &&
+	       memcmp(a->rx_tag, b->rx_tag, sizeof(a->rx_tag)) == 0;
 }
 
 static struct member *member_by_slot(const struct cluster *c, uint32_t slot)
@@ -260,8 +262,11 @@ static struct member *member_by_slot(const struct cluster *c, uint32_t slot)
 	return NULL;
 }
 
-/* Somebody has what is this one's now: a node that is about to change, or one that an earlier agent left. */
-static int make_way(struct cluster *c, uint32_t slot, struct err *err)
+/*
+ * Deletes the node in a slot whose prefixes are another member's now: a member that is about to change, or a stale
+ * node.
+ */
+static int release_slot(struct cluster *c, uint32_t slot, struct err *err)
 {
 	struct member *m = member_by_slot(c, slot);
 	int ret = c->ops->node_delete(c->arg, slot, err);
@@ -270,9 +275,9 @@ static int make_way(struct cluster *c, uint32_t slot, struct err *err)
 		m->slot = 0;
 		m->dirty = true;
 	}
-	for (size_t i = 0; i < c->left.node_count && ret == 0; i++) {
-		if (c->left.nodes[i].slot == slot)
-			c->left.nodes[i].slot = 0;
+	for (size_t i = 0; i < c->stale.node_count && ret == 0; i++) {
+		if (c->stale.nodes[i].slot == slot)
+			c->stale.nodes[i].slot = 0;
 	}
 	return ret;
 }
@@ -286,7 +291,7 @@ static int put_node(struct cluster *c, struct member *m, const struct dp_node *n
 		return 0;
 	ret = c->ops->node_put(c->arg, m->slot, node, &other, err);
 	for (int i = 0; i < 2 + NODE_ADDRESSES && ret == -EEXIST && other != m->slot; i++) {
-		ret = make_way(c, other, err);
+		ret = release_slot(c, other, err);
 		if (ret == 0)
 			ret = c->ops->node_put(c->arg, m->slot, node, &other, err);
 	}
@@ -304,7 +309,7 @@ static bool same_dst(const struct route *a, const struct route *b)
 	return prefix_cmp(&a->dst, &b->dst) == 0;
 }
 
-/* Where another member has the CIDR now, its route has taken the place of this one. */
+/* If another member has the CIDR now, its route has replaced this one. */
 static bool route_is_replaced(const struct cluster *c, const struct member *m, const struct route *route)
 {
 	for (size_t i = 0; i < c->count; i++) {
@@ -318,15 +323,15 @@ static bool route_is_replaced(const struct cluster *c, const struct member *m, c
 
 static int delete_route(struct cluster *c, const struct member *m, struct route *route, struct err *err)
 {
-	int ret = route->dst.ip.family && !route_is_replaced(c, m, route) ? c->ops->route_delete(c->arg, route, err)
-									   : 0;
+	int ret =
+	    route->dst.ip.family && !route_is_replaced(c, m, route) ? c->ops->route_delete(c->arg, route, err) : 0;
 
 	if (ret == 0)
 		*route = (struct route){ 0 };
 	return ret;
 }
 
-static struct route route_wanted(const struct cluster *c, const struct member *m, const struct prefix *cidr)
+static struct route route_desired(const struct cluster *c, const struct member *m, const struct prefix *cidr)
 {
 	const struct prefix *own = member_cidr(c->own, cidr->ip.family);
 	struct route route = {
@@ -351,29 +356,28 @@ static int put_routes(struct cluster *c, struct member *m, struct err *err)
 
 	for (int i = 0; i < 2 && ret == 0; i++) {
 		const struct prefix *cidr = &m->node.cidrs[i];
-		struct route old = m->routes[i], wanted;
+		struct route old = m->routes[i], desired;
 
 		if (!cidr->ip.family) {
 			ret = delete_route(c, m, &m->routes[i], err);
 			continue;
 		}
-		wanted = route_wanted(c, m, cidr);
-		if (route_same(&old, &wanted))
+		desired = route_desired(c, m, cidr);
+		if (route_same(&old, &desired))
 			continue;
-		if (!leftover_route_take(c, &wanted))
-			ret = c->ops->route_put(c->arg, &wanted, err);
+		if (!stale_route_adopt(c, &desired))
+			ret = c->ops->route_put(c->arg, &desired, err);
 		if (ret < 0)
 			break;
-		m->routes[i] = wanted;
-		if (!same_dst(&old, &wanted))
+		m->routes[i] = desired;
+		if (!same_dst(&old, &desired))
 			ret = delete_route(c, m, &old, err);
 	}
 	return ret;
 }
 
-/* --- all of it --- */
+/* --- updates --- */
 
-/* Nobody has any more what was the member's. */
 int member_withdraw(struct cluster *c, struct member *m)
 {
 	struct err err;
@@ -387,14 +391,14 @@ int member_withdraw(struct cluster *c, struct member *m)
 		member_failed(c, m, &err);
 		return ret;
 	}
-	set_known(c, m, NULL, 0);
-	forget_hop(c, m);
+	cache_addresses(c, m, NULL, 0);
+	forget_nexthop(c, m);
 	return 0;
 }
 
 /*
- * No way leads there. What was reachable stays as it is; so do its routes, where the kernel has not taken them with the
- * link.
+ * There is no route to it. If it was reachable, it stays in the maps, and so do its routes, unless the kernel has
+ * deleted them with the link.
  */
 static void member_unreachable(struct cluster *c, struct member *m, const struct prefix cidrs[2], const struct ip *to,
 			       const struct err *why)
@@ -408,8 +412,8 @@ static void member_unreachable(struct cluster *c, struct member *m, const struct
 		member_withdraw(c, m);
 		return;
 	}
-	m->hop.resolved = false;
-	if (!set_words(c, m, &node))
+	m->nexthop.resolved = false;
+	if (!set_tags(c, m, &node))
 		return;
 	ret = put_node(c, m, &node, &err);
 	if (ret == 0 && !node.direct)
@@ -418,13 +422,13 @@ static void member_unreachable(struct cluster *c, struct member *m, const struct
 		member_failed(c, m, &err);
 }
 
-static void member_join(struct cluster *c, struct member *m, const struct hop *hop, const struct dp_node *node)
+static void member_join(struct cluster *c, struct member *m, const struct nexthop *nexthop, const struct dp_node *node)
 {
 	struct ip ips[NODE_ADDRESSES + 2];
 	struct err err = { 0 };
-	int ret = uplink_want(c, hop->ifindex, false, &err);
+	int ret = uplink_require(c, nexthop->ifindex, false, &err);
 
-	set_known(c, m, ips, addresses_of(m, ips));
+	cache_addresses(c, m, ips, addresses_of(m, ips));
 	if (ret == 0)
 		ret = put_node(c, m, node, &err);
 	if (ret == 0)
@@ -433,7 +437,7 @@ static void member_join(struct cluster *c, struct member *m, const struct hop *h
 		member_failed(c, m, &err);
 		return;
 	}
-	keep_hop(c, m, hop);
+	keep_nexthop(c, m, nexthop);
 	if (m->since_ns)
 		histogram_add(&c->joins, clock_ns(CLOCK_MONOTONIC) - m->since_ns);
 	m->since_ns = 0;
@@ -444,11 +448,11 @@ void member_update(struct cluster *c, struct member *m)
 	const struct prefix cidrs[2] = { m->object->cidrs[0], m->object->cidrs[1] };
 	struct dp_node node = { .cidrs = { cidrs[0], cidrs[1] } };
 	struct err err = { 0 };
-	struct hop hop;
+	struct nexthop nexthop;
 	int family = 0;
 
 	m->dirty = false;
-	if (!m->left_out) {
+	if (!m->not_programmed) {
 		m->problem[0] = '\0';
 		if (!m->object->address_count)
 			member_problem(m, "it has no address of type InternalIP");
@@ -463,11 +467,11 @@ void member_update(struct cluster *c, struct member *m)
 	}
 	node_normalize(&node);
 	if (!m->slot)
-		leftover_node_take(c, m, node.cidrs);
-	if (c->ops->hop_find(c->arg, member_address(m, family), &hop, &err) < 0)
+		stale_node_adopt(c, m, node.cidrs);
+	if (c->ops->nexthop_find(c->arg, member_address(m, family), &nexthop, &err) < 0)
 		member_unreachable(c, m, node.cidrs, member_address(m, family), &err);
-	else if (node_wanted(c, m, family, &hop, &node))
-		member_join(c, m, &hop, &node);
+	else if (node_desired(c, m, family, &nexthop, &node))
+		member_join(c, m, &nexthop, &node);
 	else
 		member_withdraw(c, m);
 }

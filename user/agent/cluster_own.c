@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What being in a cluster makes of this node: its own part in the maps, gateways, devices, and the pods' MTU. */
+/* This node's own part of the cluster: its element in the maps, gateways, devices, and the pods' MTU. */
 #include "cluster_internal.h"
 
 #include <arpa/inet.h>
@@ -8,7 +8,7 @@
 
 #include "array.h"
 
-/* --- its row in the maps --- */
+/* --- map cluster --- */
 
 static void put_own_prefix(struct wr_cluster *w, const struct prefix *cidr)
 {
@@ -28,7 +28,7 @@ static void put_own_prefix(struct wr_cluster *w, const struct prefix *cidr)
 #define KEY_KNOWN (WR_CLUSTER_KEY_EVEN_KNOWN | WR_CLUSTER_KEY_ODD_KNOWN)
 #define KEY_FLAGS (KEY_KNOWN | WR_CLUSTER_KEY_ODD | WR_CLUSTER_KEY_REQUIRED)
 
-/* As the options and keys say. */
+/* From the options and keys. */
 static void put_keys(const struct cluster *c, struct wr_cluster *w)
 {
 	w->flags &= ~(__u32)KEY_FLAGS;
@@ -46,9 +46,9 @@ static void put_keys(const struct cluster *c, struct wr_cluster *w)
 }
 
 /*
- * Before the other nodes are in the maps: whose word is sent, and that one is required, stays as it is until theirs are
- * known. What is required no longer is not from now on, since their words may go. A node that was in no cluster waits for
- * nothing.
+ * Before the other nodes are in the maps: the key to send with, and whether one is required, stay unchanged until the
+ * tags of all nodes are. If a key is no longer required, this takes effect at once, since tags may be deleted. A node
+ * that was in no cluster applies everything at once.
  */
 static void keep_keys(const struct cluster *c, struct wr_cluster *w)
 {
@@ -61,7 +61,7 @@ static void keep_keys(const struct cluster *c, struct wr_cluster *w)
 		w->flags &= ~(__u32)WR_CLUSTER_KEY_REQUIRED;
 }
 
-static struct wr_cluster cluster_wanted(const struct cluster *c)
+static struct wr_cluster cluster_desired(const struct cluster *c)
 {
 	const struct ip *v4 = member_address(c->own, AF_INET), *v6 = member_address(c->own, AF_INET6);
 	struct wr_cluster w = {
@@ -88,39 +88,39 @@ static struct wr_cluster cluster_wanted(const struct cluster *c)
 	return w;
 }
 
-static int set_cluster(struct cluster *c, const struct wr_cluster *wanted, struct err *err)
+static int set_cluster(struct cluster *c, const struct wr_cluster *desired, struct err *err)
 {
 	int ret;
 
-	if (memcmp(&c->cluster, wanted, sizeof(*wanted)) == 0)
+	if (memcmp(&c->cluster, desired, sizeof(*desired)) == 0)
 		return 0;
-	ret = c->ops->cluster_set(c->arg, wanted, err);
+	ret = c->ops->cluster_set(c->arg, desired, err);
 	if (ret == 0)
-		c->cluster = *wanted;
+		c->cluster = *desired;
 	return ret;
 }
 
-/* If a node could not be written, its word of the new key may be missing: packets go on with that of the old one. */
+/* If a node could not be written, its tag of the new key may be missing: packets are still sent with the old key. */
 int own_update_keys(struct cluster *c, struct err *err)
 {
-	struct wr_cluster wanted = c->cluster;
+	struct wr_cluster desired = c->cluster;
 
-	put_keys(c, &wanted);
+	put_keys(c, &desired);
 	if (c->again)
-		wanted.flags = (wanted.flags & ~(__u32)WR_CLUSTER_KEY_ODD) | (c->cluster.flags & WR_CLUSTER_KEY_ODD);
-	return set_cluster(c, &wanted, err);
+		desired.flags = (desired.flags & ~(__u32)WR_CLUSTER_KEY_ODD) | (c->cluster.flags & WR_CLUSTER_KEY_ODD);
+	return set_cluster(c, &desired, err);
 }
 
 static int set_port(struct cluster *c, uint16_t port, struct err *err)
 {
-	int ret = c->told_port == port ? 0 : c->ops->tunnel_port(c->arg, port, err);
+	int ret = c->written_port == port ? 0 : c->ops->tunnel_port(c->arg, port, err);
 
 	if (ret == 0)
-		c->told_port = port;
+		c->written_port = port;
 	return ret;
 }
 
-/* Addresses of warren0, and the routes for what is no pod (yet). */
+/* Addresses of warren0, and the routes for pod addresses that are not in use. */
 static int add_gateways(struct cluster *c, struct err *err)
 {
 	int ret = 0;
@@ -136,27 +136,27 @@ static int add_gateways(struct cluster *c, struct err *err)
 }
 
 /*
- * A node that comes back with another MAC address, or whose address is on another device now, is unreachable until its
- * neighbours notice: they are told. Best effort: in the end they do notice.
+ * If this node has a new MAC address, or its address has moved to another device, it is unreachable until its
+ * neighbours update their entries: announce it. Best effort, since the entries expire.
  */
 static void announce(struct cluster *c, size_t i, const struct link_info *device)
 {
-	const bool heard = (device->flags & IFF_RUNNING) && !(device->flags & (IFF_NOARP | IFF_POINTOPOINT));
+	const bool announceable = (device->flags & IFF_RUNNING) && !(device->flags & (IFF_NOARP | IFF_POINTOPOINT));
 	const struct ip *ip = &c->own->object->addresses[i];
 	struct announced *last = &c->announced[i];
 
-	if (heard && last->ifindex == device->ifindex && ip_equal(&last->ip, ip) &&
+	if (announceable && last->ifindex == device->ifindex && ip_equal(&last->ip, ip) &&
 	    memcmp(last->mac, device->mac, 6) == 0)
 		return;
 	*last = (struct announced){ .ip = *ip };
-	if (!heard || c->ops->announce(c->arg, ip, device, NULL) < 0)
+	if (!announceable || c->ops->announce(c->arg, ip, device, NULL) < 0)
 		return;
 	last->ifindex = device->ifindex;
 	memcpy(last->mac, device->mac, sizeof(last->mac));
 }
 
-/* Which CIDRs the map names that are no longer ours. */
-static int note_former(struct cluster *c, struct err *err)
+/* Adds the pod CIDRs in the map that are no longer this node's to `former`. */
+static int add_former(struct cluster *c, struct err *err)
 {
 	const struct wr_cluster *w = &c->cluster;
 	const struct prefix none = { 0 }, old[2] = {
@@ -175,8 +175,8 @@ static int note_former(struct cluster *c, struct err *err)
 }
 
 /*
- * Once no route has them as its source any more: until then, every run tries. One of another length may have the same
- * gateway: that stays. One that is ours again is none.
+ * Deletes gateways that are the source of no route any more; until then, every run tries. The current CIDR may have the
+ * same gateway, with another prefix length: then it stays. A CIDR that is this node's again is not a former one.
  */
 int own_delete_former(struct cluster *c, struct err *err)
 {
@@ -196,7 +196,7 @@ int own_delete_former(struct cluster *c, struct err *err)
 	return ret < 0 ? ret : 0;
 }
 
-/* The devices that have our addresses: packets of other nodes come in there, wherever ours go out. */
+/* The devices with this node's addresses: packets of other nodes arrive there, whatever device ours leave by. */
 static void own_devices(struct cluster *c)
 {
 	struct member *own = c->own;
@@ -204,7 +204,7 @@ static void own_devices(struct cluster *c)
 	c->own_mtu = 0;
 	memset(c->own_ifindex, 0, sizeof(c->own_ifindex));
 	own->problem[0] = '\0';
-	uplinks_disown(c);
+	uplinks_clear_own(c);
 	for (size_t i = 0; i < own->object->address_count; i++) {
 		const struct ip *ip = &own->object->addresses[i];
 		struct link_info info;
@@ -221,7 +221,7 @@ static void own_devices(struct cluster *c)
 			c->own_ifindex[ip->family == AF_INET6] = info.ifindex;
 		if (!c->own_mtu || info.mtu < c->own_mtu)
 			c->own_mtu = info.mtu;
-		if (uplink_want(c, info.ifindex, true, &err) < 0) {
+		if (uplink_require(c, info.ifindex, true, &err) < 0) {
 			member_problem(own, "%.255s", err.msg);
 			c->again = true;
 		}
@@ -232,7 +232,7 @@ static void own_devices(struct cluster *c)
 int own_update(struct cluster *c, struct err *err)
 {
 	uint32_t gateway = c->gateway_ifindex;
-	struct wr_cluster wanted;
+	struct wr_cluster desired;
 	int ret;
 
 	if (!c->own_changed && !c->look_again)
@@ -245,10 +245,10 @@ int own_update(struct cluster *c, struct err *err)
 	if (ret < 0)
 		return ret;
 	own_devices(c);
-	wanted = cluster_wanted(c);
-	ret = note_former(c, err);
+	desired = cluster_desired(c);
+	ret = add_former(c, err);
 	if (ret == 0)
-		ret = set_cluster(c, &wanted, err);
+		ret = set_cluster(c, &desired, err);
 	if (ret == 0)
 		c->own_changed = false;
 	return ret;
@@ -258,9 +258,7 @@ int own_update(struct cluster *c, struct err *err)
 
 static uint32_t smallest_mtu(const struct cluster *c)
 {
-	int family = c->options->underlay	       ? c->options->underlay
-		     : member_address(c->own, AF_INET) ? AF_INET
-						       : AF_INET6;
+	int family = c->options->underlay ? c->options->underlay : member_address(c->own, AF_INET) ? AF_INET : AF_INET6;
 	uint32_t overhead = c->options->mode == ROUTING_DIRECT ? 0 : tunnel_overhead(c, family);
 	uint32_t mtu = c->own_mtu > overhead ? c->own_mtu - overhead : 0;
 
@@ -273,30 +271,31 @@ static uint32_t smallest_mtu(const struct cluster *c)
 	return mtu < UINT16_MAX ? mtu : UINT16_MAX;
 }
 
-static void tell_pods_left(struct cluster *c, const struct err *why)
+static void report_pods_left(struct cluster *c, const struct err *why)
 {
 	struct err err = { .num = why->num };
 
 	if (c->pods_left)
-		err_set(&err, why->num, "%d %s not have %d: %.400s", c->pods_left, c->pods_left == 1 ? "does" : "do",
-			c->told_mtu, why->msg);
-	if (strcmp(err.msg, c->pods_told) == 0)
+		err_set(&err, why->num, "%d %s not have MTU %d: %.400s", c->pods_left,
+			c->pods_left == 1 ? "pod does" : "pods do", c->written_mtu, why->msg);
+	if (strcmp(err.msg, c->pods_reported) == 0)
 		return;
-	memcpy(c->pods_told, err.msg, sizeof(c->pods_told));
-	c->events.complain(c->events.arg, "MTU of pods", c->pods_left ? &err : NULL);
+	memcpy(c->pods_reported, err.msg, sizeof(c->pods_reported));
+	c->events.report_problem(c->events.arg, "MTU of pods", c->pods_left ? &err : NULL);
 }
 
 /*
- * New pods first: one that is being made sees it, or is on record by now. Those that fail keep nobody from having it.
+ * The MTU of new pods first: a pod that is being added then either reads it or is on record already. A failure of one
+ * pod does not stop the others.
  */
 static int set_pods_mtu(struct cluster *c, uint32_t mtu, struct err *err)
 {
 	struct err why = { 0 };
-	int ret = c->told_mtu == (int)mtu ? 0 : c->ops->pod_mtu(c->arg, (uint16_t)mtu, err);
+	int ret = c->written_mtu == (int)mtu ? 0 : c->ops->pod_mtu(c->arg, (uint16_t)mtu, err);
 
-	if (ret < 0 || (c->told_mtu == (int)mtu && !c->pods_left))
+	if (ret < 0 || (c->written_mtu == (int)mtu && !c->pods_left))
 		return ret;
-	c->told_mtu = (int)mtu;
+	c->written_mtu = (int)mtu;
 	c->pods_left = -1;
 	ret = mtu ? c->ops->pods_follow(c->arg, (uint16_t)mtu, &why) : 0;
 	if (ret < 0) {
@@ -304,7 +303,7 @@ static int set_pods_mtu(struct cluster *c, uint32_t mtu, struct err *err)
 		return ret;
 	}
 	c->pods_left = ret;
-	tell_pods_left(c, &why);
+	report_pods_left(c, &why);
 	return 0;
 }
 
@@ -320,9 +319,9 @@ int own_withdraw(struct cluster *c, struct err *err)
 	static const struct wr_cluster none;
 	int ret = set_cluster(c, &none, err);
 
-	uplinks_disown(c);
+	uplinks_clear_own(c);
 	if (ret == 0)
-		ret = uplinks_tidy(c, err);
+		ret = uplinks_detach_unused(c, err);
 	if (ret == 0)
 		ret = set_port(c, 0, err);
 	if (ret == 0)

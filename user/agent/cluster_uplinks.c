@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The devices that lead to other nodes, or that have our addresses: from_uplink, and XDP, on each of them and no other.
+ * The uplinks: devices by which other nodes are reached, or that have this node's addresses. from_uplink and XDP are
+ * attached to each of them and to no other device.
  */
 #include "cluster_internal.h"
 
@@ -35,7 +36,7 @@ static struct uplink *uplink_get(struct cluster *c, uint32_t ifindex)
 	return &c->uplinks[c->uplink_count++];
 }
 
-int uplink_want(struct cluster *c, uint32_t ifindex, bool own, struct err *err)
+int uplink_require(struct cluster *c, uint32_t ifindex, bool own, struct err *err)
 {
 	struct uplink *uplink = uplink_get(c, ifindex);
 	int ret;
@@ -48,13 +49,13 @@ int uplink_want(struct cluster *c, uint32_t ifindex, bool own, struct err *err)
 	return ret;
 }
 
-void uplinks_disown(struct cluster *c)
+void uplinks_clear_own(struct cluster *c)
 {
 	for (size_t i = 0; i < c->uplink_count; i++)
 		c->uplinks[i].own = false;
 }
 
-static void uplink_xdp_tell(struct cluster *c, struct uplink *uplink, const struct err *err)
+static void uplink_xdp_report(struct cluster *c, struct uplink *uplink, const struct err *err)
 {
 	char what[32];
 
@@ -62,7 +63,7 @@ static void uplink_xdp_tell(struct cluster *c, struct uplink *uplink, const stru
 		return;
 	uplink->xdp_failed = err;
 	snprintf(what, sizeof(what), "XDP of device %u", uplink->ifindex);
-	c->events.complain(c->events.arg, what, err);
+	c->events.report_problem(c->events.arg, what, err);
 }
 
 static int uplink_found(uint32_t ifindex, void *arg)
@@ -78,15 +79,16 @@ static int uplink_found(uint32_t ifindex, void *arg)
 int uplinks_load(struct cluster *c, struct err *err)
 {
 	for (size_t i = 0; i < c->uplink_count; i++)
-		uplink_xdp_tell(c, &c->uplinks[i], NULL);
+		uplink_xdp_report(c, &c->uplinks[i], NULL);
 	c->uplink_count = 0;
 	return c->ops->uplink_each(c->arg, uplink_found, c, err);
 }
 
 /*
- * Only once from_uplink is there: xdp_uplink leaves it what it takes apart. Packets arrive without XDP too, so a
- * failure is a complaint. Another program there, or a driver that cannot, may stand for ever, and nothing announces the
- * end of the first: that waits for the next run, whatever that is for. The rest is tried again soon.
+ * Only after from_uplink is attached, which handles the packets that xdp_uplink passes on. Packets arrive without XDP
+ * too, so a failure is only a problem. Another program there (EBUSY) or a driver without support (EOPNOTSUPP) may be
+ * permanent, and no event announces their end: the next run for any reason tries again. Other failures are retried
+ * soon.
  */
 void uplinks_xdp(struct cluster *c)
 {
@@ -99,45 +101,45 @@ void uplinks_xdp(struct cluster *c)
 			continue;
 		ret = c->ops->uplink_xdp(c->arg, uplink->ifindex, c->options->xdp, &err);
 		uplink->xdp = ret == 0;
-		uplink_xdp_tell(c, uplink, ret < 0 && ret != -ENODEV ? &err : NULL);
+		uplink_xdp_report(c, uplink, ret < 0 && ret != -ENODEV ? &err : NULL);
 		if (ret < 0 && ret != -EBUSY && ret != -EOPNOTSUPP && ret != -ENODEV)
 			c->again = true;
 	}
 }
 
 /*
- * Off those that lead to nobody. XDP too, where the options say a mode for all uplinks; in mode auto it stays: whether
- * an agent has brought it, or who runs the node, is not known.
+ * Detaches the programs from an unused uplink. XDP only if the configured mode is native or generic; in mode auto it
+ * stays, since it may have been attached by the operator.
  */
 static int uplink_drop(struct cluster *c, const struct uplink *uplink, struct err *err)
 {
-	const bool brought = uplink->xdp && (c->options->xdp == DP_XDP_NATIVE || c->options->xdp == DP_XDP_GENERIC);
-	int ret = brought ? c->ops->uplink_xdp(c->arg, uplink->ifindex, DP_XDP_OFF, err) : 0;
+	const bool detach_xdp = uplink->xdp && (c->options->xdp == DP_XDP_NATIVE || c->options->xdp == DP_XDP_GENERIC);
+	int ret = detach_xdp ? c->ops->uplink_xdp(c->arg, uplink->ifindex, DP_XDP_OFF, err) : 0;
 
 	if (ret == 0 && uplink->attached)
 		ret = c->ops->uplink_detach(c->arg, uplink->ifindex, err);
 	return ret == -ENODEV ? 0 : ret;
 }
 
-int uplinks_tidy(struct cluster *c, struct err *err)
+int uplinks_detach_unused(struct cluster *c, struct err *err)
 {
 	for (size_t i = 0; i < c->uplink_count; i++)
-		c->uplinks[i].wanted = c->uplinks[i].own;
+		c->uplinks[i].in_use = c->uplinks[i].own;
 	for (size_t i = 0; i < c->count; i++) {
 		struct uplink *uplink = c->members[i]->slot ? uplink_get(c, c->members[i]->node.uplink) : NULL;
 
 		if (uplink)
-			uplink->wanted = true;
+			uplink->in_use = true;
 	}
 	for (size_t i = c->uplink_count; i-- > 0;) {
 		struct uplink *uplink = &c->uplinks[i];
-		int ret = uplink->wanted ? 0 : uplink_drop(c, uplink, err);
+		int ret = uplink->in_use ? 0 : uplink_drop(c, uplink, err);
 
 		if (ret < 0)
 			return ret;
-		if (uplink->wanted)
+		if (uplink->in_use)
 			continue;
-		uplink_xdp_tell(c, uplink, NULL);
+		uplink_xdp_report(c, uplink, NULL);
 		*uplink = c->uplinks[--c->uplink_count];
 	}
 	return 0;

@@ -14,7 +14,7 @@
 #define CONF_MAX (1 << 20)
 #define NETWORK "warren"
 
-/* --- what it says --- */
+/* --- content --- */
 
 static json_t *ranges_json(const struct prefix cidrs[2])
 {
@@ -29,20 +29,25 @@ static json_t *ranges_json(const struct prefix cidrs[2])
 
 static json_t *plugin_json(const struct prefix cidrs[2])
 {
-	return json_pack("{s:s, s:s, s:{s:o}}", "type", "warren-cni", "policy", "agent", "ipam", "ranges", ranges_json(cidrs));
+	return json_pack("{s:s, s:s, s:{s:o}}", "type", "warren-cni", "policy", "agent", "ipam", "ranges",
+			 ranges_json(cidrs));
 }
 
-/* portmap does hostPort; `snat`: also from the node itself and from the pod behind it. */
+/* portmap implements hostPort; `snat`: also from the node itself and from the pod itself. */
 static json_t *portmap_json(void)
 {
 	return json_pack("{s:s, s:b, s:{s:b}}", "type", "portmap", "snat", 1, "capabilities", "portMappings", 1);
 }
 
-/* A runtime that knows `cniVersions` takes the highest one, an older one 1.0.0; every plugin of the list has to know it. */
+/*
+ * A runtime that supports `cniVersions` uses the highest one, an older one 1.0.0; every plugin of the list must support
+ * it.
+ */
 char *conflist_text(const struct prefix cidrs[2])
 {
 	json_auto_t *json = json_pack("{s:s, s:[s, s*], s:s, s:[o, o]}", "cniVersion", "1.0.0", "cniVersions", "1.0.0",
-				      chained_knows_latest() ? "1.1.0" : NULL, "name", NETWORK, "plugins", plugin_json(cidrs), portmap_json());
+				      chained_supports_latest() ? "1.1.0" : NULL, "name", NETWORK, "plugins",
+				      plugin_json(cidrs), portmap_json());
 	_cleanup_free_ char *text = json ? json_dumps(json, JSON_INDENT(2)) : NULL;
 	char *line = NULL;
 
@@ -52,12 +57,13 @@ char *conflist_text(const struct prefix cidrs[2])
 char *conflist_gc_text(const struct prefix cidrs[2])
 {
 	json_auto_t *json = plugin_json(cidrs);
-	json_auto_t *more = json_pack("{s:s, s:s, s:[]}", "cniVersion", "1.1.0", "name", NETWORK, "cni.dev/valid-attachments");
+	json_auto_t *more =
+	    json_pack("{s:s, s:s, s:[]}", "cniVersion", "1.1.0", "name", NETWORK, "cni.dev/valid-attachments");
 
 	return json && more && json_object_update(json, more) == 0 ? json_dumps(json, JSON_COMPACT) : NULL;
 }
 
-/* --- where it is --- */
+/* --- the file --- */
 
 static const char *name_of(const char *path)
 {
@@ -66,41 +72,42 @@ static const char *name_of(const char *path)
 	return slash ? slash + 1 : path;
 }
 
-void conflist_folder(const char *path, char folder[FILE_PATH_MAX])
+void conflist_directory(const char *path, char directory[FILE_PATH_MAX])
 {
 	const char *name = name_of(path);
 
-	snprintf(folder, FILE_PATH_MAX, "%.*s", name > path ? (int)(name - path) : 1, name > path ? path : ".");
+	snprintf(directory, FILE_PATH_MAX, "%.*s", name > path ? (int)(name - path) : 1, name > path ? path : ".");
 }
 
-static bool is_dead(const char *folder)
+static bool is_removed(const char *directory)
 {
 	struct stat st;
 
-	return stat(folder, &st) == 0 && st.st_nlink == 0;
+	return stat(directory, &st) == 0 && st.st_nlink == 0;
 }
 
 int conflist_write(const char *path, const char *text, struct err *err)
 {
 	_cleanup_free_ char *old = NULL;
-	char folder[FILE_PATH_MAX];
+	char directory[FILE_PATH_MAX];
 	size_t size;
 	int ret = file_read(path, CONF_MAX, &old, &size, err);
 
 	if (ret == 0 && size == strlen(text) && memcmp(old, text, size) == 0)
 		return 0;
-	conflist_folder(path, folder);
-	ret = dir_make(folder, err);
+	conflist_directory(path, directory);
+	ret = dir_make(directory, err);
 	if (ret == 0)
 		ret = file_write_durable(path, text, strlen(text), 0644, err);
-	if (ret == -ENOENT && is_dead(folder)) {
-		err_set(err, ESTALE, "%s was removed on the host, and this container still has the former one mounted", folder);
+	if (ret == -ENOENT && is_removed(directory)) {
+		err_set(err, ESTALE, "%s was removed on the host, and this container still mounts the removed one",
+			directory);
 		return err_hint(err, "restart the container");
 	}
 	return ret < 0 ? ret : 1;
 }
 
-/* --- others --- */
+/* --- other configurations --- */
 
 static bool is_configuration(const char *name)
 {
@@ -114,7 +121,7 @@ static bool is_configuration(const char *name)
 	return false;
 }
 
-static bool is_multus(const char *folder, const char *name)
+static bool is_multus(const char *directory, const char *name)
 {
 	_cleanup_free_ char *path = NULL, *text = NULL;
 	json_auto_t *json = NULL;
@@ -122,7 +129,7 @@ static bool is_multus(const char *folder, const char *name)
 	const char *type;
 	size_t size;
 
-	if (asprintf(&path, "%s%s", folder, name) < 0 || file_read(path, CONF_MAX, &text, &size, NULL) < 0)
+	if (asprintf(&path, "%s%s", directory, name) < 0 || file_read(path, CONF_MAX, &text, &size, NULL) < 0)
 		return false;
 	json = json_loadb(text, size, 0, NULL);
 	plugins = json_object_get(json, "plugins");
@@ -130,26 +137,26 @@ static bool is_multus(const char *folder, const char *name)
 	return type && strncmp(type, "multus", 6) == 0;
 }
 
-int conflist_rival(const char *path, struct err *err)
+int conflist_preceding(const char *path, struct err *err)
 {
 	_cleanup_closedir_ DIR *dir = NULL;
-	char folder[FILE_PATH_MAX], first[256] = "";
+	char directory[FILE_PATH_MAX], first[256] = "";
 	const char *name = name_of(path);
 	struct dirent *entry;
 
-	conflist_folder(path, folder);
-	dir = opendir(folder);
+	conflist_directory(path, directory);
+	dir = opendir(directory);
 	while (dir && (entry = readdir(dir))) {
 		const char *other = entry->d_name;
 
 		if (is_configuration(other) && strcmp(other, name) < 0 && (!*first || strcmp(other, first) < 0) &&
-		    !is_multus(folder, other))
+		    !is_multus(directory, other))
 			snprintf(first, sizeof(first), "%s", other);
 	}
 	if (!*first)
 		return 0;
-	err_set(err, EEXIST, "%s%s comes before it: the container runtime gives pods that network, in which there is no policy",
-		folder, first);
-	err_hint(err, "remove that file, or give the agent a --conflist whose name sorts before it");
+	err_set(err, EEXIST, "%s%s sorts before it: the container runtime uses that network for pods, without policy",
+		directory, first);
+	err_hint(err, "remove that file, or set a --conflist whose name sorts before it");
 	return 1;
 }

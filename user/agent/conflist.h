@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The network configuration that the container runtime reads: of this node's pods, with its pod CIDRs. That it is there
- * tells the kubelet that the node is ready for pods.
+ * The container runtime's network configuration of this node's pods, with its pod CIDRs. While it exists, the runtime
+ * reports the node's network as ready to the kubelet.
  *
- * A runtime loads its folder again at every change and holds up all ADDs meanwhile, so the file is written only if
- * something is different, and in a way that a runtime which looks at any moment reads the old one or the new one.
+ * A runtime loads its directory again at every change and delays all ADDs meanwhile, so the file is written only if it
+ * differs, and atomically: a runtime reads the old file or the new one.
  */
 #ifndef WARREN_AGENT_CONFLIST_H
 #define WARREN_AGENT_CONFLIST_H
@@ -15,20 +15,20 @@
 #include "err.h"
 #include "file.h"
 
-/* The text, to be freed; NULL: no memory. */
+/* The text, which the caller frees; NULL: no memory. */
 char *conflist_text(const struct prefix cidrs[2]);
-/* What the plugin alone is told of it for GC, with no attachment named as valid; as above. */
+/* The plugin's part of it as the input of a GC without valid attachments; as above. */
 char *conflist_gc_text(const struct prefix cidrs[2]);
 /*
- * 1: written; 0: it is so already. -ESTALE: its folder was removed on the host, but a container that has it mounted has no
- * other: nothing can be written there any more.
+ * 1: written; 0: unchanged. -ESTALE: its directory was removed on the host while this container has it mounted: it
+ * cannot be written until the container is restarted.
  */
 int conflist_write(const char *path, const char *text, struct err *err);
-void conflist_folder(const char *path, char folder[FILE_PATH_MAX]); /* where it is */
+void conflist_directory(const char *path, char directory[FILE_PATH_MAX]); /* of the file */
 /*
- * The runtime takes the first configuration by name: 1 (err set) if another one comes before `path`. One of Multus, which
- * calls the others, is none.
+ * The runtime uses the first configuration by name: 1 (err set) if another one sorts before `path`. That of Multus is
+ * ignored, since it delegates to the others.
  */
-int conflist_rival(const char *path, struct err *err);
+int conflist_preceding(const char *path, struct err *err);
 
 #endif

@@ -12,7 +12,7 @@ static const double histogram_bounds[] = { 0.0001, 0.00025, 0.0005, 0.001, 0.002
 #define HISTOGRAM_BUCKETS (sizeof(histogram_bounds) / sizeof(histogram_bounds[0]))
 
 struct histogram {
-	uint64_t buckets[HISTOGRAM_BUCKETS]; /* each without those below it */
+	uint64_t buckets[HISTOGRAM_BUCKETS]; /* not cumulative */
 	uint64_t count, sum_ns;
 };
 

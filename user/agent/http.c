@@ -15,13 +15,13 @@
 #include "list.h"
 #include "str.h"
 
-/* Those that were shut down count until the library has closed them. */
+/* Connections that were shut down count until the library has closed them. */
 #define CONNECTIONS_LIMIT (2u * HTTP_CONNECTIONS_MAX)
 #define CONNECTION_MEMORY ((size_t)8192) /* bytes: for a request's line and headers */
 
 struct connection {
-	struct list in_http; /* the oldest first */
-	struct ip client;    /* of no family at a unix socket */
+	struct list in_http; /* oldest first */
+	struct ip client;    /* family 0: a unix socket */
 	int fd;		     /* the library's */
 	uint64_t deadline;   /* by uv_now() */
 };
@@ -32,15 +32,15 @@ struct http {
 	struct MHD_Daemon *daemon;
 	uv_poll_t ready;
 	uv_timer_t timer, deadline;
-	struct list connections; /* without those that were shut down */
+	struct list connections; /* except those that were shut down */
 	size_t count;
 	const char *path; /* of a unix socket; NULL: none */
 };
 
 /* --- connections -------------------------------------------------------------------------------------------------- */
 
-/* The library finds the socket at its end and closes it. What the client has not read is dropped then. */
-static void connection_cut(struct http *http, struct connection *c)
+/* The library reads the end of the stream and closes the socket. With a linger time of 0 that drops unread data. */
+static void connection_shutdown(struct http *http, struct connection *c)
 {
 	const struct linger none = { .l_onoff = 1 };
 
@@ -61,7 +61,7 @@ static size_t connections_of(const struct http *http, const struct ip *client)
 	return count;
 }
 
-static struct connection *connection_to_cut(const struct http *http)
+static struct connection *connection_to_displace(const struct http *http)
 {
 	struct connection *c, *found = NULL;
 	size_t most = 0;
@@ -84,7 +84,7 @@ static void on_deadline(uv_timer_t *timer)
 	struct connection *c;
 
 	while ((c = list_first(&http->connections, struct connection, in_http)) && c->deadline <= now)
-		connection_cut(http, c);
+		connection_shutdown(http, c);
 	if (c)
 		uv_timer_start(timer, on_deadline, c->deadline - now, 0);
 }
@@ -98,7 +98,7 @@ static struct ip client_of(const struct sockaddr *sa)
 	return (struct ip){ 0 };
 }
 
-/* Without memory for it, a connection ends at once. */
+/* Without memory the connection is closed. */
 static void connection_begin(struct http *http, struct MHD_Connection *connection, void **state)
 {
 	const union MHD_ConnectionInfo *fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
@@ -114,7 +114,7 @@ static void connection_begin(struct http *http, struct MHD_Connection *connectio
 	c->client = client_of(client ? client->client_addr : NULL);
 	c->deadline = uv_now(http->deadline.loop) + HTTP_DEADLINE_MS;
 	if (http->count == HTTP_CONNECTIONS_MAX)
-		connection_cut(http, connection_to_cut(http));
+		connection_shutdown(http, connection_to_displace(http));
 	list_init(&c->in_http);
 	list_append(&http->connections, &c->in_http);
 	http->count++;
@@ -139,25 +139,25 @@ static void on_connection(void *arg, struct MHD_Connection *connection, void **s
 
 /* --- requests ----------------------------------------------------------------------------------------------------- */
 
-struct http_answer http_answer_line(unsigned status, const char *line)
+struct http_response http_response_line(unsigned status, const char *line)
 {
-	return (struct http_answer){ status, strdup(line), strlen(line) };
+	return (struct http_response){ status, strdup(line), strlen(line) };
 }
 
-static enum MHD_Result reply(struct MHD_Connection *connection, const char *type, struct http_answer answer)
+static enum MHD_Result reply(struct MHD_Connection *connection, const char *type, struct http_response page)
 {
 	struct MHD_Response *response = NULL;
 	enum MHD_Result ret;
 
-	if (answer.text)
-		response = MHD_create_response_from_buffer(answer.size, answer.text, MHD_RESPMEM_MUST_FREE);
+	if (page.text)
+		response = MHD_create_response_from_buffer(page.size, page.text, MHD_RESPMEM_MUST_FREE);
 	if (!response) {
-		free(answer.text);
+		free(page.text);
 		return MHD_NO;
 	}
 	MHD_add_response_header(response, "Content-Type", type);
 	MHD_add_response_header(response, "Connection", "close");
-	ret = MHD_queue_response(connection, answer.status, response);
+	ret = MHD_queue_response(connection, page.status, response);
 	MHD_destroy_response(response);
 	return ret;
 }
@@ -169,8 +169,8 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 	struct http *http = arg;
 
 	if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
-		return reply(connection, "text/plain", http_answer_line(MHD_HTTP_METHOD_NOT_ALLOWED, "GET\n"));
-	/* First the headers, then the body (of which there is none to expect), then the answer. */
+		return reply(connection, "text/plain", http_response_line(MHD_HTTP_METHOD_NOT_ALLOWED, "GET\n"));
+	/* The library calls this after the headers, for parts of a body (which are ignored), and at the end. */
 	if (!*state) {
 		*state = &seen;
 		return MHD_YES;
@@ -181,9 +181,9 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 	}
 	for (const struct http_page *page = http->pages; page->path; page++) {
 		if (strcmp(url, page->path) == 0)
-			return reply(connection, page->type, page->answer(http->arg));
+			return reply(connection, page->type, page->handler(http->arg));
 	}
-	return reply(connection, "text/plain", http_answer_line(MHD_HTTP_NOT_FOUND, "there is no such page\n"));
+	return reply(connection, "text/plain", http_response_line(MHD_HTTP_NOT_FOUND, "there is no such page\n"));
 }
 
 /* --- in the loop -------------------------------------------------------------------------------------------------- */
@@ -224,7 +224,7 @@ static int bind_unix(const char *option, const char *path, struct err *err)
 		return err_set(err, EINVAL, "%s unix:%s: not a path of 1 to %zu bytes", option, path,
 			       sizeof(sa.sun_path) - 1);
 	memcpy(sa.sun_path, path, strlen(path) + 1);
-	/* One agent a node: a socket there is what a killed one has left. */
+	/* Only one agent runs on a node, so an existing socket is that of a killed one. */
 	if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode))
 		unlink(path);
 	if (fd < 0 || bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0)
@@ -255,7 +255,7 @@ static int bind_ip(const char *option, const char *address, struct err *err)
 	fd = socket(ip.family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd >= 0) {
 		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-		/* Connections inherit it: the kernel keeps an answer that nobody reads for so long after the end, not for minutes. */
+		/* Inherited by connections: after a close, the kernel keeps unread data this long instead of minutes. */
 		setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof(timeout_ms));
 	}
 	if (fd < 0 ||

@@ -11,26 +11,26 @@
 #define PROGRAM_MAX (64u << 20) /* bytes of a plugin; the largest of the reference plugins has 8 MB */
 #define MODE 0755
 
-static int path_in(const char *folder, const char *name, char path[FILE_PATH_MAX], struct err *err)
+static int path_in(const char *directory, const char *name, char path[FILE_PATH_MAX], struct err *err)
 {
-	if (snprintf(path, FILE_PATH_MAX, "%s/%s", folder, name) >= FILE_PATH_MAX)
-		return err_errno(err, ENAMETOOLONG, "%s/%s", folder, name);
+	if (snprintf(path, FILE_PATH_MAX, "%s/%s", directory, name) >= FILE_PATH_MAX)
+		return err_errno(err, ENAMETOOLONG, "%s/%s", directory, name);
 	return 0;
 }
 
-/* The folder in which this program is. */
-static int own_folder(char folder[FILE_PATH_MAX], struct err *err)
+/* The directory of this program. */
+static int own_directory(char directory[FILE_PATH_MAX], struct err *err)
 {
-	ssize_t n = readlink("/proc/self/exe", folder, FILE_PATH_MAX - 1);
+	ssize_t n = readlink("/proc/self/exe", directory, FILE_PATH_MAX - 1);
 
 	if (n < 0 || n == FILE_PATH_MAX - 1)
-		return err_errno(err, n < 0 ? errno : ENAMETOOLONG, "cannot tell where this program is");
-	folder[n] = '\0';
-	*strrchr(folder, '/') = '\0';
+		return err_errno(err, n < 0 ? errno : ENAMETOOLONG, "cannot find the directory of this program");
+	directory[n] = '\0';
+	*strrchr(directory, '/') = '\0';
 	return 0;
 }
 
-static bool is_there_already(const char *path, const char *data, size_t size)
+static bool is_same_program(const char *path, const char *data, size_t size)
 {
 	_cleanup_free_ char *old = NULL;
 	size_t old_size;
@@ -42,8 +42,8 @@ static bool is_there_already(const char *path, const char *data, size_t size)
 }
 
 /*
- * By rename: whoever executes the old one goes on with it, and nobody ever finds half of the new one. What is the same
- * is not written again.
+ * Replaced by rename: running processes keep the old one, and the new one is never visible incomplete. An identical
+ * program is not written again.
  */
 static int copy_program(const char *from, const char *to, struct err *err)
 {
@@ -53,15 +53,15 @@ static int copy_program(const char *from, const char *to, struct err *err)
 
 	if (ret < 0)
 		return ret;
-	if (is_there_already(to, data, size)) {
-		log_info("%s is this one already", to);
+	if (is_same_program(to, data, size)) {
+		log_info("%s is up to date", to);
 		return 0;
 	}
 	ret = file_write_durable(to, data, size, MODE, err);
 	if (ret == 0)
 		log_info("%s is installed", to);
 	else if (ret == -EROFS || ret == -EACCES)
-		err_hint(err, "the runtime's folder of plugins has to be writable here; --cni-bin-dir names another");
+		err_hint(err, "the runtime's plugin directory must be writable; --cni-bin-dir sets another one");
 	return ret;
 }
 
@@ -75,14 +75,14 @@ static int install_plugin(const struct options *options, const char *beside, str
 	if (ret == 0)
 		ret = copy_program(options->from ?: from, to, err);
 	if (ret == -ENOENT)
-		err_hint(err, "the plugin comes from beside warren-agent or from --from, and goes to --cni-bin-dir, which has "
-			      "to be there");
+		err_hint(err, "the plugin is copied from --from, or else from the directory of warren-agent, to "
+			      "--cni-bin-dir, which must exist");
 	return ret;
 }
 
 /*
- * The host's own stays as it is, also a link that leads nowhere here. Ours is remembered first: uninstall takes it away
- * again.
+ * The host's own plugin stays unchanged, also a link that does not resolve here. Installing ours is recorded first, so
+ * that uninstall removes it.
  */
 static int install_portmap(const struct options *options, const char *beside, struct err *err)
 {
@@ -98,7 +98,7 @@ static int install_portmap(const struct options *options, const char *beside, st
 		return 0;
 	if (access(from, F_OK) < 0) {
 		err_set(err, ENOENT, "there is no %s in %s", CHAINED_PLUGIN, options->cni_bin_dir);
-		return err_hint(err, "hostPorts are made by it: install the reference CNI plugins "
+		return err_hint(err, "hostPort requires it: install the reference CNI plugins "
 				     "(Debian: containernetworking-plugins)");
 	}
 	ret = dir_make(WARREN_STATE_DIR, err);
@@ -108,22 +108,22 @@ static int install_portmap(const struct options *options, const char *beside, st
 }
 
 /*
- * A host's own that cannot be asked here (a link that leads nowhere in a container) is taken for a recent one, as is
- * usual.
+ * Warns if the plugin does not support CNI 1.1.0. A host's own that cannot be executed here (a link that does not
+ * resolve in a container) is taken for a recent one.
  */
-static int ask_portmap(const struct options *options, struct err *err)
+static int check_portmap(const struct options *options, struct err *err)
 {
 	char path[FILE_PATH_MAX];
 	struct err why = { 0 };
-	bool knows;
+	bool supports;
 	int ret = path_in(options->cni_bin_dir, CHAINED_PLUGIN, path, err);
 
 	if (ret < 0)
 		return ret;
-	if (chained_ask(path, &knows, &why) < 0)
+	if (chained_probe(path, &supports, &why) < 0)
 		log_err(LOG_WARN, &why);
-	else if (!knows)
-		log_warn("%s does not know CNI 1.1.0: the network configuration will be of 1.0.0", path);
+	else if (!supports)
+		log_warn("%s does not support CNI 1.1.0: the network configuration will have version 1.0.0", path);
 	return 0;
 }
 
@@ -131,14 +131,14 @@ int setup_install(const struct options *options)
 {
 	char beside[FILE_PATH_MAX];
 	struct err err = { 0 };
-	int ret = own_folder(beside, &err);
+	int ret = own_directory(beside, &err);
 
 	if (ret == 0)
 		ret = install_plugin(options, beside, &err);
 	if (ret == 0)
 		ret = install_portmap(options, beside, &err);
 	if (ret == 0)
-		ret = ask_portmap(options, &err);
+		ret = check_portmap(options, &err);
 	if (ret < 0)
 		log_err(LOG_ERROR, &err);
 	return ret;

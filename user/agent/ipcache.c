@@ -11,7 +11,7 @@
 #include "table.h"
 #include "siphash.h"
 
-/* An address that somebody claims, or that is in the map. */
+/* An address that a pod or node claims, or that is in the map. */
 struct entry {
 	struct table_link by_ip;
 	struct ip ip;
@@ -20,8 +20,8 @@ struct entry {
 	struct list claims;
 	struct list dirty;
 	struct list disputed;
-	bool left_out;
-	bool inherited; /* from an earlier agent, as a pod's, and nobody has claimed it so far */
+	bool not_programmed;
+	bool inherited; /* a pod's, written by an earlier agent, and not claimed yet */
 };
 
 struct claim {
@@ -30,23 +30,23 @@ struct claim {
 	struct remote_pod *pod;
 };
 
-/* A node that pods say they are on. */
-struct home {
+/* A node with pods, or with pod CIDRs. */
+struct remote_node {
 	struct table_link by_name;
-	struct prefix cidrs[2]; /* its pods' addresses are in these; family 0 in both: it is no node of the cluster (yet) */
+	struct prefix cidrs[2]; /* of its pods; family 0 in both: it is no member of the cluster (yet) */
 	struct list pods;
 	char name[];
 };
 
 struct remote_pod {
 	struct table_link by_name;
-	struct home *home;
-	struct list in_home;
+	struct remote_node *node;
+	struct list in_node;
 	struct list refused; /* one of its addresses is in no pod CIDR of its node */
-	struct ip ips[2];    /* as its object says */
+	struct ip ips[2];    /* from its object */
 	uint64_t identity;
 	bool terminating;
-	bool seen; /* by the full run that is going on */
+	bool seen; /* by the current full run */
 	struct claim claims[2];
 	const char *name; /* into text[], after the namespace */
 	char text[];
@@ -57,10 +57,10 @@ struct ipcache {
 	void *arg;
 	uint8_t key[POLICY_KEY_SIZE]; /* of hashes */
 	char *own_node;
-	struct table entries, pods, homes;
+	struct table entries, pods, remote_nodes;
 	struct list dirty, disputed, refused;
-	size_t written, left_out;
-	bool told; /* of all pods, once */
+	size_t written, not_programmed;
+	bool synced; /* after the first full run */
 };
 
 static uint64_t ip_hash(const struct ipcache *c, const struct ip *ip)
@@ -72,7 +72,7 @@ static uint64_t ip_hash(const struct ipcache *c, const struct ip *ip)
 	return siphash_end(&h);
 }
 
-static uint64_t home_hash(const struct ipcache *c, const char *name)
+static uint64_t node_hash(const struct ipcache *c, const char *name)
 {
 	struct siphash h;
 
@@ -124,17 +124,17 @@ static struct entry *entry_get(struct ipcache *c, const struct ip *ip)
 
 static void entry_free(struct ipcache *c, struct entry *e)
 {
-	c->left_out -= e->left_out;
+	c->not_programmed -= e->not_programmed;
 	table_remove(&c->entries, &e->by_ip);
 	list_remove(&e->dirty);
 	list_remove(&e->disputed);
 	free(e);
 }
 
-/* The identity that the address is to have; *disputed: several pods claim it. */
-static uint64_t entry_wanted(const struct entry *e, bool *disputed)
+/* The desired identity of the address; *disputed: there are several claims. */
+static uint64_t entry_identity(const struct entry *e, bool *disputed)
 {
-	uint64_t wanted = WR_ID_UNKNOWN;
+	uint64_t identity = WR_ID_UNKNOWN;
 	bool terminating = true;
 	struct claim *claim;
 
@@ -142,49 +142,49 @@ static uint64_t entry_wanted(const struct entry *e, bool *disputed)
 	list_each(claim, &e->claims, in_entry) {
 		const struct remote_pod *pod = claim->pod;
 
-		if (wanted == WR_ID_UNKNOWN || (terminating && !pod->terminating)) {
-			wanted = pod->identity;
+		if (identity == WR_ID_UNKNOWN || (terminating && !pod->terminating)) {
+			identity = pod->identity;
 			terminating = pod->terminating;
 			*disputed = false;
-		} else if (pod->terminating == terminating && pod->identity != wanted) {
+		} else if (pod->terminating == terminating && pod->identity != identity) {
 			*disputed = true;
 		}
 	}
-	*disputed |= e->nodes && wanted != WR_ID_UNKNOWN;
+	*disputed |= e->nodes && identity != WR_ID_UNKNOWN;
 	if (e->nodes)
 		return WR_ID_REMOTE_NODE;
-	return *disputed ? WR_ID_SOME_POD : wanted;
+	return *disputed ? WR_ID_SOME_POD : identity;
 }
 
 /* 1: the address does not fit into the map. */
-static int entry_write(struct ipcache *c, struct entry *e, uint64_t wanted, struct err *err)
+static int entry_write(struct ipcache *c, struct entry *e, uint64_t identity, struct err *err)
 {
-	int ret = wanted == e->written ? 0 : c->ops->put(c->arg, &e->ip, wanted, err);
+	int ret = identity == e->written ? 0 : c->ops->put(c->arg, &e->ip, identity, err);
 
 	if (ret == -ENOSPC || ret == -ENOMEM || ret == -E2BIG)
 		return 1;
 	if (ret < 0)
 		return ret;
-	c->written += (wanted != WR_ID_UNKNOWN) - (e->written != WR_ID_UNKNOWN);
-	e->written = wanted;
+	c->written += (identity != WR_ID_UNKNOWN) - (e->written != WR_ID_UNKNOWN);
+	e->written = identity;
 	return 0;
 }
 
 static int entry_flush(struct ipcache *c, struct entry *e, struct err *err)
 {
 	bool disputed;
-	uint64_t wanted = entry_wanted(e, &disputed);
-	int ret = entry_write(c, e, wanted, err);
+	uint64_t identity = entry_identity(e, &disputed);
+	int ret = entry_write(c, e, identity, err);
 
 	if (ret < 0)
 		return ret;
-	c->left_out += (ret == 1) - e->left_out;
-	e->left_out = ret == 1;
+	c->not_programmed += (ret == 1) - e->not_programmed;
+	e->not_programmed = ret == 1;
 	list_remove(&e->dirty);
 	list_remove(&e->disputed);
 	if (disputed)
 		list_append(&c->disputed, &e->disputed);
-	if (wanted == WR_ID_UNKNOWN && ret == 0)
+	if (identity == WR_ID_UNKNOWN && ret == 0)
 		entry_free(c, e);
 	return 0;
 }
@@ -223,60 +223,60 @@ static int claim_set(struct ipcache *c, struct claim *claim, const struct ip *ip
 	return 0;
 }
 
-/* --- which addresses a node's pods may have --- */
+/* --- nodes' pod CIDRs --- */
 
-static struct home *home_find(const struct ipcache *c, const char *name)
+static struct remote_node *remote_node_find(const struct ipcache *c, const char *name)
 {
-	struct home *home;
+	struct remote_node *node;
 
-	table_each_hash(home, &c->homes, home_hash(c, name), by_name) {
-		if (strcmp(home->name, name) == 0)
-			return home;
+	table_each_hash(node, &c->remote_nodes, node_hash(c, name), by_name) {
+		if (strcmp(node->name, name) == 0)
+			return node;
 	}
 	return NULL;
 }
 
-static struct home *home_get(struct ipcache *c, const char *name)
+static struct remote_node *remote_node_get(struct ipcache *c, const char *name)
 {
-	struct home *home = home_find(c, name);
+	struct remote_node *node = remote_node_find(c, name);
 	size_t size = strlen(name) + 1;
 
-	if (home)
-		return home;
-	home = calloc(1, sizeof(*home) + size);
-	if (!home)
+	if (node)
+		return node;
+	node = calloc(1, sizeof(*node) + size);
+	if (!node)
 		return NULL;
-	memcpy(home->name, name, size);
-	list_init(&home->pods);
-	table_add(&c->homes, &home->by_name, home_hash(c, name));
-	return home;
+	memcpy(node->name, name, size);
+	list_init(&node->pods);
+	table_add(&c->remote_nodes, &node->by_name, node_hash(c, name));
+	return node;
 }
 
-static bool home_has_cidrs(const struct home *home)
+static bool remote_node_has_cidrs(const struct remote_node *node)
 {
-	return home->cidrs[0].ip.family || home->cidrs[1].ip.family;
+	return node->cidrs[0].ip.family || node->cidrs[1].ip.family;
 }
 
-static void home_release(struct ipcache *c, struct home *home)
+static void remote_node_release(struct ipcache *c, struct remote_node *node)
 {
-	if (home_has_cidrs(home) || !list_empty(&home->pods))
+	if (remote_node_has_cidrs(node) || !list_empty(&node->pods))
 		return;
-	table_remove(&c->homes, &home->by_name);
-	free(home);
+	table_remove(&c->remote_nodes, &node->by_name);
+	free(node);
 }
 
-static bool home_contains(const struct home *home, const struct ip *ip)
+static bool remote_node_contains(const struct remote_node *node, const struct ip *ip)
 {
 	for (int i = 0; i < 2; i++) {
-		if (home->cidrs[i].ip.family == ip->family && prefix_contains(&home->cidrs[i], ip))
+		if (node->cidrs[i].ip.family == ip->family && prefix_contains(&node->cidrs[i], ip))
 			return true;
 	}
 	return false;
 }
 
 /*
- * A kubelet writes into its pods' objects what it likes. What is in no pod CIDR of its node is none of their addresses: no
- * tunnel leads there, and it may be somebody else's.
+ * A kubelet can write any address into its pods' objects. An address outside of its node's pod CIDRs is refused: no
+ * tunnel leads there, and it may belong to another pod or host.
  */
 static int pod_claim(struct ipcache *c, struct remote_pod *pod)
 {
@@ -285,9 +285,9 @@ static int pod_claim(struct ipcache *c, struct remote_pod *pod)
 
 	for (int i = 0; i < 2 && ret == 0; i++) {
 		static const struct ip none;
-		const bool in = pod->ips[i].family && home_contains(pod->home, &pod->ips[i]);
+		const bool in = pod->ips[i].family && remote_node_contains(pod->node, &pod->ips[i]);
 
-		refused |= pod->ips[i].family && !in && home_has_cidrs(pod->home);
+		refused |= pod->ips[i].family && !in && remote_node_has_cidrs(pod->node);
 		ret = claim_set(c, &pod->claims[i], in ? &pod->ips[i] : &none);
 	}
 	if (refused)
@@ -297,19 +297,19 @@ static int pod_claim(struct ipcache *c, struct remote_pod *pod)
 	return ret;
 }
 
-static int pod_set_home(struct ipcache *c, struct remote_pod *pod, const char *name)
+static int pod_set_node(struct ipcache *c, struct remote_pod *pod, const char *name)
 {
-	struct home *home = home_get(c, name), *was = pod->home;
+	struct remote_node *node = remote_node_get(c, name), *was = pod->node;
 
-	if (!home)
+	if (!node)
 		return -ENOMEM;
-	if (home == was)
+	if (node == was)
 		return 0;
-	list_remove(&pod->in_home);
-	list_append(&home->pods, &pod->in_home);
-	pod->home = home;
+	list_remove(&pod->in_node);
+	list_append(&node->pods, &pod->in_node);
+	pod->node = node;
 	if (was)
-		home_release(c, was);
+		remote_node_release(c, was);
 	return 0;
 }
 
@@ -340,7 +340,7 @@ static struct remote_pod *pod_new(struct ipcache *c, const char *namespace, cons
 		pod->claims[i].pod = pod;
 		list_init(&pod->claims[i].in_entry);
 	}
-	list_init(&pod->in_home);
+	list_init(&pod->in_node);
 	list_init(&pod->refused);
 	table_add(&c->pods, &pod->by_name, pod_hash(c, namespace, name));
 	return pod;
@@ -350,10 +350,10 @@ static void pod_free(struct ipcache *c, struct remote_pod *pod)
 {
 	for (int i = 0; i < 2; i++)
 		claim_drop(c, &pod->claims[i]);
-	list_remove(&pod->in_home);
+	list_remove(&pod->in_node);
 	list_remove(&pod->refused);
-	if (pod->home)
-		home_release(c, pod->home);
+	if (pod->node)
+		remote_node_release(c, pod->node);
 	table_remove(&c->pods, &pod->by_name);
 	free(pod);
 }
@@ -364,25 +364,25 @@ static bool is_remote(const struct ipcache *c, const struct policy_pod *pod)
 	       strcmp(pod->node, c->own_node) != 0;
 }
 
-static int pod_update(struct ipcache *c, const struct policy_pod *told)
+static int pod_update(struct ipcache *c, const struct policy_pod *object)
 {
-	struct remote_pod *pod = pod_find(c, told->namespace, told->name);
+	struct remote_pod *pod = pod_find(c, object->namespace, object->name);
 	int ret = 0;
 
-	if (!is_remote(c, told)) {
+	if (!is_remote(c, object)) {
 		if (pod)
 			pod_free(c, pod);
 		return 0;
 	}
 	if (!pod)
-		pod = pod_new(c, told->namespace, told->name);
+		pod = pod_new(c, object->namespace, object->name);
 	if (!pod)
 		return -ENOMEM;
 	pod->seen = true;
-	pod->identity = told->identity;
-	pod->terminating = told->terminating;
-	memcpy(pod->ips, told->ips, sizeof(pod->ips));
-	ret = pod_set_home(c, pod, told->node);
+	pod->identity = object->identity;
+	pod->terminating = object->terminating;
+	memcpy(pod->ips, object->ips, sizeof(pod->ips));
+	ret = pod_set_node(c, pod, object->node);
 	if (ret == 0)
 		return pod_claim(c, pod);
 	pod_free(c, pod);
@@ -407,7 +407,7 @@ int ipcache_run(struct ipcache *c, const struct policy_changes *changes, bool fu
 				pod_free(c, pod);
 		}
 	}
-	c->told |= full;
+	c->synced |= full;
 	return ipcache_flush(c, err);
 }
 
@@ -445,46 +445,48 @@ int ipcache_set_own(struct ipcache *c, const char *node)
 	return 0;
 }
 
-int ipcache_set_cidrs(struct ipcache *c, const char *node, const struct prefix cidrs[2])
+int ipcache_set_cidrs(struct ipcache *c, const char *name, const struct prefix cidrs[2])
 {
 	const bool none = !cidrs[0].ip.family && !cidrs[1].ip.family;
-	struct home *home = none ? home_find(c, node) : home_get(c, node);
+	struct remote_node *node = none ? remote_node_find(c, name) : remote_node_get(c, name);
 	struct remote_pod *pod;
 	int ret = 0;
 
-	if (!home)
+	if (!node)
 		return none ? 0 : -ENOMEM;
-	if (memcmp(home->cidrs, cidrs, sizeof(home->cidrs)) == 0)
+	if (memcmp(node->cidrs, cidrs, sizeof(node->cidrs)) == 0)
 		return 0;
-	memcpy(home->cidrs, cidrs, sizeof(home->cidrs));
-	list_each(pod, &home->pods, in_home) {
+	memcpy(node->cidrs, cidrs, sizeof(node->cidrs));
+	list_each(pod, &node->pods, in_node) {
 		ret = pod_claim(c, pod);
 		if (ret < 0)
 			break;
 	}
-	/* Another call goes over all of its pods again. */
+	/* So that another call updates all of its pods again. */
 	if (ret < 0)
-		memset(home->cidrs, 0, sizeof(home->cidrs));
-	home_release(c, home);
+		memset(node->cidrs, 0, sizeof(node->cidrs));
+	remote_node_release(c, node);
 	return ret;
 }
 
 /* --- the map --- */
 
-static void try_again(struct ipcache *c)
+static void retry_not_programmed(struct ipcache *c)
 {
 	struct entry *e;
 
 	table_each(e, &c->entries, by_ip) {
-		if (e->left_out)
+		if (e->not_programmed)
 			list_mark(&c->dirty, &e->dirty);
 	}
 }
 
-/* Not what an earlier agent has written, until pods have been told: nodes are known while those of a large cluster are read. */
+/*
+ * Entries of an earlier agent stay until the first full run: in a large cluster, nodes are read long before all pods.
+ */
 static bool may_go(const struct ipcache *c, const struct entry *e)
 {
-	return c->told || !e->inherited;
+	return c->synced || !e->inherited;
 }
 
 int ipcache_flush(struct ipcache *c, struct err *err)
@@ -493,19 +495,19 @@ int ipcache_flush(struct ipcache *c, struct err *err)
 	struct entry *e, *after;
 	int ret = 0;
 
-	/* First what goes: it makes room. */
+	/* Deletions first, since they make room. */
 	list_each_safe(e, after, &c->dirty, dirty) {
 		bool disputed;
 
-		if (entry_wanted(e, &disputed) != WR_ID_UNKNOWN || !may_go(c, e))
+		if (entry_identity(e, &disputed) != WR_ID_UNKNOWN || !may_go(c, e))
 			continue;
 		freed |= e->written != WR_ID_UNKNOWN;
 		ret = entry_flush(c, e, err);
 		if (ret < 0)
 			return ret;
 	}
-	if (freed && c->left_out)
-		try_again(c);
+	if (freed && c->not_programmed)
+		retry_not_programmed(c);
 	list_each_safe(e, after, &c->dirty, dirty) {
 		if (!may_go(c, e))
 			continue;
@@ -545,7 +547,7 @@ int ipcache_load(struct ipcache *c, struct err *err)
 	return ret;
 }
 
-/* --- to look at --- */
+/* --- queries --- */
 
 bool ipcache_inherits(const struct ipcache *c)
 {
@@ -585,12 +587,14 @@ void ipcache_count(const struct ipcache *c, struct ipcache_counts *counts)
 	char text[IP_STRLEN];
 	struct claim *claim;
 
-	*counts = (struct ipcache_counts){ .entries = c->written, .left_out = c->left_out };
+	*counts = (struct ipcache_counts){ .entries = c->written, .not_programmed = c->not_programmed };
 	if (refused) {
-		const struct ip *ip = &refused->ips[!refused->ips[0].family || home_contains(refused->home, &refused->ips[0])];
+		const bool second = !refused->ips[0].family || remote_node_contains(refused->node, &refused->ips[0]);
+		const struct ip *ip = &refused->ips[second];
 
-		snprintf(counts->refused_example, sizeof(counts->refused_example), "%s of Pod %s/%s, which is on node %s",
-			 ip_format(ip, text), refused->text, refused->name, refused->home->name);
+		snprintf(counts->refused_example, sizeof(counts->refused_example),
+			 "%s of Pod %s/%s, which is on node %s", ip_format(ip, text), refused->text, refused->name,
+			 refused->node->name);
 		list_each(refused, &c->refused, refused)
 			counts->refused++;
 	}
@@ -629,7 +633,7 @@ void ipcache_free(struct ipcache *c)
 {
 	struct remote_pod *pod;
 	struct entry *e;
-	struct home *home;
+	struct remote_node *node;
 
 	if (!c)
 		return;
@@ -637,9 +641,9 @@ void ipcache_free(struct ipcache *c)
 		pod_free(c, pod);
 	table_each(e, &c->entries, by_ip)
 		entry_free(c, e);
-	table_each(home, &c->homes, by_name)
-		free(home);
-	table_free(&c->homes);
+	table_each(node, &c->remote_nodes, by_name)
+		free(node);
+	table_free(&c->remote_nodes);
 	table_free(&c->pods);
 	table_free(&c->entries);
 	free(c->own_node);

@@ -32,7 +32,7 @@ int cluster_key_parse(const char *data, size_t size, uint8_t key[POLICY_KEY_SIZE
 static int make_key(const char *path, uint8_t key[POLICY_KEY_SIZE], struct err *err)
 {
 	if (getrandom(key, POLICY_KEY_SIZE, 0) != POLICY_KEY_SIZE)
-		return err_errno(err, errno, "cannot draw a cluster key");
+		return err_errno(err, errno, "cannot generate a cluster key");
 	return file_write(path, key, POLICY_KEY_SIZE, err);
 }
 
@@ -47,6 +47,6 @@ int cluster_key_read(const char *path, bool make, uint8_t key[POLICY_KEY_SIZE], 
 	if (ret < 0)
 		return ret;
 	if (cluster_key_parse(data, size, key) < 0)
-		return err_set(err, EINVAL, "%s is no cluster key: neither 16 bytes nor 32 hex digits", path);
+		return err_set(err, EINVAL, "%s is not a cluster key: neither 16 bytes nor 32 hex digits", path);
 	return 0;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The cluster's key, of which identities are hashes. */
+/* The cluster's key: identities are hashes keyed with it. */
 #ifndef WARREN_AGENT_KEY_H
 #define WARREN_AGENT_KEY_H
 
@@ -12,7 +12,7 @@
 
 /* 16 bytes or 32 hex digits, with or without a newline after them. */
 int cluster_key_parse(const char *data, size_t size, uint8_t key[POLICY_KEY_SIZE]);
-/* From the file; `make`: made at random if there is none. */
+/* Reads the file; `make`: generates the key, and the file, if it is missing. */
 int cluster_key_read(const char *path, bool make, uint8_t key[POLICY_KEY_SIZE], struct err *err);
 
 #endif

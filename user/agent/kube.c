@@ -11,21 +11,21 @@
 #include "str.h"
 
 #define OWN_NAMESPACE "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
-#define NAMESPACE "kube-system" /* if nothing says which one is ours */
+#define NAMESPACE "kube-system" /* if the agent does not run in a pod */
 
-static void on_complaint(void *arg, const char *what, const struct err *err)
+static void on_problem(void *arg, const char *subject, const struct err *err)
 {
 	struct kube *k = arg;
 
-	complain(&k->agent->complaints, COMPLAINT_AGENT, what, err);
+	report_problem(&k->agent->problems, PROBLEM_AGENT, subject, err);
 }
 
-/* What the Node cannot be told is no news for it. */
-static void on_node_complaint(void *arg, const char *what, const struct err *err)
+/* PROBLEM_API, which report_state() does not count: otherwise a failed patch would change the count that it writes. */
+static void on_node_problem(void *arg, const char *subject, const struct err *err)
 {
 	struct kube *k = arg;
 
-	complain(&k->agent->complaints, COMPLAINT_API, what, err);
+	report_problem(&k->agent->problems, PROBLEM_API, subject, err);
 }
 
 /* --- the API server --- */
@@ -37,7 +37,10 @@ static void on_api(uv_poll_t *poll, int status, int events)
 	api_run(k->api);
 }
 
-/* A kubeconfig says where the API server is; what pods are told may need the translation of an address. */
+/*
+ * A kubeconfig names a server that this node reaches. The address that a pod's environment has is a Service's, which
+ * may not work yet.
+ */
 static int find_api(const struct options *options, struct api_config *config, struct err *err)
 {
 	const struct api_places places = { .url = options->api_server };
@@ -79,7 +82,7 @@ static void on_key(void *arg)
 	k->on_key(k->agent);
 }
 
-/* Which Secret: of the agent's own namespace, unless one is given. */
+/* The option's Secret, else the default one in the agent's own namespace. */
 static void name_secret(struct kube *k)
 {
 	const char *given = k->agent->options->key_secret, *slash = given ? strchr(given, '/') : NULL;
@@ -102,7 +105,7 @@ static int open_key(struct kube *k, struct err *err)
 	struct kube_key_options options = {
 		.path = WARREN_STATE_DIR "/cluster.key",
 		.node = k->agent->options->cluster.node_name,
-		.complain = on_complaint,
+		.report_problem = on_problem,
 		.have = on_key,
 		.arg = k,
 	};
@@ -120,7 +123,7 @@ const uint8_t *kube_cluster_key(const struct kube *k)
 	return k->key ? kube_key(k->key) : NULL;
 }
 
-/* --- pods with which something is wrong --- */
+/* --- Events and the Node's annotation --- */
 
 static void pod_event(struct kube *k, const struct attached_pod *pod, const char *reason, const char *message)
 {
@@ -135,11 +138,11 @@ void kube_pod_not_ready(struct kube *k, const struct attached_pod *pod, const st
 
 	if (!k)
 		return;
-	snprintf(message, sizeof(message), "it is in quarantine until its policy is in force: %s", why->msg);
+	snprintf(message, sizeof(message), "the pod stays in quarantine until its policy is enforced: %s", why->msg);
 	pod_event(k, pod, "PolicyAwaited", message);
 }
 
-static void tell_denied(struct kube *k)
+static void report_denied(struct kube *k)
 {
 	struct apply_counts counts;
 	size_t count;
@@ -154,45 +157,45 @@ static void tell_denied(struct kube *k)
 
 		if (pod && endpoint_state(&v[i]) == ENDPOINT_DENIED)
 			pod_event(k, pod, "PolicyDoesNotFit",
-				  "its policies do not fit into the maps of this node: it is denied what they isolate it from");
+				  "its policies do not fit into the maps of this node: the directions that they isolate are denied");
 	}
 }
 
 /*
- * Only what is wrong with this node. What is wrong with objects, or with the API server, is so at all nodes at once: each
- * would patch its Node, and hear of every other one that does, as often as a tenant changes a policy.
+ * Counts only the problems of this node. Problems of objects, or of the API server, appear on all nodes at once: every
+ * node would patch its Node, and receive the patches of all others, whenever a tenant changes a policy.
  */
-static void tell_state(struct kube *k)
+static void report_state(struct kube *k)
 {
-	size_t wrong = complaints_count(&k->agent->complaints, COMPLAINT_AGENT);
+	size_t problems = problems_count(&k->agent->problems, PROBLEM_AGENT);
 
-	kube_node_say(k->node, wrong + (k->agent->work.failure[0] != 0));
+	kube_node_report(k->node, problems + (k->agent->reconcile.failure[0] != 0));
 }
 
-/* --- what there is to do --- */
+/* --- reconciliation --- */
 
-void kube_turn(struct kube *k)
+void kube_reconcile(struct kube *k)
 {
 	if (!k || !k->source)
 		return;
-	kube_pods_turn(k);
-	kube_ready_turn(k);
-	tell_denied(k);
-	tell_state(k);
+	kube_pods_reconcile(k);
+	kube_ready_reconcile(k);
+	report_denied(k);
+	report_state(k);
 }
 
-void kube_look_again(struct kube *k)
+void kube_resync(struct kube *k)
 {
 	if (!k)
 		return;
 	if (k->key)
 		kube_key_compare(k->key);
-	k->folder_changed = k->node_changed = k->to_sweep = true;
+	k->directory_changed = k->node_changed = k->to_clean = true;
 }
 
 /* --- begin and end --- */
 
-int kube_begin(struct kube *k, const struct object_events *events, struct err *err)
+int kube_start(struct kube *k, const struct object_events *events, struct err *err)
 {
 	int ret;
 
@@ -202,14 +205,14 @@ int kube_begin(struct kube *k, const struct object_events *events, struct err *e
 	}
 	ret = kubernetes_open(&k->source, k->api, k->agent->options->cluster.node_name, events, err);
 	if (ret == 0)
-		kube_pods_begin(k);
+		kube_pods_start(k);
 	return ret;
 }
 
 static int open_parts(struct kube *k, struct err *err)
 {
 	const struct options *options = k->agent->options;
-	const struct kube_node_options node = { options->cluster.node_name, options->startup_taint, on_node_complaint, k };
+	const struct kube_node_options node = { options->cluster.node_name, options->startup_taint, on_node_problem, k };
 	int ret = open_api(k, err);
 
 	if (ret < 0)
@@ -255,6 +258,6 @@ void kube_free(struct kube *k)
 	kube_node_close(k->node);
 	kube_events_close(k->events);
 	api_close(k->api);
-	free(k->sweep.text);
+	free(k->cleanup.text);
 	free(k);
 }

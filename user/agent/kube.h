@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The agent's life in a Kubernetes cluster: the API server as the source of objects, the cluster's key, which pods are
- * watched, the runtime's network configuration, and what the cluster is told of this node.
+ * The agent in a Kubernetes cluster: the API server as the source of objects, the cluster's key, which pods are
+ * watched, the runtime's network configuration, and the status that this node reports.
  *
- *   key ─► objects are listed ─► policy in force, own Node known ─► configuration written ─► Node says so
+ *   key ─► objects are listed ─► policy enforced, own Node read ─► configuration written ─► Node patched
  *
- * Each waits for the one before; whatever is there from an earlier agent stays as it is until then.
+ * Each step waits for the one before. Until then the state that an earlier agent left stays.
  *
- * Of an agent without an API server `kube` is NULL, which all of this accepts: there is nothing to do, to wait for or to
- * tell.
+ * Without an API server `kube` is NULL; all functions accept that and do nothing.
  */
 #ifndef WARREN_AGENT_KUBE_H
 #define WARREN_AGENT_KUBE_H
@@ -26,41 +25,42 @@ struct agent;
 struct kube;
 
 /*
- * The API server's client and the key. Nothing has been asked when it returns. `key`: it is there now (not called for one
- * that was there at once).
+ * Opens the API server's client and the key; requests start with the loop. `key` is called when the key arrives later;
+ * not if kube_cluster_key() has it already.
  */
 int kube_open(struct agent *agent, void (*key)(struct agent *agent), struct kube **kube, struct err *err);
-/* NULL: it is awaited. */
+/* NULL: it has not arrived yet. */
 const uint8_t *kube_cluster_key(const struct kube *kube);
-/* Begins to ask for objects; without a key it does nothing yet. */
-int kube_begin(struct kube *kube, const struct object_events *events, struct err *err);
+/* Lists and watches objects; without a key it does nothing yet. */
+int kube_start(struct kube *kube, const struct object_events *events, struct err *err);
 void kube_free(struct kube *kube); /* after the loop has closed its handles */
 
-/* At the end of a turn of the loop, after what it brought was written. */
-void kube_turn(struct kube *kube);
-/* SIGHUP: looks again at all that nobody tells about. */
-void kube_look_again(struct kube *kube);
-/* An EndpointSlice: one may be the API server's own, which is where this agent looks for it from then on, and the next one. */
+/* At the end of a loop iteration, after reconcile(). */
+void kube_reconcile(struct kube *kube);
+/* SIGHUP: checks again everything that is not watched. */
+void kube_resync(struct kube *kube);
+/* An EndpointSlice has changed. The API server's own updates the addresses that this agent and the next one use. */
 void kube_slice(struct kube *kube, const struct slice_object *slice);
-/* The own Node's object has come, changed or gone. */
+/* The own Node's object was added, changed or removed. */
 void kube_own_node(struct kube *kube);
 
 /*
- * What was compiled needs the pods of other nodes, and they are not all known (yet): it is to be compiled again, later. To
- * enforce it would refuse what both the old policy and the new one allow. Not for long, unless nothing was ever in force.
+ * Whether the compiled policy must wait, and be compiled again later: it names pods of other nodes, which have not all
+ * been listed yet. Enforcing it now would drop traffic that both the old policy and the new one allow. The wait is
+ * limited, unless no policy has been enforced yet. *ms: the limit; 0: none.
  */
-bool kube_must_wait(struct kube *kube, unsigned *ms); /* *ms: until then at most; 0: however long it takes */
-/* That is still so: there is no need to compile. */
+bool kube_must_wait(struct kube *kube, unsigned *ms);
+/* The wait goes on: compiling now is useless. */
 bool kube_is_waiting(const struct kube *kube);
 
-/* An ADD has waited in vain for the policy of that pod. */
+/* An ADD has timed out waiting for the policy of that pod. */
 void kube_pod_not_ready(struct kube *kube, const struct attached_pod *pod, const struct err *why);
 
 /* --- kube_answers.c --- */
 
-/* What the node still waits for, of all this; NULL: nothing. Valid until the next call. */
-const char *kube_waits_for(const struct kube *kube);
-json_t *kube_json(const struct kube *kube); /* of the status; null */
+/* Why the node is not ready for pods yet; NULL: it is. Valid until the next call. */
+const char *kube_not_ready(const struct kube *kube);
+json_t *kube_json(const struct kube *kube); /* part of the status; JSON null without an API server */
 void kube_metrics(FILE *f, const struct kube *kube);
 
 #endif

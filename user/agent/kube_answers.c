@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What the agent says of the API server and of its own Node. */
+/* Status and metrics about the API server and the own Node. */
 #include "kube_internal.h"
 
 #include "array.h"
 #include "json.h"
 
-const char *kube_waits_for(const struct kube *k)
+const char *kube_not_ready(const struct kube *k)
 {
 	struct prefix cidrs[2];
 
@@ -13,16 +13,16 @@ const char *kube_waits_for(const struct kube *k)
 		return NULL;
 	if (!k->source)
 		return "the identity key has not been read yet";
-	if (!k->agent->work.synced)
+	if (!k->agent->reconcile.synced)
 		return "objects have not all been read from the API server yet";
-	if (k->waiting && !k->agent->work.enforced)
+	if (k->waiting && !k->agent->reconcile.enforced)
 		return "pods of other nodes, which policies name, have not all been read yet";
-	if (!k->agent->work.enforced)
+	if (!k->agent->reconcile.enforced)
 		return NULL;
 	if (!cluster_own(k->agent->cluster))
 		return "there is no Node object of this node yet";
 	if (!cluster_own_cidrs(k->agent->cluster, cidrs))
-		return "this node's Node has no pod CIDR, or it is not in force yet";
+		return "this node's Node has no pod CIDR, or it is not enforced yet";
 	if (!kube_conflist_written(k))
 		return "the network configuration could not be written yet";
 	return NULL;
@@ -60,26 +60,26 @@ json_t *kube_json(const struct kube *k)
 	if (k->source)
 		kubernetes_each_watch(k->source, add_watch, watches);
 	return json_pack("{s:s, s:o, s:s?, s:{s:s?, s:b, s:o}, s:{s:s, s:b}, s:s, s:o}", "server", api_server(k->api),
-			 "key", key_json(k), "waits_for", kube_waits_for(k), "configuration", "path", options->conflist,
+			 "key", key_json(k), "waits_for", kube_not_ready(k), "configuration", "path", options->conflist,
 			 "written", options->conflist && kube_conflist_written(k), "cidrs",
-			 json_prefixes(k->written, 2), "node", "name", options->cluster.node_name, "told",
-			 kube_node_told(k->node), "pods", k->level == PODS_ALL ? "all" : "own", "watches", watches);
+			 json_prefixes(k->written, 2), "node", "name", options->cluster.node_name, "reported",
+			 kube_node_synced(k->node), "pods", k->level == PODS_ALL ? "all" : "own", "watches", watches);
 }
 
 /* --- metrics --- */
 
 struct watch_metric {
 	FILE *f;
-	int what;
+	int index;
 };
 
 static const struct {
 	const char *name, *type, *help;
 } watch_metrics[] = {
-	{ "warren_watch_connected", "gauge", "1 while the API server is followed." },
-	{ "warren_watch_events_total", "counter", "Changes of objects that the API server has told." },
-	{ "warren_watch_bytes_total", "counter", "Bytes of lists and changes from the API server." },
-	{ "warren_watch_lists_total", "counter", "Times that all objects of a kind were read." },
+	{ "warren_watch_connected", "gauge", "1 while a watch of the API server is connected." },
+	{ "warren_watch_events_total", "counter", "Watch events received from the API server." },
+	{ "warren_watch_bytes_total", "counter", "Bytes of lists and watch events from the API server." },
+	{ "warren_watch_lists_total", "counter", "Full lists of a kind." },
 	{ "warren_watch_failures_total", "counter", "Lists and watches that failed." },
 };
 
@@ -88,7 +88,7 @@ static int print_watch(const struct kubernetes_watch *w, void *arg)
 	const struct watch_metric *m = arg;
 	const unsigned long values[] = { w->connected, w->events, w->bytes, w->lists, w->failures };
 
-	fprintf(m->f, "%s{kind=\"%s\"} %lu\n", watch_metrics[m->what].name, w->kind, values[m->what]);
+	fprintf(m->f, "%s{kind=\"%s\"} %lu\n", watch_metrics[m->index].name, w->kind, values[m->index]);
 	return 0;
 }
 
@@ -105,5 +105,5 @@ void kube_metrics(FILE *f, const struct kube *k)
 	}
 	fprintf(f, "# HELP warren_node_ready 1 when this node is ready for pods.\n# TYPE warren_node_ready gauge\n"
 		   "warren_node_ready %d\n",
-		k->agent->work.enforced && !kube_waits_for(k));
+		k->agent->reconcile.enforced && !kube_not_ready(k));
 }

@@ -12,9 +12,9 @@
 #include "siphash.h"
 
 #define QUEUE 16
-#define SENT 64	    /* that are remembered */
+#define SENT 64	    /* remembered */
 #define BURST 10
-#define EVERY_S 10  /* one more */
+#define EVERY_S 10  /* between Events after the burst */
 #define SAME_S 600  /* until the same may be sent again */
 
 struct sent {
@@ -38,7 +38,7 @@ struct kube_events {
 	uint64_t credited_ns;
 };
 
-/* --- how many --- */
+/* --- rate limit --- */
 
 static uint64_t event_hash(const struct kube_events *e, const struct kube_event *event)
 {
@@ -84,10 +84,10 @@ static bool allowed(struct kube_events *e, const struct kube_event *event)
 
 static void send_next(struct kube_events *e);
 
-static void on_sent(void *arg, const struct kube_answer *answer)
+static void on_sent(void *arg, const struct kube_response *response)
 {
-	if (!answer->json)
-		log_warn("an Event could not be sent: %s", answer->err->msg);
+	if (!response->json)
+		log_warn("cannot send an Event: %s", response->err->msg);
 	send_next(arg);
 }
 
@@ -105,7 +105,7 @@ static void send_next(struct kube_events *e)
 	}
 }
 
-/* core/v1: what kubelets of all releases write too. */
+/* core/v1, as kubelets of all releases write. */
 static json_t *event_json(const struct kube_events *e, const struct kube_event *event)
 {
 	const char *namespace = event->namespace ?: "default";

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Kubernetes Events: what `kubectl describe` shows of a pod, or a Node, with which something is wrong. Few: each kind
- * once in ten minutes for an object, and all together no more than a handful a minute. One that cannot be sent is
- * forgotten: status and log say the same.
+ * Kubernetes Events: problems that `kubectl describe` shows of a pod or a Node. The rate is limited: one of a reason
+ * and object in ten minutes, and six a minute in total after a burst. An Event that cannot be sent is dropped: status
+ * and log have the same information.
  */
 #ifndef WARREN_AGENT_KUBE_EVENTS_H
 #define WARREN_AGENT_KUBE_EVENTS_H

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What the files of kube.h share. */
+/* Shared by the kube*.c files. */
 #ifndef WARREN_AGENT_KUBE_INTERNAL_H
 #define WARREN_AGENT_KUBE_INTERNAL_H
 
@@ -9,7 +9,7 @@
 #include "kube_node.h"
 #include "kubernetes.h"
 
-struct kube_sweep {
+struct kube_cleanup {
 	uv_process_t process;
 	uv_pipe_t pipe;
 	uv_write_t write;
@@ -23,24 +23,24 @@ struct kube {
 	struct api *api;
 	char secret_namespace[64];
 	const char *secret_name;
-	struct kube_key *key;	   /* NULL: that of a file */
-	struct kubernetes *source; /* NULL: not before there is a key */
+	struct kube_key *key;	   /* NULL: the key is read from a file */
+	struct kubernetes *source; /* NULL: the key has not arrived yet */
 	struct kube_node *node;
 	struct kube_events *events;
 	uv_poll_t ready;
 	uv_timer_t level_timer, conflist_timer;
-	uv_fs_event_t folder;
+	uv_fs_event_t directory;
 
-	enum pods_wanted level;
+	enum pod_selection level;
 	bool waiting;		/* for pods of other nodes */
-	uint64_t wait_until_ns; /* UINT64_MAX: however long it takes */
+	uint64_t wait_until_ns; /* UINT64_MAX: no limit */
 
-	bool folder_changed;	/* where the configuration is: look again */
-	bool node_changed;	/* the own Node: tell it again */
-	struct prefix written[2]; /* the configuration is of these; family 0 in both: it has not been written */
-	bool to_sweep; /* what dead pods have left */
-	struct kube_sweep sweep;
-	uint32_t denied_revision; /* of the policy, as endpoints without room were last told about */
+	bool directory_changed;	/* the configuration's directory: check it again */
+	bool node_changed;	/* the own Node: patch it again */
+	struct prefix written[2]; /* pod CIDRs of the configuration; family 0 in both: it has not been written */
+	bool to_clean; /* run the plugin's GC */
+	struct kube_cleanup cleanup;
+	uint32_t denied_revision; /* policy revision of the last Events about denied endpoints */
 };
 
 static inline bool kube_conflist_written(const struct kube *k)
@@ -51,16 +51,16 @@ static inline bool kube_conflist_written(const struct kube *k)
 /* --- kube_pods.c --- */
 
 void kube_pods_init(struct kube *k);
-void kube_pods_begin(struct kube *k); /* the source has been opened */
-void kube_pods_turn(struct kube *k); /* which pods are to be watched */
+void kube_pods_start(struct kube *k); /* after the source was opened */
+void kube_pods_reconcile(struct kube *k); /* selects which pods to watch */
 
-/* --- kube_sweep.c --- */
+/* --- kube_cleanup.c --- */
 
-void kube_sweep(struct kube *k, const struct prefix cidrs[2]); /* those are the node's */
+void kube_cleanup(struct kube *k, const struct prefix cidrs[2]); /* the node's pod CIDRs */
 
 /* --- kube_ready.c --- */
 
 void kube_ready_init(struct kube *k);
-void kube_ready_turn(struct kube *k); /* configuration and Node, once policy is in force */
+void kube_ready_reconcile(struct kube *k); /* writes configuration and Node, once policy is enforced */
 
 #endif

@@ -10,12 +10,12 @@
 #include "log.h"
 #include "objects.h"
 
-#define WHAT "own Node"
-#define LOOK_SECONDS 300
-#define SAY_SECONDS 10 /* after a change, so that what comes and goes is not told */
-#define SAY_BURST 5	/* annotations in a row: each goes to every watcher of Nodes */
-#define SAY_EVERY_S 60 /* one more */
-#define PATCHES_MOST 6 /* in a row, before a pause */
+#define SUBJECT "own Node"
+#define RESYNC_S 300
+#define REPORT_DELAY_S 10    /* after a change: short problems are not written */
+#define REPORT_BURST 5	     /* annotations in a row: each goes to every watcher of Nodes */
+#define REPORT_INTERVAL_S 60 /* between further ones */
+#define PATCHES_MAX 6 /* in a row, before a pause */
 #define REASON "WarrenIsUp"
 #define MERGE "application/strategic-merge-patch+json"
 
@@ -23,14 +23,14 @@ struct kube_node {
 	struct kube_task task;
 	struct kube_node_options options;
 	char path[320];
-	bool told, again;
-	bool saying; /* it is to look after SAY_SECONDS */
-	char says[NODE_AGENT_MAX]; /* how the agent is, but for since when; "": not known yet */
-	unsigned patches; /* since it was in order */
-	uint64_t credit_ns, credited_ns; /* of annotations; SAY_BURST * SAY_EVERY_S at most */
+	bool synced, refetch;
+	bool report_scheduled; /* a timer of REPORT_DELAY_S runs */
+	char status[NODE_AGENT_MAX]; /* the annotation without its time; "": not set yet */
+	unsigned patches; /* since the Node was last right */
+	uint64_t credit_ns, credited_ns; /* of annotations; REPORT_BURST * REPORT_INTERVAL_S at most */
 };
 
-static void look(void *arg);
+static void fetch_node(void *arg);
 
 static void now_text(char text[32])
 {
@@ -41,9 +41,9 @@ static void now_text(char text[32])
 	strftime(text, 32, "%Y-%m-%dT%H:%M:%SZ", &tm);
 }
 
-/* --- what it says --- */
+/* --- the Node's state --- */
 
-static bool says_available(const json_t *node)
+static bool is_network_available(const json_t *node)
 {
 	const json_t *condition;
 	size_t i;
@@ -58,7 +58,7 @@ static bool says_available(const json_t *node)
 	return false;
 }
 
-/* The taints but ours; NULL: ours is not among them. */
+/* The taints without ours; NULL: ours is not among them. */
 static json_t *other_taints(const json_t *node, const char *ours)
 {
 	const json_t *taints = json_object_get(json_object_get(node, "spec"), "taints");
@@ -77,32 +77,32 @@ static json_t *other_taints(const json_t *node, const char *ours)
 	return NULL;
 }
 
-/* Whether the annotation has it, whenever that was written. */
-static bool says_how_we_are(const struct kube_node *k, const json_t *node)
+/* Compares the annotation without its time. */
+static bool is_annotation_current(const struct kube_node *k, const json_t *node)
 {
 	const json_t *annotations = json_object_get(json_object_get(node, "metadata"), "annotations");
 	const char *text = json_string_value(json_object_get(annotations, NODE_AGENT_ANNOTATION)) ?: "";
-	size_t n = strlen(k->says);
+	size_t n = strlen(k->status);
 
-	return !n || (strncmp(text, k->says, n) == 0 && strncmp(text + n, " since ", 7) == 0);
+	return !n || (strncmp(text, k->status, n) == 0 && strncmp(text + n, " since ", 7) == 0);
 }
 
-/* --- telling --- */
+/* --- patches --- */
 
-static void on_patched(void *arg, const struct kube_answer *answer)
+static void on_patched(void *arg, const struct kube_response *response)
 {
 	struct kube_node *k = arg;
 	struct err err;
 
-	/* Somebody else has changed the Node meanwhile (409): what it says now counts. Or there is more to tell. */
-	if (!answer->json && answer->status != 409) {
-		kube_task_failed(&k->task, answer->err, answer->retry_after_s, look);
-	} else if (++k->patches < PATCHES_MOST) {
-		look(k);
+	/* Reads the Node again after a conflict (409), and for further patches. */
+	if (!response->json && response->status != 409) {
+		kube_task_failed(&k->task, response->err, response->retry_after_s, fetch_node);
+	} else if (++k->patches < PATCHES_MAX) {
+		fetch_node(k);
 	} else {
 		k->patches = 0;
-		err_set(&err, EBUSY, "somebody else keeps changing what Node %s says of its network", k->options.name);
-		kube_task_failed(&k->task, &err, 0, look);
+		err_set(&err, EBUSY, "another program keeps reverting the network condition or the taints of Node %s", k->options.name);
+		kube_task_failed(&k->task, &err, 0, fetch_node);
 	}
 }
 
@@ -113,7 +113,7 @@ static void patch(struct kube_node *k, const char *path, json_t *body)
 		       : err_set(&err, ENOMEM, "no memory for a patch");
 
 	if (ret < 0)
-		kube_task_failed(&k->task, &err, 0, look);
+		kube_task_failed(&k->task, &err, 0, fetch_node);
 }
 
 static void patch_condition(struct kube_node *k)
@@ -128,7 +128,7 @@ static void patch_condition(struct kube_node *k)
 			"Warren is running on this node", "lastHeartbeatTime", now, "lastTransitionTime", now));
 }
 
-/* The list is replaced whole: only if it is still the one that was read. */
+/* Replaces the whole list, so the resourceVersion must still be the one that was read. */
 static void patch_taints(struct kube_node *k, const json_t *node, json_t *taints)
 {
 	const json_t *version = json_object_get(json_object_get(node, "metadata"), "resourceVersion");
@@ -138,15 +138,15 @@ static void patch_taints(struct kube_node *k, const json_t *node, json_t *taints
 			"taints", taints));
 }
 
-/* How many seconds there are to wait before another annotation; 0: none, and this one is counted. */
-static unsigned say_wait(struct kube_node *k)
+/* Seconds until the next annotation may be written; 0: now, and it is counted. */
+static unsigned report_wait_s(struct kube_node *k)
 {
-	const uint64_t one = SAY_EVERY_S * NS_PER_S, now = clock_ns(CLOCK_MONOTONIC);
+	const uint64_t one = REPORT_INTERVAL_S * NS_PER_S, now = clock_ns(CLOCK_MONOTONIC);
 
 	k->credit_ns += now - k->credited_ns;
 	k->credited_ns = now;
-	if (k->credit_ns > SAY_BURST * one)
-		k->credit_ns = SAY_BURST * one;
+	if (k->credit_ns > REPORT_BURST * one)
+		k->credit_ns = REPORT_BURST * one;
 	if (k->credit_ns < one)
 		return (unsigned)((one - k->credit_ns) / NS_PER_S) + 1;
 	k->credit_ns -= one;
@@ -155,92 +155,92 @@ static unsigned say_wait(struct kube_node *k)
 
 static void patch_annotation(struct kube_node *k)
 {
-	char text[sizeof(k->says) + 40], now[32];
+	char text[sizeof(k->status) + 40], now[32];
 
 	now_text(now);
-	snprintf(text, sizeof(text), "%s since %s", k->says, now);
+	snprintf(text, sizeof(text), "%s since %s", k->status, now);
 	patch(k, k->path, json_pack("{s:{s:{s:s}}}", "metadata", "annotations", NODE_AGENT_ANNOTATION, text));
 }
 
-static void on_node(void *arg, const struct kube_answer *answer)
+static void on_node(void *arg, const struct kube_response *response)
 {
 	struct kube_node *k = arg;
 	unsigned wait = 0;
 	json_t *taints;
 
-	if (!answer->json) {
-		kube_task_failed(&k->task, answer->err, answer->retry_after_s, look);
+	if (!response->json) {
+		kube_task_failed(&k->task, response->err, response->retry_after_s, fetch_node);
 		return;
 	}
-	if (!says_available(answer->json)) {
+	if (!is_network_available(response->json)) {
 		patch_condition(k);
 		return;
 	}
-	taints = k->options.taint ? other_taints(answer->json, k->options.taint) : NULL;
+	taints = k->options.taint ? other_taints(response->json, k->options.taint) : NULL;
 	if (taints) {
-		patch_taints(k, answer->json, taints);
+		patch_taints(k, response->json, taints);
 		return;
 	}
-	if (!k->told)
-		log_info("Node %s says that the network is available", k->options.name);
-	k->told = true;
-	if (!says_how_we_are(k, answer->json)) {
-		wait = say_wait(k);
+	if (!k->synced)
+		log_info("Node %s: NetworkUnavailable is False", k->options.name);
+	k->synced = true;
+	if (!is_annotation_current(k, response->json)) {
+		wait = report_wait_s(k);
 		if (!wait) {
 			patch_annotation(k);
 			return;
 		}
 	}
 	k->patches = 0;
-	k->saying = wait;
+	k->report_scheduled = wait;
 	kube_task_succeeded(&k->task);
-	if (k->again)
-		look(k);
+	if (k->refetch)
+		fetch_node(k);
 	else
-		kube_task_later(&k->task, wait ? wait : LOOK_SECONDS, look);
+		kube_task_later(&k->task, wait ? wait : RESYNC_S, fetch_node);
 }
 
-static void look(void *arg)
+static void fetch_node(void *arg)
 {
 	struct kube_node *k = arg;
 	struct err err;
 
-	k->again = k->saying = false;
+	k->refetch = k->report_scheduled = false;
 	if (kube_task_call(&k->task, "GET", k->path, NULL, NULL, on_node, &err) < 0)
-		kube_task_failed(&k->task, &err, 0, look);
+		kube_task_failed(&k->task, &err, 0, fetch_node);
 }
 
-void kube_node_tell(struct kube_node *k)
+void kube_node_sync(struct kube_node *k)
 {
-	k->again = true; /* the object that a running call is about may be another one */
-	k->told = false;
+	k->refetch = true; /* a running call may return the previous object */
+	k->synced = false;
 	if (k->task.call)
 		return;
 	kube_task_stop(&k->task);
-	look(k);
+	fetch_node(k);
 }
 
-void kube_node_say(struct kube_node *k, size_t wrong)
+void kube_node_report(struct kube_node *k, size_t problems)
 {
-	char text[sizeof(k->says)];
+	char text[sizeof(k->status)];
 
-	if (wrong)
-		snprintf(text, sizeof(text), WARREN_VERSION " %zu wrong", wrong);
+	if (problems)
+		snprintf(text, sizeof(text), WARREN_VERSION " %zu wrong", problems);
 	else
 		snprintf(text, sizeof(text), WARREN_VERSION " ok");
-	if (strcmp(text, k->says) == 0)
+	if (strcmp(text, k->status) == 0)
 		return;
-	memcpy(k->says, text, sizeof(text));
-	k->again |= k->task.call != NULL;
-	if (!k->told || k->task.call || k->task.failures || k->saying)
+	memcpy(k->status, text, sizeof(text));
+	k->refetch |= k->task.call != NULL;
+	if (!k->synced || k->task.call || k->task.failures || k->report_scheduled)
 		return;
-	k->saying = true;
-	kube_task_later(&k->task, SAY_SECONDS, look);
+	k->report_scheduled = true;
+	kube_task_later(&k->task, REPORT_DELAY_S, fetch_node);
 }
 
-bool kube_node_told(const struct kube_node *k)
+bool kube_node_synced(const struct kube_node *k)
 {
-	return k->told;
+	return k->synced;
 }
 
 /* --- begin and end --- */
@@ -253,10 +253,10 @@ struct kube_node *kube_node_open(struct api *api, const struct kube_node_options
 		return NULL;
 	k->options = *options;
 	k->task = (struct kube_task){
-		.api = api, .what = WHAT, .complain = options->complain, .complain_arg = options->arg, .arg = k
+		.api = api, .subject = SUBJECT, .report_problem = options->report_problem, .report_arg = options->arg, .arg = k
 	};
 	snprintf(k->path, sizeof(k->path), "/api/v1/nodes/%s", options->name);
-	k->credit_ns = SAY_BURST * SAY_EVERY_S * NS_PER_S;
+	k->credit_ns = REPORT_BURST * REPORT_INTERVAL_S * NS_PER_S;
 	k->credited_ns = clock_ns(CLOCK_MONOTONIC);
 	return k;
 }

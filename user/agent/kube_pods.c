@@ -1,93 +1,94 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Which pods are watched: all of the cluster only while a policy of some pod here names pods. The rest of the time a pod
- * elsewhere is known by the identity that its packets carry, and churn there costs this node nothing.
+ * Selects which pods to watch: those of the whole cluster only while a policy of a pod on this node selects pods or
+ * namespaces. Otherwise the identity that packets carry suffices for pods of other nodes, and their churn costs this
+ * node nothing.
  */
 #include "kube_internal.h"
 
 #include "clock.h"
 
-#define BACK_MS 60000 /* until pods elsewhere are forgotten: policies come and go in rollouts */
-#define WAIT_MS 5000  /* that a policy waits for them */
+#define UNWATCH_MS 60000 /* after the last such policy the watch stays, since a rollout may add another one */
+#define WAIT_MS 5000	 /* at most, for a policy whose pods have not been listed */
 
-static void want(struct kube *k, enum pods_wanted level)
+static void set_level(struct kube *k, enum pod_selection level)
 {
 	if (level == k->level)
 		return;
-	kubernetes_want_pods(k->source, level);
+	kubernetes_select_pods(k->source, level);
 	k->level = level;
-	log_info(level == PODS_ALL ? "pods of other nodes are followed too: policies here name pods, or did so last"
-				   : "no policy here names pods: those of other nodes are followed no longer");
+	log_info(level == PODS_ALL ? "watching pods of all nodes: policies of this node select pods, or did before the restart"
+				   : "watching pods of this node only: none of its policies selects pods");
 }
 
-static void on_back(uv_timer_t *timer)
+static void on_unwatch(uv_timer_t *timer)
 {
 	struct kube *k = timer->data;
 
 	if (!policy_needs_pods(k->agent->policy))
-		want(k, PODS_OWN);
+		set_level(k, PODS_OWN);
 }
 
-static bool all_known(const struct kube *k)
+static bool all_synced(const struct kube *k)
 {
-	return k->level == PODS_ALL && kubernetes_pods_known(k->source);
+	return k->level == PODS_ALL && kubernetes_pods_synced(k->source);
 }
 
-void kube_pods_turn(struct kube *k)
+void kube_pods_reconcile(struct kube *k)
 {
-	if (!k->source || !k->agent->work.enforced || kube_is_waiting(k))
+	if (!k->source || !k->agent->reconcile.enforced || kube_is_waiting(k))
 		return;
 	if (policy_needs_pods(k->agent->policy)) {
 		uv_timer_stop(&k->level_timer);
-		want(k, PODS_ALL);
+		set_level(k, PODS_ALL);
 		return;
 	}
 	k->waiting = false;
 	if (k->level == PODS_ALL && !uv_is_active((uv_handle_t *)&k->level_timer))
-		uv_timer_start(&k->level_timer, on_back, BACK_MS, 0);
+		uv_timer_start(&k->level_timer, on_unwatch, UNWATCH_MS, 0);
 }
 
-/* --- a policy that comes before the pods that it names --- */
+/* --- a policy that arrives before the pods that it selects --- */
 
 bool kube_is_waiting(const struct kube *k)
 {
-	return k && k->waiting && !all_known(k) && clock_ns(CLOCK_MONOTONIC) < k->wait_until_ns;
+	return k && k->waiting && !all_synced(k) && clock_ns(CLOCK_MONOTONIC) < k->wait_until_ns;
 }
 
-static void begin_to_wait(struct kube *k)
+static void start_wait(struct kube *k)
 {
 	k->waiting = true;
-	k->wait_until_ns = k->agent->work.enforced ? clock_ns(CLOCK_MONOTONIC) + WAIT_MS * NS_PER_MS : UINT64_MAX;
+	k->wait_until_ns = k->agent->reconcile.enforced ? clock_ns(CLOCK_MONOTONIC) + WAIT_MS * NS_PER_MS : UINT64_MAX;
 }
 
-/* Once, until they are known: who has waited in vain waits no more. */
+/* After a timeout, policies do not wait again until all pods have been listed. */
 bool kube_must_wait(struct kube *k, unsigned *ms)
 {
 	if (!k || !k->source || !policy_needs_pods(k->agent->policy))
 		return false;
-	want(k, PODS_ALL);
-	if (all_known(k)) {
+	set_level(k, PODS_ALL);
+	if (all_synced(k)) {
 		k->waiting = false;
 		return false;
 	}
 	if (!k->waiting) {
-		begin_to_wait(k);
+		start_wait(k);
 	} else if (k->wait_until_ns && !kube_is_waiting(k)) {
 		k->wait_until_ns = 0;
-		log_warn("pods of other nodes are not known yet: policies that name them are enforced without them");
+		log_warn("pods of other nodes have not been listed in time: policies that select them are enforced without them");
 	}
 	*ms = k->wait_until_ns == UINT64_MAX ? 0 : WAIT_MS + 1;
 	return kube_is_waiting(k);
 }
 
 /*
- * What an earlier agent has followed is wanted again most likely. To find that out first, from everything else, takes as long as
- * listing that does; if it is not, they are followed no longer a while later.
+ * If an earlier agent watched all pods, the policies most likely need them still. Listing them now avoids waiting for
+ * all other objects first; if they are not needed, the watch ends after UNWATCH_MS.
  */
-void kube_pods_begin(struct kube *k)
+void kube_pods_start(struct kube *k)
 {
 	if (ipcache_inherits(k->agent->ipcache))
-		want(k, PODS_ALL);
+		set_level(k, PODS_ALL);
 }
 
 void kube_pods_init(struct kube *k)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What makes the node ready for pods, once policy is in force and its own Node is known. */
+/* Makes the node ready for pods, once policy is enforced and its own Node has been read. */
 #include "kube_internal.h"
 
 #include <errno.h>
@@ -12,43 +12,43 @@
 #define CONFLIST "network configuration"
 #define RETRY_MS 5000
 
-static void complain_of(struct kube *k, const char *what, const struct err *err)
+static void report_problem_of(struct kube *k, const char *subject, const struct err *err)
 {
-	complain(&k->agent->complaints, COMPLAINT_AGENT, what, err);
+	report_problem(&k->agent->problems, PROBLEM_AGENT, subject, err);
 }
 
-/* --- the folder of configurations --- */
+/* --- the directory of configurations --- */
 
-/* Somebody has added, changed or removed a file: another one may come first now, or ours be gone. */
-static void on_folder(uv_fs_event_t *event, const char *name, int events, int status)
+/* A file was added, changed or removed: another one may be first by name now, or ours may be gone. */
+static void on_directory(uv_fs_event_t *event, const char *name, int events, int status)
 {
 	struct kube *k = event->data;
 
-	k->folder_changed = true;
+	k->directory_changed = true;
 }
 
-/* Each time anew: by that name there may be another folder by now. */
-static void follow_folder(struct kube *k)
+/* Watched again each time: the path may lead to another directory now. */
+static void follow_directory(struct kube *k)
 {
-	char folder[FILE_PATH_MAX];
+	char directory[FILE_PATH_MAX];
 
-	conflist_folder(k->agent->options->conflist, folder);
-	uv_fs_event_stop(&k->folder);
-	if (uv_fs_event_start(&k->folder, on_folder, folder, 0) < 0)
-		log_warn("%s cannot be followed: what others put there goes unnoticed", folder);
+	conflist_directory(k->agent->options->conflist, directory);
+	uv_fs_event_stop(&k->directory);
+	if (uv_fs_event_start(&k->directory, on_directory, directory, 0) < 0)
+		log_warn("cannot watch %s: changes by others stay undetected", directory);
 }
 
 /* --- the configuration --- */
 
-static void tell_rival(struct kube *k, bool rival, const struct err *err)
+static void report_rival(struct kube *k, bool rival, const struct err *err)
 {
 	const char *node = k->agent->options->cluster.node_name;
 
-	complain_of(k, "another " CONFLIST, rival ? err : NULL);
+	report_problem_of(k, "another " CONFLIST, rival ? err : NULL);
 	if (rival)
 		kube_events_send(k->events, &(struct kube_event){ .kind = "Node",
 								  .name = node,
-								  .reason = "ForeignNetworkConfiguration",
+								  .reason = "ConflictingNetworkConfiguration",
 								  .message = err->msg });
 }
 
@@ -59,7 +59,7 @@ static int write_conflist(struct kube *k, const struct prefix cidrs[2], struct e
 	int ret = text ? conflist_write(path, text, err) : err_set(err, ENOMEM, "no memory for %s", path);
 
 	if (ret > 0)
-		log_info("%s is written: the node is ready for pods", path);
+		log_info("wrote %s: the node is ready for pods", path);
 	return ret < 0 ? ret : 0;
 }
 
@@ -68,15 +68,15 @@ static void update_conflist(struct kube *k, const struct prefix cidrs[2])
 	struct err err;
 	int ret;
 
-	if (!k->folder_changed && memcmp(k->written, cidrs, sizeof(k->written)) == 0)
+	if (!k->directory_changed && memcmp(k->written, cidrs, sizeof(k->written)) == 0)
 		return;
-	k->folder_changed = false;
+	k->directory_changed = false;
 	ret = write_conflist(k, cidrs, &err);
 	if (ret == 0) {
-		follow_folder(k);
-		ret = write_conflist(k, cidrs, &err); /* if it has gone again before it was followed */
+		follow_directory(k);
+		ret = write_conflist(k, cidrs, &err); /* if it was removed before the watch began */
 	}
-	complain_of(k, CONFLIST, ret < 0 ? &err : NULL);
+	report_problem_of(k, CONFLIST, ret < 0 ? &err : NULL);
 	if (ret < 0) {
 		if (ret == -ESTALE)
 			agent_stop(k->agent, 1);
@@ -85,30 +85,31 @@ static void update_conflist(struct kube *k, const struct prefix cidrs[2])
 	}
 	k->node_changed |= !kube_conflist_written(k);
 	memcpy(k->written, cidrs, sizeof(k->written));
-	tell_rival(k, conflist_rival(k->agent->options->conflist, &err), &err);
+	report_rival(k, conflist_preceding(k->agent->options->conflist, &err), &err);
 }
 
 /* --- the Node --- */
 
-/* Without an object of its own the node is in no cluster, and has no addresses to give. (What else may be missing the cluster tells.) */
-static void tell_missing(struct kube *k)
+/* Without its Node object this node is in no cluster and has no pod CIDRs. (cluster.c reports the Node's problems.) */
+static void report_missing_node(struct kube *k)
 {
 	const char *name = k->agent->options->cluster.node_name;
 	struct err err;
 	bool missing = !cluster_own(k->agent->cluster);
 
 	if (missing)
-		err_set(&err, ENOENT, "there is no Node %s: the kubelet registers it; is --node-name right?", name);
-	complain_of(k, "this node", missing ? &err : NULL);
+		err_set(&err, ENOENT, "there is no Node %s; check that the kubelet has registered it and that --node-name is right",
+			name);
+	report_problem_of(k, "this node", missing ? &err : NULL);
 }
 
-void kube_ready_turn(struct kube *k)
+void kube_ready_reconcile(struct kube *k)
 {
 	struct prefix cidrs[2];
 
-	if (!k->agent->work.enforced)
+	if (!k->agent->reconcile.enforced)
 		return;
-	tell_missing(k);
+	report_missing_node(k);
 	if (!cluster_own_cidrs(k->agent->cluster, cidrs))
 		return;
 	if (k->agent->options->conflist) {
@@ -117,20 +118,20 @@ void kube_ready_turn(struct kube *k)
 		memcpy(k->written, cidrs, sizeof(k->written));
 		k->node_changed = true;
 	}
-	if (k->to_sweep)
-		kube_sweep(k, cidrs);
+	if (k->to_clean)
+		kube_cleanup(k, cidrs);
 	if (!kube_conflist_written(k) || !k->node_changed)
 		return;
 	k->node_changed = false;
-	kube_node_tell(k->node);
+	kube_node_sync(k->node);
 }
 
 static void on_retry(uv_timer_t *timer)
 {
 	struct kube *k = timer->data;
 
-	k->folder_changed = true;
-	kube_ready_turn(k);
+	k->directory_changed = true;
+	kube_ready_reconcile(k);
 }
 
 void kube_own_node(struct kube *k)
@@ -142,8 +143,8 @@ void kube_own_node(struct kube *k)
 void kube_ready_init(struct kube *k)
 {
 	uv_timer_init(&k->agent->loop, &k->conflist_timer);
-	uv_fs_event_init(&k->agent->loop, &k->folder);
-	k->conflist_timer.data = k->folder.data = k;
+	uv_fs_event_init(&k->agent->loop, &k->directory);
+	k->conflist_timer.data = k->directory.data = k;
 	k->conflist_timer.timer_cb = on_retry;
-	k->to_sweep = true;
+	k->to_clean = true;
 }

@@ -10,10 +10,10 @@
 #include "json.h"
 #include "log.h"
 
-#define ANSWER_MOST (1 << 20) /* bytes; a Node with many images has some 50 KB */
+#define RESPONSE_SIZE_MAX (1 << 20) /* bytes; a Node with many images has some 50 KB */
 #define CALL_SECONDS 30
 #define PAUSE_MS 1000
-#define PAUSE_MS_MOST 30000
+#define PAUSE_MS_MAX 30000
 
 /* --- a call --- */
 
@@ -21,9 +21,9 @@ static int on_data(void *arg, const void *data, size_t size)
 {
 	struct kube_task *t = arg;
 
-	if (!size) /* an answer begins */
+	if (!size) /* start of the body */
 		return 0;
-	if (size > ANSWER_MOST - t->size)
+	if (size > RESPONSE_SIZE_MAX - t->size)
 		return -EMSGSIZE;
 	if (t->size + size > t->room) {
 		size_t room = 2 * (t->size + size);
@@ -39,7 +39,7 @@ static int on_data(void *arg, const void *data, size_t size)
 	return 0;
 }
 
-static void forget_answer(struct kube_task *t)
+static void free_response(struct kube_task *t)
 {
 	free(t->text);
 	t->text = NULL;
@@ -55,12 +55,12 @@ static void on_done(void *arg, const struct api_result *result)
 	t->call = NULL;
 	if (result->status / 100 == 2)
 		json = json_parse_object(t->text ?: "", t->size, "the API server's answer", &err);
-	forget_answer(t);
-	t->done(t->arg, &(struct kube_answer){ result->status, json, &err, result->retry_after_s });
+	free_response(t);
+	t->done(t->arg, &(struct kube_response){ result->status, json, &err, result->retry_after_s });
 }
 
 int kube_task_call(struct kube_task *t, const char *method, const char *path, const char *content_type, json_t *body,
-		   void (*done)(void *arg, const struct kube_answer *answer), struct err *err)
+		   void (*done)(void *arg, const struct kube_response *response), struct err *err)
 {
 	_cleanup_free_ char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
 	const struct api_request request = {
@@ -92,46 +92,46 @@ static void on_timer(void *arg)
 	struct kube_task *t = arg;
 
 	t->timer = NULL;
-	t->again(t->arg);
+	t->retry(t->arg);
 }
 
-static void pause_ms(struct kube_task *t, unsigned ms, void (*again)(void *arg))
+static void pause_ms(struct kube_task *t, unsigned ms, void (*retry)(void *arg))
 {
-	unsigned short dice = 0;
+	unsigned short jitter = 0;
 	struct err err;
 
-	if (getrandom(&dice, sizeof(dice), 0) < 0)
-		dice = 0; /* any number will do */
+	if (getrandom(&jitter, sizeof(jitter), 0) < 0)
+		jitter = 0;
 	api_timer_cancel(t->timer);
 	t->timer = NULL;
-	t->again = again;
-	/* Without it nothing would ever be tried again: whoever supervises the agent starts it anew. */
-	if (api_after(t->api, ms / 2 + (unsigned)((unsigned long long)ms * dice / 65536), on_timer, t, &t->timer, &err) < 0)
+	t->retry = retry;
+	/* Without a timer the request is never repeated; the supervisor (kubelet, systemd) restarts the agent. */
+	if (api_after(t->api, ms / 2 + (unsigned)((unsigned long long)ms * jitter / 65536), on_timer, t, &t->timer, &err) < 0)
 		abort();
 }
 
-void kube_task_later(struct kube_task *t, unsigned seconds, void (*again)(void *arg))
+void kube_task_later(struct kube_task *t, unsigned seconds, void (*retry)(void *arg))
 {
-	pause_ms(t, 1000 * seconds, again);
+	pause_ms(t, 1000 * seconds, retry);
 }
 
-void kube_task_failed(struct kube_task *t, const struct err *err, unsigned retry_after_s, void (*again)(void *arg))
+void kube_task_failed(struct kube_task *t, const struct err *err, unsigned retry_after_s, void (*retry)(void *arg))
 {
 	unsigned ms = PAUSE_MS;
 
-	for (unsigned i = 0; i < t->failures && ms < PAUSE_MS_MOST; i++)
+	for (unsigned i = 0; i < t->failures && ms < PAUSE_MS_MAX; i++)
 		ms *= 2;
 	t->failures++;
-	t->complain(t->complain_arg, t->what, err);
+	t->report_problem(t->report_arg, t->subject, err);
 	if (ms < 1000 * retry_after_s)
-		ms = retry_after_s < 600 ? 2000 * retry_after_s : 1200000; /* a half of it is the least */
-	pause_ms(t, ms < PAUSE_MS_MOST || retry_after_s ? ms : PAUSE_MS_MOST, again);
+		ms = retry_after_s < 600 ? 2000 * retry_after_s : 1200000; /* pause_ms() may halve it */
+	pause_ms(t, ms < PAUSE_MS_MAX || retry_after_s ? ms : PAUSE_MS_MAX, retry);
 }
 
 void kube_task_succeeded(struct kube_task *t)
 {
 	t->failures = 0;
-	t->complain(t->complain_arg, t->what, NULL);
+	t->report_problem(t->report_arg, t->subject, NULL);
 }
 
 void kube_task_stop(struct kube_task *t)
@@ -140,5 +140,5 @@ void kube_task_stop(struct kube_task *t)
 	t->call = NULL;
 	api_timer_cancel(t->timer);
 	t->timer = NULL;
-	forget_answer(t);
+	free_response(t);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Something that the API server is to be told or asked in small requests, one at a time, again and again until it is done:
- * JSON in, JSON out, a pause that grows after each failure, and a complaint meanwhile.
+ * Small requests to the API server, one at a time, with JSON in both directions. A failed one is repeated after a pause
+ * that grows, and reported as a problem until one succeeds.
  */
 #ifndef WARREN_AGENT_KUBE_TASK_H
 #define WARREN_AGENT_KUBE_TASK_H
@@ -10,41 +10,41 @@
 
 #include "api.h"
 
-struct kube_answer {
-	int status;	    /* of HTTP; 0: there was none */
-	const json_t *json; /* the answer; NULL if there is none (the status is not 2xx, or it could not be read) */
-	const struct err *err; /* if there is none: why */
+struct kube_response {
+	int status;	    /* of HTTP; 0: no response */
+	const json_t *json; /* NULL: the request failed, the status is not 2xx, or the body is not valid */
+	const struct err *err; /* without `json`: the reason */
 	unsigned retry_after_s;
 };
 
-/* Something is wrong (err), or no longer (NULL). */
-typedef void kube_complain_fn(void *arg, const char *what, const struct err *err);
+/* Sets (err) or resolves (NULL) a problem. */
+typedef void kube_problem_fn(void *arg, const char *subject, const struct err *err);
 
 struct kube_task {
 	struct api *api;
-	const char *what; /* in complaints */
-	const char *accept; /* of the next calls; NULL: application/json */
-	kube_complain_fn *complain;
-	void *complain_arg;
-	struct api_call *call;	 /* that runs; NULL: none does */
+	const char *subject; /* subject of problems */
+	const char *accept; /* for the next calls; NULL: application/json */
+	kube_problem_fn *report_problem;
+	void *report_arg;
+	struct api_call *call;	 /* the running one; NULL: none */
 	struct api_timer *timer; /* NULL: none */
 	unsigned failures;
-	char *text; /* of the answer so far */
+	char *text; /* of the response so far */
 	size_t size, room;
-	void (*done)(void *arg, const struct kube_answer *answer);
-	void (*again)(void *arg);
+	void (*done)(void *arg, const struct kube_response *response);
+	void (*retry)(void *arg);
 	void *arg; /* of both */
 };
 
-/* Takes `body` over (NULL: none), also if it fails. No other call may be running. */
+/* Takes over `body` (NULL: none), also on failure. No other call may be running. */
 int kube_task_call(struct kube_task *t, const char *method, const char *path, const char *content_type, json_t *body,
-		   void (*done)(void *arg, const struct kube_answer *answer), struct err *err);
-/* Complains, and calls `again` after a pause. */
-void kube_task_failed(struct kube_task *t, const struct err *err, unsigned retry_after_s, void (*again)(void *arg));
-/* There is nothing to complain about (any more). */
+		   void (*done)(void *arg, const struct kube_response *response), struct err *err);
+/* Reports the problem, and calls `retry` after a pause. */
+void kube_task_failed(struct kube_task *t, const struct err *err, unsigned retry_after_s, void (*retry)(void *arg));
+/* Resolves the problem. */
 void kube_task_succeeded(struct kube_task *t);
-/* Calls `again` after so many seconds, half of them up to half as many more: agents that started together part. */
-void kube_task_later(struct kube_task *t, unsigned seconds, void (*again)(void *arg));
+/* Calls `retry` after 0.5 to 1.5 times the seconds: the jitter spreads agents that started together. */
+void kube_task_later(struct kube_task *t, unsigned seconds, void (*retry)(void *arg));
 void kube_task_stop(struct kube_task *t);
 
 #endif

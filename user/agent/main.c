@@ -26,7 +26,7 @@ int main(int argc, char **argv)
 	struct err err;
 
 	if (options_parse(argc, argv, &options, &err) < 0) {
-		fprintf(stderr, "warren-agent: %s\n(--help tells more)\n", err.msg);
+		fprintf(stderr, "warren-agent: %s\n(see --help)\n", err.msg);
 		return 2;
 	}
 	if (options.help) {

@@ -1,25 +1,25 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What is served over HTTP: health, and metrics, each at an address of its own. */
+/* Serves health and metrics over HTTP, each at an address of its own. */
 #include <string.h>
 
 #include "agent.h"
 #include "clock.h"
 #include "http.h"
 
-/* Scrapes get this part of the loop's time at most: one that comes sooner has the text of the last one. */
-#define TIME_SHARE 10
+/* Writing the metrics takes at most this fraction of the loop's time: earlier requests get the previous text. */
+#define TIME_FRACTION 10 /* a tenth */
 
 struct metrics {
 	struct agent *agent;
-	struct http *at_health, *at_metrics;
-	char *text; /* as last written; NULL: there is none */
+	struct http *health, *metrics;
+	char *text; /* as last written; NULL: not yet */
 	size_t size;
-	uint64_t next_ns; /* when it is written again */
+	uint64_t next_ns; /* when it may be written again */
 };
 
-static struct http_answer answer_metrics(void *arg)
+static struct http_response serve_metrics(void *arg)
 {
-	struct http_answer answer = { .status = 200 };
+	struct http_response response = { .status = 200 };
 	struct metrics *m = arg;
 	uint64_t begin = clock_ns(CLOCK_MONOTONIC), end;
 
@@ -27,40 +27,40 @@ static struct http_answer answer_metrics(void *arg)
 		free(m->text);
 		m->text = metrics_text(m->agent, &m->size);
 		end = clock_ns(CLOCK_MONOTONIC);
-		m->next_ns = end + (TIME_SHARE - 1) * (end - begin);
+		m->next_ns = end + (TIME_FRACTION - 1) * (end - begin);
 	}
-	answer.text = m->text ? malloc(m->size) : NULL;
-	if (!answer.text)
-		return answer;
-	answer.size = m->size;
-	memcpy(answer.text, m->text, m->size);
-	return answer;
+	response.text = m->text ? malloc(m->size) : NULL;
+	if (!response.text)
+		return response;
+	response.size = m->size;
+	memcpy(response.text, m->text, m->size);
+	return response;
 }
 
-/* That there is an answer at all says it: it is written by the loop that does everything else. */
-static struct http_answer answer_healthz(void *arg)
+/* Any response shows that the agent works: the loop that does everything else sends it. */
+static struct http_response serve_healthz(void *arg)
 {
-	return http_answer_line(200, "ok\n");
+	return http_response_line(200, "ok\n");
 }
 
-static struct http_answer answer_readyz(void *arg)
+static struct http_response serve_readyz(void *arg)
 {
 	const struct metrics *m = arg;
-	struct http_answer answer = { .status = 503 };
+	struct http_response response = { .status = 503 };
 
-	answer.text = agent_awaits(m->agent, &answer.size);
-	if (!answer.text || answer.size)
-		return answer;
-	free(answer.text);
-	return http_answer_line(200, "ok\n");
+	response.text = agent_not_ready(m->agent, &response.size);
+	if (!response.text || response.size)
+		return response;
+	free(response.text);
+	return http_response_line(200, "ok\n");
 }
 
-/* Probes of earlier releases' manifests ask for health at the address of metrics. */
+/* Probes in manifests of earlier releases use the address of metrics for health. */
 static const struct http_page pages[] = {
-	{ "/metrics", "text/plain; version=0.0.4; charset=utf-8", answer_metrics },
+	{ "/metrics", "text/plain; version=0.0.4; charset=utf-8", serve_metrics },
 #define HEALTH_PAGES 1 /* index of the first */
-	{ "/healthz", "text/plain; charset=utf-8", answer_healthz },
-	{ "/readyz", "text/plain; charset=utf-8", answer_readyz },
+	{ "/healthz", "text/plain; charset=utf-8", serve_healthz },
+	{ "/readyz", "text/plain; charset=utf-8", serve_readyz },
 	{ 0 },
 };
 
@@ -75,9 +75,9 @@ int metrics_open(struct agent *agent, struct metrics **out, struct err *err)
 	*out = m;
 	m->agent = agent;
 	if (options->health)
-		ret = http_open(&agent->loop, "--health", options->health, &pages[HEALTH_PAGES], m, &m->at_health, err);
+		ret = http_open(&agent->loop, "--health", options->health, &pages[HEALTH_PAGES], m, &m->health, err);
 	if (ret == 0 && options->metrics)
-		ret = http_open(&agent->loop, "--metrics", options->metrics, pages, m, &m->at_metrics, err);
+		ret = http_open(&agent->loop, "--metrics", options->metrics, pages, m, &m->metrics, err);
 	return ret;
 }
 
@@ -85,16 +85,16 @@ void metrics_close(struct metrics *m)
 {
 	if (!m)
 		return;
-	http_close(m->at_health);
-	http_close(m->at_metrics);
+	http_close(m->health);
+	http_close(m->metrics);
 }
 
 void metrics_free(struct metrics *m)
 {
 	if (!m)
 		return;
-	http_free(m->at_health);
-	http_free(m->at_metrics);
+	http_free(m->health);
+	http_free(m->metrics);
 	free(m->text);
 	free(m);
 }

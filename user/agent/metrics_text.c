@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The metrics themselves, in Prometheus' text format 0.0.4. */
+/* Writes the metrics in Prometheus' text format 0.0.4. */
 #include <inttypes.h>
 
 #include "agent.h"
 #include "events.h"
 #include "flows.h"
 #include "maps.h"
-#include "names.h"
+#include "enum_names.h"
 
 static void head(FILE *f, const char *name, const char *type, const char *help)
 {
@@ -44,8 +44,8 @@ static void packets(FILE *f)
 		const char *name = bytes ? "warren_bytes_total" : "warren_packets_total";
 
 		head(f, name, "counter",
-		     bytes ? "Bytes of the frames, by what happened to them."
-			   : "Packets of pods, by what happened to them.");
+		     bytes ? "Bytes of the frames of pods, by reason of the verdict."
+			   : "Packets of pods, by reason of the verdict.");
 		for (uint32_t r = 1; r < WR_REASONS; r++) {
 			for (uint32_t d = 0; d < WR_DIRECTIONS; d++) {
 				const struct wr_metric *m = &totals[wr_metric_key(r, d)];
@@ -64,21 +64,21 @@ static void events(FILE *f)
 
 	if (dp_event_stats(&stats, NULL) < 0)
 		return;
-	single(f, "warren_events_suppressed_total", "counter", "Events beyond the rate that one endpoint may cause.",
+	single(f, "warren_events_suppressed_total", "counter", "Events beyond the rate limit of an endpoint.",
 	       stats.suppressed);
-	single(f, "warren_events_lost_total", "counter", "Events for which the ring had no room.", stats.lost);
+	single(f, "warren_events_lost_total", "counter", "Events lost because the ring was full.", stats.lost);
 }
 
 /* --- conntrack --- */
 
 static void flows(FILE *f, const struct dp_flow_stats *stats)
 {
-	head(f, "warren_conntrack_events_total", "counter", "What happened to flows.");
+	head(f, "warren_conntrack_events_total", "counter", "Events of the flow tables.");
 	for (uint32_t i = 0; i < WR_CT_STATS; i++)
 		fprintf(f, "warren_conntrack_events_total{event=\"%s\"} %" PRIu64 "\n", ct_stat_name(i),
 			stats->counters[i]);
-	single(f, "warren_conntrack_swept_total", "counter", "Dead flows that the sweep has removed.",
-	       stats->sweep.removed);
+	single(f, "warren_conntrack_gc_removed_total", "counter", "Expired flows that the conntrack gc has removed.",
+	       stats->ct_gc.removed);
 }
 
 /* --- maps --- */
@@ -112,7 +112,7 @@ static size_t map_uses(const struct agent *agent, const struct dp_flow_stats *st
 	for (int i = 0; i < 2; i++) {
 		struct dp_map_info info;
 
-		uses[count++] = (struct map_use){ service_maps[i], balancer->fronts[i], WR_MAX_SERVICES };
+		uses[count++] = (struct map_use){ service_maps[i], balancer->frontends[i], WR_MAX_SERVICES };
 		uses[count++] = (struct map_use){ backend_maps[i], backends[i], WR_MAX_BACKENDS };
 		if (dp_map_info(counted[i], &info, NULL) == 0)
 			uses[count++] = (struct map_use){ counted[i], info.entries, info.limit };
@@ -129,7 +129,7 @@ static void maps(FILE *f, const struct agent *agent, const struct dp_flow_stats 
 	head(f, "warren_map_entries", "gauge", "Elements in a map.");
 	for (size_t i = 0; i < count; i++)
 		fprintf(f, "warren_map_entries{map=\"%s\"} %" PRIu64 "\n", uses[i].name, uses[i].entries);
-	head(f, "warren_map_capacity", "gauge", "Elements that a map can hold at most.");
+	head(f, "warren_map_capacity", "gauge", "Maximum number of elements in a map.");
 	for (size_t i = 0; i < count; i++)
 		fprintf(f, "warren_map_capacity{map=\"%s\"} %" PRIu64 "\n", uses[i].name, uses[i].capacity);
 }
@@ -145,7 +145,7 @@ static void endpoints(FILE *f, const struct agent *agent)
 		if (attachments_by_ifindex(agent->attachments, v[i].ifindex))
 			counts[endpoint_state(&v[i])]++;
 	}
-	head(f, "warren_endpoints", "gauge", "Endpoints of this node whose policy the agent decides, by state.");
+	head(f, "warren_endpoints", "gauge", "Endpoints of this node whose policy the agent computes, by state.");
 	for (size_t s = 0; s < ENDPOINT_STATES; s++)
 		fprintf(f, "warren_endpoints{state=\"%s\"} %zu\n", endpoint_state_label(s), counts[s]);
 }
@@ -157,34 +157,34 @@ static void policy(FILE *f, const struct agent *agent)
 
 	policy_count(agent->policy, &c);
 	apply_count(agent->apply, &applied);
-	head(f, "warren_objects", "gauge", "Objects that the agent knows.");
+	head(f, "warren_objects", "gauge", "Objects read from the sources.");
 	fprintf(f,
 		"warren_objects{kind=\"Namespace\"} %zu\nwarren_objects{kind=\"Pod\"} %zu\n"
 		"warren_objects{kind=\"NetworkPolicy\"} %zu\n",
 		c.namespaces, c.pods, c.policies);
 	single(f, "warren_policies_invalid", "gauge",
-	       "Policies that could not be understood; they isolate what they select.", c.policies_invalid);
+	       "Policies that are not valid; they isolate the pods that they select.", c.policies_invalid);
 	single(f, "warren_policy_classes", "gauge", "Distinct sets of policies that select pods of this node.",
 	       c.classes);
 	single(f, "warren_policy_classes_denied", "gauge", "Of these, those that do not fit into the maps.",
 	       applied.state.classes_denied);
-	single(f, "warren_identities", "gauge", "Distinct label sets that are known.", c.identities);
+	single(f, "warren_identities", "gauge", "Distinct label sets of pods.", c.identities);
 	single(f, "warren_identity_collisions", "gauge",
 	       "Identities that two label sets share; no selector matches them.", c.collisions);
-	single(f, "warren_identities_left_out", "gauge", "Identities for which there was no room in the maps.",
-	       applied.identities_left_out);
-	single(f, "warren_manifest_complaints", "gauge", "Files that could not be read.",
-	       complaints_count(&agent->complaints, COMPLAINT_MANIFEST));
-	single(f, "warren_policy_revision", "gauge", "Revision of the policy in force.", applied.state.revision);
-	single(f, "warren_policy_changes_total", "counter", "Changes of policy since the maps were made.",
+	single(f, "warren_identities_not_programmed", "gauge", "Identities that do not fit into the maps.",
+	       applied.identities_not_programmed);
+	single(f, "warren_manifest_problems", "gauge", "Manifests that could not be read.",
+	       problems_count(&agent->problems, PROBLEM_MANIFEST));
+	single(f, "warren_policy_revision", "gauge", "Revision of the policy enforced.", applied.state.revision);
+	single(f, "warren_policy_changes_total", "counter", "Changes of policy since the maps were created.",
 	       applied.state.changes);
 	single(f, "warren_policy_failing", "gauge", "1 while the maps cannot be written.",
-	       agent->work.failure[0] != '\0');
+	       agent->reconcile.failure[0] != '\0');
 	endpoints(f, agent);
-	histogram(f, "warren_policy_compile_seconds", "What compiling takes.", &agent->work.compiles);
-	histogram(f, "warren_policy_apply_seconds", "What writing the maps takes.", &agent->work.applies);
-	histogram(f, "warren_policy_latency_seconds", "From the news of a change to its being in force.",
-		  &agent->work.latency);
+	histogram(f, "warren_policy_compile_seconds", "Time to compile policy.", &agent->reconcile.compiles);
+	histogram(f, "warren_policy_apply_seconds", "Time to write the maps.", &agent->reconcile.applies);
+	histogram(f, "warren_policy_latency_seconds", "Time from receiving a change to enforcing it.",
+		  &agent->reconcile.latency);
 }
 
 /* --- other nodes --- */
@@ -196,22 +196,22 @@ static void nodes(FILE *f, const struct agent *agent)
 
 	cluster_count(agent->cluster, &c);
 	ipcache_count(agent->ipcache, &addresses);
-	head(f, "warren_nodes", "gauge", "Other nodes of the cluster, by how they can be reached.");
+	head(f, "warren_nodes", "gauge", "Other nodes of the cluster, by state of their route.");
 	fprintf(f,
 		"warren_nodes{state=\"resolved\"} %zu\nwarren_nodes{state=\"unresolved\"} %zu\n"
-		"warren_nodes{state=\"left_out\"} %zu\n",
+		"warren_nodes{state=\"not_programmed\"} %zu\n",
 		c.in_maps - c.unresolved, c.unresolved, c.nodes - c.in_maps);
-	single(f, "warren_node_problems", "gauge", "Nodes with which something is wrong.", c.problems);
-	single(f, "warren_pod_mtu_bytes", "gauge", "MTU of new pods, as other nodes are reached; 0: no cluster.",
+	single(f, "warren_node_problems", "gauge", "Nodes with a problem.", c.problems);
+	single(f, "warren_pod_mtu_bytes", "gauge", "MTU of new pods, from the paths to other nodes; 0: no cluster.",
 	       c.pod_mtu);
 	single(f, "warren_ipcache_entries", "gauge", "Addresses of other nodes and their pods.", addresses.entries);
-	single(f, "warren_ipcache_left_out", "gauge", "Of these, those for which there was no room in the maps.",
-	       addresses.left_out);
-	single(f, "warren_ipcache_disputed", "gauge", "Addresses that several pods claim; they have nobody's labels.",
+	single(f, "warren_ipcache_not_programmed", "gauge", "Of these, those that do not fit into the maps.",
+	       addresses.not_programmed);
+	single(f, "warren_ipcache_disputed", "gauge", "Addresses that several pods claim; no selector matches them.",
 	       addresses.disputed);
-	single(f, "warren_ipcache_refused", "gauge", "Pods of other nodes with an address in no pod CIDR of their node; it is ignored.",
+	single(f, "warren_ipcache_refused", "gauge", "Pods of other nodes with an address outside of their node's pod CIDRs; it is ignored.",
 	       addresses.refused);
-	histogram(f, "warren_node_join_seconds", "From the news of another node to its being in the maps.",
+	histogram(f, "warren_node_join_seconds", "Time from receiving another Node to writing it into the maps.",
 		  cluster_joins(agent->cluster));
 }
 
@@ -219,14 +219,14 @@ static void nodes(FILE *f, const struct agent *agent)
 
 static void services(FILE *f, const struct agent *agent, const struct balancer_counts *c)
 {
-	single(f, "warren_services", "gauge", "Services that the agent knows, those without an address too.",
+	single(f, "warren_services", "gauge", "Services, including those without an address.",
 	       c->services);
-	single(f, "warren_service_slices", "gauge", "EndpointSlices that the agent knows.", c->slices);
-	single(f, "warren_service_problems", "gauge", "Services that are not in the maps as they should be.",
+	single(f, "warren_service_slices", "gauge", "EndpointSlices.", c->slices);
+	single(f, "warren_service_problems", "gauge", "Services with a problem.",
 	       c->problems);
 	single(f, "warren_service_write_failures_total", "counter", "Failures to write a Service's address and port.",
 	       c->failures);
-	histogram(f, "warren_service_latency_seconds", "From the news of Services and their endpoints to the maps.",
+	histogram(f, "warren_service_latency_seconds", "Time from receiving Services and endpoints to writing them into the maps.",
 		  balancer_latency(agent->balancer));
 }
 
@@ -236,7 +236,7 @@ char *metrics_text(struct agent *agent, size_t *size)
 	FILE *f = open_memstream(&text, size);
 	struct balancer_counts balancer;
 	struct dp_flow_stats stats;
-	bool have = dp_flow_stats_kept(&agent->windows, &stats, NULL) == 0;
+	bool has_stats = dp_flow_stats_kept(&agent->windows, &stats, NULL) == 0;
 
 	if (!f)
 		return NULL;
@@ -245,9 +245,9 @@ char *metrics_text(struct agent *agent, size_t *size)
 	fprintf(f, "warren_build_info{version=\"%s\"} 1\n", WARREN_VERSION);
 	packets(f);
 	events(f);
-	if (have)
+	if (has_stats)
 		flows(f, &stats);
-	maps(f, agent, have ? &stats : NULL, &balancer);
+	maps(f, agent, has_stats ? &stats : NULL, &balancer);
 	policy(f, agent);
 	nodes(f, agent);
 	services(f, agent, &balancer);

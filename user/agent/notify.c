@@ -20,7 +20,7 @@ void notify(const char *text)
 	if (*path == '@')
 		sa.sun_path[0] = '\0'; /* an abstract name */
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	/* A manager that does not read loses the message, and does not hold up the agent. */
+	/* Does not block the agent: if the manager does not read, the message is lost. */
 	if (fd >= 0)
 		sendto(fd, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT, (struct sockaddr *)&sa,
 		       (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path)));

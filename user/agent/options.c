@@ -13,34 +13,34 @@
 #include "config.h"
 #include "paths.h"
 #include "str.h"
-#include "syntax.h"
+#include "object_names.h"
 
-/* A word that an option may have as its value, and what is stored then. */
-struct word {
-	const char *word; /* NULL ends a list */
+/* A value of an option, and the number to store for it. */
+struct choice {
+	const char *name; /* NULL ends a list */
 	int number;
 };
 
-static const struct word routing_modes[] = {
+static const struct choice routing_modes[] = {
 	{ "tunnel", ROUTING_TUNNEL }, { "direct", ROUTING_DIRECT }, { "auto", ROUTING_AUTO }, { 0 }
 };
-static const struct word families[] = { { "auto", 0 }, { "ipv4", AF_INET }, { "ipv6", AF_INET6 }, { 0 } };
-static const struct word source_ports[] = { { "own", 0 }, { "any", 1 }, { 0 } };
-static const struct word xdp_modes[] = {
+static const struct choice families[] = { { "auto", 0 }, { "ipv4", AF_INET }, { "ipv6", AF_INET6 }, { 0 } };
+static const struct choice source_ports[] = { { "own", 0 }, { "any", 1 }, { 0 } };
+static const struct choice xdp_modes[] = {
 	{ "auto", DP_XDP_AUTO }, { "native", DP_XDP_NATIVE }, { "generic", DP_XDP_GENERIC }, { "off", DP_XDP_OFF }, { 0 }
 };
-static const struct word tunnel_key_modes[] = {
+static const struct choice tunnel_key_modes[] = {
 	{ "off", TUNNEL_KEY_OFF }, { "accept", TUNNEL_KEY_ACCEPT }, { "require", TUNNEL_KEY_REQUIRE }, { 0 }
 };
-static const struct word levels[] = {
+static const struct choice levels[] = {
 	{ "error", LOG_ERROR }, { "warn", LOG_WARN }, { "info", LOG_INFO }, { "debug", LOG_DEBUG }, { 0 }
 };
 
-static const struct word commands[] = {
+static const struct choice commands[] = {
 	{ "prepare", COMMAND_PREPARE }, { "install", COMMAND_INSTALL }, { "uninstall", COMMAND_UNINSTALL }, { 0 }
 };
 
-/* Sets of commands, for which an option is; 0 in the table: for the agent itself. */
+/* Sets of commands that accept an option; 0 in the table: the agent itself. */
 #define FOR_AGENT (1u << COMMAND_AGENT)
 #define FOR_PREPARE (1u << COMMAND_PREPARE)
 #define FOR_INSTALL (1u << COMMAND_INSTALL)
@@ -49,36 +49,36 @@ static const struct word commands[] = {
 
 const char *routing_mode_name(enum routing_mode mode)
 {
-	const struct word *w = routing_modes;
+	const struct choice *w = routing_modes;
 
 	while (w->number != (int)mode)
 		w++;
-	return w->word;
+	return w->name;
 }
 
 const char *tunnel_key_mode_name(enum tunnel_key_mode mode)
 {
-	return tunnel_key_modes[mode].word;
+	return tunnel_key_modes[mode].name;
 }
 
 /* --- the table ---------------------------------------------------------------------------------------------------- */
 
-enum type { FLAG, TEXT, COUNT, FLOWS, WORD };
+enum type { FLAG, TEXT, COUNT, FLOWS, CHOICE };
 
 struct setting {
 	const char *name;  /* without the dashes */
-	const char *value; /* what help calls its value; NULL for a flag */
+	const char *value; /* its name in help; NULL for a flag */
 	enum type type;
 	size_t field; /* offset in struct options */
 	const char *summary; /* lines */
-	const struct word *words;
-	bool (*valid)(const char *text); /* of a text; NULL: any is */
-	const char *invalid;		 /* why another is not */
+	const struct choice *choices;
+	bool (*valid)(const char *text); /* of a text; NULL: any is valid */
+	const char *invalid;		 /* the message otherwise */
 	unsigned commands;
-	bool api;			 /* means nothing without an API server */
+	bool api;			 /* needs an API server */
 };
 
-/* The offset, once the member is known to have the size of the type that set() will write. */
+/* The offset; does not compile unless the member has the size of the type that set() writes. */
 #define FIELD(member, type)                                                                                            \
 	(offsetof(struct options, member) +                                                                            \
 	 0 * sizeof(char[sizeof(((struct options *)0)->member) == sizeof(type) ? 1 : -1]))
@@ -113,18 +113,18 @@ static bool is_path(const char *text)
 
 static const struct setting settings[] = {
 	{ "manifests", "DIR", TEXT, FIELD(manifests, char *),
-	  "a directory of Kubernetes manifests (YAML, JSON), followed as it changes" },
+	  "a directory of Kubernetes manifests (YAML, JSON), watched for changes" },
 	{ "kubernetes", NULL, FLAG, FIELD(kubernetes, bool),
-	  "or the API server of the cluster whose pod this agent is" },
-	{ "kubeconfig", "FILE", TEXT, FIELD(kubeconfig, char *), "or the API server that this file leads to" },
+	  "or the API server of the cluster in which this agent runs as a pod" },
+	{ "kubeconfig", "FILE", TEXT, FIELD(kubeconfig, char *), "or the API server of this file's current context" },
 	{ "node-name", "NAME", TEXT, FIELD(cluster.node_name, char *),
-	  "which Node object is this node's\n(default: $NODE_NAME, else the host's name)",
+	  "name of this node's Node object\n(default: $NODE_NAME, else the host's name)",
 	  .valid = name_is_dns_subdomain, .invalid = NAME_DNS_SUBDOMAIN },
 	{ "api-server", "URL", TEXT, FIELD(api_server, char *),
-	  "where the API server is (default: as the kubelet of this host finds it, as it was\n"
-	  "last known, as pods find it)", .valid = is_api_server, .invalid = API_SERVER_RULE, .api = true },
+	  "URL of the API server (default: the kubelet's, else the last one used, else the one\n"
+	  "that pods use)", .valid = is_api_server, .invalid = API_SERVER_RULE, .api = true },
 	{ "key-secret", "SECRET", TEXT, FIELD(key_secret, char *),
-	  "NAMESPACE/NAME of the Secret with the cluster's key, made by the first agent\n"
+	  "NAMESPACE/NAME of the Secret with the cluster's key, which the first agent generates\n"
 	  "(default: " KEY_SECRET " of the agent's own namespace)",
 	  .valid = is_secret, .invalid = SECRET_RULE, .api = true },
 	{ "conflist", "PATH", TEXT, FIELD(conflist, char *),
@@ -132,51 +132,51 @@ static const struct setting settings[] = {
 	  "uninstall: which to remove\n(default: " CONFLIST_PATH ")",
 	  .valid = is_path, .invalid = PATH_RULE, .api = true, .commands = FOR_AGENT | FOR_UNINSTALL },
 	{ "startup-taint", "KEY", TEXT, FIELD(startup_taint, char *),
-	  "the taint that is taken off this node when it is ready for pods, or off\n"
+	  "the taint to remove from this node when it is ready for pods, or off\n"
 	  "(default: " STARTUP_TAINT ")", .api = true },
-	{ "routing-mode", "MODE", WORD, FIELD(cluster.mode, int),
-	  "to pods of other nodes: tunnel (default); direct, which every node must be on a link\n"
-	  "for; auto: direct to those that are", routing_modes },
-	{ "underlay", "FAMILY", WORD, FIELD(cluster.underlay, int),
-	  "of the tunnels: ipv4, ipv6, or auto (default): ipv4 where both nodes have it", families },
-	{ "tunnel-source-ports", "WHICH", WORD, FIELD(cluster.any_sport, int),
-	  "from which tunnel packets are accepted: own (default), 49152 to 65535, as nodes send\n"
-	  "them; any: where a node of another kind sends, too", source_ports },
-	{ "xdp", "MODE", WORD, FIELD(cluster.xdp, int),
-	  "on the devices that lead to other nodes: native; generic; off; auto (default): as they\n"
-	  "are, but native on physical ones and TAPs whose driver can", xdp_modes },
+	{ "routing-mode", "MODE", CHOICE, FIELD(cluster.mode, int),
+	  "to pods of other nodes: tunnel (default); direct: every node must be on a link of this\n"
+	  "one; auto: direct to nodes on a link, tunnel to others", routing_modes },
+	{ "underlay", "FAMILY", CHOICE, FIELD(cluster.underlay, int),
+	  "addresses of tunnels: ipv4, ipv6, or auto (default): ipv4 where both nodes have it", families },
+	{ "tunnel-source-ports", "WHICH", CHOICE, FIELD(cluster.any_sport, int),
+	  "source ports of accepted tunnel packets: own (default): 49152 to 65535, which Warren\n"
+	  "uses; any: with tunnel endpoints of other programs", source_ports },
+	{ "xdp", "MODE", CHOICE, FIELD(cluster.xdp, int),
+	  "on the devices that lead to other nodes: native; generic; off; auto (default): native\n"
+	  "on physical devices and TAPs whose driver supports it, others unchanged", xdp_modes },
 	{ "cluster-key", "FILE", TEXT, FIELD(key_file, char *),
 	  "16 bytes or 32 hex digits, the same on every node of the cluster\n"
-	  "(default: " WARREN_CLUSTER_KEY ", made at random)" },
-	{ "tunnel-key", "MODE", WORD, FIELD(cluster.tunnel_key, int),
-	  "whether tunnel packets prove that a node has sent them: off (default); accept: those to\n"
-	  "other nodes do, those that come in without proof are counted; require: are dropped",
+	  "(default: " WARREN_CLUSTER_KEY ", generated)" },
+	{ "tunnel-key", "MODE", CHOICE, FIELD(cluster.tunnel_key, int),
+	  "authentication of tunnel packets by a tag: off (default); accept: sent packets have it,\n"
+	  "received ones without it are counted; require: these are dropped",
 	  tunnel_key_modes },
 	{ "tunnel-keys", "FILE", TEXT, FIELD(tunnel_keys, char *),
-	  "by which key, and which other one is taken, too; read again when it changes\n"
-	  "(default, or off: one that follows from the cluster's key)" },
+	  "the key for sending, and a second one to accept; read again when the file changes\n"
+	  "(default, or off: one derived from the cluster's key)" },
 	{ "health", "ADDRESS", TEXT, FIELD(health, char *),
-	  "where to answer /healthz and /readyz: IPV4:PORT, [IPV6]:PORT, unix:PATH or off\n"
+	  "where to serve /healthz and /readyz: IPV4:PORT, [IPV6]:PORT, unix:PATH or off\n"
 	  "(default: " HEALTH_ADDRESS ")" },
 	{ "metrics", "ADDRESS", TEXT, FIELD(metrics, char *),
 	  "where to serve metrics at /metrics: IPV4:PORT, [IPV6]:PORT, unix:PATH or off\n"
 	  "(default: " METRICS_ADDRESS ")" },
 	{ "max-policy-entries", "N", COUNT, FIELD(max_policy_entries, size_t),
-	  "entries that the policy map may have at most" },
+	  "maximum number of entries in the policy map" },
 	{ "ct-entries", "N", FLOWS, FIELD(ct_entries, size_t),
-	  "room for so many answered flows of each family, or auto (default): by the machine's\n"
-	  "memory, or as loaded; a number differs from what is loaded only after `warren node down`" },
+	  "maximum number of established flows of each family, or auto (default): by the machine's\n"
+	  "memory, or as loaded; to change a loaded size, run `warren node down` first" },
 	{ "host", "DIR", TEXT, FIELD(host, char *),
-	  "prepare: the host's files, of which the kubelet's say where the API server is",
+	  "prepare: the host's root directory, to find the API server of its kubelet",
 	  .commands = FOR_PREPARE },
 	{ "cni-bin-dir", "DIR", TEXT, FIELD(cni_bin_dir, char *),
 	  "install, uninstall: where the runtime looks for plugins\n"
 	  "(default: " CNI_BIN_DIR ")", .commands = FOR_INSTALL | FOR_UNINSTALL },
 	{ "from", "FILE", TEXT, FIELD(from, char *),
 	  "install: the plugin to install (default: warren-cni beside this program)", .commands = FOR_INSTALL },
-	{ "wait", NULL, FLAG, FIELD(wait, bool), "uninstall: until the last pod is gone", .commands = FOR_UNINSTALL },
+	{ "wait", NULL, FLAG, FIELD(wait, bool), "uninstall: wait until the last pod is gone", .commands = FOR_UNINSTALL },
 	{ "log-file", "FILE", TEXT, FIELD(log_file, char *), "(default: standard error)", .commands = FOR_ALL },
-	{ "log-level", "LEVEL", WORD, FIELD(log_level, int), "error, warn, info or debug (default: info)", levels,
+	{ "log-level", "LEVEL", CHOICE, FIELD(log_level, int), "error, warn, info or debug (default: info)", levels,
 	  .commands = FOR_ALL },
 	{ "help", NULL, FLAG, FIELD(help, bool), "print this", .commands = FOR_ALL },
 	{ "version", NULL, FLAG, FIELD(version, bool), "print the release", .commands = FOR_ALL },
@@ -186,9 +186,9 @@ void options_help(FILE *f)
 {
 	fputs("usage: warren-agent --manifests DIR | --kubernetes | --kubeconfig FILE [OPTION...]\n"
 	      "       warren-agent prepare [OPTION...]      mount bpffs, turn forwarding on\n"
-	      "       warren-agent install [OPTION...]      give the runtime the plugin\n"
-	      "       warren-agent uninstall [OPTION...]    leave the node as it was before\n\n"
-	      "The node's agent: follows Kubernetes objects, computes policy, and keeps the maps at it.\n\n",
+	      "       warren-agent install [OPTION...]      install the CNI plugin\n"
+	      "       warren-agent uninstall [OPTION...]    restore the node's previous state\n\n"
+	      "The node's agent: watches Kubernetes objects, computes policy, and writes it into the maps.\n\n",
 	      f);
 	for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {
 		const struct setting *s = &settings[i];
@@ -225,24 +225,24 @@ static int set_flows(const struct setting *s, const char *text, size_t *field, s
 	return 0;
 }
 
-static int set_word(const struct setting *s, const char *text, int *field, struct err *err)
+static int set_choice(const struct setting *s, const char *text, int *field, struct err *err)
 {
-	char known[80] = "";
+	char names[80] = "";
 
-	for (const struct word *w = s->words; w->word; w++) {
-		size_t used = strlen(known);
+	for (const struct choice *w = s->choices; w->name; w++) {
+		size_t used = strlen(names);
 
-		if (strcmp(text, w->word) == 0) {
+		if (strcmp(text, w->name) == 0) {
 			*field = w->number;
 			return 0;
 		}
-		snprintf(known + used, sizeof(known) - used, "%s%s",
-			 w == s->words ? ""
-			 : w[1].word   ? ", "
+		snprintf(names + used, sizeof(names) - used, "%s%s",
+			 w == s->choices ? ""
+			 : w[1].name   ? ", "
 				       : " or ",
-			 w->word);
+			 w->name);
 	}
-	return err_set(err, EINVAL, "--%s %s: not %s", s->name, text, known);
+	return err_set(err, EINVAL, "--%s %s: not %s", s->name, text, names);
 }
 
 /* `text` NULL: a flag. */
@@ -263,20 +263,20 @@ static int set(struct options *options, const struct setting *s, const char *tex
 		return set_count(s, text, field, err);
 	case FLOWS:
 		return set_flows(s, text, field, err);
-	case WORD:
-		return set_word(s, text, field, err);
+	case CHOICE:
+		return set_choice(s, text, field, err);
 	}
 	return -EINVAL;
 }
 
-/* As a pod is told by its manifest; else as kubelet names a node: the host's name in lower case. */
+/* NODE_NAME, which the manifest sets for a pod; else, as the kubelet does, the host's name in lower case. */
 static void default_node_name(struct options *options)
 {
-	const char *told = getenv("NODE_NAME");
+	const char *env = getenv("NODE_NAME");
 
 	options->cluster.node_name = options->host_name;
-	if (told && *told) {
-		options->cluster.node_name = told;
+	if (env && *env) {
+		options->cluster.node_name = env;
 		return;
 	}
 	if (gethostname(options->host_name, sizeof(options->host_name) - 1) < 0)
@@ -285,8 +285,8 @@ static void default_node_name(struct options *options)
 		*p = (char)tolower((unsigned char)*p);
 }
 
-/* "off" is none; what was not said is `otherwise`. */
-static void settle(const char **text, const char *otherwise)
+/* Unset becomes `otherwise`, and "off" becomes NULL. */
+static void set_default(const char **text, const char *otherwise)
 {
 	if (!*text)
 		*text = otherwise;
@@ -303,7 +303,7 @@ static int check_sources(struct options *options, struct err *err)
 									    : "no source of objects");
 }
 
-/* Options of which none may be there without an API server; what they are by default is said with one. */
+/* Rejects options that need an API server without one; with one, sets their defaults. */
 static int check_api(struct options *options, struct err *err)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(settings) && options->manifests; i++) {
@@ -314,21 +314,21 @@ static int check_api(struct options *options, struct err *err)
 	}
 	if (options->manifests)
 		return 0;
-	settle(&options->conflist, CONFLIST_PATH);
-	settle(&options->startup_taint, STARTUP_TAINT);
+	set_default(&options->conflist, CONFLIST_PATH);
+	set_default(&options->startup_taint, STARTUP_TAINT);
 	return 0;
 }
 
-/* A key that every node draws for itself proves nothing to the others. */
+/* If each node generated its own key, the tags of other nodes would not match. */
 static int check_tunnel_key(struct options *options, struct err *err)
 {
-	settle(&options->tunnel_keys, NULL);
+	set_default(&options->tunnel_keys, NULL);
 	if (options->cluster.tunnel_key != TUNNEL_KEY_OFF && options->manifests && !options->key_file)
 		return err_set(err, EINVAL, "--tunnel-key: needs --cluster-key FILE, the same on every node");
 	return 0;
 }
 
-/* What only all options together can say. */
+/* Checks combinations of options. */
 static int check(struct options *options, struct err *err)
 {
 	const char *node = options->cluster.node_name;
@@ -340,18 +340,18 @@ static int check(struct options *options, struct err *err)
 		ret = check_tunnel_key(options, err);
 	if (ret == 0 && node != options->host_name && !name_is_dns_subdomain(node))
 		return err_set(err, EINVAL, "NODE_NAME=%s: %s", node, NAME_DNS_SUBDOMAIN);
-	settle(&options->health, HEALTH_ADDRESS);
-	settle(&options->metrics, METRICS_ADDRESS);
+	set_default(&options->health, HEALTH_ADDRESS);
+	set_default(&options->metrics, METRICS_ADDRESS);
 	return ret;
 }
 
-/* A command is the first word, if it is no option. */
+/* The first argument is a command unless it begins with '-'. */
 static int parse_command(const char *word, struct options *options, struct err *err)
 {
 	if (!word || *word == '-')
 		return 0;
-	for (const struct word *w = commands; w->word; w++) {
-		if (strcmp(word, w->word) == 0) {
+	for (const struct choice *w = commands; w->name; w++) {
+		if (strcmp(word, w->name) == 0) {
 			options->command = (enum command)w->number;
 			return 1;
 		}
@@ -359,27 +359,27 @@ static int parse_command(const char *word, struct options *options, struct err *
 	return err_set(err, EINVAL, "%s: no such command", word);
 }
 
-/* Those of the command; NULL of `name` ends them. */
-static void known_options(enum command command, struct option known[ARRAY_SIZE(settings) + 1])
+/* The options of the command; a NULL `name` ends them. */
+static void command_options(enum command command, struct option list[ARRAY_SIZE(settings) + 1])
 {
 	for (int i = 0; i < (int)ARRAY_SIZE(settings); i++) {
 		const struct setting *s = &settings[i];
 
 		if ((s->commands ?: FOR_AGENT) & 1u << command)
-			*known++ = (struct option){ s->name, s->value ? required_argument : no_argument, NULL, i };
+			*list++ = (struct option){ s->name, s->value ? required_argument : no_argument, NULL, i };
 	}
-	*known = (struct option){ 0 };
+	*list = (struct option){ 0 };
 }
 
 static int parse_options(int argc, char **argv, struct options *options, struct err *err)
 {
-	struct option known[ARRAY_SIZE(settings) + 1];
+	struct option list[ARRAY_SIZE(settings) + 1];
 	int i;
 
-	known_options(options->command, known);
-	optind = 0; /* may be called again */
+	command_options(options->command, list);
+	optind = 0; /* resets getopt: tests call this more than once */
 	opterr = 0;
-	while ((i = getopt_long(argc, argv, ":", known, NULL)) != -1) {
+	while ((i = getopt_long(argc, argv, ":", list, NULL)) != -1) {
 		int ret;
 
 		if (i == '?' || i == ':')
@@ -407,6 +407,6 @@ int options_parse(int argc, char **argv, struct options *options, struct err *er
 		return ret;
 	if (options->command == COMMAND_AGENT)
 		return check(options, err);
-	settle(&options->conflist, CONFLIST_PATH);
+	set_default(&options->conflist, CONFLIST_PATH);
 	return 0;
 }

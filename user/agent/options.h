@@ -18,7 +18,7 @@
 #define STARTUP_TAINT "warren.dev/agent-not-ready"
 #define KEY_SECRET "warren-identity" /* its name */
 
-/* What the program is to do; all but the first is in setup.h. */
+/* All but the first are in setup.h. */
 enum command { COMMAND_AGENT, COMMAND_PREPARE, COMMAND_INSTALL, COMMAND_UNINSTALL };
 
 struct options {
@@ -28,29 +28,29 @@ struct options {
 	bool kubernetes; /* as a pod's service account */
 	const char *kubeconfig;
 
-	const char *api_server;	   /* NULL: it is looked for */
+	const char *api_server;	   /* NULL: found by api_find_servers() */
 	const char *key_secret;	   /* NULL: KEY_SECRET of the agent's own namespace */
 	const char *conflist;	   /* NULL: none is written */
 	const char *startup_taint; /* NULL: none */
-	const char *key_file; /* NULL: WARREN_CLUSTER_KEY, made if it is not there; in Kubernetes, the Secret */
+	const char *key_file; /* NULL: WARREN_CLUSTER_KEY, generated if missing; in Kubernetes, the Secret */
 	const char *tunnel_keys; /* NULL: tunnel_keys_default() */
 	const char *health;   /* NULL: off */
 	const char *metrics;  /* NULL: off */
 	const char *log_file;
 	enum log_level log_level;
-	size_t max_policy_entries; /* 0: as many as the map can hold */
+	size_t max_policy_entries; /* 0: the map's maximum */
 	size_t ct_entries;	   /* 0: auto */
 	struct cluster_options cluster;
-	/* in lower case: the node's name unless one is given, here or by NODE_NAME */
+	/* in lower case: the default of the node's name, without option and NODE_NAME */
 	char host_name[HOST_NAME_MAX + 1];
 	const char *cni_bin_dir;
 	const char *from; /* the plugin to install; NULL: the one beside this program */
 	bool wait;
-	const char *host; /* where the host's files are, for prepare; NULL: not asked for */
+	const char *host; /* for prepare: the host's root directory; NULL: not set */
 	bool help, version;
 };
 
-/* -EINVAL (err set): not understood. Borrows from argv. */
+/* -EINVAL: an option is not valid (err). Borrows from argv. */
 int options_parse(int argc, char **argv, struct options *options, struct err *err);
 void options_help(FILE *f);
 /* Objects come from an API server. */

@@ -39,7 +39,7 @@ static int enter(const struct attachment *a, struct err *err)
 	return ret < 0 ? ret : netns_enter(fd, err);
 }
 
-/* Found by the host's end: its name is the pod's to change. */
+/* Finds the pod's end by the host's end, since the pod may rename it. */
 static int set_inside(const struct attachment *a, const struct link_info *host, uint32_t mtu, struct err *err)
 {
 	_cleanup_nl_ struct nl nl = { 0 };
@@ -53,11 +53,11 @@ static int set_inside(const struct attachment *a, const struct link_info *host, 
 	if (ret < 0)
 		return ret;
 	if (strcmp(pod.kind, "veth") != 0 || pod.peer_ifindex != host->ifindex)
-		return err_set(err, ENODEV, "its device is no longer there");
+		return err_set(err, ENODEV, "its device no longer exists");
 	return pod.mtu == mtu ? 0 : set_mtu(&nl, pod.ifindex, mtu, err);
 }
 
-/* The smaller MTU first at the end that sends: the host's end takes nothing that is larger than its own. */
+/* The sending end's MTU is never the larger one: a veth drops received packets that are larger than its own MTU. */
 static int set_both(struct follow *f, const struct attachment *a, const struct link_info *host, struct err *err)
 {
 	int ret = 0;
@@ -97,7 +97,7 @@ static int follow_one(const struct attachment *a, bool damaged, void *arg)
 		return 0;
 	}
 	ret = link_get(f->nl, NULL, a->host_ifindex, &host, &err);
-	/* One that is going away needs nothing; the index may be another device's by now. */
+	/* The device is gone; its index may be another device's now. */
 	if (ret == -ENODEV || (ret == 0 && (host.group != WR_LINK_GROUP || strcmp(host.name, a->host_ifname) != 0)))
 		return 0;
 	if (ret == 0)
@@ -115,22 +115,22 @@ static int follow_all(void *arg, struct err *err)
 int pod_mtu_follow(struct nl *nl, uint32_t mtu, struct err *err)
 {
 	struct follow f = { .nl = nl, .mtu = mtu };
-	int ret = netns_apart(follow_all, &f, err);
+	int ret = netns_run_in_thread(follow_all, &f, err);
 
 	if (ret == 0 && f.failed)
 		*err = f.why;
 	return ret < 0 ? ret : f.failed;
 }
 
-/* Its routes have an MTU of their own: it never needs to be less than what IPv6 can live with. */
+/* Its routes have an MTU of their own, so that of the device need not be below IPv6's minimum. */
 int pod_mtu_gateway(struct nl *nl, uint32_t mtu, struct err *err)
 {
-	const uint32_t wanted = mtu < IP6_MTU_MIN ? IP6_MTU_MIN : mtu;
+	const uint32_t link_mtu = mtu < IP6_MTU_MIN ? IP6_MTU_MIN : mtu;
 	struct link_info link;
 	int ret = link_get(nl, WARREN_GATEWAY_LINK, 0, &link, err);
 
-	if (ret < 0 || link.mtu == wanted)
+	if (ret < 0 || link.mtu == link_mtu)
 		return ret;
-	ret = set_mtu(nl, link.ifindex, wanted, err);
-	return ret < 0 ? ret : set_mtu(nl, link.peer_ifindex, wanted, err);
+	ret = set_mtu(nl, link.ifindex, link_mtu, err);
+	return ret < 0 ? ret : set_mtu(nl, link.peer_ifindex, link_mtu, err);
 }

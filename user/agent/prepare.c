@@ -5,7 +5,8 @@
 #include "node.h"
 
 /*
- * The agent is given no folder with credentials of others. There are other ways to the API server: no reason to fail.
+ * The agent's container mounts no directory with other components' credentials, so the address is copied here. A
+ * failure is only a warning: the agent has other sources for the address.
  */
 static void keep_api_server(const struct options *options)
 {

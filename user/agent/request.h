@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Requests to the agent, from whoever has connected: anything may come. */
+/* Requests to the agent: untrusted input. */
 #ifndef WARREN_AGENT_REQUEST_H
 #define WARREN_AGENT_REQUEST_H
 
@@ -16,7 +16,7 @@ struct request {
 	unsigned wait_ms;
 };
 
-/* One line without its newline. */
+/* Parses one line without its newline. */
 int request_parse(const char *text, size_t size, struct request *request, struct err *err);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The agent's socket (user/lib/agent_socket.h): one request and one answer each connection. Where there is no room for another
- * one, it takes the place of the oldest that does not wait for an endpoint.
+ * The agent's socket (user/lib/agent_socket.h): one request and one reply for each connection. At CLIENTS_MAX a new
+ * connection replaces the oldest that does not wait for an endpoint.
  */
 #include <errno.h>
 #include <malloc.h>
@@ -16,9 +16,9 @@
 #include "request.h"
 
 #define CLIENTS_MAX 512   /* half of the files that a process may have open by default */
-#define EXCHANGE_MS 10000 /* what a request may take to arrive, or an answer to be read, from its first byte to its last */
+#define EXCHANGE_MS 10000 /* to receive a request, or to send a reply, from the first byte to the last */
 #define WAIT_MS_MAX 600000
-#define LONG_ANSWER (128 << 10) /* bytes: what it took is given back to the system */
+#define LONG_REPLY (128 << 10) /* bytes: after larger ones, memory is returned to the system */
 
 struct client {
 	struct client *next;
@@ -26,10 +26,10 @@ struct client {
 	uv_pipe_t pipe;
 	uv_timer_t timer;
 	uv_write_t write;
-	char *in; /* what has come of the request; NULL when it is complete */
+	char *in; /* the request so far; NULL when it is complete */
 	size_t used, room;
-	char *answer;
-	size_t answer_size;
+	char *reply;
+	size_t reply_size;
 	bool waiting; /* for an endpoint */
 	struct request request;
 	int open_handles;
@@ -47,12 +47,12 @@ struct server {
 static void client_free(uv_handle_t *handle)
 {
 	struct client *client = handle->data;
-	bool trim = client->answer_size > LONG_ANSWER;
+	bool trim = client->reply_size > LONG_REPLY;
 
 	if (--client->open_handles)
 		return;
 	free(client->in);
-	free(client->answer);
+	free(client->reply);
 	free(client);
 	if (trim)
 		malloc_trim(0);
@@ -72,7 +72,7 @@ static void client_close(struct client *client)
 	uv_close((uv_handle_t *)&client->timer, client_free);
 }
 
-/* --- answers --- */
+/* --- replies --- */
 
 static void on_written(uv_write_t *write, int status)
 {
@@ -81,36 +81,36 @@ static void on_written(uv_write_t *write, int status)
 
 static void on_timeout(uv_timer_t *timer);
 
-/* Takes the answer over; NULL: there was no memory for it. */
-static void answer(struct client *client, json_t *json)
+/* Takes over `json`; NULL: no memory. */
+static void reply(struct client *client, json_t *json)
 {
 	uv_buf_t buf;
 
 	client->waiting = false;
-	client->answer = json ? json_dumps(json, JSON_COMPACT) : NULL;
+	client->reply = json ? json_dumps(json, JSON_COMPACT) : NULL;
 	json_decref(json);
-	if (!client->answer) {
+	if (!client->reply) {
 		client_close(client);
 		return;
 	}
-	client->answer_size = strlen(client->answer) + 1;
-	client->answer[client->answer_size - 1] = '\n'; /* in the place of the NUL, which is not sent */
-	buf = uv_buf_init(client->answer, (unsigned)client->answer_size);
+	client->reply_size = strlen(client->reply) + 1;
+	client->reply[client->reply_size - 1] = '\n'; /* replaces the NUL, which is not sent */
+	buf = uv_buf_init(client->reply, (unsigned)client->reply_size);
 	client->write.data = client;
 	uv_timer_start(&client->timer, on_timeout, EXCHANGE_MS, 0);
 	if (uv_write(&client->write, (uv_stream_t *)&client->pipe, &buf, 1, on_written) < 0)
 		client_close(client);
 }
 
-static void answer_error(struct client *client, const struct err *err)
+static void reply_error(struct client *client, const struct err *err)
 {
-	answer(client,
+	reply(client,
 	       json_pack("{s:{s:i, s:s, s:s}}", "error", "errno", err->num, "message", err->msg, "hint", err->hint));
 }
 
 /* --- requests --- */
 
-static void waited_in_vain(struct client *client, const struct err *err)
+static void reply_timed_out(struct client *client, const struct err *err)
 {
 	const struct agent *agent = client->server->agent;
 	const struct attached_pod *pod =
@@ -118,10 +118,10 @@ static void waited_in_vain(struct client *client, const struct err *err)
 
 	if (pod)
 		kube_pod_not_ready(agent->kube, pod, err);
-	answer_error(client, err);
+	reply_error(client, err);
 }
 
-static void ask_endpoint(struct client *client, bool last)
+static void check_endpoint(struct client *client, bool last)
 {
 	const struct request *request = &client->request;
 	struct err err;
@@ -129,9 +129,9 @@ static void ask_endpoint(struct client *client, bool last)
 
 	client->waiting = ret < 0;
 	if (ret == 0)
-		answer(client, json_object());
+		reply(client, json_object());
 	else if (last)
-		waited_in_vain(client, &err);
+		reply_timed_out(client, &err);
 }
 
 static void serve(struct client *client)
@@ -140,32 +140,32 @@ static void serve(struct client *client)
 	struct err err;
 
 	if (request_parse(client->in, client->used, &client->request, &err) < 0) {
-		answer_error(client, &err);
+		reply_error(client, &err);
 		return;
 	}
 	switch (client->request.method) {
 	case REQUEST_ENDPOINT:
 		uv_timer_start(&client->timer, on_timeout,
 			       client->request.wait_ms < WAIT_MS_MAX ? client->request.wait_ms : WAIT_MS_MAX, 0);
-		ask_endpoint(client, false);
+		check_endpoint(client, false);
 		return;
 	case REQUEST_IDENTITIES:
-		answer(client, answer_identities(agent));
+		reply(client, answer_identities(agent));
 		return;
 	case REQUEST_POLICIES:
-		answer(client, answer_policies(agent));
+		reply(client, answer_policies(agent));
 		return;
 	case REQUEST_NODES:
-		answer(client, answer_nodes(agent));
+		reply(client, answer_nodes(agent));
 		return;
 	case REQUEST_PODS:
-		answer(client, answer_pods(agent));
+		reply(client, answer_pods(agent));
 		return;
 	case REQUEST_SERVICES:
-		answer(client, answer_services(agent));
+		reply(client, answer_services(agent));
 		return;
 	case REQUEST_STATUS:
-		answer(client, answer_status(agent));
+		reply(client, answer_status(agent));
 		return;
 	}
 }
@@ -175,7 +175,7 @@ static void on_timeout(uv_timer_t *timer)
 	struct client *client = timer->data;
 
 	if (client->waiting)
-		ask_endpoint(client, true);
+		check_endpoint(client, true);
 	else
 		client_close(client);
 }
@@ -185,7 +185,7 @@ void server_applied(struct server *server)
 	for (struct client *client = server->clients, *next; client; client = next) {
 		next = client->next;
 		if (client->waiting)
-			ask_endpoint(client, false);
+			check_endpoint(client, false);
 	}
 }
 
@@ -193,11 +193,11 @@ void server_applied(struct server *server)
 
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
-	static char nowhere[4096]; /* what comes after the request is not read by anybody */
+	static char discarded[4096]; /* receives data after the request, which is ignored */
 	struct client *client = handle->data;
 
 	if (!client->in && client->used) {
-		*buf = uv_buf_init(nowhere, sizeof(nowhere));
+		*buf = uv_buf_init(discarded, sizeof(discarded));
 		return;
 	}
 	if (client->used == client->room) {
@@ -220,8 +220,8 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 	char *end;
 
 	if (n < 0) {
-		/* Who has asked and closed that half still reads the answer; who waits for an endpoint has hung up. */
-		if (n != UV_EOF || !client->answer)
+		/* After a half-close the client still reads its reply; EOF during a wait cancels the request. */
+		if (n != UV_EOF || !client->reply)
 			client_close(client);
 		return;
 	}
@@ -239,13 +239,13 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 		struct err err;
 
 		err_set(&err, EMSGSIZE, "the request has more than %d bytes", AGENT_MESSAGE_MAX);
-		answer_error(client, &err);
+		reply_error(client, &err);
 		free(client->in);
 		client->in = NULL;
 	}
 }
 
-/* The oldest one that does not wait for an endpoint; NULL: all do. The list begins with the newest. */
+/* The oldest client that does not wait for an endpoint; NULL: all do. The list is newest first. */
 static struct client *client_to_close(const struct server *server)
 {
 	struct client *oldest = NULL;
@@ -299,7 +299,7 @@ int server_open(struct agent *agent, struct server **out, struct err *err)
 	uv_pipe_init(&agent->loop, &server->listener, 0);
 	server->listener.data = server;
 	*out = server;
-	/* One that a killed agent has left: this one holds LOCK_AGENT, so nobody listens there. */
+	/* This agent holds LOCK_AGENT, so an existing socket is that of a killed one. */
 	unlink(WARREN_AGENT_SOCKET);
 	ret = uv_pipe_bind(&server->listener, WARREN_AGENT_SOCKET);
 	if (ret == 0 && chmod(WARREN_AGENT_SOCKET, 0600) < 0)

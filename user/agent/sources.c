@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What manifests or an API server, and attachments say: to the compiler, to the cluster, and to the balancer. */
+/* Passes objects (from manifests or the API server) and attachments to the compiler, the cluster and the balancer. */
 #include <string.h>
 
 #include "agent.h"
@@ -11,7 +11,7 @@ static bool is_own_node(const struct agent *agent, const char *name)
 	return strcmp(name, agent->options->cluster.node_name) == 0;
 }
 
-/* What the compiler is told. */
+/* Input of the compiler. */
 static bool is_policy(enum object_kind kind)
 {
 	return kind == OBJECT_NAMESPACE || kind == OBJECT_POD || kind == OBJECT_POLICY;
@@ -20,30 +20,30 @@ static bool is_policy(enum object_kind kind)
 static int on_object(void *arg, struct object *o)
 {
 	struct agent *agent = arg;
-	struct object taken = *o;
+	struct object object = *o;
 
 	o->kind = OBJECT_NONE;
-	if (is_policy(taken.kind))
-		work_wanted(agent);
-	switch (taken.kind) {
+	if (is_policy(object.kind))
+		reconcile_schedule(agent);
+	switch (object.kind) {
 	case OBJECT_NAMESPACE:
-		return policy_put_namespace(agent->policy, taken.namespace);
+		return policy_put_namespace(agent->policy, object.namespace);
 	case OBJECT_POD:
-		return policy_put_pod(agent->policy, taken.pod);
+		return policy_put_pod(agent->policy, object.pod);
 	case OBJECT_POLICY:
-		if (taken.policy->invalid)
-			log_warn("NetworkPolicy %s/%s is not valid, and isolates what it selects: %s",
-				 taken.policy->namespace, taken.policy->name, taken.policy->invalid);
-		return policy_put_policy(agent->policy, taken.policy);
+		if (object.policy->invalid)
+			log_warn("NetworkPolicy %s/%s is not valid, and isolates the pods that it selects: %s",
+				 object.policy->namespace, object.policy->name, object.policy->invalid);
+		return policy_put_policy(agent->policy, object.policy);
 	case OBJECT_NODE:
-		if (is_own_node(agent, taken.node->name))
+		if (is_own_node(agent, object.node->name))
 			kube_own_node(agent->kube);
-		return cluster_put_node(agent->cluster, taken.node);
+		return cluster_put_node(agent->cluster, object.node);
 	case OBJECT_SERVICE:
-		return balancer_put_service(agent->balancer, taken.service);
+		return balancer_put_service(agent->balancer, object.service);
 	case OBJECT_SLICE:
-		kube_slice(agent->kube, taken.slice);
-		return balancer_put_slice(agent->balancer, taken.slice);
+		kube_slice(agent->kube, object.slice);
+		return balancer_put_slice(agent->balancer, object.slice);
 	default:
 		return 0;
 	}
@@ -61,7 +61,7 @@ static void on_removed(void *arg, enum object_kind kind, const char *namespace, 
 	struct agent *agent = arg;
 
 	if (is_policy(kind))
-		work_wanted(agent);
+		reconcile_schedule(agent);
 	if (kind == OBJECT_NAMESPACE)
 		policy_remove_namespace(agent->policy, name);
 	else if (kind == OBJECT_POD)
@@ -80,18 +80,18 @@ static void on_synced(void *arg)
 {
 	struct agent *agent = arg;
 
-	agent->work.synced = true;
-	work_wanted(agent);
+	agent->reconcile.synced = true;
+	reconcile_schedule(agent);
 }
 
-static void on_source_complaint(void *arg, const char *what, const struct err *err)
+static void on_source_problem(void *arg, const char *subject, const struct err *err)
 {
 	struct agent *agent = arg;
 
-	complain(&agent->complaints, agent->kube ? COMPLAINT_API : COMPLAINT_MANIFEST, what, err);
+	report_problem(&agent->problems, agent->kube ? PROBLEM_API : PROBLEM_MANIFEST, subject, err);
 }
 
-/* Labels of the network configuration, for an endpoint that has no pod object. false: there are none. */
+/* Labels from the network configuration, for an endpoint without a Pod object. false: none. */
 static bool own_labels(const struct attachment *a, struct labels *labels)
 {
 	struct err err;
@@ -102,7 +102,7 @@ static bool own_labels(const struct attachment *a, struct labels *labels)
 	json = json_parse_object(a->labels, strlen(a->labels), "labels", &err);
 	if (json && labels_decode(json, labels, &err) == 0)
 		return true;
-	log_warn("%s@%s: its labels are not used: %s", a->container_id, a->ifname, err.msg);
+	log_warn("%s@%s: the labels of its network configuration are ignored: %s", a->container_id, a->ifname, err.msg);
 	return false;
 }
 
@@ -112,10 +112,10 @@ static void on_attachment(void *arg, const struct attachment *a)
 	struct labels labels = { 0 };
 	bool own = own_labels(a, &labels);
 
-	work_wanted(agent);
+	reconcile_schedule(agent);
 	if (policy_put_endpoint(agent->policy, a->host_ifindex, *a->pod_namespace ? a->pod_namespace : "default",
 				a->pod_name, a->pod_uid, own ? &labels : NULL) < 0) {
-		log_error("%s@%s: no memory for it: it stays in quarantine", a->container_id, a->ifname);
+		log_error("%s@%s: no memory for the endpoint; it stays in quarantine", a->container_id, a->ifname);
 		policy_remove_endpoint(agent->policy, a->host_ifindex);
 	}
 }
@@ -124,16 +124,16 @@ static void on_attachment_gone(void *arg, uint32_t ifindex)
 {
 	struct agent *agent = arg;
 
-	work_wanted(agent);
+	reconcile_schedule(agent);
 	policy_remove_endpoint(agent->policy, ifindex);
 	apply_endpoint_gone(agent->apply, ifindex);
 }
 
 static int open_objects(struct agent *agent, struct err *err)
 {
-	const struct object_events events = { on_object, on_removed, on_synced, on_source_complaint, agent };
+	const struct object_events events = { on_object, on_removed, on_synced, on_source_problem, agent };
 
-	return agent->kube ? kube_begin(agent->kube, &events, err)
+	return agent->kube ? kube_start(agent->kube, &events, err)
 			   : manifests_open(&agent->manifests, agent->options->manifests, &events, err);
 }
 
@@ -145,7 +145,7 @@ int sources_open(struct agent *agent, struct err *err)
 	return ret < 0 ? ret : open_objects(agent, err);
 }
 
-int sources_begin_again(struct agent *agent, struct err *err)
+int sources_restart(struct agent *agent, struct err *err)
 {
 	int ret = attachments_rescan(agent->attachments, err);
 

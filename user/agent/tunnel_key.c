@@ -21,7 +21,7 @@ void tunnel_keys_default(const uint8_t cluster[POLICY_KEY_SIZE], struct tunnel_k
 	memcpy(keys->keys[0].key, cluster, POLICY_KEY_SIZE);
 }
 
-static int wrong(unsigned line, const char *what, struct err *err)
+static int line_error(unsigned line, const char *what, struct err *err)
 {
 	return err_set(err, EINVAL, "line %u: %s", line, what);
 }
@@ -33,17 +33,17 @@ static int add_key(const char *id, const char *key, const uint8_t cluster[POLICY
 	uint64_t number;
 
 	if (keys->count == WR_TUNNEL_KEYS)
-		return wrong(line, "there may be two keys: the one that is sent with, and one that is taken, too", err);
+		return line_error(line, "there may be two keys: the first is sent with, both are accepted", err);
 	if (number_parse(id, UINT32_MAX, &number) < 0)
-		return wrong(line, "a key's id is a number", err);
+		return line_error(line, "a key's id is a number", err);
 	added->id = (uint32_t)number;
 	if (keys->count && !((added->id ^ keys->keys[0].id) & 1))
-		return wrong(line, "of the ids of two keys one is even and one odd: give a new key the next number",
-			     err);
+		return line_error(line, "of two key ids one must be even and one odd: give a new key the next number",
+				  err);
 	if (!key)
 		memcpy(added->key, cluster, POLICY_KEY_SIZE);
 	else if (strlen(key) != 2 * POLICY_KEY_SIZE || cluster_key_parse(key, strlen(key), added->key) < 0)
-		return wrong(line, "a key is 32 hex digits", err);
+		return line_error(line, "a key is 32 hex digits", err);
 	keys->count++;
 	return 0;
 }
@@ -62,7 +62,7 @@ int tunnel_keys_parse(const char *text, const uint8_t cluster[POLICY_KEY_SIZE], 
 
 		line++;
 		if (length >= sizeof(copy))
-			return wrong(line, "too long", err);
+			return line_error(line, "too long", err);
 		memcpy(copy, text, length);
 		copy[length] = '\0';
 		text += length + (text[length] == '\n');
@@ -74,7 +74,7 @@ int tunnel_keys_parse(const char *text, const uint8_t cluster[POLICY_KEY_SIZE], 
 		if (!count)
 			continue;
 		if (count > 2)
-			return wrong(line, "a line is \"ID\" or \"ID KEY\"", err);
+			return line_error(line, "a line is \"ID\" or \"ID KEY\"", err);
 		ret = add_key(fields[0], fields[1], cluster, keys, line, err);
 		if (ret < 0)
 			return ret;
@@ -94,14 +94,14 @@ int tunnel_keys_read(const char *path, const uint8_t cluster[POLICY_KEY_SIZE], s
 	if (ret < 0)
 		return ret;
 	ret = strlen(text) == size ? tunnel_keys_parse(text, cluster, &parsed, &why)
-				   : err_set(&why, EINVAL, "it is no text");
+				   : err_set(&why, EINVAL, "it is not a text file");
 	if (ret < 0)
 		return err_set(err, EINVAL, "%s: %.400s", path, why.msg);
 	*keys = parsed;
 	return 0;
 }
 
-/* --- words --- */
+/* --- tags --- */
 
 #define HASH_SIZE 32
 
@@ -113,10 +113,11 @@ static int hmac(const void *key, size_t key_size, const void *data, size_t size,
 }
 
 /*
- * HKDF (RFC 5869) with SHA-256: extract with our own salt, since the same key makes identities; expand to one word, for
- * which the first block is enough. Names have no NUL, so two different pairs are never one text.
+ * HKDF (RFC 5869) with SHA-256: extract with a salt of its own, since identities are derived from the same key; expand
+ * to one tag, for which the first block suffices. Names contain no NUL, so different pairs of names are different
+ * texts.
  */
-int tunnel_word(const struct tunnel_key *key, const char *from, const char *to, uint64_t *word, struct err *err)
+int tunnel_tag(const struct tunnel_key *key, const char *from, const char *to, uint64_t *tag, struct err *err)
 {
 	static const char salt[] = "warren tunnel";
 	const uint32_t id = htonl(key->id);
@@ -135,11 +136,11 @@ int tunnel_word(const struct tunnel_key *key, const char *from, const char *to, 
 	info[size++] = 1;
 	if (hmac(salt, strlen(salt), key->key, sizeof(key->key), extracted) < 0 ||
 	    hmac(extracted, sizeof(extracted), info, size, expanded) < 0)
-		return err_set(err, EIO, "cannot compute a keyed word: the library has no HMAC-SHA256");
-	*word = 0;
-	for (int i = 0; i < WR_TUNNEL_WORD_SIZE; i++)
-		*word = *word << 8 | expanded[i];
-	if (!*word)
-		*word = 1;
+		return err_set(err, EIO, "cannot compute a keyed tag: OpenSSL has no HMAC-SHA256");
+	*tag = 0;
+	for (int i = 0; i < WR_TUNNEL_TAG_SIZE; i++)
+		*tag = *tag << 8 | expanded[i];
+	if (!*tag)
+		*tag = 1;
 	return 0;
 }

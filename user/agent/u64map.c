@@ -70,7 +70,7 @@ void u64map_remove(struct u64map *n, uint64_t key)
 	if (!slot || !slot->key)
 		return;
 	n->count--;
-	/* What stands behind the hole and belongs at it or before it moves up, so that no search ends too early. */
+	/* Pairs behind the hole whose place is at or before it move into it, so that no search ends too early. */
 	hole = i = (size_t)(slot - n->slots);
 	for (;;) {
 		i = (i + 1) & (n->room - 1);

@@ -17,12 +17,12 @@ struct u64map {
 	size_t room, count;
 };
 
-int u64map_set(struct u64map *n, uint64_t key, uint64_t value); /* -ENOMEM */
+int u64map_set(struct u64map *n, uint64_t key, uint64_t value);		/* -ENOMEM */
 bool u64map_get(const struct u64map *n, uint64_t key, uint64_t *value); /* value may be NULL */
 void u64map_remove(struct u64map *n, uint64_t key);
 void u64map_free(struct u64map *n);
 
-/* Every pair, in no order; it must not be changed meanwhile. (An empty one has no slots to reckon from.) */
+/* Every pair, in no order; the map must not change meanwhile. (An empty one has no slots.) */
 #define u64map_for_each(n, pair)                                                                                       \
 	for (const struct u64map_pair *pair = (n)->slots, *pair##_end = (n)->room ? pair + (n)->room : pair;           \
 	     pair != pair##_end; pair++)                                                                               \

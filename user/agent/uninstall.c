@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The way back. While a pod of Warren lives, its runtime needs the network configuration and the plugin to end it: they stay
- * until the last one is gone, and nothing else is touched either.
+ * Uninstalls Warren from a node. The runtime needs the network configuration and the plugin to delete a pod, so
+ * everything stays until the last pod is deleted.
  */
 #include "setup.h"
 
@@ -16,7 +16,7 @@
 #include "lock.h"
 #include "node.h"
 
-#define LOOK_AGAIN_MS 5000 /* for namespaces that end without a DEL, of which no folder tells */
+#define LOOK_AGAIN_MS 5000 /* for namespaces that end without a DEL, which inotify does not report */
 
 struct pods {
 	FILE *list;
@@ -39,7 +39,7 @@ static int count_pod(const struct attachment *a, bool damaged, void *arg)
 }
 
 /* `list` is the caller's to free. */
-static int look_for_pods(struct pods *pods, char **list, struct err *err)
+static int list_pods(struct pods *pods, char **list, struct err *err)
 {
 	size_t size;
 	int ret;
@@ -53,15 +53,15 @@ static int look_for_pods(struct pods *pods, char **list, struct err *err)
 	return ret;
 }
 
-/* A record that leaves `adding` or `ready` wakes it up; folders that do not exist yet have none. */
+/* Watches records leave `adding` and `ready`; a directory that does not exist yet has no records. */
 static int watch_records(void)
 {
 	int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 
 	if (fd < 0)
 		return -1;
-	inotify_add_watch(fd, attachment_folder(ATTACHMENT_ADDING), IN_MOVED_FROM | IN_DELETE);
-	inotify_add_watch(fd, attachment_folder(ATTACHMENT_READY), IN_MOVED_FROM | IN_DELETE);
+	inotify_add_watch(fd, attachment_directory(ATTACHMENT_ADDING), IN_MOVED_FROM | IN_DELETE);
+	inotify_add_watch(fd, attachment_directory(ATTACHMENT_READY), IN_MOVED_FROM | IN_DELETE);
 	return fd;
 }
 
@@ -75,26 +75,28 @@ static void wait_for_change(int watch)
 			;
 }
 
-/* Returns when no pod is left; says whose end it waits for, whenever that has changed. */
+/* Returns when no pod is left; logs the pods that it waits for whenever they change. */
 static int await_pods(const struct options *options, struct pods *pods, struct err *err)
 {
 	_cleanup_fd_ int watch = watch_records();
-	_cleanup_free_ char *told = NULL;
+	_cleanup_free_ char *reported = NULL;
 
 	for (;;) {
 		_cleanup_free_ char *list = NULL;
-		int ret = look_for_pods(pods, &list, err);
+		int ret = list_pods(pods, &list, err);
 
 		if (ret < 0 || !pods->alive)
 			return ret;
 		if (!options->wait) {
-			err_set(err, EBUSY, "%u pod%s still here: %s", pods->alive, pods->alive == 1 ? " is" : "s are", list);
-			return err_hint(err, "drain the node (`kubectl drain`) or delete them first; --wait waits for their end");
+			err_set(err, EBUSY, "%u pod%s still here: %s", pods->alive,
+				pods->alive == 1 ? " is" : "s are", list);
+			return err_hint(err,
+					"drain the node (`kubectl drain`) or delete them first; --wait waits for their end");
 		}
-		if (!told || strcmp(told, list) != 0) {
+		if (!reported || strcmp(reported, list) != 0) {
 			log_info("waiting for the end of %u pod%s: %s", pods->alive, pods->alive == 1 ? "" : "s", list);
-			free(told);
-			told = take_ptr(list);
+			free(reported);
+			reported = take_ptr(list);
 		}
 		wait_for_change(watch);
 	}
@@ -108,8 +110,8 @@ static int move_file(const char *from, const char *to, struct err *err)
 }
 
 /*
- * Out of the runtime's sight, so that no further ADD begins; back, if one did before. An earlier uninstall may have ended
- * between the two.
+ * Hides the configuration from the runtime, so that no further ADD starts; restores it if one has started before. An
+ * earlier uninstall may have been killed between the two.
  */
 static int hide_configuration(const struct options *options, const char *hidden, struct pods *pods, struct err *err)
 {
@@ -127,7 +129,7 @@ static int hide_configuration(const struct options *options, const char *hidden,
 		if (ret == 0)
 			ret = move_file(options->conflist, hidden, err);
 		if (ret == 0)
-			ret = look_for_pods(pods, &list, err);
+			ret = list_pods(pods, &list, err);
 		if (ret == 0 && pods->alive)
 			ret = move_file(hidden, options->conflist, err);
 	} while (ret == 0 && pods->alive);
@@ -149,7 +151,7 @@ static int remove_files(const struct options *options, const char *hidden, struc
 	if (ret == 0 && options->conflist)
 		ret = file_remove_durable(hidden, err);
 	if (ret == 0 && options->conflist)
-		ret = file_remove_durable(options->conflist, err); /* what was half written of it */
+		ret = file_remove_durable(options->conflist, err); /* its unfinished temporary file */
 	return ret < 0 ? ret : dir_remove(WARREN_STATE_DIR, err);
 }
 
@@ -164,11 +166,11 @@ static int uninstall(const struct options *options, struct err *err)
 		return ret;
 	agent = lock_take(LOCK_AGENT, NULL, 0, err);
 	if (agent < 0)
-		return err_hint(err, "end warren-agent first (in Kubernetes: delete its DaemonSet)");
+		return err_hint(err, "stop warren-agent first (in Kubernetes: delete its DaemonSet)");
 	if (snprintf(hidden, sizeof(hidden), "%s.uninstalled", options->conflist ?: "") >= FILE_PATH_MAX)
 		return err_errno(err, ENAMETOOLONG, "%s", options->conflist);
 	ret = hide_configuration(options, hidden, &pods, err);
-	/* By force are cut off those whose namespace is gone. */
+	/* Endpoints whose namespace is gone are deleted by force. */
 	if (ret == 0)
 		ret = node_down(pods.dead > 0, err);
 	return ret < 0 ? ret : remove_files(options, hidden, err);

@@ -8,7 +8,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
-/* POSIX.1-1988, ustar: numbers are octal texts. */
+/* POSIX.1-1988, ustar: numbers are octal text. */
 struct header {
 	char name[ARCHIVE_NAME_MAX];
 	char mode[8], uid[8], gid[8];
@@ -24,15 +24,15 @@ struct header {
 };
 _Static_assert(sizeof(struct header) == 512, "a block");
 
-#define FILE_SIZE_MOST 077777777777 /* what `size` can say */
+#define FILE_SIZE_MAX 077777777777 /* the largest `size` */
 
 struct archive {
 	gzFile file;
-	const char *folder;
+	const char *directory;
 	time_t when;
 };
 
-int archive_open(int fd, const char *folder, time_t when, struct archive **out, struct err *err)
+int archive_open(int fd, const char *directory, time_t when, struct archive **out, struct err *err)
 {
 	struct archive *archive = calloc(1, sizeof(*archive));
 	gzFile file = archive ? gzdopen(fd, "wb") : NULL;
@@ -40,9 +40,9 @@ int archive_open(int fd, const char *folder, time_t when, struct archive **out, 
 	if (!file) {
 		free(archive);
 		close(fd);
-		return err_set(err, ENOMEM, "no memory for an archive");
+		return err_set(err, ENOMEM, "cannot allocate an archive");
 	}
-	*archive = (struct archive){ file, folder, when };
+	*archive = (struct archive){ file, directory, when };
 	*out = archive;
 	return 0;
 }
@@ -50,23 +50,23 @@ int archive_open(int fd, const char *folder, time_t when, struct archive **out, 
 static int put(struct archive *archive, const void *data, size_t size, struct err *err)
 {
 	for (const char *p = data; size; ) {
-		unsigned piece = size < 1 << 20 ? (unsigned)size : 1 << 20;
+		unsigned chunk = size < 1 << 20 ? (unsigned)size : 1 << 20;
 
 		errno = 0;
-		if (gzwrite(archive->file, p, piece) != (int)piece)
+		if (gzwrite(archive->file, p, chunk) != (int)chunk)
 			return err_errno(err, errno ?: EIO, "cannot write the archive");
-		p += piece;
-		size -= piece;
+		p += chunk;
+		size -= chunk;
 	}
 	return 0;
 }
 
-static void sum_up(struct header *header)
+static void set_checksum(struct header *header)
 {
 	const unsigned char *bytes = (const unsigned char *)header;
 	unsigned sum = 0;
 
-	memset(header->checksum, ' ', sizeof(header->checksum)); /* what it counts for itself */
+	memset(header->checksum, ' ', sizeof(header->checksum)); /* as the format defines */
 	for (size_t i = 0; i < sizeof(*header); i++)
 		sum += bytes[i];
 	snprintf(header->checksum, sizeof(header->checksum), "%06o", sum);
@@ -77,13 +77,13 @@ int archive_add(struct archive *archive, const char *name, const void *data, siz
 	struct header header = { .type = '0', .mode = "0000600", .uid = "0000000", .gid = "0000000", .magic = "ustar",
 				 .version = { '0', '0' }, .user = "root", .group = "root" };
 	static const char zeros[sizeof(header)];
-	int n = snprintf(header.name, sizeof(header.name), "%s/%s", archive->folder, name), r;
+	int n = snprintf(header.name, sizeof(header.name), "%s/%s", archive->directory, name), r;
 
-	if (n >= (int)sizeof(header.name) || size > FILE_SIZE_MOST)
+	if (n >= (int)sizeof(header.name) || size > FILE_SIZE_MAX)
 		return err_set(err, ENAMETOOLONG, "%s: too long for an archive", name);
 	snprintf(header.size, sizeof(header.size), "%011zo", size);
-	snprintf(header.mtime, sizeof(header.mtime), "%011llo", (unsigned long long)archive->when & FILE_SIZE_MOST);
-	sum_up(&header);
+	snprintf(header.mtime, sizeof(header.mtime), "%011llo", (unsigned long long)archive->when & FILE_SIZE_MAX);
+	set_checksum(&header);
 	r = put(archive, &header, sizeof(header), err);
 	if (r == 0)
 		r = put(archive, data, size, err);

@@ -21,7 +21,7 @@ static void __attribute__((noreturn)) child(capture_fn fn, void *arg, int out)
 	int nowhere = open("/dev/null", O_RDONLY), status;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	setpgid(0, 0); /* with its own children, if it has any, it can be ended */
+	setpgid(0, 0); /* capture_run() can then kill its children too */
 	dup2(nowhere, STDIN_FILENO);
 	dup2(out, STDOUT_FILENO);
 	dup2(out, STDERR_FILENO);
@@ -31,23 +31,23 @@ static void __attribute__((noreturn)) child(capture_fn fn, void *arg, int out)
 	_exit(status);
 }
 
-/* Room for more; at the limit one byte more than the limit, by which is seen that there is more. */
+/* Doubles the buffer. The largest one holds a byte more than `most`: read_all() detects excess output by that byte. */
 static bool grow(struct capture *c, size_t *room, size_t most)
 {
-	size_t wanted = *room ? 2 * *room : FIRST_ROOM;
+	size_t size = *room ? 2 * *room : FIRST_ROOM;
 	char *data;
 
-	if (wanted > most + 1)
-		wanted = most + 1;
-	data = realloc(c->data, wanted);
+	if (size > most + 1)
+		size = most + 1;
+	data = realloc(c->data, size);
 	if (!data)
 		return false;
 	c->data = data;
-	*room = wanted;
+	*room = size;
 	return true;
 }
 
-/* Until its end, or until it is too much or too late. */
+/* Reads until end of file, `most` bytes or the timeout. */
 static int read_all(int fd, int timeout_ms, size_t most, struct capture *c)
 {
 	const uint64_t end = clock_ns(CLOCK_MONOTONIC) + (uint64_t)timeout_ms * NS_PER_MS;
@@ -61,7 +61,7 @@ static int read_all(int fd, int timeout_ms, size_t most, struct capture *c)
 
 		if (ready < 0 && errno == EINTR)
 			continue;
-		c->late = ready == 0;
+		c->timed_out = ready == 0;
 		if (ready <= 0)
 			return ready < 0 ? -errno : 0;
 		if (c->size == room && !grow(c, &room, most))
@@ -73,7 +73,7 @@ static int read_all(int fd, int timeout_ms, size_t most, struct capture *c)
 			return 0;
 		c->size += n > 0 ? (size_t)n : 0;
 	}
-	c->cut = true;
+	c->truncated = true;
 	c->size = most;
 	return 0;
 }
@@ -86,17 +86,17 @@ int capture_run(capture_fn fn, void *arg, int timeout_ms, size_t most, struct ca
 
 	*c = (struct capture){ .exit = -1 };
 	if (pipe2(fds, O_CLOEXEC) < 0)
-		return err_errno(err, errno, "no pipe");
+		return err_errno(err, errno, "cannot create a pipe");
 	in = fds[0];
 	pid = fork();
 	if (pid == 0)
 		child(fn, arg, fds[1]);
 	close(fds[1]);
 	if (pid < 0)
-		return err_errno(err, errno, "no process");
+		return err_errno(err, errno, "cannot fork");
 	r = read_all(in, timeout_ms, most, c);
-	/* One that has closed its output has ended, or is about to. */
-	if (r < 0 || c->cut || c->late) {
+	/* A child that has closed its output has exited or is about to. */
+	if (r < 0 || c->truncated || c->timed_out) {
 		kill(pid, SIGKILL);
 		kill(-pid, SIGKILL);
 	}
@@ -104,5 +104,5 @@ int capture_run(capture_fn fn, void *arg, int timeout_ms, size_t most, struct ca
 		;
 	if (WIFEXITED(status))
 		c->exit = WEXITSTATUS(status);
-	return r < 0 ? err_errno(err, -r, "cannot read what it prints") : 0;
+	return r < 0 ? err_errno(err, -r, "cannot read the output of the child process") : 0;
 }

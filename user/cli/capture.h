@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What something prints, for as long and as much as it may: it runs in a child of its own, so that whatever becomes of
- * it becomes of nobody else.
+ * Captures what a function prints, within a time and a size limit. The function runs in a child process, so that its
+ * crash or hang does not affect the caller.
  */
 #ifndef WARREN_CAPTURE_H
 #define WARREN_CAPTURE_H
@@ -14,12 +14,12 @@
 struct capture {
 	char *data; /* the caller frees it */
 	size_t size;
-	bool cut;   /* there was more than that */
-	bool late;  /* it was ended, as its time was up */
-	int exit;   /* its exit status; -1: none */
+	bool truncated; /* the output exceeded the size limit */
+	bool timed_out; /* the child was killed at the timeout */
+	int exit; /* exit status; -1: killed by a signal */
 };
 
-/* The child: prints to stdout, and to stderr; its result is the exit status. */
+/* Runs in the child; stdout and stderr are captured. Its result is the exit status. */
 typedef int (*capture_fn)(void *arg);
 
 int capture_run(capture_fn fn, void *arg, int timeout_ms, size_t most, struct capture *capture, struct err *err);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Running a command, and saying what came of it. */
+/* Runs a command and reports its result. */
 #include "cli.h"
 
 #include <errno.h>
@@ -21,7 +21,7 @@ int cli_open(struct cli *cli)
 
 #define AGENT_TIMEOUT_MS 5000
 
-json_t *cli_ask_agent(const char *method, struct err *why)
+json_t *cli_query_agent(const char *method, struct err *why)
 {
 	json_t *answer = NULL;
 
@@ -32,7 +32,7 @@ json_t *cli_ask_agent(const char *method, struct err *why)
 const json_t *cli_agent(struct cli *cli, const char *method)
 {
 	json_decref(cli->answer);
-	cli->answer = cli_ask_agent(method, &cli->why);
+	cli->answer = cli_query_agent(method, &cli->why);
 	return json_object_get(cli->answer, method);
 }
 
@@ -69,8 +69,8 @@ static void report(struct cli *cli)
 		out_flush(cli->out, NULL);
 }
 
-/* A command that is not understood is answered in JSON too if that was asked for. */
-static bool wants_json(char **argv)
+/* Parsing may fail before it reaches --json; the error is to be JSON all the same. */
+static bool has_json_option(char **argv)
 {
 	for (argv++; *argv && strcmp(*argv, "--") != 0; argv++) {
 		if (strcmp(*argv, "--json") == 0)
@@ -84,11 +84,11 @@ int cli_main(const struct command *commands, int argc, char **argv)
 	struct cli cli = { .commands = commands, .options = CLI_OPTIONS_DEFAULT, .dp = DP_CLOSED };
 	int r;
 
-	/* A reader that has seen enough (`| head`) must not kill us within an operation. */
+	/* A reader that closes the pipe (`| head`) must not kill this process in the middle of an operation. */
 	signal(SIGPIPE, SIG_IGN);
 	r = argc > 0 ? cli_parse(&cli, argv) : -EINVAL;
 	if (r < 0 && !cli.options.json)
-		cli.options.json = wants_json(argv);
+		cli.options.json = has_json_option(argv);
 	cli.out = out_new(cli.options.json ? OUT_JSON : OUT_TEXT, stdout);
 	if (!cli.out)
 		r = err_errno(&cli.err, ENOMEM, "cannot start");

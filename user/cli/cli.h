@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The commands: one table (commands.c, given to cli_main()), from which parsing, usage, help, completion and the
- * manual's test derive.
+ * The command line: parsing, usage, help, completion and the man page's test all derive from one table (commands.c).
  *
- * With --json, stdout carries one JSON document, whatever happens: the result, or {"error": {...}}. What failed is said
- * on stderr in either case.
+ * With --json, stdout carries exactly one JSON document: the result, or {"error": {...}}. Errors also go to stderr.
  */
 #ifndef WARREN_CLI_H
 #define WARREN_CLI_H
@@ -22,28 +20,28 @@
 enum cli_exit {
 	CLI_OK = 0,
 	CLI_FAILED = 1,	     /* the command failed, or `status` found something wrong */
-	CLI_USAGE = 2,	     /* it was not understood */
+	CLI_USAGE = 2,	     /* unknown command, option or argument */
 	CLI_NOT_RUNNING = 3, /* Warren is not loaded on this node */
 };
 
 #define CLI_ARGS_MAX 2
 #define CLI_OPTIONS_MAX 6
 
-/* What can complete an argument or an option's value. */
+/* How the shell completes an argument or an option's value. */
 enum cli_complete {
 	COMPLETE_NOTHING,
 	COMPLETE_MAP,
 	COMPLETE_REASON,
 	COMPLETE_ENDPOINT,
-	COMPLETE_POD, /* by name; 'host' and 'world' too */
+	COMPLETE_POD, /* names of pods, 'host' and 'world' */
 	COMPLETE_POLICY,
 	COMPLETE_SERVICE,
 	COMPLETE_IDENTITY,
-	COMPLETE_NODE, /* by name */
+	COMPLETE_NODE, /* names of nodes */
 	COMPLETE_COMMAND,
 };
 
-/* Values of all options; a command sees those of its own row of the table. Numbers are -1 when not given. */
+/* Values of the options of all commands. Numbers are -1 when not given. */
 struct cli_options {
 	bool json, help;
 	bool all, force, raw, btf, reload, cluster;
@@ -59,7 +57,7 @@ enum cli_option_type { OPTION_FLAG, OPTION_NUMBER, OPTION_AUTO, OPTION_FAMILY, O
 
 struct cli_option {
 	const char *name;  /* without the dashes; NULL ends a list */
-	const char *value; /* what usage calls its value; NULL for a flag */
+	const char *value; /* placeholder of its value in usage texts; NULL for a flag */
 	enum cli_option_type type;
 	size_t field; /* offset in struct cli_options */
 	int64_t min, max;
@@ -71,7 +69,7 @@ struct cli_arg {
 	const char *name; /* NULL ends a list */
 	bool optional;
 	enum cli_complete complete;
-	bool many; /* as many as are given, the last of the command: cli->many */
+	bool many; /* repeatable, as the last argument only: cli->many */
 };
 
 struct cli;
@@ -81,8 +79,8 @@ struct command {
 	struct cli_arg args[CLI_ARGS_MAX + 1];
 	struct cli_option options[CLI_OPTIONS_MAX + 1];
 	const char *summary;
-	bool stream;		     /* its result is one document a line */
-	int (*run)(struct cli *cli); /* 0 or -errno (err set); describes its result to cli->out */
+	bool stream;		     /* prints one document a line */
+	int (*run)(struct cli *cli); /* writes its result to cli->out; 0 or -errno with cli->err set */
 };
 
 extern const struct command warren_commands[];
@@ -96,45 +94,43 @@ extern const struct cli_option common_options[]; /* --json, --help */
 	}
 
 struct cli {
-	const struct command *commands; /* all there are */
-	const struct command *command;	/* NULL until it is known */
+	const struct command *commands; /* the whole table */
+	const struct command *command;	/* NULL until parsed */
 	char topic[TOPIC_MAX];	       /* the words of its name so far */
 	struct cli_options options;
 	const char *args[CLI_ARGS_MAX];
-	char **many; /* what an argument with `many` was given, the first one included */
+	char **many; /* all values of the repeatable argument */
 	size_t many_count;
 	struct out *out;
 	struct dp dp;	 /* opened by cli_open() */
-	json_t *answer; /* of cli_agent() */
-	struct err why; /* there is none */
-	enum cli_exit exit; /* what to exit with; CLI_OK becomes CLI_FAILED if run() fails */
+	json_t *answer; /* the agent's last answer to cli_agent(); NULL: none */
+	struct err why; /* why there is no answer */
+	enum cli_exit exit; /* CLI_OK becomes CLI_FAILED if run() fails */
 	struct err err;
 };
 
 int cli_main(const struct command *commands, int argc, char **argv);
 
-/* Parses into cli: command, args, options. -EINVAL: not understood (err and exit set). */
+/* Fills in command, args and options. -EINVAL with err and exit set. */
 int cli_parse(struct cli *cli, char **argv);
 const struct command *command_find(const struct command *commands, const char *name);
-bool command_is_group(const struct command *commands, const char *word); /* "node": commands begin with it */
+bool command_is_group(const struct command *commands, const char *word); /* "node": a prefix of commands */
 const struct cli_option *option_find(const struct command *command, const char *name, size_t length);
 
 /* "warren node init [--max-endpoints N] [--mark-shift N]". Returns buf. */
 #define USAGE_MAX 192
 const char *command_usage(const struct command *command, char *buf, size_t size);
 
-/* The command was not understood. Returns -EINVAL. */
+/* Sets err and exit for a command line that cannot be parsed. Returns -EINVAL. */
 int cli_usage_error(struct cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* Opens cli->dp, once; a node where nothing is loaded makes the command exit with CLI_NOT_RUNNING. */
+/* Opens cli->dp once. If Warren is not loaded, the command exits with CLI_NOT_RUNNING. */
 int cli_open(struct cli *cli);
 
-/*
- * The agent's answer to a request without arguments; NULL if it does not give one, which is no failure: `why` says it.
- */
-json_t *cli_ask_agent(const char *method, struct err *why);
-/* The array of that name in its answer, which stays with cli until it asks again; NULL likewise. */
+/* Sends a request without arguments to the agent. NULL: no answer; `why` is set, and the command goes on. */
+json_t *cli_query_agent(const char *method, struct err *why);
+/* Returns the array `method` of the agent's answer, valid until the next call; NULL likewise. */
 const json_t *cli_agent(struct cli *cli, const char *method);
-/* A note for who reads what is known without it, which `lacks` something; nothing if it has answered. */
+/* Without an answer of the agent: adds a note why, and what the output `lacks` because of it. */
 void out_no_agent(struct cli *cli, const char *lacks);
 
 int cmd_node_init(struct cli *cli);

@@ -7,7 +7,7 @@
 
 #include "flow_side.h"
 #include "flows.h"
-#include "names.h"
+#include "enum_names.h"
 #include "packet_text.h"
 #include "service_rows.h"
 
@@ -16,9 +16,9 @@
 struct shown {
 	struct cli *cli;
 	struct endpoints endpoints;
-	struct service_rows services; /* as soon as a flow goes through one */
+	struct service_rows services; /* loaded with the first flow to a service */
 	bool services_loaded;
-	const struct flow *wanted; /* of `get` */
+	const struct flow *filter; /* of `get` */
 	size_t count;
 };
 
@@ -46,23 +46,20 @@ static void out_flow_state(struct out *o, const struct dp_flow *f)
 		out_word(o, "state", "reset", OUT_PLAIN);
 	else if (flags & (WR_CT_FIN_INITIATOR | WR_CT_FIN_RESPONDER))
 		out_word(o, "state", "closing", OUT_PLAIN);
-	else if (flags & WR_CT_ANSWERED)
-		out_word(o, "state", "answered", OUT_GREEN);
+	else if (flags & WR_CT_REPLIED)
+		out_word(o, "state", "replied", OUT_GREEN);
 	else
 		out_word(o, "state", "new", OUT_PLAIN);
 }
 
-/*
- * By which rule a point lets the flow pass, or why not; "-" where it was not judged, the side being no pod of this
- * node.
- */
+/* The rule by which an enforcement point allows the flow, or why it denies it; "-" if that side is no local pod. */
 static void out_point(struct out *o, const struct dp_flow *f, uint32_t direction)
 {
-	const struct wr_judgement *at = &f->ct.at[direction];
+	const struct wr_policy_verdict *at = &f->ct.at[direction];
 	bool denied = f->ct.flags & (direction == WR_EGRESS ? WR_CT_DENIED_EGRESS : WR_CT_DENIED_INGRESS);
-	bool judged = at->rule != WR_RULE_NONE || denied;
+	bool evaluated = at->rule != WR_RULE_NONE || denied;
 	char text[RULE_STRLEN], number[NUMBER_STRLEN];
-	const char *because = judged ? rule_text(at->rule, 0, text) : NULL;
+	const char *because = evaluated ? rule_text(at->rule, 0, text) : NULL;
 
 	out_field(o, direction_name(direction),
 		  json_pack("{ss?sbsIsIss}", "because", because, "denied", denied, "rule", (json_int_t)at->rule,
@@ -78,7 +75,7 @@ static void out_life(struct out *o, const struct dp_flow *f)
 	out_field(o, "expires", json_integer(f->expires_in_ms), f->dead ? "-" : text, OUT_PLAIN);
 }
 
-/* Where the initiator sends it, by address, port and name; "-": to the other end itself. */
+/* The service frontend that the initiator sends to: address, port and name; "-": it sends to the responder itself. */
 static int out_service(struct shown *s, const struct dp_flow *f)
 {
 	char text[SOCKET_STRLEN + SERVICE_NAME_MAX], socket[SOCKET_STRLEN], buf[SERVICE_NAME_MAX];
@@ -167,12 +164,12 @@ static bool is_side(const struct flow_side *side, const struct ip *ip)
 	return ip_equal(&side->ip[ip->family == AF_INET6], ip);
 }
 
-/* A pod has flows of both families, whichever of them PORT/PROTO was understood for. */
-static bool is_protocol(const struct flow *wanted, uint8_t protocol)
+/* Flows of both families match, so `icmp` stands for ICMP and ICMPv6. */
+static bool is_protocol(const struct flow *filter, uint8_t protocol)
 {
-	bool icmp = wanted->protocol == IPPROTO_ICMP || wanted->protocol == IPPROTO_ICMPV6;
+	bool icmp = filter->protocol == IPPROTO_ICMP || filter->protocol == IPPROTO_ICMPV6;
 
-	return wanted->any || wanted->protocol == protocol ||
+	return filter->any || filter->protocol == protocol ||
 	       (icmp && (protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6));
 }
 
@@ -180,8 +177,8 @@ static int get_flow(const struct dp_flow *f, void *arg)
 {
 	struct shown *s = arg;
 
-	if (is_side(&s->wanted->from, &f->ip[0]) && is_side(&s->wanted->to, &f->ip[1]) &&
-	    is_protocol(s->wanted, f->protocol) && (s->wanted->any || s->wanted->port == f->port[1]))
+	if (is_side(&s->filter->from, &f->ip[0]) && is_side(&s->filter->to, &f->ip[1]) &&
+	    is_protocol(s->filter, f->protocol) && (s->filter->any || s->filter->port == f->port[1]))
 		return describe(f, s);
 	return 0;
 }
@@ -189,12 +186,12 @@ static int get_flow(const struct dp_flow *f, void *arg)
 int cmd_ct_get(struct cli *cli)
 {
 	struct shown s = { .cli = cli };
-	struct flow wanted;
+	struct flow filter;
 	int r = endpoints_list_all(cli, &s.endpoints);
 
 	if (r == 0)
-		r = flow_parse(cli, &s.endpoints, &wanted);
-	s.wanted = &wanted;
+		r = flow_parse(cli, &s.endpoints, &filter);
+	s.filter = &filter;
 	out_list(cli->out, NULL, NULL);
 	if (r == 0)
 		r = dp_flows_each(true, get_flow, &s, &cli->err);
@@ -202,7 +199,7 @@ int cmd_ct_get(struct cli *cli)
 	shown_free(&s);
 	if (r == 0 && !s.count) {
 		err_set(&cli->err, ENOENT, "there is no flow from %s to %s", cli->args[0], cli->args[1]);
-		r = err_hint(&cli->err, "`warren ct list` lists those there are; who began a flow comes first");
+		r = err_hint(&cli->err, "name the initiator of the flow first; `warren ct list` lists all flows");
 	}
 	return r;
 }
@@ -258,10 +255,10 @@ static void describe_stats(struct out *o, const struct dp_flow_stats *stats)
 	static const struct {
 		const char *name, *what;
 	} tables[4] = {
-		{ "ct4", "IPv4: lasting, or pushed out of a window" },
-		{ "ct6", "IPv6: lasting, or pushed out of a window" },
-		{ "ct_new4", "IPv4: young, unreplied, denied or over" },
-		{ "ct_new6", "IPv6: young, unreplied, denied or over" },
+		{ "ct4", "IPv4: established, or moved out of a full window" },
+		{ "ct6", "IPv6: established, or moved out of a full window" },
+		{ "ct_new4", "IPv4: new, unreplied, denied or closed" },
+		{ "ct_new6", "IPv6: new, unreplied, denied or closed" },
 	};
 
 	out_record(o, NULL);
@@ -278,9 +275,9 @@ static void describe_stats(struct out *o, const struct dp_flow_stats *stats)
 		out_end(o);
 	}
 	out_end(o);
-	out_uint(o, "share_of_one_endpoint", stats->share);
-	out_uint(o, "sweeps", stats->sweep.runs);
-	out_uint(o, "swept", stats->sweep.removed);
+	out_uint(o, "quota_of_one_endpoint", stats->quota);
+	out_uint(o, "gc_runs", stats->ct_gc.runs);
+	out_uint(o, "gc_removed", stats->ct_gc.removed);
 	out_end(o);
 }
 

@@ -8,11 +8,11 @@
 
 #include "cleanup.h"
 #include "deny.h"
-#include "guards.h"
-#include "inet.h"
+#include "deny_places.h"
+#include "ip.h"
 #include "maps.h"
 
-/* --- what must not be denied ------------------------------------------------------------------------------------- */
+/* --- addresses that need --force --------------------------------------------------------------------------------- */
 
 struct refusal {
 	const struct prefix *prefixes;
@@ -28,9 +28,9 @@ static int refuse_if_covers(const struct refusal *r, const struct ip *ip, const 
 	for (size_t i = 0; i < r->count; i++) {
 		if (!prefix_contains(&r->prefixes[i], ip))
 			continue;
-		err_set(r->err, EPERM, "%s holds %s, %s", prefix_format(&r->prefixes[i], prefix),
+		err_set(r->err, EPERM, "%s contains %s, %s", prefix_format(&r->prefixes[i], prefix),
 			ip_format(ip, address), what);
-		return err_hint(r->err, "leave it out, or use --force to cut this node off from it");
+		return err_hint(r->err, "remove it from the command, or use --force to cut this node off from it");
 	}
 	return 0;
 }
@@ -40,27 +40,30 @@ static int refuse_node(const void *key, const void *value, int cpus, void *arg)
 	const struct refusal *r = arg;
 	const struct ip ip = ip_from(r->family, key);
 
-	return refuse_if_covers(r, &ip, "which is another node's address: its tunnels end there");
+	return refuse_if_covers(r, &ip, "an address of another node, where its tunnels end");
 }
 
 static int refuse_gateway(const struct route *route, void *arg)
 {
 	if (route->dst.len || !route->gateway.family)
 		return 0;
-	return refuse_if_covers(arg, &route->gateway, "which is this node's default gateway");
+	return refuse_if_covers(arg, &route->gateway, "the default gateway of this node");
 }
 
-/* Neighbour discovery speaks from these: without it there is no IPv6 on a link. */
+/* Neighbour discovery sends from link-local addresses: without it IPv6 does not work on a link. */
 static int refuse_link_local(const struct refusal *r)
 {
 	struct prefix link_local = { .len = 10 };
+	char prefix[PREFIX_STRLEN];
 
 	ip_parse("fe80::", &link_local.ip);
 	for (size_t i = 0; i < r->count; i++) {
 		if (!prefix_overlaps(&r->prefixes[i], &link_local))
 			continue;
-		err_set(r->err, EPERM, "IPv6 neighbours and routers speak from fe80::/10");
-		return err_hint(r->err, "leave it out, or use --force to cut this node off from its IPv6 links");
+		err_set(r->err, EPERM, "%s overlaps fe80::/10, from which IPv6 neighbour discovery sends",
+			prefix_format(&r->prefixes[i], prefix));
+		return err_hint(r->err,
+				"remove it from the command, or use --force to cut this node off from its IPv6 links");
 	}
 	return 0;
 }
@@ -87,21 +90,21 @@ static int refuse_vital(const struct prefix *prefixes, size_t count, struct err 
 
 /* --- where it is enforced ---------------------------------------------------------------------------------------- */
 
-/* Never silently without effect: where nothing looks at the list, that is said, and the command fails. */
+/* If no program enforces the denylist, the command fails: an addition must not be without effect silently. */
 static int out_enforced(struct cli *cli, bool matters)
 {
-	json_t *enforcing = guards_enforcing(cli);
-	char text[GUARDS_TEXT_MAX];
+	json_t *enforcing = deny_places(cli);
+	char text[DENY_PLACES_TEXT_MAX];
 	bool nowhere;
 
 	if (!enforcing)
 		return -cli->err.num;
 	nowhere = !json_array_size(enforcing);
-	guards_text(enforcing, text);
+	deny_places_text(enforcing, text);
 	out_field(cli->out, "enforced_at", enforcing, text, nowhere && matters ? OUT_RED : OUT_PLAIN);
 	if (nowhere && matters) {
-		out_string(cli->out, "what_to_do",
-			   "nothing enforces the denylist here: `warren uplink xdp DEVICE generic`");
+		out_string(cli->out, "remedy",
+			   "no program enforces the denylist on this node: run `warren uplink xdp DEVICE generic`");
 		cli->exit = CLI_FAILED;
 	}
 	return 0;
@@ -109,7 +112,7 @@ static int out_enforced(struct cli *cli, bool matters)
 
 /* --- add, del, flush --------------------------------------------------------------------------------------------- */
 
-/* An address is the prefix of itself. Host bits that are set are more likely a mistake than meant. */
+/* An address stands for its /32 or /128. Host bits that are set are an error, since they are most likely a mistake. */
 static int prefixes_parse(struct cli *cli, struct prefix *prefixes)
 {
 	for (size_t i = 0; i < cli->many_count; i++) {
@@ -123,12 +126,12 @@ static int prefixes_parse(struct cli *cli, struct prefix *prefixes)
 		}
 		first = prefix_first(p);
 		if (!ip_equal(&first, &p->ip))
-			return cli_usage_error(cli, "'%s' has bits set behind its length", cli->many[i]);
+			return cli_usage_error(cli, "'%s' has host bits set", cli->many[i]);
 	}
 	return 0;
 }
 
-/* `what`: what the number of changed prefixes is called. */
+/* `what`: key of the number of changed prefixes. */
 static int change(struct cli *cli, bool add, const char *what)
 {
 	_cleanup_free_ struct prefix *prefixes = calloc(cli->many_count, sizeof(*prefixes));

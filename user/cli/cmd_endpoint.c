@@ -4,7 +4,7 @@
 
 #include "endpoints.h"
 #include "json.h"
-#include "names.h"
+#include "enum_names.h"
 #include "str.h"
 
 static const char *state_word(const struct endpoint *endpoint, const struct pod *pod)
@@ -16,7 +16,7 @@ static const char *state_word(const struct endpoint *endpoint, const struct pod 
 	return pod->state == ATTACHMENT_READY ? "ok" : attachment_state_name(pod->state);
 }
 
-/* `full`: also what a table has no room for. */
+/* `full`: also fields that a table omits. */
 static void describe(struct out *o, const struct endpoints *e, const struct endpoint *endpoint, bool full)
 {
 	const struct pod *pod = pods_find(&e->pods, endpoint->id);
@@ -49,7 +49,7 @@ int cmd_endpoint_list(struct cli *cli)
 
 	if (r < 0)
 		return r;
-	out_table(cli->out, NULL, "no endpoints: there is no pod on this node");
+	out_table(cli->out, NULL, "no endpoints: there are no pods on this node");
 	for (size_t i = 0; i < e.count; i++) {
 		const struct pod *pod = pods_find(&e.pods, e.list[i].id);
 
@@ -62,24 +62,24 @@ int cmd_endpoint_list(struct cli *cli)
 	}
 	out_end(cli->out);
 	if (faulty)
-		out_note(cli->out, "\n`warren status` says what is wrong and what to do.");
+		out_note(cli->out, "\nRun `warren status` for the faults and their remedies.");
 	return 0;
 }
 
 /* --- get --- */
 
-struct wanted {
+struct search {
 	uint32_t ifindex;
 	struct attachment *found;
 };
 
 static int match_attachment(const struct attachment *a, bool damaged, void *arg)
 {
-	struct wanted *wanted = arg;
+	struct search *search = arg;
 
-	if (damaged || a->host_ifindex != wanted->ifindex)
+	if (damaged || a->host_ifindex != search->ifindex)
 		return 0;
-	*wanted->found = *a;
+	*search->found = *a;
 	return 1;
 }
 
@@ -105,25 +105,25 @@ static void describe_faults(struct out *o, const struct endpoint *endpoint)
 	json_auto_t *texts = endpoint_faults(endpoint);
 
 	out_column(o, "faults", "fault", texts, NULL);
-	out_string(o, "advice", endpoint_advice(endpoint));
+	out_string(o, "advice", endpoint_remedy(endpoint));
 }
 
 int cmd_endpoint_get(struct cli *cli)
 {
 	_cleanup_endpoints_ struct endpoints e = { 0 };
 	struct attachment attachment;
-	struct wanted wanted = { .found = &attachment };
+	struct search search = { .found = &attachment };
 	uint64_t id;
 	int r;
 
 	if (number_parse(cli->args[0], UINT32_MAX, &id) < 0)
-		return cli_usage_error(cli, "'%s' is no endpoint's id: a number, see `warren endpoint list`",
+		return cli_usage_error(cli, "'%s' is not an endpoint id: `warren endpoint list` lists them",
 				       cli->args[0]);
 	r = endpoints_load_one(cli, &e, (uint32_t)id);
 	if (r < 0)
 		return r;
-	wanted.ifindex = (uint32_t)id;
-	r = attachment_each(match_attachment, &wanted, &cli->err);
+	search.ifindex = (uint32_t)id;
+	r = attachment_each(match_attachment, &search, &cli->err);
 	if (r < 0)
 		return r;
 	out_record(cli->out, NULL);

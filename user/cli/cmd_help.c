@@ -51,7 +51,7 @@ static void help_list(struct out *o, const struct command *commands, const char 
 		out_end(o);
 	}
 	out_end(o);
-	out_note(o, "\nEach takes --json and --help: `warren %s --help`. The manual: `man warren`.",
+	out_note(o, "\nEvery command accepts --json and --help: `warren %s --help`. Manual: `man warren`.",
 		 n ? group : "status");
 }
 

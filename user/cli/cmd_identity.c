@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* warren identity list, get: the agent's label sets; without it, what the maps know. */
+/* warren identity list, get: the agent's label sets; without the agent, what the maps hold. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,12 +7,12 @@
 #include "endpoints.h"
 #include "json.h"
 #include "maps.h"
-#include "names.h"
+#include "enum_names.h"
 #include "str.h"
 
 /* --- from the agent --- */
 
-/* A number of the agent's, written as everywhere else; null if there is none. */
+/* A number of the agent's answer, formatted as everywhere else; null if it is missing. */
 static void out_number(struct out *o, const char *key, const json_t *identity, const char *(*name)(uint64_t, char *))
 {
 	const char *text = json_text_at(identity, key);
@@ -52,7 +52,7 @@ static void list_from_agent(struct out *o, const json_t *identities)
 
 /* --- from the maps --- */
 
-/* What the maps say of one: its peer class, if a selector matches it. */
+/* The peer class of an identity; WR_PEER_NONE if no selector matches it. */
 static int map_peer(uint64_t identity, uint64_t *peer, struct err *err)
 {
 	struct wr_peer value;
@@ -119,7 +119,7 @@ static int describe_from_maps(struct out *o, const struct endpoints *e, uint64_t
 	return r;
 }
 
-/* Those of this node's endpoints and those that a selector matches. */
+/* The identities of local endpoints, and those that a selector matches. */
 static int list_from_maps(struct cli *cli, const struct endpoints *e)
 {
 	struct listing listing = { 0 };
@@ -157,21 +157,21 @@ int cmd_identity_list(struct cli *cli)
 	else
 		r = list_from_maps(cli, &e);
 	out_end(cli->out);
-	out_no_agent(cli, "the maps know no labels");
+	out_no_agent(cli, "the maps hold no labels");
 	return r;
 }
 
 /* --- get --- */
 
-static const json_t *find_identity(const json_t *identities, uint64_t wanted)
+static const json_t *find_identity(const json_t *identities, uint64_t number)
 {
 	json_t *identity;
-	uint64_t number;
+	uint64_t candidate;
 	size_t i;
 
 	json_array_foreach(identities, i, identity) {
-		if (identity_parse(json_text_at(identity, "identity") ?: "", &number) == 0 &&
-		    number == wanted)
+		if (identity_parse(json_text_at(identity, "identity") ?: "", &candidate) == 0 &&
+		    candidate == number)
 			return identity;
 	}
 	return NULL;
@@ -182,7 +182,7 @@ static void describe_ports(struct out *o, const json_t *ports)
 	json_t *port;
 	size_t i;
 
-	out_table(o, "ports", "none has a name");
+	out_table(o, "ports", "no named ports");
 	json_array_foreach(ports, i, port) {
 		out_record(o, NULL);
 		out_member(o, "name", port);
@@ -214,7 +214,7 @@ static void describe_from_agent(struct out *o, const struct endpoints *e, const 
 	out_collision(o, identity);
 	describe_ports(o, json_object_get(identity, "ports"));
 	out_column(o, "selectors", "selector", json_object_get(identity, "selectors"),
-		   "none of a policy in use on this node matches");
+		   "no selector of a policy on this node matches it");
 	describe_pods(o, e, number);
 }
 
@@ -226,7 +226,7 @@ int cmd_identity_get(struct cli *cli)
 	int r;
 
 	if (identity_parse(cli->args[0], &number) < 0)
-		return cli_usage_error(cli, "'%s' is no identity: a number as `warren identity list` shows it",
+		return cli_usage_error(cli, "'%s' is not an identity: use a number from `warren identity list`",
 				       cli->args[0]);
 	r = endpoints_list(cli, &e);
 	if (r == 0)
@@ -235,7 +235,7 @@ int cmd_identity_get(struct cli *cli)
 		return r;
 	identity = find_identity(cli_agent(cli, "identities"), number);
 	if (!identity && peer == WR_PEER_NONE && !count_local(&e, number)) {
-		err_set(&cli->err, ENOENT, "nobody has the identity %s", cli->args[0]);
+		err_set(&cli->err, ENOENT, "no pod or node has the identity %s", cli->args[0]);
 		return err_hint(&cli->err, "`warren identity list` lists them%s%s", cli->answer ? "" : "; ",
 				cli->why.msg);
 	}
@@ -245,6 +245,6 @@ int cmd_identity_get(struct cli *cli)
 	else
 		r = describe_from_maps(cli->out, &e, number, &cli->err);
 	out_end(cli->out);
-	out_no_agent(cli, "the maps know no labels");
+	out_no_agent(cli, "the maps hold no labels");
 	return r;
 }

@@ -55,7 +55,7 @@ struct dump {
 	struct cli *cli;
 	const struct map_codec *codec;
 	const struct dp_map *map;
-	unsigned zero; /* entries left out */
+	unsigned zero; /* entries not shown */
 };
 
 static size_t value_bytes(const struct dump *d, int cpus)
@@ -67,7 +67,7 @@ static size_t value_bytes(const struct dump *d, int cpus)
 static int describe_raw(const struct dump *d, const void *key, const void *value, int cpus)
 {
 	size_t size = value_bytes(d, cpus);
-	_cleanup_free_ char *hex = malloc(HEX_ROOM(size > d->codec->key_size ? size : d->codec->key_size));
+	_cleanup_free_ char *hex = malloc(HEX_STRLEN(size > d->codec->key_size ? size : d->codec->key_size));
 
 	if (!hex)
 		return err_errno(&d->cli->err, ENOMEM, "cannot print map %s", d->codec->name);
@@ -128,7 +128,7 @@ static int on_entry(const void *key, const void *value, int cpus, void *arg)
 {
 	struct dump *d = arg;
 
-	/* An array has all its entries from the start, used or not. */
+	/* An array always has all entries, used or not. */
 	if (d->map->kind == DP_MAP_PERCPU && !d->cli->options.all && is_zero(value, value_bytes(d, cpus))) {
 		d->zero++;
 		return 0;
@@ -136,7 +136,7 @@ static int on_entry(const void *key, const void *value, int cpus, void *arg)
 	return describe_entry(d, key, value, cpus);
 }
 
-/* Finds the map in the registry. A usage error if it is not there, or is a ring, which has no entries. */
+/* Finds the map in the registry. An unknown map or a ring buffer is a usage error. */
 static int find_map(struct dump *d)
 {
 	struct cli *cli = d->cli;
@@ -206,7 +206,7 @@ int cmd_map_get(struct cli *cli)
 		return r;
 	value = calloc(1, dp_map_value_room(d.codec->name));
 	if (!value)
-		return err_errno(&cli->err, ENOMEM, "cannot look into map %s", d.codec->name);
+		return err_errno(&cli->err, ENOMEM, "cannot read map %s", d.codec->name);
 	r = dp_map_lookup(d.codec->name, key, value, &cli->err);
 	if (r == -ENOENT)
 		return err_set(&cli->err, ENOENT, "map %s has no entry %s", d.codec->name, cli->args[1]);

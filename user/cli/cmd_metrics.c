@@ -2,7 +2,7 @@
 /* warren metrics. */
 #include "cli.h"
 #include "maps.h"
-#include "names.h"
+#include "enum_names.h"
 
 static void describe(struct out *o, uint32_t reason, uint32_t direction, const struct wr_metric *metric)
 {
@@ -32,7 +32,7 @@ int cmd_metrics(struct cli *cli)
 		for (uint32_t direction = 0; direction < WR_DIRECTIONS; direction++) {
 			const struct wr_metric *metric = &totals[wr_metric_key(reason, direction)];
 
-			/* A counter above the reasons known here: another release's, shown by number if it counts. */
+			/* Reasons of a newer release are shown by number, if they were counted. */
 			if (metric->packets || (cli->options.all && reason < WR_REASONS))
 				describe(cli->out, reason, direction, metric);
 		}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* warren monitor: drops and newly judged flows, as they happen. */
+/* warren monitor: drops and newly evaluated flows, as they happen. */
 #include <errno.h>
 #include <inttypes.h>
 #include <net/if.h>
@@ -15,7 +15,7 @@
 #include "events.h"
 #include "flows.h"
 #include "json.h"
-#include "names.h"
+#include "enum_names.h"
 #include "packet_text.h"
 #include "pods.h"
 #include "remotes.h"
@@ -27,16 +27,16 @@ struct monitor {
 	struct remotes remotes;
 	struct dp_conntrack conntrack;
 	struct service_rows services;
-	uint64_t pods_read, remotes_read, services_read; /* when: CLOCK_MONOTONIC */
-	int reason;	    /* only this one; -1: any */
-	bool drops, allows; /* of these kinds */
-	int64_t left;	    /* events still to show; -1: no end */
-	struct wr_event_stats before; /* as it began to listen */
+	uint64_t pods_read, remotes_read, services_read; /* times of the last reload, CLOCK_MONOTONIC */
+	int reason;	    /* show only this one; -1: any */
+	bool drops, allows; /* kinds of events to show */
+	int64_t left;	    /* events still to show; -1: no limit */
+	struct wr_event_stats before; /* when listening began */
 };
 
-/* --- who --- */
+/* --- pods and nodes --- */
 
-/* A pod that is not known may be new: the records are read again, but not for every packet of a stranger. */
+/* An unknown pod may be new: reloads the records, but at most once a second, since packets may come at any rate. */
 static const struct pod *find_pod(struct monitor *m, uint32_t ifindex)
 {
 	const struct pod *pod = pods_find(&m->pods, ifindex);
@@ -45,21 +45,21 @@ static const struct pod *find_pod(struct monitor *m, uint32_t ifindex)
 		return pod;
 	m->pods_read = clock_ns(CLOCK_MONOTONIC);
 	if (pods_load(&m->pods, NULL) < 0)
-		return NULL; /* the packet matters more than its pod's name */
+		return NULL; /* show the packet without a name */
 	return pods_find(&m->pods, ifindex);
 }
 
-/* Nodes and their pods are asked for again if this one is not known, but not for every packet of a stranger. */
+/* Reloads nodes and their pods if this one is unknown, at most once a second. */
 static void find_remote(struct monitor *m, uint32_t side, const struct ip *ip)
 {
 	if ((remotes_by_slot(&m->remotes, side & ~WR_REMOTE) && remotes_pod(&m->remotes, ip)) ||
 	    clock_ns(CLOCK_MONOTONIC) - m->remotes_read < NS_PER_S)
 		return;
-	(void)remotes_load(&m->remotes, true, NULL); /* the packet matters more than its sender's name */
-	m->remotes_read = clock_ns(CLOCK_MONOTONIC); /* an agent that hangs has taken its time */
+	(void)remotes_load(&m->remotes, true, NULL); /* on failure: show the packet without a name */
+	m->remotes_read = clock_ns(CLOCK_MONOTONIC); /* after the load, which is slow if the agent hangs */
 }
 
-/* The one of the packet's addresses that is the other side's. */
+/* The peer's address in the packet. */
 static const struct ip *peer_ip(const struct wr_event *ev, const struct packet *p)
 {
 	const struct packet *innermost = p->inner ?: p;
@@ -67,15 +67,16 @@ static const struct ip *peer_ip(const struct wr_event *ev, const struct packet *
 	return ev->direction == WR_EGRESS ? &innermost->destination : &innermost->source;
 }
 
-static void describe_remote(struct monitor *m, const struct wr_event *ev, const struct packet *p, const char *way)
+static void describe_remote(struct monitor *m, const struct wr_event *ev, const struct packet *p,
+			    const char *preposition)
 {
 	const struct ip *ip = peer_ip(ev, p);
-	const bool world = ev->peer_identity == WR_ID_WORLD; /* by that node's stack */
+	const bool world = ev->peer_identity == WR_ID_WORLD; /* forwarded by that node's stack */
 	char text[REMOTE_LABEL_MAX + 16], label[REMOTE_LABEL_MAX];
 	json_t *json = json_object();
 
 	find_remote(m, ev->peer_ifindex, ip);
-	snprintf(text, sizeof(text), "%s %s%s", way, world ? "world by " : "",
+	snprintf(text, sizeof(text), "%s %s%s", preposition, world ? "world by " : "",
 		 remote_label(&m->remotes, ev->peer_ifindex, ip, label));
 	remote_json(&m->remotes, ev->peer_ifindex, ip, json);
 	out_field(m->cli->out, "peer", json_string(world ? "world" : "node"), text, OUT_PLAIN);
@@ -87,33 +88,30 @@ static void describe_remote(struct monitor *m, const struct wr_event *ev, const 
 
 static void describe_peer(struct monitor *m, const struct wr_event *ev, const struct packet *p)
 {
-	const char *way = ev->direction == WR_EGRESS ? "to" : "from";
+	const char *preposition = ev->direction == WR_EGRESS ? "to" : "from";
 	const struct pod *pod;
 	struct out *o = m->cli->out;
 	char text[POD_LABEL_MAX + 64], label[POD_LABEL_MAX], number[NUMBER_STRLEN];
 
 	if (ev->peer_ifindex & WR_REMOTE) {
-		describe_remote(m, ev, p, way);
+		describe_remote(m, ev, p, preposition);
 		return;
 	}
 	pod = find_pod(m, ev->peer_ifindex);
 	if (!ev->peer_ifindex) {
-		snprintf(text, sizeof(text), "%s %s", way, identity_name(ev->peer_identity, number));
+		snprintf(text, sizeof(text), "%s %s", preposition, identity_name(ev->peer_identity, number));
 		out_field(o, "peer", json_string(identity_name(ev->peer_identity, number)), text, OUT_PLAIN);
 		return;
 	}
-	snprintf(text, sizeof(text), "%s endpoint %u %s", way, ev->peer_ifindex, pod_label(pod, label));
+	snprintf(text, sizeof(text), "%s endpoint %u %s", preposition, ev->peer_ifindex, pod_label(pod, label));
 	out_field(o, "peer", json_string("endpoint"), text, OUT_PLAIN);
 	out_json(o, "peer_endpoint", json_integer(ev->peer_ifindex));
 	out_json(o, "peer_pod", pod && pod->name ? json_string(pod->name) : json_null());
 }
 
-/* --- through which service --- */
+/* --- services --- */
 
-/*
- * Of a service that is not known yet they are asked for again, but not for every packet. Without the maps, which say nothing
- * of names.
- */
+/* The name of a service. If it is unknown, queries the agent again, at most once a second; the maps hold no names. */
 static const char *find_service(struct monitor *m, const struct ip *ip, uint16_t port, uint8_t protocol,
 				char buf[SERVICE_NAME_MAX])
 {
@@ -121,7 +119,7 @@ static const char *find_service(struct monitor *m, const struct ip *ip, uint16_t
 
 	if (!row && (!m->services_read || clock_ns(CLOCK_MONOTONIC) - m->services_read >= NS_PER_S)) {
 		service_rows_free(&m->services);
-		(void)service_rows_load_named(m->cli, &m->services); /* the packet matters more than its service's name */
+		(void)service_rows_load_named(m->cli, &m->services); /* on failure: show the packet without a name */
 		m->services_read = clock_ns(CLOCK_MONOTONIC);
 		row = service_rows_find(&m->services, ip, port, protocol);
 	}
@@ -129,8 +127,8 @@ static const char *find_service(struct monitor *m, const struct ip *ip, uint16_t
 }
 
 /*
- * The packet is the backend's, or for it, by now; unless it was denied: then it is as its sender sent it, and evaluated for
- * the backend that is its peer. "": to none.
+ * The service that the packet belongs to; "": none. An allowed packet shows the backend's address after DNAT, so the
+ * frontend is looked up in conntrack. A denied packet shows the frontend as it was sent, and its peer is the backend.
  */
 static void describe_service(struct monitor *m, const struct wr_event *ev, const struct packet *p, char *buf, size_t size)
 {
@@ -141,7 +139,7 @@ static void describe_service(struct monitor *m, const struct wr_event *ev, const
 	char socket[SOCKET_STRLEN], name_buf[SERVICE_NAME_MAX];
 	struct ip ip = p->destination;
 	uint16_t port = p->destination_port;
-	bool to_service = p->ports && ev->judged && ev->direction == WR_EGRESS && reason_drops(ev->reason);
+	bool to_service = p->ports && ev->evaluated && ev->direction == WR_EGRESS && reason_drops(ev->reason);
 
 	buf[0] = '\0';
 	if (p->ports && dp_flow_service(&m->conntrack, &flow, &ip, &port)) {
@@ -160,9 +158,9 @@ static void describe_service(struct monitor *m, const struct wr_event *ev, const
 	out_json(m->cli->out, "service", service_json(&ip, port, name));
 }
 
-/* --- when --- */
+/* --- time --- */
 
-/* Events carry the time since boot; people know the time of day. */
+/* Events carry the time since boot, which is shown as wall-clock time. */
 static void describe_time(struct out *o, const struct wr_event *ev)
 {
 	uint64_t wall = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_BOOTTIME) + ev->time_ns;
@@ -181,9 +179,9 @@ static void describe_time(struct out *o, const struct wr_event *ev)
 	out_field(o, "time", json_string(json), text, OUT_PLAIN);
 }
 
-/* --- what --- */
+/* --- packet --- */
 
-/* The rules by which it was judged, as text; "" if it was not. In JSON an object for each point. */
+/* Returns the rules that decided, as text; "" if none was evaluated. In JSON an object per enforcement point. */
 static const char *describe_rules(struct out *o, const struct wr_event *ev, char *buf, size_t size)
 {
 	size_t used = 0;
@@ -193,7 +191,7 @@ static const char *describe_rules(struct out *o, const struct wr_event *ev, char
 		char text[RULE_STRLEN];
 		const char *rule;
 
-		if (!(ev->judged >> i & 1)) {
+		if (!(ev->evaluated >> i & 1)) {
 			out_json(o, direction_name(i), json_null());
 			continue;
 		}
@@ -211,11 +209,11 @@ static const char *describe_rules(struct out *o, const struct wr_event *ev, char
 static void describe_packet(struct monitor *m, const struct wr_event *ev, const struct packet *p)
 {
 	struct out *o = m->cli->out;
-	/* Where MAC addresses are what is wrong, they are shown. */
+	/* MAC addresses are shown if they are the reason. */
 	bool macs = ev->reason == WR_REASON_SPOOFED_MAC || ev->reason == WR_REASON_BAD_DESTINATION;
 	const char *meaning = reason_text(ev->reason), *why;
 	char packet[PACKET_TEXT_MAX], rules[2 * RULE_STRLEN + 32], service[SERVICE_NAME_MAX + SOCKET_STRLEN + 40];
-	char left_out[48] = "", text[PACKET_TEXT_MAX + sizeof(rules) + sizeof(service) + sizeof(left_out) + 32];
+	char suppressed[48] = "", text[PACKET_TEXT_MAX + sizeof(rules) + sizeof(service) + sizeof(suppressed) + 32];
 
 	packet_format(p, macs, packet, sizeof(packet));
 	describe_service(m, ev, p->inner ?: p, service, sizeof(service));
@@ -223,8 +221,9 @@ static void describe_packet(struct monitor *m, const struct wr_event *ev, const 
 	if (!*why)
 		why = meaning ?: "";
 	if (ev->suppressed)
-		snprintf(left_out, sizeof(left_out), " (%u events before it suppressed)", ev->suppressed);
-	snprintf(text, sizeof(text), "%s, %u bytes%s%s%s%s", packet, ev->length, service, *why ? ": " : "", why, left_out);
+		snprintf(suppressed, sizeof(suppressed), " (%u earlier events suppressed)", ev->suppressed);
+	snprintf(text, sizeof(text), "%s, %u bytes%s%s%s%s", packet, ev->length, service, *why ? ": " : "", why,
+		 suppressed);
 	out_field(o, "packet", json_string(packet), text, OUT_PLAIN);
 	out_json(o, "suppressed", json_integer(ev->suppressed));
 	out_json(o, "meaning", meaning ? json_string(meaning) : json_null());
@@ -232,7 +231,7 @@ static void describe_packet(struct monitor *m, const struct wr_event *ev, const 
 	out_json(o, "headers", packet_json(p));
 }
 
-/* Whose program judged it: an endpoint's, or one that sits on an uplink or on warren0. */
+/* Where the event happened: at an endpoint, or at an uplink or warren0. */
 static void describe_where(struct monitor *m, const struct wr_event *ev)
 {
 	const struct pod *pod = find_pod(m, ev->ifindex);
@@ -249,7 +248,7 @@ static void describe_where(struct monitor *m, const struct wr_event *ev)
 	out_pod(m->cli->out, "pod", pod);
 }
 
-/* What a newer release knows as reasons is shown as drops: most are. */
+/* Unknown reasons, of a newer release, count as drops: most reasons are. */
 static bool is_drop(const struct wr_event *ev)
 {
 	return !reason_name(ev->reason) || reason_drops(ev->reason);
@@ -277,7 +276,7 @@ static void describe(struct monitor *m, const struct wr_event *ev)
 	out_end(o);
 }
 
-/* 1: enough has been seen. */
+/* 1: --count is reached. */
 static int on_event(const struct wr_event *ev, void *arg)
 {
 	struct monitor *m = arg;
@@ -293,7 +292,7 @@ static int on_event(const struct wr_event *ev, void *arg)
 	return m->left > 0 && --m->left == 0;
 }
 
-/* --- until when --- */
+/* --- signals and timeouts --- */
 
 static int stop_fd = -1;
 
@@ -306,7 +305,7 @@ static void on_signal(int sig)
 	errno = saved;
 }
 
-/* Without SA_RESTART: a write to a reader that has stalled ends, too. */
+/* Without SA_RESTART, so that a write to a stalled reader is interrupted too. */
 static int catch_signals(struct err *err)
 {
 	const struct sigaction action = { .sa_handler = on_signal };
@@ -317,7 +316,7 @@ static int catch_signals(struct err *err)
 	return 0;
 }
 
-/* Until the deadline (0: none), but no longer than until the listener has to announce itself again. */
+/* Time until the deadline (0: none) or until the listener must renew its registration, whichever is earlier. */
 static int wait_ms(uint64_t deadline, uint64_t renew)
 {
 	const uint64_t time = clock_ns(CLOCK_MONOTONIC), until = deadline && deadline < renew ? deadline : renew;
@@ -325,7 +324,7 @@ static int wait_ms(uint64_t deadline, uint64_t renew)
 	return time >= until ? 0 : (int)((until - time + NS_PER_MS - 1) / NS_PER_MS);
 }
 
-/* What of the time that it listened the events do not show. */
+/* Events that were suppressed or lost since listening began. */
 static void report_missing(const struct monitor *m)
 {
 	struct wr_event_stats now;
@@ -340,13 +339,13 @@ static void report_missing(const struct monitor *m)
 			(uint64_t)(now.lost - m->before.lost));
 }
 
-/* Until a signal, the deadline, the reader's end of stdout is closed, or enough has been seen. */
+/* Runs until a signal, the deadline, --count, or until the reader closes stdout. */
 static int watch(struct monitor *m, struct dp_events *events, uint64_t deadline)
 {
 	struct pollfd fds[] = {
 		{ .fd = dp_events_fd(events), .events = POLLIN },
 		{ .fd = stop_fd, .events = POLLIN },
-		{ .fd = STDOUT_FILENO }, /* asks for nothing: errors are always told */
+		{ .fd = STDOUT_FILENO }, /* for POLLERR, which needs no event mask */
 	};
 
 	uint64_t renew = 0;
@@ -379,7 +378,7 @@ static int watch(struct monitor *m, struct dp_events *events, uint64_t deadline)
 
 int cmd_monitor(struct cli *cli)
 {
-	/* Neither is asked for: both are shown. */
+	/* Without --drops and --allows both kinds are shown. */
 	struct monitor m = {
 		.cli = cli,
 		.reason = -1,
@@ -395,7 +394,7 @@ int cmd_monitor(struct cli *cli)
 
 	if (cli->options.reason) {
 		if (reason_parse(cli->options.reason, &reason) < 0)
-			return cli_usage_error(cli, "'%s' is no reason: see `warren metrics --all`",
+			return cli_usage_error(cli, "'%s' is not a reason: `warren metrics --all` lists them",
 					       cli->options.reason);
 		m.reason = reason;
 	}

@@ -6,7 +6,7 @@
 #include "cli.h"
 #include "ct_size.h"
 #include "gateway.h"
-#include "inet.h"
+#include "ip.h"
 #include "json.h"
 #include "maps.h"
 #include "node.h"
@@ -29,7 +29,7 @@ int cmd_node_init(struct cli *cli)
 	if (r < 0)
 		return r;
 	out_record(cli->out, NULL);
-	out_word(cli->out, "node", report.fresh ? "loaded" : "was loaded, now up to date", OUT_GREEN);
+	out_word(cli->out, "node", report.fresh ? "loaded" : "already loaded, now up to date", OUT_GREEN);
 	out_json(cli->out, "fresh", json_boolean(report.fresh));
 	out_string(cli->out, "version", WARREN_VERSION);
 	out_uint(cli->out, "endpoints_replaced", report.replaced);
@@ -58,7 +58,7 @@ static int collect_address(const struct prefix *prefix, void *arg)
 	return json_array_append_new(arg, json_prefix(prefix)) < 0 ? -ENOMEM : 0;
 }
 
-/* Addresses of the gateway link; without the link there are none, which `status` complains about. */
+/* Addresses of the gateway link. None without the link, whose absence `status` reports. */
 static int gateway_addresses(json_t *array, struct err *err)
 {
 	_cleanup_nl_ struct nl nl = { 0 };

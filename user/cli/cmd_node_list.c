@@ -6,17 +6,17 @@
 #include "json.h"
 #include "remotes.h"
 
-/* In text only if `full`. */
+/* In text only with `full`. */
 static void out_more(struct out *o, const char *key, const char *value, bool full)
 {
 	out_field(o, key, value ? json_string(value) : json_null(), full ? value ?: "" : NULL, OUT_PLAIN);
 }
 
-/* Where it is reached, and by what. */
-static void out_way(struct out *o, const struct remote_node *node, bool full)
+/* The path to the node. */
+static void out_path(struct out *o, const struct remote_node *node, bool full)
 {
 	const struct dp_node *dp = &node->dp;
-	const uint32_t uplink = node->hop.ifindex ? node->hop.ifindex : dp->uplink;
+	const uint32_t uplink = node->nexthop.ifindex ? node->nexthop.ifindex : dp->uplink;
 	char device[IF_NAMESIZE], local[IP_STRLEN], remote[IP_STRLEN], mac[MAC_STRLEN], mtu[16];
 	const bool mapped = node->slot;
 
@@ -27,8 +27,8 @@ static void out_way(struct out *o, const struct remote_node *node, bool full)
 	out_field(o, "mtu", mapped ? json_integer(dp->mtu) : json_null(), mapped ? mtu : "", OUT_PLAIN);
 	out_string(o, "mode", !mapped ? NULL : dp->direct ? "direct" : "tunnel");
 	out_json(o, "keyed", mapped ? json_boolean(dp->keyed) : json_null());
-	out_json(o, "resolved", mapped ? json_boolean(node->hop.resolved) : json_null());
-	out_more(o, "dmac", mapped && node->hop.resolved ? mac_format(node->hop.dmac, mac) : NULL, full);
+	out_json(o, "resolved", mapped ? json_boolean(node->nexthop.resolved) : json_null());
+	out_more(o, "dmac", mapped && node->nexthop.resolved ? mac_format(node->nexthop.dmac, mac) : NULL, full);
 }
 
 static void out_total(struct out *o, const char *packets, const char *bytes, const struct remote_node *node,
@@ -48,12 +48,12 @@ static void out_total(struct out *o, const char *packets, const char *bytes, con
 static void out_state(struct out *o, const struct remote_node *node)
 {
 	if (node->problem)
-		out_word(o, "state", node->slot ? "faulty" : "left out", OUT_RED);
+		out_word(o, "state", node->slot ? "faulty" : "not programmed", OUT_RED);
 	else if (node->own)
 		out_word(o, "state", "this node", OUT_PLAIN);
 	else if (!node->slot)
 		out_word(o, "state", "not in the maps", OUT_YELLOW);
-	else if (!node->hop.resolved)
+	else if (!node->nexthop.resolved)
 		out_word(o, "state", "unresolved", OUT_YELLOW);
 	else
 		out_word(o, "state", "ok", OUT_GREEN);
@@ -73,7 +73,7 @@ static void describe(struct out *o, const struct remote_node *node, bool full)
 		out_strings(o, "addresses", json_ips(node->dp.addresses, node->dp.address_count), " ");
 	else
 		out_json(o, "addresses", json_ips(node->dp.addresses, node->dp.address_count));
-	out_way(o, node, full);
+	out_path(o, node, full);
 	out_total(o, "packets_sent", "bytes_sent", node, WR_EGRESS);
 	out_total(o, "packets_received", "bytes_received", node, WR_INGRESS);
 	out_state(o, node);
@@ -94,7 +94,7 @@ static void out_problems(struct out *o, const struct remotes *remotes)
 static void out_no_names(struct out *o, const struct remotes *remotes)
 {
 	if (remotes_in_cluster(remotes) && !remotes->agent)
-		out_note(o, "\n%s: the maps know no names.", remotes->why.msg);
+		out_note(o, "\n%s: the maps hold no names.", remotes->why.msg);
 }
 
 static int load(struct cli *cli, struct remotes *remotes)
@@ -103,7 +103,7 @@ static int load(struct cli *cli, struct remotes *remotes)
 
 	if (r == 0)
 		r = remotes_load(remotes, false, &cli->err);
-	return r < 0 ? r : remotes_find_hops(remotes, &cli->err);
+	return r < 0 ? r : remotes_find_nexthops(remotes, &cli->err);
 }
 
 int cmd_node_list(struct cli *cli)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* warren policy list, get: what the agent knows of the policies, and what the maps hold of them. */
+/* warren policy list, get: policies from the agent, and their rules in the maps. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +8,7 @@
 #include "endpoints.h"
 #include "json.h"
 #include "maps.h"
-#include "names.h"
+#include "enum_names.h"
 
 /* --- rules in the maps --- */
 
@@ -56,16 +56,16 @@ static int by_text(const void *a, const void *b)
 
 static int count_entry(const void *key, const void *value, int cpus, void *arg)
 {
-	const struct rule wanted = { .number = ((const struct wr_policy_entry *)value)->rule };
+	const struct rule pattern = { .number = ((const struct wr_policy_entry *)value)->rule };
 	struct rules *rules = arg;
-	struct rule *rule = rules->count ? bsearch(&wanted, rules->v, rules->count, sizeof(wanted), by_number) : NULL;
+	struct rule *rule = rules->count ? bsearch(&pattern, rules->v, rules->count, sizeof(pattern), by_number) : NULL;
 
 	if (rule)
 		rule->entries++;
 	return 0;
 }
 
-/* In the order of their texts, so that those of a policy stand together. */
+/* Sorted by text, so that the rules of a policy are adjacent. */
 static int rules_load(struct rules *rules, struct err *err)
 {
 	int r = dp_map_each("rules", add_rule, rules, err);
@@ -91,7 +91,7 @@ static bool rule_is_of(const struct rule *rule, const char *policy)
 	return policy_length(rule) == strlen(policy) && strncmp(rule->text, policy, strlen(policy)) == 0;
 }
 
-/* --- what the agent says --- */
+/* --- from the agent --- */
 
 static void out_selector(struct out *o, const json_t *policy)
 {
@@ -108,7 +108,7 @@ static void out_isolates(struct out *o, const json_t *policy)
 	out_strings(o, "isolates", json_is_array(isolates) ? json_incref(isolates) : json_array(), ",");
 }
 
-/* A class of it that did not fit into the maps. */
+/* Whether one of its classes did not fit into the maps. */
 static bool is_denied(const json_t *policy)
 {
 	json_t *class;
@@ -211,20 +211,20 @@ int cmd_policy_list(struct cli *cli)
 	else
 		list_from_maps(cli->out, &rules);
 	out_end(cli->out);
-	out_no_agent(cli, "the maps know only policies with rules that select pods of this node");
+	out_no_agent(cli, "the maps hold only policies with rules that select pods of this node");
 	return 0;
 }
 
 /* --- get --- */
 
-static const json_t *find_policy(const json_t *policies, const char *wanted)
+static const json_t *find_policy(const json_t *policies, const char *sought)
 {
 	json_t *policy;
 	char name[POLICY_NAME_MAX];
 	size_t i;
 
 	json_array_foreach(policies, i, policy) {
-		if (strcmp(full_name(policy, name), wanted) == 0)
+		if (strcmp(full_name(policy, name), sought) == 0)
 			return policy;
 	}
 	return NULL;
@@ -263,7 +263,7 @@ static void print_port(FILE *f, const json_t *port)
 		fprintf(f, " %s", json_string_value(first));
 }
 
-/* The parts of a rule, as text; in JSON as they came. */
+/* The parts of a rule as text; in JSON as the agent sent them. */
 static void out_parts(struct out *o, const char *key, const json_t *rule, const char *none,
 		      void (*print)(FILE *f, const json_t *part))
 {
@@ -288,14 +288,14 @@ static void describe_spec(struct out *o, const json_t *policy)
 	char name[32];
 	size_t i;
 
-	out_table(o, "rules", "none: nothing is allowed by it");
+	out_table(o, "rules", "none: this policy allows nothing");
 	for (uint32_t direction = 0; direction < WR_DIRECTIONS; direction++) {
 		json_array_foreach(json_object_get(json_object_get(policy, "rules"), direction_name(direction)), i,
 				   rule) {
 			snprintf(name, sizeof(name), "%s[%zu]", direction_name(direction), i);
 			out_record(o, NULL);
 			out_string(o, "rule", name);
-			out_parts(o, "peers", rule, "anybody", print_peer);
+			out_parts(o, "peers", rule, "any", print_peer);
 			out_parts(o, "ports", rule, "all", print_port);
 			out_end(o);
 		}
@@ -316,7 +316,7 @@ static void describe_from_agent(struct out *o, const struct endpoints *e, const 
 	if (json_text_at(policy, "problem"))
 		out_string(o, "problem", json_text_at(policy, "problem"));
 	if (json_is_true(json_object_get(policy, "coarse_names")))
-		out_string(o, "rule names", "one for each direction: there is no room for more");
+		out_string(o, "rule names", "one per direction: the map has no room for more");
 	out_member(o, "classes", policy);
 	describe_spec(o, policy);
 	out_table(o, "pods", "none on this node");
@@ -325,12 +325,12 @@ static void describe_from_agent(struct out *o, const struct endpoints *e, const 
 	out_end(o);
 }
 
-/* Returns how many there are. */
+/* Returns their number. */
 static size_t describe_rules(struct out *o, const struct rules *rules, const char *policy)
 {
 	size_t count = 0;
 
-	out_table(o, "rules_in_force", "none: nothing is allowed by this policy on this node");
+	out_table(o, "rules_enforced", "none: this policy allows nothing on this node");
 	for (size_t i = 0; i < rules->count; i++) {
 		if (!rule_is_of(&rules->v[i], policy))
 			continue;
@@ -367,9 +367,9 @@ int cmd_policy_get(struct cli *cli)
 	if (describe_rules(cli->out, &rules, cli->args[0]) == 0 && !policy) {
 		err_set(&cli->err, ENOENT, "there is no policy %s%s", cli->args[0], cli->answer ? "" : " in the maps");
 		return cli->answer ? err_hint(&cli->err, "`warren policy list` lists them")
-				   : err_hint(&cli->err, "%s: the maps know only policies with rules", cli->why.msg);
+				   : err_hint(&cli->err, "%s: the maps hold only policies with rules", cli->why.msg);
 	}
 	out_end(cli->out);
-	out_no_agent(cli, "what it selects is not known");
+	out_no_agent(cli, "the maps do not hold what it selects");
 	return 0;
 }

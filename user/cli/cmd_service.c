@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* warren service list, get: where new flows to an address and port go. */
+/* warren service list, get: frontends and their backends. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +10,7 @@
 #include "service_rows.h"
 #include "str.h"
 
-#define NO_NAMES "the maps know no names"
+#define NO_NAMES "the maps hold no names"
 
 static void out_row_state(struct out *o, const struct service_row *row)
 {
@@ -52,19 +52,19 @@ static void out_row(struct out *o, const struct service_row *row)
 	out_end(o);
 }
 
-/* A problem is its Service's: told once, where the first of its addresses stands. */
+/* Shows the problem of a Service once, even if it has several frontends. */
 static void out_problems(struct out *o, const struct service_rows *rows, const char *namespace)
 {
-	json_auto_t *told = json_object();
+	json_auto_t *shown = json_object();
 	char name[SERVICE_NAME_MAX];
 
 	for (size_t i = 0; i < rows->count; i++) {
 		const struct service_row *row = &rows->v[i];
 		const char *problem = row->agent ? json_text_at(row->agent, "problem") : NULL;
 
-		if (!problem || !in_namespace(row, namespace) || json_object_get(told, service_row_name(row, name)))
+		if (!problem || !in_namespace(row, namespace) || json_object_get(shown, service_row_name(row, name)))
 			continue;
-		json_object_set_new(told, name, json_true());
+		json_object_set_new(shown, name, json_true());
 		out_note(o, "\n%s: %s", name, problem);
 	}
 }
@@ -80,8 +80,8 @@ int cmd_service_list(struct cli *cli)
 	if (r < 0)
 		return r;
 	if (namespace && !cli->answer) {
-		err_set(&cli->err, cli->why.num, "%s: " NO_NAMES ", nor namespaces", cli->why.msg);
-		return err_hint(&cli->err, "leave --namespace out");
+		err_set(&cli->err, cli->why.num, "%s: " NO_NAMES " and no namespaces", cli->why.msg);
+		return err_hint(&cli->err, "run it without --namespace");
 	}
 	out_table(cli->out, NULL, "no services");
 	for (size_t i = 0; i < rows.count; i++) {
@@ -97,45 +97,45 @@ int cmd_service_list(struct cli *cli)
 /* --- get --- */
 
 /* NAMESPACE/NAME, or an address with or without a port. */
-struct wanted {
+struct selector {
 	const char *name; /* NULL: by address */
 	struct ip ip;
 	uint64_t port; /* 0: any */
 };
 
-static int wanted_parse(struct cli *cli, const char *text, struct wanted *w)
+static int selector_parse(struct cli *cli, const char *text, struct selector *s)
 {
 	char address[IP_STRLEN + 2], *end = address;
 	const char *port = NULL;
 
-	*w = (struct wanted){ 0 };
+	*s = (struct selector){ 0 };
 	if (strchr(text, '/')) {
-		w->name = text;
+		s->name = text;
 		return 0;
 	}
-	if (ip_parse(text, &w->ip) == 0)
+	if (ip_parse(text, &s->ip) == 0)
 		return 0;
 	port = strrchr(text, ':');
-	if (!port || (size_t)(port - text) >= sizeof(address) || number_parse(port + 1, UINT16_MAX, &w->port) < 0 ||
-	    !w->port)
+	if (!port || (size_t)(port - text) >= sizeof(address) || number_parse(port + 1, UINT16_MAX, &s->port) < 0 ||
+	    !s->port)
 		return cli_usage_error(cli, "'%s' is neither NAMESPACE/NAME nor ADDRESS[:PORT]", text);
 	snprintf(address, sizeof(address), "%.*s", (int)(port - text), text);
 	if (*address == '[' && (end = strchr(address, ']'))) {
 		*end = '\0';
 		end = address + 1;
 	}
-	if (!end || ip_parse(end, &w->ip) < 0)
+	if (!end || ip_parse(end, &s->ip) < 0)
 		return cli_usage_error(cli, "'%s' is neither NAMESPACE/NAME nor ADDRESS[:PORT]", text);
 	return 0;
 }
 
-static bool is_wanted(const struct service_row *row, const struct wanted *w)
+static bool selects(const struct selector *s, const struct service_row *row)
 {
 	char name[SERVICE_NAME_MAX];
 
-	if (w->name)
-		return row->agent && strcmp(service_row_name(row, name), w->name) == 0;
-	return ip_equal(&row->ip, &w->ip) && (!w->port || row->port == w->port);
+	if (s->name)
+		return row->agent && strcmp(service_row_name(row, name), s->name) == 0;
+	return ip_equal(&row->ip, &s->ip) && (!s->port || row->port == s->port);
 }
 
 static void out_backend(struct out *o, const struct endpoints *e, const struct dp_backend *backend)
@@ -160,7 +160,7 @@ static void out_backend(struct out *o, const struct endpoints *e, const struct d
 	out_end(o);
 }
 
-/* One that goes meanwhile has none any more. */
+/* A service that was deleted meanwhile has no backends. */
 static int describe(struct cli *cli, const struct endpoints *e, const struct service_row *row)
 {
 	_cleanup_free_ struct dp_backend *backends = NULL;
@@ -200,9 +200,9 @@ int cmd_service_get(struct cli *cli)
 {
 	_cleanup_service_rows_ struct service_rows rows = { 0 };
 	_cleanup_endpoints_ struct endpoints e = { 0 };
-	struct wanted wanted;
+	struct selector selector;
 	size_t found = 0;
-	int r = wanted_parse(cli, cli->args[0], &wanted);
+	int r = selector_parse(cli, cli->args[0], &selector);
 
 	if (r == 0)
 		r = endpoints_list_all(cli, &e);
@@ -212,7 +212,7 @@ int cmd_service_get(struct cli *cli)
 		return r;
 	out_list(cli->out, NULL, "");
 	for (size_t i = 0; i < rows.count && r == 0; i++) {
-		if (!is_wanted(&rows.v[i], &wanted))
+		if (!selects(&selector, &rows.v[i]))
 			continue;
 		r = describe(cli, &e, &rows.v[i]);
 		found++;
@@ -222,7 +222,7 @@ int cmd_service_get(struct cli *cli)
 		return r;
 	if (!found) {
 		err_set(&cli->err, ENOENT, "there is no service %s with an address%s", cli->args[0],
-			cli->answer || !wanted.name ? "" : " that is known by name");
+			cli->answer || !selector.name ? "" : ": " NO_NAMES);
 		return err_hint(&cli->err, "`warren service list` lists them%s%s", cli->answer ? "" : "; ",
 				cli->why.msg);
 	}

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/*
- * warren status --cluster: each node as it is seen from here (what the maps know, whether it answers), and as its agent
- * says.
- */
+/* warren status --cluster: each node as this node sees it (maps, echo replies), and what its own agent reports. */
 #include <errno.h>
 #include <net/if.h>
 #include <string.h>
@@ -17,14 +14,14 @@
 enum reach { REACH_OWN, REACH_OK, REACH_PARTLY, REACH_NOT };
 
 /* A node and its targets. */
-struct seen {
+struct node_targets {
 	const struct remote_node *node;
-	size_t first, count; /* of its targets */
+	size_t first, count; /* range of its targets */
 };
 
-static struct seen see(const struct node_pings *p, const struct remote_node *node)
+static struct node_targets targets_of(const struct node_pings *p, const struct remote_node *node)
 {
-	struct seen s = { .node = node };
+	struct node_targets s = { .node = node };
 
 	for (size_t i = 0; i < p->ping.target_count; i++) {
 		if (p->nodes[i] != node)
@@ -36,8 +33,8 @@ static struct seen see(const struct node_pings *p, const struct remote_node *nod
 	return s;
 }
 
-/* All requests of all families were answered, some, or none. */
-static enum reach reach(const struct node_pings *p, const struct seen *s)
+/* By how many requests of all families were answered. */
+static enum reach reach(const struct node_pings *p, const struct node_targets *s)
 {
 	uint64_t sent = 0, received = 0;
 
@@ -67,8 +64,8 @@ static void out_state(struct out *o, enum reach reach)
 	out_word(o, "state", states[reach].word, states[reach].colour);
 }
 
-/* "0.210 ms": the average; "no answer"; "-": it was not asked. */
-static void out_time(struct out *o, const char *key, const struct node_pings *p, const struct seen *s, int family)
+/* "0.210 ms": the average; "no answer"; "-": no requests in that family. */
+static void out_time(struct out *o, const char *key, const struct node_pings *p, const struct node_targets *s, int family)
 {
 	char text[24] = "";
 	json_t *ms = json_null();
@@ -89,8 +86,8 @@ static void out_time(struct out *o, const char *key, const struct node_pings *p,
 	out_field(o, key, ms, text, OUT_PLAIN);
 }
 
-/* Nobody's word is no bad word. */
-static bool agent_is_well(const struct remote_node *node)
+/* An agent that reports nothing counts as healthy: not every setup has reports. */
+static bool agent_is_healthy(const struct remote_node *node)
 {
 	return !node->agent || strstr(node->agent, " ok since ");
 }
@@ -98,13 +95,13 @@ static bool agent_is_well(const struct remote_node *node)
 static void out_agent(struct out *o, const struct remote_node *node)
 {
 	if (node->agent)
-		out_word(o, "agent", node->agent, agent_is_well(node) ? OUT_GREEN : OUT_RED);
+		out_word(o, "agent", node->agent, agent_is_healthy(node) ? OUT_GREEN : OUT_RED);
 	else
 		out_string(o, "agent", NULL);
 }
 
-/* What the agent says, or how far the requests went. */
-static const char *problem(const struct node_pings *p, const struct seen *s, char *buf, size_t size)
+/* The problem that the agent reports, or how far the requests got. */
+static const char *problem(const struct node_pings *p, const struct node_targets *s, char *buf, size_t size)
 {
 	const char *why = s->node->problem;
 
@@ -112,10 +109,10 @@ static const char *problem(const struct node_pings *p, const struct seen *s, cha
 		why = node_pings_explain(p, i, buf, size);
 	if (why || s->node->own || s->count)
 		return why;
-	return "it has no pod CIDR of a family that this node has: there is no way to it";
+	return "it has no pod CIDR of a family that this node has, so it cannot be reached";
 }
 
-static void describe(struct out *o, const struct node_pings *p, const struct seen *s)
+static void describe(struct out *o, const struct node_pings *p, const struct node_targets *s)
 {
 	const struct remote_node *node = s->node;
 	char label[NODE_LABEL_MAX], device[IF_NAMESIZE], mtu[16], why[256];
@@ -144,7 +141,7 @@ int cmd_status_cluster(struct cli *cli)
 			  .interval_ns = INTERVAL_MS * NS_PER_MS,
 			  .timeout_ns = TIMEOUT_MS * NS_PER_MS },
 	};
-	size_t counts[REACH_NOT + 1] = { 0 }, others, unwell = 0;
+	size_t counts[REACH_NOT + 1] = { 0 }, others, unhealthy = 0;
 	char text[160];
 	bool healthy;
 	int r = node_pings_run(cli, &p);
@@ -154,23 +151,23 @@ int cmd_status_cluster(struct cli *cli)
 	out_record(cli->out, NULL);
 	out_table(cli->out, "nodes", NULL);
 	for (size_t i = 0; i < p.before.node_count; i++) {
-		const struct seen s = see(&p, &p.before.nodes[i]);
+		const struct node_targets s = targets_of(&p, &p.before.nodes[i]);
 
 		counts[reach(&p, &s)]++;
-		unwell += !agent_is_well(s.node);
+		unhealthy += !agent_is_healthy(s.node);
 		describe(cli->out, &p, &s);
 	}
 	out_end(cli->out);
-	healthy = !counts[REACH_PARTLY] && !counts[REACH_NOT] && !unwell;
+	healthy = !counts[REACH_PARTLY] && !counts[REACH_NOT] && !unhealthy;
 	others = p.before.node_count - counts[REACH_OWN];
 	snprintf(text, sizeof(text),
-		 "%zu other node%s: %zu ok, %zu faulty, %zu unreachable; agents with something wrong: %zu", others,
-		 others == 1 ? "" : "s", counts[REACH_OK], counts[REACH_PARTLY], counts[REACH_NOT], unwell);
+		 "%zu other node%s: %zu ok, %zu faulty, %zu unreachable; agents that report problems: %zu", others,
+		 others == 1 ? "" : "s", counts[REACH_OK], counts[REACH_PARTLY], counts[REACH_NOT], unhealthy);
 	out_word(cli->out, "cluster", text, healthy ? OUT_GREEN : OUT_RED);
 	out_json(cli->out, "healthy", json_boolean(healthy));
 	out_end(cli->out);
 	if (!p.before.agent)
-		out_note(cli->out, "\n%s: the maps know no names.", p.before.why.msg);
+		out_note(cli->out, "\n%s: the maps hold no names.", p.before.why.msg);
 	cli->exit = healthy ? CLI_OK : CLI_FAILED;
 	return 0;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* warren sysdump: everything about this node in one archive, for somebody who is not there. */
+/* warren sysdump: the state of this node in one archive, for debugging elsewhere. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -17,7 +17,7 @@
 #define PART_BYTES (16 << 20)
 #define ALL_MS 120000
 #define ALL_BYTES (256 << 20)
-#define FOLDER_MAX 64
+#define DIRECTORY_MAX 64
 
 struct sysdump {
 	struct cli *cli;
@@ -41,7 +41,7 @@ static int add(struct sysdump *d, const char *name, const void *data, size_t siz
 	return archive_add(d->archive, name, data, size, &d->cli->err);
 }
 
-/* What is missing, and why, stands beside it. */
+/* Adds PART.failed, which holds why the part is missing or incomplete. */
 static int add_failure(struct sysdump *d, const struct sysdump_part *part, const char *why)
 {
 	char name[ARCHIVE_NAME_MAX], text[300];
@@ -61,16 +61,16 @@ static int add_part(struct sysdump *d, const struct sysdump_part *part)
 	int r;
 
 	if (is_used_up(d))
-		return add_failure(d, part, "left out: the rest has taken too long, or is too much");
+		return add_failure(d, part, "skipped: the time or size limit of the whole dump is reached");
 	run.commands = d->cli->commands;
 	if (capture_run(run.print, &run, PART_MS, PART_BYTES, &c, &err) < 0)
 		snprintf(why, sizeof(why), "%s", err.msg);
-	else if (c.cut)
+	else if (c.truncated)
 		snprintf(why, sizeof(why), "cut off after %d bytes", PART_BYTES);
-	else if (c.late)
+	else if (c.timed_out)
 		snprintf(why, sizeof(why), "ended after %d seconds", PART_MS / 1000);
 	else if (c.exit < 0)
-		snprintf(why, sizeof(why), "it has crashed");
+		snprintf(why, sizeof(why), "killed by a signal");
 	else if (c.exit && c.exit != part->status)
 		snprintf(why, sizeof(why), "exit status %d", c.exit);
 	r = add(d, part->name, c.data, c.size);
@@ -99,7 +99,7 @@ static int add_all(struct sysdump *d)
 /* --- the archive --- */
 
 /* "warren-NODE-20260102T030405Z" */
-static void name_folder(char folder[FOLDER_MAX], time_t now)
+static void name_directory(char directory[DIRECTORY_MAX], time_t now)
 {
 	char host[40] = "";
 	struct tm tm;
@@ -107,12 +107,12 @@ static void name_folder(char folder[FOLDER_MAX], time_t now)
 
 	if (gethostname(host, sizeof(host) - 1) < 0 || !*host)
 		snprintf(host, sizeof(host), "node");
-	n = (size_t)snprintf(folder, FOLDER_MAX, "warren-%s-", host);
+	n = (size_t)snprintf(directory, DIRECTORY_MAX, "warren-%s-", host);
 	gmtime_r(&now, &tm);
-	strftime(folder + n, FOLDER_MAX - n, "%Y%m%dT%H%M%SZ", &tm);
+	strftime(directory + n, DIRECTORY_MAX - n, "%Y%m%dT%H%M%SZ", &tm);
 }
 
-/* Readable by root alone, and never over what is there. */
+/* Readable by root only. Never overwrites a file. */
 static int open_file(struct cli *cli, const char *path)
 {
 	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -120,12 +120,12 @@ static int open_file(struct cli *cli, const char *path)
 	if (fd >= 0)
 		return fd;
 	err_errno(&cli->err, errno, "cannot write %s", path);
-	return err_hint(&cli->err, "name another file with --output; - is standard output");
+	return err_hint(&cli->err, "choose another file with --output, or - for standard output");
 }
 
-static int write_archive(struct sysdump *d, int fd, const char *folder, time_t now)
+static int write_archive(struct sysdump *d, int fd, const char *directory, time_t now)
 {
-	int r = archive_open(fd, folder, now, &d->archive, &d->cli->err);
+	int r = archive_open(fd, directory, now, &d->archive, &d->cli->err);
 
 	if (r < 0)
 		return r;
@@ -137,24 +137,23 @@ static int write_archive(struct sysdump *d, int fd, const char *folder, time_t n
 	return r;
 }
 
-static int to_stdout(struct sysdump *d, const char *folder, time_t now)
+static int to_stdout(struct sysdump *d, const char *directory, time_t now)
 {
 	if (d->cli->options.json)
-		return cli_usage_error(d->cli, "standard output is the archive: leave --json out");
+		return cli_usage_error(d->cli, "standard output is for the archive: run it without --json");
 	if (isatty(STDOUT_FILENO))
-		return cli_usage_error(d->cli,
-				       "an archive is nothing for a terminal: `warren sysdump --output - > FILE`");
-	return write_archive(d, dup(STDOUT_FILENO), folder, now);
+		return cli_usage_error(d->cli, "standard output is a terminal: run `warren sysdump --output - > FILE`");
+	return write_archive(d, dup(STDOUT_FILENO), directory, now);
 }
 
-static int to_file(struct sysdump *d, const char *path, const char *folder, time_t now)
+static int to_file(struct sysdump *d, const char *path, const char *directory, time_t now)
 {
 	struct cli *cli = d->cli;
 	int fd = open_file(cli, path), r;
 
 	if (fd < 0)
 		return fd;
-	r = write_archive(d, fd, folder, now);
+	r = write_archive(d, fd, directory, now);
 	if (r < 0) {
 		unlink(path);
 		return r;
@@ -164,7 +163,7 @@ static int to_file(struct sysdump *d, const char *path, const char *folder, time
 	out_uint(cli->out, "files", d->files);
 	out_strings(cli->out, "failed", json_incref(d->failures), ", ");
 	out_end(cli->out);
-	out_note(cli->out, "\nIt names pods, labels and addresses; keys and tokens are not in it.");
+	out_note(cli->out, "\nIt contains names, labels and addresses of pods, but no keys and no tokens.");
 	return 0;
 }
 
@@ -173,13 +172,13 @@ int cmd_sysdump(struct cli *cli)
 	json_auto_t *failures = json_array();
 	struct sysdump d = { .cli = cli, .failures = failures };
 	const char *output = cli->options.output;
-	char folder[FOLDER_MAX], path[FOLDER_MAX + 8];
+	char directory[DIRECTORY_MAX], path[DIRECTORY_MAX + 8];
 	time_t now = time(NULL);
 
 	if (!failures)
-		return err_set(&cli->err, ENOMEM, "no memory");
-	name_folder(folder, now);
-	snprintf(path, sizeof(path), "%s.tar.gz", folder);
-	return output && strcmp(output, "-") == 0 ? to_stdout(&d, folder, now)
-						  : to_file(&d, output ?: path, folder, now);
+		return err_set(&cli->err, ENOMEM, "cannot allocate memory");
+	name_directory(directory, now);
+	snprintf(path, sizeof(path), "%s.tar.gz", directory);
+	return output && strcmp(output, "-") == 0 ? to_stdout(&d, directory, now)
+						  : to_file(&d, output ?: path, directory, now);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* warren trace: a made-up packet through the twins of the attached programs, and what they found, step by step. */
+/* warren trace: runs a synthetic packet through the dry-run programs and shows each step. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
@@ -7,7 +7,7 @@
 
 #include "codec.h"
 #include "gateway.h"
-#include "names.h"
+#include "enum_names.h"
 #include "packet_text.h"
 #include "trace_steps.h"
 
@@ -15,12 +15,12 @@
 #define TCP_SYN 0x02
 
 /*
- * What a packet from outside seems to have entered by: any device that is no pod's, and the loopback device never is
- * one, nor 0, which stands for packets that the host made.
+ * The ingress device of a packet from outside. It must not be a pod's device, nor 0, which stands for packets of the
+ * host itself; the loopback device fits.
  */
 #define OUTSIDE_IFINDEX 1
 
-/* What another node sends without knowing whose it is; nobody here has that identity either. */
+/* The identity that another node's packet carries if SRC is unknown here; no pod of this node has it. */
 #define CARRIED_IDENTITY (WR_ID_SOME_POD | 1)
 
 /* --- the packet --- */
@@ -35,14 +35,14 @@ static int parse_flags(struct cli *cli, uint8_t *flags)
 		int bit = tcp_flag_parse(word);
 
 		if (bit < 0)
-			return cli_usage_error(cli, "'%s' is no TCP flag: fin, syn, rst, psh, ack, urg, ece, cwr",
-					       word);
+			return cli_usage_error(
+			    cli, "'%s' is not a TCP flag: use fin, syn, rst, psh, ack, urg, ece, cwr", word);
 		*flags |= (uint8_t)(1 << bit);
 	}
 	return 0;
 }
 
-/* As the other node would send it: in the tunnel, or as it is if it is on the same link. */
+/* Builds the frame as the other node would send it: encapsulated, or as it is if that node is on the same link. */
 static void wrap_packet(struct trace_run *run)
 {
 	const struct dp_node *node = &run->sender->dp;
@@ -54,14 +54,14 @@ static void wrap_packet(struct trace_run *run)
 		.option_class = ntohs(cluster->option_class),
 		.vni = cluster->vni,
 		.identity = run->carried,
-		.word = node->rx_word[!!(cluster->flags & WR_CLUSTER_KEY_ODD)] ?: node->rx_word[0] ?: node->rx_word[1],
+		.tag = node->rx_tag[!!(cluster->flags & WR_CLUSTER_KEY_ODD)] ?: node->rx_tag[0] ?: node->rx_tag[1],
 	};
 	struct frame direct = run->frame;
 	uint8_t inner[FRAME_MAX];
 
-	memcpy(tunnel.mac_source, run->hop.dmac, 6);
+	memcpy(tunnel.mac_source, run->nexthop.dmac, 6);
 	memcpy(tunnel.mac_destination, run->link.mac, 6);
-	memcpy(direct.mac_source, run->hop.dmac, 6);
+	memcpy(direct.mac_source, run->nexthop.dmac, 6);
 	memcpy(direct.mac_destination, run->link.mac, 6);
 	if (node->direct)
 		run->length = frame_make(&direct, run->bytes);
@@ -87,7 +87,7 @@ static int make_packet(struct trace_run *run)
 		.tcp_flags = TCP_SYN,
 	};
 	if (cli->options.flags && flow->protocol != IPPROTO_TCP)
-		return cli_usage_error(cli, "--flags are TCP's, and this is %s", l4_proto_name(flow->protocol));
+		return cli_usage_error(cli, "--flags requires TCP, not %s", l4_proto_name(flow->protocol));
 	if (cli->options.flags)
 		r = parse_flags(cli, &f->tcp_flags);
 	if (trace_runs(run, WARREN_PROG_TO_POD))
@@ -138,11 +138,11 @@ static void describe(struct trace_run *run)
 	}
 	out_end(o);
 	if (run->flow.any)
-		out_note(o, "\nNo PORT/PROTO was given: tcp to port %u stands for it.", FLOW_PORT);
+		out_note(o, "\nNo PORT/PROTO was given: the packet is for tcp port %u.", FLOW_PORT);
 	out_guess(o, &run->flow.to);
 }
 
-/* From another node, through the tunnel: the receiving half of the way. */
+/* The receiving half of the path from another node. */
 static int enter_by_uplink(struct trace_run *run, const struct remote_node *node)
 {
 	const struct flow_side *from = &run->flow.from;
@@ -150,20 +150,20 @@ static int enter_by_uplink(struct trace_run *run, const struct remote_node *node
 	char label[NODE_LABEL_MAX];
 
 	if (!node->slot) {
-		err_set(&cli->err, ENETUNREACH, "%s is not in the maps: nothing of it is believed",
+		err_set(&cli->err, ENETUNREACH, "%s is not in the maps: its packets are dropped",
 			node_label(node, label));
-		return err_hint(&cli->err, "`warren node get %s` says why", node->name ?: "");
+		return err_hint(&cli->err, "`warren node get %s` shows why", node->name ?: "");
 	}
-	if (hop_find(&run->endpoints.nl, &node->dp.remote, &run->hop, NULL) < 0)
-		run->hop = (struct hop){ .ifindex = node->dp.uplink };
+	if (nexthop_find(&run->endpoints.nl, &node->dp.remote, &run->nexthop, NULL) < 0)
+		run->nexthop = (struct nexthop){ .ifindex = node->dp.uplink };
 	run->program = WARREN_PROG_FROM_UPLINK;
-	run->device = run->entered = run->hop.ifindex;
+	run->device = run->entered = run->nexthop.ifindex;
 	run->sender = node;
 	run->carried = from->kind == FLOW_SIDE_NODE		    ? WR_ID_REMOTE_NODE
 		       : from->kind == FLOW_SIDE_REMOTE && !from->known ? CARRIED_IDENTITY
 							    : from->identity;
 	if (cli->options.identity && identity_parse(cli->options.identity, &run->carried) < 0)
-		return cli_usage_error(cli, "'%s' is no identity: a number as `warren identity list` shows it",
+		return cli_usage_error(cli, "'%s' is not an identity: use a number from `warren identity list`",
 				       cli->options.identity);
 	return link_get(&run->endpoints.nl, NULL, run->device, &run->link, &cli->err);
 }
@@ -182,7 +182,7 @@ static int find_sender(struct trace_run *run, const struct remote_node **node)
 	return err_hint(&run->cli->err, "`warren node list` lists them");
 }
 
-/* Which program would see it, and where. */
+/* Chooses the program that the packet would pass first, and its device. */
 static int choose_program(struct trace_run *run)
 {
 	const struct flow *flow = &run->flow;
@@ -195,7 +195,7 @@ static int choose_program(struct trace_run *run)
 	if (sender)
 		return enter_by_uplink(run, sender);
 	if (run->cli->options.identity)
-		return cli_usage_error(run->cli, "--identity is carried by what another node sends, and %s is none",
+		return cli_usage_error(run->cli, "--identity requires a packet from another node, not from %s",
 				       run->cli->args[0]);
 	run->carried = flow->from.kind == FLOW_SIDE_HOST ? WR_ID_REMOTE_NODE : flow->from.identity;
 	run->entered = flow->from.kind == FLOW_SIDE_WORLD ? OUTSIDE_IFINDEX : 0;
@@ -210,7 +210,7 @@ static int choose_program(struct trace_run *run)
 		run->device = remotes->cluster.host_ifindex;
 	} else {
 		return cli_usage_error(run->cli,
-				       "neither %s nor %s is a pod of this node: its programs see no such packet",
+				       "neither %s nor %s is a pod of this node: no program here handles such a packet",
 				       run->cli->args[0], run->cli->args[1]);
 	}
 	return 0;

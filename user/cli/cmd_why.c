@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* warren policy why: both verdicts of a flow, from the pinned maps, as its first packet would meet them. */
+/* warren policy why: evaluates both policies of a flow against the pinned maps, as its first packet would be. */
 #include <errno.h>
 #include <string.h>
 
 #include "flow_side.h"
 #include "lookup.h"
 #include "maps.h"
-#include "names.h"
+#include "enum_names.h"
 #include "packet_text.h"
 
 /* --- the pinned maps as tables --- */
 
-/* policy_lookup() knows only "not there": what else goes wrong is kept here. */
+/* policy_lookup() handles only -ENOENT: the first other error is kept here. */
 struct maps {
 	int failed;
 	struct err err;
 };
 
-static int look(struct maps *maps, const char *map, const void *key, void *value)
+static int lookup(struct maps *maps, const char *map, const void *key, void *value)
 {
 	struct err err;
 	int r = dp_map_lookup(map, key, value, &err);
@@ -29,51 +29,51 @@ static int look(struct maps *maps, const char *map, const void *key, void *value
 	return r < 0 ? -ENOENT : 0;
 }
 
-static int look_class(void *arg, uint32_t policy_class, struct wr_class_info *info)
+static int lookup_class(void *arg, uint32_t policy_class, struct wr_class_info *info)
 {
-	return look(arg, "classes", &policy_class, info);
+	return lookup(arg, "classes", &policy_class, info);
 }
 
-static int look_identity(void *arg, uint64_t identity, uint64_t *peer)
+static int lookup_identity(void *arg, uint64_t identity, uint64_t *peer)
 {
-	return look(arg, "identities", &identity, peer);
+	return lookup(arg, "identities", &identity, peer);
 }
 
-static int look_cidr(void *arg, uint32_t policy_class, uint32_t direction, const struct ip *ip, uint64_t *peer)
+static int lookup_cidr(void *arg, uint32_t policy_class, uint32_t direction, const struct ip *ip, uint64_t *peer)
 {
 	struct wr_cidr4_key key4 = { WR_CIDR_CLASS_BITS + 32, wr_cidr_class(policy_class, direction) };
 	struct wr_cidr6_key key6 = { WR_CIDR_CLASS_BITS + 128, wr_cidr_class(policy_class, direction) };
 
 	memcpy(&key4.addr, ip->bytes, sizeof(key4.addr));
 	memcpy(&key6.addr, ip->bytes, sizeof(key6.addr));
-	return ip->family == AF_INET ? look(arg, "cidrs4", &key4, peer) : look(arg, "cidrs6", &key6, peer);
+	return ip->family == AF_INET ? lookup(arg, "cidrs4", &key4, peer) : lookup(arg, "cidrs6", &key6, peer);
 }
 
-static int look_entry(void *arg, const struct wr_policy_key *key, uint32_t *rule)
+static int lookup_entry(void *arg, const struct wr_policy_key *key, uint32_t *rule)
 {
-	return look(arg, "policy", key, rule);
+	return lookup(arg, "policy", key, rule);
 }
 
-/* --- one judgement --- */
+/* --- one policy verdict --- */
 
-/* By the policy of `judged`, which is a pod. */
-static void judge(struct maps *maps, const struct flow *flow, uint32_t direction, struct wr_trace_judgement *j)
+/* Evaluates the egress policy of flow->from or the ingress policy of flow->to, which must be a local pod. */
+static void evaluate(struct maps *maps, const struct flow *flow, uint32_t direction, struct wr_trace_verdict *v)
 {
-	const struct lookup_tables tables = { look_class, look_identity, look_cidr, look_entry, maps };
-	const struct flow_side *judged = direction == WR_EGRESS ? &flow->from : &flow->to;
+	const struct lookup_tables tables = { lookup_class, lookup_identity, lookup_cidr, lookup_entry, maps };
+	const struct flow_side *evaluated = direction == WR_EGRESS ? &flow->from : &flow->to;
 	const struct flow_side *peer = direction == WR_EGRESS ? &flow->to : &flow->from;
-	const struct wr_endpoint *ep = &judged->endpoint->ep;
+	const struct wr_endpoint *ep = &evaluated->endpoint->ep;
 	struct lookup_query query = { ep->policy_class,	      direction,      peer->identity,
 				      peer->ip[flow->family], flow->protocol, flow->port };
 	struct lookup_result result;
 
 	policy_lookup(&tables, &query, &result);
-	/* A block that holds a node's address holds the node, whichever address it sends from. */
+	/* A CIDR rule that contains a node's address matches the node, whichever address it sends from. */
 	if (result.rule == WR_RULE_NONE && peer->kind == FLOW_SIDE_NODE) {
 		query.peer_ip = peer->node->dp.remote;
 		policy_lookup(&tables, &query, &result);
 	}
-	*j = (struct wr_trace_judgement){
+	*v = (struct wr_trace_verdict){
 		.peer_identity = query.peer_identity,
 		.peer_class = result.peer_class,
 		.cidr_peer = result.cidr_peer,
@@ -87,7 +87,7 @@ static void judge(struct maps *maps, const struct flow *flow, uint32_t direction
 	};
 }
 
-/* --- shown --- */
+/* --- output --- */
 
 /* "allowed" or "denied", in colour. */
 static void out_verdict(struct out *o, bool allowed)
@@ -95,55 +95,55 @@ static void out_verdict(struct out *o, bool allowed)
 	out_word(o, "verdict", allowed ? "allowed" : "denied", allowed ? OUT_GREEN : OUT_RED);
 }
 
-/* Which entry matched. */
-static void out_matched(struct out *o, const struct wr_trace_judgement *j)
+/* The entry that matched. */
+static void out_matched(struct out *o, const struct wr_trace_verdict *v)
 {
 	char peer[NUMBER_STRLEN];
 
-	if (j->rule < WR_RULE_FIRST) {
+	if (v->rule < WR_RULE_FIRST) {
 		out_json(o, "matched", json_null());
 		return;
 	}
 	out_json(o, "matched",
-		  json_pack("{sssosI}", "peer", peer_name(j->matched, peer), "protocol",
-			    j->l4_proto ? json_string(l4_proto_name(j->l4_proto)) : json_null(), "port_bits",
-			    (json_int_t)j->port_bits));
+		  json_pack("{sssosI}", "peer", peer_name(v->matched, peer), "protocol",
+			    v->l4_proto ? json_string(l4_proto_name(v->l4_proto)) : json_null(), "port_bits",
+			    (json_int_t)v->port_bits));
 }
 
-/* Nothing, in JSON null: it was not asked for, or nothing was found. */
-static void out_found(struct out *o, const char *key, const struct wr_trace_judgement *j, uint64_t peer)
+/* Null if it was not looked up or not found. */
+static void out_found(struct out *o, const char *key, const struct wr_trace_verdict *v, uint64_t peer)
 {
-	bool found = j->policy_class >= WR_CLASS_FIRST && peer != WR_PEER_NONE;
+	bool found = v->policy_class >= WR_CLASS_FIRST && peer != WR_PEER_NONE;
 	char text[NUMBER_STRLEN];
 
 	out_string(o, key, found ? peer_name(peer, text) : NULL);
 }
 
-static void out_details(struct out *o, const struct wr_trace_judgement *j)
+static void out_details(struct out *o, const struct wr_trace_verdict *v)
 {
 	char identity[NUMBER_STRLEN];
 
-	out_json(o, "revision", json_integer(j->revision));
-	out_json(o, "peer_identity", json_string(identity_name(j->peer_identity, identity)));
-	out_found(o, "peer_class", j, j->peer_class);
-	out_found(o, "cidr_peer", j, j->cidr_peer);
-	out_matched(o, j);
+	out_json(o, "revision", json_integer(v->revision));
+	out_json(o, "peer_identity", json_string(identity_name(v->peer_identity, identity)));
+	out_found(o, "peer_class", v, v->peer_class);
+	out_found(o, "cidr_peer", v, v->cidr_peer);
+	out_matched(o, v);
 }
 
 static void describe_point(struct out *o, const struct flow *flow, uint32_t direction,
-			   const struct wr_trace_judgement *j)
+			   const struct wr_trace_verdict *v)
 {
-	const struct flow_side *judged = direction == WR_EGRESS ? &flow->from : &flow->to;
+	const struct flow_side *evaluated = direction == WR_EGRESS ? &flow->from : &flow->to;
 	char number[NUMBER_STRLEN], rule[RULE_STRLEN];
 
 	out_record(o, NULL);
 	out_string(o, "point", direction_name(direction));
-	out_string(o, "pod", judged->label);
-	out_verdict(o, j->allowed);
-	out_string(o, "because", rule_text(j->rule, j->policy_class, rule));
-	out_json(o, "rule", json_integer(j->rule));
-	out_field(o, "class", json_integer(j->policy_class), class_name(j->policy_class, number), OUT_PLAIN);
-	out_details(o, j);
+	out_string(o, "pod", evaluated->label);
+	out_verdict(o, v->allowed);
+	out_string(o, "because", rule_text(v->rule, v->policy_class, rule));
+	out_json(o, "rule", json_integer(v->rule));
+	out_field(o, "class", json_integer(v->policy_class), class_name(v->policy_class, number), OUT_PLAIN);
+	out_details(o, v);
 	out_end(o);
 }
 
@@ -152,34 +152,34 @@ static void describe_point(struct out *o, const struct flow *flow, uint32_t dire
 static int check_sides(struct cli *cli, const struct flow *flow)
 {
 	if (flow->from.kind != FLOW_SIDE_POD && flow->to.kind != FLOW_SIDE_POD)
-		return cli_usage_error(cli, "neither %s nor %s is a pod of this node: there is no policy to ask",
+		return cli_usage_error(cli, "neither %s nor %s is a pod of this node: there is no policy to evaluate",
 				       cli->args[0], cli->args[1]);
 	return 0;
 }
 
 static void describe(struct out *o, const struct remotes *remotes, const struct flow *flow,
-		     const struct wr_trace_judgement *j, bool judged[2])
+		     const struct wr_trace_verdict *v, bool evaluated[2])
 {
 	bool itself = flow->from.endpoint && flow->from.endpoint == flow->to.endpoint;
 	char text[FLOW_STRLEN];
 
 	out_record(o, NULL);
-	out_verdict(o, itself || ((!judged[WR_EGRESS] || j[WR_EGRESS].allowed) &&
-				  (!judged[WR_INGRESS] || j[WR_INGRESS].allowed)));
+	out_verdict(o, itself || ((!evaluated[WR_EGRESS] || v[WR_EGRESS].allowed) &&
+				  (!evaluated[WR_INGRESS] || v[WR_INGRESS].allowed)));
 	out_flow_side(o, "from", remotes, &flow->from, &flow->from.ip[flow->family]);
 	out_flow_side(o, "to", remotes, &flow->to, &flow->to.ip[flow->family]);
 	out_string(o, "flow", flow_format(flow, text));
 	out_json(o, "protocol", json_integer(flow->protocol));
 	out_json(o, "port", json_integer(flow->port));
-	out_table(o, "judged", "nothing: a pod reaches its own address without leaving its namespace");
+	out_table(o, "evaluated", "nothing: a pod reaches its own address without leaving its namespace");
 	for (uint32_t i = 0; i < WR_DIRECTIONS && !itself; i++) {
-		if (judged[i])
-			describe_point(o, flow, i, &j[i]);
+		if (evaluated[i])
+			describe_point(o, flow, i, &v[i]);
 	}
 	out_end(o);
 	out_end(o);
 	if (flow->any)
-		out_note(o, "\nNo PORT/PROTO was given: %s stands for it.", text);
+		out_note(o, "\nNo PORT/PROTO was given: %s was evaluated.", text);
 	out_guess(o, &flow->from);
 	out_guess(o, &flow->to);
 }
@@ -187,10 +187,10 @@ static void describe(struct out *o, const struct remotes *remotes, const struct 
 int cmd_policy_why(struct cli *cli)
 {
 	_cleanup_endpoints_ struct endpoints e = { 0 };
-	struct wr_trace_judgement j[WR_DIRECTIONS];
+	struct wr_trace_verdict v[WR_DIRECTIONS];
 	struct maps maps = { 0 };
 	struct flow flow = { 0 };
-	bool judged[WR_DIRECTIONS];
+	bool evaluated[WR_DIRECTIONS];
 	int r = endpoints_list_all(cli, &e);
 
 	if (r == 0)
@@ -199,16 +199,16 @@ int cmd_policy_why(struct cli *cli)
 		r = check_sides(cli, &flow);
 	if (r < 0)
 		return r;
-	judged[WR_EGRESS] = flow.from.endpoint;
-	judged[WR_INGRESS] = flow.to.endpoint;
+	evaluated[WR_EGRESS] = flow.from.endpoint;
+	evaluated[WR_INGRESS] = flow.to.endpoint;
 	for (uint32_t i = 0; i < WR_DIRECTIONS; i++) {
-		if (judged[i])
-			judge(&maps, &flow, i, &j[i]);
+		if (evaluated[i])
+			evaluate(&maps, &flow, i, &v[i]);
 	}
 	if (maps.failed) {
 		cli->err = maps.err;
 		return maps.failed;
 	}
-	describe(cli->out, &e.remotes, &flow, j, judged);
+	describe(cli->out, &e.remotes, &flow, v, evaluated);
 	return 0;
 }

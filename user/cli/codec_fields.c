@@ -62,7 +62,7 @@ static struct ip ip_either_at(const void *at)
 	return ip_at(at, memcmp((const char *)at + 4, zeros, sizeof(zeros)) == 0 ? 4 : 16);
 }
 
-/* --- from text --------------------------------------------------------------------------------------------------- */
+/* --- parsing ----------------------------------------------------------------------------------------------------- */
 
 static int parse_ip(const char *text, void *at, size_t size)
 {
@@ -101,7 +101,7 @@ static int parse_ct_end(const struct codec_field *f, const char *text, void *key
 		return -EINVAL;
 	ct_ports(key, f->size)[f->arg] = htons((uint16_t)port);
 	if (f->arg)
-		dp_flow_key_sort(key, f->size); /* given in either order */
+		dp_flow_key_sort(key, f->size); /* the ends may be given in either order */
 	return 0;
 }
 
@@ -121,7 +121,7 @@ static int parse_port_prefix(const char *text, struct wr_policy_key *key)
 	return 0;
 }
 
-static const char *const ct_kinds[] = { [WR_CT_FLOW] = "flow", [WR_CT_ORIGIN] = "origin" };
+static const char *const ct_kinds[] = { [WR_CT_FLOW] = "flow", [WR_CT_REVERSE_NAT] = "reverse_nat" };
 
 static int parse_ct_kind(const char *text, uint64_t *number)
 {
@@ -141,7 +141,7 @@ static int parse_ct_stat(const char *text, uint64_t *number)
 	return -EINVAL;
 }
 
-/* Kinds that are a number, or a part of one. */
+/* Kinds that are a number or a part of one. */
 static int parse_number(const struct codec_field *f, const char *text, uint64_t *number)
 {
 	uint32_t direction = 0;
@@ -211,7 +211,7 @@ int field_parse(const struct codec_field *f, const char *text, void *key)
 	}
 }
 
-/* --- shown ------------------------------------------------------------------------------------------------------- */
+/* --- printing ---------------------------------------------------------------------------------------------------- */
 
 static json_t *bits_json(uint64_t bits)
 {
@@ -236,50 +236,50 @@ static uint64_t sum(const struct codec_field *f, const void *at, int cpus)
 static void print_number(struct out *o, const struct codec_field *f, const void *at, int cpus)
 {
 	const uint64_t n = number_at(at, f->size);
-	const uint32_t word = (uint32_t)n;
+	const uint32_t n32 = (uint32_t)n;
 	char text[NUMBER_STRLEN];
 
 	switch (f->kind) {
 	case BE:
 		return out_uint(o, f->name, swapped(n, f->size));
 	case HEX:
-		return out_hex(o, f->name, word);
+		return out_hex(o, f->name, n32);
 	case BE_HEX:
 		return out_hex(o, f->name, (uint32_t)swapped(n, f->size));
 	case SECRET:
 		return out_bool(o, f->name, n);
 	case FLAGS:
-		return out_strings(o, f->name, flags_json(f->flags, word), ",");
+		return out_strings(o, f->name, flags_json(f->flags, n32), ",");
 	case BITS:
 		return out_strings(o, f->name, bits_json(n), ",");
 	case REASON:
-		return out_named(o, f->name, reason_name(word), n);
+		return out_named(o, f->name, reason_name(n32), n);
 	case DIRECTION:
-		return out_string(o, f->name, direction_name(word));
+		return out_string(o, f->name, direction_name(n32));
 	case ANY_PROTOCOL:
 	case PROTOCOL:
 		return out_named(o, f->name, f->kind == ANY_PROTOCOL && !n ? ANY : l4_proto_name((uint8_t)n), n);
 	case CT_KIND:
 		return out_named(o, f->name, n < ARRAY_SIZE(ct_kinds) ? ct_kinds[n] : NULL, n);
 	case CT_STAT:
-		return out_named(o, f->name, ct_stat_name(word), n);
+		return out_named(o, f->name, ct_stat_name(n32), n);
 	case IDENTITY:
 		return out_string(o, f->name, identity_name(n, text));
 	case PEER:
 		return out_string(o, f->name, peer_name(n, text));
 	case CLASS:
-		return out_field(o, f->name, json_integer(word), class_name(word, text), OUT_PLAIN);
+		return out_field(o, f->name, json_integer(n32), class_name(n32, text), OUT_PLAIN);
 	case SIDE:
-		snprintf(text, sizeof(text), "%s%u", n & WR_REMOTE ? "slot " : "", word & ~WR_REMOTE);
-		return out_field(o, f->name, json_integer(word), text, OUT_PLAIN);
+		snprintf(text, sizeof(text), "%s%u", n & WR_REMOTE ? "slot " : "", n32 & ~WR_REMOTE);
+		return out_field(o, f->name, json_integer(n32), text, OUT_PLAIN);
 	case SUM:
 		return out_uint(o, f->name, sum(f, at, cpus));
 	case HALF_NUMBER:
 		return out_uint(o, f->name, n / WR_DIRECTIONS);
 	case HALF_REASON:
-		return out_named(o, f->name, reason_name(word / WR_DIRECTIONS), n / WR_DIRECTIONS);
+		return out_named(o, f->name, reason_name(n32 / WR_DIRECTIONS), n / WR_DIRECTIONS);
 	case HALF_DIRECTION:
-		return out_string(o, f->name, direction_name(word % WR_DIRECTIONS));
+		return out_string(o, f->name, direction_name(n32 % WR_DIRECTIONS));
 	default:
 		return out_uint(o, f->name, n);
 	}
@@ -330,32 +330,32 @@ static uint32_t last_tick(const struct wr_deny_hits *hits, int cpus)
 	return last;
 }
 
-static json_t *judged_json(const struct wr_judgement *j)
+static json_t *ct_verdict_json(const struct wr_policy_verdict *v)
 {
 	char identity[NUMBER_STRLEN];
 
-	return json_pack("{sssIsI}", "peer", identity_name(j->peer, identity), "revision", (json_int_t)j->revision,
-			 "rule", (json_int_t)j->rule);
+	return json_pack("{sssIsI}", "peer", identity_name(v->peer, identity), "revision", (json_int_t)v->revision,
+			 "rule", (json_int_t)v->rule);
 }
 
 static json_t *trace_ct_json(const struct wr_ct *ct)
 {
 	return json_pack("{sIsosIsIsososIsI}", "expires", (json_int_t)ct->expires, "flags", flags_json(ct_flags, ct->flags),
 			 "initiator", (json_int_t)ct->initiator, "responder", (json_int_t)ct->responder,
-			 direction_name(WR_EGRESS), judged_json(&ct->at[WR_EGRESS]), direction_name(WR_INGRESS),
-			 judged_json(&ct->at[WR_INGRESS]), "initiator_ack", (json_int_t)ct->ack[0], "responder_ack",
+			 direction_name(WR_EGRESS), ct_verdict_json(&ct->at[WR_EGRESS]), direction_name(WR_INGRESS),
+			 ct_verdict_json(&ct->at[WR_INGRESS]), "initiator_ack", (json_int_t)ct->ack[0], "responder_ack",
 			 (json_int_t)ct->ack[1]);
 }
 
-static json_t *judgement_json(const struct wr_trace_judgement *j)
+static json_t *policy_verdict_json(const struct wr_trace_verdict *v)
 {
 	char identity[NUMBER_STRLEN], class[NUMBER_STRLEN], cidr[NUMBER_STRLEN], matched[NUMBER_STRLEN];
 
-	return json_pack("{sbsIsIsIsssssssssisI}", "allowed", j->allowed, "rule", (json_int_t)j->rule, "class",
-			 (json_int_t)j->policy_class, "revision", (json_int_t)j->revision, "peer_identity",
-			 identity_name(j->peer_identity, identity), "peer_class", peer_name(j->peer_class, class),
-			 "cidr_peer", peer_name(j->cidr_peer, cidr), "matched", peer_name(j->matched, matched),
-			 "protocol", (int)j->l4_proto, "port_bits", (json_int_t)j->port_bits);
+	return json_pack("{sbsIsIsIsssssssssisI}", "allowed", v->allowed, "rule", (json_int_t)v->rule, "class",
+			 (json_int_t)v->policy_class, "revision", (json_int_t)v->revision, "peer_identity",
+			 identity_name(v->peer_identity, identity), "peer_class", peer_name(v->peer_class, class),
+			 "cidr_peer", peer_name(v->cidr_peer, cidr), "matched", peer_name(v->matched, matched),
+			 "protocol", (int)v->l4_proto, "port_bits", (json_int_t)v->port_bits);
 }
 
 static void print_end(struct out *o, const struct codec_field *f, const void *key)
@@ -418,8 +418,8 @@ void field_print(struct out *o, const struct codec_field *f, const void *base, i
 		return out_uint(o, f->name, last_tick(base, cpus));
 	case TRACE_CT:
 		return out_json(o, f->name, trace_ct_json(at));
-	case JUDGEMENT:
-		return out_json(o, f->name, judgement_json(at));
+	case POLICY_VERDICT:
+		return out_json(o, f->name, policy_verdict_json(at));
 	default:
 		return print_number(o, f, at, cpus);
 	}

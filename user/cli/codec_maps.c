@@ -2,7 +2,7 @@
 /* What each map holds, field by field. */
 #include "codec_fields.h"
 
-/* The codec of a map: how a key is written, the fields of its keys and of its values. */
+/* The codec of a map: syntax of a key, fields of keys and of values. */
 #define CODEC(map, form, key_fields, value_fields)                                                                     \
 	extern const struct map_codec codec_of_##map;                                                                  \
 	const struct map_codec codec_of_##map = { #map, sizeof(map##_map_key), sizeof(map##_map_value), form,          \
@@ -28,7 +28,7 @@ static fields addr6_key = { WHOLE(struct wr_addr6, "address", IP), END_OF(struct
 static fields prefix4_key = { WHOLE(struct wr_prefix4, "prefix", PREFIX), END_OF(struct wr_prefix4) };
 static fields prefix6_key = { WHOLE(struct wr_prefix6, "prefix", PREFIX), END_OF(struct wr_prefix6) };
 
-/* Shown only if this bit of the value's flags is set. */
+/* The field is valid if this bit of the value's flags is set. */
 #define VALID_IF(type, bit) .valid = { offsetof(type, flags), sizeof(((type *)0)->flags), bit }
 
 /* --- the node ---------------------------------------------------------------------------------------------------- */
@@ -36,7 +36,7 @@ static fields prefix6_key = { WHOLE(struct wr_prefix6, "prefix", PREFIX), END_OF
 #define S struct wr_config
 static fields config = {
 	FIELD(S, abi_version, NUMBER), FIELD(S, mark_pod, HEX), FIELD(S, mark_masquerade, HEX),
-	FIELD(S, mark_host_only, HEX), FIELD(S, ct_share, NUMBER),
+	FIELD(S, mark_host_only, HEX), FIELD(S, ct_quota, NUMBER),
 	FIELD(S, ct_entries, NUMBER), FIELD_AS(S, "ct_secret", ct_secret[0], SECRET), FIELD(S, tunnel_port, BE), FIELD(S, pod_mtu, NUMBER),
 	FIELD(S, version, TEXT), END_OF(S),
 };
@@ -90,7 +90,7 @@ CODEC(event_stats, "0", only_key, event_stats);
 
 /* --- fragments --------------------------------------------------------------------------------------------------- */
 
-/* The datagrams themselves live for milliseconds: --raw shows them. */
+/* The entries of single datagrams live for milliseconds only: --raw shows them. */
 #define S struct wr_fragments
 static fields fragments_key = {
 	WHOLE(__u32, "slot", HALF_NUMBER, WR_FRAGMENT_WINDOWS / 2 - 1), WHOLE(__u32, "direction", HALF_DIRECTION), END_OF(__u32),
@@ -117,12 +117,12 @@ CODEC(fragments, "SLOT/DIRECTION", fragments_key, fragments);
 #define IN_SERVICE(label, member, kind)                                                                                \
 	{ label, kind, offsetof(S, CT expires) + offsetof(struct wr_ct_service, member),                               \
 	  sizeof(((struct wr_ct_service *)0)->member), IF(S, WR_CT_SERVICE) }
-/* In place of the judgements. */
+/* A service entry holds these in place of policy verdicts. */
 #define SERVICE(bytes)                                                                                                 \
 	{ "service_end", IP, offsetof(S, CT expires) + offsetof(struct wr_ct_service, addr), bytes, IF(S, WR_CT_SERVICE) }, \
 	IN_SERVICE("service_port", port, BE), IN_SERVICE("service_list", list, NUMBER),                                \
 	IN_SERVICE("service_backend", backend, NUMBER)
-/* Of a struct wr_ct, or of something in which one is. */
+/* Fields of a struct wr_ct, or of a struct that contains one. */
 #define CT_FIELDS(bytes)                                                                                               \
 	FIELD_AS(S, "expires", CT expires, NUMBER), FIELD_AS(S, "flags", CT flags, FLAGS, .flags = ct_flags),          \
 	FIELD_AS(S, "initiator", CT initiator, SIDE), FIELD_AS(S, "responder", CT responder, SIDE),                    \
@@ -161,7 +161,7 @@ static fields ct6_slot = { SLOT(struct wr_addr6), CT_FIELDS(16) };
 CODEC(ct_new4, "SLOT", ct_slot_key, ct4_slot);
 CODEC(ct_new6, "SLOT", ct_slot_key, ct6_slot);
 
-/* Which bits are set: in endpoints stands whose they are. */
+/* Only the number of slots: map endpoints holds their owners. */
 static fields ct_windows = { WHOLE(struct wr_ct_windows, "slots_used", WINDOWS), END_OF(struct wr_ct_windows) };
 CODEC(ct_windows, "0", only_key, ct_windows);
 
@@ -179,12 +179,12 @@ static fields ct_stats_key = { WHOLE(__u32, "counter", CT_STAT), END_OF(__u32) }
 static fields ct_stats = { WHOLE(__u64, "flows", SUM, sizeof(__u64)), END_OF(__u64) };
 CODEC(ct_stats, "COUNTER", ct_stats_key, ct_stats);
 
-#define S struct wr_sweep
-static fields sweep = {
+#define S struct wr_ct_gc
+static fields ct_gc = {
 	FIELD(S, time_ns, NUMBER), FIELD(S, runs, NUMBER), FIELD(S, removed, NUMBER),
 	FIELD_AS(S, "live4", live[0], NUMBER), FIELD_AS(S, "live6", live[1], NUMBER), END_OF(S),
 };
-CODEC(sweep, "0", only_key, sweep);
+CODEC(ct_gc, "0", only_key, ct_gc);
 #undef S
 
 /* --- policy ------------------------------------------------------------------------------------------------------ */
@@ -235,15 +235,15 @@ static fields policy_state = {
 CODEC(policy_state, "0", only_key, policy_state);
 #undef S
 
-/* --- what a dry run found ---------------------------------------------------------------------------------------- */
+/* --- dry run ----------------------------------------------------------------------------------------------------- */
 
 #define S struct wr_trace
-#define OF_SERVICE .valid = { offsetof(S, steps), sizeof(((S *)0)->steps), WR_TRACE_SERVICE | WR_TRACE_ORIGIN }
+#define OF_SERVICE .valid = { offsetof(S, steps), sizeof(((S *)0)->steps), WR_TRACE_SERVICE | WR_TRACE_REVERSE_NAT }
 static fields trace = {
 	FIELD(S, steps, FLAGS, .flags = trace_steps), FIELD(S, reason, REASON), FIELD(S, ifindex, NUMBER),
 	FIELD(S, peer_ifindex, SIDE), FIELD(S, peer_identity, IDENTITY), FIELD(S, redirect, NUMBER),
-	FIELD(S, mark, HEX), FIELD(S, ct, TRACE_CT), FIELD_AS(S, "egress", judgement[WR_EGRESS], JUDGEMENT),
-	FIELD_AS(S, "ingress", judgement[WR_INGRESS], JUDGEMENT), FIELD(S, backend, IP_EITHER, OF_SERVICE),
+	FIELD(S, mark, HEX), FIELD(S, ct, TRACE_CT), FIELD_AS(S, "egress", verdict[WR_EGRESS], POLICY_VERDICT),
+	FIELD_AS(S, "ingress", verdict[WR_INGRESS], POLICY_VERDICT), FIELD(S, backend, IP_EITHER, OF_SERVICE),
 	FIELD(S, backend_port, BE, OF_SERVICE), FIELD(S, backends, NUMBER), END_OF(S),
 };
 CODEC(trace, "0", only_key, trace);
@@ -280,9 +280,9 @@ static fields node = {
 	FIELD(S, id, NUMBER), FIELD(S, last_id, NUMBER), FIELD(S, flags, FLAGS, .flags = node_flags),
 	FIELD(S, cidr4, MASKED, VALID_IF(S, WR_NODE_V4)), FIELD(S, cidr6, MASKED, VALID_IF(S, WR_NODE_V6)),
 	FIELD(S, local, IP_OF, WR_NODE_OVER6), FIELD(S, remote, IP_OF, WR_NODE_OVER6), FIELD(S, uplink, NUMBER),
-	FIELD(S, mtu, NUMBER), FIELD_AS(S, "tx_word_even", tx_word[0], SECRET),
-	FIELD_AS(S, "tx_word_odd", tx_word[1], SECRET), FIELD_AS(S, "rx_word_even", rx_word[0], SECRET),
-	FIELD_AS(S, "rx_word_odd", rx_word[1], SECRET), END_OF(S),
+	FIELD(S, mtu, NUMBER), FIELD_AS(S, "tx_tag_even", tx_tag[0], SECRET),
+	FIELD_AS(S, "tx_tag_odd", tx_tag[1], SECRET), FIELD_AS(S, "rx_tag_even", rx_tag[0], SECRET),
+	FIELD_AS(S, "rx_tag_odd", rx_tag[1], SECRET), END_OF(S),
 };
 CODEC(nodes, "SLOT", node_slot_key, node);
 #undef S
@@ -360,7 +360,7 @@ static fields service_state = { FIELD(S, list, NUMBER), FIELD(S, backend, NUMBER
 CODEC(service_state, "0", only_key, service_state);
 #undef S
 
-/* --- the denylist, and how XDP takes tunnels apart --------------------------------------------------------------- */
+/* --- denylist and XDP decapsulation ------------------------------------------------------------------------------ */
 
 #define S struct wr_deny_state
 static fields deny_state = {

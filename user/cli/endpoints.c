@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "array.h"
-#include "names.h"
+#include "enum_names.h"
 
 void endpoints_free(struct endpoints *e)
 {
@@ -40,7 +40,7 @@ static int examine(struct cli *cli, struct endpoints *e, struct endpoint *endpoi
 	int r = dp_endpoint_check(&cli->dp, &e->nl, endpoint->id, &endpoint->faults, &cli->err);
 
 	if (r == 0 && endpoint->faults && dp_endpoint_get(&cli->dp, endpoint->id, &endpoint->ep, &cli->err) == -ENOENT)
-		return -ENOENT; /* a pod on its way out is no fault */
+		return -ENOENT; /* a pod that is being deleted is no fault */
 	if (!if_indextoname(endpoint->id, endpoint->device))
 		endpoint->device[0] = '\0';
 	return r;
@@ -114,9 +114,9 @@ int endpoints_load_one(struct cli *cli, struct endpoints *e, uint32_t id)
 
 const struct endpoint *endpoints_find(const struct endpoints *e, uint32_t id)
 {
-	const struct endpoint wanted = { .id = id };
+	const struct endpoint key = { .id = id };
 
-	return e->count ? bsearch(&wanted, e->list, e->count, sizeof(wanted), by_id) : NULL;
+	return e->count ? bsearch(&key, e->list, e->count, sizeof(key), by_id) : NULL;
 }
 
 const char *endpoint_label(const struct endpoints *e, uint32_t id, char buf[POD_LABEL_MAX])
@@ -174,16 +174,16 @@ const struct endpoint *endpoints_by_address(const struct endpoints *e, const str
 	return NULL;
 }
 
-/* The device first: without it the rest is moot. */
+/* The missing device comes first, since it explains all other faults. */
 static const struct {
 	enum dp_fault fault;
-	const char *advice;
+	const char *remedy;
 } faults[] = {
-	{ DP_FAULT_NO_DEVICE, "the link was deleted behind the plugin's back: delete the pod" },
-	{ DP_FAULT_NO_FROM_POD, "`warren node init` attaches it again" },
-	{ DP_FAULT_NO_TO_POD, "`warren node init` attaches it again" },
-	{ DP_FAULT_FOREIGN_TCX, "`bpftool net show dev DEVICE` names it: remove it" },
-	{ DP_FAULT_FOREIGN_XDP, "`ip link set dev DEVICE xdp off` removes it" },
+	{ DP_FAULT_NO_DEVICE, "delete the pod: its link was deleted, but not by the plugin" },
+	{ DP_FAULT_NO_FROM_POD, "run `warren node init`: it attaches the program again" },
+	{ DP_FAULT_NO_TO_POD, "run `warren node init`: it attaches the program again" },
+	{ DP_FAULT_OTHER_TCX, "find it with `bpftool net show dev DEVICE` and detach it" },
+	{ DP_FAULT_OTHER_XDP, "run `ip link set dev DEVICE xdp off`" },
 };
 
 json_t *endpoint_faults(const struct endpoint *endpoint)
@@ -197,11 +197,11 @@ json_t *endpoint_faults(const struct endpoint *endpoint)
 	return array;
 }
 
-const char *endpoint_advice(const struct endpoint *endpoint)
+const char *endpoint_remedy(const struct endpoint *endpoint)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(faults); i++) {
 		if (endpoint->faults & faults[i].fault)
-			return faults[i].advice;
+			return faults[i].remedy;
 	}
 	return NULL;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Endpoints as tools show them: the map's entry, the pod it belongs to, the state of its device; and who is elsewhere.
+ * Endpoints for output: the map's entry, the pod it belongs to, the state of its device. Also other nodes and their
+ * pods.
  */
 #ifndef WARREN_ENDPOINTS_H
 #define WARREN_ENDPOINTS_H
@@ -15,7 +16,7 @@
 struct endpoint {
 	uint32_t id; /* ifindex of the host-side device */
 	struct wr_endpoint ep;
-	char device[IFNAMSIZ]; /* "" if it is gone */
+	char device[IFNAMSIZ]; /* "" if the device is gone */
 	unsigned faults;       /* set of enum dp_fault */
 };
 
@@ -28,22 +29,23 @@ struct endpoints {
 };
 #define _cleanup_endpoints_ __attribute__((cleanup(endpoints_free)))
 
-/* All, without a look at their devices: no names, no faults. */
+/* Reads all endpoints, but not their devices: no device names, no faults. */
 int endpoints_list(struct cli *cli, struct endpoints *e);
 /* The same, and other nodes with their pods. */
 int endpoints_list_all(struct cli *cli, struct endpoints *e);
+/* Reads all endpoints and checks their devices. */
 int endpoints_load(struct cli *cli, struct endpoints *e);
-/* Only the one with this id; -ENOENT. */
+/* Only the endpoint with this id; -ENOENT. */
 int endpoints_load_one(struct cli *cli, struct endpoints *e, uint32_t id);
 void endpoints_free(struct endpoints *e);
 const struct endpoint *endpoints_find(const struct endpoints *e, uint32_t id); /* NULL */
 /* "default/web", or the start of the container's id; "-" if there is no such pod. */
 const char *endpoint_label(const struct endpoints *e, uint32_t id, char buf[POD_LABEL_MAX]);
-/* A row: its id and label. */
+/* A row with id and label. */
 void out_endpoint(struct out *o, const struct endpoints *e, uint32_t id);
 /*
- * A side of a flow, as conntrack has it, with that address: "default/web", or on another node "node b pod shop/db"; ""
- * for 0.
+ * The label of a side of a conntrack entry with that address: "default/web", or on another node "node b pod shop/db";
+ * "" for 0.
  */
 const char *side_label(const struct endpoints *e, uint32_t side, const struct ip *ip, char buf[REMOTE_LABEL_MAX]);
 /* Sets endpoint and pod, or node, slot and pod of an object; nothing for 0. */
@@ -54,7 +56,7 @@ void endpoint_addresses(const struct wr_endpoint *ep, struct ip ip[2]);
 
 /* Array of texts. */
 json_t *endpoint_faults(const struct endpoint *endpoint);
-/* What to do about the first of them. */
-const char *endpoint_advice(const struct endpoint *endpoint);
+/* The remedy for the first fault; NULL: no faults. */
+const char *endpoint_remedy(const struct endpoint *endpoint);
 
 #endif

@@ -8,17 +8,17 @@
 #include <string.h>
 
 #include "gateway.h"
-#include "inet.h"
-#include "names.h"
+#include "ip.h"
+#include "enum_names.h"
 #include "packet_text.h"
 #include "str.h"
 
-/* Addresses that are nobody's: TEST-NET-1 (RFC 5737) and the documentation prefix (RFC 3849). */
+/* Addresses that no host has: TEST-NET-1 (RFC 5737) and the documentation prefix (RFC 3849). */
 static const char *const world_addresses[2] = { "192.0.2.1", "2001:db8::1" };
 
 /* --- the host --- */
 
-static int take_address(const struct prefix *prefix, void *arg)
+static int first_address(const struct prefix *prefix, void *arg)
 {
 	struct ip *ip = (struct ip *)arg + (prefix->ip.family == AF_INET6);
 
@@ -27,7 +27,7 @@ static int take_address(const struct prefix *prefix, void *arg)
 	return 0;
 }
 
-/* By the addresses that pods see it from: those of the gateway link. */
+/* The addresses of the gateway link: pods see packets of the host from these. */
 static int find_host(struct cli *cli, struct flow_side *side)
 {
 	_cleanup_nl_ struct nl nl = { 0 };
@@ -37,14 +37,15 @@ static int find_host(struct cli *cli, struct flow_side *side)
 	if (r == 0)
 		r = node_gateway_ifindex(&ifindex, &cli->err);
 	if (r == 0)
-		r = addr_each(&nl, ifindex, take_address, side->ip, &cli->err);
+		r = addr_each(&nl, ifindex, first_address, side->ip, &cli->err);
 	if (r == 0 && !side->ip[0].family && !side->ip[1].family)
 		return err_set(&cli->err, EADDRNOTAVAIL,
-			       "this node has no address on %s yet: name one of its addresses", WARREN_GATEWAY_LINK);
+			       "%s has no address yet: use an address of this node instead of 'host'",
+			       WARREN_GATEWAY_LINK);
 	return r;
 }
 
-/* Not by binding a socket to it: that may be allowed for any address (ip_nonlocal_bind). */
+/* Does not try to bind a socket to it, since ip_nonlocal_bind may allow that for any address. */
 static bool is_own_address(const struct ip *ip)
 {
 	struct ifaddrs *all;
@@ -96,7 +97,7 @@ static int find_id(struct cli *cli, const struct endpoints *e, const char *text,
 	uint64_t id;
 
 	if (number_parse(text, UINT32_MAX, &id) < 0)
-		return cli_usage_error(cli, "'%s' is no endpoint's id", text);
+		return cli_usage_error(cli, "'%s' is not an endpoint id", text);
 	endpoint = endpoints_find(e, (uint32_t)id);
 	if (!endpoint) {
 		err_set(&cli->err, ENOENT, "there is no endpoint %s", text);
@@ -106,7 +107,7 @@ static int find_id(struct cli *cli, const struct endpoints *e, const char *text,
 	return 0;
 }
 
-/* "namespace/name", "name", or the start of the id of a container outside Kubernetes, as it is shown. */
+/* Matches "namespace/name", "name", and outside Kubernetes the container id, whole or abbreviated as in lists. */
 static bool pod_is(const struct pod *pod, const char *text)
 {
 	const char *slash = pod->name ? strchr(pod->name, '/') : NULL;
@@ -116,9 +117,9 @@ static bool pod_is(const struct pod *pod, const char *text)
 	       strcmp(pod->container, text) == 0;
 }
 
-/* --- elsewhere --- */
+/* --- other nodes --- */
 
-/* A pod of another node, or with another node's own address that node. */
+/* A pod of another node, or that node itself. */
 static void set_remote(const struct endpoints *e, struct flow_side *side, const struct ip *ip,
 		       const struct remote_node *node, bool pod)
 {
@@ -149,7 +150,7 @@ static bool remote_pod_is(const struct remote_pod *pod, const char *text)
 	       (strncmp(pod->namespace, text, n) == 0 && text[n] == '/' && strcmp(pod->name, text + n + 1) == 0);
 }
 
-/* Its addresses stand apart in the list. 0: there is none; 1: found. */
+/* The addresses of one pod are separate entries of the list. 0: not found; 1: found. */
 static int find_remote_pod(struct cli *cli, const struct endpoints *e, const char *text, struct flow_side *side)
 {
 	const struct remote_pod *found = NULL;
@@ -169,7 +170,7 @@ static int find_remote_pod(struct cli *cli, const struct endpoints *e, const cha
 	return found != NULL;
 }
 
-/* By its name only: a number is an endpoint. Its addresses towards pods are those that its own stack sends from. */
+/* By name only, since a number is an endpoint's id. Its addresses are those that its stack sends from to pods. */
 static bool find_node(const struct endpoints *e, const char *text, struct flow_side *side)
 {
 	const struct remote_node *node = remotes_by_text(&e->remotes, text);
@@ -198,7 +199,7 @@ static int find_name(struct cli *cli, const struct endpoints *e, const char *tex
 		if (found) {
 			err_set(&cli->err, ENOTUNIQ, "more than one pod is named '%s': endpoints %u and %u", text,
 				found->id, e->list[i].id);
-			return err_hint(&cli->err, "name it by its namespace or by its endpoint's id");
+			return err_hint(&cli->err, "use NAMESPACE/NAME or the endpoint's id");
 		}
 		found = &e->list[i];
 	}
@@ -212,9 +213,9 @@ static int find_name(struct cli *cli, const struct endpoints *e, const char *tex
 	err_set(&cli->err, ENOENT, "no pod of this node is named '%s'%s", text,
 		!remotes_in_cluster(&e->remotes) ? ""
 		: e->remotes.agent		 ? ", nor one of another node, nor a node"
-				   : "; names of other nodes and their pods are known while the agent runs");
+				   : "; names of other nodes and their pods need a running agent");
 	return err_hint(&cli->err,
-			"`warren endpoint list` lists them; an id, an address, 'host' and 'world' do as well");
+			"`warren endpoint list` lists the pods; an id, an address, 'host' and 'world' also work");
 }
 
 static void find_address(const struct endpoints *e, const struct ip *ip, struct flow_side *side)
@@ -224,7 +225,7 @@ static void find_address(const struct endpoints *e, const struct ip *ip, struct 
 
 	if (endpoint) {
 		set_pod(e, side, endpoint);
-		/* Who names an address means its family. */
+		/* An address selects its family. */
 		side->ip[ip->family != AF_INET6] = (struct ip){ 0 };
 		return;
 	}
@@ -280,15 +281,15 @@ static int parse_port(struct cli *cli, const char *text, struct flow *flow)
 		return 0;
 	}
 	if (l4_proto_parse(protocol, &flow->protocol) < 0)
-		return cli_usage_error(cli, "'%s' is no protocol: tcp, udp, sctp or icmp", protocol);
+		return cli_usage_error(cli, "'%s' is not a protocol: use tcp, udp, sctp or icmp", protocol);
 	has_port = flow->protocol == IPPROTO_TCP || flow->protocol == IPPROTO_UDP || flow->protocol == IPPROTO_SCTP;
 	if (!has_port)
-		return cli_usage_error(cli, "'%s' has no ports: tcp, udp and sctp have, and :icmp stands alone",
+		return cli_usage_error(cli, "'%s' has no ports: use PORT/tcp, PORT/udp, PORT/sctp, or icmp",
 				       protocol);
 	if (slash && (size_t)(slash - text) < sizeof(number))
 		memcpy(number, text, (size_t)(slash - text));
 	if (number_parse(slash ? number : text, UINT16_MAX, &port) < 0 || !port)
-		return cli_usage_error(cli, "'%s' is no port: a number from 1 to 65535, as in 80/tcp", text);
+		return cli_usage_error(cli, "'%s' is not a port: use a number from 1 to 65535, as in 80/tcp", text);
 	flow->port = (uint16_t)port;
 	return 0;
 }
@@ -306,7 +307,7 @@ static int choose_family(struct cli *cli, struct flow *flow)
 		}
 	}
 	if (cli->options.family >= 0)
-		return err_set(&cli->err, EAFNOSUPPORT, "%s and %s have not both an IPv%d address", cli->args[0],
+		return err_set(&cli->err, EAFNOSUPPORT, "%s and %s do not both have an IPv%d address", cli->args[0],
 			       cli->args[1], (int)cli->options.family);
 	return err_set(&cli->err, EAFNOSUPPORT, "%s and %s have no addresses of the same family", cli->args[0],
 		       cli->args[1]);
@@ -334,7 +335,7 @@ int flow_parse(struct cli *cli, const struct endpoints *e, struct flow *flow)
 	return r < 0 ? r : choose_family(cli, flow);
 }
 
-/* --- words --- */
+/* --- output --- */
 
 void out_flow_side(struct out *o, const char *key, const struct remotes *remotes, const struct flow_side *side,
 		   const struct ip *ip)
@@ -358,8 +359,8 @@ void out_flow_side(struct out *o, const char *key, const struct remotes *remotes
 void out_guess(struct out *o, const struct flow_side *side)
 {
 	if (!side->known && side->kind == FLOW_SIDE_REMOTE)
-		out_note(o, "\nWho %s is, the maps do not know: its packets say it, and only rules for all pods match it "
-			    "for certain.", side->label);
+		out_note(o, "\nThe maps hold no identity for %s: its packets carry it. Without it only rules for all "
+			    "pods are certain to match.", side->label);
 }
 
 const char *flow_format(const struct flow *flow, char buf[FLOW_STRLEN])

@@ -168,7 +168,7 @@ size_t frame_make(const struct frame *f, uint8_t buf[FRAME_MAX])
 	return headers + payload;
 }
 
-/* --- around it --- */
+/* --- encapsulation --- */
 
 struct geneve {
 	struct udphdr udp;
@@ -184,20 +184,20 @@ _Static_assert(sizeof(struct geneve) == WR_TUNNEL_HEADERS - sizeof(struct ethhdr
 struct geneve_key {
 	__be16 option_class;
 	uint8_t option, option_words;
-	__be32 word[2];
+	__be32 tag[2];
 };
 _Static_assert(sizeof(struct geneve_key) == WR_TUNNEL_KEY_SIZE, "geneve_key");
 
-#define SOURCE_PORT 50000 /* as of a flow's hash */
+#define SOURCE_PORT 50000 /* real ones derive from the flow's hash */
 
 size_t frame_encapsulate(const struct frame_tunnel *t, const uint8_t *frame, size_t length,
 			 uint8_t buf[FRAME_TUNNEL_MAX])
 {
-	const size_t headers = headers_length(&t->source), word_size = t->word ? sizeof(struct geneve_key) : 0;
-	const size_t payload = sizeof(struct geneve) + word_size + length;
+	const size_t headers = headers_length(&t->source), key_size = t->tag ? sizeof(struct geneve_key) : 0;
+	const size_t payload = sizeof(struct geneve) + key_size + length;
 	const struct geneve geneve = {
 		.udp = { .source = htons(SOURCE_PORT), .dest = htons(t->port), .len = htons((uint16_t)payload) },
-		.words = (uint8_t)((4 + WR_TUNNEL_IDENTITY_SIZE + word_size) / 4),
+		.words = (uint8_t)((4 + WR_TUNNEL_IDENTITY_SIZE + key_size) / 4),
 		.proto = htons(ETH_P_TEB),
 		.vni = htonl(t->vni << 8),
 		.option_class = htons(t->option_class),
@@ -208,13 +208,13 @@ size_t frame_encapsulate(const struct frame_tunnel *t, const uint8_t *frame, siz
 	const struct geneve_key key = {
 		.option_class = htons(t->option_class),
 		.option = WR_TUNNEL_OPTION_KEY,
-		.option_words = WR_TUNNEL_WORD_SIZE / 4,
-		.word = { htonl((uint32_t)(t->word >> 32)), htonl((uint32_t)t->word) },
+		.option_words = WR_TUNNEL_TAG_SIZE / 4,
+		.tag = { htonl((uint32_t)(t->tag >> 32)), htonl((uint32_t)t->tag) },
 	};
 
 	make_headers(t->mac_source, t->mac_destination, &t->source, &t->destination, IPPROTO_UDP, payload, buf);
 	memcpy(buf + headers, &geneve, sizeof(geneve));
-	memcpy(buf + headers + sizeof(geneve), &key, word_size);
-	memcpy(buf + headers + sizeof(geneve) + word_size, frame, length);
+	memcpy(buf + headers + sizeof(geneve), &key, key_size);
+	memcpy(buf + headers + sizeof(geneve) + key_size, frame, length);
 	return headers + payload;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* warren: the view of a node, and the hands. */
+/* warren: the command line tool. */
 #include "cli.h"
 
 int main(int argc, char **argv)

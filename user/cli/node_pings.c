@@ -13,9 +13,9 @@ void node_pings_free(struct node_pings *p)
 	remotes_free(&p->after);
 }
 
-/* --- whom --- */
+/* --- targets --- */
 
-/* Its gateway addresses of the families that are asked for, as far as this node has one to send from. */
+/* Adds the node's gateway addresses in the requested families in which this node has a source address. */
 static void add_node(struct cli *cli, struct node_pings *p, const struct remote_node *node)
 {
 	for (int i = 0; i < 2; i++) {
@@ -55,7 +55,7 @@ static int choose(struct cli *cli, struct node_pings *p)
 	p->nodes = calloc(most, sizeof(*p->nodes));
 	p->ping.targets = calloc(most, sizeof(*p->ping.targets));
 	if (!p->nodes || !p->ping.targets)
-		return err_errno(&cli->err, ENOMEM, "cannot ping so many nodes");
+		return err_errno(&cli->err, ENOMEM, "cannot allocate %zu ping targets", most);
 	for (size_t i = 0; !cli->many_count && i < remotes->node_count; i++) {
 		if (!remotes->nodes[i].own)
 			add_node(cli, p, &remotes->nodes[i]);
@@ -77,19 +77,19 @@ int node_pings_run(struct cli *cli, struct node_pings *p)
 		r = ping_run(&p->ping, &cli->err);
 	if (r == 0)
 		r = remotes_load(&p->after, false, &cli->err);
-	return r < 0 ? r : remotes_find_hops(&p->before, &cli->err);
+	return r < 0 ? r : remotes_find_nexthops(&p->before, &cli->err);
 }
 
-/* --- what came of it --- */
+/* --- results --- */
 
-static uint64_t came(const struct remotes *after, const struct remote_node *before, enum wr_direction direction)
+static uint64_t counted(const struct remotes *after, const struct remote_node *before, enum wr_direction direction)
 {
 	const struct remote_node *node = remotes_by_slot(after, before->slot);
 
 	return node ? node->totals[direction].packets - before->totals[direction].packets : 0;
 }
 
-/* How far it went, as far as the counters tell; they count everybody's packets. */
+/* How far the requests got, by the node's packet counters. These include all other traffic, so this is an estimate. */
 const char *node_pings_explain(const struct node_pings *p, size_t target, char *buf, size_t size)
 {
 	const struct ping_target *t = &p->ping.targets[target];
@@ -103,12 +103,12 @@ const char *node_pings_explain(const struct node_pings *p, size_t target, char *
 		snprintf(buf, size, "not in the maps%s%s", node->problem ? ": " : "", node->problem ?: "");
 	else if (t->error)
 		snprintf(buf, size, "refused: %s", strerror(t->error));
-	else if (!node->dp.direct && !came(&p->after, node, WR_EGRESS))
-		snprintf(buf, size, "no answer: nothing leaves for it");
-	else if (!node->hop.resolved)
+	else if (!node->dp.direct && !counted(&p->after, node, WR_EGRESS))
+		snprintf(buf, size, "no answer: no packet is sent to it");
+	else if (!node->nexthop.resolved)
 		snprintf(buf, size, "no answer: its next hop is unresolved");
-	else if (!node->dp.direct && !came(&p->after, node, WR_INGRESS))
-		snprintf(buf, size, "no answer: packets leave for it, none comes from it");
+	else if (!node->dp.direct && !counted(&p->after, node, WR_INGRESS))
+		snprintf(buf, size, "no answer: packets are sent to it, none is received from it");
 	else
 		snprintf(buf, size, "no answer");
 	return buf;

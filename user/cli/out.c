@@ -52,9 +52,9 @@ void out_free(struct out *o)
 	free(o);
 }
 
-/* --- describing --- */
+/* --- building --- */
 
-/* JSON must be UTF-8, and so should text be: what is not loses its bytes above 127. The caller frees. */
+/* Output must be UTF-8: in other text, bytes above 127 are replaced by '?'. The caller frees. */
 static char *utf8(const char *text)
 {
 	json_auto_t *valid = json_string(text);
@@ -67,7 +67,7 @@ static char *utf8(const char *text)
 	return copy;
 }
 
-/* Names and packets come from strangers: no control character (C0 or, in UTF-8, C1) may reach the terminal. */
+/* Names and packets are untrusted: no control character (C0 or, in UTF-8, C1) may reach the terminal. */
 static char *printable(const char *text, bool lines)
 {
 	char *copy = utf8(text);
@@ -96,7 +96,7 @@ static struct node *append(struct out *o, enum kind kind, const char *key, const
 			goto fail;
 	}
 	if (!parent && o->root && kind != NOTE)
-		goto fail; /* a document has one root; notes may follow it */
+		goto fail; /* a document has one root, which notes may follow */
 	while (!parent && last && last->next)
 		last = last->next;
 	if (!parent && last)

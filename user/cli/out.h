@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The one print path. A command describes what it knows once, as records, tables and fields; out_flush() renders that
- * as aligned text or as JSON. A field's key is also its label in text: "host_device" is shown as "host device:" in a
- * record and as HOST DEVICE above a column.
+ * The one print path. A command builds its result as records, tables and fields; out_flush() renders them as aligned
+ * text or as JSON. A field's key is also its label in text: "host_device" is shown as "host device:" in a record and as
+ * HOST DEVICE above a column.
  *
- * Nothing here returns an error: the first one (memory, a value that cannot be encoded) is kept for out_flush().
+ * These functions return no errors: out_flush() returns the first one (no memory, a value that cannot be encoded).
  */
 #ifndef WARREN_OUT_H
 #define WARREN_OUT_H
@@ -27,8 +27,8 @@ void out_free(struct out *o);
 
 /*
  * Containers; `key` is NULL at the top of a document, and for the rows of a table or list. In JSON a record is an
- * object, a table or list an array. In text a table has a line for each of its records (records nested in these are
- * flattened into columns), and is replaced by `empty` if it has none; a list shows its records one below the other.
+ * object, a table or list an array. In text a table has a line per record (nested records are flattened into columns);
+ * an empty table is replaced by `empty`. A list shows its records one below the other.
  */
 void out_record(struct out *o, const char *key);
 void out_table(struct out *o, const char *key, const char *empty);
@@ -39,31 +39,29 @@ void out_end(struct out *o);
 void out_string(struct out *o, const char *key, const char *value);
 void out_uint(struct out *o, const char *key, uint64_t value);
 void out_named(struct out *o, const char *key, const char *name, uint64_t number); /* NULL name: the number */
-void out_hex(struct out *o, const char *key, uint32_t value); /* a text: 0x01000000 */
+void out_hex(struct out *o, const char *key, uint32_t value); /* a string: 0x01000000 */
 void out_bool(struct out *o, const char *key, bool value); /* text: yes, no */
 void out_word(struct out *o, const char *key, const char *word, enum out_colour colour);
-void out_block(struct out *o, const char *key, const char *text); /* several lines, without a label */
-/* Any JSON value (taken over) and its text. */
+void out_block(struct out *o, const char *key, const char *text); /* several lines without a label */
+/* Any JSON value, whose reference is stolen, and its text. */
 void out_field(struct out *o, const char *key, json_t *value, const char *text, enum out_colour colour);
-void out_json(struct out *o, const char *key, json_t *value); /* taken over; shown in JSON only */
-/* An array of strings (taken over); in text joined by `separator`. */
+void out_json(struct out *o, const char *key, json_t *value); /* steals the reference; shown in JSON only */
+/* An array of strings, whose reference is stolen; in text joined by `separator`. */
 void out_strings(struct out *o, const char *key, json_t *array, const char *separator);
-/* A table of one column: texts of an array. */
+/* A table of one column, from an array of strings. */
 void out_column(struct out *o, const char *key, const char *column, const json_t *texts, const char *empty);
-/*
- * A member of an object that came as JSON. In text, numbers and texts show themselves; arrays and objects are left out.
- */
+/* A member of a JSON object. Arrays and objects are shown in JSON only. */
 void out_member(struct out *o, const char *key, const json_t *object);
-/* An object of texts, in text "app=web,tier=front"; NULL: null. */
+/* An object of strings, in text "app=web,tier=front"; NULL: null. */
 void out_labels(struct out *o, const char *key, json_t *labels);
 /* A line that is shown in text only. */
 void out_note(struct out *o, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* Writes the document and forgets it. -EPIPE: whoever read the output is gone. */
+/* Writes and frees the document. -EPIPE: the reader has closed the output. */
 int out_flush(struct out *o, struct err *err);
-/* The same for one record of a stream: one line of text (columns grow as they must) or of JSON. */
+/* The same for one record of a stream: a line of text, whose columns widen as needed, or of JSON. */
 int out_flush_line(struct out *o, struct err *err);
-/* Forgets what has been described and not written. */
+/* Frees the document without writing it. */
 void out_drop(struct out *o);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What has been described as JSON, as text, or as a line of a stream. */
+/* Renders a document as JSON, as text, or as a line of a stream. */
 #include <ctype.h>
 #include <string.h>
 
@@ -34,7 +34,7 @@ json_t *out_render_json(const struct node *n)
 
 /* --- text --- */
 
-/* Characters, not bytes: UTF-8 continuation bytes take no room. */
+/* Counts characters: UTF-8 continuation bytes have no width. */
 static size_t width(const char *text)
 {
 	size_t n = 0;
@@ -77,7 +77,7 @@ static int columns(const struct node *row, const struct node **cells, int n)
 	return n;
 }
 
-/* A number that is shown as a word stands with the words. */
+/* A number that is shown as a word is aligned like words. */
 static bool is_number(const struct node *cell)
 {
 	return json_is_integer(cell->value) && !isalpha((unsigned char)cell->text[0]);

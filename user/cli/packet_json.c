@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "json.h"
-#include "names.h"
+#include "enum_names.h"
 #include "packet_text.h"
 
 static void set(json_t *o, const char *key, json_t *value)

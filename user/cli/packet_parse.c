@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Frames taken apart. */
+/* Parses frames. */
 #include <arpa/inet.h>
 #include <linux/icmp.h>
 #include <linux/icmpv6.h>
@@ -18,14 +18,14 @@
 #define ND_NEIGHBOUR_SOLICITATION 135
 #define ND_NEIGHBOUR_ADVERTISEMENT 136
 
-/* What is left of the frame. */
+/* The rest of the frame. */
 struct cursor {
 	const uint8_t *at;
 	size_t left;
 };
 
-/* Copies the next `size` bytes, or says where the bytes ended. */
-static bool take(struct packet *p, struct cursor *c, void *header, size_t size, const char *name)
+/* Copies the next `size` bytes, or sets p->where to the header in which the bytes end. */
+static bool pull(struct packet *p, struct cursor *c, void *header, size_t size, const char *name)
 {
 	if (c->left < size) {
 		p->end = PACKET_CUT;
@@ -64,7 +64,7 @@ static void parse_arp(struct packet *p, struct cursor *c)
 	} arp;
 
 	_Static_assert(sizeof(arp) == 28, "ARP for IPv4 over Ethernet");
-	if (!take(p, c, &arp, sizeof(arp), "ARP"))
+	if (!pull(p, c, &arp, sizeof(arp), "ARP"))
 		return;
 	if (arp.head.ar_hrd != htons(ARPHRD_ETHER) || arp.head.ar_pro != htons(ETH_P_IP) || arp.head.ar_hln != 6 ||
 	    arp.head.ar_pln != 4) {
@@ -85,7 +85,7 @@ static void parse_icmp(struct packet *p, struct cursor *c)
 	struct icmphdr icmp; /* ICMPv6 has the same first eight bytes */
 	uint8_t target[16];
 
-	if (!take(p, c, &icmp, sizeof(icmp), name))
+	if (!pull(p, c, &icmp, sizeof(icmp), name))
 		return;
 	p->icmp = true;
 	p->icmp_type = icmp.type;
@@ -97,7 +97,7 @@ static void parse_icmp(struct packet *p, struct cursor *c)
 		p->echo_seq = ntohs(icmp.un.echo.sequence);
 	}
 	if (v6 && (icmp.type == ND_NEIGHBOUR_SOLICITATION || icmp.type == ND_NEIGHBOUR_ADVERTISEMENT) &&
-	    take(p, c, target, sizeof(target), name))
+	    pull(p, c, target, sizeof(target), name))
 		p->nd_target = ip_from(AF_INET6, target);
 }
 
@@ -110,16 +110,16 @@ static void set_ports(struct packet *p, const uint16_t ports[2])
 
 static void parse_transport(struct packet *p, struct cursor *c)
 {
-	uint8_t tcp[14]; /* up to the flags: of what a tunnel carries there may be no more */
+	uint8_t tcp[14]; /* up to the flags: of an encapsulated packet no more may be captured */
 	struct udphdr udp;
-	uint16_t ports[2]; /* what every one of these starts with */
+	uint16_t ports[2]; /* all these protocols begin with the ports */
 
 	p->transport = true;
 	if (p->fragment && p->fragment_offset)
 		return; /* data, not a header */
 	switch (p->l4_proto) {
 	case IPPROTO_TCP:
-		if (!take(p, c, &tcp, sizeof(tcp), "TCP"))
+		if (!pull(p, c, &tcp, sizeof(tcp), "TCP"))
 			return;
 		p->tcp = true;
 		set_ports(p, memcpy(ports, tcp, sizeof(ports)));
@@ -130,13 +130,13 @@ static void parse_transport(struct packet *p, struct cursor *c)
 			skip(p, c, TCP_HEADER - sizeof(tcp), "TCP");
 		break;
 	case IPPROTO_UDP:
-		if (!take(p, c, &udp, sizeof(udp), "UDP"))
+		if (!pull(p, c, &udp, sizeof(udp), "UDP"))
 			return;
 		set_ports(p, memcpy(ports, &udp, sizeof(ports)));
 		break;
 	case IPPROTO_SCTP:
 	case IPPROTO_UDPLITE:
-		if (!take(p, c, ports, sizeof(ports), "transport"))
+		if (!pull(p, c, ports, sizeof(ports), "transport"))
 			return;
 		set_ports(p, ports);
 		break;
@@ -147,7 +147,7 @@ static void parse_transport(struct packet *p, struct cursor *c)
 	}
 }
 
-/* Of a header that is not all there: who sent it, if that much is. */
+/* The source address of an incomplete header, if it was captured. */
 static void parse_ip_start(struct packet *p, const struct cursor *c, int family)
 {
 	const bool v6 = family == AF_INET6;
@@ -165,7 +165,7 @@ static void parse_ipv4(struct packet *p, struct cursor *c)
 	struct iphdr ip;
 	uint16_t frag;
 
-	if (!take(p, c, &ip, sizeof(ip), "IPv4")) {
+	if (!pull(p, c, &ip, sizeof(ip), "IPv4")) {
 		parse_ip_start(p, c, AF_INET);
 		return;
 	}
@@ -197,7 +197,7 @@ static bool parse_fragment_header(struct packet *p, struct cursor *c, uint8_t *n
 		uint32_t id;
 	} frag;
 
-	if (!take(p, c, &frag, sizeof(frag), "fragment header"))
+	if (!pull(p, c, &frag, sizeof(frag), "fragment header"))
 		return false;
 	*next = frag.next;
 	p->fragment = true;
@@ -216,7 +216,7 @@ static bool parse_ext_header(struct packet *p, struct cursor *c, uint8_t type, u
 		p->ext[p->ext_count++] = type;
 	if (type == IPPROTO_FRAGMENT)
 		return parse_fragment_header(p, c, next);
-	if (!take(p, c, head, sizeof(head), "IPv6 extension header"))
+	if (!pull(p, c, head, sizeof(head), "IPv6 extension header"))
 		return false;
 	*next = head[0];
 	/* RFC 4302: the authentication header alone counts in words of four bytes, minus two. */
@@ -229,7 +229,7 @@ static void parse_ipv6(struct packet *p, struct cursor *c)
 	struct ipv6hdr ip;
 	uint8_t next;
 
-	if (!take(p, c, &ip, sizeof(ip), "IPv6")) {
+	if (!pull(p, c, &ip, sizeof(ip), "IPv6")) {
 		parse_ip_start(p, c, AF_INET6);
 		return;
 	}
@@ -241,7 +241,7 @@ static void parse_ipv6(struct packet *p, struct cursor *c)
 		return;
 	}
 	next = ip.nexthdr;
-	/* Every header takes bytes, so this ends. After a fragment's first piece the rest is data. */
+	/* Terminates, since every header consumes bytes. A later fragment holds data, not headers. */
 	while (ext_header_name(next) && !(p->fragment && p->fragment_offset)) {
 		if (!parse_ext_header(p, c, next, &next))
 			return;
@@ -256,14 +256,14 @@ static void parse_ethernet(struct packet *p, struct cursor *c)
 	uint16_t tag[2];
 
 	*p = (struct packet){ .end = PACKET_COMPLETE };
-	if (!take(p, c, &eth, sizeof(eth), "Ethernet"))
+	if (!pull(p, c, &eth, sizeof(eth), "Ethernet"))
 		return;
 	p->ethernet = true;
 	memcpy(p->mac_source, eth.h_source, 6);
 	memcpy(p->mac_destination, eth.h_dest, 6);
 	p->eth_proto = ntohs(eth.h_proto);
 	if (p->eth_proto == ETH_P_8021Q || p->eth_proto == ETH_P_8021AD) {
-		if (!take(p, c, tag, sizeof(tag), "VLAN"))
+		if (!pull(p, c, tag, sizeof(tag), "VLAN"))
 			return;
 		p->vlan = true;
 		p->vlan_id = ntohs(tag[0]) & 0xfff;
@@ -284,7 +284,7 @@ static void parse_ethernet(struct packet *p, struct cursor *c)
 
 /* --- Geneve (RFC 8926 sections 3.4, 3.5) --- */
 
-/* One option; returns its length, or 0 if the bytes end within it. */
+/* Returns the length of the option, or 0 if the bytes end within it. */
 static size_t parse_option(struct packet *p, struct cursor *c, uint16_t option_class)
 {
 	struct {
@@ -294,18 +294,18 @@ static size_t parse_option(struct packet *p, struct cursor *c, uint16_t option_c
 	uint8_t identity[WR_TUNNEL_IDENTITY_SIZE];
 	size_t length;
 
-	if (!take(p, c, &option, sizeof(option), "Geneve option"))
+	if (!pull(p, c, &option, sizeof(option), "Geneve option"))
 		return 0;
 	length = (option.words & 0x1f) * 4u;
 	if (ntohs(option.class) != option_class || option.type != WR_TUNNEL_OPTION || length != sizeof(identity)) {
 		if (!skip(p, c, length, "Geneve option"))
 			return 0;
-		/* The word is a secret: only that there is one. */
+		/* The tag is a secret: store only that it is there. */
 		p->keyed |= ntohs(option.class) == option_class && option.type == WR_TUNNEL_OPTION_KEY &&
-			    length == WR_TUNNEL_WORD_SIZE;
+			    length == WR_TUNNEL_TAG_SIZE;
 		return sizeof(option) + length;
 	}
-	if (!take(p, c, identity, sizeof(identity), "Geneve option"))
+	if (!pull(p, c, identity, sizeof(identity), "Geneve option"))
 		return 0;
 	p->identified = true;
 	p->identity = 0;
@@ -314,7 +314,7 @@ static size_t parse_option(struct packet *p, struct cursor *c, uint16_t option_c
 	return sizeof(option) + length;
 }
 
-/* False: there is nothing behind it to look at. */
+/* False: no Ethernet frame follows. */
 static bool parse_geneve(struct packet *p, struct cursor *c, uint16_t option_class)
 {
 	struct {
@@ -324,7 +324,7 @@ static bool parse_geneve(struct packet *p, struct cursor *c, uint16_t option_cla
 	} geneve;
 	size_t options, length;
 
-	if (!take(p, c, &geneve, sizeof(geneve), "Geneve"))
+	if (!pull(p, c, &geneve, sizeof(geneve), "Geneve"))
 		return false;
 	p->tunnel = true;
 	p->control = geneve.flags & 0x80;

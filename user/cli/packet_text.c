@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Frames put into words. */
+/* Formats parsed frames as text. */
 #include "packet_text.h"
 
 #include <errno.h>
@@ -11,10 +11,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "names.h"
+#include "enum_names.h"
 #include "str.h"
 
-/* A name for a number; tables end with name NULL. */
+/* Names of numbers; tables end with name NULL. */
 struct name {
 	unsigned number;
 	const char *name;
@@ -133,7 +133,7 @@ const char *tcp_flags_format(uint8_t flags, char *buf, size_t size)
 	return buf;
 }
 
-/* --- words --- */
+/* --- text --- */
 
 struct text {
 	char *buf;
@@ -242,7 +242,7 @@ static void add_tunnel(struct text *t, const struct packet *p)
 		add(t, " keyed");
 }
 
-/* `of`: "inner " for what a tunnel carries. */
+/* `of`: "inner " for an encapsulated frame. */
 static void add_frame(struct text *t, const struct packet *p, bool macs, const char *of)
 {
 	char mac[MAC_STRLEN];

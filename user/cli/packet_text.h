@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The first bytes of a frame, taken apart and put into words. The bytes are hostile: a pod chose them, and they are
- * shown because something was wrong with them. Pure functions: no I/O, no state.
+ * Parses the first bytes of a frame and formats them as text or JSON. The bytes are untrusted: a pod chose them, and
+ * most frames shown were dropped as invalid. Pure functions: no I/O, no state.
  */
 #ifndef WARREN_PACKET_TEXT_H
 #define WARREN_PACKET_TEXT_H
@@ -16,7 +16,7 @@
 #define PACKET_TEXT_MAX 1024
 #define PACKET_EXT_MAX 8
 
-/* Where the bytes ended, or what they contradict. */
+/* How parsing ended: all headers read, out of bytes, or an invalid header. */
 enum packet_end { PACKET_COMPLETE, PACKET_CUT, PACKET_CONTRADICTION };
 
 struct packet {
@@ -25,19 +25,19 @@ struct packet {
 	uint8_t mac_source[6], mac_destination[6];
 	bool vlan;
 	uint16_t vlan_id;
-	uint16_t eth_proto; /* of what is inside the tag, if there is one */
+	uint16_t eth_proto; /* behind the VLAN tag, if there is one */
 	/* ARP */
 	bool arp;
 	uint16_t arp_op;
 	uint8_t arp_mac[6]; /* the sender's */
-	/* IP, also the sender's and the target's address of ARP; family 0: not IP or not seen */
+	/* IP, or sender and target of ARP; family 0: not IP or not captured */
 	struct ip source, destination;
 	uint8_t hop_limit;
 	uint8_t options;			/* bytes of IPv4 options */
-	uint8_t ext[PACKET_EXT_MAX], ext_count; /* IPv6 extension headers, in order, as far as there is room */
+	uint8_t ext[PACKET_EXT_MAX], ext_count; /* IPv6 extension headers, in order, as many as fit */
 	bool fragment, more_fragments;
 	uint32_t fragment_id, fragment_offset; /* offset in bytes */
-	/* Transport; of a later fragment only the protocol is known */
+	/* Transport; a later fragment has only the protocol */
 	bool transport; /* l4_proto is valid */
 	uint8_t l4_proto;
 	bool ports;
@@ -52,24 +52,22 @@ struct packet {
 	bool tunnel;
 	bool control, critical; /* its O and C bits */
 	uint32_t vni;
-	bool identified; /* there is an identity option */
+	bool identified; /* has an identity option */
 	uint64_t identity;
-	bool keyed; /* there is a keyed word */
-	/* what the tunnel carries, as far as it was captured; NULL: nothing, or no Ethernet */
+	bool keyed; /* has a keyed tag */
+	/* the captured part of the encapsulated frame; NULL: none, or not Ethernet */
 	const struct packet *inner;
-	/* Why nothing more is known */
 	enum packet_end end;
-	const char *where; /* which header */
+	const char *where; /* the header at which parsing ended */
 };
 
-/* How to know a tunnel packet (abi/node.h); host order. */
+/* How to recognise a tunnel packet (abi/node.h); host byte order. */
 struct packet_tunnel {
 	uint16_t port, option_class;
 };
 /*
- * `size` bytes were captured. Never fails: what cannot be read is not set. What a tunnel packet carries is taken apart
- * into
- * *inner, which must stay as long as *p; NULL tunnel: none is known as one.
+ * Parses `size` captured bytes. Never fails: fields that cannot be read are not set. The frame inside a tunnel packet
+ * is parsed into *inner, which must outlive *p. NULL tunnel: tunnel packets are not recognised.
  */
 void packet_parse(struct packet *p, struct packet *inner, const struct packet_tunnel *tunnel, const uint8_t *data,
 		  size_t size);
@@ -77,10 +75,10 @@ void packet_parse(struct packet *p, struct packet *inner, const struct packet_tu
 /* One line of printable ASCII. `macs`: MAC addresses too. Returns buf. */
 const char *packet_format(const struct packet *p, bool macs, char *buf, size_t size);
 
-/* The same as an object of what is known. NULL without memory. */
+/* The parsed fields as an object. NULL without memory. */
 json_t *packet_json(const struct packet *p);
 
-/* "tcp", "icmp", ...; NULL for a protocol without a name here. */
+/* "tcp", "icmp", ...; NULL for other protocols. */
 const char *l4_proto_name(uint8_t l4_proto);
 /* By name or number; -EINVAL. */
 int l4_proto_parse(const char *text, uint8_t *l4_proto);
@@ -88,7 +86,7 @@ int l4_proto_parse(const char *text, uint8_t *l4_proto);
 const char *tcp_flags_format(uint8_t flags, char *buf, size_t size);
 /* The bit of "syn", "ack", ...; -EINVAL. */
 int tcp_flag_parse(const char *name);
-/* "echo request"; NULL for a type without a name here. `family`: AF_INET or AF_INET6. */
+/* "echo request"; NULL for other types. `family`: AF_INET or AF_INET6. */
 const char *icmp_type_name(int family, uint8_t type);
 const char *ext_header_name(uint8_t type);
 

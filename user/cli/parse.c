@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* From argv to a command, its arguments and its options, by the table. */
+/* Parses argv into a command, its arguments and its options, by the table of commands. */
 #include "cli.h"
 
 #include <errno.h>
@@ -11,7 +11,7 @@
 const struct cli_option common_options[] = {
 	{ "json", NULL, OPTION_FLAG, offsetof(struct cli_options, json), .summary = "print JSON" },
 	{ "help", NULL, OPTION_FLAG, offsetof(struct cli_options, help),
-	  .summary = "print what the command does and takes" },
+	  .summary = "show the command with its options" },
 	{ 0 },
 };
 
@@ -106,16 +106,16 @@ static int set_number(struct cli *cli, const struct cli_option *option, const ch
 	errno = 0;
 	n = strtoll(value, &end, 10);
 	if (*value < '0' || *value > '9' || *end || errno || n < option->min || n > option->max)
-		return cli_usage_error(cli, "--%s wants %sa number from %lld to %lld, not '%s'", option->name,
+		return cli_usage_error(cli, "--%s requires %sa number from %lld to %lld, not '%s'", option->name,
 				       option->type == OPTION_AUTO ? "auto, or " : "", (long long)option->min,
 				       (long long)option->max, value);
 	if (option->type == OPTION_FAMILY && n == 5)
-		return cli_usage_error(cli, "--%s is 4 or 6, not 5", option->name);
+		return cli_usage_error(cli, "--%s requires 4 or 6, not 5", option->name);
 	*field = n;
 	return 0;
 }
 
-/* `arg`: "--name" or "--name=value". Takes the value from *next if it needs one, and moves on then. */
+/* `arg`: "--name" or "--name=value". If the value is a separate argument, reads it from *next and advances *next. */
 static int parse_option(struct cli *cli, const char *arg, char ***next)
 {
 	const char *name = strcmp(arg, "-h") == 0 ? "help" : arg + 2;
@@ -137,7 +137,7 @@ static int parse_option(struct cli *cli, const char *arg, char ***next)
 	}
 	value = value ? value + 1 : *(*next);
 	if (!value)
-		return cli_usage_error(cli, "--%s wants a value: %s", option->name, option->value);
+		return cli_usage_error(cli, "--%s requires a value: %s", option->name, option->value);
 	if (value == **next)
 		(*next)++;
 	if (option->type != OPTION_TEXT)
@@ -146,9 +146,9 @@ static int parse_option(struct cli *cli, const char *arg, char ***next)
 	return 0;
 }
 
-/* --- words --- */
+/* --- arguments --- */
 
-/* A word of the command's name: all of it, or the group that it belongs to. */
+/* Appends a word to the command's name, which is then a command or a group. */
 static int parse_name(struct cli *cli, const char *word)
 {
 	size_t used = strlen(cli->topic);
@@ -162,7 +162,7 @@ static int parse_name(struct cli *cli, const char *word)
 	return cli_usage_error(cli, "there is no command '%s'", cli->topic);
 }
 
-/* `at`: the word's place in argv. Those of an argument that takes many are moved together there. */
+/* `at`: the word in argv. Values of a repeatable argument are moved together there: options may separate them. */
 static int parse_arg(struct cli *cli, char **at)
 {
 	char *word = *at;
@@ -178,7 +178,7 @@ static int parse_arg(struct cli *cli, char **at)
 		}
 		return 0;
 	}
-	return cli_usage_error(cli, "'%s' is one word too many", word);
+	return cli_usage_error(cli, "'%s' is one argument too many", word);
 }
 
 int cli_parse(struct cli *cli, char **argv)
@@ -201,7 +201,7 @@ int cli_parse(struct cli *cli, char **argv)
 	if (r < 0)
 		return r;
 	if (cli->options.help || !cli->command) {
-		/* `warren` and `warren node` alone are answered with help, but they did nothing. */
+		/* `warren` and `warren node` alone print help, and fail since they did nothing. */
 		cli->exit = cli->options.help ? CLI_OK : CLI_USAGE;
 		cli->command = command_find(cli->commands, "help");
 		memset(cli->args, 0, sizeof(cli->args));

@@ -17,15 +17,15 @@
 #include "clock.h"
 #include "frame.h"
 
-#define BATCH 32 /* echo requests between two looks at what has come back: a socket has room for so many answers */
+#define BATCH 32 /* echo requests before replies are read: a receive buffer holds that many */
 
 #define IP_RECVERR_OPTION 11   /* IP_RECVERR, IPV6_RECVERR: <linux/in.h> and <netinet/in.h> exclude one another */
 #define IPV6_RECVERR_OPTION 25
 #define ICMP_FILTER_OPTION 1 /* ICMP_FILTER, ICMPV6_FILTER */
 
-/* The data of an echo: what is believed of an answer. */
+/* The payload of a request, by which a reply is matched. */
 struct probe {
-	uint64_t token; /* of this run: nobody else's answers count */
+	uint64_t token; /* of this run: replies to other processes are ignored */
 	uint32_t target, round;
 	uint64_t sent_ns;
 };
@@ -39,11 +39,11 @@ struct running {
 	struct ping *ping;
 	int fd[2]; /* [0] ICMP, [1] ICMPv6; -1: not needed */
 	uint64_t token;
-	uint8_t *answered; /* bit round * target_count + target */
-	size_t open;	   /* sent, and neither answered nor refused */
+	uint8_t *replied; /* bit round * target_count + target */
+	size_t open;	  /* sent, and neither replied to nor refused */
 	uint32_t round;
 	size_t next; /* target of this round */
-	uint64_t round_ns, last_ns; /* when the round began, when the last one was sent */
+	uint64_t round_ns, last_ns; /* start of the round, time of the last request */
 };
 
 /* --- sockets --- */
@@ -68,7 +68,7 @@ static struct ip address_ip(const union address *address)
 						  : ip_from(AF_INET, &address->v4.sin_addr);
 }
 
-/* Echo replies only; what comes back as an ICMP error is read from the error queue. */
+/* Receives echo replies only; ICMP errors are read from the error queue. */
 static int set_options(int fd, bool v6)
 {
 	const uint32_t one = 1, v4_filter = ~(1u << ICMP_ECHOREPLY);
@@ -92,7 +92,7 @@ static int open_socket(const struct ip *source, struct err *err)
 	char text[IP_STRLEN];
 
 	if (fd < 0 || set_options(fd, v6))
-		return err_errno(err, errno, "cannot make a raw socket");
+		return err_errno(err, errno, "cannot create a raw socket");
 	if (bind(fd, &address.any, set_address(&address, source)) < 0)
 		return err_errno(err, errno, "cannot send from %s", ip_format(source, text));
 	return take_fd(&fd);
@@ -100,7 +100,7 @@ static int open_socket(const struct ip *source, struct err *err)
 
 /* --- sending --- */
 
-/* -EAGAIN: the socket has no room. What else fails is the target's. */
+/* -EAGAIN: the socket buffer is full. Other errors are stored in the target. */
 static int send_one(struct running *r)
 {
 	struct ping_target *target = &r->ping->targets[r->next];
@@ -113,9 +113,9 @@ static int send_one(struct running *r)
 	union address to;
 	const socklen_t size = set_address(&to, &target->to);
 
-	if (!v6) /* the kernel sums ICMPv6 itself */
+	if (!v6) /* the kernel computes the checksum of ICMPv6 */
 		echo.icmp.checksum = internet_checksum(&echo, sizeof(echo));
-	/* An error that an earlier one has met is told by the next call; it is in the queue, too. */
+	/* sendto() first returns the error of an earlier request, which is in the error queue too: try again. */
 	for (int tries = 0; sendto(r->fd[v6], &echo, sizeof(echo), 0, &to.any, size) < 0; tries++) {
 		if (errno == EAGAIN || errno == ENOBUFS)
 			return -EAGAIN;
@@ -131,7 +131,7 @@ static int send_one(struct running *r)
 	return 0;
 }
 
-/* A batch of the round that is due. */
+/* Sends a batch of the current round. */
 static void send_some(struct running *r)
 {
 	for (int i = 0; i < BATCH && r->next < r->ping->target_count; i++) {
@@ -144,7 +144,7 @@ static void send_some(struct running *r)
 static bool next_round(struct running *r)
 {
 	if (r->next < r->ping->target_count)
-		return true; /* this one is not through */
+		return true; /* this round is not finished */
 	if (r->round + 1 >= r->ping->count || clock_ns(CLOCK_MONOTONIC) < r->round_ns + r->ping->interval_ns)
 		return false;
 	r->round++;
@@ -153,9 +153,9 @@ static bool next_round(struct running *r)
 	return true;
 }
 
-/* --- answers --- */
+/* --- replies --- */
 
-static void take_answer(struct running *r, const struct ip *from, const struct probe *probe)
+static void count_reply(struct running *r, const struct ip *from, const struct probe *probe)
 {
 	const size_t count = r->ping->target_count;
 	struct ping_target *target = &r->ping->targets[probe->target];
@@ -166,9 +166,9 @@ static void take_answer(struct running *r, const struct ip *from, const struct p
 	    !ip_equal(&target->to, from) || ns > r->ping->timeout_ns)
 		return;
 	bit = probe->round * count + probe->target;
-	if (r->answered[bit / 8] >> (bit % 8) & 1)
+	if (r->replied[bit / 8] >> (bit % 8) & 1)
 		return;
-	r->answered[bit / 8] |= (uint8_t)(1 << (bit % 8));
+	r->replied[bit / 8] |= (uint8_t)(1 << (bit % 8));
 	if (!target->received || ns < target->min_ns)
 		target->min_ns = ns;
 	if (ns > target->max_ns)
@@ -178,7 +178,7 @@ static void take_answer(struct running *r, const struct ip *from, const struct p
 	r->open--;
 }
 
-static void read_answers(struct running *r, bool v6)
+static void read_replies(struct running *r, bool v6)
 {
 	uint8_t buf[512];
 	union address from = { 0 };
@@ -187,7 +187,7 @@ static void read_answers(struct running *r, bool v6)
 	ssize_t n;
 
 	while ((n = recvfrom(r->fd[v6], buf, sizeof(buf), 0, &from.any, &size)) >= 0) {
-		/* A raw socket gives the IPv4 header along, and no IPv6 header. */
+		/* A raw socket delivers the IPv4 header, but no IPv6 header. */
 		const size_t at = (v6 ? 0 : (buf[0] & 0xfu) * 4u) + sizeof(struct icmphdr);
 		const struct ip ip = address_ip(&from);
 
@@ -195,11 +195,11 @@ static void read_answers(struct running *r, bool v6)
 		if ((size_t)n < at + sizeof(probe))
 			continue;
 		memcpy(&probe, buf + at, sizeof(probe));
-		take_answer(r, &ip, &probe);
+		count_reply(r, &ip, &probe);
 	}
 }
 
-/* Of what was refused on its way the queue has to whom it was sent, and why. */
+/* The error queue holds the destination and the error of refused requests. */
 static void read_errors(struct running *r, bool v6)
 {
 	uint8_t data[64], control[512];
@@ -224,9 +224,9 @@ static void read_errors(struct running *r, bool v6)
 	}
 }
 
-/* --- all of it --- */
+/* --- the run --- */
 
-/* How long nothing is to be done unless something comes. 0: there is; -1: it is over. */
+/* Time until the next send unless a reply arrives. 0: send now; -1: the run is over. */
 static int64_t idle_ns(const struct running *r)
 {
 	const struct ping *p = r->ping;
@@ -248,12 +248,12 @@ static int wait_and_read(struct running *r, int64_t ns, struct err *err)
 	const struct timespec ts = { ns / (int64_t)NS_PER_S, ns % (int64_t)NS_PER_S };
 
 	if (ppoll(fds, 2, &ts, NULL) < 0 && errno != EINTR)
-		return err_errno(err, errno, "cannot wait for answers");
+		return err_errno(err, errno, "cannot wait for replies");
 	for (int v6 = 0; v6 < 2; v6++) {
 		if (fds[v6].revents & POLLERR)
 			read_errors(r, v6);
 		if (fds[v6].revents & POLLIN)
-			read_answers(r, v6);
+			read_replies(r, v6);
 	}
 	return 0;
 }
@@ -269,7 +269,7 @@ static int run(struct running *r, struct err *err)
 			const size_t was = r->next;
 
 			send_some(r);
-			/* No room: the device takes its time. */
+			/* The socket buffer is full: wait for the device. */
 			idle = r->next == was ? (int64_t)NS_PER_MS : 0;
 		}
 		ret = wait_and_read(r, idle, err);
@@ -282,11 +282,11 @@ int ping_run(struct ping *ping, struct err *err)
 	struct running r = { .ping = ping, .fd = { -1, -1 } };
 	int ret = 0;
 
-	r.answered = calloc(ping->target_count * ping->count / 8 + 1, 1);
-	if (!r.answered)
-		return err_errno(err, ENOMEM, "cannot remember %zu echo requests", ping->target_count * ping->count);
+	r.replied = calloc(ping->target_count * ping->count / 8 + 1, 1);
+	if (!r.replied)
+		return err_errno(err, ENOMEM, "cannot track %zu echo requests", ping->target_count * ping->count);
 	if (getrandom(&r.token, sizeof(r.token), 0) != sizeof(r.token))
-		ret = err_errno(err, errno, "no random number");
+		ret = err_errno(err, errno, "cannot read random numbers");
 	for (int v6 = 0; v6 < 2 && ret == 0; v6++) {
 		if (!ping->source[v6].family)
 			continue;
@@ -297,6 +297,6 @@ int ping_run(struct ping *ping, struct err *err)
 		ret = run(&r, err);
 	closep(&r.fd[0]);
 	closep(&r.fd[1]);
-	free(r.answered);
+	free(r.replied);
 	return ret;
 }

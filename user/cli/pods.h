@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Which pod an endpoint is: from the attachment records, by the ifindex of the host-side device. */
+/* Pods of endpoints, from the attachment records, by the ifindex of the host-side device. */
 #ifndef WARREN_PODS_H
 #define WARREN_PODS_H
 

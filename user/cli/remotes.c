@@ -9,7 +9,7 @@
 #include "array.h"
 #include "json.h"
 #include "maps.h"
-#include "names.h"
+#include "enum_names.h"
 #include "str.h"
 
 void remotes_free(struct remotes *r)
@@ -59,7 +59,7 @@ const char *tunnel_key_text(const struct wr_cluster *cluster, char buf[TUNNEL_KE
 	n = snprintf(buf, TUNNEL_KEY_TEXT_MAX, "%s: key %u",
 		     cluster->flags & WR_CLUSTER_KEY_REQUIRED ? "required" : "not required", cluster->key_id[odd]);
 	if (known == (WR_CLUSTER_KEY_EVEN_KNOWN | WR_CLUSTER_KEY_ODD_KNOWN))
-		snprintf(buf + n, TUNNEL_KEY_TEXT_MAX - (size_t)n, ", and %u is taken", cluster->key_id[!odd]);
+		snprintf(buf + n, TUNNEL_KEY_TEXT_MAX - (size_t)n, ", and %u is accepted", cluster->key_id[!odd]);
 	return buf;
 }
 
@@ -89,7 +89,7 @@ static int add_from_maps(uint32_t slot, const struct dp_node *node, const struct
 	return 0;
 }
 
-/* What the maps say of this node itself. */
+/* This node, from map cluster. */
 static int add_own(struct remotes *r)
 {
 	const struct wr_cluster *c = &r->cluster;
@@ -111,10 +111,10 @@ static int add_own(struct remotes *r)
 
 /* --- from the agent --- */
 
-/* The array of that name in its answer; NULL: none. */
-static const json_t *ask(struct remotes *r, size_t which, const char *method)
+/* The array `method` in the agent's answer; NULL: none. */
+static const json_t *query_agent(struct remotes *r, size_t which, const char *method)
 {
-	r->answers[which] = cli_ask_agent(method, &r->why);
+	r->answers[which] = cli_query_agent(method, &r->why);
 	return json_object_get(r->answers[which], method);
 }
 
@@ -125,7 +125,7 @@ static const char *text_of(const json_t *object, const char *key)
 	return text && *text ? text : NULL;
 }
 
-/* CIDRs and addresses of one that is in no map. */
+/* CIDRs and addresses of a node that is in no map. */
 static void read_addresses(const json_t *json, struct dp_node *dp)
 {
 	const json_t *item;
@@ -145,7 +145,7 @@ static void read_addresses(const json_t *json, struct dp_node *dp)
 	}
 }
 
-/* The one that the agent means; added if the maps do not have it. */
+/* The node of the agent's answer; added if it is not in the maps. */
 static struct remote_node *match_node(struct remotes *r, const json_t *json)
 {
 	const uint32_t slot = (uint32_t)json_integer_value(json_object_get(json, "slot"));
@@ -202,8 +202,8 @@ static int add_pod(struct remotes *r, size_t *room, const json_t *pod, const jso
 	return 0;
 }
 
-/* An address that several pods claim is nobody's: no name is shown that may be another one's. */
-static void leave_out_disputed(struct remotes *r)
+/* Removes addresses that several pods claim, so that no wrong name is shown. */
+static void remove_disputed(struct remotes *r)
 {
 	size_t kept = 0;
 
@@ -229,7 +229,7 @@ static int add_pods(struct remotes *r, const json_t *pods)
 	}
 	if (r->pod_count)
 		qsort(r->pods, r->pod_count, sizeof(*r->pods), by_address);
-	leave_out_disputed(r);
+	remove_disputed(r);
 	return 0;
 }
 
@@ -248,15 +248,15 @@ int remotes_load(struct remotes *r, bool pods, struct err *err)
 		ret = dp_node_each(add_from_maps, r, err);
 	r->mapped = r->node_count;
 	if (ret == 0)
-		ret = add_names(r, ask(r, 0, "nodes"));
+		ret = add_names(r, query_agent(r, 0, "nodes"));
 	r->agent = r->answers[0];
 	if (ret == 0 && r->agent && pods)
-		ret = add_pods(r, ask(r, 1, "pods"));
+		ret = add_pods(r, query_agent(r, 1, "pods"));
 	return ret == -ENOMEM ? err_errno(err, ENOMEM, "cannot list the nodes") : ret;
 }
 
-/* That there is no way to one is no failure. */
-int remotes_find_hops(struct remotes *r, struct err *err)
+/* A node without a route is not an error. */
+int remotes_find_nexthops(struct remotes *r, struct err *err)
 {
 	_cleanup_nl_ struct nl nl = { 0 };
 	int ret = r->node_count ? nl_open(&nl, NETLINK_ROUTE, err) : 0;
@@ -264,8 +264,8 @@ int remotes_find_hops(struct remotes *r, struct err *err)
 	for (size_t i = 0; i < r->node_count && ret == 0; i++) {
 		struct remote_node *node = &r->nodes[i];
 
-		if (node->slot && hop_find(&nl, &node->dp.remote, &node->hop, NULL) < 0)
-			node->hop = (struct hop){ 0 };
+		if (node->slot && nexthop_find(&nl, &node->dp.remote, &node->nexthop, NULL) < 0)
+			node->nexthop = (struct nexthop){ 0 };
 	}
 	return ret;
 }
@@ -342,21 +342,21 @@ const struct remote_node *remotes_by_text(const struct remotes *r, const char *t
 
 const struct remote_pod *remotes_pod(const struct remotes *r, const struct ip *ip)
 {
-	const struct remote_pod wanted = { .ip = *ip };
+	const struct remote_pod key = { .ip = *ip };
 
-	return r->pod_count ? bsearch(&wanted, r->pods, r->pod_count, sizeof(wanted), by_address) : NULL;
+	return r->pod_count ? bsearch(&key, r->pods, r->pod_count, sizeof(key), by_address) : NULL;
 }
 
 int node_unknown(struct cli *cli, const struct remotes *r, const char *text)
 {
 	if (!remotes_in_cluster(r))
 		return err_set(&cli->err, ENOENT, "this node is in no cluster");
-	err_set(&cli->err, ENOENT, "there is no node '%s'%s%s", text, r->agent ? "" : ", as far as the maps know: ",
+	err_set(&cli->err, ENOENT, "there is no node '%s'%s%s", text, r->agent ? "" : " in the maps: ",
 		r->agent ? "" : r->why.msg);
-	return err_hint(&cli->err, "`warren node list` lists them; a slot or an address does as well");
+	return err_hint(&cli->err, "`warren node list` lists the nodes; a slot or an address also works");
 }
 
-/* --- words --- */
+/* --- output --- */
 
 const char *node_label(const struct remote_node *node, char buf[NODE_LABEL_MAX])
 {

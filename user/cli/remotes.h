@@ -1,25 +1,25 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Other nodes and their pods as tools name them. What leads where is in the maps; names, and what keeps a node out of
- * the maps, are known to the agent only, and are missing if it does not run.
+ * Other nodes and their pods. The maps hold addresses and paths. Names, and why a node is not programmed, are from the
+ * agent, and missing if it does not run.
  */
 #ifndef WARREN_REMOTES_H
 #define WARREN_REMOTES_H
 
 #include "cli.h"
-#include "hops.h"
+#include "nexthop.h"
 #include "nodes.h"
 #include "packet_text.h"
 #include "pods.h"
 
 struct remote_node {
-	uint32_t slot;	     /* 0: in no map: our own, or one that is left out */
+	uint32_t slot;	     /* 0: in no map: this node, or one that is not programmed */
 	bool own;	     /* this node */
-	const char *name;    /* NULL: not known */
-	const char *problem; /* NULL: none that the agent has said */
-	const char *agent;   /* how its own agent is, as it has told the API server; NULL: it has not */
-	struct dp_node dp;   /* of our own, and of one that is left out: CIDRs and addresses only */
-	struct hop hop;	     /* the way there as the kernel says, after remotes_find_hops(); ifindex 0: none */
+	const char *name;    /* NULL: unknown */
+	const char *problem; /* reported by the agent of this node; NULL: none */
+	const char *agent;   /* state that its own agent has reported to the API server; NULL: none */
+	struct dp_node dp;   /* without a slot: CIDRs and addresses only */
+	struct nexthop nexthop;	     /* by the kernel's routes, from remotes_find_nexthops(); ifindex 0: none */
 	struct wr_metric totals[WR_DIRECTIONS];
 };
 
@@ -30,55 +30,55 @@ struct remote_pod {
 
 struct remotes {
 	struct wr_cluster cluster;
-	struct remote_node *nodes; /* our own first, then by slot, then those in no map */
-	size_t mapped; /* how many of these are our own or have a slot */
+	struct remote_node *nodes; /* this node first, then by slot, then those in no map */
+	size_t mapped; /* how many are this node or have a slot */
 	size_t node_count;
 	struct remote_pod *pods; /* by address */
 	size_t pod_count;
-	bool agent;	 /* it has answered */
-	struct err why; /* it has not */
-	json_t *answers[2]; /* own the names */
+	bool agent;	 /* the agent has answered */
+	struct err why; /* why it has not */
+	json_t *answers[2]; /* own the strings above */
 };
 #define _cleanup_remotes_ __attribute__((cleanup(remotes_free)))
 
 /*
- * Reads them (again); `pods`: those, too. A node that is in no cluster has none. That the agent does not answer is no
- * failure. -ENOMEM, or what the maps say.
+ * Reads the nodes (again), and with `pods` their pods. There are none if this node is in no cluster. An agent that does
+ * not answer is not an error.
  */
 int remotes_load(struct remotes *r, bool pods, struct err *err);
-int remotes_find_hops(struct remotes *r, struct err *err); /* of all that are in the maps */
+int remotes_find_nexthops(struct remotes *r, struct err *err); /* for all that are in the maps */
 void remotes_free(struct remotes *r);
 bool remotes_in_cluster(const struct remotes *r);
 
-/* Each: NULL if there is none. */
+/* All return NULL if there is none. */
 const struct remote_node *remotes_own(const struct remotes *r);
 const struct remote_node *remotes_by_slot(const struct remotes *r, uint32_t slot);
-/* Whose own address it is, the gateway address of its pod CIDR included. */
+/* By an address of the node itself, including the gateway address of its pod CIDR. */
 const struct remote_node *remotes_by_address(const struct remotes *r, const struct ip *ip);
-/* In whose pod CIDR it is. */
+/* By pod CIDR. */
 const struct remote_node *remotes_by_cidr(const struct remotes *r, const struct ip *ip);
 /* By name, slot or one of its addresses. */
 const struct remote_node *remotes_by_text(const struct remotes *r, const char *text);
 const struct remote_pod *remotes_pod(const struct remotes *r, const struct ip *ip);
 
-/* Map ipcache4 or 6 says whose the address is; -ENOENT. */
+/* Looks up map ipcache4 or ipcache6; -ENOENT. */
 int ipcache_lookup(const struct ip *ip, uint64_t *identity, struct err *err);
-/* How tunnel packets are known here. */
 /*
- * Whether tunnel packets have to prove that their sender has the cluster's key, and which key that is: "required: key 2",
- * "not required: key 1, and 2 is taken", "off".
+ * Whether tunnel packets must carry a tag made with the cluster's key, and which key: "required: key 2",
+ * "not required: key 1, and 2 is accepted", "off".
  */
 #define TUNNEL_KEY_TEXT_MAX 64
 const char *tunnel_key_text(const struct wr_cluster *cluster, char buf[TUNNEL_KEY_TEXT_MAX]);
+/* How tunnel packets are recognised in this cluster. */
 struct packet_tunnel tunnel_form(const struct wr_cluster *cluster);
 
-/* There is no such node: -ENOENT. */
+/* Sets the error for an unknown node. Returns -ENOENT. */
 int node_unknown(struct cli *cli, const struct remotes *r, const char *text);
 
 /* "node b", "node slot 3". */
 #define NODE_LABEL_MAX 272
 const char *node_label(const struct remote_node *node, char buf[NODE_LABEL_MAX]);
-/* The side WR_REMOTE | slot of a flow: "node b pod shop/db", "node b", "node slot 3". `ip` is what it has there. */
+/* The side WR_REMOTE | slot of a flow, with address `ip`: "node b pod shop/db", "node b", "node slot 3". */
 #define REMOTE_LABEL_MAX (NODE_LABEL_MAX + 336)
 const char *remote_label(const struct remotes *r, uint32_t side, const struct ip *ip, char buf[REMOTE_LABEL_MAX]);
 /* Sets node, slot and pod of an object. */

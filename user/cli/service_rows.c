@@ -59,7 +59,7 @@ static int add_mapped(const struct dp_service *service, void *arg)
 						service->affinity_seconds, service->backend_count, NULL });
 }
 
-/* What the agent says that it has written is in the maps, unless it has just changed; the rest is not. */
+/* A frontend that the agent reports as written has a row from the maps, unless it has just changed. */
 static int add_named(struct service_rows *rows, const json_t *named, size_t mapped)
 {
 	const char *address = json_text_at(named, "address"), *protocol = json_text_at(named, "protocol");

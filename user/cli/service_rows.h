@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Services as tools show them: the addresses and ports that are in the maps, with the names that only the agent knows;
- * and those that it could not write.
+ * Service frontends: addresses and ports from the maps, with names from the agent; and those that the agent could not
+ * write to the maps.
  */
 #ifndef WARREN_SERVICE_ROWS_H
 #define WARREN_SERVICE_ROWS_H
@@ -13,10 +13,10 @@ struct service_row {
 	struct ip ip;
 	uint16_t port;
 	uint8_t protocol;
-	bool mapped; /* in the maps, with: */
+	bool mapped; /* in the maps; the next two are valid */
 	uint32_t affinity_seconds;
 	size_t backend_count;
-	const json_t *agent; /* what the agent says of it; NULL: nothing */
+	const json_t *agent; /* its entry in the agent's answer; NULL: none */
 };
 
 struct service_rows {
@@ -25,19 +25,19 @@ struct service_rows {
 };
 #define _cleanup_service_rows_ __attribute__((cleanup(service_rows_free)))
 
-/* Asks the agent with cli_agent(): what it answered stays with `cli`. */
+/* Queries the agent with cli_agent(): `cli` owns the answer. */
 int service_rows_load(struct cli *cli, struct service_rows *rows);
-/* Only what the agent says, without a look into the maps. */
+/* Only the agent's answer, without the maps. */
 int service_rows_load_named(struct cli *cli, struct service_rows *rows);
-void service_rows_free(struct service_rows *rows); /* they are empty then */
-/* NULL: there is none. */
+void service_rows_free(struct service_rows *rows); /* leaves them empty */
+/* NULL: not found. */
 const struct service_row *service_rows_find(const struct service_rows *rows, const struct ip *ip, uint16_t port,
 					    uint8_t protocol);
 
-/* "default/web"; NULL: its name is not known. */
+/* "default/web"; NULL: unknown. */
 #define SERVICE_NAME_MAX 320
 const char *service_row_name(const struct service_row *row, char buf[SERVICE_NAME_MAX]);
-/* {"address", "port", "name"}: what a flow goes through. `name` may be NULL. */
+/* {"address", "port", "name"} of a flow's frontend. `name` may be NULL. */
 json_t *service_json(const struct ip *ip, uint16_t port, const char *name);
 
 #endif

@@ -19,51 +19,51 @@
 #include "progs.h"
 
 #define WORDS(...) (const char *const[]){ __VA_ARGS__, NULL }
-#define WORDS_MOST 8
-#define FILE_MOST (1 << 20)	/* bytes of a file that is taken whole */
-#define LOG_MOST (8 << 20)	/* of the end of a log */
-#define MAP_ENTRIES_MOST 50000
+#define WORDS_MAX 8
+#define FILE_MAX (1 << 20)	/* bytes of a file */
+#define LOG_SIZE_MAX (8 << 20)	/* bytes of the end of a log */
+#define MAP_ENTRIES_MAX 50000
 #define CNI_CONF_DIR "/etc/cni/net.d"
 #define AGENT_COMM "warren-agent"
 
 /* --- commands --- */
 
-static size_t take_words(const char *const *words, char *argv[WORDS_MOST + 1])
+static size_t copy_words(const char *const *words, char *argv[WORDS_MAX + 1])
 {
 	size_t count = 0;
 
-	for (; count < WORDS_MOST && words[count]; count++)
+	for (; count < WORDS_MAX && words[count]; count++)
 		argv[count] = (char *)words[count];
 	argv[count] = NULL;
 	return count;
 }
 
-/* A command of `warren`, which is this program. */
+/* Runs a command of this program. */
 static int print_warren(void *arg)
 {
 	const struct sysdump_part *part = arg;
-	char *argv[WORDS_MOST + 1];
+	char *argv[WORDS_MAX + 1];
 
-	return cli_main(part->commands, (int)take_words(part->words, argv), argv);
+	return cli_main(part->commands, (int)copy_words(part->words, argv), argv);
 }
 
 static int print_program(void *arg)
 {
 	const struct sysdump_part *part = arg;
-	char *argv[WORDS_MOST + 1];
+	char *argv[WORDS_MAX + 1];
 
-	take_words(part->words, argv);
+	copy_words(part->words, argv);
 	execvp(argv[0], argv);
 	printf("%s: %s\n", argv[0], strerror(errno));
 	return 127;
 }
 
-/* An answer of the agent. */
+/* Prints an answer of the agent. */
 static int print_answer(void *arg)
 {
 	const struct sysdump_part *part = arg;
 	struct err why;
-	json_auto_t *answer = cli_ask_agent(part->words[0], &why);
+	json_auto_t *answer = cli_query_agent(part->words[0], &why);
 
 	if (!answer) {
 		puts(why.msg);
@@ -85,9 +85,10 @@ static int print_map(void *arg)
 		puts(err.msg);
 		return 1;
 	}
-	if (info.entries > MAP_ENTRIES_MOST) {
-		printf("{\"entries\": %" PRIu64 ", \"left_out\": \"more than %d: `warren map dump %s` prints them\"}\n",
-		       info.entries, MAP_ENTRIES_MOST, name);
+	if (info.entries > MAP_ENTRIES_MAX) {
+		printf("{\"entries\": %" PRIu64 ", \"skipped\": \"more than %d entries: "
+		       "`warren map dump %s` prints them\"}\n",
+		       info.entries, MAP_ENTRIES_MAX, name);
 		return 0;
 	}
 	return print_warren(arg);
@@ -108,7 +109,7 @@ static void describe_program(json_t *list, const char *name)
 	char tag[2 * BPF_TAG_SIZE + 1] = "";
 
 	if (fd >= 0 && prog_info(fd, &info) < 0)
-		err_errno(&err, errno, "cannot examine it");
+		err_errno(&err, errno, "cannot read its information");
 	for (size_t i = 0; i < BPF_TAG_SIZE; i++)
 		snprintf(tag + 2 * i, 3, "%02x", info.tag[i]);
 	json_array_append_new(list, json_pack("{s:s, s:I, s:s, s:I, s:I, s:I, s:I, s:s?}", "name", name, "id",
@@ -132,11 +133,11 @@ static int print_pinned(void *arg)
 
 /* --- files --- */
 
-/* The last `most` bytes of it. */
+/* Prints the last `most` bytes. */
 static void print_end(const char *path, long most)
 {
 	_cleanup_fclose_ FILE *f = fopen(path, "re");
-	char piece[65536];
+	char chunk[65536];
 	size_t n;
 
 	if (!f) {
@@ -144,14 +145,14 @@ static void print_end(const char *path, long most)
 		return;
 	}
 	if (fseek(f, -most, SEEK_END) == 0)
-		puts("(what is before this is left out)");
+		puts("(only the end of the file)");
 	else
-		rewind(f); /* it is shorter, or one of /proc */
-	while ((n = fread(piece, 1, sizeof(piece), f)) > 0)
-		fwrite(piece, 1, n, stdout);
+		rewind(f); /* a shorter file, or one of /proc */
+	while ((n = fread(chunk, 1, sizeof(chunk), f)) > 0)
+		fwrite(chunk, 1, n, stdout);
 }
 
-/* A line for each file with just one; the others below their names. */
+/* A file of one line as "PATH = LINE", others below a title. */
 static void print_file(const char *path)
 {
 	_cleanup_free_ char *text = NULL;
@@ -161,7 +162,7 @@ static void print_file(const char *path)
 
 	if (lstat(path, &st) < 0 || !S_ISREG(st.st_mode))
 		return;
-	if (file_read(path, FILE_MOST, &text, &size, &err) < 0)
+	if (file_read(path, FILE_MAX, &text, &size, &err) < 0)
 		printf("%s: %s\n", path, err.msg);
 	else if (size && memchr(text, '\n', size) == text + size - 1)
 		printf("%s = %s", path, text);
@@ -187,7 +188,7 @@ static int print_files(void *arg)
 
 /* --- the agent's process --- */
 
-/* Whether that is its pid here, too: seen from outside its container the number may be anybody's. */
+/* Whether this is the agent's pid in this pid namespace too: in a container it has another one. */
 static bool is_agent(int pid, struct err *why)
 {
 	_cleanup_free_ char *name = NULL;
@@ -195,24 +196,24 @@ static bool is_agent(int pid, struct err *why)
 	size_t size;
 
 	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
-	if (file_read(path, FILE_MOST, &name, &size, why) < 0)
+	if (file_read(path, FILE_MAX, &name, &size, why) < 0)
 		return false;
 	if (strcmp(name, AGENT_COMM "\n") == 0)
 		return true;
-	err_set(why, ESRCH, "the agent runs in a container, of whose processes none is seen from here");
+	err_set(why, ESRCH, "the agent runs in a container whose processes are not visible here");
 	return false;
 }
 
-/* Its pid, and its command line, word after word, NUL-terminated; 0: no agent. */
+/* Returns the agent's pid, and its command line as NUL-terminated words; 0: no agent. */
 static int agent_process(char **line, size_t *size)
 {
 	char path[64];
 	struct err why;
-	json_auto_t *answer = cli_ask_agent("status", &why);
+	json_auto_t *answer = cli_query_agent("status", &why);
 	int pid = (int)json_integer_value(json_object_get(answer, "pid"));
 
 	snprintf(path, sizeof(path), "/proc/%d/cmdline", pid);
-	if (pid > 0 && is_agent(pid, &why) && file_read(path, FILE_MOST, line, size, &why) == 0)
+	if (pid > 0 && is_agent(pid, &why) && file_read(path, FILE_MAX, line, size, &why) == 0)
 		return pid;
 	puts(why.msg);
 	return 0;
@@ -237,7 +238,7 @@ static int print_process(void *arg)
 	return 0;
 }
 
-/* Its log, if that is a file. */
+/* Prints the agent's log if it is a file. */
 static int print_log(void *arg)
 {
 	static const char option[] = "--log-file";
@@ -255,9 +256,9 @@ static int print_log(void *arg)
 			path = word + sizeof(option);
 	}
 	if (path)
-		print_end(path, LOG_MOST);
+		print_end(path, LOG_SIZE_MAX);
 	else
-		puts("on the agent's standard error: `journalctl -u warren-agent`, or `kubectl logs` of its pod");
+		puts("it logs to standard error: see `journalctl -u warren-agent`, or `kubectl logs` of its pod");
 	return 0;
 }
 
@@ -265,10 +266,10 @@ static int print_log(void *arg)
 
 static bool is_secret(const char *key)
 {
-	static const char *const words[] = { "token", "passw", "secret", "key", "credential", "auth" };
+	static const char *const parts[] = { "token", "passw", "secret", "key", "credential", "auth" };
 
-	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
-		if (strcasestr(key, words[i]))
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+		if (strcasestr(key, parts[i]))
 			return true;
 	}
 	return false;
@@ -290,8 +291,8 @@ static void redact(json_t *json)
 		redact(member);
 }
 
-/* Of those that are chained with ours their types. */
-static void leave_out_others(json_t *conf)
+/* Keeps only the type of chained plugins. */
+static void redact_other_plugins(json_t *conf)
 {
 	json_t *plugins = json_object_get(conf, "plugins"), *plugin;
 	size_t i;
@@ -301,13 +302,13 @@ static void leave_out_others(json_t *conf)
 
 		if (!json_is_string(type) || strcmp(json_string_value(type), "warren-cni") != 0)
 			json_array_set_new(plugins, i,
-					   json_pack("{s:O?, s:s}", "type", type, "(left out)", "somebody else's"));
+					   json_pack("{s:O?, s:s}", "type", type, "(skipped)", "another plugin"));
 	}
 }
 
 /*
- * Other people's by its name alone: nobody here knows what is secret in it. What cannot be read neither: an error
- * quotes it.
+ * Prints only the name of another plugin's configuration, since its secrets cannot be recognised. The same for one that
+ * cannot be parsed, since the parser's error quotes it.
  */
 static void print_conf(const char *path)
 {
@@ -317,20 +318,20 @@ static void print_conf(const char *path)
 	size_t size;
 
 	printf("==> %s <==\n", path);
-	if (file_read(path, FILE_MOST, &text, &size, &err) < 0) {
+	if (file_read(path, FILE_MAX, &text, &size, &err) < 0) {
 		puts(err.msg);
 		return;
 	}
 	if (!strstr(text, "\"warren-cni\"")) {
-		puts("(somebody else's)");
+		puts("(another plugin's)");
 		return;
 	}
 	json = json_parse_object(text, size, path, &err);
 	if (!json) {
-		puts("(no JSON object)");
+		puts("(not a JSON object)");
 		return;
 	}
-	leave_out_others(json);
+	redact_other_plugins(json);
 	redact(json);
 	json_dumpf(json, stdout, JSON_INDENT(1));
 	putchar('\n');
@@ -358,7 +359,7 @@ static int print_confs(void *arg)
 #define CONF4 "/proc/sys/net/ipv4/conf/*/{accept_local,arp_ignore,forwarding,proxy_arp,route_localnet,rp_filter}"
 #define CONF6 "/proc/sys/net/ipv6/conf/*/{accept_ra,disable_ipv6,forwarding,proxy_ndp}"
 
-/* No environment, no key, no raw map: there are secrets in these. */
+/* No environment, no key, no raw map: they contain secrets. */
 const struct sysdump_part sysdump_parts[] = {
 	WARREN("version.json", "version"),
 	{ .name = "status.txt", .print = print_warren, .words = WORDS("warren", "status"), .status = CLI_FAILED },
@@ -369,7 +370,7 @@ const struct sysdump_part sysdump_parts[] = {
 	{ .name = "cluster.json",
 	  .print = print_warren,
 	  .words = WORDS("warren", "status", "--cluster", "--json"),
-	  .status = CLI_FAILED }, /* or in no cluster */
+	  .status = CLI_FAILED }, /* also if the node is in no cluster */
 	WARREN("node.json", "node", "show"),
 	WARREN("nodes.json", "node", "list"),
 	WARREN("endpoints.json", "endpoint", "list"),
@@ -385,7 +386,7 @@ const struct sysdump_part sysdump_parts[] = {
 	{ .name = "programs.json",
 	  .print = print_pinned,
 	  .words = WORDS(WARREN_PROG_FROM_POD, WARREN_PROG_TO_POD, WARREN_PROG_FROM_HOST, WARREN_PROG_FROM_UPLINK,
-			 WARREN_PROG_XDP_UPLINK, WARREN_PROG_XDP_ORIGIN, WARREN_PROG_SWEEP_START) },
+			 WARREN_PROG_XDP_UPLINK, WARREN_PROG_XDP_ORIGIN, WARREN_PROG_CT_GC_START) },
 	ANSWER("status"),
 	ANSWER("nodes"),
 	ANSWER("pods"),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What `warren sysdump` collects: one table. Each part prints to stdout, in a child (capture.h). */
+/* The table of parts that `warren sysdump` collects. Each part prints to stdout in a child process (capture.h). */
 #ifndef WARREN_SYSDUMP_H
 #define WARREN_SYSDUMP_H
 
@@ -8,15 +8,15 @@
 
 struct sysdump_part {
 	const char *name;	    /* of the file in the archive; NULL ends the table */
-	capture_fn print;	    /* gets the part */
-	/* what print() does it with: a command's words, patterns of paths; NULL ends them */
+	capture_fn print;	    /* its argument is the part */
+	/* input of print(): words of a command, or patterns of paths; ends with NULL */
 	const char *const *words;
-	int status;		    /* exit status that is no failure either */
-	const struct command *commands; /* of this program, set by who runs it */
+	int status;		    /* a second exit status that means success */
+	const struct command *commands; /* of this program; the caller sets it */
 };
 extern const struct sysdump_part sysdump_parts[];
 
-/* The part that dumps map `name`, as a file of that name. */
+/* A part that dumps a map into `file`. */
 struct sysdump_part sysdump_map(const char *const *words, const char *file);
 
 #endif

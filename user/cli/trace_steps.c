@@ -8,7 +8,7 @@
 
 #include "flows.h"
 #include "gateway.h"
-#include "names.h"
+#include "enum_names.h"
 
 static void __attribute__((format(printf, 4, 5)))
 step(struct trace_run *run, const char *name, enum out_colour colour, const char *fmt, ...)
@@ -25,14 +25,14 @@ step(struct trace_run *run, const char *name, enum out_colour colour, const char
 	out_end(run->cli->out);
 }
 
-/* How a packet of another node comes in. */
+/* The arrival of a packet from another node. */
 static void step_tunnel(struct trace_run *run)
 {
 	char label[NODE_LABEL_MAX], from[IP_STRLEN], to[IP_STRLEN], number[NUMBER_STRLEN];
 	const struct dp_node *node = &run->sender->dp;
 
 	if (node->direct)
-		step(run, "uplink", OUT_PLAIN, "%s, from %s as it is: on the same link", run->link.name,
+		step(run, "uplink", OUT_PLAIN, "%s, from %s without a tunnel: on the same link", run->link.name,
 		     node_label(run->sender, label));
 	else
 		step(run, "uplink", OUT_PLAIN, "%s, from %s: Geneve VNI %u from %s to %s, identity %s carried",
@@ -40,8 +40,8 @@ static void step_tunnel(struct trace_run *run)
 		     ip_format(&node->remote, from), ip_format(&node->local, to), identity_name(run->carried, number));
 }
 
-/* That a program of an endpoint's device belongs to; or, on an uplink, the flow's end that is here. */
-static uint32_t judged_endpoint(const struct trace_run *run)
+/* The endpoint whose device the program is attached to; on an uplink, the local end of the flow. */
+static uint32_t evaluated_endpoint(const struct trace_run *run)
 {
 	const struct wr_trace *t = &run->trace;
 
@@ -52,7 +52,7 @@ static uint32_t judged_endpoint(const struct trace_run *run)
 
 static void step_endpoint(struct trace_run *run)
 {
-	const uint32_t id = judged_endpoint(run);
+	const uint32_t id = evaluated_endpoint(run);
 	const struct endpoint *endpoint = endpoints_find(&run->endpoints, id);
 	char label[POD_LABEL_MAX], identity[NUMBER_STRLEN], class[NUMBER_STRLEN];
 
@@ -61,7 +61,7 @@ static void step_endpoint(struct trace_run *run)
 		     endpoint_label(&run->endpoints, id, label), identity_name(endpoint->ep.identity, identity),
 		     class_name(endpoint->ep.policy_class, class), endpoint->ep.revision);
 	else if (trace_runs(run, WARREN_PROG_FROM_POD) || trace_runs(run, WARREN_PROG_TO_POD))
-		step(run, "endpoint", OUT_RED, "device %u belongs to none", run->device);
+		step(run, "endpoint", OUT_RED, "device %u belongs to no endpoint", run->device);
 }
 
 static void step_peer(struct trace_run *run)
@@ -71,7 +71,7 @@ static void step_peer(struct trace_run *run)
 	const struct wr_trace *t = &run->trace;
 	const char *identity = identity_name(t->peer_identity, number);
 
-	if (t->peer_ifindex & WR_REMOTE) /* the world: by that node's stack */
+	if (t->peer_ifindex & WR_REMOTE) /* the world: forwarded by that node's stack */
 		step(run, "peer", OUT_PLAIN, "%s%s, identity %s", t->peer_identity == WR_ID_WORLD ? "world by " : "",
 		     remote_label(&run->endpoints.remotes, t->peer_ifindex,
 				  sent ? &run->frame.destination : &run->frame.source, label),
@@ -83,7 +83,7 @@ static void step_peer(struct trace_run *run)
 		step(run, "peer", OUT_PLAIN, "%s", identity);
 }
 
-/* In the order of the packet's way: what is for a service is for the backend in all that follows. */
+/* Comes first, as in the program: all later steps see the backend's address. */
 static void step_service(struct trace_run *run)
 {
 	const struct wr_trace *t = &run->trace;
@@ -93,83 +93,83 @@ static void step_service(struct trace_run *run)
 
 	socket_format(&end, ntohs(t->backend_port), text);
 	if (t->steps & WR_TRACE_CHOSEN)
-		step(run, "service", OUT_GREEN, "to backend %s, one of %u: another time it may be another one", text,
-		     t->backends);
+		step(run, "service", OUT_GREEN, "to backend %s, selected of %u: the next run may select another one",
+		     text, t->backends);
 	else if (t->steps & WR_TRACE_SERVICE)
-		step(run, "service", OUT_GREEN, "to backend %s, as the flow's packets before", text);
+		step(run, "service", OUT_GREEN, "to backend %s, as for earlier packets of the flow", text);
 }
 
-/* Last: the answer is the backend's in all that was before. */
-static void step_origin(struct trace_run *run)
+/* Comes last, as in the program: all earlier steps see the backend's address. */
+static void step_reverse_nat(struct trace_run *run)
 {
 	const struct wr_trace *t = &run->trace;
 	const bool v6 = run->frame.destination.family == AF_INET6;
 	const struct ip end = v6 ? ip_from(AF_INET6, &t->backend) : ip_from(AF_INET, &t->backend);
 	char text[SOCKET_STRLEN];
 
-	if (t->steps & WR_TRACE_ORIGIN)
-		step(run, "service", OUT_GREEN, "an answer through service %s, which becomes its source",
+	if (t->steps & WR_TRACE_REVERSE_NAT)
+		step(run, "service", OUT_GREEN, "a reply: its source becomes service %s",
 		     socket_format(&end, ntohs(t->backend_port), text));
 }
 
 static void step_conntrack(struct trace_run *run)
 {
 	uint32_t steps = run->trace.steps;
-	const char *state = run->trace.ct.flags & WR_CT_ANSWERED ? "answered" : "not answered yet";
+	const char *state = run->trace.ct.flags & WR_CT_REPLIED ? "replied" : "unreplied";
 
 	if (run->trace.ct.flags & (WR_CT_DENIED_EGRESS | WR_CT_DENIED_INGRESS))
 		state = "denied";
 	if (!(steps & WR_TRACE_CT_FOUND))
 		step(run, "conntrack", OUT_PLAIN, "no entry for this flow");
 	else if (steps & WR_TRACE_CT_STALE)
-		step(run, "conntrack", OUT_PLAIN, "an entry that does not count any more: this packet begins a flow");
+		step(run, "conntrack", OUT_PLAIN, "a stale entry: this packet begins a new flow");
 	else
 		step(run, "conntrack", OUT_PLAIN, "an entry, %s%s%s%s%s", state,
 		     steps & WR_TRACE_CT_REPLY ? ", this is a reply" : "",
 		     steps & WR_TRACE_CT_RELATED ? ", this is an error about it" : "",
-		     run->trace.ct.flags & WR_CT_VIA_STACK ? ", by way of the host's stack" : "",
-		     steps & WR_TRACE_CT_REJUDGED ? ", to be judged again: policy or identity has changed" : "");
+		     run->trace.ct.flags & WR_CT_VIA_STACK ? ", through the host's stack" : "",
+		     steps & WR_TRACE_CT_REEVALUATED ? ", evaluated again since policy or identity has changed" : "");
 }
 
-/* The class and what was found of the peer, where rules were asked. */
-static const char *details(const struct wr_trace_judgement *j, char *buf, size_t size)
+/* Class and peer, if rules were looked up. */
+static const char *details(const struct wr_trace_verdict *v, char *buf, size_t size)
 {
 	char peer[NUMBER_STRLEN], class[32] = "";
 	int n;
 
-	if (j->rule != WR_RULE_NONE && j->rule < WR_RULE_FIRST)
+	if (v->rule != WR_RULE_NONE && v->rule < WR_RULE_FIRST)
 		return "";
-	if (j->rule != WR_RULE_NONE) /* else it is named already */
-		snprintf(class, sizeof(class), "class %u, ", j->policy_class);
-	n = snprintf(buf, size, " (%speer class %s", class, peer_name(j->peer_class, peer));
-	if (j->cidr_peer != WR_PEER_NONE)
-		n += snprintf(buf + n, size - (size_t)n, ", CIDR peer %s", peer_name(j->cidr_peer, peer));
+	if (v->rule != WR_RULE_NONE) /* else the text names it already */
+		snprintf(class, sizeof(class), "class %u, ", v->policy_class);
+	n = snprintf(buf, size, " (%speer class %s", class, peer_name(v->peer_class, peer));
+	if (v->cidr_peer != WR_PEER_NONE)
+		n += snprintf(buf + n, size - (size_t)n, ", CIDR peer %s", peer_name(v->cidr_peer, peer));
 	snprintf(buf + n, size - (size_t)n, ")");
 	return buf;
 }
 
-static void step_judgement(struct trace_run *run, uint32_t direction)
+static void step_verdict(struct trace_run *run, uint32_t direction)
 {
 	const struct wr_trace *t = &run->trace;
-	const struct wr_trace_judgement *j = &t->judgement[direction];
-	bool judged = t->steps & (direction == WR_EGRESS ? WR_TRACE_JUDGED_EGRESS : WR_TRACE_JUDGED_INGRESS);
-	bool remembered = (t->steps & WR_TRACE_CT_FOUND) && !(t->steps & WR_TRACE_CT_STALE);
+	const struct wr_trace_verdict *v = &t->verdict[direction];
+	bool evaluated = t->steps & (direction == WR_EGRESS ? WR_TRACE_EVALUATED_EGRESS : WR_TRACE_EVALUATED_INGRESS);
+	bool tracked = (t->steps & WR_TRACE_CT_FOUND) && !(t->steps & WR_TRACE_CT_STALE);
 	bool denied = t->ct.flags & (direction == WR_EGRESS ? WR_CT_DENIED_EGRESS : WR_CT_DENIED_INGRESS);
 	uint32_t rule = t->ct.at[direction].rule;
 	char text[RULE_STRLEN], more[96];
 
-	if (judged)
-		step(run, direction_name(direction), j->allowed ? OUT_GREEN : OUT_RED, "%s: %s%s",
-		     j->allowed ? "allowed" : "denied", rule_text(j->rule, j->policy_class, text),
-		     details(j, more, sizeof(more)));
-	else if (remembered && (rule != WR_RULE_NONE || denied))
+	if (evaluated)
+		step(run, direction_name(direction), v->allowed ? OUT_GREEN : OUT_RED, "%s: %s%s",
+		     v->allowed ? "allowed" : "denied", rule_text(v->rule, v->policy_class, text),
+		     details(v, more, sizeof(more)));
+	else if (tracked && (rule != WR_RULE_NONE || denied))
 		step(run, direction_name(direction), denied ? OUT_RED : OUT_GREEN, "%s before: %s",
 		     denied ? "denied" : "allowed", rule_text(rule, 0, text));
 	else
-		step(run, direction_name(direction), OUT_PLAIN, "not judged");
+		step(run, direction_name(direction), OUT_PLAIN, "not evaluated");
 }
 
-/* What becomes of a packet that from_pod hands to the host's stack. */
+/* The host stack's handling of a packet from from_pod. */
 static void step_stack(struct trace_run *run)
 {
 	const struct wr_config *cfg = &run->cli->dp.config;
@@ -187,20 +187,20 @@ static void step_stack(struct trace_run *run)
 		step(run, "stack", OUT_YELLOW, "its forward chain drops it");
 	else if (to->kind == FLOW_SIDE_POD)
 		step(run, "stack", OUT_PLAIN,
-		     "undoes its own translation; to_pod of the pod behind it judges what comes of it");
+		     "reverses its own NAT; to_pod of the pod behind it evaluates the result");
 	else
 		step(run, "stack", OUT_PLAIN, "its routes and its forward chain%s",
 		     mark & cfg->mark_masquerade ? "; it leaves with the node's address as source" : "");
 }
 
-/* Out by an uplink, to another node. */
+/* Through an uplink to another node. */
 static void step_node(struct trace_run *run)
 {
 	const struct remote_node *node = remotes_by_slot(&run->endpoints.remotes, run->trace.peer_ifindex & ~WR_REMOTE);
 	char label[NODE_LABEL_MAX], from[IP_STRLEN], to[IP_STRLEN], number[NUMBER_STRLEN], uplink[IF_NAMESIZE],
 	    mac[MAC_STRLEN];
 	const char *device;
-	struct hop hop;
+	struct nexthop nexthop;
 
 	if (!node) {
 		step(run, "forwarding", OUT_GREEN, "%s", reason_text(run->trace.reason));
@@ -209,21 +209,21 @@ static void step_node(struct trace_run *run)
 	node_label(node, label);
 	device = if_indextoname(run->trace.redirect, uplink) ?: "(gone)";
 	if (node->dp.direct)
-		step(run, "forwarding", OUT_GREEN, "to %s: as it is, by uplink %s", label, device);
+		step(run, "forwarding", OUT_GREEN, "to %s: without a tunnel, by uplink %s", label, device);
 	else
 		step(run, "forwarding", OUT_GREEN,
 		     "to %s: encapsulated, Geneve VNI %u from %s to %s by uplink %s, identity %s%s", label,
 		     run->endpoints.remotes.cluster.vni, ip_format(&node->dp.local, from),
 		     ip_format(&node->dp.remote, to), device, identity_name(run->carried, number),
 		     node->dp.keyed ? ", keyed" : "");
-	if (hop_find(&run->endpoints.nl, &node->dp.remote, &hop, NULL) < 0)
-		step(run, "next hop", OUT_YELLOW, "no route leads there now: the uplink is the one that the agent saw last");
-	else if (hop.resolved)
-		step(run, "next hop", OUT_PLAIN, "%s, which is %s%s", mac_format(hop.dmac, mac),
-		     hop.gateway ? "gateway " : "", ip_format(&hop.next, to));
+	if (nexthop_find(&run->endpoints.nl, &node->dp.remote, &nexthop, NULL) < 0)
+		step(run, "next hop", OUT_YELLOW, "no route to it now: the uplink is the last one that was found");
+	else if (nexthop.resolved)
+		step(run, "next hop", OUT_PLAIN, "%s, which is %s%s", mac_format(nexthop.dmac, mac),
+		     nexthop.gateway ? "gateway " : "", ip_format(&nexthop.next, to));
 	else
-		step(run, "next hop", OUT_YELLOW, "%s%s is not resolved yet: the packet would make the kernel ask for it",
-		     hop.gateway ? "gateway " : "", ip_format(&hop.next, to));
+		step(run, "next hop", OUT_YELLOW, "%s%s is not resolved yet: the packet would make the kernel resolve it",
+		     nexthop.gateway ? "gateway " : "", ip_format(&nexthop.next, to));
 }
 
 static void step_forwarding(struct trace_run *run)
@@ -241,9 +241,9 @@ static void step_forwarding(struct trace_run *run)
 	else if (t->reason == WR_REASON_TO_HOST)
 		step(run, "forwarding", OUT_GREEN, "decapsulated, to this host's own stack by %s%s",
 		     WARREN_GATEWAY_LINK,
-		     run->flow.to.kind == FLOW_SIDE_WORLD ? ", which has forwarded what this answers" : "");
+		     run->flow.to.kind == FLOW_SIDE_WORLD ? ", which has forwarded the request" : "");
 	else if (t->reason == WR_REASON_NONE && run->sender)
-		step(run, "forwarding", OUT_GREEN, "not judged: left to the host's stack as it is");
+		step(run, "forwarding", OUT_GREEN, "not evaluated: passed to the host's stack unchanged");
 	else if (trace_runs(run, WARREN_PROG_FROM_POD) &&
 		 (t->reason == WR_REASON_TO_STACK || t->reason == WR_REASON_HOP_LIMIT))
 		step_stack(run);
@@ -263,9 +263,9 @@ void out_trace_steps(struct trace_run *run)
 		step_service(run);
 		step_peer(run);
 		step_conntrack(run);
-		step_judgement(run, WR_EGRESS);
-		step_judgement(run, WR_INGRESS);
-		step_origin(run);
+		step_verdict(run, WR_EGRESS);
+		step_verdict(run, WR_INGRESS);
+		step_reverse_nat(run);
 	}
 	step_forwarding(run);
 	out_end(run->cli->out);

@@ -85,13 +85,13 @@ static int drop_ids(struct backend_lists *l, const uint32_t *ids, size_t count, 
 	int r = 0;
 
 	for (size_t i = 0; i < count; i++) {
-		if (backends_drop(l->backends, ids[i], r ? NULL : err) < 0)
+		if (backends_release(l->backends, ids[i], r ? NULL : err) < 0)
 			r = -EIO;
 	}
 	return r;
 }
 
-/* Shortens it to what could be written. */
+/* Writes the list, and shortens it to the elements that could be written. */
 static int list_write(struct backend_lists *l, struct backend_list *list, const char *whose, struct err *err)
 {
 	_cleanup_free_ struct wr_member_key *members = calloc(list->count + 1, sizeof(*members));
@@ -118,24 +118,24 @@ static int list_write(struct backend_lists *l, struct backend_list *list, const 
 	return member_error ? dp_map_not_written(-member_error, "service_members", whose, err) : 0;
 }
 
-/* --- taken and dropped --- */
+/* --- acquire and release --- */
 
-int backend_lists_take(struct backend_lists *l, bool v6, const union backend *values, size_t count, const char *whose,
+int backend_lists_acquire(struct backend_lists *l, bool v6, const union backend *values, size_t count, const char *whose,
 		       struct backend_list **out, struct err *err)
 {
-	struct backend_list *list = list_new(count), *known;
+	struct backend_list *list = list_new(count), *existing;
 	int r, written;
 
 	*out = NULL;
 	if (!list)
 		return err_errno(err, ENOMEM, "cannot make a list of backends for service %s", whose);
-	r = backends_take(l->backends, v6, values, count, list->ids, &list->count, err);
-	known = r == 0 ? find_content(l, list, content_hash(l, list)) : NULL;
-	if (known) {
+	r = backends_acquire(l->backends, v6, values, count, list->ids, &list->count, err);
+	existing = r == 0 ? find_content(l, list, content_hash(l, list)) : NULL;
+	if (existing) {
 		drop_ids(l, list->ids, list->count, NULL);
 		free(list);
-		known->services++;
-		*out = known;
+		existing->services++;
+		*out = existing;
 		return 0;
 	}
 	written = number_draw(l, &list->number, err);
@@ -156,7 +156,7 @@ int backend_lists_take(struct backend_lists *l, bool v6, const union backend *va
 	return r;
 }
 
-int backend_lists_drop(struct backend_lists *l, struct backend_list *list, struct err *err)
+int backend_lists_release(struct backend_lists *l, struct backend_list *list, struct err *err)
 {
 	int r = 0;
 
@@ -165,7 +165,7 @@ int backend_lists_drop(struct backend_lists *l, struct backend_list *list, struc
 	l->elements -= list->count;
 	for (uint32_t i = 0; i < list->count; i++) {
 		if (element_delete(l, list->number, i, list->ids[i], r ? NULL : err) < 0 ||
-		    backends_drop(l->backends, list->ids[i], r ? NULL : err) < 0)
+		    backends_release(l->backends, list->ids[i], r ? NULL : err) < 0)
 			r = -EIO;
 	}
 	table_remove(&l->by_number, &list->by_number);
@@ -175,7 +175,7 @@ int backend_lists_drop(struct backend_lists *l, struct backend_list *list, struc
 	return r;
 }
 
-/* --- what is in the maps already --- */
+/* --- lists already in the maps --- */
 
 int backend_lists_note(struct backend_lists *l, uint32_t number, size_t count)
 {
@@ -211,7 +211,7 @@ void backend_lists_noted(struct backend_lists *l)
 		list->whole = true;
 		for (size_t i = 0; i < list->count && list->whole; i++)
 			list->whole = backends_has(l->backends, list->ids[i]);
-		/* One that something else has damaged gets no second service: the next put writes another one. */
+		/* A list damaged by another program is not shared: the next put writes a new one. */
 		if (list->whole)
 			table_add(&l->by_content, &list->by_content, content_hash(l, list));
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Lists of backends (abi/service.h): one for each sequence of backends, however many services have it. For
- * user/dp/services.c alone, which says when a service has one, and when it does not any more.
+ * Lists of backends (abi/service.h), reference-counted: services with the same sequence of backends share one list.
+ * Used by user/dp/services.c only.
  */
 #ifndef WARREN_DP_BACKEND_LISTS_H
 #define WARREN_DP_BACKEND_LISTS_H
@@ -11,10 +11,10 @@
 struct backend_list {
 	struct table_link by_number, by_content;
 	uint32_t number;
-	bool whole; /* it holds all that it was made for, and so can be shared */
-	size_t services; /* that have it */
+	bool whole; /* no backend is missing for lack of room, so it can be shared */
+	size_t services; /* references */
 	size_t count;
-	uint32_t ids[]; /* in the map's order; 0: not read */
+	uint32_t ids[]; /* in the map's order; 0: not in the map */
 };
 
 struct backend_lists {
@@ -30,18 +30,18 @@ void backend_lists_free(struct backend_lists *l);
 struct backend_list *backend_lists_find(const struct backend_lists *l, uint32_t number);
 
 /*
- * One more service has a list of these backends: the one that there is, or a new one. Where the maps have no room
- * (-ENOSPC) or the kernel no memory, *list holds the first ones, as many as there was room for; NULL: not even that.
+ * Returns a reference to the list of these backends, an existing or a new one. Without room in the maps (-ENOSPC) or
+ * kernel memory, *list has only the first backends, as many as fit; NULL: there is no list at all.
  */
-int backend_lists_take(struct backend_lists *l, bool v6, const union backend *values, size_t count, const char *whose,
+int backend_lists_acquire(struct backend_lists *l, bool v6, const union backend *values, size_t count, const char *whose,
 		       struct backend_list **list, struct err *err);
-/* One service less has it: with the last one it goes, and with it the backends that no other list has. */
-int backend_lists_drop(struct backend_lists *l, struct backend_list *list, struct err *err);
+/* Drops a reference. The last one deletes the list, and the backends that no other list has. */
+int backend_lists_release(struct backend_lists *l, struct backend_list *list, struct err *err);
 
-/* What is in the maps already: a service has the list; the list has the backend (false: there is no such place). */
+/* Records what is in the maps: a service has the list; the list has the backend (false: no such list or index). */
 int backend_lists_note(struct backend_lists *l, uint32_t number, size_t count);
 bool backend_lists_note_element(struct backend_lists *l, uint32_t number, uint32_t index, uint32_t id);
-/* All have been noted: those that are as they were written can be shared. */
+/* Call it when all are recorded: complete lists can be shared from now on. */
 void backend_lists_noted(struct backend_lists *l);
 
 #endif

@@ -15,7 +15,7 @@ struct backend_ref {
 	union backend value;
 	uint32_t id;
 	bool v6;
-	size_t lists; /* that refer to it */
+	size_t lists; /* references */
 };
 
 #define NUMBERS_RESERVED 1024
@@ -105,7 +105,7 @@ int number_next(int state_fd, struct wr_service_state *state, __u32 *reserved, u
 	return 0;
 }
 
-/* An id that none has, and none has had for as long as there are others. */
+/* A new id that no backend has or has had. */
 static int id_draw(struct backends *b, uint32_t *id, struct err *err)
 {
 	int r;
@@ -123,12 +123,12 @@ int elements_write(int fd, const void *keys, const void *values, size_t *count)
 
 	if (!*count || bpf_map_update_batch(fd, keys, values, &done, NULL) == 0)
 		return 0;
-	/* Without memory for a start the kernel leaves it as it was. */
+	/* Without memory the kernel fails before the first element and leaves the count as it was. */
 	*count = done < *count ? done : 0;
 	return -errno;
 }
 
-/* Those that are not in the map yet. */
+/* The backends that are not in the map yet. */
 struct new_ones {
 	__u32 *ids;
 	char *values; /* of the map's size */
@@ -165,7 +165,7 @@ static int take_one(struct backends *b, bool v6, const union backend *value, siz
 	return 0;
 }
 
-int backends_take(struct backends *b, bool v6, const union backend *values, size_t count, uint32_t *ids, size_t *taken,
+int backends_acquire(struct backends *b, bool v6, const union backend *values, size_t count, uint32_t *ids, size_t *taken,
 		  struct err *err)
 {
 	__attribute__((cleanup(new_ones_free))) struct new_ones n = { calloc(count + 1, sizeof(*n.ids)),
@@ -183,11 +183,11 @@ int backends_take(struct backends *b, bool v6, const union backend *values, size
 	written = elements_write(b->fd[v6], n.ids, n.values, &fit);
 	*taken = written < 0 ? n.at[fit] : noted;
 	for (size_t i = noted; i > *taken; i--)
-		backends_drop(b, ids[i - 1], NULL);
+		backends_release(b, ids[i - 1], NULL);
 	return written < 0 ? dp_map_not_written(-written, map_names[v6], "backends", err) : r;
 }
 
-void backends_take_id(struct backends *b, uint32_t id)
+void backends_acquire_id(struct backends *b, uint32_t id)
 {
 	struct backend_ref *ref = find_id(b, id);
 
@@ -208,7 +208,7 @@ static int delete(struct backends *b, struct backend_ref *ref, struct err *err)
 	return 0;
 }
 
-int backends_drop(struct backends *b, uint32_t id, struct err *err)
+int backends_release(struct backends *b, uint32_t id, struct err *err)
 {
 	struct backend_ref *ref = find_id(b, id);
 
@@ -217,7 +217,7 @@ int backends_drop(struct backends *b, uint32_t id, struct err *err)
 	return delete(b, ref, err);
 }
 
-int backends_drop_unused(struct backends *b, struct err *err)
+int backends_delete_unused(struct backends *b, struct err *err)
 {
 	struct backend_ref *ref;
 	int r = 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The ids of backends (abi/service.h): one for each address, port and protocol, however many lists of services refer to it.
- * For user/dp/services.c alone, which says when a list does, and when it does not any more.
+ * The ids of backends (abi/service.h), one for each address, port and protocol, reference-counted by lists. Used by
+ * user/dp/services.c and backend_lists.c only.
  */
 #ifndef WARREN_DP_BACKENDS_H
 #define WARREN_DP_BACKENDS_H
@@ -32,31 +32,29 @@ int backends_init(struct backends *b, struct err *err);
 void backends_free(struct backends *b);
 
 /*
- * The next number after *last, never 0 and none that was given before, also by a writer that is killed at once: *reserved, a
- * field of *state, is written into the map before any up to it are given.
+ * The next number after *last: never 0, and never one that was used before, also by a killed writer. For that
+ * *reserved, a field of *state, is written into the map before any number up to it is used.
  */
 int number_next(int state_fd, struct wr_service_state *state, __u32 *reserved, uint32_t *last, struct err *err);
 
 /*
- * Writes elements into a map, the first ones for which there is room: how many is said in *count. 0, or -errno of the next
- * one.
+ * Writes the first elements for which the map has room, and their number into *count. 0, or -errno of the next one.
  */
 int elements_write(int fd, const void *keys, const void *values, size_t *count);
 
-/* Notes one that is in the map already, to which no list is known to refer. -ENOMEM */
+/* Records a backend that is in the map, without a reference. -ENOMEM */
 int backends_note(struct backends *b, bool v6, uint32_t id, const union backend *value);
 /*
- * One more list refers to each of these: *taken of them, the first ones, have ids then. Fewer than `count` with -ENOSPC and
- * other errors.
+ * Acquires a reference to each backend and stores the ids. On -ENOSPC and other errors only the first *taken have one.
  */
-int backends_take(struct backends *b, bool v6, const union backend *values, size_t count, uint32_t *ids, size_t *taken,
+int backends_acquire(struct backends *b, bool v6, const union backend *values, size_t count, uint32_t *ids, size_t *taken,
 		  struct err *err);
-/* One more refers to this one. */
-void backends_take_id(struct backends *b, uint32_t id);
+/* Acquires a reference by id. */
+void backends_acquire_id(struct backends *b, uint32_t id);
 bool backends_has(const struct backends *b, uint32_t id);
-/* One list less does: with the last one it goes. */
-int backends_drop(struct backends *b, uint32_t id, struct err *err);
-/* Those go to which no list refers. */
-int backends_drop_unused(struct backends *b, struct err *err);
+/* Drops a reference; the last one deletes the backend. */
+int backends_release(struct backends *b, uint32_t id, struct err *err);
+/* Deletes the backends without a reference. */
+int backends_delete_unused(struct backends *b, struct err *err);
 
 #endif

@@ -10,14 +10,14 @@
 #include "maps.h"
 
 /*
- * Under LOCK_NODE: edit(), written if it makes a difference, then `then` (may be NULL) with the settings as they are
- * now.
+ * Under LOCK_NODE: runs edit(), writes the settings if they have changed, then calls then() (may be NULL) with the
+ * present settings.
  */
 static int change(void (*edit)(struct wr_config *config, uint16_t value), uint16_t value,
 		  int (*then)(const struct wr_config *config, struct err *err), struct err *err)
 {
 	struct wr_config before, config;
-	/* Where nothing is loaded, there is nowhere for a lock file either. */
+	/* Read first without the lock: if nothing is loaded, there is no directory for the lock file. */
 	int r = dp_value_get("config", &before, err);
 	_cleanup_fd_ int lock = r < 0 ? r : lock_wait(LOCK_NODE, NULL, err);
 

@@ -6,15 +6,16 @@
 #include "abi/conntrack.h"
 #include "cgroup.h"
 
-/* The kernel's struct htab_elem before the key, and its struct bucket; of these there is one for each element, at
- * least. */
+/*
+ * Sizes of the kernel's struct htab_elem before the key, and of its struct bucket, of which there is one per element.
+ */
 #define ELEMENT 48
 #define BUCKET 16
 #define ROUNDED(size) (((size) + 7) / 8 * 8)
 #define ENTRY(key) (BUCKET + ELEMENT + ROUNDED(sizeof(key)) + ROUNDED(sizeof(struct wr_ct)))
 #define FLOW (ENTRY(struct wr_ct4_key) + ENTRY(struct wr_ct6_key))
 
-#define WHOLE 1024 /* entries are counted in these */
+#define WHOLE 1024 /* the number of entries is a multiple of this */
 
 uint64_t ct_size_memory(uint32_t entries)
 {
@@ -23,16 +24,16 @@ uint64_t ct_size_memory(uint32_t entries)
 
 uint32_t ct_size_auto(uint64_t memory, uint64_t limit)
 {
-	uint64_t entries = memory / CT_SIZE_MEMORY_PER_FLOW, most = limit / CT_SIZE_PART_OF_LIMIT / FLOW;
+	uint64_t entries = memory / CT_SIZE_MEMORY_PER_FLOW, max = limit / CT_SIZE_PART_OF_LIMIT / FLOW;
 
 	if (entries < CT_SIZE_MIN)
 		entries = CT_SIZE_MIN;
 	if (entries > CT_SIZE_MAX)
 		entries = CT_SIZE_MAX;
-	if (most < CT_SIZE_LIMITED_MIN)
-		most = CT_SIZE_LIMITED_MIN;
-	if (entries > most)
-		entries = most;
+	if (max < CT_SIZE_LIMITED_MIN)
+		max = CT_SIZE_LIMITED_MIN;
+	if (entries > max)
+		entries = max;
 	return (uint32_t)(entries / WHOLE * WHOLE);
 }
 

@@ -15,7 +15,7 @@ struct denylist {
 	int lock;
 	int tries[2], hits, state_fd; /* maps */
 	struct wr_deny_state state;
-	struct keyset known[2]; /* what is in the tries, once it has been read; key_size 0: not yet */
+	struct keyset present[2]; /* what is in the tries, once it has been read; key_size 0: not yet */
 };
 #define DENYLIST_CLOSED { .lock = -1, .tries = { -1, -1 }, .hits = -1, .state_fd = -1 }
 
@@ -26,8 +26,8 @@ static void denylist_close(struct denylist *l)
 	closep(&l->hits);
 	closep(&l->state_fd);
 	closep(&l->lock);
-	keyset_free(&l->known[0]);
-	keyset_free(&l->known[1]);
+	keyset_free(&l->present[0]);
+	keyset_free(&l->present[1]);
 }
 #define _cleanup_denylist_ _cleanup_(denylist_close)
 
@@ -59,7 +59,7 @@ static int state_write(const struct denylist *l, struct err *err)
 
 /* --- add and delete --- */
 
-/* A counter of its own, at zero. */
+/* Makes a new counter at zero; its number is l->state.counter. */
 static int counter_make(struct denylist *l, struct err *err)
 {
 	const int cpus = libbpf_num_possible_cpus();
@@ -74,20 +74,20 @@ static int counter_make(struct denylist *l, struct err *err)
 	return 0;
 }
 
-/* Notes the key; whether it was there. The kernel cannot be asked (keyset.h). */
-static int is_known(struct denylist *l, const struct wr_prefix6 *key, bool v6, struct err *err)
+/* Adds the key to the set; returns whether it was there. The kernel cannot look up an exact prefix (keyset.h). */
+static int is_listed(struct denylist *l, const struct wr_prefix6 *key, bool v6, struct err *err)
 {
-	struct keyset *known = &l->known[v6];
+	struct keyset *present = &l->present[v6];
 	struct wr_prefix6 other = { 0 };
-	bool first = !known->key_size;
+	bool first = !present->key_size;
 	int r = 0;
 
 	if (first)
-		known->key_size = v6 ? sizeof(struct wr_prefix6) : sizeof(struct wr_prefix4);
+		present->key_size = v6 ? sizeof(struct wr_prefix6) : sizeof(struct wr_prefix4);
 	for (void *at = NULL; first && r >= 0 && bpf_map_get_next_key(l->tries[v6], at, &other) == 0; at = &other)
-		r = keyset_add(known, &other);
+		r = keyset_add(present, &other);
 	if (r >= 0)
-		r = keyset_add(known, key);
+		r = keyset_add(present, key);
 	return r < 0 ? err_errno(err, -r, "cannot read map %s", v6 ? "deny6" : "deny4") : !r;
 }
 
@@ -97,7 +97,7 @@ static int add_one(struct denylist *l, const struct prefix *prefix, size_t *chan
 	const struct wr_prefix6 key = dp_prefix_key(prefix);
 	char text[PREFIX_STRLEN];
 	struct wr_deny deny;
-	int r = is_known(l, &key, v6, err), num;
+	int r = is_listed(l, &key, v6, err), num;
 
 	if (r)
 		return r < 0 ? r : 0;
@@ -105,7 +105,7 @@ static int add_one(struct denylist *l, const struct prefix *prefix, size_t *chan
 	if (r < 0)
 		return r;
 	deny.counter = l->state.counter;
-	/* The programs look from now on, in vain at first. */
+	/* From now on the programs look up the trie, before the prefix is in it. */
 	l->state.prefixes[v6]++;
 	r = state_write(l, err);
 	if (r < 0)
@@ -128,7 +128,7 @@ static int delete_one(struct denylist *l, const struct prefix *prefix, size_t *c
 	char text[PREFIX_STRLEN];
 	struct wr_deny deny;
 
-	/* The trie answers with the longest prefix that covers the key; deletion is exact. */
+	/* A lookup returns the longest prefix that covers the key; deletion is exact. */
 	if (bpf_map_lookup_elem(l->tries[v6], &key, &deny) < 0 || bpf_map_delete_elem(l->tries[v6], &key) < 0) {
 		if (errno == ENOENT)
 			return 0;
@@ -196,7 +196,7 @@ int dp_deny_flush(size_t *changed, struct err *err)
 	return state_write(&l, err);
 }
 
-/* --- what is on it --- */
+/* --- list --- */
 
 struct walk {
 	int family;
@@ -210,7 +210,7 @@ static void hits_read(const struct walk *w, uint32_t counter, struct dp_deny *de
 {
 	struct wr_deny_hits hits[w->cpus];
 
-	/* Deleted in between: the prefix was there when this began. */
+	/* The prefix was deleted since the walk began. */
 	if (bpf_map_lookup_elem(w->hits, &counter, hits) < 0)
 		return;
 	for (int i = 0; i < w->cpus; i++) {

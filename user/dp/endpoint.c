@@ -33,9 +33,9 @@ int dp_open(struct dp *out, struct err *err)
 	if (r < 0)
 		return r;
 	if (dp.config.abi_version != WR_ABI_VERSION || !dp.config.mark_pod) {
-		err_set(err, EPROTO, "map config says ABI version %u, this build has %d", dp.config.abi_version,
+		err_set(err, EPROTO, "map config has ABI version %u, this build has %d", dp.config.abi_version,
 			WR_ABI_VERSION);
-		return err_hint(err, "an interrupted load: `warren node init` finishes it");
+		return err_hint(err, "a load was interrupted: `warren node init` completes it");
 	}
 	*out = dp;
 	dp = (struct dp)DP_CLOSED;
@@ -58,19 +58,19 @@ static int not_written(int num, const char *map, const char *what, struct err *e
 	int r = dp_map_not_written(num, map, what, err);
 
 	if (r == -ENOSPC)
-		err_hint(err, "delete pods; a node made with a smaller --max-endpoints can be made anew: "
+		err_hint(err, "delete pods; if --max-endpoints is too small, make the node again: "
 			      "`warren node down`, `warren node init`");
 	return r;
 }
 
-/* The slot of the device's endpoint and what it holds; ifindex 0: a free slot for `place`. -ENOENT if there is none. */
+/* The slot of the device's endpoint and its content; ifindex 0: a free slot for `place`. -ENOENT if there is none. */
 static int slot_find(struct dp *dp, uint32_t place, uint32_t ifindex, __u32 *slot, struct wr_endpoint *ep,
 		     struct err *err)
 {
 	for (__u32 n = 0; n < WR_ENDPOINT_PROBES; n++) {
 		*slot = wr_endpoint_slot(place, n);
 		if (bpf_map_lookup_elem(dp->endpoints, slot, ep) < 0)
-			return err_errno(err, errno, "cannot look into map endpoints");
+			return err_errno(err, errno, "cannot read map endpoints");
 		if (ep->ifindex == ifindex)
 			return 0;
 	}
@@ -78,13 +78,13 @@ static int slot_find(struct dp *dp, uint32_t place, uint32_t ifindex, __u32 *slo
 }
 
 /*
- * The device's own slot, or a free one; an endpoint that has a window keeps it. The caller holds LOCK_ENDPOINTS, so
- * that no other process takes either.
+ * Writes the device's own slot, or a free one; an endpoint that has a window keeps it. The caller holds LOCK_ENDPOINTS,
+ * so that no other process allocates the same slot or window.
  */
-static int slot_put(struct dp *dp, const struct wr_endpoint *wanted, struct err *err)
+static int slot_put(struct dp *dp, const struct wr_endpoint *requested, struct err *err)
 {
-	struct wr_endpoint old, copy = *wanted, *ep = &copy;
-	bool takes_window;
+	struct wr_endpoint old, copy = *requested, *ep = &copy;
+	bool new_window;
 	char what[32];
 	__u32 slot;
 	int r = slot_find(dp, ep->ifindex, ep->ifindex, &slot, &old, err);
@@ -93,15 +93,15 @@ static int slot_put(struct dp *dp, const struct wr_endpoint *wanted, struct err 
 		r = slot_find(dp, ep->ifindex, 0, &slot, &old, err); /* all zeros: it has no window */
 	ep->ct_first = r == 0 ? old.ct_first : 0;
 	ep->ct_slots = r == 0 ? old.ct_slots : 0;
-	takes_window = r == 0 && !ep->ct_slots;
-	if (takes_window)
-		r = dp_window_take(dp, ep, err);
+	new_window = r == 0 && !ep->ct_slots;
+	if (new_window)
+		r = dp_window_alloc(dp, ep, err);
 	if (r < 0 && r != -ENOENT)
 		return r;
 	if (r == -ENOENT || bpf_map_update_elem(dp->endpoints, &slot, ep, BPF_ANY) < 0) {
 		int num = r == -ENOENT ? ENOSPC : errno;
 
-		if (takes_window)
+		if (new_window)
 			dp_window_free(dp, ep);
 		snprintf(what, sizeof(what), "endpoint %u", ep->ifindex);
 		return not_written(num, "endpoints", what, err);
@@ -109,7 +109,7 @@ static int slot_put(struct dp *dp, const struct wr_endpoint *wanted, struct err 
 	return 0;
 }
 
-/* Adds address -> ifindex unless another living endpoint has it. */
+/* Adds address -> ifindex unless another existing endpoint has the address. */
 static int address_put(struct dp *dp, int map, const char *map_name, const void *key, const struct ip *ip,
 		       uint32_t ifindex, struct err *err)
 {
@@ -127,7 +127,7 @@ static int address_put(struct dp *dp, int map, const char *map_name, const void 
 	    slot_find(dp, old.ifindex, old.ifindex, &slot, &owner, NULL) == 0) {
 		err_set(err, EEXIST, "%s belongs to endpoint %u", text, old.ifindex);
 		return err_hint(err,
-				"`warren endpoint get %u` says whose it is; delete that pod or ask for another address",
+				"`warren endpoint get %u` shows its pod; delete that pod or request another address",
 				old.ifindex);
 	}
 	if (bpf_map_update_elem(map, key, &local, BPF_ANY) < 0)
@@ -135,7 +135,7 @@ static int address_put(struct dp *dp, int map, const char *map_name, const void 
 	return 0;
 }
 
-/* A cache: whoever comes last is in it, and an entry that could not be written is no error. */
+/* A cache: the last endpoint written replaces others in its entry, and an entry that cannot be written is no error. */
 static void addresses_cache(struct dp *dp, const struct wr_endpoint *ep)
 {
 	const __be32 *w = ep->addr6.v6;
@@ -148,7 +148,7 @@ static void addresses_cache(struct dp *dp, const struct wr_endpoint *ep)
 		bpf_map_update_elem(dp->addr_cache, &key6, &local, BPF_ANY);
 }
 
-/* Deletes address -> ifindex, unless it leads to another endpoint by now. */
+/* Deletes address -> ifindex, unless it refers to another endpoint by now. */
 static void address_delete(int map, const void *key, uint32_t ifindex)
 {
 	struct wr_local local;
@@ -158,8 +158,8 @@ static void address_delete(int map, const void *key, uint32_t ifindex)
 }
 
 /*
- * An address is in its map only while its endpoint is in a slot: written after it and deleted before it. So whoever is
- * killed in between leaves nothing that the next delete does not find.
+ * An address is written after its endpoint and deleted before it, so it is in its map only while the endpoint is in a
+ * slot. After a writer is killed in between, the next delete finds everything.
  */
 static int endpoint_clear(struct dp *dp, __u32 slot, const struct wr_endpoint *ep, struct err *err)
 {
@@ -259,7 +259,7 @@ int dp_endpoint_check(struct dp *dp, struct nl *nl, uint32_t ifindex, unsigned *
 		enum tc_hook hook;
 		enum dp_fault fault;
 	} hooks[] = { { TC_INGRESS, DP_FAULT_NO_FROM_POD }, { TC_EGRESS, DP_FAULT_NO_TO_POD } };
-	const uint32_t want[] = { prog_id(dp->from_pod), prog_id(dp->to_pod) };
+	const uint32_t expected[] = { prog_id(dp->from_pod), prog_id(dp->to_pod) };
 	struct link_info link;
 	uint32_t id;
 	int r;
@@ -276,13 +276,13 @@ int dp_endpoint_check(struct dp *dp, struct nl *nl, uint32_t ifindex, unsigned *
 		r = tc_filter_get(nl, ifindex, hooks[i].hook, &id, err);
 		if (r < 0)
 			return r;
-		if (!id || id != want[i])
+		if (!id || id != expected[i])
 			*faults |= hooks[i].fault;
 	}
 	if (prog_has_tcx(ifindex, TC_INGRESS) || prog_has_tcx(ifindex, TC_EGRESS))
-		*faults |= DP_FAULT_FOREIGN_TCX;
+		*faults |= DP_FAULT_OTHER_TCX;
 	if (link.xdp_prog_id)
-		*faults |= DP_FAULT_FOREIGN_XDP;
+		*faults |= DP_FAULT_OTHER_XDP;
 	return 0;
 }
 
@@ -294,13 +294,13 @@ const char *dp_fault_text(enum dp_fault fault)
 	case DP_FAULT_NO_DEVICE:
 		return "its device is gone";
 	case DP_FAULT_NO_FROM_POD:
-		return "from_pod is not attached to its device, or another program is in its place";
+		return "from_pod is not attached to its device, or was replaced by another program";
 	case DP_FAULT_NO_TO_POD:
-		return "to_pod is not attached to its device, or another program is in its place";
-	case DP_FAULT_FOREIGN_TCX:
-		return "a foreign tcx program runs ahead of Warren's on its device";
-	case DP_FAULT_FOREIGN_XDP:
-		return "a foreign XDP program runs ahead of Warren's on its device";
+		return "to_pod is not attached to its device, or was replaced by another program";
+	case DP_FAULT_OTHER_TCX:
+		return "another owner's tcx program runs before Warren's on its device";
+	case DP_FAULT_OTHER_XDP:
+		return "another owner's XDP program runs before Warren's on its device";
 	}
 	return "unknown fault";
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Endpoints: what the programs know of a pod, its addresses, and the programs on its host-side device. */
+/* Endpoints: a pod's entries in the maps, its addresses, and the programs on its host-side device. */
 #ifndef WARREN_ENDPOINT_H
 #define WARREN_ENDPOINT_H
 
@@ -9,7 +9,7 @@
 #include "err.h"
 #include "link.h"
 
-/* An open data plane: pinned maps by fd, as far as the plugin and the CLI write to or read from them. */
+/* An open data plane: fds of the pinned maps and programs that the plugin and the CLI use. */
 struct dp {
 	int endpoints, addr4, addr6, addr_cache, ct_windows;
 	int from_pod, to_pod; /* programs */
@@ -17,17 +17,17 @@ struct dp {
 };
 #define DP_CLOSED { -1, -1, -1, -1, -1, -1, -1, { 0 } }
 
-/* -ENOENT (err set, with a hint) if nothing is loaded, -EPROTO if what is pinned does not match this ABI. */
+/* -ENOENT (err set, with a hint) if nothing is loaded, -EPROTO if the pinned objects have another ABI version. */
 int dp_open(struct dp *dp, struct err *err);
 void dp_close(struct dp *dp);
 #define _cleanup_dp_ __attribute__((cleanup(dp_close)))
 
 /*
- * Writes the endpoint (ep->ifindex says whose it is; its window in conntrack is chosen here) and its addresses. -EEXIST: one of
- * the addresses belongs to another endpoint. -ENOSPC: a map is full. On failure nothing of it stays.
+ * Writes the endpoint of ep->ifindex and its addresses; allocates its conntrack window. -EEXIST: an address belongs to
+ * another endpoint. -ENOSPC: a map is full. On failure nothing of the endpoint stays in the maps.
  */
 int dp_endpoint_put(struct dp *dp, const struct wr_endpoint *ep, struct err *err);
-/* Deletes the endpoint and those of its addresses that still lead to it. An absent endpoint is no error. */
+/* Deletes the endpoint and those of its addresses that still refer to it. An absent endpoint is no error. */
 int dp_endpoint_delete(struct dp *dp, uint32_t ifindex, struct err *err);
 int dp_endpoint_get(struct dp *dp, uint32_t ifindex, struct wr_endpoint *ep, struct err *err); /* -ENOENT */
 int dp_endpoint_each(struct dp *dp, int (*fn)(uint32_t ifindex, const struct wr_endpoint *ep, void *arg), void *arg,
@@ -39,12 +39,12 @@ void dp_attach(struct dp *dp, struct nl *nl, struct nl_batch *b, uint32_t ifinde
 enum dp_fault {
 	DP_FAULT_NONE = 0,
 	DP_FAULT_NO_DEVICE = 1 << 0,     /* the endpoint's device is gone */
-	DP_FAULT_NO_FROM_POD = 1 << 1,   /* from_pod is not attached, or another program is in its place */
+	DP_FAULT_NO_FROM_POD = 1 << 1,   /* from_pod is not attached, or was replaced by another program */
 	DP_FAULT_NO_TO_POD = 1 << 2,
-	DP_FAULT_FOREIGN_TCX = 1 << 3,   /* a tcx program runs ahead of ours */
-	DP_FAULT_FOREIGN_XDP = 1 << 4,   /* an XDP program runs ahead of ours */
+	DP_FAULT_OTHER_TCX = 1 << 3,   /* a tcx program runs before ours */
+	DP_FAULT_OTHER_XDP = 1 << 4,   /* an XDP program runs before ours */
 };
-/* What is wrong with an endpoint's device: a set of enum dp_fault. */
+/* Checks an endpoint's device; *faults is a set of enum dp_fault. */
 int dp_endpoint_check(struct dp *dp, struct nl *nl, uint32_t ifindex, unsigned *faults, struct err *err);
 const char *dp_fault_text(enum dp_fault fault); /* of one bit */
 

@@ -21,7 +21,7 @@ static int on_event(void *ctx, void *data, size_t size)
 	if (!events->fn || size < sizeof(struct wr_event))
 		return 0;
 	events->stopped = events->fn(data, events->arg);
-	/* libbpf takes negative returns only as a reason to stop. */
+	/* libbpf stops only on a negative return. */
 	return events->stopped ? -ECANCELED : 0;
 }
 
@@ -111,10 +111,10 @@ void dp_events_close(struct dp_events *events)
 	if (!events)
 		return;
 	if (events->ring) {
-		const struct wr_event_state nobody = { 0 };
+		const struct wr_event_state none = { 0 };
 
 		/* If that fails, the announcement ends by itself. */
-		(void)dp_value_put("event_state", &nobody, NULL);
+		(void)dp_value_put("event_state", &none, NULL);
 	}
 	ring_buffer__free(events->ring);
 	closep(&events->map);

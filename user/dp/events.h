@@ -8,8 +8,8 @@
 
 struct dp_events;
 /*
- * One reader at a time (-EBUSY). Old events are skipped. The programs make events only while there is a listener: this
- * announces it for WR_EVENT_LISTEN_NS, and dp_events_renew(), every WR_EVENT_RENEW_NS, again.
+ * One reader at a time (-EBUSY). Old events are skipped. The programs write events only while there is a listener: this
+ * call announces one for WR_EVENT_LISTEN_NS, and dp_events_renew() must be called every WR_EVENT_RENEW_NS.
  */
 int dp_events_open(struct dp_events **events, struct err *err);
 /* An fd to poll for reading. */

@@ -28,7 +28,7 @@ static const struct flow_map {
 	{ "ct_new6", AF_INET6, false },
 };
 
-/* As the programs count, but for the moments that the kernel took to start its tick: they may be a little behind. */
+/* The programs' clock, which may be behind by the time that the kernel needed at boot to start its tick. */
 static uint32_t now_tick(void)
 {
 	return (uint32_t)(clock_ns(CLOCK_MONOTONIC_COARSE) >> WR_CT_TICK_SHIFT);
@@ -124,7 +124,7 @@ void dp_conntrack_close(struct dp_conntrack *ct)
 	closep(&ct->endpoints);
 }
 
-/* A slot of ct_new4 or ct_new6, apart. */
+/* A slot of ct_new4 or ct_new6. */
 union slot {
 	struct wr_ct4_slot v4;
 	struct wr_ct6_slot v6;
@@ -145,12 +145,12 @@ static size_t key_size(bool v6)
 	return v6 ? sizeof(struct wr_ct6_key) : sizeof(struct wr_ct4_key);
 }
 
-/* Half a window is as many slots from `first` on, the other half follows. */
+/* A window: `half` slots from `first` on, and as many after them. */
 struct window {
 	uint32_t first, half;
 };
 
-/* Of the endpoint that has this address; the node's if there is none or it has none. */
+/* The window of the endpoint with this address; the node's if there is no endpoint or it has no window. */
 static struct window window_of(const struct dp_conntrack *ct, bool v6, const void *address)
 {
 	struct wr_local local;
@@ -182,8 +182,10 @@ static bool set_find(const struct dp_conntrack *ct, bool v6, const union ct_key 
 	return false;
 }
 
-/* In the windows of both ends, then in ct: in the order of the programs, in which no flow that moves meanwhile is
- * missed. */
+/*
+ * Looks up the windows of both ends, then ct: the order in which programs promote a flow, so that none is missed while
+ * it moves.
+ */
 static bool entry_find(const struct dp_conntrack *ct, bool v6, const union ct_key *key, void *entry)
 {
 	const uint64_t hash =
@@ -199,16 +201,16 @@ static bool entry_find(const struct dp_conntrack *ct, bool v6, const union ct_ke
 	return bpf_map_lookup_elem(ct->fd[v6][0], key, entry) == 0;
 }
 
-/* Where the flow with that key was sent to, if the programs still know it. */
-static bool origin_find(const struct dp_conntrack *ct, bool v6, union ct_key key, struct ip *ip, uint16_t *port)
+/* The service address to which the flow with that key was sent, if its reverse-NAT entry still exists. */
+static bool reverse_nat_find(const struct dp_conntrack *ct, bool v6, union ct_key key, struct ip *ip, uint16_t *port)
 {
-	struct wr_ct_service origin;
+	struct wr_ct_service service;
 
-	*(v6 ? &key.v6.kind : &key.v4.kind) = WR_CT_ORIGIN;
-	if (!entry_find(ct, v6, &key, &origin))
+	*(v6 ? &key.v6.kind : &key.v4.kind) = WR_CT_REVERSE_NAT;
+	if (!entry_find(ct, v6, &key, &service))
 		return false;
-	*ip = ip_from(v6 ? AF_INET6 : AF_INET, &origin.addr);
-	*port = ntohs(origin.port);
+	*ip = ip_from(v6 ? AF_INET6 : AF_INET, &service.addr);
+	*port = ntohs(service.port);
 	return true;
 }
 
@@ -219,13 +221,15 @@ bool dp_flow_service(const struct dp_conntrack *ct, const struct dp_flow *flow, 
 	struct wr_ct entry;
 
 	key_make(flow, &key);
-	/* What is denied has no entry everywhere; but one that was sent to the backend itself is another flow. */
+	/*
+	 * A denied flow may have no entry of its own. An entry that is not translated was sent to the backend itself.
+	 */
 	if (entry_find(ct, v6, &key, &entry) && !(entry.flags & WR_CT_TRANSLATED))
 		return false;
-	return origin_find(ct, v6, key, ip, port);
+	return reverse_nat_find(ct, v6, key, ip, port);
 }
 
-/* --- listed and ended ----------------------------------------------------------------------------------------- */
+/* --- list and end --------------------------------------------------------------------------------------------- */
 
 struct each_flow {
 	const struct flow_map *map;
@@ -243,7 +247,7 @@ static int on_flow(const void *key, const void *value, int cpus, void *arg)
 	union ct_key copy;
 	uint32_t slot = 0;
 
-	/* The walk leaves out empty slots. One that is written while it is copied may be shown half old, half new. */
+	/* The walk skips empty slots. A slot that is written while it is copied may be shown half old, half new. */
 	if (!each->map->in_table) {
 		const union slot *s = value;
 
@@ -251,14 +255,14 @@ static int on_flow(const void *key, const void *value, int cpus, void *arg)
 		key = slot_key(s, v6);
 		value = slot_ct(s, v6);
 	}
-	/* What becomes of a flow's addresses is no flow. */
+	/* Reverse-NAT and affinity entries are no flows. */
 	if (((const struct wr_ct *)value)->flags & WR_CT_SERVICE)
 		return 0;
 	flow_read(each->map, key, value, &flow);
 	flow.slot = slot;
 	if (flow.ct.flags & WR_CT_TRANSLATED) {
 		memcpy(&copy, key, v6 ? sizeof(copy.v6) : sizeof(copy.v4));
-		origin_find(&each->conntrack, v6, copy, &flow.service, &flow.service_port);
+		reverse_nat_find(&each->conntrack, v6, copy, &flow.service, &flow.service_port);
 	}
 	return flow.dead && !each->dead ? 0 : each->fn(&flow, each->arg);
 }
@@ -279,17 +283,17 @@ int dp_flows_each(bool dead, int (*fn)(const struct dp_flow *flow, void *arg), v
 static int no_flow(struct err *err)
 {
 	err_set(err, ENOENT, "there is no such flow");
-	return err_hint(err, "`warren ct list` shows those there are");
+	return err_hint(err, "`warren ct list` shows all flows");
 }
 
-static uint32_t in_the_past(void)
+static uint32_t past_tick(void)
 {
-	return now_tick() - WR_CT_SECONDS(60); /* by the programs' clock, too */
+	return now_tick() - WR_CT_SECONDS(60); /* past by the programs' clock too */
 }
 
 /*
- * Written anew, so that a program which holds the old element refreshes that and not this one; but only where it still
- * is, and never deleted: the garbage collector owns deletion, with it the counting of who owns how many.
+ * Replaces the element, so that a program which holds the old one refreshes that and not this one. It must exist, and
+ * is not deleted here: only the garbage collector deletes, since it also counts each endpoint's entries.
  */
 static int end_in_table(bool v6, const union ct_key *key, struct err *err)
 {
@@ -300,7 +304,7 @@ static int end_in_table(bool v6, const union ct_key *key, struct err *err)
 	if (fd < 0)
 		return fd;
 	if (bpf_map_lookup_elem(fd, key, &ct) == 0) {
-		ct.expires = in_the_past();
+		ct.expires = past_tick();
 		if (bpf_map_update_elem(fd, key, &ct, BPF_EXIST) == 0)
 			return 0;
 	}
@@ -308,9 +312,9 @@ static int end_in_table(bool v6, const union ct_key *key, struct err *err)
 }
 
 /*
- * The flow in that slot; -ENOENT if it is not there any more. Its tag becomes 0 by one compare-and-swap: readers see
- * the flow or an empty slot, and a program that has just read the flow does not write it again. The lock of the set is
- * not taken: a process may be killed or preempted with it, and every packet of the set would find it locked.
+ * Ends the flow in that slot; -ENOENT if it is no longer there. One compare-and-swap sets its tag to 0: readers see the
+ * flow or an empty slot, and a program that has just read the flow does not write it again. The set's lock is not
+ * taken: a process may be killed or preempted while it holds it, and would block every packet of the set.
  */
 static int end_in_window(bool v6, const union ct_key *key, uint32_t slot, struct err *err)
 {
@@ -335,7 +339,7 @@ int dp_flow_end(const struct dp_flow *flow, struct err *err)
 	int young = -ENOENT, r;
 
 	key_make(flow, &key);
-	/* In this order: a flow that moves is in ct before it leaves its window. */
+	/* In this order: a promoted flow is in ct before it leaves its window. */
 	if (!flow->in_table)
 		young = end_in_window(v6, &key, flow->slot, err);
 	if (young < 0 && young != -ENOENT)
@@ -346,7 +350,7 @@ int dp_flow_end(const struct dp_flow *flow, struct err *err)
 	return young == 0 ? 0 : no_flow(err);
 }
 
-/* --- figures ------------------------------------------------------------------------------------------------------ */
+/* --- statistics --------------------------------------------------------------------------------------------------- */
 
 static int add_counter(const void *key, const void *value, int cpus, void *arg)
 {
@@ -357,7 +361,7 @@ static int add_counter(const void *key, const void *value, int cpus, void *arg)
 	return 0;
 }
 
-/* Slots of ct_new4 or ct_new6 with a flow that lives: nothing removes a dead one, a newer flow is written over it. */
+/* Counts slots of ct_new4 or ct_new6 with a live flow: a dead one stays until a newer flow overwrites it. */
 static int count_living(bool v6, uint32_t first, uint32_t count, uint64_t *living, struct err *err)
 {
 	_cleanup_slots_ struct dp_slots slots = { 0 };
@@ -372,7 +376,7 @@ static int count_living(bool v6, uint32_t first, uint32_t count, uint64_t *livin
 	return r;
 }
 
-/* Without entries. */
+/* All but stats->entries. */
 static int read_counters(struct dp_flow_stats *stats, struct err *err)
 {
 	struct wr_config config;
@@ -387,11 +391,11 @@ static int read_counters(struct dp_flow_stats *stats, struct err *err)
 		stats->capacity[i] = info.max_entries;
 	}
 	if (r == 0)
-		r = dp_value_get("sweep", &stats->sweep, err);
+		r = dp_value_get("ct_gc", &stats->ct_gc, err);
 	if (r == 0)
 		r = dp_value_get("config", &config, err);
 	if (r == 0)
-		stats->share = config.ct_share;
+		stats->quota = config.ct_quota;
 	return r;
 }
 
@@ -410,13 +414,15 @@ int dp_flow_stats(struct dp_flow_stats *stats, struct err *err)
 	return r;
 }
 
-/* --- in turn ------------------------------------------------------------------------------------------------------ */
+/* --- windows, part by part ---------------------------------------------------------------------------------------- */
 
 #define PART_SLOTS (WR_CT_NEW_SLOTS / DP_WINDOW_PARTS)
 #define PARTS_AT_ONCE 8
 _Static_assert(PART_SLOTS / WR_CT_WINDOW_MIN % 64 == 0, "is_part_used()");
 
-/* Where the node's own window is not marked, the map is new, and says nothing of endpoints that are older. */
+/*
+ * If the node's own window is not marked, the map is new and has no bits of older endpoints: all parts count as used.
+ */
 static bool is_part_used(const struct wr_ct_windows *windows, uint32_t part)
 {
 	const uint32_t words = PART_SLOTS / WR_CT_WINDOW_MIN / 64;
@@ -438,7 +444,7 @@ static int count_part(struct dp_window_counts *counts, uint32_t part, struct err
 	return r;
 }
 
-/* Parts in use from `next` on, as many as one call may count; what is of nobody is empty. */
+/* Counts parts in use from `next` on, at most PARTS_AT_ONCE; unused parts are empty. */
 static int count_windows(struct dp_window_counts *counts, uint64_t living[2], struct err *err)
 {
 	struct wr_ct_windows windows;
@@ -466,6 +472,6 @@ int dp_flow_stats_kept(struct dp_window_counts *counts, struct dp_flow_stats *st
 	int r = read_counters(stats, err);
 
 	for (int v6 = 0; v6 < 2; v6++)
-		stats->entries[v6] = stats->sweep.live[v6];
+		stats->entries[v6] = stats->ct_gc.live[v6];
 	return r < 0 ? r : count_windows(counts, &stats->entries[2], err);
 }

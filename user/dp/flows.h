@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Conntrack, as user space sees it: its entries listed and ended. */
+/* Conntrack from user space: lists, ends and counts flows. */
 #ifndef WARREN_DP_FLOWS_H
 #define WARREN_DP_FLOWS_H
 
@@ -11,32 +11,30 @@
 #include "addr.h"
 #include "err.h"
 
-/* One flow, its ends put into the order initiator, responder. */
+/* One flow, its ends in the order initiator, responder. */
 struct dp_flow {
 	struct ip ip[2];  /* [0] of the initiator */
 	uint16_t port[2]; /* host order; of an echo flow: [0] its id, [1] 0 */
 	uint8_t protocol;
 	bool in_table; /* in ct4/6, else in ct_new4/6 */
 	uint32_t slot; /* ... and in which slot of that */
-	bool dead;     /* expired, and not removed yet */
+	bool dead;     /* expired, not yet removed */
 	uint32_t expires_in_ms;
 	struct wr_ct ct;
-	struct ip service; /* to which the initiator sends it; of no family: it does not go through one */
+	struct ip service; /* the address to which the initiator sends; family 0: no service */
 	uint16_t service_port;
 };
-/*
- * Puts the ends in a ct4 or ct6 key, with addresses of `size` bytes, into the order in which the programs look for it.
- */
+/* Sorts the ends of a ct4 or ct6 key, with addresses of `size` bytes, as the programs do. */
 void dp_flow_key_sort(void *key, size_t size);
-/* Every flow of all four maps, living or (with `dead`) not. */
+/* Every live flow of all four maps; with `dead` also expired ones. */
 int dp_flows_each(bool dead, int (*fn)(const struct dp_flow *flow, void *arg), void *arg, struct err *err);
 /*
- * Ends the flow: in ct4/6 it is dead at once and removed by the garbage collector, in a window its slot becomes empty.
- * -ENOENT if it is gone already.
+ * Ends the flow: in ct4/6 it expires at once and the garbage collector removes it; in a window its slot becomes empty.
+ * -ENOENT: there is no such flow.
  */
 int dp_flow_end(const struct dp_flow *flow, struct err *err);
 
-/* The conntrack maps, open: [0] of IPv4, [1] of IPv6; of each ct, then ct_new. */
+/* The open conntrack maps: [0] of IPv4, [1] of IPv6; of each ct, then ct_new. */
 struct dp_conntrack {
 	int fd[2][2];
 	int endpoints, addr[2];
@@ -46,29 +44,29 @@ struct dp_conntrack {
 int dp_conntrack_open(struct dp_conntrack *ct, struct err *err);
 void dp_conntrack_close(struct dp_conntrack *ct);
 /*
- * The service to which the flow between these ends, in either order, was sent by a pod of this node, if it was: one of
- * the ends is then the backend.
+ * The service to which a pod of this node has sent the flow between these ends (in either order); one of the ends is
+ * then the backend. False: none.
  */
 bool dp_flow_service(const struct dp_conntrack *ct, const struct dp_flow *flow, struct ip *ip, uint16_t *port);
 
 struct dp_flow_stats {
 	uint64_t counters[WR_CT_STATS];
 	uint64_t entries[4], capacity[4]; /* ct4, ct6, ct_new4, ct_new6 */
-	uint32_t share;
-	struct wr_sweep sweep; /* its timer is meaningless here */
+	uint32_t quota; /* of one endpoint in ct */
+	struct wr_ct_gc ct_gc; /* its timer is meaningless here */
 };
 /* Walks all four maps. */
 int dp_flow_stats(struct dp_flow_stats *stats, struct err *err);
 
-/* Windows as they were counted, part by part. All zeros at first. */
+/* Flows in the windows, counted part by part. Starts as all zeros. */
 #define DP_WINDOW_PARTS 32
 struct dp_window_counts {
 	uint64_t living[2][DP_WINDOW_PARTS]; /* of ct_new4, ct_new6 */
-	uint32_t next;			     /* part: from here on they are counted next */
+	uint32_t next;			     /* the part with which the next call begins */
 };
 /*
- * The same in a bounded time, whatever the maps hold: ct4 and ct6 as the garbage collector left them in its last run, at most
- * WR_SWEEP_SECONDS ago. Of the windows a call counts some 60 endpoints', those of the others are as earlier calls counted them.
+ * The same in bounded time: ct4 and ct6 as the garbage collector counted them in its last run, at most WR_CT_GC_SECONDS
+ * ago. Each call counts the windows of about 60 endpoints; the others are as earlier calls counted them.
  */
 int dp_flow_stats_kept(struct dp_window_counts *counts, struct dp_flow_stats *stats, struct err *err);
 

@@ -9,9 +9,11 @@
 #include "abi/maps.h"
 #include "array.h"
 #include "ethtool.h"
-#include "inet.h"
+#include "ip.h"
 
-/* Worse than any route that somebody else has for the same CIDR, so that `replace` never replaces theirs. */
+/*
+ * Worse than the metric of any other route for the same CIDR, so that `replace` never replaces another owner's route.
+ */
 #define UNREACHABLE_PRIORITY 0x57520000u
 
 const char *const node_features_off[] = {
@@ -21,7 +23,9 @@ const char *const node_features_off[] = {
 };
 const size_t node_features_off_count = ARRAY_SIZE(node_features_off);
 
-/* What from_host lets through to be cut into pieces is cut by the device, and arrives at its other end. */
+/*
+ * Without these features the device segments the GSO packets that from_host passes, and they arrive at its other end.
+ */
 static int gateway_features(const struct link_info *link, struct err *err)
 {
 	_cleanup_nl_ struct nl nl = { 0 };
@@ -49,7 +53,10 @@ int gateway_link_make(struct nl *nl, struct link_info *link, struct err *err)
 	if (r < 0)
 		return r;
 	b = (struct nl_batch){ 0 };
-	/* What from_uplink re-enters there is addressed to it. An earlier release's has a random one. */
+	/*
+	 * The destination MAC of packets that from_uplink redirects there. Earlier releases gave the device a random
+	 * one.
+	 */
 	if (memcmp(info[0].mac, mac, sizeof(mac)) != 0)
 		link_set_mac(nl, &b, info[0].ifindex, mac);
 	for (int i = 0; i < 2; i++) {
@@ -57,9 +64,9 @@ int gateway_link_make(struct nl *nl, struct link_info *link, struct err *err)
 		link_set_up(nl, &b, info[i].ifindex);
 	}
 	/*
-	 * Loose reverse path filtering, whatever is set for all (the kernel takes the larger: 2, loose, is larger than
-	 * 1, strict): what from_uplink re-enters there was checked by it, and may come from an address to which the way
-	 * leads elsewhere.
+	 * Loose reverse path filtering, whatever is set for all devices (the kernel uses the larger value: 2, loose, is
+	 * larger than 1, strict): from_uplink has checked the packets that it redirects there, and the route to their
+	 * source may be by another device.
 	 */
 	link_set_rp_filter(nl, &b, info[0].ifindex, 2);
 	*link = info[0];

@@ -50,9 +50,11 @@ static struct nft_table guard_table(const struct wr_config *cfg, struct nft_rule
 	};
 	const struct nft_match udp = { NFT_META, NFT_META_L4PROTO, 0, NFT_CMP_EQ, { .protocol = IPPROTO_UDP }, 1 };
 	const struct nft_match tunnel_port = { NFT_TRANSPORT, 2, 0, NFT_CMP_EQ, { .port = cfg->tunnel_port }, 2 };
-	/* Nobody has this uid; where there is no process, there is nothing to compare, and no match. */
+	/*
+	 * UINT32_MAX is no valid uid, so any socket's matches; a packet without a socket has no uid and does not match.
+	 */
 	const struct nft_match a_process = { NFT_META, NFT_META_SKUID, 0, NFT_CMP_NEQ, { UINT32_MAX } };
-	/* So that nothing which is masqueraded can look like a tunnel packet of this node's. */
+	/* Keeps masqueraded packets out of the source ports of this node's tunnel packets. */
 	const struct nft_rule leaving_udp = {
 		.chain = "postrouting",
 		.comment = leaving_text,

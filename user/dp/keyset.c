@@ -18,11 +18,11 @@ static size_t home_of(const struct keyset *set, const void *key)
 {
 	const uint64_t hash = fnv1a(key, set->key_size);
 
-	/* FNV's low bits know nothing of the high bits of its input. */
+	/* FNV's low bits do not depend on the high bits of its input. */
 	return (hash ^ hash >> 29) & (set->room - 1);
 }
 
-/* The slot that holds the key, or the free one where it belongs. There always is a free one. */
+/* The slot of the key, or the free slot for it. There always is a free one. */
 static size_t find(const struct keyset *set, const void *key)
 {
 	size_t slot = home_of(set, key);
@@ -83,7 +83,7 @@ bool keyset_remove(struct keyset *set, const void *key)
 	hole = find(set, key);
 	if (!set->taken[hole])
 		return false;
-	/* Whoever stands further on and could not be found past the hole moves into it. */
+	/* Linear probing: moves later keys into the hole that a lookup would not find behind it. */
 	for (slot = (hole + 1) & (set->room - 1); set->taken[slot]; slot = (slot + 1) & (set->room - 1)) {
 		size_t home = home_of(set, key_at(set, slot));
 

@@ -22,10 +22,10 @@
 #include "progs.h"
 #include "warren.skel.h"
 
-/* libbpf explains failures only through its print callback: keep the last complaint for the error message. */
-static char libbpf_complaint[300];
+/* libbpf explains failures only through its print callback: keep the last problem for the error message. */
+static char libbpf_problem[300];
 
-__attribute__((format(printf, 2, 0))) static int keep_complaint(enum libbpf_print_level level, const char *fmt,
+__attribute__((format(printf, 2, 0))) static int keep_problem(enum libbpf_print_level level, const char *fmt,
 								va_list ap)
 {
 	if (getenv("WARREN_LIBBPF_LOG")) {
@@ -36,19 +36,19 @@ __attribute__((format(printf, 2, 0))) static int keep_complaint(enum libbpf_prin
 		va_end(again);
 	}
 	if (level == LIBBPF_WARN && strncmp(fmt, "libbpf: prog '%s': -- BEGIN", 27) != 0)
-		vsnprintf(libbpf_complaint, sizeof(libbpf_complaint), fmt, ap);
+		vsnprintf(libbpf_problem, sizeof(libbpf_problem), fmt, ap);
 	return 0;
 }
 
 int load_error(struct err *err, int num, const char *what)
 {
-	libbpf_complaint[strcspn(libbpf_complaint, "\n")] = '\0';
+	libbpf_problem[strcspn(libbpf_problem, "\n")] = '\0';
 	err_errno(err, num, "%s", what);
-	if (libbpf_complaint[0])
-		err_wrap(err, "%s", libbpf_complaint);
+	if (libbpf_problem[0])
+		err_wrap(err, "%s", libbpf_problem);
 	if (num == ENOMEM)
 		return err_hint(err, "the memory cgroup of this process needs a limit of 128 MiB and more, or none");
-	return err_hint(err, "kernel 6.1 or newer with BTF is needed; WARREN_LIBBPF_LOG=1 prints the verifier's log");
+	return err_hint(err, "Warren needs kernel 6.1 or newer with BTF; WARREN_LIBBPF_LOG=1 prints the verifier's log");
 }
 
 static bool is_bpffs(const char *path)
@@ -78,7 +78,7 @@ int load_unpin(struct err *err)
 	return dir_remove(WARREN_PIN_ROOT, err);
 }
 
-/* What load_programs() has pinned: another ABI version's pins are not its own. */
+/* Removes the pins of this ABI version. */
 static void unpin_own(void)
 {
 	dir_remove(PIN_VERSION_DIR, NULL);
@@ -96,7 +96,7 @@ static int make_pin_dirs(struct err *err)
 	return 0;
 }
 
-/* Ties the object's map to its pin if there is one; *pinned says so, also on failure. */
+/* Uses the pinned map for the object's map if there is one; *pinned: there is, also on failure. */
 static int reuse_map(struct bpf_object *obj, const struct dp_map *map, bool *pinned, struct err *err)
 {
 	char path[PIN_PATH_MAX];
@@ -128,20 +128,20 @@ static int reuse_maps(struct bpf_object *obj, unsigned *pinned_count, struct err
 	return 0;
 }
 
-/* Sizes that can be chosen when the maps are made: as loaded, unless the caller asks for others. */
-static int set_size(struct bpf_map *const maps[2], uint32_t wanted, bool fresh, const char *what, const char *option,
+/* Sizes are fixed when the maps are made: later calls may only request the same. */
+static int set_size(struct bpf_map *const maps[2], uint32_t requested, bool fresh, const char *what, const char *option,
 		    struct err *err)
 {
 	uint32_t loaded = bpf_map__max_entries(maps[0]);
 
-	if (!wanted || (!fresh && wanted == loaded))
+	if (!requested || (!fresh && requested == loaded))
 		return 0;
 	if (!fresh) {
-		err_set(err, EBUSY, "the maps are loaded with room for %u %s, not %u", loaded, what, wanted);
+		err_set(err, EBUSY, "the maps are loaded with room for %u %s, not %u", loaded, what, requested);
 		return err_hint(err, "`warren node down` first, or leave %s out", option);
 	}
-	bpf_map__set_max_entries(maps[0], wanted);
-	bpf_map__set_max_entries(maps[1], wanted);
+	bpf_map__set_max_entries(maps[0], requested);
+	bpf_map__set_max_entries(maps[1], requested);
 	return 0;
 }
 
@@ -157,7 +157,7 @@ static int set_sizes(struct warren_bpf *skel, const struct node_options *options
 	return r < 0 ? r : set_size(flows, ct_entries, fresh, "flows", "--ct-entries", err);
 }
 
-/* Marks as loaded, unless the caller asks for others. */
+/* The mark bits stay as they are unless the caller requests others. */
 static int write_config(struct warren_bpf *skel, int mark_shift, struct err *err)
 {
 	int fd = bpf_map__fd(skel->maps.config);
@@ -178,8 +178,8 @@ static int write_config(struct warren_bpf *skel, int mark_shift, struct err *err
 	}
 	cfg.abi_version = WR_ABI_VERSION;
 	cfg.ct_entries = bpf_map__max_entries(skel->maps.ct4);
-	cfg.ct_share = cfg.ct_entries >> WR_CT_SHARE_SHIFT;
-	/* Kept as long as the maps are: entries are found by it. */
+	cfg.ct_quota = cfg.ct_entries >> WR_CT_QUOTA_SHIFT;
+	/* The secret lives as long as the maps: the places of entries depend on it. */
 	if (!cfg.ct_secret[0] && getrandom(cfg.ct_secret, sizeof(cfg.ct_secret), 0) < 0)
 		return err_errno(err, errno, "cannot draw a secret");
 	memset(cfg.version, 0, sizeof(cfg.version));
@@ -207,9 +207,9 @@ static int growing_put_first(int outer, const struct dp_map *map, uint32_t entri
 }
 
 /*
- * The first hash inside each growing map that has none. Its definition cannot name its types (bpf/lib/maps.h), and to a
- * kernel before 6.2 a hash with types is then another kind of map (bpf_map_meta_equal() compares where a timer would be:
- * -ENOENT is not the -EINVAL of a map without BTF). There it has none, and dumps of it are bytes.
+ * Makes the first inner hash of each growing map that has none. The definition of the outer map has no BTF types
+ * (bpf/lib/maps.h). Kernels before 6.2 then refuse an inner hash with types (bpf_map_meta_equal() compares timer
+ * offsets, and -ENOENT differs from the -EINVAL of a map without BTF). There the hash has no BTF, and dumps show bytes.
  */
 static int fill_growing(struct bpf_object *obj, struct err *err)
 {
@@ -257,7 +257,7 @@ static int pin_maps(struct bpf_object *obj, struct err *err)
 	return 0;
 }
 
-/* Beside the old pin and then over it, so that there is a program at that path at any moment. */
+/* Pins it beside the old pin and renames it, so that there is a program at that path at any moment. */
 int load_pin_program(const struct bpf_object *obj, const char *dir, const char *name, struct err *err)
 {
 	const struct bpf_program *prog = bpf_object__find_program_by_name(obj, name);
@@ -280,15 +280,15 @@ int load_pin_program(const struct bpf_object *obj, const char *dir, const char *
 	return 0;
 }
 
-#define SWEEP_TRIES 50
-#define SWEEP_AGAIN_US 20000
+#define CT_GC_START_TRIES 50
+#define CT_GC_RETRY_US 20000
 
 /*
- * Starts the timer that removes dead flows, or gives a running one this build's program. It lives as long as map
- * `sweep` is pinned (or open), and holds the program by itself. The kernel asks for its memory without waiting for any:
- * what there is none of now there may be in a moment, which nothing tells.
+ * Starts the conntrack gc timer, or makes a running one call this build's program. The timer lives as long as map
+ * `ct_gc` is pinned or open, and holds a reference to the program. The kernel allocates its memory without sleeping, so
+ * an allocation that fails may succeed a moment later; there is no notification for that.
  */
-static int start_sweep(int prog, struct err *err)
+static int start_ct_gc(int prog, struct err *err)
 {
 	char frame[ETH_ZLEN] = { 0 }; /* a program of this type cannot be run without one */
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = sizeof(frame), .repeat = 1);
@@ -296,16 +296,16 @@ static int start_sweep(int prog, struct err *err)
 
 	do {
 		if (tries++)
-			usleep(SWEEP_AGAIN_US);
+			usleep(CT_GC_RETRY_US);
 		r = bpf_prog_test_run_opts(prog, &opts);
-	} while (r == 0 && (int)opts.retval == -ENOMEM && tries < SWEEP_TRIES);
+	} while (r == 0 && (int)opts.retval == -ENOMEM && tries < CT_GC_START_TRIES);
 	if (r < 0)
-		return err_errno(err, -r, "cannot run sweep_start");
-	return opts.retval ? err_errno(err, -(int)opts.retval, "sweep_start could not start its timer") : 0;
+		return err_errno(err, -r, "cannot run ct_gc_start");
+	return opts.retval ? err_errno(err, -(int)opts.retval, "ct_gc_start could not start its timer") : 0;
 }
 
-/* In this order: with from_pod in place a reader takes the node for loaded. */
-static const char *const pinned_programs[] = { WARREN_PROG_SWEEP_START, WARREN_PROG_TO_POD,    WARREN_PROG_FROM_UPLINK,
+/* from_pod comes last: readers take the node for loaded once it is pinned. */
+static const char *const pinned_programs[] = { WARREN_PROG_CT_GC_START, WARREN_PROG_TO_POD,    WARREN_PROG_FROM_UPLINK,
 					       WARREN_PROG_FROM_HOST,   WARREN_PROG_XDP_ORIGIN, WARREN_PROG_XDP_UPLINK,
 					       WARREN_PROG_FROM_POD };
 
@@ -321,17 +321,17 @@ static int pin_all(struct warren_bpf *skel, int mark_shift, struct err *err)
 	if (r == 0)
 		r = pin_maps(skel->obj, err);
 	if (r == 0)
-		r = start_sweep(bpf_program__fd(skel->progs.sweep_start), err);
+		r = start_ct_gc(bpf_program__fd(skel->progs.ct_gc_start), err);
 	for (size_t i = 0; i < ARRAY_SIZE(pinned_programs) && r == 0; i++)
 		r = load_pin_program(skel->obj, PIN_PROG_DIR, pinned_programs[i], err);
-	dir_remove(PIN_TWIN_DIR, NULL); /* of the programs that were there before */
+	dir_remove(PIN_DRY_RUN_DIR, NULL); /* of the programs that were there before */
 	return r;
 }
 
-/* Whether every program that is pinned is this build's, as one load has left it. fd of its sweep_start, or -1. */
+/* fd of the pinned ct_gc_start if all pinned programs are this build's and of one load, else -1. */
 static int open_loaded(const struct warren_bpf *skel)
 {
-	_cleanup_fd_ int sweep = -1;
+	_cleanup_fd_ int ct_gc = -1;
 	struct loaded_maps maps;
 	uint32_t first = 0, load;
 	char path[PIN_PATH_MAX];
@@ -346,23 +346,23 @@ static int open_loaded(const struct warren_bpf *skel)
 			return -1;
 		first = load;
 		if (i == 0)
-			sweep = take_fd(&fd);
+			ct_gc = take_fd(&fd);
 	}
-	return take_fd(&sweep);
+	return take_fd(&ct_gc);
 }
 
-/* All that pin_all() does but for the programs. 0; whatever is not right is left to another load. */
+/* Does what pin_all() does, except for the programs. On any error the caller loads them again. */
 static int keep_loaded(struct warren_bpf *skel, int mark_shift, struct err *err)
 {
-	_cleanup_fd_ int sweep = open_loaded(skel);
-	int r = sweep < 0 ? -ENOENT : write_config(skel, mark_shift, err);
+	_cleanup_fd_ int ct_gc = open_loaded(skel);
+	int r = ct_gc < 0 ? -ENOENT : write_config(skel, mark_shift, err);
 
-	return r < 0 ? r : start_sweep(sweep, err);
+	return r < 0 ? r : start_ct_gc(ct_gc, err);
 }
 
 /*
- * Jiffies begin at -300 seconds, as a number of 32 bits (INITIAL_JIFFIES), when CLOCK_MONOTONIC begins at 0, and are counted
- * by it; the resolution of the coarse clock is their length. Without either value the programs do it in a slower way.
+ * Jiffies start at -300 seconds in 32 bits (INITIAL_JIFFIES) when CLOCK_MONOTONIC starts at 0; the resolution of the
+ * coarse clock is the length of a jiffy. Without these values the programs use a slower clock.
  */
 void load_constants(struct warren_bpf *skel)
 {
@@ -382,9 +382,9 @@ int load_open(struct warren_bpf **out, unsigned *pinned, struct err *err)
 	struct warren_bpf *skel;
 	int r;
 
-	libbpf_set_print(keep_complaint);
+	libbpf_set_print(keep_problem);
 	libbpf_set_memlock_rlim(0); /* maps are charged to the memory cgroup since 5.11; runtimes must not raise rlimits */
-	libbpf_complaint[0] = '\0';
+	libbpf_problem[0] = '\0';
 	*pinned = 0;
 	skel = warren_bpf__open();
 	if (!skel)
@@ -402,7 +402,7 @@ static int load_and_pin(struct warren_bpf *skel, int mark_shift, bool fresh, str
 {
 	int r;
 
-	bpf_program__set_autoload(skel->progs.sweep_now, false); /* for tests, which cannot wait */
+	bpf_program__set_autoload(skel->progs.ct_gc_now, false); /* for tests, which cannot wait */
 	r = warren_bpf__load(skel);
 	if (r < 0)
 		return load_error(err, -r, "cannot load the programs");

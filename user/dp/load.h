@@ -8,31 +8,30 @@
 #include "config.h"
 
 /*
- * Mounts bpffs at WARREN_BPFFS if nothing of that kind is there (*mounted says so). Its failure has ERR_NOT_AVAILABLE.
+ * Mounts bpffs at WARREN_BPFFS if there is none; *mounted: it did. The code of its error is ERR_NOT_AVAILABLE.
  */
 int load_bpffs(bool *mounted, struct err *err);
 
 /*
- * Loads this build's programs over what maps are pinned already, pins what is not, and puts the programs' pins in place
- * atomically. If they are there already (loaded.h), they stay, unless options->reload. `fresh`: no map was pinned
- * before; then nothing stays pinned on failure.
+ * Loads this build's programs with the maps that are pinned already, pins the other maps, and replaces the programs'
+ * pins atomically. If this build's programs are loaded (loaded.h), they stay unless options->reload. *fresh: no map was
+ * pinned before; then nothing stays pinned on failure.
  */
 int load_programs(const struct node_options *options, bool *fresh, struct err *err);
 
 struct bpf_object;
 struct warren_bpf;
 /*
- * Opens this build's programs over the maps that are pinned, and counts those. To be loaded by the caller, or
- * destroyed.
+ * Opens this build's programs with the maps that are pinned, and counts those. The caller loads or destroys *skel.
  */
 int load_open(struct warren_bpf **skel, unsigned *pinned, struct err *err);
-/* What libbpf said last, with `what` the caller was about. */
+/* Sets an error from libbpf's last message; `what`: what the caller failed to do. */
 int load_error(struct err *err, int num, const char *what);
 
-/* Pins a program that is loaded in that directory, in the place of what is pinned there by its name. */
+/* Pins a loaded program in that directory and replaces an earlier pin of that name. */
 int load_pin_program(const struct bpf_object *obj, const char *dir, const char *name, struct err *err);
 
-/* Sets what the programs take for constant, before they are loaded: their clock, their secrets. */
+/* Sets the programs' read-only data before they are loaded: clock constants and secrets. */
 void load_constants(struct warren_bpf *skel);
 
 /* Removes every pin, of every ABI version. */

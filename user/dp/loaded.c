@@ -10,7 +10,7 @@
 #include "progs.h"
 #include "warren.skel.h"
 
-/* The object where the skeleton was opened: asking for it by warren_bpf__elf_bytes() would put another one into the program. */
+/* Hashes the object in the skeleton: warren_bpf__elf_bytes() would link a second copy of it into the binary. */
 uint64_t loaded_build(const struct warren_bpf *skel)
 {
 	return fnv1a(skel->skeleton->data, skel->skeleton->data_sz) ?: 1;
@@ -24,7 +24,7 @@ static bool map_info_of(int fd, struct bpf_map_info *info)
 	return fd >= 0 && bpf_obj_get_info_by_fd(fd, info, &len) == 0;
 }
 
-/* A growing map that nothing has been put into yet is not as a loader leaves it. */
+/* A growing map without an inner map was not completed by a loader. */
 static bool is_filled(int fd, const struct dp_map *map)
 {
 	const __u32 zero = 0;
@@ -60,21 +60,21 @@ static bool is_pinned(const struct loaded_maps *maps, uint32_t id)
 static bool same_constants(const struct warren_bpf *skel, int fd, size_t size)
 {
 	_cleanup_free_ struct warren_bpf__rodata *found = malloc(size);
-	struct warren_bpf__rodata *wanted = skel->rodata; /* and what has no name, behind it */
+	struct warren_bpf__rodata *expected = skel->rodata; /* and unnamed data behind it */
 	const __u32 zero = 0;
 
 	if (!found || bpf_map_lookup_elem(fd, &zero, found) < 0)
 		return false;
-	/* Without a secret no verdict is cached: a new load might have better luck. */
-	if (!found->verdict_secret.seed != !wanted->verdict_secret.seed)
+	/* Without a secret no verdict is cached: a new load may succeed in drawing one. */
+	if (!found->verdict_secret.seed != !expected->verdict_secret.seed)
 		return false;
-	memcpy(&found->verdict_secret, &wanted->verdict_secret, sizeof(found->verdict_secret));
-	return memcmp(found, wanted, size) == 0;
+	memcpy(&found->verdict_secret, &expected->verdict_secret, sizeof(found->verdict_secret));
+	return memcmp(found, expected, size) == 0;
 }
 
 /*
- * A map that is the program's own. One of the registry is not: a load that was killed half-way has pinned a new one, and the
- * program still has the old one. *constants is the id of its read-only data, of which there are only one.
+ * Whether the map is private to the program. A map of the registry is not: a load that was killed has pinned a new one,
+ * while the program still uses the old one. *constants is the id of the read-only data, one map per program.
  */
 static bool same_own_map(const struct warren_bpf *skel, uint32_t id, uint32_t *constants)
 {
@@ -111,7 +111,7 @@ int loaded_open(const struct warren_bpf *skel, const struct loaded_maps *maps, c
 	struct bpf_prog_info info = { .nr_map_ids = ARRAY_SIZE(ids), .map_ids = (uintptr_t)ids };
 	__u32 len = sizeof(info);
 
-	/* What is no program has no such info: the name does not come true. */
+	/* An object that is no program has other info, whose name does not match. */
 	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &len) < 0 || info.nr_map_ids > ARRAY_SIZE(ids) ||
 	    strcmp(info.name, name) != 0 || !same_maps(skel, maps, &info, ids, load))
 		return -1;

@@ -8,7 +8,7 @@
 #include "cleanup.h"
 #include "internal.h"
 
-/* An LPM trie, an array and the two hashes are walked alike. */
+/* Walks of an LPM trie, an array and the two hashes are the same. */
 enum {
 	KIND_ARRAY = DP_MAP_TABLE,
 	KIND_HASH = DP_MAP_TABLE,
@@ -41,7 +41,7 @@ const struct dp_map *dp_map_find(const char *name, struct err *err)
 			return m;
 	}
 	err_set(err, ENOENT, "there is no map named '%s'", name);
-	err_hint(err, "`warren map list` names them");
+	err_hint(err, "`warren map list` lists the maps");
 	return NULL;
 }
 
@@ -51,19 +51,19 @@ int dp_map_fd_info(int fd, const struct dp_map *map, struct bpf_map_info *info, 
 
 	*info = (struct bpf_map_info){ 0 };
 	if (bpf_obj_get_info_by_fd(fd, info, &len) < 0)
-		return err_errno(err, errno, "cannot ask the kernel about map %s", map->name);
+		return err_errno(err, errno, "cannot query map %s", map->name);
 	return 0;
 }
 
-static int verify(int fd, const struct dp_map *map, const struct dp_map *want, struct err *err)
+static int verify(int fd, const struct dp_map *map, const struct dp_map *expected, struct err *err)
 {
 	struct bpf_map_info info;
 	int r = dp_map_fd_info(fd, map, &info, err);
 
 	if (r < 0)
 		return r;
-	if (info.type == want->type && info.key_size == want->key_size && info.value_size == want->value_size &&
-	    info.map_flags == want->flags)
+	if (info.type == expected->type && info.key_size == expected->key_size && info.value_size == expected->value_size &&
+	    info.map_flags == expected->flags)
 		return 0;
 	err_set(err, EPROTO, "the pinned map %s is not of ABI version %d (type %u, key %u, value %u bytes, flags %#x)",
 		map->name, WR_ABI_VERSION, info.type, info.key_size, info.value_size, info.map_flags);
@@ -106,10 +106,10 @@ int dp_growing_get(int outer, const struct dp_map *map, struct err *err)
 	__u32 id;
 	int r;
 
-	/* Between these two it may be replaced, and the one that was there be gone. */
+	/* Between lookup and open the inner map may be replaced and freed. */
 	do {
 		if (bpf_map_lookup_elem(outer, &zero, &id) < 0)
-			return err_errno(err, errno, "cannot look into map %s", map->name);
+			return err_errno(err, errno, "cannot read map %s", map->name);
 		fd = bpf_map_get_fd_by_id(id);
 	} while (fd == -ENOENT);
 	if (fd < 0)
@@ -258,8 +258,8 @@ int dp_map_cpus(const char *name)
 }
 
 /*
- * In batches: a call for each element takes thrice as long, and a walk by keys starts again at the front whenever the
- * element that it stands on goes away. A bucket of a hash must fit into a batch; they hold one or two elements.
+ * In batches: a call per element takes three times as long, and a walk by keys restarts when its present element is
+ * deleted. A bucket of a hash must fit into a batch; buckets have one or two elements.
  */
 #define WALK_BATCH 1024
 
@@ -334,7 +334,7 @@ int dp_map_update(const char *name, const void *key, const void *value, struct e
 
 int dp_map_not_written(int num, const char *map, const char *what, struct err *err)
 {
-	/* ENOMEM: the kernel has none for the map, or the writer's cgroup has reached its limit. */
+	/* ENOMEM: the kernel has no memory for the map, or the writer's cgroup has reached its limit. */
 	if (num != E2BIG && num != ENOSPC && num != ENOMEM)
 		return err_errno(err, num, "cannot write %s into map %s", what, map);
 	return err_set(err, ENOSPC, "map %s is full: no room for %s", map, what);

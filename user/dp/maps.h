@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The pinned maps by their names. user/dp is the only user of libbpf. Everything is found by its pin, so any process
- * may do any of this; the loader alone takes LOCK_NODE.
+ * The pinned maps by name. Only user/dp uses libbpf. All maps are opened by their pins, so any process may call any of
+ * these functions; only the loader takes LOCK_NODE.
  */
 #ifndef WARREN_DP_MAPS_H
 #define WARREN_DP_MAPS_H
@@ -18,7 +18,7 @@ enum dp_map_kind {
 	DP_MAP_SLOTS,   /* empty elements are skipped */
 	DP_MAP_PERCPU,
 	DP_MAP_RING,
-	/* pinned is an array of maps; opened, it is the hash inside, until that is replaced by a larger one */
+	/* the pin is an array of maps; opening it returns the inner hash, which may be replaced by a larger one */
 	DP_MAP_GROWING,
 };
 

@@ -13,7 +13,7 @@
 #include "file.h"
 #include "gateway.h"
 #include "guard.h"
-#include "inet.h"
+#include "ip.h"
 #include "load.h"
 #include "lock.h"
 #include "maps.h"
@@ -26,7 +26,7 @@
 
 /* --- down -------------------------------------------------------------------------------------------------------- */
 
-/* What a walk over links or routes has found: ids, or requests in a batch, since the walk itself must not delete. */
+/* Links or routes to delete, as ids or as requests in a batch: a walk must not delete. */
 struct collected {
 	struct nl *nl;
 	struct nl_batch *batch;
@@ -44,7 +44,7 @@ static int collect_pod_link(const struct link_info *info, void *arg)
 	return c->count == ARRAY_SIZE(c->found);
 }
 
-/* Every host-side pod device, also those of which no map knows any more (an interrupted ADD or reaper). */
+/* Deletes every host-side pod device, also those in no map (of an interrupted ADD or reaper). */
 static int delete_pod_links(struct nl *nl, struct err *err)
 {
 	int r;
@@ -94,7 +94,7 @@ static int delete_routes(struct nl *nl, int family, struct err *err)
 	return 0;
 }
 
-/* Fails if others use it by now: then it stays. */
+/* Fails if another program uses it by now: then it stays mounted. */
 static void unmount_own_bpffs(void)
 {
 	if (access(BPFFS_MOUNTED_FILE, F_OK) == 0 && umount(WARREN_BPFFS) == 0)
@@ -112,7 +112,10 @@ static int refuse_with_endpoints(struct nl *nl, struct err *err)
 	_cleanup_dp_ struct dp dp = DP_CLOSED;
 	unsigned count = 0;
 
-	/* Where no map of this version says, as another one's holds them, or the pins were lost: by their devices. */
+	/*
+	 * Without a map of this ABI version (another version is loaded, or the pins were lost), count the pods'
+	 * devices.
+	 */
 	if (dp_open(&dp, NULL) < 0 || dp_endpoint_each(&dp, endpoint_exists, &count, NULL) < 0) {
 		struct collected links = { .nl = nl };
 		int r = link_each(nl, collect_pod_link, &links, err);
@@ -153,15 +156,14 @@ static int remove_pins(struct nl *nl, struct err *err)
 }
 
 /*
- * What node_init() made, in an order in which no packet passes between two steps and an interrupted undo can be
- * repeated.
+ * Undoes node_init(), in an order in which no packet passes between two steps and an interrupted undo can be repeated.
  */
 static int (*const undo_steps[])(struct nl *nl, struct err *err) = {
 	dp_xdp_detach_all, gateway_link_delete, uplink_detach_all, delete_all_routes, delete_table,
 	restore_sysctls,   remove_pins,
 };
 
-/* Runs every step, past errors; reports the first. */
+/* Runs every step. Continues after errors and returns the first. */
 static int undo_init(struct nl *nl, struct err *err)
 {
 	int first = 0;
@@ -266,7 +268,8 @@ static int init_locked(const struct node_options *options, struct node_report *r
 }
 
 /*
- * The lock file stays, since somebody may hold another lock in it; and all of it, where pods live whose pins were lost.
+ * The lock file stays, since another process may hold a lock in it. Nothing is undone while pods exist whose pins were
+ * lost.
  */
 static void undo_failed_init(void)
 {
@@ -335,8 +338,8 @@ int node_init(const struct node_options *options, struct node_report *report, st
 }
 
 /*
- * Without the lock only to see that all is well. What does not agree may be an agent's work half done, or `dp` may have
- * been opened before it: the table is made by the settings as they are under the lock.
+ * The check without the lock is enough if the table is whole. A difference may come from the agent changing the
+ * settings, or from settings that `dp` has read before, so the table is made from the settings as read under the lock.
  */
 static int ensure_guard(struct dp *dp, struct err *err)
 {

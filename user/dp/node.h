@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Making and unmaking a node: programs, pins, nftables table, gateway link, sysctls. */
+/* Sets up and tears down a node: programs, pins, nftables table, gateway link, sysctls. */
 #ifndef WARREN_NODE_H
 #define WARREN_NODE_H
 
@@ -13,27 +13,26 @@ struct node_report {
 };
 
 /*
- * Loads this build's programs and pins them; what is already loaded is upgraded in place: maps are kept, programs are
- * replaced on every endpoint without a gap. Also (re)makes the nftables table, warren0 and the sysctls. Idempotent;
- * takes LOCK_NODE. On failure of a first init nothing is left but WARREN_LOCK_FILE.
+ * Loads this build's programs and pins them. A loaded node is upgraded in place: maps are kept, programs are replaced
+ * on every endpoint atomically. Also sets up the nftables table, warren0 and the sysctls. Idempotent; takes LOCK_NODE.
+ * A failed first init leaves nothing but WARREN_LOCK_FILE.
  */
 int node_init(const struct node_options *options, struct node_report *report, struct err *err);
 
 /*
- * The part of node_init() that takes more than CAP_NET_ADMIN and CAP_BPF: bpffs, and forwarding by sysctl. After it
- * node_init() writes to no sysctl.
+ * The part of node_init() that needs more than CAP_NET_ADMIN and CAP_BPF: bpffs, and forwarding by sysctl. After it
+ * node_init() writes no sysctl.
  */
 int node_prepare(struct err *err);
 
 /*
- * What ADD calls: opens the data plane, after node_init if nothing is loaded, and restores the nftables table if it
- * has gone.
+ * For ADD: runs node_init() if nothing is loaded, opens the data plane, and restores the nftables table if it is gone.
  */
 int node_ensure(struct dp *dp, struct err *err);
 
 /*
- * Leaves nothing: filters, pins, nftables table, warren0, routes, sysctls as they were, WARREN_RUN_DIR. Refuses with
- * -EBUSY while endpoints exist unless `force`, which deletes their links too. Goes on past errors, reports the first.
+ * Removes filters, pins, nftables table, warren0, routes and WARREN_RUN_DIR, and restores the sysctls. -EBUSY while
+ * endpoints exist, unless `force`, which deletes their links too. Continues after errors and returns the first.
  */
 int node_down(bool force, struct err *err);
 

@@ -35,7 +35,7 @@ static int check_endpoint(uint32_t ifindex, const struct wr_endpoint *ep, void *
 	return 0;
 }
 
-/* The devices of map nodes, each once: few, though the nodes be many. */
+/* The uplinks in map nodes, each once: few, even with many nodes. */
 struct uplinks {
 	uint32_t ifindex[64];
 	unsigned count;

@@ -10,7 +10,7 @@
 #include "cleanup.h"
 #include "nodes_internal.h"
 
-/* --- what leads to a slot --- */
+/* --- references to slots --- */
 
 static int prefix_map(const struct dp_nodes *nodes, const struct prefix *cidr)
 {
@@ -71,8 +71,8 @@ static int slot_write(struct dp_nodes *nodes, uint32_t slot, const struct wr_nod
 }
 
 /*
- * `id` alone is cleared: a program that reads meanwhile sees a node or none, never a part of one. What else is in an empty
- * slot means nothing, but for last_id. Counters that could not be deleted are the next dp_nodes_open()'s.
+ * Only `id` is cleared: a concurrent program sees a node or none, never a part of one. Other fields of an empty slot
+ * are meaningless, except last_id. The next dp_nodes_open() deletes counters that could not be deleted here.
  */
 int node_slot_clear(struct dp_nodes *nodes, uint32_t slot, const struct wr_node *was, struct err *err)
 {
@@ -107,7 +107,7 @@ static int metrics_make(struct dp_nodes *nodes, uint32_t slot, struct err *err)
 	return 0;
 }
 
-/* Round robin: the one that has been empty for longest. 0: all are taken. */
+/* Round robin: the slot that has been empty for longest. 0: none is. */
 static uint32_t slot_free(const struct dp_nodes *nodes)
 {
 	for (uint32_t n = 1; n < WR_NODE_SLOTS; n++) {
@@ -122,8 +122,8 @@ static uint32_t slot_free(const struct dp_nodes *nodes)
 }
 
 /*
- * A slot in the place of which there is another one. Flows remember it, with the cluster's revision: until that is another
- * one, what goes by it has to arrive. The kernel's grace period (membarrier) is for programs that have read the old one.
+ * A retired slot was replaced by a new one. Flows cache it with the cluster's revision, so it must stay usable until
+ * the revision has changed. The grace period (membarrier) covers programs that have read the old revision.
  */
 static int retired_reserve(struct dp_nodes *nodes, struct err *err)
 {
@@ -139,7 +139,7 @@ static void retired_clear(struct dp_nodes *nodes)
 	while (nodes->retired_count) {
 		const uint32_t slot = nodes->retired[--nodes->retired_count];
 
-		/* What cannot be emptied is superseded: the next dp_nodes_open() does it. */
+		/* A slot that cannot be cleared is superseded: the next dp_nodes_open() clears it. */
 		node_slot_clear(nodes, slot, &nodes->slots[slot]->raw, NULL);
 		free(nodes->slots[slot]);
 		nodes->slots[slot] = NULL;
@@ -153,11 +153,11 @@ static int claimed(const struct dp_nodes *nodes, const char *what, uint32_t by, 
 	char text[IP_STRLEN];
 
 	*other = by;
-	return err_set(err, EEXIST, "%s is that of the node at %s (slot %u)", what,
+	return err_set(err, EEXIST, "%s belongs to the node at %s (slot %u)", what,
 		       ip_format(&nodes->slots[by]->node.remote, text), by);
 }
 
-/* Nodes' CIDRs overlap nowhere, so the one whose first address is nearest below is the only one that can. */
+/* The nodes' CIDRs do not overlap each other, so only the one that begins nearest below can overlap this one. */
 static int check_cidrs(const struct dp_nodes *nodes, uint32_t slot, const struct dp_node *node, uint32_t *other,
 		       struct err *err)
 {
@@ -209,7 +209,7 @@ static int check_node(const struct dp_node *node, struct err *err)
 
 /* --- put --- */
 
-/* Deletes what led to `was` and does not belong to `now` (NULL: nothing does). Prefixes first, then addresses. */
+/* Deletes the references to `was` that `now` does not have (NULL: all), prefixes before addresses. */
 static int references_delete(struct dp_nodes *nodes, const struct dp_node *was, const struct dp_node *now,
 			     struct err *err)
 {
@@ -226,7 +226,7 @@ static int references_delete(struct dp_nodes *nodes, const struct dp_node *was, 
 	return r;
 }
 
-/* Addresses first: whoever answers a packet that is sent by a prefix is believed by its address. */
+/* Addresses first: replies to packets sent by a prefix are accepted by the node's address. */
 static int references_put(struct dp_nodes *nodes, const struct dp_node *node, uint32_t slot, struct err *err)
 {
 	int r = 0;
@@ -240,8 +240,8 @@ static int references_put(struct dp_nodes *nodes, const struct dp_node *node, ui
 	return r;
 }
 
-/* Not all of it could be written: as it was before. What belongs to the old node leads there again. */
-static void references_take_back(struct dp_nodes *nodes, const struct dp_node *node, uint32_t old)
+/* After a failed write: restores the references of the old node, and deletes those of the new one. */
+static void references_restore(struct dp_nodes *nodes, const struct dp_node *node, uint32_t old)
 {
 	const struct dp_node *was = old ? &nodes->slots[old]->node : NULL;
 
@@ -252,13 +252,13 @@ static void references_take_back(struct dp_nodes *nodes, const struct dp_node *n
 
 static void entry_forget(struct dp_nodes *nodes, uint32_t slot)
 {
-	cidrs_forget(nodes, slot);
+	node_cidrs_remove(nodes, slot);
 	free(nodes->slots[slot]);
 	nodes->slots[slot] = NULL;
 }
 
-/* A slot of its own for a node that is new, or that has taken the place of the one in `old`. */
-static int put_anew(struct dp_nodes *nodes, uint32_t old, const struct dp_node *node, struct err *err)
+/* Writes a new slot for a new node, or for one that replaces the node in `old`. */
+static int put_new_slot(struct dp_nodes *nodes, uint32_t old, const struct dp_node *node, struct err *err)
 {
 	_cleanup_free_ struct node_entry *entry = calloc(1, sizeof(*entry));
 	uint32_t slot = slot_free(nodes);
@@ -288,22 +288,22 @@ static int put_anew(struct dp_nodes *nodes, uint32_t old, const struct dp_node *
 		if (r == 0 && old)
 			r = references_delete(nodes, &nodes->slots[old]->node, node, err);
 		if (r < 0)
-			references_take_back(nodes, node, old);
+			references_restore(nodes, node, old);
 	}
 	if (r < 0) {
 		node_slot_clear(nodes, slot, &entry->raw, NULL);
 		return r;
 	}
 	if (old) {
-		cidrs_forget(nodes, old);
+		node_cidrs_remove(nodes, old);
 		nodes->retired[nodes->retired_count++] = old;
 	}
 	nodes->slots[slot] = take_ptr(entry);
-	cidrs_learn(nodes, slot);
+	node_cidrs_add(nodes, slot);
 	return (int)slot;
 }
 
-/* In place, by one word of the slot. */
+/* In place, since the uplink is one 32-bit field. */
 static int change_uplink(struct dp_nodes *nodes, uint32_t slot, struct node_entry *entry, uint32_t uplink,
 			 struct err *err)
 {
@@ -323,29 +323,29 @@ static int change_uplink(struct dp_nodes *nodes, uint32_t slot, struct node_entr
 }
 
 /*
- * In place, too: packets are sent with the words of one key (wr_cluster.flags), and those of the other are what a rotation
- * changes. What programs remember does not depend on words, so nothing has to be looked up again.
+ * In place too: packets are sent with the tags of one key (wr_cluster.flags), and a rotation changes those of the
+ * other. What programs cache does not depend on tags, so there is no new revision.
  */
-static int change_words(struct dp_nodes *nodes, uint32_t slot, struct node_entry *entry, const struct dp_node *node,
+static int change_tags(struct dp_nodes *nodes, uint32_t slot, struct node_entry *entry, const struct dp_node *node,
 			struct err *err)
 {
 	struct wr_node raw = entry->raw;
 	int r;
 
-	memcpy(raw.tx_word, node->tx_word, sizeof(raw.tx_word));
-	memcpy(raw.rx_word, node->rx_word, sizeof(raw.rx_word));
+	memcpy(raw.tx_tag, node->tx_tag, sizeof(raw.tx_tag));
+	memcpy(raw.rx_tag, node->rx_tag, sizeof(raw.rx_tag));
 	if (memcmp(&raw, &entry->raw, sizeof(raw)) == 0)
 		return 0;
 	r = slot_write(nodes, slot, &raw, err);
 	if (r < 0)
 		return r;
 	entry->raw = raw;
-	memcpy(entry->node.tx_word, node->tx_word, sizeof(node->tx_word));
-	memcpy(entry->node.rx_word, node->rx_word, sizeof(node->rx_word));
+	memcpy(entry->node.tx_tag, node->tx_tag, sizeof(node->tx_tag));
+	memcpy(entry->node.rx_tag, node->rx_tag, sizeof(node->rx_tag));
 	return 0;
 }
 
-/* Whether all but the uplink and keyed words is as it was. */
+/* Whether both are equal except for the uplink and keyed tags. */
 static bool same_node(const struct dp_node *a, const struct dp_node *b)
 {
 	bool same = a->address_count == b->address_count && ip_equal(&a->local, &b->local) &&
@@ -381,10 +381,10 @@ int dp_node_put(struct dp_nodes *nodes, uint32_t slot, const struct dp_node *nod
 	if (r < 0)
 		return r;
 	if (slot && same_node(&nodes->slots[slot]->node, &own)) {
-		r = change_words(nodes, slot, nodes->slots[slot], &own, err);
+		r = change_tags(nodes, slot, nodes->slots[slot], &own, err);
 		return r < 0 ? r : change_uplink(nodes, slot, nodes->slots[slot], own.uplink, err);
 	}
-	return put_anew(nodes, slot, &own, err);
+	return put_new_slot(nodes, slot, &own, err);
 }
 
 int dp_node_delete(struct dp_nodes *nodes, uint32_t slot, struct err *err)
@@ -447,16 +447,16 @@ static int cluster_read(const struct dp_nodes *nodes, struct wr_cluster *cluster
 
 int dp_cluster_set(struct dp_nodes *nodes, const struct wr_cluster *cluster, struct err *err)
 {
-	struct wr_cluster now, want = *cluster;
+	struct wr_cluster now, desired = *cluster;
 	int r = cluster_read(nodes, &now, err);
 
 	if (r < 0)
 		return r;
-	want.revision = now.revision;
-	if (memcmp(&now, &want, sizeof(now)) == 0)
+	desired.revision = now.revision;
+	if (memcmp(&now, &desired, sizeof(now)) == 0)
 		return 0;
 	nodes->dirty = true;
-	return cluster_write(nodes, &want, err);
+	return cluster_write(nodes, &desired, err);
 }
 
 int dp_cluster_get(struct wr_cluster *cluster, struct err *err)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The pod CIDRs of all nodes in the order of their addresses: whose one overlaps. */
+/* The pod CIDRs of all nodes, sorted by address, to find overlaps. */
 #include <string.h>
 
 #include "nodes_internal.h"
@@ -9,13 +9,13 @@ static struct cidr_list *list_of(struct dp_nodes *nodes, const struct prefix *ci
 	return &nodes->cidrs[cidr->ip.family == AF_INET6];
 }
 
-/* Never equal: what begins at the address itself counts as before it. */
+/* Never equal: a CIDR that begins at the address sorts before it. */
 static int begins_after(const void *ip, const void *element)
 {
 	return ip_cmp(&((const struct cidr_slot *)element)->cidr.ip, ip) <= 0 ? 1 : -1;
 }
 
-/* How many of them begin at or before this address. */
+/* How many CIDRs begin at or before this address. */
 static size_t begin_up_to(const struct cidr_list *list, const struct ip *ip)
 {
 	return array_lower_bound(ip, list->at, list->count, sizeof(*list->at), begins_after);
@@ -44,7 +44,7 @@ int cidrs_reserve(struct dp_nodes *nodes, struct err *err)
 	return 0;
 }
 
-void cidrs_learn(struct dp_nodes *nodes, uint32_t slot)
+void node_cidrs_add(struct dp_nodes *nodes, uint32_t slot)
 {
 	for (size_t i = 0; i < NODE_CIDRS; i++) {
 		const struct prefix *cidr = &nodes->slots[slot]->node.cidrs[i];
@@ -60,7 +60,7 @@ void cidrs_learn(struct dp_nodes *nodes, uint32_t slot)
 	}
 }
 
-void cidrs_forget(struct dp_nodes *nodes, uint32_t slot)
+void node_cidrs_remove(struct dp_nodes *nodes, uint32_t slot)
 {
 	for (size_t i = 0; i < NODE_CIDRS; i++) {
 		const struct prefix *cidr = &nodes->slots[slot]->node.cidrs[i];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A node as programs have it in the maps (abi/node.h), and as everybody else has it (nodes.h). */
+/* Converts nodes between the format of the maps (abi/node.h) and that of user space (nodes.h). */
 #include <string.h>
 
 #include "nodes_internal.h"
@@ -38,8 +38,8 @@ void node_raw_encode(const struct dp_node *node, uint32_t id, struct wr_node *ra
 			raw->mask6 = addr6(&mask);
 		}
 	}
-	memcpy(raw->tx_word, node->tx_word, sizeof(raw->tx_word));
-	memcpy(raw->rx_word, node->rx_word, sizeof(raw->rx_word));
+	memcpy(raw->tx_tag, node->tx_tag, sizeof(raw->tx_tag));
+	memcpy(raw->rx_tag, node->rx_tag, sizeof(raw->rx_tag));
 }
 
 void node_raw_decode(const struct wr_node *raw, struct dp_node *node)
@@ -58,8 +58,8 @@ void node_raw_decode(const struct wr_node *raw, struct dp_node *node)
 		node->cidrs[0] = prefix_masked(AF_INET, &raw->cidr4, &raw->mask4);
 	if (raw->flags & WR_NODE_V6)
 		node->cidrs[1] = prefix_masked(AF_INET6, &raw->cidr6, &raw->mask6);
-	memcpy(node->tx_word, raw->tx_word, sizeof(node->tx_word));
-	memcpy(node->rx_word, raw->rx_word, sizeof(node->rx_word));
+	memcpy(node->tx_tag, raw->tx_tag, sizeof(node->tx_tag));
+	memcpy(node->rx_tag, raw->rx_tag, sizeof(node->rx_tag));
 }
 
 bool node_has_cidr(const struct dp_node *node, const struct prefix *cidr)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What the files of nodes.h share. nodes.c makes the changes, nodes_mend.c those that a writer that was killed has
- * left.
+ * Shared by the files that implement nodes.h: nodes.c makes changes, nodes_repair.c completes or removes those of a
+ * killed writer.
  */
 #ifndef WARREN_DP_NODES_INTERNAL_H
 #define WARREN_DP_NODES_INTERNAL_H
@@ -13,14 +13,14 @@
 #define NODE_CIDRS ARRAY_SIZE(((struct dp_node *)0)->cidrs)
 #define NODE_ADDRESSES ARRAY_SIZE(((struct dp_node *)0)->addresses)
 
-/* A taken slot: what is in it, and that with all addresses that lead to it. */
+/* A used slot: its content, and the node with all addresses that refer to the slot. */
 struct node_entry {
 	struct wr_node raw;
 	struct dp_node node;
-	struct wr_metric totals[WR_DIRECTIONS]; /* as far as they were asked for */
+	struct wr_metric totals[WR_DIRECTIONS]; /* if requested */
 };
 
-/* Pod CIDRs of one family, in the order of their addresses: none overlaps another. */
+/* Pod CIDRs of one family, sorted by address; none overlaps another. */
 struct cidr_list {
 	struct cidr_slot {
 		struct prefix cidr;
@@ -35,7 +35,7 @@ struct dp_nodes {
 	struct cidr_list cidrs[2];		 /* IPv4, IPv6 */
 	uint32_t last_id, last_slot;		 /* the newest node's */
 	bool dirty;				 /* something was written since the last commit */
-	/* Slots that nothing leads to any more, but what programs remember under the revision of now: emptied by the commit. */
+	/* Slots to which only flows of the present revision still refer: cleared by the commit. */
 	uint32_t *retired;
 	size_t retired_count, retired_room;
 };
@@ -51,9 +51,9 @@ bool node_has_address(const struct dp_node *node, const struct ip *ip);
 
 /* The slot, other than `but`, of a node whose CIDR overlaps this one; 0: none. */
 uint32_t cidr_owner(const struct dp_nodes *nodes, const struct prefix *cidr, uint32_t but);
-int cidrs_reserve(struct dp_nodes *nodes, struct err *err); /* room for one node's more */
-void cidrs_learn(struct dp_nodes *nodes, uint32_t slot);
-void cidrs_forget(struct dp_nodes *nodes, uint32_t slot);
+int cidrs_reserve(struct dp_nodes *nodes, struct err *err); /* room for the CIDRs of one more node */
+void node_cidrs_add(struct dp_nodes *nodes, uint32_t slot);
+void node_cidrs_remove(struct dp_nodes *nodes, uint32_t slot);
 
 /* --- nodes_read.c --- */
 

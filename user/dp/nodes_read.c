@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Other nodes and their pods as the maps have them. */
+/* Reads other nodes and their pods from the maps. */
 #include <string.h>
 
 #include "cleanup.h"

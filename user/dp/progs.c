@@ -44,15 +44,15 @@ uint32_t prog_id(int fd)
 	return prog_info(fd, &info) < 0 ? 0 : info.id;
 }
 
-/* By its name: another build's, or one whose pin is gone, is ours too. */
+/* By name: a program of another build, or one whose pin is gone, is ours too. */
 enum prog_owner prog_owner(uint32_t id, const char *name)
 {
 	struct bpf_prog_info info;
 	int r = id ? prog_info_by_id(id, &info) : -ENOENT;
 
 	if (r < 0)
-		return r == -ENOENT ? PROG_NOBODY : PROG_FOREIGN; /* gone since it was seen */
-	return strcmp(info.name, name) == 0 ? PROG_OURS : PROG_FOREIGN;
+		return r == -ENOENT ? PROG_NONE : PROG_OTHER; /* unloaded meanwhile */
+	return strcmp(info.name, name) == 0 ? PROG_OURS : PROG_OTHER;
 }
 
 bool prog_uses(uint32_t id, const char *map)
@@ -72,7 +72,7 @@ bool prog_uses(uint32_t id, const char *map)
 	return false;
 }
 
-/* Kernels before 6.6 refuse to be asked (EINVAL): there is no tcx then. */
+/* Kernels before 6.6 refuse the query (EINVAL): they have no tcx. */
 bool prog_has_tcx(uint32_t ifindex, enum tc_hook hook)
 {
 	const int attach_type = hook == TC_INGRESS ? ATTACH_TCX_INGRESS : ATTACH_TCX_EGRESS;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The programs: pinned by name, found on devices by id, and what tells them from other people's. */
+/* The programs: pinned by name, found on devices by id, and distinguished from other owners' programs. */
 #ifndef WARREN_PROGS_H
 #define WARREN_PROGS_H
 
@@ -16,21 +16,21 @@
 #define WARREN_PROG_FROM_UPLINK "from_uplink"
 #define WARREN_PROG_XDP_UPLINK "xdp_uplink"
 #define WARREN_PROG_XDP_ORIGIN "xdp_origin"
-#define WARREN_PROG_SWEEP_START "sweep_start"
+#define WARREN_PROG_CT_GC_START "ct_gc_start"
 
 /* fd of the pinned program; -ENOENT (with a hint) if nothing is loaded. */
 int prog_open(const char *name, struct err *err);
 int prog_info(int fd, struct bpf_prog_info *info);
 int prog_info_by_id(uint32_t id, struct bpf_prog_info *info);
-/* Id of the program behind fd, 0 if that cannot be said. */
+/* Id of the program behind fd, 0 on error. */
 uint32_t prog_id(int fd);
 
-/* Whose program that is which stands where `name` belongs; `id` 0: none does. */
-enum prog_owner { PROG_NOBODY, PROG_OURS, PROG_FOREIGN };
+/* The owner of program `id`, attached where `name` belongs; `id` 0: none is attached. */
+enum prog_owner { PROG_NONE, PROG_OURS, PROG_OTHER };
 enum prog_owner prog_owner(uint32_t id, const char *name);
-/* Whether it uses that pinned map: what a program does shows in this, whichever release it is from. */
+/* Whether the program uses that pinned map, which shows what a program of any release does. */
 bool prog_uses(uint32_t id, const char *map);
-/* Whether a tcx program runs at this hook, ahead of any filter. */
+/* Whether a tcx program runs at this hook, before any filter. */
 bool prog_has_tcx(uint32_t ifindex, enum tc_hook hook);
 
 #endif

@@ -17,7 +17,7 @@ struct dp_services {
 	struct wr_service_state state;
 	struct backends ids;
 	struct backend_lists shared;
-	bool fresh; /* read, and nothing done since */
+	bool fresh; /* nothing was written since the maps were read */
 };
 
 static const char *const service_maps[] = { "services4", "services6" };
@@ -87,7 +87,7 @@ static struct dp_backend backend_read(const union backend *from, bool v6)
 	};
 }
 
-/* --- written ----------------------------------------------------------------------------------------------------- */
+/* --- write ------------------------------------------------------------------------------------------------------- */
 
 static int service_check(const struct dp_service *service, struct err *err)
 {
@@ -101,8 +101,8 @@ static int service_check(const struct dp_service *service, struct err *err)
 	return 0;
 }
 
-/* As backend_lists_take(). */
-static int list_take(struct dp_services *services, const struct dp_service *service, struct backend_list **list,
+/* As backend_lists_acquire(). */
+static int list_acquire(struct dp_services *services, const struct dp_service *service, struct backend_list **list,
 		     struct err *err)
 {
 	_cleanup_free_ union backend *values = calloc(service->backend_count + 1, sizeof(*values));
@@ -113,22 +113,22 @@ static int list_take(struct dp_services *services, const struct dp_service *serv
 		return err_errno(err, ENOMEM, "cannot make a list of backends");
 	for (size_t i = 0; i < service->backend_count; i++)
 		backend_make(&service->backends[i], service->protocol, &values[i]);
-	return backend_lists_take(&services->shared, service->ip.family == AF_INET6, values, service->backend_count,
+	return backend_lists_acquire(&services->shared, service->ip.family == AF_INET6, values, service->backend_count,
 				  socket_format(&service->ip, service->port, text), list, err);
 }
 
-/* The one with this number, which the caller has from an earlier put of the same backends, or else as list_take(). */
-static int list_again(struct dp_services *services, const struct dp_service *service, uint32_t number,
+/* Reuses the list of this number, which an earlier put of the same backends has returned; else list_acquire(). */
+static int list_reuse(struct dp_services *services, const struct dp_service *service, uint32_t number,
 		      struct backend_list **list, struct err *err)
 {
 	*list = number ? backend_lists_find(&services->shared, number) : NULL;
 	if (!*list)
-		return list_take(services, service, list, err);
+		return list_acquire(services, service, list, err);
 	(*list)->services++;
 	return (*list)->count == service->backend_count ? 0 : -ENOSPC;
 }
 
-/* The element of the service refers to the list from now on, and no more to the one before. */
+/* Makes the service's element refer to this list, and releases its earlier list. */
 static int service_write(struct dp_services *services, const struct dp_service *service, struct backend_list *list,
 			 struct err *err)
 {
@@ -147,23 +147,26 @@ static int service_write(struct dp_services *services, const struct dp_service *
 	if ((old != list || memcmp(&was, &now, sizeof(now)) != 0) &&
 	    bpf_map_update_elem(services->services[v6], &key, &now, BPF_ANY) < 0) {
 		num = errno;
-		backend_lists_drop(&services->shared, list, NULL);
+		backend_lists_release(&services->shared, list, NULL);
 		return dp_map_not_written(num, service_maps[v6], socket_format(&service->ip, service->port, text), err);
 	}
-	return old ? backend_lists_drop(&services->shared, old, err) : 0;
+	return old ? backend_lists_release(&services->shared, old, err) : 0;
 }
 
-/* What the list before has held is free by now. The service has a list, with which it stays if that is no better. */
-static int put_again(struct dp_services *services, const struct dp_service *service, struct backend_list **list,
+/*
+ * Tries again after the service's earlier list was freed. The service keeps its present list unless the new one is
+ * longer.
+ */
+static int put_retry(struct dp_services *services, const struct dp_service *service, struct backend_list **list,
 		     struct err *err)
 {
 	struct backend_list *larger;
-	int fits = list_take(services, service, &larger, err), r;
+	int fits = list_acquire(services, service, &larger, err), r;
 
 	if (!larger)
 		return fits;
 	if (larger->count <= (*list)->count) {
-		backend_lists_drop(&services->shared, larger, NULL);
+		backend_lists_release(&services->shared, larger, NULL);
 		return fits;
 	}
 	r = service_write(services, service, larger, fits ? NULL : err);
@@ -188,14 +191,14 @@ int dp_service_put(struct dp_services *services, const struct dp_service *servic
 	if (r < 0)
 		return r;
 	services->fresh = false;
-	fits = list_again(services, service, number ? *number : 0, &list, err);
+	fits = list_reuse(services, service, number ? *number : 0, &list, err);
 	if (!list)
 		return fits;
 	r = service_write(services, service, list, fits ? NULL : err);
 	if (r < 0)
 		return r;
 	if (fits == -ENOSPC && !(number && *number))
-		fits = put_again(services, service, &list, err);
+		fits = put_retry(services, service, &list, err);
 	if (number)
 		*number = list->number;
 	return fits == -ENOSPC ? part_written(service, list, err) : fits;
@@ -215,111 +218,112 @@ int dp_service_delete(struct dp_services *services, const struct ip *ip, uint16_
 	    bpf_map_delete_elem(services->services[v6], &key) < 0)
 		return errno == ENOENT ? 0 : err_errno(err, errno, "cannot delete from map %s", service_maps[v6]);
 	list = backend_lists_find(&services->shared, was.list);
-	return list ? backend_lists_drop(&services->shared, list, err) : 0;
+	return list ? backend_lists_release(&services->shared, list, err) : 0;
 }
 
-/* --- what a writer that was killed has left half done ------------------------------------------------------------ */
+/* --- repair after a killed writer -------------------------------------------------------------------------------- */
 
-/* Elements of service_lists or service_members: their keys begin with the list. */
-struct stray {
+/* A key of service_lists or service_members: both begin with the list. */
+struct list_element {
 	__u32 list, rest;
 };
-_Static_assert(sizeof(struct stray) == sizeof(struct wr_list_key) && sizeof(struct stray) == sizeof(struct wr_member_key), "stray");
+_Static_assert(sizeof(struct list_element) == sizeof(struct wr_list_key), "both keys begin with the list");
+_Static_assert(sizeof(struct list_element) == sizeof(struct wr_member_key), "both keys begin with the list");
 
-struct mending {
+struct repair {
 	struct dp_services *services;
 	bool v6;
 	uint32_t newest;
-	struct stray *strays;
+	struct list_element *stale;
 	size_t count, room;
 };
 
-static int see_service(const void *key, const void *value, int cpus, void *arg)
+static int read_service(const void *key, const void *value, int cpus, void *arg)
 {
 	const struct wr_service *service = value;
-	struct mending *m = arg;
+	struct repair *repair = arg;
 
-	if (service->list > m->newest)
-		m->newest = service->list;
-	return backend_lists_note(&m->services->shared, service->list, service->backends);
+	if (service->list > repair->newest)
+		repair->newest = service->list;
+	return backend_lists_note(&repair->services->shared, service->list, service->backends);
 }
 
-static int see_backend(const void *key, const void *value, int cpus, void *arg)
+static int read_backend(const void *key, const void *value, int cpus, void *arg)
 {
-	const struct mending *m = arg;
+	const struct repair *repair = arg;
 
-	return backends_note(&m->services->ids, m->v6, *(const uint32_t *)key, value);
+	return backends_note(&repair->services->ids, repair->v6, *(const uint32_t *)key, value);
 }
 
-/* One whose list is no service's, not yet, or not any more. */
-static int stray(struct mending *m, const void *key)
+/* An element of a list that no service has. */
+static int note_stale(struct repair *repair, const void *key)
 {
-	return array_push(m->strays, m->room, m->count, *(const struct stray *)key);
+	return array_push(repair->stale, repair->room, repair->count, *(const struct list_element *)key);
 }
 
-static int see_listed(const void *key, const void *value, int cpus, void *arg)
+static int check_listed(const void *key, const void *value, int cpus, void *arg)
 {
 	const uint32_t id = *(const uint32_t *)value;
 	const struct wr_list_key *element = key;
-	struct mending *m = arg;
+	struct repair *repair = arg;
 
-	if (!backend_lists_note_element(&m->services->shared, element->list, element->index, id))
-		return stray(m, key);
-	backends_take_id(&m->services->ids, id);
+	if (!backend_lists_note_element(&repair->services->shared, element->list, element->index, id))
+		return note_stale(repair, key);
+	backends_acquire_id(&repair->services->ids, id);
 	return 0;
 }
 
-static int see_member(const void *key, const void *value, int cpus, void *arg)
+static int check_member(const void *key, const void *value, int cpus, void *arg)
 {
 	const struct wr_member_key *element = key;
-	struct mending *m = arg;
+	struct repair *repair = arg;
 
-	return backend_lists_find(&m->services->shared, element->list) ? 0 : stray(m, key);
+	return backend_lists_find(&repair->services->shared, element->list) ? 0 : note_stale(repair, key);
 }
 
-static int walk_map(int fd, const char *name, dp_map_fn fn, struct mending *m, struct err *err)
+static int walk_map(int fd, const char *name, dp_map_fn fn, struct repair *repair, struct err *err)
 {
-	int r = dp_map_walk(fd, dp_map_find(name, err), fn, m, err);
+	int r = dp_map_walk(fd, dp_map_find(name, err), fn, repair, err);
 
 	return r == -ENOMEM ? err_errno(err, ENOMEM, "cannot read map %s", name) : r;
 }
 
-static int delete_strays(struct mending *m, int fd, const char *name, dp_map_fn fn, struct err *err)
+static int delete_stale(struct repair *repair, int fd, const char *name, dp_map_fn fn, struct err *err)
 {
-	int r = walk_map(fd, name, fn, m, err);
+	int r = walk_map(fd, name, fn, repair, err);
 
-	for (; r == 0 && m->count; m->count--) {
-		if (bpf_map_delete_elem(fd, &m->strays[m->count - 1]) < 0 && errno != ENOENT)
+	for (; r == 0 && repair->count; repair->count--) {
+		if (bpf_map_delete_elem(fd, &repair->stale[repair->count - 1]) < 0 && errno != ENOENT)
 			r = err_errno(err, errno, "cannot delete from map %s", name);
 	}
 	return r;
 }
 
-/* What the maps say of backends and of lists; then what no service has goes: elements of lists first. */
-static int mend(struct dp_services *services, struct err *err)
+/* Reads backends and lists from the maps, then deletes those that no service has, elements of lists first. */
+static int repair_services(struct dp_services *services, struct err *err)
 {
-	struct mending m = { .services = services };
+	struct repair repair = { .services = services };
 	int r = 0;
 
 	for (int v6 = 0; v6 < 2 && r == 0; v6++) {
-		m.v6 = v6;
-		r = walk_map(services->services[v6], service_maps[v6], see_service, &m, err);
+		repair.v6 = v6;
+		r = walk_map(services->services[v6], service_maps[v6], read_service, &repair, err);
 		if (r == 0)
-			r = walk_map(services->backends[v6], backend_maps[v6], see_backend, &m, err);
+			r = walk_map(services->backends[v6], backend_maps[v6], read_backend, &repair, err);
 	}
 	if (r == 0)
-		r = delete_strays(&m, services->lists, "service_lists", see_listed, err);
+		r = delete_stale(&repair, services->lists, "service_lists", check_listed, err);
 	if (r == 0)
-		r = delete_strays(&m, services->members, "service_members", see_member, err);
+		r = delete_stale(&repair, services->members, "service_members", check_member, err);
 	if (r == 0)
-		r = backends_drop_unused(&services->ids, err);
+		r = backends_delete_unused(&services->ids, err);
 	if (r == 0)
 		backend_lists_noted(&services->shared);
-	if (m.newest > services->state.list)
-		services->state.list = m.newest;
+	if (repair.newest > services->state.list)
+		services->state.list = repair.newest;
 	services->shared.last = services->state.list;
 	services->ids.last = services->state.backend;
-	free(m.strays);
+	free(repair.stale);
 	return r;
 }
 
@@ -335,7 +339,7 @@ static int read_maps(struct dp_services *services, struct err *err)
 	if (r == 0)
 		r = backends_init(&services->ids, err);
 	if (r == 0)
-		r = mend(services, err);
+		r = repair_services(services, err);
 	services->fresh = r == 0;
 	return r;
 }
@@ -418,7 +422,7 @@ int dp_service_each(int (*fn)(const struct dp_service *service, void *arg), void
 	return r == -ENOMEM ? err_errno(err, ENOMEM, "cannot list the services") : r;
 }
 
-/* How many of the list there are. */
+/* Reads the backends of a list; returns how many it found. */
 static size_t list_read(int backends_fd, int lists_fd, bool v6, const struct wr_service *stored, struct dp_backend *backends)
 {
 	union backend backend;
@@ -434,8 +438,8 @@ static size_t list_read(int backends_fd, int lists_fd, bool v6, const struct wr_
 }
 
 /*
- * A list that is short is being deleted, or has been: its service has another one by now, or is gone. (In maps that
- * something else has damaged it stays short.)
+ * A list shorter than stored.backends was deleted meanwhile, so its service has another one by now, or is gone. (In
+ * maps that something else has damaged the list stays short.)
  */
 int dp_service_backends(const struct ip *ip, uint16_t port, uint8_t protocol, struct dp_backend **out, size_t *count,
 			struct err *err)

@@ -10,7 +10,7 @@
 
 #include "cleanup.h"
 #include "file.h"
-#include "inet.h"
+#include "ip.h"
 #include "paths.h"
 
 #define RECORD_MAX 65536
@@ -67,7 +67,7 @@ static int sysctl_set(const char *path, int value, struct err *err)
 	return r < 0 ? r : sysctl_write(path, value, err);
 }
 
-/* `arg`: where an error goes. */
+/* `arg`: struct err. */
 static int accept_ra_on(const struct route *route, void *arg)
 {
 	char path[64], name[IFNAMSIZ];
@@ -120,7 +120,7 @@ int sysctl_restore(struct err *err)
 		if (sscanf(line, "%127s %d", path, &old) != 2 || recorded_earlier(text, line, strlen(path)))
 			continue;
 		r = sysctl_write(path, old, first ? NULL : err);
-		/* A link that is gone took its sysctl along. */
+		/* A sysctl of a deleted link is gone with it. */
 		if (r < 0 && r != -ENOENT && !first)
 			first = r;
 	}

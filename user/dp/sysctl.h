@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Sysctls that a node needs, each recorded (WARREN_SYSCTL_FILE) before it is changed, so that `down` can put it back.
+ * Sysctls that a node needs, each recorded (WARREN_SYSCTL_FILE) before it is changed, so that `down` can restore it.
  */
 #ifndef WARREN_SYSCTL_H
 #define WARREN_SYSCTL_H

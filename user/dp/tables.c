@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Tables of the policy: elements put and deleted in batches, growing maps replaced. */
+/* Policy tables: puts and deletes elements in batches, and replaces growing maps. */
 #include "tables.h"
 
 #include <stdlib.h>
@@ -14,7 +14,7 @@ struct dp_table {
 	int outer;	    /* of a growing map, else -1 */
 	int fd;		    /* what holds the elements */
 	uint32_t room;	    /* of that */
-	size_t most;	    /* elements that it is to have; 0: as many as it can */
+	size_t max;	    /* elements that it is to have; 0: as many as it can */
 	struct keyset keys; /* what is in it */
 };
 
@@ -80,12 +80,12 @@ size_t dp_table_limit(const struct dp_table *table)
 {
 	size_t limit = table->outer >= 0 ? table->map->max_entries : table->room;
 
-	return table->most && table->most < limit ? table->most : limit;
+	return table->max && table->max < limit ? table->max : limit;
 }
 
-void dp_table_limit_to(struct dp_table *table, size_t most)
+void dp_table_limit_to(struct dp_table *table, size_t max)
 {
-	table->most = most;
+	table->max = max;
 }
 
 struct each_element {
@@ -110,7 +110,7 @@ int dp_table_each(struct dp_table *table, int (*fn)(const void *key, const void 
 
 static int no_room(const struct dp_table *table, struct err *err)
 {
-	return err_set(err, ENOSPC, "map %s is full: %zu entries are wanted, it can hold %zu", table->map->name,
+	return err_set(err, ENOSPC, "map %s is full: %zu entries are required, it can hold %zu", table->map->name,
 		       dp_table_used(table), dp_table_limit(table));
 }
 
@@ -119,7 +119,7 @@ static int update_all(int fd, const struct dp_map *map, const void *keys, const 
 {
 	__u32 done = (__u32)count;
 
-	/* Memory: the kernel has none for the map, or the agent's cgroup has reached its limit. */
+	/* ENOMEM: the kernel has no memory for the map, or the agent's cgroup has reached its limit. */
 	if (count && bpf_map_update_batch(fd, keys, values, &done, NULL) < 0) {
 		int num = errno == E2BIG || errno == ENOMEM ? ENOSPC : errno;
 
@@ -167,7 +167,7 @@ static int copy_elements(const struct dp_table *table, int to, struct err *err)
 	return r < 0 ? r : copy_flush(&copy);
 }
 
-/* As the present one, but with more room. Returns its fd. */
+/* A copy of the present map with more room. Returns its fd. */
 static int larger_map(const struct dp_table *table, uint32_t room, struct err *err)
 {
 	_cleanup_fd_ int btf_fd = -1;
@@ -184,7 +184,7 @@ static int larger_map(const struct dp_table *table, uint32_t room, struct err *e
 	return dp_growing_create(table->map, room, &btf, err);
 }
 
-/* Room for all that `keys` names by now, the new elements included, before any program sees the new map. */
+/* Fills a larger map with all elements, the new ones included, before any program sees it. */
 static int replace_by_larger(struct dp_table *table, const void *keys, const void *values, size_t count,
 			     struct err *err)
 {
@@ -217,7 +217,7 @@ static const char *key_at(const struct dp_table *table, const void *keys, size_t
 	return (const char *)keys + i * table->map->key_size;
 }
 
-/* Adds the keys to the set; `fresh` has room for the numbers of those that are new. */
+/* Adds the keys to the set; `fresh` gets the indexes of the new ones. */
 static int add_keys(struct dp_table *table, const void *keys, size_t count, uint32_t *fresh, size_t *fresh_count,
 		    struct err *err)
 {
@@ -233,7 +233,7 @@ static int add_keys(struct dp_table *table, const void *keys, size_t count, uint
 	return 0;
 }
 
-/* Without allocating: memory may be what was lacking. */
+/* Removes the new keys, without allocating: memory may have run out. */
 static void take_back(struct dp_table *table, const void *keys, const uint32_t *fresh, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
@@ -281,20 +281,20 @@ int dp_table_delete(struct dp_table *table, const void *keys, size_t count, stru
 
 		if (r == 0)
 			break;
-		/* The kernel writes how many, unless it fails before the first: then none. */
+		/* The kernel writes the number of deleted elements, unless it fails before the first. */
 		gone += done < count_left ? done : 0;
-		if (r == -ENOENT) { /* that one had gone already */
+		if (r == -ENOENT) { /* that one was absent */
 			gone++;
 			continue;
 		}
 		for (; gone < found; gone++)
-			keyset_add(&table->keys, key_at(table, present, gone)); /* has the room that it had before */
+			keyset_add(&table->keys, key_at(table, present, gone)); /* its slot is still free */
 		return err_errno(err, -r, "cannot delete from map %s", table->map->name);
 	}
 	return 0;
 }
 
-/* --- what one agent leaves behind for the next -------------------------------------------------------------------- */
+/* --- state that outlives the agent -------------------------------------------------------------------------------- */
 
 int dp_policy_state_get(struct wr_policy_state *state, struct err *err)
 {

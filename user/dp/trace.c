@@ -17,15 +17,17 @@ static void skel_freep(struct warren_bpf **skel)
 	warren_bpf__destroy(*skel);
 }
 
-/* The tag is a hash of the instructions before the verifier sees what `dry_run` is: a twin has that of its original. */
-static int same_program(int twin, const char *name, struct err *err)
+/*
+ * The tag is a hash of the instructions before the verifier evaluates `dry_run`: equal for both programs of one build.
+ */
+static int same_program(int dry_run_fd, const char *name, struct err *err)
 {
 	_cleanup_fd_ int original = prog_open(name, err);
 	struct bpf_prog_info infos[2];
 
 	if (original < 0)
 		return original;
-	if (prog_info(original, &infos[0]) < 0 || prog_info(twin, &infos[1]) < 0)
+	if (prog_info(original, &infos[0]) < 0 || prog_info(dry_run_fd, &infos[1]) < 0)
 		return err_errno(err, errno, "cannot examine program %s", name);
 	if (memcmp(infos[0].tag, infos[1].tag, BPF_TAG_SIZE) == 0)
 		return 0;
@@ -45,41 +47,41 @@ static int check_maps(unsigned pinned, struct err *err)
 	return err_hint(err, "`warren node init` loads it; so does the first pod");
 }
 
-/* The twin that an earlier dry run has left, or -1. */
-static int twin_find(const struct warren_bpf *skel, const char *name)
+/* The dry-run program that an earlier dry run has pinned, or -1. */
+static int dry_run_find(const struct warren_bpf *skel, const char *name)
 {
 	struct loaded_maps maps;
 	char path[PIN_PATH_MAX];
 	uint32_t load;
 
-	return loaded_maps(skel, &maps) ? loaded_open(skel, &maps, pin_path(path, PIN_TWIN_DIR, name), name, &load)
+	return loaded_maps(skel, &maps) ? loaded_open(skel, &maps, pin_path(path, PIN_DRY_RUN_DIR, name), name, &load)
 					: -1;
 }
 
-static int twin_load(struct warren_bpf *skel, const char *name, struct err *err)
+static int dry_run_load(struct warren_bpf *skel, const char *name, struct err *err)
 {
 	struct bpf_program *p;
 	int r;
 
 	bpf_object__for_each_program(p, skel->obj)
 	    bpf_program__set_autoload(p, strcmp(bpf_program__name(p), name) == 0);
-	/* A dry run caches no verdict, and this program is to stay: tiny maps of its own will do. */
+	/* A dry run caches no verdict, so its own cache maps have one entry to save memory. */
 	bpf_map__set_max_entries(skel->maps.verdicts4, 1);
 	bpf_map__set_max_entries(skel->maps.verdicts6, 1);
 	bpf_map__set_max_entries(skel->maps.known_addresses, 1);
 	r = warren_bpf__load(skel);
 	if (r < 0)
 		return load_error(err, -r, "cannot load the program for a dry run");
-	/* Where it cannot stay, the next dry run loads its own again. */
-	if (mkdir(PIN_TWIN_DIR, 0700) == 0 || errno == EEXIST)
-		load_pin_program(skel->obj, PIN_TWIN_DIR, name, NULL);
+	/* If it cannot be pinned, the next dry run loads it again. */
+	if (mkdir(PIN_DRY_RUN_DIR, 0700) == 0 || errno == EEXIST)
+		load_pin_program(skel->obj, PIN_DRY_RUN_DIR, name, NULL);
 	return dup(bpf_program__fd(bpf_object__find_program_by_name(skel->obj, name)));
 }
 
-static int twin_open(const char *name, struct err *err)
+static int dry_run_open(const char *name, struct err *err)
 {
 	_cleanup_(skel_freep) struct warren_bpf *skel = NULL;
-	_cleanup_fd_ int twin = -1;
+	_cleanup_fd_ int dry_run_fd = -1;
 	unsigned pinned;
 	int r = load_open(&skel, &pinned, err);
 
@@ -88,20 +90,20 @@ static int twin_open(const char *name, struct err *err)
 	if (r < 0)
 		return r;
 	skel->rodata->dry_run = true;
-	twin = twin_find(skel, name);
-	if (twin < 0)
-		twin = twin_load(skel, name, err);
-	r = twin < 0 ? twin : same_program(twin, name, err);
-	return r < 0 ? r : take_fd(&twin);
+	dry_run_fd = dry_run_find(skel, name);
+	if (dry_run_fd < 0)
+		dry_run_fd = dry_run_load(skel, name, err);
+	r = dry_run_fd < 0 ? dry_run_fd : same_program(dry_run_fd, name, err);
+	return r < 0 ? r : take_fd(&dry_run_fd);
 }
 
-static int twin_run(int twin, uint32_t ifindex, uint32_t entered, const void *frame, size_t length, int *tc_verdict,
+static int dry_run_run(int dry_run_fd, uint32_t ifindex, uint32_t entered, const void *frame, size_t length, int *tc_verdict,
 		    struct err *err)
 {
 	struct __sk_buff skb = { .ifindex = ifindex, .ingress_ifindex = entered };
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = (__u32)length, .ctx_in = &skb,
 		    .ctx_size_in = sizeof(skb), .repeat = 1);
-	int r = bpf_prog_test_run_opts(twin, &opts);
+	int r = bpf_prog_test_run_opts(dry_run_fd, &opts);
 
 	if (r == -ENODEV)
 		return err_set(err, ENODEV, "there is no device %u in this network namespace", ifindex);
@@ -115,14 +117,14 @@ int dp_trace(const char *program, uint32_t ifindex, uint32_t entered, const void
 	     struct wr_trace *trace, int *tc_verdict, struct err *err)
 {
 	_cleanup_fd_ int lock = lock_wait(LOCK_TRACE, NULL, err);
-	_cleanup_fd_ int twin = lock < 0 ? lock : twin_open(program, err);
+	_cleanup_fd_ int dry_run_fd = lock < 0 ? lock : dry_run_open(program, err);
 	int r;
 
-	if (twin < 0)
-		return twin;
+	if (dry_run_fd < 0)
+		return dry_run_fd;
 	*trace = (struct wr_trace){ 0 };
 	r = dp_value_put("trace", trace, err);
 	if (r == 0)
-		r = twin_run(twin, ifindex, entered, frame, length, tc_verdict, err);
+		r = dry_run_run(dry_run_fd, ifindex, entered, frame, length, tc_verdict, err);
 	return r < 0 ? r : dp_value_get("trace", trace, err);
 }

@@ -19,17 +19,17 @@ static int attach(struct nl *nl, uint32_t ifindex, enum tc_hook hook, const char
 	r = tc_filter_get(nl, ifindex, hook, &id, err);
 	if (r < 0 || (id && id == prog_id(prog)))
 		return r;
-	if (prog_owner(id, program) == PROG_FOREIGN) {
-		err_set(err, EBUSY, "another program's filter stands at prio 1 handle 1 of device %u, where %s belongs",
+	if (prog_owner(id, program) == PROG_OTHER) {
+		err_set(err, EBUSY, "another program's filter is at prio 1 handle 1 of device %u, where %s belongs",
 			ifindex, program);
-		return err_hint(err, "`tc filter show dev ... ingress` names it; move it to another priority");
+		return err_hint(err, "`tc filter show dev ... ingress` shows it; move it to another priority");
 	}
 	tc_clsact_add(nl, &b, ifindex);
 	tc_filter_replace(nl, &b, ifindex, hook, prog, program);
 	return nl_batch_run(nl, &b, err);
 }
 
-/* The other end first: what warren0 lets through is never unseen. */
+/* The other end first, so that no packet bypasses the programs. */
 int uplink_host_attach(struct nl *nl, const struct link_info *warren0, struct err *err)
 {
 	int r = attach(nl, warren0->peer_ifindex, TC_INGRESS, WARREN_PROG_FROM_HOST, err);
@@ -45,7 +45,7 @@ int dp_uplink_attach(uint32_t ifindex, struct err *err)
 	return r < 0 ? r : attach(&nl, ifindex, TC_INGRESS, WARREN_PROG_FROM_UPLINK, err);
 }
 
-/* A clsact in which nothing is left goes too: attach() has made it, or nobody misses it. */
+/* An empty clsact is deleted too: attach() has made it, or no other program uses it. */
 static int detach(struct nl *nl, uint32_t ifindex, struct err *err)
 {
 	struct nl_batch b = { 0 };
@@ -96,7 +96,7 @@ static int on_link(const struct link_info *info, void *arg)
 	r = tc_filter_get(each->nl, info->ifindex, TC_INGRESS, &id, each->err);
 	if (r == 0 && prog_owner(id, WARREN_PROG_FROM_UPLINK) == PROG_OURS)
 		r = each->fn(info->ifindex, each->arg);
-	return r == -ENODEV ? 0 : r; /* it goes away meanwhile */
+	return r == -ENODEV ? 0 : r; /* deleted meanwhile */
 }
 
 static int uplink_each(struct nl *nl, int (*fn)(uint32_t ifindex, void *arg), void *arg, struct err *err)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The programs on devices that are no pod's: from_host on warren0, from_uplink on uplinks. */
+/* The programs on devices other than pods': from_host on warren0, from_uplink on uplinks. */
 #ifndef WARREN_UPLINK_H
 #define WARREN_UPLINK_H
 
@@ -7,25 +7,25 @@
 #include "tc.h"
 
 /*
- * from_uplink on a device, tc ingress; `detach` takes it away. (from_host sits on warren0 from node_init() on.) An
- * absent device is -ENODEV.
+ * Attach from_uplink to a device's tc ingress, and detach it. (node_init() attaches from_host to warren0.) -ENODEV: no
+ * such device.
  */
 int dp_uplink_attach(uint32_t ifindex, struct err *err);
 int dp_uplink_detach(uint32_t ifindex, struct err *err);
-/* Devices that carry it. */
+/* Every device that has from_uplink. */
 int dp_uplink_each(int (*fn)(uint32_t ifindex, void *arg), void *arg, struct err *err);
 
 /* --- for node.c and node_check.c --- */
 
 /* Attaches from_host to warren0 (egress) and to its other end (ingress), or replaces it there. */
 int uplink_host_attach(struct nl *nl, const struct link_info *warren0, struct err *err);
-/* As uplink_check(), of both. */
+/* uplink_check() for both. */
 int uplink_host_check(struct nl *nl, const struct link_info *warren0, bool *good, struct err *err);
-/* Gives every device that carries from_uplink the one that is pinned now. */
+/* Replaces from_uplink by the pinned program on every device that has it. */
 int uplink_replace_all(struct nl *nl, unsigned *count, struct err *err);
-/* Takes from_uplink away everywhere, whichever build's it is. */
+/* Detaches from_uplink of any build from all devices. */
 int uplink_detach_all(struct nl *nl, struct err *err);
-/* Whether the pinned program is where it should be, and nothing runs ahead of it. A device that is gone is no error. */
+/* *good: the pinned program is attached and no other program runs before it. A deleted device is no error. */
 int uplink_check(struct nl *nl, uint32_t ifindex, enum tc_hook hook, const char *program, bool *good, struct err *err);
 
 #endif

@@ -37,8 +37,8 @@ static uint32_t count_free(const struct wr_ct_windows *w)
 }
 
 /*
- * The largest for this many free parts: all that the first endpoints want, then a smaller and smaller share of what is
- * left, so that the last ones get something, too.
+ * The largest window for this many free parts: the full size for the first endpoints, then less and less of the rest,
+ * so that the last ones still get a window.
  */
 static uint32_t size_for(uint32_t free_parts)
 {
@@ -50,7 +50,7 @@ static uint32_t size_for(uint32_t free_parts)
 	return slots;
 }
 
-/* The first free one of that size, at a multiple of it. */
+/* Finds the first free window of that size, aligned to its size. */
 static bool find(const struct wr_ct_windows *w, uint32_t slots, uint32_t *first)
 {
 	const uint32_t parts = slots / WR_CT_WINDOW_MIN;
@@ -68,8 +68,8 @@ static bool find(const struct wr_ct_windows *w, uint32_t slots, uint32_t *first)
 	return false;
 }
 
-/* What endpoints have, from the endpoints themselves: the map is only a note of that. */
-static int count_again(struct dp *dp, struct wr_ct_windows *w, struct err *err)
+/* Recomputes the bits from map endpoints, which is authoritative. */
+static int recount(struct dp *dp, struct wr_ct_windows *w, struct err *err)
 {
 	const size_t length = WR_ENDPOINT_SLOTS * sizeof(struct wr_endpoint);
 	struct wr_endpoint *endpoints = mmap(NULL, length, PROT_READ, MAP_SHARED, dp->endpoints, 0);
@@ -117,7 +117,7 @@ void dp_slots_unmap(struct dp_slots *slots)
 		munmap(slots->mapped, slots->length);
 }
 
-/* A tag is one word, so programs see a flow or an empty slot: see end_in_window(). */
+/* A tag is one 32-bit store, so programs see a flow or an empty slot: see end_in_window(). */
 static int clear(const struct wr_endpoint *ep, struct err *err)
 {
 	int r = 0;
@@ -132,10 +132,10 @@ static int clear(const struct wr_endpoint *ep, struct err *err)
 	return r;
 }
 
-/* --- taken and freed -----------------------------------------------------------------------------------------------
+/* --- allocate and free ---------------------------------------------------------------------------------------------
  */
 
-int dp_window_take(struct dp *dp, struct wr_endpoint *ep, struct err *err)
+int dp_window_alloc(struct dp *dp, struct wr_endpoint *ep, struct err *err)
 {
 	const __u32 zero = 0;
 	struct wr_ct_windows w;
@@ -145,9 +145,9 @@ int dp_window_take(struct dp *dp, struct wr_endpoint *ep, struct err *err)
 	ep->ct_first = ep->ct_slots = 0;
 	if (bpf_map_lookup_elem(dp->ct_windows, &zero, &w) < 0)
 		return err_errno(err, errno, "cannot look into map ct_windows");
-	/* The node's own slots are not in use in a new map: it may be newer than the endpoints. */
+	/* If the node's own slots are not marked, the map is new, and may be newer than the endpoints. */
 	if (!is_used(&w, 0) || size_for(count_free(&w)) < WR_CT_WINDOW_MAX)
-		r = count_again(dp, &w, err);
+		r = recount(dp, &w, err);
 	slots = size_for(count_free(&w));
 	for (; r == 0 && slots >= WR_CT_WINDOW_MIN && !ep->ct_slots; slots /= 2) {
 		if (find(&w, slots, &ep->ct_first))

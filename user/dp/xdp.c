@@ -43,7 +43,7 @@ static const char *link_path(char buf[PIN_PATH_MAX], uint32_t ifindex, enum dp_x
 	return buf;
 }
 
-/* The device's link and the mode that it is in; -ENOENT. The link of a device that has gone is forgotten. */
+/* The device's link and its mode; -ENOENT. Removes the stale pin of a device that is gone. */
 static int link_open(uint32_t ifindex, enum dp_xdp_mode *mode, struct err *err)
 {
 	static const enum dp_xdp_mode modes[] = { DP_XDP_NATIVE, DP_XDP_GENERIC };
@@ -59,7 +59,7 @@ static int link_open(uint32_t ifindex, enum dp_xdp_mode *mode, struct err *err)
 		if (fd < 0)
 			return err_errno(err, errno, "cannot open the pinned link %s", path);
 		if (bpf_obj_get_info_by_fd(fd, &info, &len) < 0)
-			return err_errno(err, errno, "cannot ask the kernel about link %s", path);
+			return err_errno(err, errno, "cannot query link %s", path);
 		*mode = modes[i];
 		if (info.xdp.ifindex)
 			return take_fd(&fd);
@@ -69,7 +69,7 @@ static int link_open(uint32_t ifindex, enum dp_xdp_mode *mode, struct err *err)
 	return -ENOENT;
 }
 
-/* Every pinned link, past errors, of which the first is reported; -ENOENT of link_open() means that it was stale. */
+/* Every pinned link. Continues after errors and returns the first; -ENOENT of link_open() means a stale pin. */
 static int links_each(struct nl *nl, int (*fn)(struct nl *nl, uint32_t ifindex, struct err *err), struct err *err)
 {
 	_cleanup_closedir_ DIR *dir = opendir(PIN_LINK_DIR);
@@ -98,7 +98,7 @@ static uint32_t from_uplink_id(struct nl *nl, uint32_t ifindex)
 	return prog_owner(id, WARREN_PROG_FROM_UPLINK) == PROG_OURS ? id : 0;
 }
 
-/* --- taking tunnels apart ---------------------------------------------------------------------------------------- */
+/* --- decapsulation ------------------------------------------------------------------------------------------------ */
 
 static int uplink_forget(uint32_t ifindex, struct err *err)
 {
@@ -163,7 +163,7 @@ static int decap_start(struct nl *nl, uint32_t ifindex, struct err *err)
 	return dp_map_update("uplinks", &ifindex, &uplink, err);
 }
 
-/* What xdp_uplink has taken apart before is still believed. */
+/* Clears the flag and keeps the magic number: packets that xdp_uplink has decapsulated before are still accepted. */
 int dp_xdp_keep_tunnels(uint32_t ifindex, struct err *err)
 {
 	struct wr_uplink uplink;
@@ -175,8 +175,8 @@ int dp_xdp_keep_tunnels(uint32_t ifindex, struct err *err)
 }
 
 /*
- * Whether frames come to it one by one, new. What the kernel has made itself (veth, bridge, tunnel, VLAN) says of what
- * kind it is. Of these a TAP is no less a network card: a program puts frames into it.
+ * Whether frames enter the host at this device. Virtual devices (veth, bridge, tunnel, VLAN) have a kind. A TAP has one
+ * too but counts as a network card: a program writes frames into it.
  */
 static bool is_nic(const struct link_info *link)
 {
@@ -205,7 +205,7 @@ static int detach(struct nl *nl, uint32_t ifindex, struct err *err)
 	r = dp_xdp_keep_tunnels(ifindex, err);
 	if (r < 0)
 		return r;
-	/* Returns when the device runs without; a link that merely loses its pin goes some time later. */
+	/* Returns when the device runs without XDP; a link whose pin is merely removed is detached later. */
 	if (bpf_link_detach(fd) < 0)
 		return err_errno(err, errno, "cannot detach XDP from device %u", ifindex);
 	if (unlink(link_path(path, ifindex, mode)) < 0 && errno != ENOENT)
@@ -219,12 +219,12 @@ static int refused(const struct link_info *link, enum dp_xdp_mode mode, int num,
 	struct bpf_prog_info info;
 
 	if ((num == EBUSY || num == EEXIST) && prog_info_by_id(link->xdp_prog_id, &info) == 0) {
-		err_set(err, EBUSY, "%s has an XDP program of somebody else: %s, id %u", link->name,
+		err_set(err, EBUSY, "%s has an XDP program of another owner: %s, id %u", link->name,
 			info.name[0] ? info.name : "without a name", info.id);
 		return err_hint(
 		    err,
-		    "a device runs one: leave %s to it, or take it away (`ip link set dev %s xdp off`, or end "
-		    "what holds it)",
+		    "a device runs one XDP program: use mode off for %s, or detach it (`ip link set dev %s xdp off`, or end "
+		    "the process that holds it)",
 		    link->name, link->name);
 	}
 	if (mode == DP_XDP_NATIVE && (num == EOPNOTSUPP || num == EINVAL)) {
@@ -254,7 +254,7 @@ static int attach(const struct link_info *link, enum dp_xdp_mode mode, struct er
 	return 0;
 }
 
-/* The pinned programs instead of those that are there: no packet goes without. */
+/* Replaces the attached programs by the pinned ones; no packet bypasses both. */
 static int replace(struct nl *nl, uint32_t ifindex, struct err *err)
 {
 	_cleanup_fd_ int prog = prog_open(WARREN_PROG_XDP_UPLINK, err);
@@ -317,10 +317,10 @@ static int attach_locked(uint32_t ifindex, enum dp_xdp_mode mode, enum dp_xdp_mo
 
 int dp_xdp_attach(uint32_t ifindex, enum dp_xdp_mode mode, enum dp_xdp_mode *now, struct err *err)
 {
-	enum dp_xdp_mode unwanted;
+	enum dp_xdp_mode ignored;
 	_cleanup_fd_ int lock = lock_wait(LOCK_NODE, NULL, err);
 
-	return lock < 0 ? lock : attach_locked(ifindex, mode, now ?: &unwanted, err);
+	return lock < 0 ? lock : attach_locked(ifindex, mode, now ?: &ignored, err);
 }
 
 int dp_xdp_refresh(struct nl *nl, struct err *err)
@@ -333,7 +333,7 @@ int dp_xdp_detach_all(struct nl *nl, struct err *err)
 	return links_each(nl, detach, err);
 }
 
-/* --- what stands where ------------------------------------------------------------------------------------------- */
+/* --- list -------------------------------------------------------------------------------------------------------- */
 
 struct uplinks {
 	struct nl *nl;
@@ -361,11 +361,11 @@ static int look_at(const struct link_info *link, void *arg)
 	progs.denies = progs.xdp != DP_XDP_OFF || (from_uplink && prog_uses(from_uplink, "deny_state"));
 	progs.decap = is_decapsulating(link->ifindex);
 	if (progs.xdp == DP_XDP_OFF && link->xdp_prog_id) {
-		progs.foreign = link->xdp_prog_id;
-		if (prog_info_by_id(progs.foreign, &info) == 0)
-			snprintf(progs.foreign_name, sizeof(progs.foreign_name), "%s", info.name);
+		progs.other_id = link->xdp_prog_id;
+		if (prog_info_by_id(progs.other_id, &info) == 0)
+			snprintf(progs.other_name, sizeof(progs.other_name), "%s", info.name);
 	}
-	return progs.xdp != DP_XDP_OFF || progs.from_uplink || progs.foreign ? all->fn(&progs, all->arg) : 0;
+	return progs.xdp != DP_XDP_OFF || progs.from_uplink || progs.other_id ? all->fn(&progs, all->arg) : 0;
 }
 
 int dp_uplink_progs_each(int (*fn)(const struct dp_uplink_progs *progs, void *arg), void *arg, struct err *err)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* libcurl's sockets and time, and our timers, behind one descriptor. */
+/* One epoll descriptor for libcurl's sockets, libcurl's timeouts and the client's timers. */
 #include <errno.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
@@ -8,8 +8,8 @@
 #include "cleanup.h"
 #include "clock.h"
 
-#define EVENTS 16      /* looked at in one turn */
-#define CONNECTIONS 8 /* kept when nothing uses them: one at most with HTTP/2 */
+#define EVENTS 16     /* per api_run() */
+#define CONNECTIONS 8 /* kept open while idle; HTTP/2 needs one at most */
 
 const char *api_server(const struct api *api)
 {
@@ -21,9 +21,12 @@ int api_fd(const struct api *api)
 	return api->epoll;
 }
 
-/* --- what libcurl wants to be told --- */
+/* --- libcurl's callbacks --- */
 
-/* It closes sockets without a word, which takes them out of the set, and their numbers come again. */
+/*
+ * libcurl closes sockets without CURL_POLL_REMOVE. close() removes them from the epoll set, and their numbers are
+ * reused: so MOD may fail for a socket that was seen before.
+ */
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
 {
 	struct epoll_event event = { .data.fd = fd };
@@ -48,11 +51,11 @@ static int on_time(CURLM *multi, long ms, void *arg)
 	return 0;
 }
 
-/* --- a turn --- */
+/* --- api_run() --- */
 
 static void drop_cancelled(struct api *api)
 {
-	for (struct api_call *call; (call = list_first(&api->over, struct api_call, entry));)
+	for (struct api_call *call; (call = list_first(&api->cancelled, struct api_call, entry));)
 		api_call_free(call);
 }
 
@@ -68,8 +71,8 @@ static CURLMcode act(struct api *api, curl_socket_t fd, int what)
 	return code;
 }
 
-/* Something may be ready that is no longer there by the time its turn comes: libcurl knows no such socket then. */
-static void look(struct api *api)
+/* An earlier action of this run may have closed a socket that is ready: libcurl ignores such a descriptor. */
+static void poll_events(struct api *api)
 {
 	struct epoll_event events[EVENTS];
 	uint64_t expired;
@@ -107,7 +110,7 @@ static void end_calls(struct api *api)
 	}
 }
 
-/* As many as wait now: one that fails at once may be started again by its owner. */
+/* Only the calls that wait now: the owner of one that fails at once may start it again. */
 static void begin_calls(struct api *api)
 {
 	struct api_call *call;
@@ -143,7 +146,7 @@ static void destroyp(struct api **api)
 void api_run(struct api *api)
 {
 	api->in_run = true;
-	look(api);
+	poll_events(api);
 	end_calls(api);
 	api_timers_fire(api);
 	begin_calls(api);
@@ -154,7 +157,7 @@ void api_run(struct api *api)
 		api_arm(api);
 }
 
-/* --- beginning and end --- */
+/* --- opening and closing --- */
 
 static int set_up(struct api *api, struct err *err)
 {
@@ -183,16 +186,16 @@ int api_open(struct api **out, const struct api_config *config, struct err *err)
 	int ret;
 
 	if (!api)
-		return err_errno(err, ENOMEM, "cannot talk to the API server");
+		return err_errno(err, ENOMEM, "cannot create the API client");
 	api->epoll = api->timer = -1;
 	api->armed_ns = api->curl_ns = API_NEVER;
 	list_init(&api->waiting);
 	list_init(&api->running);
-	list_init(&api->over);
+	list_init(&api->cancelled);
 	list_init(&api->timers);
 	list_init(&api->due);
 	if (!config->server_count)
-		return err_set(err, EINVAL, "it is not said where the API server is");
+		return err_set(err, EINVAL, "no API server is configured");
 	ret = api_config_copy(&api->config, config, err);
 	ret = ret < 0 ? ret : api_credentials_init(&api->credentials, &api->config, err);
 	ret = ret < 0 ? ret : set_up(api, err);
@@ -213,7 +216,7 @@ int api_use_servers(struct api *api, const struct api_config *config, struct err
 	api->config.servers = copy.servers;
 	api->config.server_count = copy.server_count;
 	api->server = 0;
-	api->ways++;
+	api->config_generation++;
 	return 0;
 }
 

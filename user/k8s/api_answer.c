@@ -32,7 +32,7 @@ static const struct {
 
 static const struct {
 	int status, num;
-	const char *words;
+	const char *text;
 } statuses[] = {
 	{ 400, EINVAL, "Bad Request" },
 	{ 401, EACCES, "Unauthorized" },
@@ -57,11 +57,11 @@ static int number_of(CURLcode code)
 	return EIO;
 }
 
-/* There was no answer, or not all of it. */
+/* No response, or an incomplete one. */
 static void broken(struct api_call *call, CURLcode code, const char *why, struct err *err)
 {
 	if (call->refused)
-		err_set(err, call->refused < 0 ? -call->refused : call->refused, "its answer cannot be used");
+		err_set(err, call->refused < 0 ? -call->refused : call->refused, "the response cannot be used");
 	else if (!call->connected && call->failures)
 		err_set(err, number_of(code), "no API server can be reached: %s", call->failures);
 	else
@@ -69,10 +69,11 @@ static void broken(struct api_call *call, CURLcode code, const char *why, struct
 	err_wrap(err, "%s %s", call->method, call->path);
 	str_printable(err->msg);
 	if (number_of(code) == EKEYREJECTED)
-		err_hint(err, "compare the CA that is trusted here with who has signed the server's certificate, and for which names");
+		err_hint(err, "check that the configured CA has signed the server's certificate and that it is valid for this "
+			      "name");
 }
 
-/* In the encoding that was asked for. */
+/* In JSON or protobuf, as the request accepted. */
 static json_t *parse_status(const char *problem, size_t size)
 {
 	json_t *status = NULL;
@@ -84,7 +85,7 @@ static json_t *parse_status(const char *problem, size_t size)
 	return protobuf_object(problem, size, &status, NULL) == 0 ? status : NULL;
 }
 
-/* The members of a Status object. What is no such object says nothing. */
+/* The members of a Status object; empty if the body is none. */
 static json_t *read_status(struct api_call *call, struct api_result *result, const char **message)
 {
 	json_t *status = parse_status(call->problem, call->problem_size);
@@ -99,22 +100,22 @@ static json_t *read_status(struct api_call *call, struct api_result *result, con
 
 static void explain(struct api_call *call, const char *message, struct api_result *result)
 {
-	const char *words = "";
+	const char *text = "";
 	int num = EREMOTEIO;
 
 	for (size_t i = 0; i < ARRAY_SIZE(statuses); i++) {
 		if (statuses[i].status == result->status) {
 			num = statuses[i].num;
-			words = statuses[i].words;
+			text = statuses[i].text;
 		}
 	}
 	err_set(&result->err, num, "%s %s: %s: %d%s%s%s%s", call->method, call->path, call->url, result->status,
-		*words ? " " : "", words, *message ? ": " : "", message);
+		*text ? " " : "", text, *message ? ": " : "", message);
 	str_printable(result->err.msg);
 	if (result->status == 401)
-		err_hint(&result->err, "the token or the certificate is not, or no longer, accepted");
+		err_hint(&result->err, "the server does not accept the token or the certificate: renew it");
 	if (result->status == 403)
-		err_hint(&result->err, "see what the account may do: kubectl auth can-i --list --as=...");
+		err_hint(&result->err, "check the account's permissions: kubectl auth can-i --list --as=...");
 }
 
 json_t *api_answer(struct api_call *call, CURLcode code, const char *why, struct api_result *result)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Calls: begun, timed, tried on another server, ended. */
+/* A call's life: start, timeouts, retry on another server, end. */
 #include <string.h>
 
 #include "api_internal.h"
@@ -31,10 +31,10 @@ static void call_freep(struct api_call **call)
 	api_call_free(*call);
 }
 
-/* From here on the call is the owner's no longer: to cancel it does nothing. */
+/* From here on api_cancel() ignores the call. */
 static void finish(struct api_call *call, const struct api_result *result)
 {
-	call->over = true;
+	call->ended = true;
 	list_remove(&call->entry);
 	list_remove(&call->clock.entry);
 	call->done(call->arg, result);
@@ -49,51 +49,51 @@ static void fail(struct api_call *call, const struct err *err)
 	finish(call, &result);
 }
 
-/* --- a server that is ill --- */
+/* --- leaving a failing server --- */
 
-#define ILL_S 30 /* one that starts refuses for less */
+#define FAILING_S 30 /* longer than a server that starts refuses requests */
 
-static bool is_of_the_one_in_use(const struct api_call *call)
+static bool uses_current_server(const struct api_call *call)
 {
-	return call->ways == call->api->ways && call->server == call->api->server;
+	return call->config_generation == call->api->config_generation && call->server == call->api->server;
 }
 
-/* It can be reached, but who asks next asks another one, if there is. */
+/* The server is reachable but does not work: later calls use the next one, if there is one. */
 static void leave_server(struct api_call *call)
 {
 	struct api *api = call->api;
 
-	if (!is_of_the_one_in_use(call))
+	if (!uses_current_server(call))
 		return;
 	api->server = (api->server + 1) % api->config.server_count;
-	api->ill_since = 0;
+	api->failing_since = 0;
 }
 
 static void note_status(struct api_call *call, int status)
 {
 	struct api *api = call->api;
 
-	if (!status || !is_of_the_one_in_use(call))
+	if (!status || !uses_current_server(call))
 		return;
 	if (status < 500)
-		api->ill_since = 0;
-	else if (!api->ill_since)
-		api->ill_since = api_now();
-	else if (api_now() - api->ill_since >= ILL_S * NS_PER_S)
+		api->failing_since = 0;
+	else if (!api->failing_since)
+		api->failing_since = api_now();
+	else if (api_now() - api->failing_since >= FAILING_S * NS_PER_S)
 		leave_server(call);
 }
 
-/* --- how long --- */
+/* --- timeouts --- */
 
-static void set_clock(struct api_call *call)
+static void arm_clock(struct api_call *call)
 {
-	uint64_t silent = call->silence_ns ? call->heard_ns + call->silence_ns : API_NEVER;
+	uint64_t silent = call->idle_timeout_ns ? call->received_ns + call->idle_timeout_ns : API_NEVER;
 
 	if (silent < API_NEVER || call->deadline_ns < API_NEVER)
 		api_timer_set(call->api, &call->clock, silent < call->deadline_ns ? silent : call->deadline_ns);
 }
 
-/* It is not moved whenever something is heard: it looks when it fires. */
+/* Received data does not move the timer: it checks the time of the last data when it fires. */
 static void on_clock(void *arg)
 {
 	struct api_call *call = arg;
@@ -101,20 +101,20 @@ static void on_clock(void *arg)
 	struct err err = { 0 };
 
 	if (now >= call->deadline_ns)
-		err_set(&err, ETIMEDOUT, "%s: not done in %llu s", call->url ?: "no server",
+		err_set(&err, ETIMEDOUT, "%s: not complete after %llu s", call->url ?: "no server",
 			(call->deadline_ns - call->started_ns) / NS_PER_S);
-	else if (call->silence_ns && now >= call->heard_ns + call->silence_ns)
-		err_set(&err, ETIMEDOUT, "%s: nothing heard for %llu s", call->url ?: "no server",
-			call->silence_ns / NS_PER_S);
+	else if (call->idle_timeout_ns && now >= call->received_ns + call->idle_timeout_ns)
+		err_set(&err, ETIMEDOUT, "%s: nothing received for %llu s", call->url ?: "no server",
+			call->idle_timeout_ns / NS_PER_S);
 	if (err.num) {
 		leave_server(call);
 		fail(call, &err);
 	} else {
-		set_clock(call);
+		arm_clock(call);
 	}
 }
 
-/* --- begun, and tried elsewhere --- */
+/* --- starting, and trying the next server --- */
 
 void api_call_begin(struct api_call *call)
 {
@@ -122,14 +122,14 @@ void api_call_begin(struct api_call *call)
 	struct err err = { 0 };
 	CURLMcode code;
 
-	if (call->ways != api->ways)
-		call->tried = 0;
-	call->ways = api->ways;
+	if (call->config_generation != api->config_generation)
+		call->failed_servers = 0;
+	call->config_generation = api->config_generation;
 	call->server = api->server;
 	call->connected = call->headed = false;
-	call->heard_ns = api_now();
-	set_clock(call);
-	if (api_request_aim(call, &api->config.servers[api->server], &err) < 0) {
+	call->received_ns = api_now();
+	arm_clock(call);
+	if (api_request_set_server(call, &api->config.servers[api->server], &err) < 0) {
 		fail(call, &err);
 		return;
 	}
@@ -142,14 +142,14 @@ void api_call_begin(struct api_call *call)
 	}
 }
 
-static void take_back(struct api_call *call)
+static void requeue(struct api_call *call)
 {
 	curl_multi_remove_handle(call->api->multi, call->easy);
 	call->began = false;
 	list_append(&call->api->waiting, &call->entry);
 }
 
-/* Where nothing can be reached, asking by another name reaches nothing either. */
+/* If the address is unreachable, it is so under every certificate name. */
 static bool unreachable(CURLcode code)
 {
 	return code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST || code == CURLE_OPERATION_TIMEDOUT;
@@ -160,10 +160,10 @@ static void note_failure(struct api_call *call, CURLcode code, const char *why)
 	const struct api_config *config = &call->api->config;
 	char *more;
 
-	call->tried |= 1u << call->server;
+	call->failed_servers |= 1u << call->server;
 	for (size_t i = 0; unreachable(code) && i < config->server_count; i++) {
 		if (strcmp(config->servers[i].url, call->url) == 0)
-			call->tried |= 1u << i;
+			call->failed_servers |= 1u << i;
 	}
 	if (asprintf(&more, "%s%s%s: %s", call->failures ?: "", call->failures ? "; " : "", call->url, why) < 0)
 		return;
@@ -171,13 +171,13 @@ static void note_failure(struct api_call *call, CURLcode code, const char *why)
 	call->failures = more;
 }
 
-/* The first server that this call has not tried; false: it has tried all. */
+/* Selects the first server that has not failed for this call; false: all have. */
 static bool next_server(struct api_call *call)
 {
 	struct api *api = call->api;
 
 	for (size_t i = 0; i < api->config.server_count; i++) {
-		if (!(call->tried & 1u << i)) {
+		if (!(call->failed_servers & 1u << i)) {
 			api->server = i;
 			return true;
 		}
@@ -187,28 +187,29 @@ static bool next_server(struct api_call *call)
 }
 
 /*
- * No connection to its server could be made. Nothing has been asked there, so asking another one is not asking twice.
- * Those that wait for the same connection are not left to find out one after the other.
+ * No connection could be made, so no request was sent: sending it to another server does not repeat it. Calls that wait
+ * for the same connection move too, instead of timing out one after the other.
  */
-static bool try_elsewhere(struct api_call *call, CURLcode code, const char *why)
+static bool try_next_server(struct api_call *call, CURLcode code, const char *why)
 {
 	struct api *api = call->api;
 	struct api_call *other, *after;
 
-	if (call->ways != api->ways) { /* there are other servers by now */
-		take_back(call);
+	if (call->config_generation != api->config_generation) { /* the servers were replaced meanwhile */
+		requeue(call);
 		return true;
 	}
 	note_failure(call, code, why);
 	if (!next_server(call))
 		return false;
 	list_each_safe(other, after, &api->running, entry) {
-		if (other == call || other->connected || other->ways != call->ways || other->server != call->server)
+		if (other == call || other->connected || other->config_generation != call->config_generation ||
+		    other->server != call->server)
 			continue;
 		note_failure(other, code, why);
-		take_back(other);
+		requeue(other);
 	}
-	take_back(call);
+	requeue(call);
 	return true;
 }
 
@@ -221,7 +222,7 @@ void api_call_ended(struct api_call *call, CURLcode code)
 	if (code == CURLE_OK && !call->headed)
 		code = CURLE_GOT_NOTHING;
 	why = call->why[0] ? call->why : curl_easy_strerror(code);
-	if (code != CURLE_OK && !call->connected && try_elsewhere(call, code, why))
+	if (code != CURLE_OK && !call->connected && try_next_server(call, code, why))
 		return;
 	status = api_answer(call, code, why, &result);
 	note_status(call, result.status);
@@ -229,7 +230,7 @@ void api_call_ended(struct api_call *call, CURLcode code)
 	json_decref(status);
 }
 
-/* --- the owner's --- */
+/* --- public functions --- */
 
 static bool request_valid(const struct api_request *r)
 {
@@ -241,7 +242,7 @@ int api_start(struct api *api, const struct api_request *r, struct api_call **ou
 	_cleanup_(call_freep) struct api_call *call = NULL;
 
 	if (!request_valid(r))
-		return err_set(err, EINVAL, "an API request needs a method, a path that begins with / and an end");
+		return err_set(err, EINVAL, "an API request needs a method, a path that begins with / and a done callback");
 	call = calloc(1, sizeof(*call));
 	if (!call)
 		return err_errno(err, ENOMEM, "%s %s", r->method, r->path);
@@ -255,7 +256,7 @@ int api_start(struct api *api, const struct api_request *r, struct api_call **ou
 	call->arg = r->arg;
 	call->started_ns = api_now();
 	call->deadline_ns = r->timeout_s ? call->started_ns + r->timeout_s * NS_PER_S : API_NEVER;
-	call->silence_ns = r->silence_s * NS_PER_S;
+	call->idle_timeout_ns = r->idle_timeout_s * NS_PER_S;
 	call->method = strdup(r->method);
 	call->path = strdup(r->path);
 	call->easy = curl_easy_init();
@@ -269,15 +270,15 @@ int api_start(struct api *api, const struct api_request *r, struct api_call **ou
 	return 0;
 }
 
-/* libcurl lets nobody remove a call from within its own callbacks. */
+/* libcurl does not allow the removal of a handle from within its callbacks: such a call is freed later. */
 void api_cancel(struct api_call *call)
 {
-	if (!call || call->over)
+	if (!call || call->ended)
 		return;
-	call->over = true;
+	call->ended = true;
 	list_remove(&call->clock.entry);
 	if (call->api->in_curl)
-		list_append(&call->api->over, &call->entry);
+		list_append(&call->api->cancelled, &call->entry);
 	else
 		api_call_free(call);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Where the API server is and who we are: put together, copied, and as a pod is told it. */
+/* The API client's configuration: made, copied, and read from a pod's environment. */
 #include <curl/curl.h>
 #include <string.h>
 
@@ -71,12 +71,12 @@ int api_url_normalize(const char *text, char **normal, struct err *err)
 	    curl_url_get(url, CURLUPART_HOST, &host, 0) != CURLUE_OK ||
 	    curl_url_get(url, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) != CURLUE_OK ||
 	    curl_url_get(url, CURLUPART_PATH, &path, 0) != CURLUE_OK)
-		return err_set(err, EINVAL, "\"%s\" is no URL of an API server: https://host:port is wanted", text);
+		return err_set(err, EINVAL, "\"%s\" is not the URL of an API server: https://host:port is expected", text);
 	if (strcmp(scheme, "https") != 0)
-		return err_set(err, EINVAL, "\"%s\": an API server is only talked to by https", text);
+		return err_set(err, EINVAL, "\"%s\": only https is supported for an API server", text);
 	if (has(url, CURLUPART_USER) || has(url, CURLUPART_PASSWORD) || has(url, CURLUPART_QUERY) ||
 	    has(url, CURLUPART_FRAGMENT) || has(url, CURLUPART_ZONEID))
-		return err_set(err, EINVAL, "the URL of an API server has a host, a port and a path only");
+		return err_set(err, EINVAL, "the URL of an API server may only have a host, a port and a path");
 	for (end = strlen(path); end && path[end - 1] == '/'; end--)
 		path[end - 1] = '\0';
 	if (asprintf(normal, "https://%s:%s%s", host, port, path) < 0) {
@@ -91,7 +91,7 @@ static bool same_name(const char *a, const char *b)
 	return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
-/* Of a name for a URL: nothing that could be taken for another part of it. */
+/* The name becomes the host of a URL: no character of it may delimit another part. */
 static bool name_plain(const char *name)
 {
 	return name[0] && name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._")] == '\0';
@@ -112,13 +112,13 @@ int api_config_add_server(struct api_config *config, const char *url, const char
 			return 0;
 	}
 	if (config->server_count == API_SERVERS_MAX)
-		return err_set(err, E2BIG, "more than %d ways to the API server", API_SERVERS_MAX);
+		return err_set(err, E2BIG, "more than %d API servers", API_SERVERS_MAX);
 	copy = name ? strdup(name) : NULL;
 	more = reallocarray(config->servers, config->server_count + 1, sizeof(*more));
 	if (more)
 		config->servers = more;
 	if (!more || (name && !copy))
-		return err_errno(err, ENOMEM, "cannot keep the URL of the API server");
+		return err_errno(err, ENOMEM, "cannot store the URL of the API server");
 	more[config->server_count++] = (struct api_server){ take_ptr(normal), take_ptr(copy) };
 	return 0;
 }
@@ -141,7 +141,7 @@ int api_config_copy(struct api_config *to, const struct api_config *from, struct
 	     copy_text(&to->certificate_file, from->certificate_file) < 0 ||
 	     copy_text(&to->certificate, from->certificate) < 0 || copy_text(&to->key_file, from->key_file) < 0 ||
 	     copy_text(&to->key, from->key) < 0))
-		ret = err_errno(err, ENOMEM, "cannot keep how to talk to the API server");
+		ret = err_errno(err, ENOMEM, "cannot copy the API client's configuration");
 	if (ret < 0)
 		api_config_free(to);
 	return ret;

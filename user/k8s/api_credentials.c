@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Who we are and whom we trust: files that others replace while we run. */
+/* The client's credentials and the trusted CA: files that are replaced while the client runs. */
 #include <string.h>
 #include <sys/stat.h>
 
@@ -8,7 +8,7 @@
 #include "file.h"
 
 #define SECRET_MAX (1 << 20) /* a bundle of certificates */
-#define TOKEN_MAX (32 << 10) /* the server takes no longer header lines */
+#define TOKEN_MAX (32 << 10) /* API servers refuse longer header lines */
 
 static bool unchanged(const struct api_secret *secret, const struct stat *st)
 {
@@ -24,7 +24,7 @@ static void wipe(struct api_secret *secret)
 	secret->text = NULL;
 }
 
-/* Kubelet replaces a volume's files all at once, by a symbolic link: stat() sees another inode. */
+/* Kubelet replaces all files of a volume at once, by a symbolic link: stat() then returns another inode. */
 static int refresh(struct api_secret *secret, size_t limit, struct err *err)
 {
 	char *text;
@@ -39,7 +39,7 @@ static int refresh(struct api_secret *secret, size_t limit, struct err *err)
 		return 0;
 	ret = file_read(secret->file, limit, &text, &secret->size, err);
 	if (ret < 0)
-		return secret->text ? 0 : ret; /* what was good a moment ago may still be */
+		return secret->text ? 0 : ret; /* the previous text may still be valid */
 	wipe(secret);
 	secret->text = text;
 	secret->dev = st.st_dev;
@@ -61,7 +61,8 @@ static int refresh_token(struct api_secret *token, struct err *err)
 		token->text[--token->size] = '\0';
 	for (const char *c = token->text; *c; c++) {
 		if (*c <= ' ' || *c > '~')
-			return err_set(err, EINVAL, "%s holds what is not in a token: a blank or a control character", where);
+			return err_set(err, EINVAL, "%s is not a token: it has a blank or a character that is not printable ASCII",
+				       where);
 	}
 	return token->size ? 0 : err_set(err, EINVAL, "%s is empty", where);
 }
@@ -79,7 +80,7 @@ int api_credentials_init(struct api_credentials *c, const struct api_config *con
 	    secret_init(&c->token, config->token_file, config->token) < 0 ||
 	    secret_init(&c->certificate, config->certificate_file, config->certificate) < 0 ||
 	    secret_init(&c->key, config->key_file, config->key) < 0)
-		return err_errno(err, ENOMEM, "cannot talk to the API server");
+		return err_errno(err, ENOMEM, "cannot create the API client");
 	return 0;
 }
 

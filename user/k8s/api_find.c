@@ -13,9 +13,9 @@
 
 #define SERVICE_NAME "kubernetes.default.svc"
 #define SERVERS_FILE_MAX (16 << 10)
-#define REMEMBERED_MAX 12 /* so that others fit beside them */
+#define REMEMBERED_MAX 12 /* less than API_SERVERS_MAX: others must fit */
 
-/* Where kubelets have theirs: kubeadm and kind; EKS, GKE, Azure and OpenShift; k3s; RKE2; k0s; Talos; MicroK8s. */
+/* Kubelets' kubeconfigs: kubeadm and kind; EKS, GKE, Azure and OpenShift; k3s; RKE2; k0s; Talos; MicroK8s. */
 static const char *const kubelet_files[] = {
 	"/etc/kubernetes/kubelet.conf",
 	"/var/lib/kubelet/kubeconfig",
@@ -41,7 +41,7 @@ static bool at_address(const char *url)
 	return ip_parse(text, &ip) == 0;
 }
 
-/* By the name of its host and by the Service's, the likelier one first. */
+/* Under the host's own name and under the Service's, the likelier one first. */
 static int add_both(struct api_config *config, const char *text, struct err *err)
 {
 	_cleanup_free_ char *url = NULL;
@@ -55,7 +55,7 @@ static int add_both(struct api_config *config, const char *text, struct err *err
 	return ret < 0 ? ret : api_config_add_server(config, url, address ? NULL : SERVICE_NAME, err);
 }
 
-/* Of one of its files; to be freed. */
+/* The server of one of the files above; to be freed. */
 static int kubelet_server(const char *host, size_t i, char **url)
 {
 	_cleanup_free_ char *path = NULL;
@@ -100,7 +100,7 @@ static int add_remembered(struct api_config *config, const char *file)
 	return 0;
 }
 
-/* `config`'s own come last, and of them as many as still fit. */
+/* The servers of `config` come last, as many as still fit. */
 static int add_own(struct api_config *found, const struct api_config *config)
 {
 	for (size_t i = 0; i < config->server_count; i++) {
@@ -135,9 +135,9 @@ int api_find_servers(struct api_config *config, const struct api_places *places,
 	return 0;
 }
 
-/* --- kept for the next start --- */
+/* --- files for the next start --- */
 
-/* That of name "https", as the API server makes it, or the only one. 0: none. */
+/* The port named "https", as the API server names it, or the only one. 0: none. */
 static uint16_t https_port(const struct slice_object *slice)
 {
 	for (size_t i = 0; i < slice->port_count; i++) {
@@ -160,19 +160,19 @@ static void print_servers(FILE *f, const struct slice_object *slice)
 	}
 }
 
-/* Written in one step, and only if it says something else than what is there: 1. */
+/* Replaces the file atomically, and only if its content differs: then 1. */
 static int keep(const char *path, const char *text, size_t size, struct err *err)
 {
-	_cleanup_free_ char *old = NULL, *folder = NULL;
+	_cleanup_free_ char *old = NULL, *directory = NULL;
 	size_t old_size = 0;
 	int ret;
 
 	if (file_read(path, SERVERS_FILE_MAX, &old, &old_size, NULL) == 0 && old_size == size && memcmp(old, text, size) == 0)
 		return 0;
-	folder = strndup(path, (size_t)(strrchr(path, '/') - path));
-	if (!folder)
+	directory = strndup(path, (size_t)(strrchr(path, '/') - path));
+	if (!directory)
 		return err_errno(err, ENOMEM, "cannot write %s", path);
-	ret = dir_make(folder, err);
+	ret = dir_make(directory, err);
 	ret = ret < 0 ? ret : file_write_durable(path, text, size, 0600, err);
 	return ret < 0 ? ret : 1;
 }
@@ -188,12 +188,12 @@ int api_keep_kubelet_server(const char *host, const char *file, struct err *err)
 		len = asprintf(&line, "%s\n", url);
 		if (len < 0) {
 			line = NULL;
-			return err_errno(err, ENOMEM, "cannot keep %s", url);
+			return err_errno(err, ENOMEM, "cannot store %s", url);
 		}
 		ret = keep(file ?: KUBELET_SERVER_FILE, line, (size_t)len, err);
 		return ret < 0 ? ret : 0;
 	}
-	return err_set(err, ENOENT, "no kubelet's configuration below %s says where the API server is", host ?: "/");
+	return err_set(err, ENOENT, "no kubelet's configuration below %s names an API server", host ?: "/");
 }
 
 int api_servers_remember(const char *file, const struct slice_object *slice, struct err *err)
@@ -203,7 +203,7 @@ int api_servers_remember(const char *file, const struct slice_object *slice, str
 	size_t size = 0;
 	FILE *f;
 
-	/* The API server's own has the Service's name, too. Others with that label are made by tenants of the namespace. */
+	/* The API server's own slice has the Service's name. Tenants of the namespace can label others so. */
 	if (strcmp(slice->namespace, "default") != 0 || strcmp(slice->service, "kubernetes") != 0 || strcmp(slice->name, "kubernetes") != 0)
 		return 0;
 	f = open_memstream(&text, &size);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What the files of the API client share. */
+/* Shared by the files of the API client. */
 #ifndef WARREN_K8S_API_INTERNAL_H
 #define WARREN_K8S_API_INTERNAL_H
 
@@ -13,7 +13,7 @@
 
 #define API_NEVER UINT64_MAX
 
-/* A file that is read again when it is another one, or a text that stays. */
+/* A file that is read again when it is replaced, or a constant text. */
 struct api_secret {
 	const char *file; /* NULL: there is none */
 	char *text;	  /* NULL: there is none */
@@ -34,7 +34,7 @@ void api_credentials_free(struct api_credentials *credentials);
 int api_url_normalize(const char *text, char **normal, struct err *err);
 int api_config_copy(struct api_config *to, const struct api_config *from, struct err *err); /* `to` is empty */
 void api_servers_free(struct api_config *config);
-int api_kubeconfig_server(const char *path, char **url, struct err *err); /* its server: and nothing else; to be freed */
+int api_kubeconfig_server(const char *path, char **url, struct err *err); /* reads `server:` only; to be freed */
 
 struct api_timer {
 	struct list entry;
@@ -46,20 +46,20 @@ struct api_timer {
 
 struct api {
 	int epoll, timer;
-	uint64_t armed_ns, curl_ns; /* when the timer fires; when libcurl wants to be called */
+	uint64_t armed_ns, curl_ns; /* when the timer fires; libcurl's next timeout */
 	CURLM *multi;
 	bool global;		    /* curl_global_init() has been called */
 	struct api_config config;   /* a copy */
 	struct api_credentials credentials;
 	size_t server;		    /* the one in use */
-	uint64_t ill_since;	    /* when it began to answer nothing but 5xx; 0: it does not */
-	unsigned long ways;	    /* counts api_use_servers() */
-	struct list waiting, running, over; /* calls: not begun; begun; cancelled from within libcurl */
-	struct list timers, due;    /* by time; those whose turn it is */
+	uint64_t failing_since;	    /* of the first of only 5xx responses; 0: the last one was not */
+	unsigned long config_generation; /* counts api_use_servers() */
+	struct list waiting, running, cancelled; /* calls; cancelled: from within libcurl */
+	struct list timers, due;    /* sorted by time; expired */
 	bool in_run, in_curl, closing;
 };
 
-/* The descriptor becomes readable when something is to be done; api_run() does this at its end. */
+/* Arms the timer for whatever is due next; api_run() calls it at its end. */
 void api_arm(struct api *api);
 uint64_t api_now(void);
 void api_timer_set(struct api *api, struct api_timer *timer, uint64_t at_ns);
@@ -75,28 +75,28 @@ struct api_call {
 	int (*data)(void *arg, const void *data, size_t size);
 	void (*done)(void *arg, const struct api_result *result);
 	void *arg;
-	uint64_t started_ns, deadline_ns, silence_ns, heard_ns;
+	uint64_t started_ns, deadline_ns, idle_timeout_ns, received_ns;
 	struct api_timer clock;
-	size_t server;	    /* which one it asks, of those of `ways` */
-	unsigned long ways;
-	uint32_t tried;	    /* a bit for each server that could not be reached */
-	char *failures;	    /* what was said of these */
-	bool began, connected, headed, over; /* headed: all headers are there */
-	int refused;	    /* by data() */
-	char *problem;	    /* the body of an answer that is not 2xx, as much as a Status object takes */
+	size_t server;	    /* index, valid in `config_generation` */
+	unsigned long config_generation;
+	uint32_t failed_servers; /* a bit for each unreachable one */
+	char *failures;	    /* their errors */
+	bool began, connected, headed, ended; /* headed: all headers were received */
+	int refused;	    /* data()'s error */
+	char *problem;	    /* body of a response that is not 2xx, up to the size of a Status object */
 	size_t problem_size, problem_seen;
 	char why[CURL_ERROR_SIZE];
 };
-#define API_SERVERS_MAX 32 /* bits of `tried` */
+#define API_SERVERS_MAX 32 /* bits of `failed_servers` */
 
 int api_request_make(struct api_call *call, const struct api_request *request);
-int api_request_aim(struct api_call *call, const struct api_server *server, struct err *err);
+int api_request_set_server(struct api_call *call, const struct api_server *server, struct err *err);
 
-/* The Status object whose text `result` refers to, if there is one. */
+/* Fills in `result`. Returns the Status object that its strings point into, or NULL. */
 json_t *api_answer(struct api_call *call, CURLcode code, const char *why, struct api_result *result);
 
-void api_call_begin(struct api_call *call);		   /* hands it to libcurl */
-void api_call_ended(struct api_call *call, CURLcode code); /* as libcurl says */
+void api_call_begin(struct api_call *call);		   /* adds it to libcurl */
+void api_call_ended(struct api_call *call, CURLcode code); /* by libcurl */
 void api_call_free(struct api_call *call);
 
 #endif

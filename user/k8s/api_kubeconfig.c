@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Kubeconfig files: what kubectl, and each node's kubelet, know of an API server. */
+/* Kubeconfig files, as kubectl and kubelets use them. */
 #include <string.h>
 
 #include "api_internal.h"
@@ -12,7 +12,7 @@
 
 #define KUBECONFIG_MAX (1 << 20)
 
-/* A file that is being read; its own folder is where relative paths in it begin. */
+/* A file that is being read; relative paths in it start at its directory. */
 struct kubeconfig {
 	const char *path;
 	struct api_config *config;
@@ -43,7 +43,7 @@ static int find_named(struct kubeconfig *k, const char *list, const char *name, 
 	return err_set(k->err, EINVAL, "there is no \"%s\" in %s", name, list);
 }
 
-/* A string that is not empty: 1, or 0 if there is none. */
+/* Returns 1 for a string that is not empty, 0 for an empty or absent one. */
 static int text_at(struct kubeconfig *k, const json_t *object, const char *key, const char **text)
 {
 	int ret = json_get_string(object, key, text, k->err);
@@ -93,11 +93,11 @@ static int data_at(struct kubeconfig *k, const json_t *object, const char *key, 
 	if (ret < 0)
 		return err_set(k->err, EINVAL, "%s is not base64", key);
 	if (strlen(*to) != size || !strstr(*to, "-----BEGIN "))
-		return err_set(k->err, EINVAL, "%s holds no PEM", key);
+		return err_set(k->err, EINVAL, "%s is not PEM", key);
 	return 1;
 }
 
-/* As kubectl has it, data wins over a file. */
+/* Data takes precedence over a file, as in kubectl. */
 static int data_or_file(struct kubeconfig *k, const json_t *object, const char *data_key, const char *file_key, char **text,
 			char **file)
 {
@@ -106,15 +106,15 @@ static int data_or_file(struct kubeconfig *k, const json_t *object, const char *
 	return ret ? ret : file_at(k, object, file_key, file);
 }
 
-/* --- what cannot be --- */
+/* --- unsupported settings --- */
 
 static const struct {
 	const char *key, *hint;
 } refused[] = {
-	{ "exec", "programs that make credentials are not run: use a token, a tokenFile or a client certificate" },
+	{ "exec", "credential plugins are not run: use a token, a tokenFile or a client certificate" },
 	{ "auth-provider", "use a token, a tokenFile or a client certificate" },
-	{ "username", "API servers know no passwords any more: use a token, a tokenFile or a client certificate" },
-	{ "as", "act as oneself: give the account the rights that it needs" },
+	{ "username", "API servers do not support passwords any more: use a token, a tokenFile or a client certificate" },
+	{ "as", "impersonation is not supported: give the account the rights that it needs" },
 	{ "proxy-url", "name a server that can be reached directly" },
 };
 
@@ -131,7 +131,7 @@ static int refuse(struct kubeconfig *k, const json_t *object)
 	return 0;
 }
 
-/* --- the parts --- */
+/* --- context, cluster, user --- */
 
 static int context_of(struct kubeconfig *k, json_t **context)
 {
@@ -141,7 +141,7 @@ static int context_of(struct kubeconfig *k, json_t **context)
 	if (ret < 0)
 		return ret;
 	if (ret == 0) {
-		err_set(k->err, EINVAL, "it has no current-context");
+		err_set(k->err, EINVAL, "no current-context");
 		return err_hint(k->err, "kubectl config use-context");
 	}
 	return find_named(k, "contexts", current, "context", context);
@@ -171,8 +171,9 @@ static int take_cluster(struct kubeconfig *k, const json_t *context)
 	ret = ret < 0 ? ret : refuse(k, cluster);
 	ret = ret < 0 ? ret : json_get_bool(cluster, "insecure-skip-tls-verify", &insecure, k->err);
 	if (insecure) {
-		err_set(k->err, ENOTSUP, "insecure-skip-tls-verify is not supported: servers are always verified");
-		return err_hint(k->err, "give the CA that has signed the server's certificate: certificate-authority-data");
+		err_set(k->err, ENOTSUP, "insecure-skip-tls-verify is not supported: the server's certificate is always "
+					 "verified");
+		return err_hint(k->err, "set certificate-authority-data to the CA that signed the server's certificate");
 	}
 	if (ret < 0 && ret != -ENOENT)
 		return ret;
@@ -190,10 +191,10 @@ static int take_user(struct kubeconfig *k, const json_t *context)
 	int ret = text_at(k, context, "user", &name);
 
 	if (ret <= 0)
-		return ret; /* nobody in particular */
+		return ret; /* anonymous */
 	ret = find_named(k, "users", name, "user", &user);
 	ret = ret < 0 ? ret : refuse(k, user);
-	/* As client-go has it: a file, which may be renewed, wins over a token. */
+	/* A file, which may be renewed, takes precedence over a token, as in client-go. */
 	ret = ret < 0 ? ret : file_at(k, user, "tokenFile", &c->token_file);
 	ret = ret ? ret : copy_at(k, user, "token", &c->token);
 	ret = ret < 0 ? ret : data_or_file(k, user, "client-certificate-data", "client-certificate", &c->certificate,
@@ -211,9 +212,9 @@ static int keep_document(json_t *document, int number, void *arg)
 	struct kubeconfig *k = arg;
 
 	if (number > 1)
-		return err_set(k->err, EINVAL, "it has more than one document");
+		return err_set(k->err, EINVAL, "more than one document");
 	if (!json_is_object(document))
-		return err_set(k->err, EINVAL, "it is no kubeconfig");
+		return err_set(k->err, EINVAL, "not a kubeconfig");
 	k->document = json_incref(document);
 	return 0;
 }
@@ -229,7 +230,7 @@ static int read_document(struct kubeconfig *k)
 	ret = documents_parse(text, size, "YAML", keep_document, k, k->err);
 	explicit_bzero(text, size);
 	if (ret == 0 && !k->document)
-		ret = err_set(k->err, EINVAL, "it is empty");
+		ret = err_set(k->err, EINVAL, "the file is empty");
 	return ret;
 }
 
@@ -260,7 +261,7 @@ int api_config_kubeconfig(struct api_config *config, const char *path, struct er
 	if (!file)
 		return err_errno(err, ENOMEM, "cannot read a kubeconfig");
 	if (!path && named && strchr(named, ':'))
-		return err_set(err, ENOTSUP, "KUBECONFIG names several files, which are not put together: name one");
+		return err_set(err, ENOTSUP, "KUBECONFIG names several files, which are not merged: name one");
 	ret = read_file(file, &made, err);
 	if (ret < 0) {
 		api_config_free(&made);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What libcurl is told of a request, and what it tells while the answer comes in. */
+/* A request's libcurl options, and the callbacks for its response. */
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
@@ -12,17 +12,17 @@
 #define ACK_MS 25000	   /* with the last acknowledgement just before, a dead connection is noticed within 30 s */
 #define KEEP_IDLE_S 10
 #define KEEP_INTERVAL_S 5
-#define PROBLEM_MAX (64 << 10) /* of the body of an answer that is not 2xx: what is kept */
-#define PROBLEM_SEEN_MAX (4 << 20) /* ... and what is read before the connection is given up */
+#define PROBLEM_MAX (64 << 10) /* bytes kept of the body of a response that is not 2xx */
+#define PROBLEM_SEEN_MAX (4 << 20) /* bytes read of it before the call is aborted */
 
-/* --- the answer comes in --- */
+/* --- the response --- */
 
 static bool good(long status)
 {
 	return status >= 200 && status < 300;
 }
 
-/* Keeps as much of it as a Status object takes. Whatever cannot be kept is only missing from a message. */
+/* Keeps the beginning of the body. What is dropped is only missing from a message. */
 static size_t keep_problem(struct api_call *call, const char *data, size_t size)
 {
 	size_t room = PROBLEM_MAX - call->problem_size, take = size < room ? size : room;
@@ -45,54 +45,54 @@ static size_t on_body(char *data, size_t one, size_t size, void *arg)
 	struct api_call *call = arg;
 	long status = 0;
 
-	if (call->over)
+	if (call->ended)
 		return 0;
-	call->heard_ns = api_now();
+	call->received_ns = api_now();
 	curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
 	if (!good(status))
 		return keep_problem(call, data, size);
 	if (call->data)
 		call->refused = call->data(call->arg, data, size);
-	return call->refused || call->over ? 0 : size;
+	return call->refused || call->ended ? 0 : size;
 }
 
-/* A connection is there, and its certificate is good. */
+/* The connection is made and the server's certificate verified. */
 static int on_connected(void *arg, char *to, char *from, int to_port, int from_port)
 {
 	struct api_call *call = arg;
 
 	call->connected = true;
-	call->heard_ns = api_now();
-	return call->over ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
+	call->received_ns = api_now();
+	return call->ended ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
 }
 
-/* The empty line after the last one: the answer is a good one, though its body may be long in coming. */
+/* The empty line that ends the headers reports success early: a watch's body may start much later. */
 static size_t on_header(char *data, size_t one, size_t size, void *arg)
 {
 	struct api_call *call = arg;
-	const bool last = size == strlen("\r\n") && data[0] == '\r'; /* of a part, too, which libcurl takes for an answer */
+	const bool last = size == strlen("\r\n") && data[0] == '\r'; /* libcurl reports success without it, too */
 	long status = 0;
 
-	call->heard_ns = api_now();
+	call->received_ns = api_now();
 	call->headed |= last;
-	if (call->over)
+	if (call->ended)
 		return 0;
 	curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
 	if (last && good(status))
-		call->api->ill_since = 0;
+		call->api->failing_since = 0;
 	if (last && good(status) && call->data)
 		call->refused = call->data(call->arg, "", 0);
-	return call->refused || call->over ? 0 : size;
+	return call->refused || call->ended ? 0 : size;
 }
 
-/* --- the request goes out --- */
+/* --- the request --- */
 
 static void set(int fd, int level, int option, int value)
 {
-	setsockopt(fd, level, option, &value, sizeof(value)); /* without it a dead connection is noticed later */
+	setsockopt(fd, level, option, &value, sizeof(value)); /* optional: a dead connection is only detected later */
 }
 
-/* Dead is what does not acknowledge for ACK_MS: data that we sent, or the kernel's probes while nobody sends any. */
+/* A peer is dead if it acknowledges neither data nor, on an idle connection, keepalive probes for ACK_MS. */
 static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
 	int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
@@ -128,7 +128,7 @@ static int set_headers(struct api_call *call, const struct api_request *r)
 	return 0;
 }
 
-/* What does not depend on the server. Of all that libcurl does by itself nothing is wanted but HTTP and TLS. */
+/* Options that do not depend on the server. Proxies, signals and other protocols of libcurl are off. */
 int api_request_make(struct api_call *call, const struct api_request *r)
 {
 	CURL *easy = call->easy;
@@ -152,7 +152,7 @@ int api_request_make(struct api_call *call, const struct api_request *r)
 	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
 	curl_easy_setopt(easy, CURLOPT_HEADERDATA, call);
 #if LIBCURL_VERSION_NUM >= 0x075700
-	curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L); /* does not wait for the resolver's thread */
+	curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L); /* do not wait for the resolver's thread */
 #endif
 	if (r->body) {
 		curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->body_size);
@@ -174,7 +174,7 @@ static int set_blob(CURL *easy, CURLoption option, const struct api_secret *secr
 	return curl_easy_setopt(easy, option, &blob) == CURLE_OK ? 0 : -ENOMEM;
 }
 
-/* Where a CA is given it is the only one: without CAPATH NULL the system's would be trusted beside it. */
+/* A configured CA is the only one trusted: without CAPATH NULL the system's CAs would be trusted too. */
 static int set_credentials(struct api_call *call, struct err *err)
 {
 	struct api_credentials *c = &call->api->credentials;
@@ -190,14 +190,14 @@ static int set_credentials(struct api_call *call, struct err *err)
 	for (const struct curl_slist *h = call->headers; h; h = h->next) {
 		list = curl_slist_append(call->request_headers, h->data);
 		if (!list)
-			return err_errno(err, ENOMEM, "cannot ask the API server");
+			return err_errno(err, ENOMEM, "cannot make a request to the API server");
 		call->request_headers = list;
 	}
 	if (c->token.text) {
 		list = asprintf(&line, "Authorization: Bearer %s", c->token.text) < 0 ?
 			       (line = NULL, NULL) : curl_slist_append(call->request_headers, line);
 		if (!list)
-			return err_errno(err, ENOMEM, "cannot ask the API server");
+			return err_errno(err, ENOMEM, "cannot make a request to the API server");
 		call->request_headers = list;
 	}
 	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, call->request_headers);
@@ -209,12 +209,12 @@ static int set_credentials(struct api_call *call, struct err *err)
 		ret = set_blob(easy, CURLOPT_SSLCERT_BLOB, &c->certificate);
 	if (ret == 0 && c->key.text)
 		ret = set_blob(easy, CURLOPT_SSLKEY_BLOB, &c->key);
-	return ret < 0 ? err_errno(err, -ret, "cannot ask the API server") : 0;
+	return ret < 0 ? err_errno(err, -ret, "cannot make a request to the API server") : 0;
 }
 
 /*
- * To ask a server by another name than the one in its URL: that name stands in the URL, so that it goes out as SNI and is
- * what the certificate is verified for; CONNECT_TO leads to the server.
+ * A server with a certificate name gets a URL with that name, which libcurl sends as SNI and verifies the certificate
+ * for; CONNECT_TO has the server's address.
  */
 static int set_url(struct api_call *call, const struct api_server *server)
 {
@@ -240,11 +240,11 @@ static int set_url(struct api_call *call, const struct api_server *server)
 	return curl_easy_setopt(call->easy, CURLOPT_URL, url) == CURLE_OK ? 0 : -ENOMEM;
 }
 
-int api_request_aim(struct api_call *call, const struct api_server *server, struct err *err)
+int api_request_set_server(struct api_call *call, const struct api_server *server, struct err *err)
 {
 	free(call->url);
 	call->url = strdup(server->url);
 	if (!call->url || set_url(call, server) < 0)
-		return err_errno(err, ENOMEM, "cannot ask the API server");
+		return err_errno(err, ENOMEM, "cannot make a request to the API server");
 	return set_credentials(call, err);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What is to be done when: one timerfd for libcurl's time and for all of ours. */
+/* One timerfd for libcurl's timeout and all timers of the client. */
 #include <errno.h>
 #include <sys/timerfd.h>
 
@@ -19,7 +19,7 @@ void api_arm(struct api *api)
 	struct itimerspec spec = { 0 };
 
 	if (!list_empty(&api->waiting))
-		at = 1; /* long ago, and not 0, which would disarm it */
+		at = 1; /* in the past; 0 would disarm it */
 	if (api->in_run || at == api->armed_ns)
 		return;
 	api->armed_ns = at;
@@ -42,7 +42,7 @@ void api_timer_set(struct api *api, struct api_timer *timer, uint64_t at_ns)
 			break;
 		}
 	}
-	list_append(found ? &found->entry : &api->timers, &timer->entry); /* before it, as before a list's head */
+	list_append(found ? &found->entry : &api->timers, &timer->entry); /* inserts before it */
 	api_arm(api);
 }
 
@@ -70,7 +70,7 @@ void api_timer_cancel(struct api_timer *timer)
 	free(timer);
 }
 
-/* Those that are set meanwhile, even for now, come next time: what sets itself again does not stop all else. */
+/* Timers set by a callback fire in the next run, even if due now: one that sets itself again must not loop here. */
 void api_timers_fire(struct api *api)
 {
 	uint64_t now = api_now();

@@ -8,7 +8,7 @@
 #include "array.h"
 #include "kinds.h"
 #include "str.h"
-#include "syntax.h"
+#include "object_names.h"
 
 #define NETWORKING_GROUP "networking.k8s.io"
 #define DISCOVERY_GROUP "discovery.k8s.io"
@@ -28,7 +28,7 @@ static const struct kind kinds[] = {
 	  name_is_dns_subdomain, NAME_DNS_SUBDOMAIN, endpoint_slice_decode },
 };
 
-/* The group of an apiVersion: what is before its '/', or "". */
+/* Compares the group of an apiVersion: the part before its '/', or "". */
 static bool in_group(const char *version, const char *group)
 {
 	const char *slash = strchr(version, '/');
@@ -38,8 +38,8 @@ static bool in_group(const char *version, const char *group)
 }
 
 /*
- * The kind, whatever its version: one that is not served is an error, not nothing. That goes for NetworkPolicy in the
- * group extensions, where it was before 1.16, and in none, where it often is by mistake, too.
+ * Finds the kind in any version: an unsupported version is an error, not ignored. The same goes for a NetworkPolicy in
+ * group extensions, its group before 1.16, and in the core group, a frequent mistake.
  */
 static const struct kind *find_kind(const char *version, const char *name, bool list)
 {
@@ -54,7 +54,7 @@ static const struct kind *find_kind(const char *version, const char *name, bool 
 	return NULL;
 }
 
-/* A kind that its group does not have, such as NetworkPolcy, might be a policy which somebody relies on. */
+/* An unknown kind of the group, such as NetworkPolcy, may be a misspelt policy: an error, not ignored. */
 static int kind_check(const struct field *document, const char *version, const char *name)
 {
 	static const char *const others[] = { "Ingress", "IngressClass", "IPAddress", "ServiceCIDR" };
@@ -67,10 +67,10 @@ static int kind_check(const struct field *document, const char *version, const c
 		if (strncmp(name, others[i], len) == 0 && (!name[len] || strcmp(name + len, "List") == 0))
 			return 0;
 	}
-	return field_error(document, "kind", "\"%s\" is not one of " NETWORKING_GROUP, name);
+	return field_error(document, "kind", "\"%s\" is not a kind of " NETWORKING_GROUP, name);
 }
 
-/* Names the object in an error, as far as it has a name. */
+/* Prefixes the error with the object's kind and name. */
 static int wrap(const struct field *document, const struct kind *kind)
 {
 	const json_t *metadata = field_json(document, "metadata");
@@ -98,7 +98,7 @@ static int object_decode(const struct field *document, const struct kind *kind, 
 	object_free(&o);
 	if (ret == -EINVAL) {
 		wrap(document, kind);
-		sink->complain(sink->arg, document->err);
+		sink->report_problem(sink->arg, document->err);
 		return 0;
 	}
 	return ret;
@@ -106,13 +106,13 @@ static int object_decode(const struct field *document, const struct kind *kind, 
 
 static int document_decode(const struct field *document, const struct kind *assumed, const struct object_sink *sink);
 
-/* The elements of a list; those of a PodList and the like need not say what they are. */
+/* The elements of a list; those of a PodList and the like have no `kind`. */
 static int list_decode(const struct field *list, const struct kind *assumed, const struct object_sink *sink)
 {
 	struct field items;
 
 	if (field_array(list, "items", &items) < 0) {
-		sink->complain(sink->arg, list->err);
+		sink->report_problem(sink->arg, list->err);
 		return 0;
 	}
 	for (size_t i = 0; i < field_count(&items); i++) {
@@ -125,16 +125,16 @@ static int list_decode(const struct field *list, const struct kind *assumed, con
 	return 0;
 }
 
-/* What it says that it is. `assumed`: what it has to be, if not NULL. */
+/* Reads apiVersion and kind. `assumed`: the required kind, or NULL. */
 static int type_read(const struct field *document, const struct kind *assumed, const char **version, const char **name)
 {
 	if (!json_is_object(document->json))
-		return field_error(document, NULL, "an object of the API is expected");
+		return field_error(document, NULL, "must be a Kubernetes object");
 	if (field_string(document, "apiVersion", version) < 0 || field_string(document, "kind", name) < 0)
 		return -EINVAL;
 	if (assumed)
 		return *name && strcmp(*name, assumed->name) != 0
-			   ? field_error(document, "kind", "not a %s, but in a %s", assumed->name, assumed->list)
+			   ? field_error(document, "kind", "must be %s in a %s", assumed->name, assumed->list)
 			   : 0;
 	if (!*version)
 		return field_error(document, "apiVersion", "required");
@@ -143,13 +143,13 @@ static int type_read(const struct field *document, const struct kind *assumed, c
 
 static int document_decode(const struct field *document, const struct kind *assumed, const struct object_sink *sink)
 {
-	/* An object's own fields are named from itself on, wherever it stands. */
+	/* Without a parent: errors name fields from the object on, also in a list. */
 	const struct field object = { .json = document->json, .err = document->err };
 	const char *version = NULL, *name = NULL;
 	const struct kind *kind;
 
 	if (type_read(document, assumed, &version, &name) < 0 || (!assumed && (!version || !name))) {
-		sink->complain(sink->arg, document->err);
+		sink->report_problem(sink->arg, document->err);
 		return 0;
 	}
 	kind = assumed ? assumed : find_kind(version, name, false);
@@ -159,7 +159,7 @@ static int document_decode(const struct field *document, const struct kind *assu
 	if (kind || (strcmp(version, "v1") == 0 && strcmp(name, "List") == 0))
 		return list_decode(&object, kind, sink);
 	if (kind_check(document, version, name) < 0)
-		sink->complain(sink->arg, document->err);
+		sink->report_problem(sink->arg, document->err);
 	return 0;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Kubernetes objects from their JSON, with the API's defaulting and validation. Everything is hostile input: errors
- * name the object and the field, in printable ASCII.
+ * Decodes Kubernetes objects from JSON, with the API's defaulting and validation. All input is untrusted: errors name
+ * the object and the field, in printable ASCII.
  */
 #ifndef WARREN_K8S_DECODE_H
 #define WARREN_K8S_DECODE_H
@@ -11,19 +11,19 @@
 #include "object.h"
 
 /*
- * One document: one object, or those of a List (v1 List, or a kind's own, such as PodList), to fn, which takes
- * the object over; nothing for other kinds. An invalid NetworkPolicy whose namespace and name can be read is an object
- * with `invalid` set; any other invalid object is an error to `complain` (and the rest of a list goes on). Returns the
- * first non-zero of fn, or -ENOMEM.
+ * Decodes one document: an object, or the objects of a List (v1 List, or a kind's own, such as PodList). Each goes to
+ * object(), which takes ownership; other kinds are ignored. An invalid NetworkPolicy with a readable namespace and name
+ * is an object with `invalid` set; any other invalid object goes to report_problem(), and the rest of a list is still
+ * decoded. Returns the first non-zero return of object(), or -ENOMEM.
  */
 struct object_sink {
 	int (*object)(void *arg, struct object *o);
-	void (*complain)(void *arg, const struct err *err);
+	void (*report_problem)(void *arg, const struct err *err);
 	void *arg;
 };
 int objects_decode(const json_t *document, const struct object_sink *sink);
 
-/* One object that is of this kind, whether it says so or not (items of lists do not). Else as objects_decode(). */
+/* As objects_decode(), for an object of this kind without `kind` (as in lists). */
 int object_decode_as(enum object_kind kind, const json_t *document, const struct object_sink *sink);
 
 /* Labels from a JSON object of strings (metadata.labels), checked as the API does. */

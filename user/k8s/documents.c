@@ -9,17 +9,17 @@
 #include "scalar.h"
 #include "str.h"
 
-#define YAML_DEPTH 64 /* levels, aliases followed; as user/lib/json.c has it */
+#define YAML_DEPTH 64 /* levels, with those of aliases; as in user/lib/json.c */
 #define YAML_TAG "tag:yaml.org,2002:"
 
 /* A list or mapping that is being read. */
 struct frame {
 	json_t *container;
-	char *anchor;	 /* its own name, or NULL */
-	char *key;	 /* of a mapping, the value of which comes next; NULL: the key comes next */
-	json_t *merge;	 /* what << has brought, to be added when all keys are known; NULL: nothing */
+	char *anchor;	 /* or NULL */
+	char *key;	 /* of a mapping, whose value is next; NULL: a key is next */
+	json_t *merge;	 /* members of <<, added after all keys; NULL: none */
 	size_t first;	 /* builder.nodes before it */
-	unsigned height; /* levels of it, its own included */
+	unsigned height; /* levels, its own included */
 };
 
 struct builder {
@@ -28,12 +28,12 @@ struct builder {
 	struct err *err;
 	struct frame stack[YAML_DEPTH];
 	unsigned depth;
-	size_t nodes;	 /* of this document, aliases counted as what they stand for */
+	size_t nodes;	 /* of this document, with those of aliases */
 	json_t *anchors; /* name -> [value, nodes, height]; an alias shares the value */
 	json_t *document;
 };
 
-/* A value on its way to its place. */
+/* A complete value that is not placed yet. */
 struct node {
 	json_t *value;
 	const char *anchor;
@@ -69,7 +69,7 @@ static void frame_free(struct frame *f)
 	*f = (struct frame){ 0 };
 }
 
-/* Ends a document, also one that was not read to its end. */
+/* Frees the document, also an incomplete one. */
 static void builder_clear(struct builder *b)
 {
 	while (b->depth)
@@ -90,7 +90,7 @@ static int remember_anchor(struct builder *b, const struct node *n)
 	return 0;
 }
 
-/* <<: the members of a mapping, or of a list of them, the first of which wins; the mapping's own keys win over all. */
+/* <<: the members of a mapping, or of a list of them (the first has precedence). The own keys have precedence. */
 static int merge(struct builder *b, struct frame *f, const json_t *value, const yaml_mark_t *mark)
 {
 	const json_t *element;
@@ -116,12 +116,12 @@ static int place_member(struct builder *b, struct frame *f, json_t *value, const
 {
 	_cleanup_free_ char *key = take_ptr(f->key);
 
-	if (key[0] == '\0') /* mapping_key() gives << this name, which no other key has */
+	if (key[0] == '\0') /* mapping_key()'s name for << */
 		return merge(b, f, value, mark);
 	return json_object_set(f->container, key + 1, value) < 0 ? no_memory(b) : 0;
 }
 
-/* Puts a value where it belongs. Takes it over. */
+/* Adds a value to the innermost container. Takes ownership. */
 static int place(struct builder *b, const struct node *n, const yaml_mark_t *mark)
 {
 	json_auto_t *value = n->value;
@@ -144,7 +144,7 @@ static int place(struct builder *b, const struct node *n, const yaml_mark_t *mar
 static int count(struct builder *b, size_t nodes, const yaml_mark_t *mark)
 {
 	if (nodes > DOCUMENT_NODES - b->nodes)
-		return fail(b, mark, "the document has more than %d values, those of aliases counted", DOCUMENT_NODES);
+		return fail(b, mark, "the document has more than %d values, including those of aliases", DOCUMENT_NODES);
 	b->nodes += nodes;
 	return 0;
 }
@@ -158,7 +158,7 @@ static bool expects_key(const struct builder *b)
 
 /* --- scalars --- */
 
-/* What an explicit tag allows the value to be. */
+/* Whether the value has the type of an explicit tag. */
 static bool tag_fits(const char *tag, const json_t *value)
 {
 	if (strcmp(tag, "null") == 0)
@@ -178,16 +178,16 @@ static int scalar_value(struct builder *b, const yaml_event_t *e, json_t **value
 	int error;
 
 	if (memchr(text, '\0', size))
-		return fail(b, &e->start_mark, "a string holds a NUL character");
+		return fail(b, &e->start_mark, "a string contains a NUL character");
 	if (tag && strcmp(tag, "!") == 0)
-		tag = YAML_TAG "str"; /* not to be resolved */
+		tag = YAML_TAG "str"; /* ! is an explicit string */
 	if (tag && strncmp(tag, YAML_TAG, strlen(YAML_TAG)) != 0)
 		return fail(b, &e->start_mark, "tag %s is not supported", tag);
 	tag = tag ? tag + strlen(YAML_TAG) : NULL;
 	string = tag ? strcmp(tag, "str") == 0 : !plain;
 	*value = string ? json_stringn(text, size) : scalar_resolve(text, size, &error);
 	if (!*value && !string && error == -EDOM)
-		return fail(b, &e->start_mark, "%s is not a number that JSON has", text);
+		return fail(b, &e->start_mark, "%s is not a number in JSON", text);
 	if (!*value)
 		return no_memory(b);
 	if (tag && !string && !tag_fits(tag, *value)) {
@@ -197,7 +197,7 @@ static int scalar_value(struct builder *b, const yaml_event_t *e, json_t **value
 	return 0;
 }
 
-/* A key's text: JSON has no others, so numbers and truth values become theirs. */
+/* A key's text: JSON keys are strings, so integers and booleans are converted. */
 static int key_text(struct builder *b, const json_t *value, char **text, const yaml_mark_t *mark)
 {
 	int n = -1;
@@ -209,7 +209,7 @@ static int key_text(struct builder *b, const json_t *value, char **text, const y
 	else if (json_is_boolean(value))
 		n = asprintf(text, "k%s", json_is_true(value) ? "true" : "false");
 	else
-		return fail(b, mark, "a key must be a string, an integer or a truth value");
+		return fail(b, mark, "a key must be a string, an integer or a boolean");
 	if (n < 0) {
 		*text = NULL;
 		return no_memory(b);
@@ -217,7 +217,7 @@ static int key_text(struct builder *b, const json_t *value, char **text, const y
 	return 0;
 }
 
-/* Kept in its frame as "k<key>", or "" for a merge key. */
+/* Stores the key in its frame as "k<key>", or as "" for a merge key. */
 static int mapping_key(struct builder *b, const yaml_event_t *e, const json_t *value)
 {
 	struct frame *f = &b->stack[b->depth - 1];
@@ -237,7 +237,7 @@ static int mapping_key(struct builder *b, const yaml_event_t *e, const json_t *v
 	if (ret < 0)
 		return ret;
 	if (merging ? f->merge != NULL : json_object_get(f->container, text + 1) != NULL)
-		return fail(b, &e->start_mark, "key \"%s\" is there twice", merging ? "<<" : text + 1);
+		return fail(b, &e->start_mark, "duplicate key \"%s\"", merging ? "<<" : text + 1);
 	f->key = take_ptr(text);
 	return 0;
 }
@@ -271,7 +271,7 @@ static int open_container(struct builder *b, const yaml_event_t *e, bool mapping
 	struct frame *f;
 
 	if (expects_key(b))
-		return fail(b, &e->start_mark, "a key must be a string, an integer or a truth value");
+		return fail(b, &e->start_mark, "a key must be a string, an integer or a boolean");
 	if (tag && strcmp(tag, mapping ? YAML_TAG "map" : YAML_TAG "seq") != 0)
 		return fail(b, &e->start_mark, "tag %s is not supported", tag);
 	if (b->depth == YAML_DEPTH)
@@ -302,28 +302,28 @@ static int close_container(struct builder *b, const yaml_event_t *e)
 	return ret;
 }
 
-/* An anchor is known once its value is complete, so no value contains itself. */
+/* An anchor is registered when its value is complete, so no value contains itself. */
 static int alias(struct builder *b, const yaml_event_t *e)
 {
 	const char *name = (const char *)e->data.alias.anchor;
-	const json_t *known = json_object_get(b->anchors, name);
+	const json_t *anchor = json_object_get(b->anchors, name);
 	struct node n = { 0 };
 
-	if (!known)
-		return fail(b, &e->start_mark, "alias *%s stands for nothing that is complete", name);
+	if (!anchor)
+		return fail(b, &e->start_mark, "alias *%s has no complete anchor", name);
 	if (expects_key(b))
 		return fail(b, &e->start_mark, "an alias as a key is not supported");
-	n.nodes = (size_t)json_integer_value(json_array_get(known, 1));
-	n.height = (unsigned)json_integer_value(json_array_get(known, 2));
+	n.nodes = (size_t)json_integer_value(json_array_get(anchor, 1));
+	n.height = (unsigned)json_integer_value(json_array_get(anchor, 2));
 	if (b->depth + n.height > YAML_DEPTH)
-		return fail(b, &e->start_mark, "nested more than %d levels deep, aliases followed", YAML_DEPTH);
+		return fail(b, &e->start_mark, "nested more than %d levels deep, including aliases", YAML_DEPTH);
 	if (count(b, n.nodes, &e->start_mark) < 0)
 		return -EINVAL;
-	n.value = json_incref(json_array_get(known, 0));
+	n.value = json_incref(json_array_get(anchor, 0));
 	return place(b, &n, &e->start_mark);
 }
 
-static int take_event(struct builder *b, const yaml_event_t *e)
+static int handle_event(struct builder *b, const yaml_event_t *e)
 {
 	switch (e->type) {
 	case YAML_SCALAR_EVENT:
@@ -364,7 +364,7 @@ static int yaml_run(struct builder *b, int (*fn)(json_t *document, int number, v
 		if (!yaml_parser_parse(&b->parser, &event))
 			return parser_error(b);
 		type = event.type;
-		ret = take_event(b, &event);
+		ret = handle_event(b, &event);
 		yaml_event_delete(&event);
 		if (ret == 0 && type == YAML_DOCUMENT_END_EVENT) {
 			ret = fn(b->document, ++number, arg);
@@ -392,7 +392,7 @@ static int yaml_documents(const char *text, size_t size, const char *what,
 
 /* --- JSON --- */
 
-/* An upper bound of the number of values, before memory is spent on them. */
+/* An upper bound of the number of values, before anything is allocated. */
 static size_t json_values(const char *text, size_t size)
 {
 	bool string = false;

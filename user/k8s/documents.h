@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The documents of a text in YAML or JSON, as jansson values. Hostile input: sizes are limited, errors are printable
- * ASCII.
+ * Parses YAML or JSON text into jansson values. The input is untrusted: sizes are limited, errors are printable ASCII.
  */
 #ifndef WARREN_K8S_DOCUMENTS_H
 #define WARREN_K8S_DOCUMENTS_H
@@ -12,10 +11,10 @@
 #include "err.h"
 
 /*
- * All documents of a text to fn, numbered from 1; stops at fn's first non-zero return and returns
- * it. A text that begins with { is JSON, one object; any other is YAML, typed as by Kubernetes' own reader (see
- * scalar.h). Duplicate keys are errors; merge keys (<<) are followed. An alias shares its value, but counts as what it
- * stands for: a document has at most DOCUMENT_NODES values, 64 levels deep. `what` names the text in errors.
+ * Calls fn for each document, numbered from 1; stops at fn's first non-zero return and returns it. A text that begins
+ * with { is one JSON object; any other is YAML, typed as by Kubernetes' own reader (see scalar.h). Duplicate keys are
+ * errors; merge keys (<<) are supported. An alias shares its value, but counts with all values in it: a document has at
+ * most DOCUMENT_NODES values and 64 levels. `what` names the text in errors.
  */
 #define DOCUMENT_NODES 1000000
 int documents_parse(const char *text, size_t size, const char *what, int (*fn)(json_t *document, int number, void *arg),

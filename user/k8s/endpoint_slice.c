@@ -6,7 +6,7 @@
 
 #include "cleanup.h"
 #include "kinds.h"
-#include "syntax.h"
+#include "object_names.h"
 
 #define LABEL_SERVICE_NAME "kubernetes.io/service-name"
 
@@ -27,7 +27,7 @@ static int address_family(const struct field *document, int *family)
 
 /* --- endpoints --- */
 
-/* All are looked at, as the API does, and the first one is taken. */
+/* All addresses are validated, as by the API; the first one is used. */
 static int addresses(const struct field *f, int family, struct slice_endpoint *ep)
 {
 	struct field list;
@@ -47,7 +47,7 @@ static int addresses(const struct field *f, int family, struct slice_endpoint *e
 			return field_error(&element, NULL, "\"%s\" is not an IPv%d address", text,
 					   family == AF_INET ? 4 : 6);
 		if (!ip_is_reachable(&ip))
-			return field_error(&element, NULL, "%s is not an address that pods could send to", text);
+			return field_error(&element, NULL, "%s is not an address that pods can reach", text);
 		if (i == 0)
 			ep->address = ip;
 	}

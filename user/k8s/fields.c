@@ -8,9 +8,9 @@
 
 #include "str.h"
 
-#define NOT_A_STRING "must be a string (in quotes, if it looks like a number or a truth value)"
+#define NOT_A_STRING "must be a string (in quotes, if it looks like a number or a boolean)"
 
-/* Appends the path of `f`; returns the number of bytes used, cut short where the room ends. */
+/* Writes the path of `f`, truncated to the room; returns the number of bytes used. */
 static size_t path(const struct field *f, char *text, size_t room)
 {
 	size_t used = f->parent ? path(f->parent, text, room) : 0;
@@ -141,9 +141,9 @@ static void list_keys(const char *const *keys, char *text, size_t room)
 		used += (size_t)snprintf(text + used, room - used, "%s%s", i ? ", " : "", keys[i]);
 }
 
-int field_known(const struct field *object, const char *const *keys)
+int field_check_members(const struct field *object, const char *const *keys)
 {
-	char known[160];
+	char names[160];
 	const char *key;
 	json_t *value;
 
@@ -154,8 +154,8 @@ int field_known(const struct field *object, const char *const *keys)
 			i++;
 		if (keys[i])
 			continue;
-		list_keys(keys, known, sizeof(known));
-		return field_error(object, key, "unknown field (there are: %s)", known);
+		list_keys(keys, names, sizeof(names));
+		return field_error(object, key, "unknown field (known fields: %s)", names);
 	}
 	return 0;
 }

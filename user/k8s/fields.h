@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A jansson value that knows where it stands in its object, so that an error names the field as the API server does:
- * "spec.ingress[0].ports[1].port: must be ...". Fields live on the stack, each below its parent.
+ * A jansson value with its path in the object, so that an error names the field as the API server does:
+ * "spec.ingress[0].ports[1].port: must be ...". Fields are on the stack, each with a pointer to its parent.
  *
- * null counts as absent, as it does where the API decodes into typed structures. Getters return 0, or -EINVAL (error
- * set) for a value of another type.
+ * null is treated as absent, as in the API's typed structures. Getters return 0, or -EINVAL with an error for a value
+ * of another type.
  */
 #ifndef WARREN_K8S_FIELDS_H
 #define WARREN_K8S_FIELDS_H
@@ -32,16 +32,16 @@ size_t field_count(const struct field *array);
 int field_object_at(const struct field *array, size_t index, struct field *object);
 int field_string_at(const struct field *array, size_t index, const char **string);
 
-/* Members of an object. Absent ones: NULL, false; field_integer() says -ENOENT, without an error. */
+/* Members of an object. Absent ones: NULL, false; field_integer() returns -ENOENT without an error. */
 int field_string(const struct field *parent, const char *key, const char **string);
 int field_bool(const struct field *parent, const char *key, bool *value);
 int field_integer(const struct field *parent, const char *key, int64_t *value);
 const json_t *field_json(const struct field *parent, const char *key);
 
-/* The object has members of these names only (a NULL ends the list). */
-int field_known(const struct field *object, const char *const *keys);
+/* -EINVAL: the object has a member that is not one of `keys` (ended by NULL). */
+int field_check_members(const struct field *object, const char *const *keys);
 
-/* The error of member `key` (NULL: of the field itself). Returns -EINVAL. */
+/* Sets the error for member `key` (NULL: for the field itself). Returns -EINVAL. */
 int field_error(const struct field *f, const char *key, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 #endif

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "array.h"
-#include "syntax.h"
+#include "object_names.h"
 
 int out_of_memory(const struct field *f)
 {
@@ -29,7 +29,7 @@ static int label_read(const struct field *map, const char *key, struct label *la
 
 	if (field_string(map, key, &value) < 0)
 		return -EINVAL;
-	/* null is the empty value, not an absent label: so the API decodes a map of strings. */
+	/* null is an empty value, not an absent label, as in the API's map of strings. */
 	value = value ? value : "";
 	if (!name_is_label_key(key))
 		return field_error(map, key, "a label's key " NAME_LABEL_KEY);
@@ -118,7 +118,7 @@ int ports_differ(const struct field *list, struct port_identity *ports, size_t c
 		if (strcmp(ports[i].name, ports[i - 1].name) != 0)
 			continue;
 		field_object_at(list, ports[i].index, &element);
-		return field_error(&element, "name", "\"%s\" is there twice", ports[i].name);
+		return field_error(&element, "name", "\"%s\" is used twice", ports[i].name);
 	}
 	if (count && numbers)
 		qsort(ports, count, sizeof(*ports), by_number);
@@ -126,7 +126,7 @@ int ports_differ(const struct field *list, struct port_identity *ports, size_t c
 		if (ports[i].number != ports[i - 1].number)
 			continue;
 		field_object_at(list, ports[i].index, &element);
-		return field_error(&element, "port", "%u is there twice", ports[i].number & UINT16_MAX);
+		return field_error(&element, "port", "%u is used twice", ports[i].number & UINT16_MAX);
 	}
 	return 0;
 }
@@ -164,8 +164,8 @@ static int api_version_check(const struct field *document, const struct kind *ki
 	snprintf(served, sizeof(served), "%s%s%s", kind->group, *kind->group ? "/" : "", kind->version);
 	if (field_string(document, "apiVersion", &version) < 0)
 		return -EINVAL;
-	if (version && strcmp(version, served) != 0) /* an element of a PodList need not have one */
-		return field_error(document, "apiVersion", "\"%s\" is not served, %s is", version, served);
+	if (version && strcmp(version, served) != 0) /* elements of a PodList have none */
+		return field_error(document, "apiVersion", "\"%s\" is not supported; use %s", version, served);
 	return 0;
 }
 
@@ -183,7 +183,7 @@ int metadata_check(const struct field *document, const struct metadata *m, struc
 	if (kind->namespaced && !name_is_dns_label(m->namespace))
 		return field_error(&m->field, "namespace", "\"%s\" " NAME_DNS_LABEL, m->namespace);
 	if (!kind->namespaced && *m->namespace)
-		return field_error(&m->field, "namespace", "a %s is in no namespace", kind->name);
+		return field_error(&m->field, "namespace", "not allowed: a %s is not namespaced", kind->name);
 	ret = field_object(&m->field, "labels", &map);
 	if (ret == 0)
 		ret = labels_read(&map, labels ? labels : &unused);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The decoders of single kinds, and what they share. decode.c has the table of them. */
+/* The decoders of the kinds, and their shared helpers. decode.c has the table of kinds. */
 #ifndef WARREN_K8S_KINDS_H
 #define WARREN_K8S_KINDS_H
 
@@ -14,20 +14,20 @@ struct kind {
 	const char *name, *list, *group, *version; /* group "": the core group */
 	bool namespaced;
 	bool (*name_valid)(const char *s);
-	const char *name_rule; /* what to say of a name that is not */
-	/* Fills in the object, of which nothing is set yet, or returns -EINVAL or -ENOMEM. */
+	const char *name_rule; /* error for an invalid name */
+	/* Fills in the zeroed object; 0, -EINVAL or -ENOMEM. */
 	int (*decode)(const struct field *document, const struct metadata *m, struct object *o);
 };
 
 struct metadata {
 	const struct kind *kind;
 	struct field field;
-	const char *namespace, *name; /* namespace: the default filled in; "" if the kind has none */
+	const char *namespace, *name; /* namespace: with the default; "" if the kind is not namespaced */
 };
 
-/* Whose metadata it is; -EINVAL if that cannot be read. Nothing is validated yet. */
+/* Reads namespace and name without validation; -EINVAL: cannot be read. */
 int metadata_read(const struct field *document, const struct kind *kind, struct metadata *m);
-/* apiVersion, names and labels are valid. `labels` may be NULL. */
+/* Validates apiVersion, names and labels. `labels` may be NULL. */
 int metadata_check(const struct field *document, const struct metadata *m, struct labels *labels);
 
 /* A map of labels, checked; an absent one is empty. */
@@ -37,13 +37,13 @@ int array_make(const struct field *f, void *array, size_t count, size_t size);
 /* A member that is one of TCP, UDP, SCTP; default TCP. */
 int protocol_read(const struct field *parent, uint8_t *protocol);
 int port_read(const struct field *parent, const char *key, uint16_t *port); /* 1 to 65535; -ENOENT */
-/* What tells an element of a list of ports from the others. */
+/* The unique fields of an element of a list of ports. */
 struct port_identity {
 	const char *name;
 	uint32_t number; /* protocol << 16 | port, host order */
 	uint32_t index;
 };
-/* No two elements of the list have the same name, nor, if `numbers`, the same protocol and port. Sorts them. */
+/* -EINVAL: two elements have the same name or, with `numbers`, the same protocol and port. Sorts `ports`. */
 int ports_differ(const struct field *list, struct port_identity *ports, size_t count, bool numbers);
 /* Not loopback, link-local, multicast, unspecified, or IPv4 in IPv6. */
 bool ip_is_reachable(const struct ip *ip);

@@ -9,7 +9,7 @@
 #include "array.h"
 #include "reflector.h"
 
-/* Pods that use no address of their own, or none any more, are not wanted. */
+/* Pods without an address of their own (host network, completed) are ignored. */
 static bool is_pod_with_address(const struct pod_object *pod)
 {
 	return !pod->host_network && !pod->completed;
@@ -27,12 +27,12 @@ static bool is_others_pod(const struct object *o, const char *node)
 
 enum { OWN_PODS, OTHERS_PODS };
 
-/* As kube-proxy does: not what is headless, nor what another proxy is to serve. Slices have their Service's labels. */
+/* As kube-proxy: no headless Services, none of another proxy. EndpointSlices have their Service's labels. */
 #define OURS "!service.kubernetes.io/headless,!service.kubernetes.io/service-proxy-name"
 #define RUNNING "status.phase!=Succeeded,status.phase!=Failed"
 #define OTHERS "spec.nodeName!=@,spec.nodeName!=,"
 
-/* The pods first. spec.hostNetwork can be selected by since 1.28. */
+/* Pods come first. The field selector spec.hostNetwork exists since 1.28. */
 static const struct reflector_kind kinds[] = {
 	[OWN_PODS] = { OBJECT_POD, "Pods of this node", "/api/v1/pods", NULL,
 		       { "spec.nodeName=@,spec.hostNetwork=false," RUNNING, "spec.nodeName=@," RUNNING }, is_own_pod },
@@ -48,8 +48,8 @@ static const struct reflector_kind kinds[] = {
 struct kubernetes {
 	struct object_events events;
 	struct reflector_server server;
-	enum pods_wanted wanted;
-	bool synced; /* told so */
+	enum pod_selection selection;
+	bool synced; /* synced() was called */
 	struct reflector *reflectors[ARRAY_SIZE(kinds)];
 };
 
@@ -57,7 +57,7 @@ static void on_synced(void *arg)
 {
 	struct kubernetes *k = arg;
 
-	malloc_trim(0); /* what the lists took is not needed again soon */
+	malloc_trim(0); /* the lists' memory is not needed again soon */
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
 		if (i != OTHERS_PODS && !reflector_synced(k->reflectors[i]))
 			return;
@@ -75,7 +75,7 @@ int kubernetes_open(struct kubernetes **out, struct api *api, const char *node_n
 	int ret = 0;
 
 	if (!k)
-		return err_errno(err, ENOMEM, "cannot follow the API server");
+		return err_errno(err, ENOMEM, "cannot create the watches of the API server");
 	k->events = *events;
 	k->server = (struct reflector_server){ .api = api, .node = node_name, .events = &k->events, .synced = on_synced, .arg = k };
 	k->server.no_protobuf = getenv("WARREN_API_JSON") != NULL;
@@ -94,21 +94,21 @@ int kubernetes_open(struct kubernetes **out, struct api *api, const char *node_n
 	return 0;
 }
 
-void kubernetes_want_pods(struct kubernetes *k, enum pods_wanted wanted)
+void kubernetes_select_pods(struct kubernetes *k, enum pod_selection selection)
 {
-	if (wanted == k->wanted)
+	if (selection == k->selection)
 		return;
-	k->wanted = wanted;
-	if (wanted == PODS_ALL)
+	k->selection = selection;
+	if (selection == PODS_ALL)
 		reflector_start(k->reflectors[OTHERS_PODS]);
 	else
 		reflector_stop(k->reflectors[OTHERS_PODS]);
 }
 
-bool kubernetes_pods_known(const struct kubernetes *k)
+bool kubernetes_pods_synced(const struct kubernetes *k)
 {
 	return reflector_synced(k->reflectors[OWN_PODS]) &&
-	       (k->wanted == PODS_OWN || reflector_synced(k->reflectors[OTHERS_PODS]));
+	       (k->selection == PODS_OWN || reflector_synced(k->reflectors[OTHERS_PODS]));
 }
 
 void kubernetes_close(struct kubernetes *k)
@@ -127,7 +127,7 @@ int kubernetes_each_watch(const struct kubernetes *k, int (*fn)(const struct kub
 	for (size_t i = 0; ret == 0 && i < ARRAY_SIZE(kinds); i++) {
 		struct kubernetes_watch watch;
 
-		if (i == OTHERS_PODS && k->wanted == PODS_OWN)
+		if (i == OTHERS_PODS && k->selection == PODS_OWN)
 			continue;
 		reflector_watch(k->reflectors[i], &watch);
 		ret = fn(&watch, arg);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A Kubernetes API server as a source of objects (source.h): each kind is listed and then watched; what the server holds
- * is what the owner has been told, however often connections break.
+ * A Kubernetes API server as a source of objects (source.h): each kind is listed and then watched. The owner gets the
+ * server's state, however often connections break.
  *
- * A list that has to be made again (410 Gone) is told by difference: nothing that is still there is ever removed in
- * between, and an older list than the one told last is not believed; but what etcd itself says to be the newest there is, twice.
+ * After a repeated list (410 Gone) only differences are put and removed: an object that still exists is never removed
+ * in between. A list older than the last one is ignored, unless etcd itself returns it for several seconds (a restored
+ * backup).
  */
 #ifndef WARREN_K8S_KUBERNETES_H
 #define WARREN_K8S_KUBERNETES_H
@@ -12,27 +13,27 @@
 #include "api.h"
 #include "source.h"
 
-enum pods_wanted {
-	PODS_OWN, /* only those of our own node (spec.nodeName) */
+enum pod_selection {
+	PODS_OWN, /* only those of this node (spec.nodeName) */
 	PODS_ALL, /* those of other nodes too */
 };
 
 struct kubernetes;
 /*
- * Nothing has been asked when it returns; synced() follows when all kinds have been listed. The client is borrowed, as
- * is the name of our node.
+ * Returns before the first request; synced() is called when all kinds have been listed. The client and the node's name
+ * are borrowed.
  */
 int kubernetes_open(struct kubernetes **k, struct api *api, const char *node_name, const struct object_events *events,
 		    struct err *err);
 /*
- * From PODS_OWN (where it begins) to PODS_ALL and back. On the way back pods of other nodes are removed; on the way forth
- * kubernetes_pods_known() says when all are there. Not from within an event.
+ * Switches between PODS_OWN (the default) and PODS_ALL. PODS_OWN removes pods of other nodes; after PODS_ALL
+ * kubernetes_pods_synced() returns true when all pods have been put. Not from within an event.
  */
-void kubernetes_want_pods(struct kubernetes *k, enum pods_wanted wanted);
-bool kubernetes_pods_known(const struct kubernetes *k);
+void kubernetes_select_pods(struct kubernetes *k, enum pod_selection selection);
+bool kubernetes_pods_synced(const struct kubernetes *k);
 void kubernetes_close(struct kubernetes *k);
 
-/* For status and metrics: one for each kind; for Pods two, once others' have been wanted. */
+/* For status and metrics: one for each kind; two for Pods with PODS_ALL. */
 struct kubernetes_watch {
 	const char *kind; /* "Pods of this node" */
 	size_t objects;

@@ -26,7 +26,7 @@ void manifest_file_note(struct manifest_file *f, const struct err *problem)
 	if (f->problems++)
 		return;
 	f->first = *problem;
-	str_printable(f->first.msg); /* the names of files are anything */
+	str_printable(f->first.msg); /* a file's name may hold any byte */
 }
 
 static int on_object(void *arg, struct object *o)
@@ -58,7 +58,7 @@ static int on_document(json_t *document, int number, void *arg)
 }
 
 /*
- * Opened without waiting: it might be a fifo. Symbolic links are followed, as a ConfigMap volume is made of them.
+ * O_NONBLOCK, because it may be a fifo. Symbolic links are followed, because a ConfigMap volume consists of them.
  */
 static int file_text(int directory, const char *name, char **text, size_t *size, struct err *err)
 {

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A change is worked off in three steps, so that an object which moves from one file to another is never away:
+ * A change is handled in three steps, so that an object which moves from one file to another is never removed in
+ * between:
  *
- *   1. the files that changed are read; what they hold now is put, what they hold no more is only marked as gone;
- *   2. what is gone and in no other file is removed;
- *   3. complaints that are new, or over, are told.
+ *   1. read the changed files; put the objects that they hold, mark those that they no longer hold as gone;
+ *   2. remove the objects that are gone and in no other file;
+ *   3. report new and resolved problems.
  *
- * An object in several files is that of the first one by name. Objects are not kept: if another file's turn comes, that
- * file is read again.
+ * An object in several files is used from the first one by name. Objects are not kept: when another file becomes the
+ * first, it is read again.
  */
 #include "manifests.h"
 
@@ -16,19 +17,19 @@
 #include <sys/random.h>
 
 #include "cleanup.h"
-#include "folder.h"
+#include "directory.h"
 #include "manifest_file.h"
 #include "str.h"
 #include "table.h"
 
 struct file {
 	struct table_link by_name;
-	struct list dirty;   /* in manifests.dirty: to be read */
-	struct list touched; /* in manifests.touched: was read in this run */
+	struct list dirty;   /* in manifests.dirty, if it is to be read */
+	struct list touched; /* in manifests.touched, if it was read in this run */
 	struct list items;
-	bool there;	     /* found by the scan that is going on */
-	struct err *told;    /* the complaint that the owner knows of; NULL: none */
-	struct err *problem; /* the one since the last reading */
+	bool there;	     /* found by the running scan */
+	struct err *reported; /* problem that the owner has; NULL: none */
+	struct err *problem; /* of the last reading */
 	char name[];
 };
 
@@ -40,20 +41,20 @@ struct item {
 	struct file *file;
 	enum object_kind kind;
 	uint64_t fingerprint;
-	bool stale;	  /* to be put whatever its fingerprint */
-	bool seen;	  /* found by the reading that is going on */
+	bool stale;	  /* put it even if its fingerprint is unchanged */
+	bool seen;	  /* found by the running reading */
 	const char *name; /* into text[], after the namespace */
 	char text[];
 };
 
 struct manifests {
 	struct object_events events;
-	uint8_t key[SIPHASH_KEY_SIZE]; /* of hashes and fingerprints: nobody can craft objects that look alike */
-	struct folder *folder;
-	bool behind;  /* the last look at the folder failed: the next one is for all files */
-	bool synced;  /* told so */
-	bool missing; /* complained about: the folder is away, or came back empty */
-	bool force;   /* everything is put again */
+	uint8_t key[SIPHASH_KEY_SIZE]; /* of hashes and fingerprints: random, so that collisions cannot be crafted */
+	struct directory *directory;
+	bool behind;  /* the last look at the directory failed: the next one must be for all files */
+	bool synced;  /* synced() was called */
+	bool missing; /* reported that the directory is missing, or came back empty */
+	bool force;   /* put unchanged objects too */
 	struct table files, items;
 	struct list dirty, touched, gone;
 };
@@ -97,7 +98,7 @@ static void file_free(struct manifests *m, struct file *f)
 	list_remove(&f->dirty);
 	list_remove(&f->touched);
 	table_remove(&m->files, &f->by_name);
-	free(f->told);
+	free(f->reported);
 	free(f->problem);
 	free(f);
 }
@@ -107,7 +108,7 @@ static int file_dirty(struct manifests *m, const char *name, struct err *err)
 	struct file *f = file_get(m, name);
 
 	if (!f)
-		return err_errno(err, ENOMEM, "%s", folder_path(m->folder));
+		return err_errno(err, ENOMEM, "%s", directory_path(m->directory));
 	f->there = true;
 	list_mark(&m->dirty, &f->dirty);
 	return 0;
@@ -131,7 +132,7 @@ static bool item_is(const struct item *i, enum object_kind kind, const char *nam
 	return i->kind == kind && strcmp(i->text, namespace) == 0 && strcmp(i->name, name) == 0;
 }
 
-/* Of the items of that object that are not gone: the one of `file`, or, if that is NULL, the one that counts. */
+/* The item of that object in `file`; NULL: in the first file by name. Items that are gone are ignored. */
 static struct item *item_find(const struct manifests *m, enum object_kind kind, const char *namespace, const char *name,
 			      const struct file *file)
 {
@@ -151,8 +152,8 @@ static struct item *item_owner(const struct manifests *m, const struct item *i)
 	return item_find(m, i->kind, i->text, i->name, NULL);
 }
 
-/* Other files that hold it are read again: the object of one of them may count now, or count no more. */
-static void item_wake_twins(struct manifests *m, const struct item *changed)
+/* Marks other files with that object for reading: which of them is the first may have changed. */
+static void item_mark_duplicates(struct manifests *m, const struct item *changed)
 {
 	struct item *i;
 
@@ -188,14 +189,14 @@ static struct item *item_add(struct manifests *m, struct file *f, const struct o
 	list_append(&f->items, &i->in_file);
 	table_add(&m->items, &i->by_key, item_hash(m, o->kind, namespace, name));
 	if (item_owner(m, i) == i)
-		item_wake_twins(m, i);
+		item_mark_duplicates(m, i);
 	return i;
 }
 
 static void item_drop(struct manifests *m, struct item *i)
 {
 	if (item_owner(m, i) == i)
-		item_wake_twins(m, i);
+		item_mark_duplicates(m, i);
 	list_mark(&m->gone, &i->gone);
 }
 
@@ -220,11 +221,11 @@ static void items_remove_gone(struct manifests *m)
 
 /* --- a file that was read --- */
 
-static void note_twin(struct manifest_file *r, const struct item *i, const char *owner)
+static void note_duplicate(struct manifest_file *r, const struct item *i, const char *owner)
 {
 	struct err err = { 0 };
 
-	err_set(&err, EEXIST, "%s %s%s%s is already in %s, which counts", object_kind_name(i->kind), i->text,
+	err_set(&err, EEXIST, "%s %s%s%s is already in %s; that one is used", object_kind_name(i->kind), i->text,
 		*i->text ? "/" : "", i->name, owner);
 	manifest_file_note(r, &err);
 }
@@ -246,16 +247,16 @@ static int object_apply(struct manifests *m, struct file *f, struct manifest_fil
 	}
 	owner = item_owner(m, i);
 	if (i->seen)
-		note_twin(r, i, "the same file");
+		note_duplicate(r, i, "the same file");
 	else if (owner != i)
-		note_twin(r, i, owner->file->name);
+		note_duplicate(r, i, owner->file->name);
 	if (i->seen || owner != i || (!i->stale && !m->force && i->fingerprint == fingerprint)) {
 		i->seen = true;
 		object_free(o);
 		return 0;
 	}
 	i->seen = true;
-	i->stale = true; /* until it was put */
+	i->stale = true; /* until put() succeeds */
 	if (m->events.put(m->events.arg, o) < 0)
 		return -ENOMEM;
 	i->stale = false;
@@ -285,7 +286,7 @@ static int file_apply(struct manifests *m, struct file *f, struct manifest_file 
 	return 0;
 }
 
-/* What is to be said of the file after a reading. */
+/* Sets the file's problem after a reading. */
 static int file_set_problem(struct file *f, const struct manifest_file *r)
 {
 	free(f->problem);
@@ -304,12 +305,12 @@ static int file_set_problem(struct file *f, const struct manifest_file *r)
 	return 0;
 }
 
-static int file_read_again(struct manifests *m, struct file *f, int folder)
+static int file_read_again(struct manifests *m, struct file *f, int directory)
 {
 	struct manifest_file r = { 0 };
-	int ret = manifest_file_read(&r, folder, f->name);
+	int ret = manifest_file_read(&r, directory, f->name);
 
-	if (ret == -ENOENT) /* then it holds nothing */
+	if (ret == -ENOENT) /* as an empty file */
 		ret = 0;
 	if (ret == 0)
 		ret = file_apply(m, f, &r);
@@ -319,9 +320,9 @@ static int file_read_again(struct manifests *m, struct file *f, int folder)
 	return ret;
 }
 
-/* --- working off --- */
+/* --- the three steps --- */
 
-static void complaints_tell(struct manifests *m)
+static void problems_report(struct manifests *m)
 {
 	struct file *f;
 
@@ -331,20 +332,20 @@ static void complaints_tell(struct manifests *m)
 		str_copy(name, sizeof(name), f->name);
 		str_printable(name);
 		list_remove(&f->touched);
-		if (f->problem && (!f->told || strcmp(f->problem->msg, f->told->msg) != 0))
-			m->events.complain(m->events.arg, name, f->problem);
-		else if (!f->problem && f->told)
-			m->events.complain(m->events.arg, name, NULL);
-		free(f->told);
-		f->told = take_ptr(f->problem);
-		if (f->told)
+		if (f->problem && (!f->reported || strcmp(f->problem->msg, f->reported->msg) != 0))
+			m->events.report_problem(m->events.arg, name, f->problem);
+		else if (!f->problem && f->reported)
+			m->events.report_problem(m->events.arg, name, NULL);
+		free(f->reported);
+		f->reported = take_ptr(f->problem);
+		if (f->reported)
 			continue;
 		if (list_empty(&f->items))
 			file_free(m, f);
 	}
 }
 
-static int work_off(struct manifests *m, int folder, struct err *err)
+static int process_dirty(struct manifests *m, int directory, struct err *err)
 {
 	struct file *f;
 	int ret = 0;
@@ -352,98 +353,98 @@ static int work_off(struct manifests *m, int folder, struct err *err)
 	while (ret == 0 && (f = list_first(&m->dirty, struct file, dirty))) {
 		list_remove(&f->dirty);
 		list_mark(&m->touched, &f->touched);
-		ret = file_read_again(m, f, folder);
+		ret = file_read_again(m, f, directory);
 		if (ret < 0)
 			list_mark(&m->dirty, &f->dirty);
 	}
 	if (ret < 0)
-		return err_errno(err, -ret, "cannot read the manifests in %s", folder_path(m->folder));
+		return err_errno(err, -ret, "cannot read the manifests in %s", directory_path(m->directory));
 	items_remove_gone(m);
-	complaints_tell(m);
+	problems_report(m);
 	return 0;
 }
 
 /*
- * A file of which nothing could ever be read may hold any policy, and so may a folder that was gone before it was first
- * read: until then nothing may be computed. (Later on a broken file stands for what it held before.)
+ * Nothing may be compiled while a file has never been read, or the directory went missing before the first reading: it
+ * may hold any policy. (After the first reading a broken file keeps its previous objects.)
  */
-static void tell_synced(struct manifests *m)
+static void report_synced(struct manifests *m)
 {
 	struct file *f;
 
 	if (m->synced || m->missing)
 		return;
 	table_each(f, &m->files, by_name) {
-		if (f->told && list_empty(&f->items))
+		if (f->reported && list_empty(&f->items))
 			return;
 	}
 	m->synced = true;
 	m->events.synced(m->events.arg);
 }
 
-/* --- the folder --- */
+/* --- the directory --- */
 
-static void folder_missing(struct manifests *m, const struct err *err)
+static void directory_missing(struct manifests *m, const struct err *err)
 {
 	if (!m->missing)
-		m->events.complain(m->events.arg, folder_path(m->folder), err);
+		m->events.report_problem(m->events.arg, directory_path(m->directory), err);
 	m->missing = true;
 }
 
-/* What the files held stays. */
-static void folder_away(struct manifests *m, const struct err *why)
+/* The directory is missing: all objects stay. */
+static void keep_objects(struct manifests *m, const struct err *why)
 {
 	struct file *f;
 
 	while ((f = list_first(&m->dirty, struct file, dirty)))
 		list_remove(&f->dirty);
-	folder_missing(m, why);
+	directory_missing(m, why);
 }
 
-/* All files that there are, and those that are known but not there, are to be read. */
-static int take_all(struct manifests *m, const struct folder_news *news, struct err *err)
+/* Marks all files for reading: those in the directory, and known ones that are no longer there. */
+static int mark_all_dirty(struct manifests *m, const struct directory_changes *changes, struct err *err)
 {
 	struct file *f;
 
 	table_each(f, &m->files, by_name)
 		f->there = false;
-	for (size_t i = 0; i < news->count; i++) {
-		if (file_dirty(m, news->names[i], err) < 0)
+	for (size_t i = 0; i < changes->count; i++) {
+		if (file_dirty(m, changes->names[i], err) < 0)
 			return -ENOMEM;
 	}
 	table_each(f, &m->files, by_name) {
 		if (!f->there)
 			list_mark(&m->dirty, &f->dirty);
 	}
-	folder_accept(m->folder);
+	directory_accept(m->directory);
 	if (m->missing)
-		m->events.complain(m->events.arg, folder_path(m->folder), NULL);
+		m->events.report_problem(m->events.arg, directory_path(m->directory), NULL);
 	m->missing = false;
 	return 0;
 }
 
-static int take_news(struct manifests *m, const struct folder_news *news, struct err *err)
+static int apply_changes(struct manifests *m, const struct directory_changes *changes, struct err *err)
 {
-	if (news->away) {
-		folder_away(m, &news->why);
+	if (changes->missing) {
+		keep_objects(m, &changes->why);
 		return 0;
 	}
 	/*
-	 * Another folder that is empty is more likely not filled yet, or an unmounted volume, than the wish to drop all
-	 * policies: what was known stays.
+	 * An empty directory in the place of another is more likely an unmounted volume, or not filled yet, than an
+	 * intent to remove all policies: all objects stay.
 	 */
-	if (news->all && news->another && !news->count && m->items.count) {
+	if (changes->all && changes->another && !changes->count && m->items.count) {
 		struct err empty = { 0 };
 
-		err_set(&empty, ENOENT, "%s is another directory now, and empty: its objects are kept as they were",
-			folder_path(m->folder));
-		folder_missing(m, &empty);
+		err_set(&empty, ENOENT, "%s was replaced by an empty directory; the previous objects are kept",
+			directory_path(m->directory));
+		directory_missing(m, &empty);
 		return 0;
 	}
-	if (news->all)
-		return take_all(m, news, err);
-	for (size_t i = 0; i < news->count; i++) {
-		if (file_dirty(m, news->names[i], err) < 0)
+	if (changes->all)
+		return mark_all_dirty(m, changes, err);
+	for (size_t i = 0; i < changes->count; i++) {
+		if (file_dirty(m, changes->names[i], err) < 0)
 			return -ENOMEM;
 	}
 	return 0;
@@ -451,17 +452,17 @@ static int take_news(struct manifests *m, const struct folder_news *news, struct
 
 static int run(struct manifests *m, bool all, struct err *err)
 {
-	struct folder_news news = FOLDER_NO_NEWS;
-	int ret = folder_look(m->folder, all || m->behind, &news, err);
+	struct directory_changes changes = DIRECTORY_NO_CHANGES;
+	int ret = directory_look(m->directory, all || m->behind, &changes, err);
 
 	if (ret == 0)
-		ret = take_news(m, &news, err);
+		ret = apply_changes(m, &changes, err);
 	m->behind = ret < 0;
 	if (ret == 0)
-		ret = work_off(m, news.fd, err);
-	folder_news_free(&news);
+		ret = process_dirty(m, changes.fd, err);
+	directory_changes_free(&changes);
 	if (ret == 0)
-		tell_synced(m);
+		report_synced(m);
 	return ret;
 }
 
@@ -493,7 +494,7 @@ int manifests_open(struct manifests **out, const char *directory, const struct o
 	list_init(&m->dirty);
 	list_init(&m->touched);
 	list_init(&m->gone);
-	ret = folder_open(&m->folder, directory, is_manifest, err);
+	ret = directory_open(&m->directory, directory, is_manifest, err);
 	if (ret == 0 && getrandom(m->key, sizeof(m->key), 0) != sizeof(m->key))
 		ret = err_errno(err, errno, "cannot get random bytes");
 	if (ret == 0)
@@ -507,7 +508,7 @@ int manifests_open(struct manifests **out, const char *directory, const struct o
 
 int manifests_fd(const struct manifests *m)
 {
-	return folder_fd(m->folder);
+	return directory_fd(m->directory);
 }
 
 void manifests_close(struct manifests *m)
@@ -523,6 +524,6 @@ void manifests_close(struct manifests *m)
 		file_free(m, f);
 	table_free(&m->items);
 	table_free(&m->files);
-	folder_close(m->folder);
+	directory_close(m->directory);
 	free(m);
 }

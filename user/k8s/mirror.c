@@ -12,10 +12,10 @@
 #define NAMESPACE_MAX 63
 #define NAME_MAX_LENGTH 253
 
-/* One object on its way to the owner. */
+/* One object that is being put. */
 struct putting {
 	struct mirror *mirror;
-	struct known_item *item;
+	struct reported_object *item;
 	uint64_t version;
 	const char *uid;
 };
@@ -30,56 +30,58 @@ uint64_t resource_version(const json_t *object)
 
 int mirror_init(struct mirror *m, struct err *err)
 {
-	return known_init(&m->known, err);
+	return reported_init(&m->reported, err);
 }
 
 void mirror_free(struct mirror *m)
 {
-	known_free(&m->known);
+	reported_free(&m->reported);
 }
 
-/* --- an item's life --- */
+/* --- problems, removal --- */
 
-static void item_title(const struct mirror *m, const struct known_item *i, char *text, size_t room)
+static void item_title(const struct mirror *m, const struct reported_object *i, char *text, size_t room)
 {
-	const char *namespace = known_namespace(i);
+	const char *namespace = reported_namespace(i);
 
-	snprintf(text, room, "%s %s%s%s", object_kind_name(m->kind), namespace, *namespace ? "/" : "", known_name(i));
+	snprintf(text, room, "%s %s%s%s", object_kind_name(m->kind), namespace, *namespace ? "/" : "", reported_name(i));
 	str_printable(text);
 }
 
-static void complain(struct mirror *m, struct known_item *i, const struct err *err)
+static void report_problem(struct mirror *m, struct reported_object *i, const struct err *err)
 {
 	char title[64 + NAMESPACE_MAX + NAME_MAX_LENGTH];
 
-	if (!err && !i->complained)
+	if (!err && !i->problem_reported)
 		return;
-	i->complained = err != NULL;
+	i->problem_reported = err != NULL;
 	item_title(m, i, title, sizeof(title));
-	m->events->complain(m->events->arg, title, err);
+	m->events->report_problem(m->events->arg, title, err);
 }
 
-static void forget(struct mirror *m, struct known_item *i)
+static void forget(struct mirror *m, struct reported_object *i)
 {
-	complain(m, i, NULL);
-	if (i->told)
-		m->events->remove(m->events->arg, m->kind, known_namespace(i), known_name(i));
-	known_drop(&m->known, i);
+	report_problem(m, i, NULL);
+	if (i->held)
+		m->events->remove(m->events->arg, m->kind, reported_namespace(i), reported_name(i));
+	reported_drop(&m->reported, i);
 }
 
-/* --- putting --- */
+/* --- puts --- */
 
-static struct known_item *told_by_twin(const struct mirror *m, const struct known_item *i)
+static struct reported_object *held_from_peer(const struct mirror *m, const struct reported_object *i)
 {
-	struct known_item *other = m->twin ? known_find(&m->twin->known, known_namespace(i), known_name(i)) : NULL;
+	struct reported_object *other = NULL;
 
-	return other && other->told ? other : NULL;
+	if (m->peer)
+		other = reported_find(&m->peer->reported, reported_namespace(i), reported_name(i));
+	return other && other->held ? other : NULL;
 }
 
-/* One that was made anew is another one, also if it says the same: its status, and what others have put on it, are gone. */
+/* The uid is part of it: an object that was deleted and created again has changed, even if its fields are equal. */
 static uint64_t fingerprint_of(const struct putting *p, const struct object *o)
 {
-	const uint8_t *key = p->mirror->known.key;
+	const uint8_t *key = p->mirror->reported.key;
 	struct siphash h;
 
 	siphash_begin(&h, key);
@@ -92,25 +94,25 @@ static int on_valid(void *arg, struct object *o)
 {
 	struct putting *p = arg;
 	struct mirror *m = p->mirror;
-	struct known_item *i = p->item, *other = told_by_twin(m, i);
+	struct reported_object *i = p->item, *other = held_from_peer(m, i);
 	uint64_t fingerprint = fingerprint_of(p, o);
 
-	complain(m, i, NULL);
+	report_problem(m, i, NULL);
 	i->version = p->version;
-	if (m->wanted && !m->wanted(o, m->node)) {
+	if (m->filter && !m->filter(o, m->node)) {
 		object_free(o);
 		forget(m, i);
 		return 0;
 	}
-	if ((i->told && i->fingerprint == fingerprint) || (other && other->version > p->version)) {
+	if ((i->held && i->fingerprint == fingerprint) || (other && other->version > p->version)) {
 		object_free(o);
 		return 0;
 	}
 	if (m->events->put(m->events->arg, o) < 0)
 		return -ENOMEM;
 	if (other)
-		known_set_told(&m->twin->known, other, false);
-	known_set_told(&m->known, i, true);
+		reported_set_held(&m->peer->reported, other, false);
+	reported_set_held(&m->reported, i, true);
 	i->fingerprint = fingerprint;
 	return 0;
 }
@@ -119,10 +121,10 @@ static void on_invalid(void *arg, const struct err *err)
 {
 	struct putting *p = arg;
 
-	complain(p->mirror, p->item, err);
+	report_problem(p->mirror, p->item, err);
 }
 
-/* Only what can be the name of something is looked up. */
+/* Only valid lengths: longer names are not stored. */
 static bool names_read(const json_t *object, const char **namespace, const char **name)
 {
 	const json_t *metadata = json_object_get(object, "metadata");
@@ -142,7 +144,7 @@ int mirror_put(struct mirror *m, const json_t *object)
 
 	if (!names_read(object, &namespace, &name))
 		return -EINVAL;
-	p.item = known_get(&m->known, namespace, name);
+	p.item = reported_get(&m->reported, namespace, name);
 	if (!p.item)
 		return -ENOMEM;
 	p.item->generation = m->generation;
@@ -153,28 +155,28 @@ int mirror_put(struct mirror *m, const json_t *object)
 int mirror_delete(struct mirror *m, const json_t *object)
 {
 	const char *namespace, *name;
-	struct known_item *i;
+	struct reported_object *i;
 
 	if (!names_read(object, &namespace, &name))
 		return -EINVAL;
-	i = known_find(&m->known, namespace, name);
+	i = reported_find(&m->reported, namespace, name);
 	if (i)
 		forget(m, i);
 	return 0;
 }
 
-/* --- all of them --- */
+/* --- lists --- */
 
 void mirror_list_begins(struct mirror *m)
 {
 	m->generation++;
 }
 
-void mirror_sweep(struct mirror *m)
+void mirror_remove_unseen(struct mirror *m)
 {
-	struct known_item *i;
+	struct reported_object *i;
 
-	table_each(i, &m->known.items, link) {
+	table_each(i, &m->reported.items, link) {
 		if (i->generation != m->generation)
 			forget(m, i);
 	}
@@ -182,23 +184,23 @@ void mirror_sweep(struct mirror *m)
 
 void mirror_clear(struct mirror *m)
 {
-	struct known_item *i;
+	struct reported_object *i;
 
-	table_each(i, &m->known.items, link)
+	table_each(i, &m->reported.items, link)
 		forget(m, i);
 }
 
-static void forget_versions(struct known *k)
+static void forget_versions(struct reported *r)
 {
-	struct known_item *i;
+	struct reported_object *i;
 
-	table_each(i, &k->items, link)
+	table_each(i, &r->items, link)
 		i->version = 0;
 }
 
 void mirror_forget_versions(struct mirror *m)
 {
-	forget_versions(&m->known);
-	if (m->twin)
-		forget_versions(&m->twin->known);
+	forget_versions(&m->reported);
+	if (m->peer)
+		forget_versions(&m->peer->reported);
 }

@@ -1,42 +1,43 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What the server holds of a kind, told to an owner by difference: lists and events in, puts and removals out.
+ * Mirrors the server's objects of one kind to an owner: turns lists and watch events into puts and removals of what
+ * differs.
  *
- * Two mirrors of one kind may stand for different parts of it (pods of this node, pods of others). Their watches run side by
- * side, so that an object which goes from one part to the other may be new here before it is gone there: of the two the
- * younger (by resourceVersion) counts, and is removed but once.
+ * Two mirrors of one kind may hold different parts of it (pods of this node, pods of others). Their watches are
+ * independent, so an object that moves from one part to the other may be added here before it is removed there: the
+ * newer resourceVersion is used, and the object is removed only once.
  */
 #ifndef WARREN_K8S_MIRROR_H
 #define WARREN_K8S_MIRROR_H
 
 #include <jansson.h>
 
-#include "known.h"
+#include "reported.h"
 #include "source.h"
 
 struct mirror {
 	enum object_kind kind;
-	bool (*wanted)(const struct object *o, const char *node); /* NULL: all are */
+	bool (*filter)(const struct object *o, const char *node); /* NULL: all objects pass */
 	const char *node;
 	const struct object_events *events;
-	struct mirror *twin;
-	struct known known;
+	struct mirror *peer;
+	struct reported reported;
 	unsigned generation;
 };
 int mirror_init(struct mirror *m, struct err *err);
-void mirror_free(struct mirror *m); /* without a word */
+void mirror_free(struct mirror *m); /* without removals */
 
-/* From here on until mirror_sweep() what is put is what there is. */
+/* Starts a list. */
 void mirror_list_begins(struct mirror *m);
-void mirror_sweep(struct mirror *m); /* the list was whole: removes what was not put */
-/* -ENOMEM: to be put again. -EINVAL: not an object with a name. An invalid one is complained about and stays as it was told. */
+void mirror_remove_unseen(struct mirror *m); /* after a complete list: removes objects that were not in it */
+/* -ENOMEM: put it again. -EINVAL: no valid name. An invalid object is reported; its last valid version stays. */
 int mirror_put(struct mirror *m, const json_t *object);
 int mirror_delete(struct mirror *m, const json_t *object);
 void mirror_clear(struct mirror *m); /* removes all */
-/* The server's versions are less than they were: what is put from here on is younger than what there is, of the twin too. */
+/* The server's versions went back (etcd was restored): later puts count as newer than all objects, also the peer's. */
 void mirror_forget_versions(struct mirror *m);
 
-/* metadata.resourceVersion as the number that it is (Kubernetes 1.35 documents it); 0: there is none. */
+/* metadata.resourceVersion as a number (documented since Kubernetes 1.35); 0: none. */
 uint64_t resource_version(const json_t *object);
 
 #endif

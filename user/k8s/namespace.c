@@ -7,7 +7,7 @@
 
 #define LABEL_METADATA_NAME "kubernetes.io/metadata.name"
 
-/* The API server sets it, whatever the object says. */
+/* Overwrites the label, as the API server does. */
 static int label_with_name(const struct field *document, struct namespace_object *ns)
 {
 	struct label *grown;

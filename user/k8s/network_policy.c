@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * networking.k8s.io/v1 NetworkPolicy: the API server's defaulting and validation (kubernetes, pkg/apis/networking). One
- * thing is stricter: a field that the API does not know is an error, not ignored, since a rule whose author wrote
- * "form" for "from" would let everybody in.
+ * check is stricter: an unknown field is an error, not ignored, because a rule with "form" instead of "from" would
+ * allow every peer.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -12,7 +12,7 @@
 #include "cleanup.h"
 #include "kinds.h"
 #include "str.h"
-#include "syntax.h"
+#include "object_names.h"
 
 /* --- selectors --- */
 
@@ -58,13 +58,13 @@ static int operator_read(const struct field *f, struct requirement *r)
 
 static int expression_read(const struct field *f, struct requirement *r)
 {
-	static const char *const known[] = { "key", "operator", "values", NULL };
+	static const char *const members[] = { "key", "operator", "values", NULL };
 	struct field values;
 	const char *key;
 	bool takes_values;
 	int ret;
 
-	if (field_known(f, known) < 0 || field_string(f, "key", &key) < 0 || operator_read(f, r) < 0 ||
+	if (field_check_members(f, members) < 0 || field_string(f, "key", &key) < 0 || operator_read(f, r) < 0 ||
 	    field_array(f, "values", &values) < 0)
 		return -EINVAL;
 	if (!key || !name_is_label_key(key))
@@ -81,7 +81,7 @@ static int expression_read(const struct field *f, struct requirement *r)
 	return r->key ? 0 : out_of_memory(f);
 }
 
-/* matchLabels, each of which is a requirement of one value. */
+/* Each of matchLabels becomes a requirement of one value. */
 static int match_labels_read(const struct field *map, struct selector *selector)
 {
 	struct labels labels;
@@ -117,14 +117,14 @@ static int selector_fill(const struct field *labels, const struct field *express
 	return ret;
 }
 
-/* Leaves an empty selector where it fails. */
+/* On failure the selector is empty. */
 static int selector_read(const struct field *f, struct selector *selector)
 {
-	static const char *const known[] = { "matchLabels", "matchExpressions", NULL };
+	static const char *const members[] = { "matchLabels", "matchExpressions", NULL };
 	struct field labels, expressions;
 	int ret;
 
-	if (field_known(f, known) < 0 || field_object(f, "matchLabels", &labels) < 0 ||
+	if (field_check_members(f, members) < 0 || field_object(f, "matchLabels", &labels) < 0 ||
 	    field_array(f, "matchExpressions", &expressions) < 0)
 		return -EINVAL;
 	ret = selector_fill(&labels, &expressions, selector);
@@ -139,10 +139,7 @@ static int selector_read(const struct field *f, struct selector *selector)
 
 #define NOT_A_CIDR "\"%s\" is not a CIDR (such as 192.0.2.0/24 or 2001:db8::/64)"
 
-/*
- * An IPv4 block inside an IPv6 address (::ffff:10.0.0.0/104) is refused: no packet has such an address, so it would not
- * do what its author meant.
- */
+/* An IPv4 block in an IPv6 address (::ffff:10.0.0.0/104) is refused, because no packet has such an address. */
 static int block_parse(const char *text, struct prefix *prefix)
 {
 	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
@@ -151,7 +148,7 @@ static int block_parse(const char *text, struct prefix *prefix)
 		return -EINVAL;
 	if (ip_bytes(&prefix->ip) == 16 && memcmp(prefix->ip.bytes, mapped, sizeof(mapped)) == 0)
 		return -EINVAL;
-	prefix->ip = prefix_first(prefix); /* host bits are masked, as by API servers before they refuse them */
+	prefix->ip = prefix_first(prefix); /* host bits are masked, as by older API servers; newer ones refuse them */
 	return 0;
 }
 
@@ -166,19 +163,20 @@ static int except_read(const struct field *list, size_t index, struct policy_pee
 	if (block_parse(text, except) < 0)
 		return field_error(&element, NULL, NOT_A_CIDR, text);
 	if (except->len <= peer->block.len || !prefix_contains(&peer->block, &except->ip))
-		return field_error(&element, NULL, "\"%s\" is not a part of cidr, smaller than it", text);
+		return field_error(&element, NULL, "\"%s\" is not a proper subset of cidr", text);
 	peer->except_count++;
 	return 0;
 }
 
 static int block_read(const struct field *f, struct policy_peer *peer)
 {
-	static const char *const known[] = { "cidr", "except", NULL };
+	static const char *const members[] = { "cidr", "except", NULL };
 	struct field list;
 	const char *text;
 	int ret;
 
-	if (field_known(f, known) < 0 || field_string(f, "cidr", &text) < 0 || field_array(f, "except", &list) < 0)
+	if (field_check_members(f, members) < 0 || field_string(f, "cidr", &text) < 0 ||
+	    field_array(f, "except", &list) < 0)
 		return -EINVAL;
 	if (!text || !*text)
 		return field_error(f, "cidr", "required");
@@ -193,11 +191,11 @@ static int block_read(const struct field *f, struct policy_peer *peer)
 
 static int peer_read(const struct field *f, struct policy_peer *peer)
 {
-	static const char *const known[] = { "podSelector", "namespaceSelector", "ipBlock", NULL };
+	static const char *const members[] = { "podSelector", "namespaceSelector", "ipBlock", NULL };
 	struct field pods, namespaces, block;
 	int ret = 0;
 
-	if (field_known(f, known) < 0 || field_object(f, "podSelector", &pods) < 0 ||
+	if (field_check_members(f, members) < 0 || field_object(f, "podSelector", &pods) < 0 ||
 	    field_object(f, "namespaceSelector", &namespaces) < 0 || field_object(f, "ipBlock", &block) < 0)
 		return -EINVAL;
 	peer->has_pods = pods.json;
@@ -229,11 +227,11 @@ static int port_name_read(const struct field *f, const char *name, struct policy
 
 static int rule_port_read(const struct field *f, struct policy_port *port)
 {
-	static const char *const known[] = { "protocol", "port", "endPort", NULL };
+	static const char *const members[] = { "protocol", "port", "endPort", NULL };
 	const json_t *number = field_json(f, "port");
 	int ret;
 
-	if (field_known(f, known) < 0 || protocol_read(f, &port->protocol) < 0)
+	if (field_check_members(f, members) < 0 || protocol_read(f, &port->protocol) < 0)
 		return -EINVAL;
 	port->all = !number;
 	if (!number)
@@ -251,7 +249,7 @@ static int rule_port_read(const struct field *f, struct policy_port *port)
 	else if (ret < 0)
 		return ret;
 	return port->last < port->first
-		   ? field_error(f, "endPort", "%u is less than port, which is %u", port->last, port->first)
+		   ? field_error(f, "endPort", "%u is below port %u", port->last, port->first)
 		   : 0;
 }
 
@@ -259,11 +257,12 @@ static int rule_port_read(const struct field *f, struct policy_port *port)
 
 static int rule_read(const struct field *f, const char *peers_key, struct policy_rule *rule)
 {
-	const char *const known[] = { "ports", peers_key, NULL };
+	const char *const members[] = { "ports", peers_key, NULL };
 	struct field peers, ports, element;
 	int ret;
 
-	if (field_known(f, known) < 0 || field_array(f, peers_key, &peers) < 0 || field_array(f, "ports", &ports) < 0)
+	if (field_check_members(f, members) < 0 || field_array(f, peers_key, &peers) < 0 ||
+	    field_array(f, "ports", &ports) < 0)
 		return -EINVAL;
 	ret = array_make(f, &rule->peers, field_count(&peers), sizeof(*rule->peers));
 	if (ret == 0)
@@ -329,15 +328,15 @@ static void policy_freep(struct policy_object **p)
 
 static int spec_read(const struct field *spec, struct policy_object *p)
 {
-	static const char *const known[] = { "podSelector", "policyTypes", "ingress", "egress", NULL };
-	/* Rules of a direction that policyTypes leaves out have to be valid, but have no effect. */
+	static const char *const members[] = { "podSelector", "policyTypes", "ingress", "egress", NULL };
+	/* Rules of a direction that is not in policyTypes must be valid, but have no effect. */
 	_cleanup_(policy_freep) struct policy_object *unused = calloc(1, sizeof(*unused));
 	struct field ingress, egress, types;
 	int ret;
 
 	if (!unused)
 		return out_of_memory(spec);
-	if (field_known(spec, known) < 0 || field_array(spec, "ingress", &ingress) < 0 ||
+	if (field_check_members(spec, members) < 0 || field_array(spec, "ingress", &ingress) < 0 ||
 	    field_array(spec, "egress", &egress) < 0 || field_array(spec, "policyTypes", &types) < 0 ||
 	    types_read(&types, field_count(&egress), p) < 0)
 		return -EINVAL;
@@ -349,24 +348,24 @@ static int spec_read(const struct field *spec, struct policy_object *p)
 
 static int policy_fill(const struct field *document, const struct metadata *m, struct policy_object *p)
 {
-	static const char *const known[] = { "apiVersion", "kind", "metadata", "spec", "status", NULL };
+	static const char *const members[] = { "apiVersion", "kind", "metadata", "spec", "status", NULL };
 	struct field spec, pods;
 	int ret;
 
-	/* What it selects comes first: that counts also if the rest is not valid. */
+	/* podSelector comes first: an invalid policy isolates the pods that it selects. */
 	ret = field_object(document, "spec", &spec);
 	if (ret == 0)
 		ret = field_object(&spec, "podSelector", &pods);
 	if (ret == 0)
 		ret = selector_read(&pods, &p->pods);
 	if (ret == 0)
-		ret = field_known(document, known);
+		ret = field_check_members(document, members);
 	if (ret == 0)
 		ret = metadata_check(document, m, NULL);
 	return ret == 0 ? spec_read(&spec, p) : ret;
 }
 
-/* In place of what was read of it: isolates what it selects, and allows nothing. */
+/* Replaces the policy by one that isolates the selected pods and allows nothing. */
 static int make_invalid(const struct field *document, struct policy_object **p)
 {
 	struct policy_object *read = *p, *invalid = calloc(1, sizeof(*invalid));
@@ -385,7 +384,7 @@ static int make_invalid(const struct field *document, struct policy_object **p)
 	return invalid->invalid ? 0 : out_of_memory(document);
 }
 
-/* Such a namespace can have pods, and such a name can stand in a rule's text; or else there is nothing to isolate. */
+/* Namespace and name are valid enough: pods can be in the namespace, and the name fits into a rule's text. */
 static int identifiable(const struct metadata *m)
 {
 	if (!name_is_dns_label(m->namespace))

@@ -11,8 +11,8 @@
 /* --- pod CIDRs --- */
 
 /*
- * All addresses of a pod CIDR are routed to its node: what no pod can have (this host, loopback, link-local, multicast, IPv4 in
- * IPv6) must not be among them. So no CIDR is as large as half of what there is.
+ * All addresses of a pod CIDR are routed to its node, so it must not contain addresses that no pod can have: this host,
+ * loopback, link-local, multicast, IPv4 in IPv6. That also excludes a CIDR of half of all addresses.
  */
 static bool is_for_pods(const struct prefix *cidr)
 {
@@ -28,7 +28,7 @@ static bool is_for_pods(const struct prefix *cidr)
 	return true;
 }
 
-/* At most one of each family, as the API wants it. An address with host bits names its network. */
+/* At most one of each family, as in the API. Host bits are masked. */
 static int pod_cidr(const struct field *f, const char *key, const char *text, struct node_object *node)
 {
 	int slot = node->cidrs[0].ip.family ? 1 : 0;
@@ -87,10 +87,10 @@ static int node_address(const struct field *f, struct node_object *node)
 	if (!text || ip_parse(text, &ip) < 0)
 		return field_error(f, "address", "\"%s\" is not an IP address", text ? text : "");
 	if (!ip_is_reachable(&ip))
-		return field_error(f, "address", "%s is not an address that other nodes could use", text);
+		return field_error(f, "address", "%s is not an address that other nodes can reach", text);
 	for (size_t i = 0; i < node->address_count; i++) {
 		if (ip_equal(&node->addresses[i], &ip))
-			return field_error(f, "address", "%s is there twice", text);
+			return field_error(f, "address", "%s is listed twice", text);
 	}
 	if (node->address_count == NODE_ADDRESSES)
 		return field_error(f, "address", "more than %d addresses of type InternalIP", NODE_ADDRESSES);
@@ -114,7 +114,7 @@ static int node_status(const struct field *document, struct node_object *node)
 	return ret;
 }
 
-/* Up to the first character that is no plain text: anybody who may write Nodes may have written it. */
+/* Copies printable ASCII up to the first other character: any account that may write Nodes can set it. */
 static int node_agent(const struct metadata *m, struct node_object *node)
 {
 	struct field annotations;
@@ -128,7 +128,7 @@ static int node_agent(const struct metadata *m, struct node_object *node)
 	return 0;
 }
 
-/* RFC 3339 in UTC, or what protobuf has in its place. Another form is as good as none: the API server writes it. */
+/* RFC 3339 in UTC, or protobuf's seconds. The API server writes it, so other forms are ignored. */
 static void node_created(const struct metadata *m, struct node_object *node)
 {
 	const json_t *at = field_json(&m->field, "creationTimestamp");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* One object of any kind, as a source of objects hands it over. */
+/* One object of any kind. */
 #ifndef WARREN_K8S_OBJECT_H
 #define WARREN_K8S_OBJECT_H
 
@@ -9,7 +9,7 @@
 
 enum object_kind { OBJECT_NONE, OBJECT_NAMESPACE, OBJECT_POD, OBJECT_POLICY, OBJECT_NODE, OBJECT_SERVICE, OBJECT_SLICE };
 
-/* All zeros: nothing. */
+/* Zeroed: no object. */
 struct object {
 	enum object_kind kind;
 	union {
@@ -26,10 +26,10 @@ void object_free(struct object *o);
 
 /* The name of its kind, as in manifests. */
 const char *object_kind_name(enum object_kind kind);
-/* Both borrowed; the namespace is "" for a kind that has none. */
+/* Both borrowed; the namespace is "" for a kind that is not namespaced. */
 void object_names(const struct object *o, const char **namespace, const char **name);
 
-/* A keyed hash of everything that an object holds, its name included: whether it is what it was, without keeping it. */
+/* A keyed hash of all fields, its name included: detects changes without a copy of the object. */
 uint64_t object_fingerprint(const uint8_t key[SIPHASH_KEY_SIZE], const struct object *o);
 
 #endif

@@ -11,17 +11,14 @@
 
 struct object_stream {
 	struct stream_sink sink;
-	enum pieces_shape shape;
+	enum stream_shape shape;
 	const char *kind;
-	struct json_stream *json; /* NULL both before the first byte */
+	struct json_stream *json; /* both NULL before the first byte */
 	struct protobuf_stream *protobuf;
-	struct err *err;	  /* of the feeding that is going on */
+	struct err *err;	  /* of the running stream_feed() */
 };
 
-/*
- * An annotation may hold a NUL, as \u0000: names and labels, which are what is used, do not. A key that is there twice is
- * what no server writes.
- */
+/* Annotations may hold \u0000; names and labels do not. No server writes duplicate keys, so they are not checked. */
 static int parse_json(const char *text, size_t size, json_t **json, struct err *err)
 {
 	json_error_t error;
@@ -30,7 +27,7 @@ static int parse_json(const char *text, size_t size, json_t **json, struct err *
 	if (*json)
 		return 0;
 	if (json_error_code(&error) == json_error_out_of_memory)
-		return err_errno(err, ENOMEM, "cannot parse it");
+		return err_errno(err, ENOMEM, "cannot parse an object");
 	err_set(err, EINVAL, "cannot be parsed: %s", error.text);
 	str_printable(err->msg);
 	return -EINVAL;
@@ -51,11 +48,11 @@ static int parse_json_event(const char *text, size_t size, json_t **type, json_t
 	return ret;
 }
 
-/* `type`: of an event. */
-static int parse_piece(const struct object_stream *s, const char *data, size_t size, json_t **type, json_t **object,
+/* *type: of an event. */
+static int parse_object(const struct object_stream *s, const char *data, size_t size, json_t **type, json_t **object,
 		       struct err *err)
 {
-	if (s->shape == PIECES_EVENTS)
+	if (s->shape == STREAM_EVENTS)
 		return s->protobuf ? protobuf_event(data, size, type, object, err) : parse_json_event(data, size, type, object, err);
 	return s->protobuf ? protobuf_item(s->kind, data, size, object, err) : parse_json(data, size, object, err);
 }
@@ -71,21 +68,21 @@ static int on_head(void *arg, char *data, size_t size)
 
 static int unreadable(struct object_stream *s, struct err *err)
 {
-	err_wrap(err, s->shape == PIECES_LIST ? "an item" : "an event");
+	err_wrap(err, s->shape == STREAM_LIST ? "an item" : "an event");
 	str_printable(err->msg);
 	return s->sink.unreadable(s->sink.arg, err);
 }
 
-static int on_piece(void *arg, char *data, size_t size)
+static int on_object(void *arg, char *data, size_t size)
 {
 	struct object_stream *s = arg;
 	struct err err = { 0 };
 	json_auto_t *type = NULL, *object = NULL;
-	int ret = parse_piece(s, data, size, &type, &object, &err);
+	int ret = parse_object(s, data, size, &type, &object, &err);
 
 	if (ret < 0)
 		return ret == -ENOMEM ? ret : unreadable(s, &err);
-	if (s->shape == PIECES_LIST)
+	if (s->shape == STREAM_LIST)
 		return s->sink.object(s->sink.arg, NULL, object);
 	if (json_is_string(type) && json_is_object(object))
 		return s->sink.object(s->sink.arg, json_string_value(type), object);
@@ -96,11 +93,11 @@ static int on_too_long(void *arg, size_t size)
 {
 	struct err err = { 0 };
 
-	err_set(&err, EMSGSIZE, "%zu bytes are more than the %u that an object may have", size, PIECE_MAX);
+	err_set(&err, EMSGSIZE, "%zu bytes exceed the limit of %u for an object", size, STREAM_OBJECT_MAX);
 	return unreadable(arg, &err);
 }
 
-struct object_stream *stream_open(enum pieces_shape shape, const char *kind, const struct stream_sink *sink)
+struct object_stream *stream_open(enum stream_shape shape, const char *kind, const struct stream_sink *sink)
 {
 	struct object_stream *s = calloc(1, sizeof(*s));
 
@@ -113,17 +110,17 @@ struct object_stream *stream_open(enum pieces_shape shape, const char *kind, con
 }
 
 /*
- * Protobuf begins with "k8s", or with a frame's length, of which the first byte is 0 up to 16 MB. JSON does not, and whatever
- * is neither is best said by the JSON stream.
+ * A protobuf list begins with "k8s", a protobuf watch with a frame's length, whose first byte is 0 below 16 MiB.
+ * Anything else goes to the JSON stream, whose errors show the first byte.
  */
 static int begin(struct object_stream *s, uint8_t first)
 {
-	const struct pieces pieces = { on_head, on_piece, on_too_long, s };
+	const struct stream_callbacks callbacks = { on_head, on_object, on_too_long, s };
 
-	if (first == (s->shape == PIECES_LIST ? 'k' : 0))
-		s->protobuf = protobuf_stream_open(s->shape, &pieces);
+	if (first == (s->shape == STREAM_LIST ? 'k' : 0))
+		s->protobuf = protobuf_stream_open(s->shape, &callbacks);
 	else
-		s->json = json_stream_open(s->shape, &pieces);
+		s->json = json_stream_open(s->shape, &callbacks);
 	return s->protobuf || s->json ? 0 : -ENOMEM;
 }
 
@@ -140,14 +137,14 @@ int stream_feed(struct object_stream *s, const void *data, size_t size, struct e
 		ret = protobuf_stream_feed(s->protobuf, data, size, err);
 	else if (s->json)
 		ret = json_stream_feed(s->json, data, size, err);
-	return ret == -ENOMEM && !err->num ? err_errno(err, ENOMEM, "cannot hold an object") : ret;
+	return ret == -ENOMEM && !err->num ? err_errno(err, ENOMEM, "cannot store an object") : ret;
 }
 
 bool stream_complete(const struct object_stream *s)
 {
 	if (s->protobuf)
 		return protobuf_stream_complete(s->protobuf);
-	return s->json ? json_stream_complete(s->json) : s->shape == PIECES_EVENTS;
+	return s->json ? json_stream_complete(s->json) : s->shape == STREAM_EVENTS;
 }
 
 bool stream_is_protobuf(const struct object_stream *s)

@@ -7,7 +7,7 @@
 
 #include "kinds.h"
 #include "str.h"
-#include "syntax.h"
+#include "object_names.h"
 
 static bool has_port_name(const struct named_port *ports, size_t count, const char *name)
 {
@@ -18,7 +18,7 @@ static bool has_port_name(const struct named_port *ports, size_t count, const ch
 	return false;
 }
 
-/* One of a container's ports; it is of interest only if it has a name. `first`: where the container's begin. */
+/* One of a container's ports; only named ones are kept. `first`: index of the container's first port. */
 static int container_port(const struct field *f, struct pod_object *pod, size_t first)
 {
 	struct named_port *port = &pod->ports[pod->port_count];
@@ -34,7 +34,7 @@ static int container_port(const struct field *f, struct pod_object *pod, size_t 
 	if (!name_is_port(name))
 		return field_error(f, "name", "\"%s\" " NAME_PORT, name);
 	if (has_port_name(pod->ports + first, pod->port_count - first, name))
-		return field_error(f, "name", "\"%s\" is there twice in one container", name);
+		return field_error(f, "name", "\"%s\" is used twice in one container", name);
 	str_copy(port->name, sizeof(port->name), name);
 	pod->port_count++;
 	return 0;
@@ -64,7 +64,7 @@ static int container_ports(const struct field *container, struct pod_object *pod
 	return ret;
 }
 
-/* Only init containers that stay (sidecars: restartPolicy Always) have ports that anybody can reach. */
+/* Of init containers only sidecars (restartPolicy Always) keep running and have reachable ports. */
 static int containers(const struct field *spec, const char *key, bool sidecars_only, struct pod_object *pod)
 {
 	struct field list;
@@ -146,8 +146,8 @@ static int pod_status(const struct field *document, struct pod_object *pod)
 }
 
 /*
- * The object that mirrors a static pod has a uid of its own; that of the pod, which the kubelet tells the runtime, is the
- * hash of its file, which the object is annotated with.
+ * The mirror object of a static pod has a uid of its own. The pod's uid, which the kubelet passes to the runtime, is
+ * the hash of its file; the mirror object has it as an annotation.
  */
 static int pod_uid(const struct metadata *m, const char **uid)
 {

@@ -10,11 +10,11 @@
 #include "objects.h"
 #include "protobuf_messages.h"
 
-#define MAGIC "k8s" /* with its NUL: how an object begins that says of what kind it is */
+#define MAGIC "k8s" /* with its NUL: the beginning of a runtime.Unknown */
 
 /* --- values --- */
 
-/* A stream's state is where it is: so what it holds need not be copied to be read. */
+/* A stream's state is a pointer to the next byte, so that fields need not be copied. */
 static bool bytes_next(pb_istream_t *in, pb_byte_t *to, size_t count)
 {
 	const pb_byte_t *at = in->state;
@@ -32,7 +32,7 @@ static pb_istream_t stream_of(const void *data, size_t size)
 	return (pb_istream_t){ .callback = bytes_next, .state = (void *)data, .bytes_left = size };
 }
 
-/* A field's bytes, where they are. */
+/* A field's bytes, not copied. */
 static const char *take_bytes(pb_istream_t *in, size_t *size)
 {
 	const char *bytes;
@@ -47,7 +47,7 @@ static const char *take_bytes(pb_istream_t *in, size_t *size)
 	return pb_close_string_substream(in, &field) ? bytes : NULL;
 }
 
-/* nanopb would have the bytes copied, a few at a time. */
+/* pb_skip_field() would copy the bytes, a few at a time. */
 static bool skip_field(pb_istream_t *in, pb_wire_type_t type)
 {
 	size_t size;
@@ -77,7 +77,7 @@ static json_t *bool_read(pb_istream_t *in)
 	return pb_decode_varint(in, &number) ? json_boolean(number != 0) : NULL;
 }
 
-/* One after the other, each to `field`; false, if one of them cannot be read. */
+/* Calls `field` for each field; false if one cannot be read. */
 static bool fields_read(pb_istream_t *in, bool (*field)(pb_istream_t *in, uint32_t number, pb_wire_type_t type, void *arg), void *arg)
 {
 	pb_wire_type_t type;
@@ -91,7 +91,7 @@ static bool fields_read(pb_istream_t *in, bool (*field)(pb_istream_t *in, uint32
 	return end;
 }
 
-/* The same of a field that is a message itself. */
+/* The same for a field that is a message. */
 static bool inside(pb_istream_t *in, bool (*field)(pb_istream_t *in, uint32_t number, pb_wire_type_t type, void *arg), void *arg)
 {
 	pb_istream_t message;
@@ -100,7 +100,7 @@ static bool inside(pb_istream_t *in, bool (*field)(pb_istream_t *in, uint32_t nu
 	       pb_close_string_substream(in, &message);
 }
 
-/* --- maps, and what is one of two --- */
+/* --- maps, IntOrString --- */
 
 struct pair {
 	json_t *key, *value;
@@ -118,7 +118,7 @@ static bool pair_field(pb_istream_t *in, uint32_t number, pb_wire_type_t type, v
 	return *to != NULL;
 }
 
-static bool is_read_by_somebody(const char *annotation)
+static bool is_used_annotation(const char *annotation)
 {
 	return strncmp(annotation, "kubernetes.io/config.", 21) == 0 || strcmp(annotation, NODE_AGENT_ANNOTATION) == 0 ||
 	       strncmp(annotation, "k8s.io/initial-events-end", 25) == 0;
@@ -133,7 +133,7 @@ static bool map_read(pb_istream_t *in, json_t *map, bool annotations)
 
 	key = pair.key ? json_string_value(pair.key) : "";
 	ok = ok && strlen(key) == json_string_length(pair.key ? pair.key : no_text);
-	if (ok && (!annotations || is_read_by_somebody(key)))
+	if (ok && (!annotations || is_used_annotation(key)))
 		ok = json_object_set(map, key, pair.value ? pair.value : no_text) == 0;
 	json_decref(pair.key);
 	json_decref(pair.value);
@@ -207,7 +207,7 @@ static json_t *value_read(pb_istream_t *in, const struct wire_field *f)
 	}
 }
 
-/* The member of that name, made if it is not there yet. Borrowed. */
+/* The member of that name, created if absent. Borrowed. */
 static json_t *member(json_t *object, const char *name, json_t *(*make)(void))
 {
 	json_t *found = json_object_get(object, name);
@@ -217,7 +217,7 @@ static json_t *member(json_t *object, const char *name, json_t *(*make)(void))
 	return json_object_set_new_nocheck(object, name, make()) == 0 ? json_object_get(object, name) : NULL;
 }
 
-/* What JSON leaves out (omitempty). */
+/* Omitted in JSON (omitempty). */
 static bool is_nothing(const struct wire_field *f, const json_t *value)
 {
 	return (f->form == WIRE_STRING && json_string_length(value) == 0) || (f->form == WIRE_NUMBER && json_integer_value(value) == 0);
@@ -271,7 +271,7 @@ static int decode(const struct wire_message *message, const void *data, size_t s
 	return err_set(err, EINVAL, "cannot be decoded: %s", PB_GET_ERROR(&in));
 }
 
-/* --- what they come in --- */
+/* --- lists, events --- */
 
 int protobuf_list_head(const void *data, size_t size, json_t **list, struct err *err)
 {
@@ -288,7 +288,7 @@ int protobuf_item(const char *kind, const void *data, size_t size, json_t **obje
 {
 	const struct wire_message *message = wire_message_of(kind);
 
-	return message ? decode(message, data, size, object, err) : err_set(err, ENOTSUP, "a %.64s is not known", kind);
+	return message ? decode(message, data, size, object, err) : err_set(err, ENOTSUP, "unknown kind %.64s", kind);
 }
 
 /* meta/v1 WatchEvent { string type = 1; RawExtension { bytes raw = 1; } object = 2; } */

@@ -8,7 +8,7 @@
 #define MESSAGE(name, ...)                                                                       \
 	static const struct wire_field name##_fields[] = { __VA_ARGS__, { 0 } };                 \
 	static const struct wire_message name = { name##_fields, false }
-/* Of what isolates pods: a field that is not known may narrow what is allowed. */
+/* For policies: an unknown field may narrow what is allowed. */
 #define STRICT_MESSAGE(name, ...)                                                                \
 	static const struct wire_field name##_fields[] = { __VA_ARGS__, { 0 } };                 \
 	static const struct wire_message name = { name##_fields, true }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The messages of the API as far as we read them. Numbers are those of Kubernetes' generated.proto files, which never change. */
+/* The API's messages, with the fields that are used. Field numbers are those of Kubernetes' generated.proto files. */
 #ifndef WARREN_K8S_PROTOBUF_MESSAGES_H
 #define WARREN_K8S_PROTOBUF_MESSAGES_H
 
@@ -8,14 +8,14 @@
 #include <stdint.h>
 
 enum wire_form {
-	WIRE_STRING,	    /* empty: left out, as JSON does (but in a list) */
-	WIRE_NUMBER,	    /* 0: left out */
-	WIRE_BOOL,	    /* false is not left out: it is not everywhere the default */
+	WIRE_STRING,	    /* empty: omitted, as in JSON (except in a list) */
+	WIRE_NUMBER,	    /* 0: omitted */
+	WIRE_BOOL,	    /* false is kept: it is not the default everywhere */
 	WIRE_MESSAGE,
-	WIRE_PRESENT,	    /* true, whatever it is */
+	WIRE_PRESENT,	    /* any value becomes true */
 	WIRE_INT_OR_STRING, /* k8s.io/apimachinery/pkg/util/intstr */
 	WIRE_MAP,	    /* of strings */
-	WIRE_ANNOTATIONS,   /* those that anybody reads */
+	WIRE_ANNOTATIONS,   /* only those that are used */
 };
 
 struct wire_field {
@@ -27,11 +27,11 @@ struct wire_field {
 };
 
 struct wire_message {
-	const struct wire_field *fields; /* number 0 ends them */
-	bool strict; /* others are not skipped, but get a name that no field has */
+	const struct wire_field *fields; /* ends with number 0 */
+	bool strict; /* unknown fields are not skipped, but get a name that no field has */
 };
 
 extern const struct wire_message wire_list_meta;
-const struct wire_message *wire_message_of(const char *kind); /* NULL: not known */
+const struct wire_message *wire_message_of(const char *kind); /* NULL: unknown kind */
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A watch: frames of {4 bytes length, highest first; WatchEvent}. A list: "k8s\0", then a runtime.Unknown, whose field 2 (raw)
- * is the list: {ListMeta metadata = 1; repeated <kind> items = 2}. It is entered, everything else is skipped.
+ * A watch: frames of {4 bytes length, highest first; WatchEvent}. A list: "k8s\0", then a runtime.Unknown, whose field
+ * 2 (raw) is the list: {ListMeta metadata = 1; repeated <kind> items = 2}. Other fields are skipped.
  */
 #include "protobuf_stream.h"
 
@@ -10,7 +10,7 @@
 #include <string.h>
 
 #define MAGIC "k8s"
-/* Longer than any answer: what says so is something else. */
+/* Longer than any response: a larger length means that it is not protobuf. */
 #define LENGTH_MAX (1ull << 32)
 #define FRAME_MAX (256u << 20)
 
@@ -18,37 +18,37 @@ enum { VARINT = 0, FIXED64 = 1, BYTES = 2, FIXED32 = 5 }; /* wire types */
 
 enum step {
 	STEP_MAGIC,
-	STEP_FRAME,  /* the length of one */
+	STEP_FRAME,  /* a frame's length */
 	STEP_TAG,
 	STEP_LENGTH,
-	STEP_NUMBER, /* a varint that nobody wants */
+	STEP_NUMBER, /* a varint that is skipped */
 	STEP_BYTES,
 };
 
-enum meaning { SKIPPED, HEAD, PIECE };
+enum meaning { SKIPPED, HEAD, OBJECT };
 
 struct protobuf_stream {
-	struct pieces pieces;
-	bool list, inside, headed, ended; /* inside: the list; ended: it has been gone through */
+	struct stream_callbacks callbacks;
+	bool list, inside, headed, ended; /* inside: in the list; ended: after it */
 	enum step step;
-	enum meaning meaning; /* of the bytes that come */
-	uint64_t number;      /* a varint so far, or a frame's length */
-	unsigned count;	      /* of its bytes */
+	enum meaning meaning; /* of the current bytes */
+	uint64_t number;      /* a varint or a frame's length, so far */
+	unsigned count;	      /* bytes of it */
 	unsigned tag;
-	uint64_t left;	      /* of the bytes that come */
-	uint64_t left_inside; /* of the list */
-	size_t too_long;      /* 0, or the size of what is not kept */
-	struct piece_buffer buffer;
+	uint64_t left;	      /* bytes left of the current field */
+	uint64_t left_inside; /* bytes left of the list */
+	size_t too_long;      /* 0, or the size of an object that is dropped */
+	struct stream_buffer buffer;
 };
 
-struct protobuf_stream *protobuf_stream_open(enum pieces_shape shape, const struct pieces *pieces)
+struct protobuf_stream *protobuf_stream_open(enum stream_shape shape, const struct stream_callbacks *callbacks)
 {
 	struct protobuf_stream *s = calloc(1, sizeof(*s));
 
 	if (!s)
 		return NULL;
-	s->pieces = *pieces;
-	s->list = shape == PIECES_LIST;
+	s->callbacks = *callbacks;
+	s->list = shape == STREAM_LIST;
 	s->step = s->list ? STEP_MAGIC : STEP_FRAME;
 	return s;
 }
@@ -58,7 +58,7 @@ static int bytes_begin(struct protobuf_stream *s, uint64_t size, enum meaning me
 	s->step = STEP_BYTES;
 	s->left = size;
 	s->meaning = meaning;
-	s->too_long = meaning != SKIPPED && size > PIECE_MAX ? (size_t)size : 0;
+	s->too_long = meaning != SKIPPED && size > STREAM_OBJECT_MAX ? (size_t)size : 0;
 	return 0;
 }
 
@@ -71,17 +71,17 @@ static int bytes_end(struct protobuf_stream *s, struct err *err)
 	if (meaning == SKIPPED)
 		return 0;
 	if (s->too_long && meaning == HEAD)
-		return err_set(err, EINVAL, "a list with more than %u bytes before its items", PIECE_MAX);
+		return err_set(err, EINVAL, "a list with more than %u bytes before its items", STREAM_OBJECT_MAX);
 	if (s->too_long)
-		ret = s->pieces.too_long(s->pieces.arg, s->too_long);
-	else if (piece_append(&s->buffer, "", 0) < 0) /* so that there is something, even of nothing */
+		ret = s->callbacks.too_long(s->callbacks.arg, s->too_long);
+	else if (stream_append(&s->buffer, "", 0) < 0) /* so that data is not NULL, even if empty */
 		ret = -ENOMEM;
 	else if (meaning == HEAD)
-		ret = s->pieces.head(s->pieces.arg, s->buffer.data, s->buffer.size);
+		ret = s->callbacks.head(s->callbacks.arg, s->buffer.data, s->buffer.size);
 	else
-		ret = s->pieces.piece(s->pieces.arg, s->buffer.data, s->buffer.size);
+		ret = s->callbacks.object(s->callbacks.arg, s->buffer.data, s->buffer.size);
 	s->headed |= meaning == HEAD;
-	piece_reset(&s->buffer);
+	stream_reset(&s->buffer);
 	return ret;
 }
 
@@ -97,7 +97,7 @@ static int length_known(struct protobuf_stream *s, uint64_t length, struct err *
 	unsigned field = s->tag >> 3;
 
 	if (length > LENGTH_MAX || (s->inside && length > s->left_inside))
-		return garbage(err, "a field that is longer than what it is in");
+		return garbage(err, "a field that is longer than its message");
 	if (!s->inside && field == 2 && !s->ended) {
 		s->inside = true;
 		s->left_inside = length;
@@ -108,7 +108,7 @@ static int length_known(struct protobuf_stream *s, uint64_t length, struct err *
 		return bytes_begin(s, length, HEAD);
 	if (s->inside && field == 2 && !s->headed)
 		return garbage(err, "a list whose items come before its metadata");
-	return bytes_begin(s, length, s->inside && field == 2 ? PIECE : SKIPPED);
+	return bytes_begin(s, length, s->inside && field == 2 ? OBJECT : SKIPPED);
 }
 
 static int tag_known(struct protobuf_stream *s, uint64_t tag, struct err *err)
@@ -179,8 +179,8 @@ static int frame_byte(struct protobuf_stream *s, uint8_t byte, struct err *err)
 	s->number = 0;
 	s->count = 0;
 	if (length > FRAME_MAX)
-		return garbage(err, "an event that is longer than any");
-	return bytes_begin(s, length, PIECE);
+		return garbage(err, "an event of more than 256 MiB");
+	return bytes_begin(s, length, OBJECT);
 }
 
 /* --- both --- */
@@ -197,12 +197,12 @@ static int byte(struct protobuf_stream *s, uint8_t byte, struct err *err)
 	}
 }
 
-/* How many bytes of `data` were used; -EINVAL, -ENOMEM. */
+/* Takes bytes of the current field. */
 static int take_some(struct protobuf_stream *s, const uint8_t *data, size_t size, size_t *used)
 {
 	*used = size < s->left ? size : (size_t)s->left;
 	s->left -= *used;
-	return s->meaning == SKIPPED || s->too_long ? 0 : piece_append(&s->buffer, data, *used);
+	return s->meaning == SKIPPED || s->too_long ? 0 : stream_append(&s->buffer, data, *used);
 }
 
 int protobuf_stream_feed(struct protobuf_stream *s, const uint8_t *data, size_t size, struct err *err)
@@ -224,7 +224,7 @@ int protobuf_stream_feed(struct protobuf_stream *s, const uint8_t *data, size_t 
 		data += used;
 		size -= used;
 		if (was_inside && used > s->left_inside)
-			return garbage(err, "a list that is shorter than what is in it");
+			return garbage(err, "a list that is shorter than its fields");
 		s->left_inside -= was_inside ? used : 0;
 		if (s->inside && !s->left_inside && s->step == STEP_TAG && !s->count) {
 			s->inside = false;
@@ -245,6 +245,6 @@ void protobuf_stream_free(struct protobuf_stream *s)
 {
 	if (!s)
 		return;
-	piece_buffer_free(&s->buffer);
+	stream_buffer_free(&s->buffer);
 	free(s);
 }

@@ -7,21 +7,21 @@
 #include <sys/random.h>
 
 #include "cleanup.h"
-#include "query.h"
+#include "request_path.h"
 #include "reflector_internal.h"
 
 #define CHUNK 500
-/* A list is computed while it is sent: nothing for so long means that nobody computes it any more. */
+/* A list is computed while it is sent: after so long without a byte the server has stopped. */
 #define LIST_SILENCE_S 60
 /* Bookmarks come about once a minute. */
 #define WATCH_SILENCE_S 130
-/* Watches end by themselves after so long, not all at once. */
+/* The server ends a watch after this time, plus a random part so that not all end at once. */
 #define WATCH_MIN_S 300
 #define WATCH_SPREAD_S 300
 #define DELAY_MIN_MS 800u
 #define DELAY_MAX_MS 30000u
 #define RETRY_AFTER_MAX_S 300u
-/* What has worked for so long begins with the shortest delay again, and need not wait before it is asked again at all. */
+/* A connection that lasted GOOD_S resets the delay; after BRIEF_S its end is no failure: no delay. */
 #define GOOD_S 60
 #define BRIEF_S 5
 
@@ -46,7 +46,7 @@ static void on_timer(void *arg)
 	run_now(r);
 }
 
-/* At least so long; the next time longer. */
+/* Waits at least so long; each time longer. */
 static void wait_before_next(struct reflector *r, unsigned at_least_ms)
 {
 	struct err err = { 0 };
@@ -63,7 +63,7 @@ static void wait_before_next(struct reflector *r, unsigned at_least_ms)
 		ms = at_least_ms + random_below(at_least_ms / 4 + 1);
 	r->delay_ms = r->delay_ms * 2 < DELAY_MAX_MS ? r->delay_ms * 2 : DELAY_MAX_MS;
 	r->state = WAITING;
-	/* Without it nothing would ever be tried again: whoever supervises the agent starts it anew, with what it had. */
+	/* Without a timer nothing would be retried. The supervisor restarts the agent; pinned maps keep their state. */
 	if (api_after(r->server->api, ms, on_timer, r, &r->timer, &err) < 0)
 		abort();
 }
@@ -71,21 +71,21 @@ static void wait_before_next(struct reflector *r, unsigned at_least_ms)
 static void failed(struct reflector *r, const struct err *err, unsigned retry_after_s)
 {
 	r->counts.failures++;
-	reflector_complain(r, err);
+	reflector_problem(r, err);
 	if (retry_after_s > RETRY_AFTER_MAX_S)
 		retry_after_s = RETRY_AFTER_MAX_S;
 	wait_before_next(r, retry_after_s * 1000);
 }
 
-/* --- how a call ends --- */
+/* --- the end of a call --- */
 
-static void list_is_lost(struct reflector *r)
+static void abandon_list(struct reflector *r)
 {
 	free(take_ptr(r->next));
 	r->list_version = 0;
 }
 
-/* The first time at once: what is gone does not come back by waiting. */
+/* The first 410 is retried at once: waiting does not bring the version back. */
 static void on_gone(struct reflector *r, const struct err *err)
 {
 	bool again = r->gone && reflector_now() - r->gone < GOOD_S * NS_PER_S;
@@ -98,8 +98,8 @@ static void on_gone(struct reflector *r, const struct err *err)
 		run_now(r);
 }
 
-/* The server has understood and will not have it: true, if there is another way to ask. */
-static bool ask_otherwise(struct reflector *r, enum state was, int status)
+/* The server rejects the request: true if a simpler form of it is left. */
+static bool fall_back(struct reflector *r, enum state was, int status)
 {
 	if (status == 400 && !r->fields && r->kind->fields[1]) {
 		r->fields = 1;
@@ -126,12 +126,12 @@ static void on_list_done(struct reflector *r, bool complete)
 		run_now(r);
 		return;
 	}
-	list_is_lost(r);
-	err_set(&err, EPIPE, "the list ended before its end");
+	abandon_list(r);
+	err_set(&err, EPIPE, "the response ended before the end of the list");
 	failed(r, &err, 0);
 }
 
-/* After an answer without an error. */
+/* After a response without an error. */
 static void on_end(struct reflector *r, enum state was, bool complete)
 {
 	struct err err = { 0 };
@@ -139,8 +139,8 @@ static void on_end(struct reflector *r, enum state was, bool complete)
 	if (was == LISTING) {
 		on_list_done(r, complete);
 	} else if (was == WATCH_LISTING) {
-		list_is_lost(r);
-		err_set(&err, EPIPE, "the watch ended before it had listed what there is");
+		abandon_list(r);
+		err_set(&err, EPIPE, "the watch ended before the end of its initial list");
 		failed(r, &err, 0);
 	} else if (r->begun && reflector_now() - r->begun >= BRIEF_S * NS_PER_S) {
 		run_now(r);
@@ -150,8 +150,9 @@ static void on_end(struct reflector *r, enum state was, bool complete)
 }
 
 /*
- * A list, or watch-list, at a version that the server does not have is refused when it has waited a while. A watch is not: it is silent,
- * without a bookmark even, until the server has come so far. (One such watch may be the fault of whatever is in between.)
+ * The server refuses a list or watch-list at a version that it does not have yet with a 504, after a while. It does not
+ * refuse such a watch, which stays silent, without bookmarks, until the server has that version. (A single silent watch
+ * may be a proxy's fault.)
  */
 static bool is_behind(struct reflector *r, enum state was, const struct api_result *result)
 {
@@ -169,7 +170,7 @@ static void on_done(void *arg, const struct api_result *result)
 	const struct err *err = r->broken.num ? &r->broken : &result->err;
 	bool whole = result->status / 100 == 2 && !r->broken.num;
 
-	/* Whatever it is that our decoder does not understand, JSON is the other way to say it. */
+	/* After protobuf that cannot be decoded use JSON. */
 	r->server->no_protobuf |= r->broken.num == EINVAL && stream_is_protobuf(r->stream);
 	r->call = NULL;
 	r->state = STOPPED;
@@ -178,11 +179,11 @@ static void on_done(void *arg, const struct api_result *result)
 		on_end(r, was, complete);
 		return;
 	}
-	list_is_lost(r);
+	abandon_list(r);
 	/* 410: a continue token has expired, or the cache does not go back so far. */
 	if (is_behind(r, was, result) || (was == LISTING && result->status == 410))
-		reflector_doubt(r);
-	if (r->ended_here || ask_otherwise(r, was, result->status))
+		reflector_require_etcd(r);
+	if (r->ended_here || fall_back(r, was, result->status))
 		run_now(r);
 	else if (result->status == 410 || (was == WATCHING && !r->resumable))
 		on_gone(r, err);
@@ -190,9 +191,9 @@ static void on_done(void *arg, const struct api_result *result)
 		failed(r, err, result->retry_after_s);
 }
 
-/* --- asking --- */
+/* --- requests --- */
 
-/* A field selector, with our node's name where it has '@'. */
+/* Adds a field selector, with this node's name for '@'. */
 static void add_fields(struct query *q, const char *form, const char *node)
 {
 	_cleanup_free_ char *fields = malloc(strlen(form) + 2 * strlen(node) + 1);
@@ -213,16 +214,17 @@ static void add_fields(struct query *q, const char *form, const char *node)
 }
 
 /*
- * From the API server's watch cache, whole, if what that has will do: any version at first, later none older than what was
- * told. From etcd, by chunks, only in doubt: N agents that start at once would have it read everything N times. (A limit at version
- * 0 is for servers without the cache, which ignores it; at another version it would lead to etcd.)
+ * Lists from the API server's watch cache, in one response: any version at first, later none older than objects already
+ * put. Lists from etcd, in chunks, only if needed: with N agents that start at once etcd would read everything N times.
+ * (The limit at version 0 is for servers without a watch cache; the cache ignores it. At another version a limit would
+ * make the server read etcd.)
  */
 static void add_list(struct query *q, const struct reflector *r)
 {
-	if (r->next || r->doubtful || !r->version)
+	if (r->next || r->need_etcd || !r->version)
 		query_number(q, "limit", CHUNK);
 	query_text(q, "continue", r->next);
-	if (r->next || r->doubtful)
+	if (r->next || r->need_etcd)
 		return;
 	query_number(q, "resourceVersion", r->version);
 	if (r->version)
@@ -253,14 +255,14 @@ static char *path_of(const struct reflector *r, enum state state)
 	return query_take(&q);
 }
 
-static int ask(struct reflector *r, enum state state, struct err *err)
+static int send_request(struct reflector *r, enum state state, struct err *err)
 {
 	_cleanup_free_ char *path = path_of(r, state);
 	struct stream_sink sink = reflector_sink;
 	const struct api_request request = { .method = "GET",
 					     .path = path,
 					     .accept = r->server->no_protobuf ? STREAM_ACCEPT_JSON : STREAM_ACCEPT,
-					     .silence_s = state == LISTING ? LIST_SILENCE_S : WATCH_SILENCE_S,
+					     .idle_timeout_s = state == LISTING ? LIST_SILENCE_S : WATCH_SILENCE_S,
 					     .data = reflector_data,
 					     .done = on_done,
 					     .arg = r };
@@ -268,9 +270,9 @@ static int ask(struct reflector *r, enum state state, struct err *err)
 
 	sink.arg = r;
 	free(take_ptr(r->next));
-	r->stream = path ? stream_open(state == LISTING ? PIECES_LIST : PIECES_EVENTS, object_kind_name(r->kind->kind), &sink) : NULL;
+	r->stream = path ? stream_open(state == LISTING ? STREAM_LIST : STREAM_EVENTS, object_kind_name(r->kind->kind), &sink) : NULL;
 	if (!r->stream)
-		return err_errno(err, ENOMEM, "cannot ask for %s", r->kind->title);
+		return err_errno(err, ENOMEM, "cannot list or watch %s", r->kind->title);
 	r->state = state;
 	r->begun = 0;
 	r->ended_here = false;
@@ -288,19 +290,19 @@ static void run_now(struct reflector *r)
 	enum state state = r->resumable ? WATCHING : WATCH_LISTING;
 	struct err err = { 0 };
 
-	if (r->next || (!r->resumable && (r->server->no_watch_list || r->doubtful)))
+	if (r->next || (!r->resumable && (r->server->no_watch_list || r->need_etcd)))
 		state = LISTING;
 	if (state == WATCH_LISTING) {
 		r->whole = true;
 		mirror_list_begins(&r->mirror);
 	}
-	if (ask(r, state, &err) == 0)
+	if (send_request(r, state, &err) == 0)
 		return;
-	list_is_lost(r);
+	abandon_list(r);
 	failed(r, &err, 0);
 }
 
-/* --- from outside --- */
+/* --- public functions --- */
 
 int reflector_open(struct reflector **out, const struct reflector_kind *kind, struct reflector_server *server, struct err *err)
 {
@@ -308,12 +310,12 @@ int reflector_open(struct reflector **out, const struct reflector_kind *kind, st
 	int ret;
 
 	if (!r)
-		return err_errno(err, ENOMEM, "cannot follow %s", kind->title);
+		return err_errno(err, ENOMEM, "cannot create a watch of %s", kind->title);
 	r->kind = kind;
 	r->server = server;
 	r->relist_s = RELIST_MIN_S;
 	r->watch_s = WATCH_MIN_S + random_below(WATCH_SPREAD_S);
-	r->mirror = (struct mirror){ .kind = kind->kind, .wanted = kind->wanted, .node = server->node, .events = server->events };
+	r->mirror = (struct mirror){ .kind = kind->kind, .filter = kind->filter, .node = server->node, .events = server->events };
 	ret = mirror_init(&r->mirror, err);
 	if (ret < 0) {
 		free(r);
@@ -325,10 +327,10 @@ int reflector_open(struct reflector **out, const struct reflector_kind *kind, st
 
 void reflector_pair(struct reflector *a, struct reflector *b)
 {
-	a->twin = b;
-	b->twin = a;
-	a->mirror.twin = &b->mirror;
-	b->mirror.twin = &a->mirror;
+	a->peer = b;
+	b->peer = a;
+	a->mirror.peer = &b->mirror;
+	b->mirror.peer = &a->mirror;
 }
 
 void reflector_start(struct reflector *r)
@@ -342,7 +344,7 @@ static void end(struct reflector *r)
 	api_cancel(take_ptr(r->call));
 	api_timer_cancel(take_ptr(r->timer));
 	stream_free(take_ptr(r->stream));
-	list_is_lost(r);
+	abandon_list(r);
 	r->state = STOPPED;
 }
 
@@ -351,7 +353,7 @@ void reflector_stop(struct reflector *r)
 	end(r);
 	r->resumable = r->synced = false;
 	reflector_works(r);
-	reflector_complain_unreadable(r, NULL);
+	reflector_problem_unreadable(r, NULL);
 	mirror_clear(&r->mirror);
 }
 
@@ -364,7 +366,7 @@ void reflector_watch(const struct reflector *r, struct kubernetes_watch *watch)
 {
 	*watch = r->counts;
 	watch->kind = r->kind->title;
-	watch->objects = r->mirror.known.told;
+	watch->objects = r->mirror.reported.held;
 	watch->synced = r->synced;
 	watch->connected = r->begun && (r->state == WATCHING || r->state == WATCH_LISTING);
 	watch->problem = r->problem.msg;

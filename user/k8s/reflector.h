@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * One kind of object, or a part of it, listed and then watched.
+ * Lists and then watches one kind of object, or a part of it.
  *
  *	        ┌───────────── 422: the server has no watch-list ────────────┐
  *	        │                                                             ▼
  *	start ──┴► watch-list ── the bookmark that ends it ──► watch ◄── chunked list ─► (next chunk)
  *	              ▲                                        │   ▲          ▲
  *	              │                     ended, broken, silent  └── wait ──┤
- *	              └──── 410 Gone, events that could not be read ──┘       │ failed, or older than what was told
- *	                    (older than what was told, too: but then by chunks)
+ *	              └──── 410 Gone, events that could not be read ──┘       │ failed, or older than objects already put
+ *	                    (a version that is too old, too: then by chunks)
  *
- * Whatever breaks waits before it is tried again, longer each time. A watch that breaks is resumed where it was.
+ * A failed request is repeated after a delay, which grows each time. A broken watch is resumed at its last version.
  */
 #ifndef WARREN_K8S_REFLECTOR_H
 #define WARREN_K8S_REFLECTOR_H
@@ -20,23 +20,23 @@
 
 struct reflector_kind {
 	enum object_kind kind;
-	const char *title; /* in complaints: "Pods of other nodes" */
+	const char *title; /* in problems: "Pods of other nodes" */
 	const char *path;
 	const char *labels; /* selector; NULL: none */
-	/* Field selectors, %s our node. A server that does not know a field of the first (400) gets the second. */
+	/* Field selectors; '@' is this node. The second is used if a field of the first is not supported (400). */
 	const char *fields[2];
-	/* Whether we want it, if the server has sent more than that; NULL: always. */
-	bool (*wanted)(const struct object *o, const char *node);
+	/* Whether an object belongs to the part: the server may send more; NULL: all do. */
+	bool (*filter)(const struct object *o, const char *node);
 };
 
-/* What those of one server have in common. */
+/* Shared by the reflectors of one server. */
 struct reflector_server {
 	struct api *api;
 	const char *node;
 	const struct object_events *events;
-	bool no_watch_list; /* the server has said so */
-	bool no_protobuf;   /* ... or sent what we cannot decode */
-	void (*synced)(void *arg); /* one of them has listed all that there is, for the first time since it was started */
+	bool no_watch_list; /* the server does not support it */
+	bool no_protobuf;   /* ... or sent protobuf that cannot be decoded */
+	void (*synced)(void *arg); /* a reflector has completed its first list since its start */
 	void *arg;
 };
 
@@ -44,9 +44,9 @@ struct reflector;
 int reflector_open(struct reflector **r, const struct reflector_kind *kind, struct reflector_server *server, struct err *err);
 void reflector_pair(struct reflector *a, struct reflector *b); /* parts of one kind: see mirror.h */
 void reflector_start(struct reflector *r);
-void reflector_stop(struct reflector *r); /* and removes all that it has told */
+void reflector_stop(struct reflector *r); /* and removes all that it has put */
 bool reflector_synced(const struct reflector *r);
 void reflector_watch(const struct reflector *r, struct kubernetes_watch *watch);
-void reflector_close(struct reflector *r); /* without a word */
+void reflector_close(struct reflector *r); /* without removals */
 
 #endif

@@ -10,31 +10,31 @@
 
 #define BOOKMARK_OF_LIST_END "k8s.io/initial-events-end"
 
-/* --- complaints --- */
+/* --- problems --- */
 
-void reflector_complain(struct reflector *r, const struct err *err)
+void reflector_problem(struct reflector *r, const struct err *err)
 {
 	const struct object_events *events = r->server->events;
 
-	if (r->complained && strcmp(r->problem.msg, err->msg) == 0)
+	if (r->reported && strcmp(r->problem.msg, err->msg) == 0)
 		return;
 	r->problem = *err;
-	r->complained = true;
-	events->complain(events->arg, r->kind->title, &r->problem);
+	r->reported = true;
+	events->report_problem(events->arg, r->kind->title, &r->problem);
 }
 
 void reflector_works(struct reflector *r)
 {
 	const struct object_events *events = r->server->events;
 
-	if (!r->complained)
+	if (!r->reported)
 		return;
-	r->complained = false;
+	r->reported = false;
 	r->problem = (struct err){ 0 };
-	events->complain(events->arg, r->kind->title, NULL);
+	events->report_problem(events->arg, r->kind->title, NULL);
 }
 
-void reflector_complain_unreadable(struct reflector *r, const struct err *err)
+void reflector_problem_unreadable(struct reflector *r, const struct err *err)
 {
 	const struct object_events *events = r->server->events;
 	char what[96];
@@ -43,54 +43,54 @@ void reflector_complain_unreadable(struct reflector *r, const struct err *err)
 		return;
 	r->unreadable = err != NULL;
 	snprintf(what, sizeof(what), "%s, not readable", r->kind->title);
-	events->complain(events->arg, what, err);
+	events->report_problem(events->arg, what, err);
 }
 
-/* --- what comes in --- */
+/* --- lists --- */
 
-void reflector_doubt(struct reflector *r)
+void reflector_require_etcd(struct reflector *r)
 {
 	r->resumable = false;
-	r->doubtful = true;
+	r->need_etcd = true;
 }
 
 /*
- * A list in doubt names no version, so it is the newest that there is: the server asks etcd. If that is older than what was
- * told, and stays so, etcd was restored from a backup, and what was told will not come back.
+ * A list from etcd names no version, so the server reads the newest state from etcd. If that is older than objects
+ * already put, and stays so, etcd was restored from a backup, and the newer versions will not come back.
  */
-static bool is_another_history(struct reflector *r, uint64_t version)
+static bool etcd_was_restored(struct reflector *r, uint64_t version)
 {
-	bool goes_back = r->older && version < r->older, from_etcd = r->state == LISTING && r->doubtful;
+	bool goes_back = r->older && version < r->older, from_etcd = r->state == LISTING && r->need_etcd;
 
-	reflector_doubt(r);
+	reflector_require_etcd(r);
 	if (!from_etcd)
 		return false;
 	if (!r->older || goes_back)
 		r->older_since = reflector_now();
 	r->older = version;
-	return reflector_now() - r->older_since >= DOUBT_S * NS_PER_S;
+	return reflector_now() - r->older_since >= OLDER_LIST_S * NS_PER_S;
 }
 
-/* What the twin was told meanwhile may have seemed older than what is known here: it lists all again. */
-static void begin_history(struct reflector *r)
+/* The peer may have ignored newer objects as older than those here: it lists everything again. */
+static void restart_versions(struct reflector *r)
 {
 	r->version = 0;
 	mirror_forget_versions(&r->mirror);
-	if (r->twin)
-		r->twin->relist_at = reflector_now();
+	if (r->peer)
+		r->peer->relist_at = reflector_now();
 }
 
 static int list_begins(struct reflector *r, uint64_t version)
 {
 	if (!version)
 		return err_set(&r->broken, EINVAL, "a list without a resourceVersion");
-	if (version < r->version && is_another_history(r, version))
-		begin_history(r);
+	if (version < r->version && etcd_was_restored(r, version))
+		restart_versions(r);
 	if (version < r->version || (r->list_version && version < r->list_version)) {
-		err_set(&r->broken, ESTALE, "the list is of version %llu, older than %llu, which was there before",
+		err_set(&r->broken, ESTALE, "the list is of version %llu, older than %llu, which was received before",
 			(unsigned long long)version, (unsigned long long)r->version);
-		return err_hint(&r->broken, "a server that lags behind catches up; if etcd was restored from a backup, what there is "
-					    "now is believed after %d s", DOUBT_S);
+		return err_hint(&r->broken, "a server that lags behind catches up; if etcd was restored from a backup, its list "
+					    "is accepted after %d s", OLDER_LIST_S);
 	}
 	if (!r->list_version) {
 		r->list_version = version;
@@ -105,12 +105,12 @@ void reflector_list_ends(struct reflector *r, uint64_t version)
 	r->counts.lists++;
 	r->version = version;
 	r->resumable = true;
-	r->doubtful = r->silent = false;
+	r->need_etcd = r->silent = false;
 	r->older = 0;
 	r->list_version = 0;
 	if (r->whole) {
-		mirror_sweep(&r->mirror);
-		reflector_complain_unreadable(r, NULL);
+		mirror_remove_unseen(&r->mirror);
+		reflector_problem_unreadable(r, NULL);
 		r->relist_s = RELIST_MIN_S;
 		r->relist_at = 0;
 	} else {
@@ -133,7 +133,7 @@ static int on_head(void *arg, const json_t *list)
 	if (ret == 0 && next && *next) {
 		r->next = strdup(next);
 		if (!r->next)
-			return err_errno(&r->broken, ENOMEM, "cannot go on with the list");
+			return err_errno(&r->broken, ENOMEM, "cannot continue the list");
 	}
 	return ret;
 }
@@ -147,24 +147,24 @@ static int on_unreadable(void *arg, const struct err *err)
 	r->server->no_protobuf |= stream_is_protobuf(r->stream);
 	if (r->state == WATCHING && !r->relist_at)
 		r->relist_at = reflector_now() + r->relist_s * NS_PER_S;
-	reflector_complain_unreadable(r, err);
+	reflector_problem_unreadable(r, err);
 	return 0;
 }
 
-/* What the mirror says of an object. */
-static int taken(struct reflector *r, int ret)
+/* Handles the mirror's return. */
+static int check_mirror(struct reflector *r, int ret)
 {
 	struct err err = { 0 };
 
 	if (ret == 0)
 		return 0;
 	if (ret == -ENOMEM)
-		return err_errno(&r->broken, ENOMEM, "an object cannot be taken over");
-	err_set(&err, EINVAL, "an object without a name that one can have");
+		return err_errno(&r->broken, ENOMEM, "cannot store an object");
+	err_set(&err, EINVAL, "an object without a valid name");
 	return on_unreadable(r, &err);
 }
 
-/* A Status: the watch ends with it. */
+/* A Status object, which ends the watch. */
 static int on_error_event(struct reflector *r, const json_t *status)
 {
 	const char *message = json_text_at(status, "message"), *reason = json_text_at(status, "reason");
@@ -197,9 +197,9 @@ static int on_event(struct reflector *r, const char *type, const json_t *object,
 	struct err err = { 0 };
 
 	if (strcmp(type, "ADDED") == 0 || strcmp(type, "MODIFIED") == 0)
-		return taken(r, mirror_put(&r->mirror, object));
+		return check_mirror(r, mirror_put(&r->mirror, object));
 	if (strcmp(type, "DELETED") == 0)
-		return taken(r, mirror_delete(&r->mirror, object));
+		return check_mirror(r, mirror_delete(&r->mirror, object));
 	if (strcmp(type, "BOOKMARK") == 0)
 		return on_bookmark(r, object, version);
 	err_set(&err, EINVAL, "an event of the unknown type \"%.32s\"", type);
@@ -207,18 +207,18 @@ static int on_event(struct reflector *r, const char *type, const json_t *object,
 	return on_unreadable(r, &err);
 }
 
-/* All that a watch tells is younger than where it began, bookmarks too. */
+/* All events of a watch, bookmarks too, are newer than its start. */
 static int check_order(struct reflector *r, uint64_t version)
 {
 	r->silent = false;
 	if (r->state != WATCHING || version >= r->version)
 		return 0;
-	reflector_doubt(r);
-	return err_set(&r->broken, ESTALE, "the watch is at version %llu, older than %llu, which was there before",
+	reflector_require_etcd(r);
+	return err_set(&r->broken, ESTALE, "the watch is at version %llu, older than %llu, which was received before",
 		       (unsigned long long)version, (unsigned long long)r->version);
 }
 
-/* Time to list everything again, because of what could not be read. */
+/* Whether to list everything again because of unreadable objects. */
 static bool is_relist_due(const struct reflector *r)
 {
 	return r->state == WATCHING && r->relist_at && reflector_now() >= r->relist_at;
@@ -231,13 +231,13 @@ static int on_object(void *arg, const char *type, const json_t *object)
 	int ret;
 
 	if (!type)
-		return taken(r, mirror_put(&r->mirror, object));
+		return check_mirror(r, mirror_put(&r->mirror, object));
 	if (strcmp(type, "ERROR") == 0)
 		return on_error_event(r, object);
 	r->counts.events++;
 	version = resource_version(object);
 	if (!version)
-		return err_set(&r->broken, EINVAL, "an event about something without a resourceVersion");
+		return err_set(&r->broken, EINVAL, "an event whose object has no resourceVersion");
 	ret = check_order(r, version);
 	ret = ret < 0 ? ret : on_event(r, type, object, version);
 	if (ret < 0 || r->state != WATCHING)
@@ -261,7 +261,7 @@ int reflector_data(void *arg, const void *data, size_t size)
 	r->counts.bytes += size;
 	if (!r->begun)
 		r->begun = reflector_now();
-	if (!size && r->state == WATCHING) /* the answer begins */
+	if (!size && r->state == WATCHING) /* the response begins */
 		reflector_works(r);
 	return stream_feed(r->stream, data, size, &r->broken);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What the two halves of a reflector share: what it asks (reflector.c), and what comes of it (reflector_events.c). */
+/* Shared by the two files of a reflector: requests (reflector.c) and their events (reflector_events.c). */
 #ifndef WARREN_K8S_REFLECTOR_INTERNAL_H
 #define WARREN_K8S_REFLECTOR_INTERNAL_H
 
@@ -8,11 +8,11 @@
 #include "object_stream.h"
 #include "reflector.h"
 
-/* After objects that could not be read, all are listed again. */
+/* Delay before all objects are listed again after unreadable ones. */
 #define RELIST_MIN_S 30
 #define RELIST_MAX_S 600
-/* A list that is older than what was told is believed after so long, if etcd itself says no other. */
-#define DOUBT_S 10
+/* A list from etcd that is older than objects already put is accepted after so long. */
+#define OLDER_LIST_S 10
 
 enum state { STOPPED, WAITING, LISTING, WATCH_LISTING, WATCHING };
 
@@ -20,33 +20,33 @@ struct reflector {
 	const struct reflector_kind *kind;
 	struct reflector_server *server;
 	struct mirror mirror;
-	struct reflector *twin; /* NULL: none */
+	struct reflector *peer; /* NULL: none */
 	enum state state;
 	struct api_call *call;
 	struct api_timer *timer;
 	struct object_stream *stream;
-	uint64_t version;      /* the newest that was told, and never an older one */
-	bool resumable;	       /* a watch may begin there */
-	bool doubtful;	       /* what the server has cached will not do: the next list is to come from etcd */
-	bool silent;	       /* the last watch ended so */
-	uint64_t older;	       /* the version of the list that was refused last; 0: none was */
+	uint64_t version;      /* newest version put */
+	bool resumable;	       /* a watch may start at `version` */
+	bool need_etcd;	       /* the server's cache is out of date: list from etcd next */
+	bool silent;	       /* the last watch timed out */
+	uint64_t older;	       /* version of the last list that was refused as too old; 0: none */
 	uint64_t older_since;
-	uint64_t list_version; /* of the list that is being made */
+	uint64_t list_version; /* of the running list */
 	char *next;	       /* its continue token */
-	bool whole;	       /* nothing in it was unreadable */
+	bool whole;	       /* all its objects were readable */
 	bool synced;
-	unsigned fields; /* which of kind->fields */
+	unsigned fields; /* index into kind->fields */
 	unsigned delay_ms;
-	unsigned watch_s; /* the same each time: so is what is said of a watch that fails */
-	uint64_t begun;	 /* when the answer began; 0: not yet */
-	uint64_t gone;	 /* when the server last said 410; 0: never */
-	bool ended_here; /* the stream was ended by us, and not because of an error */
-	struct err broken; /* why the stream cannot go on; num 0: it can */
-	bool complained;
+	unsigned watch_s; /* constant, so that repeated errors have equal texts */
+	uint64_t begun;	 /* start of the response; 0: not yet */
+	uint64_t gone;	 /* time of the last 410; 0: never */
+	bool ended_here; /* the reflector ended the stream, without an error */
+	struct err broken; /* why the stream was aborted; num 0: it was not */
+	bool reported;
 	struct err problem;
-	bool unreadable; /* complained about */
+	bool unreadable; /* reported */
 	unsigned relist_s;
-	uint64_t relist_at; /* 0: need not be */
+	uint64_t relist_at; /* 0: not due */
 	struct kubernetes_watch counts;
 };
 
@@ -55,19 +55,19 @@ static inline uint64_t reflector_now(void)
 	return clock_ns(CLOCK_MONOTONIC);
 }
 
-/* The one complaint about a reflector as a whole: told when it is another one, and when it is over. */
-void reflector_complain(struct reflector *r, const struct err *err);
+/* Reports the reflector's problem when it changes; reflector_works() reports that it is resolved. */
+void reflector_problem(struct reflector *r, const struct err *err);
 void reflector_works(struct reflector *r);
-/* That about objects that cannot be read; NULL: there are none any more. */
-void reflector_complain_unreadable(struct reflector *r, const struct err *err);
+/* Reports unreadable objects; NULL: resolved. */
+void reflector_problem_unreadable(struct reflector *r, const struct err *err);
 
-/* What the server has may be older than what was told: it is to be listed, and from etcd. */
-void reflector_doubt(struct reflector *r);
+/* The server's cache may be older than objects already put: list again, from etcd. */
+void reflector_require_etcd(struct reflector *r);
 
-/* For a stream, whose `arg` is the reflector. */
+/* The stream's callbacks; set `arg` to the reflector. */
 extern const struct stream_sink reflector_sink;
-int reflector_data(void *arg, const void *data, size_t size); /* of a call */
+int reflector_data(void *arg, const void *data, size_t size); /* api_request.data */
 
-void reflector_list_ends(struct reflector *r, uint64_t version); /* and all of it was there */
+void reflector_list_ends(struct reflector *r, uint64_t version); /* a complete list */
 
 #endif

@@ -14,7 +14,7 @@
 static const struct {
 	const char *text;
 	char meaning; /* t, f, 0 (null), x (no JSON number) */
-} words[] = {
+} keywords[] = {
 	{ "y", 't' },	  { "Y", 't' },	    { "yes", 't' },   { "Yes", 't' },	{ "YES", 't' },	  { "on", 't' },
 	{ "On", 't' },	  { "ON", 't' },    { "true", 't' },  { "True", 't' },	{ "TRUE", 't' },  { "n", 'f' },
 	{ "N", 'f' },	  { "no", 'f' },    { "No", 'f' },    { "NO", 'f' },	{ "off", 'f' },	  { "Off", 'f' },
@@ -24,11 +24,11 @@ static const struct {
 	{ "-.inf", 'x' }, { "-.Inf", 'x' }, { "-.INF", 'x' },
 };
 
-static char word(const char *text, size_t size)
+static char keyword(const char *text, size_t size)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
-		if (strlen(words[i].text) == size && memcmp(words[i].text, text, size) == 0)
-			return words[i].meaning;
+	for (size_t i = 0; i < ARRAY_SIZE(keywords); i++) {
+		if (strlen(keywords[i].text) == size && memcmp(keywords[i].text, text, size) == 0)
+			return keywords[i].meaning;
 	}
 	return '\0';
 }
@@ -65,7 +65,7 @@ static json_t *integer(const char *s)
 		big = big * base + digit(*s);
 	}
 	if (!fits && base == 10)
-		return NULL; /* number() goes on with it as a real */
+		return NULL; /* number() parses it as a real */
 	if (!fits)
 		return json_real(isfinite(big) ? big : DBL_MAX);
 	return json_integer(negative ? -value : value);
@@ -106,7 +106,7 @@ static bool is_real(const char *s)
 	return !*end;
 }
 
-/* A number's text without the underscores that may group its digits. */
+/* Parses a number after removing the underscores that group its digits. */
 static json_t *number(const char *text, size_t size, int *error)
 {
 	_cleanup_free_ char *plain = malloc(size + 1);
@@ -140,7 +140,7 @@ json_t *scalar_resolve(const char *text, size_t size, int *error)
 	json_t *value = NULL;
 
 	*error = 0;
-	switch (word(text, size)) {
+	switch (keyword(text, size)) {
 	case 't':
 		return json_true();
 	case 'f':

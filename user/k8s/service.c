@@ -7,16 +7,16 @@
 #include "array.h"
 #include "cleanup.h"
 #include "kinds.h"
-#include "syntax.h"
+#include "object_names.h"
 
 #define AFFINITY_SECONDS 10800 /* the API's default */
-#define AFFINITY_SECONDS_MOST 86400
+#define AFFINITY_SECONDS_MAX 86400
 
-/* A service with one of these is another proxy's, or nobody's, to translate (KEP-2447, KEP-2438). */
+/* Services with one of these labels are handled by another proxy, or by none (KEP-2447, KEP-2438). */
 #define LABEL_PROXY_NAME "service.kubernetes.io/service-proxy-name"
 #define LABEL_HEADLESS "service.kubernetes.io/headless"
 
-/* The index of the member's text in `texts`; 0, the default, if there is none. */
+/* *index: of the member's text in `texts`; 0, the default, if absent. */
 static int one_of(const struct field *f, const char *key, const char *const *texts, size_t count, size_t *index)
 {
 	const char *text;
@@ -30,7 +30,7 @@ static int one_of(const struct field *f, const char *key, const char *const *tex
 		if (strcmp(texts[*index], text) == 0)
 			return 0;
 	}
-	return field_error(f, key, "\"%s\" is none of those there are (%s, %s ...)", text, texts[0], texts[1]);
+	return field_error(f, key, "\"%s\" is not one of the supported values (%s, %s ...)", text, texts[0], texts[1]);
 }
 
 /* --- addresses --- */
@@ -43,7 +43,7 @@ static int cluster_ip(const struct field *f, const char *key, const char *text, 
 	if (ip_parse(text, &ip) < 0)
 		return field_error(f, key, "\"%s\" is not an IP address", text);
 	if (!ip_is_reachable(&ip))
-		return field_error(f, key, "%s is not an address that pods could send to", text);
+		return field_error(f, key, "%s is not an address that pods can reach", text);
 	for (int i = 0; i < 2; i++) {
 		if (service->cluster_ips[i].family == ip.family)
 			return field_error(f, key, "a second IPv%d address", ip.family == AF_INET ? 4 : 6);
@@ -52,7 +52,7 @@ static int cluster_ip(const struct field *f, const char *key, const char *text, 
 	return 0;
 }
 
-/* `*first` is the first of them, if there is any. "None", alone, is what a headless service has. */
+/* *first: the first address, or NULL. A headless service has only "None". */
 static int listed_ips(const struct field *list, const char **first, struct service_object *service)
 {
 	*first = NULL;
@@ -115,7 +115,7 @@ static int service_port(const struct field *f, bool alone, struct service_object
 	if (*name && !name_is_dns_label(name))
 		return field_error(f, "name", "\"%s\" " NAME_DNS_LABEL, name);
 	if (!*name && !alone)
-		return field_error(f, "name", "required where there is more than one port");
+		return field_error(f, "name", "required with more than one port");
 	port->name = strdup(name);
 	return port->name ? node_port(f, port) : out_of_memory(f);
 }
@@ -167,9 +167,9 @@ static int affinity(const struct field *spec, struct service_object *service)
 	    field_object(&config, "clientIP", &client) < 0 ||
 	    field_integer(&client, "timeoutSeconds", &seconds) == -EINVAL)
 		return -EINVAL;
-	if (seconds < 1 || seconds > AFFINITY_SECONDS_MOST)
+	if (seconds < 1 || seconds > AFFINITY_SECONDS_MAX)
 		return field_error(&client, "timeoutSeconds", "%lld must be from 1 to %d", (long long)seconds,
-				   AFFINITY_SECONDS_MOST);
+				   AFFINITY_SECONDS_MAX);
 	service->affinity_seconds = index ? (uint32_t)seconds : 0;
 	return 0;
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What every source of objects (a directory of manifests; later the API server) tells its owner: of each kind, namespace
- * and name one object at a time, wherever it stands in the source.
+ * The events of a source of objects (a directory of manifests, the API server): at most one object for each kind,
+ * namespace and name.
  *
- * Nothing that goes wrong opens anything: what a source cannot read, decode or reach for a while stays as it was told
- * last, and is complained about. Only what is known to be gone is removed.
+ * An error never removes an object: what a source cannot read, decode or reach stays as it was put last, and the
+ * problem is reported. Only an object that is certainly gone is removed.
  */
 #ifndef WARREN_K8S_SOURCE_H
 #define WARREN_K8S_SOURCE_H
@@ -12,14 +12,14 @@
 #include "object.h"
 
 struct object_events {
-	/* Added, changed, or perhaps the same again; takes it over. -ENOMEM: the source puts it again later. */
+	/* Added, changed, or perhaps unchanged; takes ownership. -ENOMEM: the source puts it again later. */
 	int (*put)(void *arg, struct object *o);
-	/* namespace "": the kind has none */
+	/* namespace "": the kind is not namespaced */
 	void (*remove)(void *arg, enum object_kind kind, const char *namespace, const char *name);
-	/* Everything that was there at the start has been put. Called once; nothing may be compiled before. */
+	/* All objects that existed at the start have been put. Called once; nothing may be compiled before. */
 	void (*synced)(void *arg);
-	/* Something is wrong (err), or no longer (NULL); `what` names it there: a file, or the directory by its path. */
-	void (*complain)(void *arg, const char *what, const struct err *err);
+	/* A problem with `what` (a file, a directory, an object); err NULL: it is resolved. */
+	void (*report_problem)(void *arg, const char *what, const struct err *err);
 	void *arg;
 };
 

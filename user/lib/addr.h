@@ -18,7 +18,7 @@ struct prefix {
 	uint8_t len; /* bits */
 };
 
-/* What a link must carry for the family to work. Below IP6_MTU_MIN the kernel takes a device's IPv6 addresses away. */
+/* The minimum MTU of each family. Below IP6_MTU_MIN the kernel deletes a device's IPv6 addresses. */
 #define IP4_MTU_MIN 68   /* RFC 791 */
 #define IP6_MTU_MIN 1280 /* RFC 8200 section 5 */
 
@@ -36,7 +36,7 @@ static inline unsigned ip_bits(const struct ip *ip)
 	return ip_bytes(ip) * 8;
 }
 
-/* Parse the whole text; -EINVAL otherwise. prefix_parse wants "address/len" and keeps the host bits. */
+/* Parse the whole text, else -EINVAL. prefix_parse() requires "address/len" and keeps the host bits. */
 int ip_parse(const char *text, struct ip *ip);
 int prefix_parse(const char *text, struct prefix *prefix);
 int mac_parse(const char *text, uint8_t mac[6]); /* unicast and not zero, else -EINVAL */
@@ -54,7 +54,7 @@ struct ip ip_from(int family, const void *bytes);
 int ip_cmp(const struct ip *a, const struct ip *b); /* by family, then as a number */
 bool ip_equal(const struct ip *a, const struct ip *b);
 
-/* The address `n` above (modulo the size of the address space). */
+/* The address plus `n` (modulo the size of the address space). */
 struct ip ip_add(struct ip ip, uint64_t n);
 
 struct ip prefix_mask(const struct prefix *prefix); /* ones for its length, then zeros */
@@ -63,7 +63,10 @@ int prefix_cmp(const struct prefix *a, const struct prefix *b); /* by address, t
 bool prefix_contains(const struct prefix *prefix, const struct ip *ip);
 struct ip prefix_first(const struct prefix *prefix); /* host bits 0 */
 struct ip prefix_last(const struct prefix *prefix);  /* host bits 1 */
-/* Of a pod CIDR the host's own address, the gateway of its pods: the first one, unless it is a single pod's. */
+/*
+ * The host's address in a pod CIDR, which is its pods' gateway: the first one after the network address, if there is
+ * one.
+ */
 struct ip cidr_gateway(const struct prefix *cidr);
 bool prefix_overlaps(const struct prefix *a, const struct prefix *b);
 

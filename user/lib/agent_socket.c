@@ -56,7 +56,7 @@ static int connect_agent(int64_t deadline, struct err *err)
 			    err,
 			    "start it: systemctl start warren-agent, `warren-agent --manifests DIR`, or in Kubernetes its pod");
 		}
-		/* The agent's backlog is full: nothing says when it has room again. */
+		/* The agent's backlog is full, and no event reports when it has room again. */
 		if (errno == EAGAIN && now_ms() < deadline)
 			nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
 		else if (errno != EINTR)
@@ -85,7 +85,7 @@ static int send_all(int fd, const char *text, size_t size, int64_t deadline, str
 	return 0;
 }
 
-/* Everything up to the newline, which is left out. */
+/* Everything up to the newline, which is removed. */
 static int receive_line(int fd, int64_t deadline, char **text, size_t *size, struct err *err)
 {
 	size_t room = 0, used = 0;

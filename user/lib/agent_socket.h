@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Talking with the agent: one connection, one request, one answer, each a JSON object and a newline, over
- * WARREN_AGENT_SOCKET (root only).
+ * The agent's socket, WARREN_AGENT_SOCKET (root only): one request and one reply per connection, each a JSON object and
+ * a newline.
  *
  *   {"method": "endpoint", "container": ..., "ifname": ..., "wait_ms": N}
- *        answers {} once the policy of that attachment's endpoint is in force, or after N ms {"error": ...}
+ *        {} once the policy of that attachment's endpoint is enforced, or {"error": ...} after N ms
  *   {"method": "identities"}                 {"identities": [...]}
  *   {"method": "policies"}                   {"policies": [...]}
  *   {"method": "nodes"}                      {"nodes": [...]}
  *   {"method": "pods"}                       {"pods": [...]}
  *   {"method": "services"}                   {"services": [...]}
- *   {"method": "status"}                     {"version": ..., "synced": bool, "complaints": [...], ...}
+ *   {"method": "status"}                     {"version": ..., "synced": bool, "problems": [...], ...}
  *
- * An answer is the result, or {"error": {"errno": N, "message": TEXT, "hint": TEXT}}. 64-bit numbers are texts
+ * A reply is the result, or {"error": {"errno": N, "message": TEXT, "hint": TEXT}}. 64-bit numbers are strings
  * ("0x1f").
  *
  * identities: [{identity, namespace, namespace_labels: {} or null, labels: {}, ports: [{name, protocol, port}],
@@ -22,16 +22,16 @@
  *     ports: [{protocol, port: number, name or null, end_port}]}]},
  *     endpoints: [ifindex], entries, classes: [{key, class (number in the maps; 0: none), denied}]}]
  * nodes: [{name, slot (0: in no map), own, cidrs: [], addresses: [], local, remote, uplink (ifindex), mtu,
- *     mode: "tunnel" or "direct", resolved, dmac (as the kernel said last), problem: text or null, agent: what its agent says of itself, or
- *     null}]; from `local` to `dmac` null for our own and for what is in no map
+ *     mode: "tunnel" or "direct", resolved, dmac (of the last neighbour entry), problem: text or null, agent: the state
+ *     that its agent reports, or null}]; `local` to `dmac` are null for our own node and for a node in no map
  * pods: [{namespace, name, identity, addresses: []}] of other nodes
  * services: [{namespace, name, type: "ClusterIP" ..., address, port, protocol, port_name ("": none), node_port (0: none),
- *     backends, written (is in the maps), problem: text or null}] each address and port of each Service that has one
- * status: {version, pid, rss_bytes, synced, enforced (once at least), pending (something is not yet in force),
+ *     backends, written (is in the maps), problem: text or null}] one for each address and port of each Service
+ * status: {version, pid, rss_bytes, synced, enforced (at least once), pending (a change is not yet enforced),
  *     revision, changes, compile_us, apply_us (the last ones), classes_denied,
- *     identities_left_out, failure: text or null (why the maps could not be written),
- *     counts: {of struct policy_counts},
- *     complaints: [{kind: "manifest", "api", "node" or "agent", file (or what else it is about), message}],
+ *     identities_not_programmed, failure: text or null (the last error of writing the maps),
+ *     counts: {the fields of struct policy_counts},
+ *     problems: [{kind: "manifest", "api", "node" or "agent", file (or another subject), message}],
  *     endpoints: [{ifindex, container, ifname, namespace, name, uid, identity, class, revision, state}],
  *     state: "enforced", "not isolated", "quarantine" (no labels), "denied" (no room), "missing" (not in the maps) or
  *     "pending";
@@ -40,7 +40,7 @@
  *     services: {services, slices, addresses (with their ports, in the maps), backends (there), problems,
  *     failures (of writing)},
  *     kubernetes: null, or {server, key: {state, ...}, waits_for: text or null, configuration: {path, written, cidrs: []},
- *     node: {name, told}, pods: "all" or "own", watches: [{kind, objects, synced, connected, problem: text or null, ...}]}}
+ *     node: {name, reported}, pods: "all" or "own", watches: [{kind, objects, synced, connected, problem: text or null, ...}]}}
  */
 #ifndef WARREN_AGENT_SOCKET_H
 #define WARREN_AGENT_SOCKET_H
@@ -50,11 +50,11 @@
 #include "err.h"
 
 #define AGENT_MESSAGE_MAX (16 << 10) /* bytes of a request */
-#define AGENT_ANSWER_MAX (256 << 20) /* bytes of an answer */
+#define AGENT_ANSWER_MAX (256 << 20) /* bytes of a reply */
 
 /*
- * Sends the request (taken over) and waits for the answer. -ECONNREFUSED: no agent runs (a hint says what to do);
- * -ETIMEDOUT; the agent's own error with its errno. NULL answer on error.
+ * Sends the request, whose reference it takes, and waits for the reply. -ECONNREFUSED: no agent runs (with a hint);
+ * -ETIMEDOUT; the agent's own error with its errno. On error *answer is NULL.
  */
 int agent_request(json_t *request, int timeout_ms, json_t **answer, struct err *err);
 

@@ -7,16 +7,16 @@
 
 int array_grow(void *array, size_t *room, size_t count, size_t size)
 {
-	size_t want = *room ? *room * 2 : 4;
+	size_t larger = *room ? *room * 2 : 4;
 	void *grown;
 
 	if (count < *room)
 		return 0;
-	grown = reallocarray(*(void **)array, want, size);
+	grown = reallocarray(*(void **)array, larger, size);
 	if (!grown)
 		return -ENOMEM;
 	*(void **)array = grown;
-	*room = want;
+	*room = larger;
 	return 0;
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Arrays in memory of malloc(). */
+/* Growing arrays, allocated with malloc(). */
 #ifndef WARREN_ARRAY_H
 #define WARREN_ARRAY_H
 

@@ -16,23 +16,23 @@
 #define RECORD_LIMIT 32768 /* bytes; twice the longest record, every character of which is escaped */
 
 /*
- * One folder per state: a rename changes it, which needs no space on a full disk, and whoever looks for unfinished
- * deletions reads a folder that is nearly always empty. In the order of a record's life: a reader without a lock that
- * looks through the folders in this order cannot miss a record that moves meanwhile.
+ * One directory per state: a state change is a rename, which needs no space on a full disk, and a search for unfinished
+ * deletions reads a directory that is nearly always empty. In the order of a record's life: a reader without a lock that
+ * reads the directories in this order cannot miss a record that moves meanwhile.
  */
-static const char *const folders[] = {
+static const char *const directories[] = {
 	[ATTACHMENT_ADDING] = WARREN_ATTACHMENT_DIR "/adding",
 	[ATTACHMENT_READY] = WARREN_ATTACHMENT_DIR "/ready",
 	[ATTACHMENT_DELETING] = WARREN_ATTACHMENT_DIR "/deleting",
 };
 #define STATES 3
 
-const char *attachment_folder(enum attachment_state state)
+const char *attachment_directory(enum attachment_state state)
 {
-	return folders[state];
+	return directories[state];
 }
 
-/* The text members of a record, by key; first the boot, see boot_id_is_past(). */
+/* The string members of a record; the boot id comes first, see boot_id_is_past(). */
 static const struct text_member {
 	const char *key;
 	size_t offset, room;
@@ -68,7 +68,7 @@ static int path_of(enum attachment_state state, const char *container_id, const 
 	int ret = attachment_key(container_id, ifname, key, err);
 
 	if (ret == 0)
-		snprintf(path, FILE_PATH_MAX, "%s/%s", folders[state], key);
+		snprintf(path, FILE_PATH_MAX, "%s/%s", directories[state], key);
 	return ret;
 }
 
@@ -113,7 +113,7 @@ int attachment_save(const struct attachment *a, struct err *err)
 	if (ret != -ENOENT)
 		return ret;
 	for (int i = 0; i < STATES; i++) {
-		ret = dir_make(folders[i], err);
+		ret = dir_make(directories[i], err);
 		if (ret < 0)
 			return ret;
 	}
@@ -187,7 +187,7 @@ static int decode(const json_t *json, struct attachment *a, struct err *err)
 	    json_get_bool(json, "agent", &a->agent, err) == -EINVAL)
 		return -EINVAL;
 	if (mac_parse(mac, a->mac) < 0)
-		memset(a->mac, 0, sizeof(a->mac)); /* ADD has not come that far */
+		memset(a->mac, 0, sizeof(a->mac)); /* ADD has not chosen it yet */
 	a->host_ifindex = (uint32_t)ifindex;
 	a->mtu = (uint32_t)mtu;
 	a->netns_dev = (uint64_t)dev;
@@ -195,7 +195,7 @@ static int decode(const json_t *json, struct attachment *a, struct err *err)
 	return 0;
 }
 
-/* Of an earlier boot: its device's index, say, may be another pod's by now. */
+/* Clears the record of an earlier boot: its ifindex, for example, may be another pod's by now. */
 static void forget_past(struct attachment *a, const char *container_id, const char *ifname, const char *boot)
 {
 	*a = (struct attachment){ .state = a->state };
@@ -204,7 +204,7 @@ static void forget_past(struct attachment *a, const char *container_id, const ch
 	str_copy(a->boot_id, sizeof(a->boot_id), boot);
 }
 
-/* One file. -EBADMSG if it is damaged, or speaks of another attachment than its name does. */
+/* Loads one file. -EBADMSG if it is damaged, or belongs to another attachment than its name. */
 static int load_path(const char *path, const char *container_id, const char *ifname, struct attachment *a,
 		     struct err *err)
 {
@@ -230,7 +230,7 @@ static int load_path(const char *path, const char *container_id, const char *ifn
 		err_wrap(err, "the record %s is damaged", path);
 		return -EBADMSG;
 	}
-	/* As an earlier release wrote it: the boot is not its first member. */
+	/* In a record of an earlier release bootID is not the first member. */
 	str_copy(boot, sizeof(boot), a->boot_id);
 	if (*boot && boot_id(now, NULL) == 0 && strcmp(boot, now) != 0)
 		forget_past(a, container_id, ifname, boot);
@@ -274,7 +274,7 @@ int attachment_remove(const char *container_id, const char *ifname, struct err *
 	return 0;
 }
 
-/* Calls fn for one file of a folder; 0 for what is no record. */
+/* Calls fn for one file of a directory; 0 for a file that is no record. */
 static int each_file(enum attachment_state state, const char *name,
 		     int (*fn)(const struct attachment *a, bool damaged, void *arg), void *arg)
 {
@@ -294,7 +294,7 @@ static int each_file(enum attachment_state state, const char *name,
 		return 0;
 	ret = load_path(path, container_id, ifname, &a, NULL);
 	if (ret == -ENOENT)
-		return 0; /* it went, or moved to a folder that comes after this one */
+		return 0; /* removed, or moved to a later directory */
 	if (ret < 0) {
 		a = (struct attachment){ .state = state };
 		str_copy(a.container_id, sizeof(a.container_id), container_id);
@@ -306,18 +306,18 @@ static int each_file(enum attachment_state state, const char *name,
 int attachment_each_in(enum attachment_state state, int (*fn)(const struct attachment *a, bool damaged, void *arg),
 		       void *arg, struct err *err)
 {
-	_cleanup_closedir_ DIR *dir = opendir(folders[state]);
+	_cleanup_closedir_ DIR *dir = opendir(directories[state]);
 	struct dirent *entry;
 
 	if (!dir)
-		return errno == ENOENT ? 0 : err_errno(err, errno, "cannot open %s", folders[state]);
+		return errno == ENOENT ? 0 : err_errno(err, errno, "cannot open %s", directories[state]);
 	while ((errno = 0, entry = readdir(dir))) {
 		int ret = each_file(state, entry->d_name, fn, arg);
 
 		if (ret)
 			return ret;
 	}
-	return errno ? err_errno(err, errno, "cannot read %s", folders[state]) : 0;
+	return errno ? err_errno(err, errno, "cannot read %s", directories[state]) : 0;
 }
 
 int attachment_each(int (*fn)(const struct attachment *a, bool damaged, void *arg), void *arg, struct err *err)

@@ -56,7 +56,7 @@ int base64_decode(const char *text, char **data, size_t *size)
 			continue;
 		for (size_t k = 0; k < 3 - padding; k++)
 			out[used++] = (char)(bits >> (16 - 8 * k));
-		/* Bits that stand for nothing are 0, so that a text has one meaning; and nothing follows the end. */
+		/* Unused bits must be 0, so that each value has one encoding, and nothing may follow the padding. */
 		if (padding && (bits & ((1u << 8 * padding) - 1)))
 			return -EINVAL;
 		bits = 0;

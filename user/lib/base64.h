@@ -5,12 +5,12 @@
 
 #include <stddef.h>
 
-/* NUL-terminated, to be freed; NULL: no memory. */
+/* NUL-terminated; the caller frees it. NULL: no memory. */
 char *base64_encode(const void *data, size_t size);
 
 /*
- * The bytes, with a NUL behind them that *size does not count, to be freed. White space between the characters is
- * skipped. -EINVAL: it is no base64, -ENOMEM.
+ * The bytes and a NUL that *size does not count; the caller frees them. White space is skipped. -EINVAL: not base64,
+ * -ENOMEM.
  */
 int base64_decode(const char *text, char **data, size_t *size);
 

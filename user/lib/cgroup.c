@@ -14,11 +14,11 @@ struct hierarchy {
 	const char *fs; /* its type in mountinfo */
 	const char *limits[2];
 };
-/* memory.high throttles who is above it: a table that is charged for good must stay below that, too. */
+/* memory.high throttles processes above it, so a permanently charged table must stay below it too. */
 static const struct hierarchy unified = { "cgroup2", { "memory.max", "memory.high" } };
 static const struct hierarchy v1 = { "cgroup", { "memory.limit_in_bytes", NULL } };
 
-/* "max", and what is no number, limit nothing. */
+/* "max", and any other text that is no number, count as unlimited. */
 static uint64_t limit_in(const char *dir, const char *name)
 {
 	_cleanup_free_ char *text = NULL;
@@ -33,7 +33,7 @@ static uint64_t limit_in(const char *dir, const char *name)
 	return number_parse(text, UINT64_MAX, &limit) == 0 ? limit : CGROUP_UNLIMITED;
 }
 
-/* Of `mount` and the folders between it and `path`, which begins there. */
+/* The smallest limit in `mount` and in the directories of `path` below it. */
 static uint64_t least_limit(const struct hierarchy *h, const char *mount, const char *path)
 {
 	uint64_t least = CGROUP_UNLIMITED, limit;
@@ -53,7 +53,7 @@ static uint64_t least_limit(const struct hierarchy *h, const char *mount, const 
 	}
 }
 
-static bool has_word(const char *list, const char *word)
+static bool has_tag(const char *list, const char *word)
 {
 	size_t length = strlen(word);
 
@@ -81,16 +81,15 @@ static bool path_in(const struct hierarchy *h, const char *proc, char path[FILE_
 
 		if (!line || *line != '/')
 			continue;
-		if (h == &unified ? strcmp(number, "0") == 0 && !*controllers : has_word(controllers, "memory"))
+		if (h == &unified ? strcmp(number, "0") == 0 && !*controllers : has_tag(controllers, "memory"))
 			return str_copy(path, FILE_PATH_MAX, strcmp(line, "/") == 0 ? "" : line);
 	}
 	return false;
 }
 
 /*
- * What of `path` is below a mount whose root in the hierarchy is `root`. Where the mount shows another part of it (as
- * in a container without a cgroup namespace that sees its own cgroup only), the mount itself is all there is to look
- * at.
+ * The part of `path` below a mount whose root in the hierarchy is `root`. If the mount shows another part of the
+ * hierarchy (a container without a cgroup namespace may see only its own cgroup), only the mount itself is read.
  */
 static const char *below(const char *root, const char *path)
 {
@@ -123,7 +122,7 @@ uint64_t cgroup_memory_limit(const char *proc)
 		    sscanf(tail, " - %15s %*s %255s", type, options) != 2)
 			continue;
 		h = strcmp(type, unified.fs) == 0 ? &unified : &v1;
-		if (strcmp(type, h->fs) != 0 || (h == &v1 && !has_word(options, "memory")) || !path_in(h, proc, path))
+		if (strcmp(type, h->fs) != 0 || (h == &v1 && !has_tag(options, "memory")) || !path_in(h, proc, path))
 			continue;
 		limit = least_limit(h, mount, below(root, path));
 		least = limit < least ? limit : least;

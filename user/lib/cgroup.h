@@ -8,8 +8,8 @@
 #define CGROUP_UNLIMITED UINT64_MAX
 
 /*
- * The least limit, in bytes, of that cgroup and its parents, as far as they are mounted here. `proc` is the process'
- * folder in procfs ("/proc/self"). What cannot be read limits nothing.
+ * The smallest limit, in bytes, of that cgroup and its parents, as far as they are mounted here. `proc` is the process'
+ * directory in procfs ("/proc/self"). A file that cannot be read counts as unlimited.
  */
 uint64_t cgroup_memory_limit(const char *proc);
 

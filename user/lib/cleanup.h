@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The scope owns, `return` takes: _cleanup_(destructor) on the variable, take_fd()/take_ptr() to hand it on. */
+/*
+ * Scope-bound resources: _cleanup_(destructor) on the variable, take_fd()/take_ptr() to move ownership to the caller.
+ */
 #ifndef WARREN_CLEANUP_H
 #define WARREN_CLEANUP_H
 

@@ -7,7 +7,7 @@
 #include <string.h>
 
 /*
- * Of the last error, so that a caller who passes NULL gets its number through err_wrap() and err_hint() all the same.
+ * The number of the last error: err_wrap() and err_hint() return it to callers that pass NULL.
  */
 static _Thread_local int last_num = EINVAL;
 

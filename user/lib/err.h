@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Errors with context. Functions return 0 or -errno; those that take a `struct err *` also fill it in, so that the
- * program can say once what failed, on what, and what to do next. Callers may pass NULL.
+ * program can report once what failed, on what, and what to do next. Callers may pass NULL.
  */
 #ifndef WARREN_ERR_H
 #define WARREN_ERR_H
 
-/* A code for libraries: what they need is not on this node. (The number is CNI's for "plugin not available".) */
+/* A code for libraries: a required facility is not on this node. (The number is CNI's for "plugin not available".) */
 #define ERR_NOT_AVAILABLE 50
 
 struct err {
 	int num;        /* positive errno */
-	int code;       /* the program's own, if the place that failed knows better than whoever reports it; else 0 */
+	int code;       /* the program's exit or error code, if the function that failed has set one; else 0 */
 	char msg[512];  /* what failed, on what */
 	char hint[256]; /* what to do next; may be empty */
 };
@@ -25,7 +25,7 @@ int err_errno(struct err *e, int num, const char *fmt, ...) __attribute__((forma
 /* Puts "context: " before the message on the way up. Returns -e->num; if e is NULL, that of the last err_set(). */
 int err_wrap(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* Says what to do next. Returns as err_wrap(), so that `return err_hint(...)` may end a function. */
+/* Sets the hint: what to do next. Returns as err_wrap(), so that `return err_hint(...)` may end a function. */
 int err_hint(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

@@ -20,7 +20,7 @@ int file_read_fd(int fd, const char *path, size_t limit, char **data, size_t *si
 
 		if (!buf)
 			return err_errno(err, ENOMEM, "cannot read %s", path);
-		/* One byte more than the limit tells a file that just fits from one that is too large. */
+		/* One byte more than the limit shows whether the file just fits or is too large. */
 		n = read(fd, buf + used, room + 1 - used);
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -58,7 +58,7 @@ int file_read(const char *path, size_t limit, char **data, size_t *size, struct 
 
 int file_read_regular(const char *path, size_t limit, char **data, size_t *size, struct err *err)
 {
-	/* A FIFO without a writer blocks whoever opens it otherwise. */
+	/* Without O_NONBLOCK the open of a FIFO without a writer would block. */
 	_cleanup_fd_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW | O_NONBLOCK);
 	struct stat st;
 
@@ -111,7 +111,7 @@ static int write_fd(int fd, const void *data, size_t size, mode_t mode, bool dur
 	return ret;
 }
 
-/* The name of a file is in its directory, which is a file of its own. */
+/* A file's name is in its directory, which needs its own fsync. */
 static int sync_directory(const char *path, struct err *err)
 {
 	char directory[FILE_PATH_MAX];
@@ -202,7 +202,7 @@ int dir_make(const char *path, struct err *err)
 	}
 }
 
-/* Everything in the open folder `fd`, which is closed; `dev`: the filesystem to stay on. */
+/* Removes everything in the open directory `fd` and closes it; `dev`: the filesystem to stay on. */
 static int remove_below(int fd, const char *path, dev_t dev, struct err *err)
 {
 	_cleanup_closedir_ DIR *dir = fdopendir(fd);
@@ -251,7 +251,7 @@ int dir_remove(const char *path, struct err *err)
 		return ret;
 	}
 	ret = remove_below(fd, path, st.st_dev, err);
-	/* EBUSY: the folder is itself a mount point, which is not ours to unmount. */
+	/* EBUSY: the directory is itself a mount point, and stays. */
 	if (ret == 0 && rmdir(path) < 0 && errno != EBUSY)
 		return err_errno(err, errno, "cannot remove %s", path);
 	return ret;

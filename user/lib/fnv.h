@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* FNV-1a (Fowler, Noll, Vo), 64 bits: for what nobody has an interest in making collide. Else: siphash.h. */
+/* FNV-1a (Fowler, Noll, Vo), 64 bits, for input that no attacker controls. Else: siphash.h. */
 #ifndef WARREN_FNV_H
 #define WARREN_FNV_H
 

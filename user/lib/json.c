@@ -3,10 +3,10 @@
 
 #include <errno.h>
 
-/* jansson's own limit (2048) is a matter of its stack; nothing that we read is nested deeper than this. */
+/* jansson's limit (2048) protects its stack; no input of ours is nested deeper than this. */
 #define JSON_MAX_DEPTH 64
 
-/* Finds the first bracket nested too deeply: true, and its place. Malformed text is left to the parser to judge. */
+/* Finds the first bracket nested too deeply: true, and its position. The parser reports malformed text. */
 static bool too_deep(const char *text, size_t size, int *line, int *column)
 {
 	bool string = false, escape = false;

@@ -17,7 +17,7 @@
 
 /*
  * Exactly one JSON object: duplicate keys, NUL bytes (also as \u0000), invalid UTF-8, trailing text and deep nesting
- * are errors that give line and column. `what` names the input in them. NULL on error.
+ * are errors that give line and column. `what` is the input's name in them. NULL on error.
  */
 json_t *json_parse_object(const char *text, size_t size, const char *what, struct err *err);
 
@@ -36,7 +36,7 @@ static inline const char *json_text_at(const json_t *obj, const char *key)
 /* As text; null for family 0. */
 json_t *json_ip(const struct ip *ip);
 json_t *json_prefix(const struct prefix *prefix);
-/* Arrays; what has family 0 is left out. */
+/* Arrays, without elements of family 0. */
 json_t *json_ips(const struct ip *v, size_t count);
 json_t *json_prefixes(const struct prefix *v, size_t count);
 

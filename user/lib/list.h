@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Doubly linked lists whose links live inside their elements. Of a head and its elements each is a struct list; an
- * element on no list points to itself. No operation can fail, so what must be consistent never stops half-way.
+ * Intrusive doubly linked lists: the head and each element have a struct list; an element on no list points to itself.
+ * No operation can fail, so no change stops half-way.
  */
 #ifndef WARREN_LIST_H
 #define WARREN_LIST_H
@@ -32,7 +32,7 @@ static inline void list_remove(struct list *e)
 	list_init(e);
 }
 
-/* To the end of a list, from wherever it was. */
+/* Moves it from its present list, if any, to the end of this one. */
 static inline void list_append(struct list *head, struct list *e)
 {
 	list_remove(e);
@@ -42,7 +42,7 @@ static inline void list_append(struct list *head, struct list *e)
 	head->prev = e;
 }
 
-/* To the end of a list, unless it is on one. */
+/* Appends it unless it is on a list. */
 static inline void list_mark(struct list *head, struct list *e)
 {
 	if (list_empty(e))

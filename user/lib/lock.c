@@ -26,7 +26,7 @@ static const struct {
 	[LOCK_TRACE] = { "the dry run", false, 10000 },
 };
 
-/* The byte that stands for a lock: kinds apart, so that one process may hold one of each; names by their hash. */
+/* The byte of a lock: kinds have separate ranges, so that one process may hold one of each; names by their hash. */
 static off_t lock_offset(enum lock_kind kind, const char *name)
 {
 	return (off_t)((uint64_t)kind << 56 | (lock_kinds[kind].named ? fnv1a(name, strlen(name)) >> 8 : 0));
@@ -48,7 +48,7 @@ static int lock_open(struct err *err)
 	}
 }
 
-/* Whether the locked file is still the one that others open: `node down` removes it. */
+/* Whether the locked file is still at its path: `node down` removes it. */
 static bool lock_current(int fd)
 {
 	struct stat ours, now;
@@ -64,9 +64,7 @@ static int take(enum lock_kind kind, const char *name, short type, int timeout_m
 	long pause_us = 100;
 	_cleanup_fd_ int fd = lock_open(err);
 
-	/*
-	 * Asking again rather than F_OFD_SETLKW: a wait with a time limit would take a signal, and libraries own none.
-	 */
+	/* Polls instead of F_OFD_SETLKW: a wait with a timeout needs a signal, and libraries must not use one. */
 	while (fd >= 0) {
 		if (fcntl(fd, F_OFD_SETLK, &fl) == 0) {
 			if (lock_current(fd))

@@ -64,7 +64,7 @@ void log_line(enum log_level level, const char *fmt, ...)
 	va_end(ap);
 	if (m > 0)
 		n += (size_t)m < sizeof(line) - n - 1 ? (size_t)m : sizeof(line) - n - 2;
-	/* A message may quote what a stranger sent: keep it on one line. */
+	/* A message may quote text from the network: keep it on one line. */
 	for (size_t i = 0; i < n; i++) {
 		if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)
 			line[i] = '?';

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The programs' log: stderr or a file, never stdout. Libraries do not log, they return errors. */
+/* The programs' log: stderr or a file, never stdout. Libraries return errors and do not log. */
 #ifndef WARREN_LOG_H
 #define WARREN_LOG_H
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * SipHash-2-4 (Aumasson, Bernstein 2012), a keyed hash with a 64-bit result: nobody without the key can make two texts
- * collide. The text is fed in pieces, so that nothing has to be put together in memory first. A string is fed with its
- * length before it: then no two sequences of strings are one text.
+ * SipHash-2-4 (Aumasson, Bernstein 2012), a keyed hash with a 64-bit result: without the key collisions cannot be
+ * constructed. Input may be added part by part, without concatenating it in memory. A string is preceded by its length,
+ * so that different sequences of strings are different inputs.
  */
 #ifndef WARREN_SIPHASH_H
 #define WARREN_SIPHASH_H
@@ -24,7 +24,7 @@ void siphash_number(struct siphash *h, uint64_t number); /* 8 bytes, the lowest 
 void siphash_string(struct siphash *h, const char *string);
 uint64_t siphash_end(struct siphash *h);
 
-/* Of one piece. */
+/* The hash of one buffer. */
 uint64_t siphash24(const uint8_t key[SIPHASH_KEY_SIZE], const void *data, size_t size);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Text in fixed arrays, and text taken apart. */
+/* Strings in fixed arrays, and parsing of strings. */
 #ifndef WARREN_STR_H
 #define WARREN_STR_H
 
@@ -18,7 +18,7 @@ static inline bool str_copy(char *to, size_t room, const char *from)
 	return fits == len;
 }
 
-/* Of what others wrote only printable ASCII is kept, so that it can stand in an error, in a log and in JSON. */
+/* Replaces all but printable ASCII, so that external text can be put into an error, a log and JSON. */
 static inline void str_printable(char *text)
 {
 	for (; *text; text++) {
@@ -33,8 +33,7 @@ int hex_digit(char c); /* its value; -1: it is none */
 int number_parse(const char *text, uint64_t max, uint64_t *number);
 
 /*
- * Takes "HOST:REST" apart at the colon ("[IPV6]:REST" if HOST is an IPv6 address, which may stand alone without
- * brackets).
+ * Splits "HOST:REST" at the colon ("[IPV6]:REST" if HOST is an IPv6 address, which needs no brackets without REST).
  * *rest is NULL if there is no colon. -EINVAL.
  */
 int host_split(const char *text, char *host, size_t room, const char **rest);

@@ -10,7 +10,7 @@ void table_free(struct table *t)
 	*t = (struct table){ 0 };
 }
 
-/* A table that cannot grow stays as it is: slower, and whole. */
+/* Without memory the table keeps its size and becomes slower. */
 static void table_grow(struct table *t)
 {
 	size_t size = (t->mask + 1) * 4;
@@ -74,7 +74,7 @@ struct table_link *table_find(const struct table *t, uint64_t hash)
 	return t->buckets ? with_hash(t->buckets[hash & t->mask], hash) : NULL;
 }
 
-struct table_link *table_again(const struct table_link *e)
+struct table_link *table_next_equal(const struct table_link *e)
 {
 	return with_hash(e->next, e->hash);
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Hash tables whose links live inside their elements, with any number of elements of one hash. As with lists, no
- * operation can fail.
+ * Intrusive hash tables; several elements may have the same hash. As with lists, no operation can fail.
  */
 #ifndef WARREN_TABLE_H
 #define WARREN_TABLE_H
@@ -27,12 +26,12 @@ void table_free(struct table *t); /* the elements are the caller's */
 void table_add(struct table *t, struct table_link *e, uint64_t hash);
 void table_remove(struct table *t, struct table_link *e);
 struct table_link *table_find(const struct table *t, uint64_t hash);
-struct table_link *table_again(const struct table_link *e); /* the next element with the hash of this one */
+struct table_link *table_next_equal(const struct table_link *e); /* the next element with the hash of this one */
 struct table_link *table_walk(const struct table *t, size_t *bucket, const struct table_link *after);
 
 #define table_each_hash(pos, t, h, member)                                                            \
 	for (struct table_link *link_ = table_find(t, h);                                             \
-	     link_ && (pos = container_of(link_, __typeof__(*pos), member), true); link_ = table_again(link_))
+	     link_ && (pos = container_of(link_, __typeof__(*pos), member), true); link_ = table_next_equal(link_))
 
 /* All elements; the body may remove and free `pos`. */
 #define table_each(pos, t, member)                                                                    \

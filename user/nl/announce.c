@@ -12,7 +12,7 @@
 
 #include "cleanup.h"
 
-#define ND_HOP_LIMIT 255 /* RFC 4861: what has passed a router is not believed */
+#define ND_HOP_LIMIT 255 /* RFC 4861: a packet with less has passed a router and is invalid */
 
 static int not_sent(const struct ip *ip, struct err *err)
 {
@@ -61,11 +61,11 @@ static int nd_send(const struct nd_packet *nd, const struct ip *from, const stru
 {
 	_cleanup_fd_ int fd = socket(AF_INET6, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMPV6);
 	struct sockaddr_in6 source = { .sin6_family = AF_INET6, .sin6_scope_id = ifindex }, to = source;
-	const int hops = ND_HOP_LIMIT, device = (int)ifindex;
+	const int nexthops = ND_HOP_LIMIT, device = (int)ifindex;
 
 	memcpy(&source.sin6_addr, from->bytes, 16);
 	to.sin6_addr = *group;
-	if (fd < 0 || setsockopt(fd, IPPROTO_IPV6, IPV6_MULTICAST_HOPS, &hops, sizeof(hops)) < 0 ||
+	if (fd < 0 || setsockopt(fd, IPPROTO_IPV6, IPV6_MULTICAST_HOPS, &nexthops, sizeof(nexthops)) < 0 ||
 	    setsockopt(fd, IPPROTO_IPV6, IPV6_MULTICAST_IF, &device, sizeof(device)) < 0 ||
 	    bind(fd, (struct sockaddr *)&source, sizeof(source)) < 0 ||
 	    sendto(fd, nd, sizeof(*nd), 0, (struct sockaddr *)&to, sizeof(to)) < 0)
@@ -84,7 +84,9 @@ static struct nd_packet nd_packet(uint8_t type, uint32_t flags, const struct ip 
 	return nd;
 }
 
-/* A node forwards: without the router's flag those who have it as a router would drop it. */
+/*
+ * A node forwards: without the router flag, hosts that use it as a router would stop doing so (RFC 4861 section 7.2.5).
+ */
 static int announce6(const struct ip *ip, const struct link_info *device, struct err *err)
 {
 	static const struct in6_addr all_nodes = { { { 0xff, 0x02, [15] = 1 } } };
@@ -99,16 +101,16 @@ int announce_address(const struct ip *ip, const struct link_info *device, struct
 	return ip->family == AF_INET ? announce4(ip, device, err) : announce6(ip, device, err);
 }
 
-int announce_solicit(const struct hop *hop, struct err *err)
+int announce_solicit(const struct nexthop *nexthop, struct err *err)
 {
 	struct in6_addr group;
 	struct nd_packet nd;
 	struct ip to;
 
-	if (hop->next.family != AF_INET6 || hop->source.family != AF_INET6)
+	if (nexthop->next.family != AF_INET6 || nexthop->source.family != AF_INET6)
 		return 0;
-	to = hop_solicited_node(&hop->next);
+	to = nexthop_solicited_node(&nexthop->next);
 	memcpy(&group, to.bytes, sizeof(group));
-	nd = nd_packet(ND_NEIGHBOR_SOLICIT, 0, &hop->next, ND_OPT_SOURCE_LINKADDR, hop->smac);
-	return nd_send(&nd, &hop->source, &group, hop->ifindex, err);
+	nd = nd_packet(ND_NEIGHBOR_SOLICIT, 0, &nexthop->next, ND_OPT_SOURCE_LINKADDR, nexthop->smac);
+	return nd_send(&nd, &nexthop->source, &group, nexthop->ifindex, err);
 }

@@ -28,7 +28,7 @@ static void query_genl(union nl_query *q, uint16_t family, uint8_t cmd)
 	genl->version = 1;
 }
 
-/* The number that this boot's kernel gave to "ethtool": asked for once a process. */
+/* The family number of "ethtool", which differs from boot to boot; looked up once a process. */
 static int ethtool_family(struct nl *nl, uint16_t *family, struct err *err)
 {
 	static uint16_t known;
@@ -114,8 +114,8 @@ static void select_bit(uint32_t index, const char *name, void *arg)
 }
 
 /*
- * The "wanted" features are those that can be turned off: what is on and not wanted is fixed. Names that the kernel
- * does not know are not among them, and asking for them by name would fail the whole request.
+ * ETHTOOL_A_FEATURES_WANTED lists the features that can be turned off: one that is on and not in it is fixed. Unknown
+ * names are not in it either, and would fail the whole request.
  */
 static int select_cb(const struct nlmsghdr *nlh, void *arg)
 {
@@ -131,7 +131,7 @@ static void note_refused(uint32_t index, const char *name, void *arg)
 	snprintf(arg, ETH_GSTRING_LEN, "%s", name);
 }
 
-/* In the answer to a SET, "wanted" lists where the device did not follow. */
+/* In the reply to a SET, ETHTOOL_A_FEATURES_WANTED lists the features that the device did not change. */
 static int set_cb(const struct nlmsghdr *nlh, void *arg)
 {
 	const struct nlattr *tb[ETHTOOL_A_FEATURES_MAX + 1];
@@ -144,7 +144,7 @@ static int set_cb(const struct nlmsghdr *nlh, void *arg)
 static int features_clear(struct nl *nl, uint32_t ifindex, const struct selection *s, struct err *err)
 {
 	char refused[ETH_GSTRING_LEN] = "", what[64];
-	struct nlattr *wanted, *bits, *bit;
+	struct nlattr *requested, *bits, *bit;
 	union nl_query q;
 	uint16_t family;
 	int rc;
@@ -154,7 +154,7 @@ static int features_clear(struct nl *nl, uint32_t ifindex, const struct selectio
 		return rc;
 	query_genl(&q, family, ETHTOOL_MSG_FEATURES_SET);
 	put_device(&q.head, ifindex);
-	wanted = mnl_attr_nest_start(&q.head, ETHTOOL_A_FEATURES_WANTED);
+	requested = mnl_attr_nest_start(&q.head, ETHTOOL_A_FEATURES_WANTED);
 	bits = mnl_attr_nest_start(&q.head, ETHTOOL_A_BITSET_BITS);
 	for (size_t i = 0; i < s->selected; i++) {
 		/* Without ETHTOOL_A_BITSET_BIT_VALUE: cleared. */
@@ -166,7 +166,7 @@ static int features_clear(struct nl *nl, uint32_t ifindex, const struct selectio
 		mnl_attr_nest_end(&q.head, bit);
 	}
 	mnl_attr_nest_end(&q.head, bits);
-	mnl_attr_nest_end(&q.head, wanted);
+	mnl_attr_nest_end(&q.head, requested);
 	snprintf(what, sizeof(what), "turn off features of device %u", ifindex);
 	rc = nl_dump(nl, &q.head, set_cb, refused, err, what);
 	if (rc == 0 && *refused)
@@ -180,7 +180,10 @@ int ethtool_features_off(struct nl *nl, uint32_t ifindex, const char *const *nam
 	struct selection s = { .names = names, .count = count };
 	int rc = count && count <= MAX_NAMED ? features_clear(nl, ifindex, &all, err) : -EOPNOTSUPP;
 
-	/* Nearly always that is it. If not, one of them is not known or is fixed: which ones are there, 4 KB say. */
+	/*
+	 * This nearly always succeeds. If not, a feature is unknown or fixed, and a query of 4 KB lists those that
+	 * exist.
+	 */
 	if (rc != -EOPNOTSUPP)
 		return rc;
 	rc = features_get(nl, ifindex, select_cb, &s, err);
@@ -228,7 +231,7 @@ int ethtool_feature_get(struct nl *nl, uint32_t ifindex, const char *name, bool 
 	if (rc < 0)
 		return rc;
 	if (!l.known)
-		return err_set(err, ENOENT, "this kernel knows no device feature %s", name);
+		return err_set(err, ENOENT, "this kernel has no device feature %s", name);
 	*active = l.active;
 	return 0;
 }

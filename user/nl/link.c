@@ -22,7 +22,7 @@ static void put_ifname(struct nlmsghdr *nlh, const char *name)
 
 static void parse_xdp(const struct nlattr *xdp, struct link_info *info)
 {
-	/* With programs in two modes at once there is no IFLA_XDP_PROG_ID: any of them answers "is there one". */
+	/* With programs in two modes at once there is no IFLA_XDP_PROG_ID: the id of either shows that there is one. */
 	static const uint16_t ids[] = { IFLA_XDP_PROG_ID, IFLA_XDP_DRV_PROG_ID, IFLA_XDP_SKB_PROG_ID,
 					IFLA_XDP_HW_PROG_ID };
 	const struct nlattr *tb[IFLA_XDP_MAX + 1];
@@ -75,7 +75,7 @@ static void query_links(union nl_query *q, uint16_t flags, uint32_t ifindex)
 	struct ifinfomsg *ifi = nl_query(q, RTM_GETLINK, flags, sizeof(*ifi));
 
 	ifi->ifi_index = (int)ifindex;
-	mnl_attr_put_u32(&q->head, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS); /* most of the answer otherwise */
+	mnl_attr_put_u32(&q->head, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS); /* statistics would be most of the reply */
 }
 
 int link_get(struct nl *nl, const char *name, uint32_t ifindex, struct link_info *info, struct err *err)
@@ -146,7 +146,7 @@ int link_each(struct nl *nl, int (*fn)(const struct link_info *info, void *arg),
 	return rc ? rc : each.rc;
 }
 
-/* What begins every message about one device. */
+/* The header of a message about one device. */
 static struct ifinfomsg *put_ifinfo(struct nlmsghdr *nlh, uint32_t ifindex)
 {
 	struct ifinfomsg *ifi = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifi));

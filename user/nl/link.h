@@ -35,7 +35,7 @@ int link_delete(struct nl *nl, uint32_t ifindex, struct err *err);
 /* The id that a network namespace has in the socket's own one (link_info.peer_netnsid); -ENOENT if it has none. */
 int link_netnsid(struct nl *nl, int netns_fd, int32_t *id, struct err *err);
 
-/* What an RTM_NEWLINK says. */
+/* Parses RTM_NEWLINK. */
 void link_parse(const struct nlmsghdr *nlh, struct link_info *info);
 
 struct veth_end {
@@ -46,7 +46,7 @@ struct veth_end {
 	int netns_fd;	    /* -1: the socket's own */
 	bool noarp;
 };
-/* -EEXIST: the name is taken at either end. Neither end is up, nor generates IPv6 addresses until asked to. */
+/* -EEXIST: the name exists at either end. Both ends are down, and generate no IPv6 addresses while they are. */
 void veth_add(struct nl *nl, struct nl_batch *b, const struct veth_end *host, const struct veth_end *peer);
 
 /*
@@ -56,7 +56,7 @@ void veth_add(struct nl *nl, struct nl_batch *b, const struct veth_end *host, co
 void link_set_no_addrgen(struct nl *nl, struct nl_batch *b, uint32_t ifindex);
 void link_set_mac(struct nl *nl, struct nl_batch *b, uint32_t ifindex, const uint8_t mac[6]);
 void link_set_mtu(struct nl *nl, struct nl_batch *b, uint32_t ifindex, uint32_t mtu);
-/* As its sysctl does, with no /proc/sys that is writable. */
+/* The same as the sysctl, where /proc/sys is read-only. */
 void link_set_rp_filter(struct nl *nl, struct nl_batch *b, uint32_t ifindex, uint32_t value);
 void link_set_up(struct nl *nl, struct nl_batch *b, uint32_t ifindex);
 

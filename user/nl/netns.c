@@ -59,7 +59,7 @@ struct apart {
 	int ret;
 };
 
-static void *run_apart(void *arg)
+static void *thread_main(void *arg)
 {
 	struct apart *apart = arg;
 
@@ -67,11 +67,11 @@ static void *run_apart(void *arg)
 	return NULL;
 }
 
-int netns_apart(int (*fn)(void *arg, struct err *err), void *arg, struct err *err)
+int netns_run_in_thread(int (*fn)(void *arg, struct err *err), void *arg, struct err *err)
 {
 	struct apart apart = { fn, arg, err, 0 };
 	pthread_t thread;
-	int num = pthread_create(&thread, NULL, run_apart, &apart);
+	int num = pthread_create(&thread, NULL, thread_main, &apart);
 
 	if (num)
 		return err_errno(err, num, "cannot start a thread");

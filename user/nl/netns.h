@@ -7,7 +7,7 @@
 
 #include "err.h"
 
-/* Opens a network namespace by path and returns an fd >= 0. -ENOENT: it is gone; -EINVAL: it is something else. */
+/* Opens a network namespace by path and returns an fd >= 0. -ENOENT: it is gone; -EINVAL: not a network namespace. */
 int netns_open(const char *path, struct err *err);
 /* The current one. */
 int netns_open_self(struct err *err);
@@ -17,9 +17,9 @@ int netns_id(int fd, uint64_t *dev, uint64_t *inode, struct err *err);
 int netns_enter(int fd, struct err *err);
 
 /*
- * Runs fn in a thread of its own and waits for its end. There it may enter network namespaces, and need not come
- * back: a process that goes on afterwards must not depend on finding its way.
+ * Runs fn in a new thread and waits for its end. The thread may enter network namespaces without going back: the
+ * caller's thread never leaves its own.
  */
-int netns_apart(int (*fn)(void *arg, struct err *err), void *arg, struct err *err);
+int netns_run_in_thread(int (*fn)(void *arg, struct err *err), void *arg, struct err *err);
 
 #endif

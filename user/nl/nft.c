@@ -190,7 +190,7 @@ static int no_memory(struct err *err)
 	return err_errno(err, ENOMEM, "cannot prepare an nftables table");
 }
 
-/* What the kernel says when it has no nf_tables, or not all that the table needs. */
+/* Adds a hint to the errors of a kernel without nf_tables, or without a part that the table needs. */
 static int explain(struct err *err, int rc)
 {
 	if (rc == -EOPNOTSUPP || rc == -EPROTONOSUPPORT || rc == -EAFNOSUPPORT)
@@ -214,7 +214,7 @@ static void put_nfgen(struct nlmsghdr *nlh, uint8_t family, uint16_t res_id)
 	nfg->res_id = htons(res_id);
 }
 
-/* Marks where a transaction begins or ends; not acknowledged (kernels before 6.10 know no such thing). */
+/* Marks where a transaction begins or ends; not acknowledged (kernels before 6.10 cannot). */
 static void put_marker(struct nl *nl, struct nl_batch *b, uint16_t type, const char *verb, const char *table)
 {
 	struct nlmsghdr *nlh = nl_request(nl, b, type, 0, 0, "%s the nftables table inet %s", verb, table);
@@ -233,7 +233,7 @@ static struct nlmsghdr *put_header(struct nl *nl, struct nl_batch *b, uint16_t m
 	return nlh;
 }
 
-/* Deleting what is not there is no error: the other requests of the transaction say what there must be. */
+/* Deleting an absent table is no error: the other requests of the transaction define the result. */
 static void put_table(struct nl *nl, struct nl_batch *b, uint16_t msg, const struct nftnl_table *t)
 {
 	const char *name = nftnl_table_get_str(t, NFTNL_TABLE_NAME);
@@ -287,7 +287,7 @@ int nft_table_replace(const struct nft_table *table, struct err *err)
 	if (!t)
 		return no_memory(err);
 	put_marker(&nl, &b, NFNL_MSG_BATCH_BEGIN, "replace", table->name);
-	/* Deleting needs a table: the first makes one where there was none. */
+	/* Deleting fails without a table, so the first request adds one. */
 	put_table(&nl, &b, NFT_MSG_NEWTABLE, t);
 	put_table(&nl, &b, NFT_MSG_DELTABLE, t);
 	put_table(&nl, &b, NFT_MSG_NEWTABLE, t);
@@ -319,8 +319,8 @@ int nft_table_delete(const char *name, struct err *err)
 
 /* --- comparing --- */
 
-/* Asks for the table, one of its chains or its rules (`attr` names the table in these): cb gets what there is. */
-static int ask(struct nl *nl, uint16_t msg, uint16_t attr, const struct nft_table *table, const char *chain,
+/* Reads the table, one of its chains or its rules (`attr` is the attribute with the table's name): cb gets each. */
+static int query(struct nl *nl, uint16_t msg, uint16_t attr, const struct nft_table *table, const char *chain,
 	       mnl_cb_t cb, void *arg, struct err *err)
 {
 	union nl_query q;
@@ -348,8 +348,8 @@ static int table_cb(const struct nlmsghdr *nlh, void *arg)
 	struct table_check *check = arg;
 
 	/*
-	 * A dormant table (a flag) hooks nowhere. USE counts chains, sets and whatever else a table can hold: with our
-	 * chains present, it says that there is nothing besides them.
+	 * A dormant table (a flag) is at no hook. USE counts chains, sets and all other objects of a table: if it
+	 * equals the number of our chains, and these are present, there is nothing else.
 	 */
 	check->same = t && nftnl_table_nlmsg_parse(nlh, t) >= 0 && nftnl_table_get_u32(t, NFTNL_TABLE_FLAGS) == 0 &&
 		      nftnl_table_get_u32(t, NFTNL_TABLE_USE) == check->chains;
@@ -359,14 +359,14 @@ static int table_cb(const struct nlmsghdr *nlh, void *arg)
 static int check_table(struct nl *nl, const struct nft_table *table, bool *same, struct err *err)
 {
 	struct table_check check = { .chains = table->chain_count };
-	int rc = ask(nl, NFT_MSG_GETTABLE, NFTA_TABLE_NAME, table, NULL, table_cb, &check, err);
+	int rc = query(nl, NFT_MSG_GETTABLE, NFTA_TABLE_NAME, table, NULL, table_cb, &check, err);
 
 	*same = check.same;
 	return rc;
 }
 
 struct chain_check {
-	const struct nft_chain *want;
+	const struct nft_chain *expected;
 	bool same;
 };
 
@@ -374,24 +374,24 @@ static int chain_cb(const struct nlmsghdr *nlh, void *arg)
 {
 	_cleanup_(chain_freep) struct nftnl_chain *c = nftnl_chain_alloc();
 	struct chain_check *check = arg;
-	const struct nft_chain *want = check->want;
+	const struct nft_chain *expected = check->expected;
 	const char *type;
 
 	if (!c || nftnl_chain_nlmsg_parse(nlh, c) < 0)
 		return MNL_CB_OK;
 	type = nftnl_chain_get_str(c, NFTNL_CHAIN_TYPE); /* NULL: no base chain */
-	check->same = type && strcmp(type, want->type) == 0 &&
-		      nftnl_chain_get_u32(c, NFTNL_CHAIN_HOOKNUM) == want->hook &&
-		      nftnl_chain_get_s32(c, NFTNL_CHAIN_PRIO) == want->priority &&
+	check->same = type && strcmp(type, expected->type) == 0 &&
+		      nftnl_chain_get_u32(c, NFTNL_CHAIN_HOOKNUM) == expected->hook &&
+		      nftnl_chain_get_s32(c, NFTNL_CHAIN_PRIO) == expected->priority &&
 		      nftnl_chain_get_u32(c, NFTNL_CHAIN_POLICY) == NF_ACCEPT;
 	return MNL_CB_OK;
 }
 
-static int check_chain(struct nl *nl, const struct nft_table *table, const struct nft_chain *want, bool *same,
+static int check_chain(struct nl *nl, const struct nft_table *table, const struct nft_chain *expected, bool *same,
 		       struct err *err)
 {
-	struct chain_check check = { .want = want };
-	int rc = ask(nl, NFT_MSG_GETCHAIN, NFTA_CHAIN_TABLE, table, want->name, chain_cb, &check, err);
+	struct chain_check check = { .expected = expected };
+	int rc = query(nl, NFT_MSG_GETCHAIN, NFTA_CHAIN_TABLE, table, expected->name, chain_cb, &check, err);
 
 	*same = check.same;
 	return rc == -ENOENT ? 0 : rc;
@@ -399,7 +399,7 @@ static int check_chain(struct nl *nl, const struct nft_table *table, const struc
 
 #define RULE_TEXT 1024
 
-/* A rule as libnftnl prints it, without what differs between two that do the same: handles and counters. */
+/* A rule as libnftnl prints it, without handles and counters, which may differ between equal rules. */
 static void rule_text(struct nftnl_rule *r, char text[RULE_TEXT])
 {
 	struct nftnl_expr_iter *it = nftnl_expr_iter_create(r);
@@ -421,34 +421,34 @@ static void rule_text(struct nftnl_rule *r, char text[RULE_TEXT])
 }
 
 struct rules_check {
-	const struct nft_table *want;
+	const struct nft_table *expected;
 	size_t seen;
 	bool same;
 };
 
 static int rule_cb(const struct nlmsghdr *nlh, void *arg)
 {
-	_cleanup_(rule_freep) struct nftnl_rule *have = nftnl_rule_alloc(), *want = NULL;
-	char have_text[RULE_TEXT], want_text[RULE_TEXT];
+	_cleanup_(rule_freep) struct nftnl_rule *found = nftnl_rule_alloc(), *expected = NULL;
+	char found_text[RULE_TEXT], expected_text[RULE_TEXT];
 	struct rules_check *check = arg;
 
-	if (check->seen < check->want->rule_count)
-		want = build_rule(check->want->name, &check->want->rules[check->seen]);
+	if (check->seen < check->expected->rule_count)
+		expected = build_rule(check->expected->name, &check->expected->rules[check->seen]);
 	check->seen++;
-	if (!have || !want || nftnl_rule_nlmsg_parse(nlh, have) < 0) {
+	if (!found || !expected || nftnl_rule_nlmsg_parse(nlh, found) < 0) {
 		check->same = false;
 		return MNL_CB_STOP;
 	}
-	rule_text(have, have_text);
-	rule_text(want, want_text);
-	check->same = *want_text && strcmp(have_text, want_text) == 0;
+	rule_text(found, found_text);
+	rule_text(expected, expected_text);
+	check->same = *expected_text && strcmp(found_text, expected_text) == 0;
 	return check->same ? MNL_CB_OK : MNL_CB_STOP;
 }
 
 static int check_rules(struct nl *nl, const struct nft_table *table, bool *same, struct err *err)
 {
-	struct rules_check check = { .want = table };
-	int rc = ask(nl, NFT_MSG_GETRULE, NFTA_RULE_TABLE, table, NULL, rule_cb, &check, err);
+	struct rules_check check = { .expected = table };
+	int rc = query(nl, NFT_MSG_GETRULE, NFTA_RULE_TABLE, table, NULL, rule_cb, &check, err);
 
 	*same = check.same && check.seen == table->rule_count;
 	return rc;
@@ -467,7 +467,7 @@ int nft_table_check(const struct nft_table *table, bool *present, bool *whole, s
 	rc = check_table(&nl, table, &same, err);
 	if (rc == -ENOENT)
 		return 0;
-	if (rc == -EINVAL) /* where there is no nf_tables at all, a request outside a transaction is called invalid */
+	if (rc == -EINVAL) /* a kernel without nf_tables returns EINVAL for a request outside a transaction */
 		rc = err_set(err, EOPNOTSUPP, "cannot read nftables tables: this kernel has no nf_tables");
 	if (rc < 0)
 		return explain(err, rc);

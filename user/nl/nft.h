@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* An nftables table of family inet, as a whole: made, compared and deleted by libnftnl, each in one transaction. */
+/* A whole nftables table of family inet, replaced, compared and deleted in one transaction each, by libnftnl. */
 #ifndef WARREN_NFT_H
 #define WARREN_NFT_H
 
@@ -10,14 +10,14 @@
 
 #include "err.h"
 
-/* A base chain, which accepts what no rule drops. */
+/* A base chain with policy accept. */
 struct nft_chain {
 	const char *name, *type;
 	uint32_t hook;
 	int32_t priority;
 };
 
-/* One condition: a value, of which `mask` is looked at (0: all), is (or is not) this one. */
+/* One condition: a value under `mask` (0: all bits) is, or is not, this one. */
 struct nft_match {
 	enum { NFT_META, NFT_CONNTRACK, NFT_TRANSPORT } of;
 	uint32_t key; /* enum nft_meta_keys, enum nft_ct_keys, or offset in the transport header */
@@ -32,13 +32,13 @@ struct nft_match {
 	uint32_t size; /* 0: 4 */
 };
 
-/* Counts what meets all its conditions, and drops or masquerades it. */
+/* Counts packets that meet all conditions, and drops or masquerades them. */
 struct nft_rule {
 	const char *chain, *comment;
 	struct nft_match match[5];
 	int matches;
 	bool masquerade; /* else drop */
-	uint16_t port_min, port_max; /* of masqueraded packets' sources, network order; 0: as the kernel chooses */
+	uint16_t port_min, port_max; /* source ports of masqueraded packets, network order; 0: the kernel's range */
 };
 
 struct nft_table {
@@ -50,14 +50,14 @@ struct nft_table {
 };
 
 /*
- * Replaces the table atomically. Where there was one, it takes about 10 ms: the kernel frees the old one, after a grace
- * period, while the socket is closed.
+ * Replaces the table atomically. Replacing an existing one takes about 10 ms: the kernel frees it after a grace period
+ * when the socket is closed.
  */
 int nft_table_replace(const struct nft_table *table, struct err *err);
 int nft_table_delete(const char *name, struct err *err); /* absent is no error */
 /*
- * Whether the table stands as nft_table_replace() makes it (every chain with its hook, priority and rules, and nothing
- * else): *whole. `present`: whether there is a table of that name at all.
+ * *whole: the table is as nft_table_replace() makes it (every chain with its hook, priority and rules, and nothing
+ * else). *present: there is a table of that name.
  */
 int nft_table_check(const struct nft_table *table, bool *present, bool *whole, struct err *err);
 

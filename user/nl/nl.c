@@ -12,7 +12,7 @@
 
 /* The kernel fills at most this much in one dump message, and less if the reader's buffer is smaller. */
 #define NL_CHUNK 32768
-/* A table that changes under every one of so many dumps is a fault, not a busy node. */
+/* A table that changes during each of so many dumps is a fault, not a busy node. */
 #define NL_DUMP_TRIES 50
 
 int nl_open(struct nl *nl, int protocol, struct err *err)
@@ -24,7 +24,7 @@ int nl_open(struct nl *nl, int protocol, struct err *err)
 		return err_errno(err, errno, "cannot open a netlink socket (protocol %d)", protocol);
 	if (mnl_socket_bind(nl->sock, 0, MNL_SOCKET_AUTOPID) < 0 ||
 	    mnl_socket_setsockopt(nl->sock, NETLINK_EXT_ACK, &on, sizeof(on)) < 0 ||
-	    /* An error answer does not repeat the request, so a small buffer holds any. */
+	    /* An error reply does not repeat the request, so it fits into a small buffer. */
 	    mnl_socket_setsockopt(nl->sock, NETLINK_CAP_ACK, &on, sizeof(on)) < 0 ||
 	    /* Dumps are filtered by the kernel instead of here. */
 	    (protocol == NETLINK_ROUTE &&
@@ -97,8 +97,9 @@ static ssize_t receive(struct nl *nl, void *buf, size_t len)
 }
 
 /*
- * What NLMSG_ERROR and NLMSG_DONE say: 0 or -errno, and the kernel's explanation (a message's own string) or NULL.
- * RFC 3549 section 2.3.2.2 has the code; the attributes after it are Documentation/userspace-api/netlink/intro.rst.
+ * The status in NLMSG_ERROR and NLMSG_DONE: 0 or -errno, and the kernel's explanation (a string in the message) or
+ * NULL. RFC 3549 section 2.3.2.2 has the code; the attributes after it are
+ * Documentation/userspace-api/netlink/intro.rst.
  */
 static int answer_status(const struct nlmsghdr *nlh, const char **text)
 {
@@ -124,7 +125,7 @@ static int report(struct err *err, int status, const char *what, const char *tex
 	return err_errno(err, -status, "cannot %s", what);
 }
 
-/* What of a batch is still open. */
+/* The replies of a batch that are still to come. */
 struct pending {
 	int acks;    /* answers still to come */
 	bool failed; /* err is set */
@@ -141,7 +142,7 @@ static void take_answer(struct nl_batch *b, const struct nlmsghdr *nlh, struct p
 	for (i = 0; i < b->count && b->req[i].seq != nlh->nlmsg_seq; i++)
 		;
 	if (i == b->count)
-		return; /* left over from an exchange that was given up */
+		return; /* of an earlier exchange that was given up */
 	status = answer_status(nlh, &text);
 	if (status && status != -b->req[i].ignore[0] && status != -b->req[i].ignore[1] && !p->failed) {
 		p->failed = true;
@@ -151,7 +152,7 @@ static void take_answer(struct nl_batch *b, const struct nlmsghdr *nlh, struct p
 	b->req[i].seq = 0;
 }
 
-/* The number of answers to wait for: a caller may take NLM_F_ACK from a request (nfnetlink's batch markers). */
+/* The number of replies to wait for: a caller may clear a request's NLM_F_ACK (nfnetlink's batch markers). */
 static int count_acks(const struct nl_batch *b, int len)
 {
 	const struct nlmsghdr *nlh = (const struct nlmsghdr *)b->buf;
@@ -183,7 +184,7 @@ static int batch_exchange(struct nl *nl, struct nl_batch *b, struct err *err)
 		for (struct nlmsghdr *nlh = (struct nlmsghdr *)answer; mnl_nlmsg_ok(nlh, left);
 		     nlh = mnl_nlmsg_next(nlh, &left)) {
 			take_answer(b, nlh, &p, err);
-			/* A transaction refused as a whole is answered at its first message only. */
+			/* A transaction refused as a whole gets one reply, to its first message. */
 			if (p.failed && nlh->nlmsg_seq == first &&
 			    !(((struct nlmsghdr *)b->buf)->nlmsg_flags & NLM_F_ACK))
 				return p.status;
@@ -239,7 +240,7 @@ static int answers_receive(struct nl *nl, struct answers *a, struct nlmsghdr **f
 	return 0;
 }
 
-/* One exchange into `a`. 1 if the dump was interrupted and must be taken again. */
+/* One exchange into `a`. 1: the dump was interrupted and must be repeated. */
 static int collect(struct nl *nl, struct nlmsghdr *nlh, struct answers *a, struct err *err, const char *what)
 {
 	bool interrupted = false;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * One netlink socket and a request buffer over libmnl. A socket belongs to the netns in which it was opened, wherever
- * its process goes later: the plugin opens one in the host's netns and one in the pod's.
+ * One netlink socket and a request buffer over libmnl. A socket stays in the netns in which it was opened, whatever
+ * netns its process enters later: the plugin opens one in the host's netns and one in the pod's.
  */
 #ifndef WARREN_NL_H
 #define WARREN_NL_H
@@ -38,26 +38,26 @@ struct nl_batch {
 		uint32_t seq;
 	} req[NL_BATCH_MAX];
 	int count;
-	bool overflow; /* more was asked for than fits: nl_batch_run() refuses all of it */
+	bool overflow; /* more requests than fit: nl_batch_run() refuses the batch */
 };
 
 /*
  * Starts a request of `type` with `flags` (NLM_F_REQUEST | NLM_F_ACK are added). `ignore`: errno that counts as
- * success. Never NULL: what does not fit is written to a spare place, and nl_batch_run() fails with -E2BIG.
+ * success. Never NULL: a request that does not fit goes to a spare buffer, and nl_batch_run() fails with -E2BIG.
  */
 struct nlmsghdr *nl_request(struct nl *nl, struct nl_batch *b, uint16_t type, uint16_t flags, int ignore,
 			    const char *fmt, ...) __attribute__((format(printf, 6, 7)));
 
-/* A second errno that counts as success of the request that was started last. */
+/* A second errno that counts as success of the last request. */
 void nl_ignore(struct nl_batch *b, int num);
 
 /*
- * Sends all requests, waits for all answers and empties the batch. The kernel tries each of them, also after one has
- * failed. The first failure is returned, named by its `what` and the kernel's text.
+ * Sends all requests, waits for all replies and empties the batch. The kernel executes each request, also after one has
+ * failed. Returns the first failure, with its `what` and the kernel's text.
  */
 int nl_batch_run(struct nl *nl, struct nl_batch *b, struct err *err);
 
-/* One question for nl_dump(), with room for any that there is. */
+/* One request for nl_dump(), with room for any in use. */
 union nl_query {
 	struct nlmsghdr head; /* what mnl_attr_put_*() append to */
 	char buf[2048];
@@ -66,8 +66,8 @@ union nl_query {
 void *nl_query(union nl_query *q, uint16_t type, uint16_t flags, size_t size);
 
 /*
- * Sends one request (NLM_F_DUMP or a get) and calls cb for every answer until it returns MNL_CB_STOP. A dump during
- * which the kernel's tables changed is taken again; cb sees only the consistent one, and may use the socket itself.
+ * Sends one request (NLM_F_DUMP or a get) and calls cb for every reply until it returns MNL_CB_STOP. A dump during
+ * which the kernel's tables changed is repeated; cb gets only the consistent one, and may use the socket itself.
  */
 int nl_dump(struct nl *nl, struct nlmsghdr *nlh, mnl_cb_t cb, void *arg, struct err *err, const char *what);
 

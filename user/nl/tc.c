@@ -13,7 +13,7 @@
 
 #define FILTER_PRIO 1
 
-/* Where a filter can be. Of one priority, the one that was added last comes first. */
+/* Where a filter can be. Of filters of one priority, the kernel runs the one added last first. */
 static const struct place {
 	const char *name; /* "attach to the ..." */
 	uint16_t parent;
@@ -46,7 +46,7 @@ void tc_clsact_add(struct nl *nl, struct nl_batch *b, uint32_t ifindex)
 
 void tc_clsact_delete(struct nl *nl, struct nl_batch *b, uint32_t ifindex)
 {
-	/* EINVAL: a qdisc of another kind (`ingress`) stands there. */
+	/* EINVAL: there is a qdisc of another kind (`ingress`). */
 	put_clsact(nl_request(nl, b, RTM_DELQDISC, 0, EINVAL, "delete clsact from device %u", ifindex), ifindex);
 	nl_ignore(b, ENOENT);
 }
@@ -76,7 +76,7 @@ int tc_clsact_empty(struct nl *nl, uint32_t ifindex, bool *empty, struct err *er
 
 /* --- a filter --- */
 
-/* What names it. */
+/* The key of the filter. */
 static void set_filter(struct tcmsg *tcm, uint32_t ifindex, enum tc_hook hook)
 {
 	tcm->tcm_ifindex = (int)ifindex;

@@ -14,8 +14,8 @@ enum tc_hook {
 	TC_INGRESS,
 	TC_EGRESS,
 	/*
-	 * For a program that runs before the ingress filter and leaves the verdict to it (TC_ACT_UNSPEC). It is ahead
-	 * if it was added after that one; both keep their places when they are replaced.
+	 * For a program that runs before the ingress filter and leaves the verdict to it (TC_ACT_UNSPEC). It runs first
+	 * if it was added later; replacing either keeps the order.
 	 */
 	TC_INGRESS_AHEAD,
 };
@@ -25,10 +25,10 @@ void tc_clsact_add(struct nl *nl, struct nl_batch *b, uint32_t ifindex);
 void tc_filter_replace(struct nl *nl, struct nl_batch *b, uint32_t ifindex, enum tc_hook hook, int prog_fd,
 		       const char *name);
 
-/* Both append to a batch; what is absent is no error. tc_clsact_delete() takes everything in it along. */
+/* Both append to a batch; an absent one is no error. tc_clsact_delete() deletes all filters with it. */
 void tc_filter_delete(struct nl *nl, struct nl_batch *b, uint32_t ifindex, enum tc_hook hook);
 void tc_clsact_delete(struct nl *nl, struct nl_batch *b, uint32_t ifindex);
-/* Whether there is no filter, whoever's, at either hook. */
+/* Whether there is no filter, ours or another program's, at either hook. */
 int tc_clsact_empty(struct nl *nl, uint32_t ifindex, bool *empty, struct err *err);
 
 /* Id of the BPF program there, or 0 if there is none; -ENODEV if the device is gone. */

@@ -6,12 +6,13 @@
 #include "compiler.h"
 
 /*
- * policy: what one object may take. A list of all prefixes of a large cloud (10,000) with one port fits, and so do 1,000 ipBlocks with
- * 16 ports. What fits is compiled and written in some 10 ms and 3 MB.
- * class: the policies of one pod together, times the peer classes that their selectors match: some 50 ms and 12 MB.
- * node: what the maps hold, or (terms, selectors, values) what takes 100 MB.
- * share: a namespace may hold 1/share of what it leaves free: of the entries of an empty node 127,100.
- * floor: and this much at any rate, while there is room at all: with 4096 endpoints in as many namespaces each has it.
+ * policy: limit of one policy. All prefixes of a large cloud (10,000) with one port fit, and so do 1,000 ipBlocks with
+ * 16 ports. Such a policy is compiled and written in some 10 ms and 3 MB.
+ * class: limit of the policies of one pod together, times the peer classes that their selectors match: some 50 ms and
+ * 12 MB.
+ * node: the size of the maps, or (terms, selectors, values) what needs 100 MB.
+ * share: a namespace may use 1/share of what it leaves free: of the entries of an empty node 127,100.
+ * floor: a namespace may always use this much while there is room: enough for 4096 endpoints in as many namespaces.
  */
 static const struct {
 	const char *what;
@@ -39,7 +40,7 @@ uint64_t saturating_multiply(uint64_t a, uint64_t b)
 	return __builtin_mul_overflow(a, b, &product) ? UINT64_MAX : product;
 }
 
-/* --- what a policy takes by itself --- */
+/* --- cost of one policy --- */
 
 uint64_t ports_entries(const struct policy_port *port)
 {
@@ -72,7 +73,7 @@ static void charge(struct cost *cost, enum bound bound, uint64_t count)
 	cost->v[bound] = saturating_add(cost->v[bound], count);
 }
 
-/* `resolved`: ports of the rule that a selector has to be combined with: those that an egress rule names. */
+/* `resolved`: named ports of an egress rule, each of which needs a matcher of its own per selector. */
 static void peer_cost(struct cost *cost, const struct policy_peer *peer, uint64_t resolved)
 {
 	if (peer->is_block) {
@@ -122,12 +123,12 @@ enum bound policy_cost_over(const struct cost *cost)
 	return (enum bound)over;
 }
 
-char *bound_text(enum bound bound, uint64_t count, const char *whose, uint64_t limit)
+char *bound_text(enum bound bound, uint64_t count, const char *subject, uint64_t limit)
 {
 	char *text;
 
-	if (asprintf(&text, "%llu%s %s; %s may have %llu", (unsigned long long)count, count == UINT64_MAX ? " or more" : "",
-		     bounds[bound].what, whose, (unsigned long long)limit) < 0)
+	if (asprintf(&text, "%llu%s %s; the limit for %s is %llu", (unsigned long long)count,
+		     count == UINT64_MAX ? " or more" : "", bounds[bound].what, subject, (unsigned long long)limit) < 0)
 		return NULL;
 	return text;
 }
@@ -142,7 +143,7 @@ uint64_t bound_of_class(enum bound bound)
 	return bounds[bound].class;
 }
 
-/* --- what namespaces and the node have --- */
+/* --- limits of namespaces and the node --- */
 
 void bounds_init(struct policy *p)
 {
@@ -157,26 +158,26 @@ void policy_set_room(struct policy *p, size_t entries, size_t prefixes, size_t n
 	p->room[BOUND_NAMES] = names;
 }
 
-bool bound_fits(const struct policy *p, const struct ns *ns, enum bound bound, uint64_t had, uint64_t takes, uint64_t *limit)
+bool bound_fits(const struct policy *p, const struct ns *ns, enum bound bound, uint64_t had, uint64_t needs, uint64_t *limit)
 {
 	uint64_t others = p->used.v[bound] - had, own = ns->used.v[bound] - had, left, share;
 
-	if (takes <= had)
+	if (needs <= had)
 		return true;
 	left = p->room[bound] > others ? p->room[bound] - others : 0;
-	/* The most that x may be, so that own + x <= (left - x) / share. */
+	/* The largest x with own + x <= (left - x) / share. */
 	share = left > bounds[bound].share * own ? (left - bounds[bound].share * own) / (bounds[bound].share + 1) : 0;
 	if (own + share < bounds[bound].floor)
 		share = bounds[bound].floor - own;
 	if (share > left)
 		share = left;
 	*limit = own + share;
-	return takes <= share;
+	return needs <= share;
 }
 
-void bound_charge(struct policy *p, struct ns *ns, enum bound bound, uint64_t had, uint64_t takes)
+void bound_charge(struct policy *p, struct ns *ns, enum bound bound, uint64_t had, uint64_t needs)
 {
-	p->used.v[bound] += takes - had;
-	ns->used.v[bound] += takes - had;
-	p->freed |= takes < had;
+	p->used.v[bound] += needs - had;
+	ns->used.v[bound] += needs - had;
+	p->freed |= needs < had;
 }

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * How much of a node a NetworkPolicy, a namespace and all of them may take. Counted before anything is allocated, with arithmetic that
- * saturates: a policy of a quarter of a megabyte can stand for millions of entries.
+ * Limits of a node's resources for a policy, a namespace and all namespaces together. Costs are counted before anything
+ * is allocated, with saturating arithmetic: a policy of 250 kB can expand to millions of entries.
  *
- * What a policy takes by itself (struct cost) is limited for each policy, and for its namespace and the node while a class contains it.
- * What a class takes (entries and prefixes, after its terms were multiplied by peer classes) is limited for each class, for its
- * namespace and the node.
+ * The cost of a policy (struct cost) is limited for each policy, and for its namespace and the node while a class
+ * contains it. The cost of a class (entries and prefixes, after its terms were multiplied by peer classes) is limited
+ * for each class, for its namespace and the node.
  *
- * A namespace may hold as much as a fraction of what is left free after it has taken it (bounds.c has the fractions), or as little as
- * the floor says. So k greedy namespaces, whatever they do, leave free what another such one may take; there is no order in which
- * namespaces could come that leaves the last one nothing.
+ * A namespace may use up to a fraction of what it leaves free (bounds.c has the fractions), and at least the floor. So
+ * any number of greedy namespaces leave room for another one, in whatever order they come.
  */
 #ifndef WARREN_POLICY_BOUNDS_H
 #define WARREN_POLICY_BOUNDS_H
@@ -19,14 +18,13 @@
 enum bound {
 	BOUND_TERMS,	 /* pairs of a peer and a port, of policies that classes contain */
 	BOUND_SELECTORS, /* of their peers */
-	BOUND_VALUES,	 /* requirements of these, and their values */
+	BOUND_VALUES,	 /* requirements of selectors, and their values */
 	BOUND_NAMES,	 /* of rules */
 	BOUND_ENTRIES,	 /* of map `policy`, of classes */
-	BOUND_PREFIXES,	 /* of maps `cidrs4` and `cidrs6`, of classes; each once for every ipBlock that it is in */
+	BOUND_PREFIXES,	 /* of maps `cidrs4` and `cidrs6`, of classes; counted once for each ipBlock that contains it */
 	BOUNDS
 };
 
-/* Zeros: nothing. */
 struct cost {
 	uint64_t v[BOUNDS];
 };
@@ -35,23 +33,22 @@ struct policy;
 struct ns;
 
 void bounds_init(struct policy *p);
-/* What the policy takes by itself: entries as if each selector and each ipBlock were one peer. Without its prefixes' nesting. */
+/* Counts a policy alone: each selector and each ipBlock as one peer, nested prefixes once. */
 struct cost policy_cost(const struct policy_object *object);
-/* The first bound that an object alone is over; BOUNDS: none. */
+/* The first bound that the policy alone exceeds; BOUNDS: none. */
 enum bound policy_cost_over(const struct cost *cost);
-/* As text, for a report: "16,385 selectors, a policy may have 512". NULL without memory. */
-char *bound_text(enum bound bound, uint64_t count, const char *whose, uint64_t limit);
+/* The problem as text: "16385 selectors; the limit for a policy is 256". NULL without memory. */
+char *bound_text(enum bound bound, uint64_t count, const char *subject, uint64_t limit);
+#define NAMESPACE_LIMIT "all policies of the namespace, given what other namespaces use," /* subject */
 uint64_t bound_of_policy(enum bound bound);
 uint64_t bound_of_class(enum bound bound);
 
-/*
- * Whether `ns` may have `takes` in the place of `had`: always, if that is no more. *limit: what it may have in all, if it may not.
- */
-bool bound_fits(const struct policy *p, const struct ns *ns, enum bound bound, uint64_t had, uint64_t takes, uint64_t *limit);
-void bound_charge(struct policy *p, struct ns *ns, enum bound bound, uint64_t had, uint64_t takes);
+/* Whether `ns` may use `needs` instead of `had`; always if that is no more. If not, *limit is what it may use. */
+bool bound_fits(const struct policy *p, const struct ns *ns, enum bound bound, uint64_t had, uint64_t needs, uint64_t *limit);
+void bound_charge(struct policy *p, struct ns *ns, enum bound bound, uint64_t had, uint64_t needs);
 
 uint64_t selector_values(const struct selector *selector); /* requirements, and their values */
-uint64_t ports_entries(const struct policy_port *port); /* prefixes that the port, or range of ports, takes */
+uint64_t ports_entries(const struct policy_port *port); /* port prefixes of the port or range */
 uint64_t saturating_add(uint64_t a, uint64_t b);
 uint64_t saturating_multiply(uint64_t a, uint64_t b);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The entries of a class: its policies' terms, multiplied by the peer classes and CIDR peers that they mean. */
+/* Builds the entries of a class: its policies' terms, multiplied by their peer classes and CIDR peers. */
 #include <arpa/inet.h>
 #include <endian.h>
 #include <errno.h>
@@ -22,15 +22,15 @@ struct build {
 	struct block_use *blocks;
 	size_t block_count, block_room;
 	struct cidr_build cidr;
-	uint64_t prefixes; /* and the blocks that hold there: pairs */
+	uint64_t prefixes; /* pairs of a prefix and a block that contains it */
 	/* the policy with the most entries */
 	const struct netpol *most;
 	uint64_t most_entries;
 };
 
-static int over_bound(struct build *b, enum bound bound, uint64_t count, const char *whose, uint64_t limit)
+static int over_bound(struct build *b, enum bound bound, uint64_t count, const char *subject, uint64_t limit)
 {
-	char *text = bound_text(bound, count, whose, limit);
+	char *text = bound_text(bound, count, subject, limit);
 
 	b->class->problem = text;
 	if (!text || b->class->count == 1)
@@ -42,7 +42,7 @@ static int over_bound(struct build *b, enum bound bound, uint64_t count, const c
 	return b->class->problem ? -E2BIG : -ENOMEM;
 }
 
-/* --- how many --- */
+/* --- counting --- */
 
 static uint64_t count_ports(const struct build *b, const struct term *term)
 {
@@ -72,17 +72,17 @@ static size_t first_block_peer(const struct build *b, uint64_t hash)
 
 static uint64_t count_term(const struct build *b, const struct term *term)
 {
-	if (term->who == TERM_MATCHER)
+	if (term->kind == TERM_MATCHER)
 		return saturating_multiply(term->matcher->peer_count,
 					   term->matcher->port_name[0] ? 1 : count_ports(b, term));
-	if (term->who == TERM_BLOCK)
+	if (term->kind == TERM_BLOCK)
 		return saturating_multiply(first_block_peer(b, term->block_hash + 1) -
 						   first_block_peer(b, term->block_hash),
 					   count_ports(b, term));
 	return count_ports(b, term);
 }
 
-/* The entries that the terms of this direction will make, without looking for duplicates. */
+/* The number of entries of the terms of this direction, duplicates included. */
 static uint64_t count_direction(struct build *b, uint8_t direction)
 {
 	uint64_t all = 0;
@@ -104,7 +104,7 @@ static uint64_t count_direction(struct build *b, uint8_t direction)
 	return all;
 }
 
-/* --- which --- */
+/* --- adding --- */
 
 static int add(struct build *b, const struct term *term, uint64_t peer, uint16_t port, unsigned bits)
 {
@@ -186,7 +186,7 @@ static int add_block(struct build *b, const struct term *term)
 
 static int add_term(struct build *b, const struct term *term)
 {
-	switch (term->who) {
+	switch (term->kind) {
 	case TERM_ANY:
 		return add_ports(b, term, WR_PEER_ANY);
 	case TERM_ALL_PODS:
@@ -208,7 +208,7 @@ static int collect_blocks(struct build *b, uint8_t direction)
 		for (size_t j = 0; j < netpol->term_count; j++) {
 			const struct term *term = &netpol->terms[j];
 
-			if (term->who != TERM_BLOCK || term->direction != direction)
+			if (term->kind != TERM_BLOCK || term->direction != direction)
 				continue;
 			if (array_push(b->blocks, b->block_room, b->block_count,
 				       (struct block_use){ term->block, term->block_hash }) < 0)
@@ -250,7 +250,7 @@ static int build_direction(struct build *b, uint8_t direction)
 	return 0;
 }
 
-/* As memcmp(), by words. */
+/* Orders as memcmp(), 8 bytes at a time. */
 static int key_cmp(const struct wr_policy_key *a, const struct wr_policy_key *b)
 {
 	uint64_t x[2], y[2];
@@ -264,7 +264,7 @@ static int key_cmp(const struct wr_policy_key *a, const struct wr_policy_key *b)
 	return 0;
 }
 
-/* Of rules with the same key the first one by its text is the one that is shown, whatever was compiled first. */
+/* Of rules with the same key the first by text is kept, so that the order of compilation does not matter. */
 static int entry_cmp(const void *pa, const void *pb)
 {
 	const struct entry *a = pa, *b = pb;
@@ -282,7 +282,7 @@ static void note_entry(struct wr_class_info *info, const struct wr_policy_key *k
 	else
 		info->flags[direction] |= WR_CLASS_ANY_PROTO;
 	if (key->peer == WR_PEER_ANY)
-		info->flags[direction] |= WR_CLASS_ANYBODY;
+		info->flags[direction] |= WR_CLASS_ANY_PEER;
 	else if (key->peer == WR_PEER_ALL_PODS)
 		info->flags[direction] |= WR_CLASS_ALL_PODS;
 	else if (!(key->peer & WR_PEER_CIDR))
@@ -321,10 +321,10 @@ static void note_class(const struct class *class, struct policy_class *out)
 		out->info.flags[out->cidrs[i].direction] |= WR_CLASS_CIDRS;
 }
 
-/* Whether there is room in the namespace for the class in the place of what it was; notes what it will be charged for. */
+/* Whether the namespace has room for the class instead of its previous version. */
 static int class_admit(struct build *b, struct policy_class *out)
 {
-	const uint64_t takes[BOUNDS] = { [BOUND_ENTRIES] = out->count, [BOUND_PREFIXES] = out->cidr_count };
+	const uint64_t needs[BOUNDS] = { [BOUND_ENTRIES] = out->count, [BOUND_PREFIXES] = out->cidr_count };
 	static const enum bound charged[] = { BOUND_ENTRIES, BOUND_PREFIXES };
 	struct class *class = b->class;
 	struct ns *ns = class->members[0].netpol->ns;
@@ -333,10 +333,10 @@ static int class_admit(struct build *b, struct policy_class *out)
 	for (size_t i = 0; i < ARRAY_SIZE(charged); i++) {
 		enum bound bound = charged[i];
 
-		if (bound_fits(b->p, ns, bound, class->charged.v[bound], takes[bound], &limit))
+		if (bound_fits(b->p, ns, bound, class->charged.v[bound], needs[bound], &limit))
 			continue;
-		memcpy(class->wants.v, takes, sizeof(takes));
-		return over_bound(b, bound, takes[bound], "with what others hold, they", limit);
+		memcpy(class->requested.v, needs, sizeof(needs));
+		return over_bound(b, bound, needs[bound], NAMESPACE_LIMIT, limit);
 	}
 	return 0;
 }
@@ -358,7 +358,7 @@ uint64_t class_work(const struct class *class)
 bool class_may_fit(const struct policy *p, const struct class *class)
 {
 	const struct ns *ns = class->members[0].netpol->ns;
-	uint64_t entries = class->wants.v[BOUND_ENTRIES], prefixes = class->wants.v[BOUND_PREFIXES], limit;
+	uint64_t entries = class->requested.v[BOUND_ENTRIES], prefixes = class->requested.v[BOUND_PREFIXES], limit;
 
 	return entries + prefixes &&
 	       bound_fits(p, ns, BOUND_ENTRIES, class->charged.v[BOUND_ENTRIES], entries, &limit) &&
@@ -386,8 +386,8 @@ void class_build_denied(const struct class *class, struct policy_class *out)
 }
 
 /*
- * Refuses, before anything is sorted, a class that cannot have what it needs at least: an ipBlock is counted as one CIDR peer. (What two
- * policies both have is counted twice.)
+ * Refuses a class by a lower bound, before anything is sorted: an ipBlock is counted as one CIDR peer. (Entries that
+ * two policies share are counted twice.)
  */
 static int class_refuse(struct build *b)
 {
@@ -400,13 +400,13 @@ static int class_refuse(struct build *b)
 		for (size_t j = 0; j < netpol->term_count; j++) {
 			const struct term *term = &netpol->terms[j];
 
-			count = saturating_add(count, term->who == TERM_BLOCK ? count_ports(b, term) : count_term(b, term));
+			count = saturating_add(count, term->kind == TERM_BLOCK ? count_ports(b, term) : count_term(b, term));
 		}
 	}
 	if (bound_fits(b->p, ns, BOUND_ENTRIES, b->class->charged.v[BOUND_ENTRIES], count, &limit))
 		return 0;
-	b->class->wants.v[BOUND_ENTRIES] = count;
-	return over_bound(b, BOUND_ENTRIES, count, "with what others hold, they", limit);
+	b->class->requested.v[BOUND_ENTRIES] = count;
+	return over_bound(b, BOUND_ENTRIES, count, NAMESPACE_LIMIT, limit);
 }
 
 int class_build(const struct policy *p, struct class *class, struct policy_class *out)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The ipBlocks of a class in one direction as longest-prefix matches: for each prefix at which a block begins or an
- * `except` ends it, the set of blocks that hold there. Between two such prefixes that set does not change, so the
- * longest one that holds an address says all about it.
+ * The ipBlocks of a class in one direction as longest-prefix matches: for each prefix of a block or an `except`, the
+ * set of blocks that contain it. The set changes only at these prefixes, so the longest match of an address has all
+ * blocks that contain the address.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -10,14 +10,14 @@
 
 #include "compiler.h"
 
-/* At this prefix block number `block` begins, or ends. */
+/* Block number `block` begins at this prefix, or (`except`) ends. */
 struct edge {
 	struct prefix prefix;
 	bool except;
 	uint32_t block;
 };
 
-/* A prefix that encloses the one being looked at, with the blocks that hold in it (sorted numbers). */
+/* A prefix that encloses the current one, with the blocks that contain it (sorted numbers). */
 struct level {
 	struct prefix prefix;
 	uint32_t *set;
@@ -25,7 +25,7 @@ struct level {
 	uint64_t peer;
 };
 
-struct sweep {
+struct scan {
 	const struct policy *p;
 	uint8_t direction;
 	const struct block_use *blocks;
@@ -66,7 +66,7 @@ static struct edge *edges_make(const struct block_use *blocks, size_t count, siz
 	return edges;
 }
 
-static void level_pop(struct sweep *s)
+static void level_pop(struct scan *s)
 {
 	free(s->levels[--s->depth].set);
 }
@@ -91,7 +91,7 @@ static void level_apply(struct level *l, const struct edge *e)
 	}
 }
 
-static uint64_t level_peer(const struct sweep *s, const struct level *l)
+static uint64_t level_peer(const struct scan *s, const struct level *l)
 {
 	struct siphash h;
 
@@ -104,7 +104,7 @@ static uint64_t level_peer(const struct sweep *s, const struct level *l)
 }
 
 /* Opens the level of edges[0] and applies the `count` edges at its prefix. */
-static int level_push(struct sweep *s, const struct edge *edges, size_t count)
+static int level_push(struct scan *s, const struct edge *edges, size_t count)
 {
 	const struct level *outer;
 	struct level *l;
@@ -128,8 +128,8 @@ static int level_push(struct sweep *s, const struct edge *edges, size_t count)
 	return 0;
 }
 
-/* Writes the level down, unless it says what the one around it says already. */
-static int level_emit(struct sweep *s)
+/* Adds the level to the output, unless the enclosing level has the same peer. */
+static int level_emit(struct scan *s)
 {
 	const struct level *l = &s->levels[s->depth - 1];
 	struct cidr_build *out = s->out;
@@ -147,7 +147,7 @@ static int level_emit(struct sweep *s)
 	return 0;
 }
 
-static int sweep_edges(struct sweep *s, const struct edge *edges, size_t count)
+static int scan_edges(struct scan *s, const struct edge *edges, size_t count)
 {
 	for (size_t i = 0, same; i < count; i += same) {
 		for (same = 1; i + same < count; same++) {
@@ -184,13 +184,13 @@ size_t blocks_sort(struct block_use *blocks, size_t count)
 	return array_sort_unique(blocks, count, sizeof(*blocks), hash_cmp, NULL);
 }
 
-/* An `except` is not taken off what holds there, which makes this an upper bound. */
+/* An upper bound: an `except` is not subtracted. */
 int cidrs_count(const struct block_use *blocks, size_t count, uint64_t *pairs)
 {
 	struct around {
 		struct prefix prefix;
 		uint64_t blocks;
-	} around[128 + 1]; /* of one address there are no more */
+	} around[128 + 1]; /* at most one for each prefix length */
 	size_t edge_count = 0, depth = 0;
 	struct edge *edges = edges_make(blocks, count, &edge_count);
 
@@ -211,11 +211,11 @@ int cidrs_count(const struct block_use *blocks, size_t count, uint64_t *pairs)
 	return 0;
 }
 
-/* Appends to out->cidrs, and makes out->peers. */
+/* Appends to out->cidrs and builds out->peers. */
 int cidrs_build(const struct policy *p, uint8_t direction, const struct block_use *blocks, size_t count,
 		struct cidr_build *out)
 {
-	struct sweep s = { .p = p, .direction = direction, .blocks = blocks, .out = out };
+	struct scan s = { .p = p, .direction = direction, .blocks = blocks, .out = out };
 	size_t edge_count = 0;
 	struct edge *edges = edges_make(blocks, count, &edge_count);
 	int r;
@@ -223,7 +223,7 @@ int cidrs_build(const struct policy *p, uint8_t direction, const struct block_us
 	out->peer_count = 0;
 	if (!edges)
 		return -ENOMEM;
-	r = sweep_edges(&s, edges, edge_count);
+	r = scan_edges(&s, edges, edge_count);
 	while (s.depth)
 		level_pop(&s);
 	free(s.levels);

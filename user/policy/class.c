@@ -29,7 +29,7 @@ static int by_name(const void *a, const void *b)
 	return strcmp((*(struct netpol *const *)a)->name, (*(struct netpol *const *)b)->name);
 }
 
-/* What one port of a rule, if it is a name, means for this label set: any number of ports, also none. */
+/* Resolves a named port of a rule for this label set: to any number of ports, also none. */
 static int resolve_port(struct selection *s, const struct labelset *set, const struct policy_port *port)
 {
 	for (size_t i = 0; port->name[0] && i < set->port_count; i++) {
@@ -125,7 +125,7 @@ void class_set(struct policy *p, struct labelset *set, struct class *class)
 		list_mark(&p->dirty_endpoints, &ep->dirty);
 }
 
-/* Puts the label set into the class of these policies, all of one namespace; none: into no class. */
+/* Sets the label set's class to that of these policies, all of one namespace; without policies to NULL. */
 static int class_choose(struct policy *p, struct labelset *set, struct selection *s)
 {
 	struct class *class = NULL;
@@ -183,7 +183,7 @@ static bool class_has(const struct class *class, const struct netpol *netpol)
 	return false;
 }
 
-/* The label set's policies are those that it had, but for this one. */
+/* Updates the label set's policies by one that was added or removed. */
 static int select_other(struct policy *p, struct labelset *set, struct netpol *netpol, bool selected)
 {
 	struct selection s = { 0 };
@@ -201,7 +201,7 @@ static int select_other(struct policy *p, struct labelset *set, struct netpol *n
 	return r;
 }
 
-/* After a policy was added, changed or removed: which local label sets does it select now? */
+/* After a policy was added, changed or removed: updates the local label sets that it selects, or selected. */
 int select_edited(struct policy *p, struct netpol *netpol)
 {
 	struct labelset *set;

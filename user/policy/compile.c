@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The compile: takes what has changed through the stages below, each of which marks what the next ones have to look at,
- * and hands out what is not as it was last told.
+ * A compile: takes the changes through the stages below, each of which marks what the next ones must update, and
+ * outputs the differences to what was last reported.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -56,7 +56,7 @@ static void drop_idle_sets(struct policy *p)
 		labelset_idle(p, set);
 }
 
-/* Namespaces that are new or whose labels have changed: other scopes hold them, their pods have other identities. */
+/* Namespaces that are new or whose labels have changed: other scopes match them, their pods get other identities. */
 static int update_namespaces(struct policy *p)
 {
 	struct ns *ns, *after;
@@ -114,7 +114,7 @@ static int drop_empty_classes(struct policy *p)
 	list_each_safe(class, after, &p->dirty_classes, dirty) {
 		if (!list_empty(&class->sets))
 			continue;
-		if (class->told) {
+		if (class->reported) {
 			if (array_push(out->classes, out->class_room, out->class_count,
 				       (struct policy_class){ .key = class->key, .gone = true }) < 0)
 				return -ENOMEM;
@@ -128,9 +128,9 @@ static int update_netpols(struct policy *p)
 {
 	struct netpol *netpol, *after;
 
-	/* Those for which there was no room come last. */
+	/* Policies without room come last. */
 	list_each(netpol, &p->refused_netpols, refused) {
-		if (netpol->waits && p->freed)
+		if (netpol->waiting && p->freed)
 			list_append(&p->check_netpols, &netpol->check);
 	}
 	list_each_safe(netpol, after, &p->check_netpols, check) {
@@ -143,7 +143,7 @@ static int update_netpols(struct policy *p)
 	return 0;
 }
 
-/* The class, or that it is denied, or (if it was told before, and does not fit as it is now) nothing. */
+/* Outputs the class. If it exceeds a bound: a denied class if it was never reported, else nothing. */
 static int build_class(struct policy *p, struct class *class)
 {
 	struct output *out = &p->out;
@@ -155,7 +155,7 @@ static int build_class(struct policy *p, struct class *class)
 		return -ENOMEM;
 	free(class->problem);
 	class->problem = NULL;
-	class->wants = (struct cost){ 0 };
+	class->requested = (struct cost){ 0 };
 	list_remove(&class->refused);
 	r = class_build(p, class, &built);
 	if (r == -ENOMEM)
@@ -163,18 +163,18 @@ static int build_class(struct policy *p, struct class *class)
 	list_remove(&class->dirty);
 	if (r == -E2BIG) {
 		list_append(&p->refused_classes, &class->refused);
-		if (class->told)
+		if (class->reported)
 			return 0;
 		class_build_denied(class, &built);
 	}
 	content = policy_class_content(p, &built);
-	if (class->told && class->told_content == content) {
+	if (class->reported && class->reported_content == content) {
 		policy_class_free(&built);
 		return 0;
 	}
 	class_charge(p, class, built.count, built.cidr_count);
-	class->told = true;
-	class->told_content = content;
+	class->reported = true;
+	class->reported_content = content;
 	class->entries = built.count;
 	class->cidrs = built.cidr_count;
 	out->classes[out->class_count++] = built;
@@ -182,13 +182,13 @@ static int build_class(struct policy *p, struct class *class)
 }
 
 /*
- * What classes cost in one compile: large ones that would cost more come with the next one, so that a caller can see to other things in
- * between. A unit (a term, or a prefix) is about half a microsecond.
+ * Limit of one compile's work on large classes: further ones are deferred to the next compile, so that the caller can
+ * handle other events in between. A unit (a term, or a prefix) is about half a microsecond.
  */
 #define SLICE 65536
 #define LARGE 1024
 
-/* Of a class that was never told before, that it is denied is told meanwhile. */
+/* A deferred class that was never reported is output as denied meanwhile. */
 static int build_or_defer(struct policy *p, struct class *class, struct list *deferred, uint64_t *work)
 {
 	uint64_t costs = class_work(class);
@@ -199,11 +199,11 @@ static int build_or_defer(struct policy *p, struct class *class, struct list *de
 		return build_class(p, class);
 	}
 	list_append(deferred, &class->dirty);
-	if (class->told)
+	if (class->reported)
 		return 0;
 	class_build_denied(class, &built);
-	class->told = true;
-	class->told_content = policy_class_content(p, &built);
+	class->reported = true;
+	class->reported_content = policy_class_content(p, &built);
 	return array_push(p->out.classes, p->out.class_room, p->out.class_count, built);
 }
 
@@ -215,7 +215,7 @@ static int build_classes(struct policy *p)
 	int r = 0;
 
 	list_init(&deferred);
-	/* Once more after something has come free, and only then: else this would not end. */
+	/* Again only after something was freed: otherwise this would not end. */
 	do {
 		list_each(class, &p->refused_classes, refused) {
 			if (p->freed && list_empty(&class->dirty) && class_may_fit(p, class))
@@ -233,14 +233,14 @@ static int build_classes(struct policy *p)
 static int run(struct policy *p)
 {
 	int (*const stages[])(struct policy *) = {
-		update_namespaces,  /* scopes that hold them; identities of their label sets */
+		update_namespaces,  /* scopes that match them; identities of their label sets */
 		identify_new_sets,
-		select_all,	    /* which policies select which local label sets: their classes */
+		select_all,	    /* classes: which policies select which local label sets */
 		drop_empty_classes,
 		update_netpols,	    /* terms, with matchers and rules, of the policies that a class contains */
-		peers_update,	    /* which matchers match which label sets: peer classes */
-		build_classes,	    /* the entries of classes of which any of this has changed */
-		tell_identities, tell_endpoints, tell_rules, tell_pods,
+		peers_update,	    /* peer classes: which matchers match which label sets */
+		build_classes,	    /* entries of changed classes */
+		report_identities, report_endpoints, report_rules, report_pods,
 	};
 
 	drop_unused_rules(p);
@@ -278,7 +278,7 @@ bool policy_unfinished(const struct policy *p)
 	return !list_empty(&p->dirty_classes);
 }
 
-/* There are matchers only of policies that a class contains. */
+/* Matchers exist only for policies that a class contains. */
 bool policy_needs_pods(const struct policy *p)
 {
 	return p->matchers.count;
@@ -286,7 +286,7 @@ bool policy_needs_pods(const struct policy *p)
 
 /* --- from scratch --- */
 
-/* Label sets back to what they are without policies, and without having been told to anybody. */
+/* Resets label sets to their state without policies, not yet reported. */
 static void forget_sets(struct policy *p)
 {
 	struct labelset *set;
@@ -302,7 +302,7 @@ static void forget_sets(struct policy *p)
 	}
 }
 
-/* Everything that was computed. What was put stays. */
+/* Drops everything that was computed. Objects stay. */
 static void forget(struct policy *p)
 {
 	struct peer_class *peer;
@@ -331,13 +331,13 @@ static void forget(struct policy *p)
 	}
 	list_init(&p->dirty_identities);
 	table_each(ep, &p->endpoints, by_ifindex) {
-		ep->told = false;
+		ep->reported = false;
 		list_mark(&p->dirty_endpoints, &ep->dirty);
 	}
 	table_each(rule, &p->rules, by_text)
 		list_mark(&p->changed_rules, &rule->changed);
 	table_each(pod, &p->pods, by_name) {
-		pod->told = false;
+		pod->reported = false;
 		if (pod->present)
 			list_mark(&p->dirty_pods, &pod->dirty);
 	}

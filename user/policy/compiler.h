@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What the compiler keeps, and how it hangs together:
+ * The compiler's state:
  *
  *   pod ──► labelset ──► identity
  *   endpoint ─┘  │  └──► peer_class = set of matchers that match it
  *                └─────► class = set of netpols that select it (only with endpoints of this node)
  *   netpol ──► terms ──► matchers, rules        (only while a class contains it)
  *
- * Everything that can be shared is interned by a keyed 64-bit hash of its canonical text and taken for the same if the
- * hash is: nobody without the key can make two of them collide, and by chance 2^20 of them do with a probability of
- * 2^-25. Identities, which are shorter and the only ones that leave the node, are checked for collisions (struct
- * identity).
+ * Shared values are interned by a keyed 64-bit hash of their canonical text, and equal hashes are treated as equal
+ * values: without the key collisions cannot be crafted, and 2^20 values collide by chance with a probability of 2^-25.
+ * Identities, which are shorter and the only hashes that leave the node, are checked for collisions (struct identity).
  */
 #ifndef WARREN_POLICY_COMPILER_H
 #define WARREN_POLICY_COMPILER_H
@@ -22,7 +21,7 @@
 #include "policy.h"
 #include "table.h"
 
-/* A namespace that has an object, or that something is in. */
+/* A namespace that has an object or contains one. */
 struct ns {
 	struct table_link by_name;
 	size_t refs; /* of its object, pods, label sets, policies and scope */
@@ -31,18 +30,18 @@ struct ns {
 	struct list sets;
 	struct list local_sets; /* those with endpoints of this node */
 	struct list dirty;      /* its object has changed */
-	struct scope *own;      /* its pods as peers; NULL: nobody wants them */
-	struct scope **scopes;  /* those whose namespaceSelector matches it */
+	struct scope *own;      /* scope of its own pods; NULL: no matcher needs it */
+	struct scope **scopes;  /* scopes whose namespaceSelector matches it */
 	size_t scope_count, scope_room;
 	struct cost used; /* by its policies and classes */
 	char name[];
 };
 
-/* Pods that policy cannot tell apart: one namespace, one set of labels, one set of named ports. */
+/* Pods that are equal to all policies: same namespace, labels and named ports. */
 struct labelset {
 	struct table_link by_text;
 	size_t refs;  /* pods and endpoints that point here */
-	/* of these, pods that exist and endpoints with labels of their own: 0 is as if it were not there */
+	/* of refs: existing pods and endpoints with labels of their own; with 0 it is ignored */
 	size_t users;
 	struct ns *ns;
 	struct labels labels;           /* in one block with their text */
@@ -50,7 +49,7 @@ struct labelset {
 	size_t port_count;
 	struct identity *identity;
 	struct peer_class *peer; /* NULL: no matcher matches */
-	struct class *class;     /* NULL: no policy selects it, or no endpoint of this node is of it */
+	struct class *class;     /* NULL: no policy selects it, or no endpoint of this node has it */
 	struct list in_ns, in_local, in_identity, in_peer, in_class;
 	struct list endpoints;
 	struct list pods;
@@ -58,28 +57,28 @@ struct labelset {
 	struct list select;  /* to be matched against all policies of its namespace */
 };
 
-/* An identity in use. Two label sets with one number are a collision, and both are then nobody. */
+/* An identity in use. Two label sets with one number are a collision: neither then matches any selector. */
 struct identity {
 	struct table_link by_number;
 	struct list sets;
 	struct list dirty;
-	uint64_t told; /* peer class as it was last told; WR_PEER_NONE: nothing */
-	bool known;    /* it was in use at the last compile */
+	uint64_t reported_peer; /* last reported peer class, or WR_PEER_NONE */
+	bool was_used;          /* at the last compile */
 	bool collision;
 };
 
 struct pod {
 	struct table_link by_name;
 	struct ns *ns;
-	bool present;         /* there is an object; else only endpoints wait for one */
-	struct labelset *set; /* NULL: no object, or one that is nobody (host network, completed) */
+	bool present;         /* has an object; else only endpoints refer to it */
+	struct labelset *set; /* NULL: no object, or one without an identity (host network, completed) */
 	char *uid, *node;
 	struct ip ips[2];
 	bool terminating;
-	bool told; /* that it is there */
+	bool reported; /* as present */
 	struct list oversized; /* in policy.oversized_pods, if it has more labels or ports than it may */
 	struct list endpoints, in_set;
-	struct list dirty; /* to be told; or, if it is gone, was told so and stays until the next compile */
+	struct list dirty; /* to be reported; a pod that was reported as gone stays until the next compile */
 	char name[];
 };
 
@@ -88,29 +87,29 @@ struct endpoint {
 	uint32_t ifindex;
 	struct pod *pod;
 	char *uid;
-	struct labelset *own; /* of its own labels; NULL: it has none */
-	struct labelset *set; /* whose policy it has; NULL: quarantine */
+	struct labelset *own; /* of its own labels; NULL: none */
+	struct labelset *set; /* in effect; NULL: quarantine */
 	struct list in_pod, in_set, dirty;
-	bool told;
-	uint64_t told_identity, told_class;
+	bool reported;
+	uint64_t reported_identity, reported_class;
 };
 
-/* Where the pods of a peer are: one namespace, or those that a selector matches. Never both parts empty and unset. */
+/* The namespaces of a peer's pods: one namespace, or those that a namespaceSelector matches. */
 struct scope {
 	struct table_link by_hash;
 	size_t refs;
 	struct ns *ns; /* NULL: `selector` */
 	struct selector selector;
-	struct list matchers;   /* all of it */
-	struct list unanchored; /* those that no label leads to */
-	size_t anchored;        /* the others */
-	struct list in_scopes;  /* policy.scopes, if it is by selector */
-	bool fresh;             /* during a compile: it has matchers that have come */
+	struct list matchers;   /* all of them */
+	struct list unanchored; /* matchers that are not in the index of labels */
+	size_t anchored;        /* number of the others */
+	struct list in_scopes;  /* policy.scopes, if by selector */
+	bool fresh;             /* during a compile: has new matchers */
 };
 
 /*
- * One selector of pods; for a named port of an egress rule one selector and one port name: it then matches pods that
- * have such a port, with the port's number.
+ * A selector of pods in a scope. For a named port of an egress rule it has the port's name too: it then matches pods
+ * with such a port, together with the port's number.
  */
 struct matcher {
 	struct table_link by_hash;
@@ -120,17 +119,17 @@ struct matcher {
 	char port_name[16]; /* "": any pod that `pods` matches */
 	uint8_t protocol;
 	struct list in_scope, in_unanchored;
-	struct list fresh; /* not yet matched against the label sets that are not to be rematched */
+	struct list fresh; /* new: to be matched against the label sets that are not rematched anyway */
 	struct list dead;  /* no term uses it */
 	struct list terms;
-	struct list peers; /* struct peer_member: peer classes with it */
+	struct list peers; /* struct peer_member: peer classes that contain it */
 	size_t peer_count;
-	struct list touched; /* a peer class with it has come or gone */
+	struct list touched; /* a peer class that contains it was added or removed */
 	struct anchor *anchors;
 	size_t anchor_count;
 };
 
-/* Leads from a label, or a label's key, to a matcher that requires it. */
+/* Index entry: from a label, or a label's key, to a matcher that requires it. */
 struct anchor {
 	struct table_link by_label;
 	struct matcher *matcher;
@@ -147,8 +146,8 @@ struct peer_class {
 	struct table_link by_number;
 	uint64_t number;
 	struct list sets;
-	struct list touched; /* it has gained or lost label sets */
-	bool was_live;       /* it had any at the last compile */
+	struct list touched; /* label sets were added or removed */
+	bool was_live;       /* it had label sets at the last compile */
 	size_t count;
 	struct peer_member members[]; /* sorted by hash of the matcher, port */
 };
@@ -157,21 +156,21 @@ struct peer_class {
 struct rule {
 	struct table_link by_text;
 	uint32_t number;
-	bool told;
+	bool reported;
 	size_t refs;
-	struct list changed; /* told and unused, or used and untold: may be */
+	struct list changed; /* perhaps to be reported */
 	char text[];
 };
 
-enum term_who { TERM_ANY, TERM_ALL_PODS, TERM_MATCHER, TERM_BLOCK };
+enum term_peer { TERM_ANY, TERM_ALL_PODS, TERM_MATCHER, TERM_BLOCK };
 
-/* One peer with one port of one rule. Lives as long as the object that it was made from. */
+/* One peer and one port of a rule: the unit that a policy is compiled to. Freed with the policy's object. */
 struct term {
-	enum term_who who;
+	enum term_peer kind;
 	uint8_t direction;
-	uint8_t protocol;     /* 0: every one */
-	uint16_t first, last; /* ports; 0, 0: every one (or as `port_name`, or as the matcher says) */
-	uint8_t port_entries; /* prefixes that they take; 1 where they are named */
+	uint8_t protocol;     /* 0: all */
+	uint16_t first, last; /* ports; 0, 0: all, or those of `port_name` or of the matcher */
+	uint8_t port_entries; /* number of port prefixes; 1 for a named port */
 	const char *port_name; /* of an ingress rule: resolved by the class; NULL: none */
 	struct rule *rule;
 	struct netpol *netpol;
@@ -187,20 +186,20 @@ struct netpol {
 	struct ns *ns;
 	struct policy_object *object; /* NULL: removed */
 	uint64_t content;             /* hash of the object */
-	bool has_names;               /* ingress rules name ports, now or before the last change */
-	bool changed;                 /* the object is not the one that the terms were made of */
+	bool has_names;               /* ingress rules have named ports, now or before the last change */
+	bool changed;                 /* the terms are of an older object */
 	bool compiled;
-	bool coarse;   /* its rules have no names of their own: there is no room */
-	char *problem; /* why it is compiled without its rules; NULL: it is not */
-	bool waits;    /* because others have the room: tried again when some of that comes free */
-	bool counted;	       /* cost and over are of this object */
+	bool coarse;   /* its rules share a name for each direction: no room for more */
+	char *problem; /* why it is compiled without its rules; NULL: with them */
+	bool waiting;  /* others use the room: tried again when some is freed */
+	bool counted;	       /* cost and over are valid for this object */
 	struct cost cost;
-	enum bound over; /* which the object by itself is over; BOUNDS: none */
+	enum bound over; /* bound that the policy alone exceeds; BOUNDS: none */
 	struct cost charged;
 	struct list refused; /* in policy.refused_netpols, if it has a problem */
 	struct list in_ns;
 	struct list edited; /* object changed since the last compile */
-	struct list check;  /* perhaps its terms are to be made or unmade */
+	struct list check;  /* perhaps its terms are to be made or freed */
 	struct list classes; /* struct class_member */
 	struct term *terms;
 	size_t term_count;
@@ -218,20 +217,20 @@ struct class {
 	uint64_t key;
 	struct list sets;
 	struct list dirty;
-	bool told;
-	uint64_t told_content; /* hash of what was last told */
-	size_t entries, cidrs; /* how many it had then */
-	struct cost charged;   /* what it had then */
-	struct cost wants;     /* what it has a problem for want of; zeros: none of it would help */
-	char *problem;	       /* why it is not told as it should be; NULL: it is */
+	bool reported;
+	uint64_t reported_content; /* hash of what was last reported */
+	size_t entries, cidrs; /* of what was last reported */
+	struct cost charged;   /* for what was last reported */
+	struct cost requested; /* that exceeded the namespace's limit; zeros: more room would not help */
+	char *problem;	       /* why it is not reported as it is now; NULL: it is */
 	struct list refused;   /* in policy.refused_classes, if it has a problem */
-	struct named_port *ports; /* what the ingress rules' port names mean here */
+	struct named_port *ports; /* resolved named ports of the ingress rules */
 	size_t port_count;
 	size_t count;
 	struct class_member members[]; /* sorted by name */
 };
 
-/* What a compile hands out. */
+/* What a compile outputs. */
 struct output {
 	struct policy_class *classes;
 	size_t class_count, class_room;
@@ -250,11 +249,11 @@ struct policy {
 	uint8_t key[POLICY_KEY_SIZE];
 	uint64_t identity_mask;
 	uint32_t last_rule;
-	bool failed; /* what was computed is not whole */
-	bool freed;  /* something has come free since those that wait were last tried */
+	bool failed; /* the last compile failed: its state is incomplete */
+	bool freed;  /* room was freed since refused policies and classes were last tried */
 	uint64_t room[BOUNDS];
 	struct cost used;
-	bool whole;  /* the next compile tells everything */
+	bool whole;  /* the next compile reports everything */
 	union {
 		struct {
 			struct table namespaces, pods, endpoints, sets, identities, scope_table, matchers, anchors,
@@ -275,7 +274,7 @@ struct ns *ns_get(struct policy *p, const char *name); /* a reference; NULL with
 void ns_put(struct policy *p, struct ns *ns);
 
 /* pods and endpoints (pods.c) */
-void pod_unneeded(struct policy *p, struct pod *pod); /* frees it, if so */
+void pod_unneeded(struct policy *p, struct pod *pod); /* frees it if nothing refers to it */
 
 /* label sets (labelset.c) */
 struct labelset *labelset_get(struct policy *p, struct ns *ns, const struct labels *labels,
@@ -283,8 +282,8 @@ struct labelset *labelset_get(struct policy *p, struct ns *ns, const struct labe
 void labelset_put(struct policy *p, struct labelset *set);
 void labelset_use(struct policy *p, struct labelset *set);
 void labelset_unuse(struct policy *p, struct labelset *set);
-int labelset_identify(struct policy *p, struct labelset *set); /* computes its identity anew */
-void labelset_idle(struct policy *p, struct labelset *set);    /* nobody uses it: leaves all that it is in */
+int labelset_identify(struct policy *p, struct labelset *set); /* recomputes its identity */
+void labelset_idle(struct policy *p, struct labelset *set);    /* no users: removes it from all lists */
 void identity_leave(struct policy *p, struct labelset *set);
 
 /* policies (netpol.c) */
@@ -296,19 +295,17 @@ int netpol_update(struct policy *p, struct netpol *netpol);
 void netpol_uncompile(struct policy *p, struct netpol *netpol);
 
 /* names of rules (rule.c) */
-/*
- * A reference to the one of ports[port], or of the whole rule if it has none (-1); if the policy's are coarse, to that of the direction.
- */
+/* A reference to the name of ports[port], or of the rule (port -1); with coarse names to that of the direction. */
 struct rule *rule_get(struct policy *p, const struct netpol *netpol, int direction, size_t number, int port);
 void rule_put(struct policy *p, struct rule *rule);
 
-/* where the pods of peers are (scope.c) */
-struct scope *scope_get(struct policy *p, struct ns *own, const struct selector *selector); /* by selector: own NULL */
+/* scopes: namespaces of peers (scope.c) */
+struct scope *scope_get(struct policy *p, struct ns *own, const struct selector *selector); /* own NULL: by selector */
 void scope_put(struct policy *p, struct scope *scope);
 bool scope_matches(const struct scope *scope, const struct ns *ns);
-int scopes_of_namespace(struct policy *p, struct ns *ns); /* finds them anew */
+int scopes_of_namespace(struct policy *p, struct ns *ns); /* recomputes them */
 
-/* What matches a label set: matchers, each with the number of the port that it names. */
+/* The matchers of a label set, each with the number of its named port. */
 struct match {
 	struct matcher *matcher;
 	uint16_t port;
@@ -321,11 +318,11 @@ struct matches {
 };
 
 /* matchers (matcher.c) */
-/* The matcher of a peer that is pods (NULL: all there are), with the name of a port if `port` is not NULL. */
+/* The matcher of a peer of pods (NULL: all pods), with a named port if `port` is not NULL. */
 struct matcher *matcher_get(struct policy *p, const struct netpol *netpol, const struct policy_peer *peer,
 			    const struct policy_port *port);
 void matcher_put(struct policy *p, struct matcher *matcher);
-void matcher_hide(struct policy *p, struct matcher *matcher); /* no label set finds it any more */
+void matcher_hide(struct policy *p, struct matcher *matcher); /* removes it from the index */
 void matcher_free(struct policy *p, struct matcher *matcher);
 int matches_add(struct matches *to, struct matcher *matcher, uint16_t port);
 int matcher_match(struct matches *to, struct matcher *matcher, const struct labelset *set);
@@ -333,7 +330,7 @@ int matches_find(const struct policy *p, struct matches *found, const struct lab
 void matches_free(struct matches *m);
 
 /* peer classes (peer_class.c) */
-int peers_update(struct policy *p); /* after all terms are as they should be */
+int peers_update(struct policy *p); /* after update_netpols() */
 void peer_set(struct policy *p, struct labelset *set, struct peer_class *peer);
 void peer_class_free(struct policy *p, struct peer_class *peer);
 
@@ -344,17 +341,17 @@ void class_set(struct policy *p, struct labelset *set, struct class *class);
 void class_free(struct policy *p, struct class *class);
 
 /* a class's content (build.c, cidr.c) */
-/* -E2BIG: it is over a bound; class->problem says so. What was allocated to find that out is no more than the bound of a class. */
+/* -E2BIG: it exceeds a bound, see class->problem. It allocates no more than the bound of a class allows. */
 int class_build(const struct policy *p, struct class *class, struct policy_class *out);
-/* The class as it is told if it does not fit and was never told before. */
-uint64_t class_work(const struct class *class); /* what it costs to build it: terms and prefixes */
-bool class_may_fit(const struct policy *p, const struct class *class); /* one that has a problem */
+uint64_t class_work(const struct class *class); /* to build it: terms and prefixes */
+bool class_may_fit(const struct policy *p, const struct class *class); /* a refused one, by what it requested */
 void class_charge(struct policy *p, struct class *class, size_t entries, size_t prefixes);
+/* The output for a class that does not fit and was never reported. */
 void class_build_denied(const struct class *class, struct policy_class *out);
 void policy_class_free(struct policy_class *out);
 uint64_t policy_class_content(const struct policy *p, const struct policy_class *out);
 
-/* One ipBlock of a class, in one direction, and the CIDR peers that it is in. */
+/* One ipBlock of a class, in one direction, and its CIDR peers. */
 struct block_use {
 	const struct policy_peer *block;
 	uint64_t hash;
@@ -369,19 +366,19 @@ struct cidr_build {
 	struct block_peer *peers; /* sorted, no duplicates */
 	size_t peer_count, peer_room;
 };
-size_t blocks_sort(struct block_use *blocks, size_t count); /* how many are left: no duplicates */
-/* Adds to *pairs how many pairs of a prefix and a block that holds there cidrs_build() would make, or more. */
+size_t blocks_sort(struct block_use *blocks, size_t count); /* removes duplicates; returns how many are left */
+/* Adds to *pairs an upper bound of cidrs_build()'s pairs of a prefix and a block that contains it. */
 int cidrs_count(const struct block_use *blocks, size_t count, uint64_t *pairs);
 int cidrs_build(const struct policy *p, uint8_t direction, const struct block_use *blocks, size_t count,
 		struct cidr_build *out);
 
-/* what is told of it all (output.c) */
-void output_reset(struct policy *p); /* what the last compile handed out is valid no longer */
-int tell_identities(struct policy *p);
-int tell_endpoints(struct policy *p);
-int tell_pods(struct policy *p);
-int tell_rules(struct policy *p);
-void drop_gone_pods(struct policy *p); /* those that were told to be gone */
+/* the output of a compile (output.c) */
+void output_reset(struct policy *p); /* frees the last compile's output */
+int report_identities(struct policy *p);
+int report_endpoints(struct policy *p);
+int report_pods(struct policy *p);
+int report_rules(struct policy *p);
+void drop_gone_pods(struct policy *p); /* those that were reported as gone */
 void drop_unused_rules(struct policy *p);
 
 #endif

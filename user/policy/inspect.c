@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The compiler's state for people to look at. */
+/* The compiler's state for display. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

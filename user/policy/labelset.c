@@ -100,7 +100,7 @@ void labelset_put(struct policy *p, struct labelset *set)
 {
 	if (!set || --set->refs)
 		return;
-	/* It may still stand in what was told: the next compile lets go of it. */
+	/* It may still be reported: the next compile removes it. */
 	list_append(&p->idle_sets, &set->rematch);
 }
 
@@ -118,7 +118,7 @@ void labelset_unuse(struct policy *p, struct labelset *set)
 		list_append(&p->idle_sets, &set->rematch);
 }
 
-/* Who has these labels is somebody else now. */
+/* The identity of all pods and endpoints with these labels has changed. */
 static void members_dirty(struct policy *p, struct labelset *set)
 {
 	struct endpoint *ep;
@@ -149,7 +149,7 @@ static struct identity *identity_get(struct policy *p, uint64_t number)
 	identity = calloc(1, sizeof(*identity));
 	if (!identity)
 		return NULL;
-	identity->told = WR_PEER_NONE;
+	identity->reported_peer = WR_PEER_NONE;
 	list_init(&identity->sets);
 	list_init(&identity->dirty);
 	table_add(&p->identities, &identity->by_number, number);

@@ -4,78 +4,78 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
-struct ask {
+struct lookup {
 	const struct lookup_tables *tables;
 	const struct lookup_query *query;
 	const struct wr_class_info *info;
 	struct lookup_result *result;
 };
 
-static bool try_key(const struct ask *a, uint64_t peer, uint8_t protocol, unsigned bits)
+static bool try_key(const struct lookup *l, uint64_t peer, uint8_t protocol, unsigned bits)
 {
-	const struct lookup_query *q = a->query;
+	const struct lookup_query *q = l->query;
 	struct wr_policy_key key = { .peer = peer,
 				     .policy_class = q->policy_class,
 				     .l4_proto = protocol,
 				     .port = htons((uint16_t)(q->port & ~(0xffffu >> bits))),
 				     .shape = wr_policy_shape(q->direction, bits) };
 
-	if (a->tables->entry(a->tables->arg, &key, &a->result->rule) < 0)
+	if (l->tables->entry(l->tables->arg, &key, &l->result->rule) < 0)
 		return false;
-	a->result->key = key;
+	l->result->key = key;
 	return true;
 }
 
 /* One peer: every protocol first, then the flow's, from the shortest prefix of its port to the longest. */
-static bool try_peer(const struct ask *a, uint64_t peer)
+static bool try_peer(const struct lookup *l, uint64_t peer)
 {
-	uint32_t bits = a->info->port_bits[a->query->direction];
-	uint8_t protocol = a->query->protocol;
+	uint32_t bits = l->info->port_bits[l->query->direction];
+	uint8_t protocol = l->query->protocol;
 
-	if (a->info->flags[a->query->direction] & WR_CLASS_ANY_PROTO && try_key(a, peer, 0, 0))
+	if (l->info->flags[l->query->direction] & WR_CLASS_ANY_PROTO && try_key(l, peer, 0, 0))
 		return true;
 	if (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP && protocol != IPPROTO_SCTP)
 		return false;
 	for (unsigned n = 0; n <= 16; n++) {
-		if (bits >> n & 1 && try_key(a, peer, protocol, n))
+		if (bits >> n & 1 && try_key(l, peer, protocol, n))
 			return true;
 	}
 	return false;
 }
 
-/* The CIDRs come last: the data path asks for them only if nothing else has allowed the flow. */
-static bool try_peers(const struct ask *a)
+/* CIDRs come last: the data path looks them up only if nothing else allows the flow. */
+static bool try_peers(const struct lookup *l)
 {
-	const struct lookup_query *q = a->query;
-	uint32_t flags = a->info->flags[q->direction];
-	struct lookup_result *r = a->result;
+	const struct lookup_query *q = l->query;
+	uint32_t flags = l->info->flags[q->direction];
+	struct lookup_result *r = l->result;
 
-	if (flags & WR_CLASS_SELECTORS && a->tables->identity(a->tables->arg, q->peer_identity, &r->peer_class) == 0 &&
-	    try_peer(a, r->peer_class))
+	if (flags & WR_CLASS_SELECTORS && l->tables->identity(l->tables->arg, q->peer_identity, &r->peer_class) == 0 &&
+	    try_peer(l, r->peer_class))
 		return true;
-	if (flags & WR_CLASS_ANYBODY && try_peer(a, WR_PEER_ANY))
+	if (flags & WR_CLASS_ANY_PEER && try_peer(l, WR_PEER_ANY))
 		return true;
 	if (flags & WR_CLASS_ALL_PODS && q->peer_identity >> WR_ID_KIND_SHIFT == WR_ID_KIND_POD &&
-	    try_peer(a, WR_PEER_ALL_PODS))
+	    try_peer(l, WR_PEER_ALL_PODS))
 		return true;
 	return flags & WR_CLASS_CIDRS && q->peer_ip.family &&
-	       a->tables->cidr(a->tables->arg, q->policy_class, q->direction, &q->peer_ip, &r->cidr_peer) == 0 &&
-	       r->cidr_peer != WR_PEER_NONE && try_peer(a, r->cidr_peer);
+	       l->tables->cidr(l->tables->arg, q->policy_class, q->direction, &q->peer_ip, &r->cidr_peer) == 0 &&
+	       r->cidr_peer != WR_PEER_NONE && try_peer(l, r->cidr_peer);
 }
 
-/* Why a class without a look at its entries allows the flow or denies it; WR_RULE_NONE: the entries say. */
-static uint32_t judge_class(const struct ask *a, struct wr_class_info *info)
+/* The class's verdict without its entries; WR_RULE_NONE: its entries decide. */
+static uint32_t evaluate_class(const struct lookup *l, struct wr_class_info *info)
 {
-	const struct lookup_query *q = a->query;
+	const struct lookup_query *q = l->query;
 
-	/* The own node's host may always talk with a pod, and is the only one that one in quarantine may talk with. */
+	/* The node's own host may always reach a pod. A pod in quarantine may reach only the node's host. */
 	if (q->peer_identity == WR_ID_HOST && (q->direction == WR_INGRESS || q->policy_class == WR_CLASS_QUARANTINE))
 		return WR_RULE_OWN_NODE;
 	if (q->policy_class == WR_CLASS_QUARANTINE)
 		return WR_RULE_QUARANTINE;
 	if (q->policy_class == WR_CLASS_NOT_ISOLATED)
 		return WR_RULE_NOT_ISOLATED;
-	if (a->tables->class_info(a->tables->arg, q->policy_class, info) < 0)
+	if (l->tables->class_info(l->tables->arg, q->policy_class, info) < 0)
 		return WR_RULE_NO_CLASS;
 	if (info->flags[q->direction] & WR_CLASS_NO_ROOM)
 		return WR_RULE_NO_ROOM;
@@ -85,10 +85,10 @@ static uint32_t judge_class(const struct ask *a, struct wr_class_info *info)
 void policy_lookup(const struct lookup_tables *tables, const struct lookup_query *query, struct lookup_result *result)
 {
 	struct wr_class_info info = { 0 };
-	struct ask a = { tables, query, &info, result };
+	struct lookup l = { tables, query, &info, result };
 
 	*result = (struct lookup_result){ .peer_class = WR_PEER_NONE, .cidr_peer = WR_PEER_NONE };
-	result->rule = judge_class(&a, &info);
+	result->rule = evaluate_class(&l, &info);
 	result->allowed = result->rule == WR_RULE_OWN_NODE || result->rule == WR_RULE_NOT_ISOLATED ||
-			  (result->rule == WR_RULE_NONE && try_peers(&a));
+			  (result->rule == WR_RULE_NONE && try_peers(&l));
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A verdict as the data path reaches it (bpf/lib/policy.h does the same with the real maps), over any tables: the
+ * Computes a policy verdict as the data path does (bpf/lib/policy.h, with the real maps), over any tables: the
  * compiler's output in tests, the pinned maps in `warren policy why`.
  */
 #ifndef WARREN_POLICY_LOOKUP_H
@@ -32,7 +32,7 @@ struct lookup_result {
 	bool allowed;
 	uint32_t rule;            /* enum wr_rule, or a key of map `rules` */
 	struct wr_policy_key key; /* of the entry that matched, if rule >= WR_RULE_FIRST */
-	uint64_t peer_class, cidr_peer; /* what is known of the peer; WR_PEER_NONE: nothing, or not asked */
+	uint64_t peer_class, cidr_peer; /* of the peer; WR_PEER_NONE: none, or not looked up */
 };
 
 void policy_lookup(const struct lookup_tables *tables, const struct lookup_query *query, struct lookup_result *result);

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/*
- * Matchers, and which of them match a label set: found by an index from labels to the matchers that require them.
- */
+/* Matchers. An index from labels to the matchers that require them finds the matchers of a label set. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +18,7 @@ static uint64_t label_hash(const struct policy *p, const char *key, const char *
 	return siphash_end(&h);
 }
 
-/* Where the index holds the matchers of that scope which require that label. */
+/* The index key of the matchers of that scope that require that label. */
 static uint64_t anchor_hash(const struct scope *scope, uint64_t label)
 {
 	uint64_t x = (scope->by_hash.hash ^ label) * 0x9e3779b97f4a7c15ull;
@@ -46,8 +44,7 @@ static int anchors_make(struct policy *p, struct matcher *m, const struct requir
 	return 0;
 }
 
-/* Puts the matcher where a label set that it matches will find it: by the first label that it requires, values
- * preferred. */
+/* Adds the matcher to the index by the first label that it requires, preferably one with a value. */
 static int matcher_index(struct policy *p, struct matcher *m)
 {
 	const struct requirement *exists = NULL;
@@ -162,7 +159,7 @@ int matches_add(struct matches *to, struct matcher *m, uint16_t port)
 	return array_push(to->v, to->room, to->count, (struct match){ m, port });
 }
 
-/* Adds what the matcher finds in the label set: nothing, itself, or the numbers of the port that it names. */
+/* Adds the matcher if it matches the label set; with a named port, once for each port number of that name. */
 int matcher_match(struct matches *to, struct matcher *m, const struct labelset *set)
 {
 	if (!selector_matches(&m->pods, &set->labels))

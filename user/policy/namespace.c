@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Namespaces: what everything else is in, whether there is an object of that name or not. */
+/* Namespaces, with or without an object of that name. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,7 +66,7 @@ int policy_put_namespace(struct policy *p, struct namespace_object *object)
 		return -ENOMEM;
 	}
 	if (ns->object) {
-		ns->refs--; /* the old object's, which the new one takes over */
+		ns->refs--; /* the old object's reference goes to the new one */
 		if (labels_equal(&ns->object->labels, &object->labels)) {
 			namespace_object_free(object);
 			return 0;

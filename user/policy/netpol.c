@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* NetworkPolicies: which there are, and what has been edited since the last compile. */
+/* NetworkPolicies, and which of them have changed since the last compile. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,7 +55,7 @@ void netpol_free(struct policy *p, struct netpol *netpol)
 	free(netpol);
 }
 
-/* Whether its ingress rules name ports, so that a class depends on the ports of its pods. */
+/* Whether its ingress rules have named ports: a class then depends on the ports of its pods. */
 bool netpol_has_names(const struct policy_object *object)
 {
 	for (size_t i = 0; i < object->rule_count[POLICY_INGRESS]; i++) {
@@ -70,8 +70,8 @@ bool netpol_has_names(const struct policy_object *object)
 }
 
 /*
- * What a policy selects is compared with every label set of its namespace. One that says more than it may is as one whose selector cannot
- * be read: it isolates all of its namespace.
+ * A podSelector is matched against every label set of its namespace. One over the bound is handled like an unreadable
+ * one: the policy isolates all of its namespace.
  */
 static int bound_selector(struct policy_object *object)
 {

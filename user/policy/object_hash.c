@@ -32,7 +32,7 @@ void siphash_selector(struct siphash *h, const struct selector *selector)
 	}
 }
 
-/* (Addresses and prefixes are bytes without holes between them.) */
+/* Addresses and prefixes have no padding. */
 static void hash_peer(struct siphash *h, const struct policy_peer *peer)
 {
 	siphash_number(h, peer->is_block | peer->has_namespaces << 1 | peer->has_pods << 2);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What objects say, as a text to be hashed: different objects have different texts. */
+/* Hashes of objects. Different objects have different hashed texts. */
 #ifndef WARREN_POLICY_OBJECT_HASH_H
 #define WARREN_POLICY_OBJECT_HASH_H
 

@@ -151,7 +151,7 @@ int selector_copy(struct selector *to, const struct selector *from)
 	if (!to->v)
 		return -ENOMEM;
 	for (size_t i = 0; i < from->count; i++) {
-		to->count++; /* before it is filled, so that selector_free() finds what there is of it */
+		to->count++; /* before it is filled, so that selector_free() frees a partial copy */
 		if (requirement_copy(&to->v[i], &from->v[i]) < 0) {
 			selector_free(to);
 			return -ENOMEM;
@@ -169,9 +169,9 @@ static int label_cmp(const void *a, const void *b)
 
 const char *labels_get(const struct labels *labels, const char *key)
 {
-	struct label wanted = { .key = (char *)key };
+	struct label label = { .key = (char *)key };
 	const struct label *found =
-		labels->count ? bsearch(&wanted, labels->v, labels->count, sizeof(wanted), label_cmp) : NULL;
+		labels->count ? bsearch(&label, labels->v, labels->count, sizeof(label), label_cmp) : NULL;
 
 	return found ? found->value : NULL;
 }

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The Kubernetes objects that policy is computed from, reduced to the fields it needs. They are decoded and validated
- * by user/k8s and owned by the compiler (policy.h) once they were put into it. Strings are NUL-terminated UTF-8, owned
- * by their object. An object is zeros at first, is filled, and freed with its *_free(), which accept NULL and
- * half-built objects.
+ * The Kubernetes objects that are used, reduced to the fields that are needed. user/k8s decodes and validates them; the
+ * compiler (policy.h) owns those that are put into it. Strings are NUL-terminated UTF-8, owned by their object. An
+ * object starts zeroed. Its *_free() accepts NULL and half-built objects.
  */
 #ifndef WARREN_POLICY_OBJECTS_H
 #define WARREN_POLICY_OBJECTS_H
@@ -41,36 +40,36 @@ struct named_port {
 /* core/v1 Pod. */
 struct pod_object {
 	char *namespace, *name;
-	/* As the runtime knows it (a static pod's is not the one of its mirror object); "": a manifest without one. */
+	/* As passed to the runtime (a static pod's differs from its mirror object's); "": a manifest without one. */
 	char *uid;
 	struct labels labels;
 	struct named_port *ports; /* of all containers; sorted by name, protocol, port; no duplicates */
 	size_t port_count;
-	char *node; /* spec.nodeName; "": not said */
+	char *node; /* spec.nodeName; "": not set */
 	struct ip ips[2]; /* status.podIPs; family 0: none */
-	bool host_network; /* it is its node: selects nothing, is selected by nothing */
-	bool completed;    /* phase Succeeded or Failed: as if it did not exist. A terminating pod is not completed. */
-	bool terminating;  /* it is being deleted: its addresses may be another pod's by now */
+	bool host_network; /* uses the node's identity: no selector matches it */
+	bool completed;    /* phase Succeeded or Failed: ignored. A terminating pod is not completed. */
+	bool terminating;  /* being deleted: another pod may have its addresses by now */
 };
 
-/* core/v1 Node: no input of the compiler, but decoded and owned in the same way. */
+/* core/v1 Node: not used by the compiler. */
 #define NODE_ADDRESSES 8
 #define NODE_AGENT_ANNOTATION "warren.dev/agent"
-#define NODE_AGENT_MAX 64 /* with the NUL; of a longer one the beginning */
+#define NODE_AGENT_MAX 64 /* with the NUL; longer ones are truncated */
 struct node_object {
 	char *name;
 	/* spec.podCIDRs (or podCIDR): at most one of each family; host bits zero; family 0: none */
 	struct prefix cidrs[2];
-	/* status.addresses of type InternalIP, as listed: the first of a family is the tunnel's */
+	/* status.addresses of type InternalIP, in order: tunnels use the first of a family */
 	struct ip addresses[NODE_ADDRESSES];
 	size_t address_count;
-	int64_t created; /* metadata.creationTimestamp, seconds since 1970; 0: not said */
-	char agent[NODE_AGENT_MAX]; /* how its agent is, as that has annotated it; "": it has not */
+	int64_t created; /* metadata.creationTimestamp, seconds since 1970; 0: not set */
+	char agent[NODE_AGENT_MAX]; /* state of its agent, from the annotation; "": none */
 };
 
-/* core/v1 Service, of which there is one element of ports. */
+/* core/v1 Service: one element of ports. */
 struct service_port {
-	char *name; /* "": without one, which only a single port may be */
+	char *name; /* "": none, allowed for a single port */
 	uint8_t protocol; /* IPPROTO_TCP, _UDP, _SCTP */
 	uint16_t port, node_port; /* host order; node_port 0: none */
 };
@@ -78,8 +77,8 @@ struct service_port {
 enum service_type { SERVICE_CLUSTER_IP, SERVICE_NODE_PORT, SERVICE_LOAD_BALANCER, SERVICE_EXTERNAL_NAME };
 
 /*
- * core/v1 Service: no input of the compiler either. One that is somebody else's to translate (ExternalName, headless,
- * or labelled so) has no cluster_ips.
+ * core/v1 Service: not used by the compiler. One that is not translated here (ExternalName, headless, or labelled for
+ * another proxy) has no cluster_ips.
  */
 struct service_object {
 	char *namespace, *name;
@@ -91,21 +90,21 @@ struct service_object {
 	bool internal_local;	   /* internalTrafficPolicy Local */
 };
 
-/* discovery.k8s.io/v1 EndpointSlice, one endpoint of it: its first address, as the API says. */
+/* discovery.k8s.io/v1 EndpointSlice: one endpoint, with its first address, as the API specifies. */
 struct slice_endpoint {
 	struct ip address;
 	bool ready, serving, terminating; /* conditions, after defaulting */
-	char *node; /* nodeName; "": not said */
+	char *node; /* nodeName; "": not set */
 };
 struct slice_port {
 	char *name; /* matches the Service's port of that name */
 	uint8_t protocol;
-	uint16_t port; /* host order; 0: not said */
+	uint16_t port; /* host order; 0: not set */
 };
-/* Those of address type FQDN have no endpoints here. */
+/* A slice of address type FQDN has no endpoints here. */
 struct slice_object {
 	char *namespace, *name;
-	char *service; /* label kubernetes.io/service-name; "": of none */
+	char *service; /* label kubernetes.io/service-name; "": none */
 	struct slice_endpoint *endpoints; /* sorted by address; all of one family */
 	size_t endpoint_count;
 	struct slice_port *ports;
@@ -123,8 +122,8 @@ struct requirement {
 };
 
 /*
- * A label selector: all requirements hold. None: everything matches. NotIn and DoesNotExist hold where the key is
- * absent (k8s.io/apimachinery labels.Requirement.Matches).
+ * A label selector: matches if all requirements do; an empty one matches everything. NotIn and DoesNotExist match where
+ * the key is absent (k8s.io/apimachinery labels.Requirement.Matches).
  */
 struct selector {
 	struct requirement *v; /* sorted by key, op, values */
@@ -132,8 +131,8 @@ struct selector {
 };
 
 /*
- * One element of from/to: either an ipBlock, or pods. `namespaces` missing: those of the policy's own namespace; `pods`
- * missing: all pods of the selected namespaces.
+ * One element of from/to: either an ipBlock, or pods. Without `namespaces`: of the policy's own namespace; without
+ * `pods`: all pods of the selected namespaces.
  */
 struct policy_peer {
 	bool is_block;
@@ -148,7 +147,7 @@ struct policy_peer {
 struct policy_port {
 	uint8_t protocol; /* IPPROTO_TCP, _UDP, _SCTP */
 	bool all;         /* no port: all of the protocol */
-	char name[16];    /* a named port, if not empty: resolved by the pod that the flow goes to */
+	char name[16];    /* if not empty: a named port, resolved by the ports of the destination pod */
 	uint16_t first, last; /* host order; last = endPort, or first */
 };
 
@@ -169,8 +168,8 @@ struct policy_object {
 	struct policy_rule *rules[POLICY_DIRECTIONS];
 	size_t rule_count[POLICY_DIRECTIONS];
 	/*
-	 * NULL, or why the object is not valid. It then isolates, in both directions and without a rule, the pods that
-	 * it selects, as far as its selector could be read; else all of its namespace.
+	 * NULL, or why the object is invalid. It then isolates the selected pods in both directions, without rules; if
+	 * its selector is unreadable, all pods of its namespace.
 	 */
 	char *invalid;
 };
@@ -184,17 +183,14 @@ void node_object_free(struct node_object *object);
 void service_object_free(struct service_object *object);
 void slice_object_free(struct slice_object *object);
 
-/* The value of `key`, NULL if there is none. */
+/* The value of `key`, or NULL. */
 const char *labels_get(const struct labels *labels, const char *key);
 bool selector_matches(const struct selector *selector, const struct labels *labels);
 bool labels_equal(const struct labels *a, const struct labels *b); /* both sorted */
 int selector_copy(struct selector *to, const struct selector *from);
 void selector_print(FILE *f, const struct selector *selector); /* app=web,tier in (a,b); everything: * */
 
-/*
- * Brings what was filled in any order into the order that the fields above promise, without duplicates; -EEXIST: a key
- * twice.
- */
+/* Sort as specified above, and remove duplicates; -EEXIST: a duplicate key. */
 int labels_sort(struct labels *labels);
 void selector_sort(struct selector *selector);
 void slice_sort(struct slice_object *object); /* (one address may be there more than once) */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What a compile hands out: what is not as it was last told. */
+/* The output of a compile: differences to what was last reported. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -41,7 +41,7 @@ static void identity_collision(struct policy *p, struct identity *identity)
 	}
 }
 
-int tell_identities(struct policy *p)
+int report_identities(struct policy *p)
 {
 	struct output *out = &p->out;
 	struct identity *identity, *after;
@@ -51,14 +51,14 @@ int tell_identities(struct policy *p)
 
 		identity_collision(p, identity);
 		peer = identity_peer(identity);
-		if (peer != identity->told) {
+		if (peer != identity->reported_peer) {
 			if (array_push(out->identities, out->identity_room, out->identity_count,
 				       (struct policy_identity){ identity->by_number.hash, peer }) < 0)
 				return -ENOMEM;
-			out->peers_moved |= identity->known && !list_empty(&identity->sets);
+			out->peers_moved |= identity->was_used && !list_empty(&identity->sets);
 		}
-		identity->told = peer;
-		identity->known = true;
+		identity->reported_peer = peer;
+		identity->was_used = true;
 		list_remove(&identity->dirty);
 		if (list_empty(&identity->sets)) {
 			table_remove(&p->identities, &identity->by_number);
@@ -81,7 +81,7 @@ static struct policy_endpoint endpoint_now(const struct endpoint *ep)
 	return now;
 }
 
-int tell_endpoints(struct policy *p)
+int report_endpoints(struct policy *p)
 {
 	struct output *out = &p->out;
 	struct endpoint *ep, *after;
@@ -89,20 +89,20 @@ int tell_endpoints(struct policy *p)
 	list_each_safe(ep, after, &p->dirty_endpoints, dirty) {
 		struct policy_endpoint now = endpoint_now(ep);
 
-		if (!ep->told || ep->told_identity != now.identity || ep->told_class != now.class_key) {
+		if (!ep->reported || ep->reported_identity != now.identity || ep->reported_class != now.class_key) {
 			if (array_push(out->endpoints, out->endpoint_room, out->endpoint_count, now) < 0)
 				return -ENOMEM;
 		}
-		ep->told = true;
-		ep->told_identity = now.identity;
-		ep->told_class = now.class_key;
+		ep->reported = true;
+		ep->reported_identity = now.identity;
+		ep->reported_class = now.class_key;
 		list_remove(&ep->dirty);
 	}
 	return 0;
 }
 
-/* A pod that is gone stays until the next compile, for its name. */
-int tell_pods(struct policy *p)
+/* A pod that is gone stays until the next compile, because the output refers to its name. */
+int report_pods(struct policy *p)
 {
 	struct output *out = &p->out;
 	struct pod *pod, *after;
@@ -117,9 +117,9 @@ int tell_pods(struct policy *p)
 			.identity = pod->set ? pod->set->identity->by_number.hash : WR_ID_UNKNOWN,
 		};
 
-		if ((pod->present || pod->told) && array_push(out->pods, out->pod_room, out->pod_count, now) < 0)
+		if ((pod->present || pod->reported) && array_push(out->pods, out->pod_room, out->pod_count, now) < 0)
 			return -ENOMEM;
-		pod->told = pod->present;
+		pod->reported = pod->present;
 		if (pod->present)
 			list_remove(&pod->dirty);
 	}
@@ -131,15 +131,15 @@ void drop_gone_pods(struct policy *p)
 	struct pod *pod, *after;
 
 	list_each_safe(pod, after, &p->dirty_pods, dirty) {
-		if (pod->present || pod->told)
+		if (pod->present || pod->reported)
 			continue;
 		list_remove(&pod->dirty);
 		pod_unneeded(p, pod);
 	}
 }
 
-/* A rule that is gone stays until the next compile, for its text; its number is not given to another. */
-int tell_rules(struct policy *p)
+/* A rule that is gone stays until the next compile, because the output refers to its text. Numbers are not reused. */
+int report_rules(struct policy *p)
 {
 	struct output *out = &p->out;
 	struct rule *rule, *after;
@@ -147,12 +147,12 @@ int tell_rules(struct policy *p)
 	list_each_safe(rule, after, &p->changed_rules, changed) {
 		bool gone = !rule->refs;
 
-		if (gone == rule->told || (p->whole && !gone)) {
+		if (gone == rule->reported || (p->whole && !gone)) {
 			if (array_push(out->rules, out->rule_room, out->rule_count,
 				       (struct policy_rule_name){ rule->number, gone, rule->text }) < 0)
 				return -ENOMEM;
 		}
-		rule->told = !gone;
+		rule->reported = !gone;
 		if (!gone)
 			list_remove(&rule->changed);
 	}
@@ -164,7 +164,7 @@ void drop_unused_rules(struct policy *p)
 	struct rule *rule, *after;
 
 	list_each_safe(rule, after, &p->changed_rules, changed) {
-		if (rule->refs || rule->told)
+		if (rule->refs || rule->reported)
 			continue;
 		list_remove(&rule->changed);
 		table_remove(&p->rules, &rule->by_text);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Peer classes: the sets of matchers that match some label set. A changed label set is matched anew; a new matcher is
- * tried on the label sets of its scope; one that nobody uses any more is taken out of the peer classes that have it.
- * Where many have come or gone, all label sets that may be concerned are matched anew, once: each matcher by itself would make a peer
- * class of every label set, as many times as there are matchers.
+ * Peer classes: the sets of matchers that match some label set. A changed label set is matched again; a new matcher is
+ * tried on the label sets of its scope; an unused one is removed from the peer classes that contain it. With many new
+ * or unused matchers all affected label sets are matched again once: one matcher at a time would make a new peer class
+ * for every label set and every matcher.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -43,7 +43,7 @@ static struct peer_class *peer_class_new(struct policy *p, const struct matches 
 	return peer;
 }
 
-/* *peer: the class of that set of members, NULL for the empty one. */
+/* *peer: the class of that set of members; NULL for an empty set. */
 static int peer_class_get(struct policy *p, struct matches *members, struct peer_class **peer)
 {
 	struct siphash h;
@@ -94,7 +94,7 @@ void peer_set(struct policy *p, struct labelset *set, struct peer_class *peer)
 		list_mark(&p->dirty_identities, &set->identity->dirty);
 }
 
-/* --- keeping them up to date --- */
+/* --- updates --- */
 
 static int rematch_all(struct policy *p, struct matches *found)
 {
@@ -111,7 +111,7 @@ static int rematch_all(struct policy *p, struct matches *found)
 	return 0;
 }
 
-/* The members of a class, all, or all but those of one matcher. */
+/* The members of a class, except those of one matcher (NULL: all). */
 static int members_of(struct matches *to, const struct peer_class *peer, const struct matcher *without)
 {
 	to->count = 0;
@@ -123,7 +123,7 @@ static int members_of(struct matches *to, const struct peer_class *peer, const s
 	return 0;
 }
 
-/* One that has come or gone changes the entries of every policy class that has a term for one of its matchers. */
+/* A new or removed peer class changes the entries of every policy class with a term for one of its matchers. */
 static void peer_liveness(struct policy *p, struct peer_class *peer)
 {
 	bool live = !list_empty(&peer->sets);
@@ -197,7 +197,7 @@ static int try_namespace(struct policy *p, struct matcher *m, struct ns *ns, str
 	return 0;
 }
 
-/* Whether there is a label set that is not to be rematched anyway: not so in the first compile, where it saves most. */
+/* Whether some label set is not rematched anyway. In the first compile all are, which saves most of the work there. */
 static bool any_settled(const struct policy *p)
 {
 	const struct labelset *set;
@@ -242,7 +242,7 @@ static bool in_fresh_scope(const struct ns *ns)
 	return fresh;
 }
 
-/* Marks for matching anew whoever may match a matcher that has come; or did match one that has gone, which nobody finds any more. */
+/* Marks label sets that may match a new matcher or did match an unused one, which is removed from the index. */
 static void rematch_concerned(struct policy *p)
 {
 	struct peer_member *member;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Pods, and the endpoints of this node that have their labels. Notes what the next compile has to look at. */
+/* Pods, and the endpoints of this node with their labels. Marks what the next compile must update. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,10 +42,10 @@ static struct pod *pod_get(struct policy *p, const char *namespace, const char *
 	return pod;
 }
 
-/* Nothing needs the pod: no object, no endpoint, nobody who is still to be told that it is gone. */
+/* Frees the pod if it has no object and no endpoint, and its removal was reported. */
 void pod_unneeded(struct policy *p, struct pod *pod)
 {
-	if (pod->present || pod->told || !list_empty(&pod->endpoints))
+	if (pod->present || pod->reported || !list_empty(&pod->endpoints))
 		return;
 	table_remove(&p->pods, &pod->by_name);
 	list_remove(&pod->dirty);
@@ -56,7 +56,7 @@ void pod_unneeded(struct policy *p, struct pod *pod)
 	free(pod);
 }
 
-/* --- endpoints and the label sets that they have --- */
+/* --- endpoints and their label sets --- */
 
 static void endpoint_set(struct policy *p, struct endpoint *ep, struct labelset *set)
 {
@@ -90,7 +90,7 @@ static void endpoint_set(struct policy *p, struct endpoint *ep, struct labelset 
 	labelset_put(p, old);
 }
 
-/* A uid that either side does not know is no obstacle. */
+/* An unknown uid of either side matches any. */
 static bool same_uid(const char *a, const char *b)
 {
 	return !a || !b || !*a || !*b || strcmp(a, b) == 0;
@@ -165,10 +165,10 @@ int policy_put_endpoint(struct policy *p, uint32_t ifindex, const char *namespac
 		return r;
 	}
 	endpoint_resolve(p, ep);
-	if (old) { /* what is the same is not told again */
-		ep->told = old->told;
-		ep->told_identity = old->told_identity;
-		ep->told_class = old->told_class;
+	if (old) { /* an unchanged endpoint is not reported again */
+		ep->reported = old->reported;
+		ep->reported_identity = old->reported_identity;
+		ep->reported_class = old->reported_class;
 		endpoint_free(p, old);
 	}
 	return 0;
@@ -184,7 +184,7 @@ void policy_remove_endpoint(struct policy *p, uint32_t ifindex)
 
 /* --- pod objects --- */
 
-/* Takes over the reference to the set. */
+/* Takes ownership of the reference to the set. */
 static void pod_set(struct policy *p, struct pod *pod, struct labelset *set)
 {
 	struct labelset *old = pod->set;
@@ -213,7 +213,7 @@ static void swap_text(char **a, char **b)
 	*b = text;
 }
 
-/* What of the object is kept besides its labels. What it was goes with the object. */
+/* Takes over the object's fields besides its labels; the old values are freed with the object. */
 static void pod_take(struct policy *p, struct pod *pod, struct pod_object *object)
 {
 	const char *was = pod->node ? pod->node : "", *is = object->node ? object->node : "";

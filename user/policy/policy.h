@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The policy compiler: objects in, map entries out. Pure: it knows no maps, no files and no clock. It keeps what it
- * computed, so that a change costs what depends on it.
+ * The policy compiler: objects in, map entries out. Pure: it uses no maps, files or clock. It keeps its results, so
+ * that a change costs only what depends on it.
  *
  *   identity      keyed hash of (namespace, its labels, pod labels, named ports): see identity.h
  *   peer class    distinct set of selectors, of policies that are in use on this node, that match an identity
  *   policy class  distinct set of policies that select an endpoint of this node; named here by a hash of the set (its
- *                 key), numbered by whoever writes it into the maps
+ *                 key), numbered by the agent when it writes the maps
  *
- * Only policies that select a local endpoint are compiled, only selectors of those are matched against identities.
+ * Only policies that select a local endpoint are compiled, and only their selectors are matched against identities.
  */
 #ifndef WARREN_POLICY_H
 #define WARREN_POLICY_H
@@ -21,8 +21,8 @@
 struct policy;
 
 /*
- * A pod of more labels, or named ports, is as one without an object: in quarantine, and matched by no selector. (Each label is looked up
- * in each scope of selectors. The API limits neither.)
+ * A pod with more labels or named ports is handled as a pod without an object: in quarantine, and no selector matches
+ * it. (Each label is looked up in each scope. The API limits neither.)
  */
 #define POD_LABELS_MAX 256
 #define POD_PORTS_MAX 512
@@ -32,14 +32,12 @@ struct policy;
 struct policy *policy_new(const uint8_t key[POLICY_KEY_SIZE]); /* NULL without memory */
 void policy_free(struct policy *p);
 
-/*
- * For tests of collisions: identities have only the low `bits` of their hash (56 unless told). Before anything is put.
- */
+/* For tests of collisions: identities use only the low `bits` of their hash (default 56). Before anything is put. */
 void policy_set_identity_bits(struct policy *p, unsigned bits);
 
 /*
- * Objects: added or replaced by namespace and name. Owned by the compiler from here on, also on failure (-ENOMEM). An
- * object that equals the one it replaces changes nothing.
+ * Adds or replaces objects by namespace and name. The compiler takes ownership, also on failure (-ENOMEM). An object
+ * that equals the one that it replaces changes nothing.
  */
 int policy_put_namespace(struct policy *p, struct namespace_object *object);
 int policy_put_pod(struct policy *p, struct pod_object *object);
@@ -49,25 +47,22 @@ void policy_remove_pod(struct policy *p, const char *namespace, const char *name
 void policy_remove_policy(struct policy *p, const char *namespace, const char *name);
 
 /*
- * Endpoints of this node. One belongs to the pod object of that namespace and name, if that has the uid (a uid that
- * either side does not know is no obstacle), and has its labels and ports; an older object of the name never lends
- * them. `own` (taken over; may be NULL) gives labels to an endpoint that has no pod object: those of the network
- * config. With neither, it has no policy: class quarantine.
+ * Endpoints of this node. An endpoint has the labels and ports of the pod object of that namespace and name, if their
+ * uids are equal or one is unknown: an older object of the same name is not used. `own` (takes ownership; may be NULL)
+ * are the labels of an endpoint without a pod object, from the network config. An endpoint with neither is in class
+ * quarantine.
  */
 int policy_put_endpoint(struct policy *p, uint32_t ifindex, const char *namespace, const char *name, const char *uid,
 			struct labels *own);
 void policy_remove_endpoint(struct policy *p, uint32_t ifindex);
 
-/*
- * What the node's maps can hold; unless told, as much as they ever do (abi/maps.h). How it is divided: see bounds.h. Before the first
- * compile.
- */
+/* The size of the node's maps (default: abi/maps.h), divided as in bounds.h. Before the first compile. */
 void policy_set_room(struct policy *p, size_t entries, size_t prefixes, size_t names);
 
-/* Rule numbers that the maps know already, so that a new compiler goes on with them. Before the first compile. */
+/* Rule numbers that the maps already hold, so that a new compiler keeps them. Before the first compile. */
 int policy_seed_rule(struct policy *p, uint32_t rule, const char *text);
 
-/* --- what comes out --- */
+/* --- output --- */
 
 struct policy_cidr {
 	struct ip ip;
@@ -76,13 +71,13 @@ struct policy_cidr {
 	uint64_t peer;     /* CIDR peer, or WR_PEER_NONE */
 };
 
-/* A class whole: all of its entries, sorted by key (memcmp of wr_policy_key). `policy_class` is 0 in all keys. */
+/* A complete class: all entries, sorted by key (memcmp of wr_policy_key). `policy_class` is 0 in all keys. */
 struct policy_class {
 	uint64_t key; /* never below WR_CLASS_FIRST */
-	bool gone;    /* no endpoint is in it any more; nothing else is set */
+	bool gone;    /* no endpoint has it any more; nothing else is set */
 	/*
-	 * It is over a bound, and denies what its policies isolate (info says WR_CLASS_NO_ROOM; no entries). One that was told before is
-	 * not told so: what was told of it stays.
+	 * It exceeds a bound, and denies all in the isolated directions (WR_CLASS_NO_ROOM in info; no entries). A class
+	 * that was reported before is not reported as refused: its last version stays enforced.
 	 */
 	bool refused;
 	struct wr_class_info info;
@@ -95,7 +90,7 @@ struct policy_class {
 
 struct policy_identity {
 	uint64_t identity;
-	uint64_t peer; /* peer class; WR_PEER_NONE: to be removed from the map */
+	uint64_t peer; /* peer class; WR_PEER_NONE: remove it from the map */
 };
 
 struct policy_endpoint {
@@ -104,66 +99,66 @@ struct policy_endpoint {
 	uint64_t class_key; /* WR_CLASS_QUARANTINE, WR_CLASS_NOT_ISOLATED, or the key of a class */
 };
 
-/* Who a pod is, wherever it runs. */
+/* A pod's identity, on any node. */
 struct policy_pod {
 	const char *namespace, *name;
-	const char *node;   /* "": not said */
+	const char *node;   /* "": not set */
 	struct ip ips[2];   /* family 0: none */
 	bool terminating;
-	uint64_t identity; /* WR_ID_UNKNOWN: it is nobody: gone, completed, or its node (host network) */
+	uint64_t identity; /* WR_ID_UNKNOWN: gone, completed, or host network */
 };
 
 struct policy_rule_name {
 	uint32_t rule;
-	bool gone; /* no class uses it any more; its text is still valid */
+	bool gone; /* unused; its text is still valid */
 	const char *text;
 };
 
-/* What has changed since the last compile. Valid until the next call of anything here. */
+/* Changes since the last compile. Valid until the next call of any function here. */
 struct policy_changes {
 	const struct policy_class *classes;
 	size_t class_count;
 	const struct policy_identity *identities;
 	size_t identity_count;
-	const struct policy_endpoint *endpoints; /* those whose identity or class has changed, or is new */
+	const struct policy_endpoint *endpoints; /* new, or with another identity or class */
 	size_t endpoint_count;
 	const struct policy_rule_name *rules;
 	size_t rule_count;
-	const struct policy_pod *pods; /* those of which anything above has changed, or is new */
+	const struct policy_pod *pods; /* new, or with a changed field */
 	size_t pod_count;
-	/* an identity that was known has another peer class: flows of every class are to be judged again */
+	/* a known identity has another peer class: flows of every class must be evaluated again */
 	bool peers_moved;
 };
 
 /*
- * Computes what changed. On failure (-ENOMEM) the changes are lost and the next compile must be a full one: call
- * policy_compile_all(), which returns everything there is, as if nothing had ever been compiled.
+ * Computes the changes. After a failure (-ENOMEM) they are lost: call policy_compile_all(), which returns everything,
+ * as if nothing had been compiled before.
  */
 int policy_compile(struct policy *p, struct policy_changes *changes, struct err *err);
 int policy_compile_all(struct policy *p, struct policy_changes *changes, struct err *err);
 /*
- * Large classes are left for the next compile, which has nothing else to wait for. Until then what was told of them stays; new ones are
- * told to be denied.
+ * Large classes are deferred to the next compile, which can be called at once. Until then their last version stays; new
+ * ones are reported as denied.
  */
 bool policy_unfinished(const struct policy *p);
 /*
- * Whether what was compiled last depends on who other pods are: a policy that selects an endpoint of this node names
- * pods or namespaces. All pods of all namespaces need not be known for that, nor need addresses.
+ * Whether the compiled policies depend on the identities of other pods: one of them has a selector of pods or
+ * namespaces. A rule for all pods of all namespaces does not, nor does an ipBlock.
  */
 bool policy_needs_pods(const struct policy *p);
 
-/* --- to look at --- */
+/* --- for display --- */
 
 struct policy_identity_info {
 	uint64_t identity;
 	const char *namespace;
-	const struct labels *namespace_labels, *labels; /* namespace_labels NULL: there is no such namespace object */
+	const struct labels *namespace_labels, *labels; /* namespace_labels NULL: no namespace object */
 	const struct named_port *ports;
 	size_t port_count;
-	uint64_t peer;       /* its peer class, WR_PEER_NONE: none */
+	uint64_t peer;       /* its peer class, or WR_PEER_NONE */
 	size_t pods;         /* pod objects (and endpoints with labels of their own) that have it */
 	bool collision;      /* two label sets have this number: it matches no selector */
-	const uint32_t *endpoints; /* ifindexes of its local endpoints */
+	const uint32_t *endpoints; /* ifindexes of local endpoints with it */
 	size_t endpoint_count;
 	const char *const *selectors; /* those that match, as text */
 	size_t selector_count;
@@ -178,16 +173,16 @@ struct policy_policy_info {
 	size_t entries; /* in the classes that contain it; 0 if it selects no local endpoint */
 	const uint64_t *classes; /* keys of the classes that contain it */
 	size_t class_count;
-	const char *problem; /* its rules, or a change of its class, are not enforced: over which bound it is; NULL: they are */
-	bool coarse_names;   /* its rules share one name for each direction: there is no room for more */
+	const char *problem; /* the exceeded bound, if its rules or a change of its class are not enforced; NULL: they are */
+	bool coarse_names;   /* its rules share one name for each direction: no room for more */
 };
 /* In order of namespace and name. */
 int policy_each_policy(struct policy *p, int (*fn)(const struct policy_policy_info *info, void *arg), void *arg);
 
-/* Policies and classes that are over a bound. `example`: the first one as "namespace/name: problem", "" without any. */
+/* Policies and classes that exceed a bound. `example`: one of them, "namespace/name: problem", or "". */
 struct policy_refused {
 	size_t policies, classes, coarse /* policies whose rules share names */;
-	size_t pods; /* of more labels or named ports than they may have; `pod`: one of them, "namespace/name", or "" */
+	size_t pods; /* with too many labels or named ports; `pod`: one of them, "namespace/name", or "" */
 	char pod[320];
 	char example[512];
 };
@@ -197,7 +192,7 @@ struct policy_counts {
 	size_t namespaces, pods, policies, policies_invalid, endpoints, endpoints_waiting /* quarantined: no labels */;
 	size_t identities, collisions, selectors, peer_classes, classes, entries, cidrs, rules;
 };
-void policy_count(const struct policy *p, struct policy_counts *counts); /* looks at every object */
-size_t policy_count_invalid(const struct policy *p);			 /* at every policy alone */
+void policy_count(const struct policy *p, struct policy_counts *counts); /* visits every object */
+size_t policy_count_invalid(const struct policy *p);			 /* visits every policy */
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Names of rules, and their numbers, which stand in the maps. */
+/* Names of rules, and their numbers in the maps. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,6 +73,6 @@ int policy_seed_rule(struct policy *p, uint32_t number, const char *text)
 	rule = rule_new(p, number, text);
 	if (!rule)
 		return -ENOMEM;
-	rule->told = true;
+	rule->reported = true;
 	return 0;
 }

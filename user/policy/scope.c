@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Scopes: where the pods of a peer are. */
+/* Scopes: the namespaces of a peer's pods. */
 #include <errno.h>
 #include <stdlib.h>
 
 #include "compiler.h"
 
 /*
- * A namespace without an object is matched by the empty namespaceSelector only: of its labels nothing is known, so that
- * neither In nor NotIn can be said to hold. (The API knows no pods without their namespace; a directory of manifests
- * does.)
+ * A namespace without an object matches only the empty namespaceSelector: its labels are unknown, so neither In nor
+ * NotIn can be evaluated. (In the API every pod has a namespace object, but not in a directory of manifests.)
  */
 bool scope_matches(const struct scope *scope, const struct ns *ns)
 {
@@ -26,7 +25,7 @@ static int ns_add_scope(struct ns *ns, struct scope *scope)
 
 static void ns_remove_scope(struct ns *ns, const struct scope *scope)
 {
-	/* From the end: many that go go in the reverse order of their coming. */
+	/* From the end: scopes are mostly removed in the reverse order of their addition. */
 	for (size_t i = ns->scope_count; i-- > 0;) {
 		if (ns->scopes[i] == scope) {
 			ns->scopes[i] = ns->scopes[--ns->scope_count];
@@ -79,7 +78,7 @@ void scope_put(struct policy *p, struct scope *scope)
 	free(scope);
 }
 
-/* All that can fail of a new scope. */
+/* The part of scope_get() that can fail. */
 static int scope_fill(struct policy *p, struct scope *scope, struct ns *own, const struct selector *selector)
 {
 	struct ns *ns;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* One NetworkPolicy: from its object to terms (one peer, one port, one rule), while a class contains it. */
+/* Compiles a NetworkPolicy into terms (each one peer and one port of a rule), while a class contains it. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -14,7 +14,7 @@ struct terms {
 
 static void terms_free(struct policy *p, struct term *v, size_t count)
 {
-	/* The last one first: what it leads to is the last in the lists that it is looked for in. */
+	/* In reverse order: the lists that are searched are searched from their end. */
 	while (count--) {
 		struct term *term = &v[count];
 
@@ -37,26 +37,26 @@ static uint64_t block_hash(const struct policy *p, const struct policy_peer *pee
 	return siphash_end(&h);
 }
 
-/* Who a peer (NULL: a rule without any) is, in this direction and with this port (NULL: a rule without). */
-static int term_who(struct terms *t, struct term *term, const struct policy_peer *peer, const struct policy_port *port)
+/* Sets the term's peer from that of the rule (NULL: a rule without peers) and its port (NULL: without ports). */
+static int term_set_peer(struct terms *t, struct term *term, const struct policy_peer *peer, const struct policy_port *port)
 {
 	bool resolve = port && port->name[0] && term->direction == POLICY_EGRESS;
 
 	if (peer && peer->is_block) {
-		term->who = TERM_BLOCK;
+		term->kind = TERM_BLOCK;
 		term->block = peer;
 		term->block_hash = block_hash(t->p, peer);
 		return 0;
 	}
 	if (!resolve && !peer) {
-		term->who = TERM_ANY;
+		term->kind = TERM_ANY;
 		return 0;
 	}
 	if (!resolve && peer->has_namespaces && !peer->namespaces.count && !(peer->has_pods && peer->pods.count)) {
-		term->who = TERM_ALL_PODS;
+		term->kind = TERM_ALL_PODS;
 		return 0;
 	}
-	term->who = TERM_MATCHER;
+	term->kind = TERM_MATCHER;
 	term->matcher = matcher_get(t->p, t->netpol, peer, resolve ? port : NULL);
 	return term->matcher ? 0 : -ENOMEM;
 }
@@ -67,8 +67,8 @@ static int term_add(struct terms *t, int direction, size_t rule, const struct po
 	struct term term = { .direction = (uint8_t)direction, .port_entries = 1, .netpol = t->netpol };
 
 	/*
-	 * The name of a port is resolved by the pod that the flow goes to. An ipBlock names addresses, not pods: in
-	 * egress there is nobody to resolve it, so such a pair allows nothing. (The API's text leaves it open.)
+	 * A named port is resolved by the ports of the destination pod. In egress an ipBlock has addresses and no pod,
+	 * so such a pair allows nothing. (The API does not specify it.)
 	 */
 	if (peer && peer->is_block && port && port->name[0] && direction == POLICY_EGRESS)
 		return 0;
@@ -87,7 +87,7 @@ static int term_add(struct terms *t, int direction, size_t rule, const struct po
 	term.rule = rule_get(t->p, t->netpol, direction, rule, port_number);
 	if (!term.rule)
 		return -ENOMEM;
-	if (term_who(t, &term, peer, port) < 0) {
+	if (term_set_peer(t, &term, peer, port) < 0) {
 		rule_put(t->p, term.rule);
 		return -ENOMEM;
 	}
@@ -121,10 +121,7 @@ static int rule_terms(struct terms *t, int direction, size_t number)
 	return 0;
 }
 
-/*
- * Rules of a direction that policyTypes does not name have no effect; those of a policy that is invalid, or over a bound, have none
- * either.
- */
+/* Rules of a direction that is not in policyTypes, of an invalid policy and of one over a bound have no effect. */
 static int all_terms(struct terms *t)
 {
 	const struct policy_object *object = t->netpol->object;
@@ -143,7 +140,7 @@ static int all_terms(struct terms *t)
 
 /* --- bounds --- */
 
-/* Adds the pairs of a prefix and an ipBlock that holds there, of one direction of the policy. */
+/* Adds the pairs of a prefix and an ipBlock that contains it, of one direction of the policy. */
 static int count_prefixes(struct policy *p, const struct policy_object *object, int direction, uint64_t *pairs)
 {
 	struct block_use *blocks = NULL;
@@ -202,11 +199,11 @@ static void netpol_clear_problem(struct netpol *netpol)
 {
 	free(netpol->problem);
 	netpol->problem = NULL;
-	netpol->waits = netpol->coarse = false;
+	netpol->waiting = netpol->coarse = false;
 	list_remove(&netpol->refused);
 }
 
-/* Decides whether the policy's rules are to be compiled (else it has a problem), and charges for them. */
+/* Decides whether the policy's rules are compiled, and charges for them; if not, sets its problem. */
 static int netpol_admit(struct policy *p, struct netpol *netpol)
 {
 	struct cost cost;
@@ -231,8 +228,8 @@ static int netpol_admit(struct policy *p, struct netpol *netpol)
 			cost.v[bound] = POLICY_DIRECTIONS;
 			continue;
 		}
-		netpol->waits = true;
-		netpol->problem = bound_text(bound, cost.v[bound], "with what others hold, this policy", limit);
+		netpol->waiting = true;
+		netpol->problem = bound_text(bound, cost.v[bound], NAMESPACE_LIMIT, limit);
 		fits = false;
 	}
 	if (!fits) {
@@ -291,7 +288,7 @@ static int netpol_compile(struct policy *p, struct netpol *netpol)
 		terms_free(p, t.v, t.count);
 		return -ENOMEM;
 	}
-	/* Only now: what both versions use is never without a user. */
+	/* Only now, so that what both versions use keeps a reference. */
 	terms_drop(p, netpol);
 	netpol->terms = t.v;
 	netpol->term_count = t.count;
@@ -305,11 +302,11 @@ static int netpol_compile(struct policy *p, struct netpol *netpol)
 
 int netpol_update(struct policy *p, struct netpol *netpol)
 {
-	bool wanted = !list_empty(&netpol->classes);
+	bool used = !list_empty(&netpol->classes);
 
-	if (wanted && (!netpol->compiled || netpol->changed || netpol->waits))
+	if (used && (!netpol->compiled || netpol->changed || netpol->waiting))
 		return netpol_compile(p, netpol);
-	if (!wanted && netpol->compiled)
+	if (!used && netpol->compiled)
 		netpol_uncompile(p, netpol);
 	return 0;
 }

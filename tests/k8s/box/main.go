@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 
-// Every Kubernetes component and etcd in one program, told apart by the name it is called by: what they share is compiled and
-// linked once.
+// Every Kubernetes component and etcd in one program, selected by the name it is called by: what they share is compiled
+// and linked once.
 package main
 
 import (

@@ -1,10 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# version.sh VERSION (1.34.4): writes go.mod and go.sum anew, for another version of Kubernetes. Both are kept in the tree.
+# version.sh VERSION (1.34.4): writes go.mod and go.sum anew, for another version of Kubernetes. Both are kept in the
+# tree.
 #
-# Kubernetes replaces its own libraries by folders of its tree, which a dependency's go.mod cannot do and its module has not got:
-# they are asked for as the modules that they are published as.
+# Kubernetes replaces its own libraries by directories of its tree, which a dependency's go.mod cannot do and its module
+# does not contain: they are required as the modules that they are published as.
 #
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")"

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 
-// A CoreDNS with only what the tests' cluster asks of it. A module of its own: it wants other versions of what Kubernetes uses.
+// A CoreDNS with only the plugins that the tests' cluster needs. A module of its own: it requires other versions of
+// what Kubernetes uses.
 package main
 
 import (

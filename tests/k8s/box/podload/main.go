@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 
 // podload fills an API server with objects that no kubelet has: Nodes, and running Pods with addresses on them. With --churn it
-// then goes on replacing pods at that rate until it is ended.
+// then keeps replacing pods at that rate until it is ended.
 package main
 
 import (
@@ -60,7 +60,7 @@ func each(n int, do func(int)) {
 	group.Wait()
 }
 
-// A range that the cluster's own nodes are not given theirs of.
+// A range outside that of the cluster's own nodes.
 func cidrs(node int) []string {
 	return []string{fmt.Sprintf("172.%d.%d.0/24", 16+node/256, node%256), fmt.Sprintf("fd45:0:0:%x::/64", 1+node)}
 }
@@ -101,7 +101,7 @@ func (l load) pod(i, generation int) {
 		Spec: core.PodSpec{
 			NodeName:                     fmt.Sprintf("fake-%04d", i%*nodes),
 			AutomountServiceAccountToken: &no,
-			// Or the node controller would evict them from nodes that say nothing.
+			// Without it the node controller would evict them from nodes without heartbeats.
 			Tolerations: []core.Toleration{{Operator: core.TolerationOpExists}},
 			Containers:  []core.Container{{Name: "c", Image: "warren.example/busybox:1"}},
 		},
@@ -116,7 +116,7 @@ func (l load) pod(i, generation int) {
 }
 
 func (l load) replace(i, generation int) {
-	now := int64(0) // nobody would ever confirm it
+	now := int64(0) // no kubelet would ever confirm it
 	must(l.CoreV1().Pods(namespace).Delete(l, fmt.Sprintf("p%05d-%d", i, generation-1), meta.DeleteOptions{GracePeriodSeconds: &now}))
 	l.pod(i, generation)
 }

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Resolves the backends of a Service's ports, and which ports share a list. */
+#include "balancer_internal.h"
+
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "array.h"
+#include "cleanup.h"
+
+/* The maximum of EndpointSlice ports per Service. */
+#define SLICE_PORTS_MAX 32768
+
+void service_backends_free(struct service_backends *j)
+{
+	free(j->targets);
+	free(j->starts);
+	free(j->ports);
+	*j = (struct service_backends){ 0 };
+}
+
+/* The index of the Service's port with this name; -1: it has none. */
+static int port_find(const struct service *s, const char *name)
+{
+	size_t low = 0, high = s->object->port_count;
+
+	while (low < high) {
+		const size_t middle = (low + high) / 2;
+		const int c = strcmp(name, s->object->ports[s->by_port_name[middle]].name);
+
+		if (c == 0)
+			return s->by_port_name[middle];
+		if (c < 0)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return -1;
+}
+
+static size_t usable_endpoints(const struct slice *slice, bool draining, bool here, size_t *begin)
+{
+	*begin = draining ? slice->ends[ENDPOINTS_READY] : 0;
+	return slice->ends[2 * draining + !here] - *begin;
+}
+
+/* In the order of slices, up to SLICE_PORTS_MAX. */
+static int find_targets(const struct service *s, struct service_backends *j, struct target **found)
+{
+	const struct slice *slice;
+	size_t room = 0, looked = 0;
+
+	list_each(slice, &s->slices, of_service) {
+		looked += slice->port_count + 1;
+		if (looked > SLICE_PORTS_MAX) {
+			j->slices_not_programmed = true;
+			break;
+		}
+		for (size_t i = 0; i < slice->port_count; i++) {
+			const struct slice_port *p = &slice->ports[i];
+			const int index = p->port ? port_find(s, p->name) : -1;
+
+			if (index < 0 || s->object->ports[index].protocol != p->protocol)
+				continue;
+			if (array_push(*found, room, j->target_count,
+				       (struct target){ slice, (uint16_t)index, p->port }) < 0)
+				return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+static int sort_targets(const struct service *s, struct service_backends *j, const struct target *found)
+{
+	const size_t ports = s->object->port_count;
+
+	j->starts = calloc(ports + 2, sizeof(*j->starts));
+	j->targets = calloc(j->target_count + 1, sizeof(*j->targets));
+	if (!j->starts || !j->targets)
+		return -ENOMEM;
+	for (size_t i = 0; found && i < j->target_count; i++)
+		j->starts[found[i].index + 2]++;
+	for (size_t p = 1; p <= ports; p++)
+		j->starts[p + 1] += j->starts[p];
+	/* A counting sort: each start moves up to the next port's. */
+	for (size_t i = 0; found && i < j->target_count; i++)
+		j->targets[j->starts[found[i].index + 1]++] = found[i];
+	return 0;
+}
+
+static struct port_backends resolve_port(const struct balancer *b, const struct service *s,
+					 const struct service_backends *j, size_t index, bool v6)
+{
+	struct port_backends port = { .index = (uint16_t)index,
+				      .protocol = s->object->ports[index].protocol,
+				      .v6 = v6 };
+	size_t count[2] = { 0 }, begin;
+	struct siphash h;
+
+	siphash_begin(&h, b->key);
+	for (size_t i = j->starts[index]; i < j->starts[index + 1]; i++) {
+		const struct target *t = &j->targets[i];
+
+		if (t->slice->v6 != v6)
+			continue;
+		siphash_number(&h, (uintptr_t)t->slice);
+		siphash_number(&h, t->port);
+		for (int draining = 0; draining < 2; draining++)
+			count[draining] += usable_endpoints(t->slice, draining, s->object->internal_local, &begin);
+	}
+	port.same = siphash_end(&h);
+	port.draining = !count[0];
+	port.backends = count[port.draining];
+	port.granted = port.backends < PORT_BACKENDS_MAX ? port.backends : PORT_BACKENDS_MAX;
+	return port;
+}
+
+static int port_cmp(const void *pa, const void *pb)
+{
+	const struct port_backends *a = pa, *b = pb;
+
+	if (a->v6 != b->v6)
+		return a->v6 - b->v6;
+	if (a->protocol != b->protocol)
+		return a->protocol - b->protocol;
+	if (a->same != b->same)
+		return a->same < b->same ? -1 : 1;
+	return a->index - b->index;
+}
+
+bool port_backends_same(const struct port_backends *a, const struct port_backends *b)
+{
+	return a->v6 == b->v6 && a->protocol == b->protocol && a->same == b->same;
+}
+
+int service_backends_resolve(struct balancer *b, const struct service *s, struct service_backends *j)
+{
+	_cleanup_free_ struct target *found = NULL;
+	const struct service_object *object = s->object;
+
+	if (!object || !object->cluster_ips[0].family)
+		return 0;
+	j->ports = calloc(2 * object->port_count + 1, sizeof(*j->ports));
+	if (!j->ports || find_targets(s, j, &found) < 0 || sort_targets(s, j, found) < 0)
+		return -ENOMEM;
+	for (int i = 0; i < 2 && object->cluster_ips[i].family; i++) {
+		for (size_t p = 0; p < object->port_count; p++)
+			j->ports[j->port_count++] = resolve_port(b, s, j, p, object->cluster_ips[i].family == AF_INET6);
+	}
+	if (j->port_count)
+		qsort(j->ports, j->port_count, sizeof(*j->ports), port_cmp);
+	return 0;
+}
+
+static int backend_cmp(const void *pa, const void *pb)
+{
+	const struct dp_backend *a = pa, *b = pb;
+	int c = ip_cmp(&a->ip, &b->ip);
+
+	return c ? c : a->port - b->port;
+}
+
+/* As kube-proxy chooses them (KEP-1669). An address may be in several slices while it moves from one to another. */
+ssize_t port_backends_list(struct balancer *b, const struct service *s, const struct service_backends *j,
+			   const struct port_backends *port)
+{
+	size_t count = 0, begin;
+
+	for (size_t i = j->starts[port->index]; i < j->starts[port->index + 1] && count < port->granted; i++) {
+		const struct target *t = &j->targets[i];
+		const size_t max = usable_endpoints(t->slice, port->draining, s->object->internal_local, &begin);
+
+		if (t->slice->v6 != port->v6)
+			continue;
+		for (size_t n = 0; n < max && count < port->granted; n++) {
+			const struct dp_backend backend = { t->slice->v[begin + n], t->port };
+
+			if (array_push(b->v, b->room, count, backend) < 0)
+				return -ENOMEM;
+		}
+	}
+	return (ssize_t)array_sort_unique(b->v, count, sizeof(*b->v), backend_cmp, NULL);
+}
+
+/* Independent of the backends' order; never 0. */
+uint64_t backends_fingerprint(const struct balancer *b, const struct dp_service *service)
+{
+	uint64_t sum = 0;
+	struct siphash h;
+
+	for (size_t i = 0; i < service->backend_count; i++) {
+		siphash_begin(&h, b->key);
+		siphash_bytes(&h, &service->backends[i].ip, sizeof(service->backends[i].ip));
+		siphash_number(&h, service->backends[i].port);
+		sum += siphash_end(&h);
+	}
+	siphash_begin(&h, b->key);
+	siphash_number(&h, service->affinity_seconds);
+	siphash_number(&h, service->backend_count);
+	siphash_number(&h, sum);
+	return siphash_end(&h) | 1;
+}

@@ -1,0 +1,405 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Compiles the objects of the sources, and writes the maps. */
+#include <malloc.h>
+#include <string.h>
+
+#include "agent.h"
+#include "clock.h"
+#include "notify.h"
+
+#define RETRY_MS 100
+#define RETRY_MS_MAX 5000
+#define CLUSTER_RETRY_MS 1000
+#define PODS_RETRY_MS 10000
+#define SERVICES_RETRY_MS 5000
+#define RUNS_MAX 3 /* further runs in a row: removals may have made room for denied classes */
+
+void reconcile_schedule(struct agent *agent)
+{
+	agent->reconcile.dirty = true;
+	if (!agent->reconcile.changed_ns)
+		agent->reconcile.changed_ns = clock_ns(CLOCK_MONOTONIC);
+}
+
+/* --- policy --- */
+
+/* The maps are in a safe state, but the compiler's changes are lost: a full run follows after a pause. */
+static void reconcile_failed(struct agent *agent, const struct err *err)
+{
+	uint64_t pause = RETRY_MS;
+
+	agent->reconcile.full = true;
+	for (unsigned i = 0; i < agent->reconcile.retries && pause < RETRY_MS_MAX; i++)
+		pause *= 2;
+	if (strcmp(agent->reconcile.failure, err->msg) != 0) {
+		log_err(LOG_ERROR, err);
+		snprintf(agent->reconcile.failure, sizeof(agent->reconcile.failure), "%s", err->msg);
+	}
+	agent->reconcile.retries++;
+	agent->reconcile.dirty = false; /* until the timer expires */
+	uv_timer_start(&agent->reconcile.retry, agent->reconcile.retry.timer_cb, pause < RETRY_MS_MAX ? pause : RETRY_MS_MAX, 0);
+}
+
+static int compile(struct agent *agent, struct policy_changes *changes, struct err *err)
+{
+	uint64_t begin = clock_ns(CLOCK_MONOTONIC);
+	int ret =
+	    agent->reconcile.full ? policy_compile_all(agent->policy, changes, err) : policy_compile(agent->policy, changes, err);
+
+	if (ret < 0)
+		return ret;
+	agent->reconcile.compile_ns = clock_ns(CLOCK_MONOTONIC) - begin;
+	histogram_add(&agent->reconcile.compiles, agent->reconcile.compile_ns);
+	apply_set_invalid(agent->apply, (uint32_t)policy_count_invalid(agent->policy));
+	return 0;
+}
+
+static int apply(struct agent *agent, const struct policy_changes *changes, struct err *err)
+{
+	static const struct policy_changes none;
+	struct reconcile *w = &agent->reconcile;
+	uint64_t begin = clock_ns(CLOCK_MONOTONIC);
+	int ret = apply_run(agent->apply, changes, w->full, err);
+
+	for (int i = 0; i < RUNS_MAX && ret == 0 && apply_again(agent->apply); i++)
+		ret = apply_run(agent->apply, &none, false, err);
+	if (ret < 0) {
+		w->reload = true;
+		return ret;
+	}
+	w->apply_ns = clock_ns(CLOCK_MONOTONIC) - begin;
+	histogram_add(&w->applies, w->apply_ns);
+	return 0;
+}
+
+static void log_not_programmed(struct agent *agent)
+{
+	struct apply_counts counts;
+
+	apply_count(agent->apply, &counts);
+	if (counts.state.classes_denied != agent->reconcile.denied_logged)
+		log_line(
+		    counts.state.classes_denied ? LOG_ERROR : LOG_INFO,
+		    "%u sets of policies do not fit into the maps: pods keep their previous policy, or isolated directions are denied",
+		    counts.state.classes_denied);
+	if (counts.identities_not_programmed != agent->reconcile.not_programmed_logged)
+		log_line(counts.identities_not_programmed ? LOG_ERROR : LOG_INFO,
+			 "%zu identities do not fit into the maps: no selector matches them",
+			 counts.identities_not_programmed);
+	if (agent->reconcile.full && counts.stale_endpoints)
+		log_warn("%zu endpoints had a policy class and have no record: they are in quarantine", counts.stale_endpoints);
+	agent->reconcile.denied_logged = counts.state.classes_denied;
+	agent->reconcile.not_programmed_logged = counts.identities_not_programmed;
+}
+
+/* Objects that exceed a bound: the problem names an example, and by how much. */
+static void report_refused(struct agent *agent)
+{
+	struct policy_refused refused;
+	struct apply_counts counts;
+	struct err err;
+
+	policy_count_refused(agent->policy, &refused);
+	apply_count(agent->apply, &counts);
+	if (refused.coarse + counts.rules_unnamed != agent->reconcile.unnamed_logged)
+		log_warn("the map of rule names is full: %zu policies have one name for each direction, and %zu rules none; "
+			 "verdicts are not affected",
+			 refused.coarse, counts.rules_unnamed);
+	agent->reconcile.unnamed_logged = refused.coarse + counts.rules_unnamed;
+	err_set(&err, E2BIG,
+		"%zu NetworkPolicies and %zu sets of them do not fit, and allow nothing until they are smaller; %s",
+		refused.policies, refused.classes, refused.example);
+	report_problem(&agent->problems, PROBLEM_AGENT, "policies that do not fit",
+		 refused.policies + refused.classes ? &err : NULL);
+	err_set(&err, E2BIG,
+		"%zu pods, such as %s, have more than %d labels or %d named ports: no selector matches them, and on this node they "
+		"stay in quarantine",
+		refused.pods, refused.pod, POD_LABELS_MAX, POD_PORTS_MAX);
+	report_problem(&agent->problems, PROBLEM_AGENT, "pods that do not fit", refused.pods ? &err : NULL);
+}
+
+static void reconcile_succeeded(struct agent *agent)
+{
+	if (agent->reconcile.changed_ns)
+		histogram_add(&agent->reconcile.latency, clock_ns(CLOCK_MONOTONIC) - agent->reconcile.changed_ns);
+	agent->reconcile.changed_ns = 0;
+	if (agent->reconcile.retries)
+		log_info("writing the maps succeeds again");
+	agent->reconcile.retries = 0;
+	agent->reconcile.failure[0] = '\0';
+	log_not_programmed(agent);
+	report_refused(agent);
+	log_debug("compiled in %llu us, applied in %llu us", (unsigned long long)agent->reconcile.compile_ns / 1000,
+		  (unsigned long long)agent->reconcile.apply_ns / 1000);
+	if (!agent->reconcile.enforced) {
+		malloc_trim(0);
+		notify("READY=1\nSTATUS=policy is enforced");
+		log_info("policy is enforced");
+	}
+	agent->reconcile.enforced = true;
+	agent->reconcile.full = false;
+}
+
+/* Called by apply_run() when identities of pods on other nodes may change. A failure must not stop the policy. */
+static void on_identities(void *arg, const struct policy_changes *changes, bool full)
+{
+	struct agent *agent = arg;
+	struct err err;
+
+	agent->reconcile.ipcache_stale &= !full;
+	if (ipcache_run(agent->ipcache, changes, full, &err) == 0)
+		return;
+	log_err(LOG_ERROR, &err);
+	agent->reconcile.ipcache_stale = true;
+	uv_timer_start(&agent->reconcile.cluster_retry, agent->reconcile.cluster_retry.timer_cb, CLUSTER_RETRY_MS, 0);
+}
+
+static void report_addresses(struct agent *agent)
+{
+	struct ipcache_counts counts;
+	struct err err = { .num = EINVAL };
+
+	ipcache_count(agent->ipcache, &counts);
+	if (counts.not_programmed)
+		err_set(&err, ENOSPC, "%zu addresses of other nodes and their pods do not fit into the maps",
+			counts.not_programmed);
+	else if (counts.disputed)
+		err_set(&err, EEXIST, "%zu addresses are claimed by more than one, so no selector matches them; %s",
+			counts.disputed, counts.example);
+	report_problem(&agent->problems, PROBLEM_OBJECT, "addresses of pods", *err.msg ? &err : NULL);
+	err_set(&err, EACCES, "%zu have an address outside of their node's pod CIDRs, which is ignored; %s: check what that node reports",
+		counts.refused, counts.refused_example);
+	report_problem(&agent->problems, PROBLEM_OBJECT, "Pods of other nodes", counts.refused ? &err : NULL);
+}
+
+static int load_all(struct agent *agent, struct err *err)
+{
+	int ret = apply_load(agent->apply, err);
+
+	if (ret == 0)
+		ret = ipcache_load(agent->ipcache, err);
+	cluster_lost(agent->cluster);
+	return ret;
+}
+
+/* The compiled changes are dropped: the next run compiles all objects. */
+static void retry_later(struct agent *agent, unsigned ms)
+{
+	agent->reconcile.full = agent->reconcile.dirty = true;
+	if (ms)
+		uv_timer_start(&agent->reconcile.retry, agent->reconcile.retry.timer_cb, ms, 0);
+}
+
+/* Continues in the next loop iteration: pending requests are answered first. */
+static void continue_soon(struct agent *agent)
+{
+	agent->reconcile.dirty = true;
+	uv_timer_start(&agent->reconcile.retry, agent->reconcile.retry.timer_cb, 0, 0);
+}
+
+static void reconcile_policy(struct agent *agent)
+{
+	struct policy_changes changes;
+	struct err err;
+	unsigned ms;
+	int ret = 0;
+
+	if (kube_is_waiting(agent->kube))
+		return;
+	agent->reconcile.dirty = false;
+	uv_timer_stop(&agent->reconcile.retry);
+	if (agent->reconcile.reload) {
+		ret = load_all(agent, &err);
+		agent->reconcile.reload = ret < 0;
+		agent->reconcile.full = true;
+	}
+	if (ret == 0)
+		ret = compile(agent, &changes, &err);
+	if (ret == 0 && kube_must_wait(agent->kube, &ms)) {
+		retry_later(agent, ms);
+		return;
+	}
+	if (ret == 0)
+		ret = apply(agent, &changes, &err);
+	if (ret < 0) {
+		reconcile_failed(agent, &err);
+		return;
+	}
+	reconcile_succeeded(agent);
+	if (policy_unfinished(agent->policy))
+		continue_soon(agent);
+	report_addresses(agent);
+	if (agent->server)
+		server_applied(agent->server);
+}
+
+/* --- other nodes --- */
+
+/* Nodes with different keys compute different identities from the same labels: without this, only drops show it. */
+static void report_key(struct agent *agent)
+{
+	struct cluster_counts counts;
+	struct err err;
+	bool own_key;
+
+	cluster_count(agent->cluster, &counts);
+	own_key = counts.on && counts.nodes && !agent->options->key_file && !agent->kube;
+	err_set(&err, EINVAL,
+		"this node has generated its own, so no selector matches pods of the %zu other node%s: start all agents with the "
+		"same --cluster-key",
+		counts.nodes, counts.nodes == 1 ? "" : "s");
+	report_problem(&agent->problems, PROBLEM_AGENT, "cluster key", own_key ? &err : NULL);
+}
+
+static void reconcile_cluster(struct agent *agent)
+{
+	struct err err = { 0 };
+	int ret = cluster_run(agent->cluster, &err);
+
+	if (ret < 0) {
+		uv_timer_start(&agent->reconcile.cluster_retry, agent->reconcile.cluster_retry.timer_cb, CLUSTER_RETRY_MS, 0);
+		if (strcmp(agent->reconcile.cluster_failure, err.msg) != 0)
+			log_err(ret == -EAGAIN ? LOG_WARN : LOG_ERROR, &err);
+	} else if (agent->reconcile.cluster_failure[0]) {
+		log_info("writing the maps of other nodes succeeds again");
+	}
+	if (ret == 0 && cluster_pods_left(agent->cluster))
+		uv_timer_start(&agent->reconcile.cluster_retry, agent->reconcile.cluster_retry.timer_cb, PODS_RETRY_MS, 0);
+	memcpy(agent->reconcile.cluster_failure, err.msg, sizeof(err.msg));
+	if (ret == 0)
+		agent->reconcile.cluster_failure[0] = '\0';
+	report_addresses(agent);
+	report_key(agent);
+}
+
+static void on_cluster_retry(uv_timer_t *timer)
+{
+	struct agent *agent = timer->data;
+
+	if (agent->reconcile.ipcache_stale) {
+		agent->reconcile.full = true;
+		reconcile_schedule(agent);
+	}
+	cluster_retry(agent->cluster);
+	reconcile(agent);
+}
+
+/* --- services --- */
+
+static void report_services(struct agent *agent, const struct err *failure)
+{
+	struct balancer_counts counts;
+	struct err err;
+
+	balancer_count(agent->balancer, &counts);
+	if (counts.problems)
+		err_set(&err, EINVAL, "%zu of %zu have problems; %s", counts.problems, counts.services,
+			counts.example);
+	report_problem(&agent->problems, counts.problems ? PROBLEM_OBJECT : PROBLEM_AGENT, "services", counts.problems ? &err : failure);
+}
+
+/* Only ends the wait of the loop: reconcile() runs at the end of the iteration. */
+static void on_services_more(uv_timer_t *timer)
+{
+}
+
+static void reconcile_services(struct agent *agent)
+{
+	struct err err = { 0 };
+	int ret = balancer_run(agent->balancer, &err);
+
+	if (ret == 0 && balancer_pending(agent->balancer)) {
+		uv_timer_start(&agent->reconcile.services_more, on_services_more, 0, 0);
+		return;
+	}
+	report_services(agent, ret < 0 ? &err : NULL);
+	/* Restarting it in every iteration would postpone it for ever while other Services change. */
+	if (ret < 0 && !uv_is_active((uv_handle_t *)&agent->reconcile.services_retry))
+		uv_timer_start(&agent->reconcile.services_retry, agent->reconcile.services_retry.timer_cb, SERVICES_RETRY_MS, 0);
+}
+
+static void on_services_retry(uv_timer_t *timer)
+{
+	struct agent *agent = timer->data;
+
+	balancer_retry(agent->balancer);
+	reconcile(agent);
+}
+
+/*
+ * The order: which Nodes are members, policy, the maps of nodes, Services. So policy for the pods of a node is enforced
+ * before the node can be reached, and both before a Service has backends there.
+ */
+void reconcile(struct agent *agent)
+{
+	struct err err;
+	int own;
+
+	if (!agent->reconcile.synced)
+		return;
+	own = cluster_resolve(agent->cluster, &err);
+	/* Not in every iteration: it would postpone the timer, and log again. */
+	if (own < 0 && !uv_is_active((uv_handle_t *)&agent->reconcile.cluster_retry)) {
+		log_err(LOG_ERROR, &err);
+		uv_timer_start(&agent->reconcile.cluster_retry, agent->reconcile.cluster_retry.timer_cb, CLUSTER_RETRY_MS, 0);
+	}
+	if (own > 0) {
+		agent->reconcile.full = true;
+		reconcile_schedule(agent);
+	}
+	if (agent->reconcile.dirty)
+		reconcile_policy(agent);
+	if (own >= 0 && cluster_pending(agent->cluster))
+		reconcile_cluster(agent);
+	if (balancer_pending(agent->balancer))
+		reconcile_services(agent);
+}
+
+static void on_retry(uv_timer_t *timer)
+{
+	struct agent *agent = timer->data;
+
+	reconcile_schedule(agent);
+	reconcile(agent);
+}
+
+/* --- start --- */
+
+static int seed_rule(uint32_t rule, const char *text, void *arg)
+{
+	/* An invalid entry, such as a second number of one name, is skipped. */
+	return policy_seed_rule(arg, rule, text) == -ENOMEM ? -ENOMEM : 0;
+}
+
+int reconcile_seed(struct agent *agent, struct err *err)
+{
+	size_t used, entries, prefixes, names;
+	int ret;
+
+	apply_table_use(agent->tables, APPLY_POLICY, &used, &entries);
+	apply_table_use(agent->tables, APPLY_CIDRS4, &used, &prefixes); /* cidrs6 is as large */
+	apply_table_use(agent->tables, APPLY_RULES, &used, &names);
+	policy_set_room(agent->policy, entries, prefixes, names);
+	ret = apply_each_rule(agent->apply, seed_rule, agent->policy, err);
+	return ret == -ENOMEM ? err_set(err, ENOMEM, "no memory for rules") : ret;
+}
+
+int reconcile_open(struct agent *agent, struct err *err)
+{
+	int ret;
+
+	uv_timer_init(&agent->loop, &agent->reconcile.retry);
+	agent->reconcile.retry.data = agent;
+	agent->reconcile.retry.timer_cb = on_retry;
+	uv_timer_init(&agent->loop, &agent->reconcile.cluster_retry);
+	agent->reconcile.cluster_retry.data = agent;
+	agent->reconcile.cluster_retry.timer_cb = on_cluster_retry;
+	uv_timer_init(&agent->loop, &agent->reconcile.services_more);
+	uv_timer_init(&agent->loop, &agent->reconcile.services_retry);
+	agent->reconcile.services_retry.data = agent;
+	agent->reconcile.services_retry.timer_cb = on_services_retry;
+	agent->reconcile.full = true;
+	apply_on_identities(agent->apply, on_identities, agent);
+	ret = load_all(agent, err);
+	return ret < 0 ? ret : reconcile_seed(agent, err);
+}

@@ -51,7 +51,7 @@ SKEL := $(O)/include/warren.skel.h
 PROGRAMS := $(O)/warren-cni $(O)/warren $(O)/warren-agent
 # Archives in the order in which they are linked: a layer before those below it.
 DP := $(O)/user/dp.a $(O)/user/nl.a $(O)/user/lib.a
-AGENT := $(O)/user/agent.a $(O)/user/k8s.a $(O)/user/policy.a
+AGENT := $(O)/user/agent.a $(O)/user/kube.a $(O)/user/policy.a
 # What only the agent needs is linked dynamically: it is one process a node, not one a pod.
 AGENT_LIBS := -lyaml -lcurl -lprotobuf-nanopb -luv -lmicrohttpd -lcrypto
 
@@ -129,8 +129,8 @@ $(eval $(call layer,user/lib))
 $(eval $(call layer,user/nl,$(INC_lib)))
 $(eval $(call layer,user/dp,$(INC_nl) $(ABI),$(SKEL)))
 $(eval $(call layer,user/policy,$(INC_lib) $(ABI)))
-$(eval $(call layer,user/k8s,$(INC_policy)))
-$(eval $(call layer,user/agent,$(INC_dp) $(INC_k8s)))
+$(eval $(call layer,user/kube,$(INC_policy)))
+$(eval $(call layer,user/agent,$(INC_dp) $(INC_kube)))
 $(eval $(call layer,user/cli,$(INC_dp) -Iuser/policy))
 $(eval $(call layer,cni,$(INC_dp)))
 # Unit and fuzz tests may include everything but the programs' own headers.
@@ -140,7 +140,7 @@ $(eval $(call compile,tests/policy,$(INC_policy)))
 $(eval $(call compile,tests/bpf,$(INC_dp) -Iuser/policy,$(SKEL)))
 $(eval $(call compile,tests/vm,$(INC_dp),$(SKEL)))
 $(eval $(call compile,tests/bench,$(INC_lib)))
-$(eval $(call compile,tests/lib,$(INC_k8s)))
+$(eval $(call compile,tests/lib,$(INC_kube)))
 
 # Skeletons are generated code: their warnings are not ours.
 $(O)/user/dp/%.o: WARN += -Wno-shadow
@@ -211,15 +211,15 @@ $(VM_BIN): $(call objs,$(call sources,tests/vm)) $(DP)
 	$(link)
 	$(do_link)
 
-# The API client by hand, for tests of tests/net and tests/k8s.
+# The API client by hand, for tests of tests/net and tests/kube.
 APICTL := $(O)/tests/lib/apictl
-$(APICTL): $(O)/tests/lib/apictl.o $(O)/user/k8s.a $(O)/user/policy.a $(O)/user/lib.a
+$(APICTL): $(O)/tests/lib/apictl.o $(O)/user/kube.a $(O)/user/policy.a $(O)/user/lib.a
 	$(link)
 	$(do_link) $(AGENT_LIBS)
 
 # And the API server as a source of objects.
 WATCHCTL := $(O)/tests/lib/watchctl
-$(WATCHCTL): $(O)/tests/lib/watchctl.o $(O)/user/k8s.a $(O)/user/policy.a $(O)/user/lib.a
+$(WATCHCTL): $(O)/tests/lib/watchctl.o $(O)/user/kube.a $(O)/user/policy.a $(O)/user/lib.a
 	$(link)
 	$(do_link) $(AGENT_LIBS)
 
@@ -262,12 +262,12 @@ test-vm: programs $(UNIT_BIN) $(BPFTEST_BIN) $(VM_BIN) ## run what depends on th
 	$(Q)WARREN_BUILD=$(abspath $(O)) tests/vm/run.sh
 
 test-e2e: image $(APICTL) $(WATCHCTL) ## a real Kubernetes (built from its modules, 9 minutes at first) in namespaces, and Warren as its network (root)
-	$(Q)tests/k8s/build.sh
-	$(Q)WARREN_BUILD=$(abspath $(O)) $(PYTHON) -m pytest -p no:cacheprovider -q -m 'not figures' tests/k8s
+	$(Q)tests/kube/build.sh
+	$(Q)WARREN_BUILD=$(abspath $(O)) $(PYTHON) -m pytest -p no:cacheprovider -q -m 'not figures' tests/kube
 
 figures-k8s: image ## what Warren takes in that Kubernetes, with up to 50,000 pods as objects (root)
-	$(Q)tests/k8s/build.sh
-	$(Q)WARREN_BUILD=$(abspath $(O)) $(PYTHON) -m pytest -p no:cacheprovider -q -s tests/k8s/test_figures.py
+	$(Q)tests/kube/build.sh
+	$(Q)WARREN_BUILD=$(abspath $(O)) $(PYTHON) -m pytest -p no:cacheprovider -q -s tests/kube/test_figures.py
 
 demo: ## install what is missing, build, and show a node with real pods (root)
 	$(Q)examples/demo.sh
@@ -276,7 +276,7 @@ bench: ## measure against direct veth, bridge, ptp, routed; table, JSON and plot
 	$(Q)tests/bench/run.sh
 
 bench-peers: image benchtools ## measure beside Cilium, flannel and bridge in a real Kubernetes; builds them at first; in $(O)/bench-peers (root)
-	$(Q)tests/k8s/build.sh cluster
+	$(Q)tests/kube/build.sh cluster
 	$(Q)tests/peers/build.sh
 	$(Q)WARREN_BUILD=$(abspath $(O)) $(PYTHON) tests/peers/peers.py $(PEERS_OPTIONS)
 

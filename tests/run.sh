@@ -39,7 +39,7 @@ fuzz() { # SECONDS for each target
 kubernetes() {
 	local status=0
 	# timeout makes a process group of its own, which the end of the stage's does not end.
-	timeout 540 tests/k8s/build.sh cluster e2e &
+	timeout 540 tests/kube/build.sh cluster e2e &
 	# shellcheck disable=SC2064 # the number as it is now
 	trap "kill $!; exit 1" TERM
 	wait $! || status=$?
@@ -50,7 +50,7 @@ kubernetes() {
 	124) echo "SKIPPED: Kubernetes is not built within 9 minutes; the next run goes on from there" ;;
 	*) return "$status" ;;
 	esac
-	WARREN_SPECS='default-deny-all|allow-all|updated pod|named port|CIDR' pytests k8s build tests/k8s/test_token.py tests/k8s/test_warren.py tests/k8s/test_netpol.py
+	WARREN_SPECS='default-deny-all|allow-all|updated pod|named port|CIDR' pytests kube build tests/kube/test_token.py tests/kube/test_warren.py tests/kube/test_netpol.py
 }
 
 # --- what is there before and after ----------------------------------------------------------------------------------------
@@ -104,7 +104,7 @@ traces "$out/before"
 stage build check 600 build build || [ -x build/warren-cni ] || finish
 stage build-clang check 600 build build-clang CC=clang
 stage build-san check 600 build build-san SAN=address,undefined
-stage lint check 1500 tests/lib/lint.sh includes headers cycles spelling tidy cppcheck shell # the compilers have been
+stage lint check 1500 tests/lib/lint.sh includes headers cycles words spelling tidy cppcheck shell # the compilers have been
 stage unit cmocka 300 unit build
 stage unit-clang cmocka 300 unit build-clang
 stage unit-san cmocka 600 unit build-san
@@ -118,7 +118,7 @@ stage attack junit 600 pytests attack build -n auto --dist loadfile -m 'not long
 stage e2e junit 600 pytests e2e build -n auto --dist loadfile tests/e2e
 stage e2e-san junit 600 pytests e2e-san build-san -n auto --dist loadfile -m smoke tests/net tests/e2e
 stage vm vm 1500 tests/vm/run.sh
-stage k8s junit 1080 kubernetes
+stage kube junit 1080 kubernetes
 stage demo check 300 examples/demo.sh
 stage left-behind check 60 nothing_left
 finish

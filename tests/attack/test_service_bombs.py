@@ -14,7 +14,7 @@ from rawbpf import PINS, map_entries
 
 SHOP = {4: "10.96.0.10", 6: "fd00:96::10"}
 PODS = {4: [f"192.0.2.{i}" for i in range(1, 101)], 6: [f"2001:db8::{i:x}" for i in range(1, 101)]}
-# user/agent/balancer_quota.h
+# user/agent/services/balancer_quota.h
 SERVICE_BACKENDS = 16384
 ELEMENTS = {4: 1 << 18, 6: 1 << 18}
 CHANGE = 1.0  # seconds by which another tenant's change is done: reading of manifests and busy processors included

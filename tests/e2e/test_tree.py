@@ -90,12 +90,12 @@ JUMPS = re.compile(
     r"|\b(pthread_\w+|sem|mq)_timed\w+\(|\bst_[acm]tim|\bstx_[acmb]time|UV_CLOCK_REALTIME|uv_clock_gettime"
 )
 SHOWN = {  # where the time of day is shown to people and the API server, and decides nothing
-    "user/agent/kube_events.c": 1,
-    "user/agent/kube_node.c": 1,
+    "user/agent/kube/kube_events.c": 1,
+    "user/agent/kube/kube_node.c": 1,
     "user/cli/cmd_deny.c": 1,
     "user/cli/cmd_monitor.c": 1,
     "user/cli/cmd_sysdump.c": 1,
-    "user/k8s/api_credentials.c": 3,  # a file's, and only whether it is still the same
+    "user/kube/api/api_credentials.c": 3,  # a file's, and only whether it is still the same
     "user/lib/log.c": 1,
 }
 

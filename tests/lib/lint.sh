@@ -2,14 +2,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # shellcheck disable=SC2317 # functions are called by name
 # `make lint`, or tests/lib/lint.sh [CHECK...] once the tree is built: who includes what, headers that compile alone, files that
-# call each other in a cycle, spelling, both compilers without a warning, clang-tidy, cppcheck, shellcheck; any finding is a
+# call each other in a cycle, retired words, spelling, both compilers without a warning, clang-tidy, cppcheck, shellcheck; any finding is a
 # failure. `format` runs only if it is named: the tree was never formatted as a whole.
 set -uo pipefail
 cd "$(dirname "$(readlink -f "$0")")/../.." || exit
 O=${O:-build}
 jobs=$(nproc)
 checks=("$@")
-[ ${#checks[@]} -gt 0 ] || checks=(includes headers cycles spelling gcc clang tidy cppcheck shell)
+[ ${#checks[@]} -gt 0 ] || checks=(includes headers cycles words spelling gcc clang tidy cppcheck shell)
 status=0
 
 includes() {
@@ -22,6 +22,10 @@ headers() {
 
 cycles() {
 	tests/lib/cycles.py "$O"
+}
+
+words() {
+	tests/lib/words.py
 }
 
 # Names and abbreviations of the code, and what tests misspell on purpose.
@@ -55,10 +59,11 @@ tidy() {
 # It ignores cleanup attributes (memleak), and takes a variable passed by address for read (uninitvar). The skeleton (in
 # $O/include) is excluded: it costs minutes for every file that includes it.
 cppcheck() {
+	# shellcheck disable=SC2046 # an option for each directory
 	git ls-files 'user/*.c' 'cni/*.c' |
 		command cppcheck --quiet -j "$jobs" --std=c11 --language=c --error-exitcode=1 --file-list=- --template=gcc \
 			--enable=warning,performance,portability --suppress={memleak,uninitvar,legacyUninitvar,internalAstError} \
-			--include=tests/lib/cppcheck.h -Iuser/lib -Iuser/nl -Iuser/dp -Iuser/policy -Iuser/k8s -Iuser/agent -Iuser/cli -Icni -Ibpf
+			--include=tests/lib/cppcheck.h $(find user cni -type d -printf " -I%p") -Ibpf
 }
 
 shell() {

@@ -15,7 +15,7 @@
 
 #include "../unit/object_text.h"
 #include "cleanup.h"
-#include "kubernetes.h"
+#include "kube_source.h"
 
 static bool quiet, synced;
 static unsigned long puts_seen, removals_seen;
@@ -50,7 +50,7 @@ static void on_problem(void *arg, const char *what, const struct err *err)
 	printf(err ? "! %s: %s\n" : "ok %s\n", what, err ? err->msg : "");
 }
 
-static int print_watch(const struct kubernetes_watch *w, void *arg)
+static int print_watch(const struct kube_watch_counts *w, void *arg)
 {
 	printf("watch %s: objects=%zu synced=%d connected=%d lists=%lu watches=%lu events=%lu bytes=%lu failures=%lu problem=%s\n",
 	       w->kind, w->objects, w->synced, w->connected, w->lists, w->watches, w->events, w->bytes, w->failures, w->problem);
@@ -70,28 +70,28 @@ static unsigned long memory_kb(const char *key)
 	return kb;
 }
 
-static void print_status(const struct kubernetes *k)
+static void print_status(const struct kube_source *k)
 {
 	struct rusage used;
 
-	kubernetes_each_watch(k, print_watch, NULL);
+	kube_source_each_watch(k, print_watch, NULL);
 	getrusage(RUSAGE_SELF, &used);
 	malloc_trim(0);
 	printf("used puts=%lu removals=%lu synced=%d pods_known=%d cpu_ms=%lu rss_kb=%lu peak_kb=%lu\n", puts_seen, removals_seen,
-	       synced, kubernetes_pods_synced(k),
+	       synced, kube_source_pods_synced(k),
 	       (unsigned long)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1000 +
 		       (unsigned long)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1000,
 	       memory_kb("VmRSS:"), memory_kb("VmHWM:"));
 }
 
 /* Whether to go on. */
-static bool command(struct kubernetes *k, char *line)
+static bool command(struct kube_source *k, char *line)
 {
 	line[strcspn(line, "\n")] = '\0';
 	if (strcmp(line, "all") == 0)
-		kubernetes_select_pods(k, PODS_ALL);
+		kube_source_select_pods(k, PODS_ALL);
 	else if (strcmp(line, "own") == 0)
-		kubernetes_select_pods(k, PODS_OWN);
+		kube_source_select_pods(k, PODS_OWN);
 	else if (strcmp(line, "status") == 0)
 		print_status(k);
 	else
@@ -100,7 +100,7 @@ static bool command(struct kubernetes *k, char *line)
 }
 
 /* Standard input is not buffered, so that poll() sees all of it. */
-static int serve(struct api *api, struct kubernetes *k, struct err *err)
+static int serve(struct api *api, struct kube_source *k, struct err *err)
 {
 	struct pollfd polled[] = { { api_fd(api), POLLIN, 0 }, { STDIN_FILENO, POLLIN, 0 } };
 	char line[64];
@@ -122,7 +122,7 @@ int main(int argc, char **argv)
 	const struct object_events events = { on_put, on_remove, on_synced, on_problem, NULL };
 	const char *kubeconfig = NULL, *node = "";
 	struct api_config config = { 0 };
-	struct kubernetes *k = NULL;
+	struct kube_source *k = NULL;
 	struct api *api = NULL;
 	struct err err = { 0 };
 	int ret;
@@ -139,12 +139,12 @@ int main(int argc, char **argv)
 	if (ret == 0)
 		ret = api_open(&api, &config, &err);
 	if (ret == 0)
-		ret = kubernetes_open(&k, api, node, &events, &err);
+		ret = kube_source_open(&k, api, node, &events, &err);
 	if (ret == 0)
 		ret = serve(api, k, &err);
 	if (ret < 0)
 		fprintf(stderr, "watchctl: %s\n", err.msg);
-	kubernetes_close(k);
+	kube_source_close(k);
 	api_close(api);
 	api_config_free(&config);
 	return ret < 0;

@@ -14,7 +14,7 @@ from lab import BUILD, REPO
 from netns import wait_for
 
 PEERS = Path(os.environ.get("PEERS", REPO / "build/peers")).resolve()
-POD_NETWORK = "10.244.0.0/16"  # tests/k8s/cluster's
+POD_NETWORK = "10.244.0.0/16"  # tests/kube/cluster's
 SLOW = 120  # seconds until an agent has come up
 
 

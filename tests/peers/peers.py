@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-2-Clause
 """Measures Warren beside Cilium, flannel and the reference plugins: each as the network of a real Kubernetes of two
-nodes in namespaces (tests/k8s/cluster), one cluster after the other, every path against a veth pair in the same rounds.
+nodes in namespaces (tests/kube/cluster), one cluster after the other, every path against a veth pair in the same rounds.
 Policy is enforced in all that have it. IPv4. One --quick cluster takes one to four minutes; a whole run has twelve,
 longer ones.
 """
@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parents[1]
-sys.path += [str(TESTS / directory) for directory in ("lib", "k8s", "bench")]
+sys.path += [str(TESTS / directory) for directory in ("lib", "kube", "bench")]
 
 import datapath  # noqa: E402
 import goals  # noqa: E402

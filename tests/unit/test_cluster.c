@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* user/agent/cluster.c: other nodes into maps and routes, as they come, change, overlap and go. */
+/* user/agent/nodes/cluster.c: other nodes into maps and routes, as they come, change, overlap and go. */
 #include "clock.h"
 #include "cluster_rig.h"
 

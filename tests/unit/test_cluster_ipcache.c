@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* user/agent/ipcache.c: identities of other nodes' addresses, from the compiler's changes; the compiler's part of it, too. */
+/* user/agent/nodes/ipcache.c: identities of other nodes' addresses, from the compiler's changes; the compiler's part of it, too. */
 #include <stdio.h>
 
 #include "fake_cluster.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* user/agent/cluster.c: this node's own part of the cluster: its uplinks, MTU, addresses, and stale ones. */
+/* user/agent/nodes/cluster.c: this node's own part of the cluster: its uplinks, MTU, addresses, and stale ones. */
 #include "cluster_rig.h"
 
 #include "array.h"

@@ -19,13 +19,13 @@ int clock_gettime(clockid_t clock, struct timespec *ts)
 	return 0;
 }
 
-void kubernetes_select_pods(struct kubernetes *k, enum pod_selection pods)
+void kube_source_select_pods(struct kube_source *k, enum pod_selection pods)
 {
 	requested = pods;
 	asked++;
 }
 
-bool kubernetes_pods_synced(const struct kubernetes *k)
+bool kube_source_pods_synced(const struct kube_source *k)
 {
 	return requested == PODS_OWN || known;
 }
@@ -60,7 +60,7 @@ static int setup(void **state)
 	asked = 0;
 	ahead = 0;
 	agent = (struct agent){ .policy = policy_new(key) };
-	kube = (struct kube){ .agent = &agent, .source = (struct kubernetes *)&kube };
+	kube = (struct kube){ .agent = &agent, .source = (struct kube_source *)&kube };
 	uv_loop_init(&agent.loop);
 	kube_pods_init(&kube);
 	policy_put_endpoint(agent.policy, 7, "shop", "web", "", &own);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* All kinds together, and pods of this node and of others. */
-#include "kubernetes.h"
+#include "kube_source.h"
 #include "reflector_rig.h"
 
 #define POD(version, name, node, more)                                                                                  \
@@ -14,7 +14,7 @@
 
 struct source {
 	struct rig *rig;
-	struct kubernetes *k;
+	struct kube_source *k;
 };
 
 static int setup(void **state)
@@ -24,7 +24,7 @@ static int setup(void **state)
 
 	assert_non_null(s);
 	s->rig = rig_open();
-	assert_ok(kubernetes_open(&s->k, NULL, "n1", &s->rig->events, &err));
+	assert_ok(kube_source_open(&s->k, NULL, "n1", &s->rig->events, &err));
 	*state = s;
 	return 0;
 }
@@ -33,7 +33,7 @@ static int teardown(void **state)
 {
 	struct source *s = *state;
 
-	kubernetes_close(s->k);
+	kube_source_close(s->k);
 	rig_free(s->rig);
 	free(s);
 	return 0;
@@ -59,10 +59,10 @@ static void syncs_when_all_kinds_are_there(void **state)
 	asked("/apis/discovery.k8s.io/v1/endpointslices?labelSelector=");
 	sync_all_but_pods();
 	events_are(s->rig, "");
-	assert_false(kubernetes_pods_synced(s->k));
+	assert_false(kube_source_pods_synced(s->k));
 	answers(asked(OWN "spec.hostNetwork%3Dfalse%2Cstatus.phase%21%3DSucceeded%2Cstatus.phase%21%3DFailed&"), LIST_END(10));
 	events_are(s->rig, "synced\n");
-	assert_true(kubernetes_pods_synced(s->k));
+	assert_true(kube_source_pods_synced(s->k));
 	answers(asked("/nodes?"), LIST_END(20));
 	events_are(s->rig, "");
 }
@@ -83,17 +83,17 @@ static void others_come_and_go(void **state)
 	struct source *s = *state;
 
 	answers(asked(OWN), POD_EVENT("ADDED", 3, "a", "n1") LIST_END(10));
-	kubernetes_select_pods(s->k, PODS_ALL);
-	assert_false(kubernetes_pods_synced(s->k));
+	kube_source_select_pods(s->k, PODS_ALL);
+	assert_false(kube_source_pods_synced(s->k));
 	assert_non_null(strstr(asked(OTHERS)->path, "spec.nodeName%21%3D%2Cspec.hostNetwork%3Dfalse"));
 	answers(asked(OTHERS), POD_EVENT("ADDED", 4, "b", "n2") LIST_END(10));
-	assert_true(kubernetes_pods_synced(s->k));
+	assert_true(kube_source_pods_synced(s->k));
 	events_are(s->rig, "+ " POD_IS(3, "a", "n1") "+ " POD_IS(4, "b", "n2"));
-	kubernetes_select_pods(s->k, PODS_OWN);
+	kube_source_select_pods(s->k, PODS_OWN);
 	events_are(s->rig, "- Pod d/b\n");
-	assert_true(kubernetes_pods_synced(s->k));
-	kubernetes_select_pods(s->k, PODS_ALL);
-	assert_false(kubernetes_pods_synced(s->k));
+	assert_true(kube_source_pods_synced(s->k));
+	kube_source_select_pods(s->k, PODS_ALL);
+	assert_false(kube_source_pods_synced(s->k));
 	answers(asked(OTHERS), POD_EVENT("ADDED", 4, "b", "n2") LIST_END(10));
 	events_are(s->rig, "+ " POD_IS(4, "b", "n2"));
 }
@@ -103,7 +103,7 @@ static void pod_that_moves(void **state)
 {
 	struct source *s = *state;
 
-	kubernetes_select_pods(s->k, PODS_ALL);
+	kube_source_select_pods(s->k, PODS_ALL);
 	answers(asked(OWN), LIST_END(2));
 	answers(asked(OTHERS), POD_EVENT("ADDED", 3, "web-0", "n2") LIST_END(3));
 	events_are(s->rig, "+ " POD_IS(3, "web-0", "n2"));
@@ -164,7 +164,7 @@ static void slice_with_managed_fields(void **state)
 	events_are(s->rig, "+ EndpointSlice d/s of none: 10.0.0.1+ready+serving : 80/TCP\n");
 }
 
-static int print_watch(const struct kubernetes_watch *watch, void *arg)
+static int print_watch(const struct kube_watch_counts *watch, void *arg)
 {
 	fprintf(arg, "%s: %zu\n", watch->kind, watch->objects);
 	return 0;
@@ -177,10 +177,10 @@ static void each_watch(void **state)
 	sync_all_but_pods();
 	answers(asked("/namespaces?"), ADDED(12, "x"));
 	events_are(s->rig, "+ " IS("x"));
-	kubernetes_each_watch(s->k, print_watch, s->rig->log);
+	kube_source_each_watch(s->k, print_watch, s->rig->log);
 	events_are(s->rig, "Pods of this node: 0\nNamespaces: 1\nNetworkPolicies: 0\nNodes: 0\nServices: 0\nEndpointSlices: 0\n");
-	kubernetes_select_pods(s->k, PODS_ALL);
-	kubernetes_each_watch(s->k, print_watch, s->rig->log);
+	kube_source_select_pods(s->k, PODS_ALL);
+	kube_source_each_watch(s->k, print_watch, s->rig->log);
 	events_are(s->rig, "Pods of this node: 0\nPods of other nodes: 0\nNamespaces: 1\nNetworkPolicies: 0\nNodes: 0\nServices: 0\n"
 		     "EndpointSlices: 0\n");
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Protobuf: what a real API server (1.34) has sent, and objects encoded here by the tables of messages, with unknown
- * fields in between. (Only a real server shows that the field numbers are right: tests/k8s/test_watch.py.)
+ * fields in between. (Only a real server shows that the field numbers are right: tests/kube/test_watch.py.)
  */
 #include <errno.h>
 

@@ -431,7 +431,7 @@ static void other_errors_resume(void **state)
 /* Some kinds have no event for hours, so the start of an answer must be enough. */
 static void a_started_answer_resolves_the_problem(void **state)
 {
-	struct kubernetes_watch watch;
+	struct kube_watch_counts watch;
 	struct rig *rig = *state;
 
 	begin_watching(rig);
@@ -771,7 +771,7 @@ static void stops_and_starts(void **state)
 
 static void counts(void **state)
 {
-	struct kubernetes_watch watch;
+	struct kube_watch_counts watch;
 	struct rig *rig = *state;
 
 	begin_watching(rig);

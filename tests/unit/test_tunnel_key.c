@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* user/agent/tunnel_key.c: files of keys, keyed tags; and user/agent/cluster.c: which tags are in the maps, and when.
+/* user/agent/nodes/tunnel_key.c: files of keys, keyed tags; and user/agent/nodes/cluster.c: which tags are in the maps, and when.
  */
 #include "cluster_rig.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The Kubernetes objects that are used, reduced to the fields that are needed. user/k8s decodes and validates them; the
+ * The Kubernetes objects that are used, reduced to the fields that are needed. user/kube decodes and validates them; the
  * compiler (policy.h) owns those that are put into it. Strings are NUL-terminated UTF-8, owned by their object. An
  * object starts zeroed. Its *_free() accepts NULL and half-built objects.
  */

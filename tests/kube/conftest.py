@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: BSD-2-Clause
+import pytest
+
+from kube import K8S, Kubernetes, made_space
+from lab import BUILD
+from talk import Servers
+
+
+@pytest.fixture(scope="session")
+def programs():
+    """What `cluster` runs is there: build.sh has been run (by hand: its 9 minutes would look like a hang here)."""
+    if not (K8S / "images/busybox.tar").exists():
+        pytest.skip("Kubernetes is not built: run tests/kube/build.sh")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "proxies(*modes): of kube-proxy, with each of which a test of `warren` runs")
+    config.addinivalue_line("markers", "figures: measures and prints; `make figures-k8s`")
+
+
+def pytest_generate_tests(metafunc):
+    """So that there is one cluster at a time, and each once."""
+    if "warren" in metafunc.fixturenames:
+        marker = metafunc.definition.get_closest_marker("proxies")
+        metafunc.parametrize("warren", marker.args if marker else ("nftables",), indirect=True, scope="session")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    """The state of the cluster when a test failed."""
+    report = (yield).get_result()
+    if report.failed:
+        for cluster in {id(c): c for c in item.funcargs.values() if isinstance(c, Kubernetes)}.values():
+            report.sections.append(("the cluster", cluster.looks()))
+
+
+@pytest.fixture(scope="session")
+def image(programs):
+    if not (BUILD / "image/warren.tar").exists():
+        pytest.skip(f"there is no {BUILD}/image/warren.tar: run make image")
+
+
+@pytest.fixture(scope="session")
+def warren(request, image):
+    """A cluster with Warren, beside kube-proxy in some mode."""
+    images = " ".join(name for name in ("agnhost", "coredns") if (K8S / f"images/{name}.tar").exists())
+    with Kubernetes("warren", CNI="warren", PROXY=request.param, IMAGES=images) as cluster:
+        print("\n" + "".join(cluster.said), end="")
+        yield cluster
+
+
+@pytest.fixture
+def space(warren):
+    """A namespace of the test's own."""
+    with made_space(warren) as name:
+        yield name
+
+
+@pytest.fixture
+def servers():
+    with Servers() as servers:
+        yield servers

@@ -16,7 +16,9 @@
 #include "load.h"
 #include "maps.h"
 #include "private_run.h"
+#include "progs.h"
 #include "rig.h"
+#include "warren.skel.h"
 
 /* cmocka's group setup. */
 static inline int dp_rig_make(void **state)
@@ -36,6 +38,28 @@ static inline int dp_rig_load(void **state)
 	assert_int_equal(unshare(CLONE_NEWNET), 0);
 	assert_ok(load_programs(&options, &fresh, &err));
 	assert_true(fresh);
+	return 0;
+}
+
+/*
+ * The same for a test that runs no packet: only the maps and the gc. The verifier takes seconds for the other programs; those
+ * that dp_open() requires are pinned as if they were loaded.
+ */
+static inline int dp_rig_load_maps(void **state)
+{
+	struct bpf_program *program;
+	struct warren_bpf *skel = NULL;
+	struct err err = { 0 };
+	unsigned pinned;
+
+	assert_int_equal(unshare(CLONE_NEWNET), 0);
+	assert_ok(load_open(&skel, &pinned, &err));
+	bpf_object__for_each_program(program, skel->obj)
+		bpf_program__set_autoload(program, strcmp(bpf_program__name(program), WARREN_PROG_CT_GC_START) == 0);
+	assert_ok(load_and_pin(skel, -1, true, &err));
+	assert_int_equal(bpf_program__pin(skel->progs.ct_gc_start, PIN_PROG_DIR "/" WARREN_PROG_TO_POD), 0);
+	assert_int_equal(bpf_program__pin(skel->progs.ct_gc_start, PIN_PROG_DIR "/" WARREN_PROG_FROM_POD), 0);
+	warren_bpf__destroy(skel);
 	return 0;
 }
 

@@ -217,6 +217,6 @@ static inline struct view look(bool whole)
 	return v;
 }
 
-#define LOADED(f) cmocka_unit_test_setup_teardown(f, dp_rig_load, dp_rig_unload)
+#define LOADED(f) cmocka_unit_test_setup_teardown(f, dp_rig_load_maps, dp_rig_unload)
 
 #endif

@@ -5,7 +5,7 @@
 #include "apply_dp.h"
 #include "endpoint.h"
 
-enum { ROUNDS = 1000, IFINDEX = 9 };
+enum { ROUNDS = 200, IFINDEX = 9 };
 
 struct plugin {
 	struct dp dp;
@@ -57,7 +57,7 @@ static void an_endpoint_comes_meanwhile(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(an_endpoint_comes_meanwhile, dp_rig_load, dp_rig_unload),
+		cmocka_unit_test_setup_teardown(an_endpoint_comes_meanwhile, dp_rig_load_maps, dp_rig_unload),
 	};
 
 	return cmocka_run_group_tests_name("apply_tables", tests, dp_rig_make, NULL);

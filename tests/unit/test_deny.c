@@ -64,7 +64,7 @@ static void existing_prefixes_keep_their_counters(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(existing_prefixes_keep_their_counters, dp_rig_load, dp_rig_unload),
+		cmocka_unit_test_setup_teardown(existing_prefixes_keep_their_counters, dp_rig_load_maps, dp_rig_unload),
 	};
 
 	return cmocka_run_group_tests(tests, dp_rig_make, NULL);

@@ -882,7 +882,8 @@ static void dry_runs_refused(void **state)
 	assert_int_equal(dp_trace(WARREN_PROG_FROM_POD, pods.ifindex[0], 0, frame, length, &trace, &tc_verdict, &err), -ENOENT);
 }
 
-#define LOADED(f) cmocka_unit_test_setup_teardown(f, dp_rig_load, dp_rig_unload)
+#define LOADED(f) cmocka_unit_test_setup_teardown(f, dp_rig_load_maps, dp_rig_unload)
+#define RUN(f) cmocka_unit_test_setup_teardown(f, dp_rig_load, dp_rig_unload) /* with programs */
 
 int main(void)
 {
@@ -896,10 +897,10 @@ int main(void)
 		LOADED(figures),
 		LOADED(figures_without_a_walk),
 		cmocka_unit_test_teardown(ct_gc_runs_without_its_loader, dp_rig_unload),
-		LOADED(dry_runs_change_nothing),
-		LOADED(real_runs_change_something),
-		LOADED(dry_run_programs_are_kept),
-		LOADED(dry_runs_refused),
+		RUN(dry_runs_change_nothing),
+		RUN(real_runs_change_something),
+		RUN(dry_run_programs_are_kept),
+		RUN(dry_runs_refused),
 	};
 
 	return cmocka_run_group_tests_name("flows", tests, dp_rig_make, NULL);

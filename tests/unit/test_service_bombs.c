@@ -46,7 +46,7 @@ static int setup(void **state)
 {
 	struct err err = { 0 };
 
-	assert_int_equal(dp_rig_load(state), 0);
+	assert_int_equal(dp_rig_load_maps(state), 0);
 	assert_ok(dp_services_open(&services, &err));
 	b = balancer_new(&balancer_dp_ops, services, "here");
 	assert_non_null(b);

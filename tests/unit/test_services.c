@@ -20,7 +20,7 @@ static int services_rig_load(void **state)
 {
 	struct err err = { 0 };
 
-	assert_int_equal(dp_rig_load(state), 0);
+	assert_int_equal(dp_rig_load_maps(state), 0);
 	assert_ok(dp_services_open(&services, &err));
 	return 0;
 }

@@ -727,7 +727,7 @@ static void nothing_is_loaded(void **state)
 	assert_int_equal(dp_policy_state_set(&policy, &err), -ENOENT);
 }
 
-#define LOADED(f) cmocka_unit_test_setup_teardown(f, dp_rig_load, dp_rig_unload)
+#define LOADED(f) cmocka_unit_test_setup_teardown(f, dp_rig_load_maps, dp_rig_unload)
 
 int main(void)
 {

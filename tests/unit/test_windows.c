@@ -251,7 +251,7 @@ static void windows_are_cleared(void **state)
 /* The programs stay loaded: that takes longer than all else. */
 static int begin(void **state)
 {
-	return dp_rig_make(state) < 0 ? -1 : dp_rig_load(state);
+	return dp_rig_make(state) < 0 ? -1 : dp_rig_load_maps(state);
 }
 
 static int without_endpoints(void **state)

@@ -322,8 +322,10 @@ static int pin_all(struct warren_bpf *skel, int mark_shift, struct err *err)
 		r = pin_maps(skel->obj, err);
 	if (r == 0)
 		r = start_ct_gc(bpf_program__fd(skel->progs.ct_gc_start), err);
-	for (size_t i = 0; i < ARRAY_SIZE(pinned_programs) && r == 0; i++)
-		r = load_pin_program(skel->obj, PIN_PROG_DIR, pinned_programs[i], err);
+	for (size_t i = 0; i < ARRAY_SIZE(pinned_programs) && r == 0; i++) {
+		if (bpf_program__autoload(bpf_object__find_program_by_name(skel->obj, pinned_programs[i])))
+			r = load_pin_program(skel->obj, PIN_PROG_DIR, pinned_programs[i], err);
+	}
 	dir_remove(PIN_DRY_RUN_DIR, NULL); /* of the programs that were there before */
 	return r;
 }
@@ -398,7 +400,7 @@ int load_open(struct warren_bpf **out, unsigned *pinned, struct err *err)
 	return r;
 }
 
-static int load_and_pin(struct warren_bpf *skel, int mark_shift, bool fresh, struct err *err)
+int load_and_pin(struct warren_bpf *skel, int mark_shift, bool fresh, struct err *err)
 {
 	int r;
 

@@ -25,6 +25,11 @@ struct warren_bpf;
  * Opens this build's programs with the maps that are pinned, and counts those. The caller loads or destroys *skel.
  */
 int load_open(struct warren_bpf **skel, unsigned *pinned, struct err *err);
+/*
+ * Loads what load_open() has opened, starts the conntrack gc, and pins the maps and those programs that are set to be
+ * loaded. `fresh`: nothing stays pinned on failure.
+ */
+int load_and_pin(struct warren_bpf *skel, int mark_shift, bool fresh, struct err *err);
 /* Sets an error from libbpf's last message; `what`: what the caller failed to do. */
 int load_error(struct err *err, int num, const char *what);
 

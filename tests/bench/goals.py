@@ -23,7 +23,7 @@ OF_VALUE = {"of_value": True}
 
 SAME_NODE = "same node, policy and conntrack, against a veth pair"
 TUNNEL = "tunnel against routed without a tunnel"
-KEYED = "the same with a keyed word"
+KEYED = "the same with a keyed tag"
 SERVICE = "by a service's address against the pod's own"
 FLOOD = "under a flood of denied packets of one pod"
 OTHER_FLOODS = "under a flood of new flows of one pod"

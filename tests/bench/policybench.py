@@ -36,7 +36,7 @@ def compiler(args):
             for f in figures if f["figure"] == "full compile"]
 
 
-# --- a change, from the manifest's rename to the endpoint's policy word ----------------------------------------------
+# --- a change, from the manifest's rename to the endpoint's policy tag ----------------------------------------------
 
 def cluster():
     """Manifests by name: each policy in its own, pods a hundred together."""

@@ -148,7 +148,7 @@ def test_install_writes_once(node, bin_dir):
     first = plugin.stat()
     assert checksum(plugin) == checksum(BUILD / "warren-cni") and first.st_mode & 0o7777 == 0o755
     version(node)
-    assert "already" in install(node).stderr
+    assert "is up to date" in install(node).stderr
     assert plugin.stat() == first
     plugin.chmod(0o600)  # not what was installed
     install(node)
@@ -213,7 +213,7 @@ def test_install_where_it_cannot(node, bin_dir, option):
     node.run("mount", "-o", f"remount,{option}", BIN)
     done = install(node, check=False)
     assert done.returncode == 1 and f"{PLUGIN}" in done.stderr
-    assert ("make room" if option != "ro" else "has to be writable") in done.stderr
+    assert ("make room" if option != "ro" else "must be writable") in done.stderr
     assert (bin_dir / "warren-cni").read_text() == "an old one"
     assert sorted(p.name for p in bin_dir.iterdir()) == ["portmap", "warren-cni"]
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* tc ingress of a pod's host-side device: everything that the pod sends. */
 #include "lib/flow_pass.h"
+#include "lib/destination.h"
 #include "lib/forward.h"
 #include "lib/gateway.h"
 #include "lib/offload.h"

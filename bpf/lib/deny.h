@@ -6,7 +6,7 @@
 #ifndef WARREN_LIB_DENY_H
 #define WARREN_LIB_DENY_H
 
-#include "lib/conntrack.h"
+#include "lib/ct_clock.h"
 #include "lib/ip.h"
 #include "lib/maps.h"
 #include "lib/trace.h"

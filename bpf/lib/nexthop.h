@@ -13,8 +13,10 @@
 #ifndef WARREN_LIB_NEXTHOP_H
 #define WARREN_LIB_NEXTHOP_H
 
+#include <linux/in.h>
+
 #include "lib/cluster.h"
-#include "lib/conntrack.h"
+#include "lib/ct_clock.h"
 #include "lib/node.h"
 #include "lib/packet.h"
 

@@ -6,6 +6,7 @@
 #ifndef WARREN_LIB_REJECT_H
 #define WARREN_LIB_REJECT_H
 
+#include "lib/icmp_error.h"
 #include "lib/too_big.h"
 
 #define ICMP4_PORT_UNREACH 3

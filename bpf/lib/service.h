@@ -8,7 +8,7 @@
 #ifndef WARREN_LIB_SERVICE_H
 #define WARREN_LIB_SERVICE_H
 
-#include "lib/service_choose.h"
+#include "lib/service_backend.h"
 #include "lib/trace.h"
 #include "lib/nat_context.h"
 #include "lib/tunnel_port.h"

@@ -24,13 +24,14 @@ struct nat_context {
 	bool hairpin : 1;       /* the backend is the client itself */
 	bool resolved : 1;      /* the packet is for a service, and a backend is selected */
 	bool found : 1;         /* the flow has an entry with a backend */
-	bool lives : 1;         /* ... which the flow may keep using */
+	bool usable : 1;        /* ... which the flow may keep using */
 	bool chosen : 1;        /* the backend has been selected now: entries must be written */
 	bool reply : 1;         /* the packet is from the backend */
 	bool promoted : 1;      /* the reverse-NAT entry is in ct */
 	bool flow_promoted : 1; /* the flow's entry is in ct */
 	bool cached : 1;        /* the verdict may be cached for the next packets */
 	bool closed : 1;        /* this packet has closed the flow */
+	bool promotes : 1;      /* with this packet the flow is established, or has moved to ct */
 	__u32 backend_id;       /* used only while a backend is selected */
 };
 #define SAME_OFFSET(field)                                                                                              \

@@ -112,18 +112,18 @@ static __always_inline enum wr_reason service_resolve(struct __sk_buff *skb, str
 
 	service_lookup(at, t, skb->ifindex);
 	was = t->list;
-	if (t->found && !t->lives)
-		t->lives = service_flow_lives(at, t);
+	if (t->found && !t->usable)
+		t->usable = service_flow_lives(at, t);
 	/*
 	 * Keep the backend for packets that only follow, for replies of a pod to itself, and for connections, even if
 	 * the service no longer has the backend.
 	 */
-	t->resolved = t->lives;
-	if (t->lives && ((t->flags & FOLLOWS) || !was || (t->l4_proto != IPPROTO_UDP && !begins)))
+	t->resolved = t->usable;
+	if (t->usable && ((t->flags & FOLLOWS) || !was || (t->l4_proto != IPPROTO_UDP && !begins)))
 		return WR_REASON_NONE;
 	if ((t->flags & FOLLOWS) || !service_list(t))
 		return WR_REASON_NONE;
-	if (!begins && t->lives && t->list == was)
+	if (!begins && t->usable && t->list == was)
 		return WR_REASON_NONE;
 	reason = service_choose(at, t);
 	t->resolved = !reason;
@@ -296,7 +296,7 @@ static __always_inline void service_promote_all(struct addresses *at, struct nat
  */
 OUT_OF_LINE int service_promote(struct addresses *at, struct nat_context *t)
 {
-	if (!at || !t || dry_run || !t->lives || service_reverse(at, t))
+	if (!at || !t || dry_run || !t->promotes || service_reverse(at, t))
 		return 0;
 	service_swap(at, t);
 	service_promote_all(at, t);

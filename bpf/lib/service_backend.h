@@ -130,7 +130,7 @@ OUT_OF_LINE int service_lookup(struct addresses *at, struct nat_context *t, __u3
 	t->backend_id = entry->backend;
 	t->hairpin = entry->flags & WR_CT_HAIRPIN;
 	t->found = true;
-	t->lives = (__s32)(entry->expires - ct_now()) >= 0;
+	t->usable = (__s32)(entry->expires - ct_now()) >= 0;
 	return 0;
 }
 

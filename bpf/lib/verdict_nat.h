@@ -270,7 +270,7 @@ OUT_OF_LINE int service_cache_reply(const struct addresses *at, const struct nat
 
 /*
  * For a client's packet of an existing flow through a service: overwrites f with the NAT context. t->cached: cache the
- * verdict; t->closed: the flow is closed; t->lives: with this packet the flow has become established, or has moved to
+ * verdict; t->closed: the flow is closed; t->promotes: with this packet the flow has become established, or has moved to
  * ct.
  */
 OUT_OF_LINE int service_request(const struct addresses *at, struct flow *f)
@@ -287,7 +287,7 @@ OUT_OF_LINE int service_request(const struct addresses *at, struct flow *f)
 	t->cached = f->l4_proto != IPPROTO_UDP && ct_is_established(f->l4_proto, f->ct.flags) && service_is_cached(f);
 	t->client = f->ct.initiator;
 	t->closed = false;
-	t->lives = begins;
+	t->promotes = begins;
 	if (!t->cached && !closed)
 		return 0;
 	service_query(q, t);

@@ -82,6 +82,26 @@ nothing_left() {
 	diff "$out/before" "$out/after" && echo nothing
 }
 
+# How many different tests there were: many run in several builds, and on several kernels.
+scenarios() {
+	/usr/bin/python3 - "$out" "$((passed + failed))" <<-'PY'
+		import pathlib, re, sys, xml.etree.ElementTree as tree
+		out, names = pathlib.Path(sys.argv[1]), set()
+		for log in out.glob("*.log"):
+		    program = ""
+		    for line in log.read_text(errors="replace").splitlines():
+		        if line.startswith("# build"):
+		            program = line.rpartition("/")[2]
+		        elif match := re.match(r"\[ +(?:OK|FAILED|SKIPPED) +\] (\w.*)", line):
+		            names.add((program, match[1]))
+		        elif match := re.match(r"(\w+): (?:Done|FINDING)", line):
+		            names.add(("fuzz", match[1]))
+		for report in out.glob("*.xml"):
+		    names.update((case.get("classname"), case.get("name")) for case in tree.parse(report).iter("testcase"))
+		print(f"{len(names)} scenarios, {sys.argv[2]} runs of them")
+	PY
+}
+
 # --- the run ---------------------------------------------------------------------------------------------------------------
 
 interrupted() {
@@ -121,4 +141,5 @@ stage vm vm 1500 tests/vm/run.sh
 stage kube junit 1080 kubernetes
 stage demo check 300 examples/demo.sh
 stage left-behind check 60 nothing_left
+scenarios
 finish

@@ -173,13 +173,13 @@ PORTMAP ?= $(firstword $(wildcard /usr/lib/cni/portmap /opt/cni/bin/portmap))
 image-root: $(PROGRAMS) ## what is in the image, as a directory
 	$(call say,ROOT,$(IMAGE_DIR)/root)
 	$(Q)rm -rf $(IMAGE_DIR)/root
-	$(Q)examples/lab/image busybox $(IMAGE_DIR)/root
-	$(Q)examples/lab/image programs $(IMAGE_DIR)/root $(PROGRAMS) $(PORTMAP)
+	$(Q)packaging/image busybox $(IMAGE_DIR)/root
+	$(Q)packaging/image programs $(IMAGE_DIR)/root $(PROGRAMS) $(PORTMAP)
 	$(Q)umask 022 && echo 'hosts: files dns' >$(IMAGE_DIR)/root/etc/nsswitch.conf
 
 image: image-root ## an image for containerd, kind and Docker in $(O)/image/warren.tar, without any of them
 	$(call say,IMAGE,$(IMAGE_DIR)/warren.tar)
-	$(Q)examples/lab/image pack $(IMAGE_DIR)/warren.tar $(IMAGE) $(IMAGE_DIR)/root cmd=/usr/sbin/warren-agent path=/usr/sbin:/bin \
+	$(Q)packaging/image pack $(IMAGE_DIR)/warren.tar $(IMAGE) $(IMAGE_DIR)/root cmd=/usr/sbin/warren-agent path=/usr/sbin:/bin \
 		org.opencontainers.image.title=warren org.opencontainers.image.version=$(VERSION) \
 		org.opencontainers.image.licenses='BSD-2-Clause AND (GPL-2.0-only OR BSD-2-Clause)' \
 		org.opencontainers.image.description='Container networking on eBPF'

@@ -38,7 +38,7 @@ def test_small_and_the_same_every_time(image, tmp_path):
 
 def test_programs_with_and_without_libraries(tmp_path):
     """The reference plugins come static, or as Debian builds them."""
-    subprocess.run([REPO / "examples/lab/image", "programs", tmp_path, "/bin/busybox", "/bin/true"], check=True)
+    subprocess.run([REPO / "packaging/image", "programs", tmp_path, "/bin/busybox", "/bin/true"], check=True)
     for name in ("busybox", "true"):
         assert subprocess.run(["chroot", tmp_path, f"/usr/sbin/{name}"], capture_output=True).returncode == 0
 

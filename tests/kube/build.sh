@@ -69,7 +69,7 @@ fresh() {
 }
 
 image() {
-	"$tree/examples/lab/image" "$@"
+	"$tree/packaging/image" "$@"
 }
 
 pack() { # NAME TAG KEY=VALUE...: of what is in $root

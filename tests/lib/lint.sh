@@ -67,7 +67,7 @@ cppcheck() {
 }
 
 shell() {
-	grep -rlE '^#!/bin/(ba)?sh' .ci examples tests | xargs shellcheck -x
+	grep -rlE '^#!/bin/(ba)?sh' .ci examples packaging tests | xargs shellcheck -x
 }
 
 format() {

@@ -4,6 +4,7 @@ once, others in turn.
 """
 
 import contextlib
+import re
 import select
 import socket
 import statistics
@@ -236,19 +237,27 @@ def series(agent_text):
     return {line.rpartition(" ")[0] for line in agent_text.splitlines() if not line.startswith("#")}
 
 
+def scrape(node):
+    return get(node, LOOPBACK[4], METRICS, "/metrics")[1]
+
+
+def policies(text):
+    return int(re.search(r'^warren_objects{kind="NetworkPolicy"} (\d+)$', text, re.M)[1])
+
+
 def test_names_of_objects_make_no_series(cluster):
     """Names of namespaces, pods and policies, which their owners choose, make no series."""
     node = cluster.node
-    before = series(get(node, LOOPBACK[4], METRICS, "/metrics")[1])
+    before = series(scrape(node))
     with cluster.as_before():
         for n in range(50):
             rules = [sources(pods(app=f"a{n}"))]
             cluster.write(f"t{n}", namespace(f"t{n}", **{"warren.dev/x": f"v{n}"}), *[policy(f"t{n}/p{i}", {"app": f"b{i}"}, ingress=rules) for i in range(20)])
         cluster.write("bad", policy("t1/bad", {"app": "b"}, ingress=[{"ports": [{"port": 5, "endPort": 1}]}]))
         cluster.wait_applied()
-        text = get(node, LOOPBACK[4], METRICS, "/metrics")[1]
-        assert 'warren_objects{kind="NetworkPolicy"} 1001' in text
-        assert series(text) == before
+        wait_for(lambda: policies(scrape(node)) >= 1001, "all policies")
+        text = scrape(node)
+        assert policies(text) == 1001 and series(text) == before
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ def main():
     short = {o: o[len(str(build)) + 1:-2] + ".c" for o in objects}
     found = cycles(graph)
     for part in found:
-        print("circle:", " ".join(short[o] for o in part))
+        print("cycle:", " ".join(short[o] for o in part))
         for o in part:
             print(f"  {short[o]} uses", ", ".join(short[p] for p in sorted(graph[o] & set(part))))
     sys.exit(bool(found))

@@ -285,7 +285,7 @@ bench-peers: image benchtools ## measure beside Cilium, flannel and bridge in a 
 headers: $(HEADERS) ## compile each header alone, as its directory sees it
 .PHONY: headers $(HEADERS)
 
-lint: all ## who includes and calls whom, spelling, gcc, clang, clang-tidy, cppcheck, shellcheck: any finding fails
+lint: all ## who includes and calls whom, retired words, spelling, gcc, clang, clang-tidy, cppcheck, shellcheck: any finding fails
 	$(Q)O=$(O) tests/lib/lint.sh
 
 C_FILES = $(shell git ls-files '*.c' '*.h')

@@ -51,7 +51,7 @@ SKEL := $(O)/include/warren.skel.h
 PROGRAMS := $(O)/warren-cni $(O)/warren $(O)/warren-agent
 # Archives in the order in which they are linked: a layer before those below it.
 DP := $(O)/user/dp.a $(O)/user/nl.a $(O)/user/lib.a
-AGENT := $(O)/user/agent.a $(O)/user/kube.a $(O)/user/policy.a
+AGENT := $(O)/user/agent.a $(O)/user/kube.a $(O)/user/policy.a $(O)/user/objects.a
 # What only the agent needs is linked dynamically: it is one process a node, not one a pod.
 AGENT_LIBS := -lyaml -lcurl -lprotobuf-nanopb -luv -lmicrohttpd -lcrypto
 
@@ -128,9 +128,10 @@ ABI := -I$(O)/include
 $(eval $(call layer,user/lib))
 $(eval $(call layer,user/nl,$(INC_lib)))
 $(eval $(call layer,user/dp,$(INC_nl) $(ABI),$(SKEL)))
-$(eval $(call layer,user/policy,$(INC_lib) $(ABI)))
-$(eval $(call layer,user/kube,$(INC_policy)))
-$(eval $(call layer,user/agent,$(INC_dp) $(INC_kube)))
+$(eval $(call layer,user/objects,$(INC_lib)))
+$(eval $(call layer,user/policy,$(INC_objects) $(ABI)))
+$(eval $(call layer,user/kube,$(INC_objects)))
+$(eval $(call layer,user/agent,$(INC_dp) $(INC_policy) $(INC_kube)))
 $(eval $(call layer,user/cli,$(INC_dp) -Iuser/policy))
 $(eval $(call layer,cni,$(INC_dp)))
 # Unit and fuzz tests may include everything but the programs' own headers.
@@ -197,7 +198,7 @@ $(O)/tests/unit/%: $(O)/tests/unit/%.o $(TEST_ARCHIVES)
 $(O)/tests/unit/test_apply: $(call objs,$(addprefix tests/policy/,cluster.c copy.c check.c naive.c tables.c))
 
 POLICYTEST_BIN := $(O)/tests/policy/policytest
-$(POLICYTEST_BIN): $(call objs,$(call sources,tests/policy)) $(O)/user/policy.a $(O)/user/lib.a
+$(POLICYTEST_BIN): $(call objs,$(call sources,tests/policy)) $(O)/user/policy.a $(O)/user/objects.a $(O)/user/lib.a
 	$(link)
 	$(do_link) -lcmocka
 
@@ -213,13 +214,13 @@ $(VM_BIN): $(call objs,$(call sources,tests/vm)) $(DP)
 
 # The API client by hand, for tests of tests/net and tests/kube.
 APICTL := $(O)/tests/lib/apictl
-$(APICTL): $(O)/tests/lib/apictl.o $(O)/user/kube.a $(O)/user/policy.a $(O)/user/lib.a
+$(APICTL): $(O)/tests/lib/apictl.o $(O)/user/kube.a $(O)/user/objects.a $(O)/user/lib.a
 	$(link)
 	$(do_link) $(AGENT_LIBS)
 
 # And the API server as a source of objects.
 WATCHCTL := $(O)/tests/lib/watchctl
-$(WATCHCTL): $(O)/tests/lib/watchctl.o $(O)/user/kube.a $(O)/user/policy.a $(O)/user/lib.a
+$(WATCHCTL): $(O)/tests/lib/watchctl.o $(O)/user/kube.a $(O)/user/objects.a $(O)/user/lib.a
 	$(link)
 	$(do_link) $(AGENT_LIBS)
 

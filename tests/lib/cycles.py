@@ -10,7 +10,7 @@ import pathlib
 import subprocess
 import sys
 
-LAYERS = ("user/lib", "user/nl", "user/dp", "user/policy", "user/kube", "user/agent", "user/cli", "cni")
+LAYERS = ("user/lib", "user/nl", "user/dp", "user/objects", "user/policy", "user/kube", "user/agent", "user/cli", "cni")
 
 
 def symbols(files):

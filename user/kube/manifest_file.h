@@ -5,7 +5,8 @@
 
 #include <stdbool.h>
 
-#include "object.h"
+#include "err.h"
+#include "objects.h"
 
 struct manifest_file {
 	struct object *objects;

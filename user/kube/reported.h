@@ -6,7 +6,8 @@
 #ifndef WARREN_KUBE_REPORTED_H
 #define WARREN_KUBE_REPORTED_H
 
-#include "object.h"
+#include "err.h"
+#include "objects.h"
 #include "table.h"
 
 struct reported_object {

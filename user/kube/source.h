@@ -9,7 +9,8 @@
 #ifndef WARREN_KUBE_SOURCE_H
 #define WARREN_KUBE_SOURCE_H
 
-#include "object.h"
+#include "err.h"
+#include "objects.h"
 
 struct object_events {
 	/* Added, changed, or perhaps unchanged; takes ownership. -ENOMEM: the source puts it again later. */

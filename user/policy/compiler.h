@@ -17,7 +17,7 @@
 #include "array.h"
 #include "bounds.h"
 #include "list.h"
-#include "object_hash.h"
+#include "objects.h"
 #include "policy.h"
 #include "table.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "identity.h"
 
-#include "object_hash.h"
+#include "objects.h"
 
 uint64_t identity_compute(const uint8_t key[POLICY_KEY_SIZE], const char *namespace,
 			  const struct labels *namespace_labels, const struct labels *labels,

@@ -4,7 +4,7 @@
 #define WARREN_KUBE_KINDS_H
 
 #include "fields.h"
-#include "object.h"
+#include "objects.h"
 
 struct metadata;
 

@@ -124,6 +124,68 @@ void policy_object_free(struct policy_object *object)
 	free(object);
 }
 
+void object_free(struct object *o)
+{
+	switch (o->kind) {
+	case OBJECT_NONE:
+		break;
+	case OBJECT_NAMESPACE:
+		namespace_object_free(o->namespace);
+		break;
+	case OBJECT_POD:
+		pod_object_free(o->pod);
+		break;
+	case OBJECT_POLICY:
+		policy_object_free(o->policy);
+		break;
+	case OBJECT_NODE:
+		node_object_free(o->node);
+		break;
+	case OBJECT_SERVICE:
+		service_object_free(o->service);
+		break;
+	case OBJECT_SLICE:
+		slice_object_free(o->slice);
+		break;
+	}
+	*o = (struct object){ 0 };
+}
+
+const char *object_kind_name(enum object_kind kind)
+{
+	static const char *const names[] = { [OBJECT_NONE] = "nothing",
+					     [OBJECT_NAMESPACE] = "Namespace",
+					     [OBJECT_POD] = "Pod",
+					     [OBJECT_POLICY] = "NetworkPolicy",
+					     [OBJECT_NODE] = "Node",
+					     [OBJECT_SERVICE] = "Service",
+					     [OBJECT_SLICE] = "EndpointSlice" };
+
+	return names[kind];
+}
+
+void object_names(const struct object *o, const char **namespace, const char **name)
+{
+	*namespace = *name = "";
+	if (o->kind == OBJECT_NAMESPACE) {
+		*name = o->namespace->name;
+	} else if (o->kind == OBJECT_POD) {
+		*namespace = o->pod->namespace;
+		*name = o->pod->name;
+	} else if (o->kind == OBJECT_POLICY) {
+		*namespace = o->policy->namespace;
+		*name = o->policy->name;
+	} else if (o->kind == OBJECT_NODE) {
+		*name = o->node->name;
+	} else if (o->kind == OBJECT_SERVICE) {
+		*namespace = o->service->namespace;
+		*name = o->service->name;
+	} else if (o->kind == OBJECT_SLICE) {
+		*namespace = o->slice->namespace;
+		*name = o->slice->name;
+	}
+}
+
 /* --- copies --- */
 
 static int requirement_copy(struct requirement *to, const struct requirement *from)

@@ -4,8 +4,8 @@
  * compiler (policy.h) owns those that are put into it. Strings are NUL-terminated UTF-8, owned by their object. An
  * object starts zeroed. Its *_free() accepts NULL and half-built objects.
  */
-#ifndef WARREN_POLICY_OBJECTS_H
-#define WARREN_POLICY_OBJECTS_H
+#ifndef WARREN_OBJECTS_H
+#define WARREN_OBJECTS_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -13,6 +13,7 @@
 #include <stdio.h>
 
 #include "addr.h"
+#include "siphash.h"
 
 struct label {
 	char *key, *value;
@@ -174,6 +175,22 @@ struct policy_object {
 	char *invalid;
 };
 
+enum object_kind { OBJECT_NONE, OBJECT_NAMESPACE, OBJECT_POD, OBJECT_POLICY, OBJECT_NODE, OBJECT_SERVICE, OBJECT_SLICE };
+
+/* One object of any kind. Zeroed: no object. */
+struct object {
+	enum object_kind kind;
+	union {
+		void *any;
+		struct namespace_object *namespace;
+		struct pod_object *pod;
+		struct policy_object *policy;
+		struct node_object *node;
+		struct service_object *service;
+		struct slice_object *slice;
+	};
+};
+
 void labels_free(struct labels *labels);
 void selector_free(struct selector *selector);
 void namespace_object_free(struct namespace_object *object);
@@ -182,6 +199,12 @@ void policy_object_free(struct policy_object *object);
 void node_object_free(struct node_object *object);
 void service_object_free(struct service_object *object);
 void slice_object_free(struct slice_object *object);
+void object_free(struct object *o);
+
+/* The name of its kind, as in manifests. */
+const char *object_kind_name(enum object_kind kind);
+/* Both borrowed; the namespace is "" for a kind that is not namespaced. */
+void object_names(const struct object *o, const char **namespace, const char **name);
 
 /* The value of `key`, or NULL. */
 const char *labels_get(const struct labels *labels, const char *key);
@@ -196,5 +219,14 @@ void selector_sort(struct selector *selector);
 void slice_sort(struct slice_object *object); /* (one address may be there more than once) */
 int named_port_cmp(const void *a, const void *b); /* by name, protocol, port */
 size_t named_ports_sort(struct named_port *ports, size_t count); /* how many are left */
+
+/* --- object_hash.c: different objects have different hashed texts --- */
+
+void siphash_labels(struct siphash *h, const struct labels *labels);
+void siphash_ports(struct siphash *h, const struct named_port *ports, size_t count);
+void siphash_selector(struct siphash *h, const struct selector *selector);
+void siphash_policy(struct siphash *h, const struct policy_object *policy); /* all but its names */
+/* A keyed hash of all fields, its name included: detects changes without a copy of the object. */
+uint64_t object_fingerprint(const uint8_t key[SIPHASH_KEY_SIZE], const struct object *o);
 
 #endif

@@ -1,67 +1,72 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "object.h"
+#include "objects.h"
 
-#include "object_hash.h"
-
-void object_free(struct object *o)
+void siphash_labels(struct siphash *h, const struct labels *labels)
 {
-	switch (o->kind) {
-	case OBJECT_NONE:
-		break;
-	case OBJECT_NAMESPACE:
-		namespace_object_free(o->namespace);
-		break;
-	case OBJECT_POD:
-		pod_object_free(o->pod);
-		break;
-	case OBJECT_POLICY:
-		policy_object_free(o->policy);
-		break;
-	case OBJECT_NODE:
-		node_object_free(o->node);
-		break;
-	case OBJECT_SERVICE:
-		service_object_free(o->service);
-		break;
-	case OBJECT_SLICE:
-		slice_object_free(o->slice);
-		break;
+	siphash_number(h, labels->count);
+	for (size_t i = 0; i < labels->count; i++) {
+		siphash_string(h, labels->v[i].key);
+		siphash_string(h, labels->v[i].value);
 	}
-	*o = (struct object){ 0 };
 }
 
-const char *object_kind_name(enum object_kind kind)
+void siphash_ports(struct siphash *h, const struct named_port *ports, size_t count)
 {
-	static const char *const names[] = { [OBJECT_NONE] = "nothing",
-					     [OBJECT_NAMESPACE] = "Namespace",
-					     [OBJECT_POD] = "Pod",
-					     [OBJECT_POLICY] = "NetworkPolicy",
-					     [OBJECT_NODE] = "Node",
-					     [OBJECT_SERVICE] = "Service",
-					     [OBJECT_SLICE] = "EndpointSlice" };
-
-	return names[kind];
+	siphash_number(h, count);
+	for (size_t i = 0; i < count; i++) {
+		siphash_string(h, ports[i].name);
+		siphash_number(h, (uint64_t)ports[i].protocol << 16 | ports[i].port);
+	}
 }
 
-void object_names(const struct object *o, const char **namespace, const char **name)
+void siphash_selector(struct siphash *h, const struct selector *selector)
 {
-	*namespace = *name = "";
-	if (o->kind == OBJECT_NAMESPACE) {
-		*name = o->namespace->name;
-	} else if (o->kind == OBJECT_POD) {
-		*namespace = o->pod->namespace;
-		*name = o->pod->name;
-	} else if (o->kind == OBJECT_POLICY) {
-		*namespace = o->policy->namespace;
-		*name = o->policy->name;
-	} else if (o->kind == OBJECT_NODE) {
-		*name = o->node->name;
-	} else if (o->kind == OBJECT_SERVICE) {
-		*namespace = o->service->namespace;
-		*name = o->service->name;
-	} else if (o->kind == OBJECT_SLICE) {
-		*namespace = o->slice->namespace;
-		*name = o->slice->name;
+	siphash_number(h, selector->count);
+	for (size_t i = 0; i < selector->count; i++) {
+		const struct requirement *r = &selector->v[i];
+
+		siphash_string(h, r->key);
+		siphash_number(h, (uint64_t)r->op << 32 | r->value_count);
+		for (size_t j = 0; j < r->value_count; j++)
+			siphash_string(h, r->values[j]);
+	}
+}
+
+/* Addresses and prefixes have no padding. */
+static void hash_peer(struct siphash *h, const struct policy_peer *peer)
+{
+	siphash_number(h, peer->is_block | peer->has_namespaces << 1 | peer->has_pods << 2);
+	siphash_bytes(h, &peer->block, sizeof(peer->block));
+	siphash_number(h, peer->except_count);
+	siphash_bytes(h, peer->except, peer->except_count * sizeof(*peer->except));
+	siphash_selector(h, &peer->namespaces);
+	siphash_selector(h, &peer->pods);
+}
+
+static void hash_rule(struct siphash *h, const struct policy_rule *rule)
+{
+	siphash_number(h, rule->peer_count);
+	for (size_t i = 0; i < rule->peer_count; i++)
+		hash_peer(h, &rule->peers[i]);
+	siphash_number(h, rule->port_count);
+	for (size_t i = 0; i < rule->port_count; i++) {
+		const struct policy_port *port = &rule->ports[i];
+
+		siphash_string(h, port->name);
+		siphash_number(h, (uint64_t)port->all << 40 | (uint64_t)port->protocol << 32 |
+				      (uint64_t)port->first << 16 | port->last);
+	}
+}
+
+void siphash_policy(struct siphash *h, const struct policy_object *policy)
+{
+	siphash_selector(h, &policy->pods);
+	siphash_string(h, policy->invalid ? policy->invalid : "");
+	for (int d = 0; d < POLICY_DIRECTIONS; d++) {
+		siphash_number(h, policy->isolates[d]);
+		siphash_number(h, policy->rule_count[d]);
+		for (size_t i = 0; i < policy->rule_count[d]; i++)
+			hash_rule(h, &policy->rules[d][i]);
 	}
 }
 

@@ -8,7 +8,8 @@
 
 #include <jansson.h>
 
-#include "object.h"
+#include "err.h"
+#include "objects.h"
 
 /*
  * Decodes one document: an object, or the objects of a List (v1 List, or a kind's own, such as PodList). Each goes to

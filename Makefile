@@ -58,7 +58,7 @@ AGENT_LIBS := -lyaml -lcurl -lprotobuf-nanopb -luv -lmicrohttpd -lcrypto
 # When the sources were last changed, so that the same sources make the same image.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
-.PHONY: all programs image image-root help deps install uninstall test test-attack test-vm test-e2e figures-k8s demo bench bench-peers lint format clean unit bpftest policytest fuzz \
+.PHONY: all programs image image-root help deps install uninstall test test-attack test-vm test-e2e figures-kube demo bench bench-peers lint format clean unit bpftest policytest fuzz \
 	fuzz-targets verify benchtools cnitool compile_commands.json
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -266,7 +266,7 @@ test-e2e: image $(APICTL) $(WATCHCTL) ## a real Kubernetes (built from its modul
 	$(Q)tests/kube/build.sh
 	$(Q)WARREN_BUILD=$(abspath $(O)) $(PYTHON) -m pytest -p no:cacheprovider -q -m 'not figures' tests/kube
 
-figures-k8s: image ## what Warren takes in that Kubernetes, with up to 50,000 pods as objects (root)
+figures-kube: image ## what Warren takes in that Kubernetes, with up to 50,000 pods as objects (root)
 	$(Q)tests/kube/build.sh
 	$(Q)WARREN_BUILD=$(abspath $(O)) $(PYTHON) -m pytest -p no:cacheprovider -q -s tests/kube/test_figures.py
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# build.sh [PART...]: what `cluster` runs and what its tests use, into $K8S (default: build/k8s), built from published Go modules,
+# build.sh [PART...]: what `cluster` runs and what its tests use, into $KUBE (default: build/kube), built from published Go modules,
 # and images, made of that and of what is installed here. Cold about 9 minutes on two processors, then seconds.
 #
 #   cluster    Kubernetes and etcd, as one program with several names; the images of pause and busybox
@@ -14,13 +14,13 @@
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
 tree=$(readlink -f "$here/../..")
-K8S=${K8S:-$tree/build/k8s}
-mkdir -p "$K8S/bin" "$K8S/images"
-K8S=$(cd "$K8S" && pwd)
+KUBE=${KUBE:-$tree/build/kube}
+mkdir -p "$KUBE/bin" "$KUBE/images"
+KUBE=$(cd "$KUBE" && pwd)
 PATH=$PATH:/usr/local/go/bin # sudo's PATH has not got it
 # GOTOOLCHAIN=auto fetches a newer Go as a module; GOGC: the compiler's own collector, 70 s of 400.
 export GOTOOLCHAIN=auto GOFLAGS='-mod=readonly -buildvcs=false -trimpath' GOGC=400 CGO_ENABLED=0
-[ -n "${HOME:-}" ] || export HOME=$K8S
+[ -n "${HOME:-}" ] || export HOME=$KUBE
 
 unavailable() {
 	echo "build.sh: $*" >&2
@@ -43,27 +43,27 @@ fetch() { # DIRECTORY: the modules that the one there needs
 	"$go" mod download 2>/dev/null || unavailable "the modules of $here/$1 cannot be fetched"
 }
 
-k8sbox() {
+kubebox() {
 	local version name
 	version=$("$go" list -m -f '{{.Version}}' k8s.io/kubernetes)
-	"$go" build -o "$K8S/bin/k8sbox" -ldflags "-s -w
+	"$go" build -o "$KUBE/bin/kubebox" -ldflags "-s -w
 		-X k8s.io/component-base/version.gitVersion=$version -X k8s.io/component-base/version.gitMajor=1
 		-X k8s.io/component-base/version.gitMinor=$(cut -d. -f2 <<<"$version")
 		-X k8s.io/component-base/version.gitTreeState=clean -X k8s.io/component-base/version.buildDate=1970-01-01T00:00:00Z
 		-X k8s.io/client-go/pkg/version.gitVersion=$version" .
 	for name in etcd kube-apiserver kube-controller-manager kube-proxy kube-scheduler kubectl kubelet; do
-		ln -sf k8sbox "$K8S/bin/$name"
+		ln -sf kubebox "$KUBE/bin/$name"
 	done
 }
 
 program() { # NAME PACKAGE
-	timed "$1" "$go" build -ldflags '-s -w' -o "$K8S/bin/$1" "$2"
+	timed "$1" "$go" build -ldflags '-s -w' -o "$KUBE/bin/$1" "$2"
 }
 
 # --- images ----------------------------------------------------------------------------------------------------------------
 
 fresh() {
-	root=$K8S/images/root
+	root=$KUBE/images/root
 	rm -rf "$root"
 	mkdir -p "$root"
 }
@@ -73,7 +73,7 @@ image() {
 }
 
 pack() { # NAME TAG KEY=VALUE...: of what is in $root
-	image pack "$K8S/images/$1.tar" "$2" "$root" "${@:3}"
+	image pack "$KUBE/images/$1.tar" "$2" "$root" "${@:3}"
 	rm -rf "$root"
 }
 
@@ -81,7 +81,7 @@ pack() { # NAME TAG KEY=VALUE...: of what is in $root
 
 part_cluster() {
 	timed "modules of Kubernetes" fetch box
-	timed Kubernetes k8sbox
+	timed Kubernetes kubebox
 	fresh
 	${CC:-gcc} -Os -static -s -o "$root/pause" "$here/pause.c"
 	pack pause warren.example/pause:1 cmd=/pause
@@ -101,8 +101,8 @@ part_e2e() {
 	fetch box
 	program agnhost k8s.io/kubernetes/test/images/agnhost
 	program ginkgo github.com/onsi/ginkgo/v2/ginkgo
-	timed e2e.test "$go" test -c -ldflags '-s -w' -o "$K8S/bin/e2e.test" ./e2e
-	tag=$("$K8S/bin/e2e.test" --list-images | grep e2e-test-images/agnhost:)
+	timed e2e.test "$go" test -c -ldflags '-s -w' -o "$KUBE/bin/e2e.test" ./e2e
+	tag=$("$KUBE/bin/e2e.test" --list-images | grep e2e-test-images/agnhost:)
 	fresh
 	image busybox "$root"
 	image programs "$root" "${programs[@]}"
@@ -110,7 +110,7 @@ part_e2e() {
 	mv "$root/usr/sbin/nc.openbsd" "$root/usr/sbin/nc"
 	mv "$root/usr/sbin/dash" "$root/bin/sh"
 	echo 'hosts: files dns' >"$root/etc/nsswitch.conf"
-	cp "$K8S/bin/agnhost" "$root/agnhost"
+	cp "$KUBE/bin/agnhost" "$root/agnhost"
 	cp "$("$go" list -f '{{.Dir}}' k8s.io/kubernetes/test/images/agnhost)"/porter/localhost.* "$root"
 	pack agnhost "$tag" entrypoint=/agnhost cmd=pause path=/usr/sbin:/bin
 }
@@ -119,7 +119,7 @@ part_dns() {
 	fetch coredns
 	program coredns .
 	fresh
-	cp "$K8S/bin/coredns" "$root/coredns"
+	cp "$KUBE/bin/coredns" "$root/coredns"
 	pack coredns warren.example/coredns:1 cmd=/coredns
 }
 

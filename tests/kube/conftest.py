@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 import pytest
 
-from kube import K8S, Kubernetes, made_space
+from kube import KUBE, Kubernetes, made_space
 from lab import BUILD
 from talk import Servers
 
@@ -9,13 +9,13 @@ from talk import Servers
 @pytest.fixture(scope="session")
 def programs():
     """What `cluster` runs is there: build.sh has been run (by hand: its 9 minutes would look like a hang here)."""
-    if not (K8S / "images/busybox.tar").exists():
+    if not (KUBE / "images/busybox.tar").exists():
         pytest.skip("Kubernetes is not built: run tests/kube/build.sh")
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "proxies(*modes): of kube-proxy, with each of which a test of `warren` runs")
-    config.addinivalue_line("markers", "figures: measures and prints; `make figures-k8s`")
+    config.addinivalue_line("markers", "figures: measures and prints; `make figures-kube`")
 
 
 def pytest_generate_tests(metafunc):
@@ -43,7 +43,7 @@ def image(programs):
 @pytest.fixture(scope="session")
 def warren(request, image):
     """A cluster with Warren, beside kube-proxy in some mode."""
-    images = " ".join(name for name in ("agnhost", "coredns") if (K8S / f"images/{name}.tar").exists())
+    images = " ".join(name for name in ("agnhost", "coredns") if (KUBE / f"images/{name}.tar").exists())
     with Kubernetes("warren", CNI="warren", PROXY=request.param, IMAGES=images) as cluster:
         print("\n" + "".join(cluster.said), end="")
         yield cluster

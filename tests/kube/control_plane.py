@@ -17,7 +17,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 BUILD = Path(os.environ.get("WARREN_BUILD", ROOT / "build"))
-BIN = Path(os.environ.get("K8S", ROOT / "build/k8s")) / "bin"
+BIN = Path(os.environ.get("KUBE", ROOT / "build/kube")) / "bin"
 TIMEOUT = float(os.environ.get("WARREN_TEST_TIMEOUT", "30"))
 
 

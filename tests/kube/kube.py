@@ -17,7 +17,7 @@ from netns import Netns
 HERE = Path(__file__).resolve().parent
 NODES = ("n1", "n2")
 IMAGE = "warren.example/busybox:1"
-K8S = Path(os.environ.get("K8S", HERE.parents[1] / "build/k8s"))
+KUBE = Path(os.environ.get("KUBE", HERE.parents[1] / "build/kube"))
 
 
 class Kubernetes:
@@ -25,7 +25,7 @@ class Kubernetes:
 
     def __init__(self, name, **settings):
         self.name = f"{name}-{os.getpid()}"
-        self.env = {**os.environ, "NAME": self.name, "WARREN_BUILD": str(BUILD), "K8S": str(K8S), **settings}
+        self.env = {**os.environ, "NAME": self.name, "WARREN_BUILD": str(BUILD), "KUBE": str(KUBE), **settings}
         self.holder = subprocess.Popen(
             [HERE / "cluster", "hold"], env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
         )
@@ -38,7 +38,7 @@ class Kubernetes:
             self.close()
             raise RuntimeError("no cluster: " + "".join(self.said))
         self.world = ProcessNetns(None, self.holder.pid)
-        self.home = Path(f"/proc/{self.holder.pid}/root/run/k8s")
+        self.home = Path(f"/proc/{self.holder.pid}/root/run/kube")
         self.api = Api(self.world, self.home / "pki")
 
     def close(self):
@@ -151,7 +151,7 @@ class Machine(ProcessNetns, Node):
         self.name, self.pods = name, []
         self.env = {**os.environ, "WARREN_BUILD": str(BUILD), "LC_ALL": "C"}
         self.env["PATH"] = f"{BUILD}:{self.env['PATH']}:/usr/sbin:/sbin"
-        self.pid = next(pid for pid in processes(f"/warren-k8s-{cluster.name}/{name}\n") if _is_first(pid))
+        self.pid = next(pid for pid in processes(f"/warren-kube-{cluster.name}/{name}\n") if _is_first(pid))
         ProcessNetns.__init__(self, self, self.pid)
         self.agent = RunningAgent(self)
 
@@ -235,7 +235,7 @@ def agent_pids(cluster, *nodes):
     """{node: its process number, as seen from here}"""
     found = {}
     for name in nodes or NODES:
-        of_node = processes(f"/warren-k8s-{cluster.name}/{name}/")
+        of_node = processes(f"/warren-kube-{cluster.name}/{name}/")
         found[name] = next((pid for pid in of_node if _is_agent(pid)), None)
     return found
 

@@ -4,14 +4,14 @@
 # node.sh NAME IPV4 IPV6 IMAGE...: the first process of a node of `cluster`: containerd, the kubelet and, on request, kube-proxy.
 # When it ends, everything of the node does but its disk.
 #
-# shellcheck disable=SC2154 # K8S, CNI, PROXY, WARREN_BUILD and KUBELET_FLAGS are exported by `cluster`
+# shellcheck disable=SC2154 # KUBE, CNI, PROXY, WARREN_BUILD and KUBELET_FLAGS are exported by `cluster`
 set -eu
 
 name=$1 address=$2,$3
 shift 3
-home=/run/k8s
+home=/run/kube
 pki=$home/pki
-bin=$K8S/bin
+bin=$KUBE/bin
 hierarchies=$(awk -F: '$2 != "" { print $2 }' /proc/self/cgroup) # of version 1: cpu, memory, name=systemd, ...
 
 # --- file systems ----------------------------------------------------------------------------------------------------------
@@ -39,11 +39,11 @@ mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified
 
 # The cluster's directory stays to be seen in the node's own /run.
 mount -t tmpfs -o mode=755 tmpfs /mnt
-mkdir -p /mnt/k8s
-mount --rbind $home /mnt/k8s
+mkdir -p /mnt/kube
+mount --rbind $home /mnt/kube
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p /run/lock /run/netns $home
-mount --move /mnt/k8s $home
+mount --move /mnt/kube $home
 umount /mnt
 disk=$home/disk/$name
 mkdir -p "$disk"/{etc,opt,var}/{upper,work}

@@ -9,9 +9,9 @@ import subprocess
 
 import pytest
 
-from kube import BUILD, K8S, NODES
+from kube import BUILD, KUBE, NODES
 
-PROGRAM = K8S / "bin/e2e.test"
+PROGRAM = KUBE / "bin/e2e.test"
 FOCUS = os.environ.get("WARREN_SPECS", "")  # a regular expression: only these
 PROCESSES = os.environ.get("WARREN_SPECS_PROCESSES", str(2 * os.cpu_count()))
 SECONDS = 1800
@@ -33,7 +33,7 @@ class Specs:
         self.directory.mkdir(parents=True, exist_ok=True)
         (self.directory / report).unlink(missing_ok=True)
         place = (f"--json-report={report}", f"--output-dir={self.directory}")
-        return [str(K8S / "bin/ginkgo"), "--no-color", *self.selected, *place, *options, str(PROGRAM), "--", *FLAGS]
+        return [str(KUBE / "bin/ginkgo"), "--no-color", *self.selected, *place, *options, str(PROGRAM), "--", *FLAGS]
 
     def _specs(self, report):
         for suite in json.loads((self.directory / report).read_text()):
@@ -52,7 +52,7 @@ class Specs:
         """{name: its result}"""
         options = (f"--procs={processes}", f"--timeout={SECONDS}s", "--keep-going")
         done = cluster.node(
-            "cp", *self._ginkgo("report.json", *options), "--kubeconfig=/run/k8s/pki/admin.conf", f"--kubectl-path={K8S}/bin/kubectl",
+            "cp", *self._ginkgo("report.json", *options), "--kubeconfig=/run/kube/pki/admin.conf", f"--kubectl-path={KUBE}/bin/kubectl",
             check=False, timeout=SECONDS + 60,
         )
         (self.directory / "log").write_text(done.stdout + done.stderr)

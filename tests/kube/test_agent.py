@@ -32,7 +32,7 @@ sys.stdout.write(agent.makefile().readline())
 class Agents(Kubernetes):
     """A cluster that waits for its network, and agents for it."""
 
-    def start(self, node, *env, kubeconfig="/run/k8s/pki/admin.conf"):
+    def start(self, node, *env, kubeconfig="/run/kube/pki/admin.conf"):
         command = f"env NODE_NAME={node} {' '.join(env)} {BUILD}/warren-agent --kubeconfig {kubeconfig}"
         script = f"echo $$ >/run/agent.pid; exec {command} >>/var/log/agent.log 2>&1 </dev/null"
         self.node(node, "sh", "-c", f"cp -u {BUILD}/warren-cni /opt/cni/bin/; setsid sh -c '{script}' >/dev/null 2>&1 &")
@@ -350,7 +350,7 @@ def test_without_an_api_server(cluster, pods, policy):
     (web, client, other) = pods(pod("web", "n1", {"app": "web"}), pod("client", "n1", {"role": "client"}), pod("other", "n1"))
     wait_for(lambda: fetches(cluster, "client", web[0]), "web answers")
     cluster.stop("n1")
-    cluster.node("n1", "sh", "-c", "sed 's/:6443/:6444/' /run/k8s/pki/admin.conf >/run/nowhere.conf")
+    cluster.node("n1", "sh", "-c", "sed 's/:6443/:6444/' /run/kube/pki/admin.conf >/run/nowhere.conf")
     cluster.start("n1", kubeconfig="/run/nowhere.conf")
     said = cluster.kubernetes("n1")
     assert said["key"]["state"] == "cached"
@@ -445,7 +445,7 @@ def trust(cluster):
 def start_trusting(cluster, trust):
     """Starts the agent of n1 with these files; afterwards it is as it was."""
     trust.good()
-    yield lambda: cluster.start("n1", "SKEW=/run/k8s/trust/skew", "LD_PRELOAD=/run/k8s/trust/skew.so", kubeconfig="/run/k8s/trust/config")
+    yield lambda: cluster.start("n1", "SKEW=/run/kube/trust/skew", "LD_PRELOAD=/run/kube/trust/skew.so", kubeconfig="/run/kube/trust/config")
     cluster.stop("n1")
     cluster.start("n1")
     wait_for(lambda: cluster.wrong("n1") == [], "green status")

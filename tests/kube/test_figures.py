@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Times and sizes: printed beside the goals; only absurd values fail. `make figures-k8s`."""
+"""Times and sizes: printed beside the goals; only absurd values fail. `make figures-kube`."""
 
 import contextlib
 import json
@@ -14,7 +14,7 @@ import pytest
 
 import kube
 from figures import Table, agent_starts, cpu, curl_lists, memory, quantiles, watchers
-from kube import HERE, K8S, NODES, Kubernetes, agent_pids, agents_ready, made_space, pod, wait_agents
+from kube import HERE, KUBE, NODES, Kubernetes, agent_pids, agents_ready, made_space, pod, wait_agents
 from manifests import pods as with_labels
 from manifests import policy, sources
 from stream import Stream, label_times, policy_times
@@ -88,7 +88,7 @@ def test_policy_and_labels(own, table, flows):
 
 def podload(own, *options):
     """Its name in the table."""
-    return [HERE / "cluster", "exec", "cp", K8S / "bin/podload", "--kubeconfig=/run/k8s/pki/admin.conf", *options]
+    return [HERE / "cluster", "exec", "cp", KUBE / "bin/podload", "--kubeconfig=/run/kube/pki/admin.conf", *options]
 
 
 def unload(own):
@@ -194,7 +194,7 @@ BRIDGE = {
 @contextlib.contextmanager
 def kubelet_stopped(own, node):
     """So that the agent's pods of these nodes stay without a network."""
-    of_node = kube.processes(f"/warren-k8s-{own.name}/{node}")
+    of_node = kube.processes(f"/warren-kube-{own.name}/{node}")
     pid = next(pid for pid in of_node if Path(f"/proc/{pid}/comm").read_text() == "kubelet\n")
     os.kill(pid, signal.SIGSTOP)
     try:

@@ -153,7 +153,7 @@ def test_a_node_is_removed(own, room):
     own.api.delete("Node", "n2")
     wait_for(lambda: "n2" not in str(others.warren_json("node", "list")), "n1 forgets n2")
     # With a new disk.
-    own._run("exec", "cp", "rm", "-rf", "/run/k8s/disk/n2")
+    own._run("exec", "cp", "rm", "-rf", "/run/kube/disk/n2")
     own.power("n2", "start")
     own.api.wait("Node", lambda nodes: "n2" in nodes and is_ready(nodes["n2"]), "n2 is Ready", timeout=120)
     found = start(own, room, client1="n1", server2="n2")

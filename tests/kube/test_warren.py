@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kube import AGENTS, IMAGE, K8S, NODES, agent_pids, agents_ready, is_ready, pod, rss_of_agents, service, wait_agents, wait_dns
+from kube import AGENTS, IMAGE, KUBE, NODES, agent_pids, agents_ready, is_ready, pod, rss_of_agents, service, wait_agents, wait_dns
 from manifests import policy
 from netns import TIMEOUT, wait_for
 from talk import ask_all
@@ -180,7 +180,7 @@ def test_host_ports(warren, space, servers, four):
 
 def test_names(warren, space):
     """By CoreDNS at its service's address, and then the service that it resolves."""
-    if not (K8S / "images/coredns.tar").exists():
+    if not (KUBE / "images/coredns.tar").exists():
         pytest.skip("there is no CoreDNS: tests/kube/build.sh dns")
     wait_dns(warren)
     warren.api.apply(pod("asks", "n1", namespace=space), service("web", {"app": "web"}, (80, "TCP", 8080), namespace=space))

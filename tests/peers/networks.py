@@ -103,7 +103,7 @@ class Bridge(Network):
 
 
 FLANNEL = """
-	--kube-subnet-mgr --kubeconfig-file=/run/k8s/pki/admin.conf --net-config-path=/etc/flannel.json --iface=eth0 --ip-masq
+	--kube-subnet-mgr --kubeconfig-file=/run/kube/pki/admin.conf --net-config-path=/etc/flannel.json --iface=eth0 --ip-masq
 """.split()
 
 
@@ -138,7 +138,7 @@ HEALTH_PORT = 9879
 # Cilium with pods' packets and policy only; IPv4, nothing at layer 7, no clouds. No bpffs but its own: the node's mount
 # table has this machine's, too, at the path that the agent uses.
 CILIUM = """
-	--k8s-kubeconfig-path=/run/k8s/pki/admin.conf --k8s-client-qps=100 --k8s-client-burst=200
+	--k8s-kubeconfig-path=/run/kube/pki/admin.conf --k8s-client-qps=100 --k8s-client-burst=200
 	--bpf-root=/run/cilium/bpffs --cgroup-root=/sys/fs/cgroup/unified --lib-dir=/var/lib/cilium --state-dir=/run/cilium
 	--bpf-map-dynamic-size-ratio=0.0025 --devices=eth0 --enable-ipv4=true --enable-ipv6=false
 	--ipam=kubernetes --k8s-require-ipv4-pod-cidr=true --identity-allocation-mode=crd --cluster-id=0 --cluster-name=default
@@ -152,7 +152,7 @@ CILIUM_MODES = {
     "native": ("--routing-mode=native", "--auto-direct-node-routes=true", f"--ipv4-native-routing-cidr={POD_NETWORK}"),
 }
 CILIUM_OPERATOR = """
-	--k8s-kubeconfig-path=/run/k8s/pki/admin.conf --ipam=kubernetes --cluster-id=0 --cluster-name=default --enable-ipv4=true
+	--k8s-kubeconfig-path=/run/kube/pki/admin.conf --ipam=kubernetes --cluster-id=0 --cluster-name=default --enable-ipv4=true
 	--enable-ipv6=false --identity-allocation-mode=crd --unmanaged-pod-watcher-interval=0 --operator-prometheus-serve-addr=
 """.split()
 # It writes headers beside its sources, so each node has a copy; and sysctls of the whole machine, one of which cannot

@@ -1,5 +1,5 @@
 // Written by version.sh.
-module warren.example/k8s
+module warren.example/kube
 
 go 1.24.0
 

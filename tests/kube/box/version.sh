@@ -15,7 +15,7 @@ go mod edit -json "$theirs" | jq -r --arg version "$1" '
 	[.Replace[] | select(.New.Path | startswith("./staging/")).Old.Path] as $own |
 	($version | sub("^1"; "v0")) as $library |
 	(.Require | map({(.Path): .Version}) | add) as $require |
-	"// Written by version.sh.", "module warren.example/k8s", "", "go \(.Go)", "",
+	"// Written by version.sh.", "module warren.example/kube", "", "go \(.Go)", "",
 	(.Godebug // [] | .[] | "godebug \(.Key)=\(.Value)"),
 	"tool k8s.io/kubernetes/test/images/agnhost", "tool github.com/onsi/ginkgo/v2/ginkgo",
 	"require k8s.io/kubernetes v\($version)",

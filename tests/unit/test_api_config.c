@@ -379,7 +379,7 @@ static void test_remembered(void **state)
 	struct slice_endpoint endpoints[] = { { .address = ip("10.0.0.1"), .ready = true, .node = "" },
 					      { .address = ip("10.0.0.2"), .ready = false, .node = "" },
 					      { .address = ip("fd10::3"), .ready = true, .node = "" } };
-	struct slice_port ports[] = { { .name = "other", .port = 1 }, { .name = "https", .port = 6443 } };
+	struct service_port ports[] = { { .name = "other", .port = 1 }, { .name = "https", .port = 6443 } };
 	struct slice_object slice = { .namespace = "default", .name = "kubernetes", .service = "kubernetes", .endpoints = endpoints,
 				      .endpoint_count = 3, .ports = ports, .port_count = 2 };
 	struct stat before, after;

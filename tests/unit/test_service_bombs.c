@@ -117,7 +117,7 @@ static void put_slice(const struct made *m, unsigned number, bool v6, size_t por
 		};
 	for (size_t i = 0; i < ports; i++)
 		o->ports[o->port_count++] =
-			(struct slice_port){ text("p%zu", i), IPPROTO_TCP, (uint16_t)(1000 + i % m->targets) };
+			(struct service_port){ text("p%zu", i), IPPROTO_TCP, (uint16_t)(1000 + i % m->targets) };
 	assert_int_equal(balancer_put_slice(b, o), 0);
 }
 

@@ -68,11 +68,11 @@ struct node_object {
 	char agent[NODE_AGENT_MAX]; /* state of its agent, from the annotation; "": none */
 };
 
-/* core/v1 Service: one element of ports. */
+/* One element of the ports of a Service, or of an EndpointSlice, whose names match those of the Service's. */
 struct service_port {
 	char *name; /* "": none, allowed for a single port */
 	uint8_t protocol; /* IPPROTO_TCP, _UDP, _SCTP */
-	uint16_t port, node_port; /* host order; node_port 0: none */
+	uint16_t port, node_port; /* host order; 0: none (the former in slices only, the latter in Services) */
 };
 
 enum service_type { SERVICE_CLUSTER_IP, SERVICE_NODE_PORT, SERVICE_LOAD_BALANCER, SERVICE_EXTERNAL_NAME };
@@ -97,18 +97,13 @@ struct slice_endpoint {
 	bool ready, serving, terminating; /* conditions, after defaulting */
 	char *node; /* nodeName; "": not set */
 };
-struct slice_port {
-	char *name; /* matches the Service's port of that name */
-	uint8_t protocol;
-	uint16_t port; /* host order; 0: not set */
-};
 /* A slice of address type FQDN has no endpoints here. */
 struct slice_object {
 	char *namespace, *name;
 	char *service; /* label kubernetes.io/service-name; "": none */
 	struct slice_endpoint *endpoints; /* sorted by address; all of one family */
 	size_t endpoint_count;
-	struct slice_port *ports;
+	struct service_port *ports;
 	size_t port_count;
 };
 

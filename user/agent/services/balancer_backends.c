@@ -58,7 +58,7 @@ static int find_targets(const struct service *s, struct service_backends *j, str
 			break;
 		}
 		for (size_t i = 0; i < slice->port_count; i++) {
-			const struct slice_port *p = &slice->ports[i];
+			const struct service_port *p = &slice->ports[i];
 			const int index = p->port ? port_find(s, p->name) : -1;
 
 			if (index < 0 || s->object->ports[index].protocol != p->protocol)

@@ -55,7 +55,7 @@ struct slice {
 	struct ip *v;
 	size_t ends[ENDPOINT_KINDS]; /* where each kind ends in v */
 	bool v6;
-	struct slice_port *ports;
+	struct service_port *ports;
 	size_t port_count;
 	char *namespace, *name;
 };

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cleanup.h"
 #include "kinds.h"
 #include "object_names.h"
 
@@ -30,7 +29,7 @@ static int address_family(const struct field *document, int *family)
 /* All addresses are validated, as by the API; the first one is used. */
 static int addresses(const struct field *f, int family, struct slice_endpoint *ep)
 {
-	struct field list;
+	struct field list, element;
 	const char *text;
 
 	if (field_array(f, "addresses", &list) < 0)
@@ -38,10 +37,9 @@ static int addresses(const struct field *f, int family, struct slice_endpoint *e
 	if (!field_count(&list))
 		return field_error(f, "addresses", "required");
 	for (size_t i = 0; i < field_count(&list); i++) {
-		struct field element = { .parent = &list, .index = i, .err = list.err };
 		struct ip ip;
 
-		if (field_string_at(&list, i, &text) < 0)
+		if (field_string_at(&list, i, &element, &text) < 0)
 			return -EINVAL;
 		if (ip_parse(text, &ip) < 0 || ip.family != family)
 			return field_error(&element, NULL, "\"%s\" is not an IPv%d address", text,
@@ -73,35 +71,38 @@ static int conditions(const struct field *f, struct slice_endpoint *ep)
 	return condition(&object, "terminating", false, &ep->terminating);
 }
 
-static int endpoint(const struct field *f, int family, struct slice_object *slice)
+/* `family`: of all endpoints. */
+struct slice {
+	struct slice_object *object;
+	int family;
+};
+
+static int endpoint(const struct field *f, void *arg)
 {
-	struct slice_endpoint *ep = &slice->endpoints[slice->endpoint_count];
+	const struct slice *s = arg;
+	struct slice_endpoint *ep = &s->object->endpoints[s->object->endpoint_count];
 	const char *node;
 
-	if (addresses(f, family, ep) < 0 || conditions(f, ep) < 0 || field_string(f, "nodeName", &node) < 0)
+	if (addresses(f, s->family, ep) < 0 || conditions(f, ep) < 0 || field_string(f, "nodeName", &node) < 0)
 		return -EINVAL;
 	if (node && *node && !name_is_dns_subdomain(node))
 		return field_error(f, "nodeName", "\"%s\" " NAME_DNS_SUBDOMAIN, node);
 	ep->node = strdup(node ? node : "");
 	if (!ep->node)
 		return out_of_memory(f);
-	slice->endpoint_count++;
+	s->object->endpoint_count++;
 	return 0;
 }
 
-static int endpoints(const struct field *document, int family, struct slice_object *slice)
+static int endpoints(const struct field *document, struct slice_object *slice)
 {
-	struct field list, element;
-	int ret = field_array(document, "endpoints", &list);
+	struct slice s = { slice, 0 };
+	struct field list;
+	int ret = address_family(document, &s.family) ?: field_array(document, "endpoints", &list);
 
-	if (ret < 0 || !family)
+	if (ret < 0 || !s.family)
 		return ret;
-	ret = array_make(document, &slice->endpoints, field_count(&list), sizeof(*slice->endpoints));
-	for (size_t i = 0; ret == 0 && i < field_count(&list); i++) {
-		ret = field_object_at(&list, i, &element);
-		if (ret == 0)
-			ret = endpoint(&element, family, slice);
-	}
+	ret = array_read(document, "endpoints", &slice->endpoints, sizeof(*slice->endpoints), endpoint, &s);
 	if (ret == 0)
 		slice_sort(slice);
 	return ret;
@@ -109,48 +110,20 @@ static int endpoints(const struct field *document, int family, struct slice_obje
 
 /* --- ports --- */
 
-static int slice_port(const struct field *f, struct slice_object *slice)
+static int slice_port(const struct field *f, void *arg)
 {
-	struct slice_port *port = &slice->ports[slice->port_count];
-	const char *name;
-	int ret = port_read(f, "port", &port->port);
+	struct slice_object *slice = arg;
+	int ret = service_port_read(f, &slice->ports[slice->port_count++]);
 
-	if ((ret < 0 && ret != -ENOENT) || protocol_read(f, &port->protocol) < 0 || field_string(f, "name", &name) < 0)
-		return -EINVAL;
-	name = name ? name : "";
-	if (*name && !name_is_dns_label(name))
-		return field_error(f, "name", "\"%s\" " NAME_DNS_LABEL, name);
-	port->name = strdup(name);
-	if (!port->name)
-		return out_of_memory(f);
-	slice->port_count++;
-	return 0;
-}
-
-static int slice_ports_differ(const struct field *list, const struct slice_object *slice)
-{
-	_cleanup_free_ struct port_identity *ports = calloc(slice->port_count + 1, sizeof(*ports));
-
-	if (!ports)
-		return out_of_memory(list);
-	for (size_t i = 0; i < slice->port_count; i++)
-		ports[i] = (struct port_identity){ .name = slice->ports[i].name, .index = (uint32_t)i };
-	return ports_differ(list, ports, slice->port_count, false);
+	return ret == -ENOENT ? 0 : ret;
 }
 
 static int slice_ports(const struct field *document, struct slice_object *slice)
 {
-	struct field list, element;
-	int ret = field_array(document, "ports", &list);
+	struct field list;
 
-	if (ret == 0)
-		ret = array_make(document, &slice->ports, field_count(&list), sizeof(*slice->ports));
-	for (size_t i = 0; ret == 0 && i < field_count(&list); i++) {
-		ret = field_object_at(&list, i, &element);
-		if (ret == 0)
-			ret = slice_port(&element, slice);
-	}
-	return ret == 0 ? slice_ports_differ(&list, slice) : ret;
+	return array_read(document, "ports", &slice->ports, sizeof(*slice->ports), slice_port, slice) ?:
+	       field_array(document, "ports", &list) ?: ports_differ(&list, slice->ports, slice->port_count, false);
 }
 
 int endpoint_slice_decode(const struct field *document, const struct metadata *m, struct object *o)
@@ -158,14 +131,8 @@ int endpoint_slice_decode(const struct field *document, const struct metadata *m
 	struct slice_object *slice = o->slice;
 	struct labels labels = { 0 };
 	const char *service;
-	int family = 0, ret = metadata_check(document, m, &labels);
+	int ret = metadata_check(document, m, &labels) ?: endpoints(document, slice) ?: slice_ports(document, slice);
 
-	if (ret == 0)
-		ret = address_family(document, &family);
-	if (ret == 0)
-		ret = endpoints(document, family, slice);
-	if (ret == 0)
-		ret = slice_ports(document, slice);
 	service = labels_get(&labels, LABEL_SERVICE_NAME);
 	slice->service = strdup(service ? service : "");
 	labels_free(&labels);

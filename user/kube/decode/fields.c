@@ -69,7 +69,7 @@ size_t field_count(const struct field *array)
 	return json_array_size(array->json);
 }
 
-static struct field element(const struct field *array, size_t index)
+static struct field element_at(const struct field *array, size_t index)
 {
 	const json_t *json = json_array_get(array->json, index);
 
@@ -78,22 +78,31 @@ static struct field element(const struct field *array, size_t index)
 
 int field_object_at(const struct field *array, size_t index, struct field *object)
 {
-	*object = element(array, index);
+	*object = element_at(array, index);
 	if (object->json && !json_is_object(object->json))
 		return field_error(object, NULL, "must be an object");
 	return 0;
 }
 
-int field_string_at(const struct field *array, size_t index, const char **string)
+int field_each(const struct field *array, int (*fn)(const struct field *element, void *arg), void *arg)
 {
-	struct field f = element(array, index);
+	struct field element;
+	int ret = 0;
 
+	for (size_t i = 0; ret == 0 && i < field_count(array); i++)
+		ret = field_object_at(array, i, &element) ?: fn(&element, arg);
+	return ret;
+}
+
+int field_string_at(const struct field *array, size_t index, struct field *element, const char **string)
+{
+	*element = element_at(array, index);
 	*string = "";
-	if (!f.json)
+	if (!element->json)
 		return 0;
-	if (!json_is_string(f.json))
-		return field_error(&f, NULL, NOT_A_STRING);
-	*string = json_string_value(f.json);
+	if (!json_is_string(element->json))
+		return field_error(element, NULL, NOT_A_STRING);
+	*string = json_string_value(element->json);
 	return 0;
 }
 

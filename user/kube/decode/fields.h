@@ -30,7 +30,9 @@ int field_array(const struct field *parent, const char *key, struct field *array
 size_t field_count(const struct field *array);
 /* One element of an array, which must be an object (null: an empty one) or a string (null: ""). */
 int field_object_at(const struct field *array, size_t index, struct field *object);
-int field_string_at(const struct field *array, size_t index, const char **string);
+int field_string_at(const struct field *array, size_t index, struct field *element, const char **string);
+/* Calls fn for each element, which must be an object, until one call fails. */
+int field_each(const struct field *array, int (*fn)(const struct field *element, void *arg), void *arg);
 
 /* Members of an object. Absent ones: NULL, false; field_integer() returns -ENOENT without an error. */
 int field_string(const struct field *parent, const char *key, const char **string);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "array.h"
+#include "cleanup.h"
 #include "object_names.h"
 
 int out_of_memory(const struct field *f)
@@ -21,6 +22,48 @@ int array_make(const struct field *f, void *array, size_t count, size_t size)
 
 	memcpy(array, &made, sizeof(made));
 	return count && !made ? out_of_memory(f) : 0;
+}
+
+int array_read(const struct field *parent, const char *key, void *array, size_t size,
+	       int (*fn)(const struct field *element, void *arg), void *arg)
+{
+	struct field list;
+	int ret = field_array(parent, key, &list);
+
+	ret = ret < 0 ? ret : array_make(parent, array, field_count(&list), size);
+	return ret < 0 ? ret : field_each(&list, fn, arg);
+}
+
+int list_or_single_read(const struct field *parent, const char *list, const char *single,
+			int (*add)(const struct field *f, const char *key, const char *text, void *arg), void *arg)
+{
+	const char *only, *text, *first = NULL;
+	struct field array, element;
+
+	if (field_string(parent, single, &only) < 0 || field_array(parent, list, &array) < 0)
+		return -EINVAL;
+	for (size_t i = 0; i < field_count(&array); i++) {
+		if (field_string_at(&array, i, &element, &text) < 0 || add(&element, NULL, text, arg) < 0)
+			return -EINVAL;
+		first = first ?: text;
+	}
+	if (!only || !*only)
+		return 0;
+	if (!first)
+		return add(parent, single, only, arg);
+	return strcmp(first, only) == 0 ? 0 : field_error(parent, single, "\"%s\" is not the first of %s", only, list);
+}
+
+int ip_pair_add(const struct field *f, const char *key, const char *text, struct ip pair[2])
+{
+	struct ip ip;
+
+	if (ip_parse(text, &ip) < 0)
+		return field_error(f, key, "\"%s\" is not an IP address", text);
+	if (pair[0].family == ip.family || pair[1].family == ip.family)
+		return field_error(f, key, "a second IPv%d address", ip.family == AF_INET ? 4 : 6);
+	pair[pair[0].family ? 1 : 0] = ip;
+	return 0;
 }
 
 static int label_read(const struct field *map, const char *key, struct label *label)
@@ -92,41 +135,67 @@ int port_read(const struct field *parent, const char *key, uint16_t *port)
 	return 0;
 }
 
+int service_port_read(const struct field *f, struct service_port *port)
+{
+	const char *name;
+	int ret;
+
+	if (protocol_read(f, &port->protocol) < 0 || field_string(f, "name", &name) < 0)
+		return -EINVAL;
+	name = name ? name : "";
+	if (*name && !name_is_dns_label(name))
+		return field_error(f, "name", "\"%s\" " NAME_DNS_LABEL, name);
+	ret = port_read(f, "port", &port->port);
+	if (ret < 0 && ret != -ENOENT)
+		return ret;
+	port->name = strdup(name);
+	return port->name ? ret : out_of_memory(f);
+}
+
+static uint32_t port_number(const struct service_port *port)
+{
+	return (uint32_t)port->protocol << 16 | port->port;
+}
+
+/* Equal ones in the order of the list. */
 static int by_name(const void *pa, const void *pb)
 {
-	const struct port_identity *a = pa, *b = pb;
-	const int c = strcmp(a->name, b->name);
+	const struct service_port *const *a = pa, *const *b = pb;
+	const int c = strcmp((*a)->name, (*b)->name);
 
-	return c ? c : (a->index > b->index) - (a->index < b->index);
+	return c ? c : (*a > *b) - (*a < *b);
 }
 
 static int by_number(const void *pa, const void *pb)
 {
-	const struct port_identity *a = pa, *b = pb;
+	const struct service_port *const *a = pa, *const *b = pb;
+	const uint32_t x = port_number(*a), y = port_number(*b);
 
-	return a->number != b->number ? (a->number > b->number) - (a->number < b->number)
-				      : (a->index > b->index) - (a->index < b->index);
+	return x != y ? (x > y) - (x < y) : (*a > *b) - (*a < *b);
 }
 
-int ports_differ(const struct field *list, struct port_identity *ports, size_t count, bool numbers)
+int ports_differ(const struct field *list, const struct service_port *ports, size_t count, bool numbers)
 {
+	_cleanup_free_ const struct service_port **sorted = calloc(count + 1, sizeof(*sorted));
 	struct field element;
 
-	if (count)
-		qsort(ports, count, sizeof(*ports), by_name);
+	if (!sorted)
+		return out_of_memory(list);
+	for (size_t i = 0; i < count; i++)
+		sorted[i] = &ports[i];
+	qsort(sorted, count, sizeof(*sorted), by_name);
 	for (size_t i = 1; i < count; i++) {
-		if (strcmp(ports[i].name, ports[i - 1].name) != 0)
+		if (strcmp(sorted[i]->name, sorted[i - 1]->name) != 0)
 			continue;
-		field_object_at(list, ports[i].index, &element);
-		return field_error(&element, "name", "\"%s\" is used twice", ports[i].name);
+		field_object_at(list, (size_t)(sorted[i] - ports), &element);
+		return field_error(&element, "name", "\"%s\" is used twice", sorted[i]->name);
 	}
-	if (count && numbers)
-		qsort(ports, count, sizeof(*ports), by_number);
+	qsort(sorted, count, sizeof(*sorted), by_number);
 	for (size_t i = 1; i < count && numbers; i++) {
-		if (ports[i].number != ports[i - 1].number)
+		if (port_number(sorted[i]) != port_number(sorted[i - 1]))
 			continue;
-		field_object_at(list, ports[i].index, &element);
-		return field_error(&element, "port", "%u is used twice", ports[i].number & UINT16_MAX);
+		field_object_at(list, (size_t)(sorted[i] - ports), &element);
+		return field_error(&element, "port", "%u is used twice", sorted[i]->port);
 	}
 	return 0;
 }

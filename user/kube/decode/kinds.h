@@ -34,17 +34,21 @@ int metadata_check(const struct field *document, const struct metadata *m, struc
 int labels_read(const struct field *map, struct labels *labels);
 /* An array of `count` elements of `size`, zeroed; NULL for none. */
 int array_make(const struct field *f, void *array, size_t count, size_t size);
+/* The same for member `key` of the parent, a list of objects, which is then filled by a call of fn for each of them. */
+int array_read(const struct field *parent, const char *key, void *array, size_t size,
+	       int (*fn)(const struct field *element, void *arg), void *arg);
+/* Calls add for each string of the member `list`, or for the member `single`, which must be the first if both are set. */
+int list_or_single_read(const struct field *parent, const char *list, const char *single,
+			int (*add)(const struct field *f, const char *key, const char *text, void *arg), void *arg);
+/* Adds an address to those of a pod or Service: at most one of each family. */
+int ip_pair_add(const struct field *f, const char *key, const char *text, struct ip pair[2]);
 /* A member that is one of TCP, UDP, SCTP; default TCP. */
 int protocol_read(const struct field *parent, uint8_t *protocol);
 int port_read(const struct field *parent, const char *key, uint16_t *port); /* 1 to 65535; -ENOENT */
-/* The unique fields of an element of a list of ports. */
-struct port_identity {
-	const char *name;
-	uint32_t number; /* protocol << 16 | port, host order */
-	uint32_t index;
-};
-/* -EINVAL: two elements have the same name or, with `numbers`, the same protocol and port. Sorts `ports`. */
-int ports_differ(const struct field *list, struct port_identity *ports, size_t count, bool numbers);
+/* The name ("" if absent), protocol and port (-ENOENT, after the others) of a Service's or an EndpointSlice's port. */
+int service_port_read(const struct field *f, struct service_port *port);
+/* -EINVAL: two elements of the list have the same name or, with `numbers`, the same protocol and port. */
+int ports_differ(const struct field *list, const struct service_port *ports, size_t count, bool numbers);
 /* Not loopback, link-local, multicast, unspecified, or IPv4 in IPv6. */
 bool ip_is_reachable(const struct ip *ip);
 int out_of_memory(const struct field *f);

@@ -21,10 +21,10 @@ static int strings_read(const struct field *list, struct requirement *r)
 	int ret = array_make(list, &r->values, field_count(list), sizeof(*r->values));
 
 	for (size_t i = 0; ret == 0 && i < field_count(list); i++) {
-		const struct field element = { .parent = list, .index = i, .err = list->err };
+		struct field element;
 		const char *value;
 
-		ret = field_string_at(list, i, &value);
+		ret = field_string_at(list, i, &element, &value);
 		if (ret == 0 && !name_is_label_value(value))
 			ret = field_error(&element, NULL, "\"%s\": a label's value " NAME_LABEL_VALUE, value);
 		if (ret < 0)
@@ -56,9 +56,11 @@ static int operator_read(const struct field *f, struct requirement *r)
 	return field_error(f, "operator", "\"%s\" must be In, NotIn, Exists or DoesNotExist", name ? name : "");
 }
 
-static int expression_read(const struct field *f, struct requirement *r)
+static int expression_read(const struct field *f, void *arg)
 {
 	static const char *const members[] = { "key", "operator", "values", NULL };
+	struct selector *selector = arg;
+	struct requirement *r = &selector->v[selector->count++];
 	struct field values;
 	const char *key;
 	bool takes_values;
@@ -105,16 +107,7 @@ static int selector_fill(const struct field *labels, const struct field *express
 	int ret = array_make(labels, &selector->v, json_object_size(labels->json) + field_count(expressions),
 			     sizeof(*selector->v));
 
-	if (ret == 0)
-		ret = match_labels_read(labels, selector);
-	for (size_t i = 0; ret == 0 && i < field_count(expressions); i++) {
-		struct field f;
-
-		ret = field_object_at(expressions, i, &f);
-		if (ret == 0)
-			ret = expression_read(&f, &selector->v[selector->count++]);
-	}
-	return ret;
+	return ret ?: match_labels_read(labels, selector) ?: field_each(expressions, expression_read, selector);
 }
 
 /* On failure the selector is empty. */
@@ -154,11 +147,11 @@ static int block_parse(const char *text, struct prefix *prefix)
 
 static int except_read(const struct field *list, size_t index, struct policy_peer *peer)
 {
-	const struct field element = { .parent = list, .index = index, .err = list->err };
 	struct prefix *except = &peer->except[index];
+	struct field element;
 	const char *text;
 
-	if (field_string_at(list, index, &text) < 0)
+	if (field_string_at(list, index, &element, &text) < 0)
 		return -EINVAL;
 	if (block_parse(text, except) < 0)
 		return field_error(&element, NULL, NOT_A_CIDR, text);
@@ -189,9 +182,11 @@ static int block_read(const struct field *f, struct policy_peer *peer)
 	return ret;
 }
 
-static int peer_read(const struct field *f, struct policy_peer *peer)
+static int peer_read(const struct field *f, void *arg)
 {
 	static const char *const members[] = { "podSelector", "namespaceSelector", "ipBlock", NULL };
+	struct policy_rule *rule = arg;
+	struct policy_peer *peer = &rule->peers[rule->peer_count++];
 	struct field pods, namespaces, block;
 	int ret = 0;
 
@@ -225,9 +220,11 @@ static int port_name_read(const struct field *f, const char *name, struct policy
 	return 0;
 }
 
-static int rule_port_read(const struct field *f, struct policy_port *port)
+static int rule_port_read(const struct field *f, void *arg)
 {
 	static const char *const members[] = { "protocol", "port", "endPort", NULL };
+	struct policy_rule *rule = arg;
+	struct policy_port *port = &rule->ports[rule->port_count++];
 	const json_t *number = field_json(f, "port");
 	int ret;
 
@@ -255,43 +252,31 @@ static int rule_port_read(const struct field *f, struct policy_port *port)
 
 /* --- rules --- */
 
-static int rule_read(const struct field *f, const char *peers_key, struct policy_rule *rule)
-{
-	const char *const members[] = { "ports", peers_key, NULL };
-	struct field peers, ports, element;
-	int ret;
+/* The rules of one direction. */
+struct direction {
+	const char *peers_key; /* "from" or "to" */
+	struct policy_rule *rules;
+	size_t *count;
+};
 
-	if (field_check_members(f, members) < 0 || field_array(f, peers_key, &peers) < 0 ||
-	    field_array(f, "ports", &ports) < 0)
-		return -EINVAL;
-	ret = array_make(f, &rule->peers, field_count(&peers), sizeof(*rule->peers));
-	if (ret == 0)
-		ret = array_make(f, &rule->ports, field_count(&ports), sizeof(*rule->ports));
-	for (size_t i = 0; ret == 0 && i < field_count(&ports); i++) {
-		ret = field_object_at(&ports, i, &element);
-		if (ret == 0)
-			ret = rule_port_read(&element, &rule->ports[rule->port_count++]);
-	}
-	for (size_t i = 0; ret == 0 && i < field_count(&peers); i++) {
-		ret = field_object_at(&peers, i, &element);
-		if (ret == 0)
-			ret = peer_read(&element, &rule->peers[rule->peer_count++]);
-	}
-	return ret;
+static int rule_read(const struct field *f, void *arg)
+{
+	const struct direction *d = arg;
+	const char *const members[] = { "ports", d->peers_key, NULL };
+	struct policy_rule *rule = &d->rules[(*d->count)++];
+
+	return field_check_members(f, members) ?:
+	       array_read(f, "ports", &rule->ports, sizeof(*rule->ports), rule_port_read, rule) ?:
+	       array_read(f, d->peers_key, &rule->peers, sizeof(*rule->peers), peer_read, rule);
 }
 
 static int rules_read(const struct field *list, const char *peers_key, struct policy_object *p, int direction)
 {
+	struct direction d = { .peers_key = peers_key, .count = &p->rule_count[direction] };
 	int ret = array_make(list, &p->rules[direction], field_count(list), sizeof(*p->rules[direction]));
 
-	for (size_t i = 0; ret == 0 && i < field_count(list); i++) {
-		struct field rule;
-
-		ret = field_object_at(list, i, &rule);
-		if (ret == 0)
-			ret = rule_read(&rule, peers_key, &p->rules[direction][p->rule_count[direction]++]);
-	}
-	return ret;
+	d.rules = p->rules[direction];
+	return ret ?: field_each(list, rule_read, &d);
 }
 
 static int types_read(const struct field *list, bool egress_rules, struct policy_object *p)
@@ -304,10 +289,10 @@ static int types_read(const struct field *list, bool egress_rules, struct policy
 	if (field_count(list) > 2)
 		return field_error(list, NULL, "at most two");
 	for (size_t i = 0; i < field_count(list); i++) {
-		const struct field element = { .parent = list, .index = i, .err = list->err };
+		struct field element;
 		const char *type;
 
-		if (field_string_at(list, i, &type) < 0)
+		if (field_string_at(list, i, &element, &type) < 0)
 			return -EINVAL;
 		if (strcmp(type, "Ingress") == 0)
 			p->isolates[POLICY_INGRESS] = true;
@@ -332,7 +317,6 @@ static int spec_read(const struct field *spec, struct policy_object *p)
 	/* Rules of a direction that is not in policyTypes must be valid, but have no effect. */
 	_cleanup_(policy_freep) struct policy_object *unused = calloc(1, sizeof(*unused));
 	struct field ingress, egress, types;
-	int ret;
 
 	if (!unused)
 		return out_of_memory(spec);
@@ -340,29 +324,18 @@ static int spec_read(const struct field *spec, struct policy_object *p)
 	    field_array(spec, "egress", &egress) < 0 || field_array(spec, "policyTypes", &types) < 0 ||
 	    types_read(&types, field_count(&egress), p) < 0)
 		return -EINVAL;
-	ret = rules_read(&ingress, "from", p->isolates[POLICY_INGRESS] ? p : unused, POLICY_INGRESS);
-	if (ret == 0)
-		ret = rules_read(&egress, "to", p->isolates[POLICY_EGRESS] ? p : unused, POLICY_EGRESS);
-	return ret;
+	return rules_read(&ingress, "from", p->isolates[POLICY_INGRESS] ? p : unused, POLICY_INGRESS) ?:
+	       rules_read(&egress, "to", p->isolates[POLICY_EGRESS] ? p : unused, POLICY_EGRESS);
 }
 
 static int policy_fill(const struct field *document, const struct metadata *m, struct policy_object *p)
 {
 	static const char *const members[] = { "apiVersion", "kind", "metadata", "spec", "status", NULL };
 	struct field spec, pods;
-	int ret;
 
 	/* podSelector comes first: an invalid policy isolates the pods that it selects. */
-	ret = field_object(document, "spec", &spec);
-	if (ret == 0)
-		ret = field_object(&spec, "podSelector", &pods);
-	if (ret == 0)
-		ret = selector_read(&pods, &p->pods);
-	if (ret == 0)
-		ret = field_check_members(document, members);
-	if (ret == 0)
-		ret = metadata_check(document, m, NULL);
-	return ret == 0 ? spec_read(&spec, p) : ret;
+	return field_object(document, "spec", &spec) ?: field_object(&spec, "podSelector", &pods) ?: selector_read(&pods, &p->pods) ?:
+	       field_check_members(document, members) ?: metadata_check(document, m, NULL) ?: spec_read(&spec, p);
 }
 
 /* Replaces the policy by one that isolates the selected pods and allows nothing. */

@@ -29,9 +29,9 @@ static bool is_for_pods(const struct prefix *cidr)
 }
 
 /* At most one of each family, as in the API. Host bits are masked. */
-static int pod_cidr(const struct field *f, const char *key, const char *text, struct node_object *node)
+static int pod_cidr(const struct field *f, const char *key, const char *text, void *arg)
 {
-	int slot = node->cidrs[0].ip.family ? 1 : 0;
+	struct node_object *node = arg;
 	struct prefix prefix;
 
 	if (prefix_parse(text, &prefix) < 0)
@@ -42,41 +42,22 @@ static int pod_cidr(const struct field *f, const char *key, const char *text, st
 		if (node->cidrs[i].ip.family == prefix.ip.family)
 			return field_error(f, key, "a second IPv%d CIDR", prefix.ip.family == AF_INET ? 4 : 6);
 	}
-	node->cidrs[slot] = (struct prefix){ prefix_first(&prefix), prefix.len };
+	node->cidrs[node->cidrs[0].ip.family ? 1 : 0] = (struct prefix){ prefix_first(&prefix), prefix.len };
 	return 0;
 }
 
 static int node_spec(const struct field *document, struct node_object *node)
 {
-	struct field spec, list;
-	const char *single, *text, *first = NULL;
-	int ret = 0;
+	struct field spec;
 
-	if (field_object(document, "spec", &spec) < 0 || field_string(&spec, "podCIDR", &single) < 0 ||
-	    field_array(&spec, "podCIDRs", &list) < 0)
-		return -EINVAL;
-	for (size_t i = 0; ret == 0 && i < field_count(&list); i++) {
-		struct field element = { .parent = &list, .index = i, .err = list.err };
-
-		ret = field_string_at(&list, i, &text);
-		if (ret == 0)
-			ret = pod_cidr(&element, NULL, text, node);
-		if (i == 0)
-			first = text;
-	}
-	if (ret < 0 || !single || !*single)
-		return ret;
-	if (first)
-		return strcmp(first, single) == 0
-			   ? 0
-			   : field_error(&spec, "podCIDR", "\"%s\" is not the first of podCIDRs", single);
-	return pod_cidr(&spec, "podCIDR", single, node);
+	return field_object(document, "spec", &spec) ?: list_or_single_read(&spec, "podCIDRs", "podCIDR", pod_cidr, node);
 }
 
 /* --- addresses --- */
 
-static int node_address(const struct field *f, struct node_object *node)
+static int node_address(const struct field *f, void *arg)
 {
+	struct node_object *node = arg;
 	const char *type, *text;
 	struct ip ip;
 
@@ -100,18 +81,11 @@ static int node_address(const struct field *f, struct node_object *node)
 
 static int node_status(const struct field *document, struct node_object *node)
 {
-	struct field status, list, element;
-	int ret;
+	struct field status, list;
 
 	if (field_object(document, "status", &status) < 0 || field_array(&status, "addresses", &list) < 0)
 		return -EINVAL;
-	ret = 0;
-	for (size_t i = 0; ret == 0 && i < field_count(&list); i++) {
-		ret = field_object_at(&list, i, &element);
-		if (ret == 0)
-			ret = node_address(&element, node);
-	}
-	return ret;
+	return field_each(&list, node_address, node);
 }
 
 /* Copies printable ASCII up to the first other character: any account that may write Nodes can set it. */
@@ -144,14 +118,8 @@ static void node_created(const struct metadata *m, struct node_object *node)
 int node_decode(const struct field *document, const struct metadata *m, struct object *o)
 {
 	struct node_object *node = o->node;
-	int ret = metadata_check(document, m, NULL);
+	int ret = metadata_check(document, m, NULL) ?: node_spec(document, node) ?: node_status(document, node) ?: node_agent(m, node);
 
-	if (ret == 0)
-		ret = node_spec(document, node);
-	if (ret == 0)
-		ret = node_status(document, node);
-	if (ret == 0)
-		ret = node_agent(m, node);
 	if (ret < 0)
 		return ret;
 	node_created(m, node);

@@ -12,7 +12,7 @@
 #include "object_text.h"
 #include "protobuf.h"
 #include "protobuf_messages.h"
-#include "protobuf_stream.h"
+#include "stream.h"
 #include "rig.h"
 
 /* --- encoding --- */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "json_stream.h"
+/* Follows only strings and brackets; the rest is left to the JSON parser. */
+#include "stream.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -46,7 +47,7 @@ static int keep(struct json_stream *s, const char *from, const char *to)
 	if (!s->too_long && s->buffer.size + size <= STREAM_OBJECT_MAX)
 		return stream_append(&s->buffer, from, size);
 	s->too_long = (s->too_long ? s->too_long : s->buffer.size) + size;
-	stream_reset(&s->buffer);
+	stream_drop(&s->buffer, s->buffer.size);
 	return 0;
 }
 
@@ -60,7 +61,7 @@ static int object_ends(struct json_stream *s)
 	else
 		ret = s->callbacks.object(s->callbacks.arg, s->buffer.data, s->buffer.size);
 	s->too_long = 0;
-	stream_reset(&s->buffer);
+	stream_drop(&s->buffer, s->buffer.size);
 	return ret;
 }
 
@@ -76,7 +77,7 @@ static int head_ends(struct json_stream *s, const char *end, struct err *err)
 	ret = stream_append(&s->buffer, end, strlen(end));
 	if (ret == 0)
 		ret = s->callbacks.head(s->callbacks.arg, s->buffer.data, s->buffer.size);
-	stream_reset(&s->buffer);
+	stream_drop(&s->buffer, s->buffer.size);
 	return ret;
 }
 

@@ -4,9 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "json_stream.h"
 #include "protobuf.h"
-#include "protobuf_stream.h"
 #include "str.h"
 
 struct object_stream {

@@ -100,76 +100,6 @@ static bool inside(pb_istream_t *in, bool (*field)(pb_istream_t *in, uint32_t nu
 	       pb_close_string_substream(in, &message);
 }
 
-/* --- maps, IntOrString --- */
-
-struct pair {
-	json_t *key, *value;
-};
-
-static bool pair_field(pb_istream_t *in, uint32_t number, pb_wire_type_t type, void *arg)
-{
-	struct pair *pair = arg;
-	json_t **to = number == 1 ? &pair->key : &pair->value;
-
-	if (number > 2 || type != PB_WT_STRING)
-		return skip_field(in, type);
-	json_decref(*to);
-	*to = string_read(in);
-	return *to != NULL;
-}
-
-static bool is_used_annotation(const char *annotation)
-{
-	return strncmp(annotation, "kubernetes.io/config.", 21) == 0 || strcmp(annotation, NODE_AGENT_ANNOTATION) == 0 ||
-	       strncmp(annotation, "k8s.io/initial-events-end", 25) == 0;
-}
-
-static bool map_read(pb_istream_t *in, json_t *map, bool annotations)
-{
-	json_auto_t *no_text = json_string("");
-	struct pair pair = { 0 };
-	const char *key;
-	bool ok = map && inside(in, pair_field, &pair);
-
-	key = pair.key ? json_string_value(pair.key) : "";
-	ok = ok && strlen(key) == json_string_length(pair.key ? pair.key : no_text);
-	if (ok && (!annotations || is_used_annotation(key)))
-		ok = json_object_set(map, key, pair.value ? pair.value : no_text) == 0;
-	json_decref(pair.key);
-	json_decref(pair.value);
-	return ok;
-}
-
-struct int_or_string {
-	uint64_t is_string;
-	json_t *number, *string;
-};
-
-static bool int_or_string_field(pb_istream_t *in, uint32_t number, pb_wire_type_t type, void *arg)
-{
-	struct int_or_string *value = arg;
-
-	if (number == 1 && type == PB_WT_VARINT)
-		return pb_decode_varint(in, &value->is_string);
-	if (number == 2 && type == PB_WT_VARINT && !value->number)
-		return (value->number = number_read(in)) != NULL;
-	if (number == 3 && type == PB_WT_STRING && !value->string)
-		return (value->string = string_read(in)) != NULL;
-	return skip_field(in, type);
-}
-
-static json_t *int_or_string_read(pb_istream_t *in)
-{
-	struct int_or_string value = { 0 };
-	json_t *taken = NULL;
-
-	if (inside(in, int_or_string_field, &value))
-		taken = json_incref(value.is_string ? value.string : value.number);
-	json_decref(value.number);
-	json_decref(value.string);
-	return taken;
-}
-
 /* --- messages --- */
 
 struct reading {
@@ -187,6 +117,59 @@ static json_t *message_read(pb_istream_t *in, const struct wire_message *message
 		return reading.object;
 	json_decref(reading.object);
 	return NULL;
+}
+
+/* --- maps, IntOrString --- */
+
+static bool is_used_annotation(const char *annotation)
+{
+	return strncmp(annotation, "kubernetes.io/config.", 21) == 0 || strcmp(annotation, NODE_AGENT_ANNOTATION) == 0 ||
+	       strncmp(annotation, "k8s.io/initial-events-end", 25) == 0;
+}
+
+struct pair {
+	json_t *key, *value;
+};
+
+static bool pair_field(pb_istream_t *in, uint32_t number, pb_wire_type_t type, void *arg)
+{
+	struct pair *pair = arg;
+	json_t **to = number == 1 ? &pair->key : &pair->value;
+
+	if (number > 2 || type != PB_WT_STRING)
+		return skip_field(in, type);
+	json_decref(*to);
+	*to = string_read(in);
+	return *to != NULL;
+}
+
+/* One entry, which an object has many of: not a message of the table, which would make a JSON object of each. */
+static bool map_read(pb_istream_t *in, json_t *map, bool annotations)
+{
+	json_auto_t *no_text = json_string("");
+	struct pair pair = { 0 };
+	const char *key;
+	bool ok = map && inside(in, pair_field, &pair);
+
+	key = pair.key ? json_string_value(pair.key) : "";
+	ok = ok && strlen(key) == json_string_length(pair.key ? pair.key : no_text);
+	if (ok && (!annotations || is_used_annotation(key)))
+		ok = json_object_set(map, key, pair.value ? pair.value : no_text) == 0;
+	json_decref(pair.key);
+	json_decref(pair.value);
+	return ok;
+}
+
+/* Of a message, 0 is omitted. */
+static json_t *int_or_string_read(pb_istream_t *in)
+{
+	json_auto_t *message = message_read(in, &wire_int_or_string);
+	bool is_string = json_object_get(message, "type");
+	json_t *value = json_object_get(message, is_string ? "strVal" : "intVal");
+
+	if (value || !message)
+		return json_incref(value);
+	return is_string ? json_string("") : json_integer(0);
 }
 
 static json_t *value_read(pb_istream_t *in, const struct wire_field *f)

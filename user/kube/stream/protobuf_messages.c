@@ -26,6 +26,9 @@
 static const struct wire_field list_meta_fields[] = { STRING(2, "resourceVersion"), STRING(3, "continue"), { 0 } };
 const struct wire_message wire_list_meta = { list_meta_fields, false };
 
+static const struct wire_field int_or_string_fields[] = { NUMBER(1, "type"), NUMBER(2, "intVal"), STRING(3, "strVal"), { 0 } };
+const struct wire_message wire_int_or_string = { int_or_string_fields, false };
+
 MESSAGE(object_meta, STRING(1, "name"), STRING(3, "namespace"), STRING(5, "uid"), STRING(6, "resourceVersion"),
 	FORM(9, "deletionTimestamp", WIRE_PRESENT), FORM(11, "labels", WIRE_MAP), FORM(12, "annotations", WIRE_ANNOTATIONS));
 MESSAGE(details, NUMBER(5, "retryAfterSeconds"));

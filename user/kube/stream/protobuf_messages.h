@@ -31,7 +31,7 @@ struct wire_message {
 	bool strict; /* unknown fields are not skipped, but get a name that no field has */
 };
 
-extern const struct wire_message wire_list_meta;
+extern const struct wire_message wire_list_meta, wire_int_or_string;
 const struct wire_message *wire_message_of(const char *kind); /* NULL: unknown kind */
 
 #endif

@@ -3,11 +3,13 @@
  * A watch: frames of {4 bytes length, highest first; WatchEvent}. A list: "k8s\0", then a runtime.Unknown, whose field
  * 2 (raw) is the list: {ListMeta metadata = 1; repeated <kind> items = 2}. Other fields are skipped.
  */
-#include "protobuf_stream.h"
+#include "stream.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/types.h>
 
 #define MAGIC "k8s"
 /* Longer than any response: a larger length means that it is not protobuf. */
@@ -16,29 +18,12 @@
 
 enum { VARINT = 0, FIXED64 = 1, BYTES = 2, FIXED32 = 5 }; /* wire types */
 
-enum step {
-	STEP_MAGIC,
-	STEP_FRAME,  /* a frame's length */
-	STEP_TAG,
-	STEP_LENGTH,
-	STEP_NUMBER, /* a varint that is skipped */
-	STEP_BYTES,
-};
-
-enum meaning { SKIPPED, HEAD, OBJECT };
-
 struct protobuf_stream {
 	struct stream_callbacks callbacks;
-	bool list, inside, headed, ended; /* inside: in the list; ended: after it */
-	enum step step;
-	enum meaning meaning; /* of the current bytes */
-	uint64_t number;      /* a varint or a frame's length, so far */
-	unsigned count;	      /* bytes of it */
-	unsigned tag;
-	uint64_t left;	      /* bytes left of the current field */
+	bool list, begun, inside, headed, ended; /* begun: after the magic; inside: in the list; ended: after it */
 	uint64_t left_inside; /* bytes left of the list */
-	size_t too_long;      /* 0, or the size of an object that is dropped */
-	struct stream_buffer buffer;
+	uint64_t skip;	      /* bytes left of what is not used */
+	struct stream_buffer buffer; /* begins with a frame or a field */
 };
 
 struct protobuf_stream *protobuf_stream_open(enum stream_shape shape, const struct stream_callbacks *callbacks)
@@ -49,40 +34,7 @@ struct protobuf_stream *protobuf_stream_open(enum stream_shape shape, const stru
 		return NULL;
 	s->callbacks = *callbacks;
 	s->list = shape == STREAM_LIST;
-	s->step = s->list ? STEP_MAGIC : STEP_FRAME;
 	return s;
-}
-
-static int bytes_begin(struct protobuf_stream *s, uint64_t size, enum meaning meaning)
-{
-	s->step = STEP_BYTES;
-	s->left = size;
-	s->meaning = meaning;
-	s->too_long = meaning != SKIPPED && size > STREAM_OBJECT_MAX ? (size_t)size : 0;
-	return 0;
-}
-
-static int bytes_end(struct protobuf_stream *s, struct err *err)
-{
-	enum meaning meaning = s->meaning;
-	int ret = 0;
-
-	s->step = s->list ? STEP_TAG : STEP_FRAME;
-	if (meaning == SKIPPED)
-		return 0;
-	if (s->too_long && meaning == HEAD)
-		return err_set(err, EINVAL, "a list with more than %u bytes before its items", STREAM_OBJECT_MAX);
-	if (s->too_long)
-		ret = s->callbacks.too_long(s->callbacks.arg, s->too_long);
-	else if (stream_append(&s->buffer, "", 0) < 0) /* so that data is not NULL, even if empty */
-		ret = -ENOMEM;
-	else if (meaning == HEAD)
-		ret = s->callbacks.head(s->callbacks.arg, s->buffer.data, s->buffer.size);
-	else
-		ret = s->callbacks.object(s->callbacks.arg, s->buffer.data, s->buffer.size);
-	s->headed |= meaning == HEAD;
-	stream_reset(&s->buffer);
-	return ret;
 }
 
 static int garbage(struct err *err, const char *what)
@@ -90,155 +42,193 @@ static int garbage(struct err *err, const char *what)
 	return err_set(err, EINVAL, "not protobuf of the API: %s", what);
 }
 
-/* --- a list --- */
+/* --- fields --- */
 
-static int length_known(struct protobuf_stream *s, uint64_t length, struct err *err)
+/* Returns the number of bytes used; 0: it is not complete; -EINVAL: too long. */
+static int varint_parse(const uint8_t *data, size_t size, uint64_t *number, struct err *err)
 {
-	unsigned field = s->tag >> 3;
-
-	if (length > LENGTH_MAX || (s->inside && length > s->left_inside))
-		return garbage(err, "a field that is longer than its message");
-	if (!s->inside && field == 2 && !s->ended) {
-		s->inside = true;
-		s->left_inside = length;
-		s->step = STEP_TAG;
-		return 0;
+	*number = 0;
+	for (size_t i = 0; i < size && i < 10; i++) {
+		if (i < 9)
+			*number |= (uint64_t)(data[i] & 0x7f) << (7 * i);
+		if (!(data[i] & 0x80))
+			return (int)i + 1;
 	}
-	if (s->inside && field == 1 && !s->headed)
-		return bytes_begin(s, length, HEAD);
-	if (s->inside && field == 2 && !s->headed)
-		return garbage(err, "a list whose items come before its metadata");
-	return bytes_begin(s, length, s->inside && field == 2 ? OBJECT : SKIPPED);
+	return size < 10 ? 0 : garbage(err, "a number of more than 10 bytes");
 }
 
-static int tag_known(struct protobuf_stream *s, uint64_t tag, struct err *err)
+/* The beginning of a field. */
+struct header {
+	unsigned field; /* its number; 0: not of type BYTES */
+	size_t size;	/* of the header itself */
+	uint64_t length; /* of what follows it */
+};
+
+/* 1; 0: not complete; -EINVAL */
+static int header_parse(const uint8_t *data, size_t size, struct header *h, struct err *err)
 {
+	uint64_t tag, number = 0;
+	int n = varint_parse(data, size, &tag, err), more = 0;
+
+	if (n <= 0)
+		return n;
 	if (tag >> 3 == 0 || tag > UINT32_MAX)
 		return garbage(err, "a field without a number");
-	s->tag = (unsigned)tag;
+	*h = (struct header){ 0 };
 	switch (tag & 7) {
-	case VARINT:
-		s->step = STEP_NUMBER;
-		return 0;
 	case BYTES:
-		s->step = STEP_LENGTH;
-		return 0;
+		h->field = (unsigned)(tag >> 3);
+		/* fallthrough */
+	case VARINT:
+		more = varint_parse(data + n, size - (size_t)n, &number, err);
+		if (more <= 0)
+			return more;
+		h->length = h->field ? number : 0;
+		break;
 	case FIXED64:
-		return bytes_begin(s, 8, SKIPPED);
+		h->length = 8;
+		break;
 	case FIXED32:
-		return bytes_begin(s, 4, SKIPPED);
+		h->length = 4;
+		break;
 	default:
 		return garbage(err, "a field of an unknown type");
 	}
+	h->size = (size_t)(n + more);
+	return h->length > LENGTH_MAX ? garbage(err, "a field that is longer than its message") : 1;
 }
 
-/* A byte of a tag, a length or a number. */
-static int varint_byte(struct protobuf_stream *s, uint8_t byte, struct err *err)
-{
-	uint64_t number;
+/* --- frames and fields with their content; each returns the bytes used, 0: more are needed --- */
 
-	if (s->count == 10)
-		return garbage(err, "a number of more than 10 bytes");
-	if (s->count < 9)
-		s->number |= (uint64_t)(byte & 0x7f) << (7 * s->count);
-	s->count++;
-	if (byte & 0x80)
-		return 0;
-	number = s->number;
-	s->number = 0;
-	s->count = 0;
-	if (s->step == STEP_TAG)
-		return tag_known(s, number, err);
-	if (s->step == STEP_LENGTH)
-		return length_known(s, number, err);
-	s->step = STEP_TAG;
-	return 0;
+static ssize_t skip(struct protobuf_stream *s, const struct header *h)
+{
+	s->skip = h->length;
+	return (ssize_t)h->size;
 }
 
-static int magic_byte(struct protobuf_stream *s, uint8_t byte, struct err *err)
+static ssize_t deliver(struct protobuf_stream *s, char *data, size_t size, const struct header *h,
+		       int (*callback)(void *arg, char *data, size_t size))
 {
-	if (byte != (uint8_t)MAGIC[s->count++])
-		return garbage(err, "it does not begin with \"k8s\"");
-	if (s->count == sizeof(MAGIC)) {
-		s->count = 0;
-		s->step = STEP_TAG;
+	int ret;
+
+	if (h->length > STREAM_OBJECT_MAX) {
+		ret = s->callbacks.too_long(s->callbacks.arg, h->length);
+		return ret ? ret : skip(s, h);
 	}
-	return 0;
+	if (size - h->size < h->length)
+		return 0;
+	ret = callback(s->callbacks.arg, data + h->size, h->length);
+	return ret ? ret : (ssize_t)(h->size + h->length);
 }
 
-/* --- a watch --- */
-
-static int frame_byte(struct protobuf_stream *s, uint8_t byte, struct err *err)
+static ssize_t frame(struct protobuf_stream *s, char *data, size_t size, struct err *err)
 {
-	uint64_t length;
+	struct header h = { .size = 4 };
+	uint32_t length;
 
-	s->number = s->number << 8 | byte;
-	if (++s->count < 4)
+	if (size < sizeof(length))
 		return 0;
-	length = s->number;
-	s->number = 0;
-	s->count = 0;
-	if (length > FRAME_MAX)
+	memcpy(&length, data, sizeof(length));
+	h.length = be32toh(length);
+	if (h.length > FRAME_MAX)
 		return garbage(err, "an event of more than 256 MiB");
-	return bytes_begin(s, length, OBJECT);
+	return deliver(s, data, size, &h, s->callbacks.object);
 }
 
-/* --- both --- */
-
-static int byte(struct protobuf_stream *s, uint8_t byte, struct err *err)
+static ssize_t magic(struct protobuf_stream *s, const char *data, size_t size, struct err *err)
 {
-	switch (s->step) {
-	case STEP_MAGIC:
-		return magic_byte(s, byte, err);
-	case STEP_FRAME:
-		return frame_byte(s, byte, err);
-	default:
-		return varint_byte(s, byte, err);
-	}
+	if (memcmp(data, MAGIC, size < sizeof(MAGIC) ? size : sizeof(MAGIC)) != 0)
+		return garbage(err, "it does not begin with \"k8s\"");
+	s->begun = size >= sizeof(MAGIC);
+	return s->begun ? sizeof(MAGIC) : 0;
 }
 
-/* Takes bytes of the current field. */
-static int take_some(struct protobuf_stream *s, const uint8_t *data, size_t size, size_t *used)
+/* A field of the runtime.Unknown: the list, or one before or after it. */
+static ssize_t outer_field(struct protobuf_stream *s, const char *data, size_t size, struct err *err)
 {
-	*used = size < s->left ? size : (size_t)s->left;
-	s->left -= *used;
-	return s->meaning == SKIPPED || s->too_long ? 0 : stream_append(&s->buffer, data, *used);
+	struct header h;
+	int ret = header_parse((const uint8_t *)data, size, &h, err);
+
+	if (ret <= 0)
+		return ret;
+	if (h.field != 2 || s->ended)
+		return skip(s, &h);
+	s->inside = true;
+	s->left_inside = h.length;
+	return (ssize_t)h.size;
+}
+
+static ssize_t list_field(struct protobuf_stream *s, char *data, size_t size, struct err *err)
+{
+	struct header h;
+	int ret = header_parse((const uint8_t *)data, size < s->left_inside ? size : (size_t)s->left_inside, &h, err);
+	ssize_t used;
+
+	if (ret == 0 && size >= s->left_inside)
+		return garbage(err, "a list that ends within a field");
+	if (ret <= 0)
+		return ret;
+	if (h.size + h.length > s->left_inside)
+		return garbage(err, "a field that is longer than its message");
+	if (h.field == 2 && !s->headed)
+		return garbage(err, "a list whose items come before its metadata");
+	if (h.field == 1 && !s->headed && h.length > STREAM_OBJECT_MAX)
+		return err_set(err, EINVAL, "a list with more than %u bytes before its items", STREAM_OBJECT_MAX);
+	if (h.field == 1 && !s->headed)
+		used = deliver(s, data, size, &h, s->callbacks.head);
+	else
+		used = h.field == 2 ? deliver(s, data, size, &h, s->callbacks.object) : skip(s, &h);
+	if (used <= 0)
+		return used;
+	s->headed |= h.field == 1;
+	s->left_inside -= h.size + h.length;
+	return used;
+}
+
+static ssize_t next(struct protobuf_stream *s, char *data, size_t size, struct err *err)
+{
+	if (!s->list)
+		return frame(s, data, size, err);
+	if (!s->begun)
+		return magic(s, data, size, err);
+	if (s->inside && s->left_inside)
+		return list_field(s, data, size, err);
+	s->ended |= s->inside;
+	s->inside = false;
+	return outer_field(s, data, size, err);
+}
+
+/* Removes bytes that are skipped; returns their number. */
+static size_t take_skipped(struct protobuf_stream *s, size_t size)
+{
+	size_t used = size < s->skip ? size : (size_t)s->skip;
+
+	s->skip -= used;
+	return used;
 }
 
 int protobuf_stream_feed(struct protobuf_stream *s, const uint8_t *data, size_t size, struct err *err)
 {
-	int ret = 0;
+	size_t at = take_skipped(s, size);
+	ssize_t used;
 
-	while (ret == 0 && (size || (s->step == STEP_BYTES && !s->left))) {
-		bool was_inside = s->inside;
-		size_t used = 1;
-
-		if (s->step == STEP_BYTES && !s->left) {
-			used = 0;
-			ret = bytes_end(s, err);
-		} else if (s->step == STEP_BYTES) {
-			ret = take_some(s, data, size, &used);
-		} else {
-			ret = byte(s, *data, err);
-		}
-		data += used;
-		size -= used;
-		if (was_inside && used > s->left_inside)
-			return garbage(err, "a list that is shorter than its fields");
-		s->left_inside -= was_inside ? used : 0;
-		if (s->inside && !s->left_inside && s->step == STEP_TAG && !s->count) {
-			s->inside = false;
-			s->ended = true;
-		} else if (s->inside && !s->left_inside && s->step != STEP_BYTES) {
-			return garbage(err, "a list that ends within a field");
-		}
-	}
-	return ret;
+	if (stream_append(&s->buffer, data + at, size - at) < 0)
+		return -ENOMEM;
+	at = 0;
+	do {
+		used = s->skip ? 0 : next(s, s->buffer.data + at, s->buffer.size - at, err);
+		if (used < 0)
+			return (int)used;
+		at += (size_t)used;
+		at += take_skipped(s, s->buffer.size - at);
+	} while (used);
+	stream_drop(&s->buffer, at);
+	return 0;
 }
 
 bool protobuf_stream_complete(const struct protobuf_stream *s)
 {
-	return s->list ? s->ended && s->headed && s->step == STEP_TAG && !s->count : s->step == STEP_FRAME && !s->count;
+	return (!s->list || (s->ended && s->headed)) && !s->skip && !s->buffer.size;
 }
 
 void protobuf_stream_free(struct protobuf_stream *s)

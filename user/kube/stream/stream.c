@@ -28,11 +28,20 @@ int stream_append(struct stream_buffer *b, const void *data, size_t size)
 	return 0;
 }
 
-void stream_reset(struct stream_buffer *b)
+void stream_drop(struct stream_buffer *b, size_t size)
 {
-	b->size = 0;
-	if (b->room > ROOM_KEPT)
-		stream_buffer_free(b);
+	char *smaller;
+
+	b->size -= size;
+	if (b->size)
+		memmove(b->data, b->data + size, b->size);
+	if (b->room <= ROOM_KEPT || b->size > ROOM_KEPT)
+		return;
+	smaller = realloc(b->data, ROOM_KEPT);
+	if (!smaller)
+		return;
+	b->data = smaller;
+	b->room = ROOM_KEPT;
 }
 
 void stream_buffer_free(struct stream_buffer *b)

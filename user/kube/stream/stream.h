@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The parts of a list or a watch of the API server, in any encoding. */
+/*
+ * Splits a list or a watch of the API server as it is received: a watch into events, a list into its head and items.
+ * Holds at most one object at a time, and the last bytes that were received.
+ */
 #ifndef WARREN_KUBE_STREAM_H
 #define WARREN_KUBE_STREAM_H
 
@@ -30,13 +33,29 @@ struct stream_callbacks {
 	void *arg;
 };
 
-/* A growing buffer; stream_reset() frees a large one. */
+/*
+ * ..._open(): NULL: no memory. ..._feed(): 0; -EINVAL: malformed (see err); -ENOMEM; or a callback's negative return.
+ * After an error the stream can only be freed. ..._complete(): nothing is cut off.
+ */
+struct json_stream;
+struct json_stream *json_stream_open(enum stream_shape shape, const struct stream_callbacks *callbacks);
+int json_stream_feed(struct json_stream *s, const char *data, size_t size, struct err *err);
+bool json_stream_complete(const struct json_stream *s);
+void json_stream_free(struct json_stream *s);
+
+struct protobuf_stream;
+struct protobuf_stream *protobuf_stream_open(enum stream_shape shape, const struct stream_callbacks *callbacks);
+int protobuf_stream_feed(struct protobuf_stream *s, const uint8_t *data, size_t size, struct err *err);
+bool protobuf_stream_complete(const struct protobuf_stream *s);
+void protobuf_stream_free(struct protobuf_stream *s);
+
+/* A growing buffer. */
 struct stream_buffer {
 	char *data;
 	size_t size, room;
 };
 int stream_append(struct stream_buffer *b, const void *data, size_t size); /* -ENOMEM */
-void stream_reset(struct stream_buffer *b);
+void stream_drop(struct stream_buffer *b, size_t size); /* from its beginning; frees room that is not needed any more */
 void stream_buffer_free(struct stream_buffer *b);
 
 #endif

@@ -12,15 +12,22 @@
  */
 #include "manifests.h"
 
+#include <fcntl.h>
 #include <limits.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 
+#include "array.h"
 #include "cleanup.h"
+#include "decode.h"
 #include "directory.h"
-#include "manifest_file.h"
+#include "documents.h"
+#include "file.h"
 #include "str.h"
 #include "table.h"
+
+#define FILE_LIMIT (16u << 20) /* bytes */
 
 struct file {
 	struct table_link by_name;
@@ -58,6 +65,97 @@ struct manifests {
 	struct table files, items;
 	struct list dirty, touched, gone;
 };
+
+/* What a file holds, as it was read. */
+struct reading {
+	struct object *objects;
+	size_t count, room;
+	bool broken; /* its objects are not all known, so absent ones are not removed */
+	size_t problems;
+	struct err first; /* first problem */
+	int document;	  /* being decoded, from 1 */
+};
+
+/* --- reading a file --- */
+
+static void reading_free(struct reading *r)
+{
+	for (size_t i = 0; i < r->count; i++)
+		object_free(&r->objects[i]);
+	free(r->objects);
+	*r = (struct reading){ 0 };
+}
+
+static void reading_note(struct reading *r, const struct err *problem)
+{
+	if (r->problems++)
+		return;
+	r->first = *problem;
+	str_printable(r->first.msg); /* a file's name may hold any byte */
+}
+
+static int on_object(void *arg, struct object *o)
+{
+	struct reading *r = arg;
+
+	if (array_push(r->objects, r->room, r->count, *o) == 0)
+		return 0;
+	object_free(o);
+	return -ENOMEM;
+}
+
+static void on_invalid(void *arg, const struct err *err)
+{
+	struct reading *r = arg;
+	struct err e = *err;
+
+	err_wrap(&e, "document %d", r->document);
+	r->broken = true;
+	reading_note(r, &e);
+}
+
+static int on_document(json_t *document, int number, void *arg)
+{
+	struct reading *r = arg;
+
+	r->document = number;
+	return objects_decode(document, &(struct object_sink){ on_object, on_invalid, r });
+}
+
+/*
+ * O_NONBLOCK, because it may be a fifo. Symbolic links are followed, because a ConfigMap volume consists of them.
+ */
+static int file_text(int directory, const char *name, char **text, size_t *size, struct err *err)
+{
+	_cleanup_fd_ int fd = openat(directory, name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	struct stat st;
+
+	if (fd < 0)
+		return err_errno(err, errno, "cannot open it");
+	if (fstat(fd, &st) < 0)
+		return err_errno(err, errno, "cannot examine it");
+	if (!S_ISREG(st.st_mode))
+		return err_set(err, EINVAL, "not a regular file");
+	return file_read_fd(fd, "it", FILE_LIMIT, text, size, err);
+}
+
+/* All objects of a file, or none if it cannot be read or parsed. -ENOENT: no such file; -ENOMEM. */
+static int reading_make(struct reading *r, int directory, const char *name)
+{
+	_cleanup_free_ char *text = NULL;
+	struct err err = { 0 };
+	size_t size = 0;
+	int ret = file_text(directory, name, &text, &size, &err);
+
+	if (ret == 0)
+		ret = documents_parse(text, size, "manifest", on_document, r, &err);
+	if (ret == -ENOENT || ret == -ENOMEM || ret == 0)
+		return ret;
+	reading_free(r);
+	r->broken = true;
+	reading_note(r, &err);
+	return 0;
+}
 
 /* --- files --- */
 
@@ -221,17 +319,17 @@ static void items_remove_gone(struct manifests *m)
 
 /* --- a file that was read --- */
 
-static void note_duplicate(struct manifest_file *r, const struct item *i, const char *owner)
+static void note_duplicate(struct reading *r, const struct item *i, const char *owner)
 {
 	struct err err = { 0 };
 
 	err_set(&err, EEXIST, "%s %s%s%s is already in %s; that one is used", object_kind_name(i->kind), i->text,
 		*i->text ? "/" : "", i->name, owner);
-	manifest_file_note(r, &err);
+	reading_note(r, &err);
 }
 
 /* Takes over the object. */
-static int object_apply(struct manifests *m, struct file *f, struct manifest_file *r, struct object *o)
+static int object_apply(struct manifests *m, struct file *f, struct reading *r, struct object *o)
 {
 	uint64_t fingerprint = object_fingerprint(m->key, o);
 	const char *namespace, *name;
@@ -264,7 +362,7 @@ static int object_apply(struct manifests *m, struct file *f, struct manifest_fil
 	return 0;
 }
 
-static int file_apply(struct manifests *m, struct file *f, struct manifest_file *r)
+static int file_apply(struct manifests *m, struct file *f, struct reading *r)
 {
 	struct item *i, *after;
 
@@ -287,7 +385,7 @@ static int file_apply(struct manifests *m, struct file *f, struct manifest_file 
 }
 
 /* Sets the file's problem after a reading. */
-static int file_set_problem(struct file *f, const struct manifest_file *r)
+static int file_set_problem(struct file *f, const struct reading *r)
 {
 	free(f->problem);
 	f->problem = NULL;
@@ -307,8 +405,8 @@ static int file_set_problem(struct file *f, const struct manifest_file *r)
 
 static int file_read_again(struct manifests *m, struct file *f, int directory)
 {
-	struct manifest_file r = { 0 };
-	int ret = manifest_file_read(&r, directory, f->name);
+	struct reading r = { 0 };
+	int ret = reading_make(&r, directory, f->name);
 
 	if (ret == -ENOENT) /* as an empty file */
 		ret = 0;
@@ -316,7 +414,7 @@ static int file_read_again(struct manifests *m, struct file *f, int directory)
 		ret = file_apply(m, f, &r);
 	if (ret == 0)
 		ret = file_set_problem(f, &r);
-	manifest_file_free(&r);
+	reading_free(&r);
 	return ret;
 }
 

@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "decode.h"
 #include "json.h"
@@ -12,10 +14,22 @@
 #define NAMESPACE_MAX 63
 #define NAME_MAX_LENGTH 253
 
+/* An object that the server has listed or sent. */
+struct item {
+	struct table_link link;
+	uint64_t fingerprint; /* of the last put */
+	uint64_t version;     /* last resourceVersion */
+	unsigned generation;  /* last list that had it */
+	bool held;	      /* the owner has it, from this mirror */
+	bool problem_reported;
+	unsigned char name;   /* offset in text, after the namespace */
+	char text[];
+};
+
 /* One object that is being put. */
 struct putting {
 	struct mirror *mirror;
-	struct reported_object *item;
+	struct item *item;
 	uint64_t version;
 	const char *uid;
 };
@@ -30,58 +44,109 @@ uint64_t resource_version(const json_t *object)
 
 int mirror_init(struct mirror *m, struct err *err)
 {
-	return reported_init(&m->reported, err);
+	if (getrandom(m->key, sizeof(m->key), 0) != sizeof(m->key))
+		return err_errno(err, errno, "cannot get random bytes");
+	return 0;
+}
+
+/* --- items --- */
+
+static uint64_t item_hash(const struct mirror *m, const char *namespace, const char *name)
+{
+	struct siphash h;
+
+	siphash_begin(&h, m->key);
+	siphash_string(&h, namespace);
+	siphash_string(&h, name);
+	return siphash_end(&h);
+}
+
+static struct item *item_find(const struct mirror *m, const char *namespace, const char *name)
+{
+	struct item *i;
+
+	table_each_hash(i, &m->items, item_hash(m, namespace, name), link) {
+		if (strcmp(i->text, namespace) == 0 && strcmp(i->text + i->name, name) == 0)
+			return i;
+	}
+	return NULL;
+}
+
+/* Adds it if absent; NULL: no memory. */
+static struct item *item_get(struct mirror *m, const char *namespace, const char *name)
+{
+	const size_t space = strlen(namespace) + 1, length = strlen(name) + 1;
+	struct item *i = item_find(m, namespace, name);
+
+	if (i)
+		return i;
+	i = calloc(1, offsetof(struct item, text) + space + length);
+	if (!i)
+		return NULL;
+	i->name = (unsigned char)space;
+	memcpy(i->text, namespace, space);
+	memcpy(i->text + space, name, length);
+	table_add(&m->items, &i->link, item_hash(m, namespace, name));
+	return i;
+}
+
+static void item_set_held(struct mirror *m, struct item *i, bool held)
+{
+	m->held += (size_t)held - (size_t)i->held;
+	i->held = held;
+}
+
+static void item_drop(struct mirror *m, struct item *i)
+{
+	item_set_held(m, i, false);
+	table_remove(&m->items, &i->link);
+	free(i);
 }
 
 void mirror_free(struct mirror *m)
 {
-	reported_free(&m->reported);
+	struct item *i;
+
+	table_each(i, &m->items, link)
+		item_drop(m, i);
+	table_free(&m->items);
 }
 
 /* --- problems, removal --- */
 
-static void item_title(const struct mirror *m, const struct reported_object *i, char *text, size_t room)
-{
-	const char *namespace = reported_namespace(i);
-
-	snprintf(text, room, "%s %s%s%s", object_kind_name(m->kind), namespace, *namespace ? "/" : "", reported_name(i));
-	str_printable(text);
-}
-
-static void report_problem(struct mirror *m, struct reported_object *i, const struct err *err)
+static void report_problem(struct mirror *m, struct item *i, const struct err *err)
 {
 	char title[64 + NAMESPACE_MAX + NAME_MAX_LENGTH];
 
 	if (!err && !i->problem_reported)
 		return;
 	i->problem_reported = err != NULL;
-	item_title(m, i, title, sizeof(title));
+	snprintf(title, sizeof(title), "%s %s%s%s", object_kind_name(m->kind), i->text, *i->text ? "/" : "", i->text + i->name);
+	str_printable(title);
 	m->events->report_problem(m->events->arg, title, err);
 }
 
-static void forget(struct mirror *m, struct reported_object *i)
+static void forget(struct mirror *m, struct item *i)
 {
 	report_problem(m, i, NULL);
 	if (i->held)
-		m->events->remove(m->events->arg, m->kind, reported_namespace(i), reported_name(i));
-	reported_drop(&m->reported, i);
+		m->events->remove(m->events->arg, m->kind, i->text, i->text + i->name);
+	item_drop(m, i);
 }
 
 /* --- puts --- */
 
-static struct reported_object *held_from_peer(const struct mirror *m, const struct reported_object *i)
+static struct item *held_from_peer(const struct mirror *m, const struct item *i)
 {
-	struct reported_object *other = NULL;
+	struct item *other = m->peer ? item_find(m->peer, i->text, i->text + i->name) : NULL;
 
-	if (m->peer)
-		other = reported_find(&m->peer->reported, reported_namespace(i), reported_name(i));
 	return other && other->held ? other : NULL;
 }
 
 /* The uid is part of it: an object that was deleted and created again has changed, even if its fields are equal. */
 static uint64_t fingerprint_of(const struct putting *p, const struct object *o)
 {
-	const uint8_t *key = p->mirror->reported.key;
+	const uint8_t *key = p->mirror->key;
 	struct siphash h;
 
 	siphash_begin(&h, key);
@@ -94,7 +159,7 @@ static int on_valid(void *arg, struct object *o)
 {
 	struct putting *p = arg;
 	struct mirror *m = p->mirror;
-	struct reported_object *i = p->item, *other = held_from_peer(m, i);
+	struct item *i = p->item, *other = held_from_peer(m, i);
 	uint64_t fingerprint = fingerprint_of(p, o);
 
 	report_problem(m, i, NULL);
@@ -111,8 +176,8 @@ static int on_valid(void *arg, struct object *o)
 	if (m->events->put(m->events->arg, o) < 0)
 		return -ENOMEM;
 	if (other)
-		reported_set_held(&m->peer->reported, other, false);
-	reported_set_held(&m->reported, i, true);
+		item_set_held(m->peer, other, false);
+	item_set_held(m, i, true);
 	i->fingerprint = fingerprint;
 	return 0;
 }
@@ -144,7 +209,7 @@ int mirror_put(struct mirror *m, const json_t *object)
 
 	if (!names_read(object, &namespace, &name))
 		return -EINVAL;
-	p.item = reported_get(&m->reported, namespace, name);
+	p.item = item_get(m, namespace, name);
 	if (!p.item)
 		return -ENOMEM;
 	p.item->generation = m->generation;
@@ -155,11 +220,11 @@ int mirror_put(struct mirror *m, const json_t *object)
 int mirror_delete(struct mirror *m, const json_t *object)
 {
 	const char *namespace, *name;
-	struct reported_object *i;
+	struct item *i;
 
 	if (!names_read(object, &namespace, &name))
 		return -EINVAL;
-	i = reported_find(&m->reported, namespace, name);
+	i = item_find(m, namespace, name);
 	if (i)
 		forget(m, i);
 	return 0;
@@ -174,9 +239,9 @@ void mirror_list_begins(struct mirror *m)
 
 void mirror_remove_unseen(struct mirror *m)
 {
-	struct reported_object *i;
+	struct item *i;
 
-	table_each(i, &m->reported.items, link) {
+	table_each(i, &m->items, link) {
 		if (i->generation != m->generation)
 			forget(m, i);
 	}
@@ -184,23 +249,23 @@ void mirror_remove_unseen(struct mirror *m)
 
 void mirror_clear(struct mirror *m)
 {
-	struct reported_object *i;
+	struct item *i;
 
-	table_each(i, &m->reported.items, link)
+	table_each(i, &m->items, link)
 		forget(m, i);
 }
 
-static void forget_versions(struct reported *r)
+static void forget_versions(struct mirror *m)
 {
-	struct reported_object *i;
+	struct item *i;
 
-	table_each(i, &r->items, link)
+	table_each(i, &m->items, link)
 		i->version = 0;
 }
 
 void mirror_forget_versions(struct mirror *m)
 {
-	forget_versions(&m->reported);
+	forget_versions(m);
 	if (m->peer)
-		forget_versions(&m->peer->reported);
+		forget_versions(m->peer);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Mirrors the server's objects of one kind to an owner: turns lists and watch events into puts and removals of what
- * differs.
+ * differs. Holds names, versions and fingerprints instead of the objects: enough to detect changes and removals.
  *
  * Two mirrors of one kind may hold different parts of it (pods of this node, pods of others). Their watches are
  * independent, so an object that moves from one part to the other may be added here before it is removed there: the
@@ -12,8 +12,9 @@
 
 #include <jansson.h>
 
-#include "reported.h"
+#include "siphash.h"
 #include "source.h"
+#include "table.h"
 
 struct mirror {
 	enum object_kind kind;
@@ -21,8 +22,10 @@ struct mirror {
 	const char *node;
 	const struct object_events *events;
 	struct mirror *peer;
-	struct reported reported;
-	unsigned generation;
+	unsigned generation; /* of the running or last list */
+	struct table items;  /* by namespace and name */
+	size_t held;	     /* items that the owner has */
+	uint8_t key[SIPHASH_KEY_SIZE]; /* of hashes and fingerprints: random, so that collisions cannot be crafted */
 };
 int mirror_init(struct mirror *m, struct err *err);
 void mirror_free(struct mirror *m); /* without removals */

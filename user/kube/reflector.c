@@ -366,7 +366,7 @@ void reflector_watch(const struct reflector *r, struct kube_watch_counts *watch)
 {
 	*watch = r->counts;
 	watch->kind = r->kind->title;
-	watch->objects = r->mirror.reported.held;
+	watch->objects = r->mirror.held;
 	watch->synced = r->synced;
 	watch->connected = r->begun && (r->state == WATCHING || r->state == WATCH_LISTING);
 	watch->problem = r->problem.msg;

@@ -258,6 +258,5 @@ void kube_free(struct kube *k)
 	kube_node_close(k->node);
 	kube_events_close(k->events);
 	api_close(k->api);
-	free(k->cleanup.text);
 	free(k);
 }

@@ -11,6 +11,7 @@
 
 #include <net/if.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "cleanup.h"
 #include "conflist.h"
@@ -34,26 +35,11 @@ static int is_dead_with_device(const struct attachment *a, bool damaged, void *a
 
 /* --- the plugin --- */
 
-static void on_pipe_closed(uv_handle_t *handle)
-{
-	struct kube *k = handle->data;
-
-	k->cleanup.pipe_open = false;
-}
-
 static void on_process_closed(uv_handle_t *handle)
 {
 	struct kube *k = handle->data;
 
-	k->cleanup.process_open = false;
-}
-
-static void on_written(uv_write_t *write, int status)
-{
-	uv_handle_t *pipe = (uv_handle_t *)write->handle;
-
-	if (!uv_is_closing(pipe))
-		uv_close(pipe, on_pipe_closed);
+	k->cleaning = false;
 }
 
 static void on_exit_of(uv_process_t *process, int64_t status, int signal)
@@ -80,12 +66,23 @@ static int plugin_path(char path[PATH_MAX])
 	return 0;
 }
 
-static int spawn(struct kube *k, char *path)
+/* The plugin's configuration, as a file to read. */
+static int open_text(const char *text)
 {
-	char *env[] = { "CNI_COMMAND=GC", "CNI_PATH=/opt/cni/bin", NULL };
-	char *args[] = { path, NULL };
+	_cleanup_fd_ int fd = memfd_create(PLUGIN, MFD_CLOEXEC);
+	const size_t size = strlen(text);
+
+	if (fd < 0 || write(fd, text, size) != (ssize_t)size || lseek(fd, 0, SEEK_SET) < 0)
+		return -errno;
+	return take_fd(&fd);
+}
+
+static int run_gc(struct kube *k, const char *text)
+{
+	_cleanup_fd_ int in = open_text(text);
+	char path[PATH_MAX], *env[] = { "CNI_COMMAND=GC", "CNI_PATH=/opt/cni/bin", NULL }, *args[] = { path, NULL };
 	uv_stdio_container_t stdio[] = {
-		{ .flags = UV_CREATE_PIPE | UV_READABLE_PIPE, .data.stream = (uv_stream_t *)&k->cleanup.pipe },
+		{ .flags = UV_INHERIT_FD, .data.fd = in },
 		{ .flags = UV_INHERIT_FD, .data.fd = 2 },
 		{ .flags = UV_INHERIT_FD, .data.fd = 2 },
 	};
@@ -97,41 +94,25 @@ static int spawn(struct kube *k, char *path)
 		.stdio_count = 3,
 		.stdio = stdio,
 	};
-
-	return uv_spawn(&k->agent->loop, &k->cleanup.process, &options);
-}
-
-static int run_gc(struct kube *k)
-{
-	struct kube_cleanup *s = &k->cleanup;
-	char path[PATH_MAX];
-	uv_buf_t buf;
-	int ret = plugin_path(path);
+	int ret = in < 0 ? in : plugin_path(path);
 
 	if (ret < 0)
 		return ret;
-	uv_pipe_init(&k->agent->loop, &s->pipe, 0);
-	s->pipe.data = s->process.data = k;
-	s->pipe_open = s->process_open = true; /* uv_spawn() makes a handle of the latter, also if it fails */
-	ret = spawn(k, path);
-	if (ret < 0) {
-		uv_close((uv_handle_t *)&s->pipe, on_pipe_closed);
-		uv_close((uv_handle_t *)&s->process, on_process_closed);
-		return ret;
-	}
-	buf = uv_buf_init(s->text, (unsigned)strlen(s->text));
-	if (uv_write(&s->write, (uv_stream_t *)&s->pipe, &buf, 1, on_written) < 0)
-		uv_close((uv_handle_t *)&s->pipe, on_pipe_closed);
-	return 0;
+	k->plugin.data = k;
+	k->cleaning = true; /* uv_spawn() makes a handle, also if it fails */
+	ret = uv_spawn(&k->agent->loop, &k->plugin, &options);
+	if (ret < 0)
+		uv_close((uv_handle_t *)&k->plugin, on_process_closed);
+	return ret;
 }
 
 void kube_cleanup(struct kube *k, const struct prefix cidrs[2])
 {
-	struct kube_cleanup *s = &k->cleanup;
+	_cleanup_free_ char *text = NULL;
 	struct err err;
 	int ret;
 
-	if (s->pipe_open || s->process_open)
+	if (k->cleaning)
 		return; /* to_clean stays set: it runs again after this one */
 	k->to_clean = false;
 	ret = attachment_each(is_dead_with_device, NULL, &err);
@@ -141,9 +122,8 @@ void kube_cleanup(struct kube *k, const struct prefix cidrs[2])
 		log_info("network namespaces of running pods are not mounted here: the state of dead pods stays");
 	if (ret)
 		return;
-	free(s->text);
-	s->text = conflist_gc_text(cidrs);
-	ret = s->text ? run_gc(k) : -ENOMEM;
+	text = conflist_gc_text(cidrs);
+	ret = text ? run_gc(k, text) : -ENOMEM;
 	if (ret < 0)
 		log_warn("cannot run " PLUGIN " to remove the state of dead pods: %s", strerror(-ret));
 }

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
 
 #include "clock.h"
 #include "kube_task.h"
@@ -34,8 +33,7 @@ struct kube_events {
 	size_t first, count;
 	struct sent sent[SENT];
 	size_t next;
-	uint64_t credit_ns; /* BURST * EVERY_S at most */
-	uint64_t credited_ns;
+	struct kube_rate rate;
 };
 
 /* --- rate limit --- */
@@ -64,18 +62,10 @@ static bool sent_lately(const struct kube_events *e, uint64_t hash, uint64_t now
 
 static bool allowed(struct kube_events *e, const struct kube_event *event)
 {
-	const uint64_t one = EVERY_S * NS_PER_S, now = clock_ns(CLOCK_MONOTONIC);
-	uint64_t hash = event_hash(e, event);
+	const uint64_t now = clock_ns(CLOCK_MONOTONIC), hash = event_hash(e, event);
 
-	if (sent_lately(e, hash, now))
+	if (sent_lately(e, hash, now) || kube_rate_wait_s(&e->rate, BURST, EVERY_S))
 		return false;
-	e->credit_ns += now - e->credited_ns;
-	e->credited_ns = now;
-	if (e->credit_ns > BURST * one)
-		e->credit_ns = BURST * one;
-	if (e->credit_ns < one)
-		return false;
-	e->credit_ns -= one;
 	e->sent[e->next++ % SENT] = (struct sent){ hash, now };
 	return true;
 }
@@ -109,12 +99,9 @@ static void send_next(struct kube_events *e)
 static json_t *event_json(const struct kube_events *e, const struct kube_event *event)
 {
 	const char *namespace = event->namespace ?: "default";
-	time_t now = time(NULL);
-	char when[32];
-	struct tm tm;
+	char when[KUBE_TIME_STRLEN];
 
-	gmtime_r(&now, &tm);
-	strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	kube_time(when);
 	return json_pack(
 	    "{s:s, s:s, s:{s:s, s:o}, s:{s:s, s:s, s:s?, s:s, s:s}, s:s, s:s, s:s, s:s, s:s, s:i, s:{s:s, s:s}, "
 	    "s:s, s:s}",
@@ -151,8 +138,6 @@ struct kube_events *kube_events_open(struct api *api, const char *node_name)
 		return NULL;
 	e->task = (struct kube_task){ .api = api, .arg = e };
 	e->node_name = node_name;
-	e->credit_ns = BURST * EVERY_S * NS_PER_S;
-	e->credited_ns = clock_ns(CLOCK_MONOTONIC);
 	if (getrandom(e->key, sizeof(e->key), 0) == sizeof(e->key))
 		return e;
 	free(e);

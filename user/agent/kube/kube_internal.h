@@ -9,14 +9,6 @@
 #include "kube_node.h"
 #include "kube_source.h"
 
-struct kube_cleanup {
-	uv_process_t process;
-	uv_pipe_t pipe;
-	uv_write_t write;
-	bool process_open, pipe_open;
-	char *text; /* the plugin's configuration */
-};
-
 struct kube {
 	struct agent *agent;
 	void (*on_key)(struct agent *agent);
@@ -39,7 +31,8 @@ struct kube {
 	bool node_changed;	/* the own Node: patch it again */
 	struct prefix written[2]; /* pod CIDRs of the configuration; family 0 in both: it has not been written */
 	bool to_clean; /* run the plugin's GC */
-	struct kube_cleanup cleanup;
+	bool cleaning; /* it runs */
+	uv_process_t plugin;
 	uint32_t denied_revision; /* policy revision of the last Events about denied endpoints */
 };
 

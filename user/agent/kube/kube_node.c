@@ -4,9 +4,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#include "clock.h"
+#include "json.h"
 #include "log.h"
 #include "objects.h"
 
@@ -27,19 +26,10 @@ struct kube_node {
 	bool report_scheduled; /* a timer of REPORT_DELAY_S runs */
 	char status[NODE_AGENT_MAX]; /* the annotation without its time; "": not set yet */
 	unsigned patches; /* since the Node was last right */
-	uint64_t credit_ns, credited_ns; /* of annotations; REPORT_BURST * REPORT_INTERVAL_S at most */
+	struct kube_rate rate; /* of annotations */
 };
 
 static void fetch_node(void *arg);
-
-static void now_text(char text[32])
-{
-	time_t now = time(NULL);
-	struct tm tm;
-
-	gmtime_r(&now, &tm);
-	strftime(text, 32, "%Y-%m-%dT%H:%M:%SZ", &tm);
-}
 
 /* --- the Node's state --- */
 
@@ -49,8 +39,7 @@ static bool is_network_available(const json_t *node)
 	size_t i;
 
 	json_array_foreach(json_object_get(json_object_get(node, "status"), "conditions"), i, condition) {
-		const char *type = json_string_value(json_object_get(condition, "type"));
-		const char *status = json_string_value(json_object_get(condition, "status"));
+		const char *type = json_text_at(condition, "type"), *status = json_text_at(condition, "status");
 
 		if (type && status && strcmp(type, "NetworkUnavailable") == 0)
 			return strcmp(status, "False") == 0;
@@ -66,7 +55,7 @@ static json_t *other_taints(const json_t *node, const char *ours)
 	size_t i;
 
 	json_array_foreach(taints, i, taint) {
-		const char *key = json_string_value(json_object_get(taint, "key"));
+		const char *key = json_text_at(taint, "key");
 
 		if (!key || strcmp(key, ours) != 0)
 			json_array_append(others, taint);
@@ -81,7 +70,7 @@ static json_t *other_taints(const json_t *node, const char *ours)
 static bool is_annotation_current(const struct kube_node *k, const json_t *node)
 {
 	const json_t *annotations = json_object_get(json_object_get(node, "metadata"), "annotations");
-	const char *text = json_string_value(json_object_get(annotations, NODE_AGENT_ANNOTATION)) ?: "";
+	const char *text = json_text_at(annotations, NODE_AGENT_ANNOTATION) ?: "";
 	size_t n = strlen(k->status);
 
 	return !n || (strncmp(text, k->status, n) == 0 && strncmp(text + n, " since ", 7) == 0);
@@ -118,9 +107,9 @@ static void patch(struct kube_node *k, const char *path, json_t *body)
 
 static void patch_condition(struct kube_node *k)
 {
-	char path[sizeof(k->path) + 8], now[32];
+	char path[sizeof(k->path) + 8], now[KUBE_TIME_STRLEN];
 
-	now_text(now);
+	kube_time(now);
 	snprintf(path, sizeof(path), "%s/status", k->path);
 	patch(k, path,
 	      json_pack("{s:{s:[{s:s, s:s, s:s, s:s, s:s, s:s}]}}", "status", "conditions", "type",
@@ -131,34 +120,17 @@ static void patch_condition(struct kube_node *k)
 /* Replaces the whole list, so the resourceVersion must still be the one that was read. */
 static void patch_taints(struct kube_node *k, const json_t *node, json_t *taints)
 {
-	const json_t *version = json_object_get(json_object_get(node, "metadata"), "resourceVersion");
+	const char *version = json_text_at(json_object_get(node, "metadata"), "resourceVersion");
 
 	patch(k, k->path,
-	      json_pack("{s:{s:s?}, s:{s:o}}", "metadata", "resourceVersion", json_string_value(version), "spec",
-			"taints", taints));
-}
-
-/* Seconds until the next annotation may be written; 0: now, and it is counted. */
-static unsigned report_wait_s(struct kube_node *k)
-{
-	const uint64_t one = REPORT_INTERVAL_S * NS_PER_S, now = clock_ns(CLOCK_MONOTONIC);
-
-	k->credit_ns += now - k->credited_ns;
-	k->credited_ns = now;
-	if (k->credit_ns > REPORT_BURST * one)
-		k->credit_ns = REPORT_BURST * one;
-	if (k->credit_ns < one)
-		return (unsigned)((one - k->credit_ns) / NS_PER_S) + 1;
-	k->credit_ns -= one;
-	return 0;
+	      json_pack("{s:{s:s?}, s:{s:o}}", "metadata", "resourceVersion", version, "spec", "taints", taints));
 }
 
 static void patch_annotation(struct kube_node *k)
 {
-	char text[sizeof(k->status) + 40], now[32];
+	char text[sizeof(k->status) + 40], now[KUBE_TIME_STRLEN];
 
-	now_text(now);
-	snprintf(text, sizeof(text), "%s since %s", k->status, now);
+	snprintf(text, sizeof(text), "%s since %s", k->status, kube_time(now));
 	patch(k, k->path, json_pack("{s:{s:{s:s}}}", "metadata", "annotations", NODE_AGENT_ANNOTATION, text));
 }
 
@@ -185,7 +157,7 @@ static void on_node(void *arg, const struct kube_response *response)
 		log_info("Node %s: NetworkUnavailable is False", k->options.name);
 	k->synced = true;
 	if (!is_annotation_current(k, response->json)) {
-		wait = report_wait_s(k);
+		wait = kube_rate_wait_s(&k->rate, REPORT_BURST, REPORT_INTERVAL_S);
 		if (!wait) {
 			patch_annotation(k);
 			return;
@@ -256,8 +228,6 @@ struct kube_node *kube_node_open(struct api *api, const struct kube_node_options
 		.api = api, .subject = SUBJECT, .report_problem = options->report_problem, .report_arg = options->arg, .arg = k
 	};
 	snprintf(k->path, sizeof(k->path), "/api/v1/nodes/%s", options->name);
-	k->credit_ns = REPORT_BURST * REPORT_INTERVAL_S * NS_PER_S;
-	k->credited_ns = clock_ns(CLOCK_MONOTONIC);
 	return k;
 }
 

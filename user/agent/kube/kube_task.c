@@ -5,8 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <time.h>
 
 #include "cleanup.h"
+#include "clock.h"
 #include "json.h"
 #include "log.h"
 
@@ -23,27 +25,7 @@ static int on_data(void *arg, const void *data, size_t size)
 
 	if (!size) /* start of the body */
 		return 0;
-	if (size > RESPONSE_SIZE_MAX - t->size)
-		return -EMSGSIZE;
-	if (t->size + size > t->room) {
-		size_t room = 2 * (t->size + size);
-		char *more = realloc(t->text, room);
-
-		if (!more)
-			return -ENOMEM;
-		t->text = more;
-		t->room = room;
-	}
-	memcpy(t->text + t->size, data, size);
-	t->size += size;
-	return 0;
-}
-
-static void free_response(struct kube_task *t)
-{
-	free(t->text);
-	t->text = NULL;
-	t->size = t->room = 0;
+	return size > RESPONSE_SIZE_MAX - t->response.size ? -EMSGSIZE : stream_append(&t->response, data, size);
 }
 
 static void on_done(void *arg, const struct api_result *result)
@@ -54,8 +36,8 @@ static void on_done(void *arg, const struct api_result *result)
 
 	t->call = NULL;
 	if (result->status / 100 == 2)
-		json = json_parse_object(t->text ?: "", t->size, "the API server's answer", &err);
-	free_response(t);
+		json = json_parse_object(t->response.data ?: "", t->response.size, "the API server's answer", &err);
+	stream_buffer_free(&t->response);
 	t->done(t->arg, &(struct kube_response){ result->status, json, &err, result->retry_after_s });
 }
 
@@ -140,5 +122,29 @@ void kube_task_stop(struct kube_task *t)
 	t->call = NULL;
 	api_timer_cancel(t->timer);
 	t->timer = NULL;
-	free_response(t);
+	stream_buffer_free(&t->response);
+}
+
+/* --- rates, times --- */
+
+unsigned kube_rate_wait_s(struct kube_rate *r, unsigned burst, unsigned interval_s)
+{
+	const uint64_t one = interval_s * NS_PER_S, all = burst * one, now = clock_ns(CLOCK_MONOTONIC), passed = now - r->counted_ns;
+
+	r->used_ns -= passed < r->used_ns ? passed : r->used_ns;
+	r->counted_ns = now;
+	if (r->used_ns + one > all)
+		return (unsigned)((r->used_ns + one - all) / NS_PER_S) + 1;
+	r->used_ns += one;
+	return 0;
+}
+
+const char *kube_time(char text[KUBE_TIME_STRLEN])
+{
+	time_t now = time(NULL);
+	struct tm tm;
+
+	gmtime_r(&now, &tm);
+	strftime(text, KUBE_TIME_STRLEN, "%Y-%m-%dT%H:%M:%SZ", &tm);
+	return text;
 }

@@ -7,8 +7,10 @@
 #define WARREN_AGENT_KUBE_TASK_H
 
 #include <jansson.h>
+#include <stdint.h>
 
 #include "api.h"
+#include "stream.h"
 
 struct kube_response {
 	int status;	    /* of HTTP; 0: no response */
@@ -29,8 +31,7 @@ struct kube_task {
 	struct api_call *call;	 /* the running one; NULL: none */
 	struct api_timer *timer; /* NULL: none */
 	unsigned failures;
-	char *text; /* of the response so far */
-	size_t size, room;
+	struct stream_buffer response; /* so far */
 	void (*done)(void *arg, const struct kube_response *response);
 	void (*retry)(void *arg);
 	void *arg; /* of both */
@@ -46,5 +47,16 @@ void kube_task_succeeded(struct kube_task *t);
 /* Calls `retry` after 0.5 to 1.5 times the seconds: the jitter spreads agents that started together. */
 void kube_task_later(struct kube_task *t, unsigned seconds, void (*retry)(void *arg));
 void kube_task_stop(struct kube_task *t);
+
+/* A rate: `burst` in a row, then one in an interval. Zeroed: none has been counted. */
+struct kube_rate {
+	uint64_t used_ns, counted_ns;
+};
+/* Seconds until the next one is allowed; 0: now, and it is counted. */
+unsigned kube_rate_wait_s(struct kube_rate *r, unsigned burst, unsigned interval_s);
+
+/* The time as in objects of the API. */
+#define KUBE_TIME_STRLEN 32
+const char *kube_time(char text[KUBE_TIME_STRLEN]);
 
 #endif

@@ -37,7 +37,7 @@ static const struct expected services[] = {
 	{ "~", "" },
 	/* Refused. */
 	{ "7", SERVICE_BAD "spec: must be an object" },
-	{ "{type: ClusterIp}", SERVICE_BAD "spec.type: \"ClusterIp\" is not one of the supported values (ClusterIP, NodePort ...)" },
+	{ "{type: ClusterIp}", SERVICE_BAD "spec.type: \"ClusterIp\" must be ClusterIP, NodePort, LoadBalancer or ExternalName" },
 	{ "{clusterIP: 10.0.0.1}", SERVICE_BAD "spec.ports: required" },
 	{ "{clusterIP: 10.0.0, ports: [{port: 80}]}", SERVICE_BAD "spec.clusterIP: \"10.0.0\" is not an IP address" },
 	{ "{clusterIP: 1, ports: [{port: 80}]}", SERVICE_BAD "spec.clusterIP: " SPELLED },
@@ -68,13 +68,13 @@ static const struct expected services[] = {
 	{ "{ports: [{port: 80, name: a}, {port: 80, name: b}]}", SERVICE_BAD "spec.ports[1].port: 80 is used twice" },
 	{ "{ports: {}}", SERVICE_BAD "spec.ports: must be a list" },
 	{ "{sessionAffinity: Client}",
-	  SERVICE_BAD "spec.sessionAffinity: \"Client\" is not one of the supported values (None, ClientIP ...)" },
+	  SERVICE_BAD "spec.sessionAffinity: \"Client\" must be None or ClientIP" },
 	{ "{sessionAffinity: ClientIP, sessionAffinityConfig: {clientIP: {timeoutSeconds: 0}}}",
 	  SERVICE_BAD "spec.sessionAffinityConfig.clientIP.timeoutSeconds: 0 must be from 1 to 86400" },
 	{ "{sessionAffinity: ClientIP, sessionAffinityConfig: {clientIP: {timeoutSeconds: 86401}}}",
 	  SERVICE_BAD "spec.sessionAffinityConfig.clientIP.timeoutSeconds: 86401 must be from 1 to 86400" },
 	{ "{internalTrafficPolicy: local}",
-	  SERVICE_BAD "spec.internalTrafficPolicy: \"local\" is not one of the supported values (Cluster, Local ...)" },
+	  SERVICE_BAD "spec.internalTrafficPolicy: \"local\" must be Cluster or Local" },
 };
 
 static void decodes_services(void **state)
@@ -124,7 +124,7 @@ static const struct expected slices[] = {
 	{ "addressType: IPv4, ports: [{name: a, port: 80}, {name: b, port: 80, protocol: UDP}, {name: '', port: ~, protocol: SCTP}]",
 	  " : a:80/TCP b:80/UDP 0/SCTP" },
 	/* Refused. */
-	{ "addressType: ~", SLICE_BAD "addressType: required" },
+	{ "addressType: ~", SLICE_BAD "addressType: \"\" must be IPv4, IPv6 or FQDN" },
 	{ "addressType: IPv5", SLICE_BAD "addressType: \"IPv5\" must be IPv4, IPv6 or FQDN" },
 	{ "addressType: IPv4, endpoints: {}", SLICE_BAD "endpoints: must be a list" },
 	{ "addressType: IPv4, endpoints: [{}]", SLICE_BAD "endpoints[0].addresses: required" },
@@ -156,7 +156,7 @@ static void decodes_endpoint_slices(void **state)
 
 static const struct expected documents[] = {
 	{ "apiVersion: v1\nkind: ServiceList\nitems: [{metadata: {name: a}}, {metadata: {name: b}, spec: {type: x}}, {kind: Pod}]\n",
-	  "Service default/a\n! Service default/b: spec.type: \"x\" is not one of the supported values (ClusterIP, NodePort ...)\n"
+	  "Service default/a\n! Service default/b: spec.type: \"x\" must be ClusterIP, NodePort, LoadBalancer or ExternalName\n"
 	  "! items[2].kind: must be Service in a ServiceList" },
 	{ "apiVersion: discovery.k8s.io/v1\nkind: EndpointSliceList\nitems: [{metadata: {name: a}, addressType: IPv4}]\n",
 	  "EndpointSlice default/a of none: :" },

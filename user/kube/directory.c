@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "directory.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <string.h>
@@ -50,32 +51,23 @@ static int names_add(const struct directory *d, struct directory_changes *change
 	return err_errno(err, ENOMEM, "cannot read %s", d->path);
 }
 
-static int name_cmp(const void *a, const void *b)
-{
-	return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 /* All names, sorted, so that the order of events does not depend on the filesystem. */
 static int names_list(const struct directory *d, struct directory_changes *changes, struct err *err)
 {
-	_cleanup_fd_ int fd = openat(changes->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	_cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *entry;
+	struct dirent **entries;
+	int count = scandirat(changes->fd, ".", &entries, NULL, alphasort), ret = 0;
 
-	if (!dir)
+	if (count < 0)
 		return err_errno(err, errno, "cannot read %s", d->path);
-	take_fd(&fd);
 	names_free(changes);
 	changes->all = true;
-	while ((errno = 0, entry = readdir(dir))) {
-		if (d->accepts(entry->d_name) && names_add(d, changes, entry->d_name, err) < 0)
-			return -ENOMEM;
+	for (int i = 0; i < count; i++) {
+		if (ret == 0 && d->accepts(entries[i]->d_name))
+			ret = names_add(d, changes, entries[i]->d_name, err);
+		free(entries[i]);
 	}
-	if (errno)
-		return err_errno(err, errno, "cannot read %s", d->path);
-	if (changes->count)
-		qsort(changes->names, changes->count, sizeof(*changes->names), name_cmp);
-	return 0;
+	free(entries);
+	return ret;
 }
 
 /* --- the watched directory --- */

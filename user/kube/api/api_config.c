@@ -5,6 +5,7 @@
 
 #include "addr.h"
 #include "api_internal.h"
+#include "array.h"
 #include "cleanup.h"
 
 #define ACCOUNT_DIR "/var/run/secrets/kubernetes.io/serviceaccount"
@@ -123,25 +124,21 @@ int api_config_add_server(struct api_config *config, const char *url, const char
 	return 0;
 }
 
-static int copy_text(char **to, const char *from)
-{
-	*to = from ? strdup(from) : NULL;
-	return from && !*to ? -ENOMEM : 0;
-}
-
 int api_config_copy(struct api_config *to, const struct api_config *from, struct err *err)
 {
+	char **const copies[] = { &to->ca_file, &to->ca, &to->token_file, &to->token, &to->certificate_file, &to->certificate,
+				  &to->key_file, &to->key };
+	const char *const texts[] = { from->ca_file, from->ca, from->token_file, from->token, from->certificate_file,
+				      from->certificate, from->key_file, from->key };
 	int ret = 0;
 
 	for (size_t i = 0; ret == 0 && i < from->server_count; i++)
 		ret = api_config_add_server(to, from->servers[i].url, from->servers[i].name, err);
-	if (ret == 0 &&
-	    (copy_text(&to->ca_file, from->ca_file) < 0 || copy_text(&to->ca, from->ca) < 0 ||
-	     copy_text(&to->token_file, from->token_file) < 0 || copy_text(&to->token, from->token) < 0 ||
-	     copy_text(&to->certificate_file, from->certificate_file) < 0 ||
-	     copy_text(&to->certificate, from->certificate) < 0 || copy_text(&to->key_file, from->key_file) < 0 ||
-	     copy_text(&to->key, from->key) < 0))
-		ret = err_errno(err, ENOMEM, "cannot copy the API client's configuration");
+	for (size_t i = 0; ret == 0 && i < ARRAY_SIZE(texts); i++) {
+		*copies[i] = texts[i] ? strdup(texts[i]) : NULL;
+		if (texts[i] && !*copies[i])
+			ret = err_errno(err, ENOMEM, "cannot copy the API client's configuration");
+	}
 	if (ret < 0)
 		api_config_free(to);
 	return ret;

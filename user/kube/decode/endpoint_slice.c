@@ -4,24 +4,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "array.h"
 #include "kinds.h"
-#include "object_names.h"
 
 #define LABEL_SERVICE_NAME "kubernetes.io/service-name"
 
 /* 0: FQDN. */
 static int address_family(const struct field *document, int *family)
 {
-	const char *type;
+	static const char *const types[] = { "IPv4", "IPv6", "FQDN" };
+	static const int families[] = { AF_INET, AF_INET6, 0 };
+	size_t type;
+	int ret = field_one_of(document, "addressType", true, types, ARRAY_SIZE(types), &type);
 
-	if (field_string(document, "addressType", &type) < 0)
-		return -EINVAL;
-	if (!type || !*type)
-		return field_error(document, "addressType", "required");
-	*family = strcmp(type, "IPv4") == 0 ? AF_INET : strcmp(type, "IPv6") == 0 ? AF_INET6 : 0;
-	if (!*family && strcmp(type, "FQDN") != 0)
-		return field_error(document, "addressType", "\"%s\" must be IPv4, IPv6 or FQDN", type);
-	return 0;
+	if (ret == 0)
+		*family = families[type];
+	return ret;
 }
 
 /* --- endpoints --- */
@@ -81,17 +79,9 @@ static int endpoint(const struct field *f, void *arg)
 {
 	const struct slice *s = arg;
 	struct slice_endpoint *ep = &s->object->endpoints[s->object->endpoint_count];
-	const char *node;
 
-	if (addresses(f, s->family, ep) < 0 || conditions(f, ep) < 0 || field_string(f, "nodeName", &node) < 0)
-		return -EINVAL;
-	if (node && *node && !name_is_dns_subdomain(node))
-		return field_error(f, "nodeName", "\"%s\" " NAME_DNS_SUBDOMAIN, node);
-	ep->node = strdup(node ? node : "");
-	if (!ep->node)
-		return out_of_memory(f);
 	s->object->endpoint_count++;
-	return 0;
+	return addresses(f, s->family, ep) ?: conditions(f, ep) ?: node_name_read(f, &ep->node);
 }
 
 static int endpoints(const struct field *document, struct slice_object *slice)
@@ -136,9 +126,7 @@ int endpoint_slice_decode(const struct field *document, const struct metadata *m
 	service = labels_get(&labels, LABEL_SERVICE_NAME);
 	slice->service = strdup(service ? service : "");
 	labels_free(&labels);
-	if (ret < 0)
-		return ret;
-	slice->namespace = strdup(m->namespace);
-	slice->name = strdup(m->name);
-	return slice->service && slice->namespace && slice->name ? 0 : out_of_memory(document);
+	if (!slice->service)
+		return out_of_memory(document);
+	return ret ?: names_copy(m, &slice->namespace, &slice->name);
 }

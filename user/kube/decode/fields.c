@@ -141,13 +141,32 @@ int field_integer(const struct field *parent, const char *key, int64_t *value)
 	return 0;
 }
 
-/* "a, b, c" into text. */
-static void list_keys(const char *const *keys, char *text, size_t room)
+/* "a, b<last>c" into text. */
+static void list_texts(const char *const *texts, size_t count, const char *last, char *text, size_t room)
 {
 	size_t used = 0;
 
-	for (size_t i = 0; keys[i] && used < room; i++)
-		used += (size_t)snprintf(text + used, room - used, "%s%s", i ? ", " : "", keys[i]);
+	for (size_t i = 0; i < count && used < room; i++)
+		used += (size_t)snprintf(text + used, room - used, "%s%s", !i ? "" : i + 1 < count ? ", " : last, texts[i]);
+}
+
+int field_one_of(const struct field *parent, const char *key, bool required, const char *const *texts, size_t count, size_t *index)
+{
+	char allowed[128];
+	const char *text;
+
+	*index = 0;
+	if (field_string(parent, key, &text) < 0)
+		return -EINVAL;
+	text = text ? text : "";
+	if (!required && !*text)
+		return 0;
+	for (; *index < count; (*index)++) {
+		if (strcmp(texts[*index], text) == 0)
+			return 0;
+	}
+	list_texts(texts, count, " or ", allowed, sizeof(allowed));
+	return field_error(parent, key, "\"%s\" must be %s", text, allowed);
 }
 
 int field_check_members(const struct field *object, const char *const *keys)
@@ -157,13 +176,13 @@ int field_check_members(const struct field *object, const char *const *keys)
 	json_t *value;
 
 	json_object_foreach((json_t *)object->json, key, value) {
-		size_t i = 0;
+		size_t known = 0, count = 0;
 
-		while (keys[i] && strcmp(keys[i], key) != 0)
-			i++;
-		if (keys[i])
+		for (; keys[count]; count++)
+			known += strcmp(keys[count], key) == 0;
+		if (known)
 			continue;
-		list_keys(keys, names, sizeof(names));
+		list_texts(keys, count, ", ", names, sizeof(names));
 		return field_error(object, key, "unknown field (known fields: %s)", names);
 	}
 	return 0;

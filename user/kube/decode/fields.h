@@ -40,6 +40,9 @@ int field_bool(const struct field *parent, const char *key, bool *value);
 int field_integer(const struct field *parent, const char *key, int64_t *value);
 const json_t *field_json(const struct field *parent, const char *key);
 
+/* *index: of the member's string in `texts`; unless required, 0 if it is absent or empty. */
+int field_one_of(const struct field *parent, const char *key, bool required, const char *const *texts, size_t count, size_t *index);
+
 /* -EINVAL: the object has a member that is not one of `keys` (ended by NULL). */
 int field_check_members(const struct field *object, const char *const *keys);
 

@@ -105,21 +105,26 @@ int labels_read(const struct field *map, struct labels *labels)
 
 int protocol_read(const struct field *parent, uint8_t *protocol)
 {
-	static const struct {
-		const char *name;
-		uint8_t number;
-	} protocols[] = { { "TCP", IPPROTO_TCP }, { "UDP", IPPROTO_UDP }, { "SCTP", IPPROTO_SCTP } };
-	const char *name;
+	static const char *const names[] = { "TCP", "UDP", "SCTP" };
+	static const uint8_t numbers[] = { IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP };
+	size_t i;
+	int ret = field_one_of(parent, "protocol", field_json(parent, "protocol") != NULL, names, ARRAY_SIZE(names), &i);
 
-	if (field_string(parent, "protocol", &name) < 0)
+	if (ret == 0)
+		*protocol = numbers[i];
+	return ret;
+}
+
+int node_name_read(const struct field *parent, char **name)
+{
+	const char *text;
+
+	if (field_string(parent, "nodeName", &text) < 0)
 		return -EINVAL;
-	*protocol = IPPROTO_TCP;
-	for (size_t i = 0; name && i < ARRAY_SIZE(protocols); i++) {
-		*protocol = protocols[i].number;
-		if (strcmp(protocols[i].name, name) == 0)
-			return 0;
-	}
-	return name ? field_error(parent, "protocol", "\"%s\" must be TCP, UDP or SCTP", name) : 0;
+	if (text && *text && !name_is_dns_subdomain(text))
+		return field_error(parent, "nodeName", "\"%s\" " NAME_DNS_SUBDOMAIN, text);
+	*name = strdup(text ? text : "");
+	return *name ? 0 : out_of_memory(parent);
 }
 
 int port_read(const struct field *parent, const char *key, uint16_t *port)
@@ -223,6 +228,13 @@ bool ip_is_reachable(const struct ip *ip)
 	return memcmp(ip->bytes, zeros, 16) != 0 && memcmp(ip->bytes, one, 16) != 0 && ip->bytes[0] != 0xff &&
 	       !(ip->bytes[0] == 0xfe && (ip->bytes[1] & 0xc0) == 0x80) &&
 	       !(memcmp(ip->bytes, zeros, 10) == 0 && ip->bytes[10] == 0xff && ip->bytes[11] == 0xff);
+}
+
+int names_copy(const struct metadata *m, char **namespace, char **name)
+{
+	*namespace = strdup(m->namespace);
+	*name = strdup(m->name);
+	return *namespace && *name ? 0 : out_of_memory(&m->field);
 }
 
 static int api_version_check(const struct field *document, const struct kind *kind)

@@ -30,6 +30,9 @@ int metadata_read(const struct field *document, const struct kind *kind, struct 
 /* Validates apiVersion, names and labels. `labels` may be NULL. */
 int metadata_check(const struct field *document, const struct metadata *m, struct labels *labels);
 
+/* Copies of both. */
+int names_copy(const struct metadata *m, char **namespace, char **name);
+
 /* A map of labels, checked; an absent one is empty. */
 int labels_read(const struct field *map, struct labels *labels);
 /* An array of `count` elements of `size`, zeroed; NULL for none. */
@@ -44,6 +47,8 @@ int list_or_single_read(const struct field *parent, const char *list, const char
 int ip_pair_add(const struct field *f, const char *key, const char *text, struct ip pair[2]);
 /* A member that is one of TCP, UDP, SCTP; default TCP. */
 int protocol_read(const struct field *parent, uint8_t *protocol);
+/* The name of a Node; "" if absent. */
+int node_name_read(const struct field *parent, char **name);
 int port_read(const struct field *parent, const char *key, uint16_t *port); /* 1 to 65535; -ENOENT */
 /* The name ("" if absent), protocol and port (-ENOENT, after the others) of a Service's or an EndpointSlice's port. */
 int service_port_read(const struct field *f, struct service_port *port);

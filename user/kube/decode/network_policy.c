@@ -43,17 +43,11 @@ static int operator_read(const struct field *f, struct requirement *r)
 					     [REQUIRE_NOT_IN] = "NotIn",
 					     [REQUIRE_EXISTS] = "Exists",
 					     [REQUIRE_NOT_EXISTS] = "DoesNotExist" };
-	const char *name;
+	size_t op;
+	int ret = field_one_of(f, "operator", true, names, ARRAY_SIZE(names), &op);
 
-	if (field_string(f, "operator", &name) < 0)
-		return -EINVAL;
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		if (name && strcmp(names[i], name) == 0) {
-			r->op = (enum requirement_op)i;
-			return 0;
-		}
-	}
-	return field_error(f, "operator", "\"%s\" must be In, NotIn, Exists or DoesNotExist", name ? name : "");
+	r->op = (enum requirement_op)op;
+	return ret;
 }
 
 static int expression_read(const struct field *f, void *arg)
@@ -372,14 +366,10 @@ static int identifiable(const struct metadata *m)
 int network_policy_decode(const struct field *document, const struct metadata *m, struct object *o)
 {
 	struct policy_object *p = o->policy;
-	int ret = identifiable(m);
+	int ret = identifiable(m) ?: names_copy(m, &p->namespace, &p->name);
 
 	if (ret < 0)
 		return ret;
-	p->namespace = strdup(m->namespace);
-	p->name = strdup(m->name);
-	if (!p->namespace || !p->name)
-		return out_of_memory(document);
 	ret = policy_fill(document, m, p);
 	return ret == -EINVAL ? make_invalid(document, &o->policy) : ret;
 }

@@ -77,19 +77,12 @@ static int init_container(const struct field *f, void *arg)
 static int pod_spec(const struct field *document, struct pod_object *pod)
 {
 	struct field spec, list, init;
-	const char *node;
 	int ret;
 
 	if (field_object(document, "spec", &spec) < 0 || field_bool(&spec, "hostNetwork", &pod->host_network) < 0 ||
-	    field_string(&spec, "nodeName", &node) < 0 || field_array(&spec, "containers", &list) < 0 ||
-	    field_array(&spec, "initContainers", &init) < 0)
+	    field_array(&spec, "containers", &list) < 0 || field_array(&spec, "initContainers", &init) < 0)
 		return -EINVAL;
-	if (node && *node && !name_is_dns_subdomain(node))
-		return field_error(&spec, "nodeName", "\"%s\" " NAME_DNS_SUBDOMAIN, node);
-	pod->node = strdup(node ? node : "");
-	if (!pod->node)
-		return out_of_memory(document);
-	ret = field_each(&list, container, pod) ?: field_each(&init, init_container, pod);
+	ret = node_name_read(&spec, &pod->node) ?: field_each(&list, container, pod) ?: field_each(&init, init_container, pod);
 	if (ret == 0)
 		pod->port_count = named_ports_sort(pod->ports, pod->port_count);
 	return ret;
@@ -147,9 +140,7 @@ int pod_decode(const struct field *document, const struct metadata *m, struct ob
 
 	if (ret < 0)
 		return ret;
-	pod->namespace = strdup(m->namespace);
-	pod->name = strdup(m->name);
-	pod->uid = strdup(uid ? uid : "");
 	pod->terminating = field_json(&m->field, "deletionTimestamp") != NULL;
-	return pod->namespace && pod->name && pod->uid ? 0 : out_of_memory(document);
+	pod->uid = strdup(uid ? uid : "");
+	return pod->uid ? names_copy(m, &pod->namespace, &pod->name) : out_of_memory(document);
 }

@@ -13,23 +13,6 @@
 #define LABEL_PROXY_NAME "service.kubernetes.io/service-proxy-name"
 #define LABEL_HEADLESS "service.kubernetes.io/headless"
 
-/* *index: of the member's text in `texts`; 0, the default, if absent. */
-static int one_of(const struct field *f, const char *key, const char *const *texts, size_t count, size_t *index)
-{
-	const char *text;
-
-	*index = 0;
-	if (field_string(f, key, &text) < 0)
-		return -EINVAL;
-	if (!text || !*text)
-		return 0;
-	for (; *index < count; (*index)++) {
-		if (strcmp(texts[*index], text) == 0)
-			return 0;
-	}
-	return field_error(f, key, "\"%s\" is not one of the supported values (%s, %s ...)", text, texts[0], texts[1]);
-}
-
 /* --- addresses --- */
 
 /* A headless service has only "None". */
@@ -92,7 +75,7 @@ static int affinity(const struct field *spec, struct service_object *service)
 	int64_t seconds = AFFINITY_SECONDS;
 	size_t index;
 
-	if (one_of(spec, "sessionAffinity", affinities, ARRAY_SIZE(affinities), &index) < 0 ||
+	if (field_one_of(spec, "sessionAffinity", false, affinities, ARRAY_SIZE(affinities), &index) < 0 ||
 	    field_object(spec, "sessionAffinityConfig", &config) < 0 ||
 	    field_object(&config, "clientIP", &client) < 0 ||
 	    field_integer(&client, "timeoutSeconds", &seconds) == -EINVAL)
@@ -115,8 +98,8 @@ static int service_spec(const struct field *document, struct service_object *ser
 	size_t type, policy;
 	int ret = 0;
 
-	if (field_object(document, "spec", &spec) < 0 || one_of(&spec, "type", types, ARRAY_SIZE(types), &type) < 0 ||
-	    one_of(&spec, "internalTrafficPolicy", policies, ARRAY_SIZE(policies), &policy) < 0)
+	if (field_object(document, "spec", &spec) < 0 || field_one_of(&spec, "type", false, types, ARRAY_SIZE(types), &type) < 0 ||
+	    field_one_of(&spec, "internalTrafficPolicy", false, policies, ARRAY_SIZE(policies), &policy) < 0)
 		return -EINVAL;
 	service->type = (enum service_type)type;
 	service->internal_local = policy == 1;
@@ -134,9 +117,5 @@ int service_decode(const struct field *document, const struct metadata *m, struc
 	if (labels_get(&labels, LABEL_PROXY_NAME) || labels_get(&labels, LABEL_HEADLESS))
 		memset(service->cluster_ips, 0, sizeof(service->cluster_ips));
 	labels_free(&labels);
-	if (ret < 0)
-		return ret;
-	service->namespace = strdup(m->namespace);
-	service->name = strdup(m->name);
-	return service->namespace && service->name ? 0 : out_of_memory(document);
+	return ret ?: names_copy(m, &service->namespace, &service->name);
 }

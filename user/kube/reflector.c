@@ -2,13 +2,18 @@
 #include "reflector.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
 #include "cleanup.h"
+#include "clock.h"
+#include "json.h"
+#include "mirror.h"
+#include "object_stream.h"
 #include "request_path.h"
-#include "reflector_internal.h"
+#include "str.h"
 
 #define CHUNK 500
 /* A list is computed while it is sent: after so long without a byte the server has stopped. */
@@ -24,19 +29,325 @@
 /* A connection that lasted GOOD_S resets the delay; after BRIEF_S its end is no failure: no delay. */
 #define GOOD_S 60
 #define BRIEF_S 5
+/* Delay before all objects are listed again after unreadable ones. */
+#define RELIST_MIN_S 30
+#define RELIST_MAX_S 600
+/* A list from etcd that is older than objects already put is accepted after so long. */
+#define OLDER_LIST_S 10
+
+#define BOOKMARK_OF_LIST_END "k8s.io/initial-events-end"
+
+enum state { STOPPED, WAITING, LISTING, WATCH_LISTING, WATCHING };
+
+struct reflector {
+	const struct reflector_kind *kind;
+	struct reflector_server *server;
+	struct mirror mirror;
+	struct reflector *peer; /* NULL: none */
+	enum state state;
+	struct api_call *call;
+	struct api_timer *timer;
+	struct object_stream *stream;
+	uint64_t version;      /* newest version put */
+	bool resumable;	       /* a watch may start at `version` */
+	bool need_etcd;	       /* the server's cache is out of date: list from etcd next */
+	bool silent;	       /* the last watch timed out */
+	uint64_t older;	       /* version of the last list that was refused as too old; 0: none */
+	uint64_t older_since;
+	uint64_t list_version; /* of the running list */
+	char *next;	       /* its continue token */
+	bool whole;	       /* all its objects were readable */
+	bool synced;
+	unsigned fields; /* index into kind->fields */
+	unsigned delay_ms;
+	unsigned watch_s; /* constant, so that repeated errors have equal texts */
+	uint64_t begun;	 /* start of the response; 0: not yet */
+	uint64_t gone;	 /* time of the last 410; 0: never */
+	bool ended_here; /* the reflector ended the stream, without an error */
+	struct err broken; /* why the stream was aborted; num 0: it was not */
+	bool reported;
+	struct err problem;
+	bool unreadable; /* reported */
+	unsigned relist_s;
+	uint64_t relist_at; /* 0: not due */
+	struct kube_watch_counts counts;
+};
+
+static uint64_t now(void)
+{
+	return clock_ns(CLOCK_MONOTONIC);
+}
+
+/* --- problems --- */
+
+/* Reports the reflector's problem when it changes; works() reports that it is resolved. */
+static void report_problem(struct reflector *r, const struct err *err)
+{
+	const struct object_events *events = r->server->events;
+
+	if (r->reported && strcmp(r->problem.msg, err->msg) == 0)
+		return;
+	r->problem = *err;
+	r->reported = true;
+	events->report_problem(events->arg, r->kind->title, &r->problem);
+}
+
+static void works(struct reflector *r)
+{
+	const struct object_events *events = r->server->events;
+
+	if (!r->reported)
+		return;
+	r->reported = false;
+	r->problem = (struct err){ 0 };
+	events->report_problem(events->arg, r->kind->title, NULL);
+}
+
+/* Reports unreadable objects; NULL: resolved. */
+static void problem_unreadable(struct reflector *r, const struct err *err)
+{
+	const struct object_events *events = r->server->events;
+	char what[96];
+
+	if (!err && !r->unreadable)
+		return;
+	r->unreadable = err != NULL;
+	snprintf(what, sizeof(what), "%s, not readable", r->kind->title);
+	events->report_problem(events->arg, what, err);
+}
+
+/* --- lists --- */
+
+/* The server's cache may be older than objects already put: list again, from etcd. */
+static void require_etcd(struct reflector *r)
+{
+	r->resumable = false;
+	r->need_etcd = true;
+}
+
+/*
+ * A list from etcd names no version, so the server reads the newest state from etcd. If that is older than objects
+ * already put, and stays so, etcd was restored from a backup, and the newer versions will not come back.
+ */
+static bool etcd_was_restored(struct reflector *r, uint64_t version)
+{
+	bool goes_back = r->older && version < r->older, from_etcd = r->state == LISTING && r->need_etcd;
+
+	require_etcd(r);
+	if (!from_etcd)
+		return false;
+	if (!r->older || goes_back)
+		r->older_since = now();
+	r->older = version;
+	return now() - r->older_since >= OLDER_LIST_S * NS_PER_S;
+}
+
+/* The peer may have ignored newer objects as older than those here: it lists everything again. */
+static void restart_versions(struct reflector *r)
+{
+	r->version = 0;
+	mirror_forget_versions(&r->mirror);
+	if (r->peer)
+		r->peer->relist_at = now();
+}
+
+static int list_begins(struct reflector *r, uint64_t version)
+{
+	if (!version)
+		return err_set(&r->broken, EINVAL, "a list without a resourceVersion");
+	if (version < r->version && etcd_was_restored(r, version))
+		restart_versions(r);
+	if (version < r->version || (r->list_version && version < r->list_version)) {
+		err_set(&r->broken, ESTALE, "the list is of version %llu, older than %llu, which was received before",
+			(unsigned long long)version, (unsigned long long)r->version);
+		return err_hint(&r->broken, "a server that lags behind catches up; if etcd was restored from a backup, its list "
+					    "is accepted after %d s", OLDER_LIST_S);
+	}
+	if (!r->list_version) {
+		r->list_version = version;
+		r->whole = true;
+		mirror_list_begins(&r->mirror);
+	}
+	return 0;
+}
+
+/* A complete list. */
+static void list_ends(struct reflector *r, uint64_t version)
+{
+	r->counts.lists++;
+	r->version = version;
+	r->resumable = true;
+	r->need_etcd = r->silent = false;
+	r->older = 0;
+	r->list_version = 0;
+	if (r->whole) {
+		mirror_remove_unseen(&r->mirror);
+		problem_unreadable(r, NULL);
+		r->relist_s = RELIST_MIN_S;
+		r->relist_at = 0;
+	} else {
+		r->relist_at = now() + r->relist_s * NS_PER_S;
+		r->relist_s = r->relist_s * 2 < RELIST_MAX_S ? r->relist_s * 2 : RELIST_MAX_S;
+	}
+	works(r);
+	if (r->synced)
+		return;
+	r->synced = true;
+	r->server->synced(r->server->arg);
+}
+
+static int on_head(void *arg, const json_t *list)
+{
+	struct reflector *r = arg;
+	const char *next = json_text_at(json_object_get(list, "metadata"), "continue");
+	int ret = list_begins(r, resource_version(list));
+
+	if (ret == 0 && next && *next) {
+		r->next = strdup(next);
+		if (!r->next)
+			return err_errno(&r->broken, ENOMEM, "cannot continue the list");
+	}
+	return ret;
+}
+
+static int on_unreadable(void *arg, const struct err *err)
+{
+	struct reflector *r = arg;
+
+	r->counts.failures++;
+	r->whole = false;
+	r->server->no_protobuf |= stream_is_protobuf(r->stream);
+	if (r->state == WATCHING && !r->relist_at)
+		r->relist_at = now() + r->relist_s * NS_PER_S;
+	problem_unreadable(r, err);
+	return 0;
+}
+
+/* Handles the mirror's return. */
+static int check_mirror(struct reflector *r, int ret)
+{
+	struct err err = { 0 };
+
+	if (ret == 0)
+		return 0;
+	if (ret == -ENOMEM)
+		return err_errno(&r->broken, ENOMEM, "cannot store an object");
+	err_set(&err, EINVAL, "an object without a valid name");
+	return on_unreadable(r, &err);
+}
+
+/* A Status object, which ends the watch. */
+static int on_error_event(struct reflector *r, const json_t *status)
+{
+	const char *message = json_text_at(status, "message"), *reason = json_text_at(status, "reason");
+	json_int_t code = json_integer_value(json_object_get(status, "code"));
+
+	if (code == 410 || (reason && (strcmp(reason, "Expired") == 0 || strcmp(reason, "Gone") == 0)))
+		r->resumable = false;
+	err_set(&r->broken, ECONNRESET, "the server ended the watch: %.200s (%lld)", message ? message : "no reason given",
+		(long long)code);
+	str_printable(r->broken.msg);
+	return -ECONNRESET;
+}
+
+static int on_bookmark(struct reflector *r, const json_t *object, uint64_t version)
+{
+	const json_t *annotations = json_object_get(json_object_get(object, "metadata"), "annotations");
+
+	if (r->state != WATCH_LISTING || !json_object_get(annotations, BOOKMARK_OF_LIST_END))
+		return 0;
+	if (version < r->version)
+		return list_begins(r, version);
+	list_ends(r, version);
+	r->state = WATCHING;
+	r->counts.watches++;
+	return 0;
+}
+
+static int on_event(struct reflector *r, const char *type, const json_t *object, uint64_t version)
+{
+	struct err err = { 0 };
+
+	if (strcmp(type, "ADDED") == 0 || strcmp(type, "MODIFIED") == 0)
+		return check_mirror(r, mirror_put(&r->mirror, object));
+	if (strcmp(type, "DELETED") == 0)
+		return check_mirror(r, mirror_delete(&r->mirror, object));
+	if (strcmp(type, "BOOKMARK") == 0)
+		return on_bookmark(r, object, version);
+	err_set(&err, EINVAL, "an event of the unknown type \"%.32s\"", type);
+	str_printable(err.msg);
+	return on_unreadable(r, &err);
+}
+
+/* All events of a watch, bookmarks too, are newer than its start. */
+static int check_order(struct reflector *r, uint64_t version)
+{
+	r->silent = false;
+	if (r->state != WATCHING || version >= r->version)
+		return 0;
+	require_etcd(r);
+	return err_set(&r->broken, ESTALE, "the watch is at version %llu, older than %llu, which was received before",
+		       (unsigned long long)version, (unsigned long long)r->version);
+}
+
+/* Whether to list everything again because of unreadable objects. */
+static bool is_relist_due(const struct reflector *r)
+{
+	return r->state == WATCHING && r->relist_at && now() >= r->relist_at;
+}
+
+static int on_object(void *arg, const char *type, const json_t *object)
+{
+	struct reflector *r = arg;
+	uint64_t version;
+	int ret;
+
+	if (!type)
+		return check_mirror(r, mirror_put(&r->mirror, object));
+	if (strcmp(type, "ERROR") == 0)
+		return on_error_event(r, object);
+	r->counts.events++;
+	version = resource_version(object);
+	if (!version)
+		return err_set(&r->broken, EINVAL, "an event whose object has no resourceVersion");
+	ret = check_order(r, version);
+	ret = ret < 0 ? ret : on_event(r, type, object, version);
+	if (ret < 0 || r->state != WATCHING)
+		return ret;
+	works(r);
+	if (version > r->version)
+		r->version = version;
+	if (!is_relist_due(r))
+		return 0;
+	r->resumable = false;
+	r->ended_here = true;
+	return -ECANCELED;
+}
+
+static int on_data(void *arg, const void *data, size_t size)
+{
+	struct reflector *r = arg;
+
+	r->counts.bytes += size;
+	if (!r->begun)
+		r->begun = now();
+	if (!size && r->state == WATCHING) /* the response begins */
+		works(r);
+	return stream_feed(r->stream, data, size, &r->broken);
+}
+
+/* --- waiting --- */
 
 static unsigned random_below(unsigned limit)
 {
 	unsigned number = 0;
 
 	if (getrandom(&number, sizeof(number), GRND_NONBLOCK) != sizeof(number))
-		number = (unsigned)reflector_now();
+		number = (unsigned)now();
 	return number % limit;
 }
 
 static void run_now(struct reflector *r);
-
-/* --- waiting --- */
 
 static void on_timer(void *arg)
 {
@@ -52,7 +363,7 @@ static void wait_before_next(struct reflector *r, unsigned at_least_ms)
 	struct err err = { 0 };
 	unsigned ms;
 
-	if (r->begun && reflector_now() - r->begun >= GOOD_S * NS_PER_S)
+	if (r->begun && now() - r->begun >= GOOD_S * NS_PER_S)
 		r->delay_ms = 0;
 	if (r->delay_ms < DELAY_MIN_MS)
 		r->delay_ms = DELAY_MIN_MS;
@@ -71,7 +382,7 @@ static void wait_before_next(struct reflector *r, unsigned at_least_ms)
 static void failed(struct reflector *r, const struct err *err, unsigned retry_after_s)
 {
 	r->counts.failures++;
-	reflector_problem(r, err);
+	report_problem(r, err);
 	if (retry_after_s > RETRY_AFTER_MAX_S)
 		retry_after_s = RETRY_AFTER_MAX_S;
 	wait_before_next(r, retry_after_s * 1000);
@@ -88,10 +399,10 @@ static void abandon_list(struct reflector *r)
 /* The first 410 is retried at once: waiting does not bring the version back. */
 static void on_gone(struct reflector *r, const struct err *err)
 {
-	bool again = r->gone && reflector_now() - r->gone < GOOD_S * NS_PER_S;
+	bool again = r->gone && now() - r->gone < GOOD_S * NS_PER_S;
 
 	r->resumable = false;
-	r->gone = reflector_now();
+	r->gone = now();
 	if (again)
 		failed(r, err, 0);
 	else
@@ -121,7 +432,7 @@ static void on_list_done(struct reflector *r, bool complete)
 	struct err err = { 0 };
 
 	if (complete && !r->next)
-		reflector_list_ends(r, r->list_version);
+		list_ends(r, r->list_version);
 	if (complete) {
 		run_now(r);
 		return;
@@ -142,7 +453,7 @@ static void on_end(struct reflector *r, enum state was, bool complete)
 		abandon_list(r);
 		err_set(&err, EPIPE, "the watch ended before the end of its initial list");
 		failed(r, &err, 0);
-	} else if (r->begun && reflector_now() - r->begun >= BRIEF_S * NS_PER_S) {
+	} else if (r->begun && now() - r->begun >= BRIEF_S * NS_PER_S) {
 		run_now(r);
 	} else {
 		wait_before_next(r, 0);
@@ -182,7 +493,7 @@ static void on_done(void *arg, const struct api_result *result)
 	abandon_list(r);
 	/* 410: a continue token has expired, or the cache does not go back so far. */
 	if (is_behind(r, was, result) || (was == LISTING && result->status == 410))
-		reflector_require_etcd(r);
+		require_etcd(r);
 	if (r->ended_here || fall_back(r, was, result->status))
 		run_now(r);
 	else if (result->status == 410 || (was == WATCHING && !r->resumable))
@@ -192,26 +503,6 @@ static void on_done(void *arg, const struct api_result *result)
 }
 
 /* --- requests --- */
-
-/* Adds a field selector, with this node's name for '@'. */
-static void add_fields(struct query *q, const char *form, const char *node)
-{
-	_cleanup_free_ char *fields = malloc(strlen(form) + 2 * strlen(node) + 1);
-	char *to = fields;
-
-	if (!fields) {
-		query_fail(q);
-		return;
-	}
-	for (; *form; form++) {
-		if (*form == '@')
-			to = stpcpy(to, node);
-		else
-			*to++ = *form;
-	}
-	*to = '\0';
-	query_text(q, "fieldSelector", fields);
-}
 
 /*
  * Lists from the API server's watch cache, in one response: any version at first, later none older than objects already
@@ -237,8 +528,7 @@ static char *path_of(const struct reflector *r, enum state state)
 
 	query_open(&q, r->kind->path);
 	query_text(&q, "labelSelector", r->kind->labels);
-	if (r->kind->fields[r->fields])
-		add_fields(&q, r->kind->fields[r->fields], r->server->node);
+	query_form(&q, "fieldSelector", r->kind->fields[r->fields], r->server->node);
 	if (state == LISTING) {
 		add_list(&q, r);
 		return query_take(&q);
@@ -258,17 +548,16 @@ static char *path_of(const struct reflector *r, enum state state)
 static int send_request(struct reflector *r, enum state state, struct err *err)
 {
 	_cleanup_free_ char *path = path_of(r, state);
-	struct stream_sink sink = reflector_sink;
+	const struct stream_sink sink = { on_head, on_object, on_unreadable, r };
 	const struct api_request request = { .method = "GET",
 					     .path = path,
 					     .accept = r->server->no_protobuf ? STREAM_ACCEPT_JSON : STREAM_ACCEPT,
 					     .idle_timeout_s = state == LISTING ? LIST_SILENCE_S : WATCH_SILENCE_S,
-					     .data = reflector_data,
+					     .data = on_data,
 					     .done = on_done,
 					     .arg = r };
 	int ret;
 
-	sink.arg = r;
 	free(take_ptr(r->next));
 	r->stream = path ? stream_open(state == LISTING ? STREAM_LIST : STREAM_EVENTS, object_kind_name(r->kind->kind), &sink) : NULL;
 	if (!r->stream)
@@ -352,8 +641,8 @@ void reflector_stop(struct reflector *r)
 {
 	end(r);
 	r->resumable = r->synced = false;
-	reflector_works(r);
-	reflector_problem_unreadable(r, NULL);
+	works(r);
+	problem_unreadable(r, NULL);
 	mirror_clear(&r->mirror);
 }
 

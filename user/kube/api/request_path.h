@@ -3,7 +3,6 @@
 #ifndef WARREN_KUBE_REQUEST_PATH_H
 #define WARREN_KUBE_REQUEST_PATH_H
 
-#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -13,12 +12,11 @@ struct query {
 	char *text;
 	size_t size;
 	unsigned parameters;
-	bool failed;
 };
 void query_open(struct query *q, const char *path);
 void query_text(struct query *q, const char *key, const char *value); /* percent-encoded; NULL: omitted */
+void query_form(struct query *q, const char *key, const char *form, const char *name); /* each @ of the form is the name */
 void query_number(struct query *q, const char *key, uint64_t value);
-void query_fail(struct query *q); /* the caller could not make a parameter */
 char *query_take(struct query *q); /* the caller's; NULL: no memory */
 
 #endif

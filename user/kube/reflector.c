@@ -236,6 +236,8 @@ static int check_mirror(struct reflector *r, int ret)
 	return on_unreadable(r, &err);
 }
 
+/* --- events --- */
+
 /* A Status object, which ends the watch. */
 static int on_error_event(struct reflector *r, const json_t *status)
 {

@@ -85,12 +85,10 @@ static void send_next(struct kube_events *e)
 {
 	while (e->count && !e->task.call) {
 		struct queued q = e->queue[e->first];
-		struct err err;
 
 		e->first = (e->first + 1) % QUEUE;
 		e->count--;
-		if (kube_task_call(&e->task, "POST", q.path, NULL, q.json, on_sent, &err) < 0)
-			log_err(LOG_WARN, &err);
+		kube_task_call(&e->task, "POST", q.path, NULL, q.json, on_sent);
 		free(q.path);
 	}
 }

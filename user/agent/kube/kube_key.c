@@ -40,7 +40,7 @@ static void report_and_compare(struct kube_key *k, const struct err *err)
 {
 	k->task.failures = 0;
 	k->task.report_problem(k->task.report_arg, SUBJECT, err);
-	kube_task_later(&k->task, COMPARE_SECONDS, fetch_secret);
+	kube_task_later(&k->task, COMPARE_SECONDS);
 }
 
 static void report_mismatch(struct kube_key *k)
@@ -78,7 +78,7 @@ static void adopt(struct kube_key *k, const uint8_t key[POLICY_KEY_SIZE])
 	}
 	k->state = KUBE_KEY_SHARED;
 	kube_task_succeeded(&k->task);
-	kube_task_later(&k->task, COMPARE_SECONDS, fetch_secret);
+	kube_task_later(&k->task, COMPARE_SECONDS);
 	if (!first)
 		return;
 	memcpy(k->key, key, sizeof(k->key));
@@ -120,7 +120,7 @@ static void report_no_key(struct kube_key *k, const char *how)
 	if (k->state == KUBE_KEY_AWAITED) {
 		err_set(&err, ENOENT, "Secret %s/%s %s, and this node has no copy of the key: its pods stay in quarantine. Create the "
 			"Secret without a key, as in the manifest; an agent writes the key", k->options.namespace, k->options.name, how);
-		kube_task_failed(&k->task, &err, 0, fetch_secret);
+		kube_task_failed(&k->task, &err, 0);
 		return;
 	}
 	if (k->state == KUBE_KEY_DIFFERS)
@@ -142,9 +142,9 @@ static void on_patched(void *arg, const struct kube_response *response)
 	if (response->status == 409 && !k->conflicts++)
 		fetch_secret(k);
 	else if (!response->json)
-		kube_task_failed(&k->task, response->err, response->retry_after_s, fetch_secret);
+		kube_task_failed(&k->task, response->err, response->retry_after_s);
 	else if (parse_secret(k, response->json, key, &err) < 0)
-		kube_task_failed(&k->task, &err, 0, fetch_secret);
+		kube_task_failed(&k->task, &err, 0);
 	else
 		adopt(k, key);
 }
@@ -159,12 +159,8 @@ static void patch_secret(struct kube_key *k, const uint8_t key[POLICY_KEY_SIZE])
 	json_t *patch = text ? json_pack("{s:{s:s, s:s}, s:b, s:{s:s}}", "metadata", "uid", k->uid, "resourceVersion", k->version,
 					 "immutable", 1, "data", "key", text)
 			     : NULL;
-	struct err err;
-	int ret = patch ? kube_task_call(&k->task, "PATCH", k->path, "application/merge-patch+json", patch, on_patched, &err)
-			: err_set(&err, ENOMEM, "no memory for a Secret");
 
-	if (ret < 0)
-		kube_task_failed(&k->task, &err, 0, fetch_secret);
+	kube_task_call(&k->task, "PATCH", k->path, "application/merge-patch+json", patch, on_patched);
 }
 
 static void generate(struct kube_key *k)
@@ -177,7 +173,7 @@ static void generate(struct kube_key *k)
 		return;
 	}
 	err_errno(&err, errno, "cannot generate an identity key");
-	kube_task_failed(&k->task, &err, 0, fetch_secret);
+	kube_task_failed(&k->task, &err, 0);
 }
 
 /* --- whether any node has a key --- */
@@ -210,7 +206,7 @@ static void on_nodes(void *arg, const struct kube_response *response)
 	if (!response->json) {
 		if (response->err->num == EMSGSIZE && k->page_size > 1)
 			k->page_size /= 2;
-		kube_task_failed(&k->task, response->err, response->retry_after_s, fetch_secret);
+		kube_task_failed(&k->task, response->err, response->retry_after_s);
 		return;
 	}
 	keyed = find_keyed_node(k, response->json);
@@ -220,7 +216,7 @@ static void on_nodes(void *arg, const struct kube_response *response)
 			"agent with the key restores it. If no node has it any more: kubectl annotate nodes --all " NODE_AGENT_ANNOTATION "-",
 			k->options.namespace, k->options.name, keyed);
 		str_printable(err.msg);
-		kube_task_failed(&k->task, &err, 0, fetch_secret);
+		kube_task_failed(&k->task, &err, 0);
 	} else if (next && *next) {
 		list_nodes(k, next);
 	} else {
@@ -232,19 +228,14 @@ static void list_nodes(struct kube_key *k, const char *next)
 {
 	_cleanup_free_ char *path = NULL;
 	struct query q;
-	struct err err;
-	int ret;
 
 	query_open(&q, "/api/v1/nodes");
 	query_number(&q, "limit", k->page_size);
 	query_text(&q, "continue", next);
 	path = query_take(&q);
 	k->task.accept = METADATA_ONLY;
-	ret = path ? kube_task_call(&k->task, "GET", path, NULL, NULL, on_nodes, &err)
-		   : err_set(&err, ENOMEM, "no memory for a request");
+	kube_task_call(&k->task, "GET", path, NULL, NULL, on_nodes);
 	k->task.accept = NULL;
-	if (ret < 0)
-		kube_task_failed(&k->task, &err, 0, fetch_secret);
 }
 
 /* An agent with the key restores it; one without generates a key, if no other node has had one. */
@@ -259,7 +250,7 @@ static void on_empty(struct kube_key *k, const json_t *secret)
 	} else if (!uid || !version || !*version || !str_copy(k->uid, sizeof(k->uid), uid) ||
 		   !str_copy(k->version, sizeof(k->version), version)) {
 		err_set(&err, EINVAL, "Secret %s/%s has no uid or no resourceVersion", k->options.namespace, k->options.name);
-		kube_task_failed(&k->task, &err, 0, fetch_secret);
+		kube_task_failed(&k->task, &err, 0);
 	} else if (k->state == KUBE_KEY_AWAITED) {
 		list_nodes(k, NULL);
 	} else {
@@ -276,11 +267,11 @@ static void on_secret(void *arg, const struct kube_response *response)
 	if (response->status == 404)
 		report_no_key(k, "is missing");
 	else if (!response->json)
-		kube_task_failed(&k->task, response->err, response->retry_after_s, fetch_secret);
+		kube_task_failed(&k->task, response->err, response->retry_after_s);
 	else if (is_empty(response->json))
 		on_empty(k, response->json);
 	else if (parse_secret(k, response->json, key, &err) < 0)
-		kube_task_failed(&k->task, &err, 0, fetch_secret);
+		kube_task_failed(&k->task, &err, 0);
 	else
 		adopt(k, key);
 }
@@ -288,10 +279,8 @@ static void on_secret(void *arg, const struct kube_response *response)
 static void fetch_secret(void *arg)
 {
 	struct kube_key *k = arg;
-	struct err err;
 
-	if (kube_task_call(&k->task, "GET", k->path, NULL, NULL, on_secret, &err) < 0)
-		kube_task_failed(&k->task, &err, 0, fetch_secret);
+	kube_task_call(&k->task, "GET", k->path, NULL, NULL, on_secret);
 }
 
 void kube_key_compare(struct kube_key *k)
@@ -325,7 +314,7 @@ int kube_key_open(struct kube_key **out, struct api *api, const struct kube_key_
 		return err_set(err, ENOMEM, "no memory");
 	k->options = *options;
 	k->page_size = NODES_PER_PAGE;
-	k->task = (struct kube_task){ .api = api, .subject = SUBJECT, .report_problem = options->report_problem, .report_arg = options->arg, .arg = k };
+	k->task = (struct kube_task){ .api = api, .subject = SUBJECT, .report_problem = options->report_problem, .report_arg = options->arg, .retry = fetch_secret, .arg = k };
 	snprintf(k->path, sizeof(k->path), "/api/v1/namespaces/%s/secrets/%s", options->namespace, options->name);
 	ret = read_copy(k, err);
 	if (ret < 0) {

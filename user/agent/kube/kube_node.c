@@ -85,24 +85,19 @@ static void on_patched(void *arg, const struct kube_response *response)
 
 	/* Reads the Node again after a conflict (409), and for further patches. */
 	if (!response->json && response->status != 409) {
-		kube_task_failed(&k->task, response->err, response->retry_after_s, fetch_node);
+		kube_task_failed(&k->task, response->err, response->retry_after_s);
 	} else if (++k->patches < PATCHES_MAX) {
 		fetch_node(k);
 	} else {
 		k->patches = 0;
 		err_set(&err, EBUSY, "another program keeps reverting the network condition or the taints of Node %s", k->options.name);
-		kube_task_failed(&k->task, &err, 0, fetch_node);
+		kube_task_failed(&k->task, &err, 0);
 	}
 }
 
 static void patch(struct kube_node *k, const char *path, json_t *body)
 {
-	struct err err;
-	int ret = body ? kube_task_call(&k->task, "PATCH", path, MERGE, body, on_patched, &err)
-		       : err_set(&err, ENOMEM, "no memory for a patch");
-
-	if (ret < 0)
-		kube_task_failed(&k->task, &err, 0, fetch_node);
+	kube_task_call(&k->task, "PATCH", path, MERGE, body, on_patched);
 }
 
 static void patch_condition(struct kube_node *k)
@@ -141,7 +136,7 @@ static void on_node(void *arg, const struct kube_response *response)
 	json_t *taints;
 
 	if (!response->json) {
-		kube_task_failed(&k->task, response->err, response->retry_after_s, fetch_node);
+		kube_task_failed(&k->task, response->err, response->retry_after_s);
 		return;
 	}
 	if (!is_network_available(response->json)) {
@@ -169,17 +164,15 @@ static void on_node(void *arg, const struct kube_response *response)
 	if (k->refetch)
 		fetch_node(k);
 	else
-		kube_task_later(&k->task, wait ? wait : RESYNC_S, fetch_node);
+		kube_task_later(&k->task, wait ? wait : RESYNC_S);
 }
 
 static void fetch_node(void *arg)
 {
 	struct kube_node *k = arg;
-	struct err err;
 
 	k->refetch = k->report_scheduled = false;
-	if (kube_task_call(&k->task, "GET", k->path, NULL, NULL, on_node, &err) < 0)
-		kube_task_failed(&k->task, &err, 0, fetch_node);
+	kube_task_call(&k->task, "GET", k->path, NULL, NULL, on_node);
 }
 
 void kube_node_sync(struct kube_node *k)
@@ -207,7 +200,7 @@ void kube_node_report(struct kube_node *k, size_t problems)
 	if (!k->synced || k->task.call || k->task.failures || k->report_scheduled)
 		return;
 	k->report_scheduled = true;
-	kube_task_later(&k->task, REPORT_DELAY_S, fetch_node);
+	kube_task_later(&k->task, REPORT_DELAY_S);
 }
 
 bool kube_node_synced(const struct kube_node *k)
@@ -225,7 +218,7 @@ struct kube_node *kube_node_open(struct api *api, const struct kube_node_options
 		return NULL;
 	k->options = *options;
 	k->task = (struct kube_task){
-		.api = api, .subject = SUBJECT, .report_problem = options->report_problem, .report_arg = options->arg, .arg = k
+		.api = api, .subject = SUBJECT, .report_problem = options->report_problem, .report_arg = options->arg, .retry = fetch_node, .arg = k
 	};
 	snprintf(k->path, sizeof(k->path), "/api/v1/nodes/%s", options->name);
 	return k;

@@ -41,32 +41,6 @@ static void on_done(void *arg, const struct api_result *result)
 	t->done(t->arg, &(struct kube_response){ result->status, json, &err, result->retry_after_s });
 }
 
-int kube_task_call(struct kube_task *t, const char *method, const char *path, const char *content_type, json_t *body,
-		   void (*done)(void *arg, const struct kube_response *response), struct err *err)
-{
-	_cleanup_free_ char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
-	const struct api_request request = {
-		.method = method,
-		.path = path,
-		.accept = t->accept,
-		.content_type = content_type,
-		.body = text,
-		.body_size = text ? strlen(text) : 0,
-		.timeout_s = CALL_SECONDS,
-		.data = on_data,
-		.done = on_done,
-		.arg = t,
-	};
-
-	if (body && !text)
-		err_set(err, ENOMEM, "no memory for a request");
-	json_decref(body);
-	if (body && !text)
-		return -ENOMEM;
-	t->done = done;
-	return api_start(t->api, &request, &t->call, err);
-}
-
 /* --- pauses --- */
 
 static void on_timer(void *arg)
@@ -77,7 +51,7 @@ static void on_timer(void *arg)
 	t->retry(t->arg);
 }
 
-static void pause_ms(struct kube_task *t, unsigned ms, void (*retry)(void *arg))
+static void pause_ms(struct kube_task *t, unsigned ms)
 {
 	unsigned short jitter = 0;
 	struct err err;
@@ -86,18 +60,17 @@ static void pause_ms(struct kube_task *t, unsigned ms, void (*retry)(void *arg))
 		jitter = 0;
 	api_timer_cancel(t->timer);
 	t->timer = NULL;
-	t->retry = retry;
 	/* Without a timer the request is never repeated; the supervisor (kubelet, systemd) restarts the agent. */
 	if (api_after(t->api, ms / 2 + (unsigned)((unsigned long long)ms * jitter / 65536), on_timer, t, &t->timer, &err) < 0)
 		abort();
 }
 
-void kube_task_later(struct kube_task *t, unsigned seconds, void (*retry)(void *arg))
+void kube_task_later(struct kube_task *t, unsigned seconds)
 {
-	pause_ms(t, 1000 * seconds, retry);
+	pause_ms(t, 1000 * seconds);
 }
 
-void kube_task_failed(struct kube_task *t, const struct err *err, unsigned retry_after_s, void (*retry)(void *arg))
+void kube_task_failed(struct kube_task *t, const struct err *err, unsigned retry_after_s)
 {
 	unsigned ms = PAUSE_MS;
 
@@ -107,7 +80,7 @@ void kube_task_failed(struct kube_task *t, const struct err *err, unsigned retry
 	t->report_problem(t->report_arg, t->subject, err);
 	if (ms < 1000 * retry_after_s)
 		ms = retry_after_s < 600 ? 2000 * retry_after_s : 1200000; /* pause_ms() may halve it */
-	pause_ms(t, ms < PAUSE_MS_MAX || retry_after_s ? ms : PAUSE_MS_MAX, retry);
+	pause_ms(t, ms < PAUSE_MS_MAX || retry_after_s ? ms : PAUSE_MS_MAX);
 }
 
 void kube_task_succeeded(struct kube_task *t)
@@ -123,6 +96,45 @@ void kube_task_stop(struct kube_task *t)
 	api_timer_cancel(t->timer);
 	t->timer = NULL;
 	stream_buffer_free(&t->response);
+}
+
+/* --- starting one --- */
+
+static int start_call(struct kube_task *t, const char *method, const char *path, const char *content_type, const json_t *body,
+		      struct err *err)
+{
+	_cleanup_free_ char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+	const struct api_request request = {
+		.method = method,
+		.path = path,
+		.accept = t->accept,
+		.content_type = content_type,
+		.body = text,
+		.body_size = text ? strlen(text) : 0,
+		.timeout_s = CALL_SECONDS,
+		.data = on_data,
+		.done = on_done,
+		.arg = t,
+	};
+
+	if (!path || (!text && strcmp(method, "GET") != 0))
+		return err_set(err, ENOMEM, "no memory for a request");
+	return api_start(t->api, &request, &t->call, err);
+}
+
+void kube_task_call(struct kube_task *t, const char *method, const char *path, const char *content_type, json_t *body,
+		    void (*done)(void *arg, const struct kube_response *response))
+{
+	struct err err;
+	int ret;
+
+	t->done = done;
+	ret = start_call(t, method, path, content_type, body, &err);
+	json_decref(body);
+	if (ret < 0 && t->retry)
+		kube_task_failed(t, &err, 0);
+	else if (ret < 0)
+		log_err(LOG_WARN, &err);
 }
 
 /* --- rates, times --- */

@@ -33,19 +33,22 @@ struct kube_task {
 	unsigned failures;
 	struct stream_buffer response; /* so far */
 	void (*done)(void *arg, const struct kube_response *response);
-	void (*retry)(void *arg);
+	void (*retry)(void *arg); /* starts again; NULL: failures are only logged */
 	void *arg; /* of both */
 };
 
-/* Takes over `body` (NULL: none), also on failure. No other call may be running. */
-int kube_task_call(struct kube_task *t, const char *method, const char *path, const char *content_type, json_t *body,
-		   void (*done)(void *arg, const struct kube_response *response), struct err *err);
-/* Reports the problem, and calls `retry` after a pause. */
-void kube_task_failed(struct kube_task *t, const struct err *err, unsigned retry_after_s, void (*retry)(void *arg));
+/*
+ * Takes over `body` (of a GET: NULL). No other call may be running. One that cannot be started has failed, also without
+ * a path or a body that the method needs: there was no memory for it.
+ */
+void kube_task_call(struct kube_task *t, const char *method, const char *path, const char *content_type, json_t *body,
+		    void (*done)(void *arg, const struct kube_response *response));
+/* Reports the problem, and retries after a pause. */
+void kube_task_failed(struct kube_task *t, const struct err *err, unsigned retry_after_s);
 /* Resolves the problem. */
 void kube_task_succeeded(struct kube_task *t);
-/* Calls `retry` after 0.5 to 1.5 times the seconds: the jitter spreads agents that started together. */
-void kube_task_later(struct kube_task *t, unsigned seconds, void (*retry)(void *arg));
+/* Starts again after 0.5 to 1.5 times the seconds: the jitter spreads agents that started together. */
+void kube_task_later(struct kube_task *t, unsigned seconds);
 void kube_task_stop(struct kube_task *t);
 
 /* A rate: `burst` in a row, then one in an interval. Zeroed: none has been counted. */

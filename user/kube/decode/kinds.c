@@ -195,8 +195,10 @@ int ports_differ(const struct field *list, const struct service_port *ports, siz
 		field_object_at(list, (size_t)(sorted[i] - ports), &element);
 		return field_error(&element, "name", "\"%s\" is used twice", sorted[i]->name);
 	}
+	if (!numbers)
+		return 0;
 	qsort(sorted, count, sizeof(*sorted), by_number);
-	for (size_t i = 1; i < count && numbers; i++) {
+	for (size_t i = 1; i < count; i++) {
 		if (port_number(sorted[i]) != port_number(sorted[i - 1]))
 			continue;
 		field_object_at(list, (size_t)(sorted[i] - ports), &element);

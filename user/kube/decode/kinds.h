@@ -50,7 +50,7 @@ int protocol_read(const struct field *parent, uint8_t *protocol);
 /* The name of a Node; "" if absent. */
 int node_name_read(const struct field *parent, char **name);
 int port_read(const struct field *parent, const char *key, uint16_t *port); /* 1 to 65535; -ENOENT */
-/* The name ("" if absent), protocol and port (-ENOENT, after the others) of a Service's or an EndpointSlice's port. */
+/* One port of a Service or an EndpointSlice: name ("" if absent), protocol, port. -ENOENT: all but the port was read. */
 int service_port_read(const struct field *f, struct service_port *port);
 /* -EINVAL: two elements of the list have the same name or, with `numbers`, the same protocol and port. */
 int ports_differ(const struct field *list, const struct service_port *ports, size_t count, bool numbers);

@@ -46,7 +46,8 @@ static int operator_read(const struct field *f, struct requirement *r)
 	size_t op;
 	int ret = field_one_of(f, "operator", true, names, ARRAY_SIZE(names), &op);
 
-	r->op = (enum requirement_op)op;
+	if (ret == 0)
+		r->op = (enum requirement_op)op;
 	return ret;
 }
 

@@ -33,7 +33,7 @@ void stream_drop(struct stream_buffer *b, size_t size)
 	char *smaller;
 
 	b->size -= size;
-	if (b->size)
+	if (size && b->size)
 		memmove(b->data, b->data + size, b->size);
 	if (b->room <= ROOM_KEPT || b->size > ROOM_KEPT)
 		return;
